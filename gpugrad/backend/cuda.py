@@ -11,9 +11,9 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import Any
 
 import numpy
@@ -165,6 +165,8 @@ def distributions() -> dict[str, str]:
     >>> set(distributions()) <= {"cupy", *(f"cupy-cuda{n}x" for n in range(8, 20))}
     True
     """
+    from importlib import metadata  # 30 ms, and seldom needed
+
     names = ["cupy", *(f"cupy-cuda{major}x" for major in range(11, 16))]
     found = {}
     for name in names:
@@ -430,19 +432,12 @@ def _cupy() -> Any:
 
 
 @contextlib.contextmanager
-def _on(device: Any) -> Any:
+def _on(device: Any) -> Iterator[Any]:
     """CuPy, while a device given as index, name, Device or None is the current one."""
-    if device is None:
-        index = current_device()
-    elif isinstance(device, int) and not isinstance(device, bool):
-        index = device
-    else:
-        from gpugrad.backend.device import Device
-
-        found = Device(device)
-        if found.kind != "cuda":
-            raise DeviceError(f"expected a CUDA device, got {str(found)!r}")
-        index = found.index
+    name = re.fullmatch(r"(?:cuda:)?(\d+)|cuda|None", str(device))
+    if name is None:
+        raise DeviceError(f'expected a CUDA device, such as 0 or "cuda:0", got {str(device)!r}')
+    index = current_device() if name[1] is None else int(name[1])
     require(index)
     with on_index(index):
         yield _cupy()
@@ -491,6 +486,6 @@ def _check_each_device(op: str, raws: tuple[Any, ...]) -> None:
 
 
 def _refuse(op: str, raws: tuple[Any, ...]) -> None:
-    from gpugrad.backend.device import check_same_device
+    from gpugrad.backend.device import check_same_device  # which stands on this module
 
     check_same_device(op, raws)

@@ -87,6 +87,8 @@ class Device:
             cuda.require(index)
             if index is None:
                 index = cuda.current_device()
+        if kind == "sim" and index:
+            _entered(kind, index)  # refuses a number that sim does not have
         return _known(kind, index or 0)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -329,7 +331,7 @@ def _from_environment() -> Device:
     try:
         return Device(name)
     except DeviceError as error:
-        raise DeviceError(f"GPUGRAD_DEVICE={name}: {error}") from None
+        raise DeviceError(f"GPUGRAD_DEVICE: {error}") from None
 
 
 def set_default_device(spec: str | Device) -> None:

@@ -1,0 +1,116 @@
+"""A stand-in for the cupy module: enough of it for the device code, with faults to order.
+
+Arrays are NumPy memory with the number of the device on which they were made: CuPy's
+current device, which is kept per thread, as CuPy keeps it.
+"""
+
+import threading
+from types import SimpleNamespace
+
+import numpy
+
+
+class CUDARuntimeError(RuntimeError):
+    """Named and worded as CuPy's."""
+
+
+class OutOfMemoryError(MemoryError):
+    """Named as CuPy's."""
+
+
+class DynamicLibNotFoundError(RuntimeError):
+    """Named as cuda-pathfinder's."""
+
+
+def make(devices=1, driver=12080, count=None, allocation=None, kernel=None, matmul=None, off=0):
+    """The module. ``count``, ``allocation``, ``kernel``, ``matmul``: exceptions to raise there;
+    ``off`` is added to what kernels compute."""
+    calls = SimpleNamespace(count=0, synchronized=[], emptied=0)
+    local = threading.local()
+
+    def fail(error):
+        if error is not None:
+            raise error
+
+    def current():
+        return getattr(local, "index", 0)
+
+    class Device:
+        def __init__(self, id=None):
+            self.id = current() if id is None else id
+
+        def use(self):
+            local.index = self.id
+
+        def __enter__(self):
+            self._before = current()
+            self.use()
+            return self
+
+        def __exit__(self, *_):
+            local.index = self._before
+
+    class ndarray:  # noqa: N801
+        __module__ = "cupy"
+
+        def __init__(self, data):
+            self.data = data
+            self.device = Device()
+            self.shape, self.dtype = data.shape, data.dtype
+
+        def __mul__(self, other):
+            fail(kernel)
+            return ndarray(self.data * other + off)
+
+        def __add__(self, other):
+            fail(kernel)
+            return ndarray(self.data + getattr(other, "data", other))
+
+        def reshape(self, *shape):
+            return ndarray(self.data.reshape(*shape))
+
+        def __matmul__(self, other):
+            fail(matmul)
+            return ndarray(self.data @ other.data)
+
+    def asarray(array):
+        fail(allocation)
+        return ndarray(array.data if isinstance(array, ndarray) else array.copy())
+
+    def get_device_count():
+        calls.count += 1
+        fail(count)
+        return devices
+
+    def properties(index):
+        return {"name": b"Fake GPU", "major": 9, "minor": 0, "totalGlobalMem": 8 << 30}
+
+    def empty():
+        calls.emptied += 1
+
+    pool = SimpleNamespace(
+        used_bytes=lambda: 100 + current(), total_bytes=lambda: 512, free_all_blocks=empty
+    )
+    runtime = SimpleNamespace(
+        getDeviceCount=get_device_count,
+        getDeviceProperties=properties,
+        driverGetVersion=lambda: driver,
+        runtimeGetVersion=lambda: 12090,
+        deviceSynchronize=lambda: calls.synchronized.append(current()),
+        memGetInfo=lambda: (6 << 30, 8 << 30),
+    )
+    return SimpleNamespace(
+        __name__="cupy",
+        __version__="14.2.0",
+        ndarray=ndarray,
+        asarray=asarray,
+        asnumpy=lambda array: array.data.copy(),
+        zeros=lambda shape: ndarray(numpy.zeros(shape)),
+        float32=numpy.float32,
+        get_default_memory_pool=lambda: pool,
+        get_default_pinned_memory_pool=lambda: pool,
+        cuda=SimpleNamespace(
+            runtime=runtime, Device=Device, device=SimpleNamespace(get_device_id=current)
+        ),
+        calls=calls,
+    )
