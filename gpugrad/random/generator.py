@@ -1,0 +1,443 @@
+"""The random number generator: a seed, a position, and draws that return Tensors.
+
+Imports tensor, backend, errors and `philox`, which has the formulas. Here are the checks
+of arguments, the position, and the way to a device and into a Tensor.
+"""
+
+import copy
+import math
+import numbers
+import operator
+import secrets
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import numpy
+
+from gpugrad.backend.device import Device, default_device, device_of
+from gpugrad.errors import DTypeError, ShapeError
+from gpugrad.random import philox
+from gpugrad.tensor import Tensor, asarray, get_default_dtype
+
+__all__ = ["Generator"]
+
+END = 2**64  # of the positions, and of the seeds
+State = tuple[int, int, int]
+Size = int | tuple[int, ...] | None
+
+
+class Generator:
+    """A stream of random numbers, from a seed and a position in it.
+
+    ``seed`` is a whole number in [0, 2**64), None for one from the operating system; it is
+    the key of Philox4x32-10. ``device`` is where draws are made that name no device, None
+    for the default device at the time of the draw. DTypeError for a seed that is not a whole
+    number, ValueError for one out of range.
+
+    The bits depend on the seed and the position alone: neither on the device, nor on the
+    thread, nor on what is drawn elsewhere. The position is counted in blocks of four 32-bit
+    words. Each draw takes whole blocks, so draws of 8 and 12 float32 values equal one draw
+    of 20, and after a draw of 10 the last two words of its third block are never used. The
+    module `philox` says how many words a value takes.
+
+    Two threads may draw from one generator and never get the same blocks; which of them
+    gets which depends on their timing. Where results must repeat, give each its own, with
+    ``spawn``. That holds for processes that ``os.fork`` makes too: they start as copies.
+
+    >>> import gpugrad as gg
+    >>> g = gg.random.Generator(0)
+    >>> [hex(word) for word in g.bits(4).numpy().tolist()]  # the published known answer
+    ['0x6627e8d5', '0xe169c58d', '0xbc57ac4c', '0x9b00dbd8']
+    >>> g
+    Generator(seed=0, counter=1)
+    """
+
+    def __init__(self, seed: int | None = None, device: str | Device | None = None) -> None:
+        self._lock = threading.Lock()
+        self._seed = secrets.randbits(64) if seed is None else _below_end("seed", seed)
+        self._counter = 0
+        self._children = 0
+        self._device = None if device is None else Device(device)
+
+    # ------------------------------------------------------------ state
+
+    @property
+    def seed(self) -> int:
+        """The seed; ``Generator(g.seed)`` starts the same stream."""
+        return self._seed
+
+    @property
+    def counter(self) -> int:
+        """The position: the number of blocks that were drawn or skipped."""
+        return self._counter
+
+    @property
+    def device(self) -> Device | None:
+        """Where draws are made that name no device; None for the default device."""
+        return self._device
+
+    def get_state(self) -> State:
+        """Seed, position and number of children, for ``set_state``; costs next to nothing.
+
+        >>> import gpugrad as gg
+        >>> g = gg.random.Generator(7)
+        >>> before = g.get_state()
+        >>> first = g.uniform(size=3).numpy()
+        >>> g.set_state(before)
+        >>> bool((g.uniform(size=3).numpy() == first).all())
+        True
+        """
+        with self._lock:
+            return self._seed, self._counter, self._children
+
+    def set_state(self, state: State) -> None:
+        """Go back to what ``get_state`` returned; ValueError and DTypeError for anything else."""
+        if not isinstance(state, tuple | list) or len(state) != 3:
+            raise ValueError(
+                "set_state: expected the three whole numbers of get_state "
+                f"(seed, counter, children), got {state!r}"
+            )
+        names = ("seed", "counter", "children")
+        checked = [_below_end(name, value) for name, value in zip(names, state)]
+        with self._lock:
+            self._seed, self._counter, self._children = checked
+
+    def state_dict(self) -> dict[str, int]:
+        """The state as plain numbers by name, for ``gg.save``.
+
+        >>> import gpugrad as gg
+        >>> gg.random.Generator(7).state_dict()
+        {'seed': 7, 'counter': 0, 'children': 0}
+        """
+        return dict(zip(("seed", "counter", "children"), self.get_state()))
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Take over a ``state_dict``; ValueError where keys are missing or left over."""
+        expected = {"seed", "counter", "children"}
+        if set(state) != expected:
+            raise ValueError(
+                f"load_state_dict: a generator's state has the keys {sorted(expected)}, "
+                f"got {sorted(state)}"
+            )
+        self.set_state((state["seed"], state["counter"], state["children"]))
+
+    def advance(self, blocks: int) -> None:
+        """Skip blocks of four 32-bit words, in no time; ValueError past the end or below 0.
+
+        >>> import gpugrad as gg
+        >>> g = gg.random.Generator(7)
+        >>> g.advance(1000)
+        >>> g.counter
+        1000
+        """
+        self._take(_below_end("advance: blocks", blocks))
+
+    def _take(self, blocks: int) -> tuple[int, int]:
+        """Reserve blocks; the key and the position of the first."""
+        with self._lock:
+            first = self._counter
+            if first + blocks >= END:
+                raise ValueError(
+                    f"the generator has {END - 1 - first} of its 2**64 blocks left, {blocks} were "
+                    "asked for; take another seed"
+                )
+            self._counter = first + blocks
+            return self._seed, first
+
+    def spawn(self, n: int) -> list["Generator"]:
+        """``n`` new generators with streams of their own, on the same device.
+
+        Their seeds are drawn from this generator's seed and the number of children it had
+        before, outside the stream of its draws, which goes on as if nothing happened. Two
+        of N children have the same seed with a chance of N**2 / 2**65.
+
+        >>> import gpugrad as gg
+        >>> a, b = gg.random.Generator(7).spawn(2)
+        >>> a.seed == b.seed
+        False
+        """
+        count = _below_end("spawn: n", n)
+        with self._lock:
+            seed, first = self._seed, self._children
+            self._children = first + count
+        return [
+            Generator(philox.child_key(seed, index), self._device)
+            for index in range(first, first + count)
+        ]
+
+    def split(self) -> "Generator":
+        """One new generator with a stream of its own: ``spawn(1)[0]``.
+
+        >>> import gpugrad as gg
+        >>> g = gg.random.Generator(7)
+        >>> g.split().seed == g.split().seed
+        False
+        """
+        return self.spawn(1)[0]
+
+    def __repr__(self) -> str:
+        where = "" if self._device is None else f", device={str(self._device)!r}"
+        return f"Generator(seed={self._seed}, counter={self._counter}{where})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"state": self.get_state(), "device": self._device}
+
+    def __setstate__(self, saved: dict[str, Any]) -> None:
+        self._lock = threading.Lock()
+        self._device = saved["device"]
+        self.set_state(saved["state"])
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Generator":
+        return copy.copy(self)
+
+    # ------------------------------------------------------------ draws
+
+    def _draw(
+        self,
+        formula: Any,
+        shape: tuple[int, ...],
+        words: int,
+        arguments: tuple[Any, ...],
+        device: str | Device | None,
+    ) -> Any:
+        """Run a formula of `philox` at the next free position, on a device; the raw array."""
+        where = self._place(device)
+        key, first = self._take(philox.blocks(math.prod(shape), words))
+        with where.activate():
+            return formula(where.xp, key, first, shape, *arguments)
+
+    def _place(self, device: str | Device | None) -> Device:
+        if device is not None:
+            return Device(device)
+        return self._device if self._device is not None else default_device()
+
+    def bits(self, size: Size = None, *, device: str | Device | None = None) -> Tensor:
+        """The 32-bit words of the stream themselves, uint32.
+
+        >>> import gpugrad as gg
+        >>> gg.random.Generator(7).bits((2, 3)).shape
+        (2, 3)
+        """
+        return Tensor(self._draw(philox.bits, _shape("bits", size), 1, (), device))
+
+    def uniform(
+        self,
+        low: float = 0.0,
+        high: float = 1.0,
+        size: Size = None,
+        *,
+        dtype: Any = None,
+        device: str | Device | None = None,
+        requires_grad: bool = False,
+    ) -> Tensor:
+        """Uniform on [low, high), in float16, float32 or float64 (None: the default dtype).
+
+        A multiple of 2**-11, 2**-24 or 2**-53 on [0, 1); the same numbers on every device.
+        ValueError where low >= high or one is not finite, ShapeError for a bad size,
+        DTypeError for another dtype.
+
+        >>> import gpugrad as gg
+        >>> x = gg.random.Generator(7).uniform(-1, 1, size=(2, 3))
+        >>> x.shape, bool((x.numpy() >= -1).all() and (x.numpy() < 1).all())
+        ((2, 3), True)
+        """
+        shape, kind = _shape("uniform", size), _float_dtype("uniform", dtype)
+        low, high = _number("uniform: low", low), _number("uniform: high", high)
+        if low >= high:
+            raise ValueError(f"uniform: low must be below high, got low={low}, high={high}")
+        largest = float(numpy.finfo(kind).max)
+        if max(-low, high, high - low) > largest:
+            raise ValueError(
+                f"uniform: low={low}, high={high} and their difference must fit {kind}, "
+                f"whose largest number is {largest}"
+            )
+        raw = self._draw(philox.uniform, shape, philox.value_words(kind), (kind, low, high), device)
+        return _tensor(raw, requires_grad)
+
+    def normal(
+        self,
+        loc: float = 0.0,
+        scale: float = 1.0,
+        size: Size = None,
+        *,
+        dtype: Any = None,
+        device: str | Device | None = None,
+        requires_grad: bool = False,
+    ) -> Tensor:
+        """Normal with mean ``loc`` and standard deviation ``scale``, by Box and Muller.
+
+        In float16, float32 or float64 (None: the default dtype). From the same bits on every
+        device, but log, sin and cos are rounded differently by each: expect differences of up
+        to ``scale`` times 1e-5 (float32), 1e-13 (float64). ValueError for a negative scale or
+        numbers that are not finite, ShapeError for a bad size, DTypeError for another dtype.
+
+        >>> import gpugrad as gg
+        >>> x = gg.random.Generator(7).normal(10.0, 0.1, size=1000)
+        >>> round(float(x.numpy().mean()), 1)
+        10.0
+        """
+        shape, kind = _shape("normal", size), _float_dtype("normal", dtype)
+        loc, scale = _number("normal: loc", loc), _number("normal: scale", scale)
+        if scale < 0:
+            raise ValueError(f"normal: scale must not be negative, got {scale}")
+        raw = self._draw(philox.normal, shape, philox.value_words(kind), (kind, loc, scale), device)
+        return _tensor(raw, requires_grad)
+
+    def integers(
+        self,
+        low: int,
+        high: int | None = None,
+        size: Size = None,
+        *,
+        dtype: Any = numpy.int64,
+        device: str | Device | None = None,
+    ) -> Tensor:
+        """Integers in [low, high), or in [0, low) where ``high`` is None; any integer dtype.
+
+        Each with the same probability, to a 2**-32 part of it or better (`philox.integers`
+        says how); the same on every device. ValueError where low >= high or the dtype does
+        not hold them, ShapeError for a bad size, DTypeError for a dtype that is no integer.
+
+        >>> import gpugrad as gg
+        >>> x = gg.random.Generator(7).integers(1, 7, size=1000).numpy()
+        >>> int(x.min()), int(x.max())
+        (1, 6)
+        """
+        shape, kind = _shape("integers", size), _dtype("integers", dtype)
+        if kind.kind not in "iu":
+            raise DTypeError(f"integers: dtype must be an integer type, got {kind}")
+        low, high = (low, high) if high is not None else (0, low)
+        low, high = _integer("integers: low", low), _integer("integers: high", high)
+        if low >= high:
+            raise ValueError(f"integers: low must be below high, got low={low}, high={high}")
+        span = numpy.iinfo(kind)
+        if low < span.min or high - 1 > span.max:
+            raise ValueError(
+                f"integers: {kind} holds {span.min} to {span.max}, got low={low}, high={high}"
+            )
+        words = philox.integer_words(low, high)
+        return Tensor(self._draw(philox.integers, shape, words, (low, high, kind), device))
+
+    def bernoulli(
+        self,
+        p: float = 0.5,
+        size: Size = None,
+        *,
+        dtype: Any = bool,
+        device: str | Device | None = None,
+    ) -> Tensor:
+        """True (or 1, in the dtype asked for) with probability ``p``, else False.
+
+        ``p`` is rounded to a multiple of 2**-32 and compared with whole numbers, so a mask is
+        the same on every device. ValueError for p outside [0, 1], ShapeError for a bad size,
+        DTypeError for a dtype that is not bool, integer or float.
+
+        >>> import gpugrad as gg
+        >>> gg.random.Generator(7).bernoulli(1.0, size=3).numpy().tolist()
+        [True, True, True]
+        """
+        shape, kind = _shape("bernoulli", size), _dtype("bernoulli", dtype)
+        if kind.kind not in "biuf":
+            raise DTypeError(f"bernoulli: dtype must be bool, integer or float, got {kind}")
+        p = _number("bernoulli: p", p)
+        if not 0.0 <= p <= 1.0:
+            raise ValueError(f"bernoulli: p is a probability, from 0 to 1, got {p}")
+        raw = self._draw(philox.bernoulli, shape, 1, (p,), device)
+        return Tensor(raw if kind.kind == "b" else raw.astype(kind))
+
+    def permutation(self, x: Any, *, device: str | Device | None = None) -> Tensor:
+        """The numbers 0 to x - 1 in random order (int64), or an array's rows in random order.
+
+        An array is permuted where it lives, along its first axis, into a new one; a Tensor's
+        gradient goes back to the rows where they came from. The same order on every device.
+        ValueError for a negative number and for ``device=`` with an array, ShapeError for a
+        0-d array.
+
+        >>> import gpugrad as gg
+        >>> sorted(gg.random.Generator(7).permutation(5).numpy().tolist())
+        [0, 1, 2, 3, 4]
+        """
+        if isinstance(x, int | numpy.integer) and not isinstance(x, bool):
+            n = _below_end("permutation: x", x)
+            where = self._place(device)
+            return Tensor(self._order(n, where))
+        if device is not None:
+            raise ValueError(
+                "permutation: device= goes with a number; an array is permuted where it lives, "
+                "move it first, with .to(device)"
+            )
+        rows = x if isinstance(x, Tensor) else asarray(x)
+        if rows.ndim == 0:
+            raise ShapeError(
+                "permutation: expected a whole number or an array with at least one axis, "
+                f"got a 0-d array of {rows.dtype}"
+            )
+        return rows[self._order(rows.shape[0], device_of(rows.data))]
+
+    def _order(self, n: int, where: Device) -> Any:
+        key, first = self._take(philox.blocks(n, 2))
+        with where.activate():
+            return philox.permutation(where.xp, key, first, n)
+
+
+def _tensor(raw: Any, requires_grad: bool) -> Tensor:
+    return Tensor(raw, requires_grad=requires_grad)
+
+
+# ---------------------------------------------------------------- arguments
+
+
+def _integer(who: str, value: Any) -> int:
+    if isinstance(value, bool | numpy.bool_) or not hasattr(value, "__index__"):
+        raise DTypeError(f"{who} must be a whole number, got {value!r}")
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise DTypeError(f"{who} must be a whole number, got {value!r}") from None
+
+
+def _below_end(who: str, value: Any) -> int:
+    number = _integer(who, value)
+    if not 0 <= number < END:
+        raise ValueError(f"{who} must be at least 0 and below 2**64, got {number}")
+    return number
+
+
+def _number(who: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise DTypeError(f"{who} must be a number, got {value!r}")
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{who} must be finite, got {number}")
+    return number
+
+
+def _shape(who: str, size: Any) -> tuple[int, ...]:
+    if size is None:
+        return ()
+    try:
+        axes = tuple(size) if isinstance(size, tuple | list) else (size,)
+        shape = tuple(_integer("size", axis) for axis in axes)
+    except DTypeError:
+        raise ShapeError(
+            f"{who}: size must be a whole number or a tuple of them, got {size!r}"
+        ) from None
+    if any(axis < 0 for axis in shape):
+        raise ShapeError(f"{who}: size must not be negative, got {size!r}")
+    return shape
+
+
+def _dtype(who: str, dtype: Any) -> numpy.dtype[Any]:
+    try:
+        return numpy.dtype(dtype)
+    except TypeError:
+        raise DTypeError(f"{who}: {dtype!r} is not a dtype") from None
+
+
+def _float_dtype(who: str, dtype: Any) -> numpy.dtype[Any]:
+    kind = _dtype(who, get_default_dtype() if dtype is None else dtype)
+    if kind not in philox.UNIFORM:
+        known = ", ".join(str(known) for known in philox.UNIFORM)
+        raise DTypeError(f"{who}: dtype must be one of {known}, got {kind}")
+    return kind
