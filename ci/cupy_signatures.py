@@ -1,0 +1,166 @@
+"""Writes gpugrad/backend/sim/signatures.py from the installed CuPy wheel; needs no GPU.
+
+    python ci/cupy_signatures.py            # rewrite the file
+    python ci/cupy_signatures.py --check    # say whether it is current, change nothing
+
+tests/test_sim_matches_cupy.py runs the same comparison, so that the simulated device
+cannot drift away from the CuPy that it stands for.
+"""
+
+import argparse
+import inspect
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+TARGET = Path(__file__).resolve().parents[1] / "gpugrad" / "backend" / "sim" / "signatures.py"
+
+HEADER = '''"""What CuPy {version} offers, by name: data that the simulated device is held to.
+
+Written by ci/cupy_signatures.py from the real wheel; do not edit. It imports nothing.
+``UFUNCS`` maps a name to CuPy's own name of the ufunc, its inputs, its outputs and the
+scatter that its ``at`` performs; the other dicts map a name to a parameter list.
+"""
+
+CUPY_VERSION = "{version}"
+'''
+
+
+def parameters(function: Any) -> str | None:
+    """The parameter list of a CuPy callable as Python source, None where it has none.
+
+    Functions compiled by Cython tell theirs only in the first line of the docstring,
+    with C types before the names.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return from_docstring(function)
+    plain = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()]
+    text = str(inspect.Signature(plain))
+    return re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", text)
+
+
+def from_docstring(function: Any) -> str | None:
+    first = (getattr(function, "__doc__", None) or "").strip().partition("\n")[0]
+    found = re.fullmatch(r"[\w.]+(\(.*\))(?: -> .*)?", first)
+    if not found:
+        return None
+    parts = []
+    for part in found[1][1:-1].split(", "):
+        name, equals, default = part.partition("=")
+        parts.append(name.split(" ")[-1] + equals + default)
+    return "(" + ", ".join(parts) + ")"
+
+
+def functions_of(module: Any) -> dict[str, str]:
+    table = {}
+    for name in sorted(vars(module)):
+        value = getattr(module, name)
+        if name.startswith("_") or isinstance(value, type) or not callable(value):
+            continue
+        if type(value).__name__ not in ("ufunc", "CClass", "RClass", "nd_grid"):
+            text = parameters(value)
+            if text is not None:
+                table[name] = text
+    return table
+
+
+def methods_of(kind: type) -> dict[str, str]:
+    table = {}
+    for name in sorted(dir(kind)):
+        value = getattr(kind, name)
+        if name.startswith("_") or not callable(value):
+            continue
+        text = parameters(value)
+        if text is not None:
+            table[name] = text
+    return table
+
+
+def collect() -> dict[str, Any]:
+    """All tables, by the name of the variable that holds them in signatures.py."""
+    import cupy
+
+    ufuncs = {
+        name: (value.name, value.nin, value.nout, value._scatter_op)
+        for name, value in sorted(vars(cupy).items())
+        if isinstance(value, cupy.ufunc)
+    }
+    functions = functions_of(cupy)
+    rest = [
+        name
+        for name in sorted(vars(cupy))
+        if not name.startswith("_") and name not in ufuncs and name not in functions
+    ]
+    attributes = [
+        name
+        for name in sorted(dir(cupy.ndarray))
+        if not name.startswith("_") and not callable(getattr(cupy.ndarray, name))
+    ]
+    return {
+        "UFUNCS": ufuncs,
+        "FUNCTIONS": functions,
+        "LINALG": functions_of(cupy.linalg),
+        "FFT": functions_of(cupy.fft),
+        "METHODS": methods_of(cupy.ndarray),
+        "ATTRIBUTES": attributes,
+        "OTHERS": rest,
+    }
+
+
+def source(tables: dict[str, Any], version: str) -> str:
+    """The text of signatures.py."""
+    parts = [HEADER.format(version=version)]
+    for title, table in tables.items():
+        if title == "UFUNCS":
+            entries = [f"{quoted(k)}: {tupled(v)}" for k, v in table.items()]
+            kind = "dict[str, tuple[str, int, int, str | None]]"
+            parts.append(f"{title}: {kind} = {{\n{filled(entries)}\n}}\n")
+        elif isinstance(table, list):
+            entries = [quoted(name) for name in table]
+            parts.append(f"{title}: tuple[str, ...] = (\n{filled(entries)}\n)\n")
+        else:
+            entries = [f"    {quoted(k)}: {quoted(v)}," for k, v in table.items()]
+            marked = [e + ("  # noqa: E501" if len(e) > 100 else "") for e in entries]
+            body = "\n".join(marked)
+            parts.append(f"{title}: dict[str, str] = {{\n{body}\n}}\n")
+    return "# fmt: off\n".join((parts[0] + "\n", "\n".join(parts[1:])))
+
+
+def filled(entries: list[str]) -> str:
+    """Entries of a literal, as many to a line of 100 characters as there is room for."""
+    lines = ["   "]
+    for entry in entries:
+        if len(lines[-1]) + len(entry) + 2 > 100:
+            lines.append("   ")
+        lines[-1] += f" {entry},"
+    return "\n".join(lines)
+
+
+def quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def tupled(value: tuple[Any, ...]) -> str:
+    return "(" + ", ".join(quoted(v) if isinstance(v, str) else repr(v) for v in value) + ")"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="compare, change nothing")
+    arguments = parser.parse_args()
+    import cupy
+
+    text = source(collect(), cupy.__version__)
+    if not arguments.check:
+        TARGET.write_text(text, encoding="utf-8")
+        return 0
+    current = TARGET.read_text(encoding="utf-8") == text
+    print(f"{TARGET.name} {'matches' if current else 'differs from'} CuPy {cupy.__version__}")
+    return 0 if current else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

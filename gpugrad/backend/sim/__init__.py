@@ -1,0 +1,80 @@
+"""sim: CuPy's rules over NumPy memory, so that machines with no GPU catch GPU-only mistakes.
+
+Use it in place of ``cupy``: ``import gpugrad.backend.sim as xp``. It has the names that CuPy
+has, takes the keywords that CuPy takes, and refuses what CuPy refuses: NumPy arrays as
+operands, implicit conversion to NumPy, operands on two devices. docs/sim.md says what it
+checks and what it cannot. Imports only ``gpugrad.errors`` and ``gpugrad.backend.namespace``.
+
+>>> import gpugrad.backend.sim as xp
+>>> a = xp.asarray([[1.0, 2.0], [3.0, 4.0]])
+>>> a.sum(axis=0) * 2
+array([ 8., 12.])
+>>> a.sum(where=a > 1)
+Traceback (most recent call last):
+TypeError: sum() got an unexpected keyword argument 'where'
+"""
+
+import sys
+from typing import Any
+
+import numpy
+
+from gpugrad.backend.namespace import Namespace, register
+from gpugrad.backend.sim.core import flatiter, ndarray
+from gpugrad.backend.sim.device import DEVICE_COUNT, Device, on_sync, sync_callbacks
+from gpugrad.backend.sim.functions import function_named, names_of
+from gpugrad.backend.sim.methods import bind_methods
+from gpugrad.backend.sim.ufunc import ufunc
+from gpugrad.errors import DeviceError
+
+__all__ = [
+    "DEVICE_COUNT",
+    "Device",
+    "flatiter",
+    "ndarray",
+    "on_sync",
+    "sync_callbacks",
+    "ufunc",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("cuda", "fft", "linalg"):
+        from importlib import import_module
+
+        return import_module(f"gpugrad.backend.sim.{name}")
+    if name.startswith("__"):
+        raise AttributeError(name)
+    found = globals()[name] = function_named(name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *names_of(), "cuda", "fft", "linalg"})
+
+
+def _check_operands(op: str, raws: tuple[Any, ...]) -> None:
+    """Raise DeviceError where an op's operands are on two devices, or on this one and the host."""
+    first: ndarray | None = None
+    host: numpy.ndarray | None = None
+    for raw in raws:
+        if isinstance(raw, ndarray):
+            if first is None:
+                first = raw
+            elif raw._device != first._device:
+                raise DeviceError(
+                    f"{op}: operands are on two devices, sim:{first._device} and "
+                    f"sim:{raw._device}; move one with .to('sim:{first._device}')"
+                )
+        elif isinstance(raw, numpy.ndarray):
+            host = raw
+    if first is not None and host is not None:
+        there = f"sim:{first._device}" if first._device else "sim"
+        raise DeviceError(
+            f"{op}: operands are on two devices, cpu and sim:{first._device}; "
+            f"move one with .to({there!r})"
+        )
+
+
+bind_methods()
+register(ndarray, Namespace(sys.modules[__name__], checks=_check_operands))

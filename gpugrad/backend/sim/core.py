@@ -1,0 +1,290 @@
+"""The simulated array and its passage to and from NumPy memory.
+
+``ndarray`` holds a NumPy array that nothing outside this package sees. Imports only
+the other modules of ``sim``; functions and ufuncs are looked up when first needed.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy
+
+from gpugrad.backend.sim.device import Device, current_id
+
+__all__ = ["SCALARS", "ndarray", "raw_of", "same_device", "unsupported", "words", "wrap"]
+
+# Python's scalars, which promote weakly; NumPy's scalars (numpy.generic) count with their dtype.
+SCALARS = (bool, int, float, complex)
+
+_KINDS = "biufc"
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The words of a text: the shape in which this package writes long lists of names."""
+    return tuple(text.split())
+
+
+def check_dtype(dtype: numpy.dtype[Any]) -> None:
+    """Refuse dtypes that have no counterpart on a GPU, as CuPy does (ValueError)."""
+    extension = dtype.kind == "V" and dtype.type.__module__.startswith("ml_dtypes")
+    if not (extension or (dtype.kind in _KINDS and dtype.char not in "gG")):
+        raise ValueError(f"Unsupported dtype {dtype}")
+
+
+def unsupported(value: Any, name: str = "") -> TypeError:
+    """The TypeError for an operand that CuPy does not take, with the way out."""
+    text = f"Unsupported type {type(value)}"
+    if name:
+        text = f"{name}: {text}"
+    if isinstance(value, (numpy.ndarray, list, tuple)):
+        text += ". Nothing moves to the device by itself: use asarray() on it first"
+    return TypeError(text)
+
+
+def same_device(arrays: Iterable["ndarray"], name: str = "") -> int:
+    """The number of the one device on which the arrays are; the current one if there are none.
+
+    Raises ValueError, naming both, for arrays of two devices: CuPy would reach across with
+    a warning where the hardware allows it and raise elsewhere.
+    """
+    found = -1
+    for array in arrays:
+        if found < 0:
+            found = array._device
+        elif array._device != found:
+            raise ValueError(
+                f"{name or 'operation'}: operands are on two devices, sim:{found} and "
+                f"sim:{array._device}; move one of them first"
+            )
+    return current_id() if found < 0 else found
+
+
+def wrap(value: Any, device: int, sources: Iterable["ndarray"] = ()) -> Any:
+    """What NumPy returned, as CuPy would: arrays and scalars become arrays of ``device``.
+
+    A result that is a view of one of ``sources`` gets it as its base; one that is the very
+    memory of a source (an ``out=``) is that source.
+    """
+    if isinstance(value, numpy.ndarray):
+        array = ndarray.__new__(ndarray)
+        array._data = value
+        array._device = device
+        array._base = None
+        below = value.base
+        for source in sources:
+            data = source._data
+            if value is data:
+                return source
+            if below is not None and (below is data or below is data.base):
+                array._base = source if source._base is None else source._base
+                break
+        if not value.flags.writeable:
+            # CuPy knows no read-only arrays: broadcast_to and diagonal give writable views.
+            value.flags.writeable = True
+        return array
+    if isinstance(value, numpy.generic):
+        return wrap(numpy.asarray(value), device)
+    if type(value) is tuple or type(value) is list:
+        return type(value)(wrap(item, device, sources) for item in value)
+    if isinstance(value, tuple):  # a named tuple, such as the result of linalg.eigh
+        return type(value)(*(wrap(item, device, sources) for item in value))
+    return value
+
+
+def raw_of(value: Any, seen: list["ndarray"], name: str = "") -> Any:
+    """``value`` with the NumPy memory in place of each simulated array, also inside sequences.
+
+    The arrays met are appended to ``seen``. NumPy arrays are refused (TypeError).
+    """
+    kind = type(value)
+    if kind is ndarray:
+        seen.append(value)
+        return value._data
+    if kind is list or kind is tuple:
+        return kind(raw_of(item, seen, name) for item in value)
+    if isinstance(value, numpy.ndarray):
+        raise unsupported(value, name)
+    if isinstance(value, ndarray):
+        seen.append(value)
+        return value._data
+    return value
+
+
+class Flags:
+    """Memory layout of an array, as ``cupy.ndarray.flags``: no ``writeable`` among them."""
+
+    __slots__ = ("c_contiguous", "f_contiguous", "owndata")
+
+    def __init__(self, data: numpy.ndarray, owns: bool) -> None:
+        self.c_contiguous = data.flags.c_contiguous
+        self.f_contiguous = data.flags.f_contiguous
+        self.owndata = owns
+
+    fnc = property(lambda self: self.f_contiguous and not self.c_contiguous)
+    forc = property(lambda self: self.f_contiguous or self.c_contiguous)
+
+    def __getitem__(self, name: str) -> bool:
+        for known in self.__slots__:
+            if name == known.upper():
+                return bool(getattr(self, known))
+        raise KeyError(f"{name} is not defined for simulated CuPy arrays")
+
+    def __repr__(self) -> str:
+        return "\n".join(f"  {n.upper()} : {getattr(self, n)}" for n in self.__slots__)
+
+
+class MemoryPointer:
+    """Where an array lies, as ``cupy.cuda.MemoryPointer``: an address to compare, not to use."""
+
+    __slots__ = ("device_id", "ptr")
+
+    def __init__(self, ptr: int, device_id: int) -> None:
+        self.ptr = ptr
+        self.device_id = device_id
+
+    @property
+    def device(self) -> Device:
+        return Device(self.device_id)
+
+
+class flatiter:  # noqa: N801
+    """One-dimensional access to an array of any shape, as ``cupy.flatiter``."""
+
+    __slots__ = ("base",)
+
+    def __init__(self, array: "ndarray") -> None:
+        self.base = array
+
+    def __len__(self) -> int:
+        return self.base.size
+
+    def __iter__(self) -> Iterator["ndarray"]:
+        return iter(self.base.ravel())
+
+    def __getitem__(self, key: Any) -> "ndarray":
+        return self.base.flatten()[key]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if not isinstance(value, ndarray) and not isinstance(value, (*SCALARS, numpy.generic)):
+            raise unsupported(value, "flat")
+        seen = [self.base]
+        raw = raw_of(value, seen, "flat")
+        same_device(seen, "flat")
+        self.base._data.flat[key] = raw
+
+    def copy(self) -> "ndarray":
+        return self.base.flatten()
+
+
+class ndarray:  # noqa: N801
+    """An array over NumPy memory that behaves as ``cupy.ndarray`` does.
+
+    Nothing converts it to NumPy by itself: ``.get()`` copies it to a NumPy array, ``.set()``
+    copies one into it. Made by the functions of ``gpugrad.backend.sim``.
+
+    >>> import gpugrad.backend.sim as xp
+    >>> a = xp.arange(6.0).reshape(2, 3)
+    >>> a.sum(axis=1)
+    array([ 3., 12.])
+    >>> a.get().__class__.__name__, a[1, 2].shape
+    ('ndarray', ())
+    """
+
+    __slots__ = ("__weakref__", "_base", "_data", "_device")
+
+    _data: numpy.ndarray
+    _device: int
+    _base: "ndarray | None"
+
+    __array_priority__ = 100
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        shape: Any,
+        dtype: Any = float,
+        memptr: Any = None,
+        strides: Any = None,
+        order: str = "C",
+    ) -> None:
+        if memptr is not None or strides is not None:
+            raise NotImplementedError(
+                "sim: ndarray(memptr=, strides=) needs device memory; use empty() and views"
+            )
+        check_dtype(numpy.dtype(dtype))
+        self._data = numpy.empty(shape, dtype, order)  # type: ignore[call-overload]
+        self._device = current_id()
+        self._base = None
+
+    # Attributes
+
+    dtype = property(lambda self: self._data.dtype)
+    ndim = property(lambda self: self._data.ndim)
+    size = property(lambda self: self._data.size)
+    itemsize = property(lambda self: self._data.itemsize)
+    nbytes = property(lambda self: self._data.nbytes)
+    strides = property(lambda self: self._data.strides)
+    device = property(lambda self: Device(self._device))
+    base = property(lambda self: self._base)
+    flat = property(flatiter)
+    flags = property(lambda self: Flags(self._data, self._base is None))
+    T = property(lambda self: wrap(self._data.T, self._device, (self,)))
+    mT = property(lambda self: wrap(self._data.mT, self._device, (self,)))  # noqa: N815
+    data = property(lambda self: MemoryPointer(self._data.ctypes.data, self._device))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._data.shape
+
+    @shape.setter
+    def shape(self, shape: Any) -> None:
+        # A reshaped view, never a copy: NumPy's own setter is on its way out.
+        self._data = self._data.reshape(shape, copy=False)  # type: ignore[call-overload]
+
+    @property
+    def real(self) -> "ndarray":
+        return wrap(self._data.real, self._device, (self,))
+
+    @real.setter
+    def real(self, value: Any) -> None:
+        self.real[...] = value
+
+    @property
+    def imag(self) -> "ndarray":
+        return wrap(self._data.imag, self._device, (self,))
+
+    @imag.setter
+    def imag(self, value: Any) -> None:
+        if self.dtype.kind != "c":
+            raise TypeError("cupy.ndarray does not have imaginary part to set")
+        self.imag[...] = value
+
+    def __dir__(self) -> list[str]:
+        return sorted(set(object.__dir__(self)))
+
+    def __class_getitem__(cls, item: tuple[Any, Any]) -> Any:
+        from types import GenericAlias
+
+        return GenericAlias(cls, item)
+
+    def __getattr__(self, name: str) -> Any:
+        # Reached for names that neither the class nor the instance has.
+        if hasattr(numpy.ndarray, name) and not name.startswith("__"):
+            raise AttributeError(f"cupy.ndarray has no attribute {name!r}, numpy.ndarray has one")
+        raise AttributeError(f"cupy.ndarray has no attribute {name!r}")
+
+    # Filled in by the other modules of sim, so that this one needs none of them.
+    __getitem__: Callable[["ndarray", Any], "ndarray"]
+    __setitem__: Callable[["ndarray", Any, Any], None]
+    ravel: Callable[..., "ndarray"]
+    flatten: Callable[..., "ndarray"]
+
+    def __len__(self) -> int:
+        if not self._data.ndim:
+            raise TypeError("len() of unsized object")
+        return len(self._data)
+
+    def __iter__(self) -> Iterator["ndarray"]:
+        if not self._data.ndim:
+            raise TypeError("iteration over a 0-d array")
+        return (self[i] for i in range(len(self._data)))

@@ -1,0 +1,119 @@
+"""Making arrays, and the two ways between host and device. Imports core and device."""
+
+from typing import Any
+
+import numpy
+
+from gpugrad.backend.sim.core import check_dtype as _check_dtype
+from gpugrad.backend.sim.core import ndarray, raw_of, same_device, wrap
+from gpugrad.backend.sim.device import current_id, on_sync
+
+__all__ = ["array", "asarray", "asnumpy", "get_array_module", "new"]
+
+
+def new(data: numpy.ndarray) -> ndarray:
+    """NumPy memory that nobody else holds, as an array of the current device."""
+    _check_dtype(data.dtype)
+    made: ndarray = wrap(data, current_id())
+    return made
+
+
+def _holds_arrays(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(_holds_arrays(item) for item in value)
+    return isinstance(value, ndarray)
+
+
+def array(
+    obj: Any,
+    dtype: Any = None,
+    copy: bool | None = True,
+    order: str | None = "K",
+    subok: bool = False,
+    ndmin: int = 0,
+    *,
+    blocking: bool = False,
+) -> ndarray:
+    """A simulated array on the current device from an array, NumPy array, number or list.
+
+    NumPy memory is always copied. Raises ValueError for dtypes that GPUs lack.
+
+    >>> import numpy, gpugrad.backend.sim as xp
+    >>> xp.array(numpy.ones(2, "f4")).dtype
+    dtype('float32')
+    """
+    if subok:
+        raise NotImplementedError("subok is not supported by CuPy")
+    order = "K" if order is None else order
+    if isinstance(obj, ndarray):
+        return _from_ndarray(obj, dtype, copy, order, ndmin)
+    if isinstance(obj, (list, tuple)) and _holds_arrays(obj):
+        seen: list[ndarray] = []
+        raw = raw_of(obj, seen, "array")
+        same_device(seen, "array")
+        return new(numpy.array(raw, dtype, order="C" if order == "K" else order, ndmin=ndmin))
+    data = obj
+    if not isinstance(data, numpy.ndarray):
+        if hasattr(type(data), "__array_ufunc__") and not hasattr(type(data), "__array__"):
+            raise TypeError(f"Unsupported type {type(data)}")
+        data = numpy.array(data, dtype)
+    elif order in "KA":
+        order = "F" if data.flags.fnc else "C"
+    _check_dtype(data.dtype)
+    on_sync("host to device")
+    layout = "C" if order in "KA" else order
+    made = numpy.array(data, dtype, copy=True, order=layout, ndmin=ndmin)
+    if not made.dtype.isnative:
+        made = made.astype(made.dtype.newbyteorder("="))
+    return new(made)
+
+
+def _from_ndarray(
+    source: ndarray, dtype: Any, copy: bool | None, order: str, ndmin: int
+) -> ndarray:
+    raw = source._data
+    if source._device != current_id():
+        if copy is False:
+            raise ValueError("Unable to avoid copy between devices")
+        copy = True
+    made = numpy.array(raw, dtype, copy=copy, order=order, ndmin=ndmin)  # type: ignore[call-overload]
+    _check_dtype(made.dtype)
+    result: ndarray = wrap(made, current_id(), (source,))
+    return result
+
+
+def asarray(
+    a: Any,
+    dtype: Any = None,
+    order: str | None = None,
+    *,
+    copy: bool | None = None,
+    blocking: bool = False,
+) -> ndarray:
+    """As ``array``, without a copy of what is a simulated array on the current device already."""
+    plain = dtype is None and order is None and not copy
+    if plain and isinstance(a, ndarray) and a._device == current_id():
+        return a
+    return array(a, dtype, copy, order, blocking=blocking)
+
+
+def asnumpy(
+    a: Any, stream: Any = None, order: str = "C", out: Any = None, *, blocking: bool = True
+) -> numpy.ndarray:
+    """A copy in NumPy memory, as ``cupy.asnumpy``; NumPy arrays and lists pass through."""
+    if isinstance(a, ndarray):
+        return a.get(stream=stream, order=order, out=out, blocking=blocking)
+    host = numpy.asarray(a, order=order)  # type: ignore[call-overload]
+    if out is None:
+        return host
+    out[...] = host
+    return out
+
+
+def get_array_module(*args: Any) -> Any:
+    """This module if one of the arguments is a simulated array, else ``numpy``."""
+    if any(isinstance(arg, ndarray) for arg in args):
+        import gpugrad.backend.sim as sim
+
+        return sim
+    return numpy

@@ -1,0 +1,21 @@
+"""``cupy.fft`` over simulated arrays. Imports binding and signatures."""
+
+from typing import Any
+
+import numpy
+
+from gpugrad.backend.sim.binding import delegate
+from gpugrad.backend.sim.signatures import FFT
+
+
+def __getattr__(name: str) -> Any:
+    from gpugrad.backend.sim.functions import absent
+
+    if name in FFT:
+        made = globals()[name] = delegate(name, FFT[name], getattr(numpy.fft, name))
+        return made
+    raise AttributeError(absent(name, "cupy.fft", numpy.fft))
+
+
+def __dir__() -> list[str]:
+    return sorted({*FFT, *globals()})

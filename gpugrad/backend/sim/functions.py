@@ -1,0 +1,122 @@
+"""The function of a public name: a ufunc, one of the special ones, or NumPy's behind a check.
+
+Built when first asked for, so that importing the package stays quick. Imports all below it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+
+from gpugrad.backend.sim.binding import bind, check_argument, delegate, dressed
+from gpugrad.backend.sim.core import ndarray, words
+from gpugrad.backend.sim.signatures import FFT, FUNCTIONS, LINALG, OTHERS, UFUNCS
+from gpugrad.backend.sim.special import HOST, OWN
+from gpugrad.backend.sim.ufunc import ufunc_named
+
+__all__ = ["absent", "function_named", "names_of"]
+
+# Names that NumPy 2 has dropped and CuPy still has, with the name that computes them.
+_RENAMED = {
+    "alltrue": "all",
+    "sometrue": "any",
+    "product": "prod",
+    "cumproduct": "cumprod",
+    "round_": "round",
+    "trapz": "trapezoid",
+    "trapezoid": "trapezoid",
+}
+
+# Of CuPy, but not imitated: each needs a GPU, its files or its own types.
+_NOT_IMITATED = words(
+    "clear_memo disp find_common_type fromDlpack fuse get_array_wrap get_default_memory_pool "
+    "get_default_pinned_memory_pool issctype issubclass_ issubsctype make_aligned_dtype memoize "
+    "obj2sctype safe_eval sctype2char set_string_function show_config who piecewise load "
+    "polyadd polymul polysub require"
+)
+
+_CONSTANTS = {
+    "Inf": numpy.inf,
+    "Infinity": numpy.inf,
+    "NAN": numpy.nan,
+    "NINF": -numpy.inf,
+    "NZERO": -0.0,
+    "NaN": numpy.nan,
+    "PINF": numpy.inf,
+    "PZERO": 0.0,
+    "infty": numpy.inf,
+    "cfloat": numpy.complex128,
+    "complex_": numpy.complex128,
+    "float_": numpy.float64,
+    "singlecomplex": numpy.complex64,
+}
+
+_FROM_NUMPY = words(
+    "bool bool_ byte cdouble complex128 complex64 complexfloating csingle double dtype e "
+    "euler_gamma exceptions finfo float16 float32 float64 floating generic half iinfo index_exp "
+    "inexact inf int16 int32 int64 int8 int_ intc integer intp long longlong nan ndindex newaxis "
+    "number pi s_ short signedinteger single ubyte uint uint16 uint32 uint64 uint8 uintc uintp "
+    "ulong ulonglong unsignedinteger ushort"
+)
+
+
+def function_named(name: str) -> Any:
+    """What ``gpugrad.backend.sim.<name>`` is; AttributeError, with the reason, if there is none."""
+    if name in UFUNCS and hasattr(numpy, name):
+        return ufunc_named(name)
+    if name in FUNCTIONS and name not in _NOT_IMITATED:
+        parameters = FUNCTIONS[name]
+        if name in HOST:
+            return _host(name, parameters)
+        if name in OWN:
+            return _own(name, parameters, OWN[name])
+        function = getattr(numpy, _RENAMED.get(name, name), None)
+        if function is not None:
+            return delegate(name, parameters, function)
+    if name in _CONSTANTS:
+        return _CONSTANTS[name]
+    if name in _FROM_NUMPY:
+        return getattr(numpy, name)
+    raise AttributeError(absent(name, "cupy", numpy))
+
+
+def _host(name: str, parameters: str) -> Callable[..., Any]:
+    function = getattr(numpy, name)
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        args = tuple(arg._data if isinstance(arg, ndarray) else arg for arg in args)
+        return function(*args, **kwargs)
+
+    return dressed(run, name, parameters)
+
+
+def _own(name: str, parameters: str, implementation: Callable[..., Any]) -> Callable[..., Any]:
+    bound = bind(name, parameters)
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        for parameter, value in bound(*args, **kwargs).items():
+            if isinstance(value, ndarray):
+                check_argument(name, parameter, value)
+        return implementation(*args, **kwargs)
+
+    run.__doc__ = implementation.__doc__
+    return dressed(run, name, parameters)
+
+
+def absent(name: str, module: str, numpy_module: Any) -> str:
+    """Why a name is not there: for an AttributeError."""
+    known = {"cupy": {*FUNCTIONS, *OTHERS, *UFUNCS}, "cupy.linalg": LINALG, "cupy.fft": FFT}
+    if name in known[module]:
+        return f"{module}.{name} exists, but the simulated device does not imitate it"
+    if hasattr(numpy_module, name):
+        return f"{module} has no attribute {name!r}, though {numpy_module.__name__} has one"
+    return f"{module} has no attribute {name!r}"
+
+
+def names_of() -> list[str]:
+    """All names that ``function_named`` knows."""
+    names = {n for n in UFUNCS if hasattr(numpy, n)} | set(_CONSTANTS) | set(_FROM_NUMPY)
+    for name in FUNCTIONS:
+        if name not in _NOT_IMITATED and (name in OWN or hasattr(numpy, _RENAMED.get(name, name))):
+            names.add(name)
+    return sorted(names)

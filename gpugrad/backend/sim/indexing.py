@@ -1,0 +1,184 @@
+"""Indexing by CuPy's rules: views for basic keys, silent wrap-around for index arrays.
+
+Adds ``__getitem__`` and ``__setitem__`` to the array. Imports core and device.
+"""
+
+from typing import Any
+
+import numpy
+
+from gpugrad.backend.sim.core import SCALARS, ndarray, same_device, unsupported, wrap
+from gpugrad.backend.sim.device import on_sync
+
+__all__ = ["index_array", "key_of", "scatter_at", "wrapped"]
+
+_AXIS_KEYS = (int, slice, numpy.integer)
+
+
+def wrapped(index: numpy.ndarray, size: int) -> numpy.ndarray:
+    """Integer indices modulo ``size``, as CuPy's kernels read them."""
+    if size == 0:
+        if index.size:
+            raise IndexError("cannot do a non-empty take from an empty axis.")
+        return index
+    return index % index.dtype.type(size) if _fits(index, size) else index.astype("l") % size
+
+
+def _fits(index: numpy.ndarray, size: int) -> bool:
+    return size <= numpy.iinfo(index.dtype).max
+
+
+def index_array(item: Any, seen: list[ndarray]) -> numpy.ndarray:
+    """One array-like part of a key as NumPy memory; lists and NumPy arrays count as copies."""
+    if isinstance(item, ndarray):
+        seen.append(item)
+        raw = item._data
+    else:
+        on_sync("index from host")
+        if isinstance(item, (list, tuple)) and any(isinstance(i, ndarray) for i in item):
+            seen += [i for i in item if isinstance(i, ndarray)]
+            item = [i._data if isinstance(i, ndarray) else i for i in item]
+        raw = numpy.asarray(item)
+        if not raw.size and isinstance(item, (list, tuple)):
+            raw = raw.astype(numpy.int32)
+    if raw.dtype.kind not in "biu":
+        raise IndexError(
+            f"arrays used as indices must be of integer or boolean type. (actual: {raw.dtype.type})"
+        )
+    return raw
+
+
+def key_of(array: ndarray, key: Any, seen: list[ndarray]) -> tuple[tuple[Any, ...], str]:
+    """The key for NumPy, and what it is: "view", "take" (index arrays) or "mask".
+
+    The arrays in it are appended to ``seen``. The key ends in an Ellipsis, so that a single
+    element is a view of it and not a scalar.
+    """
+    parts = list(key) if isinstance(key, tuple) else [key]
+    kind = "view"
+    used = 0
+    ellipsis = False
+    masks = 0
+    for position, part in enumerate(parts):
+        if isinstance(part, _AXIS_KEYS) and not isinstance(part, bool):
+            used += 1
+        elif part is Ellipsis:
+            ellipsis = True
+        elif part is not None:
+            if not (isinstance(part, (ndarray, list, tuple, numpy.ndarray, bool, numpy.bool))):
+                raise IndexError(
+                    "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and "
+                    "integer or boolean arrays are valid indices"
+                )
+            raw = index_array(part, seen)
+            parts[position] = raw
+            if raw.dtype.kind == "b":
+                masks += 1
+                kind = "mask"
+                used += raw.ndim
+            else:
+                kind = "take" if kind == "view" else kind
+                used += 1
+    ndim = array._data.ndim
+    if used > ndim:
+        raise IndexError(
+            f"too many indices for array: array is {ndim}-dimensional, but {used} were indexed"
+        )
+    if kind == "take" or (masks and len(parts) > 1):
+        axis = 0
+        for position, part in enumerate(parts):
+            if part is Ellipsis:
+                axis += ndim - used
+            elif isinstance(part, numpy.ndarray):
+                if part.dtype.kind == "b":
+                    axis += part.ndim
+                else:
+                    parts[position] = wrapped(part, array._data.shape[axis])
+                    axis += 1
+            elif part is not None:
+                axis += 1
+    if not ellipsis:
+        parts.append(Ellipsis)
+    return tuple(parts), kind
+
+
+def _getitem(self: ndarray, key: Any) -> ndarray:
+    seen = [self]
+    parts, kind = key_of(self, key, seen)
+    device = same_device(seen, "getitem") if len(seen) > 1 else self._device
+    result = self._data[parts]
+    if kind == "view":
+        return wrap(result, device, (self,))
+    if kind == "mask":
+        on_sync("boolean mask")
+    if numpy.may_share_memory(result, self._data):
+        result = result.copy()
+    return wrap(result, device)
+
+
+def _assigned(self: ndarray, value: Any, seen: list[ndarray], kind: str) -> Any:
+    if isinstance(value, ndarray):
+        seen.append(value)
+        return value._data
+    if isinstance(value, (*SCALARS, numpy.generic)):
+        return value
+    if isinstance(value, numpy.ndarray):
+        raise TypeError(
+            f"Unsupported type {type(value)}. Assignment does not copy to the device: use "
+            "arr.set(numpy_array), or asarray() on it first"
+        )
+    if kind != "view" and isinstance(value, (list, tuple)):
+        # CuPy converts these for index arrays and masks, though not for slices.
+        on_sync("host to device")
+        return numpy.asarray(value, self._data.dtype)
+    raise unsupported(value)
+
+
+def _setitem(self: ndarray, key: Any, value: Any) -> None:
+    seen = [self]
+    parts, kind = key_of(self, key, seen)
+    raw = _assigned(self, value, seen, kind)
+    if len(seen) > 1:
+        same_device(seen, "setitem")
+    with numpy.errstate(all="ignore"):
+        if isinstance(raw, numpy.ndarray):
+            raw = raw.astype(self._data.dtype, copy=False)
+        self._data[parts] = raw
+
+
+# What each scatter of ufunc.at takes, from cupy/_core/_routines_indexing.pyx (14.2).
+_SCATTER_DTYPES = {
+    "add": "int32 int64 float16 float32 float64 uint32 uint64",
+    "sub": "int32 uint32",
+    "max": "int32 int64 float32 float64 uint32 uint64",
+    "min": "int32 int64 float32 float64 uint32 uint64",
+    "and": "int32 int64 uint32 uint64",
+    "or": "int32 int64 uint32 uint64",
+    "xor": "int32 int64 uint32 uint64",
+}
+
+
+def scatter_at(
+    ufunc: numpy.ufunc, name: str, operation: str, array: Any, indices: Any, values: Any
+) -> None:
+    """``ufunc.at(array, indices, values)`` for the dtypes for which CuPy has atomics."""
+    if not isinstance(array, ndarray):
+        raise unsupported(array, name)
+    seen = [array]
+    parts, kind = key_of(array, indices, seen)
+    raw = _assigned(array, values, seen, kind)
+    same_device(seen, f"{name}.at")
+    if kind == "take" and array.dtype.name not in _SCATTER_DTYPES[operation].split():
+        raise TypeError(
+            f"cupy.{name}.at only supports "
+            f"{', '.join(_SCATTER_DTYPES[operation].split())} as data type, not {array.dtype}"
+        )
+    with numpy.errstate(all="ignore"):
+        if kind == "take":
+            ufunc.at(array._data, parts, numpy.asarray(raw).astype(array.dtype, copy=False))
+        else:
+            array._data[parts] = ufunc(array._data[parts], raw).astype(array.dtype, copy=False)
+
+
+ndarray.__getitem__ = _getitem  # type: ignore[method-assign]
+ndarray.__setitem__ = _setitem  # type: ignore[method-assign]

@@ -1,0 +1,464 @@
+"""Operators and methods of the array, bound to it by loops. Imports all but the module itself.
+
+The rules by which an operator gives way to its right operand are those of CuPy 14
+(``_should_use_rop`` in cupy/_core/core.pyx).
+"""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+
+from gpugrad.backend.sim.binding import bind, call_numpy, check_argument, dressed
+from gpugrad.backend.sim.core import SCALARS, ndarray, unsupported, words, wrap
+from gpugrad.backend.sim.core import check_dtype as _check_dtype
+from gpugrad.backend.sim.creation import array
+from gpugrad.backend.sim.device import current_id, on_sync
+from gpugrad.backend.sim.signatures import METHODS
+from gpugrad.backend.sim.ufunc import ufunc, ufunc_named
+
+_ABSENT = object()
+_PLAIN = (*SCALARS, numpy.generic)
+
+
+def _right_decides(left: Any, right: Any) -> bool:
+    """Whether the right operand's reflected operator is to be tried."""
+    protocol = getattr(right, "__array_ufunc__", _ABSENT)
+    if protocol is not _ABSENT:
+        return protocol is None
+    priority: bool = getattr(left, "__array_priority__", 0) < getattr(
+        right, "__array_priority__", 0
+    )
+    return priority
+
+
+def _binary(function: Any, numpy_function: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    def forward(self: ndarray, other: Any) -> Any:
+        if isinstance(other, (ndarray, *_PLAIN)):
+            return function(self, other)
+        if _right_decides(self, other):
+            return NotImplemented
+        if isinstance(other, (list, tuple, numpy.ndarray)):
+            raise unsupported(other)
+        return numpy_function(self, other)
+
+    def reflected(self: ndarray, other: Any) -> Any:
+        if isinstance(other, _PLAIN):
+            return function(other, self)
+        if isinstance(other, (list, tuple, numpy.ndarray)):
+            raise unsupported(other)
+        return numpy_function(other, self)
+
+    return forward, reflected
+
+
+def _in_place(function: ufunc) -> Callable[..., Any]:
+    def update(self: ndarray, other: Any) -> Any:
+        return function(self, other, self)
+
+    return update
+
+
+def _comparison(function: ufunc, numpy_function: Any, otherwise: bool | None) -> Any:
+    def compare(self: ndarray, other: Any) -> Any:
+        if isinstance(other, (ndarray, *_PLAIN)):
+            return function(self, other)
+        if _right_decides(self, other):
+            return NotImplemented
+        if isinstance(other, numpy.ndarray) and other.ndim == 0:
+            return function(self, other.item())
+        if otherwise is not None and (other is None or type(other).__eq__ is object.__eq__):
+            # No element of an array equals such an object.
+            return wrap(numpy.full(self.shape, otherwise), self._device)
+        if isinstance(other, (list, tuple, numpy.ndarray)):
+            raise unsupported(other)
+        return numpy_function(self, other)
+
+    return compare
+
+
+_OPERATORS = {
+    "add": "add",
+    "sub": "subtract",
+    "mul": "multiply",
+    "truediv": "true_divide",
+    "floordiv": "floor_divide",
+    "mod": "remainder",
+    "divmod": "divmod",
+    "lshift": "left_shift",
+    "rshift": "right_shift",
+    "and": "bitwise_and",
+    "or": "bitwise_or",
+    "xor": "bitwise_xor",
+    "pow": "power",
+}
+
+_COMPARISONS = {
+    "eq": ("equal", False),
+    "ne": ("not_equal", True),
+    "lt": ("less", None),
+    "le": ("less_equal", None),
+    "gt": ("greater", None),
+    "ge": ("greater_equal", None),
+}
+
+
+def _bind_operators() -> None:
+    for symbol, name in _OPERATORS.items():
+        function = ufunc_named(name)
+        forward, reflected = _binary(function, getattr(numpy, name))
+        setattr(ndarray, f"__{symbol}__", forward)
+        setattr(ndarray, f"__r{symbol}__", reflected)
+        if symbol != "divmod":
+            setattr(ndarray, f"__i{symbol}__", _in_place(function))
+    for symbol, (name, otherwise) in _COMPARISONS.items():
+        compare = _comparison(ufunc_named(name), getattr(numpy, name), otherwise)
+        setattr(ndarray, f"__{symbol}__", compare)
+    for symbol, name in (("neg", "negative"), ("abs", "absolute"), ("invert", "invert")):
+        function = ufunc_named(name)
+        setattr(ndarray, f"__{symbol}__", lambda self, run=function: run(self))
+
+    def matmul(a: Any, b: Any) -> Any:
+        return call_numpy("matmul", numpy.matmul, (a, b), {})
+
+    ndarray.__matmul__, ndarray.__rmatmul__ = _binary(matmul, numpy.matmul)  # type: ignore[attr-defined]
+
+
+def _pos(self: ndarray) -> ndarray:
+    if self.dtype == numpy.bool:
+        warnings.warn(
+            "Applying '+' to a non-numerical array is ill-defined. Returning a copy, but in the "
+            "future this will error.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return self.copy()
+    result: ndarray = ufunc_named("positive")(self)
+    return result
+
+
+# From device to host
+
+
+def _get(
+    self: ndarray, stream: Any = None, order: str = "C", out: Any = None, blocking: bool = True
+) -> numpy.ndarray:
+    if out is not None:
+        if not isinstance(out, numpy.ndarray):
+            raise TypeError("Only numpy.ndarray can be obtained from cupy.ndarray")
+        if self.dtype != out.dtype:
+            raise TypeError(f"{out.dtype} array cannot be obtained from {self.dtype} array")
+        if self.shape != out.shape:
+            raise ValueError(
+                f"Shape mismatch. Expected shape: {self.shape}, actual shape: {out.shape}"
+            )
+    on_sync("get")
+    if out is None:
+        return numpy.array(self._data, order=order.upper())  # type: ignore[call-overload]
+    out[...] = self._data
+    return out
+
+
+def _set(self: ndarray, arr: Any, stream: Any = None) -> None:
+    if not isinstance(arr, numpy.ndarray):
+        raise TypeError("Only numpy.ndarray can be set to cupy.ndarray")
+    if self.dtype != arr.dtype:
+        raise TypeError(f"{arr.dtype} array cannot be set to {self.dtype} array")
+    if self.shape != arr.shape:
+        raise ValueError(f"Shape mismatch. Old shape: {self.shape}, new shape: {arr.shape}")
+    if not (self._data.flags.c_contiguous or self._data.flags.f_contiguous):
+        raise RuntimeError("Cannot set to non-contiguous array")
+    on_sync("host to device")
+    self._data[...] = arr
+
+
+def _to_host(kind: str, convert: Callable[[numpy.ndarray], Any]) -> Callable[[ndarray], Any]:
+    def conversion(self: ndarray) -> Any:
+        on_sync(kind)
+        return convert(self._data)
+
+    conversion.__name__ = kind
+    return conversion
+
+
+def _bool(self: ndarray) -> bool:
+    if self.size == 0:
+        warnings.warn(
+            "The truth value of an empty array is ambiguous. Returning False, but in future this "
+            "will result in an error. Use `array.size > 0` to check that an array is not empty.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return False
+    if self.size > 1:
+        raise ValueError(
+            "The truth value of an array with more than one element is ambiguous. "
+            "Use a.any() or a.all()"
+        )
+    on_sync("bool")
+    return bool(self._data.item())
+
+
+def _array(self: ndarray, dtype: Any = None, copy: Any = None) -> Any:
+    raise TypeError(
+        "Implicit conversion to a NumPy array is not allowed. "
+        "Please use `.get()` to construct a NumPy array explicitly."
+    )
+
+
+def _format(self: ndarray, spec: str) -> str:
+    on_sync("format")
+    return format(self._data if self._data.ndim else self._data[()], spec)
+
+
+# NumPy's protocols
+
+
+def _array_ufunc(self: ndarray, function: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+    arrays = inputs
+    if "out" in kwargs:
+        out = kwargs["out"]
+        if len(out) != 1:
+            raise ValueError("The 'out' parameter must have exactly one array value")
+        arrays += out
+        kwargs["out"] = out[0]
+    import gpugrad.backend.sim as sim
+
+    try:
+        own = getattr(sim, function.__name__)
+        if method != "__call__":
+            own = getattr(own, method)
+    except AttributeError:
+        return NotImplemented
+    for value in arrays:
+        if not isinstance(value, (ndarray, numpy.ndarray, *_PLAIN)):
+            return NotImplemented
+    if method == "__call__" and function.__name__ in {name for name, _ in _COMPARISONS.values()}:
+        inputs = tuple(
+            x.item() if isinstance(x, numpy.ndarray) and x.ndim == 0 else x for x in inputs
+        )
+    return own(*inputs, **kwargs)
+
+
+def _array_function(self: ndarray, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+    import gpugrad.backend.sim as sim
+
+    own: Any = sim
+    try:
+        for part in [*func.__module__.split(".")[1:], func.__name__]:
+            own = getattr(own, part)
+    except AttributeError:
+        return NotImplemented
+    if own is func or not all(issubclass(t, (ndarray, numpy.ndarray)) for t in types):
+        return NotImplemented
+    return own(*args, **kwargs)
+
+
+def _dlpack(
+    self: ndarray,
+    *,
+    stream: Any = None,
+    max_version: Any = None,
+    dl_device: Any = None,
+    copy: bool | None = None,
+) -> Any:
+    if dl_device is None or tuple(dl_device) != (1, 0):
+        raise BufferError(
+            "sim: the array is on a simulated device, which DLPack does not know; ask for the "
+            "CPU (dl_device=(1, 0)), or use .get()"
+        )
+    on_sync("dlpack")
+    return self._data.copy().__dlpack__(max_version=max_version)
+
+
+def _deepcopy(self: ndarray, memo: Any) -> ndarray:
+    result: ndarray = wrap(self._data.copy(), self._device)
+    return result
+
+
+# Methods
+
+
+def _reshape(self: ndarray, *shape: Any, order: str = "C", copy: bool | None = None) -> ndarray:
+    for size in shape:
+        for one in size if isinstance(size, (tuple, list)) else (size,):
+            check_argument("reshape", "shape", one)
+    shape = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+    made = numpy.reshape(self._data, shape, order=order, copy=copy)  # type: ignore[call-overload]
+    result: ndarray = wrap(made, self._device, (self,))
+    return result
+
+
+def _transpose(self: ndarray, *axes: Any) -> ndarray:
+    result: ndarray = wrap(self._data.transpose(*axes), self._device, (self,))
+    return result
+
+
+def _astype(
+    self: ndarray,
+    dtype: Any,
+    order: str = "K",
+    casting: str | None = None,
+    subok: Any = None,
+    copy: bool = True,
+) -> ndarray:
+    if casting is not None or subok is not None:
+        raise TypeError("casting and subok are not supported yet by CuPy's astype")
+    kind = numpy.dtype(dtype)
+    _check_dtype(kind)
+    with numpy.errstate(all="ignore"), warnings.catch_warnings():
+        if self.dtype.kind == "c" and kind.kind != "c":
+            warnings.simplefilter("ignore", numpy.exceptions.ComplexWarning)
+        made = self._data.astype(kind, order=order, copy=copy)  # type: ignore[call-overload]
+    result: ndarray = wrap(made, self._device, (self,))
+    return result
+
+
+def _copy(self: ndarray, order: str = "C") -> ndarray:
+
+    result: ndarray = wrap(self._data.copy(order=order), current_id())  # type: ignore[arg-type]
+    return result
+
+
+def _fill(self: ndarray, value: Any) -> None:
+    self[...] = value if isinstance(value, (ndarray, *_PLAIN)) else _refuse(value)
+
+
+def _refuse(value: Any) -> Any:
+    raise unsupported(value, "fill")
+
+
+def _view(self: ndarray, dtype: Any = None, type: Any = None) -> ndarray:
+    if type is not None and type is not ndarray:
+        raise NotImplementedError("sim: view(type=) is not supported, there are no subclasses")
+    if dtype is None or dtype is ndarray:
+        made = self._data.view()
+    else:
+        _check_dtype(numpy.dtype(dtype))
+        made = self._data.view(dtype)
+    result: ndarray = wrap(made, self._device, (self,))
+    return result
+
+
+def _reduced_view(self: ndarray, dtype: Any = None) -> ndarray:
+    flat = self._data.flags.c_contiguous
+    return self.view(dtype).reshape(-1) if flat else self.view(dtype)
+
+
+def _sort(self: ndarray, axis: int = -1, kind: str | None = None) -> None:
+    _check_sort_kind(kind)
+    if not self._data.ndim:
+        from numpy.exceptions import AxisError
+
+        raise AxisError("Sorting arrays with the rank of zero is not supported")
+    self._data.sort(axis=axis, kind="stable")
+
+
+def _check_sort_kind(kind: str | None) -> None:
+    if kind is not None and kind not in ("quicksort", "heapsort", "mergesort", "stable"):
+        raise ValueError(f"sort kind must be one of CuPy's, not {kind!r}")
+
+
+def _partition(self: ndarray, kth: Any, axis: int = -1) -> None:
+    self._data.partition(kth, axis=axis)
+
+
+def _scatter(name: str) -> Callable[..., None]:
+    def scatter(self: ndarray, slices: Any, value: Any) -> None:
+        warnings.warn(
+            f"`ndarray.scatter_{name}` is deprecated. Please use `cupy.ufunc.at` instead.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        function = ufunc_named({"add": "add", "max": "maximum", "min": "minimum"}[name])
+        function.at(self, slices, value)
+
+    return scatter
+
+
+def _forward(name: str, public: str) -> Callable[..., Any]:
+    """A method that is the function ``public`` of this namespace with the array first."""
+    bound = bind(name, METHODS[name])
+
+    def method(*args: Any, **kwargs: Any) -> Any:
+        import gpugrad.backend.sim as sim
+
+        named = bound(*args, **kwargs)
+        first = named.pop("self")
+        positional = [named.pop(k) for k in ("indices", "values", "v", "choices") if k in named]
+        if name == "compress":
+            return sim.compress(named.pop("condition"), first, **named)
+        if name == "clip":
+            return sim.clip(first, named.pop("min", None), named.pop("max", None), **named)
+        return getattr(sim, public)(first, *positional, **named)
+
+    return dressed(method, name, METHODS[name])
+
+
+_FORWARDED = words(
+    "all any argmax argmin argpartition argsort choose clip compress cumprod cumsum diagonal dot "
+    "max mean min nonzero prod ptp put ravel repeat round searchsorted squeeze std sum swapaxes "
+    "take trace var"
+)
+
+_OWN: dict[str, Callable[..., Any]] = {
+    "get": _get,
+    "set": _set,
+    "item": _to_host("item", lambda data: data.item()),
+    "tolist": _to_host("tolist", lambda data: data.tolist()),
+    "dumps": _to_host("dumps", lambda data: data.dumps()),
+    "reshape": _reshape,
+    "transpose": _transpose,
+    "astype": _astype,
+    "copy": _copy,
+    "fill": _fill,
+    "view": _view,
+    "reduced_view": _reduced_view,
+    "sort": _sort,
+    "partition": _partition,
+    "scatter_add": _scatter("add"),
+    "scatter_max": _scatter("max"),
+    "scatter_min": _scatter("min"),
+    "conj": lambda self: ufunc_named("conjugate")(self) if self.dtype.kind == "c" else self,
+    "conjugate": lambda self: ufunc_named("conjugate")(self) if self.dtype.kind == "c" else self,
+    "flatten": lambda self, order="C": wrap(self._data.flatten(order), self._device),
+    "tobytes": lambda self, order="C": self.get().tobytes(order),
+    "tofile": lambda self, fid, sep="", format="%s": self.get().tofile(fid, sep, format),
+    "dump": lambda self, file: self.get().dump(file),
+    "byteswap": lambda self, inplace=False: wrap(
+        self._data.byteswap(inplace), self._device, (self,)
+    ),
+}
+
+_SPECIAL: dict[str, Callable[..., Any]] = {
+    "__pos__": _pos,
+    "__bool__": _bool,
+    "__int__": _to_host("int", lambda data: int(data.item())),
+    "__float__": _to_host("float", lambda data: float(data.item())),
+    "__complex__": _to_host("complex", lambda data: complex(data.item())),
+    "__repr__": _to_host("repr", repr),
+    "__str__": _to_host("str", str),
+    "__bytes__": _to_host("bytes", bytes),
+    "__format__": _format,
+    "__array__": _array,
+    "__array_ufunc__": _array_ufunc,
+    "__array_function__": _array_function,
+    "__copy__": lambda self: self.copy(),
+    "__deepcopy__": _deepcopy,
+    "__reduce__": lambda self: (array, (self.get(order="A"),)),
+    "__dlpack__": _dlpack,
+    "__dlpack_device__": lambda self: (12, self._device),  # kDLExtDev
+}
+
+
+def bind_methods() -> None:
+    """Give the array its operators and methods; called once, by the package."""
+    _bind_operators()
+    ndarray.__module__ = "gpugrad.backend.sim"
+    for name in _FORWARDED:
+        setattr(ndarray, name, _forward(name, name))
+    for name, function in (*_OWN.items(), *_SPECIAL.items()):
+        if function.__name__ == "<lambda>" or name.startswith("__"):
+            function.__name__ = name
+        setattr(ndarray, name, function)

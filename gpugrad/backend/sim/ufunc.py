@@ -1,0 +1,193 @@
+"""Ufuncs with what CuPy's have and nothing more. Imports core, indexing, signatures.
+
+CuPy's ufuncs take ``out``, ``dtype`` and ``casting``; ``reduce`` and ``accumulate`` exist for
+add and multiply, ``reduceat`` for add, ``at`` where there is an atomic operation.
+"""
+
+from typing import Any
+
+import numpy
+
+from gpugrad.backend.sim.core import SCALARS, ndarray, same_device, unsupported, wrap
+from gpugrad.backend.sim.indexing import scatter_at
+from gpugrad.backend.sim.signatures import UFUNCS
+
+__all__ = ["ufunc", "ufunc_named"]
+
+_SCALAR_TYPES = frozenset(SCALARS)
+
+
+class ufunc:  # noqa: N801
+    """An elementwise function over simulated arrays and scalars, as ``cupy.ufunc``.
+
+    >>> import gpugrad.backend.sim as xp
+    >>> xp.add(xp.ones(2), 1.5)
+    array([2.5, 2.5])
+    """
+
+    __slots__ = ("__name__", "_public", "_run", "_scatter", "name", "nargs", "nin", "nout")
+
+    def __init__(self, public: str) -> None:
+        self.name, self.nin, self.nout, self._scatter = UFUNCS[public]
+        self.__name__ = self.name
+        self._public = public
+        self._run = getattr(numpy, public)
+        self.nargs = self.nin + self.nout
+
+    def __repr__(self) -> str:
+        return f"<ufunc {self.name!r}>"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        seen: list[ndarray] = []
+        inputs = []
+        for arg in args[: self.nin]:
+            kind = type(arg)
+            if kind is ndarray:
+                seen.append(arg)
+                inputs.append(arg._data)
+            elif kind in _SCALAR_TYPES:
+                inputs.append(arg)
+            else:
+                override = getattr(arg, "__cupy_override_elementwise_kernel__", None)
+                if override is not None:
+                    return override(self, *args, **kwargs)
+                if isinstance(arg, ndarray):
+                    seen.append(arg)
+                    inputs.append(arg._data)
+                elif isinstance(arg, numpy.generic):
+                    inputs.append(arg)
+                else:
+                    raise unsupported(arg, self._public)
+        options = {k: kwargs.pop(k) for k in ("dtype", "casting") if kwargs.get(k) is not None}
+        given = self._outputs(args, kwargs, seen)
+        device = seen[0]._device if len(seen) == 1 else same_device(seen, self._public)
+        with numpy.errstate(all="ignore"):
+            result = self._compute(inputs, given, options)
+        if type(result) is numpy.ndarray or self.nout == 1:
+            return wrap(result, device, seen[-1:] if given else ())
+        return wrap(result, device, seen[len(seen) - len(given) :] if given else ())
+
+    def _outputs(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], seen: list[ndarray]
+    ) -> tuple[Any, ...]:
+        """The output arrays that the call names, as NumPy memory; () if it names none."""
+        out = kwargs.pop("out", None)
+        for left in ("dtype", "casting"):
+            kwargs.pop(left, None)
+        if kwargs:
+            raise TypeError(
+                f"Wrong arguments {kwargs}: ufuncs of CuPy take only out, dtype and casting"
+            )
+        count = len(args)
+        if not self.nin <= count <= self.nargs:
+            raise TypeError(
+                f"Wrong number of arguments for {self.name!r}. It must be either {self.nin} or "
+                f"{self.nargs} (with outputs), but given {count}."
+            )
+        given = args[self.nin :]
+        if out is not None:
+            if given:
+                raise ValueError("Cannot specify 'out' as both a positional and keyword argument")
+            given = out if isinstance(out, tuple) else (out,)
+            if len(given) != self.nout:
+                raise ValueError(
+                    "The 'out' tuple must have exactly one entry per ufunc output"
+                    if isinstance(out, tuple)
+                    else "'out' must be a tuple of arrays"
+                )
+        raws = []
+        for array in given:
+            if array is not None and not isinstance(array, ndarray):
+                raise unsupported(array, f"{self._public}: out")
+            if array is not None:
+                seen.append(array)
+            raws.append(None if array is None else array._data)
+        return tuple(raws) if any(raw is not None for raw in raws) else ()
+
+    def _compute(self, inputs: list[Any], given: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        if isinstance(self._run, numpy.ufunc):
+            if not given:
+                return self._run(*inputs, **options)
+            return self._run(*inputs, out=given, **options)
+        # fix, sinc and i0 are ufuncs in CuPy and plain functions in NumPy.
+        result = self._run(*inputs)
+        if "dtype" in options:
+            result = numpy.asarray(result).astype(options["dtype"])
+        if not given:
+            return result
+        numpy.copyto(given[0], result, casting=options.get("casting", "same_kind"))
+        return given[0]
+
+    @property
+    def types(self) -> list[str]:
+        """The loops, written as ``"dd->d"``: NumPy's, without those for dtypes CuPy lacks."""
+        loops = self._run.types if isinstance(self._run, numpy.ufunc) else []
+        return [loop for loop in loops if not set(loop) & set("gGOMmSU")]
+
+    def reduce(
+        self, array: Any, axis: Any = 0, dtype: Any = None, out: Any = None, keepdims: bool = False
+    ) -> Any:
+        if self.name == "cupy_add":
+            return array.sum(axis, dtype, out, keepdims)
+        if self.name == "cupy_multiply":
+            return array.prod(axis, dtype, out, keepdims)
+        raise NotImplementedError(f"`{self.name}.reduce` is not supported yet by CuPy")
+
+    def accumulate(self, array: Any, axis: int = 0, dtype: Any = None, out: Any = None) -> Any:
+        if self.name == "cupy_add":
+            return array.cumsum(axis, dtype, out)
+        if self.name == "cupy_multiply":
+            return array.cumprod(axis, dtype, out)
+        raise NotImplementedError(f"`{self.name}.accumulate` is not supported yet by CuPy")
+
+    def reduceat(
+        self, array: Any, indices: Any, axis: int = 0, dtype: Any = None, out: Any = None
+    ) -> Any:
+        if self.name != "cupy_add":
+            raise NotImplementedError(f"`{self.name}.reduceat` is not supported yet by CuPy")
+        if not isinstance(array, ndarray):
+            raise unsupported(array, "add.reduceat")
+        seen = [array]
+        raw = indices
+        if isinstance(indices, ndarray):
+            seen.append(indices)
+            raw = indices._data
+        given = None
+        if out is not None:
+            seen.append(out)
+            given = out._data
+        device = same_device(seen, "add.reduceat")
+        result = numpy.add.reduceat(array._data, raw, axis=axis, dtype=dtype, out=given)
+        return wrap(result, device, seen[-1:] if out is not None else ())
+
+    def outer(self, A: Any, B: Any, **kwargs: Any) -> Any:
+        from gpugrad.backend.sim.creation import array
+
+        first, second = array(A), array(B)
+        return self(
+            first.reshape(first.shape + (1,) * second.ndim),
+            second.reshape((1,) * first.ndim + second.shape),
+            **kwargs,
+        )
+
+    def at(self, a: Any, indices: Any, b: Any = None) -> None:
+        if self._scatter is None:
+            raise NotImplementedError(f"`{self.name}.at` is not supported yet by CuPy")
+        scatter_at(self._run, self._public, self._scatter, a, indices, b)
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return ufunc_named, (self._public,)
+
+
+_made: dict[str, ufunc] = {}
+
+
+def ufunc_named(name: str) -> ufunc:
+    """The one ufunc of a name; names that mean the same in CuPy give the same object."""
+    if name not in _made:
+        own = UFUNCS[name][0].removeprefix("cupy_")
+        primary = own if own in UFUNCS and UFUNCS[own][0] == UFUNCS[name][0] else name
+        if primary not in _made:
+            _made[primary] = ufunc(primary)
+        _made[name] = _made[primary]
+    return _made[name]
