@@ -31,6 +31,7 @@ __all__ = [
     "memory_stats",
     "probe",
     "register_arrays",
+    "reset",
     "synchronize",
     "why_unavailable",
 ]

@@ -38,6 +38,7 @@ _NAMES = re.compile(r"(cpu|auto)|(cuda|sim)(?::(\d+))?")
 _NOTHING = contextlib.nullcontext()
 
 
+@functools.lru_cache(64)
 def _parse(name: str) -> tuple[str, int | None] | None:
     """Kind and index of a device's name; None where it is not one."""
     match = _NAMES.fullmatch(name)
@@ -168,12 +169,14 @@ class Device:
         return self.kind == "cpu" or self.index == _current(self.kind)
 
     def synchronize(self) -> None:
-        """Wait until the device has done all that it was given; on cpu and sim it has.
+        """Wait until the device has done all that it was given; a CPU has.
 
         >>> Device("cpu").synchronize()
         """
         if self.kind == "cuda":
             cuda.synchronize(self.index)
+        elif self.kind == "sim":
+            _entered(self.kind, self.index).synchronize()  # for those who count the waits
 
 
 @functools.cache
@@ -185,6 +188,7 @@ def _known(kind: str, index: int) -> Device:
     return found
 
 
+_CPU = _known("cpu", 0)
 _unsaid = iter([True])  # drained by the first "auto": next() on it is atomic
 
 
@@ -210,7 +214,7 @@ def _current(kind: str) -> int:
     return int(_module(kind).Device().id)
 
 
-def _entered(kind: str, index: int) -> contextlib.AbstractContextManager[Any]:
+def _entered(kind: str, index: int) -> Any:
     """CuPy's or sim's own context manager for one of its devices."""
     if kind == "cuda":
         return cuda.on_index(index)
@@ -220,16 +224,21 @@ def _entered(kind: str, index: int) -> contextlib.AbstractContextManager[Any]:
 # ---------------------------------------------------------------- asking arrays
 
 
+_NUMPY = (numpy.ndarray, numpy.generic)
+_NUMBERS = (numpy.generic, bool, int, float, complex)
+
+
 def _home(array: Any) -> tuple[str, int] | None:
     """Kind and index of an array's device; None for what is not an array.
 
     Only modules that are imported already can have made the array.
     """
-    if isinstance(array, numpy.ndarray | numpy.generic):
+    if isinstance(array, _NUMPY):
         return "cpu", 0
     for kind, name in (("cuda", "cupy"), ("sim", "gpugrad.backend.sim")):
-        module = sys.modules.get(name)
-        if module is not None and isinstance(array, getattr(module, "ndarray", ())):
+        # A module that another thread is importing may have no ndarray yet.
+        known: Any = getattr(sys.modules.get(name), "ndarray", ())
+        if isinstance(array, known):
             return kind, int(array.device.id)
     return None
 
@@ -240,6 +249,8 @@ def device_of(array: Any) -> Device:
     >>> device_of(numpy.zeros(3))
     Device('cpu')
     """
+    if type(array) is numpy.ndarray:
+        return _CPU
     home = _home(array)
     if home is None:
         kind = type(array)
@@ -261,7 +272,7 @@ def to_numpy(array: Any) -> numpy.ndarray:
     """
     if isinstance(array, numpy.ndarray):
         return array
-    if isinstance(array, numpy.generic | bool | int | float | complex):
+    if isinstance(array, _NUMBERS):
         return numpy.asarray(array)
     home = _home(array)
     if home is None:
@@ -327,7 +338,7 @@ def default_device() -> Device:
 def _from_environment() -> Device:
     name = os.environ.get("GPUGRAD_DEVICE", "").strip()
     if not name:
-        return Device("cpu")
+        return _CPU
     try:
         return Device(name)
     except DeviceError as error:
