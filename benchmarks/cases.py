@@ -1,0 +1,96 @@
+"""What is timed: the cases, their data and their targets. Imports NumPy alone.
+
+Every worker takes the same float32 arrays and the same initial weights from here, so that the
+frameworks compute the same numbers; run.py compares the first of them before it times anything.
+"""
+
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+
+# One training step's optimizer: SGD with these, the same in every worker.
+LR = 1e-3
+MOMENTUM = 0.9
+
+CHAIN_ROUNDS = 50  # of three ops each: multiply by the input, tanh, add a number
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing to time.
+
+    ``kind`` is "step" (a training step of an MLP), "chain" (elementwise ops forward and
+    backward) or "op" (one op forward and backward). ``target`` is the highest ratio of
+    gpugrad's time to PyTorch's on a CPU that the project accepts; None: no target.
+    """
+
+    name: str
+    kind: str
+    title: str
+    sizes: tuple[int, ...] = ()
+    batch: int = 0
+    op: str = ""
+    target: float | None = None
+
+
+def _step(sizes: tuple[int, ...], batch: int, target: float) -> Case:
+    name = "-".join(map(str, sizes))
+    return Case(name, "step", f"{name}, batch {batch}", sizes, batch, target=target)
+
+
+def _chain(n: int, target: float | None = None) -> Case:
+    title = f"150 ops, {n} elements"
+    return Case(f"chain-{n}", "chain", title, (n,), target=target)
+
+
+def _op(op: str, sizes: tuple[int, ...]) -> Case:
+    shape = "×".join(map(str, sizes))
+    return Case(f"op-{op}", "op", f"{op}, {shape}", sizes, op=op)
+
+
+CASES = {
+    case.name: case
+    for case in (
+        _step((3, 4, 4, 1), 4, 0.6),
+        _step((3, 3), 100, 0.6),
+        _step((64, 128, 64, 10), 64, 0.8),
+        _step((784, 256, 128, 10), 64, 1.0),
+        _step((1024, 4096, 4096, 1024), 256, 1.05),
+        _chain(10, 0.6),
+        _chain(1000),
+        _chain(100_000),
+        _op("add", (10,)),
+        _op("mul", (10,)),
+        _op("tanh", (10,)),
+        _op("sum", (10, 10)),
+        _op("matmul", (10, 10)),
+    )
+}
+
+QUICK = ("3-4-4-1", "3-3", "64-128-64-10", "chain-10")
+
+
+def data(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs (batch, nin) and targets (batch, nout) of a "step" case, float32."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((case.batch, case.sizes[0])).astype(np.float32)
+    y = rng.standard_normal((case.batch, case.sizes[-1])).astype(np.float32)
+    return x, y
+
+
+def weights(case: Case) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(weight (nin, nout), bias (nout,)) of each layer of a "step" case, float32."""
+    rng = np.random.default_rng(1)
+    return [
+        (
+            (rng.standard_normal((nin, nout)) / sqrt(nin)).astype(np.float32),
+            np.zeros(nout, dtype=np.float32),
+        )
+        for nin, nout in zip(case.sizes[:-1], case.sizes[1:])
+    ]
+
+
+def operand(case: Case) -> np.ndarray:
+    """The float32 array that a "chain" or "op" case starts from, between 0.5 and 1.5."""
+    return np.random.default_rng(2).uniform(0.5, 1.5, case.sizes).astype(np.float32)

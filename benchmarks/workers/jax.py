@@ -1,0 +1,104 @@
+"""JAX's side of the benchmark, compiled as its users compile: one ``jit`` for a whole step."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from cases import CHAIN_ROUNDS, LR, MOMENTUM, Case, data, operand, weights
+
+VERSIONS = {"jax": jax.__version__}
+
+_pending: list[Any] = []  # the last result: JAX is waited for by waiting for an array
+
+
+def prepare(device: str, threads: int) -> None:
+    """Full float32 products, as the others compute them (JAX's default on a GPU is TF32)."""
+    jax.config.update("jax_default_matmul_precision", "highest")
+    try:
+        found = jax.devices("gpu" if device == "cuda" else "cpu")
+    except RuntimeError as error:
+        raise ImportError(f"this JAX has no {device}") from error
+    jax.config.update("jax_default_device", found[0])
+
+
+def synchronize(device: str) -> None:
+    """Wait until the device has done what it was given."""
+    jax.block_until_ready(_pending)
+
+
+def to_numpy(result: Any) -> np.ndarray:
+    """What a step returned, on the host."""
+    return np.asarray(result)
+
+
+def step(case: Case, device: str) -> Callable[[], Any]:
+    """A training step: forward, mean squared error, backward, SGD with momentum."""
+    x, y = (jnp.asarray(array) for array in data(case))
+
+    def loss_of(parameters: Any) -> Any:
+        h = x
+        for i, (w, b) in enumerate(parameters):
+            h = h @ w + b
+            if i != len(parameters) - 1:
+                h = jnp.tanh(h)
+        return jnp.mean((h - y) ** 2)
+
+    def update(parameters: Any, velocities: Any) -> Any:
+        loss, gradients = jax.value_and_grad(loss_of)(parameters)
+        velocities = jax.tree.map(lambda v, g: MOMENTUM * v + g, velocities, gradients)
+        parameters = jax.tree.map(lambda p, v: p - LR * v, parameters, velocities)
+        return loss, parameters, velocities
+
+    compiled = jax.jit(update, donate_argnums=(0, 1))
+    parameters = [(jnp.asarray(w), jnp.asarray(b)) for w, b in weights(case)]
+    velocities = jax.tree.map(jnp.zeros_like, parameters)
+
+    def run() -> Any:
+        nonlocal parameters, velocities
+        loss, parameters, velocities = compiled(parameters, velocities)
+        _pending[:] = [loss]
+        return loss
+
+    return run
+
+
+def _vjp(function: Callable[[Any], Any], case: Case) -> Callable[[], Any]:
+    x = jnp.asarray(operand(case))
+
+    @jax.jit
+    def compiled(x: Any) -> Any:
+        y, pull = jax.vjp(function, x)
+        return pull(jnp.ones_like(y))[0]
+
+    def run() -> Any:
+        result = compiled(x)
+        _pending[:] = [result]
+        return result
+
+    return run
+
+
+def chain(case: Case, device: str) -> Callable[[], Any]:
+    """Elementwise ops forward and backward. Returns the gradient."""
+
+    def function(x: Any) -> Any:
+        y = x
+        for _ in range(CHAIN_ROUNDS):
+            y = jnp.tanh(y * x) + 0.5
+        return y
+
+    return _vjp(function, case)
+
+
+def op(case: Case, device: str) -> Callable[[], Any]:
+    """One op forward and backward. Returns the gradient."""
+    function: Callable[[Any], Any] = {
+        "add": lambda x: x + x,
+        "mul": lambda x: x * x,
+        "tanh": jnp.tanh,
+        "sum": jnp.sum,
+        "matmul": lambda x: x @ x,
+    }[case.op]
+    return _vjp(function, case)
