@@ -300,8 +300,9 @@ def integers(
 ) -> Any:
     """Integers in [low, high): the top of the product of random bits and ``n = high - low``.
 
-    64 random bits where ``n <= 2**32`` and 128 above (the first 64-bit word the higher), so no value's probability differs from
-    ``1/n`` by more than a 2**-32 part of it, and none by anything where n is a power of two.
+    64 random bits where ``n <= 2**32`` and 128 above, their first 64-bit word the higher. So
+    no value's probability differs from ``1/n`` by more than a 2**-32 part of it, and none by
+    anything where n is a power of two.
     There is no rejection, so the words used and the time do not depend on the values.
     """
     n = high - low
