@@ -77,6 +77,11 @@ def make(devices=1, driver=12080, count=None, allocation=None, kernel=None, matm
         fail(allocation)
         return ndarray(array.data if isinstance(array, ndarray) else array.copy())
 
+    def asnumpy(array):
+        if array.device.id != current():
+            raise RuntimeError("copied from another device than the current one")
+        return array.data.copy()
+
     def get_device_count():
         calls.count += 1
         fail(count)
@@ -104,7 +109,7 @@ def make(devices=1, driver=12080, count=None, allocation=None, kernel=None, matm
         __version__="14.2.0",
         ndarray=ndarray,
         asarray=asarray,
-        asnumpy=lambda array: array.data.copy(),
+        asnumpy=asnumpy,
         zeros=lambda shape: ndarray(numpy.zeros(shape)),
         float32=numpy.float32,
         get_default_memory_pool=lambda: pool,

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import fake_cupy
@@ -72,6 +73,8 @@ print(cuda.probe().steps[0].ok == ("cupy" in sys.modules))
 
 def test_the_probe_runs_once_even_from_many_threads(install):
     fake = install()
+    count = fake.cuda.runtime.getDeviceCount
+    fake.cuda.runtime.getDeviceCount = lambda: [time.sleep(0.05), count()][1]
     barrier = threading.Barrier(8)
     found = []
 
