@@ -12,7 +12,7 @@ import numpy
 import pytest
 from fake_cupy import CUDARuntimeError, DynamicLibNotFoundError, OutOfMemoryError
 
-from gpugrad.backend import cuda, namespace
+from gpugrad.backend import cuda, namespace, probe
 from gpugrad.errors import DeviceError
 
 TESTS = Path(__file__).parent
@@ -46,7 +46,7 @@ def install(monkeypatch):
     def install(distributions=("cupy-cuda12x",), **faults):
         fake = fake_cupy.make(**faults)
         monkeypatch.setitem(sys.modules, "cupy", fake)
-        monkeypatch.setattr(cuda, "distributions", lambda: dict.fromkeys(distributions, "14.2.0"))
+        monkeypatch.setattr(probe, "distributions", lambda: dict.fromkeys(distributions, "14.2.0"))
         cuda.reset()
         return fake
 
@@ -88,7 +88,7 @@ def test_the_probe_runs_once_even_from_many_threads(install):
     for thread in threads:
         thread.join()
     assert fake.calls.count == 1
-    assert all(probe is found[0] for probe in found)
+    assert all(each is found[0] for each in found)
 
 
 def test_a_failure_is_kept_until_reset(install):
@@ -121,18 +121,18 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), cuda.is_available())
 
 def test_all_steps_where_cuda_works(install):
     install(devices=2)
-    probe = cuda.probe()
-    assert [step.name for step in probe.steps] == [
+    found = cuda.probe()
+    assert [step.name for step in found.steps] == [
         "import cupy",
         "driver",
         "allocation",
         "elementwise kernel",
         "matmul",
     ]
-    assert all(step.ok and step.detail and not step.fix for step in probe.steps)
-    assert probe.steps[1].detail == "driver for CUDA 12.8, 2 devices"
-    assert probe.ok
-    assert probe.reason is None
+    assert all(step.ok and step.detail and not step.fix for step in found.steps)
+    assert found.steps[1].detail == "driver for CUDA 12.8, 2 devices"
+    assert found.ok
+    assert found.reason is None
     assert cuda.is_available()
     assert cuda.why_unavailable() is None
     assert cuda.device_count() == 2
@@ -226,9 +226,9 @@ CAUSES = {
 def test_each_cause_is_named_with_what_mends_it(install, cause):
     faults, step, words = CAUSES[cause]
     install(**faults)
-    probe = cuda.probe()
-    assert probe.steps[-1].name == step
-    assert [each.ok for each in probe.steps] == [True] * (len(probe.steps) - 1) + [False]
+    found = cuda.probe()
+    assert found.steps[-1].name == step
+    assert [each.ok for each in found.steps] == [True] * (len(found.steps) - 1) + [False]
     reason = cuda.why_unavailable()
     assert [word for word in words if word not in reason] == []
     assert "\n" not in reason
@@ -261,7 +261,7 @@ def broken_cupy(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("broken_cupy")
 def test_cupy_that_does_not_import(monkeypatch):
-    monkeypatch.setattr(cuda, "distributions", lambda: {"cupy-cuda12x": "14.2.0"})
+    monkeypatch.setattr(probe, "distributions", lambda: {"cupy-cuda12x": "14.2.0"})
     reason = cuda.why_unavailable()
     assert "CuPy is installed (cupy-cuda12x 14.2.0) but does not import" in reason
     assert "OSError: libfoo.so: bad ELF header" in reason
@@ -271,7 +271,7 @@ def test_cupy_that_does_not_import(monkeypatch):
 @pytest.mark.usefixtures("broken_cupy")
 def test_two_cupys_that_overwrote_each_other(monkeypatch):
     both = {"cupy-cuda12x": "14.2.0", "cupy-cuda13x": "14.2.0"}
-    monkeypatch.setattr(cuda, "distributions", lambda: both)
+    monkeypatch.setattr(probe, "distributions", lambda: both)
     assert "overwrite each other's files" in cuda.why_unavailable()
     assert "pip uninstall -y cupy-cuda12x cupy-cuda13x, then" in cuda.why_unavailable()
 

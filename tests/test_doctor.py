@@ -11,7 +11,7 @@ import numpy
 import pytest
 from fake_cupy import CUDARuntimeError, DynamicLibNotFoundError
 
-from gpugrad.backend import cuda
+from gpugrad.backend import cuda, probe
 from gpugrad.backend import device as devices
 from gpugrad.cli import doctor, main
 
@@ -36,7 +36,7 @@ def machine(monkeypatch):
         fake = fake_cupy.make(**faults) if cupy else None
         monkeypatch.setitem(sys.modules, "cupy", fake)
         found = dict.fromkeys(distributions, version) if cupy else {}
-        monkeypatch.setattr(cuda, "distributions", lambda: found)
+        monkeypatch.setattr(probe, "distributions", lambda: found)
         monkeypatch.setattr(doctor, "_nvidia_smi", lambda: smi)
         cuda.reset()
 

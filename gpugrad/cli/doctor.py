@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy
 
-from gpugrad.backend import cuda, default_device
+from gpugrad.backend import default_device, probe
 from gpugrad.errors import DeviceError
 
 __all__ = ["add_to", "collect", "own_version", "show"]
@@ -120,9 +120,9 @@ def _threads() -> dict[str, Any]:
 
 
 def _cuda_facts() -> dict[str, Any]:
-    result = cuda.probe()
+    result = probe.probe()
     facts: dict[str, Any] = {
-        "distributions": cuda.distributions(),
+        "distributions": probe.distributions(),
         "works": result.ok,
         "reason": result.reason,
         "steps": [
@@ -145,9 +145,9 @@ def _cupy_facts() -> dict[str, Any]:
     runtime = cupy.cuda.runtime
     facts: dict[str, Any] = {}
     try:
-        facts["runtime"] = cuda.cuda_version(runtime.runtimeGetVersion())
+        facts["runtime"] = probe.cuda_version(runtime.runtimeGetVersion())
         driver = runtime.driverGetVersion()
-        facts["driver"] = cuda.cuda_version(driver) if driver else None
+        facts["driver"] = probe.cuda_version(driver) if driver else None
         facts["devices"] = [_device_facts(cupy, i) for i in range(runtime.getDeviceCount())]
     except RuntimeError:
         pass  # no driver: the probe's steps say so
@@ -213,7 +213,7 @@ def _problems(facts: dict[str, Any]) -> list[dict[str, str]]:
     if not default["works"]:
         fix = "Set GPUGRAD_DEVICE to a device that works, such as cpu, or unset it"
         found.append({"what": default["error"], "fix": fix})
-    duplicates = cuda.duplicates_fix()
+    duplicates = probe.duplicates_fix()
     if duplicates is not None:
         what, _, fix = duplicates.partition(": ")
         found.append({"what": what, "fix": fix})

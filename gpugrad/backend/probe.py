@@ -1,0 +1,306 @@
+"""The CUDA probe: whether CUDA works, which cause keeps it from working, what mends that.
+
+Imports errors only. That CuPy imports says little: its CUDA libraries load lazily and
+fail at their first use. So whether CUDA works is decided by trying: one allocation, one
+elementwise kernel, one matmul. The first step that fails is the reason that users see.
+"""
+
+import contextlib
+import os
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import numpy
+
+from gpugrad.errors import DeviceError
+
+__all__ = [
+    "Probe",
+    "Step",
+    "cuda_version",
+    "distributions",
+    "duplicates_fix",
+    "probe",
+    "reset",
+]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the probe: its result in words and, where it failed, what mends it."""
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str = ""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The steps that ran, in order. Only the last can have failed; then none followed."""
+
+    steps: tuple[Step, ...]
+
+    @property
+    def ok(self) -> bool:
+        """True where every step succeeded."""
+        return self.steps[-1].ok
+
+    @property
+    def reason(self) -> str | None:
+        """What failed and what mends it, in one line; None where CUDA works."""
+        last = self.steps[-1]
+        return None if last.ok else f"{last.detail}. {last.fix}".rstrip(" .") + "."
+
+
+_lock = threading.Lock()
+_kept: Probe | None = None
+
+
+def probe() -> Probe:
+    """The result of trying CUDA on CuPy's current device: tried once per process, then kept.
+
+    >>> [step.name for step in probe().steps][0]
+    'import cupy'
+    """
+    global _kept
+    found = _kept
+    if found is None:
+        with _lock:
+            found = _kept
+            if found is None:
+                found = _kept = _run_probe()
+    return found
+
+
+def reset() -> None:
+    """Forget the probe's result, so that the next question tries CUDA again.
+
+    For after something was mended in a running process (memory freed, a library installed).
+    """
+    global _kept, _lock
+    _lock, _kept = threading.Lock(), None
+
+
+# A CUDA context does not survive a fork: the child asks again, and is told so.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=reset)
+
+
+def _run_probe() -> Probe:
+    state: dict[str, Any] = {}
+    steps: list[Step] = []
+    for name, attempt in _STEPS:
+        try:
+            steps.append(Step(name, True, attempt(state)))
+        except Exception as error:  # noqa: BLE001  what CuPy raises is the answer we came for
+            detail, fix = _diagnose(name, error, state)
+            steps.append(Step(name, False, detail, fix))
+            break
+    return Probe(tuple(steps))
+
+
+def _try_import(state: dict[str, Any]) -> str:
+    state["cupy"] = cupy = import_module("cupy")
+    return f"CuPy {cupy.__version__}"
+
+
+def _try_driver(state: dict[str, Any]) -> str:
+    runtime = state["cupy"].cuda.runtime
+    count = runtime.getDeviceCount()
+    if count == 0:
+        raise DeviceError("cudaErrorNoDevice: the driver lists 0 devices")
+    version = cuda_version(runtime.driverGetVersion())
+    return f"driver for CUDA {version}, {count} device{'s' * (count > 1)}"
+
+
+def _try_allocation(state: dict[str, Any]) -> str:
+    state["x"] = state["cupy"].asarray(numpy.arange(4, dtype=numpy.float32))
+    return "16 bytes allocated and copied to the device"
+
+
+def _try_kernel(state: dict[str, Any]) -> str:
+    y = state["x"] * 2 + 1
+    _expect(state["cupy"].asnumpy(y), [1, 3, 5, 7])
+    return "2 * x + 1 compiled and ran"
+
+
+def _try_matmul(state: dict[str, Any]) -> str:
+    x = state["x"].reshape(2, 2)
+    _expect(state["cupy"].asnumpy(x @ x), [[2, 3], [6, 11]])
+    return "a 2x2 product ran"
+
+
+def _expect(got: Any, wanted: Any) -> None:
+    if not numpy.array_equal(got, wanted):
+        raise DeviceError(f"wrong numbers: expected {wanted}, got {got.tolist()}")
+
+
+_STEPS: tuple[tuple[str, Callable[[dict[str, Any]], str]], ...] = (
+    ("import cupy", _try_import),
+    ("driver", _try_driver),
+    ("allocation", _try_allocation),
+    ("elementwise kernel", _try_kernel),
+    ("matmul", _try_matmul),
+)
+
+
+# ---------------------------------------------------------------- causes and what mends them
+
+
+def distributions() -> dict[str, str]:
+    """The installed distributions that bring a ``cupy`` module: name to version.
+
+    >>> set(distributions()) <= {"cupy", *(f"cupy-cuda{n}x" for n in range(8, 20))}
+    True
+    """
+    from importlib import metadata  # 30 ms, and seldom needed
+
+    names = ["cupy", *(f"cupy-cuda{major}x" for major in range(11, 16))]
+    found = {}
+    for name in names:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def duplicates_fix() -> str | None:
+    """How to mend several CuPy distributions in one environment; None where all is well."""
+    found = distributions()
+    if len(found) < 2:
+        return None
+    return (
+        f"Several CuPy distributions overwrite each other's files ({', '.join(found)}): "
+        f"pip uninstall -y {' '.join(found)}, then {_INSTALL}"
+    )
+
+
+_INSTALL = 'pip install "gpugrad[cuda12]" (with a driver for CUDA 13 or newer: "gpugrad[cuda13]")'
+
+
+def _with_libraries() -> str:
+    """The distribution to reinstall with its CUDA libraries, by what is installed."""
+    named = [name for name in distributions() if name != "cupy"]
+    return f'pip install "{named[0] if named else "cupy-cuda12x"}[ctk]"'
+
+
+def cuda_version(number: int) -> str:
+    """CUDA's way of writing versions as an integer, made readable.
+
+    >>> cuda_version(12090)
+    '12.9'
+    """
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def _text(error: BaseException) -> str:
+    """An exception in one line, with its type where the text alone does not tell it."""
+    text = " ".join(str(error).split()) or "no message"
+    if len(text) > 400:
+        text = text[:400] + " ..."
+    named = text.startswith(("cuda", "CUDA")) or isinstance(error, DeviceError)
+    return text.rstrip(".") if named else f"{type(error).__name__}: {text}".rstrip(".")
+
+
+def _diagnose(step: str, error: Exception, state: dict[str, Any]) -> tuple[str, str]:
+    """Which cause an exception shows: the detail and the fix."""
+    text = _text(error)
+    if step == "import cupy":
+        if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
+            return "CuPy is not installed", f"Install it: {_INSTALL}"
+        names = distributions()
+        installed = ", ".join(f"{name} {version}" for name, version in names.items()) or "unknown"
+        again = duplicates_fix() or (
+            f"Install it afresh: pip uninstall -y {' '.join(names) or 'cupy'}, then {_INSTALL}"
+        )
+        return f"CuPy is installed ({installed}) but does not import: {text}", again
+    for signs, describe in _CAUSES:
+        if re.search(signs, text, re.IGNORECASE):
+            return describe(text, state)
+    return (
+        f"the {step} step failed: {text}",
+        'See what CuPy finds: python -c "import cupy; cupy.show_config()"',
+    )
+
+
+def _insufficient_driver(text: str, state: dict[str, Any]) -> tuple[str, str]:
+    runtime = state["cupy"].cuda.runtime
+    driver, wanted = runtime.driverGetVersion(), runtime.runtimeGetVersion()
+    if driver == 0:
+        return (
+            f"CuPy is installed, but this machine has no NVIDIA driver ({text})",
+            "Install the driver of an NVIDIA GPU, or in a container pass the GPU through "
+            "(docker run --gpus all); on a machine with no GPU use the device cpu",
+        )
+    return (
+        f"the NVIDIA driver is too old: it serves CUDA {cuda_version(driver)}, "
+        f"CuPy was built for {cuda_version(wanted)} ({text})",
+        "Update the driver, or install a CuPy built for an older CUDA: "
+        'pip install "gpugrad[cuda12]" in the place of cuda13',
+    )
+
+
+def _no_device(text: str, state: dict[str, Any]) -> tuple[str, str]:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    hidden = "" if visible is None else f"; CUDA_VISIBLE_DEVICES is {visible!r}"
+    fix = (
+        "See whether nvidia-smi lists a GPU; in a container pass it through (docker run --gpus all)"
+    )
+    if visible is not None:
+        fix = "Unset CUDA_VISIBLE_DEVICES or set it to a GPU that nvidia-smi -L lists"
+    return f"the driver shows no CUDA device ({text}{hidden})", fix
+
+
+def _out_of_memory(text: str, state: dict[str, Any]) -> tuple[str, str]:
+    return (
+        f"the GPU is out of memory ({text})",
+        "See who holds it with nvidia-smi and end that, or choose another GPU with "
+        "CUDA_VISIBLE_DEVICES",
+    )
+
+
+def _no_nvrtc(text: str, state: dict[str, Any]) -> tuple[str, str]:
+    return (
+        f"the driver works, but NVRTC, which compiles kernels, or its headers are missing ({text})",
+        f"Install CuPy with its CUDA libraries: {_with_libraries()}",
+    )
+
+
+def _no_cublas(text: str, state: dict[str, Any]) -> tuple[str, str]:
+    return (
+        f"kernels work, but cuBLAS, which multiplies matrices, is missing ({text})",
+        f"Install CuPy with its CUDA libraries: {_with_libraries()}",
+    )
+
+
+def _no_library(text: str, state: dict[str, Any]) -> tuple[str, str]:
+    return (
+        f"a CUDA library is missing ({text})",
+        f"Install CuPy with its CUDA libraries: {_with_libraries()}",
+    )
+
+
+def _forked(text: str, state: dict[str, Any]) -> tuple[str, str]:
+    return (
+        f"CUDA does not start in this process ({text})",
+        "If this process was forked from one that had used CUDA, start it afresh: "
+        'multiprocessing.set_start_method("spawn")',
+    )
+
+
+_MISSING = r"(DynamicLibNotFound|ImportError|OSError|cannot open shared object|failure finding)"
+
+# Searched in this order in the exception's type and text.
+_CAUSES: tuple[tuple[str, Callable[[str, dict[str, Any]], tuple[str, str]]], ...] = (
+    (r"cudaErrorInsufficientDriver|cudaErrorStubLibrary", _insufficient_driver),
+    (r"cudaErrorNoDevice", _no_device),
+    (r"OutOfMemory|cudaErrorMemoryAllocation|OUT_OF_MEMORY|_ALLOC_FAILED", _out_of_memory),
+    (r"cudaErrorInitializationError", _forked),
+    (rf"{_MISSING}.*nvrtc|cannot open source file|could not open source file", _no_nvrtc),
+    (rf"{_MISSING}.*cublas", _no_cublas),
+    (rf"{_MISSING}.*(libcu|cudart|cuda)", _no_library),
+)
