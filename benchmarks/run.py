@@ -192,9 +192,9 @@ def shown(seconds: float) -> str:
 
 
 KINDS = {
-    "step": "training step (forward, mse_loss, backward, SGD with momentum)",
-    "chain": "elementwise ops, forward and backward",
-    "op": "one op, forward and backward",
+    "step": "training step",
+    "chain": "elementwise chain",
+    "op": "one op",
 }
 
 
@@ -203,9 +203,9 @@ def table(results: list[dict[str, Any]], peers: list[str]) -> str:
     with_target = any(result["target"] is not None for result in results)
     head = ["case", "gpugrad"]
     for peer in peers:
-        head += [peer, f"gpugrad/{peer}"]
+        head += [peer, "ratio"]
     if with_target:
-        head.append("target (torch)")
+        head.append("target")
     rows = [head, [""] * len(head)]  # the second becomes the rule under the head
     kind = ""
     for result in results:
@@ -331,7 +331,9 @@ def main(arguments: list[str] | None = None) -> int:
     about = machine(options)
     print(
         f"{about.get('gpu') or about['processor']}, {options.threads} thread(s), float32, "
-        f"{options.rounds} rounds; times are for one step",
+        f"{options.rounds} rounds\n"
+        "training step: forward, mse_loss, backward, SGD with momentum; the rest: forward and\n"
+        "backward. ratio: gpugrad's time over the peer's; target: the most it may be for torch\n",
         flush=True,
     )
     frameworks = ["gpugrad", *options.peers]
