@@ -1,0 +1,70 @@
+"""The commands of ci/: they are runnable, and say plainly what a machine lacks."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+BASH = shutil.which("bash")
+COMMANDS = ("ci/test", "ci/demo", "ci/gpu", ".ci/run")
+
+pytestmark = pytest.mark.skipif(BASH is None, reason="needs bash")
+
+
+def run(command: str, path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A command with nothing on its PATH but what ``path`` holds, from a folder of no meaning."""
+    environment |= {"PATH": str(path), "HOME": str(path)}
+    return subprocess.run(
+        [str(BASH), str(ROOT / command)],
+        capture_output=True,
+        text=True,
+        cwd=path,
+        env=environment,
+        check=False,
+    )
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """A folder with the few system tools that the scripts use, and an old python3."""
+    for tool in ("basename", "bash", "cat", "cksum", "dirname", "grep", "head", "sed"):
+        found = shutil.which(tool)
+        assert found is not None, tool
+        (tmp_path / tool).symlink_to(found)
+    python = tmp_path / "python3"
+    python.write_text("#!/bin/sh\necho Python 3.8.1\nexit 1\n", encoding="utf-8")
+    python.chmod(0o755)
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "ci/venv.sh"])
+def test_scripts_parse_and_stop_at_errors(command: str) -> None:
+    path = ROOT / command
+    subprocess.run([str(BASH), "-n", str(path)], check=True)
+    if command in COMMANDS:
+        assert os.access(path, os.X_OK)
+        assert "set -euo pipefail" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", ["ci/test", "ci/demo", ".ci/run"])
+def test_without_a_python_they_say_which_one_is_needed(command: str, bare: Path) -> None:
+    done = run(command, bare, GPUGRAD_VENV=str(bare / "venv"))
+    assert done.returncode == 1
+    assert "no Python >= 3.11" in done.stderr
+    assert "python3 is Python 3.8.1" in done.stderr
+    assert not (bare / "venv").exists()
+
+
+def test_a_named_python_that_does_not_serve_is_refused(bare: Path) -> None:
+    done = run("ci/demo", bare, GPUGRAD_VENV=str(bare / "venv"), PYTHON="python3")
+    assert done.returncode == 1
+    assert "PYTHON=python3 is not a Python >= 3.11" in done.stderr
+
+
+def test_gpu_run_refuses_an_old_python(bare: Path) -> None:
+    done = run("ci/gpu", bare)
+    assert done.returncode == 1
+    assert "older than 3.11" in done.stderr
