@@ -4,6 +4,7 @@ The call is bound to CuPy's parameter list first, so a keyword that only NumPy h
 on CuPy. Imports core, device, signatures.
 """
 
+import inspect
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -14,26 +15,29 @@ import numpy
 from gpugrad.backend.sim.core import SCALARS, ndarray, raw_of, same_device, unsupported, words, wrap
 from gpugrad.backend.sim.device import on_sync
 
-__all__ = ["bind", "call_numpy", "delegate", "required_and_defaults"]
+__all__ = ["bind", "call_numpy", "check_argument", "delegate", "dressed"]
 
 _NO_DEFAULT = object()
 
 # Parameters that CuPy reads on the host: an array there would have to be copied back first.
 HOST_PARAMETERS = words(
     "axis axes axis1 axis2 axisa axisb axisc shape newshape new_shape dims dimensions source "
-    "destination ndim decimals reps pad_width k M N num nin n ddof order dtype keepdims "
+    "destination ndim decimals reps pad_width k N num nin n ddof order dtype keepdims "
     "minlength start mode casting ord offset"
 )
 
 # Parameters that stand for an array: CuPy takes no list and no other object there. The
 # functions in TAKE_LISTS are the exceptions (seen by calling the real ones with lists).
-ARRAY_PARAMETERS = words("a b x y x1 x2 arr ary m arr1 arr2 ar1 ar2 array z condition")
+ARRAY_PARAMETERS = words(
+    "a b x y x1 x2 arr ary m arr1 arr2 ar1 ar2 array z condition a1 a2 element keys "
+    "seq_of_zeros filt ar xp fp p val v xi"
+)
 TAKE_LISTS = words(
     "append average apply_over_axes around asarray_chkfinite asfarray atleast_1d atleast_2d "
     "atleast_3d angle cross diag diff gradient iscomplex isneginf isposinf isreal "
     "linspace logspace nan_to_num place real imag require resize round round_ tile tril triu "
     "unwrap vander fftshift ifftshift compress shape ndim iscomplexobj isrealobj isclose allclose "
-    "array2string array_repr array_str min_scalar_type kron cond"
+    "array2string array_repr array_str min_scalar_type cond"
 )
 
 # Functions that make the host wait, by CuPy's documentation and sources.
@@ -47,24 +51,6 @@ SYNCS = words(
 
 
 @cache
-def required_and_defaults(parameters: str) -> tuple[tuple[str, ...], dict[str, Any], bool]:
-    """Of a parameter list: those without default, the defaults, and whether it has ``*args``."""
-    import inspect
-
-    signature = inspect.signature(_binder("f", parameters))
-    required = []
-    defaults = {}
-    starred = False
-    for name, parameter in signature.parameters.items():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            starred = True
-        elif parameter.default is parameter.empty:
-            required.append(name)
-        else:
-            defaults[name] = parameter.default
-    return tuple(required), defaults, starred
-
-
 def _binder(name: str, parameters: str) -> Callable[..., dict[str, Any]]:
     """A function of that name and parameter list that returns its arguments by name."""
     scope: dict[str, Any] = {"float64": numpy.float64}
@@ -73,21 +59,30 @@ def _binder(name: str, parameters: str) -> Callable[..., dict[str, Any]]:
     return made
 
 
+def _required_and_defaults(binder: Any) -> tuple[tuple[str, ...], dict[str, Any], bool]:
+    """Of a parameter list: those without default, the defaults, and whether it has ``*args``."""
+    code = binder.__code__
+    last = code.co_argcount
+    names = code.co_varnames[:last]
+    positional = binder.__defaults__ or ()
+    first = last - len(positional)
+    defaults = dict(zip(names[first:], positional, strict=True)) | (binder.__kwdefaults__ or {})
+    starred = bool(code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS))
+    return names[:first], defaults, starred
+
+
 def bind(name: str, parameters: str) -> Callable[..., dict[str, Any]]:
     """``bind(...)(*args, **kwargs)`` gives the arguments by name, without unchanged defaults.
 
     Raises TypeError, with CuPy's name of the function, for what CuPy's would not accept.
     """
     whole = _binder(name, parameters)
-    _, defaults, _ = required_and_defaults(parameters)
-    # The defaults of this very binder, so that an unchanged one is recognised by identity.
-    own = dict(defaults)
-    given = (whole.__defaults__ or ()) + tuple((whole.__kwdefaults__ or {}).values())
-    own = dict(zip(own, given, strict=True))
+    _, defaults, _ = _required_and_defaults(whole)
 
     def bound(*args: Any, **kwargs: Any) -> dict[str, Any]:
         named = whole(*args, **kwargs)
-        return {k: v for k, v in named.items() if v is not own.get(k, _NO_DEFAULT)}
+        # By identity: an array as an argument must not be compared with anything.
+        return {k: v for k, v in named.items() if v is not defaults.get(k, _NO_DEFAULT)}
 
     return bound
 
@@ -123,21 +118,21 @@ def call_numpy(
 
 def check_argument(name: str, parameter: str, value: Any) -> None:
     """Refuse what CuPy would not take for this parameter (TypeError)."""
-    if type(value) is ndarray:
-        if parameter in HOST_PARAMETERS:
+    if parameter in HOST_PARAMETERS:
+        inside = value if isinstance(value, (tuple, list)) else (value,)
+        if any(isinstance(item, ndarray) for item in inside):
             raise TypeError(
                 f"{name}: {parameter} is an array on the device, and 'ndarray' object cannot be "
                 "interpreted as an integer; use .item() if the host may wait for it"
             )
     elif parameter in ARRAY_PARAMETERS and name not in TAKE_LISTS:
-        if not isinstance(value, (ndarray, *SCALARS, numpy.generic)):
-            raise unsupported(value, name)
-        if not isinstance(value, ndarray) and name not in TAKE_SCALARS:
+        taken = (ndarray, *SCALARS, numpy.generic) if name in TAKE_SCALARS else ndarray
+        if not isinstance(value, taken):
             raise unsupported(value, name)
 
 
 # Functions whose array parameters may be scalars.
-TAKE_SCALARS = words("isclose allclose where interp outer")
+TAKE_SCALARS = words("where interp outer polyval searchsorted")
 
 
 def delegate(name: str, parameters: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -146,13 +141,15 @@ def delegate(name: str, parameters: str, function: Callable[..., Any]) -> Callab
     Parameters without default are passed by position, the others by name and only where the
     call changes them; so the two libraries may differ in names and order of the required ones.
     """
-    required, _, starred = required_and_defaults(parameters)
+    required, _, starred = _required_and_defaults(_binder(name, parameters))
     bound = bind(name, parameters)
 
     if starred:
 
         def run(*args: Any, **kwargs: Any) -> Any:
-            bound(*args, **kwargs)
+            for parameter, value in bound(*args, **kwargs).items():
+                for item in value if isinstance(value, tuple) else (value,):
+                    check_argument(name, parameter, item)
             return call_numpy(name, function, args, kwargs)
 
     else:
@@ -169,10 +166,8 @@ def delegate(name: str, parameters: str, function: Callable[..., Any]) -> Callab
 
 def dressed(run: Callable[..., Any], name: str, parameters: str) -> Callable[..., Any]:
     """``run`` with the name, signature and a docstring of the CuPy function it stands for."""
-    import inspect
-
     run.__name__ = run.__qualname__ = name
     run.__module__ = "gpugrad.backend.sim"
     run.__doc__ = run.__doc__ or f"``cupy.{name}{parameters}`` over simulated arrays."
-    run.__signature__ = inspect.signature(_binder(name, parameters))  # type: ignore[attr-defined]
+    run.__wrapped__ = _binder(name, parameters)  # type: ignore[attr-defined]  # for inspect
     return run

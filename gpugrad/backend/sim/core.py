@@ -5,13 +5,22 @@ the other modules of ``sim``; functions and ufuncs are looked up when first need
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy
 
 from gpugrad.backend.sim.device import Device, current_id
 
-__all__ = ["SCALARS", "ndarray", "raw_of", "same_device", "unsupported", "words", "wrap"]
+__all__ = [
+    "SCALARS",
+    "check_dtype",
+    "ndarray",
+    "raw_of",
+    "same_device",
+    "unsupported",
+    "words",
+    "wrap",
+]
 
 # Python's scalars, which promote weakly; NumPy's scalars (numpy.generic) count with their dtype.
 SCALARS = (bool, int, float, complex)
@@ -78,7 +87,7 @@ def wrap(value: Any, device: int, sources: Iterable["ndarray"] = ()) -> Any:
             if below is not None and (below is data or below is data.base):
                 array._base = source if source._base is None else source._base
                 break
-        if not value.flags.writeable:
+        if below is not None:
             # CuPy knows no read-only arrays: broadcast_to and diagonal give writable views.
             value.flags.writeable = True
         return array
@@ -239,7 +248,10 @@ class ndarray:  # noqa: N801
     @shape.setter
     def shape(self, shape: Any) -> None:
         # A reshaped view, never a copy: NumPy's own setter is on its way out.
-        self._data = self._data.reshape(shape, copy=False)  # type: ignore[call-overload]
+        made = self._data.reshape(shape)
+        if not numpy.may_share_memory(made, self._data):
+            raise AttributeError("incompatible shape: it would need a copy; use reshape()")
+        self._data = made
 
     @property
     def real(self) -> "ndarray":
@@ -274,10 +286,10 @@ class ndarray:  # noqa: N801
         raise AttributeError(f"cupy.ndarray has no attribute {name!r}")
 
     # Filled in by the other modules of sim, so that this one needs none of them.
-    __getitem__: Callable[["ndarray", Any], "ndarray"]
-    __setitem__: Callable[["ndarray", Any, Any], None]
-    ravel: Callable[..., "ndarray"]
-    flatten: Callable[..., "ndarray"]
+    __getitem__: ClassVar[Callable[..., Any]]
+    __setitem__: ClassVar[Callable[..., None]]
+    __matmul__: ClassVar[Callable[..., Any]]
+    __rmatmul__: ClassVar[Callable[..., Any]]
 
     def __len__(self) -> int:
         if not self._data.ndim:

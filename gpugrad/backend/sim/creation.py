@@ -4,8 +4,7 @@ from typing import Any
 
 import numpy
 
-from gpugrad.backend.sim.core import check_dtype as _check_dtype
-from gpugrad.backend.sim.core import ndarray, raw_of, same_device, wrap
+from gpugrad.backend.sim.core import check_dtype, ndarray, raw_of, same_device, wrap
 from gpugrad.backend.sim.device import current_id, on_sync
 
 __all__ = ["array", "asarray", "asnumpy", "get_array_module", "new"]
@@ -13,7 +12,7 @@ __all__ = ["array", "asarray", "asnumpy", "get_array_module", "new"]
 
 def new(data: numpy.ndarray) -> ndarray:
     """NumPy memory that nobody else holds, as an array of the current device."""
-    _check_dtype(data.dtype)
+    check_dtype(data.dtype)
     made: ndarray = wrap(data, current_id())
     return made
 
@@ -45,23 +44,21 @@ def array(
     if subok:
         raise NotImplementedError("subok is not supported by CuPy")
     order = "K" if order is None else order
+    layout: Any = "F" if order == "F" else "C"
     if isinstance(obj, ndarray):
         return _from_ndarray(obj, dtype, copy, order, ndmin)
     if isinstance(obj, (list, tuple)) and _holds_arrays(obj):
         seen: list[ndarray] = []
         raw = raw_of(obj, seen, "array")
         same_device(seen, "array")
-        return new(numpy.array(raw, dtype, order="C" if order == "K" else order, ndmin=ndmin))
+        return new(numpy.array(raw, dtype, order=layout, ndmin=ndmin))
     data = obj
     if not isinstance(data, numpy.ndarray):
-        if hasattr(type(data), "__array_ufunc__") and not hasattr(type(data), "__array__"):
-            raise TypeError(f"Unsupported type {type(data)}")
         data = numpy.array(data, dtype)
     elif order in "KA":
-        order = "F" if data.flags.fnc else "C"
-    _check_dtype(data.dtype)
+        layout = "F" if data.flags.fnc else "C"
+    check_dtype(data.dtype)
     on_sync("host to device")
-    layout = "C" if order in "KA" else order
     made = numpy.array(data, dtype, copy=True, order=layout, ndmin=ndmin)
     if not made.dtype.isnative:
         made = made.astype(made.dtype.newbyteorder("="))
@@ -77,7 +74,7 @@ def _from_ndarray(
             raise ValueError("Unable to avoid copy between devices")
         copy = True
     made = numpy.array(raw, dtype, copy=copy, order=order, ndmin=ndmin)  # type: ignore[call-overload]
-    _check_dtype(made.dtype)
+    check_dtype(made.dtype)
     result: ndarray = wrap(made, current_id(), (source,))
     return result
 

@@ -180,5 +180,5 @@ def scatter_at(
             array._data[parts] = ufunc(array._data[parts], raw).astype(array.dtype, copy=False)
 
 
-ndarray.__getitem__ = _getitem  # type: ignore[method-assign]
-ndarray.__setitem__ = _setitem  # type: ignore[method-assign]
+ndarray.__getitem__ = _getitem
+ndarray.__setitem__ = _setitem

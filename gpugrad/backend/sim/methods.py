@@ -4,6 +4,7 @@ The rules by which an operator gives way to its right operand are those of CuPy 
 (``_should_use_rop`` in cupy/_core/core.pyx).
 """
 
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -11,8 +12,7 @@ from typing import Any
 import numpy
 
 from gpugrad.backend.sim.binding import bind, call_numpy, check_argument, dressed
-from gpugrad.backend.sim.core import SCALARS, ndarray, unsupported, words, wrap
-from gpugrad.backend.sim.core import check_dtype as _check_dtype
+from gpugrad.backend.sim.core import SCALARS, check_dtype, ndarray, unsupported, words, wrap
 from gpugrad.backend.sim.creation import array
 from gpugrad.backend.sim.device import current_id, on_sync
 from gpugrad.backend.sim.signatures import METHODS
@@ -20,6 +20,11 @@ from gpugrad.backend.sim.ufunc import ufunc, ufunc_named
 
 _ABSENT = object()
 _PLAIN = (*SCALARS, numpy.generic)
+
+
+def _namespace() -> Any:
+    """The package, whose functions the methods call; it is complete by the time of a call."""
+    return sys.modules["gpugrad.backend.sim"]
 
 
 def _right_decides(left: Any, right: Any) -> bool:
@@ -60,6 +65,11 @@ def _in_place(function: ufunc) -> Callable[..., Any]:
     return update
 
 
+def _has_plain_eq(value: Any) -> bool:
+    equality: Any = type(value).__eq__
+    return equality is object.__eq__
+
+
 def _comparison(function: ufunc, numpy_function: Any, otherwise: bool | None) -> Any:
     def compare(self: ndarray, other: Any) -> Any:
         if isinstance(other, (ndarray, *_PLAIN)):
@@ -68,7 +78,7 @@ def _comparison(function: ufunc, numpy_function: Any, otherwise: bool | None) ->
             return NotImplemented
         if isinstance(other, numpy.ndarray) and other.ndim == 0:
             return function(self, other.item())
-        if otherwise is not None and (other is None or type(other).__eq__ is object.__eq__):
+        if otherwise is not None and (other is None or _has_plain_eq(other)):
             # No element of an array equals such an object.
             return wrap(numpy.full(self.shape, otherwise), self._device)
         if isinstance(other, (list, tuple, numpy.ndarray)):
@@ -122,7 +132,7 @@ def _bind_operators() -> None:
     def matmul(a: Any, b: Any) -> Any:
         return call_numpy("matmul", numpy.matmul, (a, b), {})
 
-    ndarray.__matmul__, ndarray.__rmatmul__ = _binary(matmul, numpy.matmul)  # type: ignore[attr-defined]
+    ndarray.__matmul__, ndarray.__rmatmul__ = _binary(matmul, numpy.matmul)
 
 
 def _pos(self: ndarray) -> ndarray:
@@ -223,7 +233,7 @@ def _array_ufunc(self: ndarray, function: Any, method: str, *inputs: Any, **kwar
             raise ValueError("The 'out' parameter must have exactly one array value")
         arrays += out
         kwargs["out"] = out[0]
-    import gpugrad.backend.sim as sim
+    sim = _namespace()
 
     try:
         own = getattr(sim, function.__name__)
@@ -242,7 +252,7 @@ def _array_ufunc(self: ndarray, function: Any, method: str, *inputs: Any, **kwar
 
 
 def _array_function(self: ndarray, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-    import gpugrad.backend.sim as sim
+    sim = _namespace()
 
     own: Any = sim
     try:
@@ -281,11 +291,14 @@ def _deepcopy(self: ndarray, memo: Any) -> ndarray:
 
 
 def _reshape(self: ndarray, *shape: Any, order: str = "C", copy: bool | None = None) -> ndarray:
-    for size in shape:
-        for one in size if isinstance(size, (tuple, list)) else (size,):
-            check_argument("reshape", "shape", one)
-    shape = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-    made = numpy.reshape(self._data, shape, order=order, copy=copy)  # type: ignore[call-overload]
+    target = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+    for size in target:
+        check_argument("reshape", "shape", size)
+    made = self._data.reshape(target, order=order)  # type: ignore[call-overload]
+    if copy is False and not numpy.may_share_memory(made, self._data):
+        raise ValueError("Unable to avoid creating a copy while reshaping.")
+    if copy:
+        made = made.copy()
     result: ndarray = wrap(made, self._device, (self,))
     return result
 
@@ -306,7 +319,7 @@ def _astype(
     if casting is not None or subok is not None:
         raise TypeError("casting and subok are not supported yet by CuPy's astype")
     kind = numpy.dtype(dtype)
-    _check_dtype(kind)
+    check_dtype(kind)
     with numpy.errstate(all="ignore"), warnings.catch_warnings():
         if self.dtype.kind == "c" and kind.kind != "c":
             warnings.simplefilter("ignore", numpy.exceptions.ComplexWarning)
@@ -335,7 +348,7 @@ def _view(self: ndarray, dtype: Any = None, type: Any = None) -> ndarray:
     if dtype is None or dtype is ndarray:
         made = self._data.view()
     else:
-        _check_dtype(numpy.dtype(dtype))
+        check_dtype(numpy.dtype(dtype))
         made = self._data.view(dtype)
     result: ndarray = wrap(made, self._device, (self,))
     return result
@@ -382,7 +395,7 @@ def _forward(name: str, public: str) -> Callable[..., Any]:
     bound = bind(name, METHODS[name])
 
     def method(*args: Any, **kwargs: Any) -> Any:
-        import gpugrad.backend.sim as sim
+        sim = _namespace()
 
         named = bound(*args, **kwargs)
         first = named.pop("self")
@@ -434,9 +447,9 @@ _OWN: dict[str, Callable[..., Any]] = {
 _SPECIAL: dict[str, Callable[..., Any]] = {
     "__pos__": _pos,
     "__bool__": _bool,
-    "__int__": _to_host("int", lambda data: int(data.item())),
-    "__float__": _to_host("float", lambda data: float(data.item())),
-    "__complex__": _to_host("complex", lambda data: complex(data.item())),
+    "__int__": _to_host("int", int),
+    "__float__": _to_host("float", float),
+    "__complex__": _to_host("complex", complex),
     "__repr__": _to_host("repr", repr),
     "__str__": _to_host("str", str),
     "__bytes__": _to_host("bytes", bytes),

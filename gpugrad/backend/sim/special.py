@@ -11,8 +11,15 @@ import numpy
 
 from gpugrad.backend.sim import creation
 from gpugrad.backend.sim.binding import call_numpy
-from gpugrad.backend.sim.core import SCALARS, ndarray, same_device, unsupported, words, wrap
-from gpugrad.backend.sim.core import check_dtype as _check_dtype
+from gpugrad.backend.sim.core import (
+    SCALARS,
+    check_dtype,
+    ndarray,
+    same_device,
+    unsupported,
+    words,
+    wrap,
+)
 from gpugrad.backend.sim.device import current_id, on_sync
 from gpugrad.backend.sim.indexing import index_array, wrapped
 
@@ -35,7 +42,7 @@ def _making(name: str) -> Callable[..., Any]:
     def make(*args: Any, **kwargs: Any) -> Any:
         made = call_numpy(name, function, args, kwargs)
         if isinstance(made, ndarray):
-            _check_dtype(made.dtype)
+            check_dtype(made.dtype)
         return made
 
     return make
@@ -316,11 +323,7 @@ def _einsum(*operands: Any, **kwargs: Any) -> Any:
     extra = set(kwargs) - {"dtype", "optimize"}
     if extra:
         raise TypeError(f"Did not understand the following kwargs: {sorted(extra)}")
-    return call_numpy("einsum", _einsum_numpy, operands, kwargs)
-
-
-def _einsum_numpy(*operands: Any, **kwargs: Any) -> Any:
-    return numpy.einsum(*operands, **kwargs)
+    return call_numpy("einsum", numpy.einsum, operands, kwargs)
 
 
 def _matmul(*args: Any, **kwargs: Any) -> Any:
