@@ -4,6 +4,7 @@ import numpy
 import pytest
 
 import gpugrad.backend.sim as xp
+from gpugrad.backend.sim.signatures import FFT, FUNCTIONS, LINALG, UFUNCS
 
 
 @pytest.fixture
@@ -297,8 +298,8 @@ fft.rfftfreq(4)                 fft.rfftn(A)
 """
 WRITES = """
 copyto(Z, v)                    copyto(Z, 1, where=Z == 0)      fill_diagonal(Z, 5)
-put(Z, n, v)                    put(Z, [1], 2.0)                put_along_axis(Z, n[:, None], v, 1)
-putmask(Z, Z == 0, v)           place(Z, Z == 0, v)
+put(Z, n, v)                    put(Z, [1], 2.0)                putmask(Z, Z == 0, v)
+place(Z, Z == 0, v)             put_along_axis(Z[:3], n[:, None], 2.0, 1)
 """
 # Answered on the host.
 ANSWERS = """
@@ -419,6 +420,12 @@ def test_ufuncs_compute_as_numpy(name, dtype):
                 function(*map(xp.asarray, arguments))
             return
     equal(function(*map(xp.asarray, arguments)), wanted)
+
+
+def test_callbacks_get_arrays_of_the_device(a):
+    kinds = []
+    xp.apply_along_axis(lambda row: kinds.append(type(row)) or row.max(), 1, a)
+    assert set(kinds) == {xp.ndarray}
 
 
 def test_files_and_printing(a, tmp_path):

@@ -30,7 +30,7 @@ HOST_PARAMETERS = words(
 # functions in TAKE_LISTS are the exceptions (seen by calling the real ones with lists).
 ARRAY_PARAMETERS = words(
     "a b x y x1 x2 arr ary m arr1 arr2 ar1 ar2 array z condition a1 a2 element keys "
-    "seq_of_zeros filt ar xp fp p val v xi"
+    "seq_of_zeros filt ar xp fp p v xi"
 )
 TAKE_LISTS = words(
     "append average apply_over_axes around asarray_chkfinite asfarray atleast_1d atleast_2d "

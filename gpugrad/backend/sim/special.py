@@ -15,6 +15,7 @@ from gpugrad.backend.sim.core import (
     SCALARS,
     check_dtype,
     ndarray,
+    raw_of,
     same_device,
     unsupported,
     words,
@@ -351,6 +352,22 @@ def _joining(name: str) -> Callable[..., Any]:
     return join
 
 
+def _calling(name: str) -> Callable[..., Any]:
+    """A function that calls one of the user's: that gets and gives simulated arrays."""
+    function = getattr(numpy, name)
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        place = same_device([arg for arg in args if isinstance(arg, ndarray)], name)
+
+        def on_device(call: Callable[..., Any]) -> Callable[..., Any]:
+            return lambda *given, **options: raw_of(call(*wrap(given, place), **options), [], name)
+
+        args = tuple(on_device(arg) if callable(arg) else arg for arg in args)
+        return call_numpy(name, function, args, kwargs)
+
+    return run
+
+
 def _size(a: Any, axis: int | None = None) -> int:
     source = _array(a, "size")
     return source.size if axis is None else source.shape[axis]
@@ -414,6 +431,7 @@ OWN: dict[str, Callable[..., Any]] = {
         n: _file_reading(n)
         for n in words("frombuffer fromfile fromfunction fromiter fromstring genfromtxt loadtxt")
     },
+    **{n: _calling(n) for n in words("apply_along_axis apply_over_axes mask_indices")},
     **{n: _quantile(n) for n in ("percentile", "quantile")},
     **{n: _sorting(n) for n in ("sort", "argsort")},
     "array": creation.array,
