@@ -1,0 +1,79 @@
+"""gpugrad: derivatives of NumPy and CuPy code.
+
+    >>> import gpugrad as gg
+    >>> x = gg.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> loss = (x**2).sum()
+    >>> loss.backward()
+    >>> x.grad
+    tensor([2., 4., 6.])
+
+Array functions have the names of NumPy and the Array API standard; ``nn``, ``optim`` and the
+gradient modes follow PyTorch; function transforms follow JAX.
+"""
+
+import importlib
+from typing import Any
+
+from numpy import (
+    bool_, complex64, complex128, e, float16, float32, float64, inf, int8, int16, int32, int64,
+    nan, newaxis, pi, uint8, uint16, uint32, uint64,
+)  # fmt: skip
+
+from gpugrad import backend, errors, ops
+from gpugrad.backend import Device, cuda, default_device, host, set_default_device
+from gpugrad.backend.device import device
+from gpugrad.engine.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from gpugrad.errors import (
+    DeviceError,
+    DTypeError,
+    FileFormatError,
+    GpugradError,
+    GradientError,
+    ShapeError,
+)
+from gpugrad.tensor import FUNCTIONS, Tensor
+from gpugrad.tensor.bind import INTERNAL
+from gpugrad.tensor.creation import *  # noqa: F403
+from gpugrad.tensor.creation import __all__ as _creation
+
+__version__ = "0.1.0"
+
+globals().update({name: f for name, f in FUNCTIONS.items() if name not in INTERNAL})
+
+# Imported when they are first asked for, so that `import gpugrad` stays quick.
+_LAZY: dict[str, str] = {
+    **{
+        name: f"gpugrad.{name}"
+        for name in ("autodiff", "data", "inspect", "io", "nn", "optim", "random")
+    },
+    "gradients": "gpugrad.autodiff",
+    "draw": "gpugrad.inspect",
+    "explain": "gpugrad.inspect",
+    "load": "gpugrad.io",
+    "manual_seed": "gpugrad.random",
+    "save": "gpugrad.io",
+}
+
+
+def __getattr__(name: str) -> Any:
+    where = _LAZY.get(name)
+    if where is None:
+        raise AttributeError(f"module 'gpugrad' has no attribute {name!r}")
+    module = importlib.import_module(where)
+    found = module if where == f"gpugrad.{name}" else getattr(module, name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
+
+
+__all__ = [
+    "DTypeError", "Device", "DeviceError", "FileFormatError", "GpugradError", "GradientError",
+    "ShapeError", "Tensor", "backend", "bool_", "complex64", "complex128", "cuda",
+    "default_device", "device", "e", "enable_grad", "errors", "float16", "float32", "float64",
+    "inf", "int8", "int16", "int32", "int64", "is_grad_enabled", "nan", "newaxis", "no_grad",
+    "pi", "set_default_device", "set_grad_enabled", "uint8", "uint16", "uint32", "uint64",
+    *_creation, *(name for name in FUNCTIONS if name not in INTERNAL), *_LAZY,
+]  # fmt: skip

@@ -1,0 +1,86 @@
+"""From an array's type to the namespace that computes on it. Imports only errors.
+
+A rule is a function over a namespace: ``lambda xp, g, y, x: g * xp.cos(x)``. The
+namespace of NumPy arrays has every function of ``numpy`` and, beside them, the
+functions of gpugrad's own table that NumPy lacks (``sigmoid``, ``logsumexp``), so
+that a formula finds the same names whatever array type it runs over.
+"""
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import numpy
+
+from gpugrad.errors import DTypeError
+
+__all__ = ["FORMULAS", "Namespace", "namespace_of", "register"]
+
+# Formulas of the op table, by name, that every namespace offers: filled by gpugrad.ops.
+FORMULAS: dict[str, Callable[..., Any]] = {}
+
+
+class Namespace:
+    """The functions that compute on one type of array.
+
+    A name is looked up in ``fast`` (replacements that are quicker than the module's
+    own function), then in the op table's formulas, then in ``module``; what was found
+    stays as an attribute, so the second look-up costs as much as that of a module.
+
+    ``checks`` is called with an op's name and its raw operands before the op runs, and
+    raises where they cannot meet (two devices); None where nothing can be wrong.
+    """
+
+    def __init__(
+        self,
+        module: ModuleType | Any,
+        fast: dict[str, Callable[..., Any]] | None = None,
+        checks: Callable[[str, tuple[Any, ...]], None] | None = None,
+    ) -> None:
+        self.module = module
+        self.checks = checks
+        self.__dict__.update(fast or {})
+
+    def __getattr__(self, name: str) -> Any:
+        formula = FORMULAS.get(name)
+        found = getattr(self.module, name) if formula is None else partial(formula, self)
+        setattr(self, name, found)
+        return found
+
+    def __repr__(self) -> str:
+        return f"<namespace of {self.module.__name__}>"
+
+
+class _Namespaces(dict[type, Any]):
+    """Type to namespace. What is not known yet is looked for once and then kept."""
+
+    def __missing__(self, kind: type) -> Any:
+        for known, namespace in list(self.items()):
+            if issubclass(kind, known):
+                self[kind] = namespace
+                return namespace
+        if kind.__module__.partition(".")[0] == "cupy" and "cupy" in sys.modules:
+            from gpugrad.backend import cuda
+
+            cuda.register_arrays()
+            if kind in self:
+                return self[kind]
+        raise DTypeError(
+            f"expected a NumPy or CuPy array, got {kind.__module__}.{kind.__qualname__}; "
+            "convert it first, for example with numpy.asarray"
+        )
+
+
+NAMESPACES = _Namespaces()
+
+
+def register(kind: type, namespace: Any) -> None:
+    """Let arrays of type ``kind`` be computed on with ``namespace``."""
+    NAMESPACES[kind] = namespace
+
+
+def namespace_of(array: Any) -> Any:
+    """The namespace of an array; DTypeError for what is not an array."""
+    return NAMESPACES[type(array)]

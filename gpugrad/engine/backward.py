@@ -1,0 +1,196 @@
+"""The walk from outputs to leaves. Imports the modules of the engine beside it.
+
+Nodes wait in a heap and leave it in descending order of their serial number, so a node is
+visited once, after everything that used its value; there is no recursion. The same walk
+serves raw arrays, where the rules run over numpy or cupy, and Tensors (``create_graph``),
+where they run over gpugrad itself and are recorded again.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from heapq import heappop, heappush
+from typing import Any, NamedTuple
+
+from gpugrad.backend.namespace import NAMESPACES
+from gpugrad.engine import changes
+from gpugrad.engine.node import Leaf, Node
+from gpugrad.engine.outputs import OutputsNode, StandIn, pick
+from gpugrad.errors import GradientError
+
+__all__ = ["Lift", "fit", "owned_alone", "walk"]
+
+
+class Lift(NamedTuple):
+    """How a walk computes with Tensors in place of raw arrays: ``wrap(raw, node)``, and a namespace."""
+
+    xp: Any
+    wrap: Callable[[Any, Any], Any]
+
+    def values(self, node: Node) -> tuple[tuple[Any, ...], Any]:
+        """A node's saved arrays and output, as Tensors that are part of the graph."""
+        values = tuple(
+            self._tensor(value, parent)
+            for value, parent in zip(node.values or (), node.parents, strict=True)
+        )
+        if node.y is None:
+            return values, node
+        if isinstance(node, OutputsNode):
+            return values, tuple(
+                y if isinstance(y, StandIn) else self.wrap(y, pick(node, index, y))
+                for index, y in enumerate(node.y)
+            )
+        return values, self.wrap(node.y, node)
+
+    def _tensor(self, value: Any, parent: Any) -> Any:
+        # A stand-in is its own parent; a Python number stays one, so that it stays weak.
+        if value is parent or NAMESPACES[type(value)] is None:
+            return value
+        return self.wrap(value, parent)
+
+
+def fit(xp: Any, d: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """Undo broadcasting (or do it), and promotion: the gradient with the shape and dtype of its data."""
+    if d.shape != shape:
+        lead = d.ndim - len(shape)
+        if lead >= 0:
+            axes = tuple(
+                axis
+                for axis, size in enumerate(d.shape)
+                if axis < lead or (size != 1 and shape[axis - lead] == 1)
+            )
+            if axes:
+                d = xp.sum(d, axis=axes, keepdims=True)
+            if lead:
+                d = d.reshape(d.shape[lead:])
+        if d.shape != shape:
+            d = xp.broadcast_to(d, shape)
+    return d if d.dtype == dtype else d.astype(dtype)
+
+
+def walk(
+    seeds: Sequence[tuple[Any, Any]],
+    *,
+    retain_graph: bool = False,
+    lift: Lift | None = None,
+    targets: Iterable[Any] | None = None,
+) -> dict[Any, Any]:
+    """Gradients by node: of every leaf reached, or of the nodes in ``targets`` alone.
+
+    ``seeds`` are pairs of a node and the gradient to start it with. With ``lift``, gradients
+    are Tensors and the walk itself is recorded. GradientError where the graph was freed, or
+    where a value that a derivative needs has changed since.
+    """
+    results: dict[Any, Any] = {}
+    wanted = None if targets is None else _needed([node for node, _ in seeds], targets)
+    gradients: dict[Any, Any] = {}
+    owned: set[Any] = set()  # nodes whose gradient is a buffer that this walk made
+    heap: list[tuple[int, Any]] = []
+    for node, gradient in seeds:
+        if wanted is not None and node not in wanted:
+            continue
+        if node in gradients:
+            gradients[node] = gradients[node] + gradient
+        else:
+            gradients[node] = gradient
+            heappush(heap, (-node.serial, node))
+    while heap:
+        node = heappop(heap)[1]
+        g = gradients.pop(node)
+        if wanted is not None and node in wanted.targets:
+            results[node] = g
+        if node.__class__ is not Node:
+            if node.__class__ is Leaf:
+                results[node] = g
+                continue
+            if node.__class__ is OutputsNode:
+                g = node.filled(g, lift.xp if lift else node.xp)
+        values = node.values
+        if values is None:
+            raise freed(node)
+        if node.serial < changes.latest:
+            changes.verify(node)
+        op = node.op
+        if lift is None:
+            xp = node.xp
+            y = node.y
+            if y is None:
+                y = node
+        else:
+            xp = lift.xp
+            values, y = lift.values(node)
+        parents = node.parents
+        parameters = node.parameters or {}
+        joint = op.joint
+        if joint is not None:
+            needs = tuple(parent is not None for parent in parents)
+            parts = joint(xp, g, y, needs, *values, **parameters)
+        for index, parent in enumerate(parents):
+            if parent is None or (wanted is not None and parent not in wanted):
+                continue
+            if joint is not None:
+                d = parts[index]
+            elif parameters:
+                d = op.vjps[index](xp, g, y, *values, **parameters)
+            else:
+                d = op.vjps[index](xp, g, y, *values)
+            if d.shape != parent.shape or d.dtype is not parent.dtype:
+                d = fit(xp, d, parent.shape, parent.dtype)
+            before = gradients.get(parent)
+            if before is None:
+                gradients[parent] = d
+                heappush(heap, (-parent.serial, parent))
+            elif parent in owned and lift is None:
+                before += d
+                gradients[parent] = before
+            else:
+                gradients[parent] = before + d
+                owned.add(parent)
+        if not retain_graph:
+            node.values = node.y = None
+        d = parts = before = None  # let go of a gradient as soon as the walk has passed it
+    return results
+
+
+class _Needed(set[Any]):
+    """The nodes on a path to a target, targets included."""
+
+    targets: dict[Any, None]
+
+
+def _needed(roots: list[Any], targets: Iterable[Any]) -> _Needed:
+    needed = _Needed(targets)
+    needed.targets = dict.fromkeys(needed)
+    for node in reachable(roots):  # parents before children
+        if any(parent in needed for parent in node.parents):
+            needed.add(node)
+    return needed
+
+
+def reachable(roots: Iterable[Any]) -> list[Any]:
+    """The nodes that the roots were computed from, themselves included, parents first."""
+    found = dict.fromkeys(roots)
+    stack = list(found)
+    while stack:
+        for parent in stack.pop().parents:
+            if parent is not None and parent not in found:
+                found[parent] = None
+                stack.append(parent)
+    return sorted(found, key=lambda node: node.serial)
+
+
+def freed(node: Node) -> GradientError:
+    """The error for a walk through a graph whose saved values are gone."""
+    return GradientError(
+        f"backward: the graph was freed by an earlier backward pass (at {node.op.name}). "
+        "Pass retain_graph=True to the first pass, or compute the result again"
+    )
+
+
+def owned_alone(array: Any) -> bool:
+    """Whether the caller's variable is the only thing that refers to an array and its memory.
+
+    A gradient that a rule has just made is handed to its leaf as it is; one that is also
+    held elsewhere (a saved value, another leaf, the user's own) has to be copied.
+    """
+    # One reference is the caller's variable, one this function's, one getrefcount's own.
+    return sys.getrefcount(array) <= 3 and array.base is None

@@ -1,0 +1,69 @@
+"""In-place changes of memory that a graph may still need. Imports only the modules beside it.
+
+A change is stamped with a serial number, so it can be told whether it came after a node
+was made: nothing needs to be counted or copied when a value is saved, and a graph made
+after the last change needs no look at all. The stamp belongs to the memory, so all views
+share it.
+"""
+
+import weakref
+from typing import Any
+
+from gpugrad.engine.node import Node, next_serial
+from gpugrad.errors import GradientError
+
+__all__ = ["changed", "latest", "verify"]
+
+latest = 0  # the stamp of the last change of any memory
+
+# By the identity of the array that owns the memory: a weak reference that removes the entry
+# when the memory is freed, and the stamps of the changes, oldest first.
+_stamps: dict[int, tuple[Any, list[int]]] = {}
+
+
+def _owner(array: Any) -> Any:
+    while (base := getattr(array, "base", None)) is not None and hasattr(base, "base"):
+        array = base
+    return array
+
+
+def changed(array: Any) -> None:
+    """Note that the memory of an array has been changed in place."""
+    global latest
+    latest = next_serial()
+    owner = _owner(array)
+    key = id(owner)
+    if key not in _stamps:
+        _stamps[key] = (weakref.ref(owner, lambda _: _stamps.pop(key, None)), [])
+    stamps = _stamps[key][1]
+    stamps.append(latest)
+    if len(stamps) > 64:
+        del stamps[:32]
+
+
+def verify(node: Node) -> None:
+    """Raise GradientError if an array that the node's derivatives need changed after it was saved."""
+    needs = tuple(parent is not None for parent in node.parents)
+    keep, _ = node.op.keeps(needs)
+    values = node.values or ()
+    names = node.op.arrays if not node.op.variadic else (node.op.arrays[0],) * len(values)
+    saved = [(name, value) for name, value, kept in zip(names, values, keep, strict=True) if kept]
+    if node.y is not None:
+        saved.append(("its output", node.y))
+    for name, value in saved:
+        entry = _stamps.get(id(_owner(value)))
+        if entry is None or entry[1][-1] < node.serial:
+            continue
+        after = sum(stamp > node.serial for stamp in entry[1])
+        before = len(entry[1]) - after
+        what = name if name == "its output" else f"its argument {name!r}"
+        raise GradientError(
+            f"backward: {node.op.name} needs {what}, {describe(value)}, at version {before}, "
+            f"but it was changed in place and is at version {before + after}. Change a copy, "
+            "write `t = t + d` in place of `t += d`, or change it after the backward pass"
+        )
+
+
+def describe(value: Any) -> str:
+    """An array in a few words, for errors."""
+    return f"a {value.dtype} array of shape {tuple(value.shape)}"

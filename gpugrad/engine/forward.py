@@ -1,0 +1,108 @@
+"""Forward mode: tangents pushed through a recorded graph. Imports the modules beside it.
+
+There is no second table of derivatives. An elementwise op reuses its vjps (its Jacobian is
+diagonal, hence its own transpose), a linear op is applied to the tangents, and any other
+has its vjp, which is linear in ``g``, transposed by a reverse pass of its own.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from gpugrad.engine.backward import Lift, freed, reachable, walk
+from gpugrad.engine.node import Leaf
+from gpugrad.engine.outputs import OutputsNode
+
+__all__ = ["push"]
+
+
+def push(tangents: dict[Any, Any], outputs: Sequence[Any], lift: Lift) -> list[Any]:
+    """The tangents of the output nodes, given those of some of the nodes they came from.
+
+    All tangents are Tensors, and what is computed with them is recorded, so that tangents
+    can be differentiated again. None stands for a tangent that is zero.
+    """
+    known = dict(tangents)
+    nodes = [node for node in outputs if node is not None]
+    for node in reachable(nodes):
+        if node in known or isinstance(node, Leaf):
+            continue
+        own = [None if parent is None else known.get(parent) for parent in node.parents]
+        if any(tangent is not None for tangent in own):
+            known[node] = _tangent(node, own, lift)
+    return [None if node is None else known.get(node) for node in outputs]
+
+
+def _tangent(node: Any, tangents: list[Any], lift: Lift) -> Any:
+    if node.values is None:
+        raise freed(node)
+    op = node.op
+    parameters = node.parameters or {}
+    xp = lift.xp
+    values, y = lift.values(node)
+    if op.jvp is not None:
+        result = op.jvp(xp, tangents, y, *values, **parameters)
+    elif op.kind == "linear":
+        some = next(t for t in tangents if t is not None)
+        full = [
+            xp.full_like(some, 0, dtype=value.dtype, shape=value.shape)
+            if tangent is None
+            else tangent
+            for tangent, value in zip(tangents, values, strict=True)
+        ]
+        result = getattr(xp, op.name)(*full, **parameters)
+    elif op.kind == "elementwise" and op.vjps is not None:
+        result = _sum(
+            op.vjps[index](xp, tangent, y, *values, **parameters)
+            for index, tangent in enumerate(tangents)
+            if tangent is not None
+        )
+    elif op.kind == "multilinear":
+        result = _sum(
+            getattr(xp, op.name)(*values[:index], tangent, *values[index + 1 :], **parameters)
+            for index, tangent in enumerate(tangents)
+            if tangent is not None
+        )
+    else:
+        result = _transposed(node, tangents, values, y, lift)
+    if isinstance(node, OutputsNode):
+        return result
+    if result.shape != node.shape:
+        result = xp.broadcast_to(result, node.shape)
+    return result if result.dtype == node.dtype else result.astype(node.dtype)
+
+
+def _sum(terms: Any) -> Any:
+    total = None
+    for term in terms:
+        total = term if total is None else total + term
+    return total
+
+
+def _transposed(node: Any, tangents: list[Any], values: tuple[Any, ...], y: Any, lift: Lift) -> Any:
+    """J t, as the derivative of u -> <J^T u, t>, which does not depend on u."""
+    op = node.op
+    xp = lift.xp
+    parameters = node.parameters or {}
+    some = next(t for t in tangents if t is not None)
+    outputs = node.shape if isinstance(node, OutputsNode) else (node,)
+    u = [
+        xp.full_like(some, 0, dtype=output.dtype, shape=output.shape).requires_grad_()
+        for output in outputs
+    ]
+    g = tuple(u) if isinstance(node, OutputsNode) else u[0]
+    needs = tuple(tangent is not None for tangent in tangents)
+    if op.joint is not None:
+        pulled = op.joint(xp, g, y, needs, *values, **parameters)
+    else:
+        pulled = [
+            op.vjps[index](xp, g, y, *values, **parameters) if need else None
+            for index, need in enumerate(needs)
+        ]
+    seeds = [
+        (d._node, xp.broadcast_to(tangent, d.shape).astype(d.dtype))
+        for d, tangent in zip(pulled, tangents, strict=True)
+        if tangent is not None and d._node is not None
+    ]
+    found = walk(seeds, retain_graph=True, lift=lift, targets=[leaf._node for leaf in u])
+    results = tuple(found[leaf._node] if leaf._node in found else leaf.detach() for leaf in u)
+    return results if isinstance(node, OutputsNode) else results[0]

@@ -1,0 +1,190 @@
+"""The entries of the op table. Imports only backend and errors.
+
+An op is a forward formula and one derivative for each array argument, all of them
+functions over an array namespace ``xp``::
+
+    exp = op(
+        "exp",
+        "x, /",
+        vjp=[lambda xp, g, y, x: g * y],
+        saves="y",
+        kind="elementwise",
+        domain=(-3, 3),
+        doc="e**x, elementwise.",
+    )
+
+``forward`` is the formula, ``f(xp, *arrays, /, **parameters)``, or just its signature
+where every namespace has a function of that name that does the work. What stands before
+the ``/`` are arrays; what follows are parameters, which reach the derivatives by keyword.
+"""
+
+import inspect
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gpugrad.backend.namespace import FORMULAS
+
+__all__ = ["TABLE", "Op", "Sample", "op"]
+
+Rule = Callable[..., Any]
+
+TABLE: dict[str, "Op"] = {}
+
+KINDS = ("general", "elementwise", "linear", "multilinear")
+
+
+class Sample:
+    """Inputs to try an op on: the shapes of its arrays, and its parameters."""
+
+    __slots__ = ("parameters", "shapes")
+
+    def __init__(self, *shapes: tuple[int, ...], **parameters: Any) -> None:
+        self.shapes = shapes
+        self.parameters = parameters
+
+    def __repr__(self) -> str:
+        words = [str(shape) for shape in self.shapes]
+        words += [f"{name}={value!r}" for name, value in self.parameters.items()]
+        return f"Sample({', '.join(words)})"
+
+
+class Op:
+    """One entry of the table: what an op computes, and how it is differentiated.
+
+    ``vjps[i](xp, g, y, *arrays, **parameters)`` is the product of the output's gradient
+    ``g`` with the Jacobian for array ``i``; None where there is no derivative. Its shape
+    may be any that broadcasting relates to the array's: the engine reduces it.
+
+    ``joint(xp, g, y, needs, *arrays, **parameters)`` gives all of them at once, None where
+    ``needs[i]`` is False.
+
+    ``keeps(needs)`` says which arrays, and whether the output, must be kept for the
+    derivatives that are needed. What is not kept reaches a rule as a stand-in that has
+    only ``shape`` and ``dtype``.
+
+    ``kind`` tells forward mode what it may do: ``"elementwise"`` reuses the vjps,
+    ``"linear"`` applies the op to the tangents, ``"multilinear"`` does so argument by
+    argument, ``"general"`` transposes the vjp. ``jvp(xp, tangents, y, *arrays,
+    **parameters)`` overrides all of these; a tangent is None where it is zero.
+    """
+
+    __slots__ = (
+        "arrays",
+        "doc",
+        "domain",
+        "forward",
+        "joint",
+        "jvp",
+        "keep_table",
+        "kind",
+        "name",
+        "native",
+        "optional",
+        "outputs",
+        "parameters",
+        "reference",
+        "samples",
+        "saves",
+        "signature",
+        "variadic",
+        "vjps",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        forward: Callable[..., Any] | str,
+        *,
+        vjp: Sequence[Rule | None] | None = None,
+        vjp_all: Rule | None = None,
+        jvp: Rule | None = None,
+        saves: str | Sequence[str] = "",
+        kind: str = "general",
+        outputs: bool = False,
+        domain: tuple[float, float] = (-2.0, 2.0),
+        samples: Sequence[Sample] = (),
+        reference: Callable[..., Any] | None = None,
+        doc: str = "",
+    ) -> None:
+        if kind not in KINDS:
+            raise ValueError(f"op {name}: kind must be one of {KINDS}, got {kind!r}")
+        self.name = name
+        self.native = isinstance(forward, str)
+        if isinstance(forward, str):
+            self.signature = _parse(forward)
+            self.forward = None
+        else:
+            whole = inspect.signature(forward)
+            self.signature = whole.replace(parameters=list(whole.parameters.values())[1:])
+            self.forward = forward
+        parameters = list(self.signature.parameters.values())
+        self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+        self.arrays = tuple(
+            p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL)
+        )
+        self.optional = any(p.name in self.arrays and p.default is None for p in parameters)
+        self.parameters = {p.name: p for p in parameters if p.name not in self.arrays}
+        self.vjps = None if vjp is None else tuple(vjp)
+        self.joint = vjp_all
+        self.jvp = jvp
+        self.kind = kind
+        self.outputs = outputs
+        self.domain = domain
+        self.samples = tuple(samples)
+        self.reference = reference
+        self.doc = doc
+        count = len(self.arrays)
+        self.saves = tuple(
+            frozenset(s.split()) for s in ([saves] * count if isinstance(saves, str) else saves)
+        )
+        for words in self.saves:
+            if not words <= {"y", *self.arrays}:
+                raise ValueError(f"op {name}: saves {sorted(words)}, has {self.arrays} and 'y'")
+        # For every pattern of arguments that need a gradient: which arrays to keep, and
+        # whether to keep the output.
+        self.keep_table = (
+            {}
+            if self.variadic
+            else {
+                needs: self._keeps(needs)
+                for needs in itertools.product((False, True), repeat=count)
+            }
+        )
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether the op has a derivative at all."""
+        return self.vjps is not None or self.joint is not None
+
+    def keeps(self, needs: tuple[bool, ...]) -> tuple[tuple[bool, ...], bool]:
+        """Which arrays are kept, and whether the output is, for arguments in need of a gradient."""
+        return self._keeps(needs) if self.variadic else self.keep_table[needs]
+
+    def _keeps(self, needs: tuple[bool, ...]) -> tuple[tuple[bool, ...], bool]:
+        if self.variadic:
+            saved = self.saves[0]
+            return (self.arrays[0] in saved,) * len(needs), "y" in saved
+        wanted = frozenset[str]().union(
+            *(s for s, need in zip(self.saves, needs, strict=True) if need)
+        )
+        return tuple(name in wanted for name in self.arrays), "y" in wanted
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}{self.signature}>"
+
+
+def op(name: str, forward: Callable[..., Any] | str, **entry: Any) -> Op:
+    """Enter an op in the table. See `Op` for the arguments."""
+    if name in TABLE:
+        raise ValueError(f"op {name} is in the table already")
+    made = TABLE[name] = Op(name, forward, **entry)
+    if made.forward is not None:
+        FORMULAS[name] = made.forward
+    return made
+
+
+def _parse(signature: str) -> inspect.Signature:
+    scope: dict[str, Any] = {}
+    exec(f"def f({signature}): pass", scope)
+    return inspect.signature(scope["f"])

@@ -1,0 +1,93 @@
+"""Operations with several outputs. Imports the modules of the engine beside it.
+
+The operation has one node, an `OutputsNode`, and each of its results a node of the op
+`PICK` that selects it. Going backward, a pick turns its gradient into a `Bundle`, which
+says whose gradient it is; bundles add up like arrays do, so the walk treats them like any
+gradient.
+"""
+
+from typing import Any, Self
+
+from gpugrad.engine.node import Node
+from gpugrad.engine.op import Op
+
+__all__ = ["PICK", "Bundle", "OutputsNode", "StandIn", "pick"]
+
+
+class StandIn:
+    """What is left of an array that was not kept: its shape and dtype."""
+
+    __slots__ = ("dtype", "shape")
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:
+        self.shape = shape
+        self.dtype = dtype
+
+
+class OutputsNode(Node):
+    """A recorded operation with several outputs.
+
+    ``y`` holds, for each output, the array or a stand-in; ``shape`` and ``dtype`` are the
+    tuple of stand-ins, so that a `Bundle` fits it.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        op: Op,
+        parents: tuple[Any, ...],
+        values: tuple[Any, ...],
+        ys: tuple[Any, ...],
+        xp: Any,
+        parameters: dict[str, Any] | None,
+    ) -> None:
+        outputs: Any = tuple(StandIn(y.shape, y.dtype) for y in ys)
+        kept = op.keeps(tuple(parent is not None for parent in parents))[1]
+        super().__init__(
+            op, parents, values, ys if kept else outputs, xp, outputs, outputs, parameters
+        )
+
+    def filled(self, bundle: "Bundle", xp: Any) -> tuple[Any, ...]:
+        """A gradient for each output: zeros for those that had none."""
+        some = next(iter(bundle.parts.values()))
+        return tuple(
+            bundle.parts[index]
+            if index in bundle.parts
+            else xp.full_like(some, 0, dtype=output.dtype, shape=output.shape)
+            for index, output in enumerate(self.shape)
+        )
+
+
+class Bundle:
+    """The gradients of some outputs of one operation, by index."""
+
+    __slots__ = ("dtype", "parts", "shape")
+
+    def __init__(self, shape: Any, parts: dict[int, Any]) -> None:
+        self.shape = self.dtype = shape
+        self.parts = parts
+
+    def __add__(self, other: "Bundle") -> "Bundle":
+        parts = dict(self.parts)
+        for index, gradient in other.parts.items():
+            parts[index] = parts[index] + gradient if index in parts else gradient
+        return Bundle(self.shape, parts)
+
+    def __iadd__(self, other: "Bundle") -> Self:
+        self.parts = (self + other).parts
+        return self
+
+
+PICK = Op(
+    "pick",
+    lambda xp, outputs, /, index: outputs[index],
+    vjp=[lambda xp, g, y, outputs, index: Bundle(outputs.shape, {index: g})],
+    jvp=lambda xp, tangents, y, outputs, index: tangents[0][index],
+    doc="One output of an operation that has several.",
+)
+
+
+def pick(whole: OutputsNode, index: int, y: Any) -> Node:
+    """The node of one output ``y``, an array."""
+    return Node(PICK, (whole,), (whole,), None, whole.xp, y.shape, y.dtype, {"index": index})

@@ -1,0 +1,259 @@
+"""The path of an op call: unwrap, compute, note what a derivative will need.
+
+`bind` makes the public function of a table entry. This is the hot path: an operation on
+small arrays costs little more than NumPy's own call, so what is rare is kept out of line.
+Imports backend, errors and the modules beside it; the Tensor class registers itself with
+`use_tensor_class`.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy
+
+from gpugrad.backend.namespace import NAMESPACES, register
+from gpugrad.engine.modes import recording
+from gpugrad.engine.node import Node
+from gpugrad.engine.op import Op
+from gpugrad.engine.outputs import OutputsNode, pick
+from gpugrad.engine.refusals import explain, wrong_operand
+from gpugrad.errors import DeviceError, DTypeError
+
+__all__ = ["bind", "bind_operator", "record", "use_tensor_class"]
+
+# Numbers have no namespace of their own: they go where the arrays are.
+for _kind in (bool, int, float, complex):
+    register(_kind, None)
+
+# Set once by gpugrad.tensor, which stands above this module.
+Tensor: Any = None
+_from_python: Callable[[Any], Any]
+
+
+def use_tensor_class(cls: type, from_python: Callable[[Any], Any]) -> None:
+    """Name the class that ops take and return, and how lists and numbers become raw arrays."""
+    global Tensor, _from_python
+    Tensor, _from_python = cls, from_python
+
+
+def record(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None = None) -> Any:
+    """Apply an op to Tensors, raw arrays and numbers; the result is a Tensor (or a tuple)."""
+    raws = []
+    nodes = []
+    for operand in operands:
+        if isinstance(operand, Tensor):
+            raws.append(operand._array)
+            nodes.append(operand._node)
+        else:
+            raws.append(operand if type(operand) in NAMESPACES else _convert(op, operand))
+            nodes.append(None)
+    xp = _namespace(op, raws)
+    if xp is None:
+        raws = [None if raw is None else _from_python(raw) for raw in raws]
+        xp = _namespace(op, raws)
+    compute = getattr(xp, op.name)
+    try:
+        y = compute(*raws, **parameters) if parameters else compute(*raws)
+    except Exception as error:
+        explain(op, raws, parameters, error)
+        raise
+    if not op.differentiable or not recording.get() or not any(n is not None for n in nodes):
+        return Tensor(y) if not op.outputs else tuple(map(Tensor, y))
+    needs = tuple(node is not None for node in nodes)
+    keep, keep_y = op.keeps(needs)
+    values = tuple(
+        raw if kept or node is None else node
+        for raw, kept, node in zip(raws, keep, nodes, strict=True)
+    )
+    if op.outputs:
+        return _record_outputs(OutputsNode(op, tuple(nodes), values, y, xp, parameters), y)
+    if y.dtype.kind in "biu":
+        return Tensor(y)
+    return Tensor(
+        y,
+        Node(op, tuple(nodes), values, y if keep_y else None, xp, y.shape, y.dtype, parameters),
+    )
+
+
+def _record_outputs(node: OutputsNode, ys: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(
+        Tensor(y) if y.dtype.kind in "biu" else Tensor(y, pick(node, index, y))
+        for index, y in enumerate(ys)
+    )
+
+
+def _namespace(op: Op, raws: Sequence[Any]) -> Any:
+    """The namespace of the operands; None if all are numbers; DeviceError if they differ."""
+    xp = first = None
+    for raw in raws:
+        own = None if raw is None else NAMESPACES[type(raw)]
+        if own is None or own is xp:
+            continue
+        if xp is None or isinstance(first, numpy.generic):
+            xp, first = own, raw  # a NumPy scalar goes where the arrays are, as in CuPy
+        elif not isinstance(raw, numpy.generic):
+            for namespace in (own, xp):
+                if namespace.checks is not None:
+                    namespace.checks(op.name, tuple(raws))
+            raise DeviceError(f"{op.name}: operands of {xp!r} and {own!r} cannot be mixed")
+    if xp is not None and xp.checks is not None:
+        xp.checks(op.name, tuple(raws))
+    return xp
+
+
+def _convert(op: Op, operand: Any) -> Any:
+    """A raw array of what is neither a Tensor, an array nor a number: a list, an array type."""
+    if operand is None and op.optional:
+        return None
+    try:
+        NAMESPACES[type(operand)]
+    except TypeError as error:
+        if isinstance(operand, (list, tuple)):
+            return _from_python(operand)
+        raise wrong_operand(op, operand) from error
+    return operand
+
+
+def bind(op: Op) -> Callable[..., Any]:
+    """The public function of a table entry, taking Tensors, raw arrays and numbers."""
+    if not op.parameters and not op.variadic and not op.outputs:
+        if len(op.arrays) == 1:
+            return _named(_unary(op), op)
+        if len(op.arrays) == 2:
+            return _named(_binary(op), op)
+    # Python binds the arguments itself, at the speed and with the errors of any function.
+    arrays = f"{op.arrays[0]}" if op.variadic else f"({', '.join(op.arrays)},)"
+    words = ", ".join(f"{name!r}: {name}" for name in op.parameters)
+    scope: dict[str, Any] = {"record": record, "op": op}
+    defaults = {}
+    pieces = []
+    for parameter in op.signature.parameters.values():
+        if parameter.default is not parameter.empty:
+            defaults[parameter.name] = parameter.default
+            parameter = parameter.replace(default=_Name(f"_default_{parameter.name}"))
+        pieces.append(parameter.replace(annotation=parameter.empty))
+    scope.update({f"_default_{name}": value for name, value in defaults.items()})
+    signature = op.signature.replace(parameters=pieces, return_annotation=op.signature.empty)
+    exec(f"def {op.name}{signature}:\n    return record(op, {arrays}, {{{words}}})", scope)
+    return _named(scope[op.name], op)
+
+
+def bind_operator(op: Op) -> Callable[[Any, Any], Any]:
+    """The function behind an operator: an operand it does not know gets its own say."""
+    return _named(_binary(op, operator=True), op)
+
+
+class _Name(str):
+    """A string that prints as the name it holds."""
+
+    __repr__ = str.__str__
+
+
+def _named(function: Callable[..., Any], op: Op) -> Callable[..., Any]:
+    function.__name__ = function.__qualname__ = op.name
+    function.__doc__ = op.doc
+    function.__module__ = "gpugrad"
+    function.__signature__ = op.signature  # type: ignore[attr-defined]
+    return function
+
+
+def _unary(op: Op) -> Callable[[Any], Any]:
+    name = op.name
+    differentiable = op.differentiable
+    keep_x, keep_y = op.keeps((True,))
+    keep_x = keep_x[0]
+    recorded = recording.get
+
+    def call(x: Any, /) -> Any:
+        if not isinstance(x, Tensor):
+            return record(op, (x,))
+        raw = x._array
+        xp = NAMESPACES[type(raw)]
+        if xp.checks is not None:
+            xp.checks(name, (raw,))
+        try:
+            y = getattr(xp, name)(raw)
+        except Exception as error:
+            explain(op, (raw,), None, error)
+            raise
+        node = x._node
+        if node is None or not differentiable or not recorded():
+            return Tensor(y)
+        return Tensor(
+            y,
+            Node(
+                op,
+                (node,),
+                (raw if keep_x else node,),
+                y if keep_y else None,
+                xp,
+                y.shape,
+                y.dtype,
+                None,
+            ),
+        )
+
+    return call
+
+
+def _binary(op: Op, operator: bool = False) -> Callable[[Any, Any], Any]:
+    name = op.name
+    differentiable = op.differentiable
+    (both_a, both_b), both_y = op.keeps((True, True))
+    (only_a, _), only_a_y = op.keeps((True, False))
+    (_, only_b), only_b_y = op.keeps((False, True))
+    recorded = recording.get
+
+    def convert(operand: Any) -> Any:
+        try:
+            return _convert(op, operand)
+        except DTypeError:
+            if operator:
+                return NotImplemented
+            raise
+
+    def call(a: Any, b: Any, /) -> Any:
+        if isinstance(a, Tensor):
+            node_a = a._node
+            raw_a = a._array
+        else:
+            node_a = None
+            raw_a = a if type(a) in NAMESPACES else convert(a)
+            if raw_a is NotImplemented:
+                return NotImplemented
+        if isinstance(b, Tensor):
+            node_b = b._node
+            raw_b = b._array
+        else:
+            node_b = None
+            raw_b = b if type(b) in NAMESPACES else convert(b)
+            if raw_b is NotImplemented:
+                return NotImplemented
+        xp = NAMESPACES[type(raw_a)]
+        if xp is not NAMESPACES[type(raw_b)] or xp is None or xp.checks is not None:
+            xp = _namespace(op, (raw_a, raw_b))
+            if xp is None:
+                return record(op, (a, b))
+        try:
+            y = getattr(xp, name)(raw_a, raw_b)
+        except Exception as error:
+            explain(op, (raw_a, raw_b), None, error)
+            raise
+        if (node_a is None and node_b is None) or not differentiable or not recorded():
+            return Tensor(y)
+        # A constant is kept as it is; an array that no derivative needs, as a stand-in.
+        if node_b is None:
+            values = (raw_a if only_a else node_a, raw_b)
+            keep_y = only_a_y
+        elif node_a is None:
+            values = (raw_a, raw_b if only_b else node_b)
+            keep_y = only_b_y
+        else:
+            values = (raw_a if both_a else node_a, raw_b if both_b else node_b)
+            keep_y = both_y
+        return Tensor(
+            y,
+            Node(op, (node_a, node_b), values, y if keep_y else None, xp, y.shape, y.dtype, None),
+        )
+
+    return call

@@ -1,0 +1,89 @@
+"""What to say when an operation refuses its operands. Imports only op and errors."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from gpugrad.engine.op import Op
+from gpugrad.errors import DTypeError, GpugradError, ShapeError
+
+__all__ = ["explain", "wrong_operand"]
+
+
+def wrong_operand(op: Op, operand: Any) -> DTypeError:
+    """The error for an operand that is no tensor, array, number or list of numbers."""
+    kind = type(operand)
+    name = (
+        kind.__qualname__
+        if kind.__module__ == "builtins"
+        else f"{kind.__module__}.{kind.__qualname__}"
+    )
+    return DTypeError(
+        f"{op.name}: expected a Tensor, an array, a number or a list of numbers, got {name}. "
+        "Convert it first, for example with gg.tensor(numpy.asarray(...))"
+    )
+
+
+def explain(
+    op: Op, raws: Sequence[Any], parameters: dict[str, Any] | None, error: Exception
+) -> None:
+    """Raise a clearer error in place of one that an array library raised, where there is one."""
+    if isinstance(error, GpugradError):
+        return
+    shapes = [tuple(getattr(raw, "shape", ())) for raw in raws if raw is not None]
+    words = ", ".join(f"{name}={value!r}" for name, value in (parameters or {}).items())
+    if isinstance(error, ValueError):
+        if op.name == "matmul" and len(shapes) == 2 and (text := _matmul(*shapes)):
+            raise ShapeError(text) from error
+        if op.kind == "elementwise" and len(shapes) > 1 and (text := _broadcast(shapes)):
+            raise ShapeError(f"{op.name}: {text}") from error
+        listed = " and ".join(map(str, shapes))
+        raise ShapeError(
+            f"{op.name}: {str(error).rstrip('.')}. Operands of shape {listed}{', ' + words if words else ''}"
+        ) from error
+    if isinstance(error, TypeError):
+        kinds = ", ".join(str(getattr(raw, "dtype", type(raw).__name__)) for raw in raws)
+        raise DTypeError(
+            f"{op.name}: {str(error).rstrip('.')}. Operands of dtype {kinds}{', ' + words if words else ''}"
+        ) from error
+
+
+def _broadcast(shapes: Sequence[tuple[int, ...]]) -> str | None:
+    """Which axis keeps shapes from broadcasting, and what might have been meant."""
+    rank = max(map(len, shapes))
+    padded = [(1,) * (rank - len(shape)) + shape for shape in shapes]
+    for axis in range(-1, -rank - 1, -1):
+        sizes = sorted({shape[axis] for shape in padded} - {1})
+        if len(sizes) < 2:
+            continue
+        text = (
+            f"shapes {' and '.join(map(str, shapes))} do not broadcast: axis {axis} has "
+            f"{' and '.join(map(str, sizes))}"
+        )
+        first, second = shapes[0], shapes[-1]
+        if first == second[::-1] and len(first) > 1:
+            return f"{text}. Did you mean to transpose one of them (`.T`)?"
+        for shape in (first, second):
+            if (
+                len(shape) == 1
+                and rank == 2
+                and padded[0 if shape is second else -1][0] == shape[0]
+            ):
+                return f"{text}. Did you mean to add an axis, `[:, None]`, to the one of shape {shape}?"
+        return f"{text}. Each axis must have one size, or 1"
+    return None
+
+
+def _matmul(a: tuple[int, ...], b: tuple[int, ...]) -> str | None:
+    if not a or not b:
+        return f"matmul: expected operands of at least one axis, got {a} @ {b}. Use * to scale by a number"
+    inner = b[-2] if len(b) > 1 else b[0]
+    if a[-1] != inner:
+        text = f"matmul: inner sizes differ: {a} @ {b}"
+        if len(b) > 1 and a[-1] == b[-1]:
+            return f"{text}. Did you mean to transpose the second operand?"
+        if len(a) > 1 and a[-2] == inner:
+            return f"{text}. Did you mean to transpose the first operand?"
+        if len(a) > 1 and len(b) > 1 and b[-1] == a[-2]:
+            return f"{text}. Did you mean to swap the operands?"
+        return f"{text}. The last axis of the first must match the last but one of the second"
+    return f"matmul: the batch axes of {a} @ {b} do not broadcast: {a[:-2]} and {b[:-2]}"

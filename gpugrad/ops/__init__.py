@@ -1,0 +1,9 @@
+"""The tables: what every op computes and how it is differentiated. Imports engine.
+
+A rule uses only names that are in the tables, so that it runs over every namespace. Each
+module holds one family of ops; importing this package fills the table.
+"""
+
+from gpugrad.ops import device, elementwise, fused, index, linalg, reduce, shape
+
+__all__ = ["device", "elementwise", "fused", "index", "linalg", "reduce", "shape"]

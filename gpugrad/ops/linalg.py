@@ -1,0 +1,100 @@
+"""Products of vectors, matrices and tensors. Imports engine.op."""
+
+from typing import Any
+
+from gpugrad.engine.op import Sample, op
+
+
+def turned(xp: Any, x: Any) -> Any:
+    """x with its last two axes exchanged: a view."""
+    return x.T if len(x.shape) == 2 else xp.swapaxes(x, -1, -2)
+
+
+def _matmul_a(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:
+    if len(b.shape) == 1:
+        return g[..., None] * b
+    if len(a.shape) == 1:
+        return xp.matmul(b, g[..., None])[..., 0]
+    return xp.matmul(g, turned(xp, b))
+
+
+def _matmul_b(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:
+    if len(a.shape) == 1:
+        return a * g if len(b.shape) == 1 else a[:, None] * g[..., None, :]
+    if len(b.shape) == 1:
+        return xp.matmul(turned(xp, a), g[..., None])[..., 0]
+    if len(b.shape) == 2 and len(a.shape) > 2:
+        # One product in place of a batch of them that is summed afterwards.
+        a, g = a.reshape((-1, a.shape[-1])), g.reshape((-1, g.shape[-1]))
+    return xp.matmul(turned(xp, a), g)
+
+
+op(
+    "matmul",
+    "a, b, /",
+    vjp=[_matmul_a, _matmul_b],
+    saves=("b", "a"),
+    kind="multilinear",
+    samples=[
+        Sample((3,), (3,)),
+        Sample((2, 3), (3,)),
+        Sample((3,), (3, 4)),
+        Sample((2, 3), (3, 4)),
+        Sample((5, 2, 3), (3, 4)),
+        Sample((2, 3), (5, 3, 4)),
+        Sample((5, 2, 3), (5, 3, 4)),
+        Sample((5, 1, 2, 3), (4, 3, 2)),
+        Sample((3,), (5, 3, 4)),
+        Sample((5, 2, 3), (3,)),
+    ],
+    doc="The matrix product; stacks of matrices broadcast, vectors act as NumPy's do.",
+)
+
+
+def _einsum_vjp(
+    xp: Any, g: Any, y: Any, needs: tuple[bool, ...], *operands: Any, subscripts: str
+) -> list[Any]:
+    """Each operand's gradient is an einsum of the output's and the others.
+
+    ``subscripts`` is explicit, with no ellipsis and no letter twice in one operand.
+    """
+    inputs, output = subscripts.split("->")
+    terms = inputs.split(",")
+    results: list[Any] = []
+    for index, (term, operand) in enumerate(zip(terms, operands, strict=True)):
+        if not needs[index]:
+            results.append(None)
+            continue
+        others = [t for i, t in enumerate(terms) if i != index]
+        known = set(output).union(*others)
+        reached = "".join(letter for letter in term if letter in known)
+        d = xp.einsum_explicit(
+            g,
+            *(x for i, x in enumerate(operands) if i != index),
+            subscripts=f"{','.join([output, *others])}->{reached}",
+        )
+        # A letter that stands in this operand alone was summed over: broadcast it back.
+        results.append(
+            d.reshape(
+                tuple(
+                    size if letter in known else 1
+                    for letter, size in zip(term, operand.shape, strict=True)
+                )
+            )
+        )
+    return results
+
+
+op(
+    "einsum_explicit",
+    lambda xp, /, *operands, subscripts: xp.module.einsum(subscripts, *operands),
+    vjp_all=_einsum_vjp,
+    saves="operands",
+    kind="multilinear",
+    samples=[
+        Sample((2, 3), (3, 4), subscripts="ij,jk->ik"),
+        Sample((2, 3), subscripts="ij->j"),
+        Sample((2, 3), (2,), (3, 2), subscripts="ij,i,jk->k"),
+    ],
+    doc="Einstein's summation, its subscripts written out.",
+)

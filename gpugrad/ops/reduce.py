@@ -1,0 +1,299 @@
+"""Reductions along axes, and cumulative sums. Imports engine.op.
+
+``axis`` is None for all axes, an int or a tuple of ints, counted from the end where
+negative; ``keepdims`` leaves reduced axes in place with size 1.
+"""
+
+from typing import Any
+
+from gpugrad.engine.op import Sample, op
+
+REDUCTIONS = (
+    Sample((2, 3, 4)),
+    Sample((2, 3), axis=0),
+    Sample((2, 3, 4), axis=-1, keepdims=True),
+    Sample((2, 3, 4), axis=(0, 2)),
+    Sample((2, 3), axis=(0, -1), keepdims=True),
+    Sample((), axis=None),
+)
+
+
+def axes_of(x: Any, axis: Any) -> tuple[int, ...]:
+    """The reduced axes of x, counted from the front."""
+    ndim = len(x.shape)
+    if axis is None:
+        return tuple(range(ndim))
+    return tuple(i % ndim for i in ((axis,) if isinstance(axis, int) else axis))
+
+
+def spread(g: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+    """The gradient (or result) of a reduction, shaped to broadcast against x."""
+    if keepdims or axis is None:
+        return g
+    axes = axes_of(x, axis)
+    return g.reshape(tuple(1 if i in axes else size for i, size in enumerate(x.shape)))
+
+
+def count(x: Any, axis: Any) -> int:
+    """How many elements of x go into one of the result."""
+    total = 1
+    for i in axes_of(x, axis):
+        total *= x.shape[i]
+    return total
+
+
+op(
+    "sum",
+    "x, /, axis=None, keepdims=False",
+    vjp=[lambda xp, g, y, x, axis, keepdims: spread(g, x, axis, keepdims)],
+    kind="linear",
+    samples=REDUCTIONS,
+    doc="The sum along axes; float16 is accumulated in float32.",
+)
+
+
+def _mean(xp: Any, x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
+    kind = x.dtype.kind
+    total = xp.sum(x * 1.0 if kind in "biu" else x, axis=axis, keepdims=keepdims)
+    n = count(x, axis)
+    return total / n if n else total * float("nan")
+
+
+op(
+    "mean",
+    _mean,
+    vjp=[lambda xp, g, y, x, axis, keepdims: spread(g, x, axis, keepdims) / max(count(x, axis), 1)],
+    kind="linear",
+    samples=REDUCTIONS,
+    doc="The arithmetic mean along axes; NaN for no elements.",
+)
+
+
+def _others(xp: Any, x: Any) -> Any:
+    """For each element along axis 0, the product of all the others, without a division."""
+    n = x.shape[0]
+    if n == 1:
+        return xp.ones_like(x)
+    half = n // 2
+    left, right = x[:half], x[half : 2 * half]
+    pairs = left * right
+    if n % 2:
+        pairs = xp.concat([pairs, x[2 * half :]], axis=0)
+    rest = _others(xp, pairs)  # half the size each time: the depth is log2(n)
+    parts = [right * rest[:half], left * rest[:half]]
+    return xp.concat(parts + ([rest[half:]] if n % 2 else []), axis=0)
+
+
+def _prod_vjp(xp: Any, g: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+    axes = axes_of(x, axis)
+    kept = tuple(i for i in range(len(x.shape)) if i not in axes)
+    if not axes:
+        return g
+    if count(x, axis) == 0:
+        return xp.zeros_like(x)
+    order = axes + kept
+    front = xp.transpose(x, order)
+    flat = front.reshape((-1, *front.shape[len(axes) :]))
+    others = xp.transpose(
+        _others(xp, flat).reshape(front.shape), tuple(order.index(i) for i in range(len(order)))
+    )
+    return spread(g, x, axis, keepdims) * others
+
+
+op(
+    "prod",
+    "x, /, axis=None, keepdims=False",
+    vjp=[_prod_vjp],
+    saves="x",
+    samples=[*REDUCTIONS, Sample((5,)), Sample((1, 3), axis=0)],
+    doc="The product along axes; its derivatives are exact where elements are 0.",
+)
+
+
+def _extreme_vjp(xp: Any, g: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+    ties = (x == spread(y, x, axis, keepdims)).astype(g.dtype)
+    return spread(g, x, axis, keepdims) * ties / xp.sum(ties, axis=axis, keepdims=True)
+
+
+op(
+    "max",
+    "x, /, axis=None, keepdims=False",
+    vjp=[_extreme_vjp],
+    saves="x y",
+    samples=REDUCTIONS,
+    doc="The largest element along axes; those that tie share the gradient equally.",
+)
+op(
+    "min",
+    "x, /, axis=None, keepdims=False",
+    vjp=[_extreme_vjp],
+    saves="x y",
+    samples=REDUCTIONS,
+    doc="The smallest element along axes; those that tie share the gradient equally.",
+)
+
+
+def _centered(xp: Any, x: Any, axis: Any) -> Any:
+    return x - xp.mean(x, axis=axis, keepdims=True)
+
+
+def _freedom(x: Any, axis: Any, correction: float) -> float:
+    """The divisor of a variance; where it is not positive the variance is NaN."""
+    n = count(x, axis) - correction
+    return n if n > 0 else float("nan")
+
+
+def _var(
+    xp: Any, x: Any, /, axis: Any = None, keepdims: bool = False, *, correction: float = 0
+) -> Any:
+    d = _centered(xp, x, axis)
+    return xp.sum(d * d, axis=axis, keepdims=keepdims) / _freedom(x, axis, correction)
+
+
+def _std(
+    xp: Any, x: Any, /, axis: Any = None, keepdims: bool = False, *, correction: float = 0
+) -> Any:
+    return xp.sqrt(xp.var(x, axis=axis, keepdims=keepdims, correction=correction))
+
+
+MOMENTS = (
+    Sample((2, 3, 4)),
+    Sample((4, 3), axis=0, correction=1),
+    Sample((2, 3, 4), axis=(0, -1), keepdims=True),
+    Sample((5,), axis=0),
+)
+
+
+def _var_vjp(xp: Any, g: Any, y: Any, x: Any, axis: Any, keepdims: bool, correction: float) -> Any:
+    return (
+        spread(g, x, axis, keepdims) * _centered(xp, x, axis) * (2 / _freedom(x, axis, correction))
+    )
+
+
+def _std_vjp(xp: Any, g: Any, y: Any, x: Any, axis: Any, keepdims: bool, correction: float) -> Any:
+    g, y = spread(g, x, axis, keepdims), spread(y, x, axis, keepdims)
+    return xp.ratio(g * _centered(xp, x, axis), y * _freedom(x, axis, correction))
+
+
+op(
+    "var",
+    _var,
+    vjp=[_var_vjp],
+    saves="x",
+    samples=MOMENTS,
+    doc="The variance along axes, with n - correction in the denominator.",
+)
+op(
+    "std",
+    _std,
+    vjp=[_std_vjp],
+    saves="x y",
+    samples=MOMENTS,
+    doc="The standard deviation along axes; its gradient for equal elements is 0.",
+)
+
+
+def _finite(xp: Any, m: Any) -> Any:
+    """m, with 0 in the place of infinities: a shift that never makes inf - inf."""
+    return xp.where(xp.isfinite(m), m, xp.zeros_like(m))
+
+
+def _logsumexp(xp: Any, x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
+    m = _finite(xp, xp.max(x, axis=axis, keepdims=True))
+    y = xp.log(xp.sum(xp.exp(x - m), axis=axis, keepdims=True)) + m
+    return (
+        y
+        if keepdims
+        else y.reshape(tuple(n for i, n in enumerate(x.shape) if i not in axes_of(x, axis)))
+    )
+
+
+op(
+    "logsumexp",
+    _logsumexp,
+    vjp=[
+        lambda xp, g, y, x, axis, keepdims: (
+            spread(g, x, axis, keepdims) * xp.exp(x - _finite(xp, spread(y, x, axis, keepdims)))
+        )
+    ],
+    saves="x y",
+    samples=REDUCTIONS,
+    doc="log(sum(exp(x))) along axes, for x of any size; -inf for no probability at all.",
+)
+
+
+def _softmax(xp: Any, x: Any, /, axis: Any = -1) -> Any:
+    e = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
+    return e / xp.sum(e, axis=axis, keepdims=True)
+
+
+SOFTMAX = (Sample((2, 3)), Sample((2, 3, 4), axis=0), Sample((2, 3, 4), axis=(1, 2)), Sample((5,)))
+op(
+    "softmax",
+    _softmax,
+    vjp=[
+        lambda xp, g, y, x, axis: (g - xp.sum(g * y, axis=axis, keepdims=True)) * y,
+    ],
+    saves="y",
+    samples=SOFTMAX,
+    doc="exp(x) divided by its sum along axis, for x of any size.",
+)
+
+
+def _log_softmax(xp: Any, x: Any, /, axis: Any = -1) -> Any:
+    shifted = x - xp.max(x, axis=axis, keepdims=True)
+    return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
+
+
+op(
+    "log_softmax",
+    _log_softmax,
+    vjp=[
+        lambda xp, g, y, x, axis: g - xp.exp(y) * xp.sum(g, axis=axis, keepdims=True),
+    ],
+    saves="y",
+    samples=SOFTMAX,
+    doc="The logarithm of softmax along axis, for x of any size.",
+)
+
+op(
+    "cumsum",
+    "x, /, axis=0",
+    vjp=[lambda xp, g, y, x, axis: xp.flip(xp.cumsum(xp.flip(g, axis=axis), axis=axis), axis=axis)],
+    kind="linear",
+    samples=[Sample((4,)), Sample((2, 3, 4), axis=1), Sample((2, 3), axis=-1)],
+    doc="The running sum along an axis.",
+)
+
+# What has no derivative.
+INDICES = (Sample((2, 3)), Sample((2, 3), axis=0), Sample((2, 3), axis=-1, keepdims=True))
+op(
+    "argmax",
+    "x, /, axis=None, keepdims=False",
+    samples=INDICES,
+    doc="The index of the first of the largest elements. No gradient.",
+)
+op(
+    "argmin",
+    "x, /, axis=None, keepdims=False",
+    samples=INDICES,
+    doc="The index of the first of the smallest elements. No gradient.",
+)
+op(
+    "any",
+    "x, /, axis=None, keepdims=False",
+    samples=REDUCTIONS,
+    doc="Whether any element along axes is not zero. No gradient.",
+)
+op(
+    "all",
+    "x, /, axis=None, keepdims=False",
+    samples=REDUCTIONS,
+    doc="Whether all elements along axes are not zero. No gradient.",
+)
+op(
+    "count_nonzero",
+    "x, /, axis=None",
+    samples=(Sample((2, 3)), Sample((2, 3), axis=0)),
+    doc="The number of elements along axes that are not zero. No gradient.",
+)

@@ -1,0 +1,30 @@
+"""The public Tensor: its class, creation, and the functions bound from the op tables.
+
+Imports ops, engine and backend.
+"""
+
+from gpugrad.tensor.bind import FUNCTIONS
+from gpugrad.tensor.core import LIFT, TENSORS, Tensor
+from gpugrad.tensor.creation import (
+    arange,
+    asarray,
+    empty,
+    empty_like,
+    eye,
+    full,
+    full_like,
+    get_default_dtype,
+    linspace,
+    ones,
+    ones_like,
+    set_default_dtype,
+    tensor,
+    zeros,
+    zeros_like,
+)
+
+__all__ = [
+    "FUNCTIONS", "LIFT", "TENSORS", "Tensor", "arange", "asarray", "empty", "empty_like", "eye",
+    "full", "full_like", "get_default_dtype", "linspace", "ones", "ones_like",
+    "set_default_dtype", "tensor", "zeros", "zeros_like",
+]  # fmt: skip

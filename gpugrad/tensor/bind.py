@@ -1,0 +1,275 @@
+"""One loop that binds the table: to functions, operators, methods and NumPy's protocols.
+
+Imports the modules beside it. `FUNCTIONS` is what `gpugrad` exports.
+"""
+
+import difflib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gpugrad.backend.device import to_numpy
+from gpugrad.backend.namespace import NAMESPACES
+from gpugrad.engine.op import TABLE
+from gpugrad.engine.record import bind, bind_operator
+from gpugrad.errors import DTypeError, GradientError, ShapeError
+from gpugrad.tensor import creation, functions
+from gpugrad.tensor.core import TENSORS, Tensor
+
+__all__ = ["FUNCTIONS", "INTERNAL"]
+
+Function = Callable[..., Any]
+
+# Ops that only rules and other functions use.
+INTERNAL = (
+    "class_cross_entropy", "concat_arrays", "einsum_explicit", "getitem", "linear", "mse_loss",
+    "pad_zeros", "ratio", "scale", "scatter", "stack_arrays", "to_device", "to",
+)  # fmt: skip
+
+# Other names of the Array API standard, NumPy and PyTorch for the same functions.
+ALIASES = {
+    "absolute": "abs", "acos": "arccos", "acosh": "arccosh", "amax": "max", "amin": "min",
+    "around": "round", "asin": "arcsin", "asinh": "arcsinh", "atan": "arctan",
+    "atanh": "arctanh", "bitwise_invert": "invert", "concatenate": "concat",
+    "permute_dims": "transpose", "pow": "power", "true_divide": "divide", "mod": "remainder",
+    "bitwise_left_shift": "left_shift", "bitwise_right_shift": "right_shift",
+    "fix": "trunc",
+}  # fmt: skip
+
+FUNCTIONS: dict[str, Function] = {}
+for _name, _op in TABLE.items():
+    FUNCTIONS[_name] = functions._OPS[_name]
+for _name in functions.__all__:
+    if _name != "index_array":
+        FUNCTIONS[_name] = getattr(functions, _name)
+for _alias, _name in ALIASES.items():
+    FUNCTIONS[_alias] = FUNCTIONS[_name]
+TENSORS.__dict__.update(FUNCTIONS)
+
+# ---------------------------------------------------------------- operators
+
+OPERATORS = {
+    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide",
+    "floordiv": "floor_divide", "mod": "remainder", "pow": "power", "matmul": "matmul",
+    "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
+    "lshift": "left_shift", "rshift": "right_shift",
+}  # fmt: skip
+COMPARISONS = {
+    "eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater",
+    "ge": "greater_equal",
+}  # fmt: skip
+
+
+def _reflected(operator: Function) -> Function:
+    return lambda self, other: operator(other, self)
+
+
+def _in_place(name: str, symbol: str, operator: Function) -> Function:
+    function = FUNCTIONS[name]
+
+    def change(self: Tensor, other: Any) -> Any:
+        if not self._changeable(other, symbol):
+            return operator(self, other)  # recorded: the name on the left is bound anew
+        result = function(self.detach(), other)._array
+        if result.shape != self.shape:
+            raise ShapeError(
+                f"{symbol}: the result has shape {result.shape}, which does not fit in place "
+                f"of {self.shape}"
+            )
+        if not np.can_cast(result.dtype, self.dtype, "same_kind"):
+            raise DTypeError(
+                f"{symbol}: the result has dtype {result.dtype}, which does not fit in place "
+                f"of {self.dtype}"
+            )
+        self._write(Ellipsis, result)
+        return self
+
+    return change
+
+
+for _word, _name in OPERATORS.items():
+    _operator = bind_operator(TABLE[_name])
+    setattr(Tensor, f"__{_word}__", _operator)
+    setattr(Tensor, f"__r{_word}__", _reflected(_operator))
+    setattr(Tensor, f"__i{_word}__", _in_place(_name, f"__i{_word}__", _operator))
+for _word, _name in COMPARISONS.items():
+    setattr(Tensor, f"__{_word}__", bind_operator(TABLE[_name]))
+for _word, _name in {
+    "neg": "negative",
+    "pos": "positive",
+    "abs": "abs",
+    "invert": "invert",
+}.items():
+    setattr(Tensor, f"__{_word}__", FUNCTIONS[_name])
+
+
+def _setitem(self: Tensor, index: Any, value: Any) -> None:
+    if not self._changeable(value, "item assignment"):
+        raise GradientError(
+            "item assignment: the tensor or the value is part of a graph, which an assignment "
+            "would leave wrong. Use gg.where or gg.concat to make a new tensor"
+        )
+    self._write(functions.raw_index(index, self._array), value)
+
+
+Tensor.__getitem__ = FUNCTIONS["getitem"]  # type: ignore[attr-defined]
+Tensor.__setitem__ = _setitem  # type: ignore[attr-defined]
+
+# ---------------------------------------------------------------- methods
+
+METHODS = (
+    "abs", "all", "any", "argmax", "argmin", "astype", "broadcast_to", "ceil", "clip", "cos",
+    "cosh", "cumsum", "dot", "erf", "exp", "expm1", "flatten", "flip", "floor", "isfinite",
+    "isinf", "isnan", "log", "log10", "log1p", "log2", "log_softmax", "logsumexp", "matmul",
+    "max", "mean", "min", "moveaxis", "outer", "power", "pow", "prod", "ravel", "reciprocal",
+    "relu", "repeat", "roll", "round", "sigmoid", "sign", "silu", "sin", "sinh", "softmax",
+    "softplus", "split", "sqrt", "square", "squeeze", "std", "sum", "swapaxes", "take", "tan",
+    "tanh", "tile", "to", "trunc", "var", "expand_dims", "gelu", "elu", "leaky_relu", "unstack",
+)  # fmt: skip
+for _name in METHODS:
+    setattr(Tensor, _name, FUNCTIONS[_name])
+
+
+def _given(values: tuple[Any, ...]) -> Any:
+    """``t.reshape(2, 3)`` and ``t.reshape((2, 3))`` say the same."""
+    return values[0] if len(values) == 1 else values
+
+
+def _reshape(self: Tensor, *shape: Any) -> Tensor:
+    """The same elements in another shape: ``t.reshape(2, -1)`` or ``t.reshape((2, -1))``."""
+    return functions.reshape(self, _given(shape))
+
+
+def _transpose(self: Tensor, *axes: Any) -> Tensor:
+    """The axes in another order: reversed, ``t.transpose(1, 0)`` or ``t.transpose((1, 0))``."""
+    return functions.transpose(self, _given(axes) if axes else None)
+
+
+def _copy(self: Tensor) -> Tensor:
+    """The same values in memory of their own, part of the graph."""
+    return FUNCTIONS["astype"](self, self.dtype)  # type: ignore[no-any-return]
+
+
+def _cpu(self: Tensor) -> Tensor:
+    """The tensor in the memory of the host; itself where it is there."""
+    return functions.to(self, device="cpu")
+
+
+def _cuda(self: Tensor, index: int | None = None) -> Tensor:
+    """The tensor on a CUDA device: CuPy's current one, or that of ``index``."""
+    return functions.to(self, device="cuda" if index is None else f"cuda:{index}")
+
+
+Tensor.reshape = _reshape  # type: ignore[attr-defined]
+Tensor.transpose = _transpose  # type: ignore[attr-defined]
+Tensor.copy = _copy  # type: ignore[attr-defined]
+Tensor.clone = _copy  # type: ignore[attr-defined]
+Tensor.cpu = _cpu  # type: ignore[attr-defined]
+Tensor.cuda = _cuda  # type: ignore[attr-defined]
+Tensor.T = property(FUNCTIONS["transpose"], doc="The axes reversed.")  # type: ignore[attr-defined]
+Tensor.mT = property(functions.matrix_transpose, doc="The last two axes exchanged.")  # type: ignore[attr-defined]
+
+# ---------------------------------------------------------------- NumPy's protocols
+
+# Ufuncs' own names, where they are not the table's.
+UFUNCS = {"absolute": "abs", "conjugate": "positive"}
+# What `np.add.reduce(t)` and the like are under names of their own.
+REDUCES = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min",
+           "logical_and": "all", "logical_or": "any"}  # fmt: skip
+# Keywords that NumPy spells otherwise.
+KEYWORDS = {"a_min": "min", "a_max": "max", "newshape": "shape"}
+
+
+def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+    name = UFUNCS.get(ufunc.__name__, ufunc.__name__)
+    out = kwargs.pop("out", None)
+    if out is not None:
+        return _into(out, getattr(ufunc, method), inputs, kwargs)
+    if method == "__call__" and name in FUNCTIONS:
+        function = FUNCTIONS[name]
+    elif method == "reduce" and name in REDUCES:
+        function = FUNCTIONS[REDUCES[name]]
+        kwargs.setdefault("axis", 0)
+    elif method == "accumulate" and name == "add":
+        function = FUNCTIONS["cumsum"]
+    else:
+        what = name if method == "__call__" else f"{name}.{method}"
+        raise DTypeError(f"np.{what}: gpugrad has no such function of tensors.{_nearest(name)}")
+    if kwargs.get("dtype", 0) is None:
+        del kwargs["dtype"]
+    return function(*inputs, **kwargs)
+
+
+def _into(out: tuple[Any, ...], compute: Function, inputs: tuple[Any, ...], kwargs: Any) -> Any:
+    """``np.sin(t, out=u)`` and ``array += t``: allowed where no graph is left behind."""
+    result = compute(*inputs, **kwargs)
+    target = out[0]
+    if result.requires_grad or (isinstance(target, Tensor) and target.requires_grad):
+        raise GradientError(
+            "out=: a result that requires a gradient cannot be written into an existing array. "
+            "Leave out= away and use what is returned (`a = a + t` in place of `a += t`)"
+        )
+    (target if isinstance(target, Tensor) else Tensor(target))._write(Ellipsis, result)
+    return target
+
+
+def _plain(function: Function) -> Function:
+    """A NumPy function whose result has no gradient, on the values of tensors."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return function(
+            *(to_numpy(a.detach().data) if isinstance(a, Tensor) else a for a in args), **kwargs
+        )
+
+    return call
+
+
+PLAIN = {
+    function: _plain(function)
+    for function in (np.allclose, np.array_equal, np.isclose, np.array_repr, np.array_str)
+}
+NUMPY_FUNCTIONS: dict[Any, Function] = {
+    np.shape: lambda a: a.shape,
+    np.ndim: lambda a: a.ndim,
+    np.size: lambda a, axis=None: a.size if axis is None else a.shape[axis],
+    np.copy: _copy,
+    np.zeros_like: creation.zeros_like,
+    np.ones_like: creation.ones_like,
+    np.full_like: creation.full_like,
+    np.empty_like: creation.empty_like,
+    **PLAIN,
+}
+for _name, _function in FUNCTIONS.items():
+    if callable(native := getattr(np, _name, None)) and not isinstance(native, np.ufunc | type):
+        NUMPY_FUNCTIONS.setdefault(native, _function)
+
+
+def _array_function(
+    self: Tensor, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    own = NUMPY_FUNCTIONS.get(function)
+    if own is None:
+        name = function.__name__
+        raise DTypeError(f"np.{name}: gpugrad has no such function of tensors.{_nearest(name)}")
+    if kwargs:
+        for first in ("a", "x", "arr", "ary", "array", "m"):  # NumPy's names of the operand
+            if first in kwargs and not args:
+                args = (kwargs.pop(first),)
+        kwargs = {KEYWORDS.get(word, word): value for word, value in kwargs.items()}
+        if kwargs.get("out", 0) is None:
+            del kwargs["out"]
+        if "out" in kwargs:
+            out = kwargs.pop("out")
+            return _into((out,), own, args, kwargs)
+    return own(*args, **kwargs)
+
+
+def _nearest(name: str) -> str:
+    close = difflib.get_close_matches(name, FUNCTIONS, n=1)
+    there = f" The nearest is gg.{close[0]}." if close else ""
+    return f"{there} For a result without a gradient use .detach().numpy()"
+
+
+Tensor.__array_ufunc__ = _array_ufunc  # type: ignore[attr-defined]
+Tensor.__array_function__ = _array_function  # type: ignore[attr-defined]

@@ -1,0 +1,437 @@
+"""The Tensor: an array, and a place in the graph. Imports engine and backend.
+
+Operators and methods that come from the op table are bound in `gpugrad.tensor.bind`.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Self
+
+import numpy as np
+
+from gpugrad.backend.device import Device, device_of, to_numpy
+from gpugrad.backend.namespace import NAMESPACES, Namespace, register
+from gpugrad.engine import changes
+from gpugrad.engine.backward import Lift, freed, owned_alone, walk
+from gpugrad.engine.modes import enable_grad, recording
+from gpugrad.engine.node import Leaf, Node
+from gpugrad.errors import DTypeError, GradientError, ShapeError
+
+__all__ = ["LIFT", "TENSORS", "Tensor"]
+
+
+class Tensor:
+    """An array of NumPy or CuPy that remembers how it was computed.
+
+    Made with `gpugrad.tensor` and by operations on other tensors. It has the operators,
+    attributes and methods of an array; ``backward()`` computes the gradients of the
+    tensors it was computed from.
+
+    >>> import gpugrad as gg
+    >>> x = gg.tensor([1.0, 2.0], requires_grad=True)
+    >>> y = (x * x).sum()
+    >>> y.backward()
+    >>> x.grad
+    tensor([2., 4.])
+    """
+
+    # Slots never filled cost nothing: most tensors have no gradient and no name.
+    __slots__ = ("__weakref__", "_array", "_grad", "_name", "_node")
+
+    # Above any array's, so that `array * tensor` asks the tensor.
+    __array_priority__ = 1000.0
+
+    def __init__(self, array: Any, node: Any = None) -> None:
+        self._array = array
+        self._node = node
+
+    # What it holds.
+
+    @property
+    def data(self) -> Any:
+        """The raw NumPy or CuPy array, not a copy."""
+        array = self._array
+        if isinstance(array, np.generic):
+            array = self._array = np.asarray(array)
+        return array
+
+    @data.setter
+    def data(self, array: Any) -> None:
+        if type(self._node) is Node:
+            raise GradientError(
+                "data: this tensor was computed by an operation; set the data of a leaf, or "
+                "of its detach()"
+            )
+        if NAMESPACES[type(array)] is None:
+            raise DTypeError(f"data: expected an array, got {type(array).__name__}")
+        if array.shape != self.shape or array.dtype != self.dtype:
+            raise ShapeError(
+                f"data: expected shape {self.shape} and dtype {self.dtype}, got "
+                f"{array.shape} and {array.dtype}. Make a new tensor for another shape"
+            )
+        self._array = array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The size of each axis."""
+        return self._array.shape  # type: ignore[no-any-return]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the elements."""
+        return self._array.dtype  # type: ignore[no-any-return]
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self._array.ndim  # type: ignore[no-any-return]
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self._array.size  # type: ignore[no-any-return]
+
+    @property
+    def itemsize(self) -> int:
+        """The bytes of one element."""
+        return self._array.dtype.itemsize  # type: ignore[no-any-return]
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all elements."""
+        return self._array.nbytes  # type: ignore[no-any-return]
+
+    @property
+    def device(self) -> Device:
+        """Where the array lives."""
+        return device_of(self._array)
+
+    # Its place in the graph.
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a backward pass computes a gradient for this tensor, or passes through it."""
+        return self._node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Ask for this tensor's gradient, or no longer; returns the tensor itself.
+
+        DTypeError for integers and booleans, GradientError where the tensor was computed
+        from others that require a gradient.
+        """
+        if requires_grad and self._node is None:
+            if self._array.dtype.kind in "biu":
+                raise DTypeError(
+                    f"requires_grad: a gradient needs floating-point numbers, got dtype "
+                    f"{self._array.dtype}. Make the tensor with dtype=gg.float32, or cast it "
+                    "with .astype"
+                )
+            self._node = Leaf(self, self.shape, self.dtype)
+            if (name := getattr(self, "_name", None)) is not None:
+                self._node.name = name
+        elif not requires_grad and self._node is not None:
+            if type(self._node) is not Leaf:
+                raise GradientError(
+                    "requires_grad: this tensor was computed from others that require a "
+                    "gradient. Use .detach() for one that does not"
+                )
+            self._node = None
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """True for a tensor that no recorded operation computed."""
+        return not isinstance(self._node, Node)
+
+    @property
+    def grad_fn(self) -> Node | None:
+        """The graph's node that computed this tensor; None for a leaf."""
+        return self._node if isinstance(self._node, Node) else None
+
+    @property
+    def grad(self) -> "Tensor | None":
+        """The gradient accumulated by backward passes; None before the first."""
+        return getattr(self, "_grad", None)
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        if value is not None:
+            if not isinstance(value, Tensor):
+                value = Tensor(value if type(value) in NAMESPACES else np.asarray(value))
+            if value.shape != self.shape:
+                raise ShapeError(
+                    f"grad: expected shape {self.shape}, that of the tensor, got {value.shape}"
+                )
+        self._grad = value
+
+    @property
+    def name(self) -> str | None:
+        """A name for drawings, explanations and errors."""
+        return getattr(self, "_name", None)
+
+    @name.setter
+    def name(self, value: str | None) -> None:
+        self._name = value
+        if self._node is not None:
+            self._node.name = value
+
+    def zero_grad(self) -> None:
+        """Forget the gradient: ``grad`` is None until the next backward pass."""
+        self._grad = None
+
+    def detach(self) -> "Tensor":
+        """A tensor over the same memory that is no part of any graph."""
+        return Tensor(self._array)
+
+    def backward(
+        self,
+        gradient: Any = None,
+        *,
+        retain_graph: bool = False,
+        create_graph: bool = False,
+    ) -> None:
+        """Add the gradient of this tensor to ``grad`` of every leaf it was computed from.
+
+        ``gradient`` is what the result's own gradient is taken to be, of its shape; a tensor
+        with one element needs none. The graph is freed unless ``retain_graph``; with
+        ``create_graph`` the gradients are part of a graph themselves and can be
+        differentiated again. Gradients of several passes add up.
+
+        GradientError for a tensor that requires no gradient, a graph that was freed, or a
+        value that changed since; ShapeError for a gradient of another shape.
+        """
+        node = self._node
+        if node is None:
+            raise GradientError(
+                "backward: this tensor requires no gradient and was not computed from one that "
+                "does. Make a leaf with requires_grad=True, and compute outside no_grad"
+            )
+        seed = self._seed(gradient, create_graph)
+        if create_graph:
+            with enable_grad():
+                found = walk([(node, seed)], retain_graph=True, lift=LIFT)
+        else:
+            with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+                found = walk([(node, seed)], retain_graph=retain_graph)
+        while found:
+            leaf, g = found.popitem()
+            tensor = leaf.tensor()
+            if tensor is not None:
+                tensor._accumulate(g, seed)
+
+    def _seed(self, gradient: Any, create_graph: bool) -> Any:
+        """The gradient to start from: raw, or a Tensor for ``create_graph``."""
+        array = self._array
+        if gradient is None:
+            if array.size != 1:
+                raise GradientError(
+                    f"backward: only a scalar has a gradient of its own, this tensor has shape "
+                    f"{self.shape}. Reduce it, as in t.sum().backward(), or pass gradient="
+                )
+            seed = NAMESPACES[type(array)].ones_like(array)
+            return Tensor(seed) if create_graph else seed
+        given = gradient if isinstance(gradient, Tensor) else _from_python(gradient, self.device)
+        if given.shape != self.shape:
+            raise ShapeError(
+                f"backward: expected a gradient of shape {self.shape}, that of the tensor, got "
+                f"{given.shape}"
+            )
+        if given.device != self.device:
+            given = given.to(self.device)
+        if given.dtype != self.dtype:
+            given = given.astype(self.dtype)
+        return given if create_graph else given._array
+
+    def _accumulate(self, g: Any, seed: Any = None) -> None:
+        """Add a gradient that a walk found; ``g`` is raw, or a Tensor that is in a graph."""
+        before = getattr(self, "_grad", None)
+        if isinstance(g, Tensor):
+            self._grad = g if before is None else before + g
+        elif before is None:
+            if isinstance(g, np.generic):
+                g = np.asarray(g)
+            elif g is seed or not owned_alone(g):
+                g = g.copy()
+            self._grad = Tensor(g)
+        elif before._node is not None or isinstance(before._array, np.generic):
+            self._grad = Tensor(before._array + g)
+        else:
+            before._array += g
+            changes.changed(before._array)
+
+    # Out of gpugrad.
+
+    def numpy(self) -> np.ndarray:
+        """The values as a NumPy array on the host: on a CPU not a copy.
+
+        GradientError for a tensor that requires a gradient: use ``.detach().numpy()``.
+        """
+        if self._node is not None:
+            raise GradientError(
+                "numpy: this tensor requires a gradient, which a NumPy array cannot carry. "
+                "Write .detach().numpy()"
+            )
+        return to_numpy(self.data)
+
+    def item(self) -> Any:
+        """The one element, as a Python number; waits for the device."""
+        if self._array.size != 1:
+            raise ShapeError(
+                f"item: expected a tensor with one element, got shape {self.shape}. "
+                "Use .tolist() for all elements"
+            )
+        return self._array.item()
+
+    def tolist(self) -> Any:
+        """The elements as (nested) lists of Python numbers; waits for the device."""
+        return to_numpy(self.data).tolist()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if self._node is not None:
+            raise GradientError(
+                "this tensor requires a gradient, which a NumPy array cannot carry. Use the "
+                "functions of gpugrad (or NumPy's own on the tensor), or .detach().numpy()"
+            )
+        if self.device.kind != "cpu":
+            raise DTypeError(
+                f"a tensor on {self.device} does not become a NumPy array by itself. Write "
+                ".cpu().numpy(), which copies and waits for the device"
+            )
+        return np.array(self._array, dtype=dtype, copy=copy)
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def __bool__(self) -> bool:
+        if self._array.size != 1:
+            raise ShapeError(
+                f"the truth of a tensor of shape {self.shape} is ambiguous: use .any() or .all()"
+            )
+        return bool(self.item())
+
+    def __index__(self) -> int:
+        if self._array.dtype.kind not in "biu" or self._array.size != 1:
+            raise DTypeError(
+                f"only a tensor with one integer is an index, got shape {self.shape} and dtype "
+                f"{self.dtype}"
+            )
+        return int(self._array.item())
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise ShapeError("len: a tensor with no axes has no length")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator["Tensor"]:
+        for index in range(len(self)):
+            yield self[index]  # type: ignore[index]
+
+    def __contains__(self, value: Any) -> bool:
+        return bool((self.detach() == value).any())  # type: ignore[attr-defined]
+
+    # Equality is elementwise, so identity is what a dict or a set goes by.
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        from gpugrad.tensor.printing import text
+
+        return text(self)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec and self.size == 1 else format(repr(self), spec)
+
+    # Copies.
+
+    def __copy__(self) -> "Tensor":
+        return self.detach().requires_grad_(self.requires_grad and self.is_leaf)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Tensor":
+        if not self.is_leaf:
+            raise GradientError(
+                "deepcopy: a tensor that was computed in a graph cannot be copied without it. "
+                "Copy its .detach()"
+            )
+        made = self._remade(self.data.copy())
+        memo[id(self)] = made
+        return made
+
+    def __reduce__(self) -> Any:
+        if not self.is_leaf:
+            raise GradientError(
+                "pickle: a tensor that was computed in a graph cannot be pickled without it. "
+                "Pickle its .detach()"
+            )
+        return (_rebuilt, (type(self), to_numpy(self.data), str(self.device), *self._labels()))
+
+    def _labels(self) -> tuple[bool, str | None, Any]:
+        grad = None if self.grad is None else to_numpy(self.grad.data)
+        return self.requires_grad, self.name, grad
+
+    def _remade(self, array: Any) -> Self:
+        """A leaf of this class over another array, with the same name and a copy of the gradient."""
+        made = object.__new__(type(self))
+        Tensor.__init__(made, array)
+        made.requires_grad_(self.requires_grad)
+        made.name = self.name
+        if self.grad is not None:
+            made._grad = Tensor(device_of(array).send(self.grad.data).copy())
+        return made
+
+    # In place.
+
+    def _changeable(self, other: Any, what: str) -> bool:
+        """Whether an in-place form changes memory (True) or is recorded and rebinds (False)."""
+        if not recording.get():
+            return True
+        if type(self._node) is Leaf:
+            raise GradientError(
+                f"{what}: a leaf that requires a gradient cannot be changed in place while "
+                "operations are recorded. Use `with gg.no_grad():` for an update, or "
+                "`t = t + d` for a new tensor"
+            )
+        return self._node is None and not (isinstance(other, Tensor) and other._node is not None)
+
+    def _write(self, index: Any, value: Any) -> None:
+        """Change the memory, outside any graph."""
+        raw = value._array if isinstance(value, Tensor) else value
+        if isinstance(raw, list | tuple):
+            raw = _from_python(raw, self.device)._array
+        module = NAMESPACES[type(self._array)]
+        if module.checks is not None:
+            module.checks("setitem", (self._array, raw))
+        array = self.data
+        array[index] = raw
+        changes.changed(array)
+
+
+def _rebuilt(cls: type, array: Any, device: str, requires_grad: bool, name: Any, grad: Any) -> Any:
+    made = object.__new__(cls)
+    Tensor.__init__(made, Device(device).send(array))
+    made.requires_grad_(requires_grad)
+    made.name = name
+    if grad is not None:
+        made._grad = Tensor(Device(device).send(grad))
+    return made
+
+
+class _Functions:
+    """gpugrad's own functions as a namespace: what rules run over to be recorded themselves."""
+
+    __name__ = "gpugrad"
+
+
+TENSORS = Namespace(_Functions())
+LIFT = Lift(TENSORS, Tensor)
+register(Tensor, TENSORS)
+
+# Set by creation: how numbers, lists and raw arrays become Tensors.
+_from_python: Callable[..., Tensor]

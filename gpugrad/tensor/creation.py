@@ -1,0 +1,315 @@
+"""New tensors: from data, and filled with numbers. Imports core and backend."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gpugrad.backend.device import Device, default_device, device_of
+from gpugrad.backend.namespace import NAMESPACES
+from gpugrad.engine.record import use_tensor_class
+from gpugrad.errors import DTypeError, ShapeError
+from gpugrad.tensor import core
+from gpugrad.tensor.core import TENSORS, Tensor
+
+__all__ = [
+    "arange", "asarray", "empty", "empty_like", "eye", "full", "full_like", "get_default_dtype",
+    "linspace", "ones", "ones_like", "set_default_dtype", "tensor", "zeros", "zeros_like",
+]  # fmt: skip
+
+_default_dtype = np.dtype(np.float32)
+
+
+def set_default_dtype(dtype: Any) -> None:
+    """Choose the dtype that Python numbers and lists become: float32 unless changed.
+
+    >>> import gpugrad as gg
+    >>> gg.set_default_dtype(gg.float64)
+    >>> gg.tensor(1.0).dtype
+    dtype('float64')
+    >>> gg.set_default_dtype("float32")
+    """
+    global _default_dtype
+    chosen = np.dtype(dtype)
+    if chosen.kind != "f":
+        raise DTypeError(f"set_default_dtype: expected a floating-point dtype, got {chosen}")
+    _default_dtype = chosen
+
+
+def get_default_dtype() -> np.dtype[Any]:
+    """The dtype that Python numbers and lists become."""
+    return _default_dtype
+
+
+def _host_array(data: Any, dtype: Any) -> np.ndarray:
+    """A NumPy array of Python numbers and (nested) lists of them."""
+    if _holds_tensors(data):
+        raise DTypeError(
+            "tensor: a list of tensors is not data. Join them with gg.stack, which keeps "
+            "their gradients"
+        )
+    try:
+        array = np.array(data, dtype=dtype)
+    except ValueError as error:
+        raise ShapeError(
+            f"tensor: expected lists of equal lengths at each depth: {error}"
+        ) from error
+    except TypeError as error:
+        raise DTypeError(
+            f"tensor: cannot make an array of {type(data).__name__}: {error}"
+        ) from error
+    if array.dtype.kind not in "biufcV":
+        raise DTypeError(
+            f"tensor: expected numbers, got {type(data).__name__} that makes an array of dtype "
+            f"{array.dtype}"
+        )
+    if dtype is None and array.dtype.kind in "iuf":
+        array = array.astype(_default_dtype)
+    elif dtype is None and array.dtype.kind == "c" and _default_dtype.itemsize <= 4:
+        array = array.astype(np.complex64)
+    return array
+
+
+def _holds_tensors(data: Any) -> bool:
+    while isinstance(data, list | tuple) and data:
+        data = data[0]
+    return isinstance(data, Tensor)
+
+
+def tensor(
+    data: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    name: str | None = None,
+) -> Tensor:
+    """A tensor of ``data``: an array, a number, or (nested) lists of numbers.
+
+    An array of NumPy or CuPy keeps its dtype, stays where it is and is not copied, unless
+    ``dtype`` or ``device`` ask for another. Numbers and lists become the default dtype, on
+    the default device. DTypeError for what holds no numbers, ShapeError for ragged lists.
+
+    >>> import gpugrad as gg
+    >>> gg.tensor([[1, 2], [3, 4]])
+    tensor([[1., 2.],
+            [3., 4.]])
+    >>> gg.tensor(np.arange(3)).dtype
+    dtype('int64')
+    """
+    if isinstance(data, Tensor):
+        array = data._array
+    elif type(data) in NAMESPACES and NAMESPACES[type(data)] is not None:
+        array = data
+    else:
+        array = _raw(data, dtype, device)
+    if device is not None:
+        array = Device(device).send(array)
+    if dtype is not None and array.dtype != dtype:
+        array = array.astype(dtype)
+    if isinstance(array, np.generic):
+        array = np.asarray(array)
+    made = Tensor(array)
+    if requires_grad:
+        made.requires_grad_()
+    if name is not None:
+        made.name = name
+    return made
+
+
+def _raw(data: Any, dtype: Any = None, device: Any = None) -> Any:
+    """A raw array of what is no plain array: numbers, lists, array subclasses."""
+    if not isinstance(data, bool | int | float | complex | list | tuple):
+        try:
+            if NAMESPACES[type(data)] is not None:
+                return data
+        except DTypeError:
+            if not hasattr(data, "__array__"):
+                raise DTypeError(
+                    f"tensor: expected an array, a number or lists of numbers, got "
+                    f"{type(data).__name__}"
+                ) from None
+            return Device(device or default_device()).send(np.asarray(data))
+    return Device(device or default_device()).send(_host_array(data, dtype))
+
+
+def asarray(
+    data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor of ``data``; a Tensor that is as asked for already is returned as it is."""
+    if isinstance(data, Tensor):
+        if device is not None:
+            data = data.to(device)  # type: ignore[attr-defined]
+        if dtype is not None and data.dtype != dtype:
+            data = data.astype(dtype)
+        return data.requires_grad_() if requires_grad else data
+    return tensor(data, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+def _made(
+    make: Callable[[Any], Any], device: Any, requires_grad: bool, dtype: Any = None
+) -> Tensor:
+    """A tensor of what ``make`` makes with a device's module."""
+    place = Device(device) if device is not None else default_device()
+    with place.activate():
+        made = Tensor(make(place.xp))
+    if dtype is not None and made.dtype != dtype:
+        made = Tensor(made._array.astype(dtype))
+    return made.requires_grad_() if requires_grad else made
+
+
+def zeros(
+    shape: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor of zeros, of the default dtype unless ``dtype`` is given.
+
+    >>> import gpugrad as gg
+    >>> gg.zeros((2, 3)).shape
+    (2, 3)
+    """
+    return _made(lambda xp: xp.zeros(shape, dtype or _default_dtype), device, requires_grad)
+
+
+def ones(
+    shape: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor of ones, of the default dtype unless ``dtype`` is given."""
+    return _made(lambda xp: xp.ones(shape, dtype or _default_dtype), device, requires_grad)
+
+
+def empty(
+    shape: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor whose elements have not been set."""
+    return _made(lambda xp: xp.empty(shape, dtype or _default_dtype), device, requires_grad)
+
+
+def full(
+    shape: Any,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor of one number: of the default dtype, or bool for a bool, unless ``dtype`` is given."""
+    value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
+    kind = dtype or (np.bool_ if isinstance(value, bool) else _default_dtype)
+    return _made(lambda xp: xp.full(shape, value, dtype=kind), device, requires_grad)
+
+
+def arange(
+    start: float,
+    stop: float | None = None,
+    step: float = 1,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Numbers from ``start`` (0 if only one is given) up to ``stop``, which is not included.
+
+    Integers make int64, floats the default dtype.
+
+    >>> import gpugrad as gg
+    >>> gg.arange(3), gg.arange(0.0, 1.0, 0.25)
+    (tensor([0, 1, 2]), tensor([0.  , 0.25, 0.5 , 0.75]))
+    """
+    if stop is None:
+        start, stop = 0, start
+    whole = all(isinstance(value, int) for value in (start, stop, step))
+    kind = dtype or (np.int64 if whole else _default_dtype)
+    return _made(lambda xp: xp.arange(start, stop, step, dtype=kind), device, requires_grad)
+
+
+def linspace(
+    start: float,
+    stop: float,
+    num: int = 50,
+    *,
+    endpoint: bool = True,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """``num`` numbers at equal distances from ``start`` to ``stop``, which is included."""
+    return _made(
+        lambda xp: xp.linspace(start, stop, num, endpoint=endpoint, dtype=dtype or _default_dtype),
+        device,
+        requires_grad,
+    )
+
+
+def eye(
+    n_rows: int,
+    n_cols: int | None = None,
+    *,
+    k: int = 0,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A matrix with ones on its diagonal ``k`` and zeros elsewhere."""
+    return _made(
+        lambda xp: xp.eye(n_rows, n_cols, k=k, dtype=dtype or _default_dtype),
+        device,
+        requires_grad,
+    )
+
+
+def full_like(
+    x: Any,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    shape: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor of one number, with the shape, dtype and device of ``x`` unless they are given."""
+    like = asarray(x)._array
+    place = Device(device) if device is not None else device_of(like)
+    value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
+    return _made(
+        lambda xp: xp.full(
+            like.shape if shape is None else shape, value, dtype=dtype or like.dtype
+        ),
+        place,
+        requires_grad,
+    )
+
+
+def zeros_like(
+    x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor of zeros, with the shape, dtype and device of ``x`` unless they are given."""
+    return full_like(x, 0, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+def ones_like(
+    x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor of ones, with the shape, dtype and device of ``x`` unless they are given."""
+    return full_like(x, 1, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+def empty_like(
+    x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor whose elements have not been set, like ``x`` in shape, dtype and device."""
+    like = asarray(x)
+    return empty(
+        like.shape,
+        dtype=dtype or like.dtype,
+        device=device or like.device,
+        requires_grad=requires_grad,
+    )
+
+
+def _from_python(data: Any, device: Any = None) -> Tensor:
+    return tensor(data, device=device)
+
+
+core._from_python = _from_python
+use_tensor_class(Tensor, _raw)
+TENSORS.__dict__.update(zeros_like=zeros_like, ones_like=ones_like, full_like=full_like)

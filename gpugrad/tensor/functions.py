@@ -1,0 +1,476 @@
+"""Functions that are made of table ops: other signatures, and compositions.
+
+Imports creation, core and the bound ops. They need no derivative of their own. Names and
+argument orders are NumPy's and the Array API standard's.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpugrad.backend.device import Device, device_of
+from gpugrad.engine.op import TABLE
+from gpugrad.engine.record import bind, record
+from gpugrad.errors import DTypeError, ShapeError
+from gpugrad.ops.index import is_basic
+from gpugrad.tensor.creation import asarray
+from gpugrad.tensor.core import TENSORS, Tensor
+
+__all__ = [
+    "clip", "concat", "dot", "einsum", "expand_dims", "flatten", "getitem", "index_array",
+    "matrix_transpose", "moveaxis", "outer", "pad", "ravel", "repeat", "reshape", "squeeze",
+    "stack", "std", "swapaxes", "take", "take_along_axis", "tensordot", "tile", "to",
+    "transpose", "unstack", "var",
+]  # fmt: skip
+
+_OPS = {name: bind(op) for name, op in TABLE.items()}
+
+
+def axis_number(name: str, axis: Any, ndim: int) -> int:
+    """An axis counted from the front; ShapeError where there is none of that number."""
+    try:
+        number = axis.__index__()
+    except AttributeError:
+        raise DTypeError(f"{name}: expected an axis number, got {type(axis).__name__}") from None
+    if not -ndim <= number < ndim:
+        raise ShapeError(f"{name}: axis {number} is out of range for {ndim} axes")
+    return int(number) % ndim
+
+
+def _axes(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
+    given = axis if isinstance(axis, tuple | list) else (axis,)
+    axes = tuple(axis_number(name, one, ndim) for one in given)
+    if len(set(axes)) < len(axes):
+        raise ShapeError(f"{name}: axis {axis} names an axis twice")
+    return axes
+
+
+# Shapes.
+
+
+def reshape(x: Any, /, shape: int | Sequence[int]) -> Tensor:
+    """The same elements in another shape, one size of which may be -1.
+
+    >>> import gpugrad as gg
+    >>> gg.reshape(gg.arange(6), (2, -1)).shape
+    (2, 3)
+    """
+    sizes = (shape,) if hasattr(shape, "__index__") else shape
+    return _OPS["reshape"](x, tuple(int(size) for size in sizes))  # type: ignore[no-any-return, union-attr]
+
+
+def ravel(x: Any, /) -> Tensor:
+    """The elements along one axis."""
+    return reshape(x, -1)
+
+
+def flatten(x: Any, /, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """The axes from ``start_dim`` to ``end_dim``, both included, made one."""
+    x = asarray(x)
+    if x.ndim == 0:
+        return reshape(x, 1)
+    first, last = (axis_number("flatten", axis, x.ndim) for axis in (start_dim, end_dim))
+    if last < first:
+        raise ShapeError(f"flatten: end_dim {end_dim} comes before start_dim {start_dim}")
+    return reshape(x, (*x.shape[:first], -1, *x.shape[last + 1 :]))
+
+
+def transpose(x: Any, /, axes: Sequence[int] | None = None) -> Tensor:
+    """The axes in another order: reversed, or as ``axes`` lists them (also ``permute_dims``)."""
+    return _OPS["transpose"](x, None if axes is None else tuple(int(axis) for axis in axes))  # type: ignore[no-any-return]
+
+
+def matrix_transpose(x: Any, /) -> Tensor:
+    """The last two axes exchanged."""
+    x = asarray(x)
+    if x.ndim < 2:
+        raise ShapeError(f"matrix_transpose: expected two axes or more, got shape {x.shape}")
+    return swapaxes(x, -1, -2)
+
+
+def swapaxes(x: Any, /, axis1: int, axis2: int) -> Tensor:
+    """Two axes exchanged."""
+    x = asarray(x)
+    order = list(range(x.ndim))
+    one, two = (axis_number("swapaxes", axis, x.ndim) for axis in (axis1, axis2))
+    order[one], order[two] = two, one
+    return transpose(x, order)
+
+
+def moveaxis(x: Any, /, source: Any, destination: Any) -> Tensor:
+    """Axes moved to other places, the others keeping their order."""
+    x = asarray(x)
+    sources, targets = (_axes("moveaxis", axes, x.ndim) for axes in (source, destination))
+    if len(sources) != len(targets):
+        raise ShapeError(
+            f"moveaxis: expected as many destinations as sources, got {destination} for {source}"
+        )
+    order = [axis for axis in range(x.ndim) if axis not in sources]
+    for target, axis in sorted(zip(targets, sources, strict=True)):
+        order.insert(target, axis)
+    return transpose(x, order)
+
+
+def expand_dims(x: Any, /, axis: Any = 0) -> Tensor:
+    """New axes of size 1 at the places ``axis`` of the result (PyTorch's ``unsqueeze``)."""
+    x = asarray(x)
+    count = len(axis) if isinstance(axis, tuple | list) else 1
+    places = _axes("expand_dims", axis, x.ndim + count)
+    sizes = iter(x.shape)
+    return reshape(x, [1 if i in places else next(sizes) for i in range(x.ndim + count)])
+
+
+def squeeze(x: Any, /, axis: Any = None) -> Tensor:
+    """Without axes of size 1: all of them, or those in ``axis``."""
+    x = asarray(x)
+    if axis is None:
+        return reshape(x, [size for size in x.shape if size != 1])
+    places = _axes("squeeze", axis, x.ndim)
+    for place in places:
+        if x.shape[place] != 1:
+            raise ShapeError(f"squeeze: axis {place} of shape {x.shape} has not size 1")
+    return reshape(x, [size for i, size in enumerate(x.shape) if i not in places])
+
+
+# Joining and repeating.
+
+
+def _same_rank(name: str, arrays: Any, equal: bool) -> list[Tensor]:
+    if isinstance(arrays, Tensor) or hasattr(arrays, "ndim"):
+        arrays = list(asarray(arrays))
+    tensors = [asarray(array) for array in arrays]
+    if not tensors:
+        raise ShapeError(f"{name}: expected at least one array, got none")
+    shapes = [tensor.shape for tensor in tensors]
+    if (len(set(shapes)) if equal else len({len(shape) for shape in shapes})) > 1:
+        what = "equal shapes" if equal else "equal numbers of axes"
+        raise ShapeError(f"{name}: expected {what}, got {', '.join(map(str, shapes))}")
+    return tensors
+
+
+def concat(arrays: Sequence[Any], /, axis: int | None = 0) -> Tensor:
+    """Arrays joined along an axis that they have (also ``concatenate``); None ravels them first.
+
+    >>> import gpugrad as gg
+    >>> gg.concat([gg.ones((2, 1)), gg.zeros((2, 2))], axis=1).shape
+    (2, 3)
+    """
+    if axis is None:
+        arrays, axis = [ravel(array) for array in arrays], 0
+    tensors = _same_rank("concat", arrays, equal=False)
+    return record(TABLE["concat_arrays"], tensors, {"axis": axis})  # type: ignore[no-any-return]
+
+
+def stack(arrays: Sequence[Any], /, axis: int = 0) -> Tensor:
+    """Arrays of one shape joined along a new axis."""
+    tensors = _same_rank("stack", arrays, equal=True)
+    return record(TABLE["stack_arrays"], tensors, {"axis": axis})  # type: ignore[no-any-return]
+
+
+def unstack(x: Any, /, axis: int = 0) -> tuple[Tensor, ...]:
+    """The pieces of x along an axis, without that axis."""
+    x = moveaxis(x, axis, 0)
+    return tuple(x[index] for index in range(len(x)))  # type: ignore[index]
+
+
+def pad(x: Any, /, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0) -> Tensor:
+    """x with elements around it: ``pad_width`` before and after each axis, in NumPy's forms.
+
+    Mode "constant" fills with ``constant_values``, one number.
+    """
+    x = asarray(x)
+    if mode != "constant":
+        raise ShapeError(f"pad: expected mode 'constant', got {mode!r}")
+    widths = _widths(x.ndim, pad_width)
+    padded = _OPS["pad_zeros"](x, widths)
+    if isinstance(constant_values, int | float) and constant_values == 0:
+        return padded  # type: ignore[no-any-return]
+    inside = _OPS["pad_zeros"](TENSORS.ones_like(x.detach()), widths)
+    return _OPS["where"](inside != 0, padded, constant_values)  # type: ignore[no-any-return]
+
+
+def _widths(ndim: int, pad_width: Any) -> tuple[tuple[int, int], ...]:
+    """How much is added before and after each axis."""
+    try:
+        widths = np.broadcast_to(np.asarray(pad_width), (ndim, 2)).tolist()
+    except ValueError as error:
+        raise ShapeError(
+            f"pad: expected a number, a pair, or a pair for each of {ndim} axes, got {pad_width!r}"
+        ) from error
+    if any(not isinstance(width, int) or width < 0 for pair in widths for width in pair):
+        raise ShapeError(f"pad: expected whole numbers of 0 or more, got {pad_width!r}")
+    return tuple((before, after) for before, after in widths)
+
+
+def tile(x: Any, /, reps: int | Sequence[int]) -> Tensor:
+    """x repeated as a whole, ``reps`` times along each axis."""
+    x = asarray(x)
+    times = (reps,) if isinstance(reps, int) else tuple(reps)
+    rank = max(x.ndim, len(times))
+    times = (1,) * (rank - len(times)) + times
+    shape = (1,) * (rank - x.ndim) + x.shape
+    apart = reshape(x, [size for n in shape for size in (1, n)])
+    spread = [size for pair in zip(times, shape, strict=True) for size in pair]
+    repeated = _OPS["broadcast_to"](apart, tuple(spread))
+    return reshape(repeated, [n * m for n, m in zip(times, shape, strict=True)])
+
+
+def repeat(x: Any, /, repeats: Any, axis: int | None = None) -> Tensor:
+    """Each element repeated along an axis: as often for all, or as ``repeats`` lists."""
+    x = asarray(x)
+    if axis is None:
+        x, axis = ravel(x), 0
+    axis = axis_number("repeat", axis, x.ndim)
+    if isinstance(repeats, int | np.integer):
+        shape = x.shape
+        apart = _OPS["broadcast_to"](
+            expand_dims(x, axis + 1), (*shape[: axis + 1], int(repeats), *shape[axis + 1 :])
+        )
+        return reshape(apart, (*shape[:axis], shape[axis] * int(repeats), *shape[axis + 1 :]))
+    counts = np.asarray(repeats.tolist() if isinstance(repeats, Tensor) else repeats)
+    if counts.shape not in ((1,), (x.shape[axis],)):
+        raise ShapeError(
+            f"repeat: expected {x.shape[axis]} repeats for axis {axis}, got shape {counts.shape}"
+        )
+    places = np.repeat(np.arange(x.shape[axis]), counts)
+    return take(x, x.device.send(places), axis)
+
+
+# Indexing.
+
+
+def index_array(part: Any, like: Any) -> Any:
+    """A part of an index as the raw arrays understand it."""
+    if isinstance(part, Tensor):
+        return part._array
+    if isinstance(part, list):
+        part = np.asarray(part)
+        if part.size == 0:
+            part = part.astype(np.int64)
+    if isinstance(part, np.ndarray) and not isinstance(like, np.ndarray | np.generic):
+        return device_of(like).send(part)
+    return part
+
+
+def raw_index(index: Any, like: Any) -> Any:
+    """An index with raw arrays in the place of Tensors and lists."""
+    if is_basic(index):
+        return index
+    if isinstance(index, tuple):
+        return tuple(index_array(part, like) for part in index)
+    return index_array(index, like)
+
+
+def getitem(x: Any, /, index: Any) -> Tensor:
+    """x[index], for every index that NumPy takes; gradients of repeated elements add up."""
+    if not isinstance(x, Tensor):
+        x = asarray(x)
+    return record(TABLE["getitem"], (x,), {"index": raw_index(index, x._array)})  # type: ignore[no-any-return]
+
+
+def take(x: Any, /, indices: Any, axis: int | None = None) -> Tensor:
+    """The elements at ``indices`` along an axis; along the raveled x where axis is None."""
+    x = asarray(x)
+    if axis is None:
+        return getitem(ravel(x), indices if isinstance(indices, Tensor) else np.asarray(indices))
+    chosen = indices if isinstance(indices, Tensor | int) else index_array(indices, x._array)
+    return getitem(x, (slice(None),) * axis_number("take", axis, x.ndim) + (chosen,))
+
+
+def take_along_axis(x: Any, /, indices: Any, axis: int = -1) -> Tensor:
+    """For each place of ``indices``, the element that it names along an axis."""
+    x = asarray(x)
+    axis = axis_number("take_along_axis", axis, x.ndim)
+    indices = index_array(indices, x._array)
+    if indices.ndim != x.ndim:
+        raise ShapeError(
+            f"take_along_axis: expected indices with {x.ndim} axes, got shape {indices.shape}"
+        )
+    parts = []
+    for i, size in enumerate(x.shape):
+        if i == axis:
+            parts.append(indices)
+            continue
+        places = np.arange(size).reshape([-1 if j == i else 1 for j in range(x.ndim)])
+        parts.append(device_of(x._array).send(places))
+    return getitem(x, tuple(parts))
+
+
+# Products.
+
+
+def dot(a: Any, b: Any, /) -> Tensor:
+    """NumPy's dot: a product of numbers, vectors or matrices; of more axes, a tensordot."""
+    a, b = asarray(a), asarray(b)
+    if a.ndim == 0 or b.ndim == 0:
+        return _OPS["multiply"](a, b)  # type: ignore[no-any-return]
+    if b.ndim > 2:
+        return tensordot(a, b, axes=((-1,), (-2,)))
+    return _OPS["matmul"](a, b)  # type: ignore[no-any-return]
+
+
+def outer(a: Any, b: Any, /) -> Tensor:
+    """Every element of a times every element of b, as a matrix."""
+    return _OPS["multiply"](reshape(a, (-1, 1)), ravel(b))  # type: ignore[no-any-return]
+
+
+def tensordot(a: Any, b: Any, /, axes: Any = 2) -> Tensor:
+    """The sum of products over axes: the last ``axes`` of a with the first of b, or as listed."""
+    a, b = asarray(a), asarray(b)
+    if isinstance(axes, int):
+        left, right = tuple(range(a.ndim - axes, a.ndim)), tuple(range(axes))
+        if axes > min(a.ndim, b.ndim):
+            raise ShapeError(f"tensordot: {axes} axes of {a.shape} and {b.shape}")
+    else:
+        left, right = (
+            _axes("tensordot", part, x.ndim) for part, x in zip(axes, (a, b), strict=True)
+        )
+    sizes = [a.shape[i] for i in left]
+    if sizes != [b.shape[i] for i in right]:
+        raise ShapeError(
+            f"tensordot: the summed axes differ in size: {left} of {a.shape} and {right} of {b.shape}"
+        )
+    rest_a = [i for i in range(a.ndim) if i not in left]
+    rest_b = [i for i in range(b.ndim) if i not in right]
+    n = int(np.prod(sizes, dtype=int))
+    flat_a = reshape(
+        transpose(a, [*rest_a, *left]), (int(np.prod([a.shape[i] for i in rest_a], dtype=int)), n)
+    )
+    flat_b = reshape(
+        transpose(b, [*right, *rest_b]), (n, int(np.prod([b.shape[i] for i in rest_b], dtype=int)))
+    )
+    shape = [a.shape[i] for i in rest_a] + [b.shape[i] for i in rest_b]
+    return reshape(_OPS["matmul"](flat_a, flat_b), shape)
+
+
+def einsum(subscripts: str, /, *operands: Any) -> Tensor:
+    """Einstein's summation over any number of operands, with ``...`` for broadcast axes.
+
+    >>> import gpugrad as gg
+    >>> gg.einsum("ij,ij->i", gg.ones((2, 3)), gg.ones((2, 3)))
+    tensor([3., 3.])
+    """
+    tensors = [asarray(operand) for operand in operands]
+    terms, output = _subscripts(subscripts, tensors)
+    for index, term in enumerate(terms):
+        terms[index], tensors[index] = _diagonals(term, tensors[index])
+    parameters = {"subscripts": f"{','.join(terms)}->{output}"}
+    return record(TABLE["einsum_explicit"], tensors, parameters)  # type: ignore[no-any-return]
+
+
+def _subscripts(subscripts: str, tensors: list[Tensor]) -> tuple[list[str], str]:
+    """The letters of each operand and of the output, with nothing implied."""
+    text = subscripts.replace(" ", "")
+    inputs, arrow, output = text.partition("->")
+    terms = inputs.split(",")
+    if len(terms) != len(tensors):
+        raise ShapeError(f"einsum: {subscripts!r} names {len(terms)} operands, got {len(tensors)}")
+    spare = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" if c not in text]
+    widths = [x.ndim - len(t.replace("...", "")) for t, x in zip(terms, tensors, strict=True)]
+    most = max([w for t, w in zip(terms, widths, strict=True) if "..." in t], default=0)
+    dots = "".join(spare[:most])
+    for index, (term, width, x) in enumerate(zip(terms, widths, tensors, strict=True)):
+        if width < 0 or (width and "..." not in term):
+            raise ShapeError(f"einsum: {term!r} does not fit an operand of shape {x.shape}")
+        if "..." not in term:
+            continue
+        # Broadcast axes of size 1 are dropped here, since a letter has one size.
+        letters = dots[most - width :]
+        start = term.index("...")
+        keep = [
+            x.shape[start + i] != 1
+            or all(
+                o.shape[t.index("...") + w - (width - i)] == 1
+                for t, w, o in zip(terms, widths, tensors, strict=True)
+                if "..." in t and w >= width - i
+            )
+            for i in range(width)
+        ]
+        tensors[index] = squeeze(x, tuple(start + i for i in range(width) if not keep[i]))
+        terms[index] = term.replace(
+            "...", "".join(letter for letter, kept in zip(letters, keep, strict=True) if kept)
+        )
+    if arrow:
+        return terms, output.replace("...", dots)
+    once = sorted(c for c in set("".join(terms)) - set(dots) if "".join(terms).count(c) == 1)
+    return terms, dots + "".join(once)
+
+
+def _diagonals(term: str, x: Tensor) -> tuple[str, Tensor]:
+    """An operand in which no letter stands twice: repeated ones select a diagonal."""
+    for letter in dict.fromkeys(term):
+        places = [i for i, c in enumerate(term) if c == letter]
+        if len(places) == 1:
+            continue
+        sizes = {x.shape[i] for i in places}
+        if len(sizes) > 1:
+            raise ShapeError(f"einsum: the axes {letter!r} of shape {x.shape} differ in size")
+        order = places + [i for i in range(x.ndim) if i not in places]
+        along = device_of(x._array).send(np.arange(sizes.pop()))
+        x = getitem(transpose(x, order), (along,) * len(places))
+        term = letter + term.replace(letter, "")
+    return term, x
+
+
+# Other signatures.
+
+
+def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
+    """x held between ``min`` and ``max``, numbers or arrays, either of which may be None."""
+    return record(TABLE["clip"], (x, min, max))  # type: ignore[no-any-return]
+
+
+def var(
+    x: Any,
+    /,
+    axis: Any = None,
+    keepdims: bool = False,
+    *,
+    correction: float = 0,
+    ddof: float | None = None,
+) -> Tensor:
+    """The variance along axes, with n - correction in the denominator (NumPy's ``ddof``)."""
+    freedom = correction if ddof is None else ddof
+    return _OPS["var"](x, axis, keepdims, correction=freedom)  # type: ignore[no-any-return]
+
+
+def std(
+    x: Any,
+    /,
+    axis: Any = None,
+    keepdims: bool = False,
+    *,
+    correction: float = 0,
+    ddof: float | None = None,
+) -> Tensor:
+    """The standard deviation along axes, with n - correction in the denominator (NumPy's ``ddof``).
+
+    Where all elements are equal its gradient is 0.
+    """
+    freedom = correction if ddof is None else ddof
+    return _OPS["std"](x, axis, keepdims, correction=freedom)  # type: ignore[no-any-return]
+
+
+def to(x: Any, target: Any = None, /, *, device: Any = None, dtype: Any = None) -> Tensor:
+    """x on another device, in another dtype, or both; x itself where nothing changes.
+
+    >>> import gpugrad as gg
+    >>> gg.ones(2).to("float64").to("cpu").dtype
+    dtype('float64')
+    """
+    x = asarray(x)
+    if target is not None:
+        if isinstance(target, Device) or (isinstance(target, str) and _is_device(target)):
+            device = target
+        else:
+            dtype = target
+    if dtype is not None and x.dtype != dtype:
+        x = _OPS["astype"](x, dtype)
+    if device is not None and x.device != (place := Device(device)):
+        x = _OPS["to_device"](x, device=str(place), source=str(x.device))
+    return x
+
+
+def _is_device(name: str) -> bool:
+    return name.partition(":")[0] in ("cpu", "cuda", "sim", "auto")

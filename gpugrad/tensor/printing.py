@@ -1,0 +1,32 @@
+"""A tensor as text. Imports core and creation's default dtype."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gpugrad.backend.device import to_numpy
+
+if TYPE_CHECKING:
+    from gpugrad.tensor.core import Tensor
+
+
+def text(tensor: "Tensor") -> str:
+    """``tensor([1., 2.], requires_grad=True)``: the values, and what is not as usual."""
+    from gpugrad.tensor.creation import get_default_dtype
+
+    kind = type(tensor).__name__
+    word = "tensor" if kind == "Tensor" else kind
+    array = to_numpy(tensor.data)
+    values = np.array2string(array, separator=", ", prefix=f"{word}(", threshold=200, edgeitems=3)
+    notes = [values]
+    if array.dtype not in (get_default_dtype(), np.int64, np.bool_):
+        notes.append(f"dtype={array.dtype}")
+    if tensor.device.kind != "cpu":
+        notes.append(f"device='{tensor.device}'")
+    if tensor.grad_fn is not None:
+        notes.append(f"grad_fn=<{tensor.grad_fn.op.name}>")
+    elif tensor.requires_grad and word == "tensor":
+        notes.append("requires_grad=True")
+    if tensor.name is not None:
+        notes.append(f"name={tensor.name!r}")
+    return f"{word}({', '.join(notes)})"
