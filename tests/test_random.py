@@ -410,7 +410,7 @@ def test_permutation_of_rows(device):
 
 
 def test_permutation_carries_the_gradient_back():
-    x = Tensor(np.arange(5.0), requires_grad=True)
+    x = Tensor(np.arange(5.0)).requires_grad_()
     y = Generator(2).permutation(x)
     (y * Tensor(np.arange(5.0))).sum().backward()
     order = Generator(2).permutation(5).numpy()

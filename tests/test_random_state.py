@@ -8,6 +8,7 @@ import threading
 import numpy as np
 import pytest
 
+import gpugrad as gg
 from gpugrad import random
 from gpugrad.backend.device import device as within
 from gpugrad.errors import DTypeError, ShapeError
@@ -110,6 +111,12 @@ def test_children_are_reproducible_and_apart():
 
 def test_seeds_from_the_system_differ():
     assert Generator().seed != Generator().seed
+
+
+def test_public_names():
+    assert gg.random is random
+    assert gg.manual_seed is random.manual_seed
+    assert all(hasattr(random, name) for name in random.__all__)
 
 
 def test_manual_seed_repeats():

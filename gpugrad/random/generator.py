@@ -253,7 +253,7 @@ class Generator:
                 f"whose largest number is {largest}"
             )
         raw = self._draw(philox.uniform, shape, philox.value_words(kind), (kind, low, high), device)
-        return _tensor(raw, requires_grad)
+        return Tensor(raw).requires_grad_(requires_grad)
 
     def normal(
         self,
@@ -282,7 +282,7 @@ class Generator:
         if scale < 0:
             raise ValueError(f"normal: scale must not be negative, got {scale}")
         raw = self._draw(philox.normal, shape, philox.value_words(kind), (kind, loc, scale), device)
-        return _tensor(raw, requires_grad)
+        return Tensor(raw).requires_grad_(requires_grad)
 
     def integers(
         self,
@@ -367,7 +367,7 @@ class Generator:
                 "permutation: device= goes with a number; an array is permuted where it lives, "
                 "move it first, with .to(device)"
             )
-        rows = x if isinstance(x, Tensor) else asarray(x)
+        rows: Any = x if isinstance(x, Tensor) else asarray(x)
         if rows.ndim == 0:
             raise ShapeError(
                 "permutation: expected a whole number or an array with at least one axis, "
@@ -379,10 +379,6 @@ class Generator:
         key, first = self._take(philox.blocks(n, 2))
         with where.activate():
             return philox.permutation(where.xp, key, first, n)
-
-
-def _tensor(raw: Any, requires_grad: bool) -> Tensor:
-    return Tensor(raw, requires_grad=requires_grad)
 
 
 # ---------------------------------------------------------------- arguments
