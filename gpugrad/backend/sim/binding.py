@@ -30,14 +30,15 @@ HOST_PARAMETERS = words(
 # functions in TAKE_LISTS are the exceptions (seen by calling the real ones with lists).
 ARRAY_PARAMETERS = words(
     "a b x y x1 x2 arr ary m arr1 arr2 ar1 ar2 array z condition a1 a2 element keys "
-    "seq_of_zeros filt ar xp fp p v xi"
+    "seq_of_zeros filt ar xp fp p v xi M"
 )
 TAKE_LISTS = words(
     "append average apply_over_axes around asarray_chkfinite asfarray atleast_1d atleast_2d "
     "atleast_3d angle cross diag diff gradient iscomplex isneginf isposinf isreal "
     "linspace logspace nan_to_num place real imag require resize round round_ tile tril triu "
     "unwrap vander fftshift ifftshift compress shape ndim iscomplexobj isrealobj isclose allclose "
-    "array2string array_repr array_str min_scalar_type cond"
+    "array2string array_repr array_str min_scalar_type cond bartlett blackman hamming "
+    "hanning kaiser"
 )
 
 # Functions that make the host wait, by CuPy's documentation and sources.

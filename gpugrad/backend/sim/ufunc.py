@@ -15,6 +15,7 @@ from gpugrad.backend.sim.signatures import UFUNCS
 __all__ = ["ufunc", "ufunc_named"]
 
 _SCALAR_TYPES = frozenset(SCALARS)
+_BOOL = numpy.dtype(bool)
 
 
 class ufunc:  # noqa: N801
@@ -61,6 +62,10 @@ class ufunc:  # noqa: N801
         options = {k: kwargs.pop(k) for k in ("dtype", "casting") if kwargs.get(k) is not None}
         given = self._outputs(args, kwargs, seen)
         device = seen[0]._device if len(seen) == 1 else same_device(seen, self._public)
+        if self._public.startswith("logical_"):
+            for value in inputs:
+                if getattr(value, "dtype", _BOOL).kind == "c":
+                    raise TypeError(f"Wrong type ({value.dtype}) of arguments for {self.name}")
         with numpy.errstate(all="ignore"):
             result = self._compute(inputs, given, options)
         if type(result) is numpy.ndarray or self.nout == 1:
@@ -110,9 +115,14 @@ class ufunc:  # noqa: N801
                 return self._run(*inputs, **options)
             return self._run(*inputs, out=given, **options)
         # fix, sinc and i0 are ufuncs in CuPy and plain functions in NumPy.
-        result = self._run(*inputs)
-        if "dtype" in options:
-            result = numpy.asarray(result).astype(options["dtype"])
+        result = numpy.asarray(self._run(*inputs))
+        kind = options.get("dtype")
+        given_kind = getattr(inputs[0], "dtype", result.dtype)
+        if kind is None and given_kind.kind in "biu":
+            keeps = self._public == "fix"
+            kind = given_kind if keeps else numpy.result_type(given_kind, numpy.float16)
+        if kind is not None:
+            result = result.astype(kind)
         if not given:
             return result
         numpy.copyto(given[0], result, casting=options.get("casting", "same_kind"))

@@ -1,0 +1,202 @@
+"""The simulated device against the real CuPy wheel: names, parameters, dtypes, refusals.
+
+The wheel needs no GPU for this: what would compute fails at the driver, so a call that gets as
+far as the driver has passed CuPy's checks of its arguments.
+"""
+
+import importlib.util
+import inspect
+import itertools
+from pathlib import Path
+
+import numpy
+import pytest
+
+import gpugrad.backend.sim as xp
+from gpugrad.backend.sim import signatures
+
+cupy = pytest.importorskip("cupy")
+
+SCRIPT = Path(__file__).resolve().parents[1] / "ci" / "cupy_signatures.py"
+
+
+def version(text):
+    return tuple(int(part) for part in text.split(".")[:3] if part.isdigit())
+
+
+older = pytest.mark.skipif(
+    version(cupy.__version__) < version(signatures.CUPY_VERSION),
+    reason=f"CuPy {cupy.__version__} is older than {signatures.CUPY_VERSION}, the one imitated",
+)
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("cupy_signatures", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@older
+def test_the_tables_are_those_of_the_wheel(script):
+    for name, table in script.collect().items():
+        kept = getattr(signatures, name)
+        kept = list(kept) if isinstance(table, list) else kept
+        assert kept == table, f"{name} has changed: run python ci/cupy_signatures.py"
+
+
+@older
+def test_the_file_is_what_the_script_writes(script):
+    written = script.source(script.collect(), cupy.__version__)
+    if cupy.__version__ == signatures.CUPY_VERSION:
+        assert Path(signatures.__file__).read_text(encoding="utf-8") == written
+    else:
+        assert signatures.CUPY_VERSION in Path(signatures.__file__).read_text(encoding="utf-8")
+
+
+# What sim has and cupy has not: the device, which is cupy.cuda.Device there, and the hook.
+OWN_NAMES = {"DEVICE_COUNT", "Device", "on_sync", "sync_callbacks"}
+
+
+def test_no_name_is_offered_that_cupy_lacks():
+    assert set(dir(xp)) - set(dir(cupy)) == OWN_NAMES
+    assert {n for n in dir(xp.linalg) if n in signatures.LINALG} <= set(dir(cupy.linalg))
+    assert not [n for n in dir(xp.ndarray) if n[:1] != "_" and not hasattr(cupy.ndarray, n)]
+    protocols = {n for n in dir(xp.ndarray) if n.startswith("__array")}
+    assert protocols <= set(dir(cupy.ndarray))
+
+
+def test_what_of_the_array_is_missing_is_known():
+    missing = {n for n in dir(cupy.ndarray) if n[:1] != "_" and not hasattr(xp.ndarray, n)}
+    assert missing == {"cstruct", "mdspan", "toDlpack"}
+
+
+@pytest.mark.parametrize("module", ["", "linalg", "fft"])
+def test_parameters_are_those_of_cupy(module, script):
+    ours = getattr(xp, module) if module else xp
+    theirs = getattr(cupy, module) if module else cupy
+    compared = 0
+    for name, parameters in script.functions_of(theirs).items():
+        if hasattr(ours, name):
+            plain = str(inspect.signature(getattr(ours, name)))
+            assert script.re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", plain) == parameters, name
+            compared += 1
+    assert compared > {"": 200, "linalg": 20, "fft": 15}[module]
+
+
+def test_methods_take_the_parameters_of_cupy(script):
+    for name, parameters in script.methods_of(cupy.ndarray).items():
+        if hasattr(xp.ndarray, name):
+            ours = list(inspect.signature(getattr(xp.ndarray, name)).parameters.values())
+            wanted = list(
+                inspect.signature(eval(f"lambda {parameters[1:-1]}: 0")).parameters.values()
+            )
+            assert [(p.name, p.kind, p.default) for p in ours] == [
+                (p.name, p.kind, p.default) for p in wanted
+            ], name
+
+
+def test_dtypes_and_constants_are_those_of_cupy():
+    for name in signatures.OTHERS:
+        ours, theirs = getattr(xp, name, None), getattr(cupy, name)
+        if isinstance(theirs, float):
+            assert str(ours) == str(theirs), name
+        elif isinstance(theirs, type) and issubclass(theirs, numpy.generic):
+            assert ours is theirs, name
+
+
+# Loops that CuPy lists only to raise from them, or for kinds that NumPy has no loop for.
+DIFFERENT = {
+    ("gcd", "??"),
+    ("lcm", "??"),
+    ("negative", "?"),
+    ("positive", "?"),
+    ("sign", "?"),
+    ("subtract", "??"),
+}
+
+
+@pytest.mark.parametrize("name", [n for n in signatures.UFUNCS if hasattr(xp, n)])
+def test_ufuncs_give_the_dtypes_of_cupys_loops(name):
+    """CuPy takes the first loop to which all inputs can be cast safely."""
+    loops = [loop.split("->") for loop in getattr(cupy, name).types]
+    function = getattr(xp, name)
+    for kinds in itertools.product("?bBhHilefd", repeat=function.nin):
+        if (name, "".join(kinds)) in DIFFERENT:
+            continue
+        fits = (
+            out
+            for into, out in loops
+            if all(numpy.can_cast(kind, loop) for kind, loop in zip(kinds, into, strict=True))
+        )
+        wanted = next(fits, None)
+        arrays = [xp.ones(1, kind) for kind in kinds]
+        if wanted is None:
+            with pytest.raises(TypeError):
+                function(*arrays)
+            continue
+        results = function(*arrays)
+        results = results if isinstance(results, tuple) else (results,)
+        assert [r.dtype for r in results] == [numpy.dtype(c) for c in wanted], (name, kinds)
+
+
+def required(parameters):
+    parts = parameters[1:-1].split(", ")
+    plain = [p for p in parts if "=" not in p and not p.startswith(("*", "/"))]
+    return plain or (["x"] if parts[0].startswith("*") else [])
+
+
+# CuPy takes lists here and sim does not: stricter, by way of the checks of NumPy's function.
+STRICTER = set(
+    """apply_over_axes concat concatenate dstack hstack place resize row_stack tile vstack
+    cholesky eigh eigvalsh inv qr solve svd cond""".split()
+) | set(signatures.FFT)
+
+
+@pytest.mark.parametrize("module", ["", "linalg", "fft"])
+@pytest.mark.filterwarnings("ignore")
+def test_lists_are_refused_where_cupy_refuses_them(module):
+    ours = getattr(xp, module) if module else xp
+    theirs = getattr(cupy, module) if module else cupy
+    table = {"": signatures.FUNCTIONS, "linalg": signatures.LINALG, "fft": signatures.FFT}[module]
+    for name, parameters in table.items():
+        arguments = [[1.0, 2.0] for _ in required(parameters)]
+        if not arguments or not hasattr(ours, name) or name in STRICTER:
+            continue
+        assert accepts(getattr(ours, name), arguments) == accepts(
+            getattr(theirs, name), arguments
+        ), name
+
+
+def accepts(function, arguments):
+    """Whether a call passes the checks of its arguments: it works, or fails at the driver."""
+    try:
+        function(*arguments)
+    except (TypeError, ValueError, AttributeError, BufferError, NotImplementedError):
+        return False
+    except (RuntimeError, ImportError):
+        return True
+    return True
+
+
+def test_ufunc_keywords_are_refused_by_both():
+    for keyword in ("where", "order", "subok", "axis"):
+        for module in (cupy, xp):
+            with pytest.raises(TypeError, match="Wrong arguments"):
+                module.add(1, 2, **{keyword: None})
+    for module in (cupy, xp):
+        for bad in ([1.0], numpy.ones(1), "x", None):
+            with pytest.raises((TypeError, RuntimeError)) as error:
+                module.exp(bad)
+            if module is xp:
+                assert f"Unsupported type {type(bad)}" in str(error.value)
+        with pytest.raises(NotImplementedError, match="not supported yet"):
+            module.maximum.reduce(None)
+
+
+def test_the_scatters_are_those_of_cupy():
+    for name in signatures.UFUNCS:
+        if hasattr(xp, name) and getattr(cupy, name)._scatter_op is None:
+            with pytest.raises(NotImplementedError, match="at` is not supported yet"):
+                getattr(xp, name).at(xp.zeros(1), xp.zeros(1, int), 1)
