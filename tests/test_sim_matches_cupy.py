@@ -160,13 +160,14 @@ def test_lists_are_refused_where_cupy_refuses_them(module):
     ours = getattr(xp, module) if module else xp
     theirs = getattr(cupy, module) if module else cupy
     table = {"": signatures.FUNCTIONS, "linalg": signatures.LINALG, "fft": signatures.FFT}[module]
+    different = []
     for name, parameters in table.items():
         arguments = [[1.0, 2.0] for _ in required(parameters)]
-        if not arguments or not hasattr(ours, name) or name in STRICTER:
-            continue
-        assert accepts(getattr(ours, name), arguments) == accepts(
-            getattr(theirs, name), arguments
-        ), name
+        if arguments and hasattr(ours, name) and name not in STRICTER:
+            wanted = accepts(getattr(theirs, name), arguments)
+            if accepts(getattr(ours, name), arguments) != wanted:
+                different.append(f"{name}: CuPy {'takes' if wanted else 'refuses'} a list")
+    assert not different
 
 
 def accepts(function, arguments):

@@ -295,6 +295,12 @@ def _histogram(
     return call_numpy("histogram", numpy.histogram, (_array(x, "histogram"),), kwargs)
 
 
+def _histogramdd(sample: Any, *args: Any, **kwargs: Any) -> Any:
+    for part in sample if isinstance(sample, (list, tuple)) else (sample,):
+        _array(part, "histogramdd")
+    return call_numpy("histogramdd", numpy.histogramdd, (sample, *args), kwargs)
+
+
 def _sorting(name: str) -> Callable[..., Any]:
     function = getattr(numpy, name)
 
@@ -456,6 +462,7 @@ OWN: dict[str, Callable[..., Any]] = {
     "full": _full,
     "get_array_module": creation.get_array_module,
     "histogram": _histogram,
+    "histogramdd": _histogramdd,
     "in1d": _in1d,
     "is_available": _is_available,
     "linspace": _linspace,
