@@ -18,36 +18,45 @@ from gpugrad.backend.sim.device import on_sync
 __all__ = ["bind", "call_numpy", "check_argument", "delegate", "dressed"]
 
 _NO_DEFAULT = object()
+_WARNING = frozenset(words("mean var std median"))
 
 # Parameters that CuPy reads on the host: an array there would have to be copied back first.
-HOST_PARAMETERS = words(
-    "axis axes axis1 axis2 axisa axisb axisc shape newshape new_shape dims dimensions source "
-    "destination ndim decimals reps pad_width k N num nin n ddof order dtype keepdims "
-    "minlength start mode casting ord offset"
+HOST_PARAMETERS = frozenset(
+    words(
+        "axis axes axis1 axis2 axisa axisb axisc shape newshape new_shape dims dimensions source "
+        "destination ndim decimals reps pad_width k N num nin n ddof order dtype keepdims "
+        "minlength start mode casting ord offset"
+    )
 )
 
 # Parameters that stand for an array: CuPy takes no list and no other object there. The
 # functions in TAKE_LISTS are the exceptions (seen by calling the real ones with lists).
-ARRAY_PARAMETERS = words(
-    "a b x y x1 x2 arr ary m arr1 arr2 ar1 ar2 array z condition a1 a2 element keys "
-    "seq_of_zeros filt ar xp fp p v xi M"
+ARRAY_PARAMETERS = frozenset(
+    words(
+        "a b x y x1 x2 arr ary m arr1 arr2 ar1 ar2 array z condition a1 a2 element keys "
+        "seq_of_zeros filt ar xp fp p v xi M"
+    )
 )
-TAKE_LISTS = words(
-    "append average apply_over_axes around asarray_chkfinite asfarray atleast_1d atleast_2d "
-    "atleast_3d angle cross diag diff gradient iscomplex isneginf isposinf isreal "
-    "linspace logspace nan_to_num place real imag require resize round round_ tile tril triu "
-    "unwrap vander fftshift ifftshift compress shape ndim iscomplexobj isrealobj isclose allclose "
-    "array2string array_repr array_str min_scalar_type cond bartlett blackman hamming "
-    "hanning kaiser"
+TAKE_LISTS = frozenset(
+    words(
+        "append average apply_over_axes around asarray_chkfinite asfarray atleast_1d atleast_2d "
+        "atleast_3d angle cross diag diff gradient iscomplex isneginf isposinf isreal "
+        "linspace logspace nan_to_num place real imag require resize round round_ tile tril triu "
+        "unwrap vander fftshift ifftshift compress shape ndim iscomplexobj isrealobj isclose allclose "
+        "array2string array_repr array_str min_scalar_type cond bartlett blackman hamming "
+        "hanning kaiser"
+    )
 )
 
 # Functions that make the host wait, by CuPy's documentation and sources.
-SYNCS = words(
-    "nonzero argwhere flatnonzero unique unique_all unique_counts unique_inverse unique_values "
-    "union1d intersect1d setdiff1d setxor1d delete extract compress bincount histogram "
-    "histogram2d histogramdd place asarray_chkfinite ravel_multi_index mask_indices trim_zeros "
-    "tril_indices triu_indices tril_indices_from triu_indices_from nanmax nanmin ix_ roots poly "
-    "array_repr array_str array2string save savez savez_compressed savetxt"
+SYNCS = frozenset(
+    words(
+        "nonzero argwhere flatnonzero unique unique_all unique_counts unique_inverse unique_values "
+        "union1d intersect1d setdiff1d setxor1d delete extract compress bincount histogram "
+        "histogram2d histogramdd place asarray_chkfinite ravel_multi_index mask_indices trim_zeros "
+        "tril_indices triu_indices tril_indices_from triu_indices_from nanmax nanmin ix_ roots poly "
+        "array_repr array_str array2string save savez savez_compressed savetxt"
+    )
 )
 
 
@@ -103,7 +112,7 @@ def call_numpy(
     if name in SYNCS:
         on_sync(name)
     with numpy.errstate(all="ignore"):
-        if name.startswith("nan") or name in ("mean", "var", "std", "median"):
+        if name.startswith("nan") or name in _WARNING:
             # NumPy warns of empty slices, CuPy gives NaN without a word.
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)
@@ -133,7 +142,7 @@ def check_argument(name: str, parameter: str, value: Any) -> None:
 
 
 # Functions whose array parameters may be scalars.
-TAKE_SCALARS = words("where interp outer polyval searchsorted")
+TAKE_SCALARS = frozenset(words("where interp outer polyval searchsorted"))
 
 
 def delegate(name: str, parameters: str, function: Callable[..., Any]) -> Callable[..., Any]:

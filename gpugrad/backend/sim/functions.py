@@ -9,7 +9,8 @@ from typing import Any
 import numpy
 
 from gpugrad.backend.sim.binding import bind, check_argument, delegate, dressed
-from gpugrad.backend.sim.core import ndarray, words
+from gpugrad.backend.sim.core import ndarray, words, wrap
+from gpugrad.backend.sim.device import current_id
 from gpugrad.backend.sim.signatures import FFT, FUNCTIONS, LINALG, OTHERS, UFUNCS
 from gpugrad.backend.sim.special import HOST, OWN
 from gpugrad.backend.sim.ufunc import ufunc_named
@@ -77,7 +78,19 @@ def function_named(name: str) -> Any:
         return _CONSTANTS[name]
     if name in _FROM_NUMPY:
         return getattr(numpy, name)
+    if name in ("mgrid", "ogrid"):
+        return Grid(getattr(numpy, name))
     raise AttributeError(absent(name, "cupy", numpy))
+
+
+class Grid:
+    """``mgrid`` and ``ogrid``: indexed by slices, they give arrays of coordinates."""
+
+    def __init__(self, grid: Any) -> None:
+        self._grid = grid
+
+    def __getitem__(self, key: Any) -> Any:
+        return wrap(self._grid[key], current_id())
 
 
 def _host(name: str, parameters: str) -> Callable[..., Any]:
@@ -107,7 +120,8 @@ def absent(name: str, module: str, numpy_module: Any) -> str:
     """Why a name is not there: for an AttributeError."""
     known = {"cupy": {*FUNCTIONS, *OTHERS, *UFUNCS}, "cupy.linalg": LINALG, "cupy.fft": FFT}
     if name in known[module]:
-        return f"{module}.{name} exists, but the simulated device does not imitate it"
+        hint = "; gpugrad.random draws the same numbers on every device" if name == "random" else ""
+        return f"{module}.{name} exists, but the simulated device does not imitate it{hint}"
     if hasattr(numpy_module, name):
         return f"{module} has no attribute {name!r}, though {numpy_module.__name__} has one"
     return f"{module} has no attribute {name!r}"
@@ -119,4 +133,4 @@ def names_of() -> list[str]:
     for name in FUNCTIONS:
         if name not in _NOT_IMITATED and (name in OWN or hasattr(numpy, _RENAMED.get(name, name))):
             names.add(name)
-    return sorted(names)
+    return sorted(names | {"mgrid", "ogrid"})

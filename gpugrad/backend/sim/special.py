@@ -242,7 +242,7 @@ def _arg_reduction(name: str) -> Callable[..., Any]:
 
 def _clip(a: Any, a_min: Any, a_max: Any, out: Any = None) -> Any:
     if a_min is None and a_max is None:
-        raise ValueError("array_clip: must set either max or min")
+        a_min = _array(a, "clip")  # CuPy allows it: nothing is cut off
     for bound in (a_min, a_max):
         if bound is not None and not isinstance(bound, (ndarray, *SCALARS, numpy.generic)):
             raise unsupported(bound, "clip")
@@ -417,11 +417,13 @@ def _file_reading(name: str) -> Callable[..., Any]:
 
 
 # Read and answered on the host, whatever they are given.
-HOST = words(
-    "base_repr binary_repr broadcast_shapes can_cast common_type get_printoptions isdtype "
-    "isscalar issubdtype iterable mintypecode printoptions promote_types set_printoptions typename "
-    "format_float_positional format_float_scientific result_type ndim shape iscomplexobj "
-    "isrealobj"
+HOST = frozenset(
+    words(
+        "base_repr binary_repr broadcast_shapes can_cast common_type get_printoptions isdtype "
+        "isscalar issubdtype iterable mintypecode printoptions promote_types set_printoptions typename "
+        "format_float_positional format_float_scientific result_type ndim shape iscomplexobj "
+        "isrealobj"
+    )
 )
 
 OWN: dict[str, Callable[..., Any]] = {

@@ -26,7 +26,17 @@ class ufunc:  # noqa: N801
     array([2.5, 2.5])
     """
 
-    __slots__ = ("__name__", "_public", "_run", "_scatter", "name", "nargs", "nin", "nout")
+    __slots__ = (
+        "__name__",
+        "_plain",
+        "_public",
+        "_run",
+        "_scatter",
+        "name",
+        "nargs",
+        "nin",
+        "nout",
+    )
 
     def __init__(self, public: str) -> None:
         self.name, self.nin, self.nout, self._scatter = UFUNCS[public]
@@ -34,6 +44,8 @@ class ufunc:  # noqa: N801
         self._public = public
         self._run = getattr(numpy, public)
         self.nargs = self.nin + self.nout
+        # Whether NumPy's own checks of the operands are CuPy's as well.
+        self._plain = isinstance(self._run, numpy.ufunc) and not public.startswith("logical_")
 
     def __repr__(self) -> str:
         return f"<ufunc {self.name!r}>"
@@ -59,6 +71,11 @@ class ufunc:  # noqa: N801
                     inputs.append(arg)
                 else:
                     raise unsupported(arg, self._public)
+        if self._plain and not kwargs and len(args) == self.nin:
+            # The usual call: nothing but operands.
+            device = seen[0]._device if len(seen) == 1 else same_device(seen, self._public)
+            with numpy.errstate(all="ignore"):
+                return wrap(self._run(*inputs), device)
         options = {k: kwargs.pop(k) for k in ("dtype", "casting") if kwargs.get(k) is not None}
         given = self._outputs(args, kwargs, seen)
         device = seen[0]._device if len(seen) == 1 else same_device(seen, self._public)
