@@ -1,0 +1,341 @@
+"""What the examples share: flags, progress, checkpoints, plots, and errors in one sentence.
+
+Uses the public API of gpugrad only. tqdm, matplotlib and scikit-learn are imported where they
+are asked for, so an example that needs none of them runs without.
+"""
+
+import argparse
+import functools
+import importlib
+import math
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gpugrad as gg
+
+OPTIMIZERS = {
+    "sgd": lambda parameters, lr: gg.optim.SGD(parameters, lr=lr),
+    "momentum": lambda parameters, lr: gg.optim.SGD(parameters, lr=lr, momentum=0.9),
+    "adam": lambda parameters, lr: gg.optim.Adam(parameters, lr=lr),
+    "adamw": lambda parameters, lr: gg.optim.AdamW(parameters, lr=lr),
+}
+RATES = {"sgd": 0.1, "momentum": 0.02, "adam": 1e-3, "adamw": 1e-3}
+
+
+# ---------------------------------------------------------------- flags
+
+
+def parser(
+    description: str,
+    *,
+    trains: bool,
+    dtype: str = "float32",
+    epochs: int | None = None,
+    optimizer: str = "sgd",
+    rates: Mapping[str, float] = RATES,
+) -> argparse.ArgumentParser:
+    """The flags that every example takes, and where it ``trains`` those of training.
+
+    ``epochs`` and ``rates`` (a learning rate for each optimizer) are the example's defaults;
+    without ``epochs``, ``args.epochs`` is None unless given, for the example to choose.
+    """
+    made = argparse.ArgumentParser(description=description)
+    made.add_argument(
+        "--device",
+        type=_device,
+        metavar="{auto,cpu,cuda,cuda:N,sim}",
+        help="where the arrays live (default: GPUGRAD_DEVICE, else auto: CUDA where it works)",
+    )
+    made.add_argument(
+        "--seed", type=_seed, default=0, metavar="N", help="of all random numbers (default: 0)"
+    )
+    made.add_argument(
+        "--dtype",
+        choices=["float32", "float64"],
+        default=dtype,
+        help="of all floating-point numbers (default: %(default)s)",
+    )
+    if trains:
+        made.set_defaults(rates=rates)
+        training = made.add_argument_group("training")
+        training.add_argument(
+            "--epochs",
+            type=positive_int,
+            default=epochs,
+            metavar="N",
+            help="passes over the data"
+            + (f" (default: {epochs})" if epochs else "")
+            + "; after --resume, so many more",
+        )
+        training.add_argument(
+            "--lr",
+            type=positive_float,
+            metavar="RATE",
+            help=f"learning rate (default: {_rates(rates)}; after --resume, the one of before)",
+        )
+        training.add_argument(
+            "--optimizer",
+            choices=list(OPTIMIZERS),
+            default=optimizer,
+            help="the update rule (default: %(default)s)",
+        )
+        training.add_argument(
+            "--plot", type=_picture, metavar="FILE.png", help="draw the loss curve into a file"
+        )
+        training.add_argument(
+            "--save", type=_new_file, metavar="FILE", help="save all that a resume needs"
+        )
+        training.add_argument(
+            "--resume", type=_old_file, metavar="FILE", help="go on from a file of --save"
+        )
+    return made
+
+
+def _rates(rates: Mapping[str, float]) -> str:
+    if len(set(rates.values())) == 1:
+        return f"{next(iter(rates.values())):g}"
+    return ", ".join(f"{rate:g} for {name}" for name, rate in rates.items())
+
+
+def setup(args: argparse.Namespace) -> gg.Device:
+    """Make the flags the defaults of the process: device, dtype, seed; returns the device."""
+    if args.device is not None:
+        device = args.device
+    elif os.environ.get("GPUGRAD_DEVICE"):
+        device = gg.default_device()  # reads the variable, and names it where it is bad
+    else:
+        device = gg.Device("auto")
+    gg.set_default_device(device)
+    gg.set_default_dtype(args.dtype)
+    gg.manual_seed(args.seed)
+    return device
+
+
+def positive_int(text: str) -> int:
+    """A whole number from 1, for argparse."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+    return value
+
+
+def positive_float(text: str) -> float:
+    """A number above 0, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return value
+
+
+def _seed(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < 2**64:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 to 2**64-1, got {text!r}")
+    return value
+
+
+def _device(text: str) -> gg.Device:
+    try:
+        return gg.Device(text)
+    except gg.DeviceError as error:
+        raise argparse.ArgumentTypeError(sentence(error)) from error
+
+
+def _old_file(text: str) -> Path:
+    path = Path(text)
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"there is no file {text!r}")
+    return path
+
+
+def _new_file(text: str) -> Path:
+    """A path that can be written: checked before the training, not after it."""
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is a folder; expected a file's name")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {str(path.parent)!r}; make it first")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{text!r} may not be written")
+    return path
+
+
+def _picture(text: str) -> Path:
+    kinds = need("matplotlib.backend_bases", "matplotlib", "plot").FigureCanvasBase.filetypes
+    path = Path(text)
+    if path.suffix.lower().lstrip(".") not in kinds:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} does not end in a kind of picture: png, svg, pdf, … "
+            f"(matplotlib knows {', '.join(sorted(kinds))})"
+        )
+    return _new_file(text)
+
+
+# ---------------------------------------------------------------- errors
+
+
+def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> None:
+    """Run an example and leave the process: exit code 2 and one sentence for a foreseen error.
+
+    Foreseen are gpugrad's own errors, files that cannot be read or written, and optional
+    packages that are missing. Anything else is a bug and keeps its traceback.
+    """
+    try:
+        main(argv)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except (gg.errors.GpugradError, OSError, ImportError) as error:
+        print(f"error: {sentence(error)}", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(0)
+
+
+def sentence(error: BaseException) -> str:
+    """An error's text in one line."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def need(module: str, package: str, extra: str) -> Any:
+    """Import what an extra installs; ImportError with the command where it is missing."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f"this needs {package}, which cannot be imported ({error}); "
+            f"install it with: pip install 'gpugrad[{extra}]'"
+        ) from error
+
+
+# ---------------------------------------------------------------- progress
+
+
+class Progress:
+    """Counts epochs: a bar where stderr is a terminal (and tqdm is there), else lines on stdout.
+
+        with Progress(range(1, 101), every=10) as progress:
+            for epoch in progress:
+                ...
+                progress.report(loss=loss)
+
+    ``report`` reads its tensors, and so waits for the device, only in every ``every``-th epoch,
+    the first and the last.
+    """
+
+    def __init__(self, epochs: range, every: int = 1) -> None:
+        self._epochs = epochs
+        self._every = every
+        self._now = epochs.start
+        self._bar: Any = None
+        if sys.stderr.isatty():
+            try:
+                self._bar = importlib.import_module("tqdm").tqdm(total=len(epochs), unit="epoch")
+            except ImportError:
+                pass  # lines, then
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def __iter__(self) -> Iterator[int]:
+        for epoch in self._epochs:
+            self._now = epoch
+            yield epoch
+            if self._bar is not None:
+                self._bar.update()
+
+    @property
+    def due(self) -> bool:
+        """Whether this epoch's figures are shown."""
+        ends = (self._epochs[0], self._epochs[-1])
+        return self._now % self._every == 0 or self._now in ends
+
+    def report(self, **figures: Any) -> None:
+        """Show figures by name: numbers, or tensors with one element."""
+        if not self.due:
+            return
+        shown = {name: f"{float(value):.4g}" for name, value in figures.items()}
+        if self._bar is not None:
+            self._bar.set_postfix(shown, refresh=False)
+        else:
+            text = "  ".join(f"{name} {value}" for name, value in shown.items())
+            print(f"epoch {self._now:{len(str(self._epochs[-1]))}d}  {text}", flush=True)
+
+
+def numbers(tensors: Iterable[Any]) -> list[float]:
+    """The values of many one-element tensors, fetched from the device in one piece."""
+    kept = [gg.asarray(tensor).detach() for tensor in tensors]
+    return [float(value) for value in gg.stack(kept).tolist()] if kept else []
+
+
+# ---------------------------------------------------------------- optimizers, checkpoints
+
+
+def optimizer(args: argparse.Namespace, parameters: Iterable[Any]) -> Any:
+    """The optimizer that the flags ask for."""
+    return OPTIMIZERS[args.optimizer](list(parameters), rate(args))
+
+
+def rate(args: argparse.Namespace) -> float:
+    """The learning rate of the flags: --lr, or the example's default for its optimizer."""
+    return float(args.rates[args.optimizer] if args.lr is None else args.lr)
+
+
+# ---------------------------------------------------------------- plots
+
+
+@functools.cache
+def _figure_class() -> Any:
+    return need("matplotlib.figure", "matplotlib", "plot").Figure
+
+
+def figure(columns: int = 1) -> tuple[Any, Any]:
+    """A matplotlib figure without a window, and its panels side by side."""
+    made = _figure_class()(figsize=(6 * columns, 4.5), dpi=120, layout="constrained")
+    return made, made.subplots(1, columns)
+
+
+def draw_losses(panel: Any, curves: Mapping[str, Sequence[float]], ylabel: str = "loss") -> None:
+    """Losses by epoch, from 1; on a logarithmic scale where they fall by more than tenfold."""
+    for name, losses in curves.items():
+        panel.plot(range(1, len(losses) + 1), losses, label=name, linewidth=1.5)
+    positive = [loss for losses in curves.values() for loss in losses if 0 < loss < math.inf]
+    if positive and max(positive) > 10 * min(positive):
+        panel.set_yscale("log")
+    panel.set_xlabel("epoch")
+    panel.set_ylabel(ylabel)
+    panel.grid(alpha=0.3)
+    if len(curves) > 1:
+        panel.legend()
+
+
+def plot_losses(
+    path: Path, curves: Mapping[str, Sequence[float]], title: str, ylabel: str = "loss"
+) -> None:
+    """Draw loss curves by name into a picture."""
+    made, panel = figure()
+    draw_losses(panel, curves, ylabel)
+    panel.set_title(title)
+    made.savefig(path)
+    print(f"loss curve: {path}")
