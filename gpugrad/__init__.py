@@ -15,12 +15,29 @@ import importlib
 from typing import Any
 
 from numpy import (
-    bool_, complex64, complex128, e, float16, float32, float64, inf, int8, int16, int32, int64,
-    nan, newaxis, pi, uint8, uint16, uint32, uint64,
+    bool_,
+    complex64,
+    complex128,
+    e,
+    float16,
+    float32,
+    float64,
+    inf,
+    int8,
+    int16,
+    int32,
+    int64,
+    nan,
+    newaxis,
+    pi,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
 )  # fmt: skip
 
-from gpugrad import backend, errors, ops
-from gpugrad.backend import Device, cuda, default_device, host, set_default_device
+from gpugrad import backend, errors
+from gpugrad.backend import Device, cuda, default_device, set_default_device
 from gpugrad.backend.device import device
 from gpugrad.engine.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from gpugrad.errors import (
@@ -69,7 +86,7 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_LAZY})
 
 
-__all__ = [
+__all__ = [  # noqa: PLE0604  names of the tables
     "DTypeError", "Device", "DeviceError", "FileFormatError", "GpugradError", "GradientError",
     "ShapeError", "Tensor", "backend", "bool_", "complex64", "complex128", "cuda",
     "default_device", "device", "e", "enable_grad", "errors", "float16", "float32", "float64",

@@ -14,23 +14,28 @@ from gpugrad.backend.namespace import Namespace, register
 
 __all__ = ["NUMPY"]
 
+_add: Any = np.add.reduce
+_maximum: Any = np.maximum.reduce
+_minimum: Any = np.minimum.reduce
+_multiply: Any = np.multiply.reduce
+
 
 def _sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     if x.dtype == np.float16:  # accumulated in float32, as CuPy does
-        return np.add.reduce(x, axis, np.float32, None, keepdims).astype(np.float16)
-    return np.add.reduce(x, axis, None, None, keepdims)
+        return _add(x, axis, np.float32, None, keepdims).astype(np.float16)
+    return _add(x, axis, None, None, keepdims)
 
 
 def _max(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    return np.maximum.reduce(x, axis, None, None, keepdims)
+    return _maximum(x, axis, None, None, keepdims)
 
 
 def _min(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    return np.minimum.reduce(x, axis, None, None, keepdims)
+    return _minimum(x, axis, None, None, keepdims)
 
 
 def _prod(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    return np.multiply.reduce(x, axis, None, None, keepdims)
+    return _multiply(x, axis, None, None, keepdims)
 
 
 def _has_nan(x: Any) -> bool:

@@ -21,7 +21,7 @@ __all__ = ["Lift", "fit", "owned_alone", "walk"]
 
 
 class Lift(NamedTuple):
-    """How a walk computes with Tensors in place of raw arrays: ``wrap(raw, node)``, and a namespace."""
+    """How a walk computes with Tensors in place of raw arrays: in which namespace, and made how."""
 
     xp: Any
     wrap: Callable[[Any, Any], Any]
@@ -49,7 +49,7 @@ class Lift(NamedTuple):
 
 
 def fit(xp: Any, d: Any, shape: tuple[int, ...], dtype: Any) -> Any:
-    """Undo broadcasting (or do it), and promotion: the gradient with the shape and dtype of its data."""
+    """Undo broadcasting (or do it) and promotion: a gradient has its data's shape and dtype."""
     if d.shape != shape:
         lead = d.ndim - len(shape)
         if lead >= 0:

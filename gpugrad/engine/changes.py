@@ -42,7 +42,7 @@ def changed(array: Any) -> None:
 
 
 def verify(node: Node) -> None:
-    """Raise GradientError if an array that the node's derivatives need changed after it was saved."""
+    """Raise GradientError if an array that the node's derivatives need has changed since."""
     needs = tuple(parent is not None for parent in node.parents)
     keep, _ = node.op.keeps(needs)
     values = node.values or ()

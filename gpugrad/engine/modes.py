@@ -68,7 +68,7 @@ class _Mode:
                         with _Mode(mode):
                             steps.close()
                         raise
-                    except BaseException as error:
+                    except BaseException as error:  # noqa: BLE001  what is thrown in goes to the generator
                         send = functools.partial(steps.throw, error)
                     else:
                         send = functools.partial(steps.send, received)

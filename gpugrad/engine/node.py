@@ -55,7 +55,7 @@ class Node:
         values: tuple[Any, ...],
         y: Any,
         xp: Any,
-        shape: tuple[int, ...],
+        shape: Any,
         dtype: Any,
         parameters: dict[str, Any] | None,
     ) -> None:
@@ -65,7 +65,7 @@ class Node:
         self.values: tuple[Any, ...] | None = values
         self.y = y
         self.xp = xp
-        self.shape = shape
+        self.shape: Any = shape
         self.dtype = dtype
         self.parameters = parameters
 

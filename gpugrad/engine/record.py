@@ -160,8 +160,7 @@ def _named(function: Callable[..., Any], op: Op) -> Callable[..., Any]:
 def _unary(op: Op) -> Callable[[Any], Any]:
     name = op.name
     differentiable = op.differentiable
-    keep_x, keep_y = op.keeps((True,))
-    keep_x = keep_x[0]
+    (keep_x,), keep_y = op.keeps((True,))
     recorded = recording.get
 
     def call(x: Any, /) -> Any:

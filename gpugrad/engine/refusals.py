@@ -30,7 +30,7 @@ def explain(
     if isinstance(error, GpugradError):
         return
     shapes = [tuple(getattr(raw, "shape", ())) for raw in raws if raw is not None]
-    words = ", ".join(f"{name}={value!r}" for name, value in (parameters or {}).items())
+    words = "".join(f", {name}={value!r}" for name, value in (parameters or {}).items())
     if isinstance(error, ValueError):
         if op.name == "matmul" and len(shapes) == 2 and (text := _matmul(*shapes)):
             raise ShapeError(text) from error
@@ -38,12 +38,12 @@ def explain(
             raise ShapeError(f"{op.name}: {text}") from error
         listed = " and ".join(map(str, shapes))
         raise ShapeError(
-            f"{op.name}: {str(error).rstrip('.')}. Operands of shape {listed}{', ' + words if words else ''}"
+            f"{op.name}: {str(error).rstrip('.')}. Operands of shape {listed}{words}"
         ) from error
     if isinstance(error, TypeError):
         kinds = ", ".join(str(getattr(raw, "dtype", type(raw).__name__)) for raw in raws)
         raise DTypeError(
-            f"{op.name}: {str(error).rstrip('.')}. Operands of dtype {kinds}{', ' + words if words else ''}"
+            f"{op.name}: {str(error).rstrip('.')}. Operands of dtype {kinds}{words}"
         ) from error
 
 
@@ -62,20 +62,16 @@ def _broadcast(shapes: Sequence[tuple[int, ...]]) -> str | None:
         first, second = shapes[0], shapes[-1]
         if first == second[::-1] and len(first) > 1:
             return f"{text}. Did you mean to transpose one of them (`.T`)?"
-        for shape in (first, second):
-            if (
-                len(shape) == 1
-                and rank == 2
-                and padded[0 if shape is second else -1][0] == shape[0]
-            ):
-                return f"{text}. Did you mean to add an axis, `[:, None]`, to the one of shape {shape}?"
+        for shape, other in ((first, second), (second, first)):
+            if len(shape) == 1 and len(other) == 2 and other[0] == shape[0]:
+                return f"{text}. Did you mean `[:, None]` on the operand of shape {shape}?"
         return f"{text}. Each axis must have one size, or 1"
     return None
 
 
 def _matmul(a: tuple[int, ...], b: tuple[int, ...]) -> str | None:
     if not a or not b:
-        return f"matmul: expected operands of at least one axis, got {a} @ {b}. Use * to scale by a number"
+        return f"matmul: expected operands with axes, got {a} @ {b}. Use * to scale by a number"
     inner = b[-2] if len(b) > 1 else b[0]
     if a[-1] != inner:
         text = f"matmul: inner sizes differ: {a} @ {b}"

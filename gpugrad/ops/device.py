@@ -1,7 +1,5 @@
 """The copy from one device to another. Imports engine.op and backend.device."""
 
-from typing import Any
-
 from gpugrad.backend.device import Device
 from gpugrad.engine.op import Sample, op
 

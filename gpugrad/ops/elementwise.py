@@ -1,4 +1,4 @@
-"""Elementwise ops: arithmetic, exponentials, trigonometry, activations, comparisons.
+"""Elementwise ops: arithmetic, exponentials, trigonometry, choices, comparisons.
 
 Imports engine.op. In a rule, ``ratio(g, d)`` is g / d and ``scale(g, d)`` is g * d, both
 zero where g is zero: where a derivative is infinite and nothing comes in, nothing goes out.
@@ -338,81 +338,6 @@ op(
 )
 
 
-# Activations.
-def _sigmoid(xp: Any, x: Any, /) -> Any:
-    # e ** -|x| cannot overflow, and neither branch subtracts numbers that are nearly equal.
-    e = xp.exp(-xp.abs(x))
-    return xp.where(x >= 0, xp.ones_like(e), e) / (1 + e)
-
-
-op(
-    "sigmoid",
-    _sigmoid,
-    vjp=[lambda xp, g, y, x: g * (y * (1 - y))],
-    saves="y",
-    reference=lambda x: 1 / (1 + math.e**-x),
-    doc="1 / (1 + e ** -x), elementwise, for x of any size.",
-    **EW,
-)
-op(
-    "relu",
-    lambda xp, x, /: xp.maximum(x, 0),
-    vjp=[lambda xp, g, y, x: g * (y > 0)],
-    saves="y",
-    doc="x where x > 0 and else 0; its derivative at 0 is 0.",
-    **EW,
-)
-op(
-    "softplus",
-    lambda xp, x, /: xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x))),
-    vjp=[lambda xp, g, y, x: g * xp.sigmoid(x)],
-    saves="x",
-    doc="log(1 + e ** x), elementwise, for x of any size.",
-    **EW,
-)
-
-
-def _silu_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
-    s = xp.sigmoid(x)
-    return g * (s * (1 + x * (1 - s)))
-
-
-op(
-    "silu",
-    lambda xp, x, /: x * xp.sigmoid(x),
-    vjp=[_silu_vjp],
-    saves="x",
-    doc="x * sigmoid(x), elementwise (Elfwing et al., 2018); also named swish.",
-    **EW,
-)
-
-
-def _elu_vjp(xp: Any, g: Any, y: Any, x: Any, alpha: float) -> Any:
-    return xp.where(x > 0, g, g * (y + alpha))
-
-
-op(
-    "elu",
-    lambda xp, x, /, alpha=1.0: xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0))),
-    vjp=[_elu_vjp],
-    saves="x y",
-    samples=[Sample((2, 3)), Sample((4,), alpha=0.5)],
-    doc="x where x > 0 and else alpha * (e ** x - 1) (Clevert et al., 2016).",
-    **EW,
-)
-op(
-    "leaky_relu",
-    lambda xp, x, /, negative_slope=0.01: xp.where(x > 0, x, negative_slope * x),
-    vjp=[
-        lambda xp, g, y, x, negative_slope: xp.where(x > 0, g, negative_slope * g),
-    ],
-    saves="x",
-    samples=[Sample((2, 3)), Sample((4,), negative_slope=0.2)],
-    doc="x where x > 0 and else negative_slope * x.",
-    **EW,
-)
-
-
 # Choices. At a tie, both operands get half of the gradient.
 def _chosen(xp: Any, g: Any, wins: Any, ties: Any) -> Any:
     return xp.where(wins, g, xp.where(ties, g * 0.5, xp.zeros_like(g)))
@@ -506,86 +431,6 @@ op(
     vjp=[zero],
     samples=[Sample((2, 3)), Sample((4,), decimals=1)],
     doc="x rounded to ``decimals`` places, to even at a tie; its derivative is 0.",
-    **EW,
-)
-
-# The error function, for the exact GELU. W. J. Cody, "Rational Chebyshev approximation for
-# the error function", Math. Comp. 23 (1969): three ranges, each to about 1e-16.
-_ERF_SMALL = (
-    (3.16112374387056560e00, 1.13864154151050156e02, 3.77485237685302021e02,
-     3.20937758913846947e03, 1.85777706184603153e-1),
-    (2.36012909523441209e01, 2.44024637934444173e02, 1.28261652607737228e03,
-     2.84423683343917062e03),
-)  # fmt: skip
-_ERF_MIDDLE = (
-    (5.64188496988670089e-1, 8.88314979438837594e0, 6.61191906371416295e01,
-     2.98635138197400131e02, 8.81952221241769090e02, 1.71204761263407058e03,
-     2.05107837782607147e03, 1.23033935479799725e03, 2.15311535474403846e-8),
-    (1.57449261107098347e01, 1.17693950891312499e02, 5.37181101862009858e02,
-     1.62138957456669019e03, 3.29079923573345963e03, 4.36261909014324716e03,
-     3.43936767414372164e03, 1.23033935480374942e03),
-)  # fmt: skip
-_ERF_LARGE = (
-    (3.05326634961232344e-1, 3.60344899949804439e-1, 1.25781726111229246e-1,
-     1.60837851487422766e-2, 6.58749161529837803e-4, 1.63153871373020978e-2),
-    (2.56852019228982242e00, 1.87295284992346725e00, 5.27905102951428412e-1,
-     6.05183413124413191e-2, 2.33520497626869185e-3),
-)  # fmt: skip
-
-
-def _erf(xp: Any, x: Any, /) -> Any:
-    def rational(z: Any, top: tuple[float, ...], bottom: tuple[float, ...]) -> Any:
-        p, q = top[-1] * z, z
-        for above, below in zip(top[:-2], bottom[:-1], strict=True):
-            p, q = (p + above) * z, (q + below) * z
-        return (p + top[-2]) / (q + bottom[-1])
-
-    a = xp.abs(x)
-    near = xp.minimum(a, 0.5)
-    small = near * rational(near * near, *_ERF_SMALL)
-    mid = xp.clip(a, 0.46875, 4.0)
-    middle = 1 - xp.exp(-mid * mid) * rational(mid, *_ERF_MIDDLE)
-    far = xp.clip(a, 4.0, 10.0)  # beyond, erf is 1 to the last bit
-    tail = (1 / math.sqrt(math.pi) - rational(1 / (far * far), *_ERF_LARGE) / (far * far)) / far
-    large = 1 - xp.exp(-far * far) * tail
-    y = xp.where(a <= 0.46875, small, xp.where(a <= 4.0, middle, large))
-    return xp.where(x < 0, -y, y) + 0 * x  # NaN stays NaN
-
-
-op(
-    "erf",
-    _erf,
-    vjp=[lambda xp, g, y, x: g * (2 / math.sqrt(math.pi)) * xp.exp(-x * x)],
-    saves="x",
-    doc="The error function, elementwise (W. J. Cody's approximation, 1969).",
-    **EW,
-)
-
-
-def _gelu(xp: Any, x: Any, /, approximate: str = "none") -> Any:
-    if approximate == "none":
-        return x * (0.5 * (1 + xp.erf(x * math.sqrt(0.5))))
-    if approximate == "tanh":
-        return x * (0.5 * (1 + xp.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))))
-    raise ValueError(f"approximate must be 'none' or 'tanh', got {approximate!r}")
-
-
-def _gelu_vjp(xp: Any, g: Any, y: Any, x: Any, approximate: str) -> Any:
-    if approximate == "none":
-        density = xp.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
-        return g * (0.5 * (1 + xp.erf(x * math.sqrt(0.5))) + x * density)
-    slope = math.sqrt(2 / math.pi)
-    t = xp.tanh(slope * (x + 0.044715 * x * x * x))
-    return g * (0.5 * (1 + t) + 0.5 * slope * x * (1 - t * t) * (1 + 3 * 0.044715 * x * x))
-
-
-op(
-    "gelu",
-    _gelu,
-    vjp=[_gelu_vjp],
-    saves="x",
-    samples=[Sample((2, 3)), Sample((4,), approximate="tanh")],
-    doc='x * Φ(x), Φ the normal distribution function (Hendrycks and Gimpel, 2016); approximate="tanh" for their faster form.',
     **EW,
 )
 

@@ -27,7 +27,7 @@ def _has_mask(index: Any) -> bool:
 
 def _scatter(xp: Any, g: Any, /, index: Any, shape: tuple[int, ...]) -> Any:
     out = xp.full_like(g, 0, shape=shape)
-    if is_basic(index) or _has_mask(index) and not isinstance(index, tuple):
+    if is_basic(index) or (_has_mask(index) and not isinstance(index, tuple)):
         out[index] = g
     else:
         xp.module.add.at(out, index, g)  # an index may come up more than once

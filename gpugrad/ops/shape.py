@@ -1,5 +1,6 @@
 """Ops that move, repeat or join elements without changing them. Imports engine.op."""
 
+import itertools
 from typing import Any
 
 from gpugrad.engine.op import Sample, op
@@ -85,10 +86,7 @@ def _sections(x: Any, sections: Any, axis: int) -> list[tuple[slice, ...]]:
     else:
         cuts = [int(cut) for cut in sections]
     edges = [None, *cuts, None]
-    return [
-        (slice(None),) * axis + (slice(low, high),)
-        for low, high in zip(edges[:-1], edges[1:], strict=True)
-    ]
+    return [(slice(None),) * axis + (slice(low, high),) for low, high in itertools.pairwise(edges)]
 
 
 def _split_vjp(

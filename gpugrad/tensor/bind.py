@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.device import to_numpy
-from gpugrad.backend.namespace import NAMESPACES
 from gpugrad.engine.op import TABLE
-from gpugrad.engine.record import bind, bind_operator
+from gpugrad.engine.record import bind_operator
 from gpugrad.errors import DTypeError, GradientError, ShapeError
 from gpugrad.tensor import creation, functions
 from gpugrad.tensor.core import TENSORS, Tensor
@@ -38,8 +37,7 @@ ALIASES = {
 }  # fmt: skip
 
 FUNCTIONS: dict[str, Function] = {}
-for _name, _op in TABLE.items():
-    FUNCTIONS[_name] = functions._OPS[_name]
+FUNCTIONS.update(functions._OPS)
 for _name in functions.__all__:
     if _name != "index_array":
         FUNCTIONS[_name] = getattr(functions, _name)

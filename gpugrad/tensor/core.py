@@ -3,7 +3,7 @@
 Operators and methods that come from the op table are bound in `gpugrad.tensor.bind`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from gpugrad.backend.device import Device, device_of, to_numpy
 from gpugrad.backend.namespace import NAMESPACES, Namespace, register
 from gpugrad.engine import changes
-from gpugrad.engine.backward import Lift, freed, owned_alone, walk
+from gpugrad.engine.backward import Lift, owned_alone, walk
 from gpugrad.engine.modes import enable_grad, recording
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.errors import DTypeError, GradientError, ShapeError
@@ -73,32 +73,32 @@ class Tensor:
     @property
     def shape(self) -> tuple[int, ...]:
         """The size of each axis."""
-        return self._array.shape  # type: ignore[no-any-return]
+        return self._array.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The type of the elements."""
-        return self._array.dtype  # type: ignore[no-any-return]
+        return self._array.dtype
 
     @property
     def ndim(self) -> int:
         """The number of axes."""
-        return self._array.ndim  # type: ignore[no-any-return]
+        return self._array.ndim
 
     @property
     def size(self) -> int:
         """The number of elements."""
-        return self._array.size  # type: ignore[no-any-return]
+        return self._array.size
 
     @property
     def itemsize(self) -> int:
         """The bytes of one element."""
-        return self._array.dtype.itemsize  # type: ignore[no-any-return]
+        return self._array.dtype.itemsize
 
     @property
     def nbytes(self) -> int:
         """The bytes of all elements."""
-        return self._array.nbytes  # type: ignore[no-any-return]
+        return self._array.nbytes
 
     @property
     def device(self) -> Device:
@@ -233,7 +233,7 @@ class Tensor:
                 )
             seed = NAMESPACES[type(array)].ones_like(array)
             return Tensor(seed) if create_graph else seed
-        given = gradient if isinstance(gradient, Tensor) else _from_python(gradient, self.device)
+        given = gradient if isinstance(gradient, Tensor) else self._like(gradient)
         if given.shape != self.shape:
             raise ShapeError(
                 f"backward: expected a gradient of shape {self.shape}, that of the tensor, got "
@@ -244,6 +244,12 @@ class Tensor:
         if given.dtype != self.dtype:
             given = given.astype(self.dtype)
         return given if create_graph else given._array
+
+    def _like(self, data: Any) -> "Tensor":
+        """A tensor of numbers or lists, on this tensor's device."""
+        from gpugrad.tensor.creation import tensor
+
+        return tensor(data, device=self.device)
 
     def _accumulate(self, g: Any, seed: Any = None) -> None:
         """Add a gradient that a walk found; ``g`` is raw, or a Tensor that is in a graph."""
@@ -333,7 +339,7 @@ class Tensor:
 
     def __iter__(self) -> Iterator["Tensor"]:
         for index in range(len(self)):
-            yield self[index]  # type: ignore[index]
+            yield self[index]
 
     def __contains__(self, value: Any) -> bool:
         return bool((self.detach() == value).any())  # type: ignore[attr-defined]
@@ -377,8 +383,8 @@ class Tensor:
         return self.requires_grad, self.name, grad
 
     def _remade(self, array: Any) -> Self:
-        """A leaf of this class over another array, with the same name and a copy of the gradient."""
-        made = object.__new__(type(self))
+        """A leaf of this class over another array; it has the name and a copy of the gradient."""
+        made: Self = object.__new__(type(self))
         Tensor.__init__(made, array)
         made.requires_grad_(self.requires_grad)
         made.name = self.name
@@ -404,7 +410,7 @@ class Tensor:
         """Change the memory, outside any graph."""
         raw = value._array if isinstance(value, Tensor) else value
         if isinstance(raw, list | tuple):
-            raw = _from_python(raw, self.device)._array
+            raw = self._like(raw)._array
         module = NAMESPACES[type(self._array)]
         if module.checks is not None:
             module.checks("setitem", (self._array, raw))
@@ -413,7 +419,9 @@ class Tensor:
         changes.changed(array)
 
 
-def _rebuilt(cls: type, array: Any, device: str, requires_grad: bool, name: Any, grad: Any) -> Any:
+def _rebuilt(
+    cls: type[Tensor], array: Any, device: str, requires_grad: bool, name: Any, grad: Any
+) -> Any:
     made = object.__new__(cls)
     Tensor.__init__(made, Device(device).send(array))
     made.requires_grad_(requires_grad)
@@ -432,6 +440,3 @@ class _Functions:
 TENSORS = Namespace(_Functions())
 LIFT = Lift(TENSORS, Tensor)
 register(Tensor, TENSORS)
-
-# Set by creation: how numbers, lists and raw arrays become Tensors.
-_from_python: Callable[..., Tensor]

@@ -9,7 +9,6 @@ from gpugrad.backend.device import Device, default_device, device_of
 from gpugrad.backend.namespace import NAMESPACES
 from gpugrad.engine.record import use_tensor_class
 from gpugrad.errors import DTypeError, ShapeError
-from gpugrad.tensor import core
 from gpugrad.tensor.core import TENSORS, Tensor
 
 __all__ = [
@@ -192,7 +191,7 @@ def full(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """A tensor of one number: of the default dtype, or bool for a bool, unless ``dtype`` is given."""
+    """A tensor of one number: of the default dtype (a bool's is bool) unless ``dtype`` is given."""
     value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
     kind = dtype or (np.bool_ if isinstance(value, bool) else _default_dtype)
     return _made(lambda xp: xp.full(shape, value, dtype=kind), device, requires_grad)
@@ -306,10 +305,5 @@ def empty_like(
     )
 
 
-def _from_python(data: Any, device: Any = None) -> Tensor:
-    return tensor(data, device=device)
-
-
-core._from_python = _from_python
 use_tensor_class(Tensor, _raw)
 TENSORS.__dict__.update(zeros_like=zeros_like, ones_like=ones_like, full_like=full_like)

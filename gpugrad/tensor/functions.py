@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from gpugrad import ops  # noqa: F401  fills the table
+from gpugrad.backend import host  # noqa: F401  registers NumPy
 from gpugrad.backend.device import Device, device_of
 from gpugrad.engine.op import TABLE
 from gpugrad.engine.record import bind, record
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.ops.index import is_basic
-from gpugrad.tensor.creation import asarray
 from gpugrad.tensor.core import TENSORS, Tensor
+from gpugrad.tensor.creation import asarray
 
 __all__ = [
     "clip", "concat", "dot", "einsum", "expand_dims", "flatten", "getitem", "index_array",
@@ -57,7 +59,7 @@ def reshape(x: Any, /, shape: int | Sequence[int]) -> Tensor:
     (2, 3)
     """
     sizes = (shape,) if hasattr(shape, "__index__") else shape
-    return _OPS["reshape"](x, tuple(int(size) for size in sizes))  # type: ignore[no-any-return, union-attr]
+    return _OPS["reshape"](x, tuple(int(size) for size in sizes))
 
 
 def ravel(x: Any, /) -> Tensor:
@@ -78,7 +80,7 @@ def flatten(x: Any, /, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 def transpose(x: Any, /, axes: Sequence[int] | None = None) -> Tensor:
     """The axes in another order: reversed, or as ``axes`` lists them (also ``permute_dims``)."""
-    return _OPS["transpose"](x, None if axes is None else tuple(int(axis) for axis in axes))  # type: ignore[no-any-return]
+    return _OPS["transpose"](x, None if axes is None else tuple(int(axis) for axis in axes))
 
 
 def matrix_transpose(x: Any, /) -> Tensor:
@@ -159,19 +161,19 @@ def concat(arrays: Sequence[Any], /, axis: int | None = 0) -> Tensor:
     if axis is None:
         arrays, axis = [ravel(array) for array in arrays], 0
     tensors = _same_rank("concat", arrays, equal=False)
-    return record(TABLE["concat_arrays"], tensors, {"axis": axis})  # type: ignore[no-any-return]
+    return record(TABLE["concat_arrays"], tensors, {"axis": axis})
 
 
 def stack(arrays: Sequence[Any], /, axis: int = 0) -> Tensor:
     """Arrays of one shape joined along a new axis."""
     tensors = _same_rank("stack", arrays, equal=True)
-    return record(TABLE["stack_arrays"], tensors, {"axis": axis})  # type: ignore[no-any-return]
+    return record(TABLE["stack_arrays"], tensors, {"axis": axis})
 
 
 def unstack(x: Any, /, axis: int = 0) -> tuple[Tensor, ...]:
     """The pieces of x along an axis, without that axis."""
     x = moveaxis(x, axis, 0)
-    return tuple(x[index] for index in range(len(x)))  # type: ignore[index]
+    return tuple(x[index] for index in range(len(x)))
 
 
 def pad(x: Any, /, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0) -> Tensor:
@@ -185,9 +187,9 @@ def pad(x: Any, /, pad_width: Any, mode: str = "constant", *, constant_values: A
     widths = _widths(x.ndim, pad_width)
     padded = _OPS["pad_zeros"](x, widths)
     if isinstance(constant_values, int | float) and constant_values == 0:
-        return padded  # type: ignore[no-any-return]
+        return padded
     inside = _OPS["pad_zeros"](TENSORS.ones_like(x.detach()), widths)
-    return _OPS["where"](inside != 0, padded, constant_values)  # type: ignore[no-any-return]
+    return _OPS["where"](inside != 0, padded, constant_values)
 
 
 def _widths(ndim: int, pad_width: Any) -> tuple[tuple[int, int], ...]:
@@ -266,7 +268,7 @@ def getitem(x: Any, /, index: Any) -> Tensor:
     """x[index], for every index that NumPy takes; gradients of repeated elements add up."""
     if not isinstance(x, Tensor):
         x = asarray(x)
-    return record(TABLE["getitem"], (x,), {"index": raw_index(index, x._array)})  # type: ignore[no-any-return]
+    return record(TABLE["getitem"], (x,), {"index": raw_index(index, x._array)})
 
 
 def take(x: Any, /, indices: Any, axis: int | None = None) -> Tensor:
@@ -304,15 +306,15 @@ def dot(a: Any, b: Any, /) -> Tensor:
     """NumPy's dot: a product of numbers, vectors or matrices; of more axes, a tensordot."""
     a, b = asarray(a), asarray(b)
     if a.ndim == 0 or b.ndim == 0:
-        return _OPS["multiply"](a, b)  # type: ignore[no-any-return]
+        return _OPS["multiply"](a, b)
     if b.ndim > 2:
         return tensordot(a, b, axes=((-1,), (-2,)))
-    return _OPS["matmul"](a, b)  # type: ignore[no-any-return]
+    return _OPS["matmul"](a, b)
 
 
 def outer(a: Any, b: Any, /) -> Tensor:
     """Every element of a times every element of b, as a matrix."""
-    return _OPS["multiply"](reshape(a, (-1, 1)), ravel(b))  # type: ignore[no-any-return]
+    return _OPS["multiply"](reshape(a, (-1, 1)), ravel(b))
 
 
 def tensordot(a: Any, b: Any, /, axes: Any = 2) -> Tensor:
@@ -329,7 +331,8 @@ def tensordot(a: Any, b: Any, /, axes: Any = 2) -> Tensor:
     sizes = [a.shape[i] for i in left]
     if sizes != [b.shape[i] for i in right]:
         raise ShapeError(
-            f"tensordot: the summed axes differ in size: {left} of {a.shape} and {right} of {b.shape}"
+            f"tensordot: the summed axes differ in size: {left} of {a.shape} and "
+            f"{right} of {b.shape}"
         )
     rest_a = [i for i in range(a.ndim) if i not in left]
     rest_b = [i for i in range(b.ndim) if i not in right]
@@ -356,7 +359,7 @@ def einsum(subscripts: str, /, *operands: Any) -> Tensor:
     for index, term in enumerate(terms):
         terms[index], tensors[index] = _diagonals(term, tensors[index])
     parameters = {"subscripts": f"{','.join(terms)}->{output}"}
-    return record(TABLE["einsum_explicit"], tensors, parameters)  # type: ignore[no-any-return]
+    return record(TABLE["einsum_explicit"], tensors, parameters)
 
 
 def _subscripts(subscripts: str, tensors: list[Tensor]) -> tuple[list[str], str]:
@@ -418,7 +421,7 @@ def _diagonals(term: str, x: Tensor) -> tuple[str, Tensor]:
 
 def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
     """x held between ``min`` and ``max``, numbers or arrays, either of which may be None."""
-    return record(TABLE["clip"], (x, min, max))  # type: ignore[no-any-return]
+    return record(TABLE["clip"], (x, min, max))
 
 
 def var(
@@ -432,7 +435,7 @@ def var(
 ) -> Tensor:
     """The variance along axes, with n - correction in the denominator (NumPy's ``ddof``)."""
     freedom = correction if ddof is None else ddof
-    return _OPS["var"](x, axis, keepdims, correction=freedom)  # type: ignore[no-any-return]
+    return _OPS["var"](x, axis, keepdims, correction=freedom)
 
 
 def std(
@@ -449,7 +452,7 @@ def std(
     Where all elements are equal its gradient is 0.
     """
     freedom = correction if ddof is None else ddof
-    return _OPS["std"](x, axis, keepdims, correction=freedom)  # type: ignore[no-any-return]
+    return _OPS["std"](x, axis, keepdims, correction=freedom)
 
 
 def to(x: Any, target: Any = None, /, *, device: Any = None, dtype: Any = None) -> Tensor:
