@@ -414,3 +414,23 @@ def test_get_array_module(a):
     assert xp.newaxis is None
     assert "add" in dir(xp)
     assert "insert" not in dir(xp)
+
+
+def test_the_examples_of_the_page_run():
+    import doctest
+    from pathlib import Path
+
+    page = Path(__file__).resolve().parents[1] / "docs" / "sim.md"
+    outcome = doctest.testfile(str(page), module_relative=False)
+    assert outcome.attempted > 10
+    assert outcome.failed == 0
+
+
+def test_it_can_stand_in_for_an_import_of_cupy():
+    code = (
+        "import sys, gpugrad.backend.sim as sim; sys.modules['cupy'] = sim;"
+        "import cupy as cp; from cupy import linalg; import cupy;"
+        "print(linalg.norm(cp.ones(4)), cupy.cuda.Device().id)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["2.0", "0"]

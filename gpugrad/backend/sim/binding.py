@@ -42,8 +42,8 @@ TAKE_LISTS = frozenset(
         "append average apply_over_axes around asarray_chkfinite asfarray atleast_1d atleast_2d "
         "atleast_3d angle cross diag diff gradient iscomplex isneginf isposinf isreal "
         "linspace logspace nan_to_num place real imag require resize round round_ tile tril triu "
-        "unwrap vander fftshift ifftshift compress shape ndim iscomplexobj isrealobj isclose allclose "
-        "array2string array_repr array_str min_scalar_type cond bartlett blackman hamming "
+        "unwrap vander fftshift ifftshift compress shape ndim iscomplexobj isrealobj isclose "
+        "allclose array2string array_repr array_str min_scalar_type cond bartlett blackman hamming "
         "hanning kaiser"
     )
 )
@@ -54,8 +54,8 @@ SYNCS = frozenset(
         "nonzero argwhere flatnonzero unique unique_all unique_counts unique_inverse unique_values "
         "union1d intersect1d setdiff1d setxor1d delete extract compress bincount histogram "
         "histogram2d histogramdd place asarray_chkfinite ravel_multi_index mask_indices trim_zeros "
-        "tril_indices triu_indices tril_indices_from triu_indices_from nanmax nanmin ix_ roots poly "
-        "array_repr array_str array2string save savez savez_compressed savetxt"
+        "tril_indices triu_indices tril_indices_from triu_indices_from nanmax nanmin ix_ roots "
+        "poly array_repr array_str array2string save savez savez_compressed savetxt"
     )
 )
 
