@@ -421,8 +421,8 @@ HOST = frozenset(
     words(
         "base_repr binary_repr broadcast_shapes can_cast common_type get_printoptions isdtype "
         "isscalar issubdtype iterable mintypecode printoptions promote_types set_printoptions "
-        "typename format_float_positional format_float_scientific result_type ndim shape iscomplexobj "
-        "isrealobj"
+        "typename format_float_positional format_float_scientific result_type ndim shape "
+        "iscomplexobj isrealobj"
     )
 )
 
