@@ -7,12 +7,13 @@ share it.
 """
 
 import weakref
+from collections.abc import Iterable
 from typing import Any
 
 from gpugrad.engine.node import Node, next_serial
 from gpugrad.errors import GradientError
 
-__all__ = ["changed", "latest", "verify"]
+__all__ = ["changed", "changed_all", "latest", "verify"]
 
 latest = 0  # the stamp of the last change of any memory
 
@@ -29,16 +30,29 @@ def _owner(array: Any) -> Any:
 
 def changed(array: Any) -> None:
     """Note that the memory of an array has been changed in place."""
+    changed_all((array,))
+
+
+def changed_all(arrays: Iterable[Any]) -> None:
+    """Note that the memory of each of some arrays has been changed in place, with one stamp."""
     global latest
-    latest = next_serial()
-    owner = _owner(array)
-    key = id(owner)
-    if key not in _stamps:
-        _stamps[key] = (weakref.ref(owner, lambda _: _stamps.pop(key, None)), [])
-    stamps = _stamps[key][1]
-    stamps.append(latest)
-    if len(stamps) > 64:
-        del stamps[:32]
+    latest = stamp = next_serial()
+    for array in arrays:
+        owner = array
+        while (base := getattr(owner, "base", None)) is not None and hasattr(base, "base"):
+            owner = base
+        key = id(owner)
+        entry = _stamps.get(key)
+        if entry is None:
+            entry = _stamps[key] = (_watch(owner, key), [])
+        stamps = entry[1]
+        stamps.append(stamp)
+        if len(stamps) > 64:
+            del stamps[:32]
+
+
+def _watch(owner: Any, key: int) -> Any:
+    return weakref.ref(owner, lambda _: _stamps.pop(key, None))
 
 
 def verify(node: Node) -> None:

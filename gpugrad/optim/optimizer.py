@@ -1,0 +1,454 @@
+"""The base of all optimizers: parameter groups, state, checks. Imports tensor and below.
+
+An optimizer says with ``_values`` which numbers a group's settings give at a step, and has a
+rule (see `rules`) that uses them; everything else is here and in `apply`.
+"""
+
+import math
+import numbers
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
+
+from gpugrad.backend.device import device_of
+from gpugrad.engine import changes
+from gpugrad.engine.modes import enable_grad
+from gpugrad.errors import DTypeError, GradientError, ShapeError
+from gpugrad.optim.apply import BUNDLE, SMALL, Bundle, Job, Rule, apply, run_jobs, separate
+from gpugrad.tensor import Tensor
+
+__all__ = ["Optimizer", "number"]
+
+Group = dict[str, Any]
+
+
+def number(who: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
+    """A finite number in [low, high) as a float; DTypeError or ValueError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise DTypeError(f"{who} must be a number, got {value!r}")
+    found = float(value)
+    if not (low <= found < high and math.isfinite(found)):
+        end = "" if high == math.inf else f" and below {high:g}"
+        raise ValueError(f"{who} must be at least {low:g}{end}, got {found!r}")
+    return found
+
+
+class _Layout:
+    """Which parameters of a group are bundled, and which are updated one by one."""
+
+    __slots__ = ("alone", "arrays", "bundles", "names", "singles")
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+        self.bundles: list[Bundle] = []
+        self.singles: list[Tensor] = []
+        self.alone: list[bool] = []
+
+
+class Optimizer:
+    """What all optimizers share: parameter groups, state, ``step`` and the state dict.
+
+    ``params`` is an iterable of Tensors that require a gradient, or of dicts with such an
+    iterable under "params" and settings that differ from the optimizer's own. A group's
+    settings are read at each step from ``param_groups``, so they may be changed there.
+
+    A subclass has a ``rule`` (see `gpugrad.optim.rules`), names of state arrays for a group,
+    and the numbers that the rule gets.
+
+    GradientError for a parameter that requires no gradient or is not a leaf, DTypeError for
+    what is not a Tensor, ValueError for no parameters, duplicates and bad settings.
+    """
+
+    rule: ClassVar[Rule]
+    scratch: ClassVar[int] = 1  # scratch arrays that the rule needs
+
+    def __init__(self, params: Iterable[Any], defaults: Group) -> None:
+        self.defaults = defaults
+        self.param_groups: list[Group] = []
+        self._state: dict[Tensor, dict[str, Any]] = {}
+        self._layouts: list[_Layout | None] = []
+        self._seen = False  # whether someone may have changed the state
+        self._apart: dict[Tensor, None] = {}  # small, but without a gradient in some step
+        self._memories: list[dict[Any, Any]] = [{}, {}]
+        if isinstance(params, Tensor):
+            raise DTypeError(
+                f"{self._who()}: expected an iterable of Tensors, got one Tensor. Write [tensor]"
+            )
+        groups = list(params)
+        if not groups:
+            raise ValueError(
+                f"{self._who()}: there are no parameters to train. A model's parameters() can be "
+                "used up once: make them anew, or pass list(model.parameters())"
+            )
+        if not isinstance(groups[0], Mapping):
+            groups = [{"params": groups}]
+        for group in groups:
+            self.add_param_group(group)
+
+    @classmethod
+    def _who(cls) -> str:
+        return cls.__name__
+
+    # What a subclass says.
+
+    def _names(self, group: Group) -> tuple[str, ...]:
+        """The names of the state arrays that the group's settings need, in the rule's order."""
+        raise NotImplementedError
+
+    def _values(self, group: Group, t: int) -> tuple[float | None, ...]:
+        """The rule's numbers at a parameter's step ``t``, counted from 1."""
+        raise NotImplementedError
+
+    def _check(self, group: Group) -> None:
+        """Raise where the group's settings make no sense; makes numbers floats."""
+        raise NotImplementedError
+
+    # Parameters.
+
+    def add_param_group(self, group: Mapping[str, Any]) -> None:
+        """Add parameters, with settings of their own where the dict has any.
+
+        >>> import gpugrad as gg
+        >>> w, b = (gg.zeros(n, requires_grad=True) for n in (3, 1))
+        >>> optimizer = gg.optim.SGD([w], lr=0.1)
+        >>> optimizer.add_param_group({"params": [b], "lr": 0.01})
+        >>> [group["lr"] for group in optimizer.param_groups]
+        [0.1, 0.01]
+        """
+        who = self._who()
+        if not isinstance(group, Mapping) or "params" not in group:
+            raise DTypeError(
+                f"{who}: a parameter group is a dict with the key 'params', got {group!r}"
+            )
+        params = group["params"]
+        params = [params] if isinstance(params, Tensor) else list(params)
+        if not params:
+            raise ValueError(f"{who}: a parameter group has no parameters")
+        unknown = [key for key in group if key != "params" and key not in self.defaults]
+        if unknown:
+            raise ValueError(
+                f"{who}: a parameter group has the unknown setting {unknown[0]!r}; "
+                f"known are {', '.join(self.defaults)}"
+            )
+        known = dict.fromkeys(p for other in self.param_groups for p in other["params"])
+        for index, p in enumerate(params):
+            self._check_parameter(index, p)
+            if p in known:
+                raise ValueError(
+                    f"{who}: {_named(index, p)} is there twice; each parameter belongs to one "
+                    "group, once"
+                )
+            known[p] = None
+        made = {
+            "params": params,
+            **self.defaults,
+            **{k: v for k, v in group.items() if k != "params"},
+        }
+        self._check(made)
+        self.param_groups.append(made)
+        self._layouts.append(None)
+
+    def _check_parameter(self, index: int, p: Any) -> None:
+        who = self._who()
+        if not isinstance(p, Tensor):
+            raise DTypeError(f"{who}: expected Tensors, got {type(p).__name__} at position {index}")
+        if not p.requires_grad:
+            raise GradientError(
+                f"{who}: {_named(index, p)} requires no gradient. Make it with "
+                "requires_grad=True, or leave it out"
+            )
+        if not p.is_leaf:
+            raise GradientError(
+                f"{who}: {_named(index, p)} was computed from other tensors, so no gradient "
+                "arrives in it. Pass the leaf it came from, or its .detach().requires_grad_()"
+            )
+        if p.dtype.kind == "c":
+            raise DTypeError(f"{who}: {_named(index, p)} is {p.dtype}; expected real numbers")
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters, or fill them with zeros."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if set_to_none:
+                    p._grad = None
+                elif p.grad is not None:
+                    # A new array: someone may hold the old one, or a graph may need it.
+                    old = p.grad.data
+                    with device_of(old).activate():
+                        p.grad = Tensor(device_of(old).xp.zeros_like(old))
+
+    # The step.
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient, in place; gradients stay as they are.
+
+        ``closure`` computes the loss and its gradients first, and the loss is returned.
+        Nothing waits for a device.
+
+        >>> import gpugrad as gg
+        >>> w = gg.tensor([1.0, 2.0], requires_grad=True)
+        >>> optimizer = gg.optim.SGD([w], lr=0.5)
+        >>> (w * w).sum().backward()
+        >>> optimizer.step()
+        >>> w.tolist()
+        [0.0, 0.0]
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        if self._seen:
+            self._look_again()
+        jobs: list[Job] = []
+        layouts = self._layouts
+        for index, group in enumerate(self.param_groups):
+            names = self._names(group)
+            layout = layouts[index]
+            if layout is None or layout.names is not names:
+                layout = layouts[index] = self._laid_out(group, names)
+            rule = type(self).rule
+            for bundle in layout.bundles:
+                if bundle.step(rule, self._values, group):
+                    changes.changed_all(bundle.arrays)
+                else:
+                    self._part(index, bundle, jobs)
+            for p, alone in zip(layout.singles, layout.alone):
+                self._one(group, p, names, alone, jobs)
+        if jobs:
+            run_jobs(jobs, self._memories)
+        return loss
+
+    def _one(
+        self, group: Group, p: Tensor, names: tuple[str, ...], alone: bool, jobs: list[Job]
+    ) -> None:
+        """One step of one parameter, now or as jobs."""
+        grad = p.grad
+        if grad is None:
+            return
+        array, g = p.data, grad.data
+        state = self._entry(p, names)
+        if g.dtype != array.dtype:
+            g = g.astype(array.dtype)
+        if state and any(state[name].shape != array.shape for name in names):
+            raise ShapeError(
+                f"{self._who()}: a parameter's shape is {array.shape} and its state's another. "
+                "Make a new optimizer for parameters of another shape"
+            )
+        t = state["step"] + 1
+        own: list[Job] = jobs if alone else []
+        apply(
+            type(self).rule,
+            array,
+            g,
+            tuple([state[name] for name in names]),
+            self.scratch,
+            self._values(group, t),
+            own,
+        )
+        if not alone:  # its memory is another parameter's too: one after the other
+            for job in own:
+                job(self._memories[0])
+        state["step"] = t
+        changes.changed(array)
+
+    def _entry(self, p: Tensor, names: tuple[str, ...]) -> dict[str, Any]:
+        """The state of a parameter, made of zeros where there is none, and on its device."""
+        entry = self._state.setdefault(p, {"step": 0})
+        array = p.data
+        for name in names:
+            held = entry.get(name)
+            if held is None:
+                where = device_of(array)
+                with where.activate():
+                    entry[name] = where.xp.zeros_like(array)
+            elif type(held) is not type(array) or held.dtype != array.dtype:
+                entry[name] = device_of(array).send(held).astype(array.dtype)
+        return entry
+
+    # Bundles.
+
+    def _laid_out(self, group: Group, names: tuple[str, ...]) -> _Layout:
+        layout = _Layout(names)
+        params = group["params"]
+        on_host = [p for p in params if device_of(p.data).kind == "cpu"]
+        alone = dict(zip(on_host, separate([p.data for p in on_host])))
+        found: dict[Any, list[Tensor]] = {}
+        for p in params:
+            small = p.size <= SMALL and p.data.flags.c_contiguous
+            if alone.get(p) and small and p not in self._apart and p.grad is not None:
+                entry = self._entry(p, names)
+                found.setdefault((p.dtype, entry["step"]), []).append(p)
+            else:
+                layout.singles.append(p)
+                layout.alone.append(alone.get(p, True))
+        for members in found.values():
+            for part in _parts(members):
+                if len(part) < 2:
+                    layout.singles.extend(part)
+                    layout.alone.extend([True] * len(part))
+                    continue
+                entries = [self._state[p] for p in part]
+                layout.bundles.append(Bundle(part, entries, names, self.scratch))
+        return layout
+
+    def _part(self, index: int, bundle: Bundle, jobs: list[Job]) -> None:
+        """Step the members of a bundle one by one, and lay out anew at the next step."""
+        bundle.unload()
+        group = self.param_groups[index]
+        for p in bundle.tensors:
+            if p.grad is None:
+                self._apart[p] = None
+            self._one(group, p, bundle.names, True, jobs)
+        self._layouts[index] = None
+
+    def _look_again(self) -> None:
+        """Lay out anew where the state was changed from outside."""
+        self._seen = False
+        for index, layout in enumerate(self._layouts):
+            if layout is not None and not all(bundle.whole() for bundle in layout.bundles):
+                self._layouts[index] = None
+
+    @property
+    def state(self) -> dict[Tensor, dict[str, Any]]:
+        """What is kept for each parameter: "step" and arrays, by name.
+
+        Ask for it anew before you replace an array in it: an optimizer that has made a step
+        since does not look at an old one.
+        """
+        for layout in self._layouts:
+            if layout is not None:
+                for bundle in layout.bundles:
+                    bundle.unload()
+        self._seen = True
+        return self._state
+
+    # Saving.
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed training needs, in one nested dict of plain numbers and arrays.
+
+        ``state`` has an entry for each parameter that was updated, by its number in the order
+        of the groups; ``param_groups`` has the settings, with these numbers in place of the
+        parameters. The arrays are the optimizer's own, not copies.
+
+        >>> import gpugrad as gg
+        >>> w = gg.ones(2, requires_grad=True)
+        >>> gg.optim.SGD([w], lr=0.5).state_dict()["param_groups"][0]["params"]
+        [0]
+        """
+        order = {p: i for i, p in enumerate(p for g in self.param_groups for p in g["params"])}
+        state = self.state
+        return {
+            "state": {i: dict(state[p]) for p, i in order.items() if p in state},
+            "param_groups": [
+                {
+                    **{key: value for key, value in group.items() if key != "params"},
+                    "params": [order[p] for p in group["params"]],
+                }
+                for group in self.param_groups
+            ],
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over a ``state_dict``, copied and sent to the parameters' devices.
+
+        ValueError where groups or settings differ, ShapeError where an array does not have its
+        parameter's shape; then nothing was changed.
+        """
+        who = f"{self._who()}.load_state_dict"
+        try:
+            groups, saved = list(state_dict["param_groups"]), dict(state_dict["state"])
+        except (KeyError, TypeError):
+            raise ValueError(
+                f"{who}: expected a dict with 'state' and 'param_groups', as state_dict() returns"
+            ) from None
+        sizes = [len(group["params"]) for group in self.param_groups]
+        if (found := [len(group["params"]) for group in groups]) != sizes:
+            raise ValueError(
+                f"{who}: this optimizer has groups of {sizes} parameters, the state is of groups "
+                f"of {found}"
+            )
+        made = []
+        for own, group in zip(self.param_groups, groups):
+            if set(group) != set(own):
+                differ = sorted(set(group) ^ set(own))
+                raise ValueError(
+                    f"{who}: the settings {differ} are in one of the two only. Is it the state of "
+                    "another kind of optimizer?"
+                )
+            settings = {**group, "params": own["params"]}
+            self._check(settings)
+            made.append(settings)
+        entries: dict[Tensor, dict[str, Any]] = {}
+        numbered = [
+            (i, p) for g, own in zip(groups, made) for i, p in zip(g["params"], own["params"])
+        ]
+        for index, p in numbered:
+            entry = saved.pop(index, None)
+            if entry is None:
+                continue
+            entries[p] = {name: _taken(who, name, index, p, x) for name, x in entry.items()}
+            if not isinstance(entries[p].get("step"), int):
+                raise ValueError(f"{who}: the state of parameter {index} has no number of steps")
+        if saved:
+            raise ValueError(f"{who}: there is state of unknown parameters: {sorted(saved)}")
+        for own, settings in zip(self.param_groups, made):
+            own.update(settings)
+        self._state = entries
+        self._layouts = [None] * len(self.param_groups)
+        self._apart.clear()
+
+    def __getstate__(self) -> dict[str, Any]:
+        _ = self.state
+        return {
+            **self.__dict__,
+            "_layouts": [None] * len(self._layouts),
+            "_memories": [{}, {}],
+        }
+
+    def __repr__(self) -> str:
+        lines = []
+        for index, group in enumerate(self.param_groups):
+            count = sum(p.size for p in group["params"])
+            settings = ", ".join(f"{k}={v!r}" for k, v in group.items() if k != "params")
+            tensors = len(group["params"])
+            lines.append(
+                f"  group {index}: {tensors} tensor{'s' * (tensors != 1)}, {count:,} "
+                f"parameter{'s' * (count != 1)}, {settings}"
+            )
+        return "\n".join([f"{self._who()}(", *lines, ")"])
+
+
+def _named(index: int, p: Tensor) -> str:
+    name = f" {p.name!r}" if p.name else ""
+    return f"parameter {index}{name} of shape {p.shape}"
+
+
+def _parts(members: list[Tensor]) -> list[list[Tensor]]:
+    """The members in runs of at most BUNDLE elements."""
+    parts: list[list[Tensor]] = []
+    size = BUNDLE
+    for p in members:
+        if size + p.size > BUNDLE:
+            parts.append([])
+            size = 0
+        parts[-1].append(p)
+        size += p.size
+    return parts
+
+
+def _taken(who: str, name: str, index: int, p: Tensor, value: Any) -> Any:
+    """One entry of a loaded state: a number as it is, an array copied to the parameter's device."""
+    if isinstance(value, Tensor):
+        value = value.data
+    if not hasattr(value, "shape") or value.shape == () != p.shape:
+        return value
+    if value.shape != p.shape:
+        raise ShapeError(
+            f"{who}: {name} of parameter {index} has shape {tuple(value.shape)}, the parameter "
+            f"{p.shape}"
+        )
+    where = device_of(p.data)
+    with where.activate():
+        sent = where.send(value)
+        made = sent.astype(p.dtype)
+        return made
