@@ -1,6 +1,7 @@
 """The simulated device: that it computes as NumPy does and refuses what CuPy refuses."""
 
 import copy
+import os
 import pickle
 import subprocess
 import sys
@@ -388,21 +389,19 @@ def test_the_type_is_registered_with_gpugrad(a):
         namespace.checks("mul", (numpy.ones(1), a))
 
 
-def test_import_is_lazy_and_quick():
+def test_import_is_lazy_and_quick(tmp_path):
     code = (
         "import sys, numpy, gpugrad.backend; assert 'gpugrad.backend.sim' not in sys.modules;"
         "import time; t = time.perf_counter(); import gpugrad.backend.sim;"
         "print(time.perf_counter() - t); assert 'cupy' not in sys.modules"
     )
-    fastest = min(
-        float(
-            subprocess.run(
-                [sys.executable, "-c", code], capture_output=True, text=True, check=True
-            ).stdout
-        )
-        for _ in range(3)
-    )
-    assert fastest < 0.05
+    # With compiled files, as installed; the first run writes them.
+    places = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    places["PYTHONPYCACHEPREFIX"] = str(tmp_path)
+    times = [
+        float(subprocess.check_output([sys.executable, "-c", code], env=places)) for _ in range(5)
+    ]
+    assert min(times) < 0.05
 
 
 def test_get_array_module(a):

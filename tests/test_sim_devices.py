@@ -2,8 +2,11 @@
 
 import threading
 
+import hypothesis.extra.numpy as arrays_of
 import numpy
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import gpugrad.backend.sim as xp
 from gpugrad.errors import DeviceError
@@ -64,6 +67,42 @@ def test_indexing_reads_and_writes_as_numpy(key):
     value = numpy.asarray(host[key]) * 2
     device[on_device(key)] = xp.asarray(value)
     host[key] = value
+    same(device, host)
+
+
+@st.composite
+def array_and_key(draw):
+    """A shape and a key: slices, integers, None, Ellipsis, index arrays in and out of range."""
+    shape = draw(arrays_of.array_shapes(max_dims=4, max_side=4))
+    basic = draw(
+        arrays_of.basic_indices(shape, allow_newaxis=True, allow_ellipsis=True, max_dims=6)
+    )
+    if draw(st.booleans()):
+        return shape, basic
+    count = draw(st.integers(1, len(shape)))
+    index = arrays_of.arrays(
+        numpy.int64,
+        draw(arrays_of.array_shapes(max_dims=2, max_side=3)),
+        elements=st.integers(-9, 9),
+    )
+    key = [draw(index) if draw(st.booleans()) else slice(None) for _ in range(count)]
+    first = next((k for k in key if not isinstance(k, slice)), None)
+    return shape, tuple(k if isinstance(k, slice) else first for k in key)
+
+
+@given(array_and_key())
+def test_any_key_reads_and_writes_as_numpy_with_indices_modulo_the_size(case):
+    shape, key = case
+    host = numpy.arange(float(numpy.prod(shape))).reshape(shape)
+    device = xp.asarray(host)
+    wrapped = key
+    if isinstance(key, tuple) and any(isinstance(k, numpy.ndarray) for k in key):
+        wrapped = tuple(
+            k % shape[axis] if isinstance(k, numpy.ndarray) else k for axis, k in enumerate(key)
+        )
+    same(device[on_device(key)], numpy.asarray(host[wrapped]))
+    device[on_device(key)] = -1
+    host[wrapped] = -1
     same(device, host)
 
 

@@ -180,6 +180,12 @@ def test_no_warnings_of_floating_point_errors():
         assert bool(xp.isnan(xp.nanmean(xp.asarray([numpy.nan]))))
 
 
+def test_casting_complex_numbers_to_real_ones_warns():
+    with pytest.warns(numpy.exceptions.ComplexWarning):
+        same(xp.asarray([1 + 2j]).astype(float), numpy.array([1.0]))
+    same(xp.asarray([1 + 2j]).astype(bool), numpy.array([True]))
+
+
 def test_linalg_does_not_raise_for_singular_matrices():
     bad = xp.zeros((2, 2))
     assert bool(xp.isnan(xp.linalg.inv(bad)).all())

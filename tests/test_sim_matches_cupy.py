@@ -4,6 +4,7 @@ The wheel needs no GPU for this: what would compute fails at the driver, so a ca
 far as the driver has passed CuPy's checks of its arguments.
 """
 
+import importlib
 import importlib.util
 import inspect
 import itertools
@@ -154,6 +155,7 @@ STRICTER = set(
 ) | set(signatures.FFT)
 
 
+@pytest.mark.skipif(cupy.is_available(), reason="a GPU goes on past the checks of arguments")
 @pytest.mark.parametrize("module", ["", "linalg", "fft"])
 @pytest.mark.filterwarnings("ignore")
 def test_lists_are_refused_where_cupy_refuses_them(module):
@@ -201,3 +203,26 @@ def test_the_scatters_are_those_of_cupy():
         if hasattr(xp, name) and getattr(cupy, name)._scatter_op is None:
             with pytest.raises(NotImplementedError, match="at` is not supported yet"):
                 getattr(xp, name).at(xp.zeros(1), xp.zeros(1, int), 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "kernel"),
+    [
+        ("sum", "math", "sum_auto_dtype"),
+        ("prod", "math", "prod_auto_dtype"),
+        ("nansum", "math", "nansum_auto_dtype"),
+        ("max", "statistics", "amax"),
+        ("min", "statistics", "amin"),
+        ("nanmax", "statistics", "nanmax"),
+        ("all", "logic", "all"),
+        ("any", "logic", "any"),
+    ],
+)
+def test_reductions_give_the_dtypes_of_cupys_kernels(name, module, kernel):
+    private = importlib.import_module(f"cupy._core._routines_{module}")
+    if not hasattr(private, kernel):
+        pytest.skip(f"this CuPy keeps {kernel} elsewhere")
+    loops = [(loop.in_types[0], loop.out_types[0]) for loop in getattr(private, kernel)._ops.ops]
+    for kind in "?bBhHilefdFD":
+        wanted = next(out for into, out in loops if numpy.can_cast(kind, into))
+        assert getattr(xp, name)(xp.ones(2, kind)).dtype == numpy.dtype(wanted), kind
