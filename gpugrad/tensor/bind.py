@@ -1,6 +1,7 @@
 """One loop that binds the table: to functions, operators, methods and NumPy's protocols.
 
-Imports the modules beside it. `FUNCTIONS` is what `gpugrad` exports.
+Imports the modules beside it. `FUNCTIONS` is what `gpugrad` exports; `MEMBERS` is what Tensor has
+from here, which ci/stubs.py writes down for type checkers: run it when a name comes or changes.
 """
 
 import difflib
@@ -16,7 +17,7 @@ from gpugrad.errors import DTypeError, GradientError, ShapeError
 from gpugrad.tensor import creation, functions
 from gpugrad.tensor.core import TENSORS, Tensor
 
-__all__ = ["FUNCTIONS", "INTERNAL"]
+__all__ = ["FUNCTIONS", "INTERNAL", "MEMBERS"]
 
 Function = Callable[..., Any]
 
@@ -45,6 +46,14 @@ for _alias, _name in ALIASES.items():
     FUNCTIONS[_alias] = FUNCTIONS[_name]
 TENSORS.__dict__.update(FUNCTIONS)
 
+MEMBERS: dict[str, Any] = {}
+
+
+def _member(name: str, member: Any) -> None:
+    MEMBERS[name] = member
+    setattr(Tensor, name, member)
+
+
 # ---------------------------------------------------------------- operators
 
 OPERATORS = {
@@ -60,13 +69,16 @@ COMPARISONS = {
 
 
 def _reflected(operator: Function) -> Function:
-    return lambda self, other: operator(other, self)
+    def reflected(self: Tensor, other: Any) -> Tensor:
+        return operator(other, self)
+
+    return reflected
 
 
 def _in_place(name: str, symbol: str, operator: Function) -> Function:
     function = FUNCTIONS[name]
 
-    def change(self: Tensor, other: Any) -> Any:
+    def change(self: Tensor, other: Any) -> Tensor:
         if not self._changeable(other, symbol):
             return operator(self, other)  # recorded: the name on the left is bound anew
         result = function(self.detach(), other)._array
@@ -88,18 +100,18 @@ def _in_place(name: str, symbol: str, operator: Function) -> Function:
 
 for _word, _name in OPERATORS.items():
     _operator = bind_operator(TABLE[_name])
-    setattr(Tensor, f"__{_word}__", _operator)
-    setattr(Tensor, f"__r{_word}__", _reflected(_operator))
-    setattr(Tensor, f"__i{_word}__", _in_place(_name, f"__i{_word}__", _operator))
+    _member(f"__{_word}__", _operator)
+    _member(f"__r{_word}__", _reflected(_operator))
+    _member(f"__i{_word}__", _in_place(_name, f"__i{_word}__", _operator))
 for _word, _name in COMPARISONS.items():
-    setattr(Tensor, f"__{_word}__", bind_operator(TABLE[_name]))
+    _member(f"__{_word}__", bind_operator(TABLE[_name]))
 for _word, _name in {
     "neg": "negative",
     "pos": "positive",
     "abs": "abs",
     "invert": "invert",
 }.items():
-    setattr(Tensor, f"__{_word}__", FUNCTIONS[_name])
+    _member(f"__{_word}__", FUNCTIONS[_name])
 
 
 def _setitem(self: Tensor, index: Any, value: Any) -> None:
@@ -111,8 +123,8 @@ def _setitem(self: Tensor, index: Any, value: Any) -> None:
     self._write(functions.raw_index(index, self._array), value)
 
 
-Tensor.__getitem__ = FUNCTIONS["getitem"]  # type: ignore[attr-defined]
-Tensor.__setitem__ = _setitem  # type: ignore[attr-defined]
+_member("__getitem__", FUNCTIONS["getitem"])
+_member("__setitem__", _setitem)
 
 # ---------------------------------------------------------------- methods
 
@@ -126,7 +138,7 @@ METHODS = (
     "tanh", "tile", "to", "trunc", "var", "expand_dims", "gelu", "elu", "leaky_relu", "unstack",
 )  # fmt: skip
 for _name in METHODS:
-    setattr(Tensor, _name, FUNCTIONS[_name])
+    _member(_name, FUNCTIONS[_name])
 
 
 def _given(values: tuple[Any, ...]) -> Any:
@@ -146,7 +158,7 @@ def _transpose(self: Tensor, *axes: Any) -> Tensor:
 
 def _copy(self: Tensor) -> Tensor:
     """The same values in memory of their own, part of the graph."""
-    return FUNCTIONS["astype"](self, self.dtype)  # type: ignore[no-any-return]
+    return FUNCTIONS["astype"](self, self.dtype)
 
 
 def _cpu(self: Tensor) -> Tensor:
@@ -159,14 +171,14 @@ def _cuda(self: Tensor, index: int | None = None) -> Tensor:
     return functions.to(self, device="cuda" if index is None else f"cuda:{index}")
 
 
-Tensor.reshape = _reshape  # type: ignore[attr-defined]
-Tensor.transpose = _transpose  # type: ignore[attr-defined]
-Tensor.copy = _copy  # type: ignore[attr-defined]
-Tensor.clone = _copy  # type: ignore[attr-defined]
-Tensor.cpu = _cpu  # type: ignore[attr-defined]
-Tensor.cuda = _cuda  # type: ignore[attr-defined]
-Tensor.T = property(FUNCTIONS["transpose"], doc="The axes reversed.")  # type: ignore[attr-defined]
-Tensor.mT = property(functions.matrix_transpose, doc="The last two axes exchanged.")  # type: ignore[attr-defined]
+_member("reshape", _reshape)
+_member("transpose", _transpose)
+_member("copy", _copy)
+_member("clone", _copy)
+_member("cpu", _cpu)
+_member("cuda", _cuda)
+_member("T", property(FUNCTIONS["transpose"], doc="The axes reversed."))
+_member("mT", property(functions.matrix_transpose, doc="The last two axes exchanged."))
 
 # ---------------------------------------------------------------- NumPy's protocols
 
@@ -269,5 +281,5 @@ def _nearest(name: str) -> str:
     return f"{there} For a result without a gradient use .detach().numpy()"
 
 
-Tensor.__array_ufunc__ = _array_ufunc  # type: ignore[attr-defined]
-Tensor.__array_function__ = _array_function  # type: ignore[attr-defined]
+_member("__array_ufunc__", _array_ufunc)
+_member("__array_function__", _array_function)

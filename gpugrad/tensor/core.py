@@ -15,11 +15,12 @@ from gpugrad.engine.backward import Lift, owned_alone, walk
 from gpugrad.engine.modes import enable_grad, recording
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.errors import DTypeError, GradientError, ShapeError
+from gpugrad.tensor.members import Members
 
 __all__ = ["LIFT", "TENSORS", "Tensor"]
 
 
-class Tensor:
+class Tensor(Members):
     """An array of NumPy or CuPy that remembers how it was computed.
 
     Made with `gpugrad.tensor` and by operations on other tensors. It has the operators,
@@ -342,7 +343,7 @@ class Tensor:
             yield self[index]
 
     def __contains__(self, value: Any) -> bool:
-        return bool((self.detach() == value).any())  # type: ignore[attr-defined]
+        return bool((self.detach() == value).any())
 
     # Equality is elementwise, so identity is what a dict or a set goes by.
     __hash__ = object.__hash__

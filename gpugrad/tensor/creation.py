@@ -138,7 +138,7 @@ def asarray(
     """A tensor of ``data``; a Tensor that is as asked for already is returned as it is."""
     if isinstance(data, Tensor):
         if device is not None:
-            data = data.to(device)  # type: ignore[attr-defined]
+            data = data.to(device)
         if dtype is not None and data.dtype != dtype:
             data = data.astype(dtype)
         return data.requires_grad_() if requires_grad else data

@@ -1,0 +1,230 @@
+"""Writes the type stubs of what gpugrad makes at run time, from the table that makes it.
+
+    python ci/stubs.py            # rewrite the stubs
+    python ci/stubs.py --check    # say whether they are current, change nothing
+
+``gpugrad/__init__.pyi`` has the functions and every other public name,
+``gpugrad/tensor/members.pyi`` the methods, properties and operators of Tensor. Run it when an op
+comes or a signature changes; tests/test_stubs.py holds the stubs current.
+"""
+
+import argparse
+import ast
+import difflib
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import gpugrad as gg  # noqa: E402
+from gpugrad.engine.op import TABLE, Op  # noqa: E402
+from gpugrad.tensor import members  # noqa: E402
+from gpugrad.tensor.bind import FUNCTIONS, INTERNAL, MEMBERS  # noqa: E402
+
+HEAD = '''"""{doc}
+
+Written by ci/stubs.py from the op table; do not edit.
+"""
+'''
+
+# The types of an op's parameters: by the name, else by the type of the default.
+PARAMETERS = {
+    "axis": "_Axis",
+    "dtype": "numpy.typing.DTypeLike",
+    "shape": "typing.SupportsIndex | collections.abc.Sequence[typing.SupportsIndex]",
+}
+AXIS = "_Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...] | None\n"
+
+# A dotted name in an annotation: what stands before the last point is imported.
+DOTTED = re.compile(r"\b(\w+(?:\.\w+)*)\.(\w+)")
+
+
+class Stub:
+    """The source of a stub file, and what it has to import."""
+
+    def __init__(self, doc: str) -> None:
+        self.doc = doc
+        self.imports = {"SupportsIndex": "typing", "TypeAlias": "typing"}  # name: module
+        self.body: list[str] = []
+
+    def text(self) -> str:
+        """The whole file, as the linter and the formatter would have it."""
+        lines = [f"from {module} import {name}\n" for name, module in self.imports.items()]
+        text = HEAD.format(doc=self.doc) + "".join(lines) + AXIS + "".join(self.body)
+        return ruff("format", ruff("check", text, "--fix-only", "--select", "I,RUF022"))
+
+    def function(self, name: str, function: Callable[..., Any], method: bool = False) -> str:
+        """A function's declaration; as a method, its first parameter is ``self``."""
+        signature = inspect.signature(function)
+        parameters = [
+            p.replace(annotation=self.hint(p, op_of(function)), default=default(p))
+            for p in signature.parameters.values()
+        ]
+        if method:
+            parameters[0] = parameters[0].replace(name="self", annotation=inspect.Parameter.empty)
+        signature = inspect.Signature(parameters, return_annotation=self.returned(name, function))
+        # Tensors are compared element by element; `object` promises one bool.
+        ignored = "  # type: ignore[override]" if name in ("__eq__", "__ne__") else ""
+        return f"def {name}{signature}:{ignored}\n{documented(function)}"
+
+    def hint(self, parameter: inspect.Parameter, op: Op | None) -> "Source":
+        """The type of a parameter. An op's operand is whatever is an array or a number."""
+        if op is None or parameter.annotation not in (parameter.empty, Any):
+            return self.source(parameter.annotation)
+        if parameter.name in op.arrays:
+            return self.source(Any)
+        if parameter.name in PARAMETERS:
+            return self.source(PARAMETERS[parameter.name])
+        known = parameter.default not in (None, parameter.empty)
+        return self.source(type(parameter.default) if known else Any)
+
+    def returned(self, name: str, function: Callable[..., Any]) -> "Source":
+        op = op_of(function)
+        if op is not None:
+            return self.source(tuple[gg.Tensor, ...] if op.outputs else gg.Tensor)
+        annotation = inspect.signature(function).return_annotation
+        if annotation is inspect.Signature.empty:
+            raise TypeError(f"{name}: expected a function that says what it returns")
+        return self.source(annotation)
+
+    def source(self, annotation: Any) -> "Source":
+        """An annotation as source, what it names imported."""
+        if annotation is None:
+            annotation = "None"
+        elif type(annotation) is type:
+            annotation = f"{annotation.__module__}.{annotation.__qualname__}"
+        text = annotation if isinstance(annotation, str) else repr(annotation)
+
+        def imported(found: re.Match[str]) -> str:
+            if found[1] != "builtins":
+                self.imports.setdefault(found[2], found[1])
+            return found[2]
+
+        return Source(DOTTED.sub(imported, text))
+
+
+class Source(str):
+    """Source text, which a signature prints as it is."""
+
+    __repr__ = str.__str__
+
+
+def default(parameter: inspect.Parameter) -> Any:
+    """A parameter's default; ``...`` where it is no plain value."""
+    value = parameter.default
+    plain = value is None or isinstance(value, bool | int | float | str)
+    return value if plain or value is parameter.empty else Source("...")
+
+
+def op_of(function: Callable[..., Any]) -> Op | None:
+    """The table's entry that a function was bound from; None for one that is written out."""
+    return TABLE[function.__name__] if function.__module__ == "gpugrad" else None
+
+
+def documented(function: Any) -> str:
+    """A stub's body: the first paragraph of the docstring."""
+    words = inspect.cleandoc(function.__doc__ or "").partition("\n\n")[0]
+    if not words:
+        return "    ...\n"
+    lines = textwrap.wrap(words, 85)
+    end = "\n" if len(lines) > 1 else ""
+    return textwrap.indent("\n".join(['"""' + lines[0], *lines[1:]]) + end + '"""\n', "    ")
+
+
+def ruff(command: str, text: str, *options: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", command, *options, "--stdin-filename", "stub.pyi", "-"],
+        input=text, cwd=ROOT, capture_output=True, encoding="utf-8", check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise RuntimeError(f"ruff {command}: {done.stderr}")
+    return done.stdout
+
+
+def members_stub() -> str:
+    """gpugrad/tensor/members.pyi."""
+    stub = Stub("What `Tensor` has from the op table: methods, properties and operators.")
+    methods = {}
+    stub.body.append(f"class Members:\n    {documented(members.Members).strip()}\n")
+    for name, member in MEMBERS.items():
+        if isinstance(member, property):
+            returned = stub.returned(name, member.fget)
+            noqa = "" if name.islower() else "  # noqa: N802"
+            text = f"@property\ndef {name}(self) -> {returned}:{noqa}\n{documented(member)}"
+        elif member in methods and not name.startswith("__"):
+            text = f"{name} = {methods[member]}\n"
+        else:
+            text = stub.function(name, member, method=True)
+            if not name.startswith("__"):
+                methods[member] = name
+        stub.body.append(textwrap.indent(text, "    "))
+    return stub.text()
+
+
+def package_stub() -> str:
+    """gpugrad/__init__.pyi."""
+    stub = Stub((gg.__doc__ or "").partition("\n")[0])
+    exported = [name for name in gg.__all__ if found(name)]
+    table = {name: f for name, f in FUNCTIONS.items() if name not in INTERNAL}
+    tree = ast.parse((ROOT / "gpugrad" / "__init__.py").read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                module = importlib.import_module(node.module or "")
+                names = module.__all__ if alias.name == "*" else [alias.name]
+                stub.imports |= {n: module.__name__ for n in names if n in exported}
+    for name, where in gg._LAZY.items():
+        if name in exported:
+            stub.imports[name] = "gpugrad" if where == f"gpugrad.{name}" else where
+    stub.body.append(f"__all__ = {exported}\n__version__: str\n")
+    named: dict[Any, str] = {}
+    for name, function in table.items():
+        if function in named:
+            stub.body.append(f"{name} = {named[function]}\n")
+        else:
+            stub.body.append(stub.function(name, function))
+            named[function] = name
+    return stub.text()
+
+
+def found(name: str) -> bool:
+    """Whether a public name is there; a lazy one may want what is not installed."""
+    try:
+        getattr(gg, name)
+    except (AttributeError, ImportError) as error:
+        print(f"left out: gpugrad.{name} ({error})", file=sys.stderr)
+        return False
+    return True
+
+
+STUBS = {"gpugrad/__init__.pyi": package_stub, "gpugrad/tensor/members.pyi": members_stub}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="compare, change nothing")
+    check = parser.parse_args().check
+    status = 0
+    for name, write in STUBS.items():
+        path, text = ROOT / name, write()
+        kept = path.read_text(encoding="utf-8") if path.exists() else ""
+        if not check:
+            path.write_text(text, encoding="utf-8")
+        elif kept != text:
+            status = 1
+            pair = kept.splitlines(), text.splitlines()
+            print(*difflib.unified_diff(*pair, name, f"{name}, made anew", lineterm=""), sep="\n")
+            print(f"{name} is not what the table says: run python ci/stubs.py")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

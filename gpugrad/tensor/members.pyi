@@ -1,0 +1,271 @@
+"""What `Tensor` has from the op table: methods, properties and operators.
+
+Written by ci/stubs.py from the op table; do not edit.
+"""
+
+from collections.abc import Sequence
+from typing import Any, SupportsIndex, TypeAlias
+
+from numpy.typing import DTypeLike
+
+from gpugrad.tensor.core import Tensor
+
+_Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...] | None
+
+class Members:
+    """The methods, properties and operators of Tensor that come from the op table."""
+    def __add__(self, b: Any, /) -> Tensor:
+        """a + b, elementwise."""
+    def __radd__(self, other: Any) -> Tensor: ...
+    def __iadd__(self, other: Any) -> Tensor: ...
+    def __sub__(self, b: Any, /) -> Tensor:
+        """a - b, elementwise."""
+    def __rsub__(self, other: Any) -> Tensor: ...
+    def __isub__(self, other: Any) -> Tensor: ...
+    def __mul__(self, b: Any, /) -> Tensor:
+        """a * b, elementwise."""
+    def __rmul__(self, other: Any) -> Tensor: ...
+    def __imul__(self, other: Any) -> Tensor: ...
+    def __truediv__(self, b: Any, /) -> Tensor:
+        """a / b, elementwise."""
+    def __rtruediv__(self, other: Any) -> Tensor: ...
+    def __itruediv__(self, other: Any) -> Tensor: ...
+    def __floordiv__(self, b: Any, /) -> Tensor:
+        """The largest integer not above a / b, elementwise; its derivative is 0."""
+    def __rfloordiv__(self, other: Any) -> Tensor: ...
+    def __ifloordiv__(self, other: Any) -> Tensor: ...
+    def __mod__(self, b: Any, /) -> Tensor:
+        """a - b * floor(a / b), elementwise: Python's %."""
+    def __rmod__(self, other: Any) -> Tensor: ...
+    def __imod__(self, other: Any) -> Tensor: ...
+    def __pow__(self, b: Any, /) -> Tensor:
+        """a ** b, elementwise; at a = 0 the derivative by b is 0."""
+    def __rpow__(self, other: Any) -> Tensor: ...
+    def __ipow__(self, other: Any) -> Tensor: ...
+    def __matmul__(self, b: Any, /) -> Tensor:
+        """The matrix product; stacks of matrices broadcast, vectors act as NumPy's do."""
+    def __rmatmul__(self, other: Any) -> Tensor: ...
+    def __imatmul__(self, other: Any) -> Tensor: ...
+    def __and__(self, b: Any, /) -> Tensor:
+        """a & b, elementwise. No gradient."""
+    def __rand__(self, other: Any) -> Tensor: ...
+    def __iand__(self, other: Any) -> Tensor: ...
+    def __or__(self, b: Any, /) -> Tensor:
+        """a | b, elementwise. No gradient."""
+    def __ror__(self, other: Any) -> Tensor: ...
+    def __ior__(self, other: Any) -> Tensor: ...
+    def __xor__(self, b: Any, /) -> Tensor:
+        """a ^ b, elementwise. No gradient."""
+    def __rxor__(self, other: Any) -> Tensor: ...
+    def __ixor__(self, other: Any) -> Tensor: ...
+    def __lshift__(self, b: Any, /) -> Tensor:
+        """a << b, of integers, elementwise. No gradient."""
+    def __rlshift__(self, other: Any) -> Tensor: ...
+    def __ilshift__(self, other: Any) -> Tensor: ...
+    def __rshift__(self, b: Any, /) -> Tensor:
+        """a >> b, of integers, elementwise. No gradient."""
+    def __rrshift__(self, other: Any) -> Tensor: ...
+    def __irshift__(self, other: Any) -> Tensor: ...
+    def __eq__(self, b: Any, /) -> Tensor:  # type: ignore[override]
+        """a == b, elementwise. No gradient."""
+    def __ne__(self, b: Any, /) -> Tensor:  # type: ignore[override]
+        """a != b, elementwise. No gradient."""
+    def __lt__(self, b: Any, /) -> Tensor:
+        """a < b, elementwise. No gradient."""
+    def __le__(self, b: Any, /) -> Tensor:
+        """a <= b, elementwise. No gradient."""
+    def __gt__(self, b: Any, /) -> Tensor:
+        """a > b, elementwise. No gradient."""
+    def __ge__(self, b: Any, /) -> Tensor:
+        """a >= b, elementwise. No gradient."""
+    def __neg__(self, /) -> Tensor:
+        """-x, elementwise."""
+    def __pos__(self, /) -> Tensor:
+        """+x: the values of x."""
+    def __abs__(self, /) -> Tensor:
+        """The absolute value, elementwise; its derivative at 0 is 0."""
+    def __invert__(self, /) -> Tensor:
+        """~x, elementwise. No gradient."""
+    def __getitem__(self, /, index: Any) -> Tensor:
+        """x[index], for every index that NumPy takes; gradients of repeated elements add up."""
+    def __setitem__(self, index: Any, value: Any) -> None: ...
+    def abs(self, /) -> Tensor:
+        """The absolute value, elementwise; its derivative at 0 is 0."""
+    def all(self, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
+        """Whether all elements along axes are not zero. No gradient."""
+    def any(self, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
+        """Whether any element along axes is not zero. No gradient."""
+    def argmax(self, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
+        """The index of the first of the largest elements. No gradient."""
+    def argmin(self, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
+        """The index of the first of the smallest elements. No gradient."""
+    def astype(self, /, dtype: DTypeLike) -> Tensor:
+        """x in another dtype. Integers and booleans have no gradient."""
+    def broadcast_to(self, /, shape: SupportsIndex | Sequence[SupportsIndex]) -> Tensor:
+        """x repeated along new axes and those of size 1 until it has a shape."""
+    def ceil(self, /) -> Tensor:
+        """The smallest integer not below x, elementwise; its derivative is 0."""
+    def clip(self, /, min: Any = None, max: Any = None) -> Tensor:
+        """x held between ``min`` and ``max``, numbers or arrays, either of which may be None."""
+    def cos(self, /) -> Tensor:
+        """The cosine of an angle in radians."""
+    def cosh(self, /) -> Tensor:
+        """The hyperbolic cosine."""
+    def cumsum(self, /, axis: _Axis = 0) -> Tensor:
+        """The running sum along an axis."""
+    def dot(self, b: Any, /) -> Tensor:
+        """NumPy's dot: a product of numbers, vectors or matrices; of more axes, a tensordot."""
+    def erf(self, /) -> Tensor:
+        """The error function, elementwise (W. J. Cody's approximation, 1969)."""
+    def exp(self, /) -> Tensor:
+        """e ** x, elementwise."""
+    def expm1(self, /) -> Tensor:
+        """e ** x - 1, elementwise, accurate near 0."""
+    def flatten(self, /, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+        """The axes from ``start_dim`` to ``end_dim``, both included, made one."""
+    def flip(self, /, axis: _Axis = None) -> Tensor:
+        """The elements in reverse order along axes."""
+    def floor(self, /) -> Tensor:
+        """The largest integer not above x, elementwise; its derivative is 0."""
+    def isfinite(self, /) -> Tensor:
+        """Whether x is a finite number, elementwise. No gradient."""
+    def isinf(self, /) -> Tensor:
+        """Whether x is infinite, elementwise. No gradient."""
+    def isnan(self, /) -> Tensor:
+        """Whether x is not a number, elementwise. No gradient."""
+    def log(self, /) -> Tensor:
+        """The natural logarithm, elementwise."""
+    def log10(self, /) -> Tensor:
+        """The logarithm to base 10, elementwise."""
+    def log1p(self, /) -> Tensor:
+        """log(1 + x), elementwise, accurate near 0."""
+    def log2(self, /) -> Tensor:
+        """The logarithm to base 2, elementwise."""
+    def log_softmax(self, /, axis: _Axis = -1) -> Tensor:
+        """The logarithm of softmax along axis, for x of any size."""
+    def logsumexp(self, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
+        """log(sum(exp(x))) along axes, for x of any size; -inf for no probability at all."""
+    def matmul(self, b: Any, /) -> Tensor:
+        """The matrix product; stacks of matrices broadcast, vectors act as NumPy's do."""
+    def max(self, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
+        """The largest element along axes; those that tie share the gradient equally."""
+    def mean(self, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
+        """The arithmetic mean along axes; NaN for no elements."""
+    def min(self, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
+        """The smallest element along axes; those that tie share the gradient equally."""
+    def moveaxis(self, /, source: Any, destination: Any) -> Tensor:
+        """Axes moved to other places, the others keeping their order."""
+    def outer(self, b: Any, /) -> Tensor:
+        """Every element of a times every element of b, as a matrix."""
+    def power(self, b: Any, /) -> Tensor:
+        """a ** b, elementwise; at a = 0 the derivative by b is 0."""
+    pow = power
+    def prod(self, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
+        """The product along axes; its derivatives are exact where elements are 0."""
+    def ravel(self, /) -> Tensor:
+        """The elements along one axis."""
+    def reciprocal(self, /) -> Tensor:
+        """1 / x, elementwise."""
+    def relu(self, /) -> Tensor:
+        """x where x > 0 and else 0; its derivative at 0 is 0."""
+    def repeat(self, /, repeats: Any, axis: int | None = None) -> Tensor:
+        """Each element repeated along an axis: as often for all, or as ``repeats`` lists."""
+    def roll(self, /, shift: Any, axis: _Axis = None) -> Tensor:
+        """The elements moved along axes; those that leave at one end enter at the other."""
+    def round(self, /, decimals: int = 0) -> Tensor:
+        """x rounded to ``decimals`` places, to even at a tie; its derivative is 0."""
+    def sigmoid(self, /) -> Tensor:
+        """1 / (1 + e ** -x), elementwise, for x of any size."""
+    def sign(self, /) -> Tensor:
+        """-1, 0 or 1, as x is negative, zero or positive, elementwise; its derivative is 0."""
+    def silu(self, /) -> Tensor:
+        """x * sigmoid(x), elementwise (Elfwing et al., 2018); also named swish."""
+    def sin(self, /) -> Tensor:
+        """The sine of an angle in radians."""
+    def sinh(self, /) -> Tensor:
+        """The hyperbolic sine."""
+    def softmax(self, /, axis: _Axis = -1) -> Tensor:
+        """exp(x) divided by its sum along axis, for x of any size."""
+    def softplus(self, /) -> Tensor:
+        """log(1 + e ** x), elementwise, for x of any size."""
+    def split(self, /, indices_or_sections: Any, axis: _Axis = 0) -> tuple[Tensor, ...]:
+        """x cut along an axis: into that many equal pieces, or at the given places."""
+    def sqrt(self, /) -> Tensor:
+        """The square root, elementwise."""
+    def square(self, /) -> Tensor:
+        """x * x, elementwise."""
+    def squeeze(self, /, axis: Any = None) -> Tensor:
+        """Without axes of size 1: all of them, or those in ``axis``."""
+    def std(
+        self,
+        /,
+        axis: Any = None,
+        keepdims: bool = False,
+        *,
+        correction: float = 0,
+        ddof: float | None = None,
+    ) -> Tensor:
+        """The standard deviation along axes, with n - correction in the denominator (NumPy's
+        ``ddof``).
+        """
+    def sum(self, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
+        """The sum along axes; float16 is accumulated in float32."""
+    def swapaxes(self, /, axis1: int, axis2: int) -> Tensor:
+        """Two axes exchanged."""
+    def take(self, /, indices: Any, axis: int | None = None) -> Tensor:
+        """The elements at ``indices`` along an axis; along the raveled x where axis is None."""
+    def tan(self, /) -> Tensor:
+        """The tangent of an angle in radians."""
+    def tanh(self, /) -> Tensor:
+        """The hyperbolic tangent: 1 for large x, never an overflow."""
+    def tile(self, /, reps: int | Sequence[int]) -> Tensor:
+        """x repeated as a whole, ``reps`` times along each axis."""
+    def to(self, target: Any = None, /, *, device: Any = None, dtype: Any = None) -> Tensor:
+        """x on another device, in another dtype, or both; x itself where nothing changes."""
+    def trunc(self, /) -> Tensor:
+        """x without what follows the point, elementwise; its derivative is 0."""
+    def var(
+        self,
+        /,
+        axis: Any = None,
+        keepdims: bool = False,
+        *,
+        correction: float = 0,
+        ddof: float | None = None,
+    ) -> Tensor:
+        """The variance along axes, with n - correction in the denominator (NumPy's ``ddof``)."""
+    def expand_dims(self, /, axis: Any = 0) -> Tensor:
+        """New axes of size 1 at the places ``axis`` of the result (PyTorch's ``unsqueeze``)."""
+    def gelu(self, /, approximate: str = "none") -> Tensor:
+        """x * Φ(x), Φ the normal distribution function (Hendrycks and Gimpel, 2016);
+        approximate="tanh" for their faster form.
+        """
+    def elu(self, /, alpha: float = 1.0) -> Tensor:
+        """x where x > 0 and else alpha * (e ** x - 1) (Clevert et al., 2016)."""
+    def leaky_relu(self, /, negative_slope: float = 0.01) -> Tensor:
+        """x where x > 0 and else negative_slope * x."""
+    def unstack(self, /, axis: int = 0) -> tuple[Tensor, ...]:
+        """The pieces of x along an axis, without that axis."""
+    def reshape(self, *shape: Any) -> Tensor:
+        """The same elements in another shape: ``t.reshape(2, -1)`` or ``t.reshape((2, -1))``."""
+    def transpose(self, *axes: Any) -> Tensor:
+        """The axes in another order: reversed, ``t.transpose(1, 0)`` or ``t.transpose((1,
+        0))``.
+        """
+    def copy(self) -> Tensor:
+        """The same values in memory of their own, part of the graph."""
+    clone = copy
+    def cpu(self) -> Tensor:
+        """The tensor in the memory of the host; itself where it is there."""
+    def cuda(self, index: int | None = None) -> Tensor:
+        """The tensor on a CUDA device: CuPy's current one, or that of ``index``."""
+    @property
+    def T(self) -> Tensor:  # noqa: N802
+        """The axes reversed."""
+    @property
+    def mT(self) -> Tensor:  # noqa: N802
+        """The last two axes exchanged."""
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any: ...
+    def __array_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any: ...
