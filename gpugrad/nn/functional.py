@@ -1,0 +1,116 @@
+"""Layers, activations and losses as functions: ``gg.nn.functional``.
+
+Imports tensor, random, errors and `losses`. The activations are gpugrad's own functions.
+"""
+
+from typing import Any
+
+from gpugrad import random
+from gpugrad.errors import DTypeError, ShapeError
+from gpugrad.nn.losses import (
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    huber_loss,
+    l1_loss,
+    mse_loss,
+    nll_loss,
+)
+from gpugrad.tensor import FUNCTIONS, Tensor, asarray
+
+__all__ = [
+    "binary_cross_entropy_with_logits", "cross_entropy", "dropout", "elu", "gelu", "huber_loss",
+    "l1_loss", "leaky_relu", "linear", "log_softmax", "mse_loss", "nll_loss", "relu", "sigmoid",
+    "silu", "softmax", "softplus", "tanh",
+]  # fmt: skip
+
+elu = FUNCTIONS["elu"]
+gelu = FUNCTIONS["gelu"]
+leaky_relu = FUNCTIONS["leaky_relu"]
+log_softmax = FUNCTIONS["log_softmax"]
+relu = FUNCTIONS["relu"]
+sigmoid = FUNCTIONS["sigmoid"]
+silu = FUNCTIONS["silu"]
+softmax = FUNCTIONS["softmax"]
+softplus = FUNCTIONS["softplus"]
+tanh = FUNCTIONS["tanh"]
+
+_linear = FUNCTIONS["linear"]
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
+    """``x @ weight.T + bias``, as one operation.
+
+    x is (..., inputs), weight (outputs, inputs), bias (outputs,) or None; the result is
+    (..., outputs). ShapeError where they do not fit.
+
+    >>> import gpugrad as gg
+    >>> x, weight, bias = gg.ones((5, 3)), gg.ones((2, 3)), gg.tensor([0.0, 1.0])
+    >>> gg.nn.functional.linear(x, weight, bias)[0].tolist()
+    [3.0, 4.0]
+    """
+    try:
+        if len(weight.shape) != 2 or (bias is not None and bias.shape != weight.shape[:1]):
+            raise _misfit(x, weight, bias)
+        return _linear(x, weight, bias)  # type: ignore[no-any-return]
+    except ShapeError:
+        raise _misfit(x, weight, bias) from None
+    except AttributeError:
+        if hasattr(weight, "shape") and (bias is None or hasattr(bias, "shape")):
+            raise
+        return linear(x, asarray(weight), None if bias is None else asarray(bias))
+
+
+def _misfit(x: Any, weight: Any, bias: Any) -> ShapeError:
+    """The error for operands of `linear` that do not fit."""
+    shapes = f"x {getattr(x, 'shape', ())}, weight {weight.shape}"
+    if bias is not None:
+        shapes += f", bias {bias.shape}"
+    if len(weight.shape) != 2:
+        what = "weight must have two axes, (outputs, inputs)"
+    elif bias is not None and bias.shape != weight.shape[:1]:
+        what = f"bias must have shape {weight.shape[:1]}, one number for each output"
+    else:
+        what = f"the last axis of x must have size {weight.shape[1]}, the inputs of weight"
+        if getattr(x, "shape", ())[-1:] == weight.shape[:1]:
+            what += ". Did you mean to transpose the weight, which is (outputs, inputs)?"
+    return ShapeError(f"linear: {what}; got {shapes}")
+
+
+def check_probability(who: str, p: Any) -> float:
+    """p as a float from 0 to 1; DTypeError or ValueError for anything else."""
+    if isinstance(p, bool) or not isinstance(p, int | float):
+        raise DTypeError(f"{who}: p must be a number from 0 to 1, got {p!r}")
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"{who}: p is a probability, from 0 to 1, got {p!r}")
+    return float(p)
+
+
+def dropout(
+    x: Any,
+    p: float = 0.5,
+    training: bool = True,
+    *,
+    generator: random.Generator | None = None,
+) -> Tensor:
+    """Each element set to 0 with probability ``p``, the others divided by 1 - p.
+
+    x itself where ``training`` is false (Srivastava et al., 2014; the scaling in training keeps
+    the mean). The mask comes from ``gg.random.bernoulli``: the same seed drops the same elements
+    on every device. ValueError for a ``p`` that is no probability.
+
+    >>> import gpugrad as gg
+    >>> gg.nn.functional.dropout(gg.ones(4), 1.0).tolist()
+    [0.0, 0.0, 0.0, 0.0]
+    >>> gg.nn.functional.dropout(gg.ones(4), 0.5, training=False).tolist()
+    [1.0, 1.0, 1.0, 1.0]
+    """
+    p = check_probability("dropout", p)
+    x = asarray(x)
+    if not training or p == 0.0:
+        return x  # type: ignore[no-any-return]
+    mask = random.bernoulli(
+        1.0 - p, x.shape, dtype=x.dtype, device=x.device, generator=generator
+    ).data
+    if p < 1.0:
+        mask *= 1.0 / (1.0 - p)
+    return x * mask  # type: ignore[no-any-return]

@@ -1,0 +1,356 @@
+"""The base class of models and layers. Imports tensor, backend, errors and `walk`."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from gpugrad.backend.device import Device, device_of
+from gpugrad.errors import DTypeError, ShapeError
+from gpugrad.nn.walk import is_buffer, is_parameter, own, parts
+from gpugrad.tensor import Tensor, asarray
+
+__all__ = ["Loaded", "Module"]
+
+
+class Loaded(NamedTuple):
+    """What ``load_state_dict`` passed over, where it was told not to be strict."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+class Module:
+    """A model, or a part of one: a class with a ``forward`` and tensors to learn.
+
+    A subclass sets its parts as attributes and defines ``forward``; calling the module calls
+    that. Nothing is registered, so ``super().__init__()`` is not needed. What a module holds
+    is found by walking its attributes in the order in which they were set:
+
+    - parameters: `Parameter`, frozen or not, and any other leaf that requires a gradient;
+    - buffers: plain Tensors that require none, which belong to the state and are not learned;
+    - modules, which are walked in turn;
+    - lists, tuples and dicts of these, also nested.
+
+    Raw arrays are private to the module: they are not moved and not saved. A part that is
+    held twice counts once, under its first name, and a cycle of modules is walked once.
+
+    >>> import gpugrad as gg
+    >>> class Line(gg.nn.Module):
+    ...     def __init__(self):
+    ...         self.slope = gg.nn.Parameter(2.0)
+    ...         self.offset = gg.nn.Parameter(1.0)
+    ...
+    ...     def forward(self, x):
+    ...         return self.slope * x + self.offset
+    >>> line = Line()
+    >>> line(gg.tensor([0.0, 1.0])).tolist()
+    [1.0, 3.0]
+    >>> [name for name, _ in line.named_parameters()]
+    ['slope', 'offset']
+    """
+
+    # Whether the module is in training: what Dropout goes by. See `train` and `eval`.
+    training = True
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.forward(*args, **kwargs)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What the module computes; a subclass defines it."""
+        raise NotImplementedError(
+            f"{type(self).__name__} has no forward: define `def forward(self, x)`, which "
+            "calling the module calls"
+        )
+
+    # What it holds.
+
+    def _attributes(self) -> Any:
+        """The names and values that a walk looks at."""
+        return vars(self).items()
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """The parameters with their dotted names, in the order of the attributes, each once.
+
+        >>> import gpugrad as gg
+        >>> model = gg.nn.Sequential(gg.nn.Linear(2, 3), gg.nn.Tanh())
+        >>> [(name, p.shape) for name, p in model.named_parameters()]
+        [('0.weight', (3, 2)), ('0.bias', (3,))]
+        """
+        for name, part, entering in parts(self, Module):
+            if entering and is_parameter(part):
+                yield name, part
+
+    def parameters(self) -> Iterator[Tensor]:
+        """The parameters, in the order of the attributes, each once.
+
+        >>> import gpugrad as gg
+        >>> sum(p.size for p in gg.nn.MLP(3, [4, 4, 1]).parameters())
+        41
+        """
+        for _, parameter in self.named_parameters():
+            yield parameter
+
+    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        """The buffers with their dotted names: tensors that are state but are not learned."""
+        for name, part, entering in parts(self, Module):
+            if entering and is_buffer(part):
+                yield name, part
+
+    def buffers(self) -> Iterator[Tensor]:
+        """The buffers: tensors that are state but are not learned."""
+        for _, buffer in self.named_buffers():
+            yield buffer
+
+    def named_modules(self) -> Iterator[tuple[str, "Module"]]:
+        """This module, under the name "", and all inside it, each once."""
+        for name, part, entering in parts(self, Module):
+            if entering and isinstance(part, Module):
+                yield name, part
+
+    def modules(self) -> Iterator["Module"]:
+        """This module and all inside it, each once."""
+        for _, module in self.named_modules():
+            yield module
+
+    def named_children(self) -> Iterator[tuple[str, "Module"]]:
+        """The modules that this one holds itself, with their names."""
+        for name, part in own(self, Module):
+            if isinstance(part, Module):
+                yield name, part
+
+    def children(self) -> Iterator["Module"]:
+        """The modules that this one holds itself."""
+        for _, module in self.named_children():
+            yield module
+
+    # State.
+
+    def _state(self) -> dict[str, Tensor]:
+        """Parameters and buffers by name, themselves."""
+        found: dict[str, Tensor] = {}
+        for name, part, entering in parts(self, Module):
+            if not entering or not (is_parameter(part) or is_buffer(part)):
+                continue
+            if name in found:
+                raise ValueError(
+                    f"state_dict: {type(self).__name__} holds two tensors under the name "
+                    f"{name!r}. Rename an attribute or a key of a dict"
+                )
+            found[name] = part
+        return found
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Parameters and buffers by name, as detached Tensors that share their memory.
+
+        What is shared between modules is given once, under its first name. Training changes
+        what the state shows: ``copy.deepcopy(model.state_dict())`` keeps it as it is now.
+
+        >>> import gpugrad as gg
+        >>> gg.nn.Linear(1, 1).state_dict().keys()
+        dict_keys(['weight', 'bias'])
+        """
+        return {name: part.detach() for name, part in self._state().items()}
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> Loaded:
+        """Copy values by name into parameters and buffers, in place.
+
+        ``state`` holds Tensors or arrays, on any device; they are cast to the dtypes of what
+        they are copied into. ShapeError where a shape differs, DTypeError where a dtype
+        cannot be cast (a float into an integer), ValueError where names are missing or
+        unexpected; with ``strict`` false such names are passed over and returned. Nothing is
+        copied if anything is wrong.
+
+        >>> import gpugrad as gg
+        >>> a, b = gg.nn.Linear(2, 1), gg.nn.Linear(2, 1)
+        >>> a.load_state_dict(b.state_dict())
+        Loaded(missing_keys=[], unexpected_keys=[])
+        >>> bool((a.weight == b.weight).all())
+        True
+        """
+        there = self._state()
+        missing = [name for name in there if name not in state]
+        unexpected = [name for name in state if name not in there]
+        raws = {name: asarray(state[name]).data for name in there if name in state}
+        shapes = [
+            f"{name} has shape {there[name].shape}, got {raw.shape}"
+            for name, raw in raws.items()
+            if raw.shape != there[name].shape
+        ]
+        dtypes = [
+            f"{name} has dtype {there[name].dtype}, got {raw.dtype}"
+            for name, raw in raws.items()
+            if not np.can_cast(raw.dtype, there[name].dtype, "same_kind")
+        ]
+        problems = [f"wrong shapes: {'; '.join(shapes)}"] if shapes else []
+        problems += [f"wrong dtypes: {'; '.join(dtypes)}"] if dtypes else []
+        if strict:
+            problems += [f"missing: {', '.join(missing)}"] if missing else []
+            problems += [f"unexpected: {', '.join(map(str, unexpected))}"] if unexpected else []
+        if problems:
+            kind = ShapeError if shapes else DTypeError if dtypes else ValueError
+            hint = (
+                ". Pass strict=False to load only the names that both have"
+                if kind is ValueError
+                else ". The state belongs to another model"
+            )
+            raise kind(
+                f"load_state_dict: the state does not fit this {type(self).__name__}, and nothing "
+                f"was loaded; {'; '.join(problems)}{hint}"
+            )
+        # Sent before the first is written: a device that is full leaves the model as it was.
+        sent = {name: there[name].device.send(raw) for name, raw in raws.items()}
+        for name, raw in sent.items():
+            there[name]._write(Ellipsis, raw)
+        return Loaded(missing, unexpected)
+
+    # Changes of all parts.
+
+    def train(self, mode: bool = True) -> Self:
+        """Put this module and all inside it into training (or, with False, out of it)."""
+        for module in self.modules():
+            module.training = bool(mode)
+        return self
+
+    def eval(self) -> Self:
+        """Put this module and all inside it out of training: Dropout lets everything pass."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters."""
+        for parameter in self.parameters():
+            parameter.zero_grad()
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Let all parameters be learned, or freeze them; returns the module itself."""
+        for parameter in list(self.parameters()):
+            parameter.requires_grad_(requires_grad)
+        return self
+
+    def apply(self, function: Callable[["Module"], Any]) -> Self:
+        """Call ``function`` with every module inside and then with this one.
+
+        >>> import gpugrad as gg
+        >>> def start(module):
+        ...     if isinstance(module, gg.nn.Linear):
+        ...         gg.nn.init.zeros_(module.bias)
+        >>> gg.nn.MLP(2, [2]).apply(start).layers[0].bias
+        Parameter([0., 0.])
+        """
+        leaving = [part for _, part, entering in parts(self, Module) if not entering]
+        for module in leaving:
+            function(module)
+        return self
+
+    def to(self, target: Any = None, /, *, device: Any = None, dtype: Any = None) -> Self:
+        """Move all parameters, their gradients and buffers, or cast them; returns the module.
+
+        ``model.to("cuda")``, ``model.to(gg.float64)`` or by keyword. The parameters stay the
+        same objects, so an optimizer that holds them goes on working. Integer buffers keep
+        their dtype. If anything fails, nothing has moved. DTypeError for a dtype that is not
+        floating-point, DeviceError for a device that does not work.
+
+        >>> import gpugrad as gg
+        >>> model = gg.nn.Linear(2, 1)
+        >>> weight = model.weight
+        >>> model.to(gg.float64).weight is weight, weight.dtype
+        (True, dtype('float64'))
+        """
+        if target is not None:
+            if isinstance(target, Device) or _is_device(target):
+                device = target
+            else:
+                dtype = target
+        if dtype is not None:
+            dtype = np.dtype(dtype)
+            if dtype.kind != "f":
+                raise DTypeError(f"to: a module needs a floating-point dtype, got {dtype}")
+        place = None if device is None else Device(device)
+        moved = []
+        for part in self._state().values():
+            grad = part.grad
+            moved.append(
+                (part, _moved(part.data, place, dtype), grad and _moved(grad.data, place, dtype))
+            )
+        for part, array, grad_array in moved:
+            part._array = array
+            if part._node is not None:
+                part._node.dtype = array.dtype
+            if grad_array is not None:
+                part.grad = Tensor(grad_array)
+        return self
+
+    def cpu(self) -> Self:
+        """Move all parameters and buffers to the memory of the host."""
+        return self.to(device="cpu")
+
+    def cuda(self, index: int | None = None) -> Self:
+        """Move all parameters and buffers to a CUDA device: CuPy's current one, or ``index``."""
+        return self.to(device="cuda" if index is None else f"cuda:{index}")
+
+    # As text.
+
+    def extra_repr(self) -> str:
+        """What the module's line of ``repr`` says between the parentheses."""
+        return ""
+
+    def _shown(self) -> Iterator[tuple[str, Any]]:
+        """What ``repr`` has a line for: tensors and modules."""
+        return own(self, Module)
+
+    def __repr__(self) -> str:
+        return "\n".join(_lines(self, "", {}))
+
+
+def _is_device(target: Any) -> bool:
+    return isinstance(target, str) and target.partition(":")[0] in ("cpu", "cuda", "sim", "auto")
+
+
+def _moved(array: Any, place: Device | None, dtype: Any) -> Any:
+    """The array on a device and in a floating-point dtype, itself where it is so already."""
+    if dtype is not None and array.dtype.kind == "f" and array.dtype != dtype:
+        with device_of(array).activate():
+            array = array.astype(dtype)
+    return array if place is None else place.send(array)
+
+
+def _count(module: Module) -> str:
+    """How many numbers the module learns, as a comment; nothing where there are none."""
+    total = frozen = 0
+    for parameter in module.parameters():
+        total += parameter.size
+        frozen += 0 if parameter.requires_grad else parameter.size
+    if not total:
+        return ""
+    words = f"  # {total:,} parameter{'s' if total > 1 else ''}"
+    if not frozen:
+        return words
+    return f"{words}, {f'{frozen:,}' if frozen < total else 'all'} frozen"
+
+
+def _lines(module: Module, name: str, seen: dict[int, str]) -> list[str]:
+    """A module's lines of text: one, or one for each part between two."""
+    seen[id(module)] = name
+    extra = module.extra_repr()
+    inside: list[str] = []
+    for below, part in module._shown():
+        if isinstance(part, Module):
+            if id(part) in seen:
+                where = repr(seen[id(part)]) if seen[id(part)] else "the whole"
+                lines = [f"{type(part).__name__}(...)  # the same as {where}"]
+            else:
+                lines = _lines(part, f"{name}.{below}" if name else below, seen)
+        elif not isinstance(part, Tensor):
+            lines = [getattr(part, "__name__", repr(part))]
+        elif is_parameter(part) or is_buffer(part):
+            if extra:  # which speaks for them
+                continue
+            kind = "Parameter" if is_parameter(part) else "buffer"
+            lines = [f"{kind}({part.shape}, {part.dtype})"]
+        else:
+            continue
+        inside += [f"  ({below}): {lines[0]}", *(f"  {line}" for line in lines[1:])]
+    head = f"{type(module).__name__}({extra}"
+    if not inside:
+        return [f"{head}){_count(module)}"]
+    return [f"{head}{',' if extra else ''}{_count(module)}", *inside, ")"]

@@ -1,0 +1,79 @@
+"""How a module's parts are found: a walk over attributes. Imports tensor.
+
+A module registers nothing. What it holds is what a walk over its attributes finds, in the
+order in which they were set: tensors, modules, and lists, tuples and dicts of these.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from gpugrad.nn.parameter import Parameter
+from gpugrad.tensor import Tensor
+
+__all__ = ["Part", "is_buffer", "is_parameter", "own", "parts"]
+
+# The dotted name of a tensor or a module, the object, and whether the walk enters it (True)
+# or, for a module, has seen all that it holds (False).
+Part = tuple[str, Any, bool]
+
+
+def is_parameter(part: Any) -> bool:
+    """A Parameter, frozen or not, or any other leaf that requires a gradient."""
+    return isinstance(part, Parameter) or (
+        isinstance(part, Tensor) and part.requires_grad and part.is_leaf
+    )
+
+
+def is_buffer(part: Any) -> bool:
+    """A tensor that belongs to the state and is not learned."""
+    return isinstance(part, Tensor) and not part.requires_grad and not isinstance(part, Parameter)
+
+
+def _items(thing: Any, modules: type) -> Iterable[tuple[Any, Any]] | None:
+    """The names and values inside a module or a container; None for anything else."""
+    if isinstance(thing, modules):
+        return thing._attributes()  # type: ignore[attr-defined, no-any-return]
+    if isinstance(thing, dict):
+        return thing.items()
+    if isinstance(thing, list | tuple):
+        return enumerate(thing)
+    return None
+
+
+def parts(root: Any, modules: type, *, deep: bool = True) -> Iterator[Part]:
+    """The tensors and modules that ``root`` holds, and root itself, each once.
+
+    Depth first, in the order of the attributes. A part that is reached in several ways has
+    the first name. With ``deep`` false, modules inside are named and not entered.
+    """
+    # Identity, not equality: modules may compare as they like, and lists have no hash.
+    # All that is met is held by root, so no identity is used twice.
+    seen = {id(root)}
+    yield "", root, True
+    stack = [("", "", root, iter(_items(root, modules) or ()))]
+    while stack:
+        name, prefix, thing, items = stack[-1]
+        for key, value in items:
+            tensor = isinstance(value, Tensor)
+            inside = None if tensor else _items(value, modules)
+            if (not tensor and inside is None) or id(value) in seen:
+                continue
+            seen.add(id(value))
+            below = f"{prefix}{key}"
+            module = isinstance(value, modules)
+            if tensor or module:
+                yield below, value, True
+            if inside is not None and (deep or not module):
+                stack.append((below, f"{below}.", value, iter(inside)))
+                break
+        else:
+            stack.pop()
+            if isinstance(thing, modules):
+                yield name, thing, False
+
+
+def own(module: Any, modules: type) -> Iterator[tuple[str, Any]]:
+    """The tensors and modules that a module holds itself, not those inside other modules."""
+    for name, part, entering in parts(module, modules, deep=False):
+        if entering and part is not module:
+            yield name, part
