@@ -35,7 +35,10 @@ Written by ci/stubs.py from the op table; do not edit.
 """
 '''
 
-# The types of an op's parameters: by the name, else by the type of the default.
+# Defaults that a stub can show.
+PLAIN = bool | int | float | str
+
+# The types of an op's parameters: by the name, else by the type of a plain default.
 PARAMETERS = {
     "axis": "_Axis",
     "dtype": "numpy.typing.DTypeLike",
@@ -83,8 +86,7 @@ class Stub:
             return self.source(Any)
         if parameter.name in PARAMETERS:
             return self.source(PARAMETERS[parameter.name])
-        known = parameter.default not in (None, parameter.empty)
-        return self.source(type(parameter.default) if known else Any)
+        return self.source(type(parameter.default) if isinstance(parameter.default, PLAIN) else Any)
 
     def returned(self, name: str, function: Callable[..., Any]) -> "Source":
         op = op_of(function)
@@ -120,8 +122,8 @@ class Source(str):
 def default(parameter: inspect.Parameter) -> Any:
     """A parameter's default; ``...`` where it is no plain value."""
     value = parameter.default
-    plain = value is None or isinstance(value, bool | int | float | str)
-    return value if plain or value is parameter.empty else Source("...")
+    shown = value is None or value is parameter.empty or isinstance(value, PLAIN)
+    return value if shown else Source("...")
 
 
 def op_of(function: Callable[..., Any]) -> Op | None:
@@ -134,9 +136,10 @@ def documented(function: Any) -> str:
     words = inspect.cleandoc(function.__doc__ or "").partition("\n\n")[0]
     if not words:
         return "    ...\n"
-    lines = textwrap.wrap(words, 85)
-    end = "\n" if len(lines) > 1 else ""
-    return textwrap.indent("\n".join(['"""' + lines[0], *lines[1:]]) + end + '"""\n', "    ")
+    quotes = 'r"""' if "\\" in words else '"""'
+    text = "\n".join(textwrap.wrap(quotes + words, 90))
+    apart = "\n" if "\n" in text or text.endswith('"') else ""
+    return textwrap.indent(f'{text}{apart}"""\n', "    ")
 
 
 def ruff(command: str, text: str, *options: str) -> str:

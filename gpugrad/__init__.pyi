@@ -546,9 +546,7 @@ def reshape(x: Any, /, shape: int | Sequence[int]) -> Tensor:
     """The same elements in another shape, one size of which may be -1."""
 
 def transpose(x: Any, /, axes: Sequence[int] | None = None) -> Tensor:
-    """The axes in another order: reversed, or as ``axes`` lists them (also
-    ``permute_dims``).
-    """
+    """The axes in another order: reversed, or as ``axes`` lists them (also ``permute_dims``)."""
 
 def broadcast_to(x: Any, /, shape: SupportsIndex | Sequence[SupportsIndex]) -> Tensor:
     """x repeated along new axes and those of size 1 until it has a shape."""
@@ -592,9 +590,7 @@ def outer(a: Any, b: Any, /) -> Tensor:
     """Every element of a times every element of b, as a matrix."""
 
 def pad(x: Any, /, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0) -> Tensor:
-    """x with elements around it: ``pad_width`` before and after each axis, in NumPy's
-    forms.
-    """
+    """x with elements around it: ``pad_width`` before and after each axis, in NumPy's forms."""
 
 def ravel(x: Any, /) -> Tensor:
     """The elements along one axis."""

@@ -249,9 +249,7 @@ class Members:
     def reshape(self, *shape: Any) -> Tensor:
         """The same elements in another shape: ``t.reshape(2, -1)`` or ``t.reshape((2, -1))``."""
     def transpose(self, *axes: Any) -> Tensor:
-        """The axes in another order: reversed, ``t.transpose(1, 0)`` or ``t.transpose((1,
-        0))``.
-        """
+        """The axes in another order: reversed, ``t.transpose(1, 0)`` or ``t.transpose((1, 0))``."""
     def copy(self) -> Tensor:
         """The same values in memory of their own, part of the graph."""
     clone = copy
