@@ -1,10 +1,33 @@
 """Optimizers: ``gg.optim``, with PyTorch's names. Imports tensor and below.
 
 `rules` has the formulas, `apply` says how they meet the arrays, `optimizer` has what all
-optimizers share and `algorithms` the optimizers.
+optimizers share, `algorithms` the optimizers, `schedulers` the learning rates and `clip` the
+clipping of gradients.
 """
 
 from gpugrad.optim.algorithms import SGD, Adam, AdamW
+from gpugrad.optim.clip import clip_grad_norm_, clip_grad_value_
 from gpugrad.optim.optimizer import Optimizer
+from gpugrad.optim.schedulers import (
+    CosineAnnealingLR,
+    LambdaLR,
+    LinearLR,
+    LRScheduler,
+    SequentialLR,
+    StepLR,
+)
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer"]
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "CosineAnnealingLR",
+    "LRScheduler",
+    "LambdaLR",
+    "LinearLR",
+    "Optimizer",
+    "SequentialLR",
+    "StepLR",
+    "clip_grad_norm_",
+    "clip_grad_value_",
+]

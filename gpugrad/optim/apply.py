@@ -113,7 +113,7 @@ class Bundle:
         if not all(map(is_, map(_array, tensors), self.arrays)):
             return False
         try:
-            g = np.concatenate([tensor._grad._array for tensor in tensors], None)
+            g = np.concatenate([tensor._grad._array.ravel() for tensor in tensors])
         except (AttributeError, TypeError):  # no gradient yet, or one on another device
             return False
         if g.dtype != self.dtype or g.size != self.size:
@@ -145,9 +145,8 @@ def apply(
     jobs: list[Job],
 ) -> None:
     """Run the rule over one parameter, or add what is to be done to ``jobs``."""
-    if type(p) is not np.ndarray:
-        if type(g) is not type(p):
-            check_same_device("optimizer step", (p, g))
+    if type(p) is not np.ndarray or type(g) is not np.ndarray:
+        check_same_device("optimizer step", (p, g))
         where = device_of(p)
         with where.activate():
             xp = where.xp

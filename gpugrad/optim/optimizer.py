@@ -369,8 +369,8 @@ class Optimizer:
             )
         made = []
         for own, group in zip(self.param_groups, groups):
-            if set(group) != set(own):
-                differ = sorted(set(group) ^ set(own))
+            # A scheduler adds "initial_lr".
+            if differ := sorted((set(group) ^ set(own)) - {"initial_lr"}):
                 raise ValueError(
                     f"{who}: the settings {differ} are in one of the two only. Is it the state of "
                     "another kind of optimizer?"
@@ -425,8 +425,8 @@ def _named(index: int, p: Tensor) -> str:
 
 def _parts(members: list[Tensor]) -> list[list[Tensor]]:
     """The members in runs of at most BUNDLE elements."""
-    parts: list[list[Tensor]] = []
-    size = BUNDLE
+    parts: list[list[Tensor]] = [[]]
+    size = 0
     for p in members:
         if size + p.size > BUNDLE:
             parts.append([])
@@ -440,8 +440,13 @@ def _taken(who: str, name: str, index: int, p: Tensor, value: Any) -> Any:
     """One entry of a loaded state: a number as it is, an array copied to the parameter's device."""
     if isinstance(value, Tensor):
         value = value.data
-    if not hasattr(value, "shape") or value.shape == () != p.shape:
+    if isinstance(value, int | float):
         return value
+    if not hasattr(value, "shape"):
+        raise DTypeError(
+            f"{who}: {name} of parameter {index} is a {type(value).__name__}; expected a number "
+            "or an array"
+        )
     if value.shape != p.shape:
         raise ShapeError(
             f"{who}: {name} of parameter {index} has shape {tuple(value.shape)}, the parameter "
@@ -449,6 +454,4 @@ def _taken(who: str, name: str, index: int, p: Tensor, value: Any) -> Any:
         )
     where = device_of(p.data)
     with where.activate():
-        sent = where.send(value)
-        made = sent.astype(p.dtype)
-        return made
+        return where.send(value).astype(p.dtype)

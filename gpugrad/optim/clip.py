@@ -1,0 +1,105 @@
+"""Clipping of gradients, without waiting for the device. Imports tensor and below."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from gpugrad.backend.device import check_same_device, device_of
+from gpugrad.engine import changes
+from gpugrad.errors import DTypeError
+from gpugrad.optim.optimizer import number
+from gpugrad.tensor import Tensor, get_default_dtype
+
+__all__ = ["clip_grad_norm_", "clip_grad_value_"]
+
+
+def _gradients(who: str, parameters: Any) -> list[Any]:
+    """The raw gradients of the parameters that have one, each once."""
+    given = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    for p in given:
+        if not isinstance(p, Tensor):
+            raise DTypeError(f"{who}: expected Tensors, got {type(p).__name__}")
+    found = [p.grad.data for p in dict.fromkeys(given) if p.grad is not None]
+    check_same_device(who, tuple(found))
+    return found
+
+
+def _flat(xp: Any, g: Any) -> Any:
+    flat = g.ravel()
+    # Squares of half-precision numbers overflow at 256 and are lost below 2**-12.
+    return flat.astype(xp.float32) if g.dtype.itemsize < 4 else flat
+
+
+def clip_grad_norm_(
+    parameters: Tensor | Iterable[Tensor], max_norm: float, norm_type: float = 2.0
+) -> Tensor:
+    """Scale all gradients so that their norm together is at most ``max_norm``; returns the norm.
+
+    The norm (a 0-d Tensor, as it was before) is that of all gradients as one long vector. They
+    are multiplied in place by min(1, max_norm / (norm + 1e-6)), as PyTorch does; on a GPU the
+    factor stays there. ``norm_type`` is above 0, ``inf`` for the largest absolute value.
+
+    ValueError for a negative ``max_norm`` or another ``norm_type``, DTypeError for what is not a
+    Tensor, DeviceError for gradients on two devices.
+
+    >>> import gpugrad as gg
+    >>> w = gg.tensor([3.0, 4.0], requires_grad=True)
+    >>> (w * w).sum().backward()
+    >>> gg.optim.clip_grad_norm_([w], max_norm=5.0)
+    tensor(10.)
+    >>> [round(x, 4) for x in w.grad.tolist()]
+    [3.0, 4.0]
+    """
+    who = "clip_grad_norm_"
+    max_norm = number(f"{who}: max_norm", max_norm, 0.0)
+    if norm_type != math.inf:
+        norm_type = number(f"{who}: norm_type", norm_type)
+    if norm_type <= 0:
+        raise ValueError(f"{who}: norm_type must be above 0, got {norm_type}")
+    gradients = _gradients(who, parameters)
+    if not gradients:
+        return Tensor(np.zeros((), get_default_dtype()))
+    where = device_of(gradients[0])
+    with where.activate():
+        xp = where.xp
+        flats = [_flat(xp, g) for g in gradients if g.size]
+        if not flats:
+            return Tensor(xp.zeros((), gradients[0].dtype))
+        if norm_type == 2:
+            total = xp.sqrt(xp.sum(xp.stack([xp.vdot(g, g) for g in flats])))
+        elif norm_type == math.inf:
+            total = xp.max(xp.stack([xp.max(xp.abs(g)) for g in flats]))
+        else:
+            powers = xp.stack([xp.sum(xp.abs(g) ** norm_type) for g in flats])
+            total = xp.sum(powers) ** (1 / norm_type)
+        factor = xp.minimum(max_norm / (total + 1e-6), 1.0)
+        # On the host the factor can be looked at; elsewhere that would wait for the device.
+        if where.kind != "cpu" or not factor >= 1:
+            for g in gradients:
+                xp.multiply(g, factor, g, casting="same_kind")
+            changes.changed_all(gradients)
+    return Tensor(total)
+
+
+def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
+    """Limit each element of the gradients to [-clip_value, clip_value], in place.
+
+    ValueError for a negative ``clip_value``, DTypeError for what is not a Tensor.
+
+    >>> import gpugrad as gg
+    >>> w = gg.tensor([-3.0, 0.25], requires_grad=True)
+    >>> (w * w).sum().backward()
+    >>> gg.optim.clip_grad_value_([w], 1.0)
+    >>> w.grad
+    tensor([-1. ,  0.5])
+    """
+    limit = number("clip_grad_value_: clip_value", clip_value, 0.0)
+    gradients = _gradients("clip_grad_value_", parameters)
+    for g in gradients:
+        where = device_of(g)
+        with where.activate():
+            where.xp.minimum(g, limit, out=g)
+            where.xp.maximum(g, -limit, out=g)
+    changes.changed_all(gradients)

@@ -1,0 +1,244 @@
+"""Learning rates that follow a schedule, with PyTorch's names. Imports `optimizer` only.
+
+A schedule is a function of the rate that a group began with and of the number of steps made.
+PyTorch computes each rate from the one before; the values are the same, but here two schedules
+on one optimizer do not multiply: use `SequentialLR` for one after the other.
+"""
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from gpugrad.errors import DTypeError
+from gpugrad.optim.optimizer import Optimizer, number
+
+__all__ = ["CosineAnnealingLR", "LRScheduler", "LambdaLR", "LinearLR", "SequentialLR", "StepLR"]
+
+
+class LRScheduler:
+    """The base of all schedules: sets the rates when it is made and at each ``step()``.
+
+    A subclass has ``rate(base, t, group)``: the learning rate after ``t`` steps of the group
+    with number ``group``, which began with ``base``. That is the rate a group had when its
+    first scheduler was made, kept in it as "initial_lr".
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise DTypeError(
+                f"{type(self).__name__}: expected an optimizer, got {type(optimizer).__name__}"
+            )
+        self.optimizer = optimizer
+        self.last_epoch = 0
+        self._set()
+
+    def rate(self, base: float, t: int, group: int) -> float:
+        """The learning rate of a group after ``t`` steps, from the one it began with."""
+        raise NotImplementedError
+
+    def _set(self) -> None:
+        for index, group in enumerate(self.optimizer.param_groups):
+            if "initial_lr" not in group:
+                group["initial_lr"] = group["lr"]
+            group["lr"] = self.rate(group["initial_lr"], self.last_epoch, index)
+
+    def step(self) -> None:
+        """Set the next learning rates: after ``optimizer.step()``, once an epoch or a step."""
+        self.last_epoch += 1
+        self._set()
+
+    def get_last_lr(self) -> list[float]:
+        """The learning rates that were set last, of each group."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far the schedule is, and the rates it began with; not its settings."""
+        groups = self.optimizer.param_groups
+        return {
+            "schedule": type(self).__name__,
+            "last_epoch": self.last_epoch,
+            "base_lrs": [group["initial_lr"] for group in groups],
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from a ``state_dict``, and set its learning rates.
+
+        ValueError for the state of another schedule or number of groups.
+        """
+        who = f"{type(self).__name__}.load_state_dict"
+        if set(state_dict) != {"schedule", "last_epoch", "base_lrs"}:
+            raise ValueError(
+                f"{who}: expected the keys schedule, last_epoch and base_lrs, got "
+                f"{sorted(state_dict)}"
+            )
+        if state_dict["schedule"] != type(self).__name__:
+            raise ValueError(f"{who}: this is the state of a {state_dict['schedule']}")
+        bases, groups = list(state_dict["base_lrs"]), self.optimizer.param_groups
+        if len(bases) != len(groups):
+            raise ValueError(
+                f"{who}: the optimizer has {len(groups)} groups, the state is of {len(bases)}"
+            )
+        self.last_epoch = state_dict["last_epoch"]
+        for group, base in zip(groups, bases):
+            group["initial_lr"] = base
+        self._set()
+
+    def __repr__(self) -> str:
+        rates = ", ".join(f"{rate:g}" for rate in self.get_last_lr())
+        return f"{type(self).__name__}(step {self.last_epoch}, lr {rates})"
+
+
+def _count(who: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise DTypeError(f"{who} must be a whole number, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{who} must be at least 1, got {value}")
+    return value
+
+
+class StepLR(LRScheduler):
+    """The learning rate times ``gamma`` after every ``step_size`` steps.
+
+    >>> import gpugrad as gg
+    >>> optimizer = gg.optim.SGD([gg.zeros(1, requires_grad=True)], lr=1.0)
+    >>> schedule = gg.optim.StepLR(optimizer, step_size=2, gamma=0.5)
+    >>> for _ in range(5):
+    ...     schedule.step()
+    >>> schedule.get_last_lr()
+    [0.25]
+    """
+
+    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
+        self.step_size = _count("StepLR: step_size", step_size)
+        self.gamma = number("StepLR: gamma", gamma, 0.0)
+        super().__init__(optimizer)
+
+    def rate(self, base: float, t: int, group: int) -> float:
+        """base gamma**(t // step_size)."""
+        return base * self.gamma ** (t // self.step_size)
+
+
+class CosineAnnealingLR(LRScheduler):
+    """Half a cosine wave from the first learning rate down to ``eta_min`` in ``T_max`` steps.
+
+    After that it rises again with the other half, as in PyTorch (Loshchilov and Hutter 2017,
+    SGDR, without restarts).
+
+    >>> import gpugrad as gg
+    >>> optimizer = gg.optim.SGD([gg.zeros(1, requires_grad=True)], lr=1.0)
+    >>> schedule = gg.optim.CosineAnnealingLR(optimizer, T_max=2)
+    >>> schedule.step()
+    >>> [round(rate, 6) for rate in schedule.get_last_lr()]
+    [0.5]
+    """
+
+    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
+        self.T_max = _count("CosineAnnealingLR: T_max", T_max)
+        self.eta_min = number("CosineAnnealingLR: eta_min", eta_min, 0.0)
+        super().__init__(optimizer)
+
+    def rate(self, base: float, t: int, group: int) -> float:
+        """eta_min + (base - eta_min) (1 + cos(pi t / T_max)) / 2."""
+        return self.eta_min + (base - self.eta_min) * (1 + math.cos(math.pi * t / self.T_max)) / 2
+
+
+class LinearLR(LRScheduler):
+    """Warm-up: a factor that goes from ``start_factor`` to ``end_factor`` in ``total_iters`` steps.
+
+    >>> import gpugrad as gg
+    >>> optimizer = gg.optim.SGD([gg.zeros(1, requires_grad=True)], lr=1.0)
+    >>> schedule = gg.optim.LinearLR(optimizer, start_factor=0.25, total_iters=3)
+    >>> optimizer.param_groups[0]["lr"]
+    0.25
+    >>> schedule.step()
+    >>> schedule.get_last_lr()
+    [0.5]
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        start_factor: float = 1.0 / 3,
+        end_factor: float = 1.0,
+        total_iters: int = 5,
+    ) -> None:
+        self.start_factor = number("LinearLR: start_factor", start_factor, 0.0)
+        self.end_factor = number("LinearLR: end_factor", end_factor, 0.0)
+        self.total_iters = _count("LinearLR: total_iters", total_iters)
+        super().__init__(optimizer)
+
+    def rate(self, base: float, t: int, group: int) -> float:
+        """base times the factor, which stays at the end factor."""
+        done = min(t, self.total_iters) / self.total_iters
+        return base * (self.start_factor + (self.end_factor - self.start_factor) * done)
+
+
+class LambdaLR(LRScheduler):
+    """The first learning rate times a function of the number of steps, or one for each group.
+
+    >>> import gpugrad as gg
+    >>> optimizer = gg.optim.SGD([gg.zeros(1, requires_grad=True)], lr=1.0)
+    >>> schedule = gg.optim.LambdaLR(optimizer, lambda t: 1 / (1 + t))
+    >>> schedule.step()
+    >>> schedule.get_last_lr()
+    [0.5]
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
+    ) -> None:
+        self.lr_lambda = lr_lambda
+        if not callable(lr_lambda) and len(lr_lambda) != len(optimizer.param_groups):
+            raise ValueError(
+                f"LambdaLR: {len(lr_lambda)} functions for {len(optimizer.param_groups)} groups"
+            )
+        super().__init__(optimizer)
+
+    def rate(self, base: float, t: int, group: int) -> float:
+        """base lambda(t)."""
+        f = self.lr_lambda if callable(self.lr_lambda) else self.lr_lambda[group]
+        return base * float(f(t))
+
+
+class SequentialLR(LRScheduler):
+    """One schedule after the other: ``schedulers[i + 1]`` begins at step ``milestones[i]``.
+
+    Warm up, then decay, in the usual way:
+
+    >>> import gpugrad as gg
+    >>> optimizer = gg.optim.SGD([gg.zeros(1, requires_grad=True)], lr=1.0)
+    >>> warm_up = gg.optim.LinearLR(optimizer, start_factor=0.5, total_iters=2)
+    >>> decay = gg.optim.CosineAnnealingLR(optimizer, T_max=10)
+    >>> schedule = gg.optim.SequentialLR(optimizer, [warm_up, decay], milestones=[2])
+    >>> rates = []
+    >>> for _ in range(4):
+    ...     rates += schedule.get_last_lr()
+    ...     schedule.step()
+    >>> [round(rate, 4) for rate in rates]
+    [0.5, 0.75, 1.0, 0.9755]
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int]
+    ) -> None:
+        self.schedulers = list(schedulers)
+        self.milestones = [_count("SequentialLR: a milestone", m) for m in milestones]
+        if len(self.milestones) != len(self.schedulers) - 1:
+            raise ValueError(
+                f"SequentialLR: {len(self.schedulers)} schedulers need "
+                f"{len(self.schedulers) - 1} milestones, got {len(self.milestones)}"
+            )
+        if sorted(set(self.milestones)) != self.milestones:
+            raise ValueError(f"SequentialLR: milestones must rise, got {self.milestones}")
+        if any(scheduler.optimizer is not optimizer for scheduler in self.schedulers):
+            raise ValueError("SequentialLR: the schedulers must be of this optimizer")
+        super().__init__(optimizer)
+
+    def rate(self, base: float, t: int, group: int) -> float:
+        """The rate of the schedule whose turn it is, counted from its milestone."""
+        turn = bisect_right(self.milestones, t)
+        begun = self.milestones[turn - 1] if turn else 0
+        return self.schedulers[turn].rate(base, t - begun, group)
