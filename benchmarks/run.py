@@ -152,6 +152,8 @@ def time_case(case: Case, frameworks: list[str], options: argparse.Namespace) ->
                 result["missing"][framework] = str(reason)
             except WorkerError as reason:
                 result["failed"][framework] = str(reason)
+        if not workers or workers[0].framework != "gpugrad":
+            return result  # the peers' times alone say nothing
         for worker in workers:
             options.versions.update(worker.versions)
             first = workers[0]

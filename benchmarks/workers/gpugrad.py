@@ -27,7 +27,7 @@ def synchronize(device: str) -> None:
 
 def to_numpy(result: Any) -> np.ndarray:
     """What a step returned, on the host."""
-    return result.numpy()
+    return result.detach().numpy()
 
 
 def step(case: Case, device: str) -> Callable[[], Any]:
