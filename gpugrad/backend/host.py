@@ -74,9 +74,7 @@ NUMPY = Namespace(
         "prod": _prod,
         "ratio": _ratio,
         "scale": _scale,
-        "reshape": lambda x, shape: x.reshape(shape),
         "transpose": _transpose,
-        "astype": lambda x, dtype: x.astype(dtype),
     },
 )
 

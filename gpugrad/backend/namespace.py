@@ -53,34 +53,35 @@ class Namespace:
         return f"<namespace of {self.module.__name__}>"
 
 
-class _Namespaces(dict[type, Any]):
-    """Type to namespace. What is not known yet is looked for once and then kept."""
-
-    def __missing__(self, kind: type) -> Any:
-        for known, namespace in list(self.items()):
-            if issubclass(kind, known):
-                self[kind] = namespace
-                return namespace
-        if kind.__module__.partition(".")[0] == "cupy" and "cupy" in sys.modules:
-            from gpugrad.backend import cuda
-
-            cuda.register_arrays()
-            if kind in self:
-                return self[kind]
-        raise DTypeError(
-            f"expected a NumPy or CuPy array, got {kind.__module__}.{kind.__qualname__}; "
-            "convert it first, for example with numpy.asarray"
-        )
-
-
-NAMESPACES = _Namespaces()
+# By type, those known so far; None for numbers, which go where the arrays are.
+NAMESPACES: dict[type, Any] = {}
 
 
 def register(kind: type, namespace: Any) -> None:
-    """Let arrays of type ``kind`` be computed on with ``namespace``."""
+    """Let arrays of type ``kind``, and of its subclasses, be computed on with ``namespace``."""
     NAMESPACES[kind] = namespace
 
 
 def namespace_of(array: Any) -> Any:
-    """The namespace of an array; DTypeError for what is not an array."""
-    return NAMESPACES[type(array)]
+    """The namespace of an array, None for a Python number; DTypeError for anything else."""
+    kind = type(array)
+    if kind not in NAMESPACES:
+        NAMESPACES[kind] = _look_for(kind)
+    return NAMESPACES[kind]
+
+
+def _look_for(kind: type) -> Any:
+    # Arrays before numbers: numpy.float64 is a float as well.
+    for known, namespace in sorted(NAMESPACES.items(), key=lambda item: item[1] is None):
+        if issubclass(kind, known):
+            return namespace
+    if kind.__module__.partition(".")[0] == "cupy" and "cupy" in sys.modules:
+        from gpugrad.backend import cuda
+
+        cuda.register_arrays()
+        if kind in NAMESPACES:
+            return NAMESPACES[kind]
+    raise DTypeError(
+        f"expected a NumPy or CuPy array, got {kind.__module__}.{kind.__qualname__}; "
+        "convert it first, for example with numpy.asarray"
+    )

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy
 
-from gpugrad.backend.namespace import NAMESPACES, register
+from gpugrad.backend.namespace import NAMESPACES, namespace_of, register
 from gpugrad.engine.modes import recording
 from gpugrad.engine.node import Node
 from gpugrad.engine.op import Op
@@ -86,7 +86,7 @@ def _namespace(op: Op, raws: Sequence[Any]) -> Any:
     """The namespace of the operands; None if all are numbers; DeviceError if they differ."""
     xp = first = None
     for raw in raws:
-        own = None if raw is None else NAMESPACES[type(raw)]
+        own = None if raw is None else namespace_of(raw)
         if own is None or own is xp:
             continue
         if xp is None or isinstance(first, numpy.generic):
@@ -106,8 +106,8 @@ def _convert(op: Op, operand: Any) -> Any:
     if operand is None and op.optional:
         return None
     try:
-        NAMESPACES[type(operand)]
-    except TypeError as error:
+        namespace_of(operand)
+    except DTypeError as error:
         if isinstance(operand, (list, tuple)):
             return _from_python(operand)
         raise wrong_operand(op, operand) from error
@@ -157,21 +157,44 @@ def _named(function: Callable[..., Any], op: Op) -> Callable[..., Any]:
     return function
 
 
+class _Computed(dict[type, Any]):
+    """For one op, from an array's type to its namespace and the function that computes the op.
+
+    Only namespaces that have nothing to check are kept: others take the longer way.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.by_namespace: dict[Any, tuple[Any, Any]] = {}
+
+    def look_up(self, op: Op, *raws: Any) -> Any:
+        """Namespace and function for operands of any kind; None if all of them are numbers."""
+        xp = _namespace(op, raws)
+        if xp is None:
+            return None
+        if xp.checks is not None:
+            return xp, getattr(xp, self.name)
+        entry = self.by_namespace.setdefault(xp, (xp, getattr(xp, self.name)))
+        for raw in raws:
+            if NAMESPACES[type(raw)] is xp:
+                self[type(raw)] = entry
+        return entry
+
+
 def _unary(op: Op) -> Callable[[Any], Any]:
-    name = op.name
     differentiable = op.differentiable
     (keep_x,), keep_y = op.keeps((True,))
     recorded = recording.get
+    known = _Computed(op.name)
+    get = known.get
 
     def call(x: Any, /) -> Any:
         if not isinstance(x, Tensor):
             return record(op, (x,))
         raw = x._array
-        xp = NAMESPACES[type(raw)]
-        if xp.checks is not None:
-            xp.checks(name, (raw,))
+        xp, compute = get(type(raw)) or known.look_up(op, raw)
         try:
-            y = getattr(xp, name)(raw)
+            y = compute(raw)
         except Exception as error:
             explain(op, (raw,), None, error)
             raise
@@ -196,12 +219,13 @@ def _unary(op: Op) -> Callable[[Any], Any]:
 
 
 def _binary(op: Op, operator: bool = False) -> Callable[[Any, Any], Any]:
-    name = op.name
     differentiable = op.differentiable
     (both_a, both_b), both_y = op.keeps((True, True))
     (only_a, _), only_a_y = op.keeps((True, False))
     (_, only_b), only_b_y = op.keeps((False, True))
     recorded = recording.get
+    known = _Computed(op.name)
+    get = known.get
 
     def convert(operand: Any) -> Any:
         try:
@@ -228,13 +252,16 @@ def _binary(op: Op, operator: bool = False) -> Callable[[Any, Any], Any]:
             raw_b = b if type(b) in NAMESPACES else convert(b)
             if raw_b is NotImplemented:
                 return NotImplemented
-        xp = NAMESPACES[type(raw_a)]
-        if xp is not NAMESPACES[type(raw_b)] or xp is None or xp.checks is not None:
-            xp = _namespace(op, (raw_a, raw_b))
-            if xp is None:
-                return record(op, (a, b))
+        entry = get(type(raw_a))
+        if entry is not get(type(raw_b)) or entry is None:
+            # A number beside an array is quick as well; all else is looked at more closely.
+            if entry is None or not (type(raw_b) is float or type(raw_b) is int):
+                entry = known.look_up(op, raw_a, raw_b)
+                if entry is None:
+                    return record(op, (a, b))
+        xp, compute = entry
         try:
-            y = getattr(xp, name)(raw_a, raw_b)
+            y = compute(raw_a, raw_b)
         except Exception as error:
             explain(op, (raw_a, raw_b), None, error)
             raise

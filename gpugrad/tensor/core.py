@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from gpugrad.backend.device import Device, device_of, to_numpy
-from gpugrad.backend.namespace import NAMESPACES, Namespace, register
+from gpugrad.backend.namespace import NAMESPACES, Namespace, namespace_of, register
 from gpugrad.engine import changes
 from gpugrad.engine.backward import Lift, owned_alone, walk
 from gpugrad.engine.modes import enable_grad, recording
@@ -62,7 +62,7 @@ class Tensor(Members):
                 "data: this tensor was computed by an operation; set the data of a leaf, or "
                 "of its detach()"
             )
-        if NAMESPACES[type(array)] is None:
+        if namespace_of(array) is None:
             raise DTypeError(f"data: expected an array, got {type(array).__name__}")
         if array.shape != self.shape or array.dtype != self.dtype:
             raise ShapeError(
@@ -232,7 +232,7 @@ class Tensor(Members):
                     f"backward: only a scalar has a gradient of its own, this tensor has shape "
                     f"{self.shape}. Reduce it, as in t.sum().backward(), or pass gradient="
                 )
-            seed = NAMESPACES[type(array)].ones_like(array)
+            seed = namespace_of(array).ones_like(array)
             return Tensor(seed) if create_graph else seed
         given = gradient if isinstance(gradient, Tensor) else self._like(gradient)
         if given.shape != self.shape:
@@ -412,7 +412,7 @@ class Tensor(Members):
         raw = value._array if isinstance(value, Tensor) else value
         if isinstance(raw, list | tuple):
             raw = self._like(raw)._array
-        module = NAMESPACES[type(self._array)]
+        module = namespace_of(self._array)
         if module.checks is not None:
             module.checks("setitem", (self._array, raw))
         array = self.data

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.device import Device, default_device, device_of
-from gpugrad.backend.namespace import NAMESPACES
+from gpugrad.backend.namespace import NAMESPACES, namespace_of
 from gpugrad.engine.record import use_tensor_class
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.tensor.core import TENSORS, Tensor
@@ -98,7 +98,7 @@ def tensor(
     """
     if isinstance(data, Tensor):
         array = data._array
-    elif type(data) in NAMESPACES and NAMESPACES[type(data)] is not None:
+    elif type(data) in NAMESPACES and namespace_of(data) is not None:
         array = data
     else:
         array = _raw(data, dtype, device)
@@ -120,7 +120,7 @@ def _raw(data: Any, dtype: Any = None, device: Any = None) -> Any:
     """A raw array of what is no plain array: numbers, lists, array subclasses."""
     if not isinstance(data, bool | int | float | complex | list | tuple):
         try:
-            if NAMESPACES[type(data)] is not None:
+            if namespace_of(data) is not None:
                 return data
         except DTypeError:
             if not hasattr(data, "__array__"):

@@ -1,0 +1,85 @@
+"""Gradients of tensors with respect to tensors. Imports tensor and engine."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpugrad.engine.backward import walk
+from gpugrad.engine.modes import enable_grad
+from gpugrad.errors import GradientError, ShapeError
+from gpugrad.tensor import LIFT, Tensor
+
+__all__ = ["gradients"]
+
+
+def gradients(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Any = None,
+    *,
+    retain_graph: bool = False,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> Any:
+    """The gradients of ``outputs`` (summed, if several) with respect to ``inputs``.
+
+    Leaves ``grad`` of every tensor as it is. ``inputs`` may be any tensors of the graph,
+    leaves or not. ``grad_outputs`` is a gradient for each output; one element needs none.
+    With ``create_graph`` the results can be differentiated again. One input given alone
+    gets its gradient alone, several get a tuple. GradientError for an input that the outputs
+    do not depend on, unless ``allow_unused``, which gives None for it.
+
+    >>> import gpugrad as gg
+    >>> x = gg.tensor(3.0, requires_grad=True)
+    >>> slope = gg.gradients(x**3, x, create_graph=True)
+    >>> slope, gg.gradients(slope, x)
+    (tensor(27., grad_fn=<multiply>), tensor(18.))
+    """
+    many_outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    many_inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    if grad_outputs is None:
+        given: list[Any] = [None] * len(many_outputs)
+    elif isinstance(outputs, Tensor) and not isinstance(grad_outputs, list | tuple):
+        given = [grad_outputs]
+    else:
+        given = list(grad_outputs)
+    if len(given) != len(many_outputs):
+        raise ShapeError(
+            f"gradients: expected a gradient for each of {len(many_outputs)} outputs, got "
+            f"{len(given)}"
+        )
+    targets = []
+    for index, tensor in enumerate(many_inputs):
+        if tensor._node is None:
+            raise GradientError(
+                f"gradients: input {index} requires no gradient. Make it with requires_grad=True"
+            )
+        targets.append(tensor._node)
+    seeds = [
+        (output._node, output._seed(gradient, create_graph))
+        for output, gradient in zip(many_outputs, given)
+        if output._node is not None
+    ]
+    if not seeds and not allow_unused:
+        raise GradientError(
+            "gradients: no output requires a gradient or was computed from a tensor that does"
+        )
+    if create_graph:
+        with enable_grad():
+            found = walk(seeds, retain_graph=True, lift=LIFT, targets=targets)
+    else:
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            found = walk(seeds, retain_graph=retain_graph, targets=targets)
+    results = []
+    for index, node in enumerate(targets):
+        g = found.get(node)
+        if g is None and not allow_unused:
+            raise GradientError(
+                f"gradients: the outputs do not depend on input {index}. Pass allow_unused=True "
+                "for None in its place"
+            )
+        if g is not None and not isinstance(g, Tensor):
+            g = Tensor(np.array(g) if isinstance(g, np.generic) else g.copy())
+        results.append(g)
+    return results[0] if isinstance(inputs, Tensor) else tuple(results)

@@ -1,0 +1,38 @@
+"""The devices that the tests run on, and what each test starts from."""
+
+import os
+
+import numpy as np
+import pytest
+
+import gpugrad as gg
+
+
+def _devices() -> list[str]:
+    named = os.environ.get("GPUGRAD_TEST_DEVICES")
+    if named:
+        return named.split(",")
+    return ["cpu", "sim", *(["cuda"] if gg.cuda.is_available() else [])]
+
+
+DEVICES = _devices()
+
+
+@pytest.fixture(params=DEVICES)
+def device(request):
+    """Each device of the matrix, as the default one."""
+    with gg.device(request.param):
+        yield gg.Device(request.param)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was():
+    """No test leaves a mode, a device or a default behind it."""
+    yield
+    assert gg.is_grad_enabled()
+    assert gg.get_default_dtype() == np.float32

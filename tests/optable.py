@@ -1,0 +1,131 @@
+"""Inputs for every op of the table, and derivatives by differences: what the op tests share."""
+
+import inspect
+
+import numpy as np
+
+import gpugrad as gg
+from gpugrad.engine.op import TABLE, Sample
+from gpugrad.tensor import FUNCTIONS
+
+# Where the choice of inputs matters: a mask for `where`, whole numbers for bits.
+MASKED = {"where": 0}
+BETWEEN_DEVICES = {"to_device"}  # has tests of its own, in test_tensor.py
+INTEGER = {
+    "bitwise_and", "bitwise_or", "bitwise_xor", "left_shift", "right_shift", "invert",
+}  # fmt: skip
+UNARY = [Sample((2, 3)), Sample(()), Sample((0,))]
+BINARY = [Sample((2, 3), (2, 3)), Sample((2, 3), (3,)), Sample((2, 1), (1, 3)), Sample((), (2,))]
+TERNARY = [Sample((2, 3), (2, 3), (2, 3)), Sample((3,), (2, 1), ())]
+
+
+def samples(op):
+    """The inputs that an op is tried on: its own, or those for its number of arrays."""
+    if op.samples:
+        return op.samples
+    return {1: UNARY, 2: BINARY, 3: TERNARY}[len(op.arrays)]
+
+
+def cases(differentiable=False):
+    return [
+        (op, sample)
+        for op in TABLE.values()
+        if op.name not in BETWEEN_DEVICES
+        for sample in samples(op)
+        if op.differentiable or not differentiable
+    ]
+
+
+def case_id(value):
+    return value.name if hasattr(value, "forward") else repr(value).removeprefix("Sample")
+
+
+def arrays_for(op, sample, dtype=np.float64, seed=3):
+    """Arrays from the op's domain, with no two elements near a tie."""
+    rng = np.random.default_rng(seed)
+    low, high = op.domain
+    made = []
+    for index, shape in enumerate(sample.shapes):
+        size = int(np.prod(shape))
+        steps = (rng.permutation(size) + rng.uniform(0.2, 0.8, size)) / max(size, 1)
+        array = (low + (high - low) * steps).reshape(shape) + 0.013 * index
+        if MASKED.get(op.name) == index:
+            array = array > (low + high) / 2
+        elif op.name in INTEGER:
+            array = (np.abs(array) * 3).astype(np.int64)
+        else:
+            array = array.astype(dtype)
+        made.append(np.asarray(array))
+    if op.name == "clip":  # bounds that do not cross
+        made[1], made[2] = np.asarray(made[1] - 1.0), np.asarray(made[2] + 0.3)
+    return made
+
+
+def tensors_for(op, sample, device="cpu", dtype=np.float64, requires_grad=True, seed=3):
+    return [
+        gg.tensor(array, device=device, requires_grad=requires_grad and array.dtype.kind == "f")
+        for array in arrays_for(op, sample, dtype, seed)
+    ]
+
+
+def apply(op, sample, tensors):
+    result = FUNCTIONS[op.name] if op.name in PLAIN_CALL else None
+    function = result or bound(op)
+    place = tensors[0].device
+    parameters = {
+        word: place.send(value) if isinstance(value, np.ndarray) else value
+        for word, value in sample.parameters.items()
+    }
+    return function(*tensors, **parameters)
+
+
+def bound(op):
+    from gpugrad.engine.record import bind
+
+    return bind(op)
+
+
+# Functions whose public signature is the op's own.
+PLAIN_CALL = {
+    name
+    for name, op in TABLE.items()
+    if name in FUNCTIONS and inspect.signature(FUNCTIONS[name]) == op.signature
+}
+
+
+def scalar(outputs, weights):
+    """A scalar that depends on every element of the outputs."""
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    total = None
+    for output, weight in zip(outputs, weights, strict=True):
+        term = (output * weight).sum()
+        total = term if total is None else total + term
+    return total
+
+
+def weights_for(outputs, seed=11):
+    """A weight for each element of the outputs, on their device."""
+    rng = np.random.default_rng(seed)
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    return [
+        gg.tensor(np.asarray(rng.uniform(0.5, 1.5, output.shape)), device=output.device)
+        for output in outputs
+    ]
+
+
+def numeric_gradients(f, arrays, step=1e-6):
+    """Central differences of the float f(*arrays) in every element of every float array."""
+    results = []
+    for index, array in enumerate(arrays):
+        if array.dtype.kind != "f":
+            results.append(None)
+            continue
+        slope = np.zeros_like(array)
+        for place in np.ndindex(array.shape):
+            moved = [a.copy() for a in arrays]
+            moved[index][place] += step
+            up = f(*moved)
+            moved[index][place] -= 2 * step
+            slope[place] = (up - f(*moved)) / (2 * step)
+        results.append(slope)
+    return results

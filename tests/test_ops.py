@@ -1,0 +1,195 @@
+"""Every op of the table on every device: forward, derivatives of both orders, dtypes.
+
+The tests are generated: a new table entry is tested without a line here.
+"""
+
+import inspect
+
+import numpy as np
+import optable
+import pytest
+
+import gpugrad as gg
+from gpugrad.engine import forward
+from gpugrad.engine.op import TABLE
+from gpugrad.tensor import FUNCTIONS, LIFT, Tensor
+from gpugrad.tensor.bind import METHODS
+
+ALL = pytest.mark.parametrize(("op", "sample"), optable.cases(), ids=optable.case_id)
+DIFFERENTIABLE = pytest.mark.parametrize(
+    ("op", "sample"), optable.cases(differentiable=True), ids=optable.case_id
+)
+
+
+def outputs_of(result):
+    return result if isinstance(result, tuple) else (result,)
+
+
+@ALL
+def test_forward_is_the_same_on_every_device_and_as_numpy(op, sample, device):
+    arrays = optable.arrays_for(op, sample)
+    tensors = [gg.tensor(array, device=device) for array in arrays]
+    got = outputs_of(optable.apply(op, sample, tensors))
+    own = getattr(np, op.name, None)
+    if op.native and own is not None:
+        parameters = {k: v for k, v in sample.parameters.items()}
+        wanted = outputs_of(own(*arrays, **parameters))
+    else:
+        with gg.device("cpu"):
+            wanted = outputs_of(optable.apply(op, sample, [gg.tensor(a) for a in arrays]))
+        wanted = [w.numpy() for w in wanted]
+    for one, other in zip(got, wanted, strict=True):
+        assert one.device == device
+        assert one.shape == other.shape
+        assert one.dtype == other.dtype
+        np.testing.assert_allclose(one.cpu().numpy(), other, rtol=1e-12, atol=1e-12)
+
+
+@DIFFERENTIABLE
+def test_first_derivative(op, sample, device):
+    arrays = optable.arrays_for(op, sample)
+    tensors = [gg.tensor(a, device=device, requires_grad=a.dtype.kind == "f") for a in arrays]
+    result = optable.apply(op, sample, tensors)
+    weights = optable.weights_for(result)
+    host_weights = [w.cpu() for w in weights]
+    optable.scalar(result, weights).backward()
+
+    def value(*moved):
+        with gg.no_grad(), gg.device("cpu"):
+            again = optable.apply(op, sample, [gg.tensor(a) for a in moved])
+            return optable.scalar(again, host_weights).item()
+
+    for tensor, slope in zip(tensors, optable.numeric_gradients(value, arrays), strict=True):
+        if slope is not None:
+            assert tensor.grad.shape == tensor.shape
+            assert tensor.grad.device == tensor.device
+            np.testing.assert_allclose(tensor.grad.cpu().numpy(), slope, rtol=2e-6, atol=1e-7)
+
+
+@DIFFERENTIABLE
+def test_second_derivative(op, sample, device):
+    """The gradient of <gradient, v>, against differences of the first gradient."""
+    arrays = optable.arrays_for(op, sample)
+    floats = [i for i, a in enumerate(arrays) if a.dtype.kind == "f"]
+    rng = np.random.default_rng(5)
+    directions = [rng.uniform(-1, 1, arrays[i].shape) for i in floats]
+
+    def slope_along(device, moved, create_graph):
+        tensors = [gg.tensor(a, device=device, requires_grad=a.dtype.kind == "f") for a in moved]
+        result = optable.apply(op, sample, tensors)
+        total = optable.scalar(
+            outputs_of(result * result)
+            if isinstance(result, Tensor)
+            else tuple(r * r for r in result),
+            optable.weights_for(result),
+        )
+        inputs = [tensors[i] for i in floats]
+        found = gg.gradients(total, inputs, create_graph=create_graph)
+        terms = [
+            (g * gg.tensor(np.asarray(d), device=device)).sum()
+            for g, d in zip(found, directions, strict=True)
+        ]
+        return inputs, sum(terms[1:], terms[0])
+
+    inputs, along = slope_along(device, arrays, create_graph=True)
+    if along.requires_grad:
+        got = gg.gradients(along, inputs, allow_unused=True)
+    else:
+        got = [None] * len(inputs)
+
+    def value(*moved):
+        return slope_along("cpu", moved, create_graph=False)[1].item()
+
+    wanted = optable.numeric_gradients(value, arrays)
+    for index, g in zip(floats, got, strict=True):
+        own = np.zeros_like(arrays[index]) if g is None else g.cpu().numpy()
+        np.testing.assert_allclose(own, wanted[index], rtol=1e-5, atol=1e-6)
+
+
+@DIFFERENTIABLE
+def test_forward_mode(op, sample, device):
+    arrays = optable.arrays_for(op, sample)
+    tensors = [gg.tensor(a, device=device, requires_grad=a.dtype.kind == "f") for a in arrays]
+    rng = np.random.default_rng(5)
+    directions = [rng.uniform(-1, 1, a.shape) if a.dtype.kind == "f" else None for a in arrays]
+    result = outputs_of(optable.apply(op, sample, tensors))
+    known = {
+        t._node: gg.tensor(np.asarray(d), device=device)
+        for t, d in zip(tensors, directions, strict=True)
+        if d is not None
+    }
+    tangents = forward.push(known, [r._node for r in result], LIFT)
+
+    def outputs(step):
+        moved = [a if d is None else a + step * d for a, d in zip(arrays, directions, strict=True)]
+        with gg.no_grad():
+            return outputs_of(optable.apply(op, sample, [gg.tensor(a) for a in moved]))
+
+    for tangent, up, down in zip(tangents, outputs(1e-6), outputs(-1e-6), strict=True):
+        slope = (up.numpy() - down.numpy()) / 2e-6
+        assert tangent.shape == slope.shape
+        np.testing.assert_allclose(tangent.detach().cpu().numpy(), slope, rtol=2e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@DIFFERENTIABLE
+def test_gradients_have_their_data_s_dtype(op, sample, dtype, device):
+    if op.name == "astype":
+        pytest.skip("its output's dtype is its parameter")
+    tensors = optable.tensors_for(op, sample, device, dtype)
+    result = outputs_of(optable.apply(op, sample, tensors))
+    assert all(r.dtype == dtype for r in result)
+    optable.scalar(result, [gg.ones_like(r) for r in result]).backward()
+    for tensor in tensors:
+        if tensor.requires_grad:
+            assert tensor.grad.dtype == dtype
+
+
+@DIFFERENTIABLE
+def test_python_numbers_do_not_promote(op, sample):
+    if len(op.arrays) != 2 or op.variadic or op.joint or op.name in ("matmul", "ratio", "scale"):
+        pytest.skip("takes no number beside an array")
+    one = optable.tensors_for(op, sample, dtype=np.float32)[0]
+    for result in (FUNCTIONS[op.name](one, 1.5), FUNCTIONS[op.name](2.5, one)):
+        assert result.dtype == np.float32
+        one.grad = None
+        result.sum().backward()
+        assert one.grad.dtype == np.float32
+
+
+@pytest.mark.parametrize("name", sorted(n for n in METHODS if n in optable.PLAIN_CALL))
+def test_method_function_and_numpy_s_own_name_agree(name):
+    op = TABLE[name]
+    sample = optable.samples(op)[0]
+    tensors = optable.tensors_for(op, sample)
+    by_function = FUNCTIONS[name](*tensors, **sample.parameters)
+    by_method = getattr(tensors[0], name)(*tensors[1:], **sample.parameters)
+    results = [by_method]
+    if name != "split" and callable(own := getattr(np, name, None)):
+        words = {} if name == "astype" else sample.parameters  # np.astype(x, dtype, /)
+        values = sample.parameters.values() if name == "astype" else ()
+        results.append(own(*tensors, *values, **words))
+    for result in results:
+        for one, other in zip(outputs_of(result), outputs_of(by_function), strict=True):
+            assert isinstance(one, Tensor)
+            assert one.requires_grad == other.requires_grad
+            np.testing.assert_array_equal(one.detach().numpy(), other.detach().numpy())
+
+
+def test_every_public_function_is_reached_through_numpy_where_numpy_has_it():
+    x = gg.tensor(np.array([[0.1, 0.4], [0.2, 0.3]]), requires_grad=True)
+    unary = [
+        name
+        for name, function in FUNCTIONS.items()
+        if isinstance(getattr(np, name, None), np.ufunc)
+        and len(inspect.signature(function).parameters) == 1
+        and name not in optable.INTEGER | {"bitwise_invert"}
+    ]
+    assert len(unary) > 30
+    for name in unary:
+        y = x + 1.5 if name in ("arccosh", "acosh") else x
+        result = getattr(np, name)(y)
+        assert isinstance(result, Tensor), name
+        np.testing.assert_array_equal(
+            result.detach().numpy(), getattr(np, name)(y.detach().numpy())
+        )
