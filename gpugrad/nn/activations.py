@@ -30,35 +30,35 @@ class Tanh(Module):
     """
 
     def forward(self, x: Any) -> Tensor:
-        return F.tanh(x)  # type: ignore[no-any-return]
+        return F.tanh(x)
 
 
 class ReLU(Module):
     """max(x, 0), elementwise."""
 
     def forward(self, x: Any) -> Tensor:
-        return F.relu(x)  # type: ignore[no-any-return]
+        return F.relu(x)
 
 
 class Sigmoid(Module):
     """1 / (1 + exp(-x)), elementwise."""
 
     def forward(self, x: Any) -> Tensor:
-        return F.sigmoid(x)  # type: ignore[no-any-return]
+        return F.sigmoid(x)
 
 
 class SiLU(Module):
     """x · sigmoid(x), elementwise (Elfwing et al., 2018)."""
 
     def forward(self, x: Any) -> Tensor:
-        return F.silu(x)  # type: ignore[no-any-return]
+        return F.silu(x)
 
 
 class Softplus(Module):
     """log(1 + exp(x)), elementwise, for x of any size."""
 
     def forward(self, x: Any) -> Tensor:
-        return F.softplus(x)  # type: ignore[no-any-return]
+        return F.softplus(x)
 
 
 class GELU(Module):
@@ -75,7 +75,7 @@ class GELU(Module):
         self.approximate = approximate
 
     def forward(self, x: Any) -> Tensor:
-        return F.gelu(x, self.approximate)  # type: ignore[no-any-return]
+        return F.gelu(x, self.approximate)
 
     def extra_repr(self) -> str:
         return f"approximate={self.approximate!r}"
@@ -88,7 +88,7 @@ class ELU(Module):
         self.alpha = alpha
 
     def forward(self, x: Any) -> Tensor:
-        return F.elu(x, self.alpha)  # type: ignore[no-any-return]
+        return F.elu(x, self.alpha)
 
     def extra_repr(self) -> str:
         return f"alpha={self.alpha}"
@@ -101,7 +101,7 @@ class LeakyReLU(Module):
         self.negative_slope = negative_slope
 
     def forward(self, x: Any) -> Tensor:
-        return F.leaky_relu(x, self.negative_slope)  # type: ignore[no-any-return]
+        return F.leaky_relu(x, self.negative_slope)
 
     def extra_repr(self) -> str:
         return f"negative_slope={self.negative_slope}"
@@ -119,7 +119,7 @@ class Softmax(Module):
         self.axis = axis if dim is None else dim
 
     def forward(self, x: Any) -> Tensor:
-        return F.softmax(x, self.axis)  # type: ignore[no-any-return]
+        return F.softmax(x, self.axis)
 
     def extra_repr(self) -> str:
         return f"axis={self.axis}"
@@ -129,7 +129,7 @@ class LogSoftmax(Softmax):
     """The logarithm of `Softmax`."""
 
     def forward(self, x: Any) -> Tensor:
-        return F.log_softmax(x, self.axis)  # type: ignore[no-any-return]
+        return F.log_softmax(x, self.axis)
 
 
 # What `MLP(activation="tanh")` may name.
@@ -165,7 +165,7 @@ def activation_function(who: str, activation: Any) -> Callable[..., Any] | None:
         raise DTypeError(
             f"{who}: an activation is a name, a callable or a Module class, got {activation!r}"
         )
-    return activation  # type: ignore[no-any-return]
+    return activation
 
 
 def activation_name(activation: Any) -> str:

@@ -34,6 +34,12 @@ def _checked(who: str, tensor: Any) -> None:
         )
 
 
+def _filled(who: str, tensor: T, values: Any) -> T:
+    _checked(who, tensor)
+    tensor._write(Ellipsis, values)
+    return tensor
+
+
 def uniform_(tensor: T, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None) -> T:
     """Uniform on [a, b).
 
@@ -74,19 +80,17 @@ def constant_(tensor: T, val: float) -> T:
     >>> gg.nn.init.constant_(gg.empty(2), 0.5)
     tensor([0.5, 0.5])
     """
-    _checked("constant_", tensor)
-    tensor._write(Ellipsis, val)
-    return tensor
+    return _filled("constant_", tensor, val)
 
 
 def zeros_(tensor: T) -> T:
     """Zeros."""
-    return constant_(tensor, 0.0)
+    return _filled("zeros_", tensor, 0.0)
 
 
 def ones_(tensor: T) -> T:
     """Ones."""
-    return constant_(tensor, 1.0)
+    return _filled("ones_", tensor, 1.0)
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:

@@ -243,7 +243,7 @@ class Flatten(Module):
         self.end_dim = end_dim
 
     def forward(self, x: Any) -> Tensor:
-        return asarray(x).flatten(self.start_dim, self.end_dim)  # type: ignore[attr-defined, no-any-return]
+        return asarray(x).flatten(self.start_dim, self.end_dim)
 
     def extra_repr(self) -> str:
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"

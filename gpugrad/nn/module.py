@@ -268,16 +268,14 @@ class Module:
         place = None if device is None else Device(device)
         moved = []
         for part in self._state().values():
-            grad = part.grad
-            moved.append(
-                (part, _moved(part.data, place, dtype), grad and _moved(grad.data, place, dtype))
-            )
-        for part, array, grad_array in moved:
+            grad = None if part.grad is None else _moved(part.grad.data, place, dtype)
+            moved.append((part, _moved(part.data, place, dtype), grad))
+        for part, array, grad in moved:
             part._array = array
             if part._node is not None:
                 part._node.dtype = array.dtype
-            if grad_array is not None:
-                part.grad = Tensor(grad_array)
+            if part.grad is not None and grad is not part.grad.data:
+                part.grad = grad
         return self
 
     def cpu(self) -> Self:

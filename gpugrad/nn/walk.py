@@ -29,10 +29,10 @@ def is_buffer(part: Any) -> bool:
     return isinstance(part, Tensor) and not part.requires_grad and not isinstance(part, Parameter)
 
 
-def _items(thing: Any, modules: type) -> Iterable[tuple[Any, Any]] | None:
+def _items(thing: Any, modules: type[Any]) -> Iterable[tuple[Any, Any]] | None:
     """The names and values inside a module or a container; None for anything else."""
     if isinstance(thing, modules):
-        return thing._attributes()  # type: ignore[attr-defined, no-any-return]
+        return thing._attributes()
     if isinstance(thing, dict):
         return thing.items()
     if isinstance(thing, list | tuple):
@@ -40,7 +40,7 @@ def _items(thing: Any, modules: type) -> Iterable[tuple[Any, Any]] | None:
     return None
 
 
-def parts(root: Any, modules: type, *, deep: bool = True) -> Iterator[Part]:
+def parts(root: Any, modules: type[Any], *, deep: bool = True) -> Iterator[Part]:
     """The tensors and modules that ``root`` holds, and root itself, each once.
 
     Depth first, in the order of the attributes. A part that is reached in several ways has
@@ -72,7 +72,7 @@ def parts(root: Any, modules: type, *, deep: bool = True) -> Iterator[Part]:
                 yield name, thing, False
 
 
-def own(module: Any, modules: type) -> Iterator[tuple[str, Any]]:
+def own(module: Any, modules: type[Any]) -> Iterator[tuple[str, Any]]:
     """The tensors and modules that a module holds itself, not those inside other modules."""
     for name, part, entering in parts(module, modules, deep=False):
         if entering and part is not module:
