@@ -1,0 +1,358 @@
+"""``gg.draw``: a graph as a picture. Imports the modules beside it.
+
+The picture is DOT source, which needs nothing; rendering needs the Python package graphviz
+and the program dot.
+"""
+
+import importlib
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpugrad.engine.node import Leaf, Node
+from gpugrad.engine.outputs import OutputsNode
+from gpugrad.errors import GpugradError, GradientError
+from gpugrad.inspect import text
+from gpugrad.inspect.graph import (
+    Values,
+    changed_since,
+    checked,
+    derivatives,
+    names_of,
+    op_name,
+    operands,
+    reachable,
+    size_of,
+    source_of,
+)
+from gpugrad.tensor import Tensor
+
+__all__ = ["Drawing", "draw"]
+
+DIRECTIONS = ("LR", "RL", "TB", "BT")
+SOURCES = ("dot", "gv")
+_SIGNS = {
+    "add": "+", "subtract": "−", "multiply": "×", "divide": "÷", "floor_divide": "//",
+    "remainder": "%", "matmul": "@", "power": "**", "negative": "−",
+}  # fmt: skip
+
+
+class Drawing:
+    """A graph as DOT source, made by `gpugrad.draw`.
+
+    ``source`` (or ``str()``) is the text, ``notes`` says what is not in the picture and why.
+    `save` writes a file, `render` gives the bytes of a picture; notebooks show it by itself
+    where graphviz is installed.
+    """
+
+    def __init__(self, source: str, notes: tuple[str, ...], counts: tuple[int, int]) -> None:
+        self.source = source
+        self.notes = notes
+        self._counts = counts
+
+    def __str__(self) -> str:
+        return self.source
+
+    def __repr__(self) -> str:
+        return f"<Drawing of {self._counts[0]} values and {self._counts[1]} operations>"
+
+    def save(self, path: str | os.PathLike[str], format: str | None = None) -> Path:
+        """Write a file: the source for .dot and .gv, else a picture of the kind its name ends in.
+
+        GpugradError where a picture is asked for and graphviz is missing.
+        """
+        path = Path(path)
+        kind = self._kind(path, format)
+        if kind in SOURCES:
+            path.write_text(self.source, encoding="utf-8")
+        else:
+            path.write_bytes(self.picture(kind))
+        return path
+
+    def render(self, path: str | os.PathLike[str], format: str | None = None) -> Path:
+        """Write a picture of the kind the file's name ends in, or of ``format``: svg, png, pdf."""
+        path = Path(path)
+        path.write_bytes(self.picture(self._kind(path, format)))
+        return path
+
+    def picture(self, format: str = "svg") -> bytes:
+        """The bytes of a picture. GpugradError where graphviz is missing or cannot draw it so."""
+        try:
+            graphviz = importlib.import_module("graphviz")
+        except ImportError as error:
+            raise GpugradError(
+                "draw: a picture needs the Python package graphviz, which is not installed. "
+                "Install it with `pip install gpugrad[viz]`, or save the source: .save('graph.dot')"
+            ) from error
+        if format not in graphviz.FORMATS:
+            raise GpugradError(
+                f"draw: expected a format that graphviz knows (svg, png, pdf, ...) or dot for the "
+                f"source, got {format!r}"
+            )
+        try:
+            return graphviz.Source(self.source).pipe(format=format, quiet=True)
+        except graphviz.ExecutableNotFound as error:
+            raise GpugradError(
+                "draw: a picture needs the program dot of Graphviz, which is not on the PATH. "
+                "Install it with `apt install graphviz`, `brew install graphviz`, `conda install "
+                "graphviz` or from graphviz.org, or save the source: .save('graph.dot')"
+            ) from error
+        except graphviz.CalledProcessError as error:
+            reason = (error.stderr or b"").decode("utf-8", "replace").strip()
+            raise GpugradError(
+                f"draw: dot could not make a picture of format {format!r}: {reason}"
+            ) from error
+
+    def _kind(self, path: Path, format: str | None) -> str:
+        kind = (format or path.suffix.lstrip(".")).lower()
+        if not kind:
+            raise GpugradError(
+                f"draw: {str(path)!r} does not say which kind of file. Give it an ending (.dot, "
+                ".svg, .png, .pdf) or pass format="
+            )
+        return kind
+
+    def _repr_svg_(self) -> str | None:
+        # A notebook asks for this and falls back to the repr: no graphviz is no error there.
+        try:
+            return self.picture("svg").decode("utf-8")
+        except GpugradError:
+            return None
+
+
+def draw(
+    t: Tensor,
+    *,
+    file: str | os.PathLike[str] | None = None,
+    format: str | None = None,
+    values: bool = True,
+    gradients: bool = True,
+    rankdir: str = "LR",
+    max_nodes: int = 200,
+) -> Drawing:
+    """The graph that a tensor was computed by, as DOT source and, with ``file``, as a file.
+
+    A record for each value has its name, its number (for arrays of more than six elements
+    shape and dtype) and its gradient; a small ellipse stands for each operation. A leaf's
+    gradient is its ``grad`` where it has one. All others are derivatives of ``t``, which are
+    computed here where ``t`` has one element and the graph was not freed, and leave every
+    ``grad`` alone. Of more than ``max_nodes`` values the last ones are drawn.
+
+    ``file`` ends in .dot or .gv for the source, or in what graphviz can draw. GpugradError
+    where graphviz is needed and missing.
+
+    >>> import gpugrad as gg
+    >>> a = gg.tensor(2.0, requires_grad=True, name="a")
+    >>> b = gg.tensor(-3.0, requires_grad=True, name="b")
+    >>> e = a * b
+    >>> e.name = "e"
+    >>> print(gg.draw(e))
+    digraph gpugrad {
+    ...
+      v1 [label="a | 2 | ∂e/∂a = -3", fillcolor="#e3f1e3"];
+    ...
+    """
+    checked("draw", t)
+    if rankdir not in DIRECTIONS:
+        raise ValueError(f"draw: rankdir must be one of {DIRECTIONS}, got {rankdir!r}")
+    if isinstance(max_nodes, bool) or not isinstance(max_nodes, int) or max_nodes < 1:
+        raise ValueError(f"draw: max_nodes must be a whole number from 1, got {max_nodes!r}")
+    drawing = _Drawer(t, values, gradients, max_nodes).drawing(rankdir)
+    if file is not None:
+        drawing.save(file, format)
+    elif format is not None:
+        raise ValueError(f"draw: format={format!r} says how to write a file; pass file= too")
+    return drawing
+
+
+class _Drawer:
+    """What a drawing is made from: the nodes to draw, their names, values and gradients."""
+
+    def __init__(self, t: Tensor, values: bool, gradients: bool, max_nodes: int) -> None:
+        self.t = t
+        root = t._node
+        everything = [] if root is None else reachable([root])
+        nodes = [node for node in everything if not isinstance(node, OutputsNode)]
+        self.names = names_of(nodes)
+        self.shown = nodes[-max_nodes:]
+        self.numbers = {node: str(i) for i, node in enumerate(nodes, 1)}
+        self.notes: list[str] = []
+        if len(nodes) > max_nodes:
+            self.notes.append(
+                f"the last {max_nodes:,} of {len(nodes):,} values; "
+                f"{len(nodes) - max_nodes:,} earlier ones are left out"
+            )
+        freed = any(source_of(n).values is None for n in nodes if isinstance(n, Node))
+        if freed:
+            self.notes.append(
+                "the graph was freed by backward(): pass retain_graph=True to it, or draw before "
+                "it, to see what is missing here"
+            )
+        self.values = Values(everything, t) if values else None
+        self.with_gradients = gradients
+        self.gradients: dict[Any, Any] = {}
+        if gradients and root is not None:
+            self._differentiate(freed)
+        if values and changed_since(t, everything):
+            self.notes.append(
+                "a leaf was changed in place since this was computed: its value here is the new one"
+            )
+
+    def _differentiate(self, freed: bool) -> None:
+        wanted = [node for node in self.shown if self._accumulated(node) is None]
+        if self.t.size != 1:
+            self.notes.append(
+                f"no derivatives: they are those of one number, and this has shape {self.t.shape}"
+            )
+        elif not freed and wanted:
+            try:
+                self.gradients = derivatives(self.t, wanted)
+            except GradientError as error:
+                self.notes.append(f"no derivatives: {error}")
+
+    @staticmethod
+    def _accumulated(node: Any) -> Any:
+        """The ``grad`` of a leaf; None where there is none."""
+        tensor = node.tensor() if isinstance(node, Leaf) else None
+        return None if tensor is None or tensor.grad is None else tensor.grad.data
+
+    def drawing(self, rankdir: str) -> Drawing:
+        lines = [
+            "digraph gpugrad {",
+            f"  rankdir={rankdir};",
+            '  graph [fontname="Helvetica", fontsize=11, nodesep=0.15, ranksep=0.3];',
+            '  node [fontname="Helvetica", fontsize=11, shape=record, style=filled,'
+            ' fillcolor="#ffffff", color="#666666", margin="0.1,0.05", height=0.3];',
+            '  edge [color="#666666", arrowsize=0.6];',
+        ]
+        # Top to bottom, what stands beside each other in the label stands so in the picture,
+        # and from left to right it is stacked: braces turn that round.
+        self.stacked = rankdir in ("LR", "RL")
+        if self.t._node is None:
+            lines.append(self._alone())
+        drawn: set[str] = set()
+        operations = 0
+        for node in self.shown:
+            lines.append(self._record(node))
+            if isinstance(node, Leaf):
+                continue
+            whole = source_of(node)
+            op = f"o{self.numbers[node]}"
+            if whole is not node:  # several outputs share an operation
+                op = f"o{self.numbers[self._first(whole)]}"
+            if op not in drawn:
+                drawn.add(op)
+                operations += 1
+                lines += self._operation(op, node, drawn)
+            lines.append(f"  {op} -> v{self.numbers[node]};")
+        if self.notes:
+            caption = escaped("\n".join(f"Note: {note}" for note in self.notes), record=False)
+            lines.append(f'  label="{caption}";')
+        lines.append("}")
+        return Drawing(
+            "\n".join(lines) + "\n", tuple(self.notes), (max(1, len(self.shown)), operations)
+        )
+
+    def _first(self, whole: Any) -> Any:
+        """The first of the values that came out of an operation with several outputs."""
+        return next(node for node in self.shown if source_of(node) is whole)
+
+    def _operation(self, op: str, node: Any, drawn: set[str]) -> list[str]:
+        """The ellipse of an operation, and the edges from its operands."""
+        whole = source_of(node)
+        sign = _SIGNS.get(whole.op.name)
+        size = 'fontsize=14, width=0.35, height=0.35, margin="0.02"' if sign else 'margin="0.05"'
+        lines = [
+            f'  {op} [label="{escaped(sign or op_name(node), record=False)}", shape=ellipse,'
+            f' fillcolor="#eeeeee", {size}];'
+        ]
+        shown = self.numbers[self.shown[0]]
+        for index, parent in enumerate(operands(node)):
+            if parent is None:
+                if whole.values is not None and whole.values[index] is not None:
+                    lines += self._constant(f"c{op[1:]}_{index}", op, whole.values[index])
+                continue
+            number = self.numbers[parent]
+            if int(number) >= int(shown):
+                lines.append(f"  v{number} -> {op};")
+                continue
+            if f"m{number}" not in drawn:
+                drawn.add(f"m{number}")
+                label = escaped(f"{text.short(self.names[parent])} …", record=True)
+                lines.append(f'  m{number} [label="{label}", style="filled,dashed"];')
+            lines.append(f"  m{number} -> {op};")
+        return lines
+
+    def _constant(self, name: str, op: str, value: Any) -> list[str]:
+        """A constant operand: a number by itself, an array as a record."""
+        size = getattr(value, "size", 1)
+        if size == 1:
+            label, look = text.constant(value), "shape=plaintext, width=0.3, "
+        else:
+            fields = [f"{tuple(value.shape)} {np.dtype(value.dtype)}"]
+            if self.values is not None and (elements := text.array_text(value)):
+                fields = [_rows(elements)]
+            label, look = self._fields(["constant", *fields]), ""
+            return [f'  {name} [{look}label="{label}"];', f"  {name} -> {op};"]
+        return [f'  {name} [{look}label="{escaped(label, record=False)}"];', f"  {name} -> {op};"]
+
+    def _alone(self) -> str:
+        """The record of a tensor that has no graph."""
+        name = text.printable(self.t.name) if self.t.name else "tensor"
+        shown = text.array_text(self.t.data) if self.values is not None else None
+        value = shown or text.shape_text(self.t)
+        return f'  v1 [label="{self._fields([text.short(name, 60), value])}"];'
+
+    def _record(self, node: Any) -> str:
+        fields = [text.short(self.names[node], 60)]
+        raw = self.values[node] if self.values is not None and size_of(node) <= 6 else None
+        shown = None if raw is None else text.array_text(raw)
+        fields.append(_rows(shown) if shown else text.shape_text(node))
+        fields += self._gradient(node)
+        look = ""
+        if isinstance(node, Leaf):
+            look = ', fillcolor="#e3f1e3"'
+        elif node is self.t._node:
+            look = ', fillcolor="#e3ecf8"'
+        return f'  v{self.numbers[node]} [label="{self._fields(fields)}"{look}];'
+
+    def _gradient(self, node: Any) -> list[str]:
+        if not self.with_gradients:
+            return []
+        accumulated = self._accumulated(node)
+        if accumulated is not None:
+            g, word = accumulated, "grad"
+        elif node in self.gradients:
+            g = self.gradients[node]
+            word = f"∂{text.short(self.names[self.t._node])}/∂{text.short(self.names[node])}"
+        else:
+            return []
+        shown = text.array_text(g)
+        if shown is None:
+            return [f"‖{word}‖ = {text.number(text.norm(g))}"]
+        return [f"{word} = {shown}" if g.size == 1 else f"{word} =\n{_rows(shown)}"]
+
+    def _fields(self, fields: list[str]) -> str:
+        label = " | ".join(escaped(field, record=True) for field in fields)
+        return label if self.stacked else f"{{{label}}}"
+
+
+def _rows(elements: str) -> str:
+    """The text of a small array, each row of a matrix on a line of its own."""
+    return elements.replace("], [", "],\n[")
+
+
+def escaped(label: str, *, record: bool) -> str:
+    """A text for a quoted DOT label: ``record`` escapes what divides a record as well.
+
+    Graphviz reads HTML entities in labels and swallows repeated spaces in records.
+    """
+    label = label.replace("\\", "\\\\").replace("&", "&amp;").replace('"', '\\"')
+    if record:
+        for mark in "{}|<>":
+            label = label.replace(mark, f"\\{mark}")
+        label = re.sub("(?<= ) |^ | $", "&#160;", label)
+    return label.replace("\n", "\\n")

@@ -1,0 +1,401 @@
+"""``gg.explain``: the chain rule, written out for a graph. Imports the modules beside it."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from gpugrad.backend.namespace import namespace_of
+from gpugrad.engine.node import Leaf, Node
+from gpugrad.engine.outputs import OutputsNode
+from gpugrad.errors import DTypeError, GradientError
+from gpugrad.inspect import text
+from gpugrad.inspect.graph import (
+    Values,
+    changed_since,
+    checked,
+    derivatives,
+    names_of,
+    reachable,
+)
+from gpugrad.inspect.paths import SATURATED, Edge, counts_of, edges_of, heads_of, ways
+from gpugrad.tensor import Tensor
+
+__all__ = ["Explanation", "Path", "explain"]
+
+EDGES = 1_000_000  # what all listed paths together may consist of
+LEAVES = 20  # leaves that the text lists
+VALUES = 40  # forward values that the text lists
+FACTORS = 8  # factors of a path that the text lists: of longer ones this many at each end
+ENDS = 2
+WIDTH = 100
+
+
+class Path(NamedTuple):
+    """One way from the explained value down to a leaf.
+
+    ``names`` are the values on it, ``factors`` the partial derivatives between them (None
+    where one is no number), ``value`` their product: what this path adds to the derivative,
+    a float or for arrays a Tensor; None where the explained value is an array.
+    """
+
+    names: tuple[str, ...]
+    factors: tuple[float | None, ...]
+    value: Any
+
+
+class Explanation:
+    """The chain rule for one graph, made by `gpugrad.explain`; ``str()`` writes it out.
+
+    ``values`` and ``derivatives`` are dicts by name, of floats, or of Tensors for arrays;
+    ``expressions`` says how each value was computed. ``paths`` lists for each leaf at most
+    ``max_paths`` paths, ``counts`` says how many there are (counting stops at 10**15).
+    """
+
+    def __init__(
+        self,
+        title: str,
+        values: dict[str, Any],
+        expressions: dict[str, str],
+        derivatives: dict[str, Any],
+        paths: dict[str, list[Path]],
+        counts: dict[str, int],
+        lines: list[str],
+    ) -> None:
+        self.title = title
+        self.values = values
+        self.expressions = expressions
+        self.derivatives = derivatives
+        self.paths = paths
+        self.counts = counts
+        self._lines = lines
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines)
+
+    __repr__ = __str__
+
+
+def explain(t: Tensor, *, wrt: Any = None, max_paths: int = 20) -> Explanation:
+    """The chain rule for the graph that a tensor was computed by, in symbols and numbers.
+
+    First the values in the order in which they were computed, then for each leaf the paths
+    from ``t`` to it, each a product of partial derivatives, and their sum. ``wrt`` asks for
+    certain tensors of the graph in place of the leaves: one or a list, tensors or names.
+    Of more than ``max_paths`` paths the rest is summed up. Arrays are given by their shape
+    and norm. Where values between the leaves and ``t`` have names, unnamed steps that are
+    used once are written as part of the named value.
+
+    The graph stays usable and no ``grad`` changes. GradientError where ``t`` has no graph,
+    where the graph was freed, or where a tensor of ``wrt`` is no part of it.
+
+    >>> import gpugrad as gg
+    >>> x = gg.tensor(2.0, requires_grad=True, name="x")
+    >>> s = 3 * x
+    >>> s.name = "s"
+    >>> y = s**2
+    >>> y.name = "y"
+    >>> print(gg.explain(y))
+    x = 2
+    s = 3·x = 6
+    y = s² = 36
+    <BLANKLINE>
+    ∂y/∂x = ∂y/∂s · ∂s/∂x = 12 · 3 = 36
+    """
+    checked("explain", t)
+    if isinstance(max_paths, bool) or not isinstance(max_paths, int) or max_paths < 1:
+        raise ValueError(f"explain: max_paths must be a whole number from 1, got {max_paths!r}")
+    if t._node is None:
+        raise GradientError(
+            "explain: this tensor requires no gradient and was not computed from one that does. "
+            "Make a leaf with requires_grad=True, and compute outside no_grad"
+        )
+    return _Explainer(t, wrt, max_paths).explanation()
+
+
+class _Explainer:
+    """The graph as it is explained: which values are shown, and the edges between them."""
+
+    def __init__(self, t: Tensor, wrt: Any, max_paths: int) -> None:
+        self.t = t
+        self.root = root = t._node
+        self.max_paths = max_paths
+        self.everything = reachable([root])
+        self.nodes = [node for node in self.everything if not isinstance(node, OutputsNode)]
+        for node in self.everything:
+            if isinstance(node, Node) and node.values is None:
+                raise GradientError(
+                    f"explain: the graph was freed by an earlier backward pass (at "
+                    f"{node.op.name}). Pass retain_graph=True to it, or explain first"
+                )
+        if changed_since(t, self.everything):
+            raise GradientError(
+                "explain: a leaf was changed in place since this tensor was computed, so the "
+                "values no longer belong together. Compute the tensor again"
+            )
+        asked = None if wrt is None else self._asked(wrt)
+        heads = heads_of(self.nodes, root, asked or [])
+        self.shown = [node for node in self.nodes if heads[node] is node]
+        self.names = names_of(self.shown)
+        self.edges = edges_of(self.shown, heads)
+        self.inner = self._inner(heads)
+        leaves = [node for node in self.shown if isinstance(node, Leaf)]
+        self.targets = leaves if asked is None else asked
+        self.listed = self.targets[:LEAVES] if asked is None else self.targets
+        self.values = Values(self.everything, t)
+        self._made: dict[Any, Any] = {}
+
+    def _asked(self, wrt: Any) -> list[Any]:
+        """The nodes of ``wrt``, in its order."""
+        given: Sequence[Any] = wrt if isinstance(wrt, list | tuple) else [wrt]
+        known = dict.fromkeys(self.nodes)
+        by_name = {name: node for node, name in names_of(self.nodes).items()}
+        found = []
+        for one in given:
+            if isinstance(one, str):
+                if one not in by_name:
+                    raise GradientError(
+                        f"explain: no value of this graph is named {one!r}. Its names are "
+                        f"{text.short(', '.join(by_name), 300)}"
+                    )
+                found.append(by_name[one])
+            elif isinstance(one, Tensor):
+                if one._node is None or one._node not in known:
+                    raise GradientError(
+                        f"explain: the tensor {one.name or ''!r} of wrt is no part of this graph: "
+                        "it requires no gradient, or the result was not computed from it"
+                    )
+                found.append(one._node)
+            else:
+                raise DTypeError(
+                    f"explain: expected tensors or names in wrt, got {type(one).__name__}"
+                )
+        return list(dict.fromkeys(found))
+
+    def _inner(self, heads: dict[Any, Any]) -> dict[Any, tuple[str, int]]:
+        """The text of the operations that are written as part of another value."""
+        inner: dict[Any, tuple[str, int]] = {}
+        for node in self.nodes:
+            if heads[node] is not node:
+                inner[node] = text.expression(node, self.names, inner)
+        return inner
+
+    # Paths.
+
+    def _ones(self, node: Any) -> Any:
+        """A gradient of one for a value of one element."""
+        like = self.values[node]
+        if like is None:  # its leaf is gone: the result's device will do
+            like = self.t.data
+        key = (type(like), tuple(node.shape), node.dtype)
+        if key not in self._made:
+            xp = namespace_of(like)
+            self._made[key] = xp.full_like(like, 1, shape=node.shape, dtype=node.dtype)
+        return self._made[key]
+
+    def _path(self, edges: tuple[Edge, ...]) -> Path:
+        names = (self.names[self.root], *(self.names[edge.parent] for edge in edges))
+        factors = tuple(edge.number(self._ones) for edge in edges)
+        return Path(names, factors, self._product(edges, factors))
+
+    def _product(self, edges: tuple[Edge, ...], factors: tuple[float | None, ...]) -> Any:
+        """What a path adds to the derivative, from the root downwards."""
+        if self.t.size != 1:
+            return None
+        if None not in factors:
+            product = 1.0
+            for factor in factors:
+                # Where nothing comes in nothing goes out, be the derivative infinite.
+                if product == 0:
+                    break
+                product *= factor  # type: ignore[operator]
+            return product
+        g = self._ones(self.root)
+        for edge in edges:
+            g = edge.pull(g)
+        return self._plain(g)
+
+    @staticmethod
+    def _plain(raw: Any) -> Any:
+        """A float for one element, else a Tensor."""
+        if raw is None:
+            return None
+        return float(raw.item()) if raw.size == 1 else Tensor(raw)
+
+    # The text.
+
+    def explanation(self) -> Explanation:
+        totals: dict[Any, Any] = dict.fromkeys(self.targets)
+        if self.t.size == 1:
+            totals.update(derivatives(self.t, self.targets))
+        names = self.names
+        results = {names[node]: self._plain(totals[node]) for node in self.targets}
+        expressions = {
+            names[node]: text.expression(node, names, self.inner)[0]
+            for node in self._ends(self.shown, VALUES)
+            if isinstance(node, Node)
+        }
+        values = {
+            names[node]: self._plain(self.values[node]) for node in self._ends(self.shown, VALUES)
+        }
+        lines = self._forward_lines(expressions, values)
+        paths: dict[str, list[Path]] = {}
+        counts: dict[str, int] = {}
+        budget = EDGES
+        apart = False
+        for node in self.listed:
+            reached = counts_of(self.shown, self.edges, node)
+            name = names[node]
+            counts[name] = reached.get(self.root, 0)
+            listed: list[tuple[Edge, ...]] = []
+            for walk in ways(self.root, self.edges, node, reached):
+                listed.append(walk)
+                budget -= len(walk)
+                if len(listed) == self.max_paths or budget < 0:
+                    break
+            paths[name] = [self._path(edges) for edges in listed]
+            entry = self._derivative_lines(node, listed, paths[name], counts[name], results[name])
+            if node is self.listed[0] or apart or len(entry) > 1:
+                lines.append("")
+            apart = len(entry) > 1
+            lines += entry
+        if len(self.listed) < len(self.targets):
+            lines += [
+                "",
+                f"… and {len(self.targets) - len(self.listed):,} more leaves: ask for "
+                "some with wrt=, .derivatives has the numbers of all",
+            ]
+        if any(RAISED in line for line in lines):
+            lines += [
+                "",
+                "⁽¹⁾ ⁽²⁾ …: by the first, second … place where it stands in that "
+                "value's own expression",
+            ]
+        return Explanation(names[self.root], values, expressions, results, paths, counts, lines)
+
+    @staticmethod
+    def _ends(items: list[Any], count: int) -> list[Any]:
+        """All items, or the first and last of too many."""
+        if len(items) <= count:
+            return items
+        return [*items[: count // 2], *items[-(count // 2) :]]
+
+    def _forward_lines(self, expressions: dict[str, str], values: dict[str, Any]) -> list[str]:
+        lines = []
+        for node in self._ends(self.shown, VALUES):
+            name = self.names[node]
+            parts = [name, *([expressions[name]] if name in expressions else [])]
+            value = values[name]
+            parts.append(text.shape_text(node) if value is None else _value(value))
+            lines.append(" = ".join(parts))
+        if len(self.shown) > VALUES:
+            lines.insert(VALUES // 2, f"… {len(self.shown) - VALUES:,} more values …")
+        return lines
+
+    def _derivative_lines(
+        self, target: Any, walks: list[tuple[Edge, ...]], paths: list[Path], count: int, total: Any
+    ) -> list[str]:
+        """``∂L/∂a = symbols = numbers = value``, or a line for each of several paths."""
+        left = f"∂{self.names[self.root]}/∂{self.names[target]}"
+        result = self._jacobian(self.root, target) if total is None else _value(total)
+        several = count > 1
+        symbols = [self._symbols(edges, several) for edges in walks]
+        numbers = [self._numbers(edges) for edges in walks]
+        if not several:
+            # A single factor is the derivative itself: nothing to spell out.
+            middle = [symbols[0], numbers[0]] if len(walks[0]) > 1 else []
+            if len(walks[0]) == 1 and isinstance(total, Tensor):
+                middle = numbers
+            return _chain([left, *middle, result])
+        if count <= 3 and count == len(walks):
+            line = " = ".join([left, _sum(symbols), _sum(numbers), result])
+            if len(line) <= WIDTH:
+                return [line]
+        lines = [f"{left} = the sum over {_many(count)} paths:"]
+        for symbol, value, path in zip(symbols, numbers, paths):
+            parts = [symbol, value]
+            if path.value is not None and _value(path.value) != value:
+                parts.append(_value(path.value))
+            first, *rest = _chain(parts)
+            lines += [
+                f"    {'+' if len(lines) > 1 else ' '} {first}",
+                *(f"      {x}" for x in rest),
+            ]
+        if count > len(walks):
+            more = f"{count - len(walks):,}" if count < SATURATED else "many"
+            together = ""
+            if total is not None:
+                rest = total
+                for path in paths:
+                    rest = rest - path.value
+                together = f", together {_value(rest)}"
+            lines.append(f"    + … and {more} more paths{together}")
+        return [*lines, f"    = {result}"]
+
+    def _symbols(self, edges: tuple[Edge, ...], several: bool) -> str:
+        words = []
+        for edge in _middle(edges):
+            if edge is None:
+                words.append(f"… ({len(edges) - 2 * ENDS:,} more factors) …")
+                continue
+            # A derivative along one edge alone is not the whole one: it gets a number.
+            index = edge.index or int(several and len(edges) == 1)
+            raised = text.superscript(f"({index})") if index else ""
+            words.append(f"∂{self.names[edge.child]}/∂{self.names[edge.parent]}{raised}")
+        return " · ".join(words)
+
+    def _numbers(self, edges: tuple[Edge, ...]) -> str:
+        words = []
+        for edge in _middle(edges):
+            if edge is None:
+                words.append("…")
+                continue
+            factor = edge.number(self._ones)
+            if factor is None:
+                words.append(self._jacobian(edge.child, edge.parent))
+            else:
+                shown = text.number(factor)
+                words.append(f"({shown})" if words and factor < 0 else shown)
+        return " · ".join(words)
+
+    @staticmethod
+    def _jacobian(child: Any, parent: Any) -> str:
+        return f"Jacobian {tuple(parent.shape)}→{tuple(child.shape)}"
+
+
+RAISED = text.superscript("(")
+
+
+def _middle(edges: tuple[Edge, ...]) -> list[Edge | None]:
+    """The edges, with None for the middle ones of too many."""
+    if len(edges) <= FACTORS:
+        return list(edges)
+    return [*edges[:ENDS], None, *edges[-ENDS:]]
+
+
+def _sum(terms: list[str]) -> str:
+    """Terms joined by a plus, products in parentheses."""
+    return " + ".join(
+        f"({term})" if "·" in term or (i and term.startswith("-")) else term
+        for i, term in enumerate(terms)
+    )
+
+
+def _chain(parts: list[str]) -> list[str]:
+    """Parts joined by equals signs, one to a line where one line would be too long."""
+    line = " = ".join(parts)
+    if len(line) <= WIDTH:
+        return [line]
+    head = 2 if len(parts[0]) + len(parts[1]) < WIDTH - 2 else 1
+    return [" = ".join(parts[:head]), *(f"    = {part}" for part in parts[head:])]
+
+
+def _many(count: int) -> str:
+    return f"{count:,}" if count < SATURATED else "more than 10¹⁵"
+
+
+def _value(value: Any) -> str:
+    """A number, the elements of a small array, the shape and norm of a larger one."""
+    if isinstance(value, float):
+        return text.number(value)
+    return text.array_text(value.data) or (
+        f"{text.shape_text(value)} of norm {text.number(text.norm(value.data))}"
+    )

@@ -1,0 +1,238 @@
+"""Reading a graph: its nodes, their names, their values, and local derivatives.
+
+Imports engine, backend and the Tensor. Nothing here changes a graph or a ``grad``, and
+nothing recurses: a chain of any length can be read.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpugrad.backend.namespace import namespace_of
+from gpugrad.engine import changes
+from gpugrad.engine.backward import fit, reachable, walk
+from gpugrad.engine.node import Leaf, Node
+from gpugrad.engine.op import TABLE
+from gpugrad.engine.outputs import PICK, Bundle, OutputsNode, StandIn
+from gpugrad.errors import DTypeError
+from gpugrad.tensor import Tensor
+
+__all__ = [
+    "Values",
+    "changed_since",
+    "checked",
+    "derivatives",
+    "names_of",
+    "operands",
+    "pull",
+    "reachable",
+    "size_of",
+    "source_of",
+]
+
+
+def checked(who: str, t: Any) -> Tensor:
+    """The argument itself; DTypeError where it is no Tensor."""
+    if not isinstance(t, Tensor):
+        raise DTypeError(
+            f"{who}: expected a Tensor, got {type(t).__name__}. Only what was computed with "
+            "gpugrad has a graph; make its inputs with gg.tensor(..., requires_grad=True)"
+        )
+    return t
+
+
+def size_of(node: Any) -> int:
+    """The number of elements of a node's value."""
+    return math.prod(node.shape)
+
+
+def source_of(node: Any) -> Any:
+    """The node whose operands a value was computed from: of one output of several, the whole."""
+    return node.parents[0] if isinstance(node, Node) and node.op is PICK else node
+
+
+def operands(node: Any) -> tuple[Any, ...]:
+    """The parents of the operation behind a value, by argument; None for a constant."""
+    return source_of(node).parents
+
+
+def names_of(nodes: Iterable[Any]) -> dict[Any, str]:
+    """A name for each node, no two alike: the tensors' own, else the op's with a number.
+
+    A single ``tanh`` is "tanh", of several the second is "tanh_2". Control characters in a
+    name are shown as escapes, so a name is always one line.
+    """
+    nodes = list(nodes)
+    own = {node: name for node in nodes if (name := _own_name(node))}
+    taken: dict[str, int] = {}
+    names: dict[Any, str] = {}
+    for node, name in own.items():
+        names[node] = _free(name, taken)
+    kinds = [(node, _kind(node)) for node in nodes if node not in own]
+    totals: dict[str, int] = {}
+    for _, kind in kinds:
+        totals[kind] = totals.get(kind, 0) + 1
+    counts: dict[str, int] = {}
+    for node, kind in kinds:
+        counts[kind] = counts.get(kind, 0) + 1
+        wanted = f"{kind}_{counts[kind]}" if totals[kind] > 1 or kind == "leaf" else kind
+        names[node] = _free(wanted, taken)
+    return names
+
+
+def _own_name(node: Any) -> str | None:
+    name = getattr(node, "name", None)
+    return printable(str(name)) if name else None
+
+
+def printable(text: str) -> str:
+    """A text in one line that any encoding can hold: other characters are escaped."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for c in text
+    )
+
+
+def _kind(node: Any) -> str:
+    return "leaf" if isinstance(node, Leaf) else op_name(node)
+
+
+def op_name(node: Any) -> str:
+    """The op that computed a value, under its public name."""
+    name: str = source_of(node).op.name
+    return _PUBLIC.get(name, name)
+
+
+_PUBLIC = {
+    "class_cross_entropy": "cross_entropy", "concat_arrays": "concat",
+    "einsum_explicit": "einsum", "pad_zeros": "pad", "stack_arrays": "stack",
+    "to_device": "to",
+}  # fmt: skip
+
+
+def _free(name: str, taken: dict[str, int]) -> str:
+    """The name, with a number behind it where it is taken."""
+    number = taken.get(name, 0) + 1
+    taken[name] = number
+    if number == 1:
+        return name
+    while (other := f"{name}_{number}") in taken:
+        number += 1
+    taken[name] = number
+    taken[other] = 1
+    return other
+
+
+class Values:
+    """The forward values of a graph's nodes, raw: those that are kept, the rest recomputed.
+
+    ``values[node]`` is None where a value cannot be had: the graph was freed, or a leaf's
+    tensor is gone. What is computed is remembered.
+    """
+
+    def __init__(self, nodes: Sequence[Any], tensor: Tensor, *, from_leaves: bool = False) -> None:
+        self._known: dict[Any, Any] = {}
+        if tensor._node is not None and not from_leaves:
+            self._known[tensor._node] = tensor.data
+        for node in nodes:
+            if isinstance(node, Leaf):
+                leaf = node.tensor()
+                if leaf is not None:
+                    self._known.setdefault(node, leaf.data)
+            elif not from_leaves:
+                self._keep(node)
+
+    def _keep(self, node: Any) -> None:
+        y = node.y
+        if y is not None and not (
+            isinstance(node, OutputsNode) and any(isinstance(part, StandIn) for part in y)
+        ):
+            self._known[node] = y
+        for value, parent in zip(node.values or (), node.parents):
+            if parent is not None and value is not parent:
+                self._known[parent] = value
+
+    def __getitem__(self, node: Any) -> Any:
+        known = self._known
+        stack = [node]
+        while stack:
+            top = stack[-1]
+            if top in known:
+                stack.pop()
+                continue
+            if isinstance(top, Leaf) or top.values is None:
+                known[top] = None
+                continue
+            missing = [p for p in top.parents if p is not None and p not in known]
+            if missing:
+                stack.extend(missing)
+            else:
+                known[top] = self._compute(top)
+        return known[node]
+
+    def _compute(self, node: Any) -> Any:
+        arguments = []
+        for value, parent in zip(node.values, node.parents):
+            if parent is not None:
+                value = self._known[parent]
+                if value is None:
+                    return None
+            arguments.append(value)
+        op = node.op
+        with np.errstate(all="ignore"):
+            if op.name in TABLE and TABLE[op.name] is op:
+                return getattr(node.xp, op.name)(*arguments, **(node.parameters or {}))
+            return op.forward(node.xp, *arguments, **(node.parameters or {}))
+
+
+def changed_since(tensor: Tensor, nodes: Sequence[Any]) -> bool:
+    """Whether an in-place change of a leaf makes the graph's value another than ``tensor``."""
+    root = tensor._node
+    if root is None or changes.latest < root.serial:
+        return False
+    again = Values(nodes, tensor, from_leaves=True)[root]
+    if again is None:
+        return False
+    xp = namespace_of(tensor.data)
+    same = (again == tensor.data) | ((again != again) & (tensor.data != tensor.data))
+    return not bool(xp.all(same))
+
+
+def pull(node: Any, g: Any, needs: tuple[bool, ...] | None = None) -> tuple[Any, ...]:
+    """The gradients of a value's operands for its own gradient ``g``; None for constants.
+
+    ``needs`` says which operands are asked for; by default all that need a gradient.
+    """
+    if node.op is PICK:
+        whole = node.parents[0]
+        g = whole.filled(Bundle(whole.shape, {node.parameters["index"]: g}), node.xp)
+        node = whole
+    op, xp, values, parents = node.op, node.xp, node.values, node.parents
+    y = node if node.y is None else node.y
+    parameters = node.parameters or {}
+    if needs is None:
+        needs = tuple(parent is not None for parent in parents)
+    with np.errstate(all="ignore"):
+        if op.joint is not None:
+            parts = op.joint(xp, g, y, needs, *values, **parameters)
+        else:
+            parts = [
+                op.vjps[index](xp, g, y, *values, **parameters) if need else None
+                for index, need in enumerate(needs)
+            ]
+        return tuple(
+            fit(xp, d, parent.shape, parent.dtype) if need else None
+            for d, parent, need in zip(parts, parents, needs)
+        )
+
+
+def derivatives(t: Tensor, targets: Iterable[Any]) -> dict[Any, Any]:
+    """The derivatives of a one-element tensor by nodes, raw; the graph and ``grad`` stay.
+
+    GradientError where the graph was freed or a value that is needed was changed.
+    """
+    seed = namespace_of(t.data).ones_like(t.data)
+    with np.errstate(all="ignore"):
+        return walk([(t._node, seed)], retain_graph=True, targets=targets)

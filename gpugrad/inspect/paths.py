@@ -1,0 +1,151 @@
+"""The paths through a graph: which values stand on them, and the edges between these.
+
+Imports the modules beside it and the engine. Everything is iterative: paths are counted
+without being listed, and listed one by one.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from gpugrad.engine.node import Leaf, Node
+from gpugrad.inspect.graph import operands, pull, size_of, source_of
+
+__all__ = ["SATURATED", "Edge", "Edges", "counts_of", "edges_of", "heads_of", "ways"]
+
+GROUP = 12  # operations written as one expression, at most
+SATURATED = 10**15  # where the count of paths stops
+
+
+class Edge:
+    """A value and one of the values it was computed from, with the steps between them.
+
+    ``steps`` are pairs of a node and the number of its operand: more than one where unnamed
+    operations in between are written as part of ``child``.
+    """
+
+    __slots__ = ("child", "factor", "index", "parent", "steps")
+
+    def __init__(self, child: Any, parent: Any, steps: tuple[tuple[Any, int], ...]) -> None:
+        self.child = child
+        self.parent = parent
+        self.steps = steps
+        self.index = 0  # of several edges between the same two, which one: from 1
+        self.factor: float | None = None
+
+    @property
+    def is_number(self) -> bool:
+        return size_of(self.child) == 1 == size_of(self.parent)
+
+    def pull(self, g: Any) -> Any:
+        """The child's gradient ``g`` taken down to the parent."""
+        for node, index in self.steps:
+            needs = tuple(i == index for i in range(len(operands(node))))
+            g = pull(node, g, needs)[index]
+        return g
+
+    def number(self, ones: Callable[[Any], Any]) -> float | None:
+        """The partial derivative where it is a number; it is remembered."""
+        if self.factor is None and self.is_number:
+            self.factor = float(self.pull(ones(self.child)).item())
+        return self.factor
+
+
+Edges = dict[Any, list[Edge]]
+
+
+def heads_of(nodes: list[Any], root: Any, asked: list[Any]) -> dict[Any, Any]:
+    """For each value the one it is written as part of: for most, itself."""
+    heads = {node: node for node in nodes}
+    chosen = dict.fromkeys(asked)
+    named = [
+        node
+        for node in nodes
+        if node is not root
+        and isinstance(node, Node)
+        and (getattr(node, "name", None) or node in chosen)
+    ]
+    if not named:
+        return heads
+    users: dict[Any, Any] = {}
+    uses = Counter(p for node in nodes for p in operands(node) if p is not None)
+    for node in nodes:
+        users.update((parent, node) for parent in operands(node) if parent is not None)
+    sizes: dict[Any, int] = {}
+    for node in reversed(nodes):
+        if isinstance(node, Leaf) or node is root or node in chosen or uses[node] > 1:
+            continue
+        # One of several outputs has an operation that others may share: it stays itself.
+        if getattr(node, "name", None) or source_of(node) is not node:
+            continue
+        if source_of(users[node]) is not users[node]:
+            continue
+        head = heads[users[node]]
+        if sizes.get(head, 1) < GROUP:
+            sizes[head] = sizes.get(head, 1) + 1
+            heads[node] = head
+    return heads
+
+
+def edges_of(shown: list[Any], heads: dict[Any, Any]) -> Edges:
+    """The edges from each shown value to those it was computed from, in their order."""
+    found: Edges = {}
+    for child in shown:
+        edges: list[Edge] = []
+        stack: list[tuple[Any, tuple[tuple[Any, int], ...]]] = [(child, ())]
+        while stack:
+            node, steps = stack.pop()
+            if node is not child and heads[node] is node:
+                edges.append(Edge(child, node, steps))
+                continue
+            stack.extend(
+                (parent, (*steps, (node, index)))
+                for index, parent in reversed(list(enumerate(operands(node))))
+                if parent is not None
+            )
+        seen: dict[Any, list[Edge]] = {}
+        for edge in edges:
+            seen.setdefault(edge.parent, []).append(edge)
+        for parallel in seen.values():
+            if len(parallel) > 1:
+                for number, edge in enumerate(parallel, 1):
+                    edge.index = number
+        found[child] = edges
+    return found
+
+
+def counts_of(shown: list[Any], edges: Edges, target: Any) -> dict[Any, int]:
+    """The number of paths from each value to the target, up to SATURATED."""
+    counts = {target: 1}
+    for node in shown:  # parents come first
+        if node is not target:
+            total = sum(counts.get(edge.parent, 0) for edge in edges[node])
+            if total:
+                counts[node] = min(total, SATURATED)
+    return counts
+
+
+def ways(
+    root: Any, edges: Edges, target: Any, counts: dict[Any, int]
+) -> Iterator[tuple[Edge, ...]]:
+    """All paths from the root to the target, one after the other."""
+    if root is target:
+        yield ()
+        return
+
+    def onward(node: Any) -> Iterator[Edge]:
+        return iter([edge for edge in edges[node] if edge.parent in counts])
+
+    path: list[Edge] = []
+    stack = [onward(root)]
+    while stack:
+        edge = next(stack[-1], None)
+        if edge is None:
+            stack.pop()
+            if path:
+                path.pop()
+        elif edge.parent is target:
+            yield (*path, edge)
+        else:
+            path.append(edge)
+            stack.append(onward(edge.parent))
