@@ -302,6 +302,10 @@ def test_load_state_dict_refuses_what_cannot_be_cast():
     model = Counts()
     with pytest.raises(gg.DTypeError, match="wrong dtypes: steps has dtype int64, got float64"):
         model.load_state_dict({"steps": np.array(1.5)})
+    with pytest.raises(gg.DTypeError, match="load_state_dict: steps is no array: .*str"):
+        model.load_state_dict({"steps": "many"})
+    with pytest.raises(gg.DTypeError, match="expected names and values, .* got Counts"):
+        model.load_state_dict(model)
     model.load_state_dict({"steps": np.array(5, "int32")})
     assert model.steps.item() == 5
     assert model.steps.dtype == np.int64
@@ -402,8 +406,12 @@ def test_to_refuses():
     layer = nn.Linear(2, 1)
     with pytest.raises(gg.DTypeError, match="a module needs a floating-point dtype, got int32"):
         layer.to("int32")
-    with pytest.raises(gg.DeviceError):
+    with pytest.raises(gg.DeviceError, match="sim"):
         layer.to("sim:99")
+    with pytest.raises(ValueError, match="to: device was given twice"):
+        layer.to("cpu", device="sim")
+    with pytest.raises(ValueError, match="to: dtype was given twice"):
+        layer.to(gg.float64, dtype="float32")
     assert (layer.weight.device, layer.weight.dtype) == ("cpu", np.float32)
 
 
@@ -610,7 +618,7 @@ def test_mlp_refuses():
     with pytest.raises(gg.ShapeError, match="nin must be"):
         nn.MLP(0, [4])
     with pytest.raises(ValueError, match="no activation is named 'tahn'; there are .*tanh"):
-        nn.MLP(3, [4, 1], "tahn")
+        nn.MLP(3, [1], "tahn")
     with pytest.raises(gg.DTypeError, match="a name, a callable or a Module class, got 3"):
         nn.MLP(3, [4, 1], output_activation=3)
 
@@ -654,6 +662,11 @@ def test_dropout(device):
 def test_modules_of_functions(device, rng, module, function):
     x = gg.tensor(rng.normal(size=(2, 3, 4)), device=device)
     np.testing.assert_array_equal(host(module(x)), host(function(x)))
+
+
+def test_softmax_refuses_an_axis_given_twice():
+    with pytest.raises(ValueError, match="axis and dim are two names of one thing"):
+        nn.Softmax(0, dim=1)
 
 
 def test_gelu_refuses_another_approximation():

@@ -115,8 +115,11 @@ class Softmax(Module):
     [[0.25, 0.25, 0.25, 0.25]]
     """
 
-    def __init__(self, axis: int = -1, *, dim: int | None = None) -> None:
-        self.axis = axis if dim is None else dim
+    def __init__(self, axis: int | None = None, *, dim: int | None = None) -> None:
+        if axis is not None and dim is not None:
+            raise ValueError("Softmax: axis and dim are two names of one thing; give one of them")
+        given = axis if dim is None else dim
+        self.axis = -1 if given is None else given
 
     def forward(self, x: Any) -> Tensor:
         return F.softmax(x, self.axis)

@@ -183,9 +183,9 @@ class MLP(Module):
             Linear(n, m, bias, dtype=dtype, device=device, generator=generator)
             for n, m in pairwise(sizes)
         ]
-        # One for each layer; None for the identity.
-        self.activations = [activation_function("MLP", activation) for _ in nouts[1:]]
-        self.activations.append(activation_function("MLP", output_activation))
+        # One for each layer; None for the identity. A Module class gives each layer its own.
+        self.activations = [activation_function("MLP", activation) for _ in nouts]
+        self.activations[-1] = activation_function("MLP", output_activation)
 
     def forward(self, x: Any) -> Any:
         for layer, activation in zip(self.layers, self.activations):

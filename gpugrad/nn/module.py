@@ -168,10 +168,15 @@ class Module:
         >>> bool((a.weight == b.weight).all())
         True
         """
+        if not isinstance(state, Mapping):
+            raise DTypeError(
+                "load_state_dict: expected names and values, as state_dict() gives them, got "
+                f"{type(state).__name__}"
+            )
         there = self._state()
         missing = [name for name in there if name not in state]
         unexpected = [name for name in state if name not in there]
-        raws = {name: asarray(state[name]).data for name in there if name in state}
+        raws = {name: _raw(name, state[name]) for name in there if name in state}
         shapes = [
             f"{name} has shape {there[name].shape}, got {raw.shape}"
             for name, raw in raws.items()
@@ -208,7 +213,7 @@ class Module:
 
     def train(self, mode: bool = True) -> Self:
         """Put this module and all inside it into training (or, with False, out of it)."""
-        for module in self.modules():
+        for module in list(self.modules()):
             module.training = bool(mode)
         return self
 
@@ -257,10 +262,10 @@ class Module:
         (True, dtype('float64'))
         """
         if target is not None:
-            if isinstance(target, Device) or _is_device(target):
-                device = target
-            else:
-                dtype = target
+            where = isinstance(target, Device) or _is_device(target)
+            if (device if where else dtype) is not None:
+                raise ValueError(f"to: {'device' if where else 'dtype'} was given twice")
+            device, dtype = (target, dtype) if where else (device, target)
         if dtype is not None:
             dtype = np.dtype(dtype)
             if dtype.kind != "f":
@@ -298,6 +303,14 @@ class Module:
 
     def __repr__(self) -> str:
         return "\n".join(_lines(self, "", {}))
+
+
+def _raw(name: str, value: Any) -> Any:
+    """A value of a state as a raw array."""
+    try:
+        return asarray(value).data
+    except DTypeError as error:
+        raise DTypeError(f"load_state_dict: {name} is no array: {error}") from error
 
 
 def _is_device(target: Any) -> bool:
