@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.engine.backward import walk
+from gpugrad.engine.backward import hand_over, walk
 from gpugrad.engine.modes import enable_grad
 from gpugrad.errors import GradientError, ShapeError
 from gpugrad.tensor import LIFT, Tensor
@@ -71,6 +71,7 @@ def gradients(
     else:
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             found = walk(seeds, retain_graph=retain_graph, targets=targets)
+    last = {node: index for index, node in enumerate(targets)}
     results = []
     for index, node in enumerate(targets):
         g = found.get(node)
@@ -79,7 +80,10 @@ def gradients(
                 f"gradients: the outputs do not depend on input {index}. Pass allow_unused=True "
                 "for None in its place"
             )
-        if g is not None and not isinstance(g, Tensor):
-            g = Tensor(np.array(g) if isinstance(g, np.generic) else g.copy())
+        if isinstance(g, np.generic):
+            g = Tensor(np.asarray(g))
+        elif g is not None and not isinstance(g, Tensor):
+            del g  # what is asked for once is handed over, not copied
+            g = Tensor(hand_over(found.pop(node)) if last[node] == index else found[node].copy())
         results.append(g)
     return results[0] if isinstance(inputs, Tensor) else tuple(results)

@@ -6,9 +6,9 @@ serves raw arrays, where the rules run over numpy or cupy, and Tensors (``create
 where they run over gpugrad itself and are recorded again.
 """
 
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
+from sys import getrefcount
 from typing import Any, NamedTuple
 
 from gpugrad.backend.namespace import namespace_of
@@ -17,7 +17,7 @@ from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.outputs import OutputsNode, StandIn, pick
 from gpugrad.errors import GradientError
 
-__all__ = ["Lift", "fit", "owned_alone", "walk"]
+__all__ = ["Lift", "fit", "hand_over", "walk"]
 
 
 class Lift(NamedTuple):
@@ -210,11 +210,22 @@ def freed(node: Node) -> GradientError:
     )
 
 
-def owned_alone(array: Any) -> bool:
-    """Whether the caller's variable is the only thing that refers to an array and its memory.
+def hand_over(array: Any) -> Any:
+    """A raw gradient for a leaf to keep, which nothing else may refer to.
 
-    A gradient that a rule has just made is handed to its leaf as it is; one that is also
-    held elsewhere (a saved value, another leaf, the user's own) has to be copied.
+    To be called with an expression, not with a variable: an array that a rule has just made
+    is handed over as it is, one that is also held elsewhere (a saved value, another leaf, the
+    user's own gradient) or is a view is copied.
     """
-    # One reference is the caller's variable, one this function's, one getrefcount's own.
-    return sys.getrefcount(array) <= 3 and array.base is None
+    if getrefcount(array) > _ALONE or array.base is not None:
+        return array.copy()
+    return array
+
+
+def _references(array: Any) -> int:
+    return getrefcount(array)
+
+
+# What getrefcount says, in a function, of an argument that nothing else refers to: it
+# differs between versions of Python.
+_ALONE = _references(object())

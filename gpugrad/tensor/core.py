@@ -11,7 +11,7 @@ import numpy as np
 from gpugrad.backend.device import Device, device_of, to_numpy
 from gpugrad.backend.namespace import NAMESPACES, Namespace, namespace_of, register
 from gpugrad.engine import changes
-from gpugrad.engine.backward import Lift, owned_alone, walk
+from gpugrad.engine.backward import Lift, hand_over, walk
 from gpugrad.engine.modes import enable_grad, recording
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.errors import DTypeError, GradientError, ShapeError
@@ -217,11 +217,10 @@ class Tensor(Members):
         else:
             with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
                 found = walk([(node, seed)], retain_graph=retain_graph)
-        while found:
-            leaf, g = found.popitem()
+        for leaf in list(found):
             tensor = leaf.tensor()
             if tensor is not None:
-                tensor._accumulate(g, seed)
+                tensor._accumulate(found, leaf)
 
     def _seed(self, gradient: Any, create_graph: bool) -> Any:
         """The gradient to start from: raw, or a Tensor for ``create_graph``."""
@@ -252,22 +251,23 @@ class Tensor(Members):
 
         return tensor(data, device=self.device)
 
-    def _accumulate(self, g: Any, seed: Any = None) -> None:
-        """Add a gradient that a walk found; ``g`` is raw, or a Tensor that is in a graph."""
+    def _accumulate(self, found: dict[Any, Any], leaf: Leaf) -> None:
+        """Add a gradient that a walk found: raw, or a Tensor that is in a graph."""
         before = getattr(self, "_grad", None)
-        if isinstance(g, Tensor):
-            self._grad = g if before is None else before + g
+        if isinstance(found[leaf], Tensor):
+            self._grad = found[leaf] if before is None else before + found[leaf]
+        elif isinstance(found[leaf], np.generic):
+            self._grad = Tensor(
+                np.asarray(found[leaf] if before is None else before._array + found[leaf])
+            )
         elif before is None:
-            if isinstance(g, np.generic):
-                g = np.asarray(g)
-            elif g is seed or not owned_alone(g):
-                g = g.copy()
-            self._grad = Tensor(g)
-        elif before._node is not None or isinstance(before._array, np.generic):
-            self._grad = Tensor(before._array + g)
+            self._grad = Tensor(hand_over(found.pop(leaf)))
+        elif before._node is not None:
+            self._grad = Tensor(before._array + found[leaf])
         else:
-            before._array += g
-            changes.changed(before._array)
+            array = before.data
+            array += found[leaf]
+            changes.changed(array)
 
     # Out of gpugrad.
 
