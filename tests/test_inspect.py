@@ -11,9 +11,11 @@ import sys
 
 import numpy as np
 import pytest
+from optable import apply, case_id, cases, tensors_for
 
 import gpugrad as gg
 from gpugrad.inspect import Drawing, Explanation
+from gpugrad.inspect.graph import Values, reachable
 from gpugrad.inspect.text import number
 
 HAS_DOT = shutil.which("dot") is not None
@@ -712,3 +714,37 @@ def test_explain_after_a_leaf_was_changed():
         a += 1
     with pytest.raises(gg.GradientError, match="explain: a leaf was changed in place"):
         gg.explain(y)
+
+
+# ---------------------------------------------------------------- every op of the table
+
+
+@pytest.mark.parametrize(("op", "sample"), cases(differentiable=True), ids=case_id)
+def test_every_op_is_drawn_and_explained(op, sample, device):
+    tensors = tensors_for(op, sample, device)
+    for i, tensor in enumerate(tensors):
+        tensor.name = f"x{i}"
+    result = apply(op, sample, tensors)
+    outputs = result if isinstance(result, tuple) else (result,)
+    total = sum(gg.sum(output * output) for output in outputs)
+    if not any(output.requires_grad for output in outputs):
+        pytest.fail(f"{op.name} is differentiable and records nothing")
+    again = Values(reachable([total.grad_fn]), total, from_leaves=True)[total.grad_fn]
+    np.testing.assert_array_equal(plain(gg.tensor(again)), plain(total.detach()))
+    assert gg.draw(total).notes == ()
+    explanation = gg.explain(total)
+    total.backward()
+    for tensor in tensors:
+        if not tensor.requires_grad:
+            continue
+        found = explanation.derivatives[tensor.name]
+        np.testing.assert_allclose(plain(found), plain(tensor.grad), rtol=1e-12, err_msg=op.name)
+        paths = sum(plain(path.value) for path in explanation.paths[tensor.name])
+        np.testing.assert_allclose(paths, plain(tensor.grad), rtol=1e-9, atol=1e-12)
+        np.testing.assert_array_equal(
+            plain(explanation.values[tensor.name]), plain(tensor.detach())
+        )
+
+
+def plain(value):
+    return value if isinstance(value, float) else np.asarray(value.cpu().numpy())
