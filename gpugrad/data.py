@@ -1,0 +1,358 @@
+"""Data sets, mini-batches and splits: ``gg.data``. Imports random, tensor and below.
+
+A data set is a few arrays with one row a sample, and a batch is taken from each by one
+indexing operation where the array lives: nothing goes sample by sample through Python.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpugrad.backend.device import Device, device_of
+from gpugrad.errors import DTypeError, ShapeError
+from gpugrad.random import Generator, default_generator
+from gpugrad.tensor import Tensor, asarray
+
+__all__ = ["DataLoader", "TensorDataset", "random_split", "train_test_split"]
+
+
+class TensorDataset:
+    """Arrays that belong together row by row: ``dataset[i]`` is a tuple, a row of each.
+
+    Takes Tensors, raw arrays and lists, of one length. An index may be whatever indexes the
+    rows of an array: a number, a slice, an array of integers. ShapeError for arrays of
+    different lengths or without rows, ValueError for none.
+
+    >>> import gpugrad as gg, numpy as np
+    >>> dataset = gg.data.TensorDataset(np.arange(6).reshape(3, 2), np.array([0, 1, 0]))
+    >>> len(dataset)
+    3
+    >>> dataset[1]
+    (array([2, 3]), np.int64(1))
+    """
+
+    def __init__(self, *arrays: Any) -> None:
+        if not arrays:
+            raise ValueError("TensorDataset: expected at least one array")
+        self.arrays = tuple(_rows("TensorDataset", i, array) for i, array in enumerate(arrays))
+        lengths = [len(array) for array in self.arrays]
+        if len(set(lengths)) > 1:
+            raise ShapeError(
+                f"TensorDataset: the arrays have {', '.join(map(str, lengths))} rows; each needs "
+                "one row for each sample"
+            )
+
+    def __len__(self) -> int:
+        return len(self.arrays[0])
+
+    def __getitem__(self, index: Any) -> tuple[Any, ...]:
+        return tuple(array[index] for array in self.arrays)
+
+    def to(self, device: str | Device) -> "TensorDataset":
+        """The same data on a device; arrays that are there already are not copied."""
+        return TensorDataset(*(_sent(array, Device(device)) for array in self.arrays))
+
+    def __repr__(self) -> str:
+        inside = ", ".join(f"{array.dtype} {tuple(array.shape)}" for array in self.arrays)
+        return f"TensorDataset({inside})"
+
+
+def _rows(who: str, index: int, array: Any) -> Any:
+    """An array with rows; lists become Tensors."""
+    if isinstance(array, list | tuple):
+        array = asarray(array)
+    if not isinstance(array, Tensor):
+        try:
+            device_of(array)
+        except DTypeError:
+            raise DTypeError(
+                f"{who}: array {index} is a {type(array).__name__}; expected a Tensor, an array "
+                "or a list"
+            ) from None
+    if not array.shape:
+        raise ShapeError(f"{who}: array {index} is 0-d; expected one row for each sample")
+    return array
+
+
+def _sent(array: Any, device: Device) -> Any:
+    return array.to(device) if isinstance(array, Tensor) else device.send(array)
+
+
+def _take(array: Any, order: np.ndarray, sent: dict[Device, Any]) -> Any:
+    """Some rows. The indices are sent to each device once; they are whole and in range."""
+    where = array.device if isinstance(array, Tensor) else device_of(array)
+    index = sent.get(where)
+    if index is None:
+        index = sent[where] = where.send(order)
+    with where.activate():
+        return array[index]
+
+
+class _Epoch(NamedTuple):
+    """What a resumed loader needs: the batches that were given, and the order they came from."""
+
+    given: int
+    state: dict[str, int] | None
+
+
+class DataLoader:
+    """The batches of a data set, in order or shuffled anew each time it is iterated over.
+
+    ``dataset`` is a `TensorDataset`, an array, a list or tuple of arrays, or any object with
+    ``__len__`` whose ``dataset[array of integers]`` gives the batch. The last batch may be
+    smaller, unless ``drop_last``. ``device`` is where batches are sent, None to leave them where
+    the data is. A data set of one array gives arrays, one of several gives tuples.
+
+    The order of a shuffled epoch is a permutation of ``generator`` (None for the default one of
+    ``gg.manual_seed``), so a seed gives the same batches on every device. ``state_dict`` keeps
+    the place in the middle of an epoch.
+
+    ValueError for a batch size below 1, DTypeError for what is no data.
+
+    >>> import gpugrad as gg, numpy as np
+    >>> x, y = np.arange(5.0), np.arange(5)
+    >>> loader = gg.data.DataLoader((x, y), batch_size=2)
+    >>> len(loader)
+    3
+    >>> for xb, yb in loader:
+    ...     print(xb, yb)
+    [0. 1.] [0 1]
+    [2. 3.] [2 3]
+    [4.] [4]
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int = 1,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        generator: Generator | None = None,
+        device: str | Device | None = None,
+    ) -> None:
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
+            raise DTypeError(f"DataLoader: batch_size must be a whole number, got {batch_size!r}")
+        if batch_size < 1:
+            raise ValueError(f"DataLoader: batch_size must be at least 1, got {batch_size}")
+        if generator is not None and not isinstance(generator, Generator):
+            raise DTypeError(
+                "DataLoader: generator must be a gg.random.Generator, got "
+                f"{type(generator).__name__}; gg.random.Generator(seed) makes one"
+            )
+        self._alone = isinstance(dataset, Tensor) or _is_array(dataset)
+        if self._alone:
+            dataset = TensorDataset(dataset)
+        elif isinstance(dataset, list | tuple):
+            dataset = TensorDataset(*dataset)
+        elif not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+            raise DTypeError(
+                f"DataLoader: expected a TensorDataset or arrays, got {type(dataset).__name__}"
+            )
+        self.dataset = dataset
+        self.batch_size = int(batch_size)
+        self.shuffle = bool(shuffle)
+        self.drop_last = bool(drop_last)
+        self.generator = generator
+        self.device = None if device is None else Device(device)
+        self._now = _Epoch(0, None)
+        self._resumed = False
+
+    def __len__(self) -> int:
+        """The number of batches of an epoch."""
+        whole, left = divmod(len(self.dataset), self.batch_size)
+        return whole + (left > 0 and not self.drop_last)
+
+    def __iter__(self) -> Iterator[Any]:
+        first = self._now.given if self._resumed else 0
+        state = self._now.state if self._resumed else None
+        self._resumed = False
+        order, state = self._order(state)
+        self._now = _Epoch(first, state)
+        return self._batches(order, first, state)
+
+    def _order(self, state: dict[str, int] | None) -> tuple[np.ndarray, dict[str, int] | None]:
+        """The order of an epoch, on the host, and the generator's state that it came from."""
+        count = len(self.dataset)
+        if not self.shuffle:
+            return np.arange(count), None
+        if state is None:
+            generator = default_generator() if self.generator is None else self.generator
+            state = generator.state_dict()
+        else:  # the order of an epoch that was begun before, with nothing drawn now
+            generator = Generator(0)
+            generator.load_state_dict(state)
+        return generator.permutation(count, device="cpu").numpy(), state
+
+    def _batches(
+        self, order: np.ndarray, first: int, state: dict[str, int] | None
+    ) -> Iterator[Any]:
+        size = self.batch_size
+        for number in range(first, len(self)):
+            self._now = _Epoch(number + 1, state)
+            yield self._batch(order[number * size : (number + 1) * size])
+        self._now = _Epoch(0, None)
+
+    def _batch(self, rows: np.ndarray) -> Any:
+        if type(self.dataset) is TensorDataset:
+            sent: dict[Device, Any] = {}
+            if self.shuffle:
+                parts: Any = tuple(_take(array, rows, sent) for array in self.dataset.arrays)
+            else:  # a view in place of a copy
+                parts = self.dataset[int(rows[0]) : int(rows[-1]) + 1]
+        else:
+            parts = self.dataset[rows]
+        if self.device is not None:
+            if isinstance(parts, tuple | list):
+                parts = tuple(_sent(part, self.device) for part in parts)
+            else:
+                parts = _sent(parts, self.device)
+        return parts[0] if self._alone else parts
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place in the epoch: the batches that were given, and what its order came from.
+
+        For a loader that shuffles with ``generator``, save that generator's state as well: the
+        epochs that follow come from it.
+
+        >>> import gpugrad as gg, numpy as np
+        >>> loader = gg.data.DataLoader(np.arange(4), generator=gg.random.Generator(1))
+        >>> batches = iter(loader)
+        >>> next(batches)
+        array([0])
+        >>> loader.state_dict()
+        {'given': 1, 'order': None}
+        >>> loader.load_state_dict({"given": 1, "order": None})
+        >>> [int(batch[0]) for batch in loader]
+        [1, 2, 3]
+        """
+        return {"given": self._now.given, "order": self._now.state}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Let the next iteration go on after the batches that were given; ValueError for others."""
+        if set(state_dict) != {"given", "order"}:
+            raise ValueError(
+                "DataLoader.load_state_dict: expected the keys 'given' and 'order', got "
+                f"{sorted(map(str, state_dict))}"
+            )
+        given, order = state_dict["given"], state_dict["order"]
+        if not isinstance(given, int) or not 0 <= given <= len(self):
+            raise ValueError(
+                f"DataLoader.load_state_dict: {given!r} batches were given, but an epoch has "
+                f"{len(self)}: is it the state of another loader?"
+            )
+        if (given and self.shuffle and order is None) or (order is not None and not self.shuffle):
+            raise ValueError(
+                "DataLoader.load_state_dict: the state is of a loader with "
+                f"shuffle={not self.shuffle}"
+            )
+        self._now = _Epoch(given, order)
+        self._resumed = given > 0 or order is not None
+
+    def __repr__(self) -> str:
+        shuffled = ", shuffle=True" if self.shuffle else ""
+        return (
+            f"DataLoader({self.dataset!r}, batch_size={self.batch_size}{shuffled}: "
+            f"{len(self)} batches)"
+        )
+
+
+def _is_array(value: Any) -> bool:
+    try:
+        device_of(value)
+    except DTypeError:
+        return False
+    return True
+
+
+# ---------------------------------------------------------------- splits
+
+
+def _permutation(count: int, generator: Generator | None) -> np.ndarray:
+    chosen = default_generator() if generator is None else generator
+    return chosen.permutation(count, device="cpu").numpy()
+
+
+def random_split(
+    dataset: Any, lengths: Sequence[float], generator: Generator | None = None
+) -> list[TensorDataset]:
+    """A data set in parts, each row in one of them, by ``generator`` (or ``gg.manual_seed``).
+
+    ``lengths`` are numbers of rows that add up to all, or fractions that add up to 1, which
+    are rounded down; what that leaves over goes to the first parts, a row each, as in PyTorch.
+    ``dataset`` is a `TensorDataset`, an array, or a tuple of arrays. ValueError for lengths
+    that do not fit.
+
+    >>> import gpugrad as gg, numpy as np
+    >>> parts = gg.data.random_split(np.arange(10), [0.75, 0.25], gg.random.Generator(0))
+    >>> [len(part) for part in parts]
+    [8, 2]
+    """
+    if not isinstance(dataset, TensorDataset):
+        dataset = TensorDataset(*(dataset if isinstance(dataset, list | tuple) else [dataset]))
+    count = len(dataset)
+    sizes = _sizes(count, list(lengths))
+    order = _permutation(count, generator)
+    sent: list[dict[Device, Any]] = [{} for _ in sizes]
+    ends = np.cumsum(sizes)
+    return [
+        TensorDataset(*(_take(a, order[end - size : end], memo) for a in dataset.arrays))
+        for size, end, memo in zip(sizes, ends, sent)
+    ]
+
+
+def _sizes(count: int, lengths: list[Any]) -> list[int]:
+    for length in lengths:
+        if isinstance(length, bool) or not isinstance(length, int | float | np.number):
+            raise DTypeError(f"random_split: a length must be a number, got {length!r}")
+        if not length >= 0:
+            raise ValueError(f"random_split: a length must not be negative, got {length}")
+    if any(isinstance(length, float | np.floating) for length in lengths):
+        if not abs(sum(lengths) - 1) < 1e-6:
+            raise ValueError(
+                f"random_split: fractions must add up to 1, got {lengths}, which is "
+                f"{sum(lengths):g}"
+            )
+        # The nudge: 0.7 * 10 must be 7, though the product of floats may lie just below.
+        sizes = [int(count * length + 1e-9) for length in lengths]
+        for index in range(count - sum(sizes)):
+            sizes[index % len(sizes)] += 1
+        return sizes
+    if sum(lengths) != count:
+        raise ValueError(
+            f"random_split: lengths must add up to the {count} rows, got {lengths}, which is "
+            f"{sum(lengths)}"
+        )
+    return [int(length) for length in lengths]
+
+
+def train_test_split(
+    *arrays: Any, test_fraction: float = 0.25, generator: Generator | None = None
+) -> tuple[Any, ...]:
+    """Each array in two: the rows to train with, and those to test with, chosen at random.
+
+    Returns ``train, test`` for one array, ``x_train, x_test, y_train, y_test`` for two, and so
+    on, with the same rows of each. Of n rows ``n * test_fraction``, rounded up, are for testing;
+    each side has one at least. The rows come from ``generator``, None for the default one.
+
+    ValueError for a fraction outside (0, 1) or fewer than two rows.
+
+    >>> import gpugrad as gg, numpy as np
+    >>> x, y = np.arange(8).reshape(8, 1), np.arange(8)
+    >>> x_train, x_test, y_train, y_test = gg.data.train_test_split(
+    ...     x, y, test_fraction=0.25, generator=gg.random.Generator(0)
+    ... )
+    >>> x_train.shape, y_test.shape, bool((x_test[:, 0] == y_test).all())
+    ((6, 1), (2,), True)
+    """
+    if not isinstance(test_fraction, int | float) or not 0 < test_fraction < 1:
+        raise ValueError(
+            f"train_test_split: test_fraction must lie between 0 and 1, got {test_fraction!r}"
+        )
+    dataset = TensorDataset(*arrays)
+    count = len(dataset)
+    if count < 2:
+        raise ValueError(f"train_test_split: {count} rows cannot be split")
+    tests = min(count - 1, int(np.ceil(count * test_fraction - 1e-9)))
+    train, test = random_split(dataset, [count - tests, tests], generator)
+    return tuple(part for pair in zip(train.arrays, test.arrays) for part in pair)

@@ -1,0 +1,254 @@
+"""Data sets, loaders and splits: every row once, the same batches everywhere, resumable."""
+
+import numpy as np
+import pytest
+
+import gpugrad as gg
+from gpugrad.backend.device import device_of, to_numpy
+
+
+def host(batch):
+    return (
+        [host(part) for part in batch]
+        if isinstance(batch, tuple)
+        else to_numpy(batch.data if isinstance(batch, gg.Tensor) else batch).tolist()
+    )
+
+
+def batches(loader):
+    return [host(batch) for batch in loader]
+
+
+# ---------------------------------------------------------------- TensorDataset
+
+
+def test_dataset_rows(device, rng):
+    x, y = rng.normal(size=(5, 2)), rng.integers(0, 9, size=5)
+    dataset = gg.data.TensorDataset(device.send(x), gg.tensor(y, device=device))
+    assert len(dataset) == 5
+    one, label = dataset[2]
+    np.testing.assert_array_equal(to_numpy(one), x[2])
+    assert label.item() == y[2]
+    part, labels = dataset[1:3]
+    assert part.shape == (2, 2)
+    assert labels.tolist() == y[1:3].tolist()
+    assert repr(dataset) == f"TensorDataset(float64 (5, 2), {y.dtype} (5,))"
+
+
+def test_dataset_to(device, rng):
+    x = rng.normal(size=(5, 2))
+    moved = gg.data.TensorDataset(x, [1, 2, 3, 4, 5]).to(device)
+    assert device_of(moved.arrays[0]) == device
+    assert moved.arrays[1].device == device
+
+
+# ---------------------------------------------------------------- DataLoader
+
+
+def test_order_and_sizes(device):
+    x = device.send(np.arange(7))
+    assert batches(gg.data.DataLoader(x, 3)) == [[0, 1, 2], [3, 4, 5], [6]]
+    loader = gg.data.DataLoader((x, x), 3, drop_last=True)
+    assert batches(loader) == [[[0, 1, 2]] * 2, [[3, 4, 5]] * 2]
+    assert len(loader) == 2
+    assert len(gg.data.DataLoader(x, 3)) == 3
+    assert len(gg.data.DataLoader(x, 7)) == 1
+    assert batches(gg.data.DataLoader([x], 7)) == [[list(range(7))]]
+
+
+@pytest.mark.parametrize("drop_last", [True, False])
+def test_no_rows(drop_last):
+    for shuffle in (True, False):
+        loader = gg.data.DataLoader(np.zeros((0, 3)), 2, shuffle, drop_last)
+        assert len(loader) == 0
+        assert batches(loader) == []
+
+
+def test_shuffled_epochs_have_every_row_once_and_differ(device, rng):
+    x = rng.normal(size=(20, 3))
+    pairs = device.send(x), gg.tensor(np.arange(20), device=device)
+    loader = gg.data.DataLoader(pairs, 6, shuffle=True, generator=gg.random.Generator(1))
+    epochs = []
+    for _ in range(3):
+        rows = []
+        for xb, yb in loader:
+            assert device_of(xb) == device
+            assert isinstance(yb, gg.Tensor)
+            np.testing.assert_array_equal(to_numpy(xb), x[yb.tolist()])
+            rows += yb.tolist()
+        assert sorted(rows) == list(range(20))
+        epochs.append(rows)
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert epochs[0] != list(range(20))
+
+
+def test_a_seed_gives_the_same_batches_on_every_device(device):
+    def shuffled(where, generator):
+        x = gg.Device(where).send(np.arange(50))
+        return batches(gg.data.DataLoader(x, 8, shuffle=True, generator=generator))
+
+    expected = shuffled("cpu", gg.random.Generator(5))
+    assert shuffled(device, gg.random.Generator(5)) == expected
+    # A generator with a device of its own, and the default one.
+    assert shuffled(device, gg.random.Generator(5, device="sim")) == expected
+    gg.manual_seed(5)
+    assert shuffled(device, None) == expected
+    assert shuffled(device, gg.random.Generator(6)) != expected
+
+
+def test_batches_are_sent_to_a_device(device):
+    x = np.arange(6.0)
+    for shuffle in (True, False):
+        for xb, yb in gg.data.DataLoader((x, gg.tensor(x)), 4, shuffle, device=device):
+            assert device_of(xb) == device
+            assert yb.device == device
+
+
+def test_batches_in_order_are_views():
+    x = np.zeros((10, 3))
+    assert all(np.shares_memory(batch, x) for batch in gg.data.DataLoader(x, 4))
+
+
+def test_a_data_set_of_ones_own(device):
+    class Squares:
+        def __len__(self):
+            return 6
+
+        def __getitem__(self, rows):
+            return rows, rows**2
+
+    found = batches(gg.data.DataLoader(Squares(), 4, device=device))
+    assert found == [[[0, 1, 2, 3], [0, 1, 4, 9]], [[4, 5], [16, 25]]]
+    (both,) = batches(gg.data.DataLoader(Squares(), 6, shuffle=True))
+    assert sorted(both[0]) == list(range(6))
+    assert [n**2 for n in both[0]] == both[1]
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("given", [0, 1, 3, 4])
+def test_resuming_in_the_middle_of_an_epoch(shuffle, given, tmp_path):
+    def begun():
+        generator = gg.random.Generator(9)
+        return gg.data.DataLoader(np.arange(10), 3, shuffle, generator=generator), generator
+
+    loader, generator = begun()
+    batches(loader)  # an epoch before
+    epoch = iter(loader)
+    for _ in range(given):
+        next(epoch)
+    gg.save({"loader": loader, "generator": generator}, tmp_path / "x")
+    rest, following = [host(batch) for batch in epoch], batches(loader)
+
+    other, drawn = begun()
+    found = gg.load(tmp_path / "x")
+    drawn.load_state_dict(found["generator"])
+    other.load_state_dict(found["loader"])
+    assert batches(other) == rest
+    assert batches(other) == following
+
+
+def test_two_iterations_at_once():
+    loader = gg.data.DataLoader(np.arange(4), 1)
+    assert [(int(a[0]), int(b[0])) for a, b in zip(loader, loader)] == [(i, i) for i in range(4)]
+
+
+# ---------------------------------------------------------------- splits
+
+
+def test_random_split(device, rng):
+    x, y = rng.normal(size=(11, 2)), np.arange(11)
+    dataset = gg.data.TensorDataset(device.send(x), gg.tensor(y, device=device))
+    parts = gg.data.random_split(dataset, [5, 4, 2], gg.random.Generator(3))
+    assert [len(part) for part in parts] == [5, 4, 2]
+    rows = [row for part in parts for row in part.arrays[1].tolist()]
+    assert sorted(rows) == list(range(11))
+    assert rows != list(range(11))
+    for part in parts:
+        assert device_of(part.arrays[0]) == device
+        np.testing.assert_array_equal(to_numpy(part.arrays[0]), x[part.arrays[1].tolist()])
+    again = gg.data.random_split((x, y), [5, 4, 2], gg.random.Generator(3))
+    assert [row for part in again for row in part.arrays[1].tolist()] == rows
+
+
+@pytest.mark.parametrize(
+    ("count", "fractions", "sizes"),
+    [
+        (10, [0.7, 0.3], [7, 3]),
+        (10, [0.25, 0.25, 0.5], [3, 2, 5]),
+        (11, [0.5, 0.5], [6, 5]),
+        (100, [0.29, 0.71], [29, 71]),
+        (1, [0.5, 0.5], [1, 0]),
+    ],
+)
+def test_fractions(count, fractions, sizes):
+    parts = gg.data.random_split(np.arange(count), fractions)
+    assert [len(part) for part in parts] == sizes
+
+
+def test_train_test_split(device, rng):
+    x, y = rng.normal(size=(10, 3)), np.arange(10)
+    for generator in (gg.random.Generator(4), None):
+        parts = gg.data.train_test_split(
+            device.send(x), gg.tensor(y, device=device), test_fraction=0.25, generator=generator
+        )
+        x_train, x_test, y_train, y_test = parts
+        assert (x_train.shape, x_test.shape) == ((7, 3), (3, 3))
+        assert sorted(y_train.tolist() + y_test.tolist()) == list(range(10))
+        np.testing.assert_array_equal(to_numpy(x_test), x[y_test.tolist()])
+        assert device_of(x_train) == device
+    one = gg.data.train_test_split(y, test_fraction=0.5, generator=gg.random.Generator(4))
+    assert [len(part) for part in one] == [5, 5]
+    assert [len(part) for part in gg.data.train_test_split(y[:2], test_fraction=0.9)] == [1, 1]
+    assert len(gg.data.train_test_split(np.arange(100), test_fraction=0.29)[1]) == 29
+
+
+# ---------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: gg.data.TensorDataset(), ValueError, "expected at least one array"),
+        (
+            lambda: gg.data.TensorDataset(np.ones(3), np.ones((4, 2))),
+            gg.ShapeError,
+            "the arrays have 3, 4 rows",
+        ),
+        (lambda: gg.data.TensorDataset(np.ones(())), gg.ShapeError, "array 0 is 0-d"),
+        (lambda: gg.data.TensorDataset(np.ones(2), "ab"), gg.DTypeError, "array 1 is a str"),
+        (lambda: gg.data.DataLoader(np.ones(2), 0), ValueError, "batch_size must be at least 1"),
+        (lambda: gg.data.DataLoader(np.ones(2), 2.5), gg.DTypeError, "must be a whole number"),
+        (lambda: gg.data.DataLoader(7), gg.DTypeError, "expected a TensorDataset or arrays, got"),
+        (
+            lambda: gg.data.DataLoader(np.ones(2), generator=np.random.default_rng()),
+            gg.DTypeError,
+            r"generator must be a gg\.random\.Generator",
+        ),
+        (lambda: gg.data.DataLoader(np.ones(2), device="gpu"), gg.DeviceError, "is not a device"),
+        (lambda: gg.data.random_split(np.ones(4), [1, 2]), ValueError, "add up to the 4 rows"),
+        (lambda: gg.data.random_split(np.ones(4), [0.5, 0.6]), ValueError, "add up to 1, got"),
+        (lambda: gg.data.random_split(np.ones(4), [5, -1]), ValueError, "must not be negative"),
+        (lambda: gg.data.random_split(np.ones(4), ["a"]), gg.DTypeError, "must be a number"),
+        (lambda: split(test_fraction=1.0), ValueError, "must lie between 0 and 1, got 1.0"),
+        (lambda: split(test_fraction="x"), ValueError, "must lie between 0 and 1, got 'x'"),
+        (lambda: gg.data.train_test_split(np.ones(1)), ValueError, "1 rows cannot be split"),
+        (lambda: loaded({"given": 1}), ValueError, "expected the keys 'given' and 'order'"),
+        (lambda: loaded({"given": 9, "order": None}), ValueError, "but an epoch has 4"),
+        (
+            lambda: loaded({"given": 1, "order": {"seed": 1}}),
+            ValueError,
+            "the state is of a loader with shuffle=True",
+        ),
+    ],
+)
+def test_errors(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def split(**kwargs):
+    return gg.data.train_test_split(np.ones(4), **kwargs)
+
+
+def loaded(state):
+    gg.data.DataLoader(np.ones(4)).load_state_dict(state)
