@@ -14,15 +14,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+# These matrices are so small that threads of the BLAS gain nothing, and where other programs
+# hold the cores they wait for each other: ten times slower. NumPy reads this as it is loaded.
+if "numpy" not in sys.modules:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import gpugrad as gg
 
-OPTIMIZERS = {
-    "sgd": lambda parameters, lr: gg.optim.SGD(parameters, lr=lr),
-    "momentum": lambda parameters, lr: gg.optim.SGD(parameters, lr=lr, momentum=0.9),
-    "adam": lambda parameters, lr: gg.optim.Adam(parameters, lr=lr),
-    "adamw": lambda parameters, lr: gg.optim.AdamW(parameters, lr=lr),
-}
+OPTIMIZERS = ("sgd", "momentum", "adam", "adamw")
 RATES = {"sgd": 0.1, "momentum": 0.02, "adam": 1e-3, "adamw": 1e-3}
+
+
+class DivergedError(gg.errors.GpugradError):
+    """A figure of the training is infinite or not a number."""
 
 
 # ---------------------------------------------------------------- flags
@@ -47,7 +51,7 @@ def parser(
         "--device",
         type=_device,
         metavar="{auto,cpu,cuda,cuda:N,sim}",
-        help="where the arrays live (default: GPUGRAD_DEVICE, else auto: CUDA where it works)",
+        help="where the arrays live (default: GPUGRAD_DEVICE, else cpu; auto: CUDA where it works)",
     )
     made.add_argument(
         "--seed", type=_seed, default=0, metavar="N", help="of all random numbers (default: 0)"
@@ -78,7 +82,7 @@ def parser(
         )
         training.add_argument(
             "--optimizer",
-            choices=list(OPTIMIZERS),
+            choices=OPTIMIZERS,
             default=optimizer,
             help="the update rule (default: %(default)s)",
         )
@@ -102,12 +106,7 @@ def _rates(rates: Mapping[str, float]) -> str:
 
 def setup(args: argparse.Namespace) -> gg.Device:
     """Make the flags the defaults of the process: device, dtype, seed; returns the device."""
-    if args.device is not None:
-        device = args.device
-    elif os.environ.get("GPUGRAD_DEVICE"):
-        device = gg.default_device()  # reads the variable, and names it where it is bad
-    else:
-        device = gg.Device("auto")
+    device: gg.Device = args.device or gg.default_device()
     gg.set_default_device(device)
     gg.set_default_dtype(args.dtype)
     gg.manual_seed(args.seed)
@@ -237,7 +236,7 @@ class Progress:
                 progress.report(loss=loss)
 
     ``report`` reads its tensors, and so waits for the device, only in every ``every``-th epoch,
-    the first and the last.
+    the first and the last. DivergedError where one is no finite number.
     """
 
     def __init__(self, epochs: range, every: int = 1) -> None:
@@ -275,7 +274,14 @@ class Progress:
         """Show figures by name: numbers, or tensors with one element."""
         if not self.due:
             return
-        shown = {name: f"{float(value):.4g}" for name, value in figures.items()}
+        values = {name: float(value) for name, value in figures.items()}
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise DivergedError(
+                    f"the {name} is {value} in epoch {self._now}: the training diverged; "
+                    "take a lower --lr"
+                )
+        shown = {name: f"{value:.4g}" for name, value in values.items()}
         if self._bar is not None:
             self._bar.set_postfix(shown, refresh=False)
         else:
@@ -292,14 +298,72 @@ def numbers(tensors: Iterable[Any]) -> list[float]:
 # ---------------------------------------------------------------- optimizers, checkpoints
 
 
-def optimizer(args: argparse.Namespace, parameters: Iterable[Any]) -> Any:
-    """The optimizer that the flags ask for."""
-    return OPTIMIZERS[args.optimizer](list(parameters), rate(args))
+def optimizer(args: argparse.Namespace, parameters: Iterable[Any], decay: float = 0.01) -> Any:
+    """The optimizer that the flags ask for; ``decay`` is AdamW's weight decay."""
+    lr, parameters = rate(args), list(parameters)
+    if args.optimizer == "sgd":
+        return gg.optim.SGD(parameters, lr=lr)
+    if args.optimizer == "momentum":
+        return gg.optim.SGD(parameters, lr=lr, momentum=0.9)
+    if args.optimizer == "adam":
+        return gg.optim.Adam(parameters, lr=lr)
+    return gg.optim.AdamW(parameters, lr=lr, weight_decay=decay)
 
 
 def rate(args: argparse.Namespace) -> float:
     """The learning rate of the flags: --lr, or the example's default for its optimizer."""
     return float(args.rates[args.optimizer] if args.lr is None else args.lr)
+
+
+def save(args: argparse.Namespace, example: str, **state: Any) -> None:
+    """Save what --save asks for: ``state`` by name, the flags behind it, and the generator."""
+    if args.save is None:
+        return
+    flags = {name: getattr(args, name) for name in _KEPT if hasattr(args, name)}
+    generator = gg.random.default_generator()
+    gg.save({"example": example, "flags": flags, "generator": generator, **state}, args.save)
+    print(f"saved: {args.save}")
+
+
+def resume(args: argparse.Namespace, example: str, **parts: Any) -> dict[str, Any]:
+    """Set ``parts``, by name, to what --resume names; returns all of it, {} without --resume.
+
+    Call it when all else is made, since the generator is set too and making draws numbers.
+    FileFormatError for a file of another example, or one saved with other flags than these.
+    """
+    if args.resume is None:
+        return {}
+    found = gg.load(args.resume)
+    if not isinstance(found, dict) or found.get("example") != example:
+        raise gg.FileFormatError(f"{args.resume} was not saved by --save of examples/{example}.py")
+    try:
+        _compare_flags(args, found["flags"])
+        for name, part in {**parts, "generator": gg.random.default_generator()}.items():
+            part.load_state_dict(found[name])
+            if args.lr is not None and name == "optimizer":
+                for group in part.param_groups:
+                    group["lr"] = args.lr
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, gg.errors.GpugradError):
+            raise
+        raise gg.FileFormatError(
+            f"{args.resume} does not fit examples/{example}.py: {sentence(error)}"
+        ) from error
+    return found
+
+
+def _compare_flags(args: argparse.Namespace, flags: Mapping[str, Any]) -> None:
+    for name, before in flags.items():
+        if (now := getattr(args, name, None)) != before:
+            flag = "--" + name.replace("_", "-")
+            raise gg.FileFormatError(
+                f"{args.resume} was saved with {flag} {before}, but now it is {flag} {now}; "
+                f"resume with {flag} {before}"
+            )
+
+
+# What makes the data and the steps: a resume with another is refused.
+_KEPT = ("data", "batch_size", "dtype", "optimizer", "seed")
 
 
 # ---------------------------------------------------------------- plots
