@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.engine.backward import hand_over, walk
-from gpugrad.engine.modes import enable_grad
+from gpugrad.engine.backward import hand_over
 from gpugrad.errors import GradientError, ShapeError
-from gpugrad.tensor import LIFT, Tensor
+from gpugrad.tensor import Tensor
+from gpugrad.tensor.core import differentiate
 
 __all__ = ["gradients"]
 
@@ -65,12 +65,10 @@ def gradients(
         raise GradientError(
             "gradients: no output requires a gradient or was computed from a tensor that does"
         )
-    if create_graph:
-        with enable_grad():
-            found = walk(seeds, retain_graph=True, lift=LIFT, targets=targets)
-    else:
-        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-            found = walk(seeds, retain_graph=retain_graph, targets=targets)
+    found = differentiate(
+        seeds, retain_graph=retain_graph, create_graph=create_graph, targets=targets
+    )
+    del seeds
     last = {node: index for index, node in enumerate(targets)}
     results = []
     for index, node in enumerate(targets):

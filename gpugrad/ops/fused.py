@@ -35,7 +35,7 @@ def _linear_vjp(
     if needs[1]:
         d_weight = xp.matmul(rows.T, _rows(x))
     if needs[2]:
-        d_bias = xp.sum(rows, axis=0)
+        d_bias = xp.sum(rows, axis=0) if len(bias.shape) == 1 else g
     d_x = xp.matmul(rows, weight).reshape(x.shape) if needs[0] else None
     return d_x, d_weight, d_bias
 

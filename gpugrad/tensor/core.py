@@ -17,7 +17,7 @@ from gpugrad.engine.node import Leaf, Node
 from gpugrad.errors import DTypeError, GradientError, ShapeError
 from gpugrad.tensor.members import Members
 
-__all__ = ["LIFT", "TENSORS", "Tensor"]
+__all__ = ["LIFT", "TENSORS", "Tensor", "differentiate", "raw_of"]
 
 
 class Tensor(Members):
@@ -210,13 +210,9 @@ class Tensor(Members):
                 "backward: this tensor requires no gradient and was not computed from one that "
                 "does. Make a leaf with requires_grad=True, and compute outside no_grad"
             )
-        seed = self._seed(gradient, create_graph)
-        if create_graph:
-            with enable_grad():
-                found = walk([(node, seed)], retain_graph=True, lift=LIFT)
-        else:
-            with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-                found = walk([(node, seed)], retain_graph=retain_graph)
+        seeds = [(node, self._seed(gradient, create_graph))]
+        found = differentiate(seeds, retain_graph=retain_graph, create_graph=create_graph)
+        del seeds  # or it would share the gradient of a leaf
         for leaf in list(found):
             tensor = leaf.tensor()
             if tensor is not None:
@@ -231,7 +227,8 @@ class Tensor(Members):
                     f"backward: only a scalar has a gradient of its own, this tensor has shape "
                     f"{self.shape}. Reduce it, as in t.sum().backward(), or pass gradient="
                 )
-            seed = namespace_of(array).ones_like(array)
+            with self.device.activate():
+                seed = namespace_of(array).ones_like(array)
             return Tensor(seed) if create_graph else seed
         given = gradient if isinstance(gradient, Tensor) else self._like(gradient)
         if given.shape != self.shape:
@@ -418,6 +415,32 @@ class Tensor(Members):
         array = self.data
         array[index] = raw
         changes.changed(array)
+
+
+def differentiate(
+    seeds: list[tuple[Any, Any]],
+    *,
+    retain_graph: bool,
+    create_graph: bool,
+    targets: list[Any] | None = None,
+) -> dict[Any, Any]:
+    """Walk from pairs of a node and its gradient; see `gpugrad.engine.backward.walk`.
+
+    NumPy's warnings are off meanwhile: a derivative that is infinite says so itself.
+    """
+    if not seeds:
+        return {}
+    with device_of(raw_of(seeds[0][1])).activate():
+        if create_graph:
+            with enable_grad():
+                return walk(seeds, retain_graph=True, lift=LIFT, targets=targets)
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            return walk(seeds, retain_graph=retain_graph, targets=targets)
+
+
+def raw_of(value: Any) -> Any:
+    """The raw array of a Tensor; anything else as it is."""
+    return value._array if isinstance(value, Tensor) else value
 
 
 def _rebuilt(
