@@ -85,8 +85,10 @@ def _take(array: Any, order: np.ndarray, sent: dict[Device, Any]) -> Any:
     index = sent.get(where)
     if index is None:
         index = sent[where] = where.send(order)
-    with where.activate():
+    if isinstance(array, Tensor):
         return array[index]
+    with where.activate():
+        return array.take(index, 0)  # on NumPy a good third quicker than array[index]
 
 
 class _Epoch(NamedTuple):

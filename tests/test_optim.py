@@ -97,6 +97,7 @@ def test_equals_pytorch_one_by_one(name, monkeypatch):
 
 def test_large_parameters_take_the_same_path_on_two_threads(make, rng, monkeypatch):
     """Blocks, jobs and threads give what one pass over the whole array gives, bit for bit."""
+    monkeypatch.setattr("gpugrad.optim.optimizer.SMALL", -1)
     monkeypatch.setattr(applying, "JOB", 1000)
     monkeypatch.setattr(applying, "BLOCK", 1024)
     monkeypatch.setattr(applying, "threads", lambda: 2)
@@ -115,6 +116,23 @@ def test_large_parameters_take_the_same_path_on_two_threads(make, rng, monkeypat
         results.append(values(params))
     for one, other in zip(*results):
         np.testing.assert_array_equal(one, other)
+
+
+def test_an_error_in_the_second_thread_arrives():
+    def fail(memory):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        applying.run_jobs([lambda memory: None, fail, lambda memory: None], [{}, {}])
+
+
+@pytest.mark.parametrize(("asked", "most"), [("1", 1), ("8", 2), ("", 2), ("2,1", 2), ("x", 2)])
+def test_number_of_threads(asked, most, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
+    assert applying.threads() == most
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {3}, raising=False)
+    assert applying.threads() == 1
 
 
 @pytest.mark.parametrize("layout", ["strided", "fortran", "mixed", "zero-d", "empty"])
@@ -382,7 +400,7 @@ def test_two_threads_step_two_optimizers(rng):
 
     def train():
         local = np.random.default_rng(1)
-        params = parameters(local, (3, 3), (3,), (70, 80))
+        params = parameters(local, (3, 3), (3,), (170, 180))
         optimizer = gg.optim.Adam(params)
         for _ in range(20):
             give_gradients(local, params)
@@ -402,7 +420,7 @@ def test_two_threads_step_two_optimizers(rng):
 
 
 def test_state_dict_resumes_the_same_trajectory(make, device, rng):
-    shapes = [(2, 3), (3,), (70, 90)]
+    shapes = [(2, 3), (3,), (170, 190)]
     params = parameters(rng, *shapes)
     optimizer = make(params)
     give_gradients(rng, params)
