@@ -41,12 +41,14 @@ from gpugrad.backend import Device, cuda, default_device, set_default_device
 from gpugrad.backend.device import device
 from gpugrad.engine.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from gpugrad.errors import (
+    AnomalyError,
     DeviceError,
     DTypeError,
     FileFormatError,
     GpugradError,
     GradientError,
     ShapeError,
+    SyncError,
 )
 from gpugrad.tensor import FUNCTIONS, Tensor
 from gpugrad.tensor.bind import INTERNAL
@@ -63,7 +65,22 @@ _LAZY: dict[str, str] = {
         name: f"gpugrad.{name}"
         for name in ("autodiff", "data", "inspect", "io", "nn", "optim", "random")
     },
-    "gradients": "gpugrad.autodiff",
+    **dict.fromkeys(
+        (
+            "grad",
+            "gradients",
+            "hessian",
+            "hvp",
+            "jacobian",
+            "jvp",
+            "linearize",
+            "value_and_grad",
+            "vjp",
+        ),
+        "gpugrad.autodiff",
+    ),
+    "detect_anomaly": "gpugrad.inspect",
+    "sync_guard": "gpugrad.inspect",
     "draw": "gpugrad.inspect",
     "explain": "gpugrad.inspect",
     "load": "gpugrad.io",
@@ -87,7 +104,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [  # noqa: PLE0604  names of the tables
-    "DTypeError", "Device", "DeviceError", "FileFormatError", "GpugradError", "GradientError",
+    "AnomalyError", "SyncError", "DTypeError", "Device", "DeviceError", "FileFormatError", "GpugradError", "GradientError",
     "ShapeError", "Tensor", "backend", "bool_", "complex64", "complex128", "cuda",
     "default_device", "device", "e", "enable_grad", "errors", "float16", "float32", "float64",
     "inf", "int8", "int16", "int32", "int64", "is_grad_enabled", "nan", "newaxis", "no_grad",

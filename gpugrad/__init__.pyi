@@ -29,20 +29,33 @@ from numpy import (
 )
 from numpy.typing import DTypeLike
 
-from gpugrad import autodiff, backend, errors, inspect, nn, optim, random
-from gpugrad.autodiff import gradients
+from gpugrad import autodiff, backend, data, errors, inspect, io, nn, optim, random
+from gpugrad.autodiff import (
+    grad,
+    gradients,
+    hessian,
+    hvp,
+    jacobian,
+    jvp,
+    linearize,
+    value_and_grad,
+    vjp,
+)
 from gpugrad.backend import Device, cuda, default_device, set_default_device
 from gpugrad.backend.device import device
 from gpugrad.engine.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from gpugrad.errors import (
+    AnomalyError,
     DeviceError,
     DTypeError,
     FileFormatError,
     GpugradError,
     GradientError,
     ShapeError,
+    SyncError,
 )
-from gpugrad.inspect import draw, explain
+from gpugrad.inspect import detect_anomaly, draw, explain, sync_guard
+from gpugrad.io import load, save
 from gpugrad.random import manual_seed
 from gpugrad.tensor import Tensor
 from gpugrad.tensor.creation import (
@@ -65,6 +78,7 @@ from gpugrad.tensor.creation import (
 
 _Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...] | None
 __all__ = [
+    "AnomalyError",
     "DTypeError",
     "Device",
     "DeviceError",
@@ -72,6 +86,7 @@ __all__ = [
     "GpugradError",
     "GradientError",
     "ShapeError",
+    "SyncError",
     "Tensor",
     "abs",
     "absolute",
@@ -119,7 +134,9 @@ __all__ = [
     "count_nonzero",
     "cuda",
     "cumsum",
+    "data",
     "default_device",
+    "detect_anomaly",
     "device",
     "divide",
     "dot",
@@ -151,9 +168,12 @@ __all__ = [
     "full_like",
     "gelu",
     "get_default_dtype",
+    "grad",
     "gradients",
     "greater",
     "greater_equal",
+    "hessian",
+    "hvp",
     "inf",
     "inspect",
     "int8",
@@ -161,15 +181,20 @@ __all__ = [
     "int32",
     "int64",
     "invert",
+    "io",
     "is_grad_enabled",
     "isfinite",
     "isinf",
     "isnan",
+    "jacobian",
+    "jvp",
     "leaky_relu",
     "left_shift",
     "less",
     "less_equal",
+    "linearize",
     "linspace",
+    "load",
     "log",
     "log1p",
     "log2",
@@ -219,6 +244,7 @@ __all__ = [
     "rint",
     "roll",
     "round",
+    "save",
     "set_default_device",
     "set_default_dtype",
     "set_grad_enabled",
@@ -239,6 +265,7 @@ __all__ = [
     "subtract",
     "sum",
     "swapaxes",
+    "sync_guard",
     "take",
     "take_along_axis",
     "tan",
@@ -254,7 +281,9 @@ __all__ = [
     "uint32",
     "uint64",
     "unstack",
+    "value_and_grad",
     "var",
+    "vjp",
     "where",
     "zeros",
     "zeros_like",
@@ -524,8 +553,8 @@ def softmax(x: Any, /, axis: _Axis = -1) -> Tensor:
 def log_softmax(x: Any, /, axis: _Axis = -1) -> Tensor:
     """The logarithm of softmax along axis, for x of any size."""
 
-def cumsum(x: Any, /, axis: _Axis = 0) -> Tensor:
-    """The running sum along an axis."""
+def cumsum(x: Any, /, axis: _Axis = None) -> Tensor:
+    """The running sum along an axis; of the raveled x where axis is None."""
 
 def argmax(x: Any, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
     """The index of the first of the largest elements. No gradient."""

@@ -5,12 +5,14 @@ of NumPy or PyTorch would expect in its place, so ``except ValueError`` works.
 """
 
 __all__ = [
+    "AnomalyError",
     "DTypeError",
     "DeviceError",
     "FileFormatError",
     "GpugradError",
     "GradientError",
     "ShapeError",
+    "SyncError",
 ]
 
 
@@ -32,6 +34,14 @@ class DTypeError(GpugradError, TypeError):
 
 class GradientError(GpugradError, RuntimeError):
     """A derivative that cannot be had: no graph, a freed graph, changed values."""
+
+
+class AnomalyError(GpugradError, FloatingPointError):
+    """A NaN or an infinity that `gpugrad.detect_anomaly` was asked to find."""
+
+
+class SyncError(GpugradError, RuntimeError):
+    """A wait for the device, or a copy from it, where `gpugrad.sync_guard` forbids one."""
 
 
 class FileFormatError(GpugradError, ValueError):

@@ -37,6 +37,9 @@ log = logging.getLogger("gpugrad")
 _NAMES = re.compile(r"(cpu|auto)|(cuda|sim)(?::(\d+))?")
 _NOTHING = contextlib.nullcontext()
 
+# True while a copy to a device is made that the program asked for: see gpugrad.sync_guard.
+sending: ContextVar[bool] = ContextVar("gpugrad_sending", default=False)
+
 
 @functools.lru_cache(64)
 def _parse(name: str) -> tuple[str, int | None] | None:
@@ -145,8 +148,13 @@ class Device:
                 return array
         else:
             array = to_numpy(array)
-        with _entered(self.kind, self.index):
-            return module.asarray(array)
+        before = sending.get()
+        sending.set(True)
+        try:
+            with _entered(self.kind, self.index):
+                return module.asarray(array)
+        finally:
+            sending.set(before)
 
     def fetch(self, array: Any) -> numpy.ndarray:
         """The array as a NumPy array on the host; waits for the device. See ``to_numpy``."""

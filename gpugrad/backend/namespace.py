@@ -12,8 +12,6 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-import numpy
-
 from gpugrad.errors import DTypeError
 
 __all__ = ["FORMULAS", "Namespace", "namespace_of", "register"]

@@ -12,7 +12,8 @@ from sys import getrefcount
 from typing import Any, NamedTuple
 
 from gpugrad.backend.namespace import namespace_of
-from gpugrad.engine import changes
+from gpugrad.engine import changes, hooks
+from gpugrad.engine.modes import observer
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.outputs import OutputsNode, StandIn, pick
 from gpugrad.errors import GradientError
@@ -73,19 +74,24 @@ def walk(
     retain_graph: bool = False,
     lift: Lift | None = None,
     targets: Iterable[Any] | None = None,
+    accumulate: Callable[[dict[Any, Any], Any], None] | None = None,
 ) -> dict[Any, Any]:
     """Gradients by node: of every leaf reached, or of the nodes in ``targets`` alone.
 
     ``seeds`` are pairs of a node and the gradient to start it with. With ``lift``, gradients
-    are Tensors and the walk itself is recorded. GradientError where the graph was freed, or
-    where a value that a derivative needs has changed since.
+    are Tensors and the walk itself is recorded. ``accumulate(found, leaf)`` adds a gradient
+    to its leaf's own and takes it out of ``found``: it is called for leaves with hooks, as
+    soon as their gradient is complete. GradientError where the graph was freed, or where a
+    value that a derivative needs has changed since.
     """
     wanted = None if targets is None else _needed([node for node, _ in seeds], targets)
+    uses = hooks.first_uses(reachable(node for node, _ in seeds)) if hooks.eager else {}
+    watch = observer.get()
     results: dict[Any, Any] = {}
     gradients: dict[Any, Any] = {}
     owned: set[Any] = set()  # nodes whose gradient is a buffer that this walk made
     # The next node to visit is `latest`, or where that is None the first of the heap.
-    heap: list[tuple[int, Any]] = []
+    heap: list[tuple[float, Any]] = []
     for node, gradient in seeds:
         if wanted is not None and node not in wanted:
             continue
@@ -102,10 +108,21 @@ def walk(
         else:
             node, latest = latest, None
         g = gradients.pop(node)
+        kind = node.__class__
+        if kind is not Node:
+            if kind is OutputsNode:
+                g = node.filled(g, lift.xp if lift else node.xp)
+            else:
+                g = hooks.through(node, g)
+                if kind is hooks.HookedLeaf:
+                    results[node] = g
+                    if accumulate is not None:
+                        g = None
+                        accumulate(results, node)
+                        hooks.completed(node)
+                    continue
         if wanted is not None and node in wanted.targets:
             results[node] = g
-        if node.__class__ is OutputsNode:
-            g = node.filled(g, lift.xp if lift else node.xp)
         values = node.values
         if values is None:
             raise freed(node)
@@ -130,6 +147,18 @@ def walk(
         else:
             needs = tuple(parent is not None for parent in parents)
             rules = joint(xp, g, y, needs, *values, **(parameters or {}))
+        if kind is hooks.HookedNode:
+            rules = hooks.passed(
+                node,
+                g,
+                rules
+                if joint is not None
+                else [
+                    None if parent is None else rule(xp, g, y, *values, **(parameters or {}))
+                    for parent, rule in zip(parents, rules)
+                ],
+            )
+            joint = op  # what follows takes the gradients as they are
         count = len(values)
         for parent, rule in zip(parents, rules):
             if parent is None:
@@ -144,6 +173,8 @@ def walk(
                 d = rule(xp, g, y, values[0])
             else:
                 d = rule(xp, g, y, *values)
+            if watch is not None:
+                watch.gradient(node, parent, d)
             if d.shape != parent.shape or d.dtype is not parent.dtype:
                 d = fit(xp, d, parent.shape, parent.dtype)
             before = gradients.get(parent)
@@ -158,7 +189,12 @@ def walk(
             gradients[parent] = d
             if parent.__class__ is Leaf:
                 continue  # nothing follows: its gradient is complete when the walk ends
-            if latest is None:
+            if parent in uses:  # to be told as soon as its first use has been visited
+                heappush(heap, (0.5 - uses[parent], parent))
+                if latest is not None:
+                    heappush(heap, (-latest.serial, latest))
+                    latest = None
+            elif latest is None:
                 if not heap or parent.serial > -heap[0][0]:
                     latest = parent
                 else:

@@ -7,10 +7,18 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-__all__ = ["enable_grad", "is_grad_enabled", "no_grad", "recording", "set_grad_enabled"]
+__all__ = [
+    "enable_grad", "is_grad_enabled", "no_grad", "observed", "observer", "recording",
+    "set_grad_enabled",
+]  # fmt: skip
 
 # A context variable is seen by one thread, and by one asyncio task, alone.
-recording: ContextVar[bool] = ContextVar("gpugrad_recording", default=True)
+# While operations are being observed it holds the observer in the place of True.
+recording: ContextVar[Any] = ContextVar("gpugrad_recording", default=True)
+
+# Called as observer(node, raws, y) for each recorded operation, and in a walk as
+# observer.gradient(node, parent, d) for each gradient of an argument. None for nobody.
+observer: ContextVar[Any] = ContextVar("gpugrad_observer", default=None)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -23,7 +31,7 @@ def is_grad_enabled() -> bool:
     ...     gg.is_grad_enabled()
     False
     """
-    return recording.get()
+    return bool(recording.get())
 
 
 class _Mode:
@@ -31,12 +39,15 @@ class _Mode:
 
     def __init__(self, mode: bool) -> None:
         self.mode = mode
-        self._before: list[bool] = []
+        self._before: list[Any] = []
 
     def __enter__(self) -> Self:
         self._before.append(recording.get())
-        recording.set(self.mode)
+        self._apply()
         return self
+
+    def _apply(self) -> None:
+        recording.set(self.mode and (observer.get() or True))
 
     def __exit__(
         self,
@@ -89,6 +100,26 @@ class _Mode:
                 return function(*args, **kwargs)
 
         return wrapped  # type: ignore[return-value]
+
+
+class observed:  # noqa: N801 - a block, like the others
+    """Inside this block ``watch`` observes what is recorded and differentiated."""
+
+    def __init__(self, watch: Any) -> None:
+        self.watch = watch
+        self._before: list[tuple[Any, Any]] = []
+
+    def __enter__(self) -> Any:
+        self._before.append((observer.get(), recording.get()))
+        observer.set(self.watch)
+        if recording.get():
+            recording.set(self.watch)
+        return self.watch
+
+    def __exit__(self, *_: object) -> None:
+        before, mode = self._before.pop()
+        observer.set(before)
+        recording.set(mode)
 
 
 class _FixedMode(_Mode):
@@ -145,7 +176,7 @@ class set_grad_enabled(_Mode):  # noqa: N801 - PyTorch's name
     def __init__(self, mode: bool) -> None:
         super().__init__(bool(mode))
         self._before.append(recording.get())
-        recording.set(self.mode)
+        self._apply()
 
     def __enter__(self) -> Self:
         return self

@@ -29,7 +29,8 @@ class Node:
     once the graph was freed. ``y`` is the raw output, None where no derivative needs it.
     ``xp`` is the namespace that computed it; ``shape`` and ``dtype`` are the output's.
 
-    ``name`` and ``hooks`` are unset on most nodes: a slot never filled costs nothing.
+    ``name``, ``hooks`` and ``where`` (the line of the user's code that made it) are unset on
+    most nodes: a slot never filled costs nothing.
     """
 
     __slots__ = (
@@ -44,6 +45,7 @@ class Node:
         "shape",
         "tensor",
         "values",
+        "where",
         "xp",
         "y",
     )
@@ -68,6 +70,25 @@ class Node:
         self.shape: Any = shape
         self.dtype = dtype
         self.parameters = parameters
+
+    def register_prehook(self, hook: Callable[[Any], Any]) -> Any:
+        """Call ``hook(gradient)`` when the gradient of the output arrives; it may return another.
+
+        Returns a handle whose ``remove()`` takes the hook away.
+        """
+        from gpugrad.engine.hooks import CHANGES, add_hook
+
+        return add_hook(self, CHANGES, hook)
+
+    def register_hook(self, hook: Callable[[tuple[Any, ...], Any], Any]) -> Any:
+        """Call ``hook(argument_gradients, gradient)`` after the node was differentiated.
+
+        For looking: what it returns is not used. An argument that needs no gradient has None.
+        Returns a handle whose ``remove()`` takes the hook away.
+        """
+        from gpugrad.engine.hooks import FOLLOWS, add_hook
+
+        return add_hook(self, FOLLOWS, hook)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.op.name} {tuple(self.shape)} {self.dtype}>"

@@ -57,7 +57,8 @@ def record(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None = 
     except Exception as error:
         explain(op, raws, parameters, error)
         raise
-    if not op.differentiable or not recording.get() or not any(n is not None for n in nodes):
+    mode = recording.get()
+    if not op.differentiable or not mode or not any(n is not None for n in nodes):
         return Tensor(y) if not op.outputs else tuple(map(Tensor, y))
     needs = tuple(node is not None for node in nodes)
     keep, keep_y = op.keeps(needs)
@@ -66,13 +67,16 @@ def record(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None = 
         for raw, kept, node in zip(raws, keep, nodes, strict=True)
     )
     if op.outputs:
-        return _record_outputs(OutputsNode(op, tuple(nodes), values, y, xp, parameters), y)
+        whole = OutputsNode(op, tuple(nodes), values, y, xp, parameters)
+        if mode is not True:
+            mode(whole, raws, y)
+        return _record_outputs(whole, y)
     if y.dtype.kind in "biu":
         return Tensor(y)
-    return Tensor(
-        y,
-        Node(op, tuple(nodes), values, y if keep_y else None, xp, y.shape, y.dtype, parameters),
-    )
+    made = Node(op, tuple(nodes), values, y if keep_y else None, xp, y.shape, y.dtype, parameters)
+    if mode is not True:
+        mode(made, raws, y)
+    return Tensor(y, made)
 
 
 def _record_outputs(node: OutputsNode, ys: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -199,21 +203,13 @@ def _unary(op: Op) -> Callable[[Any], Any]:
             explain(op, (raw,), None, error)
             raise
         node = x._node
-        if node is None or not differentiable or not recorded():
+        if node is None or not differentiable or not (mode := recorded()):
             return Tensor(y)
-        return Tensor(
-            y,
-            Node(
-                op,
-                (node,),
-                (raw if keep_x else node,),
-                y if keep_y else None,
-                xp,
-                y.shape,
-                y.dtype,
-                None,
-            ),
-        )
+        values = (raw if keep_x else node,)
+        made = Node(op, (node,), values, y if keep_y else None, xp, y.shape, y.dtype, None)
+        if mode is not True:
+            mode(made, (raw,), y)
+        return Tensor(y, made)
 
     return call
 
@@ -253,19 +249,23 @@ def _binary(op: Op, operator: bool = False) -> Callable[[Any, Any], Any]:
             if raw_b is NotImplemented:
                 return NotImplemented
         entry = get(type(raw_a))
-        if entry is not get(type(raw_b)) or entry is None:
-            # A number beside an array is quick as well; all else is looked at more closely.
-            if entry is None or not (type(raw_b) is float or type(raw_b) is int):
-                entry = known.look_up(op, raw_a, raw_b)
-                if entry is None:
-                    return record(op, (a, b))
+        kind_b = type(raw_b)
+        # A number beside an array is quick as well; all else is looked at more closely.
+        if entry is None or (
+            entry is not get(kind_b) and kind_b is not float and kind_b is not int
+        ):
+            entry = known.look_up(op, raw_a, raw_b)
+            if entry is None:
+                return record(op, (a, b))
         xp, compute = entry
         try:
             y = compute(raw_a, raw_b)
         except Exception as error:
             explain(op, (raw_a, raw_b), None, error)
             raise
-        if (node_a is None and node_b is None) or not differentiable or not recorded():
+        if node_a is None and node_b is None:
+            return Tensor(y)
+        if not differentiable or not (mode := recorded()):
             return Tensor(y)
         # A constant is kept as it is; an array that no derivative needs, as a stand-in.
         if node_b is None:
@@ -277,9 +277,10 @@ def _binary(op: Op, operator: bool = False) -> Callable[[Any, Any], Any]:
         else:
             values = (raw_a if both_a else node_a, raw_b if both_b else node_b)
             keep_y = both_y
-        return Tensor(
-            y,
-            Node(op, (node_a, node_b), values, y if keep_y else None, xp, y.shape, y.dtype, None),
-        )
+        nodes = (node_a, node_b)
+        made = Node(op, nodes, values, y if keep_y else None, xp, y.shape, y.dtype, None)
+        if mode is not True:
+            mode(made, (raw_a, raw_b), y)
+        return Tensor(y, made)
 
     return call

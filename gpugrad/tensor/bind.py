@@ -14,7 +14,7 @@ from gpugrad.backend.device import to_numpy
 from gpugrad.engine.op import TABLE
 from gpugrad.engine.record import bind_operator
 from gpugrad.errors import DTypeError, GradientError, ShapeError
-from gpugrad.tensor import creation, functions
+from gpugrad.tensor import creation, functions, hooks
 from gpugrad.tensor.core import TENSORS, Tensor
 
 __all__ = ["FUNCTIONS", "INTERNAL", "MEMBERS"]
@@ -171,6 +171,8 @@ def _cuda(self: Tensor, index: int | None = None) -> Tensor:
     return functions.to(self, device="cuda" if index is None else f"cuda:{index}")
 
 
+for _name in hooks.__all__:
+    _member(_name, getattr(hooks, _name))
 _member("reshape", _reshape)
 _member("transpose", _transpose)
 _member("copy", _copy)
@@ -203,6 +205,7 @@ def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: 
         kwargs.setdefault("axis", 0)
     elif method == "accumulate" and name == "add":
         function = FUNCTIONS["cumsum"]
+        kwargs.setdefault("axis", 0)
     else:
         what = name if method == "__call__" else f"{name}.{method}"
         raise DTypeError(f"np.{what}: gpugrad has no such function of tensors.{_nearest(name)}")

@@ -14,7 +14,7 @@ from gpugrad.engine import changes
 from gpugrad.engine.backward import Lift, hand_over, walk
 from gpugrad.engine.modes import enable_grad, recording
 from gpugrad.engine.node import Leaf, Node
-from gpugrad.errors import DTypeError, GradientError, ShapeError
+from gpugrad.errors import DeviceError, DTypeError, GradientError, ShapeError
 from gpugrad.tensor.members import Members
 
 __all__ = ["LIFT", "TENSORS", "Tensor", "differentiate", "raw_of"]
@@ -57,7 +57,7 @@ class Tensor(Members):
 
     @data.setter
     def data(self, array: Any) -> None:
-        if type(self._node) is Node:
+        if isinstance(self._node, Node):
             raise GradientError(
                 "data: this tensor was computed by an operation; set the data of a leaf, or "
                 "of its detach()"
@@ -134,7 +134,7 @@ class Tensor(Members):
             if (name := getattr(self, "_name", None)) is not None:
                 self._node.name = name
         elif not requires_grad and self._node is not None:
-            if type(self._node) is not Leaf:
+            if not isinstance(self._node, Leaf):
                 raise GradientError(
                     "requires_grad: this tensor was computed from others that require a "
                     "gradient. Use .detach() for one that does not"
@@ -165,6 +165,16 @@ class Tensor(Members):
             if value.shape != self.shape:
                 raise ShapeError(
                     f"grad: expected shape {self.shape}, that of the tensor, got {value.shape}"
+                )
+            if value.dtype != self.dtype:
+                raise DTypeError(
+                    f"grad: expected dtype {self.dtype}, that of the tensor, got {value.dtype}. "
+                    "Cast it with .astype"
+                )
+            if value.device != self.device:
+                raise DeviceError(
+                    f"grad: expected a gradient on {self.device}, where the tensor is, got one "
+                    f"on {value.device}. Move it with .to({str(self.device)!r})"
                 )
         self._grad = value
 
@@ -211,12 +221,12 @@ class Tensor(Members):
                 "does. Make a leaf with requires_grad=True, and compute outside no_grad"
             )
         seeds = [(node, self._seed(gradient, create_graph))]
-        found = differentiate(seeds, retain_graph=retain_graph, create_graph=create_graph)
+        found = differentiate(
+            seeds, retain_graph=retain_graph, create_graph=create_graph, accumulate=_to_leaf
+        )
         del seeds  # or it would share the gradient of a leaf
         for leaf in list(found):
-            tensor = leaf.tensor()
-            if tensor is not None:
-                tensor._accumulate(found, leaf)
+            _to_leaf(found, leaf)
 
     def _seed(self, gradient: Any, create_graph: bool) -> Any:
         """The gradient to start from: raw, or a Tensor for ``create_graph``."""
@@ -248,11 +258,12 @@ class Tensor(Members):
 
         return tensor(data, device=self.device)
 
-    def _accumulate(self, found: dict[Any, Any], leaf: Leaf) -> None:
+    def _accumulate(self, found: dict[Any, Any], leaf: Any) -> None:
         """Add a gradient that a walk found: raw, or a Tensor that is in a graph."""
         before = getattr(self, "_grad", None)
         if isinstance(found[leaf], Tensor):
-            self._grad = found[leaf] if before is None else before + found[leaf]
+            # A copy: the same tensor may be the gradient of other leaves, or the user's own.
+            self._grad = found[leaf].copy() if before is None else before + found[leaf]
         elif isinstance(found[leaf], np.generic):
             self._grad = Tensor(
                 np.asarray(found[leaf] if before is None else before._array + found[leaf])
@@ -355,8 +366,11 @@ class Tensor(Members):
 
     # Copies.
 
-    def __copy__(self) -> "Tensor":
-        return self.detach().requires_grad_(self.requires_grad and self.is_leaf)
+    def __copy__(self) -> Self:
+        made: Self = object.__new__(type(self))
+        Tensor.__init__(made, self.data)
+        made.name = self.name
+        return made.requires_grad_(self.requires_grad and self.is_leaf)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Tensor":
         if not self.is_leaf:
@@ -396,7 +410,7 @@ class Tensor(Members):
         """Whether an in-place form changes memory (True) or is recorded and rebinds (False)."""
         if not recording.get():
             return True
-        if type(self._node) is Leaf:
+        if isinstance(self._node, Leaf):
             raise GradientError(
                 f"{what}: a leaf that requires a gradient cannot be changed in place while "
                 "operations are recorded. Use `with gg.no_grad():` for an update, or "
@@ -423,6 +437,7 @@ def differentiate(
     retain_graph: bool,
     create_graph: bool,
     targets: list[Any] | None = None,
+    accumulate: Any = None,
 ) -> dict[Any, Any]:
     """Walk from pairs of a node and its gradient; see `gpugrad.engine.backward.walk`.
 
@@ -430,12 +445,22 @@ def differentiate(
     """
     if not seeds:
         return {}
-    with device_of(raw_of(seeds[0][1])).activate():
+    quiet = np.errstate(divide="ignore", over="ignore", invalid="ignore")
+    with device_of(raw_of(seeds[0][1])).activate(), quiet:
         if create_graph:
             with enable_grad():
-                return walk(seeds, retain_graph=True, lift=LIFT, targets=targets)
-        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-            return walk(seeds, retain_graph=retain_graph, targets=targets)
+                return walk(
+                    seeds, retain_graph=True, lift=LIFT, targets=targets, accumulate=accumulate
+                )
+        return walk(seeds, retain_graph=retain_graph, targets=targets, accumulate=accumulate)
+
+
+def _to_leaf(found: dict[Any, Any], leaf: Leaf) -> None:
+    """Add the gradient of a leaf to its tensor's; a tensor that nobody holds needs none."""
+    tensor = leaf.tensor()
+    if tensor is not None:
+        tensor._accumulate(found, leaf)
+    found.pop(leaf, None)
 
 
 def raw_of(value: Any) -> Any:

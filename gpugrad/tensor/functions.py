@@ -4,6 +4,7 @@ Imports creation, core and the bound ops. They need no derivative of their own. 
 argument orders are NumPy's and the Array API standard's.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -75,7 +76,8 @@ def flatten(x: Any, /, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     first, last = (axis_number("flatten", axis, x.ndim) for axis in (start_dim, end_dim))
     if last < first:
         raise ShapeError(f"flatten: end_dim {end_dim} comes before start_dim {start_dim}")
-    return reshape(x, (*x.shape[:first], -1, *x.shape[last + 1 :]))
+    size = math.prod(x.shape[first : last + 1])
+    return reshape(x, (*x.shape[:first], size, *x.shape[last + 1 :]))
 
 
 def transpose(x: Any, /, axes: Sequence[int] | None = None) -> Tensor:
@@ -251,8 +253,17 @@ def index_array(part: Any, like: Any) -> Any:
         if part.size == 0:
             part = part.astype(np.int64)
     if isinstance(part, np.ndarray) and not isinstance(like, np.ndarray | np.generic):
-        return device_of(like).send(part)
+        place = device_of(like)
+        with place.activate():
+            return place.xp.asarray(part)  # not asked for, so not by `place.send`
     return part
+
+
+def _numbered(count: int, like: Any) -> Any:
+    """0, 1, ... count - 1, made on the device of an array."""
+    place = device_of(like)
+    with place.activate():
+        return place.xp.arange(count)
 
 
 def raw_index(index: Any, like: Any) -> Any:
@@ -275,7 +286,7 @@ def take(x: Any, /, indices: Any, axis: int | None = None) -> Tensor:
     """The elements at ``indices`` along an axis; along the raveled x where axis is None."""
     x = asarray(x)
     if axis is None:
-        return getitem(ravel(x), indices if isinstance(indices, Tensor) else np.asarray(indices))
+        return getitem(ravel(x), index_array(indices, x._array))
     chosen = indices if isinstance(indices, Tensor | int) else index_array(indices, x._array)
     return getitem(x, (slice(None),) * axis_number("take", axis, x.ndim) + (chosen,))
 
@@ -294,8 +305,8 @@ def take_along_axis(x: Any, /, indices: Any, axis: int = -1) -> Tensor:
         if i == axis:
             parts.append(indices)
             continue
-        places = np.arange(size).reshape([-1 if j == i else 1 for j in range(x.ndim)])
-        parts.append(device_of(x._array).send(places))
+        places = _numbered(size, x._array)
+        parts.append(places.reshape(tuple(-1 if j == i else 1 for j in range(x.ndim))))
     return getitem(x, tuple(parts))
 
 
@@ -395,6 +406,11 @@ def _subscripts(subscripts: str, tensors: list[Tensor]) -> tuple[list[str], str]
             "...", "".join(letter for letter, kept in zip(letters, keep, strict=True) if kept)
         )
     if arrow:
+        if dots and "..." not in output:
+            raise ShapeError(
+                f"einsum: {subscripts!r} leaves the axes of '...' out of the result. Write '...' "
+                "there too, or name the axes to be summed"
+            )
         return terms, output.replace("...", dots)
     once = sorted(c for c in set("".join(terms)) - set(dots) if "".join(terms).count(c) == 1)
     return terms, dots + "".join(once)
@@ -410,7 +426,7 @@ def _diagonals(term: str, x: Tensor) -> tuple[str, Tensor]:
         if len(sizes) > 1:
             raise ShapeError(f"einsum: the axes {letter!r} of shape {x.shape} differ in size")
         order = places + [i for i in range(x.ndim) if i not in places]
-        along = device_of(x._array).send(np.arange(sizes.pop()))
+        along = _numbered(sizes.pop(), x._array)
         x = getitem(transpose(x, order), (along,) * len(places))
         term = letter + term.replace(letter, "")
     return term, x

@@ -3,11 +3,12 @@
 Written by ci/stubs.py from the op table; do not edit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, SupportsIndex, TypeAlias
 
 from numpy.typing import DTypeLike
 
+from gpugrad.engine.hooks import Handle
 from gpugrad.tensor.core import Tensor
 
 _Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...] | None
@@ -111,8 +112,8 @@ class Members:
         """The cosine of an angle in radians."""
     def cosh(self, /) -> Tensor:
         """The hyperbolic cosine."""
-    def cumsum(self, /, axis: _Axis = 0) -> Tensor:
-        """The running sum along an axis."""
+    def cumsum(self, /, axis: _Axis = None) -> Tensor:
+        """The running sum along an axis; of the raveled x where axis is None."""
     def dot(self, b: Any, /) -> Tensor:
         """NumPy's dot: a product of numbers, vectors or matrices; of more axes, a tensordot."""
     def erf(self, /) -> Tensor:
@@ -246,6 +247,14 @@ class Members:
         """x where x > 0 and else negative_slope * x."""
     def unstack(self, /, axis: int = 0) -> tuple[Tensor, ...]:
         """The pieces of x along an axis, without that axis."""
+    def register_hook(self, hook: Callable[[Tensor], Any]) -> Handle:
+        """Call ``hook(gradient)`` whenever a backward pass has this tensor's gradient complete."""
+    def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], Any]) -> Handle:
+        """Call ``hook(tensor)`` in the middle of a backward pass, once ``grad`` of a leaf is
+        complete.
+        """
+    def retain_grad(self) -> Tensor:
+        """Let backward passes fill ``grad`` of this tensor although it is no leaf; returns it."""
     def reshape(self, *shape: Any) -> Tensor:
         """The same elements in another shape: ``t.reshape(2, -1)`` or ``t.reshape((2, -1))``."""
     def transpose(self, *axes: Any) -> Tensor:

@@ -1,0 +1,91 @@
+"""Hooks on tensors: functions that are called with gradients. Imports core and engine."""
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from gpugrad.engine.hooks import CHANGES, COMPLETES, RETAINS, Handle, add_hook
+from gpugrad.engine.node import Leaf
+from gpugrad.errors import GradientError
+from gpugrad.tensor.core import Tensor
+
+__all__ = ["register_hook", "register_post_accumulate_grad_hook", "retain_grad"]
+
+
+def register_hook(self: Tensor, hook: Callable[[Tensor], Any]) -> Handle:
+    """Call ``hook(gradient)`` whenever a backward pass has this tensor's gradient complete.
+
+    What the hook returns, if not None, takes the gradient's place, for this tensor and for
+    all that follows. Hooks are called in the order in which they were registered. Returns
+    a handle; ``handle.remove()`` takes the hook away. GradientError for a tensor that
+    requires no gradient.
+
+    >>> import gpugrad as gg
+    >>> x = gg.tensor([1.0, 2.0], requires_grad=True)
+    >>> handle = x.register_hook(lambda g: 10 * g)
+    >>> (3 * x).sum().backward()
+    >>> x.grad
+    tensor([30., 30.])
+    >>> handle.remove()
+    """
+    return add_hook(_node(self, "register_hook"), CHANGES, hook)
+
+
+def register_post_accumulate_grad_hook(self: Tensor, hook: Callable[[Tensor], Any]) -> Handle:
+    """Call ``hook(tensor)`` in the middle of a backward pass, once ``grad`` of a leaf is complete.
+
+    The walk goes on meanwhile with the operations before: this is where a data-parallel
+    layer starts to exchange the gradient. Returns a handle to remove the hook with.
+
+    >>> import gpugrad as gg
+    >>> w = gg.tensor(2.0, requires_grad=True, name="w")
+    >>> handle = w.register_post_accumulate_grad_hook(lambda t: print(t.name, t.grad.item()))
+    >>> (w * w).backward()
+    w 4.0
+    """
+    node = _node(self, "register_post_accumulate_grad_hook")
+    if not isinstance(node, Leaf):
+        raise GradientError(
+            "register_post_accumulate_grad_hook: only a leaf accumulates a gradient. Use "
+            "register_hook, or retain_grad"
+        )
+    reference = weakref.ref(self)
+
+    def call() -> None:
+        tensor = reference()
+        if tensor is not None:
+            hook(tensor)
+
+    return add_hook(node, COMPLETES, call)
+
+
+def retain_grad(self: Tensor) -> Tensor:
+    """Let backward passes fill ``grad`` of this tensor although it is no leaf; returns it.
+
+    >>> import gpugrad as gg
+    >>> x = gg.tensor(3.0, requires_grad=True)
+    >>> y = (x * x).retain_grad()
+    >>> (2 * y).backward()
+    >>> y.grad, x.grad
+    (tensor(2.), tensor(12.))
+    """
+    node = _node(self, "retain_grad")
+    if isinstance(node, Leaf) or any(order == RETAINS for order, _ in getattr(node, "hooks", ())):
+        return self
+    reference = weakref.ref(self)
+
+    def keep(g: Any) -> None:
+        tensor = reference()
+        if tensor is not None:
+            tensor._accumulate({0: g}, 0)
+
+    add_hook(node, RETAINS, keep)
+    return self
+
+
+def _node(tensor: Tensor, what: str) -> Any:
+    if tensor._node is None:
+        raise GradientError(
+            f"{what}: this tensor requires no gradient. Make it with requires_grad=True"
+        )
+    return tensor._node
