@@ -179,6 +179,29 @@ def test_draw_of_an_operation_with_several_outputs():
     assert "split_2 | [3, 4] | ∂y/∂split_2 =\\n[1, 2]" in found.values()
 
 
+def test_draw_keeps_two_operations_with_several_outputs_apart():
+    x = leaf([1.0, 2.0, 3.0, 4.0], "x")
+    (a, b), (c, d) = gg.split(x, 2), gg.split(x * 2, 2)
+    drawing = gg.draw((a * b * c * d).sum())
+    found = labels(drawing)
+    splits = [key for key, label in found.items() if label == "split"]
+    assert len(splits) == 2
+    inputs = [source for source, target in edges(drawing) if target in splits]
+    assert {found[source].split(" | ")[0] for source in inputs} == {"x", "multiply_1"}
+    for split in splits:
+        assert sum(source == split for source, _ in edges(drawing)) == 2
+
+
+def test_draw_gives_a_value_that_is_left_out_one_place():
+    a = leaf(1.0, "a")
+    y = a
+    for _ in range(6):
+        y = y * a
+    lines = gg.draw(y, max_nodes=4).source.splitlines()
+    assert len(set(lines)) == len(lines)
+    assert sum("a …" in line for line in lines) == 1
+
+
 def test_draw_says_that_a_leaf_was_changed_since():
     a, b = leaf(2.0, "a"), leaf(3.0, "b")
     y = a + b
@@ -428,6 +451,34 @@ def test_explain_names_the_steps_where_nothing_between_has_a_name():
     assert "multiply_2 = add·a = 8" in text
 
 
+def test_explain_keeps_an_unnamed_step_that_is_used_twice():
+    a, b = leaf(2.0, "a"), leaf(3.0, "b")
+    shared = a * b
+    s = named(shared + 1, "s")
+    explanation = gg.explain(named(s * shared, "y"))
+    assert explanation.expressions == {"multiply": "a·b", "s": "multiply + 1", "y": "s·multiply"}
+    assert explanation.counts == {"a": 2, "b": 2}
+
+
+def test_explain_writes_no_endless_expressions():
+    x = leaf(1.0, "x")
+    y = named(x * 2, "start")
+    for _ in range(100):
+        y = y + 1
+    expressions = gg.explain(named(y, "end")).expressions
+    assert max(len(text) for text in expressions.values()) < 80
+    assert 8 < len(expressions) < 15
+
+
+def test_explain_follows_no_path_that_leads_elsewhere():
+    x, z = leaf(2.0, "x"), leaf(1.0, "z")
+    y = z
+    for _ in range(60):
+        y = y * 0.5 + y * 0.5  # 2**60 ways to z, none to x
+    explanation = gg.explain(named(y + x, "y"), wrt="x")
+    assert str(explanation).endswith("∂y/∂x = 1")
+
+
 def test_explain_sums_over_paths():
     a, b = leaf(2.0, "a"), leaf(3.0, "b")
     c = named(a * b, "c")
@@ -645,6 +696,7 @@ def test_explain_a_fused_layer():
         (lambda a, b: a + 1.00001, "a + 1.00001"),
         (lambda a, b: (a * b) ** 3, "(a·b)³"),
         (lambda a, b: 2**a, "2 ** a"),
+        (lambda a, b: (-2.5) ** a, "(-2.5) ** a"),
         (lambda a, b: gg.square(a + b), "(a + b)²"),
         (lambda a, b: gg.clip(a, None, 2.0), "clip(a, None, 2)"),
         (lambda a, b: gg.sum(gg.reshape(a, (1,)), axis=0), "sum(reshape(a, shape=(1,)), axis=0)"),
