@@ -1,5 +1,9 @@
 """Derivatives as functions. Imports tensor and engine."""
 
+from gpugrad.autodiff.matrices import hessian, jacobian
 from gpugrad.autodiff.reverse import gradients
+from gpugrad.autodiff.transforms import grad, hvp, jvp, linearize, value_and_grad, vjp
 
-__all__ = ["gradients"]
+__all__ = [
+    "grad", "gradients", "hessian", "hvp", "jacobian", "jvp", "linearize", "value_and_grad", "vjp",
+]  # fmt: skip
