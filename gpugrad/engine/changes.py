@@ -64,6 +64,12 @@ def verify(node: Node) -> None:
     saved = [(name, value) for name, value, kept in zip(names, values, keep, strict=True) if kept]
     if node.y is not None:
         saved.append(("its output", node.y))
+    for name, value in (node.parameters or {}).items():  # an index, the numbers of classes
+        saved += [
+            (name, part)
+            for part in (value if isinstance(value, tuple) else (value,))
+            if hasattr(part, "dtype") and hasattr(part, "shape")
+        ]
     for name, value in saved:
         entry = _stamps.get(id(_owner(value)))
         if entry is None or entry[1][-1] < node.serial:

@@ -58,7 +58,7 @@ class _Mode:
         recording.set(self._before.pop())
 
     def __call__(self, function: F) -> F:
-        """Decorate a function, a generator function or a coroutine function."""
+        """Decorate a function, a generator function or a coroutine function (or both in one)."""
         mode = self.mode
         if inspect.isgeneratorfunction(function):
 
@@ -85,6 +85,30 @@ class _Mode:
                         send = functools.partial(steps.send, received)
 
             return generator  # type: ignore[return-value]
+        if inspect.isasyncgenfunction(function):
+
+            @functools.wraps(function)
+            async def async_generator(*args: Any, **kwargs: Any) -> Any:
+                steps = function(*args, **kwargs)
+                send: Callable[[], Any] = steps.__anext__
+                while True:
+                    try:
+                        with _Mode(mode):
+                            value = await send()
+                    except StopAsyncIteration:
+                        return
+                    try:
+                        received = yield value
+                    except GeneratorExit:
+                        with _Mode(mode):
+                            await steps.aclose()
+                        raise
+                    except BaseException as error:  # noqa: BLE001  as above
+                        send = functools.partial(steps.athrow, error)
+                    else:
+                        send = functools.partial(steps.asend, received)
+
+            return async_generator  # type: ignore[return-value]
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
@@ -175,12 +199,17 @@ class set_grad_enabled(_Mode):  # noqa: N801 - PyTorch's name
 
     def __init__(self, mode: bool) -> None:
         super().__init__(bool(mode))
-        self._before.append(recording.get())
-        self._apply()
+        super().__enter__()
+        self._entered = True
 
     def __enter__(self) -> Self:
+        if not self._entered:  # the second block with the same object
+            super().__enter__()
+        self._entered = False
         return self
 
     def __call__(self, function: F) -> F:
-        recording.set(self._before.pop())
+        if self._entered:
+            self._entered = False
+            recording.set(self._before.pop())
         return super().__call__(function)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy
 
+from gpugrad.backend.device import device_of
 from gpugrad.backend.namespace import NAMESPACES, namespace_of, register
 from gpugrad.engine.modes import recording
 from gpugrad.engine.node import Node
@@ -27,10 +28,10 @@ for _kind in (bool, int, float, complex):
 
 # Set once by gpugrad.tensor, which stands above this module.
 Tensor: Any = None
-_from_python: Callable[[Any], Any]
+_from_python: Callable[..., Any]
 
 
-def use_tensor_class(cls: type, from_python: Callable[[Any], Any]) -> None:
+def use_tensor_class(cls: type, from_python: Callable[..., Any]) -> None:
     """Name the class that ops take and return, and how lists and numbers become raw arrays."""
     global Tensor, _from_python
     Tensor, _from_python = cls, from_python
@@ -45,7 +46,7 @@ def record(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None = 
             raws.append(operand._array)
             nodes.append(operand._node)
         else:
-            raws.append(operand if type(operand) in NAMESPACES else _convert(op, operand))
+            raws.append(operand if type(operand) in NAMESPACES else _convert(op, operand, operands))
             nodes.append(None)
     xp = _namespace(op, raws)
     if xp is None:
@@ -105,15 +106,20 @@ def _namespace(op: Op, raws: Sequence[Any]) -> Any:
     return xp
 
 
-def _convert(op: Op, operand: Any) -> Any:
-    """A raw array of what is neither a Tensor, an array nor a number: a list, an array type."""
+def _convert(op: Op, operand: Any, operands: Sequence[Any]) -> Any:
+    """A raw array of what is neither a Tensor, an array nor a number: a list, an array type.
+
+    Like a number, a list goes where the arrays among the operands are.
+    """
     if operand is None and op.optional:
         return None
     try:
         namespace_of(operand)
     except DTypeError as error:
         if isinstance(operand, (list, tuple)):
-            return _from_python(operand)
+            arrays = (other._array if isinstance(other, Tensor) else other for other in operands)
+            known = (device_of(raw) for raw in arrays if NAMESPACES.get(type(raw)) is not None)
+            return _from_python(operand, device=next(known, None))
         raise wrong_operand(op, operand) from error
     return operand
 
@@ -223,9 +229,9 @@ def _binary(op: Op, operator: bool = False) -> Callable[[Any, Any], Any]:
     known = _Computed(op.name)
     get = known.get
 
-    def convert(operand: Any) -> Any:
+    def convert(operand: Any, other: Any) -> Any:
         try:
-            return _convert(op, operand)
+            return _convert(op, operand, (other,))
         except DTypeError:
             if operator:
                 return NotImplemented
@@ -237,7 +243,7 @@ def _binary(op: Op, operator: bool = False) -> Callable[[Any, Any], Any]:
             raw_a = a._array
         else:
             node_a = None
-            raw_a = a if type(a) in NAMESPACES else convert(a)
+            raw_a = a if type(a) in NAMESPACES else convert(a, b)
             if raw_a is NotImplemented:
                 return NotImplemented
         if isinstance(b, Tensor):
@@ -245,7 +251,7 @@ def _binary(op: Op, operator: bool = False) -> Callable[[Any, Any], Any]:
             raw_b = b._array
         else:
             node_b = None
-            raw_b = b if type(b) in NAMESPACES else convert(b)
+            raw_b = b if type(b) in NAMESPACES else convert(b, a)
             if raw_b is NotImplemented:
                 return NotImplemented
         entry = get(type(raw_a))

@@ -3,8 +3,11 @@
 import math
 from typing import Any
 
+import numpy as np
+
 from gpugrad.engine.op import Sample, op
 
+HALF, FULL = np.dtype(np.float16), np.dtype(np.float32)
 EW: Any = {"kind": "elementwise"}
 
 
@@ -113,6 +116,8 @@ def _erf(xp: Any, x: Any, /) -> Any:
             p, q = (p + above) * z, (q + below) * z
         return (p + top[-2]) / (q + bottom[-1])
 
+    if x.dtype == HALF:  # the sums below do not fit into float16
+        return _erf(xp, x.astype(FULL)).astype(HALF)
     a = xp.abs(x)
     near = xp.minimum(a, 0.5)
     small = near * rational(near * near, *_ERF_SMALL)
@@ -122,7 +127,8 @@ def _erf(xp: Any, x: Any, /) -> Any:
     tail = (1 / math.sqrt(math.pi) - rational(1 / (far * far), *_ERF_LARGE) / (far * far)) / far
     large = 1 - xp.exp(-far * far) * tail
     y = xp.where(a <= 0.46875, small, xp.where(a <= 4.0, middle, large))
-    return xp.where(x < 0, -y, y) + 0 * x  # NaN stays NaN
+    y = xp.where(x < 0, -y, y)
+    return xp.where(x == x, y, x)  # NaN stays NaN
 
 
 op(
@@ -149,7 +155,9 @@ def _gelu_vjp(xp: Any, g: Any, y: Any, x: Any, approximate: str) -> Any:
         return g * (0.5 * (1 + xp.erf(x * math.sqrt(0.5))) + x * density)
     slope = math.sqrt(2 / math.pi)
     t = xp.tanh(slope * (x + 0.044715 * x * x * x))
-    return g * (0.5 * (1 + t) + 0.5 * slope * x * (1 - t * t) * (1 + 3 * 0.044715 * x * x))
+    # Where the tanh is at its end the square may have overflowed: 0 times inf is 0 here.
+    steep = xp.scale(1 - t * t, 1 + 3 * 0.044715 * x * x)
+    return g * (0.5 * (1 + t) + 0.5 * slope * x * steep)
 
 
 op(

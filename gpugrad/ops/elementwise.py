@@ -48,7 +48,7 @@ op(
     "a, b, /",
     vjp=[
         lambda xp, g, y, a, b: xp.ratio(g, b),
-        lambda xp, g, y, a, b: -xp.ratio(g * y, b),
+        lambda xp, g, y, a, b: -xp.ratio(xp.scale(g, y), b),
     ],
     saves=("b", "y b"),
     domain=POSITIVE,
@@ -137,9 +137,9 @@ def _power_base(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:
 
 def _power_exponent(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:
     if isinstance(a, int | float):
-        return xp.scale(g, y) * (math.log(a) if a > 0 else 0.0 if a == 0 else math.nan)
+        return xp.scale(xp.scale(g, y), math.log(a) if a > 0 else 0.0 if a == 0 else math.nan)
     # 0 ** b is 0 for every b > 0, so its derivative by b is 0.
-    return xp.scale(g, y) * xp.log(xp.where(a == 0, xp.ones_like(a), a))
+    return xp.scale(xp.scale(g, y), xp.log(xp.where(a == 0, xp.ones_like(a), a)))
 
 
 op(

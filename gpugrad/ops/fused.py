@@ -4,6 +4,7 @@ One op in place of three or four makes small networks quick. Each rule consists 
 functions, so the derivative of a derivative follows as everywhere.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from gpugrad.engine.op import Sample, op
 
 def _rows(x: Any) -> Any:
     """x with all axes but the last made one: a product of two matrices beats a batch of them."""
-    return x if len(x.shape) == 2 else x.reshape((-1, x.shape[-1]))
+    shape = x.shape
+    return x if len(shape) == 2 else x.reshape((math.prod(shape[:-1]), shape[-1]))
 
 
 def _linear(xp: Any, x: Any, weight: Any, bias: Any = None, /) -> Any:

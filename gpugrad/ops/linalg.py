@@ -1,5 +1,6 @@
 """Products of vectors, matrices and tensors. Imports engine.op."""
 
+import math
 from typing import Any
 
 from gpugrad.engine.op import Sample, op
@@ -25,7 +26,8 @@ def _matmul_b(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:
         return xp.matmul(turned(xp, a), g[..., None])[..., 0]
     if len(b.shape) == 2 and len(a.shape) > 2:
         # One product in place of a batch of them that is summed afterwards.
-        a, g = a.reshape((-1, a.shape[-1])), g.reshape((-1, g.shape[-1]))
+        rows = math.prod(a.shape[:-1])
+        a, g = a.reshape((rows, a.shape[-1])), g.reshape((rows, g.shape[-1]))
     return xp.matmul(turned(xp, a), g)
 
 
@@ -61,7 +63,7 @@ def _einsum_vjp(
     inputs, output = subscripts.split("->")
     terms = inputs.split(",")
     results: list[Any] = []
-    for index, (term, operand) in enumerate(zip(terms, operands, strict=True)):
+    for index, term in enumerate(terms):
         if not needs[index]:
             results.append(None)
             continue
@@ -73,15 +75,10 @@ def _einsum_vjp(
             *(x for i, x in enumerate(operands) if i != index),
             subscripts=f"{','.join([output, *others])}->{reached}",
         )
-        # A letter that stands in this operand alone was summed over: broadcast it back.
-        results.append(
-            d.reshape(
-                tuple(
-                    size if letter in known else 1
-                    for letter, size in zip(term, operand.shape, strict=True)
-                )
-            )
-        )
+        # A letter that stands in this operand alone was summed over: broadcast it back. One of
+        # size 1 that another operand has in full was broadcast: the engine sums over it.
+        sizes = iter(d.shape)
+        results.append(d.reshape(tuple(next(sizes) if c in known else 1 for c in term)))
     return results
 
 

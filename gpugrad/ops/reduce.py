@@ -6,7 +6,11 @@ negative; ``keepdims`` leaves reduced axes in place with size 1.
 
 from typing import Any
 
+import numpy as np
+
 from gpugrad.engine.op import Sample, op
+
+HALF, FULL = np.dtype(np.float16), np.dtype(np.float32)
 
 REDUCTIONS = (
     Sample((2, 3, 4)),
@@ -23,7 +27,7 @@ def axes_of(x: Any, axis: Any) -> tuple[int, ...]:
     ndim = len(x.shape)
     if axis is None:
         return tuple(range(ndim))
-    return tuple(i % ndim for i in ((axis,) if isinstance(axis, int) else axis))
+    return tuple(i % ndim for i in ((axis,) if hasattr(axis, "__index__") else axis))
 
 
 def spread(g: Any, x: Any, axis: Any, keepdims: bool) -> Any:
@@ -53,10 +57,17 @@ op(
 
 
 def _mean(xp: Any, x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
-    kind = x.dtype.kind
-    total = xp.sum(x * 1.0 if kind in "biu" else x, axis=axis, keepdims=keepdims)
+    total = xp.sum(_wide(x), axis=axis, keepdims=keepdims)
     n = count(x, axis)
-    return total / n if n else total * float("nan")
+    y = total / n if n else total * float("nan")
+    return y.astype(x.dtype) if x.dtype == HALF else y
+
+
+def _wide(x: Any) -> Any:
+    """x in a dtype that its mean can be computed in: a float16 sum overflows at 65504."""
+    if x.dtype == HALF:
+        return x.astype(FULL)
+    return x * 1.0 if x.dtype.kind in "biu" else x
 
 
 op(
@@ -93,7 +104,7 @@ def _prod_vjp(xp: Any, g: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any
         return xp.zeros_like(x)
     order = axes + kept
     front = xp.transpose(x, order)
-    flat = front.reshape((-1, *front.shape[len(axes) :]))
+    flat = front.reshape((count(x, axis), *front.shape[len(axes) :]))
     others = xp.transpose(
         _others(xp, flat).reshape(front.shape), tuple(order.index(i) for i in range(len(order)))
     )
@@ -146,14 +157,16 @@ def _freedom(x: Any, axis: Any, correction: float) -> float:
 def _var(
     xp: Any, x: Any, /, axis: Any = None, keepdims: bool = False, *, correction: float = 0
 ) -> Any:
-    d = _centered(xp, x, axis)
-    return xp.sum(d * d, axis=axis, keepdims=keepdims) / _freedom(x, axis, correction)
+    d = _centered(xp, _wide(x), axis)
+    y = xp.sum(d * d, axis=axis, keepdims=keepdims) / _freedom(x, axis, correction)
+    return y.astype(x.dtype) if x.dtype == HALF else y
 
 
 def _std(
     xp: Any, x: Any, /, axis: Any = None, keepdims: bool = False, *, correction: float = 0
 ) -> Any:
-    return xp.sqrt(xp.var(x, axis=axis, keepdims=keepdims, correction=correction))
+    y = xp.sqrt(xp.var(_wide(x), axis=axis, keepdims=keepdims, correction=correction))
+    return y.astype(x.dtype) if x.dtype == HALF else y
 
 
 MOMENTS = (
@@ -198,9 +211,17 @@ def _finite(xp: Any, m: Any) -> Any:
     return xp.where(xp.isfinite(m), m, xp.zeros_like(m))
 
 
+def _possible(xp: Any, y: Any) -> Any:
+    """y, with 0 in the place of -inf: exp(x - y) is 0 then, as all of x are -inf."""
+    return xp.where(y == float("-inf"), xp.zeros_like(y), y)
+
+
 def _logsumexp(xp: Any, x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
     m = _finite(xp, xp.max(x, axis=axis, keepdims=True))
-    y = xp.log(xp.sum(xp.exp(x - m), axis=axis, keepdims=True)) + m
+    total = xp.sum(xp.exp(x - m), axis=axis, keepdims=True)
+    none = total == 0  # all are -inf, and so is the result
+    y = xp.log(xp.where(none, xp.ones_like(total), total)) + m
+    y = xp.where(none, xp.full_like(y, float("-inf")), y)
     return (
         y
         if keepdims
@@ -213,7 +234,7 @@ op(
     _logsumexp,
     vjp=[
         lambda xp, g, y, x, axis, keepdims: (
-            spread(g, x, axis, keepdims) * xp.exp(x - _finite(xp, spread(y, x, axis, keepdims)))
+            spread(g, x, axis, keepdims) * xp.exp(x - _possible(xp, spread(y, x, axis, keepdims)))
         )
     ],
     saves="x y",
@@ -258,11 +279,15 @@ op(
 
 op(
     "cumsum",
-    "x, /, axis=0",
-    vjp=[lambda xp, g, y, x, axis: xp.flip(xp.cumsum(xp.flip(g, axis=axis), axis=axis), axis=axis)],
+    "x, /, axis=None",
+    vjp=[
+        lambda xp, g, y, x, axis: xp.flip(
+            xp.cumsum(xp.flip(g, axis=axis), axis=axis), axis=axis
+        ).reshape(x.shape)
+    ],
     kind="linear",
-    samples=[Sample((4,)), Sample((2, 3, 4), axis=1), Sample((2, 3), axis=-1)],
-    doc="The running sum along an axis.",
+    samples=[Sample((4,)), Sample((2, 3)), Sample((2, 3, 4), axis=1), Sample((2, 3), axis=-1)],
+    doc="The running sum along an axis; of the raveled x where axis is None.",
 )
 
 # What has no derivative.

@@ -223,6 +223,11 @@ def _into(out: tuple[Any, ...], compute: Function, inputs: tuple[Any, ...], kwar
             "out=: a result that requires a gradient cannot be written into an existing array. "
             "Leave out= away and use what is returned (`a = a + t` in place of `a += t`)"
         )
+    if not np.can_cast(result.dtype, target.dtype, "same_kind"):
+        raise DTypeError(
+            f"out=: the result has dtype {result.dtype}, which does not fit into an array of "
+            f"{target.dtype}"
+        )
     (target if isinstance(target, Tensor) else Tensor(target))._write(Ellipsis, result)
     return target
 

@@ -102,6 +102,8 @@ def tensor(
         array = data
     else:
         array = _raw(data, dtype, device)
+    if array.dtype.kind not in "biufcV":
+        raise DTypeError(f"tensor: expected numbers, got an array of dtype {array.dtype}")
     if device is not None:
         array = Device(device).send(array)
     if dtype is not None and array.dtype != dtype:
