@@ -443,6 +443,29 @@ def test_explain_leaves_no_trace():
     assert a.grad.item() == 12
 
 
+def test_draw_and_explain_call_no_hooks():
+    L, (a, _, _, _, e, d) = product()
+    calls = []
+    a.register_hook(calls.append)
+    d.register_hook(calls.append)
+    e.retain_grad()
+    assert "a | 2 | ∂L/∂a = 6" in labels(gg.draw(L)).values()
+    assert gg.explain(L).derivatives["a"] == 6
+    assert calls == []
+    assert e.grad is None
+    L.backward()
+    assert len(calls) == 2
+    assert e.grad.item() == -2
+
+
+def test_an_explanation_is_a_snapshot():
+    w = leaf([1.0, 2.0], "w")
+    explanation = gg.explain(named((w * w).sum(), "y"))
+    with gg.no_grad():
+        w += 1
+    np.testing.assert_array_equal(explanation.values["w"].numpy(), [1.0, 2.0])
+
+
 def test_explain_names_the_steps_where_nothing_between_has_a_name():
     a, b, c = leaf(2.0, "a"), leaf(-3.0, "b"), leaf(10.0, "c")
     text = str(gg.explain((a * b + c) * a))

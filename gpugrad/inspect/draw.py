@@ -138,8 +138,8 @@ def draw(
     A record for each value has its name, its number (for arrays of more than six elements
     shape and dtype) and its gradient; a small ellipse stands for each operation. A leaf's
     gradient is its ``grad`` where it has one. All others are derivatives of ``t``, which are
-    computed here where ``t`` has one element and the graph was not freed, and leave every
-    ``grad`` alone. Of more than ``max_nodes`` values the last ones are drawn.
+    computed here where ``t`` has one element and the graph was not freed; that calls no hook
+    and leaves every ``grad`` alone. Of more than ``max_nodes`` values the last ones are drawn.
 
     ``file`` ends in .dot or .gv for the source, or in what graphviz can draw. GpugradError
     where graphviz is needed and missing.

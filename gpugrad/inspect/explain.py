@@ -84,8 +84,8 @@ def explain(t: Tensor, *, wrt: Any = None, max_paths: int = 20) -> Explanation:
     and norm. Where values between the leaves and ``t`` have names, unnamed steps that are
     used once are written as part of the named value.
 
-    The graph stays usable and no ``grad`` changes. GradientError where ``t`` has no graph,
-    where the graph was freed, or where a tensor of ``wrt`` is no part of it.
+    The graph stays usable, no ``grad`` changes and no hook is called. GradientError where
+    ``t`` has no graph, where the graph was freed, or where a tensor of ``wrt`` is no part of it.
 
     >>> import gpugrad as gg
     >>> x = gg.tensor(2.0, requires_grad=True, name="x")
@@ -215,10 +215,10 @@ class _Explainer:
 
     @staticmethod
     def _plain(raw: Any) -> Any:
-        """A float for one element, else a Tensor."""
+        """A float for one element, else a Tensor, which later changes of the graph leave alone."""
         if raw is None:
             return None
-        return float(raw.item()) if raw.size == 1 else Tensor(raw)
+        return float(raw.item()) if raw.size == 1 else Tensor(raw.copy())
 
     # The text.
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import changes
-from gpugrad.engine.backward import fit, reachable, walk
+from gpugrad.engine.backward import fit, freed, reachable
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.op import TABLE
 from gpugrad.engine.outputs import PICK, Bundle, OutputsNode, StandIn
@@ -231,8 +231,39 @@ def pull(node: Any, g: Any, needs: tuple[bool, ...] | None = None) -> tuple[Any,
 def derivatives(t: Tensor, targets: Iterable[Any]) -> dict[Any, Any]:
     """The derivatives of a one-element tensor by nodes, raw; the graph and ``grad`` stay.
 
-    GradientError where the graph was freed or a value that is needed was changed.
+    A walk of its own, since that of the engine calls hooks, which may have effects: a tensor
+    whose gradient is retained has one that sets ``grad``. GradientError where the graph was
+    freed or a value that is needed was changed.
     """
-    seed = namespace_of(t.data).ones_like(t.data)
-    with np.errstate(all="ignore"):
-        return walk([(t._node, seed)], retain_graph=True, targets=targets)
+    nodes = reachable([t._node])
+    wanted = dict.fromkeys(targets)
+    leading = dict(wanted)  # the nodes from which a target is reached
+    for node in nodes:
+        if any(parent in leading for parent in node.parents):
+            leading[node] = None
+    found: dict[Any, Any] = {}
+    gradients = {t._node: namespace_of(t.data).ones_like(t.data)}
+    for node in reversed(nodes):
+        g = gradients.pop(node, None)
+        if g is None:
+            continue
+        if node in wanted:
+            found[node] = g
+        needs = tuple(parent in leading for parent in node.parents)
+        if not any(needs):
+            continue
+        if node.values is None:
+            raise freed(node)
+        if node.serial < changes.latest:
+            changes.verify(node)
+        if node.op is PICK:
+            whole = node.parents[0]
+            parts: Any = (Bundle(whole.shape, {node.parameters["index"]: g}),)
+        else:
+            if isinstance(node, OutputsNode):
+                g = node.filled(g, node.xp)
+            parts = pull(node, g, needs)
+        for parent, d in zip(node.parents, parts):
+            if d is not None:
+                gradients[parent] = gradients[parent] + d if parent in gradients else d
+    return found
