@@ -126,24 +126,32 @@ def test_a_data_set_of_ones_own(device):
 
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("given", [0, 1, 3, 4])
-def test_resuming_in_the_middle_of_an_epoch(shuffle, given, tmp_path):
+@pytest.mark.parametrize("own", [True, False])
+def test_resuming_in_the_middle_of_an_epoch(shuffle, given, own, tmp_path):
     def begun():
-        generator = gg.random.Generator(9)
-        return gg.data.DataLoader(np.arange(10), 3, shuffle, generator=generator), generator
+        generator = gg.random.Generator(9) if own else gg.manual_seed(9)
+        given_one = generator if own else None
+        return gg.data.DataLoader(np.arange(10), 3, shuffle, generator=given_one), generator
 
     loader, generator = begun()
     batches(loader)  # an epoch before
     epoch = iter(loader)
     for _ in range(given):
         next(epoch)
+        generator.uniform(size=10)  # the same generator may serve others, a dropout say
     gg.save({"loader": loader, "generator": generator}, tmp_path / "x")
-    rest, following = [host(batch) for batch in epoch], batches(loader)
+    rest, state, following = (
+        [host(batch) for batch in epoch],
+        generator.get_state(),
+        batches(loader),
+    )
 
     other, drawn = begun()
     found = gg.load(tmp_path / "x")
     drawn.load_state_dict(found["generator"])
     other.load_state_dict(found["loader"])
     assert batches(other) == rest
+    assert drawn.get_state() == state
     assert batches(other) == following
 
 
@@ -176,7 +184,7 @@ def test_random_split(device, rng):
         (10, [0.7, 0.3], [7, 3]),
         (10, [0.25, 0.25, 0.5], [3, 2, 5]),
         (11, [0.5, 0.5], [6, 5]),
-        (100, [0.29, 0.71], [29, 71]),
+        (100, [0.71, 0.29], [71, 29]),
         (1, [0.5, 0.5], [1, 0]),
     ],
 )

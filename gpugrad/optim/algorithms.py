@@ -87,7 +87,8 @@ class Adam(Optimizer):
     """Adam: steps scaled by running means of the gradient and of its square.
 
     The formulas are PyTorch's, see `gpugrad.optim.rules.adam`; ``weight_decay`` is added to the
-    gradient. ValueError for betas outside [0, 1) and other settings out of range.
+    gradient. In float16 the default ``eps`` is 0 and a gradient of 0 gives NaN: use 1e-4 or so.
+    ValueError for betas outside [0, 1) and other settings out of range.
 
     >>> import gpugrad as gg
     >>> w = gg.tensor([1.0, 2.0], requires_grad=True)
