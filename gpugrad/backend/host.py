@@ -18,6 +18,8 @@ _add: Any = np.add.reduce
 _maximum: Any = np.maximum.reduce
 _minimum: Any = np.minimum.reduce
 _multiply: Any = np.multiply.reduce
+_vdot: Any = np.vdot
+_INFINITY = float("inf")
 
 
 def _sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
@@ -38,20 +40,20 @@ def _prod(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return _multiply(x, axis, None, None, keepdims)
 
 
-def _has_nan(x: Any) -> bool:
-    """Whether any element is NaN (or so large that its square is): one pass, no temporary."""
-    square = np.vdot(x, x)
-    return bool(square != square)
-
-
 def _ratio(g: Any, d: Any) -> Any:
     r = g / d
-    return np.where(g == 0, np.zeros((), r.dtype), r) if _has_nan(r) else r
+    # One quick pass without a temporary tells whether all is as in textbooks: the square is
+    # not finite where an element is NaN, infinite or very large.
+    if _vdot(r, r) < _INFINITY:
+        return r
+    return np.where((g == 0) | (d == 0), r.dtype.type(0), r)
 
 
 def _scale(g: Any, d: Any) -> Any:
     r = g * d
-    return np.where(g == 0, np.zeros((), r.dtype), r) if _has_nan(r) else r
+    if (type(d) is float and 0 < d * d < _INFINITY) or _vdot(r, r) < _INFINITY:
+        return r
+    return np.where((g == 0) | (d == 0), r.dtype.type(0), r)
 
 
 def _transpose(x: Any, axes: Any = None) -> Any:

@@ -71,6 +71,7 @@ class Op:
 
     __slots__ = (
         "arrays",
+        "constants",
         "doc",
         "domain",
         "forward",
@@ -128,6 +129,8 @@ class Op:
         self.vjps = None if vjp is None else tuple(vjp)
         self.joint = vjp_all
         self.jvp = jvp
+        # Arrays without a derivative, such as a condition: constants, whatever is passed.
+        self.constants = tuple(i for i, rule in enumerate(self.vjps or ()) if rule is None)
         self.kind = kind
         self.outputs = outputs
         self.domain = domain
@@ -145,7 +148,7 @@ class Op:
         # whether to keep the output.
         self.keep_table = (
             {}
-            if self.variadic
+            if self.variadic or count > 8
             else {
                 needs: self._keeps(needs)
                 for needs in itertools.product((False, True), repeat=count)
@@ -159,7 +162,7 @@ class Op:
 
     def keeps(self, needs: tuple[bool, ...]) -> tuple[tuple[bool, ...], bool]:
         """Which arrays are kept, and whether the output is, for arguments in need of a gradient."""
-        return self._keeps(needs) if self.variadic else self.keep_table[needs]
+        return self.keep_table[needs] if self.keep_table else self._keeps(needs)
 
     def _keeps(self, needs: tuple[bool, ...]) -> tuple[tuple[bool, ...], bool]:
         if self.variadic:

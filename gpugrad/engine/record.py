@@ -20,7 +20,7 @@ from gpugrad.engine.outputs import OutputsNode, pick
 from gpugrad.engine.refusals import explain, wrong_operand
 from gpugrad.errors import DeviceError, DTypeError
 
-__all__ = ["bind", "bind_operator", "record", "use_tensor_class"]
+__all__ = ["bind", "bind_operator", "record", "record_outputs", "unwrap", "use_tensor_class"]
 
 # Numbers have no namespace of their own: they go where the arrays are.
 for _kind in (bool, int, float, complex):
@@ -39,19 +39,7 @@ def use_tensor_class(cls: type, from_python: Callable[..., Any]) -> None:
 
 def record(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None = None) -> Any:
     """Apply an op to Tensors, raw arrays and numbers; the result is a Tensor (or a tuple)."""
-    raws = []
-    nodes = []
-    for operand in operands:
-        if isinstance(operand, Tensor):
-            raws.append(operand._array)
-            nodes.append(operand._node)
-        else:
-            raws.append(operand if type(operand) in NAMESPACES else _convert(op, operand, operands))
-            nodes.append(None)
-    xp = _namespace(op, raws)
-    if xp is None:
-        raws = [None if raw is None else _from_python(raw) for raw in raws]
-        xp = _namespace(op, raws)
+    raws, nodes, xp = unwrap(op, operands)
     compute = getattr(xp, op.name)
     try:
         y = compute(*raws, **parameters) if parameters else compute(*raws)
@@ -71,7 +59,7 @@ def record(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None = 
         whole = OutputsNode(op, tuple(nodes), values, y, xp, parameters)
         if mode is not True:
             mode(whole, raws, y)
-        return _record_outputs(whole, y)
+        return record_outputs(whole, y)
     if y.dtype.kind in "biu":
         return Tensor(y)
     made = Node(op, tuple(nodes), values, y if keep_y else None, xp, y.shape, y.dtype, parameters)
@@ -80,7 +68,28 @@ def record(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None = 
     return Tensor(y, made)
 
 
-def _record_outputs(node: OutputsNode, ys: tuple[Any, ...]) -> tuple[Any, ...]:
+def unwrap(op: Op, operands: Sequence[Any]) -> tuple[list[Any], list[Any], Any]:
+    """The operands' raw arrays and nodes, and the namespace that computes on them."""
+    raws = []
+    nodes = []
+    for operand in operands:
+        if isinstance(operand, Tensor):
+            raws.append(operand._array)
+            nodes.append(operand._node)
+        else:
+            raws.append(operand if type(operand) in NAMESPACES else _convert(op, operand, operands))
+            nodes.append(None)
+    for index in op.constants:
+        nodes[index] = None
+    xp = _namespace(op, raws)
+    if xp is None:
+        raws = [None if raw is None else _from_python(raw) for raw in raws]
+        xp = _namespace(op, raws)
+    return raws, nodes, xp
+
+
+def record_outputs(node: OutputsNode, ys: Sequence[Any]) -> tuple[Any, ...]:
+    """The Tensors of an operation's outputs."""
     return tuple(
         Tensor(y) if y.dtype.kind in "biu" else Tensor(y, pick(node, index, y))
         for index, y in enumerate(ys)

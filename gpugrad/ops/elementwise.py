@@ -1,7 +1,9 @@
 """Elementwise ops: arithmetic, exponentials, trigonometry, choices, comparisons.
 
-Imports engine.op. In a rule, ``ratio(g, d)`` is g / d and ``scale(g, d)`` is g * d, both
-zero where g is zero: where a derivative is infinite and nothing comes in, nothing goes out.
+Imports engine.op. At a singular point a derivative counts as zero, so gradients are finite
+wherever values are: ``ratio(g, d)`` is g / d but zero where d is zero (sqrt at 0, arccos at
+1), and both it and ``scale(g, d)``, which is g * d, are zero where g is zero: what a `where`
+did not choose gets nothing, whatever its derivative is.
 """
 
 import math
@@ -38,7 +40,7 @@ op(
 op(
     "multiply",
     "a, b, /",
-    vjp=[lambda xp, g, y, a, b: g * b, lambda xp, g, y, a, b: g * a],
+    vjp=[lambda xp, g, y, a, b: xp.scale(g, b), lambda xp, g, y, a, b: xp.scale(g, a)],
     saves=("b", "a"),
     doc="a * b, elementwise.",
     **EW,
@@ -57,25 +59,25 @@ op(
 )
 op(
     "ratio",
-    lambda xp, g, d, /: xp.where(g == 0, xp.zeros_like(g), g / d),
+    lambda xp, g, d, /: xp.where((g == 0) | (d == 0), 0, g / d),
     vjp=[
         lambda xp, g, y, a, d: xp.ratio(g, d),
         lambda xp, g, y, a, d: -xp.ratio(xp.ratio(g * a, d), d),
     ],
     saves=("d", "g d"),
     domain=POSITIVE,
-    doc="g / d, and zero where g is zero, whatever d is.",
+    doc="g / d, and zero where either is zero.",
     **EW,
 )
 op(
     "scale",
-    lambda xp, g, d, /: xp.where(g == 0, xp.zeros_like(g), g * d),
+    lambda xp, g, d, /: xp.where((g == 0) | (d == 0), 0, g * d),
     vjp=[
         lambda xp, g, y, a, d: xp.scale(g, d),
         lambda xp, g, y, a, d: xp.scale(g, a),
     ],
     saves=("d", "g"),
-    doc="g * d, and zero where g is zero, whatever d is.",
+    doc="g * d, and zero where either is zero, even if the other is infinite.",
     **EW,
 )
 op(
@@ -97,7 +99,7 @@ op(
 op(
     "square",
     "x, /",
-    vjp=[lambda xp, g, y, x: g * (2 * x)],
+    vjp=[lambda xp, g, y, x: xp.scale(g, 2 * x)],
     saves="x",
     doc="x * x, elementwise.",
     **EW,
@@ -125,14 +127,14 @@ op(
 def _power_base(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:
     if isinstance(b, int | float):  # the exponents that everyone writes
         if b == 2:
-            return g * (2 * a)
+            return xp.scale(g, 2 * a)
         if b == 1:
             return g
         if b == 0:
             return xp.zeros_like(g)
-        return xp.scale(g * b, a ** (b - 1))
-    # Where b is 0 the derivative is 0, also at a = 0, where a ** (b - 1) is infinite.
-    return xp.scale(g * b, a ** xp.where(b == 0, xp.ones_like(b), b - 1))
+    # At a = 0 with b < 1 the derivative is infinite (or, for b = 0, zero): it counts as zero.
+    slope = xp.where((a == 0) & (b < 1), 0, a ** (b - 1))
+    return xp.scale(g * b, slope)
 
 
 def _power_exponent(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:
@@ -238,7 +240,7 @@ op(
 op(
     "sin",
     "x, /",
-    vjp=[lambda xp, g, y, x: g * xp.cos(x)],
+    vjp=[lambda xp, g, y, x: xp.scale(g, xp.cos(x))],
     saves="x",
     doc="The sine of an angle in radians.",
     **EW,
@@ -246,7 +248,7 @@ op(
 op(
     "cos",
     "x, /",
-    vjp=[lambda xp, g, y, x: -g * xp.sin(x)],
+    vjp=[lambda xp, g, y, x: -xp.scale(g, xp.sin(x))],
     saves="x",
     doc="The cosine of an angle in radians.",
     **EW,

@@ -2,12 +2,16 @@
 
 An index is what NumPy takes: integers, slices, Ellipsis, None, integer arrays, boolean
 masks, or a tuple of these, all of them raw arrays.
+
+An assignment through an index that comes up twice is undefined in CuPy. Here the last one
+wins on every device: it is decided by positions (`last_of_each`), not by the order of writes.
 """
 
 from typing import Any
 
 import numpy as np
 
+from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.op import Sample, op
 
 
@@ -20,17 +24,51 @@ def is_basic(index: Any) -> bool:
     )
 
 
-def _has_mask(index: Any) -> bool:
+def _is_mask(part: Any) -> bool:
+    return getattr(part, "dtype", None) == np.bool_ and part.ndim > 0
+
+
+def may_repeat(index: Any) -> bool:
+    """Whether an index may select an element twice: it has an integer array of two or more."""
     parts = index if isinstance(index, tuple) else (index,)
-    return any(getattr(part, "dtype", None) == np.bool_ for part in parts)
+    return any(
+        getattr(part, "ndim", 0) > 0 and part.size > 1 and part.dtype != np.bool_ for part in parts
+    )
+
+
+def without_masks(index: Any) -> Any:
+    """An equal index with integer arrays in the place of masks."""
+    parts = index if isinstance(index, tuple) else (index,)
+    if not any(map(_is_mask, parts)):
+        return index
+    return tuple(one for part in parts for one in (part.nonzero() if _is_mask(part) else (part,)))
+
+
+def last_of_each(xp: Any, index: Any, shape: tuple[int, ...]) -> Any:
+    """For each place of x[index], the number of the last place that selects the same element."""
+    size = 1
+    for length in shape:
+        size *= length
+    places = xp.module.arange(size).reshape(shape)[index]
+    flat = places.reshape(-1)
+    last = xp.module.full(size, -1)
+    xp.module.maximum.at(last, flat, xp.module.arange(flat.size))
+    return last[places]
+
+
+def _wins(order: Any) -> Any:
+    """Where the number of a place is its own."""
+    own = namespace_of(order).module.arange(order.size)
+    return order == own.reshape(order.shape)
 
 
 def _scatter(xp: Any, g: Any, /, index: Any, shape: tuple[int, ...]) -> Any:
     out = xp.full_like(g, 0, shape=shape)
-    if is_basic(index) or (_has_mask(index) and not isinstance(index, tuple)):
+    if not may_repeat(index):
         out[index] = g
     else:
-        xp.module.add.at(out, index, g)  # an index may come up more than once
+        # CuPy's add.at counts a repeated element once where there is a mask beside it.
+        xp.module.add.at(out, without_masks(index), g)
     return out
 
 
@@ -56,4 +94,38 @@ op(
         Sample((2, 3, 4), index=(Ellipsis, None, slice(None, None, -2))),
     ],
     doc="x[index].",
+)
+
+
+def _index_set(xp: Any, x: Any, v: Any, /, index: Any, order: Any = None) -> Any:
+    out = xp.array(x)
+    if order is not None and getattr(v, "ndim", 0) > 0:
+        v = xp.module.broadcast_to(v, order.shape).reshape(-1)[order]
+    out[index] = v
+    return out
+
+
+def _selected(xp: Any, g: Any, index: Any, order: Any) -> Any:
+    d = g[index]
+    return d if order is None else xp.where(_wins(order), d, xp.zeros_like(d))
+
+
+op(
+    "index_set",
+    _index_set,
+    vjp=[
+        lambda xp, g, y, x, v, index, order: xp.index_set(g, 0, index=index),
+        lambda xp, g, y, x, v, index, order: _selected(xp, g, index, order),
+    ],
+    kind="linear",
+    samples=[
+        Sample((4,), (), index=1),
+        Sample((5,), (2,), index=slice(None, None, -3)),
+        Sample((2, 3), (2, 1), index=(slice(None), slice(0, 2))),
+        Sample((2, 3), (3,), index=(Ellipsis, None, 1, slice(None))),
+        Sample((4,), (2,), index=np.array([True, False, True, False])),
+        Sample((4,), (3,), index=np.array([2, 0, -2]), order=np.array([2, 1, 2])),
+        Sample((3, 2), (1,), index=np.array([2, 2]), order=np.array([[2, 3], [2, 3]])),
+    ],
+    doc="A copy of x with v at ``index``, ``order`` telling (`last_of_each`) which of many wins.",
 )
