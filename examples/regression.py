@@ -26,7 +26,6 @@ import gpugrad.nn.functional as F
 COEF = [-1.0, 3.0, -2.0]
 SYNTHETIC_RATES = {"sgd": 3e-4, "momentum": 3e-5, "adam": 0.1, "adamw": 0.1}
 DIABETES_RATES = {"sgd": 0.01, "momentum": 1e-3, "adam": 1e-3, "adamw": 1e-3}
-BATCH = 32
 
 
 # ---------------------------------------------------------------- synthetic data
@@ -142,18 +141,17 @@ def diabetes(args: argparse.Namespace, device: gg.Device) -> tuple[float, float]
     curves = {name: state.get(name, []) for name in ("training", "validation")}
     best = state.get("best", {})
     done = len(curves["training"])
+    batches = gg.data.DataLoader((x, y), batch_size=32, shuffle=True)
     with common.Progress(range(done + 1, done + args.epochs + 1), every=10) as progress:
         for _ in progress:
             model.train()
             total = gg.zeros(())
-            order = gg.random.permutation(len(x))
-            for start in range(0, len(x), BATCH):
-                chosen = order[start : start + BATCH]
-                loss = F.mse_loss(model(x[chosen]), y[chosen])
+            for batch_x, batch_y in batches:
+                loss = F.mse_loss(model(batch_x), batch_y)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
-                total = total + loss.detach() * len(chosen)
+                total = total + loss.detach() * len(batch_x)
             model.eval()
             with gg.no_grad():
                 valid_loss = F.mse_loss(model(valid_x), valid_y)
