@@ -12,7 +12,7 @@ from gpugrad.backend.device import Device, device_of, to_numpy
 from gpugrad.backend.namespace import NAMESPACES, Namespace, namespace_of, register
 from gpugrad.engine import changes
 from gpugrad.engine.backward import Lift, hand_over, walk
-from gpugrad.engine.modes import enable_grad, recording
+from gpugrad.engine.modes import enable_grad, recording, strict
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.errors import DeviceError, DTypeError, GradientError, ShapeError
 from gpugrad.tensor.members import Members
@@ -167,10 +167,7 @@ class Tensor(Members):
                     f"grad: expected shape {self.shape}, that of the tensor, got {value.shape}"
                 )
             if value.dtype != self.dtype:
-                raise DTypeError(
-                    f"grad: expected dtype {self.dtype}, that of the tensor, got {value.dtype}. "
-                    "Cast it with .astype"
-                )
+                value = value.astype(self.dtype)
             if value.device != self.device:
                 raise DeviceError(
                     f"grad: expected a gradient on {self.device}, where the tensor is, got one "
@@ -293,6 +290,7 @@ class Tensor(Members):
 
     def item(self) -> Any:
         """The one element, as a Python number; waits for the device."""
+        self._not_strict("item")
         if self._array.size != 1:
             raise ShapeError(
                 f"item: expected a tensor with one element, got shape {self.shape}. "
@@ -302,7 +300,15 @@ class Tensor(Members):
 
     def tolist(self) -> Any:
         """The elements as (nested) lists of Python numbers; waits for the device."""
+        self._not_strict("tolist")
         return to_numpy(self.data).tolist()
+
+    def _not_strict(self, who: str) -> None:
+        if self._node is not None and strict.get():
+            raise GradientError(
+                f"{who}: a number taken out of this tensor is a constant to the derivative that "
+                "is being computed. Use the functions of xp on the tensor"
+            )
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if self._node is not None:
