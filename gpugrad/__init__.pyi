@@ -31,6 +31,7 @@ from numpy.typing import DTypeLike
 
 from gpugrad import autodiff, backend, data, errors, inspect, io, nn, optim, random
 from gpugrad.autodiff import (
+    checkpoint,
     grad,
     gradients,
     hessian,
@@ -124,6 +125,7 @@ __all__ = [
     "bool_",
     "broadcast_to",
     "ceil",
+    "checkpoint",
     "clip",
     "complex64",
     "complex128",
@@ -174,6 +176,7 @@ __all__ = [
     "greater_equal",
     "hessian",
     "hvp",
+    "index_update",
     "inf",
     "inspect",
     "int8",
@@ -652,6 +655,9 @@ def tile(x: Any, /, reps: int | Sequence[int]) -> Tensor:
 
 def unstack(x: Any, /, axis: int = 0) -> tuple[Tensor, ...]:
     """The pieces of x along an axis, without that axis."""
+
+def index_update(x: Any, /, index: Any, value: Any) -> Tensor:
+    """A copy of x in which the elements at ``index`` are ``value``, which broadcasts."""
 
 absolute = abs
 acos = arccos

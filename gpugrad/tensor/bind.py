@@ -14,7 +14,7 @@ from gpugrad.backend.device import to_numpy
 from gpugrad.engine.op import TABLE
 from gpugrad.engine.record import bind_operator
 from gpugrad.errors import DTypeError, GradientError, ShapeError
-from gpugrad.tensor import creation, functions, hooks
+from gpugrad.tensor import assign, creation, functions, hooks
 from gpugrad.tensor.core import TENSORS, Tensor
 
 __all__ = ["FUNCTIONS", "INTERNAL", "MEMBERS"]
@@ -23,8 +23,8 @@ Function = Callable[..., Any]
 
 # Ops that only rules and other functions use.
 INTERNAL = (
-    "class_cross_entropy", "concat_arrays", "einsum_explicit", "getitem", "linear", "mse_loss",
-    "pad_zeros", "ratio", "scale", "scatter", "stack_arrays", "to_device", "to",
+    "class_cross_entropy", "concat_arrays", "einsum_explicit", "getitem", "index_set", "linear",
+    "mse_loss", "pad_zeros", "ratio", "scale", "scatter", "stack_arrays", "to_device", "to",
 )  # fmt: skip
 
 # Other names of the Array API standard, NumPy and PyTorch for the same functions.
@@ -42,6 +42,7 @@ FUNCTIONS.update(functions._OPS)
 for _name in functions.__all__:
     if _name != "index_array":
         FUNCTIONS[_name] = getattr(functions, _name)
+FUNCTIONS["index_update"] = assign.index_update
 for _alias, _name in ALIASES.items():
     FUNCTIONS[_alias] = FUNCTIONS[_name]
 TENSORS.__dict__.update(FUNCTIONS)
@@ -114,17 +115,9 @@ for _word, _name in {
     _member(f"__{_word}__", FUNCTIONS[_name])
 
 
-def _setitem(self: Tensor, index: Any, value: Any) -> None:
-    if not self._changeable(value, "item assignment"):
-        raise GradientError(
-            "item assignment: the tensor or the value is part of a graph, which an assignment "
-            "would leave wrong. Use gg.where or gg.concat to make a new tensor"
-        )
-    self._write(functions.raw_index(index, self._array), value)
-
-
 _member("__getitem__", FUNCTIONS["getitem"])
-_member("__setitem__", _setitem)
+_member("__setitem__", assign.setitem)
+_member("at", property(assign.at, doc=assign.at.__doc__))
 
 # ---------------------------------------------------------------- methods
 

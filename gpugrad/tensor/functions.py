@@ -266,20 +266,22 @@ def _numbered(count: int, like: Any) -> Any:
         return place.xp.arange(count)
 
 
-def raw_index(index: Any, like: Any) -> Any:
-    """An index with raw arrays in the place of Tensors and lists."""
+def raw_index(index: Any, like: Any, keep: bool = False) -> Any:
+    """An index with raw arrays in the place of Tensors and lists; to keep, copies of them."""
     if is_basic(index):
         return index
-    if isinstance(index, tuple):
-        return tuple(index_array(part, like) for part in index)
-    return index_array(index, like)
+    many = isinstance(index, tuple)
+    parts = [index_array(part, like) for part in (index if many else (index,))]
+    if keep:  # by a graph, which must not see what its owner writes into it later
+        parts = [part.copy() if hasattr(part, "copy") else part for part in parts]
+    return tuple(parts) if many else parts[0]
 
 
 def getitem(x: Any, /, index: Any) -> Tensor:
     """x[index], for every index that NumPy takes; gradients of repeated elements add up."""
     if not isinstance(x, Tensor):
         x = asarray(x)
-    return record(TABLE["getitem"], (x,), {"index": raw_index(index, x._array)})
+    return record(TABLE["getitem"], (x,), {"index": raw_index(index, x._array, x.requires_grad)})
 
 
 def take(x: Any, /, indices: Any, axis: int | None = None) -> Tensor:

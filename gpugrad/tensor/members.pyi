@@ -9,6 +9,7 @@ from typing import Any, SupportsIndex, TypeAlias
 from numpy.typing import DTypeLike
 
 from gpugrad.engine.hooks import Handle
+from gpugrad.tensor.assign import At
 from gpugrad.tensor.core import Tensor
 
 _Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...] | None
@@ -89,7 +90,11 @@ class Members:
         """~x, elementwise. No gradient."""
     def __getitem__(self, /, index: Any) -> Tensor:
         """x[index], for every index that NumPy takes; gradients of repeated elements add up."""
-    def __setitem__(self, index: Any, value: Any) -> None: ...
+    def __setitem__(self, index: Any, value: Any) -> None:
+        """``t[index] = value``: memory is changed, or in recorded code a new value of t recorded."""
+    @property
+    def at(self) -> At:
+        """Elements to change in a copy: ``x.at[index].set(v)``, ``.add``, ``.multiply``, ..."""
     def abs(self, /) -> Tensor:
         """The absolute value, elementwise; its derivative at 0 is 0."""
     def all(self, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:

@@ -1,0 +1,320 @@
+"""Item assignment that has a gradient: ``x.at[i].set(v)``, `index_update` and ``t[i] = v``.
+
+Imports functions, creation and core. The pure forms return a new tensor. ``t[i] = v`` in
+recorded code is one of them, whose result the tensor takes for its own.
+"""
+
+from sys import getrefcount
+from typing import Any
+
+import numpy as np
+
+from gpugrad.backend.device import to_numpy
+from gpugrad.backend.namespace import namespace_of
+from gpugrad.engine.modes import recording
+from gpugrad.engine.node import Leaf
+from gpugrad.engine.sharing import alone, is_temporary, only_graphs_share
+from gpugrad.errors import DTypeError, GradientError, ShapeError
+from gpugrad.ops.index import is_basic, last_of_each, may_repeat
+from gpugrad.tensor import creation, functions
+from gpugrad.tensor.core import Tensor
+
+__all__ = ["At", "Selection", "at", "index_update", "setitem"]
+
+_OPS = functions._OPS
+
+
+def index_update(x: Any, /, index: Any, value: Any) -> Tensor:
+    """A copy of x in which the elements at ``index`` are ``value``, which broadcasts.
+
+    Every index that NumPy takes will do. Where it selects an element more than once, the last
+    one wins, on every device, and the values that lost have gradient 0. The dtype is that of x.
+    ShapeError for a value that does not fit the selection, DTypeError for one that would lose
+    its fraction or its imaginary part, IndexError for an index outside of x.
+
+    >>> import gpugrad as gg
+    >>> v = gg.tensor([5.0, 6.0], requires_grad=True)
+    >>> y = gg.index_update(gg.zeros(3), [1, 1], v)
+    >>> y.detach()
+    tensor([0., 6., 0.])
+    >>> gg.gradients(y.sum(), v)
+    tensor([0., 1.])
+    """
+    x = creation.asarray(x)
+    return _updated("index_update", x, functions.raw_index(index, x._array, keep=True), value)
+
+
+class At:
+    """What ``x.at`` is: indexed, it names the elements to change."""
+
+    __slots__ = ("_tensor",)
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._tensor = tensor
+
+    def __getitem__(self, index: Any) -> "Selection":
+        return Selection(self._tensor, index)
+
+
+class Selection:
+    """Elements of a tensor; each method returns a copy of the tensor in which they changed.
+
+    >>> import gpugrad as gg
+    >>> x = gg.tensor([1.0, 2.0, 3.0])
+    >>> x.at[0].set(9.0)
+    tensor([9., 2., 3.])
+    >>> x.at[[1, 1]].add(x[:2])
+    tensor([1., 5., 3.])
+    """
+
+    __slots__ = ("_index", "_tensor")
+
+    def __init__(self, tensor: Tensor, index: Any) -> None:
+        self._tensor = tensor
+        self._index = functions.raw_index(index, tensor._array, keep=True)
+
+    def __repr__(self) -> str:
+        return f"<elements of a tensor of shape {self._tensor.shape}: get, set, add, ...>"
+
+    def get(self) -> Tensor:
+        """The elements: x[index]."""
+        return functions.getitem(self._tensor, self._index)
+
+    def set(self, value: Any) -> Tensor:
+        """The elements replaced by ``value``, of repeated ones the last winning: `index_update`."""
+        return _updated("at[].set", self._tensor, self._index, value)
+
+    def add(self, value: Any) -> Tensor:
+        """``value`` added to the elements, to a repeated one each time.
+
+        On a GPU the order of these sums, hence their rounding, is not the same in every run.
+        """
+        x, index = self._tensor, self._index
+        if x.dtype == np.bool_:
+            raise DTypeError("at[].add: expected a tensor of numbers, got dtype bool. Use .set")
+        v = _array("at[].add", x, index, value)
+        return _OPS["add"](x, _OPS["scatter"](v, index=index, shape=x.shape))
+
+    def multiply(self, value: Any) -> Tensor:
+        """The elements multiplied by ``value``, repeated ones by each.
+
+        An index with integer arrays is looked at on the host, here and for min and max.
+        """
+        return self._each("at[].multiply", "multiply", value)
+
+    def min(self, value: Any) -> Tensor:
+        """The smaller of the elements and ``value``; at a tie each gets half of the gradient."""
+        return self._each("at[].min", "minimum", value)
+
+    def max(self, value: Any) -> Tensor:
+        """The larger of the elements and ``value``; at a tie each gets half of the gradient."""
+        return self._each("at[].max", "maximum", value)
+
+    def _each(self, what: str, name: str, value: Any) -> Tensor:
+        x, index, combine = self._tensor, self._index, _OPS[name]
+        v = _array(what, x, index, value)
+        if may_repeat(index):
+            places = namespace_of(x.data).module.arange(x.size).reshape(x.shape)[index]
+            flat = to_numpy(places).reshape(-1)
+            if np.unique(flat).size < flat.size:
+                v = functions.ravel(_OPS["broadcast_to"](v, places.shape))
+                flat, v = _folded(combine, flat, v)
+                x, index = functions.ravel(x), x.device.send(flat)
+        changed = _OPS["index_set"](x, combine(functions.getitem(x, index), v), index=index)
+        return functions.reshape(changed, self._tensor.shape) if x is not self._tensor else changed
+
+
+def _folded(combine: Any, places: np.ndarray, v: Tensor) -> tuple[np.ndarray, Tensor]:
+    """Distinct places, and the values of each combined: neighbours first, then neighbours..."""
+    send = v.device.send
+    by_place = np.argsort(places, kind="stable")
+    places, v = places[by_place], functions.getitem(v, send(by_place))
+    while True:
+        count = np.arange(places.size)
+        rank = count - np.searchsorted(places, places)  # among those of the same place
+        second = np.flatnonzero(rank % 2)
+        if second.size == 0:
+            return places, v
+        keep = np.flatnonzero(rank % 2 == 0)
+        pairs = combine(functions.getitem(v, send(second - 1)), functions.getitem(v, send(second)))
+        left = np.searchsorted(keep, second - 1)
+        v = _OPS["index_set"](functions.getitem(v, send(keep)), pairs, index=send(left))
+        places = places[keep]
+
+
+def at(self: Tensor) -> At:
+    """Elements to change in a copy: ``x.at[index].set(v)``, ``.add``, ``.multiply``, ..."""
+    return At(self)
+
+
+# What is assigned.
+
+_RANKS = {"b": 0, "i": 1, "u": 1, "f": 2, "V": 2, "c": 3}  # V: bfloat16
+_KINDS = ("booleans", "whole numbers", "real numbers", "complex numbers")
+
+
+def _operand(what: str, x: Tensor, value: Any) -> Any:
+    """A value as a Tensor, a raw array or a number; DTypeError if x's dtype cannot hold it."""
+    if isinstance(value, bool | int | float | complex) and not isinstance(value, np.generic):
+        kind = {bool: "b", int: "i", float: "f"}.get(type(value), "c")
+    elif isinstance(value, list | tuple):
+        made = creation.tensor(value, dtype=x.dtype, device=x.device)
+        kind = np.asarray(value).dtype.kind if made.size else "b"
+        value = made
+    else:
+        if not isinstance(value, Tensor):
+            try:
+                namespace_of(value)
+            except DTypeError:
+                raise DTypeError(
+                    f"{what}: expected a Tensor, an array, a number or a list of numbers, got "
+                    f"{type(value).__name__}"
+                ) from None
+        kind = value.dtype.kind
+    if _RANKS[kind] > _RANKS[x.dtype.kind]:
+        raise DTypeError(
+            f"{what}: {_KINDS[_RANKS[kind]]} do not fit into a tensor of dtype {x.dtype}. Cast "
+            "the tensor or the value with .astype first"
+        )
+    return value
+
+
+def _selected(x: Tensor, index: Any) -> tuple[int, ...]:
+    """The shape of x[index]."""
+    array = x.data
+    if is_basic(index):
+        return array[index].shape
+    # One byte seen as an array of x's shape is quicker to select from than x.
+    module = namespace_of(array).module
+    return module.broadcast_to(module.zeros((), np.bool_), array.shape)[index].shape
+
+
+def _fitting(what: str, x: Tensor, value: Any, shape: tuple[int, ...]) -> Any:
+    """A value that broadcasts to the selection's shape; ShapeError if none can be made of it."""
+    own = value.shape
+    extra = max(len(own) - len(shape), 0)
+    rest = own[extra:]
+    lead = len(shape) - len(rest)
+    if any(size != 1 for size in own[:extra]) or any(
+        size not in (1, wanted) for size, wanted in zip(rest, shape[lead:], strict=True)
+    ):
+        raise ShapeError(
+            f"{what}: a value of shape {tuple(own)} does not fit the {tuple(shape)} that the "
+            f"index selects of a tensor of shape {x.shape}"
+        )
+    return functions.reshape(value, rest) if extra else value
+
+
+def _array(what: str, x: Tensor, index: Any, value: Any) -> Tensor:
+    """A value as a Tensor of x's dtype that fits the selection."""
+    value = _operand(what, x, value)
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, bool | int | float | complex):
+        return creation.full((), value, dtype=x.dtype, device=x.device)
+    if value.shape:
+        value = _fitting(what, x, value, _selected(x, index))
+    value = creation.asarray(value)
+    return value if value.dtype == x.dtype else _OPS["astype"](value, x.dtype)
+
+
+def _updated(what: str, x: Tensor, index: Any, value: Any) -> Tensor:
+    value = _operand(what, x, value)
+    shape = getattr(value, "shape", ())
+    order = None
+    if may_repeat(index) and (shape or getattr(value, "_node", None) is not None):
+        order = _order(x, index)
+    if shape:
+        value = _fitting(what, x, value, _selected(x, index))
+    return _OPS["index_set"](x, value, index=index, order=order)
+
+
+def _order(x: Tensor, index: Any) -> Any:
+    """`last_of_each`; None where a look shows, on the host, that nothing is selected twice."""
+    order = last_of_each(namespace_of(x.data), index, x.shape)
+    if isinstance(order, np.ndarray) and (order.reshape(-1) == np.arange(order.size)).all():
+        return None
+    return order
+
+
+# t[i] = v
+
+
+def setitem(self: Tensor, index: Any, value: Any) -> None:
+    """``t[index] = value``: memory is changed, or in recorded code a new value of t recorded.
+
+    Recorded code is where t or the value requires a gradient. The tensor then takes new memory
+    (the cost is that of a copy of t; filling a large t in small pieces is quicker with
+    `gg.stack` or `gg.concat`), so that every name of the tensor sees the assignment and what was
+    computed before has its gradients as before. Views would not see it as NumPy's do:
+    GradientError while there are any, or another array over the memory of t. GradientError for
+    a leaf that requires a gradient, ShapeError and DTypeError as for `index_update`.
+
+    >>> import gpugrad as gg
+    >>> x = gg.tensor(3.0, requires_grad=True)
+    >>> out = gg.ones(3)
+    >>> out[1] = x * x
+    >>> out[2] = out[1] * x
+    >>> out.sum().backward()
+    >>> x.grad
+    tensor(33.)
+    """
+    references = getrefcount(value)
+    node = self._node
+    other = value._node if isinstance(value, Tensor) else None
+    if not recording.get() or (node is None and other is None):
+        _write(self, functions.raw_index(index, self._array), value)
+        return
+    if type(node) is Leaf:
+        raise GradientError(
+            "item assignment: a leaf that requires a gradient cannot be changed in place while "
+            "operations are recorded. Use `with gg.no_grad():` for an update, or "
+            "`t = t.at[index].set(value)` for a new tensor"
+        )
+    if isinstance(self._array, np.generic):
+        self._array = np.asarray(self._array)
+    if not alone(self):
+        passing = value if isinstance(value, Tensor) and is_temporary(references) else None
+        if not only_graphs_share(self, passing, other):
+            raise GradientError(
+                f"item assignment: the memory of this tensor of shape {self.shape} is seen by "
+                "another array or tensor (a view such as `row = t[0]`, the array that it was made "
+                "of, its .detach() or .data), which a recorded assignment would leave as it is "
+                "where NumPy's would change it. Write `t = t.copy()` first or copy the view "
+                "(`row = t[0].copy()`), or make a new tensor with `t = t.at[index].set(value)`"
+            )
+    raw = functions.raw_index(index, self._array, keep=True)
+    made = _updated("item assignment", self, raw, value)
+    self._array, self._node = made._array, made._node
+    if (name := self.name) is not None:
+        self._node.name = name
+
+
+def _write(t: Tensor, index: Any, value: Any) -> None:
+    """Change memory, of repeated elements the last one winning."""
+    if isinstance(value, list | tuple):
+        value = creation.tensor(value, dtype=t.dtype, device=t.device)
+    shape = getattr(value, "shape", ())
+    if shape and _order_matters(t, index) and creation.asarray(value).device == t.device:
+        value = _fitting("item assignment", t, value, _selected(t, index))
+        xp = namespace_of(t.data)
+        order = last_of_each(xp, index, t.shape)
+        flat = xp.module.broadcast_to(creation.asarray(value)._array, order.shape).reshape(-1)
+        value = flat[order]
+    try:
+        t._write(index, value)
+    except ShapeError:
+        raise
+    except ValueError as error:
+        raise ShapeError(
+            f"item assignment: a value of shape {tuple(shape)} does not fit the "
+            f"{_selected(t, index)} that the index selects of a tensor of shape {t.shape}"
+        ) from error
+
+
+def _order_matters(t: Tensor, index: Any) -> bool:
+    # NumPy assigns in order where the index has one axis; CuPy in any order.
+    if not may_repeat(index):
+        return False
+    parts = index if isinstance(index, tuple) else (index,)
+    return not isinstance(t.data, np.ndarray) or any(getattr(p, "ndim", 0) > 1 for p in parts)
