@@ -67,6 +67,7 @@ _LAZY: dict[str, str] = {
     },
     **dict.fromkeys(
         (
+            "checkpoint",
             "grad",
             "gradients",
             "hessian",

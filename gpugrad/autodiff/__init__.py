@@ -1,9 +1,11 @@
 """Derivatives as functions. Imports tensor and engine."""
 
+from gpugrad.autodiff.checkpoint import checkpoint
 from gpugrad.autodiff.matrices import hessian, jacobian
 from gpugrad.autodiff.reverse import gradients
 from gpugrad.autodiff.transforms import grad, hvp, jvp, linearize, value_and_grad, vjp
 
 __all__ = [
-    "grad", "gradients", "hessian", "hvp", "jacobian", "jvp", "linearize", "value_and_grad", "vjp",
+    "checkpoint", "grad", "gradients", "hessian", "hvp", "jacobian", "jvp", "linearize",
+    "value_and_grad", "vjp",
 ]  # fmt: skip

@@ -99,7 +99,7 @@ def _jacobian(
             f"{who}: expected a function as the first argument, got {type(f).__name__}"
         )
 
-    @functools.wraps(f)
+    @functools.wraps(f, updated=())
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         run = Run(who, f, args, kwargs, argnums)
         rows = sum(output.size for output in run.outputs)

@@ -270,8 +270,9 @@ class Run:
         nodes = [output._node for output in self.outputs]
         with enable_grad(), np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             found = push(known, nodes, LIFT if watched else PLAIN)
+        plain = not watched and all(tangent._node is None for tangent in tangents)
         return [
-            _zeros(output) if tangent is None else tangent
+            _zeros(output) if tangent is None else tangent.detach() if plain else tangent
             for output, tangent in zip(self.outputs, found)
         ]
 

@@ -50,7 +50,7 @@ def value_and_grad(
 def _value_and_grad(who: str, f: Function, argnums: int | Sequence[int], has_aux: bool) -> Function:
     _function(who, f)
 
-    @functools.wraps(f)
+    @functools.wraps(f, updated=())
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         run = Run(who, f, args, kwargs, argnums, has_aux)
         output = run.scalar()
@@ -83,7 +83,7 @@ def grad(f: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False) -
 def _gradient(who: str, f: Function, argnums: int | Sequence[int], has_aux: bool) -> Function:
     both = _value_and_grad(who, f, argnums, has_aux)
 
-    @functools.wraps(f)
+    @functools.wraps(f, updated=())
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         value, gradient = both(*args, **kwargs)
         return (gradient, value[1]) if has_aux else gradient

@@ -10,7 +10,9 @@ import numbers
 import operator
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy
@@ -20,11 +22,43 @@ from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.random import philox
 from gpugrad.tensor import Tensor, asarray, get_default_dtype
 
-__all__ = ["Generator"]
+__all__ = ["Generator", "draws", "replayed"]
 
 END = 2**64  # of the positions, and of the seeds
 State = tuple[int, int, int]
 Size = int | tuple[int, ...] | None
+
+
+# The generators that were drawn from inside `draws`, with their states before.
+_noted: ContextVar["dict[Generator, State] | None"] = ContextVar("gpugrad_draws", default=None)
+
+
+@contextmanager
+def draws() -> Iterator["dict[Generator, State]"]:
+    """Note which generators this thread draws from in the block, and their states before."""
+    noted: dict[Generator, State] = {}
+    outer = _noted.get()
+    token = _noted.set(noted)
+    try:
+        yield noted
+    finally:
+        _noted.reset(token)
+        if outer is not None:
+            for generator, state in noted.items():
+                outer.setdefault(generator, state)
+
+
+@contextmanager
+def replayed(states: "dict[Generator, State]") -> Iterator[None]:
+    """Draw the noted numbers again in the block; afterwards the generators are as before."""
+    before = [(generator, generator.get_state()) for generator in states]
+    try:
+        for generator, state in states.items():
+            generator.set_state(state)
+        yield
+    finally:
+        for generator, state in before:
+            generator.set_state(state)
 
 
 class Generator:
@@ -136,6 +170,7 @@ class Generator:
     def _take(self, blocks: int) -> tuple[int, int]:
         """Reserve blocks; the key and the position of the first."""
         with self._lock:
+            self._note()
             first = self._counter
             if first + blocks >= END:
                 raise ValueError(
@@ -144,6 +179,11 @@ class Generator:
                 )
             self._counter = first + blocks
             return self._seed, first
+
+    def _note(self) -> None:
+        noted = _noted.get()
+        if noted is not None and self not in noted:
+            noted[self] = self._seed, self._counter, self._children
 
     def spawn(self, n: int) -> list["Generator"]:
         """``n`` new generators with streams of their own, on the same device.
@@ -159,6 +199,7 @@ class Generator:
         """
         count = _below_end("spawn: n", n)
         with self._lock:
+            self._note()
             seed, first = self._seed, self._children
             self._children = first + count
         return [

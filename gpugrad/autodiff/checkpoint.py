@@ -1,0 +1,238 @@
+"""Less memory for more time: what a function computed is computed again in the backward pass.
+
+Imports random, tensor, engine and the modules beside it.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from gpugrad.autodiff import tree
+from gpugrad.autodiff.run import connected, inside_since
+from gpugrad.backend.device import default_device, device
+from gpugrad.backend.namespace import namespace_of
+from gpugrad.engine.backward import walk
+from gpugrad.engine.forward import push
+from gpugrad.engine.modes import enable_grad, recording
+from gpugrad.engine.node import Leaf, Node, next_serial
+from gpugrad.engine.op import Op
+from gpugrad.engine.outputs import OutputsNode, pick
+from gpugrad.errors import GradientError
+from gpugrad.random.generator import draws, replayed
+from gpugrad.tensor import LIFT, TENSORS, Tensor
+
+__all__ = ["checkpoint"]
+
+Function = Callable[..., Any]
+
+
+def checkpoint(f: Function) -> Function:
+    """A function that computes what ``f`` does and keeps its arguments alone for the gradient.
+
+    The backward pass runs ``f`` again, with the same random numbers (those of gpugrad's
+    generators, whichever it draws from), so results and gradients are the same to the bit.
+    Parameters and other tensors that ``f`` uses without being given them get their gradients
+    too. A chain of n layers, cut into pieces of √n layers with a checkpoint each, needs memory
+    in proportion to √n. Derivatives of any order and forward mode go through it.
+
+    ``f`` must do the same when it runs again. GradientError where an argument was changed in
+    place since, and where ``f`` is seen to do something else.
+
+    >>> import gpugrad as gg
+    >>> x = gg.tensor([1.0, 2.0], requires_grad=True)
+    >>> block = gg.checkpoint(lambda x: x * x * x)
+    >>> block(x).sum().backward()
+    >>> x.grad
+    tensor([ 3., 12.])
+    """
+    if not callable(f):
+        raise GradientError(f"checkpoint: expected a function, got {type(f).__name__}")
+
+    @functools.wraps(f, updated=())
+    def checkpointed(*args: Any, **kwargs: Any) -> Any:
+        mode = recording.get()
+        if not mode:
+            return f(*args, **kwargs)
+        return _Call(f, args, kwargs).recorded(mode)
+
+    return checkpointed
+
+
+class _Call:
+    """One call of a checkpointed function: all that is needed to run it again."""
+
+    def __init__(self, f: Function, args: Any, kwargs: Any) -> None:
+        self.f = f
+        leaves, self.tree = tree.flatten((args, kwargs))
+        self.given: list[Any] = []  # in the places of the arguments that are in a graph, None
+        self.nodes: list[Any] = []
+        self.arrays: list[Any] = []
+        self.constants: list[Any] = []
+        for leaf in leaves:
+            if isinstance(leaf, Tensor) and leaf._node is not None:
+                self.given.append(None)
+                self.nodes.append(leaf._node)
+                self.arrays.append(leaf.data)
+                continue
+            self.given.append(leaf)
+            raw = leaf.data if isinstance(leaf, Tensor) else leaf
+            if namespace_of(raw) is not None:
+                self.constants.append(raw)
+        self.device = default_device()
+        self.older: list[Any] = []  # nodes of recorded tensors that f found elsewhere
+        self.states: Any = {}
+        self.outputs: list[tuple[Any, Any]] = []
+
+    def run(self, inputs: Sequence[Tensor], start: int) -> "_Result":
+        """What f does with these."""
+        rest = iter(inputs)
+        leaves = [next(rest) if leaf is None else leaf for leaf in self.given]
+        args, kwargs = tree.unflatten(self.tree, leaves)
+        with enable_grad():
+            result, structure = tree.flatten(self.f(*args, **kwargs))
+        recorded = [leaf for leaf in result if _recorded(leaf)]
+        stop = dict.fromkeys(value._node for value in inputs)
+        inside, older = inside_since([leaf._node for leaf in recorded], start, stop)
+        return _Result(structure, result, recorded, inside, older)
+
+    def recorded(self, mode: Any) -> Any:
+        """The first run, with one node in place of all that it recorded."""
+        start = next_serial()
+        # Not kept here: the graph lets go of them once it is freed.
+        arrays, self.arrays = self.arrays, []
+        inputs = [Tensor(array).requires_grad_() for array in arrays]
+        with draws() as self.states:
+            done = self.run(inputs, start)
+        self.older = done.older
+        values = [*arrays, *_arrays_of(done), *self.constants]
+        ys = tuple(leaf.data for leaf in done.recorded)
+        if not ys:
+            return tree.unflatten(done.structure, done.leaves)
+        self.outputs = _shapes(done)
+        whole = OutputsNode(
+            CHECKPOINT,
+            (*self.nodes, *self.older, *[None] * len(self.constants)),
+            tuple(values),
+            ys,
+            namespace_of(ys[0]),
+            {"call": self},
+        )
+        if mode is not True:
+            mode(whole, values, ys)
+        made = iter([Tensor(y, pick(whole, index, y)) for index, y in enumerate(ys)])
+        leaves = [next(made) if _recorded(leaf) else leaf for leaf in done.leaves]
+        return tree.unflatten(done.structure, leaves)
+
+    def again(self, inputs: Sequence[Tensor]) -> list[Any]:
+        """The nodes of the outputs, computed a second time."""
+        start = min((value._node.serial for value in inputs), default=next_serial())
+        with device(self.device), replayed(self.states):
+            done = self.run(inputs, start)
+        outputs = _shapes(done)
+        if done.older != self.older or outputs != self.outputs:
+            raise GradientError(
+                "checkpoint: the function did something else when it ran again for the gradient: "
+                f"expected {_words(self.outputs, self.older)}, got {_words(outputs, done.older)}. "
+                "It must not depend on what changes between the two runs"
+            )
+        return [output._node for output in done.recorded]
+
+    def forward(self, arrays: Sequence[Any]) -> tuple[Any, ...]:
+        """The raw outputs, computed a second time for those who look at the graph."""
+        inputs = [Tensor(array).requires_grad_() for array in arrays[: len(self.nodes)]]
+        with device(self.device), replayed(self.states):
+            return tuple(leaf.data for leaf in self.run(inputs, next_serial()).recorded)
+
+
+class _Result(NamedTuple):
+    """What one run returned and recorded."""
+
+    structure: tree.Tree
+    leaves: list[Any]
+    recorded: list[Tensor]  # those of the leaves that are part of a graph
+    inside: list[Any]  # the nodes that the run made
+    older: list[Any]  # those of recorded tensors that f found elsewhere
+
+
+def _arrays_of(done: _Result) -> list[Any]:
+    """The arrays of what f found elsewhere, to see whether they change; else the nodes."""
+    arrays: dict[Any, Any] = {}
+    for node in done.inside:
+        if isinstance(node, Node):
+            arrays.update(
+                (parent, value)
+                for parent, value in zip(node.parents, node.values or ())
+                if parent is not None and value is not parent
+            )
+    for node in done.older:
+        tensor = node.tensor() if isinstance(node, Leaf) else None
+        if tensor is not None:
+            arrays[node] = tensor.data
+    return [arrays.get(node, node) for node in done.older]
+
+
+def _shapes(done: _Result) -> list[tuple[Any, Any]]:
+    return [(y.shape, y.dtype) for y in done.recorded]
+
+
+def _recorded(leaf: Any) -> bool:
+    return isinstance(leaf, Tensor) and leaf._node is not None
+
+
+def _words(outputs: list[tuple[Any, Any]], older: list[Any]) -> str:
+    shapes = ", ".join(f"{dtype} of shape {tuple(shape)}" for shape, dtype in outputs)
+    return f"outputs {shapes or 'none'} from {len(older)} recorded tensors found elsewhere"
+
+
+def _pull(xp: Any, g: Any, y: Any, needs: Any, *values: Any, call: _Call) -> list[Any]:
+    lifted = xp is TENSORS
+    count = len(call.nodes)
+    inputs = [_again(value) for value in values[:count]]
+    seeds = list(zip(call.again(inputs), g))
+    sources = [value._node for value in inputs] + call.older
+    targets = [node for node, need in zip(sources, needs) if need]
+    if lifted:
+        with enable_grad():
+            found = walk(seeds, retain_graph=True, lift=LIFT, targets=targets)
+    else:
+        # What f found in the graph around it has to outlive this walk.
+        keep = any(not isinstance(node, Leaf) for node in call.older)
+        found = walk(seeds, retain_graph=keep, targets=targets)
+    results: list[Any] = []
+    for source, need in zip(sources, needs):
+        if need and source not in found:
+            results.append(xp.full_like(g[0], 0, dtype=source.dtype, shape=source.shape))
+        else:
+            results.append(found[source] if need else None)
+    return results + [None] * len(call.constants)
+
+
+def _again(value: Any) -> Tensor:
+    """A place in the graph for an argument: raw, or a Tensor where the walk is recorded."""
+    return connected(value) if isinstance(value, Tensor) else Tensor(value).requires_grad_()
+
+
+def _push(xp: Any, tangents: Any, y: Any, *values: Any, call: _Call) -> tuple[Any, ...]:
+    inputs = [_again(value) for value in values[: len(call.nodes)]]
+    nodes = call.again(inputs)
+    sources = [value._node for value in inputs] + call.older
+    known = {node: t for node, t in zip(sources, tangents) if t is not None}
+    some = next(iter(known.values()))
+    with enable_grad():
+        found = push(known, nodes, LIFT)
+    return tuple(
+        xp.full_like(some, 0, dtype=node.dtype, shape=node.shape) if tangent is None else tangent
+        for node, tangent in zip(nodes, found)
+    )
+
+
+# Not an op of the table: what it computes is in its parameter.
+CHECKPOINT = Op(
+    "checkpoint",
+    lambda xp, /, *arrays, call: call.forward(arrays),
+    vjp_all=_pull,
+    jvp=_push,
+    saves="arrays",
+    outputs=True,
+    doc="A function that runs again in the backward pass.",
+)
