@@ -80,8 +80,8 @@ def walk(
 
     ``seeds`` are pairs of a node and the gradient to start it with. With ``lift``, gradients
     are Tensors and the walk itself is recorded. ``accumulate(found, leaf)`` adds a gradient
-    to its leaf's own and takes it out of ``found``: it is called for leaves with hooks, as
-    soon as their gradient is complete. GradientError where the graph was freed, or where a
+    to its leaf's own and takes it out of ``found``: it is called for leaves that have hooks for
+    it, as soon as their gradient is complete. GradientError where the graph was freed, or where a
     value that a derivative needs has changed since.
     """
     wanted = None if targets is None else _needed([node for node, _ in seeds], targets)
@@ -114,13 +114,19 @@ def walk(
                 g = node.filled(g, lift.xp if lift else node.xp)
             else:
                 g = hooks.through(node, g)
-                if kind is hooks.HookedLeaf:
+                if kind is not hooks.HookedNode:  # a leaf: Leaf if its hooks were removed meanwhile
+                    if watch is not None:
+                        watch.visit(node, g)
                     results[node] = g
-                    if accumulate is not None:
-                        g = None
+                    g = None
+                    # Told at once. All other leaves wait for the end of the walk, so that an
+                    # error on the way leaves their gradients as they were.
+                    if accumulate is not None and node in hooks.eager:
                         accumulate(results, node)
                         hooks.completed(node)
                     continue
+        if watch is not None:
+            watch.visit(node, g)
         if wanted is not None and node in wanted.targets:
             results[node] = g
         values = node.values
@@ -148,17 +154,17 @@ def walk(
             needs = tuple(parent is not None for parent in parents)
             rules = joint(xp, g, y, needs, *values, **(parameters or {}))
         if kind is hooks.HookedNode:
-            rules = hooks.passed(
-                node,
-                g,
-                rules
-                if joint is not None
-                else [
+            if joint is None:
+                rules = [
                     None if parent is None else rule(xp, g, y, *values, **(parameters or {}))
                     for parent, rule in zip(parents, rules)
-                ],
-            )
-            joint = op  # what follows takes the gradients as they are
+                ]
+                joint = op  # what follows takes the gradients as they are
+            rules = [
+                None if parent is None else fit(xp, d, parent.shape, parent.dtype)
+                for parent, d in zip(parents, rules)
+            ]
+            hooks.passed(node, g, rules)
         count = len(values)
         for parent, rule in zip(parents, rules):
             if parent is None:
@@ -207,6 +213,9 @@ def walk(
         if not retain_graph:
             node.values = node.y = None
         d = rules = before = None  # let go of a gradient as soon as the walk has passed it
+    if watch is not None:
+        for leaf, g in gradients.items():
+            watch.visit(leaf, g)
     results.update(gradients)  # what is left belongs to leaves
     return results
 

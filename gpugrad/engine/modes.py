@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 __all__ = [
-    "enable_grad", "is_grad_enabled", "no_grad", "observed", "observer", "recording",
-    "set_grad_enabled",
+    "Block", "Stack", "enable_grad", "is_grad_enabled", "no_grad", "observed", "observer",
+    "recording", "set_grad_enabled", "strict",
 ]  # fmt: skip
 
 # A context variable is seen by one thread, and by one asyncio task, alone.
@@ -17,8 +17,13 @@ __all__ = [
 recording: ContextVar[Any] = ContextVar("gpugrad_recording", default=True)
 
 # Called as observer(node, raws, y) for each recorded operation, and in a walk as
-# observer.gradient(node, parent, d) for each gradient of an argument. None for nobody.
+# observer.visit(node, g) for each node and leaf that is reached, before it is differentiated,
+# and as observer.gradient(node, parent, d) for each gradient of an argument. None for nobody.
 observer: ContextVar[Any] = ContextVar("gpugrad_observer", default=None)
+
+# While a user's rule runs over Tensors, to be differentiated itself: a number taken out of one
+# would be a constant to that derivative, so taking it raises.
+strict: ContextVar[bool] = ContextVar("gpugrad_strict", default=False)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,20 +39,63 @@ def is_grad_enabled() -> bool:
     return bool(recording.get())
 
 
-class _Mode:
-    """A block, or a decorated function, inside which recording is on or off."""
+class Stack:
+    """The open blocks of one kind, of this thread or task, and the variables that they set.
 
-    def __init__(self, mode: bool) -> None:
-        self.mode = mode
-        self._before: list[Any] = []
+    Blocks may end in another order than they began in, where one of them is in a generator:
+    what a block found when it began is then handed to the one that began after it, so that the
+    last to end sets back what the first had found.
+    """
 
-    def __enter__(self) -> Self:
-        self._before.append(recording.get())
-        self._apply()
-        return self
+    def __init__(self, name: str, *variables: ContextVar[Any]) -> None:
+        self._variables = variables
+        self._open: ContextVar[tuple[tuple[Any, tuple[Any, ...]], ...]] = ContextVar(
+            name, default=()
+        )
+
+    def push(self, block: Any, found: tuple[Any, ...] | None = None) -> None:
+        """Note that a block begins, and what it found, by default the present values."""
+        if found is None:
+            found = tuple([variable.get() for variable in self._variables])
+        self._open.set((*self._open.get(), (block, found)))
+
+    def pop(self, block: Any) -> None:
+        """A block ends: set the variables back. Nothing is done where it began elsewhere."""
+        blocks = self._open.get()
+        place = len(blocks) - 1
+        while place >= 0 and blocks[place][0] is not block:
+            place -= 1
+        if place < 0:
+            return
+        found = blocks[place][1]
+        if place == len(blocks) - 1:
+            for variable, value in zip(self._variables, found):
+                variable.set(value)
+            self._open.set(blocks[:place])
+        else:
+            later = (blocks[place + 1][0], found)
+            self._open.set((*blocks[:place], later, *blocks[place + 2 :]))
+
+
+_MODES = Stack("gpugrad_modes", recording, observer)
+
+
+class Block:
+    """A ``with`` block, and decorator, inside which context variables are set.
+
+    An object keeps nothing of the blocks it is used for, so threads and tasks can share it.
+    """
+
+    stack = _MODES
 
     def _apply(self) -> None:
-        recording.set(self.mode and (observer.get() or True))
+        """Set the variables."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        self.stack.push(self)
+        self._apply()
+        return self
 
     def __exit__(
         self,
@@ -55,11 +103,10 @@ class _Mode:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        recording.set(self._before.pop())
+        self.stack.pop(self)
 
     def __call__(self, function: F) -> F:
         """Decorate a function, a generator function or a coroutine function (or both in one)."""
-        mode = self.mode
         if inspect.isgeneratorfunction(function):
 
             @functools.wraps(function)
@@ -69,14 +116,14 @@ class _Mode:
                 send: Callable[[], Any] = functools.partial(next, steps)
                 while True:
                     try:
-                        with _Mode(mode):
+                        with self:
                             value = send()
                     except StopIteration as stop:
                         return stop.value
                     try:
                         received = yield value
                     except GeneratorExit:
-                        with _Mode(mode):
+                        with self:
                             steps.close()
                         raise
                     except BaseException as error:  # noqa: BLE001  what is thrown in goes to the generator
@@ -93,14 +140,14 @@ class _Mode:
                 send: Callable[[], Any] = steps.__anext__
                 while True:
                     try:
-                        with _Mode(mode):
+                        with self:
                             value = await send()
                     except StopAsyncIteration:
                         return
                     try:
                         received = yield value
                     except GeneratorExit:
-                        with _Mode(mode):
+                        with self:
                             await steps.aclose()
                         raise
                     except BaseException as error:  # noqa: BLE001  as above
@@ -113,37 +160,68 @@ class _Mode:
 
             @functools.wraps(function)
             async def coroutine(*args: Any, **kwargs: Any) -> Any:
-                with _Mode(mode):
+                with self:
                     return await function(*args, **kwargs)
 
             return coroutine  # type: ignore[return-value]
 
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
-            with _Mode(mode):
+            with self:
                 return function(*args, **kwargs)
 
         return wrapped  # type: ignore[return-value]
 
 
-class observed:  # noqa: N801 - a block, like the others
-    """Inside this block ``watch`` observes what is recorded and differentiated."""
+class _Mode(Block):
+    """A block inside which recording is on or off."""
+
+    def __init__(self, mode: bool) -> None:
+        self.mode = mode
+
+    def _apply(self) -> None:
+        recording.set(self.mode and (observer.get() or True))
+
+
+class observed(Block):  # noqa: N801 - a block, like the others
+    """Inside this block ``watch`` observes what is recorded and differentiated.
+
+    Also where others do so already; a second watch of the same type has nothing to add.
+    """
 
     def __init__(self, watch: Any) -> None:
         self.watch = watch
-        self._before: list[tuple[Any, Any]] = []
 
-    def __enter__(self) -> Any:
-        self._before.append((observer.get(), recording.get()))
-        observer.set(self.watch)
+    def _apply(self) -> None:
+        before = observer.get()
+        members = before.members if isinstance(before, _Watches) else (before,)
+        watch = self.watch
+        if any(type(member) is type(watch) for member in members):
+            watch = before
+        elif before is not None:
+            watch = _Watches((*members, watch))
+        observer.set(watch)
         if recording.get():
-            recording.set(self.watch)
-        return self.watch
+            recording.set(watch)
 
-    def __exit__(self, *_: object) -> None:
-        before, mode = self._before.pop()
-        observer.set(before)
-        recording.set(mode)
+
+class _Watches:
+    """Several observers in the place of one."""
+
+    def __init__(self, members: tuple[Any, ...]) -> None:
+        self.members = members
+
+    def __call__(self, node: Any, raws: Any, y: Any) -> None:
+        for member in self.members:
+            member(node, raws, y)
+
+    def visit(self, node: Any, g: Any) -> None:
+        for member in self.members:
+            member.visit(node, g)
+
+    def gradient(self, node: Any, parent: Any, d: Any) -> None:
+        for member in self.members:
+            member.gradient(node, parent, d)
 
 
 class _FixedMode(_Mode):
@@ -199,17 +277,17 @@ class set_grad_enabled(_Mode):  # noqa: N801 - PyTorch's name
 
     def __init__(self, mode: bool) -> None:
         super().__init__(bool(mode))
-        super().__enter__()
-        self._entered = True
+        # What it found, until a block or a decorated function begins with it.
+        self._found: tuple[Any, ...] | None = (recording.get(), observer.get())
+        self._apply()
 
     def __enter__(self) -> Self:
-        if not self._entered:  # the second block with the same object
-            super().__enter__()
-        self._entered = False
+        self.stack.push(self, self._found)
+        self._found = None
+        self._apply()
         return self
 
     def __call__(self, function: F) -> F:
-        if self._entered:
-            self._entered = False
-            recording.set(self._before.pop())
-        return super().__call__(function)
+        if self._found is not None:
+            recording.set(self._found[0])
+        return _Mode(self.mode)(function)

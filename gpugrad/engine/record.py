@@ -153,7 +153,8 @@ def bind(op: Op) -> Callable[..., Any]:
         pieces.append(parameter.replace(annotation=parameter.empty))
     scope.update({f"_default_{name}": value for name, value in defaults.items()})
     signature = op.signature.replace(parameters=pieces, return_annotation=op.signature.empty)
-    exec(f"def {op.name}{signature}:\n    return record(op, {arrays}, {{{words}}})", scope)
+    source = f"def {op.name}{signature}:\n    return record(op, {arrays}, {{{words}}})"
+    exec(compile(source, f"<gpugrad.{op.name}>", "exec"), scope)
     return _named(scope[op.name], op)
 
 

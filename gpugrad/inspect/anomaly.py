@@ -1,26 +1,26 @@
 """Finding the operation that made a NaN or an infinity. Imports engine and backend."""
 
-import functools
-from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Any, Self
+import math
+from collections.abc import Sequence
+from typing import Any
 
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.modes import observed
 from gpugrad.engine.outputs import Bundle
 from gpugrad.errors import AnomalyError
-from gpugrad.inspect.lines import user_line
+from gpugrad.inspect.lines import called_at, user_line
 
 __all__ = ["detect_anomaly"]
 
 
-class detect_anomaly:  # noqa: N801 - PyTorch's name
+class detect_anomaly(observed):  # noqa: N801 - PyTorch's name
     """Inside this block the first operation that makes a NaN or an infinity raises AnomalyError.
 
     Both passes are watched. The error names the operation, what it was given, and the line of
     the program that called it, for a backward pass as well: compute the graph inside the block
     for that. Every operation waits for its result, so this is for finding an error, not for
-    training. Operations on constants alone are not watched; what they hand on is.
+    training. Operations on constants alone are not watched; what they hand on is. A function
+    can be decorated with ``@gg.detect_anomaly()``.
 
     >>> import numpy as np
     >>> import gpugrad as gg
@@ -33,34 +33,10 @@ class detect_anomaly:  # noqa: N801 - PyTorch's name
     """
 
     def __init__(self) -> None:
-        self._blocks: list[observed] = []
-
-    def __enter__(self) -> Self:
-        block = observed(_Observer())
-        block.__enter__()
-        self._blocks.append(block)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._blocks.pop().__exit__(kind, error, trace)
-
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Decorate a function."""
-
-        @functools.wraps(function)
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
-            with detect_anomaly():
-                return function(*args, **kwargs)
-
-        return wrapped
+        super().__init__(_Watch())
 
 
-class _Observer:
+class _Watch:
     """Sees each recorded operation and each gradient; raises at the first that is not finite."""
 
     def __call__(self, node: Any, raws: Sequence[Any], y: Any) -> None:
@@ -71,13 +47,31 @@ class _Observer:
                 continue
             which = f"output {index}" if isinstance(y, tuple) else "its result"
             given = [
-                f"argument {position} was not finite when it came"
+                f"{_argument(node, position)} was not finite when it came"
                 for position, raw in enumerate(raws)
                 if _not_finite(raw) is not None
             ]
             raise AnomalyError(
                 f"{node.op.name} made {found} of {which}"
                 f"{'; ' + ', '.join(given) if given else ''}. Called at {node.where}"
+            )
+
+    def visit(self, node: Any, g: Any) -> None:
+        """Look at the gradient that arrives at a node or leaf."""
+        for gradient in g if isinstance(g, tuple) else (g,):
+            found = _not_finite(getattr(gradient, "_array", gradient))
+            if found is None:
+                continue
+            name = getattr(node, "name", None)
+            operation = getattr(node, "op", None)
+            if operation is not None:
+                what = f"{operation.name}, {called_at(node)}"
+            else:
+                what = f"a leaf of shape {tuple(node.shape)}"
+            raise AnomalyError(
+                f"the gradient of {f'{name!r}, ' if name else ''}{what}, is {found}. No derivative "
+                "made it: the backward pass was started with it, a hook returned it, or it is a "
+                "sum of gradients, each of them finite"
             )
 
     def gradient(self, node: Any, parent: Any, d: Any) -> None:
@@ -87,17 +81,27 @@ class _Observer:
             found = _not_finite(getattr(gradient, "_array", gradient))
             if found is None:
                 continue
-            position = next(i for i, p in enumerate(node.parents) if p is parent)
-            where = getattr(node, "where", None)
-            place = f"called at {where}" if where else "called outside detect_anomaly()"
-            raise AnomalyError(
-                f"the derivative of {node.op.name} for its argument {position} made {found} of "
-                f"the gradient. {node.op.name} was {place}"
+            which = " or ".join(
+                _argument(node, position)
+                for position, other in enumerate(node.parents)
+                if other is parent
             )
+            raise AnomalyError(
+                f"the derivative of {node.op.name} for {which} made {found} of "
+                f"the gradient. {node.op.name} was {called_at(node)}"
+            )
+
+
+def _argument(node: Any, position: int) -> str:
+    """``argument 1``, with the name of the tensor where it has one."""
+    name = getattr(node.parents[position], "name", None)
+    return f"argument {position}" + (f" ({name!r})" if name else "")
 
 
 def _not_finite(array: Any) -> str | None:
     """``nan at element (1, 2)``: the first element that is not finite; None where all are."""
+    if isinstance(array, float):
+        return None if math.isfinite(array) else str(float(array))
     dtype = getattr(array, "dtype", None)
     if dtype is None or dtype.kind in "biu":
         return None

@@ -1,12 +1,23 @@
 """The line of the user's code that is running. Imports nothing of gpugrad."""
 
 import linecache
+import os
 import sys
+import sysconfig
 from pathlib import Path
+from typing import Any
 
-__all__ = ["user_line"]
+__all__ = ["called_at", "user_line"]
 
-_OWN = str(Path(__file__).resolve().parents[1])
+# Code that is not the user's: gpugrad's own (files, and functions made from the op table),
+# installed packages, and Python's library.
+_OTHERS = (
+    str(Path(__file__).resolve().parents[1]) + os.sep,
+    "<gpugrad",
+    "<frozen",
+    sysconfig.get_path("stdlib") + os.sep,
+)
+_INSTALLED = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist-packages"))
 
 
 def user_line() -> str:
@@ -15,10 +26,16 @@ def user_line() -> str:
     outermost = frame
     while frame is not None:
         name = frame.f_code.co_filename
-        if not (name.startswith((_OWN, "<frozen")) or "site-packages" in name):
+        if not (name.startswith(_OTHERS) or any(part in name for part in _INSTALLED)):
             break
         outermost, frame = frame, frame.f_back  # type: ignore[assignment]
     found = frame or outermost
     text = linecache.getline(found.f_code.co_filename, found.f_lineno).strip()
     where = f"{found.f_code.co_filename}:{found.f_lineno}"
     return f"{where}: {text}" if text else where
+
+
+def called_at(node: Any) -> str:
+    """Where a node's operation was called, for errors; known of those that were observed."""
+    where = getattr(node, "where", None)
+    return f"called at {where}" if where else "called outside the block that watches"

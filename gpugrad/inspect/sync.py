@@ -1,4 +1,4 @@
-"""Finding where a program waits for its device. Imports backend.
+"""Finding where a program waits for its device. Imports engine and backend.
 
 On a simulated device the arrays say themselves where CuPy's would wait. On CUDA the methods
 of CuPy's arrays that fetch a value are replaced while a guard is on.
@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Self
 
+from gpugrad.engine.modes import Block, Stack
 from gpugrad.errors import SyncError
 from gpugrad.inspect.lines import user_line
 
@@ -28,7 +29,7 @@ _FETCHING = (
 )  # fmt: skip
 
 
-class sync_guard:  # noqa: N801 - a block, like no_grad
+class sync_guard(Block):  # noqa: N801 - a block, like no_grad
     """Inside this block a wait for the device, or a copy by stealth, raises SyncError.
 
     Reading a value (``float(t)``, ``t.item()``, ``if t:``, printing), selecting by a mask, and
@@ -49,14 +50,14 @@ class sync_guard:  # noqa: N801 - a block, like no_grad
     gpugrad.errors.SyncError: sync_guard: the host waits for the device here (item)...
     """
 
-    def __init__(self) -> None:
-        self._before: list[bool] = []
+    stack = Stack("gpugrad_sync_guards", _guarded)
 
     def __enter__(self) -> Self:
-        self._before.append(_guarded.get())
-        _guarded.set(True)
         _watch(+1)
-        return self
+        return super().__enter__()
+
+    def _apply(self) -> None:
+        _guarded.set(True)
 
     def __exit__(
         self,
@@ -65,7 +66,7 @@ class sync_guard:  # noqa: N801 - a block, like no_grad
         trace: TracebackType | None,
     ) -> None:
         _watch(-1)
-        _guarded.set(self._before.pop())
+        super().__exit__(kind, error, trace)
 
 
 def _refuse(kind: str) -> None:
