@@ -260,7 +260,8 @@ class Tensor(Members):
         before = getattr(self, "_grad", None)
         if isinstance(found[leaf], Tensor):
             # A copy: the same tensor may be the gradient of other leaves, or the user's own.
-            self._grad = found[leaf].copy() if before is None else before + found[leaf]
+            with enable_grad():
+                self._grad = found[leaf].copy() if before is None else before + found[leaf]
         elif isinstance(found[leaf], np.generic):
             self._grad = Tensor(
                 np.asarray(found[leaf] if before is None else before._array + found[leaf])
