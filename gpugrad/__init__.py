@@ -68,13 +68,17 @@ _LAZY: dict[str, str] = {
     **dict.fromkeys(
         (
             "checkpoint",
+            "custom_op",
             "grad",
+            "gradcheck",
+            "gradgradcheck",
             "gradients",
             "hessian",
             "hvp",
             "jacobian",
             "jvp",
             "linearize",
+            "saved",
             "value_and_grad",
             "vjp",
         ),
@@ -105,9 +109,9 @@ def __dir__() -> list[str]:
 
 
 __all__ = [  # noqa: PLE0604  names of the tables
-    "AnomalyError", "SyncError", "DTypeError", "Device", "DeviceError", "FileFormatError", "GpugradError", "GradientError",
-    "ShapeError", "Tensor", "backend", "bool_", "complex64", "complex128", "cuda",
-    "default_device", "device", "e", "enable_grad", "errors", "float16", "float32", "float64",
+    "AnomalyError", "DTypeError", "Device", "DeviceError", "FileFormatError", "GpugradError",
+    "GradientError", "ShapeError", "SyncError", "Tensor", "backend", "bool_", "complex64",
+    "complex128", "cuda", "default_device", "device", "e", "enable_grad", "errors", "float16", "float32", "float64",
     "inf", "int8", "int16", "int32", "int64", "is_grad_enabled", "nan", "newaxis", "no_grad",
     "pi", "set_default_device", "set_grad_enabled", "uint8", "uint16", "uint32", "uint64",
     *_creation, *(name for name in FUNCTIONS if name not in INTERNAL), *_LAZY,
