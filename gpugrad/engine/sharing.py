@@ -41,7 +41,7 @@ def only_graphs_share(tensor: Any, value: Any = None, newest: Any = None) -> boo
         users.count(value._array)
         if users.explained():
             return True
-    # What was saved of the present array was saved by nodes that came after it.
+    # Mostly, what was saved of the present array was saved by the nodes that came after it.
     node = tensor._node
     first = 0 if node is None else node.serial
     seen = set()
@@ -58,10 +58,11 @@ def only_graphs_share(tensor: Any, value: Any = None, newest: Any = None) -> boo
             if parent is not None and parent.serial >= first and parent not in seen:
                 seen.add(parent)
                 heappush(heap, (-parent.serial, parent))
-    # Rare: a graph that the new value does not come from. Its nodes have to be searched for.
+    # Rare: a graph that the new value does not come from, or the array is a view and what it
+    # is a view of was saved before. Such nodes have to be searched for among all.
     rest = [node for node in gc.get_objects() if issubclass(type(node), Node)]
     for node in rest:
-        if node.serial >= first and node not in seen:
+        if node not in seen:
             users.look(node)
     return users.explained()
 

@@ -303,13 +303,10 @@ def _write(t: Tensor, index: Any, value: Any) -> None:
         value = flat[order]
     try:
         t._write(index, value)
-    except ShapeError:
+    except ValueError:
+        if shape:
+            _fitting("item assignment", t, value, _selected(t, index))
         raise
-    except ValueError as error:
-        raise ShapeError(
-            f"item assignment: a value of shape {tuple(shape)} does not fit the "
-            f"{_selected(t, index)} that the index selects of a tensor of shape {t.shape}"
-        ) from error
 
 
 def _order_matters(t: Tensor, index: Any) -> bool:
