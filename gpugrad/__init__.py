@@ -84,6 +84,7 @@ _LAZY: dict[str, str] = {
         ),
         "gpugrad.autodiff",
     ),
+    "debug_mode": "gpugrad.inspect",
     "detect_anomaly": "gpugrad.inspect",
     "sync_guard": "gpugrad.inspect",
     "draw": "gpugrad.inspect",
@@ -111,8 +112,9 @@ def __dir__() -> list[str]:
 __all__ = [  # noqa: PLE0604  names of the tables
     "AnomalyError", "DTypeError", "Device", "DeviceError", "FileFormatError", "GpugradError",
     "GradientError", "ShapeError", "SyncError", "Tensor", "backend", "bool_", "complex64",
-    "complex128", "cuda", "default_device", "device", "e", "enable_grad", "errors", "float16", "float32", "float64",
-    "inf", "int8", "int16", "int32", "int64", "is_grad_enabled", "nan", "newaxis", "no_grad",
-    "pi", "set_default_device", "set_grad_enabled", "uint8", "uint16", "uint32", "uint64",
+    "complex128", "cuda", "default_device", "device", "e", "enable_grad", "errors", "float16",
+    "float32", "float64", "inf", "int8", "int16", "int32", "int64", "is_grad_enabled", "nan",
+    "newaxis", "no_grad", "pi", "set_default_device", "set_grad_enabled", "uint8", "uint16",
+    "uint32", "uint64",
     *_creation, *(name for name in FUNCTIONS if name not in INTERNAL), *_LAZY,
 ]  # fmt: skip
