@@ -8,7 +8,7 @@ import numpy as np
 from gpugrad.backend.device import Device, default_device, device_of
 from gpugrad.backend.namespace import NAMESPACES, namespace_of
 from gpugrad.engine.record import use_tensor_class
-from gpugrad.errors import DTypeError, ShapeError
+from gpugrad.errors import DTypeError, GradientError, ShapeError
 from gpugrad.tensor.core import TENSORS, Tensor
 
 __all__ = [
@@ -43,12 +43,11 @@ def get_default_dtype() -> np.dtype[Any]:
 def _host_array(data: Any, dtype: Any) -> np.ndarray:
     """A NumPy array of Python numbers and (nested) lists of them."""
     if _holds_tensors(data):
-        raise DTypeError(
-            "tensor: a list of tensors is not data. Join them with gg.stack, which keeps "
-            "their gradients"
-        )
+        raise _list_of_tensors()
     try:
         array = np.array(data, dtype=dtype)
+    except GradientError as error:
+        raise _list_of_tensors() from error
     except ValueError as error:
         raise ShapeError(
             f"tensor: expected lists of equal lengths at each depth: {error}"
@@ -67,6 +66,13 @@ def _host_array(data: Any, dtype: Any) -> np.ndarray:
     elif dtype is None and array.dtype.kind == "c" and _default_dtype.itemsize <= 4:
         array = array.astype(np.complex64)
     return array
+
+
+def _list_of_tensors() -> DTypeError:
+    return DTypeError(
+        "tensor: a list of tensors is not data. Join them with gg.stack, which keeps "
+        "their gradients"
+    )
 
 
 def _holds_tensors(data: Any) -> bool:
