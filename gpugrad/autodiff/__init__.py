@@ -1,11 +1,12 @@
 """Derivatives as functions. Imports tensor and engine."""
 
 from gpugrad.autodiff.checkpoint import checkpoint
+from gpugrad.autodiff.custom import CustomOp, custom_op, saved
 from gpugrad.autodiff.matrices import hessian, jacobian
 from gpugrad.autodiff.reverse import gradients
 from gpugrad.autodiff.transforms import grad, hvp, jvp, linearize, value_and_grad, vjp
 
 __all__ = [
-    "checkpoint", "grad", "gradients", "hessian", "hvp", "jacobian", "jvp", "linearize",
-    "value_and_grad", "vjp",
+    "CustomOp", "checkpoint", "custom_op", "grad", "gradients", "hessian", "hvp", "jacobian", "jvp",
+    "linearize", "saved", "value_and_grad", "vjp",
 ]  # fmt: skip

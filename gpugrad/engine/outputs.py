@@ -19,9 +19,15 @@ class StandIn:
 
     __slots__ = ("dtype", "shape")
 
+    what = "its output"  # in errors
+
     def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:
         self.shape = shape
         self.dtype = dtype
+
+    def zeros(self, xp: Any, like: Any) -> Any:
+        """The gradient of an output that nothing was computed from."""
+        return xp.full_like(like, 0, dtype=self.dtype, shape=self.shape)
 
 
 class OutputsNode(Node):
@@ -54,7 +60,7 @@ class OutputsNode(Node):
         return tuple(
             bundle.parts[index]
             if index in bundle.parts
-            else xp.full_like(some, 0, dtype=output.dtype, shape=output.shape)
+            else output.zeros(xp, some)
             for index, output in enumerate(self.shape)
         )
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gpugrad.backend.device import to_numpy
+from gpugrad.engine.outputs import PICK
 
 if TYPE_CHECKING:
     from gpugrad.tensor.core import Tensor
@@ -24,7 +25,9 @@ def text(tensor: "Tensor") -> str:
     if tensor.device.kind != "cpu":
         notes.append(f"device='{tensor.device}'")
     if tensor.grad_fn is not None:
-        notes.append(f"grad_fn=<{tensor.grad_fn.op.name}>")
+        node = tensor.grad_fn
+        name = (node.parents[0] if node.op is PICK else node).op.name
+        notes.append(f"grad_fn=<{name}>")
     elif tensor.requires_grad and word == "tensor":
         notes.append("requires_grad=True")
     if tensor.name is not None:

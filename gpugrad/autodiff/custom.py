@@ -1,0 +1,489 @@
+"""Ops of your own: a function over arrays, and its derivatives. Imports tensor, engine, backend.
+
+`gpugrad.autodiff.rules` has what runs and checks the functions given here.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gpugrad.autodiff.calls import Call, on_host
+from gpugrad.autodiff.rules import (
+    array_on,
+    connected,
+    place_of,
+    plain,
+    refusing,
+    running,
+    weak_dtype,
+)
+from gpugrad.engine.modes import recording
+from gpugrad.engine.node import Node
+from gpugrad.engine.op import KINDS, Op
+from gpugrad.engine.outputs import OutputsNode, StandIn
+from gpugrad.engine.record import record_outputs, unwrap
+from gpugrad.errors import GradientError, ShapeError
+from gpugrad.tensor import Tensor
+
+__all__ = ["CustomOp", "Saved", "custom_op", "saved"]
+
+Rule = Callable[..., Any]
+
+
+class Saved:
+    """What `saved` returns: the outputs of an op, and arrays for its derivatives."""
+
+    __slots__ = ("extras", "outputs")
+
+    def __init__(self, outputs: Any, extras: dict[str, Any]) -> None:
+        self.outputs = outputs
+        self.extras = extras
+
+
+def saved(outputs: Any, /, **extras: Any) -> Saved:
+    """What the forward of a custom op returns to hand arrays on to its derivatives.
+
+    ``outputs`` is what the op returns, one array or a tuple of them. Each of ``extras``, an
+    array or a number, reaches the vjp and the jvp as a keyword of that name, so that it need
+    not be computed again. Like all that is saved, an extra must not change before it is used.
+
+    >>> import numpy as np
+    >>> import gpugrad as gg
+    >>> def forward(xp, x):
+    ...     root = xp.sqrt(1 + x * x)
+    ...     return gg.saved(xp.log(root), root=root)
+    >>> f = gg.custom_op(forward, lambda xp, g, y, x, root: g * x / root**2)
+    >>> gg.grad(f)(1.0)
+    0.5
+    """
+    return Saved(outputs, extras)
+
+
+class _Extra(StandIn):
+    """An extra of `saved`, which the engine holds as one more output, never given out."""
+
+    __slots__ = ("what",)
+
+    def __init__(self, name: str, array: Any) -> None:
+        super().__init__(array.shape, array.dtype)
+        self.what = f"its saved value {name!r}"
+
+    def zeros(self, xp: Any, like: Any) -> Any:
+        """None: where no derivative of the extra is asked for, none is computed."""
+        return None
+
+
+class _Tangents(tuple[Any, ...]):
+    """The tangents of an op's outputs, and those of its extras, computed when asked for."""
+
+    extras: Callable[[], list[Any]]
+
+    def __getitem__(self, index: Any) -> Any:
+        return super().__getitem__(index) if index < len(self) else self.extras()[index - len(self)]
+
+
+class _Entry(Op):
+    """A custom op as the engine sees it: ``count`` outputs (None: one), and named extras."""
+
+    __slots__ = ("count", "extras")
+
+    def __init__(self, custom: "CustomOp", count: int | None, extras: tuple[str, ...]) -> None:
+        def again(xp: Any, *arrays: Any, **parameters: Any) -> Any:
+            outputs, _, found = custom._compute(xp, arrays, parameters)
+            return (*outputs, *found.values()) if self.outputs else outputs[0]
+
+        def joint(xp: Any, g: Any, y: Any, needs: Any, *values: Any, **parameters: Any) -> Any:
+            return custom._pull(self, xp, g, y, needs, values, parameters)
+
+        def jvp(xp: Any, tangents: Any, y: Any, *values: Any, **parameters: Any) -> Any:
+            return custom._push(self, tangents, y, values, parameters)
+
+        again.__signature__ = custom._formal  # type: ignore[attr-defined]
+        super().__init__(
+            custom.name,
+            again,
+            vjp_all=joint,
+            jvp=jvp,
+            saves=custom._saves,
+            kind=custom.kind,
+            outputs=count is not None or bool(extras),
+            doc=custom.__doc__ or "",
+        )
+        self.count = count
+        self.extras = extras
+
+    def split(self, parts: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Something for each output, and for each extra."""
+        if not self.outputs:
+            return (parts,), ()
+        count = self.count or 1
+        return tuple(parts[:count]), tuple(parts[count:])
+
+    def given(self, parts: Sequence[Any]) -> Any:
+        """Something for each output as a rule gets it: bare where the op has one output."""
+        return parts[0] if self.count is None else tuple(parts)
+
+
+class CustomOp:
+    """An op of your own, made by `custom_op`: call it as you would any function of gpugrad."""
+
+    def __init__(
+        self,
+        forward: Rule,
+        vjp: Rule | Sequence[Rule | None] | None,
+        jvp: Rule | None,
+        name: str | None,
+        saves: str | Sequence[str] | None,
+        kind: str,
+        host: bool,
+    ) -> None:
+        if not callable(forward):
+            raise TypeError(
+                f"custom_op: expected a function forward(xp, *arrays), got {_kind(forward)}"
+            )
+        given = getattr(forward, "__name__", "custom_op")
+        self.name = name or ("custom_op" if given == "<lambda>" else given)
+        self.what = f"custom op {self.name!r}"
+        if kind not in KINDS or kind == "multilinear":
+            raise ValueError(
+                f"{self.what}: kind must be 'general', 'elementwise' or 'linear', got {kind!r}"
+            )
+        self.forward = forward
+        self.kind = kind
+        self.host = host
+        self._read_signature()
+        self._saves: str | Sequence[str] = saves if saves is not None else self._everything
+        if self._variadic and saves is not None:
+            words = set(saves.split() if isinstance(saves, str) else " ".join(saves).split())
+            self._saves = self._everything if words - {"y"} else " ".join(words)
+        self.vjp: Rule | None = None
+        self.vjps: tuple[Rule | None, ...] | None = None
+        self.jvp: Rule | None = None
+        self._entries: dict[Any, _Entry] = {}
+        self._single = self._entry(None, ())
+        self.unknown_vjp = refusing(f"vjp of {self.name}")
+        self.unknown_jvp = refusing(f"jvp of {self.name}")
+        self.__name__ = self.__qualname__ = self.name
+        self.__doc__ = getattr(forward, "__doc__", None)
+        if vjp is not None:
+            self.defvjp(vjp)
+        if jvp is not None:
+            self.defjvp(jvp)
+
+    def __repr__(self) -> str:
+        return f"<custom op {self.name}{self.__signature__}>"
+
+    def _read_signature(self) -> None:
+        """Which arguments are arrays, and which are parameters."""
+        try:
+            whole = inspect.signature(self.forward)
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"{self.what}: the arguments of {self.forward!r} cannot be read. Wrap it: "
+                "lambda xp, x: f(x)"
+            ) from None
+        rest = list(whole.parameters.values())
+        first = rest.pop(0) if rest else None
+        if first is None or first.kind not in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD):
+            raise TypeError(
+                f"{self.what}: forward must take the namespace first, as in "
+                f"lambda xp, x: xp.exp(x); got {self.name}{whole}"
+            )
+        marked = any(p.kind is p.POSITIONAL_ONLY for p in rest)
+
+        def is_operand(p: inspect.Parameter) -> bool:
+            if p.kind in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL):
+                return True
+            return p.kind is p.POSITIONAL_OR_KEYWORD and not marked and p.default is p.empty
+
+        self._operands = [p.name for p in rest if is_operand(p)]
+        if not self._operands:
+            raise TypeError(
+                f"{self.what}: forward takes no arrays; got {self.name}{whole}. An argument "
+                "with a default is a parameter, unless a / follows it"
+            )
+        self._variadic = any(p.kind is p.VAR_POSITIONAL for p in rest)
+        self._parameters = [p.name for p in rest if not is_operand(p)]
+        self._everything = " ".join(["y", *self._operands])
+        self.__signature__ = whole.replace(parameters=rest)
+        self._formal = whole.replace(
+            parameters=[first.replace(kind=first.POSITIONAL_ONLY)]
+            + [
+                p
+                if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+                else p.replace(kind=p.POSITIONAL_ONLY if is_operand(p) else p.KEYWORD_ONLY)
+                for p in rest
+            ]
+        )
+
+    # Its derivatives.
+
+    def defvjp(self, *rules: Any) -> Any:
+        """Give the vjp: one function for all arguments together, or one for each.
+
+        See `custom_op`. Also a decorator: ``@f.defvjp``. Returns what it was given.
+        """
+        given = rules[0] if len(rules) == 1 else rules
+        if isinstance(given, list | tuple):
+            if not self._variadic and len(given) != len(self._operands):
+                raise TypeError(
+                    f"{self.what}: expected a vjp for each of its {len(self._operands)} array "
+                    f"arguments ({', '.join(self._operands)}), got {len(given)}; None where "
+                    "there is no derivative"
+                )
+            if self._variadic:
+                raise TypeError(
+                    f"{self.what}: it takes any number of arrays, so its vjp must be one "
+                    "function that returns all gradients"
+                )
+            for rule in given:
+                if rule is not None:
+                    self._fits(rule, "vjp", 3)
+            self.vjps, self.vjp = tuple(given), None
+        else:
+            self._fits(given, "vjp", 3)
+            self.vjp, self.vjps = given, None
+        return given
+
+    def defjvp(self, rule: Rule) -> Rule:
+        """Give the jvp; see `custom_op`. Also a decorator: ``@f.defjvp``. Returns its argument."""
+        self._fits(rule, "jvp", 3)
+        self.jvp = rule
+        return rule
+
+    def _fits(self, rule: Any, word: str, leading: int) -> None:
+        """TypeError where a rule does not take what it will be given."""
+        if not callable(rule):
+            raise TypeError(f"{self.what}: expected a function as {word}, got {_kind(rule)}")
+        try:
+            signature = inspect.signature(rule)
+        except (TypeError, ValueError):
+            return  # a built-in function does not say
+        kinds = self._formal.parameters
+        names = [n for n in self._parameters if kinds[n].kind is not kinds[n].VAR_KEYWORD]
+        try:
+            signature.bind_partial(*range(leading + len(self._operands)), **dict.fromkeys(names))
+        except TypeError as error:
+            first = "xp, g, y" if word == "vjp" else "xp, tangents, y"
+            words = ", ".join([first, *self._operands, *(f"{n}={n}" for n in names)])
+            raise TypeError(
+                f"{self.what}: its {word} is called as {word}({words}), but takes "
+                f"{signature}: {error}"
+            ) from None
+
+    # The call.
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.applied(*self._bound(args, kwargs))
+
+    def applied(self, operands: Sequence[Any], parameters: dict[str, Any] | None) -> Any:
+        """The op of some operands, its parameters all given."""
+        raws, nodes, xp = unwrap(self._single, operands)
+        if self.vjps is not None:
+            nodes = [None if rule is None else node for node, rule in zip(nodes, self.vjps)]
+        outputs, several, extras = self._compute(xp, raws, parameters)
+        entry = self._entry(len(outputs) if several else None, tuple(extras))
+        mode = recording.get()
+        if not mode or all(node is None for node in nodes):
+            return entry.given([Tensor(y) for y in outputs])
+        needs = tuple(node is not None for node in nodes)
+        keep, keep_y = entry.keeps(needs)
+        values = tuple(
+            raw if kept or node is None else node for raw, kept, node in zip(raws, keep, nodes)
+        )
+        if not entry.outputs:
+            (y,) = outputs
+            if y.dtype.kind in "biu":
+                return Tensor(y)
+            kept_y = y if keep_y else None
+            made = Node(entry, tuple(nodes), values, kept_y, xp, y.shape, y.dtype, parameters)
+            if mode is not True:
+                mode(made, raws, y)
+            return Tensor(y, made)
+        whole = OutputsNode(entry, tuple(nodes), values, outputs, xp, parameters)
+        stand_ins = (*whole.shape, *(_Extra(name, array) for name, array in extras.items()))
+        whole.shape = whole.dtype = stand_ins
+        whole.y = (*(outputs if keep_y else stand_ins[: len(outputs)]), *extras.values())
+        if mode is not True:
+            mode(whole, raws, outputs)
+        return entry.given(record_outputs(whole, outputs))
+
+    def _entry(self, count: int | None, extras: tuple[str, ...]) -> _Entry:
+        key = (count, extras)
+        if key not in self._entries:
+            self._entries[key] = _Entry(self, count, extras)
+        return self._entries[key]
+
+    def _bound(self, args: Any, kwargs: Any) -> tuple[Sequence[Any], dict[str, Any] | None]:
+        """The array arguments, and the parameters with their defaults."""
+        plainly = not kwargs and not self._parameters and not self._variadic
+        if plainly and len(args) == len(self._operands):
+            return args, None
+        try:
+            bound = self.__signature__.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self.name}{self.__signature__}: {error}") from None
+        bound.apply_defaults()
+        operands: list[Any] = []
+        parameters: dict[str, Any] = {}
+        for name, value in bound.arguments.items():
+            kind = self._formal.parameters[name].kind
+            if kind is inspect.Parameter.VAR_POSITIONAL:
+                operands += value
+            elif kind is inspect.Parameter.VAR_KEYWORD:
+                parameters.update(value)
+            elif name in self._operands:
+                operands.append(value)
+            else:
+                parameters[name] = value
+        return operands, {name: self._parameter(name, v) for name, v in parameters.items()} or None
+
+    def _parameter(self, name: str, value: Any) -> Any:
+        """A parameter as the functions get it: the raw array of a tensor."""
+        inside = value if isinstance(value, list | tuple) else (value,)
+        if any(connected(part) for part in inside):
+            raise GradientError(
+                f"{self.what}: its parameter {name!r} is a tensor that requires a gradient, and "
+                "parameters have no derivative. Make it an array argument of forward (one with "
+                "no default, or before a /), or pass its .detach()"
+            )
+        if isinstance(value, list | tuple) and any(isinstance(part, Tensor) for part in value):
+            return type(value)(map(plain, value))
+        return plain(value) if isinstance(value, Tensor) else value
+
+    def _compute(
+        self, xp: Any, raws: Sequence[Any], parameters: dict[str, Any] | None
+    ) -> tuple[tuple[Any, ...], bool, dict[str, Any]]:
+        """The outputs, whether they are several, and the extras; all raw and checked."""
+        raws = [plain(raw) for raw in raws]
+        place = place_of(raws)
+        kwargs = parameters or {}
+        if self.host:
+            xp, raws, kwargs = on_host(xp, raws, kwargs)
+        with running(f"the forward of {self.what}"):
+            result = self.forward(xp, *raws, **kwargs)
+        extras: dict[str, Any] = {}
+        if isinstance(result, Saved):
+            extras, result = result.extras, result.outputs
+        several = isinstance(result, list | tuple)
+        what, dtype = f"{self.what}: its forward", weak_dtype(raws)
+        outputs = tuple(
+            array_on(y, place, what, dtype, self.host) for y in (result if several else (result,))
+        )
+        if not outputs:
+            raise ShapeError(f"{what} gave no output; expected an array, or a tuple of some")
+        for name in extras:
+            if name in kwargs:
+                raise ValueError(f"{what} saved {name!r}, which is the name of a parameter")
+        extras = {
+            name: array_on(extra, place, f"{what}, to be saved as {name!r},", dtype, self.host)
+            for name, extra in extras.items()
+        }
+        return outputs, several, extras
+
+    def names(self, count: int) -> list[str]:
+        """The names of ``count`` array arguments."""
+        *first, last = self._operands
+        return [*first, *([last] * (count - len(first)))] if self._variadic else self._operands
+
+    # Backward.
+
+    def _pull(
+        self,
+        entry: _Entry,
+        xp: Any,
+        g: Any,
+        y: Any,
+        needs: tuple[bool, ...],
+        values: tuple[Any, ...],
+        parameters: dict[str, Any],
+    ) -> list[Any]:
+        """The gradients of the arguments; see `Op.joint`."""
+        gs, of_extras = entry.split(g)
+        ys, extras = entry.split(y)
+        call = Call(self, entry.count, ys, values, parameters, dict(zip(entry.extras, extras)))
+        ds = call.pulled(xp, gs, needs)
+        if any(one is not None for one in of_extras):
+            more = call.pulled_through_extras(xp, of_extras, needs)
+            ds = [a if b is None else a + b for a, b in zip(ds, more)]
+        return ds
+
+    # Forward mode.
+
+    def _push(
+        self,
+        entry: _Entry,
+        tangents: Sequence[Any],
+        y: Any,
+        values: tuple[Any, ...],
+        parameters: dict[str, Any],
+    ) -> Any:
+        """The tangents of the outputs; see `Op`."""
+        ys, extras = entry.split(y)
+        call = Call(self, entry.count, ys, values, parameters, dict(zip(entry.extras, extras)))
+        found = call.pushed(tangents)
+        if not entry.outputs:
+            return found[0]
+        result = _Tangents(found)
+        result.extras = lambda: call.pushed_to_extras(tangents)
+        return result
+
+
+def custom_op(
+    forward: Rule | None = None,
+    vjp: Rule | Sequence[Rule | None] | None = None,
+    jvp: Rule | None = None,
+    name: str | None = None,
+    *,
+    saves: str | Sequence[str] | None = None,
+    kind: str = "general",
+    host: bool = False,
+) -> Any:
+    """A function of tensors made from functions of arrays: what it computes, how it is derived.
+
+    ``forward(xp, *arrays, **parameters)`` gets raw NumPy or CuPy arrays and the namespace that
+    computes on them: NumPy's or CuPy's functions, and gpugrad's where they have none. It returns
+    an array, or a tuple of arrays for several outputs, and does not change its arguments. Its
+    arrays are the arguments without a default, or if there is a ``/``, those before it; all
+    others are parameters: anything, without a derivative.
+
+    ``vjp(xp, g, y, *arrays, **parameters)`` returns the gradients of the arrays for the gradient
+    ``g`` of the output ``y``: a tuple with one for each, None where it is zero; a single one may
+    come bare. Or ``vjp`` is a list with a function for each array, None where the array is to
+    count as a constant. With several outputs ``g`` and ``y`` are tuples.
+
+    ``jvp(xp, tangents, y, *arrays, **parameters)`` returns the tangent of the output, or a tuple
+    of those of the outputs. A tangent that is zero is an array of zeros; of integers it is None.
+    Without a jvp the vjp is transposed, without a vjp the jvp is, if it is written with ``xp``.
+
+    A rule that computes with the functions of ``xp`` and with operators can be differentiated
+    itself. One that does not is never differentiated silently: a derivative of it raises.
+
+    ``saves`` names the arrays, and ``y``, whose values the rules use, as in ``saves="x y"``, and
+    so what may not change before the derivative is computed: by default all. `saved` hands on
+    other arrays. With ``kind="elementwise"`` or ``"linear"`` forward mode, and for linear ops
+    derivatives of any order, need no rule written with ``xp``. With ``host=True`` the functions
+    get NumPy arrays, whatever the device is; results are copied back to it.
+
+    Also a decorator: ``@gg.custom_op``, then ``@f.defvjp`` and ``@f.defjvp`` on the rules.
+
+    >>> import gpugrad as gg
+    >>> @gg.custom_op
+    ... def cube(xp, x):
+    ...     return x * x * x
+    >>> @cube.defvjp
+    ... def _(xp, g, y, x):
+    ...     return 3 * g * xp.square(x)
+    >>> gg.grad(cube)(2.0), gg.grad(gg.grad(cube))(2.0)
+    (12.0, 12.0)
+    """
+    if forward is None:
+        return functools.partial(
+            custom_op, vjp=vjp, jvp=jvp, name=name, saves=saves, kind=kind, host=host
+        )
+    return CustomOp(forward, vjp, jvp, name, saves, kind, host)
+
+
+def _kind(value: Any) -> str:
+    return type(value).__name__

@@ -1,0 +1,191 @@
+"""Running the forward and the derivatives that a user wrote. Imports tensor, engine and backend.
+
+A rule runs over raw arrays, or over Tensors where its result is to be differentiated again.
+What it gives back is checked before the engine sees it. A rule that cannot run over Tensors
+runs over their arrays instead; its result then refuses to be differentiated, since it would
+be a constant to the derivative, which is to say silently wrong.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from gpugrad.backend.device import Device, device_of, to_numpy
+from gpugrad.backend.namespace import namespace_of
+from gpugrad.engine.modes import enable_grad, no_grad, strict
+from gpugrad.engine.node import Node
+from gpugrad.engine.op import Op
+from gpugrad.errors import DeviceError, DTypeError, GradientError, ShapeError
+from gpugrad.tensor import TENSORS, Tensor, get_default_dtype
+
+__all__ = [
+    "array_on", "checked_gradient", "connected", "fetched", "is_array", "place_of", "plain",
+    "refusing", "running", "weak_dtype", "zero_of",
+]  # fmt: skip
+
+
+@contextmanager
+def running(what: str, *, lifted: bool = False) -> Iterator[None]:
+    """The user's code runs in this block: modes are as before after it, errors say where.
+
+    ``lifted`` code runs over Tensors and is recorded. Then no number may leave a tensor, since
+    it would be a constant to the derivative.
+    """
+    token = strict.set(lifted)
+    try:
+        with enable_grad() if lifted else no_grad():
+            yield
+    except Exception as error:
+        error.add_note(f"in {what}")
+        raise
+    finally:
+        strict.reset(token)
+
+
+def is_array(value: Any) -> bool:
+    """Whether a value is an array or Tensor, and no number, None or stand-in of an array."""
+    return hasattr(value, "ndim") and hasattr(value, "dtype")
+
+
+def connected(value: Any) -> bool:
+    """Whether a value is a Tensor that is part of a graph."""
+    return isinstance(value, Tensor) and value._node is not None
+
+
+def plain(value: Any) -> Any:
+    """The raw array of a Tensor, an array of a NumPy scalar; anything else as it is."""
+    return value.data if isinstance(value, Tensor) else _no_scalar(value)
+
+
+def _no_scalar(value: Any) -> Any:
+    return np.asarray(value) if isinstance(value, np.generic) else value
+
+
+def fetched(value: Any) -> Any:
+    """An array as a NumPy array on the host; anything else as it is."""
+    return to_numpy(value) if is_array(value) else value
+
+
+def place_of(values: Sequence[Any]) -> Device:
+    """The device of the first array among some values."""
+    return device_of(plain(next(value for value in values if is_array(value))))
+
+
+def array_on(value: Any, place: Device, what: str, dtype: Any = None, send: bool = False) -> Any:
+    """A raw array of what a user's function gave, on the device where it belongs.
+
+    Numbers become arrays, Python's floats of ``dtype``. DTypeError for what is no array,
+    DeviceError for an array of another device, unless it is to be sent.
+    """
+    if isinstance(value, Tensor):
+        value = value.data
+    if isinstance(value, bool | int | float | complex | np.generic):
+        kind = dtype if type(value) is float else None
+        return place.send(np.asarray(value, dtype=kind))
+    try:
+        namespace_of(value)
+    except DTypeError:
+        raise DTypeError(
+            f"{what} gave {type(value).__name__}; expected an array or a number"
+        ) from None
+    if value.dtype.kind in "OSUmM":
+        raise DTypeError(f"{what} gave an array of dtype {value.dtype}; expected numbers")
+    if (own := device_of(value)) != place:
+        if not send:
+            raise DeviceError(
+                f"{what} gave an array on {own}, but its arguments are on {place}. Compute with "
+                "the functions of xp; for a function that knows only NumPy pass host=True"
+            )
+        value = place.send(value)
+    return value
+
+
+def weak_dtype(values: Sequence[Any]) -> Any:
+    """The dtype of Python's floats beside some arrays: that of their floating-point numbers."""
+    kinds = [value.dtype for value in values if is_array(value) and value.dtype.kind == "f"]
+    return np.result_type(*kinds) if kinds else get_default_dtype()
+
+
+def zero_of(xp: Any, like: Any, value: Any) -> Any:
+    """A tangent or gradient of zero for a value; None for what has no derivative."""
+    if isinstance(value, float):
+        return 0.0
+    dtype = getattr(value, "dtype", None)
+    if dtype is None or np.dtype(dtype).kind in "biu":
+        return None
+    return xp.full_like(like, 0, dtype=dtype, shape=tuple(value.shape))
+
+
+def checked_gradient(
+    d: Any, xp: Any, like: Any, value: Any, place: Device, what: str, name: str, send: bool
+) -> Any:
+    """One gradient that a rule gave, as an array that the engine can fit to its argument.
+
+    ``like`` is an array on the right device. None and 0 stand for zeros.
+    """
+    shape = tuple(value.shape)
+    if d is None or (isinstance(d, int | float) and d == 0):
+        return xp.full_like(like, 0, dtype=value.dtype, shape=shape)
+    if xp is not TENSORS:
+        d = array_on(d, place, f"{what}, for its argument {name!r},", value.dtype, send)
+    pairs = zip(reversed(tuple(d.shape)), reversed(shape))
+    if any(a != b and a != 1 and b != 1 for a, b in pairs):
+        raise ShapeError(
+            f"{what} gave a gradient of shape {tuple(d.shape)} for its argument {name!r} of shape "
+            f"{shape}: expected that shape, or one that broadcasting leads to from it"
+        )
+    if d.dtype.kind == "c" and value.dtype.kind != "c":
+        raise DTypeError(
+            f"{what} gave a complex gradient for its argument {name!r}, which is real. Return its "
+            "real part"
+        )
+    return d
+
+
+class _Refusal:
+    """Why a result cannot be differentiated, and the result."""
+
+    def __init__(self, what: str, reason: str, value: Any) -> None:
+        self.what = what
+        self.reason = reason
+        self.value = value
+
+    def __repr__(self) -> str:
+        return "…"
+
+
+def _refuse(
+    xp: Any, g: Any, y: Any, needs: tuple[bool, ...], *inputs: Any, refusal: _Refusal
+) -> Any:
+    raise GradientError(
+        f"{refusal.what} ({refusal.reason}), so it cannot be differentiated itself. Write it with "
+        "the functions of xp, or wrap what it calls in a gg.custom_op of its own"
+    )
+
+
+def refusing(name: str) -> Callable[..., Tensor]:
+    """A function that puts a raw result in the graph so that its derivative raises.
+
+    Called as ``made(array, nodes, xp, what, reason)``: the nodes are those that it was computed
+    from, ``what`` and ``reason`` are for the error.
+    """
+    op = Op(
+        name,
+        lambda xp, /, *inputs, refusal: refusal.value,
+        vjp_all=_refuse,
+        doc="A derivative that cannot be differentiated itself.",
+    )
+
+    def made(array: Any, nodes: list[Any], xp: Any, what: str, reason: str) -> Tensor:
+        if not nodes:
+            return Tensor(array)
+        parents = tuple(nodes)
+        refusal = {"refusal": _Refusal(what, reason, array)}
+        return Tensor(
+            array, Node(op, parents, parents, None, xp, array.shape, array.dtype, refusal)
+        )
+
+    made.op = op  # type: ignore[attr-defined]
+    return made
