@@ -1,0 +1,333 @@
+"""Checks of gradients by finite differences, for tests. Imports tensor, engine and beside it.
+
+`gpugrad.autodiff.differences` compares the numbers; here functions and the operations of their
+graphs are made ready for it, and what was found is put into words.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpugrad.autodiff import tree
+from gpugrad.autodiff.differences import Map, Mismatch, Tolerance, cause, compare
+from gpugrad.autodiff.run import inside_since
+from gpugrad.autodiff.transforms import vjp
+from gpugrad.backend.device import Device, device_of, to_numpy
+from gpugrad.engine.backward import fit, walk
+from gpugrad.engine.modes import enable_grad, no_grad
+from gpugrad.engine.node import Leaf, next_serial
+from gpugrad.engine.outputs import PICK, OutputsNode
+from gpugrad.errors import DTypeError, GradientError
+from gpugrad.tensor import Tensor, asarray
+
+__all__ = ["gradcheck", "gradgradcheck"]
+
+Function = Callable[..., Any]
+MAX_OPS = 300  # operations of a graph that are checked one by one after a failure
+
+# What a function may raise where it is given complex numbers, or an op other values.
+REFUSALS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError)
+
+
+def gradcheck(
+    f: Function,
+    inputs: Any,
+    *,
+    eps: float = 1e-6,
+    atol: float = 1e-5,
+    rtol: float = 1e-3,
+    raise_exception: bool = True,
+) -> bool:
+    """Whether the gradients of ``f`` agree with finite differences.
+
+    ``inputs`` are its arguments, in a tuple or list, or one alone: Tensors, arrays, numbers and
+    structures of these. Floating-point ones are copied to float64 and checked, others passed
+    on. ``f`` returns Tensors, of any shapes; it must give the same when it is called again.
+
+    Each element is moved by ``eps`` to both sides; with more than 200 of them, all at once in
+    random directions. Where that disagrees by more than ``atol + rtol * abs(slope)``, a complex
+    step has the last word if the function takes complex numbers and they agree with the
+    differences. True if all is well; else GradientError, which names the operation, the worst
+    element with both values and the likely cause, or False with ``raise_exception=False``.
+
+    >>> import numpy as np
+    >>> import gpugrad as gg
+    >>> gg.gradcheck(lambda x, y: gg.sin(x) * y, (np.array([0.1, 0.2]), 3.0))
+    True
+    >>> gg.gradcheck(lambda x: x * x.detach(), 3.0, raise_exception=False)
+    False
+    """
+    return _check("gradcheck", f, inputs, Tolerance(eps, atol, rtol), raise_exception)
+
+
+def gradgradcheck(
+    f: Function,
+    inputs: Any,
+    *,
+    eps: float = 1e-6,
+    atol: float = 1e-5,
+    rtol: float = 1e-3,
+    raise_exception: bool = True,
+) -> bool:
+    """Whether the second derivatives of ``f`` agree with finite differences.
+
+    `gradcheck` of the gradient: of ``u @ f(*inputs)``, for a random ``u`` that is an input too.
+
+    >>> import numpy as np
+    >>> import gpugrad as gg
+    >>> gg.gradgradcheck(lambda x, y: gg.sin(x) * y, (np.array([0.1, 0.2]), 3.0))
+    True
+    """
+    call = _Arguments("gradgradcheck", f, inputs)
+    with no_grad():
+        outputs = call.outputs(call.tensors)
+    random = np.random.default_rng(1)
+    gradients = [Tensor(output.device.send(random.normal(size=output.shape))) for output in outputs]
+    count = len(call.tensors)
+
+    def gradient(*values: Tensor) -> Any:
+        _, pull_back = vjp(lambda *leaves: call.outputs(leaves), *values[:count])
+        return pull_back(list(values[count:]))
+
+    tolerance = Tolerance(eps, atol, rtol)
+    inputs = (*call.tensors, *gradients)
+    return _check("gradgradcheck", gradient, inputs, tolerance, raise_exception, call.paths)
+
+
+class _Arguments:
+    """Arguments of a function, with their floating-point leaves as Tensors of float64."""
+
+    def __init__(self, who: str, f: Function, inputs: Any) -> None:
+        if not callable(f):
+            raise GradientError(
+                f"{who}: expected a function as the first argument, got {type(f).__name__}"
+            )
+        self.f = f
+        alone = not isinstance(inputs, tuple | list)
+        self.leaves, self.tree = tree.flatten((inputs,) if alone else tuple(inputs))
+        skip = len("[0]") if alone else 0
+        self.tensors: list[Tensor] = []
+        self.places: list[int] = []
+        self.paths: list[str] = []
+        for place, (leaf, path) in enumerate(zip(self.leaves, self.tree.paths())):
+            value = asarray(leaf)
+            if value.dtype.kind == "f" or isinstance(leaf, int | float):
+                raw = value.detach().data.astype(np.float64, copy=True)
+                if isinstance(leaf, float):  # as precise as it was written
+                    raw = value.device.send(np.array(leaf, dtype=np.float64))
+                self.tensors.append(Tensor(raw))
+                self.places.append(place)
+                self.paths.append(f"input{path[skip:]}")
+        if not self.tensors:
+            raise DTypeError(f"{who}: expected an input of floating-point numbers, got none")
+
+    def outputs(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The floating-point outputs for other values of the leaves."""
+        leaves = list(self.leaves)
+        for place, value in zip(self.places, tensors):
+            leaves[place] = value
+        result = tree.flatten(self.f(*tree.unflatten(self.tree, leaves)))[0]
+        made = [asarray(leaf) for leaf in result]
+        return [leaf for leaf in made if leaf.dtype.kind in "fc"]
+
+
+def _check(
+    who: str,
+    f: Function,
+    inputs: Any,
+    tolerance: Tolerance,
+    raise_exception: bool,
+    paths: list[str] | None = None,
+) -> bool:
+    call = _Arguments(who, f, inputs)
+    devices = [tensor.device for tensor in call.tensors]
+
+    def forward(values: list[np.ndarray]) -> list[np.ndarray]:
+        tensors = [Tensor(place.send(value)) for place, value in zip(devices, values)]
+        with no_grad(), np.errstate(all="ignore"):
+            return [to_numpy(output.data) for output in call.outputs(tensors)]
+
+    start = next_serial()
+    with enable_grad(), np.errstate(all="ignore"):
+        leaves = [Tensor(tensor.data).requires_grad_() for tensor in call.tensors]
+        outputs = call.outputs(leaves)
+    targets = [leaf._node for leaf in leaves]
+
+    def pull(gradients: list[np.ndarray]) -> list[np.ndarray]:
+        seeds = [
+            (output._node, output.device.send(g.astype(output.dtype)))
+            for output, g in zip(outputs, gradients)
+            if output._node is not None
+        ]
+        with np.errstate(all="ignore"):
+            found = walk(seeds, retain_graph=True, targets=targets)
+        return [
+            to_numpy(found[leaf._node]) if leaf._node in found else np.zeros(leaf.shape)
+            for leaf in leaves
+        ]
+
+    both = Map([to_numpy(leaf.data) for leaf in call.tensors], forward, pull)
+    if not np.array_equal(both.y, both.f(both.x), equal_nan=True):
+        text = (
+            "the function gives other values when it is called again with the same inputs, so "
+            "there is nothing to compare. Give it a fixed seed, or turn dropout off"
+        )
+    else:
+        mismatch = compare(both, tolerance, _complex)
+        if mismatch is None:
+            return True
+        names = (paths or call.paths) + [
+            f"the gradient of output {k}" for k in range(len(call.paths) - len(paths or call.paths))
+        ]
+        text = _report(mismatch, tolerance, names, outputs, start, targets)
+    if raise_exception:
+        raise GradientError(f"{who}: {text}")
+    return False
+
+
+def _complex(step: Callable[[], Any]) -> Any:
+    """A complex step, or None where the function refuses complex numbers."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            return step()
+        except (*REFUSALS, Warning):
+            return None
+
+
+# ---------------------------------------------------------------- in words
+
+
+def _report(
+    mismatch: Mismatch,
+    tolerance: Tolerance,
+    names: list[str],
+    outputs: list[Tensor],
+    start: int,
+    targets: list[Any],
+) -> str:
+    row, column = mismatch.worst
+    which, index = mismatch.map.place(int(mismatch.columns[column]))
+    shape = mismatch.map.inputs[which].shape
+    if mismatch.projected:
+        of = "of a random sum of the outputs"
+    else:
+        number, place = mismatch.map.output_place(row)
+        of = f"of output {number}{_brackets(place)}"
+    own, found = mismatch.a[row, column], mismatch.n[row, column]
+    lines = [
+        f"the gradient by {names[which]}, of shape {shape}, is wrong",
+        f"  worst element: {names[which]}{_brackets(index)}, {of}",
+        f"  the gradient there: {own:.10g}; by {mismatch.method}: {found:.10g}",
+    ]
+    coarse = sorted({str(output.dtype) for output in outputs if output.dtype.itemsize < 8})
+    nodes, _ = inside_since(
+        [output._node for output in outputs if output._node is not None],
+        start,
+        dict.fromkeys(targets),
+    )
+    ops = [node for node in nodes if not isinstance(node, Leaf) and node.op is not PICK]
+    alone = not coarse and len(ops) <= MAX_OPS  # each op can be looked at by itself
+    with np.errstate(all="ignore"):
+        guilty = _guilty(nodes, tolerance) if alone else None
+    if guilty is not None:
+        node, argument, local = guilty
+        lines.append(f"  op: {node.op.name}, its derivative by argument {argument}")
+        why = cause(local, tolerance)
+    else:
+        last = max(ops, key=lambda node: node.serial).op.name if ops else "none was recorded"
+        checked = " (each op's own rule agrees with differences)" if alone else ""
+        lines.append(f"  op: the last one is {last}{checked}" if ops else f"  op: {last}")
+        why = cause(mismatch, tolerance)
+    if coarse:
+        why = (
+            f"precision: the result is {' and '.join(coarse)} though the inputs are float64, too "
+            "coarse for differences. Let the function keep the dtype of its inputs"
+        )
+    lines.append(f"  likely cause: {why}")
+    return "\n".join(lines)
+
+
+def _brackets(index: tuple[int, ...]) -> str:
+    return f"[{', '.join(map(str, index))}]" if index else ""
+
+
+# ---------------------------------------------------------------- op by op
+
+
+def _guilty(nodes: list[Any], tolerance: Tolerance) -> tuple[Any, Any, Mismatch] | None:
+    """The first operation whose own rule disagrees with differences, and by which argument."""
+    known: dict[Any, Any] = {}
+    for node in nodes:
+        if isinstance(node, Leaf):
+            tensor = node.tensor()
+            if tensor is not None:
+                known[node] = tensor.data
+            continue
+        try:
+            arguments = [
+                value if parent is None else known[parent] if parent in known else _kept(value)
+                for parent, value in zip(node.parents, node.values)
+            ]
+            known[node] = _computed(node, arguments)
+            if node.op is PICK:
+                continue
+            for place, parent in enumerate(node.parents):
+                if parent is None or parent.dtype != np.float64:
+                    continue
+                mismatch = compare(_local(node, arguments, place), tolerance, _complex)
+                if mismatch is not None and np.isfinite(mismatch.n).all():
+                    return node, _argument(node, place), mismatch
+        except REFUSALS:
+            continue  # it cannot be computed apart from the rest
+    return None
+
+
+def _kept(value: Any) -> Any:
+    if hasattr(value, "parents"):
+        raise LookupError("the value was not kept")
+    return value
+
+
+def _computed(node: Any, arguments: list[Any]) -> Any:
+    op, parameters = node.op, node.parameters or {}
+    if op.forward is not None:
+        return op.forward(node.xp, *arguments, **parameters)
+    return getattr(node.xp, op.name)(*arguments, **parameters)
+
+
+def _argument(node: Any, place: int) -> str:
+    names = node.op.arrays
+    return f"{place}" if node.op.variadic else f"{place} ({names[place]})"
+
+
+def _local(node: Any, arguments: list[Any], place: int) -> Map:
+    """One operation as a function of one of its arguments, with the gradient of its own rule."""
+    xp, op, parameters = node.xp, node.op, node.parameters or {}
+    source = arguments[place]
+    where: Device = device_of(source)
+    several = isinstance(node, OutputsNode)
+
+    def forward(values: list[np.ndarray]) -> list[np.ndarray]:
+        moved = list(arguments)
+        moved[place] = where.send(values[0])
+        y = _computed(node, moved)
+        return [to_numpy(part) for part in (y if several else (y,))]
+
+    def pull(gradients: list[np.ndarray]) -> list[np.ndarray]:
+        outputs = node.shape if several else (node,)
+        sent = tuple(where.send(g.astype(y.dtype)) for g, y in zip(gradients, outputs))
+        g = sent if several else sent[0]
+        y = node.y if node.y is not None else node
+        with np.errstate(all="ignore"):
+            if op.joint is not None:
+                needs = tuple(index == place for index in range(len(arguments)))
+                d = op.joint(xp, g, y, needs, *node.values, **parameters)[place]
+            else:
+                d = op.vjps[place](xp, g, y, *node.values, **parameters)
+            parent = node.parents[place]
+            return [to_numpy(fit(xp, d, parent.shape, parent.dtype))]
+
+    return Map([to_numpy(source)], forward, pull)
