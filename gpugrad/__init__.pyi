@@ -32,13 +32,17 @@ from numpy.typing import DTypeLike
 from gpugrad import autodiff, backend, data, errors, inspect, io, nn, optim, random
 from gpugrad.autodiff import (
     checkpoint,
+    custom_op,
     grad,
+    gradcheck,
+    gradgradcheck,
     gradients,
     hessian,
     hvp,
     jacobian,
     jvp,
     linearize,
+    saved,
     value_and_grad,
     vjp,
 )
@@ -55,7 +59,7 @@ from gpugrad.errors import (
     ShapeError,
     SyncError,
 )
-from gpugrad.inspect import detect_anomaly, draw, explain, sync_guard
+from gpugrad.inspect import debug_mode, detect_anomaly, draw, explain, sync_guard
 from gpugrad.io import load, save
 from gpugrad.random import manual_seed
 from gpugrad.tensor import Tensor
@@ -136,7 +140,9 @@ __all__ = [
     "count_nonzero",
     "cuda",
     "cumsum",
+    "custom_op",
     "data",
+    "debug_mode",
     "default_device",
     "detect_anomaly",
     "device",
@@ -171,6 +177,8 @@ __all__ = [
     "gelu",
     "get_default_dtype",
     "grad",
+    "gradcheck",
+    "gradgradcheck",
     "gradients",
     "greater",
     "greater_equal",
@@ -248,6 +256,7 @@ __all__ = [
     "roll",
     "round",
     "save",
+    "saved",
     "set_default_device",
     "set_default_dtype",
     "set_grad_enabled",

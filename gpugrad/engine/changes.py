@@ -10,10 +10,10 @@ import weakref
 from collections.abc import Iterable
 from typing import Any
 
-from gpugrad.engine.node import Node, next_serial
+from gpugrad.engine.node import next_serial
 from gpugrad.errors import GradientError
 
-__all__ = ["changed", "changed_all", "latest", "verify"]
+__all__ = ["changed", "changed_all", "describe", "latest", "saved", "verify"]
 
 latest = 0  # the stamp of the last change of any memory
 
@@ -55,32 +55,49 @@ def _watch(owner: Any, key: int) -> Any:
     return weakref.ref(owner, lambda _: _stamps.pop(key, None))
 
 
-def verify(node: Node) -> None:
-    """Raise GradientError if an array that the node's derivatives need has changed since."""
+def saved(node: Any) -> list[tuple[str, Any]]:
+    """The values that a node's derivatives need, each with what it is, in words for errors."""
     needs = tuple(parent is not None for parent in node.parents)
     keep, _ = node.op.keeps(needs)
     values = node.values or ()
     names = node.op.arrays if not node.op.variadic else (node.op.arrays[0],) * len(values)
-    saved = [(name, value) for name, value, kept in zip(names, values, keep, strict=True) if kept]
-    if node.y is not None:
-        saved.append(("its output", node.y))
+    found = [
+        (f"its argument {name!r}{_named(parent)}", value)
+        for name, parent, value, kept in zip(names, node.parents, values, keep, strict=True)
+        if kept
+    ]
+    if isinstance(node.y, tuple):  # several outputs
+        found += [(output.what, y) for output, y in zip(node.shape, node.y)]
+    elif node.y is not None:
+        found.append((f"its output{_named(node)}", node.y))
     for name, value in (node.parameters or {}).items():  # an index, the numbers of classes
-        saved += [
-            (name, part)
+        found += [
+            (f"its argument {name!r}", part)
             for part in (value if isinstance(value, tuple) else (value,))
             if hasattr(part, "dtype") and hasattr(part, "shape")
         ]
-    for name, value in saved:
+    return found
+
+
+def _named(node: Any) -> str:
+    name = getattr(node, "name", None)
+    return "" if name is None else f" (the tensor {name!r})"
+
+
+def verify(node: Any) -> None:
+    """Raise GradientError if an array that the node's derivatives need has changed since."""
+    for what, value in saved(node):
         entry = _stamps.get(id(_owner(value)))
         if entry is None or entry[1][-1] < node.serial:
             continue
         after = sum(stamp > node.serial for stamp in entry[1])
         before = len(entry[1]) - after
-        what = name if name == "its output" else f"its argument {name!r}"
+        where = getattr(node, "where", None)
         raise GradientError(
             f"backward: {node.op.name} needs {what}, {describe(value)}, at version {before}, "
             f"but it was changed in place and is at version {before + after}. Change a copy, "
             "write `t = t + d` in place of `t += d`, or change it after the backward pass"
+            + ("" if where is None else f". {node.op.name} was called at {where}")
         )
 
 

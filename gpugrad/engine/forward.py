@@ -8,6 +8,7 @@ has its vjp, which is linear in ``g``, transposed by a reverse pass of its own.
 from collections.abc import Sequence
 from typing import Any
 
+from gpugrad.engine import changes
 from gpugrad.engine.backward import Lift, freed, reachable, walk
 from gpugrad.engine.node import Leaf
 from gpugrad.engine.outputs import OutputsNode
@@ -35,6 +36,8 @@ def push(tangents: dict[Any, Any], outputs: Sequence[Any], lift: Lift) -> list[A
 def _tangent(node: Any, tangents: list[Any], lift: Lift) -> Any:
     if node.values is None:
         raise freed(node)
+    if node.serial < changes.latest:
+        changes.verify(node)
     op = node.op
     parameters = node.parameters or {}
     xp = lift.xp
