@@ -325,13 +325,23 @@ class Tensor(Members):
         return np.array(self._array, dtype=dtype, copy=copy)
 
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._number("float"))
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._number("int"))
 
     def __complex__(self) -> complex:
-        return complex(self.item())
+        return complex(self._number("complex"))
+
+    def _number(self, kind: str) -> Any:
+        """The one element, for a Python number: refused where it would leave a graph unseen."""
+        if self._node is not None:
+            raise GradientError(
+                f"{kind}: a Python number cannot carry the gradient that this tensor requires "
+                "(math.sin(t) asks for one, too). Write gg.sin(t) for a function of it, or "
+                "t.item() for the value alone"
+            )
+        return self.item()
 
     def __bool__(self) -> bool:
         if self._array.size != 1:
