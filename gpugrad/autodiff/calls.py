@@ -63,6 +63,12 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {sentence}"
 
 
+def _as_leaf(value: Any) -> Any:
+    if not isinstance(value, Tensor) or value.dtype.kind in "biu":
+        return value
+    return value.detach().requires_grad_()
+
+
 class Call:
     """The outputs, arguments, parameters and extras of one call, raw or all as Tensors.
 
@@ -100,7 +106,7 @@ class Call:
         if self.custom.kind == "linear" and len(self.values) == len(self.ys) == 1:
             adjoint = self._adjoint
         return self._recorded(
-            lambda xp, convert: self._vjp(xp, convert, gs, needs),
+            lambda xp, convert, gs: self._vjp(xp, convert, gs, needs),
             gs,
             self.custom.unknown_vjp,
             f"second derivative of {self.what}: its vjp is not written with xp",
@@ -264,7 +270,7 @@ class Call:
 
     def _recorded(
         self,
-        run: Callable[[Any, Callable[[Any], Any]], list[Any]],
+        run: Callable[[Any, Callable[[Any], Any], Sequence[Any]], list[Any]],
         leading: Sequence[Any],
         unknown: Callable[..., Tensor],
         text: str,
@@ -285,7 +291,12 @@ class Call:
         reason = ""
         for way in ways:
             try:
-                return run(TENSORS, way)
+                results = run(TENSORS, way, leading)
+                constant = any(isinstance(d, Tensor) and d._node is None for d in results)
+                if constant and nodes and not any(map(connected, leading)):
+                    # It should be one, by a rule that is linear, where what comes in is one.
+                    run(TENSORS, way, [_as_leaf(part) for part in leading])
+                return results
             except _NotWithXpError as error:
                 reason = reason or str(error)
             except Exception as error:  # noqa: BLE001  it is raised again below, or is the reason
@@ -293,7 +304,10 @@ class Call:
         if otherwise is not None and nodes:
             return otherwise()
         xp = namespace_of(tensors[0].data)
-        return [None if d is None else unknown(d, nodes, xp, text, reason) for d in run(xp, plain)]
+        return [
+            None if d is None else unknown(d, nodes, xp, text, reason)
+            for d in run(xp, plain, leading)
+        ]
 
     def pulled_through_extras(
         self, xp: Any, of_extras: Sequence[Any], needs: Sequence[bool]
@@ -353,8 +367,8 @@ class Call:
         ]
         if custom.jvp is not None:
             found = self._recorded(
-                lambda xp, convert: self._jvp(xp, convert, full),
-                [t for t in full if isinstance(t, Tensor)],
+                self._jvp,
+                full,
                 custom.unknown_jvp,
                 f"derivative of the jvp of {self.what}: it is not written with xp",
             )
