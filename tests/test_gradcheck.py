@@ -107,7 +107,7 @@ def test_a_wrong_sign_names_the_op_and_the_element(broken):
     broken("sin", lambda xp, g, y, x: -g * xp.cos(x))
     words = report(lambda x: (gg.sin(x) * 2).sum(), (gg.tensor(X),))
     assert words.startswith("gradcheck: the gradient by input[0], of shape (3,), is wrong\n")
-    assert "worst element: input[0][0], of output 0\n" in words  # where cos is largest
+    assert "worst element: input[0][0], of output\n" in words  # where cos is largest
     assert "the gradient there: -1.910672978; by the complex step: 1.910672978\n" in words
     assert "op: sin, its derivative by argument 0 (x)" in words
     assert "likely cause: the sign: the gradient is -1 times the right one" in words
@@ -174,12 +174,12 @@ def test_a_value_that_left_the_graph():
     assert "no gradient arrives: the value left the graph" in words
     words = report(lambda x: x * float(x.detach()), 3.0)
     assert "op: the last one is multiply (each op's own rule agrees with differences)" in words
-    assert "0.5 times" in words
+    assert "part of the computation left the graph" in words
 
 
 def test_a_point_without_a_derivative():
     words = report(lambda x: gg.relu(x) * 3, (np.array([1.0, 0.0]),))
-    assert "worst element: input[0][1], of output 0[1]" in words
+    assert "worst element: input[0][1], of output[1]" in words
     assert "op: relu" in words
     assert (
         "not differentiable at this point: its slope is 0 on the left and 1 on the right" in words
@@ -199,7 +199,8 @@ def test_a_function_that_is_not_finite():
 
 
 def test_too_little_precision():
-    words = report(lambda x: x.astype("float32") ** 2, (X,))
+    words = report(lambda x: (x.sum(), x.astype("float32") ** 2), (X,))
+    assert "of output 1[" in words
     assert "precision: the result is float32 though the inputs are float64" in words
 
 

@@ -27,6 +27,9 @@ __all__ = ["gradcheck", "gradgradcheck"]
 Function = Callable[..., Any]
 MAX_OPS = 300  # operations of a graph that are checked one by one after a failure
 
+# Beginnings of causes that lie in no rule, and explain a failure where every rule is right.
+OUTSIDE = ("no gradient arrives", "the function")
+
 # What a function may raise where it is given complex numbers, or an op other values.
 REFUSALS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError)
 
@@ -215,7 +218,8 @@ def _report(
         of = "of a random sum of the outputs"
     else:
         number, place = mismatch.map.output_place(row)
-        of = f"of output {number}{_brackets(place)}"
+        which_one = f" {number}" if len(mismatch.map.output_shapes) > 1 else ""
+        of = f"of output{which_one}{_brackets(place)}"
     own, found = mismatch.a[row, column], mismatch.n[row, column]
     lines = [
         f"the gradient by {names[which]}, of shape {shape}, is wrong",
@@ -241,6 +245,11 @@ def _report(
         checked = " (each op's own rule agrees with differences)" if alone else ""
         lines.append(f"  op: the last one is {last}{checked}" if ops else f"  op: {last}")
         why = cause(mismatch, tolerance)
+        if alone and ops and not why.startswith(OUTSIDE):
+            why = (
+                "part of the computation left the graph (.detach(), .data, .item(), float(), a "
+                "NumPy function of the raw array), since each op's own rule is right"
+            )
     if coarse:
         why = (
             f"precision: the result is {' and '.join(coarse)} though the inputs are float64, too "
