@@ -130,11 +130,12 @@ class Device:
         """The module whose functions work on this device's arrays: numpy, cupy or sim."""
         return numpy if self.kind == "cpu" else _module(self.kind)
 
-    def send(self, array: Any) -> Any:
+    def send(self, array: Any, *, asked: bool = True) -> Any:
         """The array on this device: the same object where it is there already.
 
         Takes arrays of NumPy, CuPy and sim; a Python number or a NumPy scalar becomes a
-        0-d array. DTypeError for anything else.
+        0-d array. DTypeError for anything else. ``asked`` says whether the program asked for
+        the copy: ``gg.sync_guard`` refuses others.
 
         >>> x = numpy.ones(3)
         >>> Device("cpu").send(x) is x
@@ -149,7 +150,7 @@ class Device:
         else:
             array = to_numpy(array)
         before = sending.get()
-        sending.set(True)
+        sending.set(asked)
         try:
             with _entered(self.kind, self.index):
                 return module.asarray(array)

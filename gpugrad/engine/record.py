@@ -41,6 +41,8 @@ def record(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None = 
     """Apply an op to Tensors, raw arrays and numbers; the result is a Tensor (or a tuple)."""
     raws, nodes, xp = unwrap(op, operands)
     compute = getattr(xp, op.name)
+    if xp.checks is not None:
+        compute = _in_place_of(raws, compute)
     try:
         y = compute(*raws, **parameters) if parameters else compute(*raws)
     except Exception as error:
@@ -115,6 +117,23 @@ def _namespace(op: Op, raws: Sequence[Any]) -> Any:
     return xp
 
 
+def _in_place_of(raws: Sequence[Any], compute: Callable[..., Any]) -> Callable[..., Any]:
+    """``compute``, on the device of the operands: CuPy makes new arrays on its current one."""
+    place = next(
+        device_of(raw)
+        for raw in raws
+        if NAMESPACES.get(type(raw)) is not None and not isinstance(raw, numpy.generic)
+    )
+    if place.is_current():
+        return compute
+
+    def compute_there(*args: Any, **parameters: Any) -> Any:
+        with place.activate():
+            return compute(*args, **parameters)
+
+    return compute_there
+
+
 def _convert(op: Op, operand: Any, operands: Sequence[Any]) -> Any:
     """A raw array of what is neither a Tensor, an array nor a number: a list, an array type.
 
@@ -128,7 +147,7 @@ def _convert(op: Op, operand: Any, operands: Sequence[Any]) -> Any:
         if isinstance(operand, (list, tuple)):
             arrays = (other._array if isinstance(other, Tensor) else other for other in operands)
             known = (device_of(raw) for raw in arrays if NAMESPACES.get(type(raw)) is not None)
-            return _from_python(operand, device=next(known, None))
+            return _from_python(operand, device=next(known, None), asked=False)
         raise wrong_operand(op, operand) from error
     return operand
 
@@ -193,7 +212,7 @@ class _Computed(dict[type, Any]):
         if xp is None:
             return None
         if xp.checks is not None:
-            return xp, getattr(xp, self.name)
+            return xp, _in_place_of(raws, getattr(xp, self.name))
         entry = self.by_namespace.setdefault(xp, (xp, getattr(xp, self.name)))
         for raw in raws:
             if NAMESPACES[type(raw)] is xp:

@@ -30,7 +30,7 @@ def explain(
     if isinstance(error, GpugradError):
         return
     shapes = [tuple(getattr(raw, "shape", ())) for raw in raws if raw is not None]
-    words = "".join(f", {name}={value!r}" for name, value in (parameters or {}).items())
+    words = "".join(f", {name}={_shown(value)}" for name, value in (parameters or {}).items())
     if isinstance(error, ValueError):
         if op.name == "matmul" and len(shapes) == 2 and (text := _matmul(*shapes)):
             raise ShapeError(text) from error
@@ -45,6 +45,15 @@ def explain(
         raise DTypeError(
             f"{op.name}: {str(error).rstrip('.')}. Operands of dtype {kinds}{words}"
         ) from error
+
+
+def _shown(value: Any) -> str:
+    """A parameter in a few words: the numbers of an array would have to come from its device."""
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_shown, value))}{',' if len(value) == 1 else ''})"
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"<{value.dtype} array of shape {tuple(value.shape)}>"
+    return repr(value)
 
 
 def _broadcast(shapes: Sequence[tuple[int, ...]]) -> str | None:

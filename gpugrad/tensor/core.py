@@ -251,9 +251,9 @@ class Tensor(Members):
 
     def _like(self, data: Any) -> "Tensor":
         """A tensor of numbers or lists, on this tensor's device."""
-        from gpugrad.tensor.creation import tensor
+        from gpugrad.tensor.creation import _raw
 
-        return tensor(data, device=self.device)
+        return Tensor(_raw(data, device=self.device, asked=False))
 
     def _accumulate(self, found: dict[Any, Any], leaf: Any) -> None:
         """Add a gradient that a walk found: raw, or a Tensor that is in a graph."""

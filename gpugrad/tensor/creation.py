@@ -124,8 +124,11 @@ def tensor(
     return made
 
 
-def _raw(data: Any, dtype: Any = None, device: Any = None) -> Any:
-    """A raw array of what is no plain array: numbers, lists, array subclasses."""
+def _raw(data: Any, dtype: Any = None, device: Any = None, asked: bool = True) -> Any:
+    """A raw array of what is no plain array: numbers, lists, array subclasses.
+
+    ``asked`` as in ``Device.send``.
+    """
     if not isinstance(data, bool | int | float | complex | list | tuple):
         try:
             if namespace_of(data) is not None:
@@ -136,8 +139,8 @@ def _raw(data: Any, dtype: Any = None, device: Any = None) -> Any:
                     f"tensor: expected an array, a number or lists of numbers, got "
                     f"{type(data).__name__}"
                 ) from None
-            return Device(device or default_device()).send(np.asarray(data))
-    return Device(device or default_device()).send(_host_array(data, dtype))
+            return Device(device or default_device()).send(np.asarray(data), asked=asked)
+    return Device(device or default_device()).send(_host_array(data, dtype), asked=asked)
 
 
 def asarray(
