@@ -229,6 +229,42 @@ def test_checkpoints_in_checkpoints(device, layers, rng):
         same(a, b)
 
 
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_hooks_of_what_the_function_finds_are_called_once(device, create_graph):
+    def gradients(wrap):
+        seen = []
+
+        def hook(g):
+            seen.append(values(g).tolist())
+            return g * 2
+
+        w = tensor(device, [1.0, 2.0], requires_grad=True)
+        x = tensor(device, [3.0, 4.0], requires_grad=True)
+        h = w * w
+        for t in (w, x, h):
+            t.register_hook(hook)
+        out = wrap(lambda x: x * w * h)(x)
+        out.sum().backward(create_graph=create_graph)
+        return seen, w.grad, x.grad
+
+    (seen, *plain), (again, *kept) = gradients(lambda f: f), gradients(gg.checkpoint)
+    assert sorted(seen) == sorted(again)
+    for a, b in zip(plain, kept, strict=True):
+        np.testing.assert_allclose(values(a), values(b), rtol=1e-12)
+
+
+def test_hooks_inside_are_called_in_the_second_run(device):
+    x = tensor(device, [3.0, 4.0], requires_grad=True)
+
+    def f(x):
+        y = x * 2
+        y.register_hook(lambda g: g * 10)
+        return y * 3
+
+    gg.checkpoint(f)(x).sum().backward()
+    np.testing.assert_array_equal(values(x.grad), [60, 60])
+
+
 # ---------------------------------------------------------------- memory
 
 

@@ -15,7 +15,7 @@ from gpugrad.engine.backward import walk
 from gpugrad.engine.forward import push
 from gpugrad.engine.modes import enable_grad, recording
 from gpugrad.engine.node import Leaf, Node, next_serial
-from gpugrad.engine.op import Op
+from gpugrad.engine.op import TABLE, Op
 from gpugrad.engine.outputs import OutputsNode, pick
 from gpugrad.errors import GradientError
 from gpugrad.random.generator import draws, replayed
@@ -82,6 +82,7 @@ class _Call:
         self.older: list[Any] = []  # nodes of recorded tensors that f found elsewhere
         self.states: Any = {}
         self.outputs: list[tuple[Any, Any]] = []
+        self.xp: Any = None
 
     def run(self, inputs: Sequence[Tensor], start: int) -> "_Result":
         """What f does with these."""
@@ -108,13 +109,13 @@ class _Call:
         ys = tuple(leaf.data for leaf in done.recorded)
         if not ys:
             return tree.unflatten(done.structure, done.leaves)
-        self.outputs = _shapes(done)
+        self.outputs, self.xp = _shapes(done), namespace_of(ys[0])
         whole = OutputsNode(
             CHECKPOINT,
             (*self.nodes, *self.older, *[None] * len(self.constants)),
             tuple(values),
             ys,
-            namespace_of(ys[0]),
+            self.xp,
             {"call": self},
         )
         if mode is not True:
@@ -123,9 +124,15 @@ class _Call:
         leaves = [next(made) if _recorded(leaf) else leaf for leaf in done.leaves]
         return tree.unflatten(done.structure, leaves)
 
-    def again(self, inputs: Sequence[Tensor]) -> list[Any]:
-        """The nodes of the outputs, computed a second time."""
+    def again(self, inputs: Sequence[Tensor], lifted: bool) -> tuple[list[Any], list[Any]]:
+        """The nodes of the outputs, computed a second time, and those that they came from.
+
+        What f found elsewhere is replaced by nodes of its own. A walk down to those calls no
+        hooks of the caller's tensors and frees none of their graph: both are left to the walk
+        that goes on from here.
+        """
         start = min((value._node.serial for value in inputs), default=next_serial())
+        ends = {node: self._end(node, lifted) for node in self.older}
         with device(self.device), replayed(self.states):
             done = self.run(inputs, start)
         outputs = _shapes(done)
@@ -135,7 +142,24 @@ class _Call:
                 f"expected {_words(self.outputs, self.older)}, got {_words(outputs, done.older)}. "
                 "It must not depend on what changes between the two runs"
             )
-        return [output._node for output in done.recorded]
+        for node in done.inside:
+            if isinstance(node, Node) and any(parent in ends for parent in node.parents):
+                parents = tuple(ends.get(parent, parent) for parent in node.parents)
+                node.values = tuple(
+                    new if value is old else value  # the stand-in of an array that is not kept
+                    for old, new, value in zip(node.parents, parents, node.values or ())
+                )
+                node.parents = parents
+        roots = [ends.get(output._node, output._node) for output in done.recorded]
+        return roots, [*(value._node for value in inputs), *ends.values()]
+
+    def _end(self, node: Any, lifted: bool) -> Any:
+        if not lifted:
+            return Leaf(Tensor(None), node.shape, node.dtype)
+        # Connected to what it stands for, so that what is recorded leads there.
+        return Node(
+            TABLE["positive"], (node,), (node,), None, self.xp, node.shape, node.dtype, None
+        )
 
     def forward(self, arrays: Sequence[Any]) -> tuple[Any, ...]:
         """The raw outputs, computed a second time for those who look at the graph."""
@@ -186,18 +210,15 @@ def _words(outputs: list[tuple[Any, Any]], older: list[Any]) -> str:
 
 def _pull(xp: Any, g: Any, y: Any, needs: Any, *values: Any, call: _Call) -> list[Any]:
     lifted = xp is TENSORS
-    count = len(call.nodes)
-    inputs = [_again(value) for value in values[:count]]
-    seeds = list(zip(call.again(inputs), g))
-    sources = [value._node for value in inputs] + call.older
+    inputs = [_again(value) for value in values[: len(call.nodes)]]
+    roots, sources = call.again(inputs, lifted)
+    seeds = list(zip(roots, g))
     targets = [node for node, need in zip(sources, needs) if need]
     if lifted:
         with enable_grad():
             found = walk(seeds, retain_graph=True, lift=LIFT, targets=targets)
     else:
-        # What f found in the graph around it has to outlive this walk.
-        keep = any(not isinstance(node, Leaf) for node in call.older)
-        found = walk(seeds, retain_graph=keep, targets=targets)
+        found = walk(seeds, targets=targets)
     results: list[Any] = []
     for source, need in zip(sources, needs):
         if need and source not in found:
@@ -214,8 +235,7 @@ def _again(value: Any) -> Tensor:
 
 def _push(xp: Any, tangents: Any, y: Any, *values: Any, call: _Call) -> tuple[Any, ...]:
     inputs = [_again(value) for value in values[: len(call.nodes)]]
-    nodes = call.again(inputs)
-    sources = [value._node for value in inputs] + call.older
+    nodes, sources = call.again(inputs, True)
     known = {node: t for node, t in zip(sources, tangents) if t is not None}
     some = next(iter(known.values()))
     with enable_grad():
