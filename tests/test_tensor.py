@@ -460,7 +460,7 @@ def test_out_and_arrays_on_the_left_of_in_place_forms():
     assert np.add(t, 1.0, out=t) is t
     assert t.tolist() == [1.0, 2.0]
     out += t
-    np.testing.assert_allclose(out, np.sin([0.0, 1.0]) + [1, 2])
+    np.testing.assert_allclose(out, np.sin([0.0, 1.0]) + np.array([1.0, 2.0]))
     assert isinstance(out, np.ndarray)
     total = np.empty(())
     np.sum(t, out=total)

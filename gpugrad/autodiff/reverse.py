@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from gpugrad.engine.backward import hand_over
+from gpugrad.engine.passes import differentiate
 from gpugrad.errors import GradientError, ShapeError
-from gpugrad.tensor import Tensor
-from gpugrad.tensor.core import differentiate
+from gpugrad.tensor import LIFT, Tensor
 
 __all__ = ["gradients"]
 
@@ -66,7 +66,7 @@ def gradients(
             "gradients: no output requires a gradient or was computed from a tensor that does"
         )
     found = differentiate(
-        seeds, retain_graph=retain_graph, create_graph=create_graph, targets=targets
+        seeds, retain_graph=retain_graph, lift=LIFT if create_graph else None, targets=targets
     )
     del seeds
     last = {node: index for index, node in enumerate(targets)}

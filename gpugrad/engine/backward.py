@@ -11,6 +11,8 @@ from heapq import heappop, heappush
 from sys import getrefcount
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import changes, hooks
 from gpugrad.engine.modes import observer
@@ -43,8 +45,11 @@ class Lift(NamedTuple):
         return values, self.wrap(node.y, node)
 
     def _tensor(self, value: Any, parent: Any) -> Any:
-        # A stand-in is its own parent; a Python number stays one, so that it stays weak.
+        # A stand-in is its own parent; a Python number stays one, so that it stays weak, and
+        # so does a constant of NumPy, which goes to any device.
         if value is parent or namespace_of(value) is None:
+            return value
+        if parent is None and isinstance(value, np.generic):
             return value
         return self.wrap(value, parent)
 
@@ -75,14 +80,16 @@ def walk(
     lift: Lift | None = None,
     targets: Iterable[Any] | None = None,
     accumulate: Callable[[dict[Any, Any], Any], None] | None = None,
+    follow: Callable[[Any], Any] | None = None,
 ) -> dict[Any, Any]:
     """Gradients by node: of every leaf reached, or of the nodes in ``targets`` alone.
 
     ``seeds`` are pairs of a node and the gradient to start it with. With ``lift``, gradients
     are Tensors and the walk itself is recorded. ``accumulate(found, leaf)`` adds a gradient
     to its leaf's own and takes it out of ``found``: it is called for leaves that have hooks for
-    it, as soon as their gradient is complete. GradientError where the graph was freed, or where a
-    value that a derivative needs has changed since.
+    it, as soon as their gradient is complete. ``follow(gradient)`` is called where the next
+    step may be on another device. GradientError where the graph was freed, or where a value
+    that a derivative needs has changed since.
     """
     wanted = None if targets is None else _needed([node for node, _ in seeds], targets)
     uses = hooks.first_uses(reachable(node for node, _ in seeds)) if hooks.eager else {}
@@ -109,6 +116,8 @@ def walk(
             node, latest = latest, None
         g = gradients.pop(node)
         kind = node.__class__
+        if follow is not None:
+            follow(g)
         if kind is not Node:
             if kind is OutputsNode:
                 g = node.filled(g, lift.xp if lift else node.xp)
@@ -179,6 +188,8 @@ def walk(
                 d = rule(xp, g, y, values[0])
             else:
                 d = rule(xp, g, y, *values)
+            if follow is not None:
+                follow(d)  # to where it meets the parent's other gradients
             if watch is not None:
                 watch.gradient(node, parent, d)
             if d.shape != parent.shape or d.dtype is not parent.dtype:

@@ -9,6 +9,8 @@ did not choose gets nothing, whatever its derivative is.
 import math
 from typing import Any
 
+import numpy as np
+
 from gpugrad.engine.op import Sample, op
 
 LN2 = math.log(2.0)
@@ -125,7 +127,7 @@ op(
 
 
 def _power_base(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:
-    if isinstance(b, int | float):  # the exponents that everyone writes
+    if isinstance(b, int | float | np.generic):  # the exponents that everyone writes
         if b == 2:
             return xp.scale(g, 2 * a)
         if b == 1:
@@ -138,7 +140,7 @@ def _power_base(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:
 
 
 def _power_exponent(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:
-    if isinstance(a, int | float):
+    if isinstance(a, int | float | np.generic):
         return xp.scale(xp.scale(g, y), math.log(a) if a > 0 else 0.0 if a == 0 else math.nan)
     # 0 ** b is 0 for every b > 0, so its derivative by b is 0.
     return xp.scale(xp.scale(g, y), xp.log(xp.where(a == 0, xp.ones_like(a), a)))

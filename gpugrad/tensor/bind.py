@@ -188,6 +188,8 @@ KEYWORDS = {"a_min": "min", "a_max": "max", "newshape": "shape"}
 
 def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
     name = UFUNCS.get(ufunc.__name__, ufunc.__name__)
+    # A NumPy scalar that is compared arrives as an array; as a scalar it goes to any device.
+    inputs = tuple(a[()] if type(a) is np.ndarray and a.ndim == 0 else a for a in inputs)
     out = kwargs.pop("out", None)
     if out is not None:
         return _into(out, getattr(ufunc, method), inputs, kwargs)

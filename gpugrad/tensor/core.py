@@ -11,13 +11,14 @@ import numpy as np
 from gpugrad.backend.device import Device, device_of, to_numpy
 from gpugrad.backend.namespace import NAMESPACES, Namespace, namespace_of, register
 from gpugrad.engine import changes
-from gpugrad.engine.backward import Lift, hand_over, walk
+from gpugrad.engine.backward import Lift, hand_over
 from gpugrad.engine.modes import enable_grad, recording, strict
 from gpugrad.engine.node import Leaf, Node
+from gpugrad.engine.passes import differentiate
 from gpugrad.errors import DeviceError, DTypeError, GradientError, ShapeError
 from gpugrad.tensor.members import Members
 
-__all__ = ["LIFT", "TENSORS", "Tensor", "differentiate", "raw_of"]
+__all__ = ["LIFT", "TENSORS", "Tensor"]
 
 
 class Tensor(Members):
@@ -219,7 +220,10 @@ class Tensor(Members):
             )
         seeds = [(node, self._seed(gradient, create_graph))]
         found = differentiate(
-            seeds, retain_graph=retain_graph, create_graph=create_graph, accumulate=_to_leaf
+            seeds,
+            retain_graph=retain_graph,
+            lift=LIFT if create_graph else None,
+            accumulate=_to_leaf,
         )
         del seeds  # or it would share the gradient of a leaf
         for leaf in list(found):
@@ -272,7 +276,8 @@ class Tensor(Members):
             self._grad = Tensor(before._array + found[leaf])
         else:
             array = before.data
-            array += found[leaf]
+            with device_of(array).activate():
+                array += found[leaf]
             changes.changed(array)
 
     # Out of gpugrad.
@@ -448,41 +453,12 @@ class Tensor(Members):
         changes.changed(array)
 
 
-def differentiate(
-    seeds: list[tuple[Any, Any]],
-    *,
-    retain_graph: bool,
-    create_graph: bool,
-    targets: list[Any] | None = None,
-    accumulate: Any = None,
-) -> dict[Any, Any]:
-    """Walk from pairs of a node and its gradient; see `gpugrad.engine.backward.walk`.
-
-    NumPy's warnings are off meanwhile: a derivative that is infinite says so itself.
-    """
-    if not seeds:
-        return {}
-    quiet = np.errstate(divide="ignore", over="ignore", invalid="ignore")
-    with device_of(raw_of(seeds[0][1])).activate(), quiet:
-        if create_graph:
-            with enable_grad():
-                return walk(
-                    seeds, retain_graph=True, lift=LIFT, targets=targets, accumulate=accumulate
-                )
-        return walk(seeds, retain_graph=retain_graph, targets=targets, accumulate=accumulate)
-
-
 def _to_leaf(found: dict[Any, Any], leaf: Leaf) -> None:
     """Add the gradient of a leaf to its tensor's; a tensor that nobody holds needs none."""
     tensor = leaf.tensor()
     if tensor is not None:
         tensor._accumulate(found, leaf)
     found.pop(leaf, None)
-
-
-def raw_of(value: Any) -> Any:
-    """The raw array of a Tensor; anything else as it is."""
-    return value._array if isinstance(value, Tensor) else value
 
 
 def _rebuilt(

@@ -129,7 +129,9 @@ def _raw(data: Any, dtype: Any = None, device: Any = None, asked: bool = True) -
 
     ``asked`` as in ``Device.send``.
     """
-    if not isinstance(data, bool | int | float | complex | list | tuple):
+    # numpy.float64 is a float as well, but has a dtype to keep.
+    number = isinstance(data, bool | int | float | complex) and not isinstance(data, np.generic)
+    if not number and not isinstance(data, list | tuple):
         try:
             if namespace_of(data) is not None:
                 return data

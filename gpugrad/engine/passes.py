@@ -1,0 +1,75 @@
+"""A backward pass as users start it: on which device, in which mode. Imports backend and engine.
+
+CuPy computes on its current device, whatever device an operand is on. A walk makes the
+device of what it starts from the current one; only where arrays were moved by recorded code
+can a graph lie on several, and then each node is followed to its own.
+"""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gpugrad.backend.device import device_of
+from gpugrad.engine.backward import Lift, walk
+from gpugrad.engine.modes import enable_grad
+from gpugrad.engine.outputs import Bundle
+
+__all__ = ["differentiate", "note_move"]
+
+_moved = False
+
+
+def note_move() -> None:
+    """Note that an array was moved: from now on, a graph may lie on more than one device."""
+    global _moved
+    _moved = True
+
+
+def differentiate(
+    seeds: list[tuple[Any, Any]],
+    *,
+    retain_graph: bool,
+    lift: Lift | None = None,
+    targets: list[Any] | None = None,
+    accumulate: Any = None,
+) -> dict[Any, Any]:
+    """Walk from pairs of a node and its gradient; see `gpugrad.engine.backward.walk`.
+
+    With ``lift`` the gradients are Tensors, and the pass is recorded. NumPy's warnings are
+    off meanwhile: a derivative that is infinite says so itself.
+    """
+    if not seeds:
+        return {}
+    start = seeds[0][1] if lift is None else seeds[0][1].data
+    quiet = np.errstate(divide="ignore", over="ignore", invalid="ignore")
+    with device_of(start).activate(), quiet:
+        if lift is not None:
+            with enable_grad():
+                return walk(
+                    seeds, retain_graph=True, lift=lift, targets=targets, accumulate=accumulate
+                )
+        if not _moved:
+            return walk(seeds, retain_graph=retain_graph, targets=targets, accumulate=accumulate)
+        with contextlib.ExitStack() as places:
+            return walk(
+                seeds,
+                retain_graph=retain_graph,
+                targets=targets,
+                accumulate=accumulate,
+                follow=_follower(places),
+            )
+
+
+def _follower(places: contextlib.ExitStack) -> Callable[[Any], None]:
+    """Makes the device of a raw gradient the current one, until ``places`` is left."""
+
+    def follow(gradient: Any) -> None:
+        while isinstance(gradient, Bundle):
+            gradient = next(iter(gradient.parts.values()))
+        place = device_of(gradient)
+        if not place.is_current():
+            places.enter_context(place.activate())
+
+    return follow
