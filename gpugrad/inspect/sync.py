@@ -20,12 +20,12 @@ __all__ = ["sync_guard"]
 _guarded: ContextVar[bool] = ContextVar("gpugrad_sync_guard", default=False)
 _lock = threading.Lock()
 _guards = 0  # in all threads together
-_replaced: dict[str, Any] = {}
+_replaced: dict[str, tuple[type, Any]] = {}  # the class, and what it had itself by that name
 
 # The methods of a CuPy array that copy to the host, and so wait.
 _FETCHING = (
-    "__bool__", "__complex__", "__float__", "__format__", "__index__", "__int__", "__repr__",
-    "__str__", "get", "item", "nonzero", "tolist",
+    "__bool__", "__complex__", "__float__", "__format__", "__int__", "__repr__", "__str__",
+    "dump", "dumps", "get", "item", "nonzero", "tobytes", "tofile", "tolist",
 )  # fmt: skip
 
 
@@ -38,6 +38,8 @@ class sync_guard(Block):  # noqa: N801 - a block, like no_grad
     program asks for, ``t.to("cuda")`` and ``gg.tensor(array, device="cuda")``, are allowed,
     copies to the host are not. On the device "sim" this works on any machine, so a test of a
     CPU-only CI can hold a training loop free of waits; arrays of the device "cpu" never wait.
+    On CUDA the methods that fetch values are watched, if CuPy is imported when the block
+    begins; copies to the device are not. Functions can be decorated with ``@gg.sync_guard()``.
 
     >>> import gpugrad as gg
     >>> x = gg.ones(3, device="sim")
@@ -90,16 +92,15 @@ def _refuse(kind: str) -> None:
 def _watch(change: int) -> None:
     """Begin to listen with the first guard of the process, and end with the last."""
     global _guards
+    from gpugrad.backend import sim
+
     with _lock:
-        before, _guards = _guards, _guards + change
-        if before == 0:
-            from gpugrad.backend import sim
-
+        if _guards == 0:
             sim.sync_callbacks.append(_refuse)
+        _guards += change
+        if change > 0 and not _replaced:  # CuPy may have been imported since
             _replace()
-        elif _guards == 0:
-            from gpugrad.backend import sim
-
+        if _guards == 0:
             sim.sync_callbacks.remove(_refuse)
             _restore()
 
@@ -111,18 +112,17 @@ def _replace() -> None:
     for name in _FETCHING:
         original = getattr(cupy.ndarray, name, None)
         if original is not None:
-            _replaced[name] = vars(cupy.ndarray).get(name)
+            _replaced[name] = cupy.ndarray, vars(cupy.ndarray).get(name)
             setattr(cupy.ndarray, name, _refusing(name, original))
 
 
 def _restore() -> None:
     while _replaced:
-        cupy = sys.modules["cupy"]
-        name, original = _replaced.popitem()
+        name, (kind, original) = _replaced.popitem()
         if original is None:
-            delattr(cupy.ndarray, name)
+            delattr(kind, name)
         else:
-            setattr(cupy.ndarray, name, original)
+            setattr(kind, name, original)
 
 
 def _refusing(name: str, original: Callable[..., Any]) -> Callable[..., Any]:

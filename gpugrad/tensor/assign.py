@@ -158,7 +158,7 @@ def _operand(what: str, x: Tensor, value: Any) -> Any:
     if isinstance(value, bool | int | float | complex) and not isinstance(value, np.generic):
         kind = {bool: "b", int: "i", float: "f"}.get(type(value), "c")
     elif isinstance(value, list | tuple):
-        made = creation.tensor(value, dtype=x.dtype, device=x.device)
+        made = Tensor(creation._raw(value, x.dtype, x.device, asked=False))
         kind = np.asarray(value).dtype.kind if made.size else "b"
         value = made
     else:
@@ -293,7 +293,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
 def _write(t: Tensor, index: Any, value: Any) -> None:
     """Change memory, of repeated elements the last one winning."""
     if isinstance(value, list | tuple):
-        value = creation.tensor(value, dtype=t.dtype, device=t.device)
+        value = Tensor(creation._raw(value, t.dtype, t.device, asked=False))
     shape = getattr(value, "shape", ())
     if shape and _order_matters(t, index) and creation.asarray(value).device == t.device:
         value = _fitting("item assignment", t, value, _selected(t, index))
