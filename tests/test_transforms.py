@@ -519,6 +519,25 @@ def test_no_cycles_are_left(device):
         gc.enable()
 
 
+def test_another_device_than_the_current_one():
+    device = gg.Device("sim:1")
+    x = raw(device, [1.0, 2.0, 3.0])
+    f = lambda x: (gg.softmax(x) * x).sum()  # noqa: E731
+    expected = gg.grad(f)(np.array([1.0, 2.0, 3.0]))
+    h = gg.hessian(f)(np.array([1.0, 2.0, 3.0]))
+    for g in (f, gg.checkpoint(f)):
+        close(gg.grad(g)(x), expected)
+        close(gg.jvp(g, (x,), (x,))[1], expected @ [1, 2, 3])
+        close(gg.hvp(g, x, x), h @ [1, 2, 3])
+        for mode in ("reverse", "forward"):
+            close(gg.jacobian(g, mode=mode)(x), expected)
+            close(gg.hessian(g, mode=mode)(x), h)
+        assert gg.gradcheck(g, (x,))
+        assert gg.gradgradcheck(g, (x,))
+    unused = gg.grad(lambda x, y: x.sum(), argnums=1)(x, x)
+    assert gg.tensor(unused).device == device
+
+
 # ---------------------------------------------------------------- errors
 
 

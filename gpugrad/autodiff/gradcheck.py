@@ -164,7 +164,7 @@ def _check(
             for output, g in zip(outputs, gradients)
             if output._node is not None
         ]
-        with np.errstate(all="ignore"):
+        with outputs[0].device.activate(), np.errstate(all="ignore"):
             found = walk(seeds, retain_graph=True, targets=targets)
         return [
             to_numpy(found[leaf._node]) if leaf._node in found else np.zeros(leaf.shape)
@@ -330,7 +330,7 @@ def _local(node: Any, arguments: list[Any], place: int) -> Map:
         sent = tuple(where.send(g.astype(y.dtype)) for g, y in zip(gradients, outputs))
         g = sent if several else sent[0]
         y = node.y if node.y is not None else node
-        with np.errstate(all="ignore"):
+        with where.activate(), np.errstate(all="ignore"):
             if op.joint is not None:
                 needs = tuple(index == place for index in range(len(arguments)))
                 d = op.joint(xp, g, y, needs, *node.values, **parameters)[place]

@@ -105,7 +105,8 @@ def _jacobian(
         rows = sum(output.size for output in run.outputs)
         columns = sum(fresh.size for fresh in run.fresh)
         forward = mode == "forward" or (mode == "auto" and rows > columns)
-        with _Reporter(who, progress, columns if forward else rows) as report:
+        total = columns if forward else rows
+        with run.place(), _Reporter(who, progress, total) as report:
             fill = _by_columns if forward else _by_rows
             blocks = fill(run, chunk_size, report)
         results = []

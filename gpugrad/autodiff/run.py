@@ -10,13 +10,14 @@ through them. Where nobody watches, the walk runs over raw arrays.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
 from gpugrad.autodiff import tree
-from gpugrad.backend.device import default_device
+from gpugrad.backend.device import default_device, device_of
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.backward import Lift, hand_over, walk
 from gpugrad.engine.forward import push
@@ -222,6 +223,11 @@ class Run:
 
     # Derivatives.
 
+    def place(self) -> AbstractContextManager[Any]:
+        """Where the outputs are: new arrays of a walk that begins there arise there."""
+        arrays = [tensor._array for tensor in (*self.outputs, *self.fresh)]
+        return device_of(arrays[0]).activate() if arrays else nullcontext()
+
     def pull(self, cotangents: Sequence[Any], keep: bool = False) -> list[Tensor]:
         """The gradient for each fresh leaf, from one for each output (None where it is zero).
 
@@ -234,7 +240,8 @@ class Run:
         ]
         mode = is_grad_enabled()
         if mode and (self.watched or any(c._node is not None for _, c in pairs)):
-            with enable_grad():
+            quiet = np.errstate(divide="ignore", over="ignore", invalid="ignore")
+            with enable_grad(), self.place(), quiet:
                 found = walk(
                     pairs,
                     retain_graph=True,
@@ -258,7 +265,7 @@ class Run:
         # Without recorded tensors from elsewhere, and with fresh leaves that are leaves, every
         # path ends in the right place, and the walk need not look for the paths first.
         free = not self.older and not any(isinstance(node, Node) for node in self.targets)
-        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        with self.place(), np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             return walk(seeds, retain_graph=keep, targets=None if free else self.targets)
 
     def push(self, tangents: Sequence[Tensor]) -> list[Tensor]:
@@ -268,7 +275,8 @@ class Run:
             tangents = [tangent.detach() for tangent in tangents]
         known = {fresh._node: tangent for fresh, tangent in zip(self.fresh, tangents)}
         nodes = [output._node for output in self.outputs]
-        with enable_grad(), np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        quiet = np.errstate(divide="ignore", over="ignore", invalid="ignore")
+        with enable_grad(), self.place(), quiet:
             found = push(known, nodes, LIFT if watched else PLAIN)
         plain = not watched and all(tangent._node is None for tangent in tangents)
         return [
@@ -286,7 +294,8 @@ def like(tensor: Tensor, value: Any) -> Tensor:
 
 
 def _zeros(tensor: Tensor) -> Tensor:
-    return Tensor(namespace_of(tensor._array).zeros_like(tensor.data))
+    with device_of(tensor._array).activate():
+        return Tensor(namespace_of(tensor._array).zeros_like(tensor.data))
 
 
 def _checked_argnums(who: str, argnums: int | Sequence[int], count: int) -> list[int]:

@@ -54,7 +54,8 @@ def _value_and_grad(who: str, f: Function, argnums: int | Sequence[int], has_aux
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         run = Run(who, f, args, kwargs, argnums, has_aux)
         output = run.scalar()
-        seed = Tensor(namespace_of(output._array).ones_like(output._array))
+        with run.place():
+            seed = Tensor(namespace_of(output._array).ones_like(output.data))
         gradients = map(restored, run.kinds, run.pull([seed]))
         value = run.values()
         return (value, run.aux) if has_aux else value, run.input_structure(gradients)
