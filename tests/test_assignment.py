@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import gpugrad as gg
+from gpugrad.backend import sim
 from gpugrad.engine import sharing
 from gpugrad.engine.node import Node
 from gpugrad.errors import DTypeError, GradientError, ShapeError
@@ -323,13 +324,24 @@ def test_an_index_outside_is_an_index_error():
             change(gg.ones(3))
 
 
+def test_on_the_host_an_index_that_repeats_nothing_costs_nothing_more():
+    x = gg.zeros(3, requires_grad=True)
+    assert x.at[[2, 0]].set([1.0, 2.0]).grad_fn.parameters["order"] is None
+    assert x.at[[2, 2]].set([1.0, 2.0]).grad_fn.parameters["order"].tolist() == [1, 1]
+
+
 def test_an_index_may_be_written_over_after_use(device):
     x = gg.tensor([1.0, 2.0, 3.0], requires_grad=True, device=device)
     index = np.array([0, 0])
     total = x[index].sum() + x.at[index].multiply(5.0).sum() + gg.index_update(x, index, 0.0).sum()
+    v = gg.tensor([1.0, 2.0], requires_grad=True, device=device)
+    out = gg.zeros(3, device=device)
+    out[index] = v
+    total = total + out[0] + gg.zeros(3, device=device).at[index].add(v)[0]
     index[:] = 2
     total.backward()
     assert x.grad.tolist() == [2 + 25 + 0, 2, 2]
+    assert v.grad.tolist() == [1, 2]
 
 
 def test_a_mask_beside_integers_counts_repeated_elements(device):
@@ -388,6 +400,33 @@ def test_a_recurrence_has_derivatives_of_both_orders(n, device):
     np.testing.assert_allclose(curve.cpu().numpy(), (k * (k - 1) * raw ** (k - 2.0)).sum(0))
 
 
+def test_a_recurrence_may_name_an_element(device):
+    x = gg.tensor(2.0, requires_grad=True, device=device)
+    out = gg.ones(4, device=device)
+    for i in range(3):
+        element = out[i]  # no view, on any device
+        out[i + 1] = element * x
+    assert out.tolist() == [1, 2, 4, 8]
+    assert element.item() == 4
+    with gg.no_grad():
+        element, inner = out[3], out[..., 3]
+        out[3] = 5
+    assert element.item() == 8
+    assert inner.item() == 5
+
+
+def test_a_recurrence_of_checkpoints(device):
+    x = gg.tensor(np.array([0.5, 0.25]), requires_grad=True, device=device)
+    slopes = []
+    for step in (lambda h, x: gg.tanh(h * x) * x, gg.checkpoint(lambda h, x: gg.tanh(h * x) * x)):
+        out = gg.zeros((4, 2), dtype="float64", device=device)
+        out[0] = x
+        for i in range(3):
+            out[i + 1] = step(out[i], x)
+        slopes.append(gg.gradients(out.sum(), x).cpu().numpy())
+    np.testing.assert_array_equal(*slopes)
+
+
 def test_the_loop_does_not_search_through_memory(device, monkeypatch):
     def never():
         raise AssertionError("gc was asked")
@@ -403,6 +442,8 @@ def test_the_loop_does_not_search_through_memory(device, monkeypatch):
     out[2:] = out[:2]
     out[...] = gg.exp(out)
     out[0] = x
+    out = gg.exp(x)
+    out[0] = x[1]
     assert out.requires_grad
 
 
@@ -487,9 +528,33 @@ def test_outside_a_graph_memory_changes(device):
 
 def test_the_last_of_repeated_elements_wins_in_memory_too(device):
     t = gg.zeros(4, device=device)
+    # NumPy assigns in the order of these arrays in memory.
     index = np.asfortranarray(np.array([[0, 1], [1, 0], [3, 0]]))
-    t[index] = gg.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], device=device)
+    value = np.asfortranarray(np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], np.float32))
+    t[index] = gg.tensor(value, device=device)
     assert t.tolist() == [6, 3, 0, 5]
+    v = gg.tensor(value, device=device, requires_grad=True)
+    assert gg.zeros(4, device=device).at[index].set(v).tolist() == t.tolist()
+
+
+def test_the_last_wins_where_the_device_writes_in_any_order(monkeypatch):
+    plain = sim.ndarray.__setitem__
+
+    def backwards(self, key, value):
+        if isinstance(key, sim.ndarray) and key.ndim == 1 and getattr(value, "ndim", 0) == 1:
+            key, value = key[::-1], value[::-1]
+        plain(self, key, value)
+
+    monkeypatch.setattr(sim.ndarray, "__setitem__", backwards)
+    v = gg.tensor([1.0, 2.0, 3.0], requires_grad=True, device="sim")
+    t = gg.zeros(2, device="sim")
+    t.data[v.data.astype(int) * 0] = v.data
+    assert t.tolist() == [1, 0]  # the device does as CuPy may
+    y = t.at[[1, 0, 1]].set(v)
+    assert y.tolist() == [2, 3]
+    t[[1, 0, 1]] = v.detach()
+    assert t.tolist() == [2, 3]
+    assert gg.gradients(y.sum(), v).tolist() == [0, 1, 1]
 
 
 def test_a_list_is_assigned_in_the_dtype_of_the_tensor(device):
@@ -645,12 +710,23 @@ def test_arrays_that_graphs_keep_do_not_refuse(device):
 
 def test_outputs_of_one_operation_may_be_assigned_to(device):
     x = gg.tensor(np.array([1.0, 2.0, 3.0, 4.0]), requires_grad=True, device=device)
-    low, high = gg.split(gg.exp(x), 2)
-    del high
-    low = low * 1
-    low[0] = x[3]
-    low.sum().backward()
-    np.testing.assert_allclose(x.grad.cpu().numpy(), [0, np.exp(2.0), 0, 1])
+
+    @gg.custom_op(saves="y")
+    def both(xp, x):
+        return xp.exp(x), xp.exp(-x)
+
+    @both.defvjp
+    def _(xp, g, y, x):
+        return g[0] * y[0] - g[1] * y[1]
+
+    up, _ = both(x)
+    up[0] = x[3]  # the operation keeps its outputs
+    up.sum().backward()
+    np.testing.assert_allclose(x.grad.cpu().numpy(), [0, *np.exp([2.0, 3.0]), 1 + np.exp(4.0)])
+    low, high = gg.split(up, 2)
+    with pytest.raises(GradientError, match="seen by another array"):
+        low[0] = x[0]  # the pieces are views of one array
+    assert high.shape == (2,)
 
 
 def test_a_view_assigned_to_its_own_tensor(device):

@@ -35,7 +35,7 @@ class Tree:
         self.kind = kind
         self.keys = keys
         self.children = children
-        self.model = model  # a dataclass instance, dict or constant to copy from
+        self.model = model  # a dataclass instance, dict of another class or constant to copy
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Tree):
@@ -123,7 +123,9 @@ def _taken_apart(value: Any, leaves: list[Any]) -> Tree:
         items = [getattr(value, key) for key in keys]
     else:
         return Tree(_CONSTANT, model=value)
-    return Tree(kind, keys, tuple(_taken_apart(item, leaves) for item in items), value)
+    # What is made anew from its kind is not kept: it holds the leaves.
+    model = None if kind in (list, dict) or isinstance(value, tuple) else value
+    return Tree(kind, keys, tuple(_taken_apart(item, leaves) for item in items), model)
 
 
 def unflatten(tree: Tree, leaves: Iterable[Any]) -> Any:

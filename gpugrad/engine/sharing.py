@@ -81,8 +81,7 @@ class _Users:
         self.owner = id(owner)
         self.boxes: dict[int, list[Any]] = {self.owner: [owner]}
         self.counts: dict[int, int] = {self.owner: 0}
-        if self.known:
-            self.count(array)
+        self.count(array)
 
     def count(self, array: Any) -> bool:
         """Explain one reference, if it is one to an array over the memory."""

@@ -83,9 +83,21 @@ op(
     ],
     doc="Zeros of a shape, to whose elements at ``index`` g is added: the transpose of indexing.",
 )
+
+
+def _getitem(xp: Any, x: Any, /, index: Any) -> Any:
+    y = x[index]
+    if y.ndim == 0 and y.base is not None:
+        # An element is a value of its own in NumPy, in CuPy a view of x.
+        parts = index if isinstance(index, tuple) else (index,)
+        if all(isinstance(part, int | np.integer) for part in parts) and parts:
+            return y.copy()
+    return y
+
+
 op(
     "getitem",
-    lambda xp, x, /, index: x[index],
+    _getitem,
     vjp=[lambda xp, g, y, x, index: xp.scatter(g, index=index, shape=x.shape)],
     kind="linear",
     samples=[
@@ -98,7 +110,7 @@ op(
 
 
 def _index_set(xp: Any, x: Any, v: Any, /, index: Any, order: Any = None) -> Any:
-    out = xp.array(x)
+    out = xp.module.array(x)
     if order is not None and getattr(v, "ndim", 0) > 0:
         v = xp.module.broadcast_to(v, order.shape).reshape(-1)[order]
     out[index] = v
