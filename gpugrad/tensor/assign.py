@@ -271,8 +271,6 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
             "operations are recorded. Use `with gg.no_grad():` for an update, or "
             "`t = t.at[index].set(value)` for a new tensor"
         )
-    if isinstance(self._array, np.generic):
-        self._array = np.asarray(self._array)
     if not alone(self):
         passing = value if isinstance(value, Tensor) and is_temporary(references) else None
         if not only_graphs_share(self, passing, other):
