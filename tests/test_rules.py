@@ -1,0 +1,206 @@
+"""What holds for every rule of the table: which names it uses, what it needs, what it saves."""
+
+import numpy as np
+import optable
+import pytest
+
+import gpugrad as gg
+from gpugrad.backend.namespace import FORMULAS, NAMESPACES, Namespace, namespace_of
+from gpugrad.engine import record as recording
+from gpugrad.engine.backward import fit, walk
+from gpugrad.engine.op import TABLE, Op, Sample
+from gpugrad.engine.op import op as enter
+from gpugrad.engine.record import bind
+from gpugrad.tensor import FUNCTIONS
+
+DIFFERENTIABLE = pytest.mark.parametrize(
+    ("op", "sample"), optable.cases(differentiable=True), ids=optable.case_id
+)
+
+
+def outputs_of(result):
+    return result if isinstance(result, tuple) else (result,)
+
+
+# (a) Names.
+
+# What a rule may use of a namespace beside the table and the public functions: constants of
+# dtypes, and what it reaches through `module`, which create_graph never does.
+TABLE_NAMES = {*TABLE, *FUNCTIONS, "zeros_like", "ones_like", "full_like", "arange"}
+
+
+class Restricted(Namespace):
+    """NumPy's namespace without the names that the table and gpugrad do not have."""
+
+    def __getattr__(self, name):
+        if name not in TABLE_NAMES:
+            raise AttributeError(f"{name} is neither in the table nor a function of gpugrad")
+        formula = FORMULAS.get(name)
+        if formula is not None:
+            return lambda *args, **kwargs: formula(self, *args, **kwargs)
+        return getattr(self.module, name)
+
+
+RESTRICTED = Restricted(np)
+
+
+@pytest.mark.parametrize(("op", "sample"), optable.cases(), ids=optable.case_id)
+def test_forward_formulas_use_only_names_of_the_table(op, sample):
+    arrays = optable.arrays_for(op, sample)
+    if op.forward is None:
+        assert hasattr(np, op.name) or op.name in TABLE_NAMES
+        ys = getattr(namespace_of(arrays[0]), op.name)(*arrays, **sample.parameters)
+    else:
+        ys = op.forward(RESTRICTED, *arrays, **parameters_of(op, sample))
+    assert all(hasattr(y, "dtype") for y in outputs_of(ys))
+
+
+def parameters_of(op, sample):
+    """The sample's parameters and the defaults of the others, as the walk passes them."""
+    defaults = {
+        name: parameter.default
+        for name, parameter in op.parameters.items()
+        if parameter.default is not parameter.empty
+    }
+    return {**defaults, **sample.parameters}
+
+
+@DIFFERENTIABLE
+def test_rules_use_only_names_of_the_table(op, sample):
+    """Over a namespace that has nothing else, every rule gives what the walk gives."""
+    arrays = optable.arrays_for(op, sample)
+    parameters = parameters_of(op, sample)
+    y = getattr(NAMESPACES[np.ndarray], op.name)(*arrays, **parameters)
+    g = tuple(np.ones_like(part) for part in y) if op.outputs else np.ones_like(y)
+    floats = [array.dtype.kind == "f" for array in arrays]
+    if op.joint is not None:
+        pulled = op.joint(RESTRICTED, g, y, tuple(floats), *arrays, **parameters)
+    else:
+        pulled = [
+            rule(RESTRICTED, g, y, *arrays, **parameters) if rule and need else None
+            for rule, need in zip(op.vjps, floats, strict=True)
+        ]
+    tensors = optable.tensors_for(op, sample)
+    result = optable.apply(op, sample, tensors)
+    optable.scalar(result, [gg.ones_like(r) for r in outputs_of(result)]).backward()
+    for array, tensor, d in zip(arrays, tensors, pulled, strict=True):
+        if d is None:
+            assert tensor.grad is None
+        else:
+            fitted = fit(NAMESPACES[np.ndarray], np.asarray(d), array.shape, array.dtype)
+            np.testing.assert_allclose(tensor.grad.numpy(), fitted, rtol=1e-13, atol=1e-13)
+
+
+def test_the_restricted_namespace_restricts():
+    with pytest.raises(AttributeError, match="einsum_path is neither"):
+        RESTRICTED.einsum_path
+    bad = Op("bad", "x, /", vjp=[lambda xp, g, y, x: xp.nan_to_num(g)])
+    with pytest.raises(AttributeError, match="nan_to_num is neither"):
+        bad.vjps[0](RESTRICTED, np.ones(2), np.ones(2), np.ones(2))
+
+
+# (b) Needs.
+
+
+def several():
+    """Samples of ops with more than one argument that has a derivative."""
+    return [
+        (op, sample)
+        for op, sample in optable.cases(differentiable=True)
+        if sum(array.dtype.kind == "f" for array in optable.arrays_for(op, sample)) > 1
+    ]
+
+
+@pytest.mark.parametrize(("op", "sample"), several(), ids=optable.case_id)
+def test_each_argument_alone_has_the_gradient_it_has_among_others(op, sample, device):
+    def gradients(chosen):
+        tensors = optable.tensors_for(op, sample, device, requires_grad=False)
+        for index in chosen:
+            tensors[index].requires_grad_()
+        result = optable.apply(op, sample, tensors)
+        optable.scalar(result, optable.weights_for(result)).backward()
+        return [None if t.grad is None else t.grad.cpu().numpy() for t in tensors]
+
+    arrays = optable.arrays_for(op, sample)
+    floats = [i for i, array in enumerate(arrays) if array.dtype.kind == "f"]
+    together = gradients(floats)
+    for index in floats:
+        alone = gradients([index])
+        np.testing.assert_allclose(alone[index], together[index], rtol=1e-13, atol=1e-15)
+        assert [d is not None for d in alone] == [i == index for i in range(len(arrays))]
+
+
+# (c) Saves.
+
+
+def declared():
+    """One sample of each op that declares what it saves (constants are kept in any case)."""
+    seen = {}
+    for op, sample in optable.cases(differentiable=True):
+        constants = {op.arrays[i] for i in op.constants}
+        if any(saved - constants for saved in op.saves):
+            seen.setdefault(op.name, (op, sample))
+    return list(seen.values())
+
+
+@pytest.mark.parametrize(("op", "sample"), declared(), ids=optable.case_id)
+def test_a_rule_that_saves_too_little_fails(op, sample):
+    """Each declaration is needed: with nothing saved, some derivative cannot be computed."""
+    entry = {"vjp_all": op.joint} if op.vjps is None else {"vjp": op.vjps}
+    forgetful = Op(
+        op.name,
+        op.forward or str(op.signature)[1:-1],
+        saves="" if op.vjps is None or op.variadic else [""] * len(op.arrays),
+        outputs=op.outputs,
+        kind=op.kind,
+        **entry,
+    )
+    tensors = optable.tensors_for(op, sample)
+    result = bind(forgetful)(*tensors, **sample.parameters)
+    total = optable.scalar(result, optable.weights_for(result))
+    with pytest.raises((TypeError, AttributeError, ValueError)):
+        total.backward()
+
+
+def test_a_declaration_is_what_is_kept(monkeypatch):
+    """Every op keeps the arrays that its `saves` names and no others."""
+    kept = {}
+
+    class Watched(recording.Node):
+        __slots__ = ()
+
+        def __init__(self, op, parents, values, y, *rest):
+            super().__init__(op, parents, values, y, *rest)
+            arrays = [i for i, v in enumerate(values) if v is not parents[i]]
+            kept[op.name] = (tuple(arrays), y is not None)
+
+    monkeypatch.setattr(recording, "Node", Watched)
+    for op, sample in optable.cases(differentiable=True):
+        if op.outputs:
+            continue
+        tensors = optable.tensors_for(op, sample)
+        optable.apply(op, sample, tensors)
+        needs = tuple(tensor.requires_grad for tensor in tensors)
+        if any(needs) and len(needs) == len(tensors) and op.name in kept:
+            keep, y = op.keeps(needs)
+            arrays = tuple(i for i, k in enumerate(keep) if k or not needs[i])
+            assert kept.pop(op.name) == (arrays, y), op.name
+
+
+def test_an_argument_without_a_rule_is_a_constant():
+    x = gg.ones(3, requires_grad=True)
+    y = gg.where(gg.tensor(np.array([True, False, True])), x, 2.0)
+    node = y._node
+    assert node.parents[0] is None
+    found = walk([(node, np.ones(3, np.float32))], targets=[x._node])
+    assert found[x._node].tolist() == [1.0, 0.0, 1.0]
+
+
+def test_an_entry_of_the_table_is_checked():
+    with pytest.raises(ValueError, match="op bad: saves .*'z'"):
+        Op("bad", "x, /", vjp=[lambda xp, g, y, x: g], saves="z")
+    with pytest.raises(ValueError, match="op bad: kind must be one of .*'curved'"):
+        Op("bad", "x, /", kind="curved")
+    with pytest.raises(ValueError, match="op exp is in the table already"):
+        enter("exp", "x, /")
+    assert repr(Sample((2,), axis=0)) == "Sample((2,), axis=0)"
