@@ -1,0 +1,134 @@
+"""Functions of other libraries as ops: SciPy's special functions, an orbit, a blurred picture.
+
+    python examples/custom_op.py
+    python examples/custom_op.py --device sim
+
+Each is wrapped in about five lines, and then used where derivatives are needed: to fit a
+distribution by Newton's method, to find an orbit's shape, to sharpen a picture. What SciPy
+computes it computes on the host; with ``host=True`` that holds for arrays of any device.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import common
+import numpy as np
+from scipy import ndimage, optimize, special
+
+import gpugrad as gg
+
+# The gamma function's logarithm, and its derivatives of all orders, each the next one's.
+polygamma = gg.custom_op(
+    lambda xp, x, *, n: special.polygamma(n, x).astype(x.dtype),
+    lambda xp, g, y, x, n: g * polygamma(x, n=n + 1),
+    name="polygamma", host=True,
+)  # fmt: skip
+gammaln = gg.custom_op(
+    lambda xp, x: special.gammaln(x),
+    lambda xp, g, y, x: g * polygamma(x, n=0),
+    name="gammaln", host=True,
+)  # fmt: skip
+
+
+# Kepler's equation E - e sin E = M has no solution in closed form, but its derivatives do:
+# those of an implicit function. Being written with xp, they can be differentiated again.
+@gg.custom_op(host=True)
+def kepler(xp: Any, m: Any, e: Any) -> Any:
+    """The eccentric anomaly E at the mean anomaly ``m``, for an orbit of eccentricity ``e``."""
+    return optimize.newton(lambda x: x - e * np.sin(x) - m, m, lambda x: 1 - e * np.cos(x))
+
+
+@kepler.defvjp
+def _(xp: Any, g: Any, y: Any, m: Any, e: Any) -> Any:
+    d = g / (1 - e * xp.cos(y))
+    return d, d * xp.sin(y)
+
+
+# A blur is linear, and the same read backwards: its own transpose. That it is linear is all
+# that derivatives of any order need to be told.
+blur = gg.custom_op(
+    lambda xp, x: ndimage.gaussian_filter(x, 1.5, mode="constant"),
+    lambda xp, g, y, x: ndimage.gaussian_filter(g, 1.5, mode="constant"),
+    name="blur", kind="linear", host=True,
+)  # fmt: skip
+
+
+def fit_gamma(x: gg.Tensor) -> tuple[gg.Tensor, gg.Tensor]:
+    """Shape and rate of the gamma distribution under which ``x`` is likeliest."""
+    mean, log_mean = x.mean(), gg.log(x).mean()
+
+    def loss(shape: gg.Tensor) -> gg.Tensor:
+        rate = shape / mean  # the best one, given the shape
+        return gammaln(shape) - shape * gg.log(rate) - (shape - 1) * log_mean + shape
+
+    slope, curvature = gg.grad(loss), gg.grad(gg.grad(loss))
+    shape = 0.5 / (gg.log(mean) - log_mean)
+    for _ in range(6):  # Newton's method
+        shape = shape - slope(shape) / curvature(shape)
+    return shape, shape / mean
+
+
+def fit_orbit(times: gg.Tensor, speeds: gg.Tensor, steps: int = 300) -> list[float]:
+    """Amplitude, eccentricity and phase of a star's radial speed, seen edge-on, of period 1."""
+
+    def speed(p: gg.Tensor) -> gg.Tensor:
+        e = gg.sigmoid(p[1])
+        anomaly = kepler(2 * gg.pi * (times - p[2]), e)
+        return p[0] * gg.sqrt(1 - e * e) * gg.cos(anomaly) / (1 - e * gg.cos(anomaly))
+
+    p = gg.tensor([2.0, -1.0, 0.05], dtype=times.dtype, device=times.device, requires_grad=True)
+    optimizer = gg.optim.Adam([p], lr=0.05)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        ((speed(p) - speeds) ** 2).mean().backward()
+        optimizer.step()
+    amplitude, e, phase = p.detach().tolist()
+    return [amplitude, 1 / (1 + float(np.exp(-e))), phase]
+
+
+def sharpen(blurred: gg.Tensor, steps: int = 100) -> gg.Tensor:
+    """The picture that looks like ``blurred`` once it is blurred."""
+    picture = blurred.detach().copy().requires_grad_()
+    optimizer = gg.optim.SGD([picture], lr=0.45, momentum=0.9)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        ((blur(picture) - blurred) ** 2).sum().backward()
+        optimizer.step()
+    return picture.detach()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Fit the distribution and the orbit, and sharpen the picture."""
+    flags = common.parser((__doc__ or "").partition("\n")[0], trains=False, dtype="float64")
+    args = flags.parse_args(argv)
+    device = common.setup(args)
+    print(f"{args.dtype} on {device}")
+
+    def tensor(array: np.ndarray) -> gg.Tensor:
+        return gg.tensor(array, dtype=args.dtype, device=device)
+
+    rng = np.random.default_rng(args.seed)
+    shape, rate = fit_gamma(tensor(rng.gamma(3.5, 1 / 2.0, 20_000)))
+    print(f"gamma distribution: shape {shape.item():.3f} (3.5), rate {rate.item():.3f} (2)")
+
+    times = tensor(np.sort(rng.uniform(0, 2, 60)))
+    with gg.no_grad():
+        anomaly = kepler(2 * gg.pi * (times - 0.1), 0.4)
+        true = 3 * (1 - 0.4**2) ** 0.5 * gg.cos(anomaly) / (1 - 0.4 * gg.cos(anomaly))
+    speeds = true + gg.random.normal(scale=0.05, size=60)
+    amplitude, e, phase = fit_orbit(times, speeds)
+    print(
+        f"orbit: amplitude {amplitude:.3f} (3), eccentricity {e:.3f} (0.4), phase {phase:.3f} (0.1)"
+    )
+
+    sharp = np.zeros((32, 32))
+    sharp[8:24, 8:24] = 1
+    sharp[14:18, 14:18] = 0
+    picture = tensor(sharp)
+    blurred = blur(picture)
+    errors = [((image - picture) ** 2).mean().item() for image in (blurred, sharpen(blurred))]
+    print(f"picture: squared error {errors[0]:.4f} blurred, {errors[1]:.4f} sharpened")
+
+
+if __name__ == "__main__":
+    common.run(main)

@@ -1,0 +1,205 @@
+"""CUDA kernels of your own, with gradient kernels: a robust loss, and atoms that attract.
+
+    python examples/kernel.py                  # no GPU: the twins in NumPy
+    python examples/kernel.py --device cuda    # the kernels
+
+Each op has two bodies. On a GPU it calls a kernel compiled by CuPy: an ElementwiseKernel for
+the loss, a RawKernel for the atoms, whose N x N distances never exist as an array. Elsewhere
+it computes the same with the functions of ``xp``. This twin serves three ends: the program
+runs and is tested on machines with no GPU, the kernel is tested against it on one that has a
+GPU, and the second derivative is its derivative, since a kernel takes no tensors.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import common
+import numpy as np
+
+import gpugrad as gg
+
+TYPES = {"float32": "float", "float64": "double"}
+
+
+def has_kernels(xp: Any, x: Any) -> bool:
+    """Whether the kernels take this: NumPy, the simulated device and tensors know no kernels."""
+    return hasattr(xp, "RawKernel") and x.dtype.name in TYPES
+
+
+# ---------------------------------------------------------------- elementwise
+
+
+@cache
+def huber_kernels() -> tuple[Any, Any]:
+    """The pseudo-Huber loss and its gradient. CuPy compiles them for each dtype it meets."""
+    import cupy
+
+    root = "const T s = sqrt(1 + (x / d) * (x / d));"
+    loss = cupy.ElementwiseKernel("T x, T d", "T y", f"{root} y = d * d * (s - 1)", "huber")
+    slope = cupy.ElementwiseKernel("T g, T x, T d", "T z", f"{root} z = g * x / s", "huber_slope")
+    return loss, slope
+
+
+@gg.custom_op(saves="x", kind="elementwise")
+def huber(xp: Any, x: Any, *, d: float = 1.0) -> Any:
+    """d² (√(1 + (x/d)²) - 1): x²/2 near 0, linear far from it."""
+    if has_kernels(xp, x):
+        return huber_kernels()[0](x, x.dtype.type(d))
+    return d * d * (xp.sqrt(1 + (x / d) ** 2) - 1)
+
+
+@huber.defvjp
+def _(xp: Any, g: Any, y: Any, x: Any, d: float) -> Any:
+    if has_kernels(xp, x):
+        return huber_kernels()[1](g, x, x.dtype.type(d))
+    return g * x / xp.sqrt(1 + (x / d) ** 2)
+
+
+# ---------------------------------------------------------------- all pairs
+
+# One thread for each atom goes through all others. Of the potential 4 (r^-12 - r^-6) of a pair
+# each atom has half. The gradient kernel does the same with the derivative: pair i, j counts
+# with the gradients of both energies.
+PAIRS = r"""
+template<typename T> __global__ void energy(const T* x, T* e, int n) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= n) return;
+    T sum = 0;
+    for (int j = 0; j < n; ++j) {
+        if (j == i) continue;
+        T dx = x[3*i] - x[3*j], dy = x[3*i+1] - x[3*j+1], dz = x[3*i+2] - x[3*j+2];
+        T r2 = dx*dx + dy*dy + dz*dz, s = 1 / (r2 * r2 * r2);
+        sum += 2 * (s * s - s);
+    }
+    e[i] = sum;
+}
+template<typename T> __global__ void slope(const T* g, const T* x, T* d, int n) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= n) return;
+    T a = 0, b = 0, c = 0;
+    for (int j = 0; j < n; ++j) {
+        if (j == i) continue;
+        T dx = x[3*i] - x[3*j], dy = x[3*i+1] - x[3*j+1], dz = x[3*i+2] - x[3*j+2];
+        T r2 = dx*dx + dy*dy + dz*dz, s = 1 / (r2 * r2 * r2);
+        T w = -12 * (2 * s * s - s) / r2 * (g[i] + g[j]);
+        a += w * dx; b += w * dy; c += w * dz;
+    }
+    d[3*i] = a; d[3*i+1] = b; d[3*i+2] = c;
+}
+"""
+
+
+@cache
+def pair_kernel(name: str, dtype: str, device: int) -> Any:
+    """One of the two kernels, compiled for a dtype; a compiled kernel belongs to a device."""
+    import cupy
+
+    wanted = f"{name}<{TYPES[dtype]}>"
+    module = cupy.RawModule(code=PAIRS, options=("-std=c++17",), name_expressions=[wanted])
+    return module.get_function(wanted)
+
+
+def launch(xp: Any, name: str, out: Any, *arrays: Any) -> Any:
+    """Fill ``out`` with a thread for each of its rows. A RawKernel ignores strides: copy them."""
+    n = out.shape[0]
+    kernel = pair_kernel(name, out.dtype.name, out.device.id)
+    inputs = [xp.ascontiguousarray(array) for array in arrays]
+    # Of the type that the kernel has: a Python int would be passed with 64 bits.
+    kernel(((n + 127) // 128,), (128,), (*inputs, out, np.int32(n)))
+    return out
+
+
+def pairs(xp: Any, x: Any) -> tuple[Any, Any, Any]:
+    """For the twins: the differences of all positions, their squared distances, and r^-6."""
+    between = x[:, None] - x[None]
+    r2 = xp.sum(between * between, axis=-1)
+    same = r2 == 0
+    r2 = xp.where(same, xp.ones_like(r2), r2)
+    return between, r2, xp.where(same, xp.zeros_like(r2), r2**-3)
+
+
+@gg.custom_op(saves="x")
+def energies(xp: Any, x: Any) -> Any:
+    """Each atom's share of the Lennard-Jones energy, (n,), of positions (n, 3)."""
+    if has_kernels(xp, x):
+        return launch(xp, "energy", xp.empty_like(x, shape=x.shape[:1]), x)
+    _, _, s = pairs(xp, x)
+    return xp.sum(2 * (s * s - s), axis=1)
+
+
+@energies.defvjp
+def _(xp: Any, g: Any, y: Any, x: Any) -> Any:
+    if has_kernels(xp, x):
+        return launch(xp, "slope", xp.empty_like(x, order="C"), g, x)
+    between, r2, s = pairs(xp, x)
+    w = -12 * (2 * s * s - s) / r2 * (g[:, None] + g[None])
+    return xp.sum(w[..., None] * between, axis=1)
+
+
+# ---------------------------------------------------------------- what they are for
+
+
+def fit_line(x: gg.Tensor, y: gg.Tensor, d: float | None, steps: int = 200) -> tuple[float, float]:
+    """Slope and intercept, by the pseudo-Huber loss, or with ``d`` None by least squares."""
+    p = gg.zeros(2, dtype=x.dtype, device=x.device, requires_grad=True)
+    optimizer = gg.optim.Adam([p], lr=0.1)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        off = p[0] * x + p[1] - y
+        (off * off if d is None else huber(off, d=d)).mean().backward()
+        optimizer.step()
+    slope, intercept = p.detach().tolist()
+    return slope, intercept
+
+
+def lattice(atoms: int) -> gg.Tensor:
+    """Positions on a cubic lattice, each a little off."""
+    side = round(atoms ** (1 / 3) + 0.499)
+    index = gg.arange(atoms)
+    cells = [index // side**2, index // side % side, index % side]
+    noise = gg.random.normal(scale=0.05, size=(atoms, 3))
+    return 1.1 * gg.stack(cells, axis=1).astype(noise.dtype) + noise
+
+
+def relax(x: gg.Tensor, steps: int = 500) -> tuple[gg.Tensor, float]:
+    """Positions from which atoms no longer move, and their energy."""
+    x = x.detach().copy().requires_grad_()
+    optimizer = gg.optim.Adam([x], lr=0.01)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        energies(x).sum().backward()
+        optimizer.step()
+    with gg.no_grad():
+        return x.detach(), energies(x).sum().item()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Fit a line through data with outliers, and let a cluster of atoms relax."""
+    flags = common.parser((__doc__ or "").partition("\n")[0], trains=False, dtype="float64")
+    flags.add_argument(
+        "--atoms",
+        type=common.positive_int,
+        default=13,
+        metavar="N",
+        help="of the cluster (default: 13)",
+    )
+    args = flags.parse_args(argv)
+    device = common.setup(args)
+    body = "kernels" if device.kind == "cuda" else "twins"
+    print(f"{args.dtype} on {device}: {body}")
+
+    x = gg.linspace(-1, 1, 100)
+    noise = gg.random.normal(scale=0.1, size=100)
+    y = 2 * x + 1 + noise + gg.where(x > 0.8, 10.0, 0.0)  # a tenth of the data is wrong
+    for name, d in {"least squares": None, "pseudo-Huber": 0.1}.items():
+        slope, intercept = fit_line(x, y, d)
+        print(f"{name:14} slope {slope:6.3f} (2)  intercept {intercept:6.3f} (1)")
+
+    found, energy = relax(lattice(args.atoms))
+    force = gg.grad(lambda x: energies(x).sum())(found)
+    print(f"{args.atoms} atoms: energy {energy:.4f}, largest force {abs(force).max().item():.2g}")
+
+
+if __name__ == "__main__":
+    common.run(main)
