@@ -12,7 +12,7 @@ from typing import Any
 from gpugrad.backend.device import device_of
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import record
-from gpugrad.engine.modes import no_grad
+from gpugrad.engine.modes import enable_grad, no_grad
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.outputs import PICK
 from gpugrad.errors import DeviceError, DTypeError, GradientError, ShapeError
@@ -119,12 +119,13 @@ def through(node: Any, g: Any) -> Any:
     changes there counts.
     """
     if isinstance(g, record.Tensor):
-        for hook in _called(node, CHANGES):
-            shown = g if g._node is not None else record.Tensor(g.data.copy())
-            changed = hook(shown)
-            g = shown if changed is None else _replacement(hook, changed, g)
-        for hook in _called(node, RETAINS):
-            hook(g)
+        with enable_grad():
+            for hook in _called(node, CHANGES):
+                shown = g if g._node is not None else record.Tensor(g.data.copy())
+                changed = hook(shown)
+                g = shown if changed is None else _replacement(hook, changed, g)
+            for hook in _called(node, RETAINS):
+                hook(g)
         return g
     with no_grad():
         for hook in _called(node, CHANGES):
@@ -181,7 +182,8 @@ def passed(node: Any, g: Any, ds: Sequence[Any]) -> None:
     """Show the hooks that follow an operation what goes on to its arguments, and what came in."""
     for hook in _called(node, FOLLOWS):
         if isinstance(g, record.Tensor):
-            hook(tuple(ds), g)
+            with enable_grad():
+                hook(tuple(ds), g)
             continue
         with no_grad():  # copies, as what is shown may share memory with other gradients
             shown = [None if d is None else record.Tensor(d.copy()) for d in (*ds, g)]
