@@ -439,7 +439,7 @@ def test_the_loop_does_not_search_through_memory(device, monkeypatch):
     for i in range(1, 4):
         out[i] = gg.tanh(out[i - 1] * x + out[0] * out[i])
     out[:2] *= x
-    out[2:] = out[:2]
+    out[2:] = out[:2] * 1
     out[...] = gg.exp(out)
     out[0] = x
     out = gg.exp(x)
@@ -729,10 +729,16 @@ def test_outputs_of_one_operation_may_be_assigned_to(device):
     assert high.shape == (2,)
 
 
-def test_a_view_assigned_to_its_own_tensor(device):
+@pytest.mark.skipif(
+    not sharing._TEMPORARY < sharing._NAMED,
+    reason="this Python counts the references to a value without a name like those with one",
+)
+def test_a_view_assigned_to_its_own_tensor(device, monkeypatch):
     x = gg.tensor([1.0, 2.0, 3.0, 4.0], requires_grad=True, device=device)
     t = x * 1
+    monkeypatch.setattr(sharing.gc, "get_objects", None)  # which is not called for this
     t[1:] = t[:-1]
+    monkeypatch.undo()
     assert t.tolist() == [1, 1, 2, 3]
     t[...] = t
     t.sum().backward()

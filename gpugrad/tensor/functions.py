@@ -27,7 +27,7 @@ __all__ = [
     "transpose", "unstack", "var",
 ]  # fmt: skip
 
-_OPS = {name: bind(op) for name, op in TABLE.items()}
+_OPS: dict[str, Any] = {name: bind(op) for name, op in TABLE.items()}
 
 
 def axis_number(name: str, axis: Any, ndim: int) -> int:
