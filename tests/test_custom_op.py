@@ -541,6 +541,22 @@ def test_a_linear_op_has_derivatives_of_any_order(device):
     same(gg.hessian(lambda x: (op(x) ** 3).sum())(x), matrix.T @ np.diag(6 * y) @ matrix)
 
 
+def test_a_linear_op_with_parameters_and_saved_values(device):
+    def mix(xp, x, *, weights, shift=0):
+        return gg.saved(np.roll(x * weights, shift), kernel=weights * 1.0)
+
+    def back(xp, g, y, x, kernel, weights, shift):
+        assert type(kernel) is np.ndarray
+        return np.roll(g, -shift) * kernel
+
+    op = gg.custom_op(mix, back, kind="linear", host=True)
+    x, w = on(device, [1.0, 3.0, -2.0], [2.0, 0.5, -1.0], requires_grad=False)
+    assert gg.gradgradcheck(lambda x: op(x, weights=w, shift=1) ** 3, x)
+    table = lambda x: gg.roll(x * w, 1) ** 3  # noqa: E731
+    expected = gg.hessian(lambda x: table(x).sum())(x)
+    same(gg.hessian(lambda x: (op(x, weights=w, shift=1) ** 3).sum())(x), expected.cpu().numpy())
+
+
 def test_forward_mode_of_foreign_rules(device):
     x, t = on(device, [0.3, 2.0], [1.0, -1.0], requires_grad=False)
     expected = np.cos([0.3, 2.0]) * [1.0, -1.0]
@@ -951,6 +967,15 @@ def test_graphs_are_freed_without_the_garbage_collector(device):
             ds = gg.gradients(y, [a], create_graph=True)
             ds[0].backward()
             del a, b, arguments, y, ds
+        x = on(device, [1.0, 2.0])
+        linear = gg.custom_op(
+            lambda xp, x: np.flip(x), lambda xp, g, y, x: np.flip(g), kind="linear", host=True
+        )
+        linear.adjoint  # made once for each op
+        gc.collect()
+        (d,) = gg.gradients((linear(x) ** 3).sum(), [x], create_graph=True)
+        d.sum().backward()
+        del x, d
         assert gc.collect() == 0
         assert len(gc.get_objects()) - before < 400
     finally:

@@ -239,23 +239,25 @@ class Call:
 
     def _adjoint(self, g: Any) -> Any:
         """The gradient of a linear op's argument, as an op whose own vjp is the forward."""
-        from gpugrad.autodiff.custom import custom_op
-
-        custom = self.custom
         shapes = [StandIn(tuple(part.shape), part.dtype) for part in (*self.ys, *self.values)]
-        kwargs = {**self.parameters, **{name: plain(x) for name, x in self.extras.items()}}
+        extras = {name: plain(extra) for name, extra in self.extras.items()}
+        call = Call(self.custom, None, shapes[:1], shapes[1:], self.parameters, extras)
+        return self.custom.adjoint(g, call=call)
 
-        def backward(xp: Any, g: Any) -> Any:
-            (d,) = self._by_rules(xp, [g], shapes[:1], shapes[1:], kwargs, (True,))
-            return d
+    def backward(self, xp: Any, g: Any) -> Any:
+        """The one argument's gradient, of a call that has only shapes of its values."""
+        kwargs = self._kept({**self.parameters, **self.extras}, xp)
+        (d,) = self._by_rules(xp, [g], self.ys, self.values, kwargs, (True,))
+        return d
 
-        def forward(xp: Any, h: Any, y: Any, g: Any) -> Any:
-            return getattr(result := custom.forward(xp, h, **self.parameters), "outputs", result)
+    def forward(self, xp: Any, x: Any) -> Any:
+        """The op of another argument, with the same parameters."""
+        result = self.custom.forward(xp, x, **self._kept(self.parameters, xp))
+        return getattr(result, "outputs", result)
 
-        adjoint = custom_op(
-            backward, forward, name=f"vjp of {custom.name}", kind="linear", host=custom.host
-        )
-        return adjoint(g)
+    def _kept(self, kwargs: dict[str, Any], xp: Any) -> dict[str, Any]:
+        """Arrays that did not come as arguments, where the functions expect arrays to be."""
+        return converted(kwargs, fetched) if self.custom.host and xp is not TENSORS else kwargs
 
     # What is recorded again.
 

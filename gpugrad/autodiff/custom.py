@@ -10,6 +10,8 @@ from typing import Any
 
 from gpugrad.autodiff.calls import Call, on_host
 from gpugrad.autodiff.rules import (
+    Extra,
+    Tangents,
     array_on,
     connected,
     place_of,
@@ -22,7 +24,7 @@ from gpugrad.engine.backward import fit
 from gpugrad.engine.modes import recording
 from gpugrad.engine.node import Node
 from gpugrad.engine.op import KINDS, Op
-from gpugrad.engine.outputs import OutputsNode, StandIn
+from gpugrad.engine.outputs import OutputsNode
 from gpugrad.engine.record import record_outputs, unwrap
 from gpugrad.errors import GradientError, ShapeError
 from gpugrad.tensor import Tensor
@@ -58,29 +60,6 @@ def saved(outputs: Any, /, **extras: Any) -> Saved:
     (1.0, 0.0)
     """
     return Saved(outputs, extras)
-
-
-class _Extra(StandIn):
-    """An extra of `saved`, which the engine holds as one more output, never given out."""
-
-    __slots__ = ("what",)
-
-    def __init__(self, name: str, array: Any) -> None:
-        super().__init__(array.shape, array.dtype)
-        self.what = f"its saved value {name!r}"
-
-    def zeros(self, xp: Any, like: Any) -> Any:
-        """None: where no derivative of the extra is asked for, none is computed."""
-        return None
-
-
-class _Tangents(tuple[Any, ...]):
-    """The tangents of an op's outputs, and those of its extras, computed when asked for."""
-
-    extras: Callable[[], list[Any]]
-
-    def __getitem__(self, index: Any) -> Any:
-        return super().__getitem__(index) if index < len(self) else self.extras()[index - len(self)]
 
 
 class _Entry(Op):
@@ -272,6 +251,19 @@ class CustomOp:
                 f"{signature}: {error}"
             ) from None
 
+    @functools.cached_property
+    def adjoint(self) -> "CustomOp":
+        """Of a linear op: its vjp as an op, whose own vjp is the forward."""
+        return CustomOp(
+            lambda xp, g, *, call: call.backward(xp, g),
+            lambda xp, h, y, g, call: call.forward(xp, h),
+            None,
+            f"vjp of {self.name}",
+            "",
+            "linear",
+            self.host,
+        )
+
     # The call.
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -302,7 +294,7 @@ class CustomOp:
                 mode(made, raws, y)
             return Tensor(y, made)
         whole = OutputsNode(entry, tuple(nodes), values, outputs, xp, parameters)
-        stand_ins = (*whole.shape, *(_Extra(name, array) for name, array in extras.items()))
+        stand_ins = (*whole.shape, *(Extra(name, array) for name, array in extras.items()))
         whole.shape = whole.dtype = stand_ins
         whole.y = (*(outputs if keep_y else stand_ins[: len(outputs)]), *extras.values())
         if mode is not True:
@@ -428,7 +420,7 @@ class CustomOp:
         found = call.pushed(tangents)
         if not entry.outputs:
             return found[0]
-        result = _Tangents(found)
+        result = Tangents(found)
         result.extras = lambda: call.pushed_to_extras(tangents)
         return result
 
