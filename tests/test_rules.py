@@ -130,7 +130,24 @@ def test_each_argument_alone_has_the_gradient_it_has_among_others(op, sample, de
         assert [d is not None for d in alone] == [i == index for i in range(len(arrays))]
 
 
-# (c) Saves.
+# (c) Places.
+
+
+@pytest.mark.parametrize(("op", "sample"), optable.cases(), ids=optable.case_id)
+def test_results_and_gradients_are_where_the_operands_are(op, sample):
+    """Also on a device that is not the current one, where CuPy makes what nobody places."""
+    tensors = optable.tensors_for(op, sample, "sim:1")
+    results = outputs_of(optable.apply(op, sample, tensors))
+    assert {str(result.device) for result in results} == {"sim:1"}
+    if op.differentiable and any(result.requires_grad for result in results):
+        weights = [gg.ones_like(result) for result in results]
+        for create_graph in (False, True):
+            total = optable.scalar(optable.apply(op, sample, tensors), weights)
+            total.backward(create_graph=create_graph)
+            assert {str(t.grad.device) for t in tensors if t.requires_grad} == {"sim:1"}
+
+
+# (d) Saves.
 
 
 def declared():

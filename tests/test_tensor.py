@@ -244,6 +244,19 @@ def test_copies(how, device):
             how(t * 2)
 
 
+def test_copies_and_gradients_stay_where_they_were(device):
+    """On a device that is not the current one, where CuPy's own ``copy`` would not."""
+    t = made([1.0, 2.0], "sim:1")
+    for _ in range(2):
+        (t * t + t).sum().backward()
+        assert str(t.grad.device) == "sim:1"
+    c = copy.deepcopy(t)
+    assert (str(c.device), str(c.grad.device)) == ("sim:1", "sim:1")
+    found = gg.gradients(t + 0.0, [t, t], gg.ones(2, dtype="float64", device="sim:1"))
+    assert {str(g.device) for g in found} == {"sim:1"}
+    assert str(t.copy().device) == str(gg.zeros_like(t).device) == "sim:1"
+
+
 def test_copies_within_a_structure_stay_one_object(device):
     t = made([1.0], device)
     for how in (copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))):

@@ -24,6 +24,7 @@ from gpugrad.errors import DeviceError, DTypeError
 __all__ = [
     "Device",
     "check_same_device",
+    "copied",
     "default_device",
     "device",
     "device_of",
@@ -293,6 +294,12 @@ def to_numpy(array: Any) -> numpy.ndarray:
         )
     with _known(*home).activate():
         return _module(home[0]).asnumpy(array)
+
+
+def copied(array: Any) -> Any:
+    """A copy of an array where it is: CuPy's own ``copy`` makes one on its current device."""
+    with device_of(array).activate():
+        return array.copy()
 
 
 def check_same_device(op: str, raws: tuple[Any, ...]) -> None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpugrad.backend.device import copied
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import changes, hooks
 from gpugrad.engine.modes import observer
@@ -274,7 +275,7 @@ def hand_over(array: Any) -> Any:
     user's own gradient) or is a view is copied.
     """
     if getrefcount(array) > _ALONE or array.base is not None:
-        return array.copy()
+        return copied(array)
     return array
 
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from gpugrad.backend.device import Device, device_of, to_numpy
+from gpugrad.backend.device import Device, copied, device_of, to_numpy
 from gpugrad.backend.namespace import NAMESPACES, Namespace, namespace_of, register
 from gpugrad.engine import changes
 from gpugrad.engine.backward import Lift, hand_over
@@ -400,7 +400,7 @@ class Tensor(Members):
                 "deepcopy: a tensor that was computed in a graph cannot be copied without it. "
                 "Copy its .detach()"
             )
-        made = self._remade(self.data.copy())
+        made = self._remade(copied(self.data))
         memo[id(self)] = made
         return made
 
@@ -423,7 +423,7 @@ class Tensor(Members):
         made.requires_grad_(self.requires_grad)
         made.name = self.name
         if self.grad is not None:
-            made._grad = Tensor(device_of(array).send(self.grad.data).copy())
+            made._grad = Tensor(copied(device_of(array).send(self.grad.data)))
         return made
 
     # In place.
