@@ -3,6 +3,7 @@
 import gc
 import math
 import tracemalloc
+import weakref
 
 import numpy as np
 import pytest
@@ -300,6 +301,17 @@ def test_memory_grows_with_the_square_root_of_depth():
     assert whole < 2.5 * quarter  # four times as deep, twice the memory
 
 
+def test_a_freed_graph_lets_go_of_the_arguments():
+    x = gg.tensor([1.0, 2.0], requires_grad=True)
+    y = x * 2
+    kept = weakref.ref(y.data)
+    out = gg.checkpoint(gg.sin)(y)
+    del y
+    assert kept() is not None
+    out.backward([1.0, 1.0])
+    assert kept() is None
+
+
 def test_no_cycles_are_left(device, layers, rng):
     x = tensor(device, rng.normal(size=(5, 4)), requires_grad=True)
     f = gg.checkpoint(lambda x: block(layers, x))
@@ -356,6 +368,17 @@ def test_an_argument_changed_in_place_raises(device):
             gg.GradientError, match="checkpoint needs its argument 'arrays'.* changed"
         ):
             out.sum().backward()
+
+
+def test_a_parameter_that_no_rule_needs_must_not_change_either(device):
+    """The second run would compute with its new value."""
+    x = tensor(device, [1.0, 2.0], requires_grad=True)
+    w = tensor(device, [1.0, 2.0], requires_grad=True)
+    out = gg.checkpoint(lambda x: gg.sin(x + w))(x)
+    with gg.no_grad():
+        w += 1
+    with pytest.raises(gg.GradientError, match="changed in place"):
+        out.sum().backward()
 
 
 def test_a_function_that_does_something_else_raises(device):

@@ -96,10 +96,28 @@ def test_kinds_and_dtypes(device):
 
 
 @pytest.mark.parametrize("mode", ["reverse", "forward"])
+def test_a_function_that_changes_the_device(mode):
+    x = gg.Device("sim").send(np.array([1.0, 2.0]))
+    j = gg.jacobian(lambda x: (x * x).to("cpu") * 3, mode=mode)(x)
+    assert type(j) is type(x)
+    close(j, np.diag([6.0, 12.0]))
+    close(
+        gg.grad(lambda x: gg.jacobian(lambda x: (x**3).to("cpu"), mode=mode)(x).sum())(x), [6, 12]
+    )
+
+
+@pytest.mark.parametrize("mode", ["reverse", "forward"])
 def test_empty_outputs_and_inputs(device, mode):
     assert gg.jacobian(lambda x: x[:0], mode=mode)(raw(device, [1.0, 2.0])).shape == (0, 2)
     j = gg.jacobian(lambda x: x.sum() + gg.zeros(2), mode=mode)(raw(device, []))
     assert j.shape == (2, 0)
+
+
+@pytest.mark.parametrize("mode", ["reverse", "forward"])
+def test_rows_that_are_the_seed_itself(device, mode):
+    x = raw(device, [[1.0, 2.0], [3.0, 4.0]])
+    for f in (lambda x: x, lambda x: x.T.T, lambda x: (x, x + 0)[1]):
+        close(gg.jacobian(f, mode=mode)(x), np.eye(4).reshape(2, 2, 2, 2))
 
 
 def test_hessian(device, rng):
@@ -148,6 +166,7 @@ def test_some_rows_may_be_recorded_and_others_not():
     """Only the second output has a second derivative that is not constant."""
     x = gg.tensor([1.0, 2.0], requires_grad=True)
     j = gg.jacobian(lambda x: gg.stack([x[0] * 2, x[1] ** 3]), chunk_size=1)(x)
+    close(j, [[2, 0], [0, 12]])
     j.sum().backward()
     close(x.grad, [0, 12])
 

@@ -460,6 +460,16 @@ def test_a_pull_back_called_under_no_grad_is_not_recorded():
     assert pull(x.detach())[0].requires_grad
 
 
+def test_a_recorded_cotangent_does_not_make_found_tensors_variables():
+    """All arguments are raw, so what f finds is constant, whatever is pulled back."""
+    w = gg.tensor([1.0, 2.0], dtype=gg.float64, requires_grad=True)
+    u = gg.tensor([3.0, 4.0], dtype=gg.float64, requires_grad=True)
+    _, pull = gg.vjp(lambda x: w * x * x, np.array([5.0, 6.0]))
+    pull(u)[0].sum().backward()
+    close(u.grad, [10, 24])
+    assert w.grad is None
+
+
 def test_the_mode_is_as_before_after_an_exception():
     def fails(x):
         raise KeyError("f")

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gpugrad.autodiff.run import Run, restored
+from gpugrad.autodiff.run import Run, like, restored
 from gpugrad.autodiff.transforms import grad
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.modes import is_grad_enabled
@@ -124,21 +124,21 @@ def _jacobian(
 def _by_rows(run: Run, chunk_size: int | None, report: Callable[[], None]) -> list[list[Tensor]]:
     """For each output and each input a matrix, row by row: reverse mode."""
     recorded = run.watched and is_grad_enabled()
-    width = sum(fresh.nbytes for fresh in run.fresh)
+    chunk = _count(chunk_size, sum(fresh.nbytes for fresh in run.fresh))
     result = []
     for output in run.outputs:
-        sinks = [_Sink(fresh, output.size, 0, _count(chunk_size, width)) for fresh in run.fresh]
+        sinks = [_Sink(f, 0, f.size, output.size, chunk, recorded) for f in run.fresh]
         xp = namespace_of(output._array)
         seed = xp.zeros_like(output.data)
         flat = seed.reshape(-1)
         for index in range(output.size):
             gradients: list[Any]
-            if output._node is None:
-                gradients = [None] * len(sinks)
-            elif recorded:
+            if recorded:
                 one = xp.zeros_like(seed)
                 one.reshape(-1)[index] = 1
                 gradients = run.pull([Tensor(one) if o is output else None for o in run.outputs])
+            elif output._node is None:
+                gradients = [None] * len(sinks)
             else:
                 # Rows are copied before the next is begun, so one seed serves all.
                 flat[index] = 1
@@ -155,19 +155,20 @@ def _by_rows(run: Run, chunk_size: int | None, report: Callable[[], None]) -> li
 
 def _by_columns(run: Run, chunk_size: int | None, report: Callable[[], None]) -> list[list[Tensor]]:
     """For each output and each input a matrix, column by column: forward mode."""
-    width = sum(output.nbytes for output in run.outputs)
+    recorded = run.watched and is_grad_enabled()
+    chunk = _count(chunk_size, sum(output.nbytes for output in run.outputs))
     zeros = [Tensor(namespace_of(f._array).zeros_like(f.data)) for f in run.fresh]
     columns: list[list[Tensor]] = []
     for place, fresh in enumerate(run.fresh):
         sinks = [
-            _Sink(fresh, fresh.size, 1, _count(chunk_size, width), output) for output in run.outputs
+            _Sink(fresh, 1, output.size, fresh.size, chunk, recorded) for output in run.outputs
         ]
         for index in range(fresh.size):
             one = namespace_of(fresh._array).zeros_like(fresh.data)
             one.reshape(-1)[index] = 1
             tangents = [Tensor(one) if k == place else zero for k, zero in enumerate(zeros)]
             for sink, tangent in zip(sinks, run.push(tangents)):
-                sink.take(tangent)
+                sink.take(like(fresh, tangent))
             report()
         columns.append([sink.matrix() for sink in sinks])
     return [list(row) for row in zip(*columns)]
@@ -180,34 +181,34 @@ def _count(chunk_size: int | None, nbytes: int) -> int:
 class _Sink:
     """A matrix that comes row by row (axis 0) or column by column (axis 1), in chunks.
 
-    It has the dtype of the input. Rows are raw, None where they are zero, or Tensors; once one
-    of those is part of a graph, so is the result.
+    It has the dtype of the input. ``recorded`` says that rows are Tensors, and part of a graph
+    that the matrix is to be part of as well; else they are raw, or None where they are zero.
     """
 
     def __init__(
-        self, fresh: Tensor, count: int, axis: int, chunk: int, output: Tensor | None = None
+        self, fresh: Tensor, axis: int, length: int, count: int, chunk: int, recorded: bool
     ) -> None:
-        length = fresh.size if output is None else output.size
-        self.fresh, self.axis, self.chunk = fresh, axis, chunk
-        self.length, self.count = length, count
+        self.fresh, self.axis, self.chunk, self.recorded = fresh, axis, chunk, recorded
         self.done = 0
         self.waiting: list[Any] = []
         self.pieces: list[Tensor] = []
-        self.result: Any = None
+        self.xp = namespace_of(fresh._array)
+        shape = (count, length) if axis == 0 else (length, count)
+        # Where there are no rows there is nothing to be recorded.
+        self.result: Any = (
+            None if recorded and count else self.xp.module.empty(shape, dtype=fresh.dtype)
+        )
 
     def take(self, row: Any) -> None:
         """One more row or column."""
-        if row is None:
-            row = namespace_of(self.fresh._array).zeros_like(self.fresh.data)
-        elif isinstance(row, Tensor):
-            if row._node is not None:
-                row = row if row.dtype == self.fresh.dtype else row.astype(self.fresh.dtype)
-            else:
-                row = row._array
-        if not isinstance(row, Tensor):
-            # A gradient may be the seed itself, or share memory with it.
-            row = row.reshape(-1).astype(self.fresh.dtype, copy=True)
-        self.waiting.append(row)
+        if self.recorded:
+            self.waiting.append(FUNCTIONS["reshape"](row, -1))
+        elif row is None:
+            self.waiting.append(self.xp.zeros_like(self.fresh.data).reshape(-1))
+        else:
+            # A copy: a gradient may be the seed itself, or share memory with it.
+            row = row._array if isinstance(row, Tensor) else row
+            self.waiting.append(row.reshape(-1).copy())
         if len(self.waiting) >= self.chunk:
             self._write()
 
@@ -215,20 +216,11 @@ class _Sink:
         rows, self.waiting = self.waiting, []
         if not rows:
             return
-        if any(isinstance(row, Tensor) for row in rows):
-            self.pieces.append(
-                FUNCTIONS["stack"]([FUNCTIONS["reshape"](row, -1) for row in rows], axis=self.axis)
-            )
+        if self.recorded:
+            self.pieces.append(FUNCTIONS["stack"](rows, axis=self.axis))
             return
-        module = namespace_of(rows[0]).module
-        block = module.stack(rows, axis=self.axis)
-        if self.pieces:
-            self.pieces.append(Tensor(block))
-            return
-        if self.result is None:
-            shape = (self.count, self.length) if self.axis == 0 else (self.length, self.count)
-            self.result = module.empty(shape, dtype=self.fresh.dtype)
         place = slice(self.done, self.done + len(rows))
+        block = self.xp.module.stack(rows, axis=self.axis)
         self.result[place if self.axis == 0 else (slice(None), place)] = block
         self.done += len(rows)
 
@@ -236,15 +228,7 @@ class _Sink:
         """The whole, once all rows have come."""
         self._write()
         if self.pieces:
-            if self.done:
-                place = slice(0, self.done)
-                head = self.result[place if self.axis == 0 else (slice(None), place)]
-                self.pieces.insert(0, Tensor(head))
             return FUNCTIONS["concat"](self.pieces, axis=self.axis)
-        if self.result is None:  # nothing came: an empty output or input
-            shape = (self.count, self.length) if self.axis == 0 else (self.length, self.count)
-            xp = namespace_of(self.fresh._array)
-            return Tensor(xp.module.zeros(shape, dtype=self.fresh.dtype))
         return Tensor(self.result)
 
 
