@@ -17,7 +17,7 @@ import re
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,18 +49,24 @@ AXIS = "_Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...] | None\n"
 # A dotted name in an annotation: what stands before the last point is imported.
 DOTTED = re.compile(r"\b(\w+(?:\.\w+)*)\.(\w+)")
 
+# The one type of Python's whose name the Array API standard gives to something else.
+SHADOWED = re.compile(r"(?<![\w.])(bool)\b")
+
 
 class Stub:
     """The source of a stub file, and what it has to import."""
 
-    def __init__(self, doc: str) -> None:
+    def __init__(self, doc: str, own: Sequence[str] = ()) -> None:
         self.doc = doc
+        self.own = own  # names that mean something else in this file than in Python
         self.imports = {"SupportsIndex": "typing", "TypeAlias": "typing"}  # name: module
         self.body: list[str] = []
 
     def text(self) -> str:
         """The whole file, as the linter and the formatter would have it."""
         lines = [f"from {module} import {name}\n" for name, module in self.imports.items()]
+        if any(f"builtins.{name}" in part for name in self.own for part in self.body):
+            lines.append("import builtins\n")
         text = HEAD.format(doc=self.doc) + "".join(lines) + AXIS + "".join(self.body)
         return ruff("format", ruff("check", text, "--fix-only", "--select", "I,RUF022"))
 
@@ -110,7 +116,8 @@ class Stub:
                 self.imports.setdefault(found[2], found[1])
             return found[2]
 
-        return Source(DOTTED.sub(imported, text))
+        text = DOTTED.sub(imported, text)
+        return Source(SHADOWED.sub(r"builtins.\1", text) if "bool" in self.own else text)
 
 
 class Source(str):
@@ -174,7 +181,7 @@ def members_stub() -> str:
 
 def package_stub() -> str:
     """gpugrad/__init__.pyi."""
-    stub = Stub((gg.__doc__ or "").partition("\n")[0])
+    stub = Stub((gg.__doc__ or "").partition("\n")[0], own=gg.__all__)
     exported = [name for name in gg.__all__ if found(name)]
     table = {name: f for name, f in FUNCTIONS.items() if name not in INTERNAL}
     tree = ast.parse((ROOT / "gpugrad" / "__init__.py").read_text(encoding="utf-8"))
@@ -187,7 +194,7 @@ def package_stub() -> str:
     for name, where in gg._LAZY.items():
         if name in exported:
             stub.imports[name] = "gpugrad" if where == f"gpugrad.{name}" else where
-    stub.body.append(f"__all__ = {exported}\n__version__: str\n")
+    stub.body.append(f"__all__ = {exported}\n__version__: str\n__array_api_version__: str\n")
     named: dict[Any, str] = {}
     for name, function in table.items():
         if function in named:

@@ -15,6 +15,7 @@ import importlib
 from typing import Any
 
 from numpy import (
+    bool,
     bool_,
     complex64,
     complex128,
@@ -42,6 +43,7 @@ from gpugrad.backend.device import device
 from gpugrad.engine.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from gpugrad.errors import (
     AnomalyError,
+    ArgumentError,
     DeviceError,
     DTypeError,
     FileFormatError,
@@ -56,6 +58,7 @@ from gpugrad.tensor.creation import *  # noqa: F403
 from gpugrad.tensor.creation import __all__ as _creation
 
 __version__ = "0.1.0"
+__array_api_version__ = "2025.12"
 
 globals().update({name: f for name, f in FUNCTIONS.items() if name not in INTERNAL})
 
@@ -110,11 +113,11 @@ def __dir__() -> list[str]:
 
 
 __all__ = [  # noqa: PLE0604  names of the tables
-    "AnomalyError", "DTypeError", "Device", "DeviceError", "FileFormatError", "GpugradError",
-    "GradientError", "ShapeError", "SyncError", "Tensor", "backend", "bool_", "complex64",
-    "complex128", "cuda", "default_device", "device", "e", "enable_grad", "errors", "float16",
-    "float32", "float64", "inf", "int8", "int16", "int32", "int64", "is_grad_enabled", "nan",
-    "newaxis", "no_grad", "pi", "set_default_device", "set_grad_enabled", "uint8", "uint16",
-    "uint32", "uint64",
+    "AnomalyError", "ArgumentError", "DTypeError", "Device", "DeviceError", "FileFormatError",
+    "GpugradError", "GradientError", "ShapeError", "SyncError", "Tensor", "backend", "bool",
+    "bool_", "complex128", "complex64", "cuda", "default_device", "device", "e", "enable_grad",
+    "errors", "float16", "float32", "float64", "inf", "int16", "int32", "int64", "int8",
+    "is_grad_enabled", "nan", "newaxis", "no_grad", "pi", "set_default_device",
+    "set_grad_enabled", "uint16", "uint32", "uint64", "uint8", "__array_api_version__",
     *_creation, *(name for name in FUNCTIONS if name not in INTERNAL), *_LAZY,
 ]  # fmt: skip

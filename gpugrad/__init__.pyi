@@ -3,13 +3,16 @@
 Written by ci/stubs.py from the op table; do not edit.
 """
 
+import builtins
 from collections.abc import Sequence
 from typing import Any, SupportsIndex, TypeAlias
 
 from numpy import (
+    bool,
     bool_,
     complex64,
     complex128,
+    dtype,
     e,
     float16,
     float32,
@@ -27,7 +30,6 @@ from numpy import (
     uint32,
     uint64,
 )
-from numpy.typing import DTypeLike
 
 from gpugrad import autodiff, backend, data, errors, inspect, io, nn, optim, random
 from gpugrad.autodiff import (
@@ -51,6 +53,7 @@ from gpugrad.backend.device import device
 from gpugrad.engine.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from gpugrad.errors import (
     AnomalyError,
+    ArgumentError,
     DeviceError,
     DTypeError,
     FileFormatError,
@@ -80,10 +83,13 @@ from gpugrad.tensor.creation import (
     zeros,
     zeros_like,
 )
+from gpugrad.tensor.dtypes import FloatInfo, WholeInfo
+from gpugrad.tensor.standard import Info
 
 _Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...] | None
 __all__ = [
     "AnomalyError",
+    "ArgumentError",
     "DTypeError",
     "Device",
     "DeviceError",
@@ -93,6 +99,8 @@ __all__ = [
     "ShapeError",
     "SyncError",
     "Tensor",
+    "__array_api_version__",
+    "__array_namespace_info__",
     "abs",
     "absolute",
     "acos",
@@ -126,8 +134,12 @@ __all__ = [
     "bitwise_or",
     "bitwise_right_shift",
     "bitwise_xor",
+    "bool",
     "bool_",
+    "broadcast_arrays",
+    "broadcast_shapes",
     "broadcast_to",
+    "can_cast",
     "ceil",
     "checkpoint",
     "clip",
@@ -164,6 +176,7 @@ __all__ = [
     "explain",
     "expm1",
     "eye",
+    "finfo",
     "fix",
     "flatten",
     "flip",
@@ -172,6 +185,7 @@ __all__ = [
     "float64",
     "floor",
     "floor_divide",
+    "from_dlpack",
     "full",
     "full_like",
     "gelu",
@@ -184,6 +198,7 @@ __all__ = [
     "greater_equal",
     "hessian",
     "hvp",
+    "iinfo",
     "index_update",
     "inf",
     "inspect",
@@ -194,6 +209,7 @@ __all__ = [
     "invert",
     "io",
     "is_grad_enabled",
+    "isdtype",
     "isfinite",
     "isinf",
     "isnan",
@@ -232,6 +248,7 @@ __all__ = [
     "newaxis",
     "nn",
     "no_grad",
+    "nonzero",
     "not_equal",
     "ones",
     "ones_like",
@@ -251,6 +268,7 @@ __all__ = [
     "remainder",
     "repeat",
     "reshape",
+    "result_type",
     "right_shift",
     "rint",
     "roll",
@@ -301,6 +319,7 @@ __all__ = [
     "zeros_like",
 ]
 __version__: str
+__array_api_version__: str
 
 def sigmoid(x: Any, /) -> Tensor:
     """1 / (1 + e ** -x), elementwise, for x of any size."""
@@ -517,26 +536,40 @@ def signbit(x: Any, /) -> Tensor:
 def matmul(a: Any, b: Any, /) -> Tensor:
     """The matrix product; stacks of matrices broadcast, vectors act as NumPy's do."""
 
-def sum(x: Any, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
+def sum(
+    x: Any,
+    /,
+    axis: SupportsIndex | tuple[SupportsIndex, ...] | None = None,
+    keepdims: builtins.bool = False,
+    *,
+    dtype: Any = None,
+) -> Tensor:
     """The sum along axes; float16 is accumulated in float32."""
 
-def mean(x: Any, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
+def mean(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tensor:
     """The arithmetic mean along axes; NaN for no elements."""
 
-def prod(x: Any, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
+def prod(
+    x: Any,
+    /,
+    axis: SupportsIndex | tuple[SupportsIndex, ...] | None = None,
+    keepdims: builtins.bool = False,
+    *,
+    dtype: Any = None,
+) -> Tensor:
     """The product along axes; its derivatives are exact where elements are 0."""
 
-def max(x: Any, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
+def max(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tensor:
     """The largest element along axes; those that tie share the gradient equally."""
 
-def min(x: Any, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
+def min(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tensor:
     """The smallest element along axes; those that tie share the gradient equally."""
 
 def var(
     x: Any,
     /,
     axis: Any = None,
-    keepdims: bool = False,
+    keepdims: builtins.bool = False,
     *,
     correction: float = 0,
     ddof: float | None = None,
@@ -547,7 +580,7 @@ def std(
     x: Any,
     /,
     axis: Any = None,
-    keepdims: bool = False,
+    keepdims: builtins.bool = False,
     *,
     correction: float = 0,
     ddof: float | None = None,
@@ -556,7 +589,7 @@ def std(
     ``ddof``).
     """
 
-def logsumexp(x: Any, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
+def logsumexp(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tensor:
     """log(sum(exp(x))) along axes, for x of any size; -inf for no probability at all."""
 
 def softmax(x: Any, /, axis: _Axis = -1) -> Tensor:
@@ -568,22 +601,22 @@ def log_softmax(x: Any, /, axis: _Axis = -1) -> Tensor:
 def cumsum(x: Any, /, axis: _Axis = None) -> Tensor:
     """The running sum along an axis; of the raveled x where axis is None."""
 
-def argmax(x: Any, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
+def argmax(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tensor:
     """The index of the first of the largest elements. No gradient."""
 
-def argmin(x: Any, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
+def argmin(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tensor:
     """The index of the first of the smallest elements. No gradient."""
 
-def any(x: Any, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
+def any(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tensor:
     """Whether any element along axes is not zero. No gradient."""
 
-def all(x: Any, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
+def all(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tensor:
     """Whether all elements along axes are not zero. No gradient."""
 
-def count_nonzero(x: Any, /, axis: _Axis = None) -> Tensor:
+def count_nonzero(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tensor:
     """The number of elements along axes that are not zero. No gradient."""
 
-def reshape(x: Any, /, shape: int | Sequence[int]) -> Tensor:
+def reshape(x: Any, /, shape: int | Sequence[int], *, copy: builtins.bool | None = None) -> Tensor:
     """The same elements in another shape, one size of which may be -1."""
 
 def transpose(x: Any, /, axes: Sequence[int] | None = None) -> Tensor:
@@ -601,8 +634,8 @@ def flip(x: Any, /, axis: _Axis = None) -> Tensor:
 def roll(x: Any, /, shift: Any, axis: _Axis = None) -> Tensor:
     """The elements moved along axes; those that leave at one end enter at the other."""
 
-def astype(x: Any, /, dtype: DTypeLike) -> Tensor:
-    """x in another dtype. Integers and booleans have no gradient."""
+def astype(x: Any, /, dtype: Any, *, copy: builtins.bool = True, device: Any = None) -> Tensor:
+    """x in another dtype (and on another device): a copy, or x itself if ``copy`` is False."""
 
 def concat(arrays: Sequence[Any], /, axis: int | None = 0) -> Tensor:
     """Arrays joined along an axis that they have (also ``concatenate``); None ravels them
@@ -664,6 +697,42 @@ def tile(x: Any, /, reps: int | Sequence[int]) -> Tensor:
 
 def unstack(x: Any, /, axis: int = 0) -> tuple[Tensor, ...]:
     """The pieces of x along an axis, without that axis."""
+
+def can_cast(from_: Any, to: Any, /, casting: str = "safe") -> builtins.bool:
+    """Whether a dtype, or an array's, goes into another without loss, or by NumPy's
+    ``casting``.
+    """
+
+def finfo(type: Any, /) -> FloatInfo:
+    """The limits of a floating-point dtype, or of an array's: bits, eps, max, min,
+    smallest_normal.
+    """
+
+def iinfo(type: Any, /) -> WholeInfo:
+    """The limits of an integer dtype, or of an array's: bits, max, min. DTypeError for any
+    other.
+    """
+
+def isdtype(dtype: Any, kind: Any) -> builtins.bool:
+    """Whether a dtype is another, or of a kind, or one of a tuple of these."""
+
+def result_type(*arrays_and_dtypes: Any) -> dtype[Any]:
+    """The dtype that arrays, dtypes and Python numbers promote to together, as in NumPy 2."""
+
+def __array_namespace_info__() -> Info:
+    """What gpugrad can do here: capabilities, devices, dtypes and their defaults."""
+
+def broadcast_arrays(*arrays: Any) -> tuple[Tensor, ...]:
+    """Arrays repeated along new axes and those of size 1 until all have the same shape."""
+
+def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
+    """The shape that shapes broadcast to together; ShapeError where they do not."""
+
+def nonzero(x: Any, /) -> tuple[Tensor, ...]:
+    """For each axis, the indices of the elements that are not zero. Waits for the device."""
+
+def from_dlpack(x: Any, /, *, device: Any = None, copy: builtins.bool | None = None) -> Tensor:
+    """A tensor over the memory of another library's array, which has ``__dlpack__``."""
 
 def index_update(x: Any, /, index: Any, value: Any) -> Tensor:
     """A copy of x in which the elements at ``index`` are ``value``, which broadcasts."""

@@ -12,7 +12,7 @@ import numpy as np
 from gpugrad.backend.device import Device, device_of
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.random import Generator, default_generator
-from gpugrad.tensor import Tensor, asarray
+from gpugrad.tensor import Tensor, as_tensor
 
 __all__ = ["DataLoader", "TensorDataset", "random_split", "train_test_split"]
 
@@ -61,7 +61,7 @@ class TensorDataset:
 def _rows(who: str, index: int, array: Any) -> Any:
     """An array with rows; lists become Tensors."""
     if isinstance(array, list | tuple):
-        array = asarray(array)
+        array = as_tensor(array)
     if not isinstance(array, Tensor):
         try:
             device_of(array)

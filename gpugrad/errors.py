@@ -6,6 +6,7 @@ of NumPy or PyTorch would expect in its place, so ``except ValueError`` works.
 
 __all__ = [
     "AnomalyError",
+    "ArgumentError",
     "DTypeError",
     "DeviceError",
     "FileFormatError",
@@ -30,6 +31,10 @@ class DeviceError(GpugradError, RuntimeError):
 
 class DTypeError(GpugradError, TypeError):
     """A dtype, or data of a kind, that the operation cannot take."""
+
+
+class ArgumentError(GpugradError, ValueError):
+    """A value of an argument that is none of those it may have, or that cannot be honoured."""
 
 
 class GradientError(GpugradError, RuntimeError):

@@ -20,7 +20,7 @@ from gpugrad.engine.modes import enable_grad, no_grad
 from gpugrad.engine.node import Leaf, next_serial
 from gpugrad.engine.outputs import PICK, OutputsNode
 from gpugrad.errors import DTypeError, GradientError
-from gpugrad.tensor import Tensor, asarray
+from gpugrad.tensor import Tensor, as_tensor
 
 __all__ = ["gradcheck", "gradgradcheck"]
 
@@ -115,7 +115,7 @@ class _Arguments:
         self.places: list[int] = []
         self.paths: list[str] = []
         for place, (leaf, path) in enumerate(zip(self.leaves, self.tree.paths())):
-            value = asarray(leaf)
+            value = as_tensor(leaf)
             if value.dtype.kind == "f" or isinstance(leaf, int | float):
                 raw = value.detach().data.astype(np.float64, copy=True)
                 if isinstance(leaf, float):  # as precise as it was written
@@ -132,7 +132,7 @@ class _Arguments:
         for place, value in zip(self.places, tensors):
             leaves[place] = value
         result = tree.flatten(self.f(*tree.unflatten(self.tree, leaves)))[0]
-        made = [asarray(leaf) for leaf in result]
+        made = [as_tensor(leaf) for leaf in result]
         return [leaf for leaf in made if leaf.dtype.kind in "fc"]
 
 

@@ -25,7 +25,7 @@ from gpugrad.engine.modes import enable_grad, is_grad_enabled
 from gpugrad.engine.node import Node, next_serial
 from gpugrad.engine.op import TABLE
 from gpugrad.errors import DTypeError, GradientError
-from gpugrad.tensor import LIFT, TENSORS, Tensor, asarray
+from gpugrad.tensor import LIFT, TENSORS, Tensor, as_tensor
 
 __all__ = ["PLAIN", "Run", "connected", "inside_since", "kind_of", "numbers_of", "restored"]
 
@@ -61,7 +61,7 @@ def restored(kind: str, tensor: Tensor) -> Any:
 def numbers_of(who: str, where: str, value: Any) -> Tensor:
     """A Tensor of a leaf; DTypeError where it has no derivative."""
     # A NumPy scalar goes where numbers go.
-    made = asarray(value, device=default_device() if isinstance(value, np.generic) else None)
+    made = as_tensor(value, device=default_device() if isinstance(value, np.generic) else None)
     if made.dtype.kind != "f":
         what = "complex numbers have" if made.dtype.kind == "c" else f"dtype {made.dtype} has"
         raise DTypeError(
@@ -161,7 +161,7 @@ class Run:
                 )
             result, aux = result
         leaves, self.structure = tree.flatten(result)
-        self.outputs = [asarray(leaf) for leaf in leaves]
+        self.outputs = [as_tensor(leaf) for leaf in leaves]
         roots = [output._node for output in self.outputs if output._node is not None]
         _, self.older = inside_since(roots, start, self.targets)
         if recorded and self.older and not watched:
@@ -287,7 +287,7 @@ class Run:
 
 def like(tensor: Tensor, value: Any) -> Tensor:
     """A gradient or tangent with the dtype, and on the device, of what it belongs to."""
-    made = asarray(value) if isinstance(value, Tensor) else tensor._like(value)
+    made = as_tensor(value) if isinstance(value, Tensor) else tensor._like(value)
     if made.device != tensor.device:
         made = made.to(tensor.device)
     return made if made.dtype == tensor.dtype else made.astype(tensor.dtype)

@@ -15,7 +15,7 @@ from gpugrad.nn.losses import (
     mse_loss,
     nll_loss,
 )
-from gpugrad.tensor import FUNCTIONS, Tensor, asarray
+from gpugrad.tensor import FUNCTIONS, Tensor, as_tensor
 
 __all__ = [
     "binary_cross_entropy_with_logits", "cross_entropy", "dropout", "elu", "gelu", "huber_loss",
@@ -54,7 +54,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
             bias is None or getattr(bias, "_array", bias).ndim == 1
         )
     except AttributeError:  # a list
-        return linear(x, asarray(weight), bias if bias is None else asarray(bias))
+        return linear(x, as_tensor(weight), bias if bias is None else as_tensor(bias))
     if not fit:
         raise _misfit(x, weight, bias)
     try:
@@ -65,7 +65,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
 
 def _misfit(x: Any, weight: Any, bias: Any) -> ShapeError:
     """The error for operands of `linear` that do not fit."""
-    shape = asarray(x).shape
+    shape = as_tensor(x).shape
     shapes = f"x {shape}, weight {weight.shape}"
     if bias is not None:
         shapes += f", bias {bias.shape}"
@@ -109,7 +109,7 @@ def dropout(
     [1.0, 1.0, 1.0, 1.0]
     """
     p = check_probability("dropout", p)
-    x = asarray(x)
+    x = as_tensor(x)
     if not training or p == 0.0:
         return x
     mask = random.bernoulli(

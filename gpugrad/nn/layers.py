@@ -12,7 +12,7 @@ from gpugrad.nn.functional import check_probability, dropout, linear
 from gpugrad.nn.module import Module
 from gpugrad.nn.parameter import Parameter
 from gpugrad.random import Generator
-from gpugrad.tensor import Tensor, asarray, empty
+from gpugrad.tensor import Tensor, as_tensor, empty
 
 __all__ = ["MLP", "Dropout", "Flatten", "Linear", "Sequential"]
 
@@ -243,7 +243,7 @@ class Flatten(Module):
         self.end_dim = end_dim
 
     def forward(self, x: Any) -> Tensor:
-        return asarray(x).flatten(self.start_dim, self.end_dim)
+        return as_tensor(x).flatten(self.start_dim, self.end_dim)
 
     def extra_repr(self) -> str:
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"

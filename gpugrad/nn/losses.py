@@ -11,7 +11,7 @@ import numpy as np
 from gpugrad.backend.device import device_of
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.errors import DeviceError, DTypeError, ShapeError
-from gpugrad.tensor import FUNCTIONS, Tensor, asarray
+from gpugrad.tensor import FUNCTIONS, Tensor, as_tensor
 
 __all__ = [
     "binary_cross_entropy_with_logits",
@@ -46,10 +46,10 @@ def _check_reduction(who: str, reduction: Any) -> None:
 
 def _pair(who: str, prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
     """Both as Tensors of one shape, a target of integers in the prediction's dtype."""
-    prediction = asarray(prediction)
+    prediction = as_tensor(prediction)
     if not hasattr(target, "shape"):
-        target = asarray(target, device=prediction.device, dtype=prediction.dtype)
-    target = asarray(target)
+        target = as_tensor(target, device=prediction.device, dtype=prediction.dtype)
+    target = as_tensor(target)
     if prediction.shape != target.shape:
         hint = ". Reshape one of them: a loss does not broadcast"
         if prediction.shape == (*target.shape, 1):
@@ -153,7 +153,7 @@ def binary_cross_entropy_with_logits(
     positive = t * _softplus(-x)
     if pos_weight is not None:
         if isinstance(pos_weight, list | tuple):
-            pos_weight = asarray(pos_weight, device=x.device, dtype=x.dtype)
+            pos_weight = as_tensor(pos_weight, device=x.device, dtype=x.dtype)
         shape = getattr(pos_weight, "shape", ())
         if len(shape) > x.ndim or any(
             n not in (1, m) for n, m in zip(reversed(shape), reversed(x.shape))
@@ -253,7 +253,7 @@ def cross_entropy(
     _check_reduction(who, reduction)
     if not 0.0 <= label_smoothing <= 1.0:
         raise ValueError(f"{who}: label_smoothing must be from 0 to 1, got {label_smoothing!r}")
-    logits = asarray(logits)
+    logits = as_tensor(logits)
     if not hasattr(target, "shape"):
         target = np.asarray(target)
         if target.dtype.kind == "f":
@@ -285,7 +285,7 @@ def _of_probabilities(
             "cross_entropy: ignore_index goes with class numbers, the target holds probabilities"
         )
     axis = 1 if logits.ndim > 1 else 0
-    target = asarray(target)
+    target = as_tensor(target)
     if smoothing:
         target = (1.0 - smoothing) * target + smoothing / logits.shape[axis]
     logs = _log_softmax(logits, axis=axis)
@@ -311,7 +311,7 @@ def nll_loss(
     """
     _check_reduction("nll_loss", reduction)
     scores, classes, counted = _classes(
-        "nll_loss", asarray(log_probabilities), target, ignore_index
+        "nll_loss", as_tensor(log_probabilities), target, ignore_index
     )
     xp = namespace_of(classes)
     count = scores.shape[-1]

@@ -8,7 +8,7 @@ import numpy as np
 from gpugrad.backend.device import Device, device_of
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.nn.walk import is_buffer, is_parameter, own, parts
-from gpugrad.tensor import Tensor, asarray
+from gpugrad.tensor import Tensor, as_tensor
 
 __all__ = ["Loaded", "Module"]
 
@@ -308,7 +308,7 @@ class Module:
 def _raw(name: str, value: Any) -> Any:
     """A value of a state as a raw array."""
     try:
-        return asarray(value).data
+        return as_tensor(value).data
     except DTypeError as error:
         raise DTypeError(f"load_state_dict: {name} is no array: {error}") from error
 

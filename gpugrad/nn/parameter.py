@@ -3,7 +3,7 @@
 from typing import Any
 
 from gpugrad.errors import DTypeError
-from gpugrad.tensor import Tensor, asarray
+from gpugrad.tensor import Tensor, as_tensor
 
 __all__ = ["Parameter"]
 
@@ -29,7 +29,7 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data: Any, requires_grad: bool = True, name: str | None = None) -> None:
-        array = asarray(data).data
+        array = as_tensor(data).data
         if array.dtype.kind != "f":
             raise DTypeError(
                 f"Parameter: expected floating-point numbers, got dtype {array.dtype}. Cast them "

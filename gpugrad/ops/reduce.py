@@ -318,7 +318,7 @@ op(
 )
 op(
     "count_nonzero",
-    "x, /, axis=None",
-    samples=(Sample((2, 3)), Sample((2, 3), axis=0)),
+    lambda xp, x, /, axis=None, keepdims=False: xp.sum(x != 0, axis=axis, keepdims=keepdims),
+    samples=(Sample((2, 3)), Sample((2, 3), axis=0, keepdims=True)),
     doc="The number of elements along axes that are not zero. No gradient.",
 )

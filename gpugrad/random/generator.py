@@ -20,7 +20,7 @@ import numpy
 from gpugrad.backend.device import Device, default_device, device_of
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.random import philox
-from gpugrad.tensor import Tensor, asarray, get_default_dtype
+from gpugrad.tensor import Tensor, as_tensor, get_default_dtype
 
 __all__ = ["Generator", "draws", "replayed"]
 
@@ -408,7 +408,7 @@ class Generator:
                 "permutation: device= goes with a number; an array is permuted where it lives, "
                 "move it first, with .to(device)"
             )
-        rows: Any = x if isinstance(x, Tensor) else asarray(x)
+        rows: Any = x if isinstance(x, Tensor) else as_tensor(x)
         if rows.ndim == 0:
             raise ShapeError(
                 "permutation: expected a whole number or an array with at least one axis, "

@@ -7,6 +7,7 @@ from gpugrad.tensor.bind import FUNCTIONS
 from gpugrad.tensor.core import LIFT, TENSORS, Tensor
 from gpugrad.tensor.creation import (
     arange,
+    as_tensor,
     asarray,
     empty,
     empty_like,
@@ -24,7 +25,7 @@ from gpugrad.tensor.creation import (
 )
 
 __all__ = [
-    "FUNCTIONS", "LIFT", "TENSORS", "Tensor", "arange", "asarray", "empty", "empty_like", "eye",
-    "full", "full_like", "get_default_dtype", "linspace", "ones", "ones_like",
-    "set_default_dtype", "tensor", "zeros", "zeros_like",
+    "FUNCTIONS", "LIFT", "TENSORS", "Tensor", "arange", "as_tensor", "asarray", "empty",
+    "empty_like", "eye", "full", "full_like", "get_default_dtype", "linspace", "ones",
+    "ones_like", "set_default_dtype", "tensor", "zeros", "zeros_like",
 ]  # fmt: skip

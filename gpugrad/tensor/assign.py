@@ -40,7 +40,7 @@ def index_update(x: Any, /, index: Any, value: Any) -> Tensor:
     >>> gg.gradients(y.sum(), v)
     tensor([0., 1.])
     """
-    x = creation.asarray(x)
+    x = creation.as_tensor(x)
     return _updated("index_update", x, functions.raw_index(index, x._array, keep=True), value)
 
 
@@ -214,7 +214,7 @@ def _array(what: str, x: Tensor, index: Any, value: Any) -> Tensor:
         return creation.full((), value, dtype=x.dtype, device=x.device)
     if value.shape:
         value = _fitting(what, x, value, _selected(x, index))
-    value = creation.asarray(value)
+    value = creation.as_tensor(value)
     return value if value.dtype == x.dtype else _OPS["astype"](value, x.dtype)
 
 
@@ -293,11 +293,11 @@ def _write(t: Tensor, index: Any, value: Any) -> None:
     if isinstance(value, list | tuple):
         value = Tensor(creation._raw(value, t.dtype, t.device, asked=False))
     shape = getattr(value, "shape", ())
-    if shape and _order_matters(t, index) and creation.asarray(value).device == t.device:
+    if shape and _order_matters(t, index) and creation.as_tensor(value).device == t.device:
         value = _fitting("item assignment", t, value, _selected(t, index))
         xp = namespace_of(t.data)
         order = last_of_each(xp, index, t.shape)
-        flat = xp.module.broadcast_to(creation.asarray(value)._array, order.shape).reshape(-1)
+        flat = xp.module.broadcast_to(creation.as_tensor(value)._array, order.shape).reshape(-1)
         value = flat[order]
     try:
         t._write(index, value)

@@ -14,7 +14,7 @@ from gpugrad.backend.device import to_numpy
 from gpugrad.engine.op import TABLE
 from gpugrad.engine.record import bind_operator
 from gpugrad.errors import DTypeError, GradientError, ShapeError
-from gpugrad.tensor import assign, creation, functions, hooks
+from gpugrad.tensor import assign, creation, dtypes, exchange, functions, hooks, standard
 from gpugrad.tensor.core import TENSORS, Tensor
 
 __all__ = ["FUNCTIONS", "INTERNAL", "MEMBERS"]
@@ -39,9 +39,10 @@ ALIASES = {
 
 FUNCTIONS: dict[str, Function] = {}
 FUNCTIONS.update(functions._OPS)
-for _name in functions.__all__:
-    if _name != "index_array":
-        FUNCTIONS[_name] = getattr(functions, _name)
+for _module in (functions, dtypes, standard, exchange):
+    for _name in _module.__all__:
+        if _name != "index_array":
+            FUNCTIONS[_name] = getattr(_module, _name)
 FUNCTIONS["index_update"] = assign.index_update
 for _alias, _name in ALIASES.items():
     FUNCTIONS[_alias] = FUNCTIONS[_name]
@@ -172,6 +173,10 @@ _member("copy", _copy)
 _member("clone", _copy)
 _member("cpu", _cpu)
 _member("cuda", _cuda)
+_member("to_device", exchange.to_device)
+_member("__dlpack__", exchange.dlpack)
+_member("__dlpack_device__", exchange.dlpack_device)
+_member("__array_namespace__", standard.array_namespace)
 _member("T", property(FUNCTIONS["transpose"], doc="The axes reversed."))
 _member("mT", property(functions.matrix_transpose, doc="The last two axes exchanged."))
 

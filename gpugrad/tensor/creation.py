@@ -8,7 +8,7 @@ import numpy as np
 from gpugrad.backend.device import Device, default_device, device_of
 from gpugrad.backend.namespace import NAMESPACES, namespace_of
 from gpugrad.engine.record import use_tensor_class
-from gpugrad.errors import DTypeError, GradientError, ShapeError
+from gpugrad.errors import ArgumentError, DTypeError, GradientError, ShapeError
 from gpugrad.tensor.core import TENSORS, Tensor
 
 __all__ = [
@@ -40,8 +40,16 @@ def get_default_dtype() -> np.dtype[Any]:
     return _default_dtype
 
 
-def _host_array(data: Any, dtype: Any) -> np.ndarray:
-    """A NumPy array of Python numbers and (nested) lists of them."""
+def complex_dtype() -> np.dtype[Any]:
+    """The dtype that complex Python numbers become: of twice the default dtype's size."""
+    return np.dtype(np.complex64 if _default_dtype.itemsize <= 4 else np.complex128)
+
+
+def _host_array(data: Any, dtype: Any, who: str = "tensor") -> np.ndarray:
+    """A NumPy array of Python numbers and (nested) lists of them.
+
+    Made for ``asarray``, whole numbers stay whole.
+    """
     if _holds_tensors(data):
         raise _list_of_tensors()
     try:
@@ -50,21 +58,21 @@ def _host_array(data: Any, dtype: Any) -> np.ndarray:
         raise _list_of_tensors() from error
     except ValueError as error:
         raise ShapeError(
-            f"tensor: expected lists of equal lengths at each depth: {error}"
+            f"{who}: expected lists of equal lengths at each depth: {error}"
         ) from error
     except TypeError as error:
         raise DTypeError(
-            f"tensor: cannot make an array of {type(data).__name__}: {error}"
+            f"{who}: cannot make an array of {type(data).__name__}: {error}"
         ) from error
     if array.dtype.kind not in "biufcV":
         raise DTypeError(
-            f"tensor: expected numbers, got {type(data).__name__} that makes an array of dtype "
+            f"{who}: expected numbers, got {type(data).__name__} that makes an array of dtype "
             f"{array.dtype}"
         )
-    if dtype is None and array.dtype.kind in "iuf":
+    if dtype is None and array.dtype.kind in ("f" if who == "asarray" else "iuf"):
         array = array.astype(_default_dtype)
-    elif dtype is None and array.dtype.kind == "c" and _default_dtype.itemsize <= 4:
-        array = array.astype(np.complex64)
+    elif dtype is None and array.dtype.kind == "c":
+        array = array.astype(complex_dtype())
     return array
 
 
@@ -136,6 +144,8 @@ def _raw(data: Any, dtype: Any = None, device: Any = None, asked: bool = True) -
             if namespace_of(data) is not None:
                 return data
         except DTypeError:
+            if isinstance(data, np.ma.MaskedArray):
+                raise
             if not hasattr(data, "__array__"):
                 raise DTypeError(
                     f"tensor: expected an array, a number or lists of numbers, got "
@@ -145,17 +155,77 @@ def _raw(data: Any, dtype: Any = None, device: Any = None, asked: bool = True) -
     return Device(device or default_device()).send(_host_array(data, dtype), asked=asked)
 
 
+def as_tensor(data: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """What a function makes of an operand: `tensor`'s rule; a Tensor that fits as it is."""
+    if not isinstance(data, Tensor):
+        return tensor(data, dtype=dtype, device=device)
+    if device is not None:
+        data = data.to(device)
+    if dtype is not None and data.dtype != dtype:
+        data = data.astype(dtype)
+    return data
+
+
 def asarray(
-    data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    obj: Any,
+    /,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    copy: bool | None = None,
+    requires_grad: bool = False,
 ) -> Tensor:
-    """A tensor of ``data``; a Tensor that is as asked for already is returned as it is."""
-    if isinstance(data, Tensor):
-        if device is not None:
-            data = data.to(device)
-        if dtype is not None and data.dtype != dtype:
-            data = data.astype(dtype)
-        return data.requires_grad_() if requires_grad else data
-    return tensor(data, dtype=dtype, device=device, requires_grad=requires_grad)
+    """A tensor of ``obj``, by the Array API standard's rules.
+
+    Whole numbers and lists of them become int64 here, bools bool, all others the default
+    dtype; `tensor` makes the default dtype of whole numbers too. ``obj`` may also be an array,
+    which keeps its dtype, an object with DLPack or the buffer protocol, or a Tensor, which
+    stays in its graph. With ``copy`` None memory is shared where it can be, with True it never
+    is; with False ArgumentError is raised where it cannot be.
+
+    >>> import gpugrad as gg
+    >>> gg.asarray([1, 2]).dtype, gg.asarray([1.0, 2.0]).dtype, gg.tensor([1, 2]).dtype
+    (dtype('int64'), dtype('float32'), dtype('float32'))
+    """
+    if not isinstance(obj, Tensor):
+        fresh = isinstance(obj, bool | int | float | complex | list | tuple)
+        if fresh and copy is False:
+            raise ArgumentError(
+                f"asarray: copy=False, but {type(obj).__name__} has no memory to share"
+            )
+        if fresh:
+            raw, copy = _host_array(obj, dtype, "asarray"), False
+            obj = Device(default_device() if device is None else device).send(raw)
+        elif not (type(obj) in NAMESPACES or hasattr(obj, "__array__")):
+            obj = _exchanged(obj)
+        found = tensor(obj)
+    else:
+        found = obj
+    moves = device is not None and found.device != Device(device)
+    casts = dtype is not None and found.dtype != dtype
+    if copy is False and (moves or casts):
+        to = f"{found.device} to {device}" if moves else f"{found.dtype} to {np.dtype(dtype)}"
+        raise ArgumentError(f"asarray: copy=False, but going from {to} takes a copy")
+    if moves or casts:
+        found = as_tensor(found, dtype=dtype, device=device)
+    elif copy:
+        found = found.copy()
+    return found.requires_grad_() if requires_grad else found
+
+
+def _exchanged(obj: Any) -> Any:
+    """A raw array over the memory of an object with DLPack or the buffer protocol."""
+    if hasattr(obj, "__dlpack__"):
+        from gpugrad.tensor.exchange import from_dlpack
+
+        return from_dlpack(obj)._array
+    try:
+        return np.asarray(memoryview(obj))
+    except TypeError:
+        raise DTypeError(
+            f"asarray: expected an array, a number, lists of numbers, or an object with "
+            f"__dlpack__ or the buffer protocol, got {type(obj).__name__}"
+        ) from None
 
 
 def _made(
@@ -204,16 +274,42 @@ def full(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """A tensor of one number: of the default dtype (a bool's is bool) unless ``dtype`` is given."""
-    value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
-    kind = dtype or (np.bool_ if isinstance(value, bool) else _default_dtype)
-    return _made(lambda xp: xp.full(shape, value, dtype=kind), device, requires_grad)
+    """A tensor of one number, in the dtype that `asarray` gives it unless ``dtype`` is given.
+
+    The number may be a Tensor of no axes (or one that broadcasts), and has a gradient then.
+
+    >>> import gpugrad as gg
+    >>> gg.full(2, 7), gg.full(2, 7.0).dtype
+    (tensor([7, 7]), dtype('float32'))
+    """
+    if isinstance(fill_value, Tensor):
+        return _filled(fill_value, shape, dtype, device, requires_grad)
+    kind = dtype or _dtype_of(fill_value)
+    return _made(lambda xp: xp.full(shape, fill_value, dtype=kind), device, requires_grad)
+
+
+def _filled(value: Tensor, shape: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
+    """A Tensor repeated until it has a shape, in memory of its own."""
+    if device is not None:
+        value = value.to(device)
+    sizes = (shape,) if hasattr(shape, "__index__") else tuple(shape)
+    made: Tensor = TENSORS.astype(TENSORS.broadcast_to(value, sizes), dtype or value.dtype)
+    return made.requires_grad_() if requires_grad else made
+
+
+def _dtype_of(*numbers: Any) -> np.dtype[Any]:
+    """The dtype of Python numbers, by the rule of `asarray`."""
+    kind = np.result_type(*(np.asarray(number).dtype for number in numbers))
+    if kind.kind == "c":
+        return complex_dtype()
+    return _default_dtype if kind.kind == "f" else kind
 
 
 def arange(
-    start: float,
-    stop: float | None = None,
-    step: float = 1,
+    start: Any,
+    /,
+    stop: Any = None,
+    step: Any = 1,
     *,
     dtype: Any = None,
     device: Any = None,
@@ -229,14 +325,15 @@ def arange(
     """
     if stop is None:
         start, stop = 0, start
-    whole = all(isinstance(value, int) for value in (start, stop, step))
-    kind = dtype or (np.int64 if whole else _default_dtype)
+    start, stop, step = (v.item() if isinstance(v, Tensor) else v for v in (start, stop, step))
+    kind = dtype or _dtype_of(start, stop, step)
     return _made(lambda xp: xp.arange(start, stop, step, dtype=kind), device, requires_grad)
 
 
 def linspace(
-    start: float,
-    stop: float,
+    start: complex,
+    stop: complex,
+    /,
     num: int = 50,
     *,
     endpoint: bool = True,
@@ -244,9 +341,13 @@ def linspace(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``num`` numbers at equal distances from ``start`` to ``stop``, which is included."""
+    """``num`` numbers at equal distances from ``start`` to ``stop``, which is included.
+
+    The default dtype, or complex where one of the ends is, unless ``dtype`` is given.
+    """
+    kind = dtype or _dtype_of(start, stop, 0.0)
     return _made(
-        lambda xp: xp.linspace(start, stop, num, endpoint=endpoint, dtype=dtype or _default_dtype),
+        lambda xp: xp.linspace(start, stop, num, endpoint=endpoint, dtype=kind),
         device,
         requires_grad,
     )
@@ -255,6 +356,7 @@ def linspace(
 def eye(
     n_rows: int,
     n_cols: int | None = None,
+    /,
     *,
     k: int = 0,
     dtype: Any = None,
@@ -271,6 +373,7 @@ def eye(
 
 def full_like(
     x: Any,
+    /,
     fill_value: Any,
     *,
     dtype: Any = None,
@@ -279,37 +382,34 @@ def full_like(
     requires_grad: bool = False,
 ) -> Tensor:
     """A tensor of one number, with the shape, dtype and device of ``x`` unless they are given."""
-    like = asarray(x)._array
+    like = as_tensor(x)._array
     place = Device(device) if device is not None else device_of(like)
-    value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
-    return _made(
-        lambda xp: xp.full(
-            like.shape if shape is None else shape, value, dtype=dtype or like.dtype
-        ),
-        place,
-        requires_grad,
-    )
+    sizes = like.shape if shape is None else shape
+    kind = dtype or like.dtype
+    if isinstance(fill_value, Tensor):
+        return _filled(fill_value, sizes, kind, place, requires_grad)
+    return _made(lambda xp: xp.full(sizes, fill_value, dtype=kind), place, requires_grad)
 
 
 def zeros_like(
-    x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    x: Any, /, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """A tensor of zeros, with the shape, dtype and device of ``x`` unless they are given."""
     return full_like(x, 0, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 def ones_like(
-    x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    x: Any, /, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """A tensor of ones, with the shape, dtype and device of ``x`` unless they are given."""
     return full_like(x, 1, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 def empty_like(
-    x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    x: Any, /, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """A tensor whose elements have not been set, like ``x`` in shape, dtype and device."""
-    like = asarray(x)
+    like = as_tensor(x)
     return empty(
         like.shape,
         dtype=dtype or like.dtype,

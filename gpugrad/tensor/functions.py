@@ -12,17 +12,17 @@ import numpy as np
 
 from gpugrad import ops  # noqa: F401  fills the table
 from gpugrad.backend import host  # noqa: F401  registers NumPy
-from gpugrad.backend.device import Device, device_of
+from gpugrad.backend.device import Device, device_of, to_numpy
 from gpugrad.engine.op import TABLE
 from gpugrad.engine.record import bind, record
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.ops.index import is_basic
 from gpugrad.tensor.core import TENSORS, Tensor
-from gpugrad.tensor.creation import asarray
+from gpugrad.tensor.creation import as_tensor
 
 __all__ = [
     "clip", "concat", "dot", "einsum", "expand_dims", "flatten", "getitem", "index_array",
-    "matrix_transpose", "moveaxis", "outer", "pad", "ravel", "repeat", "reshape", "squeeze",
+    "matrix_transpose", "moveaxis", "outer", "pad", "ravel", "repeat", "squeeze",
     "stack", "std", "swapaxes", "take", "take_along_axis", "tensordot", "tile", "to",
     "transpose", "unstack", "var",
 ]  # fmt: skip
@@ -53,13 +53,8 @@ def _axes(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
 
 
 def reshape(x: Any, /, shape: int | Sequence[int]) -> Tensor:
-    """The same elements in another shape, one size of which may be -1.
-
-    >>> import gpugrad as gg
-    >>> gg.reshape(gg.arange(6), (2, -1)).shape
-    (2, 3)
-    """
-    sizes = (shape,) if hasattr(shape, "__index__") else shape
+    """The same elements in another shape; the public `reshape` has ``copy=`` as well."""
+    sizes = (shape,) if isinstance(shape, int | np.integer) else shape
     return _OPS["reshape"](x, tuple(int(size) for size in sizes))
 
 
@@ -70,7 +65,7 @@ def ravel(x: Any, /) -> Tensor:
 
 def flatten(x: Any, /, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """The axes from ``start_dim`` to ``end_dim``, both included, made one."""
-    x = asarray(x)
+    x = as_tensor(x)
     if x.ndim == 0:
         return reshape(x, 1)
     first, last = (axis_number("flatten", axis, x.ndim) for axis in (start_dim, end_dim))
@@ -87,7 +82,7 @@ def transpose(x: Any, /, axes: Sequence[int] | None = None) -> Tensor:
 
 def matrix_transpose(x: Any, /) -> Tensor:
     """The last two axes exchanged."""
-    x = asarray(x)
+    x = as_tensor(x)
     if x.ndim < 2:
         raise ShapeError(f"matrix_transpose: expected two axes or more, got shape {x.shape}")
     return swapaxes(x, -1, -2)
@@ -95,7 +90,7 @@ def matrix_transpose(x: Any, /) -> Tensor:
 
 def swapaxes(x: Any, /, axis1: int, axis2: int) -> Tensor:
     """Two axes exchanged."""
-    x = asarray(x)
+    x = as_tensor(x)
     order = list(range(x.ndim))
     one, two = (axis_number("swapaxes", axis, x.ndim) for axis in (axis1, axis2))
     order[one], order[two] = two, one
@@ -104,7 +99,7 @@ def swapaxes(x: Any, /, axis1: int, axis2: int) -> Tensor:
 
 def moveaxis(x: Any, /, source: Any, destination: Any) -> Tensor:
     """Axes moved to other places, the others keeping their order."""
-    x = asarray(x)
+    x = as_tensor(x)
     sources, targets = (_axes("moveaxis", axes, x.ndim) for axes in (source, destination))
     if len(sources) != len(targets):
         raise ShapeError(
@@ -118,7 +113,7 @@ def moveaxis(x: Any, /, source: Any, destination: Any) -> Tensor:
 
 def expand_dims(x: Any, /, axis: Any = 0) -> Tensor:
     """New axes of size 1 at the places ``axis`` of the result (PyTorch's ``unsqueeze``)."""
-    x = asarray(x)
+    x = as_tensor(x)
     count = len(axis) if isinstance(axis, tuple | list) else 1
     places = _axes("expand_dims", axis, x.ndim + count)
     sizes = iter(x.shape)
@@ -127,7 +122,7 @@ def expand_dims(x: Any, /, axis: Any = 0) -> Tensor:
 
 def squeeze(x: Any, /, axis: Any = None) -> Tensor:
     """Without axes of size 1: all of them, or those in ``axis``."""
-    x = asarray(x)
+    x = as_tensor(x)
     if axis is None:
         return reshape(x, [size for size in x.shape if size != 1])
     places = _axes("squeeze", axis, x.ndim)
@@ -142,8 +137,8 @@ def squeeze(x: Any, /, axis: Any = None) -> Tensor:
 
 def _same_rank(name: str, arrays: Any, equal: bool) -> list[Tensor]:
     if isinstance(arrays, Tensor) or hasattr(arrays, "ndim"):
-        arrays = list(asarray(arrays))
-    tensors = [asarray(array) for array in arrays]
+        arrays = list(as_tensor(arrays))
+    tensors = [as_tensor(array) for array in arrays]
     if not tensors:
         raise ShapeError(f"{name}: expected at least one array, got none")
     shapes = [tensor.shape for tensor in tensors]
@@ -183,7 +178,7 @@ def pad(x: Any, /, pad_width: Any, mode: str = "constant", *, constant_values: A
 
     Mode "constant" fills with ``constant_values``, one number.
     """
-    x = asarray(x)
+    x = as_tensor(x)
     if mode != "constant":
         raise ShapeError(f"pad: expected mode 'constant', got {mode!r}")
     widths = _widths(x.ndim, pad_width)
@@ -209,8 +204,8 @@ def _widths(ndim: int, pad_width: Any) -> tuple[tuple[int, int], ...]:
 
 def tile(x: Any, /, reps: int | Sequence[int]) -> Tensor:
     """x repeated as a whole, ``reps`` times along each axis."""
-    x = asarray(x)
-    times = (reps,) if isinstance(reps, int) else tuple(reps)
+    x = as_tensor(x)
+    times = (reps,) if isinstance(reps, int | np.integer) else tuple(reps)
     rank = max(x.ndim, len(times))
     times = (1,) * (rank - len(times)) + times
     shape = (1,) * (rank - x.ndim) + x.shape
@@ -222,7 +217,7 @@ def tile(x: Any, /, reps: int | Sequence[int]) -> Tensor:
 
 def repeat(x: Any, /, repeats: Any, axis: int | None = None) -> Tensor:
     """Each element repeated along an axis: as often for all, or as ``repeats`` lists."""
-    x = asarray(x)
+    x = as_tensor(x)
     if axis is None:
         x, axis = ravel(x), 0
     axis = axis_number("repeat", axis, x.ndim)
@@ -232,7 +227,7 @@ def repeat(x: Any, /, repeats: Any, axis: int | None = None) -> Tensor:
             expand_dims(x, axis + 1), (*shape[: axis + 1], int(repeats), *shape[axis + 1 :])
         )
         return reshape(apart, (*shape[:axis], shape[axis] * int(repeats), *shape[axis + 1 :]))
-    counts = np.asarray(repeats.tolist() if isinstance(repeats, Tensor) else repeats)
+    counts = to_numpy(repeats.data) if isinstance(repeats, Tensor) else np.asarray(repeats)
     if counts.shape not in ((1,), (x.shape[axis],)):
         raise ShapeError(
             f"repeat: expected {x.shape[axis]} repeats for axis {axis}, got shape {counts.shape}"
@@ -280,13 +275,13 @@ def raw_index(index: Any, like: Any, keep: bool = False) -> Any:
 def getitem(x: Any, /, index: Any) -> Tensor:
     """x[index], for every index that NumPy takes; gradients of repeated elements add up."""
     if not isinstance(x, Tensor):
-        x = asarray(x)
+        x = as_tensor(x)
     return record(TABLE["getitem"], (x,), {"index": raw_index(index, x._array, x.requires_grad)})
 
 
 def take(x: Any, /, indices: Any, axis: int | None = None) -> Tensor:
     """The elements at ``indices`` along an axis; along the raveled x where axis is None."""
-    x = asarray(x)
+    x = as_tensor(x)
     if axis is None:
         return getitem(ravel(x), index_array(indices, x._array))
     chosen = indices if isinstance(indices, Tensor | int) else index_array(indices, x._array)
@@ -295,7 +290,7 @@ def take(x: Any, /, indices: Any, axis: int | None = None) -> Tensor:
 
 def take_along_axis(x: Any, /, indices: Any, axis: int = -1) -> Tensor:
     """For each place of ``indices``, the element that it names along an axis."""
-    x = asarray(x)
+    x = as_tensor(x)
     axis = axis_number("take_along_axis", axis, x.ndim)
     indices = index_array(indices, x._array)
     if indices.ndim != x.ndim:
@@ -317,7 +312,7 @@ def take_along_axis(x: Any, /, indices: Any, axis: int = -1) -> Tensor:
 
 def dot(a: Any, b: Any, /) -> Tensor:
     """NumPy's dot: a product of numbers, vectors or matrices; of more axes, a tensordot."""
-    a, b = asarray(a), asarray(b)
+    a, b = as_tensor(a), as_tensor(b)
     if a.ndim == 0 or b.ndim == 0:
         return _OPS["multiply"](a, b)
     if b.ndim > 2:
@@ -332,7 +327,7 @@ def outer(a: Any, b: Any, /) -> Tensor:
 
 def tensordot(a: Any, b: Any, /, axes: Any = 2) -> Tensor:
     """The sum of products over axes: the last ``axes`` of a with the first of b, or as listed."""
-    a, b = asarray(a), asarray(b)
+    a, b = as_tensor(a), as_tensor(b)
     if isinstance(axes, int):
         left, right = tuple(range(a.ndim - axes, a.ndim)), tuple(range(axes))
         if axes > min(a.ndim, b.ndim):
@@ -367,7 +362,7 @@ def einsum(subscripts: str, /, *operands: Any) -> Tensor:
     >>> gg.einsum("ij,ij->i", gg.ones((2, 3)), gg.ones((2, 3)))
     tensor([3., 3.])
     """
-    tensors = [asarray(operand) for operand in operands]
+    tensors = [as_tensor(operand) for operand in operands]
     terms, output = _subscripts(subscripts, tensors)
     for index, term in enumerate(terms):
         terms[index], tensors[index] = _diagonals(term, tensors[index])
@@ -480,7 +475,7 @@ def to(x: Any, target: Any = None, /, *, device: Any = None, dtype: Any = None) 
     >>> gg.ones(2).to("float64").to("cpu").dtype
     dtype('float64')
     """
-    x = asarray(x)
+    x = as_tensor(x)
     if target is not None:
         if isinstance(target, Device) or (isinstance(target, str) and _is_device(target)):
             device = target

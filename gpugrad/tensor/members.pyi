@@ -6,8 +6,6 @@ Written by ci/stubs.py from the op table; do not edit.
 from collections.abc import Callable, Sequence
 from typing import Any, SupportsIndex, TypeAlias
 
-from numpy.typing import DTypeLike
-
 from gpugrad.engine.hooks import Handle
 from gpugrad.tensor.assign import At
 from gpugrad.tensor.core import Tensor
@@ -105,8 +103,8 @@ class Members:
         """The index of the first of the largest elements. No gradient."""
     def argmin(self, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
         """The index of the first of the smallest elements. No gradient."""
-    def astype(self, /, dtype: DTypeLike) -> Tensor:
-        """x in another dtype. Integers and booleans have no gradient."""
+    def astype(self, /, dtype: Any, *, copy: bool = True, device: Any = None) -> Tensor:
+        """x in another dtype (and on another device): a copy, or x itself if ``copy`` is False."""
     def broadcast_to(self, /, shape: SupportsIndex | Sequence[SupportsIndex]) -> Tensor:
         """x repeated along new axes and those of size 1 until it has a shape."""
     def ceil(self, /) -> Tensor:
@@ -166,7 +164,14 @@ class Members:
     def power(self, b: Any, /) -> Tensor:
         """a ** b, elementwise; at a = 0 the derivative by b is 0."""
     pow = power
-    def prod(self, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
+    def prod(
+        self,
+        /,
+        axis: SupportsIndex | tuple[SupportsIndex, ...] | None = None,
+        keepdims: bool = False,
+        *,
+        dtype: Any = None,
+    ) -> Tensor:
         """The product along axes; its derivatives are exact where elements are 0."""
     def ravel(self, /) -> Tensor:
         """The elements along one axis."""
@@ -214,7 +219,14 @@ class Members:
         """The standard deviation along axes, with n - correction in the denominator (NumPy's
         ``ddof``).
         """
-    def sum(self, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
+    def sum(
+        self,
+        /,
+        axis: SupportsIndex | tuple[SupportsIndex, ...] | None = None,
+        keepdims: bool = False,
+        *,
+        dtype: Any = None,
+    ) -> Tensor:
         """The sum along axes; float16 is accumulated in float32."""
     def swapaxes(self, /, axis1: int, axis2: int) -> Tensor:
         """Two axes exchanged."""
@@ -271,6 +283,22 @@ class Members:
         """The tensor in the memory of the host; itself where it is there."""
     def cuda(self, index: int | None = None) -> Tensor:
         """The tensor on a CUDA device: CuPy's current one, or that of ``index``."""
+    def to_device(self, device: Any, /, *, stream: Any = None) -> Tensor:
+        """The tensor on a device, itself where it is there: `to`, as the standard names it."""
+    def __dlpack__(
+        self,
+        /,
+        *,
+        stream: Any = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[Any, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        """A DLPack capsule over the tensor's memory: what any library's ``from_dlpack`` calls."""
+    def __dlpack_device__(self, /) -> tuple[Any, int]:
+        """DLPack's type and number of the device that the tensor is on."""
+    def __array_namespace__(self, /, *, api_version: str | None = None) -> Any:
+        """The functions for this array, by the Array API standard: the module ``gpugrad``."""
     @property
     def T(self) -> Tensor:  # noqa: N802
         """The axes reversed."""

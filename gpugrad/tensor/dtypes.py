@@ -1,0 +1,177 @@
+"""Questions about dtypes, and changes of them: the Array API standard's names.
+
+Imports creation and core. Dtypes are NumPy's own, on every device; they promote as NumPy 2's
+do, Python numbers being weak. https://data-apis.org/array-api/latest/API_specification/type_promotion.html
+"""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from gpugrad.backend.device import Device
+from gpugrad.backend.namespace import NAMESPACES
+from gpugrad.engine.op import TABLE
+from gpugrad.engine.record import record
+from gpugrad.errors import DTypeError
+from gpugrad.tensor.core import Tensor
+from gpugrad.tensor.creation import as_tensor
+
+__all__ = ["astype", "can_cast", "finfo", "iinfo", "isdtype", "result_type"]
+
+
+class FloatInfo:
+    """The limits of a floating-point dtype, as Python floats; see `finfo`."""
+
+    __slots__ = ("bits", "dtype", "eps", "max", "min", "smallest_normal")
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        found: Any = np.finfo(dtype)
+        self.bits = int(found.bits)
+        self.eps = float(found.eps)
+        self.max = float(found.max)
+        self.min = float(found.min)
+        self.smallest_normal = float(found.smallest_normal)
+        self.dtype = np.dtype(found.dtype)
+
+    @property
+    def tiny(self) -> float:
+        """NumPy's other name for the smallest normal number."""
+        return self.smallest_normal
+
+    def __repr__(self) -> str:
+        words = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__)
+        return f"finfo({words})"
+
+
+class WholeInfo:
+    """The limits of an integer dtype, as Python ints; see `iinfo`."""
+
+    __slots__ = ("bits", "dtype", "max", "min")
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        found: Any = np.iinfo(dtype)
+        self.bits = int(found.bits)
+        self.max = int(found.max)
+        self.min = int(found.min)
+        self.dtype = np.dtype(dtype)
+
+    __repr__ = FloatInfo.__repr__
+
+
+_float_info = cache(FloatInfo)
+_whole_info = cache(WholeInfo)
+
+
+def dtype_of(who: str, value: Any) -> np.dtype[Any]:
+    """The dtype of a Tensor or array, or that a name or a type of NumPy's means."""
+    if isinstance(value, Tensor) or NAMESPACES.get(type(value)) is not None:
+        found: np.dtype[Any] = value.dtype
+        return found
+    if isinstance(value, bool | int | float | complex | list | tuple | None):
+        raise DTypeError(f"{who}: expected a dtype or an array, got {value!r}")
+    try:
+        return np.dtype(value)
+    except TypeError as error:
+        raise DTypeError(f"{who}: expected a dtype or an array, got {value!r}") from error
+
+
+def finfo(type: Any, /) -> FloatInfo:
+    """The limits of a floating-point dtype, or of an array's: bits, eps, max, min, smallest_normal.
+
+    A complex dtype's are those of its parts. DTypeError for any other.
+
+    >>> import gpugrad as gg
+    >>> gg.finfo(gg.float32).eps
+    1.1920928955078125e-07
+    """
+    dtype = dtype_of("finfo", type)
+    try:
+        return _float_info(dtype)
+    except ValueError:
+        raise DTypeError(f"finfo: expected a floating-point dtype, got {dtype}") from None
+
+
+def iinfo(type: Any, /) -> WholeInfo:
+    """The limits of an integer dtype, or of an array's: bits, max, min. DTypeError for any other.
+
+    >>> import gpugrad as gg
+    >>> gg.iinfo(gg.int8).max
+    127
+    """
+    dtype = dtype_of("iinfo", type)
+    if dtype.kind not in "iu":
+        raise DTypeError(f"iinfo: expected an integer dtype, got {dtype}")
+    return _whole_info(dtype)
+
+
+def isdtype(dtype: Any, kind: Any) -> bool:
+    """Whether a dtype is another, or of a kind, or one of a tuple of these.
+
+    Kinds are "bool", "signed integer", "unsigned integer", "integral", "real floating",
+    "complex floating" and "numeric". DTypeError for what is no dtype, or another kind.
+
+    >>> import gpugrad as gg
+    >>> gg.isdtype(gg.float32, ("integral", "real floating"))
+    True
+    """
+    asked = dtype_of("isdtype", dtype)
+    try:
+        return bool(np.isdtype(asked, kind))
+    except (TypeError, ValueError) as error:
+        raise DTypeError(f"isdtype: expected a dtype or a kind of dtypes: {error}") from error
+
+
+def can_cast(from_: Any, to: Any, /, casting: str = "safe") -> bool:
+    """Whether a dtype, or an array's, goes into another without loss, or by NumPy's ``casting``.
+
+    >>> import gpugrad as gg
+    >>> gg.can_cast(gg.int32, gg.float64), gg.can_cast(gg.int32, gg.int8)
+    (True, False)
+    """
+    source, target = dtype_of("can_cast", from_), dtype_of("can_cast", to)
+    return bool(np.can_cast(source, target, casting))  # type: ignore[arg-type]
+
+
+def result_type(*arrays_and_dtypes: Any) -> np.dtype[Any]:
+    """The dtype that arrays, dtypes and Python numbers promote to together, as in NumPy 2.
+
+    Python numbers decide only the kind. DTypeError where there are no others, or none fits.
+
+    >>> import gpugrad as gg
+    >>> gg.result_type(gg.ones(2), gg.float16, 1.0)
+    dtype('float32')
+    """
+    number = bool | int | float | complex
+    given = [
+        x if type(x) in (bool, int, float, complex) else dtype_of("result_type", x)
+        for x in arrays_and_dtypes
+    ]
+    if all(isinstance(x, number) for x in given):
+        raise DTypeError(
+            f"result_type: expected an array or a dtype among the arguments, got "
+            f"{arrays_and_dtypes}"
+        )
+    try:
+        found: np.dtype[Any] = np.result_type(*given)
+    except TypeError as error:
+        raise DTypeError(f"result_type: {error}") from error
+    return found
+
+
+def astype(x: Any, /, dtype: Any, *, copy: bool = True, device: Any = None) -> Tensor:
+    """x in another dtype (and on another device): a copy, or x itself if ``copy`` is False.
+
+    The gradient has the dtype of x. Integers and booleans have none.
+
+    >>> import gpugrad as gg
+    >>> gg.astype(gg.ones(2), gg.int8)
+    tensor([1, 1], dtype=int8)
+    """
+    x = as_tensor(x)
+    if device is not None and x.device != Device(device):
+        x, copy = x.to(device=device), False
+    if not copy and x.dtype == dtype:
+        return x
+    cast: Tensor = record(TABLE["astype"], (x,), {"dtype": dtype})
+    return cast
