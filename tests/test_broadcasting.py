@@ -255,6 +255,31 @@ def test_reductions_of_nothing(shape, axis, device):
                 getattr(gg, name)(x, axis=axis)
 
 
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda xp, x: xp.roll(x, np.int64(1), axis=np.int64(1)),
+        lambda xp, x: xp.tile(x, np.int64(2)),
+        lambda xp, x: xp.split(x, np.int64(3), axis=np.int64(1))[1],
+        lambda xp, x: xp.repeat(x, np.int64(2), axis=np.int64(0)),
+        lambda xp, x: xp.concatenate([x, x], axis=np.int64(1)),
+        lambda xp, x: xp.cumsum(x, axis=np.int64(1)),
+        lambda xp, x: xp.moveaxis(x, np.int64(0), np.int64(1)),
+        lambda xp, x: xp.take(x, np.int64(1), axis=np.int64(1)),
+        lambda xp, x: xp.transpose(x, np.array([1, 0])),
+        lambda xp, x: xp.reshape(x, np.array([3, 2])),
+        lambda xp, x: xp.pad(x, np.int64(1)),
+        lambda xp, x: xp.split(x, np.array([1, 2]), axis=1)[2],
+        lambda xp, x: xp.roll(x, np.array([1, 2]), axis=(0, 1)),
+        lambda xp, x: xp.tile(x, np.array([2, 1])),
+        lambda xp, x: xp.stack([x, x], axis=np.int64(2)),
+    ],
+    ids=lambda f: f.__code__.co_names[0],
+)
+def test_numbers_of_numpy_as_parameters(f):
+    check(lambda t: f(gg, t), lambda a: f(np, a), [values((2, 3), 0)])
+
+
 @pytest.mark.parametrize("axis", [None, 0, 1, -1])
 def test_cumsum(axis, device):
     check(

@@ -52,6 +52,22 @@ def test_creation(name, device):
         assert str(make().device) == "sim:1"
 
 
+def test_arrays_whose_operators_do_other_things():
+    with pytest.warns(PendingDeprecationWarning):
+        m = np.matrix([[1.0, 2.0], [3.0, 4.0]])
+    t = gg.tensor(m)
+    assert type(t.data) is np.ndarray
+    assert (t * t).tolist() == [[1.0, 4.0], [9.0, 16.0]]
+    masked = np.ma.array([1.0, 2.0], mask=[False, True])
+    for f in (
+        lambda: gg.tensor(masked),
+        lambda: gg.exp(masked),
+        lambda: gg.add(gg.ones(2), masked),
+    ):
+        with pytest.raises((gg.DTypeError, TypeError), match="MaskedArray"):
+            f()
+
+
 def test_empty_and_what_is_like_another(device):
     assert gg.empty((2, 0)).shape == (2, 0)
     x = gg.ones((2, 3), dtype="float16", device="sim:1")

@@ -12,6 +12,8 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
+import numpy
+
 from gpugrad.errors import DTypeError
 
 __all__ = ["FORMULAS", "Namespace", "namespace_of", "register"]
@@ -69,6 +71,11 @@ def namespace_of(array: Any) -> Any:
 
 
 def _look_for(kind: type) -> Any:
+    if issubclass(kind, numpy.matrix | numpy.ma.MaskedArray):
+        raise DTypeError(
+            f"expected a plain array, got {kind.__module__}.{kind.__qualname__}, whose operators "
+            "do other things; convert it with numpy.asarray, or a masked array with .filled"
+        )
     # Arrays before numbers: numpy.float64 is a float as well.
     for known, namespace in sorted(NAMESPACES.items(), key=lambda item: item[1] is None):
         if issubclass(kind, known):

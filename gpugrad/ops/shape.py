@@ -3,6 +3,8 @@
 import itertools
 from typing import Any
 
+import numpy as np
+
 from gpugrad.engine.op import Sample, op
 
 LINEAR: Any = {"kind": "linear"}
@@ -79,7 +81,7 @@ op(
 def _sections(x: Any, sections: Any, axis: int) -> list[tuple[slice, ...]]:
     """The index of each piece, for a number of equal pieces or a list of places to cut at."""
     size, axis = x.shape[axis], axis % len(x.shape)
-    if isinstance(sections, int):
+    if isinstance(sections, int | np.integer):
         if sections < 1 or size % sections:
             raise ValueError(f"cannot cut {size} elements into {sections} equal pieces")
         cuts = [i * (size // sections) for i in range(1, sections)]
@@ -129,7 +131,7 @@ op(
 
 
 def _negated(shift: Any) -> Any:
-    return -shift if isinstance(shift, int) else tuple(-s for s in shift)
+    return -shift if isinstance(shift, int | np.integer) else tuple(-s for s in shift)
 
 
 op(
