@@ -71,7 +71,8 @@ def namespace_of(array: Any) -> Any:
 
 
 def _look_for(kind: type) -> Any:
-    if issubclass(kind, numpy.matrix | numpy.ma.MaskedArray):
+    masked = sys.modules.get("numpy.ma")  # imported by those who have masked arrays
+    if issubclass(kind, numpy.matrix) or (masked and issubclass(kind, masked.MaskedArray)):
         raise DTypeError(
             f"expected a plain array, got {kind.__module__}.{kind.__qualname__}, whose operators "
             "do other things; convert it with numpy.asarray, or a masked array with .filled"
