@@ -512,6 +512,22 @@ def test_first_order_use_walks_over_raw_arrays(monkeypatch):
     assert lifts == [(None, None)] * 2
 
 
+def test_a_walk_to_targets_looks_no_further_back_than_them():
+    """Or the cost of a gradient inside a long computation would grow with all that came before."""
+    from gpugrad.engine.backward import reachable
+
+    x = gg.tensor(1.0, requires_grad=True)
+    before = x
+    for _ in range(100):
+        before = before * 1
+    after = before * 2 * x
+    found = reachable([after._node], before._node.serial)
+    assert [node.op.name for node in found] == ["multiply"] * 3
+    assert found[0] is before._node
+    assert len(reachable([after._node])) == 103
+    assert gg.gradients(after, before).item() == 2.0
+
+
 def test_no_cycles_are_left(device):
     import gc
 

@@ -241,19 +241,24 @@ class _Needed(set[Any]):
 def _needed(roots: list[Any], targets: Iterable[Any]) -> _Needed:
     needed = _Needed(targets)
     needed.targets = dict.fromkeys(needed)
-    for node in reachable(roots):  # parents before children
+    first = min((node.serial for node in needed), default=0)
+    for node in reachable(roots, first):  # parents before children
         if any(parent in needed for parent in node.parents):
             needed.add(node)
     return needed
 
 
-def reachable(roots: Iterable[Any]) -> list[Any]:
-    """The nodes that the roots were computed from, themselves included, parents first."""
+def reachable(roots: Iterable[Any], since: int = 0) -> list[Any]:
+    """The nodes that the roots were computed from, themselves included, parents first.
+
+    Those with a serial number below ``since`` are left out, and so is all that lies behind them:
+    a path to a node never leads through an older one.
+    """
     found = dict.fromkeys(roots)
     stack = list(found)
     while stack:
         for parent in stack.pop().parents:
-            if parent is not None and parent not in found:
+            if parent is not None and parent not in found and parent.serial >= since:
                 found[parent] = None
                 stack.append(parent)
     return sorted(found, key=lambda node: node.serial)

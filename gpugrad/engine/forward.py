@@ -24,7 +24,8 @@ def push(tangents: dict[Any, Any], outputs: Sequence[Any], lift: Lift) -> list[A
     """
     known = dict(tangents)
     nodes = [node for node in outputs if node is not None]
-    for node in reachable(nodes):
+    first = min((node.serial for node in known), default=0)
+    for node in reachable(nodes, first):
         if node in known or isinstance(node, Leaf):
             continue
         own = [None if parent is None else known.get(parent) for parent in node.parents]
