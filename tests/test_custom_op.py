@@ -124,6 +124,34 @@ def test_third_order_and_forward_mode_agree_with_the_table(device, op):
     same(gg.jvp(lambda b: op(a, b), (b,), (t,))[1], (a * gg.exp(b) * t).numpy())
 
 
+@forms
+def test_an_argument_that_another_one_comes_from(device, op):
+    """What is differentiated through the forward again must end at the arguments."""
+    x = on(device, 0.7, requires_grad=False)
+
+    def nested(f):
+        once = gg.grad(lambda x: f(x, gg.sin(x)) ** 2)
+        return gg.grad(gg.grad(once))(x)
+
+    same(nested(op), nested(lambda a, b: a * gg.exp(b)).item())
+    twice = nested(lambda a, b: op(b, b))
+    same(twice, nested(lambda a, b: b * gg.exp(b)).item())
+
+
+def test_a_rule_of_an_elementwise_op_gets_a_tangent_of_the_outputs_shape(device):
+    shapes = []
+
+    def vjp(xp, g, y, a, b):
+        shapes.append((g.shape, y.shape))
+        return g * b, g * a
+
+    op = gg.custom_op(lambda xp, a, b: a * b, vjp, kind="elementwise")
+    a, b = on(device, [[1.0], [2.0]], [3.0, 4.0, 5.0], requires_grad=False)
+    _, tangent = gg.jvp(lambda a: op(a, b), (a,), (a,))
+    same(tangent, [[3.0, 4.0, 5.0], [6.0, 8.0, 10.0]])
+    assert set(shapes) == {((2, 3), (2, 3))}
+
+
 def test_as_a_decorator(device):
     @gg.custom_op
     def half(xp, x):
@@ -224,10 +252,13 @@ def test_none_in_the_list_makes_an_argument_a_constant():
 
 
 def test_none_from_a_joint_vjp_is_zero(device):
-    step = gg.custom_op(lambda xp, x: xp.floor(x), lambda xp, g, y, x: None)
-    x = on(device, [1.5, 2.5])
-    (d,) = gg.gradients((step(x) * x).sum(), [x], create_graph=True)
-    same(d, [1.0, 2.0])
+    for zero in (None, 0, 0.0):
+        step = gg.custom_op(lambda xp, x: xp.floor(x), lambda xp, g, y, x, zero=zero: zero)
+        x = on(device, [1.5, 2.5])
+        (d,) = gg.gradients((step(x) * x * x).sum(), [x], create_graph=True)
+        same(d, [3.0, 10.0])
+        (d,) = gg.gradients(d.sum(), [x])
+        same(d, [2.0, 4.0])
     assert gg.jvp(step, (x.detach(),), (x.detach(),))[1].tolist() == [0.0, 0.0]
 
 
@@ -504,6 +535,16 @@ def test_a_constant_in_disguise_is_caught(vjp, seeded):
     same(d, np.exp(0.3) * (np.cos(0.3) + np.sin(0.3)) if seeded else np.cos(0.3))
     with pytest.raises(gg.GradientError, match="second derivative of custom op 'sine'.*with xp"):
         d.backward()
+
+
+def test_the_error_says_what_a_rule_gave():
+    for leak, said in {
+        "raw array": "the gradient of 'x' is a numpy.float32",
+        "tensor apart": "the gradient of 'x' does not depend on g; where it is zero, return None",
+    }.items():
+        op = gg.custom_op(lambda xp, x: xp.sin(x), LEAKS[leak])
+        with pytest.raises(gg.GradientError, match=re.escape(f"with xp ({said}), so it cannot")):
+            gg.grad(gg.grad(op))(0.3)
 
 
 def test_numpy_protocols_are_xp_enough(device):
