@@ -147,6 +147,8 @@ __all__ = [
     "complex128",
     "concat",
     "concatenate",
+    "conj",
+    "conjugate",
     "cos",
     "cosh",
     "count_nonzero",
@@ -199,6 +201,7 @@ __all__ = [
     "hessian",
     "hvp",
     "iinfo",
+    "imag",
     "index_update",
     "inf",
     "inspect",
@@ -263,6 +266,7 @@ __all__ = [
     "prod",
     "random",
     "ravel",
+    "real",
     "reciprocal",
     "relu",
     "remainder",
@@ -346,6 +350,15 @@ def gelu(x: Any, /, approximate: str = "none") -> Tensor:
     """x * Φ(x), Φ the normal distribution function (Hendrycks and Gimpel, 2016);
     approximate="tanh" for their faster form.
     """
+
+def real(x: Any, /) -> Tensor:
+    """The real part, elementwise."""
+
+def imag(x: Any, /) -> Tensor:
+    """The imaginary part, elementwise; 0 for real numbers."""
+
+def conj(x: Any, /) -> Tensor:
+    """The complex conjugate, elementwise; x for real numbers."""
 
 def add(a: Any, b: Any, /) -> Tensor:
     """a + b, elementwise."""
@@ -756,3 +769,4 @@ mod = remainder
 bitwise_left_shift = left_shift
 bitwise_right_shift = right_shift
 fix = trunc
+conjugate = conj

@@ -4,6 +4,19 @@ A rule uses only names that are in the tables, so that it runs over every namesp
 module holds one family of ops; importing this package fills the table.
 """
 
-from gpugrad.ops import activations, device, elementwise, fused, index, linalg, reduce, shape
+from gpugrad.ops import (
+    activations,
+    complex_parts,
+    device,
+    elementwise,
+    fused,
+    index,
+    linalg,
+    reduce,
+    shape,
+)
 
-__all__ = ["activations", "device", "elementwise", "fused", "index", "linalg", "reduce", "shape"]
+__all__ = [
+    "activations", "complex_parts", "device", "elementwise", "fused", "index", "linalg", "reduce",
+    "shape",
+]  # fmt: skip

@@ -34,7 +34,7 @@ ALIASES = {
     "atanh": "arctanh", "bitwise_invert": "invert", "concatenate": "concat",
     "permute_dims": "transpose", "pow": "power", "true_divide": "divide", "mod": "remainder",
     "bitwise_left_shift": "left_shift", "bitwise_right_shift": "right_shift",
-    "fix": "trunc",
+    "fix": "trunc", "conjugate": "conj",
 }  # fmt: skip
 
 FUNCTIONS: dict[str, Function] = {}
@@ -123,8 +123,8 @@ _member("at", property(assign.at, doc=assign.at.__doc__))
 # ---------------------------------------------------------------- methods
 
 METHODS = (
-    "abs", "all", "any", "argmax", "argmin", "astype", "broadcast_to", "ceil", "clip", "cos",
-    "cosh", "cumsum", "dot", "erf", "exp", "expm1", "flatten", "flip", "floor", "isfinite",
+    "abs", "all", "any", "argmax", "argmin", "astype", "broadcast_to", "ceil", "clip", "conj",
+    "cos", "cosh", "cumsum", "dot", "erf", "exp", "expm1", "flatten", "flip", "floor", "isfinite",
     "isinf", "isnan", "log", "log10", "log1p", "log2", "log_softmax", "logsumexp", "matmul",
     "max", "mean", "min", "moveaxis", "outer", "power", "pow", "prod", "ravel", "reciprocal",
     "relu", "repeat", "roll", "round", "sigmoid", "sign", "silu", "sin", "sinh", "softmax",
@@ -177,13 +177,15 @@ _member("to_device", exchange.to_device)
 _member("__dlpack__", exchange.dlpack)
 _member("__dlpack_device__", exchange.dlpack_device)
 _member("__array_namespace__", standard.array_namespace)
+_member("real", property(FUNCTIONS["real"], doc="The real parts."))
+_member("imag", property(FUNCTIONS["imag"], doc="The imaginary parts."))
 _member("T", property(FUNCTIONS["transpose"], doc="The axes reversed."))
 _member("mT", property(functions.matrix_transpose, doc="The last two axes exchanged."))
 
 # ---------------------------------------------------------------- NumPy's protocols
 
 # Ufuncs' own names, where they are not the table's.
-UFUNCS = {"absolute": "abs", "conjugate": "positive"}
+UFUNCS = {"absolute": "abs", "conjugate": "conj"}
 # What `np.add.reduce(t)` and the like are under names of their own.
 REDUCES = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min",
            "logical_and": "all", "logical_or": "any"}  # fmt: skip

@@ -111,6 +111,8 @@ class Members:
         """The smallest integer not below x, elementwise; its derivative is 0."""
     def clip(self, /, min: Any = None, max: Any = None) -> Tensor:
         """x held between ``min`` and ``max``, numbers or arrays, either of which may be None."""
+    def conj(self, /) -> Tensor:
+        """The complex conjugate, elementwise; x for real numbers."""
     def cos(self, /) -> Tensor:
         """The cosine of an angle in radians."""
     def cosh(self, /) -> Tensor:
@@ -299,6 +301,12 @@ class Members:
         """DLPack's type and number of the device that the tensor is on."""
     def __array_namespace__(self, /, *, api_version: str | None = None) -> Any:
         """The functions for this array, by the Array API standard: the module ``gpugrad``."""
+    @property
+    def real(self) -> Tensor:
+        """The real parts."""
+    @property
+    def imag(self) -> Tensor:
+        """The imaginary parts."""
     @property
     def T(self) -> Tensor:  # noqa: N802
         """The axes reversed."""
