@@ -576,6 +576,8 @@ def test_another_device_than_the_current_one():
         (lambda: gg.grad(lambda x: (x, x))(1.0), gg.GradientError, r"the structure \(\*, \*\)"),
         (lambda: gg.hessian(lambda x: x)(np.ones(3)), gg.GradientError, "returns one number"),
         (lambda: gg.hvp(lambda x: x, np.ones(3), np.ones(3)), gg.GradientError, "^hvp: "),
+        (lambda: gg.hvp(lambda x: x.sum(), np.ones(3), np.ones(2)), gg.ShapeError,
+         r"hvp: expected v of shape \(3,\), got \(2,\)"),
         (lambda: gg.grad(3.0), gg.GradientError, "function as the first argument, got float"),
         (lambda: gg.vjp(3.0, 1.0), gg.GradientError, "vjp: expected a function"),
         (lambda: gg.jacobian(3.0), gg.GradientError, "jacobian: expected a function"),

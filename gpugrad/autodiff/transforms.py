@@ -107,13 +107,17 @@ def vjp(f: Function, *primals: Any, has_aux: bool = False) -> Any:
     >>> pull_back(np.array([1.0, 0.0]))
     (array([3., 0.]), 1.0)
     """
-    _function("vjp", f)
-    run = Run("vjp", f, primals, None, range(len(primals)), has_aux)
+    return _vjp("vjp", "a gradient", f, primals, has_aux)
+
+
+def _vjp(who: str, what: str, f: Function, primals: Sequence[Any], has_aux: bool) -> Any:
+    _function(who, f)
+    run = Run(who, f, primals, None, range(len(primals)), has_aux)
     shapes = [output.shape for output in run.outputs]
 
     def pull_back(cotangent: Any) -> tuple[Any, ...]:
         """The gradients of the primals, given that of the output."""
-        leaves = tree.matching("vjp", "a gradient", cotangent, run.structure, shapes)
+        leaves = tree.matching(who, what, cotangent, run.structure, shapes)
         seeds = [like(output, leaf) for output, leaf in zip(run.outputs, leaves)]
         return run.input_structure(map(restored, run.kinds, run.pull(seeds, keep=True)))
 
@@ -194,7 +198,7 @@ def hvp(f: Function, x: Any, v: Any) -> Any:
     array([6., 6.])
     """
     # The Hessian is symmetric, so the pull-back of the gradient multiplies by it.
-    _, pull_back = vjp(_gradient("hvp", f, 0, False), x)
+    _, pull_back = _vjp("hvp", "v", _gradient("hvp", f, 0, False), (x,), False)
     return pull_back(v)[0]
 
 
