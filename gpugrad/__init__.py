@@ -92,6 +92,7 @@ _LAZY: dict[str, str] = {
     "sync_guard": "gpugrad.inspect",
     "draw": "gpugrad.inspect",
     "explain": "gpugrad.inspect",
+    "linalg": "gpugrad.tensor",
     "load": "gpugrad.io",
     "manual_seed": "gpugrad.random",
     "save": "gpugrad.io",

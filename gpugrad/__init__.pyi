@@ -65,7 +65,7 @@ from gpugrad.errors import (
 from gpugrad.inspect import debug_mode, detect_anomaly, draw, explain, sync_guard
 from gpugrad.io import load, save
 from gpugrad.random import manual_seed
-from gpugrad.tensor import Tensor
+from gpugrad.tensor import Tensor, linalg
 from gpugrad.tensor.creation import (
     arange,
     asarray,
@@ -222,6 +222,7 @@ __all__ = [
     "left_shift",
     "less",
     "less_equal",
+    "linalg",
     "linearize",
     "linspace",
     "load",
@@ -359,6 +360,9 @@ def imag(x: Any, /) -> Tensor:
 
 def conj(x: Any, /) -> Tensor:
     """The complex conjugate, elementwise; x for real numbers."""
+
+def matmul(a: Any, b: Any, /) -> Tensor:
+    """The matrix product; stacks of matrices broadcast, vectors act as NumPy's do."""
 
 def add(a: Any, b: Any, /) -> Tensor:
     """a + b, elementwise."""
@@ -545,9 +549,6 @@ def isfinite(x: Any, /) -> Tensor:
 
 def signbit(x: Any, /) -> Tensor:
     """Whether the sign of x is minus, elementwise. No gradient."""
-
-def matmul(a: Any, b: Any, /) -> Tensor:
-    """The matrix product; stacks of matrices broadcast, vectors act as NumPy's do."""
 
 def sum(
     x: Any,

@@ -6,7 +6,7 @@ import numpy as np
 
 import gpugrad as gg
 from gpugrad.engine.op import TABLE, Sample
-from gpugrad.tensor import FUNCTIONS
+from gpugrad.tensor import FUNCTIONS, TENSORS
 
 # Where the choice of inputs matters: a mask for `where`, whole numbers for bits.
 MASKED = {"where": 0}
@@ -76,7 +76,16 @@ def apply(op, sample, tensors):
         word: place.send(value) if isinstance(value, np.ndarray) else value
         for word, value in sample.parameters.items()
     }
-    return function(*tensors, **parameters)
+    if op.prepare is not None:
+        tensors = op.prepare(TENSORS, *tensors)
+    result = function(*tensors, **parameters)
+    if op.observe is not None:
+        result = op.observe(TENSORS, *outputs_of(result))
+    return result
+
+
+def outputs_of(result):
+    return result if isinstance(result, tuple) else (result,)
 
 
 def bound(op):
@@ -95,7 +104,7 @@ PLAIN_CALL = {
 
 def scalar(outputs, weights):
     """A scalar that depends on every element of the outputs."""
-    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    outputs = outputs_of(outputs)
     total = None
     for output, weight in zip(outputs, weights, strict=True):
         term = (output * weight).sum()
@@ -106,7 +115,7 @@ def scalar(outputs, weights):
 def weights_for(outputs, seed=11):
     """A weight for each element of the outputs, on their device."""
     rng = np.random.default_rng(seed)
-    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    outputs = outputs_of(outputs)
     return [
         gg.tensor(np.asarray(rng.uniform(0.5, 1.5, output.shape)), device=output.device)
         for output in outputs

@@ -1,16 +1,19 @@
 """NumPy's namespace: the module, with quicker equals of some of its functions.
 
-Imports namespace only. On small arrays the cost of a NumPy call is mostly that of the
-Python around it: an operator or a ufunc's own ``reduce`` does the same with less.
+Imports namespace only, and SciPy where it is there and of use. On small arrays the cost of a
+NumPy call is mostly that of the Python around it: an operator or a ufunc's own ``reduce`` does
+the same with less.
 """
 
 import operator
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy
 import numpy as np
 
-from gpugrad.backend.namespace import Namespace, register
+from gpugrad.backend.namespace import FORMULAS, Namespace, register
 
 __all__ = ["NUMPY"]
 
@@ -60,6 +63,23 @@ def _transpose(x: Any, axes: Any = None) -> Any:
     return x.transpose() if axes is None else x.transpose(axes)
 
 
+@cache
+def _substitution() -> Callable[..., Any] | None:
+    try:
+        from scipy.linalg import solve_triangular
+    except ImportError:
+        return None
+    return solve_triangular
+
+
+def _solve_triangular(a: Any, b: Any, lower: bool = False, unit_diagonal: bool = False) -> Any:
+    same = a.dtype == b.dtype and a.dtype.char in "fdFD"
+    if same and a.ndim == b.ndim == 2 and b.size and (solve := _substitution()) is not None:
+        return solve(a, b, lower=lower, unit_diagonal=unit_diagonal, check_finite=False)
+    formula = FORMULAS["solve_triangular"]
+    return formula(NUMPY, a, b, lower=lower, unit_diagonal=unit_diagonal)
+
+
 NUMPY = Namespace(
     numpy,
     fast={
@@ -76,6 +96,7 @@ NUMPY = Namespace(
         "prod": _prod,
         "ratio": _ratio,
         "scale": _scale,
+        "solve_triangular": _solve_triangular,
         "transpose": _transpose,
     },
 )

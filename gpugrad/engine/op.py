@@ -67,6 +67,11 @@ class Op:
     ``"linear"`` applies the op to the tangents, ``"multilinear"`` does so argument by
     argument, ``"general"`` transposes the vjp. ``jvp(xp, tangents, y, *arrays,
     **parameters)`` overrides all of these; a tangent is None where it is zero.
+
+    Tests draw any arrays from ``domain``. ``prepare(xp, *arrays)`` makes valid operands of
+    them, such as a symmetric matrix, and ``observe(xp, *outputs)`` gives of the outputs what is
+    unique, such as an eigenvector without its sign. Both are functions of Tensors, so what is
+    compared with differences is the derivative of the whole.
     """
 
     __slots__ = (
@@ -81,9 +86,11 @@ class Op:
         "kind",
         "name",
         "native",
+        "observe",
         "optional",
         "outputs",
         "parameters",
+        "prepare",
         "reference",
         "samples",
         "saves",
@@ -105,6 +112,8 @@ class Op:
         outputs: bool = False,
         domain: tuple[float, float] = (-2.0, 2.0),
         samples: Sequence[Sample] = (),
+        prepare: Rule | None = None,
+        observe: Rule | None = None,
         reference: Callable[..., Any] | None = None,
         doc: str = "",
     ) -> None:
@@ -135,6 +144,8 @@ class Op:
         self.outputs = outputs
         self.domain = domain
         self.samples = tuple(samples)
+        self.prepare = prepare
+        self.observe = observe
         self.reference = reference
         self.doc = doc
         count = len(self.arrays)

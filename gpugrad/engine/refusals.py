@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from numpy.linalg import LinAlgError
+
 from gpugrad.engine.op import Op
 from gpugrad.errors import DTypeError, GpugradError, ShapeError
 
@@ -31,12 +33,15 @@ def explain(
         return
     shapes = [tuple(getattr(raw, "shape", ())) for raw in raws if raw is not None]
     words = "".join(f", {name}={_shown(value)}" for name, value in (parameters or {}).items())
+    listed = " and ".join(map(str, shapes))
+    if isinstance(error, LinAlgError):  # a ValueError too, but of the values
+        said = str(error).rstrip(".")
+        raise LinAlgError(f"{op.name}: {said}. Operands of shape {listed}{words}") from error
     if isinstance(error, ValueError):
         if op.name == "matmul" and len(shapes) == 2 and (text := _matmul(*shapes)):
             raise ShapeError(text) from error
         if op.kind == "elementwise" and len(shapes) > 1 and (text := _broadcast(shapes)):
             raise ShapeError(f"{op.name}: {text}") from error
-        listed = " and ".join(map(str, shapes))
         raise ShapeError(
             f"{op.name}: {str(error).rstrip('.')}. Operands of shape {listed}{words}"
         ) from error

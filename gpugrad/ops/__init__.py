@@ -7,6 +7,7 @@ module holds one family of ops; importing this package fills the table.
 from gpugrad.ops import (
     activations,
     complex_parts,
+    decompositions,
     device,
     elementwise,
     fused,
@@ -14,9 +15,10 @@ from gpugrad.ops import (
     linalg,
     reduce,
     shape,
+    solvers,
 )
 
 __all__ = [
-    "activations", "complex_parts", "device", "elementwise", "fused", "index", "linalg", "reduce",
-    "shape",
+    "activations", "complex_parts", "decompositions", "device", "elementwise", "fused", "index",
+    "linalg", "reduce", "shape", "solvers",
 ]  # fmt: skip

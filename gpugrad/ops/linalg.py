@@ -1,7 +1,12 @@
-"""Products of vectors, matrices and tensors. Imports engine.op."""
+"""Products of vectors, matrices and tensors; what the other modules on matrices share.
+
+Imports engine.op.
+"""
 
 import math
 from typing import Any
+
+import numpy as np
 
 from gpugrad.engine.op import Sample, op
 
@@ -9,6 +14,42 @@ from gpugrad.engine.op import Sample, op
 def turned(xp: Any, x: Any) -> Any:
     """x with its last two axes exchanged: a view."""
     return x.T if len(x.shape) == 2 else xp.swapaxes(x, -1, -2)
+
+
+def adjoint(xp: Any, x: Any) -> Any:
+    """The adjoint of matrices: of real ones, the transpose."""
+    return turned(xp, x)
+
+
+HALF, FULL = np.dtype(np.float16), np.dtype(np.float32)
+
+
+def lapack(xp: Any, name: str, *arrays: Any, **words: Any) -> Any:
+    """A function of the array library's ``linalg``; float16 is computed in float32."""
+    wide = [x.astype(FULL) if x.dtype == HALF else x for x in arrays]
+    result = getattr(xp.module.linalg, name)(*wide, **words)
+    if any(x.dtype != HALF for x in arrays):
+        return result
+    if isinstance(result, tuple):
+        return tuple(y.astype(HALF) for y in result)
+    return result.astype(HALF)
+
+
+# For rules: parts of matrices. Public functions of this kind are in other modules.
+op(
+    "eye_like",
+    lambda xp, x, /: xp.module.eye(x.shape[-1], dtype=x.dtype),
+    samples=[Sample((2, 3)), Sample((2, 3, 3))],
+    doc="The identity matrix for the columns of x, in its dtype. No gradient.",
+)
+op(
+    "lower_part",
+    lambda xp, x, /, k=0: xp.module.tril(x, k),
+    vjp=[lambda xp, g, y, x, k: xp.lower_part(g, k=k)],
+    kind="linear",
+    samples=[Sample((3, 3)), Sample((2, 2, 3), k=-1)],
+    doc="Matrices with zeros above their k-th diagonal.",
+)
 
 
 def _matmul_a(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:

@@ -80,7 +80,7 @@ op(
 )
 
 
-def _others(xp: Any, x: Any) -> Any:
+def others(xp: Any, x: Any) -> Any:
     """For each element along axis 0, the product of all the others, without a division."""
     n = x.shape[0]
     if n == 1:
@@ -90,7 +90,7 @@ def _others(xp: Any, x: Any) -> Any:
     pairs = left * right
     if n % 2:
         pairs = xp.concat([pairs, x[2 * half :]], axis=0)
-    rest = _others(xp, pairs)  # half the size each time: the depth is log2(n)
+    rest = others(xp, pairs)  # half the size each time: the depth is log2(n)
     parts = [right * rest[:half], left * rest[:half]]
     return xp.concat(parts + ([rest[half:]] if n % 2 else []), axis=0)
 
@@ -105,10 +105,10 @@ def _prod_vjp(xp: Any, g: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any
     order = axes + kept
     front = xp.transpose(x, order)
     flat = front.reshape((count(x, axis), *front.shape[len(axes) :]))
-    others = xp.transpose(
-        _others(xp, flat).reshape(front.shape), tuple(order.index(i) for i in range(len(order)))
+    rest = xp.transpose(
+        others(xp, flat).reshape(front.shape), tuple(order.index(i) for i in range(len(order)))
     )
-    return spread(g, x, axis, keepdims) * others
+    return spread(g, x, axis, keepdims) * rest
 
 
 op(

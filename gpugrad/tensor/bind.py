@@ -14,15 +14,17 @@ from gpugrad.backend.device import to_numpy
 from gpugrad.engine.op import TABLE
 from gpugrad.engine.record import bind_operator
 from gpugrad.errors import DTypeError, GradientError, ShapeError
-from gpugrad.tensor import assign, creation, dtypes, exchange, functions, hooks, standard
+from gpugrad.tensor import assign, creation, dtypes, exchange, functions, hooks, linalg, standard
 from gpugrad.tensor.core import TENSORS, Tensor
 
 __all__ = ["FUNCTIONS", "INTERNAL", "MEMBERS"]
 
 Function = Callable[..., Any]
 
-# Ops that only rules and other functions use.
+# Ops that only rules and other functions use, such as those of gpugrad.linalg.
 INTERNAL = (
+    "adjugate", "cholesky", "det", "eigh", "eigvalsh", "expm", "eye_like", "inv", "least_squares",
+    "lower_part", "pinv", "qr", "slogdet", "solve", "solve_triangular", "svd", "svdvals",
     "class_cross_entropy", "concat_arrays", "einsum_explicit", "getitem", "index_set", "linear",
     "mse_loss", "pad_zeros", "ratio", "scale", "scatter", "stack_arrays", "to_device", "to",
 )  # fmt: skip
@@ -263,6 +265,9 @@ NUMPY_FUNCTIONS: dict[Any, Function] = {
 for _name, _function in FUNCTIONS.items():
     if callable(native := getattr(np, _name, None)) and not isinstance(native, np.ufunc | type):
         NUMPY_FUNCTIONS.setdefault(native, _function)
+for _name in linalg.__all__:
+    if callable(native := getattr(np.linalg, _name, None)):
+        NUMPY_FUNCTIONS.setdefault(native, getattr(linalg, _name))
 
 
 def _array_function(
@@ -271,6 +276,8 @@ def _array_function(
     own = NUMPY_FUNCTIONS.get(function)
     if own is None:
         name = function.__name__
+        if function.__module__ == "numpy.linalg":
+            name = f"linalg.{name}"
         raise DTypeError(f"np.{name}: gpugrad has no such function of tensors.{_nearest(name)}")
     if kwargs:
         for first in ("a", "x", "arr", "ary", "array", "m"):  # NumPy's names of the operand
@@ -286,9 +293,11 @@ def _array_function(
 
 
 def _nearest(name: str) -> str:
-    close = difflib.get_close_matches(name, FUNCTIONS, n=1)
-    there = f" The nearest is gg.{close[0]}." if close else ""
-    return f"{there} For a result without a gradient use .detach().numpy()"
+    there = (f"linalg.{known}" for known in linalg.__all__ if known.islower())
+    public = [known for known in FUNCTIONS if known not in INTERNAL]
+    close = difflib.get_close_matches(name, [*public, *there], n=1)
+    nearest = f" The nearest is gg.{close[0]}." if close else ""
+    return f"{nearest} For a result without a gradient use .detach().numpy()"
 
 
 _member("__array_ufunc__", _array_ufunc)

@@ -1,0 +1,238 @@
+"""Factors of matrices: Cholesky, QR, singular values, eigenvalues. Imports engine.op and linalg.
+
+All of them take stacks of matrices. The operand of `cholesky`, `eigh` and `eigvalsh` counts as
+symmetric: only its lower triangle is read, and the gradient is that of a function of symmetric
+matrices, hence symmetric itself.
+
+Where eigenvalues or singular values repeat, their vectors are not unique and have no
+derivative. What pairs of equal values would contribute counts as zero (`_between`), so all
+gradients are finite. They are right for functions that do not depend on the choice of the
+vectors of one value: of the values alone, if symmetric in the equal ones, and of projections
+onto whole eigenspaces. A product that mixes vectors and values (``V * f(w) @ V.T``) is right
+where values are distinct only.
+
+Sources: M. Giles, "Collected matrix derivative results for forward and reverse mode algorithmic
+differentiation" (2008); I. Murray, "Differentiation of the Cholesky decomposition" (2016); S.
+Walter and L. Lehmann, "Algorithmic differentiation of linear algebra functions with application
+in optimum experimental design" (2009).
+"""
+
+from typing import Any
+
+import numpy as np
+
+from gpugrad.engine.op import Sample, op
+from gpugrad.errors import GradientError
+from gpugrad.ops.linalg import adjoint, lapack
+
+SQUARE = (Sample((3, 3)), Sample((2, 2, 2)), Sample((1, 1)))
+
+
+def symmetric(xp: Any, x: Any) -> tuple[Any]:
+    """A symmetric matrix, its eigenvalues apart, of any: for tests."""
+    size = x.shape[-1]
+    steps = xp.cumsum(xp.eye_like(x), axis=0)[-1]  # ones
+    apart = xp.eye_like(x) * xp.cumsum(steps, axis=0)
+    return ((x + adjoint(xp, x)) / (2 * size) + apart,)
+
+
+def positive(xp: Any, x: Any) -> tuple[Any]:
+    """A positive definite matrix of any: for tests."""
+    return (xp.matmul(x, adjoint(xp, x)) / x.shape[-1] + xp.eye_like(x),)
+
+
+def _squares(xp: Any, w: Any, v: Any) -> tuple[Any, Any]:
+    """Eigenvalues, and eigenvectors without their sign."""
+    return w, v * v
+
+
+# Cholesky.
+
+
+def _cholesky_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
+    turned = adjoint(xp, y)
+    m = xp.matmul(turned, g)
+    m = (xp.lower_part(m) + xp.lower_part(m, k=-1)) * 0.5
+    m = xp.solve_triangular(turned, m)
+    m = xp.solve_triangular(turned, adjoint(xp, m))
+    return (m + adjoint(xp, m)) * 0.5
+
+
+op(
+    "cholesky",
+    lambda xp, x, /: lapack(xp, "cholesky", x),
+    vjp=[_cholesky_vjp],
+    saves="y",
+    samples=SQUARE,
+    prepare=positive,
+    doc="The lower triangular L with L @ L.T equal to x, positive definite.",
+)
+
+# QR.
+
+
+def _qr_vjp(xp: Any, gs: Any, ys: Any, needs: Any, x: Any, mode: str) -> list[Any]:
+    (gq, gr), (q, r) = gs, ys
+    rows, columns = x.shape[-2:]
+    if mode == "complete" and rows > columns:
+        raise GradientError(
+            f"qr: mode 'complete' has no derivative for matrices of shape {(rows, columns)}: the "
+            "last columns of Q are not unique. Use mode 'reduced'"
+        )
+    if rows >= columns:
+        return [_qr_tall(xp, gq, gr, q, r)]
+    # x = [a, b], with a square: a = Q R, and what stands right of R is Q.T b.
+    left, right = (Ellipsis, slice(None, rows)), (Ellipsis, slice(rows, None))
+    gq = gq + xp.matmul(q, xp.matmul(r[right], adjoint(xp, gr[right])))
+    ga = _qr_tall(xp, gq, gr[left], q, r[left])
+    return [xp.concat([ga, xp.matmul(q, gr[right])], axis=-1)]
+
+
+def _qr_tall(xp: Any, gq: Any, gr: Any, q: Any, r: Any) -> Any:
+    m = xp.matmul(r, adjoint(xp, gr)) - xp.matmul(adjoint(xp, gq), q)
+    m = xp.lower_part(m) + adjoint(xp, xp.lower_part(m, k=-1))
+    b = gq + xp.matmul(q, m)
+    return adjoint(xp, xp.solve_triangular(r, adjoint(xp, b)))
+
+
+op(
+    "qr",
+    lambda xp, x, /, mode="reduced": lapack(xp, "qr", x, mode=mode),
+    vjp_all=_qr_vjp,
+    saves="y",
+    outputs=True,
+    samples=[
+        Sample((3, 3)),
+        Sample((3, 2)),
+        Sample((2, 2, 3)),
+        Sample((2, 2), mode="complete"),
+    ],
+    prepare=lambda xp, x: (xp.matmul(x, adjoint(xp, x) @ x) * 0.1 + x,),
+    observe=lambda xp, q, r: (q * q, r * r),
+    doc="Q with orthonormal columns and an upper triangular R, with Q @ R equal to x.",
+)
+
+# Singular values.
+
+
+def _between(xp: Any, m: Any, s: Any, squared: bool = False) -> Any:
+    """m[i, j] / (s[j] - s[i]), or with squares of s; zero where the two are equal.
+
+    Equal are numbers that differ by no more than their rounding errors.
+    """
+    column, row = s[..., :, None], s[..., None, :]
+    gap = row - column
+    if s.shape[-1] == 0:
+        return m
+    largest = xp.max(xp.abs(s), axis=-1, keepdims=True)[..., None]
+    equal = xp.abs(gap) <= largest * _rounding(s, s.shape[-1])
+    if squared:
+        gap = gap * (row + column)
+    return xp.where(equal, 0.0, m) / xp.where(equal, 1.0, gap)
+
+
+def _rounding(s: Any, size: int) -> float:
+    """How far a computed value may be from the exact one, by the largest."""
+    return 2 * size * float(np.finfo(s.dtype).eps)
+
+
+def _inverses(xp: Any, s: Any, size: int) -> Any:
+    """1 / s, and 0 where s is zero but for rounding errors."""
+    if s.shape[-1] == 0:
+        return s
+    none = s <= xp.max(s, axis=-1, keepdims=True) * _rounding(s, size)
+    return xp.where(none, 0.0, 1 / xp.where(none, 1.0, s))
+
+
+def _svd_vjp(xp: Any, gs: Any, ys: Any, needs: Any, x: Any, full_matrices: bool) -> list[Any]:
+    (gu, g, gvh), (u, s, vh) = gs, ys
+    rows, columns = x.shape[-2:]
+    if full_matrices and rows != columns:
+        raise GradientError(
+            f"svd: full_matrices=True has no derivative for matrices of shape {(rows, columns)}: "
+            "the last singular vectors are not unique. Use full_matrices=False, or svdvals for "
+            "the singular values alone"
+        )
+    ut, v, gv = adjoint(xp, u), adjoint(xp, vh), adjoint(xp, gvh)
+    a, b = xp.matmul(ut, gu), xp.matmul(vh, gv)
+    a = _between(xp, a - adjoint(xp, a), s, squared=True) * s[..., None, :]
+    b = _between(xp, b - adjoint(xp, b), s, squared=True) * s[..., :, None]
+    inner = a + b + xp.eye_like(a) * g[..., None, :]
+    d = xp.matmul(xp.matmul(u, inner), vh)
+    if rows > columns:
+        beside = gu - xp.matmul(u, xp.matmul(ut, gu))
+        d = d + xp.matmul(beside * _inverses(xp, s, rows)[..., None, :], vh)
+    elif columns > rows:
+        beside = gvh - xp.matmul(xp.matmul(gvh, v), vh)
+        d = d + xp.matmul(u, beside * _inverses(xp, s, columns)[..., :, None])
+    return [d]
+
+
+op(
+    "svd",
+    lambda xp, x, /, full_matrices=True: lapack(xp, "svd", x, full_matrices=full_matrices),
+    vjp_all=_svd_vjp,
+    saves="y",
+    outputs=True,
+    samples=[
+        Sample((3, 3)),
+        Sample((3, 2), full_matrices=False),
+        Sample((2, 2, 3), full_matrices=False),
+    ],
+    observe=lambda xp, u, s, vh: (u * u, s, vh * vh),
+    doc="U, the singular values in descending order, and the adjoint of V: x = U * S @ Vh.",
+)
+
+
+def _svdvals_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
+    u, _, vh = xp.svd(x, full_matrices=False)
+    return xp.matmul(u * g[..., None, :], vh)
+
+
+op(
+    "svdvals",
+    lambda xp, x, /: lapack(xp, "svd", x, compute_uv=False),
+    vjp=[_svdvals_vjp],
+    saves="x",
+    samples=[Sample((3, 2)), Sample((2, 2, 2))],
+    doc="The singular values, in descending order.",
+)
+
+# Eigenvalues of symmetric matrices.
+
+
+def _eigh_vjp(xp: Any, gs: Any, ys: Any, needs: Any, x: Any) -> list[Any]:
+    (gw, gv), (w, v) = gs, ys
+    vt = adjoint(xp, v)
+    m = xp.matmul(vt, gv)
+    m = _between(xp, m - adjoint(xp, m), w) * 0.5 + xp.eye_like(m) * gw[..., None, :]
+    return [xp.matmul(xp.matmul(v, m), vt)]
+
+
+op(
+    "eigh",
+    lambda xp, x, /: lapack(xp, "eigh", x),
+    vjp_all=_eigh_vjp,
+    saves="y",
+    outputs=True,
+    samples=SQUARE,
+    prepare=symmetric,
+    observe=_squares,
+    doc="Eigenvalues in ascending order and eigenvectors, in columns, of symmetric x.",
+)
+
+
+def _eigvalsh_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
+    _, v = xp.eigh(x)
+    return xp.matmul(v * g[..., None, :], adjoint(xp, v))
+
+
+op(
+    "eigvalsh",
+    lambda xp, x, /: lapack(xp, "eigvalsh", x),
+    vjp=[_eigvalsh_vjp],
+    saves="x",
+    samples=SQUARE,
+    prepare=symmetric,
+    doc="The eigenvalues of symmetric x, in ascending order.",
+)
