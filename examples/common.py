@@ -274,7 +274,10 @@ class Progress:
         """Show figures by name: numbers, or tensors with one element."""
         if not self.due:
             return
-        values = {name: float(value) for name, value in figures.items()}
+        values = {
+            name: value.item() if isinstance(value, gg.Tensor) else float(value)
+            for name, value in figures.items()
+        }
         for name, value in values.items():
             if not math.isfinite(value):
                 raise DivergedError(

@@ -79,7 +79,7 @@ def checksum(array: Any) -> Any:
     For an array on a device a 0-d array there: nothing waits until it is looked at.
     """
     if isinstance(array, np.ndarray):
-        return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     namespace = NAMESPACES.get(type(array))
     if namespace is None or isinstance(array, np.generic):
         return None

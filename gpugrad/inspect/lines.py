@@ -5,6 +5,7 @@ import os
 import sys
 import sysconfig
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 __all__ = ["called_at", "user_line"]
@@ -22,14 +23,16 @@ _INSTALLED = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist
 
 def user_line() -> str:
     """``file.py:12: y = f(x)``: the innermost line that is neither gpugrad's nor its libraries'."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     outermost = frame
     while frame is not None:
         name = frame.f_code.co_filename
         if not (name.startswith(_OTHERS) or any(part in name for part in _INSTALLED)):
             break
-        outermost, frame = frame, frame.f_back  # type: ignore[assignment]
+        outermost, frame = frame, frame.f_back
     found = frame or outermost
+    if found is None:
+        return "an unknown line"
     text = linecache.getline(found.f_code.co_filename, found.f_lineno).strip()
     where = f"{found.f_code.co_filename}:{found.f_lineno}"
     return f"{where}: {text}" if text else where

@@ -141,7 +141,9 @@ def _power_base(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:
 
 def _power_exponent(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:
     if isinstance(a, int | float | np.generic):
-        return xp.scale(xp.scale(g, y), math.log(a) if a > 0 else 0.0 if a == 0 else math.nan)
+        base = float(a)
+        slope = math.log(base) if base > 0 else 0.0 if base == 0 else math.nan
+        return xp.scale(xp.scale(g, y), slope)
     # 0 ** b is 0 for every b > 0, so its derivative by b is 0.
     return xp.scale(xp.scale(g, y), xp.log(xp.where(a == 0, xp.ones_like(a), a)))
 

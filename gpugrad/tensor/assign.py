@@ -241,7 +241,7 @@ def _order(x: Tensor, index: Any) -> Any:
 
 
 def setitem(self: Tensor, index: Any, value: Any) -> None:
-    """``t[index] = value``: memory is changed, or in recorded code a new value of t recorded.
+    """``t[index] = value``: memory is changed, or in recorded code t gets a new value.
 
     Recorded code is where t or the value requires a gradient. The tensor then takes new memory
     (the cost is that of a copy of t; filling a large t in small pieces is quicker with

@@ -89,7 +89,7 @@ class Members:
     def __getitem__(self, /, index: Any) -> Tensor:
         """x[index], for every index that NumPy takes; gradients of repeated elements add up."""
     def __setitem__(self, index: Any, value: Any) -> None:
-        """``t[index] = value``: memory is changed, or in recorded code a new value of t recorded."""
+        """``t[index] = value``: memory is changed, or in recorded code t gets a new value."""
     @property
     def at(self) -> At:
         """Elements to change in a copy: ``x.at[index].set(v)``, ``.add``, ``.multiply``, ..."""
