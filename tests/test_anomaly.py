@@ -313,8 +313,10 @@ def test_nested_blocks_and_modes_after_the_error():
     assert gg.is_grad_enabled()
     gg.log(x)
     block = gg.detect_anomaly()
-    with block, block:
-        pass
+    with block:
+        observer = gg.engine.modes.observer.get()
+        with block, gg.detect_anomaly():  # which look at nothing twice
+            assert gg.engine.modes.observer.get() is observer
     with pytest.raises(gg.AnomalyError), block:
         gg.log(x)
     gg.log(x)

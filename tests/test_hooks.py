@@ -148,6 +148,18 @@ def test_a_hook_that_raises_leaves_gradients_and_the_engine_as_they_were(device)
     same(w.grad, [3.0, 6.0])
 
 
+def test_a_hooked_leaf_that_was_visited_before_another_hook_raised_is_as_it_was(device):
+    y = leaf(1.0, 2.0) * 1
+    w = leaf(3.0, 4.0)  # younger than y, and so visited before it
+    seen = []
+    w.register_hook(seen.append)
+    y.register_hook(lambda g: {}["lost"])
+    with pytest.raises(KeyError, match="lost"):
+        (y * w).sum().backward()
+    assert len(seen) == 1
+    assert w.grad is None
+
+
 def test_what_a_hook_returns_is_checked(device):
     x = leaf(1.0, 2.0)
     cases = [

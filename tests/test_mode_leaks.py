@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 import gc
 import threading
 
@@ -376,6 +377,17 @@ def test_an_asynchronous_generator_that_the_loop_finishes():
             assert state() == PLAIN
 
     asyncio.run(main())
+    assert state() == PLAIN
+
+
+@lasting
+def test_a_block_that_ends_in_another_context_restores_nothing_there(block):
+    shared = block()
+    elsewhere = contextvars.copy_context()
+    elsewhere.run(shared.__enter__)
+    with gg.no_grad():
+        shared.__exit__(None, None, None)
+        assert not gg.is_grad_enabled()
     assert state() == PLAIN
 
 
