@@ -126,9 +126,9 @@ def test_solve_triangular_without_scipy(monkeypatch, rng):
 
 
 @pytest.mark.parametrize("b", [(5,), (5, 2)])
-@pytest.mark.parametrize("rows", ["tall", "deficient", "wide"])
+@pytest.mark.parametrize("rows", ["tall", "deficient", "square", "wide"])
 def test_lstsq_is_numpys(rows, b, device, rng):
-    a = rng.normal(size=(5, 7 if rows == "wide" else 3))
+    a = rng.normal(size=(5, {"square": 5, "wide": 7}.get(rows, 3)))
     if rows == "deficient":
         a[:, 2] = a[:, 0] + a[:, 1]
     b = rng.normal(size=b)
@@ -136,6 +136,7 @@ def test_lstsq_is_numpys(rows, b, device, rng):
     wanted = np.linalg.lstsq(a, b, rcond=None)
     assert got[2].item() == wanted[2]
     np.testing.assert_allclose(host(got[0]), wanted[0], atol=1e-12)
+    assert got[1].size == wanted[1].size
     np.testing.assert_allclose(host(got[1]).reshape(-1), wanted[1], atol=1e-12)
     np.testing.assert_allclose(host(got[3]), wanted[3], atol=1e-12)
     if rows == "deficient":
@@ -361,12 +362,12 @@ def test_expm_of_what_is_no_number_and_of_nothing(device):
 def test_expm_of_large_beside_small(device):
     """The squarings that one matrix of a stack needs do not make the others overflow."""
     turn = np.array([[0.0, 1e5], [-1e5, 0.0]])
-    x = gg.tensor(np.stack([turn, 5 * np.eye(2)]), device=device)
+    x = gg.tensor(np.stack([turn, np.full((2, 2), 200.0)]), device=device)
     got = host(linalg.expm(x))
     np.testing.assert_allclose(
         got[0], [[np.cos(1e5), np.sin(1e5)], [-np.sin(1e5), np.cos(1e5)]], atol=1e-9
     )
-    np.testing.assert_allclose(got[1], math.exp(5) * np.eye(2))
+    np.testing.assert_allclose(got[1], scipy.linalg.expm(np.full((2, 2), 200.0)))
 
 
 def test_expm_of_a_derivative(rng):
@@ -741,3 +742,46 @@ def test_reached_by_its_names():
     assert not hasattr(gg, "det")
     for name in ("eye_like", "lower_part", "adjugate", "least_squares"):
         assert name not in gg.__all__
+
+
+DIFFERENTIABLE = [
+    "det", "slogdet", "inv", "pinv", "cholesky", "qr", "svd", "eigh", "eigvalsh", "svdvals", "expm",
+    "norm", "cond",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*DIFFERENTIABLE, "matrix_rank"])
+def test_the_host_never_waits_for_a_device(name, rng):
+    x = gg.tensor(spd(rng, 2, 3, 3), device="sim", requires_grad=True)
+    with gg.sync_guard():
+        operand = x[0] if name == "norm" else x
+        results = getattr(linalg, name)(operand)
+        for result in results if isinstance(results, tuple) else (results,):
+            if result.requires_grad:
+                result.sum().backward(retain_graph=True)
+        y = linalg.solve_triangular(linalg.cholesky(x), linalg.solve(x, x), lower=True)
+        y.sum().backward()
+    assert np.isfinite(host(x.grad)).all()
+
+
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+def test_third_derivatives(name, rng):
+    """Along a line through a symmetric matrix, against differences of the second."""
+    a, b = spd(rng, 3, 3), rng.normal(size=(3, 3))
+    b = b + b.T
+    # What is unique of the result: nothing that depends on the signs of vectors.
+    observed = {"qr": lambda q, r: r * r, "svd": lambda u, s, vh: u * u * s}
+    observed |= {"eigh": lambda w, v: v * v * w, "slogdet": lambda sign, log: log}
+
+    def along(t):
+        result = getattr(linalg, name)(a + t * b)
+        y = observed[name](*result) if name in observed else result
+        return gg.sin(y * 0.3).sum()
+
+    def second(t):
+        return gg.grad(gg.grad(along))(t)
+
+    at, step = np.asarray(0.05), 1e-5
+    got = gg.grad(second)(gg.tensor(at)).item()
+    up, down = (second(gg.tensor(at + d)).item() for d in (step, -step))
+    np.testing.assert_allclose(got, (up - down) / (2 * step), rtol=1e-5, atol=1e-7)
