@@ -44,6 +44,7 @@ from gpugrad.engine.modes import enable_grad, is_grad_enabled, no_grad, set_grad
 from gpugrad.errors import (
     AnomalyError,
     ArgumentError,
+    AxisError,
     DeviceError,
     DTypeError,
     FileFormatError,
@@ -114,11 +115,11 @@ def __dir__() -> list[str]:
 
 
 __all__ = [  # noqa: PLE0604  names of the tables
-    "AnomalyError", "ArgumentError", "DTypeError", "Device", "DeviceError", "FileFormatError",
-    "GpugradError", "GradientError", "ShapeError", "SyncError", "Tensor", "backend", "bool",
-    "bool_", "complex128", "complex64", "cuda", "default_device", "device", "e", "enable_grad",
-    "errors", "float16", "float32", "float64", "inf", "int16", "int32", "int64", "int8",
-    "is_grad_enabled", "nan", "newaxis", "no_grad", "pi", "set_default_device",
+    "AnomalyError", "ArgumentError", "AxisError", "DTypeError", "Device", "DeviceError",
+    "FileFormatError", "GpugradError", "GradientError", "ShapeError", "SyncError", "Tensor",
+    "backend", "bool", "bool_", "complex128", "complex64", "cuda", "default_device", "device",
+    "e", "enable_grad", "errors", "float16", "float32", "float64", "inf", "int16", "int32",
+    "int64", "int8", "is_grad_enabled", "nan", "newaxis", "no_grad", "pi", "set_default_device",
     "set_grad_enabled", "uint16", "uint32", "uint64", "uint8", "__array_api_version__",
     *_creation, *(name for name in FUNCTIONS if name not in INTERNAL), *_LAZY,
 ]  # fmt: skip

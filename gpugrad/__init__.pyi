@@ -54,6 +54,7 @@ from gpugrad.engine.modes import enable_grad, is_grad_enabled, no_grad, set_grad
 from gpugrad.errors import (
     AnomalyError,
     ArgumentError,
+    AxisError,
     DeviceError,
     DTypeError,
     FileFormatError,
@@ -90,6 +91,7 @@ _Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...] | None
 __all__ = [
     "AnomalyError",
     "ArgumentError",
+    "AxisError",
     "DTypeError",
     "Device",
     "DeviceError",

@@ -7,6 +7,7 @@ of NumPy or PyTorch would expect in its place, so ``except ValueError`` works.
 __all__ = [
     "AnomalyError",
     "ArgumentError",
+    "AxisError",
     "DTypeError",
     "DeviceError",
     "FileFormatError",
@@ -23,6 +24,10 @@ class GpugradError(Exception):
 
 class ShapeError(GpugradError, ValueError):
     """Shapes, axes or lengths that do not fit together."""
+
+
+class AxisError(ShapeError, IndexError):
+    """A number of an axis that an array does not have."""
 
 
 class DeviceError(GpugradError, RuntimeError):

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 BASH = shutil.which("bash")
-COMMANDS = ("ci/test", "ci/demo", "ci/gpu", ".ci/run")
+COMMANDS = ("ci/test", "ci/demo", "ci/gpu", "ci/array-api", ".ci/run")
 
 pytestmark = pytest.mark.skipif(BASH is None, reason="needs bash")
 
@@ -68,3 +68,31 @@ def test_gpu_run_refuses_an_old_python(bare: Path) -> None:
     done = run("ci/gpu", bare)
     assert done.returncode == 1
     assert "older than 3.11" in done.stderr
+
+
+def test_array_api_run_says_what_it_wants_of_the_checkout(bare: Path, tmp_path: Path) -> None:
+    def said(*arguments: str) -> str:
+        done = subprocess.run(
+            [str(BASH), str(ROOT / "ci/array-api"), *arguments],
+            capture_output=True,
+            text=True,
+            env={"PATH": str(bare)},
+            check=False,
+        )
+        assert done.returncode == 1
+        return done.stderr
+
+    assert "usage: ci/array-api PATH_OF_CHECKOUT" in said()
+    assert "is no checkout of the tests" in said(str(tmp_path))
+    (tmp_path / "array_api_tests").mkdir()
+    assert "git submodule update --init" in said(str(tmp_path))
+
+
+def test_every_skipped_case_has_a_reason() -> None:
+    blocks = (ROOT / "ci/array-api-skips.txt").read_text(encoding="utf-8").strip().split("\n\n")
+    assert len(blocks) > 1
+    for block in blocks:
+        reason = [line for line in block.splitlines() if line.startswith("# ")]
+        cases = block.splitlines()[len(reason) :]
+        assert reason, f"no reason: {block}"
+        assert all(case.startswith("array_api_tests/") for case in cases), block

@@ -20,7 +20,7 @@ LAYERS = (
     {"engine"},
     {"ops"},
     {"tensor"},
-    {"autodiff", "data", "inspect", "io", "nn", "optim", "random"},
+    {"autodiff", "data", "einops", "inspect", "io", "nn", "optim", "random"},
     {"compile", "parallel"},
     {"cli", "__init__", "__main__"},
 )

@@ -188,7 +188,8 @@ def asarray(
     (dtype('int64'), dtype('float32'), dtype('float32'))
     """
     if not isinstance(obj, Tensor):
-        fresh = isinstance(obj, bool | int | float | complex | list | tuple)
+        numbers = isinstance(obj, bool | int | float | complex | list | tuple)
+        fresh = numbers and not isinstance(obj, np.generic)
         if fresh and copy is False:
             raise ArgumentError(
                 f"asarray: copy=False, but {type(obj).__name__} has no memory to share"

@@ -15,7 +15,7 @@ from gpugrad.backend import host  # noqa: F401  registers NumPy
 from gpugrad.backend.device import Device, device_of, to_numpy
 from gpugrad.engine.op import TABLE
 from gpugrad.engine.record import bind, record
-from gpugrad.errors import DTypeError, ShapeError
+from gpugrad.errors import AxisError, DTypeError, ShapeError
 from gpugrad.ops.index import is_basic
 from gpugrad.tensor.core import TENSORS, Tensor
 from gpugrad.tensor.creation import as_tensor
@@ -31,13 +31,13 @@ _OPS: dict[str, Any] = {name: bind(op) for name, op in TABLE.items()}
 
 
 def axis_number(name: str, axis: Any, ndim: int) -> int:
-    """An axis counted from the front; ShapeError where there is none of that number."""
+    """An axis counted from the front; AxisError where there is none of that number."""
     try:
         number = axis.__index__()
     except AttributeError:
         raise DTypeError(f"{name}: expected an axis number, got {type(axis).__name__}") from None
     if not -ndim <= number < ndim:
-        raise ShapeError(f"{name}: axis {number} is out of range for {ndim} axes")
+        raise AxisError(f"{name}: axis {number} is out of range for {ndim} axes")
     return int(number) % ndim
 
 
