@@ -169,6 +169,8 @@ def test_pinv_ranks_and_tolerances(device, rng):
     np.testing.assert_allclose(p, np.linalg.pinv(a, rcond=1e-12), atol=1e-12)
     for words in ({"rtol": 0.9}, {"rcond": 0.9}):
         assert np.linalg.matrix_rank(host(linalg.pinv(x, **words))) == 1
+    both = linalg.pinv(gg.stack([x, x]), rtol=gg.tensor([0.9, 1e-9], device=device))
+    assert [np.linalg.matrix_rank(one) for one in host(both)] == [1, 2]
     assert linalg.matrix_rank(x).item() == 2
     assert linalg.matrix_rank(x, rtol=0.9).item() == 1
     assert linalg.matrix_rank(x, 1e9).item() == 0
@@ -283,6 +285,9 @@ def test_products_are_numpys(device, rng):
         np.testing.assert_allclose(host(getattr(linalg, name)(s, t)), wanted)
         np.testing.assert_allclose(host(getattr(np.linalg, name)(s, t)), wanted)
     np.testing.assert_allclose(host(linalg.vecdot(s, t, axis=0)), np.linalg.vecdot(a, b, axis=0))
+    np.testing.assert_allclose(host(linalg.vecdot(s, t[0])), np.linalg.vecdot(a, b[0]))
+    small = gg.tensor(np.array([100, 100], dtype=np.uint8), device=device)
+    assert linalg.vecdot(small, small).dtype == np.uint8
     np.testing.assert_allclose(
         host(linalg.cross(s.T, t.T, axis=0)), np.linalg.cross(a.T, b.T, axis=0)
     )

@@ -113,17 +113,19 @@ def inv(x: Any, /) -> Tensor:
     return _OPS["inv"](_matrices("inv", x))
 
 
-def pinv(x: Any, /, rcond: float | None = None, *, rtol: float | None = None) -> Tensor:
+def pinv(x: Any, /, rcond: Any = None, *, rtol: Any = None) -> Tensor:
     """The Moore-Penrose inverse of each matrix, square or not.
 
     Singular values up to ``rtol`` (NumPy also says ``rcond``) times the largest count as 0: by
-    default the larger size times the dtype's rounding error, as the standard asks. The derivative
-    is that for a rank that does not change.
+    default the larger size times the dtype's rounding error, as the standard asks. It may be an
+    array, with a number for each matrix. The derivative is that for a rank that does not change.
     """
     x = _matrices("pinv", x, square=False)
     if rcond is not None and rtol is not None:
         raise ArgumentError("pinv: expected rcond or rtol, which mean the same, got both")
     limit = rtol if rcond is None else rcond
+    if getattr(limit, "ndim", 0):
+        return _OPS["pinv"](x, rcond=as_tensor(limit)._array)
     return _OPS["pinv"](x, rcond=_tolerance("pinv", x, limit))
 
 
@@ -132,9 +134,12 @@ def _tolerance(name: str, x: Tensor, limit: Any) -> float:
     if limit is None:
         kind = x.dtype if x.dtype.kind in "fc" else np.dtype(np.float64)
         return max(x.shape[-2:]) * float(np.finfo(kind).eps)
-    if not isinstance(limit, int | float | np.integer | np.floating):
-        raise DTypeError(f"{name}: expected a number as tolerance, got {type(limit).__name__}")
-    return float(limit)
+    try:
+        return float(limit)
+    except (TypeError, ValueError) as error:
+        raise DTypeError(
+            f"{name}: expected a number as tolerance, got {type(limit).__name__}"
+        ) from error
 
 
 # Linear equations.
@@ -435,14 +440,21 @@ def outer(x1: Any, x2: Any, /) -> Tensor:
 
 
 def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
-    """The inner product of the vectors along an axis."""
+    """The inner product of the vectors along an axis, counted in each before they broadcast.
+
+    Complex x1 are conjugated.
+    """
     x1, x2 = as_tensor(x1), as_tensor(x2)
     sizes = [x.shape[axis_number("vecdot", axis, x.ndim)] for x in (x1, x2)]
     if sizes[0] != sizes[1]:
         raise ShapeError(
             f"vecdot: expected vectors of one size along axis {axis}, got {x1.shape} and {x2.shape}"
         )
-    return _OPS["sum"](x1 * x2, axis=axis)
+    if x1.dtype.kind == "c":
+        x1 = _OPS["conj"](x1)
+    # A product of matrices keeps the dtype of small integers, where a sum would widen it.
+    x1, x2 = moveaxis(x1, axis, -1), moveaxis(x2, axis, -1)
+    return matmul(x1[..., None, :], x2[..., None])[..., 0, 0]
 
 
 def diagonal(x: Any, /, *, offset: int = 0) -> Tensor:

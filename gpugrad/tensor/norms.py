@@ -65,9 +65,10 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any
         raise ArgumentError(f"vector_norm: expected a number as ord, got {ord!r}")
     words: Any = {"axis": tuple(axis) if isinstance(axis, list) else axis, "keepdims": keepdims}
     if ord == 2:
-        return _OPS["sqrt"](_OPS["sum"](_OPS["square"](x), **words))
+        size = _OPS["abs"](x) if x.dtype.kind == "c" else x
+        return _OPS["sqrt"](_OPS["sum"](_OPS["square"](size), **words))
     if ord == 0:
-        return _OPS["sum"]((x != 0).astype(x.dtype), **words)
+        return _OPS["sum"]((x != 0).astype(x.data.real.dtype), **words)
     size = _OPS["abs"](x)
     if ord == 1:
         return _OPS["sum"](size, **words)
