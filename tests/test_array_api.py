@@ -262,6 +262,16 @@ def test_copies_that_are_forbidden(f, words):
         f()
 
 
+def test_asarray_joins_tensors(device):
+    x = gg.tensor([2.0, 3.0], requires_grad=True)
+    y = gg.asarray([[x[0], x[1]], [x[1], 1.0]])
+    assert y.tolist() == [[2.0, 3.0], [3.0, 1.0]]
+    assert y.device == device
+    y.sum().backward()
+    assert x.grad.tolist() == [1.0, 2.0]
+    assert gg.asarray([gg.tensor(1.0)], dtype="int8").dtype == np.int8
+
+
 def test_asarray_takes_buffers():
     numbers = array.array("d", [1.0, 2.0])
     t = gg.asarray(numbers)

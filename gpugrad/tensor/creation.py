@@ -179,9 +179,9 @@ def asarray(
 
     Whole numbers and lists of them become int64 here, bools bool, all others the default
     dtype; `tensor` makes the default dtype of whole numbers too. ``obj`` may also be an array,
-    which keeps its dtype, an object with DLPack or the buffer protocol, or a Tensor, which
-    stays in its graph. With ``copy`` None memory is shared where it can be, with True it never
-    is; with False ArgumentError is raised where it cannot be.
+    which keeps its dtype, an object with DLPack or the buffer protocol, or a Tensor or lists
+    of Tensors, which stay in their graph. With ``copy`` None memory is shared where it can be,
+    with True it never is; with False ArgumentError is raised where it cannot be.
 
     >>> import gpugrad as gg
     >>> gg.asarray([1, 2]).dtype, gg.asarray([1.0, 2.0]).dtype, gg.tensor([1, 2]).dtype
@@ -194,14 +194,14 @@ def asarray(
             raise ArgumentError(
                 f"asarray: copy=False, but {type(obj).__name__} has no memory to share"
             )
-        if fresh:
-            raw, copy = _host_array(obj, dtype, "asarray"), False
+        if fresh and _holds_tensors(obj):
+            obj, copy = _joined(obj), None
+        elif fresh:
+            raw, copy = _host_array(obj, dtype, "asarray"), None
             obj = Device(default_device() if device is None else device).send(raw)
         elif not (type(obj) in NAMESPACES or hasattr(obj, "__array__")):
             obj = _exchanged(obj)
-        found = tensor(obj)
-    else:
-        found = obj
+    found = obj if isinstance(obj, Tensor) else tensor(obj)
     moves = device is not None and found.device != Device(device)
     casts = dtype is not None and found.dtype != dtype
     if copy is False and (moves or casts):
@@ -212,6 +212,14 @@ def asarray(
     elif copy:
         found = found.copy()
     return found.requires_grad_() if requires_grad else found
+
+
+def _joined(data: Any) -> Tensor:
+    """(Nested) lists of Tensors as one, in their graphs."""
+    if not isinstance(data, list | tuple):
+        return asarray(data)
+    made: Tensor = TENSORS.stack([_joined(part) for part in data])
+    return made
 
 
 def _exchanged(obj: Any) -> Any:
