@@ -21,7 +21,7 @@ _add: Any = np.add.reduce
 _maximum: Any = np.maximum.reduce
 _minimum: Any = np.minimum.reduce
 _multiply: Any = np.multiply.reduce
-_vdot: Any = np.vdot
+_vdot: Any = getattr(np.vdot, "_implementation", np.vdot)  # without the look for overrides
 _INFINITY = float("inf")
 
 
@@ -54,7 +54,14 @@ def _ratio(g: Any, d: Any) -> Any:
 
 def _scale(g: Any, d: Any) -> Any:
     r = g * d
-    if (type(d) is float and 0 < d * d < _INFINITY) or _vdot(r, r) < _INFINITY:
+    if type(d) is float and 0 < d * d < _INFINITY:
+        return r
+    # 0 times infinity, or times NaN, is NaN; and NaN counts as the largest of all.
+    try:
+        largest = r.item(r.argmax())
+    except ValueError:  # of no elements
+        return r
+    if largest == largest:
         return r
     return np.where((g == 0) | (d == 0), r.dtype.type(0), r)
 

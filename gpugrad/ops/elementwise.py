@@ -311,7 +311,7 @@ op(
 op(
     "tanh",
     "x, /",
-    vjp=[lambda xp, g, y, x: g * (1 - y * y)],
+    vjp=[lambda xp, g, y, x: g - g * (y * y)],
     saves="y",
     doc="The hyperbolic tangent: 1 for large x, never an overflow.",
     **EW,
