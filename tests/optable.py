@@ -61,6 +61,14 @@ def arrays_for(op, sample, dtype=np.float64, seed=3):
     return made
 
 
+def operands_for(op, sample):
+    """The arrays as the op itself gets them: made valid where it does not take any."""
+    arrays = arrays_for(op, sample)
+    if op.prepare is None:
+        return arrays
+    return [t.numpy() for t in op.prepare(TENSORS, *(gg.tensor(array) for array in arrays))]
+
+
 def tensors_for(op, sample, device="cpu", dtype=np.float64, requires_grad=True, seed=3):
     return [
         gg.tensor(array, device=device, requires_grad=requires_grad and array.dtype.kind == "f")

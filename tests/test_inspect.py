@@ -807,7 +807,7 @@ def test_every_op_is_drawn_and_explained(op, sample, device):
     again = Values(reachable([total.grad_fn]), total, from_leaves=True)[total.grad_fn]
     np.testing.assert_array_equal(plain(gg.tensor(again)), plain(total.detach()))
     assert gg.draw(total).notes == ()
-    explanation = gg.explain(total)
+    explanation = gg.explain(total, max_paths=1000)
     total.backward()
     for tensor in tensors:
         if not tensor.requires_grad:

@@ -46,7 +46,7 @@ RESTRICTED = Restricted(np)
 
 @pytest.mark.parametrize(("op", "sample"), optable.cases(), ids=optable.case_id)
 def test_forward_formulas_use_only_names_of_the_table(op, sample):
-    arrays = optable.arrays_for(op, sample)
+    arrays = optable.operands_for(op, sample)
     if op.forward is None:
         assert hasattr(np, op.name) or op.name in TABLE_NAMES
         ys = getattr(namespace_of(arrays[0]), op.name)(*arrays, **sample.parameters)
@@ -68,7 +68,7 @@ def parameters_of(op, sample):
 @DIFFERENTIABLE
 def test_rules_use_only_names_of_the_table(op, sample):
     """Over a namespace that has nothing else, every rule gives what the walk gives."""
-    arrays = optable.arrays_for(op, sample)
+    arrays = optable.operands_for(op, sample)
     parameters = parameters_of(op, sample)
     y = getattr(NAMESPACES[np.ndarray], op.name)(*arrays, **parameters)
     g = tuple(np.ones_like(part) for part in y) if op.outputs else np.ones_like(y)
@@ -80,8 +80,8 @@ def test_rules_use_only_names_of_the_table(op, sample):
             rule(RESTRICTED, g, y, *arrays, **parameters) if rule and need else None
             for rule, need in zip(op.vjps, floats, strict=True)
         ]
-    tensors = optable.tensors_for(op, sample)
-    result = optable.apply(op, sample, tensors)
+    tensors = [gg.tensor(a, requires_grad=need) for a, need in zip(arrays, floats, strict=True)]
+    result = bind(op)(*tensors, **sample.parameters)
     optable.scalar(result, [gg.ones_like(r) for r in outputs_of(result)]).backward()
     for array, tensor, d in zip(arrays, tensors, pulled, strict=True):
         if d is None:
@@ -172,7 +172,8 @@ def test_a_rule_that_saves_too_little_fails(op, sample):
         kind=op.kind,
         **entry,
     )
-    tensors = optable.tensors_for(op, sample)
+    arrays = optable.operands_for(op, sample)
+    tensors = [gg.tensor(a, requires_grad=a.dtype.kind == "f") for a in arrays]
     result = bind(forgetful)(*tensors, **sample.parameters)
     total = optable.scalar(result, optable.weights_for(result))
     with pytest.raises((TypeError, AttributeError, ValueError)):
