@@ -58,9 +58,7 @@ class OutputsNode(Node):
         """A gradient for each output: zeros for those that had none."""
         some = next(iter(bundle.parts.values()))
         return tuple(
-            bundle.parts[index]
-            if index in bundle.parts
-            else output.zeros(xp, some)
+            bundle.parts[index] if index in bundle.parts else output.zeros(xp, some)
             for index, output in enumerate(self.shape)
         )
 
