@@ -148,18 +148,6 @@ op(
 )
 
 
-def _widths(x: Any, pad_width: Any) -> tuple[tuple[int, int], ...]:
-    """How much is added before and after each axis, from the forms that NumPy accepts."""
-    ndim = len(x.shape)
-    if isinstance(pad_width, int):
-        return ((pad_width, pad_width),) * ndim
-    pairs = [(w, w) if isinstance(w, int) else tuple(w) for w in pad_width]
-    if len(pad_width) == 2 and all(isinstance(w, int) for w in pad_width):
-        pairs = [tuple(pad_width)]
-    pairs = [pair * 2 if len(pair) == 1 else pair for pair in pairs]
-    return tuple(pairs * ndim if len(pairs) == 1 else pairs)
-
-
 op(
     "pad_zeros",
     lambda xp, x, /, pad_width: xp.module.pad(x, pad_width),
