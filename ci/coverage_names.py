@@ -1,0 +1,78 @@
+"""Writes the names of the functions that docs/coverage.md compares gpugrad with.
+
+    pip install numpy autograd jax       # into an environment of their own
+    python ci/coverage_names.py          # rewrites ci/coverage_names.json
+
+Only names are kept: the public functions of NumPy and jax.numpy, and those to which HIPS autograd
+gives a derivative. Imports nothing of gpugrad; ci/reference.py reads what this wrote.
+"""
+
+import importlib
+import importlib.metadata
+import json
+import types
+from pathlib import Path
+from typing import Any
+
+FILE = Path(__file__).with_suffix(".json")
+
+# What is public in autograd but there for its own use.
+HELPERS = ("_args", "_pad", "_boxes_inside", "_intdtype", "_namespace")
+
+# The modules compared, by the name of their part of gpugrad: "" is gpugrad itself.
+PARTS = {"": "", "linalg": ".linalg", "fft": ".fft"}
+
+
+def public(module: types.ModuleType) -> list[str]:
+    """The names of a module's public functions: neither classes, dtypes, modules nor constants."""
+    return sorted(
+        name
+        for name in dir(module)
+        if not name.startswith("_") and is_function(getattr(module, name))
+    )
+
+
+def is_function(value: Any) -> bool:
+    """Whether a value is called to compute: jax.numpy's dtypes, say, are called to convert."""
+    if isinstance(value, type | types.ModuleType) or not callable(value):
+        return False
+    return not hasattr(value, "dtype")
+
+
+def differentiated(module: types.ModuleType) -> list[str]:
+    """Those of autograd's functions that have a derivative: in its table, or made of such ones."""
+    table = importlib.import_module("autograd.core").primitive_vjps
+    known = {primitive.__name__ for primitive in table}  # by name: some are wrapped once more
+    return [
+        name
+        for name in public(module)
+        if not name.endswith(HELPERS)
+        and (
+            {name, getattr(module, name).__name__} & known
+            or getattr(module, name).__module__ == "autograd.numpy.numpy_wrapper"
+        )
+    ]
+
+
+LIBRARIES = {
+    "NumPy": ("numpy", "numpy", public),
+    "autograd": ("autograd", "autograd.numpy", differentiated),
+    "JAX": ("jax", "jax.numpy", public),
+}
+
+
+def main() -> None:
+    found = {}
+    for library, (package, root, names) in LIBRARIES.items():
+        found[library] = {
+            "version": importlib.metadata.version(package),
+            "names": {
+                part: names(importlib.import_module(root + suffix))
+                for part, suffix in PARTS.items()
+            },
+        }
+    FILE.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

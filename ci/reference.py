@@ -1,0 +1,461 @@
+"""Writes docs/ops.md and docs/coverage.md from the op table.
+
+    python ci/reference.py            # rewrite them
+    python ci/reference.py --check    # say whether they are current, change nothing
+
+The formulas of the derivatives are the rules' own source, with ``xp.`` left away and the guarded
+``ratio`` and ``scale`` written as / and *. The names that coverage is measured against are those
+of ci/coverage_names.json. tests/test_reference.py holds both documents current.
+"""
+
+import argparse
+import ast
+import difflib
+import dis
+import functools
+import importlib
+import inspect
+import json
+import re
+import sys
+import types
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import gpugrad as gg  # noqa: E402
+from gpugrad.backend import sim  # noqa: E402
+from gpugrad.backend.namespace import namespace_of  # noqa: E402
+from gpugrad.engine.op import TABLE, Op  # noqa: E402
+from gpugrad.ops.elementwise import zero  # noqa: E402
+from gpugrad.tensor.bind import ALIASES, FUNCTIONS, INTERNAL, MEMBERS, NUMPY_FUNCTIONS  # noqa: E402
+
+NAMES = ROOT / "ci" / "coverage_names.json"
+GUARDS = {"scale": ast.Mult(), "ratio": ast.Div()}
+# The parts of gpugrad that hold functions beside its own, in the order of the documents.
+PARTS = ("linalg", "fft", "special")
+
+# Steps of a function that stand for no part of its body.
+PROLOGUE = ("RESUME", "MAKE_CELL", "COPY_FREE_VARS")
+
+# What is not to come, by the reason: beside what computes on arrays, NumPy has much else.
+LEFT_OUT = {
+    "Files, text and printing; `gg.save` and `gg.load` are gpugrad's own.": (
+        "array2string base_repr binary_repr format_float_positional format_float_scientific "
+        "fromfile fromregex fromstring genfromtxt get_printoptions info load loadtxt "
+        "printoptions save savetxt savez savez_compressed set_printoptions"
+    ),
+    "The settings of NumPy itself.": (
+        "get_include getbufsize geterr geterrcall setbufsize seterr seterrcall show_config "
+        "show_runtime test"
+    ),
+    "The layout of memory, which a Tensor does not show.": (
+        "asanyarray asarray_chkfinite ascontiguousarray asfortranarray frombuffer isfortran "
+        "may_share_memory nested_iters require shares_memory"
+    ),
+    "Changes in place of memory: write `t[i] = v`, or `t.at[i]` for a new tensor.": (
+        "copyto place put putmask"
+    ),
+    "Dates, matrices of class `numpy.matrix`, old tables of types.": (
+        "asmatrix bmat busday_count busday_offset common_type datetime_as_string datetime_data "
+        "is_busday issubdtype mintypecode min_scalar_type typename"
+    ),
+    "Python functions element by element: no derivative can be seen through them.": (
+        "frompyfunc fromiter"
+    ),
+}
+
+
+# ---------------------------------------------------------------- formulas
+
+
+class Mathematics(ast.NodeTransformer):
+    """A rule's source as one would write it on paper."""
+
+    def __init__(self, renamed: dict[str, str]) -> None:
+        self.renamed = renamed
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        called = node.func.attr if _of_namespace(node.func) else ""
+        node.args = [a for a in node.args if not (isinstance(a, ast.Name) and a.id == "xp")]
+        self.generic_visit(node)
+        if called in GUARDS and len(node.args) == 2:
+            left, right = node.args
+            return ast.BinOp(left, GUARDS[called], right)
+        return node
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        self.generic_visit(node)
+        plain = isinstance(node.value, ast.Name) and node.value.id == "xp"
+        return ast.Name(node.attr) if plain else node
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        return ast.Name(self.renamed.get(node.id, node.id))
+
+
+def _of_namespace(node: ast.AST) -> bool:
+    return isinstance(node, ast.Attribute) and ast.unparse(node).startswith("xp.")
+
+
+@functools.cache
+def tree(module: str) -> ast.Module:
+    return ast.parse(inspect.getsource(importlib.import_module(module)))
+
+
+def definition(function: types.FunctionType) -> ast.Lambda | ast.FunctionDef:
+    """Where a function stands in its module; of several lambdas in a line, the one that it is."""
+    code = function.__code__
+    steps = [s for s in dis.get_instructions(code) if s.opname not in PROLOGUE]
+    places = [s.positions for s in steps if s.positions and None not in s.positions]
+    found = [
+        node
+        for node in ast.walk(tree(function.__module__))
+        if isinstance(node, ast.Lambda | ast.FunctionDef)
+        and node.lineno == code.co_firstlineno
+        and (isinstance(node, ast.FunctionDef) or all(_within(node.body, p) for p in places))
+    ]
+    if len(found) != 1:
+        raise LookupError(f"{function.__module__}: found {len(found)} times {function}")
+    return found[0]
+
+
+def _within(node: ast.expr, place: tuple[Any, ...]) -> bool:
+    line, end_line, column, end_column = place
+    starts = (node.lineno, node.col_offset) <= (line, column)
+    return starts and (end_line, end_column) <= (node.end_lineno, node.end_col_offset)
+
+
+def formula(op: Op, rule: types.FunctionType, first: int) -> str:
+    """A rule as mathematics: its expression, or its name where it takes several steps.
+
+    ``first`` is the number of its parameters before the arrays.
+    """
+    if rule is zero:
+        return "0"
+    node = definition(rule)
+    if isinstance(node, ast.FunctionDef):
+        return f"`{node.name}`, below"
+    names = [a.arg for a in (*node.args.posonlyargs, *node.args.args)][first:]
+    renamed = {}
+    if not {"g", "y"} & {*op.arrays} and not op.variadic:
+        renamed = dict(zip(names, op.arrays, strict=False))
+    return f"`{ast.unparse(Mathematics(renamed).visit(_copy(node.body)))}`"
+
+
+def _copy(node: ast.expr) -> ast.expr:
+    return ast.parse(ast.unparse(node), mode="eval").body
+
+
+def gradient(op: Op) -> str:
+    """The derivatives of an op, array by array."""
+    if op.joint is not None:
+        return formula(op, op.joint, 4)
+    if op.vjps is None:
+        return "—"
+    rules = dict(zip(op.arrays, op.vjps, strict=False))
+    said = [f"{n}: {formula(op, rule, 3)}" for n, rule in rules.items() if rule is not None]
+    return said[0].partition(": ")[2] if len(op.arrays) == 1 else "; ".join(said)
+
+
+def rules(op: Op) -> list[types.FunctionType]:
+    return [rule for rule in (*(op.vjps or ()), op.joint, op.jvp) if rule is not None]
+
+
+def written_out(ops: Iterable[Op]) -> list[types.FunctionType]:
+    """The functions with a name that the rules of these ops are or use, each after its users."""
+    found: list[types.FunctionType] = []
+    to_do = [rule for op in ops for rule in rules(op)]
+    seen = [zero]
+    while to_do:
+        function = to_do.pop(0)
+        if function in seen or not function.__module__.startswith("gpugrad.ops"):
+            continue
+        seen.append(function)
+        if function.__name__ != "<lambda>":
+            found.append(function)
+        used = (function.__globals__.get(name) for name in _names(function.__code__))
+        to_do += [f for f in used if isinstance(f, types.FunctionType)]
+    return found
+
+
+def _names(code: types.CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _names(constant)
+
+
+# ---------------------------------------------------------------- docs/ops.md
+
+
+def signature(function: Callable[..., Any]) -> str:
+    """A signature without its types; ``...`` for a default that is no plain value."""
+    whole = function if isinstance(function, inspect.Signature) else inspect.signature(function)
+    shown = (type(None), bool, int, float, str, tuple)
+    return str(
+        whole.replace(
+            parameters=[
+                p.replace(
+                    annotation=p.empty,
+                    default=p.default
+                    if p.default is p.empty or isinstance(p.default, shown)
+                    else Ellipsis,
+                )
+                for p in whole.parameters.values()
+            ],
+            return_annotation=whole.empty,
+        )
+    ).replace("Ellipsis", "...")
+
+
+def sentence(function: Any) -> str:
+    """The first paragraph of a docstring, in one line."""
+    words = inspect.cleandoc(function.__doc__ or "").partition("\n\n")[0]
+    return " ".join(words.split())
+
+
+def family(ops: Iterable[Op]) -> dict[str, list[Op]]:
+    """Ops by the module they are entered in, in the order of the table."""
+    found: dict[str, list[Op]] = {}
+    module = ""
+    for op in ops:
+        own = [f for f in (*rules(op), op.forward) if f is not None and f is not zero]
+        if own and own[0].__module__ != module:  # one without functions stands beside others
+            module = own[0].__module__
+        found.setdefault(module, []).append(op)
+    return dict(sorted(found.items()))
+
+
+def public(name: str) -> tuple[str, Callable[..., Any] | None]:
+    """How an op is reached by users, and the function; None for one that only rules use."""
+    if name in FUNCTIONS and name not in INTERNAL:
+        return f"gg.{name}", FUNCTIONS[name]
+    for part in PARTS:
+        function = getattr(getattr(gg, part, None), name, None)
+        if function is not None:
+            return f"gg.{part}.{name}", function
+    return name, None
+
+
+def orders(op: Op) -> str:
+    if not op.differentiable:
+        return "none"
+    return "every; all are 0" if all(rule is zero for rule in rules(op)) else "every"
+
+
+def namespaces(op: Op) -> str:
+    """The namespaces that have the op, and whether by functions of their own."""
+    has = {"NumPy": namespace_of(np.ones(1)), "CuPy, sim": namespace_of(sim.ones(1))}
+    there = ", ".join(name for name, xp in has.items() if getattr(xp, op.name, None))
+    return there if op.native else f"{there} (a formula)"
+
+
+def notes(op: Op) -> str:
+    said = []
+    shown, function = public(op.name)
+    if function is None:
+        said.append("used inside of gpugrad")
+    if (names := aliases(op.name)) and shown == f"gg.{op.name}":
+        said.append("also " + ", ".join(names))
+    if op.name in MEMBERS:
+        said.append("a method too")
+    if op.outputs:
+        said.append("several outputs")
+    if op.kind != "general":
+        said.append(op.kind)
+    if op.jvp is not None:
+        said.append(f"forward mode: {formula(op, op.jvp, 3)}")
+    if guarded(op):
+        said.append("guarded")
+    return "; ".join(said)
+
+
+def aliases(name: str) -> list[str]:
+    return sorted(f"`{alias}`" for alias, known in ALIASES.items() if known == name)
+
+
+def guarded(op: Op) -> bool:
+    """Whether a rule divides or multiplies by `ratio` or `scale`."""
+    functions = [*rules(op), *written_out([op])]
+    return any(name in GUARDS for f in functions for name in _names(f.__code__))
+
+
+def row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def table(*titles: str) -> list[str]:
+    return [row(*titles), "|" + "---|" * len(titles)]
+
+
+def title(module: str) -> str:
+    """The first sentence of a module's docstring, as the head of its section."""
+    words = sentence(importlib.import_module(module))
+    return re.split(r"(?<=[^.])\. ", words)[0].rstrip(".")
+
+
+HEAD_OF_OPS = """\
+# Functions and their derivatives
+
+Written by `ci/reference.py` from the op table; do not edit.
+
+A derivative is given as what a rule computes of `g`, the gradient of the output `y`: the product
+of `g` with the Jacobian. `a: g * b` is the one by the operand `a`. Where operands were broadcast,
+it is summed to their shape. Rules consist of functions of the table, so a derivative can be
+differentiated again: "every" order. "guarded": divisions and products in the rule count as zero
+where the divisor or either factor is zero, so gradients are finite wherever values are.
+
+An op runs on NumPy arrays, on CuPy arrays, and on `sim`, which has what CuPy has. "(a formula)": it
+is composed of their functions, as not all of them have it.
+
+An elementwise or linear op has its forward derivative from the same rule; of others the rule is
+transposed, unless a note gives a forward rule.
+"""
+
+
+def ops_document() -> str:
+    lines = [HEAD_OF_OPS]
+    helpers = written_out(TABLE.values())
+    for module, ops in family(TABLE.values()).items():
+        path = module.replace(".", "/") + ".py"
+        lines += [f"## {title(module)}\n", f"From `{path}`.\n"]
+        lines += table("function", "gives", "gradient", "orders", "namespaces", "notes")
+        for op in ops:
+            name, function = public(op.name)
+            said = signature(op.signature if function is None else function)
+            cells = gradient(op), orders(op), namespaces(op), notes(op)
+            lines.append(row(f"`{name}{said}`", " ".join(op.doc.split()), *cells))
+        lines.append("")
+        written = [f for f in helpers if f.__module__ == module]
+        if written:
+            source = "\n\n".join(inspect.getsource(f).strip() for f in written)
+            lines += ["The rules that take more than a line:\n", f"```python\n{source}\n```\n"]
+    return "\n".join([*lines, *made_of_ops()]).rstrip() + "\n"
+
+
+def made_of_ops() -> list[str]:
+    """The functions that are written with those of the table."""
+    places: dict[str, dict[str, Callable[..., Any]]] = {}
+    for name, function in FUNCTIONS.items():
+        if name not in TABLE and name not in ALIASES and name not in INTERNAL:
+            places.setdefault(function.__module__, {})[f"gg.{name}"] = function
+    for part in PARTS:
+        module = getattr(gg, part, None)
+        for name in getattr(module, "__all__", ()):
+            function = getattr(module, name)
+            if name not in TABLE and not isinstance(function, type) and callable(function):
+                places.setdefault(module.__name__, {})[f"gg.{part}.{name}"] = function
+    lines = [
+        "## Functions made of these\n",
+        "They have no rule of their own, and derivatives of every order from the functions that "
+        "they\nare made of, where there are any.\n",
+    ]
+    for module, functions in sorted(places.items()):
+        lines += [f"From `{module.replace('.', '/')}.py`.\n", *table("function", "gives")]
+        for name, function in sorted(functions.items()):
+            also = ", ".join(aliases(name.removeprefix("gg.")))
+            said = f"{sentence(function)} Also {also}." if also else sentence(function)
+            lines.append(row(f"`{name}{signature(function)}`", said))
+        lines.append("")
+    return lines
+
+
+# ---------------------------------------------------------------- docs/coverage.md
+
+HEAD_OF_COVERAGE = """\
+# Coverage
+
+Written by `ci/reference.py`; do not edit. The names are those of
+{versions},
+kept in `ci/coverage_names.json`: the public functions of `numpy` and `jax.numpy`, with their
+`linalg` and `fft`, and those to which autograd gives a derivative.
+
+A function counts as covered where gpugrad has it under the same name, or answers NumPy's of that
+name with a Tensor in it.
+"""
+
+
+def covered(part: str, name: str) -> str:
+    """How gpugrad has a function: ``gg.name``, ``np.name(tensor)``, or "" where it has it not."""
+    home = getattr(gg, part, None) if part else gg
+    if callable(getattr(home, name, None)):
+        return f"`{_dotted('gg', part, name)}`"
+    native = getattr(getattr(np, part) if part else np, name, None)
+    if native is not None and not isinstance(native, np.ufunc) and native in NUMPY_FUNCTIONS:
+        return f"`{_dotted('np', part, name)}`, of a Tensor"
+    return ""
+
+
+def _dotted(*words: str) -> str:
+    return ".".join(word for word in words if word)
+
+
+def coverage_document() -> str:
+    libraries: dict[str, Any] = json.loads(NAMES.read_text(encoding="utf-8"))
+    versions = ", ".join(f"{name} {one['version']}" for name, one in libraries.items())
+    lines = [HEAD_OF_COVERAGE.format(versions=versions)]
+    reasons = {name: reason for reason, names in LEFT_OUT.items() for name in names.split()}
+    parts = list(next(iter(libraries.values()))["names"])
+    everything = {
+        part: sorted({name for one in libraries.values() for name in one["names"][part]})
+        for part in parts
+    }
+    state = {
+        (part, name): "left out" if name in reasons else covered(part, name) or "**missing**"
+        for part, names in everything.items()
+        for name in names
+    }
+
+    lines += table("library", "functions", "covered", "left out", "missing")
+    for library, one in libraries.items():
+        for part, names in one["names"].items():
+            states = [state[part, name] for name in names]
+            out, missing = states.count("left out"), states.count("**missing**")
+            known = len(names) - out - missing
+            shown = _dotted(library, part)
+            lines.append(row(shown, *(str(n) for n in (len(names), known, out, missing))))
+    lines += ["", "## Missing\n"]
+    lines += table("function", *libraries)
+    has = {
+        (part, name): ["yes" if name in one["names"][part] else "" for one in libraries.values()]
+        for part, name in state
+    }
+    missing = [key for key, said in state.items() if said == "**missing**"]
+    lines += [row(f"`{_dotted(*key)}`", *has[key]) for key in missing]
+    lines += ["", "## Left out\n"]
+    for reason, names in LEFT_OUT.items():
+        shown = [f"`{name}`" for name in sorted(names.split())]
+        lines.append(f"- {reason} {', '.join(shown)}")
+    lines += ["", "## All\n", *table("function", "gpugrad", *libraries)]
+    lines += [row(f"`{_dotted(*key)}`", said, *has[key]) for key, said in state.items()]
+    return "\n".join(lines) + "\n"
+
+
+DOCUMENTS = {"docs/ops.md": ops_document, "docs/coverage.md": coverage_document}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="compare, change nothing")
+    check = parser.parse_args().check
+    status = 0
+    for name, write in DOCUMENTS.items():
+        path, text = ROOT / name, write()
+        kept = path.read_text(encoding="utf-8") if path.exists() else ""
+        if not check:
+            path.write_text(text, encoding="utf-8")
+        elif kept != text:
+            status = 1
+            pair = kept.splitlines(), text.splitlines()
+            print(*difflib.unified_diff(*pair, name, f"{name}, made anew", lineterm=""), sep="\n")
+            print(f"{name} is not what the table says: run python ci/reference.py")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
