@@ -41,7 +41,7 @@ GUARDS = {"scale": ast.Mult(), "ratio": ast.Div()}
 PARTS = ("linalg", "fft", "special")
 
 # Steps of a function that stand for no part of its body.
-PROLOGUE = ("RESUME", "MAKE_CELL", "COPY_FREE_VARS")
+AROUND = ("RESUME", "MAKE_CELL", "COPY_FREE_VARS", "RETURN_VALUE")
 
 # What is not to come, by the reason: beside what computes on arrays, NumPy has much else.
 LEFT_OUT = {
@@ -110,7 +110,7 @@ def tree(module: str) -> ast.Module:
 def definition(function: types.FunctionType) -> ast.Lambda | ast.FunctionDef:
     """Where a function stands in its module; of several lambdas in a line, the one that it is."""
     code = function.__code__
-    steps = [s for s in dis.get_instructions(code) if s.opname not in PROLOGUE]
+    steps = [s for s in dis.get_instructions(code) if s.opname not in AROUND]
     places = [s.positions for s in steps if s.positions and None not in s.positions]
     found = [
         node
