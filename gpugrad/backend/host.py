@@ -66,6 +66,16 @@ def _scale(g: Any, d: Any) -> Any:
     return np.where((g == 0) | (d == 0), r.dtype.type(0), r)
 
 
+def _broadcast_to(x: Any, shape: tuple[int, ...]) -> Any:
+    if x.ndim:
+        return np.broadcast_to(x, shape)
+    # One number everywhere, as the gradient of a sum: a view of it with strides of 0.
+    x = np.asarray(x)
+    view = np.ndarray(shape, x.dtype, x, 0, (0,) * len(shape))
+    view.flags.writeable = False
+    return view
+
+
 def _transpose(x: Any, axes: Any = None) -> Any:
     return x.transpose() if axes is None else x.transpose(axes)
 
@@ -97,6 +107,7 @@ NUMPY = Namespace(
         "negative": operator.neg,
         "power": operator.pow,
         "abs": operator.abs,
+        "broadcast_to": _broadcast_to,
         "sum": _sum,
         "max": _max,
         "min": _min,
