@@ -1,0 +1,90 @@
+"""The likelihood of a Gaussian process, written for NumPy, and its hyperparameters by gradients.
+
+    python examples/gaussian_process.py
+    python examples/gaussian_process.py --size 100 --steps 200
+
+`log_marginal_likelihood` is a plain NumPy program with a Cholesky factor, as in Rasmussen and
+Williams, Gaussian Processes for Machine Learning (2006), algorithm 2.1. Called with Tensors it
+has a gradient, which Adam climbs; its Hessian at the top says how sure the result is.
+"""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+import common
+import numpy as np
+
+import gpugrad as gg
+
+# What the data are drawn with: the kernel's amplitude and length, and the noise.
+NAMES = ("amplitude", "length", "noise")
+TRUE = np.array([1.5, 0.7, 0.2])
+
+
+def covariance(theta: Any, x: Any) -> Any:
+    """The matrix of covariances of noisy values at the places ``x``, all of them different.
+
+    ``theta`` are the logarithms of amplitude, length and noise.
+    """
+    amplitude, length, noise = np.exp(theta)
+    distance = x[:, None] - x[None, :]
+    smooth = amplitude**2 * np.exp(-0.5 * (distance / length) ** 2)
+    return smooth + noise**2 * (distance == 0)
+
+
+def log_marginal_likelihood(theta: Any, x: Any, y: Any) -> Any:
+    """The logarithm of the density of the values ``y`` at ``x``."""
+    L = np.linalg.cholesky(covariance(theta, x))
+    alpha = np.linalg.solve(L.T, np.linalg.solve(L, y))
+    fit = -0.5 * np.dot(y, alpha)
+    return fit - np.sum(np.log(np.linalg.diagonal(L))) - 0.5 * len(x) * np.log(2 * np.pi)
+
+
+def draw(n: int, dtype: str = "float64") -> tuple[gg.Tensor, gg.Tensor]:
+    """Places from 0 to 12, and values of a Gaussian process with the true hyperparameters there."""
+    x = gg.linspace(0, 12, n, dtype=dtype)
+    theta = gg.tensor(np.log(TRUE).tolist(), dtype=dtype)
+    L = np.linalg.cholesky(covariance(theta, x))
+    return x, L @ gg.random.normal(size=n, dtype=dtype)
+
+
+def fit(start: gg.Tensor, x: Any, y: Any, steps: int, lr: float = 0.05) -> gg.Tensor:
+    """The hyperparameters' logarithms with the greatest likelihood, from ``start`` by Adam."""
+    theta = start.copy().requires_grad_()
+    optimizer = gg.optim.Adam([theta], lr=lr)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = -log_marginal_likelihood(theta, x, y)
+        loss.backward()
+        optimizer.step()
+    return theta.detach()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    flags = common.parser((__doc__ or "").partition("\n")[0], trains=False, dtype="float64")
+    flags.add_argument(
+        "--size", type=common.positive_int, default=60, metavar="N", help="values (default: 60)"
+    )
+    flags.add_argument(
+        "--steps", type=common.positive_int, default=150, metavar="N", help="(default: 150)"
+    )
+    args: argparse.Namespace = flags.parse_args(argv)
+    device = common.setup(args)
+    x, y = draw(args.size, args.dtype)
+    start = gg.zeros(3)
+    found = fit(start, x, y, args.steps)
+
+    hessian = gg.hessian(log_marginal_likelihood)(found, x, y)
+    spread = np.sqrt(np.linalg.diagonal(np.linalg.inv(-hessian))).tolist()
+    before, after = (log_marginal_likelihood(t, x, y).item() for t in (start, found))
+    print(f"{args.size} values, {args.dtype}, on {device}")
+    print(f"log likelihood: {before:.3f}, after {args.steps} steps {after:.3f}\n")
+    print(f"{'':12}{'true':>8}{'found':>8}   68% between")
+    for name, true, log, deviation in zip(NAMES, TRUE, found.tolist(), spread, strict=True):
+        low, high = np.exp(log - deviation), np.exp(log + deviation)
+        print(f"{name:12}{true:8.3f}{np.exp(log):8.3f}   {low:.3f} and {high:.3f}")
+
+
+if __name__ == "__main__":
+    common.run(main)
