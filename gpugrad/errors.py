@@ -13,6 +13,7 @@ __all__ = [
     "FileFormatError",
     "GpugradError",
     "GradientError",
+    "IndexingError",
     "ShapeError",
     "SyncError",
 ]
@@ -28,6 +29,10 @@ class ShapeError(GpugradError, ValueError):
 
 class AxisError(ShapeError, IndexError):
     """A number of an axis that an array does not have."""
+
+
+class IndexingError(GpugradError, IndexError):
+    """An index that an array does not have, or that is none."""
 
 
 class DeviceError(GpugradError, RuntimeError):

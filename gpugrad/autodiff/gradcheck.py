@@ -238,10 +238,10 @@ def _report(
         guilty = _guilty(nodes, tolerance) if alone else None
     if guilty is not None:
         node, argument, local = guilty
-        lines.append(f"  op: {node.op.name}, its derivative by argument {argument}")
+        lines.append(f"  op: {node.op.shown}, its derivative by argument {argument}")
         why = cause(local, tolerance)
     else:
-        last = max(ops, key=lambda node: node.serial).op.name if ops else "none was recorded"
+        last = max(ops, key=lambda node: node.serial).op.shown if ops else "none was recorded"
         checked = " (each op's own rule agrees with differences)" if alone else ""
         lines.append(f"  op: the last one is {last}{checked}" if ops else f"  op: {last}")
         why = cause(mismatch, tolerance)

@@ -267,7 +267,7 @@ def reachable(roots: Iterable[Any], since: int = 0) -> list[Any]:
 def freed(node: Node) -> GradientError:
     """The error for a walk through a graph whose saved values are gone."""
     return GradientError(
-        f"backward: the graph was freed by an earlier backward pass (at {node.op.name}). "
+        f"backward: the graph was freed by an earlier backward pass (at {node.op.shown}). "
         "Pass retain_graph=True to the first pass, or compute the result again"
     )
 

@@ -94,10 +94,10 @@ def verify(node: Any) -> None:
         before = len(entry[1]) - after
         where = getattr(node, "where", None)
         raise GradientError(
-            f"backward: {node.op.name} needs {what}, {describe(value)}, at version {before}, "
+            f"backward: {node.op.shown} needs {what}, {describe(value)}, at version {before}, "
             f"but it was changed in place and is at version {before + after}. Change a copy, "
             "write `t = t + d` in place of `t += d`, or change it after the backward pass"
-            + ("" if where is None else f". {node.op.name} was called at {where}")
+            + ("" if where is None else f". {node.op.shown} was called at {where}")
         )
 
 

@@ -86,12 +86,12 @@ def add_hook(node: Any, order: int, hook: Callable[..., Any]) -> Handle:
         raise GradientError(f"hook: expected a function, got {type(hook).__name__}")
     if type(node) not in (Node, Leaf, HookedNode, HookedLeaf):
         raise GradientError(
-            f"hook: {node.op.name} gives several outputs; each of them takes hooks "
+            f"hook: {node.op.shown} gives several outputs; each of them takes hooks "
             "(register_hook), the operation does not"
         )
     if order == FOLLOWS and node.op is PICK:
         raise GradientError(
-            f"hook: {node.parents[0].op.name} gives several outputs, which are differentiated "
+            f"hook: {node.parents[0].op.shown} gives several outputs, which are differentiated "
             "together. Use register_prehook, which gets the gradient of this one"
         )
     if type(node) in (Node, Leaf):

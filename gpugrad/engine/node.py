@@ -91,7 +91,7 @@ class Node:
         return add_hook(self, FOLLOWS, hook)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.op.name} {tuple(self.shape)} {self.dtype}>"
+        return f"<{type(self).__name__} {self.op.shown} {tuple(self.shape)} {self.dtype}>"
 
 
 class Leaf:

@@ -72,6 +72,9 @@ class Op:
     them, such as a symmetric matrix, and ``observe(xp, *outputs)`` gives of the outputs what is
     unique, such as an eigenvector without its sign. Both are functions of Tensors, so what is
     compared with differences is the derivative of the whole.
+
+    ``shown`` is the name in errors and drawings: that of the public function in front of it,
+    where users know no op of this name.
     """
 
     __slots__ = (
@@ -94,6 +97,7 @@ class Op:
         "reference",
         "samples",
         "saves",
+        "shown",
         "signature",
         "variadic",
         "vjps",
@@ -115,11 +119,13 @@ class Op:
         prepare: Rule | None = None,
         observe: Rule | None = None,
         reference: Callable[..., Any] | None = None,
+        shown: str | None = None,
         doc: str = "",
     ) -> None:
         if kind not in KINDS:
             raise ValueError(f"op {name}: kind must be one of {KINDS}, got {kind!r}")
         self.name = name
+        self.shown = shown or name
         self.native = isinstance(forward, str)
         if isinstance(forward, str):
             self.signature = _parse(forward)

@@ -110,10 +110,10 @@ def _namespace(op: Op, raws: Sequence[Any]) -> Any:
         elif not isinstance(raw, numpy.generic):
             for namespace in (own, xp):
                 if namespace.checks is not None:
-                    namespace.checks(op.name, tuple(raws))
-            raise DeviceError(f"{op.name}: operands of {xp!r} and {own!r} cannot be mixed")
+                    namespace.checks(op.shown, tuple(raws))
+            raise DeviceError(f"{op.shown}: operands of {xp!r} and {own!r} cannot be mixed")
     if xp is not None and xp.checks is not None:
-        xp.checks(op.name, tuple(raws))
+        xp.checks(op.shown, tuple(raws))
     return xp
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from numpy.linalg import LinAlgError
 
 from gpugrad.engine.op import Op
-from gpugrad.errors import DTypeError, GpugradError, ShapeError
+from gpugrad.errors import DTypeError, GpugradError, IndexingError, ShapeError
 
 __all__ = ["explain", "wrong_operand"]
 
@@ -20,7 +20,7 @@ def wrong_operand(op: Op, operand: Any) -> DTypeError:
         else f"{kind.__module__}.{kind.__qualname__}"
     )
     return DTypeError(
-        f"{op.name}: expected a Tensor, an array, a number or a list of numbers, got {name}. "
+        f"{op.shown}: expected a Tensor, an array, a number or a list of numbers, got {name}. "
         "Convert it first, for example with gg.tensor(numpy.asarray(...))"
     )
 
@@ -35,20 +35,24 @@ def explain(
     words = "".join(f", {name}={_shown(value)}" for name, value in (parameters or {}).items())
     listed = " and ".join(map(str, shapes))
     if isinstance(error, LinAlgError):  # a ValueError too, but of the values
-        said = str(error).rstrip(".")
-        raise LinAlgError(f"{op.name}: {said}. Operands of shape {listed}{words}") from error
+        said = str(error).rstrip(". ")
+        raise LinAlgError(f"{op.shown}: {said}. Operands of shape {listed}{words}") from error
     if isinstance(error, ValueError):
         if op.name == "matmul" and len(shapes) == 2 and (text := _matmul(*shapes)):
             raise ShapeError(text) from error
         if op.kind == "elementwise" and len(shapes) > 1 and (text := _broadcast(shapes)):
-            raise ShapeError(f"{op.name}: {text}") from error
+            raise ShapeError(f"{op.shown}: {text}") from error
         raise ShapeError(
-            f"{op.name}: {str(error).rstrip('.')}. Operands of shape {listed}{words}"
+            f"{op.shown}: {str(error).rstrip('. ')}. Operands of shape {listed}{words}"
+        ) from error
+    if isinstance(error, IndexError):
+        raise IndexingError(
+            f"{op.shown}: {str(error).rstrip('. ')}. Operands of shape {listed}{words}"
         ) from error
     if isinstance(error, TypeError):
         kinds = ", ".join(str(getattr(raw, "dtype", type(raw).__name__)) for raw in raws)
         raise DTypeError(
-            f"{op.name}: {str(error).rstrip('.')}. Operands of dtype {kinds}{words}"
+            f"{op.shown}: {str(error).rstrip('. ')}. Operands of dtype {kinds}{words}"
         ) from error
 
 

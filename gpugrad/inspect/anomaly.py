@@ -52,7 +52,7 @@ class _Watch:
                 if _not_finite(raw) is not None
             ]
             raise AnomalyError(
-                f"{node.op.name} made {found} of {which}"
+                f"{node.op.shown} made {found} of {which}"
                 f"{'; ' + ', '.join(given) if given else ''}. Called at {node.where}"
             )
 
@@ -87,8 +87,8 @@ class _Watch:
                 if other is parent
             )
             raise AnomalyError(
-                f"the derivative of {node.op.name} for {which} made {found} of "
-                f"the gradient. {node.op.name} was {called_at(node)}"
+                f"the derivative of {node.op.shown} for {which} made {found} of "
+                f"the gradient. {node.op.shown} was {called_at(node)}"
             )
 
 

@@ -62,11 +62,11 @@ class _Watch:
         for (what, value), then in zip(changes.saved(node), before, strict=True):
             if then is not None and bool(checksum(value) != then):
                 raise GradientError(
-                    f"backward: {node.op.name} needs {what}, {changes.describe(value)}, as it was "
+                    f"backward: {node.op.shown} needs {what}, {changes.describe(value)}, as it was "
                     "when the operation was recorded, but its memory has been changed by code "
                     "that gpugrad does not see: an edit of t.data, or of the array that a tensor "
                     "was made from. Change a copy, or change it after the backward pass. "
-                    f"{node.op.name} was {called_at(node)}"
+                    f"{node.op.shown} was {called_at(node)}"
                 )
 
     def gradient(self, node: Any, parent: Any, d: Any) -> None:

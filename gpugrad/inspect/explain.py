@@ -124,7 +124,7 @@ class _Explainer:
             if isinstance(node, Node) and node.values is None:
                 raise GradientError(
                     f"explain: the graph was freed by an earlier backward pass (at "
-                    f"{node.op.name}). Pass retain_graph=True to it, or explain first"
+                    f"{node.op.shown}). Pass retain_graph=True to it, or explain first"
                 )
         if changed_since(t, self.everything):
             raise GradientError(

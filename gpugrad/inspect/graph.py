@@ -101,15 +101,8 @@ def _kind(node: Any) -> str:
 
 def op_name(node: Any) -> str:
     """The op that computed a value, under its public name."""
-    name: str = source_of(node).op.name
-    return _PUBLIC.get(name, name)
-
-
-_PUBLIC = {
-    "class_cross_entropy": "cross_entropy", "concat_arrays": "concat",
-    "einsum_explicit": "einsum", "pad_zeros": "pad", "stack_arrays": "stack",
-    "to_device": "to",
-}  # fmt: skip
+    name: str = source_of(node).op.shown
+    return name
 
 
 def _free(name: str, taken: dict[str, int]) -> str:

@@ -17,5 +17,6 @@ op(
     _to_device,
     vjp=[lambda xp, g, y, x, device, source: xp.to_device(g, device=source, source=device)],
     kind="linear",
+    shown="to",
     doc="x on another device; its gradient comes back to where x is.",
 )

@@ -137,5 +137,6 @@ op(
         Sample((4, 3), target=TARGET, reduction="sum"),
         Sample((4, 3), target=TARGET, reduction="none"),
     ],
+    shown="cross_entropy",
     doc="-log softmax(logits)[target] along the last axis; target holds class numbers.",
 )

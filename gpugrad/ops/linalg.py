@@ -134,5 +134,6 @@ op(
         Sample((2, 3), subscripts="ij->j"),
         Sample((2, 3), (2,), (3, 2), subscripts="ij,i,jk->k"),
     ],
+    shown="einsum",
     doc="Einstein's summation, its subscripts written out.",
 )

@@ -63,6 +63,7 @@ op(
     lambda xp, /, *arrays, axis=0: xp.concatenate(arrays, axis=axis),
     vjp_all=lambda xp, g, y, needs, *arrays, axis: _split_back(xp, g, arrays, axis),
     samples=[Sample((2, 3), (1, 3)), Sample((2, 3), (2, 1), (2, 2), axis=-1)],
+    shown="concat",
     doc="Arrays joined along an axis that they have.",
     **LINEAR,
 )
@@ -73,6 +74,7 @@ op(
         g[(slice(None),) * (axis % len(g.shape)) + (index,)] for index in range(len(arrays))
     ],
     samples=[Sample((3,), (3,)), Sample((2, 3), (2, 3), axis=-1)],
+    shown="stack",
     doc="Arrays of one shape joined along a new axis.",
     **LINEAR,
 )
@@ -160,6 +162,7 @@ op(
         ]
     ],
     samples=[Sample((2, 3), pad_width=((1, 0), (0, 2))), Sample((3,), pad_width=((2, 1),))],
+    shown="pad",
     doc="x with zeros around it: that many before and after, for each axis.",
     **LINEAR,
 )

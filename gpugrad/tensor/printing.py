@@ -26,7 +26,7 @@ def text(tensor: "Tensor") -> str:
         notes.append(f"device='{tensor.device}'")
     if tensor.grad_fn is not None:
         node = tensor.grad_fn
-        name = (node.parents[0] if node.op is PICK else node).op.name
+        name = (node.parents[0] if node.op is PICK else node).op.shown
         notes.append(f"grad_fn=<{name}>")
     elif tensor.requires_grad and word == "tensor":
         notes.append("requires_grad=True")
