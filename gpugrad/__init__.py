@@ -50,6 +50,7 @@ from gpugrad.errors import (
     FileFormatError,
     GpugradError,
     GradientError,
+    IndexingError,
     ShapeError,
     SyncError,
 )
@@ -103,7 +104,9 @@ _LAZY: dict[str, str] = {
 def __getattr__(name: str) -> Any:
     where = _LAZY.get(name)
     if where is None:
-        raise AttributeError(f"module 'gpugrad' has no attribute {name!r}")
+        from gpugrad.tensor.foreign import hint
+
+        raise AttributeError(f"module 'gpugrad' has no attribute {name!r}{hint(name)}")
     module = importlib.import_module(where)
     found = module if where == f"gpugrad.{name}" else getattr(module, name)
     globals()[name] = found
@@ -116,8 +119,8 @@ def __dir__() -> list[str]:
 
 __all__ = [  # noqa: PLE0604  names of the tables
     "AnomalyError", "ArgumentError", "AxisError", "DTypeError", "Device", "DeviceError",
-    "FileFormatError", "GpugradError", "GradientError", "ShapeError", "SyncError", "Tensor",
-    "backend", "bool", "bool_", "complex128", "complex64", "cuda", "default_device", "device",
+    "FileFormatError", "GpugradError", "GradientError", "IndexingError", "ShapeError", "SyncError",
+    "Tensor", "backend", "bool", "bool_", "complex128", "complex64", "cuda", "default_device", "device",
     "e", "enable_grad", "errors", "float16", "float32", "float64", "inf", "int16", "int32",
     "int64", "int8", "is_grad_enabled", "nan", "newaxis", "no_grad", "pi", "set_default_device",
     "set_grad_enabled", "uint16", "uint32", "uint64", "uint8", "__array_api_version__",

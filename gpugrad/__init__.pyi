@@ -60,6 +60,7 @@ from gpugrad.errors import (
     FileFormatError,
     GpugradError,
     GradientError,
+    IndexingError,
     ShapeError,
     SyncError,
 )
@@ -98,6 +99,7 @@ __all__ = [
     "FileFormatError",
     "GpugradError",
     "GradientError",
+    "IndexingError",
     "ShapeError",
     "SyncError",
     "Tensor",

@@ -59,6 +59,10 @@ def save(obj: Any, path: PathLike) -> None:
     >>> model.load_state_dict(checkpoint["model"])
     Loaded(missing_keys=[], unexpected_keys=[])
     """
+    if isinstance(obj, str | os.PathLike) and not isinstance(path, str | bytes | os.PathLike):
+        raise DTypeError(
+            f"save: expected a path second, got {type(path).__name__}. Write gg.save(obj, path)"
+        )
     writer = _Writer()
     try:
         tree = writer.encoded(obj, ())

@@ -129,3 +129,19 @@ def test_a_gradient_of_a_second_order_graph_may_be_changed(device):
     x.zero_grad()
     slope.backward()
     assert x.grad.tolist() == [8.0, 8.0, 8.0]  # d/dx of 2x²(1 + y) at 1, 1
+
+
+def test_a_gradient_that_was_assigned_shares_no_memory(device):
+    x, y = leaf(device, 2), leaf(device, 2)
+    zeros = np.zeros(2) if device == "cpu" else gg.zeros(2, dtype="float64", device=device).data
+    x.grad = y.grad = zeros
+    (2 * x + 3 * y).sum().backward()
+    y.grad, x.grad = x.grad, y.grad
+    (2 * x + 3 * y).sum().backward()
+    assert host(x.grad).tolist() == [5, 5]
+    assert host(y.grad).tolist() == [5, 5]
+    y.grad = x.grad
+    y.sum().backward()
+    assert host(x.grad).tolist() == [5, 5]
+    assert host(y.grad).tolist() == [6, 6]
+    assert host(gg.tensor(zeros)).tolist() == [0, 0]

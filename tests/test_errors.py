@@ -7,6 +7,7 @@ import pytest
 
 import gpugrad as gg
 from gpugrad.errors import GpugradError
+from gpugrad.tensor.foreign import METHODS, NAMES
 
 
 @pytest.fixture(autouse=True)
@@ -86,8 +87,73 @@ def test_shapes_that_do_not_fit(f, shapes, words, device):
 
 
 def test_an_index_that_does_not_exist_is_an_index_error():
-    with pytest.raises(IndexError, match="index 5 is out of bounds"):
-        leaf(3)[5]
+    words = r"getitem: index 5 is out of bounds .*shape \(3,\), index=5"
+    for kind in (IndexError, gg.GpugradError):
+        with pytest.raises(kind, match=words):
+            leaf(3)[5]
+
+
+@pytest.mark.parametrize(
+    ("f", "words"),
+    [
+        (lambda a: gg.concat([a, a[:1, :1]]), r"^concat: .*\(2, 3\) and \(1, 1\)"),
+        (lambda a: gg.einsum("ij,jk->ik", a, a), r"^einsum: [^.]*\. Operands .*'ij,jk->ik'"),
+        (lambda a: gg.concat([a, a.to("sim:1")]), "^concat: .*two devices"),
+        (lambda a: gg.stack([a, a.to("sim:1")]), "^stack: .*two devices"),
+    ],
+)
+def test_errors_name_the_public_function(f, words, device):
+    with pytest.raises(gg.GpugradError, match=words):
+        f(leaf(2, 3, device=device))
+    assert "grad_fn=<pad>" in repr(gg.pad(leaf(2), 1))
+
+
+# Names of other libraries.
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_of_pytorch_says_what_to_write(name):
+    t = leaf(2)
+    assert not hasattr(t, name)
+    assert name not in dir(t)
+    with pytest.raises(AttributeError, match=f"'Tensor' object has no attribute '{name}'. Write "):
+        getattr(t, name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_function_of_pytorch_says_what_to_write(name):
+    assert not hasattr(gg, name)
+    with pytest.raises(AttributeError, match=f"no attribute '{name}'. Write "):
+        getattr(gg, name)
+
+
+def test_a_name_of_nobody():
+    with pytest.raises(AttributeError, match="no attribute 'frobnicate'$"):
+        gg.frobnicate
+
+
+@pytest.mark.parametrize(
+    ("f", "words"),
+    [
+        (lambda t: np.add.at(t, 0, 1), r"np.add.at: .*Write t\.at\[index\]\.add\(value\)"),
+        (lambda t: np.maximum.at(t, 0, 1), r"np.maximum.at: .*Write t\.at\[index\]\.max\("),
+        (np.fft.fft, r"np\.fft\.fft: gpugrad has no such function"),
+        (np.poly, r"np\.poly: gpugrad has no such function of tensors\. For a result"),
+        (lambda t: t.to("foo"), "to: expected a dtype or a device, .*got 'foo'"),
+        (lambda t: gg.optim.Adam(gg.nn.Linear(2, 1)), r"Adam: .*Linear\. .*\.parameters\(\)"),
+        (lambda t: gg.save("file", gg.nn.Linear(2, 1)), r"save: .*Linear\. Write gg\.save\("),
+        (lambda t: gg.random.normal((2, 3)), r"normal: .*number, got \(2, 3\)\. Pass .*size="),
+    ],
+)  # fmt: skip
+def test_a_call_that_was_meant_otherwise(f, words):
+    with pytest.raises(gg.DTypeError, match=words):
+        f(leaf(2))
+
+
+def test_the_format_of_one_number(device):
+    assert f"{leaf(1, device=device):.3f}" == "1.000"
+    with pytest.raises(gg.ShapeError, match=r"format: '\.3f' .*shape \(2,\).*tolist"):
+        f"{leaf(2, device=device):.3f}"
 
 
 # Devices.

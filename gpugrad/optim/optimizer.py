@@ -73,6 +73,11 @@ class Optimizer:
             raise DTypeError(
                 f"{self._who()}: expected an iterable of Tensors, got one Tensor. Write [tensor]"
             )
+        if not isinstance(params, Iterable):
+            raise DTypeError(
+                f"{self._who()}: expected an iterable of Tensors, got {type(params).__name__}. "
+                "Of a model pass model.parameters()"
+            )
         groups = list(params)
         if not groups:
             raise ValueError(

@@ -443,7 +443,8 @@ def _below_end(who: str, value: Any) -> int:
 
 def _number(who: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise DTypeError(f"{who} must be a number, got {value!r}")
+        shape = ". Pass a shape as size=" if isinstance(value, tuple | list) else ""
+        raise DTypeError(f"{who} must be a number, got {value!r}{shape}")
     number = float(value)
     if not math.isfinite(number):
         raise ValueError(f"{who} must be finite, got {number}")

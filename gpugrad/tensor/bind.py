@@ -16,6 +16,8 @@ from gpugrad.engine.record import bind_operator
 from gpugrad.errors import DTypeError, GradientError, ShapeError
 from gpugrad.tensor import assign, creation, dtypes, exchange, functions, hooks, linalg, standard
 from gpugrad.tensor.core import TENSORS, Tensor
+from gpugrad.tensor.foreign import METHODS as FOREIGN
+from gpugrad.tensor.foreign import Foreign
 
 __all__ = ["FUNCTIONS", "INTERNAL", "MEMBERS"]
 
@@ -184,6 +186,9 @@ _member("imag", property(FUNCTIONS["imag"], doc="The imaginary parts."))
 _member("T", property(FUNCTIONS["transpose"], doc="The axes reversed."))
 _member("mT", property(functions.matrix_transpose, doc="The last two axes exchanged."))
 
+for _name in FOREIGN:
+    setattr(Tensor, _name, Foreign(_name))
+
 # ---------------------------------------------------------------- NumPy's protocols
 
 # Ufuncs' own names, where they are not the table's.
@@ -191,6 +196,8 @@ UFUNCS = {"absolute": "abs", "conjugate": "conj"}
 # What `np.add.reduce(t)` and the like are under names of their own.
 REDUCES = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min",
            "logical_and": "all", "logical_or": "any"}  # fmt: skip
+# What `np.add.at(t, index, value)` and the like are as `t.at[index].add(value)`.
+ASSIGNED = {"add": "add", "multiply": "multiply", "maximum": "max", "minimum": "min"}
 # Keywords that NumPy spells otherwise.
 KEYWORDS = {"a_min": "min", "a_max": "max", "newshape": "shape"}
 
@@ -212,7 +219,9 @@ def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: 
         kwargs.setdefault("axis", 0)
     else:
         what = name if method == "__call__" else f"{name}.{method}"
-        raise DTypeError(f"np.{what}: gpugrad has no such function of tensors.{_nearest(name)}")
+        raise DTypeError(
+            f"np.{what}: gpugrad has no such function of tensors.{_instead(name, method)}"
+        )
     if kwargs.get("dtype", 0) is None:
         del kwargs["dtype"]
     return function(*inputs, **kwargs)
@@ -275,9 +284,8 @@ def _array_function(
 ) -> Any:
     own = NUMPY_FUNCTIONS.get(function)
     if own is None:
-        name = function.__name__
-        if function.__module__ == "numpy.linalg":
-            name = f"linalg.{name}"
+        inner = function.__module__.removeprefix("numpy").lstrip(".")  # linalg, fft
+        name = f"{inner}.{function.__name__}" if inner else function.__name__
         raise DTypeError(f"np.{name}: gpugrad has no such function of tensors.{_nearest(name)}")
     if kwargs:
         for first in ("a", "x", "arr", "ary", "array", "m"):  # NumPy's names of the operand
@@ -292,10 +300,17 @@ def _array_function(
     return own(*args, **kwargs)
 
 
+def _instead(name: str, method: str) -> str:
+    """What to write in place of a ufunc, or of one of its methods."""
+    if method == "at" and name in ASSIGNED:
+        return f" Write t.at[index].{ASSIGNED[name]}(value), which gives a new tensor"
+    return _nearest(name)
+
+
 def _nearest(name: str) -> str:
     there = (f"linalg.{known}" for known in linalg.__all__ if known.islower())
     public = [known for known in FUNCTIONS if known not in INTERNAL]
-    close = difflib.get_close_matches(name, [*public, *there], n=1)
+    close = difflib.get_close_matches(name, [*public, *there], n=1, cutoff=0.8)
     nearest = f" The nearest is gg.{close[0]}." if close else ""
     return f"{nearest} For a result without a gradient use .detach().numpy()"
 

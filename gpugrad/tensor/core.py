@@ -16,6 +16,7 @@ from gpugrad.engine.modes import enable_grad, recording, strict
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.passes import differentiate
 from gpugrad.errors import DeviceError, DTypeError, GradientError, ShapeError
+from gpugrad.tensor.foreign import METHODS as FOREIGN
 from gpugrad.tensor.members import Members
 
 __all__ = ["LIFT", "TENSORS", "Tensor"]
@@ -155,7 +156,10 @@ class Tensor(Members):
 
     @property
     def grad(self) -> "Tensor | None":
-        """The gradient accumulated by backward passes; None before the first."""
+        """The gradient accumulated by backward passes; None before the first.
+
+        What is assigned is copied: later passes add to it in place.
+        """
         return getattr(self, "_grad", None)
 
     @grad.setter
@@ -167,13 +171,15 @@ class Tensor(Members):
                 raise ShapeError(
                     f"grad: expected shape {self.shape}, that of the tensor, got {value.shape}"
                 )
-            if value.dtype != self.dtype:
-                value = value.astype(self.dtype)
             if value.device != self.device:
                 raise DeviceError(
                     f"grad: expected a gradient on {self.device}, where the tensor is, got one "
                     f"on {value.device}. Move it with .to({str(self.device)!r})"
                 )
+            if value.dtype != self.dtype:
+                value = value.astype(self.dtype)
+            elif value._node is None:
+                value = Tensor(copied(value.data))
         self._grad = value
 
     @property
@@ -384,7 +390,15 @@ class Tensor(Members):
         return text(self)
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if spec and self.size == 1 else format(repr(self), spec)
+        if spec and self.size != 1:
+            raise ShapeError(
+                f"format: {spec!r} formats one number, got shape {self.shape}. Use .tolist(), "
+                "or numpy.array_str(t, precision=3)"
+            )
+        return format(self.item(), spec) if spec else repr(self)
+
+    def __dir__(self) -> list[str]:
+        return [name for name in object.__dir__(self) if name not in FOREIGN]
 
     # Copies.
 

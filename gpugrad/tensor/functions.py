@@ -481,6 +481,12 @@ def to(x: Any, target: Any = None, /, *, device: Any = None, dtype: Any = None) 
             device = target
         else:
             dtype = target
+    try:
+        dtype = None if dtype is None else np.dtype(dtype)
+    except TypeError:
+        raise DTypeError(
+            f"to: expected a dtype or a device, such as 'cpu' or 'cuda:1', got {dtype!r}"
+        ) from None
     if dtype is not None and x.dtype != dtype:
         x = _OPS["astype"](x, dtype)
     if device is not None and x.device != (place := Device(device)):

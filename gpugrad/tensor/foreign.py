@@ -1,0 +1,85 @@
+"""Names that PyTorch and JAX have and gpugrad has not, and what to write in their place.
+
+Nothing else than a better AttributeError: `hasattr` says False, `dir` leaves them out. Imports
+nothing of gpugrad.
+"""
+
+from typing import Any, NoReturn
+
+__all__ = ["METHODS", "NAMES", "Foreign", "hint"]
+
+# Of the module: `gg.cat`.
+NAMES = {
+    "array": "gg.tensor(...), or gg.asarray(...), which keeps whole numbers whole",
+    "bmm": "gg.matmul(a, b)",
+    "cat": "gg.concat(tensors, axis=0)",
+    "clamp": "gg.clip(x, low, high)",
+    "double": "gg.float64",
+    "float": "gg.float32",
+    "from_numpy": "gg.tensor(array), which does not copy",
+    "inference_mode": "gg.no_grad()",
+    "mm": "gg.matmul(a, b)",
+    "permute": "gg.transpose(x, axes)",
+    "rand": "gg.random.uniform(0, 1, shape)",
+    "randint": "gg.random.integers(low, high, shape)",
+    "randn": "gg.random.normal(0, 1, shape)",
+    "randperm": "gg.random.permutation(n)",
+    "stop_gradient": "x.detach()",
+    "unsqueeze": "gg.expand_dims(x, axis)",
+}
+
+_IN_PLACE = "an operator in place, `t {} x`, under gg.no_grad()"
+
+# Of a Tensor: `t.view`.
+METHODS = {
+    "add_": _IN_PLACE.format("+="),
+    "bmm": "a @ b",
+    "clamp": "t.clip(low, high)",
+    "contiguous": "nothing: it is not needed",
+    "copy_": "`t[...] = x` under gg.no_grad()",
+    "dim": "t.ndim",
+    "div_": _IN_PLACE.format("/="),
+    "double": "t.astype(gg.float64)",
+    "expand": "t.broadcast_to(shape)",
+    "fill_": "`t[...] = x` under gg.no_grad()",
+    "float": "t.astype(gg.float32)",
+    "gather": "gg.take_along_axis(t, indices, axis)",
+    "get": "t.numpy()",
+    "half": "t.astype(gg.float16)",
+    "index_select": "t.take(indices, axis)",
+    "is_cuda": "t.device.kind == 'cuda'",
+    "long": "t.astype(gg.int64)",
+    "masked_fill": "gg.where(mask, value, t)",
+    "mm": "a @ b",
+    "mul_": _IN_PLACE.format("*="),
+    "numel": "t.size",
+    "permute": "t.transpose(axes)",
+    "sub_": _IN_PLACE.format("-="),
+    "t": "t.T",
+    "type_as": "t.astype(other.dtype)",
+    "unsqueeze": "t.expand_dims(axis)",
+    "view": "t.reshape(shape)",
+    "zero_": "t.zero_grad() to forget the gradient of t, or `t[...] = 0` under gg.no_grad()",
+}
+
+
+def hint(name: str) -> str:
+    """What to say behind "module 'gpugrad' has no attribute": empty for most names."""
+    return f". Write {NAMES[name]}" if name in NAMES else ""
+
+
+class Foreign:
+    """A class attribute that is not there, and says what is: free until it is read.
+
+    A ``__getattr__`` of the class would make every attribute of it slower.
+    """
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: Any = None) -> NoReturn:
+        raise AttributeError(
+            f"'Tensor' object has no attribute {self._name!r}. Write {METHODS[self._name]}"
+        )
