@@ -333,7 +333,7 @@ def ops_document() -> str:
         lines.append("")
         written = [f for f in helpers if f.__module__ == module]
         if written:
-            source = "\n\n".join(inspect.getsource(f).strip() for f in written)
+            source = "\n\n\n".join(inspect.getsource(f).strip() for f in written)
             lines += ["The rules that take more than a line:\n", f"```python\n{source}\n```\n"]
     return "\n".join([*lines, *made_of_ops()]).rstrip() + "\n"
 
