@@ -1,6 +1,7 @@
 """The commands of ci/: they are runnable, and say plainly what a machine lacks."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -62,6 +63,12 @@ def test_a_named_python_that_does_not_serve_is_refused(bare: Path) -> None:
     done = run("ci/demo", bare, GPUGRAD_VENV=str(bare / "venv"), PYTHON="python3")
     assert done.returncode == 1
     assert "PYTHON=python3 is not a Python >= 3.11" in done.stderr
+
+
+def test_gpu_run_has_every_example() -> None:
+    words = set(re.findall(r"\w+", (ROOT / "ci" / "gpu").read_text(encoding="utf-8")))
+    there = {path.stem for path in (ROOT / "examples").glob("*.py")} - {"common"}
+    assert there <= words
 
 
 def test_gpu_run_refuses_an_old_python(bare: Path) -> None:

@@ -25,6 +25,8 @@ def test_every_example_of_the_folder_is_shown():
     shown = {shlex.split(line)[1].split("/")[1] for line in EXAMPLES}
     there = {path.name for path in (ROOT / "examples").glob("*.py")} - {"common.py"}
     assert shown == there
+    listed = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
+    assert {name for name in there if f"python examples/{name}" in listed} == there
 
 
 @pytest.mark.parametrize("line", EXAMPLES)
