@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 # These matrices are so small that threads of the BLAS gain nothing, and where other programs
 # hold the cores they wait for each other: ten times slower. NumPy reads this as it is loaded.
@@ -222,6 +222,16 @@ def need(module: str, package: str, extra: str) -> Any:
             f"this needs {package}, which cannot be imported ({error}); "
             f"install it with: pip install 'gpugrad[{extra}]'"
         ) from error
+
+
+def leave_without(package: str, extra: str, error: ImportError) -> NoReturn:
+    """End a program that cannot begin without a package: one sentence, exit code 2."""
+    print(
+        f"error: this needs {package}, which cannot be imported ({error}); "
+        f"install it with: pip install 'gpugrad[{extra}]'",
+        file=sys.stderr,
+    )
+    raise SystemExit(2) from error
 
 
 # ---------------------------------------------------------------- progress

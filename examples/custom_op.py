@@ -13,9 +13,13 @@ from typing import Any
 
 import common
 import numpy as np
-from scipy import ndimage, optimize, special
 
 import gpugrad as gg
+
+try:
+    from scipy import ndimage, optimize, special
+except ImportError as missing:
+    common.leave_without("SciPy", "examples", missing)
 
 # The gamma function's logarithm, and its derivatives of all orders, each the next one's.
 polygamma = gg.custom_op(

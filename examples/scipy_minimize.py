@@ -15,9 +15,13 @@ from typing import Any
 
 import common
 import numpy as np
-from scipy.optimize import OptimizeResult, minimize
 
 import gpugrad as gg
+
+try:
+    from scipy.optimize import OptimizeResult, minimize
+except ImportError as missing:
+    common.leave_without("SciPy", "examples", missing)
 
 
 def rosenbrock(x: Any) -> Any:

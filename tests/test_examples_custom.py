@@ -248,3 +248,20 @@ def test_as_a_program(name, tmp_path):
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert " on cpu" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["custom_op", "scipy_minimize"])
+def test_without_scipy_one_sentence_is_said(name, tmp_path):
+    (tmp_path / "scipy.py").write_text("raise ImportError('no scipy here')")
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / f"{name}.py"],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{EXAMPLES.parent}"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: this needs SciPy, which cannot be imported (no scipy here); "
+        "install it with: pip install 'gpugrad[examples]'\n"
+    )
