@@ -120,21 +120,25 @@ __all__ = [
     "arcsin",
     "arcsinh",
     "arctan",
+    "arctan2",
     "arctanh",
     "argmax",
     "argmin",
+    "argsort",
     "around",
     "asarray",
     "asin",
     "asinh",
     "astype",
     "atan",
+    "atan2",
     "atanh",
     "autodiff",
     "backend",
     "bitwise_and",
     "bitwise_invert",
     "bitwise_left_shift",
+    "bitwise_not",
     "bitwise_or",
     "bitwise_right_shift",
     "bitwise_xor",
@@ -144,6 +148,7 @@ __all__ = [
     "broadcast_shapes",
     "broadcast_to",
     "can_cast",
+    "cbrt",
     "ceil",
     "checkpoint",
     "clip",
@@ -153,17 +158,22 @@ __all__ = [
     "concatenate",
     "conj",
     "conjugate",
+    "copysign",
     "cos",
     "cosh",
     "count_nonzero",
     "cuda",
+    "cumprod",
     "cumsum",
     "custom_op",
     "data",
     "debug_mode",
     "default_device",
+    "deg2rad",
+    "degrees",
     "detect_anomaly",
     "device",
+    "diagonal",
     "divide",
     "dot",
     "draw",
@@ -182,6 +192,7 @@ __all__ = [
     "explain",
     "expm1",
     "eye",
+    "fabs",
     "finfo",
     "fix",
     "flatten",
@@ -191,9 +202,13 @@ __all__ = [
     "float64",
     "floor",
     "floor_divide",
+    "fmax",
+    "fmin",
+    "fmod",
     "from_dlpack",
     "full",
     "full_like",
+    "gcd",
     "gelu",
     "get_default_dtype",
     "grad",
@@ -202,8 +217,10 @@ __all__ = [
     "gradients",
     "greater",
     "greater_equal",
+    "heaviside",
     "hessian",
     "hvp",
+    "hypot",
     "iinfo",
     "imag",
     "index_update",
@@ -222,6 +239,8 @@ __all__ = [
     "isnan",
     "jacobian",
     "jvp",
+    "lcm",
+    "ldexp",
     "leaky_relu",
     "left_shift",
     "less",
@@ -235,6 +254,8 @@ __all__ = [
     "log2",
     "log10",
     "log_softmax",
+    "logaddexp",
+    "logaddexp2",
     "logical_and",
     "logical_not",
     "logical_or",
@@ -254,6 +275,7 @@ __all__ = [
     "nan",
     "negative",
     "newaxis",
+    "nextafter",
     "nn",
     "no_grad",
     "nonzero",
@@ -269,6 +291,8 @@ __all__ = [
     "pow",
     "power",
     "prod",
+    "rad2deg",
+    "radians",
     "random",
     "ravel",
     "real",
@@ -292,6 +316,7 @@ __all__ = [
     "signbit",
     "silu",
     "sin",
+    "sinc",
     "sinh",
     "softmax",
     "softplus",
@@ -313,6 +338,8 @@ __all__ = [
     "tensordot",
     "tile",
     "transpose",
+    "tril",
+    "triu",
     "true_divide",
     "trunc",
     "uint8",
@@ -322,6 +349,7 @@ __all__ = [
     "unstack",
     "value_and_grad",
     "var",
+    "vecdot",
     "vjp",
     "where",
     "zeros",
@@ -367,6 +395,15 @@ def conj(x: Any, /) -> Tensor:
 
 def matmul(a: Any, b: Any, /) -> Tensor:
     """The matrix product; stacks of matrices broadcast, vectors act as NumPy's do."""
+
+def tril(x: Any, /, k: int = 0) -> Tensor:
+    """Matrices with zeros above their diagonal ``k``."""
+
+def triu(x: Any, /, k: int = 0) -> Tensor:
+    """Matrices with zeros below their diagonal ``k``."""
+
+def diagonal(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+    """The elements on a diagonal of the matrices that two axes make, along a last axis."""
 
 def add(a: Any, b: Any, /) -> Tensor:
     """a + b, elementwise."""
@@ -634,6 +671,9 @@ def all(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tenso
 def count_nonzero(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tensor:
     """The number of elements along axes that are not zero. No gradient."""
 
+def cumprod(x: Any, /, axis: _Axis = None) -> Tensor:
+    """The running product along an axis; its derivatives are exact where elements are 0."""
+
 def reshape(x: Any, /, shape: int | Sequence[int], *, copy: builtins.bool | None = None) -> Tensor:
     """The same elements in another shape, one size of which may be -1."""
 
@@ -654,6 +694,75 @@ def roll(x: Any, /, shift: Any, axis: _Axis = None) -> Tensor:
 
 def astype(x: Any, /, dtype: Any, *, copy: builtins.bool = True, device: Any = None) -> Tensor:
     """x in another dtype (and on another device): a copy, or x itself if ``copy`` is False."""
+
+def argsort(
+    x: Any,
+    /,
+    axis: int | None = -1,
+    descending: builtins.bool = False,
+    stable: builtins.bool = True,
+) -> Tensor:
+    """The order that sorts x along an axis, equal elements in theirs, NaN last. No gradient."""
+
+def hypot(a: Any, b: Any, /) -> Tensor:
+    """sqrt(a**2 + b**2), elementwise, without overflow; its derivative at (0, 0) is 0."""
+
+def arctan2(a: Any, b: Any, /) -> Tensor:
+    """The angle in [-π, π] of the point (b, a); its derivative at (0, 0) is 0."""
+
+def logaddexp(a: Any, b: Any, /) -> Tensor:
+    """log(exp(a) + exp(b)), elementwise, for numbers of any size."""
+
+def logaddexp2(a: Any, b: Any, /) -> Tensor:
+    """log2(2**a + 2**b), elementwise, for numbers of any size."""
+
+def copysign(a: Any, b: Any, /) -> Tensor:
+    """The absolute value of a with the sign of b; its derivatives at a = 0 and by b are 0."""
+
+def nextafter(a: Any, b: Any, /) -> Tensor:
+    """The next number after a in the direction of b, elementwise. No gradient."""
+
+def fmax(a: Any, b: Any, /) -> Tensor:
+    """The larger of a and b, or the one that is not NaN; at a tie each gets half the
+    gradient.
+    """
+
+def fmin(a: Any, b: Any, /) -> Tensor:
+    """The smaller of a and b, or the one that is not NaN; at a tie each gets half the
+    gradient.
+    """
+
+def fmod(a: Any, b: Any, /) -> Tensor:
+    """a - b * trunc(a / b), elementwise: the remainder with the sign of a, as in C."""
+
+def heaviside(a: Any, b: Any, /) -> Tensor:
+    """0 where a is negative, b where it is 0, 1 where it is positive; by a the derivative is
+    0.
+    """
+
+def ldexp(x: Any, exponent: Any, /) -> Tensor:
+    """x * 2**exponent, elementwise, for whole exponents, by which there is no gradient."""
+
+def fabs(x: Any, /) -> Tensor:
+    """The absolute value as a floating-point number; its derivative at 0 is 0."""
+
+def cbrt(x: Any, /) -> Tensor:
+    """The real cube root, elementwise; its derivative at 0, which is infinite, counts as 0."""
+
+def deg2rad(x: Any, /) -> Tensor:
+    """An angle in degrees as radians."""
+
+def rad2deg(x: Any, /) -> Tensor:
+    """An angle in radians as degrees."""
+
+def sinc(x: Any, /) -> Tensor:
+    """sin(πx) / (πx), and 1 at 0; its derivatives at 0 are exact, of every order."""
+
+def gcd(a: Any, b: Any, /) -> Tensor:
+    """The greatest common divisor of whole numbers, elementwise. No gradient."""
+
+def lcm(a: Any, b: Any, /) -> Tensor:
+    """The least common multiple of whole numbers, elementwise. No gradient."""
 
 def concat(arrays: Sequence[Any], /, axis: int | None = 0) -> Tensor:
     """Arrays joined along an axis that they have (also ``concatenate``); None ravels them
@@ -755,6 +864,9 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: builtins.bool | None = N
 def index_update(x: Any, /, index: Any, value: Any) -> Tensor:
     """A copy of x in which the elements at ``index`` are ``value``, which broadcasts."""
 
+def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
+    """The inner product of the vectors along an axis, counted in each before they broadcast."""
+
 absolute = abs
 acos = arccos
 acosh = arccosh
@@ -775,3 +887,7 @@ bitwise_left_shift = left_shift
 bitwise_right_shift = right_shift
 fix = trunc
 conjugate = conj
+atan2 = arctan2
+radians = deg2rad
+degrees = rad2deg
+bitwise_not = invert

@@ -10,9 +10,11 @@ from gpugrad.tensor import FUNCTIONS, TENSORS
 
 # Where the choice of inputs matters: a mask for `where`, whole numbers for bits.
 MASKED = {"where": 0}
+WHOLE = {"ldexp": 1}  # an argument of whole numbers, where the others are not
 BETWEEN_DEVICES = {"to_device"}  # has tests of its own, in test_tensor.py
 INTEGER = {
     "bitwise_and", "bitwise_or", "bitwise_xor", "left_shift", "right_shift", "invert",
+    "gcd", "lcm",
 }  # fmt: skip
 UNARY = [Sample((2, 3)), Sample(()), Sample((0,))]
 BINARY = [Sample((2, 3), (2, 3)), Sample((2, 3), (3,)), Sample((2, 1), (1, 3)), Sample((), (2,))]
@@ -51,7 +53,7 @@ def arrays_for(op, sample, dtype=np.float64, seed=3):
         array = (low + (high - low) * steps).reshape(shape) + 0.013 * index
         if MASKED.get(op.name) == index:
             array = array > (low + high) / 2
-        elif op.name in INTEGER:
+        elif op.name in INTEGER or WHOLE.get(op.name) == index:
             array = (np.abs(array) * 3).astype(np.int64)
         else:
             array = array.astype(dtype)

@@ -79,7 +79,10 @@ def test_the_formulas_are_those_that_are_computed(script) -> None:
     """What is printed for an elementwise op of one operand, evaluated: the op's own gradient."""
     names = {n: getattr(np, n) for n in dir(np) if isinstance(getattr(np, n), np.ufunc)}
     names |= {"math": math, "LN2": math.log(2), "LN10": math.log(10)}
-    names |= {n: lambda *a, f=FUNCTIONS[n]: f(*a).numpy() for n in ("sigmoid", "where")}
+    names |= {
+        n: lambda *a, f=FUNCTIONS[n], **words: f(*a, **words).numpy()
+        for n in ("sigmoid", "sinc_slope", "where")
+    }
     tried = 0
     for op in TABLE.values():
         text = script.gradient(op)

@@ -9,16 +9,20 @@ from gpugrad.ops import (
     complex_parts,
     decompositions,
     device,
+    diagonals,
     elementwise,
     fused,
     index,
     linalg,
     reduce,
+    scan,
     shape,
     solvers,
+    sorting,
+    ufuncs,
 )
 
 __all__ = [
-    "activations", "complex_parts", "decompositions", "device", "elementwise", "fused", "index",
-    "linalg", "reduce", "shape", "solvers",
+    "activations", "complex_parts", "decompositions", "device", "diagonals", "elementwise", "fused",
+    "index", "linalg", "reduce", "scan", "shape", "solvers", "sorting", "ufuncs",
 ]  # fmt: skip

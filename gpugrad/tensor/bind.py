@@ -5,6 +5,7 @@ from here, which ci/stubs.py writes down for type checkers: run it when a name c
 """
 
 import difflib
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,16 @@ from gpugrad.backend.device import to_numpy
 from gpugrad.engine.op import TABLE
 from gpugrad.engine.record import bind_operator
 from gpugrad.errors import DTypeError, GradientError, ShapeError
-from gpugrad.tensor import assign, creation, dtypes, exchange, functions, hooks, linalg, standard
+from gpugrad.tensor import (
+    assign,
+    creation,
+    dtypes,
+    exchange,
+    functions,
+    hooks,
+    linalg,
+    standard,
+)
 from gpugrad.tensor.core import TENSORS, Tensor
 from gpugrad.tensor.foreign import METHODS as FOREIGN
 from gpugrad.tensor.foreign import Foreign
@@ -25,10 +35,11 @@ Function = Callable[..., Any]
 
 # Ops that only rules and other functions use, such as those of gpugrad.linalg.
 INTERNAL = (
-    "adjugate", "cholesky", "det", "eigh", "eigvalsh", "expm", "eye_like", "inv", "least_squares",
-    "lower_part", "pinv", "qr", "slogdet", "solve", "solve_triangular", "svd", "svdvals",
-    "class_cross_entropy", "concat_arrays", "einsum_explicit", "getitem", "index_set", "linear",
-    "mse_loss", "pad_zeros", "ratio", "scale", "scatter", "stack_arrays", "to_device", "to",
+    "adjugate", "argpartition_order", "cholesky", "class_cross_entropy", "concat_arrays",
+    "convolve_full", "det", "eigh", "eigvalsh", "einsum_explicit", "expm", "eye_like",
+    "from_diagonal", "getitem", "index_set", "inv", "least_squares", "linear", "lower_part",
+    "mse_loss", "pad_zeros", "permuted", "pinv", "qr", "ratio", "scale", "scatter", "sinc_slope",
+    "slogdet", "solve", "solve_triangular", "stack_arrays", "svd", "svdvals", "to_device", "to",
 )  # fmt: skip
 
 # Other names of the Array API standard, NumPy and PyTorch for the same functions.
@@ -38,7 +49,8 @@ ALIASES = {
     "atanh": "arctanh", "bitwise_invert": "invert", "concatenate": "concat",
     "permute_dims": "transpose", "pow": "power", "true_divide": "divide", "mod": "remainder",
     "bitwise_left_shift": "left_shift", "bitwise_right_shift": "right_shift",
-    "fix": "trunc", "conjugate": "conj",
+    "fix": "trunc", "conjugate": "conj", "atan2": "arctan2", "radians": "deg2rad",
+    "degrees": "rad2deg", "bitwise_not": "invert",
 }  # fmt: skip
 
 FUNCTIONS: dict[str, Function] = {}
@@ -48,6 +60,7 @@ for _module in (functions, dtypes, standard, exchange):
         if _name != "index_array":
             FUNCTIONS[_name] = getattr(_module, _name)
 FUNCTIONS["index_update"] = assign.index_update
+FUNCTIONS["vecdot"] = linalg.vecdot
 for _alias, _name in ALIASES.items():
     FUNCTIONS[_alias] = FUNCTIONS[_name]
 TENSORS.__dict__.update(FUNCTIONS)
@@ -134,6 +147,7 @@ METHODS = (
     "relu", "repeat", "roll", "round", "sigmoid", "sign", "silu", "sin", "sinh", "softmax",
     "softplus", "split", "sqrt", "square", "squeeze", "std", "sum", "swapaxes", "take", "tan",
     "tanh", "tile", "to", "trunc", "var", "expand_dims", "gelu", "elu", "leaky_relu", "unstack",
+    "argsort", "cumprod", "diagonal",
 )  # fmt: skip
 for _name in METHODS:
     _member(_name, FUNCTIONS[_name])
@@ -289,7 +303,7 @@ def _array_function(
         raise DTypeError(f"np.{name}: gpugrad has no such function of tensors.{_nearest(name)}")
     if kwargs:
         for first in ("a", "x", "arr", "ary", "array", "m"):  # NumPy's names of the operand
-            if first in kwargs and not args:
+            if first in kwargs and not args and not _takes(own, first):
                 args = (kwargs.pop(first),)
         kwargs = {KEYWORDS.get(word, word): value for word, value in kwargs.items()}
         if kwargs.get("out", 0) is None:
@@ -305,6 +319,12 @@ def _instead(name: str, method: str) -> str:
     if method == "at" and name in ASSIGNED:
         return f" Write t.at[index].{ASSIGNED[name]}(value), which gives a new tensor"
     return _nearest(name)
+
+
+def _takes(function: Function, word: str) -> bool:
+    """Whether a function has a parameter of that name, to be given as a keyword."""
+    parameter = inspect.signature(function).parameters.get(word)
+    return parameter is not None and parameter.kind is not parameter.POSITIONAL_ONLY
 
 
 def _nearest(name: str) -> str:

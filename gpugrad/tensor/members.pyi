@@ -266,6 +266,14 @@ class Members:
         """x where x > 0 and else negative_slope * x."""
     def unstack(self, /, axis: int = 0) -> tuple[Tensor, ...]:
         """The pieces of x along an axis, without that axis."""
+    def argsort(
+        self, /, axis: int | None = -1, descending: bool = False, stable: bool = True
+    ) -> Tensor:
+        """The order that sorts x along an axis, equal elements in theirs, NaN last. No gradient."""
+    def cumprod(self, /, axis: _Axis = None) -> Tensor:
+        """The running product along an axis; its derivatives are exact where elements are 0."""
+    def diagonal(self, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        """The elements on a diagonal of the matrices that two axes make, along a last axis."""
     def register_hook(self, hook: Callable[[Tensor], Any]) -> Handle:
         """Call ``hook(gradient)`` whenever a backward pass has this tensor's gradient complete."""
     def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], Any]) -> Handle:

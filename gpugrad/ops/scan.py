@@ -1,0 +1,80 @@
+"""Running products, and the convolution of sequences. Imports engine.op."""
+
+from typing import Any
+
+from gpugrad.engine.op import Sample, op
+
+
+def _shifted_products(xp: Any, x: Any, axis: int) -> Any:
+    """For each element, the product of all those before it: 1 for the first."""
+    ahead = (slice(None),) * axis
+    ones = xp.ones_like(x[(*ahead, slice(0, 1))])
+    return xp.concat([ones, xp.cumprod(x[(*ahead, slice(0, -1))], axis=axis)], axis=axis)
+
+
+def _weighted_tails(xp: Any, g: Any, x: Any, axis: int) -> Any:
+    """S[k] = g[k] + x[k+1] * S[k+1], in log2(n) steps without a division.
+
+    After each step, ``sums[k]`` has the terms of ``step`` elements and ``factors[k]`` is the
+    product of those that lead to the next ones.
+    """
+    n = x.shape[axis]
+    ahead = (slice(None),) * axis
+    sums, factors = g, x[(*ahead, slice(1, None))]
+    step = 1
+    while step < n:
+        more = factors * sums[(*ahead, slice(step, None))]
+        done = sums[(*ahead, slice(n - step, None))]
+        sums = xp.concat([sums[(*ahead, slice(0, n - step))] + more, done], axis=axis)
+        if 2 * step < n:
+            left = factors[(*ahead, slice(0, n - 2 * step))]
+            factors = left * factors[(*ahead, slice(step, None))]
+        step *= 2
+    return sums
+
+
+def _cumprod_vjp(xp: Any, g: Any, y: Any, x: Any, axis: Any) -> Any:
+    shape = x.shape
+    if axis is None:
+        x, axis = x.reshape(-1), 0
+    axis %= len(x.shape)
+    if x.shape[axis] == 0:
+        return xp.zeros_like(x).reshape(shape)
+    before = _shifted_products(xp, x, axis)
+    return (before * _weighted_tails(xp, g, x, axis)).reshape(shape)
+
+
+op(
+    "cumprod",
+    "x, /, axis=None",
+    vjp=[_cumprod_vjp],
+    saves="x",
+    samples=[
+        Sample((5,)),
+        Sample((2, 3)),
+        Sample((2, 4, 2), axis=1),
+        Sample((1, 3), axis=0),
+        Sample((2, 0), axis=-1),
+    ],
+    doc="The running product along an axis; its derivatives are exact where elements are 0.",
+)
+
+
+def _correlated(xp: Any, g: Any, other: Any, size: int) -> Any:
+    """The transpose of a convolution with ``other``."""
+    start = other.shape[0] - 1
+    return xp.convolve_full(g, xp.flip(other))[start : start + size]
+
+
+op(
+    "convolve_full",
+    lambda xp, a, v, /: xp.module.convolve(a, v, "full"),
+    vjp=[
+        lambda xp, g, y, a, v: _correlated(xp, g, v, a.shape[0]),
+        lambda xp, g, y, a, v: _correlated(xp, g, a, v.shape[0]),
+    ],
+    saves=("v", "a"),
+    kind="multilinear",
+    samples=[Sample((4,), (3,)), Sample((2,), (5,)), Sample((1,), (1,))],
+    doc="The whole convolution of two sequences, of n + m - 1 elements.",
+)

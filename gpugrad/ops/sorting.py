@@ -1,0 +1,64 @@
+"""Orders of elements, and elements in an order. Imports engine.op.
+
+Sorting is stable on every device: equal elements keep their order, and NaN comes last.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from gpugrad.backend.namespace import namespace_of
+from gpugrad.engine.op import Sample, op
+
+
+def _argsort(
+    xp: Any, x: Any, /, axis: int | None = -1, descending: bool = False, stable: bool = True
+) -> Any:
+    if axis is None:
+        x, axis = x.reshape(-1), -1
+    argsort = xp.module.argsort
+    if not x.shape:
+        return xp.module.zeros((), "int64")
+    if not descending:
+        return argsort(x, axis=axis, kind="stable")
+    # Stable in the other direction as well: sorted from the back, then turned round.
+    back = xp.module.flip(x, axis=axis)
+    last = x.shape[axis] - 1
+    return last - xp.module.flip(argsort(back, axis=axis, kind="stable"), axis=axis)
+
+
+op(
+    "argsort",
+    _argsort,
+    samples=(
+        Sample((2, 3)),
+        Sample((4, 2), axis=0),
+        Sample((2, 3), axis=None),
+        Sample((5,), descending=True),
+    ),
+    doc="The order that sorts x along an axis, equal elements in theirs, NaN last. No gradient.",
+)
+op(
+    "argpartition_order",
+    lambda xp, x, /, kth, axis: xp.module.argpartition(x, kth, axis=axis),
+    samples=(Sample((5,), kth=2, axis=-1),),
+    doc="An order in which the element at ``kth`` is where sorting puts it. No gradient.",
+)
+
+
+def _inverse(order: Any, axis: int) -> Any:
+    """The order that undoes one."""
+    return namespace_of(order).module.argsort(order, axis=axis)
+
+
+op(
+    "permuted",
+    lambda xp, x, /, order, axis: xp.module.take_along_axis(x, order, axis),
+    vjp=[lambda xp, g, y, x, order, axis: xp.permuted(g, order=_inverse(order, axis), axis=axis)],
+    kind="linear",
+    samples=[
+        Sample((3,), order=np.array([2, 0, 1]), axis=0),
+        Sample((2, 2), order=np.array([[1, 0], [0, 1]]), axis=-1),
+    ],
+    doc="The elements along an axis in an order, a permutation of them for each row.",
+)

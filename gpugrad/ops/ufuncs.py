@@ -1,0 +1,225 @@
+"""The rest of NumPy's elementwise functions. Imports engine.op.
+
+Singular points are treated as in elementwise.py: there a derivative counts as zero.
+"""
+
+import math
+from typing import Any
+
+from gpugrad.engine.op import Sample, op
+from gpugrad.ops.elementwise import LN2, zero
+
+EW: Any = {"kind": "elementwise"}
+
+op(
+    "hypot",
+    "a, b, /",
+    vjp=[
+        lambda xp, g, y, a, b: xp.ratio(xp.scale(g, a), y),
+        lambda xp, g, y, a, b: xp.ratio(xp.scale(g, b), y),
+    ],
+    saves=("y a", "y b"),
+    doc="sqrt(a**2 + b**2), elementwise, without overflow; its derivative at (0, 0) is 0.",
+    **EW,
+)
+op(
+    "arctan2",
+    "a, b, /",
+    vjp=[
+        lambda xp, g, y, a, b: _over_square(xp, g, b, xp.hypot(a, b)),
+        lambda xp, g, y, a, b: -_over_square(xp, g, a, xp.hypot(a, b)),
+    ],
+    saves="a b",
+    doc="The angle in [-π, π] of the point (b, a); its derivative at (0, 0) is 0.",
+    **EW,
+)
+
+
+def _over_square(xp: Any, g: Any, side: Any, h: Any) -> Any:
+    return xp.ratio(xp.ratio(xp.scale(g, side), h), h)
+
+
+def _gap(xp: Any, a: Any, b: Any) -> Any:
+    """a - b, and 0 where both are the same infinity."""
+    same = (a == b) & xp.isinf(a)
+    return xp.where(same, 0, a) - xp.where(same, 0, b)
+
+
+op(
+    "logaddexp",
+    "a, b, /",
+    vjp=[
+        lambda xp, g, y, a, b: g * xp.sigmoid(_gap(xp, a, b)),
+        lambda xp, g, y, a, b: g * xp.sigmoid(_gap(xp, b, a)),
+    ],
+    saves="a b",
+    doc="log(exp(a) + exp(b)), elementwise, for numbers of any size.",
+    **EW,
+)
+op(
+    "logaddexp2",
+    "a, b, /",
+    vjp=[
+        lambda xp, g, y, a, b: g * xp.sigmoid(_gap(xp, a, b) * LN2),
+        lambda xp, g, y, a, b: g * xp.sigmoid(_gap(xp, b, a) * LN2),
+    ],
+    saves="a b",
+    doc="log2(2**a + 2**b), elementwise, for numbers of any size.",
+    **EW,
+)
+op(
+    "copysign",
+    "a, b, /",
+    vjp=[
+        lambda xp, g, y, a, b: g * xp.sign(a) * xp.where(xp.signbit(b), -1, 1).astype(g.dtype),
+        zero,
+    ],
+    saves=("a b", ""),
+    doc="The absolute value of a with the sign of b; its derivatives at a = 0 and by b are 0.",
+    **EW,
+)
+op(
+    "nextafter",
+    "a, b, /",
+    doc="The next number after a in the direction of b, elementwise. No gradient.",
+    **EW,
+)
+
+
+def _first(xp: Any, g: Any, wins: Any, a: Any, b: Any) -> Any:
+    """The gradient of the operand a, which also wins against NaN."""
+    alone = wins | (xp.isnan(b) & xp.logical_not(xp.isnan(a)))
+    return xp.where(alone, g, xp.where(a == b, g * 0.5, xp.zeros_like(g)))
+
+
+op(
+    "fmax",
+    "a, b, /",
+    vjp=[
+        lambda xp, g, y, a, b: _first(xp, g, a > b, a, b),
+        lambda xp, g, y, a, b: _first(xp, g, b > a, b, a),
+    ],
+    saves="a b",
+    doc="The larger of a and b, or the one that is not NaN; at a tie each gets half the gradient.",
+    **EW,
+)
+op(
+    "fmin",
+    "a, b, /",
+    vjp=[
+        lambda xp, g, y, a, b: _first(xp, g, a < b, a, b),
+        lambda xp, g, y, a, b: _first(xp, g, b < a, b, a),
+    ],
+    saves="a b",
+    doc="The smaller of a and b, or the one that is not NaN; at a tie each gets half the gradient.",
+    **EW,
+)
+op(
+    "fmod",
+    "a, b, /",
+    vjp=[
+        lambda xp, g, y, a, b: g,
+        lambda xp, g, y, a, b: -g * xp.trunc(a / b),
+    ],
+    saves=("", "a b"),
+    domain=(0.3, 3.0),
+    doc="a - b * trunc(a / b), elementwise: the remainder with the sign of a, as in C.",
+    **EW,
+)
+op(
+    "heaviside",
+    "a, b, /",
+    vjp=[zero, lambda xp, g, y, a, b: xp.where((a >= 0) & (a <= 0), g, xp.zeros_like(g))],
+    saves=("", "a"),
+    doc="0 where a is negative, b where it is 0, 1 where it is positive; by a the derivative is 0.",
+    **EW,
+)
+op(
+    "ldexp",
+    "x, exponent, /",
+    vjp=[lambda xp, g, y, x, exponent: xp.ldexp(g, exponent), None],
+    saves=("exponent", ""),
+    samples=[Sample((2, 3), (2, 3)), Sample((2, 3), (3,)), Sample((), (2,))],
+    doc="x * 2**exponent, elementwise, for whole exponents, by which there is no gradient.",
+)
+op(
+    "fabs",
+    "x, /",
+    vjp=[lambda xp, g, y, x: g * xp.sign(x)],
+    saves="x",
+    doc="The absolute value as a floating-point number; its derivative at 0 is 0.",
+    **EW,
+)
+op(
+    "cbrt",
+    "x, /",
+    vjp=[lambda xp, g, y, x: xp.ratio(xp.ratio(g, 3 * y), y)],
+    saves="y",
+    domain=(0.3, 3.0),
+    doc="The real cube root, elementwise; its derivative at 0, which is infinite, counts as 0.",
+    **EW,
+)
+op(
+    "deg2rad",
+    "x, /",
+    vjp=[lambda xp, g, y, x: g * (math.pi / 180)],
+    doc="An angle in degrees as radians.",
+    **EW,
+)
+op(
+    "rad2deg",
+    "x, /",
+    vjp=[lambda xp, g, y, x: g * (180 / math.pi)],
+    doc="An angle in radians as degrees.",
+    **EW,
+)
+
+
+def _sinc(xp: Any, x: Any, /, order: int = 0) -> Any:
+    """The derivative of sin(u) / u, u = πx, of an order in u, times π**order.
+
+    Differentiating u * s(u) = sin(u) ``k`` times gives the recurrence
+    u * s_k = sin(u + kπ/2) - k * s_(k-1), which is accurate for |u| > k; elsewhere the Taylor
+    series is summed: s_k = sum over j of (-1)**j * u**(2j - k) / ((2j + 1) * (2j - k)!).
+    """
+    u = (x.astype("float32") if x.dtype == "float16" else x) * math.pi
+    near = xp.abs(u) < order + 1.0
+    big = xp.where(near, xp.ones_like(u), u)
+    far = xp.sin(big) / big
+    for k in range(1, order + 1):
+        far = (xp.sin(big + k * (math.pi / 2)) - k * far) / big
+    small = xp.where(near, u, xp.zeros_like(u))
+    square = small * small
+    start = (order + 1) // 2  # the first term with a power that is not negative
+    series = xp.zeros_like(u)
+    for j in range(start + 12 + order, start - 1, -1):
+        series = series * square + (-1) ** j / ((2 * j + 1) * math.factorial(2 * j - order))
+    if order % 2:
+        series = series * small
+    y = xp.where(near, series, far) * math.pi**order
+    return y.astype(x.dtype)
+
+
+op(
+    "sinc_slope",
+    _sinc,
+    vjp=[lambda xp, g, y, x, order: g * xp.sinc_slope(x, order=order + 1)],
+    saves="x",
+    samples=[Sample((2, 3), order=0), Sample((3,), order=1), Sample((3,), order=2)],
+    doc="A derivative of sinc, of any order; exact at 0 too.",
+    **EW,
+)
+op(
+    "sinc",
+    lambda xp, x, /: _sinc(xp, x if x.dtype.kind == "f" else x.astype("float64")),
+    vjp=[lambda xp, g, y, x: g * xp.sinc_slope(x, order=1)],
+    saves="x",
+    doc="sin(πx) / (πx), and 1 at 0; its derivatives at 0 are exact, of every order.",
+    **EW,
+)
+
+for _name, _doc in {
+    "gcd": "The greatest common divisor of whole numbers",
+    "lcm": "The least common multiple of whole numbers",
+}.items():
+    op(_name, "a, b, /", doc=f"{_doc}, elementwise. No gradient.", **EW)
