@@ -4,7 +4,7 @@ Written by ci/stubs.py from the op table; do not edit.
 """
 
 import builtins
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, SupportsIndex, TypeAlias
 
 from numpy import (
@@ -86,6 +86,7 @@ from gpugrad.tensor.creation import (
     zeros_like,
 )
 from gpugrad.tensor.dtypes import FloatInfo, WholeInfo
+from gpugrad.tensor.sorting import UniqueAll, UniqueCounts, UniqueInverse
 from gpugrad.tensor.standard import Info
 
 _Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...] | None
@@ -111,9 +112,12 @@ __all__ = [
     "acosh",
     "add",
     "all",
+    "allclose",
     "amax",
     "amin",
     "any",
+    "append",
+    "apply_along_axis",
     "arange",
     "arccos",
     "arccosh",
@@ -124,8 +128,13 @@ __all__ = [
     "arctanh",
     "argmax",
     "argmin",
+    "argpartition",
     "argsort",
+    "argwhere",
     "around",
+    "array_equal",
+    "array_equiv",
+    "array_split",
     "asarray",
     "asin",
     "asinh",
@@ -133,8 +142,13 @@ __all__ = [
     "atan",
     "atan2",
     "atanh",
+    "atleast_1d",
+    "atleast_2d",
+    "atleast_3d",
     "autodiff",
+    "average",
     "backend",
+    "bincount",
     "bitwise_and",
     "bitwise_invert",
     "bitwise_left_shift",
@@ -151,33 +165,52 @@ __all__ = [
     "cbrt",
     "ceil",
     "checkpoint",
+    "choose",
     "clip",
+    "column_stack",
     "complex64",
     "complex128",
+    "compress",
     "concat",
     "concatenate",
     "conj",
     "conjugate",
+    "convolve",
     "copysign",
+    "corrcoef",
+    "correlate",
     "cos",
     "cosh",
     "count_nonzero",
+    "cov",
+    "cross",
     "cuda",
     "cumprod",
     "cumsum",
+    "cumulative_prod",
+    "cumulative_sum",
     "custom_op",
     "data",
     "debug_mode",
     "default_device",
     "deg2rad",
     "degrees",
+    "delete",
     "detect_anomaly",
     "device",
+    "diag",
+    "diagflat",
     "diagonal",
+    "diff",
+    "digitize",
     "divide",
+    "divmod",
     "dot",
     "draw",
+    "dsplit",
+    "dstack",
     "e",
+    "ediff1d",
     "einsum",
     "elu",
     "empty",
@@ -191,20 +224,26 @@ __all__ = [
     "expand_dims",
     "explain",
     "expm1",
+    "extract",
     "eye",
     "fabs",
     "finfo",
     "fix",
+    "flatnonzero",
     "flatten",
     "flip",
+    "fliplr",
+    "flipud",
     "float16",
     "float32",
     "float64",
+    "float_power",
     "floor",
     "floor_divide",
     "fmax",
     "fmin",
     "fmod",
+    "frexp",
     "from_dlpack",
     "full",
     "full_like",
@@ -214,37 +253,51 @@ __all__ = [
     "grad",
     "gradcheck",
     "gradgradcheck",
+    "gradient",
     "gradients",
     "greater",
     "greater_equal",
     "heaviside",
     "hessian",
+    "histogram",
+    "hsplit",
+    "hstack",
     "hvp",
     "hypot",
     "iinfo",
     "imag",
     "index_update",
     "inf",
+    "inner",
+    "insert",
     "inspect",
     "int8",
     "int16",
     "int32",
     "int64",
+    "interp",
+    "intersect1d",
     "invert",
     "io",
     "is_grad_enabled",
+    "isclose",
     "isdtype",
     "isfinite",
+    "isin",
     "isinf",
     "isnan",
+    "isneginf",
+    "isposinf",
     "jacobian",
     "jvp",
+    "kron",
     "lcm",
     "ldexp",
     "leaky_relu",
     "left_shift",
     "less",
     "less_equal",
+    "lexsort",
     "linalg",
     "linearize",
     "linspace",
@@ -267,12 +320,30 @@ __all__ = [
     "max",
     "maximum",
     "mean",
+    "median",
+    "meshgrid",
     "min",
     "minimum",
     "mod",
+    "modf",
     "moveaxis",
     "multiply",
     "nan",
+    "nan_to_num",
+    "nanargmax",
+    "nanargmin",
+    "nancumprod",
+    "nancumsum",
+    "nanmax",
+    "nanmean",
+    "nanmedian",
+    "nanmin",
+    "nanpercentile",
+    "nanprod",
+    "nanquantile",
+    "nanstd",
+    "nansum",
+    "nanvar",
     "negative",
     "newaxis",
     "nextafter",
@@ -285,12 +356,18 @@ __all__ = [
     "optim",
     "outer",
     "pad",
+    "partition",
+    "percentile",
     "permute_dims",
     "pi",
+    "piecewise",
     "positive",
     "pow",
     "power",
     "prod",
+    "ptp",
+    "put_along_axis",
+    "quantile",
     "rad2deg",
     "radians",
     "random",
@@ -301,16 +378,25 @@ __all__ = [
     "remainder",
     "repeat",
     "reshape",
+    "resize",
     "result_type",
     "right_shift",
     "rint",
     "roll",
+    "rollaxis",
+    "rot90",
     "round",
     "save",
     "saved",
+    "scatter_add",
+    "searchsorted",
+    "segment_sum",
+    "select",
     "set_default_device",
     "set_default_dtype",
     "set_grad_enabled",
+    "setdiff1d",
+    "setxor1d",
     "sigmoid",
     "sign",
     "signbit",
@@ -320,6 +406,7 @@ __all__ = [
     "sinh",
     "softmax",
     "softplus",
+    "sort",
     "split",
     "sqrt",
     "square",
@@ -337,7 +424,11 @@ __all__ = [
     "tensor",
     "tensordot",
     "tile",
+    "topk",
+    "trace",
     "transpose",
+    "trapezoid",
+    "tri",
     "tril",
     "triu",
     "true_divide",
@@ -346,11 +437,23 @@ __all__ = [
     "uint16",
     "uint32",
     "uint64",
+    "union1d",
+    "unique",
+    "unique_all",
+    "unique_counts",
+    "unique_inverse",
+    "unique_values",
     "unstack",
+    "unwrap",
     "value_and_grad",
+    "vander",
     "var",
+    "vdot",
     "vecdot",
+    "vectorize",
     "vjp",
+    "vsplit",
+    "vstack",
     "where",
     "zeros",
     "zeros_like",
@@ -699,10 +802,12 @@ def argsort(
     x: Any,
     /,
     axis: int | None = -1,
+    kind: str | None = None,
+    *,
     descending: builtins.bool = False,
     stable: builtins.bool = True,
 ) -> Tensor:
-    """The order that sorts x along an axis, equal elements in theirs, NaN last. No gradient."""
+    """The order that sorts x along an axis, of the raveled x for None. No gradient."""
 
 def hypot(a: Any, b: Any, /) -> Tensor:
     """sqrt(a**2 + b**2), elementwise, without overflow; its derivative at (0, 0) is 0."""
@@ -790,9 +895,6 @@ def moveaxis(x: Any, /, source: Any, destination: Any) -> Tensor:
 def outer(a: Any, b: Any, /) -> Tensor:
     """Every element of a times every element of b, as a matrix."""
 
-def pad(x: Any, /, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0) -> Tensor:
-    """x with elements around it: ``pad_width`` before and after each axis, in NumPy's forms."""
-
 def ravel(x: Any, /) -> Tensor:
     """The elements along one axis."""
 
@@ -824,6 +926,448 @@ def tile(x: Any, /, reps: int | Sequence[int]) -> Tensor:
 
 def unstack(x: Any, /, axis: int = 0) -> tuple[Tensor, ...]:
     """The pieces of x along an axis, without that axis."""
+
+def append(x: Any, /, values: Any, axis: int | None = None) -> Tensor:
+    """x with ``values`` after it along an axis; both raveled where axis is None."""
+
+def array_split(x: Any, /, indices_or_sections: Any, axis: int = 0) -> tuple[Tensor, ...]:
+    """x cut along an axis: into pieces as equal as can be, the first longer, or at given
+    places.
+    """
+
+def atleast_1d(*arrays: Any) -> Any:
+    """x with one axis if it has none; a tuple for several arrays."""
+
+def atleast_2d(*arrays: Any) -> Any:
+    """x with new axes before its own until it has two; a tuple for several arrays."""
+
+def atleast_3d(*arrays: Any) -> Any:
+    """x with three axes or more; a tuple for several arrays."""
+
+def column_stack(tup: Sequence[Any]) -> Tensor:
+    """Vectors, as columns, and matrices joined along the second axis."""
+
+def delete(x: Any, /, obj: Any, axis: int | None = None) -> Tensor:
+    """x without the elements at ``obj``: numbers, a mask or a slice, which the host looks at."""
+
+def dsplit(x: Any, /, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """x, of three axes or more, cut along its third axis; see `split`."""
+
+def dstack(tup: Sequence[Any]) -> Tensor:
+    """Arrays joined along their third axis, made by `atleast_3d`."""
+
+def fliplr(x: Any, /) -> Tensor:
+    """The columns in reverse order: x flipped along its second axis."""
+
+def flipud(x: Any, /) -> Tensor:
+    """The rows in reverse order: x flipped along its first axis."""
+
+def hsplit(x: Any, /, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """x cut along its second axis, or its only one; see `split`."""
+
+def hstack(tup: Sequence[Any]) -> Tensor:
+    """Arrays joined along their second axis; along the first where they have one."""
+
+def insert(x: Any, /, obj: Any, values: Any, axis: int | None = None) -> Tensor:
+    """x with ``values`` before the elements at ``obj``: a number, numbers, a mask or a slice."""
+
+def meshgrid(
+    *arrays: Any, copy: builtins.bool = True, sparse: builtins.bool = False, indexing: str = "xy"
+) -> tuple[Tensor, ...]:
+    """The coordinates of a grid, from those along each axis; with ``sparse``, in broadcast
+    shapes.
+    """
+
+def resize(x: Any, /, new_shape: int | Sequence[int]) -> Tensor:
+    """The elements of x in another shape, repeated from the start until it is full."""
+
+def rollaxis(x: Any, /, axis: int, start: int = 0) -> Tensor:
+    """One axis moved before the axis ``start``; `moveaxis` says it more plainly."""
+
+def rot90(x: Any, /, k: int = 1, axes: Sequence[int] = ...) -> Tensor:
+    """x turned ``k`` times by 90 degrees, from the first of two axes to the second."""
+
+def vsplit(x: Any, /, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """x, of two axes or more, cut along its first axis; see `split`."""
+
+def vstack(tup: Sequence[Any]) -> Tensor:
+    """Arrays joined along their first axis; vectors become rows."""
+
+def pad(x: Any, /, pad_width: Any, mode: str = "constant", **options: Any) -> Tensor:
+    """x with elements around it: ``pad_width`` before and after each axis, in NumPy's forms."""
+
+def cross(
+    a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
+) -> Tensor:
+    """The cross product of vectors of 3 elements along an axis; the other axes broadcast."""
+
+def diag(x: Any, /, k: int = 0) -> Tensor:
+    """The diagonal ``k`` of a matrix, or the matrix that has a vector there and else zeros."""
+
+def diagflat(x: Any, /, k: int = 0) -> Tensor:
+    """The matrix that has the elements of x on its diagonal ``k`` and else zeros."""
+
+def inner(a: Any, b: Any, /) -> Tensor:
+    """The sums of products over the last axes of a and of b."""
+
+def kron(a: Any, b: Any) -> Tensor:
+    """Kronecker's product: every element of a times the whole of b, as blocks."""
+
+def trace(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Tensor:
+    """The sum of a diagonal of the matrices that two axes make."""
+
+def tri(
+    n: int, m: int | None = None, k: int = 0, dtype: Any = None, *, device: Any = None
+) -> Tensor:
+    """A matrix with ones at and below its diagonal ``k`` and zeros above it."""
+
+def vander(x: Any, /, N: int | None = None, increasing: builtins.bool = False) -> Tensor:
+    """The matrix of the powers of a vector's elements, falling unless ``increasing``."""
+
+def vdot(a: Any, b: Any, /) -> Tensor:
+    """The sum of products of all elements, a conjugated; both are raveled."""
+
+def convolve(a: Any, v: Any, mode: str = "full") -> Tensor:
+    """The convolution of two sequences: whole, as long as the longer ("same"), or "valid"."""
+
+def correlate(a: Any, v: Any, mode: str = "valid") -> Tensor:
+    """The sums of products of a with v moved along it: the convolution with v reversed."""
+
+def cumulative_prod(
+    x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: builtins.bool = False
+) -> Tensor:
+    """The running product along an axis; with ``include_initial`` it begins with 1."""
+
+def cumulative_sum(
+    x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: builtins.bool = False
+) -> Tensor:
+    """The running sum along an axis; with ``include_initial`` it begins with 0."""
+
+def diff(x: Any, /, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Tensor:
+    """The differences of neighbours along an axis, ``n`` times over."""
+
+def ediff1d(x: Any, /, to_end: Any = None, to_begin: Any = None) -> Tensor:
+    """The differences of neighbours of the raveled x, between ``to_begin`` and ``to_end``."""
+
+def gradient(f: Any, /, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
+    """The slopes of sampled values along each axis, by differences: NumPy's ``gradient``."""
+
+def interp(
+    x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None
+) -> Tensor:
+    """Values at ``x`` of the function that goes in straight lines through the points (xp,
+    fp).
+    """
+
+def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Tensor:
+    """The integral along an axis by the trapezoidal rule, of samples at ``x`` or ``dx``
+    apart.
+    """
+
+def unwrap(
+    p: Any, /, discont: float | None = None, axis: int = -1, *, period: float = 6.283185307179586
+) -> Tensor:
+    """Angles without jumps: whole periods are added where neighbours differ by more than half
+    one.
+    """
+
+def average(
+    x: Any,
+    axis: Any = None,
+    weights: Any = None,
+    returned: builtins.bool = False,
+    *,
+    keepdims: builtins.bool = False,
+) -> Any:
+    """The mean along axes, with ``weights`` of x's shape or of one axis; both have a
+    gradient.
+    """
+
+def corrcoef(x: Any, y: Any = None, rowvar: builtins.bool = True, *, dtype: Any = None) -> Tensor:
+    """The coefficients of correlation of variables; see `cov`. NaN for a variable that is
+    constant.
+    """
+
+def cov(
+    m: Any,
+    y: Any = None,
+    rowvar: builtins.bool = True,
+    bias: builtins.bool = False,
+    ddof: int | None = None,
+    fweights: Any = None,
+    aweights: Any = None,
+    *,
+    dtype: Any = None,
+) -> Tensor:
+    """The covariances of variables: the rows of ``m``, and of ``y``, or with ``rowvar=False``
+    their columns.
+    """
+
+def median(x: Any, axis: Any = None, *, keepdims: builtins.bool = False) -> Tensor:
+    """The middle element along axes; of an even number, the mean of the two in the middle."""
+
+def nanmedian(x: Any, axis: Any = None, *, keepdims: builtins.bool = False) -> Tensor:
+    """The middle of the elements that are not NaN, along axes; NaN where there is none."""
+
+def nanpercentile(
+    x: Any, q: Any, axis: Any = None, *, method: str = "linear", keepdims: builtins.bool = False
+) -> Tensor:
+    """The percentile of the elements that are not NaN; NaN where there is none."""
+
+def nanquantile(
+    x: Any, q: Any, axis: Any = None, *, method: str = "linear", keepdims: builtins.bool = False
+) -> Tensor:
+    """The quantile of the elements that are not NaN; NaN where there is none. See `quantile`."""
+
+def percentile(
+    x: Any, q: Any, axis: Any = None, *, method: str = "linear", keepdims: builtins.bool = False
+) -> Tensor:
+    """The percentile ``q``, in [0, 100], along axes; see `quantile`."""
+
+def ptp(x: Any, axis: Any = None, *, keepdims: builtins.bool = False) -> Tensor:
+    """The largest element less the smallest, along axes; those that tie share the gradient."""
+
+def quantile(
+    x: Any, q: Any, axis: Any = None, *, method: str = "linear", keepdims: builtins.bool = False
+) -> Tensor:
+    """The quantile ``q``, in [0, 1], along axes; one for each q along new first axes."""
+
+def nan_to_num(
+    x: Any,
+    copy: builtins.bool = True,
+    nan: float = 0.0,
+    posinf: float | None = None,
+    neginf: float | None = None,
+) -> Tensor:
+    """x with numbers in the place of NaN and infinities: 0, and the largest there are."""
+
+def nanargmax(x: Any, axis: Any = None, *, keepdims: builtins.bool = False) -> Tensor:
+    """The index of the first of the largest elements that are not NaN; -1 if all are. No
+    gradient.
+    """
+
+def nanargmin(x: Any, axis: Any = None, *, keepdims: builtins.bool = False) -> Tensor:
+    """The index of the first of the smallest elements that are not NaN; -1 if all are. No
+    gradient.
+    """
+
+def nancumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
+    """The running product along an axis, with 1 in the place of NaN."""
+
+def nancumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
+    """The running sum along an axis, with 0 in the place of NaN."""
+
+def nanmax(x: Any, axis: Any = None, *, keepdims: builtins.bool = False) -> Tensor:
+    """The largest element along axes that is not NaN; those that tie share the gradient."""
+
+def nanmean(
+    x: Any, axis: Any = None, dtype: Any = None, *, keepdims: builtins.bool = False
+) -> Tensor:
+    """The mean along axes of the elements that are not NaN; NaN where there is none."""
+
+def nanmin(x: Any, axis: Any = None, *, keepdims: builtins.bool = False) -> Tensor:
+    """The smallest element along axes that is not NaN; those that tie share the gradient."""
+
+def nanprod(
+    x: Any, axis: Any = None, dtype: Any = None, *, keepdims: builtins.bool = False
+) -> Tensor:
+    """The product along axes of the elements that are not NaN: 1 where there is none."""
+
+def nanstd(
+    x: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    *,
+    ddof: float = 0,
+    correction: float | None = None,
+    keepdims: builtins.bool = False,
+) -> Tensor:
+    """The standard deviation along axes of the elements that are not NaN: see `nanvar`."""
+
+def nansum(
+    x: Any, axis: Any = None, dtype: Any = None, *, keepdims: builtins.bool = False
+) -> Tensor:
+    """The sum along axes of the elements that are not NaN: 0 where there is none."""
+
+def nanvar(
+    x: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    *,
+    ddof: float = 0,
+    correction: float | None = None,
+    keepdims: builtins.bool = False,
+) -> Tensor:
+    """The variance along axes of the n elements that are not NaN, with n - ddof in the
+    denominator.
+    """
+
+def argpartition(x: Any, /, kth: Any, axis: int | None = -1) -> Tensor:
+    """An order that puts the element ``kth`` where sorting would, smaller ones before it."""
+
+def argwhere(x: Any, /) -> Tensor:
+    """The indices of the elements that are not 0, one row for each. Waits for the device."""
+
+def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Tensor:
+    """How often each whole number 0, 1, ... occurs in x, or the sum of its ``weights``."""
+
+def digitize(x: Any, bins: Any, right: builtins.bool = False) -> Tensor:
+    """The number of the bin of each element, between edges that rise or fall. No gradient."""
+
+def flatnonzero(x: Any, /) -> Tensor:
+    """The indices of the elements of the raveled x that are not 0. Waits for the device."""
+
+def histogram(
+    x: Any, bins: Any = 10, range: Any = None, density: builtins.bool = False, weights: Any = None
+) -> tuple[Tensor, Tensor]:
+    """How many elements of the raveled x lie in each bin, and the edges of the bins."""
+
+def intersect1d(a: Any, b: Any, /) -> Tensor:
+    """The elements of both a and b, sorted. No gradient. Waits for the device."""
+
+def isin(
+    element: Any,
+    test_elements: Any,
+    assume_unique: builtins.bool = False,
+    invert: builtins.bool = False,
+) -> Tensor:
+    """Whether each element is one of ``test_elements``. ``assume_unique`` makes no
+    difference.
+    """
+
+def lexsort(keys: Any, /, axis: int = -1) -> Tensor:
+    """The order that sorts by several keys, the last of them first. No gradient."""
+
+def partition(x: Any, /, kth: Any, axis: int | None = -1) -> Tensor:
+    """x with its element ``kth`` where sorting would put it, smaller ones before it."""
+
+def scatter_add(x: Any, index: Any, values: Any) -> Tensor:
+    """A copy of x with ``values`` added to its elements at ``index``, to a repeated one each
+    time.
+    """
+
+def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Tensor:
+    """Where elements ``v`` go in a sorted vector ``a``, before or after equal ones. No
+    gradient.
+    """
+
+def segment_sum(data: Any, segment_ids: Any, /, num_segments: int | None = None) -> Tensor:
+    """The sums of the rows of ``data`` that have the same number in ``segment_ids``."""
+
+def setdiff1d(a: Any, b: Any, /) -> Tensor:
+    """The elements of a that are not in b, sorted. No gradient. Waits for the device."""
+
+def setxor1d(a: Any, b: Any, /) -> Tensor:
+    """The elements of one of a and b, not both, sorted. No gradient. Waits for the device."""
+
+def sort(
+    x: Any,
+    /,
+    axis: int | None = -1,
+    kind: str | None = None,
+    *,
+    descending: builtins.bool = False,
+    stable: builtins.bool = True,
+) -> Tensor:
+    """x sorted along an axis, the raveled x for None; NaN last. A new tensor, as a method
+    too.
+    """
+
+def topk(x: Any, /, k: int, axis: int = -1, largest: builtins.bool = True) -> tuple[Tensor, Tensor]:
+    """The ``k`` largest elements along an axis, or smallest, in order, and their indices."""
+
+def union1d(a: Any, b: Any, /) -> Tensor:
+    """The elements of a and b, sorted. No gradient. Waits for the device."""
+
+def unique(
+    x: Any,
+    /,
+    return_index: builtins.bool = False,
+    return_inverse: builtins.bool = False,
+    return_counts: builtins.bool = False,
+    axis: int | None = None,
+    *,
+    equal_nan: builtins.bool = True,
+) -> Any:
+    """The different elements of x, sorted; on request where each was first, where each
+    element of x is among them, and how often. No gradient. Waits for the device.
+    """
+
+def unique_all(x: Any, /) -> UniqueAll:
+    """The different elements, where each was first, where each element is among them, and
+    counts.
+    """
+
+def unique_counts(x: Any, /) -> UniqueCounts:
+    """The different elements and how often each occurs; NaNs all differ. No gradient."""
+
+def unique_inverse(x: Any, /) -> UniqueInverse:
+    """The different elements and where each element of x is among them. No gradient."""
+
+def unique_values(x: Any, /) -> Tensor:
+    """The different elements, sorted; NaNs all differ. No gradient. Waits for the device."""
+
+def allclose(
+    a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: builtins.bool = False
+) -> builtins.bool:
+    """Whether all elements are close: see `isclose`. A Python bool, for which the host waits."""
+
+def apply_along_axis(
+    func1d: Callable[..., Any], axis: int, arr: Any, *args: Any, **kwargs: Any
+) -> Tensor:
+    """A function of vectors applied along an axis of an array, its results joined."""
+
+def array_equal(a: Any, b: Any, equal_nan: builtins.bool = False) -> builtins.bool:
+    """Whether two arrays have one shape and equal elements. A Python bool; the host waits."""
+
+def array_equiv(a: Any, b: Any) -> builtins.bool:
+    """Whether two arrays are equal when broadcast. A Python bool; the host waits."""
+
+def choose(a: Any, choices: Sequence[Any], mode: str = "raise") -> Tensor:
+    """For each whole number in ``a`` the element of that choice, all of them broadcast."""
+
+def compress(condition: Any, x: Any, /, axis: int | None = None) -> Tensor:
+    """The elements along an axis where a vector of conditions holds. Waits for the device."""
+
+def divmod(a: Any, b: Any, /) -> tuple[Tensor, Tensor]:
+    """a // b and a % b, elementwise."""
+
+def extract(condition: Any, x: Any, /) -> Tensor:
+    """The elements of x where a condition of its size holds, raveled. Waits for the device."""
+
+def float_power(a: Any, b: Any, /) -> Tensor:
+    """a ** b, elementwise, in float64."""
+
+def frexp(x: Any, /) -> tuple[Tensor, Tensor]:
+    """A mantissa between 0.5 and 1 and a whole exponent, so that x = mantissa * 2**exponent."""
+
+def isclose(
+    a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: builtins.bool = False
+) -> Tensor:
+    """Whether abs(a - b) <= atol + rtol * abs(b), elementwise, or both are one infinity."""
+
+def isneginf(x: Any, /) -> Tensor:
+    """Whether x is negative infinity, elementwise. No gradient."""
+
+def isposinf(x: Any, /) -> Tensor:
+    """Whether x is positive infinity, elementwise. No gradient."""
+
+def modf(x: Any, /) -> tuple[Tensor, Tensor]:
+    """What follows the point and what stands before it, x being their sum."""
+
+def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: Any) -> Tensor:
+    """Functions, or numbers, each where its condition holds; one more is for where none does."""
+
+def put_along_axis(x: Any, /, indices: Any, values: Any, axis: int | None) -> Tensor:
+    """A copy of x in which, for each place of ``indices``, the element named along an axis is
+    that of ``values``: the opposite of `take_along_axis`.
+    """
+
+def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Tensor:
+    """For each element the choice of the first condition that holds, else ``default``."""
+
+def vectorize(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of numbers as one of arrays, which broadcast: called once for each element."""
 
 def can_cast(from_: Any, to: Any, /, casting: str = "safe") -> builtins.bool:
     """Whether a dtype, or an array's, goes into another without loss, or by NumPy's

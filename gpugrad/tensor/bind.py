@@ -17,13 +17,21 @@ from gpugrad.engine.record import bind_operator
 from gpugrad.errors import DTypeError, GradientError, ShapeError
 from gpugrad.tensor import (
     assign,
+    choosing,
     creation,
     dtypes,
     exchange,
     functions,
     hooks,
+    joining,
     linalg,
+    matrices,
+    nans,
+    numerics,
+    padding,
+    sorting,
     standard,
+    statistics,
 )
 from gpugrad.tensor.core import TENSORS, Tensor
 from gpugrad.tensor.foreign import METHODS as FOREIGN
@@ -55,7 +63,10 @@ ALIASES = {
 
 FUNCTIONS: dict[str, Function] = {}
 FUNCTIONS.update(functions._OPS)
-for _module in (functions, dtypes, standard, exchange):
+for _module in (
+    functions, joining, padding, matrices, numerics, statistics, nans, sorting, choosing,
+    dtypes, standard, exchange,
+):  # fmt: skip
     for _name in _module.__all__:
         if _name != "index_array":
             FUNCTIONS[_name] = getattr(_module, _name)
@@ -147,7 +158,8 @@ METHODS = (
     "relu", "repeat", "roll", "round", "sigmoid", "sign", "silu", "sin", "sinh", "softmax",
     "softplus", "split", "sqrt", "square", "squeeze", "std", "sum", "swapaxes", "take", "tan",
     "tanh", "tile", "to", "trunc", "var", "expand_dims", "gelu", "elu", "leaky_relu", "unstack",
-    "argsort", "cumprod", "diagonal",
+    "argpartition", "argsort", "choose", "cumprod", "diagonal", "partition", "searchsorted",
+    "sort", "topk", "trace",
 )  # fmt: skip
 for _name in METHODS:
     _member(_name, FUNCTIONS[_name])
@@ -270,9 +282,24 @@ def _plain(function: Function) -> Function:
     return call
 
 
+def _put_along_axis(arr: Any, indices: Any, values: Any, axis: int | None) -> None:
+    """NumPy's, which changes its array."""
+    if not isinstance(arr, Tensor):
+        raise DTypeError(
+            "np.put_along_axis: a tensor cannot be written into an array. Use "
+            "gg.put_along_axis, which returns a new tensor"
+        )
+    if arr.requires_grad or (isinstance(values, Tensor) and values.requires_grad):
+        raise GradientError(
+            "np.put_along_axis: it would change a tensor in place that a graph needs. Use "
+            "gg.put_along_axis, which returns a new tensor"
+        )
+    arr._write(Ellipsis, choosing.put_along_axis(arr, indices, values, axis)._array)
+
+
 PLAIN = {
     function: _plain(function)
-    for function in (np.allclose, np.array_equal, np.isclose, np.array_repr, np.array_str)
+    for function in (np.allclose, np.array_equal, np.array_repr, np.array_str)
 }
 NUMPY_FUNCTIONS: dict[Any, Function] = {
     np.shape: lambda a: a.shape,
@@ -283,6 +310,7 @@ NUMPY_FUNCTIONS: dict[Any, Function] = {
     np.ones_like: creation.ones_like,
     np.full_like: creation.full_like,
     np.empty_like: creation.empty_like,
+    np.put_along_axis: _put_along_axis,
     **PLAIN,
 }
 for _name, _function in FUNCTIONS.items():

@@ -17,12 +17,12 @@ from gpugrad.engine.op import TABLE
 from gpugrad.engine.record import bind, record
 from gpugrad.errors import AxisError, DTypeError, ShapeError
 from gpugrad.ops.index import is_basic
-from gpugrad.tensor.core import TENSORS, Tensor
+from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
 
 __all__ = [
     "clip", "concat", "dot", "einsum", "expand_dims", "flatten", "getitem", "index_array",
-    "matrix_transpose", "moveaxis", "outer", "pad", "ravel", "repeat", "squeeze",
+    "matrix_transpose", "moveaxis", "outer", "ravel", "repeat", "squeeze",
     "stack", "std", "swapaxes", "take", "take_along_axis", "tensordot", "tile", "to",
     "transpose", "unstack", "var",
 ]  # fmt: skip
@@ -171,35 +171,6 @@ def unstack(x: Any, /, axis: int = 0) -> tuple[Tensor, ...]:
     """The pieces of x along an axis, without that axis."""
     x = moveaxis(x, axis, 0)
     return tuple(x[index] for index in range(len(x)))
-
-
-def pad(x: Any, /, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0) -> Tensor:
-    """x with elements around it: ``pad_width`` before and after each axis, in NumPy's forms.
-
-    Mode "constant" fills with ``constant_values``, one number.
-    """
-    x = as_tensor(x)
-    if mode != "constant":
-        raise ShapeError(f"pad: expected mode 'constant', got {mode!r}")
-    widths = _widths(x.ndim, pad_width)
-    padded = _OPS["pad_zeros"](x, widths)
-    if isinstance(constant_values, int | float) and constant_values == 0:
-        return padded
-    inside = _OPS["pad_zeros"](TENSORS.ones_like(x.detach()), widths)
-    return _OPS["where"](inside != 0, padded, constant_values)
-
-
-def _widths(ndim: int, pad_width: Any) -> tuple[tuple[int, int], ...]:
-    """How much is added before and after each axis."""
-    try:
-        widths = np.broadcast_to(np.asarray(pad_width), (ndim, 2)).tolist()
-    except ValueError as error:
-        raise ShapeError(
-            f"pad: expected a number, a pair, or a pair for each of {ndim} axes, got {pad_width!r}"
-        ) from error
-    if any(not isinstance(width, int) or width < 0 for pair in widths for width in pair):
-        raise ShapeError(f"pad: expected whole numbers of 0 or more, got {pad_width!r}")
-    return tuple((before, after) for before, after in widths)
 
 
 def tile(x: Any, /, reps: int | Sequence[int]) -> Tensor:

@@ -266,14 +266,48 @@ class Members:
         """x where x > 0 and else negative_slope * x."""
     def unstack(self, /, axis: int = 0) -> tuple[Tensor, ...]:
         """The pieces of x along an axis, without that axis."""
+    def argpartition(self, /, kth: Any, axis: int | None = -1) -> Tensor:
+        """An order that puts the element ``kth`` where sorting would, smaller ones before it."""
     def argsort(
-        self, /, axis: int | None = -1, descending: bool = False, stable: bool = True
+        self,
+        /,
+        axis: int | None = -1,
+        kind: str | None = None,
+        *,
+        descending: bool = False,
+        stable: bool = True,
     ) -> Tensor:
-        """The order that sorts x along an axis, equal elements in theirs, NaN last. No gradient."""
+        """The order that sorts x along an axis, of the raveled x for None. No gradient."""
+    def choose(self, choices: Sequence[Any], mode: str = "raise") -> Tensor:
+        """For each whole number in ``a`` the element of that choice, all of them broadcast."""
     def cumprod(self, /, axis: _Axis = None) -> Tensor:
         """The running product along an axis; its derivatives are exact where elements are 0."""
     def diagonal(self, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
         """The elements on a diagonal of the matrices that two axes make, along a last axis."""
+    def partition(self, /, kth: Any, axis: int | None = -1) -> Tensor:
+        """x with its element ``kth`` where sorting would put it, smaller ones before it."""
+    def searchsorted(self, v: Any, side: str = "left", sorter: Any = None) -> Tensor:
+        """Where elements ``v`` go in a sorted vector ``a``, before or after equal ones. No
+        gradient.
+        """
+    def sort(
+        self,
+        /,
+        axis: int | None = -1,
+        kind: str | None = None,
+        *,
+        descending: bool = False,
+        stable: bool = True,
+    ) -> Tensor:
+        """x sorted along an axis, the raveled x for None; NaN last. A new tensor, as a method
+        too.
+        """
+    def topk(self, /, k: int, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
+        """The ``k`` largest elements along an axis, or smallest, in order, and their indices."""
+    def trace(
+        self, /, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None
+    ) -> Tensor:
+        """The sum of a diagonal of the matrices that two axes make."""
     def register_hook(self, hook: Callable[[Tensor], Any]) -> Handle:
         """Call ``hook(gradient)`` whenever a backward pass has this tensor's gradient complete."""
     def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], Any]) -> Handle:

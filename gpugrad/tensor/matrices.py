@@ -1,0 +1,138 @@
+"""Diagonals, triangles and products of vectors and matrices: compositions.
+
+Imports functions, joining, creation and core.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from gpugrad.backend.device import Device, default_device
+from gpugrad.errors import ShapeError
+from gpugrad.tensor import creation, functions
+from gpugrad.tensor.core import Tensor
+from gpugrad.tensor.creation import as_tensor
+from gpugrad.tensor.functions import _OPS, moveaxis, reshape
+
+__all__ = ["cross", "diag", "diagflat", "inner", "kron", "trace", "tri", "vander", "vdot"]
+
+
+def diag(x: Any, /, k: int = 0) -> Tensor:
+    """The diagonal ``k`` of a matrix, or the matrix that has a vector there and else zeros."""
+    x = as_tensor(x)
+    if x.ndim == 2:
+        return _OPS["diagonal"](x, k)
+    if x.ndim != 1:
+        raise ShapeError(f"diag: expected a vector or a matrix, got shape {x.shape}")
+    size = x.size + abs(k)
+    return _OPS["from_diagonal"](x, offset=k, axis1=0, axis2=1, shape=(size, size))
+
+
+def diagflat(x: Any, /, k: int = 0) -> Tensor:
+    """The matrix that has the elements of x on its diagonal ``k`` and else zeros."""
+    return diag(functions.ravel(x), k)
+
+
+def trace(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Tensor:
+    """The sum of a diagonal of the matrices that two axes make."""
+    d = _OPS["diagonal"](x, offset, axis1, axis2)
+    return _OPS["sum"](d if dtype is None else d.astype(dtype), axis=-1)
+
+
+def tri(
+    n: int, m: int | None = None, k: int = 0, dtype: Any = None, *, device: Any = None
+) -> Tensor:
+    """A matrix with ones at and below its diagonal ``k`` and zeros above it."""
+    kind = creation.get_default_dtype() if dtype is None else dtype
+    place = Device(device) if device is not None else default_device()
+    with place.activate():
+        return Tensor(place.xp.tri(n, m, k, dtype=kind))
+
+
+def inner(a: Any, b: Any, /) -> Tensor:
+    """The sums of products over the last axes of a and of b."""
+    a, b = as_tensor(a), as_tensor(b)
+    if a.ndim == 0 or b.ndim == 0:
+        return _OPS["multiply"](a, b)
+    if a.shape[-1] != b.shape[-1]:
+        raise ShapeError(
+            f"inner: the last axes differ in size: {a.shape} and {b.shape}. For a matrix "
+            "product use matmul"
+        )
+    return functions.tensordot(a, b, axes=((-1,), (-1,)))
+
+
+def vdot(a: Any, b: Any, /) -> Tensor:
+    """The sum of products of all elements, a conjugated; both are raveled."""
+    a, b = functions.ravel(a), functions.ravel(b)
+    if a.shape != b.shape:
+        raise ShapeError(f"vdot: expected as many elements, got {a.size} and {b.size}")
+    return _OPS["matmul"](_conjugated(a), b)
+
+
+def _conjugated(x: Tensor) -> Tensor:
+    conj = _OPS.get("conj")
+    return conj(x) if conj is not None and x.dtype.kind == "c" else x
+
+
+def kron(a: Any, b: Any) -> Tensor:
+    """Kronecker's product: every element of a times the whole of b, as blocks.
+
+    >>> import gpugrad as gg
+    >>> gg.kron(gg.tensor([1.0, 10.0]), gg.tensor([1.0, 2.0, 3.0]))
+    tensor([ 1.,  2.,  3., 10., 20., 30.])
+    """
+    a, b = as_tensor(a), as_tensor(b)
+    rank = max(a.ndim, b.ndim)
+    shape_a = (1,) * (rank - a.ndim) + a.shape
+    shape_b = (1,) * (rank - b.ndim) + b.shape
+    apart_a = reshape(a, [size for n in shape_a for size in (n, 1)])
+    apart_b = reshape(b, [size for n in shape_b for size in (1, n)])
+    product = _OPS["multiply"](apart_a, apart_b)
+    return reshape(product, [n * m for n, m in zip(shape_a, shape_b, strict=True)])
+
+
+def cross(
+    a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
+) -> Tensor:
+    """The cross product of vectors of 3 elements along an axis; the other axes broadcast.
+
+    A vector of 2 elements lies in the plane; of two such, the result is the third component.
+    """
+    if axis is not None:
+        axisa = axisb = axisc = axis
+    a, b = as_tensor(a), as_tensor(b)
+    for name, x in (("a", a), ("b", b)):
+        if not x.ndim:
+            raise ShapeError(f"cross: expected vectors, got {name} of shape ()")
+    a, b = moveaxis(a, axisa, -1), moveaxis(b, axisb, -1)
+    if a.shape[-1] not in (2, 3) or b.shape[-1] not in (2, 3):
+        raise ShapeError(
+            f"cross: expected vectors of 2 or 3 elements, got {a.shape[-1]} and {b.shape[-1]}"
+        )
+    ax, ay = a[..., 0], a[..., 1]
+    bx, by = b[..., 0], b[..., 1]
+    z = ax * by - ay * bx
+    if a.shape[-1] == b.shape[-1] == 2:
+        return z
+    if a.shape[-1] == 2:
+        bz = b[..., 2]
+        parts = [ay * bz, -(ax * bz), z]
+    elif b.shape[-1] == 2:
+        az = a[..., 2]
+        parts = [-(az * by), az * bx, z]
+    else:
+        az, bz = a[..., 2], b[..., 2]
+        parts = [ay * bz - az * by, az * bx - ax * bz, z]
+    return moveaxis(functions.stack(parts, axis=-1), -1, axisc)
+
+
+def vander(x: Any, /, N: int | None = None, increasing: bool = False) -> Tensor:
+    """The matrix of the powers of a vector's elements, falling unless ``increasing``."""
+    x = as_tensor(x)
+    if x.ndim != 1:
+        raise ShapeError(f"vander: expected a vector, got shape {x.shape}")
+    count = x.size if N is None else N
+    powers: Sequence[int] = range(count) if increasing else range(count - 1, -1, -1)
+    if not count:
+        return creation.zeros((x.size, 0), dtype=x.dtype, device=x.device)
+    return functions.stack([_OPS["power"](x, power) for power in powers], axis=-1)

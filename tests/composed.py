@@ -1,0 +1,344 @@
+"""Inputs for every function that is made of others: `test_composed.py` tries each on them.
+
+An entry says on which shapes a function is called and how; NumPy's function of that name, or a
+reference, says what comes out. A call gets the function first, so that it serves for both.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import gpugrad as gg
+from gpugrad.tensor import FUNCTIONS
+
+
+@dataclass
+class Case:
+    name: str
+    shapes: tuple[tuple[int, ...], ...]
+    call: Callable[..., Any]
+    reference: Callable[..., Any] | None
+    domain: tuple[float, float]
+    words: str
+    gradient: bool
+
+    def arrays(self, dtype=np.float64, seed=3):
+        """Arrays from the domain, with no two elements near a tie."""
+        rng = np.random.default_rng(seed)
+        low, high = self.domain
+        made = []
+        for index, shape in enumerate(self.shapes):
+            size = int(np.prod(shape))
+            steps = (rng.permutation(size) + rng.uniform(0.2, 0.8, size)) / max(size, 1)
+            array = (low + (high - low) * steps).reshape(shape) + 0.013 * index
+            made.append(np.asarray(array.astype(dtype)))
+        return made
+
+    def apply(self, tensors):
+        return outputs_of(self.call(FUNCTIONS[self.name], *tensors))
+
+    def expected(self, arrays):
+        own = self.reference or getattr(np, self.name)
+        return outputs_of(self.call(own, *arrays))
+
+    def __repr__(self):
+        return f"{self.name}-{self.words}"
+
+
+def outputs_of(result):
+    return tuple(result) if isinstance(result, tuple | list) else (result,)
+
+
+CASES: list[Case] = []
+
+
+def case(name, *shapes, call=None, reference=None, domain=(-2.0, 2.0), gradient=True, **words):
+    """One more case: ``words`` are keywords of the call, unless ``call`` makes it."""
+    number = sum(one.name == name for one in CASES)
+    text = ", ".join([*map(str, shapes), *(f"{k}={v}" for k, v in words.items())])
+    text = f"{number}-{text}" if call else text
+
+    def plain(f, *arrays):
+        return f(*arrays, **words)
+
+    CASES.append(Case(name, shapes, call or plain, reference, domain, text, gradient))
+
+
+def none(name, *shapes, **words):
+    """A case of a function that has no gradient."""
+    case(name, *shapes, gradient=False, **words)
+
+
+def holes(x):
+    """x with NaN in two places, for NumPy arrays and Tensors."""
+    flat = x.reshape(-1)
+    bad = (flat == flat[0]) | (flat == flat[4])
+    where = np.where if isinstance(x, np.ndarray) else FUNCTIONS["where"]
+    return where(bad, np.nan, flat).reshape(x.shape)
+
+
+# Joining and cutting.
+for _name in ("atleast_1d", "atleast_2d", "atleast_3d"):
+    case(_name, ())
+    case(_name, (3,), (2, 3))
+    case(_name, (2, 1, 3))
+for _name in ("hstack", "vstack", "dstack", "column_stack"):
+    case(_name, (3,), (3,), call=lambda f, a, b: f([a, b]))
+    case(_name, (2, 3), (2, 3), call=lambda f, a, b: f((a, b)))
+case("column_stack", (3,), (3, 2), call=lambda f, a, b: f((a, b)))
+case("array_split", (7, 2), call=lambda f, a: f(a, 3))
+case("array_split", (2, 5), call=lambda f, a: f(a, [1, 3], axis=-1))
+case("hsplit", (2, 4), call=lambda f, a: f(a, 2))
+case("hsplit", (4,), call=lambda f, a: f(a, [1]))
+case("vsplit", (4, 2), call=lambda f, a: f(a, 2))
+case("dsplit", (1, 2, 4), call=lambda f, a: f(a, [3]))
+case("fliplr", (2, 3))
+case("flipud", (2, 3))
+for _k in range(-1, 4):
+    case("rot90", (2, 3), k=_k)
+case("rot90", (2, 3, 2), axes=(2, 0))
+case("rollaxis", (2, 3, 4), axis=2)
+case("rollaxis", (2, 3, 4), axis=0, start=2)
+case("meshgrid", (3,), (2,))
+case("meshgrid", (3,), (2,), (4,), indexing="ij", sparse=True)
+case("meshgrid", (3,), ())
+case("append", (2, 3), (3,))
+case("append", (2, 3), (1, 3), axis=0)
+case("delete", (5,), call=lambda f, a: f(a, [1, -1]))
+case("delete", (2, 5), call=lambda f, a: f(a, slice(1, None, 2), axis=1))
+case("delete", (3, 2), call=lambda f, a: f(a, 1, 0))
+case("insert", (3,), (2,), call=lambda f, a, b: f(a, [0, 2], b))
+case("insert", (3,), (), call=lambda f, a, b: f(a, -1, b))
+case("insert", (3,), (2,), call=lambda f, a, b: f(a, 1, b))
+case("insert", (2, 3), (2,), call=lambda f, a, b: f(a, 1, b, axis=1))
+case("insert", (2, 3), (2, 1), call=lambda f, a, b: f(a, [1], b, axis=1))
+case("insert", (2, 3), (3,), call=lambda f, a, b: f(a, 2, b, axis=0))
+case("insert", (2, 3), (2, 2), call=lambda f, a, b: f(a, slice(0, 3, 2), b, axis=1))
+case("resize", (2, 3), new_shape=(2, 4))
+case("resize", (3,), new_shape=2)
+
+# Padding.
+for _mode in ("constant", "edge", "reflect", "symmetric", "wrap", "mean", "median", "maximum",
+              "minimum", "linear_ramp"):  # fmt: skip
+    case("pad", (4,), pad_width=2, mode=_mode)
+    case("pad", (2, 3), pad_width=((1, 0), (2, 4)), mode=_mode)
+case("pad", (3,), pad_width=(2, 1), mode="constant", constant_values=3.0)
+case("pad", (2, 2), pad_width=1, mode="constant", constant_values=((1.0, 2.0), (3.0, 4.0)))
+case("pad", (3,), pad_width=(2, 3), mode="linear_ramp", end_values=(5.0, -4.0))
+case("pad", (5,), pad_width=2, mode="mean", stat_length=2)
+case("pad", (2, 5), pad_width=1, mode="maximum", stat_length=((1, 2), (3, 4)))
+for _mode in ("reflect", "symmetric"):
+    case("pad", (3,), pad_width=(7, 8), mode=_mode)
+    case("pad", (4,), pad_width=(2, 1), mode=_mode, reflect_type="odd")
+    case("pad", (3,), pad_width=(8, 7), mode=_mode, reflect_type="odd")
+    case("pad", (1,), pad_width=(2, 1), mode=_mode)
+case("pad", (3,), pad_width=(7, 8), mode="wrap")
+
+# Vectors and matrices.
+case("diag", (3,), k=1)
+case("diag", (2, 3), k=-1)
+case("diag", (3, 3))
+case("diagflat", (2, 2))
+case("trace", (3, 3))
+case("trace", (2, 3, 4), offset=1, axis1=2, axis2=0)
+case("inner", (3,), (3,))
+case("inner", (2, 3), (4, 3))
+case("inner", (), (2, 3))
+case("vdot", (2, 3), (6,))
+case("vecdot", (2, 3), (3,))
+case("vecdot", (3, 2), (3, 2), axis=0)
+case("kron", (2, 3), (2,))
+case("kron", (2, 1), (2, 2))
+case("cross", (2, 3), (3,))
+case("cross", (3, 2), (3, 2), axis=0)
+case("cross", (4, 3), (3, 4), axisb=0, axisc=0)
+case("vander", (3,), domain=(0.5, 2.0))
+case("vander", (3,), call=lambda f, a: f(a, 2, increasing=True), domain=(0.5, 2.0))
+
+# Sampled functions.
+case("diff", (5,), n=2)
+case("diff", (2, 3), axis=0)
+case("diff", (2, 3), (2, 1), call=lambda f, a, b: f(a, prepend=b, append=1.5))
+case("ediff1d", (2, 3))
+case("ediff1d", (3,), (2,), call=lambda f, a, b: f(a, to_begin=b, to_end=0.5))
+case("gradient", (5,))
+case("gradient", (3, 4), edge_order=2)
+case("gradient", (3, 4), call=lambda f, a: f(a, 0.5, axis=1))
+case("gradient", (3, 4), call=lambda f, a: f(a, 0.5, 2.0))
+case("gradient", (5,), (5,), call=lambda f, a, b: f(a, rising(b)))
+case("gradient", (2, 5), (5,), call=lambda f, a, b: f(a, 1.0, rising(b), edge_order=1, axis=(0, 1)))
+case("gradient", (5,), (5,), call=lambda f, a, b: f(a, rising(b), edge_order=2))
+case("trapezoid", (5,))
+case("trapezoid", (2, 3), dx=0.5, axis=0)
+case("trapezoid", (2, 4), (4,))
+case("trapezoid", (2, 4), (2, 4))
+case("cumulative_sum", (4,))
+case("cumulative_sum", (2, 3), axis=1, include_initial=True)
+case("cumulative_prod", (4,))
+case("cumulative_prod", (2, 3), axis=0, include_initial=True)
+case("interp", (7,), (4,), (4,), call=lambda f, x, a, b: f(x, rising(a) - 2.2, b))
+case("interp", (2, 2), (3,), (3,), call=lambda f, x, a, b: f(x, rising(a), b, left=0.5, right=7.0))
+case("interp", (5,), (3,), (3,), call=lambda f, x, a, b: f(x, a, b, period=1.7))
+case("interp", (), (4,), (4,), call=lambda f, x, a, b: f(x, rising(a) - 1.5, b))
+for _mode in ("full", "same", "valid"):
+    for _shapes in (((5,), (3,)), ((2,), (5,)), ((4,), (4,)), ((5,), (2,)), ((3,), (6,))):
+        case("convolve", *_shapes, mode=_mode)
+        case("correlate", *_shapes, mode=_mode)
+case("unwrap", (6,), call=lambda f, a: f(a * 4.1))
+case("unwrap", (2, 4), call=lambda f, a: f(a * 3, axis=0, period=4.0))
+case("unwrap", (5,), call=lambda f, a: f(a * 3, 2.5))
+
+
+def rising(x):
+    """Coordinates that rise: small steps that depend on x, added to 0, 1, 2..."""
+    ramp = np.arange(float(x.shape[0]))
+    return x * 0.1 + (ramp if isinstance(x, np.ndarray) else x.device.send(ramp))
+
+
+# Order statistics.
+for _name in ("median", "nanmedian", "ptp"):
+    case(_name, (5,))
+    case(_name, (2, 4))
+    case(_name, (3, 4), axis=0)
+    case(_name, (2, 3, 2), axis=(0, -1), keepdims=True)
+case("nanmedian", (3, 4), call=lambda f, a: f(holes(a), axis=1))
+for _method in ("linear", "lower", "higher", "midpoint", "nearest", "inverted_cdf",
+                "averaged_inverted_cdf", "closest_observation", "interpolated_inverted_cdf",
+                "hazen", "weibull", "median_unbiased", "normal_unbiased"):  # fmt: skip
+    case("quantile", (7,), q=[0.0, 0.3, 0.5, 0.9, 1.0], method=_method)
+    case("nanquantile", (3, 6), method=_method, call=lambda f, a, m=_method: f(
+        holes(a), 0.4, axis=1, method=m))  # fmt: skip
+case("quantile", (3, 4), q=0.25, axis=0, keepdims=True)
+case("quantile", (3, 4), q=[[0.25], [0.5]], axis=1)
+case("percentile", (3, 4), q=30, axis=(0, 1))
+case("nanquantile", (2, 5), call=lambda f, a: f(holes(a), [0.1, 0.6], axis=1, keepdims=True))
+case("nanpercentile", (7,), call=lambda f, a: f(holes(a), 37.0))
+case("average", (2, 3))
+case("average", (2, 3), (3,), call=lambda f, a, w: f(a, axis=1, weights=w * w + 0.5))
+case("average", (2, 3), (2, 3), call=lambda f, a, w: f(a, weights=w * w + 0.5, returned=True))
+case("average", (2, 3), (2, 3), call=lambda f, a, w: f(a, 0, w * w + 0.5, keepdims=True))
+case("average", (4,), call=lambda f, a: f(a, returned=True)[0])
+case("cov", (3, 5))
+case("cov", (5,))
+case("cov", (5, 2), rowvar=False, bias=True)
+case("cov", (2, 5), (5,))
+case("cov", (2, 5), (5,), call=lambda f, a, w: f(a, aweights=w * w + 0.5))
+case("cov", (2, 4), call=lambda f, a: f(a, fweights=[1, 2, 1, 3]))
+case("cov", (2, 4), call=lambda f, a: f(a, ddof=2))
+case("corrcoef", (3, 5))
+case("corrcoef", (5,), (5,))
+
+# NaN left out.
+for _name in ("nansum", "nanprod", "nanmean", "nanvar", "nanstd", "nanmax", "nanmin"):
+    case(_name, (2, 3, 2), call=lambda f, a: f(holes(a)))
+    case(_name, (2, 3), call=lambda f, a: f(holes(a), axis=1))
+    case(_name, (3, 4), call=lambda f, a: f(holes(a), axis=(0, 1), keepdims=True))
+case("nanvar", (3, 3), call=lambda f, a: f(holes(a), axis=0, ddof=1))
+case("nanstd", (3, 4), call=lambda f, a: f(holes(a), axis=1, ddof=1))
+for _name in ("nancumsum", "nancumprod"):
+    case(_name, (2, 3), call=lambda f, a: f(holes(a)))
+    case(_name, (2, 3), call=lambda f, a: f(holes(a), axis=1))
+for _name in ("nanargmax", "nanargmin"):
+    none(_name, (2, 3), call=lambda f, a: f(holes(a), axis=1))
+    none(_name, (2, 3))
+case("nan_to_num", (6,), call=lambda f, a: f(holes(a), nan=0.5))
+case("nan_to_num", (3,))
+
+# Orders and counts.
+case("sort", (5,))
+case("sort", (2, 3), axis=0)
+case("sort", (2, 3), axis=None)
+case("partition", (5,), call=lambda f, a: f(a, 2)[2])
+case("partition", (3, 4), call=lambda f, a: f(a, (1, 3), axis=1)[:, 1:])
+case("topk", (2, 4), k=2, reference=lambda a, k: (
+    -np.sort(-a, axis=-1)[..., :k], np.argsort(-a, axis=-1)[..., :k]))  # fmt: skip
+case("topk", (4, 2), call=lambda f, a: f(a, 3, axis=0, largest=False), reference=(
+    lambda a, k, axis, largest: (np.sort(a, axis=0)[:k], np.argsort(a, axis=0)[:k])))  # fmt: skip
+none("argsort", (2, 4), axis=0)
+none("argpartition", (5,), call=lambda f, a: f(a, 2)[2])
+none("searchsorted", (5,), (2, 3), call=lambda f, a, v: f(rising(a), v))
+none("searchsorted", (4,), (), call=lambda f, a, v: f(rising(a), v, side="right"))
+none("digitize", (5,), (3,), call=lambda f, x, b: f(x, rising(b)))
+none("digitize", (5,), (3,), call=lambda f, x, b: f(x, -rising(b), right=True))
+none("flatnonzero", (5,), call=lambda f, a: f(a > 0))
+none("argwhere", (2, 3), call=lambda f, a: f(a > 0))
+none("lexsort", (4,), (4,), call=lambda f, a, b: f((a, b > 0)))
+none("unique", (2, 3), call=lambda f, a: f(a > 0, return_counts=True, return_inverse=True))
+none("unique_all", (4,), call=lambda f, a: f(a))
+none("unique_counts", (4,), call=lambda f, a: f(a))
+none("unique_inverse", (4,), call=lambda f, a: f(a))
+none("unique_values", (4,), call=lambda f, a: f(a))
+none("isin", (2, 3), call=lambda f, a: f(a, a[0]))
+none("isin", (2, 3), call=lambda f, a: f(a, a[0], invert=True))
+for _name in ("intersect1d", "setdiff1d", "setxor1d", "union1d"):
+    none(_name, (4,), (2,), call=lambda f, a, b: f(a, a[1:3]))
+none("histogram", (9,), bins=4)
+none("histogram", (9,), (9,), call=lambda f, a, w: f(a, 3, (-1.0, 1.0), weights=w, density=False))
+none("histogram", (9,), call=lambda f, a: f(a, [-2.0, 0.0, 1.0]))
+case("bincount", (5,), call=lambda f, w: f(numbers(w), weights=w, minlength=6))
+none("bincount", (5,), call=lambda f, w: f(numbers(w)))
+
+
+def numbers(x):
+    """Whole numbers, some of them more than once."""
+    found = np.arange(x.shape[0]) % 3
+    return found if isinstance(x, np.ndarray) else gg.tensor(found, device=x.device)
+
+
+def summed(data, ids, count=None):
+    out = np.zeros((count or ids.max() + 1, *data.shape[1:]), data.dtype)
+    np.add.at(out, ids, data)
+    return out
+
+
+def added(x, index, values):
+    out = x.copy()
+    np.add.at(out, index, values)
+    return out
+
+
+case("segment_sum", (5, 2), call=lambda f, a: f(a, numbers(a), 4), reference=summed)
+case("segment_sum", (5,), call=lambda f, a: f(a, numbers(a)), reference=summed)
+case("scatter_add", (4,), (3,), call=lambda f, a, b: f(a, [1, 3, 1], b), reference=added)
+
+# Choices.
+case("select", (3,), (3,), call=lambda f, a, b: f([a > 0.5, b > 0], [a, a * b], 1.5))
+case("choose", (5,), (5,), call=lambda f, a, b: f(numbers(a), [a, b, a * b]))
+case("choose", (5,), call=lambda f, a: f(numbers(a) - 1, [a, 2 * a], mode="wrap"))
+case("choose", (5,), call=lambda f, a: f(numbers(a), [a, 2 * a], mode="clip"))
+case("piecewise", (5,), call=lambda f, a: f(a, [a < -1, a > 0], [lambda x: -x, abs, 2.0]))
+case("piecewise", (5,), call=lambda f, a: f(a, [a > 0], [lambda x, p: x**p], 2))
+case("compress", (2, 3), call=lambda f, a: f([True, False, True], a, axis=1))
+case("extract", (2, 3), call=lambda f, a: f(a > 0, a))
+case("put_along_axis", (2, 3), (2, 1), call=lambda f, a, v: f(a, first(a), v, 1),
+     reference=lambda a, i, v, axis: _put(a, i, v, axis))  # fmt: skip
+case("apply_along_axis", (2, 3), call=lambda f, a: f(lambda v: v[0] * v, 0, a))
+case("apply_along_axis", (2, 3), call=lambda f, a: f(lambda v: v.sum() ** 2, 1, a))
+case("apply_along_axis", (2, 3), call=lambda f, a: f(lambda v: v[:, None] * v, 1, a))
+case("vectorize", (2, 3), (3,), call=lambda f, a, b: f(lambda x, y: x * y if x > 0 else y)(a, b),
+     reference=np.vectorize)  # fmt: skip
+case("divmod", (3,), (3,), domain=(0.4, 3.0))
+case("modf", (2, 3))
+case("frexp", (2, 3), domain=(0.3, 3.1))
+case("float_power", (3,), (3,), domain=(0.4, 2.0))
+for _name in ("isposinf", "isneginf"):
+    none(_name, (6,), call=lambda f, a: f(holes(a * np.inf)))
+none("isclose", (3,), call=lambda f, a: f(a, a * 1.00001))
+none("isclose", (6,), call=lambda f, a: f(holes(a), holes(a) + 1e-9, equal_nan=True))
+none("allclose", (3,), call=lambda f, a: f(a, a + 1e-12))
+none("array_equal", (3,), call=lambda f, a: f(a, a))
+none("array_equiv", (3,), call=lambda f, a: f(a, a[None]))
+
+
+def first(x):
+    """An index of one element in each row."""
+    found = np.array([[2], [0]])
+    return found if isinstance(x, np.ndarray) else x.device.send(found)
+
+
+def _put(a, indices, values, axis):
+    out = a.copy()
+    np.put_along_axis(out, indices, values, axis)
+    return out
