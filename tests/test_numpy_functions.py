@@ -1,0 +1,389 @@
+"""NumPy's functions on tensors: what gradients do at ties, NaN and zeros, errors, and what is not
+there.
+"""
+
+import inspect
+import math
+import warnings
+
+import numpy as np
+import pytest
+
+import gpugrad as gg
+from gpugrad import Tensor
+from gpugrad.errors import DTypeError, GpugradError, GradientError, ShapeError
+from gpugrad.tensor import FUNCTIONS
+from gpugrad.tensor.bind import NUMPY_FUNCTIONS
+
+NAN, INF = math.nan, math.inf
+
+
+def slopes(f, values, device):
+    x = gg.tensor(np.asarray(values), device=device, requires_grad=True)
+    return gg.gradients(f(x).sum(), x).cpu().numpy()
+
+
+# What there is, and what there is not.
+
+MODULES = {"np": np, "np.linalg": np.linalg, "np.fft": np.fft}
+DISPATCHED = sorted(
+    f"{module}.{name}"
+    for module, where in MODULES.items()
+    for name in dir(where)
+    if not name.startswith("_") and hasattr(getattr(where, name), "_implementation")
+)
+
+
+def named(name):
+    module, _, attribute = name.rpartition(".")
+    return getattr(MODULES[module], attribute)
+
+
+@pytest.mark.parametrize("name", DISPATCHED)
+def test_no_function_of_numpy_turns_a_tensor_into_an_array(name):
+    """Whatever the arguments: a result is a tensor or no array, an error names the function."""
+    function = named(name)
+    square = gg.tensor(np.array([[2.0, 1.0], [0.5, 3.0]]), requires_grad=True)
+    tries = [(square,) * n for n in (1, 2, 3)] + [([square, square],), (square, 1), ([square], 1)]
+    answers = 0
+    for args in tries:
+        try:
+            result = function(*args)
+        except (GpugradError, TypeError, ValueError, IndexError, AttributeError) as error:
+            answers += f"{function.__name__}: gpugrad has no such function" in str(error)
+            continue
+        results = result if isinstance(result, tuple | list) else (result,)
+        assert not any(isinstance(one, np.ndarray | np.generic) for one in results)
+        answers += 1
+    if function not in NUMPY_FUNCTIONS and name not in WITHOUT_OPERANDS:
+        assert answers
+
+
+# They take no arrays in these places, or dispatch on a keyword.
+WITHOUT_OPERANDS = {"np.busday_offset", "np.datetime_as_string", "np.is_busday", "np.savez"}
+
+
+@pytest.mark.parametrize("name", [n for n in DISPATCHED if named(n) not in NUMPY_FUNCTIONS])
+def test_what_is_not_there_is_named(name):
+    t = gg.ones(2)
+    function = named(name)
+    with pytest.raises(DTypeError, match=rf"np\.(\w+\.)?{function.__name__}: gpugrad has no"):
+        t.__array_function__(function, (Tensor,), (t,), {})
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in dir(np) if isinstance(getattr(np, n), np.ufunc) and n not in FUNCTIONS]
+)
+def test_a_ufunc_that_is_not_there_is_named(name):
+    ufunc = getattr(np, name)
+    if ufunc.__name__ in ("conjugate", "absolute") or ufunc.__name__ in FUNCTIONS:
+        return
+    with pytest.raises(DTypeError, match="gpugrad has no such function"):
+        ufunc(*[gg.ones((2, 2))] * ufunc.nin)
+
+
+def test_the_nearest_function_is_offered():
+    with pytest.raises(DTypeError, match=r"np\.polyval: .*\.detach\(\)\.numpy\(\)"):
+        np.polyval(gg.ones(2), gg.ones(2))
+    with pytest.raises(DTypeError, match=r"np\.histogramdd: .*nearest is gg\.histogram"):
+        np.histogramdd(gg.ones((2, 2)))
+
+
+def test_functions_take_numpy_s_keywords():
+    t = gg.tensor(np.arange(4.0))
+    assert np.interp(x=1.5, xp=t, fp=2 * t).item() == 3.0
+    assert np.trapezoid(y=t, x=2 * t).item() == 9.0
+    assert np.sort(a=-t).tolist() == [-3, -2, -1, 0]
+    assert np.median(a=t, axis=0, keepdims=True).tolist() == [1.5]
+    assert np.diff(a=t, n=2).tolist() == [0, 0]
+    assert np.searchsorted(a=t, v=2.5).item() == 3
+
+
+def test_methods():
+    t = gg.tensor(np.array([[3.0, 1.0], [2.0, 5.0]]), requires_grad=True)
+    assert t.trace().item() == 8
+    assert t.diagonal().tolist() == [3, 5]
+    assert t.cumprod(axis=1).tolist() == [[3, 3], [2, 10]]
+    assert t.argsort().tolist() == [[1, 0], [0, 1]]
+    assert t.topk(1)[0].tolist() == [[3], [5]]
+    s = t.sort()  # a new tensor, where ndarray.sort sorts in place
+    assert s.tolist() == [[1, 3], [2, 5]]
+    assert t.tolist() == [[3, 1], [2, 5]]
+    assert s.requires_grad
+
+
+# Ties, NaN and zeros.
+
+
+def test_sorting_is_stable_in_both_directions(device):
+    x = gg.tensor(np.array([1.0, 0.0, 1.0, 0.0]), device=device)
+    assert gg.argsort(x).tolist() == [1, 3, 0, 2]
+    assert gg.argsort(x, descending=True).tolist() == [0, 2, 1, 3]
+    assert gg.topk(x, 1)[1].tolist() == [0]
+    assert slopes(lambda t: gg.sort(t)[:1], [1.0, 0.0, 0.0], device).tolist() == [0, 1, 0]
+
+
+def test_nan_sorts_last(device):
+    x = gg.tensor(np.array([NAN, 2.0, 1.0]), device=device)
+    assert gg.argsort(x).tolist() == [2, 1, 0]
+    np.testing.assert_array_equal(gg.sort(x).cpu().numpy(), [1, 2, NAN])
+    assert math.isnan(gg.median(x).item())
+    assert math.isnan(gg.quantile(x, 0.1).item())
+    assert gg.nanmedian(x).item() == 1.5
+
+
+def test_median_shares_between_the_two_in_the_middle(device):
+    assert slopes(gg.median, [4.0, 1.0, 3.0, 9.0], device).tolist() == [0.5, 0, 0.5, 0]
+    assert slopes(gg.median, [2.0, 2.0, 2.0], device).tolist() == [0, 1, 0]
+
+
+def test_cumprod_is_exact_at_zeros(device):
+    assert slopes(lambda x: gg.cumprod(x), [2.0, 0.0, 3.0], device).tolist() == [1, 8, 0]
+    assert slopes(lambda x: gg.cumprod(x), [0.0, 0.0, 3.0], device).tolist() == [1, 0, 0]
+
+
+@pytest.mark.parametrize("name", ["nansum", "nanprod", "nanmean", "nanvar", "nanstd", "nanmax",
+                                  "nanmin", "nanmedian"])  # fmt: skip
+def test_nothing_but_nan_gives_numpy_s_answer_and_no_gradient(name, device):
+    rows = np.array([[NAN, NAN], [1.0, 2.0]])
+    with warnings.catch_warnings():  # NumPy's, of slices that are all NaN
+        warnings.simplefilter("ignore")
+        wanted = getattr(np, name)(rows, axis=1)
+    got = FUNCTIONS[name](gg.tensor(rows, device=device), axis=1)
+    np.testing.assert_allclose(got.cpu().numpy(), wanted)
+    found = slopes(lambda x: FUNCTIONS[name](x, axis=1), rows, device)
+    assert found[0].tolist() == [0, 0]
+    assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "points"),
+    [
+        ("hypot", [(0.0, 0.0), (3.0, 0.0), (INF, 1.0)]),
+        ("arctan2", [(0.0, 0.0), (1e-200, 1e-200), (1e200, 1e200)]),
+        ("logaddexp", [(-INF, -INF), (INF, INF), (1000.0, -1000.0), (-INF, 1.0)]),
+        ("logaddexp2", [(-INF, -INF), (INF, INF), (1000.0, -1000.0)]),
+        ("copysign", [(0.0, -1.0), (2.0, -0.0)]),
+        ("fmax", [(NAN, 1.0), (1.0, NAN), (NAN, NAN), (1.0, 1.0)]),
+        ("fmin", [(NAN, 1.0), (1.0, NAN), (NAN, NAN), (1.0, 1.0)]),
+        ("heaviside", [(0.0, 0.5), (-1.0, 0.5)]),
+    ],
+)
+def test_derivatives_at_singular_points_are_finite(name, points, device):
+    a, b = (np.array(side) for side in zip(*points, strict=True))
+    x, y = (gg.tensor(v, device=device, requires_grad=True) for v in (a, b))
+    result = FUNCTIONS[name](x, y)
+    np.testing.assert_array_equal(result.detach().cpu().numpy(), getattr(np, name)(a, b))
+    with np.errstate(all="ignore"):
+        for g in gg.gradients(result.sum(), [x, y], allow_unused=True):
+            if name != "hypot" or np.isfinite(a).all():
+                assert np.isfinite(g.cpu().numpy()).all()
+
+
+def test_fmax_gives_the_gradient_to_the_one_that_is_not_nan(device):
+    x = gg.tensor(np.array([NAN, 1.0, 2.0, NAN]), device=device, requires_grad=True)
+    y = gg.tensor(np.array([1.0, NAN, 2.0, NAN]), device=device, requires_grad=True)
+    dx, dy = gg.gradients(gg.fmax(x, y).sum(), [x, y])
+    assert dx.tolist() == [0, 1, 0.5, 0]
+    assert dy.tolist() == [1, 0, 0.5, 0]
+
+
+def test_cbrt_at_zero_has_slope_zero(device):
+    with np.errstate(all="ignore"):
+        assert slopes(gg.cbrt, [0.0, 8.0], device).tolist() == [0, pytest.approx(1 / 12)]
+
+
+def test_sinc_has_every_derivative_at_zero(device):
+    x = gg.tensor(np.array([0.0, 1e-9, 0.31, 2.0]), device=device, requires_grad=True)
+    y = gg.sinc(x)
+    found = []
+    for _ in range(4):
+        (y,) = [gg.gradients(y.sum(), x, create_graph=True)]
+        found.append(y.detach().cpu().numpy()[0])
+    assert found == pytest.approx([0, -(math.pi**2) / 3, 0, math.pi**4 / 5])
+
+
+def test_interp_at_its_points_and_beyond(device):
+    xs = gg.tensor(np.array([0.0, 1.0, 2.0]), device=device)
+    fs = gg.tensor(np.array([0.0, 2.0, 3.0]), device=device)
+    found = slopes(lambda x: gg.interp(x, xs, fs), [-1.0, 0.0, 1.0, 2.0, 3.0], device)
+    assert found.tolist() == [
+        0,
+        2,
+        1,
+        1,
+        0,
+    ]  # the slope on the right, at the last point on the left
+    assert gg.interp(INF, xs, fs).item() == 3.0
+
+
+def test_average_returns_the_sum_of_weights(device):
+    x = gg.tensor(np.arange(6.0).reshape(2, 3), device=device)
+    mean, total = gg.average(x, axis=0, returned=True)
+    assert (mean.tolist(), total.tolist()) == ([1.5, 2.5, 3.5], [2, 2, 2])
+
+
+def test_bincount_counts_and_sums(device):
+    numbers = gg.tensor(np.array([0, 2, 2]), device=device)
+    assert gg.bincount(numbers).tolist() == [1, 0, 2]
+    weights = gg.tensor(np.array([1.0, 2.0, 4.0], np.float32), device=device, requires_grad=True)
+    sums = gg.bincount(numbers, weights, minlength=4)
+    assert sums.tolist() == [1, 0, 6, 0]
+    assert sums.dtype == np.float32
+    assert gg.gradients((sums * sums).sum(), weights).tolist() == [2, 12, 12]
+    assert gg.bincount(numbers[:0]).tolist() == []
+
+
+def test_put_along_axis_of_numpy_changes_the_tensor(device):
+    x = gg.tensor(np.zeros((2, 2)), device=device)
+    indices = gg.tensor(np.array([[1], [0]]), device=device)
+    assert np.put_along_axis(x, indices, 7.0, 1) is None
+    assert x.tolist() == [[0, 7], [7, 0]]
+    with pytest.raises(GradientError, match=r"Use gg\.put_along_axis"):
+        np.put_along_axis(x.requires_grad_(), indices, 7.0, 1)
+    with pytest.raises(DTypeError, match=r"Use gg\.put_along_axis"):
+        np.put_along_axis(np.zeros((2, 2)), indices.cpu().numpy(), gg.ones((2, 1)), 1)
+
+
+def test_whole_array_comparisons_give_a_bool(device):
+    x = gg.tensor(np.array([1.0, NAN, INF]), device=device)
+    assert gg.array_equal(x, x) is False
+    assert gg.array_equal(x, x, equal_nan=True) is True
+    assert gg.array_equal(x, x[:2]) is False
+    assert gg.array_equiv(x[:1], x[:1][None]) is True
+    assert gg.array_equiv(x, x[:2]) is False
+    assert gg.allclose(x, x, equal_nan=True) is True
+    assert gg.isclose(x, -x).tolist() == [False, False, False]
+    assert np.allclose(x[:1], [1.0]) is True
+
+
+def test_numbers_and_sets_of_whole_numbers(device):
+    a = gg.tensor(np.array([3, 1, 2, 1]), device=device)
+    assert gg.unique(a).tolist() == [1, 2, 3]
+    assert gg.isin(a, [1, 7]).tolist() == [False, True, False, True]
+    assert gg.isin(a, a[:0]).tolist() == [False] * 4
+    assert gg.union1d(a, [9]).tolist() == [1, 2, 3, 9]
+    assert gg.quantile(a, 0.5, method="lower").item() == 1
+    assert gg.digitize([0.5, 2.0], gg.tensor(np.array([1.0, 2.0]), device=device)).tolist() == [
+        0,
+        2,
+    ]
+
+
+ERRORS = [
+    (lambda t: gg.hsplit(gg.tensor(1.0), 1), ShapeError, "hsplit: expected 1 axis or more"),
+    (lambda t: gg.vsplit(t[0], 1), ShapeError, "vsplit: expected 2 axes or more, got"),
+    (lambda t: gg.dsplit(t, 1), ShapeError, "dsplit: expected 3 axes"),
+    (lambda t: gg.array_split(t, 0), ShapeError, "array_split: expected one piece or more, got 0"),
+    (lambda t: gg.fliplr(t[0]), ShapeError, "fliplr: expected 2 axes"),
+    (lambda t: gg.flipud(t[0, 0]), ShapeError, "flipud: expected 1 axis"),
+    (lambda t: gg.rot90(t, axes=(0,)), ShapeError, "rot90: expected two axes"),
+    (lambda t: gg.rot90(t, axes=(1, -1)), ShapeError, "rot90: expected two different axes"),
+    (lambda t: gg.rollaxis(t, 0, 5), ShapeError, "rollaxis: start 5 is out of range"),
+    (lambda t: gg.hstack([]), ShapeError, "hstack: expected at least one array"),
+    (lambda t: gg.meshgrid(t), ShapeError, "meshgrid: expected vectors"),
+    (lambda t: gg.meshgrid(t[0], indexing="yx"), ShapeError, "indexing 'xy' or 'ij', got 'yx'"),
+    (lambda t: gg.delete(t, 9), ShapeError, "delete: index 9 is out of range for 4"),
+    (lambda t: gg.delete(t, [True]), ShapeError, "delete: expected a mask of 4 elements"),
+    (lambda t: gg.delete(t, 0.5), ShapeError, "delete: expected whole numbers"),
+    (lambda t: gg.insert(t, 9, 1), ShapeError, "insert: index 9 is out of range"),
+    (lambda t: gg.resize(t, -1), ShapeError, "resize: expected sizes of 0 or more"),
+    (lambda t: gg.resize(t[:0], 3), ShapeError, "resize: no elements"),
+    (lambda t: gg.pad(t, 1, "mirror"), ShapeError, "pad: expected one of the modes constant, edge"),
+    (lambda t: gg.pad(t, 1, "edge", end_values=1), DTypeError, "mode 'edge' takes no further"),
+    (lambda t: gg.pad(t, (1, 2, 3)), ShapeError, "pad: expected a number, a pair"),
+    (lambda t: gg.pad(t, -1), ShapeError, "pad: expected whole numbers of 0 or more"),
+    (lambda t: gg.pad(t[:0], 1, "edge"), ShapeError, "is empty: nothing to repeat"),
+    (lambda t: gg.pad(t, 1, "reflect", reflect_type="x"), ShapeError, "reflect_type 'even' or"),
+    (lambda t: gg.pad(t, 1, "mean", stat_length=0), ShapeError, "stat_length of 1 or more"),
+    (lambda t: gg.pad(t, 1, "linear_ramp", end_values=t), ShapeError, "numbers or a 0-d tensor"),
+    (lambda t: gg.pad(t, 1, constant_values=(1, 2, 3)), ShapeError, "constant_values as a number"),
+    (lambda t: gg.diag(t[None]), ShapeError, "diag: expected a vector or a matrix"),
+    (lambda t: gg.inner(t, gg.ones(3)), ShapeError, "inner: the last axes differ in size"),
+    (lambda t: gg.vdot(t, gg.ones(3)), ShapeError, "vdot: expected as many elements, got 4 and 3"),
+    (lambda t: gg.vecdot(t, gg.ones(3)), ShapeError, "vecdot: expected vectors of one size"),
+    (lambda t: gg.cross(t, gg.ones(4)), ShapeError, "cross: expected vectors of 2 or 3 elements"),
+    (lambda t: gg.cross(t, 1.0), ShapeError, "cross: expected vectors, got b"),
+    (lambda t: gg.vander(t), ShapeError, "vander: expected a vector"),
+    (lambda t: gg.diff(t, n=-1), ShapeError, "diff: expected n of 0 or more"),
+    (lambda t: gg.diff(gg.tensor(1.0)), ShapeError, "diff: expected one axis"),
+    (lambda t: gg.gradient(t, edge_order=3), ShapeError, "edge_order 1 or 2, got 3"),
+    (lambda t: gg.gradient(t, 1, 2, 3), ShapeError, "gradient: expected one spacing, or one for"),
+    (lambda t: gg.gradient(t, edge_order=2), ShapeError, "needs 3 samples or more"),
+    (lambda t: gg.gradient(t, [1.0], axis=0), ShapeError, "expected 2 coordinates for axis 0"),
+    (lambda t: gg.cumulative_sum(t), ShapeError, "cumulative_sum: expected an axis"),
+    (lambda t: gg.interp(1.0, t, t), ShapeError, "interp: expected two vectors"),
+    (lambda t: gg.interp(1.0, t[0], t[0], period=0), ShapeError, "a period other than 0"),
+    (lambda t: gg.convolve(t, t), ShapeError, "convolve: expected two vectors"),
+    (lambda t: gg.correlate(t[0], t[0], "all"), ShapeError, "one of the modes full, same, valid"),
+    (lambda t: gg.unwrap(gg.arange(3)), DTypeError, "unwrap: expected floating-point"),
+    (lambda t: gg.quantile(t, 1.5), ShapeError, "quantile: expected q between 0 and 1"),
+    (lambda t: gg.percentile(t, 101), ShapeError, "percentile: expected q between 0 and 100"),
+    (lambda t: gg.quantile(t, t), GradientError, r"no gradient by q. Pass q.detach\(\)"),
+    (lambda t: gg.quantile(t, 0.5, method="best"), ShapeError, "one of the methods linear"),
+    (lambda t: gg.median(t[:0]), ShapeError, "median: expected one element or more"),
+    (lambda t: gg.average(t, weights=[1.0]), ShapeError, "need an axis"),
+    (lambda t: gg.average(t, 0, [1.0]), ShapeError, "average: expected weights of shape"),
+    (lambda t: gg.cov(t[None]), ShapeError, "cov: expected a vector or a matrix"),
+    (lambda t: gg.cov(t, aweights=[1.0]), ShapeError, "cov: expected 2 weights"),
+    (lambda t: gg.nan_to_num(t, copy=False), DTypeError, "copy=False would change x"),
+    (lambda t: gg.sort(t, kind="bubble"), DTypeError, "sort: expected kind None or one of"),
+    (lambda t: gg.sort(gg.tensor(1.0)), ShapeError, "sort: expected one axis"),
+    (lambda t: gg.partition(t, 5), ShapeError, "kth 5 is out of range for 2"),
+    (lambda t: gg.topk(t, 3), ShapeError, "topk: expected k between 0 and 2, got 3"),
+    (lambda t: gg.searchsorted(t, 1.0), ShapeError, "searchsorted: expected a sorted vector"),
+    (lambda t: gg.searchsorted(t[0], 1.0, side="up"), ShapeError, "side 'left' or 'right'"),
+    (lambda t: gg.digitize(t, t), ShapeError, "digitize: expected a vector of bins"),
+    (lambda t: gg.lexsort([]), ShapeError, "lexsort: expected at least one key"),
+    (lambda t: gg.histogram(t, "auto"), DTypeError, "histogram: expected a number of bins"),
+    (lambda t: gg.bincount(t), DTypeError, "bincount: expected a vector of whole numbers"),
+    (lambda t: gg.bincount(gg.arange(2) - 1), ShapeError, "bincount: expected no negative"),
+    (lambda t: gg.bincount(gg.arange(2), minlength=-1), ShapeError, "minlength of 0 or more"),
+    (lambda t: gg.bincount(gg.arange(2), [1.0]), ShapeError, "bincount: expected 2 weights"),
+    (lambda t: gg.segment_sum(t, t), DTypeError, "segment_sum: expected whole numbers"),
+    (lambda t: gg.segment_sum(t, gg.arange(3)), ShapeError, "a number for each row"),
+    (lambda t: gg.select([], []), ShapeError, "select: expected as many choices as conditions"),
+    (lambda t: gg.select([t], [t]), DTypeError, "select: expected conditions of dtype bool"),
+    (lambda t: gg.choose(t, [t]), DTypeError, "choose: expected whole numbers"),
+    (lambda t: gg.choose(gg.arange(2), []), ShapeError, "choose: expected at least one choice"),
+    (lambda t: gg.choose(gg.arange(2), [t]), ShapeError, "choose: expected numbers from 0 to 0"),
+    (lambda t: gg.choose(gg.arange(2), [t], "up"), ShapeError, "mode 'raise', 'wrap' or 'clip'"),
+    (lambda t: gg.piecewise(t, [t > 0], [1, 2, 3]), ShapeError, "expected 1 or 2 functions"),
+    (lambda t: gg.compress([True] * 5, t, 0), ShapeError, "compress: expected a vector of up to 2"),
+    (lambda t: gg.put_along_axis(t, [0], 1, 0), ShapeError, "indices with 2 axes"),
+    (lambda t: gg.apply_along_axis(gg.sum, 1, t[:0]), ShapeError, "apply_along_axis: no vectors"),
+    (lambda t: gg.vectorize(abs)(t[:0]), ShapeError, "vectorize: no elements in shape"),
+    (lambda t: gg.vectorize(abs)(), ShapeError, "vectorize: expected at least one array"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "error", "text"), ERRORS, ids=[text for _, _, text in ERRORS])
+def test_errors_say_what_was_expected(call, error, text):
+    t = gg.tensor(np.array([[1.0, 2.0], [3.0, 4.0]]), requires_grad=True)
+    with pytest.raises(error, match=text):
+        call(t)
+
+
+def test_nothing_waits_for_the_device_where_it_need_not():
+    x = gg.tensor(np.array([3.0, NAN, 2.0, 1.0]), device="sim", requires_grad=True)
+    with gg.sync_guard():
+        for name in ("sort", "median", "nanmedian", "nanmean", "nanmax", "nanvar", "nanargmax",
+                     "cumulative_prod", "ptp", "nan_to_num", "isclose", "unwrap"):  # fmt: skip
+            result = gg.isclose(x, x) if name == "isclose" else FUNCTIONS[name](x)
+            if result.requires_grad:
+                gg.gradients(result.sum(), x)
+        gg.quantile(x, [0.1, 0.7])
+        gg.pad(x, 2, "reflect")
+        gg.topk(x, 2)
+        gg.interp(x, gg.sort(x), x)
+        gg.convolve(x, x)
+        gg.piecewise(x, [x > 0], [gg.sqrt, 0.0])
+        gg.gradient(x, 0.5)
+        gg.cov(x)
+
+
+def test_every_function_has_a_sentence():
+    for name, function in FUNCTIONS.items():
+        text = inspect.getdoc(function)
+        assert text, name
+        assert text.split("\n\n")[0].rstrip().endswith((".", ":")), name
