@@ -133,3 +133,12 @@ def test_in_place_forms_in_a_graph_rebind(device):
     assert kept.tolist() == [1.0, 1.0]
     (y.sum() + c.sum()).backward()
     np.testing.assert_allclose(host(x.grad), 18 * np.array([1.0, 2.0]) + 1)
+
+
+def test_a_list_beside_an_array_takes_its_dtype(device):
+    """Rounded to the default dtype first, 0.1 would be 0.10000000149."""
+    x = gg.tensor(np.zeros(2), device=device)
+    for result in (gg.add(x, [0.1, 0.2]), x.__radd__([0.1, 0.2]), gg.maximum([0.1, 0.2], x)):
+        assert result.tolist() == [0.1, 0.2]
+    half = gg.tensor(np.zeros(2, np.float16), device=device)
+    assert gg.add(half, [0.1, 0.2]).dtype == np.float16

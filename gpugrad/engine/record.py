@@ -137,7 +137,7 @@ def _in_place_of(raws: Sequence[Any], compute: Callable[..., Any]) -> Callable[.
 def _convert(op: Op, operand: Any, operands: Sequence[Any]) -> Any:
     """A raw array of what is neither a Tensor, an array nor a number: a list, an array type.
 
-    Like a number, a list goes where the arrays among the operands are.
+    Like a number, a list goes where the arrays among the operands are, and does not promote.
     """
     if operand is None and op.optional:
         return None
@@ -146,8 +146,14 @@ def _convert(op: Op, operand: Any, operands: Sequence[Any]) -> Any:
     except DTypeError as error:
         if isinstance(operand, (list, tuple)):
             arrays = (other._array if isinstance(other, Tensor) else other for other in operands)
-            known = (device_of(raw) for raw in arrays if NAMESPACES.get(type(raw)) is not None)
-            return _from_python(operand, device=next(known, None), asked=False)
+            first = next((raw for raw in arrays if NAMESPACES.get(type(raw)) is not None), None)
+            if first is None:
+                return _from_python(operand, asked=False)
+            place = device_of(first)
+            made = _from_python(operand, device=place, asked=False)
+            if made.dtype.kind == first.dtype.kind == "f" and made.dtype != first.dtype:
+                made = _from_python(operand, dtype=first.dtype, device=place, asked=False)
+            return made
         raise wrong_operand(op, operand) from error
     return operand
 

@@ -265,6 +265,12 @@ MODES = ("full", "same", "valid")
 
 
 def _sequences(name: str, a: Any, v: Any, mode: str) -> tuple[Tensor, Tensor]:
+    if isinstance(v, list | tuple):
+        a = as_tensor(a)
+        v = _beside(v, a)
+    elif isinstance(a, list | tuple):
+        v = as_tensor(v)
+        a = _beside(a, v)
     a, v = as_tensor(a), as_tensor(v)
     if mode not in MODES:
         raise ShapeError(f"{name}: expected one of the modes {', '.join(MODES)}, got {mode!r}")
@@ -274,6 +280,12 @@ def _sequences(name: str, a: Any, v: Any, mode: str) -> tuple[Tensor, Tensor]:
             f"{name}: expected two vectors that are not empty, got shapes {a.shape} and {v.shape}"
         )
     return a, v
+
+
+def _beside(data: Any, other: Tensor) -> Tensor:
+    """A list as a tensor, where another is and in its dtype, as beside an operator."""
+    dtype = other.dtype if other.dtype.kind == "f" else None
+    return as_tensor(data, dtype=dtype, device=other.device)
 
 
 def _part(full: Tensor, a: Tensor, v: Tensor, mode: str, turned: bool) -> Tensor:
