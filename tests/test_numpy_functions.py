@@ -11,7 +11,7 @@ import pytest
 
 import gpugrad as gg
 from gpugrad import Tensor
-from gpugrad.errors import DTypeError, GpugradError, GradientError, ShapeError
+from gpugrad.errors import DeviceError, DTypeError, GpugradError, GradientError, ShapeError
 from gpugrad.tensor import FUNCTIONS
 from gpugrad.tensor.bind import NUMPY_FUNCTIONS
 
@@ -243,6 +243,30 @@ def test_put_along_axis_of_numpy_changes_the_tensor(device):
         np.put_along_axis(x.requires_grad_(), indices, 7.0, 1)
     with pytest.raises(DTypeError, match=r"Use gg\.put_along_axis"):
         np.put_along_axis(np.zeros((2, 2)), indices.cpu().numpy(), gg.ones((2, 1)), 1)
+
+
+def test_a_list_beside_an_array_costs_no_precision(device):
+    x = gg.tensor(np.array([1.0, 0.0, 0.0]), device=device)
+    assert gg.convolve(x, [0.3])[0].item() == 0.3
+    assert gg.insert(x, 0, 0.3)[0].item() == 0.3
+    assert gg.average(x[:1], weights=[0.3], returned=True)[1].item() == 0.3
+    assert gg.interp(0.1, [0.0, 1.0], x[:2] * 3).item() == 2.7
+    assert gg.append(gg.tensor(np.arange(2), device=device), [0.5]).tolist() == [0, 1, 0.5]
+    for values in ([1.0, [2.0]], [x, x]):
+        with pytest.raises(GpugradError, match="tensor: "):
+            gg.convolve(x, values)
+
+
+def test_operands_on_two_devices_are_refused():
+    x = gg.tensor(np.arange(3.0), device="sim")
+    for call in (
+        lambda: gg.searchsorted(x, np.arange(2.0)),
+        lambda: gg.trapezoid(x, np.arange(3.0)),
+        lambda: gg.segment_sum(x, gg.tensor(np.arange(3), device="cpu")),
+        lambda: gg.bincount(gg.tensor(np.arange(3), device="sim"), np.arange(3.0)),
+    ):
+        with pytest.raises(DeviceError, match="sim"):
+            call()
 
 
 def test_whole_array_comparisons_give_a_bool(device):

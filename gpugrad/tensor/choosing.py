@@ -16,7 +16,7 @@ from gpugrad.tensor import functions
 from gpugrad.tensor.assign import index_update
 from gpugrad.tensor.core import TENSORS, Tensor
 from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.functions import _OPS, axis_number, moveaxis, reshape, stack
+from gpugrad.tensor.functions import _OPS, axis_number, beside, moveaxis, reshape, stack, together
 
 __all__ = [
     "allclose", "apply_along_axis", "array_equal", "array_equiv", "choose", "compress", "divmod",
@@ -94,7 +94,7 @@ def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: 
         condlist = [condlist] if getattr(condlist, "ndim", 0) <= x.ndim else list(condlist)
     elif condlist and isinstance(condlist[0], bool):
         condlist = [condlist]
-    conditions = [as_tensor(c, device=x.device).astype("bool") for c in condlist]
+    conditions = [beside(c, x).astype("bool") for c in condlist]
     if len(funclist) not in (len(conditions), len(conditions) + 1):
         raise ShapeError(
             f"piecewise: expected {len(conditions)} or {len(conditions) + 1} functions for "
@@ -104,7 +104,7 @@ def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: 
         values = [f(x, *args, **kw) if callable(f) else f for f in funclist]
     y: Any = TENSORS.zeros_like(x.detach())
     if len(values) > len(conditions):
-        y = _OPS["broadcast_to"](as_tensor(values.pop(), dtype=x.dtype, device=x.device), x.shape)
+        y = _OPS["broadcast_to"](beside(values.pop(), x), x.shape)
     for condition, value in zip(conditions, values, strict=True):
         y = _OPS["where"](condition, value, y)
     return y if y.dtype == x.dtype else y.astype(x.dtype)
@@ -116,7 +116,7 @@ def compress(condition: Any, x: Any, /, axis: int | None = None) -> Tensor:
     if axis is None:
         x, axis = functions.ravel(x), 0
     axis = axis_number("compress", axis, x.ndim)
-    mask = as_tensor(condition, device=x.device).detach().astype("bool")
+    mask = beside(condition, x).detach().astype("bool")
     if mask.ndim != 1 or mask.size > x.shape[axis]:
         raise ShapeError(
             f"compress: expected a vector of up to {x.shape[axis]} conditions, got {mask.shape}"
@@ -128,7 +128,7 @@ def compress(condition: Any, x: Any, /, axis: int | None = None) -> Tensor:
 def extract(condition: Any, x: Any, /) -> Tensor:
     """The elements of x where a condition of its size holds, raveled. Waits for the device."""
     x = functions.ravel(x)
-    mask = functions.ravel(as_tensor(condition, device=x.device).detach().astype("bool"))
+    mask = functions.ravel(beside(condition, x).detach().astype("bool"))
     return functions.getitem(x, mask)
 
 
@@ -185,9 +185,7 @@ def apply_along_axis(
     if 0 in outer:
         raise ShapeError(f"apply_along_axis: no vectors along axis {axis} of shape {arr.shape}")
     flat = reshape(rows, (-1, rows.shape[-1]))
-    made = [
-        as_tensor(func1d(flat[i], *args, **kwargs), device=arr.device) for i in range(len(flat))
-    ]
+    made = [beside(func1d(flat[i], *args, **kwargs), arr) for i in range(len(flat))]
     joined = stack(made)
     inner = joined.ndim - 1
     joined = reshape(joined, (*outer, *joined.shape[1:]))
@@ -210,13 +208,8 @@ def vectorize(function: Callable[..., Any]) -> Callable[..., Any]:
     def mapped(*arrays: Any, **kwargs: Any) -> Any:
         if not arrays:
             raise ShapeError("vectorize: expected at least one array, got none")
-        known = next((a for a in arrays if isinstance(a, Tensor) or hasattr(a, "ndim")), None)
-        place = None if known is None else as_tensor(known).device
-        tensors = [
-            a if isinstance(a, Tensor) or hasattr(a, "ndim") else as_tensor(a, device=place)
-            for a in arrays
-        ]
-        shape = np.broadcast_shapes(*(as_tensor(t).shape for t in tensors))
+        tensors = together(*arrays)
+        shape = np.broadcast_shapes(*(t.shape for t in tensors))
         if 0 in shape:
             raise ShapeError(f"vectorize: no elements in shape {shape}")
         flat = [functions.ravel(_OPS["broadcast_to"](t, shape)) for t in tensors]
@@ -230,7 +223,7 @@ def vectorize(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _stacked(results: Any, like: Tensor) -> Tensor:
-    return stack([as_tensor(result, device=like.device) for result in results])
+    return stack([beside(result, like) for result in results])
 
 
 # Elementwise functions with two results, or in float64.

@@ -15,7 +15,7 @@ from gpugrad.backend import host  # noqa: F401  registers NumPy
 from gpugrad.backend.device import Device, device_of, to_numpy
 from gpugrad.engine.op import TABLE
 from gpugrad.engine.record import bind, record
-from gpugrad.errors import AxisError, DTypeError, ShapeError
+from gpugrad.errors import AxisError, DTypeError, GpugradError, ShapeError
 from gpugrad.ops.index import is_basic
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
@@ -47,6 +47,29 @@ def _axes(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
     if len(set(axes)) < len(axes):
         raise ShapeError(f"{name}: axis {axis} names an axis twice")
     return axes
+
+
+def beside(values: Any, x: Any) -> Tensor:
+    """What stands beside the array x, as a tensor: a list or a number goes where x is.
+
+    It gets the dtype of x where that can hold it: as a weak number does, so that a list costs
+    no precision.
+    """
+    if isinstance(values, Tensor) or hasattr(values, "dtype"):
+        return as_tensor(values)
+    x = as_tensor(x)
+    try:
+        kind = np.asarray(values).dtype.kind
+    except (ValueError, GpugradError):  # ragged, or of tensors: `as_tensor` says so
+        kind = "O"
+    weak = kind in {"f": "iuf", "c": "iufc", "i": "iu", "u": "iu"}.get(x.dtype.kind, "")
+    return as_tensor(values, dtype=x.dtype if weak else None, device=x.device)
+
+
+def together(*operands: Any) -> list[Tensor]:
+    """Operands as tensors: lists and numbers beside the first array among them."""
+    known = next((o for o in operands if isinstance(o, Tensor) or hasattr(o, "dtype")), None)
+    return [as_tensor(o) if known is None else beside(o, known) for o in operands]
 
 
 # Shapes.

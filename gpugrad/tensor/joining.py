@@ -14,7 +14,7 @@ from gpugrad.errors import ShapeError
 from gpugrad.tensor import functions
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.functions import _OPS, axis_number, concat, ravel, reshape
+from gpugrad.tensor.functions import _OPS, axis_number, beside, concat, ravel, reshape
 
 __all__ = [
     "append", "array_split", "atleast_1d", "atleast_2d", "atleast_3d", "column_stack", "delete",
@@ -223,15 +223,7 @@ def meshgrid(
 
 def append(x: Any, /, values: Any, axis: int | None = None) -> Tensor:
     """x with ``values`` after it along an axis; both raveled where axis is None."""
-    return concat([as_tensor(x), _like(values, x)], axis=axis)
-
-
-def _like(values: Any, x: Any) -> Tensor:
-    """Values as a tensor; lists and numbers on the device of x, in its dtype."""
-    if isinstance(values, Tensor) or hasattr(values, "ndim"):
-        return as_tensor(values)
-    x = as_tensor(x)
-    return as_tensor(values, dtype=x.dtype, device=x.device)
+    return concat([as_tensor(x), beside(values, x)], axis=axis)
 
 
 def _places(name: str, obj: Any, size: int) -> Any:
@@ -282,7 +274,7 @@ def insert(x: Any, /, obj: Any, values: Any, axis: int | None = None) -> Tensor:
     places = _places("insert", obj, size)
     if places.size and (places.min() < -size or places.max() > size):
         raise ShapeError(f"insert: index {obj!r} is out of range for {size} elements")
-    values = _like(values, x)
+    values = beside(values, x)
     if places.size == 1:
         # NumPy's rule: for one place, the values bring their own length along the axis.
         values = reshape(values, (1,) * (x.ndim - values.ndim) + values.shape)

@@ -11,7 +11,7 @@ from gpugrad.errors import ShapeError
 from gpugrad.tensor import creation, functions
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.functions import _OPS, moveaxis, reshape
+from gpugrad.tensor.functions import _OPS, moveaxis, reshape, together
 
 __all__ = ["cross", "diag", "diagflat", "inner", "kron", "trace", "tri", "vander", "vdot"]
 
@@ -50,7 +50,7 @@ def tri(
 
 def inner(a: Any, b: Any, /) -> Tensor:
     """The sums of products over the last axes of a and of b."""
-    a, b = as_tensor(a), as_tensor(b)
+    a, b = together(a, b)
     if a.ndim == 0 or b.ndim == 0:
         return _OPS["multiply"](a, b)
     if a.shape[-1] != b.shape[-1]:
@@ -63,7 +63,7 @@ def inner(a: Any, b: Any, /) -> Tensor:
 
 def vdot(a: Any, b: Any, /) -> Tensor:
     """The sum of products of all elements, a conjugated; both are raveled."""
-    a, b = functions.ravel(a), functions.ravel(b)
+    a, b = map(functions.ravel, together(a, b))
     if a.shape != b.shape:
         raise ShapeError(f"vdot: expected as many elements, got {a.size} and {b.size}")
     return _OPS["matmul"](_conjugated(a), b)
@@ -81,7 +81,7 @@ def kron(a: Any, b: Any) -> Tensor:
     >>> gg.kron(gg.tensor([1.0, 10.0]), gg.tensor([1.0, 2.0, 3.0]))
     tensor([ 1.,  2.,  3., 10., 20., 30.])
     """
-    a, b = as_tensor(a), as_tensor(b)
+    a, b = together(a, b)
     rank = max(a.ndim, b.ndim)
     shape_a = (1,) * (rank - a.ndim) + a.shape
     shape_b = (1,) * (rank - b.ndim) + b.shape
@@ -100,7 +100,7 @@ def cross(
     """
     if axis is not None:
         axisa = axisb = axisc = axis
-    a, b = as_tensor(a), as_tensor(b)
+    a, b = together(a, b)
     for name, x in (("a", a), ("b", b)):
         if not x.ndim:
             raise ShapeError(f"cross: expected vectors, got {name} of shape ()")

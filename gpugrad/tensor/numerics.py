@@ -12,7 +12,7 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.tensor.core import TENSORS, Tensor
 from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.functions import _OPS, axis_number, concat, ravel, reshape
+from gpugrad.tensor.functions import _OPS, axis_number, beside, concat, ravel, reshape, together
 from gpugrad.tensor.joining import slices
 
 __all__ = [
@@ -23,9 +23,7 @@ __all__ = [
 
 def _end(x: Tensor, value: Any, axis: int) -> Tensor:
     """What is put before or after x along an axis: an array, or a number for each row."""
-    if not isinstance(value, Tensor) and not hasattr(value, "ndim"):
-        value = as_tensor(value, dtype=x.dtype, device=x.device)
-    value = as_tensor(value)
+    value = beside(value, x)
     if value.ndim == 0:
         value = _OPS["broadcast_to"](value, (*x.shape[:axis], 1, *x.shape[axis + 1 :]))
     return value
@@ -119,7 +117,7 @@ def _slope(f: Tensor, spacing: Any, axis: int, edge_order: int) -> Tensor:
         inner = (at(2, None) - at(None, -2)) / (2.0 * d)
         first_gap = second_gap = gap_before = last_gap = d
     else:
-        where = as_tensor(spacing, device=f.device)
+        where = beside(spacing, f)
         if where.shape != (size,):
             raise ShapeError(
                 f"gradient: expected {size} coordinates for axis {axis}, got shape {where.shape}"
@@ -158,12 +156,12 @@ def _slope(f: Tensor, spacing: Any, axis: int, edge_order: int) -> Tensor:
 
 def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Tensor:
     """The integral along an axis by the trapezoidal rule, of samples at ``x`` or ``dx`` apart."""
-    y = as_tensor(y)
+    y = together(y, x)[0] if x is not None else as_tensor(y)
     axis = axis_number("trapezoid", axis, y.ndim)
     if x is None:
         widths = dx
     else:
-        x = as_tensor(x, device=y.device)
+        x = beside(x, y)
         if x.ndim == 1:
             widths = reshape(diff(x), [-1 if i == axis else 1 for i in range(y.ndim)])
         else:
@@ -225,9 +223,7 @@ def interp(
     >>> gg.interp(2.5, gg.tensor([1.0, 2.0, 3.0]), gg.tensor([3.0, 2.0, 0.0]))
     tensor(1.)
     """
-    known = next((v for v in (xp, fp, x) if isinstance(v, Tensor) or hasattr(v, "ndim")), None)
-    place = None if known is None else as_tensor(known).device
-    x, xs, fs = (v if isinstance(v, Tensor) else as_tensor(v, device=place) for v in (x, xp, fp))
+    fs, xs, x = together(fp, xp, x)
     if xs.ndim != 1 or fs.ndim != 1 or xs.shape != fs.shape or not xs.size:
         raise ShapeError(
             f"interp: expected two vectors of one size of 1 or more, got xp of shape {xs.shape} "
@@ -265,13 +261,7 @@ MODES = ("full", "same", "valid")
 
 
 def _sequences(name: str, a: Any, v: Any, mode: str) -> tuple[Tensor, Tensor]:
-    if isinstance(v, list | tuple):
-        a = as_tensor(a)
-        v = _beside(v, a)
-    elif isinstance(a, list | tuple):
-        v = as_tensor(v)
-        a = _beside(a, v)
-    a, v = as_tensor(a), as_tensor(v)
+    a, v = together(a, v)
     if mode not in MODES:
         raise ShapeError(f"{name}: expected one of the modes {', '.join(MODES)}, got {mode!r}")
     a, v = (reshape(x, 1) if x.ndim == 0 else x for x in (a, v))
@@ -280,12 +270,6 @@ def _sequences(name: str, a: Any, v: Any, mode: str) -> tuple[Tensor, Tensor]:
             f"{name}: expected two vectors that are not empty, got shapes {a.shape} and {v.shape}"
         )
     return a, v
-
-
-def _beside(data: Any, other: Tensor) -> Tensor:
-    """A list as a tensor, where another is and in its dtype, as beside an operator."""
-    dtype = other.dtype if other.dtype.kind == "f" else None
-    return as_tensor(data, dtype=dtype, device=other.device)
 
 
 def _part(full: Tensor, a: Tensor, v: Tensor, mode: str, turned: bool) -> Tensor:

@@ -12,11 +12,11 @@ import numpy as np
 
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.record import record
-from gpugrad.errors import DTypeError, ShapeError
+from gpugrad.errors import DeviceError, DTypeError, ShapeError
 from gpugrad.tensor import functions
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.functions import _OPS, axis_number, ravel
+from gpugrad.tensor.functions import _OPS, axis_number, beside, ravel, together
 
 __all__ = [
     "argpartition", "argsort", "argwhere", "bincount", "digitize", "flatnonzero", "histogram",
@@ -170,17 +170,17 @@ def _module(x: Tensor) -> Any:
 
 def _together(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
     """Two operands without a graph; lists and numbers go where the other one is."""
-    known = next((v for v in (a, b) if isinstance(v, Tensor) or hasattr(v, "ndim")), None)
-    place = None if known is None else as_tensor(known).device
-    one, other = (
-        v.detach()
-        if isinstance(v, Tensor)
-        else as_tensor(v, device=None if hasattr(v, "ndim") else place)
-        for v in (a, b)
-    )
-    if one.device != other.device:
-        raise DTypeError(f"{name}: operands on {one.device} and {other.device} cannot be mixed")
+    one, other = (v.detach() for v in together(a, b))
+    _one_device(name, one, other)
     return one, other
+
+
+def _one_device(name: str, a: Tensor, b: Tensor) -> None:
+    if a.device != b.device:
+        raise DeviceError(
+            f"{name}: operands are on two devices, {a.device} and {b.device}; move one with "
+            f".to({str(a.device)!r})"
+        )
 
 
 def flatnonzero(x: Any, /) -> Tensor:
@@ -340,7 +340,7 @@ def histogram(
         if isinstance(value, Tensor):
             return value.detach().data
         if isinstance(value, list | tuple):
-            return as_tensor(value, dtype=x.dtype, device=x.device).data
+            return beside(value, x).data
         return value
 
     if isinstance(bins, str):
@@ -373,7 +373,9 @@ def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Tensor:
         raise ShapeError(f"bincount: expected no negative numbers, got {low}")
     if weights is None:
         return Tensor(_module(x).bincount(x.data, minlength=minlength))
-    weights = as_tensor(weights, device=x.device)
+    weights = (
+        as_tensor(weights) if hasattr(weights, "dtype") else as_tensor(weights, device=x.device)
+    )
     if weights.shape != x.shape:
         raise ShapeError(f"bincount: expected {x.size} weights, got shape {weights.shape}")
     weights = weights if weights.dtype.kind in "fc" else weights.astype("float64")
@@ -381,6 +383,7 @@ def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Tensor:
 
 
 def _summed(data: Tensor, numbers: Tensor, count: int) -> Tensor:
+    _one_device("segment_sum", data, numbers)
     parameters = {"index": numbers.data, "shape": (count, *data.shape[numbers.ndim :])}
     return record(_scatter, (data,), parameters)
 

@@ -15,7 +15,7 @@ from gpugrad.errors import DTypeError, GradientError, ShapeError
 from gpugrad.tensor import functions
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.functions import _OPS, moveaxis, reshape
+from gpugrad.tensor.functions import _OPS, beside, moveaxis, reshape
 
 __all__ = [
     "average", "corrcoef", "cov", "median", "nanmedian", "nanpercentile", "nanquantile",
@@ -272,7 +272,7 @@ def average(
         total = _OPS["mean"](as_tensor(x.detach() * 0.0 + 1.0), axis=axis, keepdims=keepdims)
         count = x.size // max(y.size, 1)
         return (y, total * count) if returned else y
-    weights = as_tensor(weights, device=x.device) if not isinstance(weights, Tensor) else weights
+    weights = beside(weights, x)
     if weights.shape != x.shape:
         if axis is None:
             raise ShapeError(
@@ -301,7 +301,7 @@ def _observations(name: str, x: Any, y: Any, rowvar: bool) -> Tensor:
     x = reshape(x, (1, -1)) if x.ndim < 2 else (x if rowvar or x.shape[0] == 1 else x.T)
     if y is None:
         return x
-    y = _floating(as_tensor(y, device=x.device))
+    y = _floating(beside(y, x))
     if y.ndim > 2:
         raise ShapeError(f"{name}: expected a vector or a matrix, got shape {y.shape}")
     y = reshape(y, (1, -1)) if y.ndim < 2 else (y if rowvar or y.shape[0] == 1 else y.T)
@@ -340,7 +340,7 @@ def cov(
     for given in (fweights, aweights):
         if given is None:
             continue
-        given = as_tensor(given, device=rows.device)
+        given = beside(given, rows)
         if given.shape != (count,):
             raise ShapeError(f"cov: expected {count} weights, got shape {given.shape}")
         given = given.astype(rows.dtype)
@@ -355,7 +355,7 @@ def cov(
         if aweights is None or not freedom:
             loss: Any = freedom
         else:
-            heavy = as_tensor(aweights, device=rows.device).astype(rows.dtype)
+            heavy = beside(aweights, rows).astype(rows.dtype)
             loss = freedom * _OPS["sum"](weights * heavy) / total
         divisor = total - loss
         scaled = centered * weights / _OPS["where"](divisor > 0, divisor, math.nan)
