@@ -257,6 +257,16 @@ def test_a_list_beside_an_array_costs_no_precision(device):
             gg.convolve(x, values)
 
 
+def test_a_dtype_that_is_asked_for_is_that_of_the_result(device):
+    x = gg.tensor(np.full((2, 2), 200, np.uint8), device=device)
+    for name in ("nansum", "nanprod", "nancumsum", "nancumprod", "trace"):
+        assert FUNCTIONS[name](x, dtype=np.uint8).dtype == np.uint8, name
+        assert FUNCTIONS[name](x).dtype == getattr(np, name)(x.cpu().numpy()).dtype, name
+    for function in (gg.cumulative_sum, gg.cumulative_prod):
+        assert function(x, axis=0, dtype=np.uint8, include_initial=True).dtype == np.uint8
+    assert gg.cumulative_sum(x, axis=0, dtype=np.uint8).tolist() == [[200, 200], [144, 144]]
+
+
 def test_operands_on_two_devices_are_refused():
     x = gg.tensor(np.arange(3.0), device="sim")
     for call in (

@@ -35,7 +35,8 @@ def diagflat(x: Any, /, k: int = 0) -> Tensor:
 def trace(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Tensor:
     """The sum of a diagonal of the matrices that two axes make."""
     d = _OPS["diagonal"](x, offset, axis1, axis2)
-    return _OPS["sum"](d if dtype is None else d.astype(dtype), axis=-1)
+    y = _OPS["sum"](d if dtype is None else d.astype(dtype), axis=-1)
+    return y if dtype is None or y.dtype == dtype else y.astype(dtype)
 
 
 def tri(

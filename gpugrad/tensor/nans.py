@@ -36,22 +36,26 @@ def _typed(x: Tensor, dtype: Any) -> Tensor:
 
 def nansum(x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Tensor:
     """The sum along axes of the elements that are not NaN: 0 where there is none."""
-    return _OPS["sum"](_typed(_filled(x, 0)[0], dtype), axis=axis, keepdims=keepdims)
+    y = _OPS["sum"](_typed(_filled(x, 0)[0], dtype), axis=axis, keepdims=keepdims)
+    return _typed(y, dtype)
 
 
 def nanprod(x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Tensor:
     """The product along axes of the elements that are not NaN: 1 where there is none."""
-    return _OPS["prod"](_typed(_filled(x, 1)[0], dtype), axis=axis, keepdims=keepdims)
+    y = _OPS["prod"](_typed(_filled(x, 1)[0], dtype), axis=axis, keepdims=keepdims)
+    return _typed(y, dtype)
 
 
 def nancumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
     """The running sum along an axis, with 0 in the place of NaN."""
-    return _OPS["cumsum"](_typed(_filled(x, 0)[0], dtype), axis=axis)
+    y = _OPS["cumsum"](_typed(_filled(x, 0)[0], dtype), axis=axis)
+    return _typed(y, dtype)
 
 
 def nancumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
     """The running product along an axis, with 1 in the place of NaN."""
-    return _OPS["cumprod"](_typed(_filled(x, 1)[0], dtype), axis=axis)
+    y = _OPS["cumprod"](_typed(_filled(x, 1)[0], dtype), axis=axis)
+    return _typed(y, dtype)
 
 
 def _number(x: Tensor, missing: Tensor, axis: Any) -> Tensor:

@@ -182,6 +182,8 @@ def _cumulative(name: str, x: Any, axis: int | None, dtype: Any, include_initial
     if dtype is not None and x.dtype != dtype:
         x = x.astype(dtype)
     y = _OPS["cumsum" if name == "cumulative_sum" else "cumprod"](x, axis=axis)
+    if dtype is not None and y.dtype != dtype:  # small integers were accumulated in wide ones
+        y = y.astype(dtype)
     if not include_initial:
         return y
     shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
