@@ -8,9 +8,7 @@ The formulas of the derivatives are the rules' own source, with ``xp.`` left awa
 of ci/coverage_names.json. tests/test_reference.py holds both documents current.
 """
 
-import argparse
 import ast
-import difflib
 import dis
 import functools
 import importlib
@@ -26,7 +24,9 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "ci")]
+
+from generated import write_or_check  # noqa: E402
 
 import gpugrad as gg  # noqa: E402
 from gpugrad.backend import sim  # noqa: E402
@@ -440,21 +440,7 @@ DOCUMENTS = {"docs/ops.md": ops_document, "docs/coverage.md": coverage_document}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--check", action="store_true", help="compare, change nothing")
-    check = parser.parse_args().check
-    status = 0
-    for name, write in DOCUMENTS.items():
-        path, text = ROOT / name, write()
-        kept = path.read_text(encoding="utf-8") if path.exists() else ""
-        if not check:
-            path.write_text(text, encoding="utf-8")
-        elif kept != text:
-            status = 1
-            pair = kept.splitlines(), text.splitlines()
-            print(*difflib.unified_diff(*pair, name, f"{name}, made anew", lineterm=""), sep="\n")
-            print(f"{name} is not what the table says: run python ci/reference.py")
-    return status
+    return write_or_check(ROOT, DOCUMENTS, __doc__, "ci/reference.py")
 
 
 if __name__ == "__main__":

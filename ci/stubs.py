@@ -8,9 +8,7 @@
 comes or a signature changes; tests/test_stubs.py holds the stubs current.
 """
 
-import argparse
 import ast
-import difflib
 import importlib
 import inspect
 import re
@@ -22,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "ci")]
+
+from generated import write_or_check  # noqa: E402
 
 import gpugrad as gg  # noqa: E402
 from gpugrad.engine.op import TABLE, Op  # noqa: E402
@@ -219,21 +219,7 @@ STUBS = {"gpugrad/__init__.pyi": package_stub, "gpugrad/tensor/members.pyi": mem
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--check", action="store_true", help="compare, change nothing")
-    check = parser.parse_args().check
-    status = 0
-    for name, write in STUBS.items():
-        path, text = ROOT / name, write()
-        kept = path.read_text(encoding="utf-8") if path.exists() else ""
-        if not check:
-            path.write_text(text, encoding="utf-8")
-        elif kept != text:
-            status = 1
-            pair = kept.splitlines(), text.splitlines()
-            print(*difflib.unified_diff(*pair, name, f"{name}, made anew", lineterm=""), sep="\n")
-            print(f"{name} is not what the table says: run python ci/stubs.py")
-    return status
+    return write_or_check(ROOT, STUBS, __doc__, "ci/stubs.py")
 
 
 if __name__ == "__main__":
