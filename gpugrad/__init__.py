@@ -40,7 +40,14 @@ from numpy import (
 from gpugrad import backend, errors
 from gpugrad.backend import Device, cuda, default_device, set_default_device
 from gpugrad.backend.device import device
-from gpugrad.engine.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from gpugrad.engine.modes import (
+    deterministic,
+    enable_grad,
+    is_deterministic,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+)
 from gpugrad.errors import (
     AnomalyError,
     ArgumentError,
@@ -121,9 +128,9 @@ __all__ = [  # noqa: PLE0604  names of the tables
     "AnomalyError", "ArgumentError", "AxisError", "DTypeError", "Device", "DeviceError",
     "FileFormatError", "GpugradError", "GradientError", "IndexingError", "ShapeError", "SyncError",
     "Tensor", "backend", "bool", "bool_", "complex128", "complex64", "cuda", "default_device",
-    "device", "e", "enable_grad", "errors", "float16", "float32", "float64", "inf", "int16",
-    "int32", "int64", "int8", "is_grad_enabled", "nan", "newaxis", "no_grad", "pi",
-    "set_default_device", "set_grad_enabled", "uint16", "uint32", "uint64", "uint8",
-    "__array_api_version__",
+    "deterministic", "device", "e", "enable_grad", "errors", "float16", "float32", "float64",
+    "inf", "int16", "int32", "int64", "int8", "is_deterministic", "is_grad_enabled", "nan",
+    "newaxis", "no_grad", "pi", "set_default_device", "set_grad_enabled", "uint16", "uint32",
+    "uint64", "uint8", "__array_api_version__",
     *_creation, *(name for name in FUNCTIONS if name not in INTERNAL), *_LAZY,
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Whether operations are recorded: per thread and per async task. Imports nothing."""
+"""What holds for a thread and an async task: recording, determinism. Imports nothing."""
 
 import functools
 import inspect
@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 __all__ = [
-    "Block", "Stack", "enable_grad", "is_grad_enabled", "no_grad", "observed", "observer",
-    "recording", "set_grad_enabled", "strict",
+    "Block", "Stack", "deterministic", "enable_grad", "is_deterministic", "is_grad_enabled",
+    "no_grad", "observed", "observer", "recording", "set_grad_enabled", "strict",
 ]  # fmt: skip
 
 # A context variable is seen by one thread, and by one asyncio task, alone.
@@ -25,6 +25,9 @@ observer: ContextVar[Any] = ContextVar("gpugrad_observer", default=None)
 # would be a constant to that derivative, so taking it raises.
 strict: ContextVar[bool] = ContextVar("gpugrad_strict", default=False)
 
+# Whether what a GPU adds up must be added in the same order in every run.
+_in_order: ContextVar[bool] = ContextVar("gpugrad_deterministic", default=False)
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -37,6 +40,17 @@ def is_grad_enabled() -> bool:
     False
     """
     return bool(recording.get())
+
+
+def is_deterministic() -> bool:
+    """Whether a GPU is to give the same bits in every run: see `deterministic`.
+
+    >>> import gpugrad as gg
+    >>> with gg.deterministic(True):
+    ...     gg.is_deterministic()
+    True
+    """
+    return _in_order.get()
 
 
 class Stack:
@@ -53,11 +67,18 @@ class Stack:
             name, default=()
         )
 
+    def found(self) -> tuple[Any, ...]:
+        """The present values of the variables."""
+        return tuple([variable.get() for variable in self._variables])
+
+    def set_back(self, found: tuple[Any, ...]) -> None:
+        """Give the variables the values that were found."""
+        for variable, value in zip(self._variables, found):
+            variable.set(value)
+
     def push(self, block: Any, found: tuple[Any, ...] | None = None) -> None:
         """Note that a block begins, and what it found, by default the present values."""
-        if found is None:
-            found = tuple([variable.get() for variable in self._variables])
-        self._open.set((*self._open.get(), (block, found)))
+        self._open.set((*self._open.get(), (block, self.found() if found is None else found)))
 
     def pop(self, block: Any) -> None:
         """A block ends: set the variables back. Nothing is done where it began elsewhere."""
@@ -69,8 +90,7 @@ class Stack:
             return
         found = blocks[place][1]
         if place == len(blocks) - 1:
-            for variable, value in zip(self._variables, found):
-                variable.set(value)
+            self.set_back(found)
             self._open.set(blocks[:place])
         else:
             later = (blocks[place + 1][0], found)
@@ -265,20 +285,12 @@ class enable_grad(_FixedMode):  # noqa: N801 - PyTorch's name
     mode = True
 
 
-class set_grad_enabled(_Mode):  # noqa: N801 - PyTorch's name
-    """Turn recording on or off: from the call on, or for one ``with`` block.
+class _FromTheCallOn(Block):
+    """A block that holds as soon as it is made; for a ``with`` block or a function, if used so."""
 
-    >>> import gpugrad as gg
-    >>> x = gg.tensor(2.0, requires_grad=True)
-    >>> with gg.set_grad_enabled(False):
-    ...     (x * x).requires_grad
-    False
-    """
-
-    def __init__(self, mode: bool) -> None:
-        super().__init__(bool(mode))
+    def __init__(self) -> None:
         # What it found, until a block or a decorated function begins with it.
-        self._found: tuple[Any, ...] | None = (recording.get(), observer.get())
+        self._found: tuple[Any, ...] | None = self.stack.found()
         self._apply()
 
     def __enter__(self) -> Self:
@@ -289,5 +301,48 @@ class set_grad_enabled(_Mode):  # noqa: N801 - PyTorch's name
 
     def __call__(self, function: F) -> F:
         if self._found is not None:
-            recording.set(self._found[0])
-        return _Mode(self.mode)(function)
+            self.stack.set_back(self._found)
+            self._found = None
+        return super().__call__(function)
+
+
+class set_grad_enabled(_FromTheCallOn, _Mode):  # noqa: N801 - PyTorch's name
+    """Turn recording on or off: from the call on, or for one ``with`` block.
+
+    >>> import gpugrad as gg
+    >>> x = gg.tensor(2.0, requires_grad=True)
+    >>> with gg.set_grad_enabled(False):
+    ...     (x * x).requires_grad
+    False
+    """
+
+    def __init__(self, mode: bool) -> None:
+        self.mode = bool(mode)
+        super().__init__()
+
+
+class deterministic(_FromTheCallOn):  # noqa: N801 - a block, like the others
+    """Let a GPU give the same bits in every run, or not: from the call on, or for one block.
+
+    What is added up in any order, at indices that come up twice (the gradients of ``x[index]``
+    and ``take``, ``segment_sum``, ``bincount`` with weights), is then sorted first, which costs
+    time; running sums of flattened arrays take another kernel. Nothing else differs from run to
+    run, and on the CPU nothing does. Holds for this thread and async task, as the other modes
+    do. docs/devices.md says what it covers.
+
+    >>> import gpugrad as gg
+    >>> with gg.deterministic(True):
+    ...     gg.is_deterministic()
+    True
+    >>> gg.is_deterministic()
+    False
+    """
+
+    stack = Stack("gpugrad_deterministic_blocks", _in_order)
+
+    def __init__(self, mode: bool = True) -> None:
+        self.mode = bool(mode)
+        super().__init__()
+
+    def _apply(self) -> None:
+        _in_order.set(self.mode)

@@ -1,4 +1,4 @@
-"""Selecting elements by an index, and its transpose. Imports engine.op.
+"""Selecting elements by an index, and its transpose. Imports engine and ordered.
 
 An index is what NumPy takes: integers, slices, Ellipsis, None, integer arrays, boolean
 masks, or a tuple of these, all of them raw arrays.
@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.namespace import namespace_of
+from gpugrad.engine.modes import is_deterministic
 from gpugrad.engine.op import Sample, op
+from gpugrad.ops.ordered import ATOMIC, sums_in_order
 
 
 def is_basic(index: Any) -> bool:
@@ -63,12 +65,16 @@ def _wins(order: Any) -> Any:
 
 
 def _scatter(xp: Any, g: Any, /, index: Any, shape: tuple[int, ...]) -> Any:
-    out = xp.full_like(g, 0, shape=shape)
     if not may_repeat(index):
+        out = xp.full_like(g, 0, shape=shape)
         out[index] = g
-    else:
-        # CuPy's add.at counts a repeated element once where there is a mask beside it.
-        xp.module.add.at(out, without_masks(index), g)
+        return out
+    # CuPy's add.at counts a repeated element once where there is a mask beside it.
+    index = without_masks(index)
+    if xp.module is not np and (is_deterministic() or g.dtype.char not in ATOMIC):
+        return sums_in_order(xp, g, index if isinstance(index, tuple) else (index,), shape)
+    out = xp.full_like(g, 0, shape=shape)
+    xp.module.add.at(out, index, g)
     return out
 
 

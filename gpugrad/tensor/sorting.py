@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpugrad.backend.namespace import namespace_of
+from gpugrad.engine.modes import is_deterministic
 from gpugrad.engine.record import record
 from gpugrad.errors import DeviceError, DTypeError, ShapeError
+from gpugrad.ops.ordered import histogram_in_order
 from gpugrad.tensor import functions
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
@@ -347,9 +349,12 @@ def histogram(
         raise DTypeError(f"histogram: expected a number of bins or their edges, got {bins!r}")
     if isinstance(range, Sequence):
         range = tuple(float(end) for end in range)
-    counts, edges = _module(x).histogram(
-        x.data, raw(bins), range, weights=raw(weights), density=density
-    )
+    bins, weights, module = raw(bins), raw(weights), _module(x)
+    if module is not np and is_deterministic() and getattr(weights, "shape", None) == x.shape:
+        xp = namespace_of(x.data)
+        counts, edges = histogram_in_order(xp, x.data, weights, bins, range, density)
+        return Tensor(counts), Tensor(edges)
+    counts, edges = module.histogram(x.data, bins, range, weights=weights, density=density)
     return Tensor(counts), Tensor(edges)
 
 
@@ -397,7 +402,7 @@ def segment_sum(data: Any, segment_ids: Any, /, num_segments: int | None = None)
     Numbers need no order. ``num_segments`` is how many sums there are; without it the largest
     number tells, for which the host waits. Numbers outside are not looked for: on the CPU they
     raise IndexError, on a GPU they wrap around. The order of the sums on a GPU, hence their
-    rounding, is not the same in every run.
+    rounding, is the same in every run under `deterministic` only.
 
     >>> import gpugrad as gg
     >>> gg.segment_sum(gg.tensor([1.0, 2.0, 4.0]), gg.tensor([0, 2, 0], dtype="int64"), 3)
