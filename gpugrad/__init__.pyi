@@ -50,7 +50,14 @@ from gpugrad.autodiff import (
 )
 from gpugrad.backend import Device, cuda, default_device, set_default_device
 from gpugrad.backend.device import device
-from gpugrad.engine.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from gpugrad.engine.modes import (
+    deterministic,
+    enable_grad,
+    is_deterministic,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+)
 from gpugrad.errors import (
     AnomalyError,
     ArgumentError,
@@ -197,6 +204,7 @@ __all__ = [
     "degrees",
     "delete",
     "detect_anomaly",
+    "deterministic",
     "device",
     "diag",
     "diagflat",
@@ -279,6 +287,7 @@ __all__ = [
     "intersect1d",
     "invert",
     "io",
+    "is_deterministic",
     "is_grad_enabled",
     "isclose",
     "isdtype",
@@ -756,7 +765,7 @@ def softmax(x: Any, /, axis: _Axis = -1) -> Tensor:
 def log_softmax(x: Any, /, axis: _Axis = -1) -> Tensor:
     """The logarithm of softmax along axis, for x of any size."""
 
-def cumsum(x: Any, /, axis: _Axis = None) -> Tensor:
+def cumsum(x: Any, /, axis: int | None = None) -> Tensor:
     """The running sum along an axis; of the raveled x where axis is None."""
 
 def argmax(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tensor:
