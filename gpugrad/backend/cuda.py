@@ -7,7 +7,7 @@ The public face is ``gpugrad.cuda``. CuPy is imported when it is first needed, n
 import contextlib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any
 
@@ -171,8 +171,20 @@ def register_arrays() -> None:
     except RuntimeError:  # no driver: names and signatures can be looked up all the same
         several = False
     checks = _check_each_device if several else _check_one_device
-    fast = {"solve_triangular": _solve_triangular}
+    fast: dict[str, Callable[..., Any]] = {
+        "cholesky": _cholesky,
+        "solve_triangular": _solve_triangular,
+    }
     register(cupy.ndarray, Namespace(cupy, fast=fast, checks=checks))
+
+
+def _cholesky(x: Any, /) -> Any:
+    """NaN for a matrix that is not positive definite; cuSOLVER leaves what it came to."""
+    cupy = _cupy()
+    factor = FORMULAS["cholesky"](namespace_of(x), x)
+    diagonal = cupy.diagonal(factor, axis1=-2, axis2=-1).real
+    definite = (diagonal > 0).all(axis=-1)[..., None, None]
+    return cupy.where(definite, factor, factor.dtype.type(numpy.nan))
 
 
 def _solve_triangular(a: Any, b: Any, lower: bool = False, unit_diagonal: bool = False) -> Any:

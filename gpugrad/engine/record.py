@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy
 
-from gpugrad.backend.device import device_of
+from gpugrad.backend.device import check_same_device, device_of
 from gpugrad.backend.namespace import NAMESPACES, namespace_of, register
 from gpugrad.engine.modes import recording
 from gpugrad.engine.node import Node
@@ -111,6 +111,7 @@ def _namespace(op: Op, raws: Sequence[Any]) -> Any:
             for namespace in (own, xp):
                 if namespace.checks is not None:
                     namespace.checks(op.shown, tuple(raws))
+            check_same_device(op.shown, tuple(raws))
             raise DeviceError(f"{op.shown}: operands of {xp!r} and {own!r} cannot be mixed")
     if xp is not None and xp.checks is not None:
         xp.checks(op.shown, tuple(raws))
