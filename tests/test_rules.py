@@ -26,7 +26,7 @@ def outputs_of(result):
 
 # What a rule may use of a namespace beside the table and the public functions: constants of
 # dtypes, and what it reaches through `module`, which create_graph never does.
-TABLE_NAMES = {*TABLE, *FUNCTIONS, "zeros_like", "ones_like", "full_like", "arange"}
+TABLE_NAMES = {*TABLE, *FORMULAS, *FUNCTIONS, "zeros_like", "ones_like", "full_like", "arange"}
 
 
 class Restricted(Namespace):

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy
 
+from gpugrad.backend import kernels
 from gpugrad.backend.namespace import FORMULAS, Namespace, namespace_of, register
 from gpugrad.backend.probe import Probe, Step, probe, reset
 from gpugrad.errors import DeviceError
@@ -164,7 +165,10 @@ def _on(device: Any) -> Iterator[Any]:
 
 
 def register_arrays() -> None:
-    """Let cupy.ndarray be computed on with CuPy. Imports CuPy; needs no GPU."""
+    """Let cupy.ndarray be computed on with CuPy. Imports CuPy; needs no GPU.
+
+    With GPUGRAD_FUSION=0 no kernel of `gpugrad.backend.kernels` stands in for a formula.
+    """
     cupy = import_module("cupy")
     try:
         several = cupy.cuda.runtime.getDeviceCount() > 1
@@ -175,6 +179,8 @@ def register_arrays() -> None:
         "cholesky": _cholesky,
         "solve_triangular": _solve_triangular,
     }
+    if kernels.enabled():
+        fast.update(import_module("gpugrad.backend.kernels.rows").Rows(cupy).functions())
     register(cupy.ndarray, Namespace(cupy, fast=fast, checks=checks))
 
 

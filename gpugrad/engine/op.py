@@ -25,7 +25,7 @@ from typing import Any
 
 from gpugrad.backend.namespace import FORMULAS
 
-__all__ = ["TABLE", "Op", "Sample", "op"]
+__all__ = ["TABLE", "Op", "Sample", "op", "part"]
 
 Rule = Callable[..., Any]
 
@@ -202,6 +202,16 @@ def op(name: str, forward: Callable[..., Any] | str, **entry: Any) -> Op:
     if made.forward is not None:
         FORMULAS[name] = made.forward
     return made
+
+
+def part(name: str, formula: Rule) -> None:
+    """Name a part of a rule: every namespace has it as ``xp.name``, and one may have a kernel.
+
+    A part is ``f(xp, *arrays and parameters)`` and made of names of the table, as a rule is.
+    """
+    if name in FORMULAS:
+        raise ValueError(f"{name} is a name of the table already")
+    FORMULAS[name] = formula
 
 
 def _parse(signature: str) -> inspect.Signature:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.engine.modes import is_deterministic
-from gpugrad.engine.op import Sample, op
+from gpugrad.engine.op import Sample, op, part
 
 HALF, FULL = np.dtype(np.float16), np.dtype(np.float32)
 
@@ -230,14 +230,16 @@ def _logsumexp(xp: Any, x: Any, /, axis: Any = None, keepdims: bool = False) -> 
     )
 
 
+part(
+    "logsumexp_vjp",
+    lambda xp, g, y, x, axis, keepdims: (
+        spread(g, x, axis, keepdims) * xp.exp(x - _possible(xp, spread(y, x, axis, keepdims)))
+    ),
+)
 op(
     "logsumexp",
     _logsumexp,
-    vjp=[
-        lambda xp, g, y, x, axis, keepdims: (
-            spread(g, x, axis, keepdims) * xp.exp(x - _possible(xp, spread(y, x, axis, keepdims)))
-        )
-    ],
+    vjp=[lambda xp, g, y, x, axis, keepdims: xp.logsumexp_vjp(g, y, x, axis, keepdims)],
     saves="x y",
     samples=REDUCTIONS,
     doc="log(sum(exp(x))) along axes, for x of any size; -inf for no probability at all.",
@@ -250,12 +252,11 @@ def _softmax(xp: Any, x: Any, /, axis: Any = -1) -> Any:
 
 
 SOFTMAX = (Sample((2, 3)), Sample((2, 3, 4), axis=0), Sample((2, 3, 4), axis=(1, 2)), Sample((5,)))
+part("softmax_vjp", lambda xp, g, y, axis: (g - xp.sum(g * y, axis=axis, keepdims=True)) * y)
 op(
     "softmax",
     _softmax,
-    vjp=[
-        lambda xp, g, y, x, axis: (g - xp.sum(g * y, axis=axis, keepdims=True)) * y,
-    ],
+    vjp=[lambda xp, g, y, x, axis: xp.softmax_vjp(g, y, axis)],
     saves="y",
     samples=SOFTMAX,
     doc="exp(x) divided by its sum along axis, for x of any size.",
@@ -267,12 +268,14 @@ def _log_softmax(xp: Any, x: Any, /, axis: Any = -1) -> Any:
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
 
 
+part(
+    "log_softmax_vjp",
+    lambda xp, g, y, axis: g - xp.exp(y) * xp.sum(g, axis=axis, keepdims=True),
+)
 op(
     "log_softmax",
     _log_softmax,
-    vjp=[
-        lambda xp, g, y, x, axis: g - xp.exp(y) * xp.sum(g, axis=axis, keepdims=True),
-    ],
+    vjp=[lambda xp, g, y, x, axis: xp.log_softmax_vjp(g, y, axis)],
     saves="y",
     samples=SOFTMAX,
     doc="The logarithm of softmax along axis, for x of any size.",

@@ -1,0 +1,70 @@
+"""What the hand-written kernels have in common: their first lines of C, and who compiles them.
+
+Imports CuPy when the first kernel is asked for. A kernel computes in W and stores T: float and
+__half for float16, and else the dtype's own type. Indices have 64 bits. Sums are made in one
+fixed order, without atomics: the same bits at every run.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+__all__ = ["FLOATS", "Get", "cupy_kernel", "prelude"]
+
+Get = Callable[..., Any]  # from a source, a kernel's name and options to what launches it
+
+# The dtypes that the kernels take: stored as, computed in, read by, written by.
+FLOATS = {
+    np.dtype(np.float16): ("__half", "float", "__half2float(x)", "__float2half(x)"),
+    np.dtype(np.float32): ("float", "float", "x", "x"),
+    np.dtype(np.float64): ("double", "double", "x", "x"),
+}
+
+
+@cache
+def cupy_kernel(source: str, name: str, *options: str) -> Any:
+    """The kernel of that name; CuPy compiles a source once for all its kernels, at a launch."""
+    return import_module("cupy").RawKernel(source, name, ("--std=c++17", *options))
+
+
+@cache
+def prelude(dtype: Any) -> str:
+    """The types of a kernel for arrays of a dtype, and sums over the threads of a row."""
+    stored, computed, read, write = FLOATS[dtype]
+    include = "#include <cuda_fp16.h>\n" if stored == "__half" else ""
+    return f"""{include}
+typedef {stored} T;
+typedef {computed} W;
+
+__device__ inline W widen(T x) {{ return {read}; }}
+__device__ inline T narrow(W x) {{ return {write}; }}
+{REDUCTION}"""
+
+
+REDUCTION = """
+__device__ inline W added(W a, W b) { return a + b; }
+__device__ inline W larger(W a, W b) { return a > b || a != a ? a : b; }  // NaN is the largest
+
+// One value of all threads with the same threadIdx.y, for each of them. They are one warp, or
+// several that are the whole block.
+template <W (*combine)(W, W)>
+__device__ inline W together(W x)
+{
+    for (int step = 16; step; step /= 2)
+        x = combine(x, __shfl_xor_sync(0xffffffffu, x, step));
+    if (blockDim.x > 32) {
+        __shared__ W parts[32];
+        __syncthreads();  // of the call before, all have read
+        if (threadIdx.x % 32 == 0)
+            parts[threadIdx.x / 32] = x;
+        __syncthreads();
+        x = parts[0];
+        for (unsigned int i = 1; i < blockDim.x / 32; ++i)
+            x = combine(x, parts[i]);
+    }
+    return x;
+}
+"""

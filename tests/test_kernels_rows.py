@@ -1,0 +1,214 @@
+"""The kernels over rows: compiled for GPUs, run on the host and compared with the formulas."""
+
+import numpy as np
+import optable
+import pytest
+from compilers import to_ptx
+from host_cuda import HostKernel, host_kernel
+
+import gpugrad as gg
+from gpugrad.backend import sim
+from gpugrad.backend.kernels import rows as row_kernels
+from gpugrad.backend.kernels.rows import Rows, loss_source, rows_source
+from gpugrad.backend.kernels.source import FLOATS
+from gpugrad.backend.namespace import FORMULAS, NAMESPACES, Namespace
+from gpugrad.engine.op import TABLE
+from gpugrad.tensor import FUNCTIONS
+
+ROWS = Rows(sim, host_kernel).functions()
+DTYPES = pytest.mark.parametrize("dtype", FLOATS, ids=str)
+TOLERANCE = {"float16": 2e-3, "float32": 3e-6, "float64": 1e-14}
+ROUNDING = {"float16": 1e-6, "float32": 5e-6, "float64": 1e-14}
+
+
+@pytest.fixture(params=[False, True], ids=["forward", "backward"])
+def order(request, monkeypatch):
+    """The threads of a block take their turns from the first to the last, or the other way."""
+    monkeypatch.setattr(HostKernel, "reverse", request.param)
+
+
+@pytest.fixture
+def on_sim(monkeypatch):
+    """sim's arrays with the kernels in the place of formulas."""
+    checks = NAMESPACES[sim.ndarray].checks
+    monkeypatch.setitem(NAMESPACES, sim.ndarray, Namespace(sim, fast=ROWS, checks=checks))
+
+
+def launches(function, *args, **words):
+    """What a function gives, and how many kernels it launched."""
+    before = HostKernel.launches
+    return function(*args, **words), HostKernel.launches - before
+
+
+def arrays(rng, rows, length, dtype):
+    """Ordinary numbers, and in some rows those that formulas stumble over."""
+    x = rng.standard_normal((rows, length)) * 3
+    x[1::7] *= 1e30 if dtype != np.float16 else 5e3
+    x = x.astype(dtype)
+    inf = np.inf
+    special = [inf, -inf, np.nan, 0.0, -0.0, np.finfo(dtype).smallest_subnormal]
+    for row, value in enumerate(special, 2):
+        x[row % rows, rng.integers(length)] = value
+    if rows > 10:
+        x[8], x[9], x[10] = -inf, 0.0, np.finfo(dtype).max
+        x[11 % rows, 1:] = -inf
+    return x
+
+
+def formula(name, *operands):
+    """The formula over NumPy; float16 is computed in float32 and rounded once."""
+    wide = [
+        a.astype(np.float32) if getattr(a, "dtype", None) == np.float16 else a for a in operands
+    ]
+    with np.errstate(all="ignore"):
+        return FORMULAS[name](NAMESPACES[np.ndarray], *wide)
+
+
+def check(name, dtype, *operands):
+    """One kernel's result beside its formula's."""
+    sent = [sim.asarray(a) if isinstance(a, np.ndarray) else a for a in operands]
+    y, count = launches(ROWS[name], *sent)
+    assert count
+    with np.errstate(over="ignore"):
+        expected = np.asarray(formula(name, *operands)).astype(dtype)
+    assert y.dtype == dtype
+    assert y.shape == expected.shape
+    # Differences lose digits, and so does a number below the least normal one.
+    least = 0 if name in ("softmax", "logsumexp") and dtype != np.float16 else ROUNDING[str(dtype)]
+    np.testing.assert_allclose(y.get(), expected, rtol=TOLERANCE[str(dtype)], atol=least)
+
+
+SHAPES = [(1, 1), (3, 2), (13, 10), (40, 31), (12, 256), (12, 300), (2, 5000)]
+
+
+@DTYPES
+@pytest.mark.parametrize("arch", ["compute_70", "compute_80", "compute_90"])
+def test_the_sources_compile(dtype, arch):
+    assert "softmax_vjp" in to_ptx(rows_source(dtype), arch)
+    assert "cross_entropy_vjp" in to_ptx(loss_source(dtype, np.dtype(np.int64)), arch)
+
+
+@pytest.mark.parametrize("kind", "bBhHiIlLqQ")
+def test_the_loss_compiles_for_every_kind_of_class_numbers(kind):
+    to_ptx(loss_source(np.dtype(np.float32), np.dtype(kind)))
+
+
+@DTYPES
+@pytest.mark.parametrize(("rows", "length"), SHAPES)
+def test_rows_are_those_of_the_formulas(rows, length, dtype, order, rng):
+    x = arrays(rng, rows, length, dtype)
+    g = rng.standard_normal(x.shape).astype(dtype)
+    for name in ("softmax", "log_softmax", "logsumexp"):
+        check(name, dtype, x, -1)
+    with np.errstate(all="ignore"):
+        y = formula("softmax", x, -1).astype(dtype)
+        check("softmax_vjp", dtype, g, y, -1)
+        y = formula("log_softmax", x, -1).astype(dtype)
+        check("log_softmax_vjp", dtype, g, y, -1)
+        y = formula("logsumexp", x, -1).astype(dtype)
+        check("logsumexp_vjp", dtype, g[:, 0], y, x, -1, False)
+
+
+@DTYPES
+@pytest.mark.parametrize(("rows", "length"), SHAPES)
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_the_cross_entropy_is_that_of_the_formula(rows, length, dtype, reduction, order, rng):
+    x = arrays(rng, rows, length, dtype)
+    target = rng.integers(0, length, rows)
+    check("class_cross_entropy", dtype, x, target, reduction)
+    g = rng.standard_normal(rows if reduction == "none" else ()).astype(dtype)
+    check("class_cross_entropy_vjp", dtype, np.asarray(g), x, target, reduction)
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int16", "int32", "int64", "uint64"])
+def test_a_class_that_there_is_not_gives_nan(kind, rng):
+    x = rng.standard_normal((6, 5)).astype(np.float32)
+    most = np.iinfo(kind)
+    target = np.array([int(n) for n in (0, 4, 5, 100, most.max, most.min)], object).astype(kind)
+    check("class_cross_entropy", x.dtype, x, target, "none")
+    losses = ROWS["class_cross_entropy"](sim.asarray(x), sim.asarray(target), "none").get()
+    out = (target < 0) | (target.astype(object) >= 5)
+    np.testing.assert_array_equal(np.isnan(losses), out)
+    check("class_cross_entropy_vjp", x.dtype, np.ones(6, np.float32), x, target, "none")
+
+
+def test_axes_layouts_and_shapes(rng):
+    x = rng.standard_normal((4, 3, 5))
+    for axis in (-1, 2, np.int64(-1), (2,), (1, 2), (-1, -2), (0, 1, 2)):
+        check("softmax", x.dtype, x, axis)
+    for keepdims in (False, True):
+        for axis in (-1, (1, 2), None):
+            check("logsumexp", x.dtype, x, axis, keepdims)
+            y = FORMULAS["logsumexp"](NAMESPACES[np.ndarray], x, axis, keepdims)
+            check("logsumexp_vjp", x.dtype, np.ones_like(y), y, x, axis, keepdims)
+    strided = sim.asarray(rng.standard_normal((6, 8)))[::2, ::-2]
+    for layout in (strided, sim.asarray(rng.standard_normal((5, 4))).T):
+        y, count = launches(ROWS["softmax"], layout, -1)
+        assert count == 1
+        np.testing.assert_allclose(y.get(), formula("softmax", layout.get(), -1), rtol=1e-14)
+
+
+def test_what_no_kernel_is_for_goes_to_the_formula(on_sim, rng, monkeypatch):
+    x = rng.standard_normal((4, 5))
+    target = rng.integers(0, 5, 4)
+    xs, ts = sim.asarray(x), sim.asarray(target)
+    softmax, loss = ROWS["softmax"], ROWS["class_cross_entropy"]
+    monkeypatch.setattr(row_kernels, "LONGEST", 4)
+    before = HostKernel.launches
+    cases = [
+        (softmax(xs, 0), formula("softmax", x, 0)),
+        (softmax(xs, -1), formula("softmax", x, -1)),  # few rows, and too long now
+        (softmax(xs.astype("complex128"), -1), formula("softmax", x.astype("complex128"), -1)),
+        (softmax(sim.zeros((0, 5)), -1), np.zeros((0, 5))),
+        (loss(xs, ts), formula("class_cross_entropy", x, target)),
+        (ROWS["logsumexp"](xs[0, 0]), x[0, 0]),
+    ]
+    assert HostKernel.launches == before
+    for y, expected in cases:
+        np.testing.assert_allclose(y.get(), expected, rtol=1e-14)
+    with pytest.raises(ValueError, match="reduction must be"):
+        loss(xs, ts, "most")
+    with pytest.raises(ValueError, match="zero-size"):
+        softmax(sim.zeros((5, 0)), -1)
+
+
+OPS = ("softmax", "log_softmax", "logsumexp", "class_cross_entropy")
+CASES = pytest.mark.parametrize(
+    ("op", "sample"),
+    [(op, sample) for op, sample in optable.cases() if op.name in OPS],
+    ids=optable.case_id,
+)
+
+
+@CASES
+def test_derivatives_of_every_order_are_those_on_the_cpu(op, sample, on_sim):
+    found = {}
+    for device in ("cpu", "sim"):
+        with gg.device(device):
+            words = {
+                key: gg.Device(device).send(value) if isinstance(value, np.ndarray) else value
+                for key, value in sample.parameters.items()
+            }
+            x = optable.tensors_for(op, sample, gg.Device(device))[0]
+            y, count = launches(FUNCTIONS[op.name], x, **words)
+            (d,) = gg.gradients([(y * y).sum()], [x], create_graph=True)
+            (dd,) = gg.gradients([(d * d).sum()], [x])
+            found[device] = [part.detach().numpy() for part in (y, d, dd)]
+    for one, other in zip(*found.values(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-13)
+    no_kernel = sample.parameters.get("axis") in (0, (0, 2)) or sample.shapes == ((),)
+    assert (count == 0) == no_kernel
+
+
+def test_a_plain_backward_pass_launches_the_rule_s_kernel(on_sim):
+    assert {"softmax_vjp", "class_cross_entropy_vjp"} <= set(FORMULAS) - set(TABLE)
+    with gg.device("sim"):
+        x = gg.ones((4, 3), requires_grad=True)
+        target = gg.asarray([0, 1, 2, 0])
+        for f in (gg.softmax, gg.log_softmax, gg.logsumexp):
+            y, forward = launches(f, x, axis=-1)
+            _, backward = launches(y.backward, gg.ones_like(y))
+            assert (forward, backward) == (1, 1)
+        loss, forward = launches(gg.nn.functional.cross_entropy, x, target)
+        _, backward = launches(loss.backward)
+        assert (forward, backward) == (2, 1)
