@@ -58,6 +58,7 @@ from gpugrad.errors import (
     GpugradError,
     GradientError,
     IndexingError,
+    OutOfMemoryError,
     ShapeError,
     SyncError,
 )
@@ -126,7 +127,8 @@ def __dir__() -> list[str]:
 
 __all__ = [  # noqa: PLE0604  names of the tables
     "AnomalyError", "ArgumentError", "AxisError", "DTypeError", "Device", "DeviceError",
-    "FileFormatError", "GpugradError", "GradientError", "IndexingError", "ShapeError", "SyncError",
+    "FileFormatError", "GpugradError", "GradientError", "IndexingError", "OutOfMemoryError",
+    "ShapeError", "SyncError",
     "Tensor", "backend", "bool", "bool_", "complex128", "complex64", "cuda", "default_device",
     "deterministic", "device", "e", "enable_grad", "errors", "float16", "float32", "float64",
     "inf", "int16", "int32", "int64", "int8", "is_deterministic", "is_grad_enabled", "nan",

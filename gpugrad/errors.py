@@ -14,6 +14,7 @@ __all__ = [
     "GpugradError",
     "GradientError",
     "IndexingError",
+    "OutOfMemoryError",
     "ShapeError",
     "SyncError",
 ]
@@ -57,6 +58,10 @@ class AnomalyError(GpugradError, FloatingPointError):
 
 class SyncError(GpugradError, RuntimeError):
     """A wait for the device, or a copy from it, where `gpugrad.sync_guard` forbids one."""
+
+
+class OutOfMemoryError(GpugradError, MemoryError):
+    """Memory that an operation asked for and that is not there."""
 
 
 class FileFormatError(GpugradError, ValueError):

@@ -15,7 +15,9 @@ class CUDARuntimeError(RuntimeError):
 
 
 class OutOfMemoryError(MemoryError):
-    """Named as CuPy's."""
+    """Named as CuPy's, and worded so."""
+
+    __module__ = "cupy.cuda.memory"
 
 
 class DynamicLibNotFoundError(RuntimeError):
@@ -90,12 +92,37 @@ def make(devices=1, driver=12080, count=None, allocation=None, kernel=None, matm
     def properties(index):
         return {"name": b"Fake GPU", "major": 9, "minor": 0, "totalGlobalMem": 8 << 30}
 
-    def empty():
-        calls.emptied += 1
+    class Memory:
+        def __init__(self, size):
+            self.size, self.device_id = size, current()
+            pool.used[self.device_id] += size
 
-    pool = SimpleNamespace(
-        used_bytes=lambda: 100 + current(), total_bytes=lambda: 512, free_all_blocks=empty
-    )
+        def __del__(self):
+            pool.used[self.device_id] -= self.size
+
+    class Pool:
+        def __init__(self):
+            self.used = {index: 100 + index for index in range(devices)}
+
+        def malloc(self, size):
+            fail(allocation)
+            return Memory(size)
+
+        def used_bytes(self):
+            return self.used[current()]
+
+        def total_bytes(self):
+            return max(512, self.used[current()])
+
+        def free_all_blocks(self):
+            calls.emptied += 1
+
+    pool = Pool()
+    allocators = [pool.malloc]
+
+    def set_allocator(allocator):
+        allocators[0] = allocator
+
     runtime = SimpleNamespace(
         getDeviceCount=get_device_count,
         getDeviceProperties=properties,
@@ -115,7 +142,12 @@ def make(devices=1, driver=12080, count=None, allocation=None, kernel=None, matm
         get_default_memory_pool=lambda: pool,
         get_default_pinned_memory_pool=lambda: pool,
         cuda=SimpleNamespace(
-            runtime=runtime, Device=Device, device=SimpleNamespace(get_device_id=current)
+            runtime=runtime,
+            Device=Device,
+            device=SimpleNamespace(get_device_id=current),
+            get_allocator=lambda: allocators[0],
+            set_allocator=set_allocator,
+            alloc=lambda size: allocators[0](size),
         ),
         calls=calls,
     )

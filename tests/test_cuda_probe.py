@@ -320,6 +320,7 @@ def test_memory_and_synchronize_ask_the_device_that_is_named(install):
     fake = install(devices=2)
     assert cuda.memory_stats() == {
         "used": 100,
+        "peak": 100,
         "reserved": 512,
         "free": 6 << 30,
         "total": 8 << 30,

@@ -19,6 +19,7 @@ from gpugrad.engine import changes, hooks
 from gpugrad.engine.modes import observer
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.outputs import OutputsNode, StandIn, pick
+from gpugrad.engine.refusals import names_what_was_visited
 from gpugrad.errors import GradientError
 
 __all__ = ["Lift", "fit", "hand_over", "walk"]
@@ -74,6 +75,7 @@ def fit(xp: Any, d: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     return d if d.dtype == dtype else d.astype(dtype)
 
 
+@names_what_was_visited
 def walk(
     seeds: Sequence[tuple[Any, Any]],
     *,

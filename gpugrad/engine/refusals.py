@@ -1,14 +1,28 @@
-"""What to say when an operation refuses its operands. Imports only op and errors."""
+"""What to say when an operation refuses its operands, or there is no memory for its result.
 
-from collections.abc import Sequence
-from typing import Any
+Imports only op, errors and backend.
+"""
+
+import functools
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from numpy.linalg import LinAlgError
 
+from gpugrad.backend import memory
 from gpugrad.engine.op import Op
-from gpugrad.errors import DTypeError, GpugradError, IndexingError, ShapeError
+from gpugrad.errors import (
+    DTypeError,
+    GpugradError,
+    IndexingError,
+    OutOfMemoryError,
+    ShapeError,
+)
 
-__all__ = ["explain", "wrong_operand"]
+__all__ = ["explain", "names_what_was_visited", "wrong_operand"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def wrong_operand(op: Op, operand: Any) -> DTypeError:
@@ -37,6 +51,10 @@ def explain(
     if isinstance(error, LinAlgError):  # a ValueError too, but of the values
         said = str(error).rstrip(". ")
         raise LinAlgError(f"{op.shown}: {said}. Operands of shape {listed}{words}") from error
+    if memory.is_exhausted(error):
+        raise OutOfMemoryError(
+            f"{op.shown}: {memory.in_words(error)}. Operands of shape {listed}{words}"
+        ) from error
     if isinstance(error, ValueError):
         if op.name == "matmul" and len(shapes) == 2 and (text := _matmul(*shapes)):
             raise ShapeError(text) from error
@@ -54,6 +72,37 @@ def explain(
         raise DTypeError(
             f"{op.shown}: {str(error).rstrip('. ')}. Operands of dtype {kinds}{words}"
         ) from error
+
+
+def names_what_was_visited(walk: F) -> F:
+    """Let a walk say at which operation it was when there was no memory for a gradient."""
+
+    @functools.wraps(walk)
+    def told(*args: Any, **words: Any) -> Any:
+        try:
+            return walk(*args, **words)
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, GpugradError) or not memory.is_exhausted(error):
+                raise
+            text = f"backward of {_visited(walk, error)}: {memory.in_words(error)}"
+            # What the walk holds goes with its frame, so that whoever catches this has room.
+            traceback.clear_frames(error.__traceback__)
+            raise OutOfMemoryError(text) from error
+
+    return told  # type: ignore[return-value]
+
+
+def _visited(walk: Callable[..., Any], error: BaseException) -> str:
+    """The operation at which a walk was: it needs no note of it on the way, its frame knows."""
+    found = "a graph"
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code is walk.__code__:  # the innermost walk, where one is in another
+            names = frame.f_locals
+            op = getattr(names.get("node"), "op", None)
+            found = found if op is None else op.shown
+            if isinstance(names, dict):  # before Python 3.13, a copy that the frame keeps
+                names.clear()
+    return found
 
 
 def _shown(value: Any) -> str:

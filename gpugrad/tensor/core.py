@@ -3,7 +3,7 @@
 Operators and methods that come from the op table are bound in `gpugrad.tensor.bind`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -11,11 +11,12 @@ import numpy as np
 from gpugrad.backend.device import Device, copied, device_of, to_numpy
 from gpugrad.backend.namespace import NAMESPACES, Namespace, namespace_of, register
 from gpugrad.engine import changes
-from gpugrad.engine.backward import Lift, hand_over
-from gpugrad.engine.modes import enable_grad, recording, strict
+from gpugrad.engine.backward import Lift
+from gpugrad.engine.modes import recording, strict
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.passes import differentiate
 from gpugrad.errors import DeviceError, DTypeError, GradientError, ShapeError
+from gpugrad.tensor.delivery import deliver
 from gpugrad.tensor.foreign import METHODS as FOREIGN
 from gpugrad.tensor.members import Members
 
@@ -232,8 +233,7 @@ class Tensor(Members):
             accumulate=_to_leaf,
         )
         del seeds  # or it would share the gradient of a leaf
-        for leaf in list(found):
-            _to_leaf(found, leaf)
+        _to_leaves(found, list(found))
 
     def _seed(self, gradient: Any, create_graph: bool) -> Any:
         """The gradient to start from: raw, or a Tensor for ``create_graph``."""
@@ -264,27 +264,6 @@ class Tensor(Members):
         from gpugrad.tensor.creation import _raw
 
         return Tensor(_raw(data, device=self.device, asked=False))
-
-    def _accumulate(self, found: dict[Any, Any], leaf: Any) -> None:
-        """Add a gradient that a walk found: raw, or a Tensor that is in a graph."""
-        before = getattr(self, "_grad", None)
-        if isinstance(found[leaf], Tensor):
-            # A copy: the same tensor may be the gradient of other leaves, or the user's own.
-            with enable_grad():
-                self._grad = found[leaf].copy() if before is None else before + found[leaf]
-        elif isinstance(found[leaf], np.generic):
-            self._grad = Tensor(
-                np.asarray(found[leaf] if before is None else before._array + found[leaf])
-            )
-        elif before is None:
-            self._grad = Tensor(hand_over(found.pop(leaf)))
-        elif before._node is not None:
-            self._grad = Tensor(before._array + found[leaf])
-        else:
-            array = before.data
-            with device_of(array).activate():
-                array += found[leaf]
-            changes.changed(array)
 
     # Out of gpugrad.
 
@@ -468,11 +447,15 @@ class Tensor(Members):
 
 
 def _to_leaf(found: dict[Any, Any], leaf: Leaf) -> None:
-    """Add the gradient of a leaf to its tensor's; a tensor that nobody holds needs none."""
-    tensor = leaf.tensor()
-    if tensor is not None:
-        tensor._accumulate(found, leaf)
+    """Add the gradient of one leaf to its tensor's."""
+    _to_leaves(found, [leaf])
     found.pop(leaf, None)
+
+
+def _to_leaves(found: dict[Any, Any], leaves: Iterable[Leaf]) -> None:
+    """Add gradients of leaves to their tensors'; a tensor that nobody holds needs none."""
+    pairs = [(tensor, leaf) for leaf in leaves if (tensor := leaf.tensor()) is not None]
+    deliver(Tensor, found, pairs)
 
 
 def _rebuilt(

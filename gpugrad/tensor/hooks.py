@@ -8,6 +8,7 @@ from gpugrad.engine.hooks import CHANGES, COMPLETES, RETAINS, Handle, add_hook
 from gpugrad.engine.node import Leaf
 from gpugrad.errors import GradientError
 from gpugrad.tensor.core import Tensor
+from gpugrad.tensor.delivery import deliver
 
 __all__ = ["register_hook", "register_post_accumulate_grad_hook", "retain_grad"]
 
@@ -77,7 +78,7 @@ def retain_grad(self: Tensor) -> Tensor:
     def keep(g: Any) -> None:
         tensor = reference()
         if tensor is not None:
-            tensor._accumulate({0: g}, 0)
+            deliver(Tensor, {0: g}, [(tensor, 0)])
 
     add_hook(node, RETAINS, keep)
     return self
