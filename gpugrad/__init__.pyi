@@ -68,6 +68,7 @@ from gpugrad.errors import (
     GpugradError,
     GradientError,
     IndexingError,
+    OutOfMemoryError,
     ShapeError,
     SyncError,
 )
@@ -108,6 +109,7 @@ __all__ = [
     "GpugradError",
     "GradientError",
     "IndexingError",
+    "OutOfMemoryError",
     "ShapeError",
     "SyncError",
     "Tensor",
