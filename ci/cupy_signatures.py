@@ -20,7 +20,8 @@ HEADER = '''"""What CuPy {version} offers, by name: data that the simulated devi
 
 Written by ci/cupy_signatures.py from the real wheel; do not edit. It imports nothing.
 ``UFUNCS`` maps a name to CuPy's own name of the ufunc, its inputs, its outputs and the
-scatter that its ``at`` performs; the other dicts map a name to a parameter list.
+scatter that its ``at`` performs, ``SPECIAL`` likewise those of ``cupyx.scipy.special``; the other
+dicts map a name to a parameter list.
 """
 
 CUPY_VERSION = "{version}"
@@ -67,6 +68,14 @@ def functions_of(module: Any) -> dict[str, str]:
     return table
 
 
+def ufuncs_of(module: Any) -> dict[str, tuple[str, int, int, str | None]]:
+    return {
+        name: (value.name, value.nin, value.nout, value._scatter_op)
+        for name, value in sorted(vars(module).items())
+        if type(value).__name__ == "ufunc"
+    }
+
+
 def methods_of(kind: type) -> dict[str, str]:
     table = {}
     for name in sorted(dir(kind)):
@@ -82,12 +91,9 @@ def methods_of(kind: type) -> dict[str, str]:
 def collect() -> dict[str, Any]:
     """All tables, by the name of the variable that holds them in signatures.py."""
     import cupy
+    import cupyx.scipy.special
 
-    ufuncs = {
-        name: (value.name, value.nin, value.nout, value._scatter_op)
-        for name, value in sorted(vars(cupy).items())
-        if isinstance(value, cupy.ufunc)
-    }
+    ufuncs = ufuncs_of(cupy)
     functions = functions_of(cupy)
     rest = [
         name
@@ -101,6 +107,7 @@ def collect() -> dict[str, Any]:
     ]
     return {
         "UFUNCS": ufuncs,
+        "SPECIAL": ufuncs_of(cupyx.scipy.special),
         "FUNCTIONS": functions,
         "LINALG": functions_of(cupy.linalg),
         "FFT": functions_of(cupy.fft),
@@ -114,7 +121,7 @@ def source(tables: dict[str, Any], version: str) -> str:
     """The text of signatures.py."""
     parts = [HEADER.format(version=version)]
     for title, table in tables.items():
-        if title == "UFUNCS":
+        if title in ("UFUNCS", "SPECIAL"):
             entries = [f"{quoted(k)}: {tupled(v)}" for k, v in table.items()]
             kind = "dict[str, tuple[str, int, int, str | None]]"
             parts.append(f"{title}: {kind} = {{\n{filled(entries)}\n}}\n")

@@ -106,6 +106,7 @@ _LAZY: dict[str, str] = {
     "load": "gpugrad.io",
     "manual_seed": "gpugrad.random",
     "save": "gpugrad.io",
+    "special": "gpugrad.tensor",
 }
 
 

@@ -10,7 +10,8 @@ from gpugrad.tensor import FUNCTIONS, TENSORS
 
 # Where the choice of inputs matters: a mask for `where`, whole numbers for bits.
 MASKED = {"where": 0}
-WHOLE = {"ldexp": 1}  # an argument of whole numbers, where the others are not
+# Arguments of whole numbers, where the others are not.
+WHOLE = {"ldexp": (1,), "gammainc": (0,), "gammaincc": (0,), "betainc": (0, 1)}
 BETWEEN_DEVICES = {"to_device"}  # has tests of its own, in test_tensor.py
 INTEGER = {
     "bitwise_and", "bitwise_or", "bitwise_xor", "left_shift", "right_shift", "invert",
@@ -53,8 +54,10 @@ def arrays_for(op, sample, dtype=np.float64, seed=3):
         array = (low + (high - low) * steps).reshape(shape) + 0.013 * index
         if MASKED.get(op.name) == index:
             array = array > (low + high) / 2
-        elif op.name in INTEGER or WHOLE.get(op.name) == index:
+        elif op.name in INTEGER:
             array = (np.abs(array) * 3).astype(np.int64)
+        elif index in WHOLE.get(op.name, ()):  # in a dtype that promotes no other
+            array = (np.abs(array) * 3).astype(np.int8)
         else:
             array = array.astype(dtype)
         made.append(np.asarray(array))

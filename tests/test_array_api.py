@@ -488,7 +488,7 @@ def test_scipys_functions_run_and_differentiate():
     )
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
-    assert len(report) == 19
+    assert len(report) == 25
     for name, (same, other) in report.items():
         assert same, name
         if isinstance(other, str):

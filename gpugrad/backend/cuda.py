@@ -16,6 +16,7 @@ import numpy
 from gpugrad.backend import kernels, memory
 from gpugrad.backend.namespace import FORMULAS, Namespace, namespace_of, register
 from gpugrad.backend.probe import Probe, Step, probe, reset
+from gpugrad.backend.special import Special
 from gpugrad.errors import DeviceError
 
 __all__ = [
@@ -194,9 +195,10 @@ def register_arrays() -> None:
     except RuntimeError:  # no driver: names and signatures can be looked up all the same
         several = False
     checks = _check_each_device if several else _check_one_device
-    fast: dict[str, Callable[..., Any]] = {
+    fast: dict[str, Any] = {
         "cholesky": _cholesky,
         "solve_triangular": _solve_triangular,
+        "special": Special("cupyx.scipy.special"),
     }
     if kernels.enabled():
         fast.update(import_module("gpugrad.backend.kernels.rows").Rows(cupy).functions())

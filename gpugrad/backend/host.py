@@ -1,6 +1,6 @@
 """NumPy's namespace: the module, with quicker equals of some of its functions.
 
-Imports namespace only, and SciPy where it is there and of use. On small arrays the cost of a
+Imports namespace and special, and SciPy where it is there and of use. On small arrays the cost of a
 NumPy call is mostly that of the Python around it: an operator or a ufunc's own ``reduce`` does
 the same with less.
 """
@@ -14,6 +14,7 @@ import numpy
 import numpy as np
 
 from gpugrad.backend.namespace import FORMULAS, Namespace, register
+from gpugrad.backend.special import Special
 
 __all__ = ["NUMPY"]
 
@@ -115,6 +116,7 @@ NUMPY = Namespace(
         "ratio": _ratio,
         "scale": _scale,
         "solve_triangular": _solve_triangular,
+        "special": Special("scipy.special"),
         "transpose": _transpose,
     },
 )

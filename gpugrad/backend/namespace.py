@@ -26,8 +26,8 @@ class Namespace:
     """The functions that compute on one type of array.
 
     A name is looked up in ``fast`` (replacements that are quicker than the module's
-    own function), then in the op table's formulas, then in ``module``; what was found
-    stays as an attribute, so the second look-up costs as much as that of a module.
+    own function, and ``special``), then in the op table's formulas, then in ``module``; what was
+    found stays as an attribute, so the second look-up costs as much as that of a module.
 
     ``checks`` is called with an op's name and its raw operands before the op runs, and
     raises where they cannot meet (two devices); None where nothing can be wrong.
@@ -36,7 +36,7 @@ class Namespace:
     def __init__(
         self,
         module: ModuleType | Any,
-        fast: dict[str, Callable[..., Any]] | None = None,
+        fast: dict[str, Any] | None = None,
         checks: Callable[[str, tuple[Any, ...]], None] | None = None,
     ) -> None:
         self.module = module

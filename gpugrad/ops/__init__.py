@@ -19,10 +19,11 @@ from gpugrad.ops import (
     shape,
     solvers,
     sorting,
+    special,
     ufuncs,
 )
 
 __all__ = [
     "activations", "complex_parts", "decompositions", "device", "diagonals", "elementwise", "fused",
-    "index", "linalg", "reduce", "scan", "shape", "solvers", "sorting", "ufuncs",
+    "index", "linalg", "reduce", "scan", "shape", "solvers", "sorting", "special", "ufuncs",
 ]  # fmt: skip

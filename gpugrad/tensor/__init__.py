@@ -3,6 +3,7 @@
 Imports ops, engine and backend.
 """
 
+from gpugrad.tensor import cupy_hooks  # noqa: F401  sets two methods of Tensor
 from gpugrad.tensor.bind import FUNCTIONS
 from gpugrad.tensor.core import LIFT, TENSORS, Tensor
 from gpugrad.tensor.creation import (

@@ -6,6 +6,7 @@ from here, which ci/stubs.py writes down for type checkers: run it when a name c
 
 import difflib
 import inspect
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,7 @@ from gpugrad.tensor import (
     numerics,
     padding,
     sorting,
+    special,
     standard,
     statistics,
 )
@@ -41,13 +43,17 @@ __all__ = ["FUNCTIONS", "INTERNAL", "MEMBERS"]
 
 Function = Callable[..., Any]
 
-# Ops that only rules and other functions use, such as those of gpugrad.linalg.
+# Ops that only rules and other functions use, such as those of gpugrad.linalg and gpugrad.special.
 INTERNAL = (
     "adjugate", "argpartition_order", "cholesky", "class_cross_entropy", "concat_arrays",
     "convolve_full", "det", "eigh", "eigvalsh", "einsum_explicit", "expm", "eye_like",
     "from_diagonal", "getitem", "index_set", "inv", "least_squares", "linear", "lower_part",
     "mse_loss", "pad_zeros", "permuted", "pinv", "qr", "ratio", "scale", "scatter", "sinc_slope",
     "slogdet", "solve", "solve_triangular", "stack_arrays", "svd", "svdvals", "to_device", "to",
+    *(
+        name for name, op in TABLE.items()
+        if getattr(op.forward, "__module__", "") == "gpugrad.ops.special" and name != "i0"
+    ),
 )  # fmt: skip
 
 # Other names of the Array API standard, NumPy and PyTorch for the same functions.
@@ -217,8 +223,13 @@ for _name in FOREIGN:
 
 # ---------------------------------------------------------------- NumPy's protocols
 
-# Ufuncs' own names, where they are not the table's.
-UFUNCS = {"absolute": "abs", "conjugate": "conj"}
+# NumPy's ufuncs, and the table's names of them where they are others.
+_RENAMED = {"absolute": "abs", "conjugate": "conj"}
+UFUNCS = {
+    native: _RENAMED.get(native.__name__, native.__name__)
+    for native in vars(np).values()
+    if isinstance(native, np.ufunc)
+}
 # What `np.add.reduce(t)` and the like are under names of their own.
 REDUCES = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min",
            "logical_and": "all", "logical_or": "any"}  # fmt: skip
@@ -229,12 +240,14 @@ KEYWORDS = {"a_min": "min", "a_max": "max", "newshape": "shape"}
 
 
 def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-    name = UFUNCS.get(ufunc.__name__, ufunc.__name__)
     # A NumPy scalar that is compared arrives as an array; as a scalar it goes to any device.
     inputs = tuple(a[()] if type(a) is np.ndarray and a.ndim == 0 else a for a in inputs)
     out = kwargs.pop("out", None)
     if out is not None:
-        return _into(out, getattr(ufunc, method), inputs, kwargs)
+        return into(out, getattr(ufunc, method), inputs, kwargs)
+    name = UFUNCS.get(ufunc)
+    if name is None:
+        return _of_another_library(ufunc, method)(*inputs, **kwargs)
     if method == "__call__" and name in FUNCTIONS:
         function = FUNCTIONS[name]
     elif method == "reduce" and name in REDUCES:
@@ -253,7 +266,25 @@ def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: 
     return function(*inputs, **kwargs)
 
 
-def _into(out: tuple[Any, ...], compute: Function, inputs: tuple[Any, ...], kwargs: Any) -> Any:
+def _of_another_library(ufunc: Any, method: str) -> Function:
+    """gpugrad's function for a ufunc of SciPy's; DTypeError for those that it does not know."""
+    name = ufunc.__name__
+    if getattr(sys.modules.get("scipy.special"), name, None) is not ufunc:
+        raise DTypeError(
+            f"{name}: this ufunc is neither NumPy's nor SciPy's, and gpugrad does not know its "
+            "derivative. Make it an op with gg.custom_op, or give it .detach().numpy()"
+        )
+    if method == "__call__" and name in special.__all__:
+        found: Function = getattr(special, name)
+        return found
+    what = name if method == "__call__" else f"{name}.{method}"
+    raise DTypeError(
+        f"scipy.special.{what}: gpugrad has no such function of tensors."
+        f"{nearest(f'special.{name}')}"
+    )
+
+
+def into(out: tuple[Any, ...], compute: Function, inputs: tuple[Any, ...], kwargs: Any) -> Any:
     """``np.sin(t, out=u)`` and ``array += t``: allowed where no graph is left behind."""
     result = compute(*inputs, **kwargs)
     target = out[0]
@@ -328,7 +359,7 @@ def _array_function(
     if own is None:
         inner = function.__module__.removeprefix("numpy").lstrip(".")  # linalg, fft
         name = f"{inner}.{function.__name__}" if inner else function.__name__
-        raise DTypeError(f"np.{name}: gpugrad has no such function of tensors.{_nearest(name)}")
+        raise DTypeError(f"np.{name}: gpugrad has no such function of tensors.{nearest(name)}")
     if kwargs:
         for first in ("a", "x", "arr", "ary", "array", "m"):  # NumPy's names of the operand
             if first in kwargs and not args and not _takes(own, first):
@@ -338,7 +369,7 @@ def _array_function(
             del kwargs["out"]
         if "out" in kwargs:
             out = kwargs.pop("out")
-            return _into((out,), own, args, kwargs)
+            return into((out,), own, args, kwargs)
     return own(*args, **kwargs)
 
 
@@ -346,7 +377,7 @@ def _instead(name: str, method: str) -> str:
     """What to write in place of a ufunc, or of one of its methods."""
     if method == "at" and name in ASSIGNED:
         return f" Write t.at[index].{ASSIGNED[name]}(value), which gives a new tensor"
-    return _nearest(name)
+    return nearest(name)
 
 
 def _takes(function: Function, word: str) -> bool:
@@ -355,8 +386,9 @@ def _takes(function: Function, word: str) -> bool:
     return parameter is not None and parameter.kind is not parameter.POSITIONAL_ONLY
 
 
-def _nearest(name: str) -> str:
-    there = (f"linalg.{known}" for known in linalg.__all__ if known.islower())
+def nearest(name: str) -> str:
+    there = [f"linalg.{known}" for known in linalg.__all__ if known.islower()]
+    there += [f"special.{known}" for known in special.__all__]
     public = [known for known in FUNCTIONS if known not in INTERNAL]
     close = difflib.get_close_matches(name, [*public, *there], n=1, cutoff=0.8)
     nearest = f" The nearest is gg.{close[0]}." if close else ""

@@ -21,6 +21,12 @@ FUNCTIONS = {
     "special.log_softmax": lambda x: scipy.special.log_softmax(x, axis=1),
     "special.xlogy": lambda x: scipy.special.xlogy(x, x),
     "special.rel_entr": lambda x: scipy.special.rel_entr(x, x * x),
+    "special.erf": scipy.special.erf,
+    "special.gammaln": scipy.special.gammaln,
+    "special.log_ndtr": scipy.special.log_ndtr,
+    "special.ndtri": scipy.special.ndtri,
+    "special.betainc": lambda x: scipy.special.betainc(1.5, 2.0, x),
+    "special.chdtr": lambda x: scipy.special.chdtr(3.0, x),
     "stats.zscore": scipy.stats.zscore,
     "stats.gmean": scipy.stats.gmean,
     "stats.hmean": scipy.stats.hmean,
@@ -36,8 +42,8 @@ FUNCTIONS = {
 }
 # These go to compiled code by way of NumPy: values, and no gradient.
 REFUSED = {
-    "special.erf": scipy.special.erf,
-    "special.gammaln": scipy.special.gammaln,
+    "special.gdtr": lambda x: scipy.special.gdtr(1.0, 2.0, x),
+    "special.j0": scipy.special.j0,
 }
 
 array = np.random.default_rng(5).uniform(0.2, 0.8, (5, 4))

@@ -3,7 +3,8 @@
 Use it in place of ``cupy``: ``import gpugrad.backend.sim as xp``. It has the names that CuPy
 has, takes the keywords that CuPy takes, and refuses what CuPy refuses: NumPy arrays as
 operands, implicit conversion to NumPy, operands on two devices. docs/sim.md says what it
-checks and what it cannot. Imports only ``gpugrad.errors`` and ``gpugrad.backend.namespace``.
+checks and what it cannot. Imports only ``gpugrad.errors`` and, of the backend, ``namespace`` and
+``special``.
 
 >>> import gpugrad.backend.sim as xp
 >>> a = xp.asarray([[1.0, 2.0], [3.0, 4.0]])
@@ -25,6 +26,7 @@ from gpugrad.backend.sim.device import DEVICE_COUNT, Device, on_sync, sync_callb
 from gpugrad.backend.sim.functions import function_named, names_of
 from gpugrad.backend.sim.methods import bind_methods
 from gpugrad.backend.sim.ufunc import ufunc
+from gpugrad.backend.special import Special
 from gpugrad.errors import DeviceError
 
 __all__ = [
@@ -79,4 +81,11 @@ def _check_operands(op: str, raws: tuple[Any, ...]) -> None:
 
 
 bind_methods()
-register(ndarray, Namespace(sys.modules[__name__], checks=_check_operands))
+register(
+    ndarray,
+    Namespace(
+        sys.modules[__name__],
+        fast={"special": Special("gpugrad.backend.sim.scipy_special")},
+        checks=_check_operands,
+    ),
+)

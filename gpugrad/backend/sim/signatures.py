@@ -2,7 +2,8 @@
 
 Written by ci/cupy_signatures.py from the real wheel; do not edit. It imports nothing.
 ``UFUNCS`` maps a name to CuPy's own name of the ufunc, its inputs, its outputs and the
-scatter that its ``at`` performs; the other dicts map a name to a parameter list.
+scatter that its ``at`` performs, ``SPECIAL`` likewise those of ``cupyx.scipy.special``; the other
+dicts map a name to a parameter list.
 """
 
 CUPY_VERSION = "14.2.0"
@@ -63,6 +64,78 @@ UFUNCS: dict[str, tuple[str, int, int, str | None]] = {
     "square": ("cupy_square", 1, 1, None), "subtract": ("cupy_subtract", 2, 1, "sub"),
     "tan": ("cupy_tan", 1, 1, None), "tanh": ("cupy_tanh", 1, 1, None),
     "true_divide": ("cupy_true_divide", 2, 1, None), "trunc": ("cupy_trunc", 1, 1, None),
+}
+
+SPECIAL: dict[str, tuple[str, int, int, str | None]] = {
+    "bdtr": ("cupyx_scipy_bdtr", 3, 1, None), "bdtrc": ("cupyx_scipy_bdtrc", 3, 1, None),
+    "bdtri": ("cupyx_scipy_bdtri", 3, 1, None), "beta": ("cupyx_scipy_beta", 2, 1, None),
+    "betainc": ("cupyx_scipy_betainc", 3, 1, None),
+    "betaincinv": ("cupyx_scipy_betaincinv", 3, 1, None),
+    "betaln": ("cupyx_scipy_betaln", 2, 1, None), "binom": ("cupyx_scipy_binom", 2, 1, None),
+    "boxcox": ("cupy_boxcox", 2, 1, None), "boxcox1p": ("cupy_boxcox1p", 2, 1, None),
+    "cbrt": ("cupyx_scipy_special_cbrt", 1, 1, None), "chdtr": ("cupyx_scipy_chdtr", 2, 1, None),
+    "chdtrc": ("cupyx_scipy_chdtrc", 2, 1, None), "chdtri": ("cupyx_scipy_chdtri", 2, 1, None),
+    "cosdg": ("cupyx_scipy_special_cosdg", 1, 1, None),
+    "cosm1": ("cupyx_scipy_special_cosm1", 1, 1, None),
+    "cotdg": ("cupyx_scipy_special_cotdg", 1, 1, None),
+    "digamma": ("cupyx_scipy_special_digamma", 1, 1, None),
+    "ellipeinc": ("cupyx_scipy_special_ellipeinc", 2, 1, None),
+    "ellipj": ("cupyx_scipy_special_ellipj", 2, 4, None),
+    "ellipk": ("cupyx_scipy_special_ellipkm1", 1, 1, None),
+    "ellipkinc": ("cupyx_scipy_special_ellipkinc", 2, 1, None),
+    "ellipkm1": ("cupyx_scipy_special_ellipk", 1, 1, None),
+    "entr": ("cupyx_scipy_special_entr", 1, 1, None),
+    "erf": ("cupyx_scipy_special_erf", 1, 1, None),
+    "erfc": ("cupyx_scipy_special_erfc", 1, 1, None),
+    "erfcinv": ("cupyx_scipy_special_erfcinv", 1, 1, None),
+    "erfcx": ("cupyx_scipy_special_erfcx", 1, 1, None),
+    "erfinv": ("cupyx_scipy_special_erfinv", 1, 1, None),
+    "exp1": ("cupyx_scipy_special_exp1", 1, 1, None),
+    "exp10": ("cupyx_scipy_special_exp10", 1, 1, None),
+    "exp2": ("cupyx_scipy_special_exp2", 1, 1, None),
+    "expi": ("cupyx_scipy_special_expi", 1, 1, None), "expit": ("cupy_expit", 1, 1, None),
+    "expm1": ("cupyx_scipy_special_expm1", 1, 1, None),
+    "expn": ("cupyx_scipy_special_expn", 2, 1, None),
+    "exprel": ("cupyx_scipy_special_exprel", 1, 1, None), "fdtr": ("cupyx_scipy_fdtr", 3, 1, None),
+    "fdtrc": ("cupyx_scipy_fdtrc", 3, 1, None), "fdtri": ("cupyx_scipy_fdtri", 3, 1, None),
+    "gamma": ("cupyx_scipy_gamma", 1, 1, None), "gammainc": ("cupyx_scipy_gammainc", 2, 1, None),
+    "gammaincc": ("cupyx_scipy_gammaincc", 2, 1, None),
+    "gammainccinv": ("cupyx_scipy_gammainccinv", 2, 1, None),
+    "gammaincinv": ("cupyx_scipy_gammaincinv", 2, 1, None),
+    "gammaln": ("cupyx_scipy_special_gammaln", 1, 1, None),
+    "gammasgn": ("cupyx_scipy_gammasgn", 1, 1, None), "gdtr": ("cupyx_scipy_gdtr", 3, 1, None),
+    "gdtrc": ("cupyx_scipy_gdtrc", 3, 1, None), "huber": ("cupyx_scipy_special_huber", 2, 1, None),
+    "i0": ("cupyx_scipy_special_i0", 1, 1, None), "i0e": ("cupyx_scipy_special_i0e", 1, 1, None),
+    "i1": ("cupyx_scipy_special_i1", 1, 1, None), "i1e": ("cupyx_scipy_special_i1e", 1, 1, None),
+    "inv_boxcox": ("cupy_inv_boxcox", 2, 1, None),
+    "inv_boxcox1p": ("cupy_inv_boxcox1p", 2, 1, None), "j0": ("cupyx_scipy_special_j0", 1, 1, None),
+    "j1": ("cupyx_scipy_special_j1", 1, 1, None), "k0": ("cupyx_scipy_special_k0", 1, 1, None),
+    "k0e": ("cupyx_scipy_special_k0e", 1, 1, None), "k1": ("cupyx_scipy_special_k1", 1, 1, None),
+    "k1e": ("cupyx_scipy_special_k1e", 1, 1, None),
+    "kl_div": ("cupyx_scipy_special_kl_div", 2, 1, None),
+    "log1p": ("cupyx_scipy_log1p", 1, 1, None), "log_expit": ("cupy_log_expit", 1, 1, None),
+    "log_ndtr": ("cupyx_scipy_special_log_ndtr", 1, 1, None),
+    "loggamma": ("cupyx_scipy_loggamma", 1, 1, None), "logit": ("cupy_logit", 1, 1, None),
+    "lpmv": ("cupyx_scipy_lpmv", 3, 1, None), "nbdtr": ("cupyx_scipy_nbdtr", 3, 1, None),
+    "nbdtrc": ("cupyx_scipy_nbdtrc", 3, 1, None), "nbdtri": ("cupyx_scipy_nbdtri", 3, 1, None),
+    "ndtr": ("cupyx_scipy_special_ndtr", 1, 1, None),
+    "ndtri": ("cupyx_scipy_special_ndtri", 1, 1, None), "pdtr": ("cupyx_scipy_pdtr", 2, 1, None),
+    "pdtrc": ("cupyx_scipy_pdtrc", 2, 1, None), "pdtri": ("cupyx_scipy_pdtri", 2, 1, None),
+    "poch": ("cupyx_scipy_poch", 2, 1, None),
+    "pseudo_huber": ("cupyx_scipy_special_pseudo_huber", 2, 1, None),
+    "psi": ("cupyx_scipy_special_digamma", 1, 1, None),
+    "radian": ("cupyx_scipy_special_radian", 3, 1, None),
+    "rel_entr": ("cupyx_scipy_special_rel_entr", 2, 1, None),
+    "rgamma": ("cupyx_scipy_rgamma", 1, 1, None),
+    "shichi": ("cupyx_scipy_special_shichi", 1, 2, None),
+    "sici": ("cupyx_scipy_special_sici", 1, 2, None), "sinc": ("cupy_sinc", 1, 1, None),
+    "sindg": ("cupyx_scipy_special_sindg", 1, 1, None),
+    "tandg": ("cupyx_scipy_special_tandg", 1, 1, None),
+    "wright_bessel": ("cupyx_scipy_special_wright_bessel", 3, 1, None),
+    "xlog1py": ("cupy_xlog1py", 2, 1, None), "xlogy": ("cupy_xlogy", 2, 1, None),
+    "y0": ("cupyx_scipy_special_y0", 1, 1, None), "y1": ("cupyx_scipy_special_y1", 1, 1, None),
+    "yn": ("cupyx_scipy_special_yn", 2, 1, None), "zeta": ("cupyx_scipy_special_zeta", 2, 1, None),
+    "zetac": ("cupyx_scipy_special_zetac", 1, 1, None),
 }
 
 FUNCTIONS: dict[str, str] = {

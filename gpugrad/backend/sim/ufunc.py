@@ -38,11 +38,11 @@ class ufunc:  # noqa: N801
         "nout",
     )
 
-    def __init__(self, public: str) -> None:
-        self.name, self.nin, self.nout, self._scatter = UFUNCS[public]
+    def __init__(self, public: str, table: dict[str, Any] = UFUNCS, module: Any = numpy) -> None:
+        self.name, self.nin, self.nout, self._scatter = table[public]
         self.__name__ = self.name
         self._public = public
-        self._run = getattr(numpy, public)
+        self._run = getattr(module, public)
         self.nargs = self.nin + self.nout
         # Whether NumPy's own checks of the operands are CuPy's as well.
         self._plain = isinstance(self._run, numpy.ufunc) and not public.startswith("logical_")

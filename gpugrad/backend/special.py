@@ -1,0 +1,58 @@
+"""The functions of ``scipy.special`` for a kind of array. Imports errors only.
+
+``xp.special`` of a namespace: SciPy's own for NumPy's arrays, ``cupyx.scipy.special`` for CuPy's,
+which has the same names for all that the table uses. Whichever loops the two libraries have for a
+function, the dtype of its result follows one rule here: that of the operands together, float64
+for whole numbers. Where a library computes no float16, float32 is computed and rounded.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from gpugrad.errors import DTypeError, GpugradError
+
+__all__ = ["Special"]
+
+_PLAIN = (np.dtype(np.float32), np.dtype(np.float64))
+_HALF = np.dtype(np.float16)
+
+
+class Special:
+    """A module with the names of ``scipy.special``, imported when a function is first asked for.
+
+    GpugradError where it is not installed, with what installs it.
+    """
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        try:
+            module = import_module(self._module)
+        except ImportError as error:
+            raise GpugradError(
+                f"special.{name}: SciPy, which computes it, is not installed. Install it with "
+                "`pip install 'gpugrad[special]'`"
+            ) from error
+        found = _with_one_dtype(name, getattr(module, name))
+        setattr(self, name, found)
+        return found
+
+
+def _with_one_dtype(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*operands: Any) -> Any:
+        first = operands[0].dtype if hasattr(operands[0], "dtype") else None
+        if len(operands) == 1 and first in _PLAIN:
+            return function(operands[0])
+        kind = np.result_type(*(x.dtype if hasattr(x, "dtype") else x for x in operands))
+        if kind.kind not in "biuf":
+            raise DTypeError(f"special.{name}: expected real numbers, got dtype {kind}")
+        wide = _PLAIN[kind != _HALF] if kind.kind != "f" or kind == _HALF else kind
+        # A number gets the dtype as well: not all loops of SciPy's take it for a weak one.
+        y = function(*(x.astype(wide) if hasattr(x, "dtype") else wide.type(x) for x in operands))
+        return y.astype(kind) if kind == _HALF else y
+
+    return call

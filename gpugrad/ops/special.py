@@ -1,0 +1,472 @@
+"""Special functions: error and gamma functions, Bessel functions, entropies. Imports engine.op.
+
+Values are those of SciPy on a CPU and of ``cupyx.scipy.special`` on CUDA (``xp.special``), save
+where a formula of the table is as good. Derivatives are written so that tails keep their digits
+and that those of higher order do not divide by what goes to zero; sources are named beside them.
+Singular points are treated as in elementwise.py: an infinite derivative counts as zero.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from gpugrad.engine.op import Sample, op
+
+EW: Any = {"kind": "elementwise"}
+ROOT_HALF = math.sqrt(0.5)
+ROOT_TWO_OVER_PI = math.sqrt(2 / math.pi)
+TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)
+POSITIVE = (0.4, 3.0)
+WITH_ORDER = [Sample((2, 3)), Sample(()), Sample((3,), order=2), Sample((2,), order=3)]
+
+
+def _wide(x: Any) -> Any:
+    """x in a dtype that sums of large terms fit in."""
+    return x.astype("float32") if x.dtype == "float16" else x
+
+
+def _floating(x: Any) -> Any:
+    """Whole numbers and truth values in float64, as SciPy takes them."""
+    return x.astype("float64") if x.dtype.kind in "biu" else x
+
+
+# The normal distribution and the error function.
+op(
+    "erfc",
+    lambda xp, x, /: xp.special.erfc(x),
+    vjp=[lambda xp, g, y, x: -TWO_OVER_ROOT_PI * g * xp.exp(-x * x)],
+    saves="x",
+    doc="1 - erf(x), elementwise, to the last digit where that is tiny.",
+    **EW,
+)
+
+
+def _erfcx_slope(xp: Any, x: Any, /, order: int = 1) -> Any:
+    """The derivative of erfcx of an order, without cancellation where x is large.
+
+    It is (-2)**n n! times erfcx's repeated integral, whose ratios are a continued fraction,
+    r[n-1] = 1 / (2 (x + n r[n])), for positive x (DLMF 7.18.7); for x below 2 the recurrence
+    y[n+1] = 2 x y[n] + 2 n y[n-1] loses nothing.
+    """
+    z = _wide(x)
+    y = xp.erfcx(z)
+    before, near = y, 2 * z * y - TWO_OVER_ROOT_PI
+    for k in range(1, order):
+        before, near = near, 2 * z * near + 2 * k * before
+    far, ratio = y, 0.0
+    held = xp.maximum(z, 2.0)
+    for k in range(order + 45, 0, -1):
+        ratio = 0.5 / (held + (k + 1) * ratio)
+        if k <= order:
+            far = far * (-2 * k * ratio)
+    return xp.where(z < 2, near, far).astype(x.dtype)
+
+
+op(
+    "erfcx",
+    lambda xp, x, /: xp.special.erfcx(x),
+    vjp=[lambda xp, g, y, x: g * xp.erfcx_slope(x, order=1)],
+    saves="x",
+    doc="exp(x**2) * erfc(x), elementwise, for large x too.",
+    **EW,
+)
+op(
+    "erfcx_slope",
+    _erfcx_slope,
+    vjp=[lambda xp, g, y, x, order: g * xp.erfcx_slope(x, order=order + 1)],
+    saves="x",
+    domain=(-2.0, 4.0),
+    samples=WITH_ORDER,
+    doc="A derivative of erfcx, of any order; accurate for large x.",
+    **EW,
+)
+op(
+    "erfinv",
+    lambda xp, x, /: xp.special.erfinv(x),
+    vjp=[lambda xp, g, y, x: xp.scale(g, xp.exp(y * y) / TWO_OVER_ROOT_PI)],
+    saves="y",
+    domain=(-0.8, 0.8),
+    doc="The number whose erf is x, elementwise, for -1 < x < 1.",
+    **EW,
+)
+op(
+    "erfcinv",
+    lambda xp, x, /: xp.special.erfcinv(x),
+    vjp=[lambda xp, g, y, x: -xp.scale(g, xp.exp(y * y) / TWO_OVER_ROOT_PI)],
+    saves="y",
+    domain=(0.2, 1.8),
+    doc="The number whose erfc is x, elementwise, for 0 < x < 2.",
+    **EW,
+)
+op(
+    "ndtr",
+    lambda xp, x, /: xp.special.ndtr(x),
+    vjp=[lambda xp, g, y, x: ROOT_HALF / math.sqrt(math.pi) * g * xp.exp(-0.5 * x * x)],
+    saves="x",
+    doc="The probability that a standard normal number is below x, elementwise.",
+    **EW,
+)
+op(
+    "ndtri",
+    lambda xp, x, /: xp.special.ndtri(x),
+    vjp=[lambda xp, g, y, x: xp.scale(g, xp.exp(0.5 * y * y) * math.sqrt(2 * math.pi))],
+    saves="y",
+    domain=(0.1, 0.9),
+    doc="The number below which a standard normal one is with probability x, elementwise.",
+    **EW,
+)
+op(
+    "log_ndtr",
+    lambda xp, x, /: xp.special.log_ndtr(x),
+    vjp=[lambda xp, g, y, x: g * xp.normal_hazard(x)],
+    saves="x",
+    doc="The logarithm of ndtr, elementwise, for x far below zero too.",
+    **EW,
+)
+
+
+def _hazard_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
+    # The derivative is -y (x + y). Far below zero y is nearly -x, and the sum is had from the
+    # derivative of erfcx without a difference.
+    u = xp.maximum(-x, 0) * ROOT_HALF
+    low = -ROOT_HALF * xp.erfcx_slope(u, order=1) / xp.erfcx(u)
+    return -xp.scale(xp.scale(g, y), xp.where(x < 0, low, x + y))
+
+
+op(
+    "normal_hazard",
+    lambda xp, x, /: ROOT_TWO_OVER_PI / xp.erfcx(-ROOT_HALF * x),
+    vjp=[_hazard_vjp],
+    saves="x y",
+    doc="The derivative of log_ndtr: the normal density over its distribution function.",
+    **EW,
+)
+
+# The logistic function.
+op(
+    "expit",
+    lambda xp, x, /: xp.sigmoid(_floating(x)),
+    vjp=[lambda xp, g, y, x: g * (y * xp.expit(-x))],
+    saves="x y",
+    doc="1 / (1 + e ** -x), elementwise; its derivative keeps its digits on both sides.",
+    **EW,
+)
+op(
+    "log_expit",
+    lambda xp, x, /: -xp.softplus(-_floating(x)),
+    vjp=[lambda xp, g, y, x: g * xp.expit(-x)],
+    saves="x",
+    doc="The logarithm of expit, elementwise, for x of any size.",
+    **EW,
+)
+op(
+    "logit",
+    lambda xp, x, /: xp.special.logit(x),
+    vjp=[lambda xp, g, y, x: xp.ratio(g, x * (1 - x))],
+    saves="x",
+    domain=(0.1, 0.9),
+    doc="log(x / (1 - x)), elementwise: the inverse of expit.",
+    **EW,
+)
+
+# Gamma and beta functions.
+op(
+    "gammaln",
+    lambda xp, x, /: xp.special.gammaln(x),
+    vjp=[lambda xp, g, y, x: xp.scale(g, xp.digamma(x))],
+    saves="x",
+    domain=POSITIVE,
+    doc="The logarithm of the absolute value of the gamma function, elementwise.",
+    **EW,
+)
+op(
+    "gamma",
+    lambda xp, x, /: xp.special.gamma(x),
+    vjp=[lambda xp, g, y, x: xp.scale(xp.scale(g, y), xp.digamma(x))],
+    saves="x y",
+    domain=POSITIVE,
+    doc="The gamma function, elementwise: (x - 1)! for whole x.",
+    **EW,
+)
+op(
+    "digamma",
+    lambda xp, x, /: xp.special.digamma(x),
+    vjp=[lambda xp, g, y, x: xp.scale(g, xp.polygamma(x, n=1))],
+    saves="x",
+    domain=POSITIVE,
+    doc="The derivative of gammaln, elementwise (also ``psi``).",
+    **EW,
+)
+
+
+def _polygamma(xp: Any, x: Any, /, n: int) -> Any:
+    """By Hurwitz's zeta function (DLMF 5.15.1); its factor n! is infinite beyond float64."""
+    if n == 0:
+        return xp.special.digamma(x)
+    factor = float(math.factorial(n)) if n <= 170 else math.inf
+    return (-1) ** (n + 1) * factor * xp.special.zeta(n + 1.0, x)
+
+
+op(
+    "polygamma",
+    _polygamma,
+    vjp=[lambda xp, g, y, x, n: xp.scale(g, xp.polygamma(x, n=n + 1))],
+    saves="x",
+    domain=POSITIVE,
+    samples=[Sample((2, 3), n=1), Sample((3,), n=0), Sample((), n=2), Sample((0,), n=3)],
+    doc="The derivative of digamma of the order n, elementwise.",
+    **EW,
+)
+op(
+    "beta",
+    lambda xp, a, b, /: xp.special.beta(a, b),
+    vjp=[
+        lambda xp, g, y, a, b: xp.scale(xp.scale(g, y), xp.digamma(a) - xp.digamma(a + b)),
+        lambda xp, g, y, a, b: xp.scale(xp.scale(g, y), xp.digamma(b) - xp.digamma(a + b)),
+    ],
+    saves="a b y",
+    domain=POSITIVE,
+    doc="gamma(a) gamma(b) / gamma(a + b), elementwise.",
+    **EW,
+)
+op(
+    "betaln",
+    lambda xp, a, b, /: xp.special.betaln(a, b),
+    vjp=[
+        lambda xp, g, y, a, b: xp.scale(g, xp.digamma(a) - xp.digamma(a + b)),
+        lambda xp, g, y, a, b: xp.scale(g, xp.digamma(b) - xp.digamma(a + b)),
+    ],
+    saves="a b",
+    domain=POSITIVE,
+    doc="The logarithm of the absolute value of beta, elementwise.",
+    **EW,
+)
+
+
+def _gamma_density(xp: Any, g: Any, a: Any, x: Any) -> Any:
+    return xp.scale(g, xp.exp(xp.xlogy(a - 1, x) - x - xp.gammaln(a)))
+
+
+def _beta_density(xp: Any, g: Any, y: Any, a: Any, b: Any, x: Any) -> Any:
+    logarithm = xp.xlogy(a - 1, x) + xp.xlog1py(b - 1, -x) - xp.betaln(a, b)
+    return xp.scale(g, xp.exp(logarithm))
+
+
+# By their first operands these have derivatives that no library computes: constants, and the
+# functions that users call refuse those that require a gradient.
+op(
+    "gammainc",
+    lambda xp, a, x, /: xp.special.gammainc(a, x),
+    vjp=[None, lambda xp, g, y, a, x: _gamma_density(xp, g, a, x)],
+    saves=("", "a x"),
+    domain=POSITIVE,
+    doc="The regularized lower incomplete gamma function, elementwise; no derivative by a.",
+    **EW,
+)
+op(
+    "gammaincc",
+    lambda xp, a, x, /: xp.special.gammaincc(a, x),
+    vjp=[None, lambda xp, g, y, a, x: -_gamma_density(xp, g, a, x)],
+    saves=("", "a x"),
+    domain=POSITIVE,
+    doc="The regularized upper incomplete gamma function, elementwise; no derivative by a.",
+    **EW,
+)
+op(
+    "betainc",
+    lambda xp, a, b, x, /: xp.special.betainc(a, b, x),
+    vjp=[None, None, _beta_density],
+    saves=("", "", "a b x"),
+    domain=(0.34, 0.96),
+    doc="The regularized incomplete beta function, elementwise; no derivative by a and b.",
+    **EW,
+)
+
+# Modified Bessel functions of the first kind. With A[k] = I[k] / x**k, which is smooth and has no
+# zero, d A[k] / dx = x A[k+1] (DLMF 10.29.4): all derivatives are sums of these, and nothing is
+# divided by an x that goes to 0.
+
+
+def _bessel_quotient(xp: Any, x: Any, /, order: int = 1, scaled: bool = False) -> Any:
+    """I[order](x) / x**order, times exp(-abs(x)) if scaled: by its series, or for large x by the
+    recurrence I[k+1] = I[k-1] - 2k/x I[k] (DLMF 10.25.2, 10.29.1).
+    """
+    z = xp.abs(_wide(x))
+    near = z < 10.0 + order
+    small = xp.where(near, z, xp.zeros_like(z))
+    quarter = 0.25 * small * small
+    series = xp.zeros_like(z)
+    for m in range(26 + 2 * order, -1, -1):
+        weight = 0.5**order / (math.factorial(m) * math.factorial(m + order))
+        series = series * quarter + weight
+    if scaled:
+        series = series * xp.exp(-small)
+    big = xp.where(near, xp.full_like(z, 20.0), z)
+    below, far = (xp.i0e(big), xp.i1e(big)) if scaled else (xp.i0(big), xp.i1(big))
+    for k in range(1, order):
+        below, far = far, below - 2 * k / big * far
+    return xp.where(near, series, far / big**order).astype(x.dtype)
+
+
+def _quotient_vjp(xp: Any, g: Any, y: Any, x: Any, order: int, scaled: bool) -> Any:
+    slope = x * xp.bessel_quotient(x, order=order + 1, scaled=scaled)
+    return xp.scale(g, slope - xp.sign(x) * y if scaled else slope)
+
+
+op(
+    "bessel_quotient",
+    _bessel_quotient,
+    vjp=[_quotient_vjp],
+    saves="x y",
+    samples=[*WITH_ORDER, Sample((2, 3), scaled=True), Sample((2,), order=2, scaled=True)],
+    doc="I[order](x) / x**order, I[k] being modified Bessel functions; exact at 0 too.",
+    **EW,
+)
+op(
+    "i0",
+    lambda xp, x, /: xp.special.i0(x),
+    vjp=[lambda xp, g, y, x: xp.scale(g, xp.i1(x))],
+    saves="x",
+    doc="The modified Bessel function of the first kind of order 0, elementwise.",
+    **EW,
+)
+op(
+    "i1",
+    lambda xp, x, /: xp.special.i1(x),
+    vjp=[lambda xp, g, y, x: xp.scale(g, xp.i0(x) - xp.bessel_quotient(x, order=1))],
+    saves="x",
+    doc="The modified Bessel function of the first kind of order 1, elementwise.",
+    **EW,
+)
+op(
+    "i0e",
+    lambda xp, x, /: xp.special.i0e(x),
+    vjp=[lambda xp, g, y, x: g * (xp.i1e(x) - xp.sign(x) * y)],
+    saves="x y",
+    doc="exp(-abs(x)) * i0(x), elementwise; its derivative at 0, a kink, is 0.",
+    **EW,
+)
+op(
+    "i1e",
+    lambda xp, x, /: xp.special.i1e(x),
+    vjp=[
+        lambda xp, g, y, x: (
+            g * (xp.i0e(x) - xp.bessel_quotient(x, order=1, scaled=True) - xp.sign(x) * y)
+        )
+    ],
+    saves="x y",
+    doc="exp(-abs(x)) * i1(x), elementwise.",
+    **EW,
+)
+
+# Entropies.
+
+
+def _entr(xp: Any, x: Any, /) -> Any:
+    x = _floating(x)
+    inside = x > 0
+    y = -x * xp.log(xp.where(inside, x, xp.ones_like(x)))
+    return xp.where(x < 0, xp.full_like(y, -math.inf), y)
+
+
+def _entr_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
+    inside = x > 0
+    return xp.where(inside, -g * (1 + xp.log(xp.where(inside, x, xp.ones_like(x)))), 0)
+
+
+op(
+    "entr",
+    _entr,
+    vjp=[_entr_vjp],
+    saves="x",
+    domain=POSITIVE,
+    doc="-x * log(x), elementwise: 0 at 0, where its derivative counts as 0; -inf below.",
+    **EW,
+)
+
+
+def _arrays(xp: Any, a: Any, b: Any) -> tuple[Any, Any]:
+    """Both as arrays of one floating dtype: a number gets the one that it has beside the other."""
+    if not hasattr(a, "dtype"):
+        a = xp.zeros_like(b) + a
+    if not hasattr(b, "dtype"):
+        b = xp.zeros_like(a) + b
+    kind = np.result_type(a.dtype, b.dtype)
+    kind = np.dtype(np.float64) if kind.kind in "biu" else kind
+    return tuple(x if x.dtype == kind else x.astype(kind) for x in (a, b))
+
+
+def _log_ratio(xp: Any, a: Any, b: Any) -> Any:
+    """log(a / b) where both are positive, and 0 elsewhere: accurate also where they are close."""
+    a, b = _arrays(xp, a, b)
+    inside = (a > 0) & (b > 0)
+    a, b = xp.where(inside, a, 1), xp.where(inside, b, 1)
+    near = (a < 2 * b) & (b < 2 * a)
+    gap = xp.where(near, (a - b) / b, 0)
+    return xp.where(near, xp.log1p(gap), xp.log(a) - xp.log(b))
+
+
+op(
+    "rel_entr",
+    lambda xp, a, b, /: xp.special.rel_entr(a, b),
+    vjp=[
+        lambda xp, g, y, a, b: xp.where((a > 0) & (b > 0), g * (1 + _log_ratio(xp, a, b)), 0),
+        lambda xp, g, y, a, b: -xp.scale(g, xp.ratio(a, b)),
+    ],
+    saves="a b",
+    domain=POSITIVE,
+    doc="a * log(a / b), elementwise: 0 where a is 0, inf where either is negative.",
+    **EW,
+)
+op(
+    "kl_div",
+    lambda xp, a, b, /: xp.special.kl_div(a, b),
+    vjp=[
+        lambda xp, g, y, a, b: xp.scale(g, _log_ratio(xp, a, b)),
+        lambda xp, g, y, a, b: xp.scale(g, xp.ratio(b - a, b)),
+    ],
+    saves="a b",
+    domain=POSITIVE,
+    doc="a * log(a / b) - a + b, elementwise: b where a is 0, inf where either is negative.",
+    **EW,
+)
+
+
+def _times_log(xp: Any, a: Any, b: Any, log: Any, one: float) -> Any:
+    """a times log(b), and 0 where a is 0, unless b is NaN; ``one`` is where the log is 0."""
+    a, b = _arrays(xp, a, b)
+    none = (a == 0) & (b == b)
+    return xp.where(none, 0, a * log(xp.where(none, one, b)))
+
+
+def _slope_by_a(xp: Any, g: Any, a: Any, b: Any, log: Any, pole: float, one: float) -> Any:
+    """The derivative by a, log(b): infinite at (0, pole), where it counts as 0."""
+    a, b = _arrays(xp, a, b)
+    return xp.scale(g, log(xp.where((a == 0) & (b == pole), one, b)))
+
+
+op(
+    "xlogy",
+    lambda xp, a, b, /: _times_log(xp, a, b, xp.log, 1.0),
+    vjp=[
+        lambda xp, g, y, a, b: _slope_by_a(xp, g, a, b, xp.log, 0.0, 1.0),
+        lambda xp, g, y, a, b: xp.scale(g, xp.ratio(a, b)),
+    ],
+    saves="a b",
+    domain=POSITIVE,
+    doc="a * log(b), elementwise, and 0 where a is 0.",
+    **EW,
+)
+op(
+    "xlog1py",
+    lambda xp, a, b, /: _times_log(xp, a, b, xp.log1p, 0.0),
+    vjp=[
+        lambda xp, g, y, a, b: _slope_by_a(xp, g, a, b, xp.log1p, -1.0, 0.0),
+        lambda xp, g, y, a, b: xp.scale(g, xp.ratio(a, 1 + b)),
+    ],
+    saves="a b",
+    domain=POSITIVE,
+    doc="a * log(1 + b), elementwise, and 0 where a is 0; accurate near b = 0.",
+    **EW,
+)

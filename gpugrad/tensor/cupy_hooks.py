@@ -1,0 +1,86 @@
+"""CuPy's own functions on Tensors: ``cupy.exp(t)`` is ``gg.exp(t)``. Imports bind, special, core.
+
+CuPy's ufuncs and elementwise kernels look for a method of this name on their arguments before
+they touch a device, its reduction kernels for another. A Tensor must not be taken for an array of
+CuPy's: it exposes neither ``__cuda_array_interface__`` nor ``__cupy_get_ndarray__``, with which
+CuPy would compute without a graph. The simulated device has the same hook.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from gpugrad.errors import DTypeError
+from gpugrad.tensor import special
+from gpugrad.tensor.bind import FUNCTIONS, into, nearest
+from gpugrad.tensor.core import Tensor
+
+# Where ufuncs are public, with what their own names have before those; the module is looked for
+# among those imported already, for one of them has called.
+_HOMES = {
+    "cupy": ("cupy_",),
+    "gpugrad.backend.sim": ("cupy_",),
+    "cupyx.scipy.special": ("cupyx_scipy_special_", "cupyx_scipy_", "cupy_"),
+    "gpugrad.backend.sim.scipy_special": ("cupyx_scipy_special_", "cupyx_scipy_", "cupy_"),
+}
+# Ufuncs that stand behind a function of CuPy's.
+_INNER = {"cupy_where": "where", "cupy_angle": "angle"}
+
+
+def _home(kernel: Any) -> tuple[str, str]:
+    """The module and the name under which a ufunc is public; "" and its own for any other."""
+    for module, prefixes in _HOMES.items():
+        for prefix in prefixes:
+            name = kernel.name.removeprefix(prefix)
+            if getattr(sys.modules.get(module), name, None) is kernel:
+                return module, name
+    return "", kernel.name
+
+
+def _function(kernel: Any) -> Callable[..., Any]:
+    """gpugrad's function for a kernel of CuPy's; DTypeError for those that it does not know."""
+    module, name = _home(kernel)
+    if module.endswith("special") and name in special.__all__:
+        found: Callable[..., Any] = getattr(special, name)
+        return found
+    name = _INNER.get(name, name)
+    if name in FUNCTIONS and (module or kernel.name in _INNER):
+        return FUNCTIONS[name]
+    if module:
+        raise DTypeError(
+            f"{'cupyx.scipy.special' if 'special' in module else 'cupy'}.{name}: gpugrad has no "
+            f"such function of tensors.{nearest(name)}"
+        )
+    raise DTypeError(
+        f"{name}: gpugrad does not know the derivative of this {type(kernel).__name__} of CuPy's. "
+        "Make it an op with gg.custom_op, or give it .detach().data"
+    )
+
+
+def _elementwise(self: Tensor, kernel: Any, *args: Any, **kwargs: Any) -> Any:
+    """What CuPy calls in place of a ufunc or an elementwise kernel with a Tensor among its args."""
+    function = _function(kernel)
+    inputs, outputs = args[: kernel.nin], args[kernel.nin :]
+    named = kwargs.pop("out", None)
+    if named is not None:
+        outputs = named if isinstance(named, tuple) else (named,)
+    given = [word for word, value in kwargs.items() if value is not None and word != "casting"]
+    if given:
+        raise DTypeError(
+            f"cupy.{_home(kernel)[1]}: {given[0]}= is not taken with tensors. Cast with .astype"
+        )
+    return into(outputs, function, inputs, {}) if outputs else function(*inputs)
+
+
+def _reduction(self: Tensor, kernel: Any, axis: Any, dtype: Any, out: Any, keepdims: bool) -> Any:
+    """What CuPy calls in place of a reduction kernel of a Tensor."""
+    name = kernel.name.removeprefix("cupy_")
+    if name == kernel.name or name not in FUNCTIONS:
+        raise DTypeError(f"{kernel.name}: gpugrad does not know this reduction.{nearest(name)}")
+    if dtype is not None or out is not None:
+        raise DTypeError(f"cupy.{name}: dtype= and out= are not taken with tensors")
+    return FUNCTIONS[name](self, axis=axis, keepdims=keepdims)
+
+
+Tensor.__cupy_override_elementwise_kernel__ = _elementwise  # type: ignore[attr-defined]
+Tensor.__cupy_override_reduction_kernel__ = _reduction  # type: ignore[attr-defined]

@@ -1,0 +1,136 @@
+"""CuPy's own functions on Tensors. The wheel needs no GPU for this: the hook is asked first.
+
+The simulated device's ufuncs ask it as CuPy's do.
+"""
+
+import importlib
+
+import numpy as np
+import pytest
+
+import gpugrad as gg
+import gpugrad.backend.sim as sim
+from gpugrad import special
+from gpugrad.backend.sim import scipy_special, signatures
+from gpugrad.errors import DTypeError, GradientError
+from gpugrad.tensor import FUNCTIONS
+
+cupy = pytest.importorskip("cupy")
+cupy_special = importlib.import_module("cupyx.scipy.special")
+
+MODULES = {"cupy": cupy, "sim": sim}
+SPECIAL = {"cupy": cupy_special, "sim": scipy_special}
+KNOWN = [name for name in signatures.UFUNCS if name in FUNCTIONS]
+MISSING = [name for name in signatures.UFUNCS if name not in FUNCTIONS]
+WHOLE = ("bitwise_", "invert", "gcd", "lcm", "left_shift", "right_shift")
+
+
+def operands(name, count, grad=True):
+    if name.startswith(WHOLE):
+        return [gg.tensor(np.array([2, 3]))] * count
+    low = 1.2 if name in ("arccosh", "acosh") else 0.2
+    made = [gg.tensor(np.array([low, low + 0.3]) + 0.1 * i) for i in range(count)]
+    if name == "ldexp":
+        made[1] = gg.tensor(np.array([1, 2]))
+    return [t.requires_grad_(grad and t.dtype.kind == "f") for t in made]
+
+
+@pytest.fixture(params=MODULES)
+def module(request):
+    return MODULES[request.param]
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_ufuncs_are_recorded(name, module):
+    if not hasattr(module, name):
+        pytest.skip("not imitated")
+    ufunc = getattr(module, name)
+    inputs = operands(name, ufunc.nin)
+    got, wanted = ufunc(*inputs), FUNCTIONS[name](*inputs)
+    for one, other in zip(*(r if isinstance(r, tuple) else (r,) for r in (got, wanted))):
+        assert isinstance(one, gg.Tensor)
+        assert one.requires_grad == other.requires_grad
+        np.testing.assert_array_equal(one.detach().numpy(), other.detach().numpy())
+
+
+@pytest.mark.parametrize("name", [n for n in special.__all__ if n in signatures.SPECIAL])
+@pytest.mark.parametrize("kind", SPECIAL)
+def test_special_functions_are_recorded(name, kind):
+    ufunc = getattr(SPECIAL[kind], name)
+    inputs = operands(name, ufunc.nin, grad=False)
+    inputs[-1].requires_grad_()
+    got = ufunc(*inputs)
+    assert got.requires_grad
+    wanted = getattr(special, name)(*inputs)
+    np.testing.assert_array_equal(got.detach().numpy(), wanted.detach().numpy())
+
+
+def test_every_ufunc_of_cupy_is_known_or_refused(module):
+    for name in MISSING:
+        if hasattr(module, name):
+            ufunc = getattr(module, name)
+            with pytest.raises(DTypeError, match=r"cupy\.\w+: gpugrad has no such function"):
+                ufunc(*operands(name, ufunc.nin))
+    with pytest.raises(DTypeError, match=r"cupyx\.scipy\.special\.gdtr: gpugrad has no such"):
+        cupy_special.gdtr(*operands("gdtr", 3))
+
+
+def test_a_tensor_meets_other_operands_on_either_side(module):
+    t = gg.tensor(np.array([1.0, 2.0]), requires_grad=True)
+    y = module.add(module.multiply(2.0, t), 1)
+    y = module.subtract(y, gg.ones(2))
+    y.sum().backward()
+    assert t.grad.tolist() == [2, 2]
+
+
+def test_where_and_angle_are_ufuncs_behind_a_function():
+    t = gg.tensor(np.array([1.0, -2.0]), requires_grad=True)
+    y = cupy.where(t.detach() > 0, t, 0.0)
+    y.sum().backward()
+    assert t.grad.tolist() == [1, 0]
+
+
+def test_outputs(module):
+    t = gg.tensor(np.array([0.0, 1.0]))
+    out = gg.zeros(2, dtype="float64")
+    assert module.exp(t, out) is out
+    assert module.exp(t, out=out) is out
+    np.testing.assert_allclose(out.numpy(), np.exp([0, 1]))
+    with pytest.raises(GradientError, match="out=: a result that requires a gradient cannot"):
+        module.exp(t.requires_grad_(), out=out)
+    with pytest.raises(DTypeError, match=r"cupy\.exp: dtype= is not taken with tensors"):
+        module.exp(t, dtype="float32")
+
+
+def test_kernels_of_one_s_own_are_refused():
+    t = gg.ones(2, requires_grad=True)
+    kernel = cupy.ElementwiseKernel("T x", "T y", "y = x", "mine")
+    with pytest.raises(
+        DTypeError, match=r"mine: gpugrad does not know.*ElementwiseKernel.*gg\.cus"
+    ):
+        kernel(t)
+    # A name alone makes no ufunc CuPy's own.
+    core = importlib.import_module("cupy._core")
+    other = core.create_ufunc("cupy_exp", ("d->d",), "out0 = in0")
+    with pytest.raises(DTypeError, match="cupy_exp: gpugrad does not know the derivative of this"):
+        other(t)
+
+
+def test_reductions():
+    t = gg.tensor(np.array([[1.0, 0.0], [2.0, 3.0]]), requires_grad=True)
+    assert cupy.count_nonzero(t).item() == 3
+    assert cupy.count_nonzero(t, axis=0).tolist() == [2, 1]
+    core = importlib.import_module("cupy._core")
+    total = core.create_reduction_func("cupy_sum", ("d->d",), ("in0", "a + b", "out0 = a", None))
+    assert total(t, axis=1, keepdims=True).tolist() == [[1], [5]]
+    with pytest.raises(DTypeError, match=r"cupy\.sum: dtype= and out= are not taken"):
+        total(t, dtype="float32")
+    mine = core.create_reduction_func("mine", ("d->d",), ("in0", "a + b", "out0 = a", None))
+    with pytest.raises(DTypeError, match="mine: gpugrad does not know this reduction"):
+        mine(t)
+
+
+def test_cupy_does_not_take_a_tensor_for_an_array_of_its_own():
+    t = gg.ones(2)
+    for name in ("__cuda_array_interface__", "__cupy_get_ndarray__"):
+        assert not hasattr(t, name)

@@ -1,0 +1,331 @@
+"""gg.special where its values and derivatives are hard to have: tails, zeros, kinks, large numbers.
+
+What holds for every op of the table is tested in test_ops.py; values are SciPy's.
+"""
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import scipy.special
+
+import gpugrad as gg
+from gpugrad import special
+from gpugrad.errors import ArgumentError, DTypeError, GradientError
+
+INF, NAN = math.inf, math.nan
+EXTREMES = [-INF, -1e4, -40.0, -10.0, -1.0, -1e-3, -1e-300, -0.0, 0.0, 1e-300, 1e-3, 0.5, 1.0, 1.5,
+            10.0, 40.0, 171.0, 1e4, 1e10, INF, NAN]  # fmt: skip
+UFUNCS = sorted(
+    name for name in special.__all__ if isinstance(getattr(scipy.special, name), np.ufunc)
+)
+# Functions of gpugrad's own that stand among the special ones as well: NumPy's rules hold.
+SHARED = ("cbrt", "erf", "exp2", "expm1", "log1p")
+
+
+def slopes(f, values, device, count):
+    """f and its derivatives up to an order, at the elements of an array."""
+    x = gg.tensor(np.asarray(values, np.float64), device=device, requires_grad=True)
+    y = f(x)
+    found = [y]
+    for _ in range(count):
+        y = gg.gradients(y.sum(), x, create_graph=True)
+        found.append(y)
+    return [y.detach().cpu().numpy() for y in found]
+
+
+@pytest.mark.parametrize("name", UFUNCS)
+def test_values_are_scipy_s_at_extremes(name, device):
+    own, theirs = getattr(special, name), getattr(scipy.special, name)
+    grid = np.meshgrid(*[np.array(EXTREMES)] * theirs.nin)
+    with np.errstate(all="ignore"):
+        wanted = theirs(*grid)
+        got = own(*(gg.tensor(a, device=device) for a in grid))
+    np.testing.assert_allclose(got.cpu().numpy(), wanted, rtol=1e-13, atol=1e-300)
+
+
+@pytest.mark.parametrize("name", UFUNCS)
+def test_scipy_s_own_function_takes_tensors(name):
+    theirs = getattr(scipy.special, name)
+    arrays = [gg.tensor(np.array([0.3, 0.7])) for _ in range(theirs.nin)]
+    arrays[-1].requires_grad_()
+    got = theirs(*arrays)
+    assert isinstance(got, gg.Tensor)
+    assert got.requires_grad
+    np.testing.assert_array_equal(
+        got.detach().numpy(), getattr(special, name)(*arrays).detach().numpy()
+    )
+
+
+@pytest.mark.parametrize("name", [n for n in UFUNCS if n not in SHARED])
+@pytest.mark.parametrize("kind", ["bool", "int8", "int64", "float16", "float32", "float64"])
+def test_results_keep_their_dtype(name, kind, device):
+    function = getattr(special, name)
+    operands = [gg.ones(2, dtype=kind)] * getattr(scipy.special, name).nin
+    wanted = kind if kind.startswith("float") else "float64"
+    with np.errstate(all="ignore"):
+        assert function(*operands).dtype == wanted
+
+
+@pytest.mark.parametrize("name", ["xlogy", "xlog1py", "rel_entr", "kl_div", "beta", "betaln"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_number_beside_a_tensor_costs_no_digits(name, dtype, device):
+    function, number = getattr(special, name), 0.3
+    x = gg.tensor(np.array([0.4, 0.7], dtype), device=device, requires_grad=True)
+    whole = gg.full(2, number, dtype="float64")
+    for numbers, arrays in (((x, number), (x, whole)), ((number, x), (whole, x))):
+        found, wanted = [], []
+        for operands, results in ((numbers, found), (arrays, wanted)):
+            y = function(*operands)
+            results.append(y)
+            while results[-1].requires_grad and len(results) < 4:
+                results.append(gg.gradients(results[-1].sum(), x, create_graph=True))
+        assert found[0].dtype == dtype
+        for one, other in zip(found, wanted, strict=True):
+            rtol = 1e-12 if dtype == "float64" else 1e-5
+            np.testing.assert_allclose(
+                one.detach().cpu().numpy(), other.detach().cpu().numpy(), rtol=rtol
+            )
+
+
+# Tails.
+
+
+def beyond(x, terms=300):
+    """The normal density at x over the probability beyond it, less x: Laplace's fraction."""
+    rest = 0.0
+    for k in range(terms, 0, -1):
+        rest = k / (x + rest)
+    return rest
+
+
+def test_erfc_far_out(device):
+    y, slope = slopes(special.erfc, [10.0, -10.0], device, 1)
+    np.testing.assert_allclose(y, [2.0884875837625448e-45, 2.0], rtol=1e-13)
+    np.testing.assert_allclose(slope, [-2 / math.sqrt(math.pi) * math.exp(-100)] * 2, rtol=1e-13)
+
+
+def test_log_ndtr_far_below_zero(device):
+    x = np.array([40.0, 1e4, 1e8])
+    y, *found = slopes(special.log_ndtr, [*-x, 40.0], device, 3)
+    more = beyond(x)
+    logarithm = -0.5 * x * x - np.log(math.sqrt(2 * math.pi) * (x + more))
+    np.testing.assert_allclose(y[:3], logarithm, rtol=1e-14)
+    np.testing.assert_allclose(found[0][:3], x + more, rtol=1e-14)
+    np.testing.assert_allclose(found[1][:3], -(x + more) * more, rtol=1e-13)
+    # The third derivative goes as 2 / x**3 (1 - 12 / x**2), which is a difference of products.
+    np.testing.assert_allclose(found[2][:2], (2 / x**3 * (1 - 12 / x**2))[:2], rtol=1e-4)
+    assert all(f[3] == 0 for f in found)
+
+
+def test_erfcx_has_every_derivative_for_large_numbers(device):
+    x = np.array([5.0, 100.0, 1e6])
+    _, *found = slopes(special.erfcx, x, device, 3)
+    # The asymptotic series, to the next term: (-1)**n n! / (sqrt(pi) x**(n+1)).
+    for n, slope in enumerate(found, 1):
+        leading = (-1) ** n * math.factorial(n) / (math.sqrt(math.pi) * x ** (n + 1))
+        correction = 1 - (n + 1) * (n + 2) / (4 * x * x)
+        np.testing.assert_allclose(slope[1:], (leading * correction)[1:], rtol=1e-6)
+    plain = 2 * 5 * scipy.special.erfcx(5.0) - 2 / math.sqrt(math.pi)
+    np.testing.assert_allclose(found[0][0], plain, rtol=1e-12)
+
+
+def test_expit_keeps_its_digits_on_both_sides(device):
+    _, first, second = slopes(special.expit, [-40.0, 40.0], device, 2)
+    tail = math.exp(-40)
+    np.testing.assert_allclose(first, [tail, tail], rtol=1e-13)
+    np.testing.assert_allclose(second, [tail, -tail], rtol=1e-13)
+    _, slope, bend = slopes(special.log_expit, [-40.0, 40.0, -1000.0], device, 2)
+    np.testing.assert_allclose(slope, [1, tail, 1], rtol=1e-13)
+    np.testing.assert_allclose(bend, [-tail, -tail, 0], rtol=1e-13)
+
+
+# Zeros and kinks.
+
+
+def test_bessel_functions_have_every_derivative_at_zero(device):
+    near = [0.0, 1e-12, 1e-5]
+    found = slopes(special.i1, near, device, 5)
+    for one, value in zip(found, [0, 0.5, 0, 3 / 8, 0, 5 / 16], strict=True):
+        np.testing.assert_allclose(one, value, atol=1e-5)
+    found = slopes(special.i0, near, device, 4)
+    for one, value in zip(found, [1, 0, 0.5, 0, 3 / 8], strict=True):
+        np.testing.assert_allclose(one, value, atol=1e-5)
+    assert slopes(special.i0e, [0.0], device, 1)[1][0] == 0
+    assert slopes(special.i1e, [0.0], device, 1)[1][0] == 0.5
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_quotients_of_bessel_functions_join_where_their_formulas_do(scaled, device):
+    from gpugrad.tensor import FUNCTIONS
+
+    x = np.array([0.0, 1e-3, 3.0, 10.999, 11.0, 11.999, 12.0, 13.0, 30.0, 500.0])
+    own = scipy.special.ive if scaled else scipy.special.iv
+    for order in (1, 2, 3, 5):
+        got = FUNCTIONS["bessel_quotient"](gg.tensor(x, device=device), order=order, scaled=scaled)
+        np.testing.assert_allclose(
+            got.cpu().numpy()[1:], own(order, x[1:]) / x[1:] ** order, rtol=1e-11
+        )
+        assert got[0].item() == pytest.approx(0.5**order / math.factorial(order), rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("name", "points", "wanted"),
+    [
+        ("xlogy", [(0.0, 0.0), (0.0, 2.0), (2.0, 3.0)],
+         [(0, 0), (math.log(2), 0), (math.log(3), 2 / 3)]),
+        ("xlog1py", [(0.0, -1.0), (0.0, 1.0)], [(0, 0), (math.log(2), 0)]),
+        ("rel_entr", [(0.0, 0.0), (0.0, 2.0), (2.0, 2.0)], [(0, 0), (0, 0), (1, -1)]),
+        ("kl_div", [(0.0, 0.0), (0.0, 2.0), (2.0, 2.0), (1.0, 1 + 1e-12)],
+         [(0, 0), (0, 1), (0, 0), (-1e-12, 1e-12)]),
+    ],
+)  # fmt: skip
+def test_derivatives_where_operands_are_zero(name, points, wanted, device):
+    a, b = (gg.tensor(np.array(s), device=device, requires_grad=True) for s in zip(*points))
+    y = getattr(special, name)(a, b)
+    assert np.isfinite(y.detach().cpu().numpy()).all()
+    with np.errstate(all="ignore"):
+        found = gg.gradients(y.sum(), [a, b], create_graph=True)
+        bends = gg.gradients(found[0].sum() + found[1].sum(), [a, b])
+    for one, values in zip(found, zip(*wanted), strict=True):
+        np.testing.assert_allclose(one.detach().cpu().numpy(), values, rtol=1e-4, atol=1e-30)
+    assert all(np.isfinite(bend.cpu().numpy()).all() for bend in bends)
+
+
+def test_entr_at_its_end(device):
+    y, slope = slopes(special.entr, [0.0, 1.0, math.e], device, 1)
+    np.testing.assert_allclose(y, [0, 0, -math.e])
+    np.testing.assert_allclose(slope, [0, -1, -2])
+
+
+def test_singular_points_get_nothing_where_they_are_not_chosen(device):
+    with np.errstate(all="ignore"):
+        for f in (special.gammaln, special.digamma, special.logit, special.ndtri, special.erfinv):
+            _, slope = slopes(lambda x, f=f: gg.where(x > 0, f(x / 4), x), [0.0, -1.0], device, 1)
+            assert slope.tolist() == [1, 1]
+
+
+# Functions with arguments of their own.
+
+
+def test_polygamma(device):
+    x = np.array([0.5, 2.0, 7.0])
+    found = slopes(special.gammaln, x, device, 5)
+    for n, one in enumerate(found[1:]):
+        np.testing.assert_allclose(one, scipy.special.polygamma(n, x), rtol=1e-13)
+        np.testing.assert_allclose(
+            special.polygamma(n, gg.tensor(x, device=device)).cpu().numpy(), one, rtol=1e-13
+        )
+    assert special.polygamma(200, gg.tensor(1.0)).item() == -INF
+    with pytest.raises(ArgumentError, match="polygamma: expected an order of 0 or a whole number"):
+        special.polygamma(-1, x)
+    with pytest.raises(ArgumentError, match=r"whole number above, got 0\.5"):
+        special.polygamma(0.5, x)
+    with pytest.raises(DTypeError, match="expected one whole number as the order"):
+        special.polygamma([1], x)
+
+
+def test_multigammaln(device):
+    a = np.array([2.5, 7.0])
+    for d in (1, 2, 4):
+        got = special.multigammaln(gg.tensor(a, device=device), d).cpu().numpy()
+        np.testing.assert_allclose(got, scipy.special.multigammaln(a, d), rtol=1e-13)
+    gg.gradcheck(lambda a: special.multigammaln(a, 3), gg.tensor(a, device=device))
+    with pytest.raises(ArgumentError, match=r"multigammaln: expected a whole number of dim.*0"):
+        special.multigammaln(a, 0)
+
+
+@pytest.mark.parametrize("axis", [None, 0, (0, 1)])
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_softmax_has_scipy_s_defaults(name, axis, device, rng):
+    x = rng.normal(size=(3, 4))
+    got = getattr(special, name)(gg.tensor(x, device=device), axis=axis)
+    np.testing.assert_allclose(
+        got.cpu().numpy(), getattr(scipy.special, name)(x, axis=axis), rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("axis", [None, 1])
+def test_logsumexp_with_weights(axis, device, rng):
+    a, b = rng.normal(size=(3, 4)) + 1000, rng.uniform(-1, 2, (3, 4))
+    b[0, 0], a[0, 1], b[2] = 0, -INF, abs(b[2])
+    for words in ({"b": b}, {"b": b, "return_sign": True, "keepdims": True}, {"return_sign": True}):
+        with np.errstate(all="ignore"):
+            wanted = scipy.special.logsumexp(a, axis=axis, **words)
+            words = {k: gg.tensor(v, device=device) if k == "b" else v for k, v in words.items()}
+            got = special.logsumexp(gg.tensor(a, device=device), axis=axis, **words)
+        pairs = zip(got, wanted) if isinstance(got, tuple) else [(got, wanted)]
+        for one, other in pairs:
+            np.testing.assert_allclose(one.cpu().numpy(), other, rtol=1e-12)
+    a[0, 1] = 0
+    gg.gradcheck(
+        lambda a, b: special.logsumexp(a, axis=1, b=b, return_sign=True)[0],
+        [gg.tensor(a - 1000, device=device), gg.tensor(b + 1, device=device)],
+    )
+
+
+def test_incomplete_functions_have_no_derivative_but_by_x(device):
+    a, x = (gg.tensor(np.array([0.5, 2.0]), requires_grad=True) for _ in range(2))
+    for name in ("gammainc", "gammaincc"):
+        with pytest.raises(GradientError, match=rf"special.{name}: there is no derivative by a"):
+            getattr(special, name)(a, x)
+        gg.gradcheck(lambda x, name=name: getattr(special, name)(1.5, x), x.detach())
+    x = gg.tensor(np.array([0.2, 0.7]), requires_grad=True)
+    for one, other, word in ((a, 2.0, "a"), (2.0, a, "b")):
+        with pytest.raises(GradientError, match=rf"betainc: there is no derivative by {word}"):
+            special.betainc(one, other, x)
+    gg.gradcheck(lambda x: special.betainc(1.5, 2.5, x), x.detach())
+    np.testing.assert_allclose(
+        special.betainc(2.0, a.detach(), x).detach().cpu().numpy(),
+        scipy.special.betainc(2.0, a.detach().cpu().numpy(), x.detach().cpu().numpy()),
+    )
+
+
+# Errors.
+
+
+def test_complex_numbers_are_refused():
+    with pytest.raises(DTypeError, match=r"special\.gammaln: expected real numbers, got .*complex"):
+        special.gammaln(gg.asarray([1j]))
+
+
+def test_what_gpugrad_lacks_of_scipy_is_named():
+    t = gg.ones(2)
+    with pytest.raises(DTypeError, match=r"scipy\.special\.gdtr: gpugrad has no such function"):
+        scipy.special.gdtr(t, t, t)
+    with pytest.raises(DTypeError, match=r"scipy\.special\.gammaincinv: .*is gg\.special\.gam"):
+        scipy.special.gammaincinv(t, t)
+    with pytest.raises(DTypeError, match=r"scipy\.special\.xlogy\.outer: gpugrad has no such"):
+        scipy.special.xlogy.outer(t, t)
+    other = np.frompyfunc(lambda x: x, 1, 1)
+    with pytest.raises(DTypeError, match=r"neither NumPy's nor SciPy's.*gg\.custom_op"):
+        other(t)
+
+
+def test_without_scipy_the_extra_is_named():
+    program = """
+import sys
+sys.modules["scipy"] = None
+import gpugrad as gg
+x = gg.tensor([0.5])
+for name in ("xlogy", "entr", "expit", "log_expit", "erf", "softmax"):
+    getattr(gg.special, name)(*[x] * (2 if name == "xlogy" else 1))
+try:
+    gg.special.gammaln(x)
+except gg.GpugradError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == (
+        "special.gammaln: SciPy, which computes it, is not installed. Install it with "
+        "`pip install 'gpugrad[special]'`"
+    ), done.stderr
+
+
+def test_scipy_is_not_imported_before_it_is_needed():
+    program = "import sys, gpugrad as gg; gg.special; assert 'scipy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
