@@ -75,7 +75,7 @@ from gpugrad.errors import (
 from gpugrad.inspect import debug_mode, detect_anomaly, draw, explain, sync_guard
 from gpugrad.io import load, save
 from gpugrad.random import manual_seed
-from gpugrad.tensor import Tensor, linalg
+from gpugrad.tensor import Tensor, linalg, special
 from gpugrad.tensor.creation import (
     arange,
     asarray,
@@ -274,6 +274,7 @@ __all__ = [
     "hstack",
     "hvp",
     "hypot",
+    "i0",
     "iinfo",
     "imag",
     "index_update",
@@ -418,6 +419,7 @@ __all__ = [
     "softmax",
     "softplus",
     "sort",
+    "special",
     "split",
     "sqrt",
     "square",
@@ -819,6 +821,9 @@ def argsort(
     stable: builtins.bool = True,
 ) -> Tensor:
     """The order that sorts x along an axis, of the raveled x for None. No gradient."""
+
+def i0(x: Any, /) -> Tensor:
+    """The modified Bessel function of the first kind of order 0, elementwise."""
 
 def hypot(a: Any, b: Any, /) -> Tensor:
     """sqrt(a**2 + b**2), elementwise, without overflow; its derivative at (0, 0) is 0."""

@@ -7,7 +7,7 @@ The public face is ``gpugrad.cuda``. CuPy is imported when it is first needed, n
 import contextlib
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
