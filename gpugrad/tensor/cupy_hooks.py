@@ -12,7 +12,7 @@ from typing import Any
 
 from gpugrad.errors import DTypeError
 from gpugrad.tensor import special
-from gpugrad.tensor.bind import FUNCTIONS, into, nearest
+from gpugrad.tensor.bind import FUNCTIONS, _member, into, nearest
 from gpugrad.tensor.core import Tensor
 
 # Where ufuncs are public, with what their own names have before those; the module is looked for
@@ -82,5 +82,5 @@ def _reduction(self: Tensor, kernel: Any, axis: Any, dtype: Any, out: Any, keepd
     return FUNCTIONS[name](self, axis=axis, keepdims=keepdims)
 
 
-Tensor.__cupy_override_elementwise_kernel__ = _elementwise  # type: ignore[attr-defined]
-Tensor.__cupy_override_reduction_kernel__ = _reduction  # type: ignore[attr-defined]
+_member("__cupy_override_elementwise_kernel__", _elementwise)
+_member("__cupy_override_reduction_kernel__", _reduction)
