@@ -359,3 +359,11 @@ class Members:
     def __array_function__(
         self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any: ...
+    def __cupy_override_elementwise_kernel__(self, kernel: Any, *args: Any, **kwargs: Any) -> Any:
+        """What CuPy calls in place of a ufunc or an elementwise kernel with a Tensor among its
+        args.
+        """
+    def __cupy_override_reduction_kernel__(
+        self, kernel: Any, axis: Any, dtype: Any, out: Any, keepdims: bool
+    ) -> Any:
+        """What CuPy calls in place of a reduction kernel of a Tensor."""
