@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy
 
-from gpugrad.backend import kernels, memory
+from gpugrad.backend import kernels, memory, products
 from gpugrad.backend.namespace import FORMULAS, Namespace, namespace_of, register
 from gpugrad.backend.probe import Probe, Step, probe, reset
 from gpugrad.backend.special import Special
@@ -197,6 +197,7 @@ def register_arrays() -> None:
     checks = _check_each_device if several else _check_one_device
     fast: dict[str, Any] = {
         "cholesky": _cholesky,
+        "matmul": products.matmul_with(cupy),
         "solve_triangular": _solve_triangular,
         "special": Special("cupyx.scipy.special"),
     }
