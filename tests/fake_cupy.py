@@ -139,6 +139,7 @@ def make(devices=1, driver=12080, count=None, allocation=None, kernel=None, matm
         asnumpy=asnumpy,
         zeros=lambda shape: ndarray(numpy.zeros(shape)),
         float32=numpy.float32,
+        matmul=lambda a, b: a @ b,
         get_default_memory_pool=lambda: pool,
         get_default_pinned_memory_pool=lambda: pool,
         cuda=SimpleNamespace(
