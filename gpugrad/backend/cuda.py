@@ -201,9 +201,14 @@ def register_arrays() -> None:
         "solve_triangular": _solve_triangular,
         "special": Special("cupyx.scipy.special"),
     }
+    kind = Namespace
     if kernels.enabled():
-        fast.update(import_module("gpugrad.backend.kernels.rows").Rows(cupy).functions())
-    register(cupy.ndarray, Namespace(cupy, fast=fast, checks=checks))
+        from gpugrad.backend.kernels.elementwise import FusingNamespace
+        from gpugrad.backend.kernels.rows import Rows
+
+        kind = FusingNamespace
+        fast.update(Rows(cupy).functions())
+    register(cupy.ndarray, kind(cupy, fast=fast, checks=checks))
 
 
 def _cholesky(x: Any, /) -> Any:

@@ -10,16 +10,19 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy
 
 from gpugrad.errors import DTypeError
 
-__all__ = ["FORMULAS", "Namespace", "namespace_of", "register"]
+__all__ = ["ELEMENTWISE", "FORMULAS", "Namespace", "namespace_of", "register"]
 
 # Formulas of the op table, by name, that every namespace offers: filled by gpugrad.ops.
 FORMULAS: dict[str, Callable[..., Any]] = {}
+# The derivative rules of the table's elementwise ops, by name: a namespace may make kernels of
+# them, and of their formulas.
+ELEMENTWISE: dict[str, tuple[Callable[..., Any] | None, ...] | None] = {}
 
 
 class Namespace:
@@ -31,7 +34,14 @@ class Namespace:
 
     ``checks`` is called with an op's name and its raw operands before the op runs, and
     raises where they cannot meet (two devices); None where nothing can be wrong.
+
+    ``rules(op)`` gives the derivative rules that backward() runs on this type of array in place
+    of the op's own; None where they run as they are written. ``Namespace.fusing`` says whether
+    there is any namespace that has it.
     """
+
+    rules: Callable[[Any], Any] | None = None
+    fusing: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpugrad.backend.device import copied
-from gpugrad.backend.namespace import namespace_of
+from gpugrad.backend.namespace import Namespace, namespace_of
 from gpugrad.engine import changes, hooks
 from gpugrad.engine.modes import observer
 from gpugrad.engine.node import Leaf, Node
@@ -97,6 +97,7 @@ def walk(
     wanted = None if targets is None else _needed([node for node, _ in seeds], targets)
     uses = hooks.first_uses(reachable(node for node, _ in seeds)) if hooks.eager else {}
     watch = observer.get()
+    fusing = lift is None and Namespace.fusing
     results: dict[Any, Any] = {}
     gradients: dict[Any, Any] = {}
     owned: set[Any] = set()  # nodes whose gradient is a buffer that this walk made
@@ -161,7 +162,7 @@ def walk(
         parameters = node.parameters
         joint = op.joint
         if joint is None:
-            rules = op.vjps
+            rules = xp.rules(op) if fusing and xp.rules is not None else op.vjps
         else:
             needs = tuple(parent is not None for parent in parents)
             rules = joint(xp, g, y, needs, *values, **(parameters or {}))

@@ -23,7 +23,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gpugrad.backend.namespace import FORMULAS
+from gpugrad.backend.namespace import ELEMENTWISE, FORMULAS
 
 __all__ = ["TABLE", "Op", "Sample", "op", "part"]
 
@@ -201,6 +201,8 @@ def op(name: str, forward: Callable[..., Any] | str, **entry: Any) -> Op:
     made = TABLE[name] = Op(name, forward, **entry)
     if made.forward is not None:
         FORMULAS[name] = made.forward
+    if made.kind == "elementwise":
+        ELEMENTWISE[name] = made.vjps
     return made
 
 

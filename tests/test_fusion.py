@@ -1,0 +1,447 @@
+"""Elementwise formulas as kernels: what is written, compiled for the GPU and run on the host.
+
+Every formula and rule of the op table is written as a kernel for several dtypes; NVRTC compiles
+them all, and so does the host's compiler, whose results are compared with the formula over
+NumPy. The cases are generated: a new table entry is tested without a line here.
+"""
+
+import functools
+import itertools
+from types import SimpleNamespace
+
+import numpy as np
+import optable
+import pytest
+from compilers import for_host, to_ptx
+
+import gpugrad as gg
+from gpugrad.backend import sim
+from gpugrad.backend.cuda import register_arrays
+from gpugrad.backend.host import NUMPY
+from gpugrad.backend.kernels import enabled
+from gpugrad.backend.kernels.elementwise import Fused, FusingNamespace, cupy_kernel, write
+from gpugrad.backend.kernels.expression import TEMPLATES, NotFusibleError
+from gpugrad.backend.namespace import NAMESPACES, Namespace
+from gpugrad.engine.op import TABLE
+
+F16, F32, F64 = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
+ELEMENTWISE = [op for op in TABLE.values() if op.kind == "elementwise"]
+FLOATS = [op for op in ELEMENTWISE if op.name not in optable.INTEGER and op.name != "nextafter"]
+SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, 2.0, 1e-3, -37.5, 150.0, np.inf, -np.inf, np.nan]
+
+
+class Case:
+    """A formula of an op or one of its rules, and operands for it."""
+
+    def __init__(self, op, place, dtypes, number=None):
+        self.op = op
+        self.rule = op.forward if place is None else op.vjps[place]
+        self.name = op.name if place is None else f"{op.name}_vjp{place}"
+        self.label = f"{self.name}-{'-'.join(d.char for d in dtypes)}-{number}"
+        self.words = {n: p.default for n, p in op.parameters.items()}
+        if op.samples:
+            self.words |= op.samples[-1].parameters
+        self.place = place
+        self.dtypes = dtypes
+        self.number = number  # in the place of the last array
+
+    def operands(self, special=True):
+        """Arrays of one shape: from the op's domain, and special numbers in all combinations."""
+        count = len(self.op.arrays)
+        rng = np.random.default_rng(11)
+        columns = [rng.uniform(*self.op.domain, 64) for _ in range(count)]
+        slopes = rng.uniform(-2, 2, 64)
+        if special:
+            tiny = float(np.finfo(self.dtypes[0]).smallest_subnormal)
+            values = [*SPECIAL, tiny] if count < 3 else SPECIAL[:6]
+            grid = np.array(list(itertools.product(values, repeat=count))).T
+            columns = [np.concatenate(pair) for pair in zip(columns, grid, strict=True)]
+            more = np.resize([1.0, 0.0, -2.5, 1.0, 1.0, np.inf, 0.25], grid.shape[1])
+            slopes = np.concatenate([slopes, more])
+        masked = optable.MASKED.get(self.op.name)
+        with np.errstate(all="ignore"):
+            arrays = [
+                column > 0 if index == masked else column.astype(dtype)
+                for index, (column, dtype) in enumerate(zip(columns, self.dtypes, strict=True))
+            ]
+            if self.number is not None:
+                arrays[-1] = self.number
+            if self.place is None:
+                return arrays
+            y = self.run(getattr(NUMPY, self.op.name), arrays)
+            return [slopes.astype(y.dtype), y, *arrays]
+
+    def run(self, formula, operands):
+        """A formula over NumPy; in float32 where the dtype is float16, and rounded at the end."""
+        half = any(getattr(o, "dtype", None) == F16 for o in operands)
+        wide = [o.astype(F32) if half and getattr(o, "dtype", None) == F16 else o for o in operands]
+        y = formula(*wide, **self.words)
+        return y.astype(F16) if half and y.dtype == F32 else y
+
+    def expected(self, operands):
+        if self.place is None:
+            return self.run(getattr(NUMPY, self.op.name), operands)
+        return self.run(functools.partial(self.rule, NUMPY), operands)
+
+    def kernel(self, operands):
+        return write(self.name, self.rule, tuple(operands), self.words)
+
+
+def _cases():
+    for op in FLOATS:
+        count = len(op.arrays)
+        places = [index for index, rule in enumerate(op.vjps or ()) if rule is not None]
+        for place in ([None] if op.forward is not None else []) + places:
+            for dtype in (F16, F32, F64):
+                yield Case(op, place, [dtype] * count)
+            if count == 2:
+                yield Case(op, place, [F32, F64])
+                yield Case(op, place, [F64, F32])
+                numbers = (2, 0.37, 10**20) if op.name == "multiply" else (2, 0.37)
+                yield from (Case(op, place, [F32, F32], number) for number in numbers)
+
+
+def _has_kernel(case):
+    """Whether a kernel can be written: not of the special functions that are CuPy's own."""
+    try:
+        case.kernel(case.operands(special=False))
+    except NotFusibleError as error:
+        WITHOUT[case.op] = str(error)
+        return False
+    return True
+
+
+WITHOUT = {}
+CASES = [case for case in _cases() if _has_kernel(case)]
+by_label = pytest.mark.parametrize("case", CASES, ids=lambda case: case.label)
+
+
+# ---------------------------------------------------------------- compiling
+
+
+def parameters(kernel):
+    return [f"{_host_type(dtype)} const *p{index}" for index, dtype in kernel.inputs]
+
+
+def _host_type(dtype):
+    # The host's compilers disagree about half precision: there it is passed as what it is
+    # computed in, and rounded by NumPy.
+    return {"float16": "float", "int64": "long long", "bool": "bool"}.get(
+        dtype, {"float32": "float", "float64": "double", "int32": "int"}.get(dtype)
+    )
+
+
+def host_source(kernels):
+    """One C++ source with a function for every kernel: k0, k1, ..."""
+    pieces = ["#include <math.h>\ntypedef float float16;\n"]
+    for number, kernel in enumerate(kernels):
+        loads = "".join(
+            f"const {_host_type(dtype)} &x{index} = p{index}[i];\n"
+            for index, dtype in kernel.inputs
+        )
+        output = _host_type(kernel.output)
+        words = ", ".join(["long long n", *parameters(kernel), f"{output} *q"])
+        pieces.append(
+            f'extern "C" void k{number}({words}) {{\nfor (long long i = 0; i < n; i++) {{\n'
+            f"{loads}{output} &y = q[i];\n{kernel.body}\n}}\n}}\n"
+        )
+    return "".join(pieces)
+
+
+def cuda_source(kernels):
+    """One CUDA source with all the kernels, each as CuPy puts it around its body."""
+    pieces = [
+        "#include <cupy/complex.cuh>\n#include <cupy/carray.cuh>\n#include <cupy/float16.cuh>\n"
+    ]
+    for number, kernel in enumerate(kernels):
+        names = {"float32": "float", "float64": "double", "int64": "long long", "int32": "int"}
+        words = []
+        loads = []
+        for (index, dtype), plain in zip(kernel.inputs, kernel.numbers, strict=True):
+            kind = names.get(dtype, dtype)
+            if plain:
+                words.append(f"const {kind} x{index}")
+            else:
+                words.append(f"const CArray<{kind}, 1, 1, 1> _raw_x{index}")
+                loads.append(f"const {kind} &x{index} = _raw_x{index}[_ind.get()];")
+        output = names.get(kernel.output, kernel.output)
+        words += [f"CArray<{output}, 1, 1, 1> _raw_y", "CIndexer<1> _ind"]
+        body = "\n".join([*loads, f"{output} &y = _raw_y[_ind.get()];", kernel.body])
+        pieces.append(
+            f'extern "C" __global__ void k{number}({", ".join(words)}) {{\n'
+            f"CUPY_FOR(i, _ind.size()) {{\n_ind.set(i);\n{body};\n}}\n}}\n"
+        )
+    return "".join(pieces)
+
+
+class Host:
+    """Kernels compiled for the host, all that are given at once and others when they come."""
+
+    def __init__(self, kernels=()):
+        self._found = {}
+        self._compile(list(dict.fromkeys(kernels)))
+
+    def _compile(self, kernels):
+        library = for_host(host_source(kernels))
+        for number, kernel in enumerate(kernels):
+            self._found[kernel] = getattr(library, f"k{number}")
+
+    def __call__(self, kernel):
+        """What cupy.ElementwiseKernel is on a GPU: broadcasts, and takes scalars."""
+        if kernel not in self._found:
+            self._compile([kernel])
+        function = self._found[kernel]
+
+        def launch(*operands):
+            hosts = [o.get() if isinstance(o, sim.ndarray) else o for o in operands]
+            given = [
+                np.asarray(host, "float32" if dtype == "float16" else dtype)
+                for host, (_, dtype) in zip(hosts, kernel.inputs, strict=True)
+            ]
+            given = [np.ascontiguousarray(array) for array in np.broadcast_arrays(*given)]
+            y = np.empty(given[0].shape, "float32" if kernel.output == "float16" else kernel.output)
+            function(y.size, *(array.ctypes.data_as(POINTER) for array in [*given, y]))
+            with np.errstate(over="ignore"):
+                y = y.astype(kernel.output)
+            return sim.asarray(y) if any(isinstance(o, sim.ndarray) for o in operands) else y
+
+        return launch
+
+
+POINTER = np.ctypeslib.ctypes.c_void_p
+
+
+@functools.cache
+def written():
+    """Of every case its kernel, or the position of the operand that it gives back."""
+    return {case.label: case.kernel(case.operands(special=False)) for case in CASES}
+
+
+@pytest.fixture(scope="module")
+def host():
+    return Host(kernel for kernel in written().values() if not isinstance(kernel, int))
+
+
+# ---------------------------------------------------------------- the table's formulas
+
+
+def test_every_elementwise_formula_and_rule_has_a_kernel():
+    names = {case.name for case in CASES}
+    assert {"sigmoid", "gelu", "erf", "multiply_vjp0", "power_vjp1", "where_vjp2"} <= names
+    assert {op.forward.__module__ for op in WITHOUT} == {"gpugrad.ops.special"}
+    assert all(said.startswith("no kernel computes special.") for said in WITHOUT.values())
+
+
+@pytest.mark.parametrize("arch", ["compute_75", "compute_90"])
+@pytest.mark.parametrize("part", range(4))
+def test_kernels_compile_for_the_gpu(part, arch):
+    kernels = dict.fromkeys(k for k in written().values() if not isinstance(k, int))
+    ptx = to_ptx(cuda_source(list(kernels)[part::4]), arch)
+    assert ptx.count(".visible .entry") == len(list(kernels)[part::4])
+
+
+TOLERANCE = {"float16": 2e-3, "float32": 2e-5, "float64": 2e-13}
+
+
+@by_label
+def test_kernels_compute_what_the_formula_does(case, host):
+    operands = case.operands()
+    kernel = case.kernel(operands)
+    with np.errstate(all="ignore"):
+        wanted = case.expected(operands)
+        if isinstance(kernel, int):
+            got = operands[kernel]
+        else:
+            everything = [*operands, *case.words.values()]
+            got = host(kernel)(*[everything[index] for index, _ in kernel.inputs])
+    got, wanted = np.broadcast_arrays(got, wanted)
+    assert got.dtype == wanted.dtype
+    tolerance = max(TOLERANCE[dtype.name] for dtype in (*case.dtypes, wanted.dtype))
+    finite = np.abs(wanted[:64][np.isfinite(wanted[:64])])
+    scale = min(1.0, float(finite.max())) if finite.size else 1.0
+    np.testing.assert_allclose(got, wanted, rtol=tolerance, atol=tolerance * scale)
+
+
+# ---------------------------------------------------------------- operations, one by one
+
+
+OPERATIONS = sorted({*TEMPLATES, "remainder", "floor_divide"} - {"invert"} - optable.INTEGER)
+SIGNED = {"negative", "copysign", "multiply", "divide", "remainder", "floor_divide", "rint"}
+
+
+def numbers_for(name, dtype):
+    values = np.array([*SPECIAL, 7.25, -3.0, np.finfo(dtype).max], dtype)
+    if getattr(np, name).nin == 1:
+        return [values]
+    return [array.ravel() for array in np.meshgrid(values, values)]
+
+
+def alone(name, dtype):
+    """A kernel of one operation."""
+    operands = tuple(numbers_for(name, dtype))
+    return write(name, lambda xp, *values: getattr(xp, name)(*values), operands, {})
+
+
+@pytest.fixture(scope="module")
+def operations():
+    return Host(alone(name, dtype) for name in OPERATIONS for dtype in (F32, F64))
+
+
+@pytest.mark.parametrize("dtype", [F32, F64], ids=str)
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_operations_are_numpy_s_on_special_values(name, dtype, operations):
+    operands = numbers_for(name, dtype)
+    with np.errstate(all="ignore"):
+        wanted = getattr(np, name)(*operands)
+    got = operations(alone(name, dtype))(*operands)
+    assert got.dtype == wanted.dtype
+    np.testing.assert_allclose(got, wanted, rtol=4 * np.finfo(dtype).eps)
+    if name in SIGNED:
+        known = ~np.isnan(wanted)
+        np.testing.assert_array_equal(np.signbit(got)[known], np.signbit(wanted)[known])
+
+
+# ---------------------------------------------------------------- in the engine
+
+
+@pytest.fixture
+def fused(monkeypatch):
+    """sim with kernels, as CuPy has them; gives the kernels made and the names launched."""
+    made, launched = [], []
+
+    def make(kernel):
+        made.append(kernel)
+        launch = HOSTS(kernel)
+
+        def counted(*operands):
+            launched.append(kernel.name)
+            return launch(*operands)
+
+        return counted
+
+    plain = NAMESPACES[sim.ndarray]
+    monkeypatch.setattr(Namespace, "fusing", True)
+    space = FusingNamespace(plain.module, checks=plain.checks, make=make)
+    monkeypatch.setitem(NAMESPACES, sim.ndarray, space)
+    return SimpleNamespace(made=made, launched=launched, plain=plain, space=space)
+
+
+HOSTS = Host()  # what was compiled for one test serves the others
+
+
+def gradients(function, *arrays):
+    tensors = [gg.tensor(array, device="sim", requires_grad=True) for array in arrays]
+    y = function(*tensors)
+    y.backward(gg.tensor(np.linspace(-1, 2, y.size).reshape(y.shape).astype(y.dtype), device="sim"))
+    return [y.detach().cpu().numpy(), *(t.grad.cpu().numpy() for t in tensors)]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_chain_of_ops_has_the_same_gradients_as_without_kernels(dtype, fused, monkeypatch, rng):
+    def chain(a, b):
+        c = gg.nn.functional.gelu(a * b + 0.7) / (2.5 + gg.exp(-a))
+        return gg.where(c > 0.1, gg.tanh(c) * 3.0, c**2 - a.sigmoid())
+
+    arrays = rng.normal(size=(3, 4)).astype(dtype), rng.normal(size=4).astype(dtype)
+    with_kernels = gradients(chain, *arrays)
+    assert {"multiply_vjp0", "gelu", "gelu_vjp0", "power_vjp0", "sigmoid"} <= set(fused.launched)
+    monkeypatch.setitem(NAMESPACES, sim.ndarray, fused.plain)
+    for one, other in zip(with_kernels, gradients(chain, *arrays), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5 if dtype == np.float32 else 1e-12)
+
+
+def test_a_rule_is_one_kernel_and_what_passes_through_is_none(fused):
+    x = gg.tensor([0.5, -1.0], device="sim", requires_grad=True)
+    (x + 1.0).sigmoid().backward(gg.ones(2, device="sim"))
+    assert fused.launched == ["sigmoid", "sigmoid_vjp0"]
+
+
+def test_numbers_are_arguments_so_that_another_number_compiles_nothing(fused):
+    x = gg.tensor([0.5, -1.0], device="sim", requires_grad=True)
+    for number in (0.3, 0.01, 7.5, 1e-9):
+        x.grad = None
+        (x * number).backward(gg.ones(2, device="sim"))
+        np.testing.assert_allclose(x.grad.cpu().numpy(), number, rtol=1e-7)
+    assert [kernel.name for kernel in fused.made] == ["multiply_vjp0"]
+    # A small whole exponent is looked at by the formula: a kernel of its own, without pow.
+    (x**2).backward(gg.ones(2, device="sim"))
+    assert "pow" not in fused.made[-1].body
+
+
+def test_half_precision_is_computed_in_single(fused):
+    # The square of 300 is infinite in float16; the kernel rounds at the end alone.
+    x = gg.tensor(np.array([300.0], np.float16), device="sim", requires_grad=True)
+    (gg.arctan(x) * np.float16(1000)).backward(gg.tensor(np.ones(1, np.float16), device="sim"))
+    np.testing.assert_allclose(x.grad.cpu().numpy(), 1000 / 90001, rtol=1e-3)
+
+
+def test_second_derivatives_run_over_tensors_as_ever(fused):
+    x = gg.tensor([0.5, -1.0], device="sim", requires_grad=True, dtype="float64")
+    (slope,) = gg.gradients(x.sigmoid().sum(), [x], create_graph=True)
+    (second,) = gg.gradients(slope.sum(), [x])
+    s = 1 / (1 + np.exp(-np.array([0.5, -1.0])))
+    np.testing.assert_allclose(second.cpu().numpy(), s * (1 - s) * (1 - 2 * s), rtol=1e-12)
+
+
+def test_what_no_kernel_computes_runs_as_the_formula_is_written():
+    def never(kernel):
+        raise AssertionError(f"{kernel.name} was compiled")
+
+    doubled = Fused("doubled", lambda xp, x: xp.where(x == x, 2 * x, x), never)
+    z = np.array([1 + 2j, -1j])
+    np.testing.assert_array_equal(doubled(NUMPY, z), 2 * z)
+    chosen = Fused("chosen", lambda xp, x: x if bool((x > 0).all()) else -x, never)
+    np.testing.assert_array_equal(chosen(NUMPY, np.array([-1.0])), [1.0])
+    sorted_ = Fused("sorted", lambda xp, x: xp.sort(x), never)
+    np.testing.assert_array_equal(sorted_(NUMPY, np.array([2.0, 1.0])), [1.0, 2.0])
+
+
+def test_an_op_that_is_not_in_the_table_keeps_its_rules(fused, make_op):
+    def rule(xp, g, y, x):
+        assert not isinstance(g, float)
+        return xp.sort(g * x.shape[0])
+
+    double = make_op(lambda xp, x, /: 2 * x, [rule], kind="elementwise", saves="x")
+    x = gg.tensor([0.5, -1.0], device="sim", requires_grad=True)
+    double(x).backward(gg.tensor([3.0, 1.0], device="sim"))
+    assert x.grad.tolist() == [2.0, 6.0]
+    assert fused.made == []
+
+
+def test_strides_broadcasting_empty_and_0d_arrays(fused):
+    x = gg.tensor(np.arange(6.0).reshape(2, 3), device="sim", requires_grad=True)
+    scale = gg.tensor(2.5, device="sim", requires_grad=True)
+    (x.T * scale).sigmoid().sum().backward()
+    s = 1 / (1 + np.exp(-2.5 * np.arange(6.0).reshape(2, 3)))
+    np.testing.assert_allclose(x.grad.cpu().numpy(), 2.5 * s * (1 - s), rtol=1e-5, atol=1e-7)
+    assert scale.grad.shape == ()
+    empty = gg.zeros((0, 3), device="sim", requires_grad=True)
+    empty.sigmoid().sum().backward()
+    assert empty.grad.shape == (0, 3)
+
+
+# ---------------------------------------------------------------- and CuPy
+
+
+def test_cupy_takes_the_kernels():
+    cupy = pytest.importorskip("cupy")
+    kernel = write("f", lambda xp, x, y: xp.where(x > y, x, 2.5 * y), (F16.type(1), 0.3), {})
+    made = cupy_kernel(kernel)
+    assert isinstance(made, cupy.ElementwiseKernel)
+    assert [(p.name, np.dtype(p.dtype)) for p in made.in_params] == [("x0", F16), ("x1", F64)]
+    assert [(p.name, np.dtype(p.dtype)) for p in made.out_params] == [("y", F16)]
+
+
+@pytest.mark.parametrize(("said", "kind"), [("1", FusingNamespace), ("0", Namespace)])
+def test_the_environment_turns_kernels_off(said, kind, monkeypatch):
+    cupy = pytest.importorskip("cupy")
+    monkeypatch.setenv("GPUGRAD_FUSION", said)
+    monkeypatch.setattr(Namespace, "fusing", False)
+    monkeypatch.setitem(NAMESPACES, cupy.ndarray, None)
+    enabled.cache_clear()
+    try:
+        register_arrays()
+    finally:
+        enabled.cache_clear()
+    assert type(NAMESPACES[cupy.ndarray]) is kind
+    assert Namespace.fusing == (said == "1")
