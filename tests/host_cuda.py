@@ -13,6 +13,9 @@ import re
 import numpy as np
 from compilers import for_host
 
+from gpugrad.backend import sim
+from gpugrad.backend.namespace import NAMESPACES, Namespace
+
 SHIM = r"""
 #include <math.h>
 #include <setjmp.h>
@@ -28,6 +31,7 @@ SHIM = r"""
 #define __forceinline__ inline
 #define __shared__ static
 #define __launch_bounds__(...)
+#define __grid_constant__
 
 struct Index { unsigned int x, y, z; };
 static Index threadIdx, blockIdx, blockDim, gridDim;
@@ -205,3 +209,15 @@ class HostKernel:
 def host_kernel(source, name, *options):
     """As `gpugrad.backend.kernels.source.cupy_kernel`, for arrays of sim."""
     return HostKernel(source, name)
+
+
+def on_sim(monkeypatch, **fast):
+    """Let sim's arrays be computed on with kernels, by the names that a namespace has for them."""
+    checks = NAMESPACES[sim.ndarray].checks
+    monkeypatch.setitem(NAMESPACES, sim.ndarray, Namespace(sim, fast=fast, checks=checks))
+
+
+def launches(function, *args, **words):
+    """What a function gives, and how many kernels it launched."""
+    before = HostKernel.launches
+    return function(*args, **words), HostKernel.launches - before

@@ -4,14 +4,14 @@ import numpy as np
 import optable
 import pytest
 from compilers import to_ptx
-from host_cuda import HostKernel, host_kernel
+from host_cuda import HostKernel, host_kernel, launches, on_sim
 
 import gpugrad as gg
 from gpugrad.backend import sim
 from gpugrad.backend.kernels import rows as row_kernels
 from gpugrad.backend.kernels.rows import Rows, loss_source, rows_source
 from gpugrad.backend.kernels.source import FLOATS
-from gpugrad.backend.namespace import FORMULAS, NAMESPACES, Namespace
+from gpugrad.backend.namespace import FORMULAS, NAMESPACES
 from gpugrad.engine.op import TABLE
 from gpugrad.tensor import FUNCTIONS
 
@@ -28,16 +28,8 @@ def order(request, monkeypatch):
 
 
 @pytest.fixture
-def on_sim(monkeypatch):
-    """sim's arrays with the kernels in the place of formulas."""
-    checks = NAMESPACES[sim.ndarray].checks
-    monkeypatch.setitem(NAMESPACES, sim.ndarray, Namespace(sim, fast=ROWS, checks=checks))
-
-
-def launches(function, *args, **words):
-    """What a function gives, and how many kernels it launched."""
-    before = HostKernel.launches
-    return function(*args, **words), HostKernel.launches - before
+def kernels_on_sim(monkeypatch):
+    on_sim(monkeypatch, **ROWS)
 
 
 def arrays(rng, rows, length, dtype):
@@ -148,7 +140,7 @@ def test_axes_layouts_and_shapes(rng):
         np.testing.assert_allclose(y.get(), formula("softmax", layout.get(), -1), rtol=1e-14)
 
 
-def test_what_no_kernel_is_for_goes_to_the_formula(on_sim, rng, monkeypatch):
+def test_what_no_kernel_is_for_goes_to_the_formula(kernels_on_sim, rng, monkeypatch):
     x = rng.standard_normal((4, 5))
     target = rng.integers(0, 5, 4)
     xs, ts = sim.asarray(x), sim.asarray(target)
@@ -181,7 +173,7 @@ CASES = pytest.mark.parametrize(
 
 
 @CASES
-def test_derivatives_of_every_order_are_those_on_the_cpu(op, sample, on_sim):
+def test_derivatives_of_every_order_are_those_on_the_cpu(op, sample, kernels_on_sim):
     found = {}
     for device in ("cpu", "sim"):
         with gg.device(device):
@@ -200,7 +192,7 @@ def test_derivatives_of_every_order_are_those_on_the_cpu(op, sample, on_sim):
     assert (count == 0) == no_kernel
 
 
-def test_a_plain_backward_pass_launches_the_rule_s_kernel(on_sim):
+def test_a_plain_backward_pass_launches_the_rule_s_kernel(kernels_on_sim):
     assert {"softmax_vjp", "class_cross_entropy_vjp"} <= set(FORMULAS) - set(TABLE)
     with gg.device("sim"):
         x = gg.ones((4, 3), requires_grad=True)

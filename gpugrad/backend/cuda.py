@@ -204,10 +204,11 @@ def register_arrays() -> None:
     kind = Namespace
     if kernels.enabled():
         from gpugrad.backend.kernels.elementwise import FusingNamespace
+        from gpugrad.backend.kernels.multi_tensor import MultiTensor
         from gpugrad.backend.kernels.rows import Rows
 
         kind = FusingNamespace
-        fast.update(Rows(cupy).functions())
+        fast.update(Rows(cupy).functions(), multi_tensor=MultiTensor(cupy))
     register(cupy.ndarray, kind(cupy, fast=fast, checks=checks))
 
 

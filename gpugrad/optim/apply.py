@@ -38,16 +38,30 @@ def constants(values: Numbers, dtype: np.dtype[Any]) -> tuple[Any, ...]:
     return tuple(None if value is None else np.array(value, dtype) for value in values)
 
 
-def separate(arrays: list[np.ndarray]) -> list[bool]:
+def bounds(array: Any) -> tuple[int, int]:
+    """The addresses at which an array's memory begins and ends, on whatever device."""
+    low = array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr
+    if not array.size:
+        return low, low
+    high = low + array.itemsize
+    for size, stride in zip(array.shape, array.strides):
+        if stride < 0:
+            low += (size - 1) * stride
+        else:
+            high += (size - 1) * stride
+    return low, high
+
+
+def separate(arrays: list[Any]) -> list[bool]:
     """For each array, whether its memory is its own: no other of them overlaps it."""
-    bounds = [np.lib.array_utils.byte_bounds(array) for array in arrays]
     found = [True] * len(arrays)
+    ends = [bounds(array) for array in arrays]
     end, last = -1, -1
-    for index in sorted(range(len(arrays)), key=bounds.__getitem__):
-        if bounds[index][0] < end:
+    for index in sorted(range(len(arrays)), key=ends.__getitem__):
+        if ends[index][0] < end:
             found[index] = found[last] = False
-        if bounds[index][1] > end:
-            end, last = bounds[index][1], index
+        if ends[index][1] > end:
+            end, last = ends[index][1], index
     return found
 
 

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.device import check_same_device, device_of
+from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import changes
 from gpugrad.errors import DTypeError
+from gpugrad.optim.apply import separate
 from gpugrad.optim.optimizer import number
 from gpugrad.tensor import Tensor, get_default_dtype
 
@@ -64,9 +66,15 @@ def clip_grad_norm_(
     where = device_of(gradients[0])
     with where.activate():
         xp = where.xp
-        flats = [_flat(xp, g) for g in gradients if g.size]
-        if not flats:
+        filled = [g for g in gradients if g.size]
+        if not filled:
             return Tensor(xp.zeros((), gradients[0].dtype))
+        multi = namespace_of(filled[0]).multi_tensor
+        if multi and all(map(multi.dense, filled)) and all(separate(filled)):
+            total = multi.clip_norm(filled, max_norm, norm_type)
+            changes.changed_all(filled)
+            return Tensor(total)
+        flats = [_flat(xp, g) for g in filled]
         if norm_type == 2:
             total = xp.sqrt(xp.sum(xp.stack([xp.vdot(g, g) for g in flats])))
         elif norm_type == math.inf:

@@ -9,11 +9,15 @@ import numbers
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
+import numpy as np
+
 from gpugrad.backend.device import device_of
+from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import changes
 from gpugrad.engine.modes import enable_grad
 from gpugrad.errors import DTypeError, GradientError, ShapeError
 from gpugrad.optim.apply import BUNDLE, SMALL, Bundle, Job, Rule, apply, run_jobs, separate
+from gpugrad.optim.together import Together, zeros_like
 from gpugrad.tensor import Tensor
 
 __all__ = ["Optimizer", "number"]
@@ -171,15 +175,15 @@ class Optimizer:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters, or fill them with zeros."""
-        for group in self.param_groups:
-            for p in group["params"]:
-                if set_to_none:
+        if set_to_none:
+            for group in self.param_groups:
+                for p in group["params"]:
                     p._grad = None
-                elif p.grad is not None:
-                    # A new array: someone may hold the old one, or a graph may need it.
-                    old = p.grad.data
-                    with device_of(old).activate():
-                        p.grad = Tensor(device_of(old).xp.zeros_like(old))
+            return
+        params = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
+        # New arrays: someone may hold the old ones, or a graph may need them.
+        for p, zeros in zip(params, zeros_like([p._grad.data for p in params])):
+            p._grad = Tensor(zeros)
 
     # The step.
 
@@ -274,18 +278,25 @@ class Optimizer:
     def _laid_out(self, group: Group, names: tuple[str, ...]) -> _Layout:
         layout = _Layout(names)
         params = group["params"]
-        on_host = [p for p in params if device_of(p.data).kind == "cpu"]
-        alone = dict(zip(on_host, separate([p.data for p in on_host])))
-        found: dict[Any, list[Tensor]] = {}
+        alone = dict(zip(params, separate([p.data for p in params])))
+        small: dict[Any, list[Tensor]] = {}
+        on_device: dict[Any, list[Tensor]] = {}
         for p in params:
-            small = p.size <= SMALL and p.data.flags.c_contiguous
-            if alone.get(p) and small and p not in self._apart and p.grad is not None:
-                entry = self._entry(p, names)
-                found.setdefault((p.dtype, entry["step"]), []).append(p)
-            else:
+            array = p.data
+            found = None
+            if alone[p] and p not in self._apart and p.grad is not None:
+                if type(array) is np.ndarray:
+                    found = small if p.size <= SMALL and array.flags.c_contiguous else None
+                elif (multi := namespace_of(array).multi_tensor) and multi.dense(array):
+                    found = on_device
+            if found is None:
                 layout.singles.append(p)
-                layout.alone.append(alone.get(p, True))
-        for members in found.values():
+                layout.alone.append(alone[p])
+            else:
+                key = (device_of(array), p.dtype, self._entry(p, names)["step"])
+                found.setdefault(key, []).append(p)
+        kind = type(self)
+        for members in small.values():
             for part in _parts(members):
                 if len(part) < 2:
                     layout.singles.extend(part)
@@ -293,6 +304,14 @@ class Optimizer:
                     continue
                 entries = [self._state[p] for p in part]
                 layout.bundles.append(Bundle(part, entries, names, self.scratch))
+        for members in on_device.values():
+            entries = [self._state[p] for p in members]
+            values = self._values(group, entries[0]["step"] + 1)
+            if Together.takes(kind.rule, entries, names, self.scratch, members[0].data, values):
+                layout.bundles.append(Together(members, entries, names, self.scratch))
+            else:
+                layout.singles.extend(members)
+                layout.alone.extend([True] * len(members))
         return layout
 
     def _part(self, index: int, bundle: Bundle, jobs: list[Job]) -> None:

@@ -42,14 +42,14 @@ __device__ inline W largest(const T* x, long long length)
 {
     W top = widen(x[0]);
     EACH(i) top = larger(top, widen(x[i]));
-    return together<larger>(top);
+    return largest_of_all(top);
 }
 
 __device__ inline W sum_of_exp(const T* x, W shift, long long length)
 {
     W sum = 0;
     EACH(i) sum += exp(widen(x[i]) - shift);
-    return together<added>(sum);
+    return sum_of_all(sum);
 }
 
 // log(sum(exp(x))), -inf where all are -inf.
@@ -100,7 +100,7 @@ extern "C" __global__ void softmax_vjp(
         const long long first = row * length;
         W sum = 0;
         EACH(i) sum += widen(g[first + i]) * widen(y[first + i]);
-        sum = together<added>(sum);
+        sum = sum_of_all(sum);
         EACH(i) d[first + i] = narrow((widen(g[first + i]) - sum) * widen(y[first + i]));
     }
 }
@@ -112,7 +112,7 @@ extern "C" __global__ void log_softmax_vjp(
         const long long first = row * length;
         W sum = 0;
         EACH(i) sum += widen(g[first + i]);
-        sum = together<added>(sum);
+        sum = sum_of_all(sum);
         EACH(i) d[first + i] = narrow(widen(g[first + i]) - exp(widen(y[first + i])) * sum);
     }
 }
@@ -171,7 +171,7 @@ extern "C" __global__ void total(const T* x, T* y, long long length, double fact
 {
     W sum = 0;
     EACH(i) sum += widen(x[i]);
-    sum = together<added>(sum);
+    sum = sum_of_all(sum);
     if (threadIdx.x == 0)
         y[0] = narrow(sum * (W)factor);
 }

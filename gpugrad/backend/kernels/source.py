@@ -45,18 +45,21 @@ __device__ inline T narrow(W x) {{ return {write}; }}
 
 
 REDUCTION = """
-__device__ inline W added(W a, W b) { return a + b; }
-__device__ inline W larger(W a, W b) { return a > b || a != a ? a : b; }  // NaN is the largest
+template <typename V> __device__ inline V added(V a, V b) { return a + b; }
+template <typename V> __device__ inline V larger(V a, V b)  // NaN is the largest of all
+{
+    return a > b || a != a ? a : b;
+}
 
 // One value of all threads with the same threadIdx.y, for each of them. They are one warp, or
 // several that are the whole block.
-template <W (*combine)(W, W)>
-__device__ inline W together(W x)
+template <typename V, V (*combine)(V, V)>
+__device__ inline V together(V x)
 {
     for (int step = 16; step; step /= 2)
         x = combine(x, __shfl_xor_sync(0xffffffffu, x, step));
     if (blockDim.x > 32) {
-        __shared__ W parts[32];
+        __shared__ V parts[32];
         __syncthreads();  // of the call before, all have read
         if (threadIdx.x % 32 == 0)
             parts[threadIdx.x / 32] = x;
@@ -67,4 +70,6 @@ __device__ inline W together(W x)
     }
     return x;
 }
+template <typename V> __device__ inline V sum_of_all(V x) { return together<V, added<V>>(x); }
+template <typename V> __device__ inline V largest_of_all(V x) { return together<V, larger<V>>(x); }
 """

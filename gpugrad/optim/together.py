@@ -1,0 +1,109 @@
+"""Many parameters on a GPU in one kernel, where their arrays have one. Imports backend, `apply`.
+
+The kernels are `gpugrad.backend.kernels.multi_tensor`'s; an update is written by the optimizer's
+own rule. What they do not take is updated one by one.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gpugrad.backend.device import device_of
+from gpugrad.backend.namespace import namespace_of
+from gpugrad.optim.apply import Bundle, Numbers, Rule
+
+__all__ = ["Together", "zeros_like"]
+
+
+class Together(Bundle):
+    """Parameters of one device, dtype and age, of any size, and their state where it is.
+
+    In the place of a `Bundle`, whose arrays lie end to end; these stay apart.
+    """
+
+    __slots__ = ("_device", "_kernels", "_layout", "_multi")
+
+    def __init__(
+        self, tensors: list[Any], states: list[dict[str, Any]], names: tuple[str, ...], scratch: int
+    ) -> None:
+        self.tensors = tensors
+        self.states = states
+        self.names = names
+        self.arrays = [tensor.data for tensor in tensors]
+        self.dtype = self.arrays[0].dtype
+        self.age = states[0]["step"]
+        self.kept = [[entry[name] for entry in states] for name in names]
+        self._scratch: Any = (None,) * scratch
+        self._device = device_of(self.arrays[0])
+        self._multi = namespace_of(self.arrays[0]).multi_tensor
+        self._kernels: dict[tuple[bool, ...], Any] = {}
+        self._layout = self._multi.layout(self.arrays, 2 + len(names))
+        for place, arrays in enumerate((self.arrays, None, *self.kept)):
+            if arrays is not None:  # the gradients are others in every step
+                self._point(place, [array.data.ptr for array in arrays])
+
+    @staticmethod
+    def takes(
+        rule: Rule, states: Sequence[dict[str, Any]], names: tuple[str, ...], scratch: int,
+        array: Any, values: Numbers,
+    ) -> bool:  # fmt: skip
+        """Whether there is a kernel of the rule, and it can take these states."""
+        multi = namespace_of(array).multi_tensor
+        given = tuple(value is not None for value in values)
+        return all(multi.dense(entry[name]) for entry in states for name in names) and (
+            multi.updater(rule, array.dtype, len(names), scratch, given) is not None
+        )
+
+    def _point(self, place: int, addresses: list[int]) -> None:
+        for table in self._layout:
+            table.point(place, addresses)
+
+    def step(self, rule: Rule, values_at: Callable[[Any, int], Numbers], group: Any) -> bool:
+        """Run the rule over all at once; False, and nothing done, where that cannot be."""
+        kind, dtype, index = self._multi.module.ndarray, self.dtype, self._device.index
+        gradients, addresses = [], []
+        with self._device.activate():
+            for tensor, array in zip(self.tensors, self.arrays):
+                grad = tensor._grad
+                if tensor._array is not array or grad is None:
+                    return False
+                g = grad._array
+                if type(g) is not kind or g.dtype != dtype or g.shape != array.shape:
+                    return False
+                if not g.flags.c_contiguous:
+                    g = self._multi.module.ascontiguousarray(g)
+                where = g.data
+                if where.device_id != index:
+                    return False
+                gradients.append(g)  # a copy must live until the kernel is launched
+                addresses.append(where.ptr)
+            age = self.age + 1
+            values = values_at(group, age)
+            given = tuple([value is not None for value in values])
+            kernel = self._kernels.get(given)
+            if kernel is None:
+                kernel = self._multi.updater(
+                    rule, dtype, len(self.names), len(self._scratch), given
+                )
+                if kernel is None:
+                    return False
+                self._kernels[given] = kernel
+            self._point(1, addresses)
+            self._multi.update(kernel, self._layout, values)
+        self.age = age
+        return True
+
+
+def zeros_like(arrays: list[Any]) -> list[Any]:
+    """New arrays of zeros, each like one of these: in one launch for a GPU, if it has a kernel."""
+    made: list[Any] = [None] * len(arrays)
+    places: dict[Any, list[int]] = {}
+    for index, array in enumerate(arrays):
+        places.setdefault(device_of(array), []).append(index)
+    for device, indices in places.items():
+        here = [arrays[index] for index in indices]
+        multi = namespace_of(here[0]).multi_tensor
+        with device.activate():
+            zeros = multi.zeros_like(here) if multi else map(device.xp.zeros_like, here)
+            for index, array in zip(indices, zeros):
+                made[index] = array
+    return made
