@@ -254,22 +254,22 @@ class DataLoader:
 
     def _made(self, order: np.ndarray, numbers: range) -> abc.Generator[Any, None, None]:
         """The batches of these numbers, each made when it is asked for, or one ahead."""
-        from_host = self.device is not None and self.device.kind == "cuda"
+        device, from_host = self.device, True
         if type(self.dataset) is TensorDataset:
             chosen = self._chosen(order, numbers)
-            from_host = from_host and any(_home(a).kind == "cpu" for a in self.dataset.arrays)
+            from_host = any(_home(a).kind == "cpu" for a in self.dataset.arrays)
         else:
             size = self.batch_size
             own = (self.dataset[order[n * size : (n + 1) * size]] for n in numbers)
-            if self.device is None:
+            if device is None:
                 return own
             chosen = (
                 [_Rows(part) for part in parts] if isinstance(parts, tuple | list) else _Rows(parts)
                 for parts in own
             )
-        if from_host:
-            return ahead(self.device, (_sources(rows, self.device) for rows in chosen))
-        return (_taken(rows, self.device) for rows in chosen)
+        if device is not None and device.kind == "cuda" and from_host:
+            return ahead(device, (_sources(rows, device) for rows in chosen))
+        return (_taken(rows, device) for rows in chosen)
 
     def _chosen(self, order: np.ndarray, numbers: range) -> abc.Generator[Any, None, None]:
         """Which rows of each array make up the batches."""
