@@ -9,9 +9,12 @@ from math import sqrt
 
 import numpy as np
 
-# One training step's optimizer: SGD with these, the same in every worker.
+# One training step's optimizer: SGD or Adam with these, the same in every worker.
 LR = 1e-3
 MOMENTUM = 0.9
+ADAM_LR = 1e-5  # small beside wide layers, where each weight takes a step of this size
+BETAS = (0.9, 0.999)
+EPS = 1e-8
 
 CHAIN_ROUNDS = 50  # of three ops each: multiply by the input, tanh, add a number
 
@@ -20,9 +23,11 @@ CHAIN_ROUNDS = 50  # of three ops each: multiply by the input, tanh, add a numbe
 class Case:
     """One thing to time.
 
-    ``kind`` is "step" (a training step of an MLP), "chain" (elementwise ops forward and
-    backward) or "op" (one op forward and backward). ``target`` is the highest ratio of
-    gpugrad's time to PyTorch's on a CPU that the project accepts; None: no target.
+    ``kind`` names the workers' function: "step" (a training step of an MLP), "chain"
+    (elementwise ops forward and backward), "op" (one op forward and backward); "forward" and
+    "backward" (of one op), "matmuls" (the bare products behind a case) and "copy" for a GPU.
+    ``precision`` is "float32", "tf32" or "float16". ``target`` is the highest ratio that the
+    project accepts of gpugrad's time to that of ``against``: on a CPU PyTorch's; None: none.
     """
 
     name: str
@@ -32,6 +37,9 @@ class Case:
     batch: int = 0
     op: str = ""
     target: float | None = None
+    against: str = "torch"
+    optimizer: str = "sgd"
+    precision: str = "float32"
 
 
 def _step(sizes: tuple[int, ...], batch: int, target: float) -> Case:
@@ -71,21 +79,26 @@ CASES = {
 QUICK = ("3-4-4-1", "3-3", "64-128-64-10", "chain-10")
 
 
+def dtype(case: Case) -> np.dtype:
+    """Of the arrays of a case: TF32 is a way of multiplying float32."""
+    return np.dtype("float16" if case.precision == "float16" else "float32")
+
+
 def data(case: Case) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs (batch, nin) and targets (batch, nout) of a "step" case, float32."""
+    """Inputs (batch, nin) and targets (batch, nout) of a "step" case."""
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((case.batch, case.sizes[0])).astype(np.float32)
-    y = rng.standard_normal((case.batch, case.sizes[-1])).astype(np.float32)
+    x = rng.standard_normal((case.batch, case.sizes[0])).astype(dtype(case))
+    y = rng.standard_normal((case.batch, case.sizes[-1])).astype(dtype(case))
     return x, y
 
 
 def weights(case: Case) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(weight (nin, nout), bias (nout,)) of each layer of a "step" case, float32."""
+    """(weight (nin, nout), bias (nout,)) of each layer of a "step" case."""
     rng = np.random.default_rng(1)
     return [
         (
-            (rng.standard_normal((nin, nout)) / sqrt(nin)).astype(np.float32),
-            np.zeros(nout, dtype=np.float32),
+            (rng.standard_normal((nin, nout)) / sqrt(nin)).astype(dtype(case)),
+            np.zeros(nout, dtype=dtype(case)),
         )
         for nin, nout in zip(case.sizes[:-1], case.sizes[1:])
     ]

@@ -9,7 +9,7 @@ medians; a ratio is gpugrad's figure over the peer's, below 1 where gpugrad is f
 
     .venv/bin/python benchmarks/run.py                    # all cases on the CPU
     .venv/bin/python benchmarks/run.py --quick            # a few, shortly
-    python benchmarks/run.py --device cuda                # against PyTorch and JAX
+    python benchmarks/run.py --device cuda                # on a GPU: see gpu.py
 
 The peers live in an environment of their own, looked for in .venv-bench; without it they are
 looked for in the Python that runs this file, and what is missing is said and left out::
@@ -29,105 +29,29 @@ MyGrad 2.5 takes NumPy 2. Where one peer needs another Python: --python-for mygr
 import argparse
 import datetime
 import json
-import os
-import platform
-import subprocess
 import sys
 import time
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import gpu
 from cases import CASES, QUICK, Case
+from conductor import (
+    HERE,
+    NotInstalledError,
+    Worker,
+    WorkerError,
+    disagreement,
+    machine,
+    markdown,
+    pythons,
+    shown,
+)
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
-PEERS = {"cpu": ("torch", "autograd", "mygrad"), "cuda": ("torch", "jax")}
-KNOWN = ("torch", "autograd", "mygrad", "jax")
+PEERS = ("torch", "autograd", "mygrad")
+KNOWN = (*PEERS, "jax")
 PAUSE = 0.15  # seconds between turns: the last one's threads stop spinning
-SAME = 1e-3  # relative difference of the first results that float32 explains
-
-
-class WorkerError(Exception):
-    """A worker that ended or said something else than it was asked for."""
-
-
-class NotInstalledError(Exception):
-    """A framework that is not installed or does not know the device."""
-
-
-class Worker:
-    """The process of one framework and one case."""
-
-    def __init__(self, framework: str, case: Case, options: argparse.Namespace) -> None:
-        self.framework = framework
-        python = options.pythons.get(framework, sys.executable)
-        environment = os.environ | dict.fromkeys(
-            ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"),
-            str(options.threads),
-        )
-        environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
-        if framework == "gpugrad":
-            # The sources beside this file, whatever else is installed.
-            path = environment.get("PYTHONPATH")
-            environment["PYTHONPATH"] = f"{ROOT}{os.pathsep}{path}" if path else str(ROOT)
-        command = [python, str(HERE / "worker.py"), framework, case.name]
-        command += ["--device", options.device, "--threads", str(options.threads)]
-        try:
-            self.process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-            )
-        except OSError as error:
-            raise NotInstalledError(f"{python}: {error.strerror}") from error
-        try:
-            greeting = self._read()
-            if "missing" in greeting:
-                raise NotInstalledError(greeting["missing"])
-        except BaseException:
-            self.close()
-            raise
-        self.check: list[float] = greeting["check"]
-        self.dtype: str = greeting["dtype"]
-        self.versions: dict[str, str] = greeting["versions"]
-
-    def _read(self) -> dict[str, Any]:
-        line = self.process.stdout.readline() if self.process.stdout else ""
-        if not line:
-            raise WorkerError(
-                f"{self.framework} ended with status {self.process.wait()}; see above"
-            )
-        return json.loads(line)
-
-    def measure(self, seconds: float) -> float:
-        """Seconds for one step, from about ``seconds`` of measuring."""
-        if self.process.stdin is None:
-            raise WorkerError(f"{self.framework} has no input")
-        try:
-            self.process.stdin.write(json.dumps({"seconds": seconds}) + "\n")
-            self.process.stdin.flush()
-        except BrokenPipeError as error:
-            raise WorkerError(f"{self.framework} ended while it was measured") from error
-        return self._read()["time"]
-
-    def close(self) -> None:
-        """End the process."""
-        if self.process.stdin is not None:
-            try:
-                self.process.stdin.close()
-            except BrokenPipeError:
-                pass
-        try:
-            self.process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
-
-
-def agree(mine: list[float], theirs: list[float]) -> bool:
-    """Whether two workers computed the same, as far as float32 goes."""
-    return all(abs(a - b) <= SAME * max(abs(a), abs(b)) for a, b in zip(mine, theirs))
 
 
 def time_case(case: Case, frameworks: list[str], options: argparse.Namespace) -> dict[str, Any]:
@@ -136,7 +60,7 @@ def time_case(case: Case, frameworks: list[str], options: argparse.Namespace) ->
         "name": case.name,
         "kind": case.kind,
         "title": case.title,
-        "target": case.target if options.device == "cpu" else None,
+        "target": case.target,
         "times": {},
         "rounds": {},
         "ratios": {},
@@ -147,24 +71,21 @@ def time_case(case: Case, frameworks: list[str], options: argparse.Namespace) ->
     try:
         for framework in frameworks:
             try:
-                workers.append(Worker(framework, case, options))
+                python = options.pythons.get(framework, sys.executable)
+                workers.append(Worker(framework, threads=options.threads, python=python))
+                workers[-1].open(case)
             except NotInstalledError as reason:
                 result["missing"][framework] = str(reason)
             except WorkerError as reason:
                 result["failed"][framework] = str(reason)
+                if workers and workers[-1].framework == framework:
+                    workers.pop().close()
         if not workers or workers[0].framework != "gpugrad":
             return result  # the peers' times alone say nothing
         for worker in workers:
             options.versions.update(worker.versions)
-            first = workers[0]
-            if not agree(worker.check, first.check):
-                result["failed"][worker.framework] = (
-                    f"its first results {worker.check} are not {first.framework}'s: {first.check}"
-                )
-            if worker.dtype != first.dtype:
-                result["failed"][worker.framework] = (
-                    f"its result is {worker.dtype}, {first.framework}'s is {first.dtype}"
-                )
+            if unequal := disagreement(worker, workers[0]):
+                result["failed"][worker.framework] = unequal
         rounds: dict[str, list[float]] = {worker.framework: [] for worker in workers}
         for _ in range(options.rounds):
             for worker in workers:
@@ -184,15 +105,6 @@ def time_case(case: Case, frameworks: list[str], options: argparse.Namespace) ->
     return result
 
 
-def shown(seconds: float) -> str:
-    """A time with three digits and the unit that suits it."""
-    unit, size = next(
-        (unit, size) for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 0.0)) if seconds >= size
-    )
-    value = seconds / (size or 1e-6)
-    return f"{value:.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
-
-
 KINDS = {
     "step": "training step",
     "chain": "elementwise chain",
@@ -208,7 +120,7 @@ def table(results: list[dict[str, Any]], peers: list[str]) -> str:
         head += [peer, "ratio"]
     if with_target:
         head.append("target")
-    rows = [head, [""] * len(head)]  # the second becomes the rule under the head
+    rows = [head]
     kind = ""
     for result in results:
         if result["kind"] != kind:
@@ -228,51 +140,7 @@ def table(results: list[dict[str, Any]], peers: list[str]) -> str:
             else:
                 row.append(f"≤ {target:g} {'met' if round(ratio, 2) <= target else 'MISSED'}")
         rows.append(row)
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    rows[1] = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    return "\n".join(
-        f"| {row[0].ljust(widths[0])} | "
-        + " | ".join(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))
-        + " |"
-        for row in rows
-    )
-
-
-def processor() -> str:
-    """The processor's name, where the system tells it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def gpu() -> str | None:
-    """The GPU's name and driver, where nvidia-smi tells them."""
-    command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None
-
-
-def machine(options: argparse.Namespace) -> dict[str, Any]:
-    """What the figures were taken on."""
-    found: dict[str, Any] = {
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-        "threads": options.threads,
-    }
-    if options.device == "cuda":
-        found["gpu"] = gpu()
-    if hasattr(os, "getloadavg"):
-        found["load_before"] = os.getloadavg()[0]
-    return found
+    return markdown(rows)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -282,9 +150,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         epilog=f"Cases: {', '.join(CASES)}.",
     )
     add = parser.add_argument
-    add("--device", choices=PEERS, default="cpu")
+    add("--device", choices=["cpu"], default="cpu", help="cuda and sim: see gpu.py --help")
     add("--cases", metavar="NAME,...", help="cases, or kinds of them (step, chain, op)")
-    add("--peers", metavar="NAME,...", help="default: torch,autograd,mygrad; on cuda torch,jax")
+    add("--peers", metavar="NAME,...", help="default: torch,autograd,mygrad")
     add("--rounds", type=int, help="turns of each framework in each case (default 5; quick 2)")
     add("--seconds", type=float, help="measuring time of a turn (default 0.5; quick 0.1)")
     add("--threads", type=int, default=1, help="of every framework (default 1)")
@@ -305,7 +173,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.error(f"unknown case {unknown[0]!r}; there are {', '.join([*KINDS, *CASES])}")
     names = names or list(QUICK if options.quick else CASES)
     options.cases = [case for case in CASES.values() if case.name in names or case.kind in names]
-    peers = options.peers.split(",") if options.peers is not None else PEERS[options.device]
+    peers = options.peers.split(",") if options.peers is not None else PEERS
     options.peers = [peer for peer in peers if peer]
     if unknown := [peer for peer in options.peers if peer not in KNOWN]:
         parser.error(f"unknown peer {unknown[0]!r}; there are {', '.join(KNOWN)}")
@@ -316,23 +184,23 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     if options.json is None:
         name = f"{options.device}-{datetime.date.today().isoformat()}.json"
         options.json = "-" if options.quick else str(HERE / "results" / name)
-    own = ROOT / ".venv-bench" / "bin" / "python"
-    options.pythons = dict.fromkeys(KNOWN, str(own)) if own.exists() else {}
-    for pair in options.python_for:
-        peer, equals, path = pair.partition("=")
-        if not equals or peer not in (*KNOWN, "gpugrad"):
-            parser.error(f"--python-for wants PEER=PATH, got {pair!r}")
-        options.pythons[peer] = path
+    try:
+        options.pythons = pythons(options.python_for, KNOWN)
+    except ValueError as error:
+        parser.error(str(error))
     options.versions = {}
     return options
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the cases, print the table, write the file; 1 where something failed."""
-    options = parse(arguments)
-    about = machine(options)
+    given = sys.argv[1:] if arguments is None else arguments
+    if any(word.removeprefix("--device=") in ("cuda", "sim") for word in given):
+        return gpu.main(given)
+    options = parse(given)
+    about = machine(options.device, options.threads)
     print(
-        f"{about.get('gpu') or about['processor']}, {options.threads} thread(s), float32, "
+        f"{about['processor']}, {options.threads} thread(s), float32, "
         f"{options.rounds} rounds\n"
         "training step: forward, mse_loss, backward, SGD with momentum; the rest: forward and\n"
         "backward. ratio: gpugrad's time over the peer's; target: the most it may be for torch\n",
@@ -362,7 +230,7 @@ def main(arguments: list[str] | None = None) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         content = {
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "command": " ".join(["python", "benchmarks/run.py", *(arguments or sys.argv[1:])]),
+            "command": " ".join(["python", "benchmarks/run.py", *given]),
             "device": options.device,
             "machine": about,
             "versions": versions,

@@ -1,9 +1,14 @@
-"""One framework, one case, in a process of its own: run.py starts it and asks it for times.
+"""One framework in a process of its own: conductor.py starts it, gives it cases, asks for times.
 
-Talks JSON lines. First it says ``{"ready": ..., "check": ..., "versions": ...}`` (or
-``{"missing": reason}`` where the framework is not installed); then, for each line
-``{"seconds": s}`` that it reads, it measures for about s seconds and answers
-``{"time": seconds for one step, "samples": n}``. An empty line or the end of the input ends it.
+Talks JSON lines. First it says ``{"ready": ..., "versions": ...}``, or ``{"missing": reason}``
+where the framework is not installed. Then it answers each line that it reads:
+
+- ``{"case": the fields of a Case}`` with ``{"check": first results, "dtype": ...}``;
+- ``{"seconds": s}`` with ``{"time": seconds for one step, "samples": n}``, after about s seconds;
+- ``{"peak": steps}`` with ``{"peak": bytes}``, the most memory in use during so many steps;
+- ``{"profile": steps}`` with ``{"profile": text}``, where the time of a step goes.
+
+What cannot be done is answered with ``{"failed": reason}``. The end of the input ends it.
 """
 
 import argparse
@@ -11,6 +16,7 @@ import importlib.util
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -18,9 +24,10 @@ from time import perf_counter
 from types import ModuleType
 from typing import Any
 
-from cases import CASES
+from cases import Case
 
-CHECKED_STEPS = 3
+CHECKED = {"step": 3}  # results, of one else
+ELEMENTS = 1000  # of a result, that are compared
 SAMPLE_SECONDS = 0.02  # long beside the clock's and the interpreter's jitter
 
 
@@ -61,11 +68,46 @@ def measure(timed: Callable[[int], float], seconds: float) -> tuple[float, int]:
     return median(samples), len(samples)
 
 
+class Served:
+    """A framework, ready to answer; ``case`` and its functions are set by a first question."""
+
+    def __init__(self, module: ModuleType, device: str) -> None:
+        self.module, self.device = module, device
+        self.run: Callable[[], Any] | None = None
+
+    def case(self, fields: dict[str, Any]) -> dict[str, Any]:
+        self.run = None  # what it holds is given back before more is taken
+        if hasattr(self.module, "release"):
+            self.module.release(self.device)
+        self.given = case = Case(**fields)
+        run = getattr(self.module, case.kind)(case, self.device)
+        results = [
+            self.module.to_numpy(run()).reshape(-1)[:ELEMENTS]
+            for _ in range(CHECKED.get(case.kind, 1))
+        ]
+        self.timed = timer(run, lambda: self.module.synchronize(self.device))
+        self.timed(1)
+        self.run = run
+        return {
+            "check": [float(abs(result).mean(dtype=float)) for result in results],
+            "dtype": str(results[0].dtype),
+        }
+
+    def seconds(self, seconds: float) -> dict[str, Any]:
+        time, samples = measure(self.timed, seconds)
+        return {"time": time, "samples": samples}
+
+    def peak(self, steps: int) -> dict[str, Any]:
+        return {"peak": self.module.peak(self.run, self.device, steps)}
+
+    def profile(self, steps: int) -> dict[str, Any]:
+        return {"profile": self.module.profile(self.given, self.device, steps)}
+
+
 def main() -> None:
-    """Serve run.py until it closes the pipe."""
+    """Serve until the other side closes the pipe."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("framework")
-    parser.add_argument("case", choices=CASES)
+    parser.add_argument("framework", help="with a way of using it: torch-graphs")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, required=True)
     options = parser.parse_args()
@@ -76,28 +118,23 @@ def main() -> None:
     def answer(**fields: Any) -> None:
         print(json.dumps(fields), file=answers, flush=True)
 
-    case = CASES[options.case]
+    framework, _, way = options.framework.partition("-")
     try:
-        module = load(options.framework)
-        module.prepare(options.device, options.threads)
+        module = load(framework)
+        module.prepare(options.device, options.threads, *([way] if way else []))
     except ImportError as error:
         answer(missing=f"{type(error).__name__}: {error}")
         return
-    run = getattr(module, case.kind)(case, options.device)
-    results = [module.to_numpy(run()) for _ in range(CHECKED_STEPS)]
-    timed = timer(run, lambda: module.synchronize(options.device))
-    timed(1)
-    answer(
-        ready=options.framework,
-        check=[float(result.mean()) for result in results],
-        dtype=str(results[0].dtype),
-        versions=module.VERSIONS,
-    )
+    served = Served(module, options.device)
+    answer(ready=framework, versions=module.VERSIONS)
     for line in sys.stdin:
-        if not line.strip():
-            break
-        time, samples = measure(timed, json.loads(line)["seconds"])
-        answer(time=time, samples=samples)
+        ((question, value),) = json.loads(line).items()
+        try:
+            found = getattr(served, question)(value)
+        except Exception as error:  # noqa: BLE001  whoever asks shall know
+            traceback.print_exc()
+            found = {"failed": f"{type(error).__name__}: {error}"}
+        answer(**found)
 
 
 if __name__ == "__main__":

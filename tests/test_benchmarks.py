@@ -2,9 +2,12 @@
 
 import importlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from math import prod
 from pathlib import Path
 from types import ModuleType
 
@@ -15,11 +18,11 @@ BENCHMARKS = ROOT / "benchmarks"
 
 
 @pytest.fixture
-def conductor(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """benchmarks/run.py as a module, without leaving its short module names behind."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     yield importlib.import_module("run")
-    for name in ("run", "cases"):
+    for name in ("run", "gpu", "gpu_cases", "cases", "conductor"):
         sys.modules.pop(name, None)
 
 
@@ -60,23 +63,23 @@ def test_a_peer_that_is_not_there_is_said_and_left_out(tmp_path: Path) -> None:
     ],
 )
 def test_bad_options_get_a_sentence(
-    conductor: ModuleType,
+    run: ModuleType,
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
     message: str,
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
-        conductor.parse(arguments)
+        run.parse(arguments)
     assert message in capsys.readouterr().err
 
 
-def test_the_table_names_targets_that_are_met_and_missed(conductor: ModuleType) -> None:
+def test_the_table_names_targets_that_are_met_and_missed(run: ModuleType) -> None:
     common = {"kind": "step", "target": 0.6}
     met = {"title": "a", "times": {"gpugrad": 5e-5, "torch": 1e-4}, "ratios": {"torch": 0.5}}
     missed = {"title": "b", "times": {"gpugrad": 8e-2, "torch": 1e-1}, "ratios": {"torch": 0.8}}
     alone = {"title": "c", "times": {"gpugrad": 2.0}, "ratios": {}}
     results = [common | met, common | missed, common | alone]
-    lines = conductor.table(results, ["torch"]).splitlines()
+    lines = run.table(results, ["torch"]).splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert cells[3:] == [
         ["a", "50 µs", "100 µs", "0.50", "≤ 0.6 met"],
@@ -86,7 +89,115 @@ def test_the_table_names_targets_that_are_met_and_missed(conductor: ModuleType) 
     assert len({len(line) for line in lines}) == 1
 
 
-def test_workers_that_compute_something_else_are_found(conductor: ModuleType) -> None:
-    assert conductor.agree([1.0, 2.0], [1.0 + 1e-5, 2.0])
-    assert not conductor.agree([1.0, 2.0], [1.0, 2.01])
-    assert not conductor.agree([1.0], [float("nan")])
+def test_workers_that_compute_something_else_are_found(run: ModuleType) -> None:
+    agree = sys.modules["conductor"].agree
+    assert agree([1.0, 2.0], [1.0 + 1e-5, 2.0])
+    assert not agree([1.0, 2.0], [1.0, 2.01])
+    assert not agree([1.0], [float("nan")])
+    assert agree([1.0], [1.01], "float16")
+
+
+# The figures for a GPU.
+
+
+def test_the_figures_for_a_gpu_are_taken_in_miniature(tmp_path: Path) -> None:
+    target = tmp_path / "figures.json"
+    command = [sys.executable, str(BENCHMARKS / "run.py"), "--device", "sim", "--quick"]
+    command += ["--rounds", "1", "--seconds", "0", "--json", str(target)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    content = json.loads(target.read_text(encoding="utf-8"))
+    assert content["bandwidth"] > 0
+    assert not content["failed"]
+    kinds = {case["kind"] for case in content["cases"]}
+    assert kinds == {"memory", "step", "forward", "backward"}
+    for case in content["cases"]:
+        own = case["peaks" if case["kind"] == "memory" else "times"]
+        assert own["gpugrad"] > 0
+        assert ("matmuls" in own) == (case["kind"] == "step" or case["op"] == "matmul")
+    assert "| 16-8-4, batch 4, adam, float32 |" in done.stdout
+    assert "left out: torch (" in done.stdout
+    assert "not measured  16-8-4, batch 4, sgd, float32: at most 1.00 of PyTorch's" in done.stdout
+
+
+def test_cases_that_time_is_too_short_for_are_named(tmp_path: Path) -> None:
+    target = tmp_path / "figures.json"
+    command = [sys.executable, str(BENCHMARKS / "gpu.py"), "--device", "cpu", "--quick"]
+    command += ["--only", "ops", "--cases", "exp", "--budget", "0", "--json", str(target)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    names = "exp-10 forward, exp-10 backward"
+    assert f"no time was left for: {names}" in done.stdout
+
+
+def test_a_profile_says_where_the_time_of_a_step_goes(tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCHMARKS / "gpu.py"), "--device", "cpu", "--quick"]
+    command += ["--profile", "8x8-b8-adam-float32"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^forward +\d+ µs +\d+ µs +\d+ µs$", done.stdout, re.MULTILINE)
+    assert "backward.py" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--cases", "nonsense"], "no case has 'nonsense' in its name"),
+        (["--peers", "theano"], "unknown peer 'theano'"),
+        (["--profile", "nonsense"], "unknown step 'nonsense'; there are 784-256-128-10-b64"),
+        (["--python-for", "torch"], "--python-for wants PEER=PATH"),
+        (["--rounds", "0"], "must be positive"),
+        (["--device", "tpu"], "invalid choice: 'tpu'"),
+    ],
+)
+def test_bad_options_for_a_gpu_get_a_sentence(
+    run: ModuleType, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        sys.modules["gpu"].parse(arguments)
+    assert message in capsys.readouterr().err
+
+
+def test_targets_are_held_missed_or_not_measured(run: ModuleType) -> None:
+    step = {"kind": "step", "op": "", "target": 1.05, "against": "matmuls", "title": "a"}
+    rule = {"kind": "forward", "op": "exp", "target": 1.11, "against": "copy", "title": "exp 10"}
+    most = {"kind": "memory", "op": "", "target": 1.1, "against": "torch", "title": "b"}
+    results = [
+        step | {"times": {"gpugrad": 1.04, "matmuls": 1.0}},
+        step | {"times": {"gpugrad": 1.04}},
+        rule | {"times": {"gpugrad": 4e-3}, "moved": 3e9},
+        most | {"peaks": {"gpugrad": 120, "torch": 100}},
+        most | {"peaks": {"gpugrad": 120, "torch": None}},
+        step | {"target": None, "times": {}},
+    ]
+    assert sys.modules["gpu"].verdicts(results, 1e12) == [
+        "held    a: at most 1.05 of the matrix products' time: 1.04",
+        "not measured  a: at most 1.05 of the matrix products' time",
+        "MISSED  exp 10 forward: at most 1.11 of the copy's time: 1.33",
+        "MISSED  b: at most 1.10 of PyTorch's memory: 1.20",
+        "not measured  b: at most 1.10 of PyTorch's memory",
+    ]
+
+
+def test_the_floor_counts_all_products_of_a_step(run: ModuleType) -> None:
+    cases = sys.modules["gpu_cases"]
+    step = replace(cases.MINIATURE["steps"][0], kind="matmuls", op="step")
+    shapes = []
+    for a, b, a_turned, b_turned in cases.products(step):
+        (m, k), (inner, n) = (s[::-1] if t else s for s, t in ((a, a_turned), (b, b_turned)))
+        assert k == inner
+        shapes.append((m, n))
+    # y and the gradient of w of the first layer; y, of w and of x of the second.
+    assert shapes == [(4, 8), (16, 8), (4, 4), (8, 4), (4, 8)]
+
+
+def test_all_of_a_gpu_s_cases_can_be_made(run: ModuleType) -> None:
+    cases = sys.modules["gpu_cases"]
+    for part in cases.FULL.values():
+        for case in part:
+            assert case.op == "matmul" or cases.moved(case) > 0
+            if case.kind in ("forward", "backward"):
+                assert 0.9 * prod(case.sizes) <= int(case.name.split("-")[1]) < 2 * prod(case.sizes)
+    names = [case.name for case in cases.FULL["steps"]]
+    assert len(names) == len(set(names)) == 20
+    assert cases.COMPILED & set(names)

@@ -1,10 +1,28 @@
 """gpugrad's side of the benchmark, through its public API as a user would write it."""
 
+import cProfile
+import io
+import pstats
+import tracemalloc
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
 import numpy as np
-from cases import CHAIN_ROUNDS, LR, MOMENTUM, Case, data, operand, weights
+from cases import (
+    ADAM_LR,
+    BETAS,
+    CHAIN_ROUNDS,
+    EPS,
+    LR,
+    MOMENTUM,
+    Case,
+    data,
+    dtype,
+    operand,
+    weights,
+)
+from gpu_cases import BOTH, gradient, operands, products
 
 import gpugrad as gg
 
@@ -16,22 +34,31 @@ def prepare(device: str, threads: int) -> None:
     if device == "cuda":
         import cupy
 
+        if (reason := gg.cuda.why_unavailable()) is not None:
+            raise ImportError(reason)
         VERSIONS["cupy"] = cupy.__version__
+        VERSIONS["cuda"] = str(cupy.cuda.runtime.runtimeGetVersion())
+        VERSIONS["cuda driver"] = str(cupy.cuda.runtime.driverGetVersion())
 
 
 def synchronize(device: str) -> None:
     """Wait until the device has done what it was given."""
+    gg.Device(device).synchronize()
+
+
+def release(device: str) -> None:
+    """Give unused memory back, for the other processes."""
     if device == "cuda":
-        gg.cuda.synchronize()
+        gg.cuda.empty_cache()
 
 
 def to_numpy(result: Any) -> np.ndarray:
-    """What a step returned, on the host."""
-    return result.detach().numpy()
+    """What a step returned, a Tensor or a raw array, on the host."""
+    return gg.Device("cpu").send(result.data if isinstance(result, gg.Tensor) else result)
 
 
-def step(case: Case, device: str) -> Callable[[], Any]:
-    """A training step: forward, mse_loss, backward, SGD with momentum. Returns the loss."""
+def phases(case: Case, device: str) -> dict[str, Callable[[], Any]]:
+    """The parts of a training step, in order; the first of them gives the loss."""
     x, y = (gg.tensor(array, device=device) for array in data(case))
     model = gg.nn.MLP(case.sizes[0], list(case.sizes[1:]), activation="tanh")
     transposed = gg.nn.Linear(2, 3).weight.shape == (3, 2)
@@ -42,15 +69,35 @@ def step(case: Case, device: str) -> Callable[[], Any]:
     with gg.no_grad():
         for parameter, value in zip(parameters, values):
             parameter.data[...] = value
-    model.to(device)
-    optimizer = gg.optim.SGD(model.parameters(), lr=LR, momentum=MOMENTUM)
+    model.to(device).to(dtype(case))
+    optimizer: gg.optim.Optimizer
+    if case.optimizer == "adam":
+        optimizer = gg.optim.Adam(model.parameters(), lr=ADAM_LR, betas=BETAS, eps=EPS)
+    else:
+        optimizer = gg.optim.SGD(model.parameters(), lr=LR, momentum=MOMENTUM)
     mse_loss = gg.nn.functional.mse_loss
+    loss: Any = None
 
-    def run() -> gg.Tensor:
+    def forward() -> Any:
+        nonlocal loss
         loss = mse_loss(model(x), y)
+        return loss
+
+    def backward() -> None:
         optimizer.zero_grad()
         loss.backward()
-        optimizer.step()
+
+    return {"forward": forward, "backward": backward, "optimizer": optimizer.step}
+
+
+def step(case: Case, device: str) -> Callable[[], Any]:
+    """A training step: forward, mse_loss, backward, the optimizer. Returns the loss."""
+    forward, backward, update = phases(case, device).values()
+
+    def run() -> gg.Tensor:
+        loss = forward()
+        backward()
+        update()
         return loss
 
     return run
@@ -92,3 +139,192 @@ def op(case: Case, device: str) -> Callable[[], Any]:
         return x.grad
 
     return run
+
+
+OPS: dict[str, Callable[[Any, Any], Any]] = {
+    "exp": lambda x, other: gg.exp(x),
+    "mul": lambda x, other: x * other,
+    "broadcast": lambda x, other: x * other,
+    "sum": lambda x, other: gg.sum(x, axis=1),
+    "softmax": lambda x, other: gg.softmax(x, axis=-1),
+    "matmul": lambda x, other: x @ other,
+    "index": lambda x, other: x[other],
+}
+
+
+def _leaves(case: Case, device: str) -> tuple[Any, Any]:
+    first, other = operands(case)
+    x = gg.tensor(first, device=device, requires_grad=True)
+    if other is None:
+        return x, None
+    return x, gg.tensor(other, dtype=other.dtype, device=device, requires_grad=case.op in BOTH)
+
+
+def forward(case: Case, device: str) -> Callable[[], Any]:
+    """One op, recorded. Returns its output."""
+    x, other = _leaves(case, device)
+    function = OPS[case.op]
+    return lambda: function(x, other)
+
+
+def backward(case: Case, device: str) -> Callable[[], Any]:
+    """The backward pass of one op, over the same graph. Returns the gradient."""
+    x, other = _leaves(case, device)
+    y = OPS[case.op](x, other)
+    given = gg.tensor(gradient(y.shape), device=device)
+
+    def run() -> gg.Tensor:
+        x.grad = None
+        if case.op in BOTH:
+            other.grad = None
+        y.backward(given, retain_graph=True)
+        return x.grad
+
+    return run
+
+
+def matmuls(case: Case, device: str) -> Callable[[], Any]:
+    """The matrix products of a case and nothing else, into memory that is there already."""
+    xp = gg.Device(device).xp
+    made = []
+    for first, second, a_turned, b_turned in products(case):
+        a, b = (xp.ones(shape, dtype=dtype(case)) * 0.5 for shape in (first, second))
+        a, b = a.T if a_turned else a, b.T if b_turned else b
+        made.append((a, b, xp.empty((a.shape[0], b.shape[1]), dtype=dtype(case))))
+    matmul = xp.matmul
+
+    def run() -> Any:
+        for a, b, out in made:
+            matmul(a, b, out=out)
+        return made[0][2]
+
+    return run
+
+
+def copy(case: Case, device: str) -> Callable[[], Any]:
+    """A copy from one array to another."""
+    xp = gg.Device(device).xp
+    source, target = (xp.ones(case.sizes, dtype=dtype(case)) for _ in range(2))
+    copyto = xp.copyto
+
+    def run() -> Any:
+        copyto(target, source)
+        return target
+
+    return run
+
+
+def peak(run: Callable[[], Any], device: str, steps: int) -> int:
+    """The most memory in use during some steps: CuPy's pool's, or what Python traces."""
+    if device == "cuda":
+        gg.cuda.reset_peak()
+        for _ in range(steps):
+            run()
+        return int(gg.cuda.memory_stats()["peak"])
+    tracemalloc.start()
+    for _ in range(steps):
+        run()
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return most
+
+
+def profile(case: Case, device: str, steps: int) -> str:
+    """Where the time of a training step goes: by phase, by kernel, by Python function."""
+    parts = phases(case, device)
+    for _ in range(3):
+        for part in parts.values():
+            part()
+    lines = ["phase         host alone  host in row device in row   (medians of a step)"]
+    rows = [_clocked(parts, device) for _ in range(steps)]
+    for name in parts:
+        alone, row, there = (float(np.median([row[i][name] for row in rows])) for i in range(3))
+        lines.append(
+            f"{name:10} {alone * 1e6:10.0f} µs {row * 1e6:10.0f} µs {there * 1e6:12.0f} µs"
+        )
+    lines += ["host alone: with the device waited for before and after", ""]
+    return "\n".join([*lines, _kernels(parts, device, steps), "", _functions(parts, steps)])
+
+
+def _clocked(parts: dict[str, Callable[[], Any]], device: str) -> list[dict[str, float]]:
+    """Seconds of each phase: alone and waited for; in a row, on the host and on the device."""
+    alone, row, there = {}, {}, {}
+    for name, part in parts.items():
+        synchronize(device)
+        start = perf_counter()
+        part()
+        synchronize(device)
+        alone[name] = perf_counter() - start
+    marks = []
+    for name, part in parts.items():
+        begun = _mark(device)
+        start = perf_counter()
+        part()
+        row[name] = perf_counter() - start
+        marks.append((name, begun, _mark(device)))
+    synchronize(device)
+    for name, begun, ended in marks:
+        there[name] = _between(begun, ended)
+    return [alone, row, there]
+
+
+def _mark(device: str) -> Any:
+    """A point in time on the device: an event there, or what the clock says."""
+    if device != "cuda":
+        return perf_counter()
+    import cupy
+
+    event = cupy.cuda.Event()
+    event.record()
+    return event
+
+
+def _between(begun: Any, ended: Any) -> float:
+    if isinstance(begun, float):
+        return float(ended - begun)
+    import cupy
+
+    return float(cupy.cuda.get_elapsed_time(begun, ended)) / 1e3
+
+
+def _kernels(parts: dict[str, Callable[[], Any]], device: str, steps: int) -> str:
+    """The kernels of a step by device time. PyTorch's profiler sees those of the whole process."""
+    if device != "cuda":
+        return f"no kernels on {device}"
+    try:
+        import torch
+        from torch.profiler import ProfilerActivity
+    except ImportError as error:
+        return f"no list of kernels: it takes PyTorch's profiler ({error})"
+    if not torch.cuda.is_available():
+        return "no list of kernels: it takes PyTorch's profiler, and this PyTorch finds no CUDA"
+    torch.cuda.init()
+    with torch.profiler.profile(activities=[ProfilerActivity.CUDA]) as found:
+        for _ in range(steps):
+            for part in parts.values():
+                part()
+        synchronize(device)
+    kinds = [k for k in found.key_averages() if k.self_device_time_total > 0]
+    kinds.sort(key=lambda k: -k.self_device_time_total)
+    total = sum(k.self_device_time_total for k in kinds) / steps
+    launched = sum(k.count for k in kinds) / steps
+    lines = [f"{launched:.0f} kernels and copies a step, {total:.0f} µs on the device"]
+    lines += [
+        f"{k.self_device_time_total / steps:9.0f} µs {k.count / steps:7.1f} x  {k.key[:80]}"
+        for k in kinds[:20]
+    ]
+    return "\n".join(lines)
+
+
+def _functions(parts: dict[str, Callable[[], Any]], steps: int) -> str:
+    """The Python functions of a step by the time in themselves; the profiler slows them."""
+    seen = cProfile.Profile()
+    seen.enable()
+    for _ in range(steps):
+        for part in parts.values():
+            part()
+    seen.disable()
+    text = io.StringIO()
+    pstats.Stats(seen, stream=text).strip_dirs().sort_stats("tottime").print_stats(15)
+    table = text.getvalue().partition("ncalls")[2]
+    return f"host, {steps} steps:\n   ncalls{table.rstrip()}"

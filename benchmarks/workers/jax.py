@@ -6,7 +6,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from cases import CHAIN_ROUNDS, LR, MOMENTUM, Case, data, operand, weights
+from cases import (
+    ADAM_LR,
+    BETAS,
+    CHAIN_ROUNDS,
+    EPS,
+    LR,
+    MOMENTUM,
+    Case,
+    data,
+    operand,
+    weights,
+)
 
 VERSIONS = {"jax": jax.__version__}
 
@@ -14,8 +25,9 @@ _pending: list[Any] = []  # the last result: JAX is waited for by waiting for an
 
 
 def prepare(device: str, threads: int) -> None:
-    """Full float32 products, as the others compute them (JAX's default on a GPU is TF32)."""
-    jax.config.update("jax_default_matmul_precision", "highest")
+    """One device: JAX takes the threads that it likes."""
+    if device == "sim":
+        raise ImportError("JAX has no device sim")
     try:
         found = jax.devices("gpu" if device == "cuda" else "cpu")
     except RuntimeError as error:
@@ -34,7 +46,10 @@ def to_numpy(result: Any) -> np.ndarray:
 
 
 def step(case: Case, device: str) -> Callable[[], Any]:
-    """A training step: forward, mean squared error, backward, SGD with momentum."""
+    """A training step: forward, mean squared error, backward, the optimizer."""
+    # Full float32 products, as the others compute them (JAX's default on a GPU is TF32).
+    precision = "tensorfloat32" if case.precision == "tf32" else "highest"
+    jax.config.update("jax_default_matmul_precision", precision)
     x, y = (jnp.asarray(array) for array in data(case))
 
     def loss_of(parameters: Any) -> Any:
@@ -45,19 +60,36 @@ def step(case: Case, device: str) -> Callable[[], Any]:
                 h = jnp.tanh(h)
         return jnp.mean((h - y) ** 2)
 
-    def update(parameters: Any, velocities: Any) -> Any:
+    def sgd(parameters: Any, state: Any) -> Any:
         loss, gradients = jax.value_and_grad(loss_of)(parameters)
-        velocities = jax.tree.map(lambda v, g: MOMENTUM * v + g, velocities, gradients)
-        parameters = jax.tree.map(lambda p, v: p - LR * v, parameters, velocities)
-        return loss, parameters, velocities
+        state = jax.tree.map(lambda v, g: MOMENTUM * v + g, state, gradients)
+        return loss, jax.tree.map(lambda p, v: p - LR * v, parameters, state), state
 
-    compiled = jax.jit(update, donate_argnums=(0, 1))
+    def adam(parameters: Any, state: Any) -> Any:
+        count, first, second = state
+        loss, gradients = jax.value_and_grad(loss_of)(parameters)
+        count = count + 1
+        b1, b2 = BETAS
+        first = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, first, gradients)
+        second = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g * g, second, gradients)
+        c1, c2 = 1 - b1**count, 1 - b2**count
+
+        def moved(p: Any, m: Any, v: Any) -> Any:
+            return p - ADAM_LR * (m / c1) / (jnp.sqrt(v / c2) + EPS)
+
+        return loss, jax.tree.map(moved, parameters, first, second), (count, first, second)
+
     parameters = [(jnp.asarray(w), jnp.asarray(b)) for w, b in weights(case)]
-    velocities = jax.tree.map(jnp.zeros_like, parameters)
+
+    def zeros() -> Any:
+        return jax.tree.map(jnp.zeros_like, parameters)
+
+    state = (jnp.float32(0), zeros(), zeros()) if case.optimizer == "adam" else zeros()
+    compiled = jax.jit(adam if case.optimizer == "adam" else sgd, donate_argnums=(0, 1))
 
     def run() -> Any:
-        nonlocal parameters, velocities
-        loss, parameters, velocities = compiled(parameters, velocities)
+        nonlocal parameters, state
+        loss, parameters, state = compiled(parameters, state)
         _pending[:] = [loss]
         return loss
 
@@ -65,6 +97,7 @@ def step(case: Case, device: str) -> Callable[[], Any]:
 
 
 def _vjp(function: Callable[[Any], Any], case: Case) -> Callable[[], Any]:
+    jax.config.update("jax_default_matmul_precision", "highest")
     x = jnp.asarray(operand(case))
 
     @jax.jit

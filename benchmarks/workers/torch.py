@@ -1,21 +1,40 @@
-"""PyTorch's side of the benchmark: eager mode, the optimizer with its defaults."""
+"""PyTorch's side of the benchmark: eager mode, the optimizer with its defaults.
+
+As "torch-graphs" the model and the loss are compiled with CUDA graphs.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-from cases import CHAIN_ROUNDS, LR, MOMENTUM, Case, data, operand, weights
+from cases import (
+    ADAM_LR,
+    BETAS,
+    CHAIN_ROUNDS,
+    EPS,
+    LR,
+    MOMENTUM,
+    Case,
+    data,
+    dtype,
+    operand,
+    weights,
+)
+from gpu_cases import BOTH, gradient, operands
 
 VERSIONS = {"torch": torch.__version__}
+WAY: list[str] = []  # "graphs", where it is asked for
 
 
-def prepare(device: str, threads: int) -> None:
-    """The same number of threads as everyone; full float32 products (no TF32) on a GPU."""
+def prepare(device: str, threads: int, *way: str) -> None:
+    """The same number of threads as everyone."""
+    if device == "sim":
+        raise ImportError("PyTorch has no device sim")
     if device == "cuda" and not torch.cuda.is_available():
         raise ImportError("this PyTorch finds no CUDA")
+    WAY.extend(way)
     torch.set_num_threads(threads)
-    torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def synchronize(device: str) -> None:
@@ -24,13 +43,22 @@ def synchronize(device: str) -> None:
         torch.cuda.synchronize()
 
 
+def release(device: str) -> None:
+    """Give unused memory back, for the other processes; forget what was compiled."""
+    if WAY:
+        torch.compiler.reset()
+    if device == "cuda":
+        torch.cuda.empty_cache()
+
+
 def to_numpy(result: Any) -> np.ndarray:
     """What a step returned, on the host."""
     return result.detach().cpu().numpy()
 
 
 def step(case: Case, device: str) -> Callable[[], Any]:
-    """A training step: forward, mse_loss, backward, SGD with momentum. Returns the loss."""
+    """A training step: forward, mse_loss, backward, the optimizer. Returns the loss."""
+    torch.backends.cuda.matmul.allow_tf32 = case.precision == "tf32"
     x, y = (torch.tensor(array, device=device) for array in data(case))
     layers: list[torch.nn.Module] = []
     for w, b in weights(case):
@@ -39,12 +67,25 @@ def step(case: Case, device: str) -> Callable[[], Any]:
             linear.weight.copy_(torch.tensor(w.T))
             linear.bias.copy_(torch.tensor(b))
         layers += [linear, torch.nn.Tanh()]
-    model = torch.nn.Sequential(*layers[:-1]).to(device)
-    optimizer = torch.optim.SGD(model.parameters(), lr=LR, momentum=MOMENTUM)
+    precision = torch.float16 if dtype(case) == np.float16 else torch.float32
+    model = torch.nn.Sequential(*layers[:-1]).to(device, precision)
+    optimizer: torch.optim.Optimizer
+    if case.optimizer == "adam":
+        optimizer = torch.optim.Adam(model.parameters(), lr=ADAM_LR, betas=BETAS, eps=EPS)
+    else:
+        optimizer = torch.optim.SGD(model.parameters(), lr=LR, momentum=MOMENTUM)
     mse_loss = torch.nn.functional.mse_loss
 
+    def forward(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return mse_loss(model(x), y)
+
+    if WAY:
+        forward = torch.compile(forward, mode="reduce-overhead")
+
     def run() -> torch.Tensor:
-        loss = mse_loss(model(x), y)
+        if WAY:
+            torch.compiler.cudagraph_mark_step_begin()
+        loss = forward(x, y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -88,3 +129,57 @@ def op(case: Case, device: str) -> Callable[[], Any]:
         return x.grad
 
     return run
+
+
+OPS: dict[str, Callable[[Any, Any], torch.Tensor]] = {
+    "exp": lambda x, other: torch.exp(x),
+    "mul": lambda x, other: x * other,
+    "broadcast": lambda x, other: x * other,
+    "sum": lambda x, other: torch.sum(x, dim=1),
+    "softmax": lambda x, other: torch.softmax(x, dim=-1),
+    "matmul": lambda x, other: x @ other,
+    "index": lambda x, other: x[other],
+}
+
+
+def _leaves(case: Case, device: str) -> tuple[Any, Any]:
+    torch.backends.cuda.matmul.allow_tf32 = False
+    first, other = operands(case)
+    x = torch.tensor(first, device=device, requires_grad=True)
+    if other is None:
+        return x, None
+    return x, torch.tensor(other, device=device, requires_grad=case.op in BOTH)
+
+
+def forward(case: Case, device: str) -> Callable[[], Any]:
+    """One op, recorded. Returns its output."""
+    x, other = _leaves(case, device)
+    function = OPS[case.op]
+    return lambda: function(x, other)
+
+
+def backward(case: Case, device: str) -> Callable[[], Any]:
+    """The backward pass of one op, over the same graph. Returns the gradient."""
+    x, other = _leaves(case, device)
+    y = OPS[case.op](x, other)
+    given = torch.tensor(gradient(tuple(y.shape)), device=device)
+
+    def run() -> torch.Tensor | None:
+        x.grad = None
+        if case.op in BOTH:
+            other.grad = None
+        y.backward(given, retain_graph=True)
+        return x.grad
+
+    return run
+
+
+def peak(run: Callable[[], Any], device: str, steps: int) -> int | None:
+    """The most memory in use during some steps; None where PyTorch does not count it."""
+    if device != "cuda":
+        return None
+    torch.cuda.reset_peak_memory_stats()
+    for _ in range(steps):
+        run()
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated()

@@ -209,7 +209,7 @@ def register_arrays() -> None:
 
         kind = FusingNamespace
         fast.update(Rows(cupy).functions(), multi_tensor=MultiTensor(cupy))
-    register(cupy.ndarray, kind(cupy, fast=fast, checks=checks, alone=not several))
+    register(cupy.ndarray, kind(cupy, fast=fast, checks=checks))
 
 
 def _cholesky(x: Any, /) -> Any:

@@ -1,0 +1,218 @@
+"""What run.py and gpu.py share: the processes that they time, and the machine that they run on.
+
+A worker is a process of one framework (worker.py) that is given cases and asked for times, by
+lines of JSON.
+"""
+
+import json
+import os
+import platform
+import select
+import subprocess
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from cases import Case
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+# The relative difference of the first results that a precision explains.
+SAME = {"float32": 1e-3, "tf32": 2e-2, "float16": 5e-2}
+
+
+class WorkerError(Exception):
+    """A worker that ended, failed or said something else than it was asked for."""
+
+
+class NotInstalledError(Exception):
+    """A framework that is not installed or does not know the device."""
+
+
+class Worker:
+    """The process of one framework. ``framework`` may name a way of using it: torch-graphs."""
+
+    check: list[float]
+    dtype: str
+
+    def __init__(
+        self,
+        framework: str,
+        device: str = "cpu",
+        threads: int = 1,
+        python: str = "python3",
+        environment: dict[str, str] | None = None,
+        patience: float = 600,
+    ) -> None:
+        self.framework = framework
+        self.patience = patience
+        full = os.environ | dict.fromkeys(
+            ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"),
+            str(threads),
+        )
+        full["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+        full |= environment or {}
+        if framework == "gpugrad":
+            # The sources beside this file, whatever else is installed.
+            path = full.get("PYTHONPATH")
+            full["PYTHONPATH"] = f"{ROOT}{os.pathsep}{path}" if path else str(ROOT)
+        command = [python, str(HERE / "worker.py"), framework]
+        command += ["--device", device, "--threads", str(threads)]
+        try:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=full
+            )
+        except OSError as error:
+            raise NotInstalledError(f"{python}: {error.strerror}") from error
+        try:
+            greeting = self._read()
+            if "missing" in greeting:
+                raise NotInstalledError(greeting["missing"])
+        except BaseException:
+            self.close()
+            raise
+        self.versions: dict[str, str] = greeting["versions"]
+
+    def _read(self) -> dict[str, Any]:
+        out = self.process.stdout
+        if out is None or not select.select([out], [], [], self.patience)[0]:
+            self.process.kill()
+            raise WorkerError(f"{self.framework} said nothing for {self.patience:.0f} s")
+        line = out.readline()
+        if not line:
+            raise WorkerError(
+                f"{self.framework} ended with status {self.process.wait()}; see above"
+            )
+        answer: dict[str, Any] = json.loads(line)
+        if "failed" in answer:
+            raise WorkerError(f"{self.framework} failed: {answer['failed']}")
+        return answer
+
+    def ask(self, **question: Any) -> dict[str, Any]:
+        """The answer to one question; WorkerError where there is none."""
+        if self.process.stdin is None:
+            raise WorkerError(f"{self.framework} has no input")
+        try:
+            self.process.stdin.write(json.dumps(question) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError as error:
+            raise WorkerError(f"{self.framework} ended while it was measured") from error
+        return self._read()
+
+    def open(self, case: Case) -> None:
+        """Make ready for a case, in place of the one before, and compute its first results."""
+        answer = self.ask(case=asdict(case))
+        self.check, self.dtype = answer["check"], answer["dtype"]
+
+    def measure(self, seconds: float) -> float:
+        """Seconds for one step of the case, from about ``seconds`` of measuring."""
+        time: float = self.ask(seconds=seconds)["time"]
+        return time
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process can still be asked."""
+        return self.process.poll() is None
+
+    def close(self) -> None:
+        """End the process."""
+        if self.process.stdin is not None:
+            try:
+                self.process.stdin.close()
+            except BrokenPipeError:
+                pass
+        try:
+            self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+def agree(mine: list[float], theirs: list[float], precision: str = "float32") -> bool:
+    """Whether two workers computed the same, as far as a precision goes."""
+    same = SAME[precision]
+    return all(abs(a - b) <= same * max(abs(a), abs(b)) for a, b in zip(mine, theirs))
+
+
+def disagreement(worker: Worker, first: Worker, precision: str = "float32") -> str | None:
+    """What is unequal in the first results of two workers; None where nothing is."""
+    if worker.dtype != first.dtype:
+        return f"its result is {worker.dtype}, {first.framework}'s is {first.dtype}"
+    if not agree(worker.check, first.check, precision):
+        return f"its first results {worker.check} are not {first.framework}'s: {first.check}"
+    return None
+
+
+def shown(seconds: float) -> str:
+    """A time with three digits and the unit that suits it."""
+    unit, size = next(
+        (unit, size) for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 0.0)) if seconds >= size
+    )
+    value = seconds / (size or 1e-6)
+    return f"{value:.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
+
+
+def markdown(rows: list[list[str]]) -> str:
+    """Rows of equal length as a Markdown table, the first of them its head."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    return "\n".join(
+        f"| {row[0].ljust(widths[0])} | "
+        + " | ".join(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))
+        + " |"
+        for row in [rows[0], rule, *rows[1:]]
+    )
+
+
+def pythons(pairs: list[str], known: tuple[str, ...]) -> dict[str, str]:
+    """Which Python each peer is installed for: .venv-bench where it is, and as PEER=PATH says.
+
+    ValueError, in a sentence, for what is no such pair.
+    """
+    own = ROOT / ".venv-bench" / "bin" / "python"
+    found = dict.fromkeys(known, str(own)) if own.exists() else {}
+    for pair in pairs:
+        peer, equals, path = pair.partition("=")
+        if not equals or peer not in (*known, "gpugrad"):
+            raise ValueError(f"--python-for wants PEER=PATH, got {pair!r}")
+        found[peer] = path
+    return found
+
+
+def processor() -> str:
+    """The processor's name, where the system tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def gpu() -> str | None:
+    """The GPU's name and driver, where nvidia-smi tells them."""
+    command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
+
+
+def machine(device: str, threads: int) -> dict[str, Any]:
+    """What the figures were taken on."""
+    found: dict[str, Any] = {
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "threads": threads,
+    }
+    if device == "cuda":
+        found["gpu"] = gpu()
+    if hasattr(os, "getloadavg"):
+        found["load_before"] = os.getloadavg()[0]
+    return found
