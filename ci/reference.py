@@ -30,7 +30,7 @@ from generated import write_or_check  # noqa: E402
 
 import gpugrad as gg  # noqa: E402
 from gpugrad.backend import sim  # noqa: E402
-from gpugrad.backend.namespace import namespace_of  # noqa: E402
+from gpugrad.backend.namespace import FORMULAS, namespace_of  # noqa: E402
 from gpugrad.engine.op import TABLE, Op  # noqa: E402
 from gpugrad.ops.elementwise import zero  # noqa: E402
 from gpugrad.tensor.bind import ALIASES, FUNCTIONS, INTERNAL, MEMBERS, NUMPY_FUNCTIONS  # noqa: E402
@@ -140,11 +140,21 @@ def formula(op: Op, rule: types.FunctionType, first: int) -> str:
     node = definition(rule)
     if isinstance(node, ast.FunctionDef):
         return f"`{node.name}`, below"
+    if isinstance(node.body, ast.Call) and _of_namespace(node.body.func):
+        named = part(ast.unparse(node.body.func).removeprefix("xp."))
+        if named is not None:  # the rule is one part, which has a name for the sake of kernels
+            return formula(op, named, named.__code__.co_argcount)
     names = [a.arg for a in (*node.args.posonlyargs, *node.args.args)][first:]
     renamed = {}
     if not {"g", "y"} & {*op.arrays} and not op.variadic:
         renamed = dict(zip(names, op.arrays, strict=False))
     return f"`{ast.unparse(Mathematics(renamed).visit(_copy(node.body)))}`"
+
+
+def part(name: str) -> types.FunctionType | None:
+    """The part of a rule that has a name in every namespace and is no op."""
+    found = None if name in TABLE else FORMULAS.get(name)
+    return found if isinstance(found, types.FunctionType) else None
 
 
 def _copy(node: ast.expr) -> ast.expr:
@@ -178,7 +188,8 @@ def written_out(ops: Iterable[Op]) -> list[types.FunctionType]:
         seen.append(function)
         if function.__name__ != "<lambda>":
             found.append(function)
-        used = (function.__globals__.get(name) for name in _names(function.__code__))
+        names = [*_names(function.__code__)]
+        used = [function.__globals__.get(name) for name in names] + [part(name) for name in names]
         to_do += [f for f in used if isinstance(f, types.FunctionType)]
     return found
 

@@ -204,11 +204,13 @@ def register_arrays() -> None:
     kind = Namespace
     if kernels.enabled():
         from gpugrad.backend.kernels.elementwise import FusingNamespace
+        from gpugrad.backend.kernels.layer_norm import LayerNorm
         from gpugrad.backend.kernels.multi_tensor import MultiTensor
         from gpugrad.backend.kernels.rows import Rows
 
         kind = FusingNamespace
-        fast.update(Rows(cupy).functions(), multi_tensor=MultiTensor(cupy))
+        fast.update(Rows(cupy).functions(), **LayerNorm(cupy).functions())
+        fast["multi_tensor"] = MultiTensor(cupy)
     register(cupy.ndarray, kind(cupy, fast=fast, checks=checks))
 
 

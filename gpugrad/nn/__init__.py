@@ -32,13 +32,13 @@ from gpugrad.nn.criteria import (
     MSELoss,
     NLLLoss,
 )
-from gpugrad.nn.layers import MLP, Dropout, Flatten, Linear, Sequential
+from gpugrad.nn.layers import MLP, Dropout, Flatten, LayerNorm, Linear, Sequential
 from gpugrad.nn.module import Module
 from gpugrad.nn.parameter import Parameter
 
 __all__ = [
     "ELU", "GELU", "MLP", "BCEWithLogitsLoss", "CrossEntropyLoss", "Dropout", "Flatten",
-    "HuberLoss", "Identity", "L1Loss", "LeakyReLU", "Linear", "LogSoftmax", "MSELoss", "Module",
-    "NLLLoss", "Parameter", "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax", "Softplus",
-    "Tanh", "functional", "init",
+    "HuberLoss", "Identity", "L1Loss", "LayerNorm", "LeakyReLU", "Linear", "LogSoftmax", "MSELoss",
+    "Module", "NLLLoss", "Parameter", "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax",
+    "Softplus", "Tanh", "functional", "init",
 ]  # fmt: skip

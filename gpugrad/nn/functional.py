@@ -3,6 +3,7 @@
 Imports tensor, random, errors and `losses`. The activations are gpugrad's own functions.
 """
 
+import math
 from typing import Any
 
 from gpugrad import random
@@ -19,8 +20,8 @@ from gpugrad.tensor import FUNCTIONS, Tensor, as_tensor
 
 __all__ = [
     "binary_cross_entropy_with_logits", "cross_entropy", "dropout", "elu", "gelu", "huber_loss",
-    "l1_loss", "leaky_relu", "linear", "log_softmax", "mse_loss", "nll_loss", "relu", "sigmoid",
-    "silu", "softmax", "softplus", "tanh",
+    "l1_loss", "layer_norm", "leaky_relu", "linear", "log_softmax", "mse_loss", "nll_loss",
+    "relu", "sigmoid", "silu", "softmax", "softplus", "tanh",
 ]  # fmt: skip
 
 elu = FUNCTIONS["elu"]
@@ -34,6 +35,7 @@ softmax = FUNCTIONS["softmax"]
 softplus = FUNCTIONS["softplus"]
 tanh = FUNCTIONS["tanh"]
 
+_layer_norm = FUNCTIONS["layer_norm"]
 _linear = FUNCTIONS["linear"]
 
 
@@ -78,6 +80,51 @@ def _misfit(x: Any, weight: Any, bias: Any) -> ShapeError:
     else:
         what = f"bias must have shape {weight.shape[:1]}, one number for each output"
     return ShapeError(f"linear: {what}; got {shapes}")
+
+
+def check_shape(who: str, normalized_shape: Any) -> tuple[int, ...]:
+    """The sizes of the last axes as a tuple; ShapeError for anything else, and for none."""
+    given = normalized_shape if isinstance(normalized_shape, tuple | list) else [normalized_shape]
+    whole = [hasattr(n, "__index__") and not isinstance(n, bool) for n in given]
+    if not given or not all(whole) or min(n.__index__() for n in given) < 1:
+        raise ShapeError(
+            f"{who}: normalized_shape must be the sizes of the last axes, such as 64 or (8, 64), "
+            f"got {normalized_shape!r}"
+        )
+    return tuple(int(n) for n in given)
+
+
+def layer_norm(
+    x: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Tensor:
+    """Each sample with mean 0 and variance 1 over its last axes, times weight plus bias.
+
+    ``normalized_shape`` is the sizes of these axes, also one number; weight and bias have this
+    shape, or are None. ``(x - mean) / sqrt(variance + eps)``, the variance with n in its
+    denominator (Ba, Kiros and Hinton, 2016). ShapeError where they do not fit.
+
+    >>> import gpugrad as gg
+    >>> gg.nn.functional.layer_norm(gg.tensor([[1.0, 3.0], [0.0, 10.0]]), 2, eps=0.0)
+    tensor([[-1.,  1.],
+            [-1.,  1.]])
+    """
+    sizes = check_shape("layer_norm", normalized_shape)
+    x = as_tensor(x)
+    parameters = [None if array is None else as_tensor(array) for array in (weight, bias)]
+    for what, array in (("the last axes of x", x), *zip(("weight", "bias"), parameters)):
+        if array is None:
+            continue
+        shape = array.shape[-len(sizes) :] if array is x else array.shape
+        if shape != sizes:
+            raise ShapeError(
+                f"layer_norm: {what} must have the normalized_shape {sizes}, got {array.shape}"
+            )
+    if len(sizes) == 1:
+        return _layer_norm(x, *parameters, eps=eps)
+    length = math.prod(sizes)
+    rows = x.reshape((*x.shape[: x.ndim - len(sizes)], length))
+    flat = [None if array is None else array.reshape((length,)) for array in parameters]
+    return _layer_norm(rows, *flat, eps=eps).reshape(x.shape)
 
 
 def check_probability(who: str, p: Any) -> float:

@@ -8,13 +8,13 @@ from typing import Any
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.nn import init
 from gpugrad.nn.activations import activation_function, activation_name
-from gpugrad.nn.functional import check_probability, dropout, linear
+from gpugrad.nn.functional import check_probability, check_shape, dropout, layer_norm, linear
 from gpugrad.nn.module import Module
 from gpugrad.nn.parameter import Parameter
 from gpugrad.random import Generator
-from gpugrad.tensor import Tensor, as_tensor, empty
+from gpugrad.tensor import Tensor, as_tensor, empty, ones, zeros
 
-__all__ = ["MLP", "Dropout", "Flatten", "Linear", "Sequential"]
+__all__ = ["MLP", "Dropout", "Flatten", "LayerNorm", "Linear", "Sequential"]
 
 
 def _features(who: str, what: str, number: Any) -> int:
@@ -228,6 +228,48 @@ class Dropout(Module):
 
     def extra_repr(self) -> str:
         return f"p={self.p}"
+
+
+class LayerNorm(Module):
+    """Each sample with mean 0 and variance 1 over its last axes, times a weight plus a bias.
+
+    ``normalized_shape`` is the sizes of these axes, also one number. ``weight`` begins as ones
+    and ``bias`` as zeros, both of this shape; None without ``elementwise_affine``, the bias also
+    without ``bias``. The formula is `gpugrad.nn.functional.layer_norm`'s (Ba et al., 2016).
+    ShapeError for sizes below 1.
+
+    >>> import gpugrad as gg
+    >>> layer = gg.nn.LayerNorm(2)
+    >>> layer
+    LayerNorm((2,), eps=1e-05)  # 4 parameters
+    >>> layer(gg.tensor([[1.0, 3.0]])).round(3).tolist()
+    [[-1.0, 1.0]]
+    """
+
+    def __init__(
+        self,
+        normalized_shape: Any,
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        *,
+        dtype: Any = None,
+        device: Any = None,
+    ) -> None:
+        self.normalized_shape = shape = check_shape("LayerNorm", normalized_shape)
+        self.eps = eps
+        words = {"dtype": dtype, "device": device}
+        self.weight = Parameter(ones(shape, **words)) if elementwise_affine else None
+        self.bias = Parameter(zeros(shape, **words)) if elementwise_affine and bias else None
+
+    def forward(self, x: Any) -> Tensor:
+        return layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        words = "" if self.weight is not None else ", elementwise_affine=False"
+        if self.weight is not None and self.bias is None:
+            words = ", bias=False"
+        return f"{self.normalized_shape}, eps={self.eps}{words}"
 
 
 class Flatten(Module):

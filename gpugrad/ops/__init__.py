@@ -14,6 +14,7 @@ from gpugrad.ops import (
     fused,
     index,
     linalg,
+    normalization,
     reduce,
     scan,
     shape,
@@ -25,5 +26,6 @@ from gpugrad.ops import (
 
 __all__ = [
     "activations", "complex_parts", "decompositions", "device", "diagonals", "elementwise", "fused",
-    "index", "linalg", "reduce", "scan", "shape", "solvers", "sorting", "special", "ufuncs",
+    "index", "linalg", "normalization", "reduce", "scan", "shape", "solvers", "sorting",
+    "special", "ufuncs",
 ]  # fmt: skip

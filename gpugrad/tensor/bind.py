@@ -47,9 +47,10 @@ Function = Callable[..., Any]
 INTERNAL = (
     "adjugate", "argpartition_order", "cholesky", "class_cross_entropy", "concat_arrays",
     "convolve_full", "det", "eigh", "eigvalsh", "einsum_explicit", "expm", "eye_like",
-    "from_diagonal", "getitem", "index_set", "inv", "least_squares", "linear", "lower_part",
-    "mse_loss", "pad_zeros", "permuted", "pinv", "qr", "ratio", "scale", "scatter", "sinc_slope",
-    "slogdet", "solve", "solve_triangular", "stack_arrays", "svd", "svdvals", "to_device", "to",
+    "from_diagonal", "getitem", "index_set", "inv", "layer_norm", "least_squares", "linear",
+    "lower_part", "mse_loss", "pad_zeros", "permuted", "pinv", "qr", "ratio", "scale", "scatter",
+    "sinc_slope", "slogdet", "solve", "solve_triangular", "stack_arrays", "svd", "svdvals",
+    "to_device", "to",
     *(
         name for name, op in TABLE.items()
         if getattr(op.forward, "__module__", "") == "gpugrad.ops.special" and name != "i0"

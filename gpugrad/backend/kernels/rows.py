@@ -13,7 +13,7 @@ from typing import Any
 from gpugrad.backend.kernels.source import FLOATS, Get, cupy_kernel, prelude
 from gpugrad.backend.namespace import FORMULAS, namespace_of
 
-__all__ = ["Rows", "contiguous", "launch_shape", "loss_source", "rows_source"]
+__all__ = ["ROW", "Rows", "contiguous", "launch_shape", "loss_source", "rows_source"]
 
 # Where there are few rows of more elements than this, one block a row leaves the GPU idle.
 LONGEST = 1 << 16

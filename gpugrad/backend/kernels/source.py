@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["FLOATS", "Get", "cupy_kernel", "prelude"]
+__all__ = ["COLUMN", "FLOATS", "Get", "cupy_kernel", "prelude"]
 
 Get = Callable[..., Any]  # from a source, a kernel's name and options to what launches it
 
@@ -72,4 +72,34 @@ __device__ inline V together(V x)
 }
 template <typename V> __device__ inline V sum_of_all(V x) { return together<V, added<V>>(x); }
 template <typename V> __device__ inline V largest_of_all(V x) { return together<V, larger<V>>(x); }
+"""
+
+# For blocks of 32 columns and 8 rows.
+COLUMN = """
+// One value of all threads with the same threadIdx.x, for each of them.
+__device__ inline W sum_of_column(W x)
+{
+    __shared__ W rows[8][32];
+    __syncthreads();  // of the call before, all have read
+    rows[threadIdx.y][threadIdx.x] = x;
+    __syncthreads();
+    x = rows[0][threadIdx.x];
+    for (int i = 1; i < 8; ++i)
+        x += rows[i][threadIdx.x];
+    return x;
+}
+
+// What the stripes of rows gave, added up; blockIdx.y tells one result from the next.
+extern "C" __global__ void sum_of_stripes(
+    const W* parts, T* sums, long long stripes, long long length)
+{
+    const long long column = (long long)blockIdx.x * 32 + threadIdx.x;
+    W sum = 0;
+    if (column < length)
+        for (long long i = threadIdx.y; i < stripes; i += blockDim.y)
+            sum += parts[(blockIdx.y * stripes + i) * length + column];
+    sum = sum_of_column(sum);
+    if (threadIdx.y == 0 && column < length)
+        sums[blockIdx.y * length + column] = narrow(sum);
+}
 """
