@@ -63,8 +63,9 @@ LEFT_OUT = {
     ),
     "Dates, matrices of class `numpy.matrix`, old tables of types.": (
         "asmatrix bmat busday_count busday_offset common_type datetime_as_string datetime_data "
-        "is_busday issubdtype mintypecode min_scalar_type typename"
+        "is_busday isnat issubdtype mintypecode min_scalar_type typename"
     ),
+    "`gg.tensor` and `gg.asarray` make tensors of data, and differ in their dtypes.": "array",
     "Python functions element by element: no derivative can be seen through them.": (
         "frompyfunc fromiter"
     ),

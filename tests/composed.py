@@ -37,7 +37,7 @@ class Case:
         return made
 
     def apply(self, tensors):
-        return outputs_of(self.call(FUNCTIONS[self.name], *tensors))
+        return outputs_of(self.call(getattr(gg, self.name), *tensors))
 
     def expected(self, arrays):
         own = self.reference or getattr(np, self.name)
@@ -48,7 +48,10 @@ class Case:
 
 
 def outputs_of(result):
-    return tuple(result) if isinstance(result, tuple | list) else (result,)
+    """What a function gives, as one tuple: also what lies in lists and tuples inside."""
+    if not isinstance(result, tuple | list):
+        return (result,)
+    return tuple(part for one in result for part in outputs_of(one))
 
 
 CASES: list[Case] = []
@@ -116,6 +119,15 @@ case("insert", (2, 3), (2,), call=lambda f, a, b: f(a, 1, b, axis=1))
 case("insert", (2, 3), (2, 1), call=lambda f, a, b: f(a, [1], b, axis=1))
 case("insert", (2, 3), (3,), call=lambda f, a, b: f(a, 2, b, axis=0))
 case("insert", (2, 3), (2, 2), call=lambda f, a, b: f(a, slice(0, 3, 2), b, axis=1))
+case("block", (2, 2), (2,), call=lambda f, a, b: f([[a, b[:, None]], [b, 3.0]]))
+case("block", (2,), (), call=lambda f, a, b: f([a, b, a]))
+case("block", (2, 1), call=lambda f, a: f(a))
+case("block", (1, 2, 2), (2, 2), call=lambda f, a, b: f([[[a], [b]]]))
+case("trim_zeros", (5,), call=lambda f, a: f(a * (numbers(a) != 0)))
+case("trim_zeros", (5,), call=lambda f, a: f(a * (numbers(a) != 0), "b"))
+case("trim_zeros", (3, 4), call=lambda f, a: f(a * (numbers(a) != 0)[:, None], "f"))
+case("trim_zeros", (3, 4), call=lambda f, a: f(a * 0.0))
+case("trim_zeros", (3, 4), call=lambda f, a: f(a * (numbers(a) == 1)[:, None], axis=0))
 case("resize", (2, 3), new_shape=(2, 4))
 case("resize", (3,), new_shape=2)
 
@@ -149,6 +161,10 @@ case("inner", (), (2, 3))
 case("vdot", (2, 3), (6,))
 case("vecdot", (2, 3), (3,))
 case("vecdot", (3, 2), (3, 2), axis=0)
+case("matvec", (2, 3), (3,))
+case("matvec", (2, 3, 2), (2, 2))
+case("vecmat", (2,), (2, 3))
+case("vecmat", (2, 2), (3, 1, 2, 3))
 case("kron", (2, 3), (2,))
 case("kron", (2, 1), (2, 2))
 case("cross", (2, 3), (3,))
@@ -189,6 +205,47 @@ for _mode in ("full", "same", "valid"):
 case("unwrap", (6,), call=lambda f, a: f(a * 4.1))
 case("unwrap", (2, 4), call=lambda f, a: f(a * 3, axis=0, period=4.0))
 case("unwrap", (5,), call=lambda f, a: f(a * 3, 2.5))
+
+
+# Ramps: NumPy's take tensors where an end is one.
+for _name in ("linspace", "geomspace", "logspace"):
+    for _words in ({}, {"endpoint": False}, {"num": 1}):
+        case(_name, (), (), domain=(0.5, 3.0), call=lambda f, a, b, w=_words: (
+            f(a, b, **{"num": 5, **w})))  # fmt: skip
+    case(_name, (2, 1), (3,), domain=(0.5, 3.0), call=lambda f, a, b: f(a, b, 4, axis=-1))
+    case(_name, (2,), domain=(0.5, 3.0), call=lambda f, a: f(a, 4.0, 3))
+    case(_name, (2,), domain=(0.5, 3.0), call=lambda f, a: f(4, a, num=3, axis=1))
+case("geomspace", (2,), domain=(0.5, 3.0), call=lambda f, a: f(-a, -7.0, 4))
+case("logspace", (2,), (2,), domain=(0.5, 3.0), call=lambda f, a, b: f(1.0, a, 3, base=b))
+
+# Polynomials.
+case("polyval", (4,), (2, 3))
+case("polyval", (1,), ())
+case("polyval", (3,), call=lambda f, p: f(p, 2.0))
+for _name in ("polyadd", "polysub", "polymul"):
+    case(_name, (3,), (3,))
+    case(_name, (2,), (4,))
+    case(_name, (), (2,))
+case("polymul", (3,), (2,), call=lambda f, a, b: f(a * (numbers(a) != 0), b))
+case("polymul", (3,), (2,), call=lambda f, a, b: f(a * 0.0, b))
+case("polydiv", (5,), (3,), domain=(0.4, 2.0))
+case("polydiv", (2,), (3,), domain=(0.4, 2.0))
+case("polydiv", (4,), (2,), domain=(0.4, 2.0), call=lambda f, a, b: f(
+    a[:3] * 1.0, a[:3] * 2.0)[0])  # fmt: skip
+case("polyder", (4,))
+case("polyder", (4,), m=2)
+case("polyder", (4,), m=0)
+case("polyint", (3,))
+case("polyint", (3,), m=2, k=[0.5, 2.0])
+case("polyint", (3,), (), call=lambda f, p, k: f(p, 2, k))
+case("poly", (3,))
+case("poly", (1,))
+case("polyfit", (6,), (6,), deg=2)
+case("polyfit", (6,), (6, 2), deg=1)
+case("polyfit", (6,), (6,), (6,), call=lambda f, x, y, w: f(x, y, 2, w=w * w + 0.5))
+case("polyfit", (6,), (6,), call=lambda f, x, y: f(x, y, 1, cov=True))
+case("polyfit", (6,), (6, 2), call=lambda f, x, y: f(x, y, 1, cov="unscaled"))
+case("polyfit", (6,), (6,), call=lambda f, x, y: [*f(x, y, 1, full=True)[:2]])
 
 
 def rising(x):
@@ -256,6 +313,8 @@ case("topk", (2, 4), k=2, reference=lambda a, k: (
     -np.sort(-a, axis=-1)[..., :k], np.argsort(-a, axis=-1)[..., :k]))  # fmt: skip
 case("topk", (4, 2), call=lambda f, a: f(a, 3, axis=0, largest=False), reference=(
     lambda a, k, axis, largest: (np.sort(a, axis=0)[:k], np.argsort(a, axis=0)[:k])))  # fmt: skip
+none("sort_complex", (2, 4))
+none("real_if_close", (3,))
 none("argsort", (2, 4), axis=0)
 none("argpartition", (5,), call=lambda f, a: f(a, 2)[2])
 none("searchsorted", (5,), (2, 3), call=lambda f, a, v: f(rising(a), v))
@@ -263,6 +322,23 @@ none("searchsorted", (4,), (), call=lambda f, a, v: f(rising(a), v, side="right"
 none("digitize", (5,), (3,), call=lambda f, x, b: f(x, rising(b)))
 none("digitize", (5,), (3,), call=lambda f, x, b: f(x, -rising(b), right=True))
 none("flatnonzero", (5,), call=lambda f, a: f(a > 0))
+for _name in ("diag_indices_from", "tril_indices_from", "triu_indices_from"):
+    none(_name, (3, 3))
+none("tril_indices_from", (2, 4), k=1)
+none("triu_indices_from", (4, 2), k=-1)
+none("ix_", (3,), (2,), call=lambda f, a, b: f(a > 0, numbers(b)))
+none("ravel_multi_index", (3,), call=lambda f, a: f((numbers(a), numbers(a)), (3, 4)))
+none("ravel_multi_index", (3,), call=lambda f, a: (
+    f((numbers(a) - 5, numbers(a)), (3, 2), ("wrap", "clip"), "F")))  # fmt: skip
+none("unravel_index", (4,), call=lambda f, a: f(numbers(a) + 3, (2, 3)))
+none("unravel_index", (4,), call=lambda f, a: f(numbers(a) + 3, (2, 1, 3), order="F"))
+for _order in ("big", "little"):
+    none("packbits", (11,), call=lambda f, a, o=_order: f(a > 0, bitorder=o))
+    none("packbits", (3, 5), call=lambda f, a, o=_order: f(a > 0, axis=0, bitorder=o))
+    none("unpackbits", (3,), call=lambda f, a, o=_order: f(octets(a), bitorder=o))
+    none("unpackbits", (3, 2), call=lambda f, a, o=_order: f(octets(a), 1, 11, o))
+none("unpackbits", (3, 2), call=lambda f, a: f(octets(a), axis=0, count=-3))
+none("unpackbits", (3,), call=lambda f, a: f(octets(a), count=30))
 none("argwhere", (2, 3), call=lambda f, a: f(a > 0))
 none("lexsort", (4,), (4,), call=lambda f, a, b: f((a, b > 0)))
 none("unique", (2, 3), call=lambda f, a: f(a > 0, return_counts=True, return_inverse=True))
@@ -277,8 +353,29 @@ for _name in ("intersect1d", "setdiff1d", "setxor1d", "union1d"):
 none("histogram", (9,), bins=4)
 none("histogram", (9,), (9,), call=lambda f, a, w: f(a, 3, (-1.0, 1.0), weights=w, density=False))
 none("histogram", (9,), call=lambda f, a: f(a, [-2.0, 0.0, 1.0]))
+none("histogram_bin_edges", (9,))
+none("histogram_bin_edges", (9,), bins=3, range=(-1.0, 1.5))
+none("histogram_bin_edges", (9,), call=lambda f, a: f(a, [-2.0, 0.0, 1.0]))
+none("histogram_bin_edges", (3,), call=lambda f, a: f(a * 0.0))
+none("histogramdd", (9, 2), bins=3)
+none("histogramdd", (9, 2), bins=(2, 4), density=True)
+none("histogramdd", (9, 3), call=lambda f, a: f(a, bins=2, range=[(-1, 1), (-2, 2), (0, 2)]))
+none("histogramdd", (9, 2), (9,), call=lambda f, a, w: f(a, [2, edges(a)], weights=w))
+none("histogram2d", (9,), (9,))
+none("histogram2d", (9,), (9,), call=lambda f, a, b: f(a, b, bins=edges(a)))
+none("histogram2d", (9,), (9,), call=lambda f, a, b: f(a, b, [3, edges(a)], density=True))
 case("bincount", (5,), call=lambda f, w: f(numbers(w), weights=w, minlength=6))
 none("bincount", (5,), call=lambda f, w: f(numbers(w)))
+
+
+def octets(x):
+    return abs(x * 90).astype("uint8")
+
+
+def edges(x):
+    """Edges of bins, beside x."""
+    found = np.array([-1.5, -0.2, 0.3, 2.0])
+    return found if isinstance(x, np.ndarray) else x.device.send(found)
 
 
 def numbers(x):
@@ -314,6 +411,14 @@ case("compress", (2, 3), call=lambda f, a: f([True, False, True], a, axis=1))
 case("extract", (2, 3), call=lambda f, a: f(a > 0, a))
 case("put_along_axis", (2, 3), (2, 1), call=lambda f, a, v: f(a, first(a), v, 1),
      reference=lambda a, i, v, axis: _put(a, i, v, axis))  # fmt: skip
+case("fill_diagonal", (2, 3), call=lambda f, a: f(a, 2.5), reference=lambda *a: filled(*a))
+case("fill_diagonal", (5, 2), (3,), call=lambda f, a, v: f(a, v, wrap=True),
+     reference=lambda *a, **words: filled(*a, **words))  # fmt: skip
+case("fill_diagonal", (5, 2), (1,), call=lambda f, a, v: f(a, v),
+     reference=lambda *a: filled(*a))  # fmt: skip
+case("fill_diagonal", (2, 2, 2), (2,), reference=lambda *a: filled(*a))
+case("apply_over_axes", (2, 3, 4), call=lambda f, a: f(summing(a), a, [0, 2]))
+case("apply_over_axes", (2, 3), call=lambda f, a: f(lambda x, i: x * x, a, 1))
 case("apply_along_axis", (2, 3), call=lambda f, a: f(lambda v: v[0] * v, 0, a))
 case("apply_along_axis", (2, 3), call=lambda f, a: f(lambda v: v.sum() ** 2, 1, a))
 case("apply_along_axis", (2, 3), call=lambda f, a: f(lambda v: v[:, None] * v, 1, a))
@@ -330,6 +435,16 @@ none("isclose", (6,), call=lambda f, a: f(holes(a), holes(a) + 1e-9, equal_nan=T
 none("allclose", (3,), call=lambda f, a: f(a, a + 1e-12))
 none("array_equal", (3,), call=lambda f, a: f(a, a))
 none("array_equiv", (3,), call=lambda f, a: f(a, a[None]))
+
+
+def filled(a, val, wrap=False):
+    out = a.copy()
+    np.fill_diagonal(out, val, wrap)
+    return out
+
+
+def summing(x):
+    return np.sum if isinstance(x, np.ndarray) else gg.sum
 
 
 def first(x):

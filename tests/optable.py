@@ -15,7 +15,7 @@ WHOLE = {"ldexp": (1,), "gammainc": (0,), "gammaincc": (0,), "betainc": (0, 1)}
 BETWEEN_DEVICES = {"to_device"}  # has tests of its own, in test_tensor.py
 INTEGER = {
     "bitwise_and", "bitwise_or", "bitwise_xor", "left_shift", "right_shift", "invert",
-    "gcd", "lcm",
+    "gcd", "lcm", "bitwise_count",
 }  # fmt: skip
 UNARY = [Sample((2, 3)), Sample(()), Sample((0,))]
 BINARY = [Sample((2, 3), (2, 3)), Sample((2, 3), (3,)), Sample((2, 1), (1, 3)), Sample((), (2,))]

@@ -223,3 +223,20 @@ for _name, _doc in {
     "lcm": "The least common multiple of whole numbers",
 }.items():
     op(_name, "a, b, /", doc=f"{_doc}, elementwise. No gradient.", **EW)
+op("bitwise_count", "x, /", doc="How many bits of abs(x) are 1, elementwise. No gradient.", **EW)
+
+
+def _spacing(xp: Any, x: Any, /) -> Any:
+    x = x if x.dtype.kind == "f" else x.astype("float64")
+    there = xp.isfinite(x)
+    size = xp.where(there, xp.abs(x), 1)
+    gap = xp.nextafter(size, xp.full_like(size, math.inf)) - size
+    return xp.where(there, xp.where(x < 0, -gap, gap), xp.full_like(gap, math.nan))
+
+
+op(
+    "spacing",
+    _spacing,
+    doc="The distance from x to the next number away from 0, elementwise. No gradient.",
+    **EW,
+)

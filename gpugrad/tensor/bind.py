@@ -23,13 +23,17 @@ from gpugrad.tensor import (
     dtypes,
     exchange,
     functions,
+    histograms,
     hooks,
+    integers,
     joining,
     linalg,
     matrices,
     nans,
     numerics,
     padding,
+    polynomials,
+    ramps,
     sorting,
     special,
     standard,
@@ -65,14 +69,14 @@ ALIASES = {
     "permute_dims": "transpose", "pow": "power", "true_divide": "divide", "mod": "remainder",
     "bitwise_left_shift": "left_shift", "bitwise_right_shift": "right_shift",
     "fix": "trunc", "conjugate": "conj", "atan2": "arctan2", "radians": "deg2rad",
-    "degrees": "rad2deg", "bitwise_not": "invert",
+    "degrees": "rad2deg", "bitwise_not": "invert", "row_stack": "vstack",
 }  # fmt: skip
 
 FUNCTIONS: dict[str, Function] = {}
 FUNCTIONS.update(functions._OPS)
 for _module in (
     functions, joining, padding, matrices, numerics, statistics, nans, sorting, choosing,
-    dtypes, standard, exchange,
+    histograms, integers, polynomials, ramps, dtypes, standard, exchange,
 ):  # fmt: skip
     for _name in _module.__all__:
         if _name != "index_array":
@@ -314,19 +318,25 @@ def _plain(function: Function) -> Function:
     return call
 
 
-def _put_along_axis(arr: Any, indices: Any, values: Any, axis: int | None) -> None:
-    """NumPy's, which changes its array."""
-    if not isinstance(arr, Tensor):
-        raise DTypeError(
-            "np.put_along_axis: a tensor cannot be written into an array. Use "
-            "gg.put_along_axis, which returns a new tensor"
-        )
-    if arr.requires_grad or (isinstance(values, Tensor) and values.requires_grad):
-        raise GradientError(
-            "np.put_along_axis: it would change a tensor in place that a graph needs. Use "
-            "gg.put_along_axis, which returns a new tensor"
-        )
-    arr._write(Ellipsis, choosing.put_along_axis(arr, indices, values, axis)._array)
+def _changing(name: str) -> Function:
+    """A function of NumPy's that changes its array, by the one here that makes a new tensor."""
+    function = FUNCTIONS[name]
+
+    def change(a: Any, *args: Any, **kwargs: Any) -> None:
+        if not isinstance(a, Tensor):
+            raise DTypeError(
+                f"np.{name}: a tensor cannot be written into an array. Use gg.{name}, which "
+                "returns a new tensor"
+            )
+        values = (*args, *kwargs.values())
+        if a.requires_grad or any(isinstance(v, Tensor) and v.requires_grad for v in values):
+            raise GradientError(
+                f"np.{name}: it would change a tensor in place that a graph needs. Use gg.{name}, "
+                "which returns a new tensor"
+            )
+        a._write(Ellipsis, function(a, *args, **kwargs)._array)
+
+    return change
 
 
 PLAIN = {
@@ -342,7 +352,9 @@ NUMPY_FUNCTIONS: dict[Any, Function] = {
     np.ones_like: creation.ones_like,
     np.full_like: creation.full_like,
     np.empty_like: creation.empty_like,
-    np.put_along_axis: _put_along_axis,
+    np.linspace: creation.linspace,
+    np.fill_diagonal: _changing("fill_diagonal"),
+    np.put_along_axis: _changing("put_along_axis"),
     **PLAIN,
 }
 for _name, _function in FUNCTIONS.items():

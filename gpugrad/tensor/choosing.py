@@ -19,9 +19,10 @@ from gpugrad.tensor.creation import as_tensor
 from gpugrad.tensor.functions import _OPS, axis_number, beside, moveaxis, reshape, stack, together
 
 __all__ = [
-    "allclose", "apply_along_axis", "array_equal", "array_equiv", "choose", "compress", "divmod",
-    "extract", "float_power", "frexp", "isclose", "isneginf", "isposinf", "modf", "piecewise",
-    "put_along_axis", "select", "vectorize",
+    "allclose", "apply_along_axis", "apply_over_axes", "array_equal", "array_equiv", "choose",
+    "compress", "divmod", "extract", "fill_diagonal", "float_power", "frexp", "isclose",
+    "isneginf", "isposinf", "modf", "piecewise", "put_along_axis", "real_if_close", "select",
+    "vectorize",
 ]  # fmt: skip
 
 
@@ -161,7 +162,56 @@ def along(x: Tensor, indices: Any, axis: int) -> tuple[Any, ...]:
     return tuple(parts)
 
 
+def fill_diagonal(x: Any, /, val: Any, wrap: bool = False) -> Tensor:
+    """A copy of x with ``val`` on its diagonal: a number, or as many as there are places.
+
+    The axes of x have one size, if there are more than two. With ``wrap`` the diagonal of a tall
+    matrix starts again below its end. `numpy.fill_diagonal` changes its array and returns None;
+    so it does for a tensor, too.
+
+    >>> import gpugrad as gg
+    >>> gg.fill_diagonal(gg.zeros((2, 3)), gg.tensor([1.0, 2.0]))
+    tensor([[1., 0., 0.],
+            [0., 2., 0.]])
+    """
+    x = as_tensor(x)
+    if x.ndim < 2 or (x.ndim > 2 and len(set(x.shape)) > 1):
+        raise ShapeError(
+            f"fill_diagonal: expected a matrix, or more axes of one size, got shape {x.shape}"
+        )
+    step = sum(math.prod(x.shape[i + 1 :]) for i in range(x.ndim))
+    end = x.shape[1] * x.shape[1] if x.ndim == 2 and not wrap else x.size
+    count = len(range(0, min(end, x.size), step))
+    values = functions.ravel(beside(val, x))
+    if values.size != 1:
+        if values.size < count:  # NumPy starts again with the first
+            values = functions.tile(values, -(-count // values.size))
+        values = values[:count]
+    flat = index_update(functions.ravel(x), slice(0, min(end, x.size), step), values)
+    return reshape(flat, x.shape)
+
+
 # Functions applied piece by piece.
+
+
+def apply_over_axes(func: Callable[..., Any], a: Any, axes: Any) -> Tensor:
+    """A function ``func(x, axis)`` applied along several axes, one after another.
+
+    Its results have as many axes as x, or one less, which is put back with size 1.
+    """
+    x = as_tensor(a)
+    for axis in axes if isinstance(axes, tuple | list) else (axes,):
+        place = axis_number("apply_over_axes", axis, x.ndim)
+        made = as_tensor(func(x, place))
+        if made.ndim == x.ndim - 1:
+            made = functions.expand_dims(made, place)
+        if made.ndim != x.ndim:
+            raise ShapeError(
+                f"apply_over_axes: expected a function that keeps {x.ndim} axes or drops one, it "
+                f"made shape {made.shape} of {x.shape}"
+            )
+        x = made
+    return x
 
 
 def apply_along_axis(
@@ -294,6 +344,19 @@ def allclose(
 ) -> bool:
     """Whether all elements are close: see `isclose`. A Python bool, for which the host waits."""
     return bool(_OPS["all"](isclose(a, b, rtol, atol, equal_nan)))
+
+
+def real_if_close(x: Any, /, tol: float = 100) -> Tensor:
+    """The real parts of x where all others are nearly 0, else x itself. Waits for the device.
+
+    ``tol`` counts in rounding errors of the dtype; 1 or below, it is what they may reach.
+    """
+    x = as_tensor(x)
+    if x.dtype.kind != "c":
+        return x
+    most = tol * float(np.finfo(x.dtype).eps) if tol > 1 else tol
+    near = _OPS["abs"](_OPS["imag"](x.detach())) < most
+    return _OPS["real"](x) if bool(_OPS["all"](near)) else x
 
 
 def array_equal(a: Any, b: Any, equal_nan: bool = False) -> bool:

@@ -354,8 +354,9 @@ class Tensor(Members):
         return self.shape[0]
 
     def __iter__(self) -> Iterator["Tensor"]:
-        for index in range(len(self)):
-            yield self[index]
+        if not self.shape:
+            raise DTypeError("iteration over a tensor with no axes")
+        return (self[index] for index in range(len(self)))
 
     def __contains__(self, value: Any) -> bool:
         return bool((self.detach() == value).any())

@@ -339,9 +339,14 @@ def arange(
     return _made(lambda xp: xp.arange(start, stop, step, dtype=kind), device, requires_grad)
 
 
+def is_array(value: Any) -> bool:
+    """Whether a value is a Tensor or an array, of any number of axes, and not a number."""
+    return hasattr(value, "ndim") and not isinstance(value, np.generic)
+
+
 def linspace(
-    start: complex,
-    stop: complex,
+    start: Any,
+    stop: Any,
     /,
     num: int = 50,
     *,
@@ -349,17 +354,45 @@ def linspace(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    axis: int = 0,
 ) -> Tensor:
     """``num`` numbers at equal distances from ``start`` to ``stop``, which is included.
 
-    The default dtype, or complex where one of the ends is, unless ``dtype`` is given.
+    The default dtype, or complex where one of the ends is, unless ``dtype`` is given. Ends that
+    are arrays broadcast, and may have a gradient; the numbers lie along a new axis.
+
+    >>> import gpugrad as gg
+    >>> gg.linspace(0, 1, 3)
+    tensor([0. , 0.5, 1. ])
     """
+    if is_array(start) or is_array(stop):
+        made = _between(start, stop, num, endpoint, device, axis)
+        made = made if dtype is None or made.dtype == dtype else made.astype(dtype)
+        return made.requires_grad_() if requires_grad else made
     kind = dtype or _dtype_of(start, stop, 0.0)
     return _made(
         lambda xp: xp.linspace(start, stop, num, endpoint=endpoint, dtype=kind),
         device,
         requires_grad,
     )
+
+
+def _between(start: Any, stop: Any, num: int, endpoint: bool, device: Any, axis: int) -> Tensor:
+    """`linspace` of arrays: exact at both ends."""
+    known = start if isinstance(start, Tensor) else stop
+    if isinstance(known, Tensor) and device is None:
+        device = known.device
+    # Numbers stay numbers, so that they promote nothing.
+    start, stop = (as_tensor(end, device=device) if is_array(end) else end for end in (start, stop))
+    steps = num - 1 if endpoint else num
+    span = TENSORS.subtract(stop, start)
+    kind = span.dtype if span.dtype.kind in "fc" else np.dtype(np.float64)
+    weights = arange(num, dtype=np.finfo(kind).dtype, device=span.device) / max(steps, 1)
+    weights = weights.reshape((num,) + (1,) * span.ndim)
+    last = stop if isinstance(stop, Tensor) else full_like(span, stop, dtype=kind)
+    ends = weights == 1 if endpoint and num > 1 else weights > 1
+    made: Tensor = TENSORS.where(ends, last, start + weights * span)
+    return made if axis == 0 else TENSORS.moveaxis(made, 0, axis)
 
 
 def eye(

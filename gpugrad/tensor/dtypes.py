@@ -17,7 +17,10 @@ from gpugrad.errors import DTypeError
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
 
-__all__ = ["astype", "can_cast", "finfo", "iinfo", "isdtype", "result_type"]
+__all__ = [
+    "astype", "can_cast", "finfo", "iinfo", "isdtype", "isscalar", "iterable", "promote_types",
+    "result_type",
+]  # fmt: skip
 
 
 class FloatInfo:
@@ -157,6 +160,30 @@ def result_type(*arrays_and_dtypes: Any) -> np.dtype[Any]:
     except TypeError as error:
         raise DTypeError(f"result_type: {error}") from error
     return found
+
+
+def promote_types(type1: Any, type2: Any) -> np.dtype[Any]:
+    """The smallest dtype that both go into without loss, as in NumPy; DTypeError if none does.
+
+    >>> import gpugrad as gg
+    >>> gg.promote_types("int8", gg.float16)
+    dtype('float16')
+    """
+    one, other = dtype_of("promote_types", type1), dtype_of("promote_types", type2)
+    try:
+        return np.promote_types(one, other)
+    except TypeError as error:
+        raise DTypeError(f"promote_types: {error}") from error
+
+
+def isscalar(element: Any) -> bool:
+    """Whether something is a number or a string: a Tensor of no axes is not, as an array is not."""
+    return bool(np.isscalar(element))
+
+
+def iterable(y: Any) -> bool:
+    """Whether something can be iterated over: a Tensor with axes can."""
+    return np.iterable(y)
 
 
 def astype(x: Any, /, dtype: Any, *, copy: bool = True, device: Any = None) -> Tensor:

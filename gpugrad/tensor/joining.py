@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.errors import ShapeError
+from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.tensor import functions
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
 from gpugrad.tensor.functions import _OPS, axis_number, beside, concat, ravel, reshape
 
 __all__ = [
-    "append", "array_split", "atleast_1d", "atleast_2d", "atleast_3d", "column_stack", "delete",
-    "dsplit", "dstack", "fliplr", "flipud", "hsplit", "hstack", "insert", "meshgrid", "resize",
-    "rollaxis", "rot90", "vsplit", "vstack",
+    "append", "array_split", "atleast_1d", "atleast_2d", "atleast_3d", "block", "column_stack",
+    "delete", "dsplit", "dstack", "fliplr", "flipud", "hsplit", "hstack", "insert", "meshgrid",
+    "resize", "rollaxis", "rot90", "vsplit", "vstack",
 ]  # fmt: skip
 
 
@@ -91,6 +91,44 @@ def column_stack(tup: Sequence[Any]) -> Tensor:
     """Vectors, as columns, and matrices joined along the second axis."""
     pieces = _pieces("column_stack", tup)
     return concat([p if p.ndim > 1 else reshape(p, (p.size, 1)) for p in pieces], axis=1)
+
+
+def block(arrays: Any) -> Tensor:
+    """An array of blocks: nested lists of them, the innermost joined along the last axis.
+
+    >>> import gpugrad as gg
+    >>> gg.block([[gg.ones((2, 2)), gg.zeros((2, 1))], [gg.zeros((1, 2)), gg.full((1, 1), 5.0)]])
+    tensor([[1., 1., 0.],
+            [1., 1., 0.],
+            [0., 0., 5.]])
+    """
+    found: list[Any] = []
+    depth = _depth(arrays, found)
+    leaves = functions.together(*found)
+    rank = max(depth, *(leaf.ndim for leaf in leaves))
+    rest = iter(leaves)
+
+    def joined(part: Any, level: int) -> Tensor:
+        if level:
+            return concat([joined(one, level - 1) for one in part], axis=-level)
+        leaf = next(rest)
+        return reshape(leaf, (1,) * (rank - leaf.ndim) + leaf.shape)
+
+    return joined(arrays, depth)
+
+
+def _depth(part: Any, found: list[Any]) -> int:
+    """How deep lists are nested; what they hold is added to ``found``."""
+    if isinstance(part, tuple):
+        raise DTypeError("block: expected lists of arrays, got a tuple")
+    if not isinstance(part, list):
+        found.append(part)
+        return 0
+    depths = {_depth(one, found) for one in part}
+    if len(depths) != 1:
+        what = "lists nested to one depth" if depths else "lists with arrays in them"
+        raise ShapeError(f"block: expected {what}, got depths {sorted(depths)}")
+    return depths.pop() + 1
 
 
 def array_split(x: Any, /, indices_or_sections: Any, axis: int = 0) -> tuple[Tensor, ...]:

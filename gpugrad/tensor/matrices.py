@@ -6,14 +6,19 @@ Imports functions, joining, creation and core.
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from gpugrad.backend.device import Device, default_device
-from gpugrad.errors import ShapeError
+from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.tensor import creation, functions
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
 from gpugrad.tensor.functions import _OPS, moveaxis, reshape, together
 
-__all__ = ["cross", "diag", "diagflat", "inner", "kron", "trace", "tri", "vander", "vdot"]
+__all__ = [
+    "cross", "diag", "diagflat", "einsum_path", "inner", "kron", "matvec", "trace", "tri",
+    "vander", "vdot", "vecmat",
+]  # fmt: skip
 
 
 def diag(x: Any, /, k: int = 0) -> Tensor:
@@ -73,6 +78,42 @@ def vdot(a: Any, b: Any, /) -> Tensor:
 def _conjugated(x: Tensor) -> Tensor:
     conj = _OPS.get("conj")
     return conj(x) if conj is not None and x.dtype.kind == "c" else x
+
+
+def matvec(a: Any, b: Any, /) -> Tensor:
+    """Each matrix of a stack times a vector: of shapes (..., m, n) and (..., n)."""
+    a, b = together(a, b)
+    if a.ndim < 2 or not b.ndim or a.shape[-1] != b.shape[-1]:
+        raise ShapeError(
+            f"matvec: expected shapes (..., m, n) and (..., n), got {a.shape} and {b.shape}"
+        )
+    return _OPS["matmul"](a, b[..., None])[..., 0]
+
+
+def vecmat(a: Any, b: Any, /) -> Tensor:
+    """A vector, conjugated, times each matrix of a stack: of shapes (..., n) and (..., n, m)."""
+    a, b = together(a, b)
+    if b.ndim < 2 or not a.ndim or a.shape[-1] != b.shape[-2]:
+        raise ShapeError(
+            f"vecmat: expected shapes (..., n) and (..., n, m), got {a.shape} and {b.shape}"
+        )
+    return _OPS["matmul"](_conjugated(a)[..., None, :], b)[..., 0, :]
+
+
+def einsum_path(subscripts: str, /, *operands: Any, optimize: Any = "greedy") -> tuple[Any, str]:
+    """The order in which `einsum` would best join its operands: NumPy's answer, from shapes alone.
+
+    A list to be read by people and by NumPy, with a text that says what each step costs.
+    """
+    if not isinstance(subscripts, str):
+        raise DTypeError(
+            f"einsum_path: expected subscripts such as 'ij,jk->ik', got {type(subscripts).__name__}"
+        )
+    # One element with the strides of many: the search looks at shapes only.
+    one = np.zeros(())
+    shaped = [np.broadcast_to(one, as_tensor(x).shape) for x in operands]
+    found: tuple[Any, str] = np.einsum_path(subscripts, *shaped, optimize=optimize)
+    return found
 
 
 def kron(a: Any, b: Any) -> Tensor:

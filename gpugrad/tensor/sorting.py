@@ -11,19 +11,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpugrad.backend.namespace import namespace_of
-from gpugrad.engine.modes import is_deterministic
 from gpugrad.engine.record import record
 from gpugrad.errors import DeviceError, DTypeError, ShapeError
-from gpugrad.ops.ordered import histogram_in_order
 from gpugrad.tensor import functions
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.functions import _OPS, axis_number, beside, ravel, together
+from gpugrad.tensor.functions import _OPS, axis_number, ravel, together
 
 __all__ = [
-    "argpartition", "argsort", "argwhere", "bincount", "digitize", "flatnonzero", "histogram",
-    "intersect1d", "isin", "lexsort", "partition", "scatter_add", "searchsorted", "segment_sum",
-    "setdiff1d", "setxor1d", "sort", "topk", "union1d", "unique", "unique_all", "unique_counts",
+    "argpartition", "argsort", "argwhere", "bincount", "digitize", "flatnonzero", "intersect1d",
+    "isin", "lexsort", "partition", "scatter_add", "searchsorted", "segment_sum", "setdiff1d",
+    "setxor1d", "sort", "sort_complex", "topk", "union1d", "unique", "unique_all", "unique_counts",
     "unique_inverse", "unique_values",
 ]  # fmt: skip
 
@@ -77,6 +75,14 @@ def sort(
     """
     x = as_tensor(x)
     return _permuted("sort", x, _order("sort", x, axis, kind, descending), axis)
+
+
+def sort_complex(x: Any, /) -> Tensor:
+    """x sorted along its last axis, as complex numbers: by their real parts, then the others."""
+    x = as_tensor(x)
+    kind = x.dtype.kind
+    wanted = x.dtype if kind == "c" else "complex64" if x.dtype.char in "bhBH" else "complex128"
+    return sort(x).astype(wanted)
 
 
 def _permuted(name: str, x: Tensor, order: Tensor, axis: int | None) -> Tensor:
@@ -326,36 +332,6 @@ union1d = _set("union1d", "The elements of a and b", _joined)
 
 
 # Counts and sums by number.
-
-
-def histogram(
-    x: Any, bins: Any = 10, range: Any = None, density: bool = False, weights: Any = None
-) -> tuple[Tensor, Tensor]:
-    """How many elements of the raveled x lie in each bin, and the edges of the bins.
-
-    ``bins`` is their number or a vector of edges. A step function: it has no gradient, by weights
-    neither. Waits for the device.
-    """
-    x = as_tensor(x).detach()
-
-    def raw(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return value.detach().data
-        if isinstance(value, list | tuple):
-            return beside(value, x).data
-        return value
-
-    if isinstance(bins, str):
-        raise DTypeError(f"histogram: expected a number of bins or their edges, got {bins!r}")
-    if isinstance(range, Sequence):
-        range = tuple(float(end) for end in range)
-    bins, weights, module = raw(bins), raw(weights), _module(x)
-    if module is not np and is_deterministic() and getattr(weights, "shape", None) == x.shape:
-        xp = namespace_of(x.data)
-        counts, edges = histogram_in_order(xp, x.data, weights, bins, range, density)
-        return Tensor(counts), Tensor(edges)
-    counts, edges = module.histogram(x.data, bins, range, weights=weights, density=density)
-    return Tensor(counts), Tensor(edges)
 
 
 def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Tensor:
