@@ -127,6 +127,7 @@ __all__ = [
     "any",
     "append",
     "apply_along_axis",
+    "apply_over_axes",
     "arange",
     "arccos",
     "arccosh",
@@ -157,14 +158,18 @@ __all__ = [
     "autodiff",
     "average",
     "backend",
+    "bartlett",
     "bincount",
     "bitwise_and",
+    "bitwise_count",
     "bitwise_invert",
     "bitwise_left_shift",
     "bitwise_not",
     "bitwise_or",
     "bitwise_right_shift",
     "bitwise_xor",
+    "blackman",
+    "block",
     "bool",
     "bool_",
     "broadcast_arrays",
@@ -209,6 +214,8 @@ __all__ = [
     "deterministic",
     "device",
     "diag",
+    "diag_indices",
+    "diag_indices_from",
     "diagflat",
     "diagonal",
     "diff",
@@ -222,6 +229,7 @@ __all__ = [
     "e",
     "ediff1d",
     "einsum",
+    "einsum_path",
     "elu",
     "empty",
     "empty_like",
@@ -237,6 +245,7 @@ __all__ = [
     "extract",
     "eye",
     "fabs",
+    "fill_diagonal",
     "finfo",
     "fix",
     "flatnonzero",
@@ -255,10 +264,12 @@ __all__ = [
     "fmod",
     "frexp",
     "from_dlpack",
+    "fromfunction",
     "full",
     "full_like",
     "gcd",
     "gelu",
+    "geomspace",
     "get_default_dtype",
     "grad",
     "gradcheck",
@@ -267,17 +278,24 @@ __all__ = [
     "gradients",
     "greater",
     "greater_equal",
+    "hamming",
+    "hanning",
     "heaviside",
     "hessian",
     "histogram",
+    "histogram2d",
+    "histogram_bin_edges",
+    "histogramdd",
     "hsplit",
     "hstack",
     "hvp",
     "hypot",
     "i0",
+    "identity",
     "iinfo",
     "imag",
     "index_update",
+    "indices",
     "inf",
     "inner",
     "insert",
@@ -300,8 +318,12 @@ __all__ = [
     "isnan",
     "isneginf",
     "isposinf",
+    "isscalar",
+    "iterable",
+    "ix_",
     "jacobian",
     "jvp",
+    "kaiser",
     "kron",
     "lcm",
     "ldexp",
@@ -325,10 +347,13 @@ __all__ = [
     "logical_not",
     "logical_or",
     "logical_xor",
+    "logspace",
     "logsumexp",
     "manual_seed",
+    "mask_indices",
     "matmul",
     "matrix_transpose",
+    "matvec",
     "max",
     "maximum",
     "mean",
@@ -367,16 +392,27 @@ __all__ = [
     "ones_like",
     "optim",
     "outer",
+    "packbits",
     "pad",
     "partition",
     "percentile",
     "permute_dims",
     "pi",
     "piecewise",
+    "poly",
+    "polyadd",
+    "polyder",
+    "polydiv",
+    "polyfit",
+    "polyint",
+    "polymul",
+    "polysub",
+    "polyval",
     "positive",
     "pow",
     "power",
     "prod",
+    "promote_types",
     "ptp",
     "put_along_axis",
     "quantile",
@@ -384,7 +420,9 @@ __all__ = [
     "radians",
     "random",
     "ravel",
+    "ravel_multi_index",
     "real",
+    "real_if_close",
     "reciprocal",
     "relu",
     "remainder",
@@ -398,6 +436,7 @@ __all__ = [
     "rollaxis",
     "rot90",
     "round",
+    "row_stack",
     "save",
     "saved",
     "scatter_add",
@@ -419,6 +458,8 @@ __all__ = [
     "softmax",
     "softplus",
     "sort",
+    "sort_complex",
+    "spacing",
     "special",
     "split",
     "sqrt",
@@ -443,7 +484,12 @@ __all__ = [
     "trapezoid",
     "tri",
     "tril",
+    "tril_indices",
+    "tril_indices_from",
+    "trim_zeros",
     "triu",
+    "triu_indices",
+    "triu_indices_from",
     "true_divide",
     "trunc",
     "uint8",
@@ -456,6 +502,8 @@ __all__ = [
     "unique_counts",
     "unique_inverse",
     "unique_values",
+    "unpackbits",
+    "unravel_index",
     "unstack",
     "unwrap",
     "value_and_grad",
@@ -463,6 +511,7 @@ __all__ = [
     "var",
     "vdot",
     "vecdot",
+    "vecmat",
     "vectorize",
     "vjp",
     "vsplit",
@@ -885,6 +934,12 @@ def gcd(a: Any, b: Any, /) -> Tensor:
 def lcm(a: Any, b: Any, /) -> Tensor:
     """The least common multiple of whole numbers, elementwise. No gradient."""
 
+def bitwise_count(x: Any, /) -> Tensor:
+    """How many bits of abs(x) are 1, elementwise. No gradient."""
+
+def spacing(x: Any, /) -> Tensor:
+    """The distance from x to the next number away from 0, elementwise. No gradient."""
+
 def concat(arrays: Sequence[Any], /, axis: int | None = 0) -> Tensor:
     """Arrays joined along an axis that they have (also ``concatenate``); None ravels them
     first.
@@ -960,6 +1015,9 @@ def atleast_2d(*arrays: Any) -> Any:
 def atleast_3d(*arrays: Any) -> Any:
     """x with three axes or more; a tuple for several arrays."""
 
+def block(arrays: Any) -> Tensor:
+    """An array of blocks: nested lists of them, the innermost joined along the last axis."""
+
 def column_stack(tup: Sequence[Any]) -> Tensor:
     """Vectors, as columns, and matrices joined along the second axis."""
 
@@ -1023,11 +1081,19 @@ def diag(x: Any, /, k: int = 0) -> Tensor:
 def diagflat(x: Any, /, k: int = 0) -> Tensor:
     """The matrix that has the elements of x on its diagonal ``k`` and else zeros."""
 
+def einsum_path(subscripts: str, /, *operands: Any, optimize: Any = "greedy") -> tuple[Any, str]:
+    """The order in which `einsum` would best join its operands: NumPy's answer, from shapes
+    alone.
+    """
+
 def inner(a: Any, b: Any, /) -> Tensor:
     """The sums of products over the last axes of a and of b."""
 
 def kron(a: Any, b: Any) -> Tensor:
     """Kronecker's product: every element of a times the whole of b, as blocks."""
+
+def matvec(a: Any, b: Any, /) -> Tensor:
+    """Each matrix of a stack times a vector: of shapes (..., m, n) and (..., n)."""
 
 def trace(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Tensor:
     """The sum of a diagonal of the matrices that two axes make."""
@@ -1042,6 +1108,9 @@ def vander(x: Any, /, N: int | None = None, increasing: builtins.bool = False) -
 
 def vdot(a: Any, b: Any, /) -> Tensor:
     """The sum of products of all elements, a conjugated; both are raveled."""
+
+def vecmat(a: Any, b: Any, /) -> Tensor:
+    """A vector, conjugated, times each matrix of a stack: of shapes (..., n) and (..., n, m)."""
 
 def convolve(a: Any, v: Any, mode: str = "full") -> Tensor:
     """The convolution of two sequences: whole, as long as the longer ("same"), or "valid"."""
@@ -1233,11 +1302,6 @@ def digitize(x: Any, bins: Any, right: builtins.bool = False) -> Tensor:
 def flatnonzero(x: Any, /) -> Tensor:
     """The indices of the elements of the raveled x that are not 0. Waits for the device."""
 
-def histogram(
-    x: Any, bins: Any = 10, range: Any = None, density: builtins.bool = False, weights: Any = None
-) -> tuple[Tensor, Tensor]:
-    """How many elements of the raveled x lie in each bin, and the edges of the bins."""
-
 def intersect1d(a: Any, b: Any, /) -> Tensor:
     """The elements of both a and b, sorted. No gradient. Waits for the device."""
 
@@ -1289,6 +1353,9 @@ def sort(
     too.
     """
 
+def sort_complex(x: Any, /) -> Tensor:
+    """x sorted along its last axis, as complex numbers: by their real parts, then the others."""
+
 def topk(x: Any, /, k: int, axis: int = -1, largest: builtins.bool = True) -> tuple[Tensor, Tensor]:
     """The ``k`` largest elements along an axis, or smallest, in order, and their indices."""
 
@@ -1333,6 +1400,9 @@ def apply_along_axis(
 ) -> Tensor:
     """A function of vectors applied along an axis of an array, its results joined."""
 
+def apply_over_axes(func: Callable[..., Any], a: Any, axes: Any) -> Tensor:
+    """A function ``func(x, axis)`` applied along several axes, one after another."""
+
 def array_equal(a: Any, b: Any, equal_nan: builtins.bool = False) -> builtins.bool:
     """Whether two arrays have one shape and equal elements. A Python bool; the host waits."""
 
@@ -1350,6 +1420,9 @@ def divmod(a: Any, b: Any, /) -> tuple[Tensor, Tensor]:
 
 def extract(condition: Any, x: Any, /) -> Tensor:
     """The elements of x where a condition of its size holds, raveled. Waits for the device."""
+
+def fill_diagonal(x: Any, /, val: Any, wrap: builtins.bool = False) -> Tensor:
+    """A copy of x with ``val`` on its diagonal: a number, or as many as there are places."""
 
 def float_power(a: Any, b: Any, /) -> Tensor:
     """a ** b, elementwise, in float64."""
@@ -1379,11 +1452,192 @@ def put_along_axis(x: Any, /, indices: Any, values: Any, axis: int | None) -> Te
     that of ``values``: the opposite of `take_along_axis`.
     """
 
+def real_if_close(x: Any, /, tol: float = 100) -> Tensor:
+    """The real parts of x where all others are nearly 0, else x itself. Waits for the device."""
+
 def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Tensor:
     """For each element the choice of the first condition that holds, else ``default``."""
 
 def vectorize(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function of numbers as one of arrays, which broadcast: called once for each element."""
+
+def histogram(
+    x: Any, bins: Any = 10, range: Any = None, density: builtins.bool = False, weights: Any = None
+) -> tuple[Tensor, Tensor]:
+    """How many elements of the raveled x lie in each bin, and the edges of the bins."""
+
+def histogram2d(
+    x: Any,
+    y: Any,
+    bins: Any = 10,
+    range: Any = None,
+    density: builtins.bool = False,
+    weights: Any = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """How many of the points (x, y) lie in each cell of a grid, and its edges along both
+    axes.
+    """
+
+def histogram_bin_edges(x: Any, bins: Any = 10, range: Any = None, weights: Any = None) -> Tensor:
+    """The edges of the bins that `histogram` counts in; ``weights`` make no difference to
+    them.
+    """
+
+def histogramdd(
+    sample: Any,
+    bins: Any = 10,
+    range: Any = None,
+    density: builtins.bool = False,
+    weights: Any = None,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """How many points lie in each cell of a grid, and the edges of the grid along each axis."""
+
+def diag_indices(n: int, ndim: int = 2, *, device: Any = None) -> tuple[Tensor, ...]:
+    """The index of the diagonal of an array of ``ndim`` axes of size n."""
+
+def diag_indices_from(x: Any, /) -> tuple[Tensor, ...]:
+    """The index of the diagonal of an array, whose axes have one size."""
+
+def fromfunction(
+    function: Callable[..., Any], shape: Sequence[int], *, dtype: Any = None, **kwargs: Any
+) -> Any:
+    """What a function gives of the coordinates of an array of a shape, one tensor for each
+    axis.
+    """
+
+def identity(n: int, dtype: Any = None, *, device: Any = None) -> Tensor:
+    """A square matrix with ones on its diagonal and zeros elsewhere."""
+
+def indices(
+    dimensions: Sequence[int],
+    dtype: Any = ...,
+    sparse: builtins.bool = False,
+    *,
+    device: Any = None,
+) -> Any:
+    """For each axis of an array of these sizes, the number of each element along it."""
+
+def ix_(*args: Any) -> tuple[Tensor, ...]:
+    """The index of the rows, columns and so on that each of several vectors names."""
+
+def mask_indices(n: int, mask_func: Callable[..., Any], k: Any = 0) -> tuple[Tensor, ...]:
+    """The index of what ``mask_func(ones, k)`` leaves of a square matrix of ones."""
+
+def packbits(x: Any, /, axis: int | None = None, bitorder: str = "big") -> Tensor:
+    """Truth values, or what is not 0, as the bits of bytes, along an axis or raveled."""
+
+def ravel_multi_index(
+    multi_index: Sequence[Any], dims: Sequence[int], mode: Any = "raise", order: str = "C"
+) -> Tensor:
+    """The number of each element in a raveled array of sizes ``dims``, by its index."""
+
+def tril_indices(
+    n: int, k: int = 0, m: int | None = None, *, device: Any = None
+) -> tuple[Tensor, ...]:
+    """The index of what lies at and below the diagonal ``k`` of a matrix of n rows, m
+    columns.
+    """
+
+def tril_indices_from(x: Any, /, k: int = 0) -> tuple[Tensor, ...]:
+    """The index of what lies at and below the diagonal ``k`` of a matrix."""
+
+def trim_zeros(x: Any, /, trim: str = "fb", axis: Any = None) -> Tensor:
+    """x without the zeros at its front, its back or both, along all axes or some."""
+
+def triu_indices(
+    n: int, k: int = 0, m: int | None = None, *, device: Any = None
+) -> tuple[Tensor, ...]:
+    """The index of what lies at and above the diagonal ``k`` of a matrix of n rows, m
+    columns.
+    """
+
+def triu_indices_from(x: Any, /, k: int = 0) -> tuple[Tensor, ...]:
+    """The index of what lies at and above the diagonal ``k`` of a matrix."""
+
+def unpackbits(
+    x: Any, /, axis: int | None = None, count: int | None = None, bitorder: str = "big"
+) -> Tensor:
+    """The bits of bytes, as 0 and 1 of dtype uint8, along an axis or raveled."""
+
+def unravel_index(indices: Any, shape: int | Sequence[int], order: str = "C") -> tuple[Tensor, ...]:
+    """The index of elements of an array of a shape, by their numbers in the raveled array."""
+
+def poly(seq_of_zeros: Any) -> Tensor:
+    """The coefficients of the polynomial with these zeros, the highest of which is 1."""
+
+def polyadd(a1: Any, a2: Any) -> Tensor:
+    """The sum of two polynomials."""
+
+def polyder(p: Any, m: int = 1) -> Tensor:
+    """The coefficients of the derivative of a polynomial, of the order m."""
+
+def polydiv(u: Any, v: Any) -> tuple[Tensor, Tensor]:
+    """The quotient and the remainder of a division of polynomials."""
+
+def polyfit(
+    x: Any,
+    y: Any,
+    deg: int,
+    rcond: float | None = None,
+    full: builtins.bool = False,
+    w: Any = None,
+    cov: builtins.bool | str = False,
+) -> Any:
+    """The coefficients of the polynomial of a degree that fits points best, by least squares."""
+
+def polyint(p: Any, m: int = 1, k: Any = None) -> Tensor:
+    """The coefficients of a polynomial whose derivative of the order m is p."""
+
+def polymul(a1: Any, a2: Any) -> Tensor:
+    """The product of two polynomials, without the powers that leading zeros stand for."""
+
+def polysub(a1: Any, a2: Any) -> Tensor:
+    """The difference of two polynomials."""
+
+def polyval(p: Any, x: Any) -> Tensor:
+    """The values at x of the polynomial with the coefficients p, by Horner's rule."""
+
+def bartlett(m: int, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """A window of m points: a triangle whose ends are 0."""
+
+def blackman(m: int, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """A window of m points: the sum of a constant and two cosines, nearly 0 at the ends."""
+
+def geomspace(
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: builtins.bool = True,
+    dtype: Any = None,
+    axis: int = 0,
+    *,
+    device: Any = None,
+) -> Tensor:
+    """``num`` numbers at equal ratios from ``start`` to ``stop``, which is included."""
+
+def hamming(m: int, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """A window of m points: 0.54 less 0.46 of a cosine."""
+
+def hanning(m: int, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """A window of m points: half of one less a cosine, 0 at the ends."""
+
+def kaiser(m: int, beta: float, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """A window of m points by a Bessel function, the narrower the larger ``beta`` is."""
+
+def logspace(
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: builtins.bool = True,
+    base: Any = 10.0,
+    dtype: Any = None,
+    axis: int = 0,
+    *,
+    device: Any = None,
+) -> Tensor:
+    """``base`` to the powers at equal distances from ``start`` to ``stop``, which is
+    included.
+    """
 
 def can_cast(from_: Any, to: Any, /, casting: str = "safe") -> builtins.bool:
     """Whether a dtype, or an array's, goes into another without loss, or by NumPy's
@@ -1402,6 +1656,19 @@ def iinfo(type: Any, /) -> WholeInfo:
 
 def isdtype(dtype: Any, kind: Any) -> builtins.bool:
     """Whether a dtype is another, or of a kind, or one of a tuple of these."""
+
+def isscalar(element: Any) -> builtins.bool:
+    """Whether something is a number or a string: a Tensor of no axes is not, as an array is
+    not.
+    """
+
+def iterable(y: Any) -> builtins.bool:
+    """Whether something can be iterated over: a Tensor with axes can."""
+
+def promote_types(type1: Any, type2: Any) -> dtype[Any]:
+    """The smallest dtype that both go into without loss, as in NumPy; DTypeError if none
+    does.
+    """
 
 def result_type(*arrays_and_dtypes: Any) -> dtype[Any]:
     """The dtype that arrays, dtypes and Python numbers promote to together, as in NumPy 2."""
@@ -1451,3 +1718,4 @@ atan2 = arctan2
 radians = deg2rad
 degrees = rad2deg
 bitwise_not = invert
+row_stack = vstack
