@@ -1,15 +1,20 @@
 """Data sets, mini-batches and splits: ``gg.data``. Imports random, tensor and below.
 
 A data set is a few arrays with one row a sample, and a batch is taken from each by one
-indexing operation where the array lives: nothing goes sample by sample through Python.
+indexing operation where the array lives: nothing goes sample by sample through Python. Batches
+of the host go to a GPU while it computes with the batch before (`gpugrad.backend.staging`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+from collections import abc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gpugrad.backend.device import Device, device_of
+from gpugrad.backend.staging import Source, ahead
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.random import Generator, default_generator
 from gpugrad.tensor import Tensor, as_tensor
@@ -79,16 +84,64 @@ def _sent(array: Any, device: Device) -> Any:
     return array.to(device) if isinstance(array, Tensor) else device.send(array)
 
 
-def _take(array: Any, order: np.ndarray, sent: dict[Device, Any]) -> Any:
-    """Some rows. The indices are sent to each device once; they are whole and in range."""
-    where = array.device if isinstance(array, Tensor) else device_of(array)
-    index = sent.get(where)
-    if index is None:
-        index = sent[where] = where.send(order)
-    if isinstance(array, Tensor):
-        return array[index]
-    with where.activate():
-        return array.take(index, 0)  # on NumPy a good third quicker than array[index]
+def _home(array: Any) -> Device:
+    return array.device if isinstance(array, Tensor) else device_of(array)
+
+
+class _Rows(NamedTuple):
+    """Rows of an array, not taken yet: a slice of it, by numbers that lie where it does, or all."""
+
+    array: Any
+    index: Any = None
+
+    def at(self, device: Device | None) -> Any:
+        """The rows, on a device, or where the array is. Numbers are whole and in range."""
+        array, index = self
+        if index is not None:
+            if isinstance(array, Tensor) or isinstance(index, slice):
+                array = array[index]
+            else:
+                with device_of(array).activate():  # on NumPy a good third quicker than array[index]
+                    array = array.take(index, 0) if array.flags.c_contiguous else array[index]
+        return array if device is None else _sent(array, device)
+
+    def source(self) -> Source | None:
+        """What writes the rows into memory of the host; None for what is not copied from there."""
+        array, index = self
+        if isinstance(array, Tensor) and not array.requires_grad:
+            array = array.data
+        if not isinstance(array, np.ndarray) or not array.dtype.isnative:
+            return None
+        if isinstance(index, np.ndarray):
+            shape = (len(index), *array.shape[1:])
+            if array.flags.c_contiguous:  # no errors to look for: then it writes to `out` at once
+                return Source(shape, array.dtype, partial(array.take, index, 0, mode="clip"))
+            return Source(shape, array.dtype, lambda out: np.copyto(out, array[index]))
+        rows = array if index is None else array[index]
+        return Source(rows.shape, array.dtype, lambda out: np.copyto(out, rows))
+
+
+def _taken(rows: _Rows | list[_Rows], device: Device | None) -> Any:
+    """A batch: one part, or a tuple of them."""
+    return rows.at(device) if isinstance(rows, _Rows) else tuple(one.at(device) for one in rows)
+
+
+def _sources(
+    rows: _Rows | list[_Rows], device: Device
+) -> tuple[list[Source], Callable[[list[Any]], Any]]:
+    """What of a batch is copied from the host, and the function that makes the batch of it."""
+    several = [rows] if isinstance(rows, _Rows) else rows
+    found = [one.source() for one in several]
+
+    def finish(arrays: list[Any]) -> Any:
+        coming = iter(arrays)
+        made = []
+        for one, source in zip(several, found):
+            part = one.at(device) if source is None else next(coming)
+            made.append(Tensor(part) if source and isinstance(one.array, Tensor) else part)
+        return made[0] if isinstance(rows, _Rows) else tuple(made)
+
+    return [source for source in found if source is not None], finish
 
 
 class _Epoch(NamedTuple):
@@ -104,7 +157,9 @@ class DataLoader:
     ``dataset`` is a `TensorDataset`, an array, a list or tuple of arrays, or any object with
     ``__len__`` whose ``dataset[array of integers]`` gives the batch. The last batch may be
     smaller, unless ``drop_last``. ``device`` is where batches are sent, None to leave them where
-    the data is. A data set of one array gives arrays, one of several gives tuples.
+    the data is. A data set of one array gives arrays, one of several gives tuples. Batches of the
+    host that go to a GPU are copied beside its computation, one batch ahead: through pinned
+    memory, on a stream of their own, with no wait of the host.
 
     The order of a shuffled epoch is a permutation of ``generator`` (None for the default one of
     ``gg.manual_seed``), so a seed gives the same batches on every device. ``state_dict`` keeps
@@ -189,27 +244,45 @@ class DataLoader:
     def _batches(
         self, order: np.ndarray, first: int, state: dict[str, int] | None
     ) -> Iterator[Any]:
-        size = self.batch_size
-        for number in range(first, len(self)):
-            self._now = _Epoch(number + 1, state)
-            yield self._batch(order[number * size : (number + 1) * size])
+        with contextlib.closing(self._made(order, range(first, len(self)))) as batches:
+            for batch in batches:
+                first += 1
+                self._now = _Epoch(first, state)
+                yield batch
+                del batch  # not held while the next is made
         self._now = _Epoch(0, None)
 
-    def _batch(self, rows: np.ndarray) -> Any:
+    def _made(self, order: np.ndarray, numbers: range) -> abc.Generator[Any, None, None]:
+        """The batches of these numbers, each made when it is asked for, or one ahead."""
+        device, from_host = self.device, True
         if type(self.dataset) is TensorDataset:
-            sent: dict[Device, Any] = {}
-            if self.shuffle:
-                parts: Any = tuple(_take(array, rows, sent) for array in self.dataset.arrays)
-            else:  # a view in place of a copy
-                parts = self.dataset[int(rows[0]) : int(rows[-1]) + 1]
+            chosen = self._chosen(order, numbers)
+            from_host = any(_home(a).kind == "cpu" for a in self.dataset.arrays)
         else:
-            parts = self.dataset[rows]
-        if self.device is not None:
-            if isinstance(parts, tuple | list):
-                parts = tuple(_sent(part, self.device) for part in parts)
-            else:
-                parts = _sent(parts, self.device)
-        return parts[0] if self._alone else parts
+            size = self.batch_size
+            own = (self.dataset[order[n * size : (n + 1) * size]] for n in numbers)
+            if device is None:
+                return own
+            chosen = (
+                [_Rows(part) for part in parts] if isinstance(parts, tuple | list) else _Rows(parts)
+                for parts in own
+            )
+        if device is not None and device.kind == "cuda" and from_host:
+            return ahead(device, (_sources(rows, device) for rows in chosen))
+        return (_taken(rows, device) for rows in chosen)
+
+    def _chosen(self, order: np.ndarray, numbers: range) -> abc.Generator[Any, None, None]:
+        """Which rows of each array make up the batches."""
+        arrays, size = self.dataset.arrays, self.batch_size
+        # The whole order goes to where data is, once: no indices are sent for a batch.
+        orders = {}
+        if self.shuffle:
+            orders = {place: place.send(order) for place in dict.fromkeys(map(_home, arrays))}
+        for number in numbers:
+            rows = slice(number * size, min((number + 1) * size, len(order)))
+            index = {place: there[rows] for place, there in orders.items()}
+            chosen = [_Rows(a, index[_home(a)] if self.shuffle else rows) for a in arrays]
+            yield chosen[0] if self._alone else chosen
 
     def state_dict(self) -> dict[str, Any]:
         """The place in the epoch: the batches that were given, and what its order came from.
@@ -295,12 +368,14 @@ def random_split(
     count = len(dataset)
     sizes = _sizes(count, list(lengths))
     order = _permutation(count, generator)
-    sent: list[dict[Device, Any]] = [{} for _ in sizes]
     ends = np.cumsum(sizes)
-    return [
-        TensorDataset(*(_take(a, order[end - size : end], memo) for a in dataset.arrays))
-        for size, end, memo in zip(sizes, ends, sent)
-    ]
+    return [_part(dataset, order[end - size : end]) for size, end in zip(sizes, ends)]
+
+
+def _part(dataset: TensorDataset, numbers: np.ndarray) -> TensorDataset:
+    """Some rows of a data set; their numbers are sent once to each device."""
+    sent = {place: place.send(numbers) for place in dict.fromkeys(map(_home, dataset.arrays))}
+    return TensorDataset(*(_Rows(a, sent[_home(a)]).at(None) for a in dataset.arrays))
 
 
 def _sizes(count: int, lengths: list[Any]) -> list[int]:

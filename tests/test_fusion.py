@@ -445,3 +445,25 @@ def test_the_environment_turns_kernels_off(said, kind, monkeypatch):
         enabled.cache_clear()
     assert type(NAMESPACES[cupy.ndarray]) is kind
     assert Namespace.fusing == (said == "1")
+
+
+def test_where_there_is_one_gpu_its_arrays_are_looked_at_once(fused, monkeypatch, make_op):
+    """No op asks for their device; that they meet NumPy's arrays is refused as ever."""
+    alone = FusingNamespace(fused.plain.module, checks=fused.plain.checks, alone=True)
+    monkeypatch.setitem(NAMESPACES, sim.ndarray, alone)
+    # Ops of this test's own, since functions remember the namespaces that they met.
+    double = make_op(lambda xp, x, /: 2 * x, [lambda xp, g, y, x: 2 * g])
+    power = make_op(lambda xp, x, /, n=1: x**n, [lambda xp, g, y, x, n: n * g * x], saves="x")
+    mean = make_op(lambda xp, a, b, /: (a + b) / 2, [lambda xp, g, y, a, b: g / 2] * 2)
+    x = gg.tensor([0.5, -1.0], device="sim", requires_grad=True)
+    monkeypatch.setattr("gpugrad.engine.record.device_of", None)
+    y = mean(double(x), power(x, n=2))
+    assert y.device == "sim"
+    assert y.tolist() == [0.625, -0.5]
+    y.backward(gg.ones(2, device="sim"))
+    assert x.grad.tolist() == [1.5, 0.0]
+    for _ in range(2):
+        with pytest.raises(gg.DeviceError, match="two devices"):
+            mean(x, gg.tensor([0.5, -1.0]))
+        with pytest.raises(gg.DeviceError, match="two devices"):
+            mean(gg.tensor([0.5, -1.0]), x)

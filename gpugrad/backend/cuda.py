@@ -211,7 +211,7 @@ def register_arrays() -> None:
         kind = FusingNamespace
         fast.update(Rows(cupy).functions(), **LayerNorm(cupy).functions())
         fast["multi_tensor"] = MultiTensor(cupy)
-    register(cupy.ndarray, kind(cupy, fast=fast, checks=checks))
+    register(cupy.ndarray, kind(cupy, fast=fast, checks=checks, alone=not several))
 
 
 def _cholesky(x: Any, /) -> Any:

@@ -33,7 +33,9 @@ class Namespace:
     found stays as an attribute, so the second look-up costs as much as that of a module.
 
     ``checks`` is called with an op's name and its raw operands before the op runs, and
-    raises where they cannot meet (two devices); None where nothing can be wrong.
+    raises where they cannot meet (two devices); None where nothing can be wrong. ``alone`` says
+    that there is one device of the kind, so that arrays of this type can always meet and only what
+    comes with others is checked.
 
     ``rules(op)`` gives the derivative rules that backward() runs on this type of array in place
     of the op's own; None where they run as they are written. ``Namespace.fusing`` says whether
@@ -50,9 +52,11 @@ class Namespace:
         module: ModuleType | Any,
         fast: dict[str, Any] | None = None,
         checks: Callable[[str, tuple[Any, ...]], None] | None = None,
+        alone: bool = False,
     ) -> None:
         self.module = module
         self.checks = checks
+        self.alone = alone or checks is None
         self.__dict__.update(fast or {})
 
     def __getattr__(self, name: str) -> Any:

@@ -41,7 +41,7 @@ def record(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None = 
     """Apply an op to Tensors, raw arrays and numbers; the result is a Tensor (or a tuple)."""
     raws, nodes, xp = unwrap(op, operands)
     compute = getattr(xp, op.name)
-    if xp.checks is not None:
+    if not xp.alone:
         compute = _in_place_of(raws, compute)
     try:
         y = compute(*raws, **parameters) if parameters else compute(*raws)
@@ -113,7 +113,7 @@ def _namespace(op: Op, raws: Sequence[Any]) -> Any:
                     namespace.checks(op.shown, tuple(raws))
             check_same_device(op.shown, tuple(raws))
             raise DeviceError(f"{op.shown}: operands of {xp!r} and {own!r} cannot be mixed")
-    if xp is not None and xp.checks is not None:
+    if xp is not None and not xp.alone:
         xp.checks(op.shown, tuple(raws))
     return xp
 
@@ -161,15 +161,21 @@ def _convert(op: Op, operand: Any, operands: Sequence[Any]) -> Any:
 
 def bind(op: Op) -> Callable[..., Any]:
     """The public function of a table entry, taking Tensors, raw arrays and numbers."""
-    if not op.parameters and not op.variadic and not op.outputs:
+    plain = not op.variadic and not op.outputs and not op.optional
+    if plain and not op.parameters:
         if len(op.arrays) == 1:
             return _named(_unary(op), op)
         if len(op.arrays) == 2:
             return _named(_binary(op), op)
     # Python binds the arguments itself, at the speed and with the errors of any function.
-    arrays = f"{op.arrays[0]}" if op.variadic else f"({', '.join(op.arrays)},)"
+    if plain and len(op.arrays) == 1:
+        start = f"call({op.arrays[0]}"
+        scope: dict[str, Any] = {"call": _unary(op)}
+    else:
+        arrays = op.arrays[0] if op.variadic else f"({', '.join(op.arrays)},)"
+        start = f"record(op, {arrays}"
+        scope = {"record": record, "op": op}
     words = ", ".join(f"{name!r}: {name}" for name in op.parameters)
-    scope: dict[str, Any] = {"record": record, "op": op}
     defaults = {}
     pieces = []
     for parameter in op.signature.parameters.values():
@@ -179,7 +185,7 @@ def bind(op: Op) -> Callable[..., Any]:
         pieces.append(parameter.replace(annotation=parameter.empty))
     scope.update({f"_default_{name}": value for name, value in defaults.items()})
     signature = op.signature.replace(parameters=pieces, return_annotation=op.signature.empty)
-    source = f"def {op.name}{signature}:\n    return record(op, {arrays}, {{{words}}})"
+    source = f"def {op.name}{signature}:\n    return {start}, {{{words}}})"
     exec(compile(source, f"<gpugrad.{op.name}>", "exec"), scope)
     return _named(scope[op.name], op)
 
@@ -206,7 +212,7 @@ def _named(function: Callable[..., Any], op: Op) -> Callable[..., Any]:
 class _Computed(dict[type, Any]):
     """For one op, from an array's type to its namespace and the function that computes the op.
 
-    Only namespaces that have nothing to check are kept: others take the longer way.
+    Only namespaces whose arrays can always meet are kept: others take the longer way.
     """
 
     def __init__(self, name: str) -> None:
@@ -218,7 +224,7 @@ class _Computed(dict[type, Any]):
         xp = _namespace(op, raws)
         if xp is None:
             return None
-        if xp.checks is not None:
+        if not xp.alone:
             return xp, _in_place_of(raws, getattr(xp, self.name))
         entry = self.by_namespace.setdefault(xp, (xp, getattr(xp, self.name)))
         for raw in raws:
@@ -227,28 +233,31 @@ class _Computed(dict[type, Any]):
         return entry
 
 
-def _unary(op: Op) -> Callable[[Any], Any]:
-    differentiable = op.differentiable
+def _unary(op: Op) -> Callable[..., Any]:
+    """The path of an op of one array, and of parameters where it has any."""
+    differentiable = op.differentiable and not op.constants
     (keep_x,), keep_y = op.keeps((True,))
     recorded = recording.get
     known = _Computed(op.name)
     get = known.get
 
-    def call(x: Any, /) -> Any:
+    def call(x: Any, parameters: dict[str, Any] | None = None, /) -> Any:
         if not isinstance(x, Tensor):
-            return record(op, (x,))
+            return record(op, (x,), parameters)
         raw = x._array
         xp, compute = get(type(raw)) or known.look_up(op, raw)
         try:
-            y = compute(raw)
+            y = compute(raw) if parameters is None else compute(raw, **parameters)
         except Exception as error:
-            explain(op, (raw,), None, error)
+            explain(op, (raw,), parameters, error)
             raise
         node = x._node
         if node is None or not differentiable or not (mode := recorded()):
             return Tensor(y)
+        if parameters is not None and y.dtype.kind in "biu":
+            return Tensor(y)
         values = (raw if keep_x else node,)
-        made = Node(op, (node,), values, y if keep_y else None, xp, y.shape, y.dtype, None)
+        made = Node(op, (node,), values, y if keep_y else None, xp, y.shape, y.dtype, parameters)
         if mode is not True:
             mode(made, (raw,), y)
         return Tensor(y, made)

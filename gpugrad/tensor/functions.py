@@ -270,7 +270,8 @@ def getitem(x: Any, /, index: Any) -> Tensor:
     """x[index], for every index that NumPy takes; gradients of repeated elements add up."""
     if not isinstance(x, Tensor):
         x = as_tensor(x)
-    return record(TABLE["getitem"], (x,), {"index": raw_index(index, x._array, x.requires_grad)})
+    found: Tensor = _OPS["getitem"](x, raw_index(index, x._array, x.requires_grad))
+    return found
 
 
 def take(x: Any, /, indices: Any, axis: int | None = None) -> Tensor:

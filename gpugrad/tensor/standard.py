@@ -13,7 +13,7 @@ from gpugrad.backend import cuda
 from gpugrad.backend.device import Device, default_device
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.op import TABLE
-from gpugrad.engine.record import bind, record
+from gpugrad.engine.record import bind
 from gpugrad.errors import ArgumentError, ShapeError
 from gpugrad.tensor import creation
 from gpugrad.tensor.core import Tensor
@@ -125,16 +125,14 @@ def broadcast_arrays(*arrays: Any) -> tuple[Tensor, ...]:
     """Arrays repeated along new axes and those of size 1 until all have the same shape."""
     tensors = [as_tensor(array) for array in arrays]
     shape = broadcast_shapes(*(x.shape for x in tensors))
-    return tuple(
-        x if x.shape == shape else record(TABLE["broadcast_to"], (x,), {"shape": shape})
-        for x in tensors
-    )
+    return tuple(x if x.shape == shape else _repeated(x, shape) for x in tensors)
 
 
 # Table functions with more arguments.
 
-_SUM, _PROD = TABLE["sum"], TABLE["prod"]
-_reshape = bind(TABLE["reshape"])
+_sum, _prod, _reshape, _repeated = (
+    bind(TABLE[name]) for name in ("sum", "prod", "reshape", "broadcast_to")
+)
 
 
 def sum(x: Any, /, axis: Axis = None, keepdims: bool = False, *, dtype: Any = None) -> Tensor:
@@ -145,7 +143,7 @@ def sum(x: Any, /, axis: Axis = None, keepdims: bool = False, *, dtype: Any = No
     """
     if dtype is not None:
         x = astype(x, dtype, copy=False)
-    total: Tensor = record(_SUM, (x,), {"axis": axis, "keepdims": keepdims})
+    total: Tensor = _sum(x, axis, keepdims)
     return total if dtype is None else astype(total, dtype, copy=False)
 
 
@@ -157,7 +155,7 @@ def prod(x: Any, /, axis: Axis = None, keepdims: bool = False, *, dtype: Any = N
     """
     if dtype is not None:
         x = astype(x, dtype, copy=False)
-    total: Tensor = record(_PROD, (x,), {"axis": axis, "keepdims": keepdims})
+    total: Tensor = _prod(x, axis, keepdims)
     return total if dtype is None else astype(total, dtype, copy=False)
 
 

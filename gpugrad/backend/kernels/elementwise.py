@@ -162,9 +162,10 @@ class FusingNamespace(Namespace):
         module: Any,
         fast: dict[str, Callable[..., Any]] | None = None,
         checks: Callable[[str, tuple[Any, ...]], None] | None = None,
+        alone: bool = False,
         make: Callable[[Kernel], Any] = cupy_kernel,
     ) -> None:
-        super().__init__(module, fast, checks)
+        super().__init__(module, fast, checks, alone)
         Namespace.fusing = True
         self._make = make
         self._rules: dict[Any, Any] = {}
