@@ -5,6 +5,7 @@ import pickle
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -373,6 +374,71 @@ def test_the_methods_of_cupy_that_fetch_are_replaced_inside_and_restored_after(c
     with pytest.raises(KeyError), gg.sync_guard(), gg.sync_guard():
         look_and_fail()
     assert fetching(cupy) == (methods, members)
+
+
+COPIES = {
+    "array": lambda cupy: cupy.array(np.ones(2)),
+    "asarray": lambda cupy: cupy.asarray([1.0, 2.0]),
+    "asarray of lists": lambda cupy: cupy.asarray([[1.0], [2.0]]),
+    "asarray of rows": lambda cupy: cupy.asarray([np.ones(2)]),
+    "ascontiguousarray": lambda cupy: cupy.ascontiguousarray(np.ones((2, 2))),
+    "set": lambda cupy: cupy.ndarray.set(None, np.ones(2)),
+}
+
+
+@pytest.mark.parametrize("copy", COPIES.values(), ids=list(COPIES))
+def test_copies_to_cupy_by_stealth_raise(copy, cupy):
+    with gg.sync_guard(), pytest.raises(gg.SyncError, match="copied to the device by stealth"):
+        copy(cupy)
+
+
+WAITING = {
+    "deviceSynchronize": lambda cupy: cupy.cuda.runtime.deviceSynchronize(),
+    "streamSynchronize": lambda cupy: cupy.cuda.runtime.streamSynchronize(0),
+    "Stream.synchronize": lambda cupy: cupy.cuda.Stream.null.synchronize(),
+    "Event.synchronize": lambda cupy: cupy.cuda.Event.synchronize(None),
+}
+
+
+@pytest.mark.parametrize(("name", "wait"), WAITING.items(), ids=list(WAITING))
+def test_waits_of_cupy_raise(name, wait, cupy):
+    with gg.sync_guard(), pytest.raises(gg.SyncError, match=f"the host waits .*[(]{name}[)]"):
+        wait(cupy)
+
+
+def test_what_cupy_need_not_copy_is_let_through(cupy):
+    from gpugrad.backend.device import asked_for
+    from gpugrad.inspect.sync import _on_host
+
+    assert not _on_host(cupy, 2.0)
+    assert not _on_host(cupy, np.ones(()))  # becomes an argument of a kernel
+    assert not _on_host(SimpleNamespace(ndarray=set), [set()])  # arrays of the device in a list
+    assert not _on_host(cupy, [])
+    calls = []
+    with gg.sync_guard(), asked_for():
+        try:
+            cupy.asarray(np.ones(3))
+        except RuntimeError as error:  # on a machine without a GPU it came as far as CUDA
+            calls.append(type(error))
+    assert gg.SyncError not in calls
+
+
+def test_functions_of_cupy_are_what_they_were_after_a_guard(cupy):
+    def functions():
+        runtime = cupy.cuda.runtime
+        return [
+            *(getattr(cupy, name) for name in ("array", "asarray", "asanyarray")),
+            *(getattr(runtime, name) for name in ("deviceSynchronize", "streamSynchronize")),
+            cupy.cuda.Stream.synchronize,
+            cupy.cuda.Event.synchronize,
+            cupy.ndarray.set,
+        ]
+
+    before, members = functions(), dict(vars(cupy.cuda.Stream))
+    with gg.sync_guard():
+        assert all(now is not then for now, then in zip(functions(), before))
+    assert functions() == before
+    assert dict(vars(cupy.cuda.Stream)) == members
 
 
 def test_other_threads_reach_the_methods_of_cupy(cupy):

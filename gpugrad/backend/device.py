@@ -42,6 +42,17 @@ _NOTHING = contextlib.nullcontext()
 sending: ContextVar[bool] = ContextVar("gpugrad_sending", default=False)
 
 
+@contextlib.contextmanager
+def asked_for(asked: bool = True) -> Iterator[None]:
+    """Say, while copies to a device are made, whether the program asked for them."""
+    before = sending.get()
+    sending.set(asked)
+    try:
+        yield
+    finally:
+        sending.set(before)
+
+
 @functools.lru_cache(64)
 def _parse(name: str) -> tuple[str, int | None] | None:
     """Kind and index of a device's name; None where it is not one."""
@@ -150,13 +161,8 @@ class Device:
                 return array
         else:
             array = to_numpy(array)
-        before = sending.get()
-        sending.set(asked)
-        try:
-            with _entered(self.kind, self.index):
-                return module.asarray(array)
-        finally:
-            sending.set(before)
+        with asked_for(asked), _entered(self.kind, self.index):
+            return module.asarray(array)
 
     def fetch(self, array: Any) -> numpy.ndarray:
         """The array as a NumPy array on the host; waits for the device. See ``to_numpy``."""

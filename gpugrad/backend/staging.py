@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpugrad.backend.device import Device
+from gpugrad.backend.device import Device, asked_for
 
 __all__ = ["Source", "ahead"]
 
@@ -83,9 +83,10 @@ class _Sent:
             # The memory may be that of an array which work in the queue of this stream still uses.
             copies.wait_event(_recorded(cuda, self._home))
             try:
-                for array, host in zip(self._arrays, hosts):
-                    if host.size:
-                        array.set(host, stream=copies)
+                with asked_for():
+                    for array, host in zip(self._arrays, hosts):
+                        if host.size:
+                            array.set(host, stream=copies)
             except BaseException:
                 self._home.wait_event(_recorded(cuda, copies))
                 raise

@@ -1,0 +1,239 @@
+"""Nothing of a training step waits for the device: on sim by a guard, on a GPU by its own clock.
+
+On a GPU a kernel that runs until the host lets it go stands first in the queue. What waits for
+anything that was queued behind it cannot return before; so whoever returns has not waited.
+"""
+
+import contextlib
+
+import numpy as np
+import pytest
+from conftest import DEVICES as ALL_DEVICES
+from optable import BETWEEN_DEVICES, apply, cases, outputs_of, tensors_for
+
+import gpugrad as gg
+from gpugrad import nn, optim
+
+# How many nanoseconds the kernel waits for the host, at most: a wait behind it takes as long.
+LIMIT = 2_000_000_000
+HOLD = """
+extern "C" __global__ void hold(unsigned long long flag, unsigned long long limit) {
+    unsigned long long begun, now;
+    asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(begun));
+    do {
+        asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now));
+    } while (*(volatile int*)flag == 0 && now - begun < limit);
+}
+"""
+
+DEVICES = [name for name in ALL_DEVICES if name != "cpu"]  # which never waits
+
+
+@contextlib.contextmanager
+def no_wait_on_the_gpu():
+    import cupy
+    import cupyx
+
+    flag = cupyx.empty_pinned((1,), np.int32)
+    flag[0] = 1
+    hold = cupy.RawKernel(HOLD, "hold")
+    arguments = (np.uint64(flag.ctypes.data), np.uint64(LIMIT))
+    hold((1,), (1,), arguments)  # compiled and loaded
+    cupy.cuda.runtime.deviceSynchronize()
+    flag[0] = 0
+    hold((1,), (1,), arguments)
+    held = cupy.cuda.Event(disable_timing=True)
+    held.record()
+    try:
+        yield
+        waited = held.done
+    finally:
+        flag[0] = 1
+        cupy.cuda.runtime.deviceSynchronize()
+    assert not waited, "the host waited for the device"
+
+
+def check(device, step):
+    """A step once as it is, so that all it needs is compiled and allocated, then watched."""
+    with gg.device(device):
+        step()
+        if device == "cuda":
+            step()
+            with no_wait_on_the_gpu():
+                step()
+        with gg.sync_guard():
+            step()
+
+
+def test_the_kernel_that_holds_the_queue_compiles():
+    from compilers import to_ptx
+
+    ptx = to_ptx(HOLD)
+    assert "globaltimer" in ptx
+    assert "ld.volatile" in ptx
+
+
+@pytest.mark.skipif(not gg.cuda.is_available(), reason="needs a GPU")
+def test_a_wait_is_noticed():
+    x = gg.ones(3, device="cuda")
+    with pytest.raises(AssertionError, match="the host waited"), no_wait_on_the_gpu():
+        x.sum().item()
+
+
+# ---------------------------------------------------------------- what is public, all of it
+
+ACTIVATIONS = (
+    "ELU", "GELU", "Identity", "LeakyReLU", "LogSoftmax", "ReLU", "SiLU", "Sigmoid", "Softmax",
+    "Softplus", "Tanh",
+)  # fmt: skip
+LAYERS = {
+    **{name: getattr(nn, name) for name in ACTIVATIONS if "oftmax" not in name},
+    "Softmax": lambda: nn.Softmax(axis=-1),
+    "LogSoftmax": lambda: nn.LogSoftmax(axis=-1),
+    "Dropout": lambda: nn.Dropout(0.5),
+    "Flatten": nn.Flatten,
+    "Linear": lambda: nn.Linear(4, 3),
+    "MLP": lambda: nn.MLP(4, [8, 3]),
+    "Sequential": lambda: nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2)),
+}
+VALUES = ("MSELoss", "L1Loss", "HuberLoss", "BCEWithLogitsLoss")
+CLASSES = ("CrossEntropyLoss", "NLLLoss")
+OPTIMIZERS = {
+    "SGD": lambda p: optim.SGD(p, lr=0.1),
+    "SGD, all of it": lambda p: optim.SGD(p, 0.1, 0.9, weight_decay=0.01, nesterov=True),
+    "Adam": lambda p: optim.Adam(p, lr=0.1),
+    "AdamW": lambda p: optim.AdamW(p, lr=0.1),
+}
+SCHEDULERS = {
+    "CosineAnnealingLR": lambda o: optim.CosineAnnealingLR(o, T_max=5),
+    "LambdaLR": lambda o: optim.LambdaLR(o, lambda t: 0.9**t),
+    "LinearLR": lambda o: optim.LinearLR(o),
+    "SequentialLR": lambda o: optim.SequentialLR(
+        o, [optim.LinearLR(o), optim.StepLR(o, 2)], milestones=[2]
+    ),
+    "StepLR": lambda o: optim.StepLR(o, 2),
+}
+CLIPPING = {
+    "norm": lambda p: optim.clip_grad_norm_(p, 0.1),
+    "norm of 1": lambda p: optim.clip_grad_norm_(p, 0.1, 1.0),
+    "largest": lambda p: optim.clip_grad_norm_(p, 0.1, float("inf")),
+    "value": lambda p: optim.clip_grad_value_(p, 0.1),
+}
+
+
+def test_the_tables_have_all_that_is_public():
+    modules = {name for name in nn.__all__ if isinstance(getattr(nn, name), type)}
+    modules -= {"Module", "Parameter"}
+    assert modules == {*LAYERS, *VALUES, *CLASSES}
+    public = set(optim.__all__) - {"LRScheduler", "Optimizer"}
+    mentioned = {name.partition(",")[0] for name in OPTIMIZERS} | set(SCHEDULERS)
+    assert public - mentioned == {"clip_grad_norm_", "clip_grad_value_"}
+
+
+def leaf(*shape):
+    return gg.random.normal(0.0, 1.0, shape).requires_grad_()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers(name, device):
+    with gg.device(device):
+        layer = LAYERS[name]()
+        x = leaf(5, 2, 4)
+
+    def step():
+        layer(x).sum().backward()
+
+    check(device, step)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("name", [*VALUES, *CLASSES])
+def test_losses(name, reduction, device):
+    loss = getattr(nn, name)(reduction=reduction)
+    with gg.device(device):
+        scores = leaf(6, 4)
+        target = (
+            gg.random.integers(0, 4, (6,)) if name in CLASSES else gg.random.uniform(0, 1, (6, 4))
+        )
+
+    def step():
+        loss(scores, target).sum().backward()
+
+    check(device, step)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("schedule", SCHEDULERS)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizers_and_schedulers(name, schedule, device):
+    with gg.device(device):
+        model = nn.MLP(4, [8, 3])
+        x, target = gg.random.normal(0.0, 1.0, (6, 4)), gg.random.integers(0, 3, (6,))
+        optimizer = OPTIMIZERS[name](model.parameters())
+        scheduler = SCHEDULERS[schedule](optimizer)
+
+    def step():
+        loss = nn.functional.cross_entropy(model(x), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        scheduler.step()
+
+    check(device, step)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("clip", CLIPPING.values(), ids=list(CLIPPING))
+@pytest.mark.parametrize("set_to_none", [True, False])
+def test_clipping_and_clearing(clip, set_to_none, device):
+    with gg.device(device):
+        model = nn.MLP(4, [8, 3])
+        x = gg.random.normal(0.0, 1.0, (6, 4))
+        optimizer = optim.SGD(model.parameters(), lr=0.1)
+
+    def step():
+        optimizer.zero_grad(set_to_none=set_to_none)
+        (model(x) ** 2).sum().backward()
+        clip(model.parameters())
+
+    check(device, step)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_indices(deterministic, device):
+    with gg.device(device):
+        table = leaf(7, 3)
+        words = gg.random.integers(0, 7, (4, 2))
+
+    def step():
+        with gg.deterministic(deterministic):
+            (table[words] ** 2).sum().backward()
+            gg.segment_sum(table[:4], words[:, 0], 7).sum().backward()
+
+    check(device, step)
+
+
+def ops():
+    found = {}
+    for op, sample in cases():
+        found.setdefault(op.name, (op, sample))
+    return found
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("name", [name for name in ops() if name not in BETWEEN_DEVICES])
+def test_ops(name, device):
+    op, sample = ops()[name]
+    with gg.device(device):
+        tensors = tensors_for(op, sample, device)
+
+    def step():
+        outputs = outputs_of(apply(op, sample, tensors))
+        seeds = [y for y in outputs if y.requires_grad]
+        for y in seeds:
+            y.backward(gg.ones(y.shape, dtype=y.dtype), retain_graph=True)
+
+    check(device, step)
