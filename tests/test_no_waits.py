@@ -91,6 +91,7 @@ LAYERS = {
     "Softmax": lambda: nn.Softmax(axis=-1),
     "LogSoftmax": lambda: nn.LogSoftmax(axis=-1),
     "Dropout": lambda: nn.Dropout(0.5),
+    "LayerNorm": lambda: nn.LayerNorm(4),
     "Flatten": nn.Flatten,
     "Linear": lambda: nn.Linear(4, 3),
     "MLP": lambda: nn.MLP(4, [8, 3]),
