@@ -204,13 +204,14 @@ def register_arrays() -> None:
     kind = Namespace
     if kernels.enabled():
         from gpugrad.backend.kernels.elementwise import FusingNamespace
+        from gpugrad.backend.kernels.epilogue import Epilogue
         from gpugrad.backend.kernels.layer_norm import LayerNorm
         from gpugrad.backend.kernels.multi_tensor import MultiTensor
         from gpugrad.backend.kernels.rows import Rows
 
         kind = FusingNamespace
         fast.update(Rows(cupy).functions(), **LayerNorm(cupy).functions())
-        fast["multi_tensor"] = MultiTensor(cupy)
+        fast |= {"multi_tensor": MultiTensor(cupy), "epilogue": Epilogue(cupy)}
     register(cupy.ndarray, kind(cupy, fast=fast, checks=checks, alone=not several))
 
 

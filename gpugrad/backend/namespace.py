@@ -40,12 +40,14 @@ class Namespace:
     ``rules(op)`` gives the derivative rules that backward() runs on this type of array in place
     of the op's own; None where they run as they are written. ``Namespace.fusing`` says whether
     there is any namespace that has it. ``multi_tensor`` runs one kernel over many arrays, see
-    `gpugrad.backend.kernels.multi_tensor`; None where there is none.
+    `gpugrad.backend.kernels.multi_tensor`, and ``epilogue`` what follows a product of matrices;
+    None where there is none.
     """
 
     rules: Callable[[Any], Any] | None = None
     fusing: ClassVar[bool] = False
     multi_tensor: Any = None
+    epilogue: Any = None
 
     def __init__(
         self,

@@ -20,7 +20,15 @@ from gpugrad.engine.outputs import OutputsNode, pick
 from gpugrad.engine.refusals import explain, wrong_operand
 from gpugrad.errors import DeviceError, DTypeError
 
-__all__ = ["bind", "bind_operator", "record", "record_outputs", "unwrap", "use_tensor_class"]
+__all__ = [
+    "bind",
+    "bind_operator",
+    "in_place_of",
+    "record",
+    "record_outputs",
+    "unwrap",
+    "use_tensor_class",
+]
 
 # Numbers have no namespace of their own: they go where the arrays are.
 for _kind in (bool, int, float, complex):
@@ -42,7 +50,7 @@ def record(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None = 
     raws, nodes, xp = unwrap(op, operands)
     compute = getattr(xp, op.name)
     if not xp.alone:
-        compute = _in_place_of(raws, compute)
+        compute = in_place_of(raws, compute)
     try:
         y = compute(*raws, **parameters) if parameters else compute(*raws)
     except Exception as error:
@@ -118,7 +126,7 @@ def _namespace(op: Op, raws: Sequence[Any]) -> Any:
     return xp
 
 
-def _in_place_of(raws: Sequence[Any], compute: Callable[..., Any]) -> Callable[..., Any]:
+def in_place_of(raws: Sequence[Any], compute: Callable[..., Any]) -> Callable[..., Any]:
     """``compute``, on the device of the operands: CuPy makes new arrays on its current one."""
     place = next(
         device_of(raw)
@@ -225,7 +233,7 @@ class _Computed(dict[type, Any]):
         if xp is None:
             return None
         if not xp.alone:
-            return xp, _in_place_of(raws, getattr(xp, self.name))
+            return xp, in_place_of(raws, getattr(xp, self.name))
         entry = self.by_namespace.setdefault(xp, (xp, getattr(xp, self.name)))
         for raw in raws:
             if NAMESPACES[type(raw)] is xp:

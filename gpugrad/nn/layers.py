@@ -1,13 +1,15 @@
-"""Layers and containers. Imports `functional`, `module`, `activations`, `init` and random."""
+"""Layers and containers. Imports the modules beside it but `criteria`, backend and random."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
+from gpugrad.backend.namespace import Namespace
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.nn import init
 from gpugrad.nn.activations import activation_function, activation_name
+from gpugrad.nn.chains import through
 from gpugrad.nn.functional import check_probability, check_shape, dropout, layer_norm, linear
 from gpugrad.nn.module import Module
 from gpugrad.nn.parameter import Parameter
@@ -106,6 +108,8 @@ class Sequential(Module):
         return self
 
     def forward(self, x: Any) -> Any:
+        if Namespace.fusing:  # there is a GPU at work
+            return through(self.layers, x, Linear)
         for layer in self.layers:
             x = layer(x)
         return x
@@ -188,6 +192,10 @@ class MLP(Module):
         self.activations[-1] = activation_function("MLP", output_activation)
 
     def forward(self, x: Any) -> Any:
+        if Namespace.fusing:  # there is a GPU at work
+            pairs = zip(self.layers, self.activations)
+            layers = [part for pair in pairs for part in pair if part is not None]
+            return through(layers, x, Linear)
         for layer, activation in zip(self.layers, self.activations):
             x = layer(x)
             if activation is not None:

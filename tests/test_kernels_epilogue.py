@@ -1,0 +1,215 @@
+"""Bias and activation after a product of matrices: one kernel, and the graph of two layers."""
+
+import numpy as np
+import pytest
+from compilers import to_ptx
+from host_cuda import HostKernel, host_kernel, launches, on_sim
+
+import gpugrad as gg
+from gpugrad.backend import sim
+from gpugrad.backend.host import NUMPY
+from gpugrad.backend.kernels.epilogue import Epilogue, epilogue_source
+from gpugrad.backend.kernels.source import FLOATS
+from gpugrad.backend.namespace import Namespace
+from gpugrad.engine.op import TABLE
+from gpugrad.nn.chains import ACTIVATIONS
+
+EPILOGUE = Epilogue(sim, host_kernel)
+NAMES = pytest.mark.parametrize("name", ACTIVATIONS.values())
+DTYPES = pytest.mark.parametrize("dtype", FLOATS, ids=str)
+nn = gg.nn
+
+
+@pytest.fixture
+def fused(monkeypatch):
+    """sim's arrays with the kernel."""
+    monkeypatch.setattr(Namespace, "fusing", True)
+    on_sim(monkeypatch, epilogue=EPILOGUE)
+
+
+# ---------------------------------------------------------------- the kernel
+
+
+@DTYPES
+@NAMES
+@pytest.mark.parametrize("arch", ["compute_70", "compute_80", "compute_90"])
+def test_the_source_compiles(name, dtype, arch):
+    assert "epilogue" in to_ptx(epilogue_source(dtype, name), arch)
+
+
+@DTYPES
+@NAMES
+@pytest.mark.parametrize("shape", [(1, 1), (5, 12), (3, 7, 12), (12,), (2, 300)])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_it_is_the_formula(name, dtype, shape, reverse, monkeypatch, rng):
+    monkeypatch.setattr(HostKernel, "reverse", reverse)
+    special = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e4, -1e4, np.finfo(dtype).smallest_subnormal]
+    y = (rng.standard_normal(shape) * 3).astype(dtype)
+    bias = rng.standard_normal(shape[-1]).astype(dtype)
+    y.reshape(-1)[: len(special)] = np.array(special, dtype)[: y.size]
+    bias[::3] = 0
+    wide = np.float32 if dtype == np.float16 else dtype
+    with np.errstate(all="ignore"):
+        expected = getattr(NUMPY, name)(y.astype(wide) + bias.astype(wide)).astype(dtype)
+    given = sim.asarray(y)
+    found = EPILOGUE(name, given, sim.asarray(np.repeat(bias, 2))[::2])
+    assert found is given
+    rtol = {2: 1e-3, 4: 1e-6, 8: 1e-14}[dtype.itemsize]
+    np.testing.assert_allclose(found.get(), expected, rtol=rtol, atol=1e-7 if rtol == 1e-3 else 0)
+
+
+# ---------------------------------------------------------------- layers
+
+
+def test_the_derivatives_of_these_activations_need_nothing_between():
+    for name in ACTIVATIONS.values():
+        assert TABLE[name].keeps((True,)) == ((False,), True)
+    assert TABLE["linear"].keeps((True, True, True))[1] is False
+
+
+def model_of(kind, name, dtype):
+    gg.manual_seed(5)
+    if kind == "mlp":
+        return nn.MLP(3, [8, 8, 2], activation=name, dtype=dtype)
+    module = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}[name]
+    function = {"relu": gg.relu, "sigmoid": gg.sigmoid, "tanh": gg.tanh}[name]
+    first, second, last = (nn.Linear(n, m, dtype=dtype) for n, m in [(3, 8), (8, 8), (8, 2)])
+    return nn.Sequential(first, module(), second, function, last)
+
+
+def results(kind, name, dtype, shape):
+    """What a model gives, its gradients of first and second order, and its graph as text."""
+    with gg.device("sim"):
+        model = model_of(kind, name, dtype)
+        x = np.random.default_rng(1).standard_normal(shape).astype(dtype)
+        x = gg.tensor(x, device="sim", requires_grad=True)
+        y, count = launches(model, x)
+        graph = str(gg.explain(y.sum()))
+        parameters = [x, *model.parameters()]
+        first = gg.gradients([(y * y).sum()], parameters, create_graph=True)
+        second = gg.gradients([sum((d * d).sum() for d in first)], parameters)
+        arrays = [t.detach().numpy() for t in (y, *first, *second)]
+        return arrays, count, graph
+
+
+@NAMES
+@pytest.mark.parametrize("kind", ["mlp", "sequential"])
+@pytest.mark.parametrize("shape", [(4, 3), (3,), (2, 5, 3)])
+def test_models_compute_what_they_compute_layer_by_layer(kind, name, shape, fused, monkeypatch):
+    arrays, count, graph = results(kind, name, np.float64, shape)
+    assert count == 2
+    monkeypatch.setattr(Namespace, "fusing", False)
+    expected, count, plain = results(kind, name, np.float64, shape)
+    assert count == 0
+    assert graph == plain
+    for one, other in zip(arrays, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-13)
+
+
+@NAMES
+def test_half_precision_and_no_grad(name, fused):
+    with gg.device("sim"):
+        model = model_of("mlp", name, np.float16)
+        x = gg.ones((4, 3), dtype=gg.float16)
+        with gg.no_grad():
+            y, count = launches(model, x)
+        assert count == 2
+        assert y.dtype == np.float16
+        assert y.grad_fn is None
+        wide = model.to(gg.float32)(x.astype(gg.float32)).detach().numpy()
+        np.testing.assert_allclose(y.numpy(), wide, rtol=5e-3, atol=2e-3)
+
+
+def layer(**words):
+    return nn.Linear(3, 4, **words)
+
+
+class Doubled(nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class Cut(nn.ReLU):
+    def forward(self, x):
+        return gg.minimum(super().forward(x), 1.0)
+
+
+def spied(module):
+    """A module whose forward somebody has replaced."""
+    module.forward = type(module).forward.__get__(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.Sequential(layer(bias=False), nn.ReLU()),
+        lambda: nn.Sequential(layer(), nn.GELU()),
+        lambda: nn.Sequential(layer(), gg.silu),
+        lambda: nn.Sequential(layer(), nn.Linear(4, 4)),
+        lambda: nn.Sequential(Doubled(3, 4), nn.ReLU()),
+        lambda: nn.Sequential(layer(), Cut()),
+        lambda: nn.Sequential(spied(layer()), nn.ReLU()),
+        lambda: nn.Sequential(layer(), spied(nn.ReLU())),
+        lambda: nn.Sequential(nn.ReLU(), layer()),
+        lambda: nn.Sequential(layer(), lambda x: gg.relu(x)),
+        lambda: nn.Sequential(),
+        lambda: nn.MLP(3, [4], activation="relu"),
+    ],
+)
+def test_what_is_more_than_the_two_layers_runs_as_it_is(make, fused, monkeypatch):
+    gg.manual_seed(2)
+    with gg.device("sim"):
+        model, x = make(), gg.ones((2, 3))
+        y, count = launches(model, x)
+        monkeypatch.setattr(Namespace, "fusing", False)
+        np.testing.assert_array_equal(y.detach().numpy(), model(x).detach().numpy())
+    assert count == 0
+
+
+def test_what_is_recorded_can_be_watched(fused):
+    with gg.device("sim"):
+        model = nn.Sequential(layer(), nn.ReLU())
+        x = gg.tensor(np.array([[np.inf, 0.0, 0.0]]), device="sim", dtype=gg.float32)
+        with gg.detect_anomaly(), pytest.raises(gg.AnomalyError, match="linear made"):
+            model(x)
+
+
+def test_frozen_parameters_get_no_gradient(fused):
+    with gg.device("sim"):
+        model = nn.Sequential(layer(), nn.ReLU())
+        model[0].weight.requires_grad_(False)
+        y, count = launches(model, gg.ones((2, 3)))
+        y.sum().backward()
+        assert count == 1
+        assert model[0].weight.grad is None
+        assert model[0].bias.grad is not None
+        assert y.grad_fn.op.name == "relu"
+        assert y.grad_fn.parents[0].op.name == "linear"
+
+
+def test_operands_that_do_not_fit_are_refused_as_before(fused):
+    with gg.device("sim"):
+        model = nn.Sequential(layer(), nn.ReLU())
+        with pytest.raises(gg.ShapeError, match=r"linear: the last axis of x must have size 3"):
+            model(gg.ones((2, 4)))
+        with pytest.raises(gg.DeviceError, match="linear: operands are on two devices"):
+            model(gg.ones((2, 3), device="sim:1"))
+        mixed, count = launches(model, gg.ones((2, 3), dtype=gg.float64))
+        assert count == 0
+        assert mixed.dtype == np.float64
+        assert model([[1.0, 1.0, 1.0]]).shape == (1, 4)
+    with gg.device("cpu"):  # beside a GPU, models on the CPU are what they were
+        y, count = launches(nn.Sequential(layer(), nn.ReLU()), gg.ones((2, 3)))
+        assert count == 0
+        assert y.shape == (2, 4)
+
+
+def test_errors_of_the_kernel_name_the_op(fused, monkeypatch):
+    def fail(*_):
+        raise MemoryError("full")
+
+    monkeypatch.setattr(Epilogue, "__call__", fail)
+    with gg.device("sim"), pytest.raises(MemoryError) as caught:
+        nn.Sequential(layer(), nn.ReLU())(gg.ones((2, 3)))
+    assert "linear" in "\n".join([str(caught.value), *getattr(caught.value, "__notes__", ())])
