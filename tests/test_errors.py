@@ -138,7 +138,7 @@ def test_a_name_of_nobody():
         (lambda t: np.add.at(t, 0, 1), r"np.add.at: .*Write t\.at\[index\]\.add\(value\)"),
         (lambda t: np.maximum.at(t, 0, 1), r"np.maximum.at: .*Write t\.at\[index\]\.max\("),
         (np.fft.fft, r"np\.fft\.fft: gpugrad has no such function"),
-        (np.common_type, r"np\.common_type: gpugrad has no such function of.*\. For a re"),
+        (np.is_busday, r"np\.is_busday: gpugrad has no such function of tensors\. For a re"),
         (lambda t: t.to("foo"), "to: expected a dtype or a device, .*got 'foo'"),
         (lambda t: gg.optim.Adam(gg.nn.Linear(2, 1)), r"Adam: .*Linear\. .*\.parameters\(\)"),
         (lambda t: gg.save("file", gg.nn.Linear(2, 1)), r"save: .*Linear\. Write gg\.save\("),

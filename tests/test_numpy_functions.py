@@ -4,6 +4,7 @@ there.
 
 import inspect
 import math
+import re
 import warnings
 
 import numpy as np
@@ -22,6 +23,7 @@ from gpugrad.errors import (
 )
 from gpugrad.tensor import FUNCTIONS
 from gpugrad.tensor.bind import NUMPY_FUNCTIONS
+from gpugrad.tensor.foreign import NUMPY as INSTEAD
 
 NAN, INF = math.nan, math.inf
 
@@ -33,7 +35,7 @@ def slopes(f, values, device):
 
 # What there is, and what there is not.
 
-MODULES = {"np": np, "np.linalg": np.linalg, "np.fft": np.fft}
+MODULES = {"np": np, "np.linalg": np.linalg, "np.fft": np.fft, "np.emath": np.emath}
 DISPATCHED = sorted(
     f"{module}.{name}"
     for module, where in MODULES.items()
@@ -47,24 +49,85 @@ def named(name):
     return getattr(MODULES[module], attribute)
 
 
+SQUARE = gg.tensor(np.array([[2.0, 1.0], [0.5, 3.0]]), requires_grad=True)
+ANSWERS = (GpugradError, TypeError, ValueError, IndexError, AttributeError)
+
+
+def arrays_in(result):
+    parts = result if isinstance(result, tuple | list) else (result,)
+    return [part for part in parts if isinstance(part, np.ndarray | np.generic)]
+
+
 @pytest.mark.parametrize("name", DISPATCHED)
 def test_no_function_of_numpy_turns_a_tensor_into_an_array(name):
     """Whatever the arguments: a result is a tensor or no array, an error names the function."""
     function = named(name)
-    square = gg.tensor(np.array([[2.0, 1.0], [0.5, 3.0]]), requires_grad=True)
+    square = SQUARE
     tries = [(square,) * n for n in (1, 2, 3)] + [([square, square],), (square, 1), ([square], 1)]
     answers = 0
     for args in tries:
         try:
             result = function(*args)
-        except (GpugradError, TypeError, ValueError, IndexError, AttributeError) as error:
+        except ANSWERS as error:
             answers += f"{function.__name__}: gpugrad has no such function" in str(error)
             continue
-        results = result if isinstance(result, tuple | list) else (result,)
-        assert not any(isinstance(one, np.ndarray | np.generic) for one in results)
+        assert not arrays_in(result)
         answers += 1
     if function not in NUMPY_FUNCTIONS and name not in WITHOUT_OPERANDS:
         assert answers
+
+
+# Those that NumPy's protocols do not reach: they take numbers, or make an array of what they get.
+UNASKED = sorted(
+    f"{module}.{name}"
+    for module, where in MODULES.items()
+    for name in dir(where)
+    if not name.startswith("_")
+    and callable(function := getattr(where, name))
+    and not isinstance(function, np.ufunc | type)
+    and not hasattr(function, "_implementation")
+    and name not in ("test", "load", "loadtxt", "fromfile")  # run tests, read files
+)
+
+
+@pytest.mark.parametrize("name", UNASKED)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")
+def test_a_function_that_asks_nobody_makes_no_array_of_a_recorded_tensor(name, capsys):
+    """Its conversion to an array is refused, or it does not look at the values."""
+    function, total = named(name), SQUARE.sum()
+    tries = [(SQUARE,), (total,), (SQUARE, SQUARE), (SQUARE, "float64"), ([SQUARE],),
+             ([total, 1.0],), ((2, 2), total), (total, total, 1)]  # fmt: skip
+    for args in tries:
+        if name == "np.asmatrix" or isinstance(args[0], tuple):
+            args = args[:1] if name != "np.full" else args
+        try:
+            result = function(*args)
+        except (*ANSWERS, KeyError, RuntimeError):
+            continue
+        if not isinstance(args[0], tuple):  # a shape, of an array with nothing of a tensor in it
+            assert not arrays_in(result), args
+
+
+def test_the_kinds_of_functions_are_all_that_numpy_has():
+    known = {named(name) for name in (*DISPATCHED, *UNASKED)}
+    for module, where in MODULES.items():
+        for name in dir(where):
+            function = getattr(where, name)
+            public = callable(function) and not name.startswith("_")
+            if public and not isinstance(function, np.ufunc | type):
+                assert function in known or name in ("test", "load", "loadtxt", "fromfile"), (
+                    module, name,
+                )  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+@pytest.mark.parametrize(
+    "name", ["vectorize", "matrix", "ndenumerate", "nditer", "broadcast", "poly1d", "recarray"]
+)
+def test_classes_of_numpy_make_no_array_of_a_recorded_tensor(name):
+    made = getattr(np, name)
+    with pytest.raises((GpugradError, TypeError, ValueError)):
+        made(lambda x: 2 * x)(SQUARE) if name == "vectorize" else made(SQUARE)
 
 
 # They take no arrays in these places, or dispatch on a keyword.
@@ -95,6 +158,20 @@ def test_the_nearest_function_is_offered():
         np.busday_count(gg.ones(2), gg.ones(2))
     with pytest.raises(DTypeError, match=r"np\.isnat: .*nearest is gg\.isnan"):
         np.isnat(gg.ones((2, 2)))
+    with pytest.raises(DTypeError, match=r"np\.putmask: .*Write gg\.where\(mask, values, t\)"):
+        np.putmask(gg.ones(2), [True, False], 2.0)
+    with pytest.raises(DTypeError, match=r"np\.copyto: .*or np\.copyto\(a, t\.detach"):
+        np.copyto(np.ones(2), gg.ones(2))
+    with pytest.raises(DTypeError, match=r"np\.emath\.sqrt: .*nearest is gg\.sqrt"):
+        np.emath.sqrt(gg.ones(2))
+
+
+def test_what_is_written_in_place_of_numpy_s_functions_is_there():
+    assert set(INSTEAD) <= set(dir(np))
+    for name, words in INSTEAD.items():
+        assert not hasattr(gg, name) or name == "save", name
+        for called in re.findall(r"gg\.([\w.]+)", words):
+            assert callable(getattr(gg, called)), called
 
 
 def test_functions_take_numpy_s_keywords():

@@ -41,6 +41,7 @@ from gpugrad.tensor import (
 )
 from gpugrad.tensor.core import TENSORS, Tensor
 from gpugrad.tensor.foreign import METHODS as FOREIGN
+from gpugrad.tensor.foreign import NUMPY as INSTEAD
 from gpugrad.tensor.foreign import Foreign
 
 __all__ = ["FUNCTIONS", "INTERNAL", "MEMBERS"]
@@ -371,6 +372,7 @@ def _array_function(
     own = NUMPY_FUNCTIONS.get(function)
     if own is None:
         inner = function.__module__.removeprefix("numpy").lstrip(".")  # linalg, fft
+        inner = inner.replace("lib.scimath", "emath")
         name = f"{inner}.{function.__name__}" if inner else function.__name__
         raise DTypeError(f"np.{name}: gpugrad has no such function of tensors.{nearest(name)}")
     if kwargs:
@@ -400,12 +402,16 @@ def _takes(function: Function, word: str) -> bool:
 
 
 def nearest(name: str) -> str:
+    """What there is in place of a function: what does the same, or a name that is like its own."""
+    if name in INSTEAD:
+        return f" Write {INSTEAD[name]}"
     there = [f"linalg.{known}" for known in linalg.__all__ if known.islower()]
     there += [f"special.{known}" for known in special.__all__]
     public = [known for known in FUNCTIONS if known not in INTERNAL]
+    name = last if (last := name.rpartition(".")[2]) in public else name
     close = difflib.get_close_matches(name, [*public, *there], n=1, cutoff=0.8)
-    nearest = f" The nearest is gg.{close[0]}." if close else ""
-    return f"{nearest} For a result without a gradient use .detach().numpy()"
+    like = f" The nearest is gg.{close[0]}." if close else ""
+    return f"{like} For a result without a gradient use .detach().numpy()"
 
 
 _member("__array_ufunc__", _array_ufunc)

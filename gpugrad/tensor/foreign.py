@@ -1,12 +1,12 @@
-"""Names that PyTorch and JAX have and gpugrad has not, and what to write in their place.
+"""Names that PyTorch, JAX and NumPy have and gpugrad has not, and what to write in their place.
 
-Nothing else than a better AttributeError: `hasattr` says False, `dir` leaves them out. Imports
-nothing of gpugrad.
+Nothing else than better errors: `hasattr` says False, `dir` leaves them out. Imports nothing of
+gpugrad.
 """
 
 from typing import Any, NoReturn
 
-__all__ = ["METHODS", "NAMES", "Foreign", "hint"]
+__all__ = ["METHODS", "NAMES", "NUMPY", "Foreign", "hint"]
 
 # Of the module: `gg.cat`.
 NAMES = {
@@ -60,6 +60,28 @@ METHODS = {
     "unsqueeze": "t.expand_dims(axis)",
     "view": "t.reshape(shape)",
     "zero_": "t.zero_grad() to forget the gradient of t, or `t[...] = 0` under gg.no_grad()",
+}
+
+_SAVE = "gg.save(path, {'name': t})"
+_MASKED = "gg.where(mask, values, t)"
+_MEMORY = "np.shares_memory(t.data, u.data)"
+
+# Of NumPy, called with a tensor: `np.copyto(a, t)`.
+NUMPY = {
+    "array2string": "repr(t), or np.array2string(t.numpy())",
+    "common_type": "gg.result_type(t, u)",
+    "copyto": "`t[...] = values` under gg.no_grad(), or np.copyto(a, t.detach().numpy())",
+    "isfortran": "np.isfortran(t.data)",
+    "may_share_memory": _MEMORY,
+    "min_scalar_type": "gg.result_type(t)",
+    "place": _MASKED,
+    "put": "t.at[indices].set(values), which gives a new tensor",
+    "putmask": _MASKED,
+    "save": _SAVE,
+    "savetxt": "np.savetxt(path, t.numpy())",
+    "savez": _SAVE,
+    "savez_compressed": _SAVE,
+    "shares_memory": _MEMORY,
 }
 
 
