@@ -39,16 +39,16 @@ def _home(kernel: Any) -> tuple[str, str]:
 
 def _function(kernel: Any) -> Callable[..., Any]:
     """gpugrad's function for a kernel of CuPy's; DTypeError for those that it does not know."""
-    module, name = _home(kernel)
-    if module.endswith("special") and name in special.__all__:
+    home, name = _home(kernel)
+    if home.endswith("special") and name in special.__all__:
         found: Callable[..., Any] = getattr(special, name)
         return found
     name = _INNER.get(name, name)
-    if name in FUNCTIONS and (module or kernel.name in _INNER):
+    if name in FUNCTIONS and (home or kernel.name in _INNER):
         return FUNCTIONS[name]
-    if module:
+    if home:
         raise DTypeError(
-            f"{'cupyx.scipy.special' if 'special' in module else 'cupy'}.{name}: gpugrad has no "
+            f"{'cupyx.scipy.special' if 'special' in home else 'cupy'}.{name}: gpugrad has no "
             f"such function of tensors.{nearest(name)}"
         )
     raise DTypeError(
