@@ -5,6 +5,7 @@ needs no GPU for this.
 """
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,7 @@ def names(source):
             yield ".".join(parts), line
 
 
+@cache
 def used():
     found = {}
     for folder in FOLDERS:

@@ -49,7 +49,8 @@ def named(name):
     return getattr(MODULES[module], attribute)
 
 
-SQUARE = gg.tensor(np.array([[2.0, 1.0], [0.5, 3.0]]), requires_grad=True)
+VALUES = [[2.0, 1.0], [0.5, 3.0]]
+SQUARE = gg.tensor(np.array(VALUES), requires_grad=True)
 ANSWERS = (GpugradError, TypeError, ValueError, IndexError, AttributeError)
 
 
@@ -73,6 +74,7 @@ def test_no_function_of_numpy_turns_a_tensor_into_an_array(name):
             continue
         assert not arrays_in(result)
         answers += 1
+    assert SQUARE.tolist() == VALUES
     if function not in NUMPY_FUNCTIONS and name not in WITHOUT_OPERANDS:
         assert answers
 
@@ -106,6 +108,7 @@ def test_a_function_that_asks_nobody_makes_no_array_of_a_recorded_tensor(name, c
             continue
         if not isinstance(args[0], tuple):  # a shape, of an array with nothing of a tensor in it
             assert not arrays_in(result), args
+    assert SQUARE.tolist() == VALUES
 
 
 def test_the_kinds_of_functions_are_all_that_numpy_has():
