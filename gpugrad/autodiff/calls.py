@@ -167,7 +167,7 @@ class Call:
                 f"{self.what}: its derivative is asked for, and it has none. Give it a vjp, as in "
                 "gg.custom_op(forward, vjp=...), or a jvp"
             )
-        if custom.kind == "elementwise":
+        if custom.kind == "elementwise" and not self._is_complex():
             ds: list[Any] = []
             for index, need in enumerate(needs):
                 tangents = [zero_of(xp, gs[0], value) for value in values]
@@ -178,6 +178,11 @@ class Call:
                     )
             return ds
         return self._by_transposed_jvp(xp, gs, ys, values, kwargs, needs)
+
+    def _is_complex(self) -> bool:
+        """Whether a gradient is multiplied with the conjugate of what a tangent is."""
+        parts = (*self.ys, *self.values)
+        return any(part.dtype.kind == "c" for part in parts if hasattr(part, "dtype"))
 
     def _counted(self, result: Any) -> Sequence[Any]:
         """One gradient for each array argument; of a single argument it may come bare."""
@@ -379,7 +384,7 @@ class Call:
                 [value if t is None else t for t, value in zip(full, self.values)], self.parameters
             )
             found = [result] if self.count is None else list(result)
-        elif custom.kind == "elementwise" and self.count is None:
+        elif custom.kind == "elementwise" and self.count is None and not self._is_complex():
             total: Any = None
             for index, tangent in enumerate(tangents):
                 if tangent is None:

@@ -15,7 +15,7 @@ from gpugrad.autodiff.run import Run, like, restored
 from gpugrad.autodiff.transforms import grad
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.modes import is_grad_enabled
-from gpugrad.errors import GradientError
+from gpugrad.errors import DTypeError, GradientError
 from gpugrad.tensor import FUNCTIONS, Tensor
 
 __all__ = ["hessian", "jacobian"]
@@ -102,6 +102,13 @@ def _jacobian(
     @functools.wraps(f, updated=())
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         run = Run(who, f, args, kwargs, argnums)
+        for name, tensors in (("argument", run.fresh), ("result", run.outputs)):
+            if any(tensor.dtype.kind == "c" for tensor in tensors):
+                raise DTypeError(
+                    f"{who}: expected real numbers, got a complex {name}: a derivative by two "
+                    "parts is no one number. Let the function take and give real and imaginary "
+                    "parts, or use gg.grad, gg.vjp or gg.jvp"
+                )
         rows = sum(output.size for output in run.outputs)
         columns = sum(fresh.size for fresh in run.fresh)
         forward = mode == "forward" or (mode == "auto" and rows > columns)
@@ -168,7 +175,7 @@ def _by_columns(run: Run, chunk_size: int | None, report: Callable[[], None]) ->
             one.reshape(-1)[index] = 1
             tangents = [Tensor(one) if k == place else zero for k, zero in enumerate(zeros)]
             for sink, tangent in zip(sinks, run.push(tangents)):
-                sink.take(like(fresh, tangent))
+                sink.take(like(run.who, fresh, tangent))
             report()
         columns.append([sink.matrix() for sink in sinks])
     return [list(row) for row in zip(*columns)]

@@ -24,6 +24,7 @@ from gpugrad.engine.forward import push
 from gpugrad.engine.modes import enable_grad, is_grad_enabled
 from gpugrad.engine.node import Node, next_serial
 from gpugrad.engine.op import TABLE
+from gpugrad.engine.refusals import check_real
 from gpugrad.errors import DTypeError, GradientError
 from gpugrad.tensor import LIFT, TENSORS, Tensor, as_tensor
 
@@ -62,11 +63,10 @@ def numbers_of(who: str, where: str, value: Any) -> Tensor:
     """A Tensor of a leaf; DTypeError where it has no derivative."""
     # A NumPy scalar goes where numbers go.
     made = as_tensor(value, device=default_device() if isinstance(value, np.generic) else None)
-    if made.dtype.kind != "f":
-        what = "complex numbers have" if made.dtype.kind == "c" else f"dtype {made.dtype} has"
+    if made.dtype.kind not in "fc":
         raise DTypeError(
-            f"{who}: {what} no gradient here ({where}). Pass floating-point numbers, cast with "
-            ".astype, or leave the argument out of argnums"
+            f"{who}: dtype {made.dtype} has no gradient here ({where}). Pass floating-point numbers, "
+            "cast with .astype, or leave the argument out of argnums"
         )
     return made
 
@@ -219,6 +219,11 @@ class Run:
                 f"{self.who}: expected a function that returns one number, got {got}. Reduce it, "
                 "as with .sum(), or use gg.jacobian or gg.vjp"
             )
+        if self.outputs[0].dtype.kind == "c":
+            raise GradientError(
+                f"{self.who}: expected a function that returns a real number, got a complex one. "
+                "Make it real, as with abs() or .real, or use gg.vjp"
+            )
         return self.outputs[0]
 
     # Derivatives.
@@ -285,11 +290,12 @@ class Run:
         ]
 
 
-def like(tensor: Tensor, value: Any) -> Tensor:
+def like(who: str, tensor: Tensor, value: Any) -> Tensor:
     """A gradient or tangent with the dtype, and on the device, of what it belongs to."""
     made = as_tensor(value) if isinstance(value, Tensor) else tensor._like(value)
     if made.device != tensor.device:
         made = made.to(tensor.device)
+    check_real(who, made, tensor, "gradient or tangent")
     return made if made.dtype == tensor.dtype else made.astype(tensor.dtype)
 
 

@@ -118,7 +118,7 @@ def _vjp(who: str, what: str, f: Function, primals: Sequence[Any], has_aux: bool
     def pull_back(cotangent: Any) -> tuple[Any, ...]:
         """The gradients of the primals, given that of the output."""
         leaves = tree.matching(who, what, cotangent, run.structure, shapes)
-        seeds = [like(output, leaf) for output, leaf in zip(run.outputs, leaves)]
+        seeds = [like(who, output, leaf) for output, leaf in zip(run.outputs, leaves)]
         return run.input_structure(map(restored, run.kinds, run.pull(seeds, keep=True)))
 
     return (run.values(), pull_back, run.aux) if has_aux else (run.values(), pull_back)
@@ -179,7 +179,7 @@ def _pushed(who: str, run: Run, primals: Sequence[Any], tangents: Sequence[Any])
         shapes = [fresh.shape for fresh in run.fresh[len(leaves) :]]
         what = f"tangent {number}"
         leaves += tree.matching(who, what, tangents[number], structure, shapes)
-    seeds = [like(fresh, leaf) for fresh, leaf in zip(run.fresh, leaves)]
+    seeds = [like(who, fresh, leaf) for fresh, leaf in zip(run.fresh, leaves)]
     pushed = run.push(seeds)
     return run.output_structure(
         tangent if tangent._node is not None else run.given_back(tangent) for tangent in pushed

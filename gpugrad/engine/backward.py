@@ -57,7 +57,10 @@ class Lift(NamedTuple):
 
 
 def fit(xp: Any, d: Any, shape: tuple[int, ...], dtype: Any) -> Any:
-    """Undo broadcasting (or do it) and promotion: a gradient has its data's shape and dtype."""
+    """Undo broadcasting (or do it) and promotion: a gradient has its data's shape and dtype.
+
+    Real data takes the real part of a complex gradient.
+    """
     if d.shape != shape:
         lead = d.ndim - len(shape)
         if lead >= 0:
@@ -72,7 +75,11 @@ def fit(xp: Any, d: Any, shape: tuple[int, ...], dtype: Any) -> Any:
                 d = d.reshape(d.shape[lead:])
         if d.shape != shape:
             d = xp.broadcast_to(d, shape)
-    return d if d.dtype == dtype else d.astype(dtype)
+    if d.dtype == dtype:
+        return d
+    if d.dtype.kind == "c" and dtype.kind != "c":
+        d = xp.real(d)  # what moves a real number moves nothing in the imaginary direction
+    return d.astype(dtype)
 
 
 @names_what_was_visited

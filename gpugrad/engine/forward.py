@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpugrad.engine import changes
-from gpugrad.engine.backward import Lift, freed, reachable, walk
+from gpugrad.engine.backward import Lift, fit, freed, reachable, walk
 from gpugrad.engine.node import Leaf
 from gpugrad.engine.outputs import OutputsNode
 
@@ -70,9 +70,7 @@ def _tangent(node: Any, tangents: list[Any], lift: Lift) -> Any:
         result = _transposed(node, tangents, values, y, lift)
     if isinstance(node, OutputsNode):
         return result
-    if result.shape != node.shape:
-        result = xp.broadcast_to(result, node.shape)
-    return result if result.dtype == node.dtype else result.astype(node.dtype)
+    return fit(xp, result, node.shape, node.dtype)
 
 
 def _sum(terms: Any) -> Any:
@@ -103,7 +101,7 @@ def _transposed(node: Any, tangents: list[Any], values: tuple[Any, ...], y: Any,
             for index, need in enumerate(needs)
         ]
     seeds = [
-        (d._node, xp.broadcast_to(tangent, d.shape).astype(d.dtype))
+        (d._node, fit(xp, xp.broadcast_to(tangent, d.shape), d.shape, d.dtype))
         for d, tangent in zip(pulled, tangents, strict=True)
         if tangent is not None and d._node is not None
     ]

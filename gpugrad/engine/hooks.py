@@ -15,6 +15,7 @@ from gpugrad.engine import record
 from gpugrad.engine.modes import enable_grad, no_grad
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.outputs import PICK
+from gpugrad.engine.refusals import check_real
 from gpugrad.errors import DeviceError, DTypeError, GradientError, ShapeError
 
 __all__ = [
@@ -163,11 +164,7 @@ def _replacement(hook: Callable[..., Any], changed: Any, g: Any) -> Any:
         )
     if changed.dtype == g.dtype:
         return changed
-    if changed.dtype.kind == "c" and g.dtype.kind != "c":
-        raise DTypeError(
-            f"hook {name}: expected a gradient of dtype {g.dtype}, got {changed.dtype}. Take its "
-            "real part"
-        )
+    check_real(f"hook {name}", changed, g)
     return changed.astype(g.dtype)
 
 

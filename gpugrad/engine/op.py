@@ -18,12 +18,16 @@ where every namespace has a function of that name that does the work. What stand
 the ``/`` are arrays; what follows are parameters, which reach the derivatives by keyword.
 """
 
+import copy
+import functools
 import inspect
 import itertools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from gpugrad.backend.namespace import ELEMENTWISE, FORMULAS
+from gpugrad.errors import DTypeError
 
 __all__ = ["TABLE", "Op", "Sample", "op", "part"]
 
@@ -32,6 +36,13 @@ Rule = Callable[..., Any]
 TABLE: dict[str, "Op"] = {}
 
 KINDS = ("general", "elementwise", "linear", "multilinear")
+# What becomes of complex numbers, unless an entry says it: by kind.
+COMPLEX = {
+    "general": "refused",
+    "elementwise": "refused",
+    "linear": "same",
+    "multilinear": "conjugate",
+}
 
 
 class Sample:
@@ -68,6 +79,14 @@ class Op:
     argument, ``"general"`` transposes the vjp. ``jvp(xp, tangents, y, *arrays,
     **parameters)`` overrides all of these; a tangent is None where it is zero.
 
+    ``complex`` says how complex numbers are differentiated. A gradient by z is dL/da + i dL/db
+    with z = a + bi, so the rules of a function that is analytic, which give ``g`` times its
+    derivative, have to give ``g`` times the conjugate of that: with ``"conjugate"`` they do
+    (`over_complex`). With ``"same"`` they hold as they are written, being linear with real
+    coefficients or made for complex numbers; forward mode of an elementwise op then needs a
+    ``jvp``, unless its coefficients are real. With ``"refused"`` recording a complex result
+    raises DTypeError.
+
     Tests draw any arrays from ``domain``. ``prepare(xp, *arrays)`` makes valid operands of
     them, such as a symmetric matrix, and ``observe(xp, *outputs)`` gives of the outputs what is
     unique, such as an eigenvector without its sign. Both are functions of Tensors, so what is
@@ -78,7 +97,9 @@ class Op:
     """
 
     __slots__ = (
+        "_conjugated",
         "arrays",
+        "complex",
         "constants",
         "doc",
         "domain",
@@ -113,6 +134,7 @@ class Op:
         jvp: Rule | None = None,
         saves: str | Sequence[str] = "",
         kind: str = "general",
+        complex: str | None = None,
         outputs: bool = False,
         domain: tuple[float, float] = (-2.0, 2.0),
         samples: Sequence[Sample] = (),
@@ -124,6 +146,10 @@ class Op:
     ) -> None:
         if kind not in KINDS:
             raise ValueError(f"op {name}: kind must be one of {KINDS}, got {kind!r}")
+        self.complex = COMPLEX[kind] if complex is None else complex
+        if self.complex not in COMPLEX.values() or (outputs and self.complex == "conjugate"):
+            raise ValueError(f"op {name}: complex must not be {self.complex!r}")
+        self._conjugated: Op | None = None
         self.name = name
         self.shown = shown or name
         self.native = isinstance(forward, str)
@@ -177,6 +203,19 @@ class Op:
         """Whether the op has a derivative at all."""
         return self.vjps is not None or self.joint is not None
 
+    def over_complex(self) -> "Op":
+        """The op as it is differentiated where its result is complex; DTypeError if it is not."""
+        if self.complex == "same":
+            return self
+        if self.complex == "refused":
+            raise DTypeError(
+                f"{self.shown}: it has no derivative for complex numbers. Give it real ones, such "
+                "as abs(t), t.real or t.imag, or .detach() what needs no gradient"
+            )
+        if self._conjugated is None:
+            self._conjugated = _conjugated(self)
+        return self._conjugated
+
     def keeps(self, needs: tuple[bool, ...]) -> tuple[tuple[bool, ...], bool]:
         """Which arrays are kept, and whether the output is, for arguments in need of a gradient."""
         return self.keep_table[needs] if self.keep_table else self._keeps(needs)
@@ -214,6 +253,33 @@ def part(name: str, formula: Rule) -> None:
     if name in FORMULAS:
         raise ValueError(f"{name} is a name of the table already")
     FORMULAS[name] = formula
+
+
+def _conjugated(op: Op) -> Op:
+    """An op with rules that give ``g`` times the conjugate of the derivative."""
+    made = copy.copy(op)
+    joint, rules = op.joint, op.vjps
+    if rules is not None:
+        made.vjps = tuple(None if rule is None else _over_conjugates(rule) for rule in rules)
+        if op.kind == "elementwise" and op.jvp is None:
+            # A tangent is multiplied with the derivative itself.
+            made.jvp = lambda xp, tangents, y, *arrays, **parameters: functools.reduce(
+                operator.add,
+                [
+                    rule(xp, tangent, y, *arrays, **parameters)
+                    for rule, tangent in zip(rules, tangents, strict=True)
+                    if tangent is not None and rule is not None
+                ],
+            )
+    if joint is not None:
+        made.joint = lambda xp, g, *rest, **parameters: [
+            None if d is None else xp.conj(d) for d in joint(xp, xp.conj(g), *rest, **parameters)
+        ]
+    return made
+
+
+def _over_conjugates(rule: Rule) -> Rule:
+    return lambda xp, g, *rest, **parameters: xp.conj(rule(xp, xp.conj(g), *rest, **parameters))
 
 
 def _parse(signature: str) -> inspect.Signature:

@@ -70,9 +70,12 @@ def record(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None = 
         if mode is not True:
             mode(whole, raws, y)
         return record_outputs(whole, y)
-    if y.dtype.kind in "biu":
+    dtype = y.dtype
+    if dtype.kind in "biu":
         return Tensor(y)
-    made = Node(op, tuple(nodes), values, y if keep_y else None, xp, y.shape, y.dtype, parameters)
+    if dtype.kind == "c":
+        op = op.over_complex()
+    made = Node(op, tuple(nodes), values, y if keep_y else None, xp, y.shape, dtype, parameters)
     if mode is not True:
         mode(made, raws, y)
     return Tensor(y, made)
@@ -262,10 +265,13 @@ def _unary(op: Op) -> Callable[..., Any]:
         node = x._node
         if node is None or not differentiable or not (mode := recorded()):
             return Tensor(y)
-        if parameters is not None and y.dtype.kind in "biu":
+        dtype = y.dtype
+        if parameters is not None and dtype.kind in "biu":
             return Tensor(y)
-        values = (raw if keep_x else node,)
-        made = Node(op, (node,), values, y if keep_y else None, xp, y.shape, y.dtype, parameters)
+        entry = op if dtype.kind != "c" else op.over_complex()
+        nodes = (node,)
+        values = (raw,) if keep_x else nodes
+        made = Node(entry, nodes, values, y if keep_y else None, xp, y.shape, dtype, parameters)
         if mode is not True:
             mode(made, (raw,), y)
         return Tensor(y, made)
@@ -316,6 +322,8 @@ def _binary(op: Op, operator: bool = False) -> Callable[[Any, Any], Any]:
             entry = known.look_up(op, raw_a, raw_b)
             if entry is None:
                 return record(op, (a, b))
+            if type(raw_a) is complex and isinstance(raw_b, float):
+                raw_a = numpy.complex128(raw_a)  # or Python would multiply, and make its own
         xp, compute = entry
         try:
             y = compute(raw_a, raw_b)
@@ -336,8 +344,10 @@ def _binary(op: Op, operator: bool = False) -> Callable[[Any, Any], Any]:
         else:
             values = (raw_a if both_a else node_a, raw_b if both_b else node_b)
             keep_y = both_y
+        dtype = y.dtype
+        own = op if dtype.kind != "c" else op.over_complex()
         nodes = (node_a, node_b)
-        made = Node(op, nodes, values, y if keep_y else None, xp, y.shape, y.dtype, None)
+        made = Node(own, nodes, values, y if keep_y else None, xp, y.shape, dtype, None)
         if mode is not True:
             mode(made, (raw_a, raw_b), y)
         return Tensor(y, made)

@@ -20,7 +20,7 @@ from gpugrad.errors import (
     ShapeError,
 )
 
-__all__ = ["explain", "names_what_was_visited", "wrong_operand"]
+__all__ = ["check_real", "explain", "names_what_was_visited", "wrong_operand"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,6 +37,14 @@ def wrong_operand(op: Op, operand: Any) -> DTypeError:
         f"{op.shown}: expected a Tensor, an array, a number or a list of numbers, got {name}. "
         "Convert it first, for example with gg.tensor(numpy.asarray(...))"
     )
+
+
+def check_real(who: str, given: Any, data: Any, what: str = "gradient") -> None:
+    """DTypeError for a complex gradient of real data: its imaginary part would be lost."""
+    if given.dtype.kind == "c" and data.dtype.kind != "c":
+        raise DTypeError(
+            f"{who}: expected a {what} of dtype {data.dtype}, got {given.dtype}. Take its real part"
+        )
 
 
 def explain(

@@ -14,7 +14,7 @@ EW: Any = {"kind": "elementwise"}
 def _sigmoid(xp: Any, x: Any, /) -> Any:
     # e ** -|x| cannot overflow, and neither branch subtracts numbers that are nearly equal.
     e = xp.exp(-xp.abs(x))
-    return xp.where(x >= 0, xp.ones_like(e), e) / (1 + e)
+    return xp.where(xp.signbit(x), e, xp.ones_like(e)) / (1 + e)  # no sign: complex is refused
 
 
 op(
@@ -34,9 +34,22 @@ op(
     doc="x where x > 0 and else 0; its derivative at 0 is 0.",
     **EW,
 )
+
+
+def _refuse_complex(x: Any) -> None:
+    """The op's DTypeError for complex numbers, which a formula would take for real ones."""
+    if x.dtype.kind == "c":
+        raise TypeError("a function of real numbers")
+
+
+def _softplus(xp: Any, x: Any, /) -> Any:
+    _refuse_complex(x)
+    return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
+
+
 op(
     "softplus",
-    lambda xp, x, /: xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x))),
+    _softplus,
     vjp=[lambda xp, g, y, x: g * xp.sigmoid(x)],
     saves="x",
     doc="log(1 + e ** x), elementwise, for x of any size.",
@@ -116,6 +129,7 @@ def _erf(xp: Any, x: Any, /) -> Any:
             p, q = (p + above) * z, (q + below) * z
         return (p + top[-2]) / (q + bottom[-1])
 
+    _refuse_complex(x)
     if x.dtype == HALF:  # the sums below do not fit into float16
         return _erf(xp, x.astype(FULL)).astype(HALF)
     a = xp.abs(x)

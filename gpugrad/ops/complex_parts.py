@@ -1,4 +1,4 @@
-"""The parts of complex numbers; of real ones too. Imports engine.op.
+"""The parts of complex numbers, sizes and directions; of real ones too. Imports engine.op.
 
 The gradient of a real loss by a complex z = a + bi is dL/da + i dL/db: the direction in which
 the loss rises fastest, as in PyTorch.
@@ -30,4 +30,64 @@ op(
     vjp=[lambda xp, g, y, x: xp.conj(g)],
     doc="The complex conjugate, elementwise; x for real numbers.",
     **LINEAR,
+)
+
+# Size and direction.
+op(
+    "abs",
+    "x, /",
+    vjp=[lambda xp, g, y, x: g * xp.sign(x)],
+    jvp=lambda xp, tangents, y, x: along(xp, tangents[0], xp.sign(x)),
+    saves="x",
+    doc="The absolute value, elementwise; its derivative at 0 is 0.",
+    kind="elementwise",
+    complex="same",
+)
+
+
+def along(xp: Any, t: Any, unit: Any) -> Any:
+    """The part of t in the direction of a complex (or real) number of size 1, or of zero."""
+    return xp.real(t * xp.conj(unit)) if unit.dtype.kind == "c" else t * unit
+
+
+def _sign_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
+    """A complex sign is x / abs(x): it only turns, at right angles to itself."""
+    if x.dtype.kind != "c":
+        return xp.zeros_like(g)
+    return xp.ratio(g - y * along(xp, g, y), xp.abs(x))
+
+
+op(
+    "sign",
+    "x, /",
+    vjp=[_sign_vjp],
+    jvp=lambda xp, tangents, y, x: _sign_vjp(xp, tangents[0], y, x),
+    saves="x y",
+    doc="-1, 0 or 1, as x is negative, zero or positive, elementwise; its derivative is 0. Of "
+    "complex x, x / abs(x), and 0 at 0.",
+    kind="elementwise",
+    complex="same",
+)
+
+
+def _angle_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
+    return xp.ratio(1j * g * xp.sign(x), xp.abs(x)) if x.dtype.kind == "c" else xp.zeros_like(g)
+
+
+def _angle_jvp(xp: Any, tangents: Any, y: Any, x: Any) -> Any:
+    (t,) = tangents
+    if x.dtype.kind != "c":
+        return xp.zeros_like(t)
+    return xp.ratio(xp.imag(t * xp.conj(xp.sign(x))), xp.abs(x))
+
+
+op(
+    "angle",
+    "x, /",
+    vjp=[_angle_vjp],
+    jvp=_angle_jvp,
+    saves="x",
+    kind="elementwise",
+    complex="same",
+    doc="The angle of complex numbers in [-π, π]; of real ones 0 or π. Its derivative at 0 is 0.",
 )

@@ -42,8 +42,8 @@ def positive(xp: Any, x: Any) -> tuple[Any]:
 
 
 def _squares(xp: Any, w: Any, v: Any) -> tuple[Any, Any]:
-    """Eigenvalues, and eigenvectors without their sign."""
-    return w, v * v
+    """Eigenvalues, and eigenvectors without their sign or phase."""
+    return w, v * xp.conj(v)
 
 
 # Cholesky.
@@ -62,6 +62,7 @@ op(
     "cholesky",
     lambda xp, x, /: lapack(xp, "cholesky", x),
     vjp=[_cholesky_vjp],
+    complex="same",
     saves="y",
     samples=SQUARE,
     prepare=positive,
@@ -90,7 +91,8 @@ def _qr_vjp(xp: Any, gs: Any, ys: Any, needs: Any, x: Any, mode: str) -> list[An
 
 def _qr_tall(xp: Any, gq: Any, gr: Any, q: Any, r: Any) -> Any:
     m = xp.matmul(r, adjoint(xp, gr)) - xp.matmul(adjoint(xp, gq), q)
-    m = xp.lower_part(m) + adjoint(xp, xp.lower_part(m, k=-1))
+    m = (xp.lower_part(m) + xp.lower_part(m, k=-1)) * 0.5
+    m = m + adjoint(xp, m)
     b = gq + xp.matmul(q, m)
     return adjoint(xp, xp.solve_triangular(r, adjoint(xp, b)))
 
@@ -99,6 +101,7 @@ op(
     "qr",
     lambda xp, x, /, mode="reduced": lapack(xp, "qr", x, mode=mode),
     vjp_all=_qr_vjp,
+    complex="same",
     saves="y",
     outputs=True,
     samples=[
@@ -108,7 +111,7 @@ op(
         Sample((2, 2), mode="complete"),
     ],
     prepare=lambda xp, x: (xp.matmul(x, adjoint(xp, x) @ x) * 0.1 + x,),
-    observe=lambda xp, q, r: (q * q, r * r),
+    observe=lambda xp, q, r: (q * xp.conj(q), r * xp.conj(r)),
     doc="Q with orthonormal columns and an upper triangular R, with Q @ R equal to x.",
 )
 
@@ -155,9 +158,10 @@ def _svd_vjp(xp: Any, gs: Any, ys: Any, needs: Any, x: Any, full_matrices: bool)
         )
     ut, v, gv = adjoint(xp, u), adjoint(xp, vh), adjoint(xp, gvh)
     a, b = xp.matmul(ut, gu), xp.matmul(vh, gv)
-    a = _between(xp, a - adjoint(xp, a), s, squared=True) * s[..., None, :]
+    phases = a - adjoint(xp, a)
+    a = _between(xp, phases, s, squared=True) * s[..., None, :]
     b = _between(xp, b - adjoint(xp, b), s, squared=True) * s[..., :, None]
-    inner = a + b + xp.eye_like(a) * g[..., None, :]
+    inner = a + b + xp.eye_like(a) * _diagonal(xp, g, phases, s, max(rows, columns))
     d = xp.matmul(xp.matmul(u, inner), vh)
     if rows > columns:
         beside = gu - xp.matmul(u, xp.matmul(ut, gu))
@@ -168,10 +172,19 @@ def _svd_vjp(xp: Any, gs: Any, ys: Any, needs: Any, x: Any, full_matrices: bool)
     return [d]
 
 
+def _diagonal(xp: Any, g: Any, phases: Any, s: Any, size: int) -> Any:
+    """What the singular values get, and the phases that the vectors of one have together."""
+    g = g[..., None, :]
+    if phases.dtype.kind != "c":
+        return g
+    return g + phases * (_inverses(xp, s, size) / 2)[..., None, :]
+
+
 op(
     "svd",
     lambda xp, x, /, full_matrices=True: lapack(xp, "svd", x, full_matrices=full_matrices),
     vjp_all=_svd_vjp,
+    complex="same",
     saves="y",
     outputs=True,
     samples=[
@@ -179,7 +192,7 @@ op(
         Sample((3, 2), full_matrices=False),
         Sample((2, 2, 3), full_matrices=False),
     ],
-    observe=lambda xp, u, s, vh: (u * u, s, vh * vh),
+    observe=lambda xp, u, s, vh: (u * xp.conj(u), s, vh * xp.conj(vh)),
     doc="U, the singular values in descending order, and the adjoint of V: x = U * S @ Vh.",
 )
 
@@ -193,6 +206,7 @@ op(
     "svdvals",
     lambda xp, x, /: lapack(xp, "svd", x, compute_uv=False),
     vjp=[_svdvals_vjp],
+    complex="same",
     saves="x",
     samples=[Sample((3, 2)), Sample((2, 2, 2))],
     doc="The singular values, in descending order.",
@@ -213,6 +227,7 @@ op(
     "eigh",
     lambda xp, x, /: lapack(xp, "eigh", x),
     vjp_all=_eigh_vjp,
+    complex="same",
     saves="y",
     outputs=True,
     samples=SQUARE,
@@ -231,6 +246,7 @@ op(
     "eigvalsh",
     lambda xp, x, /: lapack(xp, "eigvalsh", x),
     vjp=[_eigvalsh_vjp],
+    complex="same",
     saves="x",
     samples=SQUARE,
     prepare=symmetric,

@@ -15,8 +15,12 @@ from gpugrad.engine.op import Sample, op
 
 LN2 = math.log(2.0)
 LN10 = math.log(10.0)
-EW: Any = {"kind": "elementwise"}
+# Analytic functions; those with real coefficients or rules for complex numbers; real functions.
+EW: Any = {"kind": "elementwise", "complex": "conjugate"}
+SAME: Any = {"kind": "elementwise", "complex": "same"}
+REAL: Any = {"kind": "elementwise", "complex": "refused"}
 POSITIVE = (0.3, 3.0)
+NUMBERS = (int, float, complex, np.generic)
 
 
 def zero(xp: Any, g: Any, y: Any, *arrays: Any, **parameters: Any) -> Any:
@@ -30,14 +34,14 @@ op(
     "a, b, /",
     vjp=[lambda xp, g, y, a, b: g, lambda xp, g, y, a, b: g],
     doc="a + b, elementwise.",
-    **EW,
+    **SAME,
 )
 op(
     "subtract",
     "a, b, /",
     vjp=[lambda xp, g, y, a, b: g, lambda xp, g, y, a, b: -g],
     doc="a - b, elementwise.",
-    **EW,
+    **SAME,
 )
 op(
     "multiply",
@@ -87,17 +91,9 @@ op(
     "x, /",
     vjp=[lambda xp, g, y, x: -g],
     doc="-x, elementwise.",
-    **EW,
+    **SAME,
 )
-op("positive", "x, /", vjp=[lambda xp, g, y, x: g], doc="+x: the values of x.", **EW)
-op(
-    "abs",
-    "x, /",
-    vjp=[lambda xp, g, y, x: g * xp.sign(x)],
-    saves="x",
-    doc="The absolute value, elementwise; its derivative at 0 is 0.",
-    **EW,
-)
+op("positive", "x, /", vjp=[lambda xp, g, y, x: g], doc="+x: the values of x.", **SAME)
 op(
     "square",
     "x, /",
@@ -134,12 +130,19 @@ def _power_base(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:
             return g
         if b == 0:
             return xp.zeros_like(g)
+    if g.dtype.kind == "c":
+        none = a == 0
+        slope = xp.where(none, xp.ones_like(a), a) ** (b - 1)
+        return xp.scale(g * b, xp.where(none, b == 1, slope))
     # At a = 0 with b < 1 the derivative is infinite (or, for b = 0, zero): it counts as zero.
     slope = xp.where((a == 0) & (b < 1), 0, a ** (b - 1))
     return xp.scale(g * b, slope)
 
 
 def _power_exponent(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:
+    if g.dtype.kind == "c":  # the logarithm of a negative number is complex
+        base = xp.full_like(g, a, shape=()) if isinstance(a, NUMBERS) else a.astype(g.dtype)
+        return xp.scale(xp.scale(g, y), xp.log(xp.where(base == 0, xp.ones_like(base), base)))
     if isinstance(a, int | float | np.generic):
         base = float(a)
         slope = math.log(base) if base > 0 else 0.0 if base == 0 else math.nan
@@ -163,7 +166,7 @@ op(
     vjp=[zero, zero],
     domain=POSITIVE,
     doc="The largest integer not above a / b, elementwise; its derivative is 0.",
-    **EW,
+    **REAL,
 )
 op(
     "remainder",
@@ -175,7 +178,7 @@ op(
     saves=("", "a b"),
     domain=POSITIVE,
     doc="a - b * floor(a / b), elementwise: Python's %.",
-    **EW,
+    **REAL,
 )
 
 # Exponentials and logarithms.
@@ -324,10 +327,18 @@ op(
     doc="The inverse of the hyperbolic sine.",
     **EW,
 )
+
+
+def _arccosh_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
+    if x.dtype.kind == "c":  # the root of the product has another sign left of the axis
+        return xp.ratio(xp.ratio(g, xp.sqrt(x - 1)), xp.sqrt(x + 1))
+    return xp.ratio(g, xp.sqrt((x - 1) * (x + 1)))
+
+
 op(
     "arccosh",
     "x, /",
-    vjp=[lambda xp, g, y, x: xp.ratio(g, xp.sqrt((x - 1) * (x + 1)))],
+    vjp=[_arccosh_vjp],
     saves="x",
     domain=(1.5, 3.0),
     doc="The inverse of the hyperbolic cosine, for x >= 1.",
@@ -358,7 +369,7 @@ op(
     ],
     saves="a b",
     doc="The larger of a and b, elementwise; at a tie each gets half of the gradient.",
-    **EW,
+    **REAL,
 )
 op(
     "minimum",
@@ -369,7 +380,7 @@ op(
     ],
     saves="a b",
     doc="The smaller of a and b, elementwise; at a tie each gets half of the gradient.",
-    **EW,
+    **REAL,
 )
 
 
@@ -407,7 +418,7 @@ op(
     saves="x min max",
     samples=[Sample((3, 4), (4,), (3, 1))],
     doc="x held between min and max, either of which may be None; at a bound the gradient is x's.",
-    **EW,
+    **REAL,
 )
 op(
     "where",
@@ -419,25 +430,25 @@ op(
     ],
     saves=("", "condition", "condition"),
     doc="a where the condition holds and else b.",
-    **EW,
+    **SAME,
 )
 
 # Steps: constant almost everywhere.
 for _name, _doc in {
-    "sign": "-1, 0 or 1, as x is negative, zero or positive",
     "floor": "The largest integer not above x",
     "ceil": "The smallest integer not below x",
     "trunc": "x without what follows the point",
     "rint": "The nearest integer, the even one at a tie",
 }.items():
-    op(_name, "x, /", vjp=[zero], doc=f"{_doc}, elementwise; its derivative is 0.", **EW)
+    kinds = SAME if _name == "rint" else REAL
+    op(_name, "x, /", vjp=[zero], doc=f"{_doc}, elementwise; its derivative is 0.", **kinds)
 op(
     "round",
     "x, /, decimals=0",
     vjp=[zero],
     samples=[Sample((2, 3)), Sample((4,), decimals=1)],
     doc="x rounded to ``decimals`` places, to even at a tie; its derivative is 0.",
-    **EW,
+    **SAME,
 )
 
 # What has no derivative: comparisons, logic, tests.

@@ -47,6 +47,7 @@ op(
     _linear,
     vjp_all=_linear_vjp,
     saves=("weight", "x", ""),
+    complex="conjugate",
     samples=[
         Sample((4, 3), (2, 3), (2,)),
         Sample((3,), (2, 3), (2,)),

@@ -17,8 +17,8 @@ def turned(xp: Any, x: Any) -> Any:
 
 
 def adjoint(xp: Any, x: Any) -> Any:
-    """The adjoint of matrices: of real ones, the transpose."""
-    return turned(xp, x)
+    """The adjoint of matrices, the conjugate transpose: of real ones, the transpose."""
+    return turned(xp, xp.conj(x) if x.dtype.kind == "c" else x)
 
 
 HALF, FULL = np.dtype(np.float16), np.dtype(np.float32)

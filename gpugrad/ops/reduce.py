@@ -117,6 +117,7 @@ op(
     "x, /, axis=None, keepdims=False",
     vjp=[_prod_vjp],
     saves="x",
+    complex="conjugate",
     samples=[*REDUCTIONS, Sample((5,)), Sample((1, 3), axis=0)],
     doc="The product along axes; its derivatives are exact where elements are 0.",
 )
@@ -159,7 +160,8 @@ def _var(
     xp: Any, x: Any, /, axis: Any = None, keepdims: bool = False, *, correction: float = 0
 ) -> Any:
     d = _centered(xp, _wide(x), axis)
-    y = xp.sum(d * d, axis=axis, keepdims=keepdims) / _freedom(x, axis, correction)
+    squares = xp.real(d * xp.conj(d)) if d.dtype.kind == "c" else d * d
+    y = xp.sum(squares, axis=axis, keepdims=keepdims) / _freedom(x, axis, correction)
     return y.astype(x.dtype) if x.dtype == HALF else y
 
 
@@ -194,6 +196,7 @@ op(
     _var,
     vjp=[_var_vjp],
     saves="x",
+    complex="same",
     samples=MOMENTS,
     doc="The variance along axes, with n - correction in the denominator.",
 )
@@ -202,6 +205,7 @@ op(
     _std,
     vjp=[_std_vjp],
     saves="x y",
+    complex="same",
     samples=MOMENTS,
     doc="The standard deviation along axes; its gradient for equal elements is 0.",
 )
@@ -217,8 +221,13 @@ def _possible(xp: Any, y: Any) -> Any:
     return xp.where(y == float("-inf"), xp.zeros_like(y), y)
 
 
+def _highest(xp: Any, x: Any, axis: Any) -> Any:
+    """The largest element along axes, or the largest real part: exp of x less that is at most 1."""
+    return xp.max(xp.real(x) if x.dtype.kind == "c" else x, axis=axis, keepdims=True)
+
+
 def _logsumexp(xp: Any, x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
-    m = _finite(xp, xp.max(x, axis=axis, keepdims=True))
+    m = _finite(xp, _highest(xp, x, axis))
     total = xp.sum(xp.exp(x - m), axis=axis, keepdims=True)
     none = total == 0  # all are -inf, and so is the result
     y = xp.log(xp.where(none, xp.ones_like(total), total)) + m
@@ -241,13 +250,14 @@ op(
     _logsumexp,
     vjp=[lambda xp, g, y, x, axis, keepdims: xp.logsumexp_vjp(g, y, x, axis, keepdims)],
     saves="x y",
+    complex="conjugate",
     samples=REDUCTIONS,
     doc="log(sum(exp(x))) along axes, for x of any size; -inf for no probability at all.",
 )
 
 
 def _softmax(xp: Any, x: Any, /, axis: Any = -1) -> Any:
-    e = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
+    e = xp.exp(x - _highest(xp, x, axis))
     return e / xp.sum(e, axis=axis, keepdims=True)
 
 
@@ -258,13 +268,14 @@ op(
     _softmax,
     vjp=[lambda xp, g, y, x, axis: xp.softmax_vjp(g, y, axis)],
     saves="y",
+    complex="conjugate",
     samples=SOFTMAX,
     doc="exp(x) divided by its sum along axis, for x of any size.",
 )
 
 
 def _log_softmax(xp: Any, x: Any, /, axis: Any = -1) -> Any:
-    shifted = x - xp.max(x, axis=axis, keepdims=True)
+    shifted = x - _highest(xp, x, axis)
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
 
 
@@ -277,6 +288,7 @@ op(
     _log_softmax,
     vjp=[lambda xp, g, y, x, axis: xp.log_softmax_vjp(g, y, axis)],
     saves="y",
+    complex="conjugate",
     samples=SOFTMAX,
     doc="The logarithm of softmax along axis, for x of any size.",
 )

@@ -49,6 +49,7 @@ op(
     "x, /, axis=None",
     vjp=[_cumprod_vjp],
     saves="x",
+    complex="conjugate",
     samples=[
         Sample((5,)),
         Sample((2, 3)),

@@ -115,6 +115,7 @@ op(
         xp.split(tangents[0], indices_or_sections, axis=axis)
     ),
     outputs=True,
+    complex="same",
     samples=[
         Sample((4, 3), indices_or_sections=2),
         Sample((2, 5), indices_or_sections=(1, 3), axis=-1),

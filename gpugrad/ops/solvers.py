@@ -12,7 +12,7 @@ import numpy as np
 
 from gpugrad.engine.op import Sample, op
 from gpugrad.ops.decompositions import SQUARE
-from gpugrad.ops.linalg import FULL, HALF, adjoint, lapack
+from gpugrad.ops.linalg import FULL, HALF, adjoint, lapack, turned
 from gpugrad.ops.reduce import others
 
 
@@ -25,7 +25,7 @@ def regular(xp: Any, a: Any, *b: Any) -> tuple[Any, ...]:
 
 
 def _orientation(xp: Any, u: Any, vh: Any) -> Any:
-    """The determinant of an orthogonal u @ vh, 1 or -1, as a stack of 1 x 1 matrices."""
+    """The determinant of a unitary u @ vh, of size 1, as a stack of 1 x 1 matrices."""
     return xp.sign(xp.det(xp.matmul(u, vh)))[..., None, None]
 
 
@@ -55,7 +55,7 @@ def _adjugate_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
     h = xp.matmul(xp.matmul(vh, g), u)
     diagonal = xp.sum(h * eye, axis=-1)
     on = xp.matmul(rest, diagonal[..., None])
-    return xp.matmul(xp.matmul(u, eye * on - rest * h), vh) * c
+    return xp.matmul(xp.matmul(u, eye * on - rest * h), vh) * xp.conj(c)
 
 
 op(
@@ -63,6 +63,7 @@ op(
     _adjugate,
     vjp=[_adjugate_vjp],
     saves="x",
+    complex="same",
     samples=SQUARE,
     doc="The transposed matrix of cofactors: det(x) times inv(x), but of singular x as well.",
 )
@@ -71,14 +72,25 @@ op(
     lambda xp, x, /: lapack(xp, "det", x),
     vjp=[lambda xp, g, y, x: g[..., None, None] * adjoint(xp, xp.adjugate(x))],
     saves="x",
+    complex="same",
     samples=SQUARE,
     doc="The determinant; its first and second derivatives are exact for singular x.",
 )
+
+
+def _slogdet_vjp(xp: Any, gs: Any, ys: Any, needs: Any, x: Any) -> list[Any]:
+    g = gs[1]
+    if x.dtype.kind == "c":  # the sign turns
+        g = g + 1j * xp.imag(xp.conj(ys[0]) * gs[0])
+    return [g[..., None, None] * adjoint(xp, xp.inv(x))]
+
+
 op(
     "slogdet",
     lambda xp, x, /: lapack(xp, "slogdet", x),
-    vjp_all=lambda xp, gs, ys, needs, x: [gs[1][..., None, None] * adjoint(xp, xp.inv(x))],
-    saves="x",
+    vjp_all=_slogdet_vjp,
+    saves="x y",
+    complex="same",
     outputs=True,
     samples=SQUARE,
     prepare=regular,
@@ -89,8 +101,8 @@ op(
 
 
 def _inv_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
-    turned = adjoint(xp, y)
-    return -xp.matmul(xp.matmul(turned, g), turned)
+    yt = adjoint(xp, y)
+    return -xp.matmul(xp.matmul(yt, g), yt)
 
 
 op(
@@ -98,6 +110,7 @@ op(
     lambda xp, x, /: lapack(xp, "inv", x),
     vjp=[_inv_vjp],
     saves="y",
+    complex="same",
     samples=SQUARE,
     prepare=regular,
     doc="The inverse matrix.",
@@ -118,6 +131,7 @@ op(
     lambda xp, x, /, rcond=1e-15: lapack(xp, "pinv", x, rcond=rcond),
     vjp=[_pinv_vjp],
     saves="x y",
+    complex="same",
     samples=[Sample((3, 2), rcond=1e-12), Sample((2, 2, 3), rcond=1e-12)],
     doc="The Moore-Penrose inverse; singular values below rcond times the largest count as 0.",
 )
@@ -147,6 +161,7 @@ op(
     lambda xp, a, b, /: lapack(xp, "solve", *_together(xp, a, b)),
     vjp_all=_solve_vjp,
     saves=("a y", "a"),
+    complex="same",
     samples=SYSTEMS,
     prepare=regular,
     doc="The x with a @ x equal to b.",
@@ -165,7 +180,7 @@ def _solve_triangular(
 def _triangle(xp: Any, x: Any, lower: bool, strict: bool) -> Any:
     """The lower or upper triangle, without the diagonal where strict."""
     k = -1 if strict else 0
-    return xp.lower_part(x, k=k) if lower else adjoint(xp, xp.lower_part(adjoint(xp, x), k=k))
+    return xp.lower_part(x, k=k) if lower else turned(xp, xp.lower_part(turned(xp, x), k=k))
 
 
 def _solve_triangular_vjp(
@@ -183,6 +198,7 @@ op(
     _solve_triangular,
     vjp_all=_solve_triangular_vjp,
     saves=("a y", "a"),
+    complex="same",
     samples=[
         Sample((3, 3), (3, 2)),
         Sample((2, 2, 2), (2, 1), lower=True),
@@ -218,6 +234,7 @@ op(
     _lstsq,
     vjp_all=_lstsq_vjp,
     saves=("a b y", "a"),
+    complex="same",
     samples=[
         Sample((4, 2), (4, 2), rcond=1e-12),
         Sample((2, 2, 3), (2, 1), rcond=1e-12),
@@ -282,6 +299,7 @@ op(
     _expm,
     vjp=[_expm_vjp],
     saves="x",
+    complex="same",
     samples=[Sample((3, 3)), Sample((2, 2, 2))],
     doc="The exponential of a square matrix.",
 )

@@ -206,14 +206,16 @@ op(
     vjp=[lambda xp, g, y, x, order: g * xp.sinc_slope(x, order=order + 1)],
     saves="x",
     samples=[Sample((2, 3), order=0), Sample((3,), order=1), Sample((3,), order=2)],
+    complex="conjugate",
     doc="A derivative of sinc, of any order; exact at 0 too.",
     **EW,
 )
 op(
     "sinc",
-    lambda xp, x, /: _sinc(xp, x if x.dtype.kind == "f" else x.astype("float64")),
+    lambda xp, x, /: _sinc(xp, x if x.dtype.kind in "fc" else x.astype("float64")),
     vjp=[lambda xp, g, y, x: g * xp.sinc_slope(x, order=1)],
     saves="x",
+    complex="conjugate",
     doc="sin(πx) / (πx), and 1 at 0; its derivatives at 0 are exact, of every order.",
     **EW,
 )

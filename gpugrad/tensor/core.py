@@ -15,6 +15,7 @@ from gpugrad.engine.backward import Lift
 from gpugrad.engine.modes import recording, strict
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.passes import differentiate
+from gpugrad.engine.refusals import check_real
 from gpugrad.errors import DeviceError, DTypeError, GradientError, ShapeError
 from gpugrad.tensor.delivery import deliver
 from gpugrad.tensor.foreign import METHODS as FOREIGN
@@ -178,6 +179,7 @@ class Tensor(Members):
                     f"on {value.device}. Move it with .to({str(self.device)!r})"
                 )
             if value.dtype != self.dtype:
+                check_real("grad", value, self)
                 value = value.astype(self.dtype)
             elif value._node is None:
                 value = Tensor(copied(value.data))
@@ -244,6 +246,11 @@ class Tensor(Members):
                     f"backward: only a scalar has a gradient of its own, this tensor has shape "
                     f"{self.shape}. Reduce it, as in t.sum().backward(), or pass gradient="
                 )
+            if array.dtype.kind == "c":
+                raise GradientError(
+                    "backward: only a real number has a gradient of its own, this one is "
+                    "complex. Make it real, as with abs(t) or t.real, or pass gradient="
+                )
             with self.device.activate():
                 seed = namespace_of(array).ones_like(array)
             return Tensor(seed) if create_graph else seed
@@ -256,6 +263,7 @@ class Tensor(Members):
         if given.device != self.device:
             given = given.to(self.device)
         if given.dtype != self.dtype:
+            check_real("backward", given, self)
             given = given.astype(self.dtype)
         return given if create_graph else given._array
 

@@ -1,0 +1,202 @@
+"""Complex numbers: the convention of their gradients, PyTorch's figures, and what is refused."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import gpugrad as gg
+from gpugrad.errors import DTypeError, GradientError
+
+Z = np.array([0.5 + 1.2j, -0.7 + 0.3j, 1.1 - 0.8j])
+
+
+def leaf(array, device="cpu"):
+    return gg.tensor(np.asarray(array), device=device, requires_grad=True)
+
+
+# ---------------------------------------------------------------- the convention
+
+
+def test_the_gradient_is_the_direction_of_steepest_ascent(device):
+    z = leaf(Z, device)
+    (gg.abs(z - (2 + 1j)) ** 2).sum().backward()
+    np.testing.assert_allclose(z.grad.cpu().numpy(), 2 * (Z - (2 + 1j)))
+
+
+def test_steps_against_the_gradient_lead_to_the_minimum(device):
+    z = leaf(np.zeros(3, complex), device)
+    wanted = gg.tensor(Z, device=device)
+    for _ in range(60):
+        loss = (gg.abs(z * (1 + 0.5j) - wanted) ** 2).sum()
+        z.grad = None
+        loss.backward()
+        with gg.no_grad():
+            z -= 0.3 * z.grad
+    np.testing.assert_allclose(z.detach().cpu().numpy(), Z / (1 + 0.5j), atol=1e-9)
+
+
+def test_a_real_parent_takes_the_real_part(device):
+    x = leaf(np.array([1.0, 2.0]), device)
+    y = x * (2 + 3j)
+    assert y.dtype == np.complex128
+    y.real.sum().backward()
+    assert x.grad.dtype == np.float64
+    np.testing.assert_array_equal(x.grad.cpu().numpy(), [2, 2])
+    x.grad = None
+    (x + 1j).imag.sum().backward()
+    np.testing.assert_array_equal(x.grad.cpu().numpy(), [0, 0])
+
+
+def test_a_real_bias_is_summed_and_made_real():
+    bias = leaf(np.array([1.0, 2.0]))
+    z = gg.tensor(np.full((3, 2), 1 + 1j))
+    ((z * bias).imag).sum().backward()
+    np.testing.assert_array_equal(bias.grad.numpy(), [3, 3])
+
+
+def test_casts_between_real_and_complex():
+    x = leaf(np.array([1.0, 2.0], np.float32))
+    (x.astype("complex64") * (3 - 1j)).real.sum().backward()
+    assert x.grad.dtype == np.float32
+    np.testing.assert_array_equal(x.grad.numpy(), [3, 3])
+    z = leaf(Z)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # NumPy's: the imaginary part is discarded
+        y = z.astype("float64")
+    (y * np.arange(3)).sum().backward()
+    assert z.grad.dtype == np.complex128
+    np.testing.assert_array_equal(z.grad.numpy(), [0, 1, 2])
+
+
+def test_a_python_number_beside_a_number_of_numpy():
+    x = leaf(3.0)
+    for y in (1j * gg.sum(x), gg.sum(x) * 1j, 1j + gg.sum(x), 2j / gg.sum(x)):
+        assert y.data.dtype == np.complex128
+    (1j * gg.sum(x)).imag.backward()
+    assert x.grad.item() == 1
+    assert (1j * gg.sum(gg.tensor(np.arange(3.0)))).data.dtype == np.complex128
+
+
+def test_numbers_to_a_complex_power():
+    for base in (2.5, -1.5, 0.0, np.float64(-1.5)):
+        z = leaf(0.4 + 0.3j)
+        y = base**z
+        y.backward(gg.ones_like(y))
+        slope = complex(base) ** (0.4 + 0.3j) * np.log(complex(base)) if base else 0
+        np.testing.assert_allclose(z.grad.numpy(), np.conj(slope))
+    x = leaf(np.array([-1.5, 0.0, 2.0]))
+    (x ** (2 + 1j)).real.sum().backward()
+    with np.errstate(all="ignore"):
+        slope = (2 + 1j) * (x.detach().numpy() + 0j) ** (1 + 1j)
+    np.testing.assert_allclose(x.grad.numpy(), np.nan_to_num(slope).real, atol=1e-15)
+    z = leaf(np.zeros(2, complex))
+    (z ** np.array([1 + 0j, 0.5])).real.sum().backward()
+    np.testing.assert_array_equal(z.grad.numpy(), [1, 0])
+
+
+def test_singular_points_count_as_zero(device):
+    z = leaf(np.zeros(3, complex), device)
+    for f in (gg.abs, gg.sign, gg.angle, gg.sqrt):
+        y = f(z)
+        z.grad = None
+        y.backward(gg.ones_like(y))
+        np.testing.assert_array_equal(z.grad.cpu().numpy(), 0)
+
+
+def test_the_arc_cosh_has_two_roots_left_of_the_axis():
+    z = leaf(np.array([-2 + 0.5j, -2 - 0.5j, 0.3 + 0.1j, 2 + 0.5j]))
+    gg.arccosh(z).real.sum().backward()
+    h = 1e-6
+    at = z.detach().numpy()
+    slope = (np.arccosh(at + h) - np.arccosh(at - h)) / (2 * h)
+    np.testing.assert_allclose(z.grad.numpy(), slope.conj(), rtol=1e-8)
+
+
+# ---------------------------------------------------------------- function transforms
+
+
+def test_transforms_take_complex_numbers():
+    value, gradient = gg.value_and_grad(lambda z: gg.abs(z) ** 2)(1 + 2j)
+    assert (value, gradient) == (5.0, 2 + 4j)
+    assert type(gg.grad(lambda z: gg.abs(z) ** 2)(Z[0])) is np.complex128
+    value, pull_back = gg.vjp(lambda z: z * z, Z)
+    np.testing.assert_allclose(pull_back(np.ones(3))[0], 2 * Z.conj())
+    np.testing.assert_allclose(pull_back(np.full(3, 1j))[0], 2j * Z.conj())
+    value, tangent = gg.jvp(lambda z: z * z, (Z,), (np.full(3, 1j),))
+    np.testing.assert_allclose(tangent, 2j * Z)
+    _, push = gg.linearize(lambda x: x * 1j, 2.0)
+    assert push(3.0) == 3j
+
+
+def test_the_hessian_times_a_vector():
+    f = lambda z: (gg.abs(z) ** 4).sum()  # noqa: E731
+    v = np.array([1j, 1 - 1j, 0.5])
+    h = 1e-6
+    slope = (gg.grad(f)(Z + h * v) - gg.grad(f)(Z - h * v)) / (2 * h)
+    np.testing.assert_allclose(gg.hvp(f, Z, v), slope, rtol=1e-8)
+
+
+def test_a_custom_op_s_own_rule_holds():
+    square = gg.custom_op(
+        lambda xp, z: z * z,
+        vjp=lambda xp, g, y, z: 2 * g * xp.conj(z),
+        saves="z",
+        kind="elementwise",
+    )
+    z = leaf(Z)
+    square(z).real.sum().backward()
+    np.testing.assert_allclose(z.grad.numpy(), 2 * Z.conj())
+    _, tangent = gg.jvp(square, (Z,), (np.full(3, 1j),))
+    np.testing.assert_allclose(tangent, 2j * Z)
+
+
+def test_a_custom_op_with_a_jvp_alone():
+    square = gg.custom_op(
+        lambda xp, z: z * z,
+        jvp=lambda xp, ts, y, z: 2 * ts[0] * z,
+        saves="z",
+        kind="elementwise",
+    )
+    z = leaf(Z)
+    square(z).real.sum().backward()
+    np.testing.assert_allclose(z.grad.numpy(), 2 * Z.conj())
+
+
+def test_checkpoints_and_hooks_take_complex_numbers():
+    z = leaf(Z)
+    seen = []
+    y = gg.checkpoint(lambda z: gg.exp(z) * z)(z)
+    y.register_hook(lambda g: seen.append(g.dtype))
+    (gg.abs(y) ** 2).sum().backward()
+    again = leaf(Z)
+    (gg.abs(gg.exp(again) * again) ** 2).sum().backward()
+    np.testing.assert_allclose(z.grad.numpy(), again.grad.numpy())
+    assert seen == [np.complex128]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "said"),
+    [
+        (lambda: leaf(1j).backward(), GradientError, "only a real number has a gradient of its"),
+        (lambda: gg.gradients(leaf(1j) * 2, leaf(1j)), GradientError, "only a real number"),
+        (lambda: leaf(1.0).backward(1j), DTypeError, "of dtype float64, got complex"),
+        (lambda: setattr(leaf(1.0), "grad", np.array(1j)), DTypeError, "grad: expected a grad"),
+        (lambda: gg.grad(lambda z: z * z)(1j), GradientError, "returns a real number, got a comp"),
+        (lambda: gg.vjp(gg.abs, 1j)[1](1j), DTypeError, "vjp: expected a gradient or tangent of"),
+        (lambda: gg.jvp(gg.sin, (1.0,), (1j,)), DTypeError, "jvp: expected a gradient or tangent"),
+        (lambda: gg.jacobian(gg.abs)(Z), DTypeError, "jacobian: expected real numbers, got a"),
+        (lambda: gg.jacobian(lambda x: x * 1j)(1.0), DTypeError, "got a complex result"),
+        (lambda: gg.hessian(lambda z: gg.abs(z) ** 2)(1j), DTypeError, "got a complex argument"),
+        (lambda: gg.maximum(leaf(Z), 1), DTypeError, "maximum: it has no derivative for complex"),
+        (lambda: gg.max(leaf(Z)), DTypeError, "max: it has no derivative for complex numbers"),
+        (lambda: gg.clip(leaf(Z), 0, 1), DTypeError, "clip: it has no derivative for complex"),
+        (lambda: gg.sigmoid(gg.tensor(Z)), DTypeError, "sigmoid"),
+        (lambda: gg.softplus(gg.tensor(Z)), DTypeError, "softplus: a function of real numbers"),
+        (lambda: gg.erf(gg.tensor(Z)), DTypeError, "erf"),
+        (lambda: gg.nn.functional.mse_loss(leaf(Z), Z), DTypeError, "mse_loss: it has no deriv"),
+    ],
+)
+def test_errors_say_what_to_do(call, error, said):
+    with pytest.raises(error, match=said):
+        call()
