@@ -124,6 +124,7 @@ __all__ = [
     "allclose",
     "amax",
     "amin",
+    "angle",
     "any",
     "append",
     "apply_along_axis",
@@ -558,6 +559,17 @@ def imag(x: Any, /) -> Tensor:
 def conj(x: Any, /) -> Tensor:
     """The complex conjugate, elementwise; x for real numbers."""
 
+def abs(x: Any, /) -> Tensor:
+    """The absolute value, elementwise; its derivative at 0 is 0."""
+
+def sign(x: Any, /) -> Tensor:
+    """-1, 0 or 1, as x is negative, zero or positive, elementwise; its derivative is 0. Of
+    complex x, x / abs(x), and 0 at 0.
+    """
+
+def angle(x: Any, /) -> Tensor:
+    """The angle of complex numbers in [-π, π]; of real ones 0 or π. Its derivative at 0 is 0."""
+
 def matmul(a: Any, b: Any, /) -> Tensor:
     """The matrix product; stacks of matrices broadcast, vectors act as NumPy's do."""
 
@@ -587,9 +599,6 @@ def negative(x: Any, /) -> Tensor:
 
 def positive(x: Any, /) -> Tensor:
     """+x: the values of x."""
-
-def abs(x: Any, /) -> Tensor:
-    """The absolute value, elementwise; its derivative at 0 is 0."""
 
 def square(x: Any, /) -> Tensor:
     """x * x, elementwise."""
@@ -677,9 +686,6 @@ def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
 
 def where(condition: Any, a: Any, b: Any, /) -> Tensor:
     """a where the condition holds and else b."""
-
-def sign(x: Any, /) -> Tensor:
-    """-1, 0 or 1, as x is negative, zero or positive, elementwise; its derivative is 0."""
 
 def floor(x: Any, /) -> Tensor:
     """The largest integer not above x, elementwise; its derivative is 0."""

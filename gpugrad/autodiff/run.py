@@ -65,8 +65,8 @@ def numbers_of(who: str, where: str, value: Any) -> Tensor:
     made = as_tensor(value, device=default_device() if isinstance(value, np.generic) else None)
     if made.dtype.kind not in "fc":
         raise DTypeError(
-            f"{who}: dtype {made.dtype} has no gradient here ({where}). Pass floating-point numbers, "
-            "cast with .astype, or leave the argument out of argnums"
+            f"{who}: dtype {made.dtype} has no gradient here ({where}). Pass floating-point "
+            "numbers, cast with .astype, or leave the argument out of argnums"
         )
     return made
 

@@ -190,7 +190,9 @@ class Members:
     def sigmoid(self, /) -> Tensor:
         """1 / (1 + e ** -x), elementwise, for x of any size."""
     def sign(self, /) -> Tensor:
-        """-1, 0 or 1, as x is negative, zero or positive, elementwise; its derivative is 0."""
+        """-1, 0 or 1, as x is negative, zero or positive, elementwise; its derivative is 0. Of
+        complex x, x / abs(x), and 0 at 0.
+        """
     def silu(self, /) -> Tensor:
         """x * sigmoid(x), elementwise (Elfwing et al., 2018); also named swish."""
     def sin(self, /) -> Tensor:
