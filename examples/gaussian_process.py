@@ -38,7 +38,7 @@ def log_marginal_likelihood(theta: Any, x: Any, y: Any) -> Any:
     L = np.linalg.cholesky(covariance(theta, x))
     alpha = np.linalg.solve(L.T, np.linalg.solve(L, y))
     fit = -0.5 * np.dot(y, alpha)
-    return fit - np.sum(np.log(np.linalg.diagonal(L))) - 0.5 * len(x) * np.log(2 * np.pi)
+    return fit - np.sum(np.log(np.diag(L))) - 0.5 * len(x) * np.log(2 * np.pi)
 
 
 def draw(n: int, dtype: str = "float64") -> tuple[gg.Tensor, gg.Tensor]:
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     found = fit(start, x, y, args.steps)
 
     hessian = gg.hessian(log_marginal_likelihood)(found, x, y)
-    spread = np.sqrt(np.linalg.diagonal(np.linalg.inv(-hessian))).tolist()
+    spread = np.sqrt(np.diag(np.linalg.inv(-hessian))).tolist()
     before, after = (log_marginal_likelihood(t, x, y).item() for t in (start, found))
     print(f"{args.size} values, {args.dtype}, on {device}")
     print(f"log likelihood: {before:.3f}, after {args.steps} steps {after:.3f}\n")

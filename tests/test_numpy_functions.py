@@ -187,6 +187,23 @@ def test_functions_take_numpy_s_keywords():
     assert np.searchsorted(a=t, v=2.5).item() == 3
 
 
+def test_methods_of_ufuncs(device):
+    a, b = np.array([1.0, 2.0, 3.0]), np.array([[0.5, 4.0]])
+    t, u = (gg.tensor(x, device=device, requires_grad=True) for x in (a, b))
+    y = np.subtract.outer(t, u)
+    np.testing.assert_array_equal(y.detach().cpu().numpy(), np.subtract.outer(a, b))
+    y.sum().backward()
+    assert (t.grad.tolist(), u.grad.tolist()) == ([2, 2, 2], [[-3, -3]])
+    assert np.maximum.outer(2.0, t).tolist() == [2, 2, 3]
+    assert np.multiply.outer(t, [1.0, 2.0]).dtype == np.float64
+    assert np.multiply.accumulate(t).tolist() == [1, 2, 6]
+    assert np.multiply.accumulate(u, axis=1).tolist() == [[0.5, 2.0]]
+    with pytest.raises(DTypeError, match=r"np\.maximum\.accumulate: gpugrad has no such function"):
+        np.maximum.accumulate(t)
+    with pytest.raises(DTypeError, match=r"np\.exp\.outer: gpugrad has no such function"):
+        t.__array_ufunc__(np.exp, "outer", t, t)
+
+
 def test_methods():
     t = gg.tensor(np.array([[3.0, 1.0], [2.0, 5.0]]), requires_grad=True)
     assert t.trace().item() == 8

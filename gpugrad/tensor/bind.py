@@ -239,6 +239,7 @@ UFUNCS = {
 # What `np.add.reduce(t)` and the like are under names of their own.
 REDUCES = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min",
            "logical_and": "all", "logical_or": "any"}  # fmt: skip
+ACCUMULATES = {"add": "cumsum", "multiply": "cumprod"}
 # What `np.add.at(t, index, value)` and the like are as `t.at[index].add(value)`.
 ASSIGNED = {"add": "add", "multiply": "multiply", "maximum": "max", "minimum": "min"}
 # Keywords that NumPy spells otherwise.
@@ -259,9 +260,13 @@ def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: 
     elif method == "reduce" and name in REDUCES:
         function = FUNCTIONS[REDUCES[name]]
         kwargs.setdefault("axis", 0)
-    elif method == "accumulate" and name == "add":
-        function = FUNCTIONS["cumsum"]
+    elif method == "accumulate" and name in ACCUMULATES:
+        function = FUNCTIONS[ACCUMULATES[name]]
         kwargs.setdefault("axis", 0)
+    elif method == "outer" and ufunc.nin == 2 and name in FUNCTIONS:
+        function = FUNCTIONS[name]
+        a, b = functions.together(*inputs)
+        inputs = (functions.reshape(a, a.shape + (1,) * b.ndim), b)
     else:
         what = name if method == "__call__" else f"{name}.{method}"
         raise DTypeError(
