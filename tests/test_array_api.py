@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import array_api_strict
 import numpy as np
 import pytest
 
@@ -143,7 +142,8 @@ PROGRAMS = {
 def test_programs_for_the_standard_run_and_differentiate(name, device, rng):
     program, *shapes = PROGRAMS[name]
     arrays = [rng.uniform(0.2, 0.9, shape) for shape in shapes]
-    expected = np.asarray(program(*map(array_api_strict.asarray, arrays)))
+    strict = pytest.importorskip("array_api_strict")
+    expected = np.asarray(program(*map(strict.asarray, arrays)))
     tensors = [gg.tensor(a, device=device, requires_grad=True) for a in arrays]
     y = program(*tensors)
     assert isinstance(y, gg.Tensor)

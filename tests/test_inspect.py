@@ -19,7 +19,11 @@ from gpugrad.inspect.graph import Values, reachable
 from gpugrad.inspect.text import number
 
 HAS_DOT = shutil.which("dot") is not None
-needs_dot = pytest.mark.skipif(not HAS_DOT, reason="the program dot is not installed")
+HAS_GRAPHVIZ = importlib.util.find_spec("graphviz") is not None
+needs_graphviz = pytest.mark.skipif(not HAS_GRAPHVIZ, reason="graphviz is not installed")
+needs_dot = pytest.mark.skipif(
+    not (HAS_DOT and HAS_GRAPHVIZ), reason="graphviz, or its program dot, is not installed"
+)
 
 
 def leaf(value, name=None, dtype="float64"):
@@ -338,6 +342,7 @@ def test_draw_without_the_package_graphviz(tmp_path, monkeypatch):
     gg.draw(L, file=tmp_path / "graph.dot")
 
 
+@needs_graphviz
 def test_draw_without_the_program_dot(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     L, _ = product()
@@ -346,6 +351,7 @@ def test_draw_without_the_program_dot(tmp_path, monkeypatch):
     assert gg.draw(L)._repr_svg_() is None
 
 
+@needs_graphviz
 def test_draw_where_dot_fails(monkeypatch):
     graphviz = importlib.import_module("graphviz")
 
@@ -369,8 +375,12 @@ def test_errors_of_draw(tmp_path):
         gg.draw(a, format="png")
     with pytest.raises(gg.GpugradError, match="does not say which kind of file"):
         gg.draw(a, file=tmp_path / "graph")
+
+
+@needs_graphviz
+def test_draw_names_the_formats_that_graphviz_knows(tmp_path):
     with pytest.raises(gg.GpugradError, match="expected a format that graphviz knows .* 'doc'"):
-        gg.draw(a, file=tmp_path / "graph.doc")
+        gg.draw(leaf(1.0), file=tmp_path / "graph.doc")
 
 
 # ---------------------------------------------------------------- explain: scalars

@@ -59,6 +59,7 @@ def arrays_in(result):
     return [part for part in parts if isinstance(part, np.ndarray | np.generic)]
 
 
+@pytest.mark.filterwarnings("ignore:numpy.fix is deprecated:DeprecationWarning")  # since NumPy 2.5
 @pytest.mark.parametrize("name", DISPATCHED)
 def test_no_function_of_numpy_turns_a_tensor_into_an_array(name):
     """Whatever the arguments: a result is a tensor or no array, an error names the function."""

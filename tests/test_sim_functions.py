@@ -50,6 +50,7 @@ def test_ufuncs_take_out_dtype_and_casting_only(a):
     assert "gg->g" not in xp.add.types
 
 
+@pytest.mark.filterwarnings("ignore:numpy.fix is deprecated:DeprecationWarning")  # since NumPy 2.5
 @pytest.mark.parametrize("name", ["fix", "sinc", "i0"])
 def test_ufuncs_that_numpy_has_as_functions(name):
     x = numpy.array([0.5, 1.5])
@@ -382,6 +383,9 @@ def test_functions_that_write_into_an_array(call):
     equal(device["Z"], host["Z"])
 
 
+@pytest.mark.filterwarnings(
+    "ignore:numpy.typename is deprecated:DeprecationWarning"
+)  # since NumPy 2.5
 @pytest.mark.parametrize("call", lines(ANSWERS))
 def test_functions_that_answer_on_the_host(call):
     got, expected = both(call)
@@ -412,6 +416,7 @@ def test_the_tables_leave_no_function_out():
     assert offered - tested == elsewhere
 
 
+@pytest.mark.filterwarnings("ignore:numpy.fix is deprecated:DeprecationWarning")  # since NumPy 2.5
 @pytest.mark.parametrize("name", [n for n in UFUNCS if hasattr(xp, n)])
 @pytest.mark.parametrize("dtype", ["f4", "i4"])
 def test_ufuncs_compute_as_numpy(name, dtype):

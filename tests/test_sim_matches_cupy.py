@@ -121,7 +121,8 @@ DIFFERENT = {
 @pytest.mark.parametrize("name", [n for n in signatures.UFUNCS if hasattr(xp, n)])
 def test_ufuncs_give_the_dtypes_of_cupys_loops(name):
     """CuPy takes the first loop to which all inputs can be cast safely."""
-    loops = [loop.split("->") for loop in getattr(cupy, name).types]
+    # With ml_dtypes installed CuPy has loops for bfloat16 too, a dtype that NumPy cannot name.
+    loops = [loop.split("->") for loop in getattr(cupy, name).types if "E" not in loop]
     function = getattr(xp, name)
     for kinds in itertools.product("?bBhHilefd", repeat=function.nin):
         if (name, "".join(kinds)) in DIFFERENT:
@@ -164,7 +165,7 @@ def test_lists_are_refused_where_cupy_refuses_them(module):
     table = {"": signatures.FUNCTIONS, "linalg": signatures.LINALG, "fft": signatures.FFT}[module]
     different = []
     for name, parameters in table.items():
-        arguments = [[1.0, 2.0] for _ in required(parameters)]
+        arguments = [[1.0, 2.0, 4.0] for _ in required(parameters)]
         if arguments and hasattr(ours, name) and name not in STRICTER:
             wanted = accepts(getattr(theirs, name), arguments)
             if accepts(getattr(ours, name), arguments) != wanted:

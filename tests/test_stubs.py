@@ -15,6 +15,13 @@ from gpugrad.engine.record import bind
 
 ROOT = Path(__file__).resolve().parent.parent
 
+
+def needs(*tools: str) -> pytest.MarkDecorator:
+    """Skip a test where one of the tools of ci/test is not installed, as on a GPU's machine."""
+    missing = [tool for tool in tools if importlib.util.find_spec(tool) is None]
+    return pytest.mark.skipif(bool(missing), reason=f"{', '.join(missing)} is not installed")
+
+
 START = """\
 from typing import assert_type
 import numpy as np
@@ -104,12 +111,14 @@ def errors(folder: Path, source: str) -> dict[int, list[str]]:
     return found
 
 
+@needs("ruff")
 def test_stubs_are_current(script) -> None:
     for name, write in script.STUBS.items():
         kept = (ROOT / name).read_text(encoding="utf-8")
         assert kept == write(), f"{name} is not what the table says: run python ci/stubs.py"
 
 
+@needs("mypy")
 def test_all_that_exists_is_known_to_a_type_checker(script, tmp_path: Path) -> None:
     # The slots are known to no checker, and a look-up of __init__ on an instance is an error.
     hidden = ("__init__", "__slots__", "__weakref__")
@@ -122,6 +131,7 @@ def test_all_that_exists_is_known_to_a_type_checker(script, tmp_path: Path) -> N
     assert not found, found
 
 
+@needs("mypy")
 def test_wrong_uses_are_errors(tmp_path: Path) -> None:
     found = errors(tmp_path, START + "\n".join(WRONG))
     first = START.count("\n") + 1
@@ -139,6 +149,7 @@ def test_members_are_bound_to_a_class_without_a_dict() -> None:
         tensor.weights = 1
 
 
+@needs("ruff")
 def test_an_op_needs_its_table_entry_only(script, monkeypatch: pytest.MonkeyPatch) -> None:
     def forward(xp, x, scale=None, /, axis=None, order: str = "C", *, alpha=1.0, where=()): ...
 

@@ -11,6 +11,7 @@ import numpy
 from numpy.linalg import LinAlgError
 
 from gpugrad.backend.sim.binding import delegate
+from gpugrad.backend.sim.core import unsupported
 from gpugrad.backend.sim.signatures import LINALG
 
 __all__ = ["LinAlgError"]
@@ -36,9 +37,17 @@ def _lenient(function: Callable[..., Any]) -> Callable[..., Any]:
     return solve
 
 
+def _cross(x1: Any, x2: Any, **words: Any) -> Any:
+    """``numpy.linalg.cross`` without lists, which ``cupy.cross`` takes."""
+    for x in (x1, x2):
+        if not isinstance(x, numpy.ndarray):
+            raise unsupported(x, "cross")
+    return numpy.linalg.cross(x1, x2, **words)
+
+
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     name: _lenient(getattr(numpy.linalg, name)) for name in ("cholesky", "inv", "solve")
-}
+} | {"cross": _cross}
 
 
 def __getattr__(name: str) -> Any:

@@ -18,6 +18,11 @@ _SCALAR_TYPES = frozenset(SCALARS)
 _BOOL = numpy.dtype(bool)
 
 
+def _fix(x: Any) -> Any:
+    """``numpy.fix``, which NumPy 2.5 deprecates: a function and no ufunc, as there."""
+    return numpy.trunc(x)
+
+
 class ufunc:  # noqa: N801
     """An elementwise function over simulated arrays and scalars, as ``cupy.ufunc``.
 
@@ -42,7 +47,7 @@ class ufunc:  # noqa: N801
         self.name, self.nin, self.nout, self._scatter = table[public]
         self.__name__ = self.name
         self._public = public
-        self._run = getattr(module, public)
+        self._run = _fix if public == "fix" else getattr(module, public)
         self.nargs = self.nin + self.nout
         # Whether NumPy's own checks of the operands are CuPy's as well.
         self._plain = isinstance(self._run, numpy.ufunc) and not public.startswith("logical_")
