@@ -47,7 +47,7 @@ class ufunc:  # noqa: N801
         self.name, self.nin, self.nout, self._scatter = table[public]
         self.__name__ = self.name
         self._public = public
-        self._run = _fix if public == "fix" else getattr(module, public)
+        self._run: Any = _fix if public == "fix" else getattr(module, public)
         self.nargs = self.nin + self.nout
         # Whether NumPy's own checks of the operands are CuPy's as well.
         self._plain = isinstance(self._run, numpy.ufunc) and not public.startswith("logical_")
