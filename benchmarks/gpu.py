@@ -129,13 +129,13 @@ def time_case(case: Case, frameworks: tuple[str, ...], desk: Desk) -> dict[str, 
         except WorkerError as reason:
             result["failed"][worker.framework] = str(reason)
     result["times"] = {name: median(rounds) for name, rounds in result["rounds"].items() if rounds}
-    if case.kind == "step" or case.op == "matmul":
-        result["times"] |= _floor(case, desk)
     return result
 
 
-def _floor(case: Case, desk: Desk) -> dict[str, float]:
-    """The time of the bare matrix products of a case, under the name matmuls."""
+def floor_of(case: Case, desk: Desk) -> dict[str, float]:
+    """The time of the bare matrix products of a case, under the name matmuls; {} for none."""
+    if case.kind != "step" and case.op != "matmul":
+        return {}
     worker = desk.worker("gpugrad", case)
     worker.open(replace(case, kind="matmuls", op=case.kind))
     return {"matmuls": median(worker.measure(desk.options.seconds) for _ in range(3))}
@@ -322,11 +322,19 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def urgency(case: Case) -> float:
-    """The order of measuring, where time may not suffice: targets first, what compiles last."""
-    if case.kind == "step":
-        return 0 if case.target else 3 if case.name in COMPILED else 2
-    return 1 if case.target else 2 + log10(max(case.sizes)) / 100
+def jobs(options: argparse.Namespace) -> list[tuple[Case, tuple[str, ...]]]:
+    """Which frameworks run which cases, in the order of measuring.
+
+    Time may not suffice: what has a target comes first, what compiles a whole step last.
+    """
+    eager, whole = (tuple(n for n in some if n in options.frameworks) for some in (EAGER, WHOLE))
+    found = [(-1.0, case, eager) for case in options.chosen.get("memory", ())]
+    for case in (*options.chosen.get("steps", ()), *options.chosen.get("ops", ())):
+        size = log10(max(case.sizes)) / 100  # the host's share is seen in small ones
+        found.append((0 if case.target else 1 if case.kind == "step" else 2 + size, case, eager))
+        if whole and case.name in COMPILED:
+            found.append((3, case, ("gpugrad", *whole)))
+    return [(case, names) for _, case, names in sorted(found, key=lambda job: job[0])]
 
 
 def measure(options: argparse.Namespace, desk: Desk, content: dict[str, Any]) -> list[str]:
@@ -336,28 +344,32 @@ def measure(options: argparse.Namespace, desk: Desk, content: dict[str, Any]) ->
     if "gpugrad" in copied[0]["times"]:
         content["bandwidth"] = copied[0]["moved"] / copied[0]["times"]["gpugrad"]
     content["failed"] += [f"copy: {why}" for why in copied[0]["failed"].values()]
-    cases = [case for part in PARTS for case in options.chosen.get(part, ())]
-    memory = options.chosen.get("memory", ())
+    in_order = [case for part in PARTS for case in options.chosen.get(part, ())]
     found: dict[Case, dict[str, Any]] = {}
     left = []
-    for case in sorted(cases, key=lambda case: -1 if case in memory else urgency(case)):
-        if time.monotonic() > end:
-            left.append(f"{case.name} {case.kind}")
-            continue
+    for case, names in jobs(options):
         title = f"{case.title} {case.kind}" if case.op else case.title
-        if case in memory:
+        if time.monotonic() > end:
+            left.append(f"{title}, compiled" if case in found else title)
+            continue
+        if case in options.chosen.get("memory", ()):
             title = f"memory, {title}"
             result = found[case] = peak_of(case, desk)
-            said = ", ".join(f"{name} {most}" for name, most in result["peaks"].items())
+            said = ", ".join(f"{name} {most} bytes" for name, most in result["peaks"].items())
         else:
-            whole = WHOLE if case.kind == "step" and case.name in COMPILED else ()
-            names = tuple(n for n in (*EAGER, *whole) if n in options.frameworks)
-            result = found[case] = time_case(case, names, desk)
+            result = time_case(case, names, desk)
+            if case in found:
+                result["times"].pop("gpugrad", None)  # it was there for its first results
+                found[case]["times"] |= result["times"]
+                found[case]["rounds"] |= {n: result["rounds"][n] for n in result["times"]}
+                found[case]["failed"] |= result["failed"]
+            else:
+                result["times"] |= floor_of(case, desk)
+                found[case] = result
             said = ", ".join(f"{name} {shown(t)}" for name, t in result["times"].items())
         print(f"{title}: {said or 'nothing measured'}", flush=True)
-        for name, why in result["failed"].items():
-            content["failed"].append(f"{case.name} {case.kind}: {name}: {why}")
-        content["cases"] = [found[case] for case in cases if case in found]
+        content["failed"] += [f"{title}: {name}: {why}" for name, why in result["failed"].items()]
+        content["cases"] = [found[case] for case in in_order if case in found]
         content["versions"] |= sorted(desk.versions.items())
         _write(options.json, content)
     return left

@@ -126,8 +126,20 @@ def test_cases_that_time_is_too_short_for_are_named(tmp_path: Path) -> None:
     command += ["--only", "ops", "--cases", "exp", "--budget", "0", "--json", str(target)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    names = "exp-10 forward, exp-10 backward"
-    assert f"no time was left for: {names}" in done.stdout
+    assert "no time was left for: exp 10 forward, exp 10 backward\n" in done.stdout
+
+
+def test_targets_are_measured_first_and_compiled_steps_last(run: ModuleType) -> None:
+    gpu = sys.modules["gpu"]
+    order = gpu.jobs(gpu.parse([]))
+    assert order[0][0].name == "memory-64x512"
+    eager = [case.target is not None for case, names in order if "torch" in names]
+    assert eager == sorted(eager, reverse=True)
+    compiled = ["torch-graphs" in names for _, names in order]
+    assert compiled == sorted(compiled)
+    assert sum(compiled) == 3
+    alone = gpu.jobs(gpu.parse(["--peers", ""]))
+    assert {names for _, names in alone} == {("gpugrad",)}
 
 
 def test_a_profile_says_where_the_time_of_a_step_goes(tmp_path: Path) -> None:

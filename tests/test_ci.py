@@ -71,6 +71,18 @@ def test_gpu_run_has_every_example() -> None:
     assert there <= words
 
 
+def test_gpu_run_names_its_parts(bare: Path) -> None:
+    done = subprocess.run(
+        [str(BASH), str(ROOT / "ci/gpu"), "-k", "matmul"],
+        capture_output=True,
+        text=True,
+        env={"PATH": str(bare)},
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "no part '-k': there are tests, unfused, examples, benchmarks" in done.stderr
+
+
 def test_gpu_run_refuses_an_old_python(bare: Path) -> None:
     done = run("ci/gpu", bare)
     assert done.returncode == 1

@@ -143,6 +143,29 @@ def test_gradients_have_their_data_s_dtype(op, sample, dtype, device):
             assert tensor.grad.dtype == dtype
 
 
+# How far results of a dtype may be from those in float64, relative to the whole.
+NEAR = {np.float16: 2e-2, np.float32: 1e-5, np.float64: 1e-12}
+
+
+@pytest.mark.parametrize("dtype", NEAR)
+@DIFFERENTIABLE
+def test_values_and_gradients_are_near_the_cpu_s_in_float64(op, sample, dtype, device):
+    arrays = optable.arrays_for(op, sample, dtype)
+
+    def results(device, arrays):
+        tensors = [gg.tensor(a, device=device, requires_grad=a.dtype.kind == "f") for a in arrays]
+        with gg.device(device):
+            outputs = outputs_of(optable.apply(op, sample, tensors))
+            weights = [w.astype(y.dtype) for w, y in zip(optable.weights_for(outputs), outputs)]
+            optable.scalar(outputs, weights).backward()
+        found = [y.detach() for y in outputs] + [t.grad for t in tensors if t.requires_grad]
+        return [np.asarray(y.cpu().numpy(), np.float64) for y in found]
+
+    wide = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in arrays]
+    for got, wanted in zip(results(device, arrays), results("cpu", wide), strict=True):
+        assert np.linalg.norm(got - wanted) <= NEAR[dtype] * (np.linalg.norm(wanted) + 0.1)
+
+
 @pytest.mark.parametrize(
     ("op", "sample"),
     [
