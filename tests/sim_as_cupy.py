@@ -70,8 +70,19 @@ from fake_cublas import HANDLE, Cublas
 
 
 class Event:
-    def record(self):
+    done = True  # what was given to a stream is done at once
+
+    def __init__(self, block=False, disable_timing=False):
+        pass
+
+    def record(self, stream=None):
         self.time = _time.perf_counter()
+
+    def synchronize(self):
+        on_sync("Event.synchronize")
+
+
+Stream.wait_event = lambda self, event: None
 
 
 def get_elapsed_time(start, end):
@@ -104,6 +115,13 @@ runtime.getDeviceProperties = staticmethod(
     lambda index: {"name": b"sim", "major": 9, "minor": 0, "totalGlobalMem": 8 << 30}
 )
 """
+PINNED = """
+import numpy
+
+
+def empty_pinned(shape, dtype=float, order="C"):
+    return numpy.empty(shape, dtype, order)
+"""
 TRIANGULAR = """
 import cupy
 import numpy
@@ -134,8 +152,8 @@ def write(folder: Path) -> dict[str, str]:
         elif source.name == "cuda.py":
             text = text.partition("\ndef __getattr__")[0] + CUDA
         (package / source.name).write_text(text, encoding="utf-8")
-    for name in (extra.parent / "__init__.py", extra / "__init__.py"):
-        name.write_text("", encoding="utf-8")
+    (extra.parent / "__init__.py").write_text(PINNED, encoding="utf-8")
+    (extra / "__init__.py").write_text("", encoding="utf-8")
     (extra / "linalg.py").write_text(TRIANGULAR, encoding="utf-8")
     (package / "scipy_special.py").rename(extra / "special.py")
     tests = Path(__file__).resolve().parent

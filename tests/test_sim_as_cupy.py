@@ -61,6 +61,13 @@ def test_every_op_runs_on_it(environment):
     assert int(said.split(" passed")[0].split()[-1].strip("\n")) > 1000
 
 
+def test_what_a_training_loop_needs_runs_on_it(environment):
+    files = ["test_data", "test_deterministic", "test_optim"]
+    paths = [f"tests/{name}.py" for name in files]
+    said = run(environment, "-m", "pytest", "-q", "-p", "no:cacheprovider", *paths)
+    assert int(said.split(" passed")[0].split()[-1]) > 300
+
+
 @pytest.mark.parametrize("name", ["mlp.py", "gaussian_process.py"])
 def test_examples_run_on_it(environment, name):
     assert "cuda:0" in run(environment, f"examples/{name}", "--device", "cuda")
