@@ -1,55 +1,26 @@
 """Nothing of a training step waits for the device: on sim by a guard, on a GPU by its own clock.
 
-On a GPU a kernel that runs until the host lets it go stands first in the queue. What waits for
-anything that was queued behind it cannot return before; so whoever returns has not waited.
+`held` says how the clock of a GPU tells: by a kernel that stands first in the queue.
 """
 
 import contextlib
 
-import numpy as np
 import pytest
 from conftest import DEVICES as ALL_DEVICES
+from held import SOURCE, held
 from optable import BETWEEN_DEVICES, apply, cases, outputs_of, tensors_for
 
 import gpugrad as gg
 from gpugrad import nn, optim
-
-# How many nanoseconds the kernel waits for the host, at most: a wait behind it takes as long.
-LIMIT = 2_000_000_000
-HOLD = """
-extern "C" __global__ void hold(unsigned long long flag, unsigned long long limit) {
-    unsigned long long begun, now;
-    asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(begun));
-    do {
-        asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now));
-    } while (*(volatile int*)flag == 0 && now - begun < limit);
-}
-"""
 
 DEVICES = [name for name in ALL_DEVICES if name != "cpu"]  # which never waits
 
 
 @contextlib.contextmanager
 def no_wait_on_the_gpu():
-    import cupy
-    import cupyx
-
-    flag = cupyx.empty_pinned((1,), np.int32)
-    flag[0] = 1
-    hold = cupy.RawKernel(HOLD, "hold")
-    arguments = (np.uint64(flag.ctypes.data), np.uint64(LIMIT))
-    hold((1,), (1,), arguments)  # compiled and loaded
-    cupy.cuda.runtime.deviceSynchronize()
-    flag[0] = 0
-    hold((1,), (1,), arguments)
-    held = cupy.cuda.Event(disable_timing=True)
-    held.record()
-    try:
+    with held() as event:
         yield
-        waited = held.done
-    finally:
-        flag[0] = 1
-        cupy.cuda.runtime.deviceSynchronize()
+        waited = event.done
     assert not waited, "the host waited for the device"
 
 
@@ -68,7 +39,7 @@ def check(device, step):
 def test_the_kernel_that_holds_the_queue_compiles():
     from compilers import to_ptx
 
-    ptx = to_ptx(HOLD)
+    ptx = to_ptx(SOURCE)
     assert "globaltimer" in ptx
     assert "ld.volatile" in ptx
 
