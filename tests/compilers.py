@@ -53,8 +53,10 @@ def _includes() -> tuple[str, ...]:
     return tuple(f"--include-path={folder}" for folder in found)
 
 
-def to_ptx(source: str, arch: str = "compute_80") -> str:
+def to_ptx(source: str, arch: str = "compute_80", *more: str) -> str:
     """The PTX of a CUDA C source as CuPy compiles it; CompileError with the compiler's log.
+
+    ``more`` are further options of the compiler.
 
     Skips the test where NVRTC or the CUDA headers are not installed.
     """
@@ -67,7 +69,7 @@ def to_ptx(source: str, arch: str = "compute_80") -> str:
     )
     assert created == 0, f"nvrtcCreateProgram returned {created}"
     words = [f"--gpu-architecture={arch}", "--std=c++17", "--device-as-default-execution-space"]
-    words += _includes()
+    words += [*_includes(), *more]
     options = (ctypes.c_char_p * len(words))(*(word.encode() for word in words))
     try:
         status = nvrtc.nvrtcCompileProgram(program, len(words), options)

@@ -9,11 +9,15 @@ their sizes are held to those of the kernel's parameters.
 import ctypes
 import functools
 import re
+from importlib import import_module
+from typing import Any, NamedTuple
 
 import numpy as np
 from compilers import for_host
 
+import gpugrad as gg
 from gpugrad.backend import sim
+from gpugrad.backend.kernels import source
 from gpugrad.backend.namespace import NAMESPACES, Namespace
 
 SHIM = r"""
@@ -156,9 +160,9 @@ extern "C" int size_{name}(int index) {{ return size_of({name}, index); }}
 
 
 @functools.cache
-def library(source):
+def library(text):
     """The host's library of a CUDA source; every kernel in it can be launched."""
-    text = source.replace("#include <cuda_fp16.h>", "")
+    text = text.replace("#include <cuda_fp16.h>", "")
     entries = [ENTRY.format(name=name) for name in KERNEL.findall(text)]
     return for_host("\n".join([SHIM, text, *entries]))
 
@@ -184,10 +188,10 @@ class HostKernel:
     launches = 0  # of all kernels
     reverse = False
 
-    def __init__(self, source, name):
+    def __init__(self, text, name):
         self.name = name
-        self.launch = getattr(library(source), f"launch_{name}")
-        self.size_of = getattr(library(source), f"size_{name}")
+        self.launch = getattr(library(text), f"launch_{name}")
+        self.size_of = getattr(library(text), f"size_{name}")
 
     def __call__(self, grid, block, arguments):
         shape = [*(*grid, 1, 1)[:3], *(*block, 1, 1)[:3]]
@@ -206,9 +210,25 @@ class HostKernel:
 
 
 @functools.cache
-def host_kernel(source, name, *options):
+def host_kernel(text, name, *options):
     """As `gpugrad.backend.kernels.source.cupy_kernel`, for arrays of sim."""
-    return HostKernel(source, name)
+    return HostKernel(text, name)
+
+
+class Place(NamedTuple):
+    """Where kernels are run: over sim's arrays on the host, or where there is a GPU on it."""
+
+    module: Any
+    get: Any
+
+    def send(self, *operands):
+        """Operands with what are NumPy arrays among them on the device."""
+        return [self.module.asarray(a) if isinstance(a, np.ndarray) else a for a in operands]
+
+
+PLACES = {"host": lambda: Place(sim, host_kernel)}
+if gg.cuda.is_available():
+    PLACES["cuda"] = lambda: Place(import_module("cupy"), source.cupy_kernel)
 
 
 def on_sim(monkeypatch, **fast):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from compilers import to_ptx
-from host_cuda import HostKernel, host_kernel, launches, on_sim
+from host_cuda import PLACES, HostKernel, host_kernel, launches, on_sim
 
 import gpugrad as gg
 from gpugrad.backend import sim
@@ -41,7 +41,8 @@ def test_the_source_compiles(name, dtype, arch):
 @NAMES
 @pytest.mark.parametrize("shape", [(1, 1), (5, 12), (3, 7, 12), (12,), (2, 300)])
 @pytest.mark.parametrize("reverse", [False, True])
-def test_it_is_the_formula(name, dtype, shape, reverse, monkeypatch, rng):
+@pytest.mark.parametrize("place", PLACES)
+def test_it_is_the_formula(name, dtype, shape, reverse, place, monkeypatch, rng):
     monkeypatch.setattr(HostKernel, "reverse", reverse)
     special = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e4, -1e4, np.finfo(dtype).smallest_subnormal]
     y = (rng.standard_normal(shape) * 3).astype(dtype)
@@ -51,8 +52,9 @@ def test_it_is_the_formula(name, dtype, shape, reverse, monkeypatch, rng):
     wide = np.float32 if dtype == np.float16 else dtype
     with np.errstate(all="ignore"):
         expected = getattr(NUMPY, name)(y.astype(wide) + bias.astype(wide)).astype(dtype)
-    given = sim.asarray(y)
-    found = EPILOGUE(name, given, sim.asarray(np.repeat(bias, 2))[::2])
+    module, get = place = PLACES[place]()
+    given, twice = place.send(y, np.repeat(bias, 2))
+    found = Epilogue(module, get)(name, given, twice[::2])
     assert found is given
     rtol = {2: 1e-3, 4: 1e-6, 8: 1e-14}[dtype.itemsize]
     np.testing.assert_allclose(found.get(), expected, rtol=rtol, atol=1e-7 if rtol == 1e-3 else 0)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from compilers import to_ptx
-from host_cuda import HostKernel, host_kernel, launches, on_sim
+from host_cuda import PLACES, HostKernel, launches, on_sim
 
 import gpugrad as gg
 from gpugrad.backend import sim
@@ -13,7 +13,8 @@ from gpugrad.backend.kernels.source import FLOATS
 from gpugrad.backend.namespace import FORMULAS, NAMESPACES
 
 layer_norm = gg.nn.functional.layer_norm
-KERNELS = LayerNorm(sim, host_kernel).functions()
+SIM = PLACES["host"]()
+KERNELS = LayerNorm(*SIM).functions()
 DTYPES = pytest.mark.parametrize("dtype", FLOATS, ids=str)
 
 
@@ -142,26 +143,27 @@ def over_numpy(name, *operands):
         return FORMULAS[name](NAMESPACES[np.ndarray], *wide)
 
 
-def sent(*arrays):
-    return [sim.asarray(a) if isinstance(a, np.ndarray) else a for a in arrays]
-
-
 @DTYPES
 @pytest.mark.parametrize("shape", [(1, 1), (9, 2), (8, 33), (300, 7), (7, 300), (2, 5000)])
-def test_kernels_give_what_the_formulas_give(shape, dtype, order, rng):
+@pytest.mark.parametrize("place", PLACES)
+def test_kernels_give_what_the_formulas_give(shape, dtype, place, order, rng):
+    place = PLACES[place]()
+    functions = LayerNorm(*place).functions()
+    counts = place.module is sim
     x, weight, bias, g = inputs(rng, *shape, dtype)
     rtol = {2: 4e-3, 4: 2e-5, 8: 1e-12}[dtype.itemsize]
     near = {2: 4e-3, 4: 2e-5, 8: 1e-13}[dtype.itemsize]
     for w, b in ((weight, bias), (None, bias), (weight, None), (None, None)):
-        y, count = launches(KERNELS["layer_norm"], *sent(x, w, b), 1e-3)
-        assert count == 1
+        y, count = launches(functions["layer_norm"], *place.send(x, w, b), 1e-3)
+        assert count == counts
         with np.errstate(over="ignore"):
             right = over_numpy("layer_norm", x, w, b, 1e-3).astype(dtype)
         np.testing.assert_allclose(y.get(), right, rtol=rtol, atol=near)
     for w in (weight, None):
         for needs in ((True, True, True), (True, False, False), (False, True, False)):
-            found, count = launches(KERNELS["layer_norm_vjp"], *sent(g, x, w), needs, 1e-3)
-            assert count == (1 if needs == (True, False, False) else 2 if shape[0] <= 256 else 3)
+            found, count = launches(functions["layer_norm_vjp"], *place.send(g, x, w), needs, 1e-3)
+            most = 1 if needs == (True, False, False) else 2 if shape[0] <= 256 else 3
+            assert count == counts * most
             expected = over_numpy("layer_norm_vjp", g, x, w, needs, 1e-3)
             for one, other, need in zip(found, expected, needs, strict=True):
                 assert (one is None) == (not need)
@@ -177,11 +179,11 @@ def test_what_no_kernel_takes_goes_to_the_formula(rng):
     x, weight, bias, g = inputs(rng, 4, 3, np.dtype(np.float32))
     wide = weight.astype(np.float64)
     for operands in ((x, wide, bias), (x.astype(int), None, None), (np.ones((0, 3)), None, None)):
-        y, count = launches(KERNELS["layer_norm"], *sent(*operands))
+        y, count = launches(KERNELS["layer_norm"], *SIM.send(*operands))
         assert count == 0
         np.testing.assert_allclose(y.get(), over_numpy("layer_norm", *operands), rtol=1e-5)
     needs = (True, True, True)
-    found, count = launches(KERNELS["layer_norm_vjp"], *sent(g, x, wide), needs, 1e-5)
+    found, count = launches(KERNELS["layer_norm_vjp"], *SIM.send(g, x, wide), needs, 1e-5)
     assert count == 0
     expected = over_numpy("layer_norm_vjp", g, x, wide, needs, 1e-5)
     for one, other in zip(found, expected, strict=True):

@@ -208,9 +208,11 @@ def register_arrays() -> None:
         from gpugrad.backend.kernels.layer_norm import LayerNorm
         from gpugrad.backend.kernels.multi_tensor import MultiTensor
         from gpugrad.backend.kernels.rows import Rows
+        from gpugrad.backend.kernels.squares import Squares
 
         kind = FusingNamespace
-        fast.update(Rows(cupy).functions(), **LayerNorm(cupy).functions())
+        for family in (Rows, LayerNorm, Squares):
+            fast |= family(cupy).functions()
         fast |= {"multi_tensor": MultiTensor(cupy), "epilogue": Epilogue(cupy)}
     register(cupy.ndarray, kind(cupy, fast=fast, checks=checks, alone=not several))
 

@@ -83,17 +83,20 @@ def _share(shape: tuple[int, ...], reduction: str) -> float:
 
 
 def _mse_vjp(
-    xp: Any, g: Any, y: Any, needs: tuple[bool, ...], prediction: Any, target: Any, reduction: str
+    xp: Any, g: Any, prediction: Any, target: Any, needs: tuple[bool, ...], reduction: str
 ) -> tuple[Any, Any]:
     d = prediction - target
     d = d * (g * (2.0 * _share(d.shape, reduction)))
     return d if needs[0] else None, -d if needs[1] else None
 
 
+part("mse_loss_vjp", _mse_vjp)
 op(
     "mse_loss",
     _mse,
-    vjp_all=_mse_vjp,
+    vjp_all=lambda xp, g, y, needs, prediction, target, reduction: xp.mse_loss_vjp(
+        g, prediction, target, needs, reduction
+    ),
     saves="prediction target",
     samples=[
         Sample((4, 3), (4, 3)),

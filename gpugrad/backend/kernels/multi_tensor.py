@@ -17,12 +17,16 @@ import numpy as np
 from gpugrad.backend.kernels.expression import EXPRESSIONS, NotFusibleError, Value, Writer
 from gpugrad.backend.kernels.source import FLOATS, Get, cupy_kernel, prelude
 
-__all__ = ["MultiTensor", "Table", "clear_source", "clip_source", "tables", "update_source"]
+__all__ = [
+    "STEP_OPTIONS", "MultiTensor", "Table", "clear_source", "clip_source", "tables",
+    "update_source",
+]  # fmt: skip
 
 THREADS = 256
 PIECE = 2048  # elements that a block updates or scales
 BYTES = 16384  # that a block fills with zeros
 PARTS = 1024  # about as many sums make the norm: every block that scales adds them up
+STEP_OPTIONS = ("--fmad=false",)  # of the compiler: products and sums are rounded as NumPy's
 ROOM = 3840  # bytes of a table: a kernel's arguments have at most 4096
 
 
@@ -301,7 +305,7 @@ class MultiTensor:
             source = update_source(rule, dtype, states, scratch, given)
         except NotFusibleError:
             return None
-        return self.get(source, "update", "--fmad=false")
+        return self.get(source, "update", *STEP_OPTIONS)
 
     def update(self, kernel: Any, layout: list[Table], numbers: Sequence[float | None]) -> None:
         """One step of an optimizer over all arrays of a layout whose addresses are set."""
