@@ -1,9 +1,10 @@
-"""Special functions: error and gamma functions, Bessel functions, entropies. Imports engine.op.
+"""Special functions: error and gamma functions, Bessel functions, entropies.
 
-Values are those of SciPy on a CPU and of ``cupyx.scipy.special`` on CUDA (``xp.special``), save
-where a formula of the table is as good. Derivatives are written so that tails keep their digits
-and that those of higher order do not divide by what goes to zero; sources are named beside them.
-Singular points are treated as in elementwise.py: an infinite derivative counts as zero.
+Imports engine.op and activations. Values are those of SciPy on a CPU and of
+``cupyx.scipy.special`` on CUDA (``xp.special``), save where a formula of the table is as good.
+Derivatives are written so that tails keep their digits and that those of higher order do not
+divide by what goes to zero; sources are named beside them. Singular points are treated as in
+elementwise.py: an infinite derivative counts as zero.
 """
 
 import math
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.engine.op import Sample, op
+from gpugrad.ops.activations import _refuse_complex
 
 EW: Any = {"kind": "elementwise"}
 ROOT_HALF = math.sqrt(0.5)
@@ -27,7 +29,8 @@ def _wide(x: Any) -> Any:
 
 
 def _floating(x: Any) -> Any:
-    """Whole numbers and truth values in float64, as SciPy takes them."""
+    """Whole numbers and truth values in float64, as SciPy takes them; no complex ones."""
+    _refuse_complex(x)
     return x.astype("float64") if x.dtype.kind in "biu" else x
 
 

@@ -5,6 +5,7 @@ against CuPy's parameter list before one of these runs. Imports the modules belo
 """
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy
@@ -111,9 +112,16 @@ def _from_dlpack(array: Any, *, device: Any = None, copy: bool | None = None) ->
 # Indexing
 
 
+_WHERE = SimpleNamespace(name="cupy_where", nin=3)  # a ufunc behind the function, in CuPy
+
+
 def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
     if (x is None) != (y is None):
         raise ValueError("Must provide both 'x' and 'y' or neither.")
+    for value in (condition, x, y):
+        override = getattr(value, "__cupy_override_elementwise_kernel__", None)
+        if override is not None and x is not None:
+            return override(_WHERE, condition.astype("?"), x, y)
     condition = _array(condition, "where: condition")
     if x is None:
         return _nonzero(condition)
