@@ -197,6 +197,25 @@ def test_the_faster_way_is_taken_otherwise(atomics):
     assert len(atomics) == 1
 
 
+@pytest.mark.parametrize("name", ["cumsum", "cumprod"])
+@pytest.mark.parametrize("axis", [None, 1])
+def test_running_sums_and_products_never_scan_a_flattened_array(name, axis, monkeypatch, rng):
+    axes = []
+    original = getattr(sim, name)
+    monkeypatch.setattr(
+        sim, name, lambda x, axis=None: (axes.append(axis), original(x, axis=axis))[1]
+    )
+    values = rng.standard_normal((2, 3))
+    for chosen in (False, True):
+        x = gg.tensor(values, device="sim", requires_grad=True)
+        with gg.deterministic(chosen):
+            y = getattr(gg, name)(x, axis=axis)
+            y.sum().backward()
+        np.testing.assert_allclose(y.detach().numpy(), getattr(np, name)(values, axis=axis))
+        assert (None in axes) == (axis is None and not chosen)
+        axes.clear()
+
+
 HISTOGRAMS = {
     "number of bins": {"bins": 4},
     "range": {"bins": 3, "range": (-0.5, 1.0)},

@@ -2,14 +2,16 @@
 
 A GPU adds them by atomic operations, in the order in which its threads happen to come; floating
 point sums then differ in their last bits from run to run. Here the places are sorted and each
-run of equal ones is added up by a tree. Imports nothing of gpugrad.
+run of equal ones is added up by a tree. Imports engine.
 """
 
 from typing import Any
 
 import numpy as np
 
-__all__ = ["ATOMIC", "histogram_in_order", "sums_in_order"]
+from gpugrad.engine.modes import is_deterministic
+
+__all__ = ["ATOMIC", "histogram_in_order", "running", "sums_in_order"]
 
 # The dtypes, by their characters, that CuPy's ``add.at`` takes.
 ATOMIC = "iIlLqQefd"
@@ -42,6 +44,14 @@ def sums_in_order(xp: Any, g: Any, index: tuple[Any, ...], shape: tuple[int, ...
         # Equal places are written several times, with the same sum.
         out[places] = sums[last].astype(g.dtype, copy=False)
     return out.reshape(shape)
+
+
+def running(xp: Any, name: str, x: Any, axis: int | None) -> Any:
+    """``cumsum`` or ``cumprod``, in one order where that is asked for."""
+    # For a flattened array CuPy takes CUB's scan, whose order of sums is not that of every run.
+    if axis is None and is_deterministic():
+        x, axis = x.reshape(-1), 0
+    return getattr(xp.module, name)(x, axis=axis)
 
 
 def histogram_in_order(

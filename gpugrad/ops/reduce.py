@@ -1,4 +1,4 @@
-"""Reductions along axes, and cumulative sums. Imports engine.
+"""Reductions along axes, and cumulative sums. Imports engine and ordered.
 
 ``axis`` is None for all axes, an int or a tuple of ints, counted from the end where
 negative; ``keepdims`` leaves reduced axes in place with size 1.
@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.engine.modes import is_deterministic
 from gpugrad.engine.op import Sample, op, part
+from gpugrad.ops.ordered import running
 
 HALF, FULL = np.dtype(np.float16), np.dtype(np.float32)
 
@@ -293,17 +293,9 @@ op(
     doc="The logarithm of softmax along axis, for x of any size.",
 )
 
-
-def _cumsum(xp: Any, x: Any, /, axis: int | None = None) -> Any:
-    # For a flattened array CuPy takes CUB's scan, whose order of sums is not that of every run.
-    if axis is None and is_deterministic():
-        x, axis = x.reshape(-1), 0
-    return xp.module.cumsum(x, axis=axis)
-
-
 op(
     "cumsum",
-    _cumsum,
+    lambda xp, x, /, axis=None: running(xp, "cumsum", x, axis),
     vjp=[
         lambda xp, g, y, x, axis: xp.flip(
             xp.cumsum(xp.flip(g, axis=axis), axis=axis), axis=axis

@@ -1,8 +1,9 @@
-"""Running products, and the convolution of sequences. Imports engine.op."""
+"""Running products, and the convolution of sequences. Imports engine and ordered."""
 
 from typing import Any
 
 from gpugrad.engine.op import Sample, op
+from gpugrad.ops.ordered import running
 
 
 def _shifted_products(xp: Any, x: Any, axis: int) -> Any:
@@ -46,7 +47,7 @@ def _cumprod_vjp(xp: Any, g: Any, y: Any, x: Any, axis: Any) -> Any:
 
 op(
     "cumprod",
-    "x, /, axis=None",
+    lambda xp, x, /, axis=None: running(xp, "cumprod", x, axis),
     vjp=[_cumprod_vjp],
     saves="x",
     complex="conjugate",
