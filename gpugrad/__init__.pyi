@@ -824,7 +824,7 @@ def softmax(x: Any, /, axis: _Axis = -1) -> Tensor:
 def log_softmax(x: Any, /, axis: _Axis = -1) -> Tensor:
     """The logarithm of softmax along axis, for x of any size."""
 
-def cumsum(x: Any, /, axis: int | None = None) -> Tensor:
+def cumsum(x: Any, /, axis: _Axis = None) -> Tensor:
     """The running sum along an axis; of the raveled x where axis is None."""
 
 def argmax(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tensor:

@@ -117,7 +117,7 @@ class Members:
         """The cosine of an angle in radians."""
     def cosh(self, /) -> Tensor:
         """The hyperbolic cosine."""
-    def cumsum(self, /, axis: int | None = None) -> Tensor:
+    def cumsum(self, /, axis: _Axis = None) -> Tensor:
         """The running sum along an axis; of the raveled x where axis is None."""
     def dot(self, b: Any, /) -> Tensor:
         """NumPy's dot: a product of numbers, vectors or matrices; of more axes, a tensordot."""
