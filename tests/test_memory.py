@@ -289,6 +289,48 @@ def test_words_for_an_error_without_any():
 # What a training step holds.
 
 
+needs_gpu = pytest.mark.skipif(not gg.cuda.is_available(), reason="needs a GPU")
+
+
+@needs_gpu
+def test_the_peak_of_a_gpu():
+    import cupy
+
+    gg.cuda.reset_peak()
+    start = gg.cuda.memory_stats()["used"]
+    cupy.zeros(1 << 20, cupy.uint8)
+    held = cupy.zeros(1 << 18, cupy.uint8)
+    stats = gg.cuda.memory_stats()
+    assert stats["peak"] - start == 1 << 20
+    assert stats["used"] - start == held.nbytes
+    gg.cuda.reset_peak()
+    assert gg.cuda.memory_stats()["peak"] == stats["used"]
+
+
+@needs_gpu
+def test_a_gpu_whose_memory_is_used_up():
+    import cupy
+
+    pool = cupy.get_default_memory_pool()
+    x = gg.ones((1 << 20,), device="cuda", requires_grad=True)
+    gg.exp(x).sum().backward()
+    before = x.grad.numpy()
+    pool.set_limit(size=pool.used_bytes() + (1 << 26))
+    try:
+        with pytest.raises(gg.OutOfMemoryError, match=r"^exp: .*268,435,456.*living arrays.*Try"):
+            gg.exp(gg.broadcast_to(x, (64, 1 << 20)))
+        y = gg.exp(gg.tanh(x)).sum()
+        pool.free_all_blocks()  # what is in the cache counts for no limit
+        pool.set_limit(size=pool.total_bytes() + 1024)
+        with pytest.raises(gg.OutOfMemoryError, match=r"^backward of \w+: "):
+            y.backward()
+    finally:
+        pool.set_limit(size=0)
+    np.testing.assert_array_equal(x.grad.numpy(), before)
+    gg.exp(x).sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), 2 * before)
+
+
 DEPTH, WIDTH, BATCH = 64, 64, 256
 
 
@@ -317,7 +359,7 @@ def test_a_step_of_a_deep_mlp_holds_what_theory_says():
     assert weights <= left < weights + 2 * layer
 
 
-@pytest.mark.skipif(not gg.cuda.is_available(), reason="needs a GPU, and PyTorch that uses it")
+@needs_gpu
 def test_a_step_of_a_deep_mlp_holds_within_a_tenth_of_what_pytorch_does():
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():

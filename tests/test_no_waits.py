@@ -188,6 +188,23 @@ def test_indices(deterministic, device):
     check(device, step)
 
 
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("lies_on", ["cpu", "the device"])
+def test_loaders(lies_on, shuffle, device):
+    there = gg.Device("cpu" if lies_on == "cpu" else device)
+    x, y = (gg.random.normal(0.0, 1.0, (32, 4), device=there) for _ in range(2))
+    loader = gg.data.DataLoader((x, y), 4, shuffle, device=device)
+    with gg.device(device):
+        model = nn.MLP(4, [8, 4])
+
+    def step():
+        for xb, yb in loader:
+            nn.functional.mse_loss(model(xb), yb).backward()
+
+    check(device, step)
+
+
 def ops():
     found = {}
     for op, sample in cases():
