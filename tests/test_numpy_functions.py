@@ -162,6 +162,8 @@ def test_the_nearest_function_is_offered():
         np.busday_count(gg.ones(2), gg.ones(2))
     with pytest.raises(DTypeError, match=r"np\.isnat: .*nearest is gg\.isnan"):
         np.isnat(gg.ones((2, 2)))
+    with pytest.raises(DTypeError, match=r"np\.zeros: .*nearest is gg\.zeros"):
+        np.zeros(2, like=gg.ones(2))
     with pytest.raises(DTypeError, match=r"np\.putmask: .*Write gg\.where\(mask, values, t\)"):
         np.putmask(gg.ones(2), [True, False], 2.0)
     with pytest.raises(DTypeError, match=r"np\.copyto: .*or np\.copyto\(a, t\.detach"):

@@ -283,6 +283,19 @@ def test_incomplete_functions_have_no_derivative_but_by_x(device):
     )
 
 
+def test_nothing_waits_for_the_device():
+    x = gg.tensor(np.array([0.3, 0.7]), device="sim", requires_grad=True)
+    with gg.sync_guard():
+        for name in UFUNCS:
+            count = getattr(scipy.special, name).nin
+            y = getattr(special, name)(*[0.5] * (count - 1), x)
+            g = gg.gradients(y.sum(), x, create_graph=True)
+            if g.requires_grad:
+                gg.gradients(g.sum(), x)
+        special.logsumexp(x, b=x).backward()
+        special.polygamma(2, x).sum().backward()
+
+
 # Errors.
 
 

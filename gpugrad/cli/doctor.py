@@ -23,6 +23,7 @@ from gpugrad.errors import DeviceError
 __all__ = ["add_to", "collect", "own_version", "show"]
 
 _OPTIONAL = {
+    "scipy": "gpugrad.special on a CPU",
     "tqdm": "progress bars",
     "matplotlib": "plots",
     "graphviz": "drawings of graphs",

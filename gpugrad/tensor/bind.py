@@ -418,7 +418,7 @@ def nearest(name: str) -> str:
         return f" Write {INSTEAD[name]}"
     there = [f"linalg.{known}" for known in linalg.__all__ if known.islower()]
     there += [f"special.{known}" for known in special.__all__]
-    public = [known for known in FUNCTIONS if known not in INTERNAL]
+    public = [known for known in (*FUNCTIONS, *creation.__all__) if known not in INTERNAL]
     name = last if (last := name.rpartition(".")[2]) in public else name
     close = difflib.get_close_matches(name, [*public, *there], n=1, cutoff=0.8)
     like = f" The nearest is gg.{close[0]}." if close else ""
