@@ -214,6 +214,14 @@ def test_methods():
     assert t.cumprod(axis=1).tolist() == [[3, 3], [2, 10]]
     assert t.argsort().tolist() == [[1, 0], [0, 1]]
     assert t.topk(1)[0].tolist() == [[3], [5]]
+    assert t.compress([False, True], axis=0).tolist() == [[2, 5]]
+    assert [places.tolist() for places in (t > 2).nonzero()] == [[0, 1], [0, 1]]
+    assert t.conjugate().tolist() == t.tolist()
+    whole, rest = divmod(t, 2)
+    assert (whole.tolist(), rest.tolist()) == ([[1, 0], [1, 2]], [[1, 1], [0, 1]])
+    assert divmod(4, t)[1].tolist() == [[1, 0], [0, 4]]
+    with pytest.raises(AttributeError, match=r"no attribute 'fill'. Write `t\[\.\.\.\] = x`"):
+        t.fill(0.0)
     s = t.sort()  # a new tensor, where ndarray.sort sorts in place
     assert s.tolist() == [[1, 3], [2, 5]]
     assert t.tolist() == [[3, 1], [2, 5]]

@@ -145,6 +145,8 @@ for _word, _name in OPERATORS.items():
     _member(f"__{_word}__", _operator)
     _member(f"__r{_word}__", _reflected(_operator))
     _member(f"__i{_word}__", _in_place(_name, f"__i{_word}__", _operator))
+_member("__divmod__", FUNCTIONS["divmod"])
+_member("__rdivmod__", _reflected(FUNCTIONS["divmod"]))
 for _word, _name in COMPARISONS.items():
     _member(f"__{_word}__", bind_operator(TABLE[_name]))
 for _word, _name in {
@@ -171,7 +173,7 @@ METHODS = (
     "softplus", "split", "sqrt", "square", "squeeze", "std", "sum", "swapaxes", "take", "tan",
     "tanh", "tile", "to", "trunc", "var", "expand_dims", "gelu", "elu", "leaky_relu", "unstack",
     "argpartition", "argsort", "choose", "cumprod", "diagonal", "partition", "searchsorted",
-    "sort", "topk", "trace",
+    "sort", "topk", "trace", "conjugate", "nonzero",
 )  # fmt: skip
 for _name in METHODS:
     _member(_name, FUNCTIONS[_name])
@@ -192,6 +194,11 @@ def _transpose(self: Tensor, *axes: Any) -> Tensor:
     return functions.transpose(self, _given(axes) if axes else None)
 
 
+def _compress(self: Tensor, condition: Any, axis: int | None = None) -> Tensor:
+    """The elements along an axis where a vector of conditions holds. Waits for the device."""
+    return choosing.compress(condition, self, axis)
+
+
 def _copy(self: Tensor) -> Tensor:
     """The same values in memory of their own, part of the graph."""
     return FUNCTIONS["astype"](self, self.dtype)
@@ -209,6 +216,7 @@ def _cuda(self: Tensor, index: int | None = None) -> Tensor:
 
 for _name in hooks.__all__:
     _member(_name, getattr(hooks, _name))
+_member("compress", _compress)
 _member("reshape", _reshape)
 _member("transpose", _transpose)
 _member("copy", _copy)
