@@ -66,6 +66,9 @@ class Members:
         """a >> b, of integers, elementwise. No gradient."""
     def __rrshift__(self, other: Any) -> Tensor: ...
     def __irshift__(self, other: Any) -> Tensor: ...
+    def __divmod__(self, b: Any, /) -> tuple[Tensor, Tensor]:
+        """a // b and a % b, elementwise."""
+    def __rdivmod__(self, other: Any) -> Tensor: ...
     def __eq__(self, b: Any, /) -> Tensor:  # type: ignore[override]
         """a == b, elementwise. No gradient."""
     def __ne__(self, b: Any, /) -> Tensor:  # type: ignore[override]
@@ -310,6 +313,9 @@ class Members:
         self, /, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None
     ) -> Tensor:
         """The sum of a diagonal of the matrices that two axes make."""
+    conjugate = conj
+    def nonzero(self, /) -> tuple[Tensor, ...]:
+        """For each axis, the indices of the elements that are not zero. Waits for the device."""
     def register_hook(self, hook: Callable[[Tensor], Any]) -> Handle:
         """Call ``hook(gradient)`` whenever a backward pass has this tensor's gradient complete."""
     def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], Any]) -> Handle:
@@ -318,6 +324,8 @@ class Members:
         """
     def retain_grad(self) -> Tensor:
         """Let backward passes fill ``grad`` of this tensor although it is no leaf; returns it."""
+    def compress(self, condition: Any, axis: int | None = None) -> Tensor:
+        """The elements along an axis where a vector of conditions holds. Waits for the device."""
     def reshape(self, *shape: Any) -> Tensor:
         """The same elements in another shape: ``t.reshape(2, -1)`` or ``t.reshape((2, -1))``."""
     def transpose(self, *axes: Any) -> Tensor:
