@@ -476,7 +476,10 @@ def test_debug_mode_lets_correct_programs_be(device, rng):
     with gg.debug_mode():
         watched = run()
     for one, other in zip(plain, watched, strict=True):
-        np.testing.assert_array_equal(one, other)
+        if device.kind == "cuda":  # watched, each op is a kernel of its own, and rounds
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+        else:
+            np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

@@ -59,6 +59,13 @@ def test_training_steps_do_not_grow_memory(no_gc):
 
 @pytest.mark.parametrize("differentiate", ["not", "once", "twice", "fails"])
 def test_a_dropped_graph_is_freed_without_the_collector(no_gc, differentiate, device):
+    if device.kind == "cuda":  # what is left of compiling the kernels is not ours
+        drop_a_graph(differentiate, device)
+    drop_a_graph(differentiate, device)
+    assert gc.collect() == 0
+
+
+def drop_a_graph(differentiate, device):
     x = gg.tensor(np.ones(100), device=device, requires_grad=True)
     a = x.exp()
     pieces = gg.split(a * x, 2)
@@ -79,7 +86,6 @@ def test_a_dropped_graph_is_freed_without_the_collector(no_gc, differentiate, de
     del a, pieces, loss
     x.zero_grad()
     assert [ref() for ref in alive] == [None] * 3
-    assert gc.collect() == 0
 
 
 def test_the_values_of_a_graph_go_while_it_is_walked(make_op, no_gc):
