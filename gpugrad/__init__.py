@@ -102,6 +102,7 @@ _LAZY: dict[str, str] = {
     "sync_guard": "gpugrad.inspect",
     "draw": "gpugrad.inspect",
     "explain": "gpugrad.inspect",
+    "fft": "gpugrad.tensor",
     "linalg": "gpugrad.tensor",
     "load": "gpugrad.io",
     "manual_seed": "gpugrad.random",

@@ -11,6 +11,7 @@ from gpugrad.ops import (
     device,
     diagonals,
     elementwise,
+    fft,
     fused,
     index,
     linalg,
@@ -25,7 +26,7 @@ from gpugrad.ops import (
 )
 
 __all__ = [
-    "activations", "complex_parts", "decompositions", "device", "diagonals", "elementwise", "fused",
-    "index", "linalg", "normalization", "reduce", "scan", "shape", "solvers", "sorting",
+    "activations", "complex_parts", "decompositions", "device", "diagonals", "elementwise", "fft",
+    "fused", "index", "linalg", "normalization", "reduce", "scan", "shape", "solvers", "sorting",
     "special", "ufuncs",
 ]  # fmt: skip

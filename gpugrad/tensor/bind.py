@@ -22,6 +22,7 @@ from gpugrad.tensor import (
     creation,
     dtypes,
     exchange,
+    fft,
     functions,
     histograms,
     hooks,
@@ -52,10 +53,11 @@ Function = Callable[..., Any]
 INTERNAL = (
     "adjugate", "argpartition_order", "cholesky", "class_cross_entropy", "concat_arrays",
     "convolve_full", "det", "eigh", "eigvalsh", "einsum_explicit", "expm", "eye_like",
-    "from_diagonal", "getitem", "index_set", "inv", "layer_norm", "least_squares", "linear",
-    "lower_part", "mse_loss", "pad_zeros", "permuted", "pinv", "qr", "ratio", "scale", "scatter",
-    "sinc_slope", "slogdet", "solve", "solve_triangular", "stack_arrays", "svd", "svdvals",
-    "to_device", "to",
+    "fourier", "fourier_of_real", "fourier_to_real", "from_diagonal", "getitem", "index_set",
+    "inv", "layer_norm", "least_squares", "linear", "lower_part", "mse_loss", "pad_zeros",
+    "permuted", "pinv", "qr", "ratio", "scale", "scatter",
+    "sinc_slope", "slogdet", "solve", "solve_triangular", "spectrum_counted", "stack_arrays",
+    "svd", "svdvals", "to_device", "to",
     *(
         name for name, op in TABLE.items()
         if getattr(op.forward, "__module__", "") == "gpugrad.ops.special" and name != "i0"
@@ -380,9 +382,10 @@ NUMPY_FUNCTIONS: dict[Any, Function] = {
 for _name, _function in FUNCTIONS.items():
     if callable(native := getattr(np, _name, None)) and not isinstance(native, np.ufunc | type):
         NUMPY_FUNCTIONS.setdefault(native, _function)
-for _name in linalg.__all__:
-    if callable(native := getattr(np.linalg, _name, None)):
-        NUMPY_FUNCTIONS.setdefault(native, getattr(linalg, _name))
+for _module, _numpy_s in ((linalg, np.linalg), (fft, np.fft)):
+    for _name in _module.__all__:
+        if callable(native := getattr(_numpy_s, _name, None)):
+            NUMPY_FUNCTIONS.setdefault(native, getattr(_module, _name))
 
 
 def _array_function(
@@ -425,6 +428,7 @@ def nearest(name: str) -> str:
     if name in INSTEAD:
         return f" Write {INSTEAD[name]}"
     there = [f"linalg.{known}" for known in linalg.__all__ if known.islower()]
+    there += [f"fft.{known}" for known in fft.__all__]
     there += [f"special.{known}" for known in special.__all__]
     public = [known for known in (*FUNCTIONS, *creation.__all__) if known not in INTERNAL]
     name = last if (last := name.rpartition(".")[2]) in public else name
