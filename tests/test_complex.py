@@ -200,3 +200,100 @@ def test_checkpoints_and_hooks_take_complex_numbers():
 def test_errors_say_what_to_do(call, error, said):
     with pytest.raises(error, match=said):
         call()
+
+
+# ---------------------------------------------------------------- linear algebra
+
+MATRIX = np.array([[1 + 1j, 2 - 1j, 0.5j], [0.3, -1j, 2.0], [1 - 0.4j, 0.2, 3 + 1j]])
+
+
+def hermitian():
+    return MATRIX @ MATRIX.conj().T + np.eye(3)
+
+
+def test_the_upper_triangle_alone_is_read(device):
+    m = hermitian()
+    upper = np.triu(m) + np.tril(np.full((3, 3), 9.0), -1)
+    x = gg.tensor(upper, device=device)
+    w, v = gg.linalg.eigh(x, "U")
+    np.testing.assert_allclose(m @ v.cpu().numpy(), v.cpu().numpy() * w.cpu().numpy(), atol=1e-12)
+    np.testing.assert_allclose(gg.linalg.eigvalsh(x, "U").cpu().numpy(), w.cpu().numpy())
+    factor = gg.linalg.cholesky(x, upper=True).cpu().numpy()
+    np.testing.assert_allclose(factor.conj().T @ factor, m, atol=1e-12)
+
+
+def test_what_least_squares_leave_is_real(device):
+    a = gg.tensor(np.vstack([MATRIX, MATRIX[:1] * 1j + 1]), device=device)
+    b = gg.tensor(np.array([1j, 2.0, 1 - 1j, 0.5]), device=device)
+    _, remains, rank, _ = gg.linalg.lstsq(a, b)
+    _, wanted, own_rank, _ = np.linalg.lstsq(a.cpu().numpy(), b.cpu().numpy())
+    assert (remains.dtype, rank.item()) == (np.float64, own_rank)
+    np.testing.assert_allclose(remains.cpu().numpy(), wanted)
+
+
+def test_eigenvalues_are_complex_always(device):
+    for dtype, kind in (
+        ("float32", "complex64"),
+        ("float64", "complex128"),
+        ("int64", "complex128"),
+    ):
+        x = gg.tensor(np.diag([1, 2]).astype(dtype), device=device)
+        w, v = gg.linalg.eig(x)
+        assert w.dtype == v.dtype == gg.linalg.eigvals(x).dtype == kind
+        np.testing.assert_array_equal(sorted(w.cpu().numpy().real), [1, 2])
+    assert gg.linalg.eig(gg.zeros((0, 0))).eigenvalues.shape == (0,)
+
+
+def test_eigenvalues_and_vectors_fit_together(device):
+    w, v = gg.linalg.eig(gg.tensor(MATRIX, device=device))
+    w, v = w.cpu().numpy(), v.cpu().numpy()
+    np.testing.assert_allclose(MATRIX @ v, v * w, atol=1e-12)
+    np.testing.assert_allclose(np.linalg.norm(v, axis=0), 1)
+
+
+def test_a_symmetric_function_of_equal_eigenvalues_has_its_gradient():
+    x = leaf(np.eye(3) * 2)
+    w, v = gg.linalg.eig(x)
+    ((w**3).sum().real + (gg.abs(v) ** 2).sum()).backward()  # the trace of the third power, and 3
+    np.testing.assert_allclose(x.grad.numpy(), 12 * np.eye(3))
+
+
+def test_a_defective_matrix_has_no_derivative():
+    x = leaf(np.array([[0.0, 1.0], [0.0, 0.0]]))
+    w = gg.linalg.eigvals(x)
+    np.testing.assert_array_equal(w.detach().numpy(), 0)
+    with np.errstate(all="ignore"):
+        try:
+            (w**2).sum().real.backward()
+        except np.linalg.LinAlgError:
+            return
+    assert not (np.abs(x.grad.numpy()) < 1e9).all()  # no numbers, or such as nobody overlooks
+
+
+def test_numpy_s_own_eig_takes_tensors():
+    x = leaf(MATRIX)
+    assert np.linalg.eig(x).eigenvectors.requires_grad
+    np.testing.assert_array_equal(
+        np.linalg.eigvals(x).detach().numpy(), np.linalg.eig(MATRIX).eigenvalues
+    )
+
+
+def test_old_cuda_libraries_are_named(monkeypatch):
+    from gpugrad.backend.sim import linalg
+
+    def old(a):
+        raise RuntimeError("geev is not available")
+
+    monkeypatch.setattr(linalg, "eig", old, raising=False)
+    with pytest.raises(
+        gg.DeviceError, match=r"eig: the CUDA libraries .* \(geev is not available\)"
+    ):
+        gg.linalg.eig(gg.tensor(MATRIX, device="sim"))
+
+
+def test_the_sign_of_a_determinant_turns_with_the_matrix():
+    x = leaf(MATRIX)
+    sign, size = gg.linalg.slogdet(x)
+    np.testing.assert_allclose((sign * gg.exp(size)).detach().numpy(), np.linalg.det(MATRIX))
+    with pytest.raises(GradientError, match="backward: only a real number"):
+        sign.backward()

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from gpugrad.engine.op import Sample, op
-from gpugrad.errors import GradientError
-from gpugrad.ops.linalg import adjoint, lapack
+from gpugrad.errors import DeviceError, GradientError
+from gpugrad.ops.linalg import FULL, HALF, adjoint, lapack
 
 SQUARE = (Sample((3, 3)), Sample((2, 2, 2)), Sample((1, 1)))
 
@@ -251,4 +251,54 @@ op(
     samples=SQUARE,
     prepare=symmetric,
     doc="The eigenvalues of symmetric x, in ascending order.",
+)
+
+# Eigenvalues of any square matrices: complex, for real matrices too.
+
+
+def _of_any(xp: Any, name: str, x: Any) -> tuple[Any, ...]:
+    """The results of a function of the array library's ``linalg``, complex whatever they are."""
+    x = x.astype(FULL) if x.dtype == HALF else x
+    try:
+        found = getattr(xp.module.linalg, name)(x)
+    except RuntimeError as error:  # CuPy's, where cuSOLVER lacks what CUDA 12.6 brought
+        if "geev" not in str(error):
+            raise
+        raise DeviceError(
+            f"{name}: the CUDA libraries of this machine have no such function ({error}). Install "
+            "newer ones, use eigh for Hermitian matrices, or move the matrix with .cpu()"
+        ) from error
+    kind = np.result_type(x.dtype, np.complex64)
+    return tuple(y.astype(kind, copy=False) for y in (found if name == "eig" else (found,)))
+
+
+def _eig_vjp(xp: Any, gs: Any, ys: Any, needs: Any, x: Any) -> list[Any]:
+    """C. Boeddeker et al., "On the computation of complex-valued gradients" (2017), section 4.
+
+    For vectors of size 1; what a loss makes of their phases is not looked at.
+    """
+    (gw, gv), (w, v) = gs, ys
+    vh, eye = adjoint(xp, v), xp.eye_like(v)
+    m = xp.matmul(vh, gv)
+    sizes = xp.sum(xp.real(m) * xp.real(eye), axis=-1)
+    m = _between(xp, m - xp.matmul(vh, v) * sizes[..., None, :], xp.conj(w))
+    return [xp.solve(vh, xp.matmul(m + eye * gw[..., None, :], vh))]
+
+
+op(
+    "eig",
+    lambda xp, x, /: _of_any(xp, "eig", x),
+    vjp_all=_eig_vjp,
+    complex="same",
+    saves="y",
+    outputs=True,
+    samples=SQUARE,
+    observe=lambda xp, w, v: (xp.real(w), xp.imag(w), xp.real(v * xp.conj(v))),
+    doc="Eigenvalues and eigenvectors, in columns and of size 1, of square x: complex numbers.",
+)
+op(
+    "eigvals",
+    lambda xp, x, /: _of_any(xp, "eigvals", x)[0],
+    samples=SQUARE,
+    doc="The eigenvalues of square x, complex numbers: the op without a gradient, which `eig` has.",
 )

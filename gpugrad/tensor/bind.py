@@ -52,12 +52,12 @@ Function = Callable[..., Any]
 # Ops that only rules and other functions use, such as those of gpugrad.linalg and gpugrad.special.
 INTERNAL = (
     "adjugate", "argpartition_order", "cholesky", "class_cross_entropy", "concat_arrays",
-    "convolve_full", "det", "eigh", "eigvalsh", "einsum_explicit", "expm", "eye_like",
-    "fourier", "fourier_of_real", "fourier_to_real", "from_diagonal", "getitem", "index_set",
-    "inv", "layer_norm", "least_squares", "linear", "lower_part", "mse_loss", "pad_zeros",
-    "permuted", "pinv", "qr", "ratio", "scale", "scatter",
-    "sinc_slope", "slogdet", "solve", "solve_triangular", "spectrum_counted", "stack_arrays",
-    "svd", "svdvals", "to_device", "to",
+    "convolve_full", "det", "eig", "eigh", "eigvals", "eigvalsh", "einsum_explicit", "expm",
+    "eye_like", "fourier", "fourier_of_real", "fourier_to_real", "from_diagonal", "getitem",
+    "index_set", "inv", "layer_norm", "least_squares", "linear", "lower_part", "mse_loss",
+    "pad_zeros", "permuted", "pinv", "qr", "ratio", "scale", "scatter", "sinc_slope",
+    "slogdet", "solve", "solve_triangular", "spectrum_counted", "stack_arrays", "svd",
+    "svdvals", "to_device", "to",
     *(
         name for name, op in TABLE.items()
         if getattr(op.forward, "__module__", "") == "gpugrad.ops.special" and name != "i0"

@@ -1,8 +1,8 @@
 """``gpugrad.linalg``: NumPy's and the Array API standard's linear algebra, and some of SciPy's.
 
-Imports creation, core, functions and norms. The functions take stacks of matrices: the last two
-axes are the matrix. Gradients flow through all of them but `matrix_rank`; the derivatives, where
-they come from and what they are at singular matrices and repeated eigenvalues, stand in
+Imports creation, core, factors, functions and norms. The functions take stacks of matrices: the
+last two axes are the matrix. Gradients flow through all of them but `matrix_rank`; the derivatives,
+where they come from and what they are at singular matrices and repeated eigenvalues, stand in
 ``gpugrad/ops/solvers.py`` and ``gpugrad/ops/decompositions.py``.
 
 On a CPU, LinAlgError is raised as NumPy does, for a singular matrix, say. On a GPU, CuPy gives
@@ -20,6 +20,21 @@ import numpy as np
 from gpugrad.errors import ArgumentError, DTypeError, ShapeError
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
+from gpugrad.tensor.factors import (
+    EighResult,
+    EigResult,
+    QRResult,
+    SVDResult,
+    cholesky,
+    eig,
+    eigh,
+    eigvals,
+    eigvalsh,
+    matrices,
+    qr,
+    svd,
+    svdvals,
+)
 from gpugrad.tensor.functions import (
     _OPS,
     axis_number,
@@ -33,28 +48,14 @@ from gpugrad.tensor.functions import outer as _outer
 from gpugrad.tensor.norms import cond, matrix_norm, norm, vector_norm
 
 __all__ = [
-    "EighResult", "QRResult", "SVDResult", "SlogdetResult", "cholesky", "cond", "cross", "det",
-    "diagonal", "eigh", "eigvalsh", "expm", "inv", "lstsq", "matmul", "matrix_norm",
-    "matrix_power", "matrix_rank", "matrix_transpose", "multi_dot", "norm", "outer", "pinv", "qr",
-    "slogdet", "solve", "solve_triangular", "svd", "svdvals", "tensordot", "tensorinv",
-    "tensorsolve", "trace", "vecdot", "vector_norm",
+    "EigResult", "EighResult", "QRResult", "SVDResult", "SlogdetResult", "cholesky", "cond",
+    "cross", "det", "diagonal", "eig", "eigh", "eigvals", "eigvalsh", "expm", "inv", "lstsq",
+    "matmul", "matrix_norm", "matrix_power", "matrix_rank", "matrix_transpose", "multi_dot",
+    "norm", "outer", "pinv", "qr", "slogdet", "solve", "solve_triangular", "svd", "svdvals",
+    "tensordot", "tensorinv", "tensorsolve", "trace", "vecdot", "vector_norm",
 ]  # fmt: skip
 
 matmul = _OPS["matmul"]
-
-
-class EighResult(NamedTuple):
-    """What `eigh` gives."""
-
-    eigenvalues: Tensor
-    eigenvectors: Tensor
-
-
-class QRResult(NamedTuple):
-    """What `qr` gives."""
-
-    Q: Tensor
-    R: Tensor
 
 
 class SlogdetResult(NamedTuple):
@@ -62,29 +63,6 @@ class SlogdetResult(NamedTuple):
 
     sign: Tensor
     logabsdet: Tensor
-
-
-class SVDResult(NamedTuple):
-    """What `svd` gives."""
-
-    U: Tensor
-    S: Tensor
-    Vh: Tensor
-
-
-def _matrices(name: str, x: Any, square: bool = True) -> Tensor:
-    x = as_tensor(x)
-    if x.ndim < 2:
-        raise ShapeError(
-            f"{name}: expected a matrix or a stack of matrices, got shape {x.shape}. A vector is "
-            "a matrix of one column as x[:, None]"
-        )
-    if square and x.shape[-1] != x.shape[-2]:
-        raise ShapeError(
-            f"{name}: expected square matrices, got {x.shape[-2]} rows and {x.shape[-1]} columns "
-            f"(shape {x.shape})"
-        )
-    return x
 
 
 # Determinants and inverses.
@@ -97,7 +75,7 @@ def det(x: Any, /) -> Tensor:
     >>> gg.linalg.det(gg.tensor([[2.0, 0.0], [1.0, 3.0]])).round(3)
     tensor(6.)
     """
-    return _OPS["det"](_matrices("det", x))
+    return _OPS["det"](matrices("det", x))
 
 
 def slogdet(x: Any, /) -> SlogdetResult:
@@ -105,12 +83,12 @@ def slogdet(x: Any, /) -> SlogdetResult:
 
     A singular matrix gives 0 and -inf, and its gradient LinAlgError.
     """
-    return SlogdetResult(*_OPS["slogdet"](_matrices("slogdet", x)))
+    return SlogdetResult(*_OPS["slogdet"](matrices("slogdet", x)))
 
 
 def inv(x: Any, /) -> Tensor:
     """The inverse of each matrix. LinAlgError for a singular one (on a GPU: no numbers)."""
-    return _OPS["inv"](_matrices("inv", x))
+    return _OPS["inv"](matrices("inv", x))
 
 
 def pinv(x: Any, /, rcond: Any = None, *, rtol: Any = None) -> Tensor:
@@ -120,7 +98,7 @@ def pinv(x: Any, /, rcond: Any = None, *, rtol: Any = None) -> Tensor:
     default the larger size times the dtype's rounding error, as the standard asks. It may be an
     array, with a number for each matrix. The derivative is that for a rank that does not change.
     """
-    x = _matrices("pinv", x, square=False)
+    x = matrices("pinv", x, square=False)
     if rcond is not None and rtol is not None:
         raise ArgumentError("pinv: expected rcond or rtol, which mean the same, got both")
     limit = rtol if rcond is None else rcond
@@ -147,7 +125,7 @@ def _tolerance(name: str, x: Tensor, limit: Any) -> float:
 
 def _sides(name: str, a: Any, b: Any, square: bool = True) -> tuple[Tensor, Tensor, bool]:
     """The operands, b as matrices, and whether it was a vector."""
-    a = _matrices(name, a, square)
+    a = matrices(name, a, square)
     b = as_tensor(b)
     vector = b.ndim == 1
     if b.ndim == 0 or b.shape[0 if vector else -2] != a.shape[-2]:
@@ -201,7 +179,9 @@ def lstsq(a: Any, b: Any, /, rcond: float | None = None) -> tuple[Tensor, Tensor
     values = _OPS["svdvals"](a)
     rank = matrix_rank(a, rtol=limit)
     rows, columns = a.shape[-2:]
-    remains = _OPS["sum"](_OPS["square"](b - matmul(a, x)), axis=-2)
+    beside = b - matmul(a, x)
+    size = _OPS["abs"](beside) if beside.dtype.kind == "c" else beside
+    remains = _OPS["sum"](_OPS["square"](size), axis=-2)
     if rows <= columns or not bool((rank == columns).all()):
         remains = remains[..., :0]
     return x[..., 0] if vector else x, remains, rank, values
@@ -233,74 +213,6 @@ def tensorinv(a: Any, /, ind: int = 2) -> Tensor:
             f"tensorinv: expected as many elements before axis {ind} as after it, got {a.shape}"
         )
     return reshape(inv(reshape(a, (prod(first), prod(last)))), (*last, *first))
-
-
-# Factors.
-
-
-def cholesky(x: Any, /, *, upper: bool = False) -> Tensor:
-    """The lower triangular L of positive definite matrices, with L @ L.mT equal to x.
-
-    Only the lower triangle of x is read; with ``upper``, only the upper one, and the result is
-    L.mT. The gradient is symmetric. LinAlgError where x is not positive definite (on a GPU: NaN).
-    """
-    x = _matrices("cholesky", x)
-    if upper:
-        return matrix_transpose(_OPS["cholesky"](matrix_transpose(x)))
-    return _OPS["cholesky"](x)
-
-
-def qr(x: Any, /, mode: str = "reduced") -> QRResult | Tensor:
-    """Q with orthonormal columns and the upper triangular R, with Q @ R equal to x.
-
-    Mode 'complete' gives a square Q, without a derivative if x has more rows than columns; 'r'
-    gives R alone. The derivative wants x of full rank.
-    """
-    x = _matrices("qr", x, square=False)
-    if mode not in ("reduced", "complete", "r"):
-        raise ArgumentError(f"qr: expected mode 'reduced', 'complete' or 'r', got {mode!r}")
-    q, r = _OPS["qr"](x, "reduced" if mode == "r" else mode)
-    return r if mode == "r" else QRResult(q, r)
-
-
-def svd(x: Any, /, full_matrices: bool = True, compute_uv: bool = True) -> SVDResult | Tensor:
-    """U, the singular values in descending order, and Vh: x is equal to U * S @ Vh.
-
-    With ``full_matrices`` U and Vh are square, without a derivative if x is not; with
-    ``compute_uv=False`` only the singular values are given. Vectors of equal singular values
-    have no derivative: theirs counts as 0.
-    """
-    x = _matrices("svd", x, square=False)
-    if not compute_uv:
-        return _OPS["svdvals"](x)
-    return SVDResult(*_OPS["svd"](x, bool(full_matrices)))
-
-
-def svdvals(x: Any, /) -> Tensor:
-    """The singular values of each matrix, in descending order."""
-    return _OPS["svdvals"](_matrices("svdvals", x, square=False))
-
-
-def _lower(name: str, x: Any, which: str) -> Tensor:
-    """Symmetric matrices whose lower triangle is the one to be read."""
-    x = _matrices(name, x)
-    if which not in ("L", "U", "l", "u"):
-        raise ArgumentError(f"{name}: expected UPLO 'L' or 'U', got {which!r}")
-    return x if which in "Ll" else matrix_transpose(x)
-
-
-def eigh(x: Any, /, UPLO: str = "L") -> EighResult:
-    """Eigenvalues, in ascending order, and eigenvectors, in columns, of symmetric matrices.
-
-    Only the lower triangle of x is read, or the upper one with ``UPLO="U"``; the gradient is
-    symmetric. Vectors of equal eigenvalues have no derivative: theirs counts as 0.
-    """
-    return EighResult(*_OPS["eigh"](_lower("eigh", x, UPLO)))
-
-
-def eigvalsh(x: Any, /, UPLO: str = "L") -> Tensor:
-    """The eigenvalues of symmetric matrices, in ascending order."""
-    return _OPS["eigvalsh"](_lower("eigvalsh", x, UPLO))
 
 
 def matrix_rank(x: Any, tol: Any = None, *, rtol: Any = None) -> Tensor:
@@ -340,7 +252,7 @@ def matrix_power(x: Any, n: int) -> Tensor:
     tensor([[1., 5.],
             [0., 1.]])
     """
-    x = _matrices("matrix_power", x)
+    x = matrices("matrix_power", x)
     try:
         times = operator.index(n)
     except TypeError as error:
@@ -369,7 +281,7 @@ def expm(x: Any, /) -> Tensor:
     tensor([[1., 1.],
             [0., 1.]])
     """
-    return _OPS["expm"](_matrices("expm", x))
+    return _OPS["expm"](matrices("expm", x))
 
 
 def multi_dot(arrays: Sequence[Any], /) -> Tensor:
@@ -459,7 +371,7 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
 
 def diagonal(x: Any, /, *, offset: int = 0) -> Tensor:
     """The diagonal of each matrix, or the ``offset``-th above it (below it, if negative)."""
-    x = _matrices("diagonal", x, square=False)
+    x = matrices("diagonal", x, square=False)
     rows, columns = x.shape[-2:]
     count = min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns)
     if count <= 0:
