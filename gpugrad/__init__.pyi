@@ -75,7 +75,7 @@ from gpugrad.errors import (
 from gpugrad.inspect import debug_mode, detect_anomaly, draw, explain, sync_guard
 from gpugrad.io import load, save
 from gpugrad.random import manual_seed
-from gpugrad.tensor import Tensor, linalg, special
+from gpugrad.tensor import Tensor, fft, linalg, special
 from gpugrad.tensor.creation import (
     arange,
     asarray,
@@ -246,6 +246,7 @@ __all__ = [
     "extract",
     "eye",
     "fabs",
+    "fft",
     "fill_diagonal",
     "finfo",
     "fix",

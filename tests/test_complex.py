@@ -264,7 +264,7 @@ def test_a_defective_matrix_has_no_derivative():
     np.testing.assert_array_equal(w.detach().numpy(), 0)
     with np.errstate(all="ignore"):
         try:
-            (w**2).sum().real.backward()
+            w[0].real.backward()
         except np.linalg.LinAlgError:
             return
     assert not (np.abs(x.grad.numpy()) < 1e9).all()  # no numbers, or such as nobody overlooks
