@@ -208,6 +208,24 @@ def without_a_gradient(t, params, optimizer):
     return params, optimizer
 
 
+def others_each_time(t, params, optimizer):
+    """As in a mixture of experts: in every step another has no gradient."""
+    params[t % 3].grad = None
+    return params, optimizer
+
+
+def one_comes_late(t, params, optimizer):
+    if t == 0:
+        params[2].grad = None
+    return params, optimizer
+
+
+def momentum_goes_and_comes(t, params, optimizer):
+    if type(optimizer) is gg.optim.SGD:
+        optimizer.param_groups[0]["momentum"] = 0.9 if t % 2 else 0.0
+    return params, optimizer
+
+
 def transposed_gradient(t, params, optimizer):
     params[0]._grad = gg.Tensor(params[0].grad.data.T.copy().T)
     assert not params[0].grad.data.flags.c_contiguous
@@ -245,12 +263,21 @@ def another_rate(t, params, optimizer):
 
 @pytest.mark.parametrize(
     "change",
-    [without_a_gradient, transposed_gradient, another_array, another_state, loaded, another_rate],
-)
-def test_what_changes_between_steps_counts(change):
-    found, count = launches(stepped, "sim", change)
-    assert count
-    for a, b in zip(found, stepped("cpu", change), strict=True):
+    [
+        without_a_gradient, others_each_time, one_comes_late, momentum_goes_and_comes,
+        transposed_gradient, another_array, another_state, loaded, another_rate,
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["sgd", "momentum", "adam"])
+def test_what_changes_between_steps_counts(change, name):
+    found, count = launches(stepped, "sim", change, 3, (name,))
+    if change is another_array:
+        assert count == 2  # in one step they are updated one by one
+    elif change is others_each_time:
+        assert 3 <= count <= 7  # parameters of different ages have launches of their own
+    else:
+        assert 3 <= count <= 5
+    for a, b in zip(found, stepped("cpu", change, 3, (name,)), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -435,6 +462,31 @@ def test_what_no_kernel_takes_is_clipped_one_by_one(rng):
     assert count == 0
     np.testing.assert_allclose(norm.item(), np.linalg.norm(array[:, ::2]))
     np.testing.assert_allclose(np.linalg.norm(params[0].grad.numpy()), 0.1, rtol=1e-5)
+
+
+@WHERE
+@pytest.mark.parametrize("layout", ["dense", "strided"])
+def test_clipping_by_value_is_that_of_the_cpu(where, layout, rng):
+    arrays = [
+        np.asarray(rng.standard_normal(shape)).astype(char)
+        for shape in [(5, 2), (), (3000,), (0,)]
+        for char in "fde"
+    ]
+    arrays[0].reshape(-1)[:5] = [np.inf, -np.inf, np.nan, -0.0, 0.5]
+    found = []
+    for place in ("cpu", where):
+        params = [gg.tensor(a, device=place, requires_grad=True) for a in arrays]
+        for p, a in zip(params, arrays, strict=True):
+            p.grad = gg.tensor(a.copy(), device=place)
+        if layout == "strided":
+            raw = params[0].grad.data
+            params[0]._grad = gg.Tensor(raw.T.copy().T)
+        _, count = launches(gg.optim.clip_grad_value_, params, 0.5)
+        found.append([p.grad.numpy() for p in params])
+    assert count == (3 if where == "sim" and layout == "dense" else 0)
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
+    gg.optim.clip_grad_value_([gg.zeros(2, requires_grad=True)], 1.0)  # without a gradient
 
 
 # ---------------------------------------------------------------- zeros

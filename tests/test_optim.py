@@ -788,3 +788,15 @@ def test_clip_keeps_a_graph_from_wrong_values(rng):
     gg.optim.clip_grad_norm_([w], 1e-3)
     with pytest.raises(gg.GradientError, match="changed in place"):
         loss.backward()
+
+
+def test_the_steps_are_counted_when_the_state_changes_its_names(device):
+    """Settings that need other state arrays make a new layout: the old one's steps count."""
+    params = [gg.ones(2, requires_grad=True) for _ in range(3)]
+    optimizer = gg.optim.SGD(params, lr=0.1)
+    for t in range(4):
+        optimizer.param_groups[0]["momentum"] = 0.9 if t > 1 else 0.0
+        for p in params:
+            p.grad = gg.ones(2)
+        optimizer.step()
+    assert [entry["step"] for entry in optimizer.state_dict()["state"].values()] == [4] * 3

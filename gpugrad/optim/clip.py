@@ -105,9 +105,20 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     """
     limit = number("clip_grad_value_: clip_value", clip_value, 0.0)
     gradients = _gradients("clip_grad_value_", parameters)
-    for g in gradients:
-        where = device_of(g)
-        with where.activate():
-            where.xp.minimum(g, limit, out=g)
-            where.xp.maximum(g, -limit, out=g)
+    if not gradients:
+        return
+    where = device_of(gradients[0])
+    with where.activate():
+        multi = namespace_of(gradients[0]).multi_tensor
+        if multi and all(map(multi.dense, gradients)) and all(separate(gradients)):
+            multi.change(_limit, gradients, (limit, -limit))
+        else:
+            for g in gradients:
+                _limit(where.xp, g, g, (), (), limit, -limit)
     changes.changed_all(gradients)
+
+
+def _limit(xp: Any, p: Any, g: Any, state: Any, scratch: Any, high: float, low: float) -> None:
+    """What `clip_grad_value_` does to one array, in the form of an optimizer's rule."""
+    xp.minimum(g, high, out=p)
+    xp.maximum(p, low, out=p)

@@ -17,7 +17,7 @@ from gpugrad.engine import changes
 from gpugrad.engine.modes import enable_grad
 from gpugrad.errors import DTypeError, GradientError, ShapeError
 from gpugrad.optim.apply import BUNDLE, SMALL, Bundle, Job, Rule, apply, run_jobs, separate
-from gpugrad.optim.together import Together, zeros_like
+from gpugrad.optim.together import Layout, Together, zeros_like
 from gpugrad.tensor import Tensor
 
 __all__ = ["Optimizer", "number"]
@@ -34,18 +34,6 @@ def number(who: str, value: Any, low: float = -math.inf, high: float = math.inf)
         end = "" if high == math.inf else f" and below {high:g}"
         raise ValueError(f"{who} must be at least {low:g}{end}, got {found!r}")
     return found
-
-
-class _Layout:
-    """Which parameters of a group are bundled, and which are updated one by one."""
-
-    __slots__ = ("alone", "arrays", "bundles", "names", "singles")
-
-    def __init__(self, names: tuple[str, ...]) -> None:
-        self.names = names
-        self.bundles: list[Bundle] = []
-        self.singles: list[Tensor] = []
-        self.alone: list[bool] = []
 
 
 class Optimizer:
@@ -69,7 +57,7 @@ class Optimizer:
         self.defaults = defaults
         self.param_groups: list[Group] = []
         self._state: dict[Tensor, dict[str, Any]] = {}
-        self._layouts: list[_Layout | None] = []
+        self._layouts: list[Layout | None] = []
         self._seen = False  # whether someone may have changed the state
         self._apart: dict[Tensor, None] = {}  # small, but without a gradient in some step
         self._memories: list[dict[Any, Any]] = [{}, {}]
@@ -212,7 +200,9 @@ class Optimizer:
         for index, group in enumerate(self.param_groups):
             names = self._names(group)
             layout = layouts[index]
-            if layout is None or layout.names is not names:
+            if layout is not None and (layout.names is not names or layout.late):
+                layout = layout.kept(names)
+            if layout is None:
                 layout = layouts[index] = self._laid_out(group, names)
             rule = type(self).rule
             for bundle in layout.bundles:
@@ -275,8 +265,8 @@ class Optimizer:
 
     # Bundles.
 
-    def _laid_out(self, group: Group, names: tuple[str, ...]) -> _Layout:
-        layout = _Layout(names)
+    def _laid_out(self, group: Group, names: tuple[str, ...]) -> Layout:
+        layout = Layout(names)
         params = group["params"]
         alone = dict(zip(params, separate([p.data for p in params])))
         small: dict[Any, list[Tensor]] = {}
@@ -284,11 +274,14 @@ class Optimizer:
         for p in params:
             array = p.data
             found = None
-            if alone[p] and p not in self._apart and p.grad is not None:
-                if type(array) is np.ndarray:
-                    found = small if p.size <= SMALL and array.flags.c_contiguous else None
-                elif (multi := namespace_of(array).multi_tensor) and multi.dense(array):
-                    found = on_device
+            if type(array) is np.ndarray:
+                if alone[p] and p not in self._apart and p.grad is not None and p.size <= SMALL:
+                    found = small if array.flags.c_contiguous else None
+            elif alone[p] and (multi := namespace_of(array).multi_tensor) and multi.dense(array):
+                if p.grad is None:
+                    layout.late.append(p)
+                    continue
+                found = on_device
             if found is None:
                 layout.singles.append(p)
                 layout.alone.append(alone[p])
@@ -317,12 +310,24 @@ class Optimizer:
     def _part(self, index: int, bundle: Bundle, jobs: list[Job]) -> None:
         """Step the members of a bundle one by one, and lay out anew at the next step."""
         bundle.unload()
+        self._layouts[index] = None
         group = self.param_groups[index]
-        for p in bundle.tensors:
+        left = bundle.tensors
+        there = [p for p in left if p.grad is not None]
+        if type(bundle) is Together and len(there) < len(left):
+            # To lay out the others costs less than to launch the rule's operations for each.
+            layout = self._laid_out({**group, "params": there}, bundle.names)
+            left = layout.singles
+            for made in layout.bundles:
+                if made.step(type(self).rule, self._values, group):
+                    changes.changed_all(made.arrays)
+                    made.unload()
+                else:
+                    left += made.tensors
+        for p in left:
             if p.grad is None:
                 self._apart[p] = None
             self._one(group, p, bundle.names, True, jobs)
-        self._layouts[index] = None
 
     def _look_again(self) -> None:
         """Lay out anew where the state was changed from outside."""

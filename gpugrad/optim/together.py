@@ -11,7 +11,31 @@ from gpugrad.backend.device import device_of
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.optim.apply import Bundle, Numbers, Rule
 
-__all__ = ["Together", "zeros_like"]
+__all__ = ["Layout", "Together", "zeros_like"]
+
+
+class Layout:
+    """Which parameters of a group are bundled, and which are updated one by one.
+
+    ``late`` are those on a GPU that had no gradient: when they have one, all are laid out anew.
+    """
+
+    __slots__ = ("alone", "bundles", "late", "names", "singles")
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+        self.bundles: list[Bundle] = []
+        self.singles: list[Any] = []
+        self.late: list[Any] = []
+        self.alone: list[bool] = []
+
+    def kept(self, names: tuple[str, ...]) -> "Layout | None":
+        """Itself if it still serves; else all entries of the state get to know their age."""
+        if self.names is names and all(p.grad is None for p in self.late):
+            return self
+        for bundle in self.bundles:
+            bundle.unload()
+        return None
 
 
 class Together(Bundle):

@@ -314,6 +314,20 @@ class MultiTensor:
             if table.blocks:
                 kernel((table.blocks,), (THREADS,), (table.record, *given))
 
+    def change(
+        self, rule: Callable[..., None], arrays: Sequence[Any], numbers: Sequence[float]
+    ) -> None:
+        """Run a rule over dense arrays, each with memory of its own, as parameter and gradient."""
+        for dtype in dict.fromkeys(array.dtype for array in arrays):
+            members = [array for array in arrays if array.dtype == dtype]
+            addresses = [array.data.ptr for array in members]
+            layout = self.layout(members, 2)
+            for table in layout:
+                table.point(0, addresses)
+                table.point(1, addresses)
+            kernel = self.updater(rule, dtype, 0, 0, (True,) * len(numbers))
+            self.update(kernel, layout, numbers)
+
     def clip_norm(self, arrays: Sequence[Any], most: float, exponent: float) -> Any:
         """Scale dense arrays, each with memory of its own, to a common norm of ``most``.
 
