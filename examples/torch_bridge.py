@@ -41,14 +41,23 @@ def to_torch(t: gg.Tensor) -> "torch.Tensor":
 
 @contextlib.contextmanager
 def on_torchs_stream(device: gg.Device) -> Iterator[None]:
-    """On a GPU, let CuPy queue its work where PyTorch does: each then sees the other's results."""
+    """On a GPU, let CuPy queue its work where PyTorch does: each then sees the other's results.
+
+    By default both are on the null stream already. Where they are not, one waits for the other at
+    both ends; but memory that crosses is then to be held until both have done with it.
+    """
     if device.kind != "cuda":
         yield
         return
     import cupy
 
-    with device.activate(), cupy.cuda.ExternalStream(torch.cuda.current_stream().cuda_stream):
-        yield
+    with device.activate():
+        before = cupy.cuda.get_current_stream()
+        theirs = cupy.cuda.Stream.from_external(torch.cuda.current_stream())
+        theirs.wait_event(before.record())
+        with theirs:
+            yield
+        before.wait_event(theirs.record())
 
 
 # ---------------------------------------------------------------- gpugrad inside PyTorch

@@ -128,6 +128,15 @@ def test_parameters_are_shared_not_copied(bridge, device, place):
         np.testing.assert_allclose(p.detach().cpu(), then.cpu() - 1, rtol=1e-6)
 
 
+@needs_torch
+def test_what_is_asked_of_streams_on_a_gpu_is_there():
+    import torch
+
+    cupy = pytest.importorskip("cupy")
+    assert hasattr(torch.cuda.Stream, "__cuda_stream__")
+    assert callable(cupy.cuda.Stream.from_external)
+
+
 # ---------------------------------------------------------------- DLPack
 
 
