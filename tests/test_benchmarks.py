@@ -108,7 +108,7 @@ def test_the_figures_for_a_gpu_are_taken_in_miniature(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     content = json.loads(target.read_text(encoding="utf-8"))
     assert content["bandwidth"] > 0
-    assert not content["failed"]
+    assert not content["failed"] + content["unequal"]
     kinds = {case["kind"] for case in content["cases"]}
     assert kinds == {"memory", "step", "forward", "backward"}
     for case in content["cases"]:
@@ -118,6 +118,49 @@ def test_the_figures_for_a_gpu_are_taken_in_miniature(tmp_path: Path) -> None:
     assert "| 16-8-4, batch 4, adam, float32 |" in done.stdout
     assert "left out: torch (" in done.stdout
     assert "not measured  16-8-4, batch 4, sgd, float32: at most 1.00 of PyTorch's" in done.stdout
+
+
+class Peer:
+    """A worker that answers without a process: gpugrad, a peer that differs, one that breaks."""
+
+    dtype = "float32"
+
+    def __init__(self, framework: str) -> None:
+        self.framework = framework
+        self.check = [2.0 if framework == "torch" else 1.0]
+
+    def open(self, case: object) -> None:
+        if self.framework == "jax":
+            raise sys.modules["conductor"].WorkerError("jax failed: no memory")
+
+    def measure(self, seconds: float) -> float:
+        if self.framework == "torch-graphs":
+            raise sys.modules["conductor"].WorkerError("torch-graphs ended")
+        return 0.5
+
+
+def test_peers_that_differ_or_break_are_told_apart(run: ModuleType) -> None:
+    gpu = sys.modules["gpu"]
+
+    class Desk:
+        options = gpu.parse(["--quick"])
+
+        def worker(self, framework: str, case: object) -> Peer:
+            if framework == "mygrad":
+                raise sys.modules["conductor"].NotInstalledError("no mygrad")
+            return Peer(framework)
+
+    case = sys.modules["gpu_cases"].MINIATURE["steps"][0]
+    names = ("gpugrad", "torch", "torch-graphs", "jax", "mygrad")
+    result = gpu.time_case(case, names, Desk())
+    assert result["times"] == {"gpugrad": 0.5, "torch": 0.5}
+    assert result["failed"] == {
+        "torch-graphs": "torch-graphs ended",
+        "jax": "jax failed: no memory",
+    }
+    assert result["unequal"] == {
+        "torch": "its first results [2.0] are not gpugrad's: [1.0]",
+    }
 
 
 def test_cases_that_time_is_too_short_for_are_named(tmp_path: Path) -> None:
