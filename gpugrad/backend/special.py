@@ -30,6 +30,8 @@ class Special:
         self._module = module
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("__"):  # asked by those who look at any object
+            raise AttributeError(name)
         try:
             module = import_module(self._module)
         except ImportError as error:
