@@ -365,6 +365,8 @@ def linspace(
     >>> gg.linspace(0, 1, 3)
     tensor([0. , 0.5, 1. ])
     """
+    if num < 0:
+        raise ShapeError(f"linspace: expected num of 0 or more, got {num}")
     if is_array(start) or is_array(stop):
         made = _between(start, stop, num, endpoint, device, axis)
         made = made if dtype is None or made.dtype == dtype else made.astype(dtype)

@@ -51,6 +51,8 @@ def indices(
     tensor([[0, 1, 2],
             [0, 1, 2]])
     """
+    if not isinstance(dimensions, Sequence):
+        raise ShapeError(f"indices: expected the sizes of all axes, got {dimensions!r}")
     made: Any = np.indices(tuple(dimensions), dtype=dtype, sparse=sparse)  # type: ignore[call-overload]
     return _sent(made, device) if sparse else _sent([made], device)[0]
 

@@ -106,7 +106,7 @@ def geomspace(
 def _window(name: str, m: Any, *parameters: float, dtype: Any, device: Any) -> Tensor:
     if isinstance(m, Tensor):
         m = m.item()
-    if int(m) != m:
+    if not isinstance(m, int | float | np.number) or int(m) != m:
         raise ShapeError(f"{name}: expected a whole number of points, got {m!r}")
     return _sent(getattr(np, name)(int(m), *parameters), dtype, device)
 
