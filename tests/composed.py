@@ -240,6 +240,12 @@ case("polyint", (3,), m=2, k=[0.5, 2.0])
 case("polyint", (3,), (), call=lambda f, p, k: f(p, 2, k))
 case("poly", (3,))
 case("poly", (1,))
+case("poly", (3, 3), call=lambda f, a: f(a @ a.T))
+case("roots", (3,), call=lambda f, a: f([1.0, 0.5, -3.0] + a * 0.1))
+none("roots", (4,), call=lambda f, a: parts(f([1.0, 0.3, 2.0, 0.7] + a * 0.1)))
+none("roots", (6,), call=lambda f, a: parts(f(a * (numbers(a) == 1))))
+case("roots", (2,), call=lambda f, a: f(a * 0.0))
+case("roots", (1,))
 case("polyfit", (6,), (6,), deg=2)
 case("polyfit", (6,), (6, 2), deg=1)
 case("polyfit", (6,), (6,), (6,), call=lambda f, x, y, w: f(x, y, 2, w=w * w + 0.5))
@@ -366,6 +372,12 @@ none("histogram2d", (9,), (9,), call=lambda f, a, b: f(a, b, bins=edges(a)))
 none("histogram2d", (9,), (9,), call=lambda f, a, b: f(a, b, [3, edges(a)], density=True))
 case("bincount", (5,), call=lambda f, w: f(numbers(w), weights=w, minlength=6))
 none("bincount", (5,), call=lambda f, w: f(numbers(w)))
+
+
+def parts(z):
+    """The real and the imaginary parts, in an order that all devices have."""
+    order = np.argsort(z.imag) if isinstance(z, np.ndarray) else gg.argsort(z.imag)
+    return z.real[order], z.imag[order]
 
 
 def octets(x):

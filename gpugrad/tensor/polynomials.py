@@ -20,6 +20,7 @@ from gpugrad.tensor.numerics import convolve
 
 __all__ = [
     "poly", "polyadd", "polyder", "polydiv", "polyfit", "polyint", "polymul", "polysub", "polyval",
+    "roots",
 ]  # fmt: skip
 
 
@@ -146,22 +147,51 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Tensor:
 def poly(seq_of_zeros: Any) -> Tensor:
     """The coefficients of the polynomial with these zeros, the highest of which is 1.
 
+    Of a square matrix those of its characteristic polynomial, whose zeros are the eigenvalues.
+
     >>> import gpugrad as gg
     >>> gg.poly(gg.tensor([1.0, 2.0]))
     tensor([ 1., -3.,  2.])
     """
     zeros = _floating(as_tensor(seq_of_zeros))
-    if zeros.ndim == 0:
+    kind = zeros.dtype
+    if zeros.ndim == 2 and zeros.shape[0] == zeros.shape[1] and zeros.size:
+        zeros = linalg.eigvals(zeros)
+    elif zeros.ndim == 0:
         zeros = reshape(zeros, 1)
-    if zeros.ndim != 1:
+    elif zeros.ndim != 1:
         raise ShapeError(
-            f"poly: expected a vector of zeros, got shape {zeros.shape}. The characteristic "
-            "polynomial of a matrix is that of its eigenvalues"
+            f"poly: expected a vector of zeros or a square matrix, got shape {zeros.shape}"
         )
     p: Any = TENSORS.full_like(zeros.detach(), 1, shape=(1,))
     for k in range(zeros.size):
         p = concat([p, p[-1:] * 0.0]) - concat([p[:1] * 0.0, p]) * zeros[k]
-    return p
+    return p if p.dtype.kind == kind.kind else _OPS["real"](p).astype(kind)  # of a real matrix
+
+
+def roots(p: Any) -> Tensor:
+    """The zeros of a polynomial, in any order: the eigenvalues of its companion matrix.
+
+    Complex numbers, unless all of them are real; to see this, and zeros at either end of the
+    coefficients, the host waits for the device. A multiple zero has no derivative.
+
+    >>> import gpugrad as gg
+    >>> gg.sort(gg.roots(gg.tensor([2.0, -6.0, 4.0]))).round(4)
+    tensor([1., 2.])
+    """
+    (p,) = map(_floating, _coefficients("roots", p))
+    there = np.flatnonzero(p.detach().cpu().numpy())
+    if not there.size:
+        return p[:0]
+    at_zero = p.size - 1 - int(there[-1])
+    p = p[int(there[0]) : int(there[-1]) + 1]
+    found = p[:0]
+    if p.size > 1:
+        below = TENSORS.eye_like(TENSORS.full_like(p.detach(), 0, shape=(p.size - 1,) * 2))
+        found = linalg.eigvals(concat([(-p[1:] / p[0])[None, :], below[:-1]]))
+        if p.dtype.kind == "f" and not found.detach().imag.cpu().numpy().any():
+            found = _OPS["real"](found).astype(p.dtype)
+    return concat([found, TENSORS.full_like(found.detach(), 0, shape=(at_zero,))])
 
 
 def polyfit(
