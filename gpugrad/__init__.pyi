@@ -436,6 +436,7 @@ __all__ = [
     "rint",
     "roll",
     "rollaxis",
+    "roots",
     "rot90",
     "round",
     "row_stack",
@@ -1603,6 +1604,9 @@ def polysub(a1: Any, a2: Any) -> Tensor:
 
 def polyval(p: Any, x: Any) -> Tensor:
     """The values at x of the polynomial with the coefficients p, by Horner's rule."""
+
+def roots(p: Any) -> Tensor:
+    """The zeros of a polynomial, in any order: the eigenvalues of its companion matrix."""
 
 def bartlett(m: int, *, dtype: Any = None, device: Any = None) -> Tensor:
     """A window of m points: a triangle whose ends are 0."""
