@@ -137,7 +137,7 @@ def test_a_name_of_nobody():
     [
         (lambda t: np.add.at(t, 0, 1), r"np.add.at: .*Write t\.at\[index\]\.add\(value\)"),
         (lambda t: np.maximum.at(t, 0, 1), r"np.maximum.at: .*Write t\.at\[index\]\.max\("),
-        (np.fft.fft, r"np\.fft\.fft: gpugrad has no such function"),
+        (np.emath.log, r"np\.emath\.log: gpugrad has no such function.*nearest is gg\.log"),
         (np.is_busday, r"np\.is_busday: gpugrad has no such function of tensors\. For a re"),
         (lambda t: t.to("foo"), "to: expected a dtype or a device, .*got 'foo'"),
         (lambda t: gg.optim.Adam(gg.nn.Linear(2, 1)), r"Adam: .*Linear\. .*\.parameters\(\)"),
@@ -366,8 +366,8 @@ def test_operands_of_no_known_kind(device):
 
 def test_functions_that_gpugrad_lacks():
     x = gg.ones(3)
-    with pytest.raises(gg.DTypeError, match=r"np\.linalg\.eigvals: .*nearest is gg\.linalg\.eigv"):
-        np.linalg.eigvals(gg.ones((2, 2)))
+    with pytest.raises(gg.DTypeError, match=r"np\.emath\.arctanh: .*nearest is gg\.arctanh"):
+        np.emath.arctanh(gg.ones((2, 2)))
     with pytest.raises(gg.DTypeError, match=r"np\.isnat: .*nearest is gg\.isnan\."):
         np.isnat(x)
     with pytest.raises(gg.DTypeError, match=r"np\.subtract\.reduce: .*\.detach\(\)\.numpy\(\)"):
