@@ -159,7 +159,7 @@ class DataLoader:
     smaller, unless ``drop_last``. ``device`` is where batches are sent, None to leave them where
     the data is. A data set of one array gives arrays, one of several gives tuples. Batches of the
     host that go to a GPU are copied beside its computation, one batch ahead: through pinned
-    memory, on a stream of their own, with no wait of the host.
+    memory, on a stream of their own.
 
     The order of a shuffled epoch is a permutation of ``generator`` (None for the default one of
     ``gg.manual_seed``), so a seed gives the same batches on every device. ``state_dict`` keeps

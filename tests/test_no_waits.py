@@ -29,7 +29,8 @@ def check(device, step):
     with gg.device(device):
         step()
         if device == "cuda":
-            step()
+            with held():  # pinned memory as well: of a loader whose copies are held back
+                step()
             with no_wait_on_the_gpu():
                 step()
         with gg.sync_guard():

@@ -62,7 +62,7 @@ def test_kernels_read_the_batches_whatever_runs_when(schedule, shuffle, strided,
     cupy = install(schedule)
     x = np.repeat(X, 2, axis=1)[:, ::2] if strided else X
     loader = gg.data.DataLoader((x, Y), 3, shuffle, generator=gg.random.Generator(1), device="cuda")
-    for _ in range(3):
+    for _ in range(2):
         pairs = seen_by(cupy, loader)
         assert len(pairs) == 14
         for ys, xs in pairs:
@@ -246,6 +246,21 @@ def test_pinned_memory_is_let_go_of_when_its_copy_is_done(install):
     for _ in gg.data.DataLoader((X, Y), 20, device="cuda"):
         pass
     assert len(staging._in_flight) == 1
+
+
+def test_a_host_that_is_far_ahead_waits_for_the_oldest_copy(install):
+    cupy = install("late")
+    x = np.arange(100)
+    seen, most = [], 0
+    with gg.sync_guard():
+        for batch in gg.data.DataLoader(x, 1, device="cuda"):
+            batch.kernel(seen)
+            most = max(most, len(staging._in_flight))
+            del batch
+    assert most == staging.MOST
+    assert cupy.gpu.host_waits > 0
+    cupy.gpu.finish()
+    assert np.concatenate(seen).tolist() == x.tolist()
 
 
 def test_a_copy_that_fails_leaves_no_memory_to_others(install, monkeypatch):

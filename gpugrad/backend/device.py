@@ -38,13 +38,13 @@ log = logging.getLogger("gpugrad")
 _NAMES = re.compile(r"(cpu|auto)|(cuda|sim)(?::(\d+))?")
 _NOTHING = contextlib.nullcontext()
 
-# True while a copy to a device is made that the program asked for: see gpugrad.sync_guard.
+# True during a copy to a device, or a wait, that the program asked for: see gpugrad.sync_guard.
 sending: ContextVar[bool] = ContextVar("gpugrad_sending", default=False)
 
 
 @contextlib.contextmanager
 def asked_for(asked: bool = True) -> Iterator[None]:
-    """Say, while copies to a device are made, whether the program asked for them."""
+    """Say, during copies to a device or waits for it, whether the program asked for them."""
     before = sending.get()
     sending.set(asked)
     try:

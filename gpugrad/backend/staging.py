@@ -21,6 +21,10 @@ from gpugrad.backend.device import Device, asked_for
 __all__ = ["Source", "ahead"]
 
 log = logging.getLogger("gpugrad")
+
+# How many batches may lie in pinned memory while the GPU has not come to their copies.
+MOST = 16
+
 _lock = threading.Lock()
 
 
@@ -38,8 +42,9 @@ Batch = tuple[Sequence[Source], Callable[[list[Any]], Any]]
 def ahead(device: Device, batches: Iterator[Batch]) -> Generator[Any, None, None]:
     """Each batch on a GPU, its copy begun when the batch before was handed out.
 
-    A batch is its sources and a function that makes it of their arrays. The host waits for
-    nothing. An error of ``batches`` is raised where its batch would have come.
+    A batch is its sources and a function that makes it of their arrays. The host waits only where
+    it has come so far ahead of the GPU that `MOST` batches lie in pinned memory. An error of
+    ``batches`` is raised where its batch would have come.
     """
     coming: _Sent | None = None
     error: Exception | None = None
@@ -75,6 +80,7 @@ class _Sent:
     ) -> None:
         self._device, self._cupy, self._finish = device, device.xp, finish
         cuda = self._cupy.cuda
+        _make_room()
         with device.activate():
             hosts = [_pinned(self._cupy, source) for source in sources]
             self._home = cuda.get_current_stream()
@@ -148,7 +154,17 @@ def _stream_of_copies(device: Device) -> Any:
 
 
 def _keep(hosts: list[np.ndarray], copied: Any) -> None:
-    """Keep memory of the host until its copy is done; let go of what is done."""
+    """Keep memory of the host until its copy is done."""
+    with _lock:
+        _in_flight.append((copied, hosts))
+
+
+def _make_room() -> None:
+    """Let go of memory whose copy is done; where there is much that waits, wait for the oldest."""
     with _lock:
         _in_flight[:] = [(event, held) for event, held in _in_flight if not event.done]
-        _in_flight.append((copied, hosts))
+        oldest = _in_flight[0][0] if len(_in_flight) >= MOST else None
+    if oldest is not None:
+        with asked_for():  # which `gg.sync_guard` lets through
+            oldest.synchronize()
+        _make_room()

@@ -86,9 +86,9 @@ def _refuse(kind: str) -> None:
         return
     from gpugrad.backend.device import sending
 
+    if sending.get():
+        return
     if kind == "host to device":
-        if sending.get():
-            return
         what = "an array of the host is copied to the device by stealth here"
     else:
         what = "the host waits for the device here"
