@@ -153,6 +153,8 @@ case("diag", (3,), k=1)
 case("diag", (2, 3), k=-1)
 case("diag", (3, 3))
 case("diagflat", (2, 2))
+for _words in ({}, {"offset": 1, "axis1": -1}, {"offset": -2, "axis1": 2, "axis2": 0}):
+    case("make_diagonal", (2, 3), reference=lambda d, **words: spread(d, **words), **_words)
 case("trace", (3, 3))
 case("trace", (2, 3, 4), offset=1, axis1=2, axis2=0)
 case("inner", (3,), (3,))
@@ -252,6 +254,12 @@ case("polyfit", (6,), (6,), (6,), call=lambda f, x, y, w: f(x, y, 2, w=w * w + 0
 case("polyfit", (6,), (6,), call=lambda f, x, y: f(x, y, 1, cov=True))
 case("polyfit", (6,), (6, 2), call=lambda f, x, y: f(x, y, 1, cov="unscaled"))
 case("polyfit", (6,), (6,), call=lambda f, x, y: [*f(x, y, 1, full=True)[:2]])
+
+
+def spread(d, offset=0, axis1=0, axis2=1):
+    """The array of zeros that NumPy's `diagonal` takes d out of."""
+    made = np.stack([np.diag(row, offset) for row in d])
+    return np.moveaxis(made, (1, 2), (axis1, axis2))
 
 
 def rising(x):

@@ -595,6 +595,8 @@ ERRORS = [
     (lambda t: gg.pad(t, 1, "linear_ramp", end_values=t), ShapeError, "numbers or a 0-d tensor"),
     (lambda t: gg.pad(t, 1, constant_values=(1, 2, 3)), ShapeError, "constant_values as a number"),
     (lambda t: gg.diag(t[None]), ShapeError, "diag: expected a vector or a matrix"),
+    (lambda t: gg.make_diagonal(t[0, 0]), ShapeError, "make_diagonal: expected vectors, got"),
+    (lambda t: gg.make_diagonal(t, axis1=1), ShapeError, "make_diagonal: expected two different"),
     (lambda t: gg.inner(t, gg.ones(3)), ShapeError, "inner: the last axes differ in size"),
     (lambda t: gg.vdot(t, gg.ones(3)), ShapeError, "vdot: expected as many elements, got 4 and 3"),
     (lambda t: gg.vecdot(t, gg.ones(3)), ShapeError, "vecdot: expected vectors of one size"),

@@ -13,11 +13,11 @@ from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.tensor import creation, functions
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.functions import _OPS, moveaxis, reshape, together
+from gpugrad.tensor.functions import _OPS, axis_number, moveaxis, reshape, together
 
 __all__ = [
-    "cross", "diag", "diagflat", "einsum_path", "inner", "kron", "matvec", "trace", "tri",
-    "vander", "vdot", "vecmat",
+    "cross", "diag", "diagflat", "einsum_path", "inner", "kron", "make_diagonal", "matvec",
+    "trace", "tri", "vander", "vdot", "vecmat",
 ]  # fmt: skip
 
 
@@ -35,6 +35,28 @@ def diag(x: Any, /, k: int = 0) -> Tensor:
 def diagflat(x: Any, /, k: int = 0) -> Tensor:
     """The matrix that has the elements of x on its diagonal ``k`` and else zeros."""
     return diag(functions.ravel(x), k)
+
+
+def make_diagonal(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+    """Matrices along two axes, with the vectors of x's last axis on a diagonal and else zeros.
+
+    The opposite of `diagonal`, of HIPS autograd's name; `diag` for one vector.
+
+    >>> import gpugrad as gg
+    >>> gg.make_diagonal(gg.tensor([[1.0, 2.0], [3.0, 4.0]]), axis1=1, axis2=2)[1]
+    tensor([[3., 0.],
+            [0., 4.]])
+    """
+    x = as_tensor(x)
+    if not x.ndim:
+        raise ShapeError("make_diagonal: expected vectors, got shape ()")
+    first, second = (axis_number("make_diagonal", axis, x.ndim + 1) for axis in (axis1, axis2))
+    if first == second:
+        raise ShapeError(f"make_diagonal: expected two different axes, got {axis1} and {axis2}")
+    others = iter(x.shape[:-1])
+    size = x.shape[-1] + abs(offset)
+    shape = tuple(size if i in (first, second) else next(others) for i in range(x.ndim + 1))
+    return _OPS["from_diagonal"](x, offset=offset, axis1=first, axis2=second, shape=shape)
 
 
 def trace(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Tensor:
