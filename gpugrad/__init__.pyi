@@ -351,6 +351,7 @@ __all__ = [
     "logical_xor",
     "logspace",
     "logsumexp",
+    "make_diagonal",
     "manual_seed",
     "mask_indices",
     "matmul",
@@ -1099,6 +1100,11 @@ def inner(a: Any, b: Any, /) -> Tensor:
 
 def kron(a: Any, b: Any) -> Tensor:
     """Kronecker's product: every element of a times the whole of b, as blocks."""
+
+def make_diagonal(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+    """Matrices along two axes, with the vectors of x's last axis on a diagonal and else
+    zeros.
+    """
 
 def matvec(a: Any, b: Any, /) -> Tensor:
     """Each matrix of a stack times a vector: of shapes (..., m, n) and (..., n)."""
