@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,24 @@ def test_gpu_run_names_its_parts(bare: Path) -> None:
     )
     assert done.returncode == 1
     assert "no part '-k': there are tests, unfused, examples, benchmarks" in done.stderr
+
+
+def test_shards_are_all_tests_once() -> None:
+    def collected(shard: str) -> list[str]:
+        command = [sys.executable, "-m", "pytest", "-q", "--collect-only", "-p", "no:cacheprovider"]
+        done = subprocess.run(
+            [*command, "tests/test_layers.py"],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env=os.environ | {"GPUGRAD_TEST_SHARD": shard},
+            check=True,
+        )
+        return [line for line in done.stdout.splitlines() if "::" in line]
+
+    shards = [collected("0/2"), collected("1/2")]
+    assert abs(len(shards[0]) - len(shards[1])) <= 1
+    assert sorted(shards[0] + shards[1]) == sorted(collected(""))
 
 
 def test_gpu_run_refuses_an_old_python(bare: Path) -> None:
