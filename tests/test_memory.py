@@ -12,7 +12,7 @@ import pytest
 
 import gpugrad as gg
 from gpugrad.backend import cuda, namespace, sim
-from gpugrad.backend.memory import count_peaks, in_words
+from gpugrad.backend.memory import count_peaks, exhausted
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_allocations_of_all_threads_count(cupy):
 
 def test_an_allocation_that_fails_passes_through(cupy, monkeypatch):
     def fail(size):
-        raise exhausted()
+        raise used_up()
 
     monkeypatch.setattr(cupy.get_default_memory_pool(), "malloc", fail)
     monkeypatch.setattr(fail, "__self__", cupy.get_default_memory_pool(), raising=False)
@@ -140,7 +140,7 @@ def test_the_allocator_of_the_real_cupy_is_one_that_can_be_counted():
 # None left.
 
 
-def exhausted():
+def used_up():
     return fake_cupy.OutOfMemoryError(
         "Out of memory allocating 4,096 bytes (allocated so far: 512 bytes)."
     )
@@ -150,7 +150,7 @@ def exhausted():
 def fail_at(monkeypatch):
     """Lets the nth call of a function of sim from now on fail for want of memory."""
 
-    def arrange(name, count, error=exhausted):
+    def arrange(name, count, error=used_up):
         original = getattr(sim, name)
         calls = []
 
@@ -283,7 +283,27 @@ def test_other_errors_of_a_walk_stay_what_they_are(make_op):
 
 
 def test_words_for_an_error_without_any():
-    assert in_words(MemoryError()).startswith("out of memory. Try a smaller batch")
+    assert str(exhausted("op", MemoryError())).startswith("op: out of memory. Try a smaller batch")
+    assert exhausted("op", RuntimeError("cudaErrorLaunchFailure")) is None
+    assert exhausted("op", gg.OutOfMemoryError("said already")) is None
+
+
+def test_an_optimizer_whose_state_does_not_fit_goes_on_when_there_is_room(cupy, fail_at):
+    w = gg.ones(3, device="sim", requires_grad=True)
+    optimizer = gg.optim.Adam([w], lr=0.1)
+    (w * w).sum().backward()
+    fail_at("zeros_like", 2)
+    with pytest.raises(gg.OutOfMemoryError, match=r"^Adam: exp_avg_sq: Out of memory"):
+        optimizer.step()
+    assert w.tolist() == [1.0, 1.0, 1.0]
+    optimizer.step()
+    np.testing.assert_allclose(w.detach().numpy(), [0.9, 0.9, 0.9], rtol=1e-6)
+
+
+def test_a_copy_that_does_not_fit(cupy, fail_at):
+    fail_at("asarray", 1)
+    with pytest.raises(gg.OutOfMemoryError, match=r"^copy to sim:0: Out of memory"):
+        gg.ones(3, device="cpu").to("sim")
 
 
 # What a training step holds.

@@ -286,6 +286,17 @@ def test_a_copy_that_fails_leaves_no_memory_to_others(install, monkeypatch):
     assert seen[0].tolist() == np.full((3, 4), 5).tolist()
 
 
+def test_a_batch_that_does_not_fit(install, monkeypatch):
+    cupy = install("late")
+
+    def fail(shape, dtype):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(cupy, "empty", fail)
+    with pytest.raises(gg.OutOfMemoryError, match=r"^a batch for cuda:0: no room. Try a smaller"):
+        next(iter(gg.data.DataLoader(X, 3, device="cuda")))
+
+
 def test_without_pinned_memory_the_batches_are_the_same(install, caplog):
     cupy = install("late", pinned_fails=True)
     with caplog.at_level(logging.WARNING, "gpugrad"):

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy
 
-from gpugrad.backend import cuda
+from gpugrad.backend import cuda, memory
 from gpugrad.errors import DeviceError, DTypeError
 
 __all__ = [
@@ -161,7 +161,11 @@ class Device:
                 return array
         else:
             array = to_numpy(array)
-        with asked_for(asked), _entered(self.kind, self.index):
+        with (
+            memory.says_who(f"copy to {self}"),
+            asked_for(asked),
+            _entered(self.kind, self.index),
+        ):
             return module.asarray(array)
 
     def fetch(self, array: Any) -> numpy.ndarray:

@@ -5,12 +5,16 @@ thread and cost a dozen calls for each allocation. So the peak is counted by an 
 stands before the pool's own, for all threads, from the first time that somebody asks for it.
 """
 
+import contextlib
 import re
 import sys
 import threading
+from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["count_peaks", "in_words", "is_exhausted", "peak", "reset_peak"]
+from gpugrad.errors import GpugradError, OutOfMemoryError
+
+__all__ = ["count_peaks", "exhausted", "peak", "reset_peak", "says_who"]
 
 _lock = threading.Lock()
 
@@ -66,7 +70,26 @@ def reset_peak(cupy: Any) -> None:
 # ---------------------------------------------------------------- when there is none left
 
 
-def is_exhausted(error: BaseException) -> bool:
+def exhausted(who: str, error: BaseException, more: str = "") -> OutOfMemoryError | None:
+    """The error in place of one that says that memory is used up; None for any other."""
+    if isinstance(error, GpugradError) or not _is_exhausted(error):
+        return None
+    return OutOfMemoryError(f"{who}: {_in_words(error)}{more}")
+
+
+@contextlib.contextmanager
+def says_who(who: str) -> Iterator[None]:
+    """Let an error inside the block that says that memory is used up say who asked for it."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        found = exhausted(who, error)
+        if found is None:
+            raise
+        raise found from error
+
+
+def _is_exhausted(error: BaseException) -> bool:
     """Whether an exception says that memory was asked for that is not there."""
     # CUDA's own libraries, cuBLAS for one, say so with errors of their own.
     return isinstance(error, MemoryError) or (
@@ -75,7 +98,7 @@ def is_exhausted(error: BaseException) -> bool:
     )
 
 
-def in_words(error: BaseException) -> str:
+def _in_words(error: BaseException) -> str:
     """What was asked for and what is in use, and the three things to try."""
     said = " ".join(str(error).split()).rstrip(". ") or "out of memory"
     third = "gg.no_grad() where no gradient is wanted"

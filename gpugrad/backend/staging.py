@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpugrad.backend.device import Device, asked_for
+from gpugrad.backend.memory import says_who
 
 __all__ = ["Source", "ahead"]
 
@@ -84,7 +85,8 @@ class _Sent:
         with device.activate():
             hosts = [_pinned(self._cupy, source) for source in sources]
             self._home = cuda.get_current_stream()
-            self._arrays = [self._cupy.empty(host.shape, host.dtype) for host in hosts]
+            with says_who(f"a batch for {device}"):
+                self._arrays = [self._cupy.empty(host.shape, host.dtype) for host in hosts]
             copies = _stream_of_copies(device)
             # The memory may be that of an array which work in the queue of this stream still uses.
             copies.wait_event(_recorded(cuda, self._home))

@@ -12,13 +12,7 @@ from numpy.linalg import LinAlgError
 
 from gpugrad.backend import memory
 from gpugrad.engine.op import Op
-from gpugrad.errors import (
-    DTypeError,
-    GpugradError,
-    IndexingError,
-    OutOfMemoryError,
-    ShapeError,
-)
+from gpugrad.errors import DTypeError, GpugradError, IndexingError, ShapeError
 
 __all__ = ["check_real", "explain", "names_what_was_visited", "wrong_operand"]
 
@@ -59,10 +53,8 @@ def explain(
     if isinstance(error, LinAlgError):  # a ValueError too, but of the values
         said = str(error).rstrip(". ")
         raise LinAlgError(f"{op.shown}: {said}. Operands of shape {listed}{words}") from error
-    if memory.is_exhausted(error):
-        raise OutOfMemoryError(
-            f"{op.shown}: {memory.in_words(error)}. Operands of shape {listed}{words}"
-        ) from error
+    if found := memory.exhausted(op.shown, error, f". Operands of shape {listed}{words}"):
+        raise found from error
     if isinstance(error, ValueError):
         if op.name == "matmul" and len(shapes) == 2 and (text := _matmul(*shapes)):
             raise ShapeError(text) from error
@@ -90,12 +82,12 @@ def names_what_was_visited(walk: F) -> F:
         try:
             return walk(*args, **words)
         except (MemoryError, RuntimeError) as error:
-            if isinstance(error, GpugradError) or not memory.is_exhausted(error):
+            found = memory.exhausted(f"backward of {_visited(walk, error)}", error)
+            if found is None:
                 raise
-            text = f"backward of {_visited(walk, error)}: {memory.in_words(error)}"
             # What the walk holds goes with its frame, so that whoever catches this has room.
             traceback.clear_frames(error.__traceback__)
-            raise OutOfMemoryError(text) from error
+            raise found from error
 
     return told  # type: ignore[return-value]
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gpugrad.backend.device import device_of
+from gpugrad.backend.memory import says_who
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import changes
 from gpugrad.engine.modes import enable_grad
@@ -257,7 +258,7 @@ class Optimizer:
             held = entry.get(name)
             if held is None:
                 where = device_of(array)
-                with where.activate():
+                with says_who(f"{self._who()}: {name}"), where.activate():
                     entry[name] = where.xp.zeros_like(array)
             elif type(held) is not type(array) or held.dtype != array.dtype:
                 entry[name] = device_of(array).send(held).astype(array.dtype)
