@@ -13,6 +13,7 @@ import pytest
 
 import gpugrad.backend.sim as sim
 from gpugrad.backend import cuda
+from gpugrad.backend.kernels.expression import EXPRESSIONS
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.op import TABLE
 
@@ -84,6 +85,14 @@ def test_every_name_that_is_used_is_there(kind):
 def test_every_op_of_the_table_is_there(kind):
     xp = namespace(kind)
     assert [name for name in TABLE if not callable(getattr(xp, name, None))] == []
+
+
+@pytest.mark.parametrize("kind", ["numpy", "sim", "cupy", "kernels"])
+def test_who_looks_at_a_namespace_as_at_any_object_finds_nothing(kind):
+    """Such as doctest, which asks every object of a module for what it wraps."""
+    xp = EXPRESSIONS if kind == "kernels" else namespace(kind)
+    for looked_at in (xp, xp.special):
+        assert not hasattr(looked_at, "__wrapped__")
 
 
 def test_names_are_found():
