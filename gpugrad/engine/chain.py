@@ -13,13 +13,18 @@ __all__ = ["record_chain"]
 
 
 def record_chain(
-    first: Op, second: Op, operands: Sequence[Any], compute: Callable[..., Any]
+    first: Op,
+    second: Op,
+    operands: Sequence[Any],
+    parameters: dict[str, Any] | None,
+    compute: Callable[..., Any],
 ) -> Any:
-    """The Tensor ``second(first(*operands))``, whose array ``compute(xp, *raws)`` makes at once.
+    """The Tensor ``second(first(*operands), **parameters)``, whose array is made at once.
 
-    The nodes are those of two calls; no derivative of ``first`` may need its output, and one of
-    ``second`` only its own. None, and nothing recorded, where compute gives None, and where
-    someone watches what is recorded and would miss the value between the two.
+    ``compute(xp, keep, *raws)`` gives two arrays, that between the two ops, which only matters
+    where ``keep`` says so, and the result. The nodes are those of two calls; no derivative of
+    ``first`` may need its output. None, and nothing recorded, where compute gives None, and
+    where someone watches what is recorded and would miss the value between the two.
     """
     mode = recording.get()
     if mode and mode is not True:
@@ -27,20 +32,24 @@ def record_chain(
     raws, nodes, xp = record.unwrap(first, operands)
     if not xp.alone:
         compute = record.in_place_of(raws, compute)
+    recorded = mode and any(node is not None for node in nodes)
+    (keep_between,), keep_y = second.keeps((True,))
     try:
-        y = compute(xp, *raws)
+        made = compute(xp, recorded and keep_between, *raws)
     except Exception as error:
         explain(first, raws, None, error)
         raise
-    if y is None:
+    if made is None:
         return None
-    if not mode or not any(node is not None for node in nodes):
+    between, y = made
+    if not recorded:
         return record.Tensor(y)
     keep, _ = first.keeps(tuple(node is not None for node in nodes))
     values = tuple(
         raw if kept or node is None else node
         for raw, kept, node in zip(raws, keep, nodes, strict=True)
     )
-    between = Node(first, tuple(nodes), values, None, xp, y.shape, y.dtype, {})
-    made = Node(second, (between,), (between,), y, xp, y.shape, y.dtype, None)
-    return record.Tensor(y, made)
+    node = Node(first, tuple(nodes), values, None, xp, y.shape, y.dtype, {})
+    kept = (between if keep_between else node,)
+    y_kept = y if keep_y else None
+    return record.Tensor(y, Node(second, (node,), kept, y_kept, xp, y.shape, y.dtype, parameters))

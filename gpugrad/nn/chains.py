@@ -15,13 +15,27 @@ from gpugrad.engine.op import TABLE
 from gpugrad.nn import activations
 from gpugrad.nn import functional as F
 
-__all__ = ["ACTIVATIONS", "through"]
+__all__ = ["FUNCTIONS", "MODULES", "through"]
 
-# Those whose derivative needs nothing but their result; `MODULES` are modules of no parameters.
-ACTIVATIONS: dict[Any, str] = {F.relu: "relu", F.sigmoid: "sigmoid", F.tanh: "tanh"}
+# The elementwise activations, by what stands in a model, with the names of the ops.
+FUNCTIONS: dict[Any, str] = {
+    F.elu: "elu",
+    F.gelu: "gelu",
+    F.leaky_relu: "leaky_relu",
+    F.relu: "relu",
+    F.sigmoid: "sigmoid",
+    F.silu: "silu",
+    F.softplus: "softplus",
+    F.tanh: "tanh",
+}
 MODULES: dict[type, str] = {
+    activations.ELU: "elu",
+    activations.GELU: "gelu",
+    activations.LeakyReLU: "leaky_relu",
     activations.ReLU: "relu",
+    activations.SiLU: "silu",
     activations.Sigmoid: "sigmoid",
+    activations.Softplus: "softplus",
     activations.Tanh: "tanh",
 }
 
@@ -39,28 +53,39 @@ def through(layers: Sequence[Callable[..., Any]], x: Any, linear: type[Any]) -> 
         after = layers[index + 1 : index + 2]
         y = None
         if after and type(layer) is linear and "forward" not in vars(layer):
-            name = _activation(after[0])
-            if name is not None and layer.bias is not None:
-                operands = (x, layer.weight, layer.bias)
-                y = record_chain(TABLE["linear"], TABLE[name], operands, partial(_compute, name))
+            y = _pair(layer, after[0], x)
         x = layer(x) if y is None else y
         index += 1 if y is None else 2
     return x
 
 
-def _activation(layer: Any) -> str | None:
-    """The name of the op that a layer is, where it is nothing else."""
-    kind = type(layer)
+def _pair(layer: Any, activation: Any, x: Any) -> Any:
+    """activation(layer(x)), of a Linear; None where the two have to be called."""
+    kind = type(activation)
     if kind is FunctionType:
-        return ACTIVATIONS.get(layer)
-    return MODULES.get(kind) if "forward" not in getattr(layer, "__dict__", ()) else None
+        name = FUNCTIONS.get(activation)
+    else:
+        name = None if "forward" in getattr(activation, "__dict__", ()) else MODULES.get(kind)
+    if name is None or layer.bias is None:
+        return None
+    op = TABLE[name]
+    # A module has its settings under the names of the op's parameters.
+    words = {key: getattr(activation, key, p.default) for key, p in op.parameters.items()}
+    if not all(type(value) in (float, int, str) for value in words.values()):
+        return None
+    operands = (x, layer.weight, layer.bias)
+    compute = partial(_compute, name, words)
+    return record_chain(TABLE["linear"], op, operands, words or None, compute)
 
 
-def _compute(name: str, xp: Any, x: Any, weight: Any, bias: Any) -> Any:
+def _compute(
+    name: str, words: dict[str, Any], xp: Any, keep: bool, x: Any, weight: Any, bias: Any
+) -> Any:
     epilogue = xp.epilogue
     if epilogue is None or not epilogue.takes(x, weight, bias):
         return None
     y = xp.linear(x, weight)
     if not y.flags.c_contiguous:  # as no product of CuPy's is
-        return getattr(xp, name)(y + bias)
-    return epilogue(name, y, bias)
+        y = y + bias
+        return y, getattr(xp, name)(y, **words)
+    return epilogue(name, words, y, bias, keep)

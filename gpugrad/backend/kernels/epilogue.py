@@ -14,21 +14,29 @@ __all__ = ["Epilogue", "epilogue_source"]
 
 
 @cache
-def epilogue_source(dtype: Any, activation: str) -> str:
-    """The kernel ``epilogue``: activation(y + bias) in the place of y, row by row."""
+def epilogue_source(
+    dtype: Any, activation: str, words: tuple[tuple[str, Any], ...] = (), keep: bool = False
+) -> str:
+    """The kernel ``epilogue``: activation(y + bias, **words) in the place of y, row by row.
+
+    With ``keep``, y + bias in the place of y and what the activation makes of it in ``made``.
+    """
     writer = Writer()
     y, bias = (
         writer.operand(code, dtype, index)
         for index, code in enumerate(("widen(y[row * length + i])", "widen(bias[i])"))
     )
-    found = getattr(EXPRESSIONS, activation)(EXPRESSIONS.add(y, bias))
+    between = EXPRESSIONS.add(y, bias)
+    found = getattr(EXPRESSIONS, activation)(between, **dict(words))
     body = "\n".join(f"        {line}" for line in writer.body(found))
+    stores = f"y[row * length + i] = narrow({between.code});\n        made" if keep else "y"
     return f"""{prelude(dtype)}{ROW}
-extern "C" __global__ void epilogue(T* y, const T* bias, long long rows, long long length)
+extern "C" __global__ void epilogue(
+    T* y, const T* bias, T* made, long long rows, long long length)
 {{
     EACH_ROW(row) EACH(i) {{
 {body}
-        y[row * length + i] = narrow({found.code});
+        {stores}[row * length + i] = narrow({found.code});
     }}
 }}
 """
@@ -55,12 +63,19 @@ class Epilogue:
             and bias.shape == weight.shape[:1] != (0,)
         )
 
-    def __call__(self, activation: str, y: Any, bias: Any) -> Any:
-        """activation(y + bias), in the memory of y, which is in C order and nobody else's."""
+    def __call__(
+        self, activation: str, words: dict[str, Any], y: Any, bias: Any, keep: bool
+    ) -> tuple[Any, Any]:
+        """y + bias and activation(y + bias, **words), the first only where it is to be kept.
+
+        y is in C order and nobody else's: its memory is used for one of the two.
+        """
         length = y.shape[-1]
         rows = y.size // length
         if not bias.flags.c_contiguous:
             bias = self.module.ascontiguousarray(bias)
-        kernel = self.get(epilogue_source(y.dtype, activation), "epilogue")
-        kernel(*launch_shape(rows, length), (y, bias, rows, length))
-        return y
+        made = self.module.empty(y.shape, y.dtype) if keep else y
+        source = epilogue_source(y.dtype, activation, tuple(words.items()), keep)
+        kernel = self.get(source, "epilogue")
+        kernel(*launch_shape(rows, length), (y, bias, made, rows, length))
+        return y, made
