@@ -297,3 +297,41 @@ def test_the_sign_of_a_determinant_turns_with_the_matrix():
     np.testing.assert_allclose((sign * gg.exp(size)).detach().numpy(), np.linalg.det(MATRIX))
     with pytest.raises(GradientError, match="backward: only a real number"):
         sign.backward()
+
+
+# ---------------------------------------------------------------- NumPy's functions
+
+
+def test_whether_numbers_are_complex(device):
+    z = np.array([1 + 2j, 3, 0, 2j])
+    t = gg.tensor(z, device=device, requires_grad=True)
+    for name in ("iscomplex", "isreal"):
+        got = getattr(gg, name)(t)
+        assert (got.device, got.requires_grad) == (device, False)
+        np.testing.assert_array_equal(got.cpu().numpy(), getattr(np, name)(z))
+        np.testing.assert_array_equal(
+            getattr(np, name)(gg.tensor(z.real)).numpy(), getattr(np, name)(z.real)
+        )
+    assert gg.iscomplexobj(t) is np.iscomplexobj(t) is True
+    assert gg.isrealobj(t.real) is np.isrealobj(t.real) is True
+    assert not gg.isrealobj(t)
+
+
+def test_angles_in_degrees(device):
+    z = leaf(Z, device)
+    y = np.angle(z, deg=True)
+    np.testing.assert_allclose(y.detach().cpu().numpy(), np.angle(Z, deg=True))
+    y.sum().backward()
+    np.testing.assert_allclose(z.grad.cpu().numpy(), 180j / np.pi * Z / np.abs(Z) ** 2)
+    x = leaf(np.array([-2.0, 3.0]))
+    y = gg.angle(x)
+    np.testing.assert_allclose(y.detach().numpy(), [np.pi, 0])
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), 0)
+
+
+def test_norms_of_complex_numbers_are_those_of_their_sizes(device):
+    z = leaf(Z, device)
+    gg.linalg.norm(z).backward()
+    np.testing.assert_allclose(z.grad.cpu().numpy(), Z / np.linalg.norm(Z))
+    assert gg.linalg.norm(z).dtype == np.float64

@@ -19,6 +19,7 @@ from gpugrad.errors import DTypeError, GradientError, ShapeError
 from gpugrad.tensor import (
     assign,
     choosing,
+    complex_parts,
     creation,
     dtypes,
     exchange,
@@ -79,7 +80,7 @@ FUNCTIONS: dict[str, Function] = {}
 FUNCTIONS.update(functions._OPS)
 for _module in (
     functions, joining, padding, matrices, numerics, statistics, nans, sorting, choosing,
-    histograms, integers, polynomials, ramps, dtypes, standard, exchange,
+    complex_parts, histograms, integers, polynomials, ramps, dtypes, standard, exchange,
 ):  # fmt: skip
     for _name in _module.__all__:
         if _name != "index_array":

@@ -14,6 +14,7 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.tensor import functions
 from gpugrad.tensor.assign import index_update
+from gpugrad.tensor.complex_parts import real_only
 from gpugrad.tensor.core import TENSORS, Tensor
 from gpugrad.tensor.creation import as_tensor
 from gpugrad.tensor.functions import _OPS, axis_number, beside, moveaxis, reshape, stack, together
@@ -286,7 +287,7 @@ def divmod(a: Any, b: Any, /) -> tuple[Tensor, Tensor]:
 
 def modf(x: Any, /) -> tuple[Tensor, Tensor]:
     """What follows the point and what stands before it, x being their sum."""
-    x = as_tensor(x)
+    x = real_only("modf", x)
     x = x if x.dtype.kind == "f" else x.astype("float64")
     whole = _OPS["trunc"](x)
     infinite = _OPS["isinf"](x)
@@ -295,14 +296,17 @@ def modf(x: Any, /) -> tuple[Tensor, Tensor]:
 
 def frexp(x: Any, /) -> tuple[Tensor, Tensor]:
     """A mantissa between 0.5 and 1 and a whole exponent, so that x = mantissa * 2**exponent."""
-    x = as_tensor(x)
+    x = real_only("frexp", x)
     exponent = Tensor(namespace_of(x.data).module.frexp(x.data)[1])
     return _OPS["ldexp"](x, -exponent), exponent
 
 
 def float_power(a: Any, b: Any, /) -> Tensor:
-    """a ** b, elementwise, in float64."""
-    a, b = (x.astype("float64") if isinstance(x, Tensor) else x for x in (a, b))
+    """a ** b, elementwise, in float64, or complex128 where one of them is complex."""
+    a, b = (
+        x.astype("complex128" if x.dtype.kind == "c" else "float64") if isinstance(x, Tensor) else x
+        for x in (a, b)
+    )
     y = _OPS["power"](a, b)
     return y if y.dtype.kind == "c" else y.astype("float64")
 
@@ -312,12 +316,12 @@ def float_power(a: Any, b: Any, /) -> Tensor:
 
 def isposinf(x: Any, /) -> Tensor:
     """Whether x is positive infinity, elementwise. No gradient."""
-    return _OPS["equal"](x, math.inf)
+    return _OPS["equal"](real_only("isposinf", x), math.inf)
 
 
 def isneginf(x: Any, /) -> Tensor:
     """Whether x is negative infinity, elementwise. No gradient."""
-    return _OPS["equal"](x, -math.inf)
+    return _OPS["equal"](real_only("isneginf", x), -math.inf)
 
 
 def isclose(

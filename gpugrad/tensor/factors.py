@@ -6,6 +6,7 @@ The derivatives stand in ``gpugrad/ops/decompositions.py``.
 from typing import Any, NamedTuple
 
 from gpugrad.errors import ArgumentError, ShapeError
+from gpugrad.tensor.complex_parts import conjugated
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
 from gpugrad.tensor.functions import _OPS, matrix_transpose
@@ -109,9 +110,7 @@ def _lower(name: str, x: Any, which: str) -> Tensor:
     x = matrices(name, x)
     if which not in ("L", "U", "l", "u"):
         raise ArgumentError(f"{name}: expected UPLO 'L' or 'U', got {which!r}")
-    if which in "Ll":
-        return x
-    return matrix_transpose(_OPS["conj"](x) if x.dtype.kind == "c" else x)
+    return x if which in "Ll" else matrix_transpose(conjugated(x))
 
 
 def eigh(x: Any, /, UPLO: str = "L") -> EighResult:

@@ -15,6 +15,7 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.modes import is_deterministic
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.ops.ordered import histogram_in_order
+from gpugrad.tensor.complex_parts import real_only
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
 from gpugrad.tensor.functions import beside, reshape, stack
@@ -45,7 +46,7 @@ def histogram(
     ``bins`` is their number or a vector of edges. A step function: it has no gradient, by weights
     neither. Waits for the device.
     """
-    x = as_tensor(x).detach()
+    x = real_only("histogram", x).detach()
     if isinstance(range, Sequence):
         range = tuple(float(end) for end in range)
     bins, weights, module = _bins("histogram", bins, x), _raw(weights, x), _module(x)
@@ -64,7 +65,7 @@ def histogram_bin_edges(x: Any, bins: Any = 10, range: Any = None, weights: Any 
     >>> gg.histogram_bin_edges(gg.tensor([0.0, 3.0, 6.0]), bins=3)
     tensor([0., 2., 4., 6.])
     """
-    x = as_tensor(x).detach()
+    x = real_only("histogram_bin_edges", x).detach()
     bins = _bins("histogram_bin_edges", bins, x)
     if getattr(bins, "ndim", 0):
         return as_tensor(bins)
@@ -89,6 +90,7 @@ def histogramdd(
     else:
         x = as_tensor(sample).detach()
         x = x[:, None] if x.ndim == 1 else x
+    real_only("histogramdd", x)
     if x.ndim != 2:
         raise ShapeError(f"histogramdd: expected points in rows, got shape {x.shape}")
     count = x.shape[1]

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpugrad.errors import ArgumentError, DTypeError, ShapeError
+from gpugrad.tensor.complex_parts import conjugated, square_size
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
 from gpugrad.tensor.factors import (
@@ -180,8 +181,7 @@ def lstsq(a: Any, b: Any, /, rcond: float | None = None) -> tuple[Tensor, Tensor
     rank = matrix_rank(a, rtol=limit)
     rows, columns = a.shape[-2:]
     beside = b - matmul(a, x)
-    size = _OPS["abs"](beside) if beside.dtype.kind == "c" else beside
-    remains = _OPS["sum"](_OPS["square"](size), axis=-2)
+    remains = _OPS["sum"](square_size(beside), axis=-2)
     if rows <= columns or not bool((rank == columns).all()):
         remains = remains[..., :0]
     return x[..., 0] if vector else x, remains, rank, values
@@ -362,8 +362,7 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
         raise ShapeError(
             f"vecdot: expected vectors of one size along axis {axis}, got {x1.shape} and {x2.shape}"
         )
-    if x1.dtype.kind == "c":
-        x1 = _OPS["conj"](x1)
+    x1 = conjugated(x1)
     # A product of matrices keeps the dtype of small integers, where a sum would widen it.
     x1, x2 = moveaxis(x1, axis, -1), moveaxis(x2, axis, -1)
     return matmul(x1[..., None, :], x2[..., None])[..., 0, 0]

@@ -11,6 +11,7 @@ import numpy as np
 from gpugrad.backend.device import Device, default_device
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.tensor import creation, functions
+from gpugrad.tensor.complex_parts import conjugated
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
 from gpugrad.tensor.functions import _OPS, axis_number, moveaxis, reshape, together
@@ -94,12 +95,7 @@ def vdot(a: Any, b: Any, /) -> Tensor:
     a, b = map(functions.ravel, together(a, b))
     if a.shape != b.shape:
         raise ShapeError(f"vdot: expected as many elements, got {a.size} and {b.size}")
-    return _OPS["matmul"](_conjugated(a), b)
-
-
-def _conjugated(x: Tensor) -> Tensor:
-    conj = _OPS.get("conj")
-    return conj(x) if conj is not None and x.dtype.kind == "c" else x
+    return _OPS["matmul"](conjugated(a), b)
 
 
 def matvec(a: Any, b: Any, /) -> Tensor:
@@ -119,7 +115,7 @@ def vecmat(a: Any, b: Any, /) -> Tensor:
         raise ShapeError(
             f"vecmat: expected shapes (..., n) and (..., n, m), got {a.shape} and {b.shape}"
         )
-    return _OPS["matmul"](_conjugated(a)[..., None, :], b)[..., 0, :]
+    return _OPS["matmul"](conjugated(a)[..., None, :], b)[..., 0, :]
 
 
 def einsum_path(subscripts: str, /, *operands: Any, optimize: Any = "greedy") -> tuple[Any, str]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from gpugrad.errors import DTypeError
 from gpugrad.tensor import functions
+from gpugrad.tensor.complex_parts import by_parts, square_size
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
 from gpugrad.tensor.functions import _OPS
@@ -60,7 +61,8 @@ def nancumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
 
 def _number(x: Tensor, missing: Tensor, axis: Any) -> Tensor:
     """How many elements along axes are not NaN, with the axes kept."""
-    there = _OPS["logical_not"](missing).astype(x.dtype if x.dtype.itemsize > 2 else "float32")
+    kind = "float32" if x.dtype.itemsize == 2 else x.dtype.char.lower()  # of complex parts
+    there = _OPS["logical_not"](missing).astype(kind)
     return _OPS["sum"](there, axis=axis, keepdims=True)
 
 
@@ -75,7 +77,7 @@ def _mean(x: Tensor, missing: Tensor, axis: Any) -> tuple[Tensor, Tensor]:
 def _shaped(y: Tensor, like: Tensor, axis: Any, keepdims: bool) -> Tensor:
     if not keepdims:
         y = functions.reshape(y, ()) if axis is None else functions.squeeze(y, axis)
-    return y if y.dtype == like.dtype else y.astype(like.dtype)
+    return y if y.dtype == like.dtype or like.dtype.kind == "c" else y.astype(like.dtype)
 
 
 def nanmean(x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Tensor:
@@ -120,7 +122,7 @@ def _variance(filled: Tensor, missing: Tensor, axis: Any, freedom: float) -> Ten
     d = _OPS["where"](missing, 0, filled - mean)
     divisor = n - freedom
     divisor = _OPS["where"](divisor > 0, divisor, math.nan)
-    return _OPS["sum"](d * d, axis=axis, keepdims=True) / divisor
+    return _OPS["sum"](square_size(d), axis=axis, keepdims=True) / divisor
 
 
 def nanstd(
@@ -201,7 +203,9 @@ def nan_to_num(
     if not copy:
         raise DTypeError("nan_to_num: copy=False would change x; leave copy away")
     x = as_tensor(x)
-    if x.dtype.kind not in "f":
+    if x.dtype.kind == "c":
+        return by_parts(lambda part: nan_to_num(part, True, nan, posinf, neginf), x)
+    if x.dtype.kind != "f":
         return x.copy()
     high = float(np.finfo(x.dtype).max) if posinf is None else posinf
     low = -float(np.finfo(x.dtype).max) if neginf is None else neginf

@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 from gpugrad.errors import ArgumentError, ShapeError
+from gpugrad.tensor.complex_parts import square_size
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
 from gpugrad.tensor.functions import _OPS, axis_number, expand_dims, moveaxis
@@ -65,8 +66,7 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any
         raise ArgumentError(f"vector_norm: expected a number as ord, got {ord!r}")
     words: Any = {"axis": tuple(axis) if isinstance(axis, list) else axis, "keepdims": keepdims}
     if ord == 2:
-        size = _OPS["abs"](x) if x.dtype.kind == "c" else x
-        return _OPS["sqrt"](_OPS["sum"](_OPS["square"](size), **words))
+        return _OPS["sqrt"](_OPS["sum"](square_size(x), **words))
     if ord == 0:
         return _OPS["sum"]((x != 0).astype(x.data.real.dtype), **words)
     size = _OPS["abs"](x)

@@ -10,6 +10,7 @@ import numpy as np
 
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.errors import DTypeError, ShapeError
+from gpugrad.tensor.complex_parts import conjugated, real_only
 from gpugrad.tensor.core import TENSORS, Tensor
 from gpugrad.tensor.creation import as_tensor
 from gpugrad.tensor.functions import _OPS, axis_number, beside, concat, ravel, reshape, together
@@ -226,6 +227,7 @@ def interp(
     tensor(1.)
     """
     fs, xs, x = together(fp, xp, x)
+    xs, x = real_only("interp", xs), real_only("interp", x)
     if xs.ndim != 1 or fs.ndim != 1 or xs.shape != fs.shape or not xs.size:
         raise ShapeError(
             f"interp: expected two vectors of one size of 1 or more, got xp of shape {xs.shape} "
@@ -292,9 +294,9 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Tensor:
 
 
 def correlate(a: Any, v: Any, mode: str = "valid") -> Tensor:
-    """The sums of products of a with v moved along it: the convolution with v reversed."""
+    """The sums of products of a with v moved along it, v conjugated: a convolution, v reversed."""
     a, v = _sequences("correlate", a, v, mode)
-    full = _OPS["convolve_full"](a, _OPS["flip"](v))
+    full = _OPS["convolve_full"](a, _OPS["flip"](conjugated(v)))
     return _part(full, a, v, mode, turned=v.size > a.size)
 
 

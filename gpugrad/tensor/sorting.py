@@ -14,6 +14,7 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.record import record
 from gpugrad.errors import DeviceError, DTypeError, ShapeError
 from gpugrad.tensor import functions
+from gpugrad.tensor.complex_parts import real_only
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
 from gpugrad.tensor.functions import _OPS, axis_number, ravel, together
@@ -159,6 +160,7 @@ def digitize(x: Any, bins: Any, right: bool = False) -> Tensor:
     device.
     """
     x, bins = _together("digitize", x, bins)
+    x, bins = real_only("digitize", x), real_only("digitize", bins)
     if bins.ndim != 1:
         raise ShapeError(f"digitize: expected a vector of bins, got shape {bins.shape}")
     falls = bins.size > 1 and bool(bins.data[0] > bins.data[-1])

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.namespace import namespace_of
-from gpugrad.errors import DTypeError, GradientError, ShapeError
+from gpugrad.errors import GradientError, ShapeError
 from gpugrad.tensor import functions
+from gpugrad.tensor.complex_parts import by_parts, conjugated, real_only
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
 from gpugrad.tensor.functions import _OPS, beside, moveaxis, reshape
@@ -75,9 +76,7 @@ def _place(xp: Any, n: Any, q: float, method: str) -> tuple[Any, Any]:
 
 def _last(name: str, x: Any, axis: Any) -> tuple[Tensor, tuple[int, ...]]:
     """x with the axes of a reduction as one last axis, and the shape that keepdims leaves."""
-    x = as_tensor(x)
-    if x.dtype.kind not in "biuf":
-        raise DTypeError(f"{name}: expected real numbers, got {x.dtype}")
+    x = real_only(name, x)
     if axis is None:
         return functions.ravel(x), (1,) * x.ndim
     axes = functions._axes(name, axis, x.ndim)
@@ -359,7 +358,7 @@ def cov(
             loss = freedom * _OPS["sum"](weights * heavy) / total
         divisor = total - loss
         scaled = centered * weights / _OPS["where"](divisor > 0, divisor, math.nan)
-    product = _OPS["matmul"](scaled, centered.T)
+    product = _OPS["matmul"](scaled, conjugated(centered.T))
     return functions.squeeze(product)
 
 
@@ -371,5 +370,11 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -
     c = cov(x, y, rowvar, dtype=dtype)
     if not c.ndim:
         return c / c
-    scale = _OPS["sqrt"](_OPS["diagonal"](c))
-    return functions.clip(c / scale[:, None] / scale[None, :], -1, 1)
+    diagonal = _OPS["diagonal"](c)
+    scale = _OPS["sqrt"](_OPS["real"](diagonal) if c.dtype.kind == "c" else diagonal)
+    c = c / scale[:, None] / scale[None, :]
+
+    def held(part: Tensor) -> Tensor:
+        return functions.clip(part, -1, 1)
+
+    return by_parts(held, c) if c.dtype.kind == "c" else held(c)
