@@ -313,6 +313,8 @@ __all__ = [
     "is_deterministic",
     "is_grad_enabled",
     "isclose",
+    "iscomplex",
+    "iscomplexobj",
     "isdtype",
     "isfinite",
     "isin",
@@ -320,6 +322,8 @@ __all__ = [
     "isnan",
     "isneginf",
     "isposinf",
+    "isreal",
+    "isrealobj",
     "isscalar",
     "iterable",
     "ix_",
@@ -570,8 +574,8 @@ def sign(x: Any, /) -> Tensor:
     complex x, x / abs(x), and 0 at 0.
     """
 
-def angle(x: Any, /) -> Tensor:
-    """The angle of complex numbers in [-π, π]; of real ones 0 or π. Its derivative at 0 is 0."""
+def angle(z: Any, deg: builtins.bool = False) -> Tensor:
+    """The angle of complex numbers in [-π, π], in degrees with ``deg``; of real ones 0 or π."""
 
 def matmul(a: Any, b: Any, /) -> Tensor:
     """The matrix product; stacks of matrices broadcast, vectors act as NumPy's do."""
@@ -1130,7 +1134,9 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Tensor:
     """The convolution of two sequences: whole, as long as the longer ("same"), or "valid"."""
 
 def correlate(a: Any, v: Any, mode: str = "valid") -> Tensor:
-    """The sums of products of a with v moved along it: the convolution with v reversed."""
+    """The sums of products of a with v moved along it, v conjugated: a convolution, v
+    reversed.
+    """
 
 def cumulative_prod(
     x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: builtins.bool = False
@@ -1439,7 +1445,7 @@ def fill_diagonal(x: Any, /, val: Any, wrap: builtins.bool = False) -> Tensor:
     """A copy of x with ``val`` on its diagonal: a number, or as many as there are places."""
 
 def float_power(a: Any, b: Any, /) -> Tensor:
-    """a ** b, elementwise, in float64."""
+    """a ** b, elementwise, in float64, or complex128 where one of them is complex."""
 
 def frexp(x: Any, /) -> tuple[Tensor, Tensor]:
     """A mantissa between 0.5 and 1 and a whole exponent, so that x = mantissa * 2**exponent."""
@@ -1474,6 +1480,18 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
 
 def vectorize(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function of numbers as one of arrays, which broadcast: called once for each element."""
+
+def iscomplex(x: Any) -> Tensor:
+    """Whether each element has an imaginary part other than 0. No gradient."""
+
+def iscomplexobj(x: Any) -> builtins.bool:
+    """Whether x has a complex dtype, whatever its elements are. A Python bool."""
+
+def isreal(x: Any) -> Tensor:
+    """Whether each element has the imaginary part 0. No gradient."""
+
+def isrealobj(x: Any) -> builtins.bool:
+    """Whether x has a dtype of real numbers. A Python bool."""
 
 def histogram(
     x: Any, bins: Any = 10, range: Any = None, density: builtins.bool = False, weights: Any = None
