@@ -78,6 +78,17 @@ def test_a_python_number_beside_a_number_of_numpy():
     assert (1j * gg.sum(gg.tensor(np.arange(3.0)))).data.dtype == np.complex128
 
 
+@pytest.mark.parametrize("dtype", ["complex64", "complex128", "float32", "float64"])
+def test_a_list_is_as_precise_as_the_array_beside_it(dtype):
+    t = gg.tensor(np.zeros(2, dtype))
+    single = np.dtype(dtype).char in "fF"
+    assert gg.add(t, [0.1, 0.2]).dtype == dtype
+    assert gg.add([0.1j, 0.2], t).dtype == ("complex64" if single else "complex128")
+    np.testing.assert_allclose(
+        gg.add(t, [0.1, 0.2]).numpy(), [0.1, 0.2], rtol=1e-7 if single else 1e-16
+    )
+
+
 def test_numbers_to_a_complex_power():
     for base in (2.5, -1.5, 0.0, np.float64(-1.5)):
         z = leaf(0.4 + 0.3j)

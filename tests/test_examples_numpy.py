@@ -33,6 +33,11 @@ def process(load):
     return load("gaussian_process")
 
 
+@pytest.fixture
+def deconvolution(load):
+    return load("deconvolution")
+
+
 def differences(f, x, step=1e-6):
     """Central differences of the float f(x) in every element of a NumPy array."""
     slope = np.zeros_like(x)
@@ -49,6 +54,7 @@ def differences(f, x, step=1e-6):
     [
         ("heat", ("temperatures", "error")),
         ("gaussian_process", ("covariance", "log_marginal_likelihood")),
+        ("deconvolution", ("kernel", "blurred", "restored", "error", "misfit")),
     ],
 )
 def test_the_numerical_functions_know_nothing_of_gpugrad(module, functions):
@@ -223,3 +229,64 @@ def test_the_process_program_prints_what_it_found(process, capsys):
         wanted, found, low, high = map(float, row.groups())
         assert wanted == true
         assert low < found < high
+
+
+# ---------------------------------------------------------------- the deconvolution
+
+
+@pytest.fixture
+def scene():
+    """A picture, how far its pixels are from the first, and the picture blurred."""
+    rng = np.random.default_rng(3)
+    along = np.fft.fftfreq(8, 1 / 8)
+    return rng.uniform(size=(8, 8)), np.hypot(along[:, None], along[None, :])
+
+
+def test_numpy_blurs_and_restores(deconvolution, scene):
+    picture, distance = scene
+    seen = deconvolution.blurred(picture, 0.8, distance)
+    assert type(seen) is np.ndarray
+    np.testing.assert_allclose(seen.mean(), picture.mean())  # nothing is lost or made
+    assert seen.std() < 0.8 * picture.std()
+    np.testing.assert_allclose(deconvolution.restored(seen, 0.8, 0.0, distance), picture)
+    recorded = deconvolution.restored(gg.tensor(seen, requires_grad=True), 0.8, 1e-3, distance)
+    plain = deconvolution.restored(seen, 0.8, 1e-3, distance)
+    np.testing.assert_allclose(recorded.detach().numpy(), plain, atol=1e-14)
+
+
+def test_the_gradients_of_the_deconvolution_are_differences(deconvolution, scene, device):
+    picture, distance = scene
+    seen = deconvolution.blurred(picture, 0.8, distance) + 0.05 * picture[::-1]
+    logs = np.log([0.7, 0.01])
+    f = lambda logs, seen: deconvolution.error(logs, seen, *sent)  # noqa: E731
+    sent = [device.send(array) for array in scene]
+    by_logs, by_seen = gg.grad(f, argnums=(0, 1))(device.send(logs), device.send(seen))
+    sent = scene
+    np.testing.assert_allclose(
+        device.fetch(by_logs), differences(lambda x: f(x, seen), logs), rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        device.fetch(by_seen), differences(lambda x: f(logs, x), seen), atol=1e-8
+    )
+    misfit = lambda x: deconvolution.misfit(x, seen, 0.8, distance, 1e-2)  # noqa: E731
+    np.testing.assert_allclose(gg.grad(misfit)(picture), differences(misfit, picture), atol=1e-8)
+    hessian = gg.hessian(lambda logs: f(logs, seen))(logs)
+    slope = differences(lambda x: gg.grad(f)(x, seen)[1], logs)
+    np.testing.assert_allclose(hessian[1], slope, rtol=1e-5)
+
+
+@pytest.mark.parametrize("device", ["cpu", "sim"])
+def test_the_deconvolution_program_prints_what_it_restored(deconvolution, capsys, device):
+    deconvolution.main(["--size", "24", "--steps", "60", "--device", device])
+    out = capsys.readouterr().out
+    assert re.search(rf"^24 x 24 pixels, float64, on {device}", out)
+    assert float(re.search(r"picture: width (\S+)", out).group(1)) == pytest.approx(1.5, abs=0.3)
+    rows = re.findall(r"^  (?:as seen|restored|improved) +(\S+)$", out, re.MULTILINE)
+    seen, restored, improved = map(float, rows)
+    assert improved < restored < seen
+
+
+def test_the_deconvolution_program_refuses_what_cannot_be_blurred(deconvolution, capsys):
+    with pytest.raises(SystemExit):
+        deconvolution.main(["--size", "4"])
+    assert "8 pixels a side or more" in capsys.readouterr().err

@@ -163,11 +163,21 @@ def _convert(op: Op, operand: Any, operands: Sequence[Any]) -> Any:
                 return _from_python(operand, asked=False)
             place = device_of(first)
             made = _from_python(operand, device=place, asked=False)
-            if made.dtype.kind == first.dtype.kind == "f" and made.dtype != first.dtype:
-                made = _from_python(operand, dtype=first.dtype, device=place, asked=False)
+            kind = _as_precise(made.dtype, first.dtype)
+            if made.dtype != kind:
+                made = _from_python(operand, dtype=kind, device=place, asked=False)
             return made
         raise wrong_operand(op, operand) from error
     return operand
+
+
+def _as_precise(own: Any, array: Any) -> Any:
+    """The dtype for numbers of a list beside an array: real or complex as they are, no coarser."""
+    if own.kind not in "fc" or array.kind not in "fc" or array.char not in "efdFD":
+        return own
+    if own.kind == "c":
+        return numpy.result_type(array, numpy.complex64)
+    return numpy.dtype(array.char.lower()) if array.kind == "c" else array
 
 
 def bind(op: Op) -> Callable[..., Any]:
