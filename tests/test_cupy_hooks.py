@@ -83,6 +83,22 @@ def test_a_tensor_meets_other_operands_on_either_side(module):
     assert t.grad.tolist() == [2, 2]
 
 
+def test_arrays_of_the_module_meet_tensors(module):
+    if module is cupy and not gg.cuda.is_available():
+        pytest.skip("needs CUDA")
+    place = "sim" if module is sim else "cuda"
+    a = module.asarray(np.array([2.0, 3.0]))
+    t = gg.tensor(np.array([1.0, 5.0]), device=place, requires_grad=True)
+    y = module.add(module.multiply(a, t), module.maximum(t, a)) + a * t
+    assert y.device == place
+    y.sum().backward()
+    assert t.grad.tolist() == [4, 7]
+    module.add(a, t.detach(), a)
+    assert a.tolist() == [3, 8]
+    with pytest.raises(GradientError, match="out=: a result that requires a gradient cannot"):
+        module.add(a, t, a)
+
+
 def test_where_has_a_ufunc_behind_it(module):
     t = gg.tensor(np.array([1.0, -2.0]), requires_grad=True)
     y = module.where(t.detach() > 0, t, 0.0)
