@@ -388,3 +388,9 @@ def test_operations_on_dtypes_that_do_not_have_them():
     with pytest.raises(gg.DTypeError, match="out=: the result has dtype float64.*int64"):
         array += gg.ones(2)
     assert array.tolist() == [0, 0]
+
+
+def test_what_takes_no_complex_numbers_says_so(device):
+    z = gg.tensor(np.array([1 + 2j]), device=device)
+    with pytest.raises(gg.DTypeError, match=r"sigmoid: it takes no complex numbers; give it abs"):
+        gg.sigmoid(z)

@@ -3,6 +3,7 @@
 import copy
 import gc
 import json
+import math
 import pickle
 import threading
 import tracemalloc
@@ -778,6 +779,21 @@ def test_clip_grad_value(device, rng):
     gg.optim.clip_grad_value_(params, 0.5)
     for p, want in zip(params, expected):
         np.testing.assert_array_equal(p.grad.cpu().numpy(), want)
+
+
+def test_clip_of_complex_gradients(device):
+    w = gg.tensor(np.array([3 + 4j, 0.5 - 12j]), requires_grad=True, device=device)
+    gg.sum(gg.abs(w) ** 2).backward()
+    norm = gg.optim.clip_grad_norm_([w], 1.0, math.inf)
+    assert norm.dtype == np.float64
+    np.testing.assert_allclose(norm.item(), abs(1 - 24j))
+    np.testing.assert_allclose(np.abs(w.grad.cpu().numpy()).max(), 1.0, rtol=1e-6)
+    w.grad = gg.tensor(np.array([3 + 4j, 0.5 - 12j]), device=device)
+    norm = gg.optim.clip_grad_norm_([w], 100.0)
+    assert norm.dtype == np.float64
+    np.testing.assert_allclose(norm.item(), 13.0096118, rtol=1e-7)
+    gg.optim.clip_grad_value_([w], 3.5)
+    assert w.grad.tolist() == [3 + 3.5j, 0.5 - 3.5j]
 
 
 def test_clip_keeps_a_graph_from_wrong_values(rng):

@@ -69,9 +69,10 @@ def explain(
         ) from error
     if isinstance(error, TypeError):
         kinds = ", ".join(str(getattr(raw, "dtype", type(raw).__name__)) for raw in raws)
-        raise DTypeError(
-            f"{op.shown}: {str(error).rstrip('. ')}. Operands of dtype {kinds}{words}"
-        ) from error
+        said = str(error).rstrip(". ")
+        if op.complex == "refused" and "complex" in kinds:
+            said = "it takes no complex numbers; give it abs(t), t.real or t.imag"
+        raise DTypeError(f"{op.shown}: {said}. Operands of dtype {kinds}{words}") from error
 
 
 def names_what_was_visited(walk: F) -> F:

@@ -29,7 +29,7 @@ def _gradients(who: str, parameters: Any) -> list[Any]:
 
 
 def _flat(xp: Any, g: Any) -> Any:
-    flat = g.ravel()
+    flat = g.ravel() if g.dtype.kind == "f" else xp.abs(g).ravel()
     # Squares of half-precision numbers overflow at 256 and are lost below 2**-12.
     return flat.astype(xp.float32) if g.dtype.itemsize < 4 else flat
 
@@ -41,7 +41,8 @@ def clip_grad_norm_(
 
     The norm (a 0-d Tensor, as it was before) is that of all gradients as one long vector. They
     are multiplied in place by min(1, max_norm / (norm + 1e-6)), as PyTorch does; on a GPU the
-    factor stays there. ``norm_type`` is above 0, ``inf`` for the largest absolute value.
+    factor stays there. ``norm_type`` is above 0, ``inf`` for the largest absolute value. Complex
+    numbers count by their absolute values.
 
     ValueError for a negative ``max_norm`` or another ``norm_type``, DTypeError for what is not a
     Tensor, DeviceError for gradients on two devices.
@@ -94,6 +95,7 @@ def clip_grad_norm_(
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
     """Limit each element of the gradients to [-clip_value, clip_value], in place.
 
+    Of complex numbers the real and the imaginary parts are limited, each by itself, as in PyTorch.
     ValueError for a negative ``clip_value``, DTypeError for what is not a Tensor.
 
     >>> import gpugrad as gg
@@ -114,7 +116,8 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
             multi.change(_limit, gradients, (limit, -limit))
         else:
             for g in gradients:
-                _limit(where.xp, g, g, (), (), limit, -limit)
+                for part in (g.real, g.imag) if g.dtype.kind == "c" else (g,):
+                    _limit(where.xp, part, part, (), (), limit, -limit)
     changes.changed_all(gradients)
 
 
