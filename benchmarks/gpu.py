@@ -368,7 +368,10 @@ def measure(options: argparse.Namespace, desk: Desk, content: dict[str, Any]) ->
                 found[case]["failed"] |= result["failed"]
                 found[case]["unequal"] |= result["unequal"]
             else:
-                result["times"] |= floor_of(case, desk)
+                try:
+                    result["times"] |= floor_of(case, desk)
+                except WorkerError as reason:
+                    result["failed"]["gpugrad"] = f"matmuls: {reason}"
                 found[case] = result
             said = ", ".join(f"{name} {shown(t)}" for name, t in result["times"].items())
         print(f"{title}: {said or 'nothing measured'}", flush=True)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import gpugrad as gg
+from gpugrad.backend import namespace_of
 from gpugrad.engine.op import TABLE
 
 
@@ -220,6 +221,9 @@ def test_one_wrong_element_of_thousands_is_found(device, rng, monkeypatch, outpu
     mask[wrong] = -1
     mask = tensor(device, mask)
     monkeypatch.setattr(TABLE["exp"], "vjps", (lambda xp, g, y, x: g * y * mask.data,))
+    space = namespace_of(x.data)
+    if "_rules" in vars(space):  # the kernels that it has already made of the rules
+        monkeypatch.setattr(space, "_rules", {})
     words = report(lambda x: gg.exp(x).sum(axis=0), x)
     assert f"worst element: input[{', '.join(map(str, wrong))}]" in words
     assert "op: exp" in words
