@@ -68,7 +68,7 @@ def test_what_a_training_loop_needs_runs_on_it(environment):
     assert int(said.split(" passed")[0].split()[-1]) > 300
 
 
-@pytest.mark.parametrize("name", ["mlp.py", "gaussian_process.py"])
+@pytest.mark.parametrize("name", ["mlp.py", "regression.py", "gaussian_process.py"])
 def test_examples_run_on_it(environment, name):
     assert "cuda:0" in run(environment, f"examples/{name}", "--device", "cuda")
 
