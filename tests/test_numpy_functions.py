@@ -190,6 +190,29 @@ def test_functions_take_numpy_s_keywords():
     assert np.searchsorted(a=t, v=2.5).item() == 3
 
 
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda t: np.exp(t, where=[True]), r"np\.exp: where= is not taken.*Write gg\.where\(mask"),
+        (lambda t: np.add(t, t, dtype="f"), r"np\.add: dtype= is not taken.*t\.astype\(dtype\)"),
+        (lambda t: np.sum(t, where=[True]), r"np\.sum: where= is not taken"),
+        (lambda t: np.max(t, initial=0), r"np\.max: initial= is not taken.*gg\.maximum"),
+        (lambda t: np.linspace(t, 1, retstep=True), r"retstep= .*what gg\.linspace takes: s"),
+    ],
+)  # fmt: skip
+def test_keywords_that_are_not_taken_are_named(call, text):
+    with pytest.raises(DTypeError, match=text):
+        call(gg.ones(2))
+
+
+def test_a_keyword_that_the_user_s_own_function_lacks_is_his():
+    def half(v):
+        return v / 2
+
+    with pytest.raises(TypeError, match=r"half\(\) got an unexpected keyword argument 'where'"):
+        np.apply_along_axis(half, 0, gg.ones(2), where=1)
+
+
 def test_methods_of_ufuncs(device):
     a, b = np.array([1.0, 2.0, 3.0]), np.array([[0.5, 4.0]])
     t, u = (gg.tensor(x, device=device, requires_grad=True) for x in (a, b))

@@ -6,6 +6,7 @@ from here, which ci/stubs.py writes down for type checkers: run it when a name c
 
 import difflib
 import inspect
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -44,6 +45,7 @@ from gpugrad.tensor import (
 from gpugrad.tensor.core import TENSORS, Tensor
 from gpugrad.tensor.foreign import METHODS as FOREIGN
 from gpugrad.tensor.foreign import NUMPY as INSTEAD
+from gpugrad.tensor.foreign import NUMPY_KEYWORDS as INSTEAD_OF_KEYWORDS
 from gpugrad.tensor.foreign import Foreign
 
 __all__ = ["FUNCTIONS", "INTERNAL", "MEMBERS"]
@@ -285,7 +287,24 @@ def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: 
         )
     if kwargs.get("dtype", 0) is None:
         del kwargs["dtype"]
-    return function(*inputs, **kwargs)
+    try:
+        return function(*inputs, **kwargs)
+    except TypeError as error:
+        if (explained := _keyword(ufunc, function, error)) is not None:
+            raise explained from error
+        raise
+
+
+def _keyword(called: Any, function: Function, error: TypeError) -> DTypeError | None:
+    """The error for a keyword of NumPy's that gpugrad's function has not; None for any other."""
+    own = re.escape(getattr(function, "__name__", ""))
+    found = re.match(rf"{own}\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    if found is None:
+        return None
+    word, name = found[1], called.__name__
+    taken = ", ".join(inspect.signature(function).parameters)
+    instead = INSTEAD_OF_KEYWORDS.get(word, f"what gg.{name} takes: {taken}")
+    return DTypeError(f"np.{name}: {word}= is not taken with tensors. Write {instead}")
 
 
 def _of_another_library(ufunc: Any, method: str) -> Function:
@@ -408,7 +427,12 @@ def _array_function(
         if "out" in kwargs:
             out = kwargs.pop("out")
             return into((out,), own, args, kwargs)
-    return own(*args, **kwargs)
+    try:
+        return own(*args, **kwargs)
+    except TypeError as error:
+        if (explained := _keyword(function, own, error)) is not None:
+            raise explained from error
+        raise
 
 
 def _instead(name: str, method: str) -> str:

@@ -6,7 +6,7 @@ gpugrad.
 
 from typing import Any, NoReturn
 
-__all__ = ["METHODS", "NAMES", "NUMPY", "Foreign", "hint"]
+__all__ = ["METHODS", "NAMES", "NUMPY", "NUMPY_KEYWORDS", "Foreign", "hint"]
 
 # Of the module: `gg.cat`.
 NAMES = {
@@ -96,6 +96,16 @@ NUMPY = {
     "savez": _SAVE,
     "savez_compressed": _SAVE,
     "shares_memory": _MEMORY,
+}
+
+# Keywords of NumPy's functions: `np.sum(t, where=mask)`.
+NUMPY_KEYWORDS = {
+    "casting": "it without: dtypes promote as NumPy's do",
+    "dtype": "t.astype(dtype)",
+    "initial": "gg.maximum(result, initial), or what else joins the two",
+    "order": "it without: a tensor does not show the layout of its memory",
+    "subok": "it without: the result is a tensor",
+    "where": "gg.where(mask, t, value) first, or gg.where(mask, result, value) afterwards",
 }
 
 
