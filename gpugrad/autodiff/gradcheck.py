@@ -46,8 +46,9 @@ def gradcheck(
     """Whether the gradients of ``f`` agree with finite differences.
 
     ``inputs`` are its arguments, in a tuple or list, or one alone: Tensors, arrays, numbers and
-    structures of these. Floating-point ones are copied to float64 and checked, others passed
-    on. ``f`` returns Tensors, of any shapes; it must give the same when it is called again.
+    structures of these. Floating-point ones are copied to float64, complex ones, whose parts are
+    moved one by one, to complex128, and checked; others are passed on. ``f`` returns Tensors, of
+    any shapes; it must give the same when it is called again.
 
     Each element is moved by ``eps`` to both sides; with more than 200 of them, all at once in
     random directions. Where that disagrees by more than ``atol + rtol * abs(slope)``, a complex
@@ -87,7 +88,10 @@ def gradgradcheck(
     with no_grad():
         outputs = call.outputs(call.tensors)
     random = np.random.default_rng(1)
-    gradients = [Tensor(output.device.send(random.normal(size=output.shape))) for output in outputs]
+    gradients = [
+        Tensor(output.device.send(_whole(random.normal(size=_parts_shape(output)), output)))
+        for output in outputs
+    ]
     count = len(call.tensors)
 
     def gradient(*values: Tensor) -> Any:
@@ -100,7 +104,7 @@ def gradgradcheck(
 
 
 class _Arguments:
-    """Arguments of a function, with their floating-point leaves as Tensors of float64."""
+    """Arguments of a function, with their floating-point leaves in float64 or complex128."""
 
     def __init__(self, who: str, f: Function, inputs: Any) -> None:
         if not callable(f):
@@ -116,10 +120,11 @@ class _Arguments:
         self.paths: list[str] = []
         for place, (leaf, path) in enumerate(zip(self.leaves, self.tree.paths())):
             value = as_tensor(leaf)
-            if value.dtype.kind == "f" or isinstance(leaf, int | float):
-                raw = value.detach().data.astype(np.float64, copy=True)
-                if isinstance(leaf, float):  # as precise as it was written
-                    raw = value.device.send(np.array(leaf, dtype=np.float64))
+            if value.dtype.kind in "fc" or isinstance(leaf, int | float):
+                kind = np.complex128 if value.dtype.kind == "c" else np.float64
+                raw = value.detach().data.astype(kind, copy=True)
+                if isinstance(leaf, float | complex):  # as precise as it was written
+                    raw = value.device.send(np.array(leaf, dtype=kind))
                 self.tensors.append(Tensor(raw))
                 self.places.append(place)
                 self.paths.append(f"input{path[skip:]}")
@@ -148,9 +153,13 @@ def _check(
     devices = [tensor.device for tensor in call.tensors]
 
     def forward(values: list[np.ndarray]) -> list[np.ndarray]:
-        tensors = [Tensor(place.send(value)) for place, value in zip(devices, values)]
+        tensors = [
+            Tensor(place.send(_whole(value, tensor)))
+            for place, value, tensor in zip(devices, values, call.tensors)
+        ]
         with no_grad(), np.errstate(all="ignore"):
-            return [to_numpy(output.data) for output in call.outputs(tensors)]
+            found = call.outputs(tensors)
+        return [_parts(to_numpy(y.data), like) for y, like in zip(found, outputs)]
 
     start = next_serial()
     with enable_grad(), np.errstate(all="ignore"):
@@ -160,18 +169,20 @@ def _check(
 
     def pull(gradients: list[np.ndarray]) -> list[np.ndarray]:
         seeds = [
-            (output._node, output.device.send(g.astype(output.dtype)))
+            (output._node, output.device.send(_whole(g, output).astype(output.dtype)))
             for output, g in zip(outputs, gradients)
             if output._node is not None
         ]
         with outputs[0].device.activate(), np.errstate(all="ignore"):
             found = walk(seeds, retain_graph=True, targets=targets)
         return [
-            to_numpy(found[leaf._node]) if leaf._node in found else np.zeros(leaf.shape)
+            _parts(to_numpy(found[leaf._node]), leaf)
+            if leaf._node in found
+            else np.zeros(_parts_shape(leaf))
             for leaf in leaves
         ]
 
-    both = Map([to_numpy(leaf.data) for leaf in call.tensors], forward, pull)
+    both = Map([_parts(to_numpy(leaf.data), leaf) for leaf in call.tensors], forward, pull)
     if not np.array_equal(both.y, both.f(both.x), equal_nan=True):
         text = (
             "the function gives other values when it is called again with the same inputs, so "
@@ -184,10 +195,33 @@ def _check(
         names = (paths or call.paths) + [
             f"the gradient of output {k}" for k in range(len(call.paths) - len(paths or call.paths))
         ]
-        text = _report(mismatch, tolerance, names, outputs, start, targets)
+        text = _report(mismatch, tolerance, names, call.tensors, outputs, start, targets)
     if raise_exception:
         raise GradientError(f"{who}: {text}")
     return False
+
+
+# Differences are of real numbers: of a complex one there are two, along a last axis.
+
+
+def _parts_shape(like: Any) -> tuple[int, ...]:
+    return (*like.shape, 2) if like.dtype.kind == "c" else tuple(like.shape)
+
+
+def _parts(values: np.ndarray, like: Any) -> np.ndarray:
+    """Numbers as real ones, by the dtype of what they belong to."""
+    if like.dtype.kind != "c":
+        return values
+    return np.stack([values.real, values.imag], axis=-1)
+
+
+def _whole(values: np.ndarray, like: Any) -> np.ndarray:
+    """Numbers that `_parts` took apart; TypeError where a complex step has made them complex."""
+    if like.dtype.kind != "c":
+        return values
+    if values.dtype.kind == "c":
+        raise TypeError("a complex step is for real numbers")
+    return np.asarray(values[..., 0] + 1j * values[..., 1])
 
 
 def _complex(step: Callable[[], Any]) -> Any:
@@ -207,26 +241,27 @@ def _report(
     mismatch: Mismatch,
     tolerance: Tolerance,
     names: list[str],
+    inputs: list[Tensor],
     outputs: list[Tensor],
     start: int,
     targets: list[Any],
 ) -> str:
     row, column = mismatch.worst
     which, index = mismatch.map.place(int(mismatch.columns[column]))
-    shape = mismatch.map.inputs[which].shape
+    shape = inputs[which].shape
     if mismatch.projected:
         of = "of a random sum of the outputs"
     else:
         number, place = mismatch.map.output_place(row)
         which_one = f" {number}" if len(mismatch.map.output_shapes) > 1 else ""
-        of = f"of output{which_one}{_brackets(place)}"
+        of = f"of output{which_one}{_brackets(place, outputs[number])}"
     own, found = mismatch.a[row, column], mismatch.n[row, column]
     lines = [
         f"the gradient by {names[which]}, of shape {shape}, is wrong",
-        f"  worst element: {names[which]}{_brackets(index)}, {of}",
+        f"  worst element: {names[which]}{_brackets(index, inputs[which])}, {of}",
         f"  the gradient there: {own:.10g}; by {mismatch.method}: {found:.10g}",
     ]
-    coarse = sorted({str(output.dtype) for output in outputs if output.dtype.itemsize < 8})
+    coarse = sorted({str(output.dtype) for output in outputs if np.finfo(output.dtype).bits < 64})
     nodes, _ = inside_since(
         [output._node for output in outputs if output._node is not None],
         start,
@@ -259,8 +294,12 @@ def _report(
     return "\n".join(lines)
 
 
-def _brackets(index: tuple[int, ...]) -> str:
-    return f"[{', '.join(map(str, index))}]" if index else ""
+def _brackets(index: tuple[int, ...], like: Tensor) -> str:
+    part = ""
+    if like.dtype.kind == "c":
+        part = (".real", ".imag")[index[-1]]
+        index = index[:-1]
+    return (f"[{', '.join(map(str, index))}]" if index else "") + part
 
 
 # ---------------------------------------------------------------- op by op
@@ -284,7 +323,7 @@ def _guilty(nodes: list[Any], tolerance: Tolerance) -> tuple[Any, Any, Mismatch]
             if node.op is PICK:
                 continue
             for place, parent in enumerate(node.parents):
-                if parent is None or parent.dtype != np.float64:
+                if parent is None or parent.dtype not in (np.float64, np.complex128):
                     continue
                 mismatch = compare(_local(node, arguments, place), tolerance, _complex)
                 if mismatch is not None and np.isfinite(mismatch.n).all():
@@ -321,13 +360,13 @@ def _local(node: Any, arguments: list[Any], place: int) -> Map:
 
     def forward(values: list[np.ndarray]) -> list[np.ndarray]:
         moved = list(arguments)
-        moved[place] = where.send(values[0])
+        moved[place] = where.send(_whole(values[0], source))
         y = _computed(node, moved)
-        return [to_numpy(part) for part in (y if several else (y,))]
+        return [_parts(to_numpy(part), part) for part in (y if several else (y,))]
 
     def pull(gradients: list[np.ndarray]) -> list[np.ndarray]:
         outputs = node.shape if several else (node,)
-        sent = tuple(where.send(g.astype(y.dtype)) for g, y in zip(gradients, outputs))
+        sent = tuple(where.send(_whole(g, y).astype(y.dtype)) for g, y in zip(gradients, outputs))
         g = sent if several else sent[0]
         y = node.y if node.y is not None else node
         with where.activate(), np.errstate(all="ignore"):
@@ -337,6 +376,6 @@ def _local(node: Any, arguments: list[Any], place: int) -> Map:
             else:
                 d = op.vjps[place](xp, g, y, *node.values, **parameters)
             parent = node.parents[place]
-            return [to_numpy(fit(xp, d, parent.shape, parent.dtype))]
+            return [_parts(to_numpy(fit(xp, d, parent.shape, parent.dtype)), parent)]
 
-    return Map([to_numpy(source)], forward, pull)
+    return Map([_parts(to_numpy(source), source)], forward, pull)
