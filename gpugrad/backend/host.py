@@ -90,6 +90,12 @@ def _substitution() -> Callable[..., Any] | None:
     return solve_triangular
 
 
+def _least_squares(a: Any, b: Any, /, rcond: float) -> Any:
+    if a.ndim == b.ndim == 2 and a.dtype.char != "e" != b.dtype.char:
+        return numpy.linalg.lstsq(a, b, rcond=rcond)[0]
+    return FORMULAS["least_squares"](NUMPY, a, b, rcond=rcond)
+
+
 def _solve_triangular(a: Any, b: Any, lower: bool = False, unit_diagonal: bool = False) -> Any:
     same = a.dtype == b.dtype and a.dtype.char in "fdFD"
     if same and a.ndim == b.ndim == 2 and b.size and (solve := _substitution()) is not None:
@@ -133,6 +139,7 @@ NUMPY = Namespace(
         "prod": _prod,
         "ratio": _ratio,
         "scale": _scale,
+        "least_squares": _least_squares,
         "solve_triangular": _solve_triangular,
         "special": Special("scipy.special"),
         "transpose": _transpose,

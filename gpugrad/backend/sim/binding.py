@@ -55,7 +55,7 @@ SYNCS = frozenset(
         "union1d intersect1d setdiff1d setxor1d delete extract compress bincount histogram "
         "histogram2d histogramdd place asarray_chkfinite ravel_multi_index mask_indices trim_zeros "
         "tril_indices triu_indices tril_indices_from triu_indices_from nanmax nanmin ix_ roots "
-        "poly array_repr array_str array2string save savez savez_compressed savetxt"
+        "poly lstsq array_repr array_str array2string save savez savez_compressed savetxt"
     )
 )
 
