@@ -284,6 +284,8 @@ def notes(op: Op) -> str:
         said.append(f"forward mode: {formula(op, op.jvp, 3)}")
     if guarded(op):
         said.append("guarded")
+    if op.differentiable and op.complex != "refused":
+        said.append("complex too" if op.complex == "same" else "complex too, conjugated")
     return "; ".join(said)
 
 
@@ -327,6 +329,10 @@ is composed of their functions, as not all of them have it.
 
 An elementwise or linear op has its forward derivative from the same rule; of others the rule is
 transposed, unless a note gives a forward rule.
+
+"complex too": the rule holds for complex numbers as it is written; "conjugated": over complex
+numbers it is computed of the conjugate of `g`, and conjugated, which multiplies `g` with the
+conjugate of the derivative. All else raises for complex numbers that need a gradient.
 """
 
 

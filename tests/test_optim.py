@@ -559,7 +559,7 @@ def leaf(*shape):
         (
             lambda: gg.optim.SGD([gg.zeros(2, dtype="complex64", requires_grad=True)], lr=1),
             gg.DTypeError,
-            "expected real numbers",
+            r"expected real numbers. Train its real .* re \+ 1j \* im",
         ),
         (lambda: gg.optim.SGD([leaf(2)], lr=-1), ValueError, "lr must be at least 0, got -1.0"),
         (lambda: gg.optim.SGD([leaf(2)], lr=float("nan")), ValueError, "lr must be at least 0"),

@@ -66,7 +66,7 @@ def test_rows_say_what_the_table_says(ops) -> None:
     assert rows["`gg.sin(x, /)`"][2:5] == ["`g * cos(x)`", "every", everywhere]
     assert rows["`gg.divide(a, b, /)`"][2:] == [
         "a: `g / b`; b: `-(g * y / b)`", "every", everywhere,
-        "also `true_divide`; elementwise; guarded",
+        "also `true_divide`; elementwise; guarded; complex too, conjugated",
     ]  # fmt: skip
     assert rows["`gg.floor(x, /)`"][2:4] == ["0", "every; all are 0"]
     assert rows["`gg.equal(a, b, /)`"][2:4] == ["—", "none"]

@@ -1,8 +1,10 @@
 """Factors of matrices: Cholesky, QR, singular values, eigenvalues. Imports engine.op and linalg.
 
 All of them take stacks of matrices. The operand of `cholesky`, `eigh` and `eigvalsh` counts as
-symmetric: only its lower triangle is read, and the gradient is that of a function of symmetric
-matrices, hence symmetric itself.
+Hermitian: only its lower triangle is read, and the gradient is that of a function of Hermitian
+matrices, hence Hermitian itself. Of complex matrices each eigenvector, and each pair of singular
+vectors, has a phase that is not unique either: rules are right for functions that do not depend
+on it. The diagonals of R and of L are real.
 
 Where eigenvalues or singular values repeat, their vectors are not unique and have no
 derivative. What pairs of equal values would contribute counts as zero (`_between`), so all
@@ -14,7 +16,8 @@ where values are distinct only.
 Sources: M. Giles, "Collected matrix derivative results for forward and reverse mode algorithmic
 differentiation" (2008); I. Murray, "Differentiation of the Cholesky decomposition" (2016); S.
 Walter and L. Lehmann, "Algorithmic differentiation of linear algebra functions with application
-in optimum experimental design" (2009).
+in optimum experimental design" (2009); for complex numbers, Z.-Q. Wan and S.-X. Zhang, "Automatic
+differentiation for complex valued SVD" (2019).
 """
 
 from typing import Any
@@ -66,7 +69,7 @@ op(
     saves="y",
     samples=SQUARE,
     prepare=positive,
-    doc="The lower triangular L with L @ L.T equal to x, positive definite.",
+    doc="The lower triangular L with L @ L.T.conj() equal to x, positive definite.",
 )
 
 # QR.
@@ -212,7 +215,7 @@ op(
     doc="The singular values, in descending order.",
 )
 
-# Eigenvalues of symmetric matrices.
+# Eigenvalues of Hermitian matrices.
 
 
 def _eigh_vjp(xp: Any, gs: Any, ys: Any, needs: Any, x: Any) -> list[Any]:
@@ -233,7 +236,7 @@ op(
     samples=SQUARE,
     prepare=symmetric,
     observe=_squares,
-    doc="Eigenvalues in ascending order and eigenvectors, in columns, of symmetric x.",
+    doc="Eigenvalues in ascending order and eigenvectors, in columns, of Hermitian x.",
 )
 
 
@@ -250,7 +253,7 @@ op(
     saves="x",
     samples=SQUARE,
     prepare=symmetric,
-    doc="The eigenvalues of symmetric x, in ascending order.",
+    doc="The eigenvalues of Hermitian x, in ascending order.",
 )
 
 # Eigenvalues of any square matrices: complex, for real matrices too.

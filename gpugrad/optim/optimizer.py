@@ -160,7 +160,10 @@ class Optimizer:
                 "arrives in it. Pass the leaf it came from, or its .detach().requires_grad_()"
             )
         if p.dtype.kind == "c":
-            raise DTypeError(f"{who}: {_named(index, p)} is {p.dtype}; expected real numbers")
+            raise DTypeError(
+                f"{who}: {_named(index, p)} is {p.dtype}; expected real numbers. Train its real and "
+                "its imaginary part, and compute with re + 1j * im"
+            )
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters, or fill them with zeros."""

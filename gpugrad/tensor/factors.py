@@ -63,10 +63,11 @@ def matrices(name: str, x: Any, square: bool = True) -> Tensor:
 
 
 def cholesky(x: Any, /, *, upper: bool = False) -> Tensor:
-    """The lower triangular L of positive definite matrices, with L @ L.mT equal to x.
+    """The lower triangular L of positive definite matrices, with L @ L.mT.conj() equal to x.
 
     Only the lower triangle of x is read; with ``upper``, only the upper one, and the result is
-    L.mT. The gradient is symmetric. LinAlgError where x is not positive definite (on a GPU: NaN).
+    L.mT.conj(). The gradient is Hermitian, of real matrices symmetric. LinAlgError where x is not
+    positive definite (on a GPU: NaN).
     """
     x = matrices("cholesky", x)
     if upper:
@@ -114,16 +115,17 @@ def _lower(name: str, x: Any, which: str) -> Tensor:
 
 
 def eigh(x: Any, /, UPLO: str = "L") -> EighResult:
-    """Eigenvalues, in ascending order, and eigenvectors, in columns, of symmetric matrices.
+    """Eigenvalues, in ascending order, and eigenvectors, in columns, of Hermitian matrices.
 
-    Only the lower triangle of x is read, or the upper one with ``UPLO="U"``; the gradient is
-    symmetric. Vectors of equal eigenvalues have no derivative: theirs counts as 0.
+    Real symmetric ones are such. Only the lower triangle of x is read, or the upper one with
+    ``UPLO="U"``; the gradient is Hermitian. Complex vectors are unique but for a phase. Vectors
+    of equal eigenvalues have no derivative: theirs counts as 0.
     """
     return EighResult(*_OPS["eigh"](_lower("eigh", x, UPLO)))
 
 
 def eigvalsh(x: Any, /, UPLO: str = "L") -> Tensor:
-    """The eigenvalues of symmetric matrices, in ascending order."""
+    """The eigenvalues of Hermitian (or real symmetric) matrices, real, in ascending order."""
     return _OPS["eigvalsh"](_lower("eigvalsh", x, UPLO))
 
 
