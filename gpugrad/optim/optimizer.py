@@ -159,11 +159,6 @@ class Optimizer:
                 f"{who}: {_named(index, p)} was computed from other tensors, so no gradient "
                 "arrives in it. Pass the leaf it came from, or its .detach().requires_grad_()"
             )
-        if p.dtype.kind == "c":
-            raise DTypeError(
-                f"{who}: {_named(index, p)} is {p.dtype}; expected real numbers. Train its real and "
-                "its imaginary part, and compute with re + 1j * im"
-            )
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters, or fill them with zeros."""
@@ -238,15 +233,12 @@ class Optimizer:
             )
         t = state["step"] + 1
         own: list[Job] = jobs if alone else []
-        apply(
-            type(self).rule,
-            array,
-            g,
-            tuple([state[name] for name in names]),
-            self.scratch,
-            self._values(group, t),
-            own,
-        )
+        values = self._values(group, t)
+        whole = (array, g, *[state[name] for name in names])
+        # A complex number is two real ones, each with its own state, as in PyTorch.
+        parts = [whole] if array.dtype.kind != "c" else [_reals(whole), _imaginaries(whole)]
+        for target, slope, *states in parts:
+            apply(type(self).rule, target, slope, tuple(states), self.scratch, values, own)
         if not alone:  # its memory is another parameter's too: one after the other
             for job in own:
                 job(self._memories[0])
@@ -278,7 +270,9 @@ class Optimizer:
         for p in params:
             array = p.data
             found = None
-            if type(array) is np.ndarray:
+            if array.dtype.kind == "c":
+                pass  # its parts are not dense
+            elif type(array) is np.ndarray:
                 if alone[p] and p not in self._apart and p.grad is not None and p.size <= SMALL:
                     found = small if array.flags.c_contiguous else None
             elif alone[p] and (multi := namespace_of(array).multi_tensor) and multi.dense(array):
@@ -488,3 +482,11 @@ def _taken(who: str, name: str, index: int, p: Tensor, value: Any) -> Any:
     where = device_of(p.data)
     with where.activate():
         return where.send(value).astype(p.dtype)
+
+
+def _reals(arrays: Iterable[Any]) -> list[Any]:
+    return [array.real for array in arrays]
+
+
+def _imaginaries(arrays: Iterable[Any]) -> list[Any]:
+    return [array.imag for array in arrays]
