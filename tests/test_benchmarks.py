@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from math import prod
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -22,7 +22,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """benchmarks/run.py as a module, without leaving its short module names behind."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     yield importlib.import_module("run")
-    for name in ("run", "gpu", "gpu_cases", "cases", "conductor"):
+    for name in ("run", "gpu", "gpu_cases", "cases", "conductor", "worker"):
         sys.modules.pop(name, None)
 
 
@@ -192,6 +192,47 @@ def test_a_profile_says_where_the_time_of_a_step_goes(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"^forward +\d+ µs +\d+ µs +\d+ µs$", done.stdout, re.MULTILINE)
     assert "backward.py" in done.stdout
+
+
+def test_kernels_are_listed_by_their_time(run: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch's profiler, played: two kernels of ten steps, and what the host did."""
+    module = importlib.import_module("worker").load("gpugrad")
+
+    def event(key: str, count: int, time: float, place: str) -> SimpleNamespace:
+        return SimpleNamespace(
+            key=key, count=count, self_device_time_total=time, device_type=f"DeviceType.{place}"
+        )
+
+    class Profile:
+        def __init__(self, activities: list[str]) -> None:
+            assert activities == ["cuda"]
+
+        def __enter__(self) -> "Profile":
+            return self
+
+        def __exit__(self, *exception: object) -> None:
+            pass
+
+        def key_averages(self) -> list[SimpleNamespace]:
+            return [
+                event("cudaLaunchKernel", 30, 0.0, "CPU"),
+                event("gpugrad_add", 20, 40.0, "CUDA"),
+                event("sgemm", 10, 900.0, "CUDA"),
+            ]
+
+    profiler = SimpleNamespace(profile=Profile, ProfilerActivity=SimpleNamespace(CUDA="cuda"))
+    cuda = SimpleNamespace(is_available=lambda: True, init=lambda: None)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda, profiler=profiler))
+    monkeypatch.setitem(sys.modules, "torch.profiler", profiler)
+    monkeypatch.setattr(module, "synchronize", lambda device: None)
+    steps: list[int] = []
+    said = module._kernels({"forward": lambda: steps.append(1)}, "cuda", 10)
+    assert len(steps) == 10
+    assert said.splitlines() == [
+        "3 kernels and copies a step, 94 µs on the device",
+        "       90 µs     1.0 x  sgemm",
+        "        4 µs     2.0 x  gpugrad_add",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -304,7 +304,8 @@ def _kernels(parts: dict[str, Callable[[], Any]], device: str, steps: int) -> st
             for part in parts.values():
                 part()
         synchronize(device)
-    kinds = [k for k in found.key_averages() if k.self_device_time_total > 0]
+    on_device = (k for k in found.key_averages() if str(k.device_type).endswith("CUDA"))
+    kinds = [k for k in on_device if k.self_device_time_total > 0]
     kinds.sort(key=lambda k: -k.self_device_time_total)
     total = sum(k.self_device_time_total for k in kinds) / steps
     launched = sum(k.count for k in kinds) / steps
