@@ -24,9 +24,11 @@ def real_only(op, index):
 
 
 def patterns(op, sample):
-    """Which operands are complex: all of them, or the first or the last alone."""
+    """Which operands are complex: all of them; of the op's first sample, also one alone."""
     count = len(sample.shapes)
-    found = {tuple(range(count)), (0,), (count - 1,)}
+    found = {tuple(range(count))}
+    if sample is optable.samples(op)[0]:
+        found |= {(0,), (count - 1,)}
     kept = {which for which in found if len(which) > 1 or not real_only(op, which[0])}
     masked = optable.MASKED.get(op.name), *optable.WHOLE.get(op.name, ())
     return sorted({tuple(i for i in which if i not in masked) for which in kept})
