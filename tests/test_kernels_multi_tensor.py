@@ -510,3 +510,13 @@ def test_gradients_become_zeros_in_one_launch(order, rng):
         np.testing.assert_array_equal(p.grad.numpy(), np.zeros(p.shape, p.dtype))
         assert p.grad.dtype == p.dtype
         np.testing.assert_array_equal(before.get(), kept)  # someone may hold the old ones
+
+
+def test_ages_are_kept_where_gradients_come_and_go(rng):
+    params = leaves("sim", rng, (2,), (3,), (4,)) + leaves("sim", rng, (5,), dtype=np.float32)
+    optimizer = gg.optim.Adam(params, lr=0.1)
+    for t in range(6):
+        for i, p in enumerate(params):
+            p.grad = None if (t + i) % 3 == 0 else gg.ones_like(p).detach()
+        optimizer.step()
+    assert [optimizer.state[p]["step"] for p in params] == [4, 4, 4, 4]

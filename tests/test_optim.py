@@ -855,3 +855,34 @@ def test_complex_parameters_are_pairs_of_real_ones(name, device):
     again = getattr(gg.optim, name)(params, **words)
     again.load_state_dict(saved)
     again.step()
+
+
+def test_one_bundle_s_missing_gradient_leaves_the_others_their_age(device):
+    """Each dtype has a bundle; where one of them is parted, all are laid out anew."""
+    params = [gg.ones(2, dtype=d, requires_grad=True) for d in (gg.float32, gg.float64) * 2]
+    optimizer = gg.optim.Adam(params, lr=0.1)
+    for t in range(5):
+        for p in params:
+            p.grad = None if t == 2 and p is params[0] else gg.ones(2, dtype=p.dtype)
+        optimizer.step()
+    assert [optimizer.state[p]["step"] for p in params] == [4, 5, 5, 5]
+
+
+def test_an_error_in_one_bundle_leaves_the_others_their_age():
+    params = [gg.ones(2, dtype=d, requires_grad=True) for d in (gg.float32, gg.float64) * 2]
+    optimizer = gg.optim.Adam(params, lr=0.1)
+    for t in range(4):
+        for p in params:
+            p.grad = gg.ones(2, dtype=p.dtype)
+        held = params[1].data
+        if t == 2:
+            params[1]._array = gg.ones(3, dtype=gg.float64).data
+            params[1]._grad = gg.ones(3, dtype=gg.float64)
+            with pytest.raises(gg.ShapeError, match="a parameter's shape is"):
+                optimizer.step()
+            params[1]._array = held
+        else:
+            optimizer.step()
+    steps = [optimizer.state[p]["step"] for p in params]
+    assert steps[0] == steps[2] == 4  # their bundle had its turn before the error
+    assert steps[1] == 3

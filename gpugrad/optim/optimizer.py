@@ -199,7 +199,7 @@ class Optimizer:
         for index, group in enumerate(self.param_groups):
             names = self._names(group)
             layout = layouts[index]
-            if layout is not None and (layout.names is not names or layout.late):
+            if layout is not None and (layout.names is not names or layout.late or layout.stale):
                 layout = layout.kept(names)
             if layout is None:
                 layout = layouts[index] = self._laid_out(group, names)
@@ -208,7 +208,8 @@ class Optimizer:
                 if bundle.step(rule, self._values, group):
                     changes.changed_all(bundle.arrays)
                 else:
-                    self._part(index, bundle, jobs)
+                    layout.part(bundle)
+                    self._disband(group, bundle, jobs)
             for p, alone in zip(layout.singles, layout.alone):
                 self._one(group, p, names, alone, jobs)
         if jobs:
@@ -305,11 +306,8 @@ class Optimizer:
                 layout.alone.extend([True] * len(members))
         return layout
 
-    def _part(self, index: int, bundle: Bundle, jobs: list[Job]) -> None:
-        """Step the members of a bundle one by one, and lay out anew at the next step."""
-        bundle.unload()
-        self._layouts[index] = None
-        group = self.param_groups[index]
+    def _disband(self, group: Group, bundle: Bundle, jobs: list[Job]) -> None:
+        """Step the members of a bundle that could not be stepped as a whole."""
         left = bundle.tensors
         there = [p for p in left if p.grad is not None]
         if type(bundle) is Together and len(there) < len(left):

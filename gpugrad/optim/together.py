@@ -20,7 +20,7 @@ class Layout:
     ``late`` are those on a GPU that had no gradient: when they have one, all are laid out anew.
     """
 
-    __slots__ = ("alone", "bundles", "late", "names", "singles")
+    __slots__ = ("alone", "bundles", "late", "names", "singles", "stale")
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
@@ -28,14 +28,21 @@ class Layout:
         self.singles: list[Any] = []
         self.late: list[Any] = []
         self.alone: list[bool] = []
+        self.stale = False
 
     def kept(self, names: tuple[str, ...]) -> "Layout | None":
         """Itself if it still serves; else all entries of the state get to know their age."""
-        if self.names is names and all(p.grad is None for p in self.late):
+        if self.names is names and not self.stale and all(p.grad is None for p in self.late):
             return self
         for bundle in self.bundles:
             bundle.unload()
         return None
+
+    def part(self, bundle: Bundle) -> None:
+        """Take a bundle out, whose members are stepped in another way: this serves no more."""
+        bundle.unload()
+        self.bundles = [other for other in self.bundles if other is not bundle]
+        self.stale = True
 
 
 class Together(Bundle):
