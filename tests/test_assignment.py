@@ -134,6 +134,21 @@ def test_the_value_broadcasts(form, value_shape, device):
     check(form, (4, 2), np.array([1, 3, 1]), value_shape, device)
 
 
+@pytest.mark.parametrize("ordered", [False, True])
+@pytest.mark.parametrize("value", [2.0, [2.0], [2.0, 5.0], [[2.0], [5.0]]], ids=str)
+def test_a_value_that_broadcasts_is_added_as_often_as_it_is_repeated(value, ordered, device):
+    """NumPy's own add.at forgets some of them where the array has one axis."""
+    x = gg.tensor(np.array([1.0, 4.0]), device=device, requires_grad=True)
+    v = gg.tensor(np.array(value), device=device, requires_grad=True)
+    with gg.deterministic(ordered):
+        y = x.at[np.array([[0, 0], [0, 1]])].add(v)
+        spread = np.broadcast_to(value, (2, 2))
+        assert y.tolist() == [1 + spread[0].sum() + spread[1, 0], 4 + spread[1, 1]]
+        y.sum().backward()
+    assert x.grad.tolist() == [1, 1]
+    assert v.grad.sum().item() == 4
+
+
 @pytest.mark.parametrize("place", DEVICES)
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())

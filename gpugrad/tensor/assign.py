@@ -93,6 +93,9 @@ class Selection:
         if x.dtype == np.bool_:
             raise DTypeError("at[].add: expected a tensor of numbers, got dtype bool. Use .set")
         v = _array("at[].add", x, index, value)
+        if may_repeat(index):
+            # NumPy's add.at (2.4) forgets values that it has to broadcast; sums in order need all.
+            v = _OPS["broadcast_to"](v, _selected(x, index))
         return _OPS["add"](x, _OPS["scatter"](v, index=index, shape=x.shape))
 
     def multiply(self, value: Any) -> Tensor:
