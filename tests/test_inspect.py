@@ -832,4 +832,4 @@ def test_every_op_is_drawn_and_explained(op, sample, device):
 
 
 def plain(value):
-    return value if isinstance(value, float) else np.asarray(value.cpu().numpy())
+    return value if isinstance(value, float | complex) else np.asarray(value.cpu().numpy())

@@ -38,7 +38,7 @@ class Path(NamedTuple):
     """
 
     names: tuple[str, ...]
-    factors: tuple[float | None, ...]
+    factors: tuple[float | complex | None, ...]
     value: Any
 
 
@@ -196,17 +196,18 @@ class _Explainer:
         factors = tuple(edge.number(self._ones) for edge in edges)
         return Path(names, factors, self._product(edges, factors))
 
-    def _product(self, edges: tuple[Edge, ...], factors: tuple[float | None, ...]) -> Any:
+    def _product(self, edges: tuple[Edge, ...], factors: tuple[float | complex | None, ...]) -> Any:
         """What a path adds to the derivative, from the root downwards."""
         if self.t.size != 1:
             return None
-        if None not in factors:
-            product = 1.0
+        # What a complex number passes on is no product: it may turn, or lose a part.
+        if all(isinstance(factor, float) for factor in factors):
+            product: Any = 1.0
             for factor in factors:
                 # Where nothing comes in nothing goes out, be the derivative infinite.
                 if product == 0:
                     break
-                product *= factor  # type: ignore[operator]
+                product *= factor
             return product
         g = self._ones(self.root)
         for edge in edges:
@@ -215,10 +216,10 @@ class _Explainer:
 
     @staticmethod
     def _plain(raw: Any) -> Any:
-        """A float for one element, else a Tensor, which later changes of the graph leave alone."""
+        """A number for one element, else a Tensor, which later changes of the graph leave alone."""
         if raw is None:
             return None
-        return float(raw.item()) if raw.size == 1 else Tensor(raw.copy())
+        return text.one(raw) if raw.size == 1 else Tensor(raw.copy())
 
     # The text.
 
@@ -353,7 +354,8 @@ class _Explainer:
                 words.append(self._jacobian(edge.child, edge.parent))
             else:
                 shown = text.number(factor)
-                words.append(f"({shown})" if words and factor < 0 else shown)
+                apart = "j" in shown or (words and shown[0] == "-")
+                words.append(f"({shown})" if apart else shown)
         return " · ".join(words)
 
     @staticmethod
@@ -394,7 +396,7 @@ def _many(count: int) -> str:
 
 def _value(value: Any) -> str:
     """A number, the elements of a small array, the shape and norm of a larger one."""
-    if isinstance(value, float):
+    if isinstance(value, float | complex):
         return text.number(value)
     return text.array_text(value.data) or (
         f"{text.shape_text(value)} of norm {text.number(text.norm(value.data))}"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from gpugrad.engine.node import Leaf, Node
+from gpugrad.inspect import text
 from gpugrad.inspect.graph import operands, pull, size_of, source_of
 
 __all__ = ["SATURATED", "Edge", "Edges", "counts_of", "edges_of", "heads_of", "ways"]
@@ -31,7 +32,7 @@ class Edge:
         self.parent = parent
         self.steps = steps
         self.index = 0  # of several edges between the same two, which one: from 1
-        self.factor: float | None = None
+        self.factor: float | complex | None = None
 
     @property
     def is_number(self) -> bool:
@@ -44,10 +45,10 @@ class Edge:
             g = pull(node, g, needs)[index]
         return g
 
-    def number(self, ones: Callable[[Any], Any]) -> float | None:
+    def number(self, ones: Callable[[Any], Any]) -> float | complex | None:
         """The partial derivative where it is a number; it is remembered."""
         if self.factor is None and self.is_number:
-            self.factor = float(self.pull(ones(self.child)).item())
+            self.factor = text.one(self.pull(ones(self.child)))
         return self.factor
 
 

@@ -10,7 +10,7 @@ from gpugrad.backend.device import to_numpy
 from gpugrad.engine.outputs import StandIn
 from gpugrad.inspect.graph import op_name, printable, source_of
 
-__all__ = ["array_text", "expression", "norm", "number", "shape_text", "short"]
+__all__ = ["array_text", "expression", "norm", "number", "one", "shape_text", "short"]
 
 # Operators: the sign between operands and how strongly it binds.
 _INFIX = {
@@ -38,6 +38,12 @@ def number(x: Any) -> str:
     if 0.1 <= abs(x) < 1e6:
         return f"{x:.4f}".rstrip("0").rstrip(".")
     return f"{x:.4g}"
+
+
+def one(raw: Any) -> Any:
+    """The one element of an array, as a float or a complex number."""
+    value = raw.item()
+    return value if isinstance(value, complex) else float(value)
 
 
 def superscript(text: str) -> str:
