@@ -116,10 +116,12 @@ PLAIN_CALL = {
 
 
 def scalar(outputs, weights):
-    """A scalar that depends on every element of the outputs."""
+    """A real number that depends on every element of the outputs, on both parts of complex ones."""
     outputs = outputs_of(outputs)
     total = None
     for output, weight in zip(outputs, weights, strict=True):
+        if output.dtype.kind == "c":
+            output = output.real + output.imag
         term = (output * weight).sum()
         total = term if total is None else total + term
     return total
