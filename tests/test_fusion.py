@@ -368,6 +368,14 @@ def test_numbers_are_arguments_so_that_another_number_compiles_nothing(fused):
     assert "pow" not in fused.made[-1].body
 
 
+def test_the_zeros_of_both_signs_have_kernels_of_their_own(fused):
+    x = gg.tensor([0.5, -1.0], device="sim", requires_grad=True)
+    for zero, slopes in ((0.0, [1.0, -1.0]), (-0.0, [-1.0, 1.0]), (0.0, [1.0, -1.0])):
+        x.grad = None
+        gg.copysign(x, zero).backward(gg.ones(2, device="sim"))
+        assert x.grad.tolist() == slopes
+
+
 def test_half_precision_is_computed_in_single(fused):
     # The square of 300 is infinite in float16; the kernel rounds at the end alone.
     x = gg.tensor(np.array([300.0], np.float16), device="sim", requires_grad=True)

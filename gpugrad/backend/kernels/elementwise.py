@@ -5,6 +5,7 @@ operands of certain dtypes writes the kernel (see `expression`); what follows co
 a dict. Imports the modules beside it, and CuPy when a kernel is first launched.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
@@ -81,7 +82,10 @@ def _type_of(operand: Any) -> str:
 
 
 def _written(number: int | float) -> bool:
-    return number in WRITTEN or (type(number) is int and abs(number) >= LARGE)
+    if type(number) is int and abs(number) >= LARGE:
+        return True
+    # -0.0 equals 0, and the two are not the same number: it is an argument.
+    return number in WRITTEN and (number != 0 or math.copysign(1, number) > 0)
 
 
 def _value(writer: Writer, operand: Any, index: int) -> Any:
