@@ -73,19 +73,14 @@ class Bundle:
     """
 
     __slots__ = (
-        "_ends", "_flat", "_numbers", "_p", "_scratch", "_state", "_values", "_views", "age",
+        "_flat", "_numbers", "_p", "_scratch", "_state", "_values", "_views", "age",
         "arrays", "dtype", "kept", "names", "size", "states", "tensors",
     )  # fmt: skip
 
     def __init__(
         self, tensors: list[Any], states: list[dict[str, Any]], names: tuple[str, ...], scratch: int
     ) -> None:
-        self.tensors = tensors
-        self.states = states
-        self.names = names
-        self.arrays = [tensor.data for tensor in tensors]
-        self.dtype = self.arrays[0].dtype
-        self.age: int = states[0]["step"]
+        self._take(tensors, states, names)
         self._flat = [array.reshape(-1) for array in self.arrays]
         self.size = sum(array.size for array in self.arrays)
         self._p = np.empty(self.size, self.dtype)
@@ -103,6 +98,16 @@ class Bundle:
         self._state = tuple(state)
         self._values: Numbers = ()
         self._numbers: tuple[Any, ...] = ()
+
+    def _take(
+        self, tensors: list[Any], states: list[dict[str, Any]], names: tuple[str, ...]
+    ) -> None:
+        self.tensors = tensors
+        self.states = states
+        self.names = names
+        self.arrays = [tensor.data for tensor in tensors]
+        self.dtype = self.arrays[0].dtype
+        self.age: int = states[0]["step"]
 
     def _cut(self, flat: np.ndarray) -> list[np.ndarray]:
         ends = np.cumsum([array.size for array in self.arrays])[:-1]

@@ -56,12 +56,7 @@ class Together(Bundle):
     def __init__(
         self, tensors: list[Any], states: list[dict[str, Any]], names: tuple[str, ...], scratch: int
     ) -> None:
-        self.tensors = tensors
-        self.states = states
-        self.names = names
-        self.arrays = [tensor.data for tensor in tensors]
-        self.dtype = self.arrays[0].dtype
-        self.age = states[0]["step"]
+        self._take(tensors, states, names)
         self.kept = [[entry[name] for entry in states] for name in names]
         self._scratch: Any = (None,) * scratch
         self._device = device_of(self.arrays[0])
