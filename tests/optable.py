@@ -9,7 +9,7 @@ from gpugrad.engine.op import TABLE, Sample
 from gpugrad.tensor import FUNCTIONS, TENSORS
 
 # Where the choice of inputs matters: a mask for `where`, whole numbers for bits.
-MASKED = {"where": 0}
+MASKED = {"where": 0, "unless": 1}
 # Arguments of whole numbers, where the others are not.
 WHOLE = {"ldexp": (1,), "gammainc": (0,), "gammaincc": (0,), "betainc": (0, 1)}
 BETWEEN_DEVICES = {"to_device"}  # has tests of its own, in test_tensor.py

@@ -16,6 +16,7 @@ from gpugrad.ops import (
     index,
     linalg,
     normalization,
+    phases,
     reduce,
     scan,
     shape,
@@ -27,6 +28,6 @@ from gpugrad.ops import (
 
 __all__ = [
     "activations", "complex_parts", "decompositions", "device", "diagonals", "elementwise", "fft",
-    "fused", "index", "linalg", "normalization", "reduce", "scan", "shape", "solvers", "sorting",
-    "special", "ufuncs",
+    "fused", "index", "linalg", "normalization", "phases", "reduce", "scan", "shape", "solvers",
+    "sorting", "special", "ufuncs",
 ]  # fmt: skip

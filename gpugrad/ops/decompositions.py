@@ -1,10 +1,12 @@
-"""Factors of matrices: Cholesky, QR, singular values, eigenvalues. Imports engine.op and linalg.
+"""Factors of matrices: Cholesky, QR, singular values, eigenvalues.
+
+Imports engine.op, linalg and phases.
 
 All of them take stacks of matrices. The operand of `cholesky`, `eigh` and `eigvalsh` counts as
 Hermitian: only its lower triangle is read, and the gradient is that of a function of Hermitian
 matrices, hence Hermitian itself. Of complex matrices each eigenvector, and each pair of singular
-vectors, has a phase that is not unique either: rules are right for functions that do not depend
-on it. The diagonals of R and of L are real.
+vectors, has a phase that is not unique either: a loss that depends on it is refused (phases.py).
+The diagonals of R and of L are real.
 
 Where eigenvalues or singular values repeat, their vectors are not unique and have no
 derivative. What pairs of equal values would contribute counts as zero (`_between`), so all
@@ -27,6 +29,7 @@ import numpy as np
 from gpugrad.engine.op import Sample, op
 from gpugrad.errors import DeviceError, GradientError
 from gpugrad.ops.linalg import FULL, HALF, adjoint, lapack
+from gpugrad.ops.phases import free_of_phases
 
 SQUARE = (Sample((3, 3)), Sample((2, 2, 2)), Sample((1, 1)))
 
@@ -161,7 +164,7 @@ def _svd_vjp(xp: Any, gs: Any, ys: Any, needs: Any, x: Any, full_matrices: bool)
         )
     ut, v, gv = adjoint(xp, u), adjoint(xp, vh), adjoint(xp, gvh)
     a, b = xp.matmul(ut, gu), xp.matmul(vh, gv)
-    phases = a - adjoint(xp, a)
+    phases, turns = a - adjoint(xp, a), a + b
     a = _between(xp, phases, s, squared=True) * s[..., None, :]
     b = _between(xp, b - adjoint(xp, b), s, squared=True) * s[..., :, None]
     inner = a + b + xp.eye_like(a) * _diagonal(xp, g, phases, s, max(rows, columns))
@@ -172,7 +175,7 @@ def _svd_vjp(xp: Any, gs: Any, ys: Any, needs: Any, x: Any, full_matrices: bool)
     elif columns > rows:
         beside = gvh - xp.matmul(xp.matmul(gvh, v), vh)
         d = d + xp.matmul(u, beside * _inverses(xp, s, columns)[..., :, None])
-    return [d]
+    return [free_of_phases(xp, "svd", d, turns, (u, gu), (vh, gvh), (s, g))]
 
 
 def _diagonal(xp: Any, g: Any, phases: Any, s: Any, size: int) -> Any:
@@ -221,9 +224,11 @@ op(
 def _eigh_vjp(xp: Any, gs: Any, ys: Any, needs: Any, x: Any) -> list[Any]:
     (gw, gv), (w, v) = gs, ys
     vt = adjoint(xp, v)
-    m = xp.matmul(vt, gv)
-    m = _between(xp, m - adjoint(xp, m), w) * 0.5 + xp.eye_like(m) * gw[..., None, :]
-    return [xp.matmul(xp.matmul(v, m), vt)]
+    turns = xp.matmul(vt, gv)
+    m = _between(xp, turns - adjoint(xp, turns), w) * 0.5
+    m = m + xp.eye_like(m) * gw[..., None, :]
+    d = xp.matmul(xp.matmul(v, m), vt)
+    return [free_of_phases(xp, "eigh", d, turns, (v, gv), (w, gw))]
 
 
 op(
@@ -278,14 +283,15 @@ def _of_any(xp: Any, name: str, x: Any) -> tuple[Any, ...]:
 def _eig_vjp(xp: Any, gs: Any, ys: Any, needs: Any, x: Any) -> list[Any]:
     """C. Boeddeker et al., "On the computation of complex-valued gradients" (2017), section 4.
 
-    For vectors of size 1; what a loss makes of their phases is not looked at.
+    For vectors of size 1.
     """
     (gw, gv), (w, v) = gs, ys
     vh, eye = adjoint(xp, v), xp.eye_like(v)
-    m = xp.matmul(vh, gv)
-    sizes = xp.sum(xp.real(m) * xp.real(eye), axis=-1)
-    m = _between(xp, m - xp.matmul(vh, v) * sizes[..., None, :], xp.conj(w))
-    return [xp.solve(vh, xp.matmul(m + eye * gw[..., None, :], vh))]
+    turns = xp.matmul(vh, gv)
+    sizes = xp.sum(xp.real(turns) * xp.real(eye), axis=-1)
+    m = _between(xp, turns - xp.matmul(vh, v) * sizes[..., None, :], xp.conj(w))
+    d = xp.solve(vh, xp.matmul(m + eye * gw[..., None, :], vh))
+    return [free_of_phases(xp, "eig", d, turns, (v, gv), (w, gw))]
 
 
 op(

@@ -60,7 +60,7 @@ INTERNAL = (
     "index_set", "inv", "layer_norm", "least_squares", "linear", "lower_part", "mse_loss",
     "pad_zeros", "permuted", "pinv", "qr", "ratio", "scale", "scatter", "sinc_slope",
     "slogdet", "solve", "solve_triangular", "spectrum_counted", "stack_arrays", "svd",
-    "svdvals", "to_device", "to",
+    "svdvals", "to_device", "to", "unless",
     *(
         name for name, op in TABLE.items()
         if getattr(op.forward, "__module__", "") == "gpugrad.ops.special" and name != "i0"

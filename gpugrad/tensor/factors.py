@@ -93,7 +93,8 @@ def svd(x: Any, /, full_matrices: bool = True, compute_uv: bool = True) -> SVDRe
 
     With ``full_matrices`` U and Vh are square, without a derivative if x is not; with
     ``compute_uv=False`` only the singular values are given. Vectors of equal singular values
-    have no derivative: theirs counts as 0.
+    have no derivative: theirs counts as 0. A pair of complex ones is unique but for a phase: a
+    loss that depends on it raises GradientError in ``backward()`` (on a GPU: its gradient is NaN).
     """
     x = matrices("svd", x, square=False)
     if not compute_uv:
@@ -118,8 +119,9 @@ def eigh(x: Any, /, UPLO: str = "L") -> EighResult:
     """Eigenvalues, in ascending order, and eigenvectors, in columns, of Hermitian matrices.
 
     Real symmetric ones are such. Only the lower triangle of x is read, or the upper one with
-    ``UPLO="U"``; the gradient is Hermitian. Complex vectors are unique but for a phase. Vectors
-    of equal eigenvalues have no derivative: theirs counts as 0.
+    ``UPLO="U"``; the gradient is Hermitian. Vectors of equal eigenvalues have no derivative:
+    theirs counts as 0. Complex vectors are unique but for a phase, so a loss must not depend on
+    it: its ``backward()`` raises GradientError (on a GPU: its gradient is NaN).
     """
     return EighResult(*_OPS["eigh"](_lower("eigh", x, UPLO)))
 
@@ -133,10 +135,11 @@ def eig(x: Any, /) -> EigResult:
     """Eigenvalues, in any order, and eigenvectors, in columns and of size 1, of square matrices.
 
     All are complex, as the standard has it, where NumPy gives real ones if it can. A vector is
-    unique but for its phase: a function that looks at the phase gets a gradient without meaning.
-    Vectors of equal eigenvalues have no derivative: theirs counts as 0. A matrix that lacks
-    vectors (defective, such as [[0, 1], [0, 0]]) has no derivative: LinAlgError, or numbers
-    without meaning where rounding hides it. DeviceError where CUDA's libraries are too old.
+    unique but for its phase, so a loss must not depend on it: its ``backward()`` raises
+    GradientError (on a GPU: its gradient is NaN). Vectors of equal eigenvalues have no
+    derivative: theirs counts as 0. A matrix that lacks vectors (defective, such as
+    [[0, 1], [0, 0]]) has no derivative: LinAlgError, or numbers without meaning where rounding
+    hides it. DeviceError where CUDA's libraries are too old.
 
     >>> import gpugrad as gg
     >>> gg.linalg.eig(gg.tensor([[0.0, -1.0], [1.0, 0.0]])).eigenvalues
