@@ -100,6 +100,8 @@ static void turn(int thread)
     setcontext(&context);
 }
 static void __syncthreads() { pause_fiber(); }
+static void __threadfence() {}  // blocks run one after another
+static unsigned int atomicAdd(unsigned int* at, unsigned int n) { *at += n; return *at - n; }
 template <typename V> static V __shfl_xor_sync(unsigned int, V value, int mask)
 {
     static char slots[MOST][16];

@@ -1,4 +1,4 @@
-"""Layer normalization in one kernel forward, and in two or three backward.
+"""Layer normalization in one kernel forward, and in two backward.
 
 `LayerNorm` has functions for the namespace of CuPy arrays that stand in for the formulas of the
 same names, those of `gpugrad.ops.normalization`. Imports the modules beside it.
@@ -8,13 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 from gpugrad.backend.kernels.rows import ROW, contiguous, launch_shape
-from gpugrad.backend.kernels.source import COLUMN, FLOATS, Get, cupy_kernel, prelude
+from gpugrad.backend.kernels.source import COLUMN, FLOATS, Get, cupy_kernel, prelude, stripes
 from gpugrad.backend.namespace import FORMULAS, namespace_of
 
 __all__ = ["LayerNorm", "layer_norm_source"]
 
-STRIPE = 256  # rows, at least, that a block adds up; there are at most STRIPES of them
-STRIPES = 128
+STRIPE = 256  # rows, at least, that a block adds up
 
 
 def layer_norm_source(dtype: Any) -> str:
@@ -83,11 +82,11 @@ extern "C" __global__ void layer_norm_vjp(
     }
 }
 
-// The gradients of weight and bias: sums down the columns, of a stripe of rows for each block. Of
-// several stripes the sums go to `parts`, those of the weight first.
+// The gradients of weight and bias: sums down the columns, of a stripe of rows for each block. With
+// several stripes theirs go to `parts`, those of the weight first.
 extern "C" __global__ void layer_norm_columns(
     const T* g, const T* x, const Moments* kept, T* d_weight, T* d_bias, W* parts,
-    long long rows, long long length, long long stripe)
+    unsigned int* arrived, long long rows, long long length, long long stripe)
 {
     const long long column = (long long)blockIdx.x * 32 + threadIdx.x;
     const long long start = blockIdx.y * stripe, end = start + stripe < rows ? start + stripe : rows;
@@ -100,14 +99,20 @@ extern "C" __global__ void layer_norm_columns(
         }
     weight = sum_of_column(weight);
     bias = sum_of_column(bias);
-    if (threadIdx.y == 0 && column < length) {
-        if (gridDim.y == 1) {
-            d_weight[column] = narrow(weight);
-            d_bias[column] = narrow(bias);
-        } else {
+    if (gridDim.y > 1) {
+        W* const more = parts + gridDim.y * length;
+        if (threadIdx.y == 0 && column < length) {
             parts[blockIdx.y * length + column] = weight;
-            parts[(gridDim.y + blockIdx.y) * length + column] = bias;
+            more[blockIdx.y * length + column] = bias;
         }
+        if (!comes_last(arrived))
+            return;
+        weight = sum_of_stripes(parts, column, length);
+        bias = sum_of_stripes(more, column, length);
+    }
+    if (threadIdx.y == 0 && column < length) {
+        d_weight[column] = narrow(weight);
+        d_bias[column] = narrow(bias);
     }
 }
 """  # noqa: E501
@@ -163,14 +168,9 @@ class LayerNorm:
         kernel(*launch_shape(rows, length), (g, x, weight, d, kept, rows, length, float(eps)))
         if kept is None:
             return d, None, None
-        stripe = max(STRIPE, -(-rows // STRIPES))
-        grid = (-(-length // 32), -(-rows // stripe))
         found = empty((2, length), dtype)
-        parts = None if grid[1] == 1 else empty((2, grid[1], length), computed)
-        words = (g, x, kept, found[0], found[1], parts, rows, length, stripe)
-        self.get(source, "layer_norm_columns")(grid, (32, 8), words)
-        if parts is not None:
-            self.get(source, "sum_of_stripes")(
-                (grid[0], 2), (32, 8), (parts, found, grid[1], length)
-            )
+        divided = stripes(self.module, rows, length, dtype, STRIPE, sums=2)
+        words = (g, x, kept, found[0], found[1], divided.parts, divided.arrived)
+        columns = self.get(source, "layer_norm_columns")
+        columns(divided.grid, divided.block, (*words, rows, length, divided.rows))
         return d, found[0] if needs[1] else None, found[1] if needs[2] else None

@@ -2,17 +2,17 @@
 
 Imports CuPy when the first kernel is asked for. A kernel computes in W and stores T: float and
 __half for float16, and else the dtype's own type. Indices have 64 bits. Sums are made in one
-fixed order, without atomics: the same bits at every run.
+fixed order, never by atomics: the same bits at every run.
 """
 
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["COLUMN", "FLOATS", "Get", "cupy_kernel", "prelude"]
+__all__ = ["COLUMN", "FLOATS", "Get", "Stripes", "cupy_kernel", "prelude", "stripes"]
 
 Get = Callable[..., Any]  # from a source, a kernel's name and options to what launches it
 
@@ -89,17 +89,48 @@ __device__ inline W sum_of_column(W x)
     return x;
 }
 
-// What the stripes of rows gave, added up; blockIdx.y tells one result from the next.
-extern "C" __global__ void sum_of_stripes(
-    const W* parts, T* sums, long long stripes, long long length)
+// Where blockIdx.y counts stripes of rows: whether this block is the last of its columns to have
+// stored what its stripe gave, so that it sees what the others stored. `arrived` has a 0 for each
+// 32 columns.
+__device__ inline bool comes_last(unsigned int* arrived)
 {
-    const long long column = (long long)blockIdx.x * 32 + threadIdx.x;
+    __shared__ bool last;
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0 && threadIdx.y == 0)
+        last = atomicAdd(arrived + blockIdx.x, 1u) == gridDim.y - 1;
+    __syncthreads();
+    __threadfence();
+    return last;
+}
+
+// What the stripes gave for a column, added up in their order, whichever came last.
+__device__ inline W sum_of_stripes(const volatile W* parts, long long column, long long length)
+{
     W sum = 0;
     if (column < length)
-        for (long long i = threadIdx.y; i < stripes; i += blockDim.y)
-            sum += parts[(blockIdx.y * stripes + i) * length + column];
-    sum = sum_of_column(sum);
-    if (threadIdx.y == 0 && column < length)
-        sums[blockIdx.y * length + column] = narrow(sum);
+        for (long long i = threadIdx.y; i < gridDim.y; i += blockDim.y)
+            sum += parts[i * length + column];
+    return sum_of_column(sum);
 }
 """
+
+
+class Stripes(NamedTuple):
+    """How the rows of a matrix are divided among blocks that add up columns, see `COLUMN`."""
+
+    grid: tuple[int, int]
+    block: tuple[int, int]
+    rows: int  # of a stripe
+    parts: Any  # memory for what the stripes give, and the counters of `comes_last`; None
+    arrived: Any  # where there is one stripe
+
+
+def stripes(module: Any, rows: int, length: int, dtype: Any, least: int, sums: int = 1) -> Stripes:
+    """Stripes of at least so many rows, 128 of them at most, for as many sums of each column."""
+    each = max(least, -(-rows // 128))
+    grid = (-(-length // 32), -(-rows // each))
+    if grid[1] == 1:
+        return Stripes(grid, (32, 8), each, None, None)
+    parts = module.empty((sums, grid[1], length), "d" if dtype.char == "d" else "f")
+    return Stripes(grid, (32, 8), each, parts, module.zeros(grid[0], "I"))
