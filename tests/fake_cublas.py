@@ -24,6 +24,7 @@ class Cublas:
 
     def __init__(self):
         self.calls = []
+        self.added = 0
 
     def gemmStridedBatchedEx(  # noqa: N802
         self, handle, ta, tb, m, n, k, alpha, A, At, lda, step_a, B, Bt, ldb, step_b,
@@ -35,12 +36,17 @@ class Cublas:
         for value in (ta, tb, m, n, k, lda, step_a, ldb, step_b, ldc, step_c, count):
             assert isinstance(value, int)
         scalar = {2: np.float32}.get(At, REAL[At])
-        for address, value in ((alpha, 1), (beta, 0)):
-            raw = (ctypes.c_char * np.dtype(scalar).itemsize).from_address(address)
-            assert np.frombuffer(raw, scalar)[0] == value
+        size = np.dtype(scalar).itemsize
+        alpha, beta = (
+            np.frombuffer((ctypes.c_char * size).from_address(address), scalar)[0]
+            for address in (alpha, beta)
+        )
+        assert alpha == 1
         a = memory(A, REAL[At], *((k, m) if ta else (m, k)), lda, step_a, count)
         b = memory(B, REAL[At], *((n, k) if tb else (k, n)), ldb, step_b, count)
         c = memory(C, REAL[At], m, n, ldc, step_c, count)
         a, b = (x.swapaxes(1, 2) if t else x for x, t in ((a, ta), (b, tb)))
-        c[...] = a.astype(scalar) @ b.astype(scalar)
+        product = a.astype(scalar) @ b.astype(scalar)
+        c[...] = product + beta * c.astype(scalar) if beta else product  # c may be anything
+        self.added += beta != 0
         self.calls.append((ta, tb, compute))

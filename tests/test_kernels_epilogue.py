@@ -3,14 +3,16 @@
 import numpy as np
 import pytest
 from compilers import to_ptx
-from host_cuda import PLACES, HostKernel, host_kernel, launches, on_sim
+from host_cuda import PLACES, HostKernel, host_kernel, launches
 
 import gpugrad as gg
 from gpugrad.backend import sim
 from gpugrad.backend.host import NUMPY
-from gpugrad.backend.kernels.epilogue import Epilogue, epilogue_source
+from gpugrad.backend.kernels import epilogue as epilogue_kernels
+from gpugrad.backend.kernels.elementwise import FusingNamespace
+from gpugrad.backend.kernels.epilogue import Epilogue, epilogue_source, epilogue_vjp_source
 from gpugrad.backend.kernels.source import FLOATS
-from gpugrad.backend.namespace import Namespace
+from gpugrad.backend.namespace import NAMESPACES, Namespace
 from gpugrad.engine.op import TABLE
 from gpugrad.nn.chains import FUNCTIONS, MODULES
 
@@ -20,11 +22,24 @@ DTYPES = pytest.mark.parametrize("dtype", FLOATS, ids=str)
 nn = gg.nn
 
 
+class Chaining(FusingNamespace):
+    """A namespace with kernels for chains alone: other formulas run as they are written."""
+
+    def __getattr__(self, name):
+        return Namespace.__getattr__(self, name)
+
+    def rules(self, op, chained):
+        return super().rules(op, chained) if op.chained and chained else op.vjps
+
+
 @pytest.fixture
 def fused(monkeypatch):
-    """sim's arrays with the kernel."""
+    """sim's arrays with the kernels."""
     monkeypatch.setattr(Namespace, "fusing", True)
-    on_sim(monkeypatch, epilogue=EPILOGUE)
+    fast = {"epilogue": EPILOGUE, **EPILOGUE.functions()}
+    space = Chaining(sim, fast=fast, checks=NAMESPACES[sim.ndarray].checks)
+    monkeypatch.setitem(NAMESPACES, sim.ndarray, space)
+    return space
 
 
 # ---------------------------------------------------------------- the kernel
@@ -78,6 +93,41 @@ def test_it_is_the_formula(name, dtype, shape, reverse, place, monkeypatch, rng)
         np.testing.assert_allclose(second.get(), expected, rtol=rtol, atol=near)
         if keep:
             np.testing.assert_array_equal(first.get(), between)
+
+
+@DTYPES
+@NAMES
+@pytest.mark.parametrize("arch", ["compute_70", "compute_90"])
+def test_the_source_of_the_derivative_compiles(name, dtype, arch):
+    words = tuple((key, p.default) for key, p in TABLE[name].parameters.items())
+    assert "epilogue_vjp" in to_ptx(epilogue_vjp_source(dtype, name, words), arch)
+
+
+@DTYPES
+@NAMES
+@pytest.mark.parametrize("shape", [(1, 1), (5, 12), (3, 7, 12), (12,), (70, 40), (300, 3)])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("place", PLACES)
+def test_the_derivative_and_its_sums(name, dtype, shape, reverse, place, monkeypatch, rng):
+    monkeypatch.setattr(HostKernel, "reverse", reverse)
+    monkeypatch.setattr(epilogue_kernels, "STRIPE", 16)  # 300 rows are 19 stripes
+    x, g = (rng.standard_normal((2, *shape)) * 2).astype(dtype)
+    x.reshape(-1)[:3] = np.array([0.0, -0.0, 20.0], dtype)[: x.size]
+    rtol = {2: 4e-3, 4: 5e-6, 8: 1e-12}[dtype.itemsize]
+    module, get = place = PLACES[place]()
+    (keep,), keep_y = TABLE[name].keeps((True,))
+    for words in WORDS.get(name, [{}]):
+        y = getattr(NUMPY, name)(x.astype(np.float64), **words).astype(dtype)
+        saved = [array.astype(np.float64) for array in (g, y, x)]
+        right = TABLE[name].vjps[0](NUMPY, *saved, **words)
+        arrays = place.send(g, y if keep_y else object(), x if keep else object())
+        found, count = launches(Epilogue(module, get).vjp, name, None, *arrays, **words)
+        assert count == (module is sim)
+        assert found.shape == shape
+        assert found.dtype == found.sums.dtype == dtype
+        np.testing.assert_allclose(found.array.get(), right, rtol=rtol, atol=rtol)
+        sums = found.array.get().astype(np.float64).reshape(-1, shape[-1]).sum(axis=0)
+        np.testing.assert_allclose(found.sums.get(), sums, rtol=rtol, atol=rtol * len(x))
 
 
 # ---------------------------------------------------------------- layers
@@ -144,6 +194,70 @@ def test_half_precision_and_no_grad(name, fused):
         assert y.grad_fn is None
         wide = model.to(gg.float32)(x.astype(gg.float32)).detach().numpy()
         np.testing.assert_allclose(y.numpy(), wide, rtol=5e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU(), nn.SiLU(), nn.ELU(), nn.Softplus()])
+@pytest.mark.parametrize("batch", [(4,), (2, 200), ()])
+def test_gradients_come_by_one_kernel_for_a_pair(activation, batch, fused, rng):
+    arrays = rng.standard_normal((*batch, 3)), rng.standard_normal((*batch, 4))
+    found = {}
+    for where in ("cpu", "sim"):
+        gg.manual_seed(3)
+        with gg.device(where):
+            first, last = nn.Linear(3, 8, dtype=gg.float64), nn.Linear(8, 4, dtype=gg.float64)
+            model = nn.Sequential(first, activation, last, activation)
+            x, g = (gg.tensor(array, device=where) for array in arrays)
+            counts = []
+            for bias in (True, False):
+                first.bias.requires_grad_(bias)
+                y = model(x)
+                for kept in (True, False):
+                    counts.append(launches(y.backward, g, retain_graph=kept)[1])
+            y = model(x)
+            counts.append(launches(y.sum().backward)[1])  # a gradient that is broadcast
+            found[where] = [p.grad.numpy() for p in model.parameters()]
+    assert counts == [2] * 5
+    for one, other in zip(found["sim"], found["cpu"], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-13)
+
+
+def test_hooks_and_watchers_between_the_two_see_arrays(fused):
+    with gg.device("sim"):
+        model = nn.Sequential(layer(), nn.ReLU())
+        x, ones = gg.ones((2, 3)), gg.ones((2, 4))
+        y, seen = model(x), []
+        y.backward(ones)
+        expected = [p.grad.numpy() for p in model.parameters()]
+
+        def look(*gradients):
+            seen.extend(gradients)
+
+        for where, hook in [
+            (lambda y: y.grad_fn.parents[0].register_prehook, look),
+            (lambda y: y.grad_fn.parents[0].register_prehook, lambda g: g * 1),
+            (lambda y: y.grad_fn.parents[0].register_hook, lambda ds, g: look(*ds, g)),
+            (lambda y: y.grad_fn.register_hook, lambda ds, g: look(*ds, g)),
+        ]:
+            model.zero_grad()
+            y = model(x)
+            where(y)(hook)
+            y.backward(ones)
+            for p, right in zip(model.parameters(), expected, strict=True):
+                np.testing.assert_allclose(p.grad.numpy(), right, rtol=1e-6)
+        assert [type(g) for g in seen if g is not None] == [gg.Tensor] * 6
+        y = model(x)
+        with gg.detect_anomaly():
+            _, count = launches(y.backward, ones)
+        assert count == 0
+
+
+def test_a_hook_that_changes_the_gradient_between_the_two_changes_the_bias(fused):
+    with gg.device("sim"):
+        model = nn.Sequential(layer(), nn.ReLU())
+        y = model(gg.ones((2, 3)))
+        y.grad_fn.parents[0].register_prehook(lambda g: g * 0 + 5)
+        y.backward(gg.ones((2, 4)))
+        assert model[0].bias.grad.tolist() == [10.0] * 4
 
 
 def layer(**words):

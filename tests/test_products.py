@@ -1,5 +1,6 @@
 """Products of matrices for CuPy: two axes wherever possible, transposes as flags, no copies."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,7 +9,8 @@ from fake_cublas import HANDLE, Cublas
 
 import gpugrad as gg
 from gpugrad.backend import namespace, sim
-from gpugrad.backend.products import matmul_with
+from gpugrad.backend.products import add_product_with, matmul_with
+from gpugrad.engine.op import TABLE
 
 
 @pytest.fixture
@@ -150,6 +152,133 @@ def test_tf32_is_taken_where_cupy_takes_it(cupy):
     for dtype in ("float32", "float16", "float64"):
         matmul_with(cupy)(sim.ones((2, 2, 2), dtype), sim.ones((2, 2, 2), dtype))
     assert [call[2] for call in cupy.cuda.cublas.calls] == [77, 68, 70]
+
+
+def whole_numbers(rng, shape, dtype):
+    return rng.integers(-4, 5, shape).astype(dtype)
+
+
+@pytest.mark.parametrize("shapes", [*SHAPES, ((2, 3), (3, 4)), ((1, 3), (3, 1))], ids=str)
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "complex64"])
+def test_a_product_is_added_in_one_call(shapes, order, dtype, cupy, rng):
+    a, b = (whole_numbers(rng, shape, dtype) for shape in shapes)
+    before = np.asarray(whole_numbers(rng, (a @ b).shape, dtype), order=order)
+    total = sim.asarray(before)
+    added = add_product_with(cupy)(total, sim.asarray(a), sim.asarray(b))
+    assert added == (order == "C" or total.ndim == 2 or total.flags.c_contiguous)
+    np.testing.assert_array_equal(total.get(), before + a @ b if added else before)
+    assert len(cupy.cuda.cublas.calls) == cupy.cuda.cublas.added == added
+
+
+def test_rows_of_several_axes_are_added_to_as_they_lie(cupy, rng):
+    a, b, before = (whole_numbers(rng, shape, "f") for shape in ((6, 4), (4, 5), (2, 3, 5)))
+    total = sim.asarray(before)
+    assert add_product_with(cupy)(total, sim.asarray(a), turn(sim.asarray(turn(b).copy())))
+    np.testing.assert_array_equal(total.get(), before + (a @ b).reshape(2, 3, 5))
+    assert not add_product_with(cupy)(sim.zeros((3, 2, 5), "f").T, sim.asarray(a), sim.asarray(b))
+
+
+@pytest.mark.parametrize(
+    "operands",
+    [
+        lambda: (sim.zeros((2, 4), "d"), sim.ones((2, 3), "f"), sim.ones((3, 4), "f")),
+        lambda: (sim.zeros((2, 4), "f"), sim.ones((2, 3), "d"), sim.ones((3, 4), "f")),
+        lambda: (sim.zeros((1, 4), "f"), sim.ones((2, 3), "f"), sim.ones((3, 4), "f")),
+        lambda: (sim.zeros((2, 4), "f"), sim.ones((5, 2, 3), "f"), sim.ones((5, 3, 4), "f")),
+        lambda: (sim.zeros((4, 5, 2), "f"), sim.ones((2, 3), "f"), sim.ones((3, 20), "f")),
+        lambda: (sim.zeros((3, 2, 4), "f"), sim.ones((2, 3), "f"), sim.ones((3, 4), "f")),
+        lambda: (sim.zeros((2, 4), "f"), sim.ones((2, 6), "f")[:, ::2], sim.ones((3, 4), "f")),
+        lambda: (sim.zeros((2, 4), "i"), sim.ones((2, 3), "i"), sim.ones((3, 4), "i")),
+        lambda: (sim.zeros((2, 4), "f"), sim.ones((2, 0), "f"), sim.ones((0, 4), "f")),
+        lambda: (sim.zeros((2, 8), "f")[:, ::2], sim.ones((2, 3), "f"), sim.ones((3, 4), "f")),
+    ],
+)
+def test_what_does_not_fit_is_not_added(operands, cupy):
+    total, a, b = operands()
+    assert add_product_with(cupy)(total, a, b) is False
+    assert not total.get().any()
+    assert cupy.cuda.cublas.calls == []
+
+
+@pytest.mark.parametrize(
+    ("op", "sample"),
+    [(op, sample) for op in TABLE.values() if op.factors for sample in op.samples],
+    ids=lambda given: getattr(given, "name", repr(given)),
+)
+def test_factors_are_what_the_rules_multiply(op, sample, rng):
+    xp = namespace.namespace_of(np.zeros(1))
+    arrays = [rng.standard_normal(shape) for shape in sample.shapes]
+    y = getattr(xp, op.name)(*arrays)
+    g = rng.standard_normal(y.shape)
+    needs = (True,) * len(arrays)
+    right = (
+        op.joint(xp, g, y, needs, *arrays) if op.joint else [r(xp, g, y, *arrays) for r in op.vjps]
+    )
+    for d, array, factors in zip(right, arrays, op.factors, strict=True):
+        pair = factors(xp, g, *arrays) if factors else None
+        if pair is not None:
+            np.testing.assert_allclose((pair[0] @ pair[1]).reshape(d.shape), d, rtol=1e-12)
+        else:
+            assert array.ndim == 1 or min(map(len, sample.shapes)) == 1
+
+
+@pytest.fixture
+def adding(cupy, monkeypatch):
+    """sim with products that are added by cuBLAS; gives the calls that do."""
+    monkeypatch.setattr(namespace.Namespace, "fusing", True)
+    xp = namespace.namespace_of(sim.zeros(1))
+    monkeypatch.setitem(xp.__dict__, "matmul", matmul_with(cupy))
+    monkeypatch.setitem(xp.__dict__, "add_product", add_product_with(cupy))
+    return cupy.cuda.cublas
+
+
+def recurrent(device, batch=(4,)):
+    """The gradients of a recurrent network's parameters and inputs, over five steps."""
+    rng = np.random.default_rng(3)
+    make = lambda *shape: gg.tensor(  # noqa: E731
+        rng.standard_normal(shape), device=device, requires_grad=True, dtype=gg.float64
+    )
+    u, w, bias, h = make(3, 3), make(3, 3), make(3), make(*batch, 3)
+    start, x = h, make(*batch, 3)
+    for _ in range(5):
+        h = (h @ u + gg.nn.functional.linear(x, w, bias)).tanh()
+    (h * h).sum().backward()
+    return [t.grad.numpy() for t in (u, w, bias, x, start)]
+
+
+@pytest.mark.parametrize("batch", [(4,), (2, 3)])
+def test_a_weight_s_gradients_are_added_by_the_products(batch, adding):
+    found = recurrent("sim", batch)
+    assert adding.added == 3 * 3  # of u, w and x: the first two of five are not
+    for one, other in zip(found, recurrent("cpu", batch), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
+
+
+def test_products_add_to_nobody_else_s_memory(adding):
+    """A gradient that was passed on as it is, and one that a user gave, stay what they were."""
+    a = gg.tensor(np.eye(3), device="sim", requires_grad=True)
+    b = gg.tensor(np.full((3, 3), 2.0), device="sim", requires_grad=True)
+    given = gg.tensor(np.ones((3, 3)), device="sim")
+    y = (a + b) @ a + a @ b + a @ a
+    y.backward(given, retain_graph=True)
+    first = [t.grad.numpy() for t in (a, b)]
+    y.backward(given)
+    for before, t in zip(first, (a, b)):
+        np.testing.assert_array_equal(t.grad.numpy(), 2 * before)
+    assert (given.numpy() == 1).all()
+    assert adding.added > 0
+
+
+def test_those_who_look_at_gradients_see_each_of_them(adding):
+    a = gg.tensor(np.ones((2, 2)), device="sim", requires_grad=True)
+    y = sum(gg.ones((2, 2), dtype=gg.float64, device="sim") @ a for _ in range(5))
+    for context, count in ((gg.detect_anomaly, 0), (nullcontext, 3)):
+        a.grad = None
+        with context():
+            y.backward(gg.ones((2, 2), dtype=gg.float64, device="sim"), retain_graph=True)
+        assert adding.added == count
+        assert a.grad.tolist() == [[10.0, 10.0], [10.0, 10.0]]
 
 
 GRADIENTS = [*SHAPES, ((5, 2, 3), (3, 4)), ((5, 2, 3), (3,)), ((3,), (5, 3, 4)), ((2, 3), (3, 4))]

@@ -213,7 +213,10 @@ def register_arrays() -> None:
         kind = FusingNamespace
         for family in (Rows, LayerNorm, Squares):
             fast |= family(cupy).functions()
-        fast |= {"multi_tensor": MultiTensor(cupy), "epilogue": Epilogue(cupy)}
+        epilogue = Epilogue(cupy)
+        fast |= {"multi_tensor": MultiTensor(cupy), "epilogue": epilogue}
+        fast |= {"add_product": products.add_product_with(cupy)}
+        fast |= epilogue.functions()
     register(cupy.ndarray, kind(cupy, fast=fast, checks=checks, alone=not several))
 
 

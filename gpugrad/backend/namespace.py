@@ -37,17 +37,20 @@ class Namespace:
     that there is one device of the kind, so that arrays of this type can always meet and only what
     comes with others is checked.
 
-    ``rules(op)`` gives the derivative rules that backward() runs on this type of array in place
-    of the op's own; None where they run as they are written. ``Namespace.fusing`` says whether
-    there is any namespace that has it. ``multi_tensor`` runs one kernel over many arrays, see
-    `gpugrad.backend.kernels.multi_tensor`, and ``epilogue`` what follows a product of matrices;
-    None where there is none.
+    ``rules(op, chained)`` gives the derivative rules that backward() runs on this type of array in
+    place of the op's own; None where they run as they are written. With ``chained``, those of the
+    second op of a chain may give what only the first op understands. ``Namespace.fusing`` says
+    whether there is any namespace that has it. ``multi_tensor`` runs one kernel over many arrays, see
+    `gpugrad.backend.kernels.multi_tensor`, and ``epilogue`` what follows a product of matrices.
+    ``add_product(total, a, b)`` adds a @ b to an array in place and says whether it has; it is
+    asked where ``fusing``. None where there is none.
     """
 
-    rules: Callable[[Any], Any] | None = None
+    rules: Callable[[Any, bool], Any] | None = None
     fusing: ClassVar[bool] = False
     multi_tensor: Any = None
     epilogue: Any = None
+    add_product: Callable[[Any, Any, Any], bool] | None = None
 
     def __init__(
         self,

@@ -3,7 +3,8 @@
 CuPy multiplies two matrices by one call of cuBLAS and passes a transposed one as a flag. For
 operands of more axes it makes both C-contiguous first, which copies what is transposed, and
 float16 becomes float32. Here a stack of rows times one matrix is a product of two matrices, and
-stacks of matrices go to cuBLAS with strides and flags. What fits neither is left to CuPy.
+stacks of matrices go to cuBLAS with strides and flags. What fits neither is left to CuPy. A product
+is also added to what is there, in the same call of cuBLAS.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["matmul_with"]
+__all__ = ["add_product_with", "matmul_with"]
 
 # By character: the number that CUDA has for a dtype, and the dtype of cuBLAS's scalars.
 _KINDS = {"e": (2, "f"), "f": (0, "f"), "d": (1, "d"), "F": (4, "F"), "D": (5, "D")}
@@ -44,14 +45,39 @@ def matmul_with(cupy: Any) -> Callable[[Any, Any], Any]:
     return matmul
 
 
-def _stacked(cupy: Any, a: Any, b: Any) -> Any:
-    """The products of two stacks by one call of cuBLAS; None where it does not take them so."""
+def add_product_with(cupy: Any) -> Callable[[Any, Any, Any], bool]:
+    """A function ``add_product(total, a, b)`` that adds a @ b to an array, without a copy.
+
+    It says whether it has: False, with nothing changed, where cuBLAS takes the arrays not as they
+    lie. Rows that are one axis in the factors may be several in ``total``.
+    """
+
+    def add_product(total: Any, a: Any, b: Any) -> bool:
+        shape = (*a.shape[:-1], b.shape[-1])
+        if a.ndim == b.ndim == 2 < total.ndim and total.flags.c_contiguous:
+            if total.shape[-1] != shape[1] or total.size != shape[0] * shape[1]:
+                return False
+            total = total.reshape(shape)
+        if total.ndim == 2 and not total.flags.c_contiguous:
+            total, a, b = total.T, b.T, a.T
+        return total.flags.c_contiguous and _stacked(cupy, a, b, total) is not None
+
+    return add_product
+
+
+def _stacked(cupy: Any, a: Any, b: Any, total: Any = None) -> Any:
+    """The products of two stacks by one call of cuBLAS; None where it does not take them so.
+
+    They are added to ``total`` where it is given, which is in C order.
+    """
     (m, k), n = a.shape[-2:], b.shape[-1]
     if a.dtype != b.dtype or a.dtype.char not in _KINDS or b.shape[-2] != k:
         return None
     try:
         batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     except ValueError:
+        return None
+    if total is not None and (total.shape != (*batch, m, n) or total.dtype != a.dtype):
         return None
     first, second = _stack(a, batch), _stack(b, batch)
     count = int(np.prod(batch))
@@ -61,14 +87,15 @@ def _stacked(cupy: Any, a: Any, b: Any) -> Any:
     cublas = cupy.cuda.cublas  # loaded by CuPy when it is first asked for
     number, scalar = _KINDS[a.dtype.char]
     one, zero = _SCALARS[scalar]
-    y = cupy.empty((*batch, m, n), a.dtype)
+    y = cupy.empty((*batch, m, n), a.dtype) if total is None else total
+    kept = zero if total is None else one
     # What lies row by row is, column by column, the transpose: the product is y.T = b.T @ a.T.
     cublas.gemmStridedBatchedEx(
         cupy.cuda.device.get_cublas_handle(),
         *(second.transposed, first.transposed, n, m, k, one.ctypes.data),
         *(b.data.ptr, number, second.leading, second.step),
         *(a.data.ptr, number, first.leading, first.step),
-        *(zero.ctypes.data, y.data.ptr, number, n, m * n),
+        *(kept.ctypes.data, y.data.ptr, number, n, m * n),
         *(count, _precision(cupy, cublas, a.dtype), cublas.CUBLAS_GEMM_DEFAULT),
     )
     return y

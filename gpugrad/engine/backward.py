@@ -15,6 +15,7 @@ import numpy as np
 
 from gpugrad.backend.device import copied
 from gpugrad.backend.namespace import Namespace, namespace_of
+from gpugrad.backend.summed import Summed
 from gpugrad.engine import changes, hooks
 from gpugrad.engine.modes import observer
 from gpugrad.engine.node import Leaf, Node
@@ -105,6 +106,7 @@ def walk(
     uses = hooks.first_uses(reachable(node for node, _ in seeds)) if hooks.eager else {}
     watch = observer.get()
     fusing = lift is None and Namespace.fusing
+    unwatched = watch is None and follow is None
     results: dict[Any, Any] = {}
     gradients: dict[Any, Any] = {}
     owned: set[Any] = set()  # nodes whose gradient is a buffer that this walk made
@@ -166,10 +168,16 @@ def walk(
         parents = node.parents
         if wanted is not None:
             parents = tuple(parent if parent in wanted else None for parent in parents)
+        if owned and fusing and unwatched and kind is Node and op.factors is not None:
+            parents = _without_added(node, g, parents, gradients, owned)
         parameters = node.parameters
         joint = op.joint
         if joint is None:
-            rules = xp.rules(op) if fusing and xp.rules is not None else op.vjps
+            if fusing and xp.rules is not None:
+                # Of the first op's gradient, where there is nothing yet that it is added to.
+                rules = xp.rules(op, unwatched and parents[0] not in gradients)
+            else:
+                rules = op.vjps
         else:
             needs = tuple(parent is not None for parent in parents)
             rules = joint(xp, g, y, needs, *values, **(parameters or {}))
@@ -240,6 +248,25 @@ def walk(
             watch.visit(leaf, g)
     results.update(gradients)  # what is left belongs to leaves
     return results
+
+
+def _without_added(
+    node: Node, g: Any, parents: Sequence[Any], gradients: dict[Any, Any], owned: set[Any]
+) -> list[Any]:
+    """The parents, None for those to whose gradient a product of matrices has added itself."""
+    add_product = node.xp.add_product
+    if add_product is None:
+        return list(parents)
+    if g.__class__ is Summed:
+        g = g.array
+    left = []
+    for parent, factors in zip(parents, node.op.factors or ()):
+        if factors is not None and parent in owned:
+            pair = factors(node.xp, g, *node.values or ())
+            if pair is not None and add_product(gradients[parent], *pair):
+                parent = None
+        left.append(parent)
+    return left
 
 
 class _Needed(set[Any]):

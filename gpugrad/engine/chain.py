@@ -52,4 +52,5 @@ def record_chain(
     node = Node(first, tuple(nodes), values, None, xp, y.shape, y.dtype, {})
     kept = (between if keep_between else node,)
     y_kept = y if keep_y else None
-    return record.Tensor(y, Node(second, (node,), kept, y_kept, xp, y.shape, y.dtype, parameters))
+    own = second.as_second()
+    return record.Tensor(y, Node(own, (node,), kept, y_kept, xp, y.shape, y.dtype, parameters))

@@ -74,6 +74,10 @@ class Op:
     derivatives that are needed. What is not kept reaches a rule as a stand-in that has
     only ``shape`` and ``dtype``.
 
+    ``factors[i](xp, g, *arrays)`` gives, of a rule that is a product of matrices, the two that are
+    multiplied, stacks of the same length or matrices; None where it is no such product. Where a
+    gradient is there to be added to, a namespace may let the product do it (``add_product``).
+
     ``kind`` tells forward mode what it may do: ``"elementwise"`` reuses the vjps,
     ``"linear"`` applies the op to the tangents, ``"multilinear"`` does so argument by
     argument, ``"general"`` transposes the vjp. ``jvp(xp, tangents, y, *arrays,
@@ -97,12 +101,15 @@ class Op:
     """
 
     __slots__ = (
+        "_chained",
         "_conjugated",
         "arrays",
+        "chained",
         "complex",
         "constants",
         "doc",
         "domain",
+        "factors",
         "forward",
         "joint",
         "jvp",
@@ -132,6 +139,7 @@ class Op:
         vjp: Sequence[Rule | None] | None = None,
         vjp_all: Rule | None = None,
         jvp: Rule | None = None,
+        factors: Sequence[Rule | None] | None = None,
         saves: str | Sequence[str] = "",
         kind: str = "general",
         complex: str | None = None,
@@ -150,6 +158,8 @@ class Op:
         if self.complex not in COMPLEX.values() or (outputs and self.complex == "conjugate"):
             raise ValueError(f"op {name}: complex must not be {self.complex!r}")
         self._conjugated: Op | None = None
+        self._chained: Op | None = None
+        self.chained = False  # whether it is the second of a chain: see `as_second`
         self.name = name
         self.shown = shown or name
         self.native = isinstance(forward, str)
@@ -170,6 +180,7 @@ class Op:
         self.vjps = None if vjp is None else tuple(vjp)
         self.joint = vjp_all
         self.jvp = jvp
+        self.factors = factors
         # Arrays without a derivative, such as a condition: constants, whatever is passed.
         self.constants = tuple(i for i, rule in enumerate(self.vjps or ()) if rule is None)
         self.kind = kind
@@ -216,6 +227,16 @@ class Op:
             self._conjugated = _conjugated(self)
         return self._conjugated
 
+    def as_second(self) -> "Op":
+        """The op where it follows another in one kernel, see `record_chain`.
+
+        A namespace may have a rule for it that gives the first op more than an array.
+        """
+        if self._chained is None:
+            self._chained = copy.copy(self)
+            self._chained.chained = True
+        return self._chained
+
     def keeps(self, needs: tuple[bool, ...]) -> tuple[tuple[bool, ...], bool]:
         """Which arrays are kept, and whether the output is, for arguments in need of a gradient."""
         return self.keep_table[needs] if self.keep_table else self._keeps(needs)
@@ -258,6 +279,7 @@ def part(name: str, formula: Rule) -> None:
 def _conjugated(op: Op) -> Op:
     """An op with rules that give ``g`` times the conjugate of the derivative."""
     made = copy.copy(op)
+    made.factors = None
     joint, rules = op.joint, op.vjps
     if rules is not None:
         made.vjps = tuple(None if rule is None else _over_conjugates(rule) for rule in rules)

@@ -30,7 +30,7 @@ def _linear(xp: Any, x: Any, weight: Any, bias: Any = None, /) -> Any:
 
 
 def _linear_vjp(
-    xp: Any, g: Any, y: Any, needs: tuple[bool, ...], x: Any, weight: Any, bias: Any
+    xp: Any, g: Any, needs: tuple[bool, ...], x: Any, weight: Any, bias: Any
 ) -> tuple[Any, Any, Any]:
     rows = _rows(g)
     d_weight = d_bias = None
@@ -42,10 +42,16 @@ def _linear_vjp(
     return d_x, d_weight, d_bias
 
 
+part("linear_vjp", _linear_vjp)
 op(
     "linear",
     _linear,
-    vjp_all=_linear_vjp,
+    vjp_all=lambda xp, g, y, needs, x, weight, bias: xp.linear_vjp(g, needs, x, weight, bias),
+    factors=[
+        lambda xp, g, x, weight, bias: (_rows(g), weight),
+        lambda xp, g, x, weight, bias: (_rows(g).T, _rows(x)),
+        None,
+    ],
     saves=("weight", "x", ""),
     complex="conjugate",
     samples=[

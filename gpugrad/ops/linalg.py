@@ -52,12 +52,26 @@ op(
 )
 
 
+def _factors_a(xp: Any, g: Any, a: Any, b: Any) -> Any:
+    return (g, turned(xp, b)) if min(len(a.shape), len(b.shape)) > 1 else None
+
+
+def _factors_b(xp: Any, g: Any, a: Any, b: Any) -> Any:
+    if min(len(a.shape), len(b.shape)) < 2:
+        return None
+    if len(b.shape) == 2 and len(a.shape) > 2:
+        # One product in place of a batch of them that is summed afterwards.
+        rows = math.prod(a.shape[:-1])
+        a, g = a.reshape((rows, a.shape[-1])), g.reshape((rows, g.shape[-1]))
+    return turned(xp, a), g
+
+
 def _matmul_a(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:
     if len(b.shape) == 1:
         return g[..., None] * b
     if len(a.shape) == 1:
         return xp.matmul(b, g[..., None])[..., 0]
-    return xp.matmul(g, turned(xp, b))
+    return xp.matmul(*_factors_a(xp, g, a, b))
 
 
 def _matmul_b(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:
@@ -65,17 +79,14 @@ def _matmul_b(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:
         return a * g if len(b.shape) == 1 else a[:, None] * g[..., None, :]
     if len(b.shape) == 1:
         return xp.matmul(turned(xp, a), g[..., None])[..., 0]
-    if len(b.shape) == 2 and len(a.shape) > 2:
-        # One product in place of a batch of them that is summed afterwards.
-        rows = math.prod(a.shape[:-1])
-        a, g = a.reshape((rows, a.shape[-1])), g.reshape((rows, g.shape[-1]))
-    return xp.matmul(turned(xp, a), g)
+    return xp.matmul(*_factors_b(xp, g, a, b))
 
 
 op(
     "matmul",
     "a, b, /",
     vjp=[_matmul_a, _matmul_b],
+    factors=[_factors_a, _factors_b],
     saves=("b", "a"),
     kind="multilinear",
     samples=[

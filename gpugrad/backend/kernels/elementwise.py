@@ -182,8 +182,10 @@ class FusingNamespace(Namespace):
         setattr(self, name, found)
         return found
 
-    def rules(self, op: Any) -> Any:
+    def rules(self, op: Any, chained: bool) -> Any:
         """The op's rules, each as one kernel if the op is an elementwise one of the table."""
+        if op.chained and chained and self.epilogue is not None:
+            return (partial(self.epilogue.vjp, op.name),)
         found = self._rules.get(op)
         if found is None:
             rules = op.vjps

@@ -1,16 +1,23 @@
 """What follows a product of matrices, in one pass over it: the bias and the activation.
 
-The activation is its formula of the op table, written as C. Imports the modules beside it.
+Backward, one pass gives the gradient of the product and that of the bias, which is the sum of the
+former's rows. The activation is its formula of the op table, written as C, and so is its
+derivative. Imports the modules beside it.
 """
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 from gpugrad.backend.kernels.expression import EXPRESSIONS, Writer
-from gpugrad.backend.kernels.rows import ROW, launch_shape
-from gpugrad.backend.kernels.source import FLOATS, Get, cupy_kernel, prelude
+from gpugrad.backend.kernels.rows import ROW, contiguous, launch_shape
+from gpugrad.backend.kernels.source import COLUMN, FLOATS, Get, cupy_kernel, prelude, stripes
+from gpugrad.backend.namespace import ELEMENTWISE, FORMULAS, namespace_of
+from gpugrad.backend.summed import Summed
 
-__all__ = ["Epilogue", "epilogue_source"]
+__all__ = ["Epilogue", "epilogue_source", "epilogue_vjp_source"]
+
+STRIPE = 64  # rows, at least, that a block adds up
 
 
 @cache
@@ -42,12 +49,63 @@ extern "C" __global__ void epilogue(
 """
 
 
+@cache
+def epilogue_vjp_source(
+    dtype: Any, activation: str, words: tuple[tuple[str, Any], ...] = ()
+) -> str:
+    """The kernel ``epilogue_vjp``: the activation's derivative times g, and the sums of its rows.
+
+    ``y`` is the activation's result and ``x`` what it was given; the one that the derivative does
+    not need may be 0.
+    """
+    writer = Writer()
+    operands = [
+        writer.operand(f"widen({name}[row * length + column])", dtype, index)
+        for index, name in enumerate("gyx")
+    ]
+    (rule,) = ELEMENTWISE[activation] or ()
+    assert rule is not None
+    found = rule(EXPRESSIONS, *operands, **dict(words))
+    body = "\n".join(f"            {line}" for line in writer.body(found))
+    return f"""{prelude(dtype)}{COLUMN}
+extern "C" __global__ void epilogue_vjp(
+    const T* g, const T* y, const T* x, T* d, T* sums, W* parts, unsigned int* arrived,
+    long long rows, long long length, long long stripe)
+{{
+    const long long column = (long long)blockIdx.x * 32 + threadIdx.x;
+    const long long start = blockIdx.y * stripe, end = start + stripe < rows ? start + stripe : rows;
+    W sum = 0;
+    if (column < length)
+        for (long long row = start + threadIdx.y; row < end; row += blockDim.y) {{
+{body}
+            const T found = narrow({found.code});
+            d[row * length + column] = found;
+            sum += widen(found);
+        }}
+    sum = sum_of_column(sum);
+    if (gridDim.y > 1) {{
+        if (threadIdx.y == 0 && column < length)
+            parts[blockIdx.y * length + column] = sum;
+        if (!comes_last(arrived))
+            return;
+        sum = sum_of_stripes(parts, column, length);
+    }}
+    if (threadIdx.y == 0 && column < length)
+        sums[column] = narrow(sum);
+}}
+"""  # noqa: E501
+
+
 class Epilogue:
     """The launches, for arrays of ``module`` (cupy), whose kernels ``get`` compiles."""
 
     def __init__(self, module: Any, get: Get = cupy_kernel) -> None:
         self.module = module
         self.get = get
+
+    def functions(self) -> dict[str, Callable[..., Any]]:
+        """By the names of the formulas that they stand in for."""
+        return {"linear_vjp": self._linear_vjp}
 
     def takes(self, x: Any, weight: Any, bias: Any) -> bool:
         """Whether the operands are those of a layer, as x @ weight.T + bias, and of one dtype."""
@@ -79,3 +137,35 @@ class Epilogue:
         kernel = self.get(source, "epilogue")
         kernel(*launch_shape(rows, length), (y, bias, made, rows, length))
         return y, made
+
+    def vjp(self, activation: str, xp: Any, g: Any, y: Any, x: Any, **words: Any) -> Any:
+        """The gradient of y + bias, a `Summed`, of the gradient of what the activation made of it.
+
+        As a rule of the table, of a pair of layers that was computed by a call above.
+        """
+        module, dtype = self.module, g.dtype
+        g = contiguous(module, g)
+        y, x = (saved if isinstance(saved, module.ndarray) else None for saved in (y, x))
+        length = g.shape[-1]
+        rows = g.size // length
+        d, sums = module.empty(g.shape, dtype), module.empty((length,), dtype)
+        divided = stripes(module, rows, length, dtype, STRIPE)
+        kernel = self.get(
+            epilogue_vjp_source(dtype, activation, tuple(words.items())), "epilogue_vjp"
+        )
+        arrays = (g, y, x, d, sums, divided.parts, divided.arrived)
+        kernel(divided.grid, divided.block, (*arrays, rows, length, divided.rows))
+        return Summed(d, sums)
+
+    def _linear_vjp(
+        self, g: Any, needs: tuple[bool, ...], x: Any, weight: Any, bias: Any
+    ) -> tuple[Any, Any, Any]:
+        """The gradients of a layer's operands; that of the bias is known where g is a `Summed`."""
+        formula = FORMULAS["linear_vjp"]
+        if not isinstance(g, Summed):
+            pulled: tuple[Any, Any, Any] = formula(namespace_of(g), g, needs, x, weight, bias)
+            return pulled
+        d_x, d_weight, _ = formula(
+            namespace_of(g.array), g.array, (*needs[:2], False), x, weight, bias
+        )
+        return d_x, d_weight, g.sums if needs[2] else None
