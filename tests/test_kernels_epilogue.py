@@ -211,8 +211,7 @@ def test_gradients_come_by_one_kernel_for_a_pair(activation, batch, fused, rng):
             for bias in (True, False):
                 first.bias.requires_grad_(bias)
                 y = model(x)
-                for kept in (True, False):
-                    counts.append(launches(y.backward, g, retain_graph=kept)[1])
+                counts += [launches(y.backward, g, retain_graph=k)[1] for k in (True, False)]
             y = model(x)
             counts.append(launches(y.sum().backward)[1])  # a gradient that is broadcast
             found[where] = [p.grad.numpy() for p in model.parameters()]
