@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpugrad.backend.kernels.expression import EXPRESSIONS, NotFusibleError, Value, Writer
+from gpugrad.backend.kernels.wide import Wide, for_large
 from gpugrad.backend.namespace import ELEMENTWISE, FORMULAS, NAMESPACES, Namespace
 
 __all__ = ["Fused", "FusingNamespace", "Kernel", "cupy_kernel", "write"]
@@ -101,13 +102,16 @@ def _value(writer: Writer, operand: Any, index: int) -> Any:
 
 
 def cupy_kernel(kernel: Kernel) -> Callable[..., Any]:
-    """The kernel as CuPy compiles and launches it, with its broadcasting and strides."""
+    """The kernel as CuPy compiles and launches it, with its broadcasting and strides.
+
+    Large arrays that need neither go to a `Wide` kernel with the same body.
+    """
+    cupy = import_module("cupy")
     words = [f"{dtype} x{index}" for index, dtype in kernel.inputs]
-    made = import_module("cupy").ElementwiseKernel(
+    launch: Callable[..., Any] = cupy.ElementwiseKernel(
         ", ".join(words), f"{kernel.output} y", kernel.body, f"gpugrad_{kernel.name}"
     )
-    launch: Callable[..., Any] = made
-    return launch
+    return Wide(kernel, launch, cupy) if Wide.takes(kernel) else launch
 
 
 class Fused:
@@ -175,12 +179,24 @@ class FusingNamespace(Namespace):
         self._rules: dict[Any, Any] = {}
 
     def __getattr__(self, name: str) -> Any:
-        formula = FORMULAS.get(name)
-        if formula is None or name not in ELEMENTWISE:
+        if name not in ELEMENTWISE:
             return super().__getattr__(name)
-        found = partial(Fused(name, formula, self._make), self)
+        formula = FORMULAS.get(name)
+        found = self._native(name) if formula is None else self._fused(name, formula)
         setattr(self, name, found)
         return found
+
+    def _fused(self, name: str, formula: Formula) -> Formula:
+        return partial(Fused(name, formula, self._make), self)
+
+    def _native(self, name: str) -> Formula:
+        """A function of the module's, which is one kernel, and for large arrays one of ours."""
+        function = getattr(self.module, name)
+
+        def formula(xp: Any, *operands: Any) -> Any:
+            return function(*operands) if xp is self else getattr(xp, name)(*operands)
+
+        return for_large(self._fused(name, formula), function, self.module.ndarray)
 
     def rules(self, op: Any, chained: bool) -> Any:
         """The op's rules, each as one kernel if the op is an elementwise one of the table."""

@@ -1,0 +1,193 @@
+"""Elementwise kernels that move 16 bytes a thread: compiled with NVRTC, run on the host."""
+
+import numpy as np
+import pytest
+from compilers import to_ptx
+from host_cuda import PLACES, HostKernel, launches
+
+import gpugrad as gg
+from gpugrad.backend import sim
+from gpugrad.backend.host import NUMPY
+from gpugrad.backend.kernels import wide
+from gpugrad.backend.kernels.elementwise import FusingNamespace, write
+from gpugrad.backend.kernels.wide import Wide, wide_source, width
+from gpugrad.backend.namespace import NAMESPACES, Namespace
+from gpugrad.engine.op import TABLE
+
+HOST = PLACES["host"]()
+F16, F32, F64 = (np.dtype(f"float{bits}") for bits in (16, 32, 64))
+
+
+def rule(name, index=0):
+    vjp = TABLE[name].vjps[index]
+    return lambda xp, *operands, **words: vjp(xp, *operands, **words)
+
+
+# What is computed, and of which operands: the dtypes of arrays ("0" before those without axes),
+# and numbers.
+CASES = {
+    "sigmoid": (lambda xp, x: xp.sigmoid(x), ["e"]),
+    "gelu": (lambda xp, x: xp.gelu(x), ["f"]),
+    "sigmoid_vjp": (rule("sigmoid"), ["f", "f", "f"]),
+    "tanh_vjp": (rule("tanh"), ["d", "d", "d"]),
+    "relu_vjp": (rule("relu"), ["e", "e", "e"]),
+    "multiply": (lambda xp, x, y: xp.multiply(x, y), ["f", "f"]),
+    "add": (lambda xp, x, y: xp.add(x, y), ["e", "e"]),
+    "mixed": (lambda xp, x, y: xp.subtract(x, y), ["e", "d"]),
+    "by a number": (lambda xp, x, y: xp.multiply(x, y), ["f", 0.37]),
+    "a number first": (lambda xp, x, y: xp.subtract(x, y), [7, "d"]),
+    "by a scalar": (lambda xp, x, y: xp.divide(x, y), ["f", np.float32(3)]),
+    "by no axes": (lambda xp, x, y: xp.multiply(x, y), ["0e", "e"]),
+    "greater": (lambda xp, x, y: xp.greater(x, y), ["f", "f"]),
+    "where": (lambda xp, c, x, y: xp.where(c, x, y), ["?", "d", "d"]),
+    "where_vjp": (rule("where", 1), ["f", "f", "?", "f", "f"]),
+    "of booleans": (lambda xp, c: xp.where(c, 1.5, -0.5), ["?"]),
+    "power": (lambda xp, x, n: xp.power(x, n), ["f", 2]),
+}
+BY_NAME = pytest.mark.parametrize("name", CASES)
+
+
+def operands(name, size):
+    rng = np.random.default_rng(len(name))
+    for kind in CASES[name][1]:
+        if not isinstance(kind, str):
+            yield kind
+        elif kind[0] == "0":
+            yield np.array(1.25, kind[1])
+        elif kind == "?":
+            yield rng.random(size) > 0.5
+        else:
+            yield (rng.standard_normal(size) * 3).astype(kind)
+
+
+def kernel_of(name):
+    return write("f", CASES[name][0], tuple(operands(name, 4)), {})
+
+
+def of_one_element(kernel, given):
+    chosen = [given[index] for index, _ in kernel.inputs]
+    return tuple(n or x.ndim == 0 for x, n in zip(chosen, kernel.numbers, strict=True))
+
+
+@BY_NAME
+@pytest.mark.parametrize("arch", ["compute_75", "compute_90"])
+def test_it_compiles_and_moves_sixteen_bytes(name, arch):
+    kernel = kernel_of(name)
+    given = list(operands(name, 4))
+    single = of_one_element(kernel, given)
+    ptx = to_ptx(wide_source(kernel, single), arch)
+    assert ".visible .entry wide" in ptx
+    # The vectors of a thread: 16 bytes of the largest dtype are moved by one instruction.
+    sizes = [np.dtype(d).itemsize for (_, d), alone in zip(kernel.inputs, single) if not alone]
+    largest = max(*sizes, np.dtype(kernel.output).itemsize)
+    assert width(kernel, single) * largest == 16
+    assert any(word in ptx for word in (".v4.", ".v2.", ".v8."))
+
+
+@BY_NAME
+@pytest.mark.parametrize("shape", [(1,), (7,), (8,), (4, 4), (3, 4099), (2, 1, 515)])
+@pytest.mark.parametrize("place", PLACES)
+def test_it_computes_what_the_formula_does(name, shape, place, monkeypatch):
+    monkeypatch.setattr(wide, "LARGE", 1)
+    place = PLACES[place]()
+    kernel = kernel_of(name)
+    given = list(operands(name, shape))
+    launch = Wide(kernel, None, *place)
+    everything = place.send(*given)
+    got, count = launches(launch, *[everything[index] for index, _ in kernel.inputs])
+    assert count == (place.module is sim)
+    host = [x.astype(F32) if getattr(x, "dtype", None) == F16 else x for x in given]
+    wanted = CASES[name][0](NUMPY, *host)
+    assert got.dtype == kernel.output
+    assert got.shape == shape
+    tolerance = {1: 0, 2: 2e-3, 4: 5e-6, 8: 1e-13}[got.dtype.itemsize]
+    np.testing.assert_allclose(got.get(), wanted.astype(got.dtype), rtol=tolerance, atol=tolerance)
+
+
+def test_what_is_small_strided_or_of_other_shapes_goes_to_cupys_kernel(monkeypatch):
+    monkeypatch.setattr(wide, "LARGE", 8)
+    kernel = write("f", lambda xp, x, y: x * y, (np.ones(1, "f"), np.ones(1, "f")), {})
+    taken = []
+    launch = Wide(kernel, lambda *given: taken.append(given), *HOST)
+    x = sim.ones((4, 4), "f")
+    flat = sim.ones(17, "f")
+    for other in [
+        (sim.ones(4, "f"), sim.ones(4, "f")),
+        (x, x.T),
+        (x, x[0]),
+        (x, sim.ones((1, 4, 4), "f")),
+        (flat[1:], flat[1:]),
+        (sim.ones((4, 8), "f")[:, ::2], x),
+        (sim.ones((), "f"), sim.ones((), "f")),
+        (sim.ones((0, 8), "f"), sim.ones((0, 8), "f")),
+    ]:
+        before = len(taken)
+        assert launch(*other) is None
+        assert len(taken) == before + 1
+    assert launch(x, x).shape == (4, 4)
+    assert launch(x, sim.ones((), "f")).shape == (4, 4)
+
+
+def test_dtypes_that_it_is_not_for():
+    for operand in (np.ones(1, np.int16), np.ones(1, np.uint64)):
+        assert not Wide.takes(write("f", lambda xp, x: x * 2.5, (operand,), {}))
+    half = write("f", lambda xp, x, y: x * y, (np.ones(1, F16), F16.type(2)), {})
+    assert not Wide.takes(half)
+
+
+# ---------------------------------------------------------------- in the engine
+
+
+@pytest.fixture
+def fused(monkeypatch):
+    """sim with large kernels run on the host, for arrays of 8 elements and more."""
+
+    def make(kernel):
+        def plain(*given):
+            raise AssertionError(f"{kernel.name} was launched as an ElementwiseKernel")
+
+        return Wide(kernel, plain, *HOST)
+
+    monkeypatch.setattr(wide, "LARGE", 8)
+    monkeypatch.setattr(Namespace, "fusing", True)
+    space = FusingNamespace(sim, checks=NAMESPACES[sim.ndarray].checks, make=make)
+    monkeypatch.setitem(NAMESPACES, sim.ndarray, space)
+    return space
+
+
+def test_large_tensors_go_through_it_forward_and_backward(fused, rng):
+    arrays = rng.standard_normal((2, 5, 7))
+    g = rng.standard_normal((5, 7))
+
+    def run(device):
+        a, b = (gg.tensor(array, device=device, requires_grad=True) for array in arrays)
+        y = (1 - gg.exp(a) * b).sigmoid() + a**2 / 0.5
+        y.backward(gg.tensor(g, device=device))
+        return [t.numpy() for t in (y.detach(), a.grad, b.grad)]
+
+    found, count = launches(run, "sim")
+    # Six operations forward; backward those of two operands twice, and no sums and no copies.
+    assert count > 10
+    for one, other in zip(found, run("cpu"), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
+
+
+def test_small_arrays_other_dtypes_and_keywords_are_the_modules(fused, rng):
+    small, whole = sim.asarray([0.5, 1.0]), sim.asarray(np.arange(10))
+    large = sim.asarray(np.arange(10.0))
+    before = HostKernel.launches
+    np.testing.assert_array_equal(fused.exp(small).get(), np.exp([0.5, 1.0]))
+    np.testing.assert_array_equal(fused.add(whole, whole).get(), np.arange(0, 20, 2))
+    np.testing.assert_array_equal(fused.add(2, small).get(), [2.5, 3.0])
+    np.testing.assert_array_equal(fused.multiply(large, np.float64(2)).get(), np.arange(0.0, 20, 2))
+    out = sim.zeros(10)
+    assert fused.add(large, large, out=out) is out
+    both = large > 2
+    np.testing.assert_array_equal(fused.add(both, both).get(), np.arange(10) > 2)
+    z = large + 1j
+    np.testing.assert_array_equal(fused.multiply(z, z).get(), z.get() ** 2)
+    assert HostKernel.launches == before
+    fused.add(large, large)
+    fused.add(2, large)
+    fused.where(both, large, 0.0)
+    assert HostKernel.launches == before + 3
