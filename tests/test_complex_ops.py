@@ -9,6 +9,7 @@ import itertools
 import numpy as np
 import optable
 import pytest
+import scipy.special
 
 import gpugrad as gg
 from gpugrad.engine import forward
@@ -41,6 +42,9 @@ CASES = [
 ]
 TAKEN = [case for case in CASES if case[0].complex != "refused"]
 REFUSED = [case for case in CASES if case[0].complex == "refused"]
+# What has no derivative and yet a value, NumPy's or SciPy's: they order by the real parts first.
+VALUED = {"clip", "fmax", "fmin", "max", "maximum", "min", "minimum", "xlogy", "xlog1py"}
+INSIDE = {"bessel_quotient"}  # a part of rules of functions that refuse complex numbers
 
 
 def case_id(value):
@@ -205,6 +209,42 @@ def test_what_has_no_complex_derivative_says_so(op, sample, which, device):
     arrays = arrays_for(op, sample, which)
     with pytest.raises(DTypeError, match="complex|not supported|real numbers|Wrong type"):
         optable.apply(op, sample, tensors_for(arrays, device))
+
+
+@parametrize([case for case in REFUSED if case[0].name not in INSIDE])
+def test_and_without_a_record_it_has_the_value_of_numpy_or_none(op, sample, which, device):
+    arrays = arrays_for(op, sample, which)
+    if op.name not in VALUED:
+        for dtype in (np.complex128, np.complex64, ">c16" if device == "cpu" else np.complex64):
+            with pytest.raises(DTypeError, match="takes no complex numbers|expected real numbers"):
+                outputs(op, sample, [np.asarray(a, dtype) for a in arrays], device)
+        return
+    own = getattr(np, op.name, None) or getattr(scipy.special, op.name)
+    (got,) = outputs(op, sample, arrays, device)
+    np.testing.assert_allclose(got.cpu().numpy(), own(*arrays, **sample.parameters), rtol=1e-14)
+
+
+CLASSES, SHARES = np.array([0, 1]), np.full((2, 3), 1 / 3)
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize(
+    ("function", "others"),
+    [
+        (gg.nn.functional.huber_loss, (SHARES,)),
+        (gg.nn.functional.mse_loss, (SHARES,)),
+        (gg.nn.functional.cross_entropy, (CLASSES,)),
+        (gg.nn.functional.cross_entropy, (SHARES,)),
+        (gg.nn.functional.nll_loss, (CLASSES,)),
+        (gg.spacing, ()),
+    ],
+)
+def test_the_sentence_is_one(function, others, recorded, device):
+    z = gg.tensor(np.full((2, 3), 1 + 1j), device=device, requires_grad=recorded)
+    others = [gg.tensor(array, device=device) for array in others]
+    said = f"{function.__name__}: it takes no complex numbers; give it abs"
+    with pytest.raises(DTypeError, match=said):
+        function(z, *others)
 
 
 @parametrize([case for case in TAKEN if case[2][0] == 0])

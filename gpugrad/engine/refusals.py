@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import numpy
 from numpy.linalg import LinAlgError
 
 from gpugrad.backend import memory
@@ -70,7 +71,7 @@ def explain(
     if isinstance(error, TypeError):
         kinds = ", ".join(str(getattr(raw, "dtype", type(raw).__name__)) for raw in raws)
         said = str(error).rstrip(". ")
-        if op.complex == "refused" and "complex" in kinds:
+        if op.complex == "refused" and any(map(numpy.iscomplexobj, raws)):
             said = "it takes no complex numbers; give it abs(t), t.real or t.imag"
         raise DTypeError(f"{op.shown}: {said}. Operands of dtype {kinds}{words}") from error
 

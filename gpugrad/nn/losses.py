@@ -65,6 +65,14 @@ def _pair(who: str, prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
     return prediction, target
 
 
+def _check_real(who: str, x: Any) -> None:
+    """DTypeError for complex numbers, as the op of a loss says it where there is one."""
+    if x.dtype.kind == "c":
+        raise DTypeError(
+            f"{who}: it takes no complex numbers; give it abs(t), t.real or t.imag. Got {x.dtype}"
+        )
+
+
 def _reduced(losses: Any, reduction: str) -> Any:
     if reduction == "mean":
         return _mean(losses)
@@ -125,6 +133,7 @@ def huber_loss(prediction: Any, target: Any, reduction: str = "mean", delta: flo
         raise ValueError(f"huber_loss: delta must be positive, got {delta!r}")
     prediction, target = _pair("huber_loss", prediction, target)
     d: Any = prediction - target
+    _check_real("huber_loss", d)
     size = _abs(d)
     losses = _where(size <= delta, 0.5 * d * d, delta * (size - 0.5 * delta))
     return _reduced(losses, reduction)
@@ -284,6 +293,7 @@ def _of_probabilities(
         raise ValueError(
             "cross_entropy: ignore_index goes with class numbers, the target holds probabilities"
         )
+    _check_real("cross_entropy", logits)
     axis = 1 if logits.ndim > 1 else 0
     target = as_tensor(target)
     if smoothing:
@@ -313,6 +323,7 @@ def nll_loss(
     scores, classes, counted = _classes(
         "nll_loss", as_tensor(log_probabilities), target, ignore_index
     )
+    _check_real("nll_loss", scores)
     xp = namespace_of(classes)
     count = scores.shape[-1]
     chosen = classes[..., None] == xp.arange(count)

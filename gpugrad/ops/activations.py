@@ -1,4 +1,8 @@
-"""Elementwise ops of neural networks, and the error function. Imports engine.op."""
+"""Elementwise ops of neural networks, and the error function.
+
+Imports engine.op and complex_parts. None of them takes complex numbers, recorded or not: what
+NumPy would not refuse by itself (it compares by the real parts first) refuses them here.
+"""
 
 import math
 from typing import Any
@@ -6,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.engine.op import Sample, op
+from gpugrad.ops.complex_parts import refuse_complex
 
 HALF, FULL = np.dtype(np.float16), np.dtype(np.float32)
 EW: Any = {"kind": "elementwise"}
@@ -26,9 +31,16 @@ op(
     doc="1 / (1 + e ** -x), elementwise, for x of any size.",
     **EW,
 )
+
+
+def _relu(xp: Any, x: Any, /) -> Any:
+    refuse_complex(x)
+    return xp.maximum(x, 0)
+
+
 op(
     "relu",
-    lambda xp, x, /: xp.maximum(x, 0),
+    _relu,
     vjp=[lambda xp, g, y, x: g * (y > 0)],
     saves="y",
     doc="x where x > 0 and else 0; its derivative at 0 is 0.",
@@ -36,14 +48,8 @@ op(
 )
 
 
-def _refuse_complex(x: Any) -> None:
-    """The op's DTypeError for complex numbers, which a formula would take for real ones."""
-    if x.dtype.kind == "c":
-        raise TypeError("a function of real numbers")
-
-
 def _softplus(xp: Any, x: Any, /) -> Any:
-    _refuse_complex(x)
+    refuse_complex(x)
     return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
 
 
@@ -78,7 +84,7 @@ def _elu_vjp(xp: Any, g: Any, y: Any, x: Any, alpha: float) -> Any:
 
 op(
     "elu",
-    lambda xp, x, /, alpha=1.0: xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0))),
+    lambda xp, x, /, alpha=1.0: xp.where(xp.signbit(x), alpha * xp.expm1(xp.minimum(x, 0)), x),
     vjp=[_elu_vjp],
     saves="x y",
     samples=[Sample((2, 3)), Sample((4,), alpha=0.5)],
@@ -87,7 +93,7 @@ op(
 )
 op(
     "leaky_relu",
-    lambda xp, x, /, negative_slope=0.01: xp.where(x > 0, x, negative_slope * x),
+    lambda xp, x, /, negative_slope=0.01: xp.where(xp.signbit(x), negative_slope * x, x),
     vjp=[
         lambda xp, g, y, x, negative_slope: xp.where(x > 0, g, negative_slope * g),
     ],
@@ -129,7 +135,7 @@ def _erf(xp: Any, x: Any, /) -> Any:
             p, q = (p + above) * z, (q + below) * z
         return (p + top[-2]) / (q + bottom[-1])
 
-    _refuse_complex(x)
+    refuse_complex(x)
     if x.dtype == HALF:  # the sums below do not fit into float16
         return _erf(xp, x.astype(FULL)).astype(HALF)
     a = xp.abs(x)
@@ -155,11 +161,16 @@ op(
 )
 
 
+SLOPE = math.sqrt(2 / math.pi)
+CUBIC = 0.044715 * SLOPE
+
+
 def _gelu(xp: Any, x: Any, /, approximate: str = "none") -> Any:
     if approximate == "none":
         return x * (0.5 * (1 + xp.erf(x * math.sqrt(0.5))))
     if approximate == "tanh":
-        return x * (0.5 * (1 + xp.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))))
+        refuse_complex(x)
+        return x * (0.5 * (1 + xp.tanh(x * (SLOPE + CUBIC * (x * x)))))
     raise ValueError(f"approximate must be 'none' or 'tanh', got {approximate!r}")
 
 
@@ -167,11 +178,11 @@ def _gelu_vjp(xp: Any, g: Any, y: Any, x: Any, approximate: str) -> Any:
     if approximate == "none":
         density = xp.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
         return g * (0.5 * (1 + xp.erf(x * math.sqrt(0.5))) + x * density)
-    slope = math.sqrt(2 / math.pi)
-    t = xp.tanh(slope * (x + 0.044715 * x * x * x))
+    square = x * x
+    t = xp.tanh(x * (SLOPE + CUBIC * square))
     # Where the tanh is at its end the square may have overflowed: 0 times inf is 0 here.
-    steep = xp.scale(1 - t * t, 1 + 3 * 0.044715 * x * x)
-    return g * (0.5 * (1 + t) + 0.5 * slope * x * steep)
+    steep = xp.scale(1 - t * t, SLOPE + 3 * CUBIC * square)
+    return g * (0.5 * (1 + t) + 0.5 * x * steep)
 
 
 op(

@@ -1,4 +1,4 @@
-"""Layers and losses as one op each, with a joint rule. Imports engine.op.
+"""Layers and losses as one op each, with a joint rule. Imports engine.op and complex_parts.
 
 One op in place of three or four makes small networks quick. Each rule consists of table
 functions, so the derivative of a derivative follows as everywhere.
@@ -11,6 +11,7 @@ import numpy as np
 
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.op import Sample, op, part
+from gpugrad.ops.complex_parts import refuse_complex
 
 
 def _rows(x: Any) -> Any:
@@ -65,6 +66,7 @@ op(
 
 def _mse(xp: Any, prediction: Any, target: Any, /, reduction: str = "mean") -> Any:
     d = prediction - target
+    refuse_complex(d)
     return _reduced(xp, d * d, reduction)
 
 
@@ -119,12 +121,12 @@ def _one_hot(target: Any, classes: int) -> Any:
 
 
 def _cross_entropy(xp: Any, logits: Any, /, target: Any, reduction: str = "mean") -> Any:
-    losses = xp.logsumexp(logits, axis=-1) - xp.sum(
-        xp.where(_one_hot(target, logits.shape[-1]), logits, xp.zeros_like(logits)), axis=-1
-    )
+    refuse_complex(logits)
+    chosen = xp.where(_one_hot(target, logits.shape[-1]), logits, 0)
+    losses = xp.logsumexp(logits, axis=-1) - xp.sum(chosen, axis=-1)
     # No class of that number: NaN, which nobody overlooks, and needs no look at the data.
     invalid = (target < 0) | (target >= logits.shape[-1])
-    return _reduced(xp, xp.where(invalid, xp.full_like(losses, float("nan")), losses), reduction)
+    return _reduced(xp, xp.where(invalid, float("nan"), losses), reduction)
 
 
 def _cross_entropy_vjp(xp: Any, g: Any, logits: Any, target: Any, reduction: str) -> Any:

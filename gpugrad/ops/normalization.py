@@ -1,9 +1,10 @@
-"""Normalization of samples, one op with a joint rule. Imports engine.op and `reduce`."""
+"""Normalization of samples, one op with a joint rule. Imports engine.op, complex_parts, reduce."""
 
 import math
 from typing import Any
 
 from gpugrad.engine.op import Sample, op, part
+from gpugrad.ops.complex_parts import refuse_complex
 from gpugrad.ops.reduce import FULL, HALF
 
 
@@ -20,11 +21,14 @@ def _normal(xp: Any, x: Any, eps: float) -> tuple[Any, Any]:
 
 def _layer_norm(xp: Any, x: Any, weight: Any = None, bias: Any = None, /, eps: float = 1e-5) -> Any:
     y, _ = _normal(xp, x, eps)
-    if y.dtype != x.dtype:
-        y = y.astype(x.dtype)
+    if y.dtype is not x.dtype:
+        y = y.astype(x.dtype, copy=False)
     if weight is not None:
         y = y * weight
-    return y if bias is None else y + bias
+    if bias is not None:
+        y = y + bias
+    refuse_complex(y)
+    return y
 
 
 def _down(xp: Any, x: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Reductions along axes, and cumulative sums. Imports engine and ordered.
+"""Reductions along axes, and cumulative sums. Imports engine, complex_parts, ordered.
 
 ``axis`` is None for all axes, an int or a tuple of ints, counted from the end where
 negative; ``keepdims`` leaves reduced axes in place with size 1.
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.engine.op import Sample, op, part
+from gpugrad.ops.complex_parts import DOUBLE, SINGLE
 from gpugrad.ops.ordered import running
 
 HALF, FULL = np.dtype(np.float16), np.dtype(np.float32)
@@ -58,17 +59,21 @@ op(
 
 
 def _mean(xp: Any, x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
-    total = xp.sum(_wide(x), axis=axis, keepdims=keepdims)
+    wide = _wide(x)
+    total = xp.sum(wide, axis=axis, keepdims=keepdims)
     n = count(x, axis)
     y = total / n if n else total * float("nan")
-    return y.astype(x.dtype) if x.dtype == HALF else y
+    return y.astype(x.dtype) if wide is not x and x.dtype == HALF else y
 
 
 def _wide(x: Any) -> Any:
     """x in a dtype that its mean can be computed in: a float16 sum overflows at 65504."""
-    if x.dtype == HALF:
+    kind = x.dtype
+    if kind is SINGLE or kind is DOUBLE:  # without a comparison: the usual ones, and quick
+        return x
+    if kind == HALF:
         return x.astype(FULL)
-    return x * 1.0 if x.dtype.kind in "biu" else x
+    return x * 1.0 if kind.kind in "biu" else x
 
 
 op(

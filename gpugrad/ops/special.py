@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.engine.op import Sample, op
-from gpugrad.ops.activations import _refuse_complex
+from gpugrad.ops.complex_parts import refuse_complex
 
 EW: Any = {"kind": "elementwise"}
 ROOT_HALF = math.sqrt(0.5)
@@ -30,7 +30,7 @@ def _wide(x: Any) -> Any:
 
 def _floating(x: Any) -> Any:
     """Whole numbers and truth values in float64, as SciPy takes them; no complex ones."""
-    _refuse_complex(x)
+    refuse_complex(x)
     return x.astype("float64") if x.dtype.kind in "biu" else x
 
 

@@ -1,4 +1,4 @@
-"""The rest of NumPy's elementwise functions. Imports engine.op.
+"""The rest of NumPy's elementwise functions. Imports engine.op, complex_parts, elementwise.
 
 Singular points are treated as in elementwise.py: there a derivative counts as zero.
 """
@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from gpugrad.engine.op import Sample, op
+from gpugrad.ops.complex_parts import refuse_complex
 from gpugrad.ops.elementwise import LN2, zero
 
 EW: Any = {"kind": "elementwise"}
@@ -229,7 +230,9 @@ op("bitwise_count", "x, /", doc="How many bits of abs(x) are 1, elementwise. No 
 
 
 def _spacing(xp: Any, x: Any, /) -> Any:
-    x = x if x.dtype.kind == "f" else x.astype("float64")
+    if x.dtype.kind != "f":
+        refuse_complex(x)
+        x = x.astype("float64")
     there = xp.isfinite(x)
     size = xp.where(there, xp.abs(x), 1)
     gap = xp.nextafter(size, xp.full_like(size, math.inf)) - size
