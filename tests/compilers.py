@@ -8,6 +8,7 @@ import ctypes
 import functools
 import hashlib
 import importlib.util
+import os
 import shutil
 import subprocess
 import tempfile
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 HOST_COMPILER = shutil.which("g++") or shutil.which("c++")
+HOST_FLAGS = ("-std=c++17", "-O1", "-ffp-contract=off", "-shared", "-fPIC")
 
 
 class CompileError(Exception):
@@ -92,21 +94,21 @@ def for_host(source: str) -> ctypes.CDLL:
     """A library made of a C++ source, with `extern "C"` functions; CompileError with the log.
 
     Numbers mean what they mean in IEEE arithmetic: nothing is contracted or reordered. Skips
-    the test where there is no C++ compiler.
+    the test where there is no C++ compiler. A folder named by GPUGRAD_HOST_CACHE keeps libraries
+    for later processes.
     """
     if HOST_COMPILER is None:
         pytest.skip("needs a C++ compiler (g++ or c++)")
-    folder = Path(tempfile.mkdtemp(prefix="gpugrad-host-"))
-    try:
-        name = hashlib.sha256(source.encode()).hexdigest()[:16]
-        path = folder / f"{name}.cpp"
-        path.write_text(source)
-        library = folder / f"{name}.so"
-        flags = ["-std=c++17", "-O1", "-ffp-contract=off", "-shared", "-fPIC"]
-        command = [HOST_COMPILER, *flags, str(path), "-o", str(library)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise CompileError(done.stderr)
+    name = hashlib.sha256(repr((source, HOST_FLAGS)).encode()).hexdigest()[:32]
+    kept = os.environ.get("GPUGRAD_HOST_CACHE")
+    with tempfile.TemporaryDirectory(prefix="gpugrad-host-", dir=kept) as folder:
+        library = Path(kept or folder, f"{name}.so")
+        if not library.exists():
+            path, made = Path(folder, f"{name}.cpp"), Path(folder, "made.so")
+            path.write_text(source)
+            command = [HOST_COMPILER, *HOST_FLAGS, str(path), "-o", str(made)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise CompileError(done.stderr)
+            made.replace(library)  # at once: other processes look for it
         return ctypes.CDLL(str(library))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -1,5 +1,6 @@
 """The devices that the tests run on, and what each test starts from."""
 
+import importlib
 import itertools
 import os
 
@@ -7,7 +8,8 @@ import numpy as np
 import pytest
 
 import gpugrad as gg
-from gpugrad.backend.namespace import FORMULAS
+from gpugrad.backend import cuda
+from gpugrad.backend.namespace import FORMULAS, NAMESPACES
 from gpugrad.engine.op import Op
 from gpugrad.engine.record import bind
 
@@ -47,6 +49,18 @@ def _as_it_was():
     yield
     assert gg.is_grad_enabled()
     assert gg.get_default_dtype() == np.float32
+
+
+@pytest.fixture
+def fresh_cuda():
+    """Each test probes CUDA anew, and leaves neither its result nor a fake's array type behind."""
+    importlib.import_module("gpugrad.backend.sim")  # whose first import makes its arrays known
+    known = dict(NAMESPACES)
+    cuda.reset()
+    yield
+    cuda.reset()
+    NAMESPACES.clear()
+    NAMESPACES.update(known)
 
 
 _numbers = itertools.count()

@@ -30,7 +30,7 @@ SHIM = r"""
 #include <ucontext.h>
 #include <utility>
 
-#define __global__
+#define __global__ __attribute__((visibility("hidden")))  // the C library has names as well
 #define __device__
 #define __forceinline__ inline
 #define __shared__ static
@@ -39,7 +39,9 @@ SHIM = r"""
 
 struct Index { unsigned int x, y, z; };
 static Index threadIdx, blockIdx, blockDim, gridDim;
+"""
 
+HALF = r"""
 struct __half { uint16_t bits; };
 static float __half2float(__half h)
 {
@@ -63,8 +65,9 @@ static __half __float2half(float x)
     }
     return {(uint16_t)(sign | bits)};
 }
+"""
 
-// Fibers: started with a context each, then switched by jumps, which is much quicker.
+FIBERS = r"""// Fibers: started with a context each, then switched by jumps, which is much quicker.
 static const int STACK = 64 << 10, MOST = 1024;
 static char* stacks;
 static jmp_buf fibers[MOST], scheduler;
@@ -123,10 +126,22 @@ template <typename... P> static void apply(void (*kernel)(P...))
 {
     apply(kernel, std::index_sequence_for<P...>());
 }
-template <typename... P> static int size_of(void (*)(P...), int index)
+// Of a parameter its size and kind, and for an address the size and kind of what lies there.
+template <typename T> static constexpr int size_in_bytes()
 {
-    int sizes[] = {(int)sizeof(P)..., 0};
-    return index < (int)sizeof...(P) ? sizes[index] : -1;
+    if constexpr (std::is_void_v<T>) return 0; else return sizeof(T);
+}
+template <typename T> static constexpr int kind()
+{
+    return std::is_pointer_v<T> ? 'p' : std::is_same_v<T, bool> ? 'b' : std::is_integral_v<T> ? 'i'
+        : std::is_floating_point_v<T> || std::is_same_v<T, __half> ? 'f' : 'V';
+}
+template <typename... P> static int type_of(void (*)(P...), int index, int what)
+{
+    int types[][4] = {{
+        (int)sizeof(P), kind<P>(), size_in_bytes<std::remove_pointer_t<P>>(),
+        kind<std::remove_cv_t<std::remove_pointer_t<P>>>()}..., {-1, 0, 0, 0}};
+    return types[index][what];
 }
 static void launch(void (*call)(), void** args, const unsigned int* shape, int reverse)
 {
@@ -153,47 +168,80 @@ static void launch(void (*call)(), void** args, const unsigned int* shape, int r
 }
 """
 
-KERNEL = re.compile(r"__global__ void(?: __launch_bounds__\(\d+\))? (\w+)\(")
+KERNEL = re.compile(r"extern \"C\" __global__ void(?: __launch_bounds__\(\d+\))? (\w+)\(")
 ENTRY = """
-static void call_{name}() {{ apply({name}); }}
-extern "C" void launch_{name}(void** a, const unsigned int* s, int r) {{ launch(call_{name}, a, s, r); }}
-extern "C" int size_{name}(int index) {{ return size_of({name}, index); }}
-"""  # noqa: E501
+static void call_{symbol}() {{ apply({name}); }}
+extern "C" void launch_{symbol}(void** a, const unsigned int* s, int r)
+{{
+    launch(call_{symbol}, a, s, r);
+}}
+extern "C" int type_{symbol}(int index, int what) {{ return type_of({name}, index, what); }}
+"""
 
 
 @functools.cache
-def library(text):
-    """The host's library of a CUDA source; every kernel in it can be launched."""
+def library(text, expressions=()):
+    """The host's library of a CUDA source; every kernel in it can be launched.
+
+    ``expressions`` name instances of templates, as CuPy's ``name_expressions``.
+    """
     text = text.replace("#include <cuda_fp16.h>", "")
-    entries = [ENTRY.format(name=name) for name in KERNEL.findall(text)]
-    return for_host("\n".join([SHIM, text, *entries]))
+    names = expressions or KERNEL.findall(text)
+    entries = [ENTRY.format(name=name, symbol=_symbol(name)) for name in names]
+    return for_host("\n".join([SHIM, HALF, FIBERS, text, *entries]))
 
 
-def _by_value(argument):
-    """What CuPy passes for an argument: an array's address, or a number's bytes."""
+def _symbol(name):
+    return re.sub(r"\W", "_", name)
+
+
+class Passed(NamedTuple):
+    """An argument as CuPy passes it: bytes, and what is known of them."""
+
+    value: np.ndarray
+    dtype: Any  # of a number, or of the array that lies at the address; None for no array
+    pointer: bool
+
+
+def _passed(argument):
+    if argument is None:
+        return Passed(np.asarray(0, np.int64), None, True)
     if isinstance(argument, np.ndarray):  # a structure; anything else must be on the device
         if argument.size != 1:
             raise TypeError("only NumPy arrays of size one are passed by value")
-        return argument
-    if isinstance(argument, np.generic):
-        return np.asarray(argument)
-    if argument is None:
-        return np.asarray(0, np.int64)
-    if isinstance(argument, bool | int | float):
-        return np.asarray(argument)
-    return np.asarray(argument.data.ptr, np.int64)
+        return Passed(argument, argument.dtype, False)
+    if isinstance(argument, np.generic) or type(argument) in (bool, int, float, complex):
+        value = np.asarray(argument)
+        if value.dtype.kind not in "biufcV":
+            raise OverflowError(f"{argument} has no dtype")
+        return Passed(value, value.dtype, False)
+    if isinstance(getattr(getattr(argument, "data", None), "ptr", None), int):
+        return Passed(np.asarray(argument.data.ptr, np.int64), argument.dtype, True)
+    raise TypeError(f"Unsupported type {type(argument)}")
+
+
+KINDS = {"u": "i", "c": "V"}
 
 
 class HostKernel:
-    """A kernel of a source, called as a cupy.RawKernel: kernel(grid, block, arguments)."""
+    """A kernel of a source, called as a cupy.RawKernel: kernel(grid, block, arguments).
+
+    What CuPy does not look at is looked at here: whether arguments have the types of the
+    parameters, by their sizes and by whether they are whole numbers, real ones or addresses.
+    """
 
     launches = 0  # of all kernels
     reverse = False
 
-    def __init__(self, text, name):
+    def __init__(self, text, name, expressions=()):
         self.name = name
-        self.launch = getattr(library(text), f"launch_{name}")
-        self.size_of = getattr(library(text), f"size_{name}")
+        found = library(text, expressions)
+        self.launch = getattr(found, f"launch_{_symbol(name)}")
+        type_of = getattr(found, f"type_{_symbol(name)}")
+        self.types = []  # of the parameters: size and kind, and those of what an address leads to
+        while type_of(len(self.types), 0) >= 0:
+            size, kind, inner, inside = (type_of(len(self.types), what) for what in range(4))
+            self.types.append((size, chr(kind), inner, chr(inside)))
 
     def __call__(self, grid, block, arguments):
         shape = [*(*grid, 1, 1)[:3], *(*block, 1, 1)[:3]]
@@ -202,13 +250,31 @@ class HostKernel:
         assert min(shape) > 0, f"a grid of {grid}"
         assert shape[0] < 2**31, f"a grid of {grid}"
         assert max(shape[1:3]) < 2**16, f"a grid of {grid}"
-        values = [_by_value(argument) for argument in arguments]
-        sizes = [self.size_of(i) for i in range(len(values) + 1)]
-        assert sizes == [*(value.nbytes for value in values), -1], (self.name, sizes, values)
-        assert sum(sizes) <= 4096, f"{self.name}: {sum(sizes)} bytes of arguments"
-        pointers = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
-        HostKernel.launches += 1
+        passed = [_passed(argument) for argument in arguments]
+        self._check(passed)
+        pointers = (ctypes.c_void_p * len(passed))(*(one.value.ctypes.data for one in passed))
+        type(self).launches += 1
         self.launch(pointers, (ctypes.c_uint * 6)(*shape), int(self.reverse))
+
+    def _check(self, passed):
+        assert len(passed) == len(self.types), f"{self.name}: {len(passed)} arguments"
+        total = 0
+        for index, (given, (size, kind, inner, inside)) in enumerate(
+            zip(passed, self.types, strict=True)
+        ):
+            says = f"{self.name}: argument {index} is {given}, the parameter {size} bytes of {kind}"
+            assert given.value.nbytes == size, says
+            assert given.pointer or kind != "p", says
+            total += size
+            if given.dtype is None:
+                continue
+            if given.pointer and kind == "p":
+                size, kind = inner, inside
+                # Structures are pairs of numbers, and void is anything.
+                assert kind == "V" or given.dtype.itemsize == size, says
+            if kind not in "pV" or not given.pointer:
+                assert KINDS.get(given.dtype.kind, given.dtype.kind) == kind, says
+        assert total <= 4096, f"{self.name}: {total} bytes of arguments"
 
 
 @functools.cache

@@ -16,6 +16,7 @@ from gpugrad.backend import cuda, namespace, probe
 from gpugrad.errors import DeviceError
 
 TESTS = Path(__file__).parent
+pytestmark = pytest.mark.usefixtures("fresh_cuda")
 
 
 def run_python(code, **environment):
@@ -26,17 +27,6 @@ def run_python(code, **environment):
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
-
-
-@pytest.fixture(autouse=True)
-def fresh_probe():
-    """Each test probes anew, and leaves neither its result nor its fake's array type behind."""
-    known = dict(namespace.NAMESPACES)
-    cuda.reset()
-    yield
-    cuda.reset()
-    namespace.NAMESPACES.clear()
-    namespace.NAMESPACES.update(known)
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from gpugrad.backend import (
     cuda,
     default_device,
     device_of,
-    namespace,
     set_default_device,
     to_numpy,
     xp,
@@ -29,17 +28,11 @@ from gpugrad.errors import DeviceError, DTypeError
 
 
 @pytest.fixture(autouse=True)
-def fresh(monkeypatch):
+def fresh(monkeypatch, fresh_cuda):
     """No default chosen, nothing said by "auto", nothing probed: before and after each test."""
     monkeypatch.setattr(devices, "_process_default", None)
     monkeypatch.setattr(devices, "_unsaid", iter([True]))
     monkeypatch.delenv("GPUGRAD_DEVICE", raising=False)
-    known = dict(namespace.NAMESPACES)
-    cuda.reset()
-    yield
-    cuda.reset()
-    namespace.NAMESPACES.clear()
-    namespace.NAMESPACES.update(known)
 
 
 @pytest.fixture

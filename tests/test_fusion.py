@@ -404,6 +404,15 @@ def test_what_no_kernel_computes_runs_as_the_formula_is_written():
     np.testing.assert_array_equal(sorted_(NUMPY, np.array([2.0, 1.0])), [1.0, 2.0])
 
 
+def test_float16_has_neighbours_of_its_own():
+    """Kernels compute it in float, whose neighbours are others."""
+    one = np.ones(1, F16)
+    with pytest.raises(NotFusibleError, match="other neighbours"):
+        write("next", lambda xp, x: xp.nextafter(x, xp.full_like(x, 2)), (one,), {})
+    spacing = Fused("spacing", TABLE["spacing"].forward, cupy_kernel)
+    np.testing.assert_array_equal(spacing(NUMPY, one), np.spacing(one))
+
+
 def test_an_op_that_is_not_in_the_table_keeps_its_rules(fused, make_op):
     def rule(xp, g, y, x):
         assert not isinstance(g, float)

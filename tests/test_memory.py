@@ -11,21 +11,16 @@ import numpy as np
 import pytest
 
 import gpugrad as gg
-from gpugrad.backend import cuda, namespace, sim
+from gpugrad.backend import namespace, sim
 from gpugrad.backend.memory import count_peaks, exhausted
 
 
 @pytest.fixture
-def cupy(monkeypatch):
+def cupy(monkeypatch, fresh_cuda):
     """A fake CuPy with two GPUs."""
     fake = fake_cupy.make(devices=2)
     monkeypatch.setitem(sys.modules, "cupy", fake)
-    known = dict(namespace.NAMESPACES)
-    cuda.reset()
-    yield fake
-    cuda.reset()
-    namespace.NAMESPACES.clear()
-    namespace.NAMESPACES.update(known)
+    return fake
 
 
 # The peak.

@@ -1,7 +1,7 @@
 """The device "cuda" where there is no GPU: its own code, over simulated arrays named cupy.
 
-What is seen here is that gpugrad finds, registers and addresses CuPy's arrays; not that CuPy
-computes what NumPy does.
+What is seen here is that gpugrad finds, registers and addresses CuPy's arrays, and calls its own
+kernels as CuPy wants them called; not that CuPy computes what NumPy does.
 """
 
 import json
@@ -11,15 +11,22 @@ from pathlib import Path
 
 import pytest
 import sim_as_cupy
+from compilers import HOST_COMPILER
 
 ROOT = Path(__file__).resolve().parent.parent
 
 pytest.importorskip("scipy")
+pytestmark = pytest.mark.skipif(HOST_COMPILER is None, reason="needs a C++ compiler (g++ or c++)")
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory):
+def with_kernels(tmp_path_factory):
     return sim_as_cupy.write(tmp_path_factory.mktemp("cupy"))
+
+
+@pytest.fixture(scope="module")
+def environment(with_kernels):
+    return with_kernels | {"GPUGRAD_FUSION": "0"}
 
 
 def run(environment, *command):
@@ -52,6 +59,58 @@ except gg.DeviceError as error:
 print(gg.Device("auto"))
 """
     assert run(environment, "-c", code).strip() == "cuda:0"
+
+
+STEPS = """
+import cupy
+import numpy as np
+import gpugrad as gg
+
+F = gg.nn.functional
+launched = set()
+for kind in (cupy.ElementwiseKernel, cupy.RawKernel):
+    def call(self, *args, original=kind.__call__, **words):
+        launched.add(self.name)
+        return original(self, *args, **words)
+    kind.__call__ = call
+
+
+def steps(device):
+    gg.manual_seed(1)
+    with gg.device(device):
+        model = gg.nn.Sequential(
+            gg.nn.Linear(6, 40), gg.nn.GELU(), gg.nn.LayerNorm(40), gg.nn.Linear(40, 3)
+        )
+        optimizer = gg.optim.AdamW(model.parameters(), lr=0.01)
+        x, target = gg.random.normal(size=(300, 6)), gg.random.integers(0, 3, (300,))
+        for _ in range(3):
+            scores = model(x)
+            loss = F.cross_entropy(scores, target) + F.mse_loss(scores.tanh(), scores * 0.5)
+            loss = loss + (scores.softmax(axis=-1).exp() / (1 + scores.square())).mean()
+            optimizer.zero_grad(set_to_none=False)
+            loss.backward()
+            gg.optim.clip_grad_norm_(model.parameters(), 0.5)
+            optimizer.step()
+        return [loss.item()] + [p.detach().numpy() for p in model.parameters()]
+
+
+for one, other in zip(steps("cpu"), steps("cuda"), strict=True):
+    np.testing.assert_allclose(other, one, rtol=2e-4, atol=1e-5)
+print(*sorted(launched))
+"""
+RAW = "clear clip cross_entropy cross_entropy_vjp epilogue layer_norm layer_norm_vjp norms softmax"
+
+
+def test_kernels_run_on_it(with_kernels):
+    launched = run(with_kernels, "-c", STEPS).split()
+    assert {*RAW.split(), "squares", "squares_vjp", "update"} <= set(launched)
+    assert {"gpugrad_philox4x32_10", "gpugrad_gelu_vjp0", "gpugrad_tanh_vjp0"} <= set(launched)
+
+
+def test_kernels_are_called_as_cupy_wants_it(with_kernels):
+    files = ["tests/test_cupy_kernels.py"]
+    said = run(with_kernels, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files)
+    assert int(said.split(" passed")[0].split()[-1]) > 20
 
 
 def test_every_op_runs_on_it(environment):

@@ -9,16 +9,15 @@ import numpy as np
 import pytest
 
 import gpugrad as gg
-from gpugrad.backend import cuda, namespace, probe, staging
+from gpugrad.backend import probe, staging
 from gpugrad.backend.probe import Probe, Step
 
 SCHEDULES = ["eager", "late", *range(20)]
 
 
 @pytest.fixture
-def install(monkeypatch):
+def install(monkeypatch, fresh_cuda):
     """Makes a fake with a schedule the installed CuPy, on which CUDA works."""
-    known = dict(namespace.NAMESPACES)
 
     def install(schedule, **faults):
         cupy, cupyx = fake_streams.make(schedule, **faults)
@@ -29,10 +28,7 @@ def install(monkeypatch):
         monkeypatch.setattr(staging, "_in_flight", [])
         return cupy
 
-    yield install
-    cuda.reset()
-    namespace.NAMESPACES.clear()
-    namespace.NAMESPACES.update(known)
+    return install
 
 
 X = np.arange(80, dtype=np.float32).reshape(20, 4)

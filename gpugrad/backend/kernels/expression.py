@@ -230,6 +230,12 @@ def _function(name: str) -> Callable[..., str]:
     return code
 
 
+def _nextafter(dtype: Any, x: str, y: str) -> str:
+    if dtype == np.float16:
+        raise NotFusibleError("float16, which is float here, has other neighbours")
+    return _function("nextafter")(dtype, x, y)
+
+
 def _whole(name: str) -> Callable[..., str]:
     """Rounding, which leaves whole numbers as they are."""
     rounded = _function(name)
@@ -345,9 +351,10 @@ TEMPLATES: dict[str, Callable[..., str]] = {
             "cos": "cos", "tan": "tan", "arcsin": "asin", "arccos": "acos", "arctan": "atan",
             "arctan2": "atan2", "sinh": "sinh", "cosh": "cosh", "tanh": "tanh",
             "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "hypot": "hypot",
-            "fmod": "fmod", "copysign": "copysign", "nextafter": "nextafter",
+            "fmod": "fmod", "copysign": "copysign",
         }.items()
     },
+    "nextafter": _nextafter,
 }  # fmt: skip
 
 
