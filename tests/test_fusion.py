@@ -228,8 +228,9 @@ def host():
 def test_every_elementwise_formula_and_rule_has_a_kernel():
     names = {case.name for case in CASES}
     assert {"sigmoid", "gelu", "erf", "multiply_vjp0", "power_vjp1", "where_vjp2"} <= names
-    assert {op.forward.__module__ for op in WITHOUT} == {"gpugrad.ops.special"}
-    assert all(said.startswith("no kernel computes special.") for said in WITHOUT.values())
+    said = {op.name: text for op, text in WITHOUT.items()}
+    assert said.pop("spacing").endswith("has other neighbours")  # of float16 alone
+    assert all(text.startswith("no kernel computes special.") for text in said.values())
 
 
 @pytest.mark.parametrize("arch", ["compute_75", "compute_90"])
