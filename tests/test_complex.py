@@ -196,16 +196,22 @@ def test_checkpoints_and_hooks_take_complex_numbers():
         (lambda: gg.grad(lambda z: z * z)(1j), GradientError, "returns a real number, got a comp"),
         (lambda: gg.vjp(gg.abs, 1j)[1](1j), DTypeError, "vjp: expected a gradient or tangent of"),
         (lambda: gg.jvp(gg.sin, (1.0,), (1j,)), DTypeError, "jvp: expected a gradient or tangent"),
-        (lambda: gg.jacobian(gg.abs)(Z), DTypeError, "jacobian: expected real numbers, got a"),
-        (lambda: gg.jacobian(lambda x: x * 1j)(1.0), DTypeError, "got a complex result"),
-        (lambda: gg.hessian(lambda z: gg.abs(z) ** 2)(1j), DTypeError, "got a complex argument"),
+        (
+            lambda: gg.jacobian(gg.exp)(Z),
+            DTypeError,
+            "jacobian: the derivatives of complex numbers",
+        ),
         (lambda: gg.maximum(leaf(Z), 1), DTypeError, "maximum: it has no derivative for complex"),
         (lambda: gg.max(leaf(Z)), DTypeError, "max: it has no derivative for complex numbers"),
         (lambda: gg.clip(leaf(Z), 0, 1), DTypeError, "clip: it has no derivative for complex"),
         (lambda: gg.sigmoid(gg.tensor(Z)), DTypeError, "sigmoid"),
         (lambda: gg.softplus(gg.tensor(Z)), DTypeError, "softplus: it takes no complex numbers"),
         (lambda: gg.erf(gg.tensor(Z)), DTypeError, "erf"),
-        (lambda: gg.nn.functional.mse_loss(leaf(Z), Z), DTypeError, "mse_loss: it has no deriv"),
+        (
+            lambda: gg.nn.functional.mse_loss(leaf(Z), Z),
+            DTypeError,
+            "mse_loss: it takes no complex",
+        ),
     ],
 )
 def test_errors_say_what_to_do(call, error, said):

@@ -208,8 +208,8 @@ class Run:
         ]
         return parts[0] if self.alone else tuple(parts)
 
-    def scalar(self) -> Tensor:
-        """The one number that f returned; GradientError where it is anything else."""
+    def number(self) -> Tensor:
+        """The one number that f returned, or GradientError."""
         if self.structure != tree.LEAF or self.outputs[0].size != 1:
             if self.structure == tree.LEAF:
                 got = f"an array of shape {self.outputs[0].shape}"
@@ -219,7 +219,11 @@ class Run:
                 f"{self.who}: expected a function that returns one number, got {got}. Reduce it, "
                 "as with .sum(), or use gg.jacobian or gg.vjp"
             )
-        if self.outputs[0].dtype.kind == "c":
+        return self.outputs[0]
+
+    def scalar(self) -> Tensor:
+        """The one real number that f returned, or GradientError."""
+        if self.number().dtype.kind == "c":
             raise GradientError(
                 f"{self.who}: expected a function that returns a real number, got a complex one. "
                 "Make it real, as with abs() or .real, or use gg.vjp"
