@@ -8,6 +8,7 @@ where they run over gpugrad itself and are recorded again.
 
 from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
+from operator import attrgetter
 from sys import getrefcount
 from typing import Any, NamedTuple
 
@@ -34,10 +35,7 @@ class Lift(NamedTuple):
 
     def values(self, node: Node) -> tuple[tuple[Any, ...], Any]:
         """A node's saved arrays and output, as Tensors that are part of the graph."""
-        values = tuple(
-            self._tensor(value, parent)
-            for value, parent in zip(node.values or (), node.parents, strict=True)
-        )
+        values = tuple(map(self._tensor, node.values or (), node.parents))
         if node.y is None:
             return values, node
         if isinstance(node, OutputsNode):
@@ -167,7 +165,7 @@ def walk(
             values, y = lift.values(node)
         parents = node.parents
         if wanted is not None:
-            parents = tuple(parent if parent in wanted else None for parent in parents)
+            parents = [parent if parent in wanted else None for parent in parents]
         if owned and fusing and unwatched and kind is Node and op.factors is not None:
             parents = _without_added(node, g, parents, gradients, owned)
         parameters = node.parameters
@@ -179,7 +177,7 @@ def walk(
             else:
                 rules = op.vjps
         else:
-            needs = tuple(parent is not None for parent in parents)
+            needs = tuple([parent is not None for parent in parents])
             rules = joint(xp, g, y, needs, *values, **(parameters or {}))
         if kind is hooks.HookedNode:
             if joint is None:
@@ -280,7 +278,7 @@ def _needed(roots: list[Any], targets: Iterable[Any]) -> _Needed:
     needed.targets = dict.fromkeys(needed)
     first = min((node.serial for node in needed), default=0)
     for node in reachable(roots, first):  # parents before children
-        if any(parent in needed for parent in node.parents):
+        if not needed.isdisjoint(node.parents):
             needed.add(node)
     return needed
 
@@ -298,7 +296,7 @@ def reachable(roots: Iterable[Any], since: int = 0) -> list[Any]:
             if parent is not None and parent not in found and parent.serial >= since:
                 found[parent] = None
                 stack.append(parent)
-    return sorted(found, key=lambda node: node.serial)
+    return sorted(found, key=attrgetter("serial"))
 
 
 def freed(node: Node) -> GradientError:
