@@ -199,7 +199,6 @@ def register_arrays() -> None:
         "cholesky": _cholesky,
         "matmul": products.matmul_with(cupy),
         "solve_triangular": _solve_triangular,
-        "special": Special("cupyx.scipy.special"),
     }
     kind = Namespace
     if kernels.enabled():
@@ -217,7 +216,9 @@ def register_arrays() -> None:
         fast |= {"multi_tensor": MultiTensor(cupy), "epilogue": epilogue}
         fast |= {"add_product": products.add_product_with(cupy)}
         fast |= epilogue.functions()
-    register(cupy.ndarray, kind(cupy, fast=fast, checks=checks, alone=not several))
+    space = kind(cupy, fast=fast, checks=checks, alone=not several)
+    space.special = Special("cupyx.scipy.special", mending=space)
+    register(cupy.ndarray, space)
 
 
 def _cholesky(x: Any, /) -> Any:

@@ -51,6 +51,7 @@ class Namespace:
     multi_tensor: Any = None
     epilogue: Any = None
     add_product: Callable[[Any, Any, Any], bool] | None = None
+    special: Any  # the functions of scipy.special, see `gpugrad.backend.special`
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """Special functions: error and gamma functions, Bessel functions, entropies.
 
-Imports engine.op and activations. Values are those of SciPy on a CPU and of
+Imports backend.mended, engine.op and activations. Values are those of SciPy on a CPU and of
 ``cupyx.scipy.special`` on CUDA (``xp.special``), save where a formula of the table is as good.
 Derivatives are written so that tails keep their digits and that those of higher order do not
 divide by what goes to zero; sources are named beside them. Singular points are treated as in
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from gpugrad.backend.mended import log_ratio
 from gpugrad.engine.op import Sample, op
 from gpugrad.ops.complex_parts import refuse_complex
 
@@ -221,12 +222,30 @@ op(
     doc="The derivative of digamma of the order n, elementwise.",
     **EW,
 )
+
+
+def _arrays(xp: Any, a: Any, b: Any) -> tuple[Any, Any]:
+    """Both as arrays of one floating dtype: a number gets the one that it has beside the other."""
+    if not hasattr(a, "dtype"):
+        a = xp.zeros_like(b) + a
+    if not hasattr(b, "dtype"):
+        b = xp.zeros_like(a) + b
+    kind = np.result_type(a.dtype, b.dtype)
+    kind = np.dtype(np.float64) if kind.kind in "biu" else kind
+    return tuple(x if x.dtype == kind else x.astype(kind) for x in (a, b))
+
+
+def _digamma_gap(xp: Any, a: Any, b: Any) -> Any:
+    a, b = _arrays(xp, a, b)
+    return xp.digamma(a) - xp.digamma(a + b)
+
+
 op(
     "beta",
     lambda xp, a, b, /: xp.special.beta(a, b),
     vjp=[
-        lambda xp, g, y, a, b: xp.scale(xp.scale(g, y), xp.digamma(a) - xp.digamma(a + b)),
-        lambda xp, g, y, a, b: xp.scale(xp.scale(g, y), xp.digamma(b) - xp.digamma(a + b)),
+        lambda xp, g, y, a, b: xp.scale(xp.scale(g, y), _digamma_gap(xp, a, b)),
+        lambda xp, g, y, a, b: xp.scale(xp.scale(g, y), _digamma_gap(xp, b, a)),
     ],
     saves="a b y",
     domain=POSITIVE,
@@ -237,8 +256,8 @@ op(
     "betaln",
     lambda xp, a, b, /: xp.special.betaln(a, b),
     vjp=[
-        lambda xp, g, y, a, b: xp.scale(g, xp.digamma(a) - xp.digamma(a + b)),
-        lambda xp, g, y, a, b: xp.scale(g, xp.digamma(b) - xp.digamma(a + b)),
+        lambda xp, g, y, a, b: xp.scale(g, _digamma_gap(xp, a, b)),
+        lambda xp, g, y, a, b: xp.scale(g, _digamma_gap(xp, b, a)),
     ],
     saves="a b",
     domain=POSITIVE,
@@ -389,25 +408,11 @@ op(
 )
 
 
-def _arrays(xp: Any, a: Any, b: Any) -> tuple[Any, Any]:
-    """Both as arrays of one floating dtype: a number gets the one that it has beside the other."""
-    if not hasattr(a, "dtype"):
-        a = xp.zeros_like(b) + a
-    if not hasattr(b, "dtype"):
-        b = xp.zeros_like(a) + b
-    kind = np.result_type(a.dtype, b.dtype)
-    kind = np.dtype(np.float64) if kind.kind in "biu" else kind
-    return tuple(x if x.dtype == kind else x.astype(kind) for x in (a, b))
-
-
 def _log_ratio(xp: Any, a: Any, b: Any) -> Any:
     """log(a / b) where both are positive, and 0 elsewhere: accurate also where they are close."""
     a, b = _arrays(xp, a, b)
     inside = (a > 0) & (b > 0)
-    a, b = xp.where(inside, a, 1), xp.where(inside, b, 1)
-    near = (a < 2 * b) & (b < 2 * a)
-    gap = xp.where(near, (a - b) / b, 0)
-    return xp.where(near, xp.log1p(gap), xp.log(a) - xp.log(b))
+    return log_ratio(xp, xp.where(inside, a, 1), xp.where(inside, b, 1))
 
 
 op(

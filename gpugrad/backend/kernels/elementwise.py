@@ -33,7 +33,8 @@ class Kernel(NamedTuple):
 
     ``inputs`` are pairs of an operand's position and its type; the n-th is called xn in the
     body, and the result, of type ``output``, is y. A type is the name of a NumPy dtype.
-    ``numbers`` says which inputs are Python or NumPy scalars.
+    ``numbers`` says which inputs are Python or NumPy scalars. ``functions`` are definitions that
+    stand before the kernel: of the special functions that the body calls.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Kernel(NamedTuple):
     numbers: tuple[bool, ...]
     output: str
     body: str
+    functions: tuple[str, ...] = ()
 
 
 def write(name: str, formula: Formula, operands: tuple[Any, ...], words: dict[str, Any]) -> Any:
@@ -73,8 +75,9 @@ def write(name: str, formula: Formula, operands: tuple[Any, ...], words: dict[st
         inputs.append((index, _type_of(operand)))
         numbers.append(number)
     half = "(float16)" if result.dtype == np.float16 else ""
-    body = "\n".join([*writer.body(result), f"y = {half}{result.code};"])
-    return Kernel(name, tuple(inputs), tuple(numbers), result.dtype.name, body)
+    lines = [*writer.body(result), f"y = {half}{result.code};"]
+    types = tuple(inputs), tuple(numbers), result.dtype.name
+    return Kernel(name, *types, "\n".join(lines), writer.functions(lines))
 
 
 def _type_of(operand: Any) -> str:
@@ -109,7 +112,12 @@ def cupy_kernel(kernel: Kernel) -> Callable[..., Any]:
     cupy = import_module("cupy")
     words = [f"{dtype} x{index}" for index, dtype in kernel.inputs]
     launch: Callable[..., Any] = cupy.ElementwiseKernel(
-        ", ".join(words), f"{kernel.output} y", kernel.body, f"gpugrad_{kernel.name}"
+        ", ".join(words),
+        f"{kernel.output} y",
+        kernel.body,
+        f"gpugrad_{kernel.name}",
+        preamble="".join(kernel.functions),
+        options=("--std=c++17",),  # as CuPy compiles its special functions
     )
     return Wide(kernel, launch, cupy) if Wide.takes(kernel) else launch
 

@@ -4,17 +4,22 @@ A formula of the op table, run over this namespace in place of NumPy or CuPy, le
 C statements that compute it for one element. There is no second set of formulas. The types are
 NumPy's, found by asking its ufuncs; float16 is computed in float32 and rounded once, at the end.
 
-The code is C that CUDA and host compilers both take. Imports namespace.
+Special functions are those of CuPy, see `routines`, or `mended`. The code is C that CUDA and host
+compilers both take. Imports mended, namespace, special and routines.
 """
 
 import math
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from gpugrad.backend.kernels.routines import device_function
+from gpugrad.backend.mended import MENDED
 from gpugrad.backend.namespace import Namespace
+from gpugrad.backend.special import HALF, computed_in
 
 __all__ = ["C_TYPES", "EXPRESSIONS", "NotFusibleError", "Value", "Writer"]
 
@@ -81,6 +86,7 @@ class Writer:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self._known: dict[Any, Value] = {}
+        self._functions: dict[str, str] = {}
 
     def body(self, result: Value) -> list[str]:
         """The statements that the result needs, in their order."""
@@ -92,6 +98,11 @@ class Writer:
                 needed.update(_NAMES.findall(code))
                 kept.append(line)
         return kept[::-1]
+
+    def functions(self, lines: list[str]) -> tuple[str, ...]:
+        """The definitions of the special functions that the statements call."""
+        code = "\n".join(lines)
+        return tuple(text for name, text in self._functions.items() if f"{name}(" in code)
 
     def operand(self, code: str, dtype: Any, index: int) -> Value:
         """The element of the array ``index``, which ``code`` loads."""
@@ -134,6 +145,27 @@ class Writer:
     def function(self, name: str, x: Value) -> Value:
         """A function of <math.h> that NumPy lacks, of a floating-point value."""
         return self._named(_function(name)(x.dtype, x.code), x.dtype, x.reads)
+
+    def special(self, name: str, operands: tuple[Any, ...]) -> Value:
+        """A special function, of the dtype that `backend.special` computes it in."""
+        kind = np.result_type(*map(_example, operands))
+        values = [self._as(operand, computed_in(kind)) for operand in operands]
+        mended = MENDED.get(name)
+        if mended is None:
+            y = self.routine(name, *values)
+        else:
+            y = mended(EXPRESSIONS, _Functions(partial(partial, self.routine)), *values)
+        return self.cast(y, kind) if kind == HALF else y
+
+    def routine(self, name: str, *values: Value) -> Value:
+        """A special function of CuPy's, of values of one dtype."""
+        dtype = values[0].dtype
+        found = device_function(name, dtype, len(values))
+        if found is None:
+            raise NotFusibleError(f"no kernel computes special.{name}")
+        self._functions[found.name] = found.text
+        codes = ", ".join(value.code for value in values)
+        return self._named(f"{found.name}({codes})", dtype, _union(values))
 
     def choose(self, condition: Any, a: Any, b: Any) -> Value:
         """a where the condition holds and else b."""
@@ -415,25 +447,36 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
 
 
 class _Functions:
-    """A module with few functions: what it lacks, no kernel has."""
+    """A module in which ``find`` knows the functions that are not given."""
 
-    def __init__(self, name: str, **functions: Callable[..., Any]) -> None:
-        self.__name__ = name
+    def __init__(self, find: Callable[[str], Any], **functions: Callable[..., Any]) -> None:
+        self.__name__ = "xp"
+        self._find = find
         self.__dict__.update(functions)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # asked by those who look at any object, such as doctest
             raise AttributeError(name)
-        raise NotFusibleError(f"no kernel computes {self.__name__}.{name}")
+        return self._find(name)
 
 
-# Special functions that C has under <math.h>; the others are kernels of CuPy's own.
-_SPECIAL = _Functions(
-    "special",
-    erfc=lambda x: x.writer.function("erfc", x),
-)
-# A formula finds its own names here, and those of the op table's formulas.
-EXPRESSIONS = Namespace(_Functions("xp"), fast={**_FUNCTIONS, "special": _SPECIAL})
+def _no_function(name: str) -> Any:
+    raise NotFusibleError(f"no kernel computes xp.{name}")
+
+
+def _special(name: str) -> Callable[..., Any]:
+    def call(*operands: Any) -> Any:
+        writer = _writer(*operands)
+        if writer is None:
+            raise NotFusibleError(f"special.{name} of numbers alone")
+        return writer.special(name, operands)
+
+    return call
+
+
+# C has erfc under <math.h>; the other special functions are CuPy's.
+_SPECIAL = _Functions(_special, erfc=lambda x: x.writer.function("erfc", x))
+EXPRESSIONS = Namespace(_Functions(_no_function), fast={**_FUNCTIONS, "special": _SPECIAL})
 
 
 def _operator(name: str, swapped: bool = False) -> Callable[..., Any]:

@@ -121,7 +121,12 @@ class Wide:
 
     @staticmethod
     def takes(kernel: Any) -> bool:
-        """Whether the kernel's dtypes are among those that this is for."""
+        """Whether the kernel's dtypes are among those that this is for.
+
+        No special functions: they take longer than their operands' way from memory.
+        """
+        if kernel.functions:
+            return False
         by_value = {d for (_, d), number in zip(kernel.inputs, kernel.numbers) if number}
         dtypes = {kernel.output, *(dtype for _, dtype in kernel.inputs)}
         return dtypes <= STORED.keys() and "float16" not in by_value
