@@ -24,6 +24,14 @@ def _devices() -> list[str]:
 DEVICES = _devices()
 
 
+def wheel():
+    """CuPy as its wheel has it, not as `sim_as_cupy.py` plays it; skips where that is not here."""
+    cupy = pytest.importorskip("cupy")
+    if hasattr(cupy, "sync_callbacks"):
+        pytest.skip("this is about CuPy's wheel", allow_module_level=True)
+    return cupy
+
+
 def pytest_collection_modifyitems(items):
     """With GPUGRAD_TEST_SHARD=3/16 every 16th test, from the fourth on: ci/gpu's processes."""
     if shard := os.environ.get("GPUGRAD_TEST_SHARD"):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import wheel
 
 import gpugrad as gg
 
@@ -494,8 +495,7 @@ def test_what_does_not_share():
 
 @pytest.mark.skipif(not gg.cuda.is_available(), reason="needs CUDA")
 def test_memory_is_shared_with_cupy_both_ways():
-    import cupy
-
+    cupy = wheel()
     t = gg.zeros(3, device="cuda")
     a = cupy.from_dlpack(t)
     a[0] = 5.0

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy
 import pytest
+from conftest import wheel
 
 import gpugrad.backend.sim as xp
 from gpugrad.backend.sim import signatures
 
-cupy = pytest.importorskip("cupy")
+cupy = wheel()
 
 SCRIPT = Path(__file__).resolve().parents[1] / "ci" / "cupy_signatures.py"
 

@@ -456,7 +456,7 @@ def test_other_threads_reach_the_methods_of_cupy(cupy):
 
         def work():
             try:
-                item(Array(), 1)
+                item(Array())
             except TypeError as error:
                 failures.append(error)
 
