@@ -21,7 +21,7 @@ from gpugrad.backend.cuda import register_arrays
 from gpugrad.backend.host import NUMPY
 from gpugrad.backend.kernels import enabled
 from gpugrad.backend.kernels.elementwise import Fused, FusingNamespace, cupy_kernel, write
-from gpugrad.backend.kernels.expression import TEMPLATES, NotFusibleError
+from gpugrad.backend.kernels.operations import TEMPLATES, NotFusibleError
 from gpugrad.backend.namespace import NAMESPACES, Namespace
 from gpugrad.engine.op import TABLE
 

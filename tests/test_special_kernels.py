@@ -174,6 +174,9 @@ OTHERS = {
     "a loop without text": ufunc(loop("dd", None)),
     "text ahead of the loop": ufunc(loop("dd", "out0 = in0"), _loop_prep="int n = 0;"),
     "other attributes": SimpleNamespace(_ops=ufunc()._ops),
+    "types that are no dtypes": ufunc(
+        SimpleNamespace(in_types=["real"], out_types=["real"], routine="out0 = in0")
+    ),
 }
 
 

@@ -2,9 +2,9 @@
 
 A ufunc of ``cupyx.scipy.special`` carries what CuPy makes its kernels of: helpers in CUDA C, and a
 statement for each dtype. Here they become one function that any elementwise kernel calls, in a C++
-namespace of its own, since the helpers of two ufunc may have the same names.
+namespace of its own, since the helpers of two ufuncs may have the same names.
 
-Imports nothing of gpugrad, and CuPy when a kernel asks for a function.
+Imports operations, and CuPy when a kernel asks for a function.
 """
 
 import re
@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpugrad.backend.kernels.operations import c_type
+
 __all__ = ["DeviceFunction", "device_function"]
 
 _INCLUDE = re.compile(r"^[ \t]*#[ \t]*include\b.*\n?", re.MULTILINE)
 _DEFINE = re.compile(r"^[ \t]*#[ \t]*define[ \t]+(\w+)", re.MULTILINE)
-_C_TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
 
 class DeviceFunction(NamedTuple):
@@ -35,15 +36,15 @@ def device_function(name: str, dtype: np.dtype, count: int) -> DeviceFunction | 
     The internals of CuPy that this reads are looked at with care: a CuPy that has others has no
     function here, and formulas that call it run operation by operation.
     """
-    kind = _C_TYPES.get(dtype)
+    kind = c_type(dtype)
     try:
         ufunc: Any = getattr(import_module("cupyx.scipy.special"), name)
         helpers, before = ufunc._preamble, ufunc._loop_prep
         loops = {_types(loop): loop.routine for loop in ufunc._ops.ops}
-    except (ImportError, AttributeError):
+    except (ImportError, AttributeError, TypeError):
         return None
     statement = loops.get(((dtype,) * count, (dtype,)))
-    if kind is None or before or not isinstance(statement, str) or not isinstance(helpers, str):
+    if before or not isinstance(statement, str) or not isinstance(helpers, str):
         return None
     words = [f"in{index}" for index in range(count)]
     types = "".join(f"typedef {kind} {word}_type;\n" for word in (*words, "out0"))
