@@ -70,6 +70,8 @@ def to_ptx(source: str, arch: str = "compute_80", *more: str) -> str:
         ctypes.byref(program), source.encode(), b"kernel.cu", 0, None, None
     )
     assert created == 0, f"nvrtcCreateProgram returned {created}"
+    if arch == "compute_90":  # machine code as well, which CuPy asks for: does it fit the GPU?
+        arch = "sm_90"
     words = [f"--gpu-architecture={arch}", "--std=c++17", "--device-as-default-execution-space"]
     words += [*_includes(), *more]
     options = (ctypes.c_char_p * len(words))(*(word.encode() for word in words))

@@ -13,6 +13,7 @@ import numpy as np
 import optable
 import pytest
 from compilers import for_host, to_ptx
+from conftest import wheel
 from host_math import MATH, for_the_host
 
 import gpugrad as gg
@@ -243,7 +244,7 @@ def host():
 
 def test_every_elementwise_formula_and_rule_has_a_kernel():
     """In every dtype: the special functions' with what CuPy brings."""
-    pytest.importorskip("cupy")
+    wheel()
     assert {"sigmoid-e-None", "gelu_vjp0-f-None", "where_vjp2-d-d-d-None"} <= written().keys()
     assert {"digamma_vjp0-e-None", "betainc-f-f-f-None", "i1e_vjp0-d-None"} <= written().keys()
     assert WITHOUT == {"spacing-e-None": "float16, which is float here, has other neighbours"}

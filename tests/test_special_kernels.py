@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import scipy.special
 from compilers import to_ptx
+from conftest import wheel
 from test_fusion import WITHOUT_INFINITY, Host, cuda_source
 from test_special import EXTREMES, UFUNCS
 
@@ -23,7 +24,7 @@ from gpugrad.backend.mended import MENDED
 from gpugrad.backend.special import Special
 from gpugrad.engine.op import TABLE
 
-pytest.importorskip("cupy")
+wheel()
 
 INF, NAN = np.inf, np.nan
 NAMES = [name for name in UFUNCS if name in TABLE and TABLE[name].forward is not None]
