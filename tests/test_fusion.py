@@ -378,6 +378,26 @@ def test_a_rule_is_one_kernel_and_what_passes_through_is_none(fused):
     assert fused.launched == ["sigmoid", "sigmoid_vjp0"]
 
 
+@pytest.mark.parametrize("name", ["betainc", "digamma", "erfinv", "gamma", "i1e", "rel_entr"])
+def test_a_special_function_and_its_derivatives_are_one_kernel_each(name, fused):
+    pytest.importorskip("cupy")
+    function, op = getattr(gg.special, name), TABLE[name]
+    arrays = [np.array([0.25, 0.75]) for _ in op.arrays]
+    needed = [rule is not None for rule in op.vjps]
+    found = {}
+    for device in ("cpu", "sim"):
+        tensors = [
+            gg.tensor(a, device=device, requires_grad=n)
+            for a, n in zip(arrays, needed, strict=True)
+        ]
+        y = function(*tensors)
+        y.backward(gg.ones(2, dtype="float64", device=device))
+        found[device] = [y.tolist(), *(t.grad.tolist() for t in tensors if t.requires_grad)]
+    np.testing.assert_allclose(found["sim"], found["cpu"], rtol=1e-12)
+    rules = [f"{name}_vjp{place}" for place, there in enumerate(needed) if there]
+    assert sorted(fused.launched) == sorted([name, *rules])
+
+
 def test_numbers_are_arguments_so_that_another_number_compiles_nothing(fused):
     x = gg.tensor([0.5, -1.0], device="sim", requires_grad=True)
     for number in (0.3, 0.01, 7.5, 1e-9):

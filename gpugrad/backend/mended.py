@@ -47,20 +47,23 @@ def _logit(xp: Any, theirs: Any, x: Any) -> Any:
 
 
 def log_ratio(xp: Any, a: Any, b: Any) -> Any:
-    """log(a / b) of positive numbers: to the last digit where they are close, and of any size."""
+    """log(a / b) of positive numbers: accurate also where they are close, and of any size."""
     near = (a < 2 * b) & (b < 2 * a)
     gap = xp.where(near, (a - b) / b, 0)
-    ratio = a / b
-    there = (ratio > 1e-30) & (ratio < 1e30)
-    far = xp.where(there, xp.log(xp.where(there, ratio, 1)), xp.log(a) - xp.log(b))
-    return xp.where(near, xp.log1p(gap), far)
+    return xp.where(near, xp.log1p(gap), xp.log(a) - xp.log(b))
 
 
 def _rel_entr(xp: Any, theirs: Any, a: Any, b: Any) -> Any:
-    """a log(a / b): CuPy's quotient overflows; where a is near b, its logarithm has few digits."""
+    """a log(a / b): CuPy's quotient overflows; where a is near b, its logarithm has few digits.
+
+    Not of float32, which CuPy computes in float64.
+    """
+    found = theirs.rel_entr(a, b)
+    if found.dtype != "float64":
+        return found
     inside = (a > 0) & (b > 0)
     y = a * log_ratio(xp, xp.where(inside, a, 1.0), xp.where(inside, b, 1.0))
-    return xp.where(inside, y, theirs.rel_entr(a, b))
+    return xp.where(inside, y, found)
 
 
 def _at_poles(name: str, value: float) -> Callable[..., Any]:
