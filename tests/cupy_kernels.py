@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import cupy
 import numpy as np
 from compilers import for_host
+from host_math import MATH, for_the_host
 
 __all__ = ["ElementwiseKernel", "RawKernel", "RawModule"]
 
@@ -247,7 +248,7 @@ class ElementwiseKernel:
         typedefs = [f"typedef {TYPES[np.dtype(d).char]} {n};" for n, d in sorted(letters.items())]
         lines = [
             "#include <math.h>\n#include <stddef.h>\n#include <stdint.h>\n#include <string.h>",
-            HALF, HEADERS, *typedefs, self.preamble,
+            MATH if self.preamble else "", HALF, HEADERS, *typedefs, for_the_host(self.preamble),
             'extern "C" void run(const void* const* _a, long long _n) {', *arguments,
             "CIndexer _ind = {_n, 0};", f"{self.loop_prep};",
             "CUPY_FOR(i, _ind.size()) { _ind.set(i);", *loads, f"{self.operation};", "}",

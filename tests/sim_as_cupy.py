@@ -8,11 +8,16 @@ It is a module of its own with array types of its own, so "cuda" and "sim" stay 
 Its kernels are compiled for the host (`cupy_kernels.py`).
 """
 
+import importlib
+import json
 import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
+
+from host_math import for_the_host
 
 import gpugrad.backend.sim as sim
 
@@ -237,6 +242,42 @@ def solve_triangular(a, b, lower=False, unit_diagonal=False):
 """
 
 
+# The device code of special functions, where CuPy's own ufuncs have it.
+SPECIAL = """
+import json as _json
+from pathlib import Path as _Path
+from types import SimpleNamespace as _Space
+
+_code = _json.loads(_Path(__file__).with_name("special.json").read_text())
+
+
+class ufunc(ufunc):
+    def __init__(self, name, *args):
+        super().__init__(name, *args)
+        helpers, before, loops = _code.get(name, ("", "", []))
+        words = ("in_types", "out_types", "routine")
+        self._preamble, self._loop_prep = helpers, before
+        self._ops = _Space(ops=[_Space(**dict(zip(words, loop))) for loop in loops])
+"""
+
+
+def device_code() -> dict[str, Any]:
+    """Of CuPy's special functions, by name: helpers, what is ahead of the loop, and the loops."""
+    try:
+        special = importlib.import_module("cupyx.scipy.special")
+    except ImportError:
+        return {}
+    return {
+        name: (for_the_host(f._preamble), f._loop_prep, [_loop(loop) for loop in f._ops.ops])
+        for name, f in vars(special).items()
+        if hasattr(f, "_ops")
+    }
+
+
+def _loop(loop: Any) -> tuple[list[str], list[str], str]:
+    return [t.name for t in loop.in_types], [t.name for t in loop.out_types], loop.routine
+
+
 def write(folder: Path) -> dict[str, str]:
     """Write the package into a folder; returns an environment in which it is found.
 
@@ -267,7 +308,9 @@ def write(folder: Path) -> dict[str, str]:
     (extra.parent / "__init__.py").write_text(PINNED, encoding="utf-8")
     (extra / "__init__.py").write_text("", encoding="utf-8")
     (extra / "linalg.py").write_text(TRIANGULAR, encoding="utf-8")
-    (package / "scipy_special.py").rename(extra / "special.py")
+    text = (package / "scipy_special.py").read_text(encoding="utf-8")
+    (extra / "special.py").write_text(text.replace("\n_made:", f"{SPECIAL}\n_made:"), "utf-8")
+    (extra / "special.json").write_text(json.dumps(device_code()), encoding="utf-8")
     tests = Path(__file__).resolve().parent
     path = os.pathsep.join([str(folder), str(tests), str(tests.parent)])
     return os.environ | {"PYTHONPATH": path, "GPUGRAD_TEST_DEVICES": "cuda"}

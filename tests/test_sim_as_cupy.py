@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import sim_as_cupy
 from compilers import HOST_COMPILER
+from conftest import wheel
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -105,6 +106,45 @@ def test_kernels_run_on_it(with_kernels):
     launched = run(with_kernels, "-c", STEPS).split()
     assert {*RAW.split(), "squares", "squares_vjp", "update"} <= set(launched)
     assert {"gpugrad_philox4x32_10", "gpugrad_tanh_vjp0"} <= set(launched)
+
+
+SPECIAL = """
+import cupy
+import numpy as np
+import gpugrad as gg
+
+launched = []
+class Kernel(cupy.ElementwiseKernel):
+    def __call__(self, *args, **words):
+        launched.append(self.name)
+        return super().__call__(*args, **words)
+cupy.ElementwiseKernel = Kernel
+
+for name in ("digamma", "i1e", "log_ndtr", "polygamma"):
+    f = getattr(gg.special, name)
+    f = f if name != "polygamma" else lambda x: gg.special.polygamma(2, x)
+    found = []
+    for device in ("cpu", "cuda"):
+        x = gg.tensor([0.3, 1.5, 90.0, 1e4], device=device, requires_grad=True, dtype="float64")
+        y = f(x)
+        y.backward(gg.ones(4, device=device, dtype="float64"))
+        found.append([*y.tolist(), *x.grad.tolist()])
+    np.testing.assert_allclose(*found, rtol=1e-10)
+print(*launched)
+"""
+
+
+def test_special_functions_are_kernels_made_of_cupy_s_code(with_kernels):
+    wheel()
+    launched = run(with_kernels, "-c", SPECIAL).split()
+    names = ("digamma", "i1e", "log_ndtr", "polygamma")
+    assert launched == [f"gpugrad_{name}{of}" for name in names for of in ("", "_vjp0")]
+
+
+def test_special_functions_have_scipy_s_values_operation_by_operation(environment):
+    words = ["-q", "-p", "no:cacheprovider", "-k", "extremes or keep_their_dtype"]
+    said = run(environment, "-m", "pytest", "tests/test_special.py", *words)
+    assert int(said.split(" passed")[0].split()[-1]) > 100
 
 
 def test_kernels_are_called_as_cupy_wants_it(with_kernels):
