@@ -13,6 +13,7 @@ from gpugrad.ops import (
     elementwise,
     fft,
     fused,
+    incomplete,
     index,
     linalg,
     normalization,
@@ -28,6 +29,6 @@ from gpugrad.ops import (
 
 __all__ = [
     "activations", "complex_parts", "decompositions", "device", "diagonals", "elementwise", "fft",
-    "fused", "index", "linalg", "normalization", "phases", "reduce", "scan", "shape", "solvers",
-    "sorting", "special", "ufuncs",
+    "fused", "incomplete", "index", "linalg", "normalization", "phases", "reduce", "scan", "shape",
+    "solvers", "sorting", "special", "ufuncs",
 ]  # fmt: skip

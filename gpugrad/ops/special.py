@@ -265,46 +265,6 @@ op(
     **EW,
 )
 
-
-def _gamma_density(xp: Any, g: Any, a: Any, x: Any) -> Any:
-    return xp.scale(g, xp.exp(xp.xlogy(a - 1, x) - x - xp.gammaln(a)))
-
-
-def _beta_density(xp: Any, g: Any, y: Any, a: Any, b: Any, x: Any) -> Any:
-    logarithm = xp.xlogy(a - 1, x) + xp.xlog1py(b - 1, -x) - xp.betaln(a, b)
-    return xp.scale(g, xp.exp(logarithm))
-
-
-# By their first operands these have derivatives that no library computes: constants, and the
-# functions that users call refuse those that require a gradient.
-op(
-    "gammainc",
-    lambda xp, a, x, /: xp.special.gammainc(a, x),
-    vjp=[None, lambda xp, g, y, a, x: _gamma_density(xp, g, a, x)],
-    saves=("", "a x"),
-    domain=POSITIVE,
-    doc="The regularized lower incomplete gamma function, elementwise; no derivative by a.",
-    **EW,
-)
-op(
-    "gammaincc",
-    lambda xp, a, x, /: xp.special.gammaincc(a, x),
-    vjp=[None, lambda xp, g, y, a, x: -_gamma_density(xp, g, a, x)],
-    saves=("", "a x"),
-    domain=POSITIVE,
-    doc="The regularized upper incomplete gamma function, elementwise; no derivative by a.",
-    **EW,
-)
-op(
-    "betainc",
-    lambda xp, a, b, x, /: xp.special.betainc(a, b, x),
-    vjp=[None, None, _beta_density],
-    saves=("", "", "a b x"),
-    domain=(0.34, 0.96),
-    doc="The regularized incomplete beta function, elementwise; no derivative by a and b.",
-    **EW,
-)
-
 # Modified Bessel functions of the first kind. With A[k] = I[k] / x**k, which is smooth and has no
 # zero, d A[k] / dx = x A[k+1] (DLMF 10.29.4): all derivatives are sums of these, and nothing is
 # divided by an x that goes to 0.
@@ -464,6 +424,7 @@ op(
     saves="a b",
     domain=POSITIVE,
     doc="a * log(b), elementwise, and 0 where a is 0.",
+    complex="conjugate",
     **EW,
 )
 op(
@@ -476,5 +437,6 @@ op(
     saves="a b",
     domain=POSITIVE,
     doc="a * log(1 + b), elementwise, and 0 where a is 0; accurate near b = 0.",
+    complex="conjugate",
     **EW,
 )

@@ -52,6 +52,7 @@ __all__ = ["FUNCTIONS", "INTERNAL", "MEMBERS"]
 
 Function = Callable[..., Any]
 
+SPECIAL = ("gpugrad.ops.special", "gpugrad.ops.incomplete")
 # Ops that only rules and other functions use, such as those of gpugrad.linalg and gpugrad.special.
 INTERNAL = (
     "adjugate", "argpartition_order", "cholesky", "class_cross_entropy", "concat_arrays",
@@ -63,7 +64,7 @@ INTERNAL = (
     "svdvals", "to_device", "to", "unless",
     *(
         name for name, op in TABLE.items()
-        if getattr(op.forward, "__module__", "") == "gpugrad.ops.special" and name != "i0"
+        if getattr(op.forward, "__module__", "") in SPECIAL and name != "i0"
     ),
 )  # fmt: skip
 

@@ -1,9 +1,10 @@
 """``gpugrad.special``: the functions of ``scipy.special`` that have derivatives here.
 
 Imports functions, creation and core. Names and arguments are SciPy's; the derivatives, of every
-order, stand in ``gpugrad/ops/special.py``. On a CPU, and on the simulated device, SciPy computes
-the values (``pip install 'gpugrad[special]'``), on CUDA ``cupyx.scipy.special``; erf, expit,
-log_expit, entr, xlogy, xlog1py, sinc and the sums of exponentials need neither.
+order, stand in ``gpugrad/ops/special.py`` and ``incomplete.py``. On a CPU, and on the simulated
+device, SciPy computes the values (``pip install 'gpugrad[special]'``), on CUDA
+``cupyx.scipy.special``; erf, expit, log_expit, entr, xlogy, xlog1py, sinc and the sums of
+exponentials need neither.
 
 SciPy's own functions take Tensors where they are ufuncs: ``scipy.special.gammaln(t)`` is
 ``gg.special.gammaln(t)``.
@@ -40,6 +41,8 @@ exp2 = _OPS["exp2"]
 expit = _OPS["expit"]
 expm1 = _OPS["expm1"]
 gamma = _OPS["gamma"]
+gammainc = _OPS["gammainc"]
+gammaincc = _OPS["gammaincc"]
 gammaln = _OPS["gammaln"]
 i0 = _OPS["i0"]
 i0e = _OPS["i0e"]
@@ -102,28 +105,6 @@ def _without_gradient(name: str, **operands: Any) -> None:
                 f"special.{name}: there is no derivative by {word}, only by x. Pass "
                 f"{word}.detach() where it is a constant"
             )
-
-
-def gammainc(a: Any, x: Any, /) -> Tensor:
-    """The regularized lower incomplete gamma function, elementwise.
-
-    GradientError where a requires a gradient: there is a derivative by x only.
-
-    >>> import gpugrad as gg
-    >>> gg.special.gammainc(1.0, gg.tensor([0.0, 1.0])).round(4)
-    tensor([0.    , 0.6321])
-    """
-    _without_gradient("gammainc", a=a)
-    return _OPS["gammainc"](a, x)
-
-
-def gammaincc(a: Any, x: Any, /) -> Tensor:
-    """The regularized upper incomplete gamma function, 1 - gammainc(a, x), elementwise.
-
-    GradientError where a requires a gradient: there is a derivative by x only.
-    """
-    _without_gradient("gammaincc", a=a)
-    return _OPS["gammaincc"](a, x)
 
 
 def betainc(a: Any, b: Any, x: Any, /) -> Tensor:
