@@ -769,6 +769,9 @@ def isfinite(x: Any, /) -> Tensor:
 def signbit(x: Any, /) -> Tensor:
     """Whether the sign of x is minus, elementwise. No gradient."""
 
+def i0(x: Any, /) -> Tensor:
+    """The modified Bessel function of the first kind of order 0, elementwise."""
+
 def sum(
     x: Any,
     /,
@@ -883,9 +886,6 @@ def argsort(
     stable: builtins.bool = True,
 ) -> Tensor:
     """The order that sorts x along an axis, of the raveled x for None. No gradient."""
-
-def i0(x: Any, /) -> Tensor:
-    """The modified Bessel function of the first kind of order 0, elementwise."""
 
 def hypot(a: Any, b: Any, /) -> Tensor:
     """sqrt(a**2 + b**2), elementwise, without overflow; its derivative at (0, 0) is 0."""
