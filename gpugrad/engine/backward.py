@@ -63,13 +63,13 @@ def fit(xp: Any, d: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     if d.shape != shape:
         lead = d.ndim - len(shape)
         if lead >= 0:
-            axes = tuple(
+            axes = [
                 axis
                 for axis, size in enumerate(d.shape)
                 if axis < lead or (size != 1 and shape[axis - lead] == 1)
-            )
+            ]
             if axes:
-                d = xp.sum(d, axis=axes, keepdims=True)
+                d = xp.sum(d, axis=tuple(axes), keepdims=True)
             if lead:
                 d = d.reshape(d.shape[lead:])
         if d.shape != shape:
@@ -273,13 +273,19 @@ class _Needed(set[Any]):
     targets: dict[Any, None]
 
 
-def _needed(roots: list[Any], targets: Iterable[Any]) -> _Needed:
+def _needed(roots: list[Any], targets: Iterable[Any]) -> _Needed | None:
+    """The nodes on a path to a target; None where no path ends elsewhere than at a target."""
     needed = _Needed(targets)
     needed.targets = dict.fromkeys(needed)
     first = min((node.serial for node in needed), default=0)
-    for node in reachable(roots, first):  # parents before children
+    nodes, all_of_them = _reached(roots, first)
+    for node in nodes:  # parents before children
         if not needed.isdisjoint(node.parents):
             needed.add(node)
+        elif node not in needed:
+            all_of_them = False
+    if all_of_them and not any(target.parents for target in needed.targets):
+        return None
     return needed
 
 
@@ -289,14 +295,23 @@ def reachable(roots: Iterable[Any], since: int = 0) -> list[Any]:
     Those with a serial number below ``since`` are left out, and so is all that lies behind them:
     a path to a node never leads through an older one.
     """
+    return _reached(roots, since)[0]
+
+
+def _reached(roots: Iterable[Any], since: int) -> tuple[list[Any], bool]:
+    """As `reachable`, and whether none were left out."""
     found = dict.fromkeys(roots)
     stack = list(found)
+    all_of_them = True
     while stack:
         for parent in stack.pop().parents:
-            if parent is not None and parent not in found and parent.serial >= since:
-                found[parent] = None
-                stack.append(parent)
-    return sorted(found, key=attrgetter("serial"))
+            if parent is not None and parent not in found:
+                if parent.serial >= since:
+                    found[parent] = None
+                    stack.append(parent)
+                else:
+                    all_of_them = False
+    return sorted(found, key=attrgetter("serial")), all_of_them
 
 
 def freed(node: Node) -> GradientError:
