@@ -50,7 +50,7 @@ def _ratio(g: Any, d: Any) -> Any:
     r = g / d
     # One quick pass without a temporary tells whether all is as in textbooks: the square is
     # not finite where an element is NaN, infinite or very large.
-    if _vdot(r, r) < _INFINITY:
+    if (_vdot(r, r) if r.__class__ is np.ndarray else abs(r)) < _INFINITY:
         return r
     return np.where((g == 0) | (d == 0), r.dtype.type(0), r)
 
@@ -61,7 +61,7 @@ def _scale(g: Any, d: Any) -> Any:
         return r
     # 0 times infinity, or times NaN, is NaN; and NaN counts as the largest of all.
     try:
-        largest = r.item(r.argmax())
+        largest = r.item(r.argmax()) if r.__class__ is np.ndarray else r
     except ValueError:  # of no elements
         return r
     if largest == largest:
