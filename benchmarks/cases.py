@@ -24,8 +24,9 @@ class Case:
     """One thing to time.
 
     ``kind`` names the workers' function: "step" (a training step of an MLP), "chain"
-    (elementwise ops forward and backward), "op" (one op forward and backward); "forward" and
-    "backward" (of one op), "matmuls" (the bare products behind a case) and "copy" for a GPU.
+    (elementwise ops forward and backward), "op" (one op forward and backward), "hvp" (the Hessian
+    of an MLP's loss times a vector), "derivative" (of ``order``); for a GPU "forward" and
+    "backward" (of one op), "matmuls" (the bare products behind a case) and "copy".
     ``precision`` is "float32", "tf32" or "float16". ``target`` is the highest ratio that the
     project accepts of gpugrad's time to that of ``against``: on a CPU PyTorch's; None: none.
     """
@@ -40,6 +41,7 @@ class Case:
     against: str = "torch"
     optimizer: str = "sgd"
     precision: str = "float32"
+    order: int = 1
 
 
 def _step(sizes: tuple[int, ...], batch: int, target: float) -> Case:
@@ -57,6 +59,16 @@ def _op(op: str, sizes: tuple[int, ...]) -> Case:
     return Case(f"op-{op}", "op", f"{op}, {shape}", sizes, op=op)
 
 
+def _hvp(sizes: tuple[int, ...], batch: int, target: float) -> Case:
+    name = "-".join(map(str, sizes))
+    return Case(f"hvp-{name}", "hvp", f"{name}, batch {batch}", sizes, batch, target=target)
+
+
+def _derivative(order: int, target: float) -> Case:
+    title = f"derivative {order} of tanh(x) exp(-x²), 10 elements"
+    return Case(f"derivative-{order}", "derivative", title, (10,), target=target, order=order)
+
+
 CASES = {
     case.name: case
     for case in (
@@ -68,6 +80,10 @@ CASES = {
         _chain(10, 0.6),
         _chain(1000),
         _chain(100_000),
+        _hvp((3, 4, 4, 1), 4, 1.0),
+        _hvp((64, 128, 64, 10), 64, 1.0),
+        _derivative(2, 1.0),
+        _derivative(3, 1.0),
         _op("add", (10,)),
         _op("mul", (10,)),
         _op("tanh", (10,)),
@@ -76,7 +92,7 @@ CASES = {
     )
 }
 
-QUICK = ("3-4-4-1", "3-3", "64-128-64-10", "chain-10")
+QUICK = ("3-4-4-1", "3-3", "64-128-64-10", "chain-10", "hvp-3-4-4-1", "derivative-2")
 
 
 def dtype(case: Case) -> np.dtype:
@@ -85,7 +101,7 @@ def dtype(case: Case) -> np.dtype:
 
 
 def data(case: Case) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs (batch, nin) and targets (batch, nout) of a "step" case."""
+    """Inputs (batch, nin) and targets (batch, nout) of a "step" or "hvp" case."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((case.batch, case.sizes[0])).astype(dtype(case))
     y = rng.standard_normal((case.batch, case.sizes[-1])).astype(dtype(case))
@@ -93,7 +109,7 @@ def data(case: Case) -> tuple[np.ndarray, np.ndarray]:
 
 
 def weights(case: Case) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(weight (nin, nout), bias (nout,)) of each layer of a "step" case."""
+    """(weight (nin, nout), bias (nout,)) of each layer of a "step" or "hvp" case."""
     rng = np.random.default_rng(1)
     return [
         (
@@ -105,5 +121,5 @@ def weights(case: Case) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def operand(case: Case) -> np.ndarray:
-    """The float32 array that a "chain" or "op" case starts from, between 0.5 and 1.5."""
+    """The float32 array that all other cases start from, between 0.5 and 1.5."""
     return np.random.default_rng(2).uniform(0.5, 1.5, case.sizes).astype(np.float32)

@@ -51,6 +51,7 @@ from conductor import (
 
 PEERS = ("torch", "autograd", "mygrad")
 KNOWN = (*PEERS, "jax")
+LACKS = {("mygrad", "hvp"), ("mygrad", "derivative")}  # it has first derivatives alone
 PAUSE = 0.15  # seconds between turns: the last one's threads stop spinning
 
 
@@ -70,6 +71,8 @@ def time_case(case: Case, frameworks: list[str], options: argparse.Namespace) ->
     workers: list[Worker] = []
     try:
         for framework in frameworks:
+            if (framework, case.kind) in LACKS:
+                continue
             try:
                 python = options.pythons.get(framework, sys.executable)
                 workers.append(Worker(framework, threads=options.threads, python=python))
@@ -108,6 +111,8 @@ def time_case(case: Case, frameworks: list[str], options: argparse.Namespace) ->
 KINDS = {
     "step": "training step",
     "chain": "elementwise chain",
+    "hvp": "Hessian times vector",
+    "derivative": "higher derivative",
     "op": "one op",
 }
 
@@ -151,7 +156,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--device", choices=["cpu"], default="cpu", help="cuda and sim: see gpu.py --help")
-    add("--cases", metavar="NAME,...", help="cases, or kinds of them (step, chain, op)")
+    add("--cases", metavar="NAME,...", help="cases, or kinds of them (step, hvp, ...)")
     add("--peers", metavar="NAME,...", help="default: torch,autograd,mygrad")
     add("--rounds", type=int, help="turns of each framework in each case (default 5; quick 2)")
     add("--seconds", type=float, help="measuring time of a turn (default 0.5; quick 0.1)")
@@ -202,8 +207,9 @@ def main(arguments: list[str] | None = None) -> int:
     print(
         f"{about['processor']}, {options.threads} thread(s), float32, "
         f"{options.rounds} rounds\n"
-        "training step: forward, mse_loss, backward, SGD with momentum; the rest: forward and\n"
-        "backward. ratio: gpugrad's time over the peer's; target: the most it may be for torch\n",
+        "training step: forward, mse_loss, backward, SGD with momentum; Hessian times vector: of\n"
+        "mse_loss by all parameters; chain and ops: forward and backward. ratio: gpugrad's time\n"
+        "over the peer's; target: the most it may be for torch\n",
         flush=True,
     )
     frameworks = ["gpugrad", *options.peers]

@@ -27,15 +27,13 @@ def to_numpy(result: Any) -> np.ndarray:
     return np.asarray(result)
 
 
-def step(case: Case, device: str) -> Callable[[], Any]:
-    """A training step: forward, mean squared error, backward, SGD with momentum."""
+def _loss(case: Case) -> Callable[[list[Any]], Any]:
+    """The mean squared error of the network of a case, as a function of its parameters."""
     x, y = data(case)
-    parameters = [array for pair in weights(case) for array in pair]
-    velocities = [np.zeros_like(p) for p in parameters]
-    last = len(parameters) - 2
 
     def loss_of(parameters: list[Any]) -> Any:
         h = x
+        last = len(parameters) - 2
         for i in range(0, len(parameters), 2):
             h = anp.dot(h, parameters[i]) + parameters[i + 1]
             if i != last:
@@ -43,7 +41,14 @@ def step(case: Case, device: str) -> Callable[[], Any]:
         d = h - y
         return anp.mean(d * d)
 
-    value_and_grad = autograd.value_and_grad(loss_of)
+    return loss_of
+
+
+def step(case: Case, device: str) -> Callable[[], Any]:
+    """A training step: forward, mean squared error, backward, SGD with momentum."""
+    parameters = [array for pair in weights(case) for array in pair]
+    velocities = [np.zeros_like(p) for p in parameters]
+    value_and_grad = autograd.value_and_grad(_loss(case))
 
     def run() -> Any:
         loss, gradients = value_and_grad(parameters)
@@ -68,6 +73,30 @@ def chain(case: Case, device: str) -> Callable[[], Any]:
         return y
 
     return lambda: autograd.make_vjp(function)(x)[0](ones)
+
+
+def hvp(case: Case, device: str) -> Callable[[], Any]:
+    """The Hessian of the loss by all parameters, times them. Returns what it gives first."""
+    parameters = [array for pair in weights(case) for array in pair]
+    gradient = autograd.grad(_loss(case))
+
+    def along(parameters: list[Any], vectors: list[Any]) -> Any:
+        return sum(anp.sum(d * v) for d, v in zip(gradient(parameters), vectors))
+
+    product = autograd.grad(along)
+    return lambda: product(parameters, parameters)[0]
+
+
+def derivative(case: Case, device: str) -> Callable[[], Any]:
+    """A derivative of higher order, elementwise."""
+    x = operand(case)
+
+    def function(x: Any) -> Any:
+        return anp.tanh(x) * anp.exp(-(x * x))
+
+    for _ in range(case.order):
+        function = autograd.elementwise_grad(function)
+    return lambda: function(x)
 
 
 def op(case: Case, device: str) -> Callable[[], Any]:

@@ -57,9 +57,8 @@ def to_numpy(result: Any) -> np.ndarray:
     return gg.Device("cpu").send(result.data if isinstance(result, gg.Tensor) else result)
 
 
-def phases(case: Case, device: str) -> dict[str, Callable[[], Any]]:
-    """The parts of a training step, in order; the first of them gives the loss."""
-    x, y = (gg.tensor(array, device=device) for array in data(case))
+def mlp(case: Case, device: str) -> gg.nn.Module:
+    """The network of a case, with its weights."""
     model = gg.nn.MLP(case.sizes[0], list(case.sizes[1:]), activation="tanh")
     transposed = gg.nn.Linear(2, 3).weight.shape == (3, 2)
     values = [a for w, b in weights(case) for a in (w.T if transposed else w, b)]
@@ -69,7 +68,13 @@ def phases(case: Case, device: str) -> dict[str, Callable[[], Any]]:
     with gg.no_grad():
         for parameter, value in zip(parameters, values):
             parameter.data[...] = value
-    model.to(device).to(dtype(case))
+    return model.to(device).to(dtype(case))
+
+
+def phases(case: Case, device: str) -> dict[str, Callable[[], Any]]:
+    """The parts of a training step, in order; the first of them gives the loss."""
+    x, y = (gg.tensor(array, device=device) for array in data(case))
+    model = mlp(case, device)
     optimizer: gg.optim.Optimizer
     if case.optimizer == "adam":
         optimizer = gg.optim.Adam(model.parameters(), lr=ADAM_LR, betas=BETAS, eps=EPS)
@@ -116,6 +121,35 @@ def chain(case: Case, device: str) -> Callable[[], Any]:
             y = tanh(y * x) + 0.5
         y.backward(ones)
         return x.grad
+
+    return run
+
+
+def hvp(case: Case, device: str) -> Callable[[], Any]:
+    """The Hessian of the loss by all parameters, times them. Returns what it gives first."""
+    x, y = (gg.tensor(array, device=device) for array in data(case))
+    model = mlp(case, device)
+    parameters = list(model.parameters())
+    vectors = [p.detach().clone() for p in parameters]
+
+    def run() -> gg.Tensor:
+        loss = gg.nn.functional.mse_loss(model(x), y)
+        slopes = gg.gradients([loss], parameters, create_graph=True)
+        along = sum((d * v).sum() for d, v in zip(slopes, vectors))
+        return gg.gradients([along], parameters)[0].T
+
+    return run
+
+
+def derivative(case: Case, device: str) -> Callable[[], Any]:
+    """A derivative of higher order, elementwise."""
+    x = gg.tensor(operand(case), device=device, requires_grad=True)
+
+    def run() -> gg.Tensor:
+        y = gg.tanh(x) * gg.exp(-(x * x))
+        for left in range(case.order, 0, -1):
+            (y,) = gg.gradients([y.sum()], [x], create_graph=left > 1)
+        return y
 
     return run
 

@@ -45,8 +45,8 @@ def to_numpy(result: Any) -> np.ndarray:
     return np.asarray(result)
 
 
-def step(case: Case, device: str) -> Callable[[], Any]:
-    """A training step: forward, mean squared error, backward, the optimizer."""
+def _loss(case: Case) -> Callable[[Any], Any]:
+    """The mean squared error of the network of a case, as a function of its parameters."""
     # Full float32 products, as the others compute them (JAX's default on a GPU is TF32).
     precision = "tensorfloat32" if case.precision == "tf32" else "highest"
     jax.config.update("jax_default_matmul_precision", precision)
@@ -59,6 +59,13 @@ def step(case: Case, device: str) -> Callable[[], Any]:
             if i != len(parameters) - 1:
                 h = jnp.tanh(h)
         return jnp.mean((h - y) ** 2)
+
+    return loss_of
+
+
+def step(case: Case, device: str) -> Callable[[], Any]:
+    """A training step: forward, mean squared error, backward, the optimizer."""
+    loss_of = _loss(case)
 
     def sgd(parameters: Any, state: Any) -> Any:
         loss, gradients = jax.value_and_grad(loss_of)(parameters)
@@ -96,21 +103,46 @@ def step(case: Case, device: str) -> Callable[[], Any]:
     return run
 
 
-def _vjp(function: Callable[[Any], Any], case: Case) -> Callable[[], Any]:
-    jax.config.update("jax_default_matmul_precision", "highest")
-    x = jnp.asarray(operand(case))
-
-    @jax.jit
-    def compiled(x: Any) -> Any:
-        y, pull = jax.vjp(function, x)
-        return pull(jnp.ones_like(y))[0]
+def _compiled(function: Callable[[Any], Any], given: Any) -> Callable[[], Any]:
+    compiled = jax.jit(function)
 
     def run() -> Any:
-        result = compiled(x)
+        result = compiled(given)
         _pending[:] = [result]
         return result
 
     return run
+
+
+def hvp(case: Case, device: str) -> Callable[[], Any]:
+    """The Hessian of the loss by all parameters, times them. Returns what it gives first."""
+    gradient = jax.grad(_loss(case))
+
+    def product(parameters: Any) -> Any:
+        return jax.jvp(gradient, (parameters,), (parameters,))[1][0][0]
+
+    return _compiled(product, [(jnp.asarray(w), jnp.asarray(b)) for w, b in weights(case)])
+
+
+def derivative(case: Case, device: str) -> Callable[[], Any]:
+    """A derivative of higher order, elementwise."""
+
+    def function(x: Any) -> Any:
+        return jnp.tanh(x) * jnp.exp(-(x * x))
+
+    for _ in range(case.order):
+        function = jax.grad(lambda x, function=function: function(x).sum())
+    return _compiled(function, jnp.asarray(operand(case)))
+
+
+def _vjp(function: Callable[[Any], Any], case: Case) -> Callable[[], Any]:
+    jax.config.update("jax_default_matmul_precision", "highest")
+
+    def pulled(x: Any) -> Any:
+        y, pull = jax.vjp(function, x)
+        return pull(jnp.ones_like(y))[0]
+
+    return _compiled(pulled, jnp.asarray(operand(case)))
 
 
 def chain(case: Case, device: str) -> Callable[[], Any]:

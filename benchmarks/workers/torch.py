@@ -56,10 +56,8 @@ def to_numpy(result: Any) -> np.ndarray:
     return result.detach().cpu().numpy()
 
 
-def step(case: Case, device: str) -> Callable[[], Any]:
-    """A training step: forward, mse_loss, backward, the optimizer. Returns the loss."""
-    torch.backends.cuda.matmul.allow_tf32 = case.precision == "tf32"
-    x, y = (torch.tensor(array, device=device) for array in data(case))
+def mlp(case: Case, device: str) -> torch.nn.Module:
+    """The network of a case, with its weights."""
     layers: list[torch.nn.Module] = []
     for w, b in weights(case):
         linear = torch.nn.Linear(*w.shape)
@@ -68,7 +66,14 @@ def step(case: Case, device: str) -> Callable[[], Any]:
             linear.bias.copy_(torch.tensor(b))
         layers += [linear, torch.nn.Tanh()]
     precision = torch.float16 if dtype(case) == np.float16 else torch.float32
-    model = torch.nn.Sequential(*layers[:-1]).to(device, precision)
+    return torch.nn.Sequential(*layers[:-1]).to(device, precision)
+
+
+def step(case: Case, device: str) -> Callable[[], Any]:
+    """A training step: forward, mse_loss, backward, the optimizer. Returns the loss."""
+    torch.backends.cuda.matmul.allow_tf32 = case.precision == "tf32"
+    x, y = (torch.tensor(array, device=device) for array in data(case))
+    model = mlp(case, device)
     optimizer: torch.optim.Optimizer
     if case.optimizer == "adam":
         optimizer = torch.optim.Adam(model.parameters(), lr=ADAM_LR, betas=BETAS, eps=EPS)
@@ -107,6 +112,35 @@ def chain(case: Case, device: str) -> Callable[[], Any]:
             y = tanh(y * x) + 0.5
         y.backward(ones)
         return x.grad
+
+    return run
+
+
+def hvp(case: Case, device: str) -> Callable[[], Any]:
+    """The Hessian of the loss by all parameters, times them. Returns what it gives first."""
+    x, y = (torch.tensor(array, device=device) for array in data(case))
+    model = mlp(case, device)
+    parameters = list(model.parameters())
+    vectors = [p.detach().clone() for p in parameters]
+
+    def run() -> torch.Tensor:
+        loss = torch.nn.functional.mse_loss(model(x), y)
+        slopes = torch.autograd.grad(loss, parameters, create_graph=True)
+        along = sum((d * v).sum() for d, v in zip(slopes, vectors))
+        return torch.autograd.grad(along, parameters)[0].T
+
+    return run
+
+
+def derivative(case: Case, device: str) -> Callable[[], Any]:
+    """A derivative of higher order, elementwise."""
+    x = torch.tensor(operand(case), device=device, requires_grad=True)
+
+    def run() -> torch.Tensor:
+        y = torch.tanh(x) * torch.exp(-(x * x))
+        for left in range(case.order, 0, -1):
+            (y,) = torch.autograd.grad(y.sum(), [x], create_graph=left > 1)
+        return y
 
     return run
 
