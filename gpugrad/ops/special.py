@@ -224,19 +224,9 @@ op(
 )
 
 
-def _arrays(xp: Any, a: Any, b: Any) -> tuple[Any, Any]:
-    """Both as arrays of one floating dtype: a number gets the one that it has beside the other."""
-    if not hasattr(a, "dtype"):
-        a = xp.zeros_like(b) + a
-    if not hasattr(b, "dtype"):
-        b = xp.zeros_like(a) + b
-    kind = np.result_type(a.dtype, b.dtype)
-    kind = np.dtype(np.float64) if kind.kind in "biu" else kind
-    return tuple(x if x.dtype == kind else x.astype(kind) for x in (a, b))
-
-
 def _digamma_gap(xp: Any, a: Any, b: Any) -> Any:
-    a, b = _arrays(xp, a, b)
+    if not hasattr(a, "dtype"):  # a number has the dtype of what is beside it
+        a = xp.zeros_like(b) + a
     return xp.digamma(a) - xp.digamma(a + b)
 
 
@@ -366,6 +356,17 @@ op(
     doc="-x * log(x), elementwise: 0 at 0, where its derivative counts as 0; -inf below.",
     **EW,
 )
+
+
+def _arrays(xp: Any, a: Any, b: Any) -> tuple[Any, Any]:
+    """Both as arrays of one floating dtype: a number gets the one that it has beside the other."""
+    if not hasattr(a, "dtype"):
+        a = xp.zeros_like(b) + a
+    if not hasattr(b, "dtype"):
+        b = xp.zeros_like(a) + b
+    kind = np.result_type(a.dtype, b.dtype)
+    kind = np.dtype(np.float64) if kind.kind in "biu" else kind
+    return tuple(x if x.dtype == kind else x.astype(kind) for x in (a, b))
 
 
 def _log_ratio(xp: Any, a: Any, b: Any) -> Any:
