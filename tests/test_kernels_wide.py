@@ -76,7 +76,7 @@ def test_it_compiles_and_moves_sixteen_bytes(name, arch):
     given = list(operands(name, 4))
     single = of_one_element(kernel, given)
     ptx = to_ptx(wide_source(kernel, single), arch)
-    assert ".visible .entry wide" in ptx
+    assert f".visible .entry {wide.name(kernel)}" in ptx
     # The vectors of a thread: 16 bytes of the largest dtype are moved by one instruction.
     sizes = [np.dtype(d).itemsize for (_, d), alone in zip(kernel.inputs, single) if not alone]
     largest = max(*sizes, np.dtype(kernel.output).itemsize)

@@ -12,7 +12,7 @@ from typing import Any
 
 from gpugrad.backend.kernels.source import Get, cupy_kernel
 
-__all__ = ["LARGE", "Wide", "for_large", "wide_source"]
+__all__ = ["LARGE", "Wide", "for_large", "name", "wide_source", "width"]
 
 LARGE = 1 << 18  # elements: of fewer, there is not enough work for fewer threads
 THREADS = 256
@@ -44,6 +44,11 @@ template <> struct Element<__half> {
 """
 
 
+def name(kernel: Any) -> str:
+    """What a profiler shows."""
+    return f"gpugrad_{kernel.name}_wide"
+
+
 def width(kernel: Any, single: tuple[bool, ...]) -> int:
     """How many elements a thread handles, so that the largest of them fill 16 bytes."""
     dtypes = [dtype for (_, dtype), alone in zip(kernel.inputs, single, strict=True) if not alone]
@@ -51,7 +56,7 @@ def width(kernel: Any, single: tuple[bool, ...]) -> int:
 
 
 def wide_source(kernel: Any, single: tuple[bool, ...]) -> str:
-    """The CUDA C of ``wide``, for a `Kernel`: its operands, where the result goes, how many.
+    """The CUDA C for a `Kernel`, named by `name`: its operands, where the result goes, how many.
 
     ``single`` says which operands are one element for all: by value if they are numbers, else at
     an address.
@@ -84,7 +89,7 @@ __device__ inline Element<{output}>::Computed one({", ".join(given)})
     return y;
 }}
 
-extern "C" __global__ void wide({", ".join(words)}, {output}* q, long long size)
+extern "C" __global__ void {name(kernel)}({", ".join(words)}, {output}* q, long long size)
 {{
     const long long first = ((long long)blockIdx.x * blockDim.x + threadIdx.x) * {count};
     {" ".join(firsts)}
@@ -137,7 +142,7 @@ class Wide:
             return self.plain(*operands)
         launch = self._known.get(single)
         if launch is None:
-            kernel = self.get(wide_source(self.kernel, single), "wide")
+            kernel = self.get(wide_source(self.kernel, single), name(self.kernel))
             launch = self._known[single] = kernel, THREADS * width(self.kernel, single)
         kernel, each = launch
         shape = next(operand.shape for operand, alone in zip(operands, single) if not alone)
