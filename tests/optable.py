@@ -11,7 +11,7 @@ from gpugrad.tensor import FUNCTIONS, TENSORS
 # Where the choice of inputs matters: a mask for `where`, whole numbers for bits.
 MASKED = {"where": 0, "unless": 1}
 # Arguments of whole numbers, where the others are not.
-WHOLE = {"ldexp": (1,), "betainc": (0, 1)}
+WHOLE = {"ldexp": (1,)}
 BETWEEN_DEVICES = {"to_device"}  # has tests of its own, in test_tensor.py
 INTEGER = {
     "bitwise_and", "bitwise_or", "bitwise_xor", "left_shift", "right_shift", "invert",

@@ -13,7 +13,7 @@ import scipy.special
 
 import gpugrad as gg
 from gpugrad import special
-from gpugrad.errors import ArgumentError, DTypeError, GradientError
+from gpugrad.errors import ArgumentError, DTypeError
 
 INF, NAN = math.inf, math.nan
 EXTREMES = [-INF, -1e4, -40.0, -10.0, -1.0, -1e-3, -1e-300, -0.0, 0.0, 1e-300, 1e-3, 0.5, 1.0, 1.5,
@@ -348,17 +348,73 @@ def test_all_derivatives_of_gammainc(device):
     gg.gradcheck(third, [gg.tensor(np.array(v), device=device) for v in (2.5, 3.1)])
 
 
-def test_betainc_has_no_derivative_but_by_x(device):
-    a = gg.tensor(np.array([0.5, 2.0]), requires_grad=True)
-    x = gg.tensor(np.array([0.2, 0.7]), requires_grad=True)
-    for one, other, word in ((a, 2.0, "a"), (2.0, a, "b")):
-        with pytest.raises(GradientError, match=rf"betainc: there is no derivative by {word}"):
-            special.betainc(one, other, x)
-    gg.gradcheck(lambda x: special.betainc(1.5, 2.5, x), x.detach())
-    np.testing.assert_allclose(
-        special.betainc(2.0, a.detach(), x).detach().cpu().numpy(),
-        scipy.special.betainc(2.0, a.detach().cpu().numpy(), x.detach().cpu().numpy()),
-    )
+# a, b, x, and the derivatives of betainc by a, by b, by a twice, by a and b: by mpmath.
+BETAINC_BY_A_AND_B = np.array([
+    (0.001, 2.0, 1e-09,
+     -19.339039599154, 0.000632140135259735, 380.469827312548, 0.619473686513968),
+    (0.02, 0.03, 0.4,
+     -12.1442762947516, 7.9502992281735, 485.208176999538, 76.5763855737893),
+    (0.5, 0.5, 0.7,
+     -0.468744583915505, 0.642811481157284, 0.614461605784587, 0.265729758358444),
+    (0.7, 0.01, 0.999,
+     -0.0259774293247805, 6.99076129330553, 0.0577680694681111, -2.37286581950364),
+    (1.0, 1.0, 0.3,
+     -0.361191841297781, 0.249672460757113, 0.434865154066938, -0.133248142761706),
+    (2.0, 3.0, 0.02,
+     -0.00778796351172275, 0.00133166409592621, 0.0255602325107534, -0.00392688619032587),
+    (2.5, 4.0, 0.5,
+     -0.157599343303521, 0.120875139686312, -0.0136528284862772, 0.0383026073468624),
+    (5.0, 0.3, 0.9,
+     -0.0353941957292278, 0.647061411093443, 0.00900352515076143, -0.0944255344373505),
+    (12.0, 9.0, 0.57,
+     -0.0768215282484959, 0.102606477444929, 0.00397991835909374, -0.000886961806219901),
+    (40.0, 7.0, 0.6,
+     -2.45687789712865e-5, 7.09515492272175e-5, 9.11936275482566e-6, -2.55583181764057e-5),
+    (3.0, 150.0, 0.05,
+     -0.0208993602925501, 0.000666014265874286, -0.0197730013843, 0.000736204429085651),
+    (300.0, 280.0, 0.5,
+     -0.0115363968658284, 0.0119418568245365, 0.000411072100654988, -0.00040559489241571),
+    (900.0, 0.5, 0.9999,
+     -0.000171908506240659, 0.816317064714, 1.12722949364037e-7, 7.6497760245997e-5),
+    (0.01, 2000.0, 0.001,
+     -0.0503990647804717, 6.85096364018872e-7, -0.153858826219678, 6.93684304531766e-5),
+]).T  # fmt: skip
+
+
+def test_betainc_by_its_parameters(device):
+    (a, b, x), wanted = BETAINC_BY_A_AND_B[:3], BETAINC_BY_A_AND_B[3:]
+    a, b = (gg.tensor(v, device=device, requires_grad=True) for v in (a, b))
+    y = special.betainc(a, b, gg.tensor(x, device=device))
+    by_a, by_b = gg.gradients(y.sum(), (a, b), create_graph=True)
+    found = (by_a, by_b, *gg.gradients(by_a.sum(), (a, b)))
+    for got, want, rtol in zip(found, wanted, (1e-11, 1e-11, 1e-10, 1e-10), strict=True):
+        np.testing.assert_allclose(got.detach().cpu().numpy(), want, rtol)
+    again = gg.gradients(by_b.sum(), a)
+    np.testing.assert_allclose(again.cpu().numpy(), wanted[3], 1e-10)
+
+
+def test_betainc_close_to_1_and_to_0(device):
+    """At 1e-20 the derivative by b comes from 1 - x, which is 1 in float64: no digit is lost."""
+    a, b, x = (gg.tensor(np.array([v]), device=device) for v in (2.0, 3.0, 1e-20))
+    by_b = gg.gradients(special.betainc(a, b.requires_grad_(), x).sum(), b)
+    # I = x**2 / (2 B(2, b)) = x**2 b (b + 1) / 2, but for terms in x**3
+    np.testing.assert_allclose(by_b.cpu().numpy(), 1e-40 * 3.5, 1e-12)
+
+
+def test_betainc_at_its_ends(device):
+    a, b, x = np.array([(1, 1, 0), (2, 3, 1), (-1, 2, 0.5), (2, 3, 1.5), (NAN, 1, 0.5)]).T
+    a, b = (gg.tensor(v, device=device, requires_grad=True) for v in (a, b))
+    y = special.betainc(a, b, gg.tensor(x, device=device))
+    for found in gg.gradients(y.sum(), (a, b)):
+        np.testing.assert_array_equal(found.cpu().numpy(), [0, 0, NAN, NAN, NAN])
+
+
+def test_all_derivatives_of_betainc(device):
+    values = [0.7, 3.0, 12.0], [2.6, 0.4, 9.0], [0.3, 0.8, 0.5]
+    operands = [gg.tensor(np.array(v), device=device) for v in values]
+    gg.gradcheck(special.betainc, operands)
+    gg.gradgradcheck(special.betainc, operands)
+    gg.gradcheck(gg.hessian(lambda t: special.betainc(*t)), gg.stack(operands)[:, 0])
 
 
 def test_nothing_waits_for_the_device():

@@ -13,7 +13,7 @@ SciPy's own functions take Tensors where they are ufuncs: ``scipy.special.gammal
 import math
 from typing import Any
 
-from gpugrad.errors import ArgumentError, DTypeError, GradientError
+from gpugrad.errors import ArgumentError, DTypeError
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
 from gpugrad.tensor.functions import _OPS, together
@@ -28,6 +28,7 @@ __all__ = [
 
 # From the table as they are.
 beta = _OPS["beta"]
+betainc = _OPS["betainc"]
 betaln = _OPS["betaln"]
 cbrt = _OPS["cbrt"]
 digamma = _OPS["digamma"]
@@ -96,24 +97,6 @@ def multigammaln(a: Any, d: int, /) -> Tensor:
     for j in range(1, d):
         total = total + _OPS["gammaln"](a - 0.5 * j)
     return total
-
-
-def _without_gradient(name: str, **operands: Any) -> None:
-    for word, operand in operands.items():
-        if isinstance(operand, Tensor) and operand.requires_grad:
-            raise GradientError(
-                f"special.{name}: there is no derivative by {word}, only by x. Pass "
-                f"{word}.detach() where it is a constant"
-            )
-
-
-def betainc(a: Any, b: Any, x: Any, /) -> Tensor:
-    """The regularized incomplete beta function, elementwise, for x from 0 to 1.
-
-    GradientError where a or b requires a gradient: there is a derivative by x only.
-    """
-    _without_gradient("betainc", a=a, b=b)
-    return _OPS["betainc"](a, b, x)
 
 
 def logsumexp(
