@@ -131,6 +131,15 @@ def test_the_derivative_and_its_sums(name, dtype, shape, reverse, place, monkeyp
         np.testing.assert_allclose(found.sums.get(), sums, rtol=rtol, atol=rtol * len(x))
 
 
+def test_operands_of_the_derivative_may_lie_in_any_order(rng):
+    x, g = rng.standard_normal((2, 5, 6))
+    given = [sim.asarray(np.asfortranarray(array)) for array in (g, x)]
+    found = EPILOGUE.vjp("silu", None, given[0], None, given[1])
+    right = TABLE["silu"].vjps[0](NUMPY, g, None, x)
+    np.testing.assert_allclose(found.array.get(), right, rtol=1e-12)
+    np.testing.assert_allclose(found.sums.get(), right.sum(axis=0), rtol=1e-12)
+
+
 # ---------------------------------------------------------------- layers
 
 

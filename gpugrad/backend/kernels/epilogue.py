@@ -144,8 +144,10 @@ class Epilogue:
         As a rule of the table, of a pair of layers that was computed by a call above.
         """
         module, dtype = self.module, g.dtype
-        g = contiguous(module, g)
-        y, x = (saved if isinstance(saved, module.ndarray) else None for saved in (y, x))
+        g, y, x = (
+            contiguous(module, array) if isinstance(array, module.ndarray) else None
+            for array in (g, y, x)
+        )
         length = g.shape[-1]
         rows = g.size // length
         d, sums = module.empty(g.shape, dtype), module.empty((length,), dtype)
