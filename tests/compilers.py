@@ -92,23 +92,23 @@ def _text(nvrtc: ctypes.CDLL, program: ctypes.c_void_p, what: str) -> str:
     return buffer.value.decode()
 
 
-def for_host(source: str) -> ctypes.CDLL:
+def for_host(source: str, *more: str) -> ctypes.CDLL:
     """A library made of a C++ source, with `extern "C"` functions; CompileError with the log.
 
-    Numbers mean what they mean in IEEE arithmetic: nothing is contracted or reordered. Skips
-    the test where there is no C++ compiler. A folder named by GPUGRAD_HOST_CACHE keeps libraries
-    for later processes.
+    Numbers mean what they mean in IEEE arithmetic: nothing is contracted or reordered, unless
+    ``more`` options say so. Skips the test where there is no C++ compiler. A folder named by
+    GPUGRAD_HOST_CACHE keeps libraries for later processes.
     """
     if HOST_COMPILER is None:
         pytest.skip("needs a C++ compiler (g++ or c++)")
-    name = hashlib.sha256(repr((source, HOST_FLAGS)).encode()).hexdigest()[:32]
+    name = hashlib.sha256(repr((source, HOST_FLAGS, more)).encode()).hexdigest()[:32]
     kept = os.environ.get("GPUGRAD_HOST_CACHE")
     with tempfile.TemporaryDirectory(prefix="gpugrad-host-", dir=kept) as folder:
         library = Path(kept or folder, f"{name}.so")
         if not library.exists():
             path, made = Path(folder, f"{name}.cpp"), Path(folder, "made.so")
             path.write_text(source)
-            command = [HOST_COMPILER, *HOST_FLAGS, str(path), "-o", str(made)]
+            command = [HOST_COMPILER, *HOST_FLAGS, *more, str(path), "-o", str(made)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise CompileError(done.stderr)

@@ -59,6 +59,37 @@ struct CIndexer {
 """
 
 
+# As a GPU rounds, with GPUGRAD_GPU_ROUNDING=1: a product and a sum once, what functions give one
+# unit in the last place off, but for numbers of few bits. See `sim_as_cupy.ROUNDING`.
+NEAR = r"""
+static float near(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    if (isfinite(x) && bits & 1023u) bits += bits * 2654435761u >> 12 & 1 ? 1 : -1;
+    memcpy(&x, &bits, 4);
+    return x;
+}
+static double near(double x)
+{
+    uint64_t bits;
+    memcpy(&bits, &x, 8);
+    if (isfinite(x) && bits & 0x3fffffffull) bits += bits * 2654435761ull >> 12 & 1 ? 1 : -1;
+    memcpy(&x, &bits, 8);
+    return x;
+}
+""" + "".join(
+    f"#define {name}{end}(...) near(({name}{end})(__VA_ARGS__))\n"
+    for name in (
+        "exp exp2 expm1 log log10 log1p log2 sin cos tan asin acos atan atan2 sinh cosh tanh asinh "
+        "acosh atanh cbrt hypot pow erf erfc lgamma tgamma"
+    ).split()
+    for end in ("", "f")
+)
+CONTRACTED = ("-mfma", "-ffp-contract=fast", "-fexpensive-optimizations")
+ROUNDING = (NEAR, *CONTRACTED) if cupy.rounding.ON else ("",)
+
+
 class CScalar:
     """A number with a dtype: Python's have int64, uint64 where they must, float64, bool."""
 
@@ -226,7 +257,8 @@ class ElementwiseKernel:
         key = (kinds, tuple(sorted(letters.items())))
         loop = self._loops.get(key)
         if loop is None:
-            loop = self._loops[key] = for_host(self._source(kinds, letters)).run
+            source = self._source(kinds, letters)
+            loop = self._loops[key] = for_host(source, *ROUNDING[1:]).run
         memory = [_words(v) if isinstance(v, cupy.ndarray) else v.stored for v in values]
         addresses = np.array([m.ctypes.data for m in memory], np.intp)
         loop(_pointer(addresses), _long(math.prod(shape)))
@@ -249,6 +281,7 @@ class ElementwiseKernel:
         lines = [
             "#include <math.h>\n#include <stddef.h>\n#include <stdint.h>\n#include <string.h>",
             MATH if self.preamble else "", HALF, HEADERS, *typedefs, for_the_host(self.preamble),
+            ROUNDING[0],
             'extern "C" void run(const void* const* _a, long long _n) {', *arguments,
             "CIndexer _ind = {_n, 0};", f"{self.loop_prep};",
             "CUPY_FOR(i, _ind.size()) { _ind.set(i);", *loads, f"{self.operation};", "}",
@@ -302,7 +335,8 @@ class RawKernel:
             if not np.ctypeslib.ctypes.c_int.from_address(int(address)).value:
                 cupy.cuda.hold()
             return
-        kernel = _host_kernels()(self.code, self.name, self.expressions)
+        rounding = ROUNDING if "--fmad=false" not in self.options else ROUNDING[:1]
+        kernel = _host_kernels()(self.code, self.name, self.expressions, *rounding)
         kernel(*(tuple(map(operator.index, shape)) for shape in (grid, block)), args)
 
 

@@ -180,15 +180,16 @@ extern "C" int type_{symbol}(int index, int what) {{ return type_of({name}, inde
 
 
 @functools.cache
-def library(text, expressions=()):
+def library(text, expressions=(), math="", *options):
     """The host's library of a CUDA source; every kernel in it can be launched.
 
-    ``expressions`` name instances of templates, as CuPy's ``name_expressions``.
+    ``expressions`` name instances of templates, as CuPy's ``name_expressions``; ``math`` comes
+    before the source, and ``options`` are the compiler's.
     """
     text = text.replace("#include <cuda_fp16.h>", "")
     names = expressions or KERNEL.findall(text)
     entries = [ENTRY.format(name=name, symbol=_symbol(name)) for name in names]
-    return for_host("\n".join([SHIM, HALF, FIBERS, text, *entries]))
+    return for_host("\n".join([SHIM, HALF, FIBERS, math, text, *entries]), *options)
 
 
 def _symbol(name):
@@ -233,9 +234,9 @@ class HostKernel:
     launches = 0  # of all kernels
     reverse = False
 
-    def __init__(self, text, name, expressions=()):
+    def __init__(self, text, name, *more):
         self.name = name
-        found = library(text, expressions)
+        found = library(text, *more)
         self.launch = getattr(found, f"launch_{_symbol(name)}")
         type_of = getattr(found, f"type_{_symbol(name)}")
         self.types = []  # of the parameters: size and kind, and those of what an address leads to

@@ -114,7 +114,7 @@ def test_the_derivative_and_its_sums(name, dtype, shape, reverse, place, monkeyp
     monkeypatch.setattr(epilogue_kernels, "STRIPE", 16)  # 300 rows are 19 stripes
     x, g = (rng.standard_normal((2, *shape)) * 2).astype(dtype)
     x.reshape(-1)[:3] = np.array([0.0, -0.0, 20.0], dtype)[: x.size]
-    rtol = {2: 4e-3, 4: 5e-6, 8: 1e-12}[dtype.itemsize]
+    rtol = {2: 4e-3, 4: 2e-5, 8: 1e-12}[dtype.itemsize]
     module, get = place = PLACES[place]()
     (keep,), keep_y = TABLE[name].keeps((True,))
     for words in WORDS.get(name, [{}]):

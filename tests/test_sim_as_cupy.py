@@ -153,6 +153,25 @@ def test_kernels_are_called_as_cupy_wants_it(with_kernels):
     assert int(said.split(" passed")[0].split()[-1]) > 20
 
 
+def test_it_can_round_as_a_gpu_may(with_kernels):
+    code = """
+import cupy
+import numpy as np
+
+x = cupy.asarray(np.linspace(0.0, 3.0, 1000))
+exp = cupy.ElementwiseKernel("T x", "T y", "y = exp(x)", "exponential")
+for y in (cupy.exp(x), exp(x), cupy.matmul(cupy.exp(x)[:, None], x[None, :1] + 1)[:, 0]):
+    off = (y.get() - np.exp(x.get())) / np.spacing(y.get())
+    assert off[0] == 0 and (abs(off) <= 2).all() and (off != 0).sum() > 300, off
+a = cupy.asarray([1 + 2.0**-30])
+both = cupy.ElementwiseKernel("T x", "T y", "y = x * x - (1 + 2 * 9.313225746154785e-10)", "once")
+assert both(a).item() == 2.0**-60
+"""
+    run(with_kernels | {"GPUGRAD_GPU_ROUNDING": "1"}, "-c", code)
+    with pytest.raises(AssertionError):
+        run(with_kernels, "-c", code)
+
+
 def test_every_op_runs_on_it(environment):
     tests = "test_forward_is_the_same or test_gradients_have or test_singular or test_device"
     files = ["tests/test_ops.py", "tests/test_linalg.py", "tests/test_random.py"]
