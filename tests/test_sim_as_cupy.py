@@ -62,6 +62,21 @@ print(gg.Device("auto"))
     assert run(environment, "-c", code).strip() == "cuda:0"
 
 
+def test_between_a_cpu_and_one_gpu_no_device_is_looked_for(environment):
+    code = """
+import gpugrad as gg
+from gpugrad.engine import passes
+
+for there, looked_for in (("cuda", False), ("sim:1", True)):
+    t = gg.ones(2, device="cpu", requires_grad=True)
+    y = (t.to(there) * 2).to("cpu").sum()
+    y.backward()
+    assert t.grad.tolist() == [2.0, 2.0]
+    assert passes._moved == looked_for, there
+"""
+    run(environment, "-c", code)
+
+
 STEPS = """
 import cupy
 import numpy as np

@@ -22,7 +22,7 @@ _moved = False
 
 
 def note_move() -> None:
-    """Note that an array was moved: from now on, a graph may lie on more than one device."""
+    """Note a move after which the current device may not be that of every node of a graph."""
     global _moved
     _moved = True
 
