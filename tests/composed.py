@@ -101,6 +101,10 @@ case("fliplr", (2, 3))
 case("flipud", (2, 3))
 for _k in range(-1, 4):
     case("rot90", (2, 3), k=_k)
+_slid = np.lib.stride_tricks.sliding_window_view
+case("sliding_window_view", (5,), window_shape=3, reference=_slid)
+case("sliding_window_view", (2, 4, 3), window_shape=(2, 2), axis=(2, 1), reference=_slid)
+case("sliding_window_view", (2, 4), window_shape=(1, 4), reference=_slid)
 case("rot90", (2, 3, 2), axes=(2, 0))
 case("rollaxis", (2, 3, 4), axis=2)
 case("rollaxis", (2, 3, 4), axis=0, start=2)

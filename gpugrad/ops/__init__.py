@@ -25,10 +25,11 @@ from gpugrad.ops import (
     sorting,
     special,
     ufuncs,
+    windows,
 )
 
 __all__ = [
     "activations", "complex_parts", "decompositions", "device", "diagonals", "elementwise", "fft",
     "fused", "incomplete", "index", "linalg", "normalization", "phases", "reduce", "scan", "shape",
-    "solvers", "sorting", "special", "ufuncs",
+    "solvers", "sorting", "special", "ufuncs", "windows",
 ]  # fmt: skip

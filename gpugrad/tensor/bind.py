@@ -21,6 +21,7 @@ from gpugrad.tensor import (
     assign,
     choosing,
     complex_parts,
+    contraction,
     creation,
     dtypes,
     exchange,
@@ -41,6 +42,7 @@ from gpugrad.tensor import (
     special,
     standard,
     statistics,
+    windows,
 )
 from gpugrad.tensor.core import TENSORS, Tensor
 from gpugrad.tensor.foreign import METHODS as FOREIGN
@@ -61,7 +63,7 @@ INTERNAL = (
     "index_set", "inv", "layer_norm", "least_squares", "linear", "lower_part", "mse_loss",
     "pad_zeros", "permuted", "pinv", "qr", "ratio", "scale", "scatter", "sinc_slope",
     "slogdet", "solve", "solve_triangular", "spectrum_counted", "stack_arrays", "svd",
-    "svdvals", "to_device", "to", "unless",
+    "svdvals", "to_device", "to", "unless", "overlapped", "windows",
     *(
         name for name, op in TABLE.items()
         if getattr(op.forward, "__module__", "") in SPECIAL and name != "i0"
@@ -82,8 +84,8 @@ ALIASES = {
 FUNCTIONS: dict[str, Function] = {}
 FUNCTIONS.update(functions._OPS)
 for _module in (
-    functions, joining, padding, matrices, numerics, statistics, nans, sorting, choosing,
-    complex_parts, histograms, integers, polynomials, ramps, dtypes, standard, exchange,
+    functions, joining, padding, contraction, windows, matrices, numerics, statistics, nans,
+    sorting, choosing, complex_parts, histograms, integers, polynomials, ramps, dtypes, standard, exchange,
 ):  # fmt: skip
     for _name in _module.__all__:
         if _name != "index_array":
@@ -190,14 +192,19 @@ def _given(values: tuple[Any, ...]) -> Any:
     return values[0] if len(values) == 1 else values
 
 
-def _reshape(self: Tensor, *shape: Any) -> Tensor:
+def _reshape(self: Tensor, *shape: Any, order: str = "C") -> Tensor:
     """The same elements in another shape: ``t.reshape(2, -1)`` or ``t.reshape((2, -1))``."""
-    return functions.reshape(self, _given(shape))
+    return functions.reshape(self, _given(shape), order)
 
 
 def _transpose(self: Tensor, *axes: Any) -> Tensor:
     """The axes in another order: reversed, ``t.transpose(1, 0)`` or ``t.transpose((1, 0))``."""
     return functions.transpose(self, _given(axes) if axes else None)
+
+
+def _round(self: Tensor, ndigits: int | None = None) -> Tensor:
+    """``round(t, 2)``: a Tensor, like ``gg.round(t, 2)``."""
+    return FUNCTIONS["round"](self, ndigits or 0)
 
 
 def _compress(self: Tensor, condition: Any, axis: int | None = None) -> Tensor:
@@ -225,6 +232,7 @@ for _name in hooks.__all__:
 _member("compress", _compress)
 _member("reshape", _reshape)
 _member("transpose", _transpose)
+_member("__round__", _round)
 _member("copy", _copy)
 _member("clone", _copy)
 _member("cpu", _cpu)
@@ -252,7 +260,7 @@ UFUNCS = {
 }
 # What `np.add.reduce(t)` and the like are under names of their own.
 REDUCES = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min",
-           "logical_and": "all", "logical_or": "any"}  # fmt: skip
+           "logical_and": "all", "logical_or": "any", "logaddexp": "logsumexp"}  # fmt: skip
 ACCUMULATES = {"add": "cumsum", "multiply": "cumprod"}
 # What `np.add.at(t, index, value)` and the like are as `t.at[index].add(value)`.
 ASSIGNED = {"add": "add", "multiply": "multiply", "maximum": "max", "minimum": "min"}
@@ -396,6 +404,10 @@ NUMPY_FUNCTIONS: dict[Any, Function] = {
     np.full_like: creation.full_like,
     np.empty_like: creation.empty_like,
     np.linspace: creation.linspace,
+    np.where: lambda condition, *choices: FUNCTIONS["where" if choices else "nonzero"](
+        condition, *choices
+    ),
+    np.lib.stride_tricks.sliding_window_view: windows.sliding_window_view,
     np.fill_diagonal: _changing("fill_diagonal"),
     np.put_along_axis: _changing("put_along_axis"),
     **PLAIN,

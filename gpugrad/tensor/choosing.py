@@ -16,7 +16,7 @@ from gpugrad.tensor import functions
 from gpugrad.tensor.assign import index_update
 from gpugrad.tensor.complex_parts import real_only
 from gpugrad.tensor.core import TENSORS, Tensor
-from gpugrad.tensor.creation import as_tensor
+from gpugrad.tensor.creation import as_tensor, asarray
 from gpugrad.tensor.functions import _OPS, axis_number, beside, moveaxis, reshape, stack, together
 
 __all__ = [
@@ -57,7 +57,7 @@ def choose(a: Any, choices: Sequence[Any], mode: str = "raise") -> Tensor:
     Numbers outside raise ShapeError, for which the host waits; ``mode="wrap"`` counts them
     round, "clip" takes the nearest.
     """
-    a = as_tensor(a).detach()
+    a = asarray(a).detach()
     choices = list(choices)
     if a.dtype.kind not in "iub":
         raise DTypeError(f"choose: expected whole numbers, got {a.dtype}")

@@ -15,13 +15,13 @@ from gpugrad.backend import host  # noqa: F401  registers NumPy
 from gpugrad.backend.device import Device, device_of, to_numpy
 from gpugrad.engine.op import TABLE
 from gpugrad.engine.record import bind, record
-from gpugrad.errors import AxisError, DTypeError, GpugradError, ShapeError
+from gpugrad.errors import ArgumentError, AxisError, DTypeError, GpugradError, ShapeError
 from gpugrad.ops.index import is_basic
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
 
 __all__ = [
-    "clip", "concat", "dot", "einsum", "expand_dims", "flatten", "getitem", "index_array",
+    "clip", "concat", "dot", "expand_dims", "flatten", "getitem", "index_array",
     "matrix_transpose", "moveaxis", "outer", "ravel", "repeat", "squeeze",
     "stack", "std", "swapaxes", "take", "take_along_axis", "tensordot", "tile", "to",
     "transpose", "unstack", "var",
@@ -75,25 +75,40 @@ def together(*operands: Any) -> list[Tensor]:
 # Shapes.
 
 
-def reshape(x: Any, /, shape: int | Sequence[int]) -> Tensor:
+def reshape(x: Any, /, shape: int | Sequence[int], order: str = "C") -> Tensor:
     """The same elements in another shape; the public `reshape` has ``copy=`` as well."""
-    sizes = (shape,) if isinstance(shape, int | np.integer) else shape
-    return _OPS["reshape"](x, tuple(int(size) for size in sizes))
+    sizes = tuple(map(int, (shape,) if isinstance(shape, int | np.integer) else shape))
+    if order == "F":
+        return transpose(_OPS["reshape"](transpose(x), sizes[::-1]))
+    if order != "C":
+        raise ArgumentError(
+            f"reshape: expected order 'C', the last axis first, or 'F', the first, got {order!r}"
+        )
+    return _OPS["reshape"](x, sizes)
 
 
-def ravel(x: Any, /) -> Tensor:
-    """The elements along one axis."""
-    return reshape(x, -1)
+def ravel(x: Any, /, order: str = "C") -> Tensor:
+    """The elements along one axis, the last of x running quickest; with ``order="F"`` the first."""
+    return reshape(x, -1, order)
 
 
-def flatten(x: Any, /, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    """The axes from ``start_dim`` to ``end_dim``, both included, made one."""
+def flatten(x: Any, /, start_dim: int | str = 0, end_dim: int = -1, order: str = "C") -> Tensor:
+    """The axes from ``start_dim`` to ``end_dim``, both included, made one.
+
+    ``flatten("F")`` is NumPy's: all axes, the first running quickest.
+    """
     x = as_tensor(x)
+    if isinstance(start_dim, str):
+        order, start_dim = start_dim, 0
     if x.ndim == 0:
-        return reshape(x, 1)
+        return reshape(x, 1, order)
     first, last = (axis_number("flatten", axis, x.ndim) for axis in (start_dim, end_dim))
     if last < first:
         raise ShapeError(f"flatten: end_dim {end_dim} comes before start_dim {start_dim}")
+    if order != "C":
+        if last - first + 1 < x.ndim:
+            raise ArgumentError(f"flatten: order {order!r} is for all axes together")
+        return reshape(x, -1, order)
     size = math.prod(x.shape[first : last + 1])
     return reshape(x, (*x.shape[:first], size, *x.shape[last + 1 :]))
 
@@ -348,80 +363,6 @@ def tensordot(a: Any, b: Any, /, axes: Any = 2) -> Tensor:
     )
     shape = [a.shape[i] for i in rest_a] + [b.shape[i] for i in rest_b]
     return reshape(_OPS["matmul"](flat_a, flat_b), shape)
-
-
-def einsum(subscripts: str, /, *operands: Any) -> Tensor:
-    """Einstein's summation over any number of operands, with ``...`` for broadcast axes.
-
-    >>> import gpugrad as gg
-    >>> gg.einsum("ij,ij->i", gg.ones((2, 3)), gg.ones((2, 3)))
-    tensor([3., 3.])
-    """
-    tensors = [as_tensor(operand) for operand in operands]
-    terms, output = _subscripts(subscripts, tensors)
-    for index, term in enumerate(terms):
-        terms[index], tensors[index] = _diagonals(term, tensors[index])
-    parameters = {"subscripts": f"{','.join(terms)}->{output}"}
-    return record(TABLE["einsum_explicit"], tensors, parameters)
-
-
-def _subscripts(subscripts: str, tensors: list[Tensor]) -> tuple[list[str], str]:
-    """The letters of each operand and of the output, with nothing implied."""
-    text = subscripts.replace(" ", "")
-    inputs, arrow, output = text.partition("->")
-    terms = inputs.split(",")
-    if len(terms) != len(tensors):
-        raise ShapeError(f"einsum: {subscripts!r} names {len(terms)} operands, got {len(tensors)}")
-    spare = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" if c not in text]
-    widths = [x.ndim - len(t.replace("...", "")) for t, x in zip(terms, tensors, strict=True)]
-    most = max([w for t, w in zip(terms, widths, strict=True) if "..." in t], default=0)
-    dots = "".join(spare[:most])
-    for index, (term, width, x) in enumerate(zip(terms, widths, tensors, strict=True)):
-        if width < 0 or (width and "..." not in term):
-            raise ShapeError(f"einsum: {term!r} does not fit an operand of shape {x.shape}")
-        if "..." not in term:
-            continue
-        # Broadcast axes of size 1 are dropped here, since a letter has one size.
-        letters = dots[most - width :]
-        start = term.index("...")
-        keep = [
-            x.shape[start + i] != 1
-            or all(
-                o.shape[t.index("...") + w - (width - i)] == 1
-                for t, w, o in zip(terms, widths, tensors, strict=True)
-                if "..." in t and w >= width - i
-            )
-            for i in range(width)
-        ]
-        tensors[index] = squeeze(x, tuple(start + i for i in range(width) if not keep[i]))
-        terms[index] = term.replace(
-            "...", "".join(letter for letter, kept in zip(letters, keep, strict=True) if kept)
-        )
-    if arrow:
-        if dots and "..." not in output:
-            raise ShapeError(
-                f"einsum: {subscripts!r} leaves the axes of '...' out of the result. Write '...' "
-                "there too, or name the axes to be summed"
-            )
-        return terms, output.replace("...", dots)
-    once = sorted(c for c in set("".join(terms)) - set(dots) if "".join(terms).count(c) == 1)
-    return terms, dots + "".join(once)
-
-
-def _diagonals(term: str, x: Tensor) -> tuple[str, Tensor]:
-    """An operand in which no letter stands twice: repeated ones select a diagonal."""
-    for letter in dict.fromkeys(term):
-        places = [i for i, c in enumerate(term) if c == letter]
-        if len(places) == 1:
-            continue
-        sizes = {x.shape[i] for i in places}
-        if len(sizes) > 1:
-            raise ShapeError(f"einsum: the axes {letter!r} of shape {x.shape} differ in size")
-        order = places + [i for i in range(x.ndim) if i not in places]
-        along = _numbered(sizes.pop(), x._array)
-        x = getitem(transpose(x, order), (along,) * len(places))
-        term = letter + term.replace(letter, "")
-    return term, x
 
 
 # Other signatures.

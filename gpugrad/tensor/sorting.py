@@ -16,7 +16,7 @@ from gpugrad.errors import DeviceError, DTypeError, ShapeError
 from gpugrad.tensor import functions
 from gpugrad.tensor.complex_parts import real_only
 from gpugrad.tensor.core import Tensor
-from gpugrad.tensor.creation import as_tensor
+from gpugrad.tensor.creation import as_tensor, asarray
 from gpugrad.tensor.functions import _OPS, axis_number, ravel, together
 
 __all__ = [
@@ -346,7 +346,7 @@ def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Tensor:
     >>> gg.bincount(gg.arange(3) % 2, weights=gg.tensor([0.5, 1.0, 2.0]))
     tensor([2.5, 1. ])
     """
-    x = as_tensor(x).detach()
+    x = asarray(x).detach()
     if x.ndim != 1 or x.dtype.kind not in "iub":
         raise DTypeError(f"bincount: expected a vector of whole numbers, got {x.dtype}, {x.shape}")
     if minlength < 0:

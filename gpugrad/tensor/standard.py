@@ -15,7 +15,7 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.op import TABLE
 from gpugrad.engine.record import bind
 from gpugrad.errors import ArgumentError, ShapeError
-from gpugrad.tensor import creation
+from gpugrad.tensor import creation, functions
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
 from gpugrad.tensor.dtypes import astype, isdtype
@@ -130,9 +130,7 @@ def broadcast_arrays(*arrays: Any) -> tuple[Tensor, ...]:
 
 # Table functions with more arguments.
 
-_sum, _prod, _reshape, _repeated = (
-    bind(TABLE[name]) for name in ("sum", "prod", "reshape", "broadcast_to")
-)
+_sum, _prod, _repeated = (bind(TABLE[name]) for name in ("sum", "prod", "broadcast_to"))
 
 
 def sum(x: Any, /, axis: Axis = None, keepdims: bool = False, *, dtype: Any = None) -> Tensor:
@@ -159,8 +157,12 @@ def prod(x: Any, /, axis: Axis = None, keepdims: bool = False, *, dtype: Any = N
     return total if dtype is None else astype(total, dtype, copy=False)
 
 
-def reshape(x: Any, /, shape: int | Sequence[int], *, copy: bool | None = None) -> Tensor:
+def reshape(
+    x: Any, /, shape: int | Sequence[int], order: str = "C", *, copy: bool | None = None
+) -> Tensor:
     """The same elements in another shape, one size of which may be -1.
+
+    They are taken and put with the last axis running quickest; with ``order="F"`` the first.
 
     With ``copy`` None memory is shared where it can be, with True it never is; with False
     ArgumentError, a ValueError, is raised where it cannot be.
@@ -170,10 +172,9 @@ def reshape(x: Any, /, shape: int | Sequence[int], *, copy: bool | None = None) 
     (2, 3)
     """
     x = as_tensor(x)
-    sizes = (shape,) if isinstance(shape, int | np.integer) else shape
     if copy is not None:
         x.data  # noqa: B018  a NumPy scalar inside becomes an array, which has memory to share
-    made: Tensor = _reshape(x, tuple(int(size) for size in sizes))
+    made = functions.reshape(x, shape, order)
     if copy is None:
         return made
     shares = namespace_of(x.data).module.may_share_memory(x.data, made.data) or made.size == 0

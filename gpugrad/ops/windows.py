@@ -1,0 +1,65 @@
+"""Windows that slide along axes, and their sum in place. Imports engine.op."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from gpugrad.engine.op import Sample, op
+
+Sizes = tuple[int, ...]
+
+
+def _shifted(shape: Sizes, sizes: Sizes, axes: Sizes) -> Iterator[tuple[Sizes, tuple[slice, ...]]]:
+    """Each place in a window, and where the elements there lie in x; ``shape`` is the windows'."""
+    for place in itertools.product(*map(range, sizes)):
+        start = [0] * (len(shape) - len(sizes))
+        for axis, offset in zip(axes, place, strict=True):
+            start[axis] += offset
+        yield place, tuple(slice(s, s + n) for s, n in zip(start, shape, strict=False))
+
+
+def _windows(xp: Any, x: Any, /, sizes: Sizes, axes: Sizes) -> Any:
+    if xp.module is np:
+        return np.lib.stride_tricks.sliding_window_view(x, sizes, axes)
+    # Copies: not every release of CuPy has views of windows.
+    left = list(x.shape)
+    for axis, size in zip(axes, sizes, strict=True):
+        left[axis] -= size - 1
+    shape = (*left, *sizes)
+    return xp.stack([x[part] for _, part in _shifted(shape, sizes, axes)], axis=-1).reshape(shape)
+
+
+def _overlapped(xp: Any, w: Any, /, sizes: Sizes, axes: Sizes) -> Any:
+    shape = list(w.shape[: len(w.shape) - len(sizes)])
+    for axis, size in zip(axes, sizes, strict=True):
+        shape[axis] += size - 1
+    y = xp.full_like(w, 0, shape=tuple(shape))
+    for place, part in _shifted(w.shape, sizes, axes):
+        y[part] += w[(..., *place)]
+    return y
+
+
+_SAMPLES: Any = {"sizes": (2,), "axes": (0,)}, {"sizes": (2, 3), "axes": (2, 1)}
+
+op(
+    "windows",
+    _windows,
+    vjp=[lambda xp, g, y, x, sizes, axes: xp.overlapped(g, sizes=sizes, axes=axes)],
+    kind="linear",
+    samples=[
+        Sample((4,), **_SAMPLES[0]),
+        Sample((2, 4, 3), **_SAMPLES[1]),
+        Sample((5,), sizes=(2, 2), axes=(0, 0)),
+    ],
+    doc="The windows of some sizes along axes, their elements along new axes at the end.",
+)
+op(
+    "overlapped",
+    _overlapped,
+    vjp=[lambda xp, g, y, w, sizes, axes: xp.windows(g, sizes=sizes, axes=axes)],
+    kind="linear",
+    samples=[Sample((3, 2), **_SAMPLES[0]), Sample((2, 2, 2, 2, 3), **_SAMPLES[1])],
+    doc="Windows added up where they lay: the transpose of ``windows``.",
+)
