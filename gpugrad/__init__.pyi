@@ -463,6 +463,7 @@ __all__ = [
     "sin",
     "sinc",
     "sinh",
+    "sliding_window_view",
     "softmax",
     "softplus",
     "sort",
@@ -855,7 +856,9 @@ def count_nonzero(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False
 def cumprod(x: Any, /, axis: _Axis = None) -> Tensor:
     """The running product along an axis; its derivatives are exact where elements are 0."""
 
-def reshape(x: Any, /, shape: int | Sequence[int], *, copy: builtins.bool | None = None) -> Tensor:
+def reshape(
+    x: Any, /, shape: int | Sequence[int], order: str = "C", *, copy: builtins.bool | None = None
+) -> Tensor:
     """The same elements in another shape, one size of which may be -1."""
 
 def transpose(x: Any, /, axes: Sequence[int] | None = None) -> Tensor:
@@ -961,13 +964,10 @@ def concat(arrays: Sequence[Any], /, axis: int | None = 0) -> Tensor:
 def dot(a: Any, b: Any, /) -> Tensor:
     """NumPy's dot: a product of numbers, vectors or matrices; of more axes, a tensordot."""
 
-def einsum(subscripts: str, /, *operands: Any) -> Tensor:
-    """Einstein's summation over any number of operands, with ``...`` for broadcast axes."""
-
 def expand_dims(x: Any, /, axis: Any = 0) -> Tensor:
     """New axes of size 1 at the places ``axis`` of the result (PyTorch's ``unsqueeze``)."""
 
-def flatten(x: Any, /, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+def flatten(x: Any, /, start_dim: int | str = 0, end_dim: int = -1, order: str = "C") -> Tensor:
     """The axes from ``start_dim`` to ``end_dim``, both included, made one."""
 
 def matrix_transpose(x: Any, /) -> Tensor:
@@ -979,8 +979,10 @@ def moveaxis(x: Any, /, source: Any, destination: Any) -> Tensor:
 def outer(a: Any, b: Any, /) -> Tensor:
     """Every element of a times every element of b, as a matrix."""
 
-def ravel(x: Any, /) -> Tensor:
-    """The elements along one axis."""
+def ravel(x: Any, /, order: str = "C") -> Tensor:
+    """The elements along one axis, the last of x running quickest; with ``order="F"`` the
+    first.
+    """
 
 def repeat(x: Any, /, repeats: Any, axis: int | None = None) -> Tensor:
     """Each element repeated along an axis: as often for all, or as ``repeats`` lists."""
@@ -1082,6 +1084,12 @@ def vstack(tup: Sequence[Any]) -> Tensor:
 
 def pad(x: Any, /, pad_width: Any, mode: str = "constant", **options: Any) -> Tensor:
     """x with elements around it: ``pad_width`` before and after each axis, in NumPy's forms."""
+
+def einsum(subscripts: Any, /, *operands: Any, optimize: Any = None) -> Tensor:
+    """Einstein's summation over any number of operands, with ``...`` for broadcast axes."""
+
+def sliding_window_view(x: Any, window_shape: Any, axis: Any = None) -> Tensor:
+    """All windows of a shape that fit into x, their elements along new axes at the end."""
 
 def cross(
     a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None

@@ -130,7 +130,7 @@ class Members:
         """e ** x, elementwise."""
     def expm1(self, /) -> Tensor:
         """e ** x - 1, elementwise, accurate near 0."""
-    def flatten(self, /, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    def flatten(self, /, start_dim: int | str = 0, end_dim: int = -1, order: str = "C") -> Tensor:
         """The axes from ``start_dim`` to ``end_dim``, both included, made one."""
     def flip(self, /, axis: _Axis = None) -> Tensor:
         """The elements in reverse order along axes."""
@@ -178,8 +178,10 @@ class Members:
         dtype: Any = None,
     ) -> Tensor:
         """The product along axes; its derivatives are exact where elements are 0."""
-    def ravel(self, /) -> Tensor:
-        """The elements along one axis."""
+    def ravel(self, /, order: str = "C") -> Tensor:
+        """The elements along one axis, the last of x running quickest; with ``order="F"`` the
+        first.
+        """
     def reciprocal(self, /) -> Tensor:
         """1 / x, elementwise."""
     def relu(self, /) -> Tensor:
@@ -326,10 +328,12 @@ class Members:
         """Let backward passes fill ``grad`` of this tensor although it is no leaf; returns it."""
     def compress(self, condition: Any, axis: int | None = None) -> Tensor:
         """The elements along an axis where a vector of conditions holds. Waits for the device."""
-    def reshape(self, *shape: Any) -> Tensor:
+    def reshape(self, *shape: Any, order: str = "C") -> Tensor:
         """The same elements in another shape: ``t.reshape(2, -1)`` or ``t.reshape((2, -1))``."""
     def transpose(self, *axes: Any) -> Tensor:
         """The axes in another order: reversed, ``t.transpose(1, 0)`` or ``t.transpose((1, 0))``."""
+    def __round__(self, ndigits: int | None = None) -> Tensor:
+        """``round(t, 2)``: a Tensor, like ``gg.round(t, 2)``."""
     def copy(self) -> Tensor:
         """The same values in memory of their own, part of the graph."""
     clone = copy
