@@ -85,7 +85,8 @@ FUNCTIONS: dict[str, Function] = {}
 FUNCTIONS.update(functions._OPS)
 for _module in (
     functions, joining, padding, contraction, windows, matrices, numerics, statistics, nans,
-    sorting, choosing, complex_parts, histograms, integers, polynomials, ramps, dtypes, standard, exchange,
+    sorting, choosing, complex_parts, histograms, integers, polynomials, ramps, dtypes, standard,
+    exchange,
 ):  # fmt: skip
     for _name in _module.__all__:
         if _name != "index_array":
