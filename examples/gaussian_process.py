@@ -76,14 +76,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     found = fit(start, x, y, args.steps)
 
     hessian = gg.hessian(log_marginal_likelihood)(found, x, y)
-    spread = np.sqrt(np.diag(np.linalg.inv(-hessian))).tolist()
+    variances = np.diag(np.linalg.inv(-hessian)).tolist()
     before, after = (log_marginal_likelihood(t, x, y).item() for t in (start, found))
     print(f"{args.size} values, {args.dtype}, on {device}")
     print(f"log likelihood: {before:.3f}, after {args.steps} steps {after:.3f}\n")
     print(f"{'':12}{'true':>8}{'found':>8}   68% between")
-    for name, true, log, deviation in zip(NAMES, TRUE, found.tolist(), spread, strict=True):
-        low, high = np.exp(log - deviation), np.exp(log + deviation)
-        print(f"{name:12}{true:8.3f}{np.exp(log):8.3f}   {low:.3f} and {high:.3f}")
+    for name, true, log, variance in zip(NAMES, TRUE, found.tolist(), variances, strict=True):
+        between = "unknown: this is no maximum yet"
+        if variance > 0:
+            low, high = np.exp(log - variance**0.5), np.exp(log + variance**0.5)
+            between = f"{low:.3f} and {high:.3f}"
+        print(f"{name:12}{true:8.3f}{np.exp(log):8.3f}   {between}")
 
 
 if __name__ == "__main__":

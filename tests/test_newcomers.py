@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import gpugrad as gg
+from gpugrad.tensor.foreign import MODULES, OF_MODULES
 
 
 @pytest.fixture
@@ -88,7 +89,78 @@ def test_windows_leave_the_values_alone(x):
         z.backward()
 
 
+@pytest.mark.parametrize(("module", "name"), [(m, n) for m in MODULES for n in MODULES[m]])
+def test_a_name_of_another_library_s_module_says_what_to_write(module, name):
+    where = gg
+    for part in module.split("."):
+        where = getattr(where, part)
+    assert not hasattr(where, name)
+    with pytest.raises(AttributeError, match=f"gpugrad.{module}' has no .*'{name}'. Write "):
+        getattr(where, name)
+    with pytest.raises(AttributeError, match="no attribute 'frobnicate'$"):
+        where.frobnicate
+
+
+@pytest.mark.parametrize("name", OF_MODULES)
+def test_a_module_s_method_of_pytorch_says_what_to_write(name):
+    layer = gg.nn.Linear(1, 1)
+    with pytest.raises(AttributeError, match=f"'Linear' object has no .*'{name}'. Write "):
+        getattr(layer, name)
+    setattr(layer, name, 1)
+    assert getattr(layer, name) == 1
+
+
+def test_a_parameter_is_not_lost_by_an_assignment():
+    layer = gg.nn.Linear(2, 2)
+    old = layer.weight
+    with pytest.raises(
+        gg.DTypeError, match=r"Linear\.weight is a Parameter.*`weight\[\.\.\.\] = v"
+    ):
+        layer.weight = layer.weight - 0.1
+    with pytest.raises(gg.DTypeError, match=r"assign gg\.nn\.Parameter\(value\)"), gg.no_grad():
+        layer.weight = layer.weight * 2
+    assert layer.weight is old
+    layer.weight = gg.nn.Parameter(layer.weight * 2)
+    layer.bias = None
+    assert len(list(layer.parameters())) == 1
+    layer.state = gg.zeros(2)
+    layer.state = layer.state + layer.weight.sum()  # never a Parameter
+    del layer.weight
+    layer.weight = gg.ones((2, 2))
+    assert not list(layer.parameters())
+
+
+def test_an_empty_tensor_shows_its_shape():
+    assert repr(gg.zeros((0, 3))) == "tensor([], shape=(0, 3))"
+    assert repr(gg.zeros(0)) == "tensor([])"
+
+
+def test_a_drawing_s_file_may_come_second(tmp_path):
+    gg.draw(gg.ones(2, requires_grad=True).sum(), tmp_path / "graph.dot")
+    assert (tmp_path / "graph.dot").read_text().startswith("digraph")
+
+
 ERRORS = {
+    "numbers that are floats": (
+        lambda t: t[gg.tensor([0, 1])],
+        gg.IndexingError,
+        r"getitem: .*integer.*gg\.asarray\(\[0, 1\]\) does not\. Operands",
+    ),
+    "classes that are floats": (
+        lambda t: gg.nn.functional.cross_entropy(t, gg.tensor([0, 1, 1, 0])),
+        gg.ShapeError,
+        r"Class numbers need an integer dtype, as gg\.asarray\(\[0, 1\]\) has",
+    ),
+    "an array of tensors": (
+        lambda t: np.array([t, t]),
+        gg.GradientError,
+        r"For np\.array.* write gg\.stack\(\[t, u\]\)",
+    ),
+    "a list of layers": (
+        lambda t: gg.nn.Sequential([gg.nn.Tanh()]),
+        gg.DTypeError,
+        r"Write Sequential\(\*l",
+    ),
     "order": (lambda t: t.reshape(-1, order="A"), ValueError, "reshape: expected order 'C'.*'A'"),
     "flatten order": (lambda t: t.flatten(1, order="X"), ValueError, "flatten: .* all axes"),
     "einsum numbers": (lambda t: gg.einsum(t, [0, 99]), gg.DTypeError, "einsum: .*0 to 51.*99"),

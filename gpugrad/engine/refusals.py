@@ -65,9 +65,10 @@ def explain(
             f"{op.shown}: {str(error).rstrip('. ')}. Operands of shape {listed}{words}"
         ) from error
     if isinstance(error, IndexError):
-        raise IndexingError(
-            f"{op.shown}: {str(error).rstrip('. ')}. Operands of shape {listed}{words}"
-        ) from error
+        said = str(error).rstrip(". ")
+        if "must be of integer" in said:
+            said += "; gg.tensor([0, 1]) makes floats of them, gg.asarray([0, 1]) does not"
+        raise IndexingError(f"{op.shown}: {said}. Operands of shape {listed}{words}") from error
     if isinstance(error, TypeError):
         kinds = ", ".join(str(getattr(raw, "dtype", type(raw).__name__)) for raw in raws)
         said = str(error).rstrip(". ")

@@ -125,8 +125,8 @@ class Drawing:
 
 def draw(
     t: Tensor,
-    *,
     file: str | os.PathLike[str] | None = None,
+    *,
     format: str | None = None,
     values: bool = True,
     gradients: bool = True,

@@ -10,6 +10,8 @@ Imports tensor, random and below.
 (8, 2)
 """
 
+from typing import TYPE_CHECKING, NoReturn
+
 from gpugrad.nn import functional, init
 from gpugrad.nn.activations import (
     ELU,
@@ -35,6 +37,7 @@ from gpugrad.nn.criteria import (
 from gpugrad.nn.layers import MLP, Dropout, Flatten, LayerNorm, Linear, Sequential
 from gpugrad.nn.module import Module
 from gpugrad.nn.parameter import Parameter
+from gpugrad.tensor.foreign import absent
 
 __all__ = [
     "ELU", "GELU", "MLP", "BCEWithLogitsLoss", "CrossEntropyLoss", "Dropout", "Flatten",
@@ -42,3 +45,9 @@ __all__ = [
     "Module", "NLLLoss", "Parameter", "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax",
     "Softplus", "Tanh", "functional", "init",
 ]  # fmt: skip
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> NoReturn:
+        raise absent("nn", name)

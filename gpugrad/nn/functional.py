@@ -4,7 +4,7 @@ Imports tensor, random, errors and `losses`. The activations are gpugrad's own f
 """
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from gpugrad import random
 from gpugrad.errors import DTypeError, ShapeError
@@ -17,6 +17,7 @@ from gpugrad.nn.losses import (
     nll_loss,
 )
 from gpugrad.tensor import FUNCTIONS, Tensor, as_tensor
+from gpugrad.tensor.foreign import absent
 
 __all__ = [
     "binary_cross_entropy_with_logits", "cross_entropy", "dropout", "elu", "gelu", "huber_loss",
@@ -165,3 +166,9 @@ def dropout(
     if p < 1.0:
         mask *= 1.0 / (1.0 - p)
     return x * mask
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> NoReturn:
+        raise absent("nn.functional", name)

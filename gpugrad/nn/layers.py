@@ -93,6 +93,10 @@ class Sequential(Module):
     """
 
     def __init__(self, *layers: Callable[..., Any]) -> None:
+        if len(layers) == 1 and isinstance(layers[0], list | tuple):
+            raise DTypeError(
+                "Sequential: expected layers, got one list of them. Write Sequential(*layers)"
+            )
         self.layers: list[Callable[..., Any]] = []
         for layer in layers:
             self.append(layer)

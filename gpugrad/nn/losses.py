@@ -287,7 +287,8 @@ def _of_probabilities(
     if logits.shape != target.shape or not logits.shape:
         raise ShapeError(
             f"cross_entropy: expected probabilities of the shape of the logits, {logits.shape}, "
-            f"got {target.shape}. Class numbers need an integer dtype"
+            f"got {target.shape}. Class numbers need an integer dtype, "
+            "as gg.asarray([0, 1]) has, or target.astype(gg.int64)"
         )
     if ignore_index is not None:
         raise ValueError(

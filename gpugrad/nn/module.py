@@ -7,8 +7,10 @@ import numpy as np
 
 from gpugrad.backend.device import Device, device_of
 from gpugrad.errors import DTypeError, ShapeError
+from gpugrad.nn.parameter import Parameter
 from gpugrad.nn.walk import is_buffer, is_parameter, own, parts
 from gpugrad.tensor import Tensor, as_tensor
+from gpugrad.tensor.foreign import OF_MODULES, Foreign
 
 __all__ = ["Loaded", "Module"]
 
@@ -52,6 +54,16 @@ class Module:
 
     # Whether the module is in training: what Dropout goes by. See `train` and `eval`.
     training = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        lost = isinstance(value, Tensor) and isinstance(vars(self).get(name), Parameter)
+        if lost and not is_parameter(value):
+            raise DTypeError(
+                f"{type(self).__name__}.{name} is a Parameter, and a Tensor in its place would "
+                f"not be learned. Change it under gg.no_grad() with `{name}[...] = value`, "
+                "assign gg.nn.Parameter(value), or `del` the attribute first"
+            )
+        object.__setattr__(self, name, value)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.forward(*args, **kwargs)
@@ -365,3 +377,7 @@ def _lines(module: Module, name: str, seen: dict[int, str]) -> list[str]:
     if not inside:
         return [f"{head}){_count(module)}"]
     return [f"{head}{',' if extra else ''}{_count(module)}", *inside, ")"]
+
+
+for _name, _text in OF_MODULES.items():
+    setattr(Module, _name, Foreign(_name, _text))

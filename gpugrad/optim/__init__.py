@@ -5,6 +5,8 @@ optimizers share, `algorithms` the optimizers, `schedulers` the learning rates a
 clipping of gradients.
 """
 
+from typing import TYPE_CHECKING, NoReturn
+
 from gpugrad.optim.algorithms import SGD, Adam, AdamW
 from gpugrad.optim.clip import clip_grad_norm_, clip_grad_value_
 from gpugrad.optim.optimizer import Optimizer
@@ -16,6 +18,7 @@ from gpugrad.optim.schedulers import (
     SequentialLR,
     StepLR,
 )
+from gpugrad.tensor.foreign import absent
 
 __all__ = [
     "SGD",
@@ -31,3 +34,9 @@ __all__ = [
     "clip_grad_norm_",
     "clip_grad_value_",
 ]
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> NoReturn:
+        raise absent("optim", name)

@@ -11,12 +11,13 @@ results must repeat take a `Generator` each.
 """
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from gpugrad.backend.device import Device
 from gpugrad.errors import DTypeError
 from gpugrad.random.generator import Generator, Size, State
 from gpugrad.tensor import Tensor
+from gpugrad.tensor.foreign import absent
 
 __all__ = [
     "Generator",
@@ -186,3 +187,9 @@ def permutation(
     [0, 1, 2, 3]
     """
     return _chosen("permutation", generator).permutation(x, device=device)
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> NoReturn:
+        raise absent("random", name)

@@ -247,8 +247,8 @@ _member("imag", property(FUNCTIONS["imag"], doc="The imaginary parts."))
 _member("T", property(FUNCTIONS["transpose"], doc="The axes reversed."))
 _member("mT", property(functions.matrix_transpose, doc="The last two axes exchanged."))
 
-for _name in FOREIGN:
-    setattr(Tensor, _name, Foreign(_name))
+for _name, _text in FOREIGN.items():
+    setattr(Tensor, _name, Foreign(_name, _text))
 
 # ---------------------------------------------------------------- NumPy's protocols
 

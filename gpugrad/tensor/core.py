@@ -313,7 +313,9 @@ class Tensor(Members):
         if self._node is not None:
             raise GradientError(
                 "this tensor requires a gradient, which a NumPy array cannot carry. Use the "
-                "functions of gpugrad (or NumPy's own on the tensor), or .detach().numpy()"
+                "functions of gpugrad (or NumPy's own on the tensor), or .detach().numpy(). "
+                "For np.array([t, u]) write gg.stack([t, u]); put `array[i] = t` into gg.zeros; "
+                "multiply with the .to_numpy() of a pandas table"
             )
         if self.device.kind != "cpu":
             raise DTypeError(

@@ -5,6 +5,7 @@ argument orders are NumPy's and the Array API standard's.
 """
 
 import math
+import typing
 from collections.abc import Sequence
 from typing import Any
 
@@ -92,7 +93,13 @@ def ravel(x: Any, /, order: str = "C") -> Tensor:
     return reshape(x, -1, order)
 
 
-def flatten(x: Any, /, start_dim: int | str = 0, end_dim: int = -1, order: str = "C") -> Tensor:
+def flatten(
+    x: Any,
+    /,
+    start_dim: "int | typing.Literal['C', 'F']" = 0,
+    end_dim: int = -1,
+    order: str = "C",
+) -> Tensor:
     """The axes from ``start_dim`` to ``end_dim``, both included, made one.
 
     ``flatten("F")`` is NumPy's: all axes, the first running quickest.

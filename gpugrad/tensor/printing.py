@@ -20,6 +20,8 @@ def text(tensor: "Tensor") -> str:
     array = to_numpy(tensor.data)
     values = np.array2string(array, separator=", ", prefix=f"{word}(", threshold=200, edgeitems=3)
     notes = [values]
+    if not array.size and array.shape != (0,):
+        notes.append(f"shape={array.shape}")
     if array.dtype not in (get_default_dtype(), np.int64, np.bool_):
         notes.append(f"dtype={array.dtype}")
     if tensor.device.kind != "cpu":
