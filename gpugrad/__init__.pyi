@@ -5,7 +5,7 @@ Written by ci/stubs.py from the op table; do not edit.
 
 import builtins
 from collections.abc import Callable, Sequence
-from typing import Any, SupportsIndex, TypeAlias
+from typing import Any, Literal, SupportsIndex, TypeAlias
 
 from numpy import (
     bool,
@@ -967,7 +967,9 @@ def dot(a: Any, b: Any, /) -> Tensor:
 def expand_dims(x: Any, /, axis: Any = 0) -> Tensor:
     """New axes of size 1 at the places ``axis`` of the result (PyTorch's ``unsqueeze``)."""
 
-def flatten(x: Any, /, start_dim: int | str = 0, end_dim: int = -1, order: str = "C") -> Tensor:
+def flatten(
+    x: Any, /, start_dim: int | Literal["C", "F"] = 0, end_dim: int = -1, order: str = "C"
+) -> Tensor:
     """The axes from ``start_dim`` to ``end_dim``, both included, made one."""
 
 def matrix_transpose(x: Any, /) -> Tensor:

@@ -4,7 +4,7 @@ Written by ci/stubs.py from the op table; do not edit.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, SupportsIndex, TypeAlias
+from typing import Any, Literal, SupportsIndex, TypeAlias
 
 from gpugrad.engine.hooks import Handle
 from gpugrad.tensor.assign import At
@@ -130,7 +130,9 @@ class Members:
         """e ** x, elementwise."""
     def expm1(self, /) -> Tensor:
         """e ** x - 1, elementwise, accurate near 0."""
-    def flatten(self, /, start_dim: int | str = 0, end_dim: int = -1, order: str = "C") -> Tensor:
+    def flatten(
+        self, /, start_dim: int | Literal["C", "F"] = 0, end_dim: int = -1, order: str = "C"
+    ) -> Tensor:
         """The axes from ``start_dim`` to ``end_dim``, both included, made one."""
     def flip(self, /, axis: _Axis = None) -> Tensor:
         """The elements in reverse order along axes."""
