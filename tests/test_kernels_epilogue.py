@@ -36,7 +36,6 @@ class Chaining(FusingNamespace):
 def fused(monkeypatch):
     """sim's arrays with the kernels."""
     monkeypatch.setattr(Namespace, "fusing", True)
-    monkeypatch.setattr("gpugrad.engine.passes._moved", False)  # as some other test has left it
     fast = {"epilogue": EPILOGUE, **EPILOGUE.functions()}
     space = Chaining(sim, fast=fast, checks=NAMESPACES[sim.ndarray].checks)
     monkeypatch.setitem(NAMESPACES, sim.ndarray, space)
@@ -208,7 +207,9 @@ def test_half_precision_and_no_grad(name, fused):
 
 @pytest.mark.parametrize("activation", [nn.ReLU(), nn.SiLU(), nn.ELU(), nn.Softplus()])
 @pytest.mark.parametrize("batch", [(4,), (2, 200), ()])
-def test_gradients_come_by_one_kernel_for_a_pair(activation, batch, fused, rng):
+@pytest.mark.parametrize("moved", [False, True])
+def test_gradients_come_by_one_kernel_for_a_pair(activation, batch, moved, fused, rng, monkeypatch):
+    monkeypatch.setattr("gpugrad.engine.passes._moved", moved)  # a graph may be on two devices
     arrays = rng.standard_normal((*batch, 3)), rng.standard_normal((*batch, 4))
     found = {}
     for where in ("cpu", "sim"):

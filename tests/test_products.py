@@ -227,7 +227,6 @@ def test_factors_are_what_the_rules_multiply(op, sample, rng):
 def adding(cupy, monkeypatch):
     """sim with products that are added by cuBLAS; gives the calls that do."""
     monkeypatch.setattr(namespace.Namespace, "fusing", True)
-    monkeypatch.setattr("gpugrad.engine.passes._moved", False)  # as some other test has left it
     xp = namespace.namespace_of(sim.zeros(1))
     monkeypatch.setitem(xp.__dict__, "matmul", matmul_with(cupy))
     monkeypatch.setitem(xp.__dict__, "add_product", add_product_with(cupy))
@@ -249,7 +248,9 @@ def recurrent(device, batch=(4,)):
 
 
 @pytest.mark.parametrize("batch", [(4,), (2, 3)])
-def test_a_weight_s_gradients_are_added_by_the_products(batch, adding):
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_weight_s_gradients_are_added_by_the_products(batch, moved, adding, monkeypatch):
+    monkeypatch.setattr("gpugrad.engine.passes._moved", moved)  # a graph may be on two devices
     found = recurrent("sim", batch)
     assert adding.added == 3 * 3  # of u, w and x: the first two of five are not
     for one, other in zip(found, recurrent("cpu", batch), strict=True):

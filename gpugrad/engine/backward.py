@@ -104,7 +104,6 @@ def walk(
     uses = hooks.first_uses(reachable(node for node, _ in seeds)) if hooks.eager else {}
     watch = observer.get()
     fusing = lift is None and Namespace.fusing
-    unwatched = watch is None and follow is None
     results: dict[Any, Any] = {}
     gradients: dict[Any, Any] = {}
     owned: set[Any] = set()  # nodes whose gradient is a buffer that this walk made
@@ -166,14 +165,14 @@ def walk(
         parents = node.parents
         if wanted is not None:
             parents = [parent if parent in wanted else None for parent in parents]
-        if owned and fusing and unwatched and kind is Node and op.factors is not None:
+        if owned and fusing and watch is None and kind is Node and op.factors is not None:
             parents = _without_added(node, g, parents, gradients, owned)
         parameters = node.parameters
         joint = op.joint
         if joint is None:
             if fusing and xp.rules is not None:
                 # Of the first op's gradient, where there is nothing yet that it is added to.
-                rules = xp.rules(op, unwatched and parents[0] not in gradients)
+                rules = xp.rules(op, watch is None and parents[0] not in gradients)
             else:
                 rules = op.vjps
         else:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.device import device_of
+from gpugrad.backend.summed import Summed
 from gpugrad.engine.backward import Lift, walk
 from gpugrad.engine.modes import enable_grad
 from gpugrad.engine.outputs import Bundle
@@ -68,6 +69,8 @@ def _follower(places: contextlib.ExitStack) -> Callable[[Any], None]:
     def follow(gradient: Any) -> None:
         while isinstance(gradient, Bundle):
             gradient = next(iter(gradient.parts.values()))
+        if isinstance(gradient, Summed):
+            gradient = gradient.array
         place = device_of(gradient)
         if not place.is_current():
             places.enter_context(place.activate())
