@@ -170,6 +170,13 @@ def measured():
     return x, np.sin(2 * x) + 0.1 * np.cos(17 * x)
 
 
+def test_error_bars_are_left_out_where_there_is_no_maximum_yet(process, capsys):
+    process.main(["--steps", "1"])
+    out = capsys.readouterr().out
+    assert "unknown: this is no maximum yet" in out
+    assert "nan" not in out
+
+
 def test_the_likelihood_and_its_gradient_are_those_of_scikit_learn(process, measured, device):
     gaussian = pytest.importorskip("sklearn.gaussian_process")
     kernels = gaussian.kernels

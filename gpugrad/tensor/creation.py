@@ -100,8 +100,9 @@ def tensor(
     """A tensor of ``data``: an array, a number, or (nested) lists of numbers.
 
     An array of NumPy or CuPy keeps its dtype, stays where it is and is not copied, unless
-    ``dtype`` or ``device`` ask for another. Numbers and lists become the default dtype, on
-    the default device. DTypeError for what holds no numbers, ShapeError for ragged lists.
+    ``dtype`` or ``device`` ask for another: training such a tensor changes the array. Numbers
+    and lists become the default dtype, on the default device. DTypeError for what holds no
+    numbers, ShapeError for ragged lists.
 
     >>> import gpugrad as gg
     >>> gg.tensor([[1, 2], [3, 4]])
