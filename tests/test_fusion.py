@@ -120,6 +120,11 @@ def _has_kernel(case):
 
 
 WITHOUT = {}
+# They run operation by operation: the text of one takes a compiler minutes.
+INTEGRALS = (
+    "gammainc_slope", "gammainc_slope_vjp0", "gammainc_vjp0", "gammaincc_vjp0",
+    "betainc_slope", "betainc_slope_vjp0", "betainc_slope_vjp1", "betainc_vjp0", "betainc_vjp1",
+)  # fmt: skip
 CASES = [case for case in _cases() if _has_kernel(case)]
 by_label = pytest.mark.parametrize("case", CASES, ids=lambda case: case.label)
 
@@ -247,7 +252,10 @@ def test_every_elementwise_formula_and_rule_has_a_kernel():
     wheel()
     assert {"sigmoid-e-None", "gelu_vjp0-f-None", "where_vjp2-d-d-d-None"} <= written().keys()
     assert {"digamma_vjp0-e-None", "betainc-f-f-f-None", "i1e_vjp0-d-None"} <= written().keys()
-    assert WITHOUT == {"spacing-e-None": "float16, which is float here, has other neighbours"}
+    integrals = {label for label in WITHOUT if label.startswith(INTEGRALS)}
+    assert {label.partition("-")[0] for label in integrals} == set(INTEGRALS)
+    assert WITHOUT.keys() - integrals == {"spacing-e-None"}
+    assert "float16, which is float here, has other" in WITHOUT["spacing-e-None"]
     whole = np.array([3, 5])
     for op in ELEMENTWISE:  # those that are not in CASES
         if op not in FLOATS and op.forward is not None:
@@ -383,7 +391,10 @@ def test_a_special_function_and_its_derivatives_are_one_kernel_each(name, fused)
     pytest.importorskip("cupy")
     function, op = getattr(gg.special, name), TABLE[name]
     arrays = [np.array([0.25, 0.75]) for _ in op.arrays]
-    needed = [rule is not None for rule in op.vjps]
+    needed = [
+        rule is not None and f"{name}_vjp{place}" not in INTEGRALS
+        for place, rule in enumerate(op.vjps)
+    ]
     found = {}
     for device in ("cpu", "sim"):
         tensors = [
