@@ -187,6 +187,26 @@ def test_draws_take_whole_blocks(dtype):
     assert np.array_equal(run(10, 10), whole) == (dtype == "float64")
 
 
+def test_small_draws_that_follow_each_other_are_parts_of_one_stream():
+    rng = np.random.default_rng(0)
+    sizes = [int(n) for n in rng.integers(1, 300, 60)]  # some more than philox.FEW blocks
+    starts = [0, *np.cumsum([philox.blocks(n, 1) for n in sizes])]
+    for key, first in ((3, 0), (3, 2**64 - 700), (4, 2**64 - 700), (3, 0)):
+        for start, n in zip(starts, sizes, strict=False):
+            counter = first + int(start)
+            words = philox.bits(np, key, counter, (n,))
+            expected = [w for b in range(-(-n // 4)) for w in blocks_of_a_draw(key, counter, b)]
+            assert words.tolist() == expected[:n]
+            words += 1  # scratch memory of the caller's
+    assert philox.bits(np, 3, 0, (4,)).tolist() == philox_of_the_paper(3, 0)
+
+
+def blocks_of_a_draw(key: int, counter: int, block: int) -> list[int]:
+    """Within a draw the position starts anew at 2**64, and the high half stays."""
+    high, position = divmod(counter, 2**64)
+    return philox_of_the_paper(key, high << 64 | (position + block) % 2**64)
+
+
 @pytest.mark.parametrize(
     ("name", "values", "words"),
     [
