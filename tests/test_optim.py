@@ -886,3 +886,24 @@ def test_an_error_in_one_bundle_leaves_the_others_their_age():
     steps = [optimizer.state[p]["step"] for p in params]
     assert steps[0] == steps[2] == 4  # their bundle had its turn before the error
     assert steps[1] == 3
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
+def test_frozen_parameters_wait_until_they_are_to_learn(name):
+    gg.manual_seed(0)
+    first, second = gg.nn.Linear(2, 3), gg.nn.Linear(3, 1)
+    first.requires_grad_(False)
+    optimizer = getattr(gg.optim, name)(gg.nn.Sequential(first, second).parameters(), lr=0.1)
+    x = gg.tensor([[1.0, -2.0], [0.5, 3.0]])
+
+    def step():
+        before = [p.data.copy() for p in optimizer.param_groups[0]["params"]]
+        optimizer.zero_grad()
+        second(first(x)).sum().backward()
+        optimizer.step()
+        return [bool((p.data != b).any()) for p, b in zip(first.parameters(), before)]
+
+    assert step() == [False, False]
+    optimizer.load_state_dict(optimizer.state_dict())
+    first.requires_grad_(True)
+    assert step() == [True, True]

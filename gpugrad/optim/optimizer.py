@@ -47,7 +47,7 @@ class Optimizer:
     A subclass has a ``rule`` (see `gpugrad.optim.rules`), names of state arrays for a group,
     and the numbers that the rule gets.
 
-    GradientError for a parameter that requires no gradient or is not a leaf, DTypeError for
+    GradientError for a Tensor that requires no gradient or is not a leaf, DTypeError for
     what is not a Tensor, ValueError for no parameters, duplicates and bad settings.
     """
 
@@ -149,7 +149,8 @@ class Optimizer:
         who = self._who()
         if not isinstance(p, Tensor):
             raise DTypeError(f"{who}: expected Tensors, got {type(p).__name__} at position {index}")
-        if not p.requires_grad:
+        # A frozen Parameter may learn later; a plain Tensor was made without thinking of it.
+        if not p.requires_grad and type(p) is Tensor:
             raise GradientError(
                 f"{who}: {_named(index, p)} requires no gradient. Make it with "
                 "requires_grad=True, or leave it out"
