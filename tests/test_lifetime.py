@@ -1,6 +1,9 @@
 """What a graph keeps alive, and for how long: cycles, growth, saved values."""
 
 import gc
+import os
+import platform
+import subprocess
 import sys
 import tracemalloc
 import weakref
@@ -145,3 +148,37 @@ def test_what_no_rule_declares_is_not_kept(no_gc, device):
     assert kept(lambda a, b: gg.exp(a)) == [False, False, True]
     assert kept(lambda a, b: gg.sin(a)) == [True, False, False]
     assert kept(lambda a, b: a * b.detach()) == [False, True, False]
+
+
+FAULTS = """
+import resource
+import numpy as np
+import gpugrad as gg
+
+x = gg.tensor(np.ones(8192, np.float32), requires_grad=True)
+ones = gg.ones_like(x).detach()
+faults = []
+for _ in range(8):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    y = x
+    x.grad = None
+    for _ in range(50):
+        y = gg.tanh(y * x) + 0.5
+    y.backward(ones)
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(min(faults))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is about glibc's heap")
+@pytest.mark.parametrize("asked", [False, True])
+def test_the_heap_keeps_the_memory_of_a_graph_for_the_next(asked):
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_TUNABLES"))}
+    if asked:  # of glibc, by its own variable: that counts
+        env["MALLOC_TRIM_THRESHOLD_"] = "131072"
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS], env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    # 100 arrays of 32 kB are kept for backward: 800 pages of 4 kB.
+    assert (int(done.stdout) > 400) == asked
