@@ -4,12 +4,15 @@ What CuPy makes of an elementwise body handles one element a thread. Bandwidth t
 has to be in flight at any time: at 4 TB/s and 600 ns, 18 kB for each of 132 multiprocessors, where
 2048 threads with a float each load 8 kB. `Wide` launches the same body with more for each thread
 where arrays are large, of one shape and in C order, and CuPy's kernel everywhere else.
-Imports `source`.
+Imports `operations` and `source`.
 """
 
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from gpugrad.backend.kernels.operations import C_TYPES
 from gpugrad.backend.kernels.source import Get, cupy_kernel
 
 __all__ = ["LARGE", "Wide", "for_large", "name", "wide_source", "width"]
@@ -18,15 +21,7 @@ LARGE = 1 << 18  # elements: of fewer, there is not enough work for fewer thread
 THREADS = 256
 BYTES = 16
 
-# What is stored of a dtype, and its bytes; half precision is computed in float.
-STORED = {
-    "bool": ("bool", 1),
-    "float16": ("__half", 2),
-    "float32": ("float", 4),
-    "float64": ("double", 8),
-    "int32": ("int", 4),
-    "int64": ("long long", 8),
-}
+DTYPES = frozenset(("bool", "float16", "float32", "float64", "int32", "int64"))
 HELPERS = """
 typedef float float16;  // in the body, which rounds to it at its end
 
@@ -52,7 +47,12 @@ def name(kernel: Any) -> str:
 def width(kernel: Any, single: tuple[bool, ...]) -> int:
     """How many elements a thread handles, so that the largest of them fill 16 bytes."""
     dtypes = [dtype for (_, dtype), alone in zip(kernel.inputs, single, strict=True) if not alone]
-    return BYTES // max(STORED[dtype][1] for dtype in (kernel.output, *dtypes))
+    return BYTES // max(np.dtype(dtype).itemsize for dtype in (kernel.output, *dtypes))
+
+
+def _stored(dtype: str) -> str:
+    """What an array of a dtype holds; half precision is computed in float."""
+    return "__half" if dtype == "float16" else C_TYPES[dtype]
 
 
 def wide_source(kernel: Any, single: tuple[bool, ...]) -> str:
@@ -61,10 +61,10 @@ def wide_source(kernel: Any, single: tuple[bool, ...]) -> str:
     ``single`` says which operands are one element for all: by value if they are numbers, else at
     an address.
     """
-    output, count = STORED[kernel.output][0], width(kernel, single)
+    output, count = _stored(kernel.output), width(kernel, single)
     words, given, firsts, calls, packs, ends = [], [], [], [], [], []
     for (index, dtype), number, alone in zip(kernel.inputs, kernel.numbers, single, strict=True):
-        stored = STORED[dtype][0]
+        stored = _stored(dtype)
         words.append(f"const {stored}{'' if number else '*'} p{index}")
         given.append(f"const Element<{stored}>::Computed x{index}")
         if alone:
@@ -134,7 +134,7 @@ class Wide:
             return False
         by_value = {d for (_, d), number in zip(kernel.inputs, kernel.numbers) if number}
         dtypes = {kernel.output, *(dtype for _, dtype in kernel.inputs)}
-        return dtypes <= STORED.keys() and "float16" not in by_value
+        return dtypes <= DTYPES and "float16" not in by_value
 
     def __call__(self, *operands: Any) -> Any:
         single = self._single(operands)
