@@ -297,10 +297,15 @@ def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: 
         )
     if kwargs.get("dtype", 0) is None:
         del kwargs["dtype"]
+    return _called(ufunc, function, inputs, kwargs)
+
+
+def _called(theirs: Any, own: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """``own(*args, **kwargs)``, with a sentence about a keyword that only NumPy's function has."""
     try:
-        return function(*inputs, **kwargs)
+        return own(*args, **kwargs)
     except TypeError as error:
-        if (explained := _keyword(ufunc, function, error)) is not None:
+        if (explained := _keyword(theirs, own, error)) is not None:
             raise explained from error
         raise
 
@@ -441,12 +446,7 @@ def _array_function(
         if "out" in kwargs:
             out = kwargs.pop("out")
             return into((out,), own, args, kwargs)
-    try:
-        return own(*args, **kwargs)
-    except TypeError as error:
-        if (explained := _keyword(function, own, error)) is not None:
-            raise explained from error
-        raise
+    return _called(function, own, args, kwargs)
 
 
 def _instead(name: str, method: str) -> str:
