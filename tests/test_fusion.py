@@ -22,6 +22,7 @@ from gpugrad.backend.cuda import register_arrays
 from gpugrad.backend.host import NUMPY
 from gpugrad.backend.kernels import enabled
 from gpugrad.backend.kernels.elementwise import Fused, FusingNamespace, cupy_kernel, write
+from gpugrad.backend.kernels.operands import signature
 from gpugrad.backend.kernels.operations import TEMPLATES, NotFusibleError
 from gpugrad.backend.namespace import NAMESPACES, Namespace
 from gpugrad.engine.op import TABLE
@@ -93,7 +94,7 @@ class Case:
         return self.run(functools.partial(self.rule, NUMPY), operands)
 
     def kernel(self, operands):
-        return write(self.name, self.rule, tuple(operands), self.words)
+        return write(self.name, self.rule, signature(tuple(operands), self.words))
 
 
 def _cases():
@@ -259,7 +260,7 @@ def test_every_elementwise_formula_and_rule_has_a_kernel():
     whole = np.array([3, 5])
     for op in ELEMENTWISE:  # those that are not in CASES
         if op not in FLOATS and op.forward is not None:
-            write(op.name, op.forward, (whole,) * len(op.arrays), {})
+            write(op.name, op.forward, signature((whole,) * len(op.arrays)))
 
 
 @pytest.mark.parametrize("arch", ["compute_75", "compute_90"])
@@ -309,7 +310,7 @@ def numbers_for(name, dtype):
 def alone(name, dtype):
     """A kernel of one operation."""
     operands = tuple(numbers_for(name, dtype))
-    return write(name, lambda xp, *values: getattr(xp, name)(*values), operands, {})
+    return write(name, lambda xp, *values: getattr(xp, name)(*values), signature(operands))
 
 
 @pytest.fixture(scope="module")
@@ -461,7 +462,7 @@ def test_float16_has_neighbours_of_its_own():
     """Kernels compute it in float, whose neighbours are others."""
     one = np.ones(1, F16)
     with pytest.raises(NotFusibleError, match="other neighbours"):
-        write("next", lambda xp, x: xp.nextafter(x, xp.full_like(x, 2)), (one,), {})
+        write("next", lambda xp, x: xp.nextafter(x, xp.full_like(x, 2)), signature((one,)))
     spacing = Fused("spacing", TABLE["spacing"].forward, cupy_kernel)
     np.testing.assert_array_equal(spacing(NUMPY, one), np.spacing(one))
 
@@ -495,7 +496,7 @@ def test_strides_broadcasting_empty_and_0d_arrays(fused):
 
 def test_cupy_takes_the_kernels():
     cupy = pytest.importorskip("cupy")
-    kernel = write("f", lambda xp, x, y: xp.where(x > y, x, 2.5 * y), (F16.type(1), 0.3), {})
+    kernel = write("f", lambda xp, x, y: xp.where(x > y, x, 2.5 * y), signature((F16.type(1), 0.3)))
     made = cupy_kernel(kernel)
     assert isinstance(made, cupy.ElementwiseKernel)
     assert [(p.name, np.dtype(p.dtype)) for p in made.in_params] == [("x0", F16), ("x1", F64)]

@@ -10,6 +10,7 @@ from gpugrad.backend import sim
 from gpugrad.backend.host import NUMPY
 from gpugrad.backend.kernels import wide
 from gpugrad.backend.kernels.elementwise import FusingNamespace, write
+from gpugrad.backend.kernels.operands import signature
 from gpugrad.backend.kernels.wide import Wide, wide_source, width
 from gpugrad.backend.namespace import NAMESPACES, Namespace
 from gpugrad.engine.op import TABLE
@@ -61,7 +62,7 @@ def operands(name, size):
 
 
 def kernel_of(name):
-    return write("f", CASES[name][0], tuple(operands(name, 4)), {})
+    return write("f", CASES[name][0], signature(tuple(operands(name, 4))))
 
 
 def of_one_element(kernel, given):
@@ -106,7 +107,7 @@ def test_it_computes_what_the_formula_does(name, shape, place, monkeypatch):
 
 def test_what_is_small_strided_or_of_other_shapes_goes_to_cupys_kernel(monkeypatch):
     monkeypatch.setattr(wide, "LARGE", 8)
-    kernel = write("f", lambda xp, x, y: x * y, (np.ones(1, "f"), np.ones(1, "f")), {})
+    kernel = write("f", lambda xp, x, y: x * y, signature((np.ones(1, "f"), np.ones(1, "f"))))
     taken = []
     launch = Wide(kernel, lambda *given: taken.append(given), *HOST)
     x = sim.ones((4, 4), "f")
@@ -130,8 +131,8 @@ def test_what_is_small_strided_or_of_other_shapes_goes_to_cupys_kernel(monkeypat
 
 def test_dtypes_that_it_is_not_for():
     for operand in (np.ones(1, np.int16), np.ones(1, np.uint64)):
-        assert not Wide.takes(write("f", lambda xp, x: x * 2.5, (operand,), {}))
-    half = write("f", lambda xp, x, y: x * y, (np.ones(1, F16), F16.type(2)), {})
+        assert not Wide.takes(write("f", lambda xp, x: x * 2.5, signature((operand,))))
+    half = write("f", lambda xp, x, y: x * y, signature((np.ones(1, F16), F16.type(2))))
     assert not Wide.takes(half)
 
 

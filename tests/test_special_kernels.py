@@ -18,6 +18,7 @@ from gpugrad.backend.host import NUMPY
 from gpugrad.backend.kernels import routines
 from gpugrad.backend.kernels.elementwise import Fused, write
 from gpugrad.backend.kernels.expression import NotFusibleError
+from gpugrad.backend.kernels.operands import signature
 from gpugrad.backend.kernels.routines import device_function
 from gpugrad.backend.kernels.wide import Wide
 from gpugrad.backend.mended import MENDED
@@ -68,7 +69,7 @@ def hard(name, dtype):
 
 
 def kernel_of(name, operands):
-    return write(name, TABLE[name].forward, tuple(operands), {})
+    return write(name, TABLE[name].forward, signature(tuple(operands)))
 
 
 def assert_scipy_s(name, got, operands):
@@ -111,7 +112,9 @@ def test_it_is_mended_operation_by_operation_as_well(name, dtype, host, monkeypa
 
         def launch(self, word, *operands):
             operands = np.broadcast_arrays(*operands)
-            kernel = write(word, lambda xp, *xs: xs[0].writer.routine(word, *xs), operands, {})
+            kernel = write(
+                word, lambda xp, *xs: xs[0].writer.routine(word, *xs), signature(operands)
+            )
             return host(kernel)(*operands)
 
     monkeypatch.setattr("gpugrad.backend.special.import_module", lambda name: Theirs())
@@ -137,7 +140,7 @@ def test_helpers_of_one_name_and_macros_do_not_meet():
         return special.beta(a, b) + special.gammainc(a, b) + special.zeta(a, b) - special.erfinv(b)
 
     a, b = np.array([1.5, 2.5]), np.array([0.25, 0.75])
-    kernel = write("sum_of_them", formula, (a, b), {})
+    kernel = write("sum_of_them", formula, signature((a, b)))
     assert len(kernel.functions) == 4
     assert "ElementwiseKernel" not in cuda_source([kernel])
     assert ".visible .entry k0" in to_ptx(cuda_source([kernel]))
@@ -151,7 +154,7 @@ def test_a_kernel_has_the_functions_that_it_calls_and_no_others():
         xp.special.digamma(x)
         return xp.special.gammaln(x)
 
-    kernel = write("f", formula, (np.array([1.5]),), {})
+    kernel = write("f", formula, signature((np.array([1.5]),)))
     assert [text.count("gpugrad_gammaln_double") for text in kernel.functions] == [1]
     assert not Wide.takes(kernel)  # whose source has none
 

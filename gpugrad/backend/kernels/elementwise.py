@@ -1,11 +1,10 @@
 """One kernel for an elementwise formula: CuPy's ElementwiseKernel around a written body.
 
 `Fused` stands in for a formula of the op table, forward or derivative. The first call with
-operands of certain dtypes writes the kernel (see `expression`); what follows costs a look into
-a dict. Imports the modules beside it, and CuPy when a kernel is first launched.
+operands of certain classes (see `operands`) writes the kernel (see `expression`); later calls cost
+one look-up in a dict. Imports the modules beside it, and CuPy when a kernel is first launched.
 """
 
-import math
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
@@ -15,17 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpugrad.backend.kernels.expression import EXPRESSIONS, NotFusibleError, Value, Writer
+from gpugrad.backend.kernels.operands import Signature, in_place_of, signature
 from gpugrad.backend.kernels.wide import Wide, for_large
 from gpugrad.backend.namespace import ELEMENTWISE, FORMULAS, NAMESPACES, Namespace
 
 __all__ = ["Fused", "FusingNamespace", "Kernel", "cupy_kernel", "write"]
 
 Formula = Callable[..., Any]
-
-# Numbers that formulas look at (`x ** 2`) and that are few: they are written into the kernel.
-# All others are arguments, so that a schedule of learning rates compiles nothing anew.
-WRITTEN = frozenset((-2, -1, -0.5, 0, 0.5, 1, 2, 3, 4))
-LARGE = 2**63  # no argument of a kernel holds it
 
 
 class Kernel(NamedTuple):
@@ -45,34 +40,30 @@ class Kernel(NamedTuple):
     functions: tuple[str, ...] = ()
 
 
-def write(name: str, formula: Formula, operands: tuple[Any, ...], words: dict[str, Any]) -> Any:
-    """The Kernel of a formula for operands of these types; or the position of an operand.
+def write(name: str, formula: Formula, known: Signature) -> Any:
+    """The Kernel of a formula for operands of these classes; or the position of an operand.
 
-    The latter where the formula gives an operand back as it is. Operands are arrays, stand-ins
-    for arrays that were not kept (only their dtype is asked for), numbers, None and words.
-    NotFusibleError where there is no kernel for it.
+    The latter where the formula gives an operand back as it is. Of a stand-in for an array that
+    was not kept only the dtype is asked for. NotFusibleError where there is no kernel for it.
     """
     writer = Writer()
-    everything = (*operands, *words.values())
-    values = [_value(writer, operand, index) for index, operand in enumerate(everything)]
-    for index, value in enumerate(words.values(), len(operands)):
-        if type(value) is not float:  # a formula may count up to a whole number
-            values[index] = value
-    options = dict(zip(words, values[len(operands) :]))
-    result = formula(EXPRESSIONS, *values[: len(operands)], **options)
+    count = len(known.operands)
+    classes = (*known.operands, *known.parameters)
+    values = [in_place_of(one, writer, index) for index, one in enumerate(classes)]
+    words = dict(zip(known.names, values[count:], strict=True))
+    result = formula(EXPRESSIONS, *values[:count], **words)
     if not isinstance(result, Value) or result.weak is not None:
         raise NotFusibleError(f"{name} gives no array")
-    for index, value in enumerate(values[: len(operands)]):
+    for index, value in enumerate(values[:count]):
         if result is value:
             return index
     inputs = []
     numbers = []
     for index in sorted(result.reads):
-        operand = everything[index]
-        number = isinstance(operand, int | float | np.generic)
-        if not number and type(operand) not in NAMESPACES:
+        number, dtype = _argument(classes[index])
+        if not number and classes[index][0] not in NAMESPACES:
             raise NotFusibleError(f"{name} asks for elements of an array that was not kept")
-        inputs.append((index, _type_of(operand)))
+        inputs.append((index, dtype))
         numbers.append(number)
     half = "(float16)" if result.dtype == np.float16 else ""
     lines = [*writer.body(result), f"y = {half}{result.code};"]
@@ -80,28 +71,12 @@ def write(name: str, formula: Formula, operands: tuple[Any, ...], words: dict[st
     return Kernel(name, *types, "\n".join(lines), writer.functions(lines))
 
 
-def _type_of(operand: Any) -> str:
-    kind = type(operand)
-    return "float64" if kind is float else "int64" if kind is int else operand.dtype.name
-
-
-def _written(number: int | float) -> bool:
-    if type(number) is int and abs(number) >= LARGE:
-        return True
-    # -0.0 equals 0, and the two are not the same number: it is an argument.
-    return number in WRITTEN and (number != 0 or math.copysign(1, number) > 0)
-
-
-def _value(writer: Writer, operand: Any, index: int) -> Any:
-    kind = type(operand)
-    if (kind is float or kind is int) and not _written(operand):
-        return writer.number(f"x{index}", kind, index)
-    if operand is None or kind in (bool, int, float, str):
-        return operand
-    dtype = getattr(operand, "dtype", None)
-    if dtype is None:
-        raise NotFusibleError(f"an operand is a {kind.__name__}")
-    return writer.operand(f"x{index}", dtype, index)
+def _argument(known: Any) -> tuple[bool, str]:
+    """Whether an operand that a kernel reads is a number, and the name of its dtype."""
+    if known is float or known is int:
+        return True, "float64" if known is float else "int64"
+    kind, dtype = known
+    return issubclass(kind, np.generic), dtype.name
 
 
 def cupy_kernel(kernel: Kernel) -> Callable[..., Any]:
@@ -138,18 +113,17 @@ class Fused:
         self._known: dict[Any, Any] = {}
 
     def __call__(self, xp: Any, *operands: Any, **words: Any) -> Any:
-        everything = (*operands, *words.values()) if words else operands
-        key = (*map(_key, everything), *words)
-        launch = self._known.get(key)
+        known = signature(operands, words)
+        launch = self._known.get(known)
         if launch is None:
-            launch = self._known[key] = self._plan(operands, words)
+            launch = self._known[known] = self._plan(known)
         if launch is NotFusibleError:
             return self._formula(xp, *operands, **words)
-        return launch(everything)
+        return launch((*operands, *words.values()) if words else operands)
 
-    def _plan(self, operands: tuple[Any, ...], words: dict[str, Any]) -> Any:
+    def _plan(self, known: Signature) -> Any:
         try:
-            kernel = write(self._name, self._formula, operands, words)
+            kernel = write(self._name, self._formula, known)
         except NotFusibleError:
             return NotFusibleError
         if isinstance(kernel, int):
@@ -157,17 +131,6 @@ class Fused:
         launch = self._make(kernel)
         positions = [index for index, _ in kernel.inputs]
         return lambda everything: launch(*[everything[index] for index in positions])
-
-
-def _key(operand: Any) -> Any:
-    kind = type(operand)
-    if kind is float or kind is int:
-        return kind, operand if _written(operand) else None
-    dtype = getattr(operand, "dtype", None)
-    if dtype is None:
-        return kind, operand
-    # An array, a number with a dtype, or a stand-in.
-    return kind, dtype.char
 
 
 class FusingNamespace(Namespace):

@@ -56,8 +56,10 @@ class Value:
     def astype(self, dtype: Any, copy: bool = True) -> "Value":
         return self.writer.cast(self, np.dtype(dtype))
 
-    def __bool__(self) -> bool:
-        raise NotFusibleError("the formula chooses by an element's value")
+    def _unknown(self) -> Any:
+        raise NotFusibleError("the formula looks at an element's value")
+
+    __bool__ = __index__ = __int__ = __float__ = _unknown
 
     def __getattr__(self, name: str) -> Any:
         if name == "dtype":  # of a number: formulas ask whether there is one
