@@ -11,6 +11,7 @@ from gpugrad.backend.host import NUMPY
 from gpugrad.backend.kernels import epilogue as epilogue_kernels
 from gpugrad.backend.kernels.elementwise import FusingNamespace
 from gpugrad.backend.kernels.epilogue import Epilogue, epilogue_source, epilogue_vjp_source
+from gpugrad.backend.kernels.operands import signature
 from gpugrad.backend.kernels.source import FLOATS
 from gpugrad.backend.namespace import NAMESPACES, Namespace
 from gpugrad.engine.op import TABLE
@@ -55,9 +56,9 @@ WORDS = {
 @NAMES
 @pytest.mark.parametrize("arch", ["compute_70", "compute_80", "compute_90"])
 def test_the_source_compiles(name, dtype, arch):
-    words = tuple((key, p.default) for key, p in TABLE[name].parameters.items())
+    known = signature((), {key: p.default for key, p in TABLE[name].parameters.items()})
     (keep,), _ = TABLE[name].keeps((True,))
-    assert "epilogue" in to_ptx(epilogue_source(dtype, name, words, keep), arch)
+    assert "epilogue" in to_ptx(epilogue_source(dtype, name, known, keep), arch)
 
 
 @DTYPES
@@ -99,8 +100,8 @@ def test_it_is_the_formula(name, dtype, shape, reverse, place, monkeypatch, rng)
 @NAMES
 @pytest.mark.parametrize("arch", ["compute_70", "compute_90"])
 def test_the_source_of_the_derivative_compiles(name, dtype, arch):
-    words = tuple((key, p.default) for key, p in TABLE[name].parameters.items())
-    assert "epilogue_vjp" in to_ptx(epilogue_vjp_source(dtype, name, words), arch)
+    known = signature((), {key: p.default for key, p in TABLE[name].parameters.items()})
+    assert "epilogue_vjp" in to_ptx(epilogue_vjp_source(dtype, name, known), arch)
 
 
 @DTYPES

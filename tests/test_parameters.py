@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import gpugrad as gg
+from gpugrad import nn
 from gpugrad.nn import functional as F
 
 SLOPES = [5, 7, 0, -3, 1000, 0.25, 1.5, -0.0, True, np.float32(3), np.float32(9), np.float64(4),
@@ -25,3 +26,73 @@ def test_a_number_of_any_type_is_the_one_that_was_given(name, device):
         wanted_kind, *wanted = results("cpu", value)
         assert kind == wanted_kind
         np.testing.assert_allclose(numbers, wanted, rtol=1e-6)
+
+
+needs_cuda = pytest.mark.skipif(not gg.cuda.is_available(), reason="kernels are CUDA's")
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """The names of the kernels that are made from here on."""
+    import cupy
+
+    names = []
+
+    def counted(kind, name_of):
+        def make(*args, **words):
+            names.append(name_of(args))
+            return kind(*args, **words)
+
+        return make
+
+    for kind, name_of in (("ElementwiseKernel", lambda a: a[3]), ("RawKernel", lambda a: a[1])):
+        monkeypatch.setattr(cupy, kind, counted(getattr(cupy, kind), name_of))
+    return names
+
+
+@needs_cuda
+def test_a_training_run_with_schedules_makes_kernels_in_its_first_step_alone(made):
+    gg.manual_seed(0)
+    with gg.device("cuda"):
+        activation = nn.LeakyReLU(0.3)
+        model = nn.Sequential(nn.Linear(3, 8), activation, nn.Linear(8, 2))
+        optimizer = gg.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.3)
+        x, target = gg.ones((4, 3)), gg.zeros((4, 2))
+        counts = []
+        for step in range(5):
+            activation.negative_slope = 0.3 / (step + 1.5)
+            optimizer.param_groups[0]["lr"] = 0.1 * 0.7**step
+            optimizer.param_groups[0]["weight_decay"] = 0.3 * 0.9**step
+            y = F.elu(model(x), 0.4 + 0.01 * step) * (0.7 + step * 0.01)
+            loss = ((y - target) ** 2).sum() + F.mse_loss(y, target)
+            optimizer.zero_grad()
+            loss.backward()
+            gg.optim.clip_grad_norm_(model.parameters(), 0.37 + 0.1 * step)
+            optimizer.step()
+            counts.append(len(made))
+    assert counts[0] > 0
+    assert counts == counts[:1] * 5, made[counts[0] :]
+
+
+SLOPES_OF_LAYERS = (0.0, -0.0, 0.3, 0.7, 5, 7, 1, 1.0)
+
+
+@pytest.mark.parametrize(("layer", "word"), [(nn.LeakyReLU, "negative_slope"), (nn.ELU, "alpha")])
+def test_layers_use_the_slope_that_they_have_now(layer, word, device):
+    x = np.array([[-1.5, 2.0, 0.5], [0.25, -3.0, 1.0]])
+    activation = layer(0.1)
+
+    def results(device, value):
+        gg.manual_seed(4)
+        setattr(activation, word, value)
+        with gg.device(device):
+            model = nn.Sequential(nn.Linear(3, 4, dtype="float64"), activation)
+            y = model(gg.tensor(x, device=device))
+            y.sum().backward()
+            found = [y, *(p.grad for p in model.parameters())]
+            return [t.detach().cpu().numpy() for t in found]
+
+    for value in (*SLOPES_OF_LAYERS, *SLOPES_OF_LAYERS[::-1]):
+        for got, wanted in zip(results(device, value), results("cpu", value), strict=True):
+            np.testing.assert_allclose(got, wanted, rtol=1e-12)
+            np.testing.assert_array_equal(np.signbit(got), np.signbit(wanted))

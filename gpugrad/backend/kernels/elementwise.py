@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpugrad.backend.kernels.expression import EXPRESSIONS, NotFusibleError, Value, Writer
-from gpugrad.backend.kernels.operands import Signature, in_place_of, signature
+from gpugrad.backend.kernels.operands import Signature, argument, in_place_of, signature
 from gpugrad.backend.kernels.wide import Wide, for_large
 from gpugrad.backend.namespace import ELEMENTWISE, FORMULAS, NAMESPACES, Namespace
 
@@ -60,23 +60,16 @@ def write(name: str, formula: Formula, known: Signature) -> Any:
     inputs = []
     numbers = []
     for index in sorted(result.reads):
-        number, dtype = _argument(classes[index])
-        if not number and classes[index][0] not in NAMESPACES:
+        number = argument(classes[index])
+        if number is None and classes[index][0] not in NAMESPACES:
             raise NotFusibleError(f"{name} asks for elements of an array that was not kept")
-        inputs.append((index, dtype))
-        numbers.append(number)
+        dtype = classes[index][1] if number is None else number
+        inputs.append((index, dtype.name))
+        numbers.append(number is not None)
     half = "(float16)" if result.dtype == np.float16 else ""
     lines = [*writer.body(result), f"y = {half}{result.code};"]
     types = tuple(inputs), tuple(numbers), result.dtype.name
     return Kernel(name, *types, "\n".join(lines), writer.functions(lines))
-
-
-def _argument(known: Any) -> tuple[bool, str]:
-    """Whether an operand that a kernel reads is a number, and the name of its dtype."""
-    if known is float or known is int:
-        return True, "float64" if known is float else "int64"
-    kind, dtype = known
-    return issubclass(kind, np.generic), dtype.name
 
 
 def cupy_kernel(kernel: Kernel) -> Callable[..., Any]:

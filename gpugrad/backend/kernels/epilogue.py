@@ -10,6 +10,8 @@ from functools import cache
 from typing import Any
 
 from gpugrad.backend.kernels.expression import EXPRESSIONS, Writer
+from gpugrad.backend.kernels.operands import Signature, argument, in_place_of, signature
+from gpugrad.backend.kernels.operations import c_type
 from gpugrad.backend.kernels.rows import ROW, contiguous, launch_shape
 from gpugrad.backend.kernels.source import COLUMN, FLOATS, Get, cupy_kernel, prelude, stripes
 from gpugrad.backend.namespace import ELEMENTWISE, FORMULAS, namespace_of
@@ -20,10 +22,30 @@ __all__ = ["Epilogue", "epilogue_source", "epilogue_vjp_source"]
 STRIPE = 64  # rows, at least, that a block adds up
 
 
+class _Parameters:
+    """An activation's parameters in a kernel: ``words`` for its formula, ``declared`` in C.
+
+    Numbers that are arguments of the kernel are its last ones.
+    """
+
+    def __init__(self, writer: Writer, known: Signature, first: int) -> None:
+        places = list(enumerate(known.parameters, first))
+        values = [in_place_of(one, writer, index) for index, one in places]
+        self.words = dict(zip(known.names, values, strict=True))
+        arguments = [(index, argument(one)) for index, one in places]
+        self.declared = "".join(
+            f", {c_type(found)} x{index}" for index, found in arguments if found is not None
+        )
+
+
+def _numbers(known: Signature, words: dict[str, Any]) -> tuple[Any, ...]:
+    """The values that a kernel takes as arguments, in the order of `_Parameters`."""
+    pairs = zip(known.parameters, words.values(), strict=True)
+    return tuple(value for one, value in pairs if argument(one) is not None)
+
+
 @cache
-def epilogue_source(
-    dtype: Any, activation: str, words: tuple[tuple[str, Any], ...] = (), keep: bool = False
-) -> str:
+def epilogue_source(dtype: Any, activation: str, known: Signature, keep: bool = False) -> str:
     """The kernel ``epilogue``: activation(y + bias, **words) in the place of y, row by row.
 
     With ``keep``, y + bias in the place of y and what the activation makes of it in ``made``.
@@ -34,12 +56,13 @@ def epilogue_source(
         for index, code in enumerate(("widen(y[row * length + i])", "widen(bias[i])"))
     )
     between = EXPRESSIONS.add(y, bias)
-    found = getattr(EXPRESSIONS, activation)(between, **dict(words))
+    parameters = _Parameters(writer, known, 2)
+    found = getattr(EXPRESSIONS, activation)(between, **parameters.words)
     body = "\n".join(f"        {line}" for line in writer.body(found))
     stores = f"y[row * length + i] = narrow({between.code});\n        made" if keep else "y"
     return f"""{prelude(dtype)}{ROW}
 extern "C" __global__ void epilogue(
-    T* y, const T* bias, T* made, long long rows, long long length)
+    T* y, const T* bias, T* made, long long rows, long long length{parameters.declared})
 {{
     EACH_ROW(row) EACH(i) {{
 {body}
@@ -50,9 +73,7 @@ extern "C" __global__ void epilogue(
 
 
 @cache
-def epilogue_vjp_source(
-    dtype: Any, activation: str, words: tuple[tuple[str, Any], ...] = ()
-) -> str:
+def epilogue_vjp_source(dtype: Any, activation: str, known: Signature) -> str:
     """The kernel ``epilogue_vjp``: the activation's derivative times g, and the sums of its rows.
 
     ``y`` is the activation's result and ``x`` what it was given; the one that the derivative does
@@ -65,12 +86,13 @@ def epilogue_vjp_source(
     ]
     (rule,) = ELEMENTWISE[activation] or ()
     assert rule is not None
-    found = rule(EXPRESSIONS, *operands, **dict(words))
+    parameters = _Parameters(writer, known, 3)
+    found = rule(EXPRESSIONS, *operands, **parameters.words)
     body = "\n".join(f"            {line}" for line in writer.body(found))
     return f"""{prelude(dtype)}{COLUMN}
 extern "C" __global__ void epilogue_vjp(
     const T* g, const T* y, const T* x, T* d, T* sums, W* parts, unsigned int* arrived,
-    long long rows, long long length, long long stripe)
+    long long rows, long long length, long long stripe{parameters.declared})
 {{
     const long long column = (long long)blockIdx.x * 32 + threadIdx.x;
     const long long start = blockIdx.y * stripe, end = start + stripe < rows ? start + stripe : rows;
@@ -133,9 +155,10 @@ class Epilogue:
         if not bias.flags.c_contiguous:
             bias = self.module.ascontiguousarray(bias)
         made = self.module.empty(y.shape, y.dtype) if keep else y
-        source = epilogue_source(y.dtype, activation, tuple(words.items()), keep)
-        kernel = self.get(source, "epilogue")
-        kernel(*launch_shape(rows, length), (y, bias, made, rows, length))
+        known = signature((), words)
+        kernel = self.get(epilogue_source(y.dtype, activation, known, keep), "epilogue")
+        arguments = (y, bias, made, rows, length, *_numbers(known, words))
+        kernel(*launch_shape(rows, length), arguments)
         return y, made
 
     def vjp(self, activation: str, xp: Any, g: Any, y: Any, x: Any, **words: Any) -> Any:
@@ -152,11 +175,11 @@ class Epilogue:
         rows = g.size // length
         d, sums = module.empty(g.shape, dtype), module.empty((length,), dtype)
         divided = stripes(module, rows, length, dtype, STRIPE)
-        kernel = self.get(
-            epilogue_vjp_source(dtype, activation, tuple(words.items())), "epilogue_vjp"
-        )
+        known = signature((), words)
+        kernel = self.get(epilogue_vjp_source(dtype, activation, known), "epilogue_vjp")
         arrays = (g, y, x, d, sums, divided.parts, divided.arrived)
-        kernel(divided.grid, divided.block, (*arrays, rows, length, divided.rows))
+        numbers = (rows, length, divided.rows, *_numbers(known, words))
+        kernel(divided.grid, divided.block, (*arrays, *numbers))
         return Summed(d, sums)
 
     def _linear_vjp(

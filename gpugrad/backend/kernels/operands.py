@@ -20,7 +20,10 @@ import numpy as np
 
 from gpugrad.backend.kernels.expression import NotFusibleError, Writer
 
-__all__ = ["Constant", "Signature", "classify", "classify_parameter", "in_place_of", "signature"]
+__all__ = [
+    "Constant", "Signature", "argument", "classify", "classify_parameter", "in_place_of",
+    "signature",
+]  # fmt: skip
 
 WRITTEN = frozenset((-2, -1, -0.5, 0, 0.5, 1, 2, 3, 4))
 LARGE = 2**63  # no argument of a kernel holds it
@@ -96,3 +99,13 @@ def in_place_of(known: Any, writer: Writer, index: int) -> Any:
         raise NotFusibleError(f"an operand is a {known.__name__}")
     _, dtype = known
     return writer.operand(f"x{index}", dtype, index)
+
+
+def argument(known: Any) -> Any:
+    """The dtype of an operand that is a number and an argument of the kernel; None if it is not."""
+    if isinstance(known, Constant):
+        return None
+    if known is float or known is int:
+        return np.dtype(np.float64 if known is float else np.int64)
+    kind, dtype = known
+    return dtype if issubclass(kind, np.generic) else None
