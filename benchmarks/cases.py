@@ -9,7 +9,8 @@ from math import sqrt
 
 import numpy as np
 
-# One training step's optimizer: SGD or Adam with these, the same in every worker.
+# One training step's optimizer, with these in every worker: "sgd" has the momentum, "plain" is SGD
+# without it, "adam".
 LR = 1e-3
 MOMENTUM = 0.9
 ADAM_LR = 1e-5  # small beside wide layers, where each weight takes a step of this size
@@ -23,7 +24,8 @@ CHAIN_ROUNDS = 50  # of three ops each: multiply by the input, tanh, add a numbe
 class Case:
     """One thing to time.
 
-    ``kind`` names the workers' function: "step" (a training step of an MLP), "chain"
+    ``kind`` names the workers' function: "step" (a training step of an MLP, with ``loss`` and, if
+    ``norm``, a layer normalization after each layer but the last), "chain"
     (elementwise ops forward and backward), "op" (one op forward and backward), "hvp" (the Hessian
     of an MLP's loss times a vector), "derivative" (of ``order``); for a GPU "forward" and
     "backward" (of one op), "matmuls" (the bare products behind a case) and "copy".
@@ -42,6 +44,8 @@ class Case:
     optimizer: str = "sgd"
     precision: str = "float32"
     order: int = 1
+    loss: str = "mse_loss"
+    norm: bool = False
 
 
 def _step(sizes: tuple[int, ...], batch: int, target: float) -> Case:
@@ -101,9 +105,11 @@ def dtype(case: Case) -> np.dtype:
 
 
 def data(case: Case) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs (batch, nin) and targets (batch, nout) of a "step" or "hvp" case."""
+    """Inputs (batch, nin) of a "step" or "hvp" case; targets (batch, nout), or class numbers."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((case.batch, case.sizes[0])).astype(dtype(case))
+    if case.loss == "cross_entropy":
+        return x, rng.integers(0, case.sizes[-1], case.batch)
     y = rng.standard_normal((case.batch, case.sizes[-1])).astype(dtype(case))
     return x, y
 

@@ -30,7 +30,10 @@ class NotInstalledError(Exception):
 
 
 class Worker:
-    """The process of one framework. ``framework`` may name a way of using it: torch-graphs."""
+    """The process of one framework. ``framework`` may name a way of using it: torch-graphs.
+
+    ``sources`` is the folder of another gpugrad than the one beside this file.
+    """
 
     check: list[float]
     dtype: str
@@ -43,6 +46,7 @@ class Worker:
         python: str = "python3",
         environment: dict[str, str] | None = None,
         patience: float = 600,
+        sources: Path | None = None,
     ) -> None:
         self.framework = framework
         self.patience = patience
@@ -54,8 +58,9 @@ class Worker:
         full |= environment or {}
         if framework == "gpugrad":
             # The sources beside this file, whatever else is installed.
+            own = str((sources or ROOT).resolve())
             path = full.get("PYTHONPATH")
-            full["PYTHONPATH"] = f"{ROOT}{os.pathsep}{path}" if path else str(ROOT)
+            full["PYTHONPATH"] = f"{own}{os.pathsep}{path}" if path else own
         command = [python, str(HERE / "worker.py"), framework]
         command += ["--device", device, "--threads", str(threads)]
         try:

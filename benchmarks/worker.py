@@ -5,6 +5,9 @@ where the framework is not installed. Then it answers each line that it reads:
 
 - ``{"case": the fields of a Case}`` with ``{"check": first results, "dtype": ...}``;
 - ``{"seconds": s}`` with ``{"time": seconds for one step, "samples": n}``, after about s seconds;
+- ``{"each": s}`` with ``{"time": seconds, "samples": n}``: the tenth percentile of single steps'
+  times, of the host alone where the framework has an ``idle()`` in which a device does nothing;
+- ``{"counted": steps}`` with what each of so many steps asks of the device;
 - ``{"peak": steps}`` with ``{"peak": bytes}``, the most memory in use during so many steps;
 - ``{"profile": steps}`` with ``{"profile": text}``, where the time of a step goes.
 
@@ -18,6 +21,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -68,6 +72,17 @@ def measure(timed: Callable[[int], float], seconds: float) -> tuple[float, int]:
     return median(samples), len(samples)
 
 
+def measure_each(run: Callable[[], Any], seconds: float) -> tuple[float, int]:
+    """(tenth percentile of the seconds for one step, samples), each step timed by itself."""
+    samples = []
+    end = perf_counter() + seconds
+    while len(samples) < 10 or perf_counter() < end:
+        start = perf_counter()
+        run()
+        samples.append(perf_counter() - start)
+    return sorted(samples)[len(samples) // 10], len(samples)
+
+
 class Served:
     """A framework, ready to answer; ``case`` and its functions are set by a first question."""
 
@@ -96,6 +111,24 @@ class Served:
     def seconds(self, seconds: float) -> dict[str, Any]:
         time, samples = measure(self.timed, seconds)
         return {"time": time, "samples": samples}
+
+    def each(self, seconds: float) -> dict[str, Any]:
+        idle = getattr(self.module, "idle", None)
+        with nullcontext() if idle is None else idle(self.device):
+            time, samples = measure_each(self.ready(), seconds)
+        return {"time": time, "samples": samples}
+
+    def counted(self, steps: int) -> dict[str, Any]:
+        run = self.ready()
+        found: list[dict[str, Any]] = [self.module.counted(run) for _ in range(steps)]
+        if any(other != found[0] for other in found):
+            raise RuntimeError(f"steps differ in what they ask of the device: {found}")
+        return found[0]
+
+    def ready(self) -> Callable[[], Any]:
+        if self.run is None:
+            raise RuntimeError("no case was set")
+        return self.run
 
     def peak(self, steps: int) -> dict[str, Any]:
         return {"peak": self.module.peak(self.run, self.device, steps)}

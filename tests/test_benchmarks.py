@@ -1,6 +1,7 @@
 """The benchmark suite: it runs, its arithmetic is right, and it notices unequal work."""
 
 import importlib
+import importlib.util
 import json
 import re
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 BENCHMARKS = ROOT / "benchmarks"
+STANDIN = importlib.util.find_spec("fakecuda") is not None  # under ci/fakecuda/run
 
 
 @pytest.fixture
@@ -22,7 +24,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """benchmarks/run.py as a module, without leaving its short module names behind."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     yield importlib.import_module("run")
-    for name in ("run", "gpu", "gpu_cases", "cases", "conductor", "worker"):
+    for name in ("run", "host", "gpu", "gpu_cases", "cases", "conductor", "worker"):
         sys.modules.pop(name, None)
 
 
@@ -297,3 +299,99 @@ def test_all_of_a_gpu_s_cases_can_be_made(run: ModuleType) -> None:
     names = [case.name for case in cases.FULL["steps"]]
     assert len(names) == len(set(names)) == 20
     assert cases.COMPILED & set(names)
+
+
+# The host's time over the stand-in driver.
+
+
+@pytest.fixture
+def host(run: ModuleType) -> ModuleType:
+    """benchmarks/host.py as a module."""
+    return importlib.import_module("host")
+
+
+def test_the_host_s_cases_can_be_listed(tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCHMARKS / "host.py"), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    for word in ("784-256-128-10-plain", "softmax-backward", "--baseline"):
+        assert word in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--cases", "nonsense"], "no case has 'nonsense' in its name"),
+        (["--rounds", "0"], "must be positive"),
+        (["--python-for", "jax=python3"], "--python-for wants PEER=PATH"),
+        (["--baseline", "nowhere"], "there is no package gpugrad in nowhere"),
+    ],
+)
+def test_bad_options_for_the_host_get_a_sentence(
+    host: ModuleType, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        host.parse(arguments)
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.skipif(STANDIN, reason="this is what is said where there is no stand-in driver")
+def test_the_host_s_time_takes_the_stand_in_driver(
+    host: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert host.main(["--json", "-"]) == 1
+    assert "Run it as ci/fakecuda/run python benchmarks/host.py" in capsys.readouterr().err
+
+
+def test_the_host_s_figures_are_the_lowest_rounds_and_what_was_counted(host: ModuleType) -> None:
+    counted = {"launches": 3, "library": 2, "copies": 0, "waits": 0, "kernels": {"a": 3}}
+
+    class Asked:
+        dtype = "float32"
+        check = (1.0,)
+
+        def __init__(self, framework: str, times: list[float]) -> None:
+            self.framework = framework
+            self.times = iter([9.0, *times])
+
+        def open(self, case: object) -> None:
+            self.case = case
+
+        def ask(self, **question: object) -> dict[str, object]:
+            return counted if "counted" in question else {"time": next(self.times)}
+
+    workers = {
+        "gpugrad": Asked("gpugrad", [3e-4, 2e-4, 4e-4]),
+        "torch": Asked("torch", [1.6e-4, 1e-4, 1e-4]),
+    }
+    options = SimpleNamespace(rounds=3, seconds=0.1)
+    case = host.HOST_CASES["784-256-128-10-plain"]
+    result = host.take(case, workers, options)
+    assert result["times"] == {"gpugrad": 2e-4, "torch": 1e-4}
+    assert not result["failed"]
+    last = host.table([result], ["torch"]).splitlines()[-1]
+    cells = [cell.strip() for cell in last.strip("|").split("|")]
+    assert cells == [case.title, "200", "3", "2", "0", "0", "100", "2.00"]
+    workers["torch"].check = (2.0,)
+    workers["torch"].times = iter([])
+    workers["gpugrad"].times = iter([9.0, 3e-4, 2e-4, 4e-4])
+    result = host.take(case, workers, options)
+    assert result["failed"] == {"torch": "its first results (2.0,) are not gpugrad's: (1.0,)"}
+    assert result["times"] == {"gpugrad": 2e-4}
+
+
+@pytest.mark.skipif(not STANDIN, reason="it takes the stand-in driver: ci/fakecuda/run")
+def test_the_host_s_time_is_measured(tmp_path: Path) -> None:
+    target = tmp_path / "host.json"
+    command = [sys.executable, str(BENCHMARKS / "host.py"), "--no-torch", "--rounds", "1"]
+    command += ["--seconds", "0", "--cases", "3-4-4-1,exp", "--json", str(target)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    step, forward, _ = json.loads(target.read_text(encoding="utf-8"))["cases"]
+    counted = step["counted"]["gpugrad"]
+    assert counted["library"] == 8
+    assert 0 < counted["launches"] <= 11
+    assert counted["launches"] == sum(counted["kernels"].values())
+    assert counted["copies"] == counted["waits"] == 0
+    assert forward["counted"]["gpugrad"]["launches"] == 1
+    assert 0 < forward["times"]["gpugrad"] < step["times"]["gpugrad"] < 1

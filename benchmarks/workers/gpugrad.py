@@ -1,5 +1,6 @@
 """gpugrad's side of the benchmark, through its public API as a user would write it."""
 
+import contextlib
 import cProfile
 import io
 import pstats
@@ -59,10 +60,19 @@ def to_numpy(result: Any) -> np.ndarray:
 
 def mlp(case: Case, device: str) -> gg.nn.Module:
     """The network of a case, with its weights."""
-    model = gg.nn.MLP(case.sizes[0], list(case.sizes[1:]), activation="tanh")
+    model: gg.nn.Module
+    if case.norm:
+        model = normalized(case)
+    else:
+        model = gg.nn.MLP(case.sizes[0], list(case.sizes[1:]), activation="tanh")
     transposed = gg.nn.Linear(2, 3).weight.shape == (3, 2)
     values = [a for w, b in weights(case) for a in (w.T if transposed else w, b)]
-    parameters = list(model.parameters())
+    parameters = [
+        parameter
+        for layer in model.modules()
+        if isinstance(layer, gg.nn.Linear)
+        for parameter in layer.parameters()
+    ]
     if len(parameters) != len(values):
         raise RuntimeError(f"MLP has {len(parameters)} parameters, expected {len(values)}")
     with gg.no_grad():
@@ -71,21 +81,30 @@ def mlp(case: Case, device: str) -> gg.nn.Module:
     return model.to(device).to(dtype(case))
 
 
+def normalized(case: Case) -> gg.nn.Module:
+    """An MLP with layer normalization before each activation."""
+    layers: list[gg.nn.Module] = []
+    for nin, nout in zip(case.sizes[:-1], case.sizes[1:]):
+        layers += [gg.nn.Linear(nin, nout), gg.nn.LayerNorm(nout), gg.nn.Tanh()]
+    return gg.nn.Sequential(*layers[:-2])
+
+
 def phases(case: Case, device: str) -> dict[str, Callable[[], Any]]:
     """The parts of a training step, in order; the first of them gives the loss."""
-    x, y = (gg.tensor(array, device=device) for array in data(case))
+    x, y = (gg.tensor(array, dtype=array.dtype, device=device) for array in data(case))
     model = mlp(case, device)
     optimizer: gg.optim.Optimizer
     if case.optimizer == "adam":
         optimizer = gg.optim.Adam(model.parameters(), lr=ADAM_LR, betas=BETAS, eps=EPS)
     else:
-        optimizer = gg.optim.SGD(model.parameters(), lr=LR, momentum=MOMENTUM)
-    mse_loss = gg.nn.functional.mse_loss
+        momentum = 0.0 if case.optimizer == "plain" else MOMENTUM
+        optimizer = gg.optim.SGD(model.parameters(), lr=LR, momentum=momentum)
+    criterion = getattr(gg.nn.functional, case.loss)
     loss: Any = None
 
     def forward() -> Any:
         nonlocal loss
-        loss = mse_loss(model(x), y)
+        loss = criterion(model(x), y)
         return loss
 
     def backward() -> None:
@@ -96,7 +115,7 @@ def phases(case: Case, device: str) -> dict[str, Callable[[], Any]]:
 
 
 def step(case: Case, device: str) -> Callable[[], Any]:
-    """A training step: forward, mse_loss, backward, the optimizer. Returns the loss."""
+    """A training step: forward, the loss, backward, the optimizer. Returns the loss."""
     forward, backward, update = phases(case, device).values()
 
     def run() -> gg.Tensor:
@@ -246,6 +265,30 @@ def copy(case: Case, device: str) -> Callable[[], Any]:
         return target
 
     return run
+
+
+def idle(device: str) -> contextlib.AbstractContextManager[Any]:
+    """A context in which the stand-in driver counts what it is asked for and does nothing."""
+    if device != "cuda":
+        return contextlib.nullcontext()
+    import fakecuda
+
+    return fakecuda.idle()
+
+
+def counted(run: Callable[[], Any]) -> dict[str, Any]:
+    """What a step asks of the stand-in driver: kernels, library calls, copies, waits."""
+    import fakecuda
+
+    with fakecuda.count() as counts:
+        run()
+    return {
+        "launches": counts.total_launches,
+        "library": counts.total_library,
+        "copies": counts.total_copies,
+        "waits": counts.total_waits,
+        "kernels": dict(counts.launches),
+    }
 
 
 def peak(run: Callable[[], Any], device: str, steps: int) -> int:

@@ -64,13 +64,13 @@ def mlp(case: Case, device: str) -> torch.nn.Module:
         with torch.no_grad():
             linear.weight.copy_(torch.tensor(w.T))
             linear.bias.copy_(torch.tensor(b))
-        layers += [linear, torch.nn.Tanh()]
+        layers += [linear, *([torch.nn.LayerNorm(len(b))] if case.norm else []), torch.nn.Tanh()]
     precision = torch.float16 if dtype(case) == np.float16 else torch.float32
-    return torch.nn.Sequential(*layers[:-1]).to(device, precision)
+    return torch.nn.Sequential(*layers[: -2 if case.norm else -1]).to(device, precision)
 
 
 def step(case: Case, device: str) -> Callable[[], Any]:
-    """A training step: forward, mse_loss, backward, the optimizer. Returns the loss."""
+    """A training step: forward, the loss, backward, the optimizer. Returns the loss."""
     torch.backends.cuda.matmul.allow_tf32 = case.precision == "tf32"
     x, y = (torch.tensor(array, device=device) for array in data(case))
     model = mlp(case, device)
@@ -78,11 +78,12 @@ def step(case: Case, device: str) -> Callable[[], Any]:
     if case.optimizer == "adam":
         optimizer = torch.optim.Adam(model.parameters(), lr=ADAM_LR, betas=BETAS, eps=EPS)
     else:
-        optimizer = torch.optim.SGD(model.parameters(), lr=LR, momentum=MOMENTUM)
-    mse_loss = torch.nn.functional.mse_loss
+        momentum = 0.0 if case.optimizer == "plain" else MOMENTUM
+        optimizer = torch.optim.SGD(model.parameters(), lr=LR, momentum=momentum)
+    criterion = getattr(torch.nn.functional, case.loss)
 
     def forward(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        return mse_loss(model(x), y)
+        return criterion(model(x), y)
 
     if WAY:
         forward = torch.compile(forward, mode="reduce-overhead")
