@@ -58,24 +58,22 @@ use_venv() {
     "$PY" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
         die "$VENV has $("$PY" --version); gpugrad needs Python >= 3.11. Remove that folder or" \
             "name another with GPUGRAD_VENV"
-    # The stamp's first line says what was installed from where; then one line an installation.
-    STAMP=$VENV/.gpugrad-stamp
-    local key
-    key="$ROOT $(cksum <"$ROOT/pyproject.toml")"
-    if [ "$(head -n 1 "$STAMP" 2>/dev/null || true)" != "$key" ]; then
-        printf '%s\n' "$key" >"$STAMP"
-    fi
 }
 
 _install_once() { # NAME PIP-ARGUMENTS...
-    local name=$1
+    local name=$1 key stamp=$VENV/.gpugrad-stamp
     shift
-    if grep -qxF -- "$name" "$STAMP"; then
+    # The stamp's first line says what was installed from where; then one line an installation.
+    key="$ROOT $(cksum <"$ROOT/pyproject.toml")"
+    if [ "$(head -n 1 "$stamp" 2>/dev/null || true)" != "$key" ]; then
+        printf '%s\n' "$key" >"$stamp"
+    fi
+    if grep -qxF -- "$name" "$stamp"; then
         return 0
     fi
     say "installing $name into $VENV"
     "$PY" -m pip install --quiet --no-color --progress-bar off "$@" || return
-    printf '%s\n' "$name" >>"$STAMP"
+    printf '%s\n' "$name" >>"$stamp"
 }
 
 install() { _install_once "gpugrad[$1]" --editable "$ROOT[$1]"; }
