@@ -1,10 +1,12 @@
 """Parameters of ops: another value gives another result, whichever kernels there are already."""
 
 import numpy as np
+import optable
 import pytest
 
 import gpugrad as gg
 from gpugrad import nn
+from gpugrad.engine.op import Sample
 from gpugrad.nn import functional as F
 
 SLOPES = [5, 7, 0, -3, 1000, 0.25, 1.5, -0.0, True, np.float32(3), np.float32(9), np.float64(4),
@@ -96,3 +98,77 @@ def test_layers_use_the_slope_that_they_have_now(layer, word, device):
         for got, wanted in zip(results(device, value), results("cpu", value), strict=True):
             np.testing.assert_allclose(got, wanted, rtol=1e-12)
             np.testing.assert_array_equal(np.signbit(got), np.signbit(wanted))
+
+
+# ---------------------------------------------------------------- every parameter of the table
+
+
+def values_near(value):
+    """Numbers of several types to give in the place of one, the usual ones among them."""
+    if isinstance(value, bool):
+        return [True, False, 1, 0, np.True_, np.False_]
+    if isinstance(value, int):
+        steps = [value + step for step in (1, 2, 5, 6, 7)]
+        return [*steps, -value - 1, -2, np.int64(value + 3), np.int8(value + 4), True, value]
+    more = [2 * value + 1, 5, 7, -3, 0, 1000, -value, -0.0, 0.5, True, np.int64(6), np.uint8(9)]
+    return [*more, np.float32(value), np.float64(3 * value), np.float64(4), np.float16(0.5), value]
+
+
+# Integrals by a thousand operations, each a kernel of its own that knows no parameter.
+SLOW = {"gammainc_slope": [1], "betainc_slope": [1, True]}
+# Others than the right one do not fit the operands; or any change of the last bit decides.
+FIXED = {("from_diagonal", "offset"), ("fourier_to_real", "size"), ("least_squares", "rcond")}
+
+
+def parameter_cases():
+    """Each number among the parameters of an op, once, with the sample that it is varied in."""
+    found = {}
+    for op, sample in optable.cases():
+        for word, parameter in op.parameters.items():
+            value = sample.parameters.get(word, parameter.default)
+            if type(value) in (bool, int, float) and (op.name, word) not in FIXED:
+                found.setdefault((op.name, word), (op, sample, word, value))
+    return found.values()
+
+
+def outcome(device, op, sample, words):
+    """The outputs and derivatives of both orders as arrays; the type of what was raised instead."""
+    sample = Sample(*sample.shapes, **{**sample.parameters, **words})
+    tensors = optable.tensors_for(op, sample, device)
+    inputs = [t for t in tensors if t.requires_grad]
+    with gg.device(device), np.errstate(all="ignore"):
+        try:
+            ys = optable.outputs_of(optable.apply(op, sample, tensors))
+        except (ArithmeticError, LookupError, TypeError, ValueError, gg.GpugradError) as error:
+            return type(error)
+        found = list(ys)
+        if op.name in SLOW:
+            return [y.detach().cpu().numpy() for y in found]
+        total = optable.scalar(tuple(y * y for y in ys), optable.weights_for(ys))
+        if total.requires_grad:
+            first = gg.gradients(total, inputs, create_graph=True)
+            found += first
+            total = sum((g * g).sum() for g in first)
+            if total.requires_grad:
+                found += gg.gradients(total, inputs, allow_unused=True)
+    return [None if y is None else y.detach().cpu().numpy() for y in found]
+
+
+@pytest.mark.parametrize(
+    ("op", "sample", "word", "value"),
+    [pytest.param(*case, id=f"{case[0].name}-{case[2]}") for case in parameter_cases()],
+)
+def test_another_value_gives_another_result(op, sample, word, value, device):
+    values = SLOW.get(op.name) or values_near(value)
+    for number in (*values, *values[::-1]):
+        got = outcome(device, op, sample, {word: number})
+        wanted = outcome("cpu", op, sample, {word: number})
+        if isinstance(wanted, list):  # what NumPy refuses, such as an axis True, CuPy may take
+            assert isinstance(got, list), (number, got)
+            for one, other in zip(got, wanted, strict=True):
+                assert (one is None) == (other is None)
+                if other is not None:
+                    assert one.dtype == other.dtype, number
+                    np.testing.assert_allclose(
+                        one, other, rtol=1e-9, atol=1e-12, err_msg=repr(number)
+                    )
