@@ -8,7 +8,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 __all__ = [
-    "Block", "Stack", "deterministic", "enable_grad", "is_deterministic", "is_grad_enabled",
+    "Block", "Stack", "deterministic", "enable_grad", "indices_are_checked", "is_deterministic",
+    "is_grad_enabled",
     "no_grad", "observed", "observer", "recording", "set_grad_enabled", "strict",
 ]  # fmt: skip
 
@@ -51,6 +52,13 @@ def is_deterministic() -> bool:
     True
     """
     return _in_order.get()
+
+
+def indices_are_checked() -> bool:
+    """Whether indices on a device are to be looked at, for which the host waits: in debug_mode."""
+    watch = observer.get()
+    members = watch.members if isinstance(watch, _Watches) else (watch,)
+    return any(getattr(member, "checks_indices", False) for member in members)
 
 
 class Stack:

@@ -23,6 +23,9 @@ _checksums: WeakKeyDictionary[Any, list[Any]] = WeakKeyDictionary()
 class debug_mode(observed):  # noqa: N801 - a block, like detect_anomaly
     """Inside this block a change of memory that a derivative still needs is found by checksums.
 
+    Indices and class numbers that are on a GPU are looked at, too: outside, those that are out of
+    range select another element or make a loss NaN, where on the CPU they raise.
+
     gpugrad notices its own in-place changes everywhere. What NumPy or CuPy does to ``t.data``,
     or to the array that a tensor was made from, it cannot see: in this block every value that
     an operation saves is summed up when it is saved and again when a backward pass uses it,
@@ -48,6 +51,8 @@ class debug_mode(observed):  # noqa: N801 - a block, like detect_anomaly
 
 class _Watch:
     """Takes checksums of what is saved, and compares them when it is used."""
+
+    checks_indices = True  # see `gpugrad.engine.modes.indices_are_checked`
 
     def __call__(self, node: Any, raws: Sequence[Any], y: Any) -> None:
         node.where = user_line()

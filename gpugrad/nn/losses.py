@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.backend.device import device_of
+from gpugrad.backend.device import device_of, to_numpy
 from gpugrad.backend.namespace import namespace_of
+from gpugrad.engine.modes import indices_are_checked
 from gpugrad.errors import DeviceError, DTypeError, ShapeError
+from gpugrad.ops.fused import of_no_class, one_hot, one_or_nan
 from gpugrad.tensor import FUNCTIONS, Tensor, as_tensor
 
 __all__ = [
@@ -184,8 +186,9 @@ def _classes(who: str, scores: Any, target: Any, ignore_index: int | None) -> tu
     The last is None where all do. A class number that counts for nothing becomes 0.
     """
     raw = target.data if isinstance(target, Tensor) else target
-    if not hasattr(raw, "shape"):
-        raw = device_of(scores.data).send(np.asarray(raw))
+    listed = not hasattr(raw, "shape")
+    if listed:
+        raw = np.asarray(raw)
     if raw.dtype.kind not in "iu":
         raise DTypeError(f"{who}: expected class numbers in an integer dtype, got {raw.dtype}")
     if isinstance(raw, np.generic):
@@ -200,7 +203,7 @@ def _classes(who: str, scores: Any, target: Any, ignore_index: int | None) -> tu
             f"{expected} for scores of shape {shape} "
             f"(samples, classes, ...), got {raw.shape}"
         )
-    if (place := device_of(raw)) != scores.device:
+    if not listed and (place := device_of(raw)) != scores.device:
         raise DeviceError(
             f"{who}: the scores are on {scores.device} and the target is on {place}. Move one of "
             "them, as in target.to(scores.device)"
@@ -210,17 +213,27 @@ def _classes(who: str, scores: Any, target: Any, ignore_index: int | None) -> tu
         xp = namespace_of(raw)
         counted = raw != ignore_index
         raw = xp.where(counted, raw, xp.zeros_like(raw))
-    count = shape[1] if len(shape) > 1 else shape[0]
     # On a GPU a look at the values would wait for it: there a wrong number gives NaN.
-    if place.kind == "cpu" and raw.size and (raw.min() < 0 or raw.max() >= count):
-        first = int(np.flatnonzero((raw < 0) | (raw >= count))[0])
-        raise ValueError(
-            f"{who}: class numbers must be from 0 to {count - 1} for {count} classes, got "
-            f"{raw.flat[first]} (the first, at {first}). "
-            + ("Is it the number for samples to leave out? Pass it as ignore_index="
-               if ignore_index is None else "Others are not left out by ignore_index")
-        )  # fmt: skip
+    if isinstance(raw, np.ndarray) or indices_are_checked():
+        _check_classes(who, raw, shape[1] if len(shape) > 1 else shape[0], ignore_index)
+    if listed:
+        send = device_of(scores.data).send
+        raw, counted = send(raw), None if counted is None else send(counted)
     return (_moveaxis(scores, 1, -1) if len(shape) > 2 else scores), raw, counted
+
+
+def _check_classes(who: str, numbers: Any, count: int, ignore_index: int | None) -> None:
+    """ValueError for numbers of which there is no class."""
+    if not numbers.size or (int(numbers.min()) >= 0 and int(numbers.max()) < count):
+        return
+    numbers = to_numpy(numbers)
+    first = int(np.flatnonzero((numbers < 0) | (numbers >= count))[0])
+    raise ValueError(
+        f"{who}: class numbers must be from 0 to {count - 1} for {count} classes, got "
+        f"{numbers.flat[first]} (the first, at {first}). "
+        + ("Is it the number for samples to leave out? Pass it as ignore_index="
+           if ignore_index is None else "Others are not left out by ignore_index")
+    )  # fmt: skip
 
 
 def _average(losses: Any, counted: Any, reduction: str) -> Any:
@@ -250,8 +263,9 @@ def cross_entropy(
     ``ignore_index`` count for nothing; PyTorch leaves out -100 unasked, gpugrad nothing.
 
     ShapeError, DTypeError, DeviceError for a target that does not fit, ValueError for another
-    ``reduction`` and, on a CPU, for a class number that there is not. On other devices a look
-    at the numbers would mean waiting for the device: there the loss of such a sample is NaN.
+    ``reduction`` and for a class number that there is not. A look at class numbers that are on a
+    GPU would mean waiting for it: there, outside of `debug_mode`, the loss of such a sample and
+    its gradient are NaN.
 
     >>> import gpugrad as gg
     >>> logits = gg.tensor([[2.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
@@ -264,11 +278,10 @@ def cross_entropy(
         raise ValueError(f"{who}: label_smoothing must be from 0 to 1, got {label_smoothing!r}")
     logits = as_tensor(logits)
     if not hasattr(target, "shape"):
-        target = np.asarray(target)
-        if target.dtype.kind == "f":
-            target = target.astype(logits.dtype)
-        target = logits.device.send(target)
-    if target.dtype.kind == "f":
+        listed = np.asarray(target)
+        if listed.dtype.kind == "f":
+            target = logits.device.send(listed.astype(logits.dtype))
+    if getattr(target, "dtype", np.dtype("O")).kind == "f":
         return _of_probabilities(logits, target, ignore_index, reduction, label_smoothing)
     scores, classes, counted = _classes(who, logits, target, ignore_index)
     if counted is None and not label_smoothing:
@@ -325,9 +338,10 @@ def nll_loss(
         "nll_loss", as_tensor(log_probabilities), target, ignore_index
     )
     _check_real("nll_loss", scores)
-    xp = namespace_of(classes)
-    count = scores.shape[-1]
-    chosen = classes[..., None] == xp.arange(count)
-    losses = -_sum(_where(chosen, scores, 0.0), axis=-1)
-    losses = _where((classes < 0) | (classes >= count), float("nan"), losses)
+    chosen = one_hot(classes, scores.shape[-1])
+    if isinstance(classes, np.ndarray):  # which have been looked at
+        losses = -_sum(_where(chosen, scores, 0.0), axis=-1)
+    else:  # of no class: NaN, and all of such a sample's gradient, too
+        chosen = chosen | of_no_class(classes, scores.shape[-1])[..., None]
+        losses = -_sum(_where(chosen, scores, 0.0), axis=-1) * one_or_nan(classes, scores)
     return _average(losses, counted, reduction)

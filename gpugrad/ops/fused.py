@@ -116,24 +116,38 @@ op(
 )
 
 
-def _one_hot(target: Any, classes: int) -> Any:
+def one_hot(target: Any, classes: int) -> Any:
+    """Which class each sample is of, along a new last axis."""
     return target[..., None] == namespace_of(target).arange(classes)
+
+
+def of_no_class(target: Any, classes: int) -> Any:
+    """For which samples there is no class of that number."""
+    return (target < 0) | (target >= classes)
+
+
+def one_or_nan(target: Any, scores: Any) -> Any:
+    """For each sample 1, or NaN where there is no class of that number: a factor of gradients."""
+    number = scores.dtype.type
+    invalid = of_no_class(target, scores.shape[-1])
+    return namespace_of(target).where(invalid, number(math.nan), number(1))
 
 
 def _cross_entropy(xp: Any, logits: Any, /, target: Any, reduction: str = "mean") -> Any:
     refuse_complex(logits)
-    chosen = xp.where(_one_hot(target, logits.shape[-1]), logits, 0)
+    chosen = xp.where(one_hot(target, logits.shape[-1]), logits, 0)
     losses = xp.logsumexp(logits, axis=-1) - xp.sum(chosen, axis=-1)
     # No class of that number: NaN, which nobody overlooks, and needs no look at the data.
-    invalid = (target < 0) | (target >= logits.shape[-1])
-    return _reduced(xp, xp.where(invalid, float("nan"), losses), reduction)
+    invalid = of_no_class(target, logits.shape[-1])
+    return _reduced(xp, xp.where(invalid, math.nan, losses), reduction)
 
 
 def _cross_entropy_vjp(xp: Any, g: Any, logits: Any, target: Any, reduction: str) -> Any:
-    d = xp.softmax(logits, axis=-1) - _one_hot(target, logits.shape[-1])
+    d = xp.softmax(logits, axis=-1) - one_hot(target, logits.shape[-1])
     if reduction == "none":
         g = g[..., None]
-    return d * (g * _share(logits.shape[:-1], reduction))
+    g = g * _share(logits.shape[:-1], reduction)
+    return d * (g * one_or_nan(target, logits)[..., None])
 
 
 part("class_cross_entropy_vjp", _cross_entropy_vjp)

@@ -18,6 +18,7 @@ from gpugrad.errors import DTypeError, GradientError, ShapeError
 from gpugrad.ops.index import is_basic, last_of_each, may_repeat
 from gpugrad.tensor import creation, functions
 from gpugrad.tensor.core import Tensor
+from gpugrad.tensor.indices import index_errors, raw_index
 
 __all__ = ["At", "Selection", "at", "index_update", "setitem"]
 
@@ -30,7 +31,8 @@ def index_update(x: Any, /, index: Any, value: Any) -> Tensor:
     Every index that NumPy takes will do. Where it selects an element more than once, the last
     one wins, on every device, and the values that lost have gradient 0. The dtype is that of x.
     ShapeError for a value that does not fit the selection, DTypeError for one that would lose
-    its fraction or its imaginary part, IndexError for an index outside of x.
+    its fraction or its imaginary part, IndexingError for an index outside of x; one that is on
+    a GPU is looked at in `debug_mode` only, and wraps around elsewhere.
 
     >>> import gpugrad as gg
     >>> v = gg.tensor([5.0, 6.0], requires_grad=True)
@@ -41,7 +43,7 @@ def index_update(x: Any, /, index: Any, value: Any) -> Tensor:
     tensor([0., 1.])
     """
     x = creation.as_tensor(x)
-    return _updated("index_update", x, functions.raw_index(index, x._array, keep=True), value)
+    return _updated("index_update", x, raw_index("index_update", index, x._array, True), value)
 
 
 class At:
@@ -71,7 +73,7 @@ class Selection:
 
     def __init__(self, tensor: Tensor, index: Any) -> None:
         self._tensor = tensor
-        self._index = functions.raw_index(index, tensor._array, keep=True)
+        self._index = raw_index("at", index, tensor._array, keep=True)
 
     def __repr__(self) -> str:
         return f"<elements of a tensor of shape {self._tensor.shape}: get, set, add, ...>"
@@ -95,7 +97,8 @@ class Selection:
         v = _array("at[].add", x, index, value)
         if may_repeat(index):
             # NumPy's add.at (2.4) forgets values that it has to broadcast; sums in order need all.
-            v = _OPS["broadcast_to"](v, _selected(x, index))
+            with index_errors("at[].add", x):
+                v = _OPS["broadcast_to"](v, _selected(x, index))
         return _OPS["add"](x, _OPS["scatter"](v, index=index, shape=x.shape))
 
     def multiply(self, value: Any) -> Tensor:
@@ -117,7 +120,8 @@ class Selection:
         x, index, combine = self._tensor, self._index, _OPS[name]
         v = _array(what, x, index, value)
         if may_repeat(index):
-            places = namespace_of(x.data).module.arange(x.size).reshape(x.shape)[index]
+            with index_errors(what, x):
+                places = namespace_of(x.data).module.arange(x.size).reshape(x.shape)[index]
             flat = to_numpy(places).reshape(-1)
             if np.unique(flat).size < flat.size:
                 v = functions.ravel(_OPS["broadcast_to"](v, places.shape))
@@ -216,7 +220,8 @@ def _array(what: str, x: Tensor, index: Any, value: Any) -> Tensor:
     if isinstance(value, bool | int | float | complex):
         return creation.full((), value, dtype=x.dtype, device=x.device)
     if value.shape:
-        value = _fitting(what, x, value, _selected(x, index))
+        with index_errors(what, x):
+            value = _fitting(what, x, value, _selected(x, index))
     value = creation.as_tensor(value)
     return value if value.dtype == x.dtype else _OPS["astype"](value, x.dtype)
 
@@ -225,10 +230,11 @@ def _updated(what: str, x: Tensor, index: Any, value: Any) -> Tensor:
     value = _operand(what, x, value)
     shape = getattr(value, "shape", ())
     order = None
-    if may_repeat(index) and (shape or getattr(value, "_node", None) is not None):
-        order = _order(x, index)
-    if shape:
-        value = _fitting(what, x, value, _selected(x, index))
+    with index_errors(what, x):
+        if may_repeat(index) and (shape or getattr(value, "_node", None) is not None):
+            order = _order(x, index)
+        if shape:
+            value = _fitting(what, x, value, _selected(x, index))
     return _OPS["index_set"](x, value, index=index, order=order)
 
 
@@ -251,7 +257,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     `gg.stack` or `gg.concat`), so that every name of the tensor sees the assignment and what was
     computed before has its gradients as before. Views would not see it as NumPy's do:
     GradientError while there are any, or another array over the memory of t. GradientError for
-    a leaf that requires a gradient, ShapeError and DTypeError as for `index_update`.
+    a leaf that requires a gradient, ShapeError, DTypeError and IndexingError as for `index_update`.
 
     >>> import gpugrad as gg
     >>> x = gg.tensor(3.0, requires_grad=True)
@@ -266,7 +272,9 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     node = self._node
     other = value._node if isinstance(value, Tensor) else None
     if not recording.get() or (node is None and other is None):
-        _write(self, functions.raw_index(index, self._array), value)
+        raw = raw_index("item assignment", index, self._array)
+        with index_errors("item assignment", self._array):
+            _write(self, raw, value)
         return
     if type(node) is Leaf:
         raise GradientError(
@@ -284,7 +292,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
                 "where NumPy's would change it. Write `t = t.copy()` first or copy the view "
                 "(`row = t[0].copy()`), or make a new tensor with `t = t.at[index].set(value)`"
             )
-    raw = functions.raw_index(index, self._array, keep=True)
+    raw = raw_index("item assignment", index, self._array, keep=True)
     made = _updated("item assignment", self, raw, value)
     self._array, self._node = made._array, made._node
     if (name := self.name) is not None:

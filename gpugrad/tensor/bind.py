@@ -89,8 +89,7 @@ for _module in (
     exchange,
 ):  # fmt: skip
     for _name in _module.__all__:
-        if _name != "index_array":
-            FUNCTIONS[_name] = getattr(_module, _name)
+        FUNCTIONS[_name] = getattr(_module, _name)
 FUNCTIONS["index_update"] = assign.index_update
 FUNCTIONS["vecdot"] = linalg.vecdot
 for _alias, _name in ALIASES.items():

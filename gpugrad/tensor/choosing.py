@@ -18,6 +18,7 @@ from gpugrad.tensor.complex_parts import real_only
 from gpugrad.tensor.core import TENSORS, Tensor
 from gpugrad.tensor.creation import as_tensor, asarray
 from gpugrad.tensor.functions import _OPS, axis_number, beside, moveaxis, reshape, stack, together
+from gpugrad.tensor.indices import index_array
 
 __all__ = [
     "allclose", "apply_along_axis", "apply_over_axes", "array_equal", "array_equiv", "choose",
@@ -142,25 +143,11 @@ def put_along_axis(x: Any, /, indices: Any, values: Any, axis: int | None) -> Te
     """
     x = as_tensor(x)
     if axis is None:
-        flat = index_update(functions.ravel(x), functions.ravel(indices), values)
-        return reshape(flat, x.shape)
-    return index_update(x, along(x, indices, axis), values)
-
-
-def along(x: Tensor, indices: Any, axis: int) -> tuple[Any, ...]:
-    """The index of the elements that ``indices`` name along an axis."""
-    axis = axis_number("put_along_axis", axis, x.ndim)
-    indices = functions.index_array(indices, x._array)
-    if indices.ndim != x.ndim:
-        raise ShapeError(
-            f"put_along_axis: expected indices with {x.ndim} axes, got shape {indices.shape}"
-        )
-    parts: list[Any] = []
-    for i, size in enumerate(x.shape):
-        shape = tuple(-1 if j == i else 1 for j in range(x.ndim))
-        places = functions._numbered(size, x._array).reshape(shape)
-        parts.append(indices if i == axis else places)
-    return tuple(parts)
+        flat = functions.ravel(x)
+        places = index_array("put_along_axis", indices, flat._array, 0).reshape(-1)
+        return reshape(index_update(flat, places, values), x.shape)
+    index = functions.along("put_along_axis", x, indices, axis)
+    return index_update(x, index, values)
 
 
 def fill_diagonal(x: Any, /, val: Any, wrap: bool = False) -> Tensor:

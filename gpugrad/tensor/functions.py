@@ -17,12 +17,12 @@ from gpugrad.backend.device import Device, device_of, to_numpy
 from gpugrad.engine.op import TABLE
 from gpugrad.engine.record import bind, record
 from gpugrad.errors import ArgumentError, AxisError, DTypeError, GpugradError, ShapeError
-from gpugrad.ops.index import is_basic
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
+from gpugrad.tensor.indices import index_array, raw_index
 
 __all__ = [
-    "clip", "concat", "dot", "expand_dims", "flatten", "getitem", "index_array",
+    "clip", "concat", "dot", "expand_dims", "flatten", "getitem",
     "matrix_transpose", "moveaxis", "outer", "ravel", "repeat", "squeeze",
     "stack", "std", "swapaxes", "take", "take_along_axis", "tensordot", "tile", "to",
     "transpose", "unstack", "var",
@@ -255,21 +255,6 @@ def repeat(x: Any, /, repeats: Any, axis: int | None = None) -> Tensor:
 # Indexing.
 
 
-def index_array(part: Any, like: Any) -> Any:
-    """A part of an index as the raw arrays understand it."""
-    if isinstance(part, Tensor):
-        return part._array
-    if isinstance(part, list):
-        part = np.asarray(part)
-        if part.size == 0:
-            part = part.astype(np.int64)
-    if isinstance(part, np.ndarray) and not isinstance(like, np.ndarray | np.generic):
-        place = device_of(like)
-        with place.activate():
-            return place.xp.asarray(part)  # not asked for, so not by `place.send`
-    return part
-
-
 def _numbered(count: int, like: Any) -> Any:
     """0, 1, ... count - 1, made on the device of an array."""
     place = device_of(like)
@@ -277,22 +262,12 @@ def _numbered(count: int, like: Any) -> Any:
         return place.xp.arange(count)
 
 
-def raw_index(index: Any, like: Any, keep: bool = False) -> Any:
-    """An index with raw arrays in the place of Tensors and lists; to keep, copies of them."""
-    if is_basic(index):
-        return index
-    many = isinstance(index, tuple)
-    parts = [index_array(part, like) for part in (index if many else (index,))]
-    if keep:  # by a graph, which must not see what its owner writes into it later
-        parts = [part.copy() if hasattr(part, "copy") else part for part in parts]
-    return tuple(parts) if many else parts[0]
-
-
 def getitem(x: Any, /, index: Any) -> Tensor:
     """x[index], for every index that NumPy takes; gradients of repeated elements add up."""
     if not isinstance(x, Tensor):
         x = as_tensor(x)
-    found: Tensor = _OPS["getitem"](x, raw_index(index, x._array, x.requires_grad))
+    index = raw_index("getitem", index, x._array, x.requires_grad)
+    found: Tensor = _OPS["getitem"](x, index)
     return found
 
 
@@ -300,28 +275,27 @@ def take(x: Any, /, indices: Any, axis: int | None = None) -> Tensor:
     """The elements at ``indices`` along an axis; along the raveled x where axis is None."""
     x = as_tensor(x)
     if axis is None:
-        return getitem(ravel(x), index_array(indices, x._array))
-    chosen = indices if isinstance(indices, Tensor | int) else index_array(indices, x._array)
-    return getitem(x, (slice(None),) * axis_number("take", axis, x.ndim) + (chosen,))
+        x, axis = ravel(x), 0
+    return getitem(x, (slice(None),) * axis_number("take", axis, x.ndim) + (indices,))
 
 
 def take_along_axis(x: Any, /, indices: Any, axis: int = -1) -> Tensor:
     """For each place of ``indices``, the element that it names along an axis."""
     x = as_tensor(x)
-    axis = axis_number("take_along_axis", axis, x.ndim)
-    indices = index_array(indices, x._array)
+    return getitem(x, along("take_along_axis", x, indices, axis))
+
+
+def along(who: str, x: Tensor, indices: Any, axis: int) -> tuple[Any, ...]:
+    """The index of the elements that ``indices`` name along an axis."""
+    axis = axis_number(who, axis, x.ndim)
+    indices = index_array(who, indices, x._array, axis)
     if indices.ndim != x.ndim:
-        raise ShapeError(
-            f"take_along_axis: expected indices with {x.ndim} axes, got shape {indices.shape}"
-        )
-    parts = []
+        raise ShapeError(f"{who}: expected indices with {x.ndim} axes, got shape {indices.shape}")
+    parts: list[Any] = []
     for i, size in enumerate(x.shape):
-        if i == axis:
-            parts.append(indices)
-            continue
-        places = _numbered(size, x._array)
-        parts.append(places.reshape(tuple(-1 if j == i else 1 for j in range(x.ndim))))
-    return getitem(x, tuple(parts))
+        shape = tuple(-1 if j == i else 1 for j in range(x.ndim))
+        parts.append(indices if i == axis else _numbered(size, x._array).reshape(shape))
+    return tuple(parts)
 
 
 # Products.

@@ -13,7 +13,7 @@ import numpy as np
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.record import record
 from gpugrad.errors import DeviceError, DTypeError, ShapeError
-from gpugrad.tensor import functions
+from gpugrad.tensor import functions, indices
 from gpugrad.tensor.complex_parts import real_only
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor, asarray
@@ -149,7 +149,7 @@ def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Tens
     if a.ndim != 1:
         raise ShapeError(f"searchsorted: expected a sorted vector, got shape {a.shape}")
     if sorter is not None:
-        a = functions.take(a, functions.index_array(sorter, a.data), 0)
+        a = functions.take(a, sorter, 0)
     return Tensor(_module(a).searchsorted(a.data, v.data, side=side))
 
 
@@ -378,31 +378,29 @@ def segment_sum(data: Any, segment_ids: Any, /, num_segments: int | None = None)
     """The sums of the rows of ``data`` that have the same number in ``segment_ids``.
 
     Numbers need no order. ``num_segments`` is how many sums there are; without it the largest
-    number tells, for which the host waits. Numbers outside are not looked for: on the CPU they
-    raise IndexError, on a GPU they wrap around. The order of the sums on a GPU, hence their
-    rounding, is the same in every run under `deterministic` only.
+    number tells, for which the host waits. Numbers outside raise IndexingError; those that are on
+    a GPU are looked for in `debug_mode` only, elsewhere they wrap around. The order of the sums on
+    a GPU, hence their rounding, is the same in every run under `deterministic` only.
 
     >>> import gpugrad as gg
     >>> gg.segment_sum(gg.tensor([1.0, 2.0, 4.0]), gg.tensor([0, 2, 0], dtype="int64"), 3)
     tensor([5., 0., 2.])
     """
     data = as_tensor(data)
-    if not isinstance(segment_ids, Tensor):
-        segment_ids = Tensor(functions.index_array(_whole(segment_ids), data.data))
-    numbers = segment_ids.detach()
-    if numbers.dtype.kind not in "iu":
-        raise DTypeError(f"segment_sum: expected whole numbers, got {numbers.dtype}")
+    numbers = indices.raw_part(segment_ids)
+    if getattr(numbers, "dtype", np.dtype("O")).kind not in "iu":
+        given = getattr(numbers, "dtype", type(numbers).__name__)
+        raise DTypeError(f"segment_sum: expected whole numbers, got {given}")
     if numbers.shape != data.shape[: numbers.ndim]:
         raise ShapeError(
             f"segment_sum: expected a number for each row of {data.shape}, got {numbers.shape}"
         )
     if num_segments is None:
-        num_segments = int(numbers.data.max()) + 1 if numbers.size else 0
-    return _summed(data, numbers, num_segments)
-
-
-def _whole(numbers: Any) -> Any:
-    return np.asarray(numbers) if isinstance(numbers, list | tuple) else numbers
+        num_segments = int(numbers.max()) + 1 if numbers.size else 0
+    indices.check_numbers("segment_sum", numbers, 0, num_segments)
+    if not isinstance(segment_ids, Tensor):
+        numbers = indices.beside(numbers, data._array)
+    return _summed(data, Tensor(numbers), num_segments)
 
 
 def scatter_add(x: Any, index: Any, values: Any) -> Tensor:

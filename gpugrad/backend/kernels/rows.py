@@ -135,6 +135,13 @@ __device__ inline bool is_class(I target, long long length)
     return (unsigned long long)(long long)target < (unsigned long long)length;
 }
 
+// The loss of a sample that is of no class, and its gradient.
+__device__ inline W not_a_number()
+{
+    const W zero = 0;
+    return zero / zero;
+}
+
 extern "C" __global__ void cross_entropy(
     const T* x, const I* target, T* losses, long long rows, long long length)
 {
@@ -142,10 +149,8 @@ extern "C" __global__ void cross_entropy(
         const T* in = x + row * length;
         const W total = log_of_sum(in, length);
         if (threadIdx.x == 0) {
-            // No class of that number: NaN.
-            const W zero = 0;
             losses[row] = narrow(is_class(target[row], length)
-                ? total - widen(in[(long long)target[row]]) : zero / zero);
+                ? total - widen(in[(long long)target[row]]) : not_a_number());
         }
     }
 }
@@ -157,10 +162,11 @@ extern "C" __global__ void cross_entropy_vjp(
 {
     EACH_ROW(row) {
         const T* in = x + row * length;
-        const W factor = widen(g[row * stride]) * (W)share;
+        const bool known = is_class(target[row], length);
+        const W factor = known ? widen(g[row * stride]) * (W)share : not_a_number();
         const W top = largest(in, length);
         const W sum = sum_of_exp(in, top, length);
-        const long long chosen = is_class(target[row], length) ? (long long)target[row] : -1;
+        const long long chosen = known ? (long long)target[row] : -1;
         EACH(i) d[row * length + i] =
             narrow((exp(widen(in[i]) - top) / sum - (i == chosen)) * factor);
     }

@@ -1,0 +1,163 @@
+"""What a user's index becomes before arrays are indexed with it, and whether it is in range.
+
+CuPy wraps numbers of an index array that are out of range around, in silence. Here those that
+come from the host (lists, NumPy arrays, Tensors on the CPU) are looked at before they go to a
+device: that costs next to nothing, and raises what NumPy raises. Those that are on the device
+already are looked at inside `gg.debug_mode` only, for the host has to wait for them.
+
+Imports core, backend, the engine's modes and errors.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from gpugrad.backend.device import device_of
+from gpugrad.engine.modes import indices_are_checked
+from gpugrad.errors import IndexingError
+from gpugrad.ops.index import is_basic
+from gpugrad.tensor.core import Tensor
+
+__all__ = ["beside", "check_numbers", "index_array", "index_errors", "raw_index", "raw_part"]
+
+
+def raw_index(who: str, index: Any, like: Any, keep: bool = False) -> Any:
+    """An index with raw arrays in the place of Tensors and lists; to keep, copies of them.
+
+    Where ``like``, the array to be indexed, is on a device, IndexingError for what NumPy would
+    raise on the host.
+    """
+    if is_basic(index):
+        return index
+    many = isinstance(index, tuple)
+    parts = [raw_part(part) for part in (index if many else (index,))]
+    if not _on_host(like):
+        _check_index(who, parts, like.shape)
+        parts = [beside(part, like) for part in parts]
+    if keep:  # by a graph, which must not see what its owner writes into it later
+        parts = [part.copy() if hasattr(part, "copy") else part for part in parts]
+    return tuple(parts) if many else parts[0]
+
+
+def index_array(who: str, numbers: Any, like: Any, axis: int) -> Any:
+    """Numbers along an axis of ``like`` as a raw array beside it; IndexingError as above."""
+    part = raw_part(numbers)
+    if not _on_host(like):
+        check_numbers(who, part, axis, like.shape[axis])
+        part = beside(part, like)
+    return part
+
+
+class index_errors:  # noqa: N801 - a block
+    """Inside this block an IndexError of an array library becomes gpugrad's IndexingError."""
+
+    __slots__ = ("_array", "_who")
+
+    def __init__(self, who: str, array: Any) -> None:
+        self._who = who
+        self._array = array
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: Any, trace: Any) -> None:
+        if kind is not None and issubclass(kind, IndexError) and kind is not IndexingError:
+            raise IndexingError(
+                f"{self._who}: {str(error).rstrip('. ')}. The tensor has shape {self._array.shape}"
+            ) from error
+
+
+def check_numbers(who: str, numbers: Any, axis: int, size: int) -> None:
+    """IndexingError for numbers that count no element of an axis.
+
+    Numbers on a device are looked at in `gg.debug_mode` only.
+    """
+    if not _is_numbers(numbers) or not numbers.size:
+        return
+    if _on_host(numbers) or indices_are_checked():
+        for number in (int(numbers.min()), int(numbers.max())):
+            if not -size <= number < size:
+                raise IndexingError(
+                    f"{who}: index {number} is out of bounds for axis {axis} with size {size}"
+                )
+
+
+def _on_host(array: Any) -> bool:
+    return isinstance(array, np.ndarray | np.generic)
+
+
+def _is_numbers(part: Any) -> bool:
+    return hasattr(part, "dtype") and part.dtype.kind in "iu"
+
+
+def _is_mask(part: Any) -> bool:
+    return isinstance(part, bool) or (hasattr(part, "dtype") and part.dtype.kind == "b")
+
+
+def raw_part(part: Any) -> Any:
+    """A part of an index without its Tensor, a list as a NumPy array."""
+    if isinstance(part, Tensor):
+        return part._array
+    if isinstance(part, list | tuple):
+        part = np.asarray(part)
+        if part.size == 0:
+            part = part.astype(np.int64)
+    return part
+
+
+def beside(part: Any, like: Any) -> Any:
+    """A NumPy array sent to the device of another array; anything else as it is."""
+    if not isinstance(part, np.ndarray):
+        return part
+    place = device_of(like)
+    with place.activate():
+        return place.xp.asarray(part)  # not asked for, so not by `place.send`
+
+
+def _check_index(who: str, parts: list[Any], shape: tuple[int, ...]) -> None:
+    """What NumPy says of these parts of an index, as far as it can be known without waiting."""
+    counts = [_axes(who, part) for part in parts]
+    rest = len(shape) - sum(counts)
+    if rest < 0:  # too many, as every library says
+        return
+    axis = 0
+    for part, count in zip(parts, counts, strict=True):
+        if part is Ellipsis:
+            axis += rest
+        elif _is_numbers(part):
+            check_numbers(who, part, axis, shape[axis])
+        axis += count
+    _check_broadcast(who, parts)
+
+
+def _axes(who: str, part: Any) -> int:
+    """How many axes of an array a part of an index takes."""
+    if part is None or part is Ellipsis:
+        return 0
+    if _is_mask(part):
+        return getattr(part, "ndim", 0)
+    if isinstance(part, slice | int) or hasattr(part, "dtype"):
+        return 1
+    raise IndexingError(
+        f"{who}: only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and integer "
+        f"or boolean arrays are valid indices, got {type(part).__name__}"
+    )
+
+
+def _check_broadcast(who: str, parts: list[Any]) -> None:
+    shapes = []
+    for part in parts:
+        if _is_numbers(part):
+            shapes.append(part.shape)
+        elif _is_mask(part):
+            if not _on_host(part):
+                return  # how many it chooses is known to the device
+            shapes.append((int(np.count_nonzero(part)),))
+    try:
+        np.broadcast_shapes(*shapes)
+    except ValueError:
+        listed = " ".join(map(str, shapes))
+        raise IndexingError(
+            f"{who}: shape mismatch: indexing arrays could not be broadcast together with shapes "
+            f"{listed}"
+        ) from None
