@@ -57,7 +57,7 @@ LIBRARIES = [
     Library("libcublas.so.12", ["libraries/cublas", "libraries/lapack"], "cublas*",
             "cupy_backends/cuda/libs/cublas", 15),
     Library("libcusolver.so.11", ["libraries/cusolver", "libraries/lapack"], "cusolver*",
-            "cupy_backends/cuda/libs/cusolver", 7),
+            "cupy_backends/cuda/libs/cusolver", 9),
     Library("libcufft.so.11", ["libraries/cufft"], "cufft*", "cupy/cuda/cufft", 16),
     Library("libcurand.so.10", ["libraries/curand"], "curand*",
             "cupy_backends/cuda/libs/curand", 999),

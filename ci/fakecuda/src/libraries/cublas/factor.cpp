@@ -9,26 +9,6 @@ using namespace fakecuda::blas;
 
 namespace {
 
-// LU without exchange of rows. The place, from 1, of the first pivot that is 0, or 0.
-template <typename T>
-int factor_without_pivots(int n, T *a, int lda) {
-    int info = 0;
-    for (int k = 0; k < n; ++k) {
-        T pivot = a[size_t(k) * lda + k];
-        if (pivot == T(0)) {
-            info = info ? info : k + 1;
-            continue;
-        }
-        for (int i = k + 1; i < n; ++i) {
-            T factor = a[size_t(k) * lda + i] /= pivot;
-            for (int j = k + 1; j < n; ++j) {
-                a[size_t(j) * lda + i] -= factor * a[size_t(j) * lda + k];
-            }
-        }
-    }
-    return info;
-}
-
 // The pivots of matrix `i`, from device memory, or those that exchange nothing.
 std::vector<int> pivots_of(const char *name, const int *pivots, int n, int i) {
     std::vector<int> result(n);
@@ -56,15 +36,14 @@ Status getrf(const char *name, Handle *handle, int n, T *const *a, int lda, int 
         check_read(a, count, 1, count, text + ", the addresses of A");
         check_write(info, count, 1, count, text + ", info");
         for (int i = 0; i < count; ++i) {
-            check_read(a[i], n, n, lda, text + ", A");
-            check_write(a[i], n, n, lda, text + ", A");
+            check_update(a[i], n, n, lda, text + ", A");
             info[i] = 0;
             if (pivots) {
                 int *own = pivots + size_t(i) * n;
                 check_write(own, n, 1, n, text + ", the pivots");
                 lapack<T>("getrf", n, n, a[i], lda, own, info + i);
             } else {
-                info[i] = factor_without_pivots(n, a[i], lda);
+                info[i] = factor_without_pivots(n, n, a[i], lda);
             }
         }
     });
@@ -88,8 +67,7 @@ Status getrs(const char *name, Handle *handle, Operation op, int n, int columns,
         check_read(b, count, 1, count, text + ", the addresses of B");
         for (int i = 0; i < count; ++i) {
             check_read(a[i], n, n, lda, text + ", A");
-            check_read(b[i], n, columns, ldb, text + ", B");
-            check_write(b[i], n, columns, ldb, text + ", B");
+            check_update(b[i], n, columns, ldb, text + ", B");
             auto order = pivots_of(name, pivots, n, i);
             int failed = 0;
             lapack<T>("getrs", letter(op), n, columns, a[i], lda, order.data(), b[i], ldb,

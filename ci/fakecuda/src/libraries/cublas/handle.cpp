@@ -1,6 +1,7 @@
 // Contexts of cuBLAS: creation, streams, modes, workspace.
 #include "cublas/blas.h"
 
+using namespace fakecuda;
 using namespace fakecuda::blas;
 
 namespace {

@@ -43,8 +43,7 @@ Status ger(const char *name, const char *routine, Handle *handle, int m, int n, 
         T by = scale.value(name);
         check_vector(x, m, step_x, false, text + ", x");
         check_vector(y, n, step_y, false, text + ", y");
-        check_read(a, m, n, lda, text + ", A");
-        check_write(a, m, n, lda, text + ", A");
+        check_update(a, m, n, lda, text + ", A");
         lapack<T>(routine, m, n, by, x, step_x, y, step_y, a, lda);
     });
 }

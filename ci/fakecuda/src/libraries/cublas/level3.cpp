@@ -24,8 +24,7 @@ template <typename T>
 void solve(const char *name, const Triangle &t, T alpha, const T *a, T *b) {
     std::string text(name);
     check_triangle(a, t.fill, t.order(), t.lda, false, text + ", A");
-    check_read(b, t.m, t.n, t.ldb, text + ", B");
-    check_write(b, t.m, t.n, t.ldb, text + ", B");
+    check_update(b, t.m, t.n, t.ldb, text + ", B");
     lapack<T>("trsm", letter(t.side), letter(t.fill), letter(t.op), letter(t.diagonal), t.m, t.n,
               alpha, a, t.lda, b, t.ldb);
 }
