@@ -1,0 +1,195 @@
+#include "streams.h"
+
+#include <chrono>
+#include <condition_variable>
+
+#include "capture.h"
+#include "counters.h"
+#include "memory.h"
+
+namespace fakecuda {
+
+namespace {
+
+auto &task_ended = *new std::condition_variable_any;
+thread_local bool host_function = false;
+
+// Leaves the lock while code runs that is not ours.
+class Unlocked {
+public:
+    Unlocked() { state_mutex.unlock(); }
+    ~Unlocked() { state_mutex.lock(); }
+};
+
+void run_task(Stream &stream, Task &task) {
+    Context &context = *stream.context;
+    for (const Moment &moment : task.after) {
+        run_until(moment);
+    }
+    if (context.failure != 0 && !task.cleans_up) {
+        return;
+    }
+    DeviceInUse scope(context.device);
+    try {
+        if (task.unlocked) {
+            Unlocked unlocked;
+            host_function = true;
+            try {
+                task.run();
+            } catch (...) {
+                host_function = false;
+                throw;
+            }
+            host_function = false;
+        } else {
+            task.run();
+        }
+    } catch (const Fault &fault) {
+        fail(context, fault);
+    }
+}
+
+void wait_for_other_thread(const Stream &stream) {
+    if (stream.runner == std::this_thread::get_id()) {
+        throw Fault(CUDA_ERROR_NOT_PERMITTED,
+                    std::string(api_name()) + ": a host function waits for its own stream");
+    }
+    task_ended.wait(state_mutex);
+}
+
+void run_next(Stream &stream) {
+    Task task = std::move(stream.tasks.front());
+    stream.tasks.pop_front();
+    stream.busy = true;
+    stream.runner = std::this_thread::get_id();
+    run_task(stream, task);
+    stream.busy = false;
+    stream.finished++;
+    task_ended.notify_all();
+}
+
+// What CUDA's rules for the legacy stream make a new task of a stream wait for.
+void add_implicit_dependencies(const Stream &stream, std::vector<Moment> &after) {
+    Context &context = *stream.context;
+    auto add = [&](const StreamPointer &other) {
+        if (other->finished < other->issued) {
+            after.push_back(last_moment(other));
+        }
+    };
+    if (stream.legacy) {
+        for (const StreamPointer &other : context.streams) {
+            if (other->blocking()) {
+                add(other);
+            }
+        }
+    } else if (stream.blocking()) {
+        add(context.legacy);
+    }
+}
+
+}  // namespace
+
+Moment last_moment(const StreamPointer &stream) { return {stream, stream->issued}; }
+
+bool finished(const Moment &moment) { return moment.stream->finished >= moment.position; }
+
+void run_until(const Moment &moment) {
+    Stream &stream = *moment.stream;
+    while (stream.finished < moment.position) {
+        if (stream.busy) {
+            wait_for_other_thread(stream);
+        } else {
+            run_next(stream);
+        }
+    }
+}
+
+void run_all(const StreamPointer &stream) {
+    std::vector<Moment> after;
+    add_implicit_dependencies(*stream, after);
+    for (const Moment &moment : after) {
+        run_until(moment);
+    }
+    run_until(last_moment(stream));
+    trim_pools(stream->context->device);
+}
+
+void run_all(Context &context) {
+    const std::vector<StreamPointer> streams = context.streams;
+    run_until(last_moment(context.legacy));
+    for (const StreamPointer &stream : streams) {
+        run_until(last_moment(stream));
+    }
+    trim_pools(context.device);
+}
+
+bool poll(const Moment &moment) {
+    if (finished(moment)) {
+        return true;
+    }
+    if (!moment.stream->busy) {
+        run_next(*moment.stream);
+    }
+    return false;
+}
+
+void discard(Stream &stream) {
+    while (stream.busy) {
+        wait_for_other_thread(stream);
+    }
+    std::deque<Task> tasks = std::move(stream.tasks);
+    stream.tasks.clear();
+    stream.finished = stream.issued;
+}
+
+Moment put(const StreamPointer &stream, Task task) {
+    add_implicit_dependencies(*stream, task.after);
+    stream->tasks.push_back(std::move(task));
+    stream->issued++;
+    const Moment moment = last_moment(stream);
+    if (!lazy()) {
+        run_until(moment);
+        check_failure(*stream->context);
+    }
+    return moment;
+}
+
+bool prepare(const OperationPointer &operation, Context &context, Task &task) {
+    operation->count();
+    if (idle() && operation->dropped_when_idle()) {
+        return false;
+    }
+    task.unlocked = operation->unlocked();
+    task.run = [operation, &context] { operation->run(context); };
+    return true;
+}
+
+Moment submit(const StreamPointer &stream, OperationPointer operation) {
+    if (stream->capture) {
+        add_node(*stream, std::move(operation));
+        return {stream, 0};
+    }
+    check_failure(*stream->context);
+    Task task;
+    if (!prepare(operation, *stream->context, task)) {
+        return last_moment(stream);
+    }
+    return put(stream, std::move(task));
+}
+
+void check_failure(const Context &context) {
+    if (context.failure != 0) {
+        refuse(context.failure);
+    }
+}
+
+void fail(Context &context, const Fault &fault) {
+    report(fault);
+    if (context.failure == 0) {
+        context.failure = fault.code;
+    }
+}
+
+bool in_host_function() { return host_function; }
+
+}  // namespace fakecuda
