@@ -35,6 +35,7 @@ def precompile(compiler) -> None:
     program = compiler._NVRTCProgram
     compile_without = program.compile
 
+    @functools.wraps(compile_without)
     def compile(self, options=(), log_stream=None):
         folder = _folder_for(os.getpid(), tuple(options))
         try:
