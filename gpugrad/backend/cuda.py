@@ -8,12 +8,14 @@ import contextlib
 import re
 import sys
 from collections.abc import Iterator
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 import numpy
 
 from gpugrad.backend import kernels, memory, products
+from gpugrad.backend.mended_ufuncs import UFUNCS
 from gpugrad.backend.namespace import FORMULAS, Namespace, namespace_of, register
 from gpugrad.backend.probe import Probe, Step, probe, reset
 from gpugrad.backend.special import Special
@@ -217,6 +219,9 @@ def register_arrays() -> None:
         fast |= {"add_product": products.add_product_with(cupy)}
         fast |= epilogue.functions()
     space = kind(cupy, fast=fast, checks=checks, alone=not several)
+    if kind is Namespace:
+        for name, formula in UFUNCS.items():
+            setattr(space, name, partial(formula, space, cupy))
     space.special = Special("cupyx.scipy.special", mending=space)
     register(cupy.ndarray, space)
 

@@ -2,7 +2,8 @@
 
 Each gets the array namespace, the functions of CuPy's module, and floating operands of one dtype;
 it calls CuPy's function where that is right, and says what is wrong with it elsewhere. The same
-formulas run operation by operation and write kernels. Imports nothing of gpugrad.
+formulas run operation by operation and write kernels. `mended_ufuncs` has those for CuPy's own
+functions. Imports nothing of gpugrad.
 """
 
 import math

@@ -147,8 +147,7 @@ def _erf(xp: Any, x: Any, /) -> Any:
     tail = (1 / math.sqrt(math.pi) - rational(1 / (far * far), *_ERF_LARGE) / (far * far)) / far
     large = 1 - xp.exp(-far * far) * tail
     y = xp.where(a <= 0.46875, small, xp.where(a <= 4.0, middle, large))
-    y = xp.where(x < 0, -y, y)
-    return xp.where(x == x, y, x)  # NaN stays NaN
+    return xp.where(x == x, xp.copysign(y, x), x)  # NaN stays NaN, and -0.0 is -0.0
 
 
 op(

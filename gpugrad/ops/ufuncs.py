@@ -120,7 +120,8 @@ op(
     "a, b, /",
     vjp=[
         lambda xp, g, y, a, b: g,
-        lambda xp, g, y, a, b: -g * xp.trunc(a / b),
+        # The quotient of what fmod leaves is nearly whole: a / b may be rounded to the next one.
+        lambda xp, g, y, a, b: -g * xp.rint((a - xp.fmod(a, b)) / b),
     ],
     saves=("", "a b"),
     domain=(0.3, 3.0),

@@ -16,6 +16,7 @@ import numpy as np
 from gpugrad.backend.kernels.expression import EXPRESSIONS, NotFusibleError, Value, Writer
 from gpugrad.backend.kernels.operands import Signature, argument, in_place_of, signature
 from gpugrad.backend.kernels.wide import Wide, for_large
+from gpugrad.backend.mended_ufuncs import UFUNCS
 from gpugrad.backend.namespace import ELEMENTWISE, FORMULAS, NAMESPACES, Namespace
 
 __all__ = ["Fused", "FusingNamespace", "Kernel", "cupy_kernel", "write"]
@@ -141,6 +142,8 @@ class FusingNamespace(Namespace):
         Namespace.fusing = True
         self._make = make
         self._rules: dict[Any, Any] = {}
+        for name, formula in UFUNCS.items():
+            setattr(self, name, self._mended(name, formula))
 
     def __getattr__(self, name: str) -> Any:
         if name not in ELEMENTWISE:
@@ -161,6 +164,16 @@ class FusingNamespace(Namespace):
             return function(*operands) if xp is self else getattr(xp, name)(*operands)
 
         return for_large(self._fused(name, formula), function, self.module.ndarray)
+
+    def _mended(self, name: str, mended: Formula) -> Formula:
+        """What stands in for a function of the module's, for arrays of any size."""
+
+        def formula(xp: Any, *operands: Any) -> Any:
+            if xp is self:
+                return mended(self, self.module, *operands)
+            return getattr(xp, name)(*operands)
+
+        return self._fused(name, formula)
 
     def rules(self, op: Any, chained: bool) -> Any:
         """The op's rules, each as one kernel if the op is an elementwise one of the table."""

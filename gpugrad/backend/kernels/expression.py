@@ -4,8 +4,9 @@ A formula of the op table, run over this namespace in place of NumPy or CuPy, le
 C statements that compute it for one element. There is no second set of formulas. The types are
 NumPy's, found by asking its ufuncs; float16 is computed in float32 and rounded once, at the end.
 
-Special functions are those of CuPy, see `routines`, or `mended`. The code is C that CUDA and host
-compilers both take. Imports mended, namespace, special, operations and routines.
+Special functions are those of CuPy, see `routines`, or `mended`; what CuPy's own functions have
+otherwise than NumPy's is `mended_ufuncs`. The code is C that CUDA and host compilers both take.
+Imports these modules, namespace, special and operations.
 """
 
 import re
@@ -24,6 +25,7 @@ from gpugrad.backend.kernels.operations import (
 )
 from gpugrad.backend.kernels.routines import device_function
 from gpugrad.backend.mended import MENDED
+from gpugrad.backend.mended_ufuncs import UFUNCS
 from gpugrad.backend.namespace import Namespace
 from gpugrad.backend.special import HALF, computed_in
 
@@ -229,22 +231,6 @@ def _full_like(x: Value, number: Any, dtype: Any = None) -> Value:
     return made
 
 
-def _remainder(a: Any, b: Any) -> Any:
-    """Python's %: with the sign of b."""
-    r = _FUNCTIONS["fmod"](a, b)
-    moved = _where((r < 0) != (b < 0), r + b, r)
-    return _where(r != 0, moved, _FUNCTIONS["copysign"](r, b))
-
-
-def _floor_divide(a: Any, b: Any) -> Any:
-    """Python's //: the quotient of what fmod leaves, which is whole but for rounding."""
-    r = _FUNCTIONS["fmod"](a, b)
-    nearest = _FUNCTIONS["rint"]((a - r) / b)
-    found = _where((r != 0) & ((r < 0) != (b < 0)), nearest - 1, nearest)
-    found = _where(found == 0, _FUNCTIONS["copysign"](found, a / b), found)
-    return _where(b == 0, a / b, found)
-
-
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     **{name: _bound(name) for name in TEMPLATES},
     "abs": _bound("absolute"),
@@ -253,8 +239,6 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "full_like": _full_like,
     "zeros_like": lambda x, dtype=None: _full_like(x, 0, dtype),
     "ones_like": lambda x, dtype=None: _full_like(x, 1, dtype),
-    "remainder": _remainder,
-    "floor_divide": _floor_divide,
 }
 
 
@@ -289,6 +273,11 @@ def _special(name: str) -> Callable[..., Any]:
 # C has erfc under <math.h>; the other special functions are CuPy's.
 _SPECIAL = _Functions(_special, erfc=lambda x: x.writer.function("erfc", x))
 EXPRESSIONS = Namespace(_Functions(_no_function), fast={**_FUNCTIONS, "special": _SPECIAL})
+# C has fmod for floating-point numbers; what else CuPy computes right, it computes itself.
+_THEIRS = _Functions(_no_function, fmod=_FUNCTIONS["fmod"])
+for _name, _formula in UFUNCS.items():
+    _FUNCTIONS[_name] = partial(_formula, EXPRESSIONS, _THEIRS)
+    setattr(EXPRESSIONS, _name, _FUNCTIONS[_name])
 
 
 def _operator(name: str, swapped: bool = False) -> Callable[..., Any]:

@@ -79,12 +79,6 @@ def math_function(name: str) -> Callable[..., str]:
     return code
 
 
-def _nextafter(dtype: Any, x: str, y: str) -> str:
-    if dtype == np.float16:
-        raise NotFusibleError("float16, which is float here, has other neighbours")
-    return math_function("nextafter")(dtype, x, y)
-
-
 def _whole(name: str) -> Callable[..., str]:
     """Rounding, which leaves whole numbers as they are."""
     rounded = math_function(name)
@@ -105,12 +99,12 @@ def _bits(symbol: str) -> Callable[..., str]:
 
 
 def _larger(symbol: str) -> Callable[..., str]:
-    """The one of two that is NaN, or else compares so."""
+    """The one of two that is NaN, or else compares so; of zeros the second, as NumPy on x86."""
     return lambda dtype, a, b: f"{a} {symbol} {b} || {a} != {a} ? {a} : {b}"
 
 
 def _not_nan(symbol: str) -> Callable[..., str]:
-    """The one of two that compares so, or is not NaN."""
+    """The one of two that compares so, or is not NaN; of zeros the second, as NumPy on x86."""
     return lambda dtype, a, b: f"{a} {symbol} {b} || {b} != {b} ? {a} : {b}"
 
 
@@ -164,10 +158,10 @@ TEMPLATES: dict[str, Callable[..., str]] = {
     "sign": _sign,
     "square": lambda dtype, x: f"{x} * {x}",
     "reciprocal": _reciprocal,
-    "maximum": _larger(">="),
-    "minimum": _larger("<="),
-    "fmax": _not_nan(">="),
-    "fmin": _not_nan("<="),
+    "maximum": _larger(">"),
+    "minimum": _larger("<"),
+    "fmax": _not_nan(">"),
+    "fmin": _not_nan("<"),
     "bitwise_and": _bits("&"),
     "bitwise_or": _bits("|"),
     "bitwise_xor": _bits("^"),
@@ -203,5 +197,4 @@ TEMPLATES: dict[str, Callable[..., str]] = {
             "fmod": "fmod", "copysign": "copysign",
         }.items()
     },
-    "nextafter": _nextafter,
 }  # fmt: skip

@@ -1,0 +1,143 @@
+"""Formulas for functions of CuPy's whose values are not NumPy's on some numbers.
+
+Each gets the array namespace, CuPy's module, and the operands: arrays of any dtype and numbers. It
+calls CuPy's function where that is right, and says what is wrong with it elsewhere. The same
+formulas run operation by operation and write kernels, but for those that look at the bits of a
+number. Imports nothing of gpugrad.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+__all__ = ["UFUNCS"]
+
+HALF, SINGLE = np.dtype(np.float16), np.dtype(np.float32)
+
+
+def _dtype(*operands: Any) -> np.dtype:
+    """The dtype of the operands together. A Python number is weak, and in a kernel says so."""
+    return np.result_type(
+        *(x.dtype if hasattr(x, "dtype") else getattr(x, "weak", type(x))(1) for x in operands)
+    )
+
+
+def _cast(x: Any, dtype: Any) -> Any:
+    """The array as another dtype; a number takes that of what it meets."""
+    return x.astype(dtype) if hasattr(x, "dtype") and x.dtype != dtype else x
+
+
+def _of_floats(name: str, formula: Callable[..., Any]) -> Callable[..., Any]:
+    """The formula for real floating-point operands, CuPy's function for all others.
+
+    float16 is computed in float32 and rounded once, as NumPy does.
+    """
+
+    def either(xp: Any, theirs: Any, *operands: Any) -> Any:
+        dtype = _dtype(*operands)
+        if dtype.kind != "f":
+            return getattr(theirs, name)(*operands)
+        if dtype != HALF:
+            return formula(xp, *operands)
+        return formula(xp, *(_cast(x, SINGLE) for x in operands)).astype(HALF)
+
+    return either
+
+
+def _floor_divide(xp: Any, a: Any, b: Any) -> Any:
+    """The whole number below a / b, as Python has it: CuPy rounds a / b, up to the next one too.
+
+    In NumPy's steps (npy_divmod): without what fmod leaves, a is nearly a multiple of b.
+    """
+    left = xp.fmod(a, b)
+    whole = (a - left) / b
+    whole = xp.where((left != 0) & ((left < 0) != (b < 0)), whole - 1, whole)
+    below = xp.floor(whole)
+    y = xp.where(whole - below > 0.5, below + 1, below)
+    y = xp.where(whole == 0, xp.copysign(whole, a / b), y)
+    return xp.where((left != left) & (b == 0), a / b, y)
+
+
+def _remainder(xp: Any, a: Any, b: Any) -> Any:
+    """What fmod leaves, with the sign of b: CuPy subtracts a rounded multiple of b from a."""
+    left = xp.fmod(a, b)
+    moved = xp.where((left < 0) != (b < 0), left + b, left)
+    return xp.where(left != 0, moved, xp.copysign(left, b))
+
+
+def _fmod(xp: Any, theirs: Any, a: Any, b: Any) -> Any:
+    """CuPy computes that of whole numbers in float64, in which those of 64 bits have no place."""
+    if _dtype(a, b).kind not in "iu":
+        return theirs.fmod(a, b)
+    left = theirs.remainder(a, b)
+    return xp.where((left != 0) & ((a < 0) != (b < 0)), left - b, left)
+
+
+def _logaddexp2(xp: Any, a: Any, b: Any) -> Any:
+    """log2(2**a + 2**b): CuPy's logarithm of 1 and a small number loses the latter's digits."""
+    gap = xp.where(a == b, 0, -xp.abs(a - b))
+    more = xp.log1p(xp.exp2(gap)) * (1 / math.log(2))
+    return xp.maximum(a, b) + xp.where(gap == 0, 1, more)
+
+
+def _angle(xp: Any, theirs: Any, x: Any) -> Any:
+    """CuPy has 0 for the real number -0.0, and pi for NaN."""
+    return theirs.angle(x) if x.dtype.kind == "c" else xp.arctan2(0, x)
+
+
+# The bits of a floating-point number, as a whole number, and those of its fraction.
+_BITS: dict[int, tuple[Any, int]] = {2: (np.int16, 10), 4: (np.int32, 23), 8: (np.int64, 52)}
+
+
+def _nextafter(xp: Any, theirs: Any, a: Any, b: Any) -> Any:
+    """By the order of the bits: CuPy has NaN beside the infinity of float16, and no subnormal
+    numbers of float32.
+    """
+    kinds = (getattr(x, "dtype", type(x)) for x in (a, b))
+    dtype = np.nextafter.resolve_dtypes((*kinds, None))[2]
+    like = a if hasattr(a, "dtype") else b
+    a, b = (
+        _cast(x, dtype) if hasattr(x, "dtype") else xp.full_like(like, x, dtype=dtype)
+        for x in (a, b)
+    )
+    whole, _ = _BITS[dtype.itemsize]
+    least = np.iinfo(whole).min
+    bits, target = a.view(whole), b.view(whole)
+    at, to = (xp.where(x < 0, least - x, x) for x in (bits, target))
+    step = at + (to > at) - (to < at)
+    made = xp.where(step < 0, least - step, step)
+    made = xp.where((step == 0) & (bits < 0), least, made)  # -0.0
+    made = xp.where(at == to, target, made).astype(whole).view(dtype)
+    return xp.where((a != a) | (b != b), a + b, made)
+
+
+def _spacing(xp: Any, theirs: Any, x: Any) -> Any:
+    """The distance to the next number away from 0, which CuPy does not have.
+
+    By the exponent, in whole numbers: CuPy takes a subnormal difference of float32 for 0.
+    """
+    x = _cast(
+        x, np.float64 if x.dtype.kind in "biu" else np.spacing.resolve_dtypes((x.dtype,) * 2)[0]
+    )
+    whole, fraction = _BITS[x.dtype.itemsize]
+    bits = x.view(whole)
+    size = bits & np.iinfo(whole).max
+    exponent = size >> fraction
+    normal = xp.maximum(exponent - fraction, 0) << fraction
+    subnormal = xp.left_shift(whole(1), xp.clip(exponent - 1, 0, fraction - 1))
+    gap = xp.where(exponent > fraction, normal, subnormal)
+    gap = xp.where((bits < 0) & (size > 0), gap | np.iinfo(whole).min, gap)
+    return xp.where(xp.isfinite(x), gap.astype(whole).view(x.dtype), math.nan)
+
+
+UFUNCS: dict[str, Callable[..., Any]] = {
+    "angle": _angle,
+    "floor_divide": _of_floats("floor_divide", _floor_divide),
+    "fmod": _fmod,
+    "logaddexp2": _of_floats("logaddexp2", _logaddexp2),
+    "nextafter": _nextafter,
+    "remainder": _of_floats("remainder", _remainder),
+    "spacing": _spacing,
+}
