@@ -44,6 +44,9 @@ enum class Needs {
     context,  // a context is current, which no earlier fault has broken
 };
 
+// Fault 3 in a child of a process that used CUDA, where the lock may be held for ever, and 800 in a
+// host function: before the lock is taken.
+void check_caller(Needs needs);
 void require(Needs needs);
 
 // A Fault that needs no sentence: the code says all, or the caller expects it.
@@ -57,6 +60,7 @@ template <typename Body>
 CUresult driver_call(const char *name, Needs needs, Body &&body) {
     ApiName scope(name);
     try {
+        check_caller(needs);
         std::lock_guard<std::mutex> lock(state_mutex);
         require(needs);
         std::forward<Body>(body)();

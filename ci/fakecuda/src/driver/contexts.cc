@@ -116,7 +116,7 @@ void check_device(int device) {
     }
 }
 
-void require(Needs needs) {
+void check_caller(Needs needs) {
     if (needs == Needs::nothing) {
         return;
     }
@@ -128,7 +128,10 @@ void require(Needs needs) {
         throw Fault(CUDA_ERROR_NOT_INITIALIZED,
                     std::string(api_name()) + ": CUDA was initialised before this process forked");
     }
-    if (!initialised) {
+}
+
+void require(Needs needs) {
+    if (needs != Needs::nothing && !initialised) {
         refuse(CUDA_ERROR_NOT_INITIALIZED);
     }
     if (needs == Needs::context) {
@@ -213,12 +216,12 @@ using namespace fakecuda;
 extern "C" {
 
 CUresult cuInit(unsigned flags) {
+    if (forked) {
+        return CUDA_ERROR_NOT_INITIALIZED;
+    }
     return driver_call("cuInit", Needs::nothing, [&] {
         if (flags != 0) {
             refuse(CUDA_ERROR_INVALID_VALUE);
-        }
-        if (forked) {
-            refuse(CUDA_ERROR_NOT_INITIALIZED);
         }
         initialise();
     });

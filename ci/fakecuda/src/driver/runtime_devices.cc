@@ -11,9 +11,8 @@ thread_local cudaError_t last_error = cudaSuccess;
 
 // A fault of a kernel stays: cudaGetLastError does not clear it.
 cudaError_t standing_error() {
-    std::lock_guard<std::mutex> lock(state_mutex);
     const Context *context = current_context_or_null();
-    return context != nullptr ? static_cast<cudaError_t>(context->failure) : cudaSuccess;
+    return context != nullptr ? static_cast<cudaError_t>(context->failure.load()) : cudaSuccess;
 }
 
 int attribute(CUdevice_attribute attribute, int device) {

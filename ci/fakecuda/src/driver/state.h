@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <unordered_map>
 #include <vector>
@@ -32,7 +33,7 @@ struct CUctx_st {
     bool primary = false;
     bool alive = true;
     unsigned flags = 0;
-    int failure = 0;  // CUresult of the first fault, which every later call returns
+    std::atomic<int> failure{0};  // CUresult of the first fault, which every later call returns
     std::shared_ptr<CUstream_st> legacy;
     std::vector<std::shared_ptr<CUstream_st>> streams;  // all but `legacy`, with work left or alive
     std::unordered_map<int, size_t> limits;

@@ -194,7 +194,7 @@ CUresult cuStreamAddCallback(CUstream handle, CUstreamCallback callback, void *a
         check_synchronisation(*stream);
         put(stream, {.run =
                          [=, context = stream->context] {
-                             callback(handle, static_cast<CUresult>(context->failure), argument);
+                             callback(handle, static_cast<CUresult>(context->failure.load()), argument);
                          },
                      .unlocked = true,
                      .cleans_up = true});
