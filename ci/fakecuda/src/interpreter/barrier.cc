@@ -25,7 +25,8 @@ void set_expected(Warp &warp, const Instruction &in, unsigned lane, uint32_t bar
 
 void wait(Warp &warp, const Instruction &in) {
     const uint32_t *barrier = warp.row<uint32_t>(in.from[0]);
-    uint32_t predicate = in.flags & barrier_reduces ? warp.predicate(in.from[in.from_count - 1]) : 0;
+    uint32_t predicate =
+        in.flags & barrier_reduces ? warp.predicate(in.from[in.from_count - 1]) : 0;
     warp.barrier_value = (warp.barrier_value & ~warp.active) | (predicate & warp.active);
     each_lane(warp.active, [&](unsigned lane) {
         check_barrier(warp, lane, barrier[lane]);
@@ -59,7 +60,9 @@ void decode_barrier(Form &form) {
         return form.emit(action == "sync" ? wait : arrive);
     }
     std::string_view operation = form.needed({"popc", "and", "or"});
-    form.in.flags |= operation == "popc" ? barrier_popc : operation == "and" ? barrier_and : barrier_or;
+    form.in.flags |= operation == "popc"  ? barrier_popc
+                     : operation == "and" ? barrier_and
+                                          : barrier_or;
     Type type = form.type_of({operation == "popc" ? Type::u32 : Type::pred});
     form.to(type);
     form.from(Type::b32);
@@ -85,7 +88,8 @@ void write_barrier_result(Warp &warp, unsigned lane, uint32_t truths, uint32_t t
     warp.bases[1] = warp.registers + warp.frame.registers;
     warp.active = 1u << lane;
     if (in.flags & barrier_popc) warp.row<uint32_t>(in.to[0])[lane] = truths;
-    else if (in.flags & barrier_and) warp.set_predicate(in.to[0], truths == threads ? all_lanes : 0);
+    else if (in.flags & barrier_and)
+        warp.set_predicate(in.to[0], truths == threads ? all_lanes : 0);
     else warp.set_predicate(in.to[0], truths ? all_lanes : 0);
     if (warp.machine->strict) warp.defined[warp.frame.index + in.to[0].index] |= warp.active;
 }

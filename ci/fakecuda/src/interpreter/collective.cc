@@ -182,7 +182,9 @@ void decode_match(Form &form) {
 
 struct Sum {
     template <class T>
-    static T apply(T a, T b) { return static_cast<T>(static_cast<uint32_t>(a) + static_cast<uint32_t>(b)); }
+    static T apply(T a, T b) {
+        return static_cast<T>(static_cast<uint32_t>(a) + static_cast<uint32_t>(b));
+    }
 };
 struct Minimum {
     template <class T>

@@ -97,7 +97,16 @@ void set_predicates_of_pair(Warp &warp, const Instruction &in) {
 }
 
 // set: all ones or 1.0 in the result; flags >> 2 says which.
-enum class Truth : uint8_t { ones_16, ones_32, single, half, bfloat, half_pair, bfloat_pair, ones_pair };
+enum class Truth : uint8_t {
+    ones_16,
+    ones_32,
+    single,
+    half,
+    bfloat,
+    half_pair,
+    bfloat_pair,
+    ones_pair
+};
 
 template <class T>
 void write_truth(Warp &warp, const Instruction &in, uint32_t mask, T value) {
@@ -122,7 +131,9 @@ void set_register_pair(Warp &warp, const Instruction &in) {
     uint32_t low = combined(warp, in, compared<Op, Packed<F, 0>>(warp, in));
     uint32_t high = combined(warp, in, compared<Op, Packed<F, 16>>(warp, in));
     Truth truth = static_cast<Truth>(in.flags >> 2);
-    uint32_t one = truth == Truth::half_pair ? 0x3c00 : truth == Truth::bfloat_pair ? 0x3f80 : 0xffff;
+    uint32_t one = truth == Truth::half_pair     ? 0x3c00
+                   : truth == Truth::bfloat_pair ? 0x3f80
+                                                 : 0xffff;
     write_lanes<uint32_t>(warp, in.to[0], [=](unsigned lane) {
         return (low >> lane & 1 ? one : 0) | (high >> lane & 1 ? one << 16 : 0);
     });

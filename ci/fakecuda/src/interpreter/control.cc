@@ -39,12 +39,14 @@ void call(Warp &warp, const Instruction &in) {
     frame.local += call.caller->local_bytes;
     frame.depth++;
     unsigned first = static_cast<unsigned>(std::countr_zero(warp.active));
-    bool fits = frame.registers + call.callee->register_bytes <= machine.function->stack_registers &&
-                frame.index + call.callee->registers <= machine.function->stack_indices &&
-                frame.local + call.callee->local_bytes <= machine.function->stack_local;
+    bool fits =
+        frame.registers + call.callee->register_bytes <= machine.function->stack_registers &&
+        frame.index + call.callee->registers <= machine.function->stack_indices &&
+        frame.local + call.callee->local_bytes <= machine.function->stack_local;
     if (!fits) warp.fault(719, first, "the stack overflows: functions call each other too deeply");
     if (warp.stack.size() < frame.depth) warp.stack.resize(frame.depth);
     uint32_t lanes_called = warp.active;
+    warp.calls = true;
     warp.enter(lanes_called, frame, *call.callee);
     each_lane(lanes_called, [&](unsigned lane) {
         copy_frames(warp, warp.frame.local, frame.local, lane, call.arguments);

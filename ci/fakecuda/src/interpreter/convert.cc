@@ -57,7 +57,8 @@ void read_width(const Warp &warp, Operand operand, unsigned bytes, Load load) {
 int64_t extended(uint64_t bits, Type type) {
     unsigned unused = 64 - 8 * size_of(type);
     uint64_t up = bits << unused;
-    return is_signed(type) ? static_cast<int64_t>(up) >> unused : static_cast<int64_t>(up >> unused);
+    return is_signed(type) ? static_cast<int64_t>(up) >> unused
+                           : static_cast<int64_t>(up >> unused);
 }
 
 void read_values(const Warp &warp, const Instruction &in, const Conversion &c, Values &values) {

@@ -63,7 +63,8 @@ std::string_view Form::needed(std::initializer_list<std::string_view> names) {
     std::string_view result = one_of(names);
     if (result.empty()) {
         std::string list;
-        for (std::string_view name : names) list += (list.empty() ? "." : ", .") + std::string(name);
+        for (std::string_view name : names)
+            list += (list.empty() ? "." : ", .") + std::string(name);
         refuse("the interpreter needs one of " + list);
     }
     return result;

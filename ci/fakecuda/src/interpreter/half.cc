@@ -6,7 +6,16 @@
 namespace ptx {
 namespace {
 
-enum class HalfOp : uint8_t { add, subtract, multiply, multiply_add, minimum, maximum, negate, absolute };
+enum class HalfOp : uint8_t {
+    add,
+    subtract,
+    multiply,
+    multiply_add,
+    minimum,
+    maximum,
+    negate,
+    absolute
+};
 
 enum : uint32_t { ftz = 1, sat = 2, relu = 4, keeps_nan = 8 };
 

@@ -57,13 +57,21 @@ void Machine::prepare_warps() {
 }
 
 void Machine::number_threads() {
-    bool same = indexed_block.x == block.x && indexed_block.y == block.y && indexed_block.z == block.z;
+    bool same =
+        indexed_block.x == block.x && indexed_block.y == block.y && indexed_block.z == block.z;
     if (same) return;
     indexed_block = block;
-    thread_index.clear();
-    for (uint32_t z = 0; z < block.z; z++)
-        for (uint32_t y = 0; y < block.y; y++)
-            for (uint32_t x = 0; x < block.x; x++) thread_index.push_back({x, y, z});
+    for (auto &row : thread_index) row.assign(warps_in_block * lanes, 0);
+    size_t thread = 0;
+    for (uint32_t z = 0; z < block.z; z++) {
+        for (uint32_t y = 0; y < block.y; y++) {
+            for (uint32_t x = 0; x < block.x; x++, thread++) {
+                thread_index[0][thread] = x;
+                thread_index[1][thread] = y;
+                thread_index[2][thread] = z;
+            }
+        }
+    }
 }
 
 void Machine::run() {
@@ -195,8 +203,8 @@ void Machine::release_barrier(unsigned barrier) {
 
 // ---------------------------------------------------------------- the driver's call
 
-uint64_t launch(const Module &module, const Entry &entry, Dim grid, Dim block, size_t dynamic_shared,
-                const uint8_t *parameters, int device) {
+uint64_t launch(const Module &module, const Entry &entry, Dim grid, Dim block,
+                size_t dynamic_shared, const uint8_t *parameters, int device) {
     static thread_local Machine machine;
     const char *limit = std::getenv("FAKECUDA_LIMIT"), *order = std::getenv("FAKECUDA_ORDER");
     machine.code = static_cast<const Code *>(module.code.get());

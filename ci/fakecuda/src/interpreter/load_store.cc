@@ -25,7 +25,8 @@ void load_parameter(Warp &warp, const Instruction &in) {
     for (unsigned i = 0; i < in.count; i++) {
         Element value;
         std::memcpy(&value, warp.machine->parameters + in.offset + i * sizeof value, sizeof value);
-        write_lanes<Register>(warp, in.to[i], [=](unsigned) { return static_cast<Register>(value); });
+        write_lanes<Register>(warp, in.to[i],
+                              [=](unsigned) { return static_cast<Register>(value); });
     }
 }
 
@@ -35,7 +36,8 @@ void mark_stored(Warp &warp, const Instruction &in, const Places &places, unsign
         bool known = defined >> lane & 1;
         if (!known && !(places.local >> lane & 1))
             warp.fault(719, lane, "it stores a register that has no value yet");
-        if (places.marks[lane]) std::memset(places.marks[lane] + element * in.width, known, in.width);
+        if (places.marks[lane])
+            std::memset(places.marks[lane] + element * in.width, known, in.width);
     });
 }
 
@@ -192,7 +194,8 @@ void decode_prefetch(Form &form) {
 }
 
 void decode_fence(Form &form) {
-    form.without_effect({"sc", "acq_rel", "acquire", "release", "cta", "cluster", "gpu", "sys", "gl"});
+    form.without_effect(
+        {"sc", "acq_rel", "acquire", "release", "cta", "cluster", "gpu", "sys", "gl"});
     form.emit(nothing);
 }
 
@@ -216,8 +219,9 @@ Space take_space(Form &form) {
 }
 
 bool take_order_and_caches(Form &form) {
-    form.without_effect({"weak", "volatile", "relaxed", "acquire", "release", "cta", "cluster", "gpu",
-                         "sys", "mmio", "nc", "ca", "cg", "cs", "lu", "cv", "wb", "wt", "unified"});
+    form.without_effect({"weak", "volatile", "relaxed", "acquire", "release", "cta", "cluster",
+                         "gpu", "sys", "mmio", "nc", "ca", "cg", "cs", "lu", "cv", "wb", "wt",
+                         "unified"});
     form.without_effect({"L1::evict_normal", "L1::evict_unchanged", "L1::evict_first",
                          "L1::evict_last", "L1::no_allocate", "L2::64B", "L2::128B", "L2::256B",
                          "L2::evict_last", "L2::evict_normal", "L2::evict_first"});

@@ -55,6 +55,7 @@ struct Warp {
     uint32_t carry = 0;   // CC.CF
     uint32_t fuel = 0;    // backward branches until others get their turn
     bool preempted = false;
+    bool calls = false;   // some lanes may be in functions that they called
 
     uint32_t present = 0;     // lanes that the block has
     uint32_t live = 0;        // that have not exited
@@ -115,6 +116,7 @@ struct Warp {
 
 private:
     bool select();
+    bool together(uint32_t which, uint32_t at) const;
     void release_syncs();
     void burn_fuel();
     bool complete(uint32_t mask, uint32_t arrived) const;
@@ -150,7 +152,8 @@ struct Machine {
     Buffer register_memory, local_memory, local_marks;
     std::array<BarrierState, 16> barriers{};
     std::vector<fakecuda::Extent> sites;  // the last allocation that each instruction met
-    std::vector<std::array<uint32_t, 3>> thread_index;
+    // x, y and z of each thread, in rows for whole warps
+    std::array<std::vector<uint32_t>, 3> thread_index;
     Dim indexed_block{};  // for which block thread_index is right
 
     void prepare(size_t dynamic_shared);

@@ -177,7 +177,8 @@ private:
         if (symbol->kind == Symbol::function && symbol->code->defined)
             uses.functions.insert(symbol->code);
         bool shared = symbol->kind == Symbol::variable && symbol->space == Space::shared;
-        if (shared && std::find(uses.shared.begin(), uses.shared.end(), symbol) == uses.shared.end())
+        if (shared &&
+            std::find(uses.shared.begin(), uses.shared.end(), symbol) == uses.shared.end())
             uses.shared.push_back(symbol);
     }
 
@@ -206,7 +207,8 @@ private:
         for (Symbol *symbol : syntax_.variables) {
             if (symbol->space != Space::shared || symbol->external) continue;
             uint32_t offset = 0;
-            for (Function *kernel : kernels[symbol]) offset = std::max(offset, kernel->static_shared);
+            for (Function *kernel : kernels[symbol])
+                offset = std::max(offset, kernel->static_shared);
             symbol->address = aligned(offset, symbol->align);
             for (Function *kernel : kernels[symbol])
                 kernel->static_shared = static_cast<uint32_t>(symbol->address + symbol->size);

@@ -22,7 +22,8 @@ void pack(Warp &warp, const Instruction &in) {
     write_lanes<Whole>(warp, in.to[0], [&](unsigned lane) {
         Whole result = 0;
         for (unsigned i = 0; i < parts; i++)
-            result |= static_cast<Whole>(warp.row<Part>(in.from[i])[lane]) << (i * bits % (8 * sizeof(Whole)));
+            result |= static_cast<Whole>(warp.row<Part>(in.from[i])[lane])
+                      << (i * bits % (8 * sizeof(Whole)));
         return result;
     });
 }
@@ -32,8 +33,9 @@ void unpack(Warp &warp, const Instruction &in) {
     constexpr unsigned parts = sizeof(Whole) / sizeof(Part), bits = 8 * sizeof(Part);
     const Whole *whole = warp.row<Whole>(in.from[0]);
     for (unsigned i = 0; i < parts; i++)
-        write_lanes<Part>(warp, in.to[i],
-                          [=](unsigned lane) { return static_cast<Part>(whole[lane] >> (i * bits)); });
+        write_lanes<Part>(warp, in.to[i], [=](unsigned lane) {
+            return static_cast<Part>(whole[lane] >> (i * bits));
+        });
 }
 
 template <template <class, class> class Form2>
@@ -94,8 +96,8 @@ void add_constant(Warp &warp, const Instruction &in) {
 }
 
 std::string_view space_name(Form &form) {
-    std::string_view name = form.needed({"global", "const", "shared", "shared::cta", "local", "param",
-                                         "param::entry"});
+    std::string_view name =
+        form.needed({"global", "const", "shared", "shared::cta", "local", "param", "param::entry"});
     return name;
 }
 
@@ -105,7 +107,9 @@ void decode_cvta(Form &form) {
     form.type_of({Type::u64});
     form.to(Type::u64);
     form.from(Type::u64);
-    uint64_t window = space.starts_with("shared") ? shared_window : space == "local" ? local_window : 0;
+    uint64_t window = space.starts_with("shared") ? shared_window
+                      : space == "local"          ? local_window
+                                                  : 0;
     form.in.offset = static_cast<int64_t>(to_space ? -window : window);
     form.emit(add_constant);
 }
@@ -177,7 +181,8 @@ uint64_t uniform_value(const Warp &warp, Special special) {
     auto nanoseconds = [] {
         using namespace std::chrono;
         return static_cast<uint64_t>(
-            duration_cast<std::chrono::nanoseconds>(steady_clock::now().time_since_epoch()).count());
+            duration_cast<std::chrono::nanoseconds>(steady_clock::now().time_since_epoch())
+                .count());
     };
     switch (special) {
         case Special::ntid_x: return machine.block.x;
@@ -205,35 +210,35 @@ uint64_t uniform_value(const Warp &warp, Special special) {
     }
 }
 
+bool is_thread_index(Special special) { return special <= Special::tid_z; }
+
 bool differs_by_lane(Special special) {
-    return special <= Special::tid_z || special == Special::laneid ||
+    return special == Special::laneid ||
            (special >= Special::lanemask_eq && special <= Special::lanemask_gt);
 }
 
-uint32_t lane_value(const Warp &warp, Special special, unsigned lane) {
+uint32_t lane_value(Special special, unsigned lane) {
     uint32_t bit = 1u << lane;
     switch (special) {
-        case Special::laneid: return lane;
         case Special::lanemask_eq: return bit;
         case Special::lanemask_lt: return bit - 1;
         case Special::lanemask_le: return (bit - 1) | bit;
         case Special::lanemask_gt: return ~((bit - 1) | bit);
         case Special::lanemask_ge: return ~(bit - 1);
-        default: {
-            size_t thread = warp.number * lanes + lane;
-            size_t part = static_cast<size_t>(special);  // 0, 1, 2 for x, y, z
-            const auto &index = warp.machine->thread_index;
-            return thread < index.size() ? index[thread][part] : 0;
-        }
+        default: return lane;
     }
 }
 
 template <class T>
 void write_special(Warp &warp, const Instruction &in) {
     Special special = static_cast<Special>(in.flags);
-    if (differs_by_lane(special)) {
+    if (is_thread_index(special)) {
+        const auto &row = warp.machine->thread_index[static_cast<size_t>(special)];
+        const uint32_t *index = row.data() + warp.number * lanes;
+        write_lanes<T>(warp, in.to[0], [=](unsigned lane) { return T{index[lane]}; });
+    } else if (differs_by_lane(special)) {
         write_lanes<T>(warp, in.to[0],
-                       [&](unsigned lane) { return T{lane_value(warp, special, lane)}; });
+                       [=](unsigned lane) { return T{lane_value(special, lane)}; });
     } else {
         T value = static_cast<T>(uniform_value(warp, special));
         write_lanes<T>(warp, in.to[0], [=](unsigned) { return value; });
@@ -242,7 +247,8 @@ void write_special(Warp &warp, const Instruction &in) {
 
 void write_address(Warp &warp, const Instruction &in, uint64_t value) {
     if (in.width == 4)
-        write_lanes<uint32_t>(warp, in.to[0], [=](unsigned) { return static_cast<uint32_t>(value); });
+        write_lanes<uint32_t>(warp, in.to[0],
+                              [=](unsigned) { return static_cast<uint32_t>(value); });
     else
         write_lanes<uint64_t>(warp, in.to[0], [=](unsigned) { return value; });
 }
@@ -251,7 +257,8 @@ void write_address(Warp &warp, const Instruction &in, uint64_t value) {
 
 std::optional<SpecialRegister> special_register(std::string_view name) {
     for (const SpecialName &entry : special_names)
-        if (entry.name == name) return SpecialRegister{static_cast<uint32_t>(entry.special), entry.type};
+        if (entry.name == name)
+            return SpecialRegister{static_cast<uint32_t>(entry.special), entry.type};
     return std::nullopt;
 }
 

@@ -97,7 +97,9 @@ struct Half {
 };
 struct Bfloat {
     static constexpr Format format = bfloat_format;
-    static float load(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+    static float load(uint16_t bits) {
+        return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+    }
     static uint16_t store_exact(float x) {
         if (x != x) return 0x7fff;
         return static_cast<uint16_t>(std::bit_cast<uint32_t>(x) >> 16);

@@ -44,7 +44,8 @@ private:
         return true;
     }
     [[noreturn]] void unexpected(const std::string &wanted) {
-        invalid_ptx(peek().line, "expected " + wanted + ", found '" + std::string(peek().text) + "'");
+        invalid_ptx(peek().line,
+                    "expected " + wanted + ", found '" + std::string(peek().text) + "'");
     }
     void expect(char character) {
         if (!take(character)) unexpected(std::string("'") + character + "'");
@@ -119,7 +120,8 @@ private:
         bool external = false;
         for (;;) {
             if (take_dotted("extern")) external = true;
-            else if (!take_dotted("visible") && !take_dotted("weak") && !take_dotted("common")) break;
+            else if (!take_dotted("visible") && !take_dotted("weak") && !take_dotted("common"))
+                break;
         }
         if (take_dotted("entry")) return function(true);
         if (take_dotted("func")) return function(false);
@@ -164,7 +166,8 @@ private:
         }
         if (result.type == Type::none) unexpected("a type");
         if (!result.align)
-            result.align = static_cast<uint32_t>(std::max(1u, size_of(result.type)) * result.vector);
+            result.align =
+                static_cast<uint32_t>(std::max(1u, size_of(result.type)) * result.vector);
         return result;
     }
 
@@ -201,7 +204,8 @@ private:
         symbol.external = space == Space::shared && (open || external);
         symbol.size = symbol.external ? 0 : count * size_of(shape.type);
         bool of_frame = space == Space::local || space == Space::parameter;
-        if (function_ && (of_frame || space == Space::shared)) function_->variables.push_back(&symbol);
+        if (function_ && (of_frame || space == Space::shared))
+            function_->variables.push_back(&symbol);
         if (of_frame && !function_) invalid_ptx(line, "a local variable outside a function");
         if (!of_frame) module_.variables.push_back(&symbol);
         if (external && space != Space::shared)

@@ -97,7 +97,9 @@ std::string converted(const Conversion &c, Arguments &arguments) {
         case 'a':
         case 'A': return formatted(c.form + c.letter, arguments.next<double>());
         case 's': return formatted(c.form + c.letter, arguments.text().c_str());
-        case 'p': return formatted(c.form + c.letter, reinterpret_cast<void *>(arguments.next<uint64_t>()));
+        case 'p':
+            return formatted(c.form + c.letter,
+                             reinterpret_cast<void *>(arguments.next<uint64_t>()));
         case '%': return "%";
         default: return c.form + c.letter;
     }
@@ -139,7 +141,8 @@ void fail_assertion(Warp &warp, const Instruction &in) {
         return text_at(warp, lane, argument<uint64_t>(warp, call, which, lane));
     };
     std::string line = std::to_string(argument<uint32_t>(warp, call, 2, lane));
-    warp.fault(710, lane, text(1) + ":" + line + ": " + text(3) + ": assertion '" + text(0) + "' failed");
+    warp.fault(710, lane,
+               text(1) + ":" + line + ": " + text(3) + ": assertion '" + text(0) + "' failed");
 }
 
 }  // namespace

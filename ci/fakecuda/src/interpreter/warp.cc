@@ -15,7 +15,7 @@ constexpr uint32_t fuel_of_a_turn = 20000;
 void Warp::start(const Function &function, uint32_t lanes_present) {
     present = live = lanes_present;
     at_barrier = at_sync = carry = barrier_value = group = 0;
-    preempted = false;
+    preempted = calls = false;
     lane_pc.fill(function.begin);
     lane_frame.fill(Frame{});
     std::memset(registers, 0xcd, function.register_bytes);
@@ -36,11 +36,21 @@ void Warp::enter(uint32_t which, const Frame &entered, const Function &function)
     each_lane(which, [&](unsigned lane) {
         std::memset(local_of(lane) + entered.local, 0xcd, function.local_bytes);
         if (local_written)
-            std::memset(local_written + lane * local_stride + entered.local, 0, function.local_bytes);
+            std::memset(local_written + lane * local_stride + entered.local, 0,
+                        function.local_bytes);
     });
 }
 
 // ---------------------------------------------------------------- choosing a group
+
+// Whether all runnable lanes are at the same instruction of the kernel: the common case.
+bool Warp::together(uint32_t which, uint32_t at) const {
+    if (calls || which != runnable()) return false;
+    uint32_t apart = 0;
+    for (unsigned lane = 0; lane < lanes; lane++)
+        apart |= (lane_pc[lane] ^ at) & -(which >> lane & 1);
+    return !apart;
+}
 
 bool Warp::select() {
     if (at_sync) release_syncs();
@@ -50,6 +60,15 @@ bool Warp::select() {
     group = 0;
     if (!candidates) return false;
     unsigned chosen = static_cast<unsigned>(std::countr_zero(candidates));
+    fuel = fuel_of_a_turn;
+    join = 0xffffffff;
+    pc = lane_pc[chosen];
+    if (together(candidates, pc)) {
+        group = candidates;
+        frame = {};
+        bases[1] = registers;
+        return true;
+    }
     each_lane(candidates, [&](unsigned lane) {
         uint32_t depth = lane_frame[lane].depth, deepest = lane_frame[chosen].depth;
         if (depth > deepest || (depth == deepest && lane_pc[lane] < lane_pc[chosen])) chosen = lane;
@@ -57,8 +76,6 @@ bool Warp::select() {
     pc = lane_pc[chosen];
     frame = lane_frame[chosen];
     bases[1] = registers + frame.registers;
-    join = 0xffffffff;
-    fuel = fuel_of_a_turn;
     each_lane(runnable(), [&](unsigned lane) {
         if (lane_pc[lane] == pc && lane_frame[lane] == frame) group |= 1u << lane;
         else if (lane_pc[lane] > pc) join = std::min(join, lane_pc[lane]);
@@ -88,7 +105,8 @@ void Warp::run_group() {
         if (in.guarded) active &= predicate(in.guard) ^ (in.guard_negated ? all_lanes : 0);
         if constexpr (strict) {
             if (in.guarded && (group & ~defined_lanes(in.guard)))
-                fault(719, static_cast<unsigned>(std::countr_zero(group & ~defined_lanes(in.guard))),
+                fault(719,
+                      static_cast<unsigned>(std::countr_zero(group & ~defined_lanes(in.guard))),
                       "its predicate has no value yet");
         }
         if (!active) continue;
@@ -191,13 +209,15 @@ void Warp::check_members(Operand masks) const {
     each_lane(active, [&](unsigned lane) {
         char text[120];
         if (!(mask[lane] >> lane & 1)) {
-            std::snprintf(text, sizeof text, "its member mask %#x does not name lane %u, which runs it",
-                          mask[lane], lane);
+            std::snprintf(text, sizeof text,
+                          "its member mask %#x does not name lane %u, which runs it", mask[lane],
+                          lane);
             fault(719, lane, text);
         }
         if (machine->strict && (mask[lane] & present & ~live)) {
-            std::snprintf(text, sizeof text, "its member mask %#x names lanes that have exited: %#x",
-                          mask[lane], mask[lane] & present & ~live);
+            std::snprintf(text, sizeof text,
+                          "its member mask %#x names lanes that have exited: %#x", mask[lane],
+                          mask[lane] & present & ~live);
             fault(719, lane, text);
         }
     });
@@ -260,7 +280,8 @@ std::string index_text(uint32_t x, uint32_t y, uint32_t z) {
 std::string instruction_text(const Code &code, uint32_t at) {
     const Statement *statement = code.origins[at].statement;
     if (!statement) return "the end of the function";
-    std::string result = "PTX line " + std::to_string(statement->line) + ": " + squeezed(statement->text);
+    std::string result =
+        "PTX line " + std::to_string(statement->line) + ": " + squeezed(statement->text);
     if (!statement->source_line) return result;
     auto file = code.syntax->files.find(statement->source_file);
     result += " (line " + std::to_string(statement->source_line);
@@ -289,12 +310,13 @@ void Warp::fault(int code, unsigned lane, const std::string &what) const {
 }
 
 void Warp::fault_at(uint32_t at, int code, unsigned lane, const std::string &what) const {
-    const auto &thread = machine->thread_index[number * lanes + lane];
+    const auto &index = machine->thread_index;
+    size_t thread = number * lanes + lane;
     const Function *function = machine->code->origins[at].function;
     std::string text = "kernel " + machine->entry->name;
     if (function && function->name != machine->entry->name) text += ", function " + function->name;
-    text += ", block " + index_text(machine->index.x, machine->index.y, machine->index.z) + ", thread " +
-            index_text(thread[0], thread[1], thread[2]) + ": " + what + ", at " +
+    text += ", block " + index_text(machine->index.x, machine->index.y, machine->index.z) +
+            ", thread " + index_text(index[0][thread], index[1][thread], index[2][thread]) + ": " + what + ", at " +
             instruction_text(*machine->code, at);
     throw fakecuda::Fault(code, text);
 }
