@@ -13,6 +13,7 @@ cannot() {
 
 [ "$(uname -s) $(uname -m)" = "Linux x86_64" ] || cannot "it needs x86-64 Linux, not $(uname -sm)"
 command -v g++ >/dev/null || cannot "there is no g++"
+[ "$(g++ -dumpversion | cut -d. -f1)" -ge 11 ] || cannot "g++ is $(g++ -dumpversion), not 11 or newer"
 
 use_venv
 
@@ -33,25 +34,30 @@ fakecuda_folder() {
 fakecuda_build() {
     (
         flock 9
-        _install_needs
-        "$PY" "$ROOT/ci/fakecuda/make.py" "$1"
+        _install_gpugrad
+        make=("$PY" "$ROOT/ci/fakecuda/make.py")
+        status=0
+        "${make[@]}" "$1" || status=$?
+        if [ "$status" -eq 4 ]; then # something is to be installed
+            _install_needs "$("${make[@]}" --missing)"
+            status=0
+            "${make[@]}" "$1" || status=$?
+        fi
+        exit "$status"
     ) 9>"$VENV/.fakecuda-lock"
 }
 
-_install_needs() {
-    local missing
-    missing=$("$PY" "$ROOT/ci/fakecuda/make.py" --missing) || exit
-    # gpugrad, with all that its tests need, only into an environment of the project's own.
-    if [[ $missing == gpugrad* ]]; then
-        missing=${missing#gpugrad}
-        if [ -z "${VIRTUAL_ENV:-}" ]; then
-            install test,examples || die "pip could not install gpugrad; see above"
-        fi
+# With all that its tests need, and only into an environment of the project's own.
+_install_gpugrad() {
+    if [ -z "${VIRTUAL_ENV:-}" ] &&
+        ! compgen -G "$VENV/lib/python3*/site-packages/gpugrad-*.dist-info" >/dev/null; then
+        install test,examples || die "pip could not install gpugrad; see above"
     fi
-    if [ -n "${missing// /}" ]; then
-        say "installing ${missing# } into $VENV"
-        # shellcheck disable=SC2086  # one word a requirement
-        "$PY" -m pip install --quiet --no-color --progress-bar off $missing ||
-            die "pip could not install them; see above"
-    fi
+}
+
+_install_needs() { # "REQUIREMENT ..."
+    say "installing $1 into $VENV"
+    # shellcheck disable=SC2086  # one word a requirement
+    "$PY" -m pip install --quiet --no-color --progress-bar off $1 ||
+        die "pip could not install them; see above"
 }

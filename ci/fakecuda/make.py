@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Builds the stand-in into a folder; called by ci/fakecuda/build and run, which see to the rest.
 
-    make.py FOLDER      builds what is older than its sources
+    make.py FOLDER      builds what is older than its sources; exits with status 4 where the
+                        environment lacks something, with status 3 where nothing helps
     make.py --missing   prints the requirements that the environment lacks, for pip
 
 FOLDER/lib gets libcuda.so.1 and the libraries under their real sonames, FOLDER/ext the two
@@ -26,7 +27,6 @@ SERIES = "14.2"  # of CuPy
 
 # What is needed beyond what ci/test installs. The headers and the compiler are of one CUDA.
 NEEDS = {
-    "gpugrad": "gpugrad",
     "cupy-cuda12x": f"cupy-cuda12x=={SERIES}.*",
     "scipy": "scipy>=1.13",
     "cython": "cython==3.2.*",
@@ -86,7 +86,7 @@ def version(name: str) -> str:
 
 
 def missing() -> list[str]:
-    """The requirements that are not met. A version of another series is left as it is."""
+    """The requirements that are not met. Another CuPy than the stand-in is made for is an error."""
     other = [
         name
         for d in metadata.distributions()
@@ -106,7 +106,7 @@ def missing() -> list[str]:
 
 
 def site(package: str) -> Path:
-    return Path(sysconfig.get_paths()["purelib"]) / package
+    return Path(sysconfig.get_paths()["platlib"]) / package
 
 
 def command(*words: object, **options) -> str:
@@ -276,11 +276,9 @@ class Build:
                 "-E", ",".join(f"{key}={value}" for key, value in constants.items()),
                 f"-I{root}", text, cwd=root,
             )  # fmt: skip
-        import numpy
-
         include = [
             SOURCE / "libraries/include", root / "cupy/cuda", root / "cupy_backends",
-            root / "cupy_backends/cuda/api", numpy.get_include(),
+            root / "cupy_backends/cuda/api", site("numpy/_core/include"),
             sysconfig.get_paths()["include"],
         ]  # fmt: skip
         flags = ["-D_FORCE_INLINES=1", '-DCYTHON_EXTERN_C=extern "C"',
@@ -317,6 +315,8 @@ def main() -> None:
     if sys.argv[1] == "--missing":
         print(*lacking)
         return
+    if lacking:
+        sys.exit(4)
     Build(Path(sys.argv[1]).resolve()).all()
 
 

@@ -417,7 +417,8 @@ def test_an_odd_number_of_normal_numbers_is_refused():
     library = libraries()["libcurand.so.10"]
     generator = ctypes.c_void_p()
     assert library.curandCreateGenerator(ctypes.byref(generator), 100) == 0
-    out = ctypes.c_void_p(cupy.empty(4, "f").data.ptr)
+    drawn = cupy.empty(4, "f")
+    out = ctypes.c_void_p(drawn.data.ptr)
     mean, deviation = ctypes.c_float(0), ctypes.c_float(1)
     draw_normal = library.curandGenerateNormal
     assert draw_normal(generator, out, ctypes.c_size_t(3), mean, deviation) == 105
