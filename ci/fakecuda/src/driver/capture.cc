@@ -22,6 +22,21 @@ bool forbids_unsafe_calls(const Capture &capture) {
            capture.mode == CU_STREAM_CAPTURE_MODE_GLOBAL;
 }
 
+// Invalidates all captures that a call conflicts with, and refuses the call if there are any.
+template <typename Conflicts, typename Reason>
+void forbid(Conflicts conflicts, CUresult code, Reason reason) {
+    Capture *first = nullptr;
+    for (const CapturePointer &capture : captures) {
+        if (conflicts(*capture)) {
+            capture->invalid = true;
+            first = first == nullptr ? capture.get() : first;
+        }
+    }
+    if (first != nullptr) {
+        invalidate(*first, code, reason(*first));
+    }
+}
+
 std::unordered_set<const CUgraphNode_st *> ancestors(const std::vector<CUgraphNode_st *> &nodes) {
     std::unordered_set<const CUgraphNode_st *> found;
     std::vector<const CUgraphNode_st *> open(nodes.begin(), nodes.end());
@@ -105,6 +120,15 @@ GraphPointer end_capture(const StreamPointer &stream) {
     return capture->graph;
 }
 
+void abandon_capture(Stream &stream) {
+    if (const CapturePointer capture = stream.capture) {
+        capture->invalid = true;
+        if (capture->origin == &stream) {
+            leave(*capture);
+        }
+    }
+}
+
 void add_node(Stream &stream, OperationPointer operation) {
     Capture &capture = *stream.capture;
     check_valid(capture);
@@ -151,14 +175,11 @@ void invalidate(Capture &capture, CUresult code, const std::string &reason) {
 }
 
 void check_unsafe_call() {
-    for (const CapturePointer &capture : captures) {
-        if (forbids_unsafe_calls(*capture)) {
-            const bool global = capture->mode == CU_STREAM_CAPTURE_MODE_GLOBAL;
-            invalidate(*capture, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED,
-                       std::string("not allowed while a stream captures in ") +
-                           (global ? "global" : "thread-local") + " mode");
-        }
-    }
+    forbid(forbids_unsafe_calls, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, [](const Capture &capture) {
+        const bool global = capture.mode == CU_STREAM_CAPTURE_MODE_GLOBAL;
+        return std::string("not allowed while a stream captures in ") +
+               (global ? "global" : "thread-local") + " mode";
+    });
 }
 
 void check_synchronisation(const Stream &stream) {
@@ -172,26 +193,26 @@ void check_synchronisation(const Stream &stream) {
 }
 
 void check_synchronisation(const Context &context) {
-    for (const CapturePointer &capture : captures) {
-        for (const StreamPointer &stream : capture->streams) {
-            if (stream->context == &context) {
-                invalidate(*capture, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED,
-                           "waits for all streams of the device, one of which captures");
-            }
-        }
-    }
+    const auto of_context = [&](const Capture &capture) {
+        return std::ranges::any_of(capture.streams, [&](const StreamPointer &stream) {
+            return stream->context == &context;
+        });
+    };
+    forbid(of_context, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, [](const Capture &) {
+        return "waits for all streams of the device, one of which captures";
+    });
 }
 
 void check_legacy_stream(const Context &context) {
-    for (const CapturePointer &capture : captures) {
-        for (const StreamPointer &stream : capture->streams) {
-            if (stream->context == &context && stream->blocking()) {
-                invalidate(*capture, CUDA_ERROR_STREAM_CAPTURE_IMPLICIT,
-                           "uses the legacy default stream, which waits for blocking streams, one "
-                           "of which captures (make it with cudaStreamNonBlocking)");
-            }
-        }
-    }
+    const auto blocking = [&](const Capture &capture) {
+        return std::ranges::any_of(capture.streams, [&](const StreamPointer &stream) {
+            return stream->context == &context && stream->blocking();
+        });
+    };
+    forbid(blocking, CUDA_ERROR_STREAM_CAPTURE_IMPLICIT, [](const Capture &) {
+        return "uses the legacy default stream, which waits for blocking streams, one of which "
+               "captures (make it with cudaStreamNonBlocking)";
+    });
 }
 
 }  // namespace fakecuda

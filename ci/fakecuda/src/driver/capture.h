@@ -21,6 +21,8 @@ using CapturePointer = std::shared_ptr<Capture>;
 
 void begin_capture(const StreamPointer &stream, CUstreamCaptureMode mode);
 GraphPointer end_capture(const StreamPointer &stream);  // Fault if the capture was invalidated
+// For a stream that is destroyed while it captures.
+void abandon_capture(Stream &stream);
 
 // Appends what is put on a capturing stream to its graph.
 void add_node(Stream &stream, OperationPointer operation);

@@ -86,6 +86,7 @@ StreamPointer stream_of_current_context(CUstream handle) {
 
 void destroy_streams(Context &context) {
     for (const StreamPointer &stream : context.streams) {
+        abandon_capture(*stream);
         discard(*stream);
     }
     discard(*context.legacy);
@@ -115,10 +116,7 @@ CUresult cuStreamCreate(CUstream *stream, unsigned flags) {
 
 CUresult cuStreamDestroy(CUstream handle) {
     return driver_call("cuStreamDestroy", Needs::driver, [&] {
-        const StreamPointer stream = streams.remove(handle, "stream");
-        if (stream->capture) {
-            stream->capture->invalid = true;
-        }
+        abandon_capture(*streams.remove(handle, "stream"));
     });
 }
 
