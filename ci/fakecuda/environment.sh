@@ -13,7 +13,8 @@ cannot() {
 
 [ "$(uname -s) $(uname -m)" = "Linux x86_64" ] || cannot "it needs x86-64 Linux, not $(uname -sm)"
 command -v g++ >/dev/null || cannot "there is no g++"
-[ "$(g++ -dumpversion | cut -d. -f1)" -ge 11 ] || cannot "g++ is $(g++ -dumpversion), not 11 or newer"
+[ "$(g++ -dumpversion | cut -d. -f1)" -ge 11 ] ||
+    cannot "it needs g++ 11 or newer, not $(g++ -dumpversion)"
 
 use_venv
 

@@ -41,7 +41,7 @@ FLAGS = "-std=c++20 -fPIC -Wall -Wextra -fvisibility=hidden".split()
 EXACT = "-O3 -ffp-contract=off -frounding-math -fno-strict-aliasing".split()
 # It runs 32 lanes at once in the vector instructions of 2013 and later, where the machine has them.
 VECTORS = {"avx2", "bmi2", "f16c", "fma", "movbe"}
-if VECTORS <= set(Path("/proc/cpuinfo").read_text().split()):
+if VECTORS.issubset(Path("/proc/cpuinfo").read_text().split()):
     EXACT.append("-march=x86-64-v3")
 
 
@@ -141,9 +141,10 @@ class Build:
         self.work = 0  # commands that were run
 
     def forget_other_versions(self) -> None:
-        """Removes what was built with another Python, CuPy, Cython, NumPy or CUDA."""
+        """Removes what was built with another Python, CuPy, Cython, NumPy, CUDA, or processor."""
         named = ["cupy-cuda12x", "cython", "numpy", "nvidia-cuda-runtime-cu12"]
-        text = " ".join([sys.version.split()[0], *(f"{name}-{version(name)}" for name in named)])
+        numbers = [f"{name}-{version(name)}" for name in named]
+        text = " ".join([sys.version.split()[0], *numbers, *EXACT])
         stamp = self.folder / "versions"
         if not stamp.exists() or stamp.read_text() != text:
             for file in [*self.objects.glob("*"), *self.folder.glob("ext/*")]:
@@ -177,7 +178,7 @@ class Build:
 
     def compile_folder(self, folder: str, *flags: str) -> list[Path]:
         """The objects of a folder's sources, compiled side by side."""
-        files = sorted([*(SOURCE / folder).glob("*.cpp"), *(SOURCE / folder).glob("*.cc")])
+        files = sorted((SOURCE / folder).glob("*.cc"))
         include = [f"-I{SOURCE}", f"-I{SOURCE / 'libraries'}", *self.cuda]
         start = [
             self.pool.submit(

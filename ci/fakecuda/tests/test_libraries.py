@@ -86,6 +86,17 @@ def test_scalars_on_the_host_and_on_the_device(rng, on_device):
     close(out, 1.5 * a @ x - 0.5 * y)
 
 
+def test_halves_are_converted_exactly_and_rounded_to_nearest_even():
+    every = np.arange(1 << 16, dtype="H").view("e")
+    every = every[~np.isnan(every)]
+    for factor in (1.0, 0.3, 1.7):
+        factor = np.array([[factor]], "e")
+        with np.errstate(over="ignore"):
+            wanted = (every.astype("f") * factor[0].astype("f")).astype("e")
+        found = (cupy.array(every)[:, None] @ cupy.array(factor)).get()[:, 0]
+        assert np.array_equal(found, wanted)
+
+
 def test_bfloat16_rounds_to_nearest_even(rng):
     """By the library itself: CuPy's bfloat16 wants a package of its own."""
     a = (cupy.arange(256, dtype="f") / 7).reshape(16, 16)

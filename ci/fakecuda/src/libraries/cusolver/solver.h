@@ -1,7 +1,7 @@
 // Handles, statuses and submission of the stand-in for dense cuSOLVER.
 //
-// Workspaces are checked and not used: LAPACK gets its own. Their sizes grow as the real ones do, so
-// that one that was made for another size is found too small.
+// Workspaces are checked and not used: LAPACK gets its own. Their sizes grow as the real ones do,
+// so that one that was made for another size is found too small.
 #pragma once
 
 #include <complex>

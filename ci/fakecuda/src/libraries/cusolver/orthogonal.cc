@@ -90,7 +90,7 @@ Status size_of_work(const char *name, Handle *handle, int m, int n, int *size) {
                                                      T *tau, T *work, int size, int *info) {      \
         return geqrf("cusolverDn" #LETTER "geqrf", handle, m, n, a, lda, tau, work, size, info);  \
     }                                                                                             \
-    FAKECUDA_EXPORT Status cusolverDn##LETTER##GQR##_bufferSize(                                    \
+    FAKECUDA_EXPORT Status cusolverDn##LETTER##GQR##_bufferSize(                                   \
         Handle *handle, int m, int n, int, const T *, int, const T *, int *size) {                \
         return size_of_work("cusolverDn" #LETTER #GQR "_bufferSize", handle, m, n, size);         \
     }                                                                                             \
@@ -100,7 +100,7 @@ Status size_of_work(const char *name, Handle *handle, int m, int n, int *size) {
         return orgqr("cusolverDn" #LETTER #GQR, handle, m, n, k, a, lda, tau, work, size,         \
                      info);                                                                       \
     }                                                                                             \
-    FAKECUDA_EXPORT Status cusolverDn##LETTER##MQR##_bufferSize(                                    \
+    FAKECUDA_EXPORT Status cusolverDn##LETTER##MQR##_bufferSize(                                   \
         Handle *handle, Side, Operation, int m, int n, int, const T *, int, const T *, const T *, \
         int, int *size) {                                                                         \
         return size_of_work("cusolverDn" #LETTER #MQR "_bufferSize", handle, m, n, size);         \

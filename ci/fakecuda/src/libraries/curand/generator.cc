@@ -126,8 +126,9 @@ FAKECUDA_EXPORT Status curandCreateGenerator(Generator **generator, int type) {
             *generator = new Generator{type};
             return success;
         default:
-            return refuse(type_error, "curandCreateGenerator: the stand-in has no generator of type " +
-                                          std::to_string(type));
+            return refuse(type_error,
+                          "curandCreateGenerator: the stand-in has no generator of type " +
+                              std::to_string(type));
     }
 }
 

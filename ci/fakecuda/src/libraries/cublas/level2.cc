@@ -61,7 +61,7 @@ Status sbmv(const char *name, Handle *handle, Fill fill, int n, int k, const T *
     return submit(name, handle, [=] {
         std::string text(name);
         T by = scale.value(name), old = keep.value(name);
-        for (int j = 0; j < n; ++j) {  // the corner of the band that no diagonal reaches is not read
+        for (int j = 0; j < n; ++j) {  // without the corner that no diagonal reaches
             int missing = fill == upper ? std::max(0, k - j) : std::max(0, k - (n - 1 - j));
             const T *column = a + size_t(j) * lda + (fill == upper ? missing : 0);
             check_memory(column, (k + 1 - missing) * sizeof(T), false, text + ", A");

@@ -14,7 +14,8 @@ Number root(size_t k, size_t n) {
     double rest = 2 * std::numbers::pi * (double(8 * k) - double(eighth * n)) / double(8 * n);
     Number small(std::cos(rest), -std::sin(rest));
     constexpr double h = std::numbers::sqrt2 / 2;
-    constexpr Number turns[8] = {{1, 0}, {h, -h}, {0, -1}, {-h, -h}, {-1, 0}, {-h, h}, {0, 1}, {h, h}};
+    constexpr Number turns[8] = {{1, 0},  {h, -h}, {0, -1}, {-h, -h},
+                                 {-1, 0}, {-h, h}, {0, 1},  {h, h}};
     return small * turns[eighth % 8];
 }
 
