@@ -20,11 +20,21 @@ def memory(ptr, dtype, rows, columns, leading, step, count):
 
 class Cublas:
     CUBLAS_COMPUTE_32F, CUBLAS_COMPUTE_32F_FAST_TF32, CUBLAS_COMPUTE_64F = 68, 77, 70
+    CUBLAS_COMPUTE_32F_PEDANTIC, CUBLAS_COMPUTE_64F_PEDANTIC = 69, 71
     CUBLAS_GEMM_DEFAULT = -1
 
     def __init__(self):
         self.calls = []
         self.added = 0
+        self.matrices = 0  # calls for two matrices
+
+    def gemmEx(  # noqa: N802
+        self, handle, ta, tb, m, n, k, alpha, A, At, lda, B, Bt, ldb, beta, C, Ct, ldc, *how
+    ):  # fmt: skip
+        self.matrices += 1
+        first, second, third = (A, At, lda, 0), (B, Bt, ldb, 0), (C, Ct, ldc, 0)
+        sizes = (ta, tb, m, n, k)
+        self.gemmStridedBatchedEx(handle, *sizes, alpha, *first, *second, beta, *third, 1, *how)
 
     def gemmStridedBatchedEx(  # noqa: N802
         self, handle, ta, tb, m, n, k, alpha, A, At, lda, step_a, B, Bt, ldb, step_b,

@@ -9,7 +9,7 @@ from fake_cublas import HANDLE, Cublas
 
 import gpugrad as gg
 from gpugrad.backend import namespace, sim
-from gpugrad.backend.products import add_product_with, matmul_with
+from gpugrad.backend.products import _KINDS, DEFAULT, PEDANTIC, TF32, Products
 from gpugrad.engine.op import TABLE
 
 
@@ -22,13 +22,11 @@ def cupy():
         plain.append((a.ndim, b.ndim))
         return sim.matmul(a, b)
 
-    types = SimpleNamespace(
-        get_compute_type=lambda dtype: 1, compute_type_to_str=lambda kind: "COMPUTE_TYPE_DEFAULT"
-    )
+    types = SimpleNamespace(get_compute_type=lambda dtype: 1)
     return SimpleNamespace(
         matmul=matmul,
         plain=plain,
-        empty=sim.empty,
+        ndarray=sim.empty,
         cuda=SimpleNamespace(
             cublas=Cublas(), device=SimpleNamespace(get_cublas_handle=lambda: HANDLE)
         ),
@@ -71,7 +69,7 @@ def test_stacks_go_to_cublas_as_they_lie(shapes, first, second, dtype, cupy, rng
         for x in (first(np.empty(shapes[0], dtype)), second(np.empty(shapes[1], dtype)))
     )
     a, b = first(a), second(b)
-    y = matmul_with(cupy)(a, b)
+    y = Products(cupy).matmul(a, b)
     np.testing.assert_array_equal(y.get(), a.get() @ b.get())
     assert y.dtype == dtype
     assert y.flags.c_contiguous
@@ -94,7 +92,7 @@ ODD = {
 def test_views_with_even_steps_are_not_copied(first, second, cupy, rng):
     a = first(sim.asarray(rng.standard_normal((4, 3, 3))))
     b = second(sim.asarray(rng.standard_normal((4, 3, 3))))
-    y = matmul_with(cupy)(a, b)
+    y = Products(cupy).matmul(a, b)
     np.testing.assert_allclose(y.get(), a.get() @ b.get())
     assert len(cupy.cuda.cublas.calls) == 1
 
@@ -116,7 +114,7 @@ LEFT_TO_CUPY = {
 @pytest.mark.parametrize("operands", LEFT_TO_CUPY.values(), ids=list(LEFT_TO_CUPY))
 def test_what_does_not_fit_is_left_to_cupy(operands, cupy, rng):
     a, b = operands(sim.asarray(rng.standard_normal((4, 4, 4))))
-    y = matmul_with(cupy)(a, b)
+    y = Products(cupy).matmul(a, b)
     np.testing.assert_allclose(y.get(), a.get() @ b.get())
     assert len(cupy.plain) == 1
     assert cupy.cuda.cublas.calls == []
@@ -128,30 +126,56 @@ def test_what_does_not_fit_is_left_to_cupy(operands, cupy, rng):
 def test_rows_of_any_stack_are_multiplied_as_one_matrix(shape, second, dtype, cupy, rng):
     a = sim.asarray(rng.integers(-4, 5, shape).astype(dtype))
     b = sim.asarray(rng.integers(-4, 5, second).astype(dtype))
-    y = matmul_with(cupy)(a, b)
+    y = Products(cupy).matmul(a, b)
     np.testing.assert_array_equal(y.get(), a.get() @ b.get())
-    assert cupy.plain == [(2, len(second))]
+    ours = len(second) == 2 and dtype != "int64"
+    assert cupy.plain == ([] if ours else [(2, len(second))])
+    assert cupy.cuda.cublas.matrices == ours
     assert y.flags.c_contiguous
 
 
 def test_a_transposed_stack_times_one_matrix_is_no_copy_either(cupy, rng):
     a = turn(sim.asarray(rng.standard_normal((5, 3, 2))))
     b = sim.asarray(rng.standard_normal((3, 4)))
-    np.testing.assert_allclose(matmul_with(cupy)(a, b).get(), a.get() @ b.get())
+    np.testing.assert_allclose(Products(cupy).matmul(a, b).get(), a.get() @ b.get())
     assert [call[:2] for call in cupy.cuda.cublas.calls] == [(0, 1)]
 
 
 def test_shapes_that_do_not_fit_are_refused_by_cupy(cupy):
     for first, second in [((5, 2, 3), (4, 3)), ((5, 2, 3), (5, 4, 3)), ((5, 2, 3), (4, 3, 2))]:
         with pytest.raises(ValueError, match="match|broadcast"):
-            matmul_with(cupy)(sim.ones(first), sim.ones(second))
+            Products(cupy).matmul(sim.ones(first), sim.ones(second))
 
 
-def test_tf32_is_taken_where_cupy_takes_it(cupy):
-    cupy._core._routines_linalg.compute_type_to_str = lambda kind: "COMPUTE_TYPE_TF32"
+@pytest.mark.parametrize(
+    ("chosen", "computed"), [(1, [68, 68, 70]), (7, [77, 68, 70]), (2, [69, 69, 71])]
+)
+@pytest.mark.parametrize("shape", [(2, 2, 2), (2, 2)], ids=str)
+def test_products_are_computed_as_cupy_computes_them(chosen, computed, shape, cupy):
+    """By default, in TF32, and without what cuBLAS may shorten: chosen while a program runs."""
+    matmul = Products(cupy).matmul
+    matmul(sim.ones(shape, "f"), sim.ones(shape, "f"))
+    cupy._core._routines_linalg.get_compute_type = lambda dtype: chosen
     for dtype in ("float32", "float16", "float64"):
-        matmul_with(cupy)(sim.ones((2, 2, 2), dtype), sim.ones((2, 2, 2), dtype))
-    assert [call[2] for call in cupy.cuda.cublas.calls] == [77, 68, 70]
+        matmul(sim.ones(shape, dtype), sim.ones(shape, dtype))
+    assert [call[2] for call in cupy.cuda.cublas.calls] == [68, *computed]
+
+
+@pytest.mark.parametrize("first", [same, turn])
+@pytest.mark.parametrize("second", [same, turn])
+def test_two_matrices_are_multiplied_as_they_lie(first, second, cupy, rng):
+    a = first(sim.asarray(whole_numbers(rng, first(np.empty((2, 3))).shape, "f")))
+    b = second(sim.asarray(whole_numbers(rng, second(np.empty((3, 4))).shape, "f")))
+    np.testing.assert_array_equal(Products(cupy).matmul(a, b).get(), a.get() @ b.get())
+    turned = Products(cupy).multiply(turn(a), turn(b), True, True)
+    np.testing.assert_array_equal(turned.get(), a.get() @ b.get())
+    assert cupy.plain == []
+    assert cupy.cuda.cublas.matrices == 2
+
+
+def test_one_number_of_two_matrices_is_left_to_cupy_s_kernel(cupy):
+    assert Products(cupy).matmul(sim.ones((1, 5)), sim.ones((5, 1))).get() == 5
+    assert cupy.plain == [(2, 2)]
 
 
 def whole_numbers(rng, shape, dtype):
@@ -165,7 +189,7 @@ def test_a_product_is_added_in_one_call(shapes, order, dtype, cupy, rng):
     a, b = (whole_numbers(rng, shape, dtype) for shape in shapes)
     before = np.asarray(whole_numbers(rng, (a @ b).shape, dtype), order=order)
     total = sim.asarray(before)
-    added = add_product_with(cupy)(total, sim.asarray(a), sim.asarray(b))
+    added = Products(cupy).add_product(total, sim.asarray(a), sim.asarray(b))
     assert added == (order == "C" or total.ndim == 2 or total.flags.c_contiguous)
     np.testing.assert_array_equal(total.get(), before + a @ b if added else before)
     assert len(cupy.cuda.cublas.calls) == cupy.cuda.cublas.added == added
@@ -174,9 +198,11 @@ def test_a_product_is_added_in_one_call(shapes, order, dtype, cupy, rng):
 def test_rows_of_several_axes_are_added_to_as_they_lie(cupy, rng):
     a, b, before = (whole_numbers(rng, shape, "f") for shape in ((6, 4), (4, 5), (2, 3, 5)))
     total = sim.asarray(before)
-    assert add_product_with(cupy)(total, sim.asarray(a), turn(sim.asarray(turn(b).copy())))
+    assert Products(cupy).add_product(total, sim.asarray(a), turn(sim.asarray(turn(b).copy())))
     np.testing.assert_array_equal(total.get(), before + (a @ b).reshape(2, 3, 5))
-    assert not add_product_with(cupy)(sim.zeros((3, 2, 5), "f").T, sim.asarray(a), sim.asarray(b))
+    assert not Products(cupy).add_product(
+        sim.zeros((3, 2, 5), "f").T, sim.asarray(a), sim.asarray(b)
+    )
 
 
 @pytest.mark.parametrize(
@@ -196,7 +222,7 @@ def test_rows_of_several_axes_are_added_to_as_they_lie(cupy, rng):
 )
 def test_what_does_not_fit_is_not_added(operands, cupy):
     total, a, b = operands()
-    assert add_product_with(cupy)(total, a, b) is False
+    assert Products(cupy).add_product(total, a, b) is False
     assert not total.get().any()
     assert cupy.cuda.cublas.calls == []
 
@@ -228,8 +254,8 @@ def adding(cupy, monkeypatch):
     """sim with products that are added by cuBLAS; gives the calls that do."""
     monkeypatch.setattr(namespace.Namespace, "fusing", True)
     xp = namespace.namespace_of(sim.zeros(1))
-    monkeypatch.setitem(xp.__dict__, "matmul", matmul_with(cupy))
-    monkeypatch.setitem(xp.__dict__, "add_product", add_product_with(cupy))
+    monkeypatch.setitem(xp.__dict__, "matmul", Products(cupy).matmul)
+    monkeypatch.setitem(xp.__dict__, "add_product", Products(cupy).add_product)
     return cupy.cuda.cublas
 
 
@@ -289,7 +315,7 @@ GRADIENTS = [*SHAPES, ((5, 2, 3), (3, 4)), ((5, 2, 3), (3,)), ((3,), (5, 3, 4)),
 @pytest.mark.parametrize("shapes", GRADIENTS, ids=str)
 def test_gradients_are_those_of_the_cpu_and_copy_no_operand(shapes, cupy, rng, monkeypatch):
     xp = namespace.namespace_of(sim.zeros(1))
-    monkeypatch.setitem(xp.__dict__, "matmul", matmul_with(cupy))
+    monkeypatch.setitem(xp.__dict__, "matmul", Products(cupy).matmul)
     values = [rng.standard_normal(shape) for shape in shapes]
     weight = rng.standard_normal((values[0] @ values[1]).shape)
 
@@ -308,10 +334,11 @@ def test_what_is_asked_of_the_real_cupy_is_there():
     cupy = pytest.importorskip("cupy")
     routines = cupy._core._routines_linalg
     assert callable(routines.get_compute_type)
-    assert routines.compute_type_to_str(7) == "COMPUTE_TYPE_TF32"
+    assert routines.compute_type_to_str(TF32) == "COMPUTE_TYPE_TF32"
+    assert routines.compute_type_to_str(PEDANTIC) == "COMPUTE_TYPE_PEDANTIC"
+    if gg.cuda.is_available():  # or cuBLAS may not be there
+        assert cupy.cuda.cublas.CUBLAS_GEMM_DEFAULT == DEFAULT
     assert callable(cupy.cuda.device.get_cublas_handle)
     types = [("e", "CUDA_R_16F"), ("f", "CUDA_R_32F"), ("d", "CUDA_R_64F"), ("F", "CUDA_C_32F")]
-    from gpugrad.backend.products import _KINDS
-
     for char, name in [*types, ("D", "CUDA_C_64F")]:
         assert getattr(cupy.cuda.runtime, name) == _KINDS[char][0]

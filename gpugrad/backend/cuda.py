@@ -197,9 +197,10 @@ def register_arrays() -> None:
     except RuntimeError:  # no driver: names and signatures can be looked up all the same
         several = False
     checks = _check_each_device if several else _check_one_device
+    multiplied = products.Products(cupy)
     fast: dict[str, Any] = {
         "cholesky": _cholesky,
-        "matmul": products.matmul_with(cupy),
+        "matmul": multiplied.matmul,
         "solve_triangular": _solve_triangular,
     }
     kind = Namespace
@@ -216,7 +217,7 @@ def register_arrays() -> None:
             fast |= family(cupy).functions()
         epilogue = Epilogue(cupy)
         fast |= {"multi_tensor": MultiTensor(cupy), "epilogue": epilogue}
-        fast |= {"add_product": products.add_product_with(cupy)}
+        fast |= {"add_product": multiplied.add_product}
         fast |= epilogue.functions()
     space = kind(cupy, fast=fast, checks=checks, alone=not several)
     if kind is Namespace:
