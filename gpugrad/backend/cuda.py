@@ -72,8 +72,12 @@ def current_device() -> int:
     >>> current_device() if is_available() else 0
     0
     """
-    require()
-    return int(_cupy().cuda.device.get_device_id())
+    cupy = sys.modules.get("cupy")
+    if cupy is None or probe().reason is not None:
+        require()
+        cupy = _cupy()
+    found: int = cupy.cuda.device.get_device_id()
+    return found
 
 
 def synchronize(device: Any = None) -> None:
@@ -215,7 +219,7 @@ def register_arrays() -> None:
         kind = FusingNamespace
         for family in (Rows, LayerNorm, Squares):
             fast |= family(cupy).functions()
-        epilogue = Epilogue(cupy)
+        epilogue = Epilogue(cupy, multiply=multiplied.multiply)
         fast |= {"multi_tensor": MultiTensor(cupy), "epilogue": epilogue}
         fast |= {"add_product": multiplied.add_product}
         fast |= epilogue.functions()

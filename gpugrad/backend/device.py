@@ -180,9 +180,10 @@ class Device:
         >>> with Device("cpu").activate():
         ...     pass
         """
-        if self.is_current():
+        kind = self.kind
+        if kind == "cpu" or self.index == _current(kind):
             return _NOTHING
-        return _entered(self.kind, self.index)
+        return _entered(kind, self.index)
 
     def is_current(self) -> bool:
         """Whether new arrays of ``xp`` arise here: always so on a CPU."""
@@ -246,6 +247,8 @@ def _entered(kind: str, index: int) -> Any:
 
 _NUMPY = (numpy.ndarray, numpy.generic)
 _NUMBERS = (numpy.generic, bool, int, float, complex)
+# By type, the kinds of devices of those arrays that `device_of` has met.
+_KINDS: dict[type, str] = {}
 
 
 def _home(array: Any) -> tuple[str, int] | None:
@@ -269,15 +272,19 @@ def device_of(array: Any) -> Device:
     >>> device_of(numpy.zeros(3))
     Device('cpu')
     """
-    if type(array) is numpy.ndarray:
+    kind = type(array)
+    if kind is numpy.ndarray:
         return _CPU
+    if kind in _KINDS:
+        return _known(_KINDS[kind], array.device.id)
     home = _home(array)
     if home is None:
-        kind = type(array)
         raise DTypeError(
             f"device_of: expected a NumPy, CuPy or sim array, got {kind.__module__}."
             f"{kind.__qualname__}"
         )
+    if home[0] != "cpu":
+        _KINDS[kind] = home[0]
     return _known(*home)
 
 

@@ -32,7 +32,7 @@ def record_chain(
     raws, nodes, xp = record.unwrap(first, operands)
     if not xp.alone:
         compute = record.in_place_of(raws, compute)
-    recorded = mode and any(node is not None for node in nodes)
+    recorded = mode and nodes.count(None) < len(nodes)
     (keep_between,), keep_y = second.keeps((True,))
     try:
         made = compute(xp, recorded and keep_between, *raws)
@@ -44,11 +44,7 @@ def record_chain(
     between, y = made
     if not recorded:
         return record.Tensor(y)
-    keep, _ = first.keeps(tuple(node is not None for node in nodes))
-    values = tuple(
-        raw if kept or node is None else node
-        for raw, kept, node in zip(raws, keep, nodes, strict=True)
-    )
+    values, _ = record.saved(first, raws, nodes)
     node = Node(first, tuple(nodes), values, None, xp, y.shape, y.dtype, {})
     kept = (between if keep_between else node,)
     y_kept = y if keep_y else None

@@ -26,6 +26,7 @@ __all__ = [
     "in_place_of",
     "record",
     "record_outputs",
+    "saved",
     "unwrap",
     "use_tensor_class",
 ]
@@ -57,14 +58,9 @@ def record(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None = 
         explain(op, raws, parameters, error)
         raise
     mode = recording.get()
-    if not op.differentiable or not mode or not any(n is not None for n in nodes):
+    if not op.differentiable or not mode or nodes.count(None) == len(nodes):
         return Tensor(y) if not op.outputs else tuple(map(Tensor, y))
-    needs = tuple(node is not None for node in nodes)
-    keep, keep_y = op.keeps(needs)
-    values = tuple(
-        raw if kept or node is None else node
-        for raw, kept, node in zip(raws, keep, nodes, strict=True)
-    )
+    values, keep_y = saved(op, raws, nodes)
     if op.outputs:
         whole = OutputsNode(op, tuple(nodes), values, y, xp, parameters)
         if mode is not True:
@@ -79,6 +75,16 @@ def record(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None = 
     if mode is not True:
         mode(made, raws, y)
     return Tensor(y, made)
+
+
+def saved(op: Op, raws: list[Any], nodes: list[Any]) -> tuple[tuple[Any, ...], bool]:
+    """What a node keeps of its operands, and whether it keeps the result: see `Node.values`."""
+    keep, keep_y = op.keeps(tuple([node is not None for node in nodes]))
+    values = [
+        raw if kept or node is None else node
+        for raw, kept, node in zip(raws, keep, nodes, strict=True)
+    ]
+    return tuple(values), keep_y
 
 
 def unwrap(op: Op, operands: Sequence[Any]) -> tuple[list[Any], list[Any], Any]:
@@ -113,7 +119,10 @@ def _namespace(op: Op, raws: Sequence[Any]) -> Any:
     """The namespace of the operands; None if all are numbers; DeviceError if they differ."""
     xp = first = None
     for raw in raws:
-        own = None if raw is None else namespace_of(raw)
+        if raw is None:
+            continue
+        kind = type(raw)
+        own = NAMESPACES[kind] if kind in NAMESPACES else namespace_of(raw)
         if own is None or own is xp:
             continue
         if xp is None or isinstance(first, numpy.generic):

@@ -69,10 +69,12 @@ def _pair(layer: Any, activation: Any, x: Any) -> Any:
     if name is None or layer.bias is None:
         return None
     op = TABLE[name]
-    # A module has its settings under the names of the op's parameters.
-    words = {key: getattr(activation, key, p.default) for key, p in op.parameters.items()}
-    if not all(type(value) in (float, int, str) for value in words.values()):
-        return None
+    words: dict[str, Any] = {}
+    if op.parameters:
+        # A module has its settings under the names of the op's parameters.
+        words = {key: getattr(activation, key, p.default) for key, p in op.parameters.items()}
+        if not all(type(value) in (float, int, str) for value in words.values()):
+            return None
     operands = (x, layer.weight, layer.bias)
     compute = partial(_compute, name, words)
     return record_chain(TABLE["linear"], op, operands, words or None, compute)
@@ -84,7 +86,7 @@ def _compute(
     epilogue = xp.epilogue
     if epilogue is None or not epilogue.takes(x, weight, bias):
         return None
-    y = xp.linear(x, weight)
+    y = epilogue.product(x, weight)
     if not y.flags.c_contiguous:  # as no product of CuPy's is
         y = y + bias
         return y, getattr(xp, name)(y, **words)

@@ -39,7 +39,9 @@ def _linear_vjp(
         d_weight = xp.matmul(rows.T, _rows(x))
     if needs[2]:
         d_bias = xp.sum(rows, axis=0) if len(bias.shape) == 1 else g
-    d_x = xp.matmul(rows, weight).reshape(x.shape) if needs[0] else None
+    d_x = xp.matmul(rows, weight) if needs[0] else None
+    if d_x is not None and len(x.shape) != 2:
+        d_x = d_x.reshape(x.shape)
     return d_x, d_weight, d_bias
 
 

@@ -17,9 +17,11 @@ from gpugrad.backend.kernels.source import COLUMN, FLOATS, Get, cupy_kernel, pre
 from gpugrad.backend.namespace import ELEMENTWISE, FORMULAS, namespace_of
 from gpugrad.backend.summed import Summed
 
-__all__ = ["Epilogue", "epilogue_source", "epilogue_vjp_source"]
+__all__ = ["Epilogue", "epilogue_source", "epilogue_vjp_source", "sums_source"]
 
 STRIPE = 64  # rows, at least, that a block adds up
+FEW = 128  # rows at most whose sum one block makes: of more CuPy's kernel is quicker
+PLAIN = signature(())  # no parameters
 
 
 class _Parameters:
@@ -45,10 +47,13 @@ def _numbers(known: Signature, words: dict[str, Any]) -> tuple[Any, ...]:
 
 
 @cache
-def epilogue_source(dtype: Any, activation: str, known: Signature, keep: bool = False) -> str:
+def epilogue_source(
+    dtype: Any, activation: str | None, known: Signature = PLAIN, keep: bool = False
+) -> str:
     """The kernel ``epilogue``: activation(y + bias, **words) in the place of y, row by row.
 
     With ``keep``, y + bias in the place of y and what the activation makes of it in ``made``.
+    Without an activation y + bias in the place of y.
     """
     writer = Writer()
     y, bias = (
@@ -57,7 +62,9 @@ def epilogue_source(dtype: Any, activation: str, known: Signature, keep: bool = 
     )
     between = EXPRESSIONS.add(y, bias)
     parameters = _Parameters(writer, known, 2)
-    found = getattr(EXPRESSIONS, activation)(between, **parameters.words)
+    found = between
+    if activation is not None:
+        found = getattr(EXPRESSIONS, activation)(between, **parameters.words)
     body = "\n".join(f"        {line}" for line in writer.body(found))
     stores = f"y[row * length + i] = narrow({between.code});\n        made" if keep else "y"
     return f"""{prelude(dtype)}{ROW}
@@ -118,46 +125,78 @@ extern "C" __global__ void epilogue_vjp(
 """  # noqa: E501
 
 
-class Epilogue:
-    """The launches, for arrays of ``module`` (cupy), whose kernels ``get`` compiles."""
+@cache
+def sums_source(dtype: Any) -> str:
+    """The kernel ``column_sums``: the sums of g over its rows, of which there are few."""
+    return f"""{prelude(dtype)}{COLUMN}
+extern "C" __global__ void column_sums(const T* g, T* sums, long long rows, long long length)
+{{
+    const long long column = (long long)blockIdx.x * 32 + threadIdx.x;
+    W sum = 0;
+    if (column < length)
+        for (long long row = threadIdx.y; row < rows; row += blockDim.y)
+            sum += widen(g[row * length + column]);
+    sum = sum_of_column(sum);
+    if (threadIdx.y == 0 && column < length)
+        sums[column] = narrow(sum);
+}}
+"""
 
-    def __init__(self, module: Any, get: Get = cupy_kernel) -> None:
+
+def _multiply(a: Any, b: Any, turn_a: bool = False, turn_b: bool = False) -> Any:
+    return namespace_of(a).matmul(a.T if turn_a else a, b.T if turn_b else b)
+
+
+class Epilogue:
+    """The launches, for arrays of ``module`` (cupy), whose kernels ``get`` compiles.
+
+    ``multiply(a, b, turn_a, turn_b)`` gives the product of two matrices, either transposed.
+    """
+
+    def __init__(
+        self, module: Any, get: Get = cupy_kernel, multiply: Callable[..., Any] | None = None
+    ) -> None:
         self.module = module
         self.get = get
+        self.multiply = multiply or _multiply
 
     def functions(self) -> dict[str, Callable[..., Any]]:
         """By the names of the formulas that they stand in for."""
-        return {"linear_vjp": self._linear_vjp}
+        return {"linear": self._linear, "linear_vjp": self._linear_vjp}
 
     def takes(self, x: Any, weight: Any, bias: Any) -> bool:
         """Whether the operands are those of a layer, as x @ weight.T + bias, and of one dtype."""
-        arrays = (x, weight, bias)
+        array = self.module.ndarray
+        if not (isinstance(x, array) and isinstance(weight, array) and isinstance(bias, array)):
+            return False
+        dtype, shape = x.dtype, weight.shape
         return (
-            all(isinstance(array, self.module.ndarray) for array in arrays)
-            and x.dtype in FLOATS
-            and x.dtype == weight.dtype == bias.dtype
+            dtype in FLOATS
+            and dtype == weight.dtype == bias.dtype
             and x.ndim > 0
             and x.size > 0
-            and weight.ndim == 2
-            and x.shape[-1] == weight.shape[1]
-            and bias.shape == weight.shape[:1] != (0,)
+            and len(shape) == 2
+            and x.shape[-1] == shape[1]
+            and bias.shape == shape[:1] != (0,)
         )
 
     def __call__(
-        self, activation: str, words: dict[str, Any], y: Any, bias: Any, keep: bool
+        self, activation: str | None, words: dict[str, Any], y: Any, bias: Any, keep: bool
     ) -> tuple[Any, Any]:
         """y + bias and activation(y + bias, **words), the first only where it is to be kept.
 
-        y is in C order and nobody else's: its memory is used for one of the two.
+        y is in C order and nobody else's: its memory is used for one of the two. Without an
+        activation the second is y + bias.
         """
-        length = y.shape[-1]
+        shape, dtype = y.shape, y.dtype
+        length = shape[-1]
         rows = y.size // length
-        if not bias.flags.c_contiguous:
-            bias = self.module.ascontiguousarray(bias)
-        made = self.module.empty(y.shape, y.dtype) if keep else y
-        known = signature((), words)
-        kernel = self.get(epilogue_source(y.dtype, activation, known, keep), "epilogue")
-        arguments = (y, bias, made, rows, length, *_numbers(known, words))
+        made = self.module.ndarray(shape, dtype) if keep else y
+        known = signature((), words) if words else PLAIN
+        kernel = self.get(epilogue_source(dtype, activation, known, keep), "epilogue")
+        arguments: tuple[Any, ...] = (y, contiguous(self.module, bias), made, rows, length)
+        if words:
+            arguments += _numbers(known, words)
         kernel(*launch_shape(rows, length), arguments)
         return y, made
 
@@ -166,31 +205,68 @@ class Epilogue:
 
         As a rule of the table, of a pair of layers that was computed by a call above.
         """
-        module, dtype = self.module, g.dtype
-        g, y, x = (
-            contiguous(module, array) if isinstance(array, module.ndarray) else None
-            for array in (g, y, x)
-        )
-        length = g.shape[-1]
+        module, dtype, shape = self.module, g.dtype, g.shape
+        array = module.ndarray
+        length = shape[-1]
         rows = g.size // length
-        d, sums = module.empty(g.shape, dtype), module.empty((length,), dtype)
+        d, sums = array(shape, dtype), array((length,), dtype)
         divided = stripes(module, rows, length, dtype, STRIPE)
-        known = signature((), words)
+        known = signature((), words) if words else PLAIN
         kernel = self.get(epilogue_vjp_source(dtype, activation, known), "epilogue_vjp")
-        arrays = (g, y, x, d, sums, divided.parts, divided.arrived)
-        numbers = (rows, length, divided.rows, *_numbers(known, words))
-        kernel(divided.grid, divided.block, (*arrays, *numbers))
+        arguments: tuple[Any, ...] = (
+            contiguous(module, g),
+            contiguous(module, y) if isinstance(y, array) else None,
+            contiguous(module, x) if isinstance(x, array) else None,
+            d, sums, divided.parts, divided.arrived, rows, length, divided.rows,
+        )  # fmt: skip
+        if words:
+            arguments += _numbers(known, words)
+        kernel(divided.grid, divided.block, arguments)
         return Summed(d, sums)
+
+    def product(self, x: Any, weight: Any) -> Any:
+        """x @ weight.T, of operands that `takes` takes."""
+        if x.ndim == 2:
+            return self.multiply(x, weight, False, True)
+        return FORMULAS["linear"](namespace_of(x), x, weight)
+
+    def _linear(self, x: Any, weight: Any, bias: Any = None) -> Any:
+        """A layer: the product, and its bias in one pass over it."""
+        if bias is None or not self.takes(x, weight, bias):
+            xp = namespace_of(x) or namespace_of(weight)
+            return FORMULAS["linear"](xp, x, weight, bias)
+        y = self.product(x, weight)
+        if not y.flags.c_contiguous:  # as no product of CuPy's is
+            return y + bias
+        return self(None, {}, y, bias, False)[1]
 
     def _linear_vjp(
         self, g: Any, needs: tuple[bool, ...], x: Any, weight: Any, bias: Any
     ) -> tuple[Any, Any, Any]:
         """The gradients of a layer's operands; that of the bias is known where g is a `Summed`."""
-        formula = FORMULAS["linear_vjp"]
-        if not isinstance(g, Summed):
-            pulled: tuple[Any, Any, Any] = formula(namespace_of(g), g, needs, x, weight, bias)
-            return pulled
-        d_x, d_weight, _ = formula(
-            namespace_of(g.array), g.array, (*needs[:2], False), x, weight, bias
-        )
-        return d_x, d_weight, g.sums if needs[2] else None
+        sums = None
+        if type(g) is Summed:
+            g, sums = g.array, g.sums
+        elif needs[2]:
+            sums = self._column_sums(g, bias)
+        if len(x.shape) != 2 or (needs[2] and sums is None):
+            words = (*needs[:2], sums is None and needs[2])
+            d_x, d_weight, d_bias = FORMULAS["linear_vjp"](
+                namespace_of(g), g, words, x, weight, bias
+            )
+            return d_x, d_weight, d_bias if sums is None else sums
+        d_weight = self.multiply(g, x, True, False) if needs[1] else None
+        return self.multiply(g, weight) if needs[0] else None, d_weight, sums
+
+    def _column_sums(self, g: Any, bias: Any) -> Any:
+        """The sum of g over all axes but the last, of few rows; None where CuPy has to make it."""
+        dtype, shape = g.dtype, g.shape
+        length = shape[-1] if shape else 0
+        rows = g.size // length if length else 0
+        if not 0 < rows <= FEW or dtype not in FLOATS or bias.shape != (length,):
+            return None
+        sums = self.module.ndarray((length,), dtype)
+        kernel = self.get(sums_source(dtype), "column_sums")
+        grid = (-(-length // 32),)
+        kernel(grid, (32, 8), (contiguous(self.module, g), sums, rows, length))
+        return sums

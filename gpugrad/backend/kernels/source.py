@@ -6,7 +6,7 @@ fixed order, never by atomics: the same bits at every run.
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -128,9 +128,15 @@ class Stripes(NamedTuple):
 
 def stripes(module: Any, rows: int, length: int, dtype: Any, least: int, sums: int = 1) -> Stripes:
     """Stripes of at least so many rows, 128 of them at most, for as many sums of each column."""
+    divided = _divided(rows, length, least)
+    if divided.grid[1] == 1:
+        return divided
+    grid = divided.grid
+    parts = module.ndarray((sums, grid[1], length), "d" if dtype.char == "d" else "f")
+    return divided._replace(parts=parts, arrived=module.zeros(grid[0], "I"))
+
+
+@lru_cache(1024)
+def _divided(rows: int, length: int, least: int) -> Stripes:
     each = max(least, -(-rows // 128))
-    grid = (-(-length // 32), -(-rows // each))
-    if grid[1] == 1:
-        return Stripes(grid, (32, 8), each, None, None)
-    parts = module.empty((sums, grid[1], length), "d" if dtype.char == "d" else "f")
-    return Stripes(grid, (32, 8), each, parts, module.zeros(grid[0], "I"))
+    return Stripes((-(-length // 32), -(-rows // each)), (32, 8), each, None, None)
