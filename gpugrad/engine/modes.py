@@ -57,6 +57,8 @@ def is_deterministic() -> bool:
 def indices_are_checked() -> bool:
     """Whether indices on a device are to be looked at, for which the host waits: in debug_mode."""
     watch = observer.get()
+    if watch is None:
+        return False
     members = watch.members if isinstance(watch, _Watches) else (watch,)
     return any(getattr(member, "checks_indices", False) for member in members)
 

@@ -203,9 +203,10 @@ def _classes(who: str, scores: Any, target: Any, ignore_index: int | None) -> tu
             f"{expected} for scores of shape {shape} "
             f"(samples, classes, ...), got {raw.shape}"
         )
-    if not listed and (place := device_of(raw)) != scores.device:
+    home = device_of(scores.data)
+    if not listed and (place := device_of(raw)) is not home and place != home:
         raise DeviceError(
-            f"{who}: the scores are on {scores.device} and the target is on {place}. Move one of "
+            f"{who}: the scores are on {home} and the target is on {place}. Move one of "
             "them, as in target.to(scores.device)"
         )
     counted = None
@@ -217,8 +218,7 @@ def _classes(who: str, scores: Any, target: Any, ignore_index: int | None) -> tu
     if isinstance(raw, np.ndarray) or indices_are_checked():
         _check_classes(who, raw, shape[1] if len(shape) > 1 else shape[0], ignore_index)
     if listed:
-        send = device_of(scores.data).send
-        raw, counted = send(raw), None if counted is None else send(counted)
+        raw, counted = home.send(raw), None if counted is None else home.send(counted)
     return (_moveaxis(scores, 1, -1) if len(shape) > 2 else scores), raw, counted
 
 

@@ -7,7 +7,7 @@ axis that is not the last or an empty array, goes to the formula. Imports the mo
 
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import cache, lru_cache, partial
 from typing import Any
 
 from gpugrad.backend.kernels.source import FLOATS, Get, cupy_kernel, prelude
@@ -18,13 +18,17 @@ __all__ = ["ROW", "Rows", "contiguous", "launch_shape", "loss_source", "rows_sou
 # Where there are few rows of more elements than this, one block a row leaves the GPU idle.
 LONGEST = 1 << 16
 ENOUGH_ROWS = 128
+SHORT = 256  # elements of a row for which a warp is enough
+FEW_ROWS = 128  # whose losses one block makes and adds up
 
 
+@cache
 def rows_source(dtype: Any) -> str:
     """The kernels of softmax, log_softmax and logsumexp, and of their derivatives."""
     return prelude(dtype) + ROW + SOFTMAX
 
 
+@cache
 def loss_source(dtype: Any, target: Any) -> str:
     """The kernels of the cross-entropy, for class numbers of the dtype ``target``."""
     sign = "unsigned " if target.kind == "u" else "signed "
@@ -142,16 +146,37 @@ __device__ inline W not_a_number()
     return zero / zero;
 }
 
+__device__ inline W loss_of(const T* x, I target, long long length)
+{
+    const W total = log_of_sum(x, length);
+    return is_class(target, length) ? total - widen(x[(long long)target]) : not_a_number();
+}
+
 extern "C" __global__ void cross_entropy(
     const T* x, const I* target, T* losses, long long rows, long long length)
 {
     EACH_ROW(row) {
-        const T* in = x + row * length;
-        const W total = log_of_sum(in, length);
-        if (threadIdx.x == 0) {
-            losses[row] = narrow(is_class(target[row], length)
-                ? total - widen(in[(long long)target[row]]) : not_a_number());
-        }
+        const W loss = loss_of(x + row * length, target[row], length);
+        if (threadIdx.x == 0)
+            losses[row] = narrow(loss);
+    }
+}
+
+// factor times the sum of all losses, by one block in which each warp has its rows.
+extern "C" __global__ void cross_entropy_of_few(
+    const T* x, const I* target, T* y, long long rows, long long length, double factor)
+{
+    __shared__ W parts[32];
+    W sum = 0;
+    EACH_ROW(row) sum += loss_of(x + row * length, target[row], length);
+    if (threadIdx.x == 0)
+        parts[threadIdx.y] = sum;
+    __syncthreads();
+    if (threadIdx.x == 0 && threadIdx.y == 0) {
+        sum = 0;
+        for (unsigned int i = 0; i < blockDim.y; ++i)
+            sum += parts[i];
+        y[0] = narrow(sum * (W)factor);
     }
 }
 
@@ -184,9 +209,10 @@ extern "C" __global__ void total(const T* x, T* y, long long length, double fact
 """
 
 
+@lru_cache(1024)
 def launch_shape(rows: int, length: int) -> tuple[tuple[int], tuple[int, int]]:
     """The grid, and the block: threads for a row, and rows. A thread has a few elements."""
-    threads = 32 if length <= 256 else 256 if length <= 4096 else 1024
+    threads = 32 if length <= SHORT else 256 if length <= 4096 else 1024
     together = 8 if threads == 32 else 1
     return (min(-(-rows // together), 1 << 20),), (threads, together)
 
@@ -245,7 +271,7 @@ class Rows:
         length = self._length(x, axis)
         if not length:
             return FORMULAS[name](namespace_of(x), x, axis)
-        y = self.module.empty(x.shape, x.dtype)
+        y = self.module.ndarray(x.shape, x.dtype)
         x = contiguous(self.module, x)
         self._launch(name, rows_source(x.dtype), (x, y), x.size, length)
         return y
@@ -254,7 +280,7 @@ class Rows:
         length = self._length(y, axis)
         if not length or g.dtype != y.dtype or g.shape != y.shape:
             return FORMULAS[name](namespace_of(y), g, y, axis)
-        d = self.module.empty(y.shape, y.dtype)
+        d = self.module.ndarray(y.shape, y.dtype)
         g, y = (contiguous(self.module, array) for array in (g, y))
         self._launch(name, rows_source(y.dtype), (g, y, d), y.size, length)
         return d
@@ -265,7 +291,7 @@ class Rows:
             return FORMULAS["logsumexp"](namespace_of(x), x, axis, keepdims)
         kept = 0 if axis is None else x.ndim - (len(axis) if isinstance(axis, tuple) else 1)
         shape = x.shape[:kept] + (1,) * ((x.ndim - kept) * bool(keepdims))
-        y = self.module.empty(shape, x.dtype)
+        y = self.module.ndarray(shape, x.dtype)
         x = contiguous(self.module, x)
         self._launch("logsumexp", rows_source(x.dtype), (x, y), x.size, length)
         return y
@@ -274,7 +300,7 @@ class Rows:
         length = self._length(x, axis)
         if not length or not g.dtype == y.dtype == x.dtype or g.shape != y.shape:
             return FORMULAS["logsumexp_vjp"](namespace_of(x), g, y, x, axis, keepdims)
-        d = self.module.empty(x.shape, x.dtype)
+        d = self.module.ndarray(x.shape, x.dtype)
         g, y, x = (contiguous(self.module, array) for array in (g, y, x))
         self._launch("logsumexp_vjp", rows_source(x.dtype), (g, y, x, d), x.size, length)
         return d
@@ -295,18 +321,23 @@ class Rows:
             return formula(namespace_of(logits), logits, target, reduction)
         module, dtype = self.module, logits.dtype
         source = loss_source(dtype, target.dtype)
-        losses = module.empty(target.shape, dtype)
+        shape, length, rows = target.shape, logits.shape[-1], target.size
         logits, target = contiguous(module, logits), contiguous(module, target)
-        length = logits.shape[-1]
+        share = 1.0 / rows if reduction == "mean" else 1.0
+        if reduction != "none" and rows <= FEW_ROWS and length <= SHORT:
+            y = module.ndarray((), dtype)
+            kernel = self.get(source, "cross_entropy_of_few")
+            kernel((1,), (32, min(32, rows)), (logits, target, y, rows, length, share))
+            return y
+        losses = module.ndarray(shape, dtype)
         self._launch("cross_entropy", source, (logits, target, losses), logits.size, length)
         if reduction == "none":
             return losses
-        if losses.size > LONGEST:
+        if rows > LONGEST:
             return getattr(namespace_of(losses), reduction)(losses)
-        y = module.empty((), dtype)
-        share = 1.0 / losses.size if reduction == "mean" else 1.0
-        threads = launch_shape(1, losses.size)[1][0]
-        self.get(source, "total")((1,), (threads,), (losses, y, losses.size, share))
+        y = module.ndarray((), dtype)
+        threads = launch_shape(1, rows)[1][0]
+        self.get(source, "total")((1,), (threads,), (losses, y, rows, share))
         return y
 
     def _cross_entropy_vjp(self, g: Any, logits: Any, target: Any, reduction: str) -> Any:
@@ -315,12 +346,12 @@ class Rows:
         if not fits or not self._loss_fits(logits, target):
             formula = FORMULAS["class_cross_entropy_vjp"]
             return formula(namespace_of(logits), g, logits, target, reduction)
-        module = self.module
-        d = module.empty(logits.shape, logits.dtype)
-        g, logits, target = (contiguous(module, array) for array in (g, logits, target))
+        module, dtype, rows = self.module, logits.dtype, target.size
+        d = module.ndarray(logits.shape, dtype)
+        g = contiguous(module, g) if every else g
+        logits, target = contiguous(module, logits), contiguous(module, target)
         self._launch(
-            "cross_entropy_vjp", loss_source(logits.dtype, target.dtype), (g, logits, target, d),
-            logits.size, logits.shape[-1], int(every),
-            1.0 / target.size if reduction == "mean" else 1.0,
+            "cross_entropy_vjp", loss_source(dtype, target.dtype), (g, logits, target, d),
+            logits.size, logits.shape[-1], int(every), 1.0 / rows if reduction == "mean" else 1.0,
         )  # fmt: skip
         return d
