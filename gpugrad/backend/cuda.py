@@ -213,11 +213,12 @@ def register_arrays() -> None:
         from gpugrad.backend.kernels.epilogue import Epilogue
         from gpugrad.backend.kernels.layer_norm import LayerNorm
         from gpugrad.backend.kernels.multi_tensor import MultiTensor
+        from gpugrad.backend.kernels.ones import Ones
         from gpugrad.backend.kernels.rows import Rows
         from gpugrad.backend.kernels.squares import Squares
 
         kind = FusingNamespace
-        for family in (Rows, LayerNorm, Squares):
+        for family in (Rows, LayerNorm, Squares, Ones):
             fast |= family(cupy).functions()
         epilogue = Epilogue(cupy, multiply=multiplied.multiply)
         fast |= {"multi_tensor": MultiTensor(cupy), "epilogue": epilogue}

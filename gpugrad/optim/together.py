@@ -51,7 +51,7 @@ class Together(Bundle):
     In the place of a `Bundle`, whose arrays lie end to end; these stay apart.
     """
 
-    __slots__ = ("_device", "_kernels", "_layout", "_multi")
+    __slots__ = ("_device", "_kernels", "_layout", "_multi", "_shapes")
 
     def __init__(
         self, tensors: list[Any], states: list[dict[str, Any]], names: tuple[str, ...], scratch: int
@@ -59,6 +59,7 @@ class Together(Bundle):
         self._take(tensors, states, names)
         self.kept = [[entry[name] for entry in states] for name in names]
         self._scratch: Any = (None,) * scratch
+        self._shapes = [array.shape for array in self.arrays]
         self._device = device_of(self.arrays[0])
         self._multi = namespace_of(self.arrays[0]).multi_tensor
         self._kernels: dict[tuple[bool, ...], Any] = {}
@@ -88,12 +89,12 @@ class Together(Bundle):
         kind, dtype, index = self._multi.module.ndarray, self.dtype, self._device.index
         gradients, addresses = [], []
         with self._device.activate():
-            for tensor, array in zip(self.tensors, self.arrays):
+            for tensor, array, shape in zip(self.tensors, self.arrays, self._shapes):
                 grad = tensor._grad
                 if tensor._array is not array or grad is None:
                     return False
                 g = grad._array
-                if type(g) is not kind or g.dtype != dtype or g.shape != array.shape:
+                if type(g) is not kind or g.dtype != dtype or g.shape != shape:
                     return False
                 if not g.flags.c_contiguous:
                     g = self._multi.module.ascontiguousarray(g)

@@ -5,6 +5,7 @@ same names, those of `gpugrad.ops.normalization`. Imports the modules beside it.
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from gpugrad.backend.kernels.rows import ROW, contiguous, launch_shape
@@ -16,6 +17,7 @@ __all__ = ["LayerNorm", "layer_norm_source"]
 STRIPE = 256  # rows, at least, that a block adds up
 
 
+@cache
 def layer_norm_source(dtype: Any) -> str:
     """The kernels of layer_norm and of its derivatives."""
     return prelude(dtype) + ROW + COLUMN + LAYER_NORM
@@ -147,7 +149,7 @@ class LayerNorm:
         if not self._fits(x, weight, bias):
             return FORMULAS["layer_norm"](namespace_of(x), x, weight, bias, eps)
         x, weight, bias = self._dense(x, weight, bias)
-        y = self.module.empty(x.shape, x.dtype)
+        y = self.module.ndarray(x.shape, x.dtype)
         length = x.shape[-1]
         kernel = self.get(layer_norm_source(x.dtype), "layer_norm")
         rows = x.size // length
@@ -157,7 +159,7 @@ class LayerNorm:
     def _vjp(self, g: Any, x: Any, weight: Any, needs: tuple[bool, ...], eps: float) -> Any:
         if not self._fits(x, g, weight) or g.shape != x.shape:
             return FORMULAS["layer_norm_vjp"](namespace_of(x), g, x, weight, needs, eps)
-        empty = self.module.empty
+        empty = self.module.ndarray
         source, dtype, length = layer_norm_source(x.dtype), x.dtype, x.shape[-1]
         g, x, weight = self._dense(g, x, weight)
         rows = x.size // length

@@ -35,12 +35,16 @@ class Table:
 
     ``record`` is the structure, whose "arrays" has a row of addresses for each place in the
     tuple, ``span`` says which of the whole list they are, ``blocks`` how many pieces they make.
+    ``argument`` is what a kernel is launched with: the same bytes, with no fields, which CuPy would
+    describe at each launch.
     """
 
-    __slots__ = ("blocks", "record", "span")
+    __slots__ = ("_rows", "argument", "blocks", "record", "span")
 
     def __init__(self, record: Any, span: slice, blocks: int) -> None:
         self.record = record
+        self.argument = record.view(np.dtype((np.void, record.nbytes)))
+        self._rows = list(record["arrays"][:, : span.stop - span.start])
         self.span = span
         self.blocks = blocks
 
@@ -50,8 +54,7 @@ class Table:
 
     def point(self, place: int, addresses: Sequence[int]) -> None:
         """Set the addresses of the arrays in one place of the tuples, from the whole list."""
-        here = addresses[self.span]
-        self.record["arrays"][place, : len(here)] = here
+        self._rows[place][:] = addresses[self.span]
 
 
 def _room(places: int) -> int:
@@ -309,10 +312,10 @@ class MultiTensor:
 
     def update(self, kernel: Any, layout: list[Table], numbers: Sequence[float | None]) -> None:
         """One step of an optimizer over all arrays of a layout whose addresses are set."""
-        given = tuple(float(number) for number in numbers if number is not None)
+        given = [float(number) for number in numbers if number is not None]
         for table in layout:
             if table.blocks:
-                kernel((table.blocks,), (THREADS,), (table.record, *given))
+                kernel((table.blocks,), (THREADS,), (table.argument, *given))
 
     def change(
         self, rule: Callable[..., None], arrays: Sequence[Any], numbers: Sequence[float]
@@ -333,7 +336,7 @@ class MultiTensor:
 
         Returns the norm before, 0-d, in float32 or where an array is float64 in float64.
         """
-        empty = self.module.empty
+        empty = self.module.ndarray
         groups: dict[Any, list[Any]] = {}
         for array in arrays:
             groups.setdefault(array.dtype, []).append(array)
@@ -357,12 +360,12 @@ class MultiTensor:
         for source, measured, _ in launches:
             if measured.blocks:
                 kernel = self.get(source, "norms")
-                arguments: tuple[Any, ...] = (measured.record, parts, at, piece, exponent)
+                arguments: tuple[Any, ...] = (measured.argument, parts, at, piece, exponent)
                 kernel((measured.blocks,), (THREADS,), arguments)
                 at += measured.blocks
         for source, _, scaled in launches:
             if scaled.blocks:
-                arguments = (scaled.record, parts, count, norm, int(wide), exponent, most)
+                arguments = (scaled.argument, parts, count, norm, int(wide), exponent, most)
                 self.get(source, "clip")((scaled.blocks,), (THREADS,), arguments)
         return norm
 
@@ -374,5 +377,5 @@ class MultiTensor:
             if template.blocks:
                 table = template.copy()
                 table.point(0, addresses)
-                self.get(clear_source(), "clear")((table.blocks,), (THREADS,), (table.record,))
+                self.get(clear_source(), "clear")((table.blocks,), (THREADS,), (table.argument,))
         return made

@@ -5,6 +5,7 @@ names in `gpugrad.ops.fused`. Imports the modules beside it.
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from gpugrad.backend.kernels.rows import contiguous
@@ -18,6 +19,7 @@ PIECE = 2048  # elements, at least, that a block adds up
 BLOCKS = 1024  # at most, so that one block adds up what they found
 
 
+@cache
 def squares_source(dtype: Any) -> str:
     """The kernels of mse_loss and of its derivatives."""
     return (
@@ -100,8 +102,8 @@ class Squares:
         x, target = contiguous(self.module, x), contiguous(self.module, target)
         factor = 1.0 / size if reduction == "mean" else 1.0
         blocks = min(-(-size // PIECE), BLOCKS)
-        y = self.module.empty((), dtype)
-        parts = self.module.empty((blocks,), "d" if dtype.char == "d" else "f")
+        y = self.module.ndarray((), dtype)
+        parts = self.module.ndarray((blocks,), "d" if dtype.char == "d" else "f")
         source = squares_source(dtype)
         words = (x, target, parts, y, size, factor)
         self.get(source, "squares")((blocks,), (THREADS,), words)
@@ -118,7 +120,7 @@ class Squares:
             return pulled
         size, dtype, shape = x.size, x.dtype, x.shape
         x, target = contiguous(self.module, x), contiguous(self.module, target)
-        d_x, d_target = (self.module.empty(shape, dtype) if need else None for need in needs)
+        d_x, d_target = (self.module.ndarray(shape, dtype) if need else None for need in needs)
         factor = 2.0 / size if reduction == "mean" else 2.0
         words = (g, x, target, d_x, d_target, size, factor)
         kernel = self.get(squares_source(dtype), "squares_vjp")

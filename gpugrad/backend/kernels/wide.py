@@ -146,7 +146,7 @@ class Wide:
             launch = self._known[single] = kernel, THREADS * width(self.kernel, single)
         kernel, each = launch
         shape = next(operand.shape for operand, alone in zip(operands, single) if not alone)
-        y = self.module.empty(shape, self.kernel.output)
+        y = self.module.ndarray(shape, self.kernel.output)
         kernel((-(-y.size // each),), (THREADS,), (*operands, y, y.size))
         return y
 
