@@ -168,6 +168,7 @@ def test_kernels_give_what_the_formulas_give(shape, dtype, place, order, rng):
             for one, other, need in zip(found, expected, needs, strict=True):
                 assert (one is None) == (not need)
                 if need:
+                    assert one.base is None  # or a leaf would copy it
                     with np.errstate(over="ignore"):
                         other = other.astype(dtype)
                     scale = max(1.0, float(np.nanmax(np.abs(other), initial=0)))

@@ -170,9 +170,10 @@ class LayerNorm:
         kernel(*launch_shape(rows, length), (g, x, weight, d, kept, rows, length, float(eps)))
         if kept is None:
             return d, None, None
-        found = empty((2, length), dtype)
+        # Two arrays: a leaf would copy a view.
+        d_weight, d_bias = empty((length,), dtype), empty((length,), dtype)
         divided = stripes(self.module, rows, length, dtype, STRIPE, sums=2)
-        words = (g, x, kept, found[0], found[1], divided.parts, divided.arrived)
+        words = (g, x, kept, d_weight, d_bias, divided.parts, divided.arrived)
         columns = self.get(source, "layer_norm_columns")
         columns(divided.grid, divided.block, (*words, rows, length, divided.rows))
-        return d, found[0] if needs[1] else None, found[1] if needs[2] else None
+        return d, d_weight if needs[1] else None, d_bias if needs[2] else None
