@@ -262,13 +262,19 @@ def _check_each_device(op: str, raws: tuple[Any, ...]) -> None:
     CuPy would let the current GPU read the other's memory through peer access, and put
     the result on a device that nobody chose.
     """
-    _check_one_device(op, raws)
     cupy = _cupy()
-    homes = {raw.device.id for raw in raws if isinstance(raw, cupy.ndarray)}
-    if len(homes) > 1:
-        _refuse(op, raws)
-    if homes:
-        (home,) = homes
+    array = cupy.ndarray
+    home = None
+    for raw in raws:
+        if isinstance(raw, array):
+            found = raw.device.id
+            if home is None:
+                home = found
+            elif home != found:
+                _refuse(op, raws)
+        elif isinstance(raw, numpy.ndarray):
+            _refuse(op, raws)
+    if home is not None:
         current = cupy.cuda.device.get_device_id()
         if home != current:
             raise DeviceError(

@@ -140,11 +140,12 @@ def _namespace(op: Op, raws: Sequence[Any]) -> Any:
 
 def in_place_of(raws: Sequence[Any], compute: Callable[..., Any]) -> Callable[..., Any]:
     """``compute``, on the device of the operands: CuPy makes new arrays on its current one."""
-    place = next(
-        device_of(raw)
-        for raw in raws
-        if NAMESPACES.get(type(raw)) is not None and not isinstance(raw, numpy.generic)
-    )
+    for raw in raws:
+        if NAMESPACES.get(type(raw)) is not None and not isinstance(raw, numpy.generic):
+            place = device_of(raw)
+            break
+    else:
+        return compute
     if place.is_current():
         return compute
 
