@@ -141,14 +141,18 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         epilog=f"Cases: {', '.join(HOST_CASES)}.",
     )
     add = parser.add_argument
+    # fmt: off
     add("--cases", metavar="WORD,...", help="only cases with one of these in their names")
-    add("--rounds", type=int, default=5, help="turns of each process in a case (default 5)")
-    add("--seconds", type=float, default=0.3, help="measuring time of a turn (default 0.3)")
+    add("--rounds", type=int, default=20, help="turns of each process in a case (default 20)")
+    add("--seconds", type=float, default=0.05, help="measuring time of a turn (default 0.05)")
     add("--no-torch", action="store_true", help="gpugrad alone")
+    add("--gpus", type=int, default=1, help="that the stand-in has (default 1): with several, "
+        "each op also looks where its operands are")
     add("--baseline", metavar="FOLDER", help="another checkout of gpugrad, measured in turn")
     add("--json", metavar="FILE", help="default benchmarks/results/host-standin-<date>.json; -: no")
     add("--python-for", metavar="torch=PATH", action="append", default=[],
-        help="the Python that PyTorch is installed for; default .venv-bench's")  # fmt: skip
+        help="the Python that PyTorch is installed for; default .venv-bench's")
+    # fmt: on
     options = parser.parse_args(arguments)
     words = [word for word in (options.cases or "").split(",") if word]
     if unknown := [word for word in words if not any(word in name for name in HOST_CASES)]:
@@ -158,8 +162,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         for case in HOST_CASES.values()
         if not words or any(word in case.name for word in words)
     ]
-    if options.rounds < 1 or options.seconds < 0:
-        parser.error("--rounds and --seconds must be positive")
+    if options.rounds < 1 or options.seconds < 0 or options.gpus < 1:
+        parser.error("--rounds, --seconds and --gpus must be positive")
     if options.baseline is not None and not (Path(options.baseline) / "gpugrad").is_dir():
         parser.error(f"--baseline: there is no package gpugrad in {options.baseline}")
     try:
@@ -176,6 +180,7 @@ def start(options: argparse.Namespace, missing: dict[str, str]) -> dict[str, Wor
     """The processes, by what the table calls them; ``missing`` gets the reason where one is not."""
     workers: dict[str, Worker] = {}
     python = sys.executable
+    environment = {"FAKECUDA_DEVICES": str(options.gpus), "FAKECUDA_MODE": ""}
     wanted: dict[str, tuple[str, str, str, Path | None]] = {
         "gpugrad": ("gpugrad", "cuda", python, None)
     }
@@ -186,7 +191,9 @@ def start(options: argparse.Namespace, missing: dict[str, str]) -> dict[str, Wor
     try:
         for name, (framework, device, path, sources) in wanted.items():
             try:
-                workers[name] = Worker(framework, device, python=path, sources=sources)
+                workers[name] = Worker(
+                    framework, device, python=path, environment=environment, sources=sources
+                )
             except NotInstalledError as reason:
                 missing[name] = str(reason)
     except BaseException:
@@ -194,6 +201,26 @@ def start(options: argparse.Namespace, missing: dict[str, str]) -> dict[str, Wor
             worker.close()
         raise
     return workers
+
+
+def measured(
+    options: argparse.Namespace, missing: dict[str, str], versions: dict[str, str]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The figures of all cases, said as they come, and the processes beside gpugrad's."""
+    results: list[dict[str, Any]] = []
+    workers = start(options, missing)
+    for worker in workers.values():
+        versions.update(worker.versions)
+    try:
+        for case in options.cases if "gpugrad" in workers else []:
+            results.append(take(case, workers, options))
+            times = results[-1]["times"]
+            shown = ", ".join(f"{name} {_micro(time)} µs" for name, time in times.items())
+            print(f"{case.title}: {shown or 'nothing measured'}", flush=True)
+    finally:
+        for worker in workers.values():
+            worker.close()
+    return results, [name for name in workers if name != "gpugrad"]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -209,28 +236,19 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     about = machine("cuda over a stand-in driver", threads=1)
     print(
-        f"{about['processor']}, one thread. Host time over a stand-in driver, no GPU:\n{MEASURE}",
+        f"{about['processor']}, one thread. Host time over a stand-in driver, no GPU "
+        f"(it plays {options.gpus}):\n{MEASURE}",
         flush=True,
     )
     missing: dict[str, str] = {}
-    results: list[dict[str, Any]] = []
-    workers = start(options, missing)
-    versions = {k: v for worker in workers.values() for k, v in worker.versions.items()}
-    try:
-        for case in options.cases if "gpugrad" in workers else []:
-            results.append(take(case, workers, options))
-            times = results[-1]["times"]
-            shown = ", ".join(f"{name} {_micro(time)} µs" for name, time in times.items())
-            print(f"{case.title}: {shown or 'nothing measured'}", flush=True)
-    finally:
-        for worker in workers.values():
-            worker.close()
-    failed = [f"{r['title']}: {name}: {why}" for r in results for name, why in r["failed"].items()]
-    others = [name for name in workers if name != "gpugrad"]
+    versions: dict[str, str] = {}
+    results, others = measured(options, missing, versions)
+    versions = dict(sorted(versions.items()))
     print(f"\n{table(results, others)}\n")
-    print(", ".join(f"{name} {version}" for name, version in sorted(versions.items())))
+    print(", ".join(f"{name} {version}" for name, version in versions.items()))
     for name, reason in missing.items():
         print(f"left out: {name} ({reason})")
+    failed = [f"{r['title']}: {name}: {why}" for r in results for name, why in r["failed"].items()]
     for problem in failed:
         print(f"FAILED: {problem}", file=sys.stderr)
     if options.json != "-":
@@ -238,8 +256,9 @@ def main(arguments: list[str] | None = None) -> int:
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "command": " ".join(["ci/fakecuda/run", "python", "benchmarks/host.py", *given]),
             "device": "cuda, over a stand-in driver that does nothing: host time, no GPU",
+            "gpus": options.gpus,
             "machine": about,
-            "versions": dict(sorted(versions.items())),
+            "versions": versions,
             "missing": missing,
             "measure": MEASURE,
             "cases": results,
