@@ -21,6 +21,9 @@ from gpugrad.tensor.core import Tensor
 __all__ = ["beside", "check_numbers", "index_array", "index_errors", "raw_index", "raw_part"]
 
 
+_HOST = (np.ndarray, np.generic)
+
+
 def raw_index(who: str, index: Any, like: Any, keep: bool = False) -> Any:
     """An index with raw arrays in the place of Tensors and lists; to keep, copies of them.
 
@@ -83,7 +86,7 @@ def check_numbers(who: str, numbers: Any, axis: int, size: int) -> None:
 
 
 def _on_host(array: Any) -> bool:
-    return isinstance(array, np.ndarray | np.generic)
+    return isinstance(array, _HOST)
 
 
 def _is_numbers(part: Any) -> bool:
@@ -136,7 +139,7 @@ def _axes(who: str, part: Any) -> int:
         return 0
     if _is_mask(part):
         return getattr(part, "ndim", 0)
-    if isinstance(part, slice | int) or hasattr(part, "dtype"):
+    if isinstance(part, (slice, int)) or hasattr(part, "dtype"):
         return 1
     raise IndexingError(
         f"{who}: only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and integer "
@@ -153,6 +156,8 @@ def _check_broadcast(who: str, parts: list[Any]) -> None:
             if not _on_host(part):
                 return  # how many it chooses is known to the device
             shapes.append((int(np.count_nonzero(part)),))
+    if len(shapes) < 2:
+        return
     try:
         np.broadcast_shapes(*shapes)
     except ValueError:

@@ -14,7 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpugrad.backend.kernels.expression import EXPRESSIONS, NotFusibleError, Value, Writer
-from gpugrad.backend.kernels.operands import Signature, argument, in_place_of, signature
+from gpugrad.backend.kernels.operands import (
+    Signature,
+    argument,
+    classify,
+    in_place_of,
+    signature,
+)
 from gpugrad.backend.kernels.wide import Wide, for_large
 from gpugrad.backend.mended_ufuncs import UFUNCS
 from gpugrad.backend.namespace import ELEMENTWISE, FORMULAS, NAMESPACES, Namespace
@@ -107,10 +113,12 @@ class Fused:
         self._known: dict[Any, Any] = {}
 
     def __call__(self, xp: Any, *operands: Any, **words: Any) -> Any:
-        known = signature(operands, words)
+        # Without parameters the operands' classes are the whole key, which is quicker to make.
+        known = signature(operands, words) if words else tuple(map(classify, operands))
         launch = self._known.get(known)
         if launch is None:
-            launch = self._known[known] = self._plan(known)
+            made = known if isinstance(known, Signature) else Signature(known)
+            launch = self._known[known] = self._plan(made)
         if launch is NotFusibleError:
             return self._formula(xp, *operands, **words)
         return launch((*operands, *words.values()) if words else operands)
