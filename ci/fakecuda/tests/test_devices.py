@@ -232,3 +232,26 @@ def test_a_fault_breaks_one_device():
     )
     assert "0 cudaErrorIllegalAddress" in found
     assert "1 0.0" in found
+
+
+def test_a_graph_of_two_devices():
+    x, y = on(0, [1] * 4), on(1, [1] * 4)
+    first = cupy.cuda.Stream(non_blocking=True)
+    with cupy.cuda.Device(1):
+        second = cupy.cuda.Stream(non_blocking=True)
+        add = cupy.RawModule(code=kernels.SOURCE).get_function("add")
+        joined = cupy.cuda.Event()
+    first.begin_capture()
+    second.wait_event(first.record())
+    with first:
+        kernels.add_to(x.data.ptr, 1, 4)
+    with cupy.cuda.Device(1), second:
+        kernels.add_to(y.data.ptr, 2, 4, add)
+        joined.record(second)
+    first.wait_event(joined)
+    graph = first.end_capture()
+    graph.launch(first)
+    first.synchronize()
+    assert x.get().tolist() == [2] * 4
+    with cupy.cuda.Device(1):
+        assert y.get().tolist() == [3] * 4

@@ -153,6 +153,47 @@ def test_queries_are_not_ready_at_first_and_make_progress(pinned):
     assert stream.done
 
 
+@lazy
+def test_a_query_makes_progress_where_a_stream_waits(pinned):
+    one, two = new(), new()
+    pinned.add(1, one)
+    two.wait_event(one.record())
+    pinned.multiply(10, two)
+    answers = [two.done for _ in range(8)]
+    assert (answers[0], answers[-1]) == (False, True)
+    assert float(pinned) == 10
+
+
+def test_a_query_never_waits_for_another_thread(pinned):
+    """CuPy asks with Python's lock held, which the host function of another thread may need."""
+    one, two = new(), new()
+    entered, leave = threading.Event(), threading.Event()
+    answers = []
+
+    def hold(_):
+        entered.set()
+        assert leave.wait(20)
+
+    def launch():
+        one.launch_host_func(hold, None)
+        one.synchronize()
+
+    thread = threading.Thread(target=launch)
+    thread.start()
+    assert entered.wait(20)
+    event = cupy.cuda.Event()
+    if LAZY:  # in eager mode the record itself would wait
+        event.record(one)
+        two.wait_event(event)
+        answers.append(event.done)
+        answers.append(two.done)
+    answers.append(one.done)
+    leave.set()
+    thread.join()
+    assert not any(answers)
+    two.synchronize()
+
+
 def test_times_between_events():
     stream = new()
     start = stream.record()
@@ -198,6 +239,21 @@ def test_synchronising_the_legacy_stream_waits_for_blocking_streams(pinned):
     blocking = cupy.cuda.Stream()
     pinned.add(1, blocking)
     cupy.cuda.Stream.null.synchronize()
+    assert float(pinned) == 1
+
+
+@lazy
+def test_synchronising_a_blocking_stream_does_not_run_the_legacy_stream(pinned):
+    pinned.add(1, cupy.cuda.Stream.null)
+    cupy.cuda.Stream().synchronize()
+    assert float(pinned) == 0
+
+
+@lazy
+def test_a_query_of_the_legacy_stream_covers_blocking_streams(pinned):
+    pinned.add(1, cupy.cuda.Stream())
+    assert not cupy.cuda.Stream.null.done
+    assert cupy.cuda.Stream.null.done
     assert float(pinned) == 1
 
 

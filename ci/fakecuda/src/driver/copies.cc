@@ -130,7 +130,7 @@ public:
             log(describe());
         }
     }
-    void run(Context &) const override {
+    void run() const override {
         check_live(region.destination,
                    span(region.width, region.height, region.destination_pitch), known_destination);
         check_live(region.source, span(region.width, region.height, region.source_pitch),
@@ -182,7 +182,7 @@ public:
             log(describe());
         }
     }
-    void run(Context &) const override {
+    void run() const override {
         check_live(filling.destination,
                    span(filling.width * filling.size, filling.height, filling.pitch), true);
         for (size_t row = 0; row < filling.height; row++) {

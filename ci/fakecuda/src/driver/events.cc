@@ -68,7 +68,7 @@ void wait_for(const StreamPointer &stream, const Event &event) {
         check_valid(*stream->capture);
         invalidate(*stream->capture, CUDA_ERROR_STREAM_CAPTURE_ISOLATION,
                    "the stream captures, and the event was recorded outside of the capture");
-    } else if (event.record && !finished(event.record->moment)) {
+    } else if (event.record && (stream->legacy || !finished(event.record->moment))) {
         put(stream, {.run = [] {}, .after = {event.record->moment}});
     }
 }

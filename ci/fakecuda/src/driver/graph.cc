@@ -102,7 +102,7 @@ void launch(const std::shared_ptr<ExecutableGraph> &executable, const StreamPoin
     }
     for (size_t node : executable->order) {
         Task task;
-        if (prepare(executable->operations[node], *stream->context, task)) {
+        if (prepare(executable->operations[node], task)) {
             task.after = std::move(after);
             after.clear();
             executable->last = put(stream, std::move(task));

@@ -126,10 +126,11 @@ void KernelLaunch::count() const {
     }
 }
 
-void KernelLaunch::run(Context &context) const {
+void KernelLaunch::run() const {
     const auto begin = std::chrono::steady_clock::now();
     const uint64_t instructions = ptx::launch(*module->code, *function->entry, size.grid, size.block,
-                                              size.dynamic_shared, values.get(), context.device);
+                                              size.dynamic_shared, values.get(),
+                                              module->context->device);
     if (logging()) {
         const std::chrono::duration<double, std::milli> time =
             std::chrono::steady_clock::now() - begin;

@@ -19,7 +19,7 @@ public:
     CUgraphNodeType type() const override { return CU_GRAPH_NODE_TYPE_KERNEL; }
     std::string describe() const override { return function->entry->name; }
     void count() const override;
-    void run(Context &context) const override;
+    void run() const override;
     bool dropped_when_idle() const override { return true; }
     std::string differs(const Operation &other) const override;
 

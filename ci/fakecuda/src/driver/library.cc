@@ -15,7 +15,7 @@ class LibraryCall : public Operation {
 public:
     LibraryCall(const char *name, Work work, void *arguments, Release release)
         : name(name), counter(library_counter(name)), work(work), arguments(arguments),
-          release(release) {}
+          release(release), device(device_in_use()) {}
     LibraryCall(const LibraryCall &) = delete;
     LibraryCall &operator=(const LibraryCall &) = delete;
     ~LibraryCall() override {
@@ -32,7 +32,8 @@ public:
             log("library " + name);
         }
     }
-    void run(Context &) const override {
+    void run() const override {
+        DeviceInUse scope(device);
         if (const int code = work(arguments); code != CUDA_SUCCESS) {
             const ErrorName *error = find_error(code);
             throw Fault(code, name + " failed: " + (error != nullptr ? error->text : "?"));
@@ -51,6 +52,7 @@ private:
     Work work;
     void *arguments;
     Release release;
+    int device;
 };
 
 template <typename Body>

@@ -44,7 +44,7 @@ public:
     HostCall(CUhostFn function, void *argument) : function(function), argument(argument) {}
     CUgraphNodeType type() const override { return CU_GRAPH_NODE_TYPE_HOST; }
     std::string describe() const override { return "a host function"; }
-    void run(Context &) const override { function(argument); }
+    void run() const override { function(argument); }
     bool unlocked() const override { return true; }
     std::string differs(const Operation &) const override { return ""; }
 
@@ -160,7 +160,7 @@ CUresult cuStreamQuery(CUstream handle) {
         const StreamPointer stream = find_stream(handle);
         check_synchronisation(*stream);
         check_unsafe_call();
-        if (!poll(last_moment(stream))) {
+        if (!poll(stream)) {
             refuse(CUDA_ERROR_NOT_READY);
         }
         check_failure(*stream->context);

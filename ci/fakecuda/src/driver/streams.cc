@@ -87,6 +87,16 @@ void add_implicit_dependencies(const Stream &stream, std::vector<Moment> &after)
     }
 }
 
+// What must be done before a stream is: for the legacy stream also the work of blocking streams.
+std::vector<Moment> moments_to_wait_for(const StreamPointer &stream) {
+    std::vector<Moment> moments;
+    if (stream->legacy) {
+        add_implicit_dependencies(*stream, moments);
+    }
+    moments.push_back(last_moment(stream));
+    return moments;
+}
+
 }  // namespace
 
 Moment last_moment(const StreamPointer &stream) { return {stream, stream->issued}; }
@@ -105,12 +115,9 @@ void run_until(const Moment &moment) {
 }
 
 void run_all(const StreamPointer &stream) {
-    std::vector<Moment> after;
-    add_implicit_dependencies(*stream, after);
-    for (const Moment &moment : after) {
+    for (const Moment &moment : moments_to_wait_for(stream)) {
         run_until(moment);
     }
-    run_until(last_moment(stream));
     trim_pools(stream->context->device);
 }
 
@@ -127,10 +134,26 @@ bool poll(const Moment &moment) {
     if (finished(moment)) {
         return true;
     }
-    if (!moment.stream->busy) {
-        run_next(*moment.stream);
+    Stream &stream = *moment.stream;
+    if (stream.busy) {
+        return false;  // another thread makes progress
     }
+    // Not by run_until, which may wait for a thread that waits for a lock of the caller's.
+    for (const Moment &dependency : stream.tasks.front().after) {
+        if (!poll(dependency)) {
+            return false;
+        }
+    }
+    run_next(stream);
     return false;
+}
+
+bool poll(const StreamPointer &stream) {
+    bool done = true;
+    for (const Moment &moment : moments_to_wait_for(stream)) {
+        done = poll(moment) && done;
+    }
+    return done;
 }
 
 void discard(Stream &stream) {
@@ -154,13 +177,13 @@ Moment put(const StreamPointer &stream, Task task) {
     return moment;
 }
 
-bool prepare(const OperationPointer &operation, Context &context, Task &task) {
+bool prepare(const OperationPointer &operation, Task &task) {
     operation->count();
     if (idle() && operation->dropped_when_idle()) {
         return false;
     }
     task.unlocked = operation->unlocked();
-    task.run = [operation, &context] { operation->run(context); };
+    task.run = [operation] { operation->run(); };
     return true;
 }
 
@@ -171,7 +194,7 @@ Moment submit(const StreamPointer &stream, OperationPointer operation) {
     }
     check_failure(*stream->context);
     Task task;
-    if (!prepare(operation, *stream->context, task)) {
+    if (!prepare(operation, task)) {
         return last_moment(stream);
     }
     return put(stream, std::move(task));

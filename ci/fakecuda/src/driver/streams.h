@@ -38,7 +38,7 @@ public:
     virtual CUgraphNodeType type() const = 0;
     virtual std::string describe() const = 0;
     virtual void count() const {}
-    virtual void run(Context &context) const = 0;
+    virtual void run() const = 0;
     virtual bool unlocked() const { return false; }
     virtual bool dropped_when_idle() const { return false; }
     // Why a graph that has this operation can't be given the other one; empty if it can.
@@ -51,15 +51,16 @@ using OperationPointer = std::shared_ptr<const Operation>;
 Moment submit(const StreamPointer &stream, OperationPointer operation);
 // Puts a task on a stream that does not capture.
 Moment put(const StreamPointer &stream, Task task);
-// An operation as a task, counted; null if the idle mode drops it.
-bool prepare(const OperationPointer &operation, Context &context, Task &task);
+// An operation as a task, counted; false if the idle mode drops it.
+bool prepare(const OperationPointer &operation, Task &task);
 
 void run_until(const Moment &moment);
 void run_all(const StreamPointer &stream);
 void run_all(Context &context);
 bool finished(const Moment &moment);
-// What a query does: makes some progress and says whether all was done before.
+// What a query does: makes some progress and says whether all was done before. Never waits.
 bool poll(const Moment &moment);
+bool poll(const StreamPointer &stream);
 Moment last_moment(const StreamPointer &stream);
 // Throws away what has not begun, waits for what runs.
 void discard(Stream &stream);
