@@ -18,6 +18,7 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,7 +139,6 @@ class Build:
             (folder / name).mkdir(parents=True, exist_ok=True)
         self.cuda = [f"-I{site('nvidia')}/{part}/include" for part in ("cuda_runtime", "cuda_nvcc")]
         self.pool = ThreadPoolExecutor(os.cpu_count())
-        self.work = 0  # commands that were run
 
     def forget_other_versions(self) -> None:
         """Removes what was built with another Python, CuPy, Cython, NumPy, CUDA, or processor."""
@@ -167,7 +167,6 @@ class Build:
         aside = target.with_name(f"{target.name}.{os.getpid()}")
         command(*words, "-o", aside, **options)
         aside.rename(target)
-        self.work += 1
 
     def compile(self, source: Path, name: str, *flags: str) -> Path:
         target = self.objects / f"{name}.o"
@@ -239,8 +238,7 @@ class Build:
         """CuPy's source distribution, of the version that the wheel has, unpacked."""
         name = f"cupy-{version('cupy-cuda12x')}"
         root = self.folder / name
-        if not (root / "setup.py").exists():
-            self.work += 1
+        if not root.exists():
             # pip asks a source distribution for its metadata; the stub build, which CuPy's
             # documentation is made with, answers without a CUDA toolkit. pip compares the
             # archive with the index's hash.
@@ -249,8 +247,10 @@ class Build:
                 "--no-build-isolation", "--dest", self.folder, name.replace("-", "=="),
                 env={**os.environ, "CUPY_INSTALL_USE_STUB": "1"},
             )  # fmt: skip
-            with tarfile.open(self.folder / f"{name}.tar.gz") as archive:
-                archive.extractall(self.folder, filter="data")
+            with tempfile.TemporaryDirectory(dir=self.folder) as aside:
+                with tarfile.open(self.folder / f"{name}.tar.gz") as archive:
+                    archive.extractall(aside, filter="data")
+                (Path(aside) / name).rename(root)
         return root
 
     def extension_object(self, root: Path, module: str) -> Path:
