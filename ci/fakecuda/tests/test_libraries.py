@@ -2,6 +2,10 @@
 beside NumPy and SciPy. Runs under ci/fakecuda/run."""
 
 import ctypes
+import os
+import subprocess
+import sys
+import textwrap
 
 import numpy as np
 import pytest
@@ -37,6 +41,15 @@ def close(found, wanted, loose=1.0):
     single = cupy.asnumpy(found).dtype.char in "fFi"
     tolerance = loose * (2e-5 if single else 1e-11)
     np.testing.assert_allclose(cupy.asnumpy(found), wanted, rtol=tolerance, atol=tolerance)
+
+
+def run_alone(text, mode=None):
+    """Runs a program in a process of its own, for errors that stick and for other modes."""
+    text = "import cupy\nimport numpy as np\n" + textwrap.dedent(text)
+    environment = {**os.environ, **({} if mode is None else {"FAKECUDA_MODE": mode})}
+    command = [sys.executable, "-c", text]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
 
 
 # ------------------------------------------------------------------ cuBLAS
@@ -177,7 +190,6 @@ def test_wrong_arguments_are_refused_in_words():
 
 
 def test_memory_that_is_too_small_is_found():
-    """In a process of its own: the error sticks."""
     run_alone(
         """
         a, handle = cupy.zeros((4, 4), "f"), cupy.cuda.device.get_cublas_handle()
@@ -195,16 +207,6 @@ def test_memory_that_is_too_small_is_found():
             raise AssertionError("no error")
         """
     )
-
-
-def run_alone(text):
-    import subprocess
-    import sys
-    import textwrap
-
-    text = "import cupy\nimport numpy as np\n" + textwrap.dedent(text)
-    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
 
 
 def test_setting_a_stream_forgets_the_workspace():
@@ -467,6 +469,32 @@ def test_a_function_that_is_missing_is_named():
 
     with pytest.raises(cupy.cuda.cusparse.CuSparseError, match=r"NOT_SUPPORTED.*\ncusparseCreate"):
         cupyx.scipy.sparse.csr_matrix(cupy.eye(3)) @ cupy.ones(3)
+
+
+@pytest.mark.parametrize("call", ["a @ a", "cupy.fft.fft(a)", "cupy.linalg.inv(a)", "cupy.sort(a)"])
+def test_a_forgotten_event_is_seen_in_lazy_mode(call):
+    """The work waits on its stream; another stream that does not wait for it reads old memory."""
+    run_alone(
+        f"""
+        a = cupy.asarray(np.random.default_rng(1).standard_normal((4, 4)))
+        first, second = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
+        {call}
+        cupy.cuda.runtime.deviceSynchronize()
+        with first:
+            result = {call}
+            event = first.record()
+        wrong, right = np.zeros_like(result.get(second)), np.zeros_like(result.get(second))
+        result.data.copy_to_host_async(wrong.ctypes.data, wrong.nbytes, second)
+        second.synchronize()
+        second.wait_event(event)
+        result.data.copy_to_host_async(right.ctypes.data, right.nbytes, second)
+        second.synchronize()
+        assert not np.array_equal(wrong, right)
+        a = a.get()
+        np.testing.assert_allclose(right, {call.replace("cupy", "np")})
+        """,
+        "lazy",
+    )
 
 
 def test_library_calls_are_counted(rng):
