@@ -1,0 +1,191 @@
+"""The CUDA C of every kernel of gpugrad: what `kernels.py` beside this assembles.
+
+Elementwise kernels are written for every formula and rule of the op table, with every setting that
+the table has samples of, and in float32 with numbers in the place of an array. CuPy puts its own
+text around their bodies. What is in float16 is computed in float32: it is here where threads move
+several elements at once, and in the kernels that are written by hand.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+import optable  # noqa: E402
+
+import gpugrad as gg  # noqa: E402
+from gpugrad.backend.kernels import elementwise, multi_tensor, wide  # noqa: E402
+from gpugrad.backend.kernels.epilogue import epilogue_source, epilogue_vjp_source  # noqa: E402
+from gpugrad.backend.kernels.layer_norm import layer_norm_source  # noqa: E402
+from gpugrad.backend.kernels.operands import signature  # noqa: E402
+from gpugrad.backend.kernels.operations import NotFusibleError  # noqa: E402
+from gpugrad.backend.kernels.rows import loss_source, rows_source  # noqa: E402
+from gpugrad.backend.kernels.source import FLOATS  # noqa: E402
+from gpugrad.backend.kernels.squares import squares_source  # noqa: E402
+from gpugrad.engine.op import TABLE  # noqa: E402
+from gpugrad.nn.chains import FUNCTIONS  # noqa: E402
+from gpugrad.optim import clip  # noqa: E402
+from gpugrad.random import philox  # noqa: E402
+
+__all__ = ["Source", "sources"]
+
+STD = ("--std=c++17",)
+# The families of elementwise kernels.
+FORMULAS = "elementwise formulas and rules"
+SPECIAL = "those with special functions"
+LARGE = "those for large arrays, 16 bytes a thread"
+
+
+class Source(NamedTuple):
+    """A text with one or more kernels: what they are part of, a dtype, a label for messages.
+
+    ``moves`` are the bytes that a thread reads of each array, and those that it writes.
+    """
+
+    family: str
+    dtype: str
+    label: str
+    text: str
+    options: tuple[str, ...] = STD
+    moves: tuple[tuple[int, ...], int] | None = None
+
+
+# ---------------------------------------------------------------- elementwise kernels
+
+
+def _cupy_text(kernel: Any, numbers: tuple[bool, ...]) -> str:
+    """What CuPy makes of an ElementwiseKernel for contiguous arrays, and numbers where it says."""
+    import cupy
+    from cupy._core import _kernel
+    from cupy._core._carray import Indexer
+    from cupy._core._scalar import CScalar
+
+    array, indexer, scalar = 1, 2, 3  # CuPy's ARG_KIND
+    infos = [
+        _kernel._ArgInfo(scalar, CScalar, np.dtype(p.dtype), 0, True, True)
+        if number
+        else _kernel._ArgInfo(array, cupy.ndarray, np.dtype(p.dtype), 1, True, True)
+        for p, number in zip(kernel.params, (*numbers, False), strict=False)
+    ]
+    infos.append(_kernel._ArgInfo(indexer, Indexer, None, 1, True, True))
+    headers = ("complex.cuh", "carray.cuh", "atomics.cuh", "math_constants.h")
+    types = _kernel._TypeMap(())
+    code = _kernel._get_elementwise_kernel_code(
+        tuple(infos), types, kernel.params, kernel.operation, kernel.name, kernel.preamble
+    )
+    return "".join(f"#include <cupy/{name}>\n" for name in headers) + code
+
+
+def _formulas() -> Iterator[tuple[str, Any, tuple[Any, ...], dict[str, Any]]]:
+    """Of every elementwise op and rule: a name, the formula, operands and parameters."""
+    for op in TABLE.values():
+        if op.kind != "elementwise":
+            continue
+        rules = [(f"{op.name}_vjp{i}", rule) for i, rule in enumerate(op.vjps or ()) if rule]
+        for sample in optable.samples(op):
+            words = {n: p.default for n, p in op.parameters.items()} | sample.parameters
+            for dtype in FLOATS:
+                arrays = optable.arrays_for(op, sample, dtype)
+                # What the formula gave, and the cotangent.
+                y = np.ones(1, np.result_type(*(a for a in arrays if a.dtype.kind != "b")))
+                numbers = (0.37,) if len(arrays) == 2 and dtype == np.float32 else ()
+                for last in (arrays[-1], *numbers):
+                    operands = (*arrays[:-1], last)
+                    if op.forward is not None:
+                        yield op.name, op.forward, operands, words
+                    for name, rule in rules:
+                        yield name, rule, (y, y, *operands), words
+
+
+def _elementwise() -> Iterator[Source]:
+    kernels: dict[Any, None] = {}
+    for name, formula, operands, words in _formulas():
+        try:
+            kernel = elementwise.write(name, formula, signature(operands, words))
+        except NotFusibleError:
+            continue
+        if not isinstance(kernel, int):  # the position of an operand that is given back
+            kernels[kernel] = None
+    for kernel in kernels:
+        made = elementwise.cupy_kernel(kernel)
+        large = isinstance(made, wide.Wide)
+        family = SPECIAL if kernel.functions else FORMULAS
+        label = f"{kernel.name} of {', '.join(dtype for _, dtype in kernel.inputs)}"
+        if "float16" not in (kernel.output, *(dtype for _, dtype in kernel.inputs)):
+            text = _cupy_text(made.plain if large else made, kernel.numbers)
+            yield Source(family, kernel.output, label, text)
+        if large and not all(kernel.numbers):
+            count = wide.width(kernel, kernel.numbers)
+            reads = tuple(
+                count * np.dtype(dtype).itemsize
+                for (_, dtype), number in zip(kernel.inputs, kernel.numbers, strict=True)
+                if not number
+            )
+            writes = count * np.dtype(kernel.output).itemsize
+            text = wide.wide_source(kernel, kernel.numbers)
+            yield Source(LARGE, kernel.output, f"{label}, wide", text, moves=(reads, writes))
+
+
+# ---------------------------------------------------------------- the others
+
+
+def _steps() -> Iterator[tuple[str, Any, dict[str, Any]]]:
+    """Optimizers, with settings that give other numbers to the rule."""
+    for decay in (0.0, 0.1):
+        for words in ({}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}):
+            yield "SGD", gg.optim.SGD, {"lr": 0.1, "weight_decay": decay, **words}
+        yield "SGD", gg.optim.SGD, {"lr": 0.1, "momentum": 0.9, "dampening": 0.5}
+        yield "Adam", gg.optim.Adam, {"weight_decay": decay}
+        yield "AdamW", gg.optim.AdamW, {"weight_decay": decay}
+
+
+def _multi_tensor() -> Iterator[Source]:
+    for dtype in FLOATS:
+        for name, make, words in _steps():
+            optimizer = make([gg.zeros(1, requires_grad=True)], **words)
+            (group,) = optimizer.param_groups
+            states = len(optimizer._names(group))
+            given = tuple(value is not None for value in optimizer._values(group, 1))
+            text = multi_tensor.update_source(make.rule, dtype, states, make.scratch, given)
+            options = (*STD, *multi_tensor.STEP_OPTIONS)
+            yield Source(f"a step of {name}", dtype.name, f"{name} {words}", text, options)
+        limit = multi_tensor.update_source(clip._limit, dtype, 0, 0, (True, True))
+        yield Source("clip_grad_value_", dtype.name, "clip_grad_value_", limit, options)
+        for kind in multi_tensor.NORMS:
+            text = multi_tensor.clip_source(dtype, kind)
+            yield Source("clip_grad_norm_", dtype.name, f"clip_grad_norm_ {kind}", text)
+    text = multi_tensor.clear_source()
+    yield Source("zero_grad", "", "zeros", text, moves=((), 16))
+
+
+def _by_hand() -> Iterator[Source]:
+    for dtype in FLOATS:
+        for family, text in {
+            "softmax": rows_source(dtype),
+            "mse_loss": squares_source(dtype),
+            "layer_norm": layer_norm_source(dtype),
+        }.items():
+            yield Source(family, dtype.name, family, text)
+        for target in ("u1", "i4", "i8"):
+            text = loss_source(dtype, np.dtype(target))
+            yield Source("cross_entropy", dtype.name, f"cross_entropy of {target}", text)
+        for name in dict.fromkeys(FUNCTIONS.values()):
+            words = {key: p.default for key, p in TABLE[name].parameters.items()}
+            known = signature((), words)
+            (keep,), _ = TABLE[name].keeps((True,))
+            text = epilogue_source(dtype, name, known, keep)
+            yield Source("bias and activation", dtype.name, f"bias and {name}", text)
+            text = epilogue_vjp_source(dtype, name, known)
+            yield Source("gradients of both", dtype.name, f"gradients of bias and {name}", text)
+    text = _cupy_text(philox._kernel(), (True, True, True))
+    yield Source("random bits", "", "philox", text)
+
+
+def sources() -> list[Source]:
+    """Every kernel of gpugrad."""
+    return [*_elementwise(), *_by_hand(), *_multi_tensor()]
