@@ -3,12 +3,14 @@
 import importlib
 import itertools
 import os
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import gpugrad as gg
-from gpugrad.backend import cuda
+from gpugrad.backend import cuda, probe
 from gpugrad.backend.namespace import FORMULAS, NAMESPACES
 from gpugrad.engine.op import Op
 from gpugrad.engine.record import bind
@@ -24,19 +26,35 @@ def _devices() -> list[str]:
 DEVICES = _devices()
 
 
-def wheel():
-    """CuPy as its wheel has it, not as `sim_as_cupy.py` plays it; skips where that is not here."""
-    cupy = pytest.importorskip("cupy")
-    if hasattr(cupy, "sync_callbacks"):
-        pytest.skip("this is about CuPy's wheel", allow_module_level=True)
-    return cupy
-
-
 def pytest_collection_modifyitems(items):
-    """With GPUGRAD_TEST_SHARD=3/16 every 16th test, from the fourth on: ci/gpu's processes."""
+    """What to leave out, for ci/gpu's processes and for the stage ``cuda`` of ci/test.
+
+    With GPUGRAD_TEST_SHARD=3/16 every 16th test is run, from the fourth on. With
+    GPUGRAD_TEST_CASES=one, of the cases of a test for one op one is run: shapes, parameters and
+    dtypes take turns from one op to the next.
+    """
+    if os.environ.get("GPUGRAD_TEST_CASES") == "one":
+        items[:] = _one_of_each(items)
     if shard := os.environ.get("GPUGRAD_TEST_SHARD"):
         first, _, step = shard.partition("/")
         items[:] = items[int(first) :: int(step)]
+
+
+def _one_of_each(items):
+    groups = {}
+    for item in items:
+        parameters = getattr(item, "callspec", None)
+        words = parameters.params if parameters is not None else {}
+        subject = next((words[word] for word in ("op", "case", "name") if word in words), None)
+        # A test without a subject, or without other parameters beside it, is on its own.
+        key = item.nodeid if subject is None else (item.path, item.originalname, _name(subject))
+        groups.setdefault(key, []).append(item)
+    chosen = {group[turn % len(group)] for turn, group in enumerate(groups.values())}
+    return [item for item in items if item in chosen]
+
+
+def _name(subject):
+    return getattr(subject, "name", None) or str(subject)
 
 
 @pytest.fixture(params=DEVICES)
@@ -69,6 +87,30 @@ def fresh_cuda():
     cuda.reset()
     NAMESPACES.clear()
     NAMESPACES.update(known)
+
+
+@pytest.fixture
+def break_at(monkeypatch):
+    """A function that makes a step of the probe fail on a machine where those before succeed."""
+
+    def break_at(step, error=None, driver=12080, distributions=("cupy-cuda12x",)):
+        runtime = SimpleNamespace(driverGetVersion=lambda: driver, runtimeGetVersion=lambda: 12090)
+        asked = []
+
+        def attempt(name, state):
+            asked.append(name)
+            state["cupy"] = SimpleNamespace(cuda=SimpleNamespace(runtime=runtime))
+            if name == step:
+                raise error
+            return "it works"
+
+        steps = tuple((name, partial(attempt, name)) for name, _ in probe._STEPS)
+        monkeypatch.setattr(probe, "_STEPS", steps)
+        monkeypatch.setattr(probe, "distributions", lambda: dict.fromkeys(distributions, "14.2.0"))
+        cuda.reset()
+        return asked
+
+    return break_at
 
 
 _numbers = itertools.count()

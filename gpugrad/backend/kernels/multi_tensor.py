@@ -251,7 +251,9 @@ extern "C" __global__ void clip(
         return;
     PIECE_OF(table, {PIECE})
     T* array = (T*)table.arrays[0][k];
-    EACH(i) array[i] = narrow(widen(array[i]) * (W)factor);
+    // CuPy compiles so that float takes a number below the least normal one for zero.
+    const W small = factor < 1e-30 ? (W)0x1p-64 : (W)1, scale = (W)(factor / small);
+    EACH(i) array[i] = narrow(widen(array[i]) * scale * small);
 }}
 """
 
