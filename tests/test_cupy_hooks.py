@@ -7,7 +7,6 @@ import importlib
 
 import numpy as np
 import pytest
-from conftest import wheel
 
 import gpugrad as gg
 import gpugrad.backend.sim as sim
@@ -131,7 +130,7 @@ def test_kernels_of_one_s_own_are_refused():
     ):
         kernel(t)
     # A name alone makes no ufunc CuPy's own.
-    wheel()
+    pytest.importorskip("cupy")
     core = importlib.import_module("cupy._core")
     other = core.create_ufunc("cupy_exp", ("d->d",), "out0 = in0")
     with pytest.raises(DTypeError, match="cupy_exp: gpugrad does not know the derivative of this"):
@@ -139,7 +138,7 @@ def test_kernels_of_one_s_own_are_refused():
 
 
 def test_reductions():
-    wheel()
+    pytest.importorskip("cupy")
     t = gg.tensor(np.array([[1.0, 0.0], [2.0, 3.0]]), requires_grad=True)
     assert cupy.count_nonzero(t).item() == 3
     assert cupy.count_nonzero(t, axis=0).tolist() == [2, 1]

@@ -2,50 +2,25 @@
 
 import numpy as np
 import pytest
-from compilers import to_ptx
-from host_cuda import PLACES, HostKernel, host_kernel, launches
+from gpu import launches, needs_gpu, needs_two_gpus, send
 
 import gpugrad as gg
-from gpugrad.backend import sim
 from gpugrad.backend.host import NUMPY
 from gpugrad.backend.kernels import epilogue as epilogue_kernels
-from gpugrad.backend.kernels.elementwise import FusingNamespace
-from gpugrad.backend.kernels.epilogue import (
-    Epilogue,
-    epilogue_source,
-    epilogue_vjp_source,
-    sums_source,
-)
-from gpugrad.backend.kernels.operands import signature
+from gpugrad.backend.kernels.epilogue import Epilogue
 from gpugrad.backend.kernels.source import FLOATS
-from gpugrad.backend.namespace import NAMESPACES, Namespace
+from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.op import TABLE
 from gpugrad.nn.chains import FUNCTIONS, MODULES
 
-EPILOGUE = Epilogue(sim, host_kernel)
+pytestmark = needs_gpu
 NAMES = pytest.mark.parametrize("name", FUNCTIONS.values())
 DTYPES = pytest.mark.parametrize("dtype", FLOATS, ids=str)
 nn = gg.nn
 
 
-class Chaining(FusingNamespace):
-    """A namespace with kernels for chains alone: other formulas run as they are written."""
-
-    def __getattr__(self, name):
-        return Namespace.__getattr__(self, name)
-
-    def rules(self, op, chained):
-        return super().rules(op, chained) if op.chained and chained else op.vjps
-
-
-@pytest.fixture
-def fused(monkeypatch):
-    """sim's arrays with the kernels."""
-    monkeypatch.setattr(Namespace, "fusing", True)
-    fast = {"epilogue": EPILOGUE, **EPILOGUE.functions()}
-    space = Chaining(sim, fast=fast, checks=NAMESPACES[sim.ndarray].checks)
-    monkeypatch.setitem(NAMESPACES, sim.ndarray, space)
-    return space
+def epilogue():
+    return namespace_of(send(np.ones(1))[0]).epilogue
 
 
 # ---------------------------------------------------------------- the kernel
@@ -58,36 +33,15 @@ WORDS = {
 
 
 @DTYPES
-@pytest.mark.parametrize("arch", ["compute_70", "compute_80", "compute_90"])
-def test_the_sources_without_an_activation_compile(dtype, arch):
-    assert "epilogue" in to_ptx(epilogue_source(dtype, None), arch)
-    assert "column_sums" in to_ptx(sums_source(dtype), arch)
-
-
-@DTYPES
-@NAMES
-@pytest.mark.parametrize("arch", ["compute_70", "compute_80", "compute_90"])
-def test_the_source_compiles(name, dtype, arch):
-    known = signature((), {key: p.default for key, p in TABLE[name].parameters.items()})
-    (keep,), _ = TABLE[name].keeps((True,))
-    assert "epilogue" in to_ptx(epilogue_source(dtype, name, known, keep), arch)
-
-
-@DTYPES
 @NAMES
 @pytest.mark.parametrize("shape", [(1, 1), (5, 12), (3, 7, 12), (12,), (2, 300)])
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("place", PLACES)
-def test_it_is_the_formula(name, dtype, shape, reverse, place, monkeypatch, rng):
-    monkeypatch.setattr(HostKernel, "reverse", reverse)
+def test_it_is_the_formula(name, dtype, shape, monkeypatch, rng):
     special = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e4, -1e4, np.finfo(dtype).smallest_subnormal]
     y = (rng.standard_normal(shape) * 3).astype(dtype)
     bias = rng.standard_normal(shape[-1]).astype(dtype)
     y.reshape(-1)[: len(special)] = np.array(special, dtype)[: y.size]
     bias[::3] = 0
     wide = np.float32 if dtype == np.float16 else dtype
-    module, get = place = PLACES[place]()
-    epilogue = Epilogue(module, get)
     rtol = {2: 1e-3, 4: 2e-6, 8: 1e-13}[dtype.itemsize]
     near = {2: 5e-7, 4: 5e-7, 8: 1e-15}[dtype.itemsize]  # gelu cancels below -5
     (needed,), _ = TABLE[name].keeps((True,))
@@ -99,8 +53,8 @@ def test_it_is_the_formula(name, dtype, shape, reverse, place, monkeypatch, rng)
             between = y.astype(wide) + bias.astype(wide)
             expected = getattr(NUMPY, name)(between, **words).astype(dtype)
             between = between.astype(dtype)
-        given, twice = place.send(y, np.repeat(bias, 2))
-        first, second = epilogue(name, words, given, twice[::2], keep)
+        given, twice = send(y, np.repeat(bias, 2))
+        first, second = epilogue()(name, words, given, twice[::2], keep)
         assert first is given
         assert (second is given) == (not keep)
         np.testing.assert_allclose(second.get(), expected, rtol=rtol, atol=near)
@@ -110,32 +64,20 @@ def test_it_is_the_formula(name, dtype, shape, reverse, place, monkeypatch, rng)
 
 @DTYPES
 @NAMES
-@pytest.mark.parametrize("arch", ["compute_70", "compute_90"])
-def test_the_source_of_the_derivative_compiles(name, dtype, arch):
-    known = signature((), {key: p.default for key, p in TABLE[name].parameters.items()})
-    assert "epilogue_vjp" in to_ptx(epilogue_vjp_source(dtype, name, known), arch)
-
-
-@DTYPES
-@NAMES
 @pytest.mark.parametrize("shape", [(1, 1), (5, 12), (3, 7, 12), (12,), (70, 40), (300, 3)])
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("place", PLACES)
-def test_the_derivative_and_its_sums(name, dtype, shape, reverse, place, monkeypatch, rng):
-    monkeypatch.setattr(HostKernel, "reverse", reverse)
+def test_the_derivative_and_its_sums(name, dtype, shape, monkeypatch, rng):
     monkeypatch.setattr(epilogue_kernels, "STRIPE", 16)  # 300 rows are 19 stripes
     x, g = (rng.standard_normal((2, *shape)) * 2).astype(dtype)
     x.reshape(-1)[:3] = np.array([0.0, -0.0, 20.0], dtype)[: x.size]
     rtol = {2: 4e-3, 4: 2e-5, 8: 1e-12}[dtype.itemsize]
-    module, get = place = PLACES[place]()
     (keep,), keep_y = TABLE[name].keeps((True,))
     for words in WORDS.get(name, [{}]):
         y = getattr(NUMPY, name)(x.astype(np.float64), **words).astype(dtype)
         saved = [array.astype(np.float64) for array in (g, y, x)]
         right = TABLE[name].vjps[0](NUMPY, *saved, **words)
-        arrays = place.send(g, y if keep_y else object(), x if keep else object())
-        found, count = launches(Epilogue(module, get).vjp, name, None, *arrays, **words)
-        assert count == (module is sim)
+        arrays = send(g, y if keep_y else object(), x if keep else object())
+        found, count = launches(epilogue().vjp, name, None, *arrays, **words)
+        assert count == 1
         assert found.shape == shape
         assert found.dtype == found.sums.dtype == dtype
         np.testing.assert_allclose(found.array.get(), right, rtol=rtol, atol=rtol)
@@ -145,8 +87,8 @@ def test_the_derivative_and_its_sums(name, dtype, shape, reverse, place, monkeyp
 
 def test_operands_of_the_derivative_may_lie_in_any_order(rng):
     x, g = rng.standard_normal((2, 5, 6))
-    given = [sim.asarray(np.asfortranarray(array)) for array in (g, x)]
-    found = EPILOGUE.vjp("silu", None, given[0], None, given[1])
+    given = send(*(np.asfortranarray(array) for array in (g, x)))
+    found = epilogue().vjp("silu", None, given[0], None, given[1])
     right = TABLE["silu"].vjps[0](NUMPY, g, None, x)
     np.testing.assert_allclose(found.array.get(), right, rtol=1e-12)
     np.testing.assert_allclose(found.sums.get(), right.sum(axis=0), rtol=1e-12)
@@ -155,13 +97,12 @@ def test_operands_of_the_derivative_may_lie_in_any_order(rng):
 @DTYPES
 @pytest.mark.parametrize("shape", [(5,), (64, 40), (128, 3), (2, 3, 33)], ids=str)
 @pytest.mark.parametrize("order", ["C", "F"])
-@pytest.mark.parametrize("place", PLACES.values(), ids=list(PLACES))
-def test_few_rows_are_added_up_by_one_block(place, shape, dtype, order, rng):
-    module, get = place()
+def test_few_rows_are_added_up_by_one_block(shape, dtype, order, rng):
     g = np.asarray(rng.standard_normal(shape).astype(dtype), order=order)
-    bias = module.empty(shape[-1:], dtype)
-    needs, x, weight = (False, False, True), module.empty((*shape[:-1], 2)), module.empty((3, 2))
-    found = Epilogue(module, get)._linear_vjp(module.asarray(g), needs, x, weight, bias)
+    x, weight, bias = np.empty((*shape[:-1], 2)), np.empty((3, 2)), np.empty(shape[-1:], dtype)
+    operands = send(g, (False, False, True), x, weight, bias)
+    found, count = launches(epilogue()._linear_vjp, *operands)
+    assert count == 1
     assert found[:2] == (None, None)
     assert found[2].dtype == dtype
     right = g.reshape(-1, shape[-1]).sum(axis=0, dtype=np.float64)
@@ -169,14 +110,26 @@ def test_few_rows_are_added_up_by_one_block(place, shape, dtype, order, rng):
     np.testing.assert_allclose(found[2].get(), right, rtol=tolerance, atol=tolerance)
 
 
-def test_many_rows_are_added_up_by_the_formula(fused):
+def test_many_rows_are_added_up_by_the_formula():
     for rows, expected in ((128, 1), (129, 0)):
-        with gg.device("sim"):
+        with gg.device("cuda"):
             model = layer()
             y = model(gg.ones((rows, 3)))
             _, count = launches(y.backward, gg.ones((rows, 4)))
         assert count == expected
         assert model.bias.grad.tolist() == [float(rows)] * 4
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    """A function after which layers run as they are written."""
+    space = namespace_of(send(np.ones(1))[0])
+
+    def without_kernels():
+        for name in ("epilogue", "linear", "linear_vjp"):
+            monkeypatch.delitem(space.__dict__, name)
+
+    return without_kernels
 
 
 # ---------------------------------------------------------------- layers
@@ -203,10 +156,10 @@ def model_of(kind, name, dtype):
 
 def results(kind, name, dtype, shape):
     """What a model gives, its gradients of first and second order, and its graph as text."""
-    with gg.device("sim"):
+    with gg.device("cuda"):
         model = model_of(kind, name, dtype)
         x = np.random.default_rng(1).standard_normal(shape).astype(dtype)
-        x = gg.tensor(x, device="sim", requires_grad=True)
+        x = gg.tensor(x, device="cuda", requires_grad=True)
         y, count = launches(model, x)
         graph = str(gg.explain(y.sum()))
         parameters = [x, *model.parameters()]
@@ -220,24 +173,20 @@ def results(kind, name, dtype, shape):
 @pytest.mark.parametrize(
     ("kind", "shape"), [("mlp", (4, 3)), ("sequential", (3,)), ("sequential", (2, 5, 3))]
 )
-def test_models_compute_what_they_compute_layer_by_layer(kind, name, shape, fused, monkeypatch):
+def test_models_compute_what_they_compute_layer_by_layer(kind, name, shape, plain):
     arrays, count, graph = results(kind, name, np.float64, shape)
-    assert (
-        count == 3
-    )  # the last layer has no activation, its bias is added by a kernel all the same
-    monkeypatch.delitem(NAMESPACES[sim.ndarray].__dict__, "epilogue")
-    monkeypatch.delitem(NAMESPACES[sim.ndarray].__dict__, "linear")
-    monkeypatch.delitem(NAMESPACES[sim.ndarray].__dict__, "linear_vjp")
-    expected, count, plain = results(kind, name, np.float64, shape)
+    assert count == 3  # the last layer has no activation; its bias is added by a kernel as well
+    plain()
+    expected, count, other = results(kind, name, np.float64, shape)
     assert count == 0
-    assert graph == plain
+    assert graph == other
     for one, other in zip(arrays, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-13)
 
 
 @NAMES
-def test_half_precision_and_no_grad(name, fused):
-    with gg.device("sim"):
+def test_half_precision_and_no_grad(name):
+    with gg.device("cuda"):
         model = model_of("mlp", name, np.float16)
         x = gg.ones((4, 3), dtype=gg.float16)
         with gg.no_grad():
@@ -252,11 +201,11 @@ def test_half_precision_and_no_grad(name, fused):
 @pytest.mark.parametrize("activation", [nn.ReLU(), nn.SiLU(), nn.ELU(), nn.Softplus()])
 @pytest.mark.parametrize("batch", [(4,), (2, 200), ()])
 @pytest.mark.parametrize("moved", [False, True])
-def test_gradients_come_by_one_kernel_for_a_pair(activation, batch, moved, fused, rng, monkeypatch):
+def test_gradients_come_by_one_kernel_for_a_pair(activation, batch, moved, rng, monkeypatch):
     monkeypatch.setattr("gpugrad.engine.passes._moved", moved)  # a graph may be on two devices
     arrays = rng.standard_normal((*batch, 3)), rng.standard_normal((*batch, 4))
     found = {}
-    for where in ("cpu", "sim"):
+    for where in ("cpu", "cuda"):
         gg.manual_seed(3)
         with gg.device(where):
             first, last = nn.Linear(3, 8, dtype=gg.float64), nn.Linear(8, 4, dtype=gg.float64)
@@ -271,12 +220,12 @@ def test_gradients_come_by_one_kernel_for_a_pair(activation, batch, moved, fused
             counts.append(launches(y.sum().backward)[1])  # a gradient that is broadcast
             found[where] = [p.grad.numpy() for p in model.parameters()]
     assert counts == [2] * 5
-    for one, other in zip(found["sim"], found["cpu"], strict=True):
+    for one, other in zip(found["cuda"], found["cpu"], strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-13)
 
 
-def test_hooks_and_watchers_between_the_two_see_arrays(fused):
-    with gg.device("sim"):
+def test_hooks_and_watchers_between_the_two_see_arrays():
+    with gg.device("cuda"):
         model = nn.Sequential(layer(), nn.ReLU())
         x, ones = gg.ones((2, 3)), gg.ones((2, 4))
         y, seen = model(x), []
@@ -305,8 +254,8 @@ def test_hooks_and_watchers_between_the_two_see_arrays(fused):
         assert count == 1  # the gradient of the bias by itself
 
 
-def test_a_hook_that_changes_the_gradient_between_the_two_changes_the_bias(fused):
-    with gg.device("sim"):
+def test_a_hook_that_changes_the_gradient_between_the_two_changes_the_bias():
+    with gg.device("cuda"):
         model = nn.Sequential(layer(), nn.ReLU())
         y = model(gg.ones((2, 3)))
         y.grad_fn.parents[0].register_prehook(lambda g: g * 0 + 5)
@@ -352,27 +301,27 @@ def spied(module):
         lambda: nn.MLP(3, [4], activation="relu"),
     ],
 )
-def test_what_is_more_than_the_two_layers_runs_as_it_is(make, fused, monkeypatch):
+def test_what_is_more_than_the_two_layers_runs_as_it_is(make, monkeypatch):
     gg.manual_seed(2)
-    with gg.device("sim"):
+    with gg.device("cuda"):
         model, x = make(), gg.ones((2, 3))
         y, count = launches(model, x)
-        monkeypatch.setattr(Namespace, "fusing", False)
-        expected, plain = launches(model, x)
-        np.testing.assert_array_equal(y.detach().numpy(), expected.detach().numpy())
-    assert count == plain
+        monkeypatch.setattr(namespace_of(send(np.ones(1))[0]), "epilogue", None)
+        plain, without = launches(model, x)
+        np.testing.assert_array_equal(y.detach().numpy(), plain.detach().numpy())
+    assert count == without  # a softmax has a kernel of its own
 
 
-def test_what_is_recorded_can_be_watched(fused):
-    with gg.device("sim"):
+def test_what_is_recorded_can_be_watched():
+    with gg.device("cuda"):
         model = nn.Sequential(layer(), nn.ReLU())
-        x = gg.tensor(np.array([[np.inf, 0.0, 0.0]]), device="sim", dtype=gg.float32)
+        x = gg.tensor(np.array([[np.inf, 0.0, 0.0]]), device="cuda", dtype=gg.float32)
         with gg.detect_anomaly(), pytest.raises(gg.AnomalyError, match="linear made"):
             model(x)
 
 
-def test_frozen_parameters_get_no_gradient(fused):
-    with gg.device("sim"):
+def test_frozen_parameters_get_no_gradient():
+    with gg.device("cuda"):
         model = nn.Sequential(layer(), nn.ReLU())
         model[0].weight.requires_grad_(False)
         y, count = launches(model, gg.ones((2, 3)))
@@ -384,13 +333,14 @@ def test_frozen_parameters_get_no_gradient(fused):
         assert y.grad_fn.parents[0].op.name == "linear"
 
 
-def test_operands_that_do_not_fit_are_refused_as_before(fused):
-    with gg.device("sim"):
+@needs_two_gpus
+def test_operands_that_do_not_fit_are_refused_as_before():
+    with gg.device("cuda"):
         model = nn.Sequential(layer(), nn.ReLU())
         with pytest.raises(gg.ShapeError, match=r"linear: the last axis of x must have size 3"):
             model(gg.ones((2, 4)))
-        with pytest.raises(gg.DeviceError, match="linear: operands are on two devices"):
-            model(gg.ones((2, 3), device="sim:1"))
+        with pytest.raises(gg.DeviceError, match="linear: the operands are on two devices"):
+            model(gg.ones((2, 3), device="cuda:1"))
         mixed, count = launches(model, gg.ones((2, 3), dtype=gg.float64))
         assert count == 0
         assert mixed.dtype == np.float64
@@ -401,11 +351,11 @@ def test_operands_that_do_not_fit_are_refused_as_before(fused):
         assert y.shape == (2, 4)
 
 
-def test_errors_of_the_kernel_name_the_op(fused, monkeypatch):
+def test_errors_of_the_kernel_name_the_op(monkeypatch):
     def fail(*_):
         raise MemoryError("full")
 
     monkeypatch.setattr(Epilogue, "__call__", fail)
-    with gg.device("sim"), pytest.raises(MemoryError) as caught:
+    with gg.device("cuda"), pytest.raises(MemoryError) as caught:
         nn.Sequential(layer(), nn.ReLU())(gg.ones((2, 3)))
     assert "linear" in "\n".join([str(caught.value), *getattr(caught.value, "__notes__", ())])

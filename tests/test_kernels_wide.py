@@ -1,21 +1,20 @@
-"""Elementwise kernels that move 16 bytes a thread: compiled with NVRTC, run on the host."""
+"""Elementwise kernels that move 16 bytes a thread."""
 
 import numpy as np
 import pytest
-from compilers import to_ptx
-from host_cuda import PLACES, HostKernel, launches
+from gpu import launches, needs_gpu, send
 
 import gpugrad as gg
-from gpugrad.backend import sim
 from gpugrad.backend.host import NUMPY
 from gpugrad.backend.kernels import wide
 from gpugrad.backend.kernels.elementwise import FusingNamespace, write
 from gpugrad.backend.kernels.operands import signature
-from gpugrad.backend.kernels.wide import Wide, wide_source, width
-from gpugrad.backend.namespace import NAMESPACES, Namespace
+from gpugrad.backend.kernels.wide import Wide
+from gpugrad.backend.namespace import NAMESPACES, namespace_of
 from gpugrad.engine.op import TABLE
 
-HOST = PLACES["host"]()
+pytestmark = needs_gpu
+cupy = pytest.importorskip("cupy")
 F16, F32, F64 = (np.dtype(f"float{bits}") for bits in (16, 32, 64))
 
 
@@ -65,38 +64,16 @@ def kernel_of(name):
     return write("f", CASES[name][0], signature(tuple(operands(name, 4))))
 
 
-def of_one_element(kernel, given):
-    chosen = [given[index] for index, _ in kernel.inputs]
-    return tuple(n or x.ndim == 0 for x, n in zip(chosen, kernel.numbers, strict=True))
-
-
-@BY_NAME
-@pytest.mark.parametrize("arch", ["compute_75", "compute_90"])
-def test_it_compiles_and_moves_sixteen_bytes(name, arch):
-    kernel = kernel_of(name)
-    given = list(operands(name, 4))
-    single = of_one_element(kernel, given)
-    ptx = to_ptx(wide_source(kernel, single), arch)
-    assert f".visible .entry {wide.name(kernel)}" in ptx
-    # The vectors of a thread: 16 bytes of the largest dtype are moved by one instruction.
-    sizes = [np.dtype(d).itemsize for (_, d), alone in zip(kernel.inputs, single) if not alone]
-    largest = max(*sizes, np.dtype(kernel.output).itemsize)
-    assert width(kernel, single) * largest == 16
-    assert any(word in ptx for word in (".v4.", ".v2.", ".v8."))
-
-
 @BY_NAME
 @pytest.mark.parametrize("shape", [(1,), (7,), (8,), (4, 4), (3, 4099), (2, 1, 515)])
-@pytest.mark.parametrize("place", PLACES)
-def test_it_computes_what_the_formula_does(name, shape, place, monkeypatch):
+def test_it_computes_what_the_formula_does(name, shape, monkeypatch):
     monkeypatch.setattr(wide, "LARGE", 1)
-    place = PLACES[place]()
     kernel = kernel_of(name)
     given = list(operands(name, shape))
-    launch = Wide(kernel, None, *place)
-    everything = place.send(*given)
+    launch = Wide(kernel, None, cupy)
+    everything = send(*given)
     got, count = launches(launch, *[everything[index] for index, _ in kernel.inputs])
-    assert count == (place.module is sim)
+    assert count == 1
     host = [x.astype(F32) if getattr(x, "dtype", None) == F16 else x for x in given]
     wanted = CASES[name][0](NUMPY, *host)
     assert got.dtype == kernel.output
@@ -109,24 +86,24 @@ def test_what_is_small_strided_or_of_other_shapes_goes_to_cupys_kernel(monkeypat
     monkeypatch.setattr(wide, "LARGE", 8)
     kernel = write("f", lambda xp, x, y: x * y, signature((np.ones(1, "f"), np.ones(1, "f"))))
     taken = []
-    launch = Wide(kernel, lambda *given: taken.append(given), *HOST)
-    x = sim.ones((4, 4), "f")
-    flat = sim.ones(17, "f")
+    launch = Wide(kernel, lambda *given: taken.append(given), cupy)
+    x = cupy.ones((4, 4), "f")
+    flat = cupy.ones(17, "f")
     for other in [
-        (sim.ones(4, "f"), sim.ones(4, "f")),
+        (cupy.ones(4, "f"), cupy.ones(4, "f")),
         (x, x.T),
         (x, x[0]),
-        (x, sim.ones((1, 4, 4), "f")),
+        (x, cupy.ones((1, 4, 4), "f")),
         (flat[1:], flat[1:]),
-        (sim.ones((4, 8), "f")[:, ::2], x),
-        (sim.ones((), "f"), sim.ones((), "f")),
-        (sim.ones((0, 8), "f"), sim.ones((0, 8), "f")),
+        (cupy.ones((4, 8), "f")[:, ::2], x),
+        (cupy.ones((), "f"), cupy.ones((), "f")),
+        (cupy.ones((0, 8), "f"), cupy.ones((0, 8), "f")),
     ]:
         before = len(taken)
         assert launch(*other) is None
         assert len(taken) == before + 1
     assert launch(x, x).shape == (4, 4)
-    assert launch(x, sim.ones((), "f")).shape == (4, 4)
+    assert launch(x, cupy.ones((), "f")).shape == (4, 4)
 
 
 def test_dtypes_that_it_is_not_for():
@@ -141,18 +118,19 @@ def test_dtypes_that_it_is_not_for():
 
 @pytest.fixture
 def fused(monkeypatch):
-    """sim with large kernels run on the host, for arrays of 8 elements and more."""
+    """CuPy's namespace, whose kernels are for arrays of 8 elements and more, and no others."""
 
     def make(kernel):
         def plain(*given):
             raise AssertionError(f"{kernel.name} was launched as an ElementwiseKernel")
 
-        return Wide(kernel, plain, *HOST)
+        return Wide(kernel, plain, cupy)
 
     monkeypatch.setattr(wide, "LARGE", 8)
-    monkeypatch.setattr(Namespace, "fusing", True)
-    space = FusingNamespace(sim, checks=NAMESPACES[sim.ndarray].checks, make=make)
-    monkeypatch.setitem(NAMESPACES, sim.ndarray, space)
+    before = namespace_of(cupy.ones(1))
+    fast = {"matmul": before.matmul, "multi_tensor": before.multi_tensor}
+    space = FusingNamespace(cupy, fast, before.checks, make=make)
+    monkeypatch.setitem(NAMESPACES, cupy.ndarray, space)
     return space
 
 
@@ -166,7 +144,7 @@ def test_large_tensors_go_through_it_forward_and_backward(fused, rng):
         y.backward(gg.tensor(g, device=device))
         return [t.numpy() for t in (y.detach(), a.grad, b.grad)]
 
-    found, count = launches(run, "sim")
+    found, count = launches(run, "cuda")
     # Six operations forward; backward those of two operands twice, and no sums and no copies.
     assert count > 10
     for one, other in zip(found, run("cpu"), strict=True):
@@ -174,21 +152,26 @@ def test_large_tensors_go_through_it_forward_and_backward(fused, rng):
 
 
 def test_small_arrays_other_dtypes_and_keywords_are_the_modules(fused, rng):
-    small, whole = sim.asarray([0.5, 1.0]), sim.asarray(np.arange(10))
-    large = sim.asarray(np.arange(10.0))
-    before = HostKernel.launches
-    np.testing.assert_array_equal(fused.exp(small).get(), np.exp([0.5, 1.0]))
-    np.testing.assert_array_equal(fused.add(whole, whole).get(), np.arange(0, 20, 2))
-    np.testing.assert_array_equal(fused.add(2, small).get(), [2.5, 3.0])
-    np.testing.assert_array_equal(fused.multiply(large, np.float64(2)).get(), np.arange(0.0, 20, 2))
-    out = sim.zeros(10)
-    assert fused.add(large, large, out=out) is out
-    both = large > 2
-    np.testing.assert_array_equal(fused.add(both, both).get(), np.arange(10) > 2)
-    z = large + 1j
-    np.testing.assert_array_equal(fused.multiply(z, z).get(), z.get() ** 2)
-    assert HostKernel.launches == before
-    fused.add(large, large)
-    fused.add(2, large)
-    fused.where(both, large, 0.0)
-    assert HostKernel.launches == before + 3
+    small, whole, large = send(np.array([0.5, 1.0]), np.arange(10), np.arange(10.0))
+    both, z, out = large > 2, large + 1j, cupy.zeros(10)
+    calls = [
+        (fused.exp, [small], np.exp([0.5, 1.0])),
+        (fused.add, [whole, whole], np.arange(0, 20, 2)),
+        (fused.add, [2, small], [2.5, 3.0]),
+        (fused.multiply, [large, np.float64(2)], np.arange(0.0, 20, 2)),
+        (fused.add, [both, both], np.arange(10) > 2),
+        (fused.multiply, [z, z], z.get() ** 2),
+    ]
+    for function, operands, expected in calls:
+        y, count = launches(function, *operands)
+        np.testing.assert_array_equal(y.get(), expected)
+        assert count == 0
+    found, count = launches(fused.add, large, large, out=out)
+    assert found is out
+    assert count == 0
+    for function, operands in [
+        (fused.add, [large, large]),
+        (fused.add, [2, large]),
+        (fused.where, [both, large, 0.0]),
+    ]:
+        assert launches(function, *operands)[1] == 1

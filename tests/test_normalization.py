@@ -1,20 +1,15 @@
-"""Layer normalization: the function, the module, and its kernels, run on the host over sim."""
+"""Layer normalization: the function, the module, and its kernels."""
 
 import numpy as np
 import pytest
-from compilers import to_ptx
-from host_cuda import PLACES, HostKernel, launches, on_sim
+from gpu import launches, needs_gpu, send
 
 import gpugrad as gg
-from gpugrad.backend import sim
 from gpugrad.backend.kernels import layer_norm as layer_norm_kernels
-from gpugrad.backend.kernels.layer_norm import LayerNorm, layer_norm_source
 from gpugrad.backend.kernels.source import FLOATS
-from gpugrad.backend.namespace import FORMULAS, NAMESPACES
+from gpugrad.backend.namespace import FORMULAS, NAMESPACES, namespace_of
 
 layer_norm = gg.nn.functional.layer_norm
-SIM = PLACES["host"]()
-KERNELS = LayerNorm(*SIM).functions()
 DTYPES = pytest.mark.parametrize("dtype", FLOATS, ids=str)
 
 
@@ -112,16 +107,10 @@ def test_what_does_not_fit_is_refused():
 # ---------------------------------------------------------------- the kernels
 
 
-@pytest.fixture(params=[False, True], ids=["forward", "backward"])
-def order(request, monkeypatch):
-    """The threads of a block take their turns from the first to the last, or the other way."""
-    monkeypatch.setattr(HostKernel, "reverse", request.param)
-
-
-@DTYPES
-@pytest.mark.parametrize("arch", ["compute_70", "compute_80", "compute_90"])
-def test_the_source_compiles(dtype, arch):
-    assert "layer_norm_columns" in to_ptx(layer_norm_source(dtype), arch)
+def kernel(name, *operands):
+    """What the namespace of CuPy's arrays has in the formula's place."""
+    raws = send(*operands)
+    return getattr(namespace_of(raws[0]), name)(*raws)
 
 
 def inputs(rng, rows, length, dtype):
@@ -143,27 +132,23 @@ def over_numpy(name, *operands):
         return FORMULAS[name](NAMESPACES[np.ndarray], *wide)
 
 
+@needs_gpu
 @DTYPES
 @pytest.mark.parametrize("shape", [(1, 1), (9, 2), (8, 33), (300, 7), (7, 300), (2, 5000)])
-@pytest.mark.parametrize("place", PLACES)
-def test_kernels_give_what_the_formulas_give(shape, dtype, place, order, rng):
-    place = PLACES[place]()
-    functions = LayerNorm(*place).functions()
-    counts = place.module is sim
+def test_kernels_give_what_the_formulas_give(shape, dtype, rng):
     x, weight, bias, g = inputs(rng, *shape, dtype)
     rtol = {2: 4e-3, 4: 2e-5, 8: 1e-12}[dtype.itemsize]
     near = {2: 4e-3, 4: 2e-5, 8: 1e-13}[dtype.itemsize]
     for w, b in ((weight, bias), (None, bias), (weight, None), (None, None)):
-        y, count = launches(functions["layer_norm"], *place.send(x, w, b), 1e-3)
-        assert count == counts
+        y, count = launches(kernel, "layer_norm", x, w, b, 1e-3)
+        assert count == 1
         with np.errstate(over="ignore"):
             right = over_numpy("layer_norm", x, w, b, 1e-3).astype(dtype)
         np.testing.assert_allclose(y.get(), right, rtol=rtol, atol=near)
     for w in (weight, None):
         for needs in ((True, True, True), (True, False, False), (False, True, False)):
-            found, count = launches(functions["layer_norm_vjp"], *place.send(g, x, w), needs, 1e-3)
-            most = 1 if needs == (True, False, False) else 2
-            assert count == counts * most
+            found, count = launches(kernel, "layer_norm_vjp", g, x, w, needs, 1e-3)
+            assert count == (1 if needs == (True, False, False) else 2)
             expected = over_numpy("layer_norm_vjp", g, x, w, needs, 1e-3)
             for one, other, need in zip(found, expected, needs, strict=True):
                 assert (one is None) == (not need)
@@ -176,43 +161,43 @@ def test_kernels_give_what_the_formulas_give(shape, dtype, place, order, rng):
                     np.testing.assert_allclose(one.get(), other, rtol=rtol, atol=near * scale)
 
 
+@needs_gpu
 def test_what_no_kernel_takes_goes_to_the_formula(rng):
     x, weight, bias, g = inputs(rng, 4, 3, np.dtype(np.float32))
     wide = weight.astype(np.float64)
     for operands in ((x, wide, bias), (x.astype(int), None, None), (np.ones((0, 3)), None, None)):
-        y, count = launches(KERNELS["layer_norm"], *SIM.send(*operands))
+        y, count = launches(kernel, "layer_norm", *operands)
         assert count == 0
         np.testing.assert_allclose(y.get(), over_numpy("layer_norm", *operands), rtol=1e-5)
     needs = (True, True, True)
-    found, count = launches(KERNELS["layer_norm_vjp"], *SIM.send(g, x, wide), needs, 1e-5)
+    found, count = launches(kernel, "layer_norm_vjp", g, x, wide, needs, 1e-5)
     assert count == 0
     expected = over_numpy("layer_norm_vjp", g, x, wide, needs, 1e-5)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one.get(), other, rtol=1e-5, atol=1e-6)
 
 
+@needs_gpu
 def test_a_model_trains_as_on_the_cpu(monkeypatch, rng):
-    on_sim(monkeypatch, **KERNELS)
     monkeypatch.setattr(layer_norm_kernels, "STRIPE", 4)
     x, target = rng.standard_normal((10, 6)), rng.standard_normal((10, 6))
     found = {}
-    for where in ("cpu", "sim"):
+    for where in ("cpu", "cuda"):
         gg.manual_seed(1)
         with gg.device(where):
             model = gg.nn.Sequential(
                 gg.nn.Linear(6, 6, dtype=gg.float64), gg.nn.LayerNorm(6, dtype=gg.float64)
             )
             optimizer = gg.optim.SGD(model.parameters(), lr=0.1)
+            data = [gg.tensor(array, device=where) for array in (x, target)]
 
-            before = HostKernel.launches
-            for _ in range(5):
-                y = model(gg.tensor(x, device=where))
-                loss = gg.nn.functional.mse_loss(y, gg.tensor(target, device=where))
+            def step(model=model, optimizer=optimizer, data=data):
                 optimizer.zero_grad()
-                loss.backward()
+                gg.nn.functional.mse_loss(model(data[0]), data[1]).backward()
                 optimizer.step()
-            count = HostKernel.launches - before
+
+            count = sum(launches(step)[1] for _ in range(5))
             found[where] = [p.detach().numpy() for p in model.parameters()]
-    assert count == 5 * 3
+    assert count == 5 * (3 + 2 + 1)  # of the norm, the loss and the optimizer
     for one, other in zip(*found.values(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-10)
