@@ -6,55 +6,67 @@ import threading
 import tracemalloc
 import weakref
 
-import fake_cupy
 import numpy as np
 import pytest
+from gpu import needs_gpu, needs_two_gpus
 
 import gpugrad as gg
 from gpugrad.backend import namespace, sim
 from gpugrad.backend.memory import count_peaks, exhausted
 
-
-@pytest.fixture
-def cupy(monkeypatch, fresh_cuda):
-    """A fake CuPy with two GPUs."""
-    fake = fake_cupy.make(devices=2)
-    monkeypatch.setitem(sys.modules, "cupy", fake)
-    return fake
-
-
 # The peak.
 
 
+@pytest.fixture
+def cupy():
+    """CuPy, whose allocator is what it was after the test."""
+    import cupy
+
+    before = cupy.cuda.get_allocator()
+    yield cupy
+    cupy.cuda.set_allocator(before)
+
+
+def used():
+    return gg.cuda.memory_stats()["used"]
+
+
+@needs_gpu
 def test_the_peak_is_the_most_that_was_in_use_since_the_reset(cupy):
+    start = used()
     gg.cuda.reset_peak()
-    held = [cupy.cuda.alloc(1000) for _ in range(3)]
+    held = [cupy.cuda.alloc(1024) for _ in range(3)]
     del held[1:]
-    more = cupy.cuda.alloc(500)
+    more = cupy.cuda.alloc(512)
     stats = gg.cuda.memory_stats()
-    assert stats["used"] == 100 + 1500
-    assert stats["peak"] == 100 + 3000
+    assert stats["used"] == start + 1536
+    assert stats["peak"] == start + 3072
     gg.cuda.reset_peak()
-    assert gg.cuda.memory_stats()["peak"] == 100 + 1500
+    assert gg.cuda.memory_stats()["peak"] == start + 1536
     del held, more
-    assert gg.cuda.memory_stats()["used"] == 100
-    assert gg.cuda.memory_stats()["peak"] == 100 + 1500
+    assert used() == start
+    assert gg.cuda.memory_stats()["peak"] == start + 1536
 
 
+@needs_two_gpus
 def test_each_device_has_a_peak_of_its_own(cupy):
-    gg.cuda.reset_peak()
-    cupy.cuda.alloc(1000)
+    gg.cuda.reset_peak(0)
+    gg.cuda.reset_peak(1)
+    start = [gg.cuda.memory_stats(device)["used"] for device in (0, 1)]
+    cupy.cuda.alloc(1024)
     with cupy.cuda.Device(1):
-        cupy.cuda.alloc(2000)
-    assert gg.cuda.memory_stats(0)["peak"] == 100 + 1000
-    assert gg.cuda.memory_stats("cuda:1")["peak"] == 101 + 2000
+        cupy.cuda.alloc(2048)
+    assert gg.cuda.memory_stats(0)["peak"] == start[0] + 1024
+    assert gg.cuda.memory_stats("cuda:1")["peak"] == start[1] + 2048
     gg.cuda.reset_peak("cuda:1")
-    assert gg.cuda.memory_stats(0)["peak"] == 100 + 1000
-    assert gg.cuda.memory_stats(1)["peak"] == 101
+    assert gg.cuda.memory_stats(0)["peak"] == start[0] + 1024
+    assert gg.cuda.memory_stats(1)["peak"] == start[1]
 
 
+@needs_gpu
 def test_counting_begins_when_it_is_asked_for_and_once(cupy):
-    usual = cupy.cuda.get_allocator()
+    usual = cupy.get_default_memory_pool().malloc
+    cupy.cuda.set_allocator(usual)
     gg.cuda.is_available()
     gg.cuda.device_count()
     assert cupy.cuda.get_allocator() == usual
@@ -65,33 +77,41 @@ def test_counting_begins_when_it_is_asked_for_and_once(cupy):
     gg.cuda.memory_stats()
     assert cupy.cuda.get_allocator() is counting
     cupy.cuda.set_allocator(usual)  # as programs do that set it back: counting begins anew
+    start = used()
     gg.cuda.reset_peak()
-    cupy.cuda.alloc(1000)
-    assert gg.cuda.memory_stats()["peak"] == 100 + 1000
+    cupy.cuda.alloc(1024)
+    assert gg.cuda.memory_stats()["peak"] == start + 1024
 
 
+@needs_gpu
 def test_another_allocator_is_left_alone(cupy):
-    def own(size):
-        return size
+    sizes = []
 
+    def own(size):
+        sizes.append(size)
+        return cupy.cuda.MemoryPointer(cupy.cuda.Memory(size), 0)
+
+    start = used()
     cupy.cuda.set_allocator(own)
     gg.cuda.reset_peak()
-    assert cupy.cuda.alloc(7) == 7
+    cupy.cuda.alloc(512)
+    assert sizes == [512]
     assert cupy.cuda.get_allocator() is own
     assert count_peaks(cupy) == {}
-    assert gg.cuda.memory_stats()["peak"] == gg.cuda.memory_stats()["used"] == 100
+    assert gg.cuda.memory_stats()["peak"] == used() == start
 
 
+@needs_gpu
 def test_allocations_of_all_threads_count(cupy):
     gg.cuda.reset_peak()
-    rounds, threads = 200, 8
+    start, rounds, threads = used(), 200, 8
     together = threading.Barrier(threads)
     failures = []
 
     def work():
         try:
             together.wait(10)
-            held = [cupy.cuda.alloc(10) for _ in range(rounds)]
+            held = [cupy.cuda.alloc(512) for _ in range(rounds)]
             together.wait(10)  # all that all threads hold is in use here
             del held
         except BaseException as error:  # noqa: BLE001  reported below
@@ -103,21 +123,16 @@ def test_allocations_of_all_threads_count(cupy):
     for worker in workers:
         worker.join()
     assert failures == []
-    assert gg.cuda.memory_stats()["peak"] == 100 + 10 * rounds * threads
+    assert gg.cuda.memory_stats()["peak"] == start + 512 * rounds * threads
 
 
-def test_an_allocation_that_fails_passes_through(cupy, monkeypatch):
-    def fail(size):
-        raise used_up()
-
-    monkeypatch.setattr(cupy.get_default_memory_pool(), "malloc", fail)
-    monkeypatch.setattr(fail, "__self__", cupy.get_default_memory_pool(), raising=False)
-    cupy.cuda.set_allocator(fail)
+@needs_gpu
+def test_an_allocation_that_fails_passes_through(cupy):
+    start = used()
     gg.cuda.reset_peak()
-    assert cupy.cuda.get_allocator() is not fail
-    with pytest.raises(fake_cupy.OutOfMemoryError):
-        cupy.cuda.alloc(5)
-    assert gg.cuda.memory_stats()["peak"] == 100
+    with pytest.raises(cupy.cuda.memory.OutOfMemoryError):
+        cupy.cuda.alloc(1 << 50)
+    assert gg.cuda.memory_stats()["peak"] == start
 
 
 def test_the_allocator_of_the_real_cupy_is_one_that_can_be_counted():
@@ -135,15 +150,27 @@ def test_the_allocator_of_the_real_cupy_is_one_that_can_be_counted():
 # None left.
 
 
+class OutOfMemoryError(MemoryError):
+    """Named as CuPy's, and worded so."""
+
+    __module__ = "cupy.cuda.memory"
+
+
 def used_up():
-    return fake_cupy.OutOfMemoryError(
-        "Out of memory allocating 4,096 bytes (allocated so far: 512 bytes)."
-    )
+    return OutOfMemoryError("Out of memory allocating 4,096 bytes (allocated so far: 512 bytes).")
+
+
+HELD = (
+    "Of 8 GiB on cuda:0, 6 GiB are free, 100 bytes in living arrays, 412 bytes in the cache of "
+    "CuPy's pool"
+)
 
 
 @pytest.fixture
 def fail_at(monkeypatch):
-    """Lets the nth call of a function of sim from now on fail for want of memory."""
+    """Lets the nth call of a function of sim from now on fail as CuPy's for want of memory."""
+    monkeypatch.setattr("gpugrad.backend.memory._held", lambda cupy: HELD)
+    monkeypatch.setitem(sys.modules, "cupy", sys.modules.get("cupy"))
 
     def arrange(name, count, error=used_up):
         original = getattr(sim, name)
@@ -162,16 +189,15 @@ def fail_at(monkeypatch):
     return arrange
 
 
-def test_forward_says_op_size_use_and_what_to_try(cupy, fail_at):
+def test_forward_says_op_size_use_and_what_to_try(fail_at):
     x = gg.ones((4, 3), device="sim", requires_grad=True)
     fail_at("exp", 1)
     with pytest.raises(gg.OutOfMemoryError) as caught:
         gg.exp(x)
     assert isinstance(caught.value, MemoryError)
     assert str(caught.value) == (
-        "exp: Out of memory allocating 4,096 bytes (allocated so far: 512 bytes). Of 8 GiB on "
-        "cuda:0, 6 GiB are free, 100 bytes in living arrays, 412 bytes in the cache of CuPy's "
-        "pool. Try a smaller batch (the gradients of several add up), gg.checkpoint, which "
+        f"exp: Out of memory allocating 4,096 bytes (allocated so far: 512 bytes). {HELD}. "
+        "Try a smaller batch (the gradients of several add up), gg.checkpoint, which "
         "computes values again in place of keeping them, or gg.no_grad() where no gradient is "
         "wanted. Operands of shape (4, 3)"
     )
@@ -179,7 +205,7 @@ def test_forward_says_op_size_use_and_what_to_try(cupy, fail_at):
     assert x.grad is not None
 
 
-def test_a_library_without_memory_is_told_to_empty_the_cache(cupy, fail_at):
+def test_a_library_without_memory_is_told_to_empty_the_cache(fail_at):
     class CUBLASError(RuntimeError):
         __module__ = "cupy_backends.cuda.libs.cublas"
 
@@ -199,7 +225,7 @@ def test_on_the_cpu_too():
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_a_backward_pass_that_fails_leaves_gradients_as_they_were(cupy, fail_at, count):
+def test_a_backward_pass_that_fails_leaves_gradients_as_they_were(fail_at, count):
     with gg.device("sim"):
         gg.manual_seed(0)
         model = gg.nn.MLP(3, [4, 4, 2], activation="tanh")
@@ -239,7 +265,7 @@ def test_gradients_are_given_to_all_leaves_or_to_none(monkeypatch):
     assert second.grad is None
 
 
-def test_in_a_recorded_pass_the_inner_operation_is_named_once(cupy, fail_at):
+def test_in_a_recorded_pass_the_inner_operation_is_named_once(fail_at):
     x = gg.tensor([1.0, 2.0], device="sim", requires_grad=True)
     y = gg.sin(x).sum()
     fail_at("cos", 1)
@@ -247,7 +273,7 @@ def test_in_a_recorded_pass_the_inner_operation_is_named_once(cupy, fail_at):
         gg.gradients(y, x, create_graph=True)
 
 
-def test_what_the_walk_held_is_free_while_the_error_is_looked_at(cupy, fail_at, make_op):
+def test_what_the_walk_held_is_free_while_the_error_is_looked_at(fail_at, make_op):
     kept = []
 
     def rule(xp, g, y, x):
@@ -283,7 +309,7 @@ def test_words_for_an_error_without_any():
     assert exhausted("op", gg.OutOfMemoryError("said already")) is None
 
 
-def test_an_optimizer_whose_state_does_not_fit_goes_on_when_there_is_room(cupy, fail_at):
+def test_an_optimizer_whose_state_does_not_fit_goes_on_when_there_is_room(fail_at):
     w = gg.ones(3, device="sim", requires_grad=True)
     optimizer = gg.optim.Adam([w], lr=0.1)
     (w * w).sum().backward()
@@ -295,16 +321,13 @@ def test_an_optimizer_whose_state_does_not_fit_goes_on_when_there_is_room(cupy, 
     np.testing.assert_allclose(w.detach().numpy(), [0.9, 0.9, 0.9], rtol=1e-6)
 
 
-def test_a_copy_that_does_not_fit(cupy, fail_at):
+def test_a_copy_that_does_not_fit(fail_at):
     fail_at("asarray", 1)
     with pytest.raises(gg.OutOfMemoryError, match=r"^copy to sim:0: Out of memory"):
         gg.ones(3, device="cpu").to("sim")
 
 
 # What a training step holds.
-
-
-needs_gpu = pytest.mark.skipif(not gg.cuda.is_available(), reason="needs a GPU")
 
 
 @needs_gpu
