@@ -1,111 +1,116 @@
-"""Batches on their way to a GPU: right at every timing, one ahead, and with no wait of the host."""
+"""Batches on their way to a GPU: right at every timing, one ahead, and with no wait of the host.
+
+The stand-in has two timings: eager, and with FAKECUDA_MODE=lazy everything as late as CUDA lets it
+be. A third comes about where a test waits for the copies alone, which are early then.
+"""
 
 import gc
 import logging
-import sys
+from types import SimpleNamespace
 
-import fake_streams
 import numpy as np
 import pytest
+from gpu import STAND_IN, needs_gpu, needs_lazy, waits
 
 import gpugrad as gg
-from gpugrad.backend import probe, staging
-from gpugrad.backend.probe import Probe, Step
-
-SCHEDULES = ["eager", "late", *range(20)]
-
-
-@pytest.fixture
-def install(monkeypatch, fresh_cuda):
-    """Makes a fake with a schedule the installed CuPy, on which CUDA works."""
-
-    def install(schedule, **faults):
-        cupy, cupyx = fake_streams.make(schedule, **faults)
-        monkeypatch.setitem(sys.modules, "cupy", cupy)
-        monkeypatch.setitem(sys.modules, "cupyx", cupyx)
-        monkeypatch.setattr(probe, "_kept", Probe((Step("all", True, ""),)))
-        monkeypatch.setattr(staging, "_streams", {})
-        monkeypatch.setattr(staging, "_in_flight", [])
-        return cupy
-
-    return install
-
+from gpugrad.backend import staging
 
 X = np.arange(80, dtype=np.float32).reshape(20, 4)
 Y = np.arange(20)
+EARLY_COPIES = pytest.mark.parametrize("early_copies", [False, True])
 
 
-def seen_by(cupy, loader, steps=2):
+@pytest.fixture
+def cupy(monkeypatch):
+    """CuPy, with nothing on its way."""
+    import cupy
+
+    monkeypatch.setattr(staging, "_streams", {})
+    monkeypatch.setattr(staging, "_in_flight", [])
+    yield cupy
+    cupy.cuda.runtime.deviceSynchronize()
+
+
+def wait_for_copies():
+    for stream in staging._streams.values():
+        stream.synchronize()
+
+
+def seen_by(cupy, loader, early_copies=False):
     """What kernels of a training loop, which lets go of each batch at once, read."""
-    seen, work = [], []
+    seen = []
     for xb, yb in loader:
-        for _ in range(steps):  # of which the first has the batch before in its hands no more
-            xb.kernel(work)
-            scratch = cupy.empty(xb.shape, xb.dtype)
-            scratch.kernel([])
-            yb.kernel(seen)
-            xb.kernel(seen)
-            del scratch
-        del xb, yb
-    cupy.gpu.finish()
-    return [(ys, xs) for ys, xs in zip(seen[::2], seen[1::2])]
+        work = xb * 2  # the first of two has the batch before in its hands no more
+        scratch = cupy.zeros(xb.shape, xb.dtype)
+        scratch += 7
+        seen.append((yb.copy(), xb + 0))
+        del xb, yb, work, scratch
+        if early_copies:
+            wait_for_copies()
+    return [(ys.get(), xs.get()) for ys, xs in seen]
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@needs_gpu
+@EARLY_COPIES
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("strided", [True, False])
-def test_kernels_read_the_batches_whatever_runs_when(schedule, shuffle, strided, install):
-    cupy = install(schedule)
+def test_kernels_read_the_batches_whatever_runs_when(early_copies, shuffle, strided, cupy):
     x = np.repeat(X, 2, axis=1)[:, ::2] if strided else X
     loader = gg.data.DataLoader((x, Y), 3, shuffle, generator=gg.random.Generator(1), device="cuda")
     for _ in range(2):
-        pairs = seen_by(cupy, loader)
-        assert len(pairs) == 14
+        pairs = seen_by(cupy, loader, early_copies)
+        assert len(pairs) == 7
         for ys, xs in pairs:
             np.testing.assert_array_equal(xs, X[ys])
-        assert sorted(np.concatenate([ys for ys, _ in pairs])) == sorted([*Y, *Y])
-    assert cupy.gpu.host_waits == 0
+        assert sorted(np.concatenate([ys for ys, _ in pairs])) == [*Y]
 
 
-BROKEN = {
-    "the consumer does not wait": lambda cupy, patch: patch.setattr(
-        cupy.cuda.Stream, "wait_event", _unless_null(cupy)
-    ),
-    "pinned memory is let go of": lambda cupy, patch: patch.setattr(
-        staging, "_keep", lambda hosts, copied: None
-    ),
-    "the copy does not wait": lambda cupy, patch: patch.setattr(
-        cupy.cuda.Stream, "wait_event", _only_null(cupy)
-    ),
-}
+def waits_for_no_event(cupy, patch):
+    patch.setattr(cupy.cuda.Stream, "wait_event", lambda stream, event: None)
 
 
-def _unless_null(cupy):
-    original, null = cupy.cuda.Stream.wait_event, cupy.cuda.get_current_stream()
-    return lambda self, event: None if self is null else original(self, event)
+def consumer_does_not_wait(cupy, patch):
+    original = cupy.cuda.Stream.wait_event
+    patch.setattr(
+        cupy.cuda.Stream,
+        "wait_event",
+        lambda stream, event: stream.ptr and original(stream, event),
+    )
 
 
-def _only_null(cupy):
-    original, null = cupy.cuda.Stream.wait_event, cupy.cuda.get_current_stream()
-    return lambda self, event: original(self, event) if self is null else None
+def copy_does_not_wait(cupy, patch):
+    original = cupy.cuda.Stream.wait_event
+    patch.setattr(
+        cupy.cuda.Stream,
+        "wait_event",
+        lambda stream, event: stream.ptr or original(stream, event),
+    )
 
 
-@pytest.mark.parametrize("fault", BROKEN.values(), ids=list(BROKEN))
-def test_without_any_of_the_safeguards_some_timing_reads_other_numbers(fault, install, monkeypatch):
+def pinned_memory_is_let_go_of(cupy, patch):
+    patch.setattr(staging, "_keep", lambda hosts, copied: None)
+
+
+@needs_lazy
+@pytest.mark.parametrize(
+    "fault", [waits_for_no_event, consumer_does_not_wait, copy_does_not_wait,
+              pinned_memory_is_let_go_of],
+)  # fmt: skip
+def test_without_any_of_the_safeguards_some_timing_reads_other_numbers(fault, cupy, monkeypatch):
     wrong = 0
-    for schedule in SCHEDULES:
+    for early_copies in (False, True):
         with monkeypatch.context() as patch:
-            cupy = install(schedule)
             fault(cupy, patch)
-            pairs = seen_by(cupy, gg.data.DataLoader((X, Y), 3, device="cuda"))
-            for number, (ys, xs) in enumerate(pairs):
-                rows = slice(number // 2 * 3, number // 2 * 3 + 3)
+            loader = gg.data.DataLoader((X, Y), 3, device="cuda")
+            for number, (ys, xs) in enumerate(seen_by(cupy, loader, early_copies)):
+                rows = slice(number * 3, number * 3 + 3)
                 wrong += not (np.array_equal(xs, X[rows]) and np.array_equal(ys, Y[rows]))
+        cupy.cuda.runtime.deviceSynchronize()
     assert wrong
 
 
-def test_one_batch_ahead_and_no_more(install):
-    cupy = install("late")
+@needs_gpu
+def test_one_batch_ahead_and_no_more(cupy):
     asked = []
 
     class Data:
@@ -127,48 +132,39 @@ def test_one_batch_ahead_and_no_more(install):
     assert asked == [0, 3, 6, 9]
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
-def test_a_loop_that_is_left_gives_memory_back_after_its_copy(schedule, install):
-    cupy = install(schedule)
-    seen = []
+@needs_gpu
+def test_a_loop_that_is_left_gives_memory_back_after_its_copy(cupy):
     batches = iter(gg.data.DataLoader((X, Y), 3, device="cuda"))
     next(batches)
     del batches
     gc.collect()
     # The same memory again, for work on the same stream: a copy that comes late would be seen.
-    made = [cupy.empty((3, 4), np.float32) for _ in range(4)]
-    for number, array in enumerate(made):
-        there = array.view()
-        cupy.cuda.get_current_stream().give(lambda there=there, n=number: there.fill(n))
-    for array in made:
-        array.kernel(seen)
-    cupy.gpu.finish()
-    assert [block.max() for block in seen] == [block.min() for block in seen] == [0, 1, 2, 3]
+    made = [cupy.full((3, 4), number, np.float32) for number in range(4)]
+    wait_for_copies()
+    assert [array.get().tolist() for array in made] == [[[n] * 4] * 3 for n in range(4)]
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
-def test_a_stream_that_changes_between_batches(schedule, install):
-    cupy = install(schedule)
+@needs_gpu
+@EARLY_COPIES
+def test_a_stream_that_changes_between_batches(early_copies, cupy):
     streams = [cupy.cuda.Stream(non_blocking=True) for _ in range(2)]
     seen = []
     loader = iter(gg.data.DataLoader((X, Y), 2, device="cuda"))
     for number in range(10):
         with streams[number % 2]:
             xb, yb = next(loader)
-            xb.kernel(seen)
-            yb.kernel(seen)
+            seen.append((xb + 0, yb.copy()))
             del xb, yb
-    cupy.gpu.finish()
-    rows = sorted(tuple(part.ravel().tolist()) for part in seen)
-    expected = [X[i : i + 2].ravel() for i in range(0, 20, 2)] + [
-        Y[i : i + 2] for i in range(0, 20, 2)
-    ]
-    assert rows == sorted(tuple(part.tolist()) for part in expected)
+        if early_copies:
+            wait_for_copies()
+    cupy.cuda.runtime.deviceSynchronize()
+    for number, (xs, ys) in enumerate(seen):
+        np.testing.assert_array_equal(xs.get(), X[2 * number : 2 * number + 2])
+        np.testing.assert_array_equal(ys.get(), Y[2 * number : 2 * number + 2])
 
 
-def test_an_error_of_the_data_comes_in_the_place_of_its_batch(install):
-    cupy = install("late")
-
+@needs_gpu
+def test_an_error_of_the_data_comes_in_the_place_of_its_batch(cupy):
     class Data:
         def __len__(self):
             return 9
@@ -186,8 +182,8 @@ def test_an_error_of_the_data_comes_in_the_place_of_its_batch(install):
         next(batches)
 
 
-def test_what_is_given_counts_not_what_is_on_its_way(install):
-    install("late")
+@needs_gpu
+def test_what_is_given_counts_not_what_is_on_its_way():
     loader = gg.data.DataLoader((X, Y), 3, device="cuda")
     batches = iter(loader)
     next(batches)
@@ -199,8 +195,8 @@ def test_what_is_given_counts_not_what_is_on_its_way(install):
     assert len(list(again)) == len(loader) - 2
 
 
-def test_tensors_stay_tensors_and_parts_keep_their_places(install):
-    cupy = install("late")
+@needs_gpu
+def test_tensors_stay_tensors_and_parts_keep_their_places(cupy):
     there = cupy.asarray(X)
     big_endian = X.astype(">f4")
 
@@ -223,68 +219,75 @@ def test_tensors_stay_tensors_and_parts_keep_their_places(install):
     assert cupy.asnumpy(alone).tolist() == X[:2].tolist()
 
 
-def test_rows_of_no_elements(install):
-    install("late")
+@needs_gpu
+def test_rows_of_no_elements():
     shapes = [batch.shape for batch in gg.data.DataLoader(np.zeros((5, 0)), 2, device="cuda")]
     assert shapes == [(2, 0), (2, 0), (1, 0)]
     assert list(gg.data.DataLoader(np.zeros((0, 3)), 2, True, device="cuda")) == []
 
 
-def test_pinned_memory_is_let_go_of_when_its_copy_is_done(install):
-    cupy = install("eager")
+@needs_gpu
+def test_pinned_memory_is_let_go_of_when_its_copy_is_done(cupy):
     for _ in gg.data.DataLoader((X, Y), 2, device="cuda"):
+        wait_for_copies()
         assert len(staging._in_flight) <= 2
-    cupy = install("late")
+
+
+@needs_lazy
+def test_pinned_memory_is_kept_until_its_copy_is_done(cupy):
     for _ in gg.data.DataLoader((X, Y), 2, device="cuda"):
         pass
-    assert len(staging._in_flight) == 10
-    cupy.gpu.finish()
+    assert len(staging._in_flight) > 2  # each look at an event lets the stand-in do something
+    cupy.cuda.runtime.deviceSynchronize()
     for _ in gg.data.DataLoader((X, Y), 20, device="cuda"):
         pass
     assert len(staging._in_flight) == 1
 
 
-def test_a_host_that_is_far_ahead_waits_for_the_oldest_copy(install):
-    cupy = install("late")
+@needs_lazy
+def test_a_host_that_is_far_ahead_waits_for_the_oldest_copy(cupy, monkeypatch):
+    monkeypatch.setattr(staging, "MOST", 3)
     x = np.arange(100)
     seen, most = [], 0
-    with gg.sync_guard():
+
+    def step():
+        nonlocal most
         for batch in gg.data.DataLoader(x, 1, device="cuda"):
-            batch.kernel(seen)
+            seen.append(batch.copy())
             most = max(most, len(staging._in_flight))
             del batch
-    assert most == staging.MOST
-    assert cupy.gpu.host_waits > 0
-    cupy.gpu.finish()
-    assert np.concatenate(seen).tolist() == x.tolist()
+
+    with gg.sync_guard():
+        waited = waits(step)
+    assert most == 3
+    assert waited.keys() == {"cudaEventSynchronize"}
+    assert np.concatenate([array.get() for array in seen]).tolist() == x.tolist()
 
 
-def test_a_copy_that_fails_leaves_no_memory_to_others(install, monkeypatch):
-    cupy = install("late")
-    original, calls = cupy.ndarray.set, []
+@needs_gpu
+def test_a_copy_that_fails_leaves_no_memory_to_others(cupy, monkeypatch):
+    def fail(host, stream):
+        raise RuntimeError("cudaErrorUnknown")
 
-    def second_fails(self, arr, stream=None):
-        calls.append(arr.shape)
-        if len(calls) == 2:
-            raise RuntimeError("cudaErrorUnknown")
-        original(self, arr, stream)
+    empty, made = cupy.empty, []
 
-    monkeypatch.setattr(cupy.ndarray, "set", second_fails)
-    with pytest.raises(RuntimeError, match="Unknown"):
-        next(iter(gg.data.DataLoader((X, Y), 3, device="cuda")))
+    def second_fails(shape, dtype):
+        made.append(empty(shape, dtype) if not made else SimpleNamespace(set=fail))
+        return made[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cupy, "empty", second_fails)
+        with pytest.raises(RuntimeError, match="Unknown"):
+            next(iter(gg.data.DataLoader((X, Y), 3, device="cuda")))
+    made.clear()
     gc.collect()
-    seen = []
-    again = cupy.empty((3, 4), np.float32)
-    there = again.view()
-    cupy.cuda.get_current_stream().give(lambda: there.fill(5))
-    again.kernel(seen)
-    cupy.gpu.finish()
-    assert seen[0].tolist() == np.full((3, 4), 5).tolist()
+    again = cupy.full((3, 4), 5, np.float32)
+    wait_for_copies()
+    assert again.get().tolist() == np.full((3, 4), 5).tolist()
 
 
-def test_a_batch_that_does_not_fit(install, monkeypatch):
-    cupy = install("late")
-
+@needs_gpu
+def test_a_batch_that_does_not_fit(cupy, monkeypatch):
     def fail(shape, dtype):
         raise MemoryError("no room")
 
@@ -293,8 +296,12 @@ def test_a_batch_that_does_not_fit(install, monkeypatch):
         next(iter(gg.data.DataLoader(X, 3, device="cuda")))
 
 
-def test_without_pinned_memory_the_batches_are_the_same(install, caplog):
-    cupy = install("late", pinned_fails=True)
+@needs_gpu
+def test_without_pinned_memory_the_batches_are_the_same(cupy, caplog, monkeypatch):
+    def fail(shape, dtype):
+        raise RuntimeError("cudaErrorMemoryAllocation: out of memory")
+
+    monkeypatch.setattr("cupyx.empty_pinned", fail)
     with caplog.at_level(logging.WARNING, "gpugrad"):
         pairs = seen_by(cupy, gg.data.DataLoader((X, Y), 3, device="cuda"))
     for ys, xs in pairs:
@@ -342,14 +349,15 @@ def test_what_is_asked_of_the_real_cupy_is_there():
     assert callable(cupy.cuda.get_current_stream)
 
 
-@pytest.mark.skipif(not gg.cuda.is_available(), reason="needs a GPU")
+@needs_gpu
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_a_loader_on_a_gpu_behind_a_queue_that_is_full(shuffle):
     import cupy
 
-    x = np.arange(1 << 20, dtype=np.float32).reshape(-1, 256)
+    x = np.arange(1 << (16 if STAND_IN else 20), dtype=np.float32).reshape(-1, 256)
     y = np.arange(len(x))
-    busy = cupy.ones((2048, 2048), cupy.float32)
+    size = 32 if STAND_IN else 2048  # the stand-in has no queue that fills
+    busy = cupy.ones((size, size), cupy.float32)
     found = []
     for xb, yb in gg.data.DataLoader((x, y), 128, shuffle, device="cuda"):
         for _ in range(5):
