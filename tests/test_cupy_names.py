@@ -40,6 +40,10 @@ GIVES = {
 }
 
 
+# What an instance has and its class does not tell of.
+OF_INSTANCES = {"cupy.cuda.Stream().ptr", "cupy.cuda.Stream().device_id"}
+
+
 class Uses(ast.NodeVisitor):
     """The dotted names that a file takes from CuPy, with the calls among them and their lines.
 
@@ -139,6 +143,8 @@ def look_up(name):
             return None
         part = part.removesuffix("()")
         path = ".".join([first, *rest[:index], part])
+        if path in OF_INSTANCES:
+            return None
         try:
             if not hasattr(found, part) and inspect.ismodule(found):
                 if importlib.util.find_spec(path) is None:
