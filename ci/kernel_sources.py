@@ -20,8 +20,13 @@ import optable  # noqa: E402
 
 import gpugrad as gg  # noqa: E402
 from gpugrad.backend.kernels import elementwise, multi_tensor, wide  # noqa: E402
-from gpugrad.backend.kernels.epilogue import epilogue_source, epilogue_vjp_source  # noqa: E402
+from gpugrad.backend.kernels.epilogue import (  # noqa: E402
+    epilogue_source,
+    epilogue_vjp_source,
+    sums_source,
+)
 from gpugrad.backend.kernels.layer_norm import layer_norm_source  # noqa: E402
+from gpugrad.backend.kernels.ones import ones_source  # noqa: E402
 from gpugrad.backend.kernels.operands import signature  # noqa: E402
 from gpugrad.backend.kernels.operations import NotFusibleError  # noqa: E402
 from gpugrad.backend.kernels.rows import loss_source, rows_source  # noqa: E402
@@ -169,6 +174,9 @@ def _by_hand() -> Iterator[Source]:
             "softmax": rows_source(dtype),
             "mse_loss": squares_source(dtype),
             "layer_norm": layer_norm_source(dtype),
+            "bias": epilogue_source(dtype, None),
+            "gradient of a bias": sums_source(dtype),
+            "the first cotangent": ones_source(dtype),
         }.items():
             yield Source(family, dtype.name, family, text)
         for target in ("u1", "i4", "i8"):

@@ -198,6 +198,6 @@ def test_a_model_trains_as_on_the_cpu(monkeypatch, rng):
 
             count = sum(launches(step)[1] for _ in range(5))
             found[where] = [p.detach().numpy() for p in model.parameters()]
-    assert count == 5 * (3 + 2 + 1)  # of the norm, the loss and the optimizer
+    assert count == 5 * (2 + 3 + 3 + 1)  # layer, norm, loss with its cotangent, optimizer
     for one, other in zip(*found.values(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-10)
