@@ -41,6 +41,7 @@ def precompile(compiler) -> None:
         try:
             return compile_without(self, (*options, "--pch", f"--pch-dir={folder}"), log_stream)
         except compiler.CompileException:
-            return compile_without(self, options, log_stream)
+            pass  # an error of the program's own comes again, without a trace of the first try
+        return compile_without(self, options, log_stream)
 
     program.compile = compile
