@@ -177,6 +177,8 @@ void decode_logic(Form &form) {
     form.from(type);
     if (!one) form.from(type);
     if (type == Type::pred) {
+        if (std::is_same_v<Op, And>) form.in.defined = Definedness::by_and;
+        if (std::is_same_v<Op, Or>) form.in.defined = Definedness::by_or;
         if constexpr (!std::is_same_v<Op, LogicalNot>) return form.emit(predicate_logic<Op>);
         form.refuse("not for predicates");
     }

@@ -22,6 +22,17 @@ struct Operand {
     uint32_t index = 0;   // number of the register in its frame; 0 for constants
 };
 
+// Strict mode: for which lanes a result has a value.
+enum class Definedness : uint8_t {
+    by_all,          // where all operands have one
+    by_other_lanes,  // everywhere, but where the instruction itself says otherwise
+    by_choice,       // selp: where the operand has one that is chosen
+    by_and,          // of predicates: also where one is false
+    by_or,           // also where one is true
+    by_third_and,    // setp.and: also where the predicate is false
+    by_third_or,
+};
+
 struct Instruction {
     using Run = void (*)(Warp &, const Instruction &);
     Run run = nullptr;
@@ -30,7 +41,7 @@ struct Instruction {
     uint8_t to_count = 0, from_count = 0;
     bool guarded = false, guard_negated = false;
     uint8_t consumes = 0;       // strict mode: how many of `from` must be defined
-    bool crosses_lanes = false;  // its results depend on other lanes' operands
+    Definedness defined = Definedness::by_all;
     uint8_t address_bytes = 8;  // of the register with an address
     uint8_t width = 0, count = 1;  // of a memory access: bytes of an element, elements
     Space space = Space::generic;

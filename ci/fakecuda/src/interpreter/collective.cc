@@ -88,7 +88,7 @@ void decode_shuffle(Form &form) {
     for (int i = 0; i < 3; i++) form.from(Type::b32);
     form.add_from(value, Type::b32);
     form.in.consumes = 3;
-    form.in.crosses_lanes = true;
+    form.in.defined = Definedness::by_other_lanes;
     if (mode == "up") form.emit(shuffle<Shuffle::up>);
     else if (mode == "down") form.emit(shuffle<Shuffle::down>);
     else if (mode == "bfly") form.emit(shuffle<Shuffle::butterfly>);
@@ -125,7 +125,7 @@ void decode_vote(Form &form) {
     form.from_predicate();
     form.from(Type::b32);
     form.in.consumes = 2;
-    form.in.crosses_lanes = true;
+    form.in.defined = Definedness::by_other_lanes;
     if (mode == "all") form.emit(vote<Vote::all>);
     else if (mode == "any") form.emit(vote<Vote::any>);
     else if (mode == "uni") form.emit(vote<Vote::uniform>);
@@ -173,7 +173,7 @@ void decode_match(Form &form) {
     form.from(type);
     form.from(Type::b32);
     form.in.consumes = 2;
-    form.in.crosses_lanes = true;
+    form.in.defined = Definedness::by_other_lanes;
     if (type == Type::b32) form.emit(all ? match<uint32_t, true> : match<uint32_t, false>);
     else form.emit(all ? match<uint64_t, true> : match<uint64_t, false>);
 }
@@ -233,7 +233,7 @@ void decode_redux(Form &form) {
     form.from(Type::b32);
     form.from(Type::b32);
     form.in.consumes = 2;
-    form.in.crosses_lanes = true;
+    form.in.defined = Definedness::by_other_lanes;
     if (name == "add") form.emit(reduce_run<Sum>(type));
     else if (name == "min") form.emit(reduce_run<Minimum>(type));
     else if (name == "max") form.emit(reduce_run<Maximum>(type));
@@ -281,7 +281,7 @@ void decode_elect(Form &form) {
     form.add_to(predicate, Type::pred);
     form.from(Type::b32);
     form.in.consumes = 1;
-    form.in.crosses_lanes = true;
+    form.in.defined = Definedness::by_other_lanes;
     form.emit(elect);
 }
 

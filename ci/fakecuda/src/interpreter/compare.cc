@@ -22,22 +22,9 @@ struct LessOrEqual {
     template <class T>
     static bool apply(T a, T b) { return a <= b; }
 };
-struct Greater {
-    template <class T>
-    static bool apply(T a, T b) { return a > b; }
-};
-struct GreaterOrEqual {
-    template <class T>
-    static bool apply(T a, T b) { return a >= b; }
-};
 struct Numbers {
     template <class T>
     static bool apply(T a, T b) { return a == a && b == b; }
-};
-template <class Op>
-struct Opposite {
-    template <class T>
-    static bool apply(T a, T b) { return !Op::apply(a, b); }
 };
 
 // How an operand of a register row is read.
@@ -61,13 +48,14 @@ struct Packed {  // one of a pair
     static float load(uint32_t x) { return F::load(static_cast<uint16_t>(x >> shift)); }
 };
 
-enum class Combine : uint8_t { none, with_and, with_or, with_xor };
+// In Instruction::flags: with the predicate from[2], and whether the opposite is asked.
+enum : uint32_t { with_and = 1, with_or = 2, with_xor = 3, with_any = 3, opposite = 4 };
 
 uint32_t combined(const Warp &warp, const Instruction &in, uint32_t mask) {
-    switch (static_cast<Combine>(in.flags & 3)) {
-        case Combine::with_and: return mask & warp.predicate(in.from[2]);
-        case Combine::with_or: return mask | warp.predicate(in.from[2]);
-        case Combine::with_xor: return mask ^ warp.predicate(in.from[2]);
+    switch (in.flags & with_any) {
+        case with_and: return mask & warp.predicate(in.from[2]);
+        case with_or: return mask | warp.predicate(in.from[2]);
+        case with_xor: return mask ^ warp.predicate(in.from[2]);
         default: return mask;
     }
 }
@@ -76,8 +64,9 @@ template <class Op, class View>
 uint32_t compared(Warp &warp, const Instruction &in) {
     using Row = typename View::Row;
     const Row *a = warp.row<Row>(in.from[0]), *b = warp.row<Row>(in.from[1]);
-    return test_lanes(
+    uint32_t mask = test_lanes(
         warp, [=](unsigned lane) { return Op::apply(View::load(a[lane]), View::load(b[lane])); });
+    return in.flags & opposite ? ~mask : mask;
 }
 
 template <class Op, class View>
@@ -96,168 +85,149 @@ void set_predicates_of_pair(Warp &warp, const Instruction &in) {
     if (in.to_count > 1) warp.set_predicate(in.to[1], high);
 }
 
-// set: all ones or 1.0 in the result; flags >> 2 says which.
-enum class Truth : uint8_t {
-    ones_16,
-    ones_32,
-    single,
-    half,
-    bfloat,
-    half_pair,
-    bfloat_pair,
-    ones_pair
-};
-
-template <class T>
-void write_truth(Warp &warp, const Instruction &in, uint32_t mask, T value) {
-    write_lanes<T>(warp, in.to[0],
-                   [=](unsigned lane) { return mask >> lane & 1 ? value : T{0}; });
-}
-
-template <class Op, class View>
-void set_register(Warp &warp, const Instruction &in) {
-    uint32_t mask = combined(warp, in, compared<Op, View>(warp, in));
-    switch (static_cast<Truth>(in.flags >> 2)) {
-        case Truth::ones_32: return write_truth<uint32_t>(warp, in, mask, all_lanes);
-        case Truth::single: return write_truth<float>(warp, in, mask, 1);
-        case Truth::half: return write_truth<uint16_t>(warp, in, mask, 0x3c00);
-        case Truth::bfloat: return write_truth<uint16_t>(warp, in, mask, 0x3f80);
-        default: return write_truth<uint16_t>(warp, in, mask, 0xffff);
-    }
-}
-
-template <class Op, class F>
-void set_register_pair(Warp &warp, const Instruction &in) {
-    uint32_t low = combined(warp, in, compared<Op, Packed<F, 0>>(warp, in));
-    uint32_t high = combined(warp, in, compared<Op, Packed<F, 16>>(warp, in));
-    Truth truth = static_cast<Truth>(in.flags >> 2);
-    uint32_t one = truth == Truth::half_pair     ? 0x3c00
-                   : truth == Truth::bfloat_pair ? 0x3f80
-                                                 : 0xffff;
-    write_lanes<uint32_t>(warp, in.to[0], [=](unsigned lane) {
-        return (low >> lane & 1 ? one : 0) | (high >> lane & 1 ? one << 16 : 0);
-    });
-}
-
 // ---------------------------------------------------------------- choosing the function
 
-template <bool predicate, class Op, class View>
-constexpr Instruction::Run run_with = predicate ? set_predicate<Op, View> : set_register<Op, View>;
-
-template <bool predicate, class Op>
+template <class Op>
 Instruction::Run run_of(Type type, bool ftz) {
     switch (type) {
-        case Type::f16: return run_with<predicate, Op, Small<Half>>;
-        case Type::bf16: return run_with<predicate, Op, Small<Bfloat>>;
-        case Type::f16x2:
-            return predicate ? set_predicates_of_pair<Op, Half> : set_register_pair<Op, Half>;
-        case Type::bf16x2:
-            return predicate ? set_predicates_of_pair<Op, Bfloat> : set_register_pair<Op, Bfloat>;
-        case Type::f64: return run_with<predicate, Op, Plain<double>>;
-        case Type::f32:
-            return ftz ? run_with<predicate, Op, Flushed> : run_with<predicate, Op, Plain<float>>;
+        case Type::f16: return set_predicate<Op, Small<Half>>;
+        case Type::bf16: return set_predicate<Op, Small<Bfloat>>;
+        case Type::f16x2: return set_predicates_of_pair<Op, Half>;
+        case Type::bf16x2: return set_predicates_of_pair<Op, Bfloat>;
+        case Type::f64: return set_predicate<Op, Plain<double>>;
+        case Type::f32: return ftz ? set_predicate<Op, Flushed> : set_predicate<Op, Plain<float>>;
         default:
             return with_integer(type, [](auto zero) -> Instruction::Run {
-                return run_with<predicate, Op, Plain<decltype(zero)>>;
+                return set_predicate<Op, Plain<decltype(zero)>>;
             });
     }
 }
 
-struct Named {
+enum class For : uint8_t { all, floats, integers };
+
+// a > b is b < a, and a comparison that holds for NaN is the opposite of one that does not.
+struct Comparison {
     std::string_view name;
-    bool of_floats, of_integers;
-    Instruction::Run (*predicate)(Type, bool);
-    Instruction::Run (*plain)(Type, bool);
-};
-template <class Op>
-constexpr Named named(std::string_view name, bool of_floats, bool of_integers) {
-    return {name, of_floats, of_integers, run_of<true, Op>, run_of<false, Op>};
-}
-
-constexpr Named comparisons[] = {
-    named<Equal>("eq", true, true),
-    named<Different>("ne", true, true),
-    named<Less>("lt", true, true),
-    named<LessOrEqual>("le", true, true),
-    named<Greater>("gt", true, true),
-    named<GreaterOrEqual>("ge", true, true),
-    named<Less>("lo", false, true),
-    named<LessOrEqual>("ls", false, true),
-    named<Greater>("hi", false, true),
-    named<GreaterOrEqual>("hs", false, true),
-    named<Opposite<Different>>("equ", true, false),
-    named<Opposite<Equal>>("neu", true, false),
-    named<Opposite<GreaterOrEqual>>("ltu", true, false),
-    named<Opposite<Greater>>("leu", true, false),
-    named<Opposite<LessOrEqual>>("gtu", true, false),
-    named<Opposite<Less>>("geu", true, false),
-    named<Numbers>("num", true, false),
-    named<Opposite<Numbers>>("nan", true, false),
+    For types;
+    Instruction::Run (*run)(Type, bool);
+    bool swapped, opposite;
 };
 
-const Named &comparison(Form &form) {
-    for (const Named &entry : comparisons)
+constexpr Comparison comparisons[] = {
+    {"eq", For::all, run_of<Equal>, false, false},
+    {"ne", For::all, run_of<Different>, false, false},
+    {"lt", For::all, run_of<Less>, false, false},
+    {"le", For::all, run_of<LessOrEqual>, false, false},
+    {"gt", For::all, run_of<Less>, true, false},
+    {"ge", For::all, run_of<LessOrEqual>, true, false},
+    {"lo", For::integers, run_of<Less>, false, false},
+    {"ls", For::integers, run_of<LessOrEqual>, false, false},
+    {"hi", For::integers, run_of<Less>, true, false},
+    {"hs", For::integers, run_of<LessOrEqual>, true, false},
+    {"equ", For::floats, run_of<Different>, false, true},
+    {"neu", For::floats, run_of<Equal>, false, true},
+    {"ltu", For::floats, run_of<LessOrEqual>, true, true},
+    {"leu", For::floats, run_of<Less>, true, true},
+    {"gtu", For::floats, run_of<LessOrEqual>, false, true},
+    {"geu", For::floats, run_of<Less>, false, true},
+    {"num", For::floats, run_of<Numbers>, false, false},
+    {"nan", For::floats, run_of<Numbers>, false, true},
+};
+
+const Comparison &take_comparison(Form &form) {
+    for (const Comparison &entry : comparisons)
         if (form.take(entry.name)) return entry;
     form.refuse("the interpreter does not have this comparison");
 }
 
-Combine combination(Form &form) {
+void take_combination(Form &form) {
     std::string_view name = form.one_of({"and", "or", "xor"});
-    if (name == "and") return Combine::with_and;
-    if (name == "or") return Combine::with_or;
-    return name == "xor" ? Combine::with_xor : Combine::none;
+    if (name == "and") {
+        form.in.flags |= with_and;
+        form.in.defined = Definedness::by_third_and;
+    } else if (name == "or") {
+        form.in.flags |= with_or;
+        form.in.defined = Definedness::by_third_or;
+    } else if (name == "xor") {
+        form.in.flags |= with_xor;
+    }
 }
 
-void check(Form &form, const Named &entry, Type type, bool ftz) {
-    bool whole = is_integer(type);
-    bool fits = whole ? entry.of_integers : entry.of_floats;
-    if (!fits || size_of(type) < 2) form.refuse("no such comparison for this type");
+// Takes the operands that are compared and emits the comparison.
+void compare(Form &form, const Comparison &entry, Type type, bool ftz) {
+    For other = is_integer(type) ? For::floats : For::integers;
+    if (entry.types == other || size_of(type) < 2) form.refuse("no such comparison for this type");
     if (ftz && type != Type::f32) form.refuse(".ftz is for .f32");
+    form.from(type);
+    form.from(type);
+    if (form.in.flags & with_any) form.from_predicate();
+    if (entry.swapped) std::swap(form.in.from[0], form.in.from[1]);
+    if (entry.opposite) form.in.flags |= opposite;
+    form.emit(entry.run(type, ftz));
 }
 
 void decode_setp(Form &form) {
-    const Named &entry = comparison(form);
-    Combine combine = combination(form);
+    const Comparison &entry = take_comparison(form);
+    take_combination(form);
     bool ftz = form.take("ftz");
     Type type = form.type();
-    check(form, entry, type, ftz);
-    form.in.flags = static_cast<uint32_t>(combine);
     form.to_predicates();
-    form.from(type);
-    form.from(type);
-    if (combine != Combine::none) form.from_predicate();
-    form.emit(entry.predicate(type, ftz));
+    compare(form, entry, type, ftz);
 }
 
-Truth truth_of(Form &form, Type result, Type compared) {
-    bool pair = compared == Type::f16x2 || compared == Type::bf16x2;
+// ---------------------------------------------------------------- set
+
+// A comparison, and then this: all ones or 1.0 where the predicate holds.
+template <class T>
+void write_truth(Warp &warp, const Instruction &in) {
+    uint32_t mask = warp.predicate(in.from[0]);
+    T value = static_cast<T>(in.flags);
+    write_lanes<T>(warp, in.to[0], [=](unsigned lane) { return mask >> lane & 1 ? value : T{0}; });
+}
+
+void write_truths(Warp &warp, const Instruction &in) {
+    uint32_t low = warp.predicate(in.from[0]), high = warp.predicate(in.from[1]), value = in.flags;
+    write_lanes<uint32_t>(warp, in.to[0], [=](unsigned lane) {
+        return (low >> lane & 1 ? value : 0) | (high >> lane & 1 ? value << 16 : 0);
+    });
+}
+
+uint32_t pattern_of_truth(Form &form, Type result, bool pair) {
     switch (result) {
-        case Type::u32:
-        case Type::s32: return pair ? Truth::ones_pair : Truth::ones_32;
         case Type::u16:
-        case Type::s16: return Truth::ones_16;
-        case Type::f32: return Truth::single;
-        case Type::f16: return Truth::half;
-        case Type::bf16: return Truth::bfloat;
-        case Type::f16x2: return Truth::half_pair;
-        case Type::bf16x2: return Truth::bfloat_pair;
+        case Type::s16: return 0xffff;
+        case Type::u32:
+        case Type::s32: return pair ? 0xffff : 0xffffffff;
+        case Type::f32: return std::bit_cast<uint32_t>(1.0f);
+        case Type::f16:
+        case Type::f16x2: return 0x3c00;
+        case Type::bf16:
+        case Type::bf16x2: return 0x3f80;
         default: form.refuse("the interpreter does not have it for this type");
     }
 }
 
 void decode_set(Form &form) {
-    const Named &entry = comparison(form);
-    Combine combine = combination(form);
+    const Comparison &entry = take_comparison(form);
+    take_combination(form);
     bool ftz = form.take("ftz");
     Type result = form.type(), type = form.type();
-    check(form, entry, type, ftz);
-    Truth truth = truth_of(form, result, type);
-    form.in.flags = static_cast<uint32_t>(combine) | static_cast<uint32_t>(truth) << 2;
+    bool pair = facts(type).kind == 'v';
+    Instruction second = form.in;
+    second.flags = pattern_of_truth(form, result, pair);
+    second.defined = Definedness::by_all;
     form.to(result);
-    form.from(type);
-    form.from(type);
-    if (combine != Combine::none) form.from_predicate();
-    form.emit(entry.plain(type, ftz));
+    second.to[second.to_count++] = form.in.to[0];
+    form.in.to_count = 0;
+    for (int i = 0; i < 1 + pair; i++) {
+        Operand truth = form.decoding().new_register(Type::pred);
+        form.in.to[form.in.to_count++] = truth;
+        second.from[second.from_count++] = truth;
+    }
+    compare(form, entry, type, ftz);
+    form.in = second;
+    if (pair) form.emit(write_truths);
+    else form.emit(size_of(result) == 2 ? write_truth<uint16_t> : write_truth<uint32_t>);
 }
 
 // ---------------------------------------------------------------- selections
@@ -285,6 +255,7 @@ void decode_selp(Form &form) {
     form.from(type);
     form.from(type);
     form.from_predicate();
+    form.in.defined = Definedness::by_choice;
     form.emit(with_bits(size_of(type),
                         [](auto zero) -> Instruction::Run { return select<decltype(zero)>; }));
 }

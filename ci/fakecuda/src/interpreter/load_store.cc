@@ -34,7 +34,7 @@ void mark_stored(Warp &warp, const Instruction &in, const Places &places, unsign
     uint32_t defined = warp.defined_lanes(in.from[1 + element]);
     each_lane(warp.active, [&](unsigned lane) {
         bool known = defined >> lane & 1;
-        if (!known && !(places.local >> lane & 1))
+        if (!known && !(places.within_block >> lane & 1))
             warp.fault(719, lane, "it stores a register that has no value yet");
         if (places.marks[lane])
             std::memset(places.marks[lane] + element * in.width, known, in.width);

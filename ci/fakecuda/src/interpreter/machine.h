@@ -73,7 +73,7 @@ struct Warp {
     std::vector<uint32_t> defined;        // strict mode: the lanes for which a register has a value
     std::array<uint32_t, 4> loaded_undefined{};  // lanes whose load met bytes never written
     std::byte *local = nullptr;           // `local_stride` bytes for each lane
-    uint8_t *local_written = nullptr;     // strict mode: a mark for each byte
+    uint8_t *local_written = nullptr;  // strict mode: 1 for a byte that has a value
     size_t local_stride = 0;
 
     template <class T>
@@ -122,7 +122,9 @@ private:
     bool complete(uint32_t mask, uint32_t arrived) const;
     uint32_t waiting_with(const Instruction &in) const;
     void check_members(Operand masks) const;
-    void check_operands(const Instruction &in, uint32_t defined_operands) const;
+    void check_guard(const Instruction &in) const;
+    void check_operands(const Instruction &in) const;
+    void run_checked(const Instruction &in);
     template <bool strict>
     void run_group();
 };
@@ -145,7 +147,7 @@ struct Machine {
     size_t parameter_bytes = 0;
 
     std::vector<std::byte> shared;
-    std::vector<uint8_t> shared_written;  // strict mode
+    std::vector<uint8_t> shared_written;  // strict mode: 1 for a byte that has a value
     size_t static_shared = 0;             // where the dynamic part begins
 
     std::vector<Warp> warps;

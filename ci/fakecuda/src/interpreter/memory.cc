@@ -8,7 +8,7 @@ namespace {
 struct Place {
     std::byte *data = nullptr;
     uint8_t *mark = nullptr;
-    bool local = false;
+    bool within_block = false;
 };
 
 const char *verb(Access access) {
@@ -32,7 +32,7 @@ Place in_shared(Warp &warp, unsigned lane, uint64_t offset, unsigned bytes, Acce
     if (offset > size || bytes > size - offset)
         outside(warp, lane, access, bytes, "the block's shared memory", offset, size);
     return {machine.shared.data() + offset,
-            machine.strict ? machine.shared_written.data() + offset : nullptr, false};
+            machine.strict ? machine.shared_written.data() + offset : nullptr, true};
 }
 
 Place in_local(Warp &warp, unsigned lane, uint64_t offset, unsigned bytes, Access access) {
@@ -51,7 +51,7 @@ Place in_parameters(Warp &warp, unsigned lane, uint64_t offset, unsigned bytes, 
         outside(warp, lane, access, bytes, "the kernel's parameters", offset,
                 machine.parameter_bytes);
     auto *begin = const_cast<uint8_t *>(machine.parameters);  // no write gets here
-    return {reinterpret_cast<std::byte *>(begin) + offset, nullptr, false};
+    return {reinterpret_cast<std::byte *>(begin) + offset, nullptr};
 }
 
 Place in_global(Warp &warp, unsigned lane, uint64_t address, unsigned bytes, Access access,
@@ -70,7 +70,7 @@ Place in_global(Warp &warp, unsigned lane, uint64_t address, unsigned bytes, Acc
     if (extent.read_only && access != Access::read)
         warp.fault(700, lane, sized(access, bytes) + " in constant memory");
     uint8_t *mark = extent.written ? extent.written + (address - extent.begin) : nullptr;
-    return {reinterpret_cast<std::byte *>(address), mark, false};
+    return {reinterpret_cast<std::byte *>(address), mark};
 }
 
 bool in_window(uint64_t address, uint64_t window) { return address - window < window_bytes; }
@@ -103,13 +103,14 @@ void check_alignment(const Warp &warp, unsigned lane, uint64_t address, unsigned
     warp.fault(716, lane, text);
 }
 
-// Strict mode. Bytes of the thread's own memory that were never written make the register
-// undefined, since compilers copy structures with their padding; of other memory they are a fault.
+// Strict mode. To read bytes of global memory that were never written is a fault. Shared and local
+// ones make the register undefined: compilers copy structures with their padding, and kernels read
+// beyond what they filled and then choose something else (CuPy's scans and argmax do).
 void check_written(Warp &warp, const Instruction &in, unsigned lane, const Place &place,
                    uint64_t address) {
     for (unsigned i = 0; i < unsigned{in.width} * in.count; i++) {
         if (place.mark[i]) continue;
-        if (!place.local) {
+        if (!place.within_block) {
             char text[160];
             std::snprintf(text, sizeof text,
                           "read of %u bytes at %#llx, of which byte %u was never written",
@@ -124,14 +125,14 @@ void locate_slowly(Warp &warp, const Instruction &in, Access access, const uint6
                    Places &places) {
     unsigned bytes = unsigned{in.width} * in.count;
     fakecuda::Extent &extent = warp.machine->sites[in.site];
-    places.local = 0;
+    places.within_block = 0;
     each_lane(warp.active, [&](unsigned lane) {
         uint64_t address = addresses[lane];
         check_alignment(warp, lane, address, bytes, access);
         Place place = in_any(warp, lane, address, bytes, access, in.space, extent);
         places.data[lane] = place.data;
         places.marks[lane] = place.mark;
-        places.local |= uint32_t{place.local} << lane;
+        places.within_block |= uint32_t{place.within_block} << lane;
         if (place.mark && access != Access::write) check_written(warp, in, lane, place, address);
     });
 }

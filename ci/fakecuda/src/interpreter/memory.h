@@ -9,8 +9,8 @@ enum class Access : uint8_t { read, write, update };
 
 struct Places {
     std::byte *data[lanes];  // for the active lanes
-    uint8_t *marks[lanes];   // strict mode: of written bytes, or null
-    uint32_t local = 0;      // strict mode: the lanes whose memory is their own
+    uint8_t *marks[lanes];   // strict mode: 1 for a byte with a value; or null
+    uint32_t within_block = 0;  // strict mode: for which lanes it is shared or local memory
 };
 
 // Finds what the active lanes of a memory instruction access and checks it: bounds, alignment,

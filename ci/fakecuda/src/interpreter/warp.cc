@@ -103,40 +103,12 @@ void Warp::run_group() {
         const Instruction &in = code[pc++];
         active = group;
         if (in.guarded) active &= predicate(in.guard) ^ (in.guard_negated ? all_lanes : 0);
-        if constexpr (strict) {
-            if (in.guarded && (group & ~defined_lanes(in.guard)))
-                fault(719,
-                      static_cast<unsigned>(std::countr_zero(group & ~defined_lanes(in.guard))),
-                      "its predicate has no value yet");
-        }
+        if constexpr (strict) check_guard(in);
         if (!active) continue;
         machine->executed += static_cast<unsigned>(std::popcount(active));
-        if constexpr (!strict) {
-            in.run(*this, in);
-        } else {
-            uint32_t known = all_lanes;
-            for (unsigned i = 0; i < in.from_count; i++) known &= defined_lanes(in.from[i]);
-            check_operands(in, known);
-            if (in.crosses_lanes) known = all_lanes;
-            loaded_undefined.fill(0);
-            Frame then = frame;
-            in.run(*this, in);
-            for (unsigned i = 0; i < in.to_count && then == frame; i++) {
-                uint32_t &marks = defined[frame.index + in.to[i].index];
-                marks = (marks & ~active) | (known & ~loaded_undefined[i & 3] & active);
-            }
-        }
+        if constexpr (strict) run_checked(in);
+        else in.run(*this, in);
     } while (pc < join);
-}
-
-void Warp::check_operands(const Instruction &in, uint32_t defined_operands) const {
-    if (!in.consumes || !(active & ~defined_operands)) return;
-    for (unsigned i = 0; i < in.consumes; i++) {
-        uint32_t missing = active & ~defined_lanes(in.from[i]);
-        if (missing)
-            fault(719, static_cast<unsigned>(std::countr_zero(missing)),
-                  "it uses a register that has no value yet");
-    }
 }
 
 // ---------------------------------------------------------------- leaving it
@@ -316,8 +288,8 @@ void Warp::fault_at(uint32_t at, int code, unsigned lane, const std::string &wha
     std::string text = "kernel " + machine->entry->name;
     if (function && function->name != machine->entry->name) text += ", function " + function->name;
     text += ", block " + index_text(machine->index.x, machine->index.y, machine->index.z) +
-            ", thread " + index_text(index[0][thread], index[1][thread], index[2][thread]) + ": " + what + ", at " +
-            instruction_text(*machine->code, at);
+            ", thread " + index_text(index[0][thread], index[1][thread], index[2][thread]) + ": " +
+            what + ", at " + instruction_text(*machine->code, at);
     throw fakecuda::Fault(code, text);
 }
 
