@@ -25,6 +25,7 @@ extern std::mutex &state_mutex;
 
 // The outermost function of either API that this thread is in: "cudaMemcpy".
 const char *api_name();
+uint64_t api_calls();  // how many functions this thread has entered
 
 class ApiName {
 public:

@@ -25,6 +25,7 @@ auto &contexts = *new std::vector<std::unique_ptr<Context>>;  // the primary one
 auto &peers = *new std::set<std::pair<int, int>>;  // (device, peer whose memory it may use)
 
 thread_local const char *entered = nullptr;
+thread_local uint64_t calls = 0;
 thread_local std::vector<Context *> stack;  // of current contexts
 thread_local int working_device = -1;
 
@@ -87,6 +88,7 @@ Context &check_context(CUcontext context) {
 ApiName::ApiName(const char *name) : outermost(entered == nullptr) {
     if (outermost) {
         entered = name;
+        calls++;
     }
 }
 
@@ -97,6 +99,8 @@ ApiName::~ApiName() {
 }
 
 const char *api_name() { return entered != nullptr ? entered : "library"; }
+
+uint64_t api_calls() { return calls; }
 
 int device_count() {
     static const int count = environment("FAKECUDA_DEVICES", 2);

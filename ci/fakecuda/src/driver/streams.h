@@ -58,7 +58,7 @@ void run_until(const Moment &moment);
 void run_all(const StreamPointer &stream);
 void run_all(Context &context);
 bool finished(const Moment &moment);
-// What a query does: makes some progress and says whether all was done before. Never waits.
+// What a query does: says whether all is done, and makes some progress if it is asked in a loop.
 bool poll(const Moment &moment);
 bool poll(const StreamPointer &stream);
 Moment last_moment(const StreamPointer &stream);
@@ -94,6 +94,7 @@ struct CUstream_st {
     uint64_t issued = 0, finished = 0;
     bool busy = false;  // a thread runs a task, perhaps without the lock
     std::thread::id runner;
+    unsigned queries = 0;  // that found it unfinished
 
     std::shared_ptr<fakecuda::Capture> capture;
     std::vector<CUgraphNode_st *> tail;  // what the next captured operation depends on
