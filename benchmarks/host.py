@@ -24,6 +24,7 @@ import argparse
 import datetime
 import importlib.util
 import json
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -203,6 +204,16 @@ def start(options: argparse.Namespace, missing: dict[str, str]) -> dict[str, Wor
     return workers
 
 
+def commit(folder: str) -> str | None:
+    """The commit of a checkout; None where git does not tell it."""
+    command = ["git", "-C", folder, "log", "-1", "--format=%h %s"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
 def measured(
     options: argparse.Namespace, missing: dict[str, str], versions: dict[str, str]
 ) -> tuple[list[dict[str, Any]], list[str]]:
@@ -260,6 +271,7 @@ def main(arguments: list[str] | None = None) -> int:
             "machine": about,
             "versions": versions,
             "missing": missing,
+            "baseline": options.baseline and commit(options.baseline),
             "measure": MEASURE,
             "cases": results,
         }

@@ -34,7 +34,7 @@ def raw_index(who: str, index: Any, like: Any, keep: bool = False) -> Any:
         return index
     many = isinstance(index, tuple)
     parts = [raw_part(part) for part in (index if many else (index,))]
-    if not _on_host(like):
+    if not _on_host(like) and not (len(parts) == 1 and _waits(parts[0])):
         _check_index(who, parts, like.shape)
         parts = [beside(part, like) for part in parts]
     if keep:  # by a graph, which must not see what its owner writes into it later
@@ -91,6 +91,11 @@ def _on_host(array: Any) -> bool:
 
 def _is_numbers(part: Any) -> bool:
     return hasattr(part, "dtype") and part.dtype.kind in "iu"
+
+
+def _waits(part: Any) -> bool:
+    """Whether a part is numbers on a device, at which the host does not look: the usual index."""
+    return not _on_host(part) and _is_numbers(part) and not indices_are_checked()
 
 
 def _is_mask(part: Any) -> bool:
