@@ -203,8 +203,10 @@ def register_arrays() -> None:
     checks = _check_each_device if several else _check_one_device
     multiplied = products.Products(cupy)
     fast: dict[str, Any] = {
+        "argpartition_order": _argpartition_order,
         "cholesky": _cholesky,
         "matmul": multiplied.matmul,
+        "pinv": _pinv,
         "solve_triangular": _solve_triangular,
     }
     kind = Namespace
@@ -239,6 +241,28 @@ def _cholesky(x: Any, /) -> Any:
     diagonal = cupy.diagonal(factor, axis1=-2, axis2=-1).real
     definite = (diagonal > 0).all(axis=-1)[..., None, None]
     return cupy.where(definite, factor, factor.dtype.type(numpy.nan))
+
+
+def _argpartition_order(x: Any, /, kth: Any, axis: int | None) -> Any:
+    """The whole order, as CuPy's function gives it, which waits for the device as well."""
+    if axis is None:
+        x, axis = x.reshape(-1), -1
+    size = x.shape[axis]
+    for place in numpy.ravel(kth):
+        if not -size <= place < size:
+            raise ValueError(f"kth(={place}) out of bounds ({size})")
+    return _cupy().argsort(x, axis=axis)
+
+
+def _pinv(x: Any, /, rcond: Any = 1e-15) -> Any:
+    """As CuPy's, in which an assignment through a mask waits for the device."""
+    if not x.size or x.dtype.char not in "fdFD":
+        return FORMULAS["pinv"](namespace_of(x), x, rcond)
+    cupy = _cupy()
+    u, s, vt = cupy.linalg.svd(x.conj(), full_matrices=False)
+    least = (rcond * s.max(axis=-1))[..., None]
+    inverse = cupy.where(s <= least, s.dtype.type(0), 1 / s)
+    return cupy.matmul(vt.swapaxes(-2, -1), inverse[..., None] * u.swapaxes(-2, -1))
 
 
 def _solve_triangular(a: Any, b: Any, lower: bool = False, unit_diagonal: bool = False) -> Any:
