@@ -25,6 +25,7 @@ _minimum: Any = np.minimum.reduce
 _multiply: Any = np.multiply.reduce
 _vdot: Any = getattr(np.vdot, "_implementation", np.vdot)  # without the look for overrides
 _larger: Any = np.maximum
+_choose: Any = getattr(np.where, "_implementation", np.where)
 _SINGLE, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 _INFINITY = float("inf")
 
@@ -86,6 +87,11 @@ def _broadcast_to(x: Any, shape: tuple[int, ...]) -> Any:
     view = np.ndarray(shape, x.dtype, x, 0, (0,) * len(shape))
     view.flags.writeable = False
     return view
+
+
+def _where(condition: Any, a: Any, b: Any) -> Any:
+    y = _choose(condition, a, b)
+    return y if y.ndim else y[()]  # a scalar, as ufuncs give
 
 
 def _transpose(x: Any, axes: Any = None) -> Any:
@@ -155,6 +161,7 @@ NUMPY = Namespace(
         "solve_triangular": _solve_triangular,
         "special": Special("scipy.special"),
         "transpose": _transpose,
+        "where": _where,
     },
 )
 

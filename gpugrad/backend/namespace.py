@@ -1,4 +1,4 @@
-"""From an array's type to the namespace that computes on it. Imports only errors.
+"""From an array's type to the namespace that computes on it. Imports natives and errors.
 
 A rule is a function over a namespace: ``lambda xp, g, y, x: g * xp.cos(x)``. The
 namespace of NumPy arrays has every function of ``numpy`` and, beside them, the
@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy
 
+from gpugrad.backend.natives import native
 from gpugrad.errors import DTypeError
 
 __all__ = ["ELEMENTWISE", "FORMULAS", "Namespace", "namespace_of", "register"]
@@ -67,7 +68,7 @@ class Namespace:
 
     def __getattr__(self, name: str) -> Any:
         formula = FORMULAS.get(name)
-        found = getattr(self.module, name) if formula is None else partial(formula, self)
+        found = native(self.module, name) if formula is None else partial(formula, self)
         setattr(self, name, found)
         return found
 

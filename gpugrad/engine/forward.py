@@ -10,6 +10,7 @@ from typing import Any
 
 from gpugrad.engine import changes
 from gpugrad.engine.backward import Lift, fit, freed, reachable, walk
+from gpugrad.engine.modes import in_rules
 from gpugrad.engine.node import Leaf
 from gpugrad.engine.outputs import OutputsNode
 
@@ -30,7 +31,11 @@ def push(tangents: dict[Any, Any], outputs: Sequence[Any], lift: Lift) -> list[A
             continue
         own = [None if parent is None else known.get(parent) for parent in node.parents]
         if any(tangent is not None for tangent in own):
-            known[node] = _tangent(node, own, lift)
+            token = in_rules.set(True)
+            try:
+                known[node] = _tangent(node, own, lift)
+            finally:
+                in_rules.reset(token)
     return [None if node is None else known.get(node) for node in outputs]
 
 

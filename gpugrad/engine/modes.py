@@ -8,9 +8,9 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 __all__ = [
-    "Block", "Stack", "deterministic", "enable_grad", "indices_are_checked", "is_deterministic",
-    "is_grad_enabled",
-    "no_grad", "observed", "observer", "recording", "set_grad_enabled", "strict",
+    "Block", "Stack", "deterministic", "enable_grad", "in_rules", "indices_are_checked",
+    "is_deterministic", "is_grad_enabled", "no_grad", "observed", "observer", "recording",
+    "set_grad_enabled", "strict",
 ]  # fmt: skip
 
 # A context variable is seen by one thread, and by one asyncio task, alone.
@@ -25,6 +25,10 @@ observer: ContextVar[Any] = ContextVar("gpugrad_observer", default=None)
 # While a user's rule runs over Tensors, to be differentiated itself: a number taken out of one
 # would be a constant to that derivative, so taking it raises.
 strict: ContextVar[bool] = ContextVar("gpugrad_strict", default=False)
+
+# While rules run over Tensors, for derivatives of derivatives: what they compute of numbers alone
+# is then a NumPy scalar, which goes to any device; elsewhere it is an array on the default one.
+in_rules: ContextVar[bool] = ContextVar("gpugrad_in_rules", default=False)
 
 # Whether what a GPU adds up must be added in the same order in every run.
 _in_order: ContextVar[bool] = ContextVar("gpugrad_deterministic", default=False)

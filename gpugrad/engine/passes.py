@@ -14,7 +14,7 @@ import numpy as np
 from gpugrad.backend.device import device_of
 from gpugrad.backend.summed import Summed
 from gpugrad.engine.backward import Lift, walk
-from gpugrad.engine.modes import enable_grad
+from gpugrad.engine.modes import enable_grad, in_rules
 from gpugrad.engine.outputs import Bundle
 
 __all__ = ["differentiate", "note_move"]
@@ -47,10 +47,14 @@ def differentiate(
     quiet = np.errstate(divide="ignore", over="ignore", invalid="ignore")
     with device_of(start).activate(), quiet:
         if lift is not None:
-            with enable_grad():
-                return walk(
-                    seeds, retain_graph=True, lift=lift, targets=targets, accumulate=accumulate
-                )
+            token = in_rules.set(True)
+            try:
+                with enable_grad():
+                    return walk(
+                        seeds, retain_graph=True, lift=lift, targets=targets, accumulate=accumulate
+                    )
+            finally:
+                in_rules.reset(token)
         if not _moved:
             return walk(seeds, retain_graph=retain_graph, targets=targets, accumulate=accumulate)
         with contextlib.ExitStack() as places:

@@ -13,7 +13,7 @@ import numpy
 
 from gpugrad.backend.device import check_same_device, device_of
 from gpugrad.backend.namespace import NAMESPACES, namespace_of, register
-from gpugrad.engine.modes import recording
+from gpugrad.engine.modes import in_rules, recording
 from gpugrad.engine.node import Node
 from gpugrad.engine.op import Op
 from gpugrad.engine.outputs import OutputsNode, pick
@@ -96,15 +96,41 @@ def unwrap(op: Op, operands: Sequence[Any]) -> tuple[list[Any], list[Any], Any]:
             raws.append(operand._array)
             nodes.append(operand._node)
         else:
-            raws.append(operand if type(operand) in NAMESPACES else _convert(op, operand, operands))
+            known = type(operand) in NAMESPACES
+            raws.append(_loose(operand, operand) if known else _convert(op, operand, operands))
             nodes.append(None)
     for index in op.constants:
         nodes[index] = None
     xp = _namespace(op, raws)
+    if (
+        xp is not None
+        and xp.checks is not None
+        and any(isinstance(raw, numpy.generic) for raw in raws)
+    ):
+        _namespace(op, [_fixed(*pair) for pair in zip(operands, raws, strict=True)])
     if xp is None:
-        raws = [None if raw is None else _from_python(raw) for raw in raws]
+        raws = [None if raw is None else _of_number(raw) for raw in raws]
         xp = _namespace(op, raws)
     return raws, nodes, xp
+
+
+def _loose(operand: Any, raw: Any) -> Any:
+    """The raw array of an operand. A 0-d NumPy array is a number, and goes to any device."""
+    return raw[()] if operand is raw and type(raw) is numpy.ndarray and not raw.ndim else raw
+
+
+def _of_number(number: Any) -> Any:
+    """A raw array of a Python number; in a rule a NumPy scalar, which goes to any device."""
+    return numpy.asarray(number)[()] if in_rules.get() else _from_python(number)
+
+
+def _fixed(operand: Any, raw: Any) -> Any:
+    """The raw array of an operand. A Tensor's NumPy scalar goes to any device, being a constant.
+
+    Where it is in a graph it does not: its gradient would come from another device.
+    """
+    graph = isinstance(raw, numpy.generic) and getattr(operand, "_node", None) is not None
+    return operand.data if graph else raw
 
 
 def record_outputs(node: OutputsNode, ys: Sequence[Any]) -> tuple[Any, ...]:
@@ -339,6 +365,8 @@ def _binary(op: Op, operator: bool = False) -> Callable[[Any, Any], Any]:
         if entry is None or (
             entry is not get(kind_b) and kind_b is not float and kind_b is not int
         ):
+            raw_a = _fixed(a, raw_a) if node_a is not None else _loose(a, raw_a)
+            raw_b = _fixed(b, raw_b) if node_b is not None else _loose(b, raw_b)
             entry = known.look_up(op, raw_a, raw_b)
             if entry is None:
                 return record(op, (a, b))

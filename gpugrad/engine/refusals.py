@@ -56,9 +56,11 @@ def explain(
         raise LinAlgError(f"{op.shown}: {said}. Operands of shape {listed}{words}") from error
     if found := memory.exhausted(op.shown, error, f". Operands of shape {listed}{words}"):
         raise found from error
+    if isinstance(error, ValueError | TypeError) and op.name == "matmul" and () in shapes:
+        raise ShapeError(_matmul(*shapes)) from error  # a TypeError where it is a number
     if isinstance(error, ValueError):
-        if op.name == "matmul" and len(shapes) == 2 and (text := _matmul(*shapes)):
-            raise ShapeError(text) from error
+        if op.name == "matmul" and len(shapes) == 2:
+            raise ShapeError(_matmul(*shapes)) from error
         if op.kind == "elementwise" and len(shapes) > 1 and (text := _broadcast(shapes)):
             raise ShapeError(f"{op.shown}: {text}") from error
         raise ShapeError(
@@ -139,7 +141,7 @@ def _broadcast(shapes: Sequence[tuple[int, ...]]) -> str | None:
     return None
 
 
-def _matmul(a: tuple[int, ...], b: tuple[int, ...]) -> str | None:
+def _matmul(a: tuple[int, ...], b: tuple[int, ...]) -> str:
     if not a or not b:
         return f"matmul: expected operands with axes, got {a} @ {b}. Use * to scale by a number"
     inner = b[-2] if len(b) > 1 else b[0]

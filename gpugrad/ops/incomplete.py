@@ -130,7 +130,7 @@ def _gammainc_slope(xp: Any, a: Any, x: Any, /, order: int = 1) -> Any:
     b = xp.where(inside, a, 1.0)
     small = _near(xp, b, xp.where(inside & near, x, 1.0), order)
     large = _far(xp, b, xp.where(inside & ~near, x, 2 * NEAR), order)
-    outside = xp.where((a >= 0) & (x >= 0), xp.zeros_like(a), xp.full_like(a, math.nan))
+    outside = xp.where((a >= 0) & (x >= 0), 0.0, math.nan)
     y = xp.where(inside, xp.where(near, small, large), outside)
     return y if y.dtype == given else y.astype(given)
 
@@ -316,7 +316,7 @@ def _betainc_slope(
     d = xp.where(up, d + SHIFT, d)
     y = y + _beta_integral(xp, c, d, x_, y_, lx, ly, by_a, by_b)
     valid = (a >= 0) & (b >= 0) & (x >= 0) & (x <= 1)
-    y = xp.where(inside, y, xp.where(valid, xp.zeros_like(a), xp.full_like(a, math.nan)))
+    y = xp.where(inside, y, xp.where(valid, 0.0, math.nan))
     return y if y.dtype == given else y.astype(given)
 
 

@@ -27,7 +27,7 @@ REDUCTIONS = (
 def axes_of(x: Any, axis: Any) -> tuple[int, ...]:
     """The reduced axes of x, counted from the front."""
     ndim = len(x.shape)
-    if axis is None:
+    if axis is None or not ndim:  # NumPy reduces a number along an axis 0 or -1, too
         return tuple(range(ndim))
     return tuple(i % ndim for i in ((axis,) if hasattr(axis, "__index__") else axis))
 

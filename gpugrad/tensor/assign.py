@@ -177,6 +177,8 @@ def _operand(what: str, x: Tensor, value: Any) -> Any:
                     f"{what}: expected a Tensor, an array, a number or a list of numbers, got "
                     f"{type(value).__name__}"
                 ) from None
+            if isinstance(value, np.ndarray) and not value.ndim:
+                value = value[()]  # a number, which goes to any device
         kind = value.dtype.kind
     if _RANKS[kind] > _RANKS[x.dtype.kind]:
         raise DTypeError(

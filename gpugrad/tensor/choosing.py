@@ -45,9 +45,13 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
         )
     y = default
     for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
-        condition = as_tensor(condition)
-        if condition.dtype != np.bool_:
-            raise DTypeError(f"select: expected conditions of dtype bool, got {condition.dtype}")
+        if functions.is_number(condition):
+            condition = condition[()]
+        elif not isinstance(condition, bool):
+            condition = as_tensor(condition)
+        kind = getattr(condition, "dtype", np.bool_)
+        if kind != np.bool_:
+            raise DTypeError(f"select: expected conditions of dtype bool, got {kind}")
         y = _OPS["where"](condition, choice, y)
     return y
 

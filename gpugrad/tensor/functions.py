@@ -56,9 +56,11 @@ def beside(values: Any, x: Any) -> Tensor:
     It gets the dtype of x where that can hold it: as a weak number does, so that a list costs
     no precision.
     """
-    if isinstance(values, Tensor) or hasattr(values, "dtype"):
-        return as_tensor(values)
+    if isinstance(values, Tensor):
+        return values
     x = as_tensor(x)
+    if hasattr(values, "dtype"):
+        return as_tensor(values, device=x.device if is_number(values) else None)
     try:
         kind = np.asarray(values).dtype.kind
     except (ValueError, GpugradError):  # ragged, or of tensors: `as_tensor` says so
@@ -67,9 +69,15 @@ def beside(values: Any, x: Any) -> Tensor:
     return as_tensor(values, dtype=x.dtype if weak else None, device=x.device)
 
 
+def is_number(value: Any) -> bool:
+    """Whether this is a NumPy scalar or 0-d array: a number, with a dtype of its own."""
+    return isinstance(value, np.generic | np.ndarray) and not value.ndim
+
+
 def together(*operands: Any) -> list[Tensor]:
     """Operands as tensors: lists and numbers beside the first array among them."""
-    known = next((o for o in operands if isinstance(o, Tensor) or hasattr(o, "dtype")), None)
+    arrays = [o for o in operands if hasattr(o, "dtype")]
+    known = next((o for o in arrays if not is_number(o)), arrays[0] if arrays else None)
     return [as_tensor(o) if known is None else beside(o, known) for o in operands]
 
 
@@ -183,7 +191,7 @@ def squeeze(x: Any, /, axis: Any = None) -> Tensor:
 def _same_rank(name: str, arrays: Any, equal: bool) -> list[Tensor]:
     if isinstance(arrays, Tensor) or hasattr(arrays, "ndim"):
         arrays = list(as_tensor(arrays))
-    tensors = [as_tensor(array) for array in arrays]
+    tensors = together(*arrays)
     if not tensors:
         raise ShapeError(f"{name}: expected at least one array, got none")
     shapes = [tensor.shape for tensor in tensors]

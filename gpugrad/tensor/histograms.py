@@ -18,7 +18,7 @@ from gpugrad.ops.ordered import histogram_in_order
 from gpugrad.tensor.complex_parts import real_only
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.functions import beside, reshape, stack
+from gpugrad.tensor.functions import beside, is_number, reshape, stack
 from gpugrad.tensor.integers import ravel_multi_index
 from gpugrad.tensor.sorting import _module, bincount, searchsorted
 
@@ -29,13 +29,14 @@ def _raw(value: Any, x: Tensor) -> Any:
     """Bins or weights as raw arrays beside x; what is no array as it is."""
     if isinstance(value, Tensor):
         return value.detach().data
-    return beside(value, x).data if isinstance(value, list | tuple) else value
+    host = is_number(value) or isinstance(value, list | tuple)
+    return beside(value, x).data if host else value
 
 
 def _bins(name: str, bins: Any, x: Tensor) -> Any:
     if isinstance(bins, str):
         raise DTypeError(f"{name}: expected a number of bins or their edges, got {bins!r}")
-    return _raw(bins, x)
+    return int(bins) if is_number(bins) else _raw(bins, x)
 
 
 def histogram(
@@ -50,6 +51,10 @@ def histogram(
     if isinstance(range, Sequence):
         range = tuple(float(end) for end in range)
     bins, weights, module = _bins("histogram", bins, x), _raw(weights, x), _module(x)
+    if weights is not None and weights.shape != x.shape:
+        raise ShapeError(
+            f"histogram: expected weights of shape {x.shape}, that of x, got {weights.shape}"
+        )
     if module is not np and is_deterministic() and getattr(weights, "shape", None) == x.shape:
         xp = namespace_of(x.data)
         counts, edges = histogram_in_order(xp, x.data, weights, bins, range, density)

@@ -14,7 +14,7 @@ from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.tensor import functions
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.functions import _OPS, axis_number, beside, concat, ravel, reshape
+from gpugrad.tensor.functions import _OPS, axis_number, concat, ravel, reshape
 
 __all__ = [
     "append", "array_split", "atleast_1d", "atleast_2d", "atleast_3d", "block", "column_stack",
@@ -68,7 +68,7 @@ def _pieces(name: str, arrays: Any) -> list[Tensor]:
         arrays = list(as_tensor(arrays))
     if not arrays:
         raise ShapeError(f"{name}: expected at least one array, got none")
-    return [as_tensor(array) for array in arrays]
+    return functions.together(*arrays)
 
 
 def hstack(tup: Sequence[Any]) -> Tensor:
@@ -261,7 +261,7 @@ def meshgrid(
 
 def append(x: Any, /, values: Any, axis: int | None = None) -> Tensor:
     """x with ``values`` after it along an axis; both raveled where axis is None."""
-    return concat([as_tensor(x), beside(values, x)], axis=axis)
+    return concat(functions.together(x, values), axis=axis)
 
 
 def _places(name: str, obj: Any, size: int) -> Any:
@@ -304,7 +304,7 @@ def insert(x: Any, /, obj: Any, values: Any, axis: int | None = None) -> Tensor:
     >>> gg.insert(gg.arange(3), [0, 2], 9)
     tensor([9, 0, 1, 9, 2])
     """
-    x = as_tensor(x)
+    x, values = functions.together(x, values)
     if axis is None:
         x, axis = ravel(x), 0
     axis = axis_number("insert", axis, x.ndim)
@@ -312,7 +312,6 @@ def insert(x: Any, /, obj: Any, values: Any, axis: int | None = None) -> Tensor:
     places = _places("insert", obj, size)
     if places.size and (places.min() < -size or places.max() > size):
         raise ShapeError(f"insert: index {obj!r} is out of range for {size} elements")
-    values = beside(values, x)
     if places.size == 1:
         # NumPy's rule: for one place, the values bring their own length along the axis.
         values = reshape(values, (1,) * (x.ndim - values.ndim) + values.shape)

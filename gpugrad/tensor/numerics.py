@@ -55,7 +55,7 @@ def diff(x: Any, /, n: int = 1, axis: int = -1, prepend: Any = None, append: Any
 
 def ediff1d(x: Any, /, to_end: Any = None, to_begin: Any = None) -> Tensor:
     """The differences of neighbours of the raveled x, between ``to_begin`` and ``to_end``."""
-    x = ravel(x)
+    x = ravel(together(x, *(end for end in (to_begin, to_end) if end is not None))[0])
     ends = [None if end is None else ravel(_end(x, end, 0)) for end in (to_begin, to_end)]
     d = slices(x, 0, 1, None) - slices(x, 0, None, -1)
     parts = [part for part in (ends[0], d, ends[1]) if part is not None]

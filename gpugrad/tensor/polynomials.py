@@ -132,6 +132,8 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Tensor:
 
     ``k`` are the constants of the m integrations, one for all or one for each, in their order.
     """
+    if k is not None:
+        p, k = together(p, k)
     (p,) = _coefficients("polyint", p)
     p = _floating(p)
     times = _order("polyint", m)

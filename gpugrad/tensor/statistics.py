@@ -330,6 +330,8 @@ def cov(
     tensor([[ 1., -1.],
             [-1.,  1.]])
     """
+    if y is not None:
+        m, y = functions.together(m, y)
     rows = _observations("cov", m, y, rowvar)
     if dtype is not None:
         rows = rows.astype(dtype)

@@ -24,6 +24,7 @@ from gpugrad.backend.kernels.operands import (
 from gpugrad.backend.kernels.wide import Wide, for_large
 from gpugrad.backend.mended_ufuncs import UFUNCS
 from gpugrad.backend.namespace import ELEMENTWISE, FORMULAS, NAMESPACES, Namespace
+from gpugrad.backend.natives import native
 
 __all__ = ["Fused", "FusingNamespace", "Kernel", "cupy_kernel", "write"]
 
@@ -166,7 +167,7 @@ class FusingNamespace(Namespace):
 
     def _native(self, name: str) -> Formula:
         """A function of the module's, which is one kernel, and for large arrays one of ours."""
-        function = getattr(self.module, name)
+        function = native(self.module, name)
 
         def formula(xp: Any, *operands: Any) -> Any:
             return function(*operands) if xp is self else getattr(xp, name)(*operands)

@@ -1,0 +1,44 @@
+"""CuPy's functions, which also take what NumPy's take. Imports nothing of gpugrad.
+
+A function that CuPy has under NumPy's name may refuse operands that NumPy's accepts: a number as
+the condition of ``where``, an axis of an array that has none. Rules and users need not know.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+
+__all__ = ["native"]
+
+# CuPy's have no axis of an array without axes; NumPy's take 0 and -1, and reduce nothing.
+REDUCTIONS = ("sum", "prod", "max", "min", "any", "all", "argmax", "argmin")
+NUMBERS = (bool, int, float, complex, numpy.generic)
+
+
+def native(module: Any, name: str) -> Any:
+    """What a module has under a name, for other modules than NumPy as NumPy's would be."""
+    found = getattr(module, name)
+    if module is numpy:
+        return found
+    if name == "where":
+        return _where(found, module)
+    return _reduction(found) if name in REDUCTIONS else found
+
+
+def _where(where: Callable[..., Any], module: Any) -> Callable[..., Any]:
+    def choose(condition: Any, a: Any, b: Any) -> Any:
+        if isinstance(condition, NUMBERS):
+            condition = module.full((), bool(condition))
+        return where(condition, a, b)
+
+    return choose
+
+
+def _reduction(reduce: Callable[..., Any]) -> Callable[..., Any]:
+    def reduction(x: Any, axis: Any = None, **words: Any) -> Any:
+        if axis is not None and not x.ndim and axis in (0, -1, (0,), (-1,)):
+            axis = None
+        return reduce(x, axis=axis, **words)
+
+    return reduction
