@@ -18,6 +18,7 @@ from gpugrad.tensor import FUNCTIONS
 cupy = pytest.importorskip("cupy")
 cupy_special = importlib.import_module("cupyx.scipy.special")
 
+cuda = pytest.mark.skipif(not gg.cuda.is_available(), reason="needs CUDA")
 MODULES = {"cupy": cupy, "sim": sim}
 SPECIAL = {"cupy": cupy_special, "sim": scipy_special}
 KNOWN = [name for name in signatures.UFUNCS if name in FUNCTIONS]
@@ -154,5 +155,60 @@ def test_reductions():
 
 def test_cupy_does_not_take_a_tensor_for_an_array_of_its_own():
     t = gg.ones(2)
-    for name in ("__cuda_array_interface__", "__cupy_get_ndarray__"):
-        assert not hasattr(t, name)
+    assert not hasattr(t, "__cuda_array_interface__")
+    with pytest.raises(DTypeError, match=r"CuPy: expected arrays of CuPy's, got a Tensor of shape"):
+        t.__cupy_get_ndarray__()
+
+
+@cuda
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda t: cupy.concatenate([t, t]),
+        lambda t: cupy.concatenate([t, t.detach().data]),
+        lambda t: cupy.hstack([t, t]),
+        lambda t: cupy.asarray(t),
+        lambda t: cupy.array([t, t]),
+        lambda t: cupy.atleast_2d(t),
+        lambda t: cupy.zeros(3).fill(t),
+        lambda t: cupy.zeros(2).__setitem__(0, t[0]),
+    ],
+    ids="concatenate mixed hstack asarray array atleast_2d fill setitem".split(),
+)
+@pytest.mark.parametrize("grad", [True, False])
+def test_where_cupy_wants_an_array_an_error_says_what_to_write(call, grad):
+    t = gg.tensor(np.array([1.0, 2.0]), device="cuda", requires_grad=grad)
+    with pytest.raises(DTypeError, match=r"expected arrays of CuPy's, got a Tensor.*t\.data"):
+        call(t)
+
+
+@cuda
+def test_the_error_names_the_function_and_gpugrad_s():
+    t = gg.ones(2, device="cuda")
+    with pytest.raises(DTypeError, match=r"^cupy\.concatenate: .*Write gg\.concatenate, which has"):
+        cupy.concatenate([t])
+    with pytest.raises(DTypeError, match=r"^cupy\.asfarray: .*Write a function of gpugrad, which"):
+        cupy.asfarray(t)
+
+
+@pytest.mark.parametrize("name", "sum prod mean var std max min amax amin argmax argmin".split())
+@pytest.mark.parametrize("words", [{}, {"axis": 1}, {"axis": 0, "keepdims": True}], ids=repr)
+def test_reductions_of_cupy_call_the_tensor_s_own(name, words):
+    t = gg.tensor(np.array([[1.0, 0.5], [2.0, 3.0]]), requires_grad=True)
+    got, wanted = getattr(cupy, name)(t, **words), FUNCTIONS[name](t, **words)
+    assert isinstance(got, gg.Tensor)
+    assert got.requires_grad == wanted.requires_grad
+    np.testing.assert_array_equal(got.detach().numpy(), wanted.detach().numpy())
+    with pytest.raises(DTypeError, match=r"\w+: out= is not taken with tensors"):
+        getattr(cupy, name)(t, out=t)
+
+
+def test_ddof_is_passed_on():
+    t = gg.tensor(np.array([1.0, 2.0, 4.0]), requires_grad=True)
+    assert cupy.var(t, ddof=1).item() == gg.var(t, correction=1).item()
+    assert t.std(0, None, None, 1, True).shape == (1,)
+    assert t.sum(0, True).shape == t.sum(0, None, None, True).shape == (1,)
+    with pytest.raises(DTypeError, match="sum: dtype= is not taken with tensors"):
+        t.sum(0, "float64", None, False)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'where'"):
+        t.sum(where=True)

@@ -1,18 +1,21 @@
 """CuPy's own functions on Tensors: ``cupy.exp(t)`` is ``gg.exp(t)``. Imports bind, special, core.
 
 CuPy's ufuncs and elementwise kernels look for a method of this name on their arguments before
-they touch a device, its reduction kernels for another. A Tensor must not be taken for an array of
-CuPy's: it exposes neither ``__cuda_array_interface__`` nor ``__cupy_get_ndarray__``, with which
-CuPy would compute without a graph. The simulated device has the same hook.
+they touch a device, its reduction kernels for another; other functions call the method of their
+name. A Tensor must not be taken for an array of CuPy's, which would compute without a graph: it has
+no ``__cuda_array_interface__``, and ``__cupy_get_ndarray__`` raises an error that says what to
+write. What asks for the type of an array (``cupy.matmul``) can't be reached: CuPy's own TypeError
+names it. The simulated device has the same hooks.
 """
 
+import inspect
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from gpugrad.errors import DTypeError
 from gpugrad.tensor import special
-from gpugrad.tensor.bind import FUNCTIONS, _member, into, nearest
+from gpugrad.tensor.bind import FUNCTIONS, INTERNAL, _member, into, nearest
 from gpugrad.tensor.core import Tensor
 
 # Where ufuncs are public, with what their own names have before those; the module is looked for
@@ -84,3 +87,73 @@ def _reduction(self: Tensor, kernel: Any, axis: Any, dtype: Any, out: Any, keepd
 
 _member("__cupy_override_elementwise_kernel__", _elementwise)
 _member("__cupy_override_reduction_kernel__", _reduction)
+
+
+# ---------------------------------------------------------------- functions that ask for an array
+
+
+def _refuse_to_be_an_array(self: Tensor) -> NoReturn:
+    """What CuPy calls where it wants an array of its own, as ``cupy.concatenate([t])`` does."""
+    name = _caller()
+    shown = f"cupy.{name}" if name else "CuPy"
+    if name in FUNCTIONS and name not in INTERNAL:
+        instead = f"gg.{name}, which has a gradient"
+    else:
+        instead = "a function of gpugrad, which has a gradient"
+    raise DTypeError(
+        f"{shown}: expected arrays of CuPy's, got a Tensor of shape {self.shape}. Write {instead}, "
+        "or give it t.data (t.detach().data in a graph), the array"
+    )
+
+
+def _caller() -> str:
+    """The name of CuPy's function that is running, where it is one written in Python."""
+    name = ""
+    frame: Any = sys._getframe(2)
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "cupy":
+        name = frame.f_code.co_name
+        frame = frame.f_back
+    return name
+
+
+_member("__cupy_get_ndarray__", _refuse_to_be_an_array)
+
+# ---------------------------------------------------------------- functions that call a method
+
+# The parameters of ndarray's methods after the array, in their order: ``cupy.sum(t)`` is
+# ``t.sum(axis, dtype, out, keepdims)``.
+_METHODS = {
+    **dict.fromkeys(("sum", "prod", "mean"), ("axis", "dtype", "out", "keepdims")),
+    **dict.fromkeys(("var", "std"), ("axis", "dtype", "out", "ddof", "keepdims")),
+    **dict.fromkeys(("max", "min"), ("axis", "out", "keepdims")),
+    **dict.fromkeys(("argmax", "argmin"), ("axis", "dtype", "out", "keepdims")),
+}
+
+
+def _method(name: str, order: tuple[str, ...]) -> Callable[..., Any]:
+    """The method of a reduction, which also takes what CuPy's function of that name gives it."""
+    function = FUNCTIONS[name]
+
+    def method(
+        self: Tensor, axis: Any = None, keepdims: Any = False, *others: Any, **words: Any
+    ) -> Tensor:
+        if not others and not words:
+            return function(self, axis, keepdims)
+        named = order if others else ("axis", "keepdims")
+        words.update(zip(named, (axis, keepdims, *others)))
+        for word in ("dtype", "out"):
+            if words.pop(word, None) is not None:
+                raise DTypeError(
+                    f"{name}: {word}= is not taken with tensors. Cast with .astype, and use what "
+                    "is returned"
+                )
+        return function(self, **words)
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__, method.__module__ = function.__doc__, function.__module__
+    method.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+    return method
+
+
+for _name, _order in _METHODS.items():
+    _member(_name, _method(_name, _order))

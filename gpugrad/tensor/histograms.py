@@ -36,7 +36,9 @@ def _raw(value: Any, x: Tensor) -> Any:
 def _bins(name: str, bins: Any, x: Tensor) -> Any:
     if isinstance(bins, str):
         raise DTypeError(f"{name}: expected a number of bins or their edges, got {bins!r}")
-    return int(bins) if is_number(bins) else _raw(bins, x)
+    if is_number(bins):
+        return int(bins) if bins.dtype.kind in "iu" else bins[()]
+    return _raw(bins, x)
 
 
 def histogram(
