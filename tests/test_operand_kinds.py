@@ -47,7 +47,8 @@ KINDS = {
     **{f"0-d {dtype} array": array_of(dtype) for dtype in ("float32", "float64", "int64", "bool")},
     **{f"0-d {dtype} tensor": tensor_of(dtype) for dtype in ("float32", "float64", "int64")},
 }
-# Those for functions of one array, or made of others, which reach few places of their own.
+# Those that derivatives are taken beside, and that are tried on functions of one array or made of
+# others, which reach few places of their own: a kernel is compiled for each.
 FEW = (
     "float", "int", "numpy.float32", "numpy.float64", "numpy.int64", "0-d float64 array",
     "0-d float32 tensor",
@@ -158,7 +159,7 @@ def outcome(call, place, kind, device):
             results = call(operands, device)
             steps.append(told(results))
             leaves = [x for x in operands if isinstance(x, Tensor) and x.requires_grad]
-            for again in (True, False):
+            for again in (True, False) if kind in FEW else ():
                 total = squares(results)
                 if total is None:
                     break
