@@ -24,6 +24,12 @@ def _dtype(*operands: Any) -> np.dtype:
     )
 
 
+def _kind(x: Any) -> Any:
+    """What ufuncs resolve types by: a dtype, or int or float for a weak number."""
+    kind = x.dtype if hasattr(x, "dtype") else getattr(x, "weak", type(x))
+    return np.dtype(bool) if kind is bool else kind
+
+
 def _cast(x: Any, dtype: Any) -> Any:
     """The array as another dtype; a number takes that of what it meets."""
     return x.astype(dtype) if hasattr(x, "dtype") and x.dtype != dtype else x
@@ -95,8 +101,7 @@ def _nextafter(xp: Any, theirs: Any, a: Any, b: Any) -> Any:
     """By the order of the bits: CuPy has NaN beside the infinity of float16, and no subnormal
     numbers of float32.
     """
-    kinds = (getattr(x, "dtype", type(x)) for x in (a, b))
-    dtype = np.nextafter.resolve_dtypes((*kinds, None))[2]
+    dtype = np.nextafter.resolve_dtypes((_kind(a), _kind(b), None))[2]
     like = a if hasattr(a, "dtype") else b
     a, b = (
         _cast(x, dtype) if hasattr(x, "dtype") else xp.full_like(like, x, dtype=dtype)
