@@ -130,7 +130,8 @@ def test_the_ends_of_an_axis_are_in_range(device):
     "index",
     [
         5, -4, np.int64(3), (0, 4), (0, 0, 0), ([0], [0], [0]), ([0, 1], [0, 1, 2]), [0.5], "a",
-        (0, "a"), np.ones(2, bool), np.ones((3, 3), bool), (np.ones(3, bool), [0, 1]),
+        (0, "a"), 1.0, np.float32(1), (0, 1.0), np.array(1.0),
+        np.ones(2, bool), np.ones((3, 3), bool), (np.ones(3, bool), [0, 1]),
         np.array([2**40]), np.array([200], np.uint8), ([9], 0), ([0], 9), (9, [0]),
     ],
     ids=repr,

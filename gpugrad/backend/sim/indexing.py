@@ -64,6 +64,8 @@ def key_of(array: ndarray, key: Any, seen: list[ndarray]) -> tuple[tuple[Any, ..
             used += 1
         elif part is Ellipsis:
             ellipsis = True
+        elif numpy.isscalar(part) and not isinstance(part, (bool, numpy.bool)):
+            used += 1
         elif part is not None:
             if not (isinstance(part, (ndarray, list, tuple, numpy.ndarray, bool, numpy.bool))):
                 raise IndexError(
@@ -84,6 +86,8 @@ def key_of(array: ndarray, key: Any, seen: list[ndarray]) -> tuple[tuple[Any, ..
         raise IndexError(
             f"too many indices for array: array is {ndim}-dimensional, but {used} were indexed"
         )
+    # 1.0 is 1, and "a" a ValueError: CuPy asks no more of what is no array.
+    parts = [int(p) if numpy.isscalar(p) and not isinstance(p, bool) else p for p in parts]
     if kind == "take" or (masks and len(parts) > 1):
         axis = 0
         for position, part in enumerate(parts):
@@ -97,6 +101,8 @@ def key_of(array: ndarray, key: Any, seen: list[ndarray]) -> tuple[tuple[Any, ..
                     axis += 1
             elif part is not None:
                 axis += 1
+    if kind == "take":
+        numpy.broadcast_shapes(*(p.shape for p in parts if isinstance(p, numpy.ndarray)))
     if not ellipsis:
         parts.append(Ellipsis)
     return tuple(parts), kind
