@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from gpugrad.engine.op import Sample, op
 from gpugrad.ops.ordered import running
 
@@ -68,9 +70,16 @@ def _correlated(xp: Any, g: Any, other: Any, size: int) -> Any:
     return xp.convolve_full(g, xp.flip(other))[start : start + size]
 
 
+def _convolve(xp: Any, a: Any, v: Any, /) -> Any:
+    if a.dtype != v.dtype:  # CuPy transforms each in its own precision
+        dtype = np.result_type(a.dtype, v.dtype)
+        a, v = a.astype(dtype), v.astype(dtype)
+    return xp.module.convolve(a, v, "full")
+
+
 op(
     "convolve_full",
-    lambda xp, a, v, /: xp.module.convolve(a, v, "full"),
+    _convolve,
     vjp=[
         lambda xp, g, y, a, v: _correlated(xp, g, v, a.shape[0]),
         lambda xp, g, y, a, v: _correlated(xp, g, a, v.shape[0]),

@@ -144,7 +144,8 @@ def _axes(who: str, part: Any) -> int:
         return 0
     if _is_mask(part):
         return getattr(part, "ndim", 0)
-    if isinstance(part, (slice, int)) or getattr(part, "ndim", 0) or _is_numbers(part):
+    array = hasattr(part, "dtype") and part.ndim
+    if isinstance(part, (slice, int)) or array or _is_numbers(part):
         return 1  # arrays of other dtypes are refused by every library
     raise IndexingError(
         f"{who}: only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and integer "

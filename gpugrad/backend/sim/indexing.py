@@ -87,7 +87,10 @@ def key_of(array: ndarray, key: Any, seen: list[ndarray]) -> tuple[tuple[Any, ..
             f"too many indices for array: array is {ndim}-dimensional, but {used} were indexed"
         )
     # 1.0 is 1, and "a" a ValueError: CuPy asks no more of what is no array.
-    parts = [int(p) if numpy.isscalar(p) and not isinstance(p, bool) else p for p in parts]
+    scalars: list[Any] = [
+        p if numpy.isscalar(p) and not isinstance(p, bool) else None for p in parts
+    ]
+    parts = [p if s is None else int(s) for p, s in zip(parts, scalars, strict=True)]
     if kind == "take" or (masks and len(parts) > 1):
         axis = 0
         for position, part in enumerate(parts):
