@@ -8,8 +8,10 @@ import inspect
 import numpy as np
 import optable
 import pytest
+from conftest import DEVICES
 
 import gpugrad as gg
+from gpugrad.backend.kernels import wide
 from gpugrad.engine import forward
 from gpugrad.engine.op import TABLE
 from gpugrad.tensor import FUNCTIONS, LIFT, Tensor
@@ -103,6 +105,23 @@ def test_second_derivative(op, sample, device):
     for index, g in zip(floats, got, strict=True):
         own = np.zeros_like(arrays[index]) if g is None else g.cpu().numpy()
         np.testing.assert_allclose(own, wanted[index], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("op", "sample", "device"),
+    [
+        (op, sample, device)
+        for op, sample in optable.cases(differentiable=True)
+        for device in DEVICES
+        if device.startswith("cuda") and op.kind == "elementwise"
+    ],
+    ids=optable.case_id,
+)
+def test_derivatives_by_the_kernels_for_large_arrays(op, sample, device, monkeypatch):
+    monkeypatch.setattr(wide, "LARGE", 1)
+    with gg.device(device):
+        test_first_derivative(op, sample, gg.Device(device))
+        test_second_derivative(op, sample, gg.Device(device))
 
 
 @DIFFERENTIABLE

@@ -231,7 +231,7 @@ op(
 op(
     "log2",
     "x, /",
-    vjp=[lambda xp, g, y, x: xp.ratio(g, x * LN2)],
+    vjp=[lambda xp, g, y, x: xp.ratio(g * (1 / LN2), x)],
     saves="x",
     domain=POSITIVE,
     doc="The logarithm to base 2, elementwise.",
@@ -240,7 +240,7 @@ op(
 op(
     "log10",
     "x, /",
-    vjp=[lambda xp, g, y, x: xp.ratio(g, x * LN10)],
+    vjp=[lambda xp, g, y, x: xp.ratio(g * (1 / LN10), x)],
     saves="x",
     domain=POSITIVE,
     doc="The logarithm to base 10, elementwise.",

@@ -16,8 +16,8 @@ op(
     "hypot",
     "a, b, /",
     vjp=[
-        lambda xp, g, y, a, b: xp.ratio(xp.scale(g, a), y),
-        lambda xp, g, y, a, b: xp.ratio(xp.scale(g, b), y),
+        lambda xp, g, y, a, b: xp.scale(g, xp.ratio(a, y)),
+        lambda xp, g, y, a, b: xp.scale(g, xp.ratio(b, y)),
     ],
     saves=("y a", "y b"),
     doc="sqrt(a**2 + b**2), elementwise, without overflow; its derivative at (0, 0) is 0.",
@@ -37,7 +37,7 @@ op(
 
 
 def _over_square(xp: Any, g: Any, side: Any, h: Any) -> Any:
-    return xp.ratio(xp.ratio(xp.scale(g, side), h), h)
+    return xp.ratio(xp.scale(g, xp.ratio(side, h)), h)
 
 
 def _gap(xp: Any, a: Any, b: Any) -> Any:

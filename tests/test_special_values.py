@@ -1,0 +1,313 @@
+"""Every op on every device beside the CPU, on the numbers on which functions come to differ.
+
+NaN, infinities, zeros of both signs, subnormal, smallest and largest numbers, whole numbers of all
+widths and truth values, in the place of each operand, forward and in the first derivative, with the
+kernels for small arrays and with those for large ones. What differs with a reason is in
+`DIFFERENT`, `REFUSED`, `SIGNS` and `CANCELLING`, and nowhere else.
+"""
+
+import itertools
+
+import numpy as np
+import optable
+import pytest
+
+import gpugrad as gg
+from gpugrad.backend.kernels import wide
+from gpugrad.engine.op import TABLE
+from gpugrad.tensor import FUNCTIONS
+
+FLOATS, WHOLE = "efd", "?bhilBHIL"
+# Integrals of a thousand operations each, which have tests of their own.
+SLOW = {"gammainc_slope", "betainc_slope"}
+ELEMENTWISE = [op for op in TABLE.values() if op.kind == "elementwise" and op.name not in SLOW]
+
+
+def special_numbers(char, few=False):
+    """The numbers of a dtype that are tried in all combinations, fewer for many operands."""
+    dtype = np.dtype(char)
+    if dtype.kind == "b":
+        return np.array([False, True])
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        chosen = [info.min, 0, 1, 3, info.max] + ([-1, -3] if info.min else [])
+        if not few:
+            chosen += [info.min + 1, 2, 7, info.max - 1] + ([-2, -7] if info.min else [])
+        return np.array(chosen, dtype)
+    info = np.finfo(dtype)
+    most, tiny, least = float(info.max), float(info.tiny), float(info.smallest_subnormal)
+    chosen = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -2.5, 0.5, most, tiny]
+    if not few:
+        chosen += [-1.0, -0.5, 2.0, -2.0, 3.0, -3.0, 0.1, 10.0, 1e-3, -37.5, 7.25, 150.0, -150.0]
+        chosen += [-most, -tiny, least, -least, 1 + float(info.eps), 1 - float(info.epsneg)]
+    return np.array(chosen).astype(dtype)
+
+
+def operands_of(op, char):
+    numbers = special_numbers(char, few=len(op.arrays) > 2)
+    grid = np.array(list(itertools.product(numbers, repeat=len(op.arrays))), char).T
+    arrays = [np.ascontiguousarray(row) for row in grid]
+    masked = optable.MASKED.get(op.name)
+    return [a > 0 if index == masked else a for index, a in enumerate(arrays)]
+
+
+def words_of(op):
+    defaults = {n: p.default for n, p in op.parameters.items()}
+    return [{**defaults, **s.parameters} for s in op.samples] if op.parameters else [{}]
+
+
+def function_of(op):
+    return FUNCTIONS[op.name] if op.name in optable.PLAIN_CALL else optable.bound(op)
+
+
+def outcome(op, words, operands, device):
+    """The result and the gradients of arrays; None where the operands are refused."""
+    tensors = [
+        gg.tensor(x, device=device, requires_grad=x.dtype.kind == "f")
+        if isinstance(x, np.ndarray)
+        else x
+        for x in operands
+    ]
+    with np.errstate(all="ignore"), gg.device(device):
+        try:
+            y = function_of(op)(*tensors, **words)
+        except gg.GpugradError:
+            return None
+        found = [y]
+        if y.requires_grad:
+            slopes = np.resize([1.0, -2.5, 0.25], y.shape).astype(y.dtype)
+            y.backward(gg.tensor(slopes, device=device))
+            found += [t.grad for t in tensors if isinstance(t, gg.Tensor) and t.requires_grad]
+        return [t.detach().cpu().numpy() for t in found]
+
+
+# ---------------------------------------------------------------- what differs
+
+whole = lambda x: x.dtype.kind in "iu"  # noqa: E731
+none = lambda x: np.zeros(x.shape, bool)  # noqa: E731
+
+
+def most(x):
+    """Whether numbers are the largest of their dtype, of either sign."""
+    return np.abs(x) == np.finfo(x.dtype).max if x.dtype.kind == "f" else none(x)
+
+
+def subnormal(x):
+    if x.dtype.kind != "f":
+        return none(x)
+    return (x != 0) & (np.abs(x) < np.finfo(x.dtype).tiny)
+
+
+# By op: on which operands it may differ from NumPy, and why.
+DIFFERENT = {
+    "reciprocal": (
+        lambda x: (x == 0) if whole(x) else none(x),
+        "of a whole 0 NumPy has what the CPU makes of infinity, CuPy has 0",
+    ),
+    "left_shift": (
+        lambda a, b: (b < 0) | (b >= 64),
+        "CUDA looks at the low 32 bits of a shift by 2**32 or more, NumPy at all",
+    ),
+    "lcm": (
+        lambda a, b: (
+            np.abs(a.astype(float) * b) > np.iinfo(a.dtype).max / 2 if whole(a) else none(a)
+        ),
+        "a multiple that the dtype does not hold is another wrong number",
+    ),
+    "hypot": (
+        lambda a, b: most(a) | most(b),
+        "CUDA's is one unit off in the last place, which is infinite beside the largest number",
+    ),
+    "betainc": (
+        lambda a, b, x: most(a) | most(b) | (np.minimum(a, b) < 1e-30),
+        "neither library takes parameters as large or as small as there are",
+    ),
+}
+for name in ("log", "log2", "log10", "erfcinv", "ndtri", "logit", "xlogy", "entr"):
+    DIFFERENT[name] = (
+        lambda *xs: np.logical_or.reduce([subnormal(x) & (x < 0) for x in xs]),
+        "as CuPy compiles it, CUDA's logarithm of a negative subnormal number is -inf",
+    )
+for name in ("beta", "betaln", "rel_entr", "kl_div", "gammainc", "gammaincc", "i1e"):
+    DIFFERENT[name] = (
+        lambda *xs: np.logical_or.reduce([subnormal(x) for x in xs]),
+        "of subnormal numbers CuPy's special functions, or SciPy's, have few digits or none",
+    )
+for name in ("i0", "i1"):
+    DIFFERENT[name] = (
+        lambda x: subnormal(x) | (np.abs(x) == np.inf),
+        "as above; and SciPy has NaN for infinity, CuPy the limit",
+    )
+DIFFERENT["normal_hazard"] = (most, "its derivative far out is a quotient of subnormal numbers")
+DIFFERENT["right_shift"] = DIFFERENT["left_shift"]
+DIFFERENT["arctan2"] = DIFFERENT["hypot"]  # of which its derivative is made
+
+# On the way to a derivative a product is subnormal, which CuPy takes for 0 (see `flushed`).
+DIFFERENT["power"] = (
+    lambda a, b: a < 0,
+    "NaN times what was flushed counts as 0: the derivative by the exponent of a negative base",
+)
+# NumPy refuses them; CuPy, which would have to wait for the answer, computes something.
+REFUSED = {("sign", "?"), ("round", "?"), *(("power", char) for char in "bhil")}
+# Which zero it is: NumPy says it not of the larger of two, nor SciPy of odd functions and at poles.
+SIGNS = {"clip", "elu", "fmax", "fmin", "maximum", "minimum", "relu"}
+SIGNS |= {op.name for op in ELEMENTWISE if hasattr(gg.special, op.name)}
+# The formula takes a difference, in which the last digits of its functions come to the front.
+CANCELLING = {"betaln", "gammaln", "gelu", "silu", "normal_hazard", "log_ndtr"}
+
+RELATIVE = {"e": 2e-3, "f": 5e-5, "d": 1e-10}
+ABSOLUTE = {"e": 1e-3, "f": 1e-6, "d": 1e-14}  # of derivatives, and of CANCELLING
+
+
+def flushed(x):
+    """CuPy takes subnormal numbers of float32 for 0, as operands and as results."""
+    if x.dtype != np.float32:
+        return x
+    return np.where(np.abs(x) < np.finfo(x.dtype).tiny, np.copysign(0, x).astype(x.dtype), x)
+
+
+def agree(op, got, wanted, exactly):
+    """Where two arrays are the same number, to rounding."""
+    if wanted.dtype.kind != "f":
+        return got == wanted
+    char = wanted.dtype.char
+    tolerance = 1e-36 if char == "f" else 0.0  # products of what was flushed on the way
+    if char == "e" or not exactly:
+        tolerance = ABSOLUTE[char]
+    got, wanted = flushed(got).astype("d"), flushed(wanted).astype("d")
+    with np.errstate(all="ignore"):
+        near = np.abs(got - wanted) <= RELATIVE[char] * np.abs(wanted) + tolerance
+    near |= (got == wanted) | (np.isnan(got) & np.isnan(wanted))
+    if exactly and op.name not in SIGNS:
+        near &= (got != 0) | (wanted != 0) | (np.signbit(got) == np.signbit(wanted))
+    return near
+
+
+def references(op, words, operands):
+    """What the CPU makes of the operands as they are, and as a kernel takes them.
+
+    float16 is computed in float32 there and rounded once, subnormal numbers of float32 are 0.
+    """
+    yield outcome(op, words, operands, "cpu")
+    taken = [taken_by_a_kernel(x) for x in operands]
+    found = outcome(op, words, taken, "cpu")
+    if found is not None and any(getattr(x, "dtype", None) == np.float16 for x in operands):
+        with np.errstate(over="ignore"):
+            found = [x.astype(np.float16) if x.dtype == np.float32 else x for x in found]
+    yield found
+
+
+def taken_by_a_kernel(x):
+    if not isinstance(x, np.ndarray):
+        return x
+    return x.astype(np.float32) if x.dtype == np.float16 else flushed(x)
+
+
+def differences(op, words, operands, device, char):
+    """Lines that say on which operands the device and the CPU differ, and in what."""
+    got = outcome(op, words, operands, device)
+    first, second = references(op, words, operands)
+    if got is None or first is None:
+        refused = got is None and first is None
+        return (
+            [] if refused or (first is None and (op.name, char) in REFUSED) else ["refused by one"]
+        )
+    lines = []
+    shape = got[0].shape
+    with np.errstate(over="ignore"):
+        arrays = [x if isinstance(x, np.ndarray) else np.float64(x).astype(char) for x in operands]
+    known = DIFFERENT[op.name][0](*arrays) if op.name in DIFFERENT else np.zeros(shape, bool)
+    for place, one in enumerate(got):
+        if one.dtype != first[place].dtype:
+            lines.append(f"{one.dtype} for {first[place].dtype}")
+            continue
+        exactly = place == 0 and op.name not in CANCELLING
+        fine = known | agree(op, one, first[place], exactly)
+        fine |= agree(op, one, second[place].astype(one.dtype), exactly)
+        if char == "e":  # where rounding decides
+            fine |= ~agree(op, first[place], second[place].astype(one.dtype), exactly)
+        for index in np.flatnonzero(~fine)[:4]:
+            at = ", ".join(str(x[index] if isinstance(x, np.ndarray) else x) for x in operands)
+            what = "result" if place == 0 else f"gradient {place - 1}"
+            wanted = first[place][index]
+            lines.append(f"{op.name}({at}, {words}) {char}: {what} {one[index]}, not {wanted}")
+    return lines
+
+
+# ---------------------------------------------------------------- the sweep
+
+
+@pytest.fixture(params=["small", "large"])
+def size(request, monkeypatch):
+    """Whether arrays go to the kernels for small arrays or to those for large ones."""
+    if request.param == "large":
+        monkeypatch.setattr(wide, "LARGE", 1)
+    return request.param
+
+
+PUBLIC = {*gg.__all__, *gg.special.__all__, *gg.nn.functional.__all__}
+
+
+@pytest.mark.parametrize("op", ELEMENTWISE, ids=optable.case_id)
+def test_special_numbers_give_what_they_give_on_the_cpu(op, size, device):
+    lines = []
+    # Kernels for large arrays are for floating-point numbers, and pieces of rules for no others.
+    for char in FLOATS + (WHOLE if size == "small" and op.name in PUBLIC else ""):
+        for words in words_of(op):
+            lines += differences(op, words, operands_of(op, char), device, char)
+    assert not lines, "\n".join(lines)
+
+
+NUMBERS = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -2.5, 3, -1, 1e-3, 1e39, 2**31 + 1,
+           np.float32(-0.0), np.float32(2.5), np.float64(1e300), True]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize(
+    "op",
+    [op for op in ELEMENTWISE if len(op.arrays) == 2 and op.name not in optable.INTEGER],
+    ids=optable.case_id,
+)
+def test_special_numbers_in_place_of_an_array(op, place, size, device):
+    lines = []
+    for number in NUMBERS:  # those that float32 does not hold are infinite beside it
+        operands = [special_numbers("f")] * 2
+        operands[place] = number
+        lines += differences(op, {}, operands, device, "f")
+    assert not lines, "\n".join(lines)
+
+
+ROWS = [
+    "sum", "mean", "prod", "max", "min", "var", "std", "logsumexp", "softmax", "log_softmax",
+    "cumsum", "cumprod", "argmax", "argmin", "any", "all", "count_nonzero", "argsort",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_special_numbers_in_rows(name, device):
+    """One or two of them among usual numbers, in rows and alone."""
+    op, lines = TABLE[name], []
+    for char in "fd":
+        numbers = special_numbers(char, few=True)
+        if name in ("prod", "cumprod"):  # whose order decides where a product leaves the range
+            numbers = numbers[(numbers == 0) | np.isin(np.abs(numbers), (0.5, 1, 2.5, np.inf))]
+        pairs = np.array(list(itertools.product(numbers, repeat=2)), char)
+        usual = np.linspace(-1.5, 2.0, 3, dtype=char)
+        rows = np.concatenate([pairs[:, :1], np.tile(usual, (len(pairs), 1)), pairs[:, 1:]], axis=1)
+        for row in (rows, rows[:, ::-1], pairs[:, :1]):
+            lines += differences_of_rows(op, np.ascontiguousarray(row), device)
+    assert not lines, "\n".join(lines)
+
+
+def differences_of_rows(op, rows, device):
+    got, wanted = (outcome(op, {"axis": -1}, [rows], where) for where in (device, "cpu"))
+    taken = outcome(op, {"axis": -1}, [flushed(rows)], "cpu")
+    lines = []
+    for what, one, other, third in zip(("result", "gradient"), got, wanted, taken, strict=False):
+        fine = agree(op, one, other, exactly=False) | agree(op, one, third, exactly=False)
+        fine = fine.reshape(len(rows), -1).all(axis=1)
+        lines += [
+            f"{op.name} of {rows[index]}: {what} {one[index]}, not {other[index]}"
+            for index in np.flatnonzero(~fine)[:4]
+        ]
+    return lines
