@@ -59,7 +59,7 @@ def _ratio(g: Any, d: Any) -> Any:
 
 def _scale(g: Any, d: Any) -> Any:
     r = g * d
-    if type(d) is float and 0 < d * d < _INFINITY:
+    if type(d) is float and 1e-9 < abs(d) < 65504:  # a number in every dtype, float16 too
         return r
     # 0 times infinity, or times NaN, is NaN; and NaN counts as the largest of all.
     try:

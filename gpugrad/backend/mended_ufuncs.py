@@ -30,6 +30,10 @@ def _kind(x: Any) -> Any:
     return np.dtype(bool) if kind is bool else kind
 
 
+def _is_number(x: Any) -> bool:
+    return isinstance(x, np.generic) or not hasattr(x, "dtype")
+
+
 def _cast(x: Any, dtype: Any) -> Any:
     """The array as another dtype; a number takes that of what it meets."""
     return x.astype(dtype) if hasattr(x, "dtype") and x.dtype != dtype else x
@@ -101,11 +105,11 @@ def _nextafter(xp: Any, theirs: Any, a: Any, b: Any) -> Any:
     """By the order of the bits: CuPy has NaN beside the infinity of float16, and no subnormal
     numbers of float32.
     """
+    like = b if _is_number(a) else a
+    like.view(like.dtype)  # an element of a kernel says here that it has none
     dtype = np.nextafter.resolve_dtypes((_kind(a), _kind(b), None))[2]
-    like = a if hasattr(a, "dtype") else b
     a, b = (
-        _cast(x, dtype) if hasattr(x, "dtype") else xp.full_like(like, x, dtype=dtype)
-        for x in (a, b)
+        xp.full_like(like, x, dtype=dtype) if _is_number(x) else _cast(x, dtype) for x in (a, b)
     )
     whole, _ = _BITS[dtype.itemsize]
     least = np.iinfo(whole).min
