@@ -444,7 +444,7 @@ def test_a_real_result_of_complex_numbers(device):
 def test_a_polynomial_s_leading_zeros_have_a_gradient(device):
     a = gg.tensor(np.array([0.0, 1.0]), device=device, requires_grad=True)
     product = gg.polymul(a, [1.0, 2.0])
-    assert product.tolist() == [1, 2]
+    np.testing.assert_allclose(product.tolist(), [1, 2], rtol=1e-12)  # by cuFFT on CUDA
     product.sum().backward()
     assert a.grad.tolist() == [2, 3]
 

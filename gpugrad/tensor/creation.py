@@ -374,10 +374,19 @@ def linspace(
         return made.requires_grad_() if requires_grad else made
     kind = dtype or _dtype_of(start, stop, 0.0)
     return _made(
-        lambda xp: xp.linspace(start, stop, num, endpoint=endpoint, dtype=kind),
-        device,
-        requires_grad,
+        lambda xp: _spaced(xp, start, stop, num, endpoint, np.dtype(kind)), device, requires_grad
     )
+
+
+def _spaced(xp: Any, start: Any, stop: Any, num: int, endpoint: bool, kind: np.dtype) -> Any:
+    """The module's linspace of two numbers; CuPy's takes no complex ones, so it makes the parts."""
+    if kind.kind != "c":
+        return xp.linspace(start, stop, num, endpoint=endpoint, dtype=kind)
+    first, last = complex(start), complex(stop)
+    made = xp.zeros(num, "complex128")
+    made.real = xp.linspace(first.real, last.real, num, endpoint=endpoint)
+    made.imag = xp.linspace(first.imag, last.imag, num, endpoint=endpoint)
+    return made.astype(kind)
 
 
 def _between(start: Any, stop: Any, num: int, endpoint: bool, device: Any, axis: int) -> Tensor:
