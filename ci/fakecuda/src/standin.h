@@ -22,10 +22,11 @@ FAKECUDA_EXPORT int fakecuda_check(uint64_t address, size_t bytes, int write, co
 // Puts a library call on a stream and counts it under `name`. `work` runs in the stream's order:
 // at once, or as late as CUDA's rules allow in lazy mode, or at every launch of the graph if the
 // stream is capturing. It returns 0 or a CUresult, which then sticks to the context. `release`
-// frees `arguments` when the work will not run again. In the mode in which launches do nothing the
-// call is counted and dropped. Returns a CUresult.
-FAKECUDA_EXPORT int fakecuda_library_call(const char *name, void *stream, int (*work)(void *arguments),
-                                          void *arguments, void (*release)(void *arguments));
+// frees `arguments` when the work will not run again; it may not need Python's lock. In the mode
+// in which launches do nothing the call is counted and dropped. Returns a CUresult.
+FAKECUDA_EXPORT int fakecuda_library_call(const char *name, void *stream,
+                                          int (*work)(void *arguments), void *arguments,
+                                          void (*release)(void *arguments));
 
 // Waits for a stream as a library does that hands back a number in host memory; counts as a wait.
 FAKECUDA_EXPORT int fakecuda_wait(void *stream);
@@ -53,7 +54,7 @@ struct Fault : std::runtime_error {
 bool strict();  // FAKECUDA_MODE has "strict": uninitialised memory and half-left barriers are faults
 bool lazy();    // FAKECUDA_MODE has "lazy"
 
-// The live allocation around an address, as the device `device` may see it; `end` is 0 where none.
+// The live allocation around an address, as the device `device` may see it; `end` is 0 if none.
 // Interpreters keep it and ask anew only for addresses outside: allocations do not change while a
 // kernel runs. `written` has a byte for each byte of the allocation in strict mode, else null.
 struct Extent {

@@ -39,3 +39,29 @@ def address(pointer: int) -> cupy.uint64:
 def add_to(pointer: int, amount: float, count: int, kernel=add) -> None:
     """`amount` to each of `count` floats at an address, on the current stream."""
     kernel((1,), (count,), (address(pointer), cupy.float32(amount), cupy.int32(count)))
+
+
+def add_on(x: cupy.ndarray, amount: float, stream: cupy.cuda.Stream) -> None:
+    with stream:
+        add_to(x.data.ptr, amount, x.size)
+
+
+def multiply_on(x: cupy.ndarray, factor: float, stream: cupy.cuda.Stream) -> None:
+    with stream:
+        add_to(x.data.ptr, factor, x.size, multiply)
+
+
+def value(x: cupy.ndarray) -> float:
+    """What each element of `x` is, when all work is done."""
+    cupy.cuda.runtime.deviceSynchronize()
+    found = x.get()
+    assert (found == found[0]).all()
+    return float(found[0])
+
+
+def captured(stream: cupy.cuda.Stream, *calls) -> cupy.cuda.Graph:
+    """A graph of what the calls put on a stream."""
+    stream.begin_capture()
+    for call in calls:
+        call()
+    return stream.end_capture()

@@ -88,8 +88,8 @@ void copy_marks(const Region &region, size_t row) {
     } else if (source_marked) {
         if (size_t hole = first_unwritten(source, region.width); hole < region.width) {
             throw Fault(CUDA_ERROR_ILLEGAL_ADDRESS,
-                        format("copy to the host of memory that nothing wrote: byte %zu of ", hole) +
-                            describe_range(source, region.width));
+                        "copy to the host of memory that nothing wrote: " +
+                            format("byte %zu of ", hole) + describe_range(source, region.width));
         }
     }
 }

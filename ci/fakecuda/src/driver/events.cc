@@ -61,7 +61,8 @@ void wait_for(const StreamPointer &stream, const Event &event) {
     if (event.capture) {
         if (!event.capture->active) {
             throw Fault(CUDA_ERROR_CAPTURED_EVENT,
-                        std::string(api_name()) + ": the event was recorded in a capture that ended");
+                        std::string(api_name()) +
+                            ": the event was recorded in a capture that ended");
         }
         join(stream, event.capture, event.nodes);
     } else if (stream->capture) {
@@ -185,7 +186,8 @@ CUresult cuEventSynchronize(CUevent handle) {
 CUresult cuEventElapsedTime(float *milliseconds, CUevent start, CUevent end) {
     return driver_call("cuEventElapsedTime", Needs::context, [&] {
         check_pointer(milliseconds, "pMilliseconds");
-        *milliseconds = milliseconds_between(*events.get(start, "event"), *events.get(end, "event"));
+        *milliseconds =
+            milliseconds_between(*events.get(start, "event"), *events.get(end, "event"));
     });
 }
 

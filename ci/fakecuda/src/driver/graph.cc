@@ -136,10 +136,12 @@ UpdateResult update(ExecutableGraph &executable, const Graph &graph) {
 }
 
 std::string dot(const Graph &graph) {
-    std::string text = "digraph dot {\nsubgraph cluster_1 {\nlabel=\"graph_1\" graph[style=\"dashed\"];\n";
+    std::string text =
+        "digraph dot {\nsubgraph cluster_1 {\nlabel=\"graph_1\" graph[style=\"dashed\"];\n";
     for (const auto &node : graph.nodes) {
-        text += format("\"graph_1_node_%zu\"[style=\"bold\" shape=\"box\" label=\"%zu\\n%s\\n%s\"];\n",
-                       node->index, node->index, type_name(node->operation->type()),
+        text += format("\"graph_1_node_%zu\"[style=\"bold\" shape=\"box\" ", node->index);
+        text += format("label=\"%zu\\n%s\\n%s\"];\n", node->index,
+                       type_name(node->operation->type()),
                        node->operation->describe().c_str());
     }
     for (const auto &node : graph.nodes) {

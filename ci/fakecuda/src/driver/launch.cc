@@ -128,9 +128,9 @@ void KernelLaunch::count() const {
 
 void KernelLaunch::run() const {
     const auto begin = std::chrono::steady_clock::now();
-    const uint64_t instructions = ptx::launch(*module->code, *function->entry, size.grid, size.block,
-                                              size.dynamic_shared, values.get(),
-                                              module->context->device);
+    const uint64_t instructions =
+        ptx::launch(*module->code, *function->entry, size.grid, size.block, size.dynamic_shared,
+                    values.get(), module->context->device);
     if (logging()) {
         const std::chrono::duration<double, std::milli> time =
             std::chrono::steady_clock::now() - begin;

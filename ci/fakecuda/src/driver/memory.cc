@@ -41,8 +41,9 @@ bool tracks_writes(MemoryKind kind) {
 
 void forget_freed(uint64_t begin, uint64_t end) {
     auto entry = freed.upper_bound(begin);
-    if (entry != freed.begin() && std::prev(entry)->first + std::prev(entry)->second.bytes > begin) {
-        --entry;
+    if (entry != freed.begin()) {
+        auto before = std::prev(entry);
+        entry = before->first + before->second.bytes > begin ? before : entry;
     }
     while (entry != freed.end() && entry->first < end) {
         entry = freed.erase(entry);
@@ -250,8 +251,8 @@ size_t first_unwritten(uint64_t address, size_t bytes) {
         return bytes;
     }
     const uint8_t *written = allocation->written.get() + (address - allocation->begin);
-    const void *hole = std::memchr(written, 0, bytes);
-    return hole == nullptr ? bytes : static_cast<size_t>(static_cast<const uint8_t *>(hole) - written);
+    const auto *hole = static_cast<const uint8_t *>(std::memchr(written, 0, bytes));
+    return hole == nullptr ? bytes : static_cast<size_t>(hole - written);
 }
 
 // ---------------------------------------------------------------- standin.h
@@ -260,8 +261,8 @@ namespace {
 
 bool has_mode(const char *mode) {
     const char *value = std::getenv("FAKECUDA_MODE");
-    return value != nullptr && ("," + std::string(value) + ",").find("," + std::string(mode) + ",") !=
-                                   std::string::npos;
+    const std::string modes = "," + std::string(value == nullptr ? "" : value) + ",";
+    return modes.find("," + std::string(mode) + ",") != std::string::npos;
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ struct Allocation {
     uint64_t id = 0;
     Pool *pool = nullptr;    // of asynchronous allocations
     bool freed_later = false;  // a stream will free it
-    std::unique_ptr<uint8_t[]> written = nullptr;  // strict mode, memory that only the device writes
+    std::unique_ptr<uint8_t[]> written = nullptr;  // strict mode, where the host can't write
 
     uint64_t end() const { return begin + bytes; }
     bool on_host() const { return kind == MemoryKind::pinned || kind == MemoryKind::registered; }

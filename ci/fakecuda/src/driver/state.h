@@ -50,7 +50,7 @@ void set_current_context(Context *context);
 const std::vector<std::unique_ptr<Context>> &all_contexts();
 void fail_everywhere(int code);  // breaks all contexts, also those that are still to be made
 
-// The device whose memory an access now concerns: that of the work which runs, else the current one.
+// The device whose memory an access concerns: that of the work which runs, else the current one.
 int device_in_use();
 
 // Says which device's work runs in this thread until it ends.
@@ -95,7 +95,8 @@ public:
     }
     template <typename Condition>
     bool any(Condition condition) const {
-        return std::ranges::any_of(live, [&](const auto &entry) { return condition(*entry.second); });
+        return std::ranges::any_of(live,
+                                   [&](const auto &entry) { return condition(*entry.second); });
     }
     template <typename Condition>
     void remove_if(Condition condition) {

@@ -190,12 +190,10 @@ CUresult cuStreamAddCallback(CUstream handle, CUstreamCallback callback, void *a
         check_pointer(callback, "callback");
         const StreamPointer stream = stream_for_work(handle);
         check_synchronisation(*stream);
-        put(stream, {.run =
-                         [=, context = stream->context] {
-                             callback(handle, static_cast<CUresult>(context->failure.load()), argument);
-                         },
-                     .unlocked = true,
-                     .cleans_up = true});
+        const auto call = [=, context = stream->context] {
+            callback(handle, static_cast<CUresult>(context->failure.load()), argument);
+        };
+        put(stream, {.run = call, .unlocked = true, .cleans_up = true});
     });
 }
 
