@@ -23,7 +23,7 @@ def same(tensor, expected, **tolerance):
     if not isinstance(tensor, gg.Tensor):
         tensor = gg.asarray(tensor)
     np.testing.assert_allclose(
-        tensor.detach().cpu().numpy(), expected, **{"rtol": 1e-10} | tolerance
+        tensor.detach().cpu().numpy(), expected, **{"rtol": 1e-10, "atol": 1e-15} | tolerance
     )
 
 
