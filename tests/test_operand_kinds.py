@@ -202,3 +202,12 @@ def test_a_number_in_an_operand_s_place_does_what_it_does_on_the_cpu(call, place
         else:
             assert len(got) == len(wanted)
     assert not different, "\n".join(different)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("value", [2, 2.5, np.float64(2.5), np.int8(2), np.array(2.5), np.array(2)])
+def test_a_number_is_assigned(value, device):
+    t = gg.zeros((2, 2), device=device)
+    t[0, 1] = value
+    t[[1]] = value
+    assert t.tolist() == [[0, value], [value, value]]

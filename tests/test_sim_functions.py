@@ -96,7 +96,16 @@ def test_scatter():
     with pytest.raises(NotImplementedError, match=r"multiply\.at"):
         xp.multiply.at(whole, xp.asarray([0]), 2)
     with pytest.raises(TypeError, match="Unsupported type"):
-        xp.add.at(whole, xp.asarray([0]), numpy.ones(1))
+        xp.add.at(whole, slice(0, 1), numpy.ones(1))
+    xp.add.at(whole, xp.asarray([0]), numpy.ones(1))  # for index arrays CuPy copies it
+    same(whole, numpy.array([2.0, 1, 0]))
+
+
+def test_where_asks_a_condition_for_astype_as_cupy_does(a):
+    for condition in (True, [True]):
+        with pytest.raises(AttributeError, match="has no attribute 'astype'"):
+            xp.where(condition, a, 0)
+    same(xp.where(numpy.bool_(True), a, 0), a.get())
 
 
 # Keywords and names
@@ -123,7 +132,6 @@ REFUSED = {
     "concatenate of numpy": lambda a: xp.concatenate([a, numpy.ones((1, 3))]),
     "where numpy condition": lambda a: xp.where(a.get() > 1, a, 0),
     "where list": lambda a: xp.where(a > 1, a, [0, 0, 0]),
-    "where scalar condition": lambda a: xp.where(True, a, 0),
     "sum of a list": lambda a: xp.sum([1, 2]),
     "exp of a list": lambda a: xp.exp([1.0]),
     "dot with numpy": lambda a: xp.dot(a, numpy.ones(3)),

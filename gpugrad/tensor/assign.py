@@ -305,6 +305,8 @@ def _write(t: Tensor, index: Any, value: Any) -> None:
     """Change memory, of repeated elements the last one winning."""
     if isinstance(value, list | tuple):
         value = Tensor(creation._raw(value, t.dtype, t.device, asked=False))
+    elif isinstance(value, np.ndarray) and not value.ndim:
+        value = value[()]  # a number, which goes to any device
     shape = getattr(value, "shape", ())
     if shape and _order_matters(t, index) and creation.as_tensor(value).device == t.device:
         value = _fitting("item assignment", t, value, _selected(t, index))

@@ -60,6 +60,14 @@ SYNCS = frozenset(
 )
 
 
+# Those for which a 0-d array has no axis.
+REDUCTIONS = frozenset(words("sum prod max min amax amin any all argmax argmin count_nonzero"))
+
+
+def _axes(axis: Any) -> tuple[Any, ...]:
+    return axis if isinstance(axis, tuple) else () if axis is None else (axis,)
+
+
 @cache
 def _binder(name: str, parameters: str) -> Callable[..., dict[str, Any]]:
     """A function of that name and parameter list that returns its arguments by name."""
@@ -111,6 +119,9 @@ def call_numpy(
     place = same_device(seen, name) if device is None else device
     if name in SYNCS:
         on_sync(name)
+    if name in REDUCTIONS and numpy.ndim(raw_args[0]) == 0:
+        for axis in _axes(raw_kwargs.get("axis")):  # NumPy lets 0 and -1 pass
+            raise numpy.exceptions.AxisError(axis, 0)
     with numpy.errstate(all="ignore"):
         if name.startswith("nan") or name in _WARNING:
             # NumPy warns of empty slices, CuPy gives NaN without a word.

@@ -131,21 +131,24 @@ def _assigned(self: ndarray, value: Any, seen: list[ndarray], kind: str) -> Any:
         return value._data
     if isinstance(value, (*SCALARS, numpy.generic)):
         return value
-    if isinstance(value, numpy.ndarray):
-        raise TypeError(
-            f"Unsupported type {type(value)}. Assignment does not copy to the device: use "
-            "arr.set(numpy_array), or asarray() on it first"
-        )
-    if kind != "view" and isinstance(value, (list, tuple)):
-        # CuPy converts these for index arrays and masks, though not for slices.
+    if kind != "view":
+        # CuPy converts what is given for index arrays and masks, though not for slices.
         on_sync("host to device")
         return numpy.asarray(value, self._data.dtype)
-    raise unsupported(value)
+    raw = numpy.asarray(value, self._data.dtype)
+    if raw.ndim:
+        raise ValueError(
+            f"a non-scalar {type(value).__name__} cannot be used for fill: assignment does not "
+            "copy to the device. Use arr.set(numpy_array), or asarray() on it first"
+        )
+    return raw[()]
 
 
 def _setitem(self: ndarray, key: Any, value: Any) -> None:
     seen = [self]
     parts, kind = key_of(self, key, seen)
+    if kind == "view":
+        _ = self._data[parts]  # a wrong index is found before a wrong value
     raw = _assigned(self, value, seen, kind)
     if len(seen) > 1:
         same_device(seen, "setitem")
@@ -175,6 +178,8 @@ def scatter_at(
         raise unsupported(array, name)
     seen = [array]
     parts, kind = key_of(array, indices, seen)
+    if kind == "view" and not isinstance(values, (ndarray, *SCALARS, numpy.generic)):
+        raise unsupported(values)
     raw = _assigned(array, values, seen, kind)
     same_device(seen, f"{name}.at")
     if kind == "take" and array.dtype.name not in _SCATTER_DTYPES[operation].split():

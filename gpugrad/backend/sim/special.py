@@ -122,9 +122,12 @@ def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
         override = getattr(value, "__cupy_override_elementwise_kernel__", None)
         if override is not None and x is not None:
             return override(_WHERE, condition.astype("?"), x, y)
-    condition = _array(condition, "where: condition")
     if x is None:
-        return _nonzero(condition)
+        return _nonzero(_array(condition, "where: condition"))
+    if not hasattr(condition, "astype"):  # what CuPy asks of it, NumPy's scalars have
+        raise AttributeError(f"{type(condition).__name__!r} object has no attribute 'astype'")
+    if isinstance(condition, numpy.ndarray):
+        raise unsupported(condition, "where: condition")
     for value in (x, y):
         if not isinstance(value, (ndarray, *SCALARS, numpy.generic)):
             raise unsupported(value, "where")
