@@ -870,3 +870,15 @@ def test_an_assignment_that_replaces_a_tensor_lets_go_of_its_memory():
     old = weakref.ref(out._array)
     out[0] = x
     assert old() is None
+
+
+@pytest.mark.parametrize("zero", [-0.0, np.float32(-0.0), np.array(-0.0), complex(-0.0, -0.0)])
+def test_a_negative_zero_keeps_its_sign(zero, device):
+    """CuPy fills a number that equals 0 in as bytes of 0."""
+    dtype = np.complex128 if isinstance(zero, complex) else np.float64
+    ones = gg.ones(3, dtype=dtype)
+    ones[1] = zero
+    ones[2:] = zero
+    moved = [ones, gg.ones(2, dtype=dtype).at[0].set(zero), gg.asarray(zero), gg.full(2, zero)]
+    signs = [np.signbit(t.cpu().numpy().real).tolist() for t in moved]
+    assert signs == [[False, True, True], [True, False], True, [True, True]]

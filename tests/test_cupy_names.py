@@ -41,7 +41,9 @@ GIVES = {
 
 
 # What an instance has and its class does not tell of.
-OF_INSTANCES = {"cupy.cuda.Stream().ptr", "cupy.cuda.Stream().device_id"}
+OF_INSTANCES = {
+    "cupy.cuda.Event().ptr", "cupy.cuda.Stream().ptr", "cupy.cuda.Stream().device_id",
+}  # fmt: skip
 
 
 class Uses(ast.NodeVisitor):
@@ -147,8 +149,9 @@ def look_up(name):
             return None
         try:
             if not hasattr(found, part) and inspect.ismodule(found):
-                if importlib.util.find_spec(path) is None:
-                    raise AttributeError(f"{path} does not exist")
+                package = hasattr(found, "__path__")
+                if not package or importlib.util.find_spec(path) is None:
+                    raise AttributeError(f"{path} does not exist: it has no {part}")
                 importlib.import_module(path)
             found = getattr(found, part)
         except ImportError:

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy
 
 from gpugrad.backend import cuda, memory
+from gpugrad.backend.natives import is_negative_zero
 from gpugrad.errors import DeviceError, DTypeError
 
 __all__ = [
@@ -156,17 +157,19 @@ class Device:
         if self.kind == "cpu":
             return to_numpy(array)
         module = self.xp
+        unfilled = False
         if isinstance(array, module.ndarray):
             if array.device.id == self.index:
                 return array
         else:
             array = to_numpy(array)
+            unfilled = not array.ndim and is_negative_zero(array)
         with (
             memory.says_who(f"copy to {self}"),
             asked_for(asked),
             _entered(self.kind, self.index),
         ):
-            return module.asarray(array)
+            return module.asarray(array[None])[0] if unfilled else module.asarray(array)
 
     def fetch(self, array: Any) -> numpy.ndarray:
         """The array as a NumPy array on the host; waits for the device. See ``to_numpy``."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy
 
-__all__ = ["native"]
+__all__ = ["is_negative_zero", "native"]
 
 # CuPy's have no axis of an array without axes; NumPy's take 0 and -1, and reduce nothing.
 REDUCTIONS = ("sum", "prod", "max", "min", "any", "all", "argmax", "argmin")
@@ -24,6 +24,11 @@ def native(module: Any, name: str) -> Any:
     if name == "where":
         return _where(found, module)
     return _reduction(found) if name in REDUCTIONS else found
+
+
+def is_negative_zero(number: Any) -> bool:
+    """Whether a number, or an array without axes, is -0.0, of which CuPy fills in 0.0."""
+    return bool(number == 0) and any(numpy.asarray(number).tobytes())
 
 
 def _where(where: Callable[..., Any], module: Any) -> Callable[..., Any]:

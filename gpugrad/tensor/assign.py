@@ -11,6 +11,7 @@ import numpy as np
 
 from gpugrad.backend.device import to_numpy
 from gpugrad.backend.namespace import namespace_of
+from gpugrad.backend.natives import is_negative_zero
 from gpugrad.engine.modes import recording
 from gpugrad.engine.node import Leaf
 from gpugrad.engine.sharing import alone, is_temporary, only_graphs_share
@@ -228,8 +229,15 @@ def _array(what: str, x: Tensor, index: Any, value: Any) -> Tensor:
     return value if value.dtype == x.dtype else _OPS["astype"](value, x.dtype)
 
 
+def _filled_in(x: Tensor, value: Any) -> Any:
+    """A value as it may be assigned to elements: CuPy would fill in 0.0 for the number -0.0."""
+    if isinstance(value, float | complex | np.inexact) and is_negative_zero(value):
+        return x.device.send(np.asarray(value))
+    return value
+
+
 def _updated(what: str, x: Tensor, index: Any, value: Any) -> Tensor:
-    value = _operand(what, x, value)
+    value = _filled_in(x, _operand(what, x, value))
     shape = getattr(value, "shape", ())
     order = None
     with index_errors(what, x):
@@ -315,7 +323,7 @@ def _write(t: Tensor, index: Any, value: Any) -> None:
         flat = xp.module.broadcast_to(creation.as_tensor(value)._array, order.shape).reshape(-1)
         value = flat[order]
     try:
-        t._write(index, value)
+        t._write(index, _filled_in(t, value))
     except ValueError:
         if shape:
             _fitting("item assignment", t, value, _selected(t, index))

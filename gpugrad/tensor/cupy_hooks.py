@@ -11,6 +11,7 @@ names it. The simulated device has the same hooks.
 import inspect
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NoReturn
 
 from gpugrad.errors import DTypeError
@@ -116,7 +117,21 @@ def _caller() -> str:
     return name
 
 
-_member("__cupy_get_ndarray__", _refuse_to_be_an_array)
+class _AskedByCuPy:
+    """A method that is there for CuPy's functions that are written in Python alone.
+
+    ``array @ t`` looks for it too, in CuPy's compiled code: the operator is a Tensor's only where
+    CuPy does not find that it can make an array of one.
+    """
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        caller = sys._getframe(1).f_globals.get("__name__", "")
+        if instance is None or caller.partition(".")[0] != "cupy":
+            raise AttributeError("__cupy_get_ndarray__")
+        return partial(_refuse_to_be_an_array, instance)
+
+
+setattr(Tensor, "__cupy_get_ndarray__", _AskedByCuPy())  # noqa: B010 - no member to type
 
 # ---------------------------------------------------------------- functions that call a method
 

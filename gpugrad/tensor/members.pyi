@@ -4,7 +4,7 @@ Written by ci/stubs.py from the op table; do not edit.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NoReturn, SupportsIndex, TypeAlias
+from typing import Any, Literal, SupportsIndex, TypeAlias
 
 from gpugrad.engine.hooks import Handle
 from gpugrad.tensor.assign import At
@@ -383,5 +383,3 @@ class Members:
         self, kernel: Any, axis: Any, dtype: Any, out: Any, keepdims: bool
     ) -> Any:
         """What CuPy calls in place of a reduction kernel of a Tensor."""
-    def __cupy_get_ndarray__(self) -> NoReturn:
-        """What CuPy calls where it wants an array of its own, as ``cupy.concatenate([t])`` does."""
