@@ -40,12 +40,15 @@ def pytest_collection_modifyitems(items):
         items[:] = items[int(first) :: int(step)]
 
 
+SUBJECTS = ("op", "case", "call", "name")  # parameters of tests that say what is tested
+
+
 def _one_of_each(items):
     groups = {}
     for item in items:
         parameters = getattr(item, "callspec", None)
         words = parameters.params if parameters is not None else {}
-        subject = next((words[word] for word in ("op", "case", "name") if word in words), None)
+        subject = next((words[word] for word in SUBJECTS if word in words), None)
         # A test without a subject, or without other parameters beside it, is on its own.
         key = item.nodeid if subject is None else (item.path, item.originalname, _name(subject))
         groups.setdefault(key, []).append(item)

@@ -70,7 +70,7 @@ class OfTable:
     """An op on the first of its samples."""
 
     def __init__(self, op):
-        self.op = op
+        self.op, self.name = op, op.name
         self.sample = optable.samples(op)[0]
         self.arrays = optable.arrays_for(op, self.sample, np.float32)
         self.kinds = KINDS if len(self.arrays) > 1 and op.kind == "elementwise" else FEW
@@ -96,7 +96,7 @@ class Composed:
     kinds = FEW
 
     def __init__(self, case):
-        self.case = case
+        self.case, self.name = case, case.name
         self.arrays = case.arrays(np.float32)
 
     def __call__(self, operands, device):

@@ -149,7 +149,7 @@ def _power_exponent(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:
         return xp.scale(xp.scale(g, y), slope)
     if not hasattr(a, "dtype"):  # a number that is an argument of a kernel
         a = a * xp.ones_like(g)
-    elif a.dtype != g.dtype:
+    elif a.dtype.kind != "c" and a.dtype != g.dtype:
         a = a.astype(g.dtype)
     # 0 ** b is 0 for every b > 0, so its derivative by b is 0.
     return xp.scale(xp.scale(g, y), xp.log(xp.where(a == 0, xp.ones_like(a), a)))
