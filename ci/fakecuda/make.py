@@ -96,14 +96,17 @@ def missing() -> list[str]:
     ]
     if other:
         raise RefusedError(f"it needs the wheel cupy-cuda12x, and {other[0]} is installed")
-    lacking = [text for name, text in NEEDS.items() if not version(name)]
-    for name, text in NEEDS.items():
-        found, wanted = version(name), text.partition("==")[2].rstrip("*")
-        if found and not found.startswith(wanted):
-            if name.startswith("cupy"):
-                raise RefusedError(f"it is made for CuPy {SERIES}, and {found} is installed")
-            lacking.append(text)
-    return lacking
+    lacking = {name: text for name, text in NEEDS.items() if not met(version(name), text)}
+    if (found := version("cupy-cuda12x")) and "cupy-cuda12x" in lacking:
+        raise RefusedError(f"it is made for CuPy {SERIES}, and {found} is installed")
+    return list(lacking.values())
+
+
+def met(found: str, requirement: str) -> bool:
+    """Whether a version, "" for none, is one that a requirement with at most one bound takes."""
+    kind, bound = re.fullmatch(r"[\w-]+(==|>=|)([\d.]*?)(?:\.\*)?", requirement).groups()
+    numbers, wanted = ([int(n) for n in re.findall(r"\d+", text)] for text in (found, bound))
+    return bool(found) and (numbers >= wanted if kind == ">=" else numbers[: len(wanted)] == wanted)
 
 
 def site(package: str) -> Path:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -155,3 +156,20 @@ def test_a_program_with_errors_is_reported_as_ever():
     )
     assert 'identifier "nonsense" is undefined' in found
     assert "precompiled" not in found
+
+
+@pytest.mark.parametrize(
+    ("found", "requirement", "expected"),
+    [
+        ("65.5.0", "setuptools>=77", False),
+        ("100.1", "setuptools>=77", True),
+        ("14.2.1", "cupy-cuda12x==14.2.*", True),
+        ("14.20.0", "cupy-cuda12x==14.2.*", False),
+        ("", "gpugrad", False),
+        ("0.1.0", "gpugrad", True),
+    ],
+)
+def test_the_build_knows_what_the_environment_lacks(found, requirement, expected):
+    folder = Path(__file__).resolve().parent.parent
+    said = f"import make; print(make.met({found!r}, {requirement!r}))"
+    assert python(said, [folder]) == str(expected)
