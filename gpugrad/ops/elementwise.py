@@ -359,7 +359,8 @@ op(
 )
 
 
-# Choices. At a tie, both operands get half of the gradient.
+# Choices. At a tie, both operands get half of the gradient. The operand whose gradient it is stands
+# first in comparisons: CuPy rounds a NumPy scalar that stands there to the array's dtype.
 def _chosen(xp: Any, g: Any, wins: Any, ties: Any) -> Any:
     return xp.where(wins, g, xp.where(ties, g * 0.5, xp.zeros_like(g)))
 
@@ -369,7 +370,7 @@ op(
     "a, b, /",
     vjp=[
         lambda xp, g, y, a, b: _chosen(xp, g, a > b, a == b),
-        lambda xp, g, y, a, b: _chosen(xp, g, b > a, a == b),
+        lambda xp, g, y, a, b: _chosen(xp, g, b > a, b == a),
     ],
     saves="a b",
     doc="The larger of a and b, elementwise; at a tie each gets half of the gradient.",
@@ -380,7 +381,7 @@ op(
     "a, b, /",
     vjp=[
         lambda xp, g, y, a, b: _chosen(xp, g, a < b, a == b),
-        lambda xp, g, y, a, b: _chosen(xp, g, b < a, a == b),
+        lambda xp, g, y, a, b: _chosen(xp, g, b < a, b == a),
     ],
     saves="a b",
     doc="The smaller of a and b, elementwise; at a tie each gets half of the gradient.",
