@@ -88,6 +88,9 @@ def methods_of(kind: type) -> dict[str, str]:
     return table
 
 
+LATER = {"cublas"}  # modules that are members of cupy once something has imported them
+
+
 def collect() -> dict[str, Any]:
     """All tables, by the name of the variable that holds them in signatures.py."""
     import cupy
@@ -98,7 +101,7 @@ def collect() -> dict[str, Any]:
     rest = [
         name
         for name in sorted(vars(cupy))
-        if not name.startswith("_") and name not in ufuncs and name not in functions
+        if not name.startswith("_") and name not in {*ufuncs, *functions, *LATER}
     ]
     attributes = [
         name

@@ -56,17 +56,6 @@ def _of_floats(name: str, formula: Callable[..., Any]) -> Callable[..., Any]:
     return either
 
 
-def _of_reals(name: str) -> Callable[..., Any]:
-    """CuPy's function, which says that it takes complex numbers and has no kernel for them."""
-
-    def refusing(xp: Any, theirs: Any, *operands: Any) -> Any:
-        if any(getattr(x, "dtype", HALF).kind == "c" or type(x) is complex for x in operands):
-            raise TypeError(f"{name} is not supported for complex numbers")
-        return getattr(theirs, name)(*operands)
-
-    return refusing
-
-
 def _floor_divide(xp: Any, a: Any, b: Any) -> Any:
     """The whole number below a / b, as Python has it: CuPy rounds a / b, up to the next one too.
 
@@ -154,12 +143,8 @@ def _spacing(xp: Any, theirs: Any, x: Any) -> Any:
 
 UFUNCS: dict[str, Callable[..., Any]] = {
     "angle": _angle,
-    "arctan2": _of_reals("arctan2"),
-    "copysign": _of_reals("copysign"),
     "floor_divide": _of_floats("floor_divide", _floor_divide),
     "fmod": _fmod,
-    "hypot": _of_reals("hypot"),
-    "i0": _of_reals("i0"),
     "logaddexp2": _of_floats("logaddexp2", _logaddexp2),
     "nextafter": _nextafter,
     "remainder": _of_floats("remainder", _remainder),

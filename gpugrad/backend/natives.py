@@ -13,6 +13,8 @@ __all__ = ["is_negative_zero", "native"]
 
 # CuPy's have no axis of an array without axes; NumPy's take 0 and -1, and reduce nothing.
 REDUCTIONS = ("sum", "prod", "max", "min", "any", "all", "argmax", "argmin")
+# CuPy's say that they take complex numbers, and have no kernel for them that compiles.
+REALS = ("arctan2", "copysign", "hypot", "i0")
 NUMBERS = (bool, int, float, complex, numpy.generic)
 
 
@@ -23,6 +25,8 @@ def native(module: Any, name: str) -> Any:
         return found
     if name == "where":
         return _where(found, module)
+    if name in REALS:
+        return _of_reals(found, name)
     return _reduction(found) if name in REDUCTIONS else found
 
 
@@ -38,6 +42,17 @@ def _where(where: Callable[..., Any], module: Any) -> Callable[..., Any]:
         return where(condition, a, b)
 
     return choose
+
+
+def _of_reals(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    def real(*operands: Any, **words: Any) -> Any:
+        for x in operands:
+            dtype = getattr(x, "dtype", None)
+            if isinstance(x, complex) or (dtype is not None and dtype.kind == "c"):
+                raise TypeError(f"{name} is not supported for complex numbers")
+        return function(*operands, **words)
+
+    return real
 
 
 def _reduction(reduce: Callable[..., Any]) -> Callable[..., Any]:
