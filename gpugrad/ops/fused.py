@@ -7,6 +7,8 @@ functions, so the derivative of a derivative follows as everywhere.
 import math
 from typing import Any
 
+import numpy as np
+
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.op import Sample, op, part
 from gpugrad.ops.complex_parts import refuse_complex
