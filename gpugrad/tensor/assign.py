@@ -231,9 +231,9 @@ def _array(what: str, x: Tensor, index: Any, value: Any) -> Tensor:
 
 def _filled_in(x: Tensor, value: Any) -> Any:
     """A value as it may be assigned to elements: CuPy would fill in 0.0 for the number -0.0."""
-    if isinstance(value, float | complex | np.inexact) and is_negative_zero(value):
-        return x.device.send(np.asarray(value))
-    return value
+    if x.device.kind == "cpu" or not isinstance(value, float | complex | np.inexact):
+        return value
+    return x.device.send(np.asarray(value)) if is_negative_zero(value) else value
 
 
 def _updated(what: str, x: Tensor, index: Any, value: Any) -> Tensor:
