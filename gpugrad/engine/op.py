@@ -29,7 +29,7 @@ from typing import Any
 from gpugrad.backend.namespace import ELEMENTWISE, FORMULAS
 from gpugrad.errors import DTypeError
 
-__all__ = ["TABLE", "Op", "Sample", "op", "part"]
+__all__ = ["TABLE", "Op", "Sample", "choosing", "op", "part", "taken"]
 
 Rule = Callable[..., Any]
 
@@ -91,6 +91,13 @@ class Op:
     ``jvp``, unless its coefficients are real. With ``"refused"`` recording a complex result
     raises DTypeError.
 
+    ``finite``, ``moves``, ``chooses`` and ``support`` say how zeros by choice pass backward, see
+    `gpugrad.engine.support`. ``finite``: the derivative of an elementwise op is finite whatever
+    the values are, NaN included. ``moves``: no coefficient of a linear op is negative, so that its
+    vjp of a mask is a mask. ``chooses``: it leaves elements out as well, as an index does.
+    ``support(xp, mask, y, *arrays, **parameters)`` is the mask of the arguments' gradients for any
+    other op; where there is none, all of them are numbers.
+
     Tests draw any arrays from ``domain``. ``prepare(xp, *arrays)`` makes valid operands of
     them, such as a symmetric matrix, and ``observe(xp, *outputs)`` gives of the outputs what is
     unique, such as an eigenvector without its sign. Both are functions of Tensors, so what is
@@ -105,16 +112,20 @@ class Op:
         "_conjugated",
         "arrays",
         "chained",
+        "chooses",
         "complex",
         "constants",
         "doc",
         "domain",
         "factors",
+        "finite",
         "forward",
         "joint",
         "jvp",
         "keep_table",
         "kind",
+        "masks",
+        "moves",
         "name",
         "native",
         "observe",
@@ -127,6 +138,7 @@ class Op:
         "saves",
         "shown",
         "signature",
+        "support",
         "variadic",
         "vjps",
     )
@@ -144,6 +156,10 @@ class Op:
         kind: str = "general",
         complex: str | None = None,
         outputs: bool = False,
+        finite: bool = False,
+        moves: bool = False,
+        chooses: bool = False,
+        support: Rule | None = None,
         domain: tuple[float, float] = (-2.0, 2.0),
         samples: Sequence[Sample] = (),
         prepare: Rule | None = None,
@@ -185,6 +201,12 @@ class Op:
         self.constants = tuple(i for i, rule in enumerate(self.vjps or ()) if rule is None)
         self.kind = kind
         self.outputs = outputs
+        # What each rule chose, where it is one that chooses.
+        self.masks = tuple(getattr(rule, "mask", None) for rule in self.vjps or ())
+        self.finite = finite
+        self.moves = moves
+        self.chooses = chooses or any(mask is not None for mask in self.masks)
+        self.support = support
         self.domain = domain
         self.samples = tuple(samples)
         self.prepare = prepare
@@ -264,6 +286,24 @@ def op(name: str, forward: Callable[..., Any] | str, **entry: Any) -> Op:
     if made.kind == "elementwise":
         ELEMENTWISE[name] = made.vjps
     return made
+
+
+def choosing(mask: Rule, rule: Rule) -> Rule:
+    """The rule, whose gradient is zero by choice wherever ``mask(xp, y, *arrays)`` is False."""
+
+    def chosen(xp: Any, g: Any, y: Any, *arrays: Any, **parameters: Any) -> Any:
+        return rule(xp, g, y, *arrays, **parameters)
+
+    chosen.mask = mask  # type: ignore[attr-defined]
+    return chosen
+
+
+def taken(mask: Rule) -> Rule:
+    """The rule of a choice: the gradient where ``mask(xp, y, *arrays)`` holds, and else zero."""
+    return choosing(
+        mask,
+        lambda xp, g, y, *arrays, **parameters: xp.where(mask(xp, y, *arrays, **parameters), g, 0),
+    )
 
 
 def part(name: str, formula: Rule) -> None:
