@@ -290,20 +290,17 @@ def op(name: str, forward: Callable[..., Any] | str, **entry: Any) -> Op:
 
 def choosing(mask: Rule, rule: Rule) -> Rule:
     """The rule, whose gradient is zero by choice wherever ``mask(xp, y, *arrays)`` is False."""
-
-    def chosen(xp: Any, g: Any, y: Any, *arrays: Any, **parameters: Any) -> Any:
-        return rule(xp, g, y, *arrays, **parameters)
-
-    chosen.mask = mask  # type: ignore[attr-defined]
-    return chosen
+    rule.mask = mask  # type: ignore[attr-defined]
+    return rule
 
 
 def taken(mask: Rule) -> Rule:
     """The rule of a choice: the gradient where ``mask(xp, y, *arrays)`` holds, and else zero."""
-    return choosing(
-        mask,
-        lambda xp, g, y, *arrays, **parameters: xp.where(mask(xp, y, *arrays, **parameters), g, 0),
-    )
+
+    def rule(xp: Any, g: Any, y: Any, *arrays: Any, **parameters: Any) -> Any:
+        return xp.where(mask(xp, y, *arrays, **parameters), g, 0)
+
+    return choosing(mask, rule)
 
 
 def part(name: str, formula: Rule) -> None:
