@@ -19,20 +19,20 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import optable  # noqa: E402
 
 import gpugrad as gg  # noqa: E402
-from gpugrad.backend.kernels import elementwise, multi_tensor, wide  # noqa: E402
-from gpugrad.backend.kernels.epilogue import (  # noqa: E402
+from gpugrad.codegen.operands import signature  # noqa: E402
+from gpugrad.codegen.operations import NotFusibleError  # noqa: E402
+from gpugrad.engine.op import TABLE  # noqa: E402
+from gpugrad.kernels import elementwise, multi_tensor, wide  # noqa: E402
+from gpugrad.kernels.epilogue import (  # noqa: E402
     epilogue_source,
     epilogue_vjp_source,
     sums_source,
 )
-from gpugrad.backend.kernels.layer_norm import layer_norm_source  # noqa: E402
-from gpugrad.backend.kernels.ones import ones_source  # noqa: E402
-from gpugrad.backend.kernels.operands import signature  # noqa: E402
-from gpugrad.backend.kernels.operations import NotFusibleError  # noqa: E402
-from gpugrad.backend.kernels.rows import loss_source, rows_source  # noqa: E402
-from gpugrad.backend.kernels.source import FLOATS  # noqa: E402
-from gpugrad.backend.kernels.squares import squares_source  # noqa: E402
-from gpugrad.engine.op import TABLE  # noqa: E402
+from gpugrad.kernels.layer_norm import layer_norm_source  # noqa: E402
+from gpugrad.kernels.ones import ones_source  # noqa: E402
+from gpugrad.kernels.rows import loss_source, rows_source  # noqa: E402
+from gpugrad.kernels.source import FLOATS  # noqa: E402
+from gpugrad.kernels.squares import squares_source  # noqa: E402
 from gpugrad.nn.chains import FUNCTIONS  # noqa: E402
 from gpugrad.optim import clip  # noqa: E402
 from gpugrad.random import philox  # noqa: E402

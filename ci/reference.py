@@ -32,8 +32,8 @@ import gpugrad as gg  # noqa: E402
 from gpugrad.backend import sim  # noqa: E402
 from gpugrad.backend.namespace import FORMULAS, namespace_of  # noqa: E402
 from gpugrad.engine.op import TABLE, Op  # noqa: E402
+from gpugrad.functions.bind import ALIASES, FUNCTIONS, INTERNAL, MEMBERS, NUMPY_FUNCTIONS  # noqa: E402
 from gpugrad.ops.elementwise import zero  # noqa: E402
-from gpugrad.tensor.bind import ALIASES, FUNCTIONS, INTERNAL, MEMBERS, NUMPY_FUNCTIONS  # noqa: E402
 
 NAMES = ROOT / "ci" / "coverage_names.json"
 GUARDS = {"scale": ast.Mult(), "ratio": ast.Div()}

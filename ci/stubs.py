@@ -26,8 +26,8 @@ from generated import write_or_check  # noqa: E402
 
 import gpugrad as gg  # noqa: E402
 from gpugrad.engine.op import TABLE, Op  # noqa: E402
+from gpugrad.functions.bind import FUNCTIONS, INTERNAL, MEMBERS  # noqa: E402
 from gpugrad.tensor import members  # noqa: E402
-from gpugrad.tensor.bind import FUNCTIONS, INTERNAL, MEMBERS  # noqa: E402
 
 HEAD = '''"""{doc}
 

@@ -62,8 +62,9 @@ from gpugrad.errors import (
     ShapeError,
     SyncError,
 )
-from gpugrad.tensor import FUNCTIONS, Tensor
-from gpugrad.tensor.bind import INTERNAL
+from gpugrad.functions import FUNCTIONS
+from gpugrad.functions.bind import INTERNAL
+from gpugrad.tensor import Tensor
 from gpugrad.tensor.creation import *  # noqa: F403
 from gpugrad.tensor.creation import __all__ as _creation
 
@@ -102,19 +103,19 @@ _LAZY: dict[str, str] = {
     "sync_guard": "gpugrad.inspect",
     "draw": "gpugrad.inspect",
     "explain": "gpugrad.inspect",
-    "fft": "gpugrad.tensor",
-    "linalg": "gpugrad.tensor",
+    "fft": "gpugrad.functions",
+    "linalg": "gpugrad.functions",
     "load": "gpugrad.io",
     "manual_seed": "gpugrad.random",
     "save": "gpugrad.io",
-    "special": "gpugrad.tensor",
+    "special": "gpugrad.functions",
 }
 
 
 def __getattr__(name: str) -> Any:
     where = _LAZY.get(name)
     if where is None:
-        from gpugrad.tensor.foreign import hint
+        from gpugrad.tensor.hints import hint
 
         raise AttributeError(f"module 'gpugrad' has no attribute {name!r}{hint(name)}")
     module = importlib.import_module(where)

@@ -72,10 +72,14 @@ from gpugrad.errors import (
     ShapeError,
     SyncError,
 )
+from gpugrad.functions import fft, linalg, special
+from gpugrad.functions.array_api import Info
+from gpugrad.functions.dtypes import FloatInfo, WholeInfo
+from gpugrad.functions.sorting import UniqueAll, UniqueCounts, UniqueInverse
 from gpugrad.inspect import debug_mode, detect_anomaly, draw, explain, sync_guard
 from gpugrad.io import load, save
 from gpugrad.random import manual_seed
-from gpugrad.tensor import Tensor, fft, linalg, special
+from gpugrad.tensor import Tensor
 from gpugrad.tensor.creation import (
     arange,
     asarray,
@@ -93,9 +97,6 @@ from gpugrad.tensor.creation import (
     zeros,
     zeros_like,
 )
-from gpugrad.tensor.dtypes import FloatInfo, WholeInfo
-from gpugrad.tensor.sorting import UniqueAll, UniqueCounts, UniqueInverse
-from gpugrad.tensor.standard import Info
 
 _Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...] | None
 __all__ = [

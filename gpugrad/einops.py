@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from einops import _backends as backends
 
-from gpugrad.tensor import FUNCTIONS, Tensor, arange, as_tensor
+from gpugrad.functions import FUNCTIONS
+from gpugrad.tensor import Tensor, arange, as_tensor
 
 __all__ = ["Backend"]
 

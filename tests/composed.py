@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import gpugrad as gg
-from gpugrad.tensor import FUNCTIONS
+from gpugrad.functions import FUNCTIONS
 
 
 @dataclass

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import gpugrad as gg
-from gpugrad.backend.kernels import elementwise, source, wide
+from gpugrad.kernels import elementwise, source, wide
 
 STAND_IN = "FAKECUDA" in os.environ  # under ci/fakecuda/run
 HINT = "or the stand-in for one: ci/fakecuda/run python -m pytest"

@@ -6,7 +6,8 @@ import numpy as np
 
 import gpugrad as gg
 from gpugrad.engine.op import TABLE, Sample
-from gpugrad.tensor import FUNCTIONS, TENSORS
+from gpugrad.functions import FUNCTIONS
+from gpugrad.tensor import TENSORS
 
 # Where the choice of inputs matters: a mask for `where`, whole numbers for bits.
 MASKED = {"where": 0, "unless": 1}

@@ -7,7 +7,7 @@ import pytest
 
 import gpugrad as gg
 from gpugrad.backend import sim
-from gpugrad.tensor import FUNCTIONS
+from gpugrad.functions import FUNCTIONS
 
 
 def host(tensor):

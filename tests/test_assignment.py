@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 import gpugrad as gg
 from gpugrad.backend import sim
-from gpugrad.engine import sharing
+from gpugrad.engine import aliasing
 from gpugrad.engine.node import Node
 from gpugrad.errors import DTypeError, GradientError, ShapeError
 
@@ -446,7 +446,7 @@ def test_the_loop_does_not_search_through_memory(device, monkeypatch):
     def never():
         raise AssertionError("gc was asked")
 
-    monkeypatch.setattr(sharing.gc, "get_objects", never)
+    monkeypatch.setattr(aliasing.gc, "get_objects", never)
     x = gg.tensor(np.array([0.5, 0.25]), requires_grad=True, device=device)
     out = gg.zeros((4, 2), dtype="float64", device=device)
     out[0] = x
@@ -745,13 +745,13 @@ def test_outputs_of_one_operation_may_be_assigned_to(device):
 
 
 @pytest.mark.skipif(
-    not sharing._TEMPORARY < sharing._NAMED,
+    not aliasing._TEMPORARY < aliasing._NAMED,
     reason="this Python counts the references to a value without a name like those with one",
 )
 def test_a_view_assigned_to_its_own_tensor(device, monkeypatch):
     x = gg.tensor([1.0, 2.0, 3.0, 4.0], requires_grad=True, device=device)
     t = x * 1
-    monkeypatch.setattr(sharing.gc, "get_objects", None)  # which is not called for this
+    monkeypatch.setattr(aliasing.gc, "get_objects", None)  # which is not called for this
     t[1:] = t[:-1]
     monkeypatch.undo()
     assert t.tolist() == [1, 1, 2, 3]

@@ -325,18 +325,18 @@ def test_memory_is_known_by_the_array_and_not_by_its_address(device):
 
 
 def test_stamps_of_memory_that_is_gone_are_forgotten():
-    from gpugrad.engine import changes
+    from gpugrad.engine import versions
 
     gc.collect()
-    before = len(changes._stamps)
+    before = len(versions._stamps)
     c = gg.tensor([3.0, 4.0])
     for _ in range(1000):
         c += 1
-    ((_, stamps),) = [entry for entry in changes._stamps.values() if entry[0]() is c.data]
+    ((_, stamps),) = [entry for entry in versions._stamps.values() if entry[0]() is c.data]
     assert len(stamps) <= 64
     del c
     gc.collect()
-    assert len(changes._stamps) <= before
+    assert len(versions._stamps) <= before
 
 
 def test_many_changes_after_the_graph(device):

@@ -13,7 +13,7 @@ import gpugrad.backend.sim as sim
 from gpugrad import special
 from gpugrad.backend.sim import scipy_special, signatures
 from gpugrad.errors import DTypeError, GradientError
-from gpugrad.tensor import FUNCTIONS
+from gpugrad.functions import FUNCTIONS
 
 cupy = pytest.importorskip("cupy")
 cupy_special = importlib.import_module("cupyx.scipy.special")

@@ -9,7 +9,7 @@ import pytest
 
 import gpugrad as gg
 from gpugrad.backend.namespace import namespace_of
-from gpugrad.engine.backward import fit, reachable
+from gpugrad.engine.backward import reachable, unbroadcast
 from gpugrad.engine.op import Op
 from gpugrad.engine.record import bind
 
@@ -273,7 +273,7 @@ def test_two_threads_build_and_walk_graphs_of_their_own():
 )  # fmt: skip
 def test_a_gradient_is_brought_to_its_data_s_shape_and_dtype(shape, target, device):
     array = device.send(np.arange(np.prod(shape), dtype=np.float64).reshape(shape))
-    fitted = fit(namespace_of(array), array, target, np.dtype(np.float32))
+    fitted = unbroadcast(namespace_of(array), array, target, np.dtype(np.float32))
     assert fitted.shape == target
     assert fitted.dtype == np.float32
     if len(target) <= len(shape) and np.prod(target) <= max(np.prod(shape), 1):

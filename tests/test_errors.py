@@ -7,7 +7,7 @@ import pytest
 
 import gpugrad as gg
 from gpugrad.errors import GpugradError
-from gpugrad.tensor.foreign import METHODS, NAMES
+from gpugrad.tensor.hints import METHODS, NAMES
 
 
 @pytest.fixture(autouse=True)

@@ -18,13 +18,13 @@ import gpugrad as gg
 from gpugrad.backend import sim
 from gpugrad.backend.cuda import register_arrays
 from gpugrad.backend.host import NUMPY
-from gpugrad.backend.kernels import enabled
-from gpugrad.backend.kernels.elementwise import Fused, FusingNamespace, cupy_kernel, write
-from gpugrad.backend.kernels.operands import signature
-from gpugrad.backend.kernels.operations import TEMPLATES, NotFusibleError
 from gpugrad.backend.namespace import NAMESPACES, Namespace, namespace_of
 from gpugrad.backend.special import Special
+from gpugrad.codegen.operands import signature
+from gpugrad.codegen.operations import TEMPLATES, NotFusibleError
 from gpugrad.engine.op import TABLE
+from gpugrad.kernels import enabled
+from gpugrad.kernels.elementwise import Fused, FusingNamespace, cupy_kernel, write
 
 F16, F32, F64 = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
 ELEMENTWISE = [op for op in TABLE.values() if op.kind == "elementwise"]

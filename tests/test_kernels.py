@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from gpu import launches, needs_gpu, send
 
-from gpugrad.backend import kernels
+from gpugrad import kernels
 from gpugrad.backend.cuda import register_arrays
-from gpugrad.backend.kernels import source
-from gpugrad.backend.kernels.layer_norm import LayerNorm
-from gpugrad.backend.kernels.rows import Rows, rows_source
-from gpugrad.backend.kernels.squares import Squares
 from gpugrad.backend.namespace import FORMULAS, NAMESPACES, Namespace
+from gpugrad.kernels import source
+from gpugrad.kernels.layer_norm import LayerNorm
+from gpugrad.kernels.rows import Rows, rows_source
+from gpugrad.kernels.squares import Squares
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ from gpu import launches, needs_gpu, needs_two_gpus, send
 
 import gpugrad as gg
 from gpugrad.backend.host import NUMPY
-from gpugrad.backend.kernels import epilogue as epilogue_kernels
-from gpugrad.backend.kernels.epilogue import Epilogue
-from gpugrad.backend.kernels.source import FLOATS
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.op import TABLE
+from gpugrad.kernels import epilogue as epilogue_kernels
+from gpugrad.kernels.epilogue import Epilogue
+from gpugrad.kernels.source import FLOATS
 from gpugrad.nn.chains import FUNCTIONS, MODULES
 
 pytestmark = needs_gpu

@@ -7,8 +7,8 @@ import pytest
 from gpu import launches, needs_gpu, needs_two_gpus, send
 
 import gpugrad as gg
-from gpugrad.backend.kernels.expression import NotFusibleError
-from gpugrad.backend.kernels.multi_tensor import (
+from gpugrad.codegen.expression import NotFusibleError
+from gpugrad.kernels.multi_tensor import (
     STEP_OPTIONS,
     MultiTensor,
     tables,

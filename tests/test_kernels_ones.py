@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from gpu import launches, needs_gpu, send
 
-from gpugrad.backend.kernels.source import FLOATS
 from gpugrad.backend.namespace import namespace_of
+from gpugrad.kernels.source import FLOATS
 
 pytestmark = needs_gpu
 

@@ -8,11 +8,11 @@ import pytest
 from gpu import launches, needs_gpu, send
 
 import gpugrad as gg
-from gpugrad.backend.kernels import rows as row_kernels
-from gpugrad.backend.kernels.source import FLOATS
 from gpugrad.backend.namespace import FORMULAS, NAMESPACES, namespace_of
 from gpugrad.engine.op import TABLE
-from gpugrad.tensor import FUNCTIONS
+from gpugrad.functions import FUNCTIONS
+from gpugrad.kernels import rows as row_kernels
+from gpugrad.kernels.source import FLOATS
 
 pytestmark = needs_gpu
 DTYPES = pytest.mark.parametrize("dtype", FLOATS, ids=str)

@@ -6,12 +6,12 @@ from gpu import launches, needs_gpu, send
 
 import gpugrad as gg
 from gpugrad.backend.host import NUMPY
-from gpugrad.backend.kernels import wide
-from gpugrad.backend.kernels.elementwise import FusingNamespace, write
-from gpugrad.backend.kernels.operands import signature
-from gpugrad.backend.kernels.wide import Wide
 from gpugrad.backend.namespace import NAMESPACES, namespace_of
+from gpugrad.codegen.operands import signature
 from gpugrad.engine.op import TABLE
+from gpugrad.kernels import wide
+from gpugrad.kernels.elementwise import FusingNamespace, write
+from gpugrad.kernels.wide import Wide
 
 pytestmark = needs_gpu
 cupy = pytest.importorskip("cupy")

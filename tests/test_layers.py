@@ -16,10 +16,10 @@ PACKAGE = ROOT / "gpugrad"
 # From the bottom to the top. A module may import its own layer and those below.
 LAYERS = (
     {"errors"},
-    {"backend"},
+    {"backend", "codegen", "kernels"},
     {"engine"},
     {"ops"},
-    {"tensor"},
+    {"functions", "tensor"},
     {"autodiff", "data", "einops", "inspect", "io", "nn", "optim", "random"},
     {"compile", "parallel"},
     {"cli", "__init__", "__main__"},
@@ -29,7 +29,7 @@ RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
 # These compute on whatever array comes: they ask the array where it lives, never a global.
 ASK_THE_ARRAY = ("engine", "ops")
 # CuPy is met through a namespace; only the backend and the top may name it.
-WITHOUT_CUPY = ("errors", "engine", "ops", "tensor")
+WITHOUT_CUPY = ("errors", "engine", "ops", "tensor", "functions")
 
 MAX_LINES = 500
 # Longer files, each with its reason: tables, which are read by the entry and not from end to end.
@@ -39,7 +39,7 @@ LONG_FILES = {
 }
 
 # Not for examples and benchmarks: what these hold is public under shorter names.
-NOT_PUBLIC = ("engine", "ops", "tensor")
+NOT_PUBLIC = ("codegen", "engine", "functions", "kernels", "ops", "tensor")
 
 
 def imports(module: str, source: str, *, package: bool = False) -> Iterator[tuple[int, str]]:

@@ -14,7 +14,8 @@ import pytest
 import gpugrad as gg
 from gpugrad.engine.op import TABLE, Op
 from gpugrad.engine.record import bind
-from gpugrad.tensor import FUNCTIONS, Tensor
+from gpugrad.functions import FUNCTIONS
+from gpugrad.tensor import Tensor
 
 
 @pytest.fixture

@@ -258,7 +258,7 @@ def test_gradients_are_given_to_all_leaves_or_to_none(monkeypatch):
     def fail(array):
         raise MemoryError("no room for a copy")
 
-    monkeypatch.setattr(delivery, "hand_over", fail)
+    monkeypatch.setattr(delivery, "steal_or_copy", fail)
     with pytest.raises(MemoryError, match="no room"):
         (first + second).sum().backward()
     assert first.grad.tolist() == [1.0, 1.0, 1.0]

@@ -13,8 +13,8 @@ import pytest
 
 import gpugrad.backend.sim as sim
 from gpugrad.backend import cuda
-from gpugrad.backend.kernels.expression import EXPRESSIONS
 from gpugrad.backend.namespace import namespace_of
+from gpugrad.codegen.expression import EXPRESSIONS
 from gpugrad.engine.op import TABLE
 
 PACKAGE = Path(__file__).resolve().parent.parent / "gpugrad"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import gpugrad as gg
-from gpugrad.tensor.foreign import MODULES, OF_MODULES
+from gpugrad.tensor.hints import MODULES, OF_MODULES
 
 
 @pytest.fixture

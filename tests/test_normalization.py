@@ -5,9 +5,9 @@ import pytest
 from gpu import launches, needs_gpu, send
 
 import gpugrad as gg
-from gpugrad.backend.kernels import layer_norm as layer_norm_kernels
-from gpugrad.backend.kernels.source import FLOATS
 from gpugrad.backend.namespace import FORMULAS, NAMESPACES, namespace_of
+from gpugrad.kernels import layer_norm as layer_norm_kernels
+from gpugrad.kernels.source import FLOATS
 
 layer_norm = gg.nn.functional.layer_norm
 DTYPES = pytest.mark.parametrize("dtype", FLOATS, ids=str)

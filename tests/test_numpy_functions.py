@@ -22,9 +22,9 @@ from gpugrad.errors import (
     IndexingError,
     ShapeError,
 )
-from gpugrad.tensor import FUNCTIONS
-from gpugrad.tensor.bind import NUMPY_FUNCTIONS
-from gpugrad.tensor.foreign import NUMPY as INSTEAD
+from gpugrad.functions import FUNCTIONS
+from gpugrad.functions.bind import NUMPY_FUNCTIONS
+from gpugrad.tensor.hints import NUMPY as INSTEAD
 
 NAN, INF = math.nan, math.inf
 

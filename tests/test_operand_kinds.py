@@ -15,8 +15,8 @@ from conftest import DEVICES
 
 import gpugrad as gg
 from gpugrad.engine.op import TABLE
+from gpugrad.functions.bind import INTERNAL
 from gpugrad.tensor import Tensor
-from gpugrad.tensor.bind import INTERNAL
 
 OTHERS = [device for device in DEVICES if device != "cpu"]
 RELATIVE = {"float16": 1e-2, "float32": 2e-4, "float64": 1e-9, "complex64": 2e-4}

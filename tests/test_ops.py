@@ -11,11 +11,12 @@ import pytest
 from conftest import DEVICES
 
 import gpugrad as gg
-from gpugrad.backend.kernels import wide
 from gpugrad.engine import forward
 from gpugrad.engine.op import TABLE
-from gpugrad.tensor import FUNCTIONS, LIFT, Tensor
-from gpugrad.tensor.bind import METHODS
+from gpugrad.functions import FUNCTIONS
+from gpugrad.functions.bind import METHODS
+from gpugrad.kernels import wide
+from gpugrad.tensor import LIFT, Tensor
 
 ALL = pytest.mark.parametrize(("op", "sample"), optable.cases(), ids=optable.case_id)
 DIFFERENTIABLE = pytest.mark.parametrize(

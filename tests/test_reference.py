@@ -12,9 +12,9 @@ import pytest
 
 import gpugrad as gg
 from gpugrad.engine.op import TABLE, Op
+from gpugrad.functions import FUNCTIONS
+from gpugrad.functions.bind import INTERNAL
 from gpugrad.ops import elementwise, special
-from gpugrad.tensor import FUNCTIONS
-from gpugrad.tensor.bind import INTERNAL
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -7,11 +7,12 @@ import pytest
 import gpugrad as gg
 from gpugrad.backend.namespace import FORMULAS, NAMESPACES, Namespace, namespace_of
 from gpugrad.engine import record as recording
-from gpugrad.engine.backward import fit, walk
+from gpugrad.engine.backward import run_backward, unbroadcast
 from gpugrad.engine.op import TABLE, Op, Sample
 from gpugrad.engine.op import op as enter
 from gpugrad.engine.record import bind
-from gpugrad.tensor import FUNCTIONS, TENSORS
+from gpugrad.functions import FUNCTIONS
+from gpugrad.tensor import TENSORS
 
 DIFFERENTIABLE = pytest.mark.parametrize(
     ("op", "sample"), optable.cases(differentiable=True), ids=optable.case_id
@@ -106,7 +107,7 @@ def test_rules_use_only_names_of_the_table(op, sample):
         if d is None:
             assert tensor.grad is None
         else:
-            fitted = fit(NAMESPACES[np.ndarray], np.asarray(d), array.shape, array.dtype)
+            fitted = unbroadcast(NAMESPACES[np.ndarray], np.asarray(d), array.shape, array.dtype)
             np.testing.assert_allclose(tensor.grad.numpy(), fitted, rtol=1e-13, atol=1e-13)
 
 
@@ -232,7 +233,7 @@ def test_an_argument_without_a_rule_is_a_constant():
     y = gg.where(gg.tensor(np.array([True, False, True])), x, 2.0)
     node = y._node
     assert node.parents[0] is None
-    found = walk([(node, np.ones(3, np.float32))], targets=[x._node])
+    found = run_backward([(node, np.ones(3, np.float32))], targets=[x._node])
     assert found[x._node].tolist() == [1.0, 0.0, 1.0]
 
 

@@ -13,16 +13,16 @@ from test_fusion import WITHOUT_INFINITY
 from test_special import EXTREMES, UFUNCS
 
 from gpugrad.backend.host import NUMPY
-from gpugrad.backend.kernels import routines
-from gpugrad.backend.kernels.elementwise import Fused, write
-from gpugrad.backend.kernels.expression import NotFusibleError
-from gpugrad.backend.kernels.operands import signature
-from gpugrad.backend.kernels.routines import device_function
-from gpugrad.backend.kernels.wide import Wide
 from gpugrad.backend.mended import MENDED
 from gpugrad.backend.namespace import Namespace
 from gpugrad.backend.special import Special
+from gpugrad.codegen import routines
+from gpugrad.codegen.expression import NotFusibleError
+from gpugrad.codegen.operands import signature
+from gpugrad.codegen.routines import device_function
 from gpugrad.engine.op import TABLE
+from gpugrad.kernels.elementwise import Fused, write
+from gpugrad.kernels.wide import Wide
 
 pytest.importorskip("cupy")
 
@@ -171,9 +171,7 @@ def test_another_cupy_leaves_formulas_to_run_operation_by_operation(found, monke
     module = SimpleNamespace() if found is None else SimpleNamespace(gammaln=found)
     monkeypatch.setattr(routines, "import_module", lambda name: module)
     monkeypatch.setattr(routines, "device_function", device_function.__wrapped__)
-    monkeypatch.setattr(
-        "gpugrad.backend.kernels.expression.device_function", device_function.__wrapped__
-    )
+    monkeypatch.setattr("gpugrad.codegen.expression.device_function", device_function.__wrapped__)
     x = np.array([1.5, 2.5])
     with pytest.raises(NotFusibleError, match=r"no kernel computes special\.gammaln"):
         kernel_of("gammaln", [x])

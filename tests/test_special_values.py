@@ -13,9 +13,9 @@ import optable
 import pytest
 
 import gpugrad as gg
-from gpugrad.backend.kernels import wide
 from gpugrad.engine.op import TABLE
-from gpugrad.tensor import FUNCTIONS
+from gpugrad.functions import FUNCTIONS
+from gpugrad.kernels import wide
 
 FLOATS, WHOLE = "efd", "?bhilBHIL"
 # Integrals of a thousand operations each, which have tests of their own.

@@ -17,10 +17,10 @@ from gpugrad.autodiff.rules import (
     zero_of,
 )
 from gpugrad.backend.namespace import namespace_of
-from gpugrad.engine.backward import fit, walk
+from gpugrad.engine.backward import run_backward, unbroadcast
 from gpugrad.engine.forward import push
 from gpugrad.engine.modes import enable_grad
-from gpugrad.engine.outputs import StandIn
+from gpugrad.engine.outputs import ShapeDtype
 from gpugrad.errors import GradientError, ShapeError
 from gpugrad.tensor import LIFT, TENSORS, Tensor
 
@@ -234,17 +234,19 @@ class Call:
                 f"written with xp ({_reason(error)}). Write it so, or give a vjp"
             ) from error
         seeds = [
-            (output._node, fit(xp, g, output.shape, output.dtype))
+            (output._node, unbroadcast(xp, g, output.shape, output.dtype))
             for output, g in zip(outputs, gs)
             if connected(output)
         ]
         targets = [t._node for t in wanted]
-        found = walk(seeds, retain_graph=True, lift=LIFT if lifted else None, targets=targets)
+        found = run_backward(
+            seeds, retain_graph=True, lift=LIFT if lifted else None, targets=targets
+        )
         return [found.get(t._node) if need else None for t, need in zip(tangents, needs)]
 
     def _adjoint(self, g: Any) -> Any:
         """The gradient of a linear op's argument, as an op whose own vjp is the forward."""
-        shapes = [StandIn(tuple(part.shape), part.dtype) for part in (*self.ys, *self.values)]
+        shapes = [ShapeDtype(tuple(part.shape), part.dtype) for part in (*self.ys, *self.values)]
         extras = {name: plain(extra) for name, extra in self.extras.items()}
         call = Call(self.custom, None, shapes[:1], shapes[1:], self.parameters, extras)
         return self.custom.adjoint(g, call=call)
@@ -338,7 +340,9 @@ class Call:
         extras = self._extras_of(leaves, given)
         seeds = [(extras[name]._node, g) for name, g in given.items()]
         targets = [leaf._node for leaf in leaves if connected(leaf)]
-        found = walk(seeds, retain_graph=True, lift=LIFT if lifted else None, targets=targets)
+        found = run_backward(
+            seeds, retain_graph=True, lift=LIFT if lifted else None, targets=targets
+        )
         return [
             found.get(leaf._node) if need and connected(leaf) else None
             for leaf, need in zip(leaves, needs)
@@ -397,7 +401,7 @@ class Call:
         else:
             found = self._by_transposed_vjp(tangents, some)
         return [
-            fit(TENSORS, d, tuple(y.shape), y.dtype) if y.dtype.kind not in "biu" else d
+            unbroadcast(TENSORS, d, tuple(y.shape), y.dtype) if y.dtype.kind not in "biu" else d
             for d, y in zip(found, self.ys)
         ]
 
@@ -461,9 +465,9 @@ class Call:
                     'it cannot be transposed. Give a jvp, or where it holds kind="elementwise" or '
                     '"linear"'
                 )
-            seeds.append((d._node, fit(TENSORS, tangent, d.shape, d.dtype)))
+            seeds.append((d._node, unbroadcast(TENSORS, tangent, d.shape, d.dtype)))
         targets = [u._node for u in wanted]
-        found = walk(seeds, retain_graph=True, lift=LIFT, targets=targets)
+        found = run_backward(seeds, retain_graph=True, lift=LIFT, targets=targets)
         return [found[u._node] if u._node in found else u.detach() for u in us]
 
     def pushed_to_extras(self, tangents: Sequence[Any]) -> list[Any]:

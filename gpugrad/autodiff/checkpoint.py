@@ -11,7 +11,7 @@ from gpugrad.autodiff import tree
 from gpugrad.autodiff.run import connected, inside_since
 from gpugrad.backend.device import default_device, device
 from gpugrad.backend.namespace import namespace_of
-from gpugrad.engine.backward import walk
+from gpugrad.engine.backward import run_backward
 from gpugrad.engine.forward import push
 from gpugrad.engine.modes import enable_grad, recording
 from gpugrad.engine.node import Leaf, Node, next_serial
@@ -216,9 +216,9 @@ def _pull(xp: Any, g: Any, y: Any, needs: Any, *values: Any, call: _Call) -> lis
     targets = [node for node, need in zip(sources, needs) if need]
     if lifted:
         with enable_grad():
-            found = walk(seeds, retain_graph=True, lift=LIFT, targets=targets)
+            found = run_backward(seeds, retain_graph=True, lift=LIFT, targets=targets)
     else:
-        found = walk(seeds, targets=targets)
+        found = run_backward(seeds, targets=targets)
     results: list[Any] = []
     for source, need in zip(sources, needs):
         if need and source not in found:

@@ -20,7 +20,7 @@ from gpugrad.autodiff.rules import (
     running,
     weak_dtype,
 )
-from gpugrad.engine.backward import fit
+from gpugrad.engine.backward import unbroadcast
 from gpugrad.engine.modes import recording
 from gpugrad.engine.node import Node
 from gpugrad.engine.op import KINDS, Op
@@ -399,7 +399,7 @@ class CustomOp:
         if any(one is not None for one in of_extras):
             more = call.pulled_through_extras(xp, of_extras, needs)
             ds = [
-                d if also is None else fit(xp, d, tuple(also.shape), also.dtype) + also
+                d if also is None else unbroadcast(xp, d, tuple(also.shape), also.dtype) + also
                 for d, also in zip(ds, more)
             ]
         return ds

@@ -15,7 +15,7 @@ from gpugrad.autodiff.differences import Map, Mismatch, Tolerance, cause, compar
 from gpugrad.autodiff.run import inside_since
 from gpugrad.autodiff.transforms import vjp
 from gpugrad.backend.device import Device, device_of, to_numpy
-from gpugrad.engine.backward import fit, walk
+from gpugrad.engine.backward import run_backward, unbroadcast
 from gpugrad.engine.modes import enable_grad, no_grad
 from gpugrad.engine.node import Leaf, next_serial
 from gpugrad.engine.outputs import PICK, OutputsNode
@@ -174,7 +174,7 @@ def _check(
             if output._node is not None
         ]
         with outputs[0].device.activate(), np.errstate(all="ignore"):
-            found = walk(seeds, retain_graph=True, targets=targets)
+            found = run_backward(seeds, retain_graph=True, targets=targets)
         return [
             _parts(to_numpy(found[leaf._node]), leaf)
             if leaf._node in found
@@ -376,6 +376,6 @@ def _local(node: Any, arguments: list[Any], place: int) -> Map:
             else:
                 d = op.vjps[place](xp, g, y, *node.values, **parameters)
             parent = node.parents[place]
-            return [_parts(to_numpy(fit(xp, d, parent.shape, parent.dtype)), parent)]
+            return [_parts(to_numpy(unbroadcast(xp, d, parent.shape, parent.dtype)), parent)]
 
     return Map([_parts(to_numpy(source), source)], forward, pull)

@@ -23,7 +23,8 @@ from gpugrad.autodiff.transforms import grad
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.modes import is_grad_enabled, no_grad
 from gpugrad.errors import DTypeError, GradientError
-from gpugrad.tensor import FUNCTIONS, TENSORS, Tensor
+from gpugrad.functions import FUNCTIONS
+from gpugrad.tensor import TENSORS, Tensor
 
 __all__ = ["hessian", "jacobian"]
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.device import copied
-from gpugrad.engine.backward import hand_over
+from gpugrad.engine.backward import steal_or_copy
 from gpugrad.engine.passes import differentiate
 from gpugrad.errors import GradientError, ShapeError
 from gpugrad.tensor import LIFT, Tensor
@@ -83,6 +83,8 @@ def gradients(
             g = Tensor(np.asarray(g))
         elif g is not None and not isinstance(g, Tensor):
             del g  # what is asked for once is handed over, not copied
-            g = Tensor(hand_over(found.pop(node)) if last[node] == index else copied(found[node]))
+            g = Tensor(
+                steal_or_copy(found.pop(node)) if last[node] == index else copied(found[node])
+            )
         results.append(g)
     return results[0] if isinstance(inputs, Tensor) else tuple(results)

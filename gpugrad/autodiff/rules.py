@@ -17,7 +17,7 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.modes import enable_grad, no_grad, strict
 from gpugrad.engine.node import Node
 from gpugrad.engine.op import Op
-from gpugrad.engine.outputs import StandIn
+from gpugrad.engine.outputs import ShapeDtype
 from gpugrad.errors import DeviceError, DTypeError, GradientError, ShapeError
 from gpugrad.tensor import TENSORS, Tensor, get_default_dtype
 
@@ -145,7 +145,7 @@ def checked_gradient(
     return d
 
 
-class Extra(StandIn):
+class Extra(ShapeDtype):
     """What `gpugrad.saved` hands on, which the engine holds as one more output, never given out."""
 
     __slots__ = ("what",)

@@ -19,12 +19,12 @@ import numpy as np
 from gpugrad.autodiff import tree
 from gpugrad.backend.device import default_device, device_of
 from gpugrad.backend.namespace import namespace_of
-from gpugrad.engine.backward import Lift, hand_over, walk
+from gpugrad.engine.backward import Lift, run_backward, steal_or_copy
 from gpugrad.engine.forward import push
+from gpugrad.engine.messages import check_real
 from gpugrad.engine.modes import enable_grad, is_grad_enabled
 from gpugrad.engine.node import Node, next_serial
 from gpugrad.engine.op import TABLE
-from gpugrad.engine.refusals import check_real
 from gpugrad.errors import DTypeError, GradientError
 from gpugrad.tensor import LIFT, TENSORS, Tensor, as_tensor
 
@@ -251,7 +251,7 @@ class Run:
         if mode and (self.watched or any(c._node is not None for _, c in pairs)):
             quiet = np.errstate(divide="ignore", over="ignore", invalid="ignore")
             with enable_grad(), self.place(), quiet:
-                found = walk(
+                found = run_backward(
                     pairs,
                     retain_graph=True,
                     lift=LIFT if self.watched else PLAIN,
@@ -265,7 +265,7 @@ class Run:
         del pairs
         found = self.pull_raw(seeds, keep)
         return [
-            Tensor(hand_over(found.pop(fresh._node))) if fresh._node in found else _zeros(fresh)
+            Tensor(steal_or_copy(found.pop(fresh._node))) if fresh._node in found else _zeros(fresh)
             for fresh in self.fresh
         ]
 
@@ -275,7 +275,7 @@ class Run:
         # path ends in the right place, and the walk need not look for the paths first.
         free = not self.older and not any(isinstance(node, Node) for node in self.targets)
         with self.place(), np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-            return walk(seeds, retain_graph=keep, targets=None if free else self.targets)
+            return run_backward(seeds, retain_graph=keep, targets=None if free else self.targets)
 
     def push(self, tangents: Sequence[Tensor]) -> list[Tensor]:
         """The tangent of each output, from one for each fresh leaf."""

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy
 
-from gpugrad.backend import kernels, memory, products
+from gpugrad import kernels
+from gpugrad.backend import memory, products
 from gpugrad.backend.mended_ufuncs import UFUNCS
 from gpugrad.backend.namespace import FORMULAS, Namespace, namespace_of, register
 from gpugrad.backend.probe import Probe, Step, probe, reset
@@ -193,7 +194,7 @@ def _on(device: Any) -> Iterator[Any]:
 def register_arrays() -> None:
     """Let cupy.ndarray be computed on with CuPy. Imports CuPy; needs no GPU.
 
-    With GPUGRAD_FUSION=0 no kernel of `gpugrad.backend.kernels` stands in for a formula.
+    With GPUGRAD_FUSION=0 no kernel of `gpugrad.kernels` stands in for a formula.
     """
     cupy = import_module("cupy")
     try:
@@ -211,13 +212,13 @@ def register_arrays() -> None:
     }
     kind = Namespace
     if kernels.enabled():
-        from gpugrad.backend.kernels.elementwise import FusingNamespace
-        from gpugrad.backend.kernels.epilogue import Epilogue
-        from gpugrad.backend.kernels.layer_norm import LayerNorm
-        from gpugrad.backend.kernels.multi_tensor import MultiTensor
-        from gpugrad.backend.kernels.ones import Ones
-        from gpugrad.backend.kernels.rows import Rows
-        from gpugrad.backend.kernels.squares import Squares
+        from gpugrad.kernels.elementwise import FusingNamespace
+        from gpugrad.kernels.epilogue import Epilogue
+        from gpugrad.kernels.layer_norm import LayerNorm
+        from gpugrad.kernels.multi_tensor import MultiTensor
+        from gpugrad.kernels.ones import Ones
+        from gpugrad.kernels.rows import Rows
+        from gpugrad.kernels.squares import Squares
 
         kind = FusingNamespace
         for family in (Rows, LayerNorm, Squares, Ones):

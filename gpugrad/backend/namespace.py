@@ -42,7 +42,7 @@ class Namespace:
     place of the op's own; None where they run as they are written. With ``chained``, those of the
     second op of a chain may give what only the first op understands. ``Namespace.fusing`` says
     whether there is any namespace that has it. ``multi_tensor`` runs one kernel over many arrays,
-    see `gpugrad.backend.kernels.multi_tensor`, and ``epilogue`` what follows a product of matrices.
+    see `gpugrad.kernels.multi_tensor`, and ``epilogue`` what follows a product of matrices.
     ``add_product(total, a, b)`` adds a @ b to an array in place and says whether it has; it is
     asked where ``fusing``. None where there is none.
     """

@@ -17,14 +17,14 @@ import numpy as np
 from gpugrad.backend.device import copied
 from gpugrad.backend.namespace import Namespace, namespace_of
 from gpugrad.backend.summed import Summed
-from gpugrad.engine import changes, hooks
+from gpugrad.engine import hooks, versions
+from gpugrad.engine.messages import names_what_was_visited
 from gpugrad.engine.modes import observer
 from gpugrad.engine.node import Leaf, Node
-from gpugrad.engine.outputs import OutputsNode, StandIn, pick
-from gpugrad.engine.refusals import names_what_was_visited
+from gpugrad.engine.outputs import OutputsNode, ShapeDtype, pick
 from gpugrad.errors import GradientError
 
-__all__ = ["Lift", "fit", "hand_over", "walk"]
+__all__ = ["Lift", "run_backward", "steal_or_copy", "unbroadcast"]
 
 
 class Lift(NamedTuple):
@@ -40,7 +40,7 @@ class Lift(NamedTuple):
             return values, node
         if isinstance(node, OutputsNode):
             return values, tuple(
-                y if isinstance(y, StandIn) else self.wrap(y, pick(node, index, y))
+                y if isinstance(y, ShapeDtype) else self.wrap(y, pick(node, index, y))
                 for index, y in enumerate(node.y)
             )
         return values, self.wrap(node.y, node)
@@ -55,7 +55,7 @@ class Lift(NamedTuple):
         return self.wrap(value, parent)
 
 
-def fit(xp: Any, d: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+def unbroadcast(xp: Any, d: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     """Undo broadcasting (or do it) and promotion: a gradient has its data's shape and dtype.
 
     Real data takes the real part of a complex gradient.
@@ -82,7 +82,7 @@ def fit(xp: Any, d: Any, shape: tuple[int, ...], dtype: Any) -> Any:
 
 
 @names_what_was_visited
-def walk(
+def run_backward(
     seeds: Sequence[tuple[Any, Any]],
     *,
     retain_graph: bool = False,
@@ -151,8 +151,8 @@ def walk(
         values = node.values
         if values is None:
             raise freed(node)
-        if node.serial < changes.latest:
-            changes.verify(node)
+        if node.serial < versions.latest:
+            versions.verify(node)
         op = node.op
         if lift is None:
             xp = node.xp
@@ -186,7 +186,7 @@ def walk(
                 ]
                 joint = op  # what follows takes the gradients as they are
             rules = [
-                None if parent is None else fit(xp, d, parent.shape, parent.dtype)
+                None if parent is None else unbroadcast(xp, d, parent.shape, parent.dtype)
                 for parent, d in zip(parents, rules)
             ]
             hooks.passed(node, g, rules)
@@ -209,7 +209,7 @@ def walk(
             if watch is not None:
                 watch.gradient(node, parent, d)
             if d.shape != parent.shape or d.dtype is not parent.dtype:
-                d = fit(xp, d, parent.shape, parent.dtype)
+                d = unbroadcast(xp, d, parent.shape, parent.dtype)
             before = gradients.get(parent)
             if before is not None:
                 if parent in owned and lift is None:
@@ -321,7 +321,7 @@ def freed(node: Node) -> GradientError:
     )
 
 
-def hand_over(array: Any) -> Any:
+def steal_or_copy(array: Any) -> Any:
     """A raw gradient for a leaf to keep, which nothing else may refer to.
 
     To be called with an expression, not with a variable: an array that a rule has just made

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gpugrad.engine import record
+from gpugrad.engine.messages import explain
 from gpugrad.engine.modes import recording
 from gpugrad.engine.node import Node
 from gpugrad.engine.op import Op
-from gpugrad.engine.refusals import explain
 
 __all__ = ["record_chain"]
 

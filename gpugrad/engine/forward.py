@@ -8,8 +8,8 @@ has its vjp, which is linear in ``g``, transposed by a reverse pass of its own.
 from collections.abc import Sequence
 from typing import Any
 
-from gpugrad.engine import changes
-from gpugrad.engine.backward import Lift, fit, freed, reachable, walk
+from gpugrad.engine import versions
+from gpugrad.engine.backward import Lift, freed, reachable, run_backward, unbroadcast
 from gpugrad.engine.modes import in_rules
 from gpugrad.engine.node import Leaf
 from gpugrad.engine.outputs import OutputsNode
@@ -42,8 +42,8 @@ def push(tangents: dict[Any, Any], outputs: Sequence[Any], lift: Lift) -> list[A
 def _tangent(node: Any, tangents: list[Any], lift: Lift) -> Any:
     if node.values is None:
         raise freed(node)
-    if node.serial < changes.latest:
-        changes.verify(node)
+    if node.serial < versions.latest:
+        versions.verify(node)
     op = node.op
     parameters = node.parameters or {}
     xp = lift.xp
@@ -75,7 +75,7 @@ def _tangent(node: Any, tangents: list[Any], lift: Lift) -> Any:
         result = _transposed(node, tangents, values, y, lift)
     if isinstance(node, OutputsNode):
         return result
-    return fit(xp, result, node.shape, node.dtype)
+    return unbroadcast(xp, result, node.shape, node.dtype)
 
 
 def _sum(terms: Any) -> Any:
@@ -106,10 +106,10 @@ def _transposed(node: Any, tangents: list[Any], values: tuple[Any, ...], y: Any,
             for index, need in enumerate(needs)
         ]
     seeds = [
-        (d._node, fit(xp, xp.broadcast_to(tangent, d.shape), d.shape, d.dtype))
+        (d._node, unbroadcast(xp, xp.broadcast_to(tangent, d.shape), d.shape, d.dtype))
         for d, tangent in zip(pulled, tangents, strict=True)
         if tangent is not None and d._node is not None
     ]
-    found = walk(seeds, retain_graph=True, lift=lift, targets=[leaf._node for leaf in u])
+    found = run_backward(seeds, retain_graph=True, lift=lift, targets=[leaf._node for leaf in u])
     results = tuple(found[leaf._node] if leaf._node in found else leaf.detach() for leaf in u)
     return results if isinstance(node, OutputsNode) else results[0]

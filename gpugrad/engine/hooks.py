@@ -12,10 +12,10 @@ from typing import Any
 from gpugrad.backend.device import device_of
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import record
+from gpugrad.engine.messages import check_real
 from gpugrad.engine.modes import enable_grad, no_grad
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.outputs import PICK
-from gpugrad.engine.refusals import check_real
 from gpugrad.errors import DeviceError, DTypeError, GradientError, ShapeError
 
 __all__ = [

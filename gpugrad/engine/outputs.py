@@ -1,7 +1,7 @@
 """Operations with several outputs. Imports the modules of the engine beside it.
 
 The operation has one node, an `OutputsNode`, and each of its results a node of the op
-`PICK` that selects it. Going backward, a pick turns its gradient into a `Bundle`, which
+`PICK` that selects it. Going backward, a pick turns its gradient into a `OutputGrads`, which
 says whose gradient it is; bundles add up like arrays do, so the walk treats them like any
 gradient.
 """
@@ -11,10 +11,10 @@ from typing import Any, Self
 from gpugrad.engine.node import Node
 from gpugrad.engine.op import Op
 
-__all__ = ["PICK", "Bundle", "OutputsNode", "StandIn", "pick"]
+__all__ = ["PICK", "OutputGrads", "OutputsNode", "ShapeDtype", "pick"]
 
 
-class StandIn:
+class ShapeDtype:
     """What is left of an array that was not kept: its shape and dtype."""
 
     __slots__ = ("dtype", "shape")
@@ -34,7 +34,7 @@ class OutputsNode(Node):
     """A recorded operation with several outputs.
 
     ``y`` holds, for each output, the array or a stand-in; ``shape`` and ``dtype`` are the
-    tuple of stand-ins, so that a `Bundle` fits it.
+    tuple of stand-ins, so that a `OutputGrads` fits it.
     """
 
     __slots__ = ()
@@ -48,13 +48,13 @@ class OutputsNode(Node):
         xp: Any,
         parameters: dict[str, Any] | None,
     ) -> None:
-        outputs: Any = tuple(StandIn(y.shape, y.dtype) for y in ys)
+        outputs: Any = tuple(ShapeDtype(y.shape, y.dtype) for y in ys)
         kept = op.keeps(tuple(parent is not None for parent in parents))[1]
         super().__init__(
             op, parents, values, ys if kept else outputs, xp, outputs, outputs, parameters
         )
 
-    def filled(self, bundle: "Bundle", xp: Any) -> tuple[Any, ...]:
+    def filled(self, bundle: "OutputGrads", xp: Any) -> tuple[Any, ...]:
         """A gradient for each output: zeros for those that had none."""
         some = next(iter(bundle.parts.values()))
         return tuple(
@@ -63,7 +63,7 @@ class OutputsNode(Node):
         )
 
 
-class Bundle:
+class OutputGrads:
     """The gradients of some outputs of one operation, by index."""
 
     __slots__ = ("dtype", "parts", "shape")
@@ -72,13 +72,13 @@ class Bundle:
         self.shape = self.dtype = shape
         self.parts = parts
 
-    def __add__(self, other: "Bundle") -> "Bundle":
+    def __add__(self, other: "OutputGrads") -> "OutputGrads":
         parts = dict(self.parts)
         for index, gradient in other.parts.items():
             parts[index] = parts[index] + gradient if index in parts else gradient
-        return Bundle(self.shape, parts)
+        return OutputGrads(self.shape, parts)
 
-    def __iadd__(self, other: "Bundle") -> Self:
+    def __iadd__(self, other: "OutputGrads") -> Self:
         self.parts = (self + other).parts
         return self
 
@@ -86,7 +86,7 @@ class Bundle:
 PICK = Op(
     "pick",
     lambda xp, outputs, /, index: outputs[index],
-    vjp=[lambda xp, g, y, outputs, index: Bundle(outputs.shape, {index: g})],
+    vjp=[lambda xp, g, y, outputs, index: OutputGrads(outputs.shape, {index: g})],
     jvp=lambda xp, tangents, y, outputs, index: tangents[0][index],
     doc="One output of an operation that has several.",
 )

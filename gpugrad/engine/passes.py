@@ -13,9 +13,9 @@ import numpy as np
 
 from gpugrad.backend.device import device_of
 from gpugrad.backend.summed import Summed
-from gpugrad.engine.backward import Lift, walk
+from gpugrad.engine.backward import Lift, run_backward
 from gpugrad.engine.modes import enable_grad, in_rules
-from gpugrad.engine.outputs import Bundle
+from gpugrad.engine.outputs import OutputGrads
 
 __all__ = ["differentiate", "note_move"]
 
@@ -36,7 +36,7 @@ def differentiate(
     targets: list[Any] | None = None,
     accumulate: Any = None,
 ) -> dict[Any, Any]:
-    """Walk from pairs of a node and its gradient; see `gpugrad.engine.backward.walk`.
+    """Walk from pairs of a node and its gradient; see `gpugrad.engine.backward.run_backward`.
 
     With ``lift`` the gradients are Tensors, and the pass is recorded. NumPy's warnings are
     off meanwhile: a derivative that is infinite says so itself.
@@ -50,15 +50,17 @@ def differentiate(
             token = in_rules.set(True)
             try:
                 with enable_grad():
-                    return walk(
+                    return run_backward(
                         seeds, retain_graph=True, lift=lift, targets=targets, accumulate=accumulate
                     )
             finally:
                 in_rules.reset(token)
         if not _moved:
-            return walk(seeds, retain_graph=retain_graph, targets=targets, accumulate=accumulate)
+            return run_backward(
+                seeds, retain_graph=retain_graph, targets=targets, accumulate=accumulate
+            )
         with contextlib.ExitStack() as places:
-            return walk(
+            return run_backward(
                 seeds,
                 retain_graph=retain_graph,
                 targets=targets,
@@ -71,7 +73,7 @@ def _follower(places: contextlib.ExitStack) -> Callable[[Any], None]:
     """Makes the device of a raw gradient the current one, until ``places`` is left."""
 
     def follow(gradient: Any) -> None:
-        while isinstance(gradient, Bundle):
+        while isinstance(gradient, OutputGrads):
             gradient = next(iter(gradient.parts.values()))
         if isinstance(gradient, Summed):
             gradient = gradient.array

@@ -13,11 +13,11 @@ import numpy
 
 from gpugrad.backend.device import check_same_device, device_of
 from gpugrad.backend.namespace import NAMESPACES, namespace_of, register
+from gpugrad.engine.messages import explain, wrong_operand
 from gpugrad.engine.modes import in_rules, recording
 from gpugrad.engine.node import Node
 from gpugrad.engine.op import Op
 from gpugrad.engine.outputs import OutputsNode, pick
-from gpugrad.engine.refusals import explain, wrong_operand
 from gpugrad.errors import DeviceError, DTypeError
 
 __all__ = [

@@ -6,7 +6,7 @@ from typing import Any
 
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.modes import observed
-from gpugrad.engine.outputs import Bundle
+from gpugrad.engine.outputs import OutputGrads
 from gpugrad.errors import AnomalyError
 from gpugrad.inspect.lines import called_at, user_line
 
@@ -76,7 +76,7 @@ class _Watch:
 
     def gradient(self, node: Any, parent: Any, d: Any) -> None:
         """Look at the gradient that a node gives to the parent it has."""
-        gradients = d.parts.values() if isinstance(d, Bundle) else (d,)
+        gradients = d.parts.values() if isinstance(d, OutputGrads) else (d,)
         for gradient in gradients:
             found = _not_finite(getattr(gradient, "_array", gradient))
             if found is None:

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from gpugrad.backend.namespace import NAMESPACES
-from gpugrad.engine import changes
+from gpugrad.engine import versions
 from gpugrad.engine.modes import observed
 from gpugrad.errors import GradientError
 from gpugrad.inspect.lines import called_at, user_line
@@ -56,19 +56,19 @@ class _Watch:
 
     def __call__(self, node: Any, raws: Sequence[Any], y: Any) -> None:
         node.where = user_line()
-        _checksums[node] = [checksum(value) for _, value in changes.saved(node)]
+        _checksums[node] = [checksum(value) for _, value in versions.saved(node)]
 
     def visit(self, node: Any, g: Any) -> None:
         """Compare what a node saved with what is there now."""
         before = _checksums.get(node)
         if before is None or node.values is None:
             return
-        changes.verify(node)  # what gpugrad saw is told as such
-        for (what, value), then in zip(changes.saved(node), before, strict=True):
+        versions.verify(node)  # what gpugrad saw is told as such
+        for (what, value), then in zip(versions.saved(node), before, strict=True):
             if then is not None and bool(checksum(value) != then):
                 raise GradientError(
-                    f"backward: {node.op.shown} needs {what}, {changes.describe(value)}, as it was "
-                    "when the operation was recorded, but its memory has been changed by code "
+                    f"backward: {node.op.shown} needs {what}, {versions.describe(value)}, as it "
+                    "was when the operation was recorded, but its memory has been changed by code "
                     "that gpugrad does not see: an edit of t.data, or of the array that a tensor "
                     "was made from. Change a copy, or change it after the backward pass. "
                     f"{node.op.shown} was {called_at(node)}"

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.namespace import namespace_of
-from gpugrad.engine import changes
-from gpugrad.engine.backward import fit, freed, reachable
+from gpugrad.engine import versions
+from gpugrad.engine.backward import freed, reachable, unbroadcast
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.op import TABLE
-from gpugrad.engine.outputs import PICK, Bundle, OutputsNode, StandIn
+from gpugrad.engine.outputs import PICK, OutputGrads, OutputsNode, ShapeDtype
 from gpugrad.errors import DTypeError
 from gpugrad.tensor import Tensor
 
@@ -140,7 +140,7 @@ class Values:
     def _keep(self, node: Any) -> None:
         y = node.y
         if y is not None and not (
-            isinstance(node, OutputsNode) and any(isinstance(part, StandIn) for part in y)
+            isinstance(node, OutputsNode) and any(isinstance(part, ShapeDtype) for part in y)
         ):
             self._known[node] = y
         for value, parent in zip(node.values or (), node.parents):
@@ -183,7 +183,7 @@ class Values:
 def changed_since(tensor: Tensor, nodes: Sequence[Any]) -> bool:
     """Whether an in-place change of a leaf makes the graph's value another than ``tensor``."""
     root = tensor._node
-    if root is None or changes.latest < root.serial:
+    if root is None or versions.latest < root.serial:
         return False
     again = Values(nodes, tensor, from_leaves=True)[root]
     if again is None:
@@ -200,7 +200,7 @@ def pull(node: Any, g: Any, needs: tuple[bool, ...] | None = None) -> tuple[Any,
     """
     if node.op is PICK:
         whole = node.parents[0]
-        g = whole.filled(Bundle(whole.shape, {node.parameters["index"]: g}), node.xp)
+        g = whole.filled(OutputGrads(whole.shape, {node.parameters["index"]: g}), node.xp)
         node = whole
     op, xp, values, parents = node.op, node.xp, node.values, node.parents
     y = node if node.y is None else node.y
@@ -216,7 +216,7 @@ def pull(node: Any, g: Any, needs: tuple[bool, ...] | None = None) -> tuple[Any,
                 for index, need in enumerate(needs)
             ]
         return tuple(
-            fit(xp, d, parent.shape, parent.dtype) if need else None
+            unbroadcast(xp, d, parent.shape, parent.dtype) if need else None
             for d, parent, need in zip(parts, parents, needs)
         )
 
@@ -247,11 +247,11 @@ def derivatives(t: Tensor, targets: Iterable[Any]) -> dict[Any, Any]:
             continue
         if node.values is None:
             raise freed(node)
-        if node.serial < changes.latest:
-            changes.verify(node)
+        if node.serial < versions.latest:
+            versions.verify(node)
         if node.op is PICK:
             whole = node.parents[0]
-            parts: Any = (Bundle(whole.shape, {node.parameters["index"]: g}),)
+            parts: Any = (OutputGrads(whole.shape, {node.parameters["index"]: g}),)
         else:
             if isinstance(node, OutputsNode):
                 g = node.filled(g, node.xp)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.device import to_numpy
-from gpugrad.engine.outputs import StandIn
+from gpugrad.engine.outputs import ShapeDtype
 from gpugrad.inspect.graph import op_name, printable, source_of
 
 __all__ = ["array_text", "expression", "norm", "number", "one", "shape_text", "short"]
@@ -130,7 +130,7 @@ def expression(node: Any, names: dict[Any, str], inner: dict[Any, tuple[str, int
             words.pop()
     words += _parameters(whole)
     text = f"{op_name(node)}({', '.join(words)})"
-    if whole is not node and sum(type(part) is StandIn for part in whole.shape) > 1:
+    if whole is not node and sum(type(part) is ShapeDtype for part in whole.shape) > 1:
         text += f"[{node.parameters['index']}]"
     return text, ATOM
 

@@ -37,7 +37,7 @@ from gpugrad.nn.criteria import (
 from gpugrad.nn.layers import MLP, Dropout, Flatten, LayerNorm, Linear, Sequential
 from gpugrad.nn.module import Module
 from gpugrad.nn.parameter import Parameter
-from gpugrad.tensor.foreign import absent
+from gpugrad.tensor.hints import absent
 
 __all__ = [
     "ELU", "GELU", "MLP", "BCEWithLogitsLoss", "CrossEntropyLoss", "Dropout", "Flatten",

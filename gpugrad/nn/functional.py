@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from gpugrad import random
 from gpugrad.errors import DTypeError, ShapeError
+from gpugrad.functions import FUNCTIONS
 from gpugrad.nn.losses import (
     binary_cross_entropy_with_logits,
     cross_entropy,
@@ -16,8 +17,8 @@ from gpugrad.nn.losses import (
     mse_loss,
     nll_loss,
 )
-from gpugrad.tensor import FUNCTIONS, Tensor, as_tensor
-from gpugrad.tensor.foreign import absent
+from gpugrad.tensor import Tensor, as_tensor
+from gpugrad.tensor.hints import absent
 
 __all__ = [
     "binary_cross_entropy_with_logits", "cross_entropy", "dropout", "elu", "gelu", "huber_loss",

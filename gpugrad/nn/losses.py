@@ -12,8 +12,9 @@ from gpugrad.backend.device import device_of, to_numpy
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.modes import indices_are_checked
 from gpugrad.errors import DeviceError, DTypeError, ShapeError
+from gpugrad.functions import FUNCTIONS
 from gpugrad.ops.fused import of_no_class, one_hot, one_or_nan
-from gpugrad.tensor import FUNCTIONS, Tensor, as_tensor
+from gpugrad.tensor import Tensor, as_tensor
 
 __all__ = [
     "binary_cross_entropy_with_logits",

@@ -8,9 +8,9 @@ import numpy as np
 from gpugrad.backend.device import Device, device_of
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.nn.parameter import Parameter
-from gpugrad.nn.walk import is_buffer, is_parameter, own, parts
+from gpugrad.nn.traversal import is_buffer, is_parameter, own, parts
 from gpugrad.tensor import Tensor, as_tensor
-from gpugrad.tensor.foreign import OF_MODULES, Foreign
+from gpugrad.tensor.hints import OF_MODULES, Foreign
 
 __all__ = ["Loaded", "Module"]
 

@@ -18,7 +18,7 @@ from gpugrad.optim.schedulers import (
     SequentialLR,
     StepLR,
 )
-from gpugrad.tensor.foreign import absent
+from gpugrad.tensor.hints import absent
 
 __all__ = [
     "SGD",

@@ -19,7 +19,7 @@ import numpy as np
 
 from gpugrad.backend.device import check_same_device, device_of
 
-__all__ = ["SMALL", "Bundle", "apply", "constants", "run_jobs", "separate"]
+__all__ = ["SMALL", "FlatParameters", "apply", "constants", "run_jobs", "separate"]
 
 SMALL = 16384  # elements: what is larger gains little from a bundle
 BUNDLE = 32768  # elements of one bundle
@@ -65,7 +65,7 @@ def separate(arrays: list[Any]) -> list[bool]:
     return found
 
 
-class Bundle:
+class FlatParameters:
     """Small parameters of one dtype and age, whose state arrays lie end to end.
 
     The entries of ``states`` are the parameters' own state; their arrays become views of the

@@ -8,7 +8,7 @@ import numpy as np
 
 from gpugrad.backend.device import check_same_device, device_of
 from gpugrad.backend.namespace import namespace_of
-from gpugrad.engine import changes
+from gpugrad.engine import versions
 from gpugrad.errors import DTypeError
 from gpugrad.optim.apply import separate
 from gpugrad.optim.optimizer import number
@@ -73,7 +73,7 @@ def clip_grad_norm_(
         multi = namespace_of(filled[0]).multi_tensor
         if multi and all(map(multi.dense, filled)) and all(separate(filled)):
             total = multi.clip_norm(filled, max_norm, norm_type)
-            changes.changed_all(filled)
+            versions.changed_all(filled)
             return Tensor(total)
         flats = [_flat(xp, g) for g in filled]
         if norm_type == 2:
@@ -88,7 +88,7 @@ def clip_grad_norm_(
         if where.kind != "cpu" or not factor >= 1:
             for g in gradients:
                 xp.multiply(g, factor, g, casting="same_kind")
-            changes.changed_all(gradients)
+            versions.changed_all(gradients)
     return Tensor(total)
 
 
@@ -118,7 +118,7 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
             for g in gradients:
                 for part in (g.real, g.imag) if g.dtype.kind == "c" else (g,):
                     _limit(where.xp, part, part, (), (), limit, -limit)
-    changes.changed_all(gradients)
+    versions.changed_all(gradients)
 
 
 def _limit(xp: Any, p: Any, g: Any, state: Any, scratch: Any, high: float, low: float) -> None:

@@ -14,10 +14,10 @@ import numpy as np
 from gpugrad.backend.device import device_of
 from gpugrad.backend.memory import says_who
 from gpugrad.backend.namespace import namespace_of
-from gpugrad.engine import changes
+from gpugrad.engine import versions
 from gpugrad.engine.modes import enable_grad
 from gpugrad.errors import DTypeError, GradientError, ShapeError
-from gpugrad.optim.apply import BUNDLE, SMALL, Bundle, Job, Rule, apply, run_jobs, separate
+from gpugrad.optim.apply import BUNDLE, SMALL, FlatParameters, Job, Rule, apply, run_jobs, separate
 from gpugrad.optim.together import Layout, Together, zeros_like
 from gpugrad.tensor import Tensor
 
@@ -207,7 +207,7 @@ class Optimizer:
             rule = type(self).rule
             for bundle in layout.bundles:
                 if bundle.step(rule, self._values, group):
-                    changes.changed_all(bundle.arrays)
+                    versions.changed_all(bundle.arrays)
                 else:
                     layout.part(bundle)
                     self._disband(group, bundle, jobs)
@@ -245,7 +245,7 @@ class Optimizer:
             for job in own:
                 job(self._memories[0])
         state["step"] = t
-        changes.changed(array)
+        versions.changed(array)
 
     def _entry(self, p: Tensor, names: tuple[str, ...]) -> dict[str, Any]:
         """The state of a parameter, made of zeros where there is none, and on its device."""
@@ -296,7 +296,7 @@ class Optimizer:
                     layout.alone.extend([True] * len(part))
                     continue
                 entries = [self._state[p] for p in part]
-                layout.bundles.append(Bundle(part, entries, names, self.scratch))
+                layout.bundles.append(FlatParameters(part, entries, names, self.scratch))
         for members in on_device.values():
             entries = [self._state[p] for p in members]
             values = self._values(group, entries[0]["step"] + 1)
@@ -307,7 +307,7 @@ class Optimizer:
                 layout.alone.extend([True] * len(members))
         return layout
 
-    def _disband(self, group: Group, bundle: Bundle, jobs: list[Job]) -> None:
+    def _disband(self, group: Group, bundle: FlatParameters, jobs: list[Job]) -> None:
         """Step the members of a bundle that could not be stepped as a whole."""
         left = bundle.tensors
         there = [p for p in left if p.grad is not None]
@@ -317,7 +317,7 @@ class Optimizer:
             left = layout.singles
             for made in layout.bundles:
                 if made.step(type(self).rule, self._values, group):
-                    changes.changed_all(made.arrays)
+                    versions.changed_all(made.arrays)
                     made.unload()
                 else:
                     left += made.tensors

@@ -1,6 +1,6 @@
 """Many parameters on a GPU in one kernel, where their arrays have one. Imports backend, `apply`.
 
-The kernels are `gpugrad.backend.kernels.multi_tensor`'s; an update is written by the optimizer's
+The kernels are `gpugrad.kernels.multi_tensor`'s; an update is written by the optimizer's
 own rule. What they do not take is updated one by one.
 """
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from gpugrad.backend.device import device_of
 from gpugrad.backend.namespace import namespace_of
-from gpugrad.optim.apply import Bundle, Numbers, Rule
+from gpugrad.optim.apply import FlatParameters, Numbers, Rule
 
 __all__ = ["Layout", "Together", "zeros_like"]
 
@@ -24,7 +24,7 @@ class Layout:
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
-        self.bundles: list[Bundle] = []
+        self.bundles: list[FlatParameters] = []
         self.singles: list[Any] = []
         self.late: list[Any] = []
         self.alone: list[bool] = []
@@ -38,17 +38,17 @@ class Layout:
             bundle.unload()
         return None
 
-    def part(self, bundle: Bundle) -> None:
+    def part(self, bundle: FlatParameters) -> None:
         """Take a bundle out, whose members are stepped in another way: this serves no more."""
         bundle.unload()
         self.bundles = [other for other in self.bundles if other is not bundle]
         self.stale = True
 
 
-class Together(Bundle):
+class Together(FlatParameters):
     """Parameters of one device, dtype and age, of any size, and their state where it is.
 
-    In the place of a `Bundle`, whose arrays lie end to end; these stay apart.
+    In the place of a `FlatParameters`, whose arrays lie end to end; these stay apart.
     """
 
     __slots__ = ("_device", "_kernels", "_layout", "_multi", "_shapes")

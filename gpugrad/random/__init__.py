@@ -17,7 +17,7 @@ from gpugrad.backend.device import Device
 from gpugrad.errors import DTypeError
 from gpugrad.random.generator import Generator, Size, State
 from gpugrad.tensor import Tensor
-from gpugrad.tensor.foreign import absent
+from gpugrad.tensor.hints import absent
 
 __all__ = [
     "Generator",

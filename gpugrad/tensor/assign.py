@@ -12,18 +12,19 @@ import numpy as np
 from gpugrad.backend.device import to_numpy
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.backend.natives import is_negative_zero
+from gpugrad.engine.aliasing import alone, is_temporary, only_graphs_share
 from gpugrad.engine.modes import recording
 from gpugrad.engine.node import Leaf
-from gpugrad.engine.sharing import alone, is_temporary, only_graphs_share
 from gpugrad.errors import DTypeError, GradientError, ShapeError
+from gpugrad.functions import manipulation
 from gpugrad.ops.index import is_basic, last_of_each, may_repeat
-from gpugrad.tensor import creation, functions
+from gpugrad.tensor import creation
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.indices import index_errors, raw_index
 
 __all__ = ["At", "Selection", "at", "index_update", "setitem"]
 
-_OPS = functions._OPS
+_OPS = manipulation._OPS
 
 
 def index_update(x: Any, /, index: Any, value: Any) -> Tensor:
@@ -81,7 +82,7 @@ class Selection:
 
     def get(self) -> Tensor:
         """The elements: x[index]."""
-        return functions.getitem(self._tensor, self._index)
+        return manipulation.getitem(self._tensor, self._index)
 
     def set(self, value: Any) -> Tensor:
         """The elements replaced by ``value``, of repeated ones the last winning: `index_update`."""
@@ -125,18 +126,20 @@ class Selection:
                 places = namespace_of(x.data).module.arange(x.size).reshape(x.shape)[index]
             flat = to_numpy(places).reshape(-1)
             if np.unique(flat).size < flat.size:
-                v = functions.ravel(_OPS["broadcast_to"](v, places.shape))
+                v = manipulation.ravel(_OPS["broadcast_to"](v, places.shape))
                 flat, v = _folded(combine, flat, v)
-                x, index = functions.ravel(x), x.device.send(flat)
-        changed = _OPS["index_set"](x, combine(functions.getitem(x, index), v), index=index)
-        return functions.reshape(changed, self._tensor.shape) if x is not self._tensor else changed
+                x, index = manipulation.ravel(x), x.device.send(flat)
+        changed = _OPS["index_set"](x, combine(manipulation.getitem(x, index), v), index=index)
+        return (
+            manipulation.reshape(changed, self._tensor.shape) if x is not self._tensor else changed
+        )
 
 
 def _folded(combine: Any, places: np.ndarray, v: Tensor) -> tuple[np.ndarray, Tensor]:
     """Distinct places, and the values of each combined: neighbours first, then neighbours..."""
     send = v.device.send
     by_place = np.argsort(places, kind="stable")
-    places, v = places[by_place], functions.getitem(v, send(by_place))
+    places, v = places[by_place], manipulation.getitem(v, send(by_place))
     while True:
         count = np.arange(places.size)
         rank = count - np.searchsorted(places, places)  # among those of the same place
@@ -144,9 +147,11 @@ def _folded(combine: Any, places: np.ndarray, v: Tensor) -> tuple[np.ndarray, Te
         if second.size == 0:
             return places, v
         keep = np.flatnonzero(rank % 2 == 0)
-        pairs = combine(functions.getitem(v, send(second - 1)), functions.getitem(v, send(second)))
+        pairs = combine(
+            manipulation.getitem(v, send(second - 1)), manipulation.getitem(v, send(second))
+        )
         left = np.searchsorted(keep, second - 1)
-        v = _OPS["index_set"](functions.getitem(v, send(keep)), pairs, index=send(left))
+        v = _OPS["index_set"](manipulation.getitem(v, send(keep)), pairs, index=send(left))
         places = places[keep]
 
 
@@ -212,7 +217,7 @@ def _fitting(what: str, x: Tensor, value: Any, shape: tuple[int, ...]) -> Any:
             f"{what}: a value of shape {tuple(own)} does not fit the {tuple(shape)} that the "
             f"index selects of a tensor of shape {x.shape}"
         )
-    return functions.reshape(value, rest) if extra else value
+    return manipulation.reshape(value, rest) if extra else value
 
 
 def _array(what: str, x: Tensor, index: Any, value: Any) -> Tensor:

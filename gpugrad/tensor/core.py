@@ -1,6 +1,6 @@
 """The Tensor: an array, and a place in the graph. Imports engine and backend.
 
-Operators and methods that come from the op table are bound in `gpugrad.tensor.bind`.
+Operators and methods that come from the op table are bound in `gpugrad.functions.bind`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,15 +10,15 @@ import numpy as np
 
 from gpugrad.backend.device import Device, copied, device_of, to_numpy
 from gpugrad.backend.namespace import NAMESPACES, Namespace, namespace_of, register
-from gpugrad.engine import changes
+from gpugrad.engine import versions
 from gpugrad.engine.backward import Lift
+from gpugrad.engine.messages import check_real
 from gpugrad.engine.modes import recording, strict
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.passes import differentiate
-from gpugrad.engine.refusals import check_real
 from gpugrad.errors import DeviceError, DTypeError, GradientError, ShapeError
 from gpugrad.tensor.delivery import deliver
-from gpugrad.tensor.foreign import METHODS as FOREIGN
+from gpugrad.tensor.hints import METHODS as FOREIGN
 from gpugrad.tensor.members import Members
 
 __all__ = ["LIFT", "TENSORS", "Tensor"]
@@ -454,7 +454,7 @@ class Tensor(Members):
             module.checks("setitem", (self._array, raw))
         array = self.data
         array[index] = raw
-        changes.changed(array)
+        versions.changed(array)
 
 
 def _to_leaf(found: dict[Any, Any], leaf: Leaf) -> None:

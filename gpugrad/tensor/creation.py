@@ -226,7 +226,7 @@ def _joined(data: Any) -> Tensor:
 def _exchanged(obj: Any) -> Any:
     """A raw array over the memory of an object with DLPack or the buffer protocol."""
     if hasattr(obj, "__dlpack__"):
-        from gpugrad.tensor.exchange import from_dlpack
+        from gpugrad.tensor.dlpack import from_dlpack
 
         return from_dlpack(obj)._array
     try:

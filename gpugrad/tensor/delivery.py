@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpugrad.backend.device import device_of
-from gpugrad.engine import changes
-from gpugrad.engine.backward import hand_over
+from gpugrad.engine import versions
+from gpugrad.engine.backward import steal_or_copy
 from gpugrad.engine.modes import enable_grad
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def deliver(
             array = tensor._grad.data
             with device_of(array).activate():
                 array += found[key]
-            changes.changed(array)
+            versions.changed(array)
 
 
 def _made(
@@ -46,5 +46,5 @@ def _made(
     if isinstance(found[key], np.generic):
         return kind(np.asarray(found[key] if before is None else before._array + found[key]))
     if before is None:
-        return kind(hand_over(found.pop(key)))
+        return kind(steal_or_copy(found.pop(key)))
     return None if before._node is None else kind(before._array + found[key])

@@ -1,6 +1,6 @@
 """What `Tensor` has from the op table, for type checkers and editors. Imports nothing.
 
-The methods, properties and operators are bound at run time (`gpugrad.tensor.bind`), where no
+The methods, properties and operators are bound at run time (`gpugrad.functions.bind`), where no
 checker sees them. The stub beside this file, written by ci/stubs.py, declares them for the class
 that Tensor inherits from; at run time it is empty.
 """

@@ -1,0 +1,244 @@
+"""Arrays with elements around them, in every mode of NumPy's pad.
+
+Imports functions, joining, creation and core. Each axis is padded in turn, as NumPy does, by
+joining slices, so that nothing but slices is in the graph and no index goes to a device.
+"""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gpugrad.errors import DTypeError, ShapeError
+from gpugrad.functions.manipulation import _OPS, concat
+from gpugrad.functions.shape_base import slices
+from gpugrad.tensor.core import TENSORS, Tensor
+from gpugrad.tensor.creation import as_tensor
+
+__all__ = ["pad"]
+
+# What each mode takes beside the widths.
+MODES: dict[str, tuple[str, ...]] = {
+    "constant": ("constant_values",), "edge": (), "empty": (), "linear_ramp": ("end_values",),
+    "maximum": ("stat_length",), "mean": ("stat_length",), "median": ("stat_length",),
+    "minimum": ("stat_length",), "reflect": ("reflect_type",), "symmetric": ("reflect_type",),
+    "wrap": (),
+}  # fmt: skip
+
+
+def pad(x: Any, /, pad_width: Any, mode: str = "constant", **options: Any) -> Tensor:
+    """x with elements around it: ``pad_width`` before and after each axis, in NumPy's forms.
+
+    ``mode`` says which: "constant" (``constant_values=0``), "edge", "reflect" and "symmetric"
+    (``reflect_type="even"`` or "odd"), "wrap", "linear_ramp" (``end_values=0``), "maximum",
+    "minimum", "mean" and "median" (``stat_length``), "empty" (zeros here). Every element that is
+    repeated adds to the gradient of its origin. ``constant_values`` and ``end_values`` are
+    numbers, in the forms of ``pad_width``, or one 0-d tensor. ShapeError for a mode that is not
+    there, for widths that do not fit and for an empty axis with nothing to repeat.
+
+    >>> import gpugrad as gg
+    >>> gg.pad(gg.arange(3), (2, 1), mode="reflect")
+    tensor([2, 1, 0, 1, 2, 1])
+    """
+    x = as_tensor(x)
+    if mode not in MODES:
+        raise ShapeError(f"pad: expected one of the modes {', '.join(MODES)}, got {mode!r}")
+    for word in options:
+        if word not in MODES[mode]:
+            takes = ", ".join(MODES[mode]) or "no further argument"
+            raise DTypeError(f"pad: mode {mode!r} takes {takes}, got {word!r}")
+    widths = _widths(x.ndim, pad_width)
+    if mode in ("constant", "empty"):
+        return _constant(x, widths, options.get("constant_values", 0))
+    if mode == "linear_ramp":
+        ends = _pairs(x.ndim, "end_values", options.get("end_values", 0))
+        return _each_axis(x, widths, lambda y, axis, w: _ramp(y, axis, w, ends[axis]))
+    if mode in STATISTICS:
+        lengths = _lengths(x, options.get("stat_length"))
+        return _each_axis(x, widths, lambda y, axis, w: _statistic(y, axis, w, mode, lengths[axis]))
+    kind = options.get("reflect_type", "even")
+    if kind not in ("even", "odd"):
+        raise ShapeError(f"pad: expected reflect_type 'even' or 'odd', got {kind!r}")
+    return _each_axis(x, widths, lambda y, axis, w: _repeated(y, axis, w, mode, kind == "odd"))
+
+
+def _each_axis(
+    x: Tensor, widths: tuple[tuple[int, int], ...], one: Callable[..., list[Tensor]]
+) -> Tensor:
+    """x padded axis by axis; ``one`` gives the pieces that make a padded axis."""
+    for axis, width in enumerate(widths):
+        if width == (0, 0):
+            continue
+        if x.shape[axis] == 0:
+            raise ShapeError(f"pad: axis {axis} of shape {x.shape} is empty: nothing to repeat")
+        x = concat([piece for piece in one(x, axis, width) if piece.shape[axis]], axis=axis)
+    return x
+
+
+def _widths(ndim: int, pad_width: Any) -> tuple[tuple[int, int], ...]:
+    """How much is added before and after each axis."""
+    if isinstance(pad_width, dict):  # by axis
+        given = {axis % max(ndim, 1): width for axis, width in pad_width.items()}
+        pad_width = [np.broadcast_to(given.get(axis, 0), 2).tolist() for axis in range(ndim)]
+    try:
+        widths = np.broadcast_to(np.asarray(pad_width), (ndim, 2)).tolist()
+    except ValueError as error:
+        raise ShapeError(
+            f"pad: expected a number, a pair, or a pair for each of {ndim} axes, got {pad_width!r}"
+        ) from error
+    if any(not isinstance(width, int) or width < 0 for pair in widths for width in pair):
+        raise ShapeError(f"pad: expected whole numbers of 0 or more, got {pad_width!r}")
+    return tuple((before, after) for before, after in widths)
+
+
+def _pairs(ndim: int, name: str, values: Any) -> list[tuple[Any, Any]]:
+    """A value before and one after each axis."""
+    if isinstance(values, Tensor):
+        if values.ndim:
+            raise ShapeError(f"pad: expected {name} as numbers or a 0-d tensor, got {values.shape}")
+        return [(values, values)] * ndim
+    try:
+        return [(a, b) for a, b in np.broadcast_to(np.asarray(values), (ndim, 2)).tolist()]
+    except ValueError as error:
+        raise ShapeError(
+            f"pad: expected {name} as a number, a pair, or a pair for each of {ndim} axes, "
+            f"got {values!r}"
+        ) from error
+
+
+def _constant(x: Tensor, widths: tuple[tuple[int, int], ...], values: Any) -> Tensor:
+    if not isinstance(values, Tensor) and np.all(np.equal(values, 0)):
+        return _OPS["pad_zeros"](x, widths)
+    pairs = _pairs(x.ndim, "constant_values", values)
+    if not isinstance(values, Tensor) and len(set(itertools.chain(*pairs))) > 1:
+        return _each_constant(x, widths, pairs)
+    value = pairs[0][0] if pairs else 0
+    inside = _OPS["pad_zeros"](TENSORS.ones_like(x.detach()), widths)
+    filled = _OPS["where"](inside != 0, _OPS["pad_zeros"](x, widths), value)
+    return filled if filled.dtype == x.dtype else filled.astype(x.dtype)
+
+
+def _each_constant(
+    x: Tensor, widths: tuple[tuple[int, int], ...], pairs: list[tuple[Any, Any]]
+) -> Tensor:
+    """Another number on each side."""
+    for axis, width in enumerate(widths):
+        before, after = (_filled(x, axis, n, v) for n, v in zip(width, pairs[axis], strict=True))
+        x = concat([before, x, after], axis=axis)
+    return x
+
+
+def _filled(x: Tensor, axis: int, count: int, value: Any) -> Tensor:
+    shape = (*x.shape[:axis], count, *x.shape[axis + 1 :])
+    return as_tensor(np.full(shape, value, x.dtype), device=x.device)
+
+
+def _repeated(x: Tensor, axis: int, width: tuple[int, int], mode: str, odd: bool) -> list[Tensor]:
+    """The pieces of an axis that repeats or mirrors itself."""
+    size = x.shape[axis]
+    if odd and mode != "wrap" and mode != "edge" and (size > 1 or mode == "symmetric"):
+        return _mirrored_odd(x, axis, width, mode)
+    # NumPy says which element each one is; runs of neighbours among them are slices.
+    sources = np.pad(np.arange(size), width, mode=mode)  # type: ignore[call-overload]
+    pieces = []
+    start = 0
+    while start < sources.size:
+        stop = start + 1
+        step = int(sources[stop] - sources[start]) if stop < sources.size else 0
+        if step not in (-1, 0, 1):
+            step = 0
+        else:
+            while stop < sources.size and sources[stop] - sources[stop - 1] == step:
+                stop += 1
+        first, count = int(sources[start]), stop - start
+        if step == 0 or count == 1:
+            one = slices(x, axis, first, first + 1)
+            shape = (*x.shape[:axis], count, *x.shape[axis + 1 :])
+            pieces.append(one if count == 1 else _OPS["broadcast_to"](one, shape))
+        else:
+            last = first + step * count
+            pieces.append(slices(x, axis, first, None if last < 0 else last, step))
+        start = stop
+    return pieces
+
+
+def _mirrored_odd(x: Tensor, axis: int, width: tuple[int, int], mode: str) -> list[Tensor]:
+    """The pieces of an axis that is mirrored at its ends through the elements there.
+
+    Each mirroring f(-k) = 2 f(0) - f(k) turns the sign; two of them add twice the difference of
+    the ends. Reflection leaves the ends out of the mirror image, symmetry has them in it.
+    """
+    size = x.shape[axis]
+    period = size - 1 if mode == "reflect" else size
+    low, high = slices(x, axis, 0, 1), slices(x, axis, size - 1, size)
+    pieces = []
+    for turn in range(width[0] // -period, (size + width[1]) // period + 1):
+        start, stop = max(turn * period, -width[0]), min((turn + 1) * period, size + width[1])
+        if turn == 0:
+            start, stop = 0, size  # whole, with the end that reflection shares
+        elif turn > 0:
+            start = max(start, size)
+        if start >= stop:
+            continue
+        twice, odd = divmod(turn, 2)
+        offset = 2.0 * twice if x.dtype.kind == "f" else 2 * twice
+        from_start = start - turn * period
+        count = stop - start
+        if not odd:
+            piece = slices(x, axis, from_start, from_start + count)
+        else:
+            first = size - 1 - from_start
+            last = first - count
+            piece = slices(x, axis, first, None if last < 0 else last, -1)
+            piece = 2 * high - piece
+        pieces.append(piece if not twice else piece + (high - low) * offset)
+    return pieces
+
+
+def _ramp(x: Tensor, axis: int, width: tuple[int, int], ends: tuple[Any, Any]) -> list[Tensor]:
+    """The pieces of an axis with a straight line from its ends to the given values."""
+    size = x.shape[axis]
+    edges = slices(x, axis, 0, 1), slices(x, axis, size - 1, size)
+    whole = x.dtype.kind in "iu"
+    made = []
+    for after, (edge, count, end) in enumerate(zip(edges, width, ends, strict=True)):
+        share = np.arange(count) / max(count, 1)
+        share = (share[::-1] if after else share).astype("float64" if whole else x.dtype)
+        shape = [1] * x.ndim
+        shape[axis] = count
+        along = as_tensor(share.reshape(shape), device=x.device)
+        line = end + (edge - end) * along
+        made.append(_OPS["floor"](line).astype(x.dtype) if whole else line)
+    return [made[0], x, made[1]]
+
+
+STATISTICS = ("maximum", "mean", "median", "minimum")
+
+
+def _lengths(x: Tensor, stat_length: Any) -> list[tuple[int, int]]:
+    if stat_length is None:
+        return [(size, size) for size in x.shape]
+    pairs = _pairs(x.ndim, "stat_length", stat_length)
+    if any(not isinstance(n, int) or n < 1 for pair in pairs for n in pair):
+        raise ShapeError(f"pad: expected stat_length of 1 or more, got {stat_length!r}")
+    return [(min(a, n), min(b, n)) for (a, b), n in zip(pairs, x.shape, strict=True)]
+
+
+def _statistic(
+    x: Tensor, axis: int, width: tuple[int, int], mode: str, lengths: tuple[int, int]
+) -> list[Tensor]:
+    """The pieces of an axis with a statistic of the elements at each end."""
+    size = x.shape[axis]
+    ends = slices(x, axis, 0, lengths[0]), slices(x, axis, size - lengths[1], size)
+    made = []
+    for end, count in zip(ends, width, strict=True):
+        if mode == "median":
+            value = TENSORS.median(end, axis=axis, keepdims=True)
+        else:
+            name = {"maximum": "max", "minimum": "min"}.get(mode, mode)
+            value = _OPS[name](end, axis=axis, keepdims=True)
+        if value.dtype != x.dtype:
+            value = (_OPS["rint"](value) if x.dtype.kind in "iu" else value).astype(x.dtype)
+        made.append(_OPS["broadcast_to"](value, (*x.shape[:axis], count, *x.shape[axis + 1 :])))
+    return [made[0], x, made[1]]

@@ -1,0 +1,476 @@
+"""One loop that binds the table: to functions, operators, methods and NumPy's protocols.
+
+Imports the modules beside it. `FUNCTIONS` is what `gpugrad` exports; `MEMBERS` is what Tensor has
+from here, which ci/stubs.py writes down for type checkers: run it when a name comes or changes.
+"""
+
+import difflib
+import inspect
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gpugrad.backend.device import to_numpy
+from gpugrad.engine.op import TABLE
+from gpugrad.engine.record import bind_operator
+from gpugrad.errors import DTypeError, GradientError, ShapeError
+from gpugrad.functions import (
+    array_api,
+    arraypad,
+    dtypes,
+    einsum,
+    fft,
+    function_base,
+    histograms,
+    index_tricks,
+    indexing,
+    linalg,
+    manipulation,
+    nanfunctions,
+    polynomial,
+    shape_base,
+    sorting,
+    special,
+    statistics,
+    stride_tricks,
+    twodim_base,
+    type_check,
+    window_functions,
+)
+from gpugrad.tensor import assign, creation, dlpack, hooks
+from gpugrad.tensor.core import TENSORS, Tensor
+from gpugrad.tensor.hints import METHODS as FOREIGN
+from gpugrad.tensor.hints import NUMPY as INSTEAD
+from gpugrad.tensor.hints import NUMPY_KEYWORDS as INSTEAD_OF_KEYWORDS
+from gpugrad.tensor.hints import Foreign
+
+__all__ = ["FUNCTIONS", "INTERNAL", "MEMBERS"]
+
+Function = Callable[..., Any]
+
+SPECIAL = ("gpugrad.ops.special", "gpugrad.ops.incomplete")
+# Ops that only rules and other functions use, such as those of gpugrad.linalg and gpugrad.special.
+INTERNAL = (
+    "adjugate", "argpartition_order", "cholesky", "class_cross_entropy", "concat_arrays",
+    "convolve_full", "det", "eig", "eigh", "eigvals", "eigvalsh", "einsum_explicit", "expm",
+    "eye_like", "fourier", "fourier_of_real", "fourier_to_real", "from_diagonal", "getitem",
+    "index_set", "inv", "layer_norm", "least_squares", "linear", "lower_part", "mse_loss",
+    "pad_zeros", "permuted", "pinv", "qr", "ratio", "scale", "scatter", "sinc_slope",
+    "slogdet", "solve", "solve_triangular", "spectrum_counted", "stack_arrays", "svd",
+    "svdvals", "to_device", "to", "unless", "overlapped", "windows",
+    *(
+        name for name, op in TABLE.items()
+        if getattr(op.forward, "__module__", "") in SPECIAL and name != "i0"
+    ),
+)  # fmt: skip
+
+# Other names of the Array API standard, NumPy and PyTorch for the same functions.
+ALIASES = {
+    "absolute": "abs", "acos": "arccos", "acosh": "arccosh", "amax": "max", "amin": "min",
+    "around": "round", "asin": "arcsin", "asinh": "arcsinh", "atan": "arctan",
+    "atanh": "arctanh", "bitwise_invert": "invert", "concatenate": "concat",
+    "permute_dims": "transpose", "pow": "power", "true_divide": "divide", "mod": "remainder",
+    "bitwise_left_shift": "left_shift", "bitwise_right_shift": "right_shift",
+    "fix": "trunc", "conjugate": "conj", "atan2": "arctan2", "radians": "deg2rad",
+    "degrees": "rad2deg", "bitwise_not": "invert", "row_stack": "vstack",
+}  # fmt: skip
+
+FUNCTIONS: dict[str, Function] = {}
+FUNCTIONS.update(manipulation._OPS)
+for _module in (
+    manipulation, shape_base, arraypad, einsum, stride_tricks, twodim_base, function_base,
+    statistics, nanfunctions, sorting, indexing, type_check, histograms, index_tricks, polynomial,
+    window_functions, dtypes, array_api, dlpack,
+):  # fmt: skip
+    for _name in _module.__all__:
+        FUNCTIONS[_name] = getattr(_module, _name)
+FUNCTIONS["index_update"] = assign.index_update
+FUNCTIONS["vecdot"] = linalg.vecdot
+for _alias, _name in ALIASES.items():
+    FUNCTIONS[_alias] = FUNCTIONS[_name]
+TENSORS.__dict__.update(FUNCTIONS)
+
+MEMBERS: dict[str, Any] = {}
+
+
+def _member(name: str, member: Any) -> None:
+    MEMBERS[name] = member
+    setattr(Tensor, name, member)
+
+
+# ---------------------------------------------------------------- operators
+
+OPERATORS = {
+    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide",
+    "floordiv": "floor_divide", "mod": "remainder", "pow": "power", "matmul": "matmul",
+    "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
+    "lshift": "left_shift", "rshift": "right_shift",
+}  # fmt: skip
+COMPARISONS = {
+    "eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater",
+    "ge": "greater_equal",
+}  # fmt: skip
+
+
+def _reflected(operator: Function) -> Function:
+    def reflected(self: Tensor, other: Any) -> Tensor:
+        return operator(other, self)
+
+    return reflected
+
+
+def _in_place(name: str, symbol: str, operator: Function) -> Function:
+    function = FUNCTIONS[name]
+
+    def change(self: Tensor, other: Any) -> Tensor:
+        if not self._changeable(other, symbol):
+            return operator(self, other)  # recorded: the name on the left is bound anew
+        result = function(self.detach(), other)._array
+        if result.shape != self.shape:
+            raise ShapeError(
+                f"{symbol}: the result has shape {result.shape}, which does not fit in place "
+                f"of {self.shape}"
+            )
+        if not np.can_cast(result.dtype, self.dtype, "same_kind"):
+            raise DTypeError(
+                f"{symbol}: the result has dtype {result.dtype}, which does not fit in place "
+                f"of {self.dtype}"
+            )
+        self._write(Ellipsis, result)
+        return self
+
+    return change
+
+
+for _word, _name in OPERATORS.items():
+    _operator = bind_operator(TABLE[_name])
+    _member(f"__{_word}__", _operator)
+    _member(f"__r{_word}__", _reflected(_operator))
+    _member(f"__i{_word}__", _in_place(_name, f"__i{_word}__", _operator))
+_member("__divmod__", FUNCTIONS["divmod"])
+_member("__rdivmod__", _reflected(FUNCTIONS["divmod"]))
+for _word, _name in COMPARISONS.items():
+    _member(f"__{_word}__", bind_operator(TABLE[_name]))
+for _word, _name in {
+    "neg": "negative",
+    "pos": "positive",
+    "abs": "abs",
+    "invert": "invert",
+}.items():
+    _member(f"__{_word}__", FUNCTIONS[_name])
+
+
+_member("__getitem__", FUNCTIONS["getitem"])
+_member("__setitem__", assign.setitem)
+_member("at", property(assign.at, doc=assign.at.__doc__))
+
+# ---------------------------------------------------------------- methods
+
+METHODS = (
+    "abs", "all", "any", "argmax", "argmin", "astype", "broadcast_to", "ceil", "clip", "conj",
+    "cos", "cosh", "cumsum", "dot", "erf", "exp", "expm1", "flatten", "flip", "floor", "isfinite",
+    "isinf", "isnan", "log", "log10", "log1p", "log2", "log_softmax", "logsumexp", "matmul",
+    "max", "mean", "min", "moveaxis", "outer", "power", "pow", "prod", "ravel", "reciprocal",
+    "relu", "repeat", "roll", "round", "sigmoid", "sign", "silu", "sin", "sinh", "softmax",
+    "softplus", "split", "sqrt", "square", "squeeze", "std", "sum", "swapaxes", "take", "tan",
+    "tanh", "tile", "to", "trunc", "var", "expand_dims", "gelu", "elu", "leaky_relu", "unstack",
+    "argpartition", "argsort", "choose", "cumprod", "diagonal", "partition", "searchsorted",
+    "sort", "topk", "trace", "conjugate", "nonzero",
+)  # fmt: skip
+for _name in METHODS:
+    _member(_name, FUNCTIONS[_name])
+
+
+def _given(values: tuple[Any, ...]) -> Any:
+    """``t.reshape(2, 3)`` and ``t.reshape((2, 3))`` say the same."""
+    return values[0] if len(values) == 1 else values
+
+
+def _reshape(self: Tensor, *shape: Any, order: str = "C") -> Tensor:
+    """The same elements in another shape: ``t.reshape(2, -1)`` or ``t.reshape((2, -1))``."""
+    return manipulation.reshape(self, _given(shape), order)
+
+
+def _transpose(self: Tensor, *axes: Any) -> Tensor:
+    """The axes in another order: reversed, ``t.transpose(1, 0)`` or ``t.transpose((1, 0))``."""
+    return manipulation.transpose(self, _given(axes) if axes else None)
+
+
+def _round(self: Tensor, ndigits: int | None = None) -> Tensor:
+    """``round(t, 2)``: a Tensor, like ``gg.round(t, 2)``."""
+    return FUNCTIONS["round"](self, ndigits or 0)
+
+
+def _compress(self: Tensor, condition: Any, axis: int | None = None) -> Tensor:
+    """The elements along an axis where a vector of conditions holds. Waits for the device."""
+    return indexing.compress(condition, self, axis)
+
+
+def _copy(self: Tensor) -> Tensor:
+    """The same values in memory of their own, part of the graph."""
+    return FUNCTIONS["astype"](self, self.dtype)
+
+
+def _cpu(self: Tensor) -> Tensor:
+    """The tensor in the memory of the host; itself where it is there."""
+    return manipulation.to(self, device="cpu")
+
+
+def _cuda(self: Tensor, index: int | None = None) -> Tensor:
+    """The tensor on a CUDA device: CuPy's current one, or that of ``index``."""
+    return manipulation.to(self, device="cuda" if index is None else f"cuda:{index}")
+
+
+for _name in hooks.__all__:
+    _member(_name, getattr(hooks, _name))
+_member("compress", _compress)
+_member("reshape", _reshape)
+_member("transpose", _transpose)
+_member("__round__", _round)
+_member("copy", _copy)
+_member("clone", _copy)
+_member("cpu", _cpu)
+_member("cuda", _cuda)
+_member("to_device", dlpack.to_device)
+_member("__dlpack__", dlpack.dlpack)
+_member("__dlpack_device__", dlpack.dlpack_device)
+_member("__array_namespace__", array_api.array_namespace)
+_member("real", property(FUNCTIONS["real"], doc="The real parts."))
+_member("imag", property(FUNCTIONS["imag"], doc="The imaginary parts."))
+_member("T", property(FUNCTIONS["transpose"], doc="The axes reversed."))
+_member("mT", property(manipulation.matrix_transpose, doc="The last two axes exchanged."))
+
+for _name, _text in FOREIGN.items():
+    setattr(Tensor, _name, Foreign(_name, _text))
+
+# ---------------------------------------------------------------- NumPy's protocols
+
+# NumPy's ufuncs, and the table's names of them where they are others.
+_RENAMED = {"absolute": "abs", "conjugate": "conj"}
+UFUNCS = {
+    native: _RENAMED.get(native.__name__, native.__name__)
+    for native in vars(np).values()
+    if isinstance(native, np.ufunc)
+}
+# What `np.add.reduce(t)` and the like are under names of their own.
+REDUCES = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min",
+           "logical_and": "all", "logical_or": "any", "logaddexp": "logsumexp"}  # fmt: skip
+ACCUMULATES = {"add": "cumsum", "multiply": "cumprod"}
+# What `np.add.at(t, index, value)` and the like are as `t.at[index].add(value)`.
+ASSIGNED = {"add": "add", "multiply": "multiply", "maximum": "max", "minimum": "min"}
+# Keywords that NumPy spells otherwise.
+KEYWORDS = {"a_min": "min", "a_max": "max", "newshape": "shape"}
+
+
+def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+    # A NumPy scalar that is compared arrives as an array; as a scalar it goes to any device.
+    inputs = tuple(a[()] if type(a) is np.ndarray and a.ndim == 0 else a for a in inputs)
+    out = kwargs.pop("out", None)
+    if out is not None:
+        return into(out, getattr(ufunc, method), inputs, kwargs)
+    name = UFUNCS.get(ufunc)
+    if name is None:
+        return _of_another_library(ufunc, method)(*inputs, **kwargs)
+    if method == "__call__" and name in FUNCTIONS:
+        function = FUNCTIONS[name]
+    elif method == "reduce" and name in REDUCES:
+        function = FUNCTIONS[REDUCES[name]]
+        kwargs.setdefault("axis", 0)
+    elif method == "accumulate" and name in ACCUMULATES:
+        function = FUNCTIONS[ACCUMULATES[name]]
+        kwargs.setdefault("axis", 0)
+    elif method == "outer" and ufunc.nin == 2 and name in FUNCTIONS:
+        function = FUNCTIONS[name]
+        a, b = manipulation.together(*inputs)
+        inputs = (manipulation.reshape(a, a.shape + (1,) * b.ndim), b)
+    else:
+        what = name if method == "__call__" else f"{name}.{method}"
+        raise DTypeError(
+            f"np.{what}: gpugrad has no such function of tensors.{_instead(name, method)}"
+        )
+    if kwargs.get("dtype", 0) is None:
+        del kwargs["dtype"]
+    return _called(ufunc, function, inputs, kwargs)
+
+
+def _called(theirs: Any, own: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """``own(*args, **kwargs)``, with a sentence about a keyword that only NumPy's function has."""
+    try:
+        return own(*args, **kwargs)
+    except TypeError as error:
+        if (explained := _keyword(theirs, own, error)) is not None:
+            raise explained from error
+        raise
+
+
+def _keyword(called: Any, function: Function, error: TypeError) -> DTypeError | None:
+    """The error for a keyword of NumPy's that gpugrad's function has not; None for any other."""
+    own = re.escape(getattr(function, "__name__", ""))
+    found = re.match(rf"{own}\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    if found is None:
+        return None
+    word, name = found[1], called.__name__
+    taken = ", ".join(inspect.signature(function).parameters)
+    instead = INSTEAD_OF_KEYWORDS.get(word, f"what gg.{name} takes: {taken}")
+    return DTypeError(f"np.{name}: {word}= is not taken with tensors. Write {instead}")
+
+
+def _of_another_library(ufunc: Any, method: str) -> Function:
+    """gpugrad's function for a ufunc of SciPy's; DTypeError for those that it does not know."""
+    name = ufunc.__name__
+    if getattr(sys.modules.get("scipy.special"), name, None) is not ufunc:
+        raise DTypeError(
+            f"{name}: this ufunc is neither NumPy's nor SciPy's, and gpugrad does not know its "
+            "derivative. Make it an op with gg.custom_op, or give it .detach().numpy()"
+        )
+    if method == "__call__" and name in special.__all__:
+        found: Function = getattr(special, name)
+        return found
+    what = name if method == "__call__" else f"{name}.{method}"
+    raise DTypeError(
+        f"scipy.special.{what}: gpugrad has no such function of tensors."
+        f"{nearest(f'special.{name}')}"
+    )
+
+
+def into(out: tuple[Any, ...], compute: Function, inputs: tuple[Any, ...], kwargs: Any) -> Any:
+    """``np.sin(t, out=u)`` and ``array += t``: allowed where no graph is left behind."""
+    result = compute(*inputs, **kwargs)
+    target = out[0]
+    if result.requires_grad or (isinstance(target, Tensor) and target.requires_grad):
+        raise GradientError(
+            "out=: a result that requires a gradient cannot be written into an existing array. "
+            "Leave out= away and use what is returned (`a = a + t` in place of `a += t`)"
+        )
+    if not np.can_cast(result.dtype, target.dtype, "same_kind"):
+        raise DTypeError(
+            f"out=: the result has dtype {result.dtype}, which does not fit into an array of "
+            f"{target.dtype}"
+        )
+    (target if isinstance(target, Tensor) else Tensor(target))._write(Ellipsis, result)
+    return target
+
+
+def _plain(function: Function, count: int) -> Function:
+    """A NumPy function whose result has no gradient, on the values of its first operands.
+
+    Of those only: NumPy changes a width that it takes for a number.
+    """
+
+    def values(a: Any) -> Any:
+        return to_numpy(a.detach().data) if isinstance(a, Tensor) else a
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return function(*map(values, args[:count]), *args[count:], **kwargs)
+
+    return call
+
+
+def _changing(name: str) -> Function:
+    """A function of NumPy's that changes its array, by the one here that makes a new tensor."""
+    function = FUNCTIONS[name]
+
+    def change(a: Any, *args: Any, **kwargs: Any) -> None:
+        if not isinstance(a, Tensor):
+            raise DTypeError(
+                f"np.{name}: a tensor cannot be written into an array. Use gg.{name}, which "
+                "returns a new tensor"
+            )
+        values = (*args, *kwargs.values())
+        if a.requires_grad or any(isinstance(v, Tensor) and v.requires_grad for v in values):
+            raise GradientError(
+                f"np.{name}: it would change a tensor in place that a graph needs. Use gg.{name}, "
+                "which returns a new tensor"
+            )
+        a._write(Ellipsis, function(a, *args, **kwargs)._array)
+
+    return change
+
+
+PLAIN = {
+    np.allclose: _plain(np.allclose, 4),
+    np.array_equal: _plain(np.array_equal, 2),
+    np.array_repr: _plain(np.array_repr, 1),
+    np.array_str: _plain(np.array_str, 1),
+}
+NUMPY_FUNCTIONS: dict[Any, Function] = {
+    np.shape: lambda a: a.shape,
+    np.ndim: lambda a: a.ndim,
+    np.size: lambda a, axis=None: a.size if axis is None else a.shape[axis],
+    np.copy: _copy,
+    np.zeros_like: creation.zeros_like,
+    np.ones_like: creation.ones_like,
+    np.full_like: creation.full_like,
+    np.empty_like: creation.empty_like,
+    np.linspace: creation.linspace,
+    np.where: lambda condition, *choices: FUNCTIONS["where" if choices else "nonzero"](
+        condition, *choices
+    ),
+    np.lib.stride_tricks.sliding_window_view: stride_tricks.sliding_window_view,
+    np.fill_diagonal: _changing("fill_diagonal"),
+    np.put_along_axis: _changing("put_along_axis"),
+    **PLAIN,
+}
+for _name, _function in FUNCTIONS.items():
+    if callable(native := getattr(np, _name, None)) and not isinstance(native, np.ufunc | type):
+        NUMPY_FUNCTIONS.setdefault(native, _function)
+for _module, _numpy_s in ((linalg, np.linalg), (fft, np.fft)):
+    for _name in _module.__all__:
+        if callable(native := getattr(_numpy_s, _name, None)):
+            NUMPY_FUNCTIONS.setdefault(native, getattr(_module, _name))
+
+
+def _array_function(
+    self: Tensor, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    own = NUMPY_FUNCTIONS.get(function)
+    if own is None:
+        inner = function.__module__.removeprefix("numpy").lstrip(".")  # linalg, fft
+        inner = inner.replace("lib.scimath", "emath")
+        name = f"{inner}.{function.__name__}" if inner else function.__name__
+        raise DTypeError(f"np.{name}: gpugrad has no such function of tensors.{nearest(name)}")
+    if kwargs:
+        for first in ("a", "x", "arr", "ary", "array", "m"):  # NumPy's names of the operand
+            if first in kwargs and not args and not _takes(own, first):
+                args = (kwargs.pop(first),)
+        kwargs = {KEYWORDS.get(word, word): value for word, value in kwargs.items()}
+        if kwargs.get("out", 0) is None:
+            del kwargs["out"]
+        if "out" in kwargs:
+            out = kwargs.pop("out")
+            return into((out,), own, args, kwargs)
+    return _called(function, own, args, kwargs)
+
+
+def _instead(name: str, method: str) -> str:
+    """What to write in place of a ufunc, or of one of its methods."""
+    if method == "at" and name in ASSIGNED:
+        return f" Write t.at[index].{ASSIGNED[name]}(value), which gives a new tensor"
+    return nearest(name)
+
+
+def _takes(function: Function, word: str) -> bool:
+    """Whether a function has a parameter of that name, to be given as a keyword."""
+    parameter = inspect.signature(function).parameters.get(word)
+    return parameter is not None and parameter.kind is not parameter.POSITIONAL_ONLY
+
+
+def nearest(name: str) -> str:
+    """What there is in place of a function: what does the same, or a name that is like its own."""
+    if name in INSTEAD:
+        return f" Write {INSTEAD[name]}"
+    there = [f"linalg.{known}" for known in linalg.__all__ if known.islower()]
+    there += [f"fft.{known}" for known in fft.__all__]
+    there += [f"special.{known}" for known in special.__all__]
+    public = [known for known in (*FUNCTIONS, *creation.__all__) if known not in INTERNAL]
+    name = last if (last := name.rpartition(".")[2]) in public else name
+    close = difflib.get_close_matches(name, [*public, *there], n=1, cutoff=0.8)
+    like = f" The nearest is gg.{close[0]}." if close else ""
+    return f"{like} For a result without a gradient use .detach().numpy()"
+
+
+_member("__array_ufunc__", _array_ufunc)
+_member("__array_function__", _array_function)

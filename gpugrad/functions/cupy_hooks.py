@@ -1,0 +1,174 @@
+"""CuPy's own functions on Tensors: ``cupy.exp(t)`` is ``gg.exp(t)``. Imports bind, special, core.
+
+CuPy's ufuncs and elementwise kernels look for a method of this name on their arguments before
+they touch a device, its reduction kernels for another; other functions call the method of their
+name. A Tensor must not be taken for an array of CuPy's, which would compute without a graph: it has
+no ``__cuda_array_interface__``, and ``__cupy_get_ndarray__`` raises an error that says what to
+write. What asks for the type of an array (``cupy.matmul``) can't be reached: CuPy's own TypeError
+names it. The simulated device has the same hooks.
+"""
+
+import inspect
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NoReturn
+
+from gpugrad.errors import DTypeError
+from gpugrad.functions import special
+from gpugrad.functions.bind import FUNCTIONS, INTERNAL, _member, into, nearest
+from gpugrad.tensor.core import Tensor
+
+# Where ufuncs are public, with what their own names have before those; the module is looked for
+# among those imported already, for one of them has called.
+_HOMES = {
+    "cupy": ("cupy_",),
+    "gpugrad.backend.sim": ("cupy_",),
+    "cupyx.scipy.special": ("cupyx_scipy_special_", "cupyx_scipy_", "cupy_"),
+    "gpugrad.backend.sim.scipy_special": ("cupyx_scipy_special_", "cupyx_scipy_", "cupy_"),
+}
+# Ufuncs that stand behind a function of CuPy's.
+_INNER = {"cupy_where": "where", "cupy_angle": "angle"}
+
+
+def _home(kernel: Any) -> tuple[str, str]:
+    """The module and the name under which a ufunc is public; "" and its own for any other."""
+    for module, prefixes in _HOMES.items():
+        for prefix in prefixes:
+            name = kernel.name.removeprefix(prefix)
+            if getattr(sys.modules.get(module), name, None) is kernel:
+                return module, name
+    return "", kernel.name
+
+
+def _function(kernel: Any) -> Callable[..., Any]:
+    """gpugrad's function for a kernel of CuPy's; DTypeError for those that it does not know."""
+    home, name = _home(kernel)
+    if home.endswith("special") and name in special.__all__:
+        found: Callable[..., Any] = getattr(special, name)
+        return found
+    name = _INNER.get(name, name)
+    if name in FUNCTIONS and (home or kernel.name in _INNER):
+        return FUNCTIONS[name]
+    if home:
+        raise DTypeError(
+            f"{'cupyx.scipy.special' if 'special' in home else 'cupy'}.{name}: gpugrad has no "
+            f"such function of tensors.{nearest(name)}"
+        )
+    raise DTypeError(
+        f"{name}: gpugrad does not know the derivative of this {type(kernel).__name__} of CuPy's. "
+        "Make it an op with gg.custom_op, or give it .detach().data"
+    )
+
+
+def _elementwise(self: Tensor, kernel: Any, *args: Any, **kwargs: Any) -> Any:
+    """What CuPy calls in place of a ufunc or an elementwise kernel with a Tensor among its args."""
+    function = _function(kernel)
+    inputs, outputs = args[: kernel.nin], args[kernel.nin :]
+    named = kwargs.pop("out", None)
+    if named is not None:
+        outputs = named if isinstance(named, tuple) else (named,)
+    given = [word for word, value in kwargs.items() if value is not None and word != "casting"]
+    if given:
+        raise DTypeError(
+            f"cupy.{_home(kernel)[1]}: {given[0]}= is not taken with tensors. Cast with .astype"
+        )
+    return into(outputs, function, inputs, {}) if outputs else function(*inputs)
+
+
+def _reduction(self: Tensor, kernel: Any, axis: Any, dtype: Any, out: Any, keepdims: bool) -> Any:
+    """What CuPy calls in place of a reduction kernel of a Tensor."""
+    name = kernel.name.removeprefix("cupy_")
+    if name == kernel.name or name not in FUNCTIONS:
+        raise DTypeError(f"{kernel.name}: gpugrad does not know this reduction.{nearest(name)}")
+    if dtype is not None or out is not None:
+        raise DTypeError(f"cupy.{name}: dtype= and out= are not taken with tensors")
+    return FUNCTIONS[name](self, axis=axis, keepdims=keepdims)
+
+
+_member("__cupy_override_elementwise_kernel__", _elementwise)
+_member("__cupy_override_reduction_kernel__", _reduction)
+
+
+# ---------------------------------------------------------------- functions that ask for an array
+
+
+def _refuse_to_be_an_array(self: Tensor) -> NoReturn:
+    """What CuPy calls where it wants an array of its own, as ``cupy.concatenate([t])`` does."""
+    name = _caller()
+    shown = f"cupy.{name}" if name else "CuPy"
+    if name in FUNCTIONS and name not in INTERNAL:
+        instead = f"gg.{name}, which has a gradient"
+    else:
+        instead = "a function of gpugrad, which has a gradient"
+    raise DTypeError(
+        f"{shown}: expected arrays of CuPy's, got a Tensor of shape {self.shape}. Write {instead}, "
+        "or give it t.data (t.detach().data in a graph), the array"
+    )
+
+
+def _caller() -> str:
+    """The name of CuPy's function that is running, where it is one written in Python."""
+    name = ""
+    frame: Any = sys._getframe(2)
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "cupy":
+        name = frame.f_code.co_name
+        frame = frame.f_back
+    return name
+
+
+class _AskedByCuPy:
+    """A method that is there for CuPy's functions that are written in Python alone.
+
+    ``array @ t`` looks for it too, in CuPy's compiled code: the operator is a Tensor's only where
+    CuPy does not find that it can make an array of one.
+    """
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        caller = sys._getframe(1).f_globals.get("__name__", "")
+        if instance is None or caller.partition(".")[0] != "cupy":
+            raise AttributeError("__cupy_get_ndarray__")
+        return partial(_refuse_to_be_an_array, instance)
+
+
+setattr(Tensor, "__cupy_get_ndarray__", _AskedByCuPy())  # noqa: B010 - no member to type
+
+# ---------------------------------------------------------------- functions that call a method
+
+# The parameters of ndarray's methods after the array, in their order: ``cupy.sum(t)`` is
+# ``t.sum(axis, dtype, out, keepdims)``.
+_METHODS = {
+    **dict.fromkeys(("sum", "prod", "mean"), ("axis", "dtype", "out", "keepdims")),
+    **dict.fromkeys(("var", "std"), ("axis", "dtype", "out", "ddof", "keepdims")),
+    **dict.fromkeys(("max", "min"), ("axis", "out", "keepdims")),
+    **dict.fromkeys(("argmax", "argmin"), ("axis", "dtype", "out", "keepdims")),
+}
+
+
+def _method(name: str, order: tuple[str, ...]) -> Callable[..., Any]:
+    """The method of a reduction, which also takes what CuPy's function of that name gives it."""
+    function = FUNCTIONS[name]
+
+    def method(
+        self: Tensor, axis: Any = None, keepdims: Any = False, *others: Any, **words: Any
+    ) -> Tensor:
+        if not others and not words:
+            return function(self, axis, keepdims)
+        named = order if others else ("axis", "keepdims")
+        words.update(zip(named, (axis, keepdims, *others)))
+        for word in ("dtype", "out"):
+            if words.pop(word, None) is not None:
+                raise DTypeError(
+                    f"{name}: {word}= is not taken with tensors. Cast with .astype, and use what "
+                    "is returned"
+                )
+        return function(self, **words)
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__, method.__module__ = function.__doc__, function.__module__
+    method.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+    return method
+
+
+for _name, _order in _METHODS.items():
+    _member(_name, _method(_name, _order))

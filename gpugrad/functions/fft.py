@@ -1,0 +1,291 @@
+"""``gpugrad.fft``: NumPy's and the Array API standard's Fourier transforms.
+
+Imports creation, core and functions. ``n`` and ``s`` are the sizes that axes are cut to, or filled
+up to with zeros, before; ``norm`` says which direction divides by the number of elements:
+"backward" (or None), "forward", or "ortho" for both, by its root. float32 and float16 give
+complex64, and the transforms of complex64 that are real float32. The derivatives, of every order,
+stand in ``gpugrad/ops/fft.py``; gradients of complex numbers are as docs/derivatives.md has them.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gpugrad.errors import ArgumentError, DTypeError, ShapeError
+from gpugrad.functions.manipulation import _OPS, axis_number, concat
+from gpugrad.ops.fft import ADJOINT
+from gpugrad.tensor import creation
+from gpugrad.tensor.core import Tensor
+from gpugrad.tensor.creation import as_tensor
+
+__all__ = [
+    "fft", "fft2", "fftfreq", "fftn", "fftshift", "hfft", "ifft", "ifft2", "ifftn", "ifftshift",
+    "ihfft", "irfft", "irfft2", "irfftn", "rfft", "rfft2", "rfftfreq", "rfftn",
+]  # fmt: skip
+
+Sizes = Sequence[int] | None
+
+
+def _norm(name: str, norm: str | None) -> str:
+    if norm is None:
+        return "backward"
+    if norm not in ADJOINT:
+        raise ArgumentError(
+            f"{name}: expected norm 'backward', 'ortho', 'forward' or None, got {norm!r}"
+        )
+    return norm
+
+
+def _axes(name: str, x: Tensor, s: Sizes, axes: Sequence[int] | None) -> tuple[int, ...]:
+    """The axes to transform, counted from the front; the last ones, for sizes alone."""
+    if axes is None:
+        count = x.ndim if s is None else len(s)
+        axes = range(-count, 0)
+    found = tuple(axis_number(name, axis, x.ndim) for axis in axes)
+    if s is not None and len(s) != len(found):
+        raise ShapeError(f"{name}: expected a size for each of axes {found}, got s={tuple(s)}")
+    return found
+
+
+def _sizes(
+    name: str, x: Tensor, s: Sequence[int | None] | None, axes: tuple[int, ...]
+) -> list[int]:
+    """A size for each axis: the one asked for, or (None and NumPy's -1) its own."""
+    given = [None] * len(axes) if s is None else list(s)
+    sizes = [
+        x.shape[axis] if size is None or size == -1 else int(size)
+        for size, axis in zip(given, axes)
+    ]
+    if any(size < 1 for size in sizes):
+        raise ShapeError(
+            f"{name}: expected one element or more along each of axes {axes} of shape {x.shape}, "
+            f"got sizes {tuple(sizes)}"
+        )
+    return sizes
+
+
+def _fitted(x: Tensor, sizes: Sequence[int], axes: Sequence[int]) -> Tensor:
+    """x cut, or filled up with zeros, to sizes along axes."""
+    for size, axis in zip(sizes, axes):
+        if x.shape[axis] > size:
+            x = x[(slice(None),) * axis + (slice(0, size),)]
+    widths = [[0, 0] for _ in x.shape]
+    for size, axis in zip(sizes, axes):
+        widths[axis][1] = size - x.shape[axis]
+    if not any(after for _, after in widths):
+        return x
+    return _OPS["pad_zeros"](x, pad_width=tuple(map(tuple, widths)))
+
+
+def _complex(
+    name: str, x: Any, s: Any, axes: Sequence[int] | None, norm: str | None, inverse: bool
+) -> Tensor:
+    x = as_tensor(x)
+    scaling = _norm(name, norm)
+    places = _axes(name, x, s, axes)
+    if not places:
+        return x
+    x = _fitted(x, _sizes(name, x, s, places), places)
+    return _OPS["fourier"](x, axes=places, inverse=inverse, norm=scaling)
+
+
+def _of_real(name: str, x: Any, s: Any, axes: Sequence[int] | None, norm: str | None) -> Tensor:
+    x = as_tensor(x)
+    if x.dtype.kind == "c":
+        raise DTypeError(
+            f"{name}: expected real numbers, got {x.dtype}. The transform of complex ones is "
+            f"gg.fft.{name.replace('ihfft', 'ifft').removeprefix('r')}"
+        )
+    scaling = _norm(name, norm)
+    places = _some(name, _axes(name, x, s, axes))
+    x = _fitted(x, _sizes(name, x, s, places), places)
+    return _OPS["fourier_of_real"](x, axes=places, norm=scaling)
+
+
+def _to_real(name: str, x: Any, s: Any, axes: Sequence[int] | None, norm: str | None) -> Tensor:
+    x = as_tensor(x)
+    scaling = _norm(name, norm)
+    places = _some(name, _axes(name, x, s, axes))
+    given = [None] * len(places) if s is None else list(s)
+    if given[-1] is None or given[-1] == -1:
+        given[-1] = 2 * (x.shape[places[-1]] - 1)
+    sizes = _sizes(name, x, given, places)
+    x = _fitted(x, [*sizes[:-1], sizes[-1] // 2 + 1], places)
+    return _OPS["fourier_to_real"](x, axes=places, size=sizes[-1], norm=scaling)
+
+
+def _some(name: str, axes: tuple[int, ...]) -> tuple[int, ...]:
+    if not axes:
+        raise ShapeError(f"{name}: expected one axis or more, got none")
+    return axes
+
+
+# One axis.
+
+
+def fft(x: Any, /, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
+    """The discrete Fourier transform along an axis.
+
+    ShapeError for no elements, ArgumentError for another ``norm``.
+
+    >>> import gpugrad as gg
+    >>> gg.fft.fft(gg.tensor([1.0, 0.0, 0.0])).real
+    tensor([1., 1., 1.])
+    """
+    return _complex("fft", x, (n,), (axis,), norm, False)
+
+
+def ifft(x: Any, /, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
+    """The inverse of `fft`."""
+    return _complex("ifft", x, (n,), (axis,), norm, True)
+
+
+def rfft(x: Any, /, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
+    """The Fourier transform of real numbers: its first ``n // 2 + 1``, which determine the others.
+
+    >>> import gpugrad as gg
+    >>> gg.fft.rfft(gg.tensor([1.0, 0.0, 0.0, 0.0])).shape
+    (3,)
+    """
+    return _of_real("rfft", x, (n,), (axis,), norm)
+
+
+def irfft(x: Any, /, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
+    """The inverse of `rfft`: ``n`` real numbers, by default an even number of them.
+
+    The imaginary part of the first number, and of the last for even ``n``, is not read.
+    """
+    return _to_real("irfft", x, (n,), (axis,), norm)
+
+
+def hfft(x: Any, /, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
+    """The transform, which is real, of numbers of which the second half is the conjugated first."""
+    x = _OPS["conj"](as_tensor(x))
+    return _to_real("hfft", x, (n,), (axis,), ADJOINT[_norm("hfft", norm)])
+
+
+def ihfft(x: Any, /, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
+    """The inverse of `hfft`, of real numbers."""
+    half = _of_real("ihfft", x, (n,), (axis,), ADJOINT[_norm("ihfft", norm)])
+    return _OPS["conj"](half)
+
+
+# Several axes.
+
+
+def fftn(
+    x: Any, /, s: Sizes = None, axes: Sequence[int] | None = None, norm: str | None = None
+) -> Tensor:
+    """The Fourier transform along several axes, all unless ``axes`` names them.
+
+    >>> import gpugrad as gg
+    >>> gg.fft.fftn(gg.ones((2, 3)))[0, 0].item()
+    (6+0j)
+    """
+    return _complex("fftn", x, s, axes, norm, False)
+
+
+def ifftn(
+    x: Any, /, s: Sizes = None, axes: Sequence[int] | None = None, norm: str | None = None
+) -> Tensor:
+    """The inverse of `fftn`."""
+    return _complex("ifftn", x, s, axes, norm, True)
+
+
+def rfftn(
+    x: Any, /, s: Sizes = None, axes: Sequence[int] | None = None, norm: str | None = None
+) -> Tensor:
+    """The Fourier transform of real numbers along several axes: the first half along the last."""
+    return _of_real("rfftn", x, s, axes, norm)
+
+
+def irfftn(
+    x: Any, /, s: Sizes = None, axes: Sequence[int] | None = None, norm: str | None = None
+) -> Tensor:
+    """The inverse of `rfftn`; ``s`` are the sizes of the result, the last even by default."""
+    return _to_real("irfftn", x, s, axes, norm)
+
+
+def fft2(
+    x: Any, /, s: Sizes = None, axes: Sequence[int] | None = (-2, -1), norm: str | None = None
+) -> Tensor:
+    """The Fourier transform along the last two axes, or those in ``axes``."""
+    return _complex("fft2", x, s, axes, norm, False)
+
+
+def ifft2(
+    x: Any, /, s: Sizes = None, axes: Sequence[int] | None = (-2, -1), norm: str | None = None
+) -> Tensor:
+    """The inverse of `fft2`."""
+    return _complex("ifft2", x, s, axes, norm, True)
+
+
+def rfft2(
+    x: Any, /, s: Sizes = None, axes: Sequence[int] | None = (-2, -1), norm: str | None = None
+) -> Tensor:
+    """The Fourier transform of real numbers along two axes: the first half along the last."""
+    return _of_real("rfft2", x, s, axes, norm)
+
+
+def irfft2(
+    x: Any, /, s: Sizes = None, axes: Sequence[int] | None = (-2, -1), norm: str | None = None
+) -> Tensor:
+    """The inverse of `rfft2`; ``s`` are the sizes of the result, the last even by default."""
+    return _to_real("irfft2", x, s, axes, norm)
+
+
+# Frequencies, and their order.
+
+
+def _frequencies(
+    name: str, n: int, d: Any, parts: Callable[[int], list[tuple[int, int]]], words: dict[str, Any]
+) -> Tensor:
+    if not hasattr(n, "__index__") or n < 1:
+        raise ArgumentError(f"{name}: expected a whole number of 1 or more, got {n!r}")
+    words = {**words, "dtype": words["dtype"] or creation.get_default_dtype()}
+    whole = concat([creation.arange(first, last, **words) for first, last in parts(int(n))])
+    return whole / (int(n) * d)
+
+
+def fftfreq(n: int, d: Any = 1.0, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """The frequencies of `fft` for ``n`` elements that are ``d`` apart: the negative ones last.
+
+    >>> import gpugrad as gg
+    >>> gg.fft.fftfreq(4)
+    tensor([ 0.  ,  0.25, -0.5 , -0.25])
+    """
+    words = {"dtype": dtype, "device": device}
+    return _frequencies("fftfreq", n, d, lambda n: [(0, (n + 1) // 2), (-(n // 2), 0)], words)
+
+
+def rfftfreq(n: int, d: Any = 1.0, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """The frequencies of `rfft` for ``n`` elements that are ``d`` apart.
+
+    >>> import gpugrad as gg
+    >>> gg.fft.rfftfreq(4)
+    tensor([0.  , 0.25, 0.5 ])
+    """
+    words = {"dtype": dtype, "device": device}
+    return _frequencies("rfftfreq", n, d, lambda n: [(0, n // 2 + 1)], words)
+
+
+def _shifted(name: str, x: Any, axes: int | Sequence[int] | None, sign: int) -> Tensor:
+    x = as_tensor(x)
+    given = range(x.ndim) if axes is None else axes if isinstance(axes, Sequence) else (axes,)
+    places = tuple(axis_number(name, axis, x.ndim) for axis in given)
+    shifts = tuple(sign * (x.shape[axis] // 2) for axis in places)
+    return _OPS["roll"](x, shift=shifts, axis=places)
+
+
+def fftshift(x: Any, /, axes: int | Sequence[int] | None = None) -> Tensor:
+    """The number of frequency zero moved into the middle, along all axes or those in ``axes``.
+
+    >>> import gpugrad as gg
+    >>> gg.fft.fftshift(gg.fft.fftfreq(4))
+    tensor([-0.5 , -0.25,  0.  ,  0.25])
+    """
+    return _shifted("fftshift", x, axes, 1)
+
+
+def ifftshift(x: Any, /, axes: int | Sequence[int] | None = None) -> Tensor:
+    """The inverse of `fftshift`."""
+    return _shifted("ifftshift", x, axes, -1)

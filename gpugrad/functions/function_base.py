@@ -1,0 +1,329 @@
+"""Differences, integrals, interpolation and convolution of sampled functions: compositions.
+
+Imports functions, joining, creation and core.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from gpugrad.backend.namespace import namespace_of
+from gpugrad.errors import DTypeError, ShapeError
+from gpugrad.functions.manipulation import (
+    _OPS,
+    axis_number,
+    beside,
+    concat,
+    ravel,
+    reshape,
+    together,
+)
+from gpugrad.functions.shape_base import slices
+from gpugrad.functions.type_check import conjugated, real_only
+from gpugrad.tensor.core import TENSORS, Tensor
+from gpugrad.tensor.creation import as_tensor
+
+__all__ = [
+    "convolve", "correlate", "cumulative_prod", "cumulative_sum", "diff", "ediff1d", "gradient",
+    "interp", "trapezoid", "unwrap",
+]  # fmt: skip
+
+
+def _end(x: Tensor, value: Any, axis: int) -> Tensor:
+    """What is put before or after x along an axis: an array, or a number for each row."""
+    value = beside(value, x)
+    if value.ndim == 0:
+        value = _OPS["broadcast_to"](value, (*x.shape[:axis], 1, *x.shape[axis + 1 :]))
+    return value
+
+
+def diff(x: Any, /, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Tensor:
+    """The differences of neighbours along an axis, ``n`` times over.
+
+    ``prepend`` and ``append`` are values put before and after x first.
+    """
+    x = as_tensor(x)
+    if n < 0:
+        raise ShapeError(f"diff: expected n of 0 or more, got {n}")
+    if not x.ndim:
+        raise ShapeError("diff: expected one axis or more, got shape ()")
+    axis = axis_number("diff", axis, x.ndim)
+    if n == 0:
+        return x
+    ends = [None if end is None else _end(x, end, axis) for end in (prepend, append)]
+    parts = [part for part in (ends[0], x, ends[1]) if part is not None]
+    if len(parts) > 1:
+        x = concat(parts, axis=axis)
+    take = "not_equal" if x.dtype == np.bool_ else "subtract"
+    for _ in range(n):
+        x = _OPS[take](slices(x, axis, 1, None), slices(x, axis, None, -1))
+    return x
+
+
+def ediff1d(x: Any, /, to_end: Any = None, to_begin: Any = None) -> Tensor:
+    """The differences of neighbours of the raveled x, between ``to_begin`` and ``to_end``."""
+    x = ravel(together(x, *(end for end in (to_begin, to_end) if end is not None))[0])
+    ends = [None if end is None else ravel(_end(x, end, 0)) for end in (to_begin, to_end)]
+    d = slices(x, 0, 1, None) - slices(x, 0, None, -1)
+    parts = [part for part in (ends[0], d, ends[1]) if part is not None]
+    return concat(parts) if len(parts) > 1 else d
+
+
+def gradient(f: Any, /, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
+    """The slopes of sampled values along each axis, by differences: NumPy's ``gradient``.
+
+    This is no derivative of a function (`grad`, `gradients`). Inside it takes second-order
+    central differences, at the ends one-sided ones of order ``edge_order``, 1 or 2. ``varargs``
+    are spacings: one for all axes or one for each, a number or the coordinates along the axis;
+    all can have a gradient. A tuple for several axes. ShapeError for spacings that do not fit and
+    for axes of fewer than ``edge_order + 1`` samples.
+
+    >>> import gpugrad as gg
+    >>> gg.gradient(gg.tensor([1.0, 2.0, 4.0, 7.0]), 0.5)
+    tensor([2., 3., 5., 6.])
+    """
+    f = as_tensor(f)
+    if f.dtype.kind in "biu":
+        f = f.astype("float64")
+    if axis is None:
+        axes = tuple(range(f.ndim))
+    else:
+        given = axis if isinstance(axis, tuple | list) else (axis,)
+        axes = tuple(axis_number("gradient", one, f.ndim) for one in given)
+    if edge_order not in (1, 2):
+        raise ShapeError(f"gradient: expected edge_order 1 or 2, got {edge_order!r}")
+    spacings = list(varargs) or [1.0]
+    if len(spacings) == 1 and _is_number(spacings[0]):
+        spacings *= len(axes)
+    if len(spacings) != len(axes):
+        raise ShapeError(
+            f"gradient: expected one spacing, or one for each of {len(axes)} axes, got "
+            f"{len(spacings)}"
+        )
+    slopes = tuple(
+        _slope(f, spacing, one, edge_order) for one, spacing in zip(axes, spacings, strict=True)
+    )
+    return slopes[0] if len(slopes) == 1 else slopes
+
+
+def _is_number(value: Any) -> bool:
+    return not isinstance(value, list | tuple) and getattr(value, "ndim", 0) == 0
+
+
+def _slope(f: Tensor, spacing: Any, axis: int, edge_order: int) -> Tensor:
+    size = f.shape[axis]
+    if size < edge_order + 1:
+        raise ShapeError(
+            f"gradient: axis {axis} of shape {f.shape} needs {edge_order + 1} samples or more"
+        )
+
+    def at(start: int | None, stop: int | None) -> Tensor:
+        return slices(f, axis, start, stop)
+
+    if _is_number(spacing):
+        d = spacing
+        inner = (at(2, None) - at(None, -2)) / (2.0 * d)
+        first_gap = second_gap = gap_before = last_gap = d
+    else:
+        where = beside(spacing, f)
+        if where.shape != (size,):
+            raise ShapeError(
+                f"gradient: expected {size} coordinates for axis {axis}, got shape {where.shape}"
+            )
+        gaps = reshape(diff(where), [-1 if i == axis else 1 for i in range(f.ndim)])
+        low, high = slices(gaps, axis, None, -1), slices(gaps, axis, 1, None)
+        inner = (
+            -high / (low * (low + high)) * at(None, -2)
+            + (high - low) / (low * high) * at(1, -1)
+            + low / (high * (low + high)) * at(2, None)
+        )
+        first_gap, last_gap = slices(gaps, axis, 0, 1), slices(gaps, axis, size - 2, size - 1)
+        if edge_order == 2:
+            second_gap, gap_before = (
+                slices(gaps, axis, 1, 2),
+                slices(gaps, axis, size - 3, size - 2),
+            )
+    if edge_order == 1:
+        start = (at(1, 2) - at(0, 1)) / first_gap
+        stop = (at(size - 1, size) - at(size - 2, size - 1)) / last_gap
+    else:
+        a, b = first_gap, second_gap
+        start = (
+            -(2.0 * a + b) / (a * (a + b)) * at(0, 1)
+            + (a + b) / (a * b) * at(1, 2)
+            - a / (b * (a + b)) * at(2, 3)
+        )
+        a, b = gap_before, last_gap
+        stop = (
+            b / (a * (a + b)) * at(size - 3, size - 2)
+            - (a + b) / (a * b) * at(size - 2, size - 1)
+            + (2.0 * b + a) / (b * (a + b)) * at(size - 1, size)
+        )
+    return concat([start, inner, stop], axis=axis)
+
+
+def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Tensor:
+    """The integral along an axis by the trapezoidal rule, of samples at ``x`` or ``dx`` apart."""
+    y = together(y, x)[0] if x is not None else as_tensor(y)
+    axis = axis_number("trapezoid", axis, y.ndim)
+    if x is None:
+        widths = dx
+    else:
+        x = beside(x, y)
+        if x.ndim == 1:
+            widths = reshape(diff(x), [-1 if i == axis else 1 for i in range(y.ndim)])
+        else:
+            widths = diff(x, axis=axis)
+    middles = slices(y, axis, 1, None) + slices(y, axis, None, -1)
+    return _OPS["sum"](widths * middles / 2.0, axis=axis)
+
+
+def _cumulative(name: str, x: Any, axis: int | None, dtype: Any, include_initial: bool) -> Tensor:
+    x = as_tensor(x)
+    if axis is None:
+        if x.ndim > 1:
+            raise ShapeError(f"{name}: expected an axis for x of shape {x.shape}")
+        axis = 0
+    if not x.ndim:
+        x = reshape(x, 1)
+    axis = axis_number(name, axis, x.ndim)
+    if dtype is not None and x.dtype != dtype:
+        x = x.astype(dtype)
+    y = _OPS["cumsum" if name == "cumulative_sum" else "cumprod"](x, axis=axis)
+    if dtype is not None and y.dtype != dtype:  # small integers were accumulated in wide ones
+        y = y.astype(dtype)
+    if not include_initial:
+        return y
+    shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
+    start = TENSORS.full_like(y.detach(), 0 if name == "cumulative_sum" else 1, shape=shape)
+    return concat([start, y], axis=axis)
+
+
+def cumulative_sum(
+    x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
+) -> Tensor:
+    """The running sum along an axis; with ``include_initial`` it begins with 0.
+
+    ``axis`` may be left out where x has one axis only.
+    """
+    return _cumulative("cumulative_sum", x, axis, dtype, include_initial)
+
+
+def cumulative_prod(
+    x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
+) -> Tensor:
+    """The running product along an axis; with ``include_initial`` it begins with 1.
+
+    ``axis`` may be left out where x has one axis only. Its derivatives are exact at zeros.
+    """
+    return _cumulative("cumulative_prod", x, axis, dtype, include_initial)
+
+
+def interp(
+    x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None
+) -> Tensor:
+    """Values at ``x`` of the function that goes in straight lines through the points (xp, fp).
+
+    ``xp`` rises; beyond its ends the values are ``left`` and ``right``, those of the end points
+    unless given. With ``period`` the points are sorted and repeat. There is a gradient by x, xp
+    and fp; at a point of xp the slope is that on its right, at the last one on its left, and
+    beyond the ends it is 0. The result has the promoted dtype of x and fp.
+
+    >>> import gpugrad as gg
+    >>> gg.interp(2.5, gg.tensor([1.0, 2.0, 3.0]), gg.tensor([3.0, 2.0, 0.0]))
+    tensor(1.)
+    """
+    fs, xs, x = together(fp, xp, x)
+    xs, x = real_only("interp", xs), real_only("interp", x)
+    if xs.ndim != 1 or fs.ndim != 1 or xs.shape != fs.shape or not xs.size:
+        raise ShapeError(
+            f"interp: expected two vectors of one size of 1 or more, got xp of shape {xs.shape} "
+            f"and fp of {fs.shape}"
+        )
+    if period is not None:
+        if not period:
+            raise ShapeError("interp: expected a period other than 0")
+        period = abs(period)
+        x, xs = x % period, xs % period
+        order = _OPS["argsort"](xs.detach())
+        xs, fs = xs[order], fs[order]
+        xs = concat([xs[-1:] - period, xs, xs[:1] + period])
+        fs = concat([fs[-1:], fs, fs[:1]])
+    if xs.size == 1:
+        y = _OPS["broadcast_to"](fs, x.shape if x.ndim else (1,))
+        y = reshape(y + x * 0.0, x.shape)
+    else:
+        module = namespace_of(xs.data).module
+        found = module.searchsorted(xs.data, x.data, side="right")
+        high = module.clip(found, 1, xs.size - 1)
+        x0, x1, y0, y1 = xs[high - 1], xs[high], fs[high - 1], fs[high]
+        width = x1 - x0
+        flat = width == 0
+        slope = (y1 - y0) / _OPS["where"](flat, 1, width)
+        # Beyond the ends the distance is not used; held there, it cannot overflow.
+        y = y0 + slope * (_OPS["where"](x.detach() > xs[-1].detach(), x1, x) - x0)
+    inside_low = x.detach() < xs[0].detach()
+    inside_high = x.detach() > xs[-1].detach()
+    y = _OPS["where"](inside_low, fs[0] if left is None else left, y)
+    return _OPS["where"](inside_high, fs[-1] if right is None else right, y)
+
+
+MODES = ("full", "same", "valid")
+
+
+def _sequences(name: str, a: Any, v: Any, mode: str) -> tuple[Tensor, Tensor]:
+    a, v = together(a, v)
+    if mode not in MODES:
+        raise ShapeError(f"{name}: expected one of the modes {', '.join(MODES)}, got {mode!r}")
+    a, v = (reshape(x, 1) if x.ndim == 0 else x for x in (a, v))
+    if a.ndim != 1 or v.ndim != 1 or not a.size or not v.size:
+        raise ShapeError(
+            f"{name}: expected two vectors that are not empty, got shapes {a.shape} and {v.shape}"
+        )
+    return a, v
+
+
+def _part(full: Tensor, a: Tensor, v: Tensor, mode: str, turned: bool) -> Tensor:
+    """The middle of a whole convolution, as long as the longer sequence or the rest of it."""
+    long, short = max(a.size, v.size), min(a.size, v.size)
+    if mode == "full":
+        return full
+    if mode == "valid":
+        return slices(full, 0, short - 1, long)
+    start = short // 2 if turned else short - 1 - short // 2
+    return slices(full, 0, start, start + long)
+
+
+def convolve(a: Any, v: Any, mode: str = "full") -> Tensor:
+    """The convolution of two sequences: whole, as long as the longer ("same"), or "valid"."""
+    a, v = _sequences("convolve", a, v, mode)
+    return _part(_OPS["convolve_full"](a, v), a, v, mode, turned=False)
+
+
+def correlate(a: Any, v: Any, mode: str = "valid") -> Tensor:
+    """The sums of products of a with v moved along it, v conjugated: a convolution, v reversed."""
+    a, v = _sequences("correlate", a, v, mode)
+    full = _OPS["convolve_full"](a, _OPS["flip"](conjugated(v)))
+    return _part(full, a, v, mode, turned=v.size > a.size)
+
+
+def unwrap(
+    p: Any, /, discont: float | None = None, axis: int = -1, *, period: float = 2 * math.pi
+) -> Tensor:
+    """Angles without jumps: whole periods are added where neighbours differ by more than half one.
+
+    What is added is constant, so the gradient passes through as it is.
+    """
+    p = as_tensor(p)
+    if p.dtype.kind != "f":
+        raise DTypeError(f"unwrap: expected floating-point numbers, got {p.dtype}")
+    axis = axis_number("unwrap", axis, p.ndim)
+    jumps = diff(p.detach(), axis=axis)
+    half = period / 2
+    wrapped = _OPS["remainder"](jumps + half, period) - half
+    wrapped = _OPS["where"]((wrapped == -half) & (jumps > 0), half, wrapped)
+    least = half if discont is None else discont
+    turns = _OPS["where"](_OPS["abs"](jumps) < least, 0, wrapped - jumps)
+    start = slices(p, axis, None, 1)
+    return concat([start, slices(p, axis, 1, None) + _OPS["cumsum"](turns, axis=axis)], axis=axis)

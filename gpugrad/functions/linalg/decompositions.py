@@ -1,0 +1,154 @@
+"""Factors of matrices and eigenvalues, as ``gpugrad.linalg`` has them. Imports creation and core.
+
+The derivatives stand in ``gpugrad/ops/decompositions.py``.
+"""
+
+from typing import Any, NamedTuple
+
+from gpugrad.errors import ArgumentError, ShapeError
+from gpugrad.functions.manipulation import _OPS, matrix_transpose
+from gpugrad.functions.type_check import conjugated
+from gpugrad.tensor.core import Tensor
+from gpugrad.tensor.creation import as_tensor
+
+__all__ = [
+    "EigResult", "EighResult", "QRResult", "SVDResult", "cholesky", "eig", "eigh", "eigvals",
+    "eigvalsh", "matrices", "qr", "svd", "svdvals",
+]  # fmt: skip
+
+
+class EigResult(NamedTuple):
+    """What `eig` gives."""
+
+    eigenvalues: Tensor
+    eigenvectors: Tensor
+
+
+class EighResult(NamedTuple):
+    """What `eigh` gives."""
+
+    eigenvalues: Tensor
+    eigenvectors: Tensor
+
+
+class QRResult(NamedTuple):
+    """What `qr` gives."""
+
+    Q: Tensor
+    R: Tensor
+
+
+class SVDResult(NamedTuple):
+    """What `svd` gives."""
+
+    U: Tensor
+    S: Tensor
+    Vh: Tensor
+
+
+def matrices(name: str, x: Any, square: bool = True) -> Tensor:
+    """x as a Tensor of matrices; ShapeError where it is none, or not square."""
+    x = as_tensor(x)
+    if x.ndim < 2:
+        raise ShapeError(
+            f"{name}: expected a matrix or a stack of matrices, got shape {x.shape}. A vector is "
+            "a matrix of one column as x[:, None]"
+        )
+    if square and x.shape[-1] != x.shape[-2]:
+        raise ShapeError(
+            f"{name}: expected square matrices, got {x.shape[-2]} rows and {x.shape[-1]} columns "
+            f"(shape {x.shape})"
+        )
+    return x
+
+
+def cholesky(x: Any, /, *, upper: bool = False) -> Tensor:
+    """The lower triangular L of positive definite matrices, with L @ L.mT.conj() equal to x.
+
+    Only the lower triangle of x is read; with ``upper``, only the upper one, and the result is
+    L.mT.conj(). The gradient is Hermitian, of real matrices symmetric. LinAlgError where x is not
+    positive definite (on a GPU: NaN).
+    """
+    x = matrices("cholesky", x)
+    if upper:
+        return matrix_transpose(_OPS["cholesky"](matrix_transpose(x)))
+    return _OPS["cholesky"](x)
+
+
+def qr(x: Any, /, mode: str = "reduced") -> QRResult | Tensor:
+    """Q with orthonormal columns and the upper triangular R, with Q @ R equal to x.
+
+    Mode 'complete' gives a square Q, without a derivative if x has more rows than columns; 'r'
+    gives R alone. The derivative wants x of full rank.
+    """
+    x = matrices("qr", x, square=False)
+    if mode not in ("reduced", "complete", "r"):
+        raise ArgumentError(f"qr: expected mode 'reduced', 'complete' or 'r', got {mode!r}")
+    q, r = _OPS["qr"](x, "reduced" if mode == "r" else mode)
+    return r if mode == "r" else QRResult(q, r)
+
+
+def svd(x: Any, /, full_matrices: bool = True, compute_uv: bool = True) -> SVDResult | Tensor:
+    """U, the singular values in descending order, and Vh: x is equal to U * S @ Vh.
+
+    With ``full_matrices`` U and Vh are square, without a derivative if x is not; with
+    ``compute_uv=False`` only the singular values are given. Vectors of equal singular values
+    have no derivative: theirs counts as 0. A pair of complex ones is unique but for a phase: a
+    loss that depends on it raises GradientError in ``backward()`` (on a GPU: its gradient is NaN).
+    """
+    x = matrices("svd", x, square=False)
+    if not compute_uv:
+        return _OPS["svdvals"](x)
+    return SVDResult(*_OPS["svd"](x, bool(full_matrices)))
+
+
+def svdvals(x: Any, /) -> Tensor:
+    """The singular values of each matrix, in descending order."""
+    return _OPS["svdvals"](matrices("svdvals", x, square=False))
+
+
+def _lower(name: str, x: Any, which: str) -> Tensor:
+    """Hermitian matrices whose lower triangle is the one to be read."""
+    x = matrices(name, x)
+    if which not in ("L", "U", "l", "u"):
+        raise ArgumentError(f"{name}: expected UPLO 'L' or 'U', got {which!r}")
+    return x if which in "Ll" else matrix_transpose(conjugated(x))
+
+
+def eigh(x: Any, /, UPLO: str = "L") -> EighResult:
+    """Eigenvalues, in ascending order, and eigenvectors, in columns, of Hermitian matrices.
+
+    Real symmetric ones are such. Only the lower triangle of x is read, or the upper one with
+    ``UPLO="U"``; the gradient is Hermitian. Vectors of equal eigenvalues have no derivative:
+    theirs counts as 0. Complex vectors are unique but for a phase, so a loss must not depend on
+    it: its ``backward()`` raises GradientError (on a GPU: its gradient is NaN).
+    """
+    return EighResult(*_OPS["eigh"](_lower("eigh", x, UPLO)))
+
+
+def eigvalsh(x: Any, /, UPLO: str = "L") -> Tensor:
+    """The eigenvalues of Hermitian (or real symmetric) matrices, real, in ascending order."""
+    return _OPS["eigvalsh"](_lower("eigvalsh", x, UPLO))
+
+
+def eig(x: Any, /) -> EigResult:
+    """Eigenvalues, in any order, and eigenvectors, in columns and of size 1, of square matrices.
+
+    All are complex, as the standard has it, where NumPy gives real ones if it can. A vector is
+    unique but for its phase, so a loss must not depend on it: its ``backward()`` raises
+    GradientError (on a GPU: its gradient is NaN). Vectors of equal eigenvalues have no
+    derivative: theirs counts as 0. A matrix that lacks vectors (defective, such as
+    [[0, 1], [0, 0]]) has no derivative: LinAlgError, or numbers without meaning where rounding
+    hides it. DeviceError where CUDA's libraries are too old.
+
+    >>> import gpugrad as gg
+    >>> gg.linalg.eig(gg.tensor([[0.0, -1.0], [1.0, 0.0]])).eigenvalues
+    tensor([0.+1.j, 0.-1.j], dtype=complex64)
+    """
+    return EigResult(*_OPS["eig"](matrices("eig", x)))
+
+
+def eigvals(x: Any, /) -> Tensor:
+    """The eigenvalues of square matrices, in any order, as complex numbers; see `eig`."""
+    x = matrices("eigvals", x)
+    return _OPS["eig"](x)[0] if x.requires_grad else _OPS["eigvals"](x)

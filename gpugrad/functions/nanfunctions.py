@@ -1,0 +1,214 @@
+"""Reductions that leave NaN out. Imports functions, creation and core.
+
+An element that is NaN gets the gradient 0. Where all elements are NaN the result is what NumPy
+says without its warning: 0 for a sum, 1 for a product, else NaN. Nothing waits for the device.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from gpugrad.errors import DTypeError
+from gpugrad.functions import manipulation
+from gpugrad.functions.manipulation import _OPS
+from gpugrad.functions.type_check import by_parts, square_size
+from gpugrad.tensor.core import Tensor
+from gpugrad.tensor.creation import as_tensor
+
+__all__ = [
+    "nan_to_num", "nanargmax", "nanargmin", "nancumprod", "nancumsum", "nanmax", "nanmean",
+    "nanmin", "nanprod", "nanstd", "nansum", "nanvar",
+]  # fmt: skip
+
+
+def _filled(x: Any, value: float) -> tuple[Tensor, Tensor | None]:
+    """x with a number in the place of NaN, and where NaN was; None for what cannot hold it."""
+    x = as_tensor(x)
+    if x.dtype.kind not in "fc":
+        return x, None
+    missing = _OPS["isnan"](x)
+    return _OPS["where"](missing, value, x), missing
+
+
+def _typed(x: Tensor, dtype: Any) -> Tensor:
+    return x if dtype is None or x.dtype == dtype else x.astype(dtype)
+
+
+def nansum(x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Tensor:
+    """The sum along axes of the elements that are not NaN: 0 where there is none."""
+    y = _OPS["sum"](_typed(_filled(x, 0)[0], dtype), axis=axis, keepdims=keepdims)
+    return _typed(y, dtype)
+
+
+def nanprod(x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Tensor:
+    """The product along axes of the elements that are not NaN: 1 where there is none."""
+    y = _OPS["prod"](_typed(_filled(x, 1)[0], dtype), axis=axis, keepdims=keepdims)
+    return _typed(y, dtype)
+
+
+def nancumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
+    """The running sum along an axis, with 0 in the place of NaN."""
+    y = _OPS["cumsum"](_typed(_filled(x, 0)[0], dtype), axis=axis)
+    return _typed(y, dtype)
+
+
+def nancumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
+    """The running product along an axis, with 1 in the place of NaN."""
+    y = _OPS["cumprod"](_typed(_filled(x, 1)[0], dtype), axis=axis)
+    return _typed(y, dtype)
+
+
+def _number(x: Tensor, missing: Tensor, axis: Any) -> Tensor:
+    """How many elements along axes are not NaN, with the axes kept."""
+    kind = "float32" if x.dtype.itemsize == 2 else x.dtype.char.lower()  # of complex parts
+    there = _OPS["logical_not"](missing).astype(kind)
+    return _OPS["sum"](there, axis=axis, keepdims=True)
+
+
+def _mean(x: Tensor, missing: Tensor, axis: Any) -> tuple[Tensor, Tensor]:
+    """The mean of x, which is 0 where it was NaN, and the number of elements; axes kept."""
+    n = _number(x, missing, axis)
+    wide = x.astype("float32") if x.dtype.itemsize == 2 else x
+    total = _OPS["sum"](wide, axis=axis, keepdims=True)
+    return _OPS["where"](n == 0, math.nan, total / _OPS["maximum"](n, 1)), n
+
+
+def _shaped(y: Tensor, like: Tensor, axis: Any, keepdims: bool) -> Tensor:
+    if not keepdims:
+        y = manipulation.reshape(y, ()) if axis is None else manipulation.squeeze(y, axis)
+    return y if y.dtype == like.dtype or like.dtype.kind == "c" else y.astype(like.dtype)
+
+
+def nanmean(x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Tensor:
+    """The mean along axes of the elements that are not NaN; NaN where there is none.
+
+    >>> import gpugrad as gg
+    >>> x = gg.tensor([1.0, float("nan"), 3.0], requires_grad=True)
+    >>> y = gg.nanmean(x)
+    >>> y.item(), gg.gradients(y, x)
+    (2.0, tensor([0.5, 0. , 0.5]))
+    """
+    filled, missing = _filled(x, 0)
+    if missing is None:
+        return _OPS["mean"](_typed(filled, dtype), axis=axis, keepdims=keepdims)
+    filled = _typed(filled, dtype)
+    return _shaped(_mean(filled, missing, axis)[0], filled, axis, keepdims)
+
+
+def nanvar(
+    x: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    *,
+    ddof: float = 0,
+    correction: float | None = None,
+    keepdims: bool = False,
+) -> Tensor:
+    """The variance along axes of the n elements that are not NaN, with n - ddof in the denominator.
+
+    NaN where that is not positive. ``correction`` is another name of ``ddof``.
+    """
+    freedom = ddof if correction is None else correction
+    filled, missing = _filled(x, 0)
+    filled = _typed(filled, dtype)
+    if missing is None:
+        return manipulation.var(filled, axis, keepdims, correction=freedom)
+    return _shaped(_variance(filled, missing, axis, freedom), filled, axis, keepdims)
+
+
+def _variance(filled: Tensor, missing: Tensor, axis: Any, freedom: float) -> Tensor:
+    mean, n = _mean(filled, missing, axis)
+    d = _OPS["where"](missing, 0, filled - mean)
+    divisor = n - freedom
+    divisor = _OPS["where"](divisor > 0, divisor, math.nan)
+    return _OPS["sum"](square_size(d), axis=axis, keepdims=True) / divisor
+
+
+def nanstd(
+    x: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    *,
+    ddof: float = 0,
+    correction: float | None = None,
+    keepdims: bool = False,
+) -> Tensor:
+    """The standard deviation along axes of the elements that are not NaN: see `nanvar`.
+
+    Where all of them are equal its gradient is 0.
+    """
+    freedom = ddof if correction is None else correction
+    filled, missing = _filled(x, 0)
+    filled = _typed(filled, dtype)
+    if missing is None:
+        return manipulation.std(filled, axis, keepdims, correction=freedom)
+    spread = _OPS["sqrt"](_variance(filled, missing, axis, freedom))
+    return _shaped(spread, filled, axis, keepdims)
+
+
+def _extreme(name: str, x: Any, axis: Any, keepdims: bool, worst: float) -> Tensor:
+    filled, missing = _filled(x, worst)
+    y = _OPS[name](filled, axis=axis, keepdims=keepdims)
+    if missing is None:
+        return y
+    return _OPS["where"](_OPS["all"](missing, axis=axis, keepdims=keepdims), math.nan, y)
+
+
+def nanmax(x: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    """The largest element along axes that is not NaN; those that tie share the gradient."""
+    return _extreme("max", x, axis, keepdims, -math.inf)
+
+
+def nanmin(x: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    """The smallest element along axes that is not NaN; those that tie share the gradient."""
+    return _extreme("min", x, axis, keepdims, math.inf)
+
+
+def _extreme_place(name: str, x: Any, axis: Any, keepdims: bool, worst: float) -> Tensor:
+    filled, missing = _filled(x, worst)
+    y = _OPS[name](filled, axis=axis, keepdims=keepdims)
+    if missing is None:
+        return y
+    return _OPS["where"](_OPS["all"](missing, axis=axis, keepdims=keepdims), -1, y)
+
+
+def nanargmax(x: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    """The index of the first of the largest elements that are not NaN; -1 if all are. No gradient.
+
+    NumPy raises an error where all are NaN; that would wait for the device.
+    """
+    return _extreme_place("argmax", x, axis, keepdims, -math.inf)
+
+
+def nanargmin(x: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    """The index of the first of the smallest elements that are not NaN; -1 if all are. No gradient.
+
+    NumPy raises an error where all are NaN; that would wait for the device.
+    """
+    return _extreme_place("argmin", x, axis, keepdims, math.inf)
+
+
+def nan_to_num(
+    x: Any,
+    copy: bool = True,
+    nan: float = 0.0,
+    posinf: float | None = None,
+    neginf: float | None = None,
+) -> Tensor:
+    """x with numbers in the place of NaN and infinities: 0, and the largest there are.
+
+    What was replaced has the gradient 0. The result is always new: ``copy=False`` is refused.
+    """
+    if not copy:
+        raise DTypeError("nan_to_num: copy=False would change x; leave copy away")
+    x = as_tensor(x)
+    if x.dtype.kind == "c":
+        return by_parts(lambda part: nan_to_num(part, True, nan, posinf, neginf), x)
+    if x.dtype.kind != "f":
+        return x.copy()
+    high = float(np.finfo(x.dtype).max) if posinf is None else posinf
+    low = -float(np.finfo(x.dtype).max) if neginf is None else neginf
+    y = _OPS["where"](_OPS["isnan"](x), nan, x)
+    y = _OPS["where"](x == math.inf, high, y)
+    return _OPS["where"](x == -math.inf, low, y)

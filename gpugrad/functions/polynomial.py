@@ -1,0 +1,260 @@
+"""Polynomials by their coefficients, the highest power first: compositions.
+
+Imports linalg, matrices, numerics, functions, creation and core. Names, arguments and results are
+those of NumPy's functions for arrays; objects of class ``numpy.poly1d`` are not taken.
+"""
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from gpugrad.errors import ArgumentError, ShapeError
+from gpugrad.functions import linalg
+from gpugrad.functions.function_base import convolve
+from gpugrad.functions.manipulation import _OPS, beside, concat, outer, reshape, together
+from gpugrad.functions.shape_base import slices
+from gpugrad.functions.twodim_base import vander
+from gpugrad.tensor.core import TENSORS, Tensor
+from gpugrad.tensor.creation import as_tensor
+
+__all__ = [
+    "poly", "polyadd", "polyder", "polydiv", "polyfit", "polyint", "polymul", "polysub", "polyval",
+    "roots",
+]  # fmt: skip
+
+
+def _coefficients(name: str, *polynomials: Any) -> list[Tensor]:
+    tensors = together(*polynomials)
+    for p in tensors:
+        if p.ndim > 1 or not p.size:
+            raise ShapeError(f"{name}: expected a vector of coefficients, got shape {p.shape}")
+    return [reshape(p, -1) for p in tensors]
+
+
+def _floating(x: Tensor) -> Tensor:
+    return x if x.dtype.kind in "fc" else x.astype("float64")
+
+
+def polyval(p: Any, x: Any) -> Tensor:
+    """The values at x of the polynomial with the coefficients p, by Horner's rule.
+
+    >>> import gpugrad as gg
+    >>> gg.polyval(gg.tensor([3.0, 0.0, 1.0]), 5.0)
+    tensor(76.)
+    """
+    p, x = together(p, x)
+    if p.ndim != 1:
+        raise ShapeError(f"polyval: expected a vector of coefficients, got shape {p.shape}")
+    y: Any = TENSORS.zeros_like(x.detach())
+    for k in range(p.size):
+        y = y * x + p[k]
+    return y
+
+
+def _padded(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
+    """The coefficients of two polynomials for the same powers."""
+    a, b = _coefficients(name, a, b)
+    size = max(a.size, b.size)
+    zeros = [TENSORS.full_like(x.detach(), 0, shape=(size - x.size,)) for x in (a, b)]
+    return concat([zeros[0], a]), concat([zeros[1], b])
+
+
+def polyadd(a1: Any, a2: Any) -> Tensor:
+    """The sum of two polynomials."""
+    return _OPS["add"](*_padded("polyadd", a1, a2))
+
+
+def polysub(a1: Any, a2: Any) -> Tensor:
+    """The difference of two polynomials."""
+    return _OPS["subtract"](*_padded("polysub", a1, a2))
+
+
+def _leading_zeros(p: Tensor) -> int:
+    """How many coefficients stand before the first that is not 0, or the last. Waits."""
+    there = np.flatnonzero(p.detach().cpu().numpy())
+    return int(there[0]) if there.size else p.size - 1
+
+
+def polymul(a1: Any, a2: Any) -> Tensor:
+    """The product of two polynomials, without the powers that leading zeros stand for.
+
+    To know of such zeros the host waits for the device; `convolve` does not look for them.
+    """
+    a, b = _coefficients("polymul", a1, a2)
+    return convolve(a, b)[_leading_zeros(a) + _leading_zeros(b) :]
+
+
+def polydiv(u: Any, v: Any) -> tuple[Tensor, Tensor]:
+    """The quotient and the remainder of a division of polynomials.
+
+    The remainder is cut where its highest coefficients are nearly 0: the host waits to see them.
+
+    >>> import gpugrad as gg
+    >>> quotient, remainder = gg.polydiv(gg.tensor([1.0, 3.0, 5.0]), gg.tensor([1.0, 1.0]))
+    >>> quotient, remainder
+    (tensor([1., 2.]), tensor([3.]))
+    """
+    u, v = map(_floating, _coefficients("polydiv", u, v))
+    scale = 1.0 / v[0]
+    count = u.size - v.size + 1
+    rest = u if u.dtype == v.dtype else u + TENSORS.zeros_like(v[0].detach())
+    factors = []
+    for k in range(count):
+        factor = scale * rest[k]
+        factors.append(factor)
+        middle = rest[k : k + v.size] - factor * v
+        rest = concat([rest[:k], middle, rest[k + v.size :]])
+    values = rest.detach().cpu().numpy()
+    cut = 0
+    while cut < rest.size - 1 and abs(values[cut]) <= 1e-8:  # NumPy's allclose with 0
+        cut += 1
+    quotient = TENSORS.stack(factors) if factors else TENSORS.zeros_like(rest[:1].detach())
+    return quotient, rest[cut:]
+
+
+def _order(name: str, m: int) -> int:
+    if int(m) != m or m < 0:
+        raise ArgumentError(f"{name}: expected a whole number m of 0 or more, got {m}")
+    return int(m)
+
+
+def polyder(p: Any, m: int = 1) -> Tensor:
+    """The coefficients of the derivative of a polynomial, of the order m."""
+    (p,) = _coefficients("polyder", p)
+    for _ in range(_order("polyder", m)):
+        p = slices(p, 0, None, -1) * beside(list(range(p.size - 1, 0, -1)), p)
+    return p
+
+
+def polyint(p: Any, m: int = 1, k: Any = None) -> Tensor:
+    """The coefficients of a polynomial whose derivative of the order m is p.
+
+    ``k`` are the constants of the m integrations, one for all or one for each, in their order.
+    """
+    if k is not None:
+        p, k = together(p, k)
+    (p,) = _coefficients("polyint", p)
+    p = _floating(p)
+    times = _order("polyint", m)
+    constants = reshape(beside(0.0 if k is None else k, p), -1)
+    if constants.size not in (1, times):
+        raise ShapeError(f"polyint: expected 1 or {times} constants k, got {constants.size}")
+    for i in range(times):
+        powers = beside(list(range(p.size, 0, -1)), p)
+        p = concat([p / powers, slices(constants, 0, i % constants.size, i % constants.size + 1)])
+    return p
+
+
+def poly(seq_of_zeros: Any) -> Tensor:
+    """The coefficients of the polynomial with these zeros, the highest of which is 1.
+
+    Of a square matrix those of its characteristic polynomial, whose zeros are the eigenvalues.
+
+    >>> import gpugrad as gg
+    >>> gg.poly(gg.tensor([1.0, 2.0]))
+    tensor([ 1., -3.,  2.])
+    """
+    zeros = _floating(as_tensor(seq_of_zeros))
+    kind = zeros.dtype
+    if zeros.ndim == 2 and zeros.shape[0] == zeros.shape[1] and zeros.size:
+        zeros = linalg.eigvals(zeros)
+    elif zeros.ndim == 0:
+        zeros = reshape(zeros, 1)
+    elif zeros.ndim != 1:
+        raise ShapeError(
+            f"poly: expected a vector of zeros or a square matrix, got shape {zeros.shape}"
+        )
+    p: Any = TENSORS.full_like(zeros.detach(), 1, shape=(1,))
+    for k in range(zeros.size):
+        p = concat([p, p[-1:] * 0.0]) - concat([p[:1] * 0.0, p]) * zeros[k]
+    return p if p.dtype.kind == kind.kind else _OPS["real"](p).astype(kind)  # of a real matrix
+
+
+def roots(p: Any) -> Tensor:
+    """The zeros of a polynomial, in any order: the eigenvalues of its companion matrix.
+
+    Complex numbers, unless all of them are real; to see this, and zeros at either end of the
+    coefficients, the host waits for the device. A multiple zero has no derivative.
+
+    >>> import gpugrad as gg
+    >>> gg.sort(gg.roots(gg.tensor([2.0, -6.0, 4.0]))).round(4)
+    tensor([1., 2.])
+    """
+    (p,) = map(_floating, _coefficients("roots", p))
+    there = np.flatnonzero(p.detach().cpu().numpy())
+    if not there.size:
+        return p[:0]
+    at_zero = p.size - 1 - int(there[-1])
+    p = p[int(there[0]) : int(there[-1]) + 1]
+    found = p[:0]
+    if p.size > 1:
+        below = TENSORS.eye_like(TENSORS.full_like(p.detach(), 0, shape=(p.size - 1,) * 2))
+        found = linalg.eigvals(concat([(-p[1:] / p[0])[None, :], below[:-1]]))
+        if p.dtype.kind == "f" and not found.detach().imag.cpu().numpy().any():
+            found = _OPS["real"](found).astype(p.dtype)
+    return concat([found, TENSORS.full_like(found.detach(), 0, shape=(at_zero,))])
+
+
+def polyfit(
+    x: Any,
+    y: Any,
+    deg: int,
+    rcond: float | None = None,
+    full: bool = False,
+    w: Any = None,
+    cov: bool | str = False,
+) -> Any:
+    """The coefficients of the polynomial of a degree that fits points best, by least squares.
+
+    ``y`` may have a column for each of several fits; ``w`` are weights of the points' distances.
+    With ``full`` also the sums of squares that remain, the rank, the singular values and
+    ``rcond`` (see `linalg.lstsq`); with ``cov`` the covariance of the coefficients, scaled by
+    what remains unless it is "unscaled". RankWarning of NumPy where the rank is too low.
+
+    >>> import gpugrad as gg
+    >>> x = gg.tensor([0.0, 1.0, 2.0])
+    >>> gg.polyfit(x, 2 * x * x + x, 1).round(3)
+    tensor([ 5.   , -0.667])
+    """
+    x, y = map(_floating, together(x, y))
+    order = int(deg) + 1
+    if order < 1:
+        raise ArgumentError(f"polyfit: expected a degree of 0 or more, got {deg}")
+    if x.ndim != 1 or not x.size or y.ndim not in (1, 2) or len(y) != len(x):
+        raise ShapeError(
+            f"polyfit: expected a vector x and a vector or matrix y of as many rows, got shapes "
+            f"{x.shape} and {y.shape}"
+        )
+    if rcond is None:
+        rcond = len(x) * float(np.finfo(x.dtype).eps)
+    left, right = vander(x, order), y
+    if w is not None:
+        w = beside(w, x)
+        if w.shape != x.shape:
+            raise ShapeError(f"polyfit: expected {len(x)} weights, got shape {w.shape}")
+        left = left * w[:, None]
+        right = right * (w[:, None] if y.ndim == 2 else w)
+    scale = _OPS["sqrt"](_OPS["sum"](left * left, axis=0))
+    left = left / scale
+    found, remains, rank, values = linalg.lstsq(left, right, rcond)
+    found = found / (scale[:, None] if y.ndim == 2 else scale)
+    if full:
+        return found, remains, rank, values, rcond
+    if int(rank) != order:
+        warnings.warn(
+            "polyfit: the points tell too little for this degree, the fit is one of many",
+            np.exceptions.RankWarning,
+            stacklevel=2,
+        )
+    if not cov:
+        return found
+    base = linalg.inv(left.T @ left) / outer(scale, scale)
+    if cov != "unscaled":
+        if len(x) <= order:
+            raise ShapeError(
+                f"polyfit: cov wants more points than coefficients, got {len(x)} and {order}"
+            )
+        factor = remains / (len(x) - order)
+        return found, base[:, :, None] * factor if y.ndim == 2 else base * factor
+    return found, base[:, :, None] if y.ndim == 2 else base

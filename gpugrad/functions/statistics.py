@@ -1,0 +1,382 @@
+"""Order statistics, averages, covariances, and reductions that leave NaN out: compositions.
+
+Imports functions, joining, creation and core. Sorting is stable, so among equal elements the
+gradient of a median or a quantile goes to those that stand at its place in the stable order.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpugrad.backend.namespace import namespace_of
+from gpugrad.errors import GradientError, ShapeError
+from gpugrad.functions import manipulation
+from gpugrad.functions.manipulation import _OPS, beside, moveaxis, reshape
+from gpugrad.functions.type_check import by_parts, conjugated, real_only
+from gpugrad.tensor.core import Tensor
+from gpugrad.tensor.creation import as_tensor
+
+__all__ = [
+    "average", "corrcoef", "cov", "median", "nanmedian", "nanpercentile", "nanquantile",
+    "percentile", "ptp", "quantile",
+]  # fmt: skip
+
+# Hyndman and Fan, "Sample quantiles in statistical packages" (1996): the continuous methods by
+# the constants of their plotting positions.
+CONTINUOUS = {
+    "linear": (1.0, 1.0),
+    "interpolated_inverted_cdf": (0.0, 1.0),
+    "hazen": (0.5, 0.5),
+    "weibull": (0.0, 0.0),
+    "median_unbiased": (1 / 3, 1 / 3),
+    "normal_unbiased": (3 / 8, 3 / 8),
+}
+DISCRETE = (
+    "averaged_inverted_cdf", "closest_observation", "higher", "inverted_cdf", "lower", "midpoint",
+    "nearest",
+)  # fmt: skip
+
+
+def _place(xp: Any, n: Any, q: float, method: str) -> tuple[Any, Any]:
+    """The place below a quantile of n sorted elements, and the share of the next one.
+
+    ``n`` is a number, or an array of ``xp``. Sources: NumPy's `_quantile_methods`; what they say
+    of one number holds of the arrays too.
+    """
+    if method in CONTINUOUS:
+        alpha, beta = CONTINUOUS[method]
+        if method == "linear":
+            at = (n - 1) * q
+        else:
+            at = n * q + (alpha + q * (1 - alpha - beta)) - 1
+    elif method == "inverted_cdf":
+        at = xp.ceil(n * q) - 1
+    elif method == "averaged_inverted_cdf":
+        at = n * q - 1
+        low = xp.floor(at)
+        at = xp.where(at - low > 0, low + 1, low + 0.5)
+        at = xp.where(n * q == 0, 0, at)
+    elif method == "closest_observation":
+        at = n * q - 1.5
+        low = xp.floor(at)
+        stays = (at == low) & (low % 2 == 1)
+        at = xp.where(stays, low, low + 1)
+    elif method == "midpoint":
+        at = (n - 1) * q
+        at = xp.where(at == xp.floor(at), at, xp.floor(at) + 0.5)
+    else:
+        at = (n - 1) * q
+        at = {"lower": xp.floor, "higher": xp.ceil, "nearest": xp.rint}[method](at)
+    at = xp.minimum(xp.maximum(at, 0), n - 1)
+    low = xp.floor(at)
+    return low, at - low
+
+
+def _last(name: str, x: Any, axis: Any) -> tuple[Tensor, tuple[int, ...]]:
+    """x with the axes of a reduction as one last axis, and the shape that keepdims leaves."""
+    x = real_only(name, x)
+    if axis is None:
+        return manipulation.ravel(x), (1,) * x.ndim
+    axes = manipulation._axes(name, axis, x.ndim)
+    kept = tuple(1 if i in axes else size for i, size in enumerate(x.shape))
+    ends = tuple(range(-len(axes), 0))
+    moved = moveaxis(x, axes, ends)
+    return reshape(moved, (*moved.shape[: x.ndim - len(axes)], _count(x, axes))), kept
+
+
+def _count(x: Tensor, axes: Sequence[int]) -> int:
+    return math.prod(x.shape[i] for i in axes)
+
+
+def _sorted(x: Tensor) -> Tensor:
+    order = _OPS["argsort"](x.detach(), axis=-1)._array
+    return _OPS["permuted"](x, order=order, axis=x.ndim - 1) if x.ndim else x
+
+
+def _floating(x: Tensor) -> Tensor:
+    return x if x.dtype.kind in "fc" else x.astype("float64")
+
+
+def _at(x: Tensor, place: int) -> Tensor:
+    return manipulation.getitem(x, (Ellipsis, place))
+
+
+def _quantiles(
+    name: str, x: Any, q: Any, axis: Any, method: str, keepdims: bool, nan: bool
+) -> Tensor:
+    if method not in CONTINUOUS and method not in DISCRETE:
+        known = ", ".join([*CONTINUOUS, *DISCRETE])
+        raise ShapeError(f"{name}: expected one of the methods {known}, got {method!r}")
+    if isinstance(q, Tensor):
+        if q.requires_grad:
+            raise GradientError(
+                f"{name}: there is no gradient by q. Pass q.detach() or a number in its place"
+            )
+        q = q.numpy()
+    shares = np.asarray(q, dtype=np.float64)
+    rows, kept = _last(name, x, axis)
+    rows = _floating(rows) if method in CONTINUOUS or method not in _WHOLE else rows
+    if not rows.shape[-1]:
+        raise ShapeError(f"{name}: expected one element or more, got shape {as_tensor(x).shape}")
+    ordered = _sorted(rows)
+    made = [
+        (_one_nanquantile if nan else _one_quantile)(ordered, float(share), method)
+        for share in shares.reshape(-1)
+    ]
+    if keepdims:
+        made = [reshape(one, kept) for one in made]
+    if not shares.ndim:
+        return made[0]
+    stacked = manipulation.stack(made, axis=0)
+    return reshape(stacked, (*shares.shape, *stacked.shape[1:]))
+
+
+_WHOLE = ("closest_observation", "higher", "inverted_cdf", "lower", "nearest")
+
+
+def _one_quantile(ordered: Tensor, share: float, method: str) -> Tensor:
+    size = ordered.shape[-1]
+    place, fraction = _place(np, size, share, method)
+    low, part = int(place), float(fraction)
+    y = _at(ordered, low)
+    if part:
+        y = y + (_at(ordered, low + 1) - y) * part
+    if ordered.dtype.kind != "f":
+        return y
+    last = _at(ordered, size - 1)  # NaN is sorted last
+    return _OPS["where"](_OPS["isnan"](last), math.nan, y)
+
+
+def _one_nanquantile(ordered: Tensor, share: float, method: str) -> Tensor:
+    raw = ordered.detach().data
+    if raw.dtype.kind != "f":
+        return _one_quantile(ordered, share, method)
+    xp = namespace_of(raw).module
+    n = xp.sum((~xp.isnan(raw)).astype("int64"), axis=-1, keepdims=True)
+    held = xp.maximum(n, 1)
+    place, fraction = _place(xp, held.astype("float64"), share, method)
+    low = place.astype("int64")
+    high = xp.minimum(low + 1, held - 1)
+    y0 = manipulation.take_along_axis(ordered, low, -1)
+    y1 = manipulation.take_along_axis(ordered, high, -1)
+    part = Tensor(fraction.astype(raw.dtype))
+    y = y0 + _OPS["where"](part == 0, 0, (y1 - y0) * part)
+    return _at(_OPS["where"](Tensor(n == 0), math.nan, y), 0)
+
+
+def _shares(name: str, q: Any, most: float) -> Any:
+    """q, which is to be between 0 and ``most``, divided by it."""
+    if isinstance(q, Tensor):
+        if q.requires_grad:
+            raise GradientError(
+                f"{name}: there is no gradient by q. Pass q.detach() or a number in its place"
+            )
+        q = q.numpy()
+    shares = np.asarray(q, dtype=np.float64) / most
+    if not np.all((shares >= 0) & (shares <= 1)):
+        raise ShapeError(f"{name}: expected q between 0 and {most:g}, got {q!r}")
+    return shares
+
+
+def quantile(
+    x: Any, q: Any, axis: Any = None, *, method: str = "linear", keepdims: bool = False
+) -> Tensor:
+    """The quantile ``q``, in [0, 1], along axes; one for each q along new first axes.
+
+    ``method`` is any of NumPy's. A NaN makes the result NaN. The gradient goes to the elements
+    on both sides of the quantile, by their weights. There is none by q, which the host reads.
+
+    >>> import gpugrad as gg
+    >>> gg.quantile(gg.tensor([1.0, 2.0, 4.0]), [0.0, 0.75])
+    tensor([1., 3.])
+    """
+    shares = _shares("quantile", q, 1.0)
+    return _quantiles("quantile", x, shares, axis, method, keepdims, nan=False)
+
+
+def percentile(
+    x: Any, q: Any, axis: Any = None, *, method: str = "linear", keepdims: bool = False
+) -> Tensor:
+    """The percentile ``q``, in [0, 100], along axes; see `quantile`."""
+    shares = _shares("percentile", q, 100.0)
+    return _quantiles("percentile", x, shares, axis, method, keepdims, nan=False)
+
+
+def nanquantile(
+    x: Any, q: Any, axis: Any = None, *, method: str = "linear", keepdims: bool = False
+) -> Tensor:
+    """The quantile of the elements that are not NaN; NaN where there is none. See `quantile`."""
+    shares = _shares("nanquantile", q, 1.0)
+    return _quantiles("nanquantile", x, shares, axis, method, keepdims, nan=True)
+
+
+def nanpercentile(
+    x: Any, q: Any, axis: Any = None, *, method: str = "linear", keepdims: bool = False
+) -> Tensor:
+    """The percentile of the elements that are not NaN; NaN where there is none."""
+    shares = _shares("nanpercentile", q, 100.0)
+    return _quantiles("nanpercentile", x, shares, axis, method, keepdims, nan=True)
+
+
+def median(x: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    """The middle element along axes; of an even number, the mean of the two in the middle.
+
+    A NaN makes it NaN. Among equal elements the gradient goes to those in the middle of a stable
+    order.
+
+    >>> import gpugrad as gg
+    >>> x = gg.tensor([4.0, 1.0, 3.0, 9.0], requires_grad=True)
+    >>> gg.gradients(gg.median(x), x)
+    tensor([0.5, 0. , 0.5, 0. ])
+    """
+    return _quantiles("median", x, 0.5, axis, "midpoint", keepdims, nan=False)
+
+
+def nanmedian(x: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    """The middle of the elements that are not NaN, along axes; NaN where there is none."""
+    return _quantiles("nanmedian", x, 0.5, axis, "midpoint", keepdims, nan=True)
+
+
+def ptp(x: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    """The largest element less the smallest, along axes; those that tie share the gradient."""
+    high, low = (_OPS[name](x, axis=axis, keepdims=keepdims) for name in ("max", "min"))
+    return high - low
+
+
+# Averages and covariances.
+
+
+def average(
+    x: Any,
+    axis: Any = None,
+    weights: Any = None,
+    returned: bool = False,
+    *,
+    keepdims: bool = False,
+) -> Any:
+    """The mean along axes, with ``weights`` of x's shape or of one axis; both have a gradient.
+
+    ``returned`` asks for the sum of the weights as well. Weights that add up to 0 give NaN or
+    infinities, not an error, so that the host need not look at them.
+
+    >>> import gpugrad as gg
+    >>> gg.average(gg.tensor([1.0, 2.0, 6.0]), weights=gg.tensor([1.0, 1.0, 2.0]))
+    tensor(3.75)
+    """
+    x = as_tensor(x)
+    if weights is None:
+        y = _OPS["mean"](x, axis=axis, keepdims=keepdims)
+        total = _OPS["mean"](as_tensor(x.detach() * 0.0 + 1.0), axis=axis, keepdims=keepdims)
+        count = x.size // max(y.size, 1)
+        return (y, total * count) if returned else y
+    weights = beside(weights, x)
+    if weights.shape != x.shape:
+        if axis is None:
+            raise ShapeError(
+                f"average: weights of shape {weights.shape} for x of {x.shape} need an axis"
+            )
+        axes = manipulation._axes("average", axis, x.ndim)
+        if weights.shape != tuple(x.shape[i] for i in axes):
+            raise ShapeError(
+                f"average: expected weights of shape {x.shape} or "
+                f"{tuple(x.shape[i] for i in axes)}, got {weights.shape}"
+            )
+        order = sorted(range(len(axes)), key=lambda i: axes[i])
+        shape = [size if i in axes else 1 for i, size in enumerate(x.shape)]
+        weights = reshape(manipulation.transpose(weights, order), shape)
+    weights = _OPS["broadcast_to"](weights, x.shape)
+    total = _OPS["sum"](weights, axis=axis, keepdims=keepdims)
+    y = _OPS["sum"](_OPS["multiply"](x, weights), axis=axis, keepdims=keepdims) / total
+    return (y, total) if returned else y
+
+
+def _observations(name: str, x: Any, y: Any, rowvar: bool) -> Tensor:
+    """Variables as rows, observations as columns."""
+    x = _floating(as_tensor(x))
+    if x.ndim > 2:
+        raise ShapeError(f"{name}: expected a vector or a matrix, got shape {x.shape}")
+    x = reshape(x, (1, -1)) if x.ndim < 2 else (x if rowvar or x.shape[0] == 1 else x.T)
+    if y is None:
+        return x
+    y = _floating(beside(y, x))
+    if y.ndim > 2:
+        raise ShapeError(f"{name}: expected a vector or a matrix, got shape {y.shape}")
+    y = reshape(y, (1, -1)) if y.ndim < 2 else (y if rowvar or y.shape[0] == 1 else y.T)
+    return manipulation.concat([x, y], axis=0)
+
+
+def cov(
+    m: Any,
+    y: Any = None,
+    rowvar: bool = True,
+    bias: bool = False,
+    ddof: int | None = None,
+    fweights: Any = None,
+    aweights: Any = None,
+    *,
+    dtype: Any = None,
+) -> Tensor:
+    """The covariances of variables: the rows of ``m``, and of ``y``, or with ``rowvar=False``
+    their columns.
+
+    The divisor is the number of observations less 1, or with ``bias`` that number; ``ddof``
+    says otherwise. ``fweights`` say how often each observation counts, ``aweights`` how much.
+    Where the divisor is 0 or less the result is NaN.
+
+    >>> import gpugrad as gg
+    >>> gg.cov(gg.tensor([[0.0, 1.0, 2.0], [2.0, 1.0, 0.0]]))
+    tensor([[ 1., -1.],
+            [-1.,  1.]])
+    """
+    if y is not None:
+        m, y = manipulation.together(m, y)
+    rows = _observations("cov", m, y, rowvar)
+    if dtype is not None:
+        rows = rows.astype(dtype)
+    freedom = (0 if bias else 1) if ddof is None else ddof
+    count = rows.shape[1]
+    weights = None
+    for given in (fweights, aweights):
+        if given is None:
+            continue
+        given = beside(given, rows)
+        if given.shape != (count,):
+            raise ShapeError(f"cov: expected {count} weights, got shape {given.shape}")
+        given = given.astype(rows.dtype)
+        weights = given if weights is None else weights * given
+    if weights is None:
+        centered = rows - _OPS["mean"](rows, axis=1, keepdims=True)
+        divisor = count - freedom
+        scaled = centered / (divisor if divisor > 0 else math.nan)
+    else:
+        total = _OPS["sum"](weights)
+        centered = rows - _OPS["sum"](rows * weights, axis=1, keepdims=True) / total
+        if aweights is None or not freedom:
+            loss: Any = freedom
+        else:
+            heavy = beside(aweights, rows).astype(rows.dtype)
+            loss = freedom * _OPS["sum"](weights * heavy) / total
+        divisor = total - loss
+        scaled = centered * weights / _OPS["where"](divisor > 0, divisor, math.nan)
+    product = _OPS["matmul"](scaled, conjugated(centered.T))
+    return manipulation.squeeze(product)
+
+
+def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -> Tensor:
+    """The coefficients of correlation of variables; see `cov`. NaN for a variable that is constant.
+
+    They are held between -1 and 1 against rounding.
+    """
+    c = cov(x, y, rowvar, dtype=dtype)
+    if not c.ndim:
+        return c / c
+    diagonal = _OPS["diagonal"](c)
+    scale = _OPS["sqrt"](_OPS["real"](diagonal) if c.dtype.kind == "c" else diagonal)
+    c = c / scale[:, None] / scale[None, :]
+
+    def held(part: Tensor) -> Tensor:
+        return manipulation.clip(part, -1, 1)
+
+    return by_parts(held, c) if c.dtype.kind == "c" else held(c)

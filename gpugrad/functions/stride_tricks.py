@@ -1,0 +1,49 @@
+"""Windows that slide over arrays. Imports functions, creation and core."""
+
+from typing import Any
+
+import numpy as np
+
+from gpugrad.errors import DTypeError, ShapeError
+from gpugrad.functions.manipulation import _OPS, axis_number
+from gpugrad.tensor.core import Tensor
+from gpugrad.tensor.creation import as_tensor
+
+__all__ = ["sliding_window_view"]
+
+
+def sliding_window_view(x: Any, window_shape: Any, axis: Any = None) -> Tensor:
+    """All windows of a shape that fit into x, their elements along new axes at the end.
+
+    ``window_shape`` is a size, or one for each axis that ``axis`` names; without ``axis`` one
+    for every axis. The windows are there to be read, as for a convolution or a moving mean.
+
+    >>> import gpugrad as gg
+    >>> gg.sliding_window_view(gg.arange(5), 3).tolist()
+    [[0, 1, 2], [1, 2, 3], [2, 3, 4]]
+    """
+    x = as_tensor(x)
+    given = window_shape if isinstance(window_shape, tuple | list) else (window_shape,)
+    if not all(isinstance(size, int | np.integer) for size in given):
+        raise DTypeError(f"sliding_window_view: expected whole numbers, got {window_shape!r}")
+    sizes = tuple(int(size) for size in given)
+    if axis is None:
+        axes = tuple(range(x.ndim))
+    else:
+        named = axis if isinstance(axis, tuple | list) else (axis,)
+        axes = tuple(axis_number("sliding_window_view", one, x.ndim) for one in named)
+    if len(sizes) != len(axes):
+        raise ShapeError(
+            f"sliding_window_view: expected a size for each of {len(axes)} axes, got {sizes}. "
+            "Name the axes that the windows slide along with axis="
+        )
+    left = list(x.shape)
+    for number, size in zip(axes, sizes, strict=True):
+        left[number] -= size - 1
+    if min(sizes, default=0) < 0 or min(left, default=1) < 1:
+        raise ShapeError(
+            f"sliding_window_view: a window of shape {sizes} does not fit along the axes {axes} "
+            f"of shape {x.shape}"
+        )
+    made: Tensor = _OPS["windows"](x, sizes=sizes, axes=axes)
+    return made

@@ -1,0 +1,79 @@
+"""Whether numbers are complex, their angles, and what treats their parts apart: compositions.
+
+Imports creation, core and functions.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from gpugrad.errors import DTypeError
+from gpugrad.functions.manipulation import _OPS
+from gpugrad.tensor.core import Tensor
+from gpugrad.tensor.creation import as_tensor
+
+__all__ = ["angle", "iscomplex", "iscomplexobj", "isreal", "isrealobj"]
+
+
+def angle(z: Any, deg: bool = False) -> Tensor:
+    """The angle of complex numbers in [-π, π], in degrees with ``deg``; of real ones 0 or π.
+
+    Its derivative at 0 is 0.
+
+    >>> import gpugrad as gg
+    >>> gg.angle(gg.tensor([1j, -1.0]), deg=True)
+    tensor([ 90., 180.])
+    """
+    radians = _OPS["angle"](z)
+    return _OPS["rad2deg"](radians) if deg else radians
+
+
+def iscomplex(x: Any) -> Tensor:
+    """Whether each element has an imaginary part other than 0. No gradient.
+
+    >>> import gpugrad as gg
+    >>> gg.iscomplex(gg.tensor([1j, 2.0]))
+    tensor([ True, False])
+    """
+    return _OPS["imag"](as_tensor(x).detach()) != 0
+
+
+def isreal(x: Any) -> Tensor:
+    """Whether each element has the imaginary part 0. No gradient."""
+    return _OPS["imag"](as_tensor(x).detach()) == 0
+
+
+def iscomplexobj(x: Any) -> bool:
+    """Whether x has a complex dtype, whatever its elements are. A Python bool."""
+    return as_tensor(x).dtype.kind == "c"
+
+
+def isrealobj(x: Any) -> bool:
+    """Whether x has a dtype of real numbers. A Python bool."""
+    return not iscomplexobj(x)
+
+
+def conjugated(x: Tensor) -> Tensor:
+    """The conjugate of complex numbers; x itself where they are real."""
+    return _OPS["conj"](x) if x.dtype.kind == "c" else x
+
+
+def square_size(x: Tensor) -> Tensor:
+    """The square of the absolute value, which is real."""
+    if x.dtype.kind != "c":
+        return _OPS["square"](x)
+    return _OPS["square"](_OPS["real"](x)) + _OPS["square"](_OPS["imag"](x))
+
+
+def by_parts(f: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
+    """A function of real numbers, of the real and of the imaginary parts."""
+    return f(_OPS["real"](z)) + f(_OPS["imag"](z)) * 1j
+
+
+def real_only(name: str, x: Any) -> Tensor:
+    """x as a Tensor; DTypeError for complex numbers, which have no order."""
+    x = as_tensor(x)
+    if x.dtype.kind == "c":
+        raise DTypeError(
+            f"{name}: expected real numbers, got {x.dtype}. Take abs(t), t.real or t.imag"
+        )
+    return x

@@ -1,0 +1,179 @@
+"""Layer normalization in one kernel forward, and in two backward.
+
+`LayerNorm` has functions for the namespace of CuPy arrays that stand in for the formulas of the
+same names, those of `gpugrad.ops.normalization`. Imports the modules beside it.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from gpugrad.backend.namespace import FORMULAS, namespace_of
+from gpugrad.kernels.rows import ROW, contiguous, launch_shape
+from gpugrad.kernels.source import COLUMN, FLOATS, Get, cupy_kernel, prelude, stripes
+
+__all__ = ["LayerNorm", "layer_norm_source"]
+
+STRIPE = 256  # rows, at least, that a block adds up
+
+
+@cache
+def layer_norm_source(dtype: Any) -> str:
+    """The kernels of layer_norm and of its derivatives."""
+    return prelude(dtype) + ROW + COLUMN + LAYER_NORM
+
+
+LAYER_NORM = """
+struct Moments { W mean, rate; };  // rate: one over the standard deviation
+
+__device__ inline Moments moments(const T* x, long long length, W eps)
+{
+    W sum = 0, squares = 0;
+    EACH(i) sum += widen(x[i]);
+    const W mean = sum_of_all(sum) / (W)length;
+    EACH(i) {
+        const W d = widen(x[i]) - mean;
+        squares += d * d;
+    }
+    return {mean, (W)1 / sqrt(sum_of_all(squares) / (W)length + eps)};
+}
+
+// Without weight or bias their pointers are 0.
+extern "C" __global__ void layer_norm(
+    const T* x, const T* weight, const T* bias, T* y, long long rows, long long length, double eps)
+{
+    EACH_ROW(row) {
+        const long long first = row * length;
+        const Moments of = moments(x + first, length, (W)eps);
+        EACH(i) {
+            W found = (widen(x[first + i]) - of.mean) * of.rate;
+            if (weight)
+                found *= widen(weight[i]);
+            if (bias)
+                found += widen(bias[i]);
+            y[first + i] = narrow(found);
+        }
+    }
+}
+
+// The gradient of x where d is not 0, and the moments of each row where `kept` is not 0.
+extern "C" __global__ void layer_norm_vjp(
+    const T* g, const T* x, const T* weight, T* d, Moments* kept, long long rows,
+    long long length, double eps)
+{
+    EACH_ROW(row) {
+        const long long first = row * length;
+        const Moments of = moments(x + first, length, (W)eps);
+        if (kept && threadIdx.x == 0)
+            kept[row] = of;
+        if (d) {
+            W along = 0, across = 0;
+            EACH(i) {
+                const W pulled = widen(g[first + i]) * (weight ? widen(weight[i]) : (W)1);
+                along += pulled;
+                across += pulled * ((widen(x[first + i]) - of.mean) * of.rate);
+            }
+            along = sum_of_all(along) / (W)length;
+            across = sum_of_all(across) / (W)length;
+            EACH(i) {
+                const W pulled = widen(g[first + i]) * (weight ? widen(weight[i]) : (W)1);
+                const W normal = (widen(x[first + i]) - of.mean) * of.rate;
+                d[first + i] = narrow(of.rate * (pulled - along - normal * across));
+            }
+        }
+    }
+}
+
+// The gradients of weight and bias: sums down the columns, of a stripe of rows for each block. With
+// several stripes theirs go to `parts`, those of the weight first.
+extern "C" __global__ void layer_norm_columns(
+    const T* g, const T* x, const Moments* kept, T* d_weight, T* d_bias, W* parts,
+    unsigned int* arrived, long long rows, long long length, long long stripe)
+{
+    const long long column = (long long)blockIdx.x * 32 + threadIdx.x;
+    const long long start = blockIdx.y * stripe, end = start + stripe < rows ? start + stripe : rows;
+    W weight = 0, bias = 0;
+    if (column < length)
+        for (long long row = start + threadIdx.y; row < end; row += blockDim.y) {
+            const W pulled = widen(g[row * length + column]);
+            weight += pulled * ((widen(x[row * length + column]) - kept[row].mean) * kept[row].rate);
+            bias += pulled;
+        }
+    weight = sum_of_column(weight);
+    bias = sum_of_column(bias);
+    if (gridDim.y > 1) {
+        W* const more = parts + gridDim.y * length;
+        if (threadIdx.y == 0 && column < length) {
+            parts[blockIdx.y * length + column] = weight;
+            more[blockIdx.y * length + column] = bias;
+        }
+        if (!comes_last(arrived))
+            return;
+        weight = sum_of_stripes(parts, column, length);
+        bias = sum_of_stripes(more, column, length);
+    }
+    if (threadIdx.y == 0 && column < length) {
+        d_weight[column] = narrow(weight);
+        d_bias[column] = narrow(bias);
+    }
+}
+"""  # noqa: E501
+
+
+class LayerNorm:
+    """The functions for arrays of ``module`` (cupy), whose kernels ``get`` compiles."""
+
+    def __init__(self, module: Any, get: Get = cupy_kernel) -> None:
+        self.module = module
+        self.get = get
+
+    def functions(self) -> dict[str, Callable[..., Any]]:
+        """By the names of the formulas that they stand in for."""
+        return {"layer_norm": self._forward, "layer_norm_vjp": self._vjp}
+
+    def _fits(self, x: Any, *others: Any) -> bool:
+        arrays = [other for other in others if other is not None]
+        return (
+            x.dtype in FLOATS
+            and x.size > 0
+            and x.ndim > 0
+            and all(isinstance(other, self.module.ndarray) for other in arrays)
+            and all(other.dtype == x.dtype for other in arrays)
+            and all(other.shape in (x.shape, x.shape[-1:]) for other in arrays)
+        )
+
+    def _dense(self, *arrays: Any) -> list[Any]:
+        return [None if array is None else contiguous(self.module, array) for array in arrays]
+
+    def _forward(self, x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+        if not self._fits(x, weight, bias):
+            return FORMULAS["layer_norm"](namespace_of(x), x, weight, bias, eps)
+        x, weight, bias = self._dense(x, weight, bias)
+        y = self.module.ndarray(x.shape, x.dtype)
+        length = x.shape[-1]
+        kernel = self.get(layer_norm_source(x.dtype), "layer_norm")
+        rows = x.size // length
+        kernel(*launch_shape(rows, length), (x, weight, bias, y, rows, length, float(eps)))
+        return y
+
+    def _vjp(self, g: Any, x: Any, weight: Any, needs: tuple[bool, ...], eps: float) -> Any:
+        if not self._fits(x, g, weight) or g.shape != x.shape:
+            return FORMULAS["layer_norm_vjp"](namespace_of(x), g, x, weight, needs, eps)
+        empty = self.module.ndarray
+        source, dtype, length = layer_norm_source(x.dtype), x.dtype, x.shape[-1]
+        g, x, weight = self._dense(g, x, weight)
+        rows = x.size // length
+        computed = "d" if dtype.char == "d" else "f"
+        d = empty(x.shape, dtype) if needs[0] else None
+        kept = empty((rows, 2), computed) if needs[1] or needs[2] else None
+        kernel = self.get(source, "layer_norm_vjp")
+        kernel(*launch_shape(rows, length), (g, x, weight, d, kept, rows, length, float(eps)))
+        if kept is None:
+            return d, None, None
+        # Two arrays: a leaf would copy a view.
+        d_weight, d_bias = empty((length,), dtype), empty((length,), dtype)
+        divided = stripes(self.module, rows, length, dtype, STRIPE, sums=2)
+        words = (g, x, kept, d_weight, d_bias, divided.parts, divided.arrived)
+        columns = self.get(source, "layer_norm_columns")
+        columns(divided.grid, divided.block, (*words, rows, length, divided.rows))
+        return d, d_weight if needs[1] else None, d_bias if needs[2] else None

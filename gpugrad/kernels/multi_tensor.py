@@ -1,0 +1,383 @@
+"""One kernel over many arrays: optimizer steps, the norm of all gradients and clipping, zeros.
+
+The addresses and sizes of the arrays are an argument of the kernel, a structure of at most 4 KB:
+nothing is copied to the device and nothing on it can be out of date. Where there are more arrays
+than the structure has room for, some 90 in a step of Adam, the rest go into further launches.
+Every block works on one piece of one array. Imports the modules beside it.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+
+from gpugrad.codegen.expression import EXPRESSIONS, NotFusibleError, Value, Writer
+from gpugrad.kernels.source import FLOATS, Get, cupy_kernel, prelude
+
+__all__ = [
+    "STEP_OPTIONS", "MultiTensor", "Table", "clear_source", "clip_source", "tables",
+    "update_source",
+]  # fmt: skip
+
+THREADS = 256
+PIECE = 2048  # elements that a block updates or scales
+BYTES = 16384  # that a block fills with zeros
+PARTS = 1024  # about as many sums make the norm: every block that scales adds them up
+STEP_OPTIONS = ("--fmad=false",)  # of the compiler: products and sums are rounded as NumPy's
+ROOM = 3840  # bytes of a table: a kernel's arguments have at most 4096
+
+
+class Table:
+    """Some arrays, or some tuples of arrays of one size, as an argument of a kernel.
+
+    ``record`` is the structure, whose "arrays" has a row of addresses for each place in the
+    tuple, ``span`` says which of the whole list they are, ``blocks`` how many pieces they make.
+    ``argument`` is what a kernel is launched with: the same bytes, with no fields, which CuPy would
+    describe at each launch.
+    """
+
+    __slots__ = ("_rows", "argument", "blocks", "record", "span")
+
+    def __init__(self, record: Any, span: slice, blocks: int) -> None:
+        self.record = record
+        self.argument = record.view(np.dtype((np.void, record.nbytes)))
+        self._rows = list(record["arrays"][:, : span.stop - span.start])
+        self.span = span
+        self.blocks = blocks
+
+    def copy(self) -> "Table":
+        """One whose addresses can be set."""
+        return Table(self.record.copy(), self.span, self.blocks)
+
+    def point(self, place: int, addresses: Sequence[int]) -> None:
+        """Set the addresses of the arrays in one place of the tuples, from the whole list."""
+        self._rows[place][:] = addresses[self.span]
+
+
+def _room(places: int) -> int:
+    return (ROOM - 8) // (8 * places + 12) & ~1
+
+
+@lru_cache(64)
+def tables(sizes: tuple[int, ...], places: int, piece: int) -> tuple[Table, ...]:
+    """Tables for arrays of these sizes in pieces; copy them to set the addresses."""
+    room = _room(places)
+    fields = [
+        ("arrays", "u8", (places, room)),
+        ("sizes", "i8", room),
+        ("starts", "i4", room),
+        ("count", "i4"),
+    ]
+    found = []
+    for first in range(0, len(sizes), room):
+        here = sizes[first : first + room]
+        starts = [0, *accumulate(-(-size // piece) for size in here)]
+        record = np.zeros((), np.dtype(fields, align=True))
+        record["sizes"][: len(here)] = here
+        record["starts"][: len(here)] = starts[:-1]
+        record["count"] = len(here)
+        found.append(Table(record, slice(first, first + len(here)), starts[-1]))
+    return tuple(found)
+
+
+def _table_source(places: int) -> str:
+    room = _room(places)
+    return (
+        f"""
+struct Table {{
+    void* arrays[{places}][{room}];
+    long long sizes[{room}];
+    int starts[{room}];  // the first block of each
+    int count;
+}};
+"""
+        + """
+// Which array this block works on, and on which piece of it: `k`, from `first` to `last`.
+#define PIECE_OF(table, length) \\
+    int k = 0; \\
+    for (int end = table.count; end - k > 1;) { \\
+        const int middle = (k + end) / 2; \\
+        if (table.starts[middle] <= (int)blockIdx.x) k = middle; else end = middle; \\
+    } \\
+    const long long first = (long long)(blockIdx.x - table.starts[k]) * (length); \\
+    const long long last = first + (length) < table.sizes[k] ? first + (length) : table.sizes[k];
+#define EACH(i) for (long long i = first + threadIdx.x; i < last; i += blockDim.x)
+"""
+    )
+
+
+# ---------------------------------------------------------------- updates
+
+
+class _Cell:
+    """An array of a rule in the place of which a kernel has one number, which changes."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Value | None = None) -> None:
+        self.value = value
+
+
+class _InPlace:
+    """The array module that a rule gets to write its kernel: ``xp.multiply(a, b, out)``."""
+
+    def __init__(self, writer: Writer, dtype: Any) -> None:
+        self._writer = writer
+        self._dtype = dtype
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        function = getattr(np, name, None)
+        if not isinstance(function, np.ufunc) or function.nout != 1:
+            raise NotFusibleError(f"{name} is no ufunc")
+        written = getattr(EXPRESSIONS, name)
+
+        def call(*operands: Any, out: Any = None) -> None:
+            if len(operands) == function.nin + 1:
+                *operands, out = operands  # type: ignore[assignment]
+            values = [_value(operand) for operand in operands]
+            if not isinstance(out, _Cell):
+                raise NotFusibleError(f"{name} without an array to write to")
+            out.value = self._writer.cast(written(*values), self._dtype)
+
+        return call
+
+
+def _value(operand: Any) -> Any:
+    if not isinstance(operand, _Cell):
+        return operand
+    if operand.value is None:
+        raise NotFusibleError("an array is read before it is written")
+    return operand.value
+
+
+@cache
+def update_source(
+    rule: Callable[..., None], dtype: Any, states: int, scratch: int, given: tuple[bool, ...]
+) -> str:
+    """The kernel ``update`` of an optimizer's rule, written by the rule itself.
+
+    ``given`` says which of its numbers are not None. A parameter, its gradient and its state have
+    one element in the kernel each, which is loaded, goes through the rule's operations and is
+    stored where it has changed. NotFusibleError where the rule does more than call ufuncs with an
+    array to write to.
+    """
+    writer = Writer()
+    places = 2 + states
+    loaded = [writer.operand(f"widen(x{i}[i])", dtype, i) for i in range(places)]
+    cells = [_Cell(value) for value in loaded]
+    spare = tuple(_Cell() for _ in range(scratch))
+    numbers = [
+        writer.number(f"n{i}", float, places + i) if there else None
+        for i, there in enumerate(given)
+    ]
+    try:
+        rule(_InPlace(writer, dtype), cells[0], cells[1], tuple(cells[2:]), spare, *numbers)
+    except (AttributeError, TypeError) as error:  # it does more with them than a rule may
+        raise NotFusibleError(f"the rule {rule.__name__}: {error}") from error
+    changed = [
+        (i, _value(cell).code)
+        for i, cell in enumerate(cells)
+        if cell.value is not loaded[i] and i != 1
+    ]
+    arguments = "".join(f", double n{i}" for i, there in enumerate(given) if there)
+    pointers = "\n".join(f"    T* x{i} = (T*)table.arrays[{i}][k];" for i in range(places))
+    body = "\n".join(f"        {line}" for line in writer.lines)
+    stores = "\n".join(f"        x{i}[i] = narrow({code});" for i, code in changed)
+    return f"""{prelude(dtype)}{_table_source(places)}
+extern "C" __global__ void update(const __grid_constant__ Table table{arguments})
+{{
+    PIECE_OF(table, {PIECE})
+{pointers}
+    EACH(i) {{
+{body}
+{stores}
+    }}
+}}
+"""
+
+
+# ---------------------------------------------------------------- the norm, and zeros
+
+NORMS = {
+    2.0: ("x * x", "sum_of_all", "sqrt(all)"),
+    math.inf: ("fabs(x)", "largest_of_all", "all"),
+    0.0: ("pow(fabs(x), (W)exponent)", "sum_of_all", "pow(all, 1 / exponent)"),
+}
+
+
+@cache
+def clip_source(dtype: Any, kind: float) -> str:
+    """The kernels ``norms`` and ``clip``; ``kind`` is 2, inf or, for all other norms, 0.
+
+    ``norms`` gives each block's part of the norm, ``clip`` makes the norm of all parts, in every
+    block in the same order, and scales.
+    """
+    term, combine, finish = NORMS[kind]
+    add = "larger(sum, term)" if kind == math.inf else "sum + term"
+    return f"""{prelude(dtype)}{_table_source(1)}
+extern "C" __global__ void norms(
+    const __grid_constant__ Table table, double* parts, long long at, long long piece,
+    double exponent)
+{{
+    PIECE_OF(table, piece)
+    const T* array = (const T*)table.arrays[0][k];
+    W sum = 0;
+    EACH(i) {{
+        const W x = widen(array[i]), term = {term};
+        sum = {add};
+    }}
+    sum = {combine}(sum);
+    if (threadIdx.x == 0)
+        parts[at + blockIdx.x] = sum;
+}}
+
+extern "C" __global__ void clip(
+    const __grid_constant__ Table table, const double* parts, long long count, void* norm,
+    long long wide, double exponent, double most)
+{{
+    double sum = 0;
+    for (long long i = threadIdx.x; i < count; i += blockDim.x) {{
+        const double term = parts[i];
+        sum = {add};
+    }}
+    const double all = {combine}(sum), total = {finish}, factor = most / (total + 1e-6);
+    if (blockIdx.x == 0 && threadIdx.x == 0) {{
+        if (wide) *(double*)norm = total; else *(float*)norm = (float)total;
+    }}
+    if (factor >= 1)
+        return;
+    PIECE_OF(table, {PIECE})
+    T* array = (T*)table.arrays[0][k];
+    // CuPy compiles so that float takes a number below the least normal one for zero.
+    const W small = factor < 1e-30 ? (W)0x1p-64 : (W)1, scale = (W)(factor / small);
+    EACH(i) array[i] = narrow(widen(array[i]) * scale * small);
+}}
+"""
+
+
+@cache
+def clear_source() -> str:
+    """The kernel ``clear``: zeros in all bytes of arrays whose memory was made for them alone."""
+    return f"""{_table_source(1)}
+struct alignas(16) Sixteen {{ unsigned long long low, high; }};
+extern "C" __global__ void clear(const __grid_constant__ Table table)
+{{
+    PIECE_OF(table, {BYTES})
+    char* array = (char*)table.arrays[0][k];
+    const long long whole = first + (last - first) / 16 * 16;
+    for (long long i = first + 16 * threadIdx.x; i < whole; i += 16 * blockDim.x)
+        *(Sixteen*)(array + i) = Sixteen{{0, 0}};
+    for (long long i = whole + threadIdx.x; i < last; i += blockDim.x)
+        array[i] = 0;
+}}
+"""
+
+
+class MultiTensor:
+    """The launches, for arrays of ``module`` (cupy), whose kernels ``get`` compiles."""
+
+    dtypes = frozenset(FLOATS)
+
+    def __init__(self, module: Any, get: Get = cupy_kernel) -> None:
+        self.module = module
+        self.get = get
+
+    def dense(self, array: Any) -> bool:
+        """Whether a kernel can take the array: of this module, of its dtypes, in C order."""
+        return (
+            isinstance(array, self.module.ndarray)
+            and array.dtype in FLOATS
+            and bool(array.flags.c_contiguous)
+        )
+
+    def layout(self, arrays: Sequence[Any], places: int) -> list[Table]:
+        """Tables for tuples of ``places`` arrays of the sizes of these."""
+        return [table.copy() for table in tables(tuple(a.size for a in arrays), places, PIECE)]
+
+    def updater(
+        self, rule: Callable[..., None], dtype: Any, states: int, scratch: int,
+        given: tuple[bool, ...],
+    ) -> Any:  # fmt: skip
+        """The kernel of a rule, see `update_source`; None where there can be none.
+
+        Without contracted products and sums its results are NumPy's to the last bit, but for
+        float16, which is rounded once and not at every operation.
+        """
+        try:
+            source = update_source(rule, dtype, states, scratch, given)
+        except NotFusibleError:
+            return None
+        return self.get(source, "update", *STEP_OPTIONS)
+
+    def update(self, kernel: Any, layout: list[Table], numbers: Sequence[float | None]) -> None:
+        """One step of an optimizer over all arrays of a layout whose addresses are set."""
+        given = [float(number) for number in numbers if number is not None]
+        for table in layout:
+            if table.blocks:
+                kernel((table.blocks,), (THREADS,), (table.argument, *given))
+
+    def change(
+        self, rule: Callable[..., None], arrays: Sequence[Any], numbers: Sequence[float]
+    ) -> None:
+        """Run a rule over dense arrays, each with memory of its own, as parameter and gradient."""
+        for dtype in dict.fromkeys(array.dtype for array in arrays):
+            members = [array for array in arrays if array.dtype == dtype]
+            addresses = [array.data.ptr for array in members]
+            layout = self.layout(members, 2)
+            for table in layout:
+                table.point(0, addresses)
+                table.point(1, addresses)
+            kernel = self.updater(rule, dtype, 0, 0, (True,) * len(numbers))
+            self.update(kernel, layout, numbers)
+
+    def clip_norm(self, arrays: Sequence[Any], most: float, exponent: float) -> Any:
+        """Scale dense arrays, each with memory of its own, to a common norm of ``most``.
+
+        Returns the norm before, 0-d, in float32 or where an array is float64 in float64.
+        """
+        empty = self.module.ndarray
+        groups: dict[Any, list[Any]] = {}
+        for array in arrays:
+            groups.setdefault(array.dtype, []).append(array)
+        kind = exponent if exponent in NORMS else 0.0
+        size = sum(array.size for array in arrays)
+        piece = max(PIECE, -(-size // PARTS))
+        launches: list[tuple[Any, Table, Table]] = []
+        for dtype, members in groups.items():
+            sizes = tuple(array.size for array in members)
+            addresses = [array.data.ptr for array in members]
+            for one, other in zip(tables(sizes, 1, piece), tables(sizes, 1, PIECE), strict=True):
+                measured, scaled = one.copy(), other.copy()
+                measured.point(0, addresses)
+                scaled.point(0, addresses)
+                launches.append((clip_source(dtype, kind), measured, scaled))
+        count = sum(measured.blocks for _, measured, _ in launches)
+        wide = any(dtype == np.float64 for dtype in groups)
+        parts = empty((count,), np.float64)
+        norm = empty((), np.float64 if wide else np.float32)
+        at = 0
+        for source, measured, _ in launches:
+            if measured.blocks:
+                kernel = self.get(source, "norms")
+                arguments: tuple[Any, ...] = (measured.argument, parts, at, piece, exponent)
+                kernel((measured.blocks,), (THREADS,), arguments)
+                at += measured.blocks
+        for source, _, scaled in launches:
+            if scaled.blocks:
+                arguments = (scaled.argument, parts, count, norm, int(wide), exponent, most)
+                self.get(source, "clip")((scaled.blocks,), (THREADS,), arguments)
+        return norm
+
+    def zeros_like(self, arrays: Sequence[Any]) -> list[Any]:
+        """New arrays of zeros like these, which are on the current device."""
+        made = [self.module.empty_like(array) for array in arrays]
+        sizes, addresses = tuple(a.nbytes for a in made), [a.data.ptr for a in made]
+        for template in tables(sizes, 1, BYTES):
+            if template.blocks:
+                table = template.copy()
+                table.point(0, addresses)
+                self.get(clear_source(), "clear")((table.blocks,), (THREADS,), (table.argument,))
+        return made
