@@ -15,6 +15,7 @@ Traceback (most recent call last):
 TypeError: sum() got an unexpected keyword argument 'where'
 """
 
+import builtins
 import sys
 from typing import Any
 
@@ -33,6 +34,7 @@ __all__ = [
     "DEVICE_COUNT",
     "Device",
     "flatiter",
+    "get_array_module",
     "ndarray",
     "on_sync",
     "sync_callbacks",
@@ -55,6 +57,12 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*__all__, *names_of(), "cuda", "fft", "linalg"})
+
+
+def get_array_module(*args: Any) -> Any:
+    """This module if one of the arguments is a simulated array, else ``numpy``."""
+    simulated = builtins.any(isinstance(arg, ndarray) for arg in args)
+    return sys.modules[__name__] if simulated else numpy
 
 
 def _check_operands(op: str, raws: tuple[Any, ...]) -> None:

@@ -7,7 +7,7 @@ import numpy
 from gpugrad.backend.sim.core import check_dtype, ndarray, raw_of, same_device, wrap
 from gpugrad.backend.sim.device import current_id, on_sync
 
-__all__ = ["array", "asarray", "asnumpy", "get_array_module", "new"]
+__all__ = ["array", "asarray", "asnumpy", "new"]
 
 
 def new(data: numpy.ndarray) -> ndarray:
@@ -105,12 +105,3 @@ def asnumpy(
         return host
     out[...] = host
     return out
-
-
-def get_array_module(*args: Any) -> Any:
-    """This module if one of the arguments is a simulated array, else ``numpy``."""
-    if any(isinstance(arg, ndarray) for arg in args):
-        import gpugrad.backend.sim as sim
-
-        return sim
-    return numpy

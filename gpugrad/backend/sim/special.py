@@ -473,7 +473,6 @@ OWN: dict[str, Callable[..., Any]] = {
     "einsum": _einsum,
     "from_dlpack": _from_dlpack,
     "full": _full,
-    "get_array_module": creation.get_array_module,
     "histogram": _histogram,
     "histogramdd": _histogramdd,
     "in1d": _in1d,

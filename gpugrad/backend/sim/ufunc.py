@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy
 
+from gpugrad.backend.sim import creation
 from gpugrad.backend.sim.core import SCALARS, ndarray, same_device, unsupported, wrap
 from gpugrad.backend.sim.indexing import scatter_at
 from gpugrad.backend.sim.signatures import UFUNCS
@@ -193,9 +194,7 @@ class ufunc:  # noqa: N801
         return wrap(result, device, seen[-1:] if out is not None else ())
 
     def outer(self, A: Any, B: Any, **kwargs: Any) -> Any:
-        from gpugrad.backend.sim.creation import array
-
-        first, second = array(A), array(B)
+        first, second = creation.array(A), creation.array(B)
         return self(
             first.reshape(first.shape + (1,) * second.ndim),
             second.reshape((1,) * first.ndim + second.shape),
