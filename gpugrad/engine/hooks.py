@@ -4,8 +4,6 @@ A node or leaf with hooks changes its class, so that the walk needs to look at t
 those alone: the others pay nothing.
 """
 
-import itertools
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -14,95 +12,18 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import record
 from gpugrad.engine.messages import check_real
 from gpugrad.engine.modes import enable_grad, no_grad
-from gpugrad.engine.node import Leaf, Node
-from gpugrad.engine.outputs import PICK
-from gpugrad.errors import DeviceError, DTypeError, GradientError, ShapeError
+from gpugrad.engine.node import (
+    CHANGES,
+    COMPLETES,
+    FOLLOWS,
+    RETAINS,
+    HookedLeaf,
+    HookedNode,
+    eager,
+)
+from gpugrad.errors import DeviceError, DTypeError, ShapeError
 
-__all__ = [
-    "Handle", "HookedLeaf", "HookedNode", "add_hook", "completed", "eager", "first_uses",
-    "passed", "through",
-]  # fmt: skip
-
-# In which order the hooks of one gradient are called, whatever order they came in.
-CHANGES, RETAINS, COMPLETES, FOLLOWS = range(4)
-
-_numbers = itertools.count()
-# Living leaves to be told as soon as their gradient is complete: the walk has to find out
-# when that is only where there are any.
-eager: weakref.WeakSet[Any] = weakref.WeakSet()
-
-
-class HookedNode(Node):
-    """A node whose gradient is shown to hooks."""
-
-    __slots__ = ()
-
-
-class HookedLeaf(Leaf):
-    """A leaf whose gradient is shown to hooks."""
-
-    __slots__ = ()
-
-    def __lt__(self, other: Any) -> bool:
-        # Leaves with the same first use wait at the same place of the walk's heap.
-        return bool(self.serial < other.serial)
-
-
-class Handle:
-    """What registering a hook returns; ``remove()`` takes the hook away again.
-
-    As a context manager it takes the hook away at the end of the block.
-    """
-
-    def __init__(self, node: Any, key: tuple[int, int]) -> None:
-        self._node = weakref.ref(node)  # a handle that is kept keeps no graph
-        self._key = key
-
-    def remove(self) -> None:
-        """Take the hook away; nothing happens where it is gone already."""
-        node = self._node()
-        hooks = getattr(node, "hooks", {})
-        if hooks.pop(self._key, None) is None:
-            return
-        if not any(order == COMPLETES for order, _ in hooks):
-            eager.discard(node)
-        if not hooks:
-            node.__class__ = Leaf if isinstance(node, Leaf) else Node
-
-    def __enter__(self) -> "Handle":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.remove()
-
-
-def add_hook(node: Any, order: int, hook: Callable[..., Any]) -> Handle:
-    """Let ``hook`` be called when a walk passes the node; ``order`` is CHANGES, ...
-
-    CHANGES hooks get the gradient that arrives and may return another; RETAINS hooks get the
-    one that results. COMPLETES hooks, of a leaf, are called after it was added to the leaf's
-    ``grad``. FOLLOWS hooks, of an operation, get the gradients of its arguments and its own.
-    """
-    if not callable(hook):
-        raise GradientError(f"hook: expected a function, got {type(hook).__name__}")
-    if type(node) not in (Node, Leaf, HookedNode, HookedLeaf):
-        raise GradientError(
-            f"hook: {node.op.shown} gives several outputs; each of them takes hooks "
-            "(register_hook), the operation does not"
-        )
-    if order == FOLLOWS and node.op is PICK:
-        raise GradientError(
-            f"hook: {node.parents[0].op.shown} gives several outputs, which are differentiated "
-            "together. Use register_prehook, which gets the gradient of this one"
-        )
-    if type(node) in (Node, Leaf):
-        node.hooks = {}
-        node.__class__ = HookedLeaf if isinstance(node, Leaf) else HookedNode
-    key = (order, next(_numbers))
-    node.hooks[key] = hook
-    if order == COMPLETES:
-        eager.add(node)
-    return Handle(node, key)
+__all__ = ["HookedLeaf", "HookedNode", "completed", "eager", "first_uses", "passed", "through"]
 
 
 def _called(node: Any, order: int) -> Iterator[Callable[..., Any]]:

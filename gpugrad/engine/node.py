@@ -1,4 +1,4 @@
-"""The graph: nodes that hold raw arrays and parent nodes, never a Tensor. Imports only `op`.
+"""The graph: nodes that hold raw arrays and parent nodes, never a Tensor. Imports op and errors.
 
 A node is made for each recorded operation, a leaf for each tensor that the user asked a
 gradient for. A tensor points at its node and no node points at its tensor (a leaf keeps a
@@ -12,8 +12,12 @@ from collections.abc import Callable
 from typing import Any
 
 from gpugrad.engine.op import Op
+from gpugrad.errors import GradientError
 
-__all__ = ["Leaf", "Node", "next_serial"]
+__all__ = [
+    "CHANGES", "COMPLETES", "FOLLOWS", "RETAINS", "Handle", "HookedLeaf", "HookedNode", "Leaf",
+    "Node", "add_hook", "eager", "next_serial",
+]  # fmt: skip
 
 # Serial numbers are a clock: they order nodes topologically (parents come first), and an
 # in-place change is stamped with one, which tells whether it came after a node was made.
@@ -76,8 +80,6 @@ class Node:
 
         Returns a handle whose ``remove()`` takes the hook away.
         """
-        from gpugrad.engine.hooks import CHANGES, add_hook
-
         return add_hook(self, CHANGES, hook)
 
     def register_hook(self, hook: Callable[[tuple[Any, ...], Any], Any]) -> Any:
@@ -86,8 +88,6 @@ class Node:
         For looking: what it returns is not used. An argument that needs no gradient has None.
         Returns a handle whose ``remove()`` takes the hook away.
         """
-        from gpugrad.engine.hooks import FOLLOWS, add_hook
-
         return add_hook(self, FOLLOWS, hook)
 
     def __repr__(self) -> str:
@@ -112,3 +112,88 @@ class Leaf:
 
     def __repr__(self) -> str:
         return f"<Leaf {tuple(self.shape)} {self.dtype}>"
+
+
+# ---------------------------------------------------------------- hooks
+
+# In which order the hooks of one gradient are called, whatever order they came in.
+CHANGES, RETAINS, COMPLETES, FOLLOWS = range(4)
+
+_hook_numbers = itertools.count()
+# Living leaves to be told as soon as their gradient is complete: the walk has to find out
+# when that is only where there are any.
+eager: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+class HookedNode(Node):
+    """A node whose gradient is shown to hooks."""
+
+    __slots__ = ()
+
+
+class HookedLeaf(Leaf):
+    """A leaf whose gradient is shown to hooks."""
+
+    __slots__ = ()
+
+    def __lt__(self, other: Any) -> bool:
+        # Leaves with the same first use wait at the same place of the walk's heap.
+        return bool(self.serial < other.serial)
+
+
+class Handle:
+    """What registering a hook returns; ``remove()`` takes the hook away again.
+
+    As a context manager it takes the hook away at the end of the block.
+    """
+
+    def __init__(self, node: Any, key: tuple[int, int]) -> None:
+        self._node = weakref.ref(node)  # a handle that is kept keeps no graph
+        self._key = key
+
+    def remove(self) -> None:
+        """Take the hook away; nothing happens where it is gone already."""
+        node = self._node()
+        hooks = getattr(node, "hooks", {})
+        if hooks.pop(self._key, None) is None:
+            return
+        if not any(order == COMPLETES for order, _ in hooks):
+            eager.discard(node)
+        if not hooks:
+            node.__class__ = Leaf if isinstance(node, Leaf) else Node
+
+    def __enter__(self) -> "Handle":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+
+def add_hook(node: Any, order: int, hook: Callable[..., Any]) -> Handle:
+    """Let ``hook`` be called when a walk passes the node; ``order`` is CHANGES, ...
+
+    CHANGES hooks get the gradient that arrives and may return another; RETAINS hooks get the
+    one that results. COMPLETES hooks, of a leaf, are called after it was added to the leaf's
+    ``grad``. FOLLOWS hooks, of an operation, get the gradients of its arguments and its own.
+    """
+    if not callable(hook):
+        raise GradientError(f"hook: expected a function, got {type(hook).__name__}")
+    if type(node) not in (Node, Leaf, HookedNode, HookedLeaf):
+        raise GradientError(
+            f"hook: {node.op.shown} gives several outputs; each of them takes hooks "
+            "(register_hook), the operation does not"
+        )
+    whole = node.parents[0] if order == FOLLOWS else None
+    if isinstance(whole, Node) and whole.op.outputs:
+        raise GradientError(
+            f"hook: {whole.op.shown} gives several outputs, which are differentiated together. "
+            "Use register_prehook, which gets the gradient of this one"
+        )
+    if type(node) in (Node, Leaf):
+        node.hooks = {}
+        node.__class__ = HookedLeaf if isinstance(node, Leaf) else HookedNode
+    key = (order, next(_hook_numbers))
+    node.hooks[key] = hook
+    if order == COMPLETES:
+        eager.add(node)
+    return Handle(node, key)

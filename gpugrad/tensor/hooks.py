@@ -4,8 +4,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from gpugrad.engine.hooks import CHANGES, COMPLETES, RETAINS, Handle, add_hook
-from gpugrad.engine.node import Leaf
+from gpugrad.engine.node import CHANGES, COMPLETES, RETAINS, Handle, Leaf, add_hook
 from gpugrad.errors import GradientError
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.delivery import deliver

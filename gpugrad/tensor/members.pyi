@@ -6,7 +6,7 @@ Written by ci/stubs.py from the op table; do not edit.
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, SupportsIndex, TypeAlias
 
-from gpugrad.engine.hooks import Handle
+from gpugrad.engine.node import Handle
 from gpugrad.tensor.assign import At
 from gpugrad.tensor.core import Tensor
 
