@@ -14,6 +14,7 @@ import functools
 import importlib
 import inspect
 import json
+import operator
 import re
 import sys
 import types
@@ -32,7 +33,7 @@ import gpugrad as gg  # noqa: E402
 from gpugrad.backend import sim  # noqa: E402
 from gpugrad.backend.namespace import FORMULAS, namespace_of  # noqa: E402
 from gpugrad.engine.op import TABLE, Op  # noqa: E402
-from gpugrad.functions.bind import ALIASES, FUNCTIONS, INTERNAL, MEMBERS, NUMPY_FUNCTIONS  # noqa: E402
+from gpugrad.functions.bind import MEMBERS, NUMPY_FUNCTIONS, PUBLIC  # noqa: E402
 from gpugrad.ops.elementwise import zero  # noqa: E402
 
 NAMES = ROOT / "ci" / "coverage_names.json"
@@ -245,12 +246,9 @@ def family(ops: Iterable[Op]) -> dict[str, list[Op]]:
 
 def public(name: str) -> tuple[str, Callable[..., Any] | None]:
     """How an op is reached by users, and the function; None for one that only rules use."""
-    if name in FUNCTIONS and name not in INTERNAL:
-        return f"gg.{name}", FUNCTIONS[name]
-    for part in PARTS:
-        function = getattr(getattr(gg, part, None), name, None)
-        if function is not None:
-            return f"gg.{part}.{name}", function
+    for module in TABLE[name].public:
+        home = gg if module == "gg" else operator.attrgetter(module)(gg)
+        return _dotted("gg", module.removeprefix("gg"), name), getattr(home, name)
     return name, None
 
 
@@ -290,7 +288,8 @@ def notes(op: Op) -> str:
 
 
 def aliases(name: str) -> list[str]:
-    return sorted(f"`{alias}`" for alias, known in ALIASES.items() if known == name)
+    """Other names in gpugrad for one of its functions."""
+    return sorted(f"`{n}`" for n, f in PUBLIC.items() if f is PUBLIC.get(name) and n != name)
 
 
 def guarded(op: Op) -> bool:
@@ -359,8 +358,8 @@ def ops_document() -> str:
 def made_of_ops() -> list[str]:
     """The functions that are written with those of the table."""
     places: dict[str, dict[str, Callable[..., Any]]] = {}
-    for name, function in FUNCTIONS.items():
-        if name not in TABLE and name not in ALIASES and name not in INTERNAL:
+    for name, function in PUBLIC.items():
+        if name not in TABLE and function.__name__ == name:
             places.setdefault(function.__module__, {})[f"gg.{name}"] = function
     for part in PARTS:
         module = getattr(gg, part, None)

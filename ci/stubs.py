@@ -26,7 +26,7 @@ from generated import write_or_check  # noqa: E402
 
 import gpugrad as gg  # noqa: E402
 from gpugrad.engine.op import TABLE, Op  # noqa: E402
-from gpugrad.functions.bind import FUNCTIONS, INTERNAL, MEMBERS  # noqa: E402
+from gpugrad.functions.bind import MEMBERS, PUBLIC  # noqa: E402
 from gpugrad.tensor import members  # noqa: E402
 
 HEAD = '''"""{doc}
@@ -183,7 +183,6 @@ def package_stub() -> str:
     """gpugrad/__init__.pyi."""
     stub = Stub((gg.__doc__ or "").partition("\n")[0], own=gg.__all__)
     exported = [name for name in gg.__all__ if found(name)]
-    table = {name: f for name, f in FUNCTIONS.items() if name not in INTERNAL}
     tree = ast.parse((ROOT / "gpugrad" / "__init__.py").read_text(encoding="utf-8"))
     for node in tree.body:
         if isinstance(node, ast.ImportFrom):
@@ -196,7 +195,8 @@ def package_stub() -> str:
             stub.imports[name] = "gpugrad" if where == f"gpugrad.{name}" else where
     stub.body.append(f"__all__ = {exported}\n__version__: str\n__array_api_version__: str\n")
     named: dict[Any, str] = {}
-    for name, function in table.items():
+    aliases_last = sorted(PUBLIC.items(), key=lambda item: item[0] != item[1].__name__)
+    for name, function in aliases_last:
         if function in named:
             stub.body.append(f"{name} = {named[function]}\n")
         else:

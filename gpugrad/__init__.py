@@ -62,8 +62,7 @@ from gpugrad.errors import (
     ShapeError,
     SyncError,
 )
-from gpugrad.functions import FUNCTIONS
-from gpugrad.functions.bind import INTERNAL
+from gpugrad.functions.bind import PUBLIC
 from gpugrad.tensor import Tensor
 from gpugrad.tensor.creation import *  # noqa: F403
 from gpugrad.tensor.creation import __all__ as _creation
@@ -71,7 +70,7 @@ from gpugrad.tensor.creation import __all__ as _creation
 __version__ = "0.1.0"
 __array_api_version__ = "2025.12"
 
-globals().update({name: f for name, f in FUNCTIONS.items() if name not in INTERNAL})
+globals().update(PUBLIC)
 
 # Imported when they are first asked for, so that `import gpugrad` stays quick.
 _LAZY: dict[str, str] = {
@@ -137,5 +136,5 @@ __all__ = [  # noqa: PLE0604  names of the tables
     "inf", "int16", "int32", "int64", "int8", "is_deterministic", "is_grad_enabled", "nan",
     "newaxis", "no_grad", "pi", "set_default_device", "set_grad_enabled", "uint16", "uint32",
     "uint64", "uint8", "__array_api_version__",
-    *_creation, *(name for name in FUNCTIONS if name not in INTERNAL), *_LAZY,
+    *_creation, *PUBLIC, *_LAZY,
 ]  # fmt: skip

@@ -9,15 +9,6 @@ from gpugrad.engine.op import TABLE, Sample
 from gpugrad.functions import FUNCTIONS
 from gpugrad.tensor import TENSORS
 
-# Where the choice of inputs matters: a mask for `where`, whole numbers for bits.
-MASKED = {"where": 0, "unless": 1}
-# Arguments of whole numbers, where the others are not.
-WHOLE = {"ldexp": (1,)}
-BETWEEN_DEVICES = {"to_device"}  # has tests of its own, in test_tensor.py
-INTEGER = {
-    "bitwise_and", "bitwise_or", "bitwise_xor", "left_shift", "right_shift", "invert",
-    "gcd", "lcm", "bitwise_count",
-}  # fmt: skip
 UNARY = [Sample((2, 3)), Sample(()), Sample((0,))]
 BINARY = [Sample((2, 3), (2, 3)), Sample((2, 3), (3,)), Sample((2, 1), (1, 3)), Sample((), (2,))]
 TERNARY = [Sample((2, 3), (2, 3), (2, 3)), Sample((3,), (2, 1), ())]
@@ -25,8 +16,8 @@ TERNARY = [Sample((2, 3), (2, 3), (2, 3)), Sample((3,), (2, 1), ())]
 
 def samples(op):
     """The inputs that an op is tried on: its own, or those for its number of arrays."""
-    if op.samples:
-        return op.samples
+    if op.samples or op.samples is None:
+        return op.samples or ()
     return {1: UNARY, 2: BINARY, 3: TERNARY}[len(op.arrays)]
 
 
@@ -34,7 +25,6 @@ def cases(differentiable=False):
     return [
         (op, sample)
         for op in TABLE.values()
-        if op.name not in BETWEEN_DEVICES
         for sample in samples(op)
         if op.differentiable or not differentiable
     ]
@@ -42,6 +32,16 @@ def cases(differentiable=False):
 
 def case_id(value):
     return value.name if hasattr(value, "forward") else repr(value).removeprefix("Sample")
+
+
+def drawn(op, index):
+    """What the entry says of an array, ``real``, ``whole`` or ``mask``; variadic ones are alike."""
+    return op.operands[min(index, len(op.operands) - 1)]
+
+
+def is_integer(op):
+    """Whether an op takes whole numbers alone."""
+    return set(op.operands) == {"whole"}
 
 
 def arrays_for(op, sample, dtype=np.float64, seed=3):
@@ -53,23 +53,18 @@ def arrays_for(op, sample, dtype=np.float64, seed=3):
         size = int(np.prod(shape))
         steps = (rng.permutation(size) + rng.uniform(0.2, 0.8, size)) / max(size, 1)
         array = (low + (high - low) * steps).reshape(shape) + 0.013 * index
-        if MASKED.get(op.name) == index:
+        if drawn(op, index) == "mask":
             array = array > (low + high) / 2
-        elif op.name in INTEGER:
-            array = (np.abs(array) * 3).astype(np.int64)
-        elif index in WHOLE.get(op.name, ()):  # in a dtype that promotes no other
-            array = (np.abs(array) * 3).astype(np.int8)
+        elif drawn(op, index) == "whole":  # beside real numbers in a dtype that promotes no other
+            array = (np.abs(array) * 3).astype(np.int64 if is_integer(op) else np.int8)
         else:
             array = array.astype(dtype)
         made.append(np.asarray(array))
-    if op.name == "clip":  # bounds that do not cross
-        made[1], made[2] = np.asarray(made[1] - 1.0), np.asarray(made[2] + 0.3)
     return made
 
 
-def operands_for(op, sample):
+def prepared(op, arrays):
     """The arrays as the op itself gets them: made valid where it does not take any."""
-    arrays = arrays_for(op, sample)
     if op.prepare is None:
         return arrays
     return [t.numpy() for t in op.prepare(TENSORS, *(gg.tensor(array) for array in arrays))]

@@ -20,7 +20,7 @@ def real_only(op, index):
     """Whether an operand is a mask, has whole numbers, or would lose its imaginary part."""
     if op.name == "astype" or (op.name == "index_set" and index == 1):  # alone: NumPy warns
         return True
-    return optable.MASKED.get(op.name) == index or index in optable.WHOLE.get(op.name, ())
+    return optable.drawn(op, index) != "real"
 
 
 def patterns(op, sample):
@@ -30,8 +30,7 @@ def patterns(op, sample):
     if sample is optable.samples(op)[0]:
         found |= {(0,), (count - 1,)}
     kept = {which for which in found if len(which) > 1 or not real_only(op, which[0])}
-    masked = optable.MASKED.get(op.name), *optable.WHOLE.get(op.name, ())
-    return sorted({tuple(i for i in which if i not in masked) for which in kept})
+    return sorted({tuple(i for i in which if optable.drawn(op, i) == "real") for which in kept})
 
 
 CASES = [
@@ -219,7 +218,7 @@ def test_and_without_a_record_it_has_the_value_of_numpy_or_none(op, sample, whic
                 outputs(op, sample, [np.asarray(a, dtype) for a in arrays], device)
         return
     (got,) = outputs(op, sample, arrays, device)
-    wanted = getattr(np, op.name)(*arrays, **sample.parameters)
+    wanted = getattr(np, op.name)(*optable.prepared(op, arrays), **sample.parameters)
     np.testing.assert_array_equal(got.cpu().numpy(), wanted)
 
 

@@ -29,7 +29,7 @@ from gpugrad.kernels.elementwise import Fused, FusingNamespace, cupy_kernel, wri
 F16, F32, F64 = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
 ELEMENTWISE = [op for op in TABLE.values() if op.kind == "elementwise"]
 BITS = {"nextafter", "spacing"}  # look at the bits of numbers, with no kernel
-FLOATS = [op for op in ELEMENTWISE if op.name not in optable.INTEGER | BITS]
+FLOATS = [op for op in ELEMENTWISE if not optable.is_integer(op) and op.name not in BITS]
 SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, 2.0, 1e-3, -37.5, 150.0, np.inf, -np.inf, np.nan]
 # Where SciPy, which NumPy's rules call, is wrong: gammaln and erfcinv of the least number are
 # infinite there, and i0 and i1 of infinity not a number.
@@ -74,10 +74,9 @@ class Case:
             columns = [np.concatenate(pair) for pair in zip(columns, grid, strict=True)]
             more = np.resize([1.0, 0.0, -2.5, 1.0, 1.0, np.inf, 0.25], grid.shape[1])
             slopes = np.concatenate([slopes, more])
-        masked = optable.MASKED.get(self.op.name)
         with np.errstate(all="ignore"):
             arrays = [
-                column > 0 if index == masked else column.astype(dtype)
+                column > 0 if optable.drawn(self.op, index) == "mask" else column.astype(dtype)
                 for index, (column, dtype) in enumerate(zip(columns, self.dtypes, strict=True))
             ]
             if self.number is not None:
@@ -182,7 +181,10 @@ def test_kernels_compute_what_the_formula_does(case):
 # ---------------------------------------------------------------- operations, one by one
 
 
-OPERATIONS = sorted({*TEMPLATES, "remainder", "floor_divide"} - {"invert"} - optable.INTEGER)
+OPERATIONS = sorted(
+    {*TEMPLATES, "remainder", "floor_divide"}
+    - {op.name for op in TABLE.values() if optable.is_integer(op)}
+)
 SIGNED = {"negative", "copysign", "multiply", "divide", "remainder", "floor_divide", "rint"}
 
 

@@ -8,7 +8,7 @@ import pytest
 from conftest import DEVICES as ALL_DEVICES
 from gpu import STAND_IN, needs_gpu, waits
 from held import held
-from optable import BETWEEN_DEVICES, apply, cases, outputs_of, tensors_for
+from optable import apply, cases, outputs_of, tensors_for
 
 import gpugrad as gg
 from gpugrad import nn, optim
@@ -208,7 +208,7 @@ def ops():
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("name", [name for name in ops() if name not in BETWEEN_DEVICES])
+@pytest.mark.parametrize("name", ops())
 def test_ops(name, device):
     op, sample = ops()[name]
     with gg.device(device):

@@ -7,6 +7,8 @@ CPU, or the error is of the same class. The default device is the CPU: what is m
 on the way has to go where the arrays are.
 """
 
+import operator
+
 import composed
 import numpy as np
 import optable
@@ -15,7 +17,6 @@ from conftest import DEVICES
 
 import gpugrad as gg
 from gpugrad.engine.op import TABLE
-from gpugrad.functions.bind import INTERNAL
 from gpugrad.tensor import Tensor
 
 OTHERS = [device for device in DEVICES if device != "cpu"]
@@ -58,12 +59,10 @@ assert set(FEW) <= set(KINDS)
 
 def public(op):
     """The public function of an op; None for those that only rules and other functions use."""
-    if op.name not in INTERNAL and hasattr(gg, op.name):
-        return getattr(gg, op.name)
-    for home in (gg.special, gg.linalg, gg.nn.functional):
-        if op.name in home.__all__:
-            return getattr(home, op.name)
-    return None
+    if not op.public:
+        return None
+    home = gg if "gg" in op.public else operator.attrgetter(op.public[0])(gg)
+    return getattr(home, op.name)
 
 
 class OfTable:
@@ -105,11 +104,7 @@ class Composed:
 
 def cases():
     """Each function with the place of the operand that is to be a number."""
-    calls = {
-        op.name: OfTable(op)
-        for op in TABLE.values()
-        if op.name not in optable.BETWEEN_DEVICES and public(op) is not None
-    }
+    calls = {op.name: OfTable(op) for op in TABLE.values() if public(op) is not None}
     forms = set()
     for case in composed.CASES:
         form = case.name, len(case.shapes), () in case.shapes

@@ -47,7 +47,7 @@ RESTRICTED = Restricted(np, fast={"special": NAMESPACES[np.ndarray].special})
 
 @pytest.mark.parametrize(("op", "sample"), optable.cases(), ids=optable.case_id)
 def test_forward_formulas_use_only_names_of_the_table(op, sample):
-    arrays = optable.operands_for(op, sample)
+    arrays = optable.prepared(op, optable.arrays_for(op, sample))
     if op.forward is None:
         assert hasattr(np, op.name) or op.name in TABLE_NAMES
         ys = getattr(namespace_of(arrays[0]), op.name)(*arrays, **sample.parameters)
@@ -88,7 +88,7 @@ def seeded(op, ys):
 @DIFFERENTIABLE
 def test_rules_use_only_names_of_the_table(op, sample):
     """Over a namespace that has nothing else, every rule gives what the walk gives."""
-    arrays = optable.operands_for(op, sample)
+    arrays = optable.prepared(op, optable.arrays_for(op, sample))
     parameters = parameters_of(op, sample)
     y = getattr(NAMESPACES[np.ndarray], op.name)(*arrays, **parameters)
     loss, gs = seeded(op, outputs_of(y))
@@ -193,7 +193,7 @@ def test_a_rule_that_saves_too_little_fails(op, sample):
         kind=op.kind,
         **entry,
     )
-    arrays = optable.operands_for(op, sample)
+    arrays = optable.prepared(op, optable.arrays_for(op, sample))
     if op.name in ("angle", "sign"):  # of real numbers they are constant but for steps
         arrays = [a + 0.5j for a in arrays]
     tensors = [gg.tensor(a, requires_grad=a.dtype.kind in "fc") for a in arrays]

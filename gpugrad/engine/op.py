@@ -43,6 +43,8 @@ COMPLEX = {
     "linear": "same",
     "multilinear": "conjugate",
 }
+# What tests draw for an array.
+OPERANDS = frozenset({"real", "whole", "mask"})
 
 
 class Sample:
@@ -98,10 +100,20 @@ class Op:
     ``support(xp, mask, y, *arrays, **parameters)`` is the mask of the arguments' gradients for any
     other op; where there is none, all of them are numbers.
 
-    Tests draw any arrays from ``domain``. ``prepare(xp, *arrays)`` makes valid operands of
+    Tests draw any arrays from ``domain``, of the shapes in ``samples``, where there are none of the
+    usual shapes; with None, such as for a copy between devices, no test draws any.
+    ``operands`` says of each array whether it is of ``real`` numbers (the default), ``whole`` ones
+    or a ``mask``: ``"real whole"``. ``prepare(xp, *arrays)`` makes valid operands of
     them, such as a symmetric matrix, and ``observe(xp, *outputs)`` gives of the outputs what is
     unique, such as an eigenvector without its sign. Both are functions of Tensors, so what is
     compared with differences is the derivative of the whole.
+
+    ``public`` names the modules in which users find a function of the op's name: ``"gg"`` is
+    gpugrad itself, ``"gg special"`` that and `gpugrad.special`; ``""`` is for an op that only rules
+    and other functions use. ``aliases`` are other names of the function in gpugrad, those of NumPy,
+    the Array API standard and PyTorch. ``method`` is True where Tensor has a method of that name,
+    or says by what names it has it. ``operator`` is Python's name of the operator: with ``"add"``
+    Tensor has ``__add__``, ``__radd__`` and ``__iadd__``.
 
     ``shown`` is the name in errors and drawings: that of the public function in front of it,
     where users know no op of this name.
@@ -110,6 +122,7 @@ class Op:
     __slots__ = (
         "_chained",
         "_conjugated",
+        "aliases",
         "arrays",
         "chained",
         "chooses",
@@ -125,14 +138,18 @@ class Op:
         "keep_table",
         "kind",
         "masks",
+        "methods",
         "moves",
         "name",
         "native",
         "observe",
+        "operands",
+        "operator",
         "optional",
         "outputs",
         "parameters",
         "prepare",
+        "public",
         "reference",
         "samples",
         "saves",
@@ -161,10 +178,15 @@ class Op:
         chooses: bool = False,
         support: Rule | None = None,
         domain: tuple[float, float] = (-2.0, 2.0),
-        samples: Sequence[Sample] = (),
+        samples: Sequence[Sample] | None = (),
         prepare: Rule | None = None,
         observe: Rule | None = None,
         reference: Callable[..., Any] | None = None,
+        operands: str = "",
+        public: str = "gg",
+        aliases: str = "",
+        method: bool | str = False,
+        operator: str = "",
         shown: str | None = None,
         doc: str = "",
     ) -> None:
@@ -208,12 +230,19 @@ class Op:
         self.chooses = chooses or any(mask is not None for mask in self.masks)
         self.support = support
         self.domain = domain
-        self.samples = tuple(samples)
+        self.samples = None if samples is None else tuple(samples)
         self.prepare = prepare
         self.observe = observe
         self.reference = reference
+        self.public = tuple(public.split())
+        self.aliases = tuple(aliases.split())
+        self.methods = tuple((name if method is True else method or "").split())
+        self.operator = operator
         self.doc = doc
         count = len(self.arrays)
+        self.operands = tuple(operands.split()) or ("real",) * count
+        if len(self.operands) != count or not OPERANDS.issuperset(self.operands):
+            raise ValueError(f"op {name}: operands {operands!r} for arrays {self.arrays}")
         self.saves = tuple(
             frozenset(s.split()) for s in ([saves] * count if isinstance(saves, str) else saves)
         )

@@ -25,6 +25,7 @@ __all__ = [
     "__array_namespace_info__", "broadcast_arrays", "broadcast_shapes", "nonzero", "prod",
     "reshape", "sum",
 ]  # fmt: skip
+METHODS = ("nonzero",)
 
 Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...] | None
 

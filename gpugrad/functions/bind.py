@@ -1,11 +1,13 @@
 """One loop that binds the table: to functions, operators, methods and NumPy's protocols.
 
-Imports the modules beside it. `FUNCTIONS` is what `gpugrad` exports; `MEMBERS` is what Tensor has
+Imports the modules beside it. `PUBLIC` is what `gpugrad` exports; `MEMBERS` is what Tensor has
 from here, which ci/stubs.py writes down for type checkers: run it when a name comes or changes.
+What is public, a method or an operator stands in the entries of the table and in the modules.
 """
 
 import difflib
 import inspect
+import operator
 import re
 import sys
 from collections.abc import Callable
@@ -47,50 +49,37 @@ from gpugrad.tensor.hints import NUMPY as INSTEAD
 from gpugrad.tensor.hints import NUMPY_KEYWORDS as INSTEAD_OF_KEYWORDS
 from gpugrad.tensor.hints import Foreign
 
-__all__ = ["FUNCTIONS", "INTERNAL", "MEMBERS"]
+__all__ = ["FUNCTIONS", "MEMBERS", "PUBLIC"]
 
 Function = Callable[..., Any]
 
-SPECIAL = ("gpugrad.ops.special", "gpugrad.ops.incomplete")
-# Ops that only rules and other functions use, such as those of gpugrad.linalg and gpugrad.special.
-INTERNAL = (
-    "adjugate", "argpartition_order", "cholesky", "class_cross_entropy", "concat_arrays",
-    "convolve_full", "det", "eig", "eigh", "eigvals", "eigvalsh", "einsum_explicit", "expm",
-    "eye_like", "fourier", "fourier_of_real", "fourier_to_real", "from_diagonal", "getitem",
-    "index_set", "inv", "layer_norm", "least_squares", "linear", "lower_part", "mse_loss",
-    "pad_zeros", "permuted", "pinv", "qr", "ratio", "scale", "scatter", "sinc_slope",
-    "slogdet", "solve", "solve_triangular", "spectrum_counted", "stack_arrays", "svd",
-    "svdvals", "to_device", "to", "unless", "overlapped", "windows",
-    *(
-        name for name, op in TABLE.items()
-        if getattr(op.forward, "__module__", "") in SPECIAL and name != "i0"
-    ),
-)  # fmt: skip
-
-# Other names of the Array API standard, NumPy and PyTorch for the same functions.
-ALIASES = {
-    "absolute": "abs", "acos": "arccos", "acosh": "arccosh", "amax": "max", "amin": "min",
-    "around": "round", "asin": "arcsin", "asinh": "arcsinh", "atan": "arctan",
-    "atanh": "arctanh", "bitwise_invert": "invert", "concatenate": "concat",
-    "permute_dims": "transpose", "pow": "power", "true_divide": "divide", "mod": "remainder",
-    "bitwise_left_shift": "left_shift", "bitwise_right_shift": "right_shift",
-    "fix": "trunc", "conjugate": "conj", "atan2": "arctan2", "radians": "deg2rad",
-    "degrees": "rad2deg", "bitwise_not": "invert", "row_stack": "vstack",
-}  # fmt: skip
-
-FUNCTIONS: dict[str, Function] = {}
-FUNCTIONS.update(manipulation._OPS)
-for _module in (
+# The modules of functions made of others. `__all__` are those for gpugrad itself, `METHODS` the
+# names of those that are methods of Tensor as well.
+MODULES = (
     manipulation, shape_base, arraypad, einsum, stride_tricks, twodim_base, function_base,
     statistics, nanfunctions, sorting, indexing, type_check, histograms, index_tricks, polynomial,
     window_functions, dtypes, array_api, dlpack,
-):  # fmt: skip
+)  # fmt: skip
+
+# Every function by its name, those that only rules and other functions use among them.
+FUNCTIONS: dict[str, Function] = {}
+FUNCTIONS.update(manipulation._OPS)
+for _module in MODULES:
     for _name in _module.__all__:
         FUNCTIONS[_name] = getattr(_module, _name)
+FUNCTIONS["getitem"] = manipulation.getitem
 FUNCTIONS["index_update"] = assign.index_update
 FUNCTIONS["vecdot"] = linalg.vecdot
-for _alias, _name in ALIASES.items():
-    FUNCTIONS[_alias] = FUNCTIONS[_name]
+for _op in TABLE.values():
+    for _alias in _op.aliases:
+        FUNCTIONS[_alias] = FUNCTIONS[_op.name]
+
+# Those that `gpugrad` exports.
+PUBLIC = {
+    name: function
+    for name, function in FUNCTIONS.items()
+    if name not in TABLE or "gg" in TABLE[name].public
+}
 TENSORS.__dict__.update(FUNCTIONS)
 
 MEMBERS: dict[str, Any] = {}
@@ -102,17 +91,6 @@ def _member(name: str, member: Any) -> None:
 
 
 # ---------------------------------------------------------------- operators
-
-OPERATORS = {
-    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide",
-    "floordiv": "floor_divide", "mod": "remainder", "pow": "power", "matmul": "matmul",
-    "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
-    "lshift": "left_shift", "rshift": "right_shift",
-}  # fmt: skip
-COMPARISONS = {
-    "eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater",
-    "ge": "greater_equal",
-}  # fmt: skip
 
 
 def _reflected(operator: Function) -> Function:
@@ -145,43 +123,31 @@ def _in_place(name: str, symbol: str, operator: Function) -> Function:
     return change
 
 
-for _word, _name in OPERATORS.items():
-    _operator = bind_operator(TABLE[_name])
-    _member(f"__{_word}__", _operator)
-    _member(f"__r{_word}__", _reflected(_operator))
-    _member(f"__i{_word}__", _in_place(_name, f"__i{_word}__", _operator))
+for _op in TABLE.values():
+    if not _op.operator:
+        continue
+    if len(_op.arrays) == 1:
+        _member(f"__{_op.operator}__", FUNCTIONS[_op.name])
+        continue
+    _operator = bind_operator(_op)
+    _member(f"__{_op.operator}__", _operator)
+    if hasattr(operator, f"__i{_op.operator}__"):  # a comparison has no form in place
+        _member(f"__r{_op.operator}__", _reflected(_operator))
+        _member(f"__i{_op.operator}__", _in_place(_op.name, f"__i{_op.operator}__", _operator))
 _member("__divmod__", FUNCTIONS["divmod"])
 _member("__rdivmod__", _reflected(FUNCTIONS["divmod"]))
-for _word, _name in COMPARISONS.items():
-    _member(f"__{_word}__", bind_operator(TABLE[_name]))
-for _word, _name in {
-    "neg": "negative",
-    "pos": "positive",
-    "abs": "abs",
-    "invert": "invert",
-}.items():
-    _member(f"__{_word}__", FUNCTIONS[_name])
-
-
 _member("__getitem__", FUNCTIONS["getitem"])
 _member("__setitem__", assign.setitem)
 _member("at", property(assign.at, doc=assign.at.__doc__))
 
 # ---------------------------------------------------------------- methods
 
-METHODS = (
-    "abs", "all", "any", "argmax", "argmin", "astype", "broadcast_to", "ceil", "clip", "conj",
-    "cos", "cosh", "cumsum", "dot", "erf", "exp", "expm1", "flatten", "flip", "floor", "isfinite",
-    "isinf", "isnan", "log", "log10", "log1p", "log2", "log_softmax", "logsumexp", "matmul",
-    "max", "mean", "min", "moveaxis", "outer", "power", "pow", "prod", "ravel", "reciprocal",
-    "relu", "repeat", "roll", "round", "sigmoid", "sign", "silu", "sin", "sinh", "softmax",
-    "softplus", "split", "sqrt", "square", "squeeze", "std", "sum", "swapaxes", "take", "tan",
-    "tanh", "tile", "to", "trunc", "var", "expand_dims", "gelu", "elu", "leaky_relu", "unstack",
-    "argpartition", "argsort", "choose", "cumprod", "diagonal", "partition", "searchsorted",
-    "sort", "topk", "trace", "conjugate", "nonzero",
-)  # fmt: skip
-for _name in METHODS:
-    _member(_name, FUNCTIONS[_name])
+for _op in TABLE.values():
+    for _name in _op.methods:
+        _member(_name, FUNCTIONS[_name])
+for _module in MODULES:
+    for _name in getattr(_module, "METHODS", ()):
+        _member(_name, getattr(_module, _name))
 
 
 def _given(values: tuple[Any, ...]) -> Any:
@@ -248,13 +214,7 @@ for _name, _text in FOREIGN.items():
 
 # ---------------------------------------------------------------- NumPy's protocols
 
-# NumPy's ufuncs, and the table's names of them where they are others.
-_RENAMED = {"absolute": "abs", "conjugate": "conj"}
-UFUNCS = {
-    native: _RENAMED.get(native.__name__, native.__name__)
-    for native in vars(np).values()
-    if isinstance(native, np.ufunc)
-}
+UFUNCS = {native: native.__name__ for native in vars(np).values() if isinstance(native, np.ufunc)}
 # What `np.add.reduce(t)` and the like are under names of their own.
 REDUCES = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min",
            "logical_and": "all", "logical_or": "any", "logaddexp": "logsumexp"}  # fmt: skip
@@ -465,7 +425,7 @@ def nearest(name: str) -> str:
     there = [f"linalg.{known}" for known in linalg.__all__ if known.islower()]
     there += [f"fft.{known}" for known in fft.__all__]
     there += [f"special.{known}" for known in special.__all__]
-    public = [known for known in (*FUNCTIONS, *creation.__all__) if known not in INTERNAL]
+    public = [*PUBLIC, *creation.__all__]
     name = last if (last := name.rpartition(".")[2]) in public else name
     close = difflib.get_close_matches(name, [*public, *there], n=1, cutoff=0.8)
     like = f" The nearest is gg.{close[0]}." if close else ""

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from gpugrad.errors import DTypeError
 from gpugrad.functions import special
-from gpugrad.functions.bind import FUNCTIONS, INTERNAL, _member, into, nearest
+from gpugrad.functions.bind import FUNCTIONS, PUBLIC, _member, into, nearest
 from gpugrad.tensor.core import Tensor
 
 # Where ufuncs are public, with what their own names have before those; the module is looked for
@@ -97,7 +97,7 @@ def _refuse_to_be_an_array(self: Tensor) -> NoReturn:
     """What CuPy calls where it wants an array of its own, as ``cupy.concatenate([t])`` does."""
     name = _caller()
     shown = f"cupy.{name}" if name else "CuPy"
-    if name in FUNCTIONS and name not in INTERNAL:
+    if name in PUBLIC:
         instead = f"gg.{name}, which has a gradient"
     else:
         instead = "a function of gpugrad, which has a gradient"

@@ -34,6 +34,7 @@ __all__ = [
     "isneginf", "isposinf", "modf", "piecewise", "put_along_axis", "real_if_close", "select",
     "vectorize",
 ]  # fmt: skip
+METHODS = ("choose",)
 
 
 def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Tensor:

@@ -22,11 +22,15 @@ from gpugrad.tensor.creation import as_tensor
 from gpugrad.tensor.indices import index_array, raw_index
 
 __all__ = [
-    "clip", "concat", "dot", "expand_dims", "flatten", "getitem",
+    "clip", "concat", "concatenate", "dot", "expand_dims", "flatten",
     "matrix_transpose", "moveaxis", "outer", "ravel", "repeat", "squeeze",
-    "stack", "std", "swapaxes", "take", "take_along_axis", "tensordot", "tile", "to",
+    "stack", "std", "swapaxes", "take", "take_along_axis", "tensordot", "tile",
     "transpose", "unstack", "var",
 ]  # fmt: skip
+METHODS = (
+    "dot", "expand_dims", "flatten", "moveaxis", "outer", "ravel", "repeat", "squeeze", "swapaxes",
+    "take", "tile", "to", "unstack",
+)  # fmt: skip
 
 _OPS: dict[str, Any] = {name: bind(op) for name, op in TABLE.items()}
 
@@ -212,6 +216,9 @@ def concat(arrays: Sequence[Any], /, axis: int | None = 0) -> Tensor:
         arrays, axis = [ravel(array) for array in arrays], 0
     tensors = _same_rank("concat", arrays, equal=False)
     return record(TABLE["concat_arrays"], tensors, {"axis": axis})
+
+
+concatenate = concat
 
 
 def stack(arrays: Sequence[Any], /, axis: int = 0) -> Tensor:

@@ -19,7 +19,7 @@ from gpugrad.tensor.creation import as_tensor
 __all__ = [
     "append", "array_split", "atleast_1d", "atleast_2d", "atleast_3d", "block", "column_stack",
     "delete", "dsplit", "dstack", "fliplr", "flipud", "hsplit", "hstack", "insert", "meshgrid",
-    "resize", "rollaxis", "rot90", "vsplit", "vstack",
+    "resize", "rollaxis", "rot90", "row_stack", "vsplit", "vstack",
 ]  # fmt: skip
 
 
@@ -80,6 +80,9 @@ def hstack(tup: Sequence[Any]) -> Tensor:
 def vstack(tup: Sequence[Any]) -> Tensor:
     """Arrays joined along their first axis; vectors become rows."""
     return concat([atleast_2d(piece) for piece in _pieces("vstack", tup)], axis=0)
+
+
+row_stack = vstack
 
 
 def dstack(tup: Sequence[Any]) -> Tensor:

@@ -26,6 +26,7 @@ __all__ = [
     "setxor1d", "sort", "sort_complex", "topk", "union1d", "unique", "unique_all", "unique_counts",
     "unique_inverse", "unique_values",
 ]  # fmt: skip
+METHODS = ("argpartition", "partition", "searchsorted", "sort", "topk")
 
 KINDS = (None, "quicksort", "mergesort", "heapsort", "stable")
 

@@ -21,6 +21,7 @@ __all__ = [
     "cross", "diag", "diagflat", "einsum_path", "inner", "kron", "make_diagonal", "matvec",
     "trace", "tri", "vander", "vdot", "vecmat",
 ]  # fmt: skip
+METHODS = ("trace",)
 
 
 def diag(x: Any, /, k: int = 0) -> Tensor:

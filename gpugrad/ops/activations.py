@@ -28,6 +28,8 @@ op(
     vjp=[lambda xp, g, y, x: g * (y * (1 - y))],
     saves="y",
     reference=lambda x: 1 / (1 + math.e**-x),
+    public="gg nn.functional",
+    method=True,
     doc="1 / (1 + e ** -x), elementwise, for x of any size.",
     **EW,
 )
@@ -43,6 +45,8 @@ op(
     _relu,
     vjp=[lambda xp, g, y, x: g * (y > 0)],
     saves="y",
+    public="gg nn.functional",
+    method=True,
     doc="x where x > 0 and else 0; its derivative at 0 is 0.",
     **EW,
 )
@@ -58,6 +62,8 @@ op(
     _softplus,
     vjp=[lambda xp, g, y, x: g * xp.sigmoid(x)],
     saves="x",
+    public="gg nn.functional",
+    method=True,
     doc="log(1 + e ** x), elementwise, for x of any size.",
     **EW,
 )
@@ -73,6 +79,8 @@ op(
     lambda xp, x, /: x * xp.sigmoid(x),
     vjp=[_silu_vjp],
     saves="x",
+    public="gg nn.functional",
+    method=True,
     doc="x * sigmoid(x), elementwise (Elfwing et al., 2018); also named swish.",
     **EW,
 )
@@ -88,6 +96,8 @@ op(
     vjp=[_elu_vjp],
     saves="x y",
     samples=[Sample((2, 3)), Sample((4,), alpha=0.5)],
+    public="gg nn.functional",
+    method=True,
     doc="x where x > 0 and else alpha * (e ** x - 1) (Clevert et al., 2016).",
     **EW,
 )
@@ -99,6 +109,8 @@ op(
     ],
     saves="x",
     samples=[Sample((2, 3)), Sample((4,), negative_slope=0.2)],
+    public="gg nn.functional",
+    method=True,
     doc="x where x > 0 and else negative_slope * x.",
     **EW,
 )
@@ -155,6 +167,8 @@ op(
     _erf,
     vjp=[lambda xp, g, y, x: g * (2 / math.sqrt(math.pi)) * xp.exp(-x * x)],
     saves="x",
+    public="gg special",
+    method=True,
     doc="The error function, elementwise (W. J. Cody's approximation, 1969).",
     **EW,
 )
@@ -190,6 +204,8 @@ op(
     vjp=[_gelu_vjp],
     saves="x",
     samples=[Sample((2, 3)), Sample((4,), approximate="tanh")],
+    public="gg nn.functional",
+    method=True,
     doc="x * Φ(x), Φ the normal distribution function (Hendrycks and Gimpel, 2016); "
     'approximate="tanh" for their faster form.',
     **EW,

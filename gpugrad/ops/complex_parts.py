@@ -43,6 +43,8 @@ op(
     "conj",
     "x, /",
     vjp=[lambda xp, g, y, x: xp.conj(g)],
+    method="conj conjugate",
+    aliases="conjugate",
     doc="The complex conjugate, elementwise; x for real numbers.",
     **LINEAR,
 )
@@ -54,6 +56,9 @@ op(
     vjp=[lambda xp, g, y, x: g * xp.sign(x)],
     jvp=lambda xp, tangents, y, x: along(xp, tangents[0], xp.sign(x)),
     saves="x",
+    method=True,
+    operator="abs",
+    aliases="absolute",
     doc="The absolute value, elementwise; its derivative at 0 is 0.",
     kind="elementwise",
     complex="same",
@@ -78,6 +83,7 @@ op(
     vjp=[_sign_vjp],
     jvp=lambda xp, tangents, y, x: _sign_vjp(xp, tangents[0], y, x),
     saves="x y",
+    method=True,
     doc="-1, 0 or 1, as x is negative, zero or positive, elementwise; its derivative is 0. Of "
     "complex x, x / abs(x), and 0 at 0.",
     kind="elementwise",

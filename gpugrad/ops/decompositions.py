@@ -72,6 +72,7 @@ op(
     saves="y",
     samples=SQUARE,
     prepare=positive,
+    public="linalg",
     doc="The lower triangular L with L @ L.T.conj() equal to x, positive definite.",
 )
 
@@ -118,6 +119,7 @@ op(
     ],
     prepare=lambda xp, x: (xp.matmul(x, adjoint(xp, x) @ x) * 0.1 + x,),
     observe=lambda xp, q, r: (q * xp.conj(q), r * xp.conj(r)),
+    public="linalg",
     doc="Q with orthonormal columns and an upper triangular R, with Q @ R equal to x.",
 )
 
@@ -199,6 +201,7 @@ op(
         Sample((2, 2, 3), full_matrices=False),
     ],
     observe=lambda xp, u, s, vh: (u * xp.conj(u), s, vh * xp.conj(vh)),
+    public="linalg",
     doc="U, the singular values in descending order, and the adjoint of V: x = U * S @ Vh.",
 )
 
@@ -215,6 +218,7 @@ op(
     complex="same",
     saves="x",
     samples=[Sample((3, 2)), Sample((2, 2, 2))],
+    public="linalg",
     doc="The singular values, in descending order.",
 )
 
@@ -241,6 +245,7 @@ op(
     samples=SQUARE,
     prepare=symmetric,
     observe=_squares,
+    public="linalg",
     doc="Eigenvalues in ascending order and eigenvectors, in columns, of Hermitian x.",
 )
 
@@ -258,6 +263,7 @@ op(
     saves="x",
     samples=SQUARE,
     prepare=symmetric,
+    public="linalg",
     doc="The eigenvalues of Hermitian x, in ascending order.",
 )
 
@@ -303,11 +309,13 @@ op(
     outputs=True,
     samples=SQUARE,
     observe=lambda xp, w, v: (xp.real(w), xp.imag(w), xp.real(v * xp.conj(v))),
+    public="linalg",
     doc="Eigenvalues and eigenvectors, in columns and of size 1, of square x: complex numbers.",
 )
 op(
     "eigvals",
     lambda xp, x, /: _of_any(xp, "eigvals", x)[0],
     samples=SQUARE,
+    public="linalg",
     doc="The eigenvalues of square x, complex numbers: the op without a gradient, which `eig` has.",
 )

@@ -20,6 +20,8 @@ op(
     _to_device,
     vjp=[lambda xp, g, y, x, device, source: xp.to_device(g, device=source, source=device)],
     kind="linear",
+    samples=None,
     shown="to",
+    public="",
     doc="x on another device; its gradient comes back to where x is.",
 )

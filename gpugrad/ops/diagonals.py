@@ -37,6 +37,8 @@ op(
         Sample((2, 3, 4), offset=-1, axis1=2, axis2=0),
         Sample((2, 2), offset=3),
     ],
+    public="gg linalg",
+    method=True,
     doc="The elements on a diagonal of the matrices that two axes make, along a last axis.",
     **LINEAR,
 )
@@ -64,6 +66,7 @@ op(
         Sample((2,), offset=1, axis1=0, axis2=1, shape=(2, 3)),
         Sample((3, 2), offset=-1, axis1=2, axis2=0, shape=(2, 3, 4)),
     ],
+    public="",
     doc="Zeros of a shape with d on a diagonal: the transpose of ``diagonal``.",
     **LINEAR,
 )

@@ -33,6 +33,7 @@ op(
     "add",
     "a, b, /",
     vjp=[lambda xp, g, y, a, b: g, lambda xp, g, y, a, b: g],
+    operator="add",
     doc="a + b, elementwise.",
     **SAME,
 )
@@ -40,6 +41,7 @@ op(
     "subtract",
     "a, b, /",
     vjp=[lambda xp, g, y, a, b: g, lambda xp, g, y, a, b: -g],
+    operator="sub",
     doc="a - b, elementwise.",
     **SAME,
 )
@@ -48,6 +50,7 @@ op(
     "a, b, /",
     vjp=[lambda xp, g, y, a, b: xp.scale(g, b), lambda xp, g, y, a, b: xp.scale(g, a)],
     saves=("b", "a"),
+    operator="mul",
     doc="a * b, elementwise.",
     **EW,
 )
@@ -60,6 +63,8 @@ op(
     ],
     saves=("b", "y b"),
     domain=POSITIVE,
+    operator="truediv",
+    aliases="true_divide",
     doc="a / b, elementwise.",
     **EW,
 )
@@ -72,6 +77,7 @@ op(
     ],
     saves=("d", "g d"),
     domain=POSITIVE,
+    public="",
     doc="g / d, and zero where either is zero.",
     **EW,
 )
@@ -83,6 +89,7 @@ op(
         lambda xp, g, y, a, d: xp.scale(g, a),
     ],
     saves=("d", "g"),
+    public="",
     doc="g * d, and zero where either is zero, even if the other is infinite.",
     **EW,
 )
@@ -90,15 +97,24 @@ op(
     "negative",
     "x, /",
     vjp=[lambda xp, g, y, x: -g],
+    operator="neg",
     doc="-x, elementwise.",
     **SAME,
 )
-op("positive", "x, /", vjp=[lambda xp, g, y, x: g], doc="+x: the values of x.", **SAME)
+op(
+    "positive",
+    "x, /",
+    vjp=[lambda xp, g, y, x: g],
+    operator="pos",
+    doc="+x: the values of x.",
+    **SAME,
+)
 op(
     "square",
     "x, /",
     vjp=[lambda xp, g, y, x: xp.scale(g, 2 * x)],
     saves="x",
+    method=True,
     doc="x * x, elementwise.",
     **EW,
 )
@@ -108,6 +124,7 @@ op(
     vjp=[lambda xp, g, y, x: xp.ratio(g, 2 * y)],
     saves="y",
     domain=POSITIVE,
+    method=True,
     doc="The square root, elementwise.",
     **EW,
 )
@@ -117,6 +134,7 @@ op(
     vjp=[lambda xp, g, y, x: -xp.ratio(xp.ratio(g, x), x)],
     saves="x",
     domain=POSITIVE,
+    method=True,
     doc="1 / x, elementwise.",
     **EW,
 )
@@ -161,6 +179,9 @@ op(
     vjp=[_power_base, _power_exponent],
     saves=("a b", "y a"),
     domain=POSITIVE,
+    method="power pow",
+    operator="pow",
+    aliases="pow",
     doc="a ** b, elementwise; at a = 0 the derivative by b is 0.",
     **EW,
 )
@@ -169,6 +190,7 @@ op(
     "a, b, /",
     vjp=[zero, zero],
     domain=POSITIVE,
+    operator="floordiv",
     doc="The largest integer not above a / b, elementwise; its derivative is 0.",
     **REAL,
 )
@@ -181,6 +203,8 @@ op(
     ],
     saves=("", "a b"),
     domain=POSITIVE,
+    operator="mod",
+    aliases="mod",
     doc="a - b * floor(a / b), elementwise: Python's %.",
     **REAL,
 )
@@ -191,6 +215,7 @@ op(
     "x, /",
     vjp=[lambda xp, g, y, x: xp.scale(g, y)],
     saves="y",
+    method=True,
     doc="e ** x, elementwise.",
     **EW,
 )
@@ -199,6 +224,7 @@ op(
     "x, /",
     vjp=[lambda xp, g, y, x: xp.scale(g, y) * LN2],
     saves="y",
+    public="gg special",
     doc="2 ** x, elementwise.",
     **EW,
 )
@@ -207,6 +233,8 @@ op(
     "x, /",
     vjp=[lambda xp, g, y, x: xp.scale(g, y + 1)],
     saves="y",
+    public="gg special",
+    method=True,
     doc="e ** x - 1, elementwise, accurate near 0.",
     **EW,
 )
@@ -216,6 +244,7 @@ op(
     vjp=[lambda xp, g, y, x: xp.ratio(g, x)],
     saves="x",
     domain=POSITIVE,
+    method=True,
     doc="The natural logarithm, elementwise.",
     **EW,
 )
@@ -225,6 +254,8 @@ op(
     vjp=[lambda xp, g, y, x: xp.ratio(g, 1 + x)],
     saves="x",
     domain=POSITIVE,
+    public="gg special",
+    method=True,
     doc="log(1 + x), elementwise, accurate near 0.",
     **EW,
 )
@@ -234,6 +265,7 @@ op(
     vjp=[lambda xp, g, y, x: xp.ratio(g * (1 / LN2), x)],
     saves="x",
     domain=POSITIVE,
+    method=True,
     doc="The logarithm to base 2, elementwise.",
     **EW,
 )
@@ -243,6 +275,7 @@ op(
     vjp=[lambda xp, g, y, x: xp.ratio(g * (1 / LN10), x)],
     saves="x",
     domain=POSITIVE,
+    method=True,
     doc="The logarithm to base 10, elementwise.",
     **EW,
 )
@@ -253,6 +286,7 @@ op(
     "x, /",
     vjp=[lambda xp, g, y, x: xp.scale(g, xp.cos(x))],
     saves="x",
+    method=True,
     doc="The sine of an angle in radians.",
     **EW,
 )
@@ -261,6 +295,7 @@ op(
     "x, /",
     vjp=[lambda xp, g, y, x: -xp.scale(g, xp.sin(x))],
     saves="x",
+    method=True,
     doc="The cosine of an angle in radians.",
     **EW,
 )
@@ -270,6 +305,7 @@ op(
     vjp=[lambda xp, g, y, x: g * (1 + y * y)],
     saves="y",
     domain=(-1.0, 1.0),
+    method=True,
     doc="The tangent of an angle in radians.",
     **EW,
 )
@@ -279,6 +315,7 @@ op(
     vjp=[lambda xp, g, y, x: xp.ratio(g, xp.sqrt((1 - x) * (1 + x)))],
     saves="x",
     domain=(-0.8, 0.8),
+    aliases="asin",
     doc="The angle in [-π/2, π/2], in radians, whose sine is x.",
     **EW,
 )
@@ -288,6 +325,7 @@ op(
     vjp=[lambda xp, g, y, x: -xp.ratio(g, xp.sqrt((1 - x) * (1 + x)))],
     saves="x",
     domain=(-0.8, 0.8),
+    aliases="acos",
     doc="The angle in [0, π], in radians, whose cosine is x.",
     **EW,
 )
@@ -296,6 +334,7 @@ op(
     "x, /",
     vjp=[lambda xp, g, y, x: g / (1 + x * x)],
     saves="x",
+    aliases="atan",
     doc="The angle in [-π/2, π/2], in radians, whose tangent is x.",
     **EW,
 )
@@ -304,6 +343,7 @@ op(
     "x, /",
     vjp=[lambda xp, g, y, x: xp.scale(g, xp.cosh(x))],
     saves="x",
+    method=True,
     doc="The hyperbolic sine.",
     **EW,
 )
@@ -312,6 +352,7 @@ op(
     "x, /",
     vjp=[lambda xp, g, y, x: xp.scale(g, xp.sinh(x))],
     saves="x",
+    method=True,
     doc="The hyperbolic cosine.",
     **EW,
 )
@@ -320,6 +361,8 @@ op(
     "x, /",
     vjp=[lambda xp, g, y, x: g - g * (y * y)],
     saves="y",
+    public="gg nn.functional",
+    method=True,
     doc="The hyperbolic tangent: 1 for large x, never an overflow.",
     **EW,
 )
@@ -328,6 +371,7 @@ op(
     "x, /",
     vjp=[lambda xp, g, y, x: g / xp.sqrt(x * x + 1)],
     saves="x",
+    aliases="asinh",
     doc="The inverse of the hyperbolic sine.",
     **EW,
 )
@@ -345,6 +389,7 @@ op(
     vjp=[_arccosh_vjp],
     saves="x",
     domain=(1.5, 3.0),
+    aliases="acosh",
     doc="The inverse of the hyperbolic cosine, for x >= 1.",
     **EW,
 )
@@ -354,6 +399,7 @@ op(
     vjp=[lambda xp, g, y, x: xp.ratio(g, (1 - x) * (1 + x))],
     saves="x",
     domain=(-0.8, 0.8),
+    aliases="atanh",
     doc="The inverse of the hyperbolic tangent, for -1 < x < 1.",
     **EW,
 )
@@ -422,6 +468,8 @@ op(
     vjp=[_inside, _below, _above],
     saves="x min max",
     samples=[Sample((3, 4), (4,), (3, 1))],
+    prepare=lambda xp, x, min, max: (x, min - 1.0, max + 0.3),  # bounds that do not cross
+    method=True,
     doc="x held between min and max, either of which may be None; at a bound the gradient is x's.",
     **REAL,
 )
@@ -434,52 +482,78 @@ op(
         lambda xp, g, y, condition, a, b: xp.where(condition, xp.zeros_like(g), g),
     ],
     saves=("", "condition", "condition"),
+    operands="mask real real",
     doc="a where the condition holds and else b.",
     **SAME,
 )
 
+
 # Steps: constant almost everywhere.
-for _name, _doc in {
-    "floor": "The largest integer not above x",
-    "ceil": "The smallest integer not below x",
-    "trunc": "x without what follows the point",
-    "rint": "The nearest integer, the even one at a tie",
-}.items():
-    kinds = SAME if _name == "rint" else REAL
-    op(_name, "x, /", vjp=[zero], doc=f"{_doc}, elementwise; its derivative is 0.", **kinds)
+def _step(name: str, doc: str, **entry: Any) -> None:
+    op(name, "x, /", vjp=[zero], doc=f"{doc}, elementwise; its derivative is 0.", **entry)
+
+
+_step("floor", "The largest integer not above x", method=True, **REAL)
+_step("ceil", "The smallest integer not below x", method=True, **REAL)
+_step("trunc", "x without what follows the point", method=True, aliases="fix", **REAL)
+_step("rint", "The nearest integer, the even one at a tie", **SAME)
 op(
     "round",
     "x, /, decimals=0",
     vjp=[zero],
     samples=[Sample((2, 3)), Sample((4,), decimals=1)],
+    method=True,
+    aliases="around",
     doc="x rounded to ``decimals`` places, to even at a tie; its derivative is 0.",
     **SAME,
 )
 
+
 # What has no derivative: comparisons, logic, tests.
-for _name, _doc in {
-    "equal": "a == b",
-    "not_equal": "a != b",
-    "less": "a < b",
-    "less_equal": "a <= b",
-    "greater": "a > b",
-    "greater_equal": "a >= b",
-    "logical_and": "Both of a and b",
-    "logical_or": "Either of a and b",
-    "logical_xor": "One of a and b, not both",
-    "bitwise_and": "a & b",
-    "bitwise_or": "a | b",
-    "bitwise_xor": "a ^ b",
-    "left_shift": "a << b, of integers",
-    "right_shift": "a >> b, of integers",
-}.items():
-    op(_name, "a, b, /", doc=f"{_doc}, elementwise. No gradient.", **EW)
-for _name, _doc in {
-    "logical_not": "Not x",
-    "invert": "~x",
-    "isnan": "Whether x is not a number",
-    "isinf": "Whether x is infinite",
-    "isfinite": "Whether x is a finite number",
-    "signbit": "Whether the sign of x is minus",
-}.items():
-    op(_name, "x, /", doc=f"{_doc}, elementwise. No gradient.", **EW)
+def without_gradient(name: str, arrays: str, doc: str, **entry: Any) -> None:
+    """Enter an elementwise op that has no derivative."""
+    op(name, f"{arrays}, /", doc=f"{doc}, elementwise. No gradient.", **EW, **entry)
+
+
+WHOLE: Any = {"operands": "whole whole"}
+without_gradient("equal", "a, b", "a == b", operator="eq")
+without_gradient("not_equal", "a, b", "a != b", operator="ne")
+without_gradient("less", "a, b", "a < b", operator="lt")
+without_gradient("less_equal", "a, b", "a <= b", operator="le")
+without_gradient("greater", "a, b", "a > b", operator="gt")
+without_gradient("greater_equal", "a, b", "a >= b", operator="ge")
+without_gradient("logical_and", "a, b", "Both of a and b")
+without_gradient("logical_or", "a, b", "Either of a and b")
+without_gradient("logical_xor", "a, b", "One of a and b, not both")
+without_gradient("bitwise_and", "a, b", "a & b", operator="and", **WHOLE)
+without_gradient("bitwise_or", "a, b", "a | b", operator="or", **WHOLE)
+without_gradient("bitwise_xor", "a, b", "a ^ b", operator="xor", **WHOLE)
+without_gradient(
+    "left_shift",
+    "a, b",
+    "a << b, of integers",
+    operator="lshift",
+    aliases="bitwise_left_shift",
+    **WHOLE,
+)
+without_gradient(
+    "right_shift",
+    "a, b",
+    "a >> b, of integers",
+    operator="rshift",
+    aliases="bitwise_right_shift",
+    **WHOLE,
+)
+without_gradient("logical_not", "x", "Not x")
+without_gradient(
+    "invert",
+    "x",
+    "~x",
+    operator="invert",
+    aliases="bitwise_invert bitwise_not",
+    operands="whole",
+)
+without_gradient("isnan", "x", "Whether x is not a number", method=True)
+without_gradient("isinf", "x", "Whether x is infinite", method=True)
+without_gradient("isfinite", "x", "Whether x is a finite number", method=True)
+without_gradient("signbit", "x", "Whether the sign of x is minus")

@@ -49,6 +49,7 @@ op(
     ],
     observe=lambda xp, y: (xp.real(y), xp.imag(y)),
     shown="fft",
+    public="",
     doc="The discrete Fourier transform along axes, or its inverse.",
     **LINEAR,
 )
@@ -75,6 +76,7 @@ op(
         Sample((2, 3), axis=-1, size=5, factor=0.5),
         Sample((1,), axis=0, size=1, factor=2.0),
     ],
+    public="",
     doc="Half of a spectrum along an axis, times a factor where a number stands for two of ``size``"
     ".",
     **LINEAR,
@@ -101,6 +103,7 @@ op(
         Sample((3, 2, 2), axes=(0, -1)),
     ],
     shown="rfft",
+    public="",
     doc="The first half of the Fourier transform of real arrays, along the last of the axes.",
     **LINEAR,
 )
@@ -132,6 +135,7 @@ op(
         Sample((2, 2, 2), axes=(0, -1), size=3),
     ],
     shown="irfft",
+    public="",
     doc="The real array of ``size`` along the last of the axes that half of a spectrum belongs to.",
     **LINEAR,
 )

@@ -62,6 +62,7 @@ op(
         Sample((3,), (2, 3), (2,)),
         Sample((2, 4, 3), (2, 3), (2,)),
     ],
+    public="nn.functional",
     doc="x @ weight.T + bias: the affine map of a layer; weight is (outputs, inputs).",
 )
 
@@ -114,6 +115,7 @@ op(
         Sample((4,), (4,), reduction="none"),
         Sample((2, 3), (3,)),
     ],
+    public="nn.functional",
     doc="(prediction - target)², averaged, summed or as it is.",
 )
 
@@ -169,5 +171,6 @@ op(
         Sample((4, 3), target=TARGET, reduction="none"),
     ],
     shown="cross_entropy",
+    public="",
     doc="-log softmax(logits)[target] along the last axis; target holds class numbers.",
 )

@@ -159,6 +159,7 @@ op(
     ],
     saves="a x",
     domain=POSITIVE,
+    public="special",
     doc="The regularized lower incomplete gamma function, elementwise.",
     **EW,
 )
@@ -171,6 +172,7 @@ op(
     ],
     saves="a x",
     domain=POSITIVE,
+    public="special",
     doc="The regularized upper incomplete gamma function, elementwise.",
     **EW,
 )
@@ -184,6 +186,7 @@ op(
     saves="a x",
     domain=POSITIVE,
     samples=[Sample((2, 3), (2, 3)), Sample((3,), (2, 1)), Sample((2,), (2,), order=2)],
+    public="",
     doc="The derivative of gammainc by a, of an order.",
     **EW,
 )
@@ -343,6 +346,7 @@ op(
     ],
     saves="a b x",
     domain=(0.34, 0.96),
+    public="special",
     doc="The regularized incomplete beta function, elementwise.",
     **EW,
 )
@@ -371,6 +375,7 @@ op(
         Sample((3,), (2, 1), (), above=True),
         Sample((2,), (2,), (2,), by_a=1, by_b=1),
     ],
+    public="",
     doc="A derivative by a and b, so many times by each, of betainc at x, or at 1 - x if above.",
     **EW,
 )

@@ -87,6 +87,7 @@ op(
         Sample((3,), index=slice(1, 4), shape=(5,)),
         Sample((2, 3), index=(slice(None), slice(0, 3)), shape=(2, 4)),
     ],
+    public="",
     doc="Zeros of a shape, to whose elements at ``index`` g is added: the transpose of indexing.",
 )
 
@@ -111,6 +112,7 @@ op(
         Sample((2, 3), index=(slice(None), 1)),
         Sample((2, 3, 4), index=(Ellipsis, None, slice(None, None, -2))),
     ],
+    public="",
     doc="x[index].",
 )
 
@@ -145,5 +147,6 @@ op(
         Sample((4,), (3,), index=np.array([2, 0, -2]), order=np.array([2, 1, 2])),
         Sample((3, 2), (1,), index=np.array([2, 2]), order=np.array([[2, 3], [2, 3]])),
     ],
+    public="",
     doc="A copy of x with v at ``index``, ``order`` telling (`last_of_each`) which of many wins.",
 )

@@ -40,6 +40,7 @@ op(
     "eye_like",
     lambda xp, x, /: xp.module.eye(x.shape[-1], dtype=x.dtype),
     samples=[Sample((2, 3)), Sample((2, 3, 3))],
+    public="",
     doc="The identity matrix for the columns of x, in its dtype. No gradient.",
 )
 op(
@@ -48,6 +49,7 @@ op(
     vjp=[lambda xp, g, y, x, k: xp.lower_part(g, k=k)],
     kind="linear",
     samples=[Sample((3, 3)), Sample((2, 2, 3), k=-1)],
+    public="",
     doc="Matrices with zeros above their k-th diagonal.",
 )
 
@@ -101,6 +103,9 @@ op(
         Sample((3,), (5, 3, 4)),
         Sample((5, 2, 3), (3,)),
     ],
+    public="gg linalg",
+    method=True,
+    operator="matmul",
     doc="The matrix product; stacks of matrices broadcast, vectors act as NumPy's do.",
 )
 
@@ -171,5 +176,6 @@ op(
         Sample((2, 3), (3, 2), (2, 2), subscripts="ij,jk,kl->il", optimize="optimal"),
     ],
     shown="einsum",
+    public="",
     doc="Einstein's summation, its subscripts written out.",
 )

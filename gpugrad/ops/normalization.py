@@ -62,5 +62,6 @@ op(
         Sample((2, 3, 5), (5,), (5,), eps=1e-3),
         Sample((4,), (4,), (4,)),
     ],
+    public="nn.functional",
     doc="(x - mean) / sqrt(variance + eps) along the last axis, times weight plus bias.",
 )

@@ -29,6 +29,8 @@ op(
     complex="same",
     samples=[Sample((2, 3), (2, 1), said="wrong"), Sample((0,), (0,), said="wrong")],
     prepare=lambda xp, x, wrong: (x, xp.not_equal(wrong, wrong)),  # nowhere wrong
+    public="",
+    operands="real mask",
     doc="x, if nowhere wrong; else a GradientError, or, on a device that one would wait for, NaN.",
 )
 

@@ -54,6 +54,7 @@ op(
     vjp=[lambda xp, g, y, x, axis, keepdims: spread(g, x, axis, keepdims)],
     kind="linear",
     samples=REDUCTIONS,
+    method=True,
     doc="The sum along axes; float16 is accumulated in float32.",
 )
 
@@ -82,6 +83,7 @@ op(
     vjp=[lambda xp, g, y, x, axis, keepdims: spread(g, x, axis, keepdims) / max(count(x, axis), 1)],
     kind="linear",
     samples=REDUCTIONS,
+    method=True,
     doc="The arithmetic mean along axes; NaN for no elements.",
 )
 
@@ -124,6 +126,7 @@ op(
     saves="x",
     complex="conjugate",
     samples=[*REDUCTIONS, Sample((5,)), Sample((1, 3), axis=0)],
+    method=True,
     doc="The product along axes; its derivatives are exact where elements are 0.",
 )
 
@@ -139,6 +142,8 @@ op(
     vjp=[_extreme_vjp],
     saves="x y",
     samples=REDUCTIONS,
+    method=True,
+    aliases="amax",
     doc="The largest element along axes; those that tie share the gradient equally.",
 )
 op(
@@ -147,6 +152,8 @@ op(
     vjp=[_extreme_vjp],
     saves="x y",
     samples=REDUCTIONS,
+    method=True,
+    aliases="amin",
     doc="The smallest element along axes; those that tie share the gradient equally.",
 )
 
@@ -203,6 +210,7 @@ op(
     saves="x",
     complex="same",
     samples=MOMENTS,
+    method=True,
     doc="The variance along axes, with n - correction in the denominator.",
 )
 op(
@@ -212,6 +220,7 @@ op(
     saves="x y",
     complex="same",
     samples=MOMENTS,
+    method=True,
     doc="The standard deviation along axes; its gradient for equal elements is 0.",
 )
 
@@ -257,6 +266,8 @@ op(
     saves="x y",
     complex="conjugate",
     samples=REDUCTIONS,
+    public="gg special",
+    method=True,
     doc="log(sum(exp(x))) along axes, for x of any size; -inf for no probability at all.",
 )
 
@@ -275,6 +286,8 @@ op(
     saves="y",
     complex="conjugate",
     samples=SOFTMAX,
+    public="gg special nn.functional",
+    method=True,
     doc="exp(x) divided by its sum along axis, for x of any size.",
 )
 
@@ -295,6 +308,8 @@ op(
     saves="y",
     complex="conjugate",
     samples=SOFTMAX,
+    public="gg special nn.functional",
+    method=True,
     doc="The logarithm of softmax along axis, for x of any size.",
 )
 
@@ -308,6 +323,7 @@ op(
     ],
     kind="linear",
     samples=[Sample((4,)), Sample((2, 3)), Sample((2, 3, 4), axis=1), Sample((2, 3), axis=-1)],
+    method=True,
     doc="The running sum along an axis; of the raveled x where axis is None.",
 )
 
@@ -317,24 +333,28 @@ op(
     "argmax",
     "x, /, axis=None, keepdims=False",
     samples=INDICES,
+    method=True,
     doc="The index of the first of the largest elements. No gradient.",
 )
 op(
     "argmin",
     "x, /, axis=None, keepdims=False",
     samples=INDICES,
+    method=True,
     doc="The index of the first of the smallest elements. No gradient.",
 )
 op(
     "any",
     "x, /, axis=None, keepdims=False",
     samples=REDUCTIONS,
+    method=True,
     doc="Whether any element along axes is not zero. No gradient.",
 )
 op(
     "all",
     "x, /, axis=None, keepdims=False",
     samples=REDUCTIONS,
+    method=True,
     doc="Whether all elements along axes are not zero. No gradient.",
 )
 op(

@@ -60,6 +60,7 @@ op(
         Sample((1, 3), axis=0),
         Sample((2, 0), axis=-1),
     ],
+    method=True,
     doc="The running product along an axis; its derivatives are exact where elements are 0.",
 )
 
@@ -87,5 +88,6 @@ op(
     saves=("v", "a"),
     kind="multilinear",
     samples=[Sample((4,), (3,)), Sample((2,), (5,)), Sample((1,), (1,))],
+    public="",
     doc="The whole convolution of two sequences, of n + m - 1 elements.",
 )

@@ -33,6 +33,7 @@ op(
     "x, /, axes=None",
     vjp=[lambda xp, g, y, x, axes: xp.transpose(g, _inverse(axes, len(x.shape)))],
     samples=[Sample((2, 3)), Sample((2, 3, 4), axes=(2, 0, 1)), Sample((2, 3, 4), axes=(-1, 0, 1))],
+    aliases="permute_dims",
     doc="The axes in another order: reversed, or as ``axes`` lists them.",
     **LINEAR,
 )
@@ -41,6 +42,7 @@ op(
     "x, /, shape",
     vjp=[lambda xp, g, y, x, shape: g],  # what broadcasting did, the engine undoes
     samples=[Sample((3,), shape=(2, 3)), Sample((2, 1), shape=(4, 2, 3)), Sample((), shape=(2,))],
+    method=True,
     doc="x repeated along new axes and those of size 1 until it has a shape.",
     **LINEAR,
 )
@@ -64,6 +66,7 @@ op(
     vjp_all=lambda xp, g, y, needs, *arrays, axis: _split_back(xp, g, arrays, axis),
     samples=[Sample((2, 3), (1, 3)), Sample((2, 3), (2, 1), (2, 2), axis=-1)],
     shown="concat",
+    public="",
     doc="Arrays joined along an axis that they have.",
     **LINEAR,
 )
@@ -75,6 +78,7 @@ op(
     ],
     samples=[Sample((3,), (3,)), Sample((2, 3), (2, 3), axis=-1)],
     shown="stack",
+    public="",
     doc="Arrays of one shape joined along a new axis.",
     **LINEAR,
 )
@@ -121,6 +125,7 @@ op(
         Sample((2, 5), indices_or_sections=(1, 3), axis=-1),
         Sample((6,), indices_or_sections=(4, 2)),
     ],
+    method=True,
     doc="x cut along an axis: into that many equal pieces, or at the given places.",
 )
 op(
@@ -128,6 +133,7 @@ op(
     "x, /, axis=None",
     vjp=[lambda xp, g, y, x, axis: xp.flip(g, axis=axis)],
     samples=[Sample((2, 3)), Sample((2, 3), axis=1), Sample((2, 3, 4), axis=(0, -1))],
+    method=True,
     doc="The elements in reverse order along axes.",
     **LINEAR,
 )
@@ -146,6 +152,7 @@ op(
         Sample((2, 3), shift=-1, axis=1),
         Sample((2, 3), shift=(1, 2), axis=(0, 1)),
     ],
+    method=True,
     doc="The elements moved along axes; those that leave at one end enter at the other.",
     **LINEAR,
 )
@@ -164,6 +171,7 @@ op(
     ],
     samples=[Sample((2, 3), pad_width=((1, 0), (0, 2))), Sample((3,), pad_width=((2, 1),))],
     shown="pad",
+    public="",
     doc="x with zeros around it: that many before and after, for each axis.",
     **LINEAR,
 )
@@ -172,6 +180,7 @@ op(
     lambda xp, x, /, dtype: x.astype(dtype),
     vjp=[lambda xp, g, y, x, dtype: g],  # the engine casts a gradient to its data's dtype
     samples=[Sample((2, 3), dtype="float64")],
+    method=True,
     doc="x in another dtype. Integers and booleans have no gradient.",
     **LINEAR,
 )

@@ -65,6 +65,7 @@ op(
     saves="x",
     complex="same",
     samples=SQUARE,
+    public="",
     doc="The transposed matrix of cofactors: det(x) times inv(x), but of singular x as well.",
 )
 op(
@@ -74,6 +75,7 @@ op(
     saves="x",
     complex="same",
     samples=SQUARE,
+    public="linalg",
     doc="The determinant; its first and second derivatives are exact for singular x.",
 )
 
@@ -94,6 +96,7 @@ op(
     outputs=True,
     samples=SQUARE,
     prepare=regular,
+    public="linalg",
     doc="The determinant's sign and the logarithm of its absolute value.",
 )
 
@@ -113,6 +116,7 @@ op(
     complex="same",
     samples=SQUARE,
     prepare=regular,
+    public="linalg",
     doc="The inverse matrix.",
 )
 
@@ -133,6 +137,7 @@ op(
     saves="x y",
     complex="same",
     samples=[Sample((3, 2), rcond=1e-12), Sample((2, 2, 3), rcond=1e-12)],
+    public="linalg",
     doc="The Moore-Penrose inverse; singular values below rcond times the largest count as 0.",
 )
 
@@ -164,6 +169,7 @@ op(
     complex="same",
     samples=SYSTEMS,
     prepare=regular,
+    public="linalg",
     doc="The x with a @ x equal to b.",
 )
 
@@ -205,6 +211,7 @@ op(
         Sample((2, 2), (2, 2), lower=True, unit_diagonal=True),
     ],
     prepare=regular,
+    public="linalg",
     doc="The x with a @ x equal to b, reading one triangle of a.",
 )
 
@@ -238,6 +245,7 @@ op(
         Sample((4, 2), (4, 2), rcond=1e-12),
         Sample((2, 2, 3), (2, 1), rcond=1e-12),
     ],
+    public="",
     doc="The shortest x for which a @ x is as near as can be to b.",
 )
 
@@ -300,5 +308,6 @@ op(
     saves="x",
     complex="same",
     samples=[Sample((3, 3)), Sample((2, 2, 2))],
+    public="linalg",
     doc="The exponential of a square matrix.",
 )

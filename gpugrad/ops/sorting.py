@@ -36,12 +36,14 @@ op(
         Sample((2, 3), axis=None),
         Sample((5,), descending=True),
     ),
+    method=True,
     doc="The order that sorts x along an axis, equal elements in theirs, NaN last. No gradient.",
 )
 op(
     "argpartition_order",
     lambda xp, x, /, kth, axis: xp.module.argpartition(x, kth, axis=axis),
     samples=(Sample((5,), kth=2, axis=-1),),
+    public="",
     doc="An order in which the element at ``kth`` is where sorting puts it. No gradient.",
 )
 
@@ -60,5 +62,6 @@ op(
         Sample((3,), order=np.array([2, 0, 1]), axis=0),
         Sample((2, 2), order=np.array([[1, 0], [0, 1]]), axis=-1),
     ],
+    public="",
     doc="The elements along an axis in an order, a permutation of them for each row.",
 )

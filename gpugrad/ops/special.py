@@ -41,6 +41,7 @@ op(
     lambda xp, x, /: xp.special.erfc(x),
     vjp=[lambda xp, g, y, x: -TWO_OVER_ROOT_PI * g * xp.exp(-x * x)],
     saves="x",
+    public="special",
     doc="1 - erf(x), elementwise, to the last digit where that is tiny.",
     **EW,
 )
@@ -72,6 +73,7 @@ op(
     lambda xp, x, /: xp.special.erfcx(x),
     vjp=[lambda xp, g, y, x: g * xp.erfcx_slope(x, order=1)],
     saves="x",
+    public="special",
     doc="exp(x**2) * erfc(x), elementwise, for large x too.",
     **EW,
 )
@@ -82,6 +84,7 @@ op(
     saves="x",
     domain=(-2.0, 4.0),
     samples=WITH_ORDER,
+    public="",
     doc="A derivative of erfcx, of any order; accurate for large x.",
     **EW,
 )
@@ -91,6 +94,7 @@ op(
     vjp=[lambda xp, g, y, x: xp.scale(g, xp.exp(y * y) / TWO_OVER_ROOT_PI)],
     saves="y",
     domain=(-0.8, 0.8),
+    public="special",
     doc="The number whose erf is x, elementwise, for -1 < x < 1.",
     **EW,
 )
@@ -100,6 +104,7 @@ op(
     vjp=[lambda xp, g, y, x: -xp.scale(g, xp.exp(y * y) / TWO_OVER_ROOT_PI)],
     saves="y",
     domain=(0.2, 1.8),
+    public="special",
     doc="The number whose erfc is x, elementwise, for 0 < x < 2.",
     **EW,
 )
@@ -108,6 +113,7 @@ op(
     lambda xp, x, /: xp.special.ndtr(x),
     vjp=[lambda xp, g, y, x: ROOT_HALF / math.sqrt(math.pi) * g * xp.exp(-0.5 * x * x)],
     saves="x",
+    public="special",
     doc="The probability that a standard normal number is below x, elementwise.",
     **EW,
 )
@@ -117,6 +123,7 @@ op(
     vjp=[lambda xp, g, y, x: xp.scale(g, xp.exp(0.5 * y * y) * math.sqrt(2 * math.pi))],
     saves="y",
     domain=(0.1, 0.9),
+    public="special",
     doc="The number below which a standard normal one is with probability x, elementwise.",
     **EW,
 )
@@ -125,6 +132,7 @@ op(
     lambda xp, x, /: xp.special.log_ndtr(x),
     vjp=[lambda xp, g, y, x: g * xp.normal_hazard(x)],
     saves="x",
+    public="special",
     doc="The logarithm of ndtr, elementwise, for x far below zero too.",
     **EW,
 )
@@ -143,6 +151,7 @@ op(
     lambda xp, x, /: ROOT_TWO_OVER_PI / xp.erfcx(-ROOT_HALF * x),
     vjp=[_hazard_vjp],
     saves="x y",
+    public="",
     doc="The derivative of log_ndtr: the normal density over its distribution function.",
     **EW,
 )
@@ -153,6 +162,7 @@ op(
     lambda xp, x, /: xp.sigmoid(_floating(x)),
     vjp=[lambda xp, g, y, x: g * (y * xp.expit(-x))],
     saves="x y",
+    public="special",
     doc="1 / (1 + e ** -x), elementwise; its derivative keeps its digits on both sides.",
     **EW,
 )
@@ -161,6 +171,7 @@ op(
     lambda xp, x, /: -xp.softplus(-_floating(x)),
     vjp=[lambda xp, g, y, x: g * xp.expit(-x)],
     saves="x",
+    public="special",
     doc="The logarithm of expit, elementwise, for x of any size.",
     **EW,
 )
@@ -170,6 +181,7 @@ op(
     vjp=[lambda xp, g, y, x: xp.ratio(g, x * (1 - x))],
     saves="x",
     domain=(0.1, 0.9),
+    public="special",
     doc="log(x / (1 - x)), elementwise: the inverse of expit.",
     **EW,
 )
@@ -181,6 +193,7 @@ op(
     vjp=[lambda xp, g, y, x: xp.scale(g, xp.digamma(x))],
     saves="x",
     domain=POSITIVE,
+    public="special",
     doc="The logarithm of the absolute value of the gamma function, elementwise.",
     **EW,
 )
@@ -190,6 +203,7 @@ op(
     vjp=[lambda xp, g, y, x: xp.scale(xp.scale(g, y), xp.digamma(x))],
     saves="x y",
     domain=POSITIVE,
+    public="special",
     doc="The gamma function, elementwise: (x - 1)! for whole x.",
     **EW,
 )
@@ -199,6 +213,7 @@ op(
     vjp=[lambda xp, g, y, x: xp.scale(g, xp.polygamma(x, n=1))],
     saves="x",
     domain=POSITIVE,
+    public="special",
     doc="The derivative of gammaln, elementwise (also ``psi``).",
     **EW,
 )
@@ -219,6 +234,7 @@ op(
     saves="x",
     domain=POSITIVE,
     samples=[Sample((2, 3), n=1), Sample((3,), n=0), Sample((), n=2), Sample((0,), n=3)],
+    public="special",
     doc="The derivative of digamma of the order n, elementwise.",
     **EW,
 )
@@ -239,6 +255,7 @@ op(
     ],
     saves="a b y",
     domain=POSITIVE,
+    public="special",
     doc="gamma(a) gamma(b) / gamma(a + b), elementwise.",
     **EW,
 )
@@ -251,6 +268,7 @@ op(
     ],
     saves="a b",
     domain=POSITIVE,
+    public="special",
     doc="The logarithm of the absolute value of beta, elementwise.",
     **EW,
 )
@@ -292,6 +310,7 @@ op(
     vjp=[_quotient_vjp],
     saves="x y",
     samples=[*WITH_ORDER, Sample((2, 3), scaled=True), Sample((2,), order=2, scaled=True)],
+    public="",
     doc="I[order](x) / x**order, I[k] being modified Bessel functions; exact at 0 too.",
     **EW,
 )
@@ -300,6 +319,7 @@ op(
     lambda xp, x, /: xp.special.i0(x),
     vjp=[lambda xp, g, y, x: xp.scale(g, xp.i1(x))],
     saves="x",
+    public="gg special",
     doc="The modified Bessel function of the first kind of order 0, elementwise.",
     **EW,
 )
@@ -308,6 +328,7 @@ op(
     lambda xp, x, /: xp.special.i1(x),
     vjp=[lambda xp, g, y, x: xp.scale(g, xp.i0(x) - xp.bessel_quotient(x, order=1))],
     saves="x",
+    public="special",
     doc="The modified Bessel function of the first kind of order 1, elementwise.",
     **EW,
 )
@@ -316,6 +337,7 @@ op(
     lambda xp, x, /: xp.special.i0e(x),
     vjp=[lambda xp, g, y, x: g * (xp.i1e(x) - xp.sign(x) * y)],
     saves="x y",
+    public="special",
     doc="exp(-abs(x)) * i0(x), elementwise; its derivative at 0, a kink, is 0.",
     **EW,
 )
@@ -328,6 +350,7 @@ op(
         )
     ],
     saves="x y",
+    public="special",
     doc="exp(-abs(x)) * i1(x), elementwise.",
     **EW,
 )
@@ -353,6 +376,7 @@ op(
     vjp=[_entr_vjp],
     saves="x",
     domain=POSITIVE,
+    public="special",
     doc="-x * log(x), elementwise: 0 at 0, where its derivative counts as 0; -inf below.",
     **EW,
 )
@@ -385,6 +409,7 @@ op(
     ],
     saves="a b",
     domain=POSITIVE,
+    public="special",
     doc="a * log(a / b), elementwise: 0 where a is 0, inf where either is negative.",
     **EW,
 )
@@ -397,6 +422,7 @@ op(
     ],
     saves="a b",
     domain=POSITIVE,
+    public="special",
     doc="a * log(a / b) - a + b, elementwise: b where a is 0, inf where either is negative.",
     **EW,
 )
@@ -424,6 +450,7 @@ op(
     ],
     saves="a b",
     domain=POSITIVE,
+    public="special",
     doc="a * log(b), elementwise, and 0 where a is 0.",
     complex="conjugate",
     **EW,
@@ -437,6 +464,7 @@ op(
     ],
     saves="a b",
     domain=POSITIVE,
+    public="special",
     doc="a * log(1 + b), elementwise, and 0 where a is 0; accurate near b = 0.",
     complex="conjugate",
     **EW,

@@ -8,7 +8,7 @@ from typing import Any
 
 from gpugrad.engine.op import Sample, op
 from gpugrad.ops.complex_parts import refuse_complex
-from gpugrad.ops.elementwise import LN2, zero
+from gpugrad.ops.elementwise import LN2, without_gradient, zero
 
 EW: Any = {"kind": "elementwise"}
 
@@ -31,6 +31,7 @@ op(
         lambda xp, g, y, a, b: -_over_square(xp, g, a, xp.hypot(a, b)),
     ],
     saves="a b",
+    aliases="atan2",
     doc="The angle in [-π, π] of the point (b, a); its derivative at (0, 0) is 0.",
     **EW,
 )
@@ -79,12 +80,7 @@ op(
     doc="The absolute value of a with the sign of b; its derivatives at a = 0 and by b are 0.",
     **EW,
 )
-op(
-    "nextafter",
-    "a, b, /",
-    doc="The next number after a in the direction of b, elementwise. No gradient.",
-    **EW,
-)
+without_gradient("nextafter", "a, b", "The next number after a in the direction of b")
 
 
 def _first(xp: Any, g: Any, wins: Any, a: Any, b: Any) -> Any:
@@ -142,6 +138,7 @@ op(
     vjp=[lambda xp, g, y, x, exponent: xp.ldexp(g, exponent), None],
     saves=("exponent", ""),
     samples=[Sample((2, 3), (2, 3)), Sample((2, 3), (3,)), Sample((), (2,))],
+    operands="real whole",
     doc="x * 2**exponent, elementwise, for whole exponents, by which there is no gradient.",
 )
 op(
@@ -158,6 +155,7 @@ op(
     vjp=[lambda xp, g, y, x: xp.ratio(xp.ratio(g, 3 * y), y)],
     saves="y",
     domain=(0.3, 3.0),
+    public="gg special",
     doc="The real cube root, elementwise; its derivative at 0, which is infinite, counts as 0.",
     **EW,
 )
@@ -165,6 +163,7 @@ op(
     "deg2rad",
     "x, /",
     vjp=[lambda xp, g, y, x: g * (math.pi / 180)],
+    aliases="radians",
     doc="An angle in degrees as radians.",
     **EW,
 )
@@ -172,6 +171,7 @@ op(
     "rad2deg",
     "x, /",
     vjp=[lambda xp, g, y, x: g * (180 / math.pi)],
+    aliases="degrees",
     doc="An angle in radians as degrees.",
     **EW,
 )
@@ -209,6 +209,7 @@ op(
     saves="x",
     samples=[Sample((2, 3), order=0), Sample((3,), order=1), Sample((3,), order=2)],
     complex="conjugate",
+    public="",
     doc="A derivative of sinc, of any order; exact at 0 too.",
     **EW,
 )
@@ -218,16 +219,18 @@ op(
     vjp=[lambda xp, g, y, x: g * xp.sinc_slope(x, order=1)],
     saves="x",
     complex="conjugate",
+    public="gg special",
     doc="sin(πx) / (πx), and 1 at 0; its derivatives at 0 are exact, of every order.",
     **EW,
 )
 
-for _name, _doc in {
-    "gcd": "The greatest common divisor of whole numbers",
-    "lcm": "The least common multiple of whole numbers",
-}.items():
-    op(_name, "a, b, /", doc=f"{_doc}, elementwise. No gradient.", **EW)
-op("bitwise_count", "x, /", doc="How many bits of abs(x) are 1, elementwise. No gradient.", **EW)
+without_gradient(
+    "gcd", "a, b", "The greatest common divisor of whole numbers", operands="whole whole"
+)
+without_gradient(
+    "lcm", "a, b", "The least common multiple of whole numbers", operands="whole whole"
+)
+without_gradient("bitwise_count", "x", "How many bits of abs(x) are 1", operands="whole")
 
 
 def _spacing(xp: Any, x: Any, /) -> Any:

@@ -53,6 +53,7 @@ op(
         Sample((2, 4, 3), **_SAMPLES[1]),
         Sample((5,), sizes=(2, 2), axes=(0, 0)),
     ],
+    public="",
     doc="The windows of some sizes along axes, their elements along new axes at the end.",
 )
 op(
@@ -61,5 +62,6 @@ op(
     vjp=[lambda xp, g, y, w, sizes, axes: xp.windows(g, sizes=sizes, axes=axes)],
     kind="linear",
     samples=[Sample((3, 2), **_SAMPLES[0]), Sample((2, 2, 2, 2, 3), **_SAMPLES[1])],
+    public="",
     doc="Windows added up where they lay: the transpose of ``windows``.",
 )

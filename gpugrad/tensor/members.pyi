@@ -14,6 +14,12 @@ _Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...] | None
 
 class Members:
     """The methods, properties and operators of Tensor that come from the op table."""
+    def __abs__(self, /) -> Tensor:
+        """The absolute value, elementwise; its derivative at 0 is 0."""
+    def __matmul__(self, b: Any, /) -> Tensor:
+        """The matrix product; stacks of matrices broadcast, vectors act as NumPy's do."""
+    def __rmatmul__(self, other: Any) -> Tensor: ...
+    def __imatmul__(self, other: Any) -> Tensor: ...
     def __add__(self, b: Any, /) -> Tensor:
         """a + b, elementwise."""
     def __radd__(self, other: Any) -> Tensor: ...
@@ -30,6 +36,14 @@ class Members:
         """a / b, elementwise."""
     def __rtruediv__(self, other: Any) -> Tensor: ...
     def __itruediv__(self, other: Any) -> Tensor: ...
+    def __neg__(self, /) -> Tensor:
+        """-x, elementwise."""
+    def __pos__(self, /) -> Tensor:
+        """+x: the values of x."""
+    def __pow__(self, b: Any, /) -> Tensor:
+        """a ** b, elementwise; at a = 0 the derivative by b is 0."""
+    def __rpow__(self, other: Any) -> Tensor: ...
+    def __ipow__(self, other: Any) -> Tensor: ...
     def __floordiv__(self, b: Any, /) -> Tensor:
         """The largest integer not above a / b, elementwise; its derivative is 0."""
     def __rfloordiv__(self, other: Any) -> Tensor: ...
@@ -38,14 +52,18 @@ class Members:
         """a - b * floor(a / b), elementwise: Python's %."""
     def __rmod__(self, other: Any) -> Tensor: ...
     def __imod__(self, other: Any) -> Tensor: ...
-    def __pow__(self, b: Any, /) -> Tensor:
-        """a ** b, elementwise; at a = 0 the derivative by b is 0."""
-    def __rpow__(self, other: Any) -> Tensor: ...
-    def __ipow__(self, other: Any) -> Tensor: ...
-    def __matmul__(self, b: Any, /) -> Tensor:
-        """The matrix product; stacks of matrices broadcast, vectors act as NumPy's do."""
-    def __rmatmul__(self, other: Any) -> Tensor: ...
-    def __imatmul__(self, other: Any) -> Tensor: ...
+    def __eq__(self, b: Any, /) -> Tensor:  # type: ignore[override]
+        """a == b, elementwise. No gradient."""
+    def __ne__(self, b: Any, /) -> Tensor:  # type: ignore[override]
+        """a != b, elementwise. No gradient."""
+    def __lt__(self, b: Any, /) -> Tensor:
+        """a < b, elementwise. No gradient."""
+    def __le__(self, b: Any, /) -> Tensor:
+        """a <= b, elementwise. No gradient."""
+    def __gt__(self, b: Any, /) -> Tensor:
+        """a > b, elementwise. No gradient."""
+    def __ge__(self, b: Any, /) -> Tensor:
+        """a >= b, elementwise. No gradient."""
     def __and__(self, b: Any, /) -> Tensor:
         """a & b, elementwise. No gradient."""
     def __rand__(self, other: Any) -> Tensor: ...
@@ -66,29 +84,11 @@ class Members:
         """a >> b, of integers, elementwise. No gradient."""
     def __rrshift__(self, other: Any) -> Tensor: ...
     def __irshift__(self, other: Any) -> Tensor: ...
+    def __invert__(self, /) -> Tensor:
+        """~x, elementwise. No gradient."""
     def __divmod__(self, b: Any, /) -> tuple[Tensor, Tensor]:
         """a // b and a % b, elementwise."""
     def __rdivmod__(self, other: Any) -> Tensor: ...
-    def __eq__(self, b: Any, /) -> Tensor:  # type: ignore[override]
-        """a == b, elementwise. No gradient."""
-    def __ne__(self, b: Any, /) -> Tensor:  # type: ignore[override]
-        """a != b, elementwise. No gradient."""
-    def __lt__(self, b: Any, /) -> Tensor:
-        """a < b, elementwise. No gradient."""
-    def __le__(self, b: Any, /) -> Tensor:
-        """a <= b, elementwise. No gradient."""
-    def __gt__(self, b: Any, /) -> Tensor:
-        """a > b, elementwise. No gradient."""
-    def __ge__(self, b: Any, /) -> Tensor:
-        """a >= b, elementwise. No gradient."""
-    def __neg__(self, /) -> Tensor:
-        """-x, elementwise."""
-    def __pos__(self, /) -> Tensor:
-        """+x: the values of x."""
-    def __abs__(self, /) -> Tensor:
-        """The absolute value, elementwise; its derivative at 0 is 0."""
-    def __invert__(self, /) -> Tensor:
-        """~x, elementwise. No gradient."""
     def __getitem__(self, /, index: Any) -> Tensor:
         """x[index], for every index that NumPy takes; gradients of repeated elements add up."""
     def __setitem__(self, index: Any, value: Any) -> None:
@@ -96,81 +96,97 @@ class Members:
     @property
     def at(self) -> At:
         """Elements to change in a copy: ``x.at[index].set(v)``, ``.add``, ``.multiply``, ..."""
-    def abs(self, /) -> Tensor:
-        """The absolute value, elementwise; its derivative at 0 is 0."""
-    def all(self, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
-        """Whether all elements along axes are not zero. No gradient."""
-    def any(self, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
-        """Whether any element along axes is not zero. No gradient."""
-    def argmax(self, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
-        """The index of the first of the largest elements. No gradient."""
-    def argmin(self, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
-        """The index of the first of the smallest elements. No gradient."""
-    def astype(self, /, dtype: Any, *, copy: bool = True, device: Any = None) -> Tensor:
-        """x in another dtype (and on another device): a copy, or x itself if ``copy`` is False."""
-    def broadcast_to(self, /, shape: SupportsIndex | Sequence[SupportsIndex]) -> Tensor:
-        """x repeated along new axes and those of size 1 until it has a shape."""
-    def ceil(self, /) -> Tensor:
-        """The smallest integer not below x, elementwise; its derivative is 0."""
-    def clip(self, /, min: Any = None, max: Any = None) -> Tensor:
-        """x held between ``min`` and ``max``, numbers or arrays, either of which may be None."""
     def conj(self, /) -> Tensor:
         """The complex conjugate, elementwise; x for real numbers."""
-    def cos(self, /) -> Tensor:
-        """The cosine of an angle in radians."""
-    def cosh(self, /) -> Tensor:
-        """The hyperbolic cosine."""
-    def cumsum(self, /, axis: _Axis = None) -> Tensor:
-        """The running sum along an axis; of the raveled x where axis is None."""
-    def dot(self, b: Any, /) -> Tensor:
-        """NumPy's dot: a product of numbers, vectors or matrices; of more axes, a tensordot."""
+    conjugate = conj
+    def abs(self, /) -> Tensor:
+        """The absolute value, elementwise; its derivative at 0 is 0."""
+    def sign(self, /) -> Tensor:
+        """-1, 0 or 1, as x is negative, zero or positive, elementwise; its derivative is 0. Of
+        complex x, x / abs(x), and 0 at 0.
+        """
+    def sigmoid(self, /) -> Tensor:
+        """1 / (1 + e ** -x), elementwise, for x of any size."""
+    def relu(self, /) -> Tensor:
+        """x where x > 0 and else 0; its derivative at 0 is 0."""
+    def softplus(self, /) -> Tensor:
+        """log(1 + e ** x), elementwise, for x of any size."""
+    def silu(self, /) -> Tensor:
+        """x * sigmoid(x), elementwise (Elfwing et al., 2018); also named swish."""
+    def elu(self, /, alpha: float = 1.0) -> Tensor:
+        """x where x > 0 and else alpha * (e ** x - 1) (Clevert et al., 2016)."""
+    def leaky_relu(self, /, negative_slope: float = 0.01) -> Tensor:
+        """x where x > 0 and else negative_slope * x."""
     def erf(self, /) -> Tensor:
         """The error function, elementwise (W. J. Cody's approximation, 1969)."""
+    def gelu(self, /, approximate: str = "none") -> Tensor:
+        """x * Φ(x), Φ the normal distribution function (Hendrycks and Gimpel, 2016);
+        approximate="tanh" for their faster form.
+        """
+    def matmul(self, b: Any, /) -> Tensor:
+        """The matrix product; stacks of matrices broadcast, vectors act as NumPy's do."""
+    def diagonal(self, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        """The elements on a diagonal of the matrices that two axes make, along a last axis."""
+    def square(self, /) -> Tensor:
+        """x * x, elementwise."""
+    def sqrt(self, /) -> Tensor:
+        """The square root, elementwise."""
+    def reciprocal(self, /) -> Tensor:
+        """1 / x, elementwise."""
+    def power(self, b: Any, /) -> Tensor:
+        """a ** b, elementwise; at a = 0 the derivative by b is 0."""
+    pow = power
     def exp(self, /) -> Tensor:
         """e ** x, elementwise."""
     def expm1(self, /) -> Tensor:
         """e ** x - 1, elementwise, accurate near 0."""
-    def flatten(
-        self, /, start_dim: int | Literal["C", "F"] = 0, end_dim: int = -1, order: str = "C"
-    ) -> Tensor:
-        """The axes from ``start_dim`` to ``end_dim``, both included, made one."""
-    def flip(self, /, axis: _Axis = None) -> Tensor:
-        """The elements in reverse order along axes."""
-    def floor(self, /) -> Tensor:
-        """The largest integer not above x, elementwise; its derivative is 0."""
-    def isfinite(self, /) -> Tensor:
-        """Whether x is a finite number, elementwise. No gradient."""
-    def isinf(self, /) -> Tensor:
-        """Whether x is infinite, elementwise. No gradient."""
-    def isnan(self, /) -> Tensor:
-        """Whether x is not a number, elementwise. No gradient."""
     def log(self, /) -> Tensor:
         """The natural logarithm, elementwise."""
-    def log10(self, /) -> Tensor:
-        """The logarithm to base 10, elementwise."""
     def log1p(self, /) -> Tensor:
         """log(1 + x), elementwise, accurate near 0."""
     def log2(self, /) -> Tensor:
         """The logarithm to base 2, elementwise."""
-    def log_softmax(self, /, axis: _Axis = -1) -> Tensor:
-        """The logarithm of softmax along axis, for x of any size."""
-    def logsumexp(self, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
-        """log(sum(exp(x))) along axes, for x of any size; -inf for no probability at all."""
-    def matmul(self, b: Any, /) -> Tensor:
-        """The matrix product; stacks of matrices broadcast, vectors act as NumPy's do."""
-    def max(self, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
-        """The largest element along axes; those that tie share the gradient equally."""
+    def log10(self, /) -> Tensor:
+        """The logarithm to base 10, elementwise."""
+    def sin(self, /) -> Tensor:
+        """The sine of an angle in radians."""
+    def cos(self, /) -> Tensor:
+        """The cosine of an angle in radians."""
+    def tan(self, /) -> Tensor:
+        """The tangent of an angle in radians."""
+    def sinh(self, /) -> Tensor:
+        """The hyperbolic sine."""
+    def cosh(self, /) -> Tensor:
+        """The hyperbolic cosine."""
+    def tanh(self, /) -> Tensor:
+        """The hyperbolic tangent: 1 for large x, never an overflow."""
+    def clip(self, /, min: Any = None, max: Any = None) -> Tensor:
+        """x held between ``min`` and ``max``, numbers or arrays, either of which may be None."""
+    def floor(self, /) -> Tensor:
+        """The largest integer not above x, elementwise; its derivative is 0."""
+    def ceil(self, /) -> Tensor:
+        """The smallest integer not below x, elementwise; its derivative is 0."""
+    def trunc(self, /) -> Tensor:
+        """x without what follows the point, elementwise; its derivative is 0."""
+    def round(self, /, decimals: int = 0) -> Tensor:
+        """x rounded to ``decimals`` places, to even at a tie; its derivative is 0."""
+    def isnan(self, /) -> Tensor:
+        """Whether x is not a number, elementwise. No gradient."""
+    def isinf(self, /) -> Tensor:
+        """Whether x is infinite, elementwise. No gradient."""
+    def isfinite(self, /) -> Tensor:
+        """Whether x is a finite number, elementwise. No gradient."""
+    def sum(
+        self,
+        /,
+        axis: SupportsIndex | tuple[SupportsIndex, ...] | None = None,
+        keepdims: bool = False,
+        *,
+        dtype: Any = None,
+    ) -> Tensor:
+        """The sum along axes; float16 is accumulated in float32."""
     def mean(self, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
         """The arithmetic mean along axes; NaN for no elements."""
-    def min(self, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
-        """The smallest element along axes; those that tie share the gradient equally."""
-    def moveaxis(self, /, source: Any, destination: Any) -> Tensor:
-        """Axes moved to other places, the others keeping their order."""
-    def outer(self, b: Any, /) -> Tensor:
-        """Every element of a times every element of b, as a matrix."""
-    def power(self, b: Any, /) -> Tensor:
-        """a ** b, elementwise; at a = 0 the derivative by b is 0."""
-    pow = power
     def prod(
         self,
         /,
@@ -180,44 +196,20 @@ class Members:
         dtype: Any = None,
     ) -> Tensor:
         """The product along axes; its derivatives are exact where elements are 0."""
-    def ravel(self, /, order: str = "C") -> Tensor:
-        """The elements along one axis, the last of x running quickest; with ``order="F"`` the
-        first.
-        """
-    def reciprocal(self, /) -> Tensor:
-        """1 / x, elementwise."""
-    def relu(self, /) -> Tensor:
-        """x where x > 0 and else 0; its derivative at 0 is 0."""
-    def repeat(self, /, repeats: Any, axis: int | None = None) -> Tensor:
-        """Each element repeated along an axis: as often for all, or as ``repeats`` lists."""
-    def roll(self, /, shift: Any, axis: _Axis = None) -> Tensor:
-        """The elements moved along axes; those that leave at one end enter at the other."""
-    def round(self, /, decimals: int = 0) -> Tensor:
-        """x rounded to ``decimals`` places, to even at a tie; its derivative is 0."""
-    def sigmoid(self, /) -> Tensor:
-        """1 / (1 + e ** -x), elementwise, for x of any size."""
-    def sign(self, /) -> Tensor:
-        """-1, 0 or 1, as x is negative, zero or positive, elementwise; its derivative is 0. Of
-        complex x, x / abs(x), and 0 at 0.
-        """
-    def silu(self, /) -> Tensor:
-        """x * sigmoid(x), elementwise (Elfwing et al., 2018); also named swish."""
-    def sin(self, /) -> Tensor:
-        """The sine of an angle in radians."""
-    def sinh(self, /) -> Tensor:
-        """The hyperbolic sine."""
-    def softmax(self, /, axis: _Axis = -1) -> Tensor:
-        """exp(x) divided by its sum along axis, for x of any size."""
-    def softplus(self, /) -> Tensor:
-        """log(1 + e ** x), elementwise, for x of any size."""
-    def split(self, /, indices_or_sections: Any, axis: _Axis = 0) -> tuple[Tensor, ...]:
-        """x cut along an axis: into that many equal pieces, or at the given places."""
-    def sqrt(self, /) -> Tensor:
-        """The square root, elementwise."""
-    def square(self, /) -> Tensor:
-        """x * x, elementwise."""
-    def squeeze(self, /, axis: Any = None) -> Tensor:
-        """Without axes of size 1: all of them, or those in ``axis``."""
+    def max(self, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
+        """The largest element along axes; those that tie share the gradient equally."""
+    def min(self, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
+        """The smallest element along axes; those that tie share the gradient equally."""
+    def var(
+        self,
+        /,
+        axis: Any = None,
+        keepdims: bool = False,
+        *,
+        correction: float = 0,
+        ddof: float | None = None,
+    ) -> Tensor:
+        """The variance along axes, with n - correction in the denominator (NumPy's ``ddof``)."""
     def std(
         self,
         /,
@@ -230,53 +222,34 @@ class Members:
         """The standard deviation along axes, with n - correction in the denominator (NumPy's
         ``ddof``).
         """
-    def sum(
-        self,
-        /,
-        axis: SupportsIndex | tuple[SupportsIndex, ...] | None = None,
-        keepdims: bool = False,
-        *,
-        dtype: Any = None,
-    ) -> Tensor:
-        """The sum along axes; float16 is accumulated in float32."""
-    def swapaxes(self, /, axis1: int, axis2: int) -> Tensor:
-        """Two axes exchanged."""
-    def take(self, /, indices: Any, axis: int | None = None) -> Tensor:
-        """The elements at ``indices`` along an axis; along the raveled x where axis is None."""
-    def tan(self, /) -> Tensor:
-        """The tangent of an angle in radians."""
-    def tanh(self, /) -> Tensor:
-        """The hyperbolic tangent: 1 for large x, never an overflow."""
-    def tile(self, /, reps: int | Sequence[int]) -> Tensor:
-        """x repeated as a whole, ``reps`` times along each axis."""
-    def to(self, target: Any = None, /, *, device: Any = None, dtype: Any = None) -> Tensor:
-        """x on another device, in another dtype, or both; x itself where nothing changes."""
-    def trunc(self, /) -> Tensor:
-        """x without what follows the point, elementwise; its derivative is 0."""
-    def var(
-        self,
-        /,
-        axis: Any = None,
-        keepdims: bool = False,
-        *,
-        correction: float = 0,
-        ddof: float | None = None,
-    ) -> Tensor:
-        """The variance along axes, with n - correction in the denominator (NumPy's ``ddof``)."""
-    def expand_dims(self, /, axis: Any = 0) -> Tensor:
-        """New axes of size 1 at the places ``axis`` of the result (PyTorch's ``unsqueeze``)."""
-    def gelu(self, /, approximate: str = "none") -> Tensor:
-        """x * Φ(x), Φ the normal distribution function (Hendrycks and Gimpel, 2016);
-        approximate="tanh" for their faster form.
-        """
-    def elu(self, /, alpha: float = 1.0) -> Tensor:
-        """x where x > 0 and else alpha * (e ** x - 1) (Clevert et al., 2016)."""
-    def leaky_relu(self, /, negative_slope: float = 0.01) -> Tensor:
-        """x where x > 0 and else negative_slope * x."""
-    def unstack(self, /, axis: int = 0) -> tuple[Tensor, ...]:
-        """The pieces of x along an axis, without that axis."""
-    def argpartition(self, /, kth: Any, axis: int | None = -1) -> Tensor:
-        """An order that puts the element ``kth`` where sorting would, smaller ones before it."""
+    def logsumexp(self, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
+        """log(sum(exp(x))) along axes, for x of any size; -inf for no probability at all."""
+    def softmax(self, /, axis: _Axis = -1) -> Tensor:
+        """exp(x) divided by its sum along axis, for x of any size."""
+    def log_softmax(self, /, axis: _Axis = -1) -> Tensor:
+        """The logarithm of softmax along axis, for x of any size."""
+    def cumsum(self, /, axis: _Axis = None) -> Tensor:
+        """The running sum along an axis; of the raveled x where axis is None."""
+    def argmax(self, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
+        """The index of the first of the largest elements. No gradient."""
+    def argmin(self, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
+        """The index of the first of the smallest elements. No gradient."""
+    def any(self, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
+        """Whether any element along axes is not zero. No gradient."""
+    def all(self, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
+        """Whether all elements along axes are not zero. No gradient."""
+    def cumprod(self, /, axis: _Axis = None) -> Tensor:
+        """The running product along an axis; its derivatives are exact where elements are 0."""
+    def broadcast_to(self, /, shape: SupportsIndex | Sequence[SupportsIndex]) -> Tensor:
+        """x repeated along new axes and those of size 1 until it has a shape."""
+    def split(self, /, indices_or_sections: Any, axis: _Axis = 0) -> tuple[Tensor, ...]:
+        """x cut along an axis: into that many equal pieces, or at the given places."""
+    def flip(self, /, axis: _Axis = None) -> Tensor:
+        """The elements in reverse order along axes."""
+    def roll(self, /, shift: Any, axis: _Axis = None) -> Tensor:
+        """The elements moved along axes; those that leave at one end enter at the other."""
+    def astype(self, /, dtype: Any, *, copy: bool = True, device: Any = None) -> Tensor:
+        """x in another dtype (and on another device): a copy, or x itself if ``copy`` is False."""
     def argsort(
         self,
         /,
@@ -287,12 +260,42 @@ class Members:
         stable: bool = True,
     ) -> Tensor:
         """The order that sorts x along an axis, of the raveled x for None. No gradient."""
-    def choose(self, choices: Sequence[Any], mode: str = "raise") -> Tensor:
-        """For each whole number in ``a`` the element of that choice, all of them broadcast."""
-    def cumprod(self, /, axis: _Axis = None) -> Tensor:
-        """The running product along an axis; its derivatives are exact where elements are 0."""
-    def diagonal(self, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
-        """The elements on a diagonal of the matrices that two axes make, along a last axis."""
+    def dot(self, b: Any, /) -> Tensor:
+        """NumPy's dot: a product of numbers, vectors or matrices; of more axes, a tensordot."""
+    def expand_dims(self, /, axis: Any = 0) -> Tensor:
+        """New axes of size 1 at the places ``axis`` of the result (PyTorch's ``unsqueeze``)."""
+    def flatten(
+        self, /, start_dim: int | Literal["C", "F"] = 0, end_dim: int = -1, order: str = "C"
+    ) -> Tensor:
+        """The axes from ``start_dim`` to ``end_dim``, both included, made one."""
+    def moveaxis(self, /, source: Any, destination: Any) -> Tensor:
+        """Axes moved to other places, the others keeping their order."""
+    def outer(self, b: Any, /) -> Tensor:
+        """Every element of a times every element of b, as a matrix."""
+    def ravel(self, /, order: str = "C") -> Tensor:
+        """The elements along one axis, the last of x running quickest; with ``order="F"`` the
+        first.
+        """
+    def repeat(self, /, repeats: Any, axis: int | None = None) -> Tensor:
+        """Each element repeated along an axis: as often for all, or as ``repeats`` lists."""
+    def squeeze(self, /, axis: Any = None) -> Tensor:
+        """Without axes of size 1: all of them, or those in ``axis``."""
+    def swapaxes(self, /, axis1: int, axis2: int) -> Tensor:
+        """Two axes exchanged."""
+    def take(self, /, indices: Any, axis: int | None = None) -> Tensor:
+        """The elements at ``indices`` along an axis; along the raveled x where axis is None."""
+    def tile(self, /, reps: int | Sequence[int]) -> Tensor:
+        """x repeated as a whole, ``reps`` times along each axis."""
+    def to(self, target: Any = None, /, *, device: Any = None, dtype: Any = None) -> Tensor:
+        """x on another device, in another dtype, or both; x itself where nothing changes."""
+    def unstack(self, /, axis: int = 0) -> tuple[Tensor, ...]:
+        """The pieces of x along an axis, without that axis."""
+    def trace(
+        self, /, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None
+    ) -> Tensor:
+        """The sum of a diagonal of the matrices that two axes make."""
+    def argpartition(self, /, kth: Any, axis: int | None = -1) -> Tensor:
+        """An order that puts the element ``kth`` where sorting would, smaller ones before it."""
     def partition(self, /, kth: Any, axis: int | None = -1) -> Tensor:
         """x with its element ``kth`` where sorting would put it, smaller ones before it."""
     def searchsorted(self, v: Any, side: str = "left", sorter: Any = None) -> Tensor:
@@ -313,11 +316,8 @@ class Members:
         """
     def topk(self, /, k: int, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
         """The ``k`` largest elements along an axis, or smallest, in order, and their indices."""
-    def trace(
-        self, /, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None
-    ) -> Tensor:
-        """The sum of a diagonal of the matrices that two axes make."""
-    conjugate = conj
+    def choose(self, choices: Sequence[Any], mode: str = "raise") -> Tensor:
+        """For each whole number in ``a`` the element of that choice, all of them broadcast."""
     def nonzero(self, /) -> tuple[Tensor, ...]:
         """For each axis, the indices of the elements that are not zero. Waits for the device."""
     def register_hook(self, hook: Callable[[Tensor], Any]) -> Handle:
