@@ -86,6 +86,7 @@ from gpugrad.tensor.creation import (
     empty,
     empty_like,
     eye,
+    from_dlpack,
     full,
     full_like,
     get_default_dtype,
@@ -1730,9 +1731,6 @@ def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
 
 def nonzero(x: Any, /) -> tuple[Tensor, ...]:
     """For each axis, the indices of the elements that are not zero. Waits for the device."""
-
-def from_dlpack(x: Any, /, *, device: Any = None, copy: builtins.bool | None = None) -> Tensor:
-    """A tensor over the memory of another library's array, which has ``__dlpack__``."""
 
 def index_update(x: Any, /, index: Any, value: Any) -> Tensor:
     """A copy of x in which the elements at ``index`` are ``value``, which broadcasts."""

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from gpugrad.errors import DTypeError, ShapeError
-from gpugrad.functions.manipulation import _OPS, concat
+from gpugrad.functions.manipulation import concat
 from gpugrad.functions.shape_base import slices
 from gpugrad.tensor.core import TENSORS, Tensor
 from gpugrad.tensor.creation import as_tensor
+from gpugrad.tensor.table import OPS
 
 __all__ = ["pad"]
 
@@ -109,13 +110,13 @@ def _pairs(ndim: int, name: str, values: Any) -> list[tuple[Any, Any]]:
 
 def _constant(x: Tensor, widths: tuple[tuple[int, int], ...], values: Any) -> Tensor:
     if not isinstance(values, Tensor) and np.all(np.equal(values, 0)):
-        return _OPS["pad_zeros"](x, widths)
+        return OPS["pad_zeros"](x, widths)
     pairs = _pairs(x.ndim, "constant_values", values)
     if not isinstance(values, Tensor) and len(set(itertools.chain(*pairs))) > 1:
         return _each_constant(x, widths, pairs)
     value = pairs[0][0] if pairs else 0
-    inside = _OPS["pad_zeros"](TENSORS.ones_like(x.detach()), widths)
-    filled = _OPS["where"](inside != 0, _OPS["pad_zeros"](x, widths), value)
+    inside = OPS["pad_zeros"](TENSORS.ones_like(x.detach()), widths)
+    filled = OPS["where"](inside != 0, OPS["pad_zeros"](x, widths), value)
     return filled if filled.dtype == x.dtype else filled.astype(x.dtype)
 
 
@@ -155,7 +156,7 @@ def _repeated(x: Tensor, axis: int, width: tuple[int, int], mode: str, odd: bool
         if step == 0 or count == 1:
             one = slices(x, axis, first, first + 1)
             shape = (*x.shape[:axis], count, *x.shape[axis + 1 :])
-            pieces.append(one if count == 1 else _OPS["broadcast_to"](one, shape))
+            pieces.append(one if count == 1 else OPS["broadcast_to"](one, shape))
         else:
             last = first + step * count
             pieces.append(slices(x, axis, first, None if last < 0 else last, step))
@@ -209,7 +210,7 @@ def _ramp(x: Tensor, axis: int, width: tuple[int, int], ends: tuple[Any, Any]) -
         shape[axis] = count
         along = as_tensor(share.reshape(shape), device=x.device)
         line = end + (edge - end) * along
-        made.append(_OPS["floor"](line).astype(x.dtype) if whole else line)
+        made.append(OPS["floor"](line).astype(x.dtype) if whole else line)
     return [made[0], x, made[1]]
 
 
@@ -237,8 +238,8 @@ def _statistic(
             value = TENSORS.median(end, axis=axis, keepdims=True)
         else:
             name = {"maximum": "max", "minimum": "min"}.get(mode, mode)
-            value = _OPS[name](end, axis=axis, keepdims=True)
+            value = OPS[name](end, axis=axis, keepdims=True)
         if value.dtype != x.dtype:
-            value = (_OPS["rint"](value) if x.dtype.kind in "iu" else value).astype(x.dtype)
-        made.append(_OPS["broadcast_to"](value, (*x.shape[:axis], count, *x.shape[axis + 1 :])))
+            value = (OPS["rint"](value) if x.dtype.kind in "iu" else value).astype(x.dtype)
+        made.append(OPS["broadcast_to"](value, (*x.shape[:axis], count, *x.shape[axis + 1 :])))
     return [made[0], x, made[1]]

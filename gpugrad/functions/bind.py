@@ -42,12 +42,13 @@ from gpugrad.functions import (
     type_check,
     window_functions,
 )
-from gpugrad.tensor import assign, creation, dlpack, hooks
+from gpugrad.tensor import assign, creation, dlpack, hooks, indices
 from gpugrad.tensor.core import TENSORS, Tensor
 from gpugrad.tensor.hints import METHODS as FOREIGN
 from gpugrad.tensor.hints import NUMPY as INSTEAD
 from gpugrad.tensor.hints import NUMPY_KEYWORDS as INSTEAD_OF_KEYWORDS
 from gpugrad.tensor.hints import Foreign
+from gpugrad.tensor.table import OPS
 
 __all__ = ["FUNCTIONS", "MEMBERS", "PUBLIC"]
 
@@ -58,16 +59,16 @@ Function = Callable[..., Any]
 MODULES = (
     manipulation, shape_base, arraypad, einsum, stride_tricks, twodim_base, function_base,
     statistics, nanfunctions, sorting, indexing, type_check, histograms, index_tricks, polynomial,
-    window_functions, dtypes, array_api, dlpack,
+    window_functions, dtypes, array_api,
 )  # fmt: skip
 
 # Every function by its name, those that only rules and other functions use among them.
 FUNCTIONS: dict[str, Function] = {}
-FUNCTIONS.update(manipulation._OPS)
+FUNCTIONS.update(OPS)
 for _module in MODULES:
     for _name in _module.__all__:
         FUNCTIONS[_name] = getattr(_module, _name)
-FUNCTIONS["getitem"] = manipulation.getitem
+FUNCTIONS["getitem"] = indices.getitem
 FUNCTIONS["index_update"] = assign.index_update
 FUNCTIONS["vecdot"] = linalg.vecdot
 for _op in TABLE.values():

@@ -11,11 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gpugrad.errors import ArgumentError, DTypeError, ShapeError
-from gpugrad.functions.manipulation import _OPS, axis_number, concat
+from gpugrad.functions.manipulation import concat
+from gpugrad.functions.operands import axis_number
 from gpugrad.ops.fft import ADJOINT
 from gpugrad.tensor import creation
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
+from gpugrad.tensor.table import OPS
 
 __all__ = [
     "fft", "fft2", "fftfreq", "fftn", "fftshift", "hfft", "ifft", "ifft2", "ifftn", "ifftshift",
@@ -73,7 +75,7 @@ def _fitted(x: Tensor, sizes: Sequence[int], axes: Sequence[int]) -> Tensor:
         widths[axis][1] = size - x.shape[axis]
     if not any(after for _, after in widths):
         return x
-    return _OPS["pad_zeros"](x, pad_width=tuple(map(tuple, widths)))
+    return OPS["pad_zeros"](x, pad_width=tuple(map(tuple, widths)))
 
 
 def _complex(
@@ -85,7 +87,7 @@ def _complex(
     if not places:
         return x
     x = _fitted(x, _sizes(name, x, s, places), places)
-    return _OPS["fourier"](x, axes=places, inverse=inverse, norm=scaling)
+    return OPS["fourier"](x, axes=places, inverse=inverse, norm=scaling)
 
 
 def _of_real(name: str, x: Any, s: Any, axes: Sequence[int] | None, norm: str | None) -> Tensor:
@@ -98,7 +100,7 @@ def _of_real(name: str, x: Any, s: Any, axes: Sequence[int] | None, norm: str | 
     scaling = _norm(name, norm)
     places = _some(name, _axes(name, x, s, axes))
     x = _fitted(x, _sizes(name, x, s, places), places)
-    return _OPS["fourier_of_real"](x, axes=places, norm=scaling)
+    return OPS["fourier_of_real"](x, axes=places, norm=scaling)
 
 
 def _to_real(name: str, x: Any, s: Any, axes: Sequence[int] | None, norm: str | None) -> Tensor:
@@ -110,7 +112,7 @@ def _to_real(name: str, x: Any, s: Any, axes: Sequence[int] | None, norm: str | 
         given[-1] = 2 * (x.shape[places[-1]] - 1)
     sizes = _sizes(name, x, given, places)
     x = _fitted(x, [*sizes[:-1], sizes[-1] // 2 + 1], places)
-    return _OPS["fourier_to_real"](x, axes=places, size=sizes[-1], norm=scaling)
+    return OPS["fourier_to_real"](x, axes=places, size=sizes[-1], norm=scaling)
 
 
 def _some(name: str, axes: tuple[int, ...]) -> tuple[int, ...]:
@@ -159,14 +161,14 @@ def irfft(x: Any, /, n: int | None = None, axis: int = -1, norm: str | None = No
 
 def hfft(x: Any, /, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
     """The transform, which is real, of numbers of which the second half is the conjugated first."""
-    x = _OPS["conj"](as_tensor(x))
+    x = OPS["conj"](as_tensor(x))
     return _to_real("hfft", x, (n,), (axis,), ADJOINT[_norm("hfft", norm)])
 
 
 def ihfft(x: Any, /, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
     """The inverse of `hfft`, of real numbers."""
     half = _of_real("ihfft", x, (n,), (axis,), ADJOINT[_norm("ihfft", norm)])
-    return _OPS["conj"](half)
+    return OPS["conj"](half)
 
 
 # Several axes.
@@ -273,7 +275,7 @@ def _shifted(name: str, x: Any, axes: int | Sequence[int] | None, sign: int) -> 
     given = range(x.ndim) if axes is None else axes if isinstance(axes, Sequence) else (axes,)
     places = tuple(axis_number(name, axis, x.ndim) for axis in given)
     shifts = tuple(sign * (x.shape[axis] // 2) for axis in places)
-    return _OPS["roll"](x, shift=shifts, axis=places)
+    return OPS["roll"](x, shift=shifts, axis=places)
 
 
 def fftshift(x: Any, /, axes: int | Sequence[int] | None = None) -> Tensor:

@@ -10,19 +10,13 @@ import numpy as np
 
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.errors import DTypeError, ShapeError
-from gpugrad.functions.manipulation import (
-    _OPS,
-    axis_number,
-    beside,
-    concat,
-    ravel,
-    reshape,
-    together,
-)
+from gpugrad.functions.manipulation import concat, ravel, reshape
+from gpugrad.functions.operands import axis_number, beside, together
 from gpugrad.functions.shape_base import slices
 from gpugrad.functions.type_check import conjugated, real_only
 from gpugrad.tensor.core import TENSORS, Tensor
 from gpugrad.tensor.creation import as_tensor
+from gpugrad.tensor.table import OPS
 
 __all__ = [
     "convolve", "correlate", "cumulative_prod", "cumulative_sum", "diff", "ediff1d", "gradient",
@@ -34,7 +28,7 @@ def _end(x: Tensor, value: Any, axis: int) -> Tensor:
     """What is put before or after x along an axis: an array, or a number for each row."""
     value = beside(value, x)
     if value.ndim == 0:
-        value = _OPS["broadcast_to"](value, (*x.shape[:axis], 1, *x.shape[axis + 1 :]))
+        value = OPS["broadcast_to"](value, (*x.shape[:axis], 1, *x.shape[axis + 1 :]))
     return value
 
 
@@ -57,7 +51,7 @@ def diff(x: Any, /, n: int = 1, axis: int = -1, prepend: Any = None, append: Any
         x = concat(parts, axis=axis)
     take = "not_equal" if x.dtype == np.bool_ else "subtract"
     for _ in range(n):
-        x = _OPS[take](slices(x, axis, 1, None), slices(x, axis, None, -1))
+        x = OPS[take](slices(x, axis, 1, None), slices(x, axis, None, -1))
     return x
 
 
@@ -176,7 +170,7 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Tensor:
         else:
             widths = diff(x, axis=axis)
     middles = slices(y, axis, 1, None) + slices(y, axis, None, -1)
-    return _OPS["sum"](widths * middles / 2.0, axis=axis)
+    return OPS["sum"](widths * middles / 2.0, axis=axis)
 
 
 def _cumulative(name: str, x: Any, axis: int | None, dtype: Any, include_initial: bool) -> Tensor:
@@ -190,7 +184,7 @@ def _cumulative(name: str, x: Any, axis: int | None, dtype: Any, include_initial
     axis = axis_number(name, axis, x.ndim)
     if dtype is not None and x.dtype != dtype:
         x = x.astype(dtype)
-    y = _OPS["cumsum" if name == "cumulative_sum" else "cumprod"](x, axis=axis)
+    y = OPS["cumsum" if name == "cumulative_sum" else "cumprod"](x, axis=axis)
     if dtype is not None and y.dtype != dtype:  # small integers were accumulated in wide ones
         y = y.astype(dtype)
     if not include_initial:
@@ -246,12 +240,12 @@ def interp(
             raise ShapeError("interp: expected a period other than 0")
         period = abs(period)
         x, xs = x % period, xs % period
-        order = _OPS["argsort"](xs.detach())
+        order = OPS["argsort"](xs.detach())
         xs, fs = xs[order], fs[order]
         xs = concat([xs[-1:] - period, xs, xs[:1] + period])
         fs = concat([fs[-1:], fs, fs[:1]])
     if xs.size == 1:
-        y = _OPS["broadcast_to"](fs, x.shape if x.ndim else (1,))
+        y = OPS["broadcast_to"](fs, x.shape if x.ndim else (1,))
         y = reshape(y + x * 0.0, x.shape)
     else:
         module = namespace_of(xs.data).module
@@ -260,13 +254,13 @@ def interp(
         x0, x1, y0, y1 = xs[high - 1], xs[high], fs[high - 1], fs[high]
         width = x1 - x0
         flat = width == 0
-        slope = (y1 - y0) / _OPS["where"](flat, 1, width)
+        slope = (y1 - y0) / OPS["where"](flat, 1, width)
         # Beyond the ends the distance is not used; held there, it cannot overflow.
-        y = y0 + slope * (_OPS["where"](x.detach() > xs[-1].detach(), x1, x) - x0)
+        y = y0 + slope * (OPS["where"](x.detach() > xs[-1].detach(), x1, x) - x0)
     inside_low = x.detach() < xs[0].detach()
     inside_high = x.detach() > xs[-1].detach()
-    y = _OPS["where"](inside_low, fs[0] if left is None else left, y)
-    return _OPS["where"](inside_high, fs[-1] if right is None else right, y)
+    y = OPS["where"](inside_low, fs[0] if left is None else left, y)
+    return OPS["where"](inside_high, fs[-1] if right is None else right, y)
 
 
 MODES = ("full", "same", "valid")
@@ -298,13 +292,13 @@ def _part(full: Tensor, a: Tensor, v: Tensor, mode: str, turned: bool) -> Tensor
 def convolve(a: Any, v: Any, mode: str = "full") -> Tensor:
     """The convolution of two sequences: whole, as long as the longer ("same"), or "valid"."""
     a, v = _sequences("convolve", a, v, mode)
-    return _part(_OPS["convolve_full"](a, v), a, v, mode, turned=False)
+    return _part(OPS["convolve_full"](a, v), a, v, mode, turned=False)
 
 
 def correlate(a: Any, v: Any, mode: str = "valid") -> Tensor:
     """The sums of products of a with v moved along it, v conjugated: a convolution, v reversed."""
     a, v = _sequences("correlate", a, v, mode)
-    full = _OPS["convolve_full"](a, _OPS["flip"](conjugated(v)))
+    full = OPS["convolve_full"](a, OPS["flip"](conjugated(v)))
     return _part(full, a, v, mode, turned=v.size > a.size)
 
 
@@ -321,9 +315,9 @@ def unwrap(
     axis = axis_number("unwrap", axis, p.ndim)
     jumps = diff(p.detach(), axis=axis)
     half = period / 2
-    wrapped = _OPS["remainder"](jumps + half, period) - half
-    wrapped = _OPS["where"]((wrapped == -half) & (jumps > 0), half, wrapped)
+    wrapped = OPS["remainder"](jumps + half, period) - half
+    wrapped = OPS["where"]((wrapped == -half) & (jumps > 0), half, wrapped)
     least = half if discont is None else discont
-    turns = _OPS["where"](_OPS["abs"](jumps) < least, 0, wrapped - jumps)
+    turns = OPS["where"](OPS["abs"](jumps) < least, 0, wrapped - jumps)
     start = slices(p, axis, None, 1)
-    return concat([start, slices(p, axis, 1, None) + _OPS["cumsum"](turns, axis=axis)], axis=axis)
+    return concat([start, slices(p, axis, 1, None) + OPS["cumsum"](turns, axis=axis)], axis=axis)

@@ -15,7 +15,8 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.modes import is_deterministic
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.index_tricks import ravel_multi_index
-from gpugrad.functions.manipulation import beside, is_number, reshape, stack
+from gpugrad.functions.manipulation import reshape, stack
+from gpugrad.functions.operands import beside, is_number
 from gpugrad.functions.sorting import _module, bincount, searchsorted
 from gpugrad.functions.type_check import real_only
 from gpugrad.ops.ordered import histogram_in_order

@@ -12,10 +12,12 @@ import numpy as np
 
 from gpugrad.backend.device import Device, default_device
 from gpugrad.errors import ArgumentError, DTypeError, IndexingError, ShapeError
-from gpugrad.functions.manipulation import _OPS, _axes, moveaxis, reshape
+from gpugrad.functions.manipulation import moveaxis, reshape
+from gpugrad.functions.operands import axis_numbers
 from gpugrad.tensor import creation
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
+from gpugrad.tensor.table import OPS
 
 __all__ = [
     "diag_indices", "diag_indices_from", "fromfunction", "identity", "indices", "ix_",
@@ -173,7 +175,7 @@ def trim_zeros(x: Any, /, trim: str = "fb", axis: Any = None) -> Tensor:
     sides = str(trim).lower()
     if sides not in ("f", "b", "fb", "bf"):
         raise ArgumentError(f"trim_zeros: expected trim 'f', 'b' or 'fb', got {trim!r}")
-    axes = tuple(range(x.ndim)) if axis is None else _axes("trim_zeros", axis, x.ndim)
+    axes = tuple(range(x.ndim)) if axis is None else axis_numbers("trim_zeros", axis, x.ndim)
     there = (x.detach() != 0).cpu().numpy()
     index = [slice(None)] * x.ndim
     for one in axes:
@@ -230,7 +232,7 @@ def ravel_multi_index(
         if how == "wrap":
             part = part % size
         elif how == "clip":
-            part = _OPS["clip"](part, 0, size - 1)
+            part = OPS["clip"](part, 0, size - 1)
         elif how != "raise":
             raise ArgumentError(
                 f"ravel_multi_index: expected mode 'raise', 'wrap' or 'clip', got {how!r}"
@@ -286,9 +288,9 @@ def packbits(x: Any, /, axis: int | None = None, bitorder: str = "big") -> Tenso
     x, axis = (reshape(x, -1), 0) if axis is None else (x, axis)
     bits = moveaxis((x != 0).astype(np.uint8), axis, -1)
     more = -bits.shape[-1] % 8
-    bits = _OPS["pad_zeros"](bits, pad_width=((0, 0),) * (bits.ndim - 1) + ((0, more),))
+    bits = OPS["pad_zeros"](bits, pad_width=((0, 0),) * (bits.ndim - 1) + ((0, more),))
     bits = reshape(bits, (*bits.shape[:-1], bits.shape[-1] // 8, 8))
-    return moveaxis(_OPS["sum"](bits << shifts, axis=-1).astype(np.uint8), -1, axis)
+    return moveaxis(OPS["sum"](bits << shifts, axis=-1).astype(np.uint8), -1, axis)
 
 
 def unpackbits(
@@ -307,6 +309,6 @@ def unpackbits(
     bits = reshape(bits, (*bits.shape[:-2], 8 * bits.shape[-2]))
     if count is not None:
         more = max(count - bits.shape[-1], 0)
-        bits = _OPS["pad_zeros"](bits, pad_width=((0, 0),) * (bits.ndim - 1) + ((0, more),))
+        bits = OPS["pad_zeros"](bits, pad_width=((0, 0),) * (bits.ndim - 1) + ((0, more),))
         bits = bits[..., :count]
     return moveaxis(bits, -1, axis)

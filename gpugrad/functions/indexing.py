@@ -12,21 +12,24 @@ import numpy as np
 
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.errors import DTypeError, ShapeError
-from gpugrad.functions import manipulation
 from gpugrad.functions.manipulation import (
-    _OPS,
-    axis_number,
-    beside,
+    along,
+    clip,
+    expand_dims,
+    getitem,
     moveaxis,
+    ravel,
     reshape,
     stack,
-    together,
+    tile,
 )
+from gpugrad.functions.operands import axis_number, beside, is_number, together
 from gpugrad.functions.type_check import real_only
 from gpugrad.tensor.assign import index_update
 from gpugrad.tensor.core import TENSORS, Tensor
 from gpugrad.tensor.creation import as_tensor, asarray
 from gpugrad.tensor.indices import index_array
+from gpugrad.tensor.table import OPS
 
 __all__ = [
     "allclose", "apply_along_axis", "apply_over_axes", "array_equal", "array_equiv", "choose",
@@ -54,14 +57,14 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
         )
     y = default
     for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
-        if manipulation.is_number(condition):
+        if is_number(condition):
             condition = condition[()]
         elif not isinstance(condition, bool):
             condition = as_tensor(condition)
         kind = getattr(condition, "dtype", np.bool_)
         if kind != np.bool_:
             raise DTypeError(f"select: expected conditions of dtype bool, got {kind}")
-        y = _OPS["where"](condition, choice, y)
+        y = OPS["where"](condition, choice, y)
     return y
 
 
@@ -78,17 +81,17 @@ def choose(a: Any, choices: Sequence[Any], mode: str = "raise") -> Tensor:
     if not choices:
         raise ShapeError("choose: expected at least one choice, got none")
     if mode == "wrap":
-        a = _OPS["remainder"](a, len(choices))
+        a = OPS["remainder"](a, len(choices))
     elif mode == "clip":
-        a = manipulation.clip(a, 0, len(choices) - 1)
+        a = clip(a, 0, len(choices) - 1)
     elif mode != "raise":
         raise ShapeError(f"choose: expected mode 'raise', 'wrap' or 'clip', got {mode!r}")
-    elif bool(_OPS["any"]((a < 0) | (a >= len(choices)))):
+    elif bool(OPS["any"]((a < 0) | (a >= len(choices)))):
         raise ShapeError(f"choose: expected numbers from 0 to {len(choices) - 1}")
     shape = np.broadcast_shapes(a.shape, *(as_tensor(c).shape for c in choices))
-    y = _OPS["broadcast_to"](as_tensor(choices[-1]), shape)
+    y = OPS["broadcast_to"](as_tensor(choices[-1]), shape)
     for number in range(len(choices) - 2, -1, -1):
-        y = _OPS["where"](a == number, choices[number], y)
+        y = OPS["where"](a == number, choices[number], y)
     return y
 
 
@@ -120,9 +123,9 @@ def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: 
         values = [f(x, *args, **kw) if callable(f) else f for f in funclist]
     y: Any = TENSORS.zeros_like(x.detach())
     if len(values) > len(conditions):
-        y = _OPS["broadcast_to"](beside(values.pop(), x), x.shape)
+        y = OPS["broadcast_to"](beside(values.pop(), x), x.shape)
     for condition, value in zip(conditions, values, strict=True):
-        y = _OPS["where"](condition, value, y)
+        y = OPS["where"](condition, value, y)
     return y if y.dtype == x.dtype else y.astype(x.dtype)
 
 
@@ -130,22 +133,22 @@ def compress(condition: Any, x: Any, /, axis: int | None = None) -> Tensor:
     """The elements along an axis where a vector of conditions holds. Waits for the device."""
     x = as_tensor(x)
     if axis is None:
-        x, axis = manipulation.ravel(x), 0
+        x, axis = ravel(x), 0
     axis = axis_number("compress", axis, x.ndim)
     mask = beside(condition, x).detach().astype("bool")
     if mask.ndim != 1 or mask.size > x.shape[axis]:
         raise ShapeError(
             f"compress: expected a vector of up to {x.shape[axis]} conditions, got {mask.shape}"
         )
-    part = manipulation.getitem(x, (slice(None),) * axis + (slice(0, mask.size),))
-    return manipulation.getitem(part, (slice(None),) * axis + (mask,))
+    part = getitem(x, (slice(None),) * axis + (slice(0, mask.size),))
+    return getitem(part, (slice(None),) * axis + (mask,))
 
 
 def extract(condition: Any, x: Any, /) -> Tensor:
     """The elements of x where a condition of its size holds, raveled. Waits for the device."""
-    x = manipulation.ravel(x)
-    mask = manipulation.ravel(beside(condition, x).detach().astype("bool"))
-    return manipulation.getitem(x, mask)
+    x = ravel(x)
+    mask = ravel(beside(condition, x).detach().astype("bool"))
+    return getitem(x, mask)
 
 
 def put_along_axis(x: Any, /, indices: Any, values: Any, axis: int | None) -> Tensor:
@@ -156,10 +159,10 @@ def put_along_axis(x: Any, /, indices: Any, values: Any, axis: int | None) -> Te
     """
     x = as_tensor(x)
     if axis is None:
-        flat = manipulation.ravel(x)
+        flat = ravel(x)
         places = index_array("put_along_axis", indices, flat._array, 0).reshape(-1)
         return reshape(index_update(flat, places, values), x.shape)
-    index = manipulation.along("put_along_axis", x, indices, axis)
+    index = along("put_along_axis", x, indices, axis)
     return index_update(x, index, values)
 
 
@@ -183,12 +186,12 @@ def fill_diagonal(x: Any, /, val: Any, wrap: bool = False) -> Tensor:
     step = sum(math.prod(x.shape[i + 1 :]) for i in range(x.ndim))
     end = x.shape[1] * x.shape[1] if x.ndim == 2 and not wrap else x.size
     count = len(range(0, min(end, x.size), step))
-    values = manipulation.ravel(beside(val, x))
+    values = ravel(beside(val, x))
     if values.size != 1:
         if values.size < count:  # NumPy starts again with the first
-            values = manipulation.tile(values, -(-count // values.size))
+            values = tile(values, -(-count // values.size))
         values = values[:count]
-    flat = index_update(manipulation.ravel(x), slice(0, min(end, x.size), step), values)
+    flat = index_update(ravel(x), slice(0, min(end, x.size), step), values)
     return reshape(flat, x.shape)
 
 
@@ -205,7 +208,7 @@ def apply_over_axes(func: Callable[..., Any], a: Any, axes: Any) -> Tensor:
         place = axis_number("apply_over_axes", axis, x.ndim)
         made = as_tensor(func(x, place))
         if made.ndim == x.ndim - 1:
-            made = manipulation.expand_dims(made, place)
+            made = expand_dims(made, place)
         if made.ndim != x.ndim:
             raise ShapeError(
                 f"apply_over_axes: expected a function that keeps {x.ndim} axes or drops one, it "
@@ -263,7 +266,7 @@ def vectorize(function: Callable[..., Any]) -> Callable[..., Any]:
         shape = np.broadcast_shapes(*(t.shape for t in tensors))
         if 0 in shape:
             raise ShapeError(f"vectorize: no elements in shape {shape}")
-        flat = [manipulation.ravel(_OPS["broadcast_to"](t, shape)) for t in tensors]
+        flat = [ravel(OPS["broadcast_to"](t, shape)) for t in tensors]
         results = [function(*elements, **kwargs) for elements in zip(*flat, strict=True)]
         if isinstance(results[0], tuple):
             columns = zip(*results, strict=True)
@@ -282,23 +285,23 @@ def _stacked(results: Any, like: Tensor) -> Tensor:
 
 def divmod(a: Any, b: Any, /) -> tuple[Tensor, Tensor]:
     """a // b and a % b, elementwise."""
-    return _OPS["floor_divide"](a, b), _OPS["remainder"](a, b)
+    return OPS["floor_divide"](a, b), OPS["remainder"](a, b)
 
 
 def modf(x: Any, /) -> tuple[Tensor, Tensor]:
     """What follows the point and what stands before it, x being their sum."""
     x = real_only("modf", x)
     x = x if x.dtype.kind == "f" else x.astype("float64")
-    whole = _OPS["trunc"](x)
-    infinite = _OPS["isinf"](x)
-    return _OPS["where"](infinite, 0, x) - _OPS["where"](infinite, 0, whole), whole
+    whole = OPS["trunc"](x)
+    infinite = OPS["isinf"](x)
+    return OPS["where"](infinite, 0, x) - OPS["where"](infinite, 0, whole), whole
 
 
 def frexp(x: Any, /) -> tuple[Tensor, Tensor]:
     """A mantissa between 0.5 and 1 and a whole exponent, so that x = mantissa * 2**exponent."""
     x = real_only("frexp", x)
     exponent = Tensor(namespace_of(x.data).module.frexp(x.data)[1])
-    return _OPS["ldexp"](x, -exponent), exponent
+    return OPS["ldexp"](x, -exponent), exponent
 
 
 def float_power(a: Any, b: Any, /) -> Tensor:
@@ -307,7 +310,7 @@ def float_power(a: Any, b: Any, /) -> Tensor:
         x.astype("complex128" if x.dtype.kind == "c" else "float64") if isinstance(x, Tensor) else x
         for x in (a, b)
     )
-    y = _OPS["power"](a, b)
+    y = OPS["power"](a, b)
     return y if y.dtype.kind == "c" else y.astype("float64")
 
 
@@ -316,12 +319,12 @@ def float_power(a: Any, b: Any, /) -> Tensor:
 
 def isposinf(x: Any, /) -> Tensor:
     """Whether x is positive infinity, elementwise. No gradient."""
-    return _OPS["equal"](real_only("isposinf", x), math.inf)
+    return OPS["equal"](real_only("isposinf", x), math.inf)
 
 
 def isneginf(x: Any, /) -> Tensor:
     """Whether x is negative infinity, elementwise. No gradient."""
-    return _OPS["equal"](real_only("isneginf", x), -math.inf)
+    return OPS["equal"](real_only("isneginf", x), -math.inf)
 
 
 def isclose(
@@ -334,20 +337,20 @@ def isclose(
     a, b = (x.detach() if isinstance(x, Tensor) else x for x in (a, b))
     if not isinstance(a, Tensor) and not isinstance(b, Tensor):
         a = as_tensor(a)
-    finite = _OPS["isfinite"](a) & _OPS["isfinite"](b)
-    x, y = _OPS["where"](finite, a, 0), _OPS["where"](finite, b, 0)
+    finite = OPS["isfinite"](a) & OPS["isfinite"](b)
+    x, y = OPS["where"](finite, a, 0), OPS["where"](finite, b, 0)
     if x.dtype == np.bool_ or x.dtype.kind == "u":
         x = x.astype("float64")
-    near = _OPS["abs"](_OPS["subtract"](x, y)) <= atol + rtol * _OPS["abs"](y)
-    close = _OPS["where"](finite, near, _OPS["equal"](a, b))
-    return close | (_OPS["isnan"](a) & _OPS["isnan"](b)) if equal_nan else close
+    near = OPS["abs"](OPS["subtract"](x, y)) <= atol + rtol * OPS["abs"](y)
+    close = OPS["where"](finite, near, OPS["equal"](a, b))
+    return close | (OPS["isnan"](a) & OPS["isnan"](b)) if equal_nan else close
 
 
 def allclose(
     a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
 ) -> bool:
     """Whether all elements are close: see `isclose`. A Python bool, for which the host waits."""
-    return bool(_OPS["all"](isclose(a, b, rtol, atol, equal_nan)))
+    return bool(OPS["all"](isclose(a, b, rtol, atol, equal_nan)))
 
 
 def real_if_close(x: Any, /, tol: float = 100) -> Tensor:
@@ -359,8 +362,8 @@ def real_if_close(x: Any, /, tol: float = 100) -> Tensor:
     if x.dtype.kind != "c":
         return x
     most = tol * float(np.finfo(x.dtype).eps) if tol > 1 else tol
-    near = _OPS["abs"](_OPS["imag"](x.detach())) < most
-    return _OPS["real"](x) if bool(_OPS["all"](near)) else x
+    near = OPS["abs"](OPS["imag"](x.detach())) < most
+    return OPS["real"](x) if bool(OPS["all"](near)) else x
 
 
 def array_equal(a: Any, b: Any, equal_nan: bool = False) -> bool:
@@ -368,10 +371,10 @@ def array_equal(a: Any, b: Any, equal_nan: bool = False) -> bool:
     a, b = as_tensor(a).detach(), as_tensor(b).detach()
     if a.shape != b.shape:
         return False
-    same = _OPS["equal"](a, b)
+    same = OPS["equal"](a, b)
     if equal_nan:
-        same = same | (_OPS["isnan"](a) & _OPS["isnan"](b))
-    return bool(_OPS["all"](same))
+        same = same | (OPS["isnan"](a) & OPS["isnan"](b))
+    return bool(OPS["all"](same))
 
 
 def array_equiv(a: Any, b: Any) -> bool:
@@ -381,4 +384,4 @@ def array_equiv(a: Any, b: Any) -> bool:
         np.broadcast_shapes(a.shape, b.shape)
     except ValueError:
         return False
-    return bool(_OPS["all"](_OPS["equal"](a, b)))
+    return bool(OPS["all"](OPS["equal"](a, b)))

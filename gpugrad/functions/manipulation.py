@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad import ops  # noqa: F401  fills the table
-from gpugrad.backend import host  # noqa: F401  registers NumPy
 from gpugrad.backend.device import Device, device_of, to_numpy
 from gpugrad.engine.op import TABLE
-from gpugrad.engine.record import bind, record
-from gpugrad.errors import ArgumentError, AxisError, DTypeError, GpugradError, ShapeError
+from gpugrad.engine.record import record
+from gpugrad.errors import ArgumentError, DTypeError, ShapeError
+from gpugrad.functions.operands import axis_number, axis_numbers, together
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.indices import index_array, raw_index
+from gpugrad.tensor.indices import getitem, index_array
+from gpugrad.tensor.table import OPS
 
 __all__ = [
     "clip", "concat", "concatenate", "dot", "expand_dims", "flatten",
@@ -32,58 +32,6 @@ METHODS = (
     "take", "tile", "to", "unstack",
 )  # fmt: skip
 
-_OPS: dict[str, Any] = {name: bind(op) for name, op in TABLE.items()}
-
-
-def axis_number(name: str, axis: Any, ndim: int) -> int:
-    """An axis counted from the front; AxisError where there is none of that number."""
-    try:
-        number = axis.__index__()
-    except AttributeError:
-        raise DTypeError(f"{name}: expected an axis number, got {type(axis).__name__}") from None
-    if not -ndim <= number < ndim:
-        raise AxisError(f"{name}: axis {number} is out of range for {ndim} axes")
-    return int(number) % ndim
-
-
-def _axes(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
-    given = axis if isinstance(axis, tuple | list) else (axis,)
-    axes = tuple(axis_number(name, one, ndim) for one in given)
-    if len(set(axes)) < len(axes):
-        raise ShapeError(f"{name}: axis {axis} names an axis twice")
-    return axes
-
-
-def beside(values: Any, x: Any) -> Tensor:
-    """What stands beside the array x, as a tensor: a list or a number goes where x is.
-
-    It gets the dtype of x where that can hold it: as a weak number does, so that a list costs
-    no precision.
-    """
-    if isinstance(values, Tensor):
-        return values
-    x = as_tensor(x)
-    if hasattr(values, "dtype"):
-        return as_tensor(values, device=x.device if is_number(values) else None)
-    try:
-        kind = np.asarray(values).dtype.kind
-    except (ValueError, GpugradError):  # ragged, or of tensors: `as_tensor` says so
-        kind = "O"
-    weak = kind in {"f": "iuf", "c": "iufc", "i": "iu", "u": "iu"}.get(x.dtype.kind, "")
-    return as_tensor(values, dtype=x.dtype if weak else None, device=x.device)
-
-
-def is_number(value: Any) -> bool:
-    """Whether this is a NumPy scalar or 0-d array: a number, with a dtype of its own."""
-    return isinstance(value, np.generic | np.ndarray) and not value.ndim
-
-
-def together(*operands: Any) -> list[Tensor]:
-    """Operands as tensors: lists and numbers beside the first array among them."""
-    arrays = [o for o in operands if hasattr(o, "dtype")]
-    known = next((o for o in arrays if not is_number(o)), arrays[0] if arrays else None)
-    return [as_tensor(o) if known is None else beside(o, known) for o in operands]
-
 
 # Shapes.
 
@@ -92,12 +40,12 @@ def reshape(x: Any, /, shape: int | Sequence[int], order: str = "C") -> Tensor:
     """The same elements in another shape; the public `reshape` has ``copy=`` as well."""
     sizes = tuple(map(int, (shape,) if isinstance(shape, int | np.integer) else shape))
     if order == "F":
-        return transpose(_OPS["reshape"](transpose(x), sizes[::-1]))
+        return transpose(OPS["reshape"](transpose(x), sizes[::-1]))
     if order != "C":
         raise ArgumentError(
             f"reshape: expected order 'C', the last axis first, or 'F', the first, got {order!r}"
         )
-    return _OPS["reshape"](x, sizes)
+    return OPS["reshape"](x, sizes)
 
 
 def ravel(x: Any, /, order: str = "C") -> Tensor:
@@ -134,7 +82,7 @@ def flatten(
 
 def transpose(x: Any, /, axes: Sequence[int] | None = None) -> Tensor:
     """The axes in another order: reversed, or as ``axes`` lists them (also ``permute_dims``)."""
-    return _OPS["transpose"](x, None if axes is None else tuple(int(axis) for axis in axes))
+    return OPS["transpose"](x, None if axes is None else tuple(int(axis) for axis in axes))
 
 
 def matrix_transpose(x: Any, /) -> Tensor:
@@ -157,7 +105,7 @@ def swapaxes(x: Any, /, axis1: int, axis2: int) -> Tensor:
 def moveaxis(x: Any, /, source: Any, destination: Any) -> Tensor:
     """Axes moved to other places, the others keeping their order."""
     x = as_tensor(x)
-    sources, targets = (_axes("moveaxis", axes, x.ndim) for axes in (source, destination))
+    sources, targets = (axis_numbers("moveaxis", axes, x.ndim) for axes in (source, destination))
     if len(sources) != len(targets):
         raise ShapeError(
             f"moveaxis: expected as many destinations as sources, got {destination} for {source}"
@@ -172,7 +120,7 @@ def expand_dims(x: Any, /, axis: Any = 0) -> Tensor:
     """New axes of size 1 at the places ``axis`` of the result (PyTorch's ``unsqueeze``)."""
     x = as_tensor(x)
     count = len(axis) if isinstance(axis, tuple | list) else 1
-    places = _axes("expand_dims", axis, x.ndim + count)
+    places = axis_numbers("expand_dims", axis, x.ndim + count)
     sizes = iter(x.shape)
     return reshape(x, [1 if i in places else next(sizes) for i in range(x.ndim + count)])
 
@@ -182,7 +130,7 @@ def squeeze(x: Any, /, axis: Any = None) -> Tensor:
     x = as_tensor(x)
     if axis is None:
         return reshape(x, [size for size in x.shape if size != 1])
-    places = _axes("squeeze", axis, x.ndim)
+    places = axis_numbers("squeeze", axis, x.ndim)
     for place in places:
         if x.shape[place] != 1:
             raise ShapeError(f"squeeze: axis {place} of shape {x.shape} has not size 1")
@@ -242,7 +190,7 @@ def tile(x: Any, /, reps: int | Sequence[int]) -> Tensor:
     shape = (1,) * (rank - x.ndim) + x.shape
     apart = reshape(x, [size for n in shape for size in (1, n)])
     spread = [size for pair in zip(times, shape, strict=True) for size in pair]
-    repeated = _OPS["broadcast_to"](apart, tuple(spread))
+    repeated = OPS["broadcast_to"](apart, tuple(spread))
     return reshape(repeated, [n * m for n, m in zip(times, shape, strict=True)])
 
 
@@ -254,7 +202,7 @@ def repeat(x: Any, /, repeats: Any, axis: int | None = None) -> Tensor:
     axis = axis_number("repeat", axis, x.ndim)
     if isinstance(repeats, int | np.integer):
         shape = x.shape
-        apart = _OPS["broadcast_to"](
+        apart = OPS["broadcast_to"](
             expand_dims(x, axis + 1), (*shape[: axis + 1], int(repeats), *shape[axis + 1 :])
         )
         return reshape(apart, (*shape[:axis], shape[axis] * int(repeats), *shape[axis + 1 :]))
@@ -275,15 +223,6 @@ def _numbered(count: int, like: Any) -> Any:
     place = device_of(like)
     with place.activate():
         return place.xp.arange(count)
-
-
-def getitem(x: Any, /, index: Any) -> Tensor:
-    """x[index], for every index that NumPy takes; gradients of repeated elements add up."""
-    if not isinstance(x, Tensor):
-        x = as_tensor(x)
-    index = raw_index("getitem", index, x._array, x.requires_grad)
-    found: Tensor = _OPS["getitem"](x, index)
-    return found
 
 
 def take(x: Any, /, indices: Any, axis: int | None = None) -> Tensor:
@@ -320,15 +259,15 @@ def dot(a: Any, b: Any, /) -> Tensor:
     """NumPy's dot: a product of numbers, vectors or matrices; of more axes, a tensordot."""
     a, b = as_tensor(a), as_tensor(b)
     if a.ndim == 0 or b.ndim == 0:
-        return _OPS["multiply"](a, b)
+        return OPS["multiply"](a, b)
     if b.ndim > 2:
         return tensordot(a, b, axes=((-1,), (-2,)))
-    return _OPS["matmul"](a, b)
+    return OPS["matmul"](a, b)
 
 
 def outer(a: Any, b: Any, /) -> Tensor:
     """Every element of a times every element of b, as a matrix."""
-    return _OPS["multiply"](reshape(a, (-1, 1)), ravel(b))
+    return OPS["multiply"](reshape(a, (-1, 1)), ravel(b))
 
 
 def tensordot(a: Any, b: Any, /, axes: Any = 2) -> Tensor:
@@ -340,7 +279,7 @@ def tensordot(a: Any, b: Any, /, axes: Any = 2) -> Tensor:
             raise ShapeError(f"tensordot: {axes} axes of {a.shape} and {b.shape}")
     else:
         left, right = (
-            _axes("tensordot", part, x.ndim) for part, x in zip(axes, (a, b), strict=True)
+            axis_numbers("tensordot", part, x.ndim) for part, x in zip(axes, (a, b), strict=True)
         )
     sizes = [a.shape[i] for i in left]
     if sizes != [b.shape[i] for i in right]:
@@ -358,7 +297,7 @@ def tensordot(a: Any, b: Any, /, axes: Any = 2) -> Tensor:
         transpose(b, [*right, *rest_b]), (n, int(np.prod([b.shape[i] for i in rest_b], dtype=int)))
     )
     shape = [a.shape[i] for i in rest_a] + [b.shape[i] for i in rest_b]
-    return reshape(_OPS["matmul"](flat_a, flat_b), shape)
+    return reshape(OPS["matmul"](flat_a, flat_b), shape)
 
 
 # Other signatures.
@@ -380,7 +319,7 @@ def var(
 ) -> Tensor:
     """The variance along axes, with n - correction in the denominator (NumPy's ``ddof``)."""
     freedom = correction if ddof is None else ddof
-    return _OPS["var"](x, axis, keepdims, correction=freedom)
+    return OPS["var"](x, axis, keepdims, correction=freedom)
 
 
 def std(
@@ -397,7 +336,7 @@ def std(
     Where all elements are equal its gradient is 0.
     """
     freedom = correction if ddof is None else ddof
-    return _OPS["std"](x, axis, keepdims, correction=freedom)
+    return OPS["std"](x, axis, keepdims, correction=freedom)
 
 
 def to(x: Any, target: Any = None, /, *, device: Any = None, dtype: Any = None) -> Tensor:
@@ -420,9 +359,9 @@ def to(x: Any, target: Any = None, /, *, device: Any = None, dtype: Any = None) 
             f"to: expected a dtype or a device, such as 'cpu' or 'cuda:1', got {dtype!r}"
         ) from None
     if dtype is not None and x.dtype != dtype:
-        x = _OPS["astype"](x, dtype)
+        x = OPS["astype"](x, dtype)
     if device is not None and x.device != (place := Device(device)):
-        x = _OPS["to_device"](x, device=str(place), source=str(x.device))
+        x = OPS["to_device"](x, device=str(place), source=str(x.device))
     return x
 
 

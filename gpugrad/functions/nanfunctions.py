@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from gpugrad.errors import DTypeError
-from gpugrad.functions import manipulation
-from gpugrad.functions.manipulation import _OPS
+from gpugrad.functions.manipulation import reshape, squeeze, std, var
 from gpugrad.functions.type_check import by_parts, square_size
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
+from gpugrad.tensor.table import OPS
 
 __all__ = [
     "nan_to_num", "nanargmax", "nanargmin", "nancumprod", "nancumsum", "nanmax", "nanmean",
@@ -27,8 +27,8 @@ def _filled(x: Any, value: float) -> tuple[Tensor, Tensor | None]:
     x = as_tensor(x)
     if x.dtype.kind not in "fc":
         return x, None
-    missing = _OPS["isnan"](x)
-    return _OPS["where"](missing, value, x), missing
+    missing = OPS["isnan"](x)
+    return OPS["where"](missing, value, x), missing
 
 
 def _typed(x: Tensor, dtype: Any) -> Tensor:
@@ -37,46 +37,46 @@ def _typed(x: Tensor, dtype: Any) -> Tensor:
 
 def nansum(x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Tensor:
     """The sum along axes of the elements that are not NaN: 0 where there is none."""
-    y = _OPS["sum"](_typed(_filled(x, 0)[0], dtype), axis=axis, keepdims=keepdims)
+    y = OPS["sum"](_typed(_filled(x, 0)[0], dtype), axis=axis, keepdims=keepdims)
     return _typed(y, dtype)
 
 
 def nanprod(x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Tensor:
     """The product along axes of the elements that are not NaN: 1 where there is none."""
-    y = _OPS["prod"](_typed(_filled(x, 1)[0], dtype), axis=axis, keepdims=keepdims)
+    y = OPS["prod"](_typed(_filled(x, 1)[0], dtype), axis=axis, keepdims=keepdims)
     return _typed(y, dtype)
 
 
 def nancumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
     """The running sum along an axis, with 0 in the place of NaN."""
-    y = _OPS["cumsum"](_typed(_filled(x, 0)[0], dtype), axis=axis)
+    y = OPS["cumsum"](_typed(_filled(x, 0)[0], dtype), axis=axis)
     return _typed(y, dtype)
 
 
 def nancumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
     """The running product along an axis, with 1 in the place of NaN."""
-    y = _OPS["cumprod"](_typed(_filled(x, 1)[0], dtype), axis=axis)
+    y = OPS["cumprod"](_typed(_filled(x, 1)[0], dtype), axis=axis)
     return _typed(y, dtype)
 
 
 def _number(x: Tensor, missing: Tensor, axis: Any) -> Tensor:
     """How many elements along axes are not NaN, with the axes kept."""
     kind = "float32" if x.dtype.itemsize == 2 else x.dtype.char.lower()  # of complex parts
-    there = _OPS["logical_not"](missing).astype(kind)
-    return _OPS["sum"](there, axis=axis, keepdims=True)
+    there = OPS["logical_not"](missing).astype(kind)
+    return OPS["sum"](there, axis=axis, keepdims=True)
 
 
 def _mean(x: Tensor, missing: Tensor, axis: Any) -> tuple[Tensor, Tensor]:
     """The mean of x, which is 0 where it was NaN, and the number of elements; axes kept."""
     n = _number(x, missing, axis)
     wide = x.astype("float32") if x.dtype.itemsize == 2 else x
-    total = _OPS["sum"](wide, axis=axis, keepdims=True)
-    return _OPS["where"](n == 0, math.nan, total / _OPS["maximum"](n, 1)), n
+    total = OPS["sum"](wide, axis=axis, keepdims=True)
+    return OPS["where"](n == 0, math.nan, total / OPS["maximum"](n, 1)), n
 
 
 def _shaped(y: Tensor, like: Tensor, axis: Any, keepdims: bool) -> Tensor:
     if not keepdims:
-        y = manipulation.reshape(y, ()) if axis is None else manipulation.squeeze(y, axis)
+        y = reshape(y, ()) if axis is None else squeeze(y, axis)
     return y if y.dtype == like.dtype or like.dtype.kind == "c" else y.astype(like.dtype)
 
 
@@ -91,7 +91,7 @@ def nanmean(x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = Fal
     """
     filled, missing = _filled(x, 0)
     if missing is None:
-        return _OPS["mean"](_typed(filled, dtype), axis=axis, keepdims=keepdims)
+        return OPS["mean"](_typed(filled, dtype), axis=axis, keepdims=keepdims)
     filled = _typed(filled, dtype)
     return _shaped(_mean(filled, missing, axis)[0], filled, axis, keepdims)
 
@@ -113,16 +113,16 @@ def nanvar(
     filled, missing = _filled(x, 0)
     filled = _typed(filled, dtype)
     if missing is None:
-        return manipulation.var(filled, axis, keepdims, correction=freedom)
+        return var(filled, axis, keepdims, correction=freedom)
     return _shaped(_variance(filled, missing, axis, freedom), filled, axis, keepdims)
 
 
 def _variance(filled: Tensor, missing: Tensor, axis: Any, freedom: float) -> Tensor:
     mean, n = _mean(filled, missing, axis)
-    d = _OPS["where"](missing, 0, filled - mean)
+    d = OPS["where"](missing, 0, filled - mean)
     divisor = n - freedom
-    divisor = _OPS["where"](divisor > 0, divisor, math.nan)
-    return _OPS["sum"](square_size(d), axis=axis, keepdims=True) / divisor
+    divisor = OPS["where"](divisor > 0, divisor, math.nan)
+    return OPS["sum"](square_size(d), axis=axis, keepdims=True) / divisor
 
 
 def nanstd(
@@ -142,17 +142,17 @@ def nanstd(
     filled, missing = _filled(x, 0)
     filled = _typed(filled, dtype)
     if missing is None:
-        return manipulation.std(filled, axis, keepdims, correction=freedom)
-    spread = _OPS["sqrt"](_variance(filled, missing, axis, freedom))
+        return std(filled, axis, keepdims, correction=freedom)
+    spread = OPS["sqrt"](_variance(filled, missing, axis, freedom))
     return _shaped(spread, filled, axis, keepdims)
 
 
 def _extreme(name: str, x: Any, axis: Any, keepdims: bool, worst: float) -> Tensor:
     filled, missing = _filled(x, worst)
-    y = _OPS[name](filled, axis=axis, keepdims=keepdims)
+    y = OPS[name](filled, axis=axis, keepdims=keepdims)
     if missing is None:
         return y
-    return _OPS["where"](_OPS["all"](missing, axis=axis, keepdims=keepdims), math.nan, y)
+    return OPS["where"](OPS["all"](missing, axis=axis, keepdims=keepdims), math.nan, y)
 
 
 def nanmax(x: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
@@ -167,10 +167,10 @@ def nanmin(x: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
 
 def _extreme_place(name: str, x: Any, axis: Any, keepdims: bool, worst: float) -> Tensor:
     filled, missing = _filled(x, worst)
-    y = _OPS[name](filled, axis=axis, keepdims=keepdims)
+    y = OPS[name](filled, axis=axis, keepdims=keepdims)
     if missing is None:
         return y
-    return _OPS["where"](_OPS["all"](missing, axis=axis, keepdims=keepdims), -1, y)
+    return OPS["where"](OPS["all"](missing, axis=axis, keepdims=keepdims), -1, y)
 
 
 def nanargmax(x: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
@@ -209,6 +209,6 @@ def nan_to_num(
         return x.copy()
     high = float(np.finfo(x.dtype).max) if posinf is None else posinf
     low = -float(np.finfo(x.dtype).max) if neginf is None else neginf
-    y = _OPS["where"](_OPS["isnan"](x), nan, x)
-    y = _OPS["where"](x == math.inf, high, y)
-    return _OPS["where"](x == -math.inf, low, y)
+    y = OPS["where"](OPS["isnan"](x), nan, x)
+    y = OPS["where"](x == math.inf, high, y)
+    return OPS["where"](x == -math.inf, low, y)

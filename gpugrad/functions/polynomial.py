@@ -12,11 +12,13 @@ import numpy as np
 from gpugrad.errors import ArgumentError, ShapeError
 from gpugrad.functions import linalg
 from gpugrad.functions.function_base import convolve
-from gpugrad.functions.manipulation import _OPS, beside, concat, outer, reshape, together
+from gpugrad.functions.manipulation import concat, outer, reshape
+from gpugrad.functions.operands import beside, together
 from gpugrad.functions.shape_base import slices
 from gpugrad.functions.twodim_base import vander
 from gpugrad.tensor.core import TENSORS, Tensor
 from gpugrad.tensor.creation import as_tensor
+from gpugrad.tensor.table import OPS
 
 __all__ = [
     "poly", "polyadd", "polyder", "polydiv", "polyfit", "polyint", "polymul", "polysub", "polyval",
@@ -62,12 +64,12 @@ def _padded(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
 
 def polyadd(a1: Any, a2: Any) -> Tensor:
     """The sum of two polynomials."""
-    return _OPS["add"](*_padded("polyadd", a1, a2))
+    return OPS["add"](*_padded("polyadd", a1, a2))
 
 
 def polysub(a1: Any, a2: Any) -> Tensor:
     """The difference of two polynomials."""
-    return _OPS["subtract"](*_padded("polysub", a1, a2))
+    return OPS["subtract"](*_padded("polysub", a1, a2))
 
 
 def _leading_zeros(p: Tensor) -> int:
@@ -168,7 +170,7 @@ def poly(seq_of_zeros: Any) -> Tensor:
     p: Any = TENSORS.full_like(zeros.detach(), 1, shape=(1,))
     for k in range(zeros.size):
         p = concat([p, p[-1:] * 0.0]) - concat([p[:1] * 0.0, p]) * zeros[k]
-    return p if p.dtype.kind == kind.kind else _OPS["real"](p).astype(kind)  # of a real matrix
+    return p if p.dtype.kind == kind.kind else OPS["real"](p).astype(kind)  # of a real matrix
 
 
 def roots(p: Any) -> Tensor:
@@ -192,7 +194,7 @@ def roots(p: Any) -> Tensor:
         below = TENSORS.eye_like(TENSORS.full_like(p.detach(), 0, shape=(p.size - 1,) * 2))
         found = linalg.eigvals(concat([(-p[1:] / p[0])[None, :], below[:-1]]))
         if p.dtype.kind == "f" and not found.detach().imag.cpu().numpy().any():
-            found = _OPS["real"](found).astype(p.dtype)
+            found = OPS["real"](found).astype(p.dtype)
     return concat([found, TENSORS.full_like(found.detach(), 0, shape=(at_zero,))])
 
 
@@ -235,7 +237,7 @@ def polyfit(
             raise ShapeError(f"polyfit: expected {len(x)} weights, got shape {w.shape}")
         left = left * w[:, None]
         right = right * (w[:, None] if y.ndim == 2 else w)
-    scale = _OPS["sqrt"](_OPS["sum"](left * left, axis=0))
+    scale = OPS["sqrt"](OPS["sum"](left * left, axis=0))
     left = left / scale
     found, remains, rank, values = linalg.lstsq(left, right, rcond)
     found = found / (scale[:, None] if y.ndim == 2 else scale)

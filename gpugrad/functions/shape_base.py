@@ -11,10 +11,20 @@ from typing import Any
 import numpy as np
 
 from gpugrad.errors import DTypeError, ShapeError
-from gpugrad.functions import manipulation
-from gpugrad.functions.manipulation import _OPS, axis_number, concat, ravel, reshape
+from gpugrad.functions.manipulation import (
+    concat,
+    getitem,
+    moveaxis,
+    ravel,
+    reshape,
+    swapaxes,
+    take,
+    tile,
+)
+from gpugrad.functions.operands import axis_number, together
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
+from gpugrad.tensor.table import OPS
 
 __all__ = [
     "append", "array_split", "atleast_1d", "atleast_2d", "atleast_3d", "block", "column_stack",
@@ -25,7 +35,7 @@ __all__ = [
 
 def slices(x: Tensor, axis: int, *edges: int | None) -> Tensor:
     """x[start:stop:step] along an axis that is counted from the front."""
-    return manipulation.getitem(x, (slice(None),) * axis + (slice(*edges),))
+    return getitem(x, (slice(None),) * axis + (slice(*edges),))
 
 
 def _several(arrays: tuple[Any, ...], one: Any) -> Any:
@@ -68,7 +78,7 @@ def _pieces(name: str, arrays: Any) -> list[Tensor]:
         arrays = list(as_tensor(arrays))
     if not arrays:
         raise ShapeError(f"{name}: expected at least one array, got none")
-    return manipulation.together(*arrays)
+    return together(*arrays)
 
 
 def hstack(tup: Sequence[Any]) -> Tensor:
@@ -107,7 +117,7 @@ def block(arrays: Any) -> Tensor:
     """
     found: list[Any] = []
     depth = _depth(arrays, found)
-    leaves = manipulation.together(*found)
+    leaves = together(*found)
     rank = max(depth, *(leaf.ndim for leaf in leaves))
     rest = iter(leaves)
 
@@ -152,7 +162,7 @@ def array_split(x: Any, /, indices_or_sections: Any, axis: int = 0) -> tuple[Ten
         cuts = tuple(int(cut) for cut in np.cumsum(sizes)[:-1])
     else:
         cuts = tuple(int(cut) for cut in indices_or_sections)
-    return _OPS["split"](x, cuts, axis=axis)
+    return OPS["split"](x, cuts, axis=axis)
 
 
 def _split(name: str, x: Any, sections: Any, axis: int) -> tuple[Tensor, ...]:
@@ -160,8 +170,8 @@ def _split(name: str, x: Any, sections: Any, axis: int) -> tuple[Tensor, ...]:
     if x.ndim <= axis:
         raise ShapeError(f"{name}: expected {axis + 1} axes or more, got shape {x.shape}")
     if hasattr(sections, "__index__"):
-        return _OPS["split"](x, int(sections), axis=axis)
-    return _OPS["split"](x, tuple(int(cut) for cut in sections), axis=axis)
+        return OPS["split"](x, int(sections), axis=axis)
+    return OPS["split"](x, tuple(int(cut) for cut in sections), axis=axis)
 
 
 def hsplit(x: Any, /, indices_or_sections: Any) -> tuple[Tensor, ...]:
@@ -190,7 +200,7 @@ def fliplr(x: Any, /) -> Tensor:
     x = as_tensor(x)
     if x.ndim < 2:
         raise ShapeError(f"fliplr: expected 2 axes or more, got shape {x.shape}")
-    return _OPS["flip"](x, axis=1)
+    return OPS["flip"](x, axis=1)
 
 
 def flipud(x: Any, /) -> Tensor:
@@ -198,7 +208,7 @@ def flipud(x: Any, /) -> Tensor:
     x = as_tensor(x)
     if x.ndim < 1:
         raise ShapeError("flipud: expected 1 axis or more, got shape ()")
-    return _OPS["flip"](x, axis=0)
+    return OPS["flip"](x, axis=0)
 
 
 def rot90(x: Any, /, k: int = 1, axes: Sequence[int] = (0, 1)) -> Tensor:
@@ -211,11 +221,11 @@ def rot90(x: Any, /, k: int = 1, axes: Sequence[int] = (0, 1)) -> Tensor:
         raise ShapeError(f"rot90: expected two different axes, got {tuple(axes)}")
     turns = k % 4
     if turns == 2:
-        return _OPS["flip"](x, axis=(first, second))
+        return OPS["flip"](x, axis=(first, second))
     if turns == 1:
-        return manipulation.swapaxes(_OPS["flip"](x, axis=second), first, second)
+        return swapaxes(OPS["flip"](x, axis=second), first, second)
     if turns == 3:
-        return _OPS["flip"](manipulation.swapaxes(x, first, second), axis=second)
+        return OPS["flip"](swapaxes(x, first, second), axis=second)
     return x
 
 
@@ -226,7 +236,7 @@ def rollaxis(x: Any, /, axis: int, start: int = 0) -> Tensor:
     if not -x.ndim <= start <= x.ndim:
         raise ShapeError(f"rollaxis: start {start} is out of range for {x.ndim} axes")
     start = start + x.ndim if start < 0 else start
-    return manipulation.moveaxis(x, axis, start - 1 if axis < start else start)
+    return moveaxis(x, axis, start - 1 if axis < start else start)
 
 
 def meshgrid(
@@ -256,15 +266,15 @@ def meshgrid(
         sparse_ones.append(reshape(x, [-1 if i == place else 1 for i in range(len(ones))]))
     if not sparse:
         shape = np.broadcast_shapes(*(x.shape for x in sparse_ones))
-        sparse_ones = [_OPS["broadcast_to"](x, shape) for x in sparse_ones]
+        sparse_ones = [OPS["broadcast_to"](x, shape) for x in sparse_ones]
     if copy:
-        return tuple(_OPS["astype"](x, x.dtype) for x in sparse_ones)
+        return tuple(OPS["astype"](x, x.dtype) for x in sparse_ones)
     return tuple(sparse_ones)
 
 
 def append(x: Any, /, values: Any, axis: int | None = None) -> Tensor:
     """x with ``values`` after it along an axis; both raveled where axis is None."""
-    return concat(manipulation.together(x, values), axis=axis)
+    return concat(together(x, values), axis=axis)
 
 
 def _places(name: str, obj: Any, size: int) -> Any:
@@ -295,7 +305,7 @@ def delete(x: Any, /, obj: Any, axis: int | None = None) -> Tensor:
         raise ShapeError(f"delete: index {obj!r} is out of range for {size} elements")
     stays = np.ones(size, bool)
     stays[places] = False
-    return manipulation.take(x, x.device.send(np.flatnonzero(stays)), axis)
+    return take(x, x.device.send(np.flatnonzero(stays)), axis)
 
 
 def insert(x: Any, /, obj: Any, values: Any, axis: int | None = None) -> Tensor:
@@ -307,7 +317,7 @@ def insert(x: Any, /, obj: Any, values: Any, axis: int | None = None) -> Tensor:
     >>> gg.insert(gg.arange(3), [0, 2], 9)
     tensor([9, 0, 1, 9, 2])
     """
-    x, values = manipulation.together(x, values)
+    x, values = together(x, values)
     if axis is None:
         x, axis = ravel(x), 0
     axis = axis_number("insert", axis, x.ndim)
@@ -319,16 +329,16 @@ def insert(x: Any, /, obj: Any, values: Any, axis: int | None = None) -> Tensor:
         # NumPy's rule: for one place, the values bring their own length along the axis.
         values = reshape(values, (1,) * (x.ndim - values.ndim) + values.shape)
         if places.ndim == 0:
-            values = manipulation.moveaxis(values, 0, axis)
+            values = moveaxis(values, 0, axis)
         shape = (*x.shape[:axis], values.shape[axis], *x.shape[axis + 1 :])
-        block = _OPS["broadcast_to"](values, shape).astype(x.dtype)
+        block = OPS["broadcast_to"](values, shape).astype(x.dtype)
         at = places.item() + (size if places.item() < 0 else 0)
         return concat([slices(x, axis, None, at), block, slices(x, axis, at, None)], axis=axis)
     places = np.ravel(np.where(places < 0, places + size, places))
     shape = (*x.shape[:axis], places.size, *x.shape[axis + 1 :])
-    block = _OPS["broadcast_to"](values, shape).astype(x.dtype)
+    block = OPS["broadcast_to"](values, shape).astype(x.dtype)
     order = np.argsort(np.concatenate([np.arange(size) + 0.5, places]), kind="stable")
-    return manipulation.take(concat([x, block], axis=axis), x.device.send(order), axis)
+    return take(concat([x, block], axis=axis), x.device.send(order), axis)
 
 
 def resize(x: Any, /, new_shape: int | Sequence[int]) -> Tensor:
@@ -343,4 +353,4 @@ def resize(x: Any, /, new_shape: int | Sequence[int]) -> Tensor:
         raise ShapeError(f"resize: no elements to fill shape {shape} with")
     if size == 0:
         return reshape(x[:0], shape)
-    return reshape(manipulation.tile(x, -(-size // x.size))[:size], shape)
+    return reshape(tile(x, -(-size // x.size))[:size], shape)

@@ -13,12 +13,21 @@ import numpy as np
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.record import record
 from gpugrad.errors import DeviceError, DTypeError, ShapeError
-from gpugrad.functions import manipulation
-from gpugrad.functions.manipulation import _OPS, axis_number, ravel, together
+from gpugrad.functions.manipulation import (
+    TABLE,
+    concat,
+    getitem,
+    ravel,
+    reshape,
+    take,
+    take_along_axis,
+)
+from gpugrad.functions.operands import axis_number, together
 from gpugrad.functions.type_check import real_only
 from gpugrad.tensor import indices
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor, asarray
+from gpugrad.tensor.table import OPS
 
 __all__ = [
     "argpartition", "argsort", "argwhere", "bincount", "digitize", "flatnonzero", "intersect1d",
@@ -36,7 +45,7 @@ def _order(name: str, x: Tensor, axis: int | None, kind: Any, descending: bool) 
         raise DTypeError(f"{name}: expected kind None or one of {KINDS[1:]}, got {kind!r}")
     if axis is not None and x.ndim:
         axis = axis_number(name, axis, x.ndim)
-    return _OPS["argsort"](x.detach(), axis=axis, descending=descending)
+    return OPS["argsort"](x.detach(), axis=axis, descending=descending)
 
 
 def argsort(
@@ -93,7 +102,7 @@ def _permuted(name: str, x: Tensor, order: Tensor, axis: int | None) -> Tensor:
         x, axis = ravel(x), 0
     if not x.ndim:
         raise ShapeError(f"{name}: expected one axis or more, got shape ()")
-    return _OPS["permuted"](x, order=order._array, axis=axis_number(name, axis, x.ndim))
+    return OPS["permuted"](x, order=order._array, axis=axis_number(name, axis, x.ndim))
 
 
 def argpartition(x: Any, /, kth: Any, axis: int | None = -1) -> Tensor:
@@ -112,7 +121,7 @@ def argpartition(x: Any, /, kth: Any, axis: int | None = -1) -> Tensor:
             raise ShapeError(f"argpartition: kth {place} is out of range for {size} elements")
     chosen = tuple(int(place) % size for place in places)
     one = chosen[0] if len(chosen) == 1 else list(chosen)
-    return _OPS["argpartition_order"](x, kth=one, axis=axis)
+    return OPS["argpartition_order"](x, kth=one, axis=axis)
 
 
 def partition(x: Any, /, kth: Any, axis: int | None = -1) -> Tensor:
@@ -138,9 +147,9 @@ def topk(x: Any, /, k: int, axis: int = -1, largest: bool = True) -> tuple[Tenso
     axis = axis_number("topk", axis, x.ndim)
     if not 0 <= k <= x.shape[axis]:
         raise ShapeError(f"topk: expected k between 0 and {x.shape[axis]}, got {k}")
-    order = _OPS["argsort"](x.detach(), axis=axis, descending=largest)
-    first = manipulation.getitem(order, (slice(None),) * axis + (slice(0, k),))
-    return manipulation.take_along_axis(x, first, axis), first
+    order = OPS["argsort"](x.detach(), axis=axis, descending=largest)
+    first = getitem(order, (slice(None),) * axis + (slice(0, k),))
+    return take_along_axis(x, first, axis), first
 
 
 def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Tensor:
@@ -151,7 +160,7 @@ def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Tens
     if a.ndim != 1:
         raise ShapeError(f"searchsorted: expected a sorted vector, got shape {a.shape}")
     if sorter is not None:
-        a = manipulation.take(a, sorter, 0)
+        a = take(a, sorter, 0)
     return Tensor(_module(a).searchsorted(a.data, v.data, side=side))
 
 
@@ -215,10 +224,10 @@ def lexsort(keys: Any, /, axis: int = -1) -> Tensor:
     order = None
     for row in rows:  # stable: what sorts last counts most
         if order is None:
-            order = _OPS["argsort"](row, axis=axis)
+            order = OPS["argsort"](row, axis=axis)
         else:
-            again = _OPS["argsort"](manipulation.take_along_axis(row, order, axis), axis=axis)
-            order = manipulation.take_along_axis(order, again, axis)
+            again = OPS["argsort"](take_along_axis(row, order, axis), axis=axis)
+            order = take_along_axis(order, again, axis)
     assert order is not None
     return order
 
@@ -276,7 +285,7 @@ def unique_all(x: Any, /) -> UniqueAll:
     """
     x = as_tensor(x)
     values, indices, inverse, counts = unique(x, True, True, True, equal_nan=False)
-    return UniqueAll(values, indices, manipulation.reshape(inverse, x.shape), counts)
+    return UniqueAll(values, indices, reshape(inverse, x.shape), counts)
 
 
 def unique_counts(x: Any, /) -> UniqueCounts:
@@ -288,7 +297,7 @@ def unique_inverse(x: Any, /) -> UniqueInverse:
     """The different elements and where each element of x is among them. No gradient."""
     x = as_tensor(x)
     values, inverse = unique(x, return_inverse=True, equal_nan=False)
-    return UniqueInverse(values, manipulation.reshape(inverse, x.shape))
+    return UniqueInverse(values, reshape(inverse, x.shape))
 
 
 def unique_values(x: Any, /) -> Tensor:
@@ -303,12 +312,12 @@ def isin(
     a, b = _together("isin", element, test_elements)
     b = ravel(b)
     if not b.size:
-        found = _OPS["not_equal"](a, a) & False
+        found = OPS["not_equal"](a, a) & False
     else:
-        ordered = _OPS["permuted"](b, order=_OPS["argsort"](b)._array, axis=0)
+        ordered = OPS["permuted"](b, order=OPS["argsort"](b)._array, axis=0)
         place = _module(a).searchsorted(ordered.data, a.data)
-        found = a == manipulation.getitem(ordered, _module(a).minimum(place, b.size - 1))
-    return _OPS["logical_not"](found) if invert else found
+        found = a == getitem(ordered, _module(a).minimum(place, b.size - 1))
+    return OPS["logical_not"](found) if invert else found
 
 
 def _set(name: str, doc: str, choose: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
@@ -322,7 +331,7 @@ def _set(name: str, doc: str, choose: Callable[[Tensor, Tensor], Tensor]) -> Cal
 
 
 def _joined(a: Tensor, b: Tensor) -> Tensor:
-    return unique(manipulation.concat([a, b]))
+    return unique(concat([a, b]))
 
 
 intersect1d = _set("intersect1d", "The elements of both a and b", lambda a, b: a[isin(a, b)])
@@ -373,7 +382,7 @@ def _summed(data: Tensor, numbers: Tensor, count: int) -> Tensor:
     return record(_scatter, (data,), parameters)
 
 
-_scatter = manipulation.TABLE["scatter"]
+_scatter = TABLE["scatter"]
 
 
 def segment_sum(data: Any, segment_ids: Any, /, num_segments: int | None = None) -> Tensor:

@@ -14,9 +14,10 @@ import math
 from typing import Any
 
 from gpugrad.errors import ArgumentError, DTypeError
-from gpugrad.functions.manipulation import _OPS, together
+from gpugrad.functions.operands import together
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
+from gpugrad.tensor.table import OPS
 
 __all__ = [
     "beta", "betainc", "betaln", "cbrt", "digamma", "entr", "erf", "erfc", "erfcinv", "erfcx",
@@ -27,39 +28,39 @@ __all__ = [
 ]  # fmt: skip
 
 # From the table as they are.
-beta = _OPS["beta"]
-betainc = _OPS["betainc"]
-betaln = _OPS["betaln"]
-cbrt = _OPS["cbrt"]
-digamma = _OPS["digamma"]
-entr = _OPS["entr"]
-erf = _OPS["erf"]
-erfc = _OPS["erfc"]
-erfcinv = _OPS["erfcinv"]
-erfcx = _OPS["erfcx"]
-erfinv = _OPS["erfinv"]
-exp2 = _OPS["exp2"]
-expit = _OPS["expit"]
-expm1 = _OPS["expm1"]
-gamma = _OPS["gamma"]
-gammainc = _OPS["gammainc"]
-gammaincc = _OPS["gammaincc"]
-gammaln = _OPS["gammaln"]
-i0 = _OPS["i0"]
-i0e = _OPS["i0e"]
-i1 = _OPS["i1"]
-i1e = _OPS["i1e"]
-kl_div = _OPS["kl_div"]
-log1p = _OPS["log1p"]
-log_expit = _OPS["log_expit"]
-log_ndtr = _OPS["log_ndtr"]
-logit = _OPS["logit"]
-ndtr = _OPS["ndtr"]
-ndtri = _OPS["ndtri"]
-rel_entr = _OPS["rel_entr"]
-sinc = _OPS["sinc"]
-xlog1py = _OPS["xlog1py"]
-xlogy = _OPS["xlogy"]
+beta = OPS["beta"]
+betainc = OPS["betainc"]
+betaln = OPS["betaln"]
+cbrt = OPS["cbrt"]
+digamma = OPS["digamma"]
+entr = OPS["entr"]
+erf = OPS["erf"]
+erfc = OPS["erfc"]
+erfcinv = OPS["erfcinv"]
+erfcx = OPS["erfcx"]
+erfinv = OPS["erfinv"]
+exp2 = OPS["exp2"]
+expit = OPS["expit"]
+expm1 = OPS["expm1"]
+gamma = OPS["gamma"]
+gammainc = OPS["gammainc"]
+gammaincc = OPS["gammaincc"]
+gammaln = OPS["gammaln"]
+i0 = OPS["i0"]
+i0e = OPS["i0e"]
+i1 = OPS["i1"]
+i1e = OPS["i1e"]
+kl_div = OPS["kl_div"]
+log1p = OPS["log1p"]
+log_expit = OPS["log_expit"]
+log_ndtr = OPS["log_ndtr"]
+logit = OPS["logit"]
+ndtr = OPS["ndtr"]
+ndtri = OPS["ndtri"]
+rel_entr = OPS["rel_entr"]
+sinc = OPS["sinc"]
+xlog1py = OPS["xlog1py"]
+xlogy = OPS["xlogy"]
 psi = digamma
 
 
@@ -78,7 +79,7 @@ def polygamma(n: int, x: Any, /) -> Tensor:
         raise DTypeError(f"polygamma: expected one whole number as the order, got {n!r}") from error
     if order != n or order < 0:
         raise ArgumentError(f"polygamma: expected an order of 0 or a whole number above, got {n}")
-    return _OPS["polygamma"](x, n=order)
+    return OPS["polygamma"](x, n=order)
 
 
 def multigammaln(a: Any, d: int, /) -> Tensor:
@@ -93,9 +94,9 @@ def multigammaln(a: Any, d: int, /) -> Tensor:
     if not (isinstance(d, int) and d > 0):
         raise ArgumentError(f"multigammaln: expected a whole number of dimensions, got {d!r}")
     a = as_tensor(a)
-    total = d * (d - 1) / 4 * math.log(math.pi) + _OPS["gammaln"](a)
+    total = d * (d - 1) / 4 * math.log(math.pi) + OPS["gammaln"](a)
     for j in range(1, d):
-        total = total + _OPS["gammaln"](a - 0.5 * j)
+        total = total + OPS["gammaln"](a - 0.5 * j)
     return total
 
 
@@ -112,19 +113,19 @@ def logsumexp(
     tensor(1000.)
     """
     if b is None:
-        y = _OPS["logsumexp"](a, axis=axis, keepdims=keepdims)
+        y = OPS["logsumexp"](a, axis=axis, keepdims=keepdims)
         return (y, (y.detach() != -math.inf).astype(y.dtype)) if return_sign else y
     a, b = together(a, b)
     # What has the weight 0 counts as nothing, however large it is.
-    a = _OPS["where"](b == 0, -math.inf, a)
-    top = _OPS["max"](a.detach(), axis=axis, keepdims=True)
-    top = _OPS["where"](_OPS["isfinite"](top), top, 0)
-    total = _OPS["sum"](b * _OPS["exp"](a - top), axis=axis, keepdims=keepdims)
-    sign = _OPS["sign"](total.detach())
+    a = OPS["where"](b == 0, -math.inf, a)
+    top = OPS["max"](a.detach(), axis=axis, keepdims=True)
+    top = OPS["where"](OPS["isfinite"](top), top, 0)
+    total = OPS["sum"](b * OPS["exp"](a - top), axis=axis, keepdims=keepdims)
+    sign = OPS["sign"](total.detach())
     if not keepdims:
         top = top.reshape(total.shape)
-    y = _OPS["log"](_OPS["abs"](total)) + top
-    return (y, sign) if return_sign else _OPS["where"](sign < 0, math.nan, y)
+    y = OPS["log"](OPS["abs"](total)) + top
+    return (y, sign) if return_sign else OPS["where"](sign < 0, math.nan, y)
 
 
 def softmax(x: Any, axis: Any = None) -> Tensor:
@@ -139,4 +140,4 @@ def log_softmax(x: Any, axis: Any = None) -> Tensor:
 
 def _over_axes(name: str, x: Any, axis: Any) -> Tensor:
     x = as_tensor(x)
-    return _OPS[name](x, axis=tuple(range(x.ndim)) if axis is None else axis)
+    return OPS[name](x, axis=tuple(range(x.ndim)) if axis is None else axis)

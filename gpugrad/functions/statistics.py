@@ -12,11 +12,23 @@ import numpy as np
 
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.errors import GradientError, ShapeError
-from gpugrad.functions import manipulation
-from gpugrad.functions.manipulation import _OPS, beside, moveaxis, reshape
+from gpugrad.functions.manipulation import (
+    clip,
+    concat,
+    getitem,
+    moveaxis,
+    ravel,
+    reshape,
+    squeeze,
+    stack,
+    take_along_axis,
+    transpose,
+)
+from gpugrad.functions.operands import axis_numbers, beside, together
 from gpugrad.functions.type_check import by_parts, conjugated, real_only
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
+from gpugrad.tensor.table import OPS
 
 __all__ = [
     "average", "corrcoef", "cov", "median", "nanmedian", "nanpercentile", "nanquantile",
@@ -78,8 +90,8 @@ def _last(name: str, x: Any, axis: Any) -> tuple[Tensor, tuple[int, ...]]:
     """x with the axes of a reduction as one last axis, and the shape that keepdims leaves."""
     x = real_only(name, x)
     if axis is None:
-        return manipulation.ravel(x), (1,) * x.ndim
-    axes = manipulation._axes(name, axis, x.ndim)
+        return ravel(x), (1,) * x.ndim
+    axes = axis_numbers(name, axis, x.ndim)
     kept = tuple(1 if i in axes else size for i, size in enumerate(x.shape))
     ends = tuple(range(-len(axes), 0))
     moved = moveaxis(x, axes, ends)
@@ -91,8 +103,8 @@ def _count(x: Tensor, axes: Sequence[int]) -> int:
 
 
 def _sorted(x: Tensor) -> Tensor:
-    order = _OPS["argsort"](x.detach(), axis=-1)._array
-    return _OPS["permuted"](x, order=order, axis=x.ndim - 1) if x.ndim else x
+    order = OPS["argsort"](x.detach(), axis=-1)._array
+    return OPS["permuted"](x, order=order, axis=x.ndim - 1) if x.ndim else x
 
 
 def _floating(x: Tensor) -> Tensor:
@@ -100,7 +112,7 @@ def _floating(x: Tensor) -> Tensor:
 
 
 def _at(x: Tensor, place: int) -> Tensor:
-    return manipulation.getitem(x, (Ellipsis, place))
+    return getitem(x, (Ellipsis, place))
 
 
 def _quantiles(
@@ -129,7 +141,7 @@ def _quantiles(
         made = [reshape(one, kept) for one in made]
     if not shares.ndim:
         return made[0]
-    stacked = manipulation.stack(made, axis=0)
+    stacked = stack(made, axis=0)
     return reshape(stacked, (*shares.shape, *stacked.shape[1:]))
 
 
@@ -146,7 +158,7 @@ def _one_quantile(ordered: Tensor, share: float, method: str) -> Tensor:
     if ordered.dtype.kind != "f":
         return y
     last = _at(ordered, size - 1)  # NaN is sorted last
-    return _OPS["where"](_OPS["isnan"](last), math.nan, y)
+    return OPS["where"](OPS["isnan"](last), math.nan, y)
 
 
 def _one_nanquantile(ordered: Tensor, share: float, method: str) -> Tensor:
@@ -159,11 +171,11 @@ def _one_nanquantile(ordered: Tensor, share: float, method: str) -> Tensor:
     place, fraction = _place(xp, held.astype("float64"), share, method)
     low = place.astype("int64")
     high = xp.minimum(low + 1, held - 1)
-    y0 = manipulation.take_along_axis(ordered, low, -1)
-    y1 = manipulation.take_along_axis(ordered, high, -1)
+    y0 = take_along_axis(ordered, low, -1)
+    y1 = take_along_axis(ordered, high, -1)
     part = Tensor(fraction.astype(raw.dtype))
-    y = y0 + _OPS["where"](part == 0, 0, (y1 - y0) * part)
-    return _at(_OPS["where"](Tensor(n == 0), math.nan, y), 0)
+    y = y0 + OPS["where"](part == 0, 0, (y1 - y0) * part)
+    return _at(OPS["where"](Tensor(n == 0), math.nan, y), 0)
 
 
 def _shares(name: str, q: Any, most: float) -> Any:
@@ -241,7 +253,7 @@ def nanmedian(x: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
 
 def ptp(x: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
     """The largest element less the smallest, along axes; those that tie share the gradient."""
-    high, low = (_OPS[name](x, axis=axis, keepdims=keepdims) for name in ("max", "min"))
+    high, low = (OPS[name](x, axis=axis, keepdims=keepdims) for name in ("max", "min"))
     return high - low
 
 
@@ -267,8 +279,8 @@ def average(
     """
     x = as_tensor(x)
     if weights is None:
-        y = _OPS["mean"](x, axis=axis, keepdims=keepdims)
-        total = _OPS["mean"](as_tensor(x.detach() * 0.0 + 1.0), axis=axis, keepdims=keepdims)
+        y = OPS["mean"](x, axis=axis, keepdims=keepdims)
+        total = OPS["mean"](as_tensor(x.detach() * 0.0 + 1.0), axis=axis, keepdims=keepdims)
         count = x.size // max(y.size, 1)
         return (y, total * count) if returned else y
     weights = beside(weights, x)
@@ -277,7 +289,7 @@ def average(
             raise ShapeError(
                 f"average: weights of shape {weights.shape} for x of {x.shape} need an axis"
             )
-        axes = manipulation._axes("average", axis, x.ndim)
+        axes = axis_numbers("average", axis, x.ndim)
         if weights.shape != tuple(x.shape[i] for i in axes):
             raise ShapeError(
                 f"average: expected weights of shape {x.shape} or "
@@ -285,10 +297,10 @@ def average(
             )
         order = sorted(range(len(axes)), key=lambda i: axes[i])
         shape = [size if i in axes else 1 for i, size in enumerate(x.shape)]
-        weights = reshape(manipulation.transpose(weights, order), shape)
-    weights = _OPS["broadcast_to"](weights, x.shape)
-    total = _OPS["sum"](weights, axis=axis, keepdims=keepdims)
-    y = _OPS["sum"](_OPS["multiply"](x, weights), axis=axis, keepdims=keepdims) / total
+        weights = reshape(transpose(weights, order), shape)
+    weights = OPS["broadcast_to"](weights, x.shape)
+    total = OPS["sum"](weights, axis=axis, keepdims=keepdims)
+    y = OPS["sum"](OPS["multiply"](x, weights), axis=axis, keepdims=keepdims) / total
     return (y, total) if returned else y
 
 
@@ -304,7 +316,7 @@ def _observations(name: str, x: Any, y: Any, rowvar: bool) -> Tensor:
     if y.ndim > 2:
         raise ShapeError(f"{name}: expected a vector or a matrix, got shape {y.shape}")
     y = reshape(y, (1, -1)) if y.ndim < 2 else (y if rowvar or y.shape[0] == 1 else y.T)
-    return manipulation.concat([x, y], axis=0)
+    return concat([x, y], axis=0)
 
 
 def cov(
@@ -331,7 +343,7 @@ def cov(
             [-1.,  1.]])
     """
     if y is not None:
-        m, y = manipulation.together(m, y)
+        m, y = together(m, y)
     rows = _observations("cov", m, y, rowvar)
     if dtype is not None:
         rows = rows.astype(dtype)
@@ -347,21 +359,21 @@ def cov(
         given = given.astype(rows.dtype)
         weights = given if weights is None else weights * given
     if weights is None:
-        centered = rows - _OPS["mean"](rows, axis=1, keepdims=True)
+        centered = rows - OPS["mean"](rows, axis=1, keepdims=True)
         divisor = count - freedom
         scaled = centered / (divisor if divisor > 0 else math.nan)
     else:
-        total = _OPS["sum"](weights)
-        centered = rows - _OPS["sum"](rows * weights, axis=1, keepdims=True) / total
+        total = OPS["sum"](weights)
+        centered = rows - OPS["sum"](rows * weights, axis=1, keepdims=True) / total
         if aweights is None or not freedom:
             loss: Any = freedom
         else:
             heavy = beside(aweights, rows).astype(rows.dtype)
-            loss = freedom * _OPS["sum"](weights * heavy) / total
+            loss = freedom * OPS["sum"](weights * heavy) / total
         divisor = total - loss
-        scaled = centered * weights / _OPS["where"](divisor > 0, divisor, math.nan)
-    product = _OPS["matmul"](scaled, conjugated(centered.T))
-    return manipulation.squeeze(product)
+        scaled = centered * weights / OPS["where"](divisor > 0, divisor, math.nan)
+    product = OPS["matmul"](scaled, conjugated(centered.T))
+    return squeeze(product)
 
 
 def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -> Tensor:
@@ -372,11 +384,11 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -
     c = cov(x, y, rowvar, dtype=dtype)
     if not c.ndim:
         return c / c
-    diagonal = _OPS["diagonal"](c)
-    scale = _OPS["sqrt"](_OPS["real"](diagonal) if c.dtype.kind == "c" else diagonal)
+    diagonal = OPS["diagonal"](c)
+    scale = OPS["sqrt"](OPS["real"](diagonal) if c.dtype.kind == "c" else diagonal)
     c = c / scale[:, None] / scale[None, :]
 
     def held(part: Tensor) -> Tensor:
-        return manipulation.clip(part, -1, 1)
+        return clip(part, -1, 1)
 
     return by_parts(held, c) if c.dtype.kind == "c" else held(c)

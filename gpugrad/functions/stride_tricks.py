@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 
 from gpugrad.errors import DTypeError, ShapeError
-from gpugrad.functions.manipulation import _OPS, axis_number
+from gpugrad.functions.operands import axis_number
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
+from gpugrad.tensor.table import OPS
 
 __all__ = ["sliding_window_view"]
 
@@ -45,5 +46,5 @@ def sliding_window_view(x: Any, window_shape: Any, axis: Any = None) -> Tensor:
             f"sliding_window_view: a window of shape {sizes} does not fit along the axes {axes} "
             f"of shape {x.shape}"
         )
-    made: Tensor = _OPS["windows"](x, sizes=sizes, axes=axes)
+    made: Tensor = OPS["windows"](x, sizes=sizes, axes=axes)
     return made

@@ -10,12 +10,13 @@ import numpy as np
 
 from gpugrad.backend.device import Device, default_device
 from gpugrad.errors import DTypeError, ShapeError
-from gpugrad.functions import manipulation
-from gpugrad.functions.manipulation import _OPS, axis_number, moveaxis, reshape, together
+from gpugrad.functions.manipulation import moveaxis, ravel, reshape, stack, tensordot
+from gpugrad.functions.operands import axis_number, together
 from gpugrad.functions.type_check import conjugated
 from gpugrad.tensor import creation
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
+from gpugrad.tensor.table import OPS
 
 __all__ = [
     "cross", "diag", "diagflat", "einsum_path", "inner", "kron", "make_diagonal", "matvec",
@@ -28,16 +29,16 @@ def diag(x: Any, /, k: int = 0) -> Tensor:
     """The diagonal ``k`` of a matrix, or the matrix that has a vector there and else zeros."""
     x = as_tensor(x)
     if x.ndim == 2:
-        return _OPS["diagonal"](x, k)
+        return OPS["diagonal"](x, k)
     if x.ndim != 1:
         raise ShapeError(f"diag: expected a vector or a matrix, got shape {x.shape}")
     size = x.size + abs(k)
-    return _OPS["from_diagonal"](x, offset=k, axis1=0, axis2=1, shape=(size, size))
+    return OPS["from_diagonal"](x, offset=k, axis1=0, axis2=1, shape=(size, size))
 
 
 def diagflat(x: Any, /, k: int = 0) -> Tensor:
     """The matrix that has the elements of x on its diagonal ``k`` and else zeros."""
-    return diag(manipulation.ravel(x), k)
+    return diag(ravel(x), k)
 
 
 def make_diagonal(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
@@ -59,13 +60,13 @@ def make_diagonal(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1) ->
     others = iter(x.shape[:-1])
     size = x.shape[-1] + abs(offset)
     shape = tuple(size if i in (first, second) else next(others) for i in range(x.ndim + 1))
-    return _OPS["from_diagonal"](x, offset=offset, axis1=first, axis2=second, shape=shape)
+    return OPS["from_diagonal"](x, offset=offset, axis1=first, axis2=second, shape=shape)
 
 
 def trace(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Tensor:
     """The sum of a diagonal of the matrices that two axes make."""
-    d = _OPS["diagonal"](x, offset, axis1, axis2)
-    y = _OPS["sum"](d if dtype is None else d.astype(dtype), axis=-1)
+    d = OPS["diagonal"](x, offset, axis1, axis2)
+    y = OPS["sum"](d if dtype is None else d.astype(dtype), axis=-1)
     return y if dtype is None or y.dtype == dtype else y.astype(dtype)
 
 
@@ -83,21 +84,21 @@ def inner(a: Any, b: Any, /) -> Tensor:
     """The sums of products over the last axes of a and of b."""
     a, b = together(a, b)
     if a.ndim == 0 or b.ndim == 0:
-        return _OPS["multiply"](a, b)
+        return OPS["multiply"](a, b)
     if a.shape[-1] != b.shape[-1]:
         raise ShapeError(
             f"inner: the last axes differ in size: {a.shape} and {b.shape}. For a matrix "
             "product use matmul"
         )
-    return manipulation.tensordot(a, b, axes=((-1,), (-1,)))
+    return tensordot(a, b, axes=((-1,), (-1,)))
 
 
 def vdot(a: Any, b: Any, /) -> Tensor:
     """The sum of products of all elements, a conjugated; both are raveled."""
-    a, b = map(manipulation.ravel, together(a, b))
+    a, b = map(ravel, together(a, b))
     if a.shape != b.shape:
         raise ShapeError(f"vdot: expected as many elements, got {a.size} and {b.size}")
-    return _OPS["matmul"](conjugated(a), b)
+    return OPS["matmul"](conjugated(a), b)
 
 
 def matvec(a: Any, b: Any, /) -> Tensor:
@@ -107,7 +108,7 @@ def matvec(a: Any, b: Any, /) -> Tensor:
         raise ShapeError(
             f"matvec: expected shapes (..., m, n) and (..., n), got {a.shape} and {b.shape}"
         )
-    return _OPS["matmul"](a, b[..., None])[..., 0]
+    return OPS["matmul"](a, b[..., None])[..., 0]
 
 
 def vecmat(a: Any, b: Any, /) -> Tensor:
@@ -117,7 +118,7 @@ def vecmat(a: Any, b: Any, /) -> Tensor:
         raise ShapeError(
             f"vecmat: expected shapes (..., n) and (..., n, m), got {a.shape} and {b.shape}"
         )
-    return _OPS["matmul"](conjugated(a)[..., None, :], b)[..., 0, :]
+    return OPS["matmul"](conjugated(a)[..., None, :], b)[..., 0, :]
 
 
 def einsum_path(subscripts: str, /, *operands: Any, optimize: Any = "greedy") -> tuple[Any, str]:
@@ -149,7 +150,7 @@ def kron(a: Any, b: Any) -> Tensor:
     shape_b = (1,) * (rank - b.ndim) + b.shape
     apart_a = reshape(a, [size for n in shape_a for size in (n, 1)])
     apart_b = reshape(b, [size for n in shape_b for size in (1, n)])
-    product = _OPS["multiply"](apart_a, apart_b)
+    product = OPS["multiply"](apart_a, apart_b)
     return reshape(product, [n * m for n, m in zip(shape_a, shape_b, strict=True)])
 
 
@@ -185,7 +186,7 @@ def cross(
     else:
         az, bz = a[..., 2], b[..., 2]
         parts = [ay * bz - az * by, az * bx - ax * bz, z]
-    return moveaxis(manipulation.stack(parts, axis=-1), -1, axisc)
+    return moveaxis(stack(parts, axis=-1), -1, axisc)
 
 
 def vander(x: Any, /, N: int | None = None, increasing: bool = False) -> Tensor:
@@ -197,4 +198,4 @@ def vander(x: Any, /, N: int | None = None, increasing: bool = False) -> Tensor:
     powers: Sequence[int] = range(count) if increasing else range(count - 1, -1, -1)
     if not count:
         return creation.zeros((x.size, 0), dtype=x.dtype, device=x.device)
-    return manipulation.stack([_OPS["power"](x, power) for power in powers], axis=-1)
+    return stack([OPS["power"](x, power) for power in powers], axis=-1)

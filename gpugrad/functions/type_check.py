@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from gpugrad.errors import DTypeError
-from gpugrad.functions.manipulation import _OPS
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
+from gpugrad.tensor.table import OPS
 
 __all__ = ["angle", "iscomplex", "iscomplexobj", "isreal", "isrealobj"]
 
@@ -23,8 +23,8 @@ def angle(z: Any, deg: bool = False) -> Tensor:
     >>> gg.angle(gg.tensor([1j, -1.0]), deg=True)
     tensor([ 90., 180.])
     """
-    radians = _OPS["angle"](z)
-    return _OPS["rad2deg"](radians) if deg else radians
+    radians = OPS["angle"](z)
+    return OPS["rad2deg"](radians) if deg else radians
 
 
 def iscomplex(x: Any) -> Tensor:
@@ -34,12 +34,12 @@ def iscomplex(x: Any) -> Tensor:
     >>> gg.iscomplex(gg.tensor([1j, 2.0]))
     tensor([ True, False])
     """
-    return _OPS["imag"](as_tensor(x).detach()) != 0
+    return OPS["imag"](as_tensor(x).detach()) != 0
 
 
 def isreal(x: Any) -> Tensor:
     """Whether each element has the imaginary part 0. No gradient."""
-    return _OPS["imag"](as_tensor(x).detach()) == 0
+    return OPS["imag"](as_tensor(x).detach()) == 0
 
 
 def iscomplexobj(x: Any) -> bool:
@@ -54,19 +54,19 @@ def isrealobj(x: Any) -> bool:
 
 def conjugated(x: Tensor) -> Tensor:
     """The conjugate of complex numbers; x itself where they are real."""
-    return _OPS["conj"](x) if x.dtype.kind == "c" else x
+    return OPS["conj"](x) if x.dtype.kind == "c" else x
 
 
 def square_size(x: Tensor) -> Tensor:
     """The square of the absolute value, which is real."""
     if x.dtype.kind != "c":
-        return _OPS["square"](x)
-    return _OPS["square"](_OPS["real"](x)) + _OPS["square"](_OPS["imag"](x))
+        return OPS["square"](x)
+    return OPS["square"](OPS["real"](x)) + OPS["square"](OPS["imag"](x))
 
 
 def by_parts(f: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
     """A function of real numbers, of the real and of the imaginary parts."""
-    return f(_OPS["real"](z)) + f(_OPS["imag"](z)) * 1j
+    return f(OPS["real"](z)) + f(OPS["imag"](z)) * 1j
 
 
 def real_only(name: str, x: Any) -> Tensor:

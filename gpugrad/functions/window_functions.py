@@ -10,10 +10,11 @@ import numpy as np
 
 from gpugrad.backend.device import Device, default_device
 from gpugrad.errors import ArgumentError, ShapeError
-from gpugrad.functions.manipulation import _OPS, together
+from gpugrad.functions.operands import together
 from gpugrad.tensor import creation
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import is_array, linspace
+from gpugrad.tensor.table import OPS
 
 __all__ = [
     "bartlett", "blackman", "geomspace", "hamming", "hanning", "kaiser", "logspace",
@@ -54,12 +55,12 @@ def logspace(
         return _sent(np.logspace(start, stop, num, endpoint, base), dtype, device)
     start, stop, base = together(start, stop, base)
     shape = np.broadcast_shapes(start.shape, stop.shape, base.shape)
-    start, stop = (_OPS["broadcast_to"](x, shape) for x in (start, stop))
+    start, stop = (OPS["broadcast_to"](x, shape) for x in (start, stop))
     powers = linspace(start, stop, num, endpoint=endpoint, device=device, axis=axis)
     if base.ndim:
         base = base[(None,) * (len(shape) - base.ndim)]
         base = base[(slice(None),) * (axis % (len(shape) + 1)) + (None,)]
-    return _typed(_OPS["power"](base, powers), dtype)
+    return _typed(OPS["power"](base, powers), dtype)
 
 
 def geomspace(
@@ -88,18 +89,18 @@ def geomspace(
     start, stop = (x if x.dtype.kind in "fc" else x.astype("float64") for x in
                    together(start, stop))  # fmt: skip
     logarithms = linspace(
-        0.0, _OPS["log"](stop / start), num, endpoint=endpoint, device=device, axis=axis
+        0.0, OPS["log"](stop / start), num, endpoint=endpoint, device=device, axis=axis
     )
     place = (slice(None),) * (axis % logarithms.ndim) + (None,)
     first, last = (
-        _OPS["broadcast_to"](x, np.broadcast_shapes(start.shape, stop.shape))[place]
+        OPS["broadcast_to"](x, np.broadcast_shapes(start.shape, stop.shape))[place]
         for x in (start, stop)
     )
-    y = first * _OPS["exp"](logarithms)
+    y = first * OPS["exp"](logarithms)
     if endpoint and num > 1:  # exact at the end, as it is at the start
         count = creation.arange(num, device=y.device) == num - 1
         shape = [num if i == axis % y.ndim else 1 for i in range(y.ndim)]
-        y = _OPS["where"](count.reshape(shape), last, y)
+        y = OPS["where"](count.reshape(shape), last, y)
     return _typed(y, dtype)
 
 

@@ -1,8 +1,9 @@
-"""The public Tensor: its class, creation, and the functions bound from the op tables.
+"""The public Tensor: its class, creation, assignment, and what other libraries see of it.
 
-Imports ops, engine and backend.
+Imports ops, engine and backend; nothing of functions, which stand above.
 """
 
+from gpugrad.tensor.conversion import get_default_dtype, set_default_dtype
 from gpugrad.tensor.core import LIFT, TENSORS, Tensor
 from gpugrad.tensor.creation import (
     arange,
@@ -13,11 +14,9 @@ from gpugrad.tensor.creation import (
     eye,
     full,
     full_like,
-    get_default_dtype,
     linspace,
     ones,
     ones_like,
-    set_default_dtype,
     tensor,
     zeros,
     zeros_like,

@@ -1,6 +1,6 @@
 """Item assignment that has a gradient: ``x.at[i].set(v)``, `index_update` and ``t[i] = v``.
 
-Imports functions, creation and core. The pure forms return a new tensor. ``t[i] = v`` in
+Imports indices, creation and core. The pure forms return a new tensor. ``t[i] = v`` in
 recorded code is one of them, whose result the tensor takes for its own.
 """
 
@@ -16,15 +16,14 @@ from gpugrad.engine.aliasing import alone, is_temporary, only_graphs_share
 from gpugrad.engine.modes import recording
 from gpugrad.engine.node import Leaf
 from gpugrad.errors import DTypeError, GradientError, ShapeError
-from gpugrad.functions import manipulation
 from gpugrad.ops.index import is_basic, last_of_each, may_repeat
 from gpugrad.tensor import creation
+from gpugrad.tensor.conversion import raw_array
 from gpugrad.tensor.core import Tensor
-from gpugrad.tensor.indices import index_errors, raw_index
+from gpugrad.tensor.indices import getitem, index_errors, raw_index
+from gpugrad.tensor.table import OPS
 
 __all__ = ["At", "Selection", "at", "index_update", "setitem"]
-
-_OPS = manipulation._OPS
 
 
 def index_update(x: Any, /, index: Any, value: Any) -> Tensor:
@@ -82,7 +81,7 @@ class Selection:
 
     def get(self) -> Tensor:
         """The elements: x[index]."""
-        return manipulation.getitem(self._tensor, self._index)
+        return getitem(self._tensor, self._index)
 
     def set(self, value: Any) -> Tensor:
         """The elements replaced by ``value``, of repeated ones the last winning: `index_update`."""
@@ -100,8 +99,8 @@ class Selection:
         if may_repeat(index):
             # NumPy's add.at (2.4) forgets values that it has to broadcast; sums in order need all.
             with index_errors("at[].add", x):
-                v = _OPS["broadcast_to"](v, _selected(x, index))
-        return _OPS["add"](x, _OPS["scatter"](v, index=index, shape=x.shape))
+                v = OPS["broadcast_to"](v, _selected(x, index))
+        return OPS["add"](x, OPS["scatter"](v, index=index, shape=x.shape))
 
     def multiply(self, value: Any) -> Tensor:
         """The elements multiplied by ``value``, repeated ones by each.
@@ -119,27 +118,25 @@ class Selection:
         return self._each("at[].max", "maximum", value)
 
     def _each(self, what: str, name: str, value: Any) -> Tensor:
-        x, index, combine = self._tensor, self._index, _OPS[name]
+        x, index, combine = self._tensor, self._index, OPS[name]
         v = _array(what, x, index, value)
         if may_repeat(index):
             with index_errors(what, x):
                 places = namespace_of(x.data).module.arange(x.size).reshape(x.shape)[index]
             flat = to_numpy(places).reshape(-1)
             if np.unique(flat).size < flat.size:
-                v = manipulation.ravel(_OPS["broadcast_to"](v, places.shape))
+                v = OPS["reshape"](OPS["broadcast_to"](v, places.shape), -1)
                 flat, v = _folded(combine, flat, v)
-                x, index = manipulation.ravel(x), x.device.send(flat)
-        changed = _OPS["index_set"](x, combine(manipulation.getitem(x, index), v), index=index)
-        return (
-            manipulation.reshape(changed, self._tensor.shape) if x is not self._tensor else changed
-        )
+                x, index = OPS["reshape"](x, -1), x.device.send(flat)
+        changed = OPS["index_set"](x, combine(getitem(x, index), v), index=index)
+        return OPS["reshape"](changed, self._tensor.shape) if x is not self._tensor else changed
 
 
 def _folded(combine: Any, places: np.ndarray, v: Tensor) -> tuple[np.ndarray, Tensor]:
     """Distinct places, and the values of each combined: neighbours first, then neighbours..."""
     send = v.device.send
     by_place = np.argsort(places, kind="stable")
-    places, v = places[by_place], manipulation.getitem(v, send(by_place))
+    places, v = places[by_place], getitem(v, send(by_place))
     while True:
         count = np.arange(places.size)
         rank = count - np.searchsorted(places, places)  # among those of the same place
@@ -147,11 +144,9 @@ def _folded(combine: Any, places: np.ndarray, v: Tensor) -> tuple[np.ndarray, Te
         if second.size == 0:
             return places, v
         keep = np.flatnonzero(rank % 2 == 0)
-        pairs = combine(
-            manipulation.getitem(v, send(second - 1)), manipulation.getitem(v, send(second))
-        )
+        pairs = combine(getitem(v, send(second - 1)), getitem(v, send(second)))
         left = np.searchsorted(keep, second - 1)
-        v = _OPS["index_set"](manipulation.getitem(v, send(keep)), pairs, index=send(left))
+        v = OPS["index_set"](getitem(v, send(keep)), pairs, index=send(left))
         places = places[keep]
 
 
@@ -171,7 +166,7 @@ def _operand(what: str, x: Tensor, value: Any) -> Any:
     if isinstance(value, bool | int | float | complex) and not isinstance(value, np.generic):
         kind = {bool: "b", int: "i", float: "f"}.get(type(value), "c")
     elif isinstance(value, list | tuple):
-        made = Tensor(creation._raw(value, x.dtype, x.device, asked=False))
+        made = Tensor(raw_array(value, x.dtype, x.device, asked=False))
         kind = np.asarray(value).dtype.kind if made.size else "b"
         value = made
     else:
@@ -217,7 +212,7 @@ def _fitting(what: str, x: Tensor, value: Any, shape: tuple[int, ...]) -> Any:
             f"{what}: a value of shape {tuple(own)} does not fit the {tuple(shape)} that the "
             f"index selects of a tensor of shape {x.shape}"
         )
-    return manipulation.reshape(value, rest) if extra else value
+    return OPS["reshape"](value, rest) if extra else value
 
 
 def _array(what: str, x: Tensor, index: Any, value: Any) -> Tensor:
@@ -231,7 +226,7 @@ def _array(what: str, x: Tensor, index: Any, value: Any) -> Tensor:
         with index_errors(what, x):
             value = _fitting(what, x, value, _selected(x, index))
     value = creation.as_tensor(value)
-    return value if value.dtype == x.dtype else _OPS["astype"](value, x.dtype)
+    return value if value.dtype == x.dtype else OPS["astype"](value, x.dtype)
 
 
 def _filled_in(x: Tensor, value: Any) -> Any:
@@ -250,7 +245,7 @@ def _updated(what: str, x: Tensor, index: Any, value: Any) -> Tensor:
             order = _order(x, index)
         if shape:
             value = _fitting(what, x, value, _selected(x, index))
-    return _OPS["index_set"](x, value, index=index, order=order)
+    return OPS["index_set"](x, value, index=index, order=order)
 
 
 def _order(x: Tensor, index: Any) -> Any:
@@ -317,7 +312,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
 def _write(t: Tensor, index: Any, value: Any) -> None:
     """Change memory, of repeated elements the last one winning."""
     if isinstance(value, list | tuple):
-        value = Tensor(creation._raw(value, t.dtype, t.device, asked=False))
+        value = Tensor(raw_array(value, t.dtype, t.device, asked=False))
     elif isinstance(value, np.ndarray) and not value.ndim:
         value = value[()]  # a number, which goes to any device
     shape = getattr(value, "shape", ())

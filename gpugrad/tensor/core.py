@@ -17,9 +17,11 @@ from gpugrad.engine.modes import recording, strict
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.passes import differentiate
 from gpugrad.errors import DeviceError, DTypeError, GradientError, ShapeError
+from gpugrad.tensor.conversion import raw_array
 from gpugrad.tensor.delivery import deliver
 from gpugrad.tensor.hints import METHODS as FOREIGN
 from gpugrad.tensor.members import Members
+from gpugrad.tensor.printing import text
 
 __all__ = ["LIFT", "TENSORS", "Tensor"]
 
@@ -269,9 +271,7 @@ class Tensor(Members):
 
     def _like(self, data: Any) -> "Tensor":
         """A tensor of numbers or lists, on this tensor's device."""
-        from gpugrad.tensor.creation import _raw
-
-        return Tensor(_raw(data, device=self.device, asked=False))
+        return Tensor(raw_array(data, device=self.device, asked=False))
 
     # Out of gpugrad.
 
@@ -375,8 +375,6 @@ class Tensor(Members):
     __hash__ = object.__hash__
 
     def __repr__(self) -> str:
-        from gpugrad.tensor.printing import text
-
         return text(self)
 
     def __format__(self, spec: str) -> str:
@@ -487,6 +485,6 @@ class _Functions:
     __name__ = "gpugrad"
 
 
-TENSORS = Namespace(_Functions())
+TENSORS: Namespace = Namespace(_Functions())
 LIFT = Lift(TENSORS, Tensor)
 register(Tensor, TENSORS)

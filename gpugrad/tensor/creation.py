@@ -1,4 +1,4 @@
-"""New tensors: from data, and filled with numbers. Imports core and backend."""
+"""New tensors: from data, and filled with numbers. Imports core, conversion and dlpack."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,85 +8,23 @@ import numpy as np
 from gpugrad.backend.device import Device, default_device, device_of
 from gpugrad.backend.namespace import NAMESPACES, namespace_of
 from gpugrad.engine.record import use_tensor_class
-from gpugrad.errors import ArgumentError, DTypeError, GradientError, ShapeError
+from gpugrad.errors import ArgumentError, DTypeError, ShapeError
+from gpugrad.tensor.conversion import (
+    complex_dtype,
+    get_default_dtype,
+    holds_tensors,
+    host_array,
+    raw_array,
+    set_default_dtype,
+)
 from gpugrad.tensor.core import TENSORS, Tensor
+from gpugrad.tensor.dlpack import detached, shared_array
 
 __all__ = [
-    "arange", "asarray", "empty", "empty_like", "eye", "full", "full_like", "get_default_dtype",
-    "linspace", "ones", "ones_like", "set_default_dtype", "tensor", "zeros", "zeros_like",
+    "arange", "asarray", "empty", "empty_like", "eye", "from_dlpack", "full", "full_like",
+    "get_default_dtype", "linspace", "ones", "ones_like", "set_default_dtype", "tensor", "zeros",
+    "zeros_like",
 ]  # fmt: skip
-
-_default_dtype = np.dtype(np.float32)
-
-
-def set_default_dtype(dtype: Any) -> None:
-    """Choose the dtype that Python numbers and lists become: float32 unless changed.
-
-    >>> import gpugrad as gg
-    >>> gg.set_default_dtype(gg.float64)
-    >>> gg.tensor(1.0).dtype
-    dtype('float64')
-    >>> gg.set_default_dtype("float32")
-    """
-    global _default_dtype
-    chosen = np.dtype(dtype)
-    if chosen.kind != "f":
-        raise DTypeError(f"set_default_dtype: expected a floating-point dtype, got {chosen}")
-    _default_dtype = chosen
-
-
-def get_default_dtype() -> np.dtype[Any]:
-    """The dtype that Python numbers and lists become."""
-    return _default_dtype
-
-
-def complex_dtype() -> np.dtype[Any]:
-    """The dtype that complex Python numbers become: of twice the default dtype's size."""
-    return np.dtype(np.complex64 if _default_dtype.itemsize <= 4 else np.complex128)
-
-
-def _host_array(data: Any, dtype: Any, who: str = "tensor") -> np.ndarray:
-    """A NumPy array of Python numbers and (nested) lists of them.
-
-    Made for ``asarray``, whole numbers stay whole.
-    """
-    if _holds_tensors(data):
-        raise _list_of_tensors()
-    try:
-        array = np.array(data, dtype=dtype)
-    except GradientError as error:
-        raise _list_of_tensors() from error
-    except ValueError as error:
-        raise ShapeError(
-            f"{who}: expected lists of equal lengths at each depth: {error}"
-        ) from error
-    except TypeError as error:
-        raise DTypeError(
-            f"{who}: cannot make an array of {type(data).__name__}: {error}"
-        ) from error
-    if array.dtype.kind not in "biufcV":
-        raise DTypeError(
-            f"{who}: expected numbers, got {type(data).__name__} that makes an array of dtype "
-            f"{array.dtype}"
-        )
-    if dtype is None and array.dtype.kind in ("f" if who == "asarray" else "iuf"):
-        array = array.astype(_default_dtype)
-    elif dtype is None and array.dtype.kind == "c":
-        array = array.astype(complex_dtype())
-    return array
-
-
-def _list_of_tensors() -> DTypeError:
-    return DTypeError(
-        "tensor: a list of tensors is not data. Join them with gg.stack, which keeps "
-        "their gradients"
-    )
-
-
-def _holds_tensors(data: Any) -> bool:
-    while isinstance(data, list | tuple) and data:
-        data = data[0]
-    return isinstance(data, Tensor)
 
 
 def tensor(
@@ -116,7 +54,7 @@ def tensor(
     elif type(data) in NAMESPACES and namespace_of(data) is not None:
         array = data
     else:
-        array = _raw(data, dtype, device)
+        array = raw_array(data, dtype, device)
     if array.dtype.kind not in "biufcV":
         raise DTypeError(f"tensor: expected numbers, got an array of dtype {array.dtype}")
     if device is not None:
@@ -131,29 +69,6 @@ def tensor(
     if name is not None:
         made.name = name
     return made
-
-
-def _raw(data: Any, dtype: Any = None, device: Any = None, asked: bool = True) -> Any:
-    """A raw array of what is no plain array: numbers, lists, array subclasses.
-
-    ``asked`` as in ``Device.send``.
-    """
-    # numpy.float64 is a float as well, but has a dtype to keep.
-    number = isinstance(data, bool | int | float | complex) and not isinstance(data, np.generic)
-    if not number and not isinstance(data, list | tuple):
-        try:
-            if namespace_of(data) is not None:
-                return data
-        except DTypeError:
-            if isinstance(data, np.ma.MaskedArray):
-                raise
-            if not hasattr(data, "__array__"):
-                raise DTypeError(
-                    f"tensor: expected an array, a number or lists of numbers, got "
-                    f"{type(data).__name__}"
-                ) from None
-            return Device(device or default_device()).send(np.asarray(data), asked=asked)
-    return Device(device or default_device()).send(_host_array(data, dtype), asked=asked)
 
 
 def as_tensor(data: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -195,10 +110,10 @@ def asarray(
             raise ArgumentError(
                 f"asarray: copy=False, but {type(obj).__name__} has no memory to share"
             )
-        if fresh and _holds_tensors(obj):
+        if fresh and holds_tensors(obj):
             obj, copy = _joined(obj), None
         elif fresh:
-            raw, copy = _host_array(obj, dtype, "asarray"), None
+            raw, copy = host_array(obj, dtype, "asarray"), None
             obj = Device(default_device() if device is None else device).send(raw)
         elif not (type(obj) in NAMESPACES or hasattr(obj, "__array__")):
             obj = _exchanged(obj)
@@ -223,11 +138,34 @@ def _joined(data: Any) -> Tensor:
     return made
 
 
+def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Tensor:
+    """A tensor over the memory of another library's array, which has ``__dlpack__``.
+
+    Memory of the host becomes a NumPy array inside, CUDA's a CuPy array. With ``device`` it is
+    copied where it has to be, with ``copy`` True always, with False never: ArgumentError if one is
+    needed. DTypeError for an object without the protocol, or a dtype that NumPy lacks;
+    GradientError for a recorded Tensor, which must be detached.
+
+    >>> import numpy as np
+    >>> import gpugrad as gg
+    >>> a = np.arange(3.0)
+    >>> t = gg.from_dlpack(a)
+    >>> a[0] = 7
+    >>> t
+    tensor([7., 1., 2.], dtype=float64)
+    """
+    if isinstance(x, Tensor):
+        raw = detached(x).data
+    elif NAMESPACES.get(type(x)) is not None:
+        raw = x
+    else:
+        raw = shared_array(x)
+    return asarray(raw, device=device, copy=copy)
+
+
 def _exchanged(obj: Any) -> Any:
     """A raw array over the memory of an object with DLPack or the buffer protocol."""
     if hasattr(obj, "__dlpack__"):
-        from gpugrad.tensor.dlpack import from_dlpack
-
         return from_dlpack(obj)._array
     try:
         return np.asarray(memoryview(obj))
@@ -259,21 +197,21 @@ def zeros(
     >>> gg.zeros((2, 3)).shape
     (2, 3)
     """
-    return _made(lambda xp: xp.zeros(shape, dtype or _default_dtype), device, requires_grad)
+    return _made(lambda xp: xp.zeros(shape, dtype or get_default_dtype()), device, requires_grad)
 
 
 def ones(
     shape: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """A tensor of ones, of the default dtype unless ``dtype`` is given."""
-    return _made(lambda xp: xp.ones(shape, dtype or _default_dtype), device, requires_grad)
+    return _made(lambda xp: xp.ones(shape, dtype or get_default_dtype()), device, requires_grad)
 
 
 def empty(
     shape: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """A tensor whose elements have not been set."""
-    return _made(lambda xp: xp.empty(shape, dtype or _default_dtype), device, requires_grad)
+    return _made(lambda xp: xp.empty(shape, dtype or get_default_dtype()), device, requires_grad)
 
 
 def full(
@@ -312,7 +250,7 @@ def _dtype_of(*numbers: Any) -> np.dtype[Any]:
     kind = np.result_type(*(np.asarray(number).dtype for number in numbers))
     if kind.kind == "c":
         return complex_dtype()
-    return _default_dtype if kind.kind == "f" else kind
+    return get_default_dtype() if kind.kind == "f" else kind
 
 
 def arange(
@@ -419,7 +357,7 @@ def eye(
 ) -> Tensor:
     """A matrix with ones on its diagonal ``k`` and zeros elsewhere."""
     return _made(
-        lambda xp: xp.eye(n_rows, n_cols, k=k, dtype=dtype or _default_dtype),
+        lambda xp: xp.eye(n_rows, n_cols, k=k, dtype=dtype or get_default_dtype()),
         device,
         requires_grad,
     )
@@ -472,5 +410,6 @@ def empty_like(
     )
 
 
-use_tensor_class(Tensor, _raw)
+use_tensor_class(Tensor, raw_array)
+
 TENSORS.__dict__.update(zeros_like=zeros_like, ones_like=ones_like, full_like=full_like)

@@ -1,6 +1,6 @@
 """Arrays shared with other libraries: DLPack, and Tensor's move to a device by name.
 
-Imports creation and core. https://dmlc.github.io/dlpack/latest/ is the format, and
+Imports core, backend and errors. https://dmlc.github.io/dlpack/latest/ is the format, and
 https://data-apis.org/array-api/latest/design_topics/data_interchange.html the protocol.
 """
 
@@ -9,44 +9,17 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.device import Device
-from gpugrad.backend.namespace import NAMESPACES
 from gpugrad.errors import DeviceError, DTypeError, GradientError
 from gpugrad.tensor.core import Tensor
-from gpugrad.tensor.creation import asarray
 
-__all__ = ["from_dlpack"]
+__all__ = ["detached", "dlpack", "dlpack_device", "shared_array", "to_device"]
 
 # DLPack's numbers of devices: memory of the host, and memory that CUDA reaches.
 CPU = (1,)
 CUDA = (2, 3, 13)
 
 
-def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Tensor:
-    """A tensor over the memory of another library's array, which has ``__dlpack__``.
-
-    Memory of the host becomes a NumPy array inside, CUDA's a CuPy array. With ``device`` it is
-    copied where it has to be, with ``copy`` True always, with False never: ArgumentError if one is
-    needed. DTypeError for an object without the protocol, or a dtype that NumPy lacks;
-    GradientError for a recorded Tensor, which must be detached.
-
-    >>> import numpy as np
-    >>> import gpugrad as gg
-    >>> a = np.arange(3.0)
-    >>> t = gg.from_dlpack(a)
-    >>> a[0] = 7
-    >>> t
-    tensor([7., 1., 2.], dtype=float64)
-    """
-    if isinstance(x, Tensor):
-        raw = _detached(x).data
-    elif NAMESPACES.get(type(x)) is not None:
-        raw = x
-    else:
-        raw = _taken(x)
-    return asarray(raw, device=device, copy=copy)
-
-
-def _taken(x: Any) -> Any:
+def shared_array(x: Any) -> Any:
     """A raw array over the memory of an object with DLPack."""
     if not (hasattr(x, "__dlpack__") and hasattr(x, "__dlpack_device__")):
         raise DTypeError(
@@ -70,7 +43,8 @@ def _taken(x: Any) -> Any:
     )
 
 
-def _detached(t: Tensor) -> Tensor:
+def detached(t: Tensor) -> Tensor:
+    """A tensor that has no graph; GradientError for another."""
     if t._node is not None:
         raise GradientError(
             "dlpack: this tensor requires a gradient, which another library's array cannot "
@@ -94,7 +68,7 @@ def dlpack(
     for what the array inside cannot do.
     """
     words = {"stream": stream, "max_version": max_version, "dl_device": dl_device, "copy": copy}
-    array = _detached(self).data
+    array = detached(self).data
     return array.__dlpack__(**{word: given for word, given in words.items() if given is not None})
 
 

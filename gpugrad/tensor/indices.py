@@ -5,7 +5,7 @@ come from the host (lists, NumPy arrays, Tensors on the CPU) are looked at befor
 device: that costs next to nothing, and raises what NumPy raises. Those that are on the device
 already are looked at inside `gg.debug_mode` only, for the host has to wait for them.
 
-Imports core, backend, the engine's modes and errors.
+Imports creation, core, table, backend, the engine's modes and errors.
 """
 
 from typing import Any
@@ -17,9 +17,12 @@ from gpugrad.engine.modes import indices_are_checked
 from gpugrad.errors import IndexingError
 from gpugrad.ops.index import is_basic
 from gpugrad.tensor.core import Tensor
+from gpugrad.tensor.creation import as_tensor
+from gpugrad.tensor.table import OPS
 
-__all__ = ["beside", "check_numbers", "index_array", "index_errors", "raw_index", "raw_part"]
-
+__all__ = [
+    "beside", "check_numbers", "getitem", "index_array", "index_errors", "raw_index", "raw_part",
+]  # fmt: skip
 
 _HOST = (np.ndarray, np.generic)
 
@@ -40,6 +43,15 @@ def raw_index(who: str, index: Any, like: Any, keep: bool = False) -> Any:
     if keep:  # by a graph, which must not see what its owner writes into it later
         parts = [part.copy() if hasattr(part, "copy") else part for part in parts]
     return tuple(parts) if many else parts[0]
+
+
+def getitem(x: Any, /, index: Any) -> Tensor:
+    """x[index], for every index that NumPy takes; gradients of repeated elements add up."""
+    if not isinstance(x, Tensor):
+        x = as_tensor(x)
+    index = raw_index("getitem", index, x._array, x.requires_grad)
+    found: Tensor = OPS["getitem"](x, index)
+    return found
 
 
 def index_array(who: str, numbers: Any, like: Any, axis: int) -> Any:

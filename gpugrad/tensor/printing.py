@@ -1,20 +1,16 @@
-"""A tensor as text. Imports core and creation's default dtype."""
+"""A tensor as text. Imports conversion, engine and backend."""
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from gpugrad.backend.device import to_numpy
 from gpugrad.engine.outputs import PICK
-
-if TYPE_CHECKING:
-    from gpugrad.tensor.core import Tensor
+from gpugrad.tensor.conversion import get_default_dtype
 
 
-def text(tensor: "Tensor") -> str:
+def text(tensor: Any) -> str:
     """``tensor([1., 2.], requires_grad=True)``: the values, and what is not as usual."""
-    from gpugrad.tensor.creation import get_default_dtype
-
     kind = type(tensor).__name__
     word = "tensor" if kind == "Tensor" else kind
     array = to_numpy(tensor.data)

@@ -34,19 +34,13 @@ from gpugrad.functions.linalg.decompositions import (
     svdvals,
 )
 from gpugrad.functions.linalg.norms import cond, matrix_norm, norm, vector_norm
-from gpugrad.functions.manipulation import (
-    _OPS,
-    axis_number,
-    matrix_transpose,
-    moveaxis,
-    reshape,
-    squeeze,
-    tensordot,
-)
+from gpugrad.functions.manipulation import matrix_transpose, moveaxis, reshape, squeeze, tensordot
 from gpugrad.functions.manipulation import outer as _outer
+from gpugrad.functions.operands import axis_number
 from gpugrad.functions.type_check import conjugated, square_size
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
+from gpugrad.tensor.table import OPS
 
 __all__ = [
     "EigResult", "EighResult", "QRResult", "SVDResult", "SlogdetResult", "cholesky", "cond",
@@ -56,7 +50,7 @@ __all__ = [
     "tensordot", "tensorinv", "tensorsolve", "trace", "vecdot", "vector_norm",
 ]  # fmt: skip
 
-matmul = _OPS["matmul"]
+matmul = OPS["matmul"]
 
 
 class SlogdetResult(NamedTuple):
@@ -76,7 +70,7 @@ def det(x: Any, /) -> Tensor:
     >>> gg.linalg.det(gg.tensor([[2.0, 0.0], [1.0, 3.0]])).round(3)
     tensor(6.)
     """
-    return _OPS["det"](matrices("det", x))
+    return OPS["det"](matrices("det", x))
 
 
 def slogdet(x: Any, /) -> SlogdetResult:
@@ -84,12 +78,12 @@ def slogdet(x: Any, /) -> SlogdetResult:
 
     A singular matrix gives 0 and -inf, and its gradient LinAlgError.
     """
-    return SlogdetResult(*_OPS["slogdet"](matrices("slogdet", x)))
+    return SlogdetResult(*OPS["slogdet"](matrices("slogdet", x)))
 
 
 def inv(x: Any, /) -> Tensor:
     """The inverse of each matrix. LinAlgError for a singular one (on a GPU: no numbers)."""
-    return _OPS["inv"](matrices("inv", x))
+    return OPS["inv"](matrices("inv", x))
 
 
 def pinv(x: Any, /, rcond: Any = None, *, rtol: Any = None) -> Tensor:
@@ -104,8 +98,8 @@ def pinv(x: Any, /, rcond: Any = None, *, rtol: Any = None) -> Tensor:
         raise ArgumentError("pinv: expected rcond or rtol, which mean the same, got both")
     limit = rtol if rcond is None else rcond
     if getattr(limit, "ndim", 0):
-        return _OPS["pinv"](x, rcond=as_tensor(limit)._array)
-    return _OPS["pinv"](x, rcond=_tolerance("pinv", x, limit))
+        return OPS["pinv"](x, rcond=as_tensor(limit)._array)
+    return OPS["pinv"](x, rcond=_tolerance("pinv", x, limit))
 
 
 def _tolerance(name: str, x: Tensor, limit: Any) -> float:
@@ -148,7 +142,7 @@ def solve(a: Any, b: Any, /) -> Tensor:
     tensor([1. , 0.5])
     """
     a, b, vector = _sides("solve", a, b)
-    x = _OPS["solve"](a, b)
+    x = OPS["solve"](a, b)
     return x[..., 0] if vector else x
 
 
@@ -162,7 +156,7 @@ def solve_triangular(
     by LU factors, which costs as much as `solve`.
     """
     a, b, vector = _sides("solve_triangular", a, b)
-    x = _OPS["solve_triangular"](a, b, lower=bool(lower), unit_diagonal=bool(unit_diagonal))
+    x = OPS["solve_triangular"](a, b, lower=bool(lower), unit_diagonal=bool(unit_diagonal))
     return x[..., 0] if vector else x
 
 
@@ -176,12 +170,12 @@ def lstsq(a: Any, b: Any, /, rcond: float | None = None) -> tuple[Tensor, Tensor
     """
     a, b, vector = _sides("lstsq", a, b, square=False)
     limit = _tolerance("lstsq", a, rcond)
-    x = _OPS["least_squares"](a, b, rcond=limit)
-    values = _OPS["svdvals"](a)
+    x = OPS["least_squares"](a, b, rcond=limit)
+    values = OPS["svdvals"](a)
     rank = matrix_rank(a, rtol=limit)
     rows, columns = a.shape[-2:]
     beside = b - matmul(a, x)
-    remains = _OPS["sum"](square_size(beside), axis=-2)
+    remains = OPS["sum"](square_size(beside), axis=-2)
     if rows <= columns or not bool((rank == columns).all()):
         remains = remains[..., :0]
     return x[..., 0] if vector else x, remains, rank, values
@@ -222,18 +216,18 @@ def matrix_rank(x: Any, tol: Any = None, *, rtol: Any = None) -> Tensor:
     """
     x = as_tensor(x).detach()
     if x.ndim < 2:
-        return _OPS["any"](x != 0).astype(np.int64)
+        return OPS["any"](x != 0).astype(np.int64)
     if tol is not None and rtol is not None:
         raise ArgumentError("matrix_rank: expected tol or rtol, got both")
-    values = _OPS["svdvals"](x)
+    values = OPS["svdvals"](x)
     if tol is None:
         if 0 in x.shape[-2:]:
-            return _OPS["sum"](values, axis=-1).astype(np.int64)
+            return OPS["sum"](values, axis=-1).astype(np.int64)
         limit = _tolerance("matrix_rank", x, None) if rtol is None else _each(rtol)
-        above = values > limit * _OPS["max"](values, axis=-1, keepdims=True)
+        above = values > limit * OPS["max"](values, axis=-1, keepdims=True)
     else:
         above = values > _each(tol)
-    return _OPS["sum"](above.astype(np.int64), axis=-1)
+    return OPS["sum"](above.astype(np.int64), axis=-1)
 
 
 def _each(limit: Any) -> Any:
@@ -262,7 +256,7 @@ def matrix_power(x: Any, n: int) -> Tensor:
     if times < 0:
         x, times = inv(x), -times
     if times == 0:
-        return _OPS["broadcast_to"](_OPS["eye_like"](x), x.shape)
+        return OPS["broadcast_to"](OPS["eye_like"](x), x.shape)
     result = None
     while True:
         if times % 2:
@@ -281,7 +275,7 @@ def expm(x: Any, /) -> Tensor:
     tensor([[1., 1.],
             [0., 1.]])
     """
-    return _OPS["expm"](matrices("expm", x))
+    return OPS["expm"](matrices("expm", x))
 
 
 def multi_dot(arrays: Sequence[Any], /) -> Tensor:
@@ -337,7 +331,7 @@ def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
     for x in (x1, x2):
         if x.ndim == 0 or x.shape[axis_number("cross", axis, x.ndim)] != 3:
             raise ShapeError(f"cross: expected 3 elements along axis {axis}, got shape {x.shape}")
-    roll = _OPS["roll"]
+    roll = OPS["roll"]
     return roll(x1, -1, axis) * roll(x2, -2, axis) - roll(x1, -2, axis) * roll(x2, -1, axis)
 
 
@@ -389,4 +383,4 @@ def trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Tensor:
     tensor(5.)
     """
     on = diagonal(x, offset=offset)
-    return _OPS["sum"](on if dtype is None else on.astype(dtype), axis=-1)
+    return OPS["sum"](on if dtype is None else on.astype(dtype), axis=-1)

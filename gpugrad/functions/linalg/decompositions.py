@@ -6,10 +6,11 @@ The derivatives stand in ``gpugrad/ops/decompositions.py``.
 from typing import Any, NamedTuple
 
 from gpugrad.errors import ArgumentError, ShapeError
-from gpugrad.functions.manipulation import _OPS, matrix_transpose
+from gpugrad.functions.manipulation import matrix_transpose
 from gpugrad.functions.type_check import conjugated
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
+from gpugrad.tensor.table import OPS
 
 __all__ = [
     "EigResult", "EighResult", "QRResult", "SVDResult", "cholesky", "eig", "eigh", "eigvals",
@@ -71,8 +72,8 @@ def cholesky(x: Any, /, *, upper: bool = False) -> Tensor:
     """
     x = matrices("cholesky", x)
     if upper:
-        return matrix_transpose(_OPS["cholesky"](matrix_transpose(x)))
-    return _OPS["cholesky"](x)
+        return matrix_transpose(OPS["cholesky"](matrix_transpose(x)))
+    return OPS["cholesky"](x)
 
 
 def qr(x: Any, /, mode: str = "reduced") -> QRResult | Tensor:
@@ -84,7 +85,7 @@ def qr(x: Any, /, mode: str = "reduced") -> QRResult | Tensor:
     x = matrices("qr", x, square=False)
     if mode not in ("reduced", "complete", "r"):
         raise ArgumentError(f"qr: expected mode 'reduced', 'complete' or 'r', got {mode!r}")
-    q, r = _OPS["qr"](x, "reduced" if mode == "r" else mode)
+    q, r = OPS["qr"](x, "reduced" if mode == "r" else mode)
     return r if mode == "r" else QRResult(q, r)
 
 
@@ -98,13 +99,13 @@ def svd(x: Any, /, full_matrices: bool = True, compute_uv: bool = True) -> SVDRe
     """
     x = matrices("svd", x, square=False)
     if not compute_uv:
-        return _OPS["svdvals"](x)
-    return SVDResult(*_OPS["svd"](x, bool(full_matrices)))
+        return OPS["svdvals"](x)
+    return SVDResult(*OPS["svd"](x, bool(full_matrices)))
 
 
 def svdvals(x: Any, /) -> Tensor:
     """The singular values of each matrix, in descending order."""
-    return _OPS["svdvals"](matrices("svdvals", x, square=False))
+    return OPS["svdvals"](matrices("svdvals", x, square=False))
 
 
 def _lower(name: str, x: Any, which: str) -> Tensor:
@@ -123,12 +124,12 @@ def eigh(x: Any, /, UPLO: str = "L") -> EighResult:
     theirs counts as 0. Complex vectors are unique but for a phase, so a loss must not depend on
     it: its ``backward()`` raises GradientError (on a GPU: its gradient is NaN).
     """
-    return EighResult(*_OPS["eigh"](_lower("eigh", x, UPLO)))
+    return EighResult(*OPS["eigh"](_lower("eigh", x, UPLO)))
 
 
 def eigvalsh(x: Any, /, UPLO: str = "L") -> Tensor:
     """The eigenvalues of Hermitian (or real symmetric) matrices, real, in ascending order."""
-    return _OPS["eigvalsh"](_lower("eigvalsh", x, UPLO))
+    return OPS["eigvalsh"](_lower("eigvalsh", x, UPLO))
 
 
 def eig(x: Any, /) -> EigResult:
@@ -145,10 +146,10 @@ def eig(x: Any, /) -> EigResult:
     >>> gg.linalg.eig(gg.tensor([[0.0, -1.0], [1.0, 0.0]])).eigenvalues
     tensor([0.+1.j, 0.-1.j], dtype=complex64)
     """
-    return EigResult(*_OPS["eig"](matrices("eig", x)))
+    return EigResult(*OPS["eig"](matrices("eig", x)))
 
 
 def eigvals(x: Any, /) -> Tensor:
     """The eigenvalues of square matrices, in any order, as complex numbers; see `eig`."""
     x = matrices("eigvals", x)
-    return _OPS["eig"](x)[0] if x.requires_grad else _OPS["eigvals"](x)
+    return OPS["eig"](x)[0] if x.requires_grad else OPS["eigvals"](x)

@@ -8,10 +8,12 @@ import math
 from typing import Any
 
 from gpugrad.errors import ArgumentError, ShapeError
-from gpugrad.functions.manipulation import _OPS, axis_number, expand_dims, moveaxis
+from gpugrad.functions.manipulation import expand_dims, moveaxis
+from gpugrad.functions.operands import axis_number
 from gpugrad.functions.type_check import square_size
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
+from gpugrad.tensor.table import OPS
 
 __all__ = ["cond", "matrix_norm", "norm", "vector_norm"]
 
@@ -66,17 +68,17 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any
         raise ArgumentError(f"vector_norm: expected a number as ord, got {ord!r}")
     words: Any = {"axis": tuple(axis) if isinstance(axis, list) else axis, "keepdims": keepdims}
     if ord == 2:
-        return _OPS["sqrt"](_OPS["sum"](square_size(x), **words))
+        return OPS["sqrt"](OPS["sum"](square_size(x), **words))
     if ord == 0:
-        return _OPS["sum"]((x != 0).astype(x.data.real.dtype), **words)
-    size = _OPS["abs"](x)
+        return OPS["sum"]((x != 0).astype(x.data.real.dtype), **words)
+    size = OPS["abs"](x)
     if ord == 1:
-        return _OPS["sum"](size, **words)
+        return OPS["sum"](size, **words)
     if ord == math.inf:
-        return _OPS["max"](size, **words)
+        return OPS["max"](size, **words)
     if ord == -math.inf:
-        return _OPS["min"](size, **words)
-    return _OPS["sum"](size ** float(ord), **words) ** (1 / float(ord))
+        return OPS["min"](size, **words)
+    return OPS["sum"](size ** float(ord), **words) ** (1 / float(ord))
 
 
 def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Tensor:
@@ -96,12 +98,12 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Tenso
     if ord in ("fro", "f"):
         return vector_norm(x, axis=(-2, -1), keepdims=keepdims)
     if ord == "nuc" or ord in (2, -2):
-        values = _OPS["svdvals"](x)
+        values = OPS["svdvals"](x)
         reduce = "sum" if ord == "nuc" else "max" if ord == 2 else "min"
-        result = _OPS[reduce](values, axis=-1)
+        result = OPS[reduce](values, axis=-1)
     elif ord in (1, -1, math.inf, -math.inf):
-        sums = _OPS["sum"](_OPS["abs"](x), axis=-2 if abs(ord) == 1 else -1)
-        result = _OPS["max" if ord > 0 else "min"](sums, axis=-1)
+        sums = OPS["sum"](OPS["abs"](x), axis=-2 if abs(ord) == 1 else -1)
+        result = OPS["max" if ord > 0 else "min"](sums, axis=-1)
     else:
         raise ArgumentError(f"matrix_norm: expected ord {MATRIX_ORDERS}, got {ord!r}")
     return expand_dims(result, (-2, -1)) if keepdims else result
@@ -121,12 +123,12 @@ def cond(x: Any, p: Any = None) -> Tensor:
     if x.ndim < 2 or 0 in x.shape[-2:]:
         raise ShapeError(f"cond: expected matrices with elements, got shape {x.shape}")
     if p is None or p in (2, -2):
-        values = _OPS["svdvals"](x)
+        values = OPS["svdvals"](x)
         ends = values[..., 0], values[..., -1]
         return ends[0] / ends[1] if p != -2 else ends[1] / ends[0]
     if x.shape[-1] != x.shape[-2]:
         raise ShapeError(f"cond: p={p!r} wants square matrices, got shape {x.shape}")
-    return matrix_norm(x, ord=p) * matrix_norm(_OPS["inv"](x), ord=p)
+    return matrix_norm(x, ord=p) * matrix_norm(OPS["inv"](x), ord=p)
 
 
 def _floating(x: Any) -> Tensor:

@@ -1,0 +1,62 @@
+"""Operands of functions: numbers of axes, and lists and numbers beside an array.
+
+Imports tensor.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from gpugrad.errors import AxisError, DTypeError, GpugradError, ShapeError
+from gpugrad.tensor.core import Tensor
+from gpugrad.tensor.creation import as_tensor
+
+
+def axis_number(name: str, axis: Any, ndim: int) -> int:
+    """An axis counted from the front; AxisError where there is none of that number."""
+    try:
+        number = axis.__index__()
+    except AttributeError:
+        raise DTypeError(f"{name}: expected an axis number, got {type(axis).__name__}") from None
+    if not -ndim <= number < ndim:
+        raise AxisError(f"{name}: axis {number} is out of range for {ndim} axes")
+    return int(number) % ndim
+
+
+def axis_numbers(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
+    given = axis if isinstance(axis, tuple | list) else (axis,)
+    axes = tuple(axis_number(name, one, ndim) for one in given)
+    if len(set(axes)) < len(axes):
+        raise ShapeError(f"{name}: axis {axis} names an axis twice")
+    return axes
+
+
+def beside(values: Any, x: Any) -> Tensor:
+    """What stands beside the array x, as a tensor: a list or a number goes where x is.
+
+    It gets the dtype of x where that can hold it: as a weak number does, so that a list costs
+    no precision.
+    """
+    if isinstance(values, Tensor):
+        return values
+    x = as_tensor(x)
+    if hasattr(values, "dtype"):
+        return as_tensor(values, device=x.device if is_number(values) else None)
+    try:
+        kind = np.asarray(values).dtype.kind
+    except (ValueError, GpugradError):  # ragged, or of tensors: `as_tensor` says so
+        kind = "O"
+    weak = kind in {"f": "iuf", "c": "iufc", "i": "iu", "u": "iu"}.get(x.dtype.kind, "")
+    return as_tensor(values, dtype=x.dtype if weak else None, device=x.device)
+
+
+def is_number(value: Any) -> bool:
+    """Whether this is a NumPy scalar or 0-d array: a number, with a dtype of its own."""
+    return isinstance(value, np.generic | np.ndarray) and not value.ndim
+
+
+def together(*operands: Any) -> list[Tensor]:
+    """Operands as tensors: lists and numbers beside the first array among them."""
+    arrays = [o for o in operands if hasattr(o, "dtype")]
+    known = next((o for o in arrays if not is_number(o)), arrays[0] if arrays else None)
+    return [as_tensor(o) if known is None else beside(o, known) for o in operands]

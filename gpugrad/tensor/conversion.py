@@ -1,0 +1,114 @@
+"""Raw arrays of what is no array: numbers, lists and array subclasses, in the default dtype.
+
+Imports engine and backend.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from gpugrad.backend.device import Device, default_device
+from gpugrad.backend.namespace import namespace_of
+from gpugrad.engine import record
+from gpugrad.errors import DTypeError, GradientError, ShapeError
+
+__all__ = [
+    "complex_dtype", "get_default_dtype", "holds_tensors", "host_array", "raw_array",
+    "set_default_dtype",
+]  # fmt: skip
+
+_default_dtype = np.dtype(np.float32)
+
+
+def set_default_dtype(dtype: Any) -> None:
+    """Choose the dtype that Python numbers and lists become: float32 unless changed.
+
+    >>> import gpugrad as gg
+    >>> gg.set_default_dtype(gg.float64)
+    >>> gg.tensor(1.0).dtype
+    dtype('float64')
+    >>> gg.set_default_dtype("float32")
+    """
+    global _default_dtype
+    chosen = np.dtype(dtype)
+    if chosen.kind != "f":
+        raise DTypeError(f"set_default_dtype: expected a floating-point dtype, got {chosen}")
+    _default_dtype = chosen
+
+
+def get_default_dtype() -> np.dtype[Any]:
+    """The dtype that Python numbers and lists become."""
+    return _default_dtype
+
+
+def complex_dtype() -> np.dtype[Any]:
+    """The dtype that complex Python numbers become: of twice the default dtype's size."""
+    return np.dtype(np.complex64 if _default_dtype.itemsize <= 4 else np.complex128)
+
+
+def host_array(data: Any, dtype: Any, who: str = "tensor") -> np.ndarray:
+    """A NumPy array of Python numbers and (nested) lists of them.
+
+    Made for ``asarray``, whole numbers stay whole.
+    """
+    if holds_tensors(data):
+        raise _list_of_tensors()
+    try:
+        array = np.array(data, dtype=dtype)
+    except GradientError as error:
+        raise _list_of_tensors() from error
+    except ValueError as error:
+        raise ShapeError(
+            f"{who}: expected lists of equal lengths at each depth: {error}"
+        ) from error
+    except TypeError as error:
+        raise DTypeError(
+            f"{who}: cannot make an array of {type(data).__name__}: {error}"
+        ) from error
+    if array.dtype.kind not in "biufcV":
+        raise DTypeError(
+            f"{who}: expected numbers, got {type(data).__name__} that makes an array of dtype "
+            f"{array.dtype}"
+        )
+    if dtype is None and array.dtype.kind in ("f" if who == "asarray" else "iuf"):
+        array = array.astype(_default_dtype)
+    elif dtype is None and array.dtype.kind == "c":
+        array = array.astype(complex_dtype())
+    return array
+
+
+def _list_of_tensors() -> DTypeError:
+    return DTypeError(
+        "tensor: a list of tensors is not data. Join them with gg.stack, which keeps "
+        "their gradients"
+    )
+
+
+def holds_tensors(data: Any) -> bool:
+    """Whether the first element of (nested) lists is a Tensor."""
+    while isinstance(data, list | tuple) and data:
+        data = data[0]
+    return isinstance(data, record.Tensor)
+
+
+def raw_array(data: Any, dtype: Any = None, device: Any = None, asked: bool = True) -> Any:
+    """A raw array of what is no plain array: numbers, lists, array subclasses.
+
+    ``asked`` as in ``Device.send``.
+    """
+    # numpy.float64 is a float as well, but has a dtype to keep.
+    number = isinstance(data, bool | int | float | complex) and not isinstance(data, np.generic)
+    if not number and not isinstance(data, list | tuple):
+        try:
+            if namespace_of(data) is not None:
+                return data
+        except DTypeError:
+            if isinstance(data, np.ma.MaskedArray):
+                raise
+            if not hasattr(data, "__array__"):
+                raise DTypeError(
+                    f"tensor: expected an array, a number or lists of numbers, got "
+                    f"{type(data).__name__}"
+                ) from None
+            return Device(device or default_device()).send(np.asarray(data), asked=asked)
+    return Device(device or default_device()).send(host_array(data, dtype), asked=asked)
