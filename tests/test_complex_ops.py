@@ -13,7 +13,7 @@ import pytest
 import gpugrad as gg
 from gpugrad.engine import forward
 from gpugrad.errors import DTypeError
-from gpugrad.tensor import LIFT
+from gpugrad.tensor import GRAPH_MODE
 
 
 def real_only(op, index):
@@ -186,7 +186,7 @@ def test_forward_mode(op, sample, which, device):
         for t, d in zip(tensors, directions, strict=True)
         if d is not None
     }
-    tangents = forward.push(known, [r._node for r in results], LIFT)
+    tangents = forward.push(known, [r._node for r in results], GRAPH_MODE)
     moved = [
         outputs(
             op,

@@ -10,7 +10,7 @@ import pytest
 
 import gpugrad as gg
 from gpugrad.engine import forward
-from gpugrad.tensor import LIFT, Tensor
+from gpugrad.tensor import GRAPH_MODE, Tensor
 
 ALL = pytest.mark.parametrize("case", composed.CASES, ids=repr)
 DIFFERENTIABLE = pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_forward_mode(case, device):
         t._node: gg.tensor(np.asarray(d), device=device)
         for t, d in zip(tensors, directions, strict=True)
     }
-    tangents = forward.push(known, [r._node for r in result], LIFT)
+    tangents = forward.push(known, [r._node for r in result], GRAPH_MODE)
     moved = [
         values(case, [a + step * d for a, d in zip(arrays, directions, strict=True)])
         for step in (1e-6, -1e-6)

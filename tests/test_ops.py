@@ -15,7 +15,7 @@ from gpugrad.engine import forward
 from gpugrad.engine.op import TABLE
 from gpugrad.functions import FUNCTIONS
 from gpugrad.kernels import wide
-from gpugrad.tensor import LIFT, Tensor
+from gpugrad.tensor import GRAPH_MODE, Tensor
 
 ALL = pytest.mark.parametrize(("op", "sample"), optable.cases(), ids=optable.case_id)
 DIFFERENTIABLE = pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_forward_mode(op, sample, device):
         for t, d in zip(tensors, directions, strict=True)
         if d is not None
     }
-    tangents = forward.push(known, [r._node for r in result], LIFT)
+    tangents = forward.push(known, [r._node for r in result], GRAPH_MODE)
 
     def outputs(step):
         moved = [a if d is None else a + step * d for a, d in zip(arrays, directions, strict=True)]

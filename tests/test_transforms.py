@@ -507,7 +507,7 @@ def test_first_order_use_walks_over_raw_arrays(monkeypatch):
     monkeypatch.setattr(
         run,
         "run_backward",
-        lambda *a, **k: lifts.append((k.get("lift"), k["targets"])) or run_backward(*a, **k),
+        lambda *a, **k: lifts.append((k.get("graph"), k["targets"])) or run_backward(*a, **k),
     )
     gg.grad(lambda x: (x * x).sum())(gg.tensor([1.0]))
     gg.grad(lambda x: (x * x).sum())(np.ones(3))

@@ -17,12 +17,13 @@ from gpugrad.autodiff.rules import (
     zero_of,
 )
 from gpugrad.backend.namespace import namespace_of
-from gpugrad.engine.backward import run_backward, unbroadcast
+from gpugrad.engine.backward import run_backward
 from gpugrad.engine.forward import push
 from gpugrad.engine.modes import enable_grad
 from gpugrad.engine.outputs import ShapeDtype
+from gpugrad.engine.pull import unbroadcast
 from gpugrad.errors import GradientError, ShapeError
-from gpugrad.tensor import LIFT, TENSORS, Tensor
+from gpugrad.tensor import GRAPH_MODE, TENSORS, Tensor
 
 if TYPE_CHECKING:
     from gpugrad.autodiff.custom import CustomOp
@@ -240,7 +241,7 @@ class Call:
         ]
         targets = [t._node for t in wanted]
         found = run_backward(
-            seeds, retain_graph=True, lift=LIFT if lifted else None, targets=targets
+            seeds, retain_graph=True, graph=GRAPH_MODE if lifted else None, targets=targets
         )
         return [found.get(t._node) if need else None for t, need in zip(tangents, needs)]
 
@@ -341,7 +342,7 @@ class Call:
         seeds = [(extras[name]._node, g) for name, g in given.items()]
         targets = [leaf._node for leaf in leaves if connected(leaf)]
         found = run_backward(
-            seeds, retain_graph=True, lift=LIFT if lifted else None, targets=targets
+            seeds, retain_graph=True, graph=GRAPH_MODE if lifted else None, targets=targets
         )
         return [
             found.get(leaf._node) if need and connected(leaf) else None
@@ -467,7 +468,7 @@ class Call:
                 )
             seeds.append((d._node, unbroadcast(TENSORS, tangent, d.shape, d.dtype)))
         targets = [u._node for u in wanted]
-        found = run_backward(seeds, retain_graph=True, lift=LIFT, targets=targets)
+        found = run_backward(seeds, graph=GRAPH_MODE, targets=targets)
         return [found[u._node] if u._node in found else u.detach() for u in us]
 
     def pushed_to_extras(self, tangents: Sequence[Any]) -> list[Any]:
@@ -485,4 +486,4 @@ class Call:
         known = {
             leaf._node: tangent for leaf, tangent in zip(leaves, tangents) if tangent is not None
         }
-        return push(known, [extras[name]._node for name in self.extras], LIFT)
+        return push(known, [extras[name]._node for name in self.extras], GRAPH_MODE)

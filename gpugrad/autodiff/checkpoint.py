@@ -19,7 +19,7 @@ from gpugrad.engine.op import TABLE, Op
 from gpugrad.engine.outputs import OutputsNode, pick
 from gpugrad.errors import GradientError
 from gpugrad.random.generator import draws, replayed
-from gpugrad.tensor import LIFT, TENSORS, Tensor
+from gpugrad.tensor import GRAPH_MODE, TENSORS, Tensor
 
 __all__ = ["checkpoint"]
 
@@ -214,11 +214,7 @@ def _pull(xp: Any, g: Any, y: Any, needs: Any, *values: Any, call: _Call) -> lis
     roots, sources = call.again(inputs, lifted)
     seeds = list(zip(roots, g))
     targets = [node for node, need in zip(sources, needs) if need]
-    if lifted:
-        with enable_grad():
-            found = run_backward(seeds, retain_graph=True, lift=LIFT, targets=targets)
-    else:
-        found = run_backward(seeds, targets=targets)
+    found = run_backward(seeds, graph=GRAPH_MODE if lifted else None, targets=targets)
     results: list[Any] = []
     for source, need in zip(sources, needs):
         if need and source not in found:
@@ -239,7 +235,7 @@ def _push(xp: Any, tangents: Any, y: Any, *values: Any, call: _Call) -> tuple[An
     known = {node: t for node, t in zip(sources, tangents) if t is not None}
     some = next(iter(known.values()))
     with enable_grad():
-        found = push(known, nodes, LIFT)
+        found = push(known, nodes, GRAPH_MODE)
     return tuple(
         xp.full_like(some, 0, dtype=node.dtype, shape=node.shape) if tangent is None else tangent
         for node, tangent in zip(nodes, found)

@@ -20,11 +20,11 @@ from gpugrad.autodiff.rules import (
     running,
     weak_dtype,
 )
-from gpugrad.engine.backward import unbroadcast
 from gpugrad.engine.modes import recording
 from gpugrad.engine.node import Node
 from gpugrad.engine.op import KINDS, Op
 from gpugrad.engine.outputs import OutputsNode
+from gpugrad.engine.pull import unbroadcast
 from gpugrad.engine.record import record_outputs, unwrap
 from gpugrad.errors import GradientError, ShapeError
 from gpugrad.tensor import Tensor

@@ -15,10 +15,11 @@ from gpugrad.autodiff.differences import Map, Mismatch, Tolerance, cause, compar
 from gpugrad.autodiff.run import inside_since
 from gpugrad.autodiff.transforms import vjp
 from gpugrad.backend.device import Device, device_of, to_numpy
-from gpugrad.engine.backward import run_backward, unbroadcast
+from gpugrad.engine.backward import run_backward
 from gpugrad.engine.modes import enable_grad, no_grad
 from gpugrad.engine.node import Leaf, next_serial
 from gpugrad.engine.outputs import PICK, OutputsNode
+from gpugrad.engine.pull import pull_back, unbroadcast
 from gpugrad.errors import DTypeError, GradientError
 from gpugrad.tensor import Tensor, as_tensor
 
@@ -173,8 +174,7 @@ def _check(
             for output, g in zip(outputs, gradients)
             if output._node is not None
         ]
-        with outputs[0].device.activate(), np.errstate(all="ignore"):
-            found = run_backward(seeds, retain_graph=True, targets=targets)
+        found = run_backward(seeds, retain_graph=True, targets=targets)
         return [
             _parts(to_numpy(found[leaf._node]), leaf)
             if leaf._node in found
@@ -370,11 +370,8 @@ def _local(node: Any, arguments: list[Any], place: int) -> Map:
         g = sent if several else sent[0]
         y = node.y if node.y is not None else node
         with where.activate(), np.errstate(all="ignore"):
-            if op.joint is not None:
-                needs = tuple(index == place for index in range(len(arguments)))
-                d = op.joint(xp, g, y, needs, *node.values, **parameters)[place]
-            else:
-                d = op.vjps[place](xp, g, y, *node.values, **parameters)
+            needs = [index == place for index in range(len(arguments))]
+            d = pull_back(op, xp, g, y, needs, node.values, parameters)[place]
             parent = node.parents[place]
             return [_parts(to_numpy(unbroadcast(xp, d, parent.shape, parent.dtype)), parent)]
 

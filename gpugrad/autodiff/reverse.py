@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.device import copied
-from gpugrad.engine.backward import steal_or_copy
-from gpugrad.engine.passes import differentiate
+from gpugrad.engine.accumulate import steal_or_copy
+from gpugrad.engine.backward import run_backward
 from gpugrad.errors import GradientError, ShapeError
-from gpugrad.tensor import LIFT, Tensor
+from gpugrad.tensor import GRAPH_MODE, Tensor
 
 __all__ = ["gradients"]
 
@@ -66,8 +66,11 @@ def gradients(
         raise GradientError(
             "gradients: no output requires a gradient or was computed from a tensor that does"
         )
-    found = differentiate(
-        seeds, retain_graph=retain_graph, lift=LIFT if create_graph else None, targets=targets
+    found = run_backward(
+        seeds,
+        retain_graph=retain_graph,
+        graph=GRAPH_MODE if create_graph else None,
+        targets=targets,
     )
     del seeds
     last = {node: index for index, node in enumerate(targets)}

@@ -19,20 +19,21 @@ import numpy as np
 from gpugrad.autodiff import tree
 from gpugrad.backend.device import default_device, device_of
 from gpugrad.backend.namespace import namespace_of
-from gpugrad.engine.backward import Lift, run_backward, steal_or_copy
+from gpugrad.engine.accumulate import steal_or_copy
+from gpugrad.engine.backward import GraphMode, run_backward
 from gpugrad.engine.forward import push
 from gpugrad.engine.messages import check_real
 from gpugrad.engine.modes import enable_grad, is_grad_enabled
 from gpugrad.engine.node import Node, next_serial
 from gpugrad.engine.op import TABLE
 from gpugrad.errors import DTypeError, GradientError
-from gpugrad.tensor import LIFT, TENSORS, Tensor, as_tensor
+from gpugrad.tensor import GRAPH_MODE, TENSORS, Tensor, as_tensor
 
 __all__ = ["PLAIN", "Run", "connected", "inside_since", "kind_of", "numbers_of", "restored"]
 
 # A walk with Tensors that are no part of the graph which is walked: what it computes is
 # recorded only as far as the gradients it starts from are.
-PLAIN = Lift(TENSORS, lambda array, node: Tensor(array))
+PLAIN = GraphMode(TENSORS, lambda array, node: Tensor(array))
 
 # The serial number at which the outermost transform that is running began.
 _outermost: ContextVar[int | None] = ContextVar("gpugrad_outermost", default=None)
@@ -237,10 +238,13 @@ class Run:
         arrays = [tensor._array for tensor in (*self.outputs, *self.fresh)]
         return device_of(arrays[0]).activate() if arrays else nullcontext()
 
-    def pull(self, cotangents: Sequence[Any], keep: bool = False) -> list[Tensor]:
+    def pull(
+        self, cotangents: Sequence[Any], keep: bool = False, chosen: Sequence[Any] = ()
+    ) -> list[Tensor]:
         """The gradient for each fresh leaf, from one for each output (None where it is zero).
 
-        ``keep`` leaves the graph for another pull.
+        ``keep`` leaves the graph for another pull; ``chosen`` has a mask for each gradient that is
+        not None: see `run_backward`.
         """
         pairs = [
             (output._node, cotangent)
@@ -249,36 +253,37 @@ class Run:
         ]
         mode = is_grad_enabled()
         if mode and (self.watched or any(c._node is not None for _, c in pairs)):
-            quiet = np.errstate(divide="ignore", over="ignore", invalid="ignore")
-            with enable_grad(), self.place(), quiet:
-                found = run_backward(
-                    pairs,
-                    retain_graph=True,
-                    lift=LIFT if self.watched else PLAIN,
-                    targets=self.targets,
-                )
+            found = run_backward(
+                pairs,
+                graph=GRAPH_MODE if self.watched else PLAIN,
+                targets=self.targets,
+                chosen=chosen,
+            )
             return [
                 found[fresh._node] if fresh._node in found else _zeros(fresh)
                 for fresh in self.fresh
             ]
         seeds = [(node, cotangent._array) for node, cotangent in pairs]
         del pairs
-        found = self.pull_raw(seeds, keep)
+        found = self.pull_raw(seeds, keep, chosen)
         return [
             Tensor(steal_or_copy(found.pop(fresh._node))) if fresh._node in found else _zeros(fresh)
             for fresh in self.fresh
         ]
 
-    def pull_raw(self, seeds: list[tuple[Any, Any]], keep: bool) -> dict[Any, Any]:
+    def pull_raw(
+        self, seeds: list[tuple[Any, Any]], keep: bool, chosen: Sequence[Any] = ()
+    ) -> dict[Any, Any]:
         """A walk over raw arrays, down to the fresh leaves and no further."""
         # Without recorded tensors from elsewhere, and with fresh leaves that are leaves, every
         # path ends in the right place, and the walk need not look for the paths first.
         free = not self.older and not any(isinstance(node, Node) for node in self.targets)
-        with self.place(), np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-            return run_backward(seeds, retain_graph=keep, targets=None if free else self.targets)
+        return run_backward(
+            seeds, retain_graph=keep, targets=None if free else self.targets, chosen=chosen
+        )
 
-    def push(self, tangents: Sequence[Tensor]) -> list[Tensor]:
-        """The tangent of each output, from one for each fresh leaf."""
+    def push(self, tangents: Sequence[Tensor], chosen: Sequence[Any] = ()) -> list[Tensor]:
+        """The tangent of each output, from one for each fresh leaf; ``chosen`` as in `pull`."""
         watched = self.watched and is_grad_enabled()
         if not is_grad_enabled():
             tangents = [tangent.detach() for tangent in tangents]
@@ -286,7 +291,8 @@ class Run:
         nodes = [output._node for output in self.outputs]
         quiet = np.errstate(divide="ignore", over="ignore", invalid="ignore")
         with enable_grad(), self.place(), quiet:
-            found = push(known, nodes, LIFT if watched else PLAIN)
+            masks = {fresh._node: mask for fresh, mask in zip(self.fresh, chosen)}
+            found = push(known, nodes, GRAPH_MODE if watched else PLAIN, masks)
         plain = not watched and all(tangent._node is None for tangent in tangents)
         return [
             _zeros(output) if tangent is None else tangent.detach() if plain else tangent

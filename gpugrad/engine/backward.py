@@ -1,34 +1,37 @@
-"""The walk from outputs to leaves. Imports the modules of the engine beside it.
+"""The walk from outputs to leaves. Imports backend and the modules of the engine beside it.
 
 Nodes wait in a heap and leave it in descending order of their serial number, so a node is
 visited once, after everything that used its value; there is no recursion. The same walk
-serves raw arrays, where the rules run over numpy or cupy, and Tensors (``create_graph``),
+serves raw arrays, where the rules run over numpy or cupy, and Tensors (a `GraphMode`),
 where they run over gpugrad itself and are recorded again.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heappushpop
 from operator import attrgetter
-from sys import getrefcount
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpugrad.backend.device import copied
-from gpugrad.backend.namespace import Namespace, namespace_of
-from gpugrad.backend.summed import Summed
+from gpugrad.backend.device import device_of
+from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import hooks, versions
+from gpugrad.engine.accumulate import Gradients
+from gpugrad.engine.follow import follower, has_moved
 from gpugrad.engine.messages import names_what_was_visited
-from gpugrad.engine.modes import observer
+from gpugrad.engine.modes import enable_grad, in_rules, observer
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.outputs import OutputsNode, ShapeDtype, pick
+from gpugrad.engine.pull import pull_back, unbroadcast
+from gpugrad.engine.support import carry, mask_of
 from gpugrad.errors import GradientError
 
-__all__ = ["Lift", "run_backward", "steal_or_copy", "unbroadcast"]
+__all__ = ["GraphMode", "reachable", "run_backward"]
 
 
-class Lift(NamedTuple):
-    """How a walk computes with Tensors in place of raw arrays: in which namespace, and made how."""
+class GraphMode(NamedTuple):
+    """How a walk records itself: the namespace of Tensors, and how a raw array becomes one."""
 
     xp: Any
     wrap: Callable[[Any, Any], Any]
@@ -55,191 +58,138 @@ class Lift(NamedTuple):
         return self.wrap(value, parent)
 
 
-def unbroadcast(xp: Any, d: Any, shape: tuple[int, ...], dtype: Any) -> Any:
-    """Undo broadcasting (or do it) and promotion: a gradient has its data's shape and dtype.
-
-    Real data takes the real part of a complex gradient.
-    """
-    if d.shape != shape:
-        lead = d.ndim - len(shape)
-        if lead >= 0:
-            axes = [
-                axis
-                for axis, size in enumerate(d.shape)
-                if axis < lead or (size != 1 and shape[axis - lead] == 1)
-            ]
-            if axes:
-                d = xp.sum(d, axis=tuple(axes), keepdims=True)
-            if lead:
-                d = d.reshape(d.shape[lead:])
-        if d.shape != shape:
-            d = xp.broadcast_to(d, shape)
-    if d.dtype == dtype:
-        return d
-    if d.dtype.kind == "c" and dtype.kind != "c":
-        d = xp.real(d)  # what moves a real number moves nothing in the imaginary direction
-    return d.astype(dtype)
-
-
-@names_what_was_visited
 def run_backward(
     seeds: Sequence[tuple[Any, Any]],
     *,
     retain_graph: bool = False,
-    lift: Lift | None = None,
+    graph: GraphMode | None = None,
     targets: Iterable[Any] | None = None,
-    accumulate: Callable[[dict[Any, Any], Any], None] | None = None,
-    follow: Callable[[Any], Any] | None = None,
+    deliver: Callable[[dict[Any, Any], Any], None] | None = None,
+    chosen: Sequence[Any] = (),
 ) -> dict[Any, Any]:
     """Gradients by node: of every leaf reached, or of the nodes in ``targets`` alone.
 
-    ``seeds`` are pairs of a node and the gradient to start it with. With ``lift``, gradients
-    are Tensors and the walk itself is recorded. ``accumulate(found, leaf)`` adds a gradient
-    to its leaf's own and takes it out of ``found``: it is called for leaves that have hooks for
-    it, as soon as their gradient is complete. ``follow(gradient)`` is called where the next
-    step may be on another device. GradientError where the graph was freed, or where a value
-    that a derivative needs has changed since.
+    ``seeds`` are pairs of a node and the gradient to start it with; ``chosen`` may have for each
+    the mask outside which that gradient is zero by choice (see `gpugrad.engine.support`). With
+    ``graph``, gradients are Tensors and the walk itself is recorded; the graph that is walked is
+    kept then. ``deliver(gradients, leaf)`` adds a gradient to its leaf's own and takes it out of
+    ``gradients``: it is called for leaves that have hooks for it, as soon as their gradient is
+    complete. NumPy's warnings are off meanwhile: a derivative that is infinite says so itself.
+
+    GradientError where the graph was freed, or where a value that a derivative needs has changed
+    since; OutOfMemoryError says at which operation there was no memory.
     """
+    if not seeds:
+        return {}
+    start = seeds[0][1] if graph is None else seeds[0][1].data
+    quiet = np.errstate(divide="ignore", over="ignore", invalid="ignore")
+    with device_of(start).activate(), quiet:
+        if graph is not None:
+            token = in_rules.set(True)
+            try:
+                with enable_grad():
+                    return _walk(seeds, True, graph, targets, deliver, None, chosen)
+            finally:
+                in_rules.reset(token)
+        if not has_moved():
+            return _walk(seeds, retain_graph, None, targets, deliver, None, chosen)
+        with contextlib.ExitStack() as entered:
+            follow = follower(entered)
+            return _walk(seeds, retain_graph, None, targets, deliver, follow, chosen)
+
+
+@names_what_was_visited
+def _walk(
+    seeds: Sequence[tuple[Any, Any]],
+    retain_graph: bool,
+    graph: GraphMode | None,
+    targets: Iterable[Any] | None,
+    deliver: Callable[[dict[Any, Any], Any], None] | None,
+    follow: Callable[[Any], Any] | None,
+    chosen: Sequence[Any],
+) -> dict[Any, Any]:
     wanted = None if targets is None else _needed([node for node, _ in seeds], targets)
     uses = hooks.first_uses(reachable(node for node, _ in seeds)) if hooks.eager else {}
     watch = observer.get()
-    fusing = lift is None and Namespace.fusing
+    gradients = Gradients(in_place=graph is None)
+    supports: dict[Any, Any] = {}
     results: dict[Any, Any] = {}
-    gradients: dict[Any, Any] = {}
-    owned: set[Any] = set()  # nodes whose gradient is a buffer that this walk made
-    # The next node to visit is `latest`, or where that is None the first of the heap.
-    heap: list[tuple[float, Any]] = []
-    for node, gradient in seeds:
-        if wanted is not None and node not in wanted:
-            continue
-        if node in gradients:
-            gradients[node] = gradients[node] + gradient
-        else:
-            gradients[node] = gradient
-            if node.__class__ is not Leaf:
-                heappush(heap, (-node.serial, node))
-    latest = None
-    while heap or latest is not None:
-        if latest is None:
-            node = heappop(heap)[1]
-        else:
-            node, latest = latest, None
+    ready: list[tuple[float, Any]] = []  # a heap: the latest node comes first
+    _begin(seeds, chosen, wanted, gradients, supports, ready)
+    latest = None  # one that waits beside the heap, which a chain never enters
+    while ready or latest is not None:
+        node = (heappop(ready) if latest is None else heappushpop(ready, latest))[1]
+        latest = None
         g = gradients.pop(node)
-        kind = node.__class__
         if follow is not None:
             follow(g)
-        if kind is not Node:
-            if kind is OutputsNode:
-                g = node.filled(g, lift.xp if lift else node.xp)
-            else:
-                g = hooks.through(node, g)
-                if kind is not hooks.HookedNode:  # a leaf: Leaf if its hooks were removed meanwhile
-                    if watch is not None:
-                        watch.visit(node, g)
-                    results[node] = g
-                    g = None
-                    # Told at once. All other leaves wait for the end of the walk, so that an
-                    # error on the way leaves their gradients as they were.
-                    if accumulate is not None and node in hooks.eager:
-                        accumulate(results, node)
-                        hooks.completed(node)
-                    continue
+        if node.__class__ is not Node:
+            g = _arrived(node, g, graph, supports)
         if watch is not None:
             watch.visit(node, g)
-        if wanted is not None and node in wanted.targets:
+        if node.__class__ is hooks.HookedLeaf or node.__class__ is Leaf:
             results[node] = g
-        values = node.values
+            g = None  # or it could not be given to the leaf without a copy
+            if deliver is not None and node in hooks.eager:
+                deliver(results, node)
+                hooks.completed(node)
+            continue
+        values, parents, op, xp, y = node.values, node.parents, node.op, node.xp, node.y
         if values is None:
             raise freed(node)
         if node.serial < versions.latest:
             versions.verify(node)
-        op = node.op
-        if lift is None:
-            xp = node.xp
-            y = node.y
-            if y is None:
-                y = node
-        else:
-            xp = lift.xp
-            values, y = lift.values(node)
-        parents = node.parents
         if wanted is not None:
+            if node in wanted.targets:
+                results[node] = g
             parents = [parent if parent in wanted else None for parent in parents]
-        if owned and fusing and watch is None and kind is Node and op.factors is not None:
-            parents = _without_added(node, g, parents, gradients, owned)
-        parameters = node.parameters
-        joint = op.joint
-        if joint is None:
-            if fusing and xp.rules is not None:
-                # Of the first op's gradient, where there is nothing yet that it is added to.
-                rules = xp.rules(op, watch is None and parents[0] not in gradients)
-            else:
-                rules = op.vjps
+        if graph is not None:
+            xp = graph.xp
+            values, y = graph.values(node)
+        elif y is None:
+            y = node
+        plain = not supports and not op.chooses and node.__class__ is Node and op.joint is None
+        if plain and not (op.adds and gradients.has_any_of(parents)):
+            rules = op.vjps if xp.rules is None else xp.rules(op)
         else:
-            needs = tuple([parent is not None for parent in parents])
-            rules = joint(xp, g, y, needs, *values, **(parameters or {}))
-        if kind is hooks.HookedNode:
-            if joint is None:
-                rules = [
-                    None if parent is None else rule(xp, g, y, *values, **(parameters or {}))
-                    for parent, rule in zip(parents, rules)
-                ]
-                joint = op  # what follows takes the gradients as they are
-            rules = [
-                None if parent is None else unbroadcast(xp, d, parent.shape, parent.dtype)
-                for parent, d in zip(parents, rules)
-            ]
-            hooks.passed(node, g, rules)
-        count = len(values)
+            plain = False
+            rules = _pulled(node, xp, g, y, parents, values, gradients, supports, watch)
+        parameters = node.parameters
+        count = 0 if parameters else len(values)
         for parent, rule in zip(parents, rules):
             if parent is None:
                 continue
-            if joint is not None:
+            if not plain:
                 d = rule
-            elif parameters:
-                d = rule(xp, g, y, *values, **parameters)
             elif count == 2:  # written out: a call with a star costs three times as much
                 d = rule(xp, g, y, values[0], values[1])
             elif count == 1:
                 d = rule(xp, g, y, values[0])
             else:
-                d = rule(xp, g, y, *values)
+                d = rule(xp, g, y, *values, **parameters or {})
+            if d is None:  # the op has added it to the parent's already
+                continue
             if follow is not None:
                 follow(d)  # to where it meets the parent's other gradients
             if watch is not None:
                 watch.gradient(node, parent, d)
             if d.shape != parent.shape or d.dtype is not parent.dtype:
                 d = unbroadcast(xp, d, parent.shape, parent.dtype)
-            before = gradients.get(parent)
-            if before is not None:
-                if parent in owned and lift is None:
-                    before += d
-                    gradients[parent] = before
-                else:
-                    gradients[parent] = before + d
-                    owned.add(parent)
+            if parent in gradients:
+                gradients.accumulate(parent, d)
                 continue
             gradients[parent] = d
             if parent.__class__ is Leaf:
                 continue  # nothing follows: its gradient is complete when the walk ends
-            if parent in uses:  # to be told as soon as its first use has been visited
-                heappush(heap, (0.5 - uses[parent], parent))
-                if latest is not None:
-                    heappush(heap, (-latest.serial, latest))
-                    latest = None
-            elif latest is None:
-                if not heap or parent.serial > -heap[0][0]:
-                    latest = parent
-                else:
-                    heappush(heap, (-parent.serial, parent))
-            elif parent.serial > latest.serial:
-                heappush(heap, (-latest.serial, latest))
-                latest = parent
+            # A leaf that is told at once comes after its first use, the others by their number.
+            entry = (0.5 - uses[parent] if parent in uses else -parent.serial, parent)
+            if latest is None:
+                latest = entry
             else:
-                heappush(heap, (-parent.serial, parent))
+                heappush(ready, entry)
         if not retain_graph:
             node.values = node.y = None
-        d = rules = before = None  # let go of a gradient as soon as the walk has passed it
+        d = rules = None  # let go of a gradient as soon as the walk has passed it
     if watch is not None:
         for leaf, g in gradients.items():
             watch.visit(leaf, g)
@@ -247,23 +197,69 @@ def run_backward(
     return results
 
 
-def _without_added(
-    node: Node, g: Any, parents: Sequence[Any], gradients: dict[Any, Any], owned: set[Any]
-) -> list[Any]:
-    """The parents, None for those to whose gradient a product of matrices has added itself."""
-    add_product = node.xp.add_product
-    if add_product is None:
-        return list(parents)
-    if g.__class__ is Summed:
-        g = g.array
-    left = []
-    for parent, factors in zip(parents, node.op.factors or ()):
-        if factors is not None and parent in owned:
-            pair = factors(node.xp, g, *node.values or ())
-            if pair is not None and add_product(gradients[parent], *pair):
-                parent = None
-        left.append(parent)
-    return left
+def _begin(
+    seeds: Sequence[tuple[Any, Any]],
+    chosen: Sequence[Any],
+    wanted: Any,
+    gradients: Gradients,
+    supports: dict[Any, Any],
+    ready: list[tuple[float, Any]],
+) -> None:
+    """Enter what a walk starts with."""
+    for index, (node, gradient) in enumerate(seeds):
+        if wanted is not None and node not in wanted:
+            continue
+        if node in gradients:
+            gradients[node] = gradients[node] + gradient
+            supports.pop(node, None)
+            continue
+        gradients[node] = gradient
+        if index < len(chosen) and chosen[index] is not None:
+            supports[node] = mask_of(chosen[index])
+        if node.__class__ is not Leaf:
+            heappush(ready, (-node.serial, node))
+
+
+def _arrived(node: Any, g: Any, graph: GraphMode | None, supports: dict[Any, Any]) -> Any:
+    """The gradient of a node or leaf with hooks, or one for each of several outputs."""
+    if isinstance(node, OutputsNode):
+        return node.filled(g, node.xp if graph is None else graph.xp)
+    if isinstance(node, Leaf) and node.__class__ is not hooks.HookedLeaf:
+        return g  # its hooks were removed meanwhile
+    after = hooks.through(node, g)
+    if after is not g and supports.get(node) is not None:  # a hook may have filled zeros
+        raw = after if graph is None else after.data
+        supports[node] = supports[node].union(mask_of(raw != 0))
+    return after
+
+
+def _pulled(
+    node: Any,
+    xp: Any,
+    g: Any,
+    y: Any,
+    parents: Sequence[Any],
+    values: Sequence[Any],
+    gradients: Gradients,
+    supports: dict[Any, Any],
+    watch: Any,
+) -> Sequence[Any]:
+    """The gradient of each argument, where there is more to it than to call the rules."""
+    op = node.op
+    left = parents
+    if op.adds and gradients.in_place and watch is None and node.__class__ is Node:
+        left = gradients.left(node, g, parents)
+    needs = [parent is not None for parent in left]
+    ds = pull_back(op, xp, g, y, needs, values, node.parameters or {})
+    if supports or op.chooses:
+        ds = carry(supports, node, parents, gradients, xp, ds)
+    if node.__class__ is hooks.HookedNode:
+        ds = [
+            None if d is None else unbroadcast(xp, d, parent.shape, parent.dtype)
+            for parent, d in zip(parents, ds)
+        ]
+        hooks.passed(node, g, ds)
+    return ds
 
 
 class _Needed(set[Any]):
@@ -319,24 +315,3 @@ def freed(node: Node) -> GradientError:
         f"backward: the graph was freed by an earlier backward pass (at {node.op.shown}). "
         "Pass retain_graph=True to the first pass, or compute the result again"
     )
-
-
-def steal_or_copy(array: Any) -> Any:
-    """A raw gradient for a leaf to keep, which nothing else may refer to.
-
-    To be called with an expression, not with a variable: an array that a rule has just made
-    is handed over as it is, one that is also held elsewhere (a saved value, another leaf, the
-    user's own gradient) or is a view is copied.
-    """
-    if getrefcount(array) > _ALONE or array.base is not None:
-        return copied(array)
-    return array
-
-
-def _references(array: Any) -> int:
-    return getrefcount(array)
-
-
-# What getrefcount says, in a function, of an argument that nothing else refers to: it
-# differs between versions of Python.
-_ALONE = _references(object())

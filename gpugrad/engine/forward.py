@@ -9,21 +9,30 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpugrad.engine import versions
-from gpugrad.engine.backward import Lift, freed, reachable, run_backward, unbroadcast
+from gpugrad.engine.backward import GraphMode, freed, reachable, run_backward
 from gpugrad.engine.modes import in_rules
 from gpugrad.engine.node import Leaf
 from gpugrad.engine.outputs import OutputsNode
+from gpugrad.engine.pull import pull_back, unbroadcast
+from gpugrad.engine.support import mask_of, push_support
 
 __all__ = ["push"]
 
 
-def push(tangents: dict[Any, Any], outputs: Sequence[Any], lift: Lift) -> list[Any]:
+def push(
+    tangents: dict[Any, Any],
+    outputs: Sequence[Any],
+    graph: GraphMode,
+    chosen: dict[Any, Any] | None = None,
+) -> list[Any]:
     """The tangents of the output nodes, given those of some of the nodes they came from.
 
     All tangents are Tensors, and what is computed with them is recorded, so that tangents
-    can be differentiated again. None stands for a tangent that is zero.
+    can be differentiated again. None stands for a tangent that is zero. ``chosen`` has, for some
+    of the nodes, the mask outside which their tangent is zero by choice.
     """
     known = dict(tangents)
+    supports = {node: mask_of(mask) for node, mask in (chosen or {}).items()}
     nodes = [node for node in outputs if node is not None]
     first = min((node.serial for node in known), default=0)
     for node in reachable(nodes, first):
@@ -33,21 +42,22 @@ def push(tangents: dict[Any, Any], outputs: Sequence[Any], lift: Lift) -> list[A
         if any(tangent is not None for tangent in own):
             token = in_rules.set(True)
             try:
-                known[node] = _tangent(node, own, lift)
+                known[node] = _tangent(node, own, graph, supports)
             finally:
                 in_rules.reset(token)
     return [None if node is None else known.get(node) for node in outputs]
 
 
-def _tangent(node: Any, tangents: list[Any], lift: Lift) -> Any:
+def _tangent(node: Any, tangents: list[Any], graph: GraphMode, supports: dict[Any, Any]) -> Any:
     if node.values is None:
         raise freed(node)
     if node.serial < versions.latest:
         versions.verify(node)
     op = node.op
     parameters = node.parameters or {}
-    xp = lift.xp
-    values, y = lift.values(node)
+    xp = graph.xp
+    values, y = graph.values(node)
+    push_support(supports, node, tangents)
     if op.jvp is not None:
         result = op.jvp(xp, tangents, y, *values, **parameters)
     elif op.kind == "linear":
@@ -61,7 +71,9 @@ def _tangent(node: Any, tangents: list[Any], lift: Lift) -> Any:
         result = getattr(xp, op.name)(*full, **parameters)
     elif op.kind == "elementwise" and op.vjps is not None:
         result = _sum(
-            op.vjps[index](xp, tangent, y, *values, **parameters)
+            _masked(
+                node, index, supports, xp, op.vjps[index](xp, tangent, y, *values, **parameters)
+            )
             for index, tangent in enumerate(tangents)
             if tangent is not None
         )
@@ -72,10 +84,16 @@ def _tangent(node: Any, tangents: list[Any], lift: Lift) -> Any:
             if tangent is not None
         )
     else:
-        result = _transposed(node, tangents, values, y, lift)
+        result = _transposed(node, tangents, values, y, graph)
     if isinstance(node, OutputsNode):
         return result
     return unbroadcast(xp, result, node.shape, node.dtype)
+
+
+def _masked(node: Any, index: int, supports: dict[Any, Any], xp: Any, d: Any) -> Any:
+    """What an argument's tangent comes to, zero where that is zero by choice."""
+    support = supports.get(node.parents[index])
+    return d if support is None or node.op.finite else xp.where(support.mask(), d, 0)
 
 
 def _sum(terms: Any) -> Any:
@@ -85,10 +103,12 @@ def _sum(terms: Any) -> Any:
     return total
 
 
-def _transposed(node: Any, tangents: list[Any], values: tuple[Any, ...], y: Any, lift: Lift) -> Any:
+def _transposed(
+    node: Any, tangents: list[Any], values: tuple[Any, ...], y: Any, graph: GraphMode
+) -> Any:
     """J t, as the derivative of u -> <J^T u, t>, which does not depend on u."""
     op = node.op
-    xp = lift.xp
+    xp = graph.xp
     parameters = node.parameters or {}
     some = next(t for t in tangents if t is not None)
     outputs = node.shape if isinstance(node, OutputsNode) else (node,)
@@ -97,19 +117,13 @@ def _transposed(node: Any, tangents: list[Any], values: tuple[Any, ...], y: Any,
         for output in outputs
     ]
     g = tuple(u) if isinstance(node, OutputsNode) else u[0]
-    needs = tuple(tangent is not None for tangent in tangents)
-    if op.joint is not None:
-        pulled = op.joint(xp, g, y, needs, *values, **parameters)
-    else:
-        pulled = [
-            op.vjps[index](xp, g, y, *values, **parameters) if need else None
-            for index, need in enumerate(needs)
-        ]
+    needs = [tangent is not None for tangent in tangents]
+    pulled = pull_back(op, xp, g, y, needs, values, parameters)
     seeds = [
         (d._node, unbroadcast(xp, xp.broadcast_to(tangent, d.shape), d.shape, d.dtype))
         for d, tangent in zip(pulled, tangents, strict=True)
         if tangent is not None and d._node is not None
     ]
-    found = run_backward(seeds, retain_graph=True, lift=lift, targets=[leaf._node for leaf in u])
+    found = run_backward(seeds, graph=graph, targets=[leaf._node for leaf in u])
     results = tuple(found[leaf._node] if leaf._node in found else leaf.detach() for leaf in u)
     return results if isinstance(node, OutputsNode) else results[0]

@@ -76,9 +76,9 @@ class Op:
     derivatives that are needed. What is not kept reaches a rule as a stand-in that has
     only ``shape`` and ``dtype``.
 
-    ``factors[i](xp, g, *arrays)`` gives, of a rule that is a product of matrices, the two that are
-    multiplied, stacks of the same length or matrices; None where it is no such product. Where a
-    gradient is there to be added to, a namespace may let the product do it (``add_product``).
+    ``adds[i](xp, total, g, *arrays, **parameters)`` adds the gradient of array ``i`` to one that
+    is there already, in place, and says whether it has: cheaper than a rule where only a slice of
+    it is not zero, or where a library's product can add.
 
     ``kind`` tells forward mode what it may do: ``"elementwise"`` reuses the vjps,
     ``"linear"`` applies the op to the tangents, ``"multilinear"`` does so argument by
@@ -122,6 +122,7 @@ class Op:
     __slots__ = (
         "_chained",
         "_conjugated",
+        "adds",
         "aliases",
         "arrays",
         "chained",
@@ -130,7 +131,6 @@ class Op:
         "constants",
         "doc",
         "domain",
-        "factors",
         "finite",
         "forward",
         "joint",
@@ -168,7 +168,7 @@ class Op:
         vjp: Sequence[Rule | None] | None = None,
         vjp_all: Rule | None = None,
         jvp: Rule | None = None,
-        factors: Sequence[Rule | None] | None = None,
+        adds: Sequence[Rule | None] | None = None,
         saves: str | Sequence[str] = "",
         kind: str = "general",
         complex: str | None = None,
@@ -218,7 +218,7 @@ class Op:
         self.vjps = None if vjp is None else tuple(vjp)
         self.joint = vjp_all
         self.jvp = jvp
-        self.factors = factors
+        self.adds = adds
         # Arrays without a derivative, such as a condition: constants, whatever is passed.
         self.constants = tuple(i for i, rule in enumerate(self.vjps or ()) if rule is None)
         self.kind = kind
@@ -345,7 +345,7 @@ def part(name: str, formula: Rule) -> None:
 def _conjugated(op: Op) -> Op:
     """An op with rules that give ``g`` times the conjugate of the derivative."""
     made = copy.copy(op)
-    made.factors = None
+    made.adds = None
     joint, rules = op.joint, op.vjps
     if rules is not None:
         made.vjps = tuple(None if rule is None else _over_conjugates(rule) for rule in rules)

@@ -12,10 +12,11 @@ import numpy as np
 
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import versions
-from gpugrad.engine.backward import freed, reachable, unbroadcast
+from gpugrad.engine.backward import freed, reachable
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.op import TABLE
 from gpugrad.engine.outputs import PICK, OutputGrads, OutputsNode, ShapeDtype
+from gpugrad.engine.pull import pull_back, unbroadcast
 from gpugrad.errors import DTypeError
 from gpugrad.tensor import Tensor
 
@@ -202,19 +203,12 @@ def pull(node: Any, g: Any, needs: tuple[bool, ...] | None = None) -> tuple[Any,
         whole = node.parents[0]
         g = whole.filled(OutputGrads(whole.shape, {node.parameters["index"]: g}), node.xp)
         node = whole
-    op, xp, values, parents = node.op, node.xp, node.values, node.parents
+    xp, parents = node.xp, node.parents
     y = node if node.y is None else node.y
-    parameters = node.parameters or {}
     if needs is None:
         needs = tuple(parent is not None for parent in parents)
     with np.errstate(all="ignore"):
-        if op.joint is not None:
-            parts = op.joint(xp, g, y, needs, *values, **parameters)
-        else:
-            parts = [
-                op.vjps[index](xp, g, y, *values, **parameters) if need else None
-                for index, need in enumerate(needs)
-            ]
+        parts = pull_back(node.op, xp, g, y, needs, node.values, node.parameters or {})
         return tuple(
             unbroadcast(xp, d, parent.shape, parent.dtype) if need else None
             for d, parent, need in zip(parts, parents, needs)

@@ -184,7 +184,7 @@ class FusingNamespace(Namespace):
 
         return self._fused(name, formula)
 
-    def rules(self, op: Any, chained: bool) -> Any:
+    def rules(self, op: Any, chained: bool = False) -> Any:
         """The op's rules, each as one kernel if the op is an elementwise one of the table."""
         if op.chained and chained and self.epilogue is not None:
             return (partial(self.epilogue.vjp, op.name),)

@@ -4,8 +4,8 @@ from typing import Any
 
 from gpugrad.backend.device import Device
 from gpugrad.backend.namespace import namespace_of
+from gpugrad.engine.follow import note_move
 from gpugrad.engine.op import op
-from gpugrad.engine.passes import note_move
 
 
 def _to_device(xp: Any, x: Any, /, device: str, source: str) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.op import Sample, op, part
 from gpugrad.ops.complex_parts import refuse_complex
+from gpugrad.ops.linalg import adds_product
 
 
 def _rows(x: Any) -> Any:
@@ -50,9 +51,9 @@ op(
     "linear",
     _linear,
     vjp_all=lambda xp, g, y, needs, x, weight, bias: xp.linear_vjp(g, needs, x, weight, bias),
-    factors=[
-        lambda xp, g, x, weight, bias: (_rows(g), weight),
-        lambda xp, g, x, weight, bias: (_rows(g).T, _rows(x)),
+    adds=[
+        adds_product(lambda xp, g, x, weight, bias: (_rows(g), weight)),
+        adds_product(lambda xp, g, x, weight, bias: (_rows(g).T, _rows(x))),
         None,
     ],
     saves=("weight", "x", ""),

@@ -102,11 +102,22 @@ def _getitem(xp: Any, x: Any, /, index: Any) -> Any:
     return y
 
 
+def _add_at(xp: Any, total: Any, g: Any, x: Any, index: Any) -> bool:
+    """Add to the elements at an index that selects none of them twice."""
+    if total.ndim == 0 or total.dtype != g.dtype or not is_basic(index):
+        return False
+    total[index] += g
+    return True
+
+
 op(
     "getitem",
     _getitem,
     vjp=[lambda xp, g, y, x, index: xp.scatter(g, index=index, shape=x.shape)],
+    adds=[_add_at],
     kind="linear",
+    moves=True,
+    chooses=True,
     samples=[
         Sample((4,), index=1),
         Sample((2, 3), index=(slice(None), 1)),

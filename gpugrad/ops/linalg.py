@@ -54,6 +54,21 @@ op(
 )
 
 
+def adds_product(factors: Any) -> Any:
+    """Adds a product of two matrices, or stacks of them, to a gradient where a library can.
+
+    ``factors(xp, g, *arrays)`` gives the two; None where the gradient is no such product.
+    """
+
+    def add(xp: Any, total: Any, g: Any, *arrays: Any) -> bool:
+        if xp.add_product is None:
+            return False
+        pair = factors(xp, g, *arrays)
+        return pair is not None and bool(xp.add_product(total, *pair))
+
+    return add
+
+
 def _factors_a(xp: Any, g: Any, a: Any, b: Any) -> Any:
     return (g, turned(xp, b)) if min(len(a.shape), len(b.shape)) > 1 else None
 
@@ -88,7 +103,7 @@ op(
     "matmul",
     "a, b, /",
     vjp=[_matmul_a, _matmul_b],
-    factors=[_factors_a, _factors_b],
+    adds=[adds_product(_factors_a), adds_product(_factors_b)],
     saves=("b", "a"),
     kind="multilinear",
     samples=[

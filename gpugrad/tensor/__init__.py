@@ -4,7 +4,7 @@ Imports ops, engine and backend; nothing of functions, which stand above.
 """
 
 from gpugrad.tensor.conversion import get_default_dtype, set_default_dtype
-from gpugrad.tensor.core import LIFT, TENSORS, Tensor
+from gpugrad.tensor.core import GRAPH_MODE, TENSORS, Tensor
 from gpugrad.tensor.creation import (
     arange,
     as_tensor,
@@ -23,7 +23,7 @@ from gpugrad.tensor.creation import (
 )
 
 __all__ = [
-    "LIFT", "TENSORS", "Tensor", "arange", "as_tensor", "asarray", "empty",
+    "GRAPH_MODE", "TENSORS", "Tensor", "arange", "as_tensor", "asarray", "empty",
     "empty_like", "eye", "full", "full_like", "get_default_dtype", "linspace", "ones",
     "ones_like", "set_default_dtype", "tensor", "zeros", "zeros_like",
 ]  # fmt: skip

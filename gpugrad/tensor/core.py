@@ -11,11 +11,10 @@ import numpy as np
 from gpugrad.backend.device import Device, copied, device_of, to_numpy
 from gpugrad.backend.namespace import NAMESPACES, Namespace, namespace_of, register
 from gpugrad.engine import versions
-from gpugrad.engine.backward import Lift
+from gpugrad.engine.backward import GraphMode, run_backward
 from gpugrad.engine.messages import check_real
 from gpugrad.engine.modes import recording, strict
 from gpugrad.engine.node import Leaf, Node
-from gpugrad.engine.passes import differentiate
 from gpugrad.errors import DeviceError, DTypeError, GradientError, ShapeError
 from gpugrad.tensor.conversion import raw_array
 from gpugrad.tensor.delivery import deliver
@@ -23,7 +22,7 @@ from gpugrad.tensor.hints import METHODS as FOREIGN
 from gpugrad.tensor.members import Members
 from gpugrad.tensor.printing import text
 
-__all__ = ["LIFT", "TENSORS", "Tensor"]
+__all__ = ["GRAPH_MODE", "TENSORS", "Tensor"]
 
 
 class Tensor(Members):
@@ -230,11 +229,11 @@ class Tensor(Members):
                 "does. Make a leaf with requires_grad=True, and compute outside no_grad"
             )
         seeds = [(node, self._seed(gradient, create_graph))]
-        found = differentiate(
+        found = run_backward(
             seeds,
             retain_graph=retain_graph,
-            lift=LIFT if create_graph else None,
-            accumulate=_to_leaf,
+            graph=GRAPH_MODE if create_graph else None,
+            deliver=_to_leaf,
         )
         del seeds  # or it would share the gradient of a leaf
         _to_leaves(found, list(found))
@@ -486,5 +485,5 @@ class _Functions:
 
 
 TENSORS: Namespace = Namespace(_Functions())
-LIFT = Lift(TENSORS, Tensor)
+GRAPH_MODE = GraphMode(TENSORS, Tensor)
 register(Tensor, TENSORS)

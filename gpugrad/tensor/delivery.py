@@ -7,7 +7,7 @@ import numpy as np
 
 from gpugrad.backend.device import device_of
 from gpugrad.engine import versions
-from gpugrad.engine.backward import steal_or_copy
+from gpugrad.engine.accumulate import steal_or_copy
 from gpugrad.engine.modes import enable_grad
 
 if TYPE_CHECKING:

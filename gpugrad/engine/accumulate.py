@@ -1,0 +1,75 @@
+"""Gradients that add up: in a walk, and in a leaf's ``grad``. Imports backend and op.
+
+A gradient may be shared: a rule may give its own ``g`` to two arguments, or a saved array. So a
+buffer is added to in place only where the walk has made it by an addition itself, and a leaf keeps
+a gradient without a copy only where nothing else refers to it.
+"""
+
+from collections.abc import Iterable, Sequence
+from sys import getrefcount
+from typing import Any
+
+from gpugrad.backend.device import copied
+
+__all__ = ["Gradients", "steal_or_copy"]
+
+
+class Gradients(dict[Any, Any]):
+    """The gradients of the nodes that a walk has yet to visit.
+
+    ``in_place`` says that they are raw arrays, which sums may be added to; Tensors are not, as
+    the graph remembers them.
+    """
+
+    def __init__(self, in_place: bool) -> None:
+        super().__init__()
+        self.in_place = in_place
+        self.owned: set[Any] = set()  # nodes whose gradient is a buffer that this walk made
+
+    def accumulate(self, node: Any, d: Any) -> None:
+        """Add to the gradient that a node has."""
+        before = self[node]
+        if node in self.owned:
+            before += d
+            self[node] = before
+        else:
+            self[node] = before + d
+            if self.in_place:
+                self.owned.add(node)
+
+    def has_any_of(self, nodes: Iterable[Any]) -> bool:
+        """Whether there is a buffer for one of the nodes that can be added to."""
+        return not self.owned.isdisjoint(nodes)
+
+    def left(self, node: Any, g: Any, parents: Sequence[Any]) -> list[Any]:
+        """The parents, None for those to whose gradient the op has added its own in place."""
+        rest = list(parents)
+        parameters = node.parameters or {}
+        for index, add in enumerate(node.op.adds or ()):
+            parent = rest[index]
+            if add is None or parent not in self.owned:
+                continue
+            if add(node.xp, self[parent], g, *node.values, **parameters):
+                rest[index] = None
+        return rest
+
+
+def steal_or_copy(array: Any) -> Any:
+    """A raw gradient for a leaf to keep, which nothing else may refer to.
+
+    To be called with an expression, not with a variable: an array that a rule has just made
+    is taken as it is, one that is also held elsewhere (a saved value, another leaf, the
+    user's own gradient) or is a view is copied.
+    """
+    if getrefcount(array) > _ALONE or array.base is not None:
+        return copied(array)
+    return array
+
+
+def _references(array: Any) -> int:
+    return getrefcount(array)
+
+
+# What getrefcount says, in a function, of an argument that nothing else refers to: it
+# differs between versions of Python.
+_ALONE = _references(object())
