@@ -4,8 +4,9 @@
     python ci/stubs.py --check    # say whether they are current, change nothing
 
 ``gpugrad/__init__.pyi`` has the functions and every other public name,
-``gpugrad/tensor/members.pyi`` the methods, properties and operators of Tensor. Run it when an op
-comes or a signature changes; tests/test_stubs.py holds the stubs current.
+``gpugrad/tensor/members.pyi`` the methods, properties and operators of Tensor,
+``gpugrad/nn/__init__.pyi`` and ``functional.pyi`` the activations. Run it when an op comes or a
+signature changes; tests/test_stubs.py holds the stubs current.
 """
 
 import ast
@@ -27,6 +28,7 @@ from generated import write_or_check  # noqa: E402
 import gpugrad as gg  # noqa: E402
 from gpugrad.engine.op import TABLE, Op  # noqa: E402
 from gpugrad.functions.bind import MEMBERS, PUBLIC  # noqa: E402
+from gpugrad.nn import activations  # noqa: E402
 from gpugrad.tensor import members  # noqa: E402
 
 HEAD = '''"""{doc}
@@ -59,16 +61,28 @@ class Stub:
     def __init__(self, doc: str, own: Sequence[str] = ()) -> None:
         self.doc = doc
         self.own = own  # names that mean something else in this file than in Python
-        self.imports = {"SupportsIndex": "typing", "TypeAlias": "typing"}  # name: module
+        self.imports: dict[str, str] = {}  # name: module
         self.body: list[str] = []
 
     def text(self) -> str:
         """The whole file, as the linter and the formatter would have it."""
+        alias = AXIS if any("_Axis" in part for part in self.body) else ""
+        if alias:
+            self.imports |= {"SupportsIndex": "typing", "TypeAlias": "typing"}
         lines = [f"from {module} import {name}\n" for name, module in self.imports.items()]
         if any(f"builtins.{name}" in part for name in self.own for part in self.body):
             lines.append("import builtins\n")
-        text = HEAD.format(doc=self.doc) + "".join(lines) + AXIS + "".join(self.body)
+        text = HEAD.format(doc=self.doc) + "".join(lines) + alias + "".join(self.body)
         return ruff("format", ruff("check", text, "--fix-only", "--select", "I,RUF022"))
+
+    def reexport(self, path: str, names: Sequence[str]) -> None:
+        """Import what a module imports of these names, where it imports them from."""
+        for node in ast.parse((ROOT / path).read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ImportFrom):
+                for alias in node.names:
+                    module = importlib.import_module(node.module or "")
+                    own = module.__all__ if alias.name == "*" else [alias.name]
+                    self.imports |= {name: module.__name__ for name in own if name in names}
 
     def function(self, name: str, function: Callable[..., Any], method: bool = False) -> str:
         """A function's declaration; as a method, its first parameter is ``self``."""
@@ -183,13 +197,7 @@ def package_stub() -> str:
     """gpugrad/__init__.pyi."""
     stub = Stub((gg.__doc__ or "").partition("\n")[0], own=gg.__all__)
     exported = [name for name in gg.__all__ if found(name)]
-    tree = ast.parse((ROOT / "gpugrad" / "__init__.py").read_text(encoding="utf-8"))
-    for node in tree.body:
-        if isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                module = importlib.import_module(node.module or "")
-                names = module.__all__ if alias.name == "*" else [alias.name]
-                stub.imports |= {n: module.__name__ for n in names if n in exported}
+    stub.reexport("gpugrad/__init__.py", exported)
     for name, where in gg._LAZY.items():
         if name in exported:
             stub.imports[name] = "gpugrad" if where == f"gpugrad.{name}" else where
@@ -205,6 +213,35 @@ def package_stub() -> str:
     return stub.text()
 
 
+def nn_stub() -> str:
+    """gpugrad/nn/__init__.pyi."""
+    stub = Stub((gg.nn.__doc__ or "").partition("\n")[0])
+    stub.reexport("gpugrad/nn/__init__.py", gg.nn.__all__)
+    stub.imports |= {"Any": "typing", "Tensor": "gpugrad.tensor"}
+    stub.body.append(f"__all__ = {gg.nn.__all__}\n")
+    for name, module in activations.MODULES.items():
+        lines = [documented(module)]
+        own, *parameters = inspect.signature(module.__init__).parameters.values()
+        parameters = [p.replace(annotation=stub.hint(p, module.op)) for p in parameters]
+        lines += [f"    {p.name}: {p.annotation}\n" for p in parameters]
+        if parameters:
+            init = inspect.Signature([own, *parameters], return_annotation=None)
+            lines.append(f"    def __init__{init}: ...\n")
+        lines.append("    def forward(self, x: Any) -> Tensor: ...\n")
+        stub.body.append(f"class {name}(Module):\n{''.join(lines)}")
+    return stub.text()
+
+
+def functional_stub() -> str:
+    """gpugrad/nn/functional.pyi."""
+    functional = gg.nn.functional
+    stub = Stub((functional.__doc__ or "").partition("\n")[0])
+    stub.reexport("gpugrad/nn/functional.py", functional.__all__)
+    stub.imports |= dict.fromkeys(activations.FUNCTIONS, "gpugrad")
+    stub.body.append(f"__all__ = {functional.__all__}\n")
+    return stub.text()
+
+
 def found(name: str) -> bool:
     """Whether a public name is there; a lazy one may want what is not installed."""
     try:
@@ -215,7 +252,12 @@ def found(name: str) -> bool:
     return True
 
 
-STUBS = {"gpugrad/__init__.pyi": package_stub, "gpugrad/tensor/members.pyi": members_stub}
+STUBS = {
+    "gpugrad/__init__.pyi": package_stub,
+    "gpugrad/nn/__init__.pyi": nn_stub,
+    "gpugrad/nn/functional.pyi": functional_stub,
+    "gpugrad/tensor/members.pyi": members_stub,
+}
 
 
 def main() -> int:

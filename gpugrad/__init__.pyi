@@ -575,7 +575,7 @@ def leaky_relu(x: Any, /, negative_slope: float = 0.01) -> Tensor:
 def erf(x: Any, /) -> Tensor:
     """The error function, elementwise (W. J. Cody's approximation, 1969)."""
 
-def gelu(x: Any, /, approximate: str = "none") -> Tensor:
+def gelu(x: Any, /, approximate: Literal["none", "tanh"] = "none") -> Tensor:
     """x * Φ(x), Φ the normal distribution function (Hendrycks and Gimpel, 2016);
     approximate="tanh" for their faster form.
     """

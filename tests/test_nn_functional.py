@@ -382,13 +382,6 @@ def test_a_target_on_another_device():
 # ---------------------------------------------------------------- activations and dropout
 
 
-def test_activations_are_the_functions_of_the_table():
-    for name in ("elu", "gelu", "leaky_relu", "log_softmax", "relu", "sigmoid", "silu", "softmax"):
-        assert getattr(F, name) is getattr(gg, name)
-    assert F.softplus is gg.softplus
-    assert F.tanh is gg.tanh
-
-
 def test_dropout(device):
     x = gg.tensor(np.full((100, 100), 3.0), device=device, requires_grad=True)
     y = F.dropout(x, 0.25, generator=gg.random.Generator(5))

@@ -12,6 +12,7 @@ from optable import apply, cases, outputs_of, tensors_for
 
 import gpugrad as gg
 from gpugrad import nn, optim
+from gpugrad.nn import activations
 
 DEVICES = [name for name in ALL_DEVICES if name != "cpu"]  # which never waits
 
@@ -48,12 +49,9 @@ def test_a_wait_is_noticed():
 
 # ---------------------------------------------------------------- what is public, all of it
 
-ACTIVATIONS = (
-    "ELU", "GELU", "Identity", "LeakyReLU", "LogSoftmax", "ReLU", "SiLU", "Sigmoid", "Softmax",
-    "Softplus", "Tanh",
-)  # fmt: skip
 LAYERS = {
-    **{name: getattr(nn, name) for name in ACTIVATIONS if "oftmax" not in name},
+    **activations.MODULES,
+    "Identity": nn.Identity,
     "Softmax": lambda: nn.Softmax(axis=-1),
     "LogSoftmax": lambda: nn.LogSoftmax(axis=-1),
     "Dropout": lambda: nn.Dropout(0.5),

@@ -6,20 +6,29 @@ import pytest
 
 import gpugrad as gg
 from gpugrad import nn
-from gpugrad.engine.op import Sample
+from gpugrad.engine.op import TABLE, Sample
 from gpugrad.nn import functional as F
 
 SLOPES = [5, 7, 0, -3, 1000, 0.25, 1.5, -0.0, True, np.float32(3), np.float32(9), np.float64(4),
           np.float16(0.5), np.int64(6), np.int8(-6), np.uint8(7), np.bool_(False)]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["leaky_relu", "elu"])
-def test_a_number_of_any_type_is_the_one_that_was_given(name, device):
-    function = getattr(F, name)
+# The activations with a number as parameter.
+WITH_SLOPE = [
+    (op, word)
+    for op in TABLE.values()
+    for word, parameter in op.parameters.items()
+    if op.layer and type(parameter.default) is float
+]
+
+
+@pytest.mark.parametrize(("op", "word"), WITH_SLOPE, ids=optable.case_id)
+def test_a_number_of_any_type_is_the_one_that_was_given(op, word, device):
+    function = getattr(F, op.name)
 
     def results(device, value):
         x = gg.tensor([-1.5, 2.0], device=device, requires_grad=True)
-        y = function(x, value)
+        y = function(x, **{word: value})
         y.sum().backward()
         return y.dtype, y.tolist(), x.grad.tolist()
 
@@ -79,10 +88,10 @@ def test_a_training_run_with_schedules_makes_kernels_in_its_first_step_alone(mad
 SLOPES_OF_LAYERS = (0.0, -0.0, 0.3, 0.7, 5, 7, 1, 1.0)
 
 
-@pytest.mark.parametrize(("layer", "word"), [(nn.LeakyReLU, "negative_slope"), (nn.ELU, "alpha")])
-def test_layers_use_the_slope_that_they_have_now(layer, word, device):
+@pytest.mark.parametrize(("op", "word"), WITH_SLOPE, ids=optable.case_id)
+def test_layers_use_the_slope_that_they_have_now(op, word, device):
     x = np.array([[-1.5, 2.0, 0.5], [0.25, -3.0, 1.0]])
-    activation = layer(0.1)
+    activation = getattr(nn, op.layer)(**{word: 0.1})
 
     def results(device, value):
         gg.manual_seed(4)

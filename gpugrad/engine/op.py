@@ -113,7 +113,8 @@ class Op:
     and other functions use. ``aliases`` are other names of the function in gpugrad, those of NumPy,
     the Array API standard and PyTorch. ``method`` is True where Tensor has a method of that name,
     or says by what names it has it. ``operator`` is Python's name of the operator: with ``"add"``
-    Tensor has ``__add__``, ``__radd__`` and ``__iadd__``.
+    Tensor has ``__add__``, ``__radd__`` and ``__iadd__``. ``layer`` is the name of the op's class
+    in `gpugrad.nn`, such as ``"ReLU"``.
 
     ``shown`` is the name in errors and drawings: that of the public function in front of it,
     where users know no op of this name.
@@ -137,6 +138,7 @@ class Op:
         "jvp",
         "keep_table",
         "kind",
+        "layer",
         "masks",
         "methods",
         "moves",
@@ -187,6 +189,7 @@ class Op:
         aliases: str = "",
         method: bool | str = False,
         operator: str = "",
+        layer: str = "",
         shown: str | None = None,
         doc: str = "",
     ) -> None:
@@ -238,6 +241,7 @@ class Op:
         self.aliases = tuple(aliases.split())
         self.methods = tuple((name if method is True else method or "").split())
         self.operator = operator
+        self.layer = layer
         self.doc = doc
         count = len(self.arrays)
         self.operands = tuple(operands.split()) or ("real",) * count

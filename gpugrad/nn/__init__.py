@@ -13,19 +13,8 @@ Imports tensor, random and below.
 from typing import TYPE_CHECKING, NoReturn
 
 from gpugrad.nn import functional, init
-from gpugrad.nn.activations import (
-    ELU,
-    GELU,
-    Identity,
-    LeakyReLU,
-    LogSoftmax,
-    ReLU,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    Softplus,
-    Tanh,
-)
+from gpugrad.nn.activations import MODULES as _ACTIVATIONS
+from gpugrad.nn.activations import Identity, LogSoftmax, Softmax
 from gpugrad.nn.criteria import (
     BCEWithLogitsLoss,
     CrossEntropyLoss,
@@ -34,16 +23,20 @@ from gpugrad.nn.criteria import (
     MSELoss,
     NLLLoss,
 )
-from gpugrad.nn.layers import MLP, Dropout, Flatten, LayerNorm, Linear, Sequential
+from gpugrad.nn.dropout import Dropout
+from gpugrad.nn.layers import MLP, Flatten, Sequential
+from gpugrad.nn.linear import Linear
 from gpugrad.nn.module import Module
+from gpugrad.nn.normalization import LayerNorm
 from gpugrad.nn.parameter import Parameter
 from gpugrad.tensor.hints import absent
 
-__all__ = [
-    "ELU", "GELU", "MLP", "BCEWithLogitsLoss", "CrossEntropyLoss", "Dropout", "Flatten",
-    "HuberLoss", "Identity", "L1Loss", "LayerNorm", "LeakyReLU", "Linear", "LogSoftmax", "MSELoss",
-    "Module", "NLLLoss", "Parameter", "ReLU", "Sequential", "SiLU", "Sigmoid", "Softmax",
-    "Softplus", "Tanh", "functional", "init",
+globals().update(_ACTIVATIONS)
+
+__all__ = [  # noqa: PLE0604  names of the table
+    "MLP", "BCEWithLogitsLoss", "CrossEntropyLoss", "Dropout", "Flatten", "HuberLoss", "Identity",
+    "L1Loss", "LayerNorm", "Linear", "LogSoftmax", "MSELoss", "Module", "NLLLoss", "Parameter",
+    "Sequential", "Softmax", "functional", "init", *_ACTIVATIONS,
 ]  # fmt: skip
 
 

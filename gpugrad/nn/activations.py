@@ -1,17 +1,88 @@
-"""Activations as modules, and their names. Imports `functional` and `module`."""
+"""Activations as functions and as modules. Imports `module`.
 
+An entry of the op table that is public in ``nn.functional`` is an activation; one with ``layer``
+is a module too: its class is made here, ci/stubs.py declares it for type checkers.
+"""
+
+import inspect
+import typing
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
+from gpugrad.engine.op import TABLE, Op
 from gpugrad.errors import DTypeError
-from gpugrad.nn import functional as F
+from gpugrad.functions import FUNCTIONS as ALL
 from gpugrad.nn.module import Module
 from gpugrad.tensor import Tensor
 
 __all__ = [
-    "ELU", "GELU", "Identity", "LeakyReLU", "LogSoftmax", "ReLU", "SiLU", "Sigmoid", "Softmax",
-    "Softplus", "Tanh", "activation_function", "activation_name",
+    "FUNCTIONS", "MODULES", "Activation", "Identity", "LogSoftmax", "Softmax",
+    "activation_function", "activation_name",
 ]  # fmt: skip
+
+# The activations by name. What `nn.functional` has besides is no function of `gpugrad`.
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    op.name: ALL[op.name] for op in TABLE.values() if {"gg", "nn.functional"} <= {*op.public}
+}
+
+
+class Activation(Module):
+    """A function of the op table as a module, with the function's parameters as attributes.
+
+    >>> import gpugrad as gg
+    >>> gg.nn.GELU(approximate="tanh")
+    GELU(approximate='tanh')
+    >>> gg.nn.Tanh()(gg.zeros(2))
+    tensor([0., 0.])
+    """
+
+    op: Op
+    _function: Callable[..., Tensor]
+
+    def forward(self, x: Any) -> Tensor:
+        return self._function(x, *[getattr(self, name) for name in self.op.parameters])
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in self.op.parameters)
+
+
+def activation_module(op: Op) -> type[Activation]:
+    """The class of an op that has ``layer``, with the op's parameters and documentation."""
+    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    signature = inspect.Signature([own, *op.parameters.values()])
+
+    def init(self: Activation, *args: Any, **kwargs: Any) -> None:
+        try:
+            bound = signature.bind(self, *args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{op.layer}: {error}") from None
+        bound.apply_defaults()
+        for name, parameter in op.parameters.items():
+            setattr(self, name, _checked(op, parameter, bound.arguments[name]))
+
+    init.__signature__ = signature  # type: ignore[attr-defined]
+    members = {
+        "__doc__": op.doc,
+        "__init__": init,
+        "__module__": "gpugrad.nn",
+        "_function": staticmethod(FUNCTIONS[op.name]),
+        "op": op,
+    }
+    return type(op.layer, (Activation,), members)
+
+
+def _checked(op: Op, parameter: inspect.Parameter, value: Any) -> Any:
+    """The value of a parameter; ValueError where its annotation is a Literal of other values."""
+    annotation = parameter.annotation
+    choices = typing.get_args(annotation) if typing.get_origin(annotation) is Literal else (value,)
+    if value not in choices:
+        shown = " or ".join(map(repr, choices))
+        raise ValueError(f"{op.layer}: {parameter.name} must be {shown}, got {value!r}")
+    return value
+
+
+# The classes by name: "ReLU" and the like.
+MODULES = {op.layer: activation_module(op) for op in TABLE.values() if op.layer}
 
 
 class Identity(Module):
@@ -19,92 +90,6 @@ class Identity(Module):
 
     def forward(self, x: Any) -> Any:
         return x
-
-
-class Tanh(Module):
-    """tanh(x), elementwise.
-
-    >>> import gpugrad as gg
-    >>> gg.nn.Tanh()(gg.zeros(2))
-    tensor([0., 0.])
-    """
-
-    def forward(self, x: Any) -> Tensor:
-        return F.tanh(x)
-
-
-class ReLU(Module):
-    """max(x, 0), elementwise."""
-
-    def forward(self, x: Any) -> Tensor:
-        return F.relu(x)
-
-
-class Sigmoid(Module):
-    """1 / (1 + exp(-x)), elementwise."""
-
-    def forward(self, x: Any) -> Tensor:
-        return F.sigmoid(x)
-
-
-class SiLU(Module):
-    """x · sigmoid(x), elementwise (Elfwing et al., 2018)."""
-
-    def forward(self, x: Any) -> Tensor:
-        return F.silu(x)
-
-
-class Softplus(Module):
-    """log(1 + exp(x)), elementwise, for x of any size."""
-
-    def forward(self, x: Any) -> Tensor:
-        return F.softplus(x)
-
-
-class GELU(Module):
-    """x · Φ(x), elementwise (Hendrycks and Gimpel, 2016); ``approximate="tanh"`` is quicker.
-
-    >>> import gpugrad as gg
-    >>> gg.nn.GELU(approximate="tanh")
-    GELU(approximate='tanh')
-    """
-
-    def __init__(self, approximate: str = "none") -> None:
-        if approximate not in ("none", "tanh"):
-            raise ValueError(f"GELU: approximate must be 'none' or 'tanh', got {approximate!r}")
-        self.approximate = approximate
-
-    def forward(self, x: Any) -> Tensor:
-        return F.gelu(x, self.approximate)
-
-    def extra_repr(self) -> str:
-        return f"approximate={self.approximate!r}"
-
-
-class ELU(Module):
-    """x above 0, ``alpha`` · (exp(x) - 1) below, elementwise (Clevert et al., 2016)."""
-
-    def __init__(self, alpha: float = 1.0) -> None:
-        self.alpha = alpha
-
-    def forward(self, x: Any) -> Tensor:
-        return F.elu(x, self.alpha)
-
-    def extra_repr(self) -> str:
-        return f"alpha={self.alpha}"
-
-
-class LeakyReLU(Module):
-    """x above 0, ``negative_slope`` · x below, elementwise."""
-
-    def __init__(self, negative_slope: float = 0.01) -> None:
-        self.negative_slope = negative_slope
-
-    def forward(self, x: Any) -> Tensor:
-        return F.leaky_relu(x, self.negative_slope)
-
-    def extra_repr(self) -> str:
-        return f"negative_slope={self.negative_slope}"
 
 
 class Softmax(Module):
@@ -122,7 +107,7 @@ class Softmax(Module):
         self.axis = -1 if given is None else given
 
     def forward(self, x: Any) -> Tensor:
-        return F.softmax(x, self.axis)
+        return FUNCTIONS["softmax"](x, self.axis)
 
     def extra_repr(self) -> str:
         return f"axis={self.axis}"
@@ -132,23 +117,13 @@ class LogSoftmax(Softmax):
     """The logarithm of `Softmax`."""
 
     def forward(self, x: Any) -> Tensor:
-        return F.log_softmax(x, self.axis)
+        return FUNCTIONS["log_softmax"](x, self.axis)
 
 
 # What `MLP(activation="tanh")` may name.
-NAMED: dict[str, Callable[..., Any] | None] = {
-    "elu": F.elu,
-    "gelu": F.gelu,
-    "identity": None,
-    "leaky_relu": F.leaky_relu,
-    "log_softmax": F.log_softmax,
-    "relu": F.relu,
-    "sigmoid": F.sigmoid,
-    "silu": F.silu,
-    "softmax": F.softmax,
-    "softplus": F.softplus,
-    "tanh": F.tanh,
-}
+NAMED: dict[str, Callable[..., Any] | None] = dict(
+    sorted({**FUNCTIONS, "identity": None}.items(), key=lambda item: item[0])
+)
 
 
 def activation_function(who: str, activation: Any) -> Callable[..., Any] | None:

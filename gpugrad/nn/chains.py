@@ -13,30 +13,15 @@ from gpugrad.backend.namespace import NAMESPACES
 from gpugrad.engine.chain import record_chain
 from gpugrad.engine.op import TABLE
 from gpugrad.nn import activations
-from gpugrad.nn import functional as F
 
 __all__ = ["FUNCTIONS", "MODULES", "through"]
 
 # The elementwise activations, by what stands in a model, with the names of the ops.
 FUNCTIONS: dict[Any, str] = {
-    F.elu: "elu",
-    F.gelu: "gelu",
-    F.leaky_relu: "leaky_relu",
-    F.relu: "relu",
-    F.sigmoid: "sigmoid",
-    F.silu: "silu",
-    F.softplus: "softplus",
-    F.tanh: "tanh",
+    activations.FUNCTIONS[op.name]: op.name for op in TABLE.values() if op.layer
 }
 MODULES: dict[type, str] = {
-    activations.ELU: "elu",
-    activations.GELU: "gelu",
-    activations.LeakyReLU: "leaky_relu",
-    activations.ReLU: "relu",
-    activations.SiLU: "silu",
-    activations.Sigmoid: "sigmoid",
-    activations.Softplus: "softplus",
-    activations.Tanh: "tanh",
+    activations.MODULES[op.layer]: op.name for op in TABLE.values() if op.layer
 }
 
 

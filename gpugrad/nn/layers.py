@@ -1,81 +1,22 @@
-"""Layers and containers. Imports the modules beside it but `criteria`, backend and random."""
+"""Containers: `Sequential`, `MLP` and `Flatten`.
 
-import math
+Imports `activations`, `chains`, `linear`, `module`, backend and random.
+"""
+
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
 from gpugrad.backend.namespace import Namespace
 from gpugrad.errors import DTypeError, ShapeError
-from gpugrad.nn import init
 from gpugrad.nn.activations import activation_function, activation_name
 from gpugrad.nn.chains import through
-from gpugrad.nn.functional import check_probability, check_shape, dropout, layer_norm, linear
+from gpugrad.nn.linear import Linear, check_size
 from gpugrad.nn.module import Module
-from gpugrad.nn.parameter import Parameter
 from gpugrad.random import Generator
-from gpugrad.tensor import Tensor, as_tensor, empty, ones, zeros
+from gpugrad.tensor import Tensor, as_tensor
 
-__all__ = ["MLP", "Dropout", "Flatten", "LayerNorm", "Linear", "Sequential"]
-
-
-def _features(who: str, what: str, number: Any) -> int:
-    if isinstance(number, bool) or not hasattr(number, "__index__") or number.__index__() < 1:
-        raise ShapeError(f"{who}: {what} must be a whole number of 1 or more, got {number!r}")
-    return int(number)
-
-
-class Linear(Module):
-    """``x @ weight.T + bias``: an affine map of the last axis.
-
-    ``weight`` is (out_features, in_features), ``bias`` (out_features,) or None; x is
-    (..., in_features). Both start uniform on ±1/√in_features, as in PyTorch's nn.Linear
-    (its ``reset_parameters``, a kaiming_uniform_ with a = √5), from ``generator`` or the default
-    one. ShapeError for sizes below 1.
-
-    >>> import gpugrad as gg
-    >>> layer = gg.nn.Linear(3, 2)
-    >>> layer
-    Linear(in_features=3, out_features=2, bias=True)  # 8 parameters
-    >>> layer(gg.ones((5, 3))).shape
-    (5, 2)
-    """
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        bias: bool = True,
-        *,
-        dtype: Any = None,
-        device: Any = None,
-        generator: Generator | None = None,
-    ) -> None:
-        self.in_features = _features("Linear", "in_features", in_features)
-        self.out_features = _features("Linear", "out_features", out_features)
-        self.weight = Parameter(
-            empty((self.out_features, self.in_features), dtype=dtype, device=device)
-        )
-        self.bias = (
-            Parameter(empty((self.out_features,), dtype=dtype, device=device)) if bias else None
-        )
-        self.reset_parameters(generator)
-
-    def reset_parameters(self, generator: Generator | None = None) -> None:
-        """Draw weight and bias anew: uniform on ±1/√in_features."""
-        bound = 1.0 / math.sqrt(self.in_features)
-        init.uniform_(self.weight, -bound, bound, generator=generator)
-        if self.bias is not None:
-            init.uniform_(self.bias, -bound, bound, generator=generator)
-
-    def forward(self, x: Any) -> Tensor:
-        return linear(x, self.weight, self.bias)
-
-    def extra_repr(self) -> str:
-        return (
-            f"in_features={self.in_features}, out_features={self.out_features}, "
-            f"bias={self.bias is not None}"
-        )
+__all__ = ["MLP", "Flatten", "Sequential"]
 
 
 class Sequential(Module):
@@ -184,8 +125,8 @@ class MLP(Module):
                 f"MLP: nouts must list the outputs of each layer, as in [4, 4, 1], got {nouts!r}"
             )
         sizes = [
-            _features("MLP", "nin", nin),
-            *(_features("MLP", "each of nouts", n) for n in nouts),
+            check_size("MLP", "nin", nin),
+            *(check_size("MLP", "each of nouts", n) for n in nouts),
         ]
         self.layers = [
             Linear(n, m, bias, dtype=dtype, device=device, generator=generator)
@@ -214,74 +155,6 @@ class MLP(Module):
         if self.activations[-1] is not None:
             words += f", output_activation={activation_name(self.activations[-1])}"
         return words
-
-
-class Dropout(Module):
-    """In training, each element set to 0 with probability ``p``, the others divided by 1 - p.
-
-    After ``eval()`` everything passes. The mask comes from ``gg.random.bernoulli`` and
-    ``generator``, or the default one: the same seed drops the same elements on every device.
-    ValueError for a ``p`` that is no probability.
-
-    >>> import gpugrad as gg
-    >>> layer = gg.nn.Dropout(0.25)
-    >>> layer
-    Dropout(p=0.25)
-    >>> layer.eval()(gg.ones(3))
-    tensor([1., 1., 1.])
-    """
-
-    def __init__(self, p: float = 0.5, *, generator: Generator | None = None) -> None:
-        self.p = check_probability("Dropout", p)
-        self.generator = generator
-
-    def forward(self, x: Any) -> Tensor:
-        return dropout(x, self.p, self.training, generator=self.generator)
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}"
-
-
-class LayerNorm(Module):
-    """Each sample with mean 0 and variance 1 over its last axes, times a weight plus a bias.
-
-    ``normalized_shape`` is the sizes of these axes, also one number. ``weight`` begins as ones
-    and ``bias`` as zeros, both of this shape; None without ``elementwise_affine``, the bias also
-    without ``bias``. The formula is `gpugrad.nn.functional.layer_norm`'s (Ba et al., 2016).
-    ShapeError for sizes below 1.
-
-    >>> import gpugrad as gg
-    >>> layer = gg.nn.LayerNorm(2)
-    >>> layer
-    LayerNorm((2,), eps=1e-05)  # 4 parameters
-    >>> layer(gg.tensor([[1.0, 3.0]])).round(3).tolist()
-    [[-1.0, 1.0]]
-    """
-
-    def __init__(
-        self,
-        normalized_shape: Any,
-        eps: float = 1e-5,
-        elementwise_affine: bool = True,
-        bias: bool = True,
-        *,
-        dtype: Any = None,
-        device: Any = None,
-    ) -> None:
-        self.normalized_shape = shape = check_shape("LayerNorm", normalized_shape)
-        self.eps = eps
-        words = {"dtype": dtype, "device": device}
-        self.weight = Parameter(ones(shape, **words)) if elementwise_affine else None
-        self.bias = Parameter(zeros(shape, **words)) if elementwise_affine and bias else None
-
-    def forward(self, x: Any) -> Tensor:
-        return layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
-
-    def extra_repr(self) -> str:
-        words = "" if self.weight is not None else ", elementwise_affine=False"
-        if self.weight is not None and self.bias is None:
-            words = ", bias=False"
-        return f"{self.normalized_shape}, eps={self.eps}{words}"
 
 
 class Flatten(Module):

@@ -5,7 +5,7 @@ NumPy would not refuse by itself (it compares by the real parts first) refuses t
 """
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,6 +30,7 @@ op(
     reference=lambda x: 1 / (1 + math.e**-x),
     public="gg nn.functional",
     method=True,
+    layer="Sigmoid",
     doc="1 / (1 + e ** -x), elementwise, for x of any size.",
     **EW,
 )
@@ -47,6 +48,7 @@ op(
     saves="y",
     public="gg nn.functional",
     method=True,
+    layer="ReLU",
     doc="x where x > 0 and else 0; its derivative at 0 is 0.",
     **EW,
 )
@@ -64,6 +66,7 @@ op(
     saves="x",
     public="gg nn.functional",
     method=True,
+    layer="Softplus",
     doc="log(1 + e ** x), elementwise, for x of any size.",
     **EW,
 )
@@ -81,6 +84,7 @@ op(
     saves="x",
     public="gg nn.functional",
     method=True,
+    layer="SiLU",
     doc="x * sigmoid(x), elementwise (Elfwing et al., 2018); also named swish.",
     **EW,
 )
@@ -98,6 +102,7 @@ op(
     samples=[Sample((2, 3)), Sample((4,), alpha=0.5)],
     public="gg nn.functional",
     method=True,
+    layer="ELU",
     doc="x where x > 0 and else alpha * (e ** x - 1) (Clevert et al., 2016).",
     **EW,
 )
@@ -111,6 +116,7 @@ op(
     samples=[Sample((2, 3)), Sample((4,), negative_slope=0.2)],
     public="gg nn.functional",
     method=True,
+    layer="LeakyReLU",
     doc="x where x > 0 and else negative_slope * x.",
     **EW,
 )
@@ -178,7 +184,7 @@ SLOPE = math.sqrt(2 / math.pi)
 CUBIC = 0.044715 * SLOPE
 
 
-def _gelu(xp: Any, x: Any, /, approximate: str = "none") -> Any:
+def _gelu(xp: Any, x: Any, /, approximate: Literal["none", "tanh"] = "none") -> Any:
     if approximate == "none":
         return x * (0.5 * (1 + xp.erf(x * math.sqrt(0.5))))
     if approximate == "tanh":
@@ -206,6 +212,7 @@ op(
     samples=[Sample((2, 3)), Sample((4,), approximate="tanh")],
     public="gg nn.functional",
     method=True,
+    layer="GELU",
     doc="x * Φ(x), Φ the normal distribution function (Hendrycks and Gimpel, 2016); "
     'approximate="tanh" for their faster form.',
     **EW,

@@ -363,6 +363,7 @@ op(
     saves="y",
     public="gg nn.functional",
     method=True,
+    layer="Tanh",
     doc="The hyperbolic tangent: 1 for large x, never an overflow.",
     **EW,
 )

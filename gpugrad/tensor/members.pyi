@@ -119,7 +119,7 @@ class Members:
         """x where x > 0 and else negative_slope * x."""
     def erf(self, /) -> Tensor:
         """The error function, elementwise (W. J. Cody's approximation, 1969)."""
-    def gelu(self, /, approximate: str = "none") -> Tensor:
+    def gelu(self, /, approximate: Literal["none", "tanh"] = "none") -> Tensor:
         """x * Φ(x), Φ the normal distribution function (Hendrycks and Gimpel, 2016);
         approximate="tanh" for their faster form.
         """

@@ -1,0 +1,119 @@
+"""The linear layer: `linear` and `Linear`. Imports `init`, `module` and `parameter`."""
+
+import math
+from typing import Any
+
+from gpugrad.errors import ShapeError
+from gpugrad.functions import FUNCTIONS
+from gpugrad.nn import init
+from gpugrad.nn.module import Module
+from gpugrad.nn.parameter import Parameter
+from gpugrad.random import Generator
+from gpugrad.tensor import Tensor, as_tensor, empty
+
+__all__ = ["Linear", "check_size", "linear"]
+
+_linear = FUNCTIONS["linear"]
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
+    """``x @ weight.T + bias``, as one operation.
+
+    x is (..., inputs), weight (outputs, inputs), bias (outputs,), (1,) or None; the result is
+    (..., outputs). ShapeError where they do not fit.
+
+    >>> import gpugrad as gg
+    >>> x, weight, bias = gg.ones((5, 3)), gg.ones((2, 3)), gg.tensor([0.0, 1.0])
+    >>> gg.nn.functional.linear(x, weight, bias)[0].tolist()
+    [3.0, 4.0]
+    """
+    # The raw arrays' attributes are quicker: this is the path of every layer of every step.
+    try:
+        fit = getattr(weight, "_array", weight).ndim == 2 and (
+            bias is None or getattr(bias, "_array", bias).ndim == 1
+        )
+    except AttributeError:  # a list
+        return linear(x, as_tensor(weight), bias if bias is None else as_tensor(bias))
+    if not fit:
+        raise _misfit(x, weight, bias)
+    try:
+        return _linear(x, weight, bias)
+    except (ShapeError, IndexError):
+        raise _misfit(x, weight, bias) from None
+
+
+def _misfit(x: Any, weight: Any, bias: Any) -> ShapeError:
+    """The error for operands of `linear` that do not fit."""
+    shape = as_tensor(x).shape
+    shapes = f"x {shape}, weight {weight.shape}"
+    if bias is not None:
+        shapes += f", bias {bias.shape}"
+    if len(weight.shape) != 2:
+        what = "weight must have two axes, (outputs, inputs)"
+    elif shape[-1:] != weight.shape[1:]:
+        what = f"the last axis of x must have size {weight.shape[1]}, the inputs of weight"
+        if shape[-1:] == weight.shape[:1]:
+            what += ". Did you mean to transpose the weight, which is (outputs, inputs)?"
+    else:
+        what = f"bias must have shape {weight.shape[:1]}, one number for each output"
+    return ShapeError(f"linear: {what}; got {shapes}")
+
+
+def check_size(who: str, what: str, number: Any) -> int:
+    """A number of inputs or outputs as an int; ShapeError for anything below 1."""
+    if isinstance(number, bool) or not hasattr(number, "__index__") or number.__index__() < 1:
+        raise ShapeError(f"{who}: {what} must be a whole number of 1 or more, got {number!r}")
+    return int(number)
+
+
+class Linear(Module):
+    """``x @ weight.T + bias``: an affine map of the last axis.
+
+    ``weight`` is (out_features, in_features), ``bias`` (out_features,) or None; x is
+    (..., in_features). Both start uniform on ±1/√in_features, as in PyTorch's nn.Linear
+    (its ``reset_parameters``, a kaiming_uniform_ with a = √5), from ``generator`` or the default
+    one. ShapeError for sizes below 1.
+
+    >>> import gpugrad as gg
+    >>> layer = gg.nn.Linear(3, 2)
+    >>> layer
+    Linear(in_features=3, out_features=2, bias=True)  # 8 parameters
+    >>> layer(gg.ones((5, 3))).shape
+    (5, 2)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        dtype: Any = None,
+        device: Any = None,
+        generator: Generator | None = None,
+    ) -> None:
+        self.in_features = check_size("Linear", "in_features", in_features)
+        self.out_features = check_size("Linear", "out_features", out_features)
+        self.weight = Parameter(
+            empty((self.out_features, self.in_features), dtype=dtype, device=device)
+        )
+        self.bias = (
+            Parameter(empty((self.out_features,), dtype=dtype, device=device)) if bias else None
+        )
+        self.reset_parameters(generator)
+
+    def reset_parameters(self, generator: Generator | None = None) -> None:
+        """Draw weight and bias anew: uniform on ±1/√in_features."""
+        bound = 1.0 / math.sqrt(self.in_features)
+        init.uniform_(self.weight, -bound, bound, generator=generator)
+        if self.bias is not None:
+            init.uniform_(self.bias, -bound, bound, generator=generator)
+
+    def forward(self, x: Any) -> Tensor:
+        return linear(x, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, "
+            f"bias={self.bias is not None}"
+        )
