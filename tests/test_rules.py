@@ -1,5 +1,7 @@
 """What holds for every rule of the table: which names it uses, what it needs, what it saves."""
 
+from itertools import zip_longest
+
 import numpy as np
 import optable
 import pytest
@@ -10,6 +12,7 @@ from gpugrad.engine import record as recording
 from gpugrad.engine.backward import run_backward, unbroadcast
 from gpugrad.engine.op import TABLE, Op, Sample
 from gpugrad.engine.op import op as enter
+from gpugrad.engine.outputs import ShapeDtype
 from gpugrad.engine.record import bind
 from gpugrad.functions import FUNCTIONS
 from gpugrad.tensor import TENSORS
@@ -90,15 +93,19 @@ def test_rules_use_only_names_of_the_table(op, sample):
     """Over a namespace that has nothing else, every rule gives what the walk gives."""
     arrays = optable.prepared(op, optable.arrays_for(op, sample))
     parameters = parameters_of(op, sample)
-    y = getattr(NAMESPACES[np.ndarray], op.name)(*arrays, **parameters)
+    y = getattr(NAMESPACES[np.ndarray], op.recorded)(*arrays, **parameters)
+    residuals = []
+    if op.residuals:
+        y, *residuals = y
     loss, gs = seeded(op, outputs_of(y))
     g = gs if op.outputs else gs[0]
     floats = [array.dtype.kind == "f" for array in arrays]
+    values = (*arrays, *residuals)
     if op.joint is not None:
-        pulled = op.joint(RESTRICTED, g, y, tuple(floats), *arrays, **parameters)
+        pulled = op.joint(RESTRICTED, g, y, tuple(floats), *values, **parameters)
     else:
         pulled = [
-            rule(RESTRICTED, g, y, *arrays, **parameters) if rule and need else None
+            rule(RESTRICTED, g, y, *values, **parameters) if rule and need else None
             for rule, need in zip(op.vjps, floats, strict=True)
         ]
     tensors = [gg.tensor(a, requires_grad=need) for a, need in zip(arrays, floats, strict=True)]
@@ -184,12 +191,14 @@ def declared():
 def test_a_rule_that_saves_too_little_fails(op, sample):
     """Each declaration is needed: with nothing saved, some derivative cannot be computed."""
     entry = {"vjp_all": op.joint} if op.vjps is None else {"vjp": op.vjps}
+    forward = FORMULAS[op.recorded] if op.residuals else op.forward
     forgetful = Op(
         op.name,
-        op.forward or str(op.signature)[1:-1],
+        forward or str(op.signature)[1:-1],
         complex=op.complex,
         saves="" if op.vjps is None or op.variadic else [""] * len(op.arrays),
         outputs=op.outputs,
+        residuals=op.residuals,
         kind=op.kind,
         **entry,
     )
@@ -204,7 +213,7 @@ def test_a_rule_that_saves_too_little_fails(op, sample):
 
 
 def test_a_declaration_is_what_is_kept(monkeypatch):
-    """Every op keeps the arrays that its `saves` names and no others."""
+    """Every op keeps the arrays and residuals that its `saves` names and no others."""
     kept = {}
 
     class Watched(recording.Node):
@@ -212,7 +221,11 @@ def test_a_declaration_is_what_is_kept(monkeypatch):
 
         def __init__(self, op, parents, values, y, *rest):
             super().__init__(op, parents, values, y, *rest)
-            arrays = [i for i, v in enumerate(values) if v is not parents[i]]
+            arrays = [
+                i
+                for i, (value, parent) in enumerate(zip_longest(values, parents))
+                if value is not parent and not isinstance(value, ShapeDtype)
+            ]
             kept[op.name] = (tuple(arrays), y is not None)
 
     monkeypatch.setattr(recording, "Node", Watched)
@@ -224,7 +237,7 @@ def test_a_declaration_is_what_is_kept(monkeypatch):
         needs = tuple(tensor.requires_grad for tensor in tensors)
         if any(needs) and len(needs) == len(tensors) and op.name in kept:
             keep, y = op.keeps(needs)
-            arrays = tuple(i for i, k in enumerate(keep) if k or not needs[i])
+            arrays = tuple(i for i, k in enumerate(keep) if k or needs[i : i + 1] == (False,))
             assert kept.pop(op.name) == (arrays, y), op.name
 
 

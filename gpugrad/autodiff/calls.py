@@ -319,10 +319,8 @@ class Call:
             for d in run(xp, plain, leading)
         ]
 
-    def pulled_through_extras(
-        self, xp: Any, of_extras: Sequence[Any], needs: Sequence[bool]
-    ) -> list[Any]:
-        """The gradients of the arguments for those of the extras: the forward, differentiated."""
+    def pulled_through(self, xp: Any, name: str, g: Any, needs: Sequence[bool]) -> list[Any]:
+        """The gradients of the arguments for that of an extra: the forward, differentiated."""
         lifted = xp is TENSORS
         leaves: list[Any] = []
         for value, need in zip(self.values, needs):
@@ -337,35 +335,35 @@ class Call:
             elif is_array(value) and not isinstance(value, Tensor):
                 value = Tensor(plain(value))
             leaves.append(value)
-        given = {name: g for name, g in zip(self.extras, of_extras) if g is not None}
-        extras = self._extras_of(leaves, given)
-        seeds = [(extras[name]._node, g) for name, g in given.items()]
+        seeds = [(self._extra_of(leaves, name)._node, g)]
         targets = [leaf._node for leaf in leaves if connected(leaf)]
         found = run_backward(
             seeds, retain_graph=True, graph=GRAPH_MODE if lifted else None, targets=targets
         )
+        ds = [found.get(leaf._node) if need else None for leaf, need in zip(leaves, needs)]
         return [
-            found.get(leaf._node) if need and connected(leaf) else None
-            for leaf, need in zip(leaves, needs)
+            xp.full_like(g, 0, dtype=value.dtype, shape=tuple(value.shape))
+            if need and d is None
+            else d
+            for d, value, need in zip(ds, self.values, needs)
         ]
 
-    def _extras_of(self, leaves: Sequence[Any], wanted: Any) -> dict[str, Any]:
-        """The extras, computed again over Tensors."""
+    def _extra_of(self, leaves: Sequence[Any], name: str) -> Tensor:
+        """An extra, computed again over Tensors."""
         try:
             with running(f"the forward of {self.what}", lifted=True):
-                result = self.custom.forward(TENSORS, *leaves, **self.parameters)
-            for name in wanted:
-                if not connected(result.extras[name]):
-                    raise _NotWithXpError(f"{name!r} does not depend on the arguments")
+                extra = self.custom.forward(TENSORS, *leaves, **self.parameters).extras[name]
+            if not connected(extra):
+                raise _NotWithXpError(f"{name!r} does not depend on the arguments")
         except Exception as error:
             reason = str(error) if isinstance(error, _NotWithXpError) else _reason(error)
             raise GradientError(
-                f"second derivative of {self.what}: its vjp uses the saved "
-                f"{', '.join(map(repr, wanted))}, and its forward, which computes that, is not "
-                f"written with xp, or saves= leaves out an argument ({reason}). Write it with the "
-                "functions of xp, or compute in the vjp what is saved"
+                f"second derivative of {self.what}: its vjp uses the saved {name!r}, and its "
+                "forward, which computes that, is not written with xp, or saves= leaves out an "
+                f"argument ({reason}). Write it with the functions of xp, or compute in the vjp "
+                "what is saved"
             ) from error
-        return dict(result.extras)
+        return extra
 
     # Forward mode.
 
@@ -471,8 +469,8 @@ class Call:
         found = run_backward(seeds, graph=GRAPH_MODE, targets=targets)
         return [found[u._node] if u._node in found else u.detach() for u in us]
 
-    def pushed_to_extras(self, tangents: Sequence[Any]) -> list[Any]:
-        """The tangents of the extras: the forward, differentiated."""
+    def pushed_to(self, name: str, tangents: Sequence[Any]) -> Any:
+        """The tangent of an extra: the forward, differentiated."""
         with enable_grad():
             leaves = [
                 value
@@ -482,8 +480,7 @@ class Call:
                 else TENSORS.positive(value)
                 for tangent, value in zip(tangents, self.values)
             ]
-        extras = self._extras_of(leaves, self.extras)
         known = {
             leaf._node: tangent for leaf, tangent in zip(leaves, tangents) if tangent is not None
         }
-        return push(known, [extras[name]._node for name in self.extras], GRAPH_MODE)
+        return push(known, [self._extra_of(leaves, name)._node], GRAPH_MODE)[0]

@@ -10,8 +10,6 @@ from typing import Any
 
 from gpugrad.autodiff.calls import Call, on_host
 from gpugrad.autodiff.rules import (
-    Extra,
-    Tangents,
     array_on,
     connected,
     place_of,
@@ -21,11 +19,8 @@ from gpugrad.autodiff.rules import (
     weak_dtype,
 )
 from gpugrad.engine.modes import recording
-from gpugrad.engine.node import Node
 from gpugrad.engine.op import KINDS, Op
-from gpugrad.engine.outputs import OutputsNode
-from gpugrad.engine.pull import unbroadcast
-from gpugrad.engine.record import record_outputs, unwrap
+from gpugrad.engine.record import noted, unwrap
 from gpugrad.errors import GradientError, ShapeError
 from gpugrad.tensor import Tensor
 
@@ -65,43 +60,69 @@ def saved(outputs: Any, /, **extras: Any) -> Saved:
 class _Entry(Op):
     """A custom op as the engine sees it: ``count`` outputs (None: one), and named extras."""
 
-    __slots__ = ("count", "extras")
+    __slots__ = ("count",)
 
     def __init__(self, custom: "CustomOp", count: int | None, extras: tuple[str, ...]) -> None:
-        def again(xp: Any, *arrays: Any, **parameters: Any) -> Any:
+        def call(y: Any, values: tuple[Any, ...], parameters: dict[str, Any]) -> Call:
+            ys = (y,) if count is None else y
+            size = len(values) - len(extras)
+            known = dict(zip(extras, values[size:]))
+            return Call(custom, count, ys, values[:size], parameters, known)
+
+        def forward(xp: Any, *arrays: Any, **parameters: Any) -> Any:
             outputs, _, found = custom._compute(xp, arrays, parameters)
-            return (*outputs, *found.values()) if self.outputs else outputs[0]
+            y = outputs[0] if count is None else outputs
+            return (y, *found.values()) if extras else y
 
         def joint(xp: Any, g: Any, y: Any, needs: Any, *values: Any, **parameters: Any) -> Any:
-            return custom._pull(self, xp, g, y, needs, values, parameters)
+            gs = (g,) if count is None else g
+            return call(y, values, parameters).pulled(xp, gs, needs)
 
         def jvp(xp: Any, tangents: Any, y: Any, *values: Any, **parameters: Any) -> Any:
-            return custom._push(self, tangents, y, values, parameters)
+            found = call(y, values, parameters).pushed(tangents)
+            return found[0] if count is None else found
 
-        again.__signature__ = custom._formal  # type: ignore[attr-defined]
+        forward.__signature__ = custom._formal  # type: ignore[attr-defined]
+        saves = custom._saves
         super().__init__(
             custom.name,
-            again,
+            forward,
             vjp_all=joint,
             jvp=jvp,
-            saves=custom._saves,
+            saves=[
+                " ".join((one, *extras))
+                for one in ([saves] * len(custom._operands) if isinstance(saves, str) else saves)
+            ],
             kind=custom.kind,
-            outputs=count is not None or bool(extras),
+            complex="same",
+            outputs=count is not None,
+            residuals={name: _extra(custom, name) for name in extras},
             doc=custom.__doc__ or "",
         )
         self.count = count
-        self.extras = extras
-
-    def split(self, parts: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """Something for each output, and for each extra."""
-        if not self.outputs:
-            return (parts,), ()
-        count = self.count or 1
-        return tuple(parts[:count]), tuple(parts[count:])
 
     def given(self, parts: Sequence[Any]) -> Any:
         """Something for each output as a rule gets it: bare where the op has one output."""
         return parts[0] if self.count is None else tuple(parts)
+
+
+def _extra(custom: "CustomOp", name: str) -> Op:
+    """An extra as a function of the arguments: the forward, differentiated when it is asked for."""
+
+    def forward(xp: Any, *arrays: Any, **parameters: Any) -> Any:
+        return custom._compute(xp, arrays, parameters)[2][name]
+
+    def joint(xp: Any, g: Any, y: Any, needs: Any, *values: Any, **parameters: Any) -> Any:
+        return Call(custom, None, (y,), values, parameters, {}).pulled_through(xp, name, g, needs)
+
+    def jvp(xp: Any, tangents: Any, y: Any, *values: Any, **parameters: Any) -> Any:
+        return Call(custom, None, (y,), values, parameters, {}).pushed_to(name, tangents)
+
+    forward.__signature__ = custom._formal  # type: ignore[attr-defined]
+    return Op(
+        f"{name} of {custom.name}", forward, vjp_all=joint, jvp=jvp, saves=custom._saves,
+        complex="same", doc="What a custom op's forward has saved.",
+    )  # fmt: skip
 
 
 class CustomOp:
@@ -279,27 +300,8 @@ class CustomOp:
         mode = recording.get()
         if not mode or all(node is None for node in nodes):
             return entry.given([Tensor(y) for y in outputs])
-        needs = tuple(node is not None for node in nodes)
-        keep, keep_y = entry.keeps(needs)
-        values = tuple(
-            raw if kept or node is None else node for raw, kept, node in zip(raws, keep, nodes)
-        )
-        if not entry.outputs:
-            (y,) = outputs
-            if y.dtype.kind in "biu":
-                return Tensor(y)
-            kept_y = y if keep_y else None
-            made = Node(entry, tuple(nodes), values, kept_y, xp, y.shape, y.dtype, parameters)
-            if mode is not True:
-                mode(made, raws, y)
-            return Tensor(y, made)
-        whole = OutputsNode(entry, tuple(nodes), values, outputs, xp, parameters)
-        stand_ins = (*whole.shape, *(Extra(name, array) for name, array in extras.items()))
-        whole.shape = whole.dtype = stand_ins
-        whole.y = (*(outputs if keep_y else stand_ins[: len(outputs)]), *extras.values())
-        if mode is not True:
-            mode(whole, raws, outputs)
-        return entry.given(record_outputs(whole, outputs))
+        y = outputs if several else outputs[0]
+        return noted(entry, raws, nodes, xp, parameters, y, tuple(extras.values()), mode)
 
     def _entry(self, count: int | None, extras: tuple[str, ...]) -> _Entry:
         key = (count, extras)
@@ -378,51 +380,6 @@ class CustomOp:
         """The names of ``count`` array arguments."""
         *first, last = self._operands
         return [*first, *([last] * (count - len(first)))] if self._variadic else self._operands
-
-    # Backward.
-
-    def _pull(
-        self,
-        entry: _Entry,
-        xp: Any,
-        g: Any,
-        y: Any,
-        needs: tuple[bool, ...],
-        values: tuple[Any, ...],
-        parameters: dict[str, Any],
-    ) -> list[Any]:
-        """The gradients of the arguments; see `Op.joint`."""
-        gs, of_extras = entry.split(g)
-        ys, extras = entry.split(y)
-        call = Call(self, entry.count, ys, values, parameters, dict(zip(entry.extras, extras)))
-        ds = call.pulled(xp, gs, needs)
-        if any(one is not None for one in of_extras):
-            more = call.pulled_through_extras(xp, of_extras, needs)
-            ds = [
-                d if also is None else unbroadcast(xp, d, tuple(also.shape), also.dtype) + also
-                for d, also in zip(ds, more)
-            ]
-        return ds
-
-    # Forward mode.
-
-    def _push(
-        self,
-        entry: _Entry,
-        tangents: Sequence[Any],
-        y: Any,
-        values: tuple[Any, ...],
-        parameters: dict[str, Any],
-    ) -> Any:
-        """The tangents of the outputs; see `Op`."""
-        ys, extras = entry.split(y)
-        call = Call(self, entry.count, ys, values, parameters, dict(zip(entry.extras, extras)))
-        found = call.pushed(tangents)
-        if not entry.outputs:
-            return found[0]
-        result = Tangents(found)
-        result.extras = lambda: call.pushed_to_extras(tangents)
-        return result
 
 
 def custom_op(

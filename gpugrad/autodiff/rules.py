@@ -17,12 +17,11 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.modes import enable_grad, no_grad, strict
 from gpugrad.engine.node import Node
 from gpugrad.engine.op import Op
-from gpugrad.engine.outputs import ShapeDtype
 from gpugrad.errors import DeviceError, DTypeError, GradientError, ShapeError
 from gpugrad.tensor import TENSORS, Tensor, get_default_dtype
 
 __all__ = [
-    "Extra", "Tangents", "array_on", "checked_gradient", "connected", "fetched", "is_array",
+    "array_on", "checked_gradient", "connected", "fetched", "is_array",
     "place_of", "plain", "refusing", "running", "weak_dtype", "zero_of",
 ]  # fmt: skip
 
@@ -143,29 +142,6 @@ def checked_gradient(
             "real part"
         )
     return d
-
-
-class Extra(ShapeDtype):
-    """What `gpugrad.saved` hands on, which the engine holds as one more output, never given out."""
-
-    __slots__ = ("what",)
-
-    def __init__(self, name: str, array: Any) -> None:
-        super().__init__(array.shape, array.dtype)
-        self.what = f"its saved value {name!r}"
-
-    def zeros(self, xp: Any, like: Any) -> Any:
-        """None: where no derivative of the extra is asked for, none is computed."""
-        return None
-
-
-class Tangents(tuple[Any, ...]):
-    """The tangents of an op's outputs, and those of its extras, computed when asked for."""
-
-    extras: Callable[[], list[Any]]
-
-    def __getitem__(self, index: Any) -> Any:
-        return super().__getitem__(index) if index < len(self) else self.extras()[index - len(self)]
 
 
 class _Refusal:

@@ -24,6 +24,7 @@ from gpugrad.engine.modes import enable_grad, in_rules, observer
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.outputs import OutputsNode, ShapeDtype, pick
 from gpugrad.engine.pull import pull_back, unbroadcast
+from gpugrad.engine.residuals import residual_nodes
 from gpugrad.engine.support import carry, mask_of
 from gpugrad.errors import GradientError
 
@@ -39,6 +40,12 @@ class GraphMode(NamedTuple):
     def values(self, node: Node) -> tuple[tuple[Any, ...], Any]:
         """A node's saved arrays and output, as Tensors that are part of the graph."""
         values = tuple(map(self._tensor, node.values or (), node.parents))
+        if node.op.residuals:
+            residuals = (node.values or ())[len(values) :]
+            values += tuple(
+                r if isinstance(r, ShapeDtype) else self.wrap(r, own)
+                for r, own in zip(residuals, residual_nodes(node))
+            )
         if node.y is None:
             return values, node
         if isinstance(node, OutputsNode):

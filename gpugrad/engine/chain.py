@@ -44,8 +44,9 @@ def record_chain(
     between, y = made
     if not recorded:
         return record.Tensor(y)
-    values, _ = record.saved(first, raws, nodes)
-    node = Node(first, tuple(nodes), values, None, xp, y.shape, y.dtype, {})
+    keep, _ = first.keeps(tuple(node is not None for node in nodes))
+    values = [raw if kept or n is None else n for raw, kept, n in zip(raws, keep, nodes)]
+    node = Node(first, tuple(nodes), tuple(values), None, xp, y.shape, y.dtype, {})
     kept = (between if keep_between else node,)
     y_kept = y if keep_y else None
     own = second.as_second()

@@ -76,6 +76,14 @@ class Op:
     derivatives that are needed. What is not kept reaches a rule as a stand-in that has
     only ``shape`` and ``dtype``.
 
+    ``residuals`` names what the forward returns beside the output, ``(y, *residuals)``, for the
+    rules, which take them after the arrays: ``rule(xp, g, y, *arrays, *residuals, **parameters)``.
+    ``saves`` says which of them a rule needs. With each name comes an op that gives the residual
+    for the first of the arrays and parameters of the same names: its rules make derivatives of
+    higher order right (`gpugrad.engine.residuals`). In a namespace this forward has the name
+    ``recorded``; under the op's own name there is one that gives the output alone, which is
+    ``alone`` where that costs less.
+
     ``adds[i](xp, total, g, *arrays, **parameters)`` adds the gradient of array ``i`` to one that
     is there already, in place, and says whether it has: cheaper than a rule where only a slice of
     it is not zero, or where a library's product can add.
@@ -152,7 +160,9 @@ class Op:
         "parameters",
         "prepare",
         "public",
+        "recorded",
         "reference",
+        "residuals",
         "samples",
         "saves",
         "shown",
@@ -175,6 +185,8 @@ class Op:
         kind: str = "general",
         complex: str | None = None,
         outputs: bool = False,
+        residuals: "dict[str, Op] | None" = None,
+        alone: Rule | None = None,
         finite: bool = False,
         moves: bool = False,
         chooses: bool = False,
@@ -210,7 +222,7 @@ class Op:
         else:
             whole = inspect.signature(forward)
             self.signature = whole.replace(parameters=list(whole.parameters.values())[1:])
-            self.forward = forward
+            self.forward = (alone or _alone(forward)) if residuals else forward
         parameters = list(self.signature.parameters.values())
         self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
         self.arrays = tuple(
@@ -226,6 +238,8 @@ class Op:
         self.constants = tuple(i for i, rule in enumerate(self.vjps or ()) if rule is None)
         self.kind = kind
         self.outputs = outputs
+        self.residuals = residuals or {}
+        self.recorded = f"{name}_and_residuals" if residuals else name
         # What each rule chose, where it is one that chooses.
         self.masks = tuple(getattr(rule, "mask", None) for rule in self.vjps or ())
         self.finite = finite
@@ -251,10 +265,11 @@ class Op:
             frozenset(s.split()) for s in ([saves] * count if isinstance(saves, str) else saves)
         )
         for words in self.saves:
-            if not words <= {"y", *self.arrays}:
-                raise ValueError(f"op {name}: saves {sorted(words)}, has {self.arrays} and 'y'")
-        # For every pattern of arguments that need a gradient: which arrays to keep, and
-        # whether to keep the output.
+            if not words <= {"y", *self.arrays, *self.residuals}:
+                has = (*self.arrays, *self.residuals)
+                raise ValueError(f"op {name}: saves {sorted(words)}, has {has} and 'y'")
+        # For every pattern of arguments that need a gradient: which arrays and residuals to keep,
+        # and whether to keep the output.
         self.keep_table = (
             {}
             if self.variadic or count > 8
@@ -293,17 +308,21 @@ class Op:
         return self._chained
 
     def keeps(self, needs: tuple[bool, ...]) -> tuple[tuple[bool, ...], bool]:
-        """Which arrays are kept, and whether the output is, for arguments in need of a gradient."""
+        """Which arrays and residuals are kept, and whether the output is.
+
+        For a pattern of arguments that need a gradient.
+        """
         return self.keep_table[needs] if self.keep_table else self._keeps(needs)
 
     def _keeps(self, needs: tuple[bool, ...]) -> tuple[tuple[bool, ...], bool]:
         if self.variadic:
             saved = self.saves[0]
-            return (self.arrays[0] in saved,) * len(needs), "y" in saved
+            arrays = (self.arrays[0] in saved,) * len(needs)
+            return (*arrays, *(name in saved for name in self.residuals)), "y" in saved
         wanted = frozenset[str]().union(
             *(s for s, need in zip(self.saves, needs, strict=True) if need)
         )
-        return tuple(name in wanted for name in self.arrays), "y" in wanted
+        return tuple(name in wanted for name in (*self.arrays, *self.residuals)), "y" in wanted
 
     def __repr__(self) -> str:
         return f"<op {self.name}{self.signature}>"
@@ -316,9 +335,16 @@ def op(name: str, forward: Callable[..., Any] | str, **entry: Any) -> Op:
     made = TABLE[name] = Op(name, forward, **entry)
     if made.forward is not None:
         FORMULAS[name] = made.forward
+    if made.residuals and not isinstance(forward, str):
+        FORMULAS[made.recorded] = forward
     if made.kind == "elementwise":
         ELEMENTWISE[name] = made.vjps
     return made
+
+
+def _alone(forward: Rule) -> Rule:
+    """The output of a forward that gives residuals as well."""
+    return lambda xp, *arrays, **parameters: forward(xp, *arrays, **parameters)[0]
 
 
 def choosing(mask: Rule, rule: Rule) -> Rule:

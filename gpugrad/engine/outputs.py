@@ -19,8 +19,6 @@ class ShapeDtype:
 
     __slots__ = ("dtype", "shape")
 
-    what = "its output"  # in errors
-
     def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:
         self.shape = shape
         self.dtype = dtype

@@ -17,16 +17,15 @@ from gpugrad.engine.messages import explain, wrong_operand
 from gpugrad.engine.modes import in_rules, recording
 from gpugrad.engine.node import Node
 from gpugrad.engine.op import Op
-from gpugrad.engine.outputs import OutputsNode, pick
+from gpugrad.engine.outputs import OutputsNode, ShapeDtype, pick
 from gpugrad.errors import DeviceError, DTypeError
 
 __all__ = [
     "bind",
     "bind_operator",
     "in_place_of",
+    "noted",
     "record",
-    "record_outputs",
-    "saved",
     "unwrap",
     "use_tensor_class",
 ]
@@ -49,7 +48,8 @@ def use_tensor_class(cls: type, from_python: Callable[..., Any]) -> None:
 def record(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None = None) -> Any:
     """Apply an op to Tensors, raw arrays and numbers; the result is a Tensor (or a tuple)."""
     raws, nodes, xp = unwrap(op, operands)
-    compute = getattr(xp, op.name)
+    mode = op.differentiable and nodes.count(None) < len(nodes) and recording.get()
+    compute = getattr(xp, op.recorded if mode else op.name)
     if not xp.alone:
         compute = in_place_of(raws, compute)
     try:
@@ -57,34 +57,50 @@ def record(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None = 
     except Exception as error:
         explain(op, raws, parameters, error)
         raise
-    mode = recording.get()
-    if not op.differentiable or not mode or nodes.count(None) == len(nodes):
+    if not mode:
         return Tensor(y) if not op.outputs else tuple(map(Tensor, y))
-    values, keep_y = saved(op, raws, nodes)
+    residuals: Sequence[Any] = ()
+    if op.residuals:
+        y, *residuals = y
+    return noted(op, raws, nodes, xp, parameters, y, residuals, mode)
+
+
+def noted(
+    op: Op,
+    raws: Sequence[Any],
+    nodes: Sequence[Any],
+    xp: Any,
+    parameters: dict[str, Any] | None,
+    y: Any,
+    residuals: Sequence[Any],
+    mode: Any,
+) -> Any:
+    """The Tensor (or a tuple) of an op's result in the graph; ``mode`` is that of `recording`."""
+    keep, keep_y = op.keeps(tuple([node is not None for node in nodes]))
+    values = [raw if kept or node is None else node for raw, kept, node in zip(raws, keep, nodes)]
+    if residuals:
+        values += [
+            residual if kept else ShapeDtype(residual.shape, residual.dtype)
+            for residual, kept in zip(residuals, keep[len(raws) :])
+        ]
     if op.outputs:
-        whole = OutputsNode(op, tuple(nodes), values, y, xp, parameters)
+        whole = OutputsNode(op, tuple(nodes), tuple(values), y, xp, parameters)
         if mode is not True:
             mode(whole, raws, y)
-        return record_outputs(whole, y)
+        return tuple(
+            Tensor(one) if one.dtype.kind in "biu" else Tensor(one, pick(whole, index, one))
+            for index, one in enumerate(y)
+        )
     dtype = y.dtype
     if dtype.kind in "biu":
         return Tensor(y)
     if dtype.kind == "c":
         op = op.over_complex()
-    made = Node(op, tuple(nodes), values, y if keep_y else None, xp, y.shape, dtype, parameters)
+    kept_y = y if keep_y else None
+    made = Node(op, tuple(nodes), tuple(values), kept_y, xp, y.shape, dtype, parameters)
     if mode is not True:
         mode(made, raws, y)
     return Tensor(y, made)
-
-
-def saved(op: Op, raws: list[Any], nodes: list[Any]) -> tuple[tuple[Any, ...], bool]:
-    """What a node keeps of its operands, and whether it keeps the result: see `Node.values`."""
-    keep, keep_y = op.keeps(tuple([node is not None for node in nodes]))
-    values = [
-        raw if kept or node is None else node
-        for raw, kept, node in zip(raws, keep, nodes, strict=True)
-    ]
-    return tuple(values), keep_y
 
 
 def unwrap(op: Op, operands: Sequence[Any]) -> tuple[list[Any], list[Any], Any]:
@@ -131,14 +147,6 @@ def _fixed(operand: Any, raw: Any) -> Any:
     """
     graph = isinstance(raw, numpy.generic) and getattr(operand, "_node", None) is not None
     return operand.data if graph else raw
-
-
-def record_outputs(node: OutputsNode, ys: Sequence[Any]) -> tuple[Any, ...]:
-    """The Tensors of an operation's outputs."""
-    return tuple(
-        Tensor(y) if y.dtype.kind in "biu" else Tensor(y, pick(node, index, y))
-        for index, y in enumerate(ys)
-    )
 
 
 def _namespace(op: Op, raws: Sequence[Any]) -> Any:
@@ -218,7 +226,7 @@ def _as_precise(own: Any, array: Any) -> Any:
 
 def bind(op: Op) -> Callable[..., Any]:
     """The public function of a table entry, taking Tensors, raw arrays and numbers."""
-    plain = not op.variadic and not op.outputs and not op.optional
+    plain = not (op.variadic or op.outputs or op.optional or op.residuals)
     if plain and not op.parameters:
         if len(op.arrays) == 1:
             return _named(_unary(op), op)

@@ -63,11 +63,17 @@ def saved(node: Any) -> list[tuple[str, Any]]:
     names = node.op.arrays if not node.op.variadic else (node.op.arrays[0],) * len(values)
     found = [
         (f"its argument {name!r}{_named(parent)}", value)
-        for name, parent, value, kept in zip(names, node.parents, values, keep, strict=True)
+        for name, parent, value, kept in zip(names, node.parents, values, keep)
+        if kept
+    ]
+    residuals = node.op.residuals
+    found += [
+        (f"its saved value {name!r}", value)
+        for name, value, kept in zip(residuals, values[len(needs) :], keep[len(needs) :])
         if kept
     ]
     if isinstance(node.y, tuple):  # several outputs
-        found += [(output.what, y) for output, y in zip(node.shape, node.y)]
+        found += [("its output", y) for y in node.y]
     elif node.y is not None:
         found.append((f"its output{_named(node)}", node.y))
     for name, value in (node.parameters or {}).items():  # an index, the numbers of classes
