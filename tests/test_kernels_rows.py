@@ -90,8 +90,15 @@ def test_the_cross_entropy_is_that_of_the_formula(rows, length, dtype, reduction
     x = arrays(rng, rows, length, dtype)
     target = rng.integers(0, length, rows)
     check("class_cross_entropy", dtype, x, target, reduction)
+    loss, scores = kernel("class_cross_entropy_and_residuals", x, target, reduction)
+    alone = kernel("class_cross_entropy", x, target, reduction)
+    np.testing.assert_array_equal(loss.get(), alone.get())
+    with np.errstate(over="ignore"):
+        right = formula("log_softmax", x, -1).astype(dtype)
+    near = {"rtol": TOLERANCE[str(dtype)], "atol": ROUNDING[str(dtype)]}
+    np.testing.assert_allclose(scores.get(), right, **near)
     g = rng.standard_normal(rows if reduction == "none" else ()).astype(dtype)
-    check("class_cross_entropy_vjp", dtype, np.asarray(g), x, target, reduction)
+    check("class_cross_entropy_vjp", dtype, np.asarray(g), target, right, reduction)
 
 
 @pytest.mark.parametrize("kind", ["int8", "uint8", "int16", "int32", "int64", "uint64"])
@@ -104,7 +111,8 @@ def test_a_class_that_there_is_not_gives_nan(kind, rng):
     losses = kernel("class_cross_entropy", x, target, "none").get()
     out = (target < 0) | (target.astype(object) >= 5)
     np.testing.assert_array_equal(np.isnan(losses), out)
-    check("class_cross_entropy_vjp", x.dtype, np.ones(6, np.float32), x, target, "none")
+    scores = formula("log_softmax", x, -1)
+    check("class_cross_entropy_vjp", x.dtype, np.ones(6, np.float32), target, scores, "none")
 
 
 def test_axes_layouts_and_shapes(rng):

@@ -142,14 +142,22 @@ def test_kernels_give_what_the_formulas_give(shape, dtype, rng):
     for w, b in ((weight, bias), (None, bias), (weight, None), (None, None)):
         y, count = launches(kernel, "layer_norm", x, w, b, 1e-3)
         assert count == 1
+        (again, *kept), count = launches(kernel, "layer_norm_and_residuals", x, w, b, 1e-3)
+        assert count == 1
+        np.testing.assert_array_equal(again.get(), y.get())
+        right, *residuals = over_numpy("layer_norm_and_residuals", x, w, b, 1e-3)
         with np.errstate(over="ignore"):
-            right = over_numpy("layer_norm", x, w, b, 1e-3).astype(dtype)
+            right = right.astype(dtype)
         np.testing.assert_allclose(y.get(), right, rtol=rtol, atol=near)
+        for one, other in zip(kept, residuals, strict=True):
+            assert one.dtype == other.dtype
+            np.testing.assert_allclose(one.get(), other, rtol=rtol, atol=near)
     for w in (weight, None):
         for needs in ((True, True, True), (True, False, False), (False, True, False)):
-            found, count = launches(kernel, "layer_norm_vjp", g, x, w, needs, 1e-3)
-            assert count == (1 if needs == (True, False, False) else 2)
-            expected = over_numpy("layer_norm_vjp", g, x, w, needs, 1e-3)
+            operands = (g, needs, x, w, *residuals)
+            found, count = launches(kernel, "layer_norm_vjp", *operands)
+            assert count == (2 if needs == (True, True, True) else 1)
+            expected = over_numpy("layer_norm_vjp", *operands)
             for one, other, need in zip(found, expected, needs, strict=True):
                 assert (one is None) == (not need)
                 if need:
@@ -170,9 +178,10 @@ def test_what_no_kernel_takes_goes_to_the_formula(rng):
         assert count == 0
         np.testing.assert_allclose(y.get(), over_numpy("layer_norm", *operands), rtol=1e-5)
     needs = (True, True, True)
-    found, count = launches(kernel, "layer_norm_vjp", g, x, wide, needs, 1e-5)
+    residuals = over_numpy("layer_norm_and_residuals", x, wide, bias, 1e-5)[1:]
+    found, count = launches(kernel, "layer_norm_vjp", g, needs, x, wide, *residuals)
     assert count == 0
-    expected = over_numpy("layer_norm_vjp", g, x, wide, needs, 1e-5)
+    expected = over_numpy("layer_norm_vjp", g, needs, x, wide, *residuals)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one.get(), other, rtol=1e-5, atol=1e-6)
 

@@ -5,7 +5,7 @@ same names, those of `gpugrad.ops.normalization`. Imports the modules beside it.
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from gpugrad.backend.namespace import FORMULAS, namespace_of
@@ -15,6 +15,7 @@ from gpugrad.kernels.source import COLUMN, FLOATS, Get, cupy_kernel, prelude, st
 __all__ = ["LayerNorm", "layer_norm_source"]
 
 STRIPE = 256  # rows, at least, that a block adds up
+WIDE = {"e": "f", "f": "f", "d": "d"}  # the dtype of means and rates: what kernels compute in
 
 
 @cache
@@ -38,13 +39,18 @@ __device__ inline Moments moments(const T* x, long long length, W eps)
     return {mean, (W)1 / sqrt(sum_of_all(squares) / (W)length + eps)};
 }
 
-// Without weight or bias their pointers are 0.
+// Without weight or bias their pointers are 0, and so are means and rates where nobody keeps them.
 extern "C" __global__ void layer_norm(
-    const T* x, const T* weight, const T* bias, T* y, long long rows, long long length, double eps)
+    const T* x, const T* weight, const T* bias, T* y, W* means, W* rates, long long rows,
+    long long length, double eps)
 {
     EACH_ROW(row) {
         const long long first = row * length;
         const Moments of = moments(x + first, length, (W)eps);
+        if (means && threadIdx.x == 0) {
+            means[row] = of.mean;
+            rates[row] = of.rate;
+        }
         EACH(i) {
             W found = (widen(x[first + i]) - of.mean) * of.rate;
             if (weight)
@@ -56,30 +62,25 @@ extern "C" __global__ void layer_norm(
     }
 }
 
-// The gradient of x where d is not 0, and the moments of each row where `kept` is not 0.
 extern "C" __global__ void layer_norm_vjp(
-    const T* g, const T* x, const T* weight, T* d, Moments* kept, long long rows,
-    long long length, double eps)
+    const T* g, const T* x, const T* weight, const W* means, const W* rates, T* d, long long rows,
+    long long length)
 {
     EACH_ROW(row) {
         const long long first = row * length;
-        const Moments of = moments(x + first, length, (W)eps);
-        if (kept && threadIdx.x == 0)
-            kept[row] = of;
-        if (d) {
-            W along = 0, across = 0;
-            EACH(i) {
-                const W pulled = widen(g[first + i]) * (weight ? widen(weight[i]) : (W)1);
-                along += pulled;
-                across += pulled * ((widen(x[first + i]) - of.mean) * of.rate);
-            }
-            along = sum_of_all(along) / (W)length;
-            across = sum_of_all(across) / (W)length;
-            EACH(i) {
-                const W pulled = widen(g[first + i]) * (weight ? widen(weight[i]) : (W)1);
-                const W normal = (widen(x[first + i]) - of.mean) * of.rate;
-                d[first + i] = narrow(of.rate * (pulled - along - normal * across));
-            }
+        const W mean = means[row], rate = rates[row];
+        W along = 0, across = 0;
+        EACH(i) {
+            const W pulled = widen(g[first + i]) * (weight ? widen(weight[i]) : (W)1);
+            along += pulled;
+            across += pulled * ((widen(x[first + i]) - mean) * rate);
+        }
+        along = sum_of_all(along) / (W)length;
+        across = sum_of_all(across) / (W)length;
+        EACH(i) {
+            const W pulled = widen(g[first + i]) * (weight ? widen(weight[i]) : (W)1);
+            const W normal = (widen(x[first + i]) - mean) * rate;
+            d[first + i] = narrow(rate * (pulled - along - normal * across));
         }
     }
 }
@@ -87,7 +88,7 @@ extern "C" __global__ void layer_norm_vjp(
 // The gradients of weight and bias: sums down the columns, of a stripe of rows for each block. With
 // several stripes theirs go to `parts`, those of the weight first.
 extern "C" __global__ void layer_norm_columns(
-    const T* g, const T* x, const Moments* kept, T* d_weight, T* d_bias, W* parts,
+    const T* g, const T* x, const W* means, const W* rates, T* d_weight, T* d_bias, W* parts,
     unsigned int* arrived, long long rows, long long length, long long stripe)
 {
     const long long column = (long long)blockIdx.x * 32 + threadIdx.x;
@@ -96,7 +97,7 @@ extern "C" __global__ void layer_norm_columns(
     if (column < length)
         for (long long row = start + threadIdx.y; row < end; row += blockDim.y) {
             const W pulled = widen(g[row * length + column]);
-            weight += pulled * ((widen(x[row * length + column]) - kept[row].mean) * kept[row].rate);
+            weight += pulled * ((widen(x[row * length + column]) - means[row]) * rates[row]);
             bias += pulled;
         }
     weight = sum_of_column(weight);
@@ -129,7 +130,11 @@ class LayerNorm:
 
     def functions(self) -> dict[str, Callable[..., Any]]:
         """By the names of the formulas that they stand in for."""
-        return {"layer_norm": self._forward, "layer_norm_vjp": self._vjp}
+        return {
+            "layer_norm": partial(self._forward, "layer_norm"),
+            "layer_norm_and_residuals": partial(self._forward, "layer_norm_and_residuals"),
+            "layer_norm_vjp": self._vjp,
+        }
 
     def _fits(self, x: Any, *others: Any) -> bool:
         arrays = [other for other in others if other is not None]
@@ -145,35 +150,45 @@ class LayerNorm:
     def _dense(self, *arrays: Any) -> list[Any]:
         return [None if array is None else contiguous(self.module, array) for array in arrays]
 
-    def _forward(self, x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    def _forward(
+        self, name: str, x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
+    ) -> Any:
         if not self._fits(x, weight, bias):
-            return FORMULAS["layer_norm"](namespace_of(x), x, weight, bias, eps)
+            return FORMULAS[name](namespace_of(x), x, weight, bias, eps)
+        module, dtype = self.module, x.dtype
         x, weight, bias = self._dense(x, weight, bias)
-        y = self.module.ndarray(x.shape, x.dtype)
+        y = module.ndarray(x.shape, dtype)
         length = x.shape[-1]
-        kernel = self.get(layer_norm_source(x.dtype), "layer_norm")
         rows = x.size // length
-        kernel(*launch_shape(rows, length), (x, weight, bias, y, rows, length, float(eps)))
-        return y
+        means = rates = None
+        if name != "layer_norm":
+            shape, wide = (*x.shape[:-1], 1), WIDE[dtype.char]
+            means, rates = module.ndarray(shape, wide), module.ndarray(shape, wide)
+        kernel = self.get(layer_norm_source(dtype), "layer_norm")
+        operands = (x, weight, bias, y, means, rates, rows, length, float(eps))
+        kernel(*launch_shape(rows, length), operands)
+        return y if means is None else (y, means, rates)
 
-    def _vjp(self, g: Any, x: Any, weight: Any, needs: tuple[bool, ...], eps: float) -> Any:
-        if not self._fits(x, g, weight) or g.shape != x.shape:
-            return FORMULAS["layer_norm_vjp"](namespace_of(x), g, x, weight, needs, eps)
+    def _vjp(
+        self, g: Any, needs: tuple[bool, ...], x: Any, weight: Any, mean: Any, rate: Any
+    ) -> Any:
+        wanted = needs[0] or needs[1]  # a bias alone needs no more than a sum, and keeps no mean
+        if not wanted or not self._fits(x, g, weight) or g.shape != x.shape:
+            return FORMULAS["layer_norm_vjp"](namespace_of(g), g, needs, x, weight, mean, rate)
         empty = self.module.ndarray
         source, dtype, length = layer_norm_source(x.dtype), x.dtype, x.shape[-1]
-        g, x, weight = self._dense(g, x, weight)
+        g, x, weight, mean, rate = self._dense(g, x, weight, mean, rate)
         rows = x.size // length
-        computed = "d" if dtype.char == "d" else "f"
-        d = empty(x.shape, dtype) if needs[0] else None
-        kept = empty((rows, 2), computed) if needs[1] or needs[2] else None
-        kernel = self.get(source, "layer_norm_vjp")
-        kernel(*launch_shape(rows, length), (g, x, weight, d, kept, rows, length, float(eps)))
-        if kept is None:
-            return d, None, None
-        # Two arrays: a leaf would copy a view.
-        d_weight, d_bias = empty((length,), dtype), empty((length,), dtype)
-        divided = stripes(self.module, rows, length, dtype, STRIPE, sums=2)
-        words = (g, x, kept, d_weight, d_bias, divided.parts, divided.arrived)
-        columns = self.get(source, "layer_norm_columns")
-        columns(divided.grid, divided.block, (*words, rows, length, divided.rows))
+        d = d_weight = d_bias = None
+        if needs[0]:
+            d = empty(x.shape, dtype)
+            kernel = self.get(source, "layer_norm_vjp")
+            kernel(*launch_shape(rows, length), (g, x, weight, mean, rate, d, rows, length))
+        if needs[1] or needs[2]:
+            # Two arrays: a leaf would copy a view.
+            d_weight, d_bias = empty((length,), dtype), empty((length,), dtype)
+            divided = stripes(self.module, rows, length, dtype, STRIPE, sums=2)
+            words = (g, x, mean, rate, d_weight, d_bias, divided.parts, divided.arrived)
+            columns = self.get(source, "layer_norm_columns")
+            columns(divided.grid, divided.block, (*words, rows, length, divided.rows))
         return d, d_weight if needs[1] else None, d_bias if needs[2] else None

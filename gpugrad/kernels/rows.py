@@ -146,17 +146,22 @@ __device__ inline W not_a_number()
     return zero / zero;
 }
 
-__device__ inline W loss_of(const T* x, I target, long long length)
+// The loss of a row, and where `scores` is not 0 the logarithms of the probabilities.
+__device__ inline W loss_of(const T* x, I target, T* scores, long long length)
 {
-    const W total = log_of_sum(x, length);
-    return is_class(target, length) ? total - widen(x[(long long)target]) : not_a_number();
+    const W top = largest(x, length);
+    const W rest = log(sum_of_exp(x, top, length));
+    if (scores)
+        EACH(i) scores[i] = narrow(widen(x[i]) - top - rest);
+    return is_class(target, length) ? rest - (widen(x[(long long)target]) - top) : not_a_number();
 }
 
 extern "C" __global__ void cross_entropy(
-    const T* x, const I* target, T* losses, long long rows, long long length)
+    const T* x, const I* target, T* losses, T* scores, long long rows, long long length)
 {
     EACH_ROW(row) {
-        const W loss = loss_of(x + row * length, target[row], length);
+        const long long first = row * length;
+        const W loss = loss_of(x + first, target[row], scores ? scores + first : 0, length);
         if (threadIdx.x == 0)
             losses[row] = narrow(loss);
     }
@@ -164,11 +169,14 @@ extern "C" __global__ void cross_entropy(
 
 // factor times the sum of all losses, by one block in which each warp has its rows.
 extern "C" __global__ void cross_entropy_of_few(
-    const T* x, const I* target, T* y, long long rows, long long length, double factor)
+    const T* x, const I* target, T* y, T* scores, long long rows, long long length, double factor)
 {
     __shared__ W parts[32];
     W sum = 0;
-    EACH_ROW(row) sum += loss_of(x + row * length, target[row], length);
+    EACH_ROW(row) {
+        const long long first = row * length;
+        sum += loss_of(x + first, target[row], scores ? scores + first : 0, length);
+    }
     if (threadIdx.x == 0)
         parts[threadIdx.y] = sum;
     __syncthreads();
@@ -182,18 +190,15 @@ extern "C" __global__ void cross_entropy_of_few(
 
 // The gradient g has one number for every row, each `stride` after the last: 0 or 1.
 extern "C" __global__ void cross_entropy_vjp(
-    const T* g, const T* x, const I* target, T* d, long long rows, long long length,
+    const T* g, const T* scores, const I* target, T* d, long long rows, long long length,
     long long stride, double share)
 {
     EACH_ROW(row) {
-        const T* in = x + row * length;
+        const T* in = scores + row * length;
         const bool known = is_class(target[row], length);
         const W factor = known ? widen(g[row * stride]) * (W)share : not_a_number();
-        const W top = largest(in, length);
-        const W sum = sum_of_exp(in, top, length);
         const long long chosen = known ? (long long)target[row] : -1;
-        EACH(i) d[row * length + i] =
-            narrow((exp(widen(in[i]) - top) / sum - (i == chosen)) * factor);
+        EACH(i) d[row * length + i] = narrow((exp(widen(in[i])) - (i == chosen)) * factor);
     }
 }
 
@@ -238,7 +243,8 @@ class Rows:
             "softmax_vjp": partial(self._map_vjp, "softmax_vjp"),
             "log_softmax_vjp": partial(self._map_vjp, "log_softmax_vjp"),
             "logsumexp_vjp": self._logsumexp_vjp,
-            "class_cross_entropy": self._cross_entropy,
+            "class_cross_entropy": self._loss,
+            "class_cross_entropy_and_residuals": partial(self._cross_entropy, keep=True),
             "class_cross_entropy_vjp": self._cross_entropy_vjp,
         }
 
@@ -315,43 +321,51 @@ class Rows:
             and self._length(logits, -1) > 0
         )
 
-    def _cross_entropy(self, logits: Any, target: Any, reduction: str = "mean") -> Any:
+    def _loss(self, logits: Any, target: Any, reduction: str = "mean") -> Any:
+        return self._cross_entropy(logits, target, reduction)[0]
+
+    def _cross_entropy(
+        self, logits: Any, target: Any, reduction: str = "mean", keep: bool = False
+    ) -> tuple[Any, Any]:
+        """The loss, and the logarithms of the probabilities where they are to be kept."""
         if reduction not in ("mean", "sum", "none") or not self._loss_fits(logits, target):
-            formula = FORMULAS["class_cross_entropy"]
-            return formula(namespace_of(logits), logits, target, reduction)
+            formula = FORMULAS["class_cross_entropy_and_residuals"]
+            result: tuple[Any, Any] = formula(namespace_of(logits), logits, target, reduction)
+            return result
         module, dtype = self.module, logits.dtype
         source = loss_source(dtype, target.dtype)
         shape, length, rows = target.shape, logits.shape[-1], target.size
         logits, target = contiguous(module, logits), contiguous(module, target)
+        scores = module.ndarray(logits.shape, dtype) if keep else None
         share = 1.0 / rows if reduction == "mean" else 1.0
         if reduction != "none" and rows <= FEW_ROWS and length <= SHORT:
             y = module.ndarray((), dtype)
             kernel = self.get(source, "cross_entropy_of_few")
-            kernel((1,), (32, min(32, rows)), (logits, target, y, rows, length, share))
-            return y
+            kernel((1,), (32, min(32, rows)), (logits, target, y, scores, rows, length, share))
+            return y, scores
         losses = module.ndarray(shape, dtype)
-        self._launch("cross_entropy", source, (logits, target, losses), logits.size, length)
+        self._launch("cross_entropy", source, (logits, target, losses, scores), logits.size, length)
         if reduction == "none":
-            return losses
+            return losses, scores
         if rows > LONGEST:
-            return getattr(namespace_of(losses), reduction)(losses)
+            return getattr(namespace_of(losses), reduction)(losses), scores
         y = module.ndarray((), dtype)
         threads = launch_shape(1, rows)[1][0]
         self.get(source, "total")((1,), (threads,), (losses, y, rows, share))
-        return y
+        return y, scores
 
-    def _cross_entropy_vjp(self, g: Any, logits: Any, target: Any, reduction: str) -> Any:
+    def _cross_entropy_vjp(self, g: Any, target: Any, scores: Any, reduction: str) -> Any:
         every = reduction == "none"
-        fits = g.dtype == logits.dtype and g.shape == (target.shape if every else ())
-        if not fits or not self._loss_fits(logits, target):
+        fits = g.dtype == scores.dtype and g.shape == (target.shape if every else ())
+        if not fits or not self._loss_fits(scores, target):
             formula = FORMULAS["class_cross_entropy_vjp"]
-            return formula(namespace_of(logits), g, logits, target, reduction)
-        module, dtype, rows = self.module, logits.dtype, target.size
-        d = module.ndarray(logits.shape, dtype)
+            return formula(namespace_of(scores), g, target, scores, reduction)
+        module, dtype, rows = self.module, scores.dtype, target.size
+        d = module.ndarray(scores.shape, dtype)
         g = contiguous(module, g) if every else g
-        logits, target = contiguous(module, logits), contiguous(module, target)
+        scores, target = contiguous(module, scores), contiguous(module, target)
         self._launch(
-            "cross_entropy_vjp", loss_source(dtype, target.dtype), (g, logits, target, d),
-            logits.size, logits.shape[-1], int(every), 1.0 / rows if reduction == "mean" else 1.0,
+            "cross_entropy_vjp", loss_source(dtype, target.dtype), (g, scores, target, d),
+            scores.size, scores.shape[-1], int(every), 1.0 / rows if reduction == "mean" else 1.0,
         )  # fmt: skip
         return d

@@ -1,4 +1,4 @@
-"""Layers and losses as one op each, with a joint rule. Imports engine.op and complex_parts.
+"""Layers and losses as one op each, with a joint rule. Imports engine.op, complex_parts, reduce.
 
 One op in place of three or four makes small networks quick. Each rule consists of table
 functions, so the derivative of a derivative follows as everywhere.
@@ -13,6 +13,7 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.op import Sample, op, part
 from gpugrad.ops.complex_parts import refuse_complex
 from gpugrad.ops.linalg import adds_product
+from gpugrad.ops.reduce import log_softmax
 
 
 def _rows(x: Any) -> Any:
@@ -138,21 +139,24 @@ def one_or_nan(target: Any, scores: Any) -> Any:
     return namespace_of(target).where(invalid, number(math.nan), number(1))
 
 
-def _cross_entropy(xp: Any, logits: Any, /, target: Any, reduction: str = "mean") -> Any:
+def _cross_entropy(
+    xp: Any, logits: Any, /, target: Any, reduction: str = "mean"
+) -> tuple[Any, Any]:
     refuse_complex(logits)
-    chosen = xp.where(one_hot(target, logits.shape[-1]), logits, 0)
-    losses = xp.logsumexp(logits, axis=-1) - xp.sum(chosen, axis=-1)
+    classes = logits.shape[-1]
+    scores = xp.log_softmax(logits, axis=-1)
+    losses = -xp.sum(xp.where(one_hot(target, classes), scores, 0), axis=-1)
     # No class of that number: NaN, which nobody overlooks, and needs no look at the data.
-    invalid = of_no_class(target, logits.shape[-1])
-    return _reduced(xp, xp.where(invalid, math.nan, losses), reduction)
+    losses = xp.where(of_no_class(target, classes), math.nan, losses)
+    return _reduced(xp, losses, reduction), scores
 
 
-def _cross_entropy_vjp(xp: Any, g: Any, logits: Any, target: Any, reduction: str) -> Any:
-    d = xp.softmax(logits, axis=-1) - one_hot(target, logits.shape[-1])
+def _cross_entropy_vjp(xp: Any, g: Any, target: Any, scores: Any, reduction: str) -> Any:
+    d = xp.exp(scores) - one_hot(target, scores.shape[-1])
     if reduction == "none":
         g = g[..., None]
-    g = g * _share(logits.shape[:-1], reduction)
-    return d * (g * one_or_nan(target, logits)[..., None])
+    g = g * _share(scores.shape[:-1], reduction)
+    return d * (g * one_or_nan(target, scores)[..., None])
 
 
 part("class_cross_entropy_vjp", _cross_entropy_vjp)
@@ -161,11 +165,12 @@ op(
     "class_cross_entropy",
     _cross_entropy,
     vjp=[
-        lambda xp, g, y, logits, target, reduction: xp.class_cross_entropy_vjp(
-            g, logits, target, reduction
+        lambda xp, g, y, logits, scores, target, reduction: xp.class_cross_entropy_vjp(
+            g, target, scores, reduction
         )
     ],
-    saves="logits",
+    residuals={"scores": log_softmax},
+    saves="scores",
     samples=[
         Sample((4, 3), target=TARGET),
         Sample((4, 3), target=TARGET, reduction="sum"),

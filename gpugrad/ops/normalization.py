@@ -3,24 +3,36 @@
 import math
 from typing import Any
 
-from gpugrad.engine.op import Sample, op, part
+from gpugrad.engine.op import Op, Sample, op, part
 from gpugrad.ops.complex_parts import refuse_complex
 from gpugrad.ops.reduce import FULL, HALF
 
 
-def _normal(xp: Any, x: Any, eps: float) -> tuple[Any, Any]:
-    """x with mean 0 and variance 1 along the last axis, and what its differences were scaled by.
-
-    Both in float32 for float16, whose squares overflow from 256 on.
-    """
-    wide = x.astype(FULL) if x.dtype == HALF else x
-    d = wide - xp.mean(wide, axis=-1, keepdims=True)
-    rate = 1 / xp.sqrt(xp.mean(d * d, axis=-1, keepdims=True) + eps)
-    return d * rate, rate
+def _wide(x: Any) -> Any:
+    """x, in float32 for float16, whose squares overflow from 256 on."""
+    return x.astype(FULL) if x.dtype == HALF else x
 
 
-def _layer_norm(xp: Any, x: Any, weight: Any = None, bias: Any = None, /, eps: float = 1e-5) -> Any:
-    y, _ = _normal(xp, x, eps)
+def _mean(xp: Any, x: Any, /) -> Any:
+    return xp.mean(_wide(x), axis=-1, keepdims=True)
+
+
+def _rate(xp: Any, x: Any, /, eps: float) -> Any:
+    return _moments(xp, x, eps)[1]
+
+
+def _moments(xp: Any, x: Any, eps: float) -> tuple[Any, Any]:
+    """The mean along the last axis, and the rate: one over the standard deviation."""
+    mean = _mean(xp, x)
+    d = _wide(x) - mean
+    return mean, 1 / xp.sqrt(xp.mean(d * d, axis=-1, keepdims=True) + eps)
+
+
+def _layer_norm(
+    xp: Any, x: Any, weight: Any = None, bias: Any = None, /, eps: float = 1e-5
+) -> tuple[Any, Any, Any]:
+    mean, rate = _moments(xp, x, eps)
+    y = (_wide(x) - mean) * rate
     if y.dtype is not x.dtype:
         y = y.astype(x.dtype, copy=False)
     if weight is not None:
@@ -28,7 +40,7 @@ def _layer_norm(xp: Any, x: Any, weight: Any = None, bias: Any = None, /, eps: f
     if bias is not None:
         y = y + bias
     refuse_complex(y)
-    return y
+    return y, mean, rate
 
 
 def _down(xp: Any, x: Any) -> Any:
@@ -37,10 +49,10 @@ def _down(xp: Any, x: Any) -> Any:
 
 
 def _layer_norm_vjp(
-    xp: Any, g: Any, x: Any, weight: Any, needs: tuple[bool, ...], eps: float
+    xp: Any, g: Any, needs: tuple[bool, ...], x: Any, weight: Any, mean: Any, rate: Any
 ) -> tuple[Any, Any, Any]:
     # With n = (x - mean) rate, dn = rate (dx - mean(dx) - n mean(n dx)), which is symmetric.
-    n, rate = _normal(xp, x, eps)
+    n = (_wide(x) - mean) * rate if needs[0] or needs[1] else None
     d_x = None
     if needs[0]:
         d = g if weight is None else g * weight
@@ -53,10 +65,19 @@ part("layer_norm_vjp", _layer_norm_vjp)
 op(
     "layer_norm",
     _layer_norm,
-    vjp_all=lambda xp, g, y, needs, x, weight, bias, eps: xp.layer_norm_vjp(
-        g, x, weight, needs, eps
+    vjp_all=lambda xp, g, y, needs, x, weight, bias, mean, rate, eps: xp.layer_norm_vjp(
+        g, needs, x, weight, mean, rate
     ),
-    saves=("x weight", "x", ""),
+    residuals={
+        "mean": Op("layer_norm_mean", _mean, vjp=[lambda xp, g, y, x: g / x.shape[-1]]),
+        "rate": Op(
+            "layer_norm_rate",
+            _rate,
+            vjp=[lambda xp, g, y, x, eps: g * y**3 * (_mean(xp, x) - _wide(x)) / x.shape[-1]],
+            saves="x y",
+        ),
+    },
+    saves=("x weight mean rate", "x mean rate", ""),
     samples=[
         Sample((4, 3), (3,), (3,)),
         Sample((2, 3, 5), (5,), (5,), eps=1e-3),

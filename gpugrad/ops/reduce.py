@@ -301,7 +301,7 @@ part(
     "log_softmax_vjp",
     lambda xp, g, y, axis: g - xp.exp(y) * xp.sum(g, axis=axis, keepdims=True),
 )
-op(
+log_softmax = op(
     "log_softmax",
     _log_softmax,
     vjp=[lambda xp, g, y, x, axis: xp.log_softmax_vjp(g, y, axis)],

@@ -1,6 +1,4 @@
-"""Factors of matrices and eigenvalues, as ``gpugrad.linalg`` has them.
-
-Imports manipulation, type_check and tensor.
+"""Factors of matrices and eigenvalues, as ``gpugrad.linalg`` has them. Imports creation and core.
 
 The derivatives stand in ``gpugrad/ops/decompositions.py``.
 """
