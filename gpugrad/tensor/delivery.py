@@ -1,7 +1,7 @@
 """The gradients that a walk found, added to those of the tensors. Imports engine and backend."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -10,15 +10,10 @@ from gpugrad.engine import versions
 from gpugrad.engine.accumulate import steal_or_copy
 from gpugrad.engine.modes import enable_grad
 
-if TYPE_CHECKING:
-    from gpugrad.tensor.core import Tensor
-
 __all__ = ["deliver"]
 
 
-def deliver(
-    kind: "type[Tensor]", found: dict[Any, Any], pairs: Iterable[tuple["Tensor", Any]]
-) -> None:
+def deliver(kind: type[Any], found: dict[Any, Any], pairs: Iterable[tuple[Any, Any]]) -> None:
     """Add to ``grad`` of each tensor what ``found`` has at its key: raw, or a Tensor in a graph.
 
     All that needs memory comes first: where there is none left, every ``grad`` is as it was.
@@ -34,9 +29,7 @@ def deliver(
             versions.changed(array)
 
 
-def _made(
-    kind: "type[Tensor]", tensor: "Tensor", found: dict[Any, Any], key: Any
-) -> "Tensor | None":
+def _made(kind: type[Any], tensor: Any, found: dict[Any, Any], key: Any) -> Any:
     """What ``grad`` becomes; None where it is added to in place."""
     before = getattr(tensor, "_grad", None)
     if isinstance(found[key], kind):
