@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 from gpugrad.nn import functional, init
 from gpugrad.nn.activations import MODULES as _ACTIVATIONS
 from gpugrad.nn.activations import Identity, LogSoftmax, Softmax
+from gpugrad.nn.containers import MLP, Flatten, Sequential
 from gpugrad.nn.criteria import (
     BCEWithLogitsLoss,
     CrossEntropyLoss,
@@ -24,7 +25,6 @@ from gpugrad.nn.criteria import (
     NLLLoss,
 )
 from gpugrad.nn.dropout import Dropout
-from gpugrad.nn.layers import MLP, Flatten, Sequential
 from gpugrad.nn.linear import Linear
 from gpugrad.nn.module import Module
 from gpugrad.nn.normalization import LayerNorm

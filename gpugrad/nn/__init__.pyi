@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from gpugrad.nn import functional, init
 from gpugrad.nn.activations import Identity, LogSoftmax, Softmax
+from gpugrad.nn.containers import MLP, Flatten, Sequential
 from gpugrad.nn.criteria import (
     BCEWithLogitsLoss,
     CrossEntropyLoss,
@@ -16,7 +17,6 @@ from gpugrad.nn.criteria import (
     NLLLoss,
 )
 from gpugrad.nn.dropout import Dropout
-from gpugrad.nn.layers import MLP, Flatten, Sequential
 from gpugrad.nn.linear import Linear
 from gpugrad.nn.module import Module
 from gpugrad.nn.normalization import LayerNorm

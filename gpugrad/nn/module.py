@@ -1,4 +1,4 @@
-"""The base class of models and layers. Imports tensor, backend, errors and `walk`."""
+"""The base class of models and layers. Imports tensor, backend, errors and `traversal`."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
