@@ -23,7 +23,7 @@ class Sequential(Module):
     """Modules, or functions of one argument, one after the other.
 
     It can be indexed, sliced (a Sequential of the same modules) and iterated, and has a length;
-    ``append`` adds to its end. The list itself is ``containers``.
+    ``append`` adds to its end. The list itself is ``layers``.
 
     >>> import gpugrad as gg
     >>> model = gg.nn.Sequential(gg.nn.Linear(2, 3), gg.tanh, gg.nn.Linear(3, 1))
@@ -94,7 +94,7 @@ class MLP(Module):
     ``nin`` inputs, and layers of ``nouts`` outputs. ``activation`` and ``output_activation`` (for
     the last layer, which is linear unless it is given) are a name such as "tanh" or "relu", a
     callable, or a Module class, of which each layer gets its own. The rest is as for `Linear`,
-    the layers being ``containers``. ShapeError for sizes below 1, ValueError for an unknown name.
+    the layers being ``layers``. ShapeError for sizes below 1, ValueError for an unknown name.
 
     >>> import gpugrad as gg
     >>> model = gg.nn.MLP(3, [4, 4, 1])
