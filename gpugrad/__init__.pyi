@@ -75,7 +75,7 @@ from gpugrad.errors import (
 from gpugrad.functions import fft, linalg, special
 from gpugrad.functions.array_api import Info
 from gpugrad.functions.dtypes import FloatInfo, WholeInfo
-from gpugrad.functions.sorting import UniqueAll, UniqueCounts, UniqueInverse
+from gpugrad.functions.setops import UniqueAll, UniqueCounts, UniqueInverse
 from gpugrad.inspect import debug_mode, detect_anomaly, draw, explain, sync_guard
 from gpugrad.io import load, save
 from gpugrad.random import manual_seed
@@ -772,9 +772,6 @@ def isfinite(x: Any, /) -> Tensor:
 def signbit(x: Any, /) -> Tensor:
     """Whether the sign of x is minus, elementwise. No gradient."""
 
-def i0(x: Any, /) -> Tensor:
-    """The modified Bessel function of the first kind of order 0, elementwise."""
-
 def sum(
     x: Any,
     /,
@@ -854,6 +851,9 @@ def all(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tenso
 
 def count_nonzero(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tensor:
     """The number of elements along axes that are not zero. No gradient."""
+
+def i0(x: Any, /) -> Tensor:
+    """The modified Bessel function of the first kind of order 0, elementwise."""
 
 def cumprod(x: Any, /, axis: _Axis = None) -> Tensor:
     """The running product along an axis; its derivatives are exact where elements are 0."""
@@ -958,13 +958,16 @@ def bitwise_count(x: Any, /) -> Tensor:
 def spacing(x: Any, /) -> Tensor:
     """The distance from x to the next number away from 0, elementwise. No gradient."""
 
+def append(x: Any, /, values: Any, axis: int | None = None) -> Tensor:
+    """x with ``values`` after it along an axis; both raveled where axis is None."""
+
 def concat(arrays: Sequence[Any], /, axis: int | None = 0) -> Tensor:
     """Arrays joined along an axis that they have (also ``concatenate``); None ravels them
     first.
     """
 
-def dot(a: Any, b: Any, /) -> Tensor:
-    """NumPy's dot: a product of numbers, vectors or matrices; of more axes, a tensordot."""
+def delete(x: Any, /, obj: Any, axis: int | None = None) -> Tensor:
+    """x without the elements at ``obj``: numbers, a mask or a slice, which the host looks at."""
 
 def expand_dims(x: Any, /, axis: Any = 0) -> Tensor:
     """New axes of size 1 at the places ``axis`` of the result (PyTorch's ``unsqueeze``)."""
@@ -974,14 +977,20 @@ def flatten(
 ) -> Tensor:
     """The axes from ``start_dim`` to ``end_dim``, both included, made one."""
 
+def fliplr(x: Any, /) -> Tensor:
+    """The columns in reverse order: x flipped along its second axis."""
+
+def flipud(x: Any, /) -> Tensor:
+    """The rows in reverse order: x flipped along its first axis."""
+
+def insert(x: Any, /, obj: Any, values: Any, axis: int | None = None) -> Tensor:
+    """x with ``values`` before the elements at ``obj``: a number, numbers, a mask or a slice."""
+
 def matrix_transpose(x: Any, /) -> Tensor:
     """The last two axes exchanged."""
 
 def moveaxis(x: Any, /, source: Any, destination: Any) -> Tensor:
     """Axes moved to other places, the others keeping their order."""
-
-def outer(a: Any, b: Any, /) -> Tensor:
-    """Every element of a times every element of b, as a matrix."""
 
 def ravel(x: Any, /, order: str = "C") -> Tensor:
     """The elements along one axis, the last of x running quickest; with ``order="F"`` the
@@ -990,6 +999,15 @@ def ravel(x: Any, /, order: str = "C") -> Tensor:
 
 def repeat(x: Any, /, repeats: Any, axis: int | None = None) -> Tensor:
     """Each element repeated along an axis: as often for all, or as ``repeats`` lists."""
+
+def resize(x: Any, /, new_shape: int | Sequence[int]) -> Tensor:
+    """The elements of x in another shape, repeated from the start until it is full."""
+
+def rollaxis(x: Any, /, axis: int, start: int = 0) -> Tensor:
+    """One axis moved before the axis ``start``; `moveaxis` says it more plainly."""
+
+def rot90(x: Any, /, k: int = 1, axes: Sequence[int] = ...) -> Tensor:
+    """x turned ``k`` times by 90 degrees, from the first of two axes to the second."""
 
 def squeeze(x: Any, /, axis: Any = None) -> Tensor:
     """Without axes of size 1: all of them, or those in ``axis``."""
@@ -1000,25 +1018,14 @@ def stack(arrays: Sequence[Any], /, axis: int = 0) -> Tensor:
 def swapaxes(x: Any, /, axis1: int, axis2: int) -> Tensor:
     """Two axes exchanged."""
 
-def take(x: Any, /, indices: Any, axis: int | None = None) -> Tensor:
-    """The elements at ``indices`` along an axis; along the raveled x where axis is None."""
-
-def take_along_axis(x: Any, /, indices: Any, axis: int = -1) -> Tensor:
-    """For each place of ``indices``, the element that it names along an axis."""
-
-def tensordot(a: Any, b: Any, /, axes: Any = 2) -> Tensor:
-    """The sum of products over axes: the last ``axes`` of a with the first of b, or as
-    listed.
-    """
-
 def tile(x: Any, /, reps: int | Sequence[int]) -> Tensor:
     """x repeated as a whole, ``reps`` times along each axis."""
 
+def trim_zeros(x: Any, /, trim: str = "fb", axis: Any = None) -> Tensor:
+    """x without the zeros at its front, its back or both, along all axes or some."""
+
 def unstack(x: Any, /, axis: int = 0) -> tuple[Tensor, ...]:
     """The pieces of x along an axis, without that axis."""
-
-def append(x: Any, /, values: Any, axis: int | None = None) -> Tensor:
-    """x with ``values`` after it along an axis; both raveled where axis is None."""
 
 def array_split(x: Any, /, indices_or_sections: Any, axis: int = 0) -> tuple[Tensor, ...]:
     """x cut along an axis: into pieces as equal as can be, the first longer, or at given
@@ -1040,20 +1047,11 @@ def block(arrays: Any) -> Tensor:
 def column_stack(tup: Sequence[Any]) -> Tensor:
     """Vectors, as columns, and matrices joined along the second axis."""
 
-def delete(x: Any, /, obj: Any, axis: int | None = None) -> Tensor:
-    """x without the elements at ``obj``: numbers, a mask or a slice, which the host looks at."""
-
 def dsplit(x: Any, /, indices_or_sections: Any) -> tuple[Tensor, ...]:
     """x, of three axes or more, cut along its third axis; see `split`."""
 
 def dstack(tup: Sequence[Any]) -> Tensor:
     """Arrays joined along their third axis, made by `atleast_3d`."""
-
-def fliplr(x: Any, /) -> Tensor:
-    """The columns in reverse order: x flipped along its second axis."""
-
-def flipud(x: Any, /) -> Tensor:
-    """The rows in reverse order: x flipped along its first axis."""
 
 def hsplit(x: Any, /, indices_or_sections: Any) -> tuple[Tensor, ...]:
     """x cut along its second axis, or its only one; see `split`."""
@@ -1061,8 +1059,106 @@ def hsplit(x: Any, /, indices_or_sections: Any) -> tuple[Tensor, ...]:
 def hstack(tup: Sequence[Any]) -> Tensor:
     """Arrays joined along their second axis; along the first where they have one."""
 
-def insert(x: Any, /, obj: Any, values: Any, axis: int | None = None) -> Tensor:
-    """x with ``values`` before the elements at ``obj``: a number, numbers, a mask or a slice."""
+def vsplit(x: Any, /, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """x, of two axes or more, cut along its first axis; see `split`."""
+
+def vstack(tup: Sequence[Any]) -> Tensor:
+    """Arrays joined along their first axis; vectors become rows."""
+
+def broadcast_arrays(*arrays: Any) -> tuple[Tensor, ...]:
+    """Arrays repeated along new axes and those of size 1 until all have the same shape."""
+
+def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
+    """The shape that shapes broadcast to together; ShapeError where they do not."""
+
+def sliding_window_view(x: Any, window_shape: Any, axis: Any = None) -> Tensor:
+    """All windows of a shape that fit into x, their elements along new axes at the end."""
+
+def pad(x: Any, /, pad_width: Any, mode: str = "constant", **options: Any) -> Tensor:
+    """x with elements around it: ``pad_width`` before and after each axis, in NumPy's forms."""
+
+def diag(x: Any, /, k: int = 0) -> Tensor:
+    """The diagonal ``k`` of a matrix, or the matrix that has a vector there and else zeros."""
+
+def diagflat(x: Any, /, k: int = 0) -> Tensor:
+    """The matrix that has the elements of x on its diagonal ``k`` and else zeros."""
+
+def make_diagonal(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+    """Matrices along two axes, with the vectors of x's last axis on a diagonal and else
+    zeros.
+    """
+
+def trace(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Tensor:
+    """The sum of a diagonal of the matrices that two axes make."""
+
+def vander(x: Any, /, N: int | None = None, increasing: builtins.bool = False) -> Tensor:
+    """The matrix of the powers of a vector's elements, falling unless ``increasing``."""
+
+def fromfunction(
+    function: Callable[..., Any], shape: Sequence[int], *, dtype: Any = None, **kwargs: Any
+) -> Any:
+    """What a function gives of the coordinates of an array of a shape, one tensor for each
+    axis.
+    """
+
+def geomspace(
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: builtins.bool = True,
+    dtype: Any = None,
+    axis: int = 0,
+    *,
+    device: Any = None,
+) -> Tensor:
+    """``num`` numbers at equal ratios from ``start`` to ``stop``, which is included."""
+
+def identity(n: int, dtype: Any = None, *, device: Any = None) -> Tensor:
+    """A square matrix with ones on its diagonal and zeros elsewhere."""
+
+def logspace(
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: builtins.bool = True,
+    base: Any = 10.0,
+    dtype: Any = None,
+    axis: int = 0,
+    *,
+    device: Any = None,
+) -> Tensor:
+    """``base`` to the powers at equal distances from ``start`` to ``stop``, which is
+    included.
+    """
+
+def tri(
+    n: int, m: int | None = None, k: int = 0, dtype: Any = None, *, device: Any = None
+) -> Tensor:
+    """A matrix with ones at and below its diagonal ``k`` and zeros above it."""
+
+def diag_indices(n: int, ndim: int = 2, *, device: Any = None) -> tuple[Tensor, ...]:
+    """The index of the diagonal of an array of ``ndim`` axes of size n."""
+
+def diag_indices_from(x: Any, /) -> tuple[Tensor, ...]:
+    """The index of the diagonal of an array, whose axes have one size."""
+
+def fill_diagonal(x: Any, /, val: Any, wrap: builtins.bool = False) -> Tensor:
+    """A copy of x with ``val`` on its diagonal: a number, or as many as there are places."""
+
+def indices(
+    dimensions: Sequence[int],
+    dtype: Any = ...,
+    sparse: builtins.bool = False,
+    *,
+    device: Any = None,
+) -> Any:
+    """For each axis of an array of these sizes, the number of each element along it."""
+
+def ix_(*args: Any) -> tuple[Tensor, ...]:
+    """The index of the rows, columns and so on that each of several vectors names."""
+
+def mask_indices(n: int, mask_func: Callable[..., Any], k: Any = 0) -> tuple[Tensor, ...]:
+    """The index of what ``mask_func(ones, k)`` leaves of a square matrix of ones."""
 
 def meshgrid(
     *arrays: Any, copy: builtins.bool = True, sparse: builtins.bool = False, indexing: str = "xy"
@@ -1071,45 +1167,178 @@ def meshgrid(
     shapes.
     """
 
-def resize(x: Any, /, new_shape: int | Sequence[int]) -> Tensor:
-    """The elements of x in another shape, repeated from the start until it is full."""
+def ravel_multi_index(
+    multi_index: Sequence[Any], dims: Sequence[int], mode: Any = "raise", order: str = "C"
+) -> Tensor:
+    """The number of each element in a raveled array of sizes ``dims``, by its index."""
 
-def rollaxis(x: Any, /, axis: int, start: int = 0) -> Tensor:
-    """One axis moved before the axis ``start``; `moveaxis` says it more plainly."""
+def tril_indices(
+    n: int, k: int = 0, m: int | None = None, *, device: Any = None
+) -> tuple[Tensor, ...]:
+    """The index of what lies at and below the diagonal ``k`` of a matrix of n rows, m
+    columns.
+    """
 
-def rot90(x: Any, /, k: int = 1, axes: Sequence[int] = ...) -> Tensor:
-    """x turned ``k`` times by 90 degrees, from the first of two axes to the second."""
+def tril_indices_from(x: Any, /, k: int = 0) -> tuple[Tensor, ...]:
+    """The index of what lies at and below the diagonal ``k`` of a matrix."""
 
-def vsplit(x: Any, /, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """x, of two axes or more, cut along its first axis; see `split`."""
+def triu_indices(
+    n: int, k: int = 0, m: int | None = None, *, device: Any = None
+) -> tuple[Tensor, ...]:
+    """The index of what lies at and above the diagonal ``k`` of a matrix of n rows, m
+    columns.
+    """
 
-def vstack(tup: Sequence[Any]) -> Tensor:
-    """Arrays joined along their first axis; vectors become rows."""
+def triu_indices_from(x: Any, /, k: int = 0) -> tuple[Tensor, ...]:
+    """The index of what lies at and above the diagonal ``k`` of a matrix."""
 
-def pad(x: Any, /, pad_width: Any, mode: str = "constant", **options: Any) -> Tensor:
-    """x with elements around it: ``pad_width`` before and after each axis, in NumPy's forms."""
+def unravel_index(indices: Any, shape: int | Sequence[int], order: str = "C") -> tuple[Tensor, ...]:
+    """The index of elements of an array of a shape, by their numbers in the raveled array."""
 
-def einsum(subscripts: Any, /, *operands: Any, optimize: Any = None) -> Tensor:
-    """Einstein's summation over any number of operands, with ``...`` for broadcast axes."""
+def argwhere(x: Any, /) -> Tensor:
+    """The indices of the elements that are not 0, one row for each. Waits for the device."""
 
-def sliding_window_view(x: Any, window_shape: Any, axis: Any = None) -> Tensor:
-    """All windows of a shape that fit into x, their elements along new axes at the end."""
+def choose(a: Any, choices: Sequence[Any], mode: str = "raise") -> Tensor:
+    """For each whole number in ``a`` the element of that choice, all of them broadcast."""
+
+def compress(condition: Any, x: Any, /, axis: int | None = None) -> Tensor:
+    """The elements along an axis where a vector of conditions holds. Waits for the device."""
+
+def extract(condition: Any, x: Any, /) -> Tensor:
+    """The elements of x where a condition of its size holds, raveled. Waits for the device."""
+
+def flatnonzero(x: Any, /) -> Tensor:
+    """The indices of the elements of the raveled x that are not 0. Waits for the device."""
+
+def nonzero(x: Any, /) -> tuple[Tensor, ...]:
+    """For each axis, the indices of the elements that are not zero. Waits for the device."""
+
+def put_along_axis(x: Any, /, indices: Any, values: Any, axis: int | None) -> Tensor:
+    """A copy of x in which, for each place of ``indices``, the element named along an axis is
+    that of ``values``: the opposite of `take_along_axis`.
+    """
+
+def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Tensor:
+    """For each element the choice of the first condition that holds, else ``default``."""
+
+def take(x: Any, /, indices: Any, axis: int | None = None) -> Tensor:
+    """The elements at ``indices`` along an axis; along the raveled x where axis is None."""
+
+def take_along_axis(x: Any, /, indices: Any, axis: int = -1) -> Tensor:
+    """For each place of ``indices``, the element that it names along an axis."""
+
+def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Tensor:
+    """How often each whole number 0, 1, ... occurs in x, or the sum of its ``weights``."""
+
+def scatter_add(x: Any, index: Any, values: Any) -> Tensor:
+    """A copy of x with ``values`` added to its elements at ``index``, to a repeated one each
+    time.
+    """
+
+def segment_sum(data: Any, segment_ids: Any, /, num_segments: int | None = None) -> Tensor:
+    """The sums of the rows of ``data`` that have the same number in ``segment_ids``."""
+
+def argpartition(x: Any, /, kth: Any, axis: int | None = -1) -> Tensor:
+    """An order that puts the element ``kth`` where sorting would, smaller ones before it."""
+
+def digitize(x: Any, bins: Any, right: builtins.bool = False) -> Tensor:
+    """The number of the bin of each element, between edges that rise or fall. No gradient."""
+
+def lexsort(keys: Any, /, axis: int = -1) -> Tensor:
+    """The order that sorts by several keys, the last of them first. No gradient."""
+
+def partition(x: Any, /, kth: Any, axis: int | None = -1) -> Tensor:
+    """x with its element ``kth`` where sorting would put it, smaller ones before it."""
+
+def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Tensor:
+    """Where elements ``v`` go in a sorted vector ``a``, before or after equal ones. No
+    gradient.
+    """
+
+def sort(
+    x: Any,
+    /,
+    axis: int | None = -1,
+    kind: str | None = None,
+    *,
+    descending: builtins.bool = False,
+    stable: builtins.bool = True,
+) -> Tensor:
+    """x sorted along an axis, the raveled x for None; NaN last. A new tensor, as a method
+    too.
+    """
+
+def sort_complex(x: Any, /) -> Tensor:
+    """x sorted along its last axis, as complex numbers: by their real parts, then the others."""
+
+def topk(x: Any, /, k: int, axis: int = -1, largest: builtins.bool = True) -> tuple[Tensor, Tensor]:
+    """The ``k`` largest elements along an axis, or smallest, in order, and their indices."""
+
+def intersect1d(a: Any, b: Any, /) -> Tensor:
+    """The elements of both a and b, sorted. No gradient. Waits for the device."""
+
+def isin(
+    element: Any,
+    test_elements: Any,
+    assume_unique: builtins.bool = False,
+    invert: builtins.bool = False,
+) -> Tensor:
+    """Whether each element is one of ``test_elements``. ``assume_unique`` makes no
+    difference.
+    """
+
+def setdiff1d(a: Any, b: Any, /) -> Tensor:
+    """The elements of a that are not in b, sorted. No gradient. Waits for the device."""
+
+def setxor1d(a: Any, b: Any, /) -> Tensor:
+    """The elements of one of a and b, not both, sorted. No gradient. Waits for the device."""
+
+def union1d(a: Any, b: Any, /) -> Tensor:
+    """The elements of a and b, sorted. No gradient. Waits for the device."""
+
+def unique(
+    x: Any,
+    /,
+    return_index: builtins.bool = False,
+    return_inverse: builtins.bool = False,
+    return_counts: builtins.bool = False,
+    axis: int | None = None,
+    *,
+    equal_nan: builtins.bool = True,
+) -> Any:
+    """The different elements of x, sorted; on request where each was first, where each
+    element of x is among them, and how often. No gradient. Waits for the device.
+    """
+
+def unique_all(x: Any, /) -> UniqueAll:
+    """The different elements, where each was first, where each element is among them, and
+    counts.
+    """
+
+def unique_counts(x: Any, /) -> UniqueCounts:
+    """The different elements and how often each occurs; NaNs all differ. No gradient."""
+
+def unique_inverse(x: Any, /) -> UniqueInverse:
+    """The different elements and where each element of x is among them. No gradient."""
+
+def unique_values(x: Any, /) -> Tensor:
+    """The different elements, sorted; NaNs all differ. No gradient. Waits for the device."""
+
+def packbits(x: Any, /, axis: int | None = None, bitorder: str = "big") -> Tensor:
+    """Truth values, or what is not 0, as the bits of bytes, along an axis or raveled."""
+
+def unpackbits(
+    x: Any, /, axis: int | None = None, count: int | None = None, bitorder: str = "big"
+) -> Tensor:
+    """The bits of bytes, as 0 and 1 of dtype uint8, along an axis or raveled."""
 
 def cross(
     a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
 ) -> Tensor:
     """The cross product of vectors of 3 elements along an axis; the other axes broadcast."""
 
-def diag(x: Any, /, k: int = 0) -> Tensor:
-    """The diagonal ``k`` of a matrix, or the matrix that has a vector there and else zeros."""
-
-def diagflat(x: Any, /, k: int = 0) -> Tensor:
-    """The matrix that has the elements of x on its diagonal ``k`` and else zeros."""
-
-def einsum_path(subscripts: str, /, *operands: Any, optimize: Any = "greedy") -> tuple[Any, str]:
-    """The order in which `einsum` would best join its operands: NumPy's answer, from shapes
-    alone.
-    """
+def dot(a: Any, b: Any, /) -> Tensor:
+    """NumPy's dot: a product of numbers, vectors or matrices; of more axes, a tensordot."""
 
 def inner(a: Any, b: Any, /) -> Tensor:
     """The sums of products over the last axes of a and of b."""
@@ -1117,24 +1346,16 @@ def inner(a: Any, b: Any, /) -> Tensor:
 def kron(a: Any, b: Any) -> Tensor:
     """Kronecker's product: every element of a times the whole of b, as blocks."""
 
-def make_diagonal(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
-    """Matrices along two axes, with the vectors of x's last axis on a diagonal and else
-    zeros.
-    """
-
 def matvec(a: Any, b: Any, /) -> Tensor:
     """Each matrix of a stack times a vector: of shapes (..., m, n) and (..., n)."""
 
-def trace(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Tensor:
-    """The sum of a diagonal of the matrices that two axes make."""
+def outer(a: Any, b: Any, /) -> Tensor:
+    """Every element of a times every element of b, as a matrix."""
 
-def tri(
-    n: int, m: int | None = None, k: int = 0, dtype: Any = None, *, device: Any = None
-) -> Tensor:
-    """A matrix with ones at and below its diagonal ``k`` and zeros above it."""
-
-def vander(x: Any, /, N: int | None = None, increasing: builtins.bool = False) -> Tensor:
-    """The matrix of the powers of a vector's elements, falling unless ``increasing``."""
+def tensordot(a: Any, b: Any, /, axes: Any = 2) -> Tensor:
+    """The sum of products over axes: the last ``axes`` of a with the first of b, or as
+    listed.
+    """
 
 def vdot(a: Any, b: Any, /) -> Tensor:
     """The sum of products of all elements, a conjugated; both are raveled."""
@@ -1142,12 +1363,12 @@ def vdot(a: Any, b: Any, /) -> Tensor:
 def vecmat(a: Any, b: Any, /) -> Tensor:
     """A vector, conjugated, times each matrix of a stack: of shapes (..., n) and (..., n, m)."""
 
-def convolve(a: Any, v: Any, mode: str = "full") -> Tensor:
-    """The convolution of two sequences: whole, as long as the longer ("same"), or "valid"."""
+def einsum(subscripts: Any, /, *operands: Any, optimize: Any = None) -> Tensor:
+    """Einstein's summation over any number of operands, with ``...`` for broadcast axes."""
 
-def correlate(a: Any, v: Any, mode: str = "valid") -> Tensor:
-    """The sums of products of a with v moved along it, v conjugated: a convolution, v
-    reversed.
+def einsum_path(subscripts: str, /, *operands: Any, optimize: Any = "greedy") -> tuple[Any, str]:
+    """The order in which `einsum` would best join its operands: NumPy's answer, from shapes
+    alone.
     """
 
 def cumulative_prod(
@@ -1160,33 +1381,8 @@ def cumulative_sum(
 ) -> Tensor:
     """The running sum along an axis; with ``include_initial`` it begins with 0."""
 
-def diff(x: Any, /, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Tensor:
-    """The differences of neighbours along an axis, ``n`` times over."""
-
-def ediff1d(x: Any, /, to_end: Any = None, to_begin: Any = None) -> Tensor:
-    """The differences of neighbours of the raveled x, between ``to_begin`` and ``to_end``."""
-
-def gradient(f: Any, /, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
-    """The slopes of sampled values along each axis, by differences: NumPy's ``gradient``."""
-
-def interp(
-    x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None
-) -> Tensor:
-    """Values at ``x`` of the function that goes in straight lines through the points (xp,
-    fp).
-    """
-
-def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Tensor:
-    """The integral along an axis by the trapezoidal rule, of samples at ``x`` or ``dx``
-    apart.
-    """
-
-def unwrap(
-    p: Any, /, discont: float | None = None, axis: int = -1, *, period: float = 6.283185307179586
-) -> Tensor:
-    """Angles without jumps: whole periods are added where neighbours differ by more than half
-    one.
-    """
+def ptp(x: Any, axis: Any = None, *, keepdims: builtins.bool = False) -> Tensor:
+    """The largest element less the smallest, along axes; those that tie share the gradient."""
 
 def average(
     x: Any,
@@ -1240,9 +1436,6 @@ def percentile(
     x: Any, q: Any, axis: Any = None, *, method: str = "linear", keepdims: builtins.bool = False
 ) -> Tensor:
     """The percentile ``q``, in [0, 100], along axes; see `quantile`."""
-
-def ptp(x: Any, axis: Any = None, *, keepdims: builtins.bool = False) -> Tensor:
-    """The largest element less the smallest, along axes; those that tie share the gradient."""
 
 def quantile(
     x: Any, q: Any, axis: Any = None, *, method: str = "linear", keepdims: builtins.bool = False
@@ -1319,192 +1512,6 @@ def nanvar(
     denominator.
     """
 
-def argpartition(x: Any, /, kth: Any, axis: int | None = -1) -> Tensor:
-    """An order that puts the element ``kth`` where sorting would, smaller ones before it."""
-
-def argwhere(x: Any, /) -> Tensor:
-    """The indices of the elements that are not 0, one row for each. Waits for the device."""
-
-def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Tensor:
-    """How often each whole number 0, 1, ... occurs in x, or the sum of its ``weights``."""
-
-def digitize(x: Any, bins: Any, right: builtins.bool = False) -> Tensor:
-    """The number of the bin of each element, between edges that rise or fall. No gradient."""
-
-def flatnonzero(x: Any, /) -> Tensor:
-    """The indices of the elements of the raveled x that are not 0. Waits for the device."""
-
-def intersect1d(a: Any, b: Any, /) -> Tensor:
-    """The elements of both a and b, sorted. No gradient. Waits for the device."""
-
-def isin(
-    element: Any,
-    test_elements: Any,
-    assume_unique: builtins.bool = False,
-    invert: builtins.bool = False,
-) -> Tensor:
-    """Whether each element is one of ``test_elements``. ``assume_unique`` makes no
-    difference.
-    """
-
-def lexsort(keys: Any, /, axis: int = -1) -> Tensor:
-    """The order that sorts by several keys, the last of them first. No gradient."""
-
-def partition(x: Any, /, kth: Any, axis: int | None = -1) -> Tensor:
-    """x with its element ``kth`` where sorting would put it, smaller ones before it."""
-
-def scatter_add(x: Any, index: Any, values: Any) -> Tensor:
-    """A copy of x with ``values`` added to its elements at ``index``, to a repeated one each
-    time.
-    """
-
-def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Tensor:
-    """Where elements ``v`` go in a sorted vector ``a``, before or after equal ones. No
-    gradient.
-    """
-
-def segment_sum(data: Any, segment_ids: Any, /, num_segments: int | None = None) -> Tensor:
-    """The sums of the rows of ``data`` that have the same number in ``segment_ids``."""
-
-def setdiff1d(a: Any, b: Any, /) -> Tensor:
-    """The elements of a that are not in b, sorted. No gradient. Waits for the device."""
-
-def setxor1d(a: Any, b: Any, /) -> Tensor:
-    """The elements of one of a and b, not both, sorted. No gradient. Waits for the device."""
-
-def sort(
-    x: Any,
-    /,
-    axis: int | None = -1,
-    kind: str | None = None,
-    *,
-    descending: builtins.bool = False,
-    stable: builtins.bool = True,
-) -> Tensor:
-    """x sorted along an axis, the raveled x for None; NaN last. A new tensor, as a method
-    too.
-    """
-
-def sort_complex(x: Any, /) -> Tensor:
-    """x sorted along its last axis, as complex numbers: by their real parts, then the others."""
-
-def topk(x: Any, /, k: int, axis: int = -1, largest: builtins.bool = True) -> tuple[Tensor, Tensor]:
-    """The ``k`` largest elements along an axis, or smallest, in order, and their indices."""
-
-def union1d(a: Any, b: Any, /) -> Tensor:
-    """The elements of a and b, sorted. No gradient. Waits for the device."""
-
-def unique(
-    x: Any,
-    /,
-    return_index: builtins.bool = False,
-    return_inverse: builtins.bool = False,
-    return_counts: builtins.bool = False,
-    axis: int | None = None,
-    *,
-    equal_nan: builtins.bool = True,
-) -> Any:
-    """The different elements of x, sorted; on request where each was first, where each
-    element of x is among them, and how often. No gradient. Waits for the device.
-    """
-
-def unique_all(x: Any, /) -> UniqueAll:
-    """The different elements, where each was first, where each element is among them, and
-    counts.
-    """
-
-def unique_counts(x: Any, /) -> UniqueCounts:
-    """The different elements and how often each occurs; NaNs all differ. No gradient."""
-
-def unique_inverse(x: Any, /) -> UniqueInverse:
-    """The different elements and where each element of x is among them. No gradient."""
-
-def unique_values(x: Any, /) -> Tensor:
-    """The different elements, sorted; NaNs all differ. No gradient. Waits for the device."""
-
-def allclose(
-    a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: builtins.bool = False
-) -> builtins.bool:
-    """Whether all elements are close: see `isclose`. A Python bool, for which the host waits."""
-
-def apply_along_axis(
-    func1d: Callable[..., Any], axis: int, arr: Any, *args: Any, **kwargs: Any
-) -> Tensor:
-    """A function of vectors applied along an axis of an array, its results joined."""
-
-def apply_over_axes(func: Callable[..., Any], a: Any, axes: Any) -> Tensor:
-    """A function ``func(x, axis)`` applied along several axes, one after another."""
-
-def array_equal(a: Any, b: Any, equal_nan: builtins.bool = False) -> builtins.bool:
-    """Whether two arrays have one shape and equal elements. A Python bool; the host waits."""
-
-def array_equiv(a: Any, b: Any) -> builtins.bool:
-    """Whether two arrays are equal when broadcast. A Python bool; the host waits."""
-
-def choose(a: Any, choices: Sequence[Any], mode: str = "raise") -> Tensor:
-    """For each whole number in ``a`` the element of that choice, all of them broadcast."""
-
-def compress(condition: Any, x: Any, /, axis: int | None = None) -> Tensor:
-    """The elements along an axis where a vector of conditions holds. Waits for the device."""
-
-def divmod(a: Any, b: Any, /) -> tuple[Tensor, Tensor]:
-    """a // b and a % b, elementwise."""
-
-def extract(condition: Any, x: Any, /) -> Tensor:
-    """The elements of x where a condition of its size holds, raveled. Waits for the device."""
-
-def fill_diagonal(x: Any, /, val: Any, wrap: builtins.bool = False) -> Tensor:
-    """A copy of x with ``val`` on its diagonal: a number, or as many as there are places."""
-
-def float_power(a: Any, b: Any, /) -> Tensor:
-    """a ** b, elementwise, in float64, or complex128 where one of them is complex."""
-
-def frexp(x: Any, /) -> tuple[Tensor, Tensor]:
-    """A mantissa between 0.5 and 1 and a whole exponent, so that x = mantissa * 2**exponent."""
-
-def isclose(
-    a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: builtins.bool = False
-) -> Tensor:
-    """Whether abs(a - b) <= atol + rtol * abs(b), elementwise, or both are one infinity."""
-
-def isneginf(x: Any, /) -> Tensor:
-    """Whether x is negative infinity, elementwise. No gradient."""
-
-def isposinf(x: Any, /) -> Tensor:
-    """Whether x is positive infinity, elementwise. No gradient."""
-
-def modf(x: Any, /) -> tuple[Tensor, Tensor]:
-    """What follows the point and what stands before it, x being their sum."""
-
-def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: Any) -> Tensor:
-    """Functions, or numbers, each where its condition holds; one more is for where none does."""
-
-def put_along_axis(x: Any, /, indices: Any, values: Any, axis: int | None) -> Tensor:
-    """A copy of x in which, for each place of ``indices``, the element named along an axis is
-    that of ``values``: the opposite of `take_along_axis`.
-    """
-
-def real_if_close(x: Any, /, tol: float = 100) -> Tensor:
-    """The real parts of x where all others are nearly 0, else x itself. Waits for the device."""
-
-def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Tensor:
-    """For each element the choice of the first condition that holds, else ``default``."""
-
-def vectorize(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of numbers as one of arrays, which broadcast: called once for each element."""
-
-def iscomplex(x: Any) -> Tensor:
-    """Whether each element has an imaginary part other than 0. No gradient."""
-
-def iscomplexobj(x: Any) -> builtins.bool:
-    """Whether x has a complex dtype, whatever its elements are. A Python bool."""
-
-def isreal(x: Any) -> Tensor:
-    """Whether each element has the imaginary part 0. No gradient."""
-
-def isrealobj(x: Any) -> builtins.bool:
-    """Whether x has a dtype of real numbers. A Python bool."""
-
 def histogram(
     x: Any, bins: Any = 10, range: Any = None, density: builtins.bool = False, weights: Any = None
 ) -> tuple[Tensor, Tensor]:
@@ -1536,75 +1543,41 @@ def histogramdd(
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """How many points lie in each cell of a grid, and the edges of the grid along each axis."""
 
-def diag_indices(n: int, ndim: int = 2, *, device: Any = None) -> tuple[Tensor, ...]:
-    """The index of the diagonal of an array of ``ndim`` axes of size n."""
+def convolve(a: Any, v: Any, mode: str = "full") -> Tensor:
+    """The convolution of two sequences: whole, as long as the longer ("same"), or "valid"."""
 
-def diag_indices_from(x: Any, /) -> tuple[Tensor, ...]:
-    """The index of the diagonal of an array, whose axes have one size."""
-
-def fromfunction(
-    function: Callable[..., Any], shape: Sequence[int], *, dtype: Any = None, **kwargs: Any
-) -> Any:
-    """What a function gives of the coordinates of an array of a shape, one tensor for each
-    axis.
+def correlate(a: Any, v: Any, mode: str = "valid") -> Tensor:
+    """The sums of products of a with v moved along it, v conjugated: a convolution, v
+    reversed.
     """
 
-def identity(n: int, dtype: Any = None, *, device: Any = None) -> Tensor:
-    """A square matrix with ones on its diagonal and zeros elsewhere."""
+def diff(x: Any, /, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Tensor:
+    """The differences of neighbours along an axis, ``n`` times over."""
 
-def indices(
-    dimensions: Sequence[int],
-    dtype: Any = ...,
-    sparse: builtins.bool = False,
-    *,
-    device: Any = None,
-) -> Any:
-    """For each axis of an array of these sizes, the number of each element along it."""
+def ediff1d(x: Any, /, to_end: Any = None, to_begin: Any = None) -> Tensor:
+    """The differences of neighbours of the raveled x, between ``to_begin`` and ``to_end``."""
 
-def ix_(*args: Any) -> tuple[Tensor, ...]:
-    """The index of the rows, columns and so on that each of several vectors names."""
+def gradient(f: Any, /, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
+    """The slopes of sampled values along each axis, by differences: NumPy's ``gradient``."""
 
-def mask_indices(n: int, mask_func: Callable[..., Any], k: Any = 0) -> tuple[Tensor, ...]:
-    """The index of what ``mask_func(ones, k)`` leaves of a square matrix of ones."""
-
-def packbits(x: Any, /, axis: int | None = None, bitorder: str = "big") -> Tensor:
-    """Truth values, or what is not 0, as the bits of bytes, along an axis or raveled."""
-
-def ravel_multi_index(
-    multi_index: Sequence[Any], dims: Sequence[int], mode: Any = "raise", order: str = "C"
+def interp(
+    x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None
 ) -> Tensor:
-    """The number of each element in a raveled array of sizes ``dims``, by its index."""
-
-def tril_indices(
-    n: int, k: int = 0, m: int | None = None, *, device: Any = None
-) -> tuple[Tensor, ...]:
-    """The index of what lies at and below the diagonal ``k`` of a matrix of n rows, m
-    columns.
+    """Values at ``x`` of the function that goes in straight lines through the points (xp,
+    fp).
     """
 
-def tril_indices_from(x: Any, /, k: int = 0) -> tuple[Tensor, ...]:
-    """The index of what lies at and below the diagonal ``k`` of a matrix."""
-
-def trim_zeros(x: Any, /, trim: str = "fb", axis: Any = None) -> Tensor:
-    """x without the zeros at its front, its back or both, along all axes or some."""
-
-def triu_indices(
-    n: int, k: int = 0, m: int | None = None, *, device: Any = None
-) -> tuple[Tensor, ...]:
-    """The index of what lies at and above the diagonal ``k`` of a matrix of n rows, m
-    columns.
+def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Tensor:
+    """The integral along an axis by the trapezoidal rule, of samples at ``x`` or ``dx``
+    apart.
     """
 
-def triu_indices_from(x: Any, /, k: int = 0) -> tuple[Tensor, ...]:
-    """The index of what lies at and above the diagonal ``k`` of a matrix."""
-
-def unpackbits(
-    x: Any, /, axis: int | None = None, count: int | None = None, bitorder: str = "big"
+def unwrap(
+    p: Any, /, discont: float | None = None, axis: int = -1, *, period: float = 6.283185307179586
 ) -> Tensor:
-    """The bits of bytes, as 0 and 1 of dtype uint8, along an axis or raveled."""
-
-def unravel_index(indices: Any, shape: int | Sequence[int], order: str = "C") -> tuple[Tensor, ...]:
-    """The index of elements of an array of a shape, by their numbers in the raveled array."""
+    """Angles without jumps: whole periods are added where neighbours differ by more than half
+    one.
+    """
 
 def poly(seq_of_zeros: Any) -> Tensor:
     """The coefficients of the polynomial with these zeros, the highest of which is 1."""
@@ -1650,18 +1623,6 @@ def bartlett(m: int, *, dtype: Any = None, device: Any = None) -> Tensor:
 def blackman(m: int, *, dtype: Any = None, device: Any = None) -> Tensor:
     """A window of m points: the sum of a constant and two cosines, nearly 0 at the ends."""
 
-def geomspace(
-    start: Any,
-    stop: Any,
-    num: int = 50,
-    endpoint: builtins.bool = True,
-    dtype: Any = None,
-    axis: int = 0,
-    *,
-    device: Any = None,
-) -> Tensor:
-    """``num`` numbers at equal ratios from ``start`` to ``stop``, which is included."""
-
 def hamming(m: int, *, dtype: Any = None, device: Any = None) -> Tensor:
     """A window of m points: 0.54 less 0.46 of a cosine."""
 
@@ -1671,20 +1632,68 @@ def hanning(m: int, *, dtype: Any = None, device: Any = None) -> Tensor:
 def kaiser(m: int, beta: float, *, dtype: Any = None, device: Any = None) -> Tensor:
     """A window of m points by a Bessel function, the narrower the larger ``beta`` is."""
 
-def logspace(
-    start: Any,
-    stop: Any,
-    num: int = 50,
-    endpoint: builtins.bool = True,
-    base: Any = 10.0,
-    dtype: Any = None,
-    axis: int = 0,
-    *,
-    device: Any = None,
+def divmod(a: Any, b: Any, /) -> tuple[Tensor, Tensor]:
+    """a // b and a % b, elementwise."""
+
+def float_power(a: Any, b: Any, /) -> Tensor:
+    """a ** b, elementwise, in float64, or complex128 where one of them is complex."""
+
+def frexp(x: Any, /) -> tuple[Tensor, Tensor]:
+    """A mantissa between 0.5 and 1 and a whole exponent, so that x = mantissa * 2**exponent."""
+
+def isneginf(x: Any, /) -> Tensor:
+    """Whether x is negative infinity, elementwise. No gradient."""
+
+def isposinf(x: Any, /) -> Tensor:
+    """Whether x is positive infinity, elementwise. No gradient."""
+
+def modf(x: Any, /) -> tuple[Tensor, Tensor]:
+    """What follows the point and what stands before it, x being their sum."""
+
+def allclose(
+    a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: builtins.bool = False
+) -> builtins.bool:
+    """Whether all elements are close: see `isclose`. A Python bool, for which the host waits."""
+
+def array_equal(a: Any, b: Any, equal_nan: builtins.bool = False) -> builtins.bool:
+    """Whether two arrays have one shape and equal elements. A Python bool; the host waits."""
+
+def array_equiv(a: Any, b: Any) -> builtins.bool:
+    """Whether two arrays are equal when broadcast. A Python bool; the host waits."""
+
+def isclose(
+    a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: builtins.bool = False
 ) -> Tensor:
-    """``base`` to the powers at equal distances from ``start`` to ``stop``, which is
-    included.
-    """
+    """Whether abs(a - b) <= atol + rtol * abs(b), elementwise, or both are one infinity."""
+
+def iscomplex(x: Any) -> Tensor:
+    """Whether each element has an imaginary part other than 0. No gradient."""
+
+def iscomplexobj(x: Any) -> builtins.bool:
+    """Whether x has a complex dtype, whatever its elements are. A Python bool."""
+
+def isreal(x: Any) -> Tensor:
+    """Whether each element has the imaginary part 0. No gradient."""
+
+def isrealobj(x: Any) -> builtins.bool:
+    """Whether x has a dtype of real numbers. A Python bool."""
+
+def real_if_close(x: Any, /, tol: float = 100) -> Tensor:
+    """The real parts of x where all others are nearly 0, else x itself. Waits for the device."""
+
+def apply_along_axis(
+    func1d: Callable[..., Any], axis: int, arr: Any, *args: Any, **kwargs: Any
+) -> Tensor:
+    """A function of vectors applied along an axis of an array, its results joined."""
+
+def apply_over_axes(func: Callable[..., Any], a: Any, axes: Any) -> Tensor:
+    """A function ``func(x, axis)`` applied along several axes, one after another."""
+
+def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: Any) -> Tensor:
+    """Functions, or numbers, each where its condition holds; one more is for where none does."""
+
+def vectorize(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of numbers as one of arrays, which broadcast: called once for each element."""
 
 def can_cast(from_: Any, to: Any, /, casting: str = "safe") -> builtins.bool:
     """Whether a dtype, or an array's, goes into another without loss, or by NumPy's
@@ -1722,15 +1731,6 @@ def result_type(*arrays_and_dtypes: Any) -> dtype[Any]:
 
 def __array_namespace_info__() -> Info:
     """What gpugrad can do here: capabilities, devices, dtypes and their defaults."""
-
-def broadcast_arrays(*arrays: Any) -> tuple[Tensor, ...]:
-    """Arrays repeated along new axes and those of size 1 until all have the same shape."""
-
-def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
-    """The shape that shapes broadcast to together; ShapeError where they do not."""
-
-def nonzero(x: Any, /) -> tuple[Tensor, ...]:
-    """For each axis, the indices of the elements that are not zero. Waits for the device."""
 
 def index_update(x: Any, /, index: Any, value: Any) -> Tensor:
     """A copy of x in which the elements at ``index`` are ``value``, which broadcasts."""

@@ -327,7 +327,7 @@ def test_multi_dot_is_numpys(device, rng):
 
 def test_multi_dot_takes_the_cheapest_order():
     # From the book: the matrices' sizes, and where the cheapest product is cut.
-    cuts = gg.linalg._cuts([30, 35, 15, 5, 10, 20, 25])
+    cuts = gg.linalg.products._cuts([30, 35, 15, 5, 10, 20, 25])
     assert cuts[0, 5] == 2
     assert cuts[0, 2] == 0
     assert cuts[3, 5] == 4

@@ -1,7 +1,7 @@
 """Arrays with elements around them, in every mode of NumPy's pad.
 
-Imports functions, joining, creation and core. Each axis is padded in turn, as NumPy does, by
-joining slices, so that nothing but slices is in the graph and no index goes to a device.
+Imports manipulation and tensor. Each axis is padded in turn, as NumPy does, by joining slices, so
+that nothing but slices is in the graph and no index goes to a device.
 """
 
 import itertools
@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.errors import DTypeError, ShapeError
-from gpugrad.functions.manipulation import concat
-from gpugrad.functions.shape_base import slices
+from gpugrad.functions.manipulation import concat, slices
 from gpugrad.tensor.core import TENSORS, Tensor
 from gpugrad.tensor.creation import as_tensor
 from gpugrad.tensor.table import OPS

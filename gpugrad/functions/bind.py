@@ -21,6 +21,7 @@ from gpugrad.engine.record import bind_operator
 from gpugrad.errors import DTypeError, GradientError, ShapeError
 from gpugrad.functions import (
     array_api,
+    array_creation,
     arraypad,
     dtypes,
     einsum,
@@ -30,16 +31,25 @@ from gpugrad.functions import (
     index_tricks,
     indexing,
     linalg,
+    logic,
     manipulation,
     nanfunctions,
+    operands,
+    packbits,
     polynomial,
+    reductions,
+    scatter,
+    setops,
     shape_base,
     sorting,
     special,
     statistics,
     stride_tricks,
+    tensor_contractions,
     twodim_base,
     type_check,
+    ufunclike,
+    vectorize,
     window_functions,
 )
 from gpugrad.tensor import assign, creation, dlpack, hooks, indices
@@ -57,9 +67,10 @@ Function = Callable[..., Any]
 # The modules of functions made of others. `__all__` are those for gpugrad itself, `METHODS` the
 # names of those that are methods of Tensor as well.
 MODULES = (
-    manipulation, shape_base, arraypad, einsum, stride_tricks, twodim_base, function_base,
-    statistics, nanfunctions, sorting, indexing, type_check, histograms, index_tricks, polynomial,
-    window_functions, dtypes, array_api,
+    manipulation, shape_base, stride_tricks, arraypad, twodim_base, array_creation, index_tricks,
+    indexing, scatter, sorting, setops, packbits, tensor_contractions, einsum, reductions,
+    statistics, nanfunctions, histograms, function_base, polynomial, window_functions, ufunclike,
+    logic, type_check, vectorize, dtypes, array_api,
 )  # fmt: skip
 
 # Every function by its name, those that only rules and other functions use among them.
@@ -183,12 +194,12 @@ def _copy(self: Tensor) -> Tensor:
 
 def _cpu(self: Tensor) -> Tensor:
     """The tensor in the memory of the host; itself where it is there."""
-    return manipulation.to(self, device="cpu")
+    return dtypes.to(self, device="cpu")
 
 
 def _cuda(self: Tensor, index: int | None = None) -> Tensor:
     """The tensor on a CUDA device: CuPy's current one, or that of ``index``."""
-    return manipulation.to(self, device="cuda" if index is None else f"cuda:{index}")
+    return dtypes.to(self, device="cuda" if index is None else f"cuda:{index}")
 
 
 for _name in hooks.__all__:
@@ -245,7 +256,7 @@ def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: 
         kwargs.setdefault("axis", 0)
     elif method == "outer" and ufunc.nin == 2 and name in FUNCTIONS:
         function = FUNCTIONS[name]
-        a, b = manipulation.together(*inputs)
+        a, b = operands.together(*inputs)
         inputs = (manipulation.reshape(a, a.shape + (1,) * b.ndim), b)
     else:
         what = name if method == "__call__" else f"{name}.{method}"

@@ -1,4 +1,6 @@
-"""CuPy's own functions on Tensors: ``cupy.exp(t)`` is ``gg.exp(t)``. Imports bind, special, core.
+"""CuPy's own functions on Tensors: ``cupy.exp(t)`` is ``gg.exp(t)``.
+
+Imports bind, special and tensor.
 
 CuPy's ufuncs and elementwise kernels look for a method of this name on their arguments before
 they touch a device, its reduction kernels for another; other functions call the method of their

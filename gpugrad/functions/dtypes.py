@@ -1,7 +1,7 @@
 """Questions about dtypes, and changes of them: the Array API standard's names.
 
-Imports creation and core. Dtypes are NumPy's own, on every device; they promote as NumPy 2's
-do, Python numbers being weak. https://data-apis.org/array-api/latest/API_specification/type_promotion.html
+Imports tensor. Dtypes are NumPy's own, on every device; they promote as NumPy 2's do, Python
+numbers being weak. https://data-apis.org/array-api/latest/API_specification/type_promotion.html
 """
 
 from functools import cache
@@ -16,11 +16,43 @@ from gpugrad.engine.record import record
 from gpugrad.errors import DTypeError
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
+from gpugrad.tensor.table import OPS
 
 __all__ = [
     "astype", "can_cast", "finfo", "iinfo", "isdtype", "isscalar", "iterable", "promote_types",
     "result_type",
 ]  # fmt: skip
+METHODS = ("to",)
+
+
+def to(x: Any, target: Any = None, /, *, device: Any = None, dtype: Any = None) -> Tensor:
+    """x on another device, in another dtype, or both; x itself where nothing changes.
+
+    >>> import gpugrad as gg
+    >>> gg.ones(2).to("float64").to("cpu").dtype
+    dtype('float64')
+    """
+    x = as_tensor(x)
+    if target is not None:
+        if isinstance(target, Device) or (isinstance(target, str) and _is_device(target)):
+            device = target
+        else:
+            dtype = target
+    try:
+        dtype = None if dtype is None else np.dtype(dtype)
+    except TypeError:
+        raise DTypeError(
+            f"to: expected a dtype or a device, such as 'cpu' or 'cuda:1', got {dtype!r}"
+        ) from None
+    if dtype is not None and x.dtype != dtype:
+        x = OPS["astype"](x, dtype)
+    if device is not None and x.device != (place := Device(device)):
+        x = OPS["to_device"](x, device=str(place), source=str(x.device))
+    return x
+
+
+def _is_device(name: str) -> bool:
+    return name.partition(":")[0] in ("cpu", "cuda", "sim", "auto")
 
 
 class FloatInfo:
@@ -63,6 +95,7 @@ class WholeInfo:
 
 
 _float_info = cache(FloatInfo)
+
 _whole_info = cache(WholeInfo)
 
 

@@ -1,18 +1,39 @@
 """Einstein's summation: its subscripts, spelled in either of NumPy's ways, written out for the op.
 
-Imports functions and creation.
+Imports manipulation, operands and tensor.
 """
 
 from typing import Any
 
+import numpy as np
+
 from gpugrad.engine.op import TABLE
 from gpugrad.engine.record import record
 from gpugrad.errors import DTypeError, ShapeError
-from gpugrad.functions.manipulation import _numbered, getitem, squeeze, transpose
+from gpugrad.functions.manipulation import squeeze, transpose
+from gpugrad.functions.operands import arange_beside
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
+from gpugrad.tensor.indices import getitem
 
-__all__ = ["einsum"]
+__all__ = ["einsum", "einsum_path"]
+
+
+def einsum_path(subscripts: str, /, *operands: Any, optimize: Any = "greedy") -> tuple[Any, str]:
+    """The order in which `einsum` would best join its operands: NumPy's answer, from shapes alone.
+
+    A list to be read by people and by NumPy, with a text that says what each step costs.
+    """
+    if not isinstance(subscripts, str):
+        raise DTypeError(
+            f"einsum_path: expected subscripts such as 'ij,jk->ik', got {type(subscripts).__name__}"
+        )
+    # One element with the strides of many: the search looks at shapes only.
+    one = np.zeros(())
+    shaped = [np.broadcast_to(one, as_tensor(x).shape) for x in operands]
+    found: tuple[Any, str] = np.einsum_path(subscripts, *shaped, optimize=optimize)
+    return found
+
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -116,7 +137,7 @@ def _diagonals(term: str, x: Tensor) -> tuple[str, Tensor]:
         if len(sizes) > 1:
             raise ShapeError(f"einsum: the axes {letter!r} of shape {x.shape} differ in size")
         order = places + [i for i in range(x.ndim) if i not in places]
-        along = _numbered(sizes.pop(), x._array)
+        along = arange_beside(sizes.pop(), x._array)
         x = getitem(transpose(x, order), (along,) * len(places))
         term = letter + term.replace(letter, "")
     return term, x

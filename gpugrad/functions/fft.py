@@ -1,7 +1,7 @@
 """``gpugrad.fft``: NumPy's and the Array API standard's Fourier transforms.
 
-Imports creation, core and functions. ``n`` and ``s`` are the sizes that axes are cut to, or filled
-up to with zeros, before; ``norm`` says which direction divides by the number of elements:
+Imports manipulation, operands and tensor. ``n`` and ``s`` are the sizes that axes are cut to, or
+filled up to with zeros, before; ``norm`` says which direction divides by the number of elements:
 "backward" (or None), "forward", or "ortho" for both, by its root. float32 and float16 give
 complex64, and the transforms of complex64 that are real float32. The derivatives, of every order,
 stand in ``gpugrad/ops/fft.py``; gradients of complex numbers are as docs/derivatives.md has them.

@@ -1,6 +1,6 @@
 """Differences, integrals, interpolation and convolution of sampled functions: compositions.
 
-Imports functions, joining, creation and core.
+Imports manipulation, operands, type_check and tensor.
 """
 
 import math
@@ -10,18 +10,14 @@ import numpy as np
 
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.errors import DTypeError, ShapeError
-from gpugrad.functions.manipulation import concat, ravel, reshape
+from gpugrad.functions.manipulation import concat, ravel, reshape, slices
 from gpugrad.functions.operands import axis_number, beside, together
-from gpugrad.functions.shape_base import slices
 from gpugrad.functions.type_check import conjugated, real_only
-from gpugrad.tensor.core import TENSORS, Tensor
+from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
 from gpugrad.tensor.table import OPS
 
-__all__ = [
-    "convolve", "correlate", "cumulative_prod", "cumulative_sum", "diff", "ediff1d", "gradient",
-    "interp", "trapezoid", "unwrap",
-]  # fmt: skip
+__all__ = ["convolve", "correlate", "diff", "ediff1d", "gradient", "interp", "trapezoid", "unwrap"]
 
 
 def _end(x: Tensor, value: Any, axis: int) -> Tensor:
@@ -171,47 +167,6 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Tensor:
             widths = diff(x, axis=axis)
     middles = slices(y, axis, 1, None) + slices(y, axis, None, -1)
     return OPS["sum"](widths * middles / 2.0, axis=axis)
-
-
-def _cumulative(name: str, x: Any, axis: int | None, dtype: Any, include_initial: bool) -> Tensor:
-    x = as_tensor(x)
-    if axis is None:
-        if x.ndim > 1:
-            raise ShapeError(f"{name}: expected an axis for x of shape {x.shape}")
-        axis = 0
-    if not x.ndim:
-        x = reshape(x, 1)
-    axis = axis_number(name, axis, x.ndim)
-    if dtype is not None and x.dtype != dtype:
-        x = x.astype(dtype)
-    y = OPS["cumsum" if name == "cumulative_sum" else "cumprod"](x, axis=axis)
-    if dtype is not None and y.dtype != dtype:  # small integers were accumulated in wide ones
-        y = y.astype(dtype)
-    if not include_initial:
-        return y
-    shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
-    start = TENSORS.full_like(y.detach(), 0 if name == "cumulative_sum" else 1, shape=shape)
-    return concat([start, y], axis=axis)
-
-
-def cumulative_sum(
-    x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
-) -> Tensor:
-    """The running sum along an axis; with ``include_initial`` it begins with 0.
-
-    ``axis`` may be left out where x has one axis only.
-    """
-    return _cumulative("cumulative_sum", x, axis, dtype, include_initial)
-
-
-def cumulative_prod(
-    x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
-) -> Tensor:
-    """The running product along an axis; with ``include_initial`` it begins with 1.
-
-    ``axis`` may be left out where x has one axis only. Its derivatives are exact at zeros.
-    """
-    return _cumulative("cumulative_prod", x, axis, dtype, include_initial)
 
 
 def interp(

@@ -1,4 +1,6 @@
-"""Histograms: compositions. Imports integers, sorting, functions, creation and core.
+"""Histograms: compositions.
+
+Imports index_tricks, manipulation, operands, scatter, sorting, type_check and tensor.
 
 They are step functions and have no gradient, by weights neither: `bincount` and `segment_sum` have
 one. The edges of bins depend on values, so all of these wait for the device.
@@ -16,8 +18,9 @@ from gpugrad.engine.modes import is_deterministic
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.index_tricks import ravel_multi_index
 from gpugrad.functions.manipulation import reshape, stack
-from gpugrad.functions.operands import beside, is_number
-from gpugrad.functions.sorting import _module, bincount, searchsorted
+from gpugrad.functions.operands import beside, is_number, module_of
+from gpugrad.functions.scatter import bincount
+from gpugrad.functions.sorting import searchsorted
 from gpugrad.functions.type_check import real_only
 from gpugrad.ops.ordered import histogram_in_order
 from gpugrad.tensor.core import Tensor
@@ -53,7 +56,7 @@ def histogram(
     x = real_only("histogram", x).detach()
     if isinstance(range, Sequence):
         range = tuple(float(end) for end in range)
-    bins, weights, module = _bins("histogram", bins, x), _raw(weights, x), _module(x)
+    bins, weights, module = _bins("histogram", bins, x), _raw(weights, x), module_of(x)
     if weights is not None and weights.shape != x.shape:
         raise ShapeError(
             f"histogram: expected weights of shape {x.shape}, that of x, got {weights.shape}"

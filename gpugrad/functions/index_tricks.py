@@ -1,7 +1,8 @@
-"""Whole numbers: grids of them, indices of triangles and diagonals, numbers of elements, bits.
+"""Grids of whole numbers, and indices of triangles, diagonals and flat arrays.
 
-Imports functions, joining, creation and core. None of these has a gradient. New arrays come on the
-default device unless ``device`` names another; those made for an array are where it is.
+Imports manipulation, operands and tensor. None of these but `meshgrid` and `fill_diagonal` has a
+gradient. New arrays come on the default device unless ``device`` names another; those made for an
+array are where it is.
 """
 
 import math
@@ -12,32 +13,58 @@ import numpy as np
 
 from gpugrad.backend.device import Device, default_device
 from gpugrad.errors import ArgumentError, DTypeError, IndexingError, ShapeError
-from gpugrad.functions.manipulation import moveaxis, reshape
-from gpugrad.functions.operands import axis_numbers
+from gpugrad.functions.manipulation import ravel, reshape, tile
+from gpugrad.functions.operands import beside
 from gpugrad.tensor import creation
+from gpugrad.tensor.assign import index_update
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
 from gpugrad.tensor.table import OPS
 
 __all__ = [
-    "diag_indices", "diag_indices_from", "fromfunction", "identity", "indices", "ix_",
-    "mask_indices", "packbits", "ravel_multi_index", "tril_indices", "tril_indices_from",
-    "trim_zeros", "triu_indices", "triu_indices_from", "unpackbits", "unravel_index",
+    "diag_indices", "diag_indices_from", "fill_diagonal", "indices", "ix_", "mask_indices",
+    "meshgrid", "ravel_multi_index", "tril_indices", "tril_indices_from", "triu_indices",
+    "triu_indices_from", "unravel_index",
 ]  # fmt: skip
+
+
+def meshgrid(
+    *arrays: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy"
+) -> tuple[Tensor, ...]:
+    """The coordinates of a grid, from those along each axis; with ``sparse``, in broadcast shapes.
+
+    With ``indexing="xy"`` the first two axes are exchanged, as for plots; with "ij" they are not.
+    ``copy=False`` may give views of the arrays.
+
+    >>> import gpugrad as gg
+    >>> x, y = gg.meshgrid(gg.arange(3), gg.arange(2))
+    >>> x.shape, y.tolist()
+    ((2, 3), [[0, 0, 0], [1, 1, 1]])
+    """
+    if indexing not in ("xy", "ij"):
+        raise ShapeError(f"meshgrid: expected indexing 'xy' or 'ij', got {indexing!r}")
+    ones = [as_tensor(array) for array in arrays]
+    for x in ones:
+        if x.ndim > 1:
+            raise ShapeError(f"meshgrid: expected vectors, got shape {x.shape}")
+    order = list(range(len(ones)))
+    if indexing == "xy" and len(ones) > 1:
+        order[:2] = 1, 0
+    sparse_ones = []
+    for place, x in zip(order, ones, strict=True):
+        sparse_ones.append(reshape(x, [-1 if i == place else 1 for i in range(len(ones))]))
+    if not sparse:
+        shape = np.broadcast_shapes(*(x.shape for x in sparse_ones))
+        sparse_ones = [OPS["broadcast_to"](x, shape) for x in sparse_ones]
+    if copy:
+        return tuple(OPS["astype"](x, x.dtype) for x in sparse_ones)
+    return tuple(sparse_ones)
 
 
 def _sent(arrays: Any, device: Any) -> tuple[Tensor, ...]:
     """Arrays of the host as tensors on a device, or on the default one."""
     place = default_device() if device is None else Device(device)
     return tuple(Tensor(place.send(array)) for array in arrays)
-
-
-# Grids and triangles.
-
-
-def identity(n: int, dtype: Any = None, *, device: Any = None) -> Tensor:
-    """A square matrix with ones on its diagonal and zeros elsewhere."""
-    return creation.eye(n, dtype=dtype, device=device)
 
 
 def indices(
@@ -57,23 +84,6 @@ def indices(
         raise ShapeError(f"indices: expected the sizes of all axes, got {dimensions!r}")
     made: Any = np.indices(tuple(dimensions), dtype=dtype, sparse=sparse)  # type: ignore[call-overload]
     return _sent(made, device) if sparse else _sent([made], device)[0]
-
-
-def fromfunction(
-    function: Callable[..., Any], shape: Sequence[int], *, dtype: Any = None, **kwargs: Any
-) -> Any:
-    """What a function gives of the coordinates of an array of a shape, one tensor for each axis.
-
-    It is called once, with whole arrays; the coordinates have the default dtype unless ``dtype``
-    is given.
-
-    >>> import gpugrad as gg
-    >>> gg.fromfunction(lambda i, j: i - j, (2, 3))
-    tensor([[ 0., -1., -2.],
-            [ 1.,  0., -1.]])
-    """
-    kind = creation.get_default_dtype() if dtype is None else dtype
-    return function(*indices(shape, dtype=kind), **kwargs)
 
 
 def diag_indices(n: int, ndim: int = 2, *, device: Any = None) -> tuple[Tensor, ...]:
@@ -162,32 +172,6 @@ def ix_(*args: Any) -> tuple[Tensor, ...]:
     return tuple(parts)
 
 
-def trim_zeros(x: Any, /, trim: str = "fb", axis: Any = None) -> Tensor:
-    """x without the zeros at its front, its back or both, along all axes or some.
-
-    The gradient of what stays goes through. Waits for the device.
-
-    >>> import gpugrad as gg
-    >>> gg.trim_zeros(gg.tensor([0.0, 0.0, 1.0, 0.0, 2.0, 0.0]))
-    tensor([1., 0., 2.])
-    """
-    x = as_tensor(x)
-    sides = str(trim).lower()
-    if sides not in ("f", "b", "fb", "bf"):
-        raise ArgumentError(f"trim_zeros: expected trim 'f', 'b' or 'fb', got {trim!r}")
-    axes = tuple(range(x.ndim)) if axis is None else axis_numbers("trim_zeros", axis, x.ndim)
-    there = (x.detach() != 0).cpu().numpy()
-    index = [slice(None)] * x.ndim
-    for one in axes:
-        used = np.flatnonzero(there.any(axis=tuple(i for i in range(x.ndim) if i != one)))
-        if not used.size:
-            index[one] = slice(0, 0)
-            continue
-        first = int(used[0]) if "f" in sides else None
-        index[one] = slice(first, int(used[-1]) + 1 if "b" in sides else None)
-    return x[tuple(index)]
-
-
 # Numbers of elements.
 
 
@@ -263,52 +247,30 @@ def unravel_index(indices: Any, shape: int | Sequence[int], order: str = "C") ->
     )
 
 
-# Bits.
+def fill_diagonal(x: Any, /, val: Any, wrap: bool = False) -> Tensor:
+    """A copy of x with ``val`` on its diagonal: a number, or as many as there are places.
 
-
-def _shifts(name: str, x: Tensor, bitorder: str) -> Tensor:
-    """By how much each of eight bits is shifted in its byte, on the device of x."""
-    if bitorder not in ("big", "little"):
-        raise ArgumentError(f"{name}: expected bitorder 'big' or 'little', got {bitorder!r}")
-    places = np.arange(8, dtype=np.uint8)
-    return _sent([places if bitorder == "little" else places[::-1].copy()], x.device)[0]
-
-
-def packbits(x: Any, /, axis: int | None = None, bitorder: str = "big") -> Tensor:
-    """Truth values, or what is not 0, as the bits of bytes, along an axis or raveled.
+    The axes of x have one size, if there are more than two. With ``wrap`` the diagonal of a tall
+    matrix starts again below its end. `numpy.fill_diagonal` changes its array and returns None;
+    so it does for a tensor, too.
 
     >>> import gpugrad as gg
-    >>> gg.packbits(gg.asarray([1, 0, 0, 0, 0, 0, 0, 1, 1]))
-    tensor([129, 128], dtype=uint8)
+    >>> gg.fill_diagonal(gg.zeros((2, 3)), gg.tensor([1.0, 2.0]))
+    tensor([[1., 0., 0.],
+            [0., 2., 0.]])
     """
-    x = creation.asarray(x).detach()
-    if x.dtype.kind not in "iub":
-        raise DTypeError(f"packbits: expected whole numbers or truth values, got {x.dtype}")
-    shifts = _shifts("packbits", x, bitorder)
-    x, axis = (reshape(x, -1), 0) if axis is None else (x, axis)
-    bits = moveaxis((x != 0).astype(np.uint8), axis, -1)
-    more = -bits.shape[-1] % 8
-    bits = OPS["pad_zeros"](bits, pad_width=((0, 0),) * (bits.ndim - 1) + ((0, more),))
-    bits = reshape(bits, (*bits.shape[:-1], bits.shape[-1] // 8, 8))
-    return moveaxis(OPS["sum"](bits << shifts, axis=-1).astype(np.uint8), -1, axis)
-
-
-def unpackbits(
-    x: Any, /, axis: int | None = None, count: int | None = None, bitorder: str = "big"
-) -> Tensor:
-    """The bits of bytes, as 0 and 1 of dtype uint8, along an axis or raveled.
-
-    ``count`` is how many of them to give, zeros after the last; a negative one leaves so many away.
-    """
-    x = creation.asarray(x).detach()
-    if x.dtype != np.uint8:
-        raise DTypeError(f"unpackbits: expected dtype uint8, got {x.dtype}")
-    shifts = _shifts("unpackbits", x, bitorder)
-    x, axis = (reshape(x, -1), 0) if axis is None else (x, axis)
-    bits = (moveaxis(x, axis, -1)[..., None] >> shifts) & np.uint8(1)
-    bits = reshape(bits, (*bits.shape[:-2], 8 * bits.shape[-2]))
-    if count is not None:
-        more = max(count - bits.shape[-1], 0)
-        bits = OPS["pad_zeros"](bits, pad_width=((0, 0),) * (bits.ndim - 1) + ((0, more),))
-        bits = bits[..., :count]
-    return moveaxis(bits, -1, axis)
+    x = as_tensor(x)
+    if x.ndim < 2 or (x.ndim > 2 and len(set(x.shape)) > 1):
+        raise ShapeError(
+            f"fill_diagonal: expected a matrix, or more axes of one size, got shape {x.shape}"
+        )
+    step = sum(math.prod(x.shape[i + 1 :]) for i in range(x.ndim))
+    end = x.shape[1] * x.shape[1] if x.ndim == 2 and not wrap else x.size
+    count = len(range(0, min(end, x.size), step))
+    values = ravel(beside(val, x))
+    if values.size != 1:
+        if values.size < count:  # NumPy starts again with the first
+            values = tile(values, -(-count // values.size))
+        values = values[:count]
+    flat = index_update(ravel(x), slice(0, min(end, x.size), step), values)
+    return reshape(flat, x.shape)

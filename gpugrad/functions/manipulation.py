@@ -1,7 +1,6 @@
-"""Functions that are made of table ops: other signatures, and compositions.
+"""Shapes, joining, repeating and turning: compositions of the table's functions.
 
-Imports creation, core and the bound ops. They need no derivative of their own. Names and
-argument orders are NumPy's and the Array API standard's.
+Imports operands and tensor. Names, argument orders and results are NumPy's.
 """
 
 import math
@@ -11,33 +10,47 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.backend.device import Device, device_of, to_numpy
+from gpugrad.backend.device import to_numpy
+from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.op import TABLE
 from gpugrad.engine.record import record
-from gpugrad.errors import ArgumentError, DTypeError, ShapeError
+from gpugrad.errors import ArgumentError, ShapeError
 from gpugrad.functions.operands import axis_number, axis_numbers, together
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.indices import getitem, index_array
+from gpugrad.tensor.indices import getitem
 from gpugrad.tensor.table import OPS
 
 __all__ = [
-    "clip", "concat", "concatenate", "dot", "expand_dims", "flatten",
-    "matrix_transpose", "moveaxis", "outer", "ravel", "repeat", "squeeze",
-    "stack", "std", "swapaxes", "take", "take_along_axis", "tensordot", "tile",
-    "transpose", "unstack", "var",
+    "append", "concat", "concatenate", "delete", "expand_dims", "flatten", "fliplr", "flipud",
+    "insert", "matrix_transpose", "moveaxis", "ravel", "repeat", "reshape", "resize", "rollaxis",
+    "rot90", "squeeze", "stack", "swapaxes", "tile", "transpose", "trim_zeros", "unstack",
 ]  # fmt: skip
 METHODS = (
-    "dot", "expand_dims", "flatten", "moveaxis", "outer", "ravel", "repeat", "squeeze", "swapaxes",
-    "take", "tile", "to", "unstack",
+    "expand_dims", "flatten", "moveaxis", "ravel", "repeat", "squeeze", "swapaxes", "tile",
+    "unstack",
 )  # fmt: skip
 
 
 # Shapes.
 
 
-def reshape(x: Any, /, shape: int | Sequence[int], order: str = "C") -> Tensor:
-    """The same elements in another shape; the public `reshape` has ``copy=`` as well."""
+def reshape(
+    x: Any, /, shape: int | Sequence[int], order: str = "C", *, copy: bool | None = None
+) -> Tensor:
+    """The same elements in another shape, one size of which may be -1.
+
+    They are taken and put with the last axis running quickest; with ``order="F"`` the first.
+
+    With ``copy`` None memory is shared where it can be, with True it never is; with False
+    ArgumentError, a ValueError, is raised where it cannot be.
+
+    >>> import gpugrad as gg
+    >>> gg.reshape(gg.arange(6), (2, -1)).shape
+    (2, 3)
+    """
+    if copy is not None:
+        return _reshape_with_copy(as_tensor(x), shape, order, copy)
     sizes = tuple(map(int, (shape,) if isinstance(shape, int | np.integer) else shape))
     if order == "F":
         return transpose(OPS["reshape"](transpose(x), sizes[::-1]))
@@ -46,6 +59,21 @@ def reshape(x: Any, /, shape: int | Sequence[int], order: str = "C") -> Tensor:
             f"reshape: expected order 'C', the last axis first, or 'F', the first, got {order!r}"
         )
     return OPS["reshape"](x, sizes)
+
+
+def _reshape_with_copy(x: Tensor, shape: Any, order: str, copy: bool) -> Tensor:
+    x.data  # noqa: B018  a NumPy scalar inside becomes an array, which has memory to share
+    result = reshape(x, shape, order)
+    module = namespace_of(x.data).module
+    shares = module.may_share_memory(x.data, result.data) or result.size == 0
+    if copy:
+        return result.copy() if shares else result
+    if not shares:
+        raise ArgumentError(
+            f"reshape: copy=False, but elements of shape {x.shape} that are not in order in "
+            f"memory take a copy to have shape {result.shape}"
+        )
+    return result
 
 
 def ravel(x: Any, /, order: str = "C") -> Tensor:
@@ -212,158 +240,168 @@ def repeat(x: Any, /, repeats: Any, axis: int | None = None) -> Tensor:
             f"repeat: expected {x.shape[axis]} repeats for axis {axis}, got shape {counts.shape}"
         )
     places = np.repeat(np.arange(x.shape[axis]), counts)
-    return take(x, x.device.send(places), axis)
+    return _elements(x, places, axis)
 
 
-# Indexing.
+def slices(x: Tensor, axis: int, *edges: int | None) -> Tensor:
+    """x[start:stop:step] along an axis that is counted from the front."""
+    return getitem(x, (slice(None),) * axis + (slice(*edges),))
 
 
-def _numbered(count: int, like: Any) -> Any:
-    """0, 1, ... count - 1, made on the device of an array."""
-    place = device_of(like)
-    with place.activate():
-        return place.xp.arange(count)
+def _elements(x: Tensor, numbers: np.ndarray, axis: int) -> Tensor:
+    """The elements of x that numbers of the host name along an axis."""
+    return getitem(x, (slice(None),) * axis + (x.device.send(numbers),))
 
 
-def take(x: Any, /, indices: Any, axis: int | None = None) -> Tensor:
-    """The elements at ``indices`` along an axis; along the raveled x where axis is None."""
+def fliplr(x: Any, /) -> Tensor:
+    """The columns in reverse order: x flipped along its second axis."""
     x = as_tensor(x)
-    if axis is None:
-        x, axis = ravel(x), 0
-    return getitem(x, (slice(None),) * axis_number("take", axis, x.ndim) + (indices,))
+    if x.ndim < 2:
+        raise ShapeError(f"fliplr: expected 2 axes or more, got shape {x.shape}")
+    return OPS["flip"](x, axis=1)
 
 
-def take_along_axis(x: Any, /, indices: Any, axis: int = -1) -> Tensor:
-    """For each place of ``indices``, the element that it names along an axis."""
+def flipud(x: Any, /) -> Tensor:
+    """The rows in reverse order: x flipped along its first axis."""
     x = as_tensor(x)
-    return getitem(x, along("take_along_axis", x, indices, axis))
+    if x.ndim < 1:
+        raise ShapeError("flipud: expected 1 axis or more, got shape ()")
+    return OPS["flip"](x, axis=0)
 
 
-def along(who: str, x: Tensor, indices: Any, axis: int) -> tuple[Any, ...]:
-    """The index of the elements that ``indices`` name along an axis."""
-    axis = axis_number(who, axis, x.ndim)
-    indices = index_array(who, indices, x._array, axis)
-    if indices.ndim != x.ndim:
-        raise ShapeError(f"{who}: expected indices with {x.ndim} axes, got shape {indices.shape}")
-    parts: list[Any] = []
-    for i, size in enumerate(x.shape):
-        shape = tuple(-1 if j == i else 1 for j in range(x.ndim))
-        parts.append(indices if i == axis else _numbered(size, x._array).reshape(shape))
-    return tuple(parts)
-
-
-# Products.
-
-
-def dot(a: Any, b: Any, /) -> Tensor:
-    """NumPy's dot: a product of numbers, vectors or matrices; of more axes, a tensordot."""
-    a, b = as_tensor(a), as_tensor(b)
-    if a.ndim == 0 or b.ndim == 0:
-        return OPS["multiply"](a, b)
-    if b.ndim > 2:
-        return tensordot(a, b, axes=((-1,), (-2,)))
-    return OPS["matmul"](a, b)
-
-
-def outer(a: Any, b: Any, /) -> Tensor:
-    """Every element of a times every element of b, as a matrix."""
-    return OPS["multiply"](reshape(a, (-1, 1)), ravel(b))
-
-
-def tensordot(a: Any, b: Any, /, axes: Any = 2) -> Tensor:
-    """The sum of products over axes: the last ``axes`` of a with the first of b, or as listed."""
-    a, b = as_tensor(a), as_tensor(b)
-    if isinstance(axes, int):
-        left, right = tuple(range(a.ndim - axes, a.ndim)), tuple(range(axes))
-        if axes > min(a.ndim, b.ndim):
-            raise ShapeError(f"tensordot: {axes} axes of {a.shape} and {b.shape}")
-    else:
-        left, right = (
-            axis_numbers("tensordot", part, x.ndim) for part, x in zip(axes, (a, b), strict=True)
-        )
-    sizes = [a.shape[i] for i in left]
-    if sizes != [b.shape[i] for i in right]:
-        raise ShapeError(
-            f"tensordot: the summed axes differ in size: {left} of {a.shape} and "
-            f"{right} of {b.shape}"
-        )
-    rest_a = [i for i in range(a.ndim) if i not in left]
-    rest_b = [i for i in range(b.ndim) if i not in right]
-    n = int(np.prod(sizes, dtype=int))
-    flat_a = reshape(
-        transpose(a, [*rest_a, *left]), (int(np.prod([a.shape[i] for i in rest_a], dtype=int)), n)
-    )
-    flat_b = reshape(
-        transpose(b, [*right, *rest_b]), (n, int(np.prod([b.shape[i] for i in rest_b], dtype=int)))
-    )
-    shape = [a.shape[i] for i in rest_a] + [b.shape[i] for i in rest_b]
-    return reshape(OPS["matmul"](flat_a, flat_b), shape)
-
-
-# Other signatures.
-
-
-def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
-    """x held between ``min`` and ``max``, numbers or arrays, either of which may be None."""
-    return record(TABLE["clip"], (x, min, max))
-
-
-def var(
-    x: Any,
-    /,
-    axis: Any = None,
-    keepdims: bool = False,
-    *,
-    correction: float = 0,
-    ddof: float | None = None,
-) -> Tensor:
-    """The variance along axes, with n - correction in the denominator (NumPy's ``ddof``)."""
-    freedom = correction if ddof is None else ddof
-    return OPS["var"](x, axis, keepdims, correction=freedom)
-
-
-def std(
-    x: Any,
-    /,
-    axis: Any = None,
-    keepdims: bool = False,
-    *,
-    correction: float = 0,
-    ddof: float | None = None,
-) -> Tensor:
-    """The standard deviation along axes, with n - correction in the denominator (NumPy's ``ddof``).
-
-    Where all elements are equal its gradient is 0.
-    """
-    freedom = correction if ddof is None else ddof
-    return OPS["std"](x, axis, keepdims, correction=freedom)
-
-
-def to(x: Any, target: Any = None, /, *, device: Any = None, dtype: Any = None) -> Tensor:
-    """x on another device, in another dtype, or both; x itself where nothing changes.
-
-    >>> import gpugrad as gg
-    >>> gg.ones(2).to("float64").to("cpu").dtype
-    dtype('float64')
-    """
+def rot90(x: Any, /, k: int = 1, axes: Sequence[int] = (0, 1)) -> Tensor:
+    """x turned ``k`` times by 90 degrees, from the first of two axes to the second."""
     x = as_tensor(x)
-    if target is not None:
-        if isinstance(target, Device) or (isinstance(target, str) and _is_device(target)):
-            device = target
-        else:
-            dtype = target
-    try:
-        dtype = None if dtype is None else np.dtype(dtype)
-    except TypeError:
-        raise DTypeError(
-            f"to: expected a dtype or a device, such as 'cpu' or 'cuda:1', got {dtype!r}"
-        ) from None
-    if dtype is not None and x.dtype != dtype:
-        x = OPS["astype"](x, dtype)
-    if device is not None and x.device != (place := Device(device)):
-        x = OPS["to_device"](x, device=str(place), source=str(x.device))
+    if len(axes) != 2:
+        raise ShapeError(f"rot90: expected two axes, got {tuple(axes)}")
+    first, second = (axis_number("rot90", axis, x.ndim) for axis in axes)
+    if first == second:
+        raise ShapeError(f"rot90: expected two different axes, got {tuple(axes)}")
+    turns = k % 4
+    if turns == 2:
+        return OPS["flip"](x, axis=(first, second))
+    if turns == 1:
+        return swapaxes(OPS["flip"](x, axis=second), first, second)
+    if turns == 3:
+        return OPS["flip"](swapaxes(x, first, second), axis=second)
     return x
 
 
-def _is_device(name: str) -> bool:
-    return name.partition(":")[0] in ("cpu", "cuda", "sim", "auto")
+def rollaxis(x: Any, /, axis: int, start: int = 0) -> Tensor:
+    """One axis moved before the axis ``start``; `moveaxis` says it more plainly."""
+    x = as_tensor(x)
+    axis = axis_number("rollaxis", axis, x.ndim)
+    if not -x.ndim <= start <= x.ndim:
+        raise ShapeError(f"rollaxis: start {start} is out of range for {x.ndim} axes")
+    start = start + x.ndim if start < 0 else start
+    return moveaxis(x, axis, start - 1 if axis < start else start)
+
+
+def append(x: Any, /, values: Any, axis: int | None = None) -> Tensor:
+    """x with ``values`` after it along an axis; both raveled where axis is None."""
+    return concat(together(x, values), axis=axis)
+
+
+def _places(name: str, obj: Any, size: int) -> Any:
+    """An index of elements along an axis as host numbers, counted from the front."""
+    if isinstance(obj, slice):
+        return np.arange(*obj.indices(size))
+    found = np.asarray(obj.numpy() if isinstance(obj, Tensor) else obj)
+    if found.dtype == np.bool_:
+        if found.shape != (size,):
+            raise ShapeError(f"{name}: expected a mask of {size} elements, got {found.shape}")
+        return np.flatnonzero(found)
+    if found.size == 0:
+        return np.zeros(0, np.int64)
+    if found.dtype.kind not in "iu":
+        raise ShapeError(f"{name}: expected whole numbers, a mask or a slice, got {obj!r}")
+    return found
+
+
+def delete(x: Any, /, obj: Any, axis: int | None = None) -> Tensor:
+    """x without the elements at ``obj``: numbers, a mask or a slice, which the host looks at."""
+    x = as_tensor(x)
+    if axis is None:
+        x, axis = ravel(x), 0
+    axis = axis_number("delete", axis, x.ndim)
+    size = x.shape[axis]
+    places = np.ravel(_places("delete", obj, size))
+    if places.size and (places.min() < -size or places.max() >= size):
+        raise ShapeError(f"delete: index {obj!r} is out of range for {size} elements")
+    stays = np.ones(size, bool)
+    stays[places] = False
+    return _elements(x, np.flatnonzero(stays), axis)
+
+
+def insert(x: Any, /, obj: Any, values: Any, axis: int | None = None) -> Tensor:
+    """x with ``values`` before the elements at ``obj``: a number, numbers, a mask or a slice.
+
+    The places count elements of x; ``values`` broadcast to them. A host decides the order.
+
+    >>> import gpugrad as gg
+    >>> gg.insert(gg.arange(3), [0, 2], 9)
+    tensor([9, 0, 1, 9, 2])
+    """
+    x, values = together(x, values)
+    if axis is None:
+        x, axis = ravel(x), 0
+    axis = axis_number("insert", axis, x.ndim)
+    size = x.shape[axis]
+    places = _places("insert", obj, size)
+    if places.size and (places.min() < -size or places.max() > size):
+        raise ShapeError(f"insert: index {obj!r} is out of range for {size} elements")
+    if places.size == 1:
+        # NumPy's rule: for one place, the values bring their own length along the axis.
+        values = reshape(values, (1,) * (x.ndim - values.ndim) + values.shape)
+        if places.ndim == 0:
+            values = moveaxis(values, 0, axis)
+        shape = (*x.shape[:axis], values.shape[axis], *x.shape[axis + 1 :])
+        block = OPS["broadcast_to"](values, shape).astype(x.dtype)
+        at = places.item() + (size if places.item() < 0 else 0)
+        return concat([slices(x, axis, None, at), block, slices(x, axis, at, None)], axis=axis)
+    places = np.ravel(np.where(places < 0, places + size, places))
+    shape = (*x.shape[:axis], places.size, *x.shape[axis + 1 :])
+    block = OPS["broadcast_to"](values, shape).astype(x.dtype)
+    order = np.argsort(np.concatenate([np.arange(size) + 0.5, places]), kind="stable")
+    return _elements(concat([x, block], axis=axis), order, axis)
+
+
+def resize(x: Any, /, new_shape: int | Sequence[int]) -> Tensor:
+    """The elements of x in another shape, repeated from the start until it is full."""
+    x = ravel(x)
+    sizes = [new_shape] if isinstance(new_shape, int) else new_shape
+    shape = tuple(int(size) for size in sizes)
+    if any(size < 0 for size in shape):
+        raise ShapeError(f"resize: expected sizes of 0 or more, got {shape}")
+    size = math.prod(shape)
+    if x.size == 0 and size:
+        raise ShapeError(f"resize: no elements to fill shape {shape} with")
+    if size == 0:
+        return reshape(x[:0], shape)
+    return reshape(tile(x, -(-size // x.size))[:size], shape)
+
+
+def trim_zeros(x: Any, /, trim: str = "fb", axis: Any = None) -> Tensor:
+    """x without the zeros at its front, its back or both, along all axes or some.
+
+    The gradient of what stays goes through. Waits for the device.
+
+    >>> import gpugrad as gg
+    >>> gg.trim_zeros(gg.tensor([0.0, 0.0, 1.0, 0.0, 2.0, 0.0]))
+    tensor([1., 0., 2.])
+    """
+    x = as_tensor(x)
+    sides = str(trim).lower()
+    if sides not in ("f", "b", "fb", "bf"):
+        raise ArgumentError(f"trim_zeros: expected trim 'f', 'b' or 'fb', got {trim!r}")
+    axes = tuple(range(x.ndim)) if axis is None else axis_numbers("trim_zeros", axis, x.ndim)
+    there = (x.detach() != 0).cpu().numpy()
+    index = [slice(None)] * x.ndim
+    for one in axes:
+        used = np.flatnonzero(there.any(axis=tuple(i for i in range(x.ndim) if i != one)))
+        if not used.size:
+            index[one] = slice(0, 0)
+            continue
+        first = int(used[0]) if "f" in sides else None
+        index[one] = slice(first, int(used[-1]) + 1 if "b" in sides else None)
+    return x[tuple(index)]

@@ -1,4 +1,4 @@
-"""Reductions that leave NaN out. Imports functions, creation and core.
+"""Reductions that leave NaN out. Imports manipulation, reductions, type_check and tensor.
 
 An element that is NaN gets the gradient 0. Where all elements are NaN the result is what NumPy
 says without its warning: 0 for a sum, 1 for a product, else NaN. Nothing waits for the device.
@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from gpugrad.errors import DTypeError
-from gpugrad.functions.manipulation import reshape, squeeze, std, var
+from gpugrad.functions.manipulation import reshape, squeeze
+from gpugrad.functions.reductions import std, var
 from gpugrad.functions.type_check import by_parts, square_size
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.errors import AxisError, DTypeError, GpugradError, ShapeError
+from gpugrad.backend.device import device_of
+from gpugrad.backend.namespace import namespace_of
+from gpugrad.errors import AxisError, DeviceError, DTypeError, GpugradError, ShapeError
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
 
@@ -60,3 +62,34 @@ def together(*operands: Any) -> list[Tensor]:
     arrays = [o for o in operands if hasattr(o, "dtype")]
     known = next((o for o in arrays if not is_number(o)), arrays[0] if arrays else None)
     return [as_tensor(o) if known is None else beside(o, known) for o in operands]
+
+
+def floating(x: Tensor) -> Tensor:
+    """x; whole numbers and truth values as float64."""
+    return x if x.dtype.kind in "fc" else x.astype("float64")
+
+
+def module_of(x: Tensor) -> Any:
+    return namespace_of(x.data).module
+
+
+def without_graph(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
+    """Two operands without a graph; lists and numbers go where the other one is."""
+    one, other = (v.detach() for v in together(a, b))
+    check_one_device(name, one, other)
+    return one, other
+
+
+def check_one_device(name: str, a: Tensor, b: Tensor) -> None:
+    if a.device != b.device:
+        raise DeviceError(
+            f"{name}: operands are on two devices, {a.device} and {b.device}; move one with "
+            f".to({str(a.device)!r})"
+        )
+
+
+def arange_beside(count: int, like: Any) -> Any:
+    """0, 1, ... count - 1, made on the device of an array."""
+    place = device_of(like)
+    with place.activate():
+        return place.xp.arange(count)

@@ -1,7 +1,8 @@
 """Polynomials by their coefficients, the highest power first: compositions.
 
-Imports linalg, matrices, numerics, functions, creation and core. Names, arguments and results are
-those of NumPy's functions for arrays; objects of class ``numpy.poly1d`` are not taken.
+Imports function_base, linalg, manipulation, operands, tensor_contractions, twodim_base and tensor.
+Names, arguments and results are those of NumPy's functions for arrays; objects of class
+``numpy.poly1d`` are not taken.
 """
 
 import warnings
@@ -12,9 +13,9 @@ import numpy as np
 from gpugrad.errors import ArgumentError, ShapeError
 from gpugrad.functions import linalg
 from gpugrad.functions.function_base import convolve
-from gpugrad.functions.manipulation import concat, outer, reshape
-from gpugrad.functions.operands import beside, together
-from gpugrad.functions.shape_base import slices
+from gpugrad.functions.manipulation import concat, reshape, slices
+from gpugrad.functions.operands import beside, floating, together
+from gpugrad.functions.tensor_contractions import outer
 from gpugrad.functions.twodim_base import vander
 from gpugrad.tensor.core import TENSORS, Tensor
 from gpugrad.tensor.creation import as_tensor
@@ -32,10 +33,6 @@ def _coefficients(name: str, *polynomials: Any) -> list[Tensor]:
         if p.ndim > 1 or not p.size:
             raise ShapeError(f"{name}: expected a vector of coefficients, got shape {p.shape}")
     return [reshape(p, -1) for p in tensors]
-
-
-def _floating(x: Tensor) -> Tensor:
-    return x if x.dtype.kind in "fc" else x.astype("float64")
 
 
 def polyval(p: Any, x: Any) -> Tensor:
@@ -97,7 +94,7 @@ def polydiv(u: Any, v: Any) -> tuple[Tensor, Tensor]:
     >>> quotient, remainder
     (tensor([1., 2.]), tensor([3.]))
     """
-    u, v = map(_floating, _coefficients("polydiv", u, v))
+    u, v = map(floating, _coefficients("polydiv", u, v))
     scale = 1.0 / v[0]
     count = u.size - v.size + 1
     rest = u if u.dtype == v.dtype else u + TENSORS.zeros_like(v[0].detach())
@@ -137,7 +134,7 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Tensor:
     if k is not None:
         p, k = together(p, k)
     (p,) = _coefficients("polyint", p)
-    p = _floating(p)
+    p = floating(p)
     times = _order("polyint", m)
     constants = reshape(beside(0.0 if k is None else k, p), -1)
     if constants.size not in (1, times):
@@ -157,7 +154,7 @@ def poly(seq_of_zeros: Any) -> Tensor:
     >>> gg.poly(gg.tensor([1.0, 2.0]))
     tensor([ 1., -3.,  2.])
     """
-    zeros = _floating(as_tensor(seq_of_zeros))
+    zeros = floating(as_tensor(seq_of_zeros))
     kind = zeros.dtype
     if zeros.ndim == 2 and zeros.shape[0] == zeros.shape[1] and zeros.size:
         zeros = linalg.eigvals(zeros)
@@ -183,7 +180,7 @@ def roots(p: Any) -> Tensor:
     >>> gg.sort(gg.roots(gg.tensor([2.0, -6.0, 4.0]))).round(4)
     tensor([1., 2.])
     """
-    (p,) = map(_floating, _coefficients("roots", p))
+    (p,) = map(floating, _coefficients("roots", p))
     there = np.flatnonzero(p.detach().cpu().numpy())
     if not there.size:
         return p[:0]
@@ -219,7 +216,7 @@ def polyfit(
     >>> gg.polyfit(x, 2 * x * x + x, 1).round(3)
     tensor([ 5.   , -0.667])
     """
-    x, y = map(_floating, together(x, y))
+    x, y = map(floating, together(x, y))
     order = int(deg) + 1
     if order < 1:
         raise ArgumentError(f"polyfit: expected a degree of 0 or more, got {deg}")

@@ -1,41 +1,30 @@
-"""Sorting, ranking, searching, sets and counts. Imports functions, creation and core.
+"""Sorting, partitioning and searching: compositions.
 
-Only what moves elements has a gradient: sort, partition, topk, segment sums. Orders, indices,
-counts and sets have none. A result whose size depends on values (`unique`, `flatnonzero`,
-`bincount`, sets) waits for the device.
+Imports indexing, manipulation, operands, type_check and tensor. Orders have no gradient; elements
+that are put in order do.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from gpugrad.backend.namespace import namespace_of
-from gpugrad.engine.record import record
-from gpugrad.errors import DeviceError, DTypeError, ShapeError
-from gpugrad.functions.manipulation import (
-    TABLE,
-    concat,
-    getitem,
-    ravel,
-    reshape,
-    take,
-    take_along_axis,
-)
-from gpugrad.functions.operands import axis_number, together
+from gpugrad.errors import DTypeError, ShapeError
+from gpugrad.functions.indexing import take, take_along_axis
+from gpugrad.functions.manipulation import ravel
+from gpugrad.functions.operands import axis_number, module_of, without_graph
 from gpugrad.functions.type_check import real_only
-from gpugrad.tensor import indices
 from gpugrad.tensor.core import Tensor
-from gpugrad.tensor.creation import as_tensor, asarray
+from gpugrad.tensor.creation import as_tensor
+from gpugrad.tensor.indices import getitem
 from gpugrad.tensor.table import OPS
 
 __all__ = [
-    "argpartition", "argsort", "argwhere", "bincount", "digitize", "flatnonzero", "intersect1d",
-    "isin", "lexsort", "partition", "scatter_add", "searchsorted", "segment_sum", "setdiff1d",
-    "setxor1d", "sort", "sort_complex", "topk", "union1d", "unique", "unique_all", "unique_counts",
-    "unique_inverse", "unique_values",
+    "argpartition", "argsort", "digitize", "lexsort", "partition", "searchsorted", "sort",
+    "sort_complex", "topk",
 ]  # fmt: skip
 METHODS = ("argpartition", "partition", "searchsorted", "sort", "topk")
+
 
 KINDS = (None, "quicksort", "mergesort", "heapsort", "stable")
 
@@ -156,12 +145,12 @@ def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Tens
     """Where elements ``v`` go in a sorted vector ``a``, before or after equal ones. No gradient."""
     if side not in ("left", "right"):
         raise ShapeError(f"searchsorted: expected side 'left' or 'right', got {side!r}")
-    a, v = _together("searchsorted", a, v)
+    a, v = without_graph("searchsorted", a, v)
     if a.ndim != 1:
         raise ShapeError(f"searchsorted: expected a sorted vector, got shape {a.shape}")
     if sorter is not None:
         a = take(a, sorter, 0)
-    return Tensor(_module(a).searchsorted(a.data, v.data, side=side))
+    return Tensor(module_of(a).searchsorted(a.data, v.data, side=side))
 
 
 def digitize(x: Any, bins: Any, right: bool = False) -> Tensor:
@@ -170,12 +159,12 @@ def digitize(x: Any, bins: Any, right: bool = False) -> Tensor:
     Whether the edges fall is seen from the first and the last of them, which waits for the
     device.
     """
-    x, bins = _together("digitize", x, bins)
+    x, bins = without_graph("digitize", x, bins)
     x, bins = real_only("digitize", x), real_only("digitize", bins)
     if bins.ndim != 1:
         raise ShapeError(f"digitize: expected a vector of bins, got shape {bins.shape}")
     falls = bins.size > 1 and bool(bins.data[0] > bins.data[-1])
-    module = _module(bins)
+    module = module_of(bins)
     if not falls:
         found = module.searchsorted(bins.data, x.data, side="left" if right else "right")
         return Tensor(found)
@@ -183,37 +172,6 @@ def digitize(x: Any, bins: Any, right: bool = False) -> Tensor:
     return Tensor(
         bins.size - module.searchsorted(turned, x.data, side="right" if right else "left")
     )
-
-
-def _module(x: Tensor) -> Any:
-    return namespace_of(x.data).module
-
-
-def _together(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
-    """Two operands without a graph; lists and numbers go where the other one is."""
-    one, other = (v.detach() for v in together(a, b))
-    _one_device(name, one, other)
-    return one, other
-
-
-def _one_device(name: str, a: Tensor, b: Tensor) -> None:
-    if a.device != b.device:
-        raise DeviceError(
-            f"{name}: operands are on two devices, {a.device} and {b.device}; move one with "
-            f".to({str(a.device)!r})"
-        )
-
-
-def flatnonzero(x: Any, /) -> Tensor:
-    """The indices of the elements of the raveled x that are not 0. Waits for the device."""
-    x = ravel(as_tensor(x).detach())
-    return Tensor(_module(x).nonzero(x.data)[0])
-
-
-def argwhere(x: Any, /) -> Tensor:
-    """The indices of the elements that are not 0, one row for each. Waits for the device."""
-    x = as_tensor(x).detach()
-    return Tensor(_module(x).argwhere(x.data))
 
 
 def lexsort(keys: Any, /, axis: int = -1) -> Tensor:
@@ -230,193 +188,3 @@ def lexsort(keys: Any, /, axis: int = -1) -> Tensor:
             order = take_along_axis(order, again, axis)
     assert order is not None
     return order
-
-
-# Sets. CuPy has what these are made of, and sorts on the device.
-
-
-def unique(
-    x: Any,
-    /,
-    return_index: bool = False,
-    return_inverse: bool = False,
-    return_counts: bool = False,
-    axis: int | None = None,
-    *,
-    equal_nan: bool = True,
-) -> Any:
-    """The different elements of x, sorted; on request where each was first, where each element
-    of x is among them, and how often. No gradient. Waits for the device.
-    """
-    x = as_tensor(x).detach()
-    found = _module(x).unique(
-        x.data, return_index, return_inverse, return_counts, axis, equal_nan=equal_nan
-    )
-    return tuple(map(Tensor, found)) if isinstance(found, tuple) else Tensor(found)
-
-
-class UniqueAll(NamedTuple):
-    """What `unique_all` returns."""
-
-    values: Tensor
-    indices: Tensor
-    inverse_indices: Tensor
-    counts: Tensor
-
-
-class UniqueCounts(NamedTuple):
-    """What `unique_counts` returns."""
-
-    values: Tensor
-    counts: Tensor
-
-
-class UniqueInverse(NamedTuple):
-    """What `unique_inverse` returns."""
-
-    values: Tensor
-    inverse_indices: Tensor
-
-
-def unique_all(x: Any, /) -> UniqueAll:
-    """The different elements, where each was first, where each element is among them, and counts.
-
-    NaNs all differ. No gradient. Waits for the device.
-    """
-    x = as_tensor(x)
-    values, indices, inverse, counts = unique(x, True, True, True, equal_nan=False)
-    return UniqueAll(values, indices, reshape(inverse, x.shape), counts)
-
-
-def unique_counts(x: Any, /) -> UniqueCounts:
-    """The different elements and how often each occurs; NaNs all differ. No gradient."""
-    return UniqueCounts(*unique(x, return_counts=True, equal_nan=False))
-
-
-def unique_inverse(x: Any, /) -> UniqueInverse:
-    """The different elements and where each element of x is among them. No gradient."""
-    x = as_tensor(x)
-    values, inverse = unique(x, return_inverse=True, equal_nan=False)
-    return UniqueInverse(values, reshape(inverse, x.shape))
-
-
-def unique_values(x: Any, /) -> Tensor:
-    """The different elements, sorted; NaNs all differ. No gradient. Waits for the device."""
-    return unique(x, equal_nan=False)
-
-
-def isin(
-    element: Any, test_elements: Any, assume_unique: bool = False, invert: bool = False
-) -> Tensor:
-    """Whether each element is one of ``test_elements``. ``assume_unique`` makes no difference."""
-    a, b = _together("isin", element, test_elements)
-    b = ravel(b)
-    if not b.size:
-        found = OPS["not_equal"](a, a) & False
-    else:
-        ordered = OPS["permuted"](b, order=OPS["argsort"](b)._array, axis=0)
-        place = _module(a).searchsorted(ordered.data, a.data)
-        found = a == getitem(ordered, _module(a).minimum(place, b.size - 1))
-    return OPS["logical_not"](found) if invert else found
-
-
-def _set(name: str, doc: str, choose: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
-    def function(a: Any, b: Any, /) -> Tensor:
-        one, other = _together(name, a, b)
-        return choose(unique(ravel(one)), unique(ravel(other)))
-
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"{doc}, sorted. No gradient. Waits for the device."
-    return function
-
-
-def _joined(a: Tensor, b: Tensor) -> Tensor:
-    return unique(concat([a, b]))
-
-
-intersect1d = _set("intersect1d", "The elements of both a and b", lambda a, b: a[isin(a, b)])
-setdiff1d = _set("setdiff1d", "The elements of a that are not in b", lambda a, b: a[~isin(a, b)])
-setxor1d = _set(
-    "setxor1d",
-    "The elements of one of a and b, not both",
-    lambda a, b: _joined(a[~isin(a, b)], b[~isin(b, a)]),
-)
-union1d = _set("union1d", "The elements of a and b", _joined)
-
-
-# Counts and sums by number.
-
-
-def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Tensor:
-    """How often each whole number 0, 1, ... occurs in x, or the sum of its ``weights``.
-
-    The gradient of a sum goes to its weights, whose dtype it has. ShapeError for negative
-    numbers. Waits for the device, to know how many there are; `segment_sum` need not.
-
-    >>> import gpugrad as gg
-    >>> gg.bincount(gg.arange(3) % 2, weights=gg.tensor([0.5, 1.0, 2.0]))
-    tensor([2.5, 1. ])
-    """
-    x = asarray(x).detach()
-    if x.ndim != 1 or x.dtype.kind not in "iub":
-        raise DTypeError(f"bincount: expected a vector of whole numbers, got {x.dtype}, {x.shape}")
-    if minlength < 0:
-        raise ShapeError(f"bincount: expected minlength of 0 or more, got {minlength}")
-    low, high = (int(x.data.min()), int(x.data.max())) if x.size else (0, -1)
-    if low < 0:
-        raise ShapeError(f"bincount: expected no negative numbers, got {low}")
-    if weights is None:
-        return Tensor(_module(x).bincount(x.data, minlength=minlength))
-    weights = (
-        as_tensor(weights) if hasattr(weights, "dtype") else as_tensor(weights, device=x.device)
-    )
-    if weights.shape != x.shape:
-        raise ShapeError(f"bincount: expected {x.size} weights, got shape {weights.shape}")
-    weights = weights if weights.dtype.kind in "fc" else weights.astype("float64")
-    return _summed(weights, x, max(high + 1, minlength))
-
-
-def _summed(data: Tensor, numbers: Tensor, count: int) -> Tensor:
-    _one_device("segment_sum", data, numbers)
-    parameters = {"index": numbers.data, "shape": (count, *data.shape[numbers.ndim :])}
-    return record(_scatter, (data,), parameters)
-
-
-_scatter = TABLE["scatter"]
-
-
-def segment_sum(data: Any, segment_ids: Any, /, num_segments: int | None = None) -> Tensor:
-    """The sums of the rows of ``data`` that have the same number in ``segment_ids``.
-
-    Numbers need no order. ``num_segments`` is how many sums there are; without it the largest
-    number tells, for which the host waits. Numbers outside raise IndexingError; those that are on
-    a GPU are looked for in `debug_mode` only, elsewhere they wrap around. The order of the sums on
-    a GPU, hence their rounding, is the same in every run under `deterministic` only.
-
-    >>> import gpugrad as gg
-    >>> gg.segment_sum(gg.tensor([1.0, 2.0, 4.0]), gg.tensor([0, 2, 0], dtype="int64"), 3)
-    tensor([5., 0., 2.])
-    """
-    data = as_tensor(data)
-    numbers = indices.raw_part(segment_ids)
-    if getattr(numbers, "dtype", np.dtype("O")).kind not in "iu":
-        given = getattr(numbers, "dtype", type(numbers).__name__)
-        raise DTypeError(f"segment_sum: expected whole numbers, got {given}")
-    if numbers.shape != data.shape[: numbers.ndim]:
-        raise ShapeError(
-            f"segment_sum: expected a number for each row of {data.shape}, got {numbers.shape}"
-        )
-    if num_segments is None:
-        num_segments = int(numbers.max()) + 1 if numbers.size else 0
-    indices.check_numbers("segment_sum", numbers, 0, num_segments)
-    if not isinstance(segment_ids, Tensor):
-        numbers = indices.beside(numbers, data._array)
-    return _summed(data, Tensor(numbers), num_segments)
-
-
-def scatter_add(x: Any, index: Any, values: Any) -> Tensor:
-    """A copy of x with ``values`` added to its elements at ``index``, to a repeated one each time.
-
-    The same as ``x.at[index].add(values)``.
-    """
-    return as_tensor(x).at[index].add(values)

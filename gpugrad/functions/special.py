@@ -1,10 +1,9 @@
 """``gpugrad.special``: the functions of ``scipy.special`` that have derivatives here.
 
-Imports functions, creation and core. Names and arguments are SciPy's; the derivatives, of every
-order, stand in ``gpugrad/ops/special.py`` and ``incomplete.py``. On a CPU, and on the simulated
-device, SciPy computes the values (``pip install 'gpugrad[special]'``), on CUDA
-``cupyx.scipy.special``; erf, expit, log_expit, entr, xlogy, xlog1py, sinc and the sums of
-exponentials need neither.
+Imports operands and tensor. Names and arguments are SciPy's; the derivatives, of every order, stand
+in ``gpugrad/ops/special.py`` and ``incomplete.py``. On a CPU, and on the simulated device, SciPy
+computes the values (``pip install 'gpugrad[special]'``), on CUDA ``cupyx.scipy.special``; erf,
+expit, log_expit, entr, xlogy, xlog1py, sinc and the sums of exponentials need neither.
 
 SciPy's own functions take Tensors where they are ufuncs: ``scipy.special.gammaln(t)`` is
 ``gg.special.gammaln(t)``.

@@ -1,7 +1,8 @@
 """Order statistics, averages, covariances, and reductions that leave NaN out: compositions.
 
-Imports functions, joining, creation and core. Sorting is stable, so among equal elements the
-gradient of a median or a quantile goes to those that stand at its place in the stable order.
+Imports indexing, manipulation, operands, type_check, ufunclike and tensor. Sorting is stable, so
+among equal elements the gradient of a median or a quantile goes to those that stand at its place in
+the stable order.
 """
 
 import math
@@ -12,28 +13,29 @@ import numpy as np
 
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.errors import GradientError, ShapeError
+from gpugrad.functions.indexing import take_along_axis
 from gpugrad.functions.manipulation import (
-    clip,
     concat,
-    getitem,
     moveaxis,
     ravel,
     reshape,
     squeeze,
     stack,
-    take_along_axis,
     transpose,
 )
-from gpugrad.functions.operands import axis_numbers, beside, together
+from gpugrad.functions.operands import axis_numbers, beside, floating, together
 from gpugrad.functions.type_check import by_parts, conjugated, real_only
+from gpugrad.functions.ufunclike import clip
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
+from gpugrad.tensor.indices import getitem
 from gpugrad.tensor.table import OPS
 
 __all__ = [
     "average", "corrcoef", "cov", "median", "nanmedian", "nanpercentile", "nanquantile",
-    "percentile", "ptp", "quantile",
+    "percentile", "quantile",
 ]  # fmt: skip
+
 
 # Hyndman and Fan, "Sample quantiles in statistical packages" (1996): the continuous methods by
 # the constants of their plotting positions.
@@ -45,6 +47,7 @@ CONTINUOUS = {
     "median_unbiased": (1 / 3, 1 / 3),
     "normal_unbiased": (3 / 8, 3 / 8),
 }
+
 DISCRETE = (
     "averaged_inverted_cdf", "closest_observation", "higher", "inverted_cdf", "lower", "midpoint",
     "nearest",
@@ -107,10 +110,6 @@ def _sorted(x: Tensor) -> Tensor:
     return OPS["permuted"](x, order=order, axis=x.ndim - 1) if x.ndim else x
 
 
-def _floating(x: Tensor) -> Tensor:
-    return x if x.dtype.kind in "fc" else x.astype("float64")
-
-
 def _at(x: Tensor, place: int) -> Tensor:
     return getitem(x, (Ellipsis, place))
 
@@ -129,7 +128,7 @@ def _quantiles(
         q = q.numpy()
     shares = np.asarray(q, dtype=np.float64)
     rows, kept = _last(name, x, axis)
-    rows = _floating(rows) if method in CONTINUOUS or method not in _WHOLE else rows
+    rows = floating(rows) if method in CONTINUOUS or method not in _WHOLE else rows
     if not rows.shape[-1]:
         raise ShapeError(f"{name}: expected one element or more, got shape {as_tensor(x).shape}")
     ordered = _sorted(rows)
@@ -251,12 +250,6 @@ def nanmedian(x: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
     return _quantiles("nanmedian", x, 0.5, axis, "midpoint", keepdims, nan=True)
 
 
-def ptp(x: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
-    """The largest element less the smallest, along axes; those that tie share the gradient."""
-    high, low = (OPS[name](x, axis=axis, keepdims=keepdims) for name in ("max", "min"))
-    return high - low
-
-
 # Averages and covariances.
 
 
@@ -306,13 +299,13 @@ def average(
 
 def _observations(name: str, x: Any, y: Any, rowvar: bool) -> Tensor:
     """Variables as rows, observations as columns."""
-    x = _floating(as_tensor(x))
+    x = floating(as_tensor(x))
     if x.ndim > 2:
         raise ShapeError(f"{name}: expected a vector or a matrix, got shape {x.shape}")
     x = reshape(x, (1, -1)) if x.ndim < 2 else (x if rowvar or x.shape[0] == 1 else x.T)
     if y is None:
         return x
-    y = _floating(beside(y, x))
+    y = floating(beside(y, x))
     if y.ndim > 2:
         raise ShapeError(f"{name}: expected a vector or a matrix, got shape {y.shape}")
     y = reshape(y, (1, -1)) if y.ndim < 2 else (y if rowvar or y.shape[0] == 1 else y.T)

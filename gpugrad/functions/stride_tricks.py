@@ -1,5 +1,6 @@
-"""Windows that slide over arrays. Imports functions, creation and core."""
+"""Windows of an array, and arrays broadcast to one shape. Imports operands and tensor."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,30 @@ from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
 from gpugrad.tensor.table import OPS
 
-__all__ = ["sliding_window_view"]
+__all__ = ["broadcast_arrays", "broadcast_shapes", "sliding_window_view"]
+
+
+def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
+    """The shape that shapes broadcast to together; ShapeError where they do not.
+
+    >>> import gpugrad as gg
+    >>> gg.broadcast_shapes((2, 1), (3,))
+    (2, 3)
+    """
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError as error:
+        raise ShapeError(
+            f"broadcast_shapes: {', '.join(map(str, shapes))} do not broadcast: each axis, "
+            "counted from the last, must have one size, or 1"
+        ) from error
+
+
+def broadcast_arrays(*arrays: Any) -> tuple[Tensor, ...]:
+    """Arrays repeated along new axes and those of size 1 until all have the same shape."""
+    tensors = [as_tensor(array) for array in arrays]
+    shape = broadcast_shapes(*(x.shape for x in tensors))
+    return tuple(x if x.shape == shape else OPS["broadcast_to"](x, shape) for x in tensors)
 
 
 def sliding_window_view(x: Any, window_shape: Any, axis: Any = None) -> Tensor:

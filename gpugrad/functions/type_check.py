@@ -1,17 +1,32 @@
 """Whether numbers are complex, their angles, and what treats their parts apart: compositions.
 
-Imports creation, core and functions.
+Imports tensor.
 """
 
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from gpugrad.errors import DTypeError
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
 from gpugrad.tensor.table import OPS
 
-__all__ = ["angle", "iscomplex", "iscomplexobj", "isreal", "isrealobj"]
+__all__ = ["angle", "iscomplex", "iscomplexobj", "isreal", "isrealobj", "real_if_close"]
+
+
+def real_if_close(x: Any, /, tol: float = 100) -> Tensor:
+    """The real parts of x where all others are nearly 0, else x itself. Waits for the device.
+
+    ``tol`` counts in rounding errors of the dtype; 1 or below, it is what they may reach.
+    """
+    x = as_tensor(x)
+    if x.dtype.kind != "c":
+        return x
+    most = tol * float(np.finfo(x.dtype).eps) if tol > 1 else tol
+    near = OPS["abs"](OPS["imag"](x.detach())) < most
+    return OPS["real"](x) if bool(OPS["all"](near)) else x
 
 
 def angle(z: Any, deg: bool = False) -> Tensor:

@@ -260,8 +260,6 @@ class Members:
         stable: bool = True,
     ) -> Tensor:
         """The order that sorts x along an axis, of the raveled x for None. No gradient."""
-    def dot(self, b: Any, /) -> Tensor:
-        """NumPy's dot: a product of numbers, vectors or matrices; of more axes, a tensordot."""
     def expand_dims(self, /, axis: Any = 0) -> Tensor:
         """New axes of size 1 at the places ``axis`` of the result (PyTorch's ``unsqueeze``)."""
     def flatten(
@@ -270,8 +268,6 @@ class Members:
         """The axes from ``start_dim`` to ``end_dim``, both included, made one."""
     def moveaxis(self, /, source: Any, destination: Any) -> Tensor:
         """Axes moved to other places, the others keeping their order."""
-    def outer(self, b: Any, /) -> Tensor:
-        """Every element of a times every element of b, as a matrix."""
     def ravel(self, /, order: str = "C") -> Tensor:
         """The elements along one axis, the last of x running quickest; with ``order="F"`` the
         first.
@@ -282,18 +278,20 @@ class Members:
         """Without axes of size 1: all of them, or those in ``axis``."""
     def swapaxes(self, /, axis1: int, axis2: int) -> Tensor:
         """Two axes exchanged."""
-    def take(self, /, indices: Any, axis: int | None = None) -> Tensor:
-        """The elements at ``indices`` along an axis; along the raveled x where axis is None."""
     def tile(self, /, reps: int | Sequence[int]) -> Tensor:
         """x repeated as a whole, ``reps`` times along each axis."""
-    def to(self, target: Any = None, /, *, device: Any = None, dtype: Any = None) -> Tensor:
-        """x on another device, in another dtype, or both; x itself where nothing changes."""
     def unstack(self, /, axis: int = 0) -> tuple[Tensor, ...]:
         """The pieces of x along an axis, without that axis."""
     def trace(
         self, /, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None
     ) -> Tensor:
         """The sum of a diagonal of the matrices that two axes make."""
+    def choose(self, choices: Sequence[Any], mode: str = "raise") -> Tensor:
+        """For each whole number in ``a`` the element of that choice, all of them broadcast."""
+    def nonzero(self, /) -> tuple[Tensor, ...]:
+        """For each axis, the indices of the elements that are not zero. Waits for the device."""
+    def take(self, /, indices: Any, axis: int | None = None) -> Tensor:
+        """The elements at ``indices`` along an axis; along the raveled x where axis is None."""
     def argpartition(self, /, kth: Any, axis: int | None = -1) -> Tensor:
         """An order that puts the element ``kth`` where sorting would, smaller ones before it."""
     def partition(self, /, kth: Any, axis: int | None = -1) -> Tensor:
@@ -316,10 +314,12 @@ class Members:
         """
     def topk(self, /, k: int, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
         """The ``k`` largest elements along an axis, or smallest, in order, and their indices."""
-    def choose(self, choices: Sequence[Any], mode: str = "raise") -> Tensor:
-        """For each whole number in ``a`` the element of that choice, all of them broadcast."""
-    def nonzero(self, /) -> tuple[Tensor, ...]:
-        """For each axis, the indices of the elements that are not zero. Waits for the device."""
+    def dot(self, b: Any, /) -> Tensor:
+        """NumPy's dot: a product of numbers, vectors or matrices; of more axes, a tensordot."""
+    def outer(self, b: Any, /) -> Tensor:
+        """Every element of a times every element of b, as a matrix."""
+    def to(self, target: Any = None, /, *, device: Any = None, dtype: Any = None) -> Tensor:
+        """x on another device, in another dtype, or both; x itself where nothing changes."""
     def register_hook(self, hook: Callable[[Tensor], Any]) -> Handle:
         """Call ``hook(gradient)`` whenever a backward pass has this tensor's gradient complete."""
     def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], Any]) -> Handle:

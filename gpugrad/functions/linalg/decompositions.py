@@ -1,4 +1,6 @@
-"""Factors of matrices and eigenvalues, as ``gpugrad.linalg`` has them. Imports creation and core.
+"""Factors of matrices and eigenvalues, as ``gpugrad.linalg`` has them.
+
+Imports manipulation, type_check and tensor.
 
 The derivatives stand in ``gpugrad/ops/decompositions.py``.
 """

@@ -1,7 +1,8 @@
 """Norms of vectors and matrices, and the condition number: compositions.
 
-Imports creation, functions and core. At a point without a derivative, such as a vector of zeros,
-the gradient is that of `abs` and `max`: 0 there, and shared among elements that tie.
+Imports manipulation, operands, type_check and tensor. At a point without a derivative, such as a
+vector of zeros, the gradient is that of `abs` and `max`: 0 there, and shared among elements that
+tie.
 """
 
 import math

@@ -1,0 +1,200 @@
+"""Systems of equations, inverses, determinants and ranks.
+
+Imports decompositions, manipulation, operands, type_check and tensor.
+"""
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpugrad.errors import ArgumentError, DTypeError, ShapeError
+from gpugrad.functions.linalg.decompositions import matrices
+from gpugrad.functions.manipulation import moveaxis, reshape
+from gpugrad.functions.operands import axis_number
+from gpugrad.functions.type_check import square_size
+from gpugrad.tensor.core import Tensor
+from gpugrad.tensor.creation import as_tensor
+from gpugrad.tensor.table import OPS
+
+__all__ = [
+    "SlogdetResult", "det", "inv", "lstsq", "matrix_rank", "pinv", "slogdet", "solve",
+    "solve_triangular", "tensorinv", "tensorsolve",
+]  # fmt: skip
+
+
+class SlogdetResult(NamedTuple):
+    """What `slogdet` gives."""
+
+    sign: Tensor
+    logabsdet: Tensor
+
+
+def det(x: Any, /) -> Tensor:
+    """The determinant of each matrix; its derivative is exact for singular matrices too.
+
+    >>> import gpugrad as gg
+    >>> gg.linalg.det(gg.tensor([[2.0, 0.0], [1.0, 3.0]])).round(3)
+    tensor(6.)
+    """
+    return OPS["det"](matrices("det", x))
+
+
+def slogdet(x: Any, /) -> SlogdetResult:
+    """The determinant's sign and the logarithm of its absolute value, for values of any size.
+
+    A singular matrix gives 0 and -inf, and its gradient LinAlgError.
+    """
+    return SlogdetResult(*OPS["slogdet"](matrices("slogdet", x)))
+
+
+def inv(x: Any, /) -> Tensor:
+    """The inverse of each matrix. LinAlgError for a singular one (on a GPU: no numbers)."""
+    return OPS["inv"](matrices("inv", x))
+
+
+def pinv(x: Any, /, rcond: Any = None, *, rtol: Any = None) -> Tensor:
+    """The Moore-Penrose inverse of each matrix, square or not.
+
+    Singular values up to ``rtol`` (NumPy also says ``rcond``) times the largest count as 0: by
+    default the larger size times the dtype's rounding error, as the standard asks. It may be an
+    array, with a number for each matrix. The derivative is that for a rank that does not change.
+    """
+    x = matrices("pinv", x, square=False)
+    if rcond is not None and rtol is not None:
+        raise ArgumentError("pinv: expected rcond or rtol, which mean the same, got both")
+    limit = rtol if rcond is None else rcond
+    if getattr(limit, "ndim", 0):
+        return OPS["pinv"](x, rcond=as_tensor(limit)._array)
+    return OPS["pinv"](x, rcond=_tolerance("pinv", x, limit))
+
+
+def _tolerance(name: str, x: Tensor, limit: Any) -> float:
+    """The singular values that count as zero, by the largest."""
+    if limit is None:
+        kind = x.dtype if x.dtype.kind in "fc" else np.dtype(np.float64)
+        return max(x.shape[-2:]) * float(np.finfo(kind).eps)
+    try:
+        return float(limit)
+    except (TypeError, ValueError) as error:
+        raise DTypeError(
+            f"{name}: expected a number as tolerance, got {type(limit).__name__}"
+        ) from error
+
+
+def _sides(name: str, a: Any, b: Any, square: bool = True) -> tuple[Tensor, Tensor, bool]:
+    """The operands, b as matrices, and whether it was a vector."""
+    a = matrices(name, a, square)
+    b = as_tensor(b)
+    vector = b.ndim == 1
+    if b.ndim == 0 or b.shape[0 if vector else -2] != a.shape[-2]:
+        raise ShapeError(
+            f"{name}: expected a right-hand side with {a.shape[-2]} rows for a of shape {a.shape},"
+            f" got shape {b.shape}. A stack of vectors is a stack of matrices as b[..., None]"
+        )
+    return a, b[:, None] if vector else b, vector
+
+
+def solve(a: Any, b: Any, /) -> Tensor:
+    """The x with a @ x equal to b.
+
+    b is one vector, or matrices whose columns are right-hand sides; a stack of vectors is
+    written ``b[..., None]``. LinAlgError for a singular a (on a GPU: no numbers).
+
+    >>> import gpugrad as gg
+    >>> gg.linalg.solve(gg.tensor([[2.0, 0.0], [0.0, 4.0]]), gg.tensor([2.0, 2.0]))
+    tensor([1. , 0.5])
+    """
+    a, b, vector = _sides("solve", a, b)
+    x = OPS["solve"](a, b)
+    return x[..., 0] if vector else x
+
+
+def solve_triangular(
+    a: Any, b: Any, /, *, lower: bool = False, unit_diagonal: bool = False
+) -> Tensor:
+    """The x with a @ x equal to b, where a is triangular; its other triangle is not read.
+
+    ``unit_diagonal`` takes the diagonal as ones, unread as well. b is as in `solve`. One
+    matrix is solved by substitution where SciPy is installed, as is CuPy's; else, and for stacks,
+    by LU factors, which costs as much as `solve`.
+    """
+    a, b, vector = _sides("solve_triangular", a, b)
+    x = OPS["solve_triangular"](a, b, lower=bool(lower), unit_diagonal=bool(unit_diagonal))
+    return x[..., 0] if vector else x
+
+
+def lstsq(a: Any, b: Any, /, rcond: float | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The shortest x for which a @ x is as near as can be to b, and NumPy's three others.
+
+    They are the sums of the squares of what remains (empty where a has not full column rank or
+    no more rows than columns: to know this the host waits for a GPU), the rank of a, and its
+    singular values. Stacks are taken as well. Singular values up to ``rcond`` times the largest
+    count as 0; the derivative is that for a rank that does not change.
+    """
+    a, b, vector = _sides("lstsq", a, b, square=False)
+    limit = _tolerance("lstsq", a, rcond)
+    x = OPS["least_squares"](a, b, rcond=limit)
+    values = OPS["svdvals"](a)
+    rank = matrix_rank(a, rtol=limit)
+    rows, columns = a.shape[-2:]
+    beside = b - OPS["matmul"](a, x)
+    remains = OPS["sum"](square_size(beside), axis=-2)
+    if rows <= columns or not bool((rank == columns).all()):
+        remains = remains[..., :0]
+    return x[..., 0] if vector else x, remains, rank, values
+
+
+def tensorsolve(a: Any, b: Any, /, axes: Sequence[int] | None = None) -> Tensor:
+    """The x with tensordot(a, x, x.ndim) equal to b; ``axes`` of a are moved to its end first."""
+    a, b = as_tensor(a), as_tensor(b)
+    if axes is not None:
+        first = [axis_number("tensorsolve", axis, a.ndim) for axis in axes]
+        a = moveaxis(a, first, tuple(range(a.ndim - len(first), a.ndim)))
+    shape = a.shape[b.ndim :]
+    if prod(shape) != b.size or a.shape[: b.ndim] != b.shape:
+        raise ShapeError(
+            f"tensorsolve: expected a of shape {b.shape} followed by axes of as many elements, "
+            f"got {a.shape}"
+        )
+    return reshape(solve(reshape(a, (b.size, b.size)), reshape(b, -1)), shape)
+
+
+def tensorinv(a: Any, /, ind: int = 2) -> Tensor:
+    """The inverse of a as a map from its last axes to its first ``ind``."""
+    a = as_tensor(a)
+    if ind <= 0:
+        raise ArgumentError(f"tensorinv: expected ind of 1 or more, got {ind}")
+    first, last = a.shape[:ind], a.shape[ind:]
+    if prod(first) != prod(last):
+        raise ShapeError(
+            f"tensorinv: expected as many elements before axis {ind} as after it, got {a.shape}"
+        )
+    return reshape(inv(reshape(a, (prod(first), prod(last)))), (*last, *first))
+
+
+def matrix_rank(x: Any, tol: Any = None, *, rtol: Any = None) -> Tensor:
+    """The number of singular values above ``tol``, or above ``rtol`` times the largest.
+
+    By default the larger size times the dtype's rounding error, by the largest. No gradient.
+    """
+    x = as_tensor(x).detach()
+    if x.ndim < 2:
+        return OPS["any"](x != 0).astype(np.int64)
+    if tol is not None and rtol is not None:
+        raise ArgumentError("matrix_rank: expected tol or rtol, got both")
+    values = OPS["svdvals"](x)
+    if tol is None:
+        if 0 in x.shape[-2:]:
+            return OPS["sum"](values, axis=-1).astype(np.int64)
+        limit = _tolerance("matrix_rank", x, None) if rtol is None else _each(rtol)
+        above = values > limit * OPS["max"](values, axis=-1, keepdims=True)
+    else:
+        above = values > _each(tol)
+    return OPS["sum"](above.astype(np.int64), axis=-1)
+
+
+def _each(limit: Any) -> Any:
+    """A number, or one for each matrix of a stack, to compare singular values with."""
+    return limit if isinstance(limit, int | float) else as_tensor(limit)[..., None]

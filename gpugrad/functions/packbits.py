@@ -1,0 +1,61 @@
+"""Bits of bytes, packed and unpacked. Imports manipulation and tensor."""
+
+from typing import Any
+
+import numpy as np
+
+from gpugrad.errors import ArgumentError, DTypeError
+from gpugrad.functions.manipulation import moveaxis, reshape
+from gpugrad.tensor import creation
+from gpugrad.tensor.core import Tensor
+from gpugrad.tensor.table import OPS
+
+__all__ = ["packbits", "unpackbits"]
+
+
+def _shifts(name: str, x: Tensor, bitorder: str) -> Tensor:
+    """By how much each of eight bits is shifted in its byte, on the device of x."""
+    if bitorder not in ("big", "little"):
+        raise ArgumentError(f"{name}: expected bitorder 'big' or 'little', got {bitorder!r}")
+    places = np.arange(8, dtype=np.uint8)
+    return Tensor(x.device.send(places if bitorder == "little" else places[::-1].copy()))
+
+
+def packbits(x: Any, /, axis: int | None = None, bitorder: str = "big") -> Tensor:
+    """Truth values, or what is not 0, as the bits of bytes, along an axis or raveled.
+
+    >>> import gpugrad as gg
+    >>> gg.packbits(gg.asarray([1, 0, 0, 0, 0, 0, 0, 1, 1]))
+    tensor([129, 128], dtype=uint8)
+    """
+    x = creation.asarray(x).detach()
+    if x.dtype.kind not in "iub":
+        raise DTypeError(f"packbits: expected whole numbers or truth values, got {x.dtype}")
+    shifts = _shifts("packbits", x, bitorder)
+    x, axis = (reshape(x, -1), 0) if axis is None else (x, axis)
+    bits = moveaxis((x != 0).astype(np.uint8), axis, -1)
+    more = -bits.shape[-1] % 8
+    bits = OPS["pad_zeros"](bits, pad_width=((0, 0),) * (bits.ndim - 1) + ((0, more),))
+    bits = reshape(bits, (*bits.shape[:-1], bits.shape[-1] // 8, 8))
+    return moveaxis(OPS["sum"](bits << shifts, axis=-1).astype(np.uint8), -1, axis)
+
+
+def unpackbits(
+    x: Any, /, axis: int | None = None, count: int | None = None, bitorder: str = "big"
+) -> Tensor:
+    """The bits of bytes, as 0 and 1 of dtype uint8, along an axis or raveled.
+
+    ``count`` is how many of them to give, zeros after the last; a negative one leaves so many away.
+    """
+    x = creation.asarray(x).detach()
+    if x.dtype != np.uint8:
+        raise DTypeError(f"unpackbits: expected dtype uint8, got {x.dtype}")
+    shifts = _shifts("unpackbits", x, bitorder)
+    x, axis = (reshape(x, -1), 0) if axis is None else (x, axis)
+    bits = (moveaxis(x, axis, -1)[..., None] >> shifts) & np.uint8(1)
+    bits = reshape(bits, (*bits.shape[:-2], 8 * bits.shape[-2]))
+    if count is not None:
+        more = max(count - bits.shape[-1], 0)
+        bits = OPS["pad_zeros"](bits, pad_width=((0, 0),) * (bits.ndim - 1) + ((0, more),))
+        bits = bits[..., :count]
+    return moveaxis(bits, -1, axis)

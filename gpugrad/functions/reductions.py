@@ -1,0 +1,120 @@
+"""Sums and products along axes, running ones among them, and variances.
+
+Imports dtypes, manipulation, operands and tensor.
+"""
+
+from typing import Any, SupportsIndex, TypeAlias
+
+from gpugrad.errors import ShapeError
+from gpugrad.functions.dtypes import astype
+from gpugrad.functions.manipulation import concat, reshape
+from gpugrad.functions.operands import axis_number
+from gpugrad.tensor.core import TENSORS, Tensor
+from gpugrad.tensor.creation import as_tensor
+from gpugrad.tensor.table import OPS
+
+__all__ = ["cumulative_prod", "cumulative_sum", "prod", "ptp", "std", "sum", "var"]
+
+Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...] | None
+
+
+def ptp(x: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    """The largest element less the smallest, along axes; those that tie share the gradient."""
+    high, low = (OPS[name](x, axis=axis, keepdims=keepdims) for name in ("max", "min"))
+    return high - low
+
+
+def var(
+    x: Any,
+    /,
+    axis: Any = None,
+    keepdims: bool = False,
+    *,
+    correction: float = 0,
+    ddof: float | None = None,
+) -> Tensor:
+    """The variance along axes, with n - correction in the denominator (NumPy's ``ddof``)."""
+    freedom = correction if ddof is None else ddof
+    return OPS["var"](x, axis, keepdims, correction=freedom)
+
+
+def std(
+    x: Any,
+    /,
+    axis: Any = None,
+    keepdims: bool = False,
+    *,
+    correction: float = 0,
+    ddof: float | None = None,
+) -> Tensor:
+    """The standard deviation along axes, with n - correction in the denominator (NumPy's ``ddof``).
+
+    Where all elements are equal its gradient is 0.
+    """
+    freedom = correction if ddof is None else ddof
+    return OPS["std"](x, axis, keepdims, correction=freedom)
+
+
+def sum(x: Any, /, axis: Axis = None, keepdims: bool = False, *, dtype: Any = None) -> Tensor:
+    """The sum along axes; float16 is accumulated in float32.
+
+    Small integers and booleans are summed up in int64 or uint64, all else in its own dtype,
+    unless ``dtype`` names another.
+    """
+    if dtype is not None:
+        x = astype(x, dtype, copy=False)
+    total: Tensor = OPS["sum"](x, axis, keepdims)
+    return total if dtype is None else astype(total, dtype, copy=False)
+
+
+def prod(x: Any, /, axis: Axis = None, keepdims: bool = False, *, dtype: Any = None) -> Tensor:
+    """The product along axes; its derivatives are exact where elements are 0.
+
+    Small integers and booleans are multiplied in int64 or uint64, all else in its own dtype,
+    unless ``dtype`` names another.
+    """
+    if dtype is not None:
+        x = astype(x, dtype, copy=False)
+    total: Tensor = OPS["prod"](x, axis, keepdims)
+    return total if dtype is None else astype(total, dtype, copy=False)
+
+
+def _cumulative(name: str, x: Any, axis: int | None, dtype: Any, include_initial: bool) -> Tensor:
+    x = as_tensor(x)
+    if axis is None:
+        if x.ndim > 1:
+            raise ShapeError(f"{name}: expected an axis for x of shape {x.shape}")
+        axis = 0
+    if not x.ndim:
+        x = reshape(x, 1)
+    axis = axis_number(name, axis, x.ndim)
+    if dtype is not None and x.dtype != dtype:
+        x = x.astype(dtype)
+    y = OPS["cumsum" if name == "cumulative_sum" else "cumprod"](x, axis=axis)
+    if dtype is not None and y.dtype != dtype:  # small integers were accumulated in wide ones
+        y = y.astype(dtype)
+    if not include_initial:
+        return y
+    shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
+    start = TENSORS.full_like(y.detach(), 0 if name == "cumulative_sum" else 1, shape=shape)
+    return concat([start, y], axis=axis)
+
+
+def cumulative_sum(
+    x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
+) -> Tensor:
+    """The running sum along an axis; with ``include_initial`` it begins with 0.
+
+    ``axis`` may be left out where x has one axis only.
+    """
+    return _cumulative("cumulative_sum", x, axis, dtype, include_initial)
+
+
+def cumulative_prod(
+    x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
+) -> Tensor:
+    """The running product along an axis; with ``include_initial`` it begins with 1.
+
+    ``axis`` may be left out where x has one axis only. Its derivatives are exact at zeros.
+    """
+    return _cumulative("cumulative_prod", x, axis, dtype, include_initial)

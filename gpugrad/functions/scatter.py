@@ -1,0 +1,93 @@
+"""Sums of elements by numbers of bins, segments or places.
+
+Imports manipulation, operands and tensor.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from gpugrad.engine.record import record
+from gpugrad.errors import DTypeError, ShapeError
+from gpugrad.functions.manipulation import TABLE
+from gpugrad.functions.operands import check_one_device, module_of
+from gpugrad.tensor import indices
+from gpugrad.tensor.core import Tensor
+from gpugrad.tensor.creation import as_tensor, asarray
+
+__all__ = ["bincount", "scatter_add", "segment_sum"]
+
+
+def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Tensor:
+    """How often each whole number 0, 1, ... occurs in x, or the sum of its ``weights``.
+
+    The gradient of a sum goes to its weights, whose dtype it has. ShapeError for negative
+    numbers. Waits for the device, to know how many there are; `segment_sum` need not.
+
+    >>> import gpugrad as gg
+    >>> gg.bincount(gg.arange(3) % 2, weights=gg.tensor([0.5, 1.0, 2.0]))
+    tensor([2.5, 1. ])
+    """
+    x = asarray(x).detach()
+    if x.ndim != 1 or x.dtype.kind not in "iub":
+        raise DTypeError(f"bincount: expected a vector of whole numbers, got {x.dtype}, {x.shape}")
+    if minlength < 0:
+        raise ShapeError(f"bincount: expected minlength of 0 or more, got {minlength}")
+    low, high = (int(x.data.min()), int(x.data.max())) if x.size else (0, -1)
+    if low < 0:
+        raise ShapeError(f"bincount: expected no negative numbers, got {low}")
+    if weights is None:
+        return Tensor(module_of(x).bincount(x.data, minlength=minlength))
+    weights = (
+        as_tensor(weights) if hasattr(weights, "dtype") else as_tensor(weights, device=x.device)
+    )
+    if weights.shape != x.shape:
+        raise ShapeError(f"bincount: expected {x.size} weights, got shape {weights.shape}")
+    weights = weights if weights.dtype.kind in "fc" else weights.astype("float64")
+    return _summed(weights, x, max(high + 1, minlength))
+
+
+def _summed(data: Tensor, numbers: Tensor, count: int) -> Tensor:
+    check_one_device("segment_sum", data, numbers)
+    parameters = {"index": numbers.data, "shape": (count, *data.shape[numbers.ndim :])}
+    return record(_scatter, (data,), parameters)
+
+
+_scatter = TABLE["scatter"]
+
+
+def segment_sum(data: Any, segment_ids: Any, /, num_segments: int | None = None) -> Tensor:
+    """The sums of the rows of ``data`` that have the same number in ``segment_ids``.
+
+    Numbers need no order. ``num_segments`` is how many sums there are; without it the largest
+    number tells, for which the host waits. Numbers outside raise IndexingError; those that are on
+    a GPU are looked for in `debug_mode` only, elsewhere they wrap around. The order of the sums on
+    a GPU, hence their rounding, is the same in every run under `deterministic` only.
+
+    >>> import gpugrad as gg
+    >>> gg.segment_sum(gg.tensor([1.0, 2.0, 4.0]), gg.tensor([0, 2, 0], dtype="int64"), 3)
+    tensor([5., 0., 2.])
+    """
+    data = as_tensor(data)
+    numbers = indices.raw_part(segment_ids)
+    if getattr(numbers, "dtype", np.dtype("O")).kind not in "iu":
+        given = getattr(numbers, "dtype", type(numbers).__name__)
+        raise DTypeError(f"segment_sum: expected whole numbers, got {given}")
+    if numbers.shape != data.shape[: numbers.ndim]:
+        raise ShapeError(
+            f"segment_sum: expected a number for each row of {data.shape}, got {numbers.shape}"
+        )
+    if num_segments is None:
+        num_segments = int(numbers.max()) + 1 if numbers.size else 0
+    indices.check_numbers("segment_sum", numbers, 0, num_segments)
+    if not isinstance(segment_ids, Tensor):
+        numbers = indices.beside(numbers, data._array)
+    return _summed(data, Tensor(numbers), num_segments)
+
+
+def scatter_add(x: Any, index: Any, values: Any) -> Tensor:
+    """A copy of x with ``values`` added to its elements at ``index``, to a repeated one each time.
+
+    The same as ``x.at[index].add(values)``.
+    """
+    return as_tensor(x).at[index].add(values)

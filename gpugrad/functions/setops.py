@@ -1,0 +1,132 @@
+"""Sets of elements: unique ones, and those of two arrays.
+
+Imports manipulation, operands and tensor. How many elements there are depends on values, so all but
+`isin` wait for the device; none has a gradient.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from gpugrad.functions.manipulation import concat, ravel, reshape
+from gpugrad.functions.operands import module_of, without_graph
+from gpugrad.tensor.core import Tensor
+from gpugrad.tensor.creation import as_tensor
+from gpugrad.tensor.indices import getitem
+from gpugrad.tensor.table import OPS
+
+__all__ = [
+    "intersect1d", "isin", "setdiff1d", "setxor1d", "union1d", "unique", "unique_all",
+    "unique_counts", "unique_inverse", "unique_values",
+]  # fmt: skip
+
+
+def unique(
+    x: Any,
+    /,
+    return_index: bool = False,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    axis: int | None = None,
+    *,
+    equal_nan: bool = True,
+) -> Any:
+    """The different elements of x, sorted; on request where each was first, where each element
+    of x is among them, and how often. No gradient. Waits for the device.
+    """
+    x = as_tensor(x).detach()
+    found = module_of(x).unique(
+        x.data, return_index, return_inverse, return_counts, axis, equal_nan=equal_nan
+    )
+    return tuple(map(Tensor, found)) if isinstance(found, tuple) else Tensor(found)
+
+
+class UniqueAll(NamedTuple):
+    """What `unique_all` returns."""
+
+    values: Tensor
+    indices: Tensor
+    inverse_indices: Tensor
+    counts: Tensor
+
+
+class UniqueCounts(NamedTuple):
+    """What `unique_counts` returns."""
+
+    values: Tensor
+    counts: Tensor
+
+
+class UniqueInverse(NamedTuple):
+    """What `unique_inverse` returns."""
+
+    values: Tensor
+    inverse_indices: Tensor
+
+
+def unique_all(x: Any, /) -> UniqueAll:
+    """The different elements, where each was first, where each element is among them, and counts.
+
+    NaNs all differ. No gradient. Waits for the device.
+    """
+    x = as_tensor(x)
+    values, indices, inverse, counts = unique(x, True, True, True, equal_nan=False)
+    return UniqueAll(values, indices, reshape(inverse, x.shape), counts)
+
+
+def unique_counts(x: Any, /) -> UniqueCounts:
+    """The different elements and how often each occurs; NaNs all differ. No gradient."""
+    return UniqueCounts(*unique(x, return_counts=True, equal_nan=False))
+
+
+def unique_inverse(x: Any, /) -> UniqueInverse:
+    """The different elements and where each element of x is among them. No gradient."""
+    x = as_tensor(x)
+    values, inverse = unique(x, return_inverse=True, equal_nan=False)
+    return UniqueInverse(values, reshape(inverse, x.shape))
+
+
+def unique_values(x: Any, /) -> Tensor:
+    """The different elements, sorted; NaNs all differ. No gradient. Waits for the device."""
+    return unique(x, equal_nan=False)
+
+
+def isin(
+    element: Any, test_elements: Any, assume_unique: bool = False, invert: bool = False
+) -> Tensor:
+    """Whether each element is one of ``test_elements``. ``assume_unique`` makes no difference."""
+    a, b = without_graph("isin", element, test_elements)
+    b = ravel(b)
+    if not b.size:
+        found = OPS["not_equal"](a, a) & False
+    else:
+        ordered = OPS["permuted"](b, order=OPS["argsort"](b)._array, axis=0)
+        place = module_of(a).searchsorted(ordered.data, a.data)
+        found = a == getitem(ordered, module_of(a).minimum(place, b.size - 1))
+    return OPS["logical_not"](found) if invert else found
+
+
+def _set(name: str, doc: str, choose: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+    def function(a: Any, b: Any, /) -> Tensor:
+        one, other = without_graph(name, a, b)
+        return choose(unique(ravel(one)), unique(ravel(other)))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"{doc}, sorted. No gradient. Waits for the device."
+    return function
+
+
+def _joined(a: Tensor, b: Tensor) -> Tensor:
+    return unique(concat([a, b]))
+
+
+intersect1d = _set("intersect1d", "The elements of both a and b", lambda a, b: a[isin(a, b)])
+
+setdiff1d = _set("setdiff1d", "The elements of a that are not in b", lambda a, b: a[~isin(a, b)])
+
+setxor1d = _set(
+    "setxor1d",
+    "The elements of one of a and b, not both",
+    lambda a, b: _joined(a[~isin(a, b)], b[~isin(b, a)]),
+)
+
+union1d = _set("union1d", "The elements of a and b", _joined)

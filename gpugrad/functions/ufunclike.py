@@ -1,0 +1,59 @@
+"""Functions of each element that are no op of the table. Imports type_check and tensor."""
+
+import math
+from typing import Any
+
+from gpugrad.backend.namespace import namespace_of
+from gpugrad.engine.op import TABLE
+from gpugrad.engine.record import record
+from gpugrad.functions.type_check import real_only
+from gpugrad.tensor.core import Tensor
+from gpugrad.tensor.table import OPS
+
+__all__ = ["clip", "divmod", "float_power", "frexp", "isneginf", "isposinf", "modf"]
+
+
+def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
+    """x held between ``min`` and ``max``, numbers or arrays, either of which may be None."""
+    return record(TABLE["clip"], (x, min, max))
+
+
+def divmod(a: Any, b: Any, /) -> tuple[Tensor, Tensor]:
+    """a // b and a % b, elementwise."""
+    return OPS["floor_divide"](a, b), OPS["remainder"](a, b)
+
+
+def modf(x: Any, /) -> tuple[Tensor, Tensor]:
+    """What follows the point and what stands before it, x being their sum."""
+    x = real_only("modf", x)
+    x = x if x.dtype.kind == "f" else x.astype("float64")
+    whole = OPS["trunc"](x)
+    infinite = OPS["isinf"](x)
+    return OPS["where"](infinite, 0, x) - OPS["where"](infinite, 0, whole), whole
+
+
+def frexp(x: Any, /) -> tuple[Tensor, Tensor]:
+    """A mantissa between 0.5 and 1 and a whole exponent, so that x = mantissa * 2**exponent."""
+    x = real_only("frexp", x)
+    exponent = Tensor(namespace_of(x.data).module.frexp(x.data)[1])
+    return OPS["ldexp"](x, -exponent), exponent
+
+
+def float_power(a: Any, b: Any, /) -> Tensor:
+    """a ** b, elementwise, in float64, or complex128 where one of them is complex."""
+    a, b = (
+        x.astype("complex128" if x.dtype.kind == "c" else "float64") if isinstance(x, Tensor) else x
+        for x in (a, b)
+    )
+    y = OPS["power"](a, b)
+    return y if y.dtype.kind == "c" else y.astype("float64")
+
+
+def isposinf(x: Any, /) -> Tensor:
+    """Whether x is positive infinity, elementwise. No gradient."""
+    return OPS["equal"](real_only("isposinf", x), math.inf)
+
+
+def isneginf(x: Any, /) -> Tensor:
+    """Whether x is negative infinity, elementwise. No gradient."""
+    return OPS["equal"](real_only("isneginf", x), -math.inf)
