@@ -16,8 +16,9 @@ import numpy
 
 from gpugrad import kernels
 from gpugrad.backend import memory, products
+from gpugrad.backend.cupy_namespace import CupyNamespace
 from gpugrad.backend.mended_ufuncs import UFUNCS
-from gpugrad.backend.namespace import FORMULAS, Namespace, namespace_of, register
+from gpugrad.backend.namespace import FORMULAS, LIBRARIES, namespace_of, register
 from gpugrad.backend.probe import Probe, Step, probe, reset
 from gpugrad.backend.special import Special
 from gpugrad.errors import DeviceError
@@ -210,7 +211,7 @@ def register_arrays() -> None:
         "pinv": _pinv,
         "solve_triangular": _solve_triangular,
     }
-    kind = Namespace
+    kind: type[CupyNamespace] = CupyNamespace
     if kernels.enabled():
         from gpugrad.kernels.elementwise import FusingNamespace
         from gpugrad.kernels.epilogue import Epilogue
@@ -228,11 +229,14 @@ def register_arrays() -> None:
         fast |= {"add_product": multiplied.add_product}
         fast |= epilogue.functions()
     space = kind(cupy, fast=fast, checks=checks, alone=not several)
-    if kind is Namespace:
+    if kind is CupyNamespace:
         for name, formula in UFUNCS.items():
             setattr(space, name, partial(formula, space, cupy))
     space.special = Special("cupyx.scipy.special", mending=space)
     register(cupy.ndarray, space)
+
+
+LIBRARIES["cupy"] = register_arrays
 
 
 def _cholesky(x: Any, /) -> Any:

@@ -10,7 +10,6 @@ import functools
 import logging
 import os
 import re
-import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
 from importlib import import_module
@@ -19,11 +18,13 @@ from typing import Any, Literal
 import numpy
 
 from gpugrad.backend import cuda, memory
+from gpugrad.backend.namespace import NAMESPACES, namespace_of
 from gpugrad.backend.natives import is_negative_zero
 from gpugrad.errors import DeviceError, DTypeError
 
 __all__ = [
     "Device",
+    "beside",
     "check_same_device",
     "copied",
     "default_device",
@@ -146,24 +147,26 @@ class Device:
     def send(self, array: Any, *, asked: bool = True) -> Any:
         """The array on this device: the same object where it is there already.
 
-        Takes arrays of NumPy, CuPy and sim; a Python number or a NumPy scalar becomes a
-        0-d array. DTypeError for anything else. ``asked`` says whether the program asked for
+        Takes arrays of NumPy, CuPy, sim and other registered types; a Python number or a NumPy
+        scalar becomes a 0-d array. DTypeError for anything else. ``asked`` says whether the program asked for
         the copy: ``gg.sync_guard`` refuses others.
 
         >>> x = numpy.ones(3)
         >>> Device("cpu").send(x) is x
         True
         """
+        namespace = namespace_of(array)
+        if namespace is not None and not isinstance(array, numpy.generic):
+            if device_of(array) == self:
+                return array
+        else:
+            array = numpy.asarray(array)
         if self.kind == "cpu":
             return to_numpy(array)
         module = self.xp
-        unfilled = False
-        if isinstance(array, module.ndarray):
-            if array.device.id == self.index:
-                return array
-        else:
+        if not isinstance(array, module.ndarray):
             array = to_numpy(array)
-            unfilled = not array.ndim and is_negative_zero(array)
+        unfilled = not array.ndim and is_negative_zero(array)
         with (
             memory.says_who(f"copy to {self}"),
             asked_for(asked),
@@ -248,78 +251,44 @@ def _entered(kind: str, index: int) -> Any:
 # ---------------------------------------------------------------- asking arrays
 
 
-_NUMPY = (numpy.ndarray, numpy.generic)
-_NUMBERS = (numpy.generic, bool, int, float, complex)
-# By type, the kinds of devices of those arrays that `device_of` has met.
-_KINDS: dict[type, str] = {}
-
-
-def _home(array: Any) -> tuple[str, int] | None:
-    """Kind and index of an array's device; None for what is not an array.
-
-    Only modules that are imported already can have made the array.
-    """
-    if isinstance(array, _NUMPY):
-        return "cpu", 0
-    for kind, name in (("cuda", "cupy"), ("sim", "gpugrad.backend.sim")):
-        # A module that another thread is importing may have no ndarray yet.
-        known: Any = getattr(sys.modules.get(name), "ndarray", ())
-        if isinstance(array, known):
-            return kind, int(array.device.id)
-    return None
-
-
 def device_of(array: Any) -> Device:
-    """The device on which a NumPy, CuPy or sim array lives; DTypeError for anything else.
+    """The device on which an array lives, as its namespace says; DTypeError for what is no array.
 
     >>> device_of(numpy.zeros(3))
     Device('cpu')
     """
-    kind = type(array)
-    if kind is numpy.ndarray:
-        return _CPU
-    if kind in _KINDS:
-        return _known(_KINDS[kind], array.device.id)
-    home = _home(array)
-    if home is None:
-        raise DTypeError(
-            f"device_of: expected a NumPy, CuPy or sim array, got {kind.__module__}."
-            f"{kind.__qualname__}"
-        )
-    if home[0] != "cpu":
-        _KINDS[kind] = home[0]
-    return _known(*home)
+    namespace = NAMESPACES.get(type(array)) or namespace_of(array)
+    if namespace is None:
+        raise DTypeError(f"device_of: expected an array, got {type(array).__name__}")
+    return _known(*namespace.device_id(array))
 
 
 def to_numpy(array: Any) -> numpy.ndarray:
     """The array as a NumPy array on the host: the same object where it is one already.
 
-    Takes arrays of NumPy, CuPy and sim; a Python number or a NumPy scalar becomes a 0-d
-    array. Waits for the device. DTypeError for anything else.
+    Takes arrays of NumPy, CuPy, sim and other registered types; a Python number or a NumPy scalar
+    becomes a 0-d array. Waits for the device. DTypeError for anything else.
 
     >>> to_numpy(2.5)
     array(2.5)
     """
-    if isinstance(array, numpy.ndarray):
-        return array
-    if isinstance(array, _NUMBERS):
-        return numpy.asarray(array)
-    home = _home(array)
-    if home is None:
-        kind = type(array)
-        raise DTypeError(
-            "expected a NumPy, CuPy or sim array or a number, got "
-            f"{kind.__module__}.{kind.__qualname__}; convert it first, for example with "
-            "numpy.asarray"
-        )
-    with _known(*home).activate():
-        return _module(home[0]).asnumpy(array)
+    namespace = namespace_of(array)
+    return numpy.asarray(array) if namespace is None else namespace.to_numpy(array)
 
 
 def copied(array: Any) -> Any:
-    """A copy of an array where it is: CuPy's own ``copy`` makes one on its current device."""
-    with device_of(array).activate():
-        return array.copy()
+    """A copy of an array, on its device."""
+    return namespace_of(array).copy(array)
+
+
+def beside(array: Any, like: Any, *, asked: bool = False) -> Any:
+    """An array of the host as one of the type, and on the device, of another array.
+
+    ``asked`` as in ``Device.send``.
+    """
+    where = device_of(like)
+    with memory.says_who(f"copy to {where}"), asked_for(asked), where.activate():
+        return namespace_of(like).asarray(array)
 
 
 def check_same_device(op: str, raws: tuple[Any, ...]) -> None:
@@ -331,20 +300,18 @@ def check_same_device(op: str, raws: tuple[Any, ...]) -> None:
     """
     first = None
     for raw in raws:
-        if isinstance(raw, numpy.generic):
+        namespace = None if isinstance(raw, numpy.generic) else NAMESPACES.get(type(raw))
+        if namespace is None:
             continue
-        home = _home(raw)
-        if home is None or home == first:
-            continue
+        here = device_of(raw)
         if first is None:
-            first = home
-            continue
-        one, two = _known(*first), _known(*home)
-        other = two if one.kind == "cpu" else one
-        raise DeviceError(
-            f"{op}: the operands are on two devices, {one} and {two}. "
-            f'Move one of them first, with .to("{other}") or .cpu()'
-        )
+            first = here
+        elif here != first:
+            other = here if first.kind == "cpu" else first
+            raise DeviceError(
+                f"{op}: the operands are on two devices, {first} and {here}. "
+                f'Move one of them first, with .to("{other}") or .cpu()'
+            )
 
 
 # ---------------------------------------------------------------- the default device

@@ -4,6 +4,9 @@ A rule is a function over a namespace: ``lambda xp, g, y, x: g * xp.cos(x)``. Th
 namespace of NumPy arrays has every function of ``numpy`` and, beside them, the
 functions of gpugrad's own table that NumPy lacks (``sigmoid``, ``logsumexp``), so
 that a formula finds the same names whatever array type it runs over.
+
+A namespace also answers all that the engine asks about its arrays: on which device one lives,
+whether looking at a value waits, who owns the memory. `register` lets arrays of a new type in.
 """
 
 import sys
@@ -17,7 +20,16 @@ import numpy
 from gpugrad.backend.natives import native
 from gpugrad.errors import DTypeError
 
-__all__ = ["ELEMENTWISE", "FORMULAS", "Namespace", "namespace_of", "register"]
+__all__ = [
+    "ELEMENTWISE",
+    "FORMULAS",
+    "LIBRARIES",
+    "NAMESPACES",
+    "Namespace",
+    "namespace_of",
+    "register",
+    "waits",
+]
 
 # Formulas of the op table, by name, that every namespace offers: filled by gpugrad.ops.
 FORMULAS: dict[str, Callable[..., Any]] = {}
@@ -45,7 +57,20 @@ class Namespace:
     see `gpugrad.kernels.multi_tensor`, and ``epilogue`` what follows a product of matrices.
     ``add_product(total, a, b)`` adds a @ b to an array in place and says whether it has; it is
     asked where ``fusing``. None where there is none.
+
+    The other methods answer questions about an array. They suit arrays that resemble NumPy's and
+    live in the host's memory; a subclass overrides what differs.
+
+    - ``waits``: whether looking at a value (``bool(x)``, ``x.item()``) waits for a device;
+    - ``device_id(array)``: kind and index of its device;
+    - ``owner_of(array)``: what owns its memory, the same object for all views of that memory;
+    - ``owns_buffer(array)``: whether nothing else can see its memory once nothing else refers to
+      the array, so that the engine may add to it in place or give it away;
+    - ``copy(array)``: a copy on the device of the array;
+    - ``to_numpy(array)``: the values on the host.
     """
+
+    waits: bool = False
 
     rules: Callable[[Any, bool], Any] | None = None
     fusing: ClassVar[bool] = False
@@ -66,6 +91,37 @@ class Namespace:
         self.alone = alone or checks is None
         self.__dict__.update(fast or {})
 
+    def device_id(self, array: Any) -> tuple[str, int]:
+        """The kind and index of the device on which an array lives: by default the host's."""
+        return "cpu", 0
+
+    def owner_of(self, array: Any) -> Any:
+        """What owns an array's memory: one object, weakly referable, for all views of the memory.
+
+        By default the end of the chain of ``base``, as NumPy and CuPy have it.
+        """
+        while (base := getattr(array, "base", None)) is not None and hasattr(base, "base"):
+            array = base
+        return array
+
+    def owns_buffer(self, array: Any) -> bool:
+        """Whether an array is no view. By default True only where its ``base`` says so."""
+        return getattr(array, "base", array) is None
+
+    def copy(self, array: Any) -> Any:
+        """A copy of an array, on its device."""
+        return array.copy()
+
+    def to_numpy(self, array: Any) -> numpy.ndarray:
+        """An array as a NumPy array on the host, not a copy where it is one already."""
+        found = numpy.asarray(array)
+        if found.dtype == object:
+            raise DTypeError(
+                f"{_name(type(array))} does not become a NumPy array: give it a method __array__, "
+                "or override to_numpy in its gpugrad.backend.Namespace"
+            )
+        return found
+
     def __getattr__(self, name: str) -> Any:
         formula = FORMULAS.get(name)
         found = native(self.module, name) if formula is None else partial(formula, self)
@@ -78,11 +134,40 @@ class Namespace:
 
 # By type, those known so far; None for numbers, which go where the arrays are.
 NAMESPACES: dict[type, Any] = {}
+# By the name of a package that is not imported before it is needed: what registers its arrays.
+LIBRARIES: dict[str, Callable[[], None]] = {}
 
 
-def register(kind: type, namespace: Any) -> None:
-    """Let arrays of type ``kind``, and of its subclasses, be computed on with ``namespace``."""
-    NAMESPACES[kind] = namespace
+def register(array_type: type, namespace: Any) -> None:
+    """Let arrays of a type, and of its subclasses, be differentiated.
+
+    The arrays need what rules and the engine ask of any array: ``shape``, ``dtype`` (a NumPy
+    dtype), ``ndim``, ``size``, operators, indexing, ``astype``, ``reshape``, ``item`` and ``copy``.
+    ``namespace`` is a `Namespace` around a module, or another object, that has NumPy's functions
+    for them; each op needs those that its formula calls. Functions and indices give arrays of the
+    type, not NumPy's scalars. ``module.asarray`` makes an array of NumPy's. Arrays of two types do
+    not meet in one operation.
+
+    >>> import gpugrad as gg
+    >>> from types import SimpleNamespace
+    >>> class Celsius(numpy.lib.mixins.NDArrayOperatorsMixin):
+    ...     def __init__(self, values):
+    ...         self.values = numpy.asarray(values)
+    ...         self.shape, self.dtype = self.values.shape, self.values.dtype
+    ...     def __array__(self, dtype=None, copy=None):
+    ...         return self.values
+    ...     def __array_ufunc__(self, ufunc, method, *operands):
+    ...         return Celsius(ufunc(*(getattr(x, "values", x) for x in operands)))
+    >>> functions = SimpleNamespace(multiply=numpy.multiply, ones_like=numpy.positive)
+    >>> gg.backend.register(Celsius, gg.backend.Namespace(functions))
+    >>> t = gg.tensor(Celsius([20.0, 25.0]), requires_grad=True)
+    >>> (t * t).backward(gg.tensor(Celsius([1.0, 1.0])))
+    >>> t.grad
+    tensor([40., 50.], dtype=float64)
+    >>> type(t.grad.data).__name__
+    'Celsius'
+    """
+    NAMESPACES[array_type] = namespace
 
 
 def namespace_of(array: Any) -> Any:
@@ -93,24 +178,37 @@ def namespace_of(array: Any) -> Any:
     return NAMESPACES[kind]
 
 
+def waits(array: Any) -> bool:
+    """Whether looking at a value of an array waits for a device; False for numbers.
+
+    >>> waits(numpy.ones(3)), waits(1.0)
+    (False, False)
+    """
+    namespace = namespace_of(array)
+    return namespace is not None and namespace.waits
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
 def _look_for(kind: type) -> Any:
     masked = sys.modules.get("numpy.ma")  # imported by those who have masked arrays
     if issubclass(kind, numpy.matrix) or (masked and issubclass(kind, masked.MaskedArray)):
         raise DTypeError(
-            f"expected a plain array, got {kind.__module__}.{kind.__qualname__}, whose operators "
+            f"expected a plain array, got {_name(kind)}, whose operators "
             "do other things; convert it with numpy.asarray, or a masked array with .filled"
         )
     # Arrays before numbers: numpy.float64 is a float as well.
     for known, namespace in sorted(NAMESPACES.items(), key=lambda item: item[1] is None):
         if issubclass(kind, known):
             return namespace
-    if kind.__module__.partition(".")[0] == "cupy" and "cupy" in sys.modules:
-        from gpugrad.backend import cuda
-
-        cuda.register_arrays()
+    library = kind.__module__.partition(".")[0]
+    if library in LIBRARIES and library in sys.modules:
+        LIBRARIES[library]()
         if kind in NAMESPACES:
             return NAMESPACES[kind]
     raise DTypeError(
-        f"expected a NumPy or CuPy array, got {kind.__module__}.{kind.__qualname__}; "
-        "convert it first, for example with numpy.asarray"
+        f"expected a NumPy or CuPy array, got {_name(kind)}; convert it first, for example with "
+        "numpy.asarray, or register its type with gpugrad.backend.register"
     )

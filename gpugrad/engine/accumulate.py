@@ -10,6 +10,7 @@ from sys import getrefcount
 from typing import Any
 
 from gpugrad.backend.device import copied
+from gpugrad.backend.namespace import NAMESPACES
 
 __all__ = ["Gradients", "steal_or_copy"]
 
@@ -61,7 +62,7 @@ def steal_or_copy(array: Any) -> Any:
     is taken as it is, one that is also held elsewhere (a saved value, another leaf, the
     user's own gradient) or is a view is copied.
     """
-    if getrefcount(array) > _ALONE or array.base is not None:
+    if getrefcount(array) > _ALONE or not NAMESPACES[type(array)].owns_buffer(array):
         return copied(array)
     return array
 

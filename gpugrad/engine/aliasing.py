@@ -23,9 +23,12 @@ def alone(tensor: Any) -> bool:
     """Whether a tensor's array, and what it is a view of, are held by nothing else at all."""
     if _held(tensor) > _ARRAY:
         return False
-    if tensor._array.base is None:
+    array = tensor._array
+    if _is_owner(array):
         return True
-    return _held_below(tensor) <= _BASE and _is_owner(tensor._array.base)
+    if getattr(array, "base", None) is None:  # a type that does not say whose memory it has
+        return False
+    return _held_below(tensor) <= _BASE and _is_owner(array.base)
 
 
 def only_graphs_share(tensor: Any, value: Any = None, newest: Any = None) -> bool:
@@ -76,7 +79,7 @@ class _Users:
 
     def __init__(self, tensor: Any) -> None:
         array = tensor._array
-        owner = array if array.base is None else array.base
+        owner = array if _is_owner(array) else getattr(array, "base", None)
         self.known = _is_owner(owner)
         self.owner = id(owner)
         self.boxes: dict[int, list[Any]] = {self.owner: [owner]}
@@ -113,7 +116,8 @@ class _Users:
 
 def _is_owner(array: Any) -> bool:
     """Whether it is an array that has its memory from nothing else."""
-    return NAMESPACES.get(type(array)) is not None and array.base is None
+    namespace = NAMESPACES.get(type(array))
+    return namespace is not None and namespace.owns_buffer(array)
 
 
 def is_temporary(references: int) -> bool:

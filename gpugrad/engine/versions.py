@@ -1,4 +1,4 @@
-"""In-place changes of memory that a graph may still need. Imports only the modules beside it.
+"""In-place changes of memory that a graph may still need. Imports backend and node.
 
 A change is stamped with a serial number, so it can be told whether it came after a node
 was made: nothing needs to be counted or copied when a value is saved, and a graph made
@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Iterable
 from typing import Any
 
+from gpugrad.backend.namespace import NAMESPACES
 from gpugrad.engine.node import next_serial
 from gpugrad.errors import GradientError
 
@@ -23,9 +24,8 @@ _stamps: dict[int, tuple[Any, list[int]]] = {}
 
 
 def _owner(array: Any) -> Any:
-    while (base := getattr(array, "base", None)) is not None and hasattr(base, "base"):
-        array = base
-    return array
+    namespace = NAMESPACES.get(type(array))
+    return array if namespace is None else namespace.owner_of(array)
 
 
 def changed(array: Any) -> None:
@@ -38,9 +38,7 @@ def changed_all(arrays: Iterable[Any]) -> None:
     global latest
     latest = stamp = next_serial()
     for array in arrays:
-        owner = array
-        while (base := getattr(owner, "base", None)) is not None and hasattr(base, "base"):
-            owner = base
+        owner = _owner(array)
         key = id(owner)
         entry = _stamps.get(key)
         if entry is None:

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpugrad.backend.cupy_namespace import CupyNamespace
 from gpugrad.backend.mended_ufuncs import UFUNCS
-from gpugrad.backend.namespace import ELEMENTWISE, FORMULAS, NAMESPACES, Namespace
+from gpugrad.backend.namespace import ELEMENTWISE, FORMULAS, NAMESPACES
 from gpugrad.backend.natives import native
 from gpugrad.codegen.expression import EXPRESSIONS, NotFusibleError, Value, Writer
 from gpugrad.codegen.operands import (
@@ -136,7 +137,7 @@ class Fused:
         return lambda everything: launch(*[everything[index] for index in positions])
 
 
-class FusingNamespace(Namespace):
+class FusingNamespace(CupyNamespace):
     """A namespace in which the op table's elementwise formulas and rules are kernels."""
 
     def __init__(

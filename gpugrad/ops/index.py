@@ -94,11 +94,11 @@ op(
 
 def _getitem(xp: Any, x: Any, /, index: Any) -> Any:
     y = x[index]
-    if y.ndim == 0 and y.base is not None:
+    if y.ndim == 0 and not xp.owns_buffer(y):
         # An element is a value of its own in NumPy, in CuPy a view of x.
         parts = index if isinstance(index, tuple) else (index,)
         if all(isinstance(part, int | np.integer) for part in parts) and parts:
-            return y.copy()
+            return xp.copy(y)
     return y
 
 

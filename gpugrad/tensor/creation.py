@@ -377,10 +377,13 @@ def full_like(
     like = as_tensor(x)._array
     place = Device(device) if device is not None else device_of(like)
     sizes = like.shape if shape is None else shape
-    kind = dtype or like.dtype
+    dtype = dtype or like.dtype
     if isinstance(fill_value, Tensor):
-        return _filled(fill_value, sizes, kind, place, requires_grad)
-    return _made(lambda xp: xp.full(sizes, fill_value, dtype=kind), place, requires_grad)
+        return _filled(fill_value, sizes, dtype, place, requires_grad)
+    xp = namespace_of(like) if device is None or place == device_of(like) else place.xp
+    with place.activate():
+        made = Tensor(xp.full(sizes, fill_value, dtype=dtype))
+    return made.requires_grad_() if requires_grad else made
 
 
 def zeros_like(

@@ -3,8 +3,8 @@
 Use it in place of ``cupy``: ``import gpugrad.backend.sim as xp``. It has the names that CuPy
 has, takes the keywords that CuPy takes, and refuses what CuPy refuses: NumPy arrays as
 operands, implicit conversion to NumPy, operands on two devices. docs/sim.md says what it
-checks and what it cannot. Imports only ``gpugrad.errors`` and, of the backend, ``namespace`` and
-``special``.
+checks and what it cannot. Imports only ``gpugrad.errors`` and, of the backend,
+``cupy_namespace``, ``namespace`` and ``special``.
 
 >>> import gpugrad.backend.sim as xp
 >>> a = xp.asarray([[1.0, 2.0], [3.0, 4.0]])
@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy
 
-from gpugrad.backend.namespace import Namespace, register
+from gpugrad.backend.cupy_namespace import CupyNamespace
+from gpugrad.backend.namespace import register
 from gpugrad.backend.sim.core import flatiter, ndarray
 from gpugrad.backend.sim.device import DEVICE_COUNT, Device, on_sync, sync_callbacks
 from gpugrad.backend.sim.functions import function_named, names_of
@@ -88,10 +89,21 @@ def _check_operands(op: str, raws: tuple[Any, ...]) -> None:
         )
 
 
+class _SimNamespace(CupyNamespace):
+    """The functions of sim, and its arrays' simulated devices."""
+
+    def device_id(self, array: Any) -> tuple[str, int]:
+        """The number of a simulated device."""
+        return "sim", array._device
+
+    def _device(self, array: Any) -> Any:
+        return array.device
+
+
 bind_methods()
 register(
     ndarray,
-    Namespace(
+    _SimNamespace(
         sys.modules[__name__],
         fast={"special": Special("gpugrad.backend.sim.scipy_special")},
         checks=_check_operands,

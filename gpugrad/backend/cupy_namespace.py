@@ -1,0 +1,41 @@
+"""What is asked about CuPy's arrays, and sim's. Imports namespace; CuPy only with its arrays.
+
+CuPy computes, copies and allocates on its current device, wherever the operands are.
+"""
+
+import sys
+from contextlib import nullcontext
+from typing import Any
+
+import numpy
+
+from gpugrad.backend.namespace import Namespace
+
+__all__ = ["CupyNamespace"]
+
+_NOTHING = nullcontext()
+
+
+class CupyNamespace(Namespace):
+    """The functions of CuPy, and its arrays' devices."""
+
+    waits = True
+
+    def device_id(self, array: Any) -> tuple[str, int]:
+        """The number of a GPU."""
+        return "cuda", array.device.id
+
+    def copy(self, array: Any) -> Any:
+        """A copy on the GPU of the array."""
+        with self._device(array):
+            return array.copy()
+
+    def to_numpy(self, array: Any) -> numpy.ndarray:
+        """A copy on the host, which waits."""
+        with self._device(array):
+            return array.get()
+
+    def _device(self, array: Any) -> Any:
+        """A context that makes the device of an array the current one."""
+        current = sys.modules["cupy"].cuda.device.get_device_id()
+        return _NOTHING if array.device.id == current else array.device
