@@ -25,6 +25,9 @@ class Toy:
     size = property(lambda self: self.values.size)
     T = property(lambda self: Toy(self.values.T))
 
+    def __bool__(self):
+        return bool(self.values)
+
     def __getitem__(self, index):
         return Toy(self.values[bare(index)])
 
@@ -82,6 +85,12 @@ class ToyNamespace(Namespace):
 
     def to_numpy(self, array):
         return array.values
+
+    def add_at(self, out, index, values):
+        np.add.at(out.values, bare(index), bare(values))
+
+    def maximum_at(self, out, index, values):
+        np.maximum.at(out.values, bare(index), bare(values))
 
 
 register(Toy, ToyNamespace(Functions(np), {"special": Functions(scipy.special)}))

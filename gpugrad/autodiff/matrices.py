@@ -335,7 +335,7 @@ class _Sink:
         self.xp = namespace_of(fresh._array)
         shape = (count, length) if axis == 0 else (length, count)
         # Where there are no rows there is nothing to be recorded.
-        self.result: Any = None if recorded and count else self.xp.module.empty(shape, dtype=dtype)
+        self.result: Any = None if recorded and count else self.xp.empty(shape, dtype=dtype)
 
     def take(self, row: Any) -> None:
         """One more row or column."""
@@ -359,7 +359,7 @@ class _Sink:
             self.pieces.append(FUNCTIONS["stack"](rows, axis=self.axis))
             return
         place = slice(self.done, self.done + len(rows))
-        block = self.xp.module.stack(rows, axis=self.axis)
+        block = self.xp.stack(rows, axis=self.axis)
         self.result[place if self.axis == 0 else (slice(None), place)] = block
         self.done += len(rows)
 

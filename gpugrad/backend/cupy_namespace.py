@@ -19,7 +19,12 @@ _NOTHING = nullcontext()
 class CupyNamespace(Namespace):
     """The functions of CuPy, and its arrays' devices."""
 
+    atomic = "iIlLqQefd"
     waits = True
+
+    def address(self, array: Any) -> int:
+        """Where an array begins in the memory of its GPU."""
+        return array.data.ptr
 
     def device_id(self, array: Any) -> tuple[str, int]:
         """The number of a GPU."""

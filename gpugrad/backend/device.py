@@ -19,7 +19,7 @@ import numpy
 
 from gpugrad.backend import cuda, memory
 from gpugrad.backend.namespace import NAMESPACES, namespace_of
-from gpugrad.backend.natives import is_negative_zero
+from gpugrad.backend.natives import native
 from gpugrad.errors import DeviceError, DTypeError
 
 __all__ = [
@@ -148,8 +148,8 @@ class Device:
         """The array on this device: the same object where it is there already.
 
         Takes arrays of NumPy, CuPy, sim and other registered types; a Python number or a NumPy
-        scalar becomes a 0-d array. DTypeError for anything else. ``asked`` says whether the program asked for
-        the copy: ``gg.sync_guard`` refuses others.
+        scalar becomes a 0-d array. DTypeError for anything else. ``asked`` says whether the
+        program asked for the copy: ``gg.sync_guard`` refuses others.
 
         >>> x = numpy.ones(3)
         >>> Device("cpu").send(x) is x
@@ -163,16 +163,14 @@ class Device:
             array = numpy.asarray(array)
         if self.kind == "cpu":
             return to_numpy(array)
-        module = self.xp
-        if not isinstance(array, module.ndarray):
+        if not isinstance(array, self.xp.ndarray):
             array = to_numpy(array)
-        unfilled = not array.ndim and is_negative_zero(array)
         with (
             memory.says_who(f"copy to {self}"),
             asked_for(asked),
             _entered(self.kind, self.index),
         ):
-            return module.asarray(array[None])[0] if unfilled else module.asarray(array)
+            return native(self.xp, "asarray")(array)
 
     def fetch(self, array: Any) -> numpy.ndarray:
         """The array as a NumPy array on the host; waits for the device. See ``to_numpy``."""
@@ -257,10 +255,17 @@ def device_of(array: Any) -> Device:
     >>> device_of(numpy.zeros(3))
     Device('cpu')
     """
-    namespace = NAMESPACES.get(type(array)) or namespace_of(array)
+    namespace = NAMESPACES.get(type(array)) or _namespace("device_of", array)
     if namespace is None:
-        raise DTypeError(f"device_of: expected an array, got {type(array).__name__}")
+        raise DTypeError(f"device_of: expected an array, got the number {array!r}")
     return _known(*namespace.device_id(array))
+
+
+def _namespace(who: str, array: Any) -> Any:
+    try:
+        return namespace_of(array)
+    except DTypeError as error:
+        raise DTypeError(f"{who}: {error}") from None
 
 
 def to_numpy(array: Any) -> numpy.ndarray:

@@ -141,6 +141,8 @@ def _erf(x: Any) -> Any:
 NUMPY = Namespace(
     numpy,
     fast={
+        "address": lambda array: array.ctypes.data,
+        "owns_buffer": lambda array: array.base is None,
         "add": operator.add,
         "subtract": operator.sub,
         "multiply": operator.mul,

@@ -61,15 +61,20 @@ class Namespace:
     The other methods answer questions about an array. They suit arrays that resemble NumPy's and
     live in the host's memory; a subclass overrides what differs.
 
+    - ``atomic``: the characters of the dtypes whose numbers `add_at` adds in any order, by atomic
+      operations, taking no others; None where it takes all and adds in the order of the indices;
     - ``waits``: whether looking at a value (``bool(x)``, ``x.item()``) waits for a device;
     - ``device_id(array)``: kind and index of its device;
     - ``owner_of(array)``: what owns its memory, the same object for all views of that memory;
     - ``owns_buffer(array)``: whether nothing else can see its memory once nothing else refers to
       the array, so that the engine may add to it in place or give it away;
+    - ``address(array)``: that of its first element, None where it is not known;
     - ``copy(array)``: a copy on the device of the array;
-    - ``to_numpy(array)``: the values on the host.
+    - ``to_numpy(array)``: the values on the host;
+    - ``add_at``, ``maximum_at``: what the ufuncs' method ``at`` does, in place.
     """
 
+    atomic: str | None = None
     waits: bool = False
 
     rules: Callable[[Any, bool], Any] | None = None
@@ -108,9 +113,21 @@ class Namespace:
         """Whether an array is no view. By default True only where its ``base`` says so."""
         return getattr(array, "base", array) is None
 
+    def address(self, array: Any) -> int | None:
+        """The address of an array's first element; None, by default, where it is not known."""
+        return None
+
     def copy(self, array: Any) -> Any:
         """A copy of an array, on its device."""
         return array.copy()
+
+    def add_at(self, out: Any, index: Any, values: Any) -> None:
+        """Add values to the elements at an index, to a repeated element each of its values."""
+        self.module.add.at(out, index, values)
+
+    def maximum_at(self, out: Any, index: Any, values: Any) -> None:
+        """Let elements be the largest of themselves and of the values at their places."""
+        self.module.maximum.at(out, index, values)
 
     def to_numpy(self, array: Any) -> numpy.ndarray:
         """An array as a NumPy array on the host, not a copy where it is one already."""
@@ -142,30 +159,35 @@ def register(array_type: type, namespace: Any) -> None:
     """Let arrays of a type, and of its subclasses, be differentiated.
 
     The arrays need what rules and the engine ask of any array: ``shape``, ``dtype`` (a NumPy
-    dtype), ``ndim``, ``size``, operators, indexing, ``astype``, ``reshape``, ``item`` and ``copy``.
-    ``namespace`` is a `Namespace` around a module, or another object, that has NumPy's functions
-    for them; each op needs those that its formula calls. Functions and indices give arrays of the
-    type, not NumPy's scalars. ``module.asarray`` makes an array of NumPy's. Arrays of two types do
-    not meet in one operation.
+    dtype), ``ndim``, ``size``, operators, indexing, ``astype``, ``reshape``, ``item``, ``copy`` and
+    ``bool``. ``namespace`` is a `Namespace` around a module, or another object, that has NumPy's
+    functions for them; each op needs those that its formula calls. Functions and indices give
+    arrays of the type, not NumPy's scalars, and ``asarray`` makes one of a NumPy array. Arrays of
+    two types do not meet in one operation.
 
     >>> import gpugrad as gg
-    >>> from types import SimpleNamespace
-    >>> class Celsius(numpy.lib.mixins.NDArrayOperatorsMixin):
+    >>> class Boxed(numpy.lib.mixins.NDArrayOperatorsMixin):
     ...     def __init__(self, values):
     ...         self.values = numpy.asarray(values)
     ...         self.shape, self.dtype = self.values.shape, self.values.dtype
+    ...
     ...     def __array__(self, dtype=None, copy=None):
     ...         return self.values
+    ...
     ...     def __array_ufunc__(self, ufunc, method, *operands):
-    ...         return Celsius(ufunc(*(getattr(x, "values", x) for x in operands)))
-    >>> functions = SimpleNamespace(multiply=numpy.multiply, ones_like=numpy.positive)
-    >>> gg.backend.register(Celsius, gg.backend.Namespace(functions))
-    >>> t = gg.tensor(Celsius([20.0, 25.0]), requires_grad=True)
-    >>> (t * t).backward(gg.tensor(Celsius([1.0, 1.0])))
+    ...         return over(ufunc)(*operands)
+    >>> def over(function):
+    ...     return lambda *xs: Boxed(function(*(getattr(x, "values", x) for x in xs)))
+    >>> class Functions:
+    ...     def __getattr__(self, name):
+    ...         return over(getattr(numpy, name))
+    >>> gg.backend.register(Boxed, gg.backend.Namespace(Functions()))
+    >>> t = gg.tensor(Boxed([2.0, 3.0]), requires_grad=True)
+    >>> gg.square(t).backward(t.detach())
     >>> t.grad
-    tensor([40., 50.], dtype=float64)
+    tensor([ 8., 18.], dtype=float64)
     >>> type(t.grad.data).__name__
-    'Celsius'
+    'Boxed'
     """
     NAMESPACES[array_type] = namespace
 
@@ -209,6 +231,6 @@ def _look_for(kind: type) -> Any:
         if kind in NAMESPACES:
             return NAMESPACES[kind]
     raise DTypeError(
-        f"expected a NumPy or CuPy array, got {_name(kind)}; convert it first, for example with "
-        "numpy.asarray, or register its type with gpugrad.backend.register"
+        f"expected a NumPy, CuPy or sim array or a number, got {_name(kind)}; convert it first, "
+        "for example with numpy.asarray, or register its type with gpugrad.backend.register"
     )

@@ -25,6 +25,8 @@ def native(module: Any, name: str) -> Any:
         return found
     if name == "where":
         return _where(found, module)
+    if name == "asarray":
+        return _asarray(found)
     if name in REALS:
         return _of_reals(found, name)
     return _reduction(found) if name in REDUCTIONS else found
@@ -33,6 +35,16 @@ def native(module: Any, name: str) -> Any:
 def is_negative_zero(number: Any) -> bool:
     """Whether a number, or an array without axes, is -0.0, of which CuPy fills in 0.0."""
     return bool(number == 0) and any(numpy.asarray(number).tobytes())
+
+
+def _asarray(asarray: Callable[..., Any]) -> Callable[..., Any]:
+    """CuPy's, which fills in 0.0 for an array without axes that holds -0.0."""
+
+    def made(array: Any) -> Any:
+        bare = isinstance(array, numpy.ndarray) and not array.ndim
+        return asarray(array[None])[0] if bare and is_negative_zero(array) else asarray(array)
+
+    return made
 
 
 def _where(where: Callable[..., Any], module: Any) -> Callable[..., Any]:

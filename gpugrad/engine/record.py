@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy
 
-from gpugrad.backend.device import check_same_device, device_of
+from gpugrad.backend.device import beside, check_same_device, device_of
 from gpugrad.backend.namespace import NAMESPACES, namespace_of, register
 from gpugrad.engine.messages import explain, wrong_operand
 from gpugrad.engine.modes import in_rules, recording
@@ -166,7 +166,11 @@ def _namespace(op: Op, raws: Sequence[Any]) -> Any:
                 if namespace.checks is not None:
                     namespace.checks(op.shown, tuple(raws))
             check_same_device(op.shown, tuple(raws))
-            raise DeviceError(f"{op.shown}: operands of {xp!r} and {own!r} cannot be mixed")
+            types = (f"{kind.__module__}.{kind.__qualname__}" for kind in (type(first), type(raw)))
+            raise DeviceError(
+                f"{op.shown}: the operands are arrays of two types, {' and '.join(types)}, which "
+                "cannot be mixed. Convert one of them first"
+            )
     if xp is not None and not xp.alone:
         xp.checks(op.shown, tuple(raws))
     return xp
@@ -205,12 +209,11 @@ def _convert(op: Op, operand: Any, operands: Sequence[Any]) -> Any:
             first = next((raw for raw in arrays if NAMESPACES.get(type(raw)) is not None), None)
             if first is None:
                 return _from_python(operand, asked=False)
-            place = device_of(first)
-            made = _from_python(operand, device=place, asked=False)
-            kind = _as_precise(made.dtype, first.dtype)
-            if made.dtype != kind:
-                made = _from_python(operand, dtype=kind, device=place, asked=False)
-            return made
+            host = _from_python(operand, device="cpu")
+            dtype = _as_precise(host.dtype, first.dtype)
+            if host.dtype != dtype:
+                host = _from_python(operand, dtype=dtype, device="cpu")
+            return beside(host, first)
         raise wrong_operand(op, operand) from error
     return operand
 

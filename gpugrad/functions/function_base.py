@@ -203,9 +203,9 @@ def interp(
         y = OPS["broadcast_to"](fs, x.shape if x.ndim else (1,))
         y = reshape(y + x * 0.0, x.shape)
     else:
-        module = namespace_of(xs.data).module
-        found = module.searchsorted(xs.data, x.data, side="right")
-        high = module.clip(found, 1, xs.size - 1)
+        xp = namespace_of(xs.data)
+        found = xp.searchsorted(xs.data, x.data, side="right")
+        high = xp.clip(found, 1, xs.size - 1)
         x0, x1, y0, y1 = xs[high - 1], xs[high], fs[high - 1], fs[high]
         width = x1 - x0
         flat = width == 0

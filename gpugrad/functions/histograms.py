@@ -11,14 +11,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.modes import is_deterministic
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.index_tricks import ravel_multi_index
 from gpugrad.functions.manipulation import reshape, stack
-from gpugrad.functions.operands import beside, is_number, module_of
+from gpugrad.functions.operands import beside, is_number, xp_of
 from gpugrad.functions.scatter import bincount
 from gpugrad.functions.sorting import searchsorted
 from gpugrad.functions.type_check import real_only
@@ -56,16 +53,15 @@ def histogram(
     x = real_only("histogram", x).detach()
     if isinstance(range, Sequence):
         range = tuple(float(end) for end in range)
-    bins, weights, module = _bins("histogram", bins, x), _raw(weights, x), module_of(x)
+    bins, weights, xp = _bins("histogram", bins, x), _raw(weights, x), xp_of(x)
     if weights is not None and weights.shape != x.shape:
         raise ShapeError(
             f"histogram: expected weights of shape {x.shape}, that of x, got {weights.shape}"
         )
-    if module is not np and is_deterministic() and getattr(weights, "shape", None) == x.shape:
-        xp = namespace_of(x.data)
+    if xp.atomic is not None and is_deterministic() and weights is not None:
         counts, edges = histogram_in_order(xp, x.data, weights, bins, range, density)
         return Tensor(counts), Tensor(edges)
-    counts, edges = module.histogram(x.data, bins, range, weights=weights, density=density)
+    counts, edges = xp.histogram(x.data, bins, range, weights=weights, density=density)
     return Tensor(counts), Tensor(edges)
 
 

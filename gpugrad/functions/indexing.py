@@ -10,7 +10,7 @@ import numpy as np
 
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.manipulation import ravel, reshape
-from gpugrad.functions.operands import arange_beside, axis_number, beside, is_number, module_of
+from gpugrad.functions.operands import arange_beside, axis_number, beside, is_number, xp_of
 from gpugrad.functions.ufunclike import clip
 from gpugrad.tensor.assign import index_update
 from gpugrad.tensor.core import Tensor
@@ -28,13 +28,13 @@ METHODS = ("choose", "nonzero", "take")
 def flatnonzero(x: Any, /) -> Tensor:
     """The indices of the elements of the raveled x that are not 0. Waits for the device."""
     x = ravel(as_tensor(x).detach())
-    return Tensor(module_of(x).nonzero(x.data)[0])
+    return Tensor(xp_of(x).nonzero(x.data)[0])
 
 
 def argwhere(x: Any, /) -> Tensor:
     """The indices of the elements that are not 0, one row for each. Waits for the device."""
     x = as_tensor(x).detach()
-    return Tensor(module_of(x).argwhere(x.data))
+    return Tensor(xp_of(x).argwhere(x.data))
 
 
 def take(x: Any, /, indices: Any, axis: int | None = None) -> Tensor:

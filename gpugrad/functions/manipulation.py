@@ -64,8 +64,8 @@ def reshape(
 def _reshape_with_copy(x: Tensor, shape: Any, order: str, copy: bool) -> Tensor:
     x.data  # noqa: B018  a NumPy scalar inside becomes an array, which has memory to share
     result = reshape(x, shape, order)
-    module = namespace_of(x.data).module
-    shares = module.may_share_memory(x.data, result.data) or result.size == 0
+    owner_of = namespace_of(x.data).owner_of
+    shares = owner_of(x.data) is owner_of(result.data) or result.size == 0
     if copy:
         return result.copy() if shares else result
     if not shares:

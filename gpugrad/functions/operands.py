@@ -69,8 +69,9 @@ def floating(x: Tensor) -> Tensor:
     return x if x.dtype.kind in "fc" else x.astype("float64")
 
 
-def module_of(x: Tensor) -> Any:
-    return namespace_of(x.data).module
+def xp_of(x: Tensor) -> Any:
+    """The namespace of a Tensor's raw array."""
+    return namespace_of(x.data)
 
 
 def without_graph(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
@@ -90,6 +91,5 @@ def check_one_device(name: str, a: Tensor, b: Tensor) -> None:
 
 def arange_beside(count: int, like: Any) -> Any:
     """0, 1, ... count - 1, made on the device of an array."""
-    place = device_of(like)
-    with place.activate():
-        return place.xp.arange(count)
+    with device_of(like).activate():
+        return namespace_of(like).arange(count)

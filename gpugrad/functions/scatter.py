@@ -10,7 +10,7 @@ import numpy as np
 from gpugrad.engine.record import record
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.manipulation import TABLE
-from gpugrad.functions.operands import check_one_device, module_of
+from gpugrad.functions.operands import check_one_device, xp_of
 from gpugrad.tensor import indices
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor, asarray
@@ -37,7 +37,7 @@ def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Tensor:
     if low < 0:
         raise ShapeError(f"bincount: expected no negative numbers, got {low}")
     if weights is None:
-        return Tensor(module_of(x).bincount(x.data, minlength=minlength))
+        return Tensor(xp_of(x).bincount(x.data, minlength=minlength))
     weights = (
         as_tensor(weights) if hasattr(weights, "dtype") else as_tensor(weights, device=x.device)
     )

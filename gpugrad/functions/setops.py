@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from gpugrad.functions.manipulation import concat, ravel, reshape
-from gpugrad.functions.operands import module_of, without_graph
+from gpugrad.functions.operands import without_graph, xp_of
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
 from gpugrad.tensor.indices import getitem
@@ -34,7 +34,7 @@ def unique(
     of x is among them, and how often. No gradient. Waits for the device.
     """
     x = as_tensor(x).detach()
-    found = module_of(x).unique(
+    found = xp_of(x).unique(
         x.data, return_index, return_inverse, return_counts, axis, equal_nan=equal_nan
     )
     return tuple(map(Tensor, found)) if isinstance(found, tuple) else Tensor(found)
@@ -100,8 +100,8 @@ def isin(
         found = OPS["not_equal"](a, a) & False
     else:
         ordered = OPS["permuted"](b, order=OPS["argsort"](b)._array, axis=0)
-        place = module_of(a).searchsorted(ordered.data, a.data)
-        found = a == getitem(ordered, module_of(a).minimum(place, b.size - 1))
+        place = xp_of(a).searchsorted(ordered.data, a.data)
+        found = a == getitem(ordered, xp_of(a).minimum(place, b.size - 1))
     return OPS["logical_not"](found) if invert else found
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.indexing import take, take_along_axis
 from gpugrad.functions.manipulation import ravel
-from gpugrad.functions.operands import axis_number, module_of, without_graph
+from gpugrad.functions.operands import axis_number, without_graph, xp_of
 from gpugrad.functions.type_check import real_only
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
@@ -150,7 +150,7 @@ def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Tens
         raise ShapeError(f"searchsorted: expected a sorted vector, got shape {a.shape}")
     if sorter is not None:
         a = take(a, sorter, 0)
-    return Tensor(module_of(a).searchsorted(a.data, v.data, side=side))
+    return Tensor(xp_of(a).searchsorted(a.data, v.data, side=side))
 
 
 def digitize(x: Any, bins: Any, right: bool = False) -> Tensor:
@@ -164,14 +164,12 @@ def digitize(x: Any, bins: Any, right: bool = False) -> Tensor:
     if bins.ndim != 1:
         raise ShapeError(f"digitize: expected a vector of bins, got shape {bins.shape}")
     falls = bins.size > 1 and bool(bins.data[0] > bins.data[-1])
-    module = module_of(bins)
+    xp = xp_of(bins)
     if not falls:
-        found = module.searchsorted(bins.data, x.data, side="left" if right else "right")
+        found = xp.searchsorted(bins.data, x.data, side="left" if right else "right")
         return Tensor(found)
-    turned = module.flip(bins.data)
-    return Tensor(
-        bins.size - module.searchsorted(turned, x.data, side="right" if right else "left")
-    )
+    turned = xp.flip(bins.data)
+    return Tensor(bins.size - xp.searchsorted(turned, x.data, side="right" if right else "left"))
 
 
 def lexsort(keys: Any, /, axis: int = -1) -> Tensor:

@@ -164,7 +164,7 @@ def _one_nanquantile(ordered: Tensor, share: float, method: str) -> Tensor:
     raw = ordered.detach().data
     if raw.dtype.kind != "f":
         return _one_quantile(ordered, share, method)
-    xp = namespace_of(raw).module
+    xp = namespace_of(raw)
     n = xp.sum((~xp.isnan(raw)).astype("int64"), axis=-1, keepdims=True)
     held = xp.maximum(n, 1)
     place, fraction = _place(xp, held.astype("float64"), share, method)

@@ -35,7 +35,7 @@ def modf(x: Any, /) -> tuple[Tensor, Tensor]:
 def frexp(x: Any, /) -> tuple[Tensor, Tensor]:
     """A mantissa between 0.5 and 1 and a whole exponent, so that x = mantissa * 2**exponent."""
     x = real_only("frexp", x)
-    exponent = Tensor(namespace_of(x.data).module.frexp(x.data)[1])
+    exponent = Tensor(namespace_of(x.data).frexp(x.data)[1])
     return OPS["ldexp"](x, -exponent), exponent
 
 

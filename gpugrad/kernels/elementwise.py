@@ -15,7 +15,7 @@ import numpy as np
 
 from gpugrad.backend.cupy_namespace import CupyNamespace
 from gpugrad.backend.mended_ufuncs import UFUNCS
-from gpugrad.backend.namespace import ELEMENTWISE, FORMULAS, NAMESPACES
+from gpugrad.backend.namespace import ELEMENTWISE, FORMULAS, NAMESPACES, Namespace
 from gpugrad.backend.natives import native
 from gpugrad.codegen.expression import EXPRESSIONS, NotFusibleError, Value, Writer
 from gpugrad.codegen.operands import (

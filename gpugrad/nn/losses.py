@@ -216,7 +216,7 @@ def _classes(who: str, scores: Any, target: Any, ignore_index: int | None) -> tu
         counted = raw != ignore_index
         raw = xp.where(counted, raw, xp.zeros_like(raw))
     # On a GPU a look at the values would wait for it: there a wrong number gives NaN.
-    if isinstance(raw, np.ndarray) or indices_are_checked():
+    if not namespace_of(raw).waits or indices_are_checked():
         _check_classes(who, raw, shape[1] if len(shape) > 1 else shape[0], ignore_index)
     if listed:
         raw, counted = home.send(raw), None if counted is None else home.send(counted)
@@ -340,7 +340,7 @@ def nll_loss(
     )
     _check_real("nll_loss", scores)
     chosen = one_hot(classes, scores.shape[-1])
-    if isinstance(classes, np.ndarray):  # which have been looked at
+    if not namespace_of(classes).waits:  # which have been looked at
         losses = -_sum(_where(chosen, scores, 0.0), axis=-1)
     else:  # of no class: NaN, and all of such a sample's gradient, too
         chosen = chosen | of_no_class(classes, scores.shape[-1])[..., None]

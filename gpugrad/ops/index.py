@@ -14,7 +14,7 @@ import numpy as np
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.modes import is_deterministic
 from gpugrad.engine.op import Sample, op
-from gpugrad.ops.ordered import ATOMIC, sums_in_order
+from gpugrad.ops.ordered import sums_in_order
 
 
 def is_basic(index: Any) -> bool:
@@ -51,16 +51,16 @@ def last_of_each(xp: Any, index: Any, shape: tuple[int, ...]) -> Any:
     size = 1
     for length in shape:
         size *= length
-    places = xp.module.arange(size).reshape(shape)[index]
+    places = xp.arange(size).reshape(shape)[index]
     flat = places.reshape(-1)
-    last = xp.module.full(size, -1)
-    xp.module.maximum.at(last, flat, xp.module.arange(flat.size))
+    last = xp.full(size, -1)
+    xp.maximum_at(last, flat, xp.arange(flat.size))
     return last[places]
 
 
 def _wins(order: Any) -> Any:
     """Where the number of a place is its own."""
-    own = namespace_of(order).module.arange(order.size)
+    own = namespace_of(order).arange(order.size)
     return order == own.reshape(order.shape)
 
 
@@ -71,10 +71,10 @@ def _scatter(xp: Any, g: Any, /, index: Any, shape: tuple[int, ...]) -> Any:
         return out
     # CuPy's add.at counts a repeated element once where there is a mask beside it.
     index = without_masks(index)
-    if xp.module is not np and (is_deterministic() or g.dtype.char not in ATOMIC):
+    if xp.atomic is not None and (is_deterministic() or g.dtype.char not in xp.atomic):
         return sums_in_order(xp, g, index if isinstance(index, tuple) else (index,), shape)
     out = xp.full_like(g, 0, shape=shape)
-    xp.module.add.at(out, index, g)
+    xp.add_at(out, index, g)
     return out
 
 
@@ -129,9 +129,9 @@ op(
 
 
 def _index_set(xp: Any, x: Any, v: Any, /, index: Any, order: Any = None) -> Any:
-    out = xp.module.array(x)
+    out = xp.array(x)
     if order is not None and getattr(v, "ndim", 0) > 0:
-        v = xp.module.broadcast_to(v, order.shape).reshape(-1)[order]
+        v = xp.broadcast_to(v, order.shape).reshape(-1)[order]
     out[index] = v
     return out
 

@@ -11,10 +11,7 @@ import numpy as np
 
 from gpugrad.engine.modes import is_deterministic
 
-__all__ = ["ATOMIC", "histogram_in_order", "running", "sums_in_order"]
-
-# The dtypes, by their characters, that CuPy's ``add.at`` takes.
-ATOMIC = "iIlLqQefd"
+__all__ = ["histogram_in_order", "running", "sums_in_order"]
 
 
 def sums_in_order(xp: Any, g: Any, index: tuple[Any, ...], shape: tuple[int, ...]) -> Any:

@@ -279,10 +279,10 @@ def _expm(xp: Any, x: Any, /) -> Any:
     even = xp.matmul(x6, c[12] * x6 + c[10] * x4 + c[8] * x2)
     even = even + c[6] * x6 + c[4] * x4 + c[2] * x2 + c[0] * eye
     y = xp.solve(even - odd, even + odd)
-    # NumPy's numbers are at hand; a GPU's are not, and are not waited for.
+    # The host's numbers are at hand; a GPU's are not, and are not waited for.
     rounds = SQUARINGS
-    if isinstance(times, np.ndarray):
-        rounds = int(np.max(times, initial=0, where=times <= SQUARINGS))
+    if not xp.waits:
+        rounds = int(xp.max(xp.where(times <= SQUARINGS, times, 0)).item()) if times.size else 0
     for done in range(rounds):
         left = xp.where(done < times, y, 0.0)  # nothing that overflows, for what is ready
         y = xp.where(done < times, xp.matmul(left, left), y)

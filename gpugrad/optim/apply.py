@@ -9,6 +9,7 @@ each parameter as it is.
 
 import contextvars
 import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.device import check_same_device, device_of
+from gpugrad.backend.namespace import namespace_of
 
 __all__ = ["SMALL", "FlatParameters", "apply", "constants", "run_jobs", "separate"]
 
@@ -39,8 +41,10 @@ def constants(values: Numbers, dtype: np.dtype[Any]) -> tuple[Any, ...]:
 
 
 def bounds(array: Any) -> tuple[int, int]:
-    """The addresses at which an array's memory begins and ends, on whatever device."""
-    low = array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr
+    """The addresses between which an array's memory lies; all that there are where unknown."""
+    low = namespace_of(array).address(array)
+    if low is None:
+        return 0, sys.maxsize
     if not array.size:
         return low, low
     high = low + array.itemsize
@@ -166,9 +170,8 @@ def apply(
     """Run the rule over one parameter, or add what is to be done to ``jobs``."""
     if type(p) is not np.ndarray or type(g) is not np.ndarray:
         check_same_device("optimizer step", (p, g))
-        where = device_of(p)
-        with where.activate():
-            xp = where.xp
+        with device_of(p).activate():
+            xp = namespace_of(p).module
             rule(xp, p, g, state, tuple(xp.empty_like(p) for _ in range(scratch)), *values)
         return
     numbers = constants(values, p.dtype)

@@ -29,7 +29,7 @@ def _gradients(who: str, parameters: Any) -> list[Any]:
 
 
 def _flat(xp: Any, g: Any) -> Any:
-    flat = g.ravel() if g.dtype.kind == "f" else xp.abs(g).ravel()
+    flat = (g if g.dtype.kind == "f" else xp.abs(g)).reshape(-1)
     # Squares of half-precision numbers overflow at 256 and are lost below 2**-12.
     return flat.astype(xp.float32) if g.dtype.itemsize < 4 else flat
 
@@ -64,13 +64,13 @@ def clip_grad_norm_(
     gradients = _gradients(who, parameters)
     if not gradients:
         return Tensor(np.zeros((), get_default_dtype()))
-    where = device_of(gradients[0])
-    with where.activate():
-        xp = where.xp
+    namespace = namespace_of(gradients[0])
+    with device_of(gradients[0]).activate():
+        xp = namespace.module
         filled = [g for g in gradients if g.size]
         if not filled:
             return Tensor(xp.zeros((), gradients[0].dtype))
-        multi = namespace_of(filled[0]).multi_tensor
+        multi = namespace.multi_tensor
         if multi and all(map(multi.dense, filled)) and all(separate(filled)):
             total = multi.clip_norm(filled, max_norm, norm_type)
             versions.changed_all(filled)
@@ -85,7 +85,7 @@ def clip_grad_norm_(
             total = xp.sum(powers) ** (1 / norm_type)
         factor = xp.minimum(max_norm / (total + 1e-6), 1.0)
         # On the host the factor can be looked at; elsewhere that would wait for the device.
-        if where.kind != "cpu" or not factor >= 1:
+        if namespace.waits or not factor >= 1:
             for g in gradients:
                 xp.multiply(g, factor, g, casting="same_kind")
             versions.changed_all(gradients)
@@ -109,15 +109,15 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     gradients = _gradients("clip_grad_value_", parameters)
     if not gradients:
         return
-    where = device_of(gradients[0])
-    with where.activate():
-        multi = namespace_of(gradients[0]).multi_tensor
+    namespace = namespace_of(gradients[0])
+    with device_of(gradients[0]).activate():
+        multi = namespace.multi_tensor
         if multi and all(map(multi.dense, gradients)) and all(separate(gradients)):
             multi.change(_limit, gradients, (limit, -limit))
         else:
             for g in gradients:
                 for part in (g.real, g.imag) if g.dtype.kind == "c" else (g,):
-                    _limit(where.xp, part, part, (), (), limit, -limit)
+                    _limit(namespace.module, part, part, (), (), limit, -limit)
     versions.changed_all(gradients)
 
 

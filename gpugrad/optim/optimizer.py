@@ -254,9 +254,8 @@ class Optimizer:
         for name in names:
             held = entry.get(name)
             if held is None:
-                where = device_of(array)
-                with says_who(f"{self._who()}: {name}"), where.activate():
-                    entry[name] = where.xp.zeros_like(array)
+                with says_who(f"{self._who()}: {name}"), device_of(array).activate():
+                    entry[name] = namespace_of(array).zeros_like(array)
             elif type(held) is not type(array) or held.dtype != array.dtype:
                 entry[name] = device_of(array).send(held).astype(array.dtype)
         return entry

@@ -130,7 +130,7 @@ def zeros_like(arrays: list[Any]) -> list[Any]:
         here = [arrays[index] for index in indices]
         multi = namespace_of(here[0]).multi_tensor
         with device.activate():
-            zeros = multi.zeros_like(here) if multi else map(device.xp.zeros_like, here)
+            zeros = multi.zeros_like(here) if multi else map(namespace_of(here[0]).zeros_like, here)
             for index, array in zip(indices, zeros):
                 made[index] = array
     return made

@@ -18,7 +18,6 @@ from gpugrad.engine.node import Leaf
 from gpugrad.errors import DTypeError, GradientError, ShapeError
 from gpugrad.ops.index import is_basic, last_of_each, may_repeat
 from gpugrad.tensor import creation
-from gpugrad.tensor.conversion import raw_array
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.indices import getitem, index_errors, raw_index
 from gpugrad.tensor.table import OPS
@@ -122,7 +121,7 @@ class Selection:
         v = _array(what, x, index, value)
         if may_repeat(index):
             with index_errors(what, x):
-                places = namespace_of(x.data).module.arange(x.size).reshape(x.shape)[index]
+                places = namespace_of(x.data).arange(x.size).reshape(x.shape)[index]
             flat = to_numpy(places).reshape(-1)
             if np.unique(flat).size < flat.size:
                 v = OPS["reshape"](OPS["broadcast_to"](v, places.shape), -1)
@@ -166,7 +165,7 @@ def _operand(what: str, x: Tensor, value: Any) -> Any:
     if isinstance(value, bool | int | float | complex) and not isinstance(value, np.generic):
         kind = {bool: "b", int: "i", float: "f"}.get(type(value), "c")
     elif isinstance(value, list | tuple):
-        made = Tensor(raw_array(value, x.dtype, x.device, asked=False))
+        made = x._like(value, x.dtype)
         kind = np.asarray(value).dtype.kind if made.size else "b"
         value = made
     else:
@@ -195,8 +194,8 @@ def _selected(x: Tensor, index: Any) -> tuple[int, ...]:
     if is_basic(index):
         return array[index].shape
     # One byte seen as an array of x's shape is quicker to select from than x.
-    module = namespace_of(array).module
-    return module.broadcast_to(module.zeros((), np.bool_), array.shape)[index].shape
+    xp = namespace_of(array)
+    return xp.broadcast_to(xp.zeros((), np.bool_), array.shape)[index].shape
 
 
 def _fitting(what: str, x: Tensor, value: Any, shape: tuple[int, ...]) -> Any:
@@ -221,7 +220,7 @@ def _array(what: str, x: Tensor, index: Any, value: Any) -> Tensor:
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, bool | int | float | complex):
-        return creation.full((), value, dtype=x.dtype, device=x.device)
+        return creation.full_like(x, value, shape=())
     if value.shape:
         with index_errors(what, x):
             value = _fitting(what, x, value, _selected(x, index))
@@ -312,7 +311,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
 def _write(t: Tensor, index: Any, value: Any) -> None:
     """Change memory, of repeated elements the last one winning."""
     if isinstance(value, list | tuple):
-        value = Tensor(raw_array(value, t.dtype, t.device, asked=False))
+        value = t._like(value, t.dtype)
     elif isinstance(value, np.ndarray) and not value.ndim:
         value = value[()]  # a number, which goes to any device
     shape = getattr(value, "shape", ())
@@ -320,7 +319,7 @@ def _write(t: Tensor, index: Any, value: Any) -> None:
         value = _fitting("item assignment", t, value, _selected(t, index))
         xp = namespace_of(t.data)
         order = last_of_each(xp, index, t.shape)
-        flat = xp.module.broadcast_to(creation.as_tensor(value)._array, order.shape).reshape(-1)
+        flat = xp.broadcast_to(creation.as_tensor(value)._array, order.shape).reshape(-1)
         value = flat[order]
     try:
         t._write(index, _filled_in(t, value))

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from gpugrad.backend.device import Device, copied, device_of, to_numpy
+from gpugrad.backend.device import Device, beside, copied, device_of, to_numpy
 from gpugrad.backend.namespace import NAMESPACES, Namespace, namespace_of, register
 from gpugrad.engine import versions
 from gpugrad.engine.backward import GraphMode, run_backward
@@ -104,7 +104,7 @@ class Tensor(Members):
     @property
     def nbytes(self) -> int:
         """The bytes of all elements."""
-        return self._array.nbytes
+        return self._array.size * self._array.dtype.itemsize
 
     @property
     def device(self) -> Device:
@@ -268,9 +268,10 @@ class Tensor(Members):
             given = given.astype(self.dtype)
         return given if create_graph else given._array
 
-    def _like(self, data: Any) -> "Tensor":
-        """A tensor of numbers or lists, on this tensor's device."""
-        return Tensor(raw_array(data, device=self.device, asked=False))
+    def _like(self, data: Any, dtype: Any = None) -> "Tensor":
+        """A tensor of numbers or lists, of this one's array type and on its device."""
+        raw = raw_array(data, dtype, "cpu")
+        return Tensor(raw if raw is data else beside(raw, self._array))
 
     # Out of gpugrad.
 
@@ -321,7 +322,7 @@ class Tensor(Members):
                 f"a tensor on {self.device} does not become a NumPy array by itself. Write "
                 ".cpu().numpy(), which copies and waits for the device"
             )
-        return np.array(self._array, dtype=dtype, copy=copy)
+        return np.array(to_numpy(self._array), dtype=dtype, copy=copy)
 
     def __float__(self) -> float:
         return float(self._number("float"))

@@ -176,15 +176,16 @@ def _exchanged(obj: Any) -> Any:
         ) from None
 
 
-def _made(
-    make: Callable[[Any], Any], device: Any, requires_grad: bool, dtype: Any = None
-) -> Tensor:
-    """A tensor of what ``make`` makes with a device's module."""
-    place = Device(device) if device is not None else default_device()
+def _made(make: Callable[[Any], Any], device: Any, requires_grad: bool, like: Any = None) -> Tensor:
+    """A tensor of what ``make`` makes with a device's module, or on the device of an array.
+
+    It is of the type of the array ``like``, unless ``device`` is another than that array's.
+    """
+    own = default_device() if like is None else device_of(like)
+    place = own if device is None else Device(device)
+    xp = place.xp if like is None or place != own else namespace_of(like)
     with place.activate():
-        made = Tensor(make(place.xp))
-    if dtype is not None and made.dtype != dtype:
-        made = Tensor(made._array.astype(dtype))
+        made = Tensor(make(xp))
     return made.requires_grad_() if requires_grad else made
 
 
@@ -375,15 +376,11 @@ def full_like(
 ) -> Tensor:
     """A tensor of one number, with the shape, dtype and device of ``x`` unless they are given."""
     like = as_tensor(x)._array
-    place = Device(device) if device is not None else device_of(like)
     sizes = like.shape if shape is None else shape
     dtype = dtype or like.dtype
     if isinstance(fill_value, Tensor):
-        return _filled(fill_value, sizes, dtype, place, requires_grad)
-    xp = namespace_of(like) if device is None or place == device_of(like) else place.xp
-    with place.activate():
-        made = Tensor(xp.full(sizes, fill_value, dtype=dtype))
-    return made.requires_grad_() if requires_grad else made
+        return _filled(fill_value, sizes, dtype, device or device_of(like), requires_grad)
+    return _made(lambda xp: xp.full(sizes, fill_value, dtype=dtype), device, requires_grad, like)
 
 
 def zeros_like(
@@ -404,13 +401,9 @@ def empty_like(
     x: Any, /, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """A tensor whose elements have not been set, like ``x`` in shape, dtype and device."""
-    like = as_tensor(x)
-    return empty(
-        like.shape,
-        dtype=dtype or like.dtype,
-        device=device or like.device,
-        requires_grad=requires_grad,
-    )
+    like = as_tensor(x)._array
+    dtype = dtype or like.dtype
+    return _made(lambda xp: xp.empty(like.shape, dtype=dtype), device, requires_grad, like)
 
 
 use_tensor_class(Tensor, raw_array)

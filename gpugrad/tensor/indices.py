@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.backend.device import device_of
+from gpugrad.backend import device
+from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.modes import indices_are_checked
 from gpugrad.errors import IndexingError
 from gpugrad.ops.index import is_basic
@@ -23,8 +24,6 @@ from gpugrad.tensor.table import OPS
 __all__ = [
     "beside", "check_numbers", "getitem", "index_array", "index_errors", "raw_index", "raw_part",
 ]  # fmt: skip
-
-_HOST = (np.ndarray, np.generic)
 
 
 def raw_index(who: str, index: Any, like: Any, keep: bool = False) -> Any:
@@ -37,9 +36,9 @@ def raw_index(who: str, index: Any, like: Any, keep: bool = False) -> Any:
         return index
     many = isinstance(index, tuple)
     parts = [raw_part(part) for part in (index if many else (index,))]
-    if not _on_host(like) and not (len(parts) == 1 and _waits(parts[0])):
+    if namespace_of(like).waits and not (len(parts) == 1 and _waits(parts[0])):
         _check_index(who, parts, like.shape)
-        parts = [beside(part, like) for part in parts]
+    parts = [beside(part, like) for part in parts]
     if keep:  # by a graph, which must not see what its owner writes into it later
         parts = [part.copy() if hasattr(part, "copy") else part for part in parts]
     return tuple(parts) if many else parts[0]
@@ -57,10 +56,9 @@ def getitem(x: Any, /, index: Any) -> Tensor:
 def index_array(who: str, numbers: Any, like: Any, axis: int) -> Any:
     """Numbers along an axis of ``like`` as a raw array beside it; IndexingError as above."""
     part = raw_part(numbers)
-    if not _on_host(like):
+    if namespace_of(like).waits:
         check_numbers(who, part, axis, like.shape[axis])
-        part = beside(part, like)
-    return part
+    return beside(part, like)
 
 
 class index_errors:  # noqa: N801 - a block
@@ -98,7 +96,7 @@ def check_numbers(who: str, numbers: Any, axis: int, size: int) -> None:
 
 
 def _on_host(array: Any) -> bool:
-    return isinstance(array, _HOST)
+    return not namespace_of(array).waits
 
 
 def _is_numbers(part: Any) -> bool:
@@ -107,7 +105,7 @@ def _is_numbers(part: Any) -> bool:
 
 def _waits(part: Any) -> bool:
     """Whether a part is numbers on a device, at which the host does not look: the usual index."""
-    return not _on_host(part) and _is_numbers(part) and not indices_are_checked()
+    return _is_numbers(part) and not _on_host(part) and not indices_are_checked()
 
 
 def _is_mask(part: Any) -> bool:
@@ -126,12 +124,10 @@ def raw_part(part: Any) -> Any:
 
 
 def beside(part: Any, like: Any) -> Any:
-    """A NumPy array sent to the device of another array; anything else as it is."""
-    if not isinstance(part, np.ndarray):
+    """A NumPy array as one of the type, and on the device, of another; anything else as it is."""
+    if not isinstance(part, np.ndarray) or isinstance(like, np.ndarray | np.generic):
         return part
-    place = device_of(like)
-    with place.activate():
-        return place.xp.asarray(part)  # not asked for, so not by `place.send`
+    return device.beside(part, like)
 
 
 def _check_index(who: str, parts: list[Any], shape: tuple[int, ...]) -> None:
