@@ -171,6 +171,9 @@ def register(array_type: type, namespace: Any) -> None:
     ...         self.values = numpy.asarray(values)
     ...         self.shape, self.dtype = self.values.shape, self.values.dtype
     ...
+    ...     def copy(self):
+    ...         return Boxed(self.values.copy())
+    ...
     ...     def __array__(self, dtype=None, copy=None):
     ...         return self.values
     ...
