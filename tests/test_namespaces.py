@@ -22,7 +22,8 @@ FOLDERS = ("ops", "tensor", "functions", "optim", "random", "autodiff")
 # What holds a namespace or its module, as the sources call it.
 BASES = ("xp", "module", "place.xp", "self.xp", "namespace_of()", "xp_of()")
 # Of a namespace itself, and of the numbers and arrays that are called so elsewhere.
-OTHERS = {"atomic", "checks", "multi_tensor", "rules", "ndim", "shape", "size", "dtype", "data"}
+OTHERS = {"checks", "multi_tensor", "rules", "ndim", "shape", "size", "dtype", "data"}
+MISSING = object()  # None says that a namespace has no such kernel, which a rule may ask
 
 
 def names(source):
@@ -60,8 +61,8 @@ def lacking(namespace):
     for name, where in used().items():
         value = namespace
         for part in name.split("."):
-            value = getattr(value, part, None)
-        if value is None:
+            value = getattr(value, part, MISSING)
+        if value is MISSING:
             missing.append(f"{name} ({where})")
     return missing
 

@@ -9,7 +9,7 @@ import gpugrad as gg
 from gpugrad.backend import device_of, to_numpy
 from gpugrad.engine import forward
 from gpugrad.errors import DeviceError, DTypeError, GradientError
-from gpugrad.tensor import LIFT, Tensor
+from gpugrad.tensor import GRAPH_MODE, Tensor
 
 
 def toys(value):
@@ -49,7 +49,7 @@ def results(op, sample, box):
     directions = {
         leaf._node: Tensor(box(np.cos(np.arange(leaf.size)).reshape(leaf.shape))) for leaf in leaves
     }
-    return made + [t for t in forward.push(directions, [loss._node], LIFT) if t is not None]
+    return made + [t for t in forward.push(directions, [loss._node], GRAPH_MODE) if t is not None]
 
 
 @pytest.mark.parametrize(("op", "sample"), optable.cases(), ids=optable.case_id)
