@@ -23,11 +23,9 @@ _add: Any = np.add.reduce
 _maximum: Any = np.maximum.reduce
 _minimum: Any = np.minimum.reduce
 _multiply: Any = np.multiply.reduce
-_vdot: Any = getattr(np.vdot, "_implementation", np.vdot)  # without the look for overrides
 _larger: Any = np.maximum
 _choose: Any = getattr(np.where, "_implementation", np.where)
 _SINGLE, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
-_INFINITY = float("inf")
 
 
 def _sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
@@ -48,29 +46,6 @@ def _prod(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return _multiply(x, axis, None, None, keepdims)
 
 
-def _ratio(g: Any, d: Any) -> Any:
-    r = g / d
-    # One quick pass without a temporary tells whether all is as in textbooks: the square is
-    # not finite where an element is NaN, infinite or very large.
-    if (_vdot(r, r) if r.__class__ is np.ndarray else abs(r)) < _INFINITY:
-        return r
-    return np.where((g == 0) | (d == 0), r.dtype.type(0), r)
-
-
-def _scale(g: Any, d: Any) -> Any:
-    r = g * d
-    if type(d) is float and 1e-9 < abs(d) < 65504:  # a number in every dtype, float16 too
-        return r
-    # 0 times infinity, or times NaN, is NaN; and NaN counts as the largest of all.
-    try:
-        largest = r.item(r.argmax()) if r.__class__ is np.ndarray else r
-    except ValueError:  # of no elements
-        return r
-    if largest == largest:
-        return r
-    return np.where((g == 0) | (d == 0), r.dtype.type(0), r)
-
-
 def _relu(x: Any) -> Any:
     """The table's formula, with a look at the dtype that costs nothing for the usual ones."""
     kind = x.dtype
@@ -89,9 +64,36 @@ def _broadcast_to(x: Any, shape: tuple[int, ...]) -> Any:
     return view
 
 
+# Whole numbers of a floating-point number's size, for its bits.
+_BITS = {2: np.int16, 4: np.int32, 8: np.int64}
+_FEW = 512
+
+
 def _where(condition: Any, a: Any, b: Any) -> Any:
+    x = a if b.__class__ is int else b
+    if x.__class__ is np.ndarray and x.size > _FEW:
+        kept = _kept(condition, a, b)
+        if kept is not None:
+            return kept
     y = _choose(condition, a, b)
     return y if y.ndim else y[()]  # a scalar, as ufuncs give
+
+
+def _kept(condition: Any, a: Any, b: Any) -> Any:
+    """A choice between an array and 0 by its bits: ten times as quick for many elements.
+
+    numpy.where takes a branch for each element. None for what has no such bits.
+    """
+    x, zero = (a, b) if b.__class__ is int else (b, a)
+    if zero.__class__ is not int or zero or x.dtype.kind != "f" or x.itemsize not in _BITS:
+        return None
+    if condition.__class__ is not np.ndarray or condition.shape != x.shape:
+        return None
+    if condition.dtype.char != "?":
+        return None
+    truth = condition.view(np.int8)
+    bits = -truth if x is a else truth - np.int8(1)  # -1, all of whose bits are 1, or 0
+    return np.bitwise_and(x.view(_BITS[x.itemsize]), bits).view(x.dtype)
 
 
 def _transpose(x: Any, axes: Any = None) -> Any:
@@ -156,9 +158,7 @@ NUMPY = Namespace(
         "max": _max,
         "min": _min,
         "prod": _prod,
-        "ratio": _ratio,
         "relu": _relu,
-        "scale": _scale,
         "least_squares": _least_squares,
         "solve_triangular": _solve_triangular,
         "special": Special("scipy.special"),
