@@ -3,9 +3,9 @@
     python ci/reference.py            # rewrite them
     python ci/reference.py --check    # say whether they are current, change nothing
 
-The formulas of the derivatives are the rules' own source, with ``xp.`` left away and the guarded
-``ratio`` and ``scale`` written as / and *. The names that coverage is measured against are those
-of ci/coverage_names.json. tests/test_reference.py holds both documents current.
+The formulas of the derivatives are the rules' own source, with ``xp.`` left away. The names that
+coverage is measured against are those of ci/coverage_names.json. tests/test_reference.py holds both
+documents current.
 """
 
 import ast
@@ -32,12 +32,11 @@ from generated import write_or_check  # noqa: E402
 import gpugrad as gg  # noqa: E402
 from gpugrad.backend import sim  # noqa: E402
 from gpugrad.backend.namespace import FORMULAS, namespace_of  # noqa: E402
-from gpugrad.engine.op import TABLE, Op  # noqa: E402
+from gpugrad.engine.op import TABLE, Op, taken  # noqa: E402
 from gpugrad.functions.bind import MEMBERS, NUMPY_FUNCTIONS, PUBLIC  # noqa: E402
 from gpugrad.ops.elementwise import zero  # noqa: E402
 
 NAMES = ROOT / "ci" / "coverage_names.json"
-GUARDS = {"scale": ast.Mult(), "ratio": ast.Div()}
 # The parts of gpugrad that hold functions beside its own, in the order of the documents.
 PARTS = ("linalg", "fft", "special")
 
@@ -83,12 +82,8 @@ class Mathematics(ast.NodeTransformer):
         self.renamed = renamed
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        called = node.func.attr if _of_namespace(node.func) else ""
         node.args = [a for a in node.args if not (isinstance(a, ast.Name) and a.id == "xp")]
         self.generic_visit(node)
-        if called in GUARDS and len(node.args) == 2:
-            left, right = node.args
-            return ast.BinOp(left, GUARDS[called], right)
         return node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
@@ -139,6 +134,9 @@ def formula(op: Op, rule: types.FunctionType, first: int) -> str:
     """
     if rule is zero:
         return "0"
+    if is_of_a_mask(rule):
+        mask, _, below = formula(op, rule.mask, first - 1).rpartition("`")
+        return f"`where({mask.strip('`')}, g, 0)`{below}"
     node = definition(rule)
     if isinstance(node, ast.FunctionDef):
         return f"`{node.name}`, below"
@@ -151,6 +149,11 @@ def formula(op: Op, rule: types.FunctionType, first: int) -> str:
     if not {"g", "y"} & {*op.arrays} and not op.variadic:
         renamed = dict(zip(names, op.arrays, strict=False))
     return f"`{ast.unparse(Mathematics(renamed).visit(_copy(node.body)))}`"
+
+
+def is_of_a_mask(rule: Any) -> bool:
+    """Whether a rule was made by `gpugrad.engine.op.taken`, of the mask of what is chosen."""
+    return rule.__module__ == taken.__module__
 
 
 def part(name: str) -> types.FunctionType | None:
@@ -175,7 +178,8 @@ def gradient(op: Op) -> str:
 
 
 def rules(op: Op) -> list[types.FunctionType]:
-    return [rule for rule in (*(op.vjps or ()), op.joint, op.jvp) if rule is not None]
+    found: list[Any] = [r for r in (*(op.vjps or ()), op.joint, op.jvp) if r is not None]
+    return [rule.mask if is_of_a_mask(rule) else rule for rule in found]
 
 
 def written_out(ops: Iterable[Op]) -> list[types.FunctionType]:
@@ -280,8 +284,8 @@ def notes(op: Op) -> str:
         said.append(op.kind)
     if op.jvp is not None:
         said.append(f"forward mode: {formula(op, op.jvp, 3)}")
-    if guarded(op):
-        said.append("guarded")
+    if op.chooses:
+        said.append("chooses")
     if op.differentiable and op.complex != "refused":
         said.append("complex too" if op.complex == "same" else "complex too, conjugated")
     return "; ".join(said)
@@ -290,12 +294,6 @@ def notes(op: Op) -> str:
 def aliases(name: str) -> list[str]:
     """Other names in gpugrad for one of its functions."""
     return sorted(f"`{n}`" for n, f in PUBLIC.items() if f is PUBLIC.get(name) and n != name)
-
-
-def guarded(op: Op) -> bool:
-    """Whether a rule divides or multiplies by `ratio` or `scale`."""
-    functions = [*rules(op), *written_out([op])]
-    return any(name in GUARDS for f in functions for name in _names(f.__code__))
 
 
 def row(*cells: str) -> str:
@@ -320,8 +318,8 @@ Written by `ci/reference.py` from the op table; do not edit.
 A derivative is given as what a rule computes of `g`, the gradient of the output `y`: the product
 of `g` with the Jacobian. `a: g * b` is the one by the operand `a`. Where operands were broadcast,
 it is summed to their shape. Rules consist of functions of the table, so a derivative can be
-differentiated again: "every" order. "guarded": divisions and products in the rule count as zero
-where the divisor or either factor is zero, so gradients are finite wherever values are.
+differentiated again: "every" order. At a singular point it is infinite or NaN. "chooses": what an
+op left out has the gradient 0 by choice, and that 0 stays 0 whatever stands behind it.
 
 An op runs on NumPy arrays, on CuPy arrays, and on `sim`, which has what CuPy has. "(a formula)": it
 is composed of their functions, as not all of them have it.

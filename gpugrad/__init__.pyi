@@ -893,10 +893,12 @@ def argsort(
     """The order that sorts x along an axis, of the raveled x for None. No gradient."""
 
 def hypot(a: Any, b: Any, /) -> Tensor:
-    """sqrt(a**2 + b**2), elementwise, without overflow; its derivative at (0, 0) is 0."""
+    """sqrt(a**2 + b**2), elementwise, without overflow; its derivative at (0, 0), a kink, is
+    0.
+    """
 
 def arctan2(a: Any, b: Any, /) -> Tensor:
-    """The angle in [-π, π] of the point (b, a); its derivative at (0, 0) is 0."""
+    """The angle in [-π, π] of the point (b, a); at (0, 0) it has no derivative: NaN."""
 
 def logaddexp(a: Any, b: Any, /) -> Tensor:
     """log(exp(a) + exp(b)), elementwise, for numbers of any size."""
@@ -935,7 +937,7 @@ def fabs(x: Any, /) -> Tensor:
     """The absolute value as a floating-point number; its derivative at 0 is 0."""
 
 def cbrt(x: Any, /) -> Tensor:
-    """The real cube root, elementwise; its derivative at 0, which is infinite, counts as 0."""
+    """The real cube root, elementwise; its derivative at 0 is infinite."""
 
 def deg2rad(x: Any, /) -> Tensor:
     """An angle in degrees as radians."""

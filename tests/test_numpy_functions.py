@@ -300,7 +300,7 @@ def test_nothing_but_nan_gives_numpy_s_answer_and_no_gradient(name, device):
     ("name", "points"),
     [
         ("hypot", [(0.0, 0.0), (3.0, 0.0), (INF, 1.0)]),
-        ("arctan2", [(0.0, 0.0), (1e-200, 1e-200), (1e200, 1e200)]),
+        ("arctan2", [(0.0, 1.0), (1e-200, 1e-200), (1e200, 1e200)]),
         ("logaddexp", [(-INF, -INF), (INF, INF), (1000.0, -1000.0), (-INF, 1.0)]),
         ("logaddexp2", [(-INF, -INF), (INF, INF), (1000.0, -1000.0)]),
         ("copysign", [(0.0, -1.0), (2.0, -0.0)]),
@@ -324,13 +324,17 @@ def test_fmax_gives_the_gradient_to_the_one_that_is_not_nan(device):
     x = gg.tensor(np.array([NAN, 1.0, 2.0, NAN]), device=device, requires_grad=True)
     y = gg.tensor(np.array([1.0, NAN, 2.0, NAN]), device=device, requires_grad=True)
     dx, dy = gg.gradients(gg.fmax(x, y).sum(), [x, y])
-    assert dx.tolist() == [0, 1, 0.5, 0]
-    assert dy.tolist() == [1, 0, 0.5, 0]
+    assert dx.tolist() == [0, 1, 0.5, 1]
+    assert dy.tolist() == [1, 0, 0.5, 1]
 
 
-def test_cbrt_at_zero_has_slope_zero(device):
-    with np.errstate(all="ignore"):
-        assert slopes(gg.cbrt, [0.0, 8.0], device).tolist() == [0, pytest.approx(1 / 12)]
+def test_cbrt_at_zero_has_an_infinite_slope(device):
+    assert slopes(gg.cbrt, [0.0, 8.0], device).tolist() == [INF, pytest.approx(1 / 12)]
+
+
+def test_arctan2_has_no_derivative_at_the_origin(device):
+    for f in (lambda t: gg.arctan2(t, 0.0), lambda t: gg.arctan2(0.0, t)):
+        assert np.isnan(slopes(f, [0.0], device)).all()
 
 
 def test_sinc_has_every_derivative_at_zero(device):

@@ -1,4 +1,7 @@
-"""Ops at the ends of their domains: overflow, infinities, ties, the branch not taken."""
+"""Ops at the ends of their domains: overflow, infinities, ties, the branch not taken.
+
+What holds there for all ops of the table is in test_zeros.py.
+"""
 
 import math
 
@@ -255,27 +258,74 @@ def test_std_of_equal_numbers_has_gradient_zero(device):
     np.testing.assert_array_equal(slopes(gg.std, [3.0, 3.0, 3.0], device), [0, 0, 0])
 
 
+# At a singular point a derivative is what mathematics makes of it, in both orders: never a 0 that
+# looks like a number.
 SINGULAR = {
-    "sqrt at 0": (gg.sqrt, [0.0]),
-    "norm at 0": (lambda x: gg.sqrt((x * x).sum()), [0.0, 0.0]),
-    "x / norm(x) at 0": (lambda x: x / gg.sqrt((x * x).sum()), [0.0, 0.0]),
-    "x ** 0.5 at 0": (lambda x: x**0.5, [0.0]),
-    "x ** tensor at 0": (lambda x: x ** gg.full_like(x, 0.5), [0.0]),
-    "arccos at 1": (gg.arccos, [1.0, -1.0]),
-    "arcsin at 1": (gg.arcsin, [1.0, -1.0]),
-    "arccosh at 1": (gg.arccosh, [1.0]),
-    "log at 0": (gg.log, [0.0]),
-    "1 / x at 0": (lambda x: 1 / x, [0.0]),
-    "std of equal numbers": (gg.std, [3.0, 3.0, 3.0]),
+    "sqrt at 0": (gg.sqrt, [0.0], INF),
+    "sum of squares under a root at 0": (lambda x: gg.sqrt((x * x).sum()), [0.0, 0.0], math.nan),
+    "x over its norm at 0": (lambda x: x / gg.linalg.norm(x), [0.0, 0.0], math.nan),
+    "square of a root at 0": (lambda x: gg.sqrt(x) ** 2, [0.0], math.nan),
+    "x ** 0.5 at 0": (lambda x: x**0.5, [0.0], INF),
+    "x ** tensor at 0": (lambda x: x ** gg.full_like(x, 0.5), [0.0], INF),
+    "arccos at 1": (gg.arccos, [1.0, -1.0], -INF),
+    "arcsin at 1": (gg.arcsin, [1.0, -1.0], INF),
+    "arccosh at 1": (gg.arccosh, [1.0], INF),
+    "log at 0": (gg.log, [0.0], INF),
+    "1 / x at 0": (lambda x: 1 / x, [0.0], -INF),
+    "x / x at 0": (lambda x: x / x, [0.0], math.nan),
+    "angle of a point at 0": (lambda x: gg.arctan2(x, x), [0.0], math.nan),
+    "cube root at 0": (gg.cbrt, [0.0], INF),
 }
 
 
 @pytest.mark.parametrize("case", SINGULAR)
-def test_an_infinite_derivative_counts_as_zero_in_both_orders(case, device):
-    f, values = SINGULAR[case]
+def test_a_singular_point_is_infinite_or_nan_in_both_orders(case, device):
+    f, values, wanted = SINGULAR[case]
+    np.testing.assert_array_equal(slopes(f, values, device), np.full(len(values), wanted))
+    x = made(values, device)
     with np.errstate(all="ignore"):
-        np.testing.assert_array_equal(np.abs(slopes(f, values, device)), 0)
-        x = made(values, device)
-        slope = gg.gradients(f(x).sum(), x, create_graph=True)
-        curvature = gg.gradients((slope * slope + slope).sum(), x, allow_unused=True)
-    assert curvature is None or np.all(np.isfinite(host(curvature)))
+        y = f(x).sum()
+    slope = gg.gradients(y, x, create_graph=True)
+    assert not np.isfinite(host(gg.gradients(slope.sum(), x))).any()
+
+
+# Kinks: the documented slope at first order. A second derivative is 0 for what consists of straight
+# pieces, and NaN where the slope is that of no formula.
+KINKS = {
+    "abs": (gg.abs, [0.0], 0, 0),
+    "relu": (gg.relu, [0.0], 0, 0),
+    "leaky_relu": (gg.leaky_relu, [0.0], 0.01, 0),
+    "maximum": (lambda x: gg.maximum(x, 0.0), [0.0], 0.5, 0),
+    "max": (gg.max, [2.0, 2.0], 0.5, 0),
+    "clip": (lambda x: gg.clip(x, 0.0, 1.0), [0.0, 1.0], 1, 0),
+    "l1_loss": (lambda x: gg.nn.functional.l1_loss(x, gg.zeros_like(x), "sum"), [0.0], 0, 0),
+    "hinge": (lambda x: gg.maximum(0.0, 1 - x), [1.0], -0.5, 0),
+    "largest of abs": (lambda x: gg.linalg.norm(x, ord=INF), [0.0, 0.0], 0, 0),
+    "sum of abs": (lambda x: gg.linalg.norm(x, ord=1), [0.0, 0.0], 0, 0),
+    "norm": (gg.linalg.norm, [0.0, 0.0], 0, math.nan),
+    "norm of order 3": (lambda x: gg.linalg.norm(x, ord=3), [0.0, 0.0], 0, math.nan),
+    "norm of a matrix": (
+        lambda x: gg.linalg.norm(x.reshape((1, 2)), "fro"), [0.0, 0.0], 0, math.nan
+    ),
+    "square of a norm": (lambda x: gg.linalg.norm(x) ** 2, [0.0, 0.0], 0, math.nan),
+    "hypot": (lambda x: gg.hypot(x, x), [0.0], 0, math.nan),
+    "std": (gg.std, [3.0, 3.0, 3.0], 0, math.nan),
+    "nanstd": (gg.nanstd, [3.0, 3.0, 3.0], 0, math.nan),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", KINKS)
+def test_a_kink_has_the_slope_that_is_documented(case, device):
+    f, values, wanted, bend = KINKS[case]
+    np.testing.assert_array_equal(slopes(f, values, device), np.full(len(values), wanted))
+    x = made(values, device)
+    slope = gg.gradients(f(x).sum(), x, create_graph=True)
+    found = gg.gradients(slope[0], x, allow_unused=True) if slope.requires_grad else None
+    np.testing.assert_array_equal(0 if found is None else host(found), np.full(len(values), bend))
+
+
+def test_the_hessian_of_a_variance_of_equal_numbers_is_exact(device):
+    x = made([3.0, 3.0, 3.0], device)
+    slope = gg.gradients(gg.var(x), x, create_graph=True)
+    rows = [host(gg.gradients(slope[i], x, retain_graph=True)) for i in range(3)]
+    np.testing.assert_allclose(rows, (np.eye(3) - 1 / 3) * 2 / 3, rtol=1e-15)

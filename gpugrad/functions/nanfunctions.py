@@ -144,7 +144,7 @@ def nanstd(
     filled = _typed(filled, dtype)
     if missing is None:
         return std(filled, axis, keepdims, correction=freedom)
-    spread = OPS["sqrt"](_variance(filled, missing, axis, freedom))
+    spread = OPS["root"](_variance(filled, missing, axis, freedom))
     return _shaped(spread, filled, axis, keepdims)
 
 

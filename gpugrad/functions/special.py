@@ -116,10 +116,11 @@ def logsumexp(
         return (y, (y.detach() != -math.inf).astype(y.dtype)) if return_sign else y
     a, b = together(a, b)
     # What has the weight 0 counts as nothing, however large it is.
-    a = OPS["where"](b == 0, -math.inf, a)
-    top = OPS["max"](a.detach(), axis=axis, keepdims=True)
+    top = OPS["max"](OPS["where"](b == 0, -math.inf, a.detach()), axis=axis, keepdims=True)
     top = OPS["where"](OPS["isfinite"](top), top, 0)
-    total = OPS["sum"](b * OPS["exp"](a - top), axis=axis, keepdims=keepdims)
+    e = OPS["exp"](a - top)
+    e = OPS["where"]((b == 0) & (e == math.inf), 0, e)
+    total = OPS["sum"](b * e, axis=axis, keepdims=keepdims)
     sign = OPS["sign"](total.detach())
     if not keepdims:
         top = top.reshape(total.shape)

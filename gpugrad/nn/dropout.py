@@ -4,6 +4,7 @@ from typing import Any
 
 from gpugrad import random
 from gpugrad.errors import DTypeError
+from gpugrad.functions import FUNCTIONS
 from gpugrad.nn.module import Module
 from gpugrad.tensor import Tensor, as_tensor
 
@@ -42,12 +43,8 @@ def dropout(
     x = as_tensor(x)
     if not training or p == 0.0:
         return x
-    mask = random.bernoulli(
-        1.0 - p, x.shape, dtype=x.dtype, device=x.device, generator=generator
-    ).data
-    if p < 1.0:
-        mask *= 1.0 / (1.0 - p)
-    return x * mask
+    mask = random.bernoulli(1.0 - p, x.shape, device=x.device, generator=generator)
+    return FUNCTIONS["where"](mask, x * (1.0 / (1.0 - p)) if p < 1.0 else x, 0)
 
 
 class Dropout(Module):

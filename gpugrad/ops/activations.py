@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gpugrad.engine.op import Sample, op
+from gpugrad.engine.op import Sample, choosing, op
 from gpugrad.ops.complex_parts import refuse_complex
 
 HALF, FULL = np.dtype(np.float16), np.dtype(np.float32)
@@ -25,7 +25,7 @@ def _sigmoid(xp: Any, x: Any, /) -> Any:
 op(
     "sigmoid",
     _sigmoid,
-    vjp=[lambda xp, g, y, x: g * (y * (1 - y))],
+    vjp=[lambda xp, g, y, x: g * (y * (1.0 - y))],
     saves="y",
     reference=lambda x: 1 / (1 + math.e**-x),
     public="gg nn.functional",
@@ -44,8 +44,13 @@ def _relu(xp: Any, x: Any, /) -> Any:
 op(
     "relu",
     _relu,
-    vjp=[lambda xp, g, y, x: g * (y > 0)],
+    vjp=[
+        choosing(
+            lambda xp, y, x: xp.logical_not(y <= 0), lambda xp, g, y, x: xp.where(y <= 0, 0, g)
+        )
+    ],
     saves="y",
+    finite=True,
     public="gg nn.functional",
     method=True,
     layer="ReLU",
@@ -113,6 +118,7 @@ op(
         lambda xp, g, y, x, negative_slope: xp.where(x > 0, g, negative_slope * g),
     ],
     saves="x",
+    finite=True,
     samples=[Sample((2, 3)), Sample((4,), negative_slope=0.2)],
     public="gg nn.functional",
     method=True,
@@ -182,6 +188,7 @@ op(
 
 SLOPE = math.sqrt(2 / math.pi)
 CUBIC = 0.044715 * SLOPE
+FLAT = 30.0  # where the tanh is 1 in every dtype
 
 
 def _gelu(xp: Any, x: Any, /, approximate: Literal["none", "tanh"] = "none") -> Any:
@@ -197,10 +204,10 @@ def _gelu_vjp(xp: Any, g: Any, y: Any, x: Any, approximate: str) -> Any:
     if approximate == "none":
         density = xp.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
         return g * (0.5 * (1 + xp.erf(x * math.sqrt(0.5))) + x * density)
+    x = xp.clip(x, -FLAT, FLAT)  # beyond, nothing changes any more, and the square may overflow
     square = x * x
     t = xp.tanh(x * (SLOPE + CUBIC * square))
-    # Where the tanh is at its end the square may have overflowed: 0 times inf is 0 here.
-    steep = xp.scale(1 - t * t, SLOPE + 3 * CUBIC * square)
+    steep = (1 - t * t) * (SLOPE + 3 * CUBIC * square)
     return g * (0.5 * (1 + t) + 0.5 * x * steep)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.engine.op import op
+from gpugrad.engine.op import choosing, op
 
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 
@@ -25,10 +25,16 @@ def refuse_complex(x: Any) -> None:
 
 LINEAR: Any = {"kind": "linear"}
 
+
+def _same(xp: Any, mask: Any, y: Any, x: Any) -> Any:
+    return mask
+
+
 op(
     "real",
     "x, /",
     vjp=[lambda xp, g, y, x: g],  # the engine makes it complex
+    moves=True,
     doc="The real part, elementwise.",
     **LINEAR,
 )
@@ -36,6 +42,7 @@ op(
     "imag",
     "x, /",
     vjp=[lambda xp, g, y, x: g * 1j if x.dtype.kind == "c" else xp.zeros_like(g)],
+    support=_same,
     doc="The imaginary part, elementwise; 0 for real numbers.",
     **LINEAR,
 )
@@ -45,6 +52,7 @@ op(
     vjp=[lambda xp, g, y, x: xp.conj(g)],
     method="conj conjugate",
     aliases="conjugate",
+    moves=True,
     doc="The complex conjugate, elementwise; x for real numbers.",
     **LINEAR,
 )
@@ -74,13 +82,18 @@ def _sign_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
     """A complex sign is x / abs(x): it only turns, at right angles to itself."""
     if x.dtype.kind != "c":
         return xp.zeros_like(g)
-    return xp.ratio(g - y * along(xp, g, y), xp.abs(x))
+    return (g - y * along(xp, g, y)) / xp.abs(x)
+
+
+def _turns(xp: Any, y: Any, x: Any) -> Any:
+    """Where a sign, or an angle, is no step function: where x is complex."""
+    return xp.full(x.shape, x.dtype.kind == "c")
 
 
 op(
     "sign",
     "x, /",
-    vjp=[_sign_vjp],
+    vjp=[choosing(_turns, _sign_vjp)],
     jvp=lambda xp, tangents, y, x: _sign_vjp(xp, tangents[0], y, x),
     saves="x y",
     method=True,
@@ -92,23 +105,24 @@ op(
 
 
 def _angle_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
-    return xp.ratio(1j * g * xp.sign(x), xp.abs(x)) if x.dtype.kind == "c" else xp.zeros_like(g)
+    return 1j * g * xp.sign(x) / xp.abs(x) if x.dtype.kind == "c" else xp.zeros_like(g)
 
 
 def _angle_jvp(xp: Any, tangents: Any, y: Any, x: Any) -> Any:
     (t,) = tangents
     if x.dtype.kind != "c":
         return xp.zeros_like(t)
-    return xp.ratio(xp.imag(t * xp.conj(xp.sign(x))), xp.abs(x))
+    return xp.imag(t * xp.conj(xp.sign(x))) / xp.abs(x)
 
 
 op(
     "angle",
     "x, /",
-    vjp=[_angle_vjp],
+    vjp=[choosing(_turns, _angle_vjp)],
     jvp=_angle_jvp,
     saves="x",
     kind="elementwise",
     complex="same",
-    doc="The angle of complex numbers in [-π, π]; of real ones 0 or π. Its derivative at 0 is 0.",
+    doc="The angle of complex numbers in [-π, π]; of real ones 0 or π. Its derivative at a complex "
+    "0 is NaN.",
 )

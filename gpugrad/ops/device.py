@@ -20,6 +20,7 @@ op(
     _to_device,
     vjp=[lambda xp, g, y, x, device, source: xp.to_device(g, device=source, source=device)],
     kind="linear",
+    moves=True,
     samples=None,
     shown="to",
     public="",

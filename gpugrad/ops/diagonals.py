@@ -11,6 +11,8 @@ op(
     "tril",
     "x, /, k=0",
     vjp=[lambda xp, g, y, x, k: xp.tril(g, k=k)],
+    moves=True,
+    chooses=True,
     samples=MATRICES,
     doc="Matrices with zeros above their diagonal ``k``.",
     **LINEAR,
@@ -19,6 +21,8 @@ op(
     "triu",
     "x, /, k=0",
     vjp=[lambda xp, g, y, x, k: xp.triu(g, k=k)],
+    moves=True,
+    chooses=True,
     samples=MATRICES,
     doc="Matrices with zeros below their diagonal ``k``.",
     **LINEAR,
@@ -31,6 +35,8 @@ op(
             g, offset=offset, axis1=axis1, axis2=axis2, shape=x.shape
         )
     ],
+    moves=True,
+    chooses=True,
     samples=[
         Sample((3, 3)),
         Sample((2, 3), offset=1),
@@ -62,6 +68,7 @@ op(
             g, offset=offset, axis1=axis1, axis2=axis2
         )
     ],
+    moves=True,
     samples=[
         Sample((2,), offset=1, axis1=0, axis2=1, shape=(2, 3)),
         Sample((3, 2), offset=-1, axis1=2, axis2=0, shape=(2, 3, 4)),

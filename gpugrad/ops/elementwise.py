@@ -1,9 +1,9 @@
 """Elementwise ops: arithmetic, exponentials, trigonometry, choices, comparisons.
 
-Imports engine.op. At a singular point a derivative counts as zero, so gradients are finite
-wherever values are: ``ratio(g, d)`` is g / d but zero where d is zero (sqrt at 0, arccos at
-1), and both it and ``scale(g, d)``, which is g * d, are zero where g is zero: what a `where`
-did not choose gets nothing, whatever its derivative is.
+Imports engine.op. A rule is the derivative as mathematics has it: infinite at a singular point
+(sqrt at 0), NaN where there is none. What a choice left out is zero whatever formulas stand behind
+it: the engine sees to that, by the masks of the rules that choose. Where the slope jumps, as that
+of a norm at 0, `subgradient` gives the one that is documented.
 """
 
 import math
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.engine.op import Sample, op
+from gpugrad.engine.op import Sample, choosing, op, taken
 
 LN2 = math.log(2.0)
 LN10 = math.log(10.0)
@@ -23,9 +23,17 @@ POSITIVE = (0.3, 3.0)
 NUMBERS = (int, float, complex, np.generic)
 
 
+def nowhere(xp: Any, y: Any, *arrays: Any, **parameters: Any) -> Any:
+    """The mask of what is zero everywhere, whatever the values are."""
+    return xp.zeros(y.shape, dtype="bool")
+
+
 def zero(xp: Any, g: Any, y: Any, *arrays: Any, **parameters: Any) -> Any:
-    """The derivative of a step function: zero wherever it exists."""
+    """The derivative of a step function: zero wherever it exists, whatever stands behind it."""
     return xp.zeros_like(g)
+
+
+choosing(nowhere, zero)
 
 
 # Arithmetic.
@@ -33,6 +41,7 @@ op(
     "add",
     "a, b, /",
     vjp=[lambda xp, g, y, a, b: g, lambda xp, g, y, a, b: g],
+    finite=True,
     operator="add",
     doc="a + b, elementwise.",
     **SAME,
@@ -41,6 +50,7 @@ op(
     "subtract",
     "a, b, /",
     vjp=[lambda xp, g, y, a, b: g, lambda xp, g, y, a, b: -g],
+    finite=True,
     operator="sub",
     doc="a - b, elementwise.",
     **SAME,
@@ -48,7 +58,7 @@ op(
 op(
     "multiply",
     "a, b, /",
-    vjp=[lambda xp, g, y, a, b: xp.scale(g, b), lambda xp, g, y, a, b: xp.scale(g, a)],
+    vjp=[lambda xp, g, y, a, b: g * b, lambda xp, g, y, a, b: g * a],
     saves=("b", "a"),
     operator="mul",
     doc="a * b, elementwise.",
@@ -58,8 +68,8 @@ op(
     "divide",
     "a, b, /",
     vjp=[
-        lambda xp, g, y, a, b: xp.ratio(g, b),
-        lambda xp, g, y, a, b: -xp.ratio(xp.scale(g, y), b),
+        lambda xp, g, y, a, b: g / b,
+        lambda xp, g, y, a, b: -g * y / b,
     ],
     saves=("b", "y b"),
     domain=POSITIVE,
@@ -69,34 +79,23 @@ op(
     **EW,
 )
 op(
-    "ratio",
-    lambda xp, g, d, /: xp.where((g == 0) | (d == 0), 0, g / d),
-    vjp=[
-        lambda xp, g, y, a, d: xp.ratio(g, d),
-        lambda xp, g, y, a, d: -xp.ratio(xp.ratio(g * a, d), d),
-    ],
-    saves=("d", "g d"),
-    domain=POSITIVE,
+    "subgradient",
+    lambda xp, slope, at, /: xp.where(at, 0, slope),
+    vjp=[lambda xp, g, y, slope, at: g, None],
+    finite=True,
+    samples=[Sample((2, 3), (2, 3)), Sample((2, 3), (3,)), Sample((), (2,))],
+    prepare=lambda xp, slope, at: (slope, xp.not_equal(at, at)),  # nowhere: there it has a jump
     public="",
-    doc="g / d, and zero where either is zero.",
-    **EW,
-)
-op(
-    "scale",
-    lambda xp, g, d, /: xp.where((g == 0) | (d == 0), 0, g * d),
-    vjp=[
-        lambda xp, g, y, a, d: xp.scale(g, d),
-        lambda xp, g, y, a, d: xp.scale(g, a),
-    ],
-    saves=("d", "g"),
-    public="",
-    doc="g * d, and zero where either is zero, even if the other is infinite.",
-    **EW,
+    operands="real mask",
+    doc="The slope of a function, and 0 at its kinks. The slope's own derivative there is that of "
+    "its formula, so that second derivatives at a kink are what mathematics makes of it.",
+    **SAME,
 )
 op(
     "negative",
     "x, /",
     vjp=[lambda xp, g, y, x: -g],
+    finite=True,
     operator="neg",
     doc="-x, elementwise.",
     **SAME,
@@ -105,6 +104,7 @@ op(
     "positive",
     "x, /",
     vjp=[lambda xp, g, y, x: g],
+    finite=True,
     operator="pos",
     doc="+x: the values of x.",
     **SAME,
@@ -112,16 +112,22 @@ op(
 op(
     "square",
     "x, /",
-    vjp=[lambda xp, g, y, x: xp.scale(g, 2 * x)],
+    vjp=[lambda xp, g, y, x: g * (2.0 * x)],
     saves="x",
     method=True,
     doc="x * x, elementwise.",
     **EW,
 )
+
+
+def _root_vjp(xp: Any, g: Any, y: Any, x: Any, order: float | None) -> Any:
+    return g * xp.subgradient(0.5 / y if order is None else y / (order * x), x == 0)
+
+
 op(
     "sqrt",
     "x, /",
-    vjp=[lambda xp, g, y, x: xp.ratio(g, 2 * y)],
+    vjp=[lambda xp, g, y, x: 0.5 * g / y],
     saves="y",
     domain=POSITIVE,
     method=True,
@@ -129,10 +135,22 @@ op(
     **EW,
 )
 op(
+    "root",
+    lambda xp, x, /, order=None: xp.sqrt(x) if order is None else x ** (1 / order),
+    vjp=[_root_vjp],
+    saves="x y",
+    domain=POSITIVE,
+    samples=[Sample((2, 3)), Sample((3,), order=3), Sample((), order=1.5)],
+    public="",
+    doc="The root of a sum of powers, square without ``order``, as of a norm. Where the sum is 0, a "
+    "kink of the norm, the derivative is 0.",
+    **EW,
+)
+op(
     "reciprocal",
     "x, /",
-    vjp=[lambda xp, g, y, x: -xp.ratio(xp.ratio(g, x), x)],
-    saves="x",
+    vjp=[lambda xp, g, y, x: -g * y * y],
+    saves="y",
     domain=POSITIVE,
     method=True,
     doc="1 / x, elementwise.",
@@ -141,36 +159,32 @@ op(
 
 
 def _power_base(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:
-    if isinstance(b, int | float | np.generic):  # the exponents that everyone writes
+    if isinstance(b, NUMBERS):  # the exponents that everyone writes
         if b == 2:
-            return xp.scale(g, 2 * a)
+            return g * (2.0 * a)
         if b == 1:
             return g
         if b == 0:
             return xp.zeros_like(g)
-    if g.dtype.kind == "c":
-        none = a == 0
-        slope = xp.where(none, xp.ones_like(a), a) ** (b - 1)
-        return xp.scale(g * b, xp.where(none, b == 1, slope))
-    # At a = 0 with b < 1 the derivative is infinite (or, for b = 0, zero): it counts as zero.
-    slope = xp.where((a == 0) & (b < 1), 0, a ** (b - 1))
-    return xp.scale(g * b, slope)
+    slope = b * a ** (b - 1)
+    if isinstance(b, NUMBERS):
+        return g * slope
+    # a ** 0 is 1 at a = 0 as well, where this slope is 0 times infinity.
+    return g * xp.subgradient(slope, (a == 0) & (b == 0))
 
 
 def _power_exponent(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:
     if g.dtype.kind == "c":  # the logarithm of a negative number is complex
-        base = xp.full_like(g, a, shape=()) if isinstance(a, NUMBERS) else a.astype(g.dtype)
-        return xp.scale(xp.scale(g, y), xp.log(xp.where(base == 0, xp.ones_like(base), base)))
-    if isinstance(a, int | float | np.generic):
+        a = xp.full_like(g, a, shape=()) if isinstance(a, NUMBERS) else a.astype(g.dtype)
+    elif isinstance(a, int | float | np.generic):
         base = float(a)
-        slope = math.log(base) if base > 0 else 0.0 if base == 0 else math.nan
-        return xp.scale(xp.scale(g, y), slope)
-    if not hasattr(a, "dtype"):  # a number that is an argument of a kernel
+        return g * (y * (math.log(base) if base > 0 else 0.0 if base == 0 else math.nan))
+    elif not hasattr(a, "dtype"):  # a number that is an argument of a kernel
         a = a * xp.ones_like(g)
     elif a.dtype.kind != "c" and a.dtype != g.dtype:
         a = a.astype(g.dtype)
-    # 0 ** b is 0 for every b > 0, so its derivative by b is 0.
-    return xp.scale(xp.scale(g, y), xp.log(xp.where(a == 0, xp.ones_like(a), a)))
+    # 0 ** b is 0 for every b > 0, so its derivative by b is 0; for b < 0 it is infinite.
+    return g * (y * xp.log(xp.where(a == 0, 1, a)))
 
 
 op(
@@ -189,6 +203,7 @@ op(
     "floor_divide",
     "a, b, /",
     vjp=[zero, zero],
+    finite=True,
     domain=POSITIVE,
     operator="floordiv",
     doc="The largest integer not above a / b, elementwise; its derivative is 0.",
@@ -213,7 +228,7 @@ op(
 op(
     "exp",
     "x, /",
-    vjp=[lambda xp, g, y, x: xp.scale(g, y)],
+    vjp=[lambda xp, g, y, x: g * y],
     saves="y",
     method=True,
     doc="e ** x, elementwise.",
@@ -222,7 +237,7 @@ op(
 op(
     "exp2",
     "x, /",
-    vjp=[lambda xp, g, y, x: xp.scale(g, y) * LN2],
+    vjp=[lambda xp, g, y, x: g * (y * LN2)],
     saves="y",
     public="gg special",
     doc="2 ** x, elementwise.",
@@ -231,7 +246,7 @@ op(
 op(
     "expm1",
     "x, /",
-    vjp=[lambda xp, g, y, x: xp.scale(g, y + 1)],
+    vjp=[lambda xp, g, y, x: g * (y + 1.0)],
     saves="y",
     public="gg special",
     method=True,
@@ -241,7 +256,7 @@ op(
 op(
     "log",
     "x, /",
-    vjp=[lambda xp, g, y, x: xp.ratio(g, x)],
+    vjp=[lambda xp, g, y, x: g / x],
     saves="x",
     domain=POSITIVE,
     method=True,
@@ -251,7 +266,7 @@ op(
 op(
     "log1p",
     "x, /",
-    vjp=[lambda xp, g, y, x: xp.ratio(g, 1 + x)],
+    vjp=[lambda xp, g, y, x: g / (1.0 + x)],
     saves="x",
     domain=POSITIVE,
     public="gg special",
@@ -262,7 +277,7 @@ op(
 op(
     "log2",
     "x, /",
-    vjp=[lambda xp, g, y, x: xp.ratio(g * (1 / LN2), x)],
+    vjp=[lambda xp, g, y, x: g / (x * LN2)],
     saves="x",
     domain=POSITIVE,
     method=True,
@@ -272,7 +287,7 @@ op(
 op(
     "log10",
     "x, /",
-    vjp=[lambda xp, g, y, x: xp.ratio(g * (1 / LN10), x)],
+    vjp=[lambda xp, g, y, x: g / (x * LN10)],
     saves="x",
     domain=POSITIVE,
     method=True,
@@ -284,7 +299,7 @@ op(
 op(
     "sin",
     "x, /",
-    vjp=[lambda xp, g, y, x: xp.scale(g, xp.cos(x))],
+    vjp=[lambda xp, g, y, x: g * xp.cos(x)],
     saves="x",
     method=True,
     doc="The sine of an angle in radians.",
@@ -293,7 +308,7 @@ op(
 op(
     "cos",
     "x, /",
-    vjp=[lambda xp, g, y, x: -xp.scale(g, xp.sin(x))],
+    vjp=[lambda xp, g, y, x: -g * xp.sin(x)],
     saves="x",
     method=True,
     doc="The cosine of an angle in radians.",
@@ -302,7 +317,7 @@ op(
 op(
     "tan",
     "x, /",
-    vjp=[lambda xp, g, y, x: g * (1 + y * y)],
+    vjp=[lambda xp, g, y, x: g * (1.0 + y * y)],
     saves="y",
     domain=(-1.0, 1.0),
     method=True,
@@ -310,9 +325,18 @@ op(
     **EW,
 )
 op(
+    "one_minus_square",
+    lambda xp, x, /: (1 - x) * (1 + x),
+    vjp=[lambda xp, g, y, x: g * (-2.0 * x)],
+    saves="x",
+    public="",
+    doc="1 - x * x, accurate where x is nearly 1.",
+    **EW,
+)
+op(
     "arcsin",
     "x, /",
-    vjp=[lambda xp, g, y, x: xp.ratio(g, xp.sqrt((1 - x) * (1 + x)))],
+    vjp=[lambda xp, g, y, x: g / xp.sqrt(xp.one_minus_square(x))],
     saves="x",
     domain=(-0.8, 0.8),
     aliases="asin",
@@ -322,7 +346,7 @@ op(
 op(
     "arccos",
     "x, /",
-    vjp=[lambda xp, g, y, x: -xp.ratio(g, xp.sqrt((1 - x) * (1 + x)))],
+    vjp=[lambda xp, g, y, x: -g / xp.sqrt(xp.one_minus_square(x))],
     saves="x",
     domain=(-0.8, 0.8),
     aliases="acos",
@@ -332,7 +356,7 @@ op(
 op(
     "arctan",
     "x, /",
-    vjp=[lambda xp, g, y, x: g / (1 + x * x)],
+    vjp=[lambda xp, g, y, x: g / (1.0 + x * x)],
     saves="x",
     aliases="atan",
     doc="The angle in [-π/2, π/2], in radians, whose tangent is x.",
@@ -341,7 +365,7 @@ op(
 op(
     "sinh",
     "x, /",
-    vjp=[lambda xp, g, y, x: xp.scale(g, xp.cosh(x))],
+    vjp=[lambda xp, g, y, x: g * xp.cosh(x)],
     saves="x",
     method=True,
     doc="The hyperbolic sine.",
@@ -350,7 +374,7 @@ op(
 op(
     "cosh",
     "x, /",
-    vjp=[lambda xp, g, y, x: xp.scale(g, xp.sinh(x))],
+    vjp=[lambda xp, g, y, x: g * xp.sinh(x)],
     saves="x",
     method=True,
     doc="The hyperbolic cosine.",
@@ -359,7 +383,7 @@ op(
 op(
     "tanh",
     "x, /",
-    vjp=[lambda xp, g, y, x: g - g * (y * y)],
+    vjp=[lambda xp, g, y, x: g * (1.0 - y * y)],
     saves="y",
     public="gg nn.functional",
     method=True,
@@ -378,16 +402,10 @@ op(
 )
 
 
-def _arccosh_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
-    if x.dtype.kind == "c":  # the root of the product has another sign left of the axis
-        return xp.ratio(xp.ratio(g, xp.sqrt(x - 1)), xp.sqrt(x + 1))
-    return xp.ratio(g, xp.sqrt((x - 1) * (x + 1)))
-
-
 op(
     "arccosh",
     "x, /",
-    vjp=[_arccosh_vjp],
+    vjp=[lambda xp, g, y, x: g / xp.sqrt(x - 1) / xp.sqrt(x + 1)],
     saves="x",
     domain=(1.5, 3.0),
     aliases="acosh",
@@ -397,7 +415,7 @@ op(
 op(
     "arctanh",
     "x, /",
-    vjp=[lambda xp, g, y, x: xp.ratio(g, (1 - x) * (1 + x))],
+    vjp=[lambda xp, g, y, x: g / xp.one_minus_square(x)],
     saves="x",
     domain=(-0.8, 0.8),
     aliases="atanh",
@@ -406,20 +424,28 @@ op(
 )
 
 
-# Choices. At a tie, both operands get half of the gradient. The operand whose gradient it is stands
-# first in comparisons: CuPy rounds a NumPy scalar that stands there to the array's dtype.
-def _chosen(xp: Any, g: Any, wins: Any, ties: Any) -> Any:
-    return xp.where(wins, g, xp.where(ties, g * 0.5, xp.zeros_like(g)))
+# Choices. At a tie, both operands get half of the gradient; where one is NaN, both get all of it.
+# The operand whose gradient it is stands first in comparisons: CuPy rounds a NumPy scalar that
+# stands there to the array's dtype.
+def chosen(xp: Any, g: Any, beaten: Any, ties: Any) -> Any:
+    return xp.where(beaten, 0, xp.where(ties, g * 0.5, g))
 
 
 op(
     "maximum",
     "a, b, /",
     vjp=[
-        lambda xp, g, y, a, b: _chosen(xp, g, a > b, a == b),
-        lambda xp, g, y, a, b: _chosen(xp, g, b > a, b == a),
+        choosing(
+            lambda xp, y, a, b: xp.logical_not(a < b),
+            lambda xp, g, y, a, b: chosen(xp, g, a < b, a == b),
+        ),
+        choosing(
+            lambda xp, y, a, b: xp.logical_not(b < a),
+            lambda xp, g, y, a, b: chosen(xp, g, b < a, b == a),
+        ),
     ],
     saves="a b",
+    finite=True,
     doc="The larger of a and b, elementwise; at a tie each gets half of the gradient.",
     **REAL,
 )
@@ -427,10 +453,17 @@ op(
     "minimum",
     "a, b, /",
     vjp=[
-        lambda xp, g, y, a, b: _chosen(xp, g, a < b, a == b),
-        lambda xp, g, y, a, b: _chosen(xp, g, b < a, b == a),
+        choosing(
+            lambda xp, y, a, b: xp.logical_not(a > b),
+            lambda xp, g, y, a, b: chosen(xp, g, a > b, a == b),
+        ),
+        choosing(
+            lambda xp, y, a, b: xp.logical_not(b > a),
+            lambda xp, g, y, a, b: chosen(xp, g, b > a, b == a),
+        ),
     ],
     saves="a b",
+    finite=True,
     doc="The smaller of a and b, elementwise; at a tie each gets half of the gradient.",
     **REAL,
 )
@@ -442,32 +475,27 @@ def _clip(xp: Any, x: Any, min: Any = None, max: Any = None, /) -> Any:
     return x if max is None else xp.minimum(x, max)
 
 
-def _inside(xp: Any, g: Any, y: Any, x: Any, low: Any, high: Any) -> Any:
-    zeros = xp.zeros_like(g)
-    if low is not None:
-        g = xp.where(x >= low, g, zeros)
-    return g if high is None else xp.where(x <= high, g, zeros)
+def _inside(xp: Any, y: Any, x: Any, low: Any, high: Any) -> Any:
+    if low is None:
+        return xp.ones_like(x, dtype=bool) if high is None else x <= high
+    return x >= low if high is None else (x >= low) & (x <= high)
 
 
-def _below(xp: Any, g: Any, y: Any, x: Any, low: Any, high: Any) -> Any:
-    passes = x < low
-    if high is not None:  # where the bounds cross, the upper one wins
-        passes = passes & (low <= high)
-    return xp.where(passes, g, xp.zeros_like(g))
+def _below(xp: Any, y: Any, x: Any, low: Any, high: Any) -> Any:
+    # Where the bounds cross, the upper one wins.
+    return x < low if high is None else (x < low) & (low <= high)
 
 
-def _above(xp: Any, g: Any, y: Any, x: Any, low: Any, high: Any) -> Any:
-    passes = x > high
-    if low is not None:
-        passes = passes | (low > high)
-    return xp.where(passes, g, xp.zeros_like(g))
+def _above(xp: Any, y: Any, x: Any, low: Any, high: Any) -> Any:
+    return x > high if low is None else (x > high) | (low > high)
 
 
 op(
     "clip",
     _clip,
-    vjp=[_inside, _below, _above],
+    vjp=[taken(_inside), taken(_below), taken(_above)],
     saves="x min max",
+    finite=True,
     samples=[Sample((3, 4), (4,), (3, 1))],
     prepare=lambda xp, x, min, max: (x, min - 1.0, max + 0.3),  # bounds that do not cross
     method=True,
@@ -479,10 +507,17 @@ op(
     "condition, a, b, /",
     vjp=[
         None,
-        lambda xp, g, y, condition, a, b: xp.where(condition, g, xp.zeros_like(g)),
-        lambda xp, g, y, condition, a, b: xp.where(condition, xp.zeros_like(g), g),
+        choosing(
+            lambda xp, y, condition, a, b: condition,
+            lambda xp, g, y, condition, a, b: xp.where(condition, g, 0),
+        ),
+        choosing(
+            lambda xp, y, condition, a, b: xp.logical_not(condition),
+            lambda xp, g, y, condition, a, b: xp.where(condition, 0, g),
+        ),
     ],
     saves=("", "condition", "condition"),
+    finite=True,
     operands="mask real real",
     doc="a where the condition holds and else b.",
     **SAME,
@@ -491,7 +526,8 @@ op(
 
 # Steps: constant almost everywhere.
 def _step(name: str, doc: str, **entry: Any) -> None:
-    op(name, "x, /", vjp=[zero], doc=f"{doc}, elementwise; its derivative is 0.", **entry)
+    doc = f"{doc}, elementwise; its derivative is 0."
+    op(name, "x, /", vjp=[zero], finite=True, doc=doc, **entry)
 
 
 _step("floor", "The largest integer not above x", method=True, **REAL)
@@ -502,6 +538,7 @@ op(
     "round",
     "x, /, decimals=0",
     vjp=[zero],
+    finite=True,
     samples=[Sample((2, 3)), Sample((4,), decimals=1)],
     method=True,
     aliases="around",

@@ -111,6 +111,7 @@ op(
         g, prediction, target, needs, reduction
     ),
     saves="prediction target",
+    support=lambda xp, mask, y, prediction, target, reduction: mask,
     samples=[
         Sample((4, 3), (4, 3)),
         Sample((4, 3), (4, 3), reduction="sum"),
@@ -171,6 +172,9 @@ op(
     ],
     residuals={"scores": log_softmax},
     saves="scores",
+    support=lambda xp, mask, y, *arrays, reduction, **parameters: (
+        mask[..., None] if reduction == "none" else mask
+    ),
     samples=[
         Sample((4, 3), target=TARGET),
         Sample((4, 3), target=TARGET, reduction="sum"),

@@ -138,7 +138,7 @@ def _gammainc_slope(xp: Any, a: Any, x: Any, /, order: int = 1) -> Any:
 def _gamma_density(xp: Any, g: Any, a: Any, x: Any) -> Any:
     a, x = _arrays(xp, a, x)
     end = x == math.inf
-    return xp.scale(g, xp.where(end, 0.0, xp.exp(_log_front(xp, a - 1, xp.where(end, 1.0, x)))))
+    return g * xp.where(end, 0.0, xp.exp(_log_front(xp, a - 1, xp.where(end, 1.0, x))))
 
 
 def _slope_of_slope(xp: Any, g: Any, a: Any, x: Any, order: int) -> Any:
@@ -147,14 +147,16 @@ def _slope_of_slope(xp: Any, g: Any, a: Any, x: Any, order: int) -> Any:
     positive = xp.where(x > 0, x, 1.0)
     gammas = _polygammas(xp, a + 1, order)
     slope = _density_slope(xp.log(positive) - gammas[0], a, gammas) / positive
-    return xp.scale(g, xp.where(x > 0, slope * xp.exp(_log_front(xp, a, positive)), 0.0))
+    # At 0 the powers of log(x) are infinite, and the density is 0 for a > 1.
+    end = xp.where((x == 0) & (a > 1), 0.0, xp.where(x == 0, (-math.inf) ** order, math.nan))
+    return g * xp.where(x > 0, slope * xp.exp(_log_front(xp, a, positive)), end)
 
 
 op(
     "gammainc",
     lambda xp, a, x, /: xp.special.gammainc(a, x),
     vjp=[
-        lambda xp, g, y, a, x: xp.scale(g, xp.gammainc_slope(a, x)),
+        lambda xp, g, y, a, x: g * xp.gammainc_slope(a, x),
         lambda xp, g, y, a, x: _gamma_density(xp, g, a, x),
     ],
     saves="a x",
@@ -167,7 +169,7 @@ op(
     "gammaincc",
     lambda xp, a, x, /: xp.special.gammaincc(a, x),
     vjp=[
-        lambda xp, g, y, a, x: -xp.scale(g, xp.gammainc_slope(a, x)),
+        lambda xp, g, y, a, x: -g * xp.gammainc_slope(a, x),
         lambda xp, g, y, a, x: -_gamma_density(xp, g, a, x),
     ],
     saves="a x",
@@ -180,7 +182,7 @@ op(
     "gammainc_slope",
     _gammainc_slope,
     vjp=[
-        lambda xp, g, y, a, x, order: xp.scale(g, xp.gammainc_slope(a, x, order=order + 1)),
+        lambda xp, g, y, a, x, order: g * xp.gammainc_slope(a, x, order=order + 1),
         lambda xp, g, y, a, x, order: _slope_of_slope(xp, g, a, x, order),
     ],
     saves="a x",
@@ -196,7 +198,7 @@ op(
 
 def _beta_density(xp: Any, g: Any, y: Any, a: Any, b: Any, x: Any) -> Any:
     logarithm = xp.xlogy(a - 1, x) + xp.xlog1py(b - 1, -x) - xp.betaln(a, b)
-    return xp.scale(g, xp.exp(logarithm))
+    return g * xp.exp(logarithm)
 
 
 def _one_up(found: list[Any], z: Any) -> list[Any]:
@@ -333,15 +335,18 @@ def _beta_slope_by_x(
     counts = zip((a, b, a + b), (by_a, by_b, by_a + by_b), strict=True)
     gammas = tuple(_polygammas(xp, operand, count) for operand, count in counts)
     slope = density * _beta_jet(_centred(logs, gammas), gammas, by_a, by_b)
-    return xp.scale(g, xp.where(inside, -slope if above else slope, 0.0))
+    # At an end the density is 0 if its power is positive, and else infinite, of one sign or both.
+    first, last = (x == 1, x == 0) if above else (x == 0, x == 1)
+    end = xp.where((first & (a > 1)) | (last & (b > 1)), 0.0, math.nan)
+    return g * xp.where(inside, -slope if above else slope, end)
 
 
 op(
     "betainc",
     lambda xp, a, b, x, /: xp.special.betainc(a, b, x),
     vjp=[
-        lambda xp, g, y, a, b, x: xp.scale(g, xp.betainc_slope(a, b, x)),
-        lambda xp, g, y, a, b, x: -xp.scale(g, xp.betainc_slope(b, a, x, above=True)),
+        lambda xp, g, y, a, b, x: g * xp.betainc_slope(a, b, x),
+        lambda xp, g, y, a, b, x: -g * xp.betainc_slope(b, a, x, above=True),
         _beta_density,
     ],
     saves="a b x",
@@ -353,8 +358,8 @@ op(
 
 
 def _betainc_more(more_a: int, more_b: int) -> Any:
-    return lambda xp, g, y, a, b, x, by_a, by_b, above: xp.scale(
-        g, xp.betainc_slope(a, b, x, by_a=by_a + more_a, by_b=by_b + more_b, above=above)
+    return lambda xp, g, y, a, b, x, by_a, by_b, above: (
+        g * xp.betainc_slope(a, b, x, by_a=by_a + more_a, by_b=by_b + more_b, above=above)
     )
 
 

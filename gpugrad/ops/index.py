@@ -83,6 +83,7 @@ op(
     _scatter,
     vjp=[lambda xp, g, y, x, index, shape: g[index]],
     kind="linear",
+    moves=True,
     samples=[
         Sample((3,), index=slice(1, 4), shape=(5,)),
         Sample((2, 3), index=(slice(None), slice(0, 3)), shape=(2, 4)),
@@ -149,6 +150,8 @@ op(
         lambda xp, g, y, x, v, index, order: _selected(xp, g, index, order),
     ],
     kind="linear",
+    moves=True,
+    chooses=True,
     samples=[
         Sample((4,), (), index=1),
         Sample((5,), (2,), index=slice(None, None, -3)),

@@ -48,6 +48,8 @@ op(
     lambda xp, x, /, k=0: xp.module.tril(x, k),
     vjp=[lambda xp, g, y, x, k: xp.lower_part(g, k=k)],
     kind="linear",
+    moves=True,
+    chooses=True,
     samples=[Sample((3, 3)), Sample((2, 2, 3), k=-1)],
     public="",
     doc="Matrices with zeros above their k-th diagonal.",

@@ -27,6 +27,7 @@ op(
     vjp=[lambda xp, g, y, x, wrong, said: xp.unless(g, wrong, said=said), None],
     jvp=lambda xp, tangents, y, x, wrong, said: xp.unless(tangents[0], wrong, said=said),
     complex="same",
+    support=lambda xp, mask, y, x, wrong, said: mask,
     samples=[Sample((2, 3), (2, 1), said="wrong"), Sample((0,), (0,), said="wrong")],
     prepare=lambda xp, x, wrong: (x, xp.not_equal(wrong, wrong)),  # nowhere wrong
     public="",

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.engine.op import Sample, op, part
+from gpugrad.engine.op import Sample, choosing, op, part
 from gpugrad.ops.complex_parts import DOUBLE, SINGLE
 from gpugrad.ops.ordered import running
 
@@ -40,6 +40,18 @@ def spread(g: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     return g.reshape(tuple(1 if i in axes else size for i, size in enumerate(x.shape)))
 
 
+def spread_mask(
+    xp: Any, mask: Any, y: Any, x: Any, axis: Any, keepdims: bool, **parameters: Any
+) -> Any:
+    """The support of a reduction's gradient: all that went into an element of the result."""
+    return spread(mask, x, axis, keepdims)
+
+
+def along_axis(xp: Any, mask: Any, y: Any, x: Any, axis: Any) -> Any:
+    """The support of a gradient in which each element along axes depends on all of them."""
+    return xp.any(mask, axis=axis, keepdims=True)
+
+
 def count(x: Any, axis: Any) -> int:
     """How many elements of x go into one of the result."""
     total = 1
@@ -53,6 +65,7 @@ op(
     "x, /, axis=None, keepdims=False",
     vjp=[lambda xp, g, y, x, axis, keepdims: spread(g, x, axis, keepdims)],
     kind="linear",
+    moves=True,
     samples=REDUCTIONS,
     method=True,
     doc="The sum along axes; float16 is accumulated in float32.",
@@ -82,6 +95,7 @@ op(
     _mean,
     vjp=[lambda xp, g, y, x, axis, keepdims: spread(g, x, axis, keepdims) / max(count(x, axis), 1)],
     kind="linear",
+    moves=True,
     samples=REDUCTIONS,
     method=True,
     doc="The arithmetic mean along axes; NaN for no elements.",
@@ -124,6 +138,7 @@ op(
     "x, /, axis=None, keepdims=False",
     vjp=[_prod_vjp],
     saves="x",
+    support=spread_mask,
     complex="conjugate",
     samples=[*REDUCTIONS, Sample((5,)), Sample((1, 3), axis=0)],
     method=True,
@@ -131,16 +146,35 @@ op(
 )
 
 
-def _extreme_vjp(xp: Any, g: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any:
-    ties = (x == spread(y, x, axis, keepdims)).astype(g.dtype)
-    return spread(g, x, axis, keepdims) * ties / xp.sum(ties, axis=axis, keepdims=True)
+def _shared(xp: Any, g: Any, best: Any, axis: Any, keepdims: bool) -> Any:
+    """The gradient in equal shares for the best elements, zero by choice for the others."""
+    total = xp.sum(best.astype(g.dtype), axis=axis, keepdims=True)
+    return xp.where(best, spread(g, best, axis, keepdims) / total, 0)
+
+
+def _largest(xp: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+    """Where nothing is larger; everywhere in case of NaN."""
+    return xp.logical_not(x < spread(y, x, axis, keepdims))
+
+
+def _smallest(xp: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+    return xp.logical_not(x > spread(y, x, axis, keepdims))
+
+
+def _largest_vjp(xp: Any, g: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+    return _shared(xp, g, _largest(xp, y, x, axis, keepdims), axis, keepdims)
+
+
+def _smallest_vjp(xp: Any, g: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+    return _shared(xp, g, _smallest(xp, y, x, axis, keepdims), axis, keepdims)
 
 
 op(
     "max",
     "x, /, axis=None, keepdims=False",
-    vjp=[_extreme_vjp],
+    vjp=[choosing(_largest, _largest_vjp)],
     saves="x y",
+    support=spread_mask,
     samples=REDUCTIONS,
     method=True,
     aliases="amax",
@@ -149,8 +183,9 @@ op(
 op(
     "min",
     "x, /, axis=None, keepdims=False",
-    vjp=[_extreme_vjp],
+    vjp=[choosing(_smallest, _smallest_vjp)],
     saves="x y",
+    support=spread_mask,
     samples=REDUCTIONS,
     method=True,
     aliases="amin",
@@ -200,7 +235,8 @@ def _var_vjp(xp: Any, g: Any, y: Any, x: Any, axis: Any, keepdims: bool, correct
 
 def _std_vjp(xp: Any, g: Any, y: Any, x: Any, axis: Any, keepdims: bool, correction: float) -> Any:
     g, y = spread(g, x, axis, keepdims), spread(y, x, axis, keepdims)
-    return xp.ratio(g * _centered(xp, x, axis), y * _freedom(x, axis, correction))
+    slope = _centered(xp, x, axis) / (y * _freedom(x, axis, correction))
+    return g * xp.subgradient(slope, y == 0)
 
 
 op(
@@ -208,6 +244,7 @@ op(
     _var,
     vjp=[_var_vjp],
     saves="x",
+    support=spread_mask,
     complex="same",
     samples=MOMENTS,
     method=True,
@@ -218,6 +255,7 @@ op(
     _std,
     vjp=[_std_vjp],
     saves="x y",
+    support=spread_mask,
     complex="same",
     samples=MOMENTS,
     method=True,
@@ -264,6 +302,7 @@ op(
     _logsumexp,
     vjp=[lambda xp, g, y, x, axis, keepdims: xp.logsumexp_vjp(g, y, x, axis, keepdims)],
     saves="x y",
+    support=spread_mask,
     complex="conjugate",
     samples=REDUCTIONS,
     public="gg special",
@@ -284,6 +323,7 @@ op(
     _softmax,
     vjp=[lambda xp, g, y, x, axis: xp.softmax_vjp(g, y, axis)],
     saves="y",
+    support=along_axis,
     complex="conjugate",
     samples=SOFTMAX,
     public="gg special nn.functional",
@@ -306,6 +346,7 @@ log_softmax = op(
     _log_softmax,
     vjp=[lambda xp, g, y, x, axis: xp.log_softmax_vjp(g, y, axis)],
     saves="y",
+    support=along_axis,
     complex="conjugate",
     samples=SOFTMAX,
     public="gg special nn.functional",
@@ -322,6 +363,7 @@ op(
         ).reshape(x.shape)
     ],
     kind="linear",
+    moves=True,
     samples=[Sample((4,)), Sample((2, 3)), Sample((2, 3, 4), axis=1), Sample((2, 3), axis=-1)],
     method=True,
     doc="The running sum along an axis; of the raveled x where axis is None.",

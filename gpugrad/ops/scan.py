@@ -47,11 +47,18 @@ def _cumprod_vjp(xp: Any, g: Any, y: Any, x: Any, axis: Any) -> Any:
     return (before * _weighted_tails(xp, g, x, axis)).reshape(shape)
 
 
+def _before(xp: Any, mask: Any, y: Any, x: Any, axis: Any) -> Any:
+    """The support of the gradient: all that stands before an element of the mask, and itself."""
+    places = xp.cumsum(xp.flip(mask, axis=axis), axis=axis)
+    return xp.flip(places, axis=axis).reshape(x.shape) != 0
+
+
 op(
     "cumprod",
     lambda xp, x, /, axis=None: running(xp, "cumprod", x, axis),
     vjp=[_cumprod_vjp],
     saves="x",
+    support=_before,
     complex="conjugate",
     samples=[
         Sample((5,)),

@@ -24,6 +24,7 @@ op(
     "reshape",
     lambda xp, x, /, shape: x.reshape(shape),
     vjp=[lambda xp, g, y, x, shape: xp.reshape(g, x.shape)],
+    moves=True,
     samples=[Sample((2, 3), shape=(3, 2)), Sample((2, 3), shape=(-1,)), Sample((), shape=(1, 1))],
     doc="The same elements in another shape, one size of which may be -1.",
     **LINEAR,
@@ -32,6 +33,7 @@ op(
     "transpose",
     "x, /, axes=None",
     vjp=[lambda xp, g, y, x, axes: xp.transpose(g, _inverse(axes, len(x.shape)))],
+    moves=True,
     samples=[Sample((2, 3)), Sample((2, 3, 4), axes=(2, 0, 1)), Sample((2, 3, 4), axes=(-1, 0, 1))],
     aliases="permute_dims",
     doc="The axes in another order: reversed, or as ``axes`` lists them.",
@@ -41,6 +43,7 @@ op(
     "broadcast_to",
     "x, /, shape",
     vjp=[lambda xp, g, y, x, shape: g],  # what broadcasting did, the engine undoes
+    moves=True,
     samples=[Sample((3,), shape=(2, 3)), Sample((2, 1), shape=(4, 2, 3)), Sample((), shape=(2,))],
     method=True,
     doc="x repeated along new axes and those of size 1 until it has a shape.",
@@ -64,6 +67,7 @@ op(
     "concat_arrays",
     lambda xp, /, *arrays, axis=0: xp.concatenate(arrays, axis=axis),
     vjp_all=lambda xp, g, y, needs, *arrays, axis: _split_back(xp, g, arrays, axis),
+    moves=True,
     samples=[Sample((2, 3), (1, 3)), Sample((2, 3), (2, 1), (2, 2), axis=-1)],
     shown="concat",
     public="",
@@ -76,6 +80,7 @@ op(
     vjp_all=lambda xp, g, y, needs, *arrays, axis: [
         g[(slice(None),) * (axis % len(g.shape)) + (index,)] for index in range(len(arrays))
     ],
+    moves=True,
     samples=[Sample((3,), (3,)), Sample((2, 3), (2, 3), axis=-1)],
     shown="stack",
     public="",
@@ -118,6 +123,8 @@ op(
     jvp=lambda xp, tangents, y, x, indices_or_sections, axis: tuple(
         xp.split(tangents[0], indices_or_sections, axis=axis)
     ),
+    moves=True,
+    chooses=True,
     outputs=True,
     complex="same",
     samples=[
@@ -132,6 +139,7 @@ op(
     "flip",
     "x, /, axis=None",
     vjp=[lambda xp, g, y, x, axis: xp.flip(g, axis=axis)],
+    moves=True,
     samples=[Sample((2, 3)), Sample((2, 3), axis=1), Sample((2, 3, 4), axis=(0, -1))],
     method=True,
     doc="The elements in reverse order along axes.",
@@ -147,6 +155,7 @@ op(
     "roll",
     "x, /, shift, axis=None",
     vjp=[lambda xp, g, y, x, shift, axis: xp.roll(g, _negated(shift), axis=axis)],
+    moves=True,
     samples=[
         Sample((2, 3), shift=2),
         Sample((2, 3), shift=-1, axis=1),
@@ -169,6 +178,7 @@ op(
             )
         ]
     ],
+    moves=True,
     samples=[Sample((2, 3), pad_width=((1, 0), (0, 2))), Sample((3,), pad_width=((2, 1),))],
     shown="pad",
     public="",
@@ -179,6 +189,7 @@ op(
     "astype",
     lambda xp, x, /, dtype: x.astype(dtype),
     vjp=[lambda xp, g, y, x, dtype: g],  # the engine casts a gradient to its data's dtype
+    moves=True,
     samples=[Sample((2, 3), dtype="float64")],
     method=True,
     doc="x in another dtype. Integers and booleans have no gradient.",

@@ -58,6 +58,8 @@ op(
     lambda xp, x, /, order, axis: xp.module.take_along_axis(x, order, axis),
     vjp=[lambda xp, g, y, x, order, axis: xp.permuted(g, order=_inverse(order, axis), axis=axis)],
     kind="linear",
+    moves=True,
+    chooses=True,
     samples=[
         Sample((3,), order=np.array([2, 0, 1]), axis=0),
         Sample((2, 2), order=np.array([[1, 0], [0, 1]]), axis=-1),

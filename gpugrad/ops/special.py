@@ -3,8 +3,7 @@
 Imports backend.mended, engine.op and activations. Values are those of SciPy on a CPU and of
 ``cupyx.scipy.special`` on CUDA (``xp.special``), save where a formula of the table is as good.
 Derivatives are written so that tails keep their digits and that those of higher order do not
-divide by what goes to zero; sources are named beside them. Singular points are treated as in
-elementwise.py: an infinite derivative counts as zero.
+divide by what goes to zero; sources are named beside them.
 """
 
 import math
@@ -91,7 +90,7 @@ op(
 op(
     "erfinv",
     lambda xp, x, /: xp.special.erfinv(x),
-    vjp=[lambda xp, g, y, x: xp.scale(g, xp.exp(y * y) / TWO_OVER_ROOT_PI)],
+    vjp=[lambda xp, g, y, x: g * (xp.exp(y * y) / TWO_OVER_ROOT_PI)],
     saves="y",
     domain=(-0.8, 0.8),
     public="special",
@@ -101,7 +100,7 @@ op(
 op(
     "erfcinv",
     lambda xp, x, /: xp.special.erfcinv(x),
-    vjp=[lambda xp, g, y, x: -xp.scale(g, xp.exp(y * y) / TWO_OVER_ROOT_PI)],
+    vjp=[lambda xp, g, y, x: -g * (xp.exp(y * y) / TWO_OVER_ROOT_PI)],
     saves="y",
     domain=(0.2, 1.8),
     public="special",
@@ -120,7 +119,7 @@ op(
 op(
     "ndtri",
     lambda xp, x, /: xp.special.ndtri(x),
-    vjp=[lambda xp, g, y, x: xp.scale(g, xp.exp(0.5 * y * y) * math.sqrt(2 * math.pi))],
+    vjp=[lambda xp, g, y, x: g * (xp.exp(0.5 * y * y) * math.sqrt(2 * math.pi))],
     saves="y",
     domain=(0.1, 0.9),
     public="special",
@@ -140,10 +139,10 @@ op(
 
 def _hazard_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
     # The derivative is -y (x + y). Far below zero y is nearly -x, and the sum is had from the
-    # derivative of erfcx without a difference.
+    # derivative of erfcx without a difference; far above y is 0, whatever x is.
     u = xp.maximum(-x, 0) * ROOT_HALF
     low = -ROOT_HALF * xp.erfcx_slope(u, order=1) / xp.erfcx(u)
-    return -xp.scale(xp.scale(g, y), xp.where(x < 0, low, x + y))
+    return -g * (y * xp.where(x < 0, low, xp.minimum(x, 100.0) + y))
 
 
 op(
@@ -178,7 +177,7 @@ op(
 op(
     "logit",
     lambda xp, x, /: xp.special.logit(x),
-    vjp=[lambda xp, g, y, x: xp.ratio(g, x * (1 - x))],
+    vjp=[lambda xp, g, y, x: g / x + g / (1 - x)],
     saves="x",
     domain=(0.1, 0.9),
     public="special",
@@ -190,7 +189,7 @@ op(
 op(
     "gammaln",
     lambda xp, x, /: xp.special.gammaln(x),
-    vjp=[lambda xp, g, y, x: xp.scale(g, xp.digamma(x))],
+    vjp=[lambda xp, g, y, x: g * xp.digamma(x)],
     saves="x",
     domain=POSITIVE,
     public="special",
@@ -200,7 +199,7 @@ op(
 op(
     "gamma",
     lambda xp, x, /: xp.special.gamma(x),
-    vjp=[lambda xp, g, y, x: xp.scale(xp.scale(g, y), xp.digamma(x))],
+    vjp=[lambda xp, g, y, x: g * (y * xp.digamma(x))],
     saves="x y",
     domain=POSITIVE,
     public="special",
@@ -210,7 +209,7 @@ op(
 op(
     "digamma",
     lambda xp, x, /: xp.special.digamma(x),
-    vjp=[lambda xp, g, y, x: xp.scale(g, xp.polygamma(x, n=1))],
+    vjp=[lambda xp, g, y, x: g * xp.polygamma(x, n=1)],
     saves="x",
     domain=POSITIVE,
     public="special",
@@ -230,7 +229,7 @@ def _polygamma(xp: Any, x: Any, /, n: int) -> Any:
 op(
     "polygamma",
     _polygamma,
-    vjp=[lambda xp, g, y, x, n: xp.scale(g, xp.polygamma(x, n=n + 1))],
+    vjp=[lambda xp, g, y, x, n: g * xp.polygamma(x, n=n + 1)],
     saves="x",
     domain=POSITIVE,
     samples=[Sample((2, 3), n=1), Sample((3,), n=0), Sample((), n=2), Sample((0,), n=3)],
@@ -250,8 +249,8 @@ op(
     "beta",
     lambda xp, a, b, /: xp.special.beta(a, b),
     vjp=[
-        lambda xp, g, y, a, b: xp.scale(xp.scale(g, y), _digamma_gap(xp, a, b)),
-        lambda xp, g, y, a, b: xp.scale(xp.scale(g, y), _digamma_gap(xp, b, a)),
+        lambda xp, g, y, a, b: g * (y * _digamma_gap(xp, a, b)),
+        lambda xp, g, y, a, b: g * (y * _digamma_gap(xp, b, a)),
     ],
     saves="a b y",
     domain=POSITIVE,
@@ -263,8 +262,8 @@ op(
     "betaln",
     lambda xp, a, b, /: xp.special.betaln(a, b),
     vjp=[
-        lambda xp, g, y, a, b: xp.scale(g, _digamma_gap(xp, a, b)),
-        lambda xp, g, y, a, b: xp.scale(g, _digamma_gap(xp, b, a)),
+        lambda xp, g, y, a, b: g * _digamma_gap(xp, a, b),
+        lambda xp, g, y, a, b: g * _digamma_gap(xp, b, a),
     ],
     saves="a b",
     domain=POSITIVE,
@@ -301,7 +300,7 @@ def _bessel_quotient(xp: Any, x: Any, /, order: int = 1, scaled: bool = False) -
 
 def _quotient_vjp(xp: Any, g: Any, y: Any, x: Any, order: int, scaled: bool) -> Any:
     slope = x * xp.bessel_quotient(x, order=order + 1, scaled=scaled)
-    return xp.scale(g, slope - xp.sign(x) * y if scaled else slope)
+    return g * (slope - xp.sign(x) * y if scaled else slope)
 
 
 op(
@@ -317,7 +316,7 @@ op(
 op(
     "i0",
     lambda xp, x, /: xp.special.i0(x),
-    vjp=[lambda xp, g, y, x: xp.scale(g, xp.i1(x))],
+    vjp=[lambda xp, g, y, x: g * xp.i1(x)],
     saves="x",
     public="gg special",
     doc="The modified Bessel function of the first kind of order 0, elementwise.",
@@ -326,7 +325,7 @@ op(
 op(
     "i1",
     lambda xp, x, /: xp.special.i1(x),
-    vjp=[lambda xp, g, y, x: xp.scale(g, xp.i0(x) - xp.bessel_quotient(x, order=1))],
+    vjp=[lambda xp, g, y, x: g * (xp.i0(x) - xp.bessel_quotient(x, order=1))],
     saves="x",
     public="special",
     doc="The modified Bessel function of the first kind of order 1, elementwise.",
@@ -365,19 +364,14 @@ def _entr(xp: Any, x: Any, /) -> Any:
     return xp.where(x < 0, xp.full_like(y, -math.inf), y)
 
 
-def _entr_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
-    inside = x > 0
-    return xp.where(inside, -g * (1 + xp.log(xp.where(inside, x, xp.ones_like(x)))), 0)
-
-
 op(
     "entr",
     _entr,
-    vjp=[_entr_vjp],
+    vjp=[lambda xp, g, y, x: -g * (1 + xp.log(x))],
     saves="x",
     domain=POSITIVE,
+    doc="-x * log(x), elementwise: 0 at 0, where its derivative is inf; -inf below.",
     public="special",
-    doc="-x * log(x), elementwise: 0 at 0, where its derivative counts as 0; -inf below.",
     **EW,
 )
 
@@ -394,18 +388,21 @@ def _arrays(xp: Any, a: Any, b: Any) -> tuple[Any, Any]:
 
 
 def _log_ratio(xp: Any, a: Any, b: Any) -> Any:
-    """log(a / b) where both are positive, and 0 elsewhere: accurate also where they are close."""
-    a, b = _arrays(xp, a, b)
-    inside = (a > 0) & (b > 0)
-    return log_ratio(xp, xp.where(inside, a, 1), xp.where(inside, b, 1))
+    """log(a / b): accurate also where the two are close."""
+    return log_ratio(xp, *_arrays(xp, a, b))
+
+
+def _quotient(xp: Any, a: Any, b: Any) -> Any:
+    """a / b, the slope by b of a log(b): at a = b = 0 it is 0, as along all of a = 0."""
+    return xp.subgradient(a / b, (a == 0) & (b == 0))
 
 
 op(
     "rel_entr",
     lambda xp, a, b, /: xp.special.rel_entr(a, b),
     vjp=[
-        lambda xp, g, y, a, b: xp.where((a > 0) & (b > 0), g * (1 + _log_ratio(xp, a, b)), 0),
-        lambda xp, g, y, a, b: -xp.scale(g, xp.ratio(a, b)),
+        lambda xp, g, y, a, b: g * (1 + _log_ratio(xp, a, b)),
+        lambda xp, g, y, a, b: -g * _quotient(xp, a, b),
     ],
     saves="a b",
     domain=POSITIVE,
@@ -413,12 +410,20 @@ op(
     doc="a * log(a / b), elementwise: 0 where a is 0, inf where either is negative.",
     **EW,
 )
+
+
+def _less_quotient(xp: Any, a: Any, b: Any) -> Any:
+    """1 - a / b, accurate where that is small; at a = b = 0 it is 1, as along all of a = 0."""
+    none = (a == 0) & (b == 0)
+    return xp.subgradient((b - a) / b, none) + none
+
+
 op(
     "kl_div",
     lambda xp, a, b, /: xp.special.kl_div(a, b),
     vjp=[
-        lambda xp, g, y, a, b: xp.scale(g, _log_ratio(xp, a, b)),
-        lambda xp, g, y, a, b: xp.scale(g, xp.ratio(b - a, b)),
+        lambda xp, g, y, a, b: g * _log_ratio(xp, a, b),
+        lambda xp, g, y, a, b: g * _less_quotient(xp, a, b),
     ],
     saves="a b",
     domain=POSITIVE,
@@ -435,18 +440,18 @@ def _times_log(xp: Any, a: Any, b: Any, log: Any, one: float) -> Any:
     return xp.where(none, 0, a * log(xp.where(none, one, b)))
 
 
-def _slope_by_a(xp: Any, g: Any, a: Any, b: Any, log: Any, pole: float, one: float) -> Any:
-    """The derivative by a, log(b): infinite at (0, pole), where it counts as 0."""
+def _slope_by_a(xp: Any, g: Any, a: Any, b: Any, log: Any, pole: float) -> Any:
+    """The derivative by a, log(b): at (0, pole), where the function is 0 by definition, 0."""
     a, b = _arrays(xp, a, b)
-    return xp.scale(g, log(xp.where((a == 0) & (b == pole), one, b)))
+    return g * xp.subgradient(log(b), (a == 0) & (b == pole))
 
 
 op(
     "xlogy",
     lambda xp, a, b, /: _times_log(xp, a, b, xp.log, 1.0),
     vjp=[
-        lambda xp, g, y, a, b: _slope_by_a(xp, g, a, b, xp.log, 0.0, 1.0),
-        lambda xp, g, y, a, b: xp.scale(g, xp.ratio(a, b)),
+        lambda xp, g, y, a, b: _slope_by_a(xp, g, a, b, xp.log, 0.0),
+        lambda xp, g, y, a, b: g * _quotient(xp, a, b),
     ],
     saves="a b",
     domain=POSITIVE,
@@ -459,8 +464,8 @@ op(
     "xlog1py",
     lambda xp, a, b, /: _times_log(xp, a, b, xp.log1p, 0.0),
     vjp=[
-        lambda xp, g, y, a, b: _slope_by_a(xp, g, a, b, xp.log1p, -1.0, 0.0),
-        lambda xp, g, y, a, b: xp.scale(g, xp.ratio(a, 1 + b)),
+        lambda xp, g, y, a, b: _slope_by_a(xp, g, a, b, xp.log1p, -1.0),
+        lambda xp, g, y, a, b: g * _quotient(xp, a, 1 + b),
     ],
     saves="a b",
     domain=POSITIVE,

@@ -1,14 +1,11 @@
-"""The rest of NumPy's elementwise functions. Imports engine.op, complex_parts, elementwise.
-
-Singular points are treated as in elementwise.py: there a derivative counts as zero.
-"""
+"""The rest of NumPy's elementwise functions. Imports engine.op, complex_parts, elementwise."""
 
 import math
 from typing import Any
 
-from gpugrad.engine.op import Sample, op
+from gpugrad.engine.op import Sample, choosing, op, taken
 from gpugrad.ops.complex_parts import refuse_complex
-from gpugrad.ops.elementwise import LN2, without_gradient, zero
+from gpugrad.ops.elementwise import LN2, chosen, without_gradient, zero
 
 EW: Any = {"kind": "elementwise"}
 
@@ -16,29 +13,30 @@ op(
     "hypot",
     "a, b, /",
     vjp=[
-        lambda xp, g, y, a, b: xp.scale(g, xp.ratio(a, y)),
-        lambda xp, g, y, a, b: xp.scale(g, xp.ratio(b, y)),
+        lambda xp, g, y, a, b: g * xp.subgradient(a / y, y == 0),
+        lambda xp, g, y, a, b: g * xp.subgradient(b / y, y == 0),
     ],
     saves=("y a", "y b"),
-    doc="sqrt(a**2 + b**2), elementwise, without overflow; its derivative at (0, 0) is 0.",
+    doc="sqrt(a**2 + b**2), elementwise, without overflow; its derivative at (0, 0), a kink, is 0.",
     **EW,
 )
 op(
     "arctan2",
     "a, b, /",
     vjp=[
-        lambda xp, g, y, a, b: _over_square(xp, g, b, xp.hypot(a, b)),
-        lambda xp, g, y, a, b: -_over_square(xp, g, a, xp.hypot(a, b)),
+        lambda xp, g, y, a, b: g * _over_square(b, xp.hypot(a, b)),
+        lambda xp, g, y, a, b: -g * _over_square(a, xp.hypot(a, b)),
     ],
     saves="a b",
+    doc="The angle in [-π, π] of the point (b, a); at (0, 0) it has no derivative: NaN.",
     aliases="atan2",
-    doc="The angle in [-π, π] of the point (b, a); its derivative at (0, 0) is 0.",
     **EW,
 )
 
 
-def _over_square(xp: Any, g: Any, side: Any, h: Any) -> Any:
-    return xp.ratio(xp.scale(g, xp.ratio(side, h)), h)
+def _over_square(side: Any, h: Any) -> Any:
+    """side / h**2, whose square may overflow."""
+    return side / h / h
 
 
 def _gap(xp: Any, a: Any, b: Any) -> Any:
@@ -83,20 +81,26 @@ op(
 without_gradient("nextafter", "a, b", "The next number after a in the direction of b")
 
 
-def _first(xp: Any, g: Any, wins: Any, a: Any, b: Any) -> Any:
-    """The gradient of the operand a, which also wins against NaN."""
-    alone = wins | (xp.isnan(b) & xp.logical_not(xp.isnan(a)))
-    return xp.where(alone, g, xp.where(a == b, g * 0.5, xp.zeros_like(g)))
+def _beaten(a: Any, b: Any, worse: Any) -> Any:
+    """Where b is chosen and not a, which is worse, or NaN where b is a number."""
+    return worse | ((a != a) & (b == b))
 
 
 op(
     "fmax",
     "a, b, /",
     vjp=[
-        lambda xp, g, y, a, b: _first(xp, g, a > b, a, b),
-        lambda xp, g, y, a, b: _first(xp, g, b > a, b, a),
+        choosing(
+            lambda xp, y, a, b: xp.logical_not(_beaten(a, b, a < b)),
+            lambda xp, g, y, a, b: chosen(xp, g, _beaten(a, b, a < b), a == b),
+        ),
+        choosing(
+            lambda xp, y, a, b: xp.logical_not(_beaten(b, a, b < a)),
+            lambda xp, g, y, a, b: chosen(xp, g, _beaten(b, a, b < a), b == a),
+        ),
     ],
     saves="a b",
+    finite=True,
     doc="The larger of a and b, or the one that is not NaN; at a tie each gets half the gradient.",
     **EW,
 )
@@ -104,10 +108,17 @@ op(
     "fmin",
     "a, b, /",
     vjp=[
-        lambda xp, g, y, a, b: _first(xp, g, a < b, a, b),
-        lambda xp, g, y, a, b: _first(xp, g, b < a, b, a),
+        choosing(
+            lambda xp, y, a, b: xp.logical_not(_beaten(a, b, a > b)),
+            lambda xp, g, y, a, b: chosen(xp, g, _beaten(a, b, a > b), a == b),
+        ),
+        choosing(
+            lambda xp, y, a, b: xp.logical_not(_beaten(b, a, b > a)),
+            lambda xp, g, y, a, b: chosen(xp, g, _beaten(b, a, b > a), b == a),
+        ),
     ],
     saves="a b",
+    finite=True,
     doc="The smaller of a and b, or the one that is not NaN; at a tie each gets half the gradient.",
     **EW,
 )
@@ -127,8 +138,9 @@ op(
 op(
     "heaviside",
     "a, b, /",
-    vjp=[zero, lambda xp, g, y, a, b: xp.where((a >= 0) & (a <= 0), g, xp.zeros_like(g))],
+    vjp=[zero, taken(lambda xp, y, a, b: (a >= 0) & (a <= 0))],
     saves=("", "a"),
+    finite=True,
     doc="0 where a is negative, b where it is 0, 1 where it is positive; by a the derivative is 0.",
     **EW,
 )
@@ -136,6 +148,7 @@ op(
     "ldexp",
     "x, exponent, /",
     vjp=[lambda xp, g, y, x, exponent: xp.ldexp(g, exponent), None],
+    support=lambda xp, mask, y, x, exponent: mask,
     saves=("exponent", ""),
     samples=[Sample((2, 3), (2, 3)), Sample((2, 3), (3,)), Sample((), (2,))],
     operands="real whole",
@@ -152,17 +165,18 @@ op(
 op(
     "cbrt",
     "x, /",
-    vjp=[lambda xp, g, y, x: xp.ratio(xp.ratio(g, 3 * y), y)],
+    vjp=[lambda xp, g, y, x: g / (3.0 * y * y)],
     saves="y",
     domain=(0.3, 3.0),
+    doc="The real cube root, elementwise; its derivative at 0 is infinite.",
     public="gg special",
-    doc="The real cube root, elementwise; its derivative at 0, which is infinite, counts as 0.",
     **EW,
 )
 op(
     "deg2rad",
     "x, /",
     vjp=[lambda xp, g, y, x: g * (math.pi / 180)],
+    finite=True,
     aliases="radians",
     doc="An angle in degrees as radians.",
     **EW,
@@ -171,6 +185,7 @@ op(
     "rad2deg",
     "x, /",
     vjp=[lambda xp, g, y, x: g * (180 / math.pi)],
+    finite=True,
     aliases="degrees",
     doc="An angle in radians as degrees.",
     **EW,

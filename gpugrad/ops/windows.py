@@ -48,6 +48,7 @@ op(
     _windows,
     vjp=[lambda xp, g, y, x, sizes, axes: xp.overlapped(g, sizes=sizes, axes=axes)],
     kind="linear",
+    moves=True,
     samples=[
         Sample((4,), **_SAMPLES[0]),
         Sample((2, 4, 3), **_SAMPLES[1]),
@@ -61,6 +62,7 @@ op(
     _overlapped,
     vjp=[lambda xp, g, y, w, sizes, axes: xp.windows(g, sizes=sizes, axes=axes)],
     kind="linear",
+    moves=True,
     samples=[Sample((3, 2), **_SAMPLES[0]), Sample((2, 2, 2, 2, 3), **_SAMPLES[1])],
     public="",
     doc="Windows added up where they lay: the transpose of ``windows``.",

@@ -2,7 +2,8 @@
 
 Imports manipulation, operands, type_check and tensor. At a point without a derivative, such as a
 vector of zeros, the gradient is that of `abs` and `max`: 0 there, and shared among elements that
-tie.
+tie. A second derivative there is NaN, but for the sums and extremes of `abs`, which consist of
+straight pieces.
 """
 
 import math
@@ -69,7 +70,7 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any
         raise ArgumentError(f"vector_norm: expected a number as ord, got {ord!r}")
     words: Any = {"axis": tuple(axis) if isinstance(axis, list) else axis, "keepdims": keepdims}
     if ord == 2:
-        return OPS["sqrt"](OPS["sum"](square_size(x), **words))
+        return OPS["root"](OPS["sum"](square_size(x), **words))
     if ord == 0:
         return OPS["sum"]((x != 0).astype(x.data.real.dtype), **words)
     size = OPS["abs"](x)
@@ -79,7 +80,10 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any
         return OPS["max"](size, **words)
     if ord == -math.inf:
         return OPS["min"](size, **words)
-    return OPS["sum"](size ** float(ord), **words) ** (1 / float(ord))
+    order = float(ord)
+    # An even power needs no absolute value, which has a kink at 0.
+    powers = x**order if order % 2 == 0 and x.dtype.kind != "c" else size**order
+    return OPS["root"](OPS["sum"](powers, **words), order=order)
 
 
 def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Tensor:
