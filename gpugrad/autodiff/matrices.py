@@ -257,14 +257,17 @@ def _by_rows(
                     one = xp.zeros_like(seed)
                     one.reshape(-1)[index] = unit
                     pulled.append(
-                        run.pull([Tensor(one) if o is output else None for o in run.outputs])
+                        run.pull(
+                            [Tensor(one) if o is output else None for o in run.outputs],
+                            by_choice=True,
+                        )
                     )
                 elif output._node is None:
                     pulled.append([None] * len(sinks))
                 else:
                     # Rows are copied before the next is begun, so one seed serves all.
                     seed.reshape(-1)[index] = unit
-                    found = run.pull_raw([(output._node, seed)], keep=True)
+                    found = run.pull_raw([(output._node, seed)], keep=True, by_choice=True)
                     pulled.append([found.get(fresh._node) for fresh in run.fresh])
                     del found
             for sink, *gradients in zip(sinks, *pulled):
@@ -298,7 +301,7 @@ def _by_columns(
                 one = namespace_of(fresh._array).zeros_like(fresh.data)
                 one.reshape(-1)[index] = unit
                 tangents = [Tensor(one) if k == place else zero for k, zero in enumerate(zeros)]
-                pushed.append(run.push(tangents))
+                pushed.append(run.push(tangents, by_choice=True))
             for sink, *tangents in zip(sinks, *pushed):
                 sink.take(_joined([tangent.to(fresh.device) for tangent in tangents]))
             report()

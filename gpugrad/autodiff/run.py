@@ -239,12 +239,11 @@ class Run:
         return device_of(arrays[0]).activate() if arrays else nullcontext()
 
     def pull(
-        self, cotangents: Sequence[Any], keep: bool = False, chosen: Sequence[Any] = ()
+        self, cotangents: Sequence[Any], keep: bool = False, by_choice: bool = False
     ) -> list[Tensor]:
         """The gradient for each fresh leaf, from one for each output (None where it is zero).
 
-        ``keep`` leaves the graph for another pull; ``chosen`` has a mask for each gradient that is
-        not None: see `run_backward`.
+        ``keep`` leaves the graph for another pull; ``by_choice`` is that of `run_backward`.
         """
         pairs = [
             (output._node, cotangent)
@@ -257,7 +256,7 @@ class Run:
                 pairs,
                 graph=GRAPH_MODE if self.watched else PLAIN,
                 targets=self.targets,
-                chosen=chosen,
+                by_choice=by_choice,
             )
             return [
                 found[fresh._node] if fresh._node in found else _zeros(fresh)
@@ -265,25 +264,28 @@ class Run:
             ]
         seeds = [(node, cotangent._array) for node, cotangent in pairs]
         del pairs
-        found = self.pull_raw(seeds, keep, chosen)
+        found = self.pull_raw(seeds, keep, by_choice)
         return [
             Tensor(steal_or_copy(found.pop(fresh._node))) if fresh._node in found else _zeros(fresh)
             for fresh in self.fresh
         ]
 
     def pull_raw(
-        self, seeds: list[tuple[Any, Any]], keep: bool, chosen: Sequence[Any] = ()
+        self, seeds: list[tuple[Any, Any]], keep: bool, by_choice: bool = False
     ) -> dict[Any, Any]:
         """A walk over raw arrays, down to the fresh leaves and no further."""
         # Without recorded tensors from elsewhere, and with fresh leaves that are leaves, every
         # path ends in the right place, and the walk need not look for the paths first.
         free = not self.older and not any(isinstance(node, Node) for node in self.targets)
         return run_backward(
-            seeds, retain_graph=keep, targets=None if free else self.targets, chosen=chosen
+            seeds,
+            retain_graph=keep,
+            targets=None if free else self.targets,
+            by_choice=by_choice,
         )
 
-    def push(self, tangents: Sequence[Tensor], chosen: Sequence[Any] = ()) -> list[Tensor]:
-        """The tangent of each output, from one for each fresh leaf; ``chosen`` as in `pull`."""
+    def push(self, tangents: Sequence[Tensor], by_choice: bool = False) -> list[Tensor]:
+        """The tangent of each output, from one for each fresh leaf; ``by_choice`` as in `pull`."""
         watched = self.watched and is_grad_enabled()
         if not is_grad_enabled():
             tangents = [tangent.detach() for tangent in tangents]
@@ -291,8 +293,7 @@ class Run:
         nodes = [output._node for output in self.outputs]
         quiet = np.errstate(divide="ignore", over="ignore", invalid="ignore")
         with enable_grad(), self.place(), quiet:
-            masks = {fresh._node: mask for fresh, mask in zip(self.fresh, chosen)}
-            found = push(known, nodes, GRAPH_MODE if watched else PLAIN, masks)
+            found = push(known, nodes, GRAPH_MODE if watched else PLAIN, by_choice)
         plain = not watched and all(tangent._node is None for tangent in tangents)
         return [
             _zeros(output) if tangent is None else tangent.detach() if plain else tangent

@@ -26,6 +26,8 @@ class Gradients(dict[Any, Any]):
         super().__init__()
         self.in_place = in_place
         self.owned: set[Any] = set()  # nodes whose gradient is a buffer that this walk made
+        # Where gradients may be other than zero, of nodes where that is known; None: anywhere.
+        self.supports: dict[Any, Any] = {}
 
     def accumulate(self, node: Any, d: Any) -> None:
         """Add to the gradient that a node has."""
@@ -38,7 +40,7 @@ class Gradients(dict[Any, Any]):
             if self.in_place:
                 self.owned.add(node)
 
-    def has_any_of(self, nodes: Iterable[Any]) -> bool:
+    def can_add(self, nodes: Iterable[Any]) -> bool:
         """Whether there is a buffer for one of the nodes that can be added to."""
         return not self.owned.isdisjoint(nodes)
 

@@ -18,14 +18,14 @@ from gpugrad.backend.device import device_of
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import hooks, versions
 from gpugrad.engine.accumulate import Gradients
-from gpugrad.engine.follow import follower, has_moved
+from gpugrad.engine.follow import Follower, device_of_gradient, has_moved
 from gpugrad.engine.messages import names_what_was_visited
-from gpugrad.engine.modes import enable_grad, in_rules, observer
+from gpugrad.engine.modes import Observers, enable_grad, in_rules, observer
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.outputs import OutputsNode, ShapeDtype, pick
 from gpugrad.engine.pull import pull_back, unbroadcast
 from gpugrad.engine.residuals import residual_nodes
-from gpugrad.engine.support import carry, mask_of
+from gpugrad.engine.support import carry, nonzero
 from gpugrad.errors import GradientError
 
 __all__ = ["GraphMode", "reachable", "run_backward"]
@@ -72,12 +72,12 @@ def run_backward(
     graph: GraphMode | None = None,
     targets: Iterable[Any] | None = None,
     deliver: Callable[[dict[Any, Any], Any], None] | None = None,
-    chosen: Sequence[Any] = (),
+    by_choice: bool = False,
 ) -> dict[Any, Any]:
     """Gradients by node: of every leaf reached, or of the nodes in ``targets`` alone.
 
-    ``seeds`` are pairs of a node and the gradient to start it with; ``chosen`` may have for each
-    the mask outside which that gradient is zero by choice (see `gpugrad.engine.support`). With
+    ``seeds`` are pairs of a node and the gradient to start it with; ``by_choice`` says that zeros
+    in those mean that nothing was asked there (see `gpugrad.engine.support`). With
     ``graph``, gradients are Tensors and the walk itself is recorded; the graph that is walked is
     kept then. ``deliver(gradients, leaf)`` adds a gradient to its leaf's own and takes it out of
     ``gradients``: it is called for leaves that have hooks for it, as soon as their gradient is
@@ -90,94 +90,79 @@ def run_backward(
         return {}
     start = seeds[0][1] if graph is None else seeds[0][1].data
     quiet = np.errstate(divide="ignore", over="ignore", invalid="ignore")
-    with device_of(start).activate(), quiet:
+    with device_of(start).activate(), quiet, contextlib.ExitStack() as entered:
+        watch = observer.get()
         if graph is not None:
-            token = in_rules.set(True)
-            try:
-                with enable_grad():
-                    return _walk(seeds, True, graph, targets, deliver, None, chosen)
-            finally:
-                in_rules.reset(token)
-        if not has_moved():
-            return _walk(seeds, retain_graph, None, targets, deliver, None, chosen)
-        with contextlib.ExitStack() as entered:
-            follow = follower(entered)
-            return _walk(seeds, retain_graph, None, targets, deliver, follow, chosen)
+            retain_graph = True
+            entered.enter_context(enable_grad())
+            entered.callback(in_rules.reset, in_rules.set(True))
+        elif has_moved():
+            follower = Follower(entered)
+            watch = follower if watch is None else Observers((follower, watch))
+        wanted = None if targets is None else _needed([node for node, _ in seeds], targets)
+        gradients = Gradients(in_place=graph is None)
+        ready = _begun(seeds, by_choice, wanted, gradients)
+        return _walk(ready, gradients, wanted, graph, retain_graph, deliver, watch)
 
 
 @names_what_was_visited
 def _walk(
-    seeds: Sequence[tuple[Any, Any]],
-    retain_graph: bool,
+    ready: list[tuple[float, Any]],
+    gradients: Gradients,
+    wanted: "_Needed | None",
     graph: GraphMode | None,
-    targets: Iterable[Any] | None,
+    retain_graph: bool,
     deliver: Callable[[dict[Any, Any], Any], None] | None,
-    follow: Callable[[Any], Any] | None,
-    chosen: Sequence[Any],
+    watch: Any,
 ) -> dict[Any, Any]:
-    wanted = None if targets is None else _needed([node for node, _ in seeds], targets)
-    uses = hooks.first_uses(reachable(node for node, _ in seeds)) if hooks.eager else {}
-    watch = observer.get()
-    gradients = Gradients(in_place=graph is None)
-    supports: dict[Any, Any] = {}
+    """The walk itself, from the nodes in the heap ``ready``, of which the latest comes first."""
     results: dict[Any, Any] = {}
-    ready: list[tuple[float, Any]] = []  # a heap: the latest node comes first
-    _begin(seeds, chosen, wanted, gradients, supports, ready)
+    uses = hooks.first_uses(reachable(gradients)) if hooks.eager else {}
     latest = None  # one that waits beside the heap, which a chain never enters
     while ready or latest is not None:
-        node = (heappop(ready) if latest is None else heappushpop(ready, latest))[1]
-        latest = None
+        node, latest = (heappop(ready) if latest is None else heappushpop(ready, latest))[1], None
         g = gradients.pop(node)
-        if follow is not None:
-            follow(g)
         if node.__class__ is not Node:
-            g = _arrived(node, g, graph, supports)
+            g = _arrived(node, g, graph, gradients.supports)
         if watch is not None:
             watch.visit(node, g)
-        if node.__class__ is hooks.HookedLeaf or node.__class__ is Leaf:
-            results[node] = g
-            g = None  # or it could not be given to the leaf without a copy
-            if deliver is not None and node in hooks.eager:
-                deliver(results, node)
-                hooks.completed(node)
+        op = node.op
+        if op is None:  # a leaf, which has hooks
+            results[node], g = g, None  # or it could not be given to the leaf without a copy
+            if deliver is not None:
+                hooks.deliver_eagerly(node, results, deliver)
             continue
-        values, parents, op, xp, y = node.values, node.parents, node.op, node.xp, node.y
+        values, parents, xp, y = node.values, node.parents, node.xp, node.y
         if values is None:
             raise freed(node)
         if node.serial < versions.latest:
             versions.verify(node)
         if wanted is not None:
-            if node in wanted.targets:
-                results[node] = g
-            parents = [parent if parent in wanted else None for parent in parents]
+            parents = wanted.parents(node, g, results)
         if graph is not None:
-            xp = graph.xp
-            values, y = graph.values(node)
+            xp, (values, y) = graph.xp, graph.values(node)
         elif y is None:
             y = node
-        plain = not supports and not op.chooses and node.__class__ is Node and op.joint is None
-        if plain and not (op.adds and gradients.has_any_of(parents)):
+        plain = node.__class__ is Node and op.joint is None and not op.chooses
+        if plain and not gradients.supports and not (op.adds and gradients.can_add(parents)):
             rules = op.vjps if xp.rules is None else xp.rules(op)
         else:
-            plain = False
-            rules = _pulled(node, xp, g, y, parents, values, gradients, supports, watch)
-        parameters = node.parameters
-        count = 0 if parameters else len(values)
+            plain, rules = False, _pulled(node, xp, g, y, parents, values, gradients, watch)
         for parent, rule in zip(parents, rules):
             if parent is None:
                 continue
             if not plain:
                 d = rule
-            elif count == 2:  # written out: a call with a star costs three times as much
+            elif node.parameters:
+                d = rule(xp, g, y, *values, **node.parameters)
+            elif len(values) == 2:  # written out: a call with a star costs three times as much
                 d = rule(xp, g, y, values[0], values[1])
-            elif count == 1:
+            elif len(values) == 1:
                 d = rule(xp, g, y, values[0])
             else:
-                d = rule(xp, g, y, *values, **parameters or {})
+                d = rule(xp, g, y, *values)
             if d is None:  # the op has added it to the parent's already
                 continue
-            if follow is not None:
-                follow(d)  # to where it meets the parent's other gradients
             if watch is not None:
                 watch.gradient(node, parent, d)
             if d.shape != parent.shape or d.dtype is not parent.dtype:
@@ -190,53 +175,48 @@ def _walk(
                 continue  # nothing follows: its gradient is complete when the walk ends
             # A leaf that is told at once comes after its first use, the others by their number.
             entry = (0.5 - uses[parent] if parent in uses else -parent.serial, parent)
-            if latest is None:
-                latest = entry
-            else:
-                heappush(ready, entry)
+            if latest is not None:
+                heappush(ready, latest)
+            latest = entry
         if not retain_graph:
             node.values = node.y = None
         d = rules = None  # let go of a gradient as soon as the walk has passed it
     if watch is not None:
         for leaf, g in gradients.items():
             watch.visit(leaf, g)
-    results.update(gradients)  # what is left belongs to leaves
-    return results
+    return results | gradients  # what is left belongs to leaves
 
 
-def _begin(
-    seeds: Sequence[tuple[Any, Any]],
-    chosen: Sequence[Any],
-    wanted: Any,
-    gradients: Gradients,
-    supports: dict[Any, Any],
-    ready: list[tuple[float, Any]],
-) -> None:
-    """Enter what a walk starts with."""
-    for index, (node, gradient) in enumerate(seeds):
+def _begun(
+    seeds: Sequence[tuple[Any, Any]], by_choice: bool, wanted: Any, gradients: Gradients
+) -> list[tuple[float, Any]]:
+    """Enter the gradients that a walk starts with; the heap of their nodes."""
+    ready: list[tuple[float, Any]] = []
+    for node, gradient in seeds:
         if wanted is not None and node not in wanted:
             continue
         if node in gradients:
-            gradients[node] = gradients[node] + gradient
-            supports.pop(node, None)
-            continue
-        gradients[node] = gradient
-        if index < len(chosen) and chosen[index] is not None:
-            supports[node] = mask_of(chosen[index])
-        if node.__class__ is not Leaf:
-            heappush(ready, (-node.serial, node))
+            gradients[node] = gradient = gradients[node] + gradient
+        else:
+            gradients[node] = gradient
+            if node.__class__ is not Leaf:
+                heappush(ready, (-node.serial, node))
+        if by_choice:
+            raw = gradient if gradients.in_place else gradient.data
+            gradients.supports[node] = nonzero(raw)
+    return ready
 
 
 def _arrived(node: Any, g: Any, graph: GraphMode | None, supports: dict[Any, Any]) -> Any:
     """The gradient of a node or leaf with hooks, or one for each of several outputs."""
-    if isinstance(node, OutputsNode):
-        return node.filled(g, node.xp if graph is None else graph.xp)
-    if isinstance(node, Leaf) and node.__class__ is not hooks.HookedLeaf:
-        return g  # its hooks were removed meanwhile
-    after = hooks.through(node, g)
+    with device_of_gradient(g).activate():
+        if isinstance(node, OutputsNode):
+            return node.filled(g, node.xp if graph is None else graph.xp)
+        if node.__class__ is Leaf:  # its hooks were removed meanwhile
+            return g
+        after = hooks.through(node, g)
     if after is not g and supports.get(node) is not None:  # a hook may have filled zeros
-        raw = after if graph is None else after.data
-        supports[node] = supports[node].union(mask_of(raw != 0))
+        supports[node].union(nonzero(after if graph is None else after.data))
     return after
 
 
@@ -248,7 +228,6 @@ def _pulled(
     parents: Sequence[Any],
     values: Sequence[Any],
     gradients: Gradients,
-    supports: dict[Any, Any],
     watch: Any,
 ) -> Sequence[Any]:
     """The gradient of each argument, where there is more to it than to call the rules."""
@@ -258,8 +237,8 @@ def _pulled(
         left = gradients.left(node, g, parents)
     needs = [parent is not None for parent in left]
     ds = pull_back(op, xp, g, y, needs, values, node.parameters or {})
-    if supports or op.chooses:
-        ds = carry(supports, node, parents, gradients, xp, ds)
+    if gradients.supports or op.chooses:
+        ds = carry(gradients, node, parents, xp, ds)
     if node.__class__ is hooks.HookedNode:
         ds = [
             None if d is None else unbroadcast(xp, d, parent.shape, parent.dtype)
@@ -273,6 +252,12 @@ class _Needed(set[Any]):
     """The nodes on a path to a target, targets included."""
 
     targets: dict[Any, None]
+
+    def parents(self, node: Any, g: Any, results: dict[Any, Any]) -> list[Any]:
+        """The parents of a node, None for those on no path; a target's gradient is a result."""
+        if node in self.targets:
+            results[node] = g
+        return [parent if parent in self else None for parent in node.parents]
 
 
 def _needed(roots: list[Any], targets: Iterable[Any]) -> _Needed | None:

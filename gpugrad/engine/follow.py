@@ -6,13 +6,12 @@ several.
 """
 
 import contextlib
-from collections.abc import Callable
 from typing import Any
 
-from gpugrad.backend.device import device_of
+from gpugrad.backend.device import Device, device_of
 from gpugrad.engine.outputs import OutputGrads
 
-__all__ = ["follower", "has_moved", "note_move"]
+__all__ = ["Follower", "device_of_gradient", "has_moved", "note_move"]
 
 _moved = False
 
@@ -28,14 +27,30 @@ def has_moved() -> bool:
     return _moved
 
 
-def follower(entered: contextlib.ExitStack) -> Callable[[Any], None]:
-    """Makes the device of a raw gradient the current one, until ``entered`` is left."""
+def device_of_gradient(gradient: Any) -> Device:
+    """Where a gradient lies: raw, a Tensor, or of one of several outputs."""
+    while isinstance(gradient, OutputGrads):
+        gradient = next(iter(gradient.parts.values()))
+    if isinstance(gradient, tuple):
+        gradient = gradient[0]
+    return device_of(getattr(gradient, "_array", gradient))
 
-    def follow(gradient: Any) -> None:
-        while isinstance(gradient, OutputGrads):
-            gradient = next(iter(gradient.parts.values()))
-        device = device_of(gradient)
+
+class Follower:
+    """Observes a walk, and makes the device of each gradient the current one.
+
+    ``entered`` is the stack that leaves them when the walk ends.
+    """
+
+    def __init__(self, entered: contextlib.ExitStack) -> None:
+        self.entered = entered
+
+    def visit(self, node: Any, g: Any) -> None:
+        """To where the node's rules compute."""
+        device = device_of_gradient(g)
         if not device.is_current():
-            entered.enter_context(device.activate())
+            self.entered.enter_context(device.activate())
 
-    return follow
+    def gradient(self, node: Any, parent: Any, d: Any) -> None:
+        """To where a gradient meets the parent's others."""
+        self.visit(node, d)

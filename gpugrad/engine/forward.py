@@ -14,7 +14,7 @@ from gpugrad.engine.modes import in_rules
 from gpugrad.engine.node import Leaf
 from gpugrad.engine.outputs import OutputsNode
 from gpugrad.engine.pull import pull_back, unbroadcast
-from gpugrad.engine.support import mask_of, push_support
+from gpugrad.engine.support import nonzero, push_support
 
 __all__ = ["push"]
 
@@ -23,16 +23,16 @@ def push(
     tangents: dict[Any, Any],
     outputs: Sequence[Any],
     graph: GraphMode,
-    chosen: dict[Any, Any] | None = None,
+    by_choice: bool = False,
 ) -> list[Any]:
     """The tangents of the output nodes, given those of some of the nodes they came from.
 
     All tangents are Tensors, and what is computed with them is recorded, so that tangents
-    can be differentiated again. None stands for a tangent that is zero. ``chosen`` has, for some
-    of the nodes, the mask outside which their tangent is zero by choice.
+    can be differentiated again. None stands for a tangent that is zero. ``by_choice`` says
+    that zeros in ``tangents`` are such that nothing moves there: see `gpugrad.engine.support`.
     """
     known = dict(tangents)
-    supports = {node: mask_of(mask) for node, mask in (chosen or {}).items()}
+    supports = {node: nonzero(t.data) for node, t in tangents.items()} if by_choice else {}
     nodes = [node for node in outputs if node is not None]
     first = min((node.serial for node in known), default=0)
     for node in reachable(nodes, first):

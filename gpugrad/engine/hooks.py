@@ -23,7 +23,15 @@ from gpugrad.engine.node import (
 )
 from gpugrad.errors import DeviceError, DTypeError, ShapeError
 
-__all__ = ["HookedLeaf", "HookedNode", "completed", "eager", "first_uses", "passed", "through"]
+__all__ = [
+    "HookedLeaf",
+    "HookedNode",
+    "deliver_eagerly",
+    "eager",
+    "first_uses",
+    "passed",
+    "through",
+]
 
 
 def _called(node: Any, order: int) -> Iterator[Callable[..., Any]]:
@@ -89,8 +97,11 @@ def _replacement(hook: Callable[..., Any], changed: Any, g: Any) -> Any:
     return changed.astype(g.dtype)
 
 
-def completed(leaf: Any) -> None:
-    """Tell those who wait for a leaf's gradient that it is there."""
+def deliver_eagerly(leaf: Any, results: dict[Any, Any], deliver: Callable[..., None]) -> None:
+    """Add a leaf's gradient to its ``grad`` and tell those who wait, where there are any."""
+    if leaf not in eager:
+        return
+    deliver(results, leaf)
     with no_grad():
         for hook in _called(leaf, COMPLETES):
             hook()

@@ -8,9 +8,9 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 __all__ = [
-    "Block", "Stack", "deterministic", "enable_grad", "in_rules", "indices_are_checked",
-    "is_deterministic", "is_grad_enabled", "no_grad", "observed", "observer", "recording",
-    "set_grad_enabled", "strict",
+    "Block", "Observers", "Stack", "deterministic", "enable_grad", "in_rules",
+    "indices_are_checked", "is_deterministic", "is_grad_enabled", "no_grad", "observed",
+    "observer", "recording", "set_grad_enabled", "strict",
 ]  # fmt: skip
 
 # A context variable is seen by one thread, and by one asyncio task, alone.
@@ -63,7 +63,7 @@ def indices_are_checked() -> bool:
     watch = observer.get()
     if watch is None:
         return False
-    members = watch.members if isinstance(watch, _Watches) else (watch,)
+    members = watch.members if isinstance(watch, Observers) else (watch,)
     return any(getattr(member, "checks_indices", False) for member in members)
 
 
@@ -228,18 +228,18 @@ class observed(Block):  # noqa: N801 - a block, like the others
 
     def _apply(self) -> None:
         before = observer.get()
-        members = before.members if isinstance(before, _Watches) else (before,)
+        members = before.members if isinstance(before, Observers) else (before,)
         watch = self.watch
         if any(type(member) is type(watch) for member in members):
             watch = before
         elif before is not None:
-            watch = _Watches((*members, watch))
+            watch = Observers((*members, watch))
         observer.set(watch)
         if recording.get():
             recording.set(watch)
 
 
-class _Watches:
+class Observers:
     """Several observers in the place of one."""
 
     def __init__(self, members: tuple[Any, ...]) -> None:

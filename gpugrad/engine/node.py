@@ -102,6 +102,7 @@ class Leaf:
 
     __slots__ = ("__weakref__", "dtype", "hooks", "name", "serial", "shape", "tensor")
 
+    op = None
     parents: tuple[Any, ...] = ()
 
     def __init__(self, tensor: Any, shape: tuple[int, ...], dtype: Any) -> None:

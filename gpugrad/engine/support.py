@@ -23,12 +23,13 @@ from typing import Any
 
 import numpy as np
 
+from gpugrad.engine.accumulate import Gradients
 from gpugrad.engine.node import Leaf
 from gpugrad.engine.op import Op
 from gpugrad.engine.outputs import PICK, OutputsNode
 from gpugrad.engine.pull import pull_back, unbroadcast
 
-__all__ = ["OutputSupports", "Support", "carry", "mask_of", "push_support"]
+__all__ = ["OutputSupports", "Support", "carry", "nonzero", "push_support"]
 
 
 class Support:
@@ -88,9 +89,9 @@ class OutputSupports:
 _FLOAT = np.dtype(np.float32)
 
 
-def mask_of(mask: Any) -> Support:
-    """The support with a mask that is there already, a boolean array."""
-    return Support((), _given(mask))
+def nonzero(gradient: Any) -> Support:
+    """The support of a raw gradient of which all zeros are by choice."""
+    return Support((), lambda counts, masks: _plus(counts, (gradient != 0).astype("float32")))
 
 
 def _given(mask: Any) -> Callable[[Any, list[Any]], Any]:
@@ -110,18 +111,14 @@ def carries(node: Any) -> bool:
 
 
 def carry(
-    supports: dict[Any, Any],
-    node: Any,
-    parents: Sequence[Any],
-    gradients: dict[Any, Any],
-    xp: Any,
-    ds: Sequence[Any],
+    gradients: Gradients, node: Any, parents: Sequence[Any], xp: Any, ds: Sequence[Any]
 ) -> list[Any]:
     """The gradients that a node gives to its parents, zero by choice where they have to be.
 
-    Takes the node's support out of ``supports`` and enters those of its parents; ``gradients`` are
-    those that the walk has for them so far. ``xp`` is the namespace of ``ds``.
+    Takes the node's support out of those of ``gradients`` and enters its parents'. ``xp`` is the
+    namespace of ``ds``.
     """
+    supports = gradients.supports
     own = supports.pop(node, None)
     op = node.op
     if own is None and not op.chooses:
@@ -142,7 +139,7 @@ def carry(
                 support = None
         results.append(d)
         made.append(support)
-    _enter(supports, parents, made, gradients)
+    _enter(gradients, parents, made)
     return results
 
 
@@ -153,13 +150,9 @@ def _asks(op: Op, own: Any) -> bool:
     return op.kind == "elementwise" or op.support is not None
 
 
-def _enter(
-    supports: dict[Any, Any],
-    parents: Sequence[Any],
-    made: Sequence[Any],
-    gradients: dict[Any, Any],
-) -> None:
+def _enter(gradients: Gradients, parents: Sequence[Any], made: Sequence[Any]) -> None:
     """Note the supports of what the parents get now, beside what they have."""
+    supports = gradients.supports
     mixed = any(support is not None for support in made)
     for parent, support in zip(parents, made):
         if parent is None:
