@@ -15,15 +15,15 @@ from gpugrad.backend.namespace import NAMESPACES
 __all__ = ["Gradients", "steal_or_copy"]
 
 
-class Gradients(dict[Any, Any]):
+class Gradients:
     """The gradients of the nodes that a walk has yet to visit.
 
-    ``in_place`` says that they are raw arrays, which sums may be added to; Tensors are not, as
-    the graph remembers them.
+    ``by_node`` has them. ``in_place`` says that they are raw arrays, which can be added to; Tensors
+    can not, as the graph remembers them.
     """
 
     def __init__(self, in_place: bool) -> None:
-        super().__init__()
+        self.by_node: dict[Any, Any] = {}
         self.in_place = in_place
         self.owned: set[Any] = set()  # nodes whose gradient is a buffer that this walk made
         # Where gradients may be other than zero, of nodes where that is known; None: anywhere.
@@ -31,12 +31,12 @@ class Gradients(dict[Any, Any]):
 
     def accumulate(self, node: Any, d: Any) -> None:
         """Add to the gradient that a node has."""
-        before = self[node]
+        before = self.by_node[node]
         if node in self.owned:
             before += d
-            self[node] = before
+            self.by_node[node] = before
         else:
-            self[node] = before + d
+            self.by_node[node] = before + d
             if self.in_place:
                 self.owned.add(node)
 
@@ -52,7 +52,7 @@ class Gradients(dict[Any, Any]):
             parent = rest[index]
             if add is None or parent not in self.owned:
                 continue
-            if add(node.xp, self[parent], g, *node.values, **parameters):
+            if add(node.xp, self.by_node[parent], g, *node.values, **parameters):
                 rest[index] = None
         return rest
 

@@ -90,25 +90,30 @@ def run_backward(
         return {}
     start = seeds[0][1] if graph is None else seeds[0][1].data
     quiet = np.errstate(divide="ignore", over="ignore", invalid="ignore")
-    with device_of(start).activate(), quiet, contextlib.ExitStack() as entered:
+    with device_of(start).activate(), quiet:
+        wanted = None if targets is None else _needed([node for node, _ in seeds], targets)
+        sums = Gradients(in_place=graph is None)
+        ready = _begun(seeds, by_choice, wanted, sums)
         watch = observer.get()
         if graph is not None:
-            retain_graph = True
-            entered.enter_context(enable_grad())
-            entered.callback(in_rules.reset, in_rules.set(True))
-        elif has_moved():
+            token = in_rules.set(True)
+            try:
+                with enable_grad():
+                    return _walk(ready, sums, wanted, graph, True, deliver, watch)
+            finally:
+                in_rules.reset(token)
+        if not has_moved():
+            return _walk(ready, sums, wanted, None, retain_graph, deliver, watch)
+        with contextlib.ExitStack() as entered:
             follower = Follower(entered)
             watch = follower if watch is None else Observers((follower, watch))
-        wanted = None if targets is None else _needed([node for node, _ in seeds], targets)
-        gradients = Gradients(in_place=graph is None)
-        ready = _begun(seeds, by_choice, wanted, gradients)
-        return _walk(ready, gradients, wanted, graph, retain_graph, deliver, watch)
+            return _walk(ready, sums, wanted, None, retain_graph, deliver, watch)
 
 
 @names_what_was_visited
 def _walk(
     ready: list[tuple[float, Any]],
-    gradients: Gradients,
+    sums: Gradients,
     wanted: "_Needed | None",
     graph: GraphMode | None,
     retain_graph: bool,
@@ -117,13 +122,16 @@ def _walk(
 ) -> dict[Any, Any]:
     """The walk itself, from the nodes in the heap ``ready``, of which the latest comes first."""
     results: dict[Any, Any] = {}
+    gradients, supports = sums.by_node, sums.supports
     uses = hooks.first_uses(reachable(gradients)) if hooks.eager else {}
-    latest = None  # one that waits beside the heap, which a chain never enters
+    latest: Any = None  # one that waits beside the heap, which a chain never enters
     while ready or latest is not None:
-        node, latest = (heappop(ready) if latest is None else heappushpop(ready, latest))[1], None
+        if ready:
+            latest = heappop(ready) if latest is None else heappushpop(ready, latest)
+        node, latest = latest[1], None
         g = gradients.pop(node)
         if node.__class__ is not Node:
-            g = _arrived(node, g, graph, gradients.supports)
+            g = _arrived(node, g, graph, supports)
         if watch is not None:
             watch.visit(node, g)
         op = node.op
@@ -144,10 +152,10 @@ def _walk(
         elif y is None:
             y = node
         plain = node.__class__ is Node and op.joint is None and not op.chooses
-        if plain and not gradients.supports and not (op.adds and gradients.can_add(parents)):
+        if plain and not supports and not (op.adds and sums.can_add(parents)):
             rules = op.vjps if xp.rules is None else xp.rules(op)
         else:
-            plain, rules = False, _pulled(node, xp, g, y, parents, values, gradients, watch)
+            plain, rules = False, _pulled(node, xp, g, y, parents, values, sums, watch)
         for parent, rule in zip(parents, rules):
             if parent is None:
                 continue
@@ -168,7 +176,7 @@ def _walk(
             if d.shape != parent.shape or d.dtype is not parent.dtype:
                 d = unbroadcast(xp, d, parent.shape, parent.dtype)
             if parent in gradients:
-                gradients.accumulate(parent, d)
+                sums.accumulate(parent, d)
                 continue
             gradients[parent] = d
             if parent.__class__ is Leaf:
@@ -195,12 +203,11 @@ def _begun(
     for node, gradient in seeds:
         if wanted is not None and node not in wanted:
             continue
-        if node in gradients:
-            gradients[node] = gradient = gradients[node] + gradient
-        else:
-            gradients[node] = gradient
-            if node.__class__ is not Leaf:
-                heappush(ready, (-node.serial, node))
+        if node in gradients.by_node:
+            gradient = gradients.by_node[node] + gradient
+        elif node.__class__ is not Leaf:
+            heappush(ready, (-node.serial, node))
+        gradients.by_node[node] = gradient
         if by_choice:
             raw = gradient if gradients.in_place else gradient.data
             gradients.supports[node] = nonzero(raw)

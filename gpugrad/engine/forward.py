@@ -14,7 +14,7 @@ from gpugrad.engine.modes import in_rules
 from gpugrad.engine.node import Leaf
 from gpugrad.engine.outputs import OutputsNode
 from gpugrad.engine.pull import pull_back, unbroadcast
-from gpugrad.engine.support import nonzero, push_support
+from gpugrad.engine.support import asks, nonzero, push_support
 
 __all__ = ["push"]
 
@@ -93,7 +93,7 @@ def _tangent(node: Any, tangents: list[Any], graph: GraphMode, supports: dict[An
 def _masked(node: Any, index: int, supports: dict[Any, Any], xp: Any, d: Any) -> Any:
     """What an argument's tangent comes to, zero where that is zero by choice."""
     support = supports.get(node.parents[index])
-    return d if support is None or node.op.finite else xp.where(support.mask(), d, 0)
+    return d if support is None or not asks(node, index) else xp.where(support.mask(), d, 0)
 
 
 def _sum(terms: Any) -> Any:

@@ -102,9 +102,10 @@ class Op:
     raises DTypeError.
 
     ``finite``, ``moves``, ``chooses`` and ``support`` say how zeros by choice pass backward, see
-    `gpugrad.engine.support`. ``finite``: the derivative of an elementwise op is finite whatever
-    the values are, NaN included. ``moves``: no coefficient of a linear op is negative, so that its
-    vjp of a mask is a mask. ``chooses``: it leaves elements out as well, as an index does.
+    `gpugrad.engine.support`. ``finite``: the derivative of an elementwise op is finite whatever the
+    values are, NaN included; or ``finite(index, *values)`` says so for one array and some values,
+    such as a product with a Python number. ``moves``: no coefficient of a linear op is negative, so
+    that its vjp of a mask is a mask. ``chooses``: it leaves elements out as well, as an index does.
     ``support(xp, mask, y, *arrays, **parameters)`` is the mask of the arguments' gradients for any
     other op; where there is none, all of them are numbers.
 
@@ -187,7 +188,7 @@ class Op:
         outputs: bool = False,
         residuals: "dict[str, Op] | None" = None,
         alone: Rule | None = None,
-        finite: bool = False,
+        finite: bool | Callable[..., bool] = False,
         moves: bool = False,
         chooses: bool = False,
         support: Rule | None = None,

@@ -25,7 +25,6 @@ import numpy as np
 
 from gpugrad.engine.accumulate import Gradients
 from gpugrad.engine.node import Leaf
-from gpugrad.engine.op import Op
 from gpugrad.engine.outputs import PICK, OutputsNode
 from gpugrad.engine.pull import pull_back, unbroadcast
 
@@ -131,7 +130,7 @@ def carry(
         support = None
         if parent is not None:
             support = _of_argument(node, index, own)
-            if support is not None and _asks(op, own):
+            if own is not None and support is not None and asks(node, index):
                 # In the argument's own shape, but for elementwise ops, whose d may be larger.
                 mask = own.mask() if op.kind == "elementwise" else support.mask()
                 d = xp.where(mask, d, 0)
@@ -143,11 +142,13 @@ def carry(
     return results
 
 
-def _asks(op: Op, own: Any) -> bool:
-    """Whether 0 by choice could become something else in the op's rule."""
-    if own is None or op.finite or op.moves or op is PICK:
+def asks(node: Any, index: int) -> bool:
+    """Whether a zero by choice could become something else in the rule of an argument."""
+    op = node.op
+    if op.moves or op is PICK or (op.kind != "elementwise" and op.support is None):
         return False
-    return op.kind == "elementwise" or op.support is not None
+    finite = op.finite
+    return not (finite(index, *node.values) if callable(finite) else finite)
 
 
 def _enter(gradients: Gradients, parents: Sequence[Any], made: Sequence[Any]) -> None:
@@ -164,7 +165,7 @@ def _enter(gradients: Gradients, parents: Sequence[Any], made: Sequence[Any]) ->
         elif parent in supports:
             before = supports[parent]
             supports[parent] = None if before is None else before.union(support)
-        elif parent not in gradients:
+        elif parent not in gradients.by_node:
             supports[parent] = support
 
 
