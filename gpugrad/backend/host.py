@@ -96,6 +96,10 @@ def _kept(condition: Any, a: Any, b: Any) -> Any:
     return np.bitwise_and(x.view(_BITS[x.itemsize]), bits).view(x.dtype)
 
 
+def _windows(x: Any, sizes: tuple[int, ...], axes: tuple[int, ...]) -> Any:
+    return np.lib.stride_tricks.sliding_window_view(x, sizes, axes)
+
+
 def _transpose(x: Any, axes: Any = None) -> Any:
     return x.transpose() if axes is None else x.transpose(axes)
 
@@ -164,6 +168,7 @@ NUMPY = Namespace(
         "special": Special("scipy.special"),
         "transpose": _transpose,
         "where": _where,
+        "windows": _windows,
     },
 )
 

@@ -43,7 +43,8 @@ class Namespace:
 
     A name is looked up in ``fast`` (replacements that are quicker than the module's
     own function, and ``special``), then in the op table's formulas, then in ``module``; what was
-    found stays as an attribute, so the second look-up costs as much as that of a module.
+    found stays as an attribute, so the second look-up costs as much as that of a module. Formulas
+    whose op has the name of a function of the module reach it as ``native_argsort``.
 
     ``checks`` is called with an op's name and its raw operands before the op runs, and
     raises where they cannot meet (two devices); None where nothing can be wrong. ``alone`` says
@@ -141,7 +142,10 @@ class Namespace:
 
     def __getattr__(self, name: str) -> Any:
         formula = FORMULAS.get(name)
-        found = native(self.module, name) if formula is None else partial(formula, self)
+        if formula is None:
+            found = native(self.module, name.removeprefix("native_"))
+        else:
+            found = partial(formula, self)
         setattr(self, name, found)
         return found
 

@@ -274,7 +274,7 @@ def _of_any(xp: Any, name: str, x: Any) -> tuple[Any, ...]:
     """The results of a function of the array library's ``linalg``, complex whatever they are."""
     x = x.astype(FULL) if x.dtype == HALF else x
     try:
-        found = getattr(xp.module.linalg, name)(x)
+        found = getattr(xp.linalg, name)(x)
     except RuntimeError as error:  # CuPy's, where cuSOLVER lacks what CUDA 12.6 brought
         if "geev" not in str(error):
             raise

@@ -54,8 +54,8 @@ def _from_diagonal(
     xp: Any, d: Any, /, offset: int, axis1: int, axis2: int, shape: tuple[int, ...]
 ) -> Any:
     out = xp.full_like(d, 0, shape=shape)
-    places = xp.module.arange(d.shape[-1])
-    matrices = xp.module.moveaxis(out, (axis1, axis2), (-2, -1))  # a view
+    places = xp.arange(d.shape[-1])
+    matrices = xp.moveaxis(out, (axis1, axis2), (-2, -1))  # a view
     matrices[..., places + max(-offset, 0), places + max(offset, 0)] = d
     return out
 

@@ -24,7 +24,7 @@ HALF, FULL = np.dtype(np.float16), np.dtype(np.float32)
 def _fourier(
     xp: Any, x: Any, /, axes: tuple[int, ...], inverse: bool = False, norm: str = "backward"
 ) -> Any:
-    transform = xp.module.fft.ifftn if inverse else xp.module.fft.fftn
+    transform = xp.fft.ifftn if inverse else xp.fft.fftn
     return transform(_wide(x), axes=axes, norm=norm)
 
 
@@ -56,7 +56,7 @@ op(
 
 
 def _counted(xp: Any, x: Any, /, axis: int, size: int, factor: float) -> Any:
-    weights = xp.module.full(x.shape[axis], factor, dtype=x.dtype.char.lower())
+    weights = xp.full(x.shape[axis], factor, dtype=x.dtype.char.lower())
     weights[0] = 1
     if size % 2 == 0:
         weights[-1] = 1
@@ -91,7 +91,7 @@ def _fourier_real_vjp(xp: Any, g: Any, y: Any, x: Any, axes: tuple[int, ...], no
 
 op(
     "fourier_of_real",
-    lambda xp, x, /, axes, norm="backward": xp.module.fft.rfftn(_wide(x), axes=axes, norm=norm),
+    lambda xp, x, /, axes, norm="backward": xp.fft.rfftn(_wide(x), axes=axes, norm=norm),
     vjp=[_fourier_real_vjp],
     prepare=lambda xp, x: (xp.real(x),),
     observe=lambda xp, y: (xp.real(y), xp.imag(y)),
@@ -115,8 +115,8 @@ def _fourier_to_real(
     x = _wide(x)
     # Axis by axis, as NumPy does it: what stands for no real array counts the same everywhere.
     if len(axes) > 1:
-        x = xp.module.fft.ifftn(x, axes=axes[:-1], norm=norm)
-    return xp.module.fft.irfft(x, size, axis=axes[-1], norm=norm)
+        x = xp.fft.ifftn(x, axes=axes[:-1], norm=norm)
+    return xp.fft.irfft(x, size, axis=axes[-1], norm=norm)
 
 
 op(

@@ -27,7 +27,7 @@ HALF, FULL = np.dtype(np.float16), np.dtype(np.float32)
 def lapack(xp: Any, name: str, *arrays: Any, **words: Any) -> Any:
     """A function of the array library's ``linalg``; float16 is computed in float32."""
     wide = [x.astype(FULL) if x.dtype == HALF else x for x in arrays]
-    result = getattr(xp.module.linalg, name)(*wide, **words)
+    result = getattr(xp.linalg, name)(*wide, **words)
     if any(x.dtype != HALF for x in arrays):
         return result
     if isinstance(result, tuple):
@@ -38,14 +38,14 @@ def lapack(xp: Any, name: str, *arrays: Any, **words: Any) -> Any:
 # For rules: parts of matrices. Public functions of this kind are in other modules.
 op(
     "eye_like",
-    lambda xp, x, /: xp.module.eye(x.shape[-1], dtype=x.dtype),
+    lambda xp, x, /: xp.eye(x.shape[-1], dtype=x.dtype),
     samples=[Sample((2, 3)), Sample((2, 3, 3))],
     public="",
     doc="The identity matrix for the columns of x, in its dtype. No gradient.",
 )
 op(
     "lower_part",
-    lambda xp, x, /, k=0: xp.module.tril(x, k),
+    lambda xp, x, /, k=0: xp.tril(x, k),
     vjp=[lambda xp, g, y, x, k: xp.lower_part(g, k=k)],
     kind="linear",
     moves=True,
@@ -130,7 +130,7 @@ op(
 def _einsum(xp: Any, /, *operands: Any, subscripts: str, optimize: Any = None) -> Any:
     if optimize is None:
         optimize = _in_pairs(subscripts, operands)
-    return xp.module.einsum(subscripts, *operands, optimize=optimize)
+    return xp.einsum(subscripts, *operands, optimize=optimize)
 
 
 def _in_pairs(subscripts: str, operands: tuple[Any, ...]) -> bool:

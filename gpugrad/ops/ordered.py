@@ -20,13 +20,12 @@ def sums_in_order(xp: Any, g: Any, index: tuple[Any, ...], shape: tuple[int, ...
     After the step of length s each sum holds the s elements before it and itself, as far as they
     belong to its place: the scan of Hillis and Steele ("Data parallel algorithms", 1986).
     """
-    module = xp.module
     whole, rest = _indexed_axes(index, shape)
-    places = module.arange(_size(whole)).reshape(whole)[index].reshape(-1)
+    places = xp.arange(_size(whole)).reshape(whole)[index].reshape(-1)
     n = places.size
-    out = module.zeros((_size(whole), *rest), g.dtype)
+    out = xp.zeros((_size(whole), *rest), g.dtype)
     if n and out.size:
-        order = module.argsort(places, kind="stable")
+        order = xp.native_argsort(places, kind="stable")
         places = places[order]
         sums = g.reshape((n, *rest))[order]
         if sums.itemsize < 4 and sums.dtype.kind in "fV":
@@ -35,9 +34,9 @@ def sums_in_order(xp: Any, g: Any, index: tuple[Any, ...], shape: tuple[int, ...
         step = 1
         while step < n:
             same = (places[step:] == places[:-step]).reshape((-1, *(1,) * len(rest)))
-            sums[step:] += module.where(same, sums[:-step], nothing)
+            sums[step:] += xp.where(same, sums[:-step], nothing)
             step *= 2
-        last = module.searchsorted(places, places, side="right") - 1
+        last = xp.searchsorted(places, places, side="right") - 1
         # Equal places are written several times, with the same sum.
         out[places] = sums[last].astype(g.dtype, copy=False)
     return out.reshape(shape)
@@ -48,23 +47,22 @@ def running(xp: Any, name: str, x: Any, axis: int | None) -> Any:
     # For a flattened array CuPy takes CUB's scan, whose order of sums is not that of every run.
     if axis is None and is_deterministic():
         x, axis = x.reshape(-1), 0
-    return getattr(xp.module, name)(x, axis=axis)
+    return getattr(xp, f"native_{name}")(x, axis=axis)
 
 
 def histogram_in_order(
     xp: Any, x: Any, weights: Any, bins: Any, ends: Any, density: bool
 ) -> tuple[Any, Any]:
     """The weights of the elements in each bin, added in one order, and the edges of the bins."""
-    module = xp.module
-    _, edges = module.histogram(x, bins, ends)
+    _, edges = xp.histogram(x, bins, ends)
     x, weights = x.reshape(-1), weights.reshape(-1)
     count = edges.size - 1
-    places = module.searchsorted(edges, x, side="right") - 1
-    places = module.where(x == edges[-1], count - 1, places)  # the last bin has both its edges
+    places = xp.searchsorted(edges, x, side="right") - 1
+    places = xp.where(x == edges[-1], count - 1, places)  # the last bin has both its edges
     inside = (x >= edges[0]) & (x <= edges[-1])
     weights = weights.astype(np.complex128 if weights.dtype.kind == "c" else np.float64)
-    sums = sums_in_order(xp, weights, (module.where(inside, places, count),), (count + 1,))[:-1]
-    return (sums / module.diff(edges) / sums.sum() if density else sums), edges
+    sums = sums_in_order(xp, weights, (xp.where(inside, places, count),), (count + 1,))[:-1]
+    return (sums / xp.diff(edges) / sums.sum() if density else sums), edges
 
 
 def _indexed_axes(

@@ -82,7 +82,7 @@ def _convolve(xp: Any, a: Any, v: Any, /) -> Any:
     if a.dtype != v.dtype:  # CuPy transforms each in its own precision
         dtype = np.result_type(a.dtype, v.dtype)
         a, v = a.astype(dtype), v.astype(dtype)
-    return xp.module.convolve(a, v, "full")
+    return xp.convolve(a, v, "full")
 
 
 op(

@@ -169,7 +169,7 @@ op(
 
 op(
     "pad_zeros",
-    lambda xp, x, /, pad_width: xp.module.pad(x, pad_width),
+    lambda xp, x, /, pad_width: xp.pad(x, pad_width),
     vjp=[
         lambda xp, g, y, x, pad_width: g[
             tuple(

@@ -16,15 +16,13 @@ def _argsort(
 ) -> Any:
     if axis is None:
         x, axis = x.reshape(-1), -1
-    argsort = xp.module.argsort
     if not x.shape:
-        return xp.module.zeros((), "int64")
+        return xp.zeros((), "int64")
     if not descending:
-        return argsort(x, axis=axis, kind="stable")
+        return xp.native_argsort(x, axis=axis, kind="stable")
     # Stable in the other direction as well: sorted from the back, then turned round.
-    back = xp.module.flip(x, axis=axis)
-    last = x.shape[axis] - 1
-    return last - xp.module.flip(argsort(back, axis=axis, kind="stable"), axis=axis)
+    order = xp.native_argsort(xp.flip(x, axis=axis), axis=axis, kind="stable")
+    return x.shape[axis] - 1 - xp.flip(order, axis=axis)
 
 
 op(
@@ -41,7 +39,7 @@ op(
 )
 op(
     "argpartition_order",
-    lambda xp, x, /, kth, axis: xp.module.argpartition(x, kth, axis=axis),
+    lambda xp, x, /, kth, axis: xp.argpartition(x, kth, axis=axis),
     samples=(Sample((5,), kth=2, axis=-1),),
     public="",
     doc="An order in which the element at ``kth`` is where sorting puts it. No gradient.",
@@ -50,12 +48,12 @@ op(
 
 def _inverse(order: Any, axis: int) -> Any:
     """The order that undoes one."""
-    return namespace_of(order).module.argsort(order, axis=axis)
+    return namespace_of(order).native_argsort(order, axis=axis)
 
 
 op(
     "permuted",
-    lambda xp, x, /, order, axis: xp.module.take_along_axis(x, order, axis),
+    lambda xp, x, /, order, axis: xp.take_along_axis(x, order, axis),
     vjp=[lambda xp, g, y, x, order, axis: xp.permuted(g, order=_inverse(order, axis), axis=axis)],
     kind="linear",
     moves=True,

@@ -4,8 +4,6 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from gpugrad.engine.op import Sample, op
 
 Sizes = tuple[int, ...]
@@ -21,9 +19,7 @@ def _shifted(shape: Sizes, sizes: Sizes, axes: Sizes) -> Iterator[tuple[Sizes, t
 
 
 def _windows(xp: Any, x: Any, /, sizes: Sizes, axes: Sizes) -> Any:
-    if xp.module is np:
-        return np.lib.stride_tricks.sliding_window_view(x, sizes, axes)
-    # Copies: not every release of CuPy has views of windows.
+    # Copies: not every library has views of windows. NumPy's namespace gives them.
     left = list(x.shape)
     for axis, size in zip(axes, sizes, strict=True):
         left[axis] -= size - 1
