@@ -288,6 +288,8 @@ def notes(op: Op) -> str:
         said.append("chooses")
     if op.differentiable and op.complex != "refused":
         said.append("complex too" if op.complex == "same" else "complex too, conjugated")
+    if op.checks.differs is not None:
+        said.append(f"devices differ: {sentence(op.checks.differs).rstrip('.')}")
     return "; ".join(said)
 
 

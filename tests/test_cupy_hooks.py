@@ -6,12 +6,14 @@ The simulated device's ufuncs ask it as CuPy's do.
 import importlib
 
 import numpy as np
+import optable
 import pytest
 
 import gpugrad as gg
 import gpugrad.backend.sim as sim
 from gpugrad import special
 from gpugrad.backend.sim import scipy_special, signatures
+from gpugrad.engine.op import TABLE
 from gpugrad.errors import DTypeError, GradientError
 from gpugrad.functions import FUNCTIONS
 
@@ -23,17 +25,18 @@ MODULES = {"cupy": cupy, "sim": sim}
 SPECIAL = {"cupy": cupy_special, "sim": scipy_special}
 KNOWN = [name for name in signatures.UFUNCS if name in FUNCTIONS]
 MISSING = [name for name in signatures.UFUNCS if name not in FUNCTIONS]
-WHOLE = ("bitwise_", "invert", "gcd", "lcm", "left_shift", "right_shift")
 
 
 def operands(name, count, grad=True):
-    if name.startswith(WHOLE):
-        return [gg.tensor(np.array([2, 3]))] * count
-    low = 1.2 if name in ("arccosh", "acosh") else 0.2
-    made = [gg.tensor(np.array([low, low + 0.3]) + 0.1 * i) for i in range(count)]
-    if name == "ldexp":
-        made[1] = gg.tensor(np.array([1, 2]))
-    return [t.requires_grad_(grad and t.dtype.kind == "f") for t in made]
+    op = TABLE.get(FUNCTIONS[name].__name__ if name in FUNCTIONS else name)
+    low = 0.2 if op is None else max(op.domain[0], 0.2)
+    arrays = [
+        np.array([2, 3])
+        if op is not None and optable.drawn(op, i) == "whole"
+        else np.array([low, low + 0.3]) + 0.1 * i
+        for i in range(count)
+    ]
+    return [gg.tensor(a, requires_grad=grad and a.dtype.kind == "f") for a in arrays]
 
 
 @pytest.fixture(params=MODULES)

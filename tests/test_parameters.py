@@ -123,19 +123,13 @@ def values_near(value):
     return [*more, np.float32(value), np.float64(3 * value), np.float64(4), np.float16(0.5), value]
 
 
-# Integrals by a thousand operations, each a kernel of its own that knows no parameter.
-SLOW = {"gammainc_slope": [1], "betainc_slope": [1, True]}
-# Others than the right one do not fit the operands; or any change of the last bit decides.
-FIXED = {("from_diagonal", "offset"), ("fourier_to_real", "size"), ("least_squares", "rcond")}
-
-
 def parameter_cases():
     """Each number among the parameters of an op, once, with the sample that it is varied in."""
     found = {}
     for op, sample in optable.cases():
         for word, parameter in op.parameters.items():
             value = sample.parameters.get(word, parameter.default)
-            if type(value) in (bool, int, float) and (op.name, word) not in FIXED:
+            if type(value) in (bool, int, float) and word not in op.checks.fixed.split():
                 found.setdefault((op.name, word), (op, sample, word, value))
     return found.values()
 
@@ -151,7 +145,7 @@ def outcome(device, op, sample, words):
         except (ArithmeticError, LookupError, TypeError, ValueError, gg.GpugradError) as error:
             return type(error)
         found = list(ys)
-        if op.name in SLOW:
+        if op.checks.slow:
             return [y.detach().cpu().numpy() for y in found]
         total = optable.scalar(tuple(y * y for y in ys), optable.weights_for(ys))
         if total.requires_grad:
@@ -168,7 +162,7 @@ def outcome(device, op, sample, words):
     [pytest.param(*case, id=f"{case[0].name}-{case[2]}") for case in parameter_cases()],
 )
 def test_another_value_gives_another_result(op, sample, word, value, device):
-    values = SLOW.get(op.name) or values_near(value)
+    values = [1, True] if op.checks.slow else values_near(value)
     for number in (*values, *values[::-1]):
         got = outcome(device, op, sample, {word: number})
         wanted = outcome("cpu", op, sample, {word: number})

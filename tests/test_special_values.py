@@ -2,8 +2,8 @@
 
 NaN, infinities, zeros of both signs, subnormal, smallest and largest numbers, whole numbers of all
 widths and truth values, in the place of each operand, forward and in the first derivative, with the
-kernels for small arrays and with those for large ones. What differs with a reason is in
-`DIFFERENT`, `REFUSED`, `SIGNS` and `CANCELLING`, and nowhere else.
+kernels for small arrays and with those for large ones. What differs with a reason stands in the
+`checks` of an op, and nowhere else.
 """
 
 import itertools
@@ -18,9 +18,7 @@ from gpugrad.functions import FUNCTIONS
 from gpugrad.kernels import wide
 
 FLOATS, WHOLE = "efd", "?bhilBHIL"
-# Integrals of a thousand operations each, which have tests of their own.
-SLOW = {"gammainc_slope", "betainc_slope"}
-ELEMENTWISE = [op for op in TABLE.values() if op.kind == "elementwise" and op.name not in SLOW]
+ELEMENTWISE = [op for op in TABLE.values() if op.kind == "elementwise" and not op.checks.slow]
 
 
 def special_numbers(char, few=False):
@@ -82,81 +80,14 @@ def outcome(op, words, operands, device):
 
 # ---------------------------------------------------------------- what differs
 
-whole = lambda x: x.dtype.kind in "iu"  # noqa: E731
-none = lambda x: np.zeros(x.shape, bool)  # noqa: E731
 
+def either_zero(op):
+    """Whether 0.0 or -0.0 is open, as it is of SciPy's functions at zeros and poles."""
+    return op.checks.either_zero or "special" in op.public
 
-def most(x):
-    """Whether numbers are the largest of their dtype, of either sign."""
-    return np.abs(x) == np.finfo(x.dtype).max if x.dtype.kind == "f" else none(x)
-
-
-def subnormal(x):
-    if x.dtype.kind != "f":
-        return none(x)
-    return (x != 0) & (np.abs(x) < np.finfo(x.dtype).tiny)
-
-
-# By op: on which operands it may differ from NumPy, and why.
-DIFFERENT = {
-    "reciprocal": (
-        lambda x: (x == 0) if whole(x) else none(x),
-        "of a whole 0 NumPy has what the CPU makes of infinity, CuPy has 0",
-    ),
-    "left_shift": (
-        lambda a, b: (b < 0) | (b >= 64),
-        "CUDA looks at the low 32 bits of a shift by 2**32 or more, NumPy at all",
-    ),
-    "lcm": (
-        lambda a, b: (
-            np.abs(a.astype(float) * b) > np.iinfo(a.dtype).max / 2 if whole(a) else none(a)
-        ),
-        "a multiple that the dtype does not hold is another wrong number",
-    ),
-    "hypot": (
-        lambda a, b: most(a) | most(b),
-        "CUDA's is one unit off in the last place, which is infinite beside the largest number",
-    ),
-    "betainc": (
-        lambda a, b, x: most(a) | most(b) | (np.minimum(a, b) < 1e-30),
-        "neither library takes parameters as large or as small as there are",
-    ),
-}
-for name in ("log", "log2", "log10", "erfcinv", "ndtri", "logit", "xlogy", "entr"):
-    DIFFERENT[name] = (
-        lambda *xs: np.logical_or.reduce([subnormal(x) & (x < 0) for x in xs]),
-        "as CuPy compiles it, CUDA's logarithm of a negative subnormal number is -inf",
-    )
-for name in ("beta", "betaln", "rel_entr", "kl_div", "gammainc", "gammaincc", "i1e"):
-    DIFFERENT[name] = (
-        lambda *xs: np.logical_or.reduce([subnormal(x) for x in xs]),
-        "of subnormal numbers CuPy's special functions, or SciPy's, have few digits or none",
-    )
-for name in ("i0", "i1"):
-    DIFFERENT[name] = (
-        lambda x: subnormal(x) | (np.abs(x) == np.inf),
-        "as above; and SciPy has NaN for infinity, CuPy the limit",
-    )
-DIFFERENT["normal_hazard"] = (most, "its derivative far out is a quotient of subnormal numbers")
-DIFFERENT["right_shift"] = DIFFERENT["left_shift"]
-DIFFERENT["arctan2"] = DIFFERENT["hypot"]  # of which its derivative is made
-
-# On the way to a derivative a product is subnormal, which CuPy takes for 0 (see `flushed`).
-DIFFERENT["power"] = (
-    lambda a, b: (a < 0) | np.isinf(a) if a.dtype.kind == "f" else none(a),
-    "NaN times what was flushed counts as 0: the derivative by the exponent of a negative base; "
-    "and of a number as base that float32 does not hold the CPU takes the logarithm in float64",
-)
-# NumPy refuses them; CuPy, which would have to wait for the answer, computes something.
-REFUSED = {("sign", "?"), ("round", "?"), *(("power", char) for char in "bhil")}
-# Which zero it is: NumPy says it not of the larger of two, nor SciPy of odd functions and at poles.
-SIGNS = {"clip", "elu", "fmax", "fmin", "maximum", "minimum", "relu"}
-SIGNS |= {op.name for op in ELEMENTWISE if hasattr(gg.special, op.name)}
-# The formula takes a difference, in which the last digits of its functions come to the front.
-CANCELLING = {"betaln", "gammaln", "gelu", "silu", "normal_hazard", "log_ndtr"}
 
 RELATIVE = {"e": 2e-3, "f": 5e-5, "d": 1e-10}
-ABSOLUTE = {"e": 1e-3, "f": 1e-6, "d": 1e-14}  # of derivatives, and of CANCELLING
+ABSOLUTE = {"e": 1e-3, "f": 1e-6, "d": 1e-14}  # of derivatives, and of what cancels
 
 
 def flushed(x):
@@ -178,7 +109,7 @@ def agree(op, got, wanted, exactly):
     with np.errstate(all="ignore"):
         near = np.abs(got - wanted) <= RELATIVE[char] * np.abs(wanted) + tolerance
     near |= (got == wanted) | (np.isnan(got) & np.isnan(wanted))
-    if exactly and op.name not in SIGNS:
+    if exactly and not either_zero(op):
         near &= (got != 0) | (wanted != 0) | (np.signbit(got) == np.signbit(wanted))
     return near
 
@@ -210,19 +141,19 @@ def differences(op, words, operands, device, char):
     if got is None or first is None:
         refused = got is None and first is None
         return (
-            [] if refused or (first is None and (op.name, char) in REFUSED) else ["refused by one"]
+            [] if refused or (first is None and char in op.checks.refused) else ["refused by one"]
         )
     lines = []
     shape = got[0].shape
     with np.errstate(over="ignore"):
         arrays = [x if isinstance(x, np.ndarray) else np.float64(x).astype(char) for x in operands]
     arrays = np.broadcast_arrays(*arrays)
-    known = DIFFERENT[op.name][0](*arrays) if op.name in DIFFERENT else np.zeros(shape, bool)
+    known = op.checks.differs(*arrays) if op.checks.differs else np.zeros(shape, bool)
     for place, one in enumerate(got):
         if one.dtype != first[place].dtype:
             lines.append(f"{one.dtype} for {first[place].dtype}")
             continue
-        exactly = place == 0 and op.name not in CANCELLING
+        exactly = place == 0 and not op.checks.cancels
         fine = known | agree(op, one, first[place], exactly)
         fine |= agree(op, one, second[place].astype(one.dtype), exactly)
         if char == "e":  # where rounding decides

@@ -27,9 +27,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gpugrad.backend.namespace import ELEMENTWISE, FORMULAS
+from gpugrad.engine.checks import Checks, Sample
 from gpugrad.errors import DTypeError
 
-__all__ = ["TABLE", "Op", "Sample", "choosing", "op", "part", "taken"]
+__all__ = ["TABLE", "Checks", "Op", "Sample", "choosing", "op", "part", "taken"]
 
 Rule = Callable[..., Any]
 
@@ -44,22 +45,7 @@ COMPLEX = {
     "multilinear": "conjugate",
 }
 # What tests draw for an array.
-OPERANDS = frozenset({"real", "whole", "mask"})
-
-
-class Sample:
-    """Inputs to try an op on: the shapes of its arrays, and its parameters."""
-
-    __slots__ = ("parameters", "shapes")
-
-    def __init__(self, *shapes: tuple[int, ...], **parameters: Any) -> None:
-        self.shapes = shapes
-        self.parameters = parameters
-
-    def __repr__(self) -> str:
-        words = [str(shape) for shape in self.shapes]
-        words += [f"{name}={value!r}" for name, value in self.parameters.items()]
-        return f"Sample({', '.join(words)})"
+OPERANDS = frozenset({"real", "cast", "whole", "mask"})
 
 
 class Op:
@@ -112,10 +98,11 @@ class Op:
     Tests draw any arrays from ``domain``, of the shapes in ``samples``, where there are none of the
     usual shapes; with None, such as for a copy between devices, no test draws any.
     ``operands`` says of each array whether it is of ``real`` numbers (the default), ``whole`` ones
-    or a ``mask``: ``"real whole"``. ``prepare(xp, *arrays)`` makes valid operands of
-    them, such as a symmetric matrix, and ``observe(xp, *outputs)`` gives of the outputs what is
-    unique, such as an eigenvector without its sign. Both are functions of Tensors, so what is
-    compared with differences is the derivative of the whole.
+    or a ``mask``: ``"real whole"``; ``cast`` ones become the dtype of the first array.
+    ``prepare(xp, *arrays)`` makes valid operands of them, such as a symmetric matrix, and
+    ``observe(xp, *outputs)`` gives of the outputs what is unique, such as an eigenvector without
+    its sign. Both are functions of Tensors, so what is compared with differences is the derivative
+    of the whole. ``checks`` has what else tests have to know of the op.
 
     ``public`` names the modules in which users find a function of the op's name: ``"gg"`` is
     gpugrad itself, ``"gg special"`` that and `gpugrad.special`; ``""`` is for an op that only rules
@@ -136,6 +123,7 @@ class Op:
         "aliases",
         "arrays",
         "chained",
+        "checks",
         "chooses",
         "complex",
         "constants",
@@ -198,6 +186,7 @@ class Op:
         observe: Rule | None = None,
         reference: Callable[..., Any] | None = None,
         operands: str = "",
+        checks: Checks = Checks(),  # noqa: B008  immutable
         public: str = "gg",
         aliases: str = "",
         method: bool | str = False,
@@ -252,6 +241,7 @@ class Op:
         self.prepare = prepare
         self.observe = observe
         self.reference = reference
+        self.checks = checks
         self.public = tuple(public.split())
         self.aliases = tuple(aliases.split())
         self.methods = tuple((name if method is True else method or "").split())

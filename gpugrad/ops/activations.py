@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gpugrad.engine.op import Sample, choosing, op
+from gpugrad.engine.op import Checks, Sample, choosing, op
 from gpugrad.ops.complex_parts import refuse_complex
 
 HALF, FULL = np.dtype(np.float16), np.dtype(np.float32)
@@ -54,6 +54,7 @@ op(
     public="gg nn.functional",
     method=True,
     layer="ReLU",
+    checks=Checks(either_zero=True),
     doc="x where x > 0 and else 0; its derivative at 0 is 0.",
     **EW,
 )
@@ -90,6 +91,7 @@ op(
     public="gg nn.functional",
     method=True,
     layer="SiLU",
+    checks=Checks(cancels=True),
     doc="x * sigmoid(x), elementwise (Elfwing et al., 2018); also named swish.",
     **EW,
 )
@@ -108,6 +110,7 @@ op(
     public="gg nn.functional",
     method=True,
     layer="ELU",
+    checks=Checks(either_zero=True),
     doc="x where x > 0 and else alpha * (e ** x - 1) (Clevert et al., 2016).",
     **EW,
 )
@@ -220,6 +223,7 @@ op(
     public="gg nn.functional",
     method=True,
     layer="GELU",
+    checks=Checks(cancels=True),
     doc="x * Φ(x), Φ the normal distribution function (Hendrycks and Gimpel, 2016); "
     'approximate="tanh" for their faster form.',
     **EW,

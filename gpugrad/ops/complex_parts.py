@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.engine.op import choosing, op
+from gpugrad.engine.op import Checks, choosing, op
 
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 
@@ -97,6 +97,7 @@ op(
     jvp=lambda xp, tangents, y, x: _sign_vjp(xp, tangents[0], y, x),
     saves="x y",
     method=True,
+    checks=Checks(refused="?"),
     doc="-1, 0 or 1, as x is negative, zero or positive, elementwise; its derivative is 0. Of "
     "complex x, x / abs(x), and 0 at 0.",
     kind="elementwise",

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.engine.op import Sample, op
+from gpugrad.engine.op import Checks, Sample, op
 from gpugrad.errors import DeviceError, GradientError
 from gpugrad.ops.linalg import FULL, HALF, adjoint, lapack
 from gpugrad.ops.phases import free_of_phases
@@ -310,6 +310,7 @@ op(
     samples=SQUARE,
     observe=lambda xp, w, v: (xp.real(w), xp.imag(w), xp.real(v * xp.conj(v))),
     public="linalg",
+    checks=Checks(least="float32"),
     doc="Eigenvalues and eigenvectors, in columns and of size 1, of square x: complex numbers.",
 )
 op(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gpugrad.engine.op import Sample, op
+from gpugrad.engine.op import Checks, Sample, op
 
 LINEAR: Any = {"kind": "linear"}
 MATRICES = (Sample((3, 3)), Sample((2, 3), k=1), Sample((2, 3, 2), k=-1))
@@ -74,6 +74,7 @@ op(
         Sample((3, 2), offset=-1, axis1=2, axis2=0, shape=(2, 3, 4)),
     ],
     public="",
+    checks=Checks(fixed="offset"),
     doc="Zeros of a shape with d on a diagonal: the transpose of ``diagonal``.",
     **LINEAR,
 )

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.engine.op import Sample, choosing, op, taken
+from gpugrad.engine.op import Checks, Sample, choosing, op, taken
+from gpugrad.ops.agreement import flushed_base, negative_subnormal, whole_zero, wide_shift
 
 LN2 = math.log(2.0)
 LN10 = math.log(10.0)
@@ -142,8 +143,8 @@ op(
     domain=POSITIVE,
     samples=[Sample((2, 3)), Sample((3,), order=3), Sample((), order=1.5)],
     public="",
-    doc="The root of a sum of powers, square without ``order``, as of a norm. Where the sum is 0, a "
-    "kink of the norm, the derivative is 0.",
+    doc="The root of a sum of powers, square without ``order``, as of a norm. Where the sum is 0, "
+    "a kink of the norm, the derivative is 0.",
     **EW,
 )
 op(
@@ -153,6 +154,7 @@ op(
     saves="y",
     domain=POSITIVE,
     method=True,
+    checks=Checks(differs=whole_zero),
     doc="1 / x, elementwise.",
     **EW,
 )
@@ -196,6 +198,7 @@ op(
     method="power pow",
     operator="pow",
     aliases="pow",
+    checks=Checks(differs=flushed_base, refused="bhil"),
     doc="a ** b, elementwise; at a = 0 the derivative by b is 0.",
     **EW,
 )
@@ -260,6 +263,7 @@ op(
     saves="x",
     domain=POSITIVE,
     method=True,
+    checks=Checks(differs=negative_subnormal),
     doc="The natural logarithm, elementwise.",
     **EW,
 )
@@ -281,6 +285,7 @@ op(
     saves="x",
     domain=POSITIVE,
     method=True,
+    checks=Checks(differs=negative_subnormal),
     doc="The logarithm to base 2, elementwise.",
     **EW,
 )
@@ -291,6 +296,7 @@ op(
     saves="x",
     domain=POSITIVE,
     method=True,
+    checks=Checks(differs=negative_subnormal),
     doc="The logarithm to base 10, elementwise.",
     **EW,
 )
@@ -446,6 +452,7 @@ op(
     ],
     saves="a b",
     finite=True,
+    checks=Checks(either_zero=True),
     doc="The larger of a and b, elementwise; at a tie each gets half of the gradient.",
     **REAL,
 )
@@ -464,6 +471,7 @@ op(
     ],
     saves="a b",
     finite=True,
+    checks=Checks(either_zero=True),
     doc="The smaller of a and b, elementwise; at a tie each gets half of the gradient.",
     **REAL,
 )
@@ -499,6 +507,7 @@ op(
     samples=[Sample((3, 4), (4,), (3, 1))],
     prepare=lambda xp, x, min, max: (x, min - 1.0, max + 0.3),  # bounds that do not cross
     method=True,
+    checks=Checks(either_zero=True),
     doc="x held between min and max, either of which may be None; at a bound the gradient is x's.",
     **REAL,
 )
@@ -542,6 +551,7 @@ op(
     samples=[Sample((2, 3)), Sample((4,), decimals=1)],
     method=True,
     aliases="around",
+    checks=Checks(refused="?"),
     doc="x rounded to ``decimals`` places, to even at a tie; its derivative is 0.",
     **SAME,
 )
@@ -572,6 +582,7 @@ without_gradient(
     "a << b, of integers",
     operator="lshift",
     aliases="bitwise_left_shift",
+    checks=Checks(differs=wide_shift),
     **WHOLE,
 )
 without_gradient(
@@ -580,6 +591,7 @@ without_gradient(
     "a >> b, of integers",
     operator="rshift",
     aliases="bitwise_right_shift",
+    checks=Checks(differs=wide_shift),
     **WHOLE,
 )
 without_gradient("logical_not", "x", "Not x")

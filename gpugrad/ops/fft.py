@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.engine.op import Sample, op
+from gpugrad.engine.op import Checks, Sample, op
 
 ADJOINT = {"backward": "forward", "forward": "backward", "ortho": "ortho"}
 LINEAR: Any = {"kind": "linear"}
@@ -50,6 +50,7 @@ op(
     observe=lambda xp, y: (xp.real(y), xp.imag(y)),
     shown="fft",
     public="",
+    checks=Checks(least="float32"),
     doc="The discrete Fourier transform along axes, or its inverse.",
     **LINEAR,
 )
@@ -104,6 +105,7 @@ op(
     ],
     shown="rfft",
     public="",
+    checks=Checks(least="float32"),
     doc="The first half of the Fourier transform of real arrays, along the last of the axes.",
     **LINEAR,
 )
@@ -136,6 +138,7 @@ op(
     ],
     shown="irfft",
     public="",
+    checks=Checks(fixed="size", least="float32"),
     doc="The real array of ``size`` along the last of the axes that half of a spectrum belongs to.",
     **LINEAR,
 )

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.engine.op import Sample, op
+from gpugrad.engine.op import Checks, Sample, op
+from gpugrad.ops.agreement import extreme_parameters, subnormal
 from gpugrad.ops.complex_parts import refuse_complex
 from gpugrad.ops.special import EW, POSITIVE, _arrays
 
@@ -162,6 +163,7 @@ op(
     saves="a x",
     domain=POSITIVE,
     public="special",
+    checks=Checks(differs=subnormal),
     doc="The regularized lower incomplete gamma function, elementwise.",
     **EW,
 )
@@ -175,6 +177,7 @@ op(
     saves="a x",
     domain=POSITIVE,
     public="special",
+    checks=Checks(differs=subnormal),
     doc="The regularized upper incomplete gamma function, elementwise.",
     **EW,
 )
@@ -189,6 +192,7 @@ op(
     domain=POSITIVE,
     samples=[Sample((2, 3), (2, 3)), Sample((3,), (2, 1)), Sample((2,), (2,), order=2)],
     public="",
+    checks=Checks(slow=True),
     doc="The derivative of gammainc by a, of an order.",
     **EW,
 )
@@ -352,6 +356,7 @@ op(
     saves="a b x",
     domain=(0.34, 0.96),
     public="special",
+    checks=Checks(differs=extreme_parameters),
     doc="The regularized incomplete beta function, elementwise.",
     **EW,
 )
@@ -381,6 +386,7 @@ op(
         Sample((2,), (2,), (2,), by_a=1, by_b=1),
     ],
     public="",
+    checks=Checks(slow=True),
     doc="A derivative by a and b, so many times by each, of betainc at x, or at 1 - x if above.",
     **EW,
 )

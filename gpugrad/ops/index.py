@@ -161,6 +161,7 @@ op(
         Sample((4,), (3,), index=np.array([2, 0, -2]), order=np.array([2, 1, 2])),
         Sample((3, 2), (1,), index=np.array([2, 2]), order=np.array([[2, 3], [2, 3]])),
     ],
+    operands="real cast",
     public="",
     doc="A copy of x with v at ``index``, ``order`` telling (`last_of_each`) which of many wins.",
 )

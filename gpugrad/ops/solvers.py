@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.engine.op import Sample, op
+from gpugrad.engine.op import Checks, Sample, op
 from gpugrad.ops.decompositions import SQUARE
 from gpugrad.ops.linalg import FULL, HALF, adjoint, lapack, turned
 from gpugrad.ops.reduce import others
@@ -246,6 +246,7 @@ op(
         Sample((2, 2, 3), (2, 1), rcond=1e-12),
     ],
     public="",
+    checks=Checks(fixed="rcond"),
     doc="The shortest x for which a @ x is as near as can be to b.",
 )
 

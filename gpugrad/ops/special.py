@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.mended import log_ratio
-from gpugrad.engine.op import Sample, op
+from gpugrad.engine.op import Checks, Sample, op
+from gpugrad.ops.agreement import far_out, infinite, negative_subnormal, subnormal
 from gpugrad.ops.complex_parts import refuse_complex
 
 EW: Any = {"kind": "elementwise"}
@@ -104,6 +105,7 @@ op(
     saves="y",
     domain=(0.2, 1.8),
     public="special",
+    checks=Checks(differs=negative_subnormal),
     doc="The number whose erfc is x, elementwise, for 0 < x < 2.",
     **EW,
 )
@@ -123,6 +125,7 @@ op(
     saves="y",
     domain=(0.1, 0.9),
     public="special",
+    checks=Checks(differs=negative_subnormal),
     doc="The number below which a standard normal one is with probability x, elementwise.",
     **EW,
 )
@@ -132,6 +135,7 @@ op(
     vjp=[lambda xp, g, y, x: g * xp.normal_hazard(x)],
     saves="x",
     public="special",
+    checks=Checks(cancels=True),
     doc="The logarithm of ndtr, elementwise, for x far below zero too.",
     **EW,
 )
@@ -151,6 +155,7 @@ op(
     vjp=[_hazard_vjp],
     saves="x y",
     public="",
+    checks=Checks(differs=far_out, cancels=True),
     doc="The derivative of log_ndtr: the normal density over its distribution function.",
     **EW,
 )
@@ -181,6 +186,7 @@ op(
     saves="x",
     domain=(0.1, 0.9),
     public="special",
+    checks=Checks(differs=negative_subnormal),
     doc="log(x / (1 - x)), elementwise: the inverse of expit.",
     **EW,
 )
@@ -193,6 +199,7 @@ op(
     saves="x",
     domain=POSITIVE,
     public="special",
+    checks=Checks(cancels=True),
     doc="The logarithm of the absolute value of the gamma function, elementwise.",
     **EW,
 )
@@ -255,6 +262,7 @@ op(
     saves="a b y",
     domain=POSITIVE,
     public="special",
+    checks=Checks(differs=subnormal),
     doc="gamma(a) gamma(b) / gamma(a + b), elementwise.",
     **EW,
 )
@@ -268,6 +276,7 @@ op(
     saves="a b",
     domain=POSITIVE,
     public="special",
+    checks=Checks(differs=subnormal, cancels=True),
     doc="The logarithm of the absolute value of beta, elementwise.",
     **EW,
 )
@@ -281,6 +290,7 @@ def _bessel_quotient(xp: Any, x: Any, /, order: int = 1, scaled: bool = False) -
     """I[order](x) / x**order, times exp(-abs(x)) if scaled: by its series, or for large x by the
     recurrence I[k+1] = I[k-1] - 2k/x I[k] (DLMF 10.25.2, 10.29.1).
     """
+    refuse_complex(x)
     z = xp.abs(_wide(x))
     near = z < 10.0 + order
     small = xp.where(near, z, xp.zeros_like(z))
@@ -319,6 +329,7 @@ op(
     vjp=[lambda xp, g, y, x: g * xp.i1(x)],
     saves="x",
     public="gg special",
+    checks=Checks(differs=infinite),
     doc="The modified Bessel function of the first kind of order 0, elementwise.",
     **EW,
 )
@@ -328,6 +339,7 @@ op(
     vjp=[lambda xp, g, y, x: g * (xp.i0(x) - xp.bessel_quotient(x, order=1))],
     saves="x",
     public="special",
+    checks=Checks(differs=infinite),
     doc="The modified Bessel function of the first kind of order 1, elementwise.",
     **EW,
 )
@@ -350,6 +362,7 @@ op(
     ],
     saves="x y",
     public="special",
+    checks=Checks(differs=subnormal),
     doc="exp(-abs(x)) * i1(x), elementwise.",
     **EW,
 )
@@ -370,6 +383,7 @@ op(
     vjp=[lambda xp, g, y, x: -g * (1 + xp.log(x))],
     saves="x",
     domain=POSITIVE,
+    checks=Checks(differs=negative_subnormal),
     doc="-x * log(x), elementwise: 0 at 0, where its derivative is inf; -inf below.",
     public="special",
     **EW,
@@ -407,6 +421,7 @@ op(
     saves="a b",
     domain=POSITIVE,
     public="special",
+    checks=Checks(differs=subnormal),
     doc="a * log(a / b), elementwise: 0 where a is 0, inf where either is negative.",
     **EW,
 )
@@ -428,6 +443,7 @@ op(
     saves="a b",
     domain=POSITIVE,
     public="special",
+    checks=Checks(differs=subnormal),
     doc="a * log(a / b) - a + b, elementwise: b where a is 0, inf where either is negative.",
     **EW,
 )
@@ -456,6 +472,7 @@ op(
     saves="a b",
     domain=POSITIVE,
     public="special",
+    checks=Checks(differs=negative_subnormal),
     doc="a * log(b), elementwise, and 0 where a is 0.",
     complex="conjugate",
     **EW,

@@ -3,7 +3,8 @@
 import math
 from typing import Any
 
-from gpugrad.engine.op import Sample, choosing, op, taken
+from gpugrad.engine.op import Checks, Sample, choosing, op, taken
+from gpugrad.ops.agreement import beyond_the_dtype, largest
 from gpugrad.ops.complex_parts import refuse_complex
 from gpugrad.ops.elementwise import LN2, chosen, without_gradient, zero
 
@@ -17,6 +18,7 @@ op(
         lambda xp, g, y, a, b: g * xp.subgradient(b / y, y == 0),
     ],
     saves=("y a", "y b"),
+    checks=Checks(differs=largest),
     doc="sqrt(a**2 + b**2), elementwise, without overflow; its derivative at (0, 0), a kink, is 0.",
     **EW,
 )
@@ -28,6 +30,7 @@ op(
         lambda xp, g, y, a, b: -g * _over_square(a, xp.hypot(a, b)),
     ],
     saves="a b",
+    checks=Checks(differs=largest),
     doc="The angle in [-π, π] of the point (b, a); at (0, 0) it has no derivative: NaN.",
     aliases="atan2",
     **EW,
@@ -101,6 +104,7 @@ op(
     ],
     saves="a b",
     finite=True,
+    checks=Checks(either_zero=True),
     doc="The larger of a and b, or the one that is not NaN; at a tie each gets half the gradient.",
     **EW,
 )
@@ -119,6 +123,7 @@ op(
     ],
     saves="a b",
     finite=True,
+    checks=Checks(either_zero=True),
     doc="The smaller of a and b, or the one that is not NaN; at a tie each gets half the gradient.",
     **EW,
 )
@@ -243,7 +248,11 @@ without_gradient(
     "gcd", "a, b", "The greatest common divisor of whole numbers", operands="whole whole"
 )
 without_gradient(
-    "lcm", "a, b", "The least common multiple of whole numbers", operands="whole whole"
+    "lcm",
+    "a, b",
+    "The least common multiple of whole numbers",
+    operands="whole whole",
+    checks=Checks(differs=beyond_the_dtype),
 )
 without_gradient("bitwise_count", "x", "How many bits of abs(x) are 1", operands="whole")
 
