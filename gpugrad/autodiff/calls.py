@@ -1,7 +1,7 @@
 """One call of a custom op, and its derivatives. Imports tensor, engine and the module beside it."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -9,8 +9,10 @@ from gpugrad.autodiff.rules import (
     array_on,
     checked_gradient,
     connected,
+    converted,
     fetched,
     is_array,
+    on_host,
     place_of,
     plain,
     running,
@@ -25,34 +27,14 @@ from gpugrad.engine.pull import unbroadcast
 from gpugrad.errors import GradientError, ShapeError
 from gpugrad.tensor import GRAPH_MODE, TENSORS, Tensor
 
-if TYPE_CHECKING:
-    from gpugrad.autodiff.custom import CustomOp
+__all__ = ["Call", "Rule", "Rules"]
 
-__all__ = ["NUMPY", "Call", "on_host"]
 
-NUMPY = namespace_of(np.empty(0))
+Rule = Callable[..., Any]
 
 
 class _NotWithXpError(Exception):
     """A rule does not run over Tensors; the text says how that shows."""
-
-
-def on_host(xp: Any, *groups: Any) -> tuple[Any, ...]:
-    """NumPy's namespace, and NumPy arrays in place of the arrays in lists and dicts."""
-    moved = [
-        {name: fetched(value) for name, value in group.items()}
-        if isinstance(group, dict)
-        else [fetched(value) for value in group]
-        for group in groups
-    ]
-    return (NUMPY, *moved)
-
-
-def converted(group: Any, convert: Callable[[Any], Any]) -> Any:
-    """The values of a list or a dict, each converted."""
-    if isinstance(group, dict):
-        return {name: convert(value) for name, value in group.items()}
-    return [convert(value) for value in group]
 
 
 def _constant_as_raw(value: Any) -> Any:
@@ -70,6 +52,30 @@ def _as_leaf(value: Any) -> Any:
     return value.detach().requires_grad_()
 
 
+class Rules(Protocol):
+    """What a call asks of its custom op: the forward, its rules, and how they are written."""
+
+    forward: Rule
+    host: bool
+    jvp: Rule | None
+    kind: str
+    unknown_jvp: Rule
+    unknown_vjp: Rule
+    vjp: Rule | None
+    vjps: tuple[Rule | None, ...] | None
+    what: str
+
+    @property
+    def adjoint(self) -> Rule:
+        """Of a linear op: its vjp as an op."""
+
+    def applied(self, operands: Sequence[Any], parameters: dict[str, Any] | None) -> Any:
+        """The op of some operands."""
+
+    def names(self, count: int) -> list[str]:
+        """The names of ``count`` array arguments."""
+
+
 class Call:
     """The outputs, arguments, parameters and extras of one call, raw or all as Tensors.
 
@@ -78,7 +84,7 @@ class Call:
 
     def __init__(
         self,
-        custom: "CustomOp",
+        custom: Rules,
         count: int | None,
         ys: Sequence[Any],
         values: Sequence[Any],

@@ -5,13 +5,14 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from gpugrad.autodiff.calls import Call, on_host
+from gpugrad.autodiff.calls import Call, Rule
 from gpugrad.autodiff.rules import (
     array_on,
     connected,
+    on_host,
     place_of,
     plain,
     refusing,
@@ -25,8 +26,6 @@ from gpugrad.errors import GradientError, ShapeError
 from gpugrad.tensor import Tensor
 
 __all__ = ["CustomOp", "Saved", "custom_op", "saved"]
-
-Rule = Callable[..., Any]
 
 
 class Saved:

@@ -21,7 +21,7 @@ from gpugrad.errors import DeviceError, DTypeError, GradientError, ShapeError
 from gpugrad.tensor import TENSORS, Tensor, get_default_dtype
 
 __all__ = [
-    "array_on", "checked_gradient", "connected", "fetched", "is_array",
+    "NUMPY", "array_on", "checked_gradient", "connected", "fetched", "is_array", "on_host",
     "place_of", "plain", "refusing", "running", "weak_dtype", "zero_of",
 ]  # fmt: skip
 
@@ -189,3 +189,24 @@ def refusing(name: str) -> Callable[..., Tensor]:
 
     made.op = op  # type: ignore[attr-defined]
     return made
+
+
+NUMPY = namespace_of(np.empty(0))
+
+
+def on_host(xp: Any, *groups: Any) -> tuple[Any, ...]:
+    """NumPy's namespace, and NumPy arrays in place of the arrays in lists and dicts."""
+    moved = [
+        {name: fetched(value) for name, value in group.items()}
+        if isinstance(group, dict)
+        else [fetched(value) for value in group]
+        for group in groups
+    ]
+    return (NUMPY, *moved)
+
+
+def converted(group: Any, convert: Callable[[Any], Any]) -> Any:
+    """The values of a list or a dict, each converted."""
+    if isinstance(group, dict):
+        return {name: convert(value) for name, value in group.items()}
+    return [convert(value) for value in group]
