@@ -63,6 +63,7 @@ from gpugrad.errors import (
     SyncError,
 )
 from gpugrad.functions.bind import PUBLIC
+from gpugrad.kernels import attach as _kernels  # noqa: F401  for the arrays of CuPy
 from gpugrad.tensor import Tensor
 from gpugrad.tensor.creation import *  # noqa: F403
 from gpugrad.tensor.creation import __all__ as _creation

@@ -1,11 +1,11 @@
-"""Imports point down the layers only; files stay short; examples use the public API.
+"""Imports point down the layers only, in no circle; files stay short; examples use the public API.
 
 The sources are parsed, not imported, so that imports inside functions and under
 ``TYPE_CHECKING`` count as well: a cycle of types is a cycle of ideas.
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,9 @@ PACKAGE = ROOT / "gpugrad"
 # From the bottom to the top. A module may import its own layer and those below.
 LAYERS = (
     {"errors"},
-    {"backend", "codegen", "kernels"},
+    {"backend"},
+    {"codegen"},
+    {"kernels"},
     {"engine"},
     {"ops"},
     {"tensor"},
@@ -29,6 +31,9 @@ RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
 
 # These compute on whatever array comes: they ask the array where it lives, never a global.
 ASK_THE_ARRAY = ("engine", "ops")
+# A kernel stands in for a formula in the namespace of CuPy's arrays; nobody else knows of it. The
+# package itself imports `kernels`, which then wait for the first of those arrays.
+ONLY_FOR = {"codegen": ("codegen", "kernels"), "kernels": ("kernels", "__init__")}
 # CuPy is met through a namespace; only the backend and the top may name it.
 WITHOUT_CUPY = ("errors", "engine", "ops", "tensor", "functions")
 
@@ -88,9 +93,42 @@ def violations(module: str, source: str, *, package: bool = False) -> list[str]:
         part = rest[0] if rest and rest[0] in RANK else "__init__"
         if RANK[part] > RANK[own]:
             found.append(f"{where} imports {name}: {own} lies below {part}")
+        elif own not in ONLY_FOR.get(part, (own,)):
+            found.append(f"{where} imports {name}: {part} is for {', '.join(ONLY_FOR[part])} only")
         if own in ASK_THE_ARRAY and (rest[:2] == ["backend", "xp"] or rest[-1:] == ["xp"]):
             found.append(f"{where} imports the default device's xp; use namespace_of(array)")
     return found
+
+
+def import_graph(sources: dict[str, str], packages: Collection[str] = ()) -> dict[str, set[str]]:
+    """For each module, by dotted name, the others that its source imports.
+
+    ``packages`` names those that are an ``__init__``. Of ``from a import b`` it is a.b where that
+    is a module, else a.
+    """
+    graph: dict[str, set[str]] = {}
+    for module, source in sources.items():
+        names = {name for _, name in imports(module, source, package=module in packages)}
+        known = {n if n in sources else n.rpartition(".")[0] for n in names}
+        graph[module] = {name for name in known if name in sources and name != module}
+    return graph
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """The shortest circle of imports through each module that is in one, each circle once."""
+    found: dict[frozenset[str], list[str]] = {}
+    for start in graph:
+        paths = [[start]]
+        seen = set()
+        while paths:
+            path = paths.pop(0)
+            if start in graph[path[-1]]:
+                found.setdefault(frozenset(path), path)
+                break
+            for name in sorted(graph[path[-1]] - seen):
+                seen.add(name)
+                paths.append([*path, name])
+    return list(found.values())
 
 
 def public_violations(name: str, source: str) -> list[str]:
@@ -134,6 +172,17 @@ def test_imports_point_down() -> None:
         )
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_no_imports_go_in_circles() -> None:
+    found = modules()
+    graph = import_graph(
+        {module: path.read_text(encoding="utf-8") for module, path in found},
+        [module for module, path in found if path.name == "__init__.py"],
+    )
+    # Everything is asked of the package itself, which imports everything.
+    wrong = circles({module: names - {"gpugrad"} for module, names in graph.items()})
+    assert not wrong, "\n".join(" -> ".join([*circle, circle[0]]) for circle in wrong)
 
 
 def test_every_folder_is_a_package() -> None:
@@ -181,6 +230,17 @@ def test_examples_and_benchmarks_use_the_public_api(folder: str) -> None:
         ("gpugrad.engine.node", "from gpugrad.backend import xp", "use namespace_of"),
         ("gpugrad.ops.shape", "from gpugrad.backend.xp import zeros", "use namespace_of"),
         ("gpugrad.ops.shape", "import cupy as cp", "only the backend may"),
+        (
+            "gpugrad.backend.cuda",
+            "def f():\n    import gpugrad.kernels",
+            "backend lies below kernels",
+        ),
+        ("gpugrad.engine.op", "from gpugrad.kernels import rows", "kernels is for kernels"),
+        (
+            "gpugrad.optim.apply",
+            "import gpugrad.codegen.operands",
+            "codegen is for codegen, kernels",
+        ),
         ("gpugrad.helpers", "import numpy", "is in no layer"),
     ],
 )
@@ -204,6 +264,20 @@ def test_checker_finds_violations(module: str, source: str, expected: str) -> No
 )
 def test_checker_lets_downward_imports_pass(module: str, source: str, package: bool) -> None:
     assert violations(module, source, package=package) == []
+
+
+def test_checker_finds_circles() -> None:
+    sources = {
+        "gpugrad.a": "from gpugrad import b",
+        "gpugrad.b": "def f():\n    import gpugrad.c.d",
+        "gpugrad.c": "",
+        "gpugrad.c.d": "if TYPE_CHECKING:\n    from ..a import A",
+        "gpugrad.e": "from gpugrad.a import A\nfrom gpugrad.c.d import D",
+    }
+    graph = import_graph(sources, ["gpugrad.c"])
+    assert graph["gpugrad.e"] == {"gpugrad.a", "gpugrad.c.d"}
+    assert circles(graph) == [["gpugrad.a", "gpugrad.b", "gpugrad.c.d"]]
+    assert circles(graph | {"gpugrad.b": set()}) == []
 
 
 def test_checker_finds_what_is_not_public() -> None:

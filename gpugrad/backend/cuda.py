@@ -1,4 +1,4 @@
-"""CUDA through CuPy: whether it works here, its memory, its arrays. Imports errors, probe.
+"""CUDA through CuPy: whether it works here, and its memory. Imports memory, namespace and probe.
 
 The public face is ``gpugrad.cuda``. CuPy is imported when it is first needed, never by
 ``import gpugrad``.
@@ -8,19 +8,12 @@ import contextlib
 import re
 import sys
 from collections.abc import Iterator
-from functools import partial
 from importlib import import_module
 from typing import Any
 
-import numpy
-
-from gpugrad import kernels
-from gpugrad.backend import memory, products
-from gpugrad.backend.cupy_namespace import CupyNamespace
-from gpugrad.backend.mended_ufuncs import UFUNCS
-from gpugrad.backend.namespace import FORMULAS, LIBRARIES, namespace_of, register
+from gpugrad.backend import memory
+from gpugrad.backend.namespace import LIBRARIES
 from gpugrad.backend.probe import Probe, Step, probe, reset
-from gpugrad.backend.special import Special
 from gpugrad.errors import DeviceError
 
 __all__ = [
@@ -189,130 +182,10 @@ def _on(device: Any) -> Iterator[Any]:
         yield _cupy()
 
 
-# ---------------------------------------------------------------- CuPy's arrays
-
-
 def register_arrays() -> None:
     """Let cupy.ndarray be computed on with CuPy. Imports CuPy; needs no GPU.
 
-    With GPUGRAD_FUSION=0 no kernel of `gpugrad.kernels` stands in for a formula.
+    Every first look at an array of CuPy's does it. With GPUGRAD_FUSION=0 no kernel of
+    `gpugrad.kernels` stands in for a formula.
     """
-    cupy = import_module("cupy")
-    try:
-        several = cupy.cuda.runtime.getDeviceCount() > 1
-    except RuntimeError:  # no driver: names and signatures can be looked up all the same
-        several = False
-    checks = _check_each_device if several else _check_one_device
-    multiplied = products.Products(cupy)
-    fast: dict[str, Any] = {
-        "argpartition_order": _argpartition_order,
-        "cholesky": _cholesky,
-        "matmul": multiplied.matmul,
-        "pinv": _pinv,
-        "solve_triangular": _solve_triangular,
-    }
-    kind: type[CupyNamespace] = CupyNamespace
-    if kernels.enabled():
-        from gpugrad.kernels.elementwise import FusingNamespace
-        from gpugrad.kernels.epilogue import Epilogue
-        from gpugrad.kernels.layer_norm import LayerNorm
-        from gpugrad.kernels.multi_tensor import MultiTensor
-        from gpugrad.kernels.ones import Ones
-        from gpugrad.kernels.rows import Rows
-        from gpugrad.kernels.squares import Squares
-
-        kind = FusingNamespace
-        for family in (Rows, LayerNorm, Squares, Ones):
-            fast |= family(cupy).functions()
-        epilogue = Epilogue(cupy, multiply=multiplied.multiply)
-        fast |= {"multi_tensor": MultiTensor(cupy), "epilogue": epilogue}
-        fast |= {"add_product": multiplied.add_product}
-        fast |= epilogue.functions()
-    space = kind(cupy, fast=fast, checks=checks, alone=not several)
-    if kind is CupyNamespace:
-        for name, formula in UFUNCS.items():
-            setattr(space, name, partial(formula, space, cupy))
-    space.special = Special("cupyx.scipy.special", mending=space)
-    register(cupy.ndarray, space)
-
-
-LIBRARIES["cupy"] = register_arrays
-
-
-def _cholesky(x: Any, /) -> Any:
-    """NaN for a matrix that is not positive definite; cuSOLVER leaves what it came to."""
-    cupy = _cupy()
-    factor = FORMULAS["cholesky"](namespace_of(x), x)
-    diagonal = cupy.diagonal(factor, axis1=-2, axis2=-1).real
-    definite = (diagonal > 0).all(axis=-1)[..., None, None]
-    return cupy.where(definite, factor, factor.dtype.type(numpy.nan))
-
-
-def _argpartition_order(x: Any, /, kth: Any, axis: int | None) -> Any:
-    """The whole order, as CuPy's function gives it, which waits for the device as well."""
-    if axis is None:
-        x, axis = x.reshape(-1), -1
-    size = x.shape[axis]
-    for place in numpy.ravel(kth):
-        if not -size <= place < size:
-            raise ValueError(f"kth(={place}) out of bounds ({size})")
-    return _cupy().argsort(x, axis=axis)
-
-
-def _pinv(x: Any, /, rcond: Any = 1e-15) -> Any:
-    """As CuPy's, in which an assignment through a mask waits for the device."""
-    if not x.size or x.dtype.char not in "fdFD":
-        return FORMULAS["pinv"](namespace_of(x), x, rcond)
-    cupy = _cupy()
-    u, s, vt = cupy.linalg.svd(x.conj(), full_matrices=False)
-    least = (rcond * s.max(axis=-1))[..., None]
-    inverse = cupy.where(s <= least, s.dtype.type(0), 1 / s)
-    return cupy.matmul(vt.swapaxes(-2, -1), inverse[..., None] * u.swapaxes(-2, -1))
-
-
-def _solve_triangular(a: Any, b: Any, lower: bool = False, unit_diagonal: bool = False) -> Any:
-    """By substitution for one matrix; CuPy has none for stacks."""
-    words = {"lower": lower, "unit_diagonal": unit_diagonal}
-    if a.dtype == b.dtype and a.dtype.char in "fdFD" and a.ndim == b.ndim == 2 and b.size:
-        return import_module("cupyx.scipy.linalg").solve_triangular(a, b, **words)
-    return FORMULAS["solve_triangular"](namespace_of(a), a, b, **words)
-
-
-def _check_one_device(op: str, raws: tuple[Any, ...]) -> None:
-    """Refuse NumPy arrays beside CuPy arrays; NumPy scalars are numbers and welcome."""
-    for raw in raws:
-        if isinstance(raw, numpy.ndarray):
-            _refuse(op, raws)
-
-
-def _check_each_device(op: str, raws: tuple[Any, ...]) -> None:
-    """As ``_check_one_device``, and CuPy arrays must be on one GPU: the current one.
-
-    CuPy would let the current GPU read the other's memory through peer access, and put
-    the result on a device that nobody chose.
-    """
-    cupy = _cupy()
-    array = cupy.ndarray
-    home = None
-    for raw in raws:
-        if isinstance(raw, array):
-            found = raw.device.id
-            if home is None:
-                home = found
-            elif home != found:
-                _refuse(op, raws)
-        elif isinstance(raw, numpy.ndarray):
-            _refuse(op, raws)
-    if home is not None:
-        current = cupy.cuda.device.get_device_id()
-        if home != current:
-            raise DeviceError(
-                f"{op}: the operands are on cuda:{home}, but CuPy's current device in this "
-                f'thread is cuda:{current}. Work inside with gpugrad.device("cuda:{home}"):'
-            )
-
-
-def _refuse(op: str, raws: tuple[Any, ...]) -> None:
-    from gpugrad.backend.device import check_same_device  # which stands on this module
-
-    check_same_device(op, raws)
+    LIBRARIES["cupy"]()

@@ -1,0 +1,44 @@
+"""The namespace of CuPy's arrays with kernels in the place of formulas.
+
+`gpugrad` imports this, which makes the namespace when the first array of CuPy's is met. Imports
+backend, and the modules beside it with CuPy.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from gpugrad.backend import cupy_arrays
+from gpugrad.backend.namespace import LIBRARIES, register
+from gpugrad.backend.products import Products
+from gpugrad.kernels import enabled
+
+__all__ = ["register_arrays"]
+
+
+def register_arrays() -> None:
+    """Let cupy.ndarray be computed on: with kernels, unless GPUGRAD_FUSION is 0."""
+    if not enabled():
+        cupy_arrays.register_arrays()
+        return
+    from gpugrad.kernels.elementwise import FusingNamespace
+    from gpugrad.kernels.epilogue import Epilogue
+    from gpugrad.kernels.layer_norm import LayerNorm
+    from gpugrad.kernels.multi_tensor import MultiTensor
+    from gpugrad.kernels.ones import Ones
+    from gpugrad.kernels.rows import Rows
+    from gpugrad.kernels.squares import Squares
+
+    cupy = import_module("cupy")
+    products = Products(cupy)
+    epilogue = Epilogue(cupy, multiply=products.multiply)
+    functions: dict[str, Any] = {
+        "add_product": products.add_product,
+        "epilogue": epilogue,
+        "multi_tensor": MultiTensor(cupy),
+    }
+    for family in (Rows(cupy), LayerNorm(cupy), Squares(cupy), Ones(cupy), epilogue):
+        functions |= family.functions()
+    register(cupy.ndarray, cupy_arrays.make_namespace(cupy, FusingNamespace, products, **functions))
+
+
+LIBRARIES["cupy"] = register_arrays
