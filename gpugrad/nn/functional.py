@@ -7,16 +7,10 @@ names here of which the op table says so.
 from typing import TYPE_CHECKING, NoReturn
 
 from gpugrad.nn.activations import FUNCTIONS
+from gpugrad.nn.cross_entropy import binary_cross_entropy_with_logits, cross_entropy, nll_loss
 from gpugrad.nn.dropout import dropout
 from gpugrad.nn.linear import linear
-from gpugrad.nn.losses import (
-    binary_cross_entropy_with_logits,
-    cross_entropy,
-    huber_loss,
-    l1_loss,
-    mse_loss,
-    nll_loss,
-)
+from gpugrad.nn.losses import huber_loss, l1_loss, mse_loss
 from gpugrad.nn.normalization import layer_norm
 from gpugrad.tensor.hints import absent
 
