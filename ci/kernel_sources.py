@@ -33,7 +33,6 @@ from gpugrad.kernels.ones import ones_source  # noqa: E402
 from gpugrad.kernels.rows import loss_source, rows_source  # noqa: E402
 from gpugrad.kernels.source import FLOATS  # noqa: E402
 from gpugrad.kernels.squares import squares_source  # noqa: E402
-from gpugrad.nn.chains import FUNCTIONS  # noqa: E402
 from gpugrad.optim import clip  # noqa: E402
 from gpugrad.random import philox  # noqa: E402
 
@@ -182,7 +181,7 @@ def _by_hand() -> Iterator[Source]:
         for target in ("u1", "i4", "i8"):
             text = loss_source(dtype, np.dtype(target))
             yield Source("cross_entropy", dtype.name, f"cross_entropy of {target}", text)
-        for name in dict.fromkeys(FUNCTIONS.values()):
+        for name in (op.name for op in TABLE.values() if op.layer):
             words = {key: p.default for key, p in TABLE[name].parameters.items()}
             known = signature((), words)
             (keep,), _ = TABLE[name].keeps((True,))

@@ -772,6 +772,9 @@ def isfinite(x: Any, /) -> Tensor:
 def signbit(x: Any, /) -> Tensor:
     """Whether the sign of x is minus, elementwise. No gradient."""
 
+def i0(x: Any, /) -> Tensor:
+    """The modified Bessel function of the first kind of order 0, elementwise."""
+
 def sum(
     x: Any,
     /,
@@ -851,9 +854,6 @@ def all(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tenso
 
 def count_nonzero(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tensor:
     """The number of elements along axes that are not zero. No gradient."""
-
-def i0(x: Any, /) -> Tensor:
-    """The modified Bessel function of the first kind of order 0, elementwise."""
 
 def cumprod(x: Any, /, axis: _Axis = None) -> Tensor:
     """The running product along an axis; its derivatives are exact where elements are 0."""

@@ -404,7 +404,6 @@ def test_cupy_takes_the_kernels():
 def test_the_environment_turns_kernels_off(said, kind, monkeypatch):
     cupy = pytest.importorskip("cupy")
     monkeypatch.setenv("GPUGRAD_FUSION", said)
-    monkeypatch.setattr(Namespace, "fusing", False)
     monkeypatch.setitem(NAMESPACES, cupy.ndarray, None)
     enabled.cache_clear()
     try:
@@ -412,14 +411,11 @@ def test_the_environment_turns_kernels_off(said, kind, monkeypatch):
     finally:
         enabled.cache_clear()
     assert type(NAMESPACES[cupy.ndarray]) is kind
-    assert Namespace.fusing == (said == "1")
 
 
 def test_where_there_is_one_gpu_its_arrays_are_looked_at_once(monkeypatch, make_op):
     """No op asks for their device; that they meet NumPy's arrays is refused as ever."""
     plain = NAMESPACES[sim.ndarray]
-    monkeypatch.setattr(Namespace, "fusing", Namespace.fusing)
-
     class Fusing(type(plain), FusingNamespace):
         """Arrays of sim, which say where they are, with kernels."""
 

@@ -6,8 +6,9 @@ from gpu import launches, needs_gpu, send
 
 from gpugrad import kernels
 from gpugrad.backend.cuda import register_arrays
-from gpugrad.backend.namespace import FORMULAS, NAMESPACES, Namespace
+from gpugrad.backend.namespace import FORMULAS, NAMESPACES
 from gpugrad.kernels import source
+from gpugrad.kernels.epilogue import Epilogue
 from gpugrad.kernels.layer_norm import LayerNorm
 from gpugrad.kernels.rows import Rows, rows_source
 from gpugrad.kernels.squares import Squares
@@ -41,17 +42,16 @@ def test_another_value_is_refused(fusion):
 @pytest.mark.parametrize("value", ["0", "1"])
 def test_the_switch_holds_for_every_kernel(fusion, value, monkeypatch):
     cupy = pytest.importorskip("cupy")
-    monkeypatch.setattr(Namespace, "fusing", Namespace.fusing)
     monkeypatch.setitem(NAMESPACES, cupy.ndarray, None)
     fusion(value)
     register_arrays()
     found = NAMESPACES[cupy.ndarray]
     there = value == "1"
-    for family in (Rows, LayerNorm, Squares):
+    for family in (Rows, LayerNorm, Squares, Epilogue):
         for name in family(cupy).functions():
             assert name in FORMULAS
             assert (name in vars(found)) == there
-    assert (found.multi_tensor is not None) == (found.epilogue is not None) == there
+    assert (found.multi_tensor is not None) == (found.add_product is not None) == there
 
 
 def test_cupy_takes_the_sources_and_options():

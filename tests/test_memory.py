@@ -236,7 +236,7 @@ def test_a_backward_pass_that_fails_leaves_gradients_as_they_were(fail_at, count
     before = [p.grad.numpy().copy() for p in parameters]
     loss = (model(x) ** 2).sum()
     fail_at("matmul", count)
-    with pytest.raises(gg.OutOfMemoryError, match=r"^backward of linear: Out of memory"):
+    with pytest.raises(gg.OutOfMemoryError, match=r"^backward of linear(_tanh)?: Out of memory"):
         loss.backward()
     for p, grad in zip(parameters, before):
         np.testing.assert_array_equal(p.grad.numpy(), grad)

@@ -303,7 +303,7 @@ def recurrent(device, batch=(4,)):
 @pytest.mark.parametrize("batch", [(4,), (2, 3)])
 @pytest.mark.parametrize("moved", [False, True])
 def test_a_weight_s_gradients_are_added_by_the_products(batch, moved, adding, monkeypatch):
-    monkeypatch.setattr("gpugrad.engine.passes._moved", moved)  # a graph may be on two devices
+    monkeypatch.setattr("gpugrad.engine.follow._moved", moved)  # a graph may be on two devices
     found = recurrent("cuda", batch)
     assert adding.added == 3 * 3  # of u, w and x: the first two of five are not
     for one, other in zip(found, recurrent("cpu", batch), strict=True):

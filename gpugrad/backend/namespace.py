@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy
 
@@ -51,13 +51,10 @@ class Namespace:
     that there is one device of the kind, so that arrays of this type can always meet and only what
     comes with others is checked.
 
-    ``rules(op, chained)`` gives the derivative rules that backward() runs on this type of array in
-    place of the op's own; None where they run as they are written. With ``chained``, those of the
-    second op of a chain may give what only the first op understands. ``Namespace.fusing`` says
-    whether there is any namespace that has it. ``multi_tensor`` runs one kernel over many arrays,
-    see `gpugrad.kernels.multi_tensor`, and ``epilogue`` what follows a product of matrices.
-    ``add_product(total, a, b)`` adds a @ b to an array in place and says whether it has; it is
-    asked where ``fusing``. None where there is none.
+    ``rules(op)`` gives the derivative rules that backward() runs on this type of array in place of
+    the op's own. ``multi_tensor`` runs one kernel over many arrays, see
+    `gpugrad.kernels.multi_tensor`. ``add_product(total, a, b)`` adds a @ b to an array in place and
+    says whether it has. None where there is none.
 
     The other methods answer questions about an array. They suit arrays that resemble NumPy's and
     live in the host's memory; a subclass overrides what differs.
@@ -78,10 +75,8 @@ class Namespace:
     atomic: str | None = None
     waits: bool = False
 
-    rules: Callable[[Any, bool], Any] | None = None
-    fusing: ClassVar[bool] = False
+    rules: Callable[[Any], Any] | None = None
     multi_tensor: Any = None
-    epilogue: Any = None
     add_product: Callable[[Any, Any, Any], bool] | None = None
     special: Any  # the functions of scipy.special, see `gpugrad.backend.special`
 

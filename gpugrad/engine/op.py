@@ -117,12 +117,10 @@ class Op:
     """
 
     __slots__ = (
-        "_chained",
         "_conjugated",
         "adds",
         "aliases",
         "arrays",
-        "chained",
         "checks",
         "chooses",
         "complex",
@@ -201,8 +199,6 @@ class Op:
         if self.complex not in COMPLEX.values() or (outputs and self.complex == "conjugate"):
             raise ValueError(f"op {name}: complex must not be {self.complex!r}")
         self._conjugated: Op | None = None
-        self._chained: Op | None = None
-        self.chained = False  # whether it is the second of a chain: see `as_second`
         self.name = name
         self.shown = shown or name
         self.native = isinstance(forward, str)
@@ -287,16 +283,6 @@ class Op:
         if self._conjugated is None:
             self._conjugated = _conjugated(self)
         return self._conjugated
-
-    def as_second(self) -> "Op":
-        """The op where it follows another in one kernel, see `record_chain`.
-
-        A namespace may have a rule for it that gives the first op more than an array.
-        """
-        if self._chained is None:
-            self._chained = copy.copy(self)
-            self._chained.chained = True
-        return self._chained
 
     def keeps(self, needs: tuple[bool, ...]) -> tuple[tuple[bool, ...], bool]:
         """Which arrays and residuals are kept, and whether the output is.

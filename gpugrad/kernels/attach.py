@@ -33,7 +33,6 @@ def register_arrays() -> None:
     epilogue = Epilogue(cupy, multiply=products.multiply)
     functions: dict[str, Any] = {
         "add_product": products.add_product,
-        "epilogue": epilogue,
         "multi_tensor": MultiTensor(cupy),
     }
     for family in (Rows(cupy), LayerNorm(cupy), Squares(cupy), Ones(cupy), epilogue):

@@ -15,7 +15,7 @@ import numpy as np
 
 from gpugrad.backend.cupy_namespace import CupyNamespace
 from gpugrad.backend.mended_ufuncs import UFUNCS
-from gpugrad.backend.namespace import ELEMENTWISE, FORMULAS, NAMESPACES, Namespace
+from gpugrad.backend.namespace import ELEMENTWISE, FORMULAS, NAMESPACES
 from gpugrad.backend.natives import native
 from gpugrad.codegen.expression import EXPRESSIONS, NotFusibleError, Value, Writer
 from gpugrad.codegen.operands import (
@@ -149,7 +149,6 @@ class FusingNamespace(CupyNamespace):
         make: Callable[[Kernel], Any] = cupy_kernel,
     ) -> None:
         super().__init__(module, fast, checks, alone)
-        Namespace.fusing = True
         self._make = make
         self._rules: dict[Any, Any] = {}
         for name, formula in UFUNCS.items():
@@ -185,10 +184,8 @@ class FusingNamespace(CupyNamespace):
 
         return self._fused(name, formula)
 
-    def rules(self, op: Any, chained: bool = False) -> Any:
+    def rules(self, op: Any) -> Any:
         """The op's rules, each as one kernel if the op is an elementwise one of the table."""
-        if op.chained and chained and self.epilogue is not None:
-            return (partial(self.epilogue.vjp, op.name),)
         found = self._rules.get(op)
         if found is None:
             rules = op.vjps

@@ -10,7 +10,6 @@ from functools import cache
 from typing import Any
 
 from gpugrad.backend.namespace import ELEMENTWISE, FORMULAS, namespace_of
-from gpugrad.backend.summed import Summed
 from gpugrad.codegen.expression import EXPRESSIONS, Writer
 from gpugrad.codegen.operands import Signature, argument, in_place_of, signature
 from gpugrad.codegen.operations import c_type
@@ -143,6 +142,11 @@ extern "C" __global__ void column_sums(const T* g, T* sums, long long rows, long
 """
 
 
+def _plain(words: dict[str, Any]) -> bool:
+    """Whether an activation's parameters can stand in a kernel."""
+    return all(type(value) in (float, int, str) for value in words.values())
+
+
 def _multiply(a: Any, b: Any, turn_a: bool = False, turn_b: bool = False) -> Any:
     return namespace_of(a).matmul(a.T if turn_a else a, b.T if turn_b else b)
 
@@ -162,7 +166,12 @@ class Epilogue:
 
     def functions(self) -> dict[str, Callable[..., Any]]:
         """By the names of the formulas that they stand in for."""
-        return {"linear": self._linear, "linear_vjp": self._linear_vjp}
+        return {
+            "linear": self._linear,
+            "linear_vjp": self._linear_vjp,
+            "linear_activation": self._activated,
+            "linear_activation_vjp": self._activated_vjp,
+        }
 
     def takes(self, x: Any, weight: Any, bias: Any) -> bool:
         """Whether the operands are those of a layer, as x @ weight.T + bias, and of one dtype."""
@@ -200,10 +209,13 @@ class Epilogue:
         kernel(*launch_shape(rows, length), arguments)
         return y, made
 
-    def vjp(self, activation: str, xp: Any, g: Any, y: Any, x: Any, **words: Any) -> Any:
-        """The gradient of y + bias, a `Summed`, of the gradient of what the activation made of it.
+    def vjp(
+        self, activation: str, words: dict[str, Any], g: Any, y: Any, x: Any
+    ) -> tuple[Any, Any]:
+        """The gradient of y + bias, and the sums of its rows, of the gradient of the call's result.
 
-        As a rule of the table, of a pair of layers that was computed by a call above.
+        ``y`` is that result and ``x`` is y + bias; one may be a stand-in, where the activation's
+        rule does not need it.
         """
         module, dtype, shape = self.module, g.dtype, g.shape
         array = module.ndarray
@@ -222,7 +234,7 @@ class Epilogue:
         if words:
             arguments += _numbers(known, words)
         kernel(divided.grid, divided.block, arguments)
-        return Summed(d, sums)
+        return d, sums
 
     def product(self, x: Any, weight: Any) -> Any:
         """x @ weight.T, of operands that `takes` takes."""
@@ -241,22 +253,60 @@ class Epilogue:
         return self(None, {}, y, bias, False)[1]
 
     def _linear_vjp(
-        self, g: Any, needs: tuple[bool, ...], x: Any, weight: Any, bias: Any
+        self, g: Any, needs: tuple[bool, ...], x: Any, weight: Any, bias: Any, sums: Any = None
     ) -> tuple[Any, Any, Any]:
-        """The gradients of a layer's operands; that of the bias is known where g is a `Summed`."""
-        sums = None
-        if type(g) is Summed:
-            g, sums = g.array, g.sums
-        elif needs[2]:
+        """The gradients of a layer's operands; that of the bias is ``sums`` where it is known."""
+        if sums is None and needs[2]:
             sums = self._column_sums(g, bias)
         if len(x.shape) != 2 or (needs[2] and sums is None):
             words = (*needs[:2], sums is None and needs[2])
             d_x, d_weight, d_bias = FORMULAS["linear_vjp"](
                 namespace_of(g), g, words, x, weight, bias
             )
-            return d_x, d_weight, d_bias if sums is None else sums
-        d_weight = self.multiply(g, x, True, False) if needs[1] else None
-        return self.multiply(g, weight) if needs[0] else None, d_weight, sums
+        else:
+            d_x = self.multiply(g, weight) if needs[0] else None
+            d_weight = self.multiply(g, x, True, False) if needs[1] else None
+            d_bias = None
+        return d_x, d_weight, sums if needs[2] and sums is not None else d_bias
+
+    def _activated(
+        self, name: str, words: dict[str, Any], x: Any, weight: Any, bias: Any, keep: bool
+    ) -> tuple[Any, Any]:
+        """A layer with its activation, and what comes between them where it is to be kept."""
+        y = None
+        if bias is not None and self.takes(x, weight, bias) and _plain(words):
+            y = self.product(x, weight)
+        if y is None or not y.flags.c_contiguous:  # as no product of CuPy's is
+            xp = namespace_of(x) or namespace_of(weight)
+            result: tuple[Any, Any] = FORMULAS["linear_activation"](
+                xp, name, words, x, weight, bias, keep
+            )
+            return result
+        between, made = self(name, words, y, bias, keep)
+        return made, between
+
+    def _activated_vjp(
+        self, name: str, words: dict[str, Any], g: Any, needs: tuple[bool, ...], y: Any,
+        between: Any, x: Any, weight: Any, bias: Any,
+    ) -> tuple[Any, Any, Any]:  # fmt: skip
+        """The gradients of a layer's operands, of that of its activation's result."""
+        dtype, shape = g.dtype, g.shape
+        if (
+            bias is None
+            or dtype not in FLOATS
+            or not g.size
+            or any(other.dtype != dtype for other in (y, between, x, weight, bias))
+            or not shape == y.shape == between.shape
+            or bias.shape != shape[-1:]
+            or not _plain(words)
+        ):
+            formula = FORMULAS["linear_activation_vjp"]
+            gradients: tuple[Any, Any, Any] = formula(
+                namespace_of(g), name, words, g, needs, y, between, x, weight, bias
+            )
+            return gradients
+        d, sums = self.vjp(name, words, g, y, between)
+        return self._linear_vjp(d, needs, x, weight, bias, sums)
 
     def _column_sums(self, g: Any, bias: Any) -> Any:
         """The sum of g over all axes but the last, of few rows; None where CuPy has to make it."""

@@ -1,7 +1,7 @@
 """Softmax, its relatives and the cross-entropy, one kernel each: a warp or a block for a row.
 
 `Rows` has functions for the namespace of CuPy arrays that stand in for the formulas of the same
-names: of `gpugrad.ops.reduce`, and of `gpugrad.ops.fused` for the loss. What no kernel is for, an
+names: of `gpugrad.ops.reduce`, and of `gpugrad.ops.losses` for the loss. What no kernel is for, an
 axis that is not the last or an empty array, goes to the formula. Imports the modules beside it.
 """
 

@@ -1,7 +1,7 @@
 """The squared error: its mean or sum in one kernel, or two for many elements, its rule in one.
 
 `Squares` has functions for the namespace of CuPy arrays that stand in for the formulas of the same
-names in `gpugrad.ops.fused`. Imports the modules beside it.
+names in `gpugrad.ops.losses`. Imports the modules beside it.
 """
 
 from collections.abc import Callable

@@ -1,17 +1,15 @@
 """Containers: `Sequential`, `MLP` and `Flatten`.
 
-Imports `activations`, `chains`, `linear`, `module`, backend and random.
+Imports `activations`, `linear`, `module` and random.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
-from gpugrad.backend.namespace import Namespace
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.nn.activations import activation_function, activation_name
-from gpugrad.nn.chains import through
-from gpugrad.nn.linear import Linear, check_size
+from gpugrad.nn.linear import Linear, check_size, joined
 from gpugrad.nn.module import Module
 from gpugrad.random import Generator
 from gpugrad.tensor import Tensor, as_tensor
@@ -53,10 +51,12 @@ class Sequential(Module):
         return self
 
     def forward(self, x: Any) -> Any:
-        if Namespace.fusing:  # there is a GPU at work
-            return through(self.layers, x, Linear)
-        for layer in self.layers:
-            x = layer(x)
+        layers = self.layers
+        index, last = 0, len(layers) - 1
+        while index <= last:
+            y = joined(layers[index], layers[index + 1], x) if index < last else None
+            x = layers[index](x) if y is None else y
+            index += 1 if y is None else 2
         return x
 
     def _attributes(self) -> Iterator[tuple[str, Any]]:
@@ -137,14 +137,13 @@ class MLP(Module):
         self.activations[-1] = activation_function("MLP", output_activation)
 
     def forward(self, x: Any) -> Any:
-        if Namespace.fusing:  # there is a GPU at work
-            pairs = zip(self.layers, self.activations)
-            layers = [part for pair in pairs for part in pair if part is not None]
-            return through(layers, x, Linear)
         for layer, activation in zip(self.layers, self.activations):
-            x = layer(x)
-            if activation is not None:
-                x = activation(x)
+            y = joined(layer, activation, x)
+            if y is None:
+                y = layer(x)
+                if activation is not None:
+                    y = activation(y)
+            x = y
         return x
 
     def extra_repr(self) -> str:

@@ -19,7 +19,7 @@ from gpugrad.nn.losses import (
     reduced,
 )
 from gpugrad.nn.module import Module
-from gpugrad.ops.fused import of_no_class, one_hot, one_or_nan
+from gpugrad.ops.losses import of_no_class, one_hot, one_or_nan
 from gpugrad.tensor import Tensor, as_tensor
 from gpugrad.tensor.table import OPS
 

@@ -1,19 +1,33 @@
-"""The linear layer: `linear` and `Linear`. Imports `init`, `module` and `parameter`."""
+"""The linear layer: `linear` and `Linear`, and `joined` for one with its activation.
+
+Imports `activations`, `init`, `module` and `parameter`.
+"""
 
 import math
+from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
+from gpugrad.engine.op import TABLE
 from gpugrad.errors import ShapeError
 from gpugrad.functions import FUNCTIONS
 from gpugrad.nn import init
+from gpugrad.nn.activations import MODULES
 from gpugrad.nn.module import Module
 from gpugrad.nn.parameter import Parameter
 from gpugrad.random import Generator
 from gpugrad.tensor import Tensor, as_tensor, empty
 
-__all__ = ["Linear", "check_size", "linear"]
+__all__ = ["Linear", "check_size", "joined", "linear"]
 
 _linear = FUNCTIONS["linear"]
+# The ops of a layer and its activation, by the activation's function and by its Module class.
+_JOINED: dict[Any, Callable[..., Tensor]] = {
+    activation: FUNCTIONS[f"linear_{op.name}"]
+    for op in TABLE.values()
+    if op.layer
+    for activation in (FUNCTIONS[op.name], MODULES[op.layer])
+}
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
@@ -27,17 +41,23 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
     >>> gg.nn.functional.linear(x, weight, bias)[0].tolist()
     [3.0, 4.0]
     """
+    return _applied(_linear, x, weight, bias)
+
+
+def _applied(op: Callable[..., Tensor], x: Any, weight: Any, bias: Any, *settings: Any) -> Tensor:
+    """`linear`, or its op with an activation, which has settings."""
     # The raw arrays' attributes are quicker: this is the path of every layer of every step.
     try:
         fit = getattr(weight, "_array", weight).ndim == 2 and (
             bias is None or getattr(bias, "_array", bias).ndim == 1
         )
     except AttributeError:  # a list
-        return linear(x, as_tensor(weight), bias if bias is None else as_tensor(bias))
+        bias = bias if bias is None else as_tensor(bias)
+        return _applied(op, x, as_tensor(weight), bias, *settings)
     if not fit:
         raise _misfit(x, weight, bias)
     try:
-        return _linear(x, weight, bias)
+        return op(x, weight, bias, *settings)
     except (ShapeError, IndexError):
         raise _misfit(x, weight, bias) from None
 
@@ -110,10 +130,29 @@ class Linear(Module):
             init.uniform_(self.bias, -bound, bound, generator=generator)
 
     def forward(self, x: Any) -> Tensor:
-        return linear(x, self.weight, self.bias)
+        return _applied(_linear, x, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         return (
             f"in_features={self.in_features}, out_features={self.out_features}, "
             f"bias={self.bias is not None}"
         )
+
+
+def joined(layer: Any, activation: Any, x: Any) -> Tensor | None:
+    """``activation(layer(x))`` as one operation, where these are a Linear and an activation.
+
+    None for others, and where somebody has given one of the two a forward of its own.
+    """
+    if type(layer) is not Linear or "forward" in layer.__dict__:
+        return None
+    kind = type(activation)
+    op = _JOINED.get(activation if kind is FunctionType else kind)
+    if op is None:
+        return None
+    if kind is FunctionType:
+        return _applied(op, x, layer.weight, layer.bias)
+    if "forward" in activation.__dict__:
+        return None
+    settings = [getattr(activation, name) for name in activation.op.parameters]
+    return _applied(op, x, layer.weight, layer.bias, *settings)

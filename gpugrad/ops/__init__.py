@@ -12,10 +12,11 @@ from gpugrad.ops import (
     diagonals,
     elementwise,
     fft,
-    fused,
     incomplete,
     index,
     linalg,
+    linear,
+    losses,
     normalization,
     phases,
     reduce,
@@ -30,6 +31,6 @@ from gpugrad.ops import (
 
 __all__ = [
     "activations", "complex_parts", "decompositions", "device", "diagonals", "elementwise", "fft",
-    "fused", "incomplete", "index", "linalg", "normalization", "phases", "reduce", "scan", "shape",
-    "solvers", "sorting", "special", "ufuncs", "windows",
+    "incomplete", "index", "linalg", "linear", "losses", "normalization", "phases", "reduce",
+    "scan", "shape", "solvers", "sorting", "special", "ufuncs", "windows",
 ]  # fmt: skip

@@ -1,8 +1,4 @@
-"""Layers and losses as one op each, with a joint rule. Imports engine.op, complex_parts, reduce.
-
-One op in place of three or four makes small networks quick. Each rule consists of table
-functions, so the derivative of a derivative follows as everywhere.
-"""
+"""Losses as one op each, which makes small networks quick. Imports backend, engine.op and ops."""
 
 import math
 from typing import Any
@@ -12,61 +8,7 @@ import numpy as np
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.op import Sample, op, part
 from gpugrad.ops.complex_parts import refuse_complex
-from gpugrad.ops.linalg import adds_product
 from gpugrad.ops.reduce import log_softmax
-
-
-def _rows(x: Any) -> Any:
-    """x with all axes but the last made one: a product of two matrices beats a batch of them."""
-    shape = x.shape
-    return x if len(shape) == 2 else x.reshape((math.prod(shape[:-1]), shape[-1]))
-
-
-def _linear(xp: Any, x: Any, weight: Any, bias: Any = None, /) -> Any:
-    y = xp.matmul(x if len(x.shape) == 1 else _rows(x), weight.T)
-    if bias is not None:
-        if y.dtype == bias.dtype:
-            y += bias  # y is new memory
-        else:
-            y = y + bias
-    return y if len(x.shape) < 3 else y.reshape((*x.shape[:-1], y.shape[-1]))
-
-
-def _linear_vjp(
-    xp: Any, g: Any, needs: tuple[bool, ...], x: Any, weight: Any, bias: Any
-) -> tuple[Any, Any, Any]:
-    rows = _rows(g)
-    d_weight = d_bias = None
-    if needs[1]:
-        d_weight = xp.matmul(rows.T, _rows(x))
-    if needs[2]:
-        d_bias = xp.sum(rows, axis=0) if len(bias.shape) == 1 else g
-    d_x = xp.matmul(rows, weight) if needs[0] else None
-    if d_x is not None and len(x.shape) != 2:
-        d_x = d_x.reshape(x.shape)
-    return d_x, d_weight, d_bias
-
-
-part("linear_vjp", _linear_vjp)
-op(
-    "linear",
-    _linear,
-    vjp_all=lambda xp, g, y, needs, x, weight, bias: xp.linear_vjp(g, needs, x, weight, bias),
-    adds=[
-        adds_product(lambda xp, g, x, weight, bias: (_rows(g), weight)),
-        adds_product(lambda xp, g, x, weight, bias: (_rows(g).T, _rows(x))),
-        None,
-    ],
-    saves=("weight", "x", ""),
-    complex="conjugate",
-    samples=[
-        Sample((4, 3), (2, 3), (2,)),
-        Sample((3,), (2, 3), (2,)),
-        Sample((2, 4, 3), (2, 3), (2,)),
-    ],
-    public="nn.functional",
-    doc="x @ weight.T + bias: the affine map of a layer; weight is (outputs, inputs).",
-)
 
 
 def _mse(xp: Any, prediction: Any, target: Any, /, reduction: str = "mean") -> Any:
