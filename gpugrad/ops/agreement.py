@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 __all__ = [
-    "beyond_the_dtype", "extreme_parameters", "far_out", "flushed_base", "infinite", "largest",
+    "beyond_the_dtype", "extreme_parameters", "far_out", "infinite", "largest",
     "negative_subnormal", "subnormal", "whole_zero", "wide_shift",
 ]  # fmt: skip
 
@@ -70,11 +70,3 @@ def beyond_the_dtype(a: Any, b: Any) -> Any:
     """A multiple that the dtype does not hold is another wrong number."""
     most = np.iinfo(a.dtype).max if a.dtype.kind in "iu" else np.inf
     return np.abs(a.astype(float) * b) > most / 2
-
-
-def flushed_base(a: Any, b: Any) -> Any:
-    """CuPy takes a subnormal product for 0, and NaN times that counts as 0: the derivative by the
-    exponent of a negative base. Of a number as base that float32 does not hold the CPU takes the
-    logarithm in float64.
-    """
-    return ((a < 0) | np.isinf(a)) & (a.dtype.kind == "f")

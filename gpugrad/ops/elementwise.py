@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.engine.op import Checks, Sample, choosing, op, taken
-from gpugrad.ops.agreement import flushed_base, negative_subnormal, whole_zero, wide_shift
+from gpugrad.ops.agreement import negative_subnormal, whole_zero, wide_shift
 
 LN2 = math.log(2.0)
 LN10 = math.log(10.0)
@@ -171,8 +171,8 @@ def _power_base(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:
     slope = b * a ** (b - 1)
     if isinstance(b, NUMBERS):
         return g * slope
-    # a ** 0 is 1 at a = 0 as well, where this slope is 0 times infinity.
-    return g * xp.subgradient(slope, (a == 0) & (b == 0))
+    # a ** 0 is 1 for every a, also where this slope is 0 times infinity or NaN.
+    return g * xp.subgradient(slope, b == 0)
 
 
 def _power_exponent(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:
@@ -198,7 +198,7 @@ op(
     method="power pow",
     operator="pow",
     aliases="pow",
-    checks=Checks(differs=flushed_base, refused="bhil"),
+    checks=Checks(differs=negative_subnormal, refused="bhil"),
     doc="a ** b, elementwise; at a = 0 the derivative by b is 0.",
     **EW,
 )
@@ -281,7 +281,7 @@ op(
 op(
     "log2",
     "x, /",
-    vjp=[lambda xp, g, y, x: g / (x * LN2)],
+    vjp=[lambda xp, g, y, x: g / x / LN2],
     saves="x",
     domain=POSITIVE,
     method=True,
