@@ -25,9 +25,11 @@ class Gradients:
     def __init__(self, in_place: bool) -> None:
         self.by_node: dict[Any, Any] = {}
         self.in_place = in_place
+        self.results: dict[Any, Any] = {}  # those of nodes that were asked for, as they come
         self.owned: set[Any] = set()  # nodes whose gradient is a buffer that this walk made
         # Where gradients may be other than zero, of nodes where that is known; None: anywhere.
         self.supports: dict[Any, Any] = {}
+        self.matters: dict[Any, bool] = {}  # of nodes that were asked, see support
 
     def accumulate(self, node: Any, d: Any) -> None:
         """Add to the gradient that a node has."""
@@ -39,6 +41,14 @@ class Gradients:
             self.by_node[node] = before + d
             if self.in_place:
                 self.owned.add(node)
+
+    def of_leaves(self, watch: Any) -> dict[Any, Any]:
+        """The results, with what is left at the end of the walk: the gradients of leaves."""
+        if watch is not None:
+            for leaf, gradient in self.by_node.items():
+                watch.visit(leaf, gradient)
+        self.results.update(self.by_node)
+        return self.results
 
     def can_add(self, nodes: Iterable[Any]) -> bool:
         """Whether there is a buffer for one of the nodes that can be added to."""

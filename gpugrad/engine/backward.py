@@ -25,7 +25,7 @@ from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.outputs import OutputsNode, ShapeDtype, pick
 from gpugrad.engine.pull import pull_back, unbroadcast
 from gpugrad.engine.residuals import residual_nodes
-from gpugrad.engine.support import carry, nonzero
+from gpugrad.engine.support import carry, matters_to_any, nonzero
 from gpugrad.errors import GradientError
 
 __all__ = ["GraphMode", "reachable", "run_backward"]
@@ -121,8 +121,7 @@ def _walk(
     watch: Any,
 ) -> dict[Any, Any]:
     """The walk itself, from the nodes in the heap ``ready``, of which the latest comes first."""
-    results: dict[Any, Any] = {}
-    gradients, supports = sums.by_node, sums.supports
+    gradients, supports, results = sums.by_node, sums.supports, sums.results
     uses = hooks.first_uses(reachable(gradients)) if hooks.eager else {}
     latest: Any = None  # one that waits beside the heap, which a chain never enters
     while ready or latest is not None:
@@ -137,8 +136,7 @@ def _walk(
         op = node.op
         if op is None:  # a leaf, which has hooks
             results[node], g = g, None  # or it could not be given to the leaf without a copy
-            if deliver is not None:
-                hooks.deliver_eagerly(node, results, deliver)
+            hooks.deliver_eagerly(node, results, deliver)
             continue
         values, parents, xp, y = node.values, node.parents, node.xp, node.y
         if values is None:
@@ -151,8 +149,10 @@ def _walk(
             xp, (values, y) = graph.xp, graph.values(node)
         elif y is None:
             y = node
-        plain = node.__class__ is Node and op.joint is None and not op.chooses
-        if plain and not supports and not (op.adds and sums.can_add(parents)):
+        plain = node.__class__ is Node and op.joint is None and not supports
+        if op.chooses:
+            plain = plain and not matters_to_any(sums.matters, parents)
+        if plain and not (op.adds and sums.can_add(parents)):
             rules = op.vjps if xp.rules is None else xp.rules(op)
         else:
             plain, rules = False, _pulled(node, xp, g, y, parents, values, sums, watch)
@@ -189,10 +189,7 @@ def _walk(
         if not retain_graph:
             node.values = node.y = None
         d = rules = None  # let go of a gradient as soon as the walk has passed it
-    if watch is not None:
-        for leaf, g in gradients.items():
-            watch.visit(leaf, g)
-    return results | gradients  # what is left belongs to leaves
+    return sums.of_leaves(watch)
 
 
 def _begun(

@@ -97,9 +97,11 @@ def _replacement(hook: Callable[..., Any], changed: Any, g: Any) -> Any:
     return changed.astype(g.dtype)
 
 
-def deliver_eagerly(leaf: Any, results: dict[Any, Any], deliver: Callable[..., None]) -> None:
+def deliver_eagerly(
+    leaf: Any, results: dict[Any, Any], deliver: Callable[..., None] | None
+) -> None:
     """Add a leaf's gradient to its ``grad`` and tell those who wait, where there are any."""
-    if leaf not in eager:
+    if deliver is None or leaf not in eager:
         return
     deliver(results, leaf)
     with no_grad():

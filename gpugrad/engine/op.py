@@ -121,6 +121,7 @@ class Op:
         "adds",
         "aliases",
         "arrays",
+        "carries",
         "checks",
         "chooses",
         "complex",
@@ -232,6 +233,8 @@ class Op:
         self.moves = moves
         self.chooses = chooses or any(mask is not None for mask in self.masks)
         self.support = support
+        # Whether the gradients of its arguments have a support where that of its output has one.
+        self.carries = kind == "elementwise" or moves or support is not None
         self.domain = domain
         self.samples = None if samples is None else tuple(samples)
         self.prepare = prepare

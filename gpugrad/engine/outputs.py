@@ -86,6 +86,7 @@ PICK = Op(
     lambda xp, outputs, /, index: outputs[index],
     vjp=[lambda xp, g, y, outputs, index: OutputGrads(outputs.shape, {index: g})],
     jvp=lambda xp, tangents, y, outputs, index: tangents[0][index],
+    moves=True,
     chooses=True,
     doc="One output of an operation that has several.",
 )

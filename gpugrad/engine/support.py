@@ -19,53 +19,75 @@ Two gradients of one node add up to one that is zero only where both are.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from gpugrad.engine.accumulate import Gradients
-from gpugrad.engine.node import Leaf
 from gpugrad.engine.outputs import PICK, OutputsNode
 from gpugrad.engine.pull import pull_back, unbroadcast
 
-__all__ = ["OutputSupports", "Support", "carry", "nonzero", "push_support"]
+__all__ = [
+    "OutputSupports",
+    "Support",
+    "asks",
+    "carry",
+    "matters_to_any",
+    "nonzero",
+    "push_support",
+]
+
+BOOL = np.dtype(np.bool_)
 
 
 class Support:
     """The mask of one gradient (or tangent), made when it is first asked for.
 
-    ``parts`` are pairs: the supports that it is made from, and ``add(counts, masks)``, which adds
-    what the masks of those come to. ``counts`` is a float32 array, or None for zeros: how often
-    each element was chosen.
+    ``makes`` are pairs: the supports that it is made from, and ``make(masks, total)``, which makes
+    a mask of theirs, joined to ``total``, a mask or None.
     """
 
-    __slots__ = ("_mask", "parts")
+    __slots__ = ("_grows", "_mask", "makes")
 
-    def __init__(self, sources: Sequence["Support"], add: Callable[[Any, list[Any]], Any]) -> None:
-        self.parts = [(sources, add)]
+    def __init__(self, sources: Sequence["Support"], make: Callable[[list[Any], Any], Any]) -> None:
+        self.makes = [(sources, make)]
         self._mask: Any = None
+        self._grows = False  # whether it is a union that nothing else refers to
 
     def union(self, other: "Support") -> "Support":
-        """The support of a sum. This object becomes it."""
-        self.parts += other.parts if other._mask is None else [((), _given(other._mask))]
+        """The support of the sum of two gradients."""
+        if not self._grows:
+            sum_ = Support((), _none)
+            sum_.makes, sum_._grows = list(self._parts()), True
+            return sum_.union(other)
+        self.makes += other._parts()
         return self
+
+    def _parts(self) -> list[Any]:
+        mask = self._mask
+        return self.makes if mask is None else [((), lambda masks, total: _joined(total, mask))]
 
     def mask(self) -> Any:
         """True where the gradient is a number, False where it is zero by choice."""
         waiting = [self]  # no recursion: a support may come from thousands of others
         while waiting:
             last = waiting[-1]
-            missing = [s for sources, _ in last.parts for s in sources if s._mask is None]
-            if missing and last._mask is None:
-                waiting += missing
-                continue
-            waiting.pop()
             if last._mask is None:
-                counts = None
-                for sources, add in last.parts:
-                    counts = add(counts, [source._mask for source in sources])
-                last._mask, last.parts = counts != 0, []
+                missing = [s for sources, _ in last.makes for s in sources if s._mask is None]
+                if missing:
+                    waiting += missing
+                    continue
+                last._make()
+            waiting.pop()
         return self._mask
+
+    def _make(self) -> None:
+        total = None
+        for place, (sources, make) in enumerate(self.makes):
+            total = make([source._mask for source in sources], total)
+            if not place and len(self.makes) > 1:
+                total = total.copy()  # what follows may join it in place
+        self._mask, self.makes = total, []
 
 
 class OutputSupports:
@@ -76,179 +98,216 @@ class OutputSupports:
     def __init__(self, outputs: dict[int, Support | None]) -> None:
         self.outputs = outputs
 
-    def union(self, other: "OutputSupports") -> "OutputSupports":
-        """The supports of a sum."""
+    def union(self, other: Self) -> Self:
+        """The supports of the sums of two gradients."""
         for index, support in other.outputs.items():
-            before = self.outputs.get(index, support)
-            both = before is not None and support is not None and before is not support
-            self.outputs[index] = before.union(support) if both else before and support  # type: ignore[union-attr, arg-type]
+            if support is not None and (before := self.outputs.get(index, support)) is not None:
+                support = support if before is support else before.union(support)
+                self.outputs[index] = support
+            else:
+                self.outputs[index] = None
         return self
 
 
-_FLOAT = np.dtype(np.float32)
+def _none(masks: list[Any], total: Any) -> Any:
+    return total
+
+
+def _first(masks: list[Any], total: Any) -> Any:
+    return _joined(total, masks[0])
+
+
+def _joined(total: Any, mask: Any) -> Any:
+    return mask if total is None else total | mask
 
 
 def nonzero(gradient: Any) -> Support:
     """The support of a raw gradient of which all zeros are by choice."""
-    return Support((), lambda counts, masks: _plus(counts, (gradient != 0).astype("float32")))
-
-
-def _given(mask: Any) -> Callable[[Any, list[Any]], Any]:
-    return lambda counts, masks: _plus(counts, mask.astype("float32"))
-
-
-def _plus(counts: Any, more: Any) -> Any:
-    return more if counts is None else counts + more
-
-
-def carries(node: Any) -> bool:
-    """Whether a support matters to a node: not to a leaf, nor before an op that drops it."""
-    if isinstance(node, Leaf):
-        return False
-    op = node.op
-    return op.kind == "elementwise" or op.moves or op.support is not None or op is PICK
+    return Support((), lambda masks, total: _joined(total, gradient != 0))
 
 
 def carry(
     gradients: Gradients, node: Any, parents: Sequence[Any], xp: Any, ds: Sequence[Any]
-) -> list[Any]:
+) -> Sequence[Any]:
     """The gradients that a node gives to its parents, zero by choice where they have to be.
 
     Takes the node's support out of those of ``gradients`` and enters its parents'. ``xp`` is the
     namespace of ``ds``.
     """
-    supports = gradients.supports
-    own = supports.pop(node, None)
+    own = gradients.supports.pop(node, None)
     op = node.op
     if own is None and not op.chooses:
         for parent in parents:
-            supports.pop(parent, None)
-        return list(ds)
-    results = []
-    made: list[Support | OutputSupports | None] = []
+            gradients.supports.pop(parent, None)
+        return ds
+    results = list(ds)
+    supports: list[Any] = []
     for index, (parent, d) in enumerate(zip(parents, ds)):
         support = None
-        if parent is not None:
+        masked = own is not None and parent is not None and asks(node, index)
+        if masked or matters_to_any(gradients.matters, (parent,)):
             support = _of_argument(node, index, own)
-            if own is not None and support is not None and asks(node, index):
-                # In the argument's own shape, but for elementwise ops, whose d may be larger.
-                mask = own.mask() if op.kind == "elementwise" else support.mask()
-                d = xp.where(mask, d, 0)
-            if not carries(parent):
-                support = None
-        results.append(d)
-        made.append(support)
-    _enter(gradients, parents, made)
+        if masked and d is not None:
+            # In the argument's own shape, but for elementwise ops, whose d may be larger.
+            mask: Any = own if op.kind == "elementwise" else support
+            results[index] = xp.where(mask.mask(), d, 0)
+        supports.append(support)
+    _enter(gradients, parents, supports)
     return results
+
+
+def matters_to_any(known: dict[Any, bool], nodes: Sequence[Any]) -> bool:
+    """Whether one of the nodes has a use for a support: see `matters`."""
+    return any(
+        node is not None and node.op is not None and node.op.carries and matters(known, node)
+        for node in nodes
+    )
+
+
+def matters(known: dict[Any, bool], node: Any) -> bool:
+    """Whether a node, or one that the walk comes to from there with a support, asks for it.
+
+    ``known`` are those that were looked at: each of them is once in a walk.
+    """
+    waiting = [node]
+    while waiting:
+        last = waiting[-1]
+        op = last.op
+        if last in known:
+            waiting.pop()
+        elif op is None or not op.carries:
+            known[last] = False
+        elif op.finite is not True and _asks_at_all(last):
+            known[last] = True
+        else:
+            found = ready = True
+            for parent in last.parents:
+                if parent is not None and parent not in known:
+                    waiting.append(parent)
+                    ready = False
+                elif parent is not None and known[parent]:
+                    break
+            else:
+                found = False
+            if found or ready:
+                known[last] = found
+    return known[node]
+
+
+def _asks_at_all(node: Any) -> bool:
+    return any(
+        parent is not None and asks(node, index) for index, parent in enumerate(node.parents)
+    )
 
 
 def asks(node: Any, index: int) -> bool:
     """Whether a zero by choice could become something else in the rule of an argument."""
     op = node.op
-    if op.moves or op is PICK or (op.kind != "elementwise" and op.support is None):
+    if op.moves or not op.carries:
         return False
     finite = op.finite
     return not (finite(index, *node.values) if callable(finite) else finite)
 
 
-def _enter(gradients: Gradients, parents: Sequence[Any], made: Sequence[Any]) -> None:
+def _enter(gradients: Gradients, parents: Sequence[Any], supports: Sequence[Any]) -> None:
     """Note the supports of what the parents get now, beside what they have."""
-    supports = gradients.supports
-    mixed = any(support is not None for support in made)
-    for parent, support in zip(parents, made):
+    known = gradients.supports
+    several = len(parents) > 1
+    for parent, support in zip(parents, supports):
         if parent is None:
             continue
         if support is None:
-            supports.pop(parent, None)
-            if mixed:  # the same parent may come again with a support
-                supports[parent] = None
-        elif parent in supports:
-            before = supports[parent]
-            supports[parent] = None if before is None else before.union(support)
+            if several:  # the same parent may come again, with a support
+                known[parent] = None
+            else:
+                known.pop(parent, None)
+        elif parent in known:
+            before = known[parent]
+            known[parent] = None if before is None else before.union(support)
         elif parent not in gradients.by_node:
-            supports[parent] = support
+            known[parent] = support
 
 
 def _of_argument(node: Any, index: int, own: Any) -> Any:
     """The support of the gradient of one argument; None where it has none."""
-    op, xp, values, y = node.op, node.xp, node.values, node.y
-    parameters = node.parameters or {}
-    parent = node.parents[index]
-    y = node if y is None else y
+    op = node.op
     if op is PICK:
-        whole = parent.op
-        return OutputSupports({parameters["index"]: own}) if whole.moves else None
+        (whole,) = node.parents
+        return OutputSupports({node.parameters["index"]: own}) if whole.op.moves else None
+    if op.moves:
+        return _moved(node, index, own)
+    xp, values, parent = node.xp, node.values, node.parents[index]
+    y = node if node.y is None else node.y
+    parameters = node.parameters or {}
+    mask = op.masks[index] if op.masks else None
+    sources = () if own is None else (own,)
+    shape = parent.shape
     if op.kind == "elementwise":
-        mask = op.masks[index] if op.masks else None
         if mask is None:
-            if own is None or parent.shape == node.shape:
-                return own and Support((own,), _same)
-            return Support((own,), lambda counts, masks: _fitted(xp, counts, masks[0], parent))
+            return (
+                own if own is None or shape == node.shape else Support(sources, _fitted(xp, shape))
+            )
 
-        def chosen(counts: Any, masks: list[Any]) -> Any:
+        def chosen(masks: list[Any], total: Any) -> Any:
             found = mask(xp, y, *values, **parameters)
             if masks:
                 found = found & masks[0]
-            return _fitted(xp, counts, xp.broadcast_to(found, node.shape), parent)
+            if found.shape != node.shape:
+                found = xp.broadcast_to(found, node.shape)
+            return _joined(total, _fit(xp, found, shape))
 
-        return Support(() if own is None else (own,), chosen)
-    if op.moves:
-        return _moved(node, index, own, y)
+        return Support(sources, chosen)
     if op.support is None:
         return None
 
-    def spread(counts: Any, masks: list[Any]) -> Any:
-        ones = masks[0] if masks else xp.ones(node.shape, dtype="bool")
-        found = op.support(xp, ones, y, *values, **parameters)
-        if op.masks and (chooses := op.masks[index]) is not None:
-            found = found & chooses(xp, y, *values, **parameters)
-        return _fitted(xp, counts, found, parent)
+    def spread(masks: list[Any], total: Any) -> Any:
+        whole = masks[0] if masks else xp.ones(node.shape, dtype="bool")
+        found = op.support(xp, whole, y, *values, **parameters)
+        if mask is not None:
+            found = found & mask(xp, y, *values, **parameters)
+        return _joined(total, _fit(xp, found, shape))
 
-    return Support(() if own is None else (own,), spread)
-
-
-def _same(counts: Any, masks: list[Any]) -> Any:
-    return _plus(counts, masks[0].astype("float32"))
+    return Support(sources, spread)
 
 
-def _fitted(xp: Any, counts: Any, mask: Any, parent: Any) -> Any:
-    """Counts of a mask that broadcasting relates to the parent's shape."""
-    return _plus(counts, unbroadcast(xp, mask.astype("float32"), parent.shape, _FLOAT))
+def _fit(xp: Any, mask: Any, shape: Any) -> Any:
+    """A mask that broadcasting relates to a shape, in that shape."""
+    return mask if mask.shape == shape else unbroadcast(xp, mask, shape, BOOL)
 
 
-def _moved(node: Any, index: int, own: Any, y: Any) -> Support | None:
+def _fitted(xp: Any, shape: Any) -> Callable[[list[Any], Any], Any]:
+    return lambda masks, total: _joined(total, _fit(xp, masks[0], shape))
+
+
+def _moved(node: Any, index: int, own: Any) -> Support | None:
     """The support behind a linear op, whose rule moves a mask as it moves a gradient."""
     op, xp, values, parent = node.op, node.xp, node.values, node.parents[index]
+    y = node if node.y is None else node.y
     parameters = node.parameters or {}
-    needs = tuple(place == index for place in range(len(values)))
     several = isinstance(node, OutputsNode)
-    shapes = [output.shape for output in node.shape] if several else [node.shape]
-    outputs = own.outputs if several and own is not None else {0: own}
-    if several and own is None:
-        return None
+    if several:
+        shapes = [output.shape for output in node.shape]
+        outputs = own.outputs if own is not None else dict.fromkeys(range(len(shapes)))
+    else:
+        shapes, outputs = [node.shape], {0: own}
     if len(outputs) == len(shapes) and not any(outputs.values()) and not op.chooses:
         return None
 
-    def moved(counts: Any, masks: list[Any]) -> Any:
+    def moved(masks: list[Any], total: Any) -> Any:
         known = iter(masks)
-        g = [
-            xp.zeros(shape, dtype="float32")
-            if place not in outputs
-            else xp.ones(shape, dtype="float32")
-            if outputs[place] is None
-            else next(known).astype("float32")
+        whole = [
+            next(known) if outputs.get(place) else xp.full(shape, place in outputs)
             for place, shape in enumerate(shapes)
         ]
-        add = None if counts is None or op.adds is None else op.adds[index]
-        if add is not None and add(xp, counts, g[0], *values, **parameters):
-            return counts
-        found = pull_back(op, xp, tuple(g) if several else g[0], y, needs, values, parameters)[
-            index
-        ]
-        return _plus(counts, unbroadcast(xp, found, parent.shape, _FLOAT))
+        add = None if total is None or op.adds is None else op.adds[index]
+        if add is not None and add(xp, total, whole[0], *values, **parameters):
+            return total
+        g = [mask.astype("float32") for mask in whole]
+        needs = [place == index for place in range(len(values))]
+        d = pull_back(op, xp, tuple(g) if several else g[0], y, needs, values, parameters)[index]
+        return _joined(total, _fit(xp, d != 0, parent.shape))
 
-    sources = [outputs[place] for place in sorted(outputs) if outputs[place] is not None]
-    return Support(sources, moved)
+    return Support([own for place in sorted(outputs) if (own := outputs[place])], moved)
 
 
 def push_support(supports: dict[Any, Any], node: Any, tangents: Sequence[Any]) -> None:
@@ -256,46 +315,37 @@ def push_support(supports: dict[Any, Any], node: Any, tangents: Sequence[Any]) -
 
     A tangent that is None is zero by choice: the argument is a constant.
     """
-    op = node.op
-    if not (op.kind == "elementwise" or op.moves) or isinstance(node, OutputsNode):
+    op, xp, values = node.op, node.xp, node.values
+    if op is PICK or isinstance(node, OutputsNode):
         return
-    xp, values = node.xp, node.values
+    if not (op.kind == "elementwise" or op.moves):
+        return
     parameters = node.parameters or {}
     y = node if node.y is None else node.y
-    owns = [supports.get(parent) for parent in node.parents]
     moved = [index for index, tangent in enumerate(tangents) if tangent is not None]
-    sources = [own for index in moved if (own := owns[index]) is not None]
-    if op.moves:
-        if not sources and len(moved) == len(tangents) and not op.chooses:
-            return
+    owns = {index: supports.get(node.parents[index]) for index in moved}
+    chooses = {index: op.masks[index] if op.masks else None for index in moved}
+    sources = [own for own in owns.values() if own is not None]
 
-        def push(counts: Any, masks: list[Any]) -> Any:
-            known = iter(masks)
-            full = [
-                xp.zeros(value.shape, dtype="float32")
-                if index not in moved
-                else xp.ones(value.shape, dtype="float32")
-                if owns[index] is None
-                else next(known).astype("float32")
-                for index, value in enumerate(values)
-            ]
-            return _plus(counts, getattr(xp, op.name)(*full, **parameters))
-
-        supports[node] = Support(sources, push)
-        return
-    masks = [op.masks[index] if op.masks else None for index in moved]
-    if any(owns[index] is None and mask is None for index, mask in zip(moved, masks)):
-        return
-
-    def choose(counts: Any, known: list[Any]) -> Any:
-        rest = iter(known)
-        for index, mask in zip(moved, masks):
-            found: Any = True
-            if owns[index] is not None:
-                found = next(rest)
-            if mask is not None:
+    def push(masks: list[Any], total: Any) -> Any:
+        known = iter(masks)
+        full = {
+            index: next(known) if owns.get(index) else xp.full(value.shape, index in owns)
+            for index, value in enumerate(values)
+            if index in owns or op.moves
+        }
+        if op.moves:
+            whole = [mask.astype("float32") for mask in full.values()]
+            return _joined(total, getattr(xp, op.name)(*whole, **parameters) != 0)
+        for index, found in full.items():
+            if (mask := chooses[index]) is not None:
                 found = found & mask(xp, y, *values, **parameters)
-            counts = _fitted(xp, counts, xp.broadcast_to(found, node.shape), node)
-        return counts
+            total = _joined(total, xp.broadcast_to(found, node.shape))
+        return total
 
-    supports[node] = Support(sources, choose)
+    if op.moves:
+        known = sources or len(moved) < len(tangents) or op.chooses
+    else:
+        known = all(owns[index] or chooses[index] for index in moved)
+    if known:
+        supports[node] = Support(sources, push)

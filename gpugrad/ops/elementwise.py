@@ -37,6 +37,11 @@ def zero(xp: Any, g: Any, y: Any, *arrays: Any, **parameters: Any) -> Any:
 choosing(nowhere, zero)
 
 
+def _is_finite(value: Any) -> bool:
+    """Whether a factor is a Python number that leaves zero what it is: what ``2 * x`` has."""
+    return type(value) in (int, float) and math.isfinite(value)
+
+
 # Arithmetic.
 op(
     "add",
@@ -61,6 +66,7 @@ op(
     "a, b, /",
     vjp=[lambda xp, g, y, a, b: g * b, lambda xp, g, y, a, b: g * a],
     saves=("b", "a"),
+    finite=lambda index, a, b: _is_finite(a if index else b),
     operator="mul",
     doc="a * b, elementwise.",
     **EW,
@@ -73,6 +79,7 @@ op(
         lambda xp, g, y, a, b: -g * y / b,
     ],
     saves=("b", "y b"),
+    finite=lambda index, a, b: not index and _is_finite(b) and b != 0,
     domain=POSITIVE,
     operator="truediv",
     aliases="true_divide",
