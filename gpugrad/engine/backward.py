@@ -220,7 +220,8 @@ def _arrived(node: Any, g: Any, graph: GraphMode | None, supports: dict[Any, Any
             return g
         after = hooks.through(node, g)
     if after is not g and supports.get(node) is not None:  # a hook may have filled zeros
-        supports[node].union(nonzero(after if graph is None else after.data))
+        filled = nonzero(after if graph is None else after.data)
+        supports[node] = supports[node].union(filled)
     return after
 
 

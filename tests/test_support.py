@@ -1,0 +1,176 @@
+"""Zeros by choice stay zero behind any rule; zeros that are values are numbers."""
+
+import numpy as np
+import optable
+import pytest
+
+import gpugrad as gg
+from gpugrad.engine.op import TABLE
+
+X = np.array([0.0, 1.0, 4.0])
+
+
+def guarded(x):
+    return gg.where(x > 0, gg.sqrt(x), 0.0)
+
+
+CHOICES = {
+    "where": guarded,
+    "where, other branch": lambda x: gg.where(x <= 0, 0.0, gg.sqrt(x)),
+    "product behind the choice": lambda x: gg.where(x > 0, x * gg.log(x), 0.0),
+    "index": lambda x: gg.sqrt(x)[1:],
+    "index array": lambda x: gg.sqrt(x)[np.array([1, 2, 1])],
+    "mask": lambda x: gg.sqrt(x)[np.array([False, True, True])],
+    "element": lambda x: gg.sqrt(x)[1] + gg.sqrt(x)[2],
+    "split": lambda x: gg.split(gg.sqrt(x), (1,))[1],
+    "largest": lambda x: gg.sqrt(x).max(),
+    "reshape": lambda x: gg.where(x > 0, gg.sqrt(x).reshape(3, 1)[:, 0], 0.0),
+    "transpose": lambda x: gg.where(x > 0, gg.sqrt(x[None]).T[:, 0], 0.0),
+    "broadcast": lambda x: gg.where(
+        (x > 0)[:, None], gg.broadcast_to(gg.sqrt(x)[:, None], (3, 2)), 0.0
+    ),
+    "stack": lambda x: gg.stack([gg.sqrt(x), x])[:, 1:],
+    "concat": lambda x: gg.concat([gg.sqrt(x), x[1:]])[1:],
+    "sum": lambda x: gg.where(x > 0, gg.sqrt(x[:, None]).sum(axis=1), 0.0),
+    "cumsum": lambda x: gg.flip(gg.cumsum(gg.flip(gg.sqrt(x))))[1:],
+    "norm": lambda x: gg.where(x > 0, gg.linalg.norm(x[:, None] * x[:, None], axis=1), 0.0),
+    "std": lambda x: gg.where(x > 0, gg.std(gg.stack([x, 3 * x]), axis=0), 0.0),
+    "maximum": lambda x: gg.maximum(gg.sqrt(x), 0.5),
+    "clip": lambda x: gg.clip(gg.log(x + 0.0), -1.0, None),
+    "nan_to_num": lambda x: gg.nan_to_num(gg.log(x), neginf=0.0, posinf=0.0),
+    "tril": lambda x: gg.triu(gg.broadcast_to(gg.sqrt(x), (3, 3)), 1),
+    "two choices": lambda x: gg.where(x > 0, gg.sqrt(x), 0.0) + gg.sqrt(x)[1:].sum(),
+    "used twice": lambda x: (lambda s: gg.where(x > 0, s, 0.0) * gg.where(x > 0, s, 1.0))(
+        gg.sqrt(x)
+    ),
+    "in front of the function": lambda x: gg.sqrt(gg.where(x > 0, x, 0.0))[1:],
+}
+
+
+@pytest.fixture(autouse=True)
+def _quiet():
+    with np.errstate(all="ignore"):
+        yield
+
+
+def sent(device, array):
+    return gg.tensor(array, device=device).data
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_what_was_not_chosen_is_zero_in_every_order(device, name):
+    f = CHOICES[name]
+    total = lambda x: f(x).sum()  # noqa: E731
+    x = sent(device, X)
+
+    def second(x):
+        return gg.grad(total)(x).sum()
+
+    first = gg.grad(total)(x)
+    for derivative in (first, gg.grad(second)(x), gg.grad(lambda x: gg.grad(second)(x).sum())(x)):
+        found = gg.backend.to_numpy(derivative)
+        assert np.isfinite(found).all(), found
+        assert found[0] == 0
+
+
+@pytest.mark.parametrize("mode", ["reverse", "forward"])
+@pytest.mark.parametrize("name", CHOICES)
+def test_jacobians_are_finite_where_only_an_element_was_asked_for(device, name, mode):
+    found = gg.jacobian(lambda x: CHOICES[name](x).reshape(-1), mode=mode)(sent(device, X))
+    found = gg.backend.to_numpy(found)
+    assert np.isfinite(found).all(), found
+    assert (found[:, 0] == 0).all()
+
+
+@pytest.mark.parametrize("mode", ["reverse", "forward"])
+def test_rows_of_a_jacobian_are_of_one_element_each(device, mode):
+    found = gg.jacobian(gg.sqrt, mode=mode)(sent(device, X))
+    expected = np.diag([np.inf, 0.5, 0.25])
+    np.testing.assert_array_equal(gg.backend.to_numpy(found), expected)
+
+
+def test_a_zero_that_is_a_value_is_a_number(device):
+    x = sent(device, X)
+    assert gg.grad(lambda x: gg.sqrt(x).sum())(x)[0] == np.inf
+    assert np.isnan(float(gg.grad(lambda x: (gg.sqrt(x) ** 2).sum())(x)[0]))
+    _, pull = gg.vjp(gg.sqrt, x)
+    (d,) = pull(sent(device, [0.0, 1.0, 1.0]))  # the user's own zero
+    assert np.isnan(float(d[0]))
+
+
+def test_a_sum_is_zero_by_choice_only_where_both_terms_are(device):
+    x = sent(device, X)
+
+    def f(x):
+        s = gg.sqrt(x)
+        return gg.where(x > 0, s, 0.0).sum() + (s * 0.0).sum()
+
+    assert np.isnan(float(gg.grad(f)(x)[0]))  # the second term asks for 0 * inf
+
+
+def test_a_parent_that_comes_twice(device):
+    x = sent(device, X)
+
+    def f(x):
+        s = gg.sqrt(x)
+        return gg.where(x > 0, s, s).sum()  # every element is chosen, by one or the other
+
+    assert gg.grad(f)(x)[0] == np.inf
+
+
+def test_a_hook_may_fill_what_was_not_chosen(device):
+    x = gg.tensor(X, device=device, requires_grad=True)
+    s = gg.sqrt(x)
+    s.register_hook(lambda g: None)
+    gg.where(x > 0, s, 0.0).sum().backward()
+    assert x.grad.numpy()[0] == 0  # a hook that only looks leaves it as it was
+    x = gg.tensor(X, device=device, requires_grad=True)
+    s = gg.sqrt(x)
+    s.register_hook(lambda g: g + 1)
+    gg.where(x > 0, s, 0.0).sum().backward()
+    assert x.grad.numpy()[0] == np.inf
+
+
+def test_no_mask_is_made_where_no_rule_asks(monkeypatch):
+    from gpugrad.engine.support import Support
+
+    monkeypatch.setattr(Support, "mask", lambda self: pytest.fail("a mask was made"))
+    w = gg.tensor(np.ones((3, 3)), requires_grad=True)
+    x = gg.tensor(np.ones((4, 3)), requires_grad=True)
+    y = gg.nn.functional.relu(x @ w) @ w
+    (2 * gg.maximum(y, 0.5)[1:] + x[1:]).sum().backward()
+    with pytest.raises(pytest.fail.Exception):
+        gg.where(x > 0, gg.sqrt(x), 0.0).sum().backward()
+
+
+def test_supports_come_from_thousands_of_others(device):
+    x = gg.tensor(X, device=device, requires_grad=True)
+    y = gg.sqrt(x)
+    for _ in range(3000):
+        y = gg.where(x > 0, y + 1.0, 0.0)
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [0, 0.5, 0.25])
+
+
+def test_slices_of_a_long_loop_are_joined_in_place(device):
+    n = 1000
+    x = gg.tensor(np.arange(float(n)), device=device, requires_grad=True)
+    y = gg.sqrt(x)
+    sum(y[i] for i in range(1, n)).backward()
+    assert x.grad.numpy()[0] == 0
+    np.testing.assert_allclose(x.grad.numpy()[1:], 0.5 / np.sqrt(np.arange(1, n)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", [n for n, op in TABLE.items() if op.moves])
+def test_a_mask_moves_as_a_gradient_does(name):
+    """An op that moves has no negative coefficient, so that no elements of a mask cancel."""
+    op = TABLE[name]
+    assert op.kind == "linear" or op.outputs
+    for sample in optable.samples(op):
+        tensors = optable.tensors_for(op, sample, dtype=np.float32)
+        for y in optable.outputs_of(optable.apply(op, sample, tensors)):
+            for index in np.ndindex(*y.shape):
+                seed = np.zeros(y.shape, y.dtype)
+                seed[index] = 1
+                found = gg.gradients(y, tensors, seed, allow_unused=True, retain_graph=True)
+                assert all((d.numpy() >= 0).all() for d in found if d is not None)
