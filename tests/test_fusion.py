@@ -416,6 +416,7 @@ def test_the_environment_turns_kernels_off(said, kind, monkeypatch):
 def test_where_there_is_one_gpu_its_arrays_are_looked_at_once(monkeypatch, make_op):
     """No op asks for their device; that they meet NumPy's arrays is refused as ever."""
     plain = NAMESPACES[sim.ndarray]
+
     class Fusing(type(plain), FusingNamespace):
         """Arrays of sim, which say where they are, with kernels."""
 

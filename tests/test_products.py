@@ -1,16 +1,20 @@
 """Products of matrices for CuPy: two axes wherever possible, transposes as flags, no copies."""
 
 import ctypes
+import math
 from contextlib import nullcontext
 
 import numpy as np
+import optable
 import pytest
 from gpu import needs_gpu
 
 import gpugrad as gg
 from gpugrad.backend import namespace
 from gpugrad.backend.products import _KINDS, DEFAULT, PEDANTIC, TF32, Products
+from gpugrad.engine.accumulate import Gradients
 from gpugrad.engine.op import TABLE
+from gpugrad.engine.pull import pull_back, unbroadcast
 
 pytestmark = needs_gpu
 cupy = pytest.importorskip("cupy")
@@ -255,26 +259,47 @@ def test_what_does_not_fit_is_not_added(operands, calls):
 
 @pytest.mark.parametrize(
     ("op", "sample"),
-    [(op, sample) for op in TABLE.values() if op.adds for sample in op.samples],
-    ids=lambda given: getattr(given, "name", repr(given)),
+    [(op, sample) for op in TABLE.values() if op.adds for sample in optable.samples(op)],
+    ids=optable.case_id,
 )
-def test_the_product_that_is_added_is_what_the_rule_multiplies(op, sample, rng, monkeypatch):
+def test_what_is_added_in_place_is_what_the_rule_gives(op, sample, monkeypatch):
     xp = namespace.namespace_of(np.zeros(1))
-    pairs = []
-    monkeypatch.setattr(xp, "add_product", lambda total, a, b: pairs.append((a, b)) or True)
-    arrays = [rng.standard_normal(shape) for shape in sample.shapes]
-    y = getattr(xp, op.name)(*arrays)
-    g = rng.standard_normal(y.shape)
-    needs = (True,) * len(arrays)
-    right = (
-        op.joint(xp, g, y, needs, *arrays) if op.joint else [r(xp, g, y, *arrays) for r in op.vjps]
-    )
-    for d, array, add in zip(right, arrays, op.adds, strict=True):
-        if add is not None and add(xp, np.zeros_like(array), g, *arrays):
-            a, b = pairs.pop()
-            np.testing.assert_allclose((a @ b).reshape(d.shape), d, rtol=1e-12)
-        else:
-            assert array.ndim == 1 or min(map(len, sample.shapes)) == 1
+    found = []
+
+    def add_product(total, a, b):
+        product = a @ b
+        if product.size != total.size:
+            return False
+        found.append(1)
+        total += product.reshape(total.shape)
+        return True
+
+    monkeypatch.setattr(xp, "add_product", add_product)
+    tensors = optable.tensors_for(op, sample)
+
+    def gradients(node, in_place):
+        sums = Gradients(in_place=True)
+        if in_place:
+            sums.by_node = {p: np.ones(p.shape) for p in node.parents if p is not None}
+            sums.owned = set(sums.by_node)
+        g = np.linspace(1, 2, math.prod(node.shape)).reshape(node.shape)
+        y = node if node.y is None else node.y
+        needs = sums.needs(node, g, node.parents)
+        ds = pull_back(op, xp, g, y, needs, node.values, node.parameters or {})
+        return [
+            d if total is None else total - 1 if d is None else d
+            for d, total in zip(ds, map(sums.by_node.get, node.parents))
+        ]
+
+    node = optable.apply(op, sample, tensors).grad_fn
+    apart, added = gradients(node, False), gradients(node, True)
+    for one, other, parent in zip(apart, added, node.parents, strict=True):
+        if parent is not None:
+            wanted = unbroadcast(xp, one, parent.shape, parent.dtype)
+            got = unbroadcast(xp, other, parent.shape, parent.dtype)
+            np.testing.assert_allclose(got, wanted, rtol=1e-12)
+    if op.name.startswith("linear"):
+        assert len(found) == 2
 
 
 @pytest.fixture
@@ -307,6 +332,22 @@ def test_a_weight_s_gradients_are_added_by_the_products(batch, moved, adding, mo
     found = recurrent("cuda", batch)
     assert adding.added == 3 * 3  # of u, w and x: the first two of five are not
     for one, other in zip(found, recurrent("cpu", batch), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
+
+
+def test_a_layer_with_its_activation_adds_to_the_gradient_of_its_weight(adding):
+    found = {}
+    for device in ("cuda", "cpu"):
+        gg.manual_seed(1)
+        with gg.device(device):
+            model = gg.nn.MLP(3, [4, 3], "gelu", "tanh", dtype=gg.float64)
+            h = gg.ones((2, 3), dtype=gg.float64)
+            for _ in range(5):
+                h = model(h)
+            (h * h).sum().backward()
+            found[device] = [p.grad.numpy() for p in model.parameters()]
+    assert adding.added == 2 * 3  # of two weights: the first two of five are not
+    for one, other in zip(*found.values(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
 
 

@@ -7,12 +7,12 @@ a gradient without a copy only where nothing else refers to it.
 
 from collections.abc import Iterable, Sequence
 from sys import getrefcount
-from typing import Any
+from typing import Any, NamedTuple
 
 from gpugrad.backend.device import copied
 from gpugrad.backend.namespace import NAMESPACES
 
-__all__ = ["Gradients", "steal_or_copy"]
+__all__ = ["Gradients", "Into", "steal_or_copy"]
 
 
 class Gradients:
@@ -54,17 +54,32 @@ class Gradients:
         """Whether there is a buffer for one of the nodes that can be added to."""
         return not self.owned.isdisjoint(nodes)
 
-    def left(self, node: Any, g: Any, parents: Sequence[Any]) -> list[Any]:
-        """The parents, None for those to whose gradient the op has added its own in place."""
-        rest = list(parents)
+    def needs(self, node: Any, g: Any, parents: Sequence[Any]) -> list[Any]:
+        """Which gradients a rule has to give, where the op may add to some in place.
+
+        False for those that it has added already; for a joint rule an `Into` for those that it may
+        add itself.
+        """
+        needs: list[Any] = [parent is not None for parent in parents]
         parameters = node.parameters or {}
-        for index, add in enumerate(node.op.adds or ()):
-            parent = rest[index]
-            if add is None or parent not in self.owned:
+        for index, parent in enumerate(parents):
+            if parent not in self.owned:
                 continue
-            if add(node.xp, self.by_node[parent], g, *node.values, **parameters):
-                rest[index] = None
-        return rest
+            if node.op.joint is not None:
+                needs[index] = Into(self.by_node[parent])
+            elif (add := node.op.adds[index]) is not None:
+                total = self.by_node[parent]
+                needs[index] = not add(node.xp, total, g, *node.values, **parameters)
+        return needs
+
+
+class Into(NamedTuple):
+    """What a joint rule finds in ``needs`` where it may add to the gradient that is there.
+
+    It adds to ``total`` in place and gives None, or gives its gradient as ever.
+    """
+
+    total: Any
 
 
 def steal_or_copy(array: Any) -> Any:

@@ -237,10 +237,10 @@ def _pulled(
 ) -> Sequence[Any]:
     """The gradient of each argument, where there is more to it than to call the rules."""
     op = node.op
-    left = parents
     if op.adds and gradients.in_place and watch is None and node.__class__ is Node:
-        left = gradients.left(node, g, parents)
-    needs = [parent is not None for parent in left]
+        needs = gradients.needs(node, g, parents)
+    else:
+        needs = [parent is not None for parent in parents]
     ds = pull_back(op, xp, g, y, needs, values, node.parameters or {})
     if gradients.supports or op.chooses:
         ds = carry(gradients, node, parents, xp, ds)

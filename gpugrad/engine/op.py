@@ -72,7 +72,8 @@ class Op:
 
     ``adds[i](xp, total, g, *arrays, **parameters)`` adds the gradient of array ``i`` to one that
     is there already, in place, and says whether it has: cheaper than a rule where only a slice of
-    it is not zero, or where a library's product can add.
+    it is not zero, or where a library's product can add. With a joint rule ``adds`` is True:
+    ``needs[i]`` may then be an `Into` (`gpugrad.engine.accumulate`), which has that gradient.
 
     ``kind`` tells forward mode what it may do: ``"elementwise"`` reuses the vjps,
     ``"linear"`` applies the op to the tangents, ``"multilinear"`` does so argument by
@@ -168,7 +169,7 @@ class Op:
         vjp: Sequence[Rule | None] | None = None,
         vjp_all: Rule | None = None,
         jvp: Rule | None = None,
-        adds: Sequence[Rule | None] | None = None,
+        adds: Sequence[Rule | None] | bool | None = None,
         saves: str | Sequence[str] = "",
         kind: str = "general",
         complex: str | None = None,
@@ -220,7 +221,7 @@ class Op:
         self.vjps = None if vjp is None else tuple(vjp)
         self.joint = vjp_all
         self.jvp = jvp
-        self.adds = adds
+        self.adds: Any = adds
         # Arrays without a derivative, such as a condition: constants, whatever is passed.
         self.constants = tuple(i for i, rule in enumerate(self.vjps or ()) if rule is None)
         self.kind = kind

@@ -253,7 +253,7 @@ class Epilogue:
         return self(None, {}, y, bias, False)[1]
 
     def _linear_vjp(
-        self, g: Any, needs: tuple[bool, ...], x: Any, weight: Any, bias: Any, sums: Any = None
+        self, g: Any, needs: tuple[Any, ...], x: Any, weight: Any, bias: Any, sums: Any = None
     ) -> tuple[Any, Any, Any]:
         """The gradients of a layer's operands; that of the bias is ``sums`` where it is known."""
         if sums is None and needs[2]:
@@ -264,10 +264,20 @@ class Epilogue:
                 namespace_of(g), g, words, x, weight, bias
             )
         else:
-            d_x = self.multiply(g, weight) if needs[0] else None
-            d_weight = self.multiply(g, x, True, False) if needs[1] else None
+            d_x = self._gradient(needs[0], g, weight)
+            d_weight = self._gradient(needs[1], g, x, True)
             d_bias = None
         return d_x, d_weight, sums if needs[2] and sums is not None else d_bias
+
+    def _gradient(self, need: Any, a: Any, b: Any, turn_a: bool = False) -> Any:
+        """A product; None where it is not needed, or was added to what ``need`` has."""
+        if not need:
+            return None
+        if need is not True:
+            xp = namespace_of(a)
+            if xp.add_product and xp.add_product(need.total, a.T if turn_a else a, b):
+                return None
+        return self.multiply(a, b, turn_a, False)
 
     def _activated(
         self, name: str, words: dict[str, Any], x: Any, weight: Any, bias: Any, keep: bool
@@ -286,7 +296,7 @@ class Epilogue:
         return made, between
 
     def _activated_vjp(
-        self, name: str, words: dict[str, Any], g: Any, needs: tuple[bool, ...], y: Any,
+        self, name: str, words: dict[str, Any], g: Any, needs: tuple[Any, ...], y: Any,
         between: Any, x: Any, weight: Any, bias: Any,
     ) -> tuple[Any, Any, Any]:  # fmt: skip
         """The gradients of a layer's operands, of that of its activation's result."""

@@ -12,7 +12,6 @@ from typing import Any
 from gpugrad.engine.op import TABLE, Op, Sample, op, part
 from gpugrad.engine.pull import pull_back
 from gpugrad.ops import activations, elementwise  # noqa: F401  the activations are theirs
-from gpugrad.ops.linalg import adds_product
 
 
 def _rows(x: Any) -> Any:
@@ -31,18 +30,23 @@ def _linear(xp: Any, x: Any, weight: Any, bias: Any = None, /) -> Any:
     return y if len(x.shape) < 3 else y.reshape((*x.shape[:-1], y.shape[-1]))
 
 
+def _product(xp: Any, need: Any, a: Any, b: Any) -> Any:
+    """a @ b, a gradient; None where it is not needed, or was added to the one that is there."""
+    added = need and need is not True and xp.add_product and xp.add_product(need.total, a, b)
+    return xp.matmul(a, b) if need and not added else None
+
+
 def _linear_vjp(
-    xp: Any, g: Any, needs: tuple[bool, ...], x: Any, weight: Any, bias: Any
+    xp: Any, g: Any, needs: tuple[Any, ...], x: Any, weight: Any, bias: Any
 ) -> tuple[Any, Any, Any]:
     rows = _rows(g)
-    d_weight = d_bias = None
-    if needs[1]:
-        d_weight = xp.matmul(rows.T, _rows(x))
-    if needs[2]:
-        d_bias = xp.sum(rows, axis=0) if len(bias.shape) == 1 else g
-    d_x = xp.matmul(rows, weight) if needs[0] else None
+    d_x = _product(xp, needs[0], rows, weight)
     if d_x is not None and len(x.shape) != 2:
         d_x = d_x.reshape(x.shape)
+    d_weight = _product(xp, needs[1], rows.T, _rows(x)) if needs[1] else None
+    d_bias = None
+    if needs[2]:
+        d_bias = xp.sum(rows, axis=0) if len(bias.shape) == 1 else g
     return d_x, d_weight, d_bias
 
 
@@ -67,11 +71,7 @@ linear = op(
     _linear,
     vjp_all=lambda xp, g, y, needs, x, weight, bias: xp.linear_vjp(g, needs, x, weight, bias),
     jvp=_linear_jvp,
-    adds=[
-        adds_product(lambda xp, g, x, weight, bias: (_rows(g), weight)),
-        adds_product(lambda xp, g, x, weight, bias: (_rows(g).T, _rows(x))),
-        None,
-    ],
+    adds=True,
     saves=("weight", "x", ""),
     complex="conjugate",
     samples=SAMPLES,
@@ -94,7 +94,7 @@ def _linear_activation(
 
 
 def _linear_activation_vjp(
-    xp: Any, name: str, settings: dict[str, Any], g: Any, needs: tuple[bool, ...], y: Any,
+    xp: Any, name: str, settings: dict[str, Any], g: Any, needs: tuple[Any, ...], y: Any,
     between: Any, x: Any, weight: Any, bias: Any,
 ) -> tuple[Any, Any, Any]:  # fmt: skip
     (d,) = pull_back(TABLE[name], xp, g, y, (True,), (between,), settings)
@@ -145,6 +145,7 @@ def _with_activation(activation: Op) -> None:
         jvp=lambda xp, tangents, y, x, weight, bias, *between, **settings: _linear_activation_jvp(
             xp, name, settings, tangents, y, (*between, y)[0], x, weight, bias
         ),
+        adds=True,
         residuals={"between": linear} if keep else None,
         saves=(f"weight {own}", f"x {own}", own),
         complex="conjugate" if activation.complex == "conjugate" else "refused",
