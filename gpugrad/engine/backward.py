@@ -265,19 +265,17 @@ class _Needed(set[Any]):
         return [parent if parent in self else None for parent in node.parents]
 
 
-def _needed(roots: list[Any], targets: Iterable[Any]) -> _Needed | None:
+def _needed(roots: Iterable[Any], targets: Iterable[Any]) -> _Needed | None:
     """The nodes on a path to a target; None where no path ends elsewhere than at a target."""
-    needed = _Needed(targets)
-    needed.targets = dict.fromkeys(needed)
-    first = min((node.serial for node in needed), default=0)
-    nodes, all_of_them = _reached(roots, first)
-    for node in nodes:  # parents before children
+    ends = dict.fromkeys(targets)
+    nodes, others = _reached(roots, min((node.serial for node in ends), default=0), ends)
+    if not others and not any(target.parents for target in ends):
+        return None
+    needed = _Needed(ends)
+    needed.targets = ends
+    for node in sorted(nodes, key=attrgetter("serial")):  # parents before children
         if not needed.isdisjoint(node.parents):
             needed.add(node)
-        elif node not in needed:
-            all_of_them = False
-    if all_of_them and not any(target.parents for target in needed.targets):
-        return None
     return needed
 
 
@@ -287,23 +285,29 @@ def reachable(roots: Iterable[Any], since: int = 0) -> list[Any]:
     Those with a serial number below ``since`` are left out, and so is all that lies behind them:
     a path to a node never leads through an older one.
     """
-    return _reached(roots, since)[0]
+    return sorted(_reached(roots, since, {})[0], key=attrgetter("serial"))
 
 
-def _reached(roots: Iterable[Any], since: int) -> tuple[list[Any], bool]:
-    """As `reachable`, and whether none were left out."""
+def _reached(
+    roots: Iterable[Any], since: int, ends: dict[Any, None]
+) -> tuple[dict[Any, None], bool]:
+    """As `reachable`, in no order, and whether there are ends beside ``ends``."""
     found = dict.fromkeys(roots)
     stack = list(found)
-    all_of_them = True
+    others = not all(root.parents or root in ends for root in stack)
     while stack:
         for parent in stack.pop().parents:
-            if parent is not None and parent not in found:
-                if parent.serial >= since:
-                    found[parent] = None
-                    stack.append(parent)
-                else:
-                    all_of_them = False
-    return sorted(found, key=attrgetter("serial")), all_of_them
+            if parent is None or parent in found:
+                continue
+            if parent.serial < since:
+                others = True
+                continue
+            found[parent] = None
+            if parent.parents:
+                stack.append(parent)
+            elif parent not in ends:
+                others = True
+    return found, others
 
 
 def freed(node: Node) -> GradientError:

@@ -22,10 +22,23 @@ def _sigmoid(xp: Any, x: Any, /) -> Any:
     return xp.where(xp.signbit(x), e, xp.ones_like(e)) / (1 + e)  # no sign: complex is refused
 
 
+# One operation where it is recorded, for derivatives of derivatives.
+op(
+    "sigmoid_vjp",
+    lambda xp, g, s, /: g * (s * (1.0 - s)),
+    vjp=[
+        lambda xp, d, y, g, s: xp.sigmoid_vjp(d, s),
+        lambda xp, d, y, g, s: d * (g * (1.0 - 2.0 * s)),
+    ],
+    saves=("s", "g s"),
+    public="",
+    doc="g s (1 - s): the gradient behind s = sigmoid(x).",
+    **EW,
+)
 op(
     "sigmoid",
     _sigmoid,
-    vjp=[lambda xp, g, y, x: g * (y * (1.0 - y))],
+    vjp=[lambda xp, g, y, x: xp.sigmoid_vjp(g, y)],
     saves="y",
     reference=lambda x: 1 / (1 + math.e**-x),
     public="gg nn.functional",

@@ -393,10 +393,23 @@ op(
     doc="The hyperbolic cosine.",
     **EW,
 )
+# One operation where it is recorded, for derivatives of derivatives.
+op(
+    "tanh_vjp",
+    lambda xp, g, t, /: g * (1.0 - t * t),
+    vjp=[
+        lambda xp, d, y, g, t: xp.tanh_vjp(d, t),
+        lambda xp, d, y, g, t: d * (-2.0 * (g * t)),
+    ],
+    saves=("t", "g t"),
+    public="",
+    doc="g (1 - t ** 2): the gradient behind t = tanh(x).",
+    **EW,
+)
 op(
     "tanh",
     "x, /",
-    vjp=[lambda xp, g, y, x: g * (1.0 - y * y)],
+    vjp=[lambda xp, g, y, x: xp.tanh_vjp(g, y)],
     saves="y",
     public="gg nn.functional",
     method=True,
