@@ -23,6 +23,12 @@ class Case:
     domain: tuple[float, float]
     words: str
     gradient: bool
+    # Over complex numbers: "refused", "valued" (a value and no gradient), "more" than NumPy takes.
+    complex: str = ""
+    # Whether NumPy's function of the name takes tensors and returns what this one does.
+    numpy: bool = True
+    # The dtype of the results, where it is not that of the arrays.
+    dtype: type | None = None
 
     def arrays(self, dtype=np.float64, seed=3):
         """Arrays from the domain, with no two elements near a tie."""
@@ -67,6 +73,14 @@ def case(name, *shapes, call=None, reference=None, domain=(-2.0, 2.0), gradient=
         return f(*arrays, **words)
 
     CASES.append(Case(name, shapes, call or plain, reference, domain, text, gradient))
+
+
+def about(*names, mode="", **facts):
+    """What holds of the cases of some functions so far, or of those with this mode."""
+    for one in CASES:
+        if one.name in names and (not mode or f"mode={mode}" in one.words):
+            for fact, value in facts.items():
+                setattr(one, fact, value)
 
 
 def none(name, *shapes, **words):
@@ -151,6 +165,9 @@ for _mode in ("reflect", "symmetric"):
     case("pad", (3,), pad_width=(8, 7), mode=_mode, reflect_type="odd")
     case("pad", (1,), pad_width=(2, 1), mode=_mode)
 case("pad", (3,), pad_width=(7, 8), mode="wrap")
+about("pad", mode="median", complex="refused")
+about("pad", mode="maximum", complex="valued")
+about("pad", mode="minimum", complex="valued")
 
 # Vectors and matrices.
 case("diag", (3,), k=1)
@@ -279,6 +296,8 @@ for _name in ("median", "nanmedian", "ptp"):
     case(_name, (3, 4), axis=0)
     case(_name, (2, 3, 2), axis=(0, -1), keepdims=True)
 case("nanmedian", (3, 4), call=lambda f, a: f(holes(a), axis=1))
+about("median", "nanmedian", complex="refused")
+about("ptp", complex="valued")
 for _method in ("linear", "lower", "higher", "midpoint", "nearest", "inverted_cdf",
                 "averaged_inverted_cdf", "closest_observation", "interpolated_inverted_cdf",
                 "hazen", "weibull", "median_unbiased", "normal_unbiased"):  # fmt: skip
@@ -302,6 +321,7 @@ case("cov", (2, 5), (5,))
 case("cov", (2, 5), (5,), call=lambda f, a, w: f(a, aweights=w * w + 0.5))
 case("cov", (2, 4), call=lambda f, a: f(a, fweights=[1, 2, 1, 3]))
 case("cov", (2, 4), call=lambda f, a: f(a, ddof=2))
+about("cov", complex="more")
 case("corrcoef", (3, 5))
 case("corrcoef", (5,), (5,))
 
@@ -312,6 +332,7 @@ for _name in ("nansum", "nanprod", "nanmean", "nanvar", "nanstd", "nanmax", "nan
     case(_name, (3, 4), call=lambda f, a: f(holes(a), axis=(0, 1), keepdims=True))
 case("nanvar", (3, 3), call=lambda f, a: f(holes(a), axis=0, ddof=1))
 case("nanstd", (3, 4), call=lambda f, a: f(holes(a), axis=1, ddof=1))
+about("nanmax", "nanmin", complex="valued")
 for _name in ("nancumsum", "nancumprod"):
     case(_name, (2, 3), call=lambda f, a: f(holes(a)))
     case(_name, (2, 3), call=lambda f, a: f(holes(a), axis=1))
@@ -384,6 +405,8 @@ none("histogram2d", (9,), (9,), call=lambda f, a, b: f(a, b, bins=edges(a)))
 none("histogram2d", (9,), (9,), call=lambda f, a, b: f(a, b, [3, edges(a)], density=True))
 case("bincount", (5,), call=lambda f, w: f(numbers(w), weights=w, minlength=6))
 none("bincount", (5,), call=lambda f, w: f(numbers(w)))
+about("bincount", complex="more")
+about("histogram", "histogram_bin_edges", "histogram2d", "histogramdd", complex="refused")
 
 
 def parts(z):
@@ -448,10 +471,13 @@ case("apply_along_axis", (2, 3), call=lambda f, a: f(lambda v: v.sum() ** 2, 1, 
 case("apply_along_axis", (2, 3), call=lambda f, a: f(lambda v: v[:, None] * v, 1, a))
 case("vectorize", (2, 3), (3,), call=lambda f, a, b: f(lambda x, y: x * y if x > 0 else y)(a, b),
      reference=np.vectorize)  # fmt: skip
+about("vectorize", complex="more", numpy=False)  # a class
+about("put_along_axis", "fill_diagonal", numpy=False)  # NumPy's change their array
 case("divmod", (3,), (3,), domain=(0.4, 3.0))
 case("modf", (2, 3))
 case("frexp", (2, 3), domain=(0.3, 3.1))
 case("float_power", (3,), (3,), domain=(0.4, 2.0))
+about("float_power", dtype=np.float64)
 for _name in ("isposinf", "isneginf"):
     none(_name, (6,), call=lambda f, a: f(holes(a * np.inf)))
 none("isclose", (3,), call=lambda f, a: f(a, a * 1.00001))
