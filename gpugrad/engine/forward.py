@@ -63,9 +63,7 @@ def _tangent(node: Any, tangents: list[Any], graph: GraphMode, supports: dict[An
     elif op.kind == "linear":
         some = next(t for t in tangents if t is not None)
         full = [
-            xp.full_like(some, 0, dtype=value.dtype, shape=value.shape)
-            if tangent is None
-            else tangent
+            _zeros(xp, some, value) if tangent is None else tangent
             for tangent, value in zip(tangents, values, strict=True)
         ]
         result = getattr(xp, op.name)(*full, **parameters)
@@ -94,6 +92,13 @@ def _masked(node: Any, index: int, supports: dict[Any, Any], xp: Any, d: Any) ->
     """What an argument's tangent comes to, zero where that is zero by choice."""
     support = supports.get(node.parents[index])
     return d if support is None or not asks(node, index) else xp.where(support.mask(), d, 0)
+
+
+def _zeros(xp: Any, like: Any, value: Any) -> Any:
+    """The tangent of a constant: of a number, which is assigned to elements, a number."""
+    if not hasattr(value, "dtype"):
+        return 0
+    return xp.full_like(like, 0, dtype=value.dtype, shape=value.shape)
 
 
 def _sum(terms: Any) -> Any:
