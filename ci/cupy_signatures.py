@@ -1,4 +1,4 @@
-"""Writes gpugrad/backend/sim/signatures.py from the installed CuPy wheel; needs no GPU.
+"""Writes gpugrad/backend/sim/signatures.json from the installed CuPy wheel; needs no GPU.
 
     python ci/cupy_signatures.py            # rewrite the file
     python ci/cupy_signatures.py --check    # say whether it is current, change nothing
@@ -9,23 +9,13 @@ cannot drift away from the CuPy that it stands for.
 
 import argparse
 import inspect
+import json
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
-TARGET = Path(__file__).resolve().parents[1] / "gpugrad" / "backend" / "sim" / "signatures.py"
-
-HEADER = '''"""What CuPy {version} offers, by name: data that the simulated device is held to.
-
-Written by ci/cupy_signatures.py from the real wheel; do not edit. It imports nothing.
-``UFUNCS`` maps a name to CuPy's own name of the ufunc, its inputs, its outputs and the
-scatter that its ``at`` performs, ``SPECIAL`` likewise those of ``cupyx.scipy.special``; the other
-dicts map a name to a parameter list.
-"""
-
-CUPY_VERSION = "{version}"
-'''
+TARGET = Path(__file__).resolve().parents[1] / "gpugrad" / "backend" / "sim" / "signatures.json"
 
 
 def parameters(function: Any) -> str | None:
@@ -103,11 +93,6 @@ def collect() -> dict[str, Any]:
         for name in sorted(vars(cupy))
         if not name.startswith("_") and name not in {*ufuncs, *functions, *LATER}
     ]
-    attributes = [
-        name
-        for name in sorted(dir(cupy.ndarray))
-        if not name.startswith("_") and not callable(getattr(cupy.ndarray, name))
-    ]
     return {
         "UFUNCS": ufuncs,
         "SPECIAL": ufuncs_of(cupyx.scipy.special),
@@ -115,46 +100,20 @@ def collect() -> dict[str, Any]:
         "LINALG": functions_of(cupy.linalg),
         "FFT": functions_of(cupy.fft),
         "METHODS": methods_of(cupy.ndarray),
-        "ATTRIBUTES": attributes,
         "OTHERS": rest,
     }
 
 
 def source(tables: dict[str, Any], version: str) -> str:
-    """The text of signatures.py."""
-    parts = [HEADER.format(version=version)]
+    """The text of signatures.json: a line for each name."""
+    parts = [f'"CUPY_VERSION": "{version}"']
     for title, table in tables.items():
-        if title in ("UFUNCS", "SPECIAL"):
-            entries = [f"{quoted(k)}: {tupled(v)}" for k, v in table.items()]
-            kind = "dict[str, tuple[str, int, int, str | None]]"
-            parts.append(f"{title}: {kind} = {{\n{filled(entries)}\n}}\n")
-        elif isinstance(table, list):
-            entries = [quoted(name) for name in table]
-            parts.append(f"{title}: tuple[str, ...] = (\n{filled(entries)}\n)\n")
+        if isinstance(table, list):
+            parts.append(f'"{title}": {json.dumps(table)}')
         else:
-            entries = [f"    {quoted(k)}: {quoted(v)}," for k, v in table.items()]
-            marked = [e + ("  # noqa: E501" if len(e) > 100 else "") for e in entries]
-            body = "\n".join(marked)
-            parts.append(f"{title}: dict[str, str] = {{\n{body}\n}}\n")
-    return "# fmt: off\n".join((parts[0] + "\n", "\n".join(parts[1:])))
-
-
-def filled(entries: list[str]) -> str:
-    """Entries of a literal, as many to a line of 100 characters as there is room for."""
-    lines = ["   "]
-    for entry in entries:
-        if len(lines[-1]) + len(entry) + 2 > 100:
-            lines.append("   ")
-        lines[-1] += f" {entry},"
-    return "\n".join(lines)
-
-
-def quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def tupled(value: tuple[Any, ...]) -> str:
-    return "(" + ", ".join(quoted(v) if isinstance(v, str) else repr(v) for v in value) + ")"
+            entries = [f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in table.items()]
+            parts.append(f'"{title}": {{\n' + ",\n".join(entries) + "\n }")
+    return "{\n " + ",\n ".join(parts) + "\n}\n"
 
 
 def main() -> int:

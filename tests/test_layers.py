@@ -41,7 +41,6 @@ MAX_LINES = 500
 # Longer files, each with its reason: tables, which are read by the entry and not from end to end.
 LONG_FILES = {
     "gpugrad/ops/elementwise.py": "the table of elementwise ops",
-    "gpugrad/backend/sim/signatures.py": "the names and signatures that CuPy has",
 }
 
 # Not for examples and benchmarks: what these hold is public under shorter names.
