@@ -1,7 +1,7 @@
 """Item assignment that has a gradient: ``x.at[i].set(v)``, `index_update` and ``t[i] = v``.
 
-Imports indices, creation and core. The pure forms return a new tensor. ``t[i] = v`` in
-recorded code is one of them, whose result the tensor takes for its own.
+Imports indices, creation and core. The pure forms return a new tensor. In recorded code
+``t[i] = v`` is a pure form to whose result the tensor is bound.
 """
 
 from sys import getrefcount
@@ -28,11 +28,11 @@ __all__ = ["At", "Selection", "at", "index_update", "setitem"]
 def index_update(x: Any, /, index: Any, value: Any) -> Tensor:
     """A copy of x in which the elements at ``index`` are ``value``, which broadcasts.
 
-    Every index that NumPy takes will do. Where it selects an element more than once, the last
-    one wins, on every device, and the values that lost have gradient 0. The dtype is that of x.
-    ShapeError for a value that does not fit the selection, DTypeError for one that would lose
-    its fraction or its imaginary part, IndexingError for an index outside of x; one that is on
-    a GPU is looked at in `debug_mode` only, and wraps around elsewhere.
+    Any NumPy index is accepted. Where an element is selected more than once, the last value
+    wins on every device, and the others have gradient 0. The dtype is that of x. ShapeError for
+    a value that does not broadcast to the selection, DTypeError for one that would lose its
+    fraction or its imaginary part, IndexingError for an index outside of x. An index on a GPU
+    is checked in `debug_mode` only; elsewhere it wraps around.
 
     >>> import gpugrad as gg
     >>> v = gg.tensor([5.0, 6.0], requires_grad=True)
@@ -47,7 +47,7 @@ def index_update(x: Any, /, index: Any, value: Any) -> Tensor:
 
 
 class At:
-    """What ``x.at`` is: indexed, it names the elements to change."""
+    """The value of ``x.at``: indexing it selects the elements to change."""
 
     __slots__ = ("_tensor",)
 
@@ -83,20 +83,20 @@ class Selection:
         return getitem(self._tensor, self._index)
 
     def set(self, value: Any) -> Tensor:
-        """The elements replaced by ``value``, of repeated ones the last winning: `index_update`."""
+        """The elements replaced by ``value``; of repeated ones the last wins: `index_update`."""
         return _updated("at[].set", self._tensor, self._index, value)
 
     def add(self, value: Any) -> Tensor:
-        """``value`` added to the elements, to a repeated one each time.
+        """``value`` added to the elements, once for each time that one is selected.
 
-        On a GPU the order of these sums, hence their rounding, is not the same in every run.
+        On a GPU the order of these sums, and so their rounding, may differ from run to run.
         """
         x, index = self._tensor, self._index
         if x.dtype == np.bool_:
             raise DTypeError("at[].add: expected a tensor of numbers, got dtype bool. Use .set")
         v = _array("at[].add", x, index, value)
         if may_repeat(index):
-            # NumPy's add.at (2.4) forgets values that it has to broadcast; sums in order need all.
+            # NumPy's add.at (2.4) drops values that it broadcasts; sums in a fixed order need all.
             with index_errors("at[].add", x):
                 v = OPS["broadcast_to"](v, _selected(x, index))
         return OPS["add"](x, OPS["scatter"](v, index=index, shape=x.shape))
@@ -104,7 +104,7 @@ class Selection:
     def multiply(self, value: Any) -> Tensor:
         """The elements multiplied by ``value``, repeated ones by each.
 
-        An index with integer arrays is looked at on the host, here and for min and max.
+        An index with integer arrays is copied to the host, as by `min` and `max`.
         """
         return self._each("at[].multiply", "multiply", value)
 
@@ -116,37 +116,37 @@ class Selection:
         """The larger of the elements and ``value``; at a tie each gets half of the gradient."""
         return self._each("at[].max", "maximum", value)
 
-    def _each(self, what: str, name: str, value: Any) -> Tensor:
-        x, index, combine = self._tensor, self._index, OPS[name]
-        v = _array(what, x, index, value)
+    def _each(self, who: str, op_name: str, value: Any) -> Tensor:
+        x, index, combine = self._tensor, self._index, OPS[op_name]
+        v = _array(who, x, index, value)
         if may_repeat(index):
-            with index_errors(what, x):
-                places = namespace_of(x.data).arange(x.size).reshape(x.shape)[index]
-            flat = to_numpy(places).reshape(-1)
+            with index_errors(who, x):
+                positions = namespace_of(x.data).arange(x.size).reshape(x.shape)[index]
+            flat = to_numpy(positions).reshape(-1)
             if np.unique(flat).size < flat.size:
-                v = OPS["reshape"](OPS["broadcast_to"](v, places.shape), -1)
+                v = OPS["reshape"](OPS["broadcast_to"](v, positions.shape), -1)
                 flat, v = _folded(combine, flat, v)
                 x, index = OPS["reshape"](x, -1), x.device.send(flat)
         changed = OPS["index_set"](x, combine(getitem(x, index), v), index=index)
         return OPS["reshape"](changed, self._tensor.shape) if x is not self._tensor else changed
 
 
-def _folded(combine: Any, places: np.ndarray, v: Tensor) -> tuple[np.ndarray, Tensor]:
-    """Distinct places, and the values of each combined: neighbours first, then neighbours..."""
+def _folded(combine: Any, positions: np.ndarray, v: Tensor) -> tuple[np.ndarray, Tensor]:
+    """Distinct positions, and the values of each combined pairwise, as in a tree."""
     send = v.device.send
-    by_place = np.argsort(places, kind="stable")
-    places, v = places[by_place], getitem(v, send(by_place))
+    by_position = np.argsort(positions, kind="stable")
+    positions, v = positions[by_position], getitem(v, send(by_position))
     while True:
-        count = np.arange(places.size)
-        rank = count - np.searchsorted(places, places)  # among those of the same place
+        count = np.arange(positions.size)
+        rank = count - np.searchsorted(positions, positions)  # among equal positions
         second = np.flatnonzero(rank % 2)
         if second.size == 0:
-            return places, v
+            return positions, v
         keep = np.flatnonzero(rank % 2 == 0)
         pairs = combine(getitem(v, send(second - 1)), getitem(v, send(second)))
         left = np.searchsorted(keep, second - 1)
         v = OPS["index_set"](getitem(v, send(keep)), pairs, index=send(left))
-        places = places[keep]
+        positions = positions[keep]
 
 
 def at(self: Tensor) -> At:
@@ -154,36 +154,36 @@ def at(self: Tensor) -> At:
     return At(self)
 
 
-# What is assigned.
+# Assigned values.
 
 _RANKS = {"b": 0, "i": 1, "u": 1, "f": 2, "V": 2, "c": 3}  # V: bfloat16
 _KINDS = ("booleans", "whole numbers", "real numbers", "complex numbers")
 
 
-def _operand(what: str, x: Tensor, value: Any) -> Any:
+def _operand(who: str, x: Tensor, value: Any) -> Any:
     """A value as a Tensor, a raw array or a number; DTypeError if x's dtype cannot hold it."""
     if isinstance(value, bool | int | float | complex) and not isinstance(value, np.generic):
-        kind = {bool: "b", int: "i", float: "f"}.get(type(value), "c")
+        dtype_kind = {bool: "b", int: "i", float: "f"}.get(type(value), "c")
     elif isinstance(value, list | tuple):
-        made = x._like(value, x.dtype)
-        kind = np.asarray(value).dtype.kind if made.size else "b"
-        value = made
+        array = x._like(value, x.dtype)
+        dtype_kind = np.asarray(value).dtype.kind if array.size else "b"
+        value = array
     else:
         if not isinstance(value, Tensor):
             try:
                 namespace_of(value)
             except DTypeError:
                 raise DTypeError(
-                    f"{what}: expected a Tensor, an array, a number or a list of numbers, got "
+                    f"{who}: expected a Tensor, an array, a number or a list of numbers, got "
                     f"{type(value).__name__}"
                 ) from None
             if isinstance(value, np.ndarray) and not value.ndim:
                 value = value[()]  # a number, which goes to any device
-        kind = value.dtype.kind
-    if _RANKS[kind] > _RANKS[x.dtype.kind]:
+        dtype_kind = value.dtype.kind
+    if _RANKS[dtype_kind] > _RANKS[x.dtype.kind]:
         raise DTypeError(
-            f"{what}: {_KINDS[_RANKS[kind]]} do not fit into a tensor of dtype {x.dtype}. Cast "
-            "the tensor or the value with .astype first"
+            f"{who}: {_KINDS[_RANKS[dtype_kind]]} do not fit into a tensor of dtype {x.dtype}. "
+            "Cast the tensor or the value with .astype first"
         )
     return value
 
@@ -193,62 +193,62 @@ def _selected(x: Tensor, index: Any) -> tuple[int, ...]:
     array = x.data
     if is_basic(index):
         return array[index].shape
-    # One byte seen as an array of x's shape is quicker to select from than x.
+    # Selecting from one byte, broadcast to x's shape, is quicker than selecting from x.
     xp = namespace_of(array)
     return xp.broadcast_to(xp.zeros((), np.bool_), array.shape)[index].shape
 
 
-def _fitting(what: str, x: Tensor, value: Any, shape: tuple[int, ...]) -> Any:
-    """A value that broadcasts to the selection's shape; ShapeError if none can be made of it."""
-    own = value.shape
-    extra = max(len(own) - len(shape), 0)
-    rest = own[extra:]
+def _fitting(who: str, x: Tensor, value: Any, shape: tuple[int, ...]) -> Any:
+    """The value without extra axes of size 1; ShapeError if it does not fit the selection."""
+    value_shape = value.shape
+    extra = max(len(value_shape) - len(shape), 0)
+    rest = value_shape[extra:]
     lead = len(shape) - len(rest)
-    if any(size != 1 for size in own[:extra]) or any(
-        size not in (1, wanted) for size, wanted in zip(rest, shape[lead:], strict=True)
+    if any(size != 1 for size in value_shape[:extra]) or any(
+        size not in (1, target) for size, target in zip(rest, shape[lead:], strict=True)
     ):
         raise ShapeError(
-            f"{what}: a value of shape {tuple(own)} does not fit the {tuple(shape)} that the "
-            f"index selects of a tensor of shape {x.shape}"
+            f"{who}: a value of shape {tuple(value_shape)} does not fit the {tuple(shape)} that "
+            f"the index selects of a tensor of shape {x.shape}"
         )
     return OPS["reshape"](value, rest) if extra else value
 
 
-def _array(what: str, x: Tensor, index: Any, value: Any) -> Tensor:
+def _array(who: str, x: Tensor, index: Any, value: Any) -> Tensor:
     """A value as a Tensor of x's dtype that fits the selection."""
-    value = _operand(what, x, value)
+    value = _operand(who, x, value)
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, bool | int | float | complex):
         return creation.full_like(x, value, shape=())
     if value.shape:
-        with index_errors(what, x):
-            value = _fitting(what, x, value, _selected(x, index))
+        with index_errors(who, x):
+            value = _fitting(who, x, value, _selected(x, index))
     value = creation.as_tensor(value)
     return value if value.dtype == x.dtype else OPS["astype"](value, x.dtype)
 
 
 def _filled_in(x: Tensor, value: Any) -> Any:
-    """A value as it may be assigned to elements: CuPy would fill in 0.0 for the number -0.0."""
+    """A value as CuPy can assign it: of the number -0.0 it would write 0.0."""
     if x.device.kind == "cpu" or not isinstance(value, float | complex | np.inexact):
         return value
     return x.device.send(np.asarray(value)) if is_negative_zero(value) else value
 
 
-def _updated(what: str, x: Tensor, index: Any, value: Any) -> Tensor:
-    value = _filled_in(x, _operand(what, x, value))
+def _updated(who: str, x: Tensor, index: Any, value: Any) -> Tensor:
+    value = _filled_in(x, _operand(who, x, value))
     shape = getattr(value, "shape", ())
     order = None
-    with index_errors(what, x):
+    with index_errors(who, x):
         if may_repeat(index) and (shape or getattr(value, "_node", None) is not None):
             order = _order(x, index)
         if shape:
-            value = _fitting(what, x, value, _selected(x, index))
+            value = _fitting(who, x, value, _selected(x, index))
     return OPS["index_set"](x, value, index=index, order=order)
 
 
 def _order(x: Tensor, index: Any) -> Any:
-    """`last_of_each`; None where a look shows, on the host, that nothing is selected twice."""
+    """`last_of_each`; None where, on the host, no element is selected twice."""
     order = last_of_each(namespace_of(x.data), index, x.shape)
     if isinstance(order, np.ndarray) and (order.reshape(-1) == np.arange(order.size)).all():
         return None
@@ -259,14 +259,14 @@ def _order(x: Tensor, index: Any) -> Any:
 
 
 def setitem(self: Tensor, index: Any, value: Any) -> None:
-    """``t[index] = value``: memory is changed, or in recorded code t gets a new value.
+    """``t[index] = value``: changes memory, or in recorded code binds t to a new value.
 
-    Recorded code is where t or the value requires a gradient. The tensor then takes new memory
-    (the cost is that of a copy of t; filling a large t in small pieces is quicker with
-    `gg.stack` or `gg.concat`), so that every name of the tensor sees the assignment and what was
-    computed before has its gradients as before. Views would not see it as NumPy's do:
-    GradientError while there are any, or another array over the memory of t. GradientError for
-    a leaf that requires a gradient, ShapeError, DTypeError and IndexingError as for `index_update`.
+    Code is recorded where t or the value requires a gradient. The tensor then takes new memory,
+    at the cost of a copy; to fill a large t from small pieces, `gg.stack` and `gg.concat` are
+    quicker. Every name of the tensor sees the assignment, and earlier results keep their
+    gradients. A view would not see it, unlike NumPy's: GradientError while a view or another
+    array over the memory of t exists. GradientError for a leaf that requires a gradient;
+    ShapeError, DTypeError and IndexingError as for `index_update`.
 
     >>> import gpugrad as gg
     >>> x = gg.tensor(3.0, requires_grad=True)
@@ -302,14 +302,14 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
                 "(`row = t[0].copy()`), or make a new tensor with `t = t.at[index].set(value)`"
             )
     raw = raw_index("item assignment", index, self._array, keep=True)
-    made = _updated("item assignment", self, raw, value)
-    self._array, self._node = made._array, made._node
+    result = _updated("item assignment", self, raw, value)
+    self._array, self._node = result._array, result._node
     if (name := self.name) is not None:
         self._node.name = name
 
 
 def _write(t: Tensor, index: Any, value: Any) -> None:
-    """Change memory, of repeated elements the last one winning."""
+    """Change memory; of repeated elements the last value wins."""
     if isinstance(value, list | tuple):
         value = t._like(value, t.dtype)
     elif isinstance(value, np.ndarray) and not value.ndim:

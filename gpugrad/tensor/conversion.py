@@ -1,4 +1,4 @@
-"""Raw arrays of what is no array: numbers, lists and array subclasses, in the default dtype.
+"""Raw arrays from numbers, lists and array subclasses, in the default dtype.
 
 Imports engine and backend.
 """
@@ -21,7 +21,7 @@ _default_dtype = np.dtype(np.float32)
 
 
 def set_default_dtype(dtype: Any) -> None:
-    """Choose the dtype that Python numbers and lists become: float32 unless changed.
+    """Set the dtype that Python numbers and lists become; it is float32 at first.
 
     >>> import gpugrad as gg
     >>> gg.set_default_dtype(gg.float64)
@@ -92,11 +92,11 @@ def holds_tensors(data: Any) -> bool:
 
 
 def raw_array(data: Any, dtype: Any = None, device: Any = None, asked: bool = True) -> Any:
-    """A raw array of what is no plain array: numbers, lists, array subclasses.
+    """A raw array from numbers, lists or an array subclass; a raw array is returned itself.
 
-    ``asked`` as in ``Device.send``.
+    ``asked`` is that of ``Device.send``.
     """
-    # numpy.float64 is a float as well, but has a dtype to keep.
+    # numpy.float64 is a subclass of float, but has a dtype to keep.
     number = isinstance(data, bool | int | float | complex) and not isinstance(data, np.generic)
     if not number and not isinstance(data, list | tuple):
         try:

@@ -1,4 +1,4 @@
-"""The Tensor: an array, and a place in the graph. Imports engine and backend.
+"""The Tensor: an array and its node in the graph. Imports engine and backend.
 
 Operators and methods that come from the op table are bound in `gpugrad.functions.bind`.
 """
@@ -40,17 +40,17 @@ class Tensor(Members):
     tensor([2., 4.])
     """
 
-    # Slots never filled cost nothing: most tensors have no gradient and no name.
+    # An empty slot costs nothing: most tensors have no gradient and no name.
     __slots__ = ("__weakref__", "_array", "_grad", "_name", "_node")
 
-    # Above any array's, so that `array * tensor` asks the tensor.
+    # Above any array's, so that `array * tensor` calls the tensor's operator.
     __array_priority__ = 1000.0
 
     def __init__(self, array: Any, node: Any = None) -> None:
         self._array = array
         self._node = node
 
-    # What it holds.
+    # The array.
 
     @property
     def data(self) -> Any:
@@ -111,7 +111,7 @@ class Tensor(Members):
         """Where the array lives."""
         return device_of(self._array)
 
-    # Its place in the graph.
+    # The graph.
 
     @property
     def requires_grad(self) -> bool:
@@ -123,7 +123,7 @@ class Tensor(Members):
         self.requires_grad_(value)
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
-        """Ask for this tensor's gradient, or no longer; returns the tensor itself.
+        """Record operations on this tensor, or stop; returns the tensor itself.
 
         DTypeError for integers and booleans, GradientError where the tensor was computed
         from others that require a gradient.
@@ -161,7 +161,7 @@ class Tensor(Members):
     def grad(self) -> "Tensor | None":
         """The gradient accumulated by backward passes; None before the first.
 
-        What is assigned is copied: later passes add to it in place.
+        An assigned gradient is copied, since later passes add to it in place.
         """
         return getattr(self, "_grad", None)
 
@@ -198,7 +198,7 @@ class Tensor(Members):
             self._node.name = value
 
     def zero_grad(self) -> None:
-        """Forget the gradient: ``grad`` is None until the next backward pass."""
+        """Clear the gradient: ``grad`` is None until the next backward pass."""
         self._grad = None
 
     def detach(self) -> "Tensor":
@@ -214,10 +214,10 @@ class Tensor(Members):
     ) -> None:
         """Add the gradient of this tensor to ``grad`` of every leaf it was computed from.
 
-        ``gradient`` is what the result's own gradient is taken to be, of its shape; a tensor
-        with one element needs none. The graph is freed unless ``retain_graph``; with
-        ``create_graph`` the gradients are part of a graph themselves and can be
-        differentiated again. Gradients of several passes add up.
+        ``gradient`` is the cotangent of this tensor, of its shape; a tensor with one element
+        needs none. The graph is freed unless ``retain_graph``. With ``create_graph`` the
+        gradients are recorded and can be differentiated again. Gradients of several passes
+        add up.
 
         GradientError for a tensor that requires no gradient, a graph that was freed, or a
         value that changed since; ShapeError for a gradient of another shape.
@@ -229,17 +229,17 @@ class Tensor(Members):
                 "does. Make a leaf with requires_grad=True, and compute outside no_grad"
             )
         seeds = [(node, self._seed(gradient, create_graph))]
-        found = run_backward(
+        gradients = run_backward(
             seeds,
             retain_graph=retain_graph,
             graph=GRAPH_MODE if create_graph else None,
             deliver=_to_leaf,
         )
         del seeds  # or it would share the gradient of a leaf
-        _to_leaves(found, list(found))
+        _to_leaves(gradients, list(gradients))
 
     def _seed(self, gradient: Any, create_graph: bool) -> Any:
-        """The gradient to start from: raw, or a Tensor for ``create_graph``."""
+        """The cotangent to start from: raw, or a Tensor for ``create_graph``."""
         array = self._array
         if gradient is None:
             if array.size != 1:
@@ -255,28 +255,28 @@ class Tensor(Members):
             with self.device.activate():
                 seed = namespace_of(array).ones_like(array)
             return Tensor(seed) if create_graph else seed
-        given = gradient if isinstance(gradient, Tensor) else self._like(gradient)
-        if given.shape != self.shape:
+        seed = gradient if isinstance(gradient, Tensor) else self._like(gradient)
+        if seed.shape != self.shape:
             raise ShapeError(
                 f"backward: expected a gradient of shape {self.shape}, that of the tensor, got "
-                f"{given.shape}"
+                f"{seed.shape}"
             )
-        if given.device != self.device:
-            given = given.to(self.device)
-        if given.dtype != self.dtype:
-            check_real("backward", given, self)
-            given = given.astype(self.dtype)
-        return given if create_graph else given._array
+        if seed.device != self.device:
+            seed = seed.to(self.device)
+        if seed.dtype != self.dtype:
+            check_real("backward", seed, self)
+            seed = seed.astype(self.dtype)
+        return seed if create_graph else seed._array
 
     def _like(self, data: Any, dtype: Any = None) -> "Tensor":
         """A tensor of numbers or lists, of this one's array type and on its device."""
         raw = raw_array(data, dtype, "cpu")
         return Tensor(raw if raw is data else beside(raw, self._array))
 
-    # Out of gpugrad.
+    # Conversion.
 
     def numpy(self) -> np.ndarray:
-        """The values as a NumPy array on the host: on a CPU not a copy.
+        """The values as a NumPy array on the host; on a CPU it shares the memory.
 
         GradientError for a tensor that requires a gradient: use ``.detach().numpy()``.
         """
@@ -333,11 +333,11 @@ class Tensor(Members):
     def __complex__(self) -> complex:
         return complex(self._number("complex"))
 
-    def _number(self, kind: str) -> Any:
-        """The one element, for a Python number: refused where it would leave a graph unseen."""
+    def _number(self, who: str) -> Any:
+        """The one element, for a Python number; GradientError where a graph would end in it."""
         if self._node is not None:
             raise GradientError(
-                f"{kind}: a Python number cannot carry the gradient that this tensor requires "
+                f"{who}: a Python number cannot carry the gradient that this tensor requires "
                 "(math.sin(t) asks for one, too). Write gg.sin(t) for a function of it, or "
                 "t.item() for the value alone"
             )
@@ -371,7 +371,7 @@ class Tensor(Members):
     def __contains__(self, value: Any) -> bool:
         return bool((self.detach() == value).any())
 
-    # Equality is elementwise, so identity is what a dict or a set goes by.
+    # Equality is elementwise, so dicts and sets compare by identity.
     __hash__ = object.__hash__
 
     def __repr__(self) -> str:
@@ -391,10 +391,10 @@ class Tensor(Members):
     # Copies.
 
     def __copy__(self) -> Self:
-        made: Self = object.__new__(type(self))
-        Tensor.__init__(made, self.data)
-        made.name = self.name
-        return made.requires_grad_(self.requires_grad and self.is_leaf)
+        copy: Self = object.__new__(type(self))
+        Tensor.__init__(copy, self.data)
+        copy.name = self.name
+        return copy.requires_grad_(self.requires_grad and self.is_leaf)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Tensor":
         if not self.is_leaf:
@@ -402,9 +402,9 @@ class Tensor(Members):
                 "deepcopy: a tensor that was computed in a graph cannot be copied without it. "
                 "Copy its .detach()"
             )
-        made = self._remade(copied(self.data))
-        memo[id(self)] = made
-        return made
+        copy = self._remade(copied(self.data))
+        memo[id(self)] = copy
+        return copy
 
     def __reduce__(self) -> Any:
         if not self.is_leaf:
@@ -419,24 +419,24 @@ class Tensor(Members):
         return self.requires_grad, self.name, grad
 
     def _remade(self, array: Any) -> Self:
-        """A leaf of this class over another array; it has the name and a copy of the gradient."""
-        made: Self = object.__new__(type(self))
-        Tensor.__init__(made, array)
-        made.requires_grad_(self.requires_grad)
-        made.name = self.name
+        """A leaf of this class over another array, with the name and a copy of the gradient."""
+        copy: Self = object.__new__(type(self))
+        Tensor.__init__(copy, array)
+        copy.requires_grad_(self.requires_grad)
+        copy.name = self.name
         if self.grad is not None:
-            made._grad = Tensor(copied(device_of(array).send(self.grad.data)))
-        return made
+            copy._grad = Tensor(copied(device_of(array).send(self.grad.data)))
+        return copy
 
     # In place.
 
-    def _changeable(self, other: Any, what: str) -> bool:
+    def _changeable(self, other: Any, who: str) -> bool:
         """Whether an in-place form changes memory (True) or is recorded and rebinds (False)."""
         if not recording.get():
             return True
         if isinstance(self._node, Leaf):
             raise GradientError(
-                f"{what}: a leaf that requires a gradient cannot be changed in place while "
+                f"{who}: a leaf that requires a gradient cannot be changed in place while "
                 "operations are recorded. Use `with gg.no_grad():` for an update, or "
                 "`t = t + d` for a new tensor"
             )
@@ -455,32 +455,32 @@ class Tensor(Members):
         versions.changed(array)
 
 
-def _to_leaf(found: dict[Any, Any], leaf: Leaf) -> None:
-    """Add the gradient of one leaf to its tensor's."""
-    _to_leaves(found, [leaf])
-    found.pop(leaf, None)
+def _to_leaf(gradients: dict[Any, Any], leaf: Leaf) -> None:
+    """Add the gradient of one leaf to ``grad`` of its tensor."""
+    _to_leaves(gradients, [leaf])
+    gradients.pop(leaf, None)
 
 
-def _to_leaves(found: dict[Any, Any], leaves: Iterable[Leaf]) -> None:
-    """Add gradients of leaves to their tensors'; a tensor that nobody holds needs none."""
+def _to_leaves(gradients: dict[Any, Any], leaves: Iterable[Leaf]) -> None:
+    """Add gradients of leaves to ``grad`` of their tensors, where these still exist."""
     pairs = [(tensor, leaf) for leaf in leaves if (tensor := leaf.tensor()) is not None]
-    deliver(Tensor, found, pairs)
+    deliver(Tensor, gradients, pairs)
 
 
 def _rebuilt(
     cls: type[Tensor], array: Any, device: str, requires_grad: bool, name: Any, grad: Any
 ) -> Any:
-    made = object.__new__(cls)
-    Tensor.__init__(made, Device(device).send(array))
-    made.requires_grad_(requires_grad)
-    made.name = name
+    tensor = object.__new__(cls)
+    Tensor.__init__(tensor, Device(device).send(array))
+    tensor.requires_grad_(requires_grad)
+    tensor.name = name
     if grad is not None:
-        made._grad = Tensor(Device(device).send(grad))
-    return made
+        tensor._grad = Tensor(Device(device).send(grad))
+    return tensor
 
 
 class _Functions:
-    """gpugrad's own functions as a namespace: what rules run over to be recorded themselves."""
+    """gpugrad's functions as a namespace: rules that run over it are recorded themselves."""
 
     __name__ = "gpugrad"
 

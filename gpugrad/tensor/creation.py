@@ -37,10 +37,10 @@ def tensor(
 ) -> Tensor:
     """A tensor of ``data``: an array, a number, or (nested) lists of numbers.
 
-    An array of NumPy or CuPy keeps its dtype, stays where it is and is not copied, unless
-    ``dtype`` or ``device`` ask for another: training such a tensor changes the array. Numbers
-    and lists become the default dtype, on the default device. DTypeError for what holds no
-    numbers, ShapeError for ragged lists.
+    An array of NumPy or CuPy keeps its dtype and device and is not copied, unless ``dtype`` or
+    ``device`` asks for another: training such a tensor changes the array. Numbers and lists
+    become the default dtype, on the default device. DTypeError for data without numbers,
+    ShapeError for ragged lists.
 
     >>> import gpugrad as gg
     >>> gg.tensor([[1, 2], [3, 4]])
@@ -63,16 +63,16 @@ def tensor(
         array = array.astype(dtype)
     if isinstance(array, np.generic):
         array = np.asarray(array)
-    made = Tensor(array)
+    result = Tensor(array)
     if requires_grad:
-        made.requires_grad_()
+        result.requires_grad_()
     if name is not None:
-        made.name = name
-    return made
+        result.name = name
+    return result
 
 
 def as_tensor(data: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
-    """What a function makes of an operand: `tensor`'s rule; a Tensor that fits as it is."""
+    """An operand as a Tensor, by the rule of `tensor`; a Tensor that fits is returned itself."""
     if not isinstance(data, Tensor):
         return tensor(data, dtype=dtype, device=device)
     if device is not None:
@@ -117,25 +117,25 @@ def asarray(
             obj = Device(default_device() if device is None else device).send(raw)
         elif not (type(obj) in NAMESPACES or hasattr(obj, "__array__")):
             obj = _exchanged(obj)
-    found = obj if isinstance(obj, Tensor) else tensor(obj)
-    moves = device is not None and found.device != Device(device)
-    casts = dtype is not None and found.dtype != dtype
+    result = obj if isinstance(obj, Tensor) else tensor(obj)
+    moves = device is not None and result.device != Device(device)
+    casts = dtype is not None and result.dtype != dtype
     if copy is False and (moves or casts):
-        to = f"{found.device} to {device}" if moves else f"{found.dtype} to {np.dtype(dtype)}"
+        to = f"{result.device} to {device}" if moves else f"{result.dtype} to {np.dtype(dtype)}"
         raise ArgumentError(f"asarray: copy=False, but going from {to} takes a copy")
     if moves or casts:
-        found = as_tensor(found, dtype=dtype, device=device)
+        result = as_tensor(result, dtype=dtype, device=device)
     elif copy:
-        found = found.copy()
-    return found.requires_grad_() if requires_grad else found
+        result = result.copy()
+    return result.requires_grad_() if requires_grad else result
 
 
 def _joined(data: Any) -> Tensor:
     """(Nested) lists of Tensors as one, in their graphs."""
     if not isinstance(data, list | tuple):
         return asarray(data)
-    made: Tensor = TENSORS.stack([_joined(part) for part in data])
-    return made
+    result: Tensor = TENSORS.stack([_joined(part) for part in data])
+    return result
 
 
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Tensor:
@@ -176,17 +176,19 @@ def _exchanged(obj: Any) -> Any:
         ) from None
 
 
-def _made(make: Callable[[Any], Any], device: Any, requires_grad: bool, like: Any = None) -> Tensor:
-    """A tensor of what ``make`` makes with a device's module, or on the device of an array.
+def _create(
+    make: Callable[[Any], Any], device: Any, requires_grad: bool, like: Any = None
+) -> Tensor:
+    """A tensor of ``make(xp)``, with xp of a device, or of the array ``like``.
 
-    It is of the type of the array ``like``, unless ``device`` is another than that array's.
+    The array type is that of ``like``, unless ``device`` differs from the device of ``like``.
     """
-    own = default_device() if like is None else device_of(like)
-    place = own if device is None else Device(device)
-    xp = place.xp if like is None or place != own else namespace_of(like)
-    with place.activate():
-        made = Tensor(make(xp))
-    return made.requires_grad_() if requires_grad else made
+    home = default_device() if like is None else device_of(like)
+    target = home if device is None else Device(device)
+    xp = target.xp if like is None or target != home else namespace_of(like)
+    with target.activate():
+        result = Tensor(make(xp))
+    return result.requires_grad_() if requires_grad else result
 
 
 def zeros(
@@ -198,21 +200,21 @@ def zeros(
     >>> gg.zeros((2, 3)).shape
     (2, 3)
     """
-    return _made(lambda xp: xp.zeros(shape, dtype or get_default_dtype()), device, requires_grad)
+    return _create(lambda xp: xp.zeros(shape, dtype or get_default_dtype()), device, requires_grad)
 
 
 def ones(
     shape: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """A tensor of ones, of the default dtype unless ``dtype`` is given."""
-    return _made(lambda xp: xp.ones(shape, dtype or get_default_dtype()), device, requires_grad)
+    return _create(lambda xp: xp.ones(shape, dtype or get_default_dtype()), device, requires_grad)
 
 
 def empty(
     shape: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """A tensor whose elements have not been set."""
-    return _made(lambda xp: xp.empty(shape, dtype or get_default_dtype()), device, requires_grad)
+    """A tensor with uninitialised elements."""
+    return _create(lambda xp: xp.empty(shape, dtype or get_default_dtype()), device, requires_grad)
 
 
 def full(
@@ -225,7 +227,7 @@ def full(
 ) -> Tensor:
     """A tensor of one number, in the dtype that `asarray` gives it unless ``dtype`` is given.
 
-    The number may be a Tensor of no axes (or one that broadcasts), and has a gradient then.
+    The number may be a 0-d Tensor, or one that broadcasts, and then has a gradient.
 
     >>> import gpugrad as gg
     >>> gg.full(2, 7), gg.full(2, 7.0).dtype
@@ -233,25 +235,25 @@ def full(
     """
     if isinstance(fill_value, Tensor):
         return _filled(fill_value, shape, dtype, device, requires_grad)
-    kind = dtype or _dtype_of(fill_value)
-    return _made(lambda xp: xp.full(shape, fill_value, dtype=kind), device, requires_grad)
+    chosen = dtype or _dtype_of(fill_value)
+    return _create(lambda xp: xp.full(shape, fill_value, dtype=chosen), device, requires_grad)
 
 
 def _filled(value: Tensor, shape: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
-    """A Tensor repeated until it has a shape, in memory of its own."""
+    """A Tensor broadcast to a shape, in memory of its own."""
     if device is not None:
         value = value.to(device)
     sizes = (shape,) if hasattr(shape, "__index__") else tuple(shape)
-    made: Tensor = TENSORS.astype(TENSORS.broadcast_to(value, sizes), dtype or value.dtype)
-    return made.requires_grad_() if requires_grad else made
+    result: Tensor = TENSORS.astype(TENSORS.broadcast_to(value, sizes), dtype or value.dtype)
+    return result.requires_grad_() if requires_grad else result
 
 
 def _dtype_of(*numbers: Any) -> np.dtype[Any]:
-    """The dtype of Python numbers, by the rule of `asarray`."""
-    kind = np.result_type(*(np.asarray(number).dtype for number in numbers))
-    if kind.kind == "c":
+    """The dtype of Python numbers by the rule of `asarray`."""
+    dtype = np.result_type(*(np.asarray(number).dtype for number in numbers))
+    if dtype.kind == "c":
         return complex_dtype()
-    return get_default_dtype() if kind.kind == "f" else kind
+    return get_default_dtype() if dtype.kind == "f" else dtype
 
 
 def arange(
@@ -264,7 +266,7 @@ def arange(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Numbers from ``start`` (0 if only one is given) up to ``stop``, which is not included.
+    """Numbers from ``start``, 0 by default, up to ``stop``, which is excluded.
 
     Integers make int64, floats the default dtype.
 
@@ -275,8 +277,8 @@ def arange(
     if stop is None:
         start, stop = 0, start
     start, stop, step = (v.item() if isinstance(v, Tensor) else v for v in (start, stop, step))
-    kind = dtype or _dtype_of(start, stop, step)
-    return _made(lambda xp: xp.arange(start, stop, step, dtype=kind), device, requires_grad)
+    chosen = dtype or _dtype_of(start, stop, step)
+    return _create(lambda xp: xp.arange(start, stop, step, dtype=chosen), device, requires_grad)
 
 
 def is_array(value: Any) -> bool:
@@ -296,10 +298,11 @@ def linspace(
     requires_grad: bool = False,
     axis: int = 0,
 ) -> Tensor:
-    """``num`` numbers at equal distances from ``start`` to ``stop``, which is included.
+    """``num`` evenly spaced numbers from ``start`` to ``stop``, which is included.
 
-    The default dtype, or complex where one of the ends is, unless ``dtype`` is given. Ends that
-    are arrays broadcast, and may have a gradient; the numbers lie along a new axis.
+    They have the default dtype, or a complex one where an end is complex, unless ``dtype`` is
+    given. Ends that are arrays broadcast and may have a gradient; the numbers lie along a new
+    axis.
 
     >>> import gpugrad as gg
     >>> gg.linspace(0, 1, 3)
@@ -308,42 +311,42 @@ def linspace(
     if num < 0:
         raise ShapeError(f"linspace: expected num of 0 or more, got {num}")
     if is_array(start) or is_array(stop):
-        made = _between(start, stop, num, endpoint, device, axis)
-        made = made if dtype is None or made.dtype == dtype else made.astype(dtype)
-        return made.requires_grad_() if requires_grad else made
-    kind = dtype or _dtype_of(start, stop, 0.0)
-    return _made(
-        lambda xp: _spaced(xp, start, stop, num, endpoint, np.dtype(kind)), device, requires_grad
+        result = _between(start, stop, num, endpoint, device, axis)
+        result = result if dtype is None or result.dtype == dtype else result.astype(dtype)
+        return result.requires_grad_() if requires_grad else result
+    chosen = dtype or _dtype_of(start, stop, 0.0)
+    return _create(
+        lambda xp: _spaced(xp, start, stop, num, endpoint, np.dtype(chosen)), device, requires_grad
     )
 
 
-def _spaced(xp: Any, start: Any, stop: Any, num: int, endpoint: bool, kind: np.dtype) -> Any:
-    """The module's linspace of two numbers; CuPy's takes no complex ones, so it makes the parts."""
-    if kind.kind != "c":
-        return xp.linspace(start, stop, num, endpoint=endpoint, dtype=kind)
+def _spaced(xp: Any, start: Any, stop: Any, num: int, endpoint: bool, dtype: np.dtype) -> Any:
+    """linspace of two numbers; of complex ones by parts, which CuPy's function does not take."""
+    if dtype.kind != "c":
+        return xp.linspace(start, stop, num, endpoint=endpoint, dtype=dtype)
     first, last = complex(start), complex(stop)
-    made = xp.zeros(num, "complex128")
-    made.real = xp.linspace(first.real, last.real, num, endpoint=endpoint)
-    made.imag = xp.linspace(first.imag, last.imag, num, endpoint=endpoint)
-    return made.astype(kind)
+    result = xp.zeros(num, "complex128")
+    result.real = xp.linspace(first.real, last.real, num, endpoint=endpoint)
+    result.imag = xp.linspace(first.imag, last.imag, num, endpoint=endpoint)
+    return result.astype(dtype)
 
 
 def _between(start: Any, stop: Any, num: int, endpoint: bool, device: Any, axis: int) -> Tensor:
     """`linspace` of arrays: exact at both ends."""
-    known = start if isinstance(start, Tensor) else stop
-    if isinstance(known, Tensor) and device is None:
-        device = known.device
+    operand = start if isinstance(start, Tensor) else stop
+    if isinstance(operand, Tensor) and device is None:
+        device = operand.device
     # Numbers stay numbers, so that they promote nothing.
     start, stop = (as_tensor(end, device=device) if is_array(end) else end for end in (start, stop))
     steps = num - 1 if endpoint else num
     span = TENSORS.subtract(stop, start)
-    kind = span.dtype if span.dtype.kind in "fc" else np.dtype(np.float64)
-    weights = arange(num, dtype=np.finfo(kind).dtype, device=span.device) / max(steps, 1)
+    dtype = span.dtype if span.dtype.kind in "fc" else np.dtype(np.float64)
+    weights = arange(num, dtype=np.finfo(dtype).dtype, device=span.device) / max(steps, 1)
     weights = weights.reshape((num,) + (1,) * span.ndim)
-    last = stop if isinstance(stop, Tensor) else full_like(span, stop, dtype=kind)
+    last = stop if isinstance(stop, Tensor) else full_like(span, stop, dtype=dtype)
     ends = weights == 1 if endpoint and num > 1 else weights > 1
-    made: Tensor = TENSORS.where(ends, last, start + weights * span)
-    return made if axis == 0 else TENSORS.moveaxis(made, 0, axis)
+    result: Tensor = TENSORS.where(ends, last, start + weights * span)
+    return result if axis == 0 else TENSORS.moveaxis(result, 0, axis)
 
 
 def eye(
@@ -357,7 +360,7 @@ def eye(
     requires_grad: bool = False,
 ) -> Tensor:
     """A matrix with ones on its diagonal ``k`` and zeros elsewhere."""
-    return _made(
+    return _create(
         lambda xp: xp.eye(n_rows, n_cols, k=k, dtype=dtype or get_default_dtype()),
         device,
         requires_grad,
@@ -380,7 +383,7 @@ def full_like(
     dtype = dtype or like.dtype
     if isinstance(fill_value, Tensor):
         return _filled(fill_value, sizes, dtype, device or device_of(like), requires_grad)
-    return _made(lambda xp: xp.full(sizes, fill_value, dtype=dtype), device, requires_grad, like)
+    return _create(lambda xp: xp.full(sizes, fill_value, dtype=dtype), device, requires_grad, like)
 
 
 def zeros_like(
@@ -400,10 +403,10 @@ def ones_like(
 def empty_like(
     x: Any, /, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """A tensor whose elements have not been set, like ``x`` in shape, dtype and device."""
+    """A tensor with uninitialised elements, with the shape, dtype and device of ``x``."""
     like = as_tensor(x)._array
     dtype = dtype or like.dtype
-    return _made(lambda xp: xp.empty(like.shape, dtype=dtype), device, requires_grad, like)
+    return _create(lambda xp: xp.empty(like.shape, dtype=dtype), device, requires_grad, like)
 
 
 use_tensor_class(Tensor, raw_array)

@@ -1,4 +1,4 @@
-"""The gradients that a walk found, added to those of the tensors. Imports engine and backend."""
+"""Adds the gradients of a backward pass to ``grad`` of the tensors. Imports engine, backend."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,31 +13,31 @@ from gpugrad.engine.modes import enable_grad
 __all__ = ["deliver"]
 
 
-def deliver(kind: type[Any], found: dict[Any, Any], pairs: Iterable[tuple[Any, Any]]) -> None:
-    """Add to ``grad`` of each tensor what ``found`` has at its key: raw, or a Tensor in a graph.
+def deliver(cls: type[Any], gradients: dict[Any, Any], pairs: Iterable[tuple[Any, Any]]) -> None:
+    """Add ``gradients[key]``, raw or a recorded Tensor, to ``grad`` of each tensor of the pairs.
 
-    All that needs memory comes first: where there is none left, every ``grad`` is as it was.
+    All memory is allocated first: if that fails, every ``grad`` is unchanged.
     """
-    made = [(tensor, key, _made(kind, tensor, found, key)) for tensor, key in pairs]
-    for tensor, key, grad in made:
+    updates = [(tensor, key, _next_grad(cls, tensor, gradients, key)) for tensor, key in pairs]
+    for tensor, key, grad in updates:
         if grad is not None:
             tensor._grad = grad
         else:
             array = tensor._grad.data
             with device_of(array).activate():
-                array += found[key]
+                array += gradients[key]
             versions.changed(array)
 
 
-def _made(kind: type[Any], tensor: Any, found: dict[Any, Any], key: Any) -> Any:
-    """What ``grad`` becomes; None where it is added to in place."""
+def _next_grad(cls: type[Any], tensor: Any, gradients: dict[Any, Any], key: Any) -> Any:
+    """The new ``grad``; None where the gradient can be added in place."""
     before = getattr(tensor, "_grad", None)
-    if isinstance(found[key], kind):
+    if isinstance(gradients[key], cls):
         # A copy: the same tensor may be the gradient of other leaves, or the user's own.
         with enable_grad():
-            return found[key].copy() if before is None else before + found[key]
-    if isinstance(found[key], np.generic):
-        return kind(np.asarray(found[key] if before is None else before._array + found[key]))
+            return gradients[key].copy() if before is None else before + gradients[key]
+    if isinstance(gradients[key], np.generic):
+        return cls(np.asarray(gradients[key] if before is None else before._array + gradients[key]))
     if before is None:
-        return kind(steal_or_copy(found.pop(key)))
-    return None if before._node is None else kind(before._array + found[key])
+        return cls(steal_or_copy(gradients.pop(key)))
+    return None if before._node is None else cls(before._array + gradients[key])

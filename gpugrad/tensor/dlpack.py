@@ -1,4 +1,4 @@
-"""Arrays shared with other libraries: DLPack, and Tensor's move to a device by name.
+"""Memory shared with other libraries by DLPack, and the standard's `to_device`.
 
 Imports core, backend and errors. https://dmlc.github.io/dlpack/latest/ is the format, and
 https://data-apis.org/array-api/latest/design_topics/data_interchange.html the protocol.
@@ -14,7 +14,7 @@ from gpugrad.tensor.core import Tensor
 
 __all__ = ["detached", "dlpack", "dlpack_device", "shared_array", "to_device"]
 
-# DLPack's numbers of devices: memory of the host, and memory that CUDA reaches.
+# DLPack's device types: the host's memory, and memory that CUDA can access.
 CPU = (1,)
 CUDA = (2, 3, 13)
 
@@ -26,25 +26,26 @@ def shared_array(x: Any) -> Any:
             f"from_dlpack: expected an object with __dlpack__ and __dlpack_device__, got "
             f"{type(x).__name__}"
         )
-    kind, index = x.__dlpack_device__()
+    device_type, index = x.__dlpack_device__()
     try:
-        if int(kind) in CPU:
+        if int(device_type) in CPU:
             return np.from_dlpack(x)
-        if int(kind) in CUDA:
-            place = Device(f"cuda:{index}")
-            with place.activate():
-                return place.xp.from_dlpack(x)
+        if int(device_type) in CUDA:
+            device = Device(f"cuda:{index}")
+            with device.activate():
+                return device.xp.from_dlpack(x)
     except (BufferError, RuntimeError) as error:
         if isinstance(error, DeviceError):
             raise
         raise DTypeError(f"from_dlpack: {type(x).__name__} does not share: {error}") from error
     raise DeviceError(
-        f"from_dlpack: expected memory of the host or of CUDA, got DLPack's device type {int(kind)}"
+        f"from_dlpack: expected memory of the host or of CUDA, got DLPack's device type "
+        f"{int(device_type)}"
     )
 
 
 def detached(t: Tensor) -> Tensor:
-    """A tensor that has no graph; GradientError for another."""
+    """The tensor itself; GradientError for one that requires a gradient."""
     if t._node is not None:
         raise GradientError(
             "dlpack: this tensor requires a gradient, which another library's array cannot "
@@ -62,26 +63,26 @@ def dlpack(
     dl_device: tuple[Any, int] | None = None,
     copy: bool | None = None,
 ) -> Any:
-    """A DLPack capsule over the tensor's memory: what any library's ``from_dlpack`` calls.
+    """A DLPack capsule over the tensor's memory, for the ``from_dlpack`` of another library.
 
     GradientError for a tensor that requires a gradient: share its ``detach()``. BufferError
-    for what the array inside cannot do.
+    where the array cannot be exported as asked.
     """
-    words = {"stream": stream, "max_version": max_version, "dl_device": dl_device, "copy": copy}
+    kwargs = {"stream": stream, "max_version": max_version, "dl_device": dl_device, "copy": copy}
     array = detached(self).data
-    return array.__dlpack__(**{word: given for word, given in words.items() if given is not None})
+    return array.__dlpack__(**{key: value for key, value in kwargs.items() if value is not None})
 
 
 def dlpack_device(self: Tensor, /) -> tuple[Any, int]:
-    """DLPack's type and number of the device that the tensor is on."""
-    kind, index = self.data.__dlpack_device__()
-    return kind, int(index)
+    """DLPack's device type and the device's number."""
+    device_type, index = self.data.__dlpack_device__()
+    return device_type, int(index)
 
 
 def to_device(self: Tensor, device: Any, /, *, stream: Any = None) -> Tensor:
-    """The tensor on a device, itself where it is there: `to`, as the standard names it.
+    """The tensor on a device; itself if it is there. The Array API standard's name of `to`.
 
-    CuPy's current stream orders the copy; another cannot be given.
+    The copy runs on CuPy's current stream; no other can be given.
     """
     if stream is not None:
         raise DeviceError(

@@ -1,7 +1,7 @@
-"""Names that PyTorch, JAX and NumPy have and gpugrad has not, and what to write in their place.
+"""Names of PyTorch, JAX and NumPy that gpugrad does not have, and what to write instead.
 
-Nothing else than better errors: `hasattr` says False, `dir` leaves them out. Imports nothing of
-gpugrad.
+They only make errors better: `hasattr` is False for them, and `dir` omits them. Imports nothing
+of gpugrad.
 """
 
 from typing import Any, NoReturn
@@ -174,21 +174,21 @@ NUMPY_KEYWORDS = {
 
 
 def hint(name: str) -> str:
-    """What to say behind "module 'gpugrad' has no attribute": empty for most names."""
+    """The advice after "module 'gpugrad' has no attribute"; empty for most names."""
     return f". Write {NAMES[name]}" if name in NAMES else ""
 
 
 def absent(module: str, name: str) -> AttributeError:
-    """The error for a name that a module below ``gpugrad`` has not."""
+    """The error for a name that a module of ``gpugrad`` does not have."""
     instead = MODULES[module].get(name)
-    said = "" if instead is None else f". Write {instead}"
-    return AttributeError(f"module 'gpugrad.{module}' has no attribute {name!r}{said}")
+    advice = "" if instead is None else f". Write {instead}"
+    return AttributeError(f"module 'gpugrad.{module}' has no attribute {name!r}{advice}")
 
 
 class Foreign:
-    """A class attribute that is not there, and says what is: free until it is read.
+    """A class attribute that raises AttributeError with advice; it costs nothing until it is read.
 
-    A ``__getattr__`` of the class would make every attribute of it slower.
+    A ``__getattr__`` of the class would make all of its attributes slower.
     """
 
     __slots__ = ("_instead", "_name")
@@ -198,7 +198,7 @@ class Foreign:
         self._instead = instead
 
     def __get__(self, instance: Any, owner: Any = None) -> NoReturn:
-        kind = type(instance) if owner is None else owner
+        cls = type(instance) if owner is None else owner
         raise AttributeError(
-            f"{kind.__name__!r} object has no attribute {self._name!r}. Write {self._instead}"
+            f"{cls.__name__!r} object has no attribute {self._name!r}. Write {self._instead}"
         )

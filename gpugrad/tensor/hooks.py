@@ -13,12 +13,11 @@ __all__ = ["register_hook", "register_post_accumulate_grad_hook", "retain_grad"]
 
 
 def register_hook(self: Tensor, hook: Callable[[Tensor], Any]) -> Handle:
-    """Call ``hook(gradient)`` whenever a backward pass has this tensor's gradient complete.
+    """Call ``hook(gradient)`` in every backward pass, once this tensor's gradient is complete.
 
-    What the hook returns, if not None, takes the gradient's place, for this tensor and for
-    all that follows. Hooks are called in the order in which they were registered. Returns
-    a handle; ``handle.remove()`` takes the hook away. GradientError for a tensor that
-    requires no gradient.
+    A return value other than None replaces the gradient, for this tensor and for everything
+    behind it. Hooks run in the order of registration. Returns a handle; ``handle.remove()``
+    removes the hook. GradientError for a tensor that requires no gradient.
 
     >>> import gpugrad as gg
     >>> x = gg.tensor([1.0, 2.0], requires_grad=True)
@@ -32,10 +31,10 @@ def register_hook(self: Tensor, hook: Callable[[Tensor], Any]) -> Handle:
 
 
 def register_post_accumulate_grad_hook(self: Tensor, hook: Callable[[Tensor], Any]) -> Handle:
-    """Call ``hook(tensor)`` in the middle of a backward pass, once ``grad`` of a leaf is complete.
+    """Call ``hook(tensor)`` during a backward pass, once ``grad`` of this leaf is complete.
 
-    The walk goes on meanwhile with the operations before: this is where a data-parallel
-    layer starts to exchange the gradient. Returns a handle to remove the hook with.
+    The pass has not ended yet: a data-parallel layer can start to exchange the gradient here,
+    while the gradients of other leaves are computed. Returns a handle that removes the hook.
 
     >>> import gpugrad as gg
     >>> w = gg.tensor(2.0, requires_grad=True, name="w")
@@ -83,9 +82,9 @@ def retain_grad(self: Tensor) -> Tensor:
     return self
 
 
-def _node(tensor: Tensor, what: str) -> Any:
+def _node(tensor: Tensor, who: str) -> Any:
     if tensor._node is None:
         raise GradientError(
-            f"{what}: this tensor requires no gradient. Make it with requires_grad=True"
+            f"{who}: this tensor requires no gradient. Make it with requires_grad=True"
         )
     return tensor._node

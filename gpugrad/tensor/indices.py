@@ -1,9 +1,9 @@
-"""What a user's index becomes before arrays are indexed with it, and whether it is in range.
+"""Converts a user's index to raw arrays, and checks that it is in range.
 
-CuPy wraps numbers of an index array that are out of range around, in silence. Here those that
-come from the host (lists, NumPy arrays, Tensors on the CPU) are looked at before they go to a
-device: that costs next to nothing, and raises what NumPy raises. Those that are on the device
-already are looked at inside `gg.debug_mode` only, for the host has to wait for them.
+CuPy wraps index arrays that are out of range around, silently. Here those that come from the
+host (lists, NumPy arrays, Tensors on the CPU) are checked before they are sent to a device, which
+costs next to nothing and raises what NumPy raises. Those that are on a device already are checked
+in `gg.debug_mode` only, as the host would have to wait for them.
 
 Imports creation, core, table, backend, the engine's modes and errors.
 """
@@ -27,9 +27,9 @@ __all__ = [
 
 
 def raw_index(who: str, index: Any, like: Any, keep: bool = False) -> Any:
-    """An index with raw arrays in the place of Tensors and lists; to keep, copies of them.
+    """An index with Tensors and lists replaced by raw arrays; with ``keep`` by copies.
 
-    Where ``like``, the array to be indexed, is on a device, IndexingError for what NumPy would
+    Where ``like``, the array to be indexed, is on a device, IndexingError where NumPy would
     raise on the host.
     """
     if is_basic(index):
@@ -39,7 +39,7 @@ def raw_index(who: str, index: Any, like: Any, keep: bool = False) -> Any:
     if namespace_of(like).waits and not (len(parts) == 1 and _waits(parts[0])):
         _check_index(who, parts, like.shape)
     parts = [beside(part, like) for part in parts]
-    if keep:  # by a graph, which must not see what its owner writes into it later
+    if keep:  # for a graph, which must not see later writes of the owner
         parts = [part.copy() if hasattr(part, "copy") else part for part in parts]
     return tuple(parts) if many else parts[0]
 
@@ -49,8 +49,8 @@ def getitem(x: Any, /, index: Any) -> Tensor:
     if not isinstance(x, Tensor):
         x = as_tensor(x)
     index = raw_index("getitem", index, x._array, x.requires_grad)
-    found: Tensor = OPS["getitem"](x, index)
-    return found
+    result: Tensor = OPS["getitem"](x, index)
+    return result
 
 
 def index_array(who: str, numbers: Any, like: Any, axis: int) -> Any:
@@ -73,8 +73,8 @@ class index_errors:  # noqa: N801 - a block
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind: type[BaseException] | None, error: Any, trace: Any) -> None:
-        if kind is not None and issubclass(kind, IndexError) and kind is not IndexingError:
+    def __exit__(self, error_type: type[BaseException] | None, error: Any, trace: Any) -> None:
+        if isinstance(error, IndexError) and type(error) is not IndexingError:
             raise IndexingError(
                 f"{self._who}: {str(error).rstrip('. ')}. The tensor has shape {self._array.shape}"
             ) from error
@@ -83,7 +83,7 @@ class index_errors:  # noqa: N801 - a block
 def check_numbers(who: str, numbers: Any, axis: int, size: int) -> None:
     """IndexingError for numbers that count no element of an axis.
 
-    Numbers on a device are looked at in `gg.debug_mode` only.
+    Numbers on a device are checked in `gg.debug_mode` only.
     """
     if not _is_numbers(numbers) or not numbers.size:
         return
@@ -104,7 +104,7 @@ def _is_numbers(part: Any) -> bool:
 
 
 def _waits(part: Any) -> bool:
-    """Whether a part is numbers on a device, at which the host does not look: the usual index."""
+    """Whether a part is an index array on a device that is not checked: the usual index."""
     return _is_numbers(part) and not _on_host(part) and not indices_are_checked()
 
 
@@ -113,7 +113,7 @@ def _is_mask(part: Any) -> bool:
 
 
 def raw_part(part: Any) -> Any:
-    """A part of an index without its Tensor, a list as a NumPy array."""
+    """A part of an index, of a Tensor the raw array, of a list a NumPy array."""
     if isinstance(part, Tensor):
         return part._array
     if isinstance(part, list | tuple):
@@ -124,17 +124,17 @@ def raw_part(part: Any) -> Any:
 
 
 def beside(part: Any, like: Any) -> Any:
-    """A NumPy array as one of the type, and on the device, of another; anything else as it is."""
+    """A NumPy array sent to the device of another array; anything else is returned itself."""
     if not isinstance(part, np.ndarray) or isinstance(like, np.ndarray | np.generic):
         return part
     return device.beside(part, like)
 
 
 def _check_index(who: str, parts: list[Any], shape: tuple[int, ...]) -> None:
-    """What NumPy says of these parts of an index, as far as it can be known without waiting."""
+    """Raise what NumPy raises for these parts of an index, where that takes no waiting."""
     counts = [_axes(who, part) for part in parts]
     rest = len(shape) - sum(counts)
-    if rest < 0:  # too many, as every library says
+    if rest < 0:  # too many: the array library raises
         return
     axis = 0
     for part, count in zip(parts, counts, strict=True):
@@ -147,14 +147,14 @@ def _check_index(who: str, parts: list[Any], shape: tuple[int, ...]) -> None:
 
 
 def _axes(who: str, part: Any) -> int:
-    """How many axes of an array a part of an index takes."""
+    """The number of axes of an array that a part of an index consumes."""
     if part is None or part is Ellipsis:
         return 0
     if _is_mask(part):
         return getattr(part, "ndim", 0)
     array = hasattr(part, "dtype") and part.ndim
     if isinstance(part, (slice, int)) or array or _is_numbers(part):
-        return 1  # arrays of other dtypes are refused by every library
+        return 1  # every array library refuses other dtypes
     raise IndexingError(
         f"{who}: only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and integer "
         f"or boolean arrays are valid indices, got {type(part).__name__}"
@@ -168,7 +168,7 @@ def _check_broadcast(who: str, parts: list[Any]) -> None:
             shapes.append(part.shape)
         elif _is_mask(part):
             if not _on_host(part):
-                return  # how many it chooses is known to the device
+                return  # only the device knows how many elements it selects
             shapes.append((int(np.count_nonzero(part)),))
     if len(shapes) < 2:
         return

@@ -92,7 +92,7 @@ class Members:
     def __getitem__(self, /, index: Any) -> Tensor:
         """x[index], for every index that NumPy takes; gradients of repeated elements add up."""
     def __setitem__(self, index: Any, value: Any) -> None:
-        """``t[index] = value``: memory is changed, or in recorded code t gets a new value."""
+        """``t[index] = value``: changes memory, or in recorded code binds t to a new value."""
     @property
     def at(self) -> At:
         """Elements to change in a copy: ``x.at[index].set(v)``, ``.add``, ``.multiply``, ..."""
@@ -321,11 +321,11 @@ class Members:
     def to(self, target: Any = None, /, *, device: Any = None, dtype: Any = None) -> Tensor:
         """x on another device, in another dtype, or both; x itself where nothing changes."""
     def register_hook(self, hook: Callable[[Tensor], Any]) -> Handle:
-        """Call ``hook(gradient)`` whenever a backward pass has this tensor's gradient complete."""
-    def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], Any]) -> Handle:
-        """Call ``hook(tensor)`` in the middle of a backward pass, once ``grad`` of a leaf is
+        """Call ``hook(gradient)`` in every backward pass, once this tensor's gradient is
         complete.
         """
+    def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], Any]) -> Handle:
+        """Call ``hook(tensor)`` during a backward pass, once ``grad`` of this leaf is complete."""
     def retain_grad(self) -> Tensor:
         """Let backward passes fill ``grad`` of this tensor although it is no leaf; returns it."""
     def compress(self, condition: Any, axis: int | None = None) -> Tensor:
@@ -344,7 +344,7 @@ class Members:
     def cuda(self, index: int | None = None) -> Tensor:
         """The tensor on a CUDA device: CuPy's current one, or that of ``index``."""
     def to_device(self, device: Any, /, *, stream: Any = None) -> Tensor:
-        """The tensor on a device, itself where it is there: `to`, as the standard names it."""
+        """The tensor on a device; itself if it is there. The Array API standard's name of `to`."""
     def __dlpack__(
         self,
         /,
@@ -354,9 +354,9 @@ class Members:
         dl_device: tuple[Any, int] | None = None,
         copy: bool | None = None,
     ) -> Any:
-        """A DLPack capsule over the tensor's memory: what any library's ``from_dlpack`` calls."""
+        """A DLPack capsule over the tensor's memory, for the ``from_dlpack`` of another library."""
     def __dlpack_device__(self, /) -> tuple[Any, int]:
-        """DLPack's type and number of the device that the tensor is on."""
+        """DLPack's device type and the device's number."""
     def __array_namespace__(self, /, *, api_version: str | None = None) -> Any:
         """The functions for this array, by the Array API standard: the module ``gpugrad``."""
     @property

@@ -10,11 +10,11 @@ from gpugrad.tensor.conversion import get_default_dtype
 
 
 def text(tensor: Any) -> str:
-    """``tensor([1., 2.], requires_grad=True)``: the values, and what is not as usual."""
-    kind = type(tensor).__name__
-    word = "tensor" if kind == "Tensor" else kind
+    """``tensor([1., 2.], requires_grad=True)``: the values, and whatever is not the default."""
+    class_name = type(tensor).__name__
+    label = "tensor" if class_name == "Tensor" else class_name
     array = to_numpy(tensor.data)
-    values = np.array2string(array, separator=", ", prefix=f"{word}(", threshold=200, edgeitems=3)
+    values = np.array2string(array, separator=", ", prefix=f"{label}(", threshold=200, edgeitems=3)
     notes = [values]
     if not array.size and array.shape != (0,):
         notes.append(f"shape={array.shape}")
@@ -26,8 +26,8 @@ def text(tensor: Any) -> str:
         node = tensor.grad_fn
         name = (node.parents[0] if node.op is PICK else node).op.shown
         notes.append(f"grad_fn=<{name}>")
-    elif tensor.requires_grad and word == "tensor":
+    elif tensor.requires_grad and label == "tensor":
         notes.append("requires_grad=True")
     if tensor.name is not None:
         notes.append(f"name={tensor.name!r}")
-    return f"{word}({', '.join(notes)})"
+    return f"{label}({', '.join(notes)})"
