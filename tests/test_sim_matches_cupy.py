@@ -81,8 +81,7 @@ def test_parameters_are_those_of_cupy(module, script):
     compared = 0
     for name, parameters in script.functions_of(theirs).items():
         if hasattr(ours, name):
-            plain = str(inspect.signature(getattr(ours, name)))
-            assert script.re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", plain) == parameters, name
+            assert script.parameters(getattr(ours, name)) == parameters, name
             compared += 1
     assert compared > {"": 200, "linalg": 20, "fft": 15}[module]
 
