@@ -124,3 +124,60 @@ def test_a_module_computes_its_function(name, device):
         for word, value in sample.parameters.items():
             assert getattr(layer, word) == value
             assert f"{word}={value!r}" in repr(layer)
+
+
+# ---------------------------------------------------------------- after a Linear
+
+
+@pytest.mark.parametrize("op", [op for op in TABLE.values() if op.layer], ids=lambda op: op.name)
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_layer_and_its_activation_are_one_operation(op, bias, device, monkeypatch):
+    def results():
+        gg.manual_seed(4)
+        words = {"bias": bias, "dtype": gg.float64}
+        settings = op.samples[-1].parameters if op.samples else {}
+        model = gg.nn.Sequential(
+            gg.nn.Linear(3, 4, **words), gg.nn.activations.MODULES[op.layer](**settings),
+            gg.nn.Linear(4, 2, **words), getattr(gg, op.name),
+        )  # fmt: skip
+        x = gg.tensor(np.linspace(-1, 1, 12).reshape(4, 3), device=device, requires_grad=True)
+        y = model(x)
+        inputs = [x, *model.parameters()]
+        first = gg.gradients((y * y).sum(), inputs, create_graph=True)
+        second = gg.gradients(sum((d * d).sum() for d in first), inputs)
+        return y.grad_fn.op.name, [t.detach().numpy() for t in (y, *first, *second)]
+
+    name, together = results()
+    assert name == f"linear_{op.name}"
+    monkeypatch.setattr("gpugrad.nn.containers.joined", lambda *_: None)
+    name, apart = results()
+    assert name == op.name
+    for one, other in zip(together, apart, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-13)
+
+
+def test_a_forward_of_somebody_s_own_is_called():
+    class Doubled(gg.nn.Linear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    class Cut(gg.nn.ReLU):
+        def forward(self, x):
+            return gg.minimum(super().forward(x), 0.5)
+
+    def replaced(module):
+        module.forward = lambda x: 3 * type(module).forward(module, x)
+        return module
+
+    linear, relu, x = gg.nn.Linear(3, 4), gg.nn.ReLU(), gg.ones((2, 3))
+    for layer, after in (
+        (Doubled(3, 4), relu),
+        (linear, Cut()),
+        (replaced(gg.nn.Linear(3, 4)), relu),
+        (linear, replaced(gg.nn.ReLU())),
+        (linear, lambda t: gg.relu(t)),
+        (linear, gg.square),
+    ):
+        y = gg.nn.Sequential(layer, after)(x)
+        assert y.tolist() == after(layer(x)).tolist()
+        assert not y.grad_fn.op.name.startswith("linear")
