@@ -324,6 +324,55 @@ def test_a_kink_has_the_slope_that_is_documented(case, device):
     np.testing.assert_array_equal(0 if found is None else host(found), np.full(len(values), bend))
 
 
+# Where a formula might multiply 0 by infinity, or divide by what goes to 0, and mathematics does not:
+# a function of one number, the point, and its derivatives from the first on.
+EXACT = {
+    "x ** 3": (lambda x: x**3, 0.0, [0, 0, 6]),
+    "x ** 4": (lambda x: x**4.0, 0.0, [0, 0, 0, 24]),
+    "x to an array": (lambda x: x ** gg.full_like(x, 3.0), 0.0, [0, 0, 6, 0]),
+    "x * x at infinity": (lambda x: x * x, INF, [INF, 2]),
+    "square at infinity": (gg.square, -INF, [-INF, 2]),
+    "product with zeros": (lambda x: gg.prod(gg.concat([x, x, x * 0 + 5]), keepdims=True), 0.0,
+                           [0, 10, 0]),
+    "running product": (lambda x: gg.cumprod(gg.concat([x, x, x]))[2:], 0.0, [0, 0, 6]),
+    "sinc": (gg.sinc, 0.0, [0, -(math.pi**2) / 3, 0, math.pi**4 / 5]),
+    "arcsin at 1": (gg.arcsin, 1.0, [INF, INF]),
+    "arccos at -1": (gg.arccos, -1.0, [-INF, INF]),
+    "arccosh at 1": (gg.arccosh, 1.0, [INF, -INF]),
+    "arctanh at -1": (gg.arctanh, -1.0, [INF, -INF]),
+    "log of 0": (gg.log, 0.0, [INF, -INF, INF]),
+    "tanh far out": (gg.tanh, 1e300, [0, 0, 0]),
+    "sigmoid far out": (gg.sigmoid, -1e300, [0, 0, 0]),
+    "erf far out": (gg.erf, 1e300, [0, 0, 0]),
+    "gelu far out": (gg.gelu, 1e300, [1, 0, 0]),
+    "tanh form of gelu far out": (lambda x: gg.gelu(x, approximate="tanh"), 1e300, [1, 0, 0]),
+    "norm beside a zero": (lambda x: gg.linalg.norm(gg.concat([x, x * 0 + 2]), keepdims=True), 0.0,
+                           [0, 0.5, 0]),
+    "norm of order 4 beside a zero": (
+        lambda x: gg.linalg.norm(gg.concat([x, x * 0 + 1]), ord=4, keepdims=True), 0.0, [0, 0, 0, 6]
+    ),
+    "largest of -inf": (lambda x: gg.logsumexp(gg.concat([x, x * 0 - INF]), keepdims=True), 2.0,
+                        [1, 0]),
+    "logaddexp of -inf": (lambda x: gg.logaddexp(x, -INF), 2.0, [1, 0, 0]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", EXACT)
+def test_derivatives_of_every_order_are_those_of_mathematics(case, device):
+    f, point, wanted = EXACT[case]
+    x = made([point], device)
+    with np.errstate(all="ignore"):
+        y = f(x)
+        for slope in wanted:
+            y = gg.gradients(y.sum(), x, create_graph=True, allow_unused=True)
+            assert y is not None or slope == 0
+            if y is None:
+                break
+            np.testing.assert_allclose(host(y), [slope], rtol=1e-12, atol=1e-14)
+            if not y.requires_grad:
+                break
+
+
 def test_the_hessian_of_a_variance_of_equal_numbers_is_exact(device):
     x = made([3.0, 3.0, 3.0], device)
     slope = gg.gradients(gg.var(x), x, create_graph=True)

@@ -225,6 +225,23 @@ GUARDS = {
     "softmax of logarithms": lambda x, ok: gg.where(
         ok, gg.softmax(gg.log(gg.stack([x, 2 * x])), axis=0)[0], 0
     ),
+    "normalized rows": lambda x, ok: gg.where(
+        ok, gg.nn.functional.layer_norm(gg.log(gg.stack([x, 2 * x, x * x], axis=1)), 3)[:, 0], 0
+    ),
+    "running product": lambda x, ok: gg.where(
+        ok, gg.cumprod(gg.log(gg.stack([x, x])), axis=0)[1], 0
+    ),
+    "running sum": lambda x, ok: gg.where(ok, gg.cumsum(gg.log(gg.stack([x, x])), axis=0)[1], 0),
+    "sorted": lambda x, ok: gg.where(ok, gg.sort(gg.log(gg.stack([x, 2 * x])), axis=0)[1], 0),
+    "median": lambda x, ok: gg.where(ok, gg.median(gg.log(gg.stack([x, 2 * x])), axis=0), 0),
+    "mean without NaN": lambda x, ok: gg.nanmean(
+        gg.stack([gg.where(ok, gg.sqrt(x), np.nan), gg.ones_like(x)]), axis=0
+    ),
+    "samples that do not count": lambda x, ok: gg.nn.functional.cross_entropy(
+        gg.log(gg.stack([x, x * x], axis=1)), (2 * (x > 1) - 1).astype("int64"),
+        ignore_index=-1, reduction="none",
+    ),
+    "dropped": lambda x, ok: gg.nn.functional.dropout(gg.sqrt(x), 1.0) + gg.where(ok, x, 0),
     "log of sums": lambda x, ok: gg.where(ok, gg.logsumexp(gg.log(gg.stack([x, x])), axis=0), 0),
 }  # fmt: skip
 

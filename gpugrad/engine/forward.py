@@ -123,11 +123,14 @@ def _transposed(
     ]
     g = tuple(u) if isinstance(node, OutputsNode) else u[0]
     needs = [tangent is not None for tangent in tangents]
-    pulled = pull_back(op, xp, g, y, needs, values, parameters)
+    pulled = [
+        None if d is None or tangent is None else unbroadcast(xp, d, tangent.shape, tangent.dtype)
+        for d, tangent in zip(pull_back(op, xp, g, y, needs, values, parameters), tangents)
+    ]
     seeds = [
-        (d._node, unbroadcast(xp, xp.broadcast_to(tangent, d.shape), d.shape, d.dtype))
+        (d._node, tangent)
         for d, tangent in zip(pulled, tangents, strict=True)
-        if tangent is not None and d._node is not None
+        if d is not None and d._node is not None
     ]
     found = run_backward(seeds, graph=graph, targets=[leaf._node for leaf in u])
     results = tuple(found[leaf._node] if leaf._node in found else leaf.detach() for leaf in u)

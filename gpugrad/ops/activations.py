@@ -218,7 +218,8 @@ def _gelu(xp: Any, x: Any, /, approximate: Literal["none", "tanh"] = "none") -> 
 
 def _gelu_vjp(xp: Any, g: Any, y: Any, x: Any, approximate: str) -> Any:
     if approximate == "none":
-        density = xp.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
+        # Of larger squares it is 0, in all derivatives, whatever they are multiplied by.
+        density = xp.exp(-0.5 * xp.minimum(x * x, 3000.0)) * (1 / math.sqrt(2 * math.pi))
         return g * (0.5 * (1 + xp.erf(x * math.sqrt(0.5))) + x * density)
     x = xp.clip(x, -FLAT, FLAT)  # beyond, nothing changes any more, and the square may overflow
     square = x * x

@@ -62,6 +62,13 @@ def _layer_norm_vjp(
 
 
 part("layer_norm_vjp", _layer_norm_vjp)
+
+
+def _row(xp: Any, mask: Any, *rest: Any, **parameters: Any) -> Any:
+    """The support of a gradient in which each element of a row depends on all of it."""
+    return xp.any(mask, axis=-1, keepdims=True)
+
+
 op(
     "layer_norm",
     _layer_norm,
@@ -69,15 +76,19 @@ op(
         g, needs, x, weight, mean, rate
     ),
     residuals={
-        "mean": Op("layer_norm_mean", _mean, vjp=[lambda xp, g, y, x: g / x.shape[-1]]),
+        "mean": Op(
+            "layer_norm_mean", _mean, vjp=[lambda xp, g, y, x: g / x.shape[-1]], support=_row
+        ),
         "rate": Op(
             "layer_norm_rate",
             _rate,
             vjp=[lambda xp, g, y, x, eps: g * y**3 * (_mean(xp, x) - _wide(x)) / x.shape[-1]],
             saves="x y",
+            support=_row,
         ),
     },
     saves=("x weight mean rate", "x mean rate", ""),
+    support=_row,
     samples=[
         Sample((4, 3), (3,), (3,)),
         Sample((2, 3, 5), (5,), (5,), eps=1e-3),
