@@ -324,8 +324,8 @@ def test_a_kink_has_the_slope_that_is_documented(case, device):
     np.testing.assert_array_equal(0 if found is None else host(found), np.full(len(values), bend))
 
 
-# Where a formula might multiply 0 by infinity, or divide by what goes to 0, and mathematics does not:
-# a function of one number, the point, and its derivatives from the first on.
+# Where a formula might multiply 0 by infinity, or divide by what goes to 0, and mathematics does
+# not: a function of one number, the point, and its derivatives from the first on.
 EXACT = {
     "x ** 3": (lambda x: x**3, 0.0, [0, 0, 6]),
     "x ** 4": (lambda x: x**4.0, 0.0, [0, 0, 0, 24]),
