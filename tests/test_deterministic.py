@@ -100,7 +100,7 @@ def test_sums_are_those_of_add_at(shape, index, dtype, rng):
     np.add.at(expected, index, values)
     from gpugrad.ops.index import without_masks
 
-    index = without_masks(on_sim(index))
+    index = without_masks(namespace_of(sim.ones(1)), on_sim(index))
     got = sums_in_order(SIM, sim.asarray(values), index, shape).get()
     assert got.dtype == expected.dtype
     assert got.shape == shape

@@ -117,8 +117,10 @@ def test_rules_use_only_names_of_the_table(op, sample):
         pulled = op.joint(RESTRICTED, g, y, tuple(floats), *values, **parameters)
     else:
         pulled = [
-            rule(RESTRICTED, g, y, *values, **parameters) if rule and need else None
-            for rule, need in zip(op.vjps, floats, strict=True)
+            op.vjps[index](RESTRICTED, g, y, *values, **parameters)
+            if need and not op.is_constant(index)
+            else None
+            for index, need in enumerate(floats)
         ]
     tensors = [gg.tensor(a, requires_grad=need) for a, need in zip(arrays, floats, strict=True)]
     loss(*outputs_of(bind(op)(*tensors, **sample.parameters))).backward()
@@ -193,7 +195,7 @@ def declared():
     """One sample of each op that declares what it saves (constants are kept in any case)."""
     seen = {}
     for op, sample in optable.cases(differentiable=True):
-        constants = {op.arrays[i] for i in op.constants}
+        constants = {name for i, name in enumerate(op.arrays) if op.is_constant(i)}
         if any(saved - constants for saved in op.saves):
             seen.setdefault(op.name, (op, sample))
     return list(seen.values())

@@ -27,6 +27,8 @@ def native(module: Any, name: str) -> Any:
         return _where(found, module)
     if name == "asarray":
         return _asarray(found)
+    if name == "broadcast_to":
+        return _broadcast_to(found, module)
     if name in REALS:
         return _of_reals(found, name)
     return _reduction(found) if name in REDUCTIONS else found
@@ -45,6 +47,13 @@ def _asarray(asarray: Callable[..., Any]) -> Callable[..., Any]:
         return asarray(array[None])[0] if bare and is_negative_zero(array) else asarray(array)
 
     return made
+
+
+def _broadcast_to(broadcast_to: Callable[..., Any], module: Any) -> Callable[..., Any]:
+    def repeated(x: Any, shape: tuple[int, ...]) -> Any:
+        return broadcast_to(module.full((), x) if isinstance(x, NUMBERS) else x, shape)
+
+    return repeated
 
 
 def _where(where: Callable[..., Any], module: Any) -> Callable[..., Any]:

@@ -10,11 +10,11 @@ __all__ = ["Checks", "Sample"]
 
 
 class Sample:
-    """Inputs to try an op on: the shapes of its arrays, and its parameters."""
+    """Inputs to try an op on: its arrays, or the shapes of those to draw, and its parameters."""
 
     __slots__ = ("parameters", "shapes")
 
-    def __init__(self, *shapes: tuple[int, ...], **parameters: Any) -> None:
+    def __init__(self, *shapes: Any, **parameters: Any) -> None:
         self.shapes = shapes
         self.parameters = parameters
 

@@ -63,8 +63,12 @@ def _tangent(node: Any, tangents: list[Any], graph: GraphMode, supports: dict[An
     elif op.kind == "linear":
         some = next(t for t in tangents if t is not None)
         full = [
-            _zeros(xp, some, value) if tangent is None else tangent
-            for tangent, value in zip(tangents, values, strict=True)
+            tangent
+            if tangent is not None
+            else value
+            if op.is_constant(index)
+            else _zeros(xp, some, value)
+            for index, (tangent, value) in enumerate(zip(tangents, values, strict=True))
         ]
         result = getattr(xp, op.name)(*full, **parameters)
     elif op.kind == "elementwise" and op.vjps is not None:

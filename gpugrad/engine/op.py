@@ -21,7 +21,6 @@ the ``/`` are arrays; what follows are parameters, which reach the derivatives b
 import copy
 import functools
 import inspect
-import itertools
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -259,16 +258,9 @@ class Op:
             if not words <= {"y", *self.arrays, *self.residuals}:
                 has = (*self.arrays, *self.residuals)
                 raise ValueError(f"op {name}: saves {sorted(words)}, has {has} and 'y'")
-        # For every pattern of arguments that need a gradient: which arrays and residuals to keep,
-        # and whether to keep the output.
-        self.keep_table = (
-            {}
-            if self.variadic or count > 8
-            else {
-                needs: self._keeps(needs)
-                for needs in itertools.product((False, True), repeat=count)
-            }
-        )
+        # For the patterns met of arguments that need a gradient: which arrays and residuals to
+        # keep, and whether to keep the output.
+        self.keep_table: dict[tuple[bool, ...], tuple[tuple[bool, ...], bool]] = {}
 
     @property
     def differentiable(self) -> bool:
@@ -293,17 +285,25 @@ class Op:
 
         For a pattern of arguments that need a gradient.
         """
-        return self.keep_table[needs] if self.keep_table else self._keeps(needs)
+        found = self.keep_table.get(needs)
+        if found is None:
+            last = len(self.saves) - 1
+            wanted = frozenset[str]().union(
+                *(self.saves[min(index, last)] for index, need in enumerate(needs) if need)
+            )
+            names = (*self.names(len(needs)), *self.residuals)
+            found = tuple(name in wanted for name in names), "y" in wanted
+            self.keep_table[needs] = found
+        return found
 
-    def _keeps(self, needs: tuple[bool, ...]) -> tuple[tuple[bool, ...], bool]:
-        if self.variadic:
-            saved = self.saves[0]
-            arrays = (self.arrays[0] in saved,) * len(needs)
-            return (*arrays, *(name in saved for name in self.residuals)), "y" in saved
-        wanted = frozenset[str]().union(
-            *(s for s, need in zip(self.saves, needs, strict=True) if need)
-        )
-        return tuple(name in wanted for name in (*self.arrays, *self.residuals)), "y" in wanted
+    def names(self, count: int) -> tuple[str, ...]:
+        """The names of ``count`` arrays: that of variadic ones comes for each of them."""
+        return (self.arrays + self.arrays[-1:] * (count if self.variadic else 0))[:count]
+
+    def is_constant(self, index: int) -> bool:
+        """Whether an array has no derivative, whatever is passed, such as an index."""
+        rules = self.vjps
+        return rules is not None and (index >= len(rules) or rules[index] is None)
 
     def __repr__(self) -> str:
         return f"<op {self.name}{self.signature}>"

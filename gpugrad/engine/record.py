@@ -236,14 +236,18 @@ def bind(op: Op) -> Callable[..., Any]:
         if len(op.arrays) == 2:
             return _named(_binary(op), op)
     # Python binds the arguments itself, at the speed and with the errors of any function.
-    if plain and len(op.arrays) == 1:
-        start = f"call({op.arrays[0]}"
-        scope: dict[str, Any] = {"call": _unary(op)}
-    else:
-        arrays = op.arrays[0] if op.variadic else f"({', '.join(op.arrays)},)"
-        start = f"record(op, {arrays}"
-        scope = {"record": record, "op": op}
     words = ", ".join(f"{name!r}: {name}" for name in op.parameters)
+    scope: dict[str, Any]
+    if len(op.arrays) == 1 and plain:
+        call, scope = f"call({op.arrays[0]}, {{{words}}})", {"call": _unary(op)}
+    elif len(op.arrays) == 2 and op.variadic and op.is_constant(1):
+        first, rest = op.arrays
+        call, scope = f"call({first}, {{{words}}}, {rest})", {"call": _unary(op)}
+    else:
+        *names, last = op.arrays
+        names.append(f"*{last}" if op.variadic else last)
+        call = f"record(op, ({', '.join(names)},), {{{words}}})"
+        scope = {"record": record, "op": op}
     defaults = {}
     pieces = []
     for parameter in op.signature.parameters.values():
@@ -253,7 +257,7 @@ def bind(op: Op) -> Callable[..., Any]:
         pieces.append(parameter.replace(annotation=parameter.empty))
     scope.update({f"_default_{name}": value for name, value in defaults.items()})
     signature = op.signature.replace(parameters=pieces, return_annotation=op.signature.empty)
-    source = f"def {op.name}{signature}:\n    return {start}, {{{words}}})"
+    source = f"def {op.name}{signature}:\n    return {call}"
     exec(compile(source, f"<gpugrad.{op.name}>", "exec"), scope)
     return _named(scope[op.name], op)
 
@@ -302,22 +306,30 @@ class _Computed(dict[type, Any]):
 
 
 def _unary(op: Op) -> Callable[..., Any]:
-    """The path of an op of one array, and of parameters where it has any."""
+    """The path of an op of one array, and of parameters where it has any.
+
+    ``rest`` are raw arrays beside it that have no derivative, such as those of an index.
+    """
     differentiable = op.differentiable and not op.constants
     (keep_x,), keep_y = op.keeps((True,))
     recorded = recording.get
     known = _Computed(op.name)
     get = known.get
 
-    def call(x: Any, parameters: dict[str, Any] | None = None, /) -> Any:
+    def call(
+        x: Any, parameters: dict[str, Any] | None = None, rest: tuple[Any, ...] = (), /
+    ) -> Any:
         if not isinstance(x, Tensor):
-            return record(op, (x,), parameters)
+            return record(op, (x, *rest), parameters)
         raw = x._array
-        xp, compute = get(type(raw)) or known.look_up(op, raw)
+        kind = type(raw)
+        xp, compute = get(kind) or known.look_up(op, raw)
+        if rest and (kind not in known or any(type(other) is not kind for other in rest)):
+            return record(op, (x, *rest), parameters)
         try:
-            y = compute(raw) if parameters is None else compute(raw, **parameters)
+            y = compute(raw) if parameters is None else compute(raw, *rest, **parameters)
         except Exception as error:
-            explain(op, (raw,), parameters, error)
+            explain(op, (raw, *rest), parameters, error)
             raise
         node = x._node
         if node is None or not differentiable or not (mode := recorded()):
@@ -326,11 +338,13 @@ def _unary(op: Op) -> Callable[..., Any]:
         if parameters is not None and dtype.kind in "biu":
             return Tensor(y)
         entry = op if dtype.kind != "c" else op.over_complex()
-        nodes = (node,)
+        nodes: tuple[Any, ...] = (node,)
         values = (raw,) if keep_x else nodes
+        if rest:
+            nodes, values = (node, *(None,) * len(rest)), (*values, *rest)
         made = Node(entry, nodes, values, y if keep_y else None, xp, y.shape, dtype, parameters)
         if mode is not True:
-            mode(made, (raw,), y)
+            mode(made, (raw, *rest), y)
         return Tensor(y, made)
 
     return call

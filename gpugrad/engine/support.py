@@ -332,10 +332,13 @@ def push_support(supports: dict[Any, Any], node: Any, tangents: Sequence[Any]) -
         full = {
             index: next(known) if owns.get(index) else xp.full(value.shape, index in owns)
             for index, value in enumerate(values)
-            if index in owns or op.moves
+            if index in owns or (op.moves and not op.is_constant(index))
         }
         if op.moves:
-            whole = [mask.astype("float32") for mask in full.values()]
+            whole = [
+                full[index].astype("float32") if index in full else value
+                for index, value in enumerate(values)
+            ]
             return _joined(total, getattr(xp, op.name)(*whole, **parameters) != 0)
         for index, found in full.items():
             if (mask := chooses[index]) is not None:
@@ -344,7 +347,8 @@ def push_support(supports: dict[Any, Any], node: Any, tangents: Sequence[Any]) -
         return total
 
     if op.moves:
-        known = sources or len(moved) < len(tangents) or op.chooses
+        constants = sum(map(op.is_constant, range(len(values))))
+        known = sources or len(moved) + constants < len(tangents) or op.chooses
     else:
         known = all(owns[index] or chooses[index] for index in moved)
     if known:

@@ -58,7 +58,7 @@ def saved(node: Any) -> list[tuple[str, Any]]:
     needs = tuple(parent is not None for parent in node.parents)
     keep, _ = node.op.keeps(needs)
     values = node.values or ()
-    names = node.op.arrays if not node.op.variadic else (node.op.arrays[0],) * len(values)
+    names = node.op.names(len(needs))
     found = [
         (f"its argument {name!r}{_named(parent)}", value)
         for name, parent, value, kept in zip(names, node.parents, values, keep)

@@ -79,7 +79,6 @@ FUNCTIONS.update(OPS)
 for _module in MODULES:
     for _name in _module.__all__:
         FUNCTIONS[_name] = getattr(_module, _name)
-FUNCTIONS["getitem"] = indices.getitem
 FUNCTIONS["index_update"] = assign.index_update
 FUNCTIONS["vecdot"] = linalg.vecdot
 for _op in TABLE.values():
@@ -148,7 +147,7 @@ for _op in TABLE.values():
         _member(f"__i{_op.operator}__", _in_place(_op.name, f"__i{_op.operator}__", _operator))
 _member("__divmod__", FUNCTIONS["divmod"])
 _member("__rdivmod__", _reflected(FUNCTIONS["divmod"]))
-_member("__getitem__", FUNCTIONS["getitem"])
+_member("__getitem__", indices.getitem)
 _member("__setitem__", assign.setitem)
 _member("at", property(assign.at, doc=assign.at.__doc__))
 

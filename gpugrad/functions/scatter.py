@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.engine.record import record
 from gpugrad.errors import DTypeError, ShapeError
-from gpugrad.functions.manipulation import TABLE
 from gpugrad.functions.operands import check_one_device, xp_of
+from gpugrad.ops.index import ARRAY
 from gpugrad.tensor import indices
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor, asarray
+from gpugrad.tensor.table import OPS
 
 __all__ = ["bincount", "scatter_add", "segment_sum"]
 
@@ -49,11 +49,9 @@ def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Tensor:
 
 def _summed(data: Tensor, numbers: Tensor, count: int) -> Tensor:
     check_one_device("segment_sum", data, numbers)
-    parameters = {"index": numbers.data, "shape": (count, *data.shape[numbers.ndim :])}
-    return record(_scatter, (data,), parameters)
-
-
-_scatter = TABLE["scatter"]
+    shape = (count, *data.shape[numbers.ndim :])
+    summed: Tensor = OPS["scatter"](data, numbers, index=ARRAY, shape=shape)
+    return summed
 
 
 def segment_sum(data: Any, segment_ids: Any, /, num_segments: int | None = None) -> Tensor:

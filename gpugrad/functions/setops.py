@@ -99,7 +99,7 @@ def isin(
     if not b.size:
         found = OPS["not_equal"](a, a) & False
     else:
-        ordered = OPS["permuted"](b, order=OPS["argsort"](b)._array, axis=0)
+        ordered = OPS["permuted"](b, OPS["argsort"](b), axis=0)
         place = xp_of(a).searchsorted(ordered.data, a.data)
         found = a == getitem(ordered, xp_of(a).minimum(place, b.size - 1))
     return OPS["logical_not"](found) if invert else found

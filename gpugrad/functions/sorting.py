@@ -91,7 +91,7 @@ def _permuted(name: str, x: Tensor, order: Tensor, axis: int | None) -> Tensor:
         x, axis = ravel(x), 0
     if not x.ndim:
         raise ShapeError(f"{name}: expected one axis or more, got shape ()")
-    return OPS["permuted"](x, order=order._array, axis=axis_number(name, axis, x.ndim))
+    return OPS["permuted"](x, order, axis=axis_number(name, axis, x.ndim))
 
 
 def argpartition(x: Any, /, kth: Any, axis: int | None = -1) -> Tensor:

@@ -106,8 +106,8 @@ def _count(x: Tensor, axes: Sequence[int]) -> int:
 
 
 def _sorted(x: Tensor) -> Tensor:
-    order = OPS["argsort"](x.detach(), axis=-1)._array
-    return OPS["permuted"](x, order=order, axis=x.ndim - 1) if x.ndim else x
+    order = OPS["argsort"](x.detach(), axis=-1)
+    return OPS["permuted"](x, order, axis=x.ndim - 1) if x.ndim else x
 
 
 def _at(x: Tensor, place: int) -> Tensor:

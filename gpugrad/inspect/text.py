@@ -9,6 +9,7 @@ import numpy as np
 from gpugrad.backend.device import to_numpy
 from gpugrad.engine.outputs import ShapeDtype
 from gpugrad.inspect.graph import op_name, printable, source_of
+from gpugrad.ops.index import joined
 
 __all__ = ["array_text", "expression", "norm", "number", "one", "shape_text", "short"]
 
@@ -123,7 +124,8 @@ def expression(node: Any, names: dict[Any, str], inner: dict[Any, tuple[str, int
         closed = ATOM + 1 if right[0].startswith("-") else strength + 1
         return f"{_enclosed(left, strength)}{sign}{_enclosed(right, closed)}", strength
     if name == "getitem":
-        return f"{_enclosed(parts[0], ATOM)}[{_index(whole.parameters['index'])}]", ATOM
+        index = joined(whole.parameters["index"], whole.values[1:])
+        return f"{_enclosed(parts[0], ATOM)}[{_index(index)}]", ATOM
     words = [text for text, _ in parts]
     if whole.op.optional:
         while words and words[-1] == "None":

@@ -170,8 +170,8 @@ def cross_entropy(
         return _of_probabilities(logits, target, ignore_index, reduction, label_smoothing)
     scores, classes, counted = _classes(who, logits, target, ignore_index)
     if counted is None and not label_smoothing:
-        return OPS["class_cross_entropy"](scores, target=classes, reduction=reduction)
-    losses = OPS["class_cross_entropy"](scores, target=classes, reduction="none")
+        return OPS["class_cross_entropy"](scores, classes, reduction=reduction)
+    losses = OPS["class_cross_entropy"](scores, classes, reduction="none")
     if label_smoothing:
         uniform = OPS["logsumexp"](scores, axis=-1) - OPS["mean"](scores, axis=-1)
         losses = (1.0 - label_smoothing) * losses + label_smoothing * uniform
@@ -223,13 +223,14 @@ def nll_loss(
         "nll_loss", as_tensor(log_probabilities), target, ignore_index
     )
     check_real("nll_loss", scores)
-    chosen = one_hot(classes, scores.shape[-1])
-    if not namespace_of(classes).waits:  # which have been looked at
+    xp = namespace_of(classes)
+    chosen = one_hot(xp, classes, scores.shape[-1])
+    if not xp.waits:  # which have been looked at
         losses = -OPS["sum"](OPS["where"](chosen, scores, 0.0), axis=-1)
     else:  # of no class: NaN, and all of such a sample's gradient, too
         chosen = chosen | of_no_class(classes, scores.shape[-1])[..., None]
         losses = -OPS["sum"](OPS["where"](chosen, scores, 0.0), axis=-1) * one_or_nan(
-            classes, scores
+            xp, classes, scores
         )
     return _average(losses, counted, reduction)
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.op import Sample, op, part
 from gpugrad.ops.complex_parts import refuse_complex
 from gpugrad.ops.reduce import log_softmax
@@ -65,9 +64,9 @@ op(
 )
 
 
-def one_hot(target: Any, classes: int) -> Any:
+def one_hot(xp: Any, target: Any, classes: int) -> Any:
     """Which class each sample is of, along a new last axis."""
-    return target[..., None] == namespace_of(target).arange(classes)
+    return target[..., None] == xp.arange_like(target, classes)
 
 
 def of_no_class(target: Any, classes: int) -> Any:
@@ -75,31 +74,30 @@ def of_no_class(target: Any, classes: int) -> Any:
     return (target < 0) | (target >= classes)
 
 
-def one_or_nan(target: Any, scores: Any) -> Any:
+def one_or_nan(xp: Any, target: Any, scores: Any) -> Any:
     """For each sample 1, or NaN where there is no class of that number: a factor of gradients."""
     number = scores.dtype.type
-    invalid = of_no_class(target, scores.shape[-1])
-    return namespace_of(target).where(invalid, number(math.nan), number(1))
+    return xp.where(of_no_class(target, scores.shape[-1]), number(math.nan), number(1))
 
 
 def _cross_entropy(
-    xp: Any, logits: Any, /, target: Any, reduction: str = "mean"
+    xp: Any, logits: Any, target: Any, /, reduction: str = "mean"
 ) -> tuple[Any, Any]:
     refuse_complex(logits)
     classes = logits.shape[-1]
     scores = xp.log_softmax(logits, axis=-1)
-    losses = -xp.sum(xp.where(one_hot(target, classes), scores, 0), axis=-1)
+    losses = -xp.sum(xp.where(one_hot(xp, target, classes), scores, 0), axis=-1)
     # No class of that number: NaN, which nobody overlooks, and needs no look at the data.
     losses = xp.where(of_no_class(target, classes), math.nan, losses)
     return _reduced(xp, losses, reduction), scores
 
 
 def _cross_entropy_vjp(xp: Any, g: Any, target: Any, scores: Any, reduction: str) -> Any:
-    d = xp.exp(scores) - one_hot(target, scores.shape[-1])
+    d = xp.exp(scores) - one_hot(xp, target, scores.shape[-1])
     if reduction == "none":
         g = g[..., None]
     g = g * _share(scores.shape[:-1], reduction)
-    return d * (g * one_or_nan(target, scores)[..., None])
+    return d * (g * one_or_nan(xp, target, scores)[..., None])
 
 
 part("class_cross_entropy_vjp", _cross_entropy_vjp)
@@ -108,20 +106,22 @@ op(
     "class_cross_entropy",
     _cross_entropy,
     vjp=[
-        lambda xp, g, y, logits, scores, target, reduction: xp.class_cross_entropy_vjp(
+        lambda xp, g, y, logits, target, scores, reduction: xp.class_cross_entropy_vjp(
             g, target, scores, reduction
-        )
+        ),
+        None,
     ],
     residuals={"scores": log_softmax},
-    saves="scores",
+    saves=("target scores", ""),
     support=lambda xp, mask, y, *arrays, reduction, **parameters: (
         mask[..., None] if reduction == "none" else mask
     ),
     samples=[
-        Sample((4, 3), target=TARGET),
-        Sample((4, 3), target=TARGET, reduction="sum"),
-        Sample((4, 3), target=TARGET, reduction="none"),
+        Sample((4, 3), TARGET),
+        Sample((4, 3), TARGET, reduction="sum"),
+        Sample((4, 3), TARGET, reduction="none"),
     ],
+    operands="real whole",
     shown="cross_entropy",
     public="",
     doc="-log softmax(logits)[target] along the last axis; target holds class numbers.",

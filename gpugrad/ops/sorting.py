@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.op import Sample, op
 
 
@@ -46,22 +45,22 @@ op(
 )
 
 
-def _inverse(order: Any, axis: int) -> Any:
-    """The order that undoes one."""
-    return namespace_of(order).native_argsort(order, axis=axis)
-
-
 op(
     "permuted",
-    lambda xp, x, /, order, axis: xp.take_along_axis(x, order, axis),
-    vjp=[lambda xp, g, y, x, order, axis: xp.permuted(g, order=_inverse(order, axis), axis=axis)],
+    lambda xp, x, order, /, axis: xp.take_along_axis(x, order, axis),
+    vjp=[
+        lambda xp, g, y, x, order, axis: xp.permuted(g, xp.argsort(order, axis=axis), axis=axis),
+        None,
+    ],
+    saves=("order", ""),
     kind="linear",
     moves=True,
     chooses=True,
     samples=[
-        Sample((3,), order=np.array([2, 0, 1]), axis=0),
-        Sample((2, 2), order=np.array([[1, 0], [0, 1]]), axis=-1),
+        Sample((3,), np.array([2, 0, 1]), axis=0),
+        Sample((2, 2), np.array([[1, 0], [0, 1]]), axis=-1),
     ],
+    operands="real whole",
     public="",
     doc="The elements along an axis in an order, a permutation of them for each row.",
 )

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.backend.device import to_numpy
+from gpugrad.backend.device import beside, to_numpy
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.backend.natives import is_negative_zero
 from gpugrad.engine.aliasing import alone, is_temporary, only_graphs_share
 from gpugrad.engine.modes import recording
 from gpugrad.engine.node import Leaf
 from gpugrad.errors import DTypeError, GradientError, ShapeError
-from gpugrad.ops.index import is_basic, last_of_each, may_repeat
+from gpugrad.ops.index import is_basic, last_of_each, may_repeat, split
 from gpugrad.tensor import creation
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.indices import getitem, index_errors, raw_index
@@ -99,7 +99,8 @@ class Selection:
             # NumPy's add.at (2.4) drops values that it broadcasts; sums in a fixed order need all.
             with index_errors("at[].add", x):
                 v = OPS["broadcast_to"](v, _selected(x, index))
-        return OPS["add"](x, OPS["scatter"](v, index=index, shape=x.shape))
+        pattern, arrays = split(index)
+        return OPS["add"](x, OPS["scatter"](v, *arrays, index=pattern, shape=x.shape))
 
     def multiply(self, value: Any) -> Tensor:
         """The elements multiplied by ``value``, repeated ones by each.
@@ -126,14 +127,17 @@ class Selection:
             if np.unique(flat).size < flat.size:
                 v = OPS["reshape"](OPS["broadcast_to"](v, positions.shape), -1)
                 flat, v = _folded(combine, flat, v)
-                x, index = OPS["reshape"](x, -1), x.device.send(flat)
-        changed = OPS["index_set"](x, combine(getitem(x, index), v), index=index)
+                x, index = OPS["reshape"](x, -1), beside(flat, x.data, asked=True)
+        changed = _replaced(x, combine(getitem(x, index), v), index)
         return OPS["reshape"](changed, self._tensor.shape) if x is not self._tensor else changed
 
 
 def _folded(combine: Any, positions: np.ndarray, v: Tensor) -> tuple[np.ndarray, Tensor]:
     """Distinct positions, and the values of each combined pairwise, as in a tree."""
-    send = v.device.send
+
+    def send(array: np.ndarray) -> Any:
+        return beside(array, v.data, asked=True)
+
     by_position = np.argsort(positions, kind="stable")
     positions, v = positions[by_position], getitem(v, send(by_position))
     while True:
@@ -145,7 +149,7 @@ def _folded(combine: Any, positions: np.ndarray, v: Tensor) -> tuple[np.ndarray,
         keep = np.flatnonzero(rank % 2 == 0)
         pairs = combine(getitem(v, send(second - 1)), getitem(v, send(second)))
         left = np.searchsorted(keep, second - 1)
-        v = OPS["index_set"](getitem(v, send(keep)), pairs, index=send(left))
+        v = _replaced(getitem(v, send(keep)), pairs, send(left))
         positions = positions[keep]
 
 
@@ -244,15 +248,25 @@ def _updated(who: str, x: Tensor, index: Any, value: Any) -> Tensor:
             order = _order(x, index)
         if shape:
             value = _fitting(who, x, value, _selected(x, index))
-    return OPS["index_set"](x, value, index=index, order=order)
+    return _replaced(x, value, index, order)
 
 
 def _order(x: Tensor, index: Any) -> Any:
     """`last_of_each`; None where, on the host, no element is selected twice."""
-    order = last_of_each(namespace_of(x.data), index, x.shape)
-    if isinstance(order, np.ndarray) and (order.reshape(-1) == np.arange(order.size)).all():
+    xp = namespace_of(x.data)
+    order = last_of_each(xp, index, x.shape)
+    if not xp.waits and (to_numpy(order).reshape(-1) == np.arange(order.size)).all():
         return None
     return order
+
+
+def _replaced(x: Tensor, value: Any, index: Any, order: Any = None) -> Tensor:
+    """A copy of x with a value at an index, ``order`` telling which of several values wins."""
+    pattern, arrays = split(index)
+    if order is not None:
+        arrays.append(order)
+    replaced: Tensor = OPS["index_set"](x, value, *arrays, index=pattern, ordered=order is not None)
+    return replaced
 
 
 # t[i] = v

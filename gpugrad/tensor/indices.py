@@ -16,7 +16,7 @@ from gpugrad.backend import device
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.modes import indices_are_checked
 from gpugrad.errors import IndexingError
-from gpugrad.ops.index import is_basic
+from gpugrad.ops.index import is_basic, split
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
 from gpugrad.tensor.table import OPS
@@ -24,6 +24,7 @@ from gpugrad.tensor.table import OPS
 __all__ = [
     "beside", "check_numbers", "getitem", "index_array", "index_errors", "raw_index", "raw_part",
 ]  # fmt: skip
+_getitem = OPS["getitem"]
 
 
 def raw_index(who: str, index: Any, like: Any, keep: bool = False) -> Any:
@@ -32,13 +33,16 @@ def raw_index(who: str, index: Any, like: Any, keep: bool = False) -> Any:
     Where ``like``, the array to be indexed, is on a device, IndexingError where NumPy would
     raise on the host.
     """
-    if is_basic(index):
-        return index
+    return index if is_basic(index) else _raw_index(who, index, like, keep)
+
+
+def _raw_index(who: str, index: Any, like: Any, keep: bool) -> Any:
     many = isinstance(index, tuple)
     parts = [raw_part(part) for part in (index if many else (index,))]
-    if namespace_of(like).waits and not (len(parts) == 1 and _waits(parts[0])):
-        _check_index(who, parts, like.shape)
-    parts = [beside(part, like) for part in parts]
+    if not isinstance(like, np.ndarray):
+        if namespace_of(like).waits and not (len(parts) == 1 and _waits(parts[0])):
+            _check_index(who, parts, like.shape)
+        parts = [beside(part, like) for part in parts]
     if keep:  # for a graph, which must not see later writes of the owner
         parts = [part.copy() if hasattr(part, "copy") else part for part in parts]
     return tuple(parts) if many else parts[0]
@@ -48,8 +52,11 @@ def getitem(x: Any, /, index: Any) -> Tensor:
     """x[index], for every index that NumPy takes; gradients of repeated elements add up."""
     if not isinstance(x, Tensor):
         x = as_tensor(x)
-    index = raw_index("getitem", index, x._array, x.requires_grad)
-    result: Tensor = OPS["getitem"](x, index)
+    if is_basic(index):
+        result: Tensor = _getitem(x, index=index)
+    else:
+        pattern, arrays = split(_raw_index("getitem", index, x._array, x._node is not None))
+        result = _getitem(x, *arrays, index=pattern)
     return result
 
 
