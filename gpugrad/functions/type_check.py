@@ -32,7 +32,7 @@ def real_if_close(x: Any, /, tol: float = 100) -> Tensor:
 def angle(z: Any, deg: bool = False) -> Tensor:
     """The angle of complex numbers in [-π, π], in degrees with ``deg``; of real ones 0 or π.
 
-    Its derivative at 0 is 0.
+    At a complex 0 it has no derivative: NaN.
 
     >>> import gpugrad as gg
     >>> gg.angle(gg.tensor([1j, -1.0]), deg=True)

@@ -19,7 +19,7 @@ EW: Any = {"kind": "elementwise"}
 def _sigmoid(xp: Any, x: Any, /) -> Any:
     # e ** -|x| cannot overflow, and neither branch subtracts numbers that are nearly equal.
     e = xp.exp(-xp.abs(x))
-    return xp.where(xp.signbit(x), e, xp.ones_like(e)) / (1 + e)  # no sign: complex is refused
+    return xp.where(xp.signbit(x), e, 1) / (1 + e)  # no sign: complex is refused
 
 
 # One operation where it is recorded, for derivatives of derivatives.

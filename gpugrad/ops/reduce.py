@@ -265,12 +265,12 @@ op(
 
 def _finite(xp: Any, m: Any) -> Any:
     """m, with 0 in the place of infinities: a shift that never makes inf - inf."""
-    return xp.where(xp.isfinite(m), m, xp.zeros_like(m))
+    return xp.where(xp.isfinite(m), m, 0)
 
 
 def _possible(xp: Any, y: Any) -> Any:
     """y, with 0 in the place of -inf: exp(x - y) is 0 then, as all of x are -inf."""
-    return xp.where(y == float("-inf"), xp.zeros_like(y), y)
+    return xp.where(y == float("-inf"), 0, y)
 
 
 def _highest(xp: Any, x: Any, axis: Any) -> Any:
@@ -282,8 +282,8 @@ def _logsumexp(xp: Any, x: Any, /, axis: Any = None, keepdims: bool = False) -> 
     m = _finite(xp, _highest(xp, x, axis))
     total = xp.sum(xp.exp(x - m), axis=axis, keepdims=True)
     none = total == 0  # all are -inf, and so is the result
-    y = xp.log(xp.where(none, xp.ones_like(total), total)) + m
-    y = xp.where(none, xp.full_like(y, float("-inf")), y)
+    y = xp.log(xp.where(none, 1, total)) + m
+    y = xp.where(none, float("-inf"), y)
     return (
         y
         if keepdims

@@ -293,7 +293,7 @@ def _bessel_quotient(xp: Any, x: Any, /, order: int = 1, scaled: bool = False) -
     refuse_complex(x)
     z = xp.abs(_wide(x))
     near = z < 10.0 + order
-    small = xp.where(near, z, xp.zeros_like(z))
+    small = xp.where(near, z, 0)
     quarter = 0.25 * small * small
     series = xp.zeros_like(z)
     for m in range(26 + 2 * order, -1, -1):
@@ -301,7 +301,7 @@ def _bessel_quotient(xp: Any, x: Any, /, order: int = 1, scaled: bool = False) -
         series = series * quarter + weight
     if scaled:
         series = series * xp.exp(-small)
-    big = xp.where(near, xp.full_like(z, 20.0), z)
+    big = xp.where(near, 20.0, z)
     below, far = (xp.i0e(big), xp.i1e(big)) if scaled else (xp.i0(big), xp.i1(big))
     for k in range(1, order):
         below, far = far, below - 2 * k / big * far
@@ -373,8 +373,8 @@ op(
 def _entr(xp: Any, x: Any, /) -> Any:
     x = _floating(x)
     inside = x > 0
-    y = -x * xp.log(xp.where(inside, x, xp.ones_like(x)))
-    return xp.where(x < 0, xp.full_like(y, -math.inf), y)
+    y = -x * xp.log(xp.where(inside, x, 1))
+    return xp.where(x < 0, -math.inf, y)
 
 
 op(

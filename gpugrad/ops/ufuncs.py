@@ -206,11 +206,11 @@ def _sinc(xp: Any, x: Any, /, order: int = 0) -> Any:
     """
     u = (x.astype("float32") if x.dtype == "float16" else x) * math.pi
     near = xp.abs(u) < order + 1.0
-    big = xp.where(near, xp.ones_like(u), u)
+    big = xp.where(near, 1, u)
     far = xp.sin(big) / big
     for k in range(1, order + 1):
         far = (xp.sin(big + k * (math.pi / 2)) - k * far) / big
-    small = xp.where(near, u, xp.zeros_like(u))
+    small = xp.where(near, u, 0)
     square = small * small
     start = (order + 1) // 2  # the first term with a power that is not negative
     series = xp.zeros_like(u)
@@ -264,7 +264,7 @@ def _spacing(xp: Any, x: Any, /) -> Any:
     there = xp.isfinite(x)
     size = xp.where(there, xp.abs(x), 1)
     gap = xp.nextafter(size, xp.full_like(size, math.inf)) - size
-    return xp.where(there, xp.where(x < 0, -gap, gap), xp.full_like(gap, math.nan))
+    return xp.where(there, xp.where(x < 0, -gap, gap), math.nan)
 
 
 op(
