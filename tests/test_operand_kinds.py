@@ -75,13 +75,9 @@ class OfTable:
         self.kinds = KINDS if len(self.arrays) > 1 and op.kind == "elementwise" else FEW
 
     def __call__(self, operands, device):
-        words = {
-            word: gg.Device(device).send(value) if isinstance(value, np.ndarray) else value
-            for word, value in self.sample.parameters.items()
-        }
         if self.op.prepare is not None:
             operands = self.op.prepare(optable.TENSORS, *operands)
-        results = optable.outputs_of(public(self.op)(*operands, **words))
+        results = optable.outputs_of(public(self.op)(*operands, **self.sample.parameters))
         return (
             results
             if self.op.observe is None

@@ -81,6 +81,14 @@ def parameters_of(op, sample):
     return {**defaults, **sample.parameters}
 
 
+def test_arrays_are_operands_and_no_parameters():
+    """So that whoever follows the operands, such as a recorder, sees all arrays."""
+    for _, sample in optable.cases():
+        for value in sample.parameters.values():
+            parts = value if isinstance(value, tuple | list) else (value,)
+            assert not any(hasattr(part, "__array__") for part in parts)
+
+
 def ones(y):
     """The gradient of the sum of y, or of both its parts where it is complex."""
     return np.full_like(y, 1 + 1j if y.dtype.kind == "c" else 1)

@@ -74,7 +74,7 @@ def saved(node: Any) -> list[tuple[str, Any]]:
         found += [("its output", y) for y in node.y]
     elif node.y is not None:
         found.append((f"its output{_named(node)}", node.y))
-    for name, value in (node.parameters or {}).items():  # an index, the numbers of classes
+    for name, value in (node.parameters or {}).items():  # of a custom op, whose users may pass any
         found += [
             (f"its argument {name!r}", part)
             for part in (value if isinstance(value, tuple) else (value,))

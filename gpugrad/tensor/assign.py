@@ -348,4 +348,5 @@ def _order_matters(t: Tensor, index: Any) -> bool:
     if not may_repeat(index):
         return False
     parts = index if isinstance(index, tuple) else (index,)
-    return not isinstance(t.data, np.ndarray) or any(getattr(p, "ndim", 0) > 1 for p in parts)
+    in_order = namespace_of(t.data).atomic is None
+    return not in_order or any(getattr(part, "ndim", 0) > 1 for part in parts)
