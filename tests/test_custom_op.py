@@ -717,7 +717,7 @@ def test_a_gradient_is_a_real_array(d, error, said):
         (None, gg.DTypeError, "custom op 'odd': its forward gave NoneType; expected an array or a"),
         ({"a": 1}, gg.DTypeError, "its forward gave dict"),
         (np.array([None]), gg.DTypeError, "an array of dtype object; expected numbers"),
-        ((), gg.ShapeError, "its forward gave no output; expected an array, or a tuple of some"),
+        ((), gg.ShapeError, "its forward gave no output; expected an array, or a tuple of arrays"),
         (gg.saved(1.0, bad="x"), gg.DTypeError, "its forward, to be saved as 'bad', gave str"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Less memory for more time: what a function computed is computed again in the backward pass.
+"""Less memory for more time: a function runs again in the backward pass.
 
 Imports random, tensor, engine and the modules beside it.
 """
@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from gpugrad.autodiff import tree
-from gpugrad.autodiff.run import connected, inside_since
+from gpugrad.autodiff.rules import zeros
+from gpugrad.autodiff.run import check_function, connect, inside_since, is_recorded
 from gpugrad.backend.device import default_device, device
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.backward import run_backward
@@ -27,13 +28,13 @@ Function = Callable[..., Any]
 
 
 def checkpoint(f: Function) -> Function:
-    """A function that computes what ``f`` does and keeps its arguments alone for the gradient.
+    """A function that computes the same as ``f`` and saves only its arguments for the gradient.
 
-    The backward pass runs ``f`` again, with the same random numbers (those of gpugrad's
-    generators, whichever it draws from), so results and gradients are the same to the bit.
-    Parameters and other tensors that ``f`` uses without being given them get their gradients
-    too. A chain of n layers, cut into pieces of √n layers with a checkpoint each, needs memory
-    in proportion to √n. Derivatives of any order and forward mode go through it.
+    The backward pass runs ``f`` again, with the same random numbers of gpugrad's generators, so
+    results and gradients are the same to the bit. Parameters and other tensors that ``f`` uses
+    without taking them as arguments get their gradients too. A chain of n layers, cut into pieces
+    of √n layers with a checkpoint each, needs memory in proportion to √n. Derivatives of any
+    order and forward mode go through it.
 
     ``f`` must do the same when it runs again. GradientError where an argument was changed in
     place since, and where ``f`` is seen to do something else.
@@ -45,8 +46,7 @@ def checkpoint(f: Function) -> Function:
     >>> x.grad
     tensor([ 3., 12.])
     """
-    if not callable(f):
-        raise GradientError(f"checkpoint: expected a function, got {type(f).__name__}")
+    check_function("checkpoint", f)
 
     @functools.wraps(f, updated=())
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
@@ -64,34 +64,34 @@ class _Call:
     def __init__(self, f: Function, args: Any, kwargs: Any) -> None:
         self.f = f
         leaves, self.tree = tree.flatten((args, kwargs))
-        self.given: list[Any] = []  # in the places of the arguments that are in a graph, None
+        self.leaves: list[Any] = []  # None for those that are in a graph
         self.nodes: list[Any] = []
         self.arrays: list[Any] = []
         self.constants: list[Any] = []
         for leaf in leaves:
-            if isinstance(leaf, Tensor) and leaf._node is not None:
-                self.given.append(None)
+            if is_recorded(leaf):
+                self.leaves.append(None)
                 self.nodes.append(leaf._node)
                 self.arrays.append(leaf.data)
                 continue
-            self.given.append(leaf)
+            self.leaves.append(leaf)
             raw = leaf.data if isinstance(leaf, Tensor) else leaf
             if namespace_of(raw) is not None:
                 self.constants.append(raw)
         self.device = default_device()
-        self.older: list[Any] = []  # nodes of recorded tensors that f found elsewhere
+        self.older: list[Any] = []  # the nodes of recorded tensors from outside of f
         self.states: Any = {}
         self.outputs: list[tuple[Any, Any]] = []
         self.xp: Any = None
 
     def run(self, inputs: Sequence[Tensor], start: int) -> "_Result":
-        """What f does with these."""
+        """Run f on new tensors in the place of those in a graph."""
         rest = iter(inputs)
-        leaves = [next(rest) if leaf is None else leaf for leaf in self.given]
+        leaves = [next(rest) if leaf is None else leaf for leaf in self.leaves]
         args, kwargs = tree.unflatten(self.tree, leaves)
         with enable_grad():
             result, structure = tree.flatten(self.f(*args, **kwargs))
-        recorded = [leaf for leaf in result if _recorded(leaf)]
+        recorded = [leaf for leaf in result if is_recorded(leaf)]
         stop = dict.fromkeys(value._node for value in inputs)
         inside, older = inside_since([leaf._node for leaf in recorded], start, stop)
         return _Result(structure, result, recorded, inside, older)
@@ -99,7 +99,7 @@ class _Call:
     def recorded(self, mode: Any) -> Any:
         """The first run, with one node in place of all that it recorded."""
         start = next_serial()
-        # Not kept here: the graph lets go of them once it is freed.
+        # Held by the node alone, so that they are freed with the graph.
         arrays, self.arrays = self.arrays, []
         inputs = [Tensor(array).requires_grad_() for array in arrays]
         with draws() as self.states:
@@ -120,66 +120,66 @@ class _Call:
         )
         if mode is not True:
             mode(whole, values, ys)
-        made = iter([Tensor(y, pick(whole, index, y)) for index, y in enumerate(ys)])
-        leaves = [next(made) if _recorded(leaf) else leaf for leaf in done.leaves]
+        tensors = iter([Tensor(y, pick(whole, index, y)) for index, y in enumerate(ys)])
+        leaves = [next(tensors) if is_recorded(leaf) else leaf for leaf in done.leaves]
         return tree.unflatten(done.structure, leaves)
 
-    def again(self, inputs: Sequence[Tensor], lifted: bool) -> tuple[list[Any], list[Any]]:
+    def again(self, inputs: Sequence[Tensor], recorded: bool) -> tuple[list[Any], list[Any]]:
         """The nodes of the outputs, computed a second time, and those that they came from.
 
-        What f found elsewhere is replaced by nodes of its own. A walk down to those calls no
-        hooks of the caller's tensors and frees none of their graph: both are left to the walk
-        that goes on from here.
+        Nodes from outside of f are replaced by new ones. So a walk down to them neither calls
+        the hooks of the caller's tensors nor frees their graph: the outer walk does both.
         """
         start = min((value._node.serial for value in inputs), default=next_serial())
-        ends = {node: self._end(node, lifted) for node in self.older}
+        ends = {node: self._end(node, recorded) for node in self.older}
         with device(self.device), replayed(self.states):
             done = self.run(inputs, start)
         outputs = _shapes(done)
         if done.older != self.older or outputs != self.outputs:
             raise GradientError(
                 "checkpoint: the function did something else when it ran again for the gradient: "
-                f"expected {_words(self.outputs, self.older)}, got {_words(outputs, done.older)}. "
+                f"expected {_described(self.outputs, self.older)}, got "
+                f"{_described(outputs, done.older)}. "
                 "It must not depend on what changes between the two runs"
             )
         for node in done.inside:
             if isinstance(node, Node) and any(parent in ends for parent in node.parents):
                 parents = tuple(ends.get(parent, parent) for parent in node.parents)
                 node.values = tuple(
-                    new if value is old else value  # the stand-in of an array that is not kept
+                    new if value is old else value  # the parent stands for an array not saved
                     for old, new, value in zip(node.parents, parents, node.values or ())
                 )
                 node.parents = parents
         roots = [ends.get(output._node, output._node) for output in done.recorded]
         return roots, [*(value._node for value in inputs), *ends.values()]
 
-    def _end(self, node: Any, lifted: bool) -> Any:
-        if not lifted:
+    def _end(self, node: Any, recorded: bool) -> Any:
+        if not recorded:
             return Leaf(Tensor(None), node.shape, node.dtype)
-        # Connected to what it stands for, so that what is recorded leads there.
+        # A child of the node it replaces, so that the recorded walk leads there.
         return Node(
             TABLE["positive"], (node,), (node,), None, self.xp, node.shape, node.dtype, None
         )
 
     def forward(self, arrays: Sequence[Any]) -> tuple[Any, ...]:
-        """The raw outputs, computed a second time for those who look at the graph."""
+        """The raw outputs, computed a second time for tools that show the graph's values."""
         inputs = [Tensor(array).requires_grad_() for array in arrays[: len(self.nodes)]]
         with device(self.device), replayed(self.states):
             return tuple(leaf.data for leaf in self.run(inputs, next_serial()).recorded)
 
 
 class _Result(NamedTuple):
-    """What one run returned and recorded."""
+    """The result of one run, and its graph."""
 
     structure: tree.Tree
     leaves: list[Any]
-    recorded: list[Tensor]  # those of the leaves that are part of a graph
-    inside: list[Any]  # the nodes that the run made
-    older: list[Any]  # those of recorded tensors that f found elsewhere
+    recorded: list[Tensor]  # the leaves that are part of a graph
+    inside: list[Any]  # the nodes of this run
+    older: list[Any]  # the nodes of recorded tensors from outside of f
 
 
 def _arrays_of(done: _Result) -> list[Any]:
-    """The arrays of what f found elsewhere, to see whether they change; else the nodes."""
+    """The arrays of tensors from outside of f, to notice changes of them; else the nodes."""
     arrays: dict[Any, Any] = {}
     for node in done.inside:
         if isinstance(node, Node):
@@ -199,50 +199,45 @@ def _shapes(done: _Result) -> list[tuple[Any, Any]]:
     return [(y.shape, y.dtype) for y in done.recorded]
 
 
-def _recorded(leaf: Any) -> bool:
-    return isinstance(leaf, Tensor) and leaf._node is not None
-
-
-def _words(outputs: list[tuple[Any, Any]], older: list[Any]) -> str:
+def _described(outputs: list[tuple[Any, Any]], older: list[Any]) -> str:
     shapes = ", ".join(f"{dtype} of shape {tuple(shape)}" for shape, dtype in outputs)
     return f"outputs {shapes or 'none'} from {len(older)} recorded tensors found elsewhere"
 
 
 def _pull(xp: Any, g: Any, y: Any, needs: Any, *values: Any, call: _Call) -> list[Any]:
-    lifted = xp is TENSORS
-    inputs = [_again(value) for value in values[: len(call.nodes)]]
-    roots, sources = call.again(inputs, lifted)
+    recorded = xp is TENSORS
+    roots, sources = call.again(_inputs(values, call), recorded)
     seeds = list(zip(roots, g))
     targets = [node for node, need in zip(sources, needs) if need]
-    found = run_backward(seeds, graph=GRAPH_MODE if lifted else None, targets=targets)
-    results: list[Any] = []
-    for source, need in zip(sources, needs):
-        if need and source not in found:
-            results.append(xp.full_like(g[0], 0, dtype=source.dtype, shape=source.shape))
-        else:
-            results.append(found[source] if need else None)
-    return results + [None] * len(call.constants)
+    gradients = run_backward(seeds, graph=GRAPH_MODE if recorded else None, targets=targets)
+    ds = [
+        None if not need else gradients[node] if node in gradients else zeros(xp, g[0], node)
+        for node, need in zip(sources, needs)
+    ]
+    return ds + [None] * len(call.constants)
 
 
-def _again(value: Any) -> Tensor:
-    """A place in the graph for an argument: raw, or a Tensor where the walk is recorded."""
-    return connected(value) if isinstance(value, Tensor) else Tensor(value).requires_grad_()
+def _inputs(values: Sequence[Any], call: _Call) -> list[Tensor]:
+    """New tensors for the arguments, which are raw, or Tensors where the walk is recorded."""
+    return [
+        connect(value if isinstance(value, Tensor) else Tensor(value))
+        for value in values[: len(call.nodes)]
+    ]
 
 
 def _push(xp: Any, tangents: Any, y: Any, *values: Any, call: _Call) -> tuple[Any, ...]:
-    inputs = [_again(value) for value in values[: len(call.nodes)]]
-    nodes, sources = call.again(inputs, True)
+    nodes, sources = call.again(_inputs(values, call), True)
     known = {node: t for node, t in zip(sources, tangents) if t is not None}
     some = next(iter(known.values()))
     with enable_grad():
-        found = push(known, nodes, GRAPH_MODE)
+        pushed = push(known, nodes, GRAPH_MODE)
     return tuple(
-        xp.full_like(some, 0, dtype=node.dtype, shape=node.shape) if tangent is None else tangent
-        for node, tangent in zip(nodes, found)
+        zeros(xp, some, node) if tangent is None else tangent
+        for node, tangent in zip(nodes, pushed)
     )
 
 
-# Not an op of the table: what it computes is in its parameter.
+# Not an op of the table: its parameter is the function to run.
 CHECKPOINT = Op(
     "checkpoint",
     lambda xp, /, *arrays, call: call.forward(arrays),

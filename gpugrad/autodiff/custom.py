@@ -11,14 +11,15 @@ from typing import Any
 from gpugrad.autodiff.calls import Call, Rule
 from gpugrad.autodiff.rules import (
     array_on,
-    connected,
+    common_device,
+    map_values,
     on_host,
-    place_of,
-    plain,
+    raw_array,
     refusing,
     running,
     weak_dtype,
 )
+from gpugrad.autodiff.run import is_recorded
 from gpugrad.engine.modes import recording
 from gpugrad.engine.op import KINDS, Op
 from gpugrad.engine.record import noted, unwrap
@@ -29,7 +30,7 @@ __all__ = ["CustomOp", "Saved", "custom_op", "saved"]
 
 
 class Saved:
-    """What `saved` returns: the outputs of an op, and arrays for its derivatives."""
+    """The outputs of an op, and arrays for its derivatives: see `saved`."""
 
     __slots__ = ("extras", "outputs")
 
@@ -39,11 +40,11 @@ class Saved:
 
 
 def saved(outputs: Any, /, **extras: Any) -> Saved:
-    """What the forward of a custom op returns to hand arrays on to its derivatives.
+    """The outputs of a custom op's forward, and arrays to save for its derivatives.
 
-    ``outputs`` is what the op returns, one array or a tuple of them. Each of ``extras``, an
-    array or a number, reaches the vjp and the jvp as a keyword of that name, so that it need
-    not be computed again. Like all that is saved, an extra must not change before it is used.
+    ``outputs`` is one array or a tuple of them. Each of ``extras``, an array or a number, reaches
+    the vjp and the jvp as a keyword of that name, so that it need not be computed again. As with
+    all saved arrays, it must not change before it is used.
 
     >>> import gpugrad as gg
     >>> def forward(xp, x):
@@ -56,71 +57,63 @@ def saved(outputs: Any, /, **extras: Any) -> Saved:
     return Saved(outputs, extras)
 
 
-class _Entry(Op):
+def _entry(custom: "CustomOp", count: int | None, extras: tuple[str, ...]) -> Op:
     """A custom op as the engine sees it: ``count`` outputs (None: one), and named extras."""
 
-    __slots__ = ("count",)
+    def call(y: Any, values: tuple[Any, ...], parameters: dict[str, Any]) -> Call:
+        ys = (y,) if count is None else y
+        size = len(values) - len(extras)
+        residuals = dict(zip(extras, values[size:]))
+        return Call(custom, count, ys, values[:size], parameters, residuals)
 
-    def __init__(self, custom: "CustomOp", count: int | None, extras: tuple[str, ...]) -> None:
-        def call(y: Any, values: tuple[Any, ...], parameters: dict[str, Any]) -> Call:
-            ys = (y,) if count is None else y
-            size = len(values) - len(extras)
-            known = dict(zip(extras, values[size:]))
-            return Call(custom, count, ys, values[:size], parameters, known)
+    def forward(xp: Any, *arrays: Any, **parameters: Any) -> Any:
+        outputs, _, residuals = custom._compute(xp, arrays, parameters)
+        y = outputs[0] if count is None else outputs
+        return (y, *residuals.values()) if extras else y
 
-        def forward(xp: Any, *arrays: Any, **parameters: Any) -> Any:
-            outputs, _, found = custom._compute(xp, arrays, parameters)
-            y = outputs[0] if count is None else outputs
-            return (y, *found.values()) if extras else y
+    def joint(xp: Any, g: Any, y: Any, needs: Any, *values: Any, **parameters: Any) -> Any:
+        gs = (g,) if count is None else g
+        return call(y, values, parameters).pull(xp, gs, needs)
 
-        def joint(xp: Any, g: Any, y: Any, needs: Any, *values: Any, **parameters: Any) -> Any:
-            gs = (g,) if count is None else g
-            return call(y, values, parameters).pulled(xp, gs, needs)
+    def jvp(xp: Any, tangents: Any, y: Any, *values: Any, **parameters: Any) -> Any:
+        results = call(y, values, parameters).push(tangents)
+        return results[0] if count is None else results
 
-        def jvp(xp: Any, tangents: Any, y: Any, *values: Any, **parameters: Any) -> Any:
-            found = call(y, values, parameters).pushed(tangents)
-            return found[0] if count is None else found
-
-        forward.__signature__ = custom._formal  # type: ignore[attr-defined]
-        saves = custom._saves
-        super().__init__(
-            custom.name,
-            forward,
-            vjp_all=joint,
-            jvp=jvp,
-            saves=[
-                " ".join((one, *extras))
-                for one in ([saves] * len(custom._operands) if isinstance(saves, str) else saves)
-            ],
-            kind=custom.kind,
-            complex="same",
-            outputs=count is not None,
-            residuals={name: _extra(custom, name) for name in extras},
-            doc=custom.__doc__ or "",
-        )
-        self.count = count
-
-    def given(self, parts: Sequence[Any]) -> Any:
-        """Something for each output as a rule gets it: bare where the op has one output."""
-        return parts[0] if self.count is None else tuple(parts)
+    forward.__signature__ = custom._formal  # type: ignore[attr-defined]
+    saves = custom._saves
+    return Op(
+        custom.name,
+        forward,
+        vjp_all=joint,
+        jvp=jvp,
+        saves=[
+            " ".join((names, *extras))
+            for names in ([saves] * len(custom._operands) if isinstance(saves, str) else saves)
+        ],
+        kind=custom.kind,
+        complex="same",
+        outputs=count is not None,
+        residuals={name: _extra(custom, name) for name in extras},
+        doc=custom.__doc__ or "",
+    )
 
 
 def _extra(custom: "CustomOp", name: str) -> Op:
-    """An extra as a function of the arguments: the forward, differentiated when it is asked for."""
+    """An extra as a function of the arguments, differentiated through the forward."""
 
     def forward(xp: Any, *arrays: Any, **parameters: Any) -> Any:
         return custom._compute(xp, arrays, parameters)[2][name]
 
     def joint(xp: Any, g: Any, y: Any, needs: Any, *values: Any, **parameters: Any) -> Any:
-        return Call(custom, None, (y,), values, parameters, {}).pulled_through(xp, name, g, needs)
+        return Call(custom, None, (y,), values, parameters, {}).pull_extra(xp, name, g, needs)
 
     def jvp(xp: Any, tangents: Any, y: Any, *values: Any, **parameters: Any) -> Any:
-        return Call(custom, None, (y,), values, parameters, {}).pushed_to(name, tangents)
+        return Call(custom, None, (y,), values, parameters, {}).push_extra(name, tangents)
 
     forward.__signature__ = custom._formal  # type: ignore[attr-defined]
     return Op(
         f"{name} of {custom.name}", forward, vjp_all=joint, jvp=jvp, saves=custom._saves,
-        complex="same", doc="What a custom op's forward has saved.",
+        complex="same", doc="An array that the forward of a custom op has saved.",
     )  # fmt: skip
 
 
@@ -139,10 +132,10 @@ class CustomOp:
     ) -> None:
         if not callable(forward):
             raise TypeError(
-                f"custom_op: expected a function forward(xp, *arrays), got {_kind(forward)}"
+                f"custom_op: expected a function forward(xp, *arrays), got {type(forward).__name__}"
             )
-        given = getattr(forward, "__name__", "custom_op")
-        self.name = name or ("custom_op" if given == "<lambda>" else given)
+        own_name = getattr(forward, "__name__", "custom_op")
+        self.name = name or ("custom_op" if own_name == "<lambda>" else own_name)
         self.what = f"custom op {self.name!r}"
         if kind not in KINDS or kind == "multilinear":
             raise ValueError(
@@ -154,12 +147,12 @@ class CustomOp:
         self._read_signature()
         self._saves: str | Sequence[str] = saves if saves is not None else self._everything
         if self._variadic and saves is not None:
-            words = set(saves.split() if isinstance(saves, str) else " ".join(saves).split())
-            self._saves = self._everything if words - {"y"} else " ".join(words)
+            names = set((saves if isinstance(saves, str) else " ".join(saves)).split())
+            self._saves = self._everything if names - {"y"} else " ".join(names)
         self.vjp: Rule | None = None
         self.vjps: tuple[Rule | None, ...] | None = None
         self.jvp: Rule | None = None
-        self._entries: dict[Any, _Entry] = {}
+        self._entries: dict[Any, Op] = {}
         self._single = self._entry(None, ())
         self.unknown_vjp = refusing(f"vjp of {self.name}")
         self.unknown_jvp = refusing(f"jvp of {self.name}")
@@ -221,14 +214,14 @@ class CustomOp:
     def defvjp(self, *rules: Any) -> Any:
         """Give the vjp: one function for all arguments together, or one for each.
 
-        See `custom_op`. Also a decorator: ``@f.defvjp``. Returns what it was given.
+        See `custom_op`. Also a decorator: ``@f.defvjp``. Returns its argument.
         """
-        given = rules[0] if len(rules) == 1 else rules
-        if isinstance(given, list | tuple):
-            if not self._variadic and len(given) != len(self._operands):
+        vjp = rules[0] if len(rules) == 1 else rules
+        if isinstance(vjp, list | tuple):
+            if not self._variadic and len(vjp) != len(self._operands):
                 raise TypeError(
                     f"{self.what}: expected a vjp for each of its {len(self._operands)} array "
-                    f"arguments ({', '.join(self._operands)}), got {len(given)}; None where "
+                    f"arguments ({', '.join(self._operands)}), got {len(vjp)}; None where "
                     "there is no derivative"
                 )
             if self._variadic:
@@ -236,38 +229,40 @@ class CustomOp:
                     f"{self.what}: it takes any number of arrays, so its vjp must be one "
                     "function that returns all gradients"
                 )
-            for rule in given:
+            for rule in vjp:
                 if rule is not None:
-                    self._fits(rule, "vjp", 3)
-            self.vjps, self.vjp = tuple(given), None
+                    self._check_rule(rule, "vjp")
+            self.vjps, self.vjp = tuple(vjp), None
         else:
-            self._fits(given, "vjp", 3)
-            self.vjp, self.vjps = given, None
-        return given
+            self._check_rule(vjp, "vjp")
+            self.vjp, self.vjps = vjp, None
+        return vjp
 
     def defjvp(self, rule: Rule) -> Rule:
         """Give the jvp; see `custom_op`. Also a decorator: ``@f.defjvp``. Returns its argument."""
-        self._fits(rule, "jvp", 3)
+        self._check_rule(rule, "jvp")
         self.jvp = rule
         return rule
 
-    def _fits(self, rule: Any, word: str, leading: int) -> None:
-        """TypeError where a rule does not take what it will be given."""
+    def _check_rule(self, rule: Any, which: str) -> None:
+        """TypeError where a rule does not take the arguments it will be called with."""
         if not callable(rule):
-            raise TypeError(f"{self.what}: expected a function as {word}, got {_kind(rule)}")
+            raise TypeError(
+                f"{self.what}: expected a function as {which}, got {type(rule).__name__}"
+            )
         try:
             signature = inspect.signature(rule)
         except (TypeError, ValueError):
-            return  # a built-in function does not say
-        kinds = self._formal.parameters
-        names = [n for n in self._parameters if kinds[n].kind is not kinds[n].VAR_KEYWORD]
+            return  # a built-in function may have no signature
+        formal = self._formal.parameters
+        names = [n for n in self._parameters if formal[n].kind is not formal[n].VAR_KEYWORD]
+        first = ("xp", "g" if which == "vjp" else "tangents", "y", *self._operands)
         try:
-            signature.bind_partial(*range(leading + len(self._operands)), **dict.fromkeys(names))
+            signature.bind_partial(*first, **dict.fromkeys(names))
         except TypeError as error:
-            first = "xp, g, y" if word == "vjp" else "xp, tangents, y"
-            words = ", ".join([first, *self._operands, *(f"{n}={n}" for n in names)])
+            call = ", ".join([*first, *(f"{n}={n}" for n in names)])
             raise TypeError(
-                f"{self.what}: its {word} is called as {word}({words}), but takes "
+                f"{self.what}: its {which} is called as {which}({call}), but takes "
                 f"{signature}: {error}"
             ) from None
 
@@ -287,10 +282,10 @@ class CustomOp:
     # The call.
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.applied(*self._bound(args, kwargs))
+        return self.apply(*self._bound(args, kwargs))
 
-    def applied(self, operands: Sequence[Any], parameters: dict[str, Any] | None) -> Any:
-        """The op of some operands, its parameters all given."""
+    def apply(self, operands: Sequence[Any], parameters: dict[str, Any] | None) -> Any:
+        """Apply the op to operands, with a value for every parameter."""
         raws, nodes, xp = unwrap(self._single, operands)
         if self.vjps is not None:
             nodes = [None if rule is None else node for node, rule in zip(nodes, self.vjps)]
@@ -298,20 +293,20 @@ class CustomOp:
         entry = self._entry(len(outputs) if several else None, tuple(extras))
         mode = recording.get()
         if not mode or all(node is None for node in nodes):
-            return entry.given([Tensor(y) for y in outputs])
+            return tuple(map(Tensor, outputs)) if several else Tensor(outputs[0])
         y = outputs if several else outputs[0]
         return noted(entry, raws, nodes, xp, parameters, y, tuple(extras.values()), mode)
 
-    def _entry(self, count: int | None, extras: tuple[str, ...]) -> _Entry:
+    def _entry(self, count: int | None, extras: tuple[str, ...]) -> Op:
         key = (count, extras)
         if key not in self._entries:
-            self._entries[key] = _Entry(self, count, extras)
+            self._entries[key] = _entry(self, count, extras)
         return self._entries[key]
 
     def _bound(self, args: Any, kwargs: Any) -> tuple[Sequence[Any], dict[str, Any] | None]:
         """The array arguments, and the parameters with their defaults."""
-        plainly = not kwargs and not self._parameters and not self._variadic
-        if plainly and len(args) == len(self._operands):
+        arrays_alone = not kwargs and not self._parameters and not self._variadic
+        if arrays_alone and len(args) == len(self._operands):
             return args, None
         try:
             bound = self.__signature__.bind(*args, **kwargs)
@@ -334,26 +329,26 @@ class CustomOp:
 
     def _parameter(self, name: str, value: Any) -> Any:
         """A parameter as the functions get it: the raw array of a tensor."""
-        inside = value if isinstance(value, list | tuple) else (value,)
-        if any(connected(part) for part in inside):
+        parts = value if isinstance(value, list | tuple) else (value,)
+        if any(map(is_recorded, parts)):
             raise GradientError(
                 f"{self.what}: its parameter {name!r} is a tensor that requires a gradient, and "
                 "parameters have no derivative. Make it an array argument of forward (one with "
                 "no default, or before a /), or pass its .detach()"
             )
         if isinstance(value, list | tuple) and any(isinstance(part, Tensor) for part in value):
-            return type(value)(map(plain, value))
-        return plain(value) if isinstance(value, Tensor) else value
+            return type(value)(map(raw_array, value))
+        return raw_array(value) if isinstance(value, Tensor) else value
 
     def _compute(
         self, xp: Any, raws: Sequence[Any], parameters: dict[str, Any] | None
     ) -> tuple[tuple[Any, ...], bool, dict[str, Any]]:
         """The outputs, whether they are several, and the extras; all raw and checked."""
-        raws = [plain(raw) for raw in raws]
-        place = place_of(raws)
+        raws = map_values(raws, raw_array)
+        device = common_device(raws)
         kwargs = parameters or {}
         if self.host:
-            xp, raws, kwargs = on_host(xp, raws, kwargs)
+            xp, raws, kwargs = on_host(raws, kwargs)
         with running(f"the forward of {self.what}"):
             result = self.forward(xp, *raws, **kwargs)
         extras: dict[str, Any] = {}
@@ -362,15 +357,15 @@ class CustomOp:
         several = isinstance(result, list | tuple)
         what, dtype = f"{self.what}: its forward", weak_dtype(raws)
         outputs = tuple(
-            array_on(y, place, what, dtype, self.host) for y in (result if several else (result,))
+            array_on(y, device, what, dtype, self.host) for y in (result if several else (result,))
         )
         if not outputs:
-            raise ShapeError(f"{what} gave no output; expected an array, or a tuple of some")
+            raise ShapeError(f"{what} gave no output; expected an array, or a tuple of arrays")
         for name in extras:
             if name in kwargs:
                 raise ValueError(f"{what} saved {name!r}, which is the name of a parameter")
         extras = {
-            name: array_on(extra, place, f"{what}, to be saved as {name!r},", dtype, self.host)
+            name: array_on(extra, device, f"{what}, to be saved as {name!r},", dtype, self.host)
             for name, extra in extras.items()
         }
         return outputs, several, extras
@@ -391,7 +386,7 @@ def custom_op(
     kind: str = "general",
     host: bool = False,
 ) -> Any:
-    """A function of tensors made from functions of arrays: what it computes, how it is derived.
+    """A function of tensors, made from functions of arrays: its forward and its derivatives.
 
     ``forward(xp, *arrays, **parameters)`` gets raw NumPy or CuPy arrays and the namespace that
     computes on them: NumPy's or CuPy's functions, and gpugrad's where they have none. It returns
@@ -434,7 +429,3 @@ def custom_op(
             custom_op, vjp=vjp, jvp=jvp, name=name, saves=saves, kind=kind, host=host
         )
     return CustomOp(forward, vjp, jvp, name, saves, kind, host)
-
-
-def _kind(value: Any) -> str:
-    return type(value).__name__

@@ -1,4 +1,4 @@
-"""A gradient against finite differences: where they disagree, and what that looks like.
+"""A gradient against finite differences: where they disagree, and why.
 
 Works on NumPy arrays of float64 alone; imports nothing of gpugrad. `gpugrad.autodiff.gradcheck`
 is what users call.
@@ -28,17 +28,17 @@ class Tolerance:
     rtol: float
 
     def apart(self, a: np.ndarray, n: np.ndarray) -> np.ndarray:
-        """By how much each pair exceeds the tolerance; infinite where one is no number."""
+        """By how much each pair exceeds the tolerance; infinite where one is not finite."""
         with np.errstate(invalid="ignore", over="ignore"):
             error = np.abs(a - n) - (self.atol + self.rtol * np.abs(n))
         return np.where(np.isfinite(error), error, np.inf)
 
 
 class Map:
-    """A function of some arrays, and its gradient: what there is to compare.
+    """A function of arrays and its gradient, to be compared.
 
-    ``forward`` takes arrays like ``inputs`` (complex ones for the complex step) and gives
-    arrays; ``pull`` takes a gradient for each of those and gives one for each input.
+    ``forward`` takes arrays like ``inputs`` (complex ones for the complex step) and returns the
+    outputs; ``pull`` takes a gradient for each output and returns one for each input.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Map:
             return (self.f(self.x + eps * v) - self.f(self.x - eps * v)) / (2 * eps)
 
     def complex_step(self, v: np.ndarray) -> np.ndarray | None:
-        """The derivative along ``v`` by a complex step; None where f leaves complex numbers.
+        """The derivative along ``v`` by a complex step; None where f drops imaginary parts.
 
         Squire and Trapp, Using complex variables to estimate derivatives of real functions,
         SIAM Review 40 (1998).
@@ -76,18 +76,18 @@ class Map:
             y = self.f(self.x + 1j * TINY * v)
         return y.imag / TINY if y.dtype.kind == "c" else None
 
-    def place(self, column: int) -> tuple[int, tuple[int, ...]]:
-        """Which input, and which of its elements, a number of ``x`` is."""
-        return _place(column, [value.shape for value in self.inputs])
+    def input_element(self, column: int) -> tuple[int, tuple[int, ...]]:
+        """The input, and the index into it, of an element of ``x``."""
+        return _element(column, [value.shape for value in self.inputs])
 
-    def output_place(self, row: int) -> tuple[int, tuple[int, ...]]:
-        """Which output, and which of its elements, a number of ``y`` is."""
-        return _place(row, self.output_shapes)
+    def output_element(self, row: int) -> tuple[int, tuple[int, ...]]:
+        """The output, and the index into it, of an element of ``y``."""
+        return _element(row, self.output_shapes)
 
 
 @dataclass
 class Mismatch:
-    """A part of a Jacobian, as the gradient has it (``a``) and as differences do (``n``).
+    """A part of a Jacobian by the gradient (``a``) and by differences (``n``).
 
     ``columns`` are the elements of the inputs. A row is an element of the outputs, or
     (``projected``) a random combination of them. ``worst`` is the row and column with the
@@ -108,7 +108,7 @@ def compare(
 ) -> Mismatch | None:
     """None where gradient and differences agree.
 
-    ``refine`` calls a function that takes complex steps; it gives None where that fails.
+    ``refine`` calls a function that takes complex steps, and returns None where that fails.
     """
     size, outputs = both.x.size, both.y.size
     if not size or not outputs:
@@ -120,10 +120,10 @@ def compare(
         rows = np.eye(outputs) if whole else _signs(random, DIRECTIONS, outputs)
         a = np.stack([both.gradient(u) for u in rows])
     else:
-        found = _by_directions(both, tolerance, random)
-        if found is None:
+        disagreement = _by_directions(both, tolerance, random)
+        if disagreement is None:
             return None
-        u, columns = found
+        u, columns = disagreement
         rows, whole = u[None], outputs == 1
         if whole:
             rows = np.ones((1, 1))
@@ -158,7 +158,7 @@ def compare(
 def _by_directions(
     both: Map, tolerance: Tolerance, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """The outputs' combination and the inputs' elements to look at; None if all is well."""
+    """The outputs' combination and the inputs' elements to compare; None where both agree."""
     size = both.x.size
     for v, u in zip(_signs(random, DIRECTIONS, size), _signs(random, DIRECTIONS, both.y.size)):
         g = both.gradient(u)
@@ -170,7 +170,7 @@ def _by_directions(
 
         if error(v) <= allowed:
             continue
-        # Halve the elements that are moved until one is left: one that is wrong.
+        # Halve the elements that are moved until one wrong element is left.
         suspects = np.arange(size)
         while suspects.size > 1:
             halves = np.array_split(suspects, 2)
@@ -182,7 +182,7 @@ def _by_directions(
 
 
 def cause(mismatch: Mismatch, tolerance: Tolerance) -> str:
-    """What the numbers look like: the likely mistake, in a sentence."""
+    """The likely mistake, in a sentence."""
     both = mismatch.map
     row, column = mismatch.worst
     if not np.isfinite(mismatch.n[row, column]):
@@ -194,8 +194,8 @@ def cause(mismatch: Mismatch, tolerance: Tolerance) -> str:
         return "the gradient is not finite: a rule divides by zero, or multiplies zero by infinity"
     if text := _kink(mismatch, tolerance):
         return text
-    which, _ = both.place(int(mismatch.columns[column]))
-    own = np.array([both.place(int(c))[0] == which for c in mismatch.columns])
+    which, _ = both.input_element(int(mismatch.columns[column]))
+    own = np.array([both.input_element(int(c))[0] == which for c in mismatch.columns])
     a, n = mismatch.a[:, own], mismatch.n[:, own]
     shape = both.inputs[which].shape
 
@@ -238,7 +238,7 @@ def cause(mismatch: Mismatch, tolerance: Tolerance) -> str:
 
 
 def _kink(mismatch: Mismatch, tolerance: Tolerance) -> str | None:
-    """Whether the slopes to the left and to the right differ: there is no gradient then."""
+    """The text for a kink, where the slopes on the left and on the right differ; else None."""
     both, (row, column) = mismatch.map, mismatch.worst
     v = _unit(both.x.size, int(mismatch.columns[column]))
     eps = tolerance.eps
@@ -265,18 +265,14 @@ def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _split(vector: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
+    if not shapes:
+        return []
     ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
-    return (
-        [
-            part.reshape(shape)
-            for part, shape in zip(np.split(vector, ends[:-1]), shapes, strict=True)
-        ]
-        if shapes
-        else []
-    )
+    parts = np.split(vector, ends[:-1])
+    return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
-def _place(number: int, shapes: Sequence[tuple[int, ...]]) -> tuple[int, tuple[int, ...]]:
+def _element(number: int, shapes: Sequence[tuple[int, ...]]) -> tuple[int, tuple[int, ...]]:
     for which, shape in enumerate(shapes):
         size = int(np.prod(shape))
         if number < size:
@@ -289,13 +285,13 @@ def _signs(random: np.random.Generator, count: int, size: int) -> np.ndarray:
     return random.integers(0, 2, size=(count, size)) * 2.0 - 1.0
 
 
-def _unit(size: int, place: int) -> np.ndarray:
+def _unit(size: int, index: int) -> np.ndarray:
     v = np.zeros(size)
-    v[place] = 1.0
+    v[index] = 1.0
     return v
 
 
-def _part(v: np.ndarray, places: np.ndarray) -> np.ndarray:
+def _part(v: np.ndarray, indices: np.ndarray) -> np.ndarray:
     part = np.zeros_like(v)
-    part[places] = v[places]
+    part[indices] = v[indices]
     return part

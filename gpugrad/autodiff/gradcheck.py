@@ -1,7 +1,7 @@
 """Checks of gradients by finite differences, for tests. Imports tensor, engine and beside it.
 
-`gpugrad.autodiff.differences` compares the numbers; here functions and the operations of their
-graphs are made ready for it, and what was found is put into words.
+`gpugrad.autodiff.differences` compares the numbers. This module gives it functions, and single
+operations of their graphs, and words the result.
 """
 
 import warnings
@@ -12,7 +12,7 @@ import numpy as np
 
 from gpugrad.autodiff import tree
 from gpugrad.autodiff.differences import Map, Mismatch, Tolerance, cause, compare
-from gpugrad.autodiff.run import inside_since
+from gpugrad.autodiff.run import check_function, inside_since
 from gpugrad.autodiff.transforms import vjp
 from gpugrad.backend.device import Device, device_of, to_numpy
 from gpugrad.engine.backward import run_backward
@@ -31,7 +31,7 @@ MAX_OPS = 300  # operations of a graph that are checked one by one after a failu
 # Beginnings of causes that lie in no rule, and explain a failure where every rule is right.
 OUTSIDE = ("no gradient arrives", "the function")
 
-# What a function may raise where it is given complex numbers, or an op other values.
+# What a function may raise for complex numbers, or an op for other values.
 REFUSALS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError)
 
 
@@ -49,12 +49,12 @@ def gradcheck(
     ``inputs`` are its arguments, in a tuple or list, or one alone: Tensors, arrays, numbers and
     structures of these. Floating-point ones are copied to float64, complex ones, whose parts are
     moved one by one, to complex128, and checked; others are passed on. ``f`` returns Tensors, of
-    any shapes; it must give the same when it is called again.
+    any shapes, and the same ones when it is called again.
 
     Each element is moved by ``eps`` to both sides; with more than 200 of them, all at once in
     random directions. Where that disagrees by more than ``atol + rtol * abs(slope)``, a complex
-    step has the last word if the function takes complex numbers and they agree with the
-    differences. True if all is well; else GradientError, which names the operation, the worst
+    step decides if the function takes complex numbers and the step agrees with the differences.
+    True if the gradients are right; else GradientError, which names the operation, the worst
     element with both values and the likely cause, or False with ``raise_exception=False``.
 
     >>> import numpy as np
@@ -108,26 +108,23 @@ class _Arguments:
     """Arguments of a function, with their floating-point leaves in float64 or complex128."""
 
     def __init__(self, who: str, f: Function, inputs: Any) -> None:
-        if not callable(f):
-            raise GradientError(
-                f"{who}: expected a function as the first argument, got {type(f).__name__}"
-            )
+        check_function(who, f)
         self.f = f
         alone = not isinstance(inputs, tuple | list)
         self.leaves, self.tree = tree.flatten((inputs,) if alone else tuple(inputs))
         skip = len("[0]") if alone else 0
         self.tensors: list[Tensor] = []
-        self.places: list[int] = []
+        self.positions: list[int] = []
         self.paths: list[str] = []
-        for place, (leaf, path) in enumerate(zip(self.leaves, self.tree.paths())):
+        for position, (leaf, path) in enumerate(zip(self.leaves, self.tree.paths())):
             value = as_tensor(leaf)
             if value.dtype.kind in "fc" or isinstance(leaf, int | float):
-                kind = np.complex128 if value.dtype.kind == "c" else np.float64
-                raw = value.detach().data.astype(kind, copy=True)
-                if isinstance(leaf, float | complex):  # as precise as it was written
-                    raw = value.device.send(np.array(leaf, dtype=kind))
+                dtype = np.complex128 if value.dtype.kind == "c" else np.float64
+                raw = value.detach().data.astype(dtype, copy=True)
+                if isinstance(leaf, float | complex):  # not rounded to the default dtype
+                    raw = value.device.send(np.array(leaf, dtype=dtype))
                 self.tensors.append(Tensor(raw))
-                self.places.append(place)
+                self.positions.append(position)
                 self.paths.append(f"input{path[skip:]}")
         if not self.tensors:
             raise DTypeError(f"{who}: expected an input of floating-point numbers, got none")
@@ -135,11 +132,10 @@ class _Arguments:
     def outputs(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The floating-point outputs for other values of the leaves."""
         leaves = list(self.leaves)
-        for place, value in zip(self.places, tensors):
-            leaves[place] = value
-        result = tree.flatten(self.f(*tree.unflatten(self.tree, leaves)))[0]
-        made = [as_tensor(leaf) for leaf in result]
-        return [leaf for leaf in made if leaf.dtype.kind in "fc"]
+        for position, value in zip(self.positions, tensors):
+            leaves[position] = value
+        outputs, _ = tree.flatten(self.f(*tree.unflatten(self.tree, leaves)))
+        return [y for y in map(as_tensor, outputs) if y.dtype.kind in "fc"]
 
 
 def _check(
@@ -155,12 +151,12 @@ def _check(
 
     def forward(values: list[np.ndarray]) -> list[np.ndarray]:
         tensors = [
-            Tensor(place.send(_whole(value, tensor)))
-            for place, value, tensor in zip(devices, values, call.tensors)
+            Tensor(device.send(_whole(value, tensor)))
+            for device, value, tensor in zip(devices, values, call.tensors)
         ]
         with no_grad(), np.errstate(all="ignore"):
-            found = call.outputs(tensors)
-        return [_parts(to_numpy(y.data), like) for y, like in zip(found, outputs)]
+            ys = call.outputs(tensors)
+        return [_parts(to_numpy(y.data), like) for y, like in zip(ys, outputs)]
 
     start = next_serial()
     with enable_grad(), np.errstate(all="ignore"):
@@ -174,10 +170,10 @@ def _check(
             for output, g in zip(outputs, gradients)
             if output._node is not None
         ]
-        found = run_backward(seeds, retain_graph=True, targets=targets)
+        pulled = run_backward(seeds, retain_graph=True, targets=targets)
         return [
-            _parts(to_numpy(found[leaf._node]), leaf)
-            if leaf._node in found
+            _parts(to_numpy(pulled[leaf._node]), leaf)
+            if leaf._node in pulled
             else np.zeros(_parts_shape(leaf))
             for leaf in leaves
         ]
@@ -201,7 +197,7 @@ def _check(
     return False
 
 
-# Differences are of real numbers: of a complex one there are two, along a last axis.
+# Differences are of real numbers: the parts of a complex one lie along a last axis.
 
 
 def _parts_shape(like: Any) -> tuple[int, ...]:
@@ -209,14 +205,14 @@ def _parts_shape(like: Any) -> tuple[int, ...]:
 
 
 def _parts(values: np.ndarray, like: Any) -> np.ndarray:
-    """Numbers as real ones, by the dtype of what they belong to."""
+    """Real numbers as they are, complex ones as their parts."""
     if like.dtype.kind != "c":
         return values
     return np.stack([values.real, values.imag], axis=-1)
 
 
 def _whole(values: np.ndarray, like: Any) -> np.ndarray:
-    """Numbers that `_parts` took apart; TypeError where a complex step has made them complex."""
+    """The inverse of `_parts`; TypeError for the complex numbers of a complex step."""
     if like.dtype.kind != "c":
         return values
     if values.dtype.kind == "c":
@@ -234,7 +230,7 @@ def _complex(step: Callable[[], Any]) -> Any:
             return None
 
 
-# ---------------------------------------------------------------- in words
+# ---------------------------------------------------------------- the message
 
 
 def _report(
@@ -247,19 +243,19 @@ def _report(
     targets: list[Any],
 ) -> str:
     row, column = mismatch.worst
-    which, index = mismatch.map.place(int(mismatch.columns[column]))
+    which, index = mismatch.map.input_element(int(mismatch.columns[column]))
     shape = inputs[which].shape
     if mismatch.projected:
         of = "of a random sum of the outputs"
     else:
-        number, place = mismatch.map.output_place(row)
+        number, element = mismatch.map.output_element(row)
         which_one = f" {number}" if len(mismatch.map.output_shapes) > 1 else ""
-        of = f"of output{which_one}{_brackets(place, outputs[number])}"
-    own, found = mismatch.a[row, column], mismatch.n[row, column]
+        of = f"of output{which_one}{_brackets(element, outputs[number])}"
+    own, difference = mismatch.a[row, column], mismatch.n[row, column]
     lines = [
         f"the gradient by {names[which]}, of shape {shape}, is wrong",
         f"  worst element: {names[which]}{_brackets(index, inputs[which])}, {of}",
-        f"  the gradient there: {own:.10g}; by {mismatch.method}: {found:.10g}",
+        f"  the gradient there: {own:.10g}; by {mismatch.method}: {difference:.10g}",
     ]
     coarse = sorted({str(output.dtype) for output in outputs if np.finfo(output.dtype).bits < 64})
     nodes, _ = inside_since(
@@ -316,26 +312,26 @@ def _guilty(nodes: list[Any], tolerance: Tolerance) -> tuple[Any, Any, Mismatch]
             continue
         try:
             arguments = [
-                value if parent is None else known[parent] if parent in known else _kept(value)
+                value if parent is None else known[parent] if parent in known else _saved(value)
                 for parent, value in zip(node.parents, node.values)
             ]
             known[node] = _computed(node, arguments)
             if node.op is PICK:
                 continue
-            for place, parent in enumerate(node.parents):
+            for index, parent in enumerate(node.parents):
                 if parent is None or parent.dtype not in (np.float64, np.complex128):
                     continue
-                mismatch = compare(_local(node, arguments, place), tolerance, _complex)
+                mismatch = compare(_local(node, arguments, index), tolerance, _complex)
                 if mismatch is not None and np.isfinite(mismatch.n).all():
-                    return node, _argument(node, place), mismatch
+                    return node, _argument(node, index), mismatch
         except REFUSALS:
-            continue  # it cannot be computed apart from the rest
+            continue  # it cannot be computed by itself
     return None
 
 
-def _kept(value: Any) -> Any:
+def _saved(value: Any) -> Any:
     if hasattr(value, "parents"):
-        raise LookupError("the value was not kept")
+        raise LookupError("the value was not saved")
     return value
 
 
@@ -346,33 +342,33 @@ def _computed(node: Any, arguments: list[Any]) -> Any:
     return getattr(node.xp, op.name)(*arguments, **parameters)
 
 
-def _argument(node: Any, place: int) -> str:
+def _argument(node: Any, index: int) -> str:
     names = node.op.arrays
-    return f"{place}" if node.op.variadic else f"{place} ({names[place]})"
+    return f"{index}" if node.op.variadic else f"{index} ({names[index]})"
 
 
-def _local(node: Any, arguments: list[Any], place: int) -> Map:
+def _local(node: Any, arguments: list[Any], index: int) -> Map:
     """One operation as a function of one of its arguments, with the gradient of its own rule."""
     xp, op, parameters = node.xp, node.op, node.parameters or {}
-    source = arguments[place]
-    where: Device = device_of(source)
+    source = arguments[index]
+    device: Device = device_of(source)
     several = isinstance(node, OutputsNode)
 
     def forward(values: list[np.ndarray]) -> list[np.ndarray]:
         moved = list(arguments)
-        moved[place] = where.send(_whole(values[0], source))
+        moved[index] = device.send(_whole(values[0], source))
         y = _computed(node, moved)
         return [_parts(to_numpy(part), part) for part in (y if several else (y,))]
 
     def pull(gradients: list[np.ndarray]) -> list[np.ndarray]:
         outputs = node.shape if several else (node,)
-        sent = tuple(where.send(_whole(g, y).astype(y.dtype)) for g, y in zip(gradients, outputs))
+        sent = tuple(device.send(_whole(g, y).astype(y.dtype)) for g, y in zip(gradients, outputs))
         g = sent if several else sent[0]
         y = node.y if node.y is not None else node
-        with where.activate(), np.errstate(all="ignore"):
-            needs = [index == place for index in range(len(arguments))]
-            d = pull_back(op, xp, g, y, needs, node.values, parameters)[place]
-            parent = node.parents[place]
+        with device.activate(), np.errstate(all="ignore"):
+            needs = [i == index for i in range(len(arguments))]
+            d = pull_back(op, xp, g, y, needs, node.values, parameters)[index]
+            parent = node.parents[index]
             return [_parts(to_numpy(unbroadcast(xp, d, parent.shape, parent.dtype)), parent)]
 
     return Map([_parts(to_numpy(source), source)], forward, pull)

@@ -1,13 +1,13 @@
 """Full Jacobians and Hessians. Imports tensor, engine and the modules beside it.
 
 In reverse mode each row is one walk through the graph of a single run of ``f``; in forward
-mode each column is one push. What a row needs is let go before the next, so beside the result
-and that graph no more memory is held than ``chunk_size`` rows take.
+mode each column is one push. Temporary arrays are freed after each row, so that beside the result
+and the graph only ``chunk_size`` rows take memory.
 
-A complex number that comes out of real ones, or goes into a function with real results, has two
-parts, and so a row of two walks, a column of two pushes. From complex numbers to complex ones
+A complex output of real inputs, or a complex input of a function with real outputs, has two
+parts: its row takes two walks, its column two pushes. From complex numbers to complex ones
 a derivative is one number only if the function is analytic: the caller says that it is, and one
-more walk looks whether that holds.
+more walk checks it.
 """
 
 import functools
@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.autodiff.run import Run, restored
+from gpugrad.autodiff.run import Run, check_function, restored
 from gpugrad.autodiff.transforms import grad
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.modes import is_grad_enabled, no_grad
-from gpugrad.errors import DTypeError, GradientError
+from gpugrad.errors import DTypeError
 from gpugrad.functions import FUNCTIONS
 from gpugrad.tensor import TENSORS, Tensor
 
@@ -33,7 +33,7 @@ Progress = bool | Callable[[int, int], Any]
 
 MODES = ("auto", "reverse", "forward")
 _GOLDEN = 2.399963  # an angle whose multiples are spread evenly
-CHUNK_BYTES = 2**24  # what the rows of one chunk take, unless chunk_size says otherwise
+CHUNK_BYTES = 2**24  # the size of the rows of one chunk, where chunk_size is None
 
 
 def jacobian(
@@ -51,17 +51,17 @@ def jacobian(
     or the arguments are structures, it is a structure of those, outputs outside. ``argnums``
     is as in `grad`.
 
-    ``mode`` is ``"reverse"`` (a pass for each number that comes out), ``"forward"`` (one for
-    each that goes in) or ``"auto"``: the smaller count. ``chunk_size`` rows (columns, in forward
-    mode) are gathered before they are written to the result; as many as take 16 MiB where it is
-    None. ``progress`` is True for a bar of tqdm, if it is installed, else lines on the standard
-    error; or a function that is called with how many are done, and of how many.
+    ``mode`` is ``"reverse"`` (a pass for each output element), ``"forward"`` (one for each input
+    element) or ``"auto"``: the smaller count. ``chunk_size`` rows (columns, in forward mode) are
+    gathered before they are written to the result; as many as take 16 MiB where it is None.
+    ``progress`` is True for a bar of tqdm, if it is installed, else lines on the standard error;
+    or a function that is called with the number of passes done and their total.
 
     Complex results of real arguments have complex derivatives; real results of complex arguments
     have the gradients that `grad` gives, dy/da + i dy/db by a + bi. Where both are complex, ``f``
     has to be analytic and ``holomorphic=True`` says so, as in JAX: the result is f', and all
-    arguments and results are complex. DTypeError where that is not so; GradientError (on a GPU:
-    NaN) where ``f`` turns out not to be analytic.
+    arguments and results are complex, or DTypeError is raised. GradientError (on a GPU: NaN) where
+    ``f`` turns out not to be analytic.
 
     >>> import numpy as np
     >>> import gpugrad as gg
@@ -122,24 +122,21 @@ def _jacobian(
         raise ValueError(
             f"{who}: expected chunk_size to be a positive whole number or None, got {chunk_size!r}"
         )
-    if not callable(f):
-        raise GradientError(
-            f"{who}: expected a function as the first argument, got {type(f).__name__}"
-        )
+    check_function(who, f)
 
     @functools.wraps(f, updated=())
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         run = Run(who, f, args, kwargs, argnums)
         if alone:
             run.number()
-        _check_kinds(run, holomorphic)
+        _check_dtypes(run, holomorphic)
         rows, columns = (
             sum(tensor.size * len(_units(tensor, holomorphic)) for tensor in tensors)
             for tensors in (run.outputs, run.fresh)
         )
         forward = mode == "forward" or (mode == "auto" and rows > columns)
         total = sum(tensor.size for tensor in (run.fresh if forward else run.outputs))
-        with run.place(), _Reporter(who, progress, total) as report:
+        with run.device(), _Reporter(who, progress, total) as report:
             fill = _by_columns if forward else _by_rows
             blocks = fill(run, holomorphic, chunk_size, report)
             if holomorphic:
@@ -148,8 +145,8 @@ def _jacobian(
         for output, row in zip(run.outputs, blocks):
             lead = () if alone else output.shape
             parts = [
-                restored(kind, block.reshape(lead + fresh.shape))
-                for kind, fresh, block in zip(run.kinds, run.fresh, row)
+                restored(leaf_type, block.reshape(lead + fresh.shape))
+                for leaf_type, fresh, block in zip(run.leaf_types, run.fresh, row)
             ]
             results.append(run.input_structure(parts))
         return run.output_structure(results)
@@ -157,21 +154,21 @@ def _jacobian(
     return differentiated
 
 
-def _check_kinds(run: Run, holomorphic: bool) -> None:
-    """DTypeError for arguments and results that have no derivative of this kind together."""
-    kinds = [[tensor.dtype.kind == "c" for tensor in side] for side in (run.fresh, run.outputs)]
+def _check_dtypes(run: Run, holomorphic: bool) -> None:
+    """DTypeError where real and complex arguments and results do not go with ``holomorphic``."""
+    sides = (run.fresh, run.outputs)
+    is_complex = [[tensor.dtype.kind == "c" for tensor in side] for side in sides]
     if holomorphic:
-        for name, side, tensors in zip(
-            ("argument", "result"), kinds, (run.fresh, run.outputs), strict=True
-        ):
+        names = ("an argument", "a result")
+        for name, side, tensors in zip(names, is_complex, sides, strict=True):
             if not all(side):
                 raise DTypeError(
                     f"{run.who}: holomorphic=True is for functions of complex numbers that return "
-                    f"complex ones, got {'an' if name[0] == 'a' else 'a'} {name} of dtype "
+                    f"complex ones, got {name} of dtype "
                     f"{tensors[side.index(False)].dtype}. Cast it with .astype, or leave "
                     "holomorphic out"
                 )
-    elif any(kinds[0]) and any(kinds[1]):
+    elif all(map(any, is_complex)):
         raise DTypeError(
             f"{run.who}: the derivatives of complex numbers by complex numbers are one number each "
             "only if the function is analytic. Pass holomorphic=True if it is; if not, let it take "
@@ -180,12 +177,12 @@ def _check_kinds(run: Run, holomorphic: bool) -> None:
 
 
 def _units(tensor: Tensor, holomorphic: bool) -> tuple[complex, ...]:
-    """What to vary a number of an output or an input by, to have all its derivatives."""
+    """The directions in which to vary an element of an output or an input."""
     return (1.0, 1j) if tensor.dtype.kind == "c" and not holomorphic else (1.0,)
 
 
 def _joined(parts: Sequence[Any]) -> Any:
-    """Derivatives by a number's two parts, or of them, as one complex number; None is zero."""
+    """Derivatives of, or by, the two parts of a complex number as one; None is zero."""
     first, *rest = parts
     for other in rest:
         if other is not None:
@@ -193,7 +190,7 @@ def _joined(parts: Sequence[Any]) -> Any:
     return first
 
 
-def _kind(fresh: Tensor, output: Tensor) -> Any:
+def _dtype(fresh: Tensor, output: Tensor) -> Any:
     """The dtype of a derivative: the precision of the input, complex if either of the two is."""
     if output.dtype.kind != "c":
         return fresh.dtype
@@ -203,8 +200,8 @@ def _kind(fresh: Tensor, output: Tensor) -> Any:
 def _analytic(run: Run, blocks: list[list[Tensor]]) -> list[list[Tensor]]:
     """The derivatives, unless the function is not analytic.
 
-    A gradient that comes back is then the incoming one times the conjugate of the derivative,
-    for any phases of the incoming one; of other functions it is not.
+    The pull-back of an analytic function multiplies by the conjugate of the derivative, whatever
+    the phases of the cotangent are.
     """
     with no_grad():
         counts = [TENSORS.ones_like(y.detach()).reshape(-1).cumsum() for y in run.outputs]
@@ -213,24 +210,24 @@ def _analytic(run: Run, blocks: list[list[Tensor]]) -> list[list[Tensor]]:
             for count, output in zip(counts, run.outputs)
         ]
         wrong = []
-        for place, pulled in enumerate(run.pull(seeds, keep=True)):
+        for index, pulled in enumerate(run.pull(seeds, keep=True)):
             expected: Any = 0.0
             size: Any = 0.0
             for seed, row in zip(seeds, blocks):
-                block = row[place].detach()
+                block = row[index].detach()
                 expected = expected + seed.to(block.device).reshape(-1) @ block.conj()
                 size = size + abs(block).sum(axis=0)
-            apart = abs(pulled.reshape(-1) - expected)
-            least = float(np.finfo(pulled.dtype).eps) ** 0.5
-            wrong.append((apart > least * size.max()).any() if pulled.size else None)
-    said = (
+            error = abs(pulled.reshape(-1) - expected)
+            tolerance = float(np.finfo(pulled.dtype).eps) ** 0.5
+            wrong.append((error > tolerance * size.max()).any() if pulled.size else None)
+    message = (
         f"{run.who}: the function is not analytic, though holomorphic=True says so: abs, conj, "
         "real, imag and comparisons are not. Let it take and give real and imaginary parts, or "
         "use gg.vjp or gg.jvp"
     )
     return [
         [
-            block if bad is None else FUNCTIONS["unless"](block, bad, said=said)
+            block if bad is None else FUNCTIONS["unless"](block, bad, said=message)
             for block, bad in zip(row, wrong)
         ]
         for row in blocks
@@ -246,7 +243,7 @@ def _by_rows(
     result = []
     for output in run.outputs:
         sinks = [
-            _Sink(f, _kind(f, output), 0, f.size, output.size, chunk, recorded) for f in run.fresh
+            _Sink(f, _dtype(f, output), 0, f.size, output.size, chunk, recorded) for f in run.fresh
         ]
         xp = namespace_of(output._array)
         seeds = [(unit, xp.zeros_like(output.data)) for unit in _units(output, holomorphic)]
@@ -256,22 +253,18 @@ def _by_rows(
                 if recorded:
                     one = xp.zeros_like(seed)
                     one.reshape(-1)[index] = unit
-                    pulled.append(
-                        run.pull(
-                            [Tensor(one) if o is output else None for o in run.outputs],
-                            by_choice=True,
-                        )
-                    )
+                    cotangents = [Tensor(one) if o is output else None for o in run.outputs]
+                    pulled.append(run.pull(cotangents, by_choice=True))
                 elif output._node is None:
                     pulled.append([None] * len(sinks))
                 else:
-                    # Rows are copied before the next is begun, so one seed serves all.
+                    # A row is copied before the next walk begins, so one seed serves all.
                     seed.reshape(-1)[index] = unit
-                    found = run.pull_raw([(output._node, seed)], keep=True, by_choice=True)
-                    pulled.append([found.get(fresh._node) for fresh in run.fresh])
-                    del found
-            for sink, *gradients in zip(sinks, *pulled):
-                gradient = _joined(gradients)
+                    gradients = run.pull_raw([(output._node, seed)], keep=True, by_choice=True)
+                    pulled.append([gradients.get(fresh._node) for fresh in run.fresh])
+                    del gradients
+            for sink, *parts in zip(sinks, *pulled):
+                gradient = _joined(parts)
                 if holomorphic and gradient is not None:
                     gradient = gradient.conj()
                 sink.take(gradient)
@@ -290,9 +283,9 @@ def _by_columns(
     chunk = _count(chunk_size, sum(output.nbytes for output in run.outputs))
     zeros = [Tensor(namespace_of(f._array).zeros_like(f.data)) for f in run.fresh]
     columns: list[list[Tensor]] = []
-    for place, fresh in enumerate(run.fresh):
+    for position, fresh in enumerate(run.fresh):
         sinks = [
-            _Sink(fresh, _kind(fresh, output), 1, output.size, fresh.size, chunk, recorded)
+            _Sink(fresh, _dtype(fresh, output), 1, output.size, fresh.size, chunk, recorded)
             for output in run.outputs
         ]
         for index in range(fresh.size):
@@ -300,7 +293,7 @@ def _by_columns(
             for unit in _units(fresh, holomorphic):
                 one = namespace_of(fresh._array).zeros_like(fresh.data)
                 one.reshape(-1)[index] = unit
-                tangents = [Tensor(one) if k == place else zero for k, zero in enumerate(zeros)]
+                tangents = [Tensor(one) if k == position else zero for k, zero in enumerate(zeros)]
                 pushed.append(run.push(tangents, by_choice=True))
             for sink, *tangents in zip(sinks, *pushed):
                 sink.take(_joined([tangent.to(fresh.device) for tangent in tangents]))
@@ -316,8 +309,8 @@ def _count(chunk_size: int | None, nbytes: int) -> int:
 class _Sink:
     """A matrix that comes row by row (axis 0) or column by column (axis 1), in chunks.
 
-    ``recorded`` says that rows are Tensors, and part of a graph
-    that the matrix is to be part of as well; else they are raw, or None where they are zero.
+    ``recorded`` says that rows are Tensors in a graph, and so is the matrix; else they are raw,
+    or None where they are zero.
     """
 
     def __init__(
@@ -337,7 +330,7 @@ class _Sink:
         self.pieces: list[Tensor] = []
         self.xp = namespace_of(fresh._array)
         shape = (count, length) if axis == 0 else (length, count)
-        # Where there are no rows there is nothing to be recorded.
+        # Without rows there is nothing to record.
         self.result: Any = None if recorded and count else self.xp.empty(shape, dtype=dtype)
 
     def take(self, row: Any) -> None:
@@ -361,9 +354,9 @@ class _Sink:
         if self.recorded:
             self.pieces.append(FUNCTIONS["stack"](rows, axis=self.axis))
             return
-        place = slice(self.done, self.done + len(rows))
+        written = slice(self.done, self.done + len(rows))
         block = self.xp.stack(rows, axis=self.axis)
-        self.result[place if self.axis == 0 else (slice(None), place)] = block
+        self.result[written if self.axis == 0 else (slice(None), written)] = block
         self.done += len(rows)
 
     def matrix(self) -> Tensor:
@@ -375,12 +368,12 @@ class _Sink:
 
 
 class _Reporter:
-    """Tells how far a computation is: by tqdm, by lines, by the caller's function or not at all."""
+    """Reports progress: by tqdm, by lines, by the caller's function or not at all."""
 
     def __init__(self, who: str, progress: Progress, total: int) -> None:
         self.who, self.total = who, total
         self.done = 0
-        self.tell = progress if callable(progress) else None
+        self.callback = progress if callable(progress) else None
         self.bar: Any = None
         self.last = time.monotonic()
         self.lines = False
@@ -404,8 +397,8 @@ class _Reporter:
         self.done += 1
         if self.bar is not None:
             self.bar.update()
-        elif self.tell is not None:
-            self.tell(self.done, self.total)
+        elif self.callback is not None:
+            self.callback(self.done, self.total)
         elif self.lines:
             now = time.monotonic()
             if self.done == self.total or now - self.last > 1:

@@ -40,15 +40,15 @@ def gradients(
     many_outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     many_inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     if grad_outputs is None:
-        given: list[Any] = [None] * len(many_outputs)
+        cotangents: list[Any] = [None] * len(many_outputs)
     elif isinstance(outputs, Tensor) and not isinstance(grad_outputs, list | tuple):
-        given = [grad_outputs]
+        cotangents = [grad_outputs]
     else:
-        given = list(grad_outputs)
-    if len(given) != len(many_outputs):
+        cotangents = list(grad_outputs)
+    if len(cotangents) != len(many_outputs):
         raise ShapeError(
             f"gradients: expected a gradient for each of {len(many_outputs)} outputs, got "
-            f"{len(given)}"
+            f"{len(cotangents)}"
         )
     targets = []
     for index, tensor in enumerate(many_inputs):
@@ -59,14 +59,14 @@ def gradients(
         targets.append(tensor._node)
     seeds = [
         (output._node, output._seed(gradient, create_graph))
-        for output, gradient in zip(many_outputs, given)
+        for output, gradient in zip(many_outputs, cotangents)
         if output._node is not None
     ]
     if not seeds and not allow_unused:
         raise GradientError(
             "gradients: no output requires a gradient or was computed from a tensor that does"
         )
-    found = run_backward(
+    gradients = run_backward(
         seeds,
         retain_graph=retain_graph,
         graph=GRAPH_MODE if create_graph else None,
@@ -76,7 +76,7 @@ def gradients(
     last = {node: index for index, node in enumerate(targets)}
     results = []
     for index, node in enumerate(targets):
-        g = found.get(node)
+        g = gradients.get(node)
         if g is None and not allow_unused:
             raise GradientError(
                 f"gradients: the outputs do not depend on input {index}. Pass allow_unused=True "
@@ -85,9 +85,11 @@ def gradients(
         if isinstance(g, np.generic):
             g = Tensor(np.asarray(g))
         elif g is not None and not isinstance(g, Tensor):
-            del g  # what is asked for once is handed over, not copied
+            del g  # or it would be copied: its last use takes it as it is
             g = Tensor(
-                steal_or_copy(found.pop(node)) if last[node] == index else copied(found[node])
+                steal_or_copy(gradients.pop(node))
+                if last[node] == index
+                else copied(gradients[node])
             )
         results.append(g)
     return results[0] if isinstance(inputs, Tensor) else tuple(results)

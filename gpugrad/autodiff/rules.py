@@ -1,9 +1,9 @@
 """Running the forward and the derivatives that a user wrote. Imports tensor, engine and backend.
 
 A rule runs over raw arrays, or over Tensors where its result is to be differentiated again.
-What it gives back is checked before the engine sees it. A rule that cannot run over Tensors
-runs over their arrays instead; its result then refuses to be differentiated, since it would
-be a constant to the derivative, which is to say silently wrong.
+Its result is checked before the engine sees it. A rule that cannot run over Tensors runs over
+their arrays; its result then refuses to be differentiated, since the derivative would take it
+for a constant and be silently wrong.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,21 +21,21 @@ from gpugrad.errors import DeviceError, DTypeError, GradientError, ShapeError
 from gpugrad.tensor import TENSORS, Tensor, get_default_dtype
 
 __all__ = [
-    "NUMPY", "array_on", "checked_gradient", "connected", "fetched", "is_array", "on_host",
-    "place_of", "plain", "refusing", "running", "weak_dtype", "zero_of",
+    "array_on", "checked_gradient", "common_device", "host_array", "is_array", "map_values",
+    "on_host", "raw_array", "refusing", "running", "weak_dtype", "zero_of", "zeros",
 ]  # fmt: skip
 
 
 @contextmanager
-def running(what: str, *, lifted: bool = False) -> Iterator[None]:
-    """The user's code runs in this block: modes are as before after it, errors say where.
+def running(what: str, *, recorded: bool = False) -> Iterator[None]:
+    """A block for the user's code: it restores the modes, and errors name ``what``.
 
-    ``lifted`` code runs over Tensors and is recorded. Then no number may leave a tensor, since
-    it would be a constant to the derivative.
+    ``recorded`` code runs over Tensors. Then no number may be taken out of a tensor, since the
+    derivative would take it for a constant.
     """
-    token = strict.set(lifted)
+    token = strict.set(recorded)
     try:
-        with enable_grad() if lifted else no_grad():
+        with enable_grad() if recorded else no_grad():
             yield
     except Exception as error:
         error.add_note(f"in {what}")
@@ -45,45 +45,37 @@ def running(what: str, *, lifted: bool = False) -> Iterator[None]:
 
 
 def is_array(value: Any) -> bool:
-    """Whether a value is an array or Tensor, and no number, None or stand-in of an array."""
+    """Whether a value is an array or Tensor, and not a number, None or a `ShapeDtype`."""
     return hasattr(value, "ndim") and hasattr(value, "dtype")
 
 
-def connected(value: Any) -> bool:
-    """Whether a value is a Tensor that is part of a graph."""
-    return isinstance(value, Tensor) and value._node is not None
-
-
-def plain(value: Any) -> Any:
+def raw_array(value: Any) -> Any:
     """The raw array of a Tensor, an array of a NumPy scalar; anything else as it is."""
-    return value.data if isinstance(value, Tensor) else _no_scalar(value)
-
-
-def _no_scalar(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.data
     return np.asarray(value) if isinstance(value, np.generic) else value
 
 
-def fetched(value: Any) -> Any:
+def host_array(value: Any) -> Any:
     """An array as a NumPy array on the host; anything else as it is."""
     return to_numpy(value) if is_array(value) else value
 
 
-def place_of(values: Sequence[Any]) -> Device:
+def common_device(values: Sequence[Any]) -> Device:
     """The device of the first array among some values."""
-    return device_of(plain(next(value for value in values if is_array(value))))
+    return device_of(raw_array(next(value for value in values if is_array(value))))
 
 
-def array_on(value: Any, place: Device, what: str, dtype: Any = None, send: bool = False) -> Any:
-    """A raw array of what a user's function gave, on the device where it belongs.
+def array_on(value: Any, device: Device, what: str, dtype: Any = None, send: bool = False) -> Any:
+    """The result of a user's function as a raw array on a device.
 
-    Numbers become arrays, Python's floats of ``dtype``. DTypeError for what is no array,
-    DeviceError for an array of another device, unless it is to be sent.
+    Numbers become arrays, Python's floats of ``dtype``. DTypeError for anything but an array or
+    a number, DeviceError for an array of another device, unless ``send`` has it copied.
     """
     if isinstance(value, Tensor):
         value = value.data
     if isinstance(value, bool | int | float | complex | np.generic):
-        kind = dtype if type(value) is float else None
-        return place.send(np.asarray(value, dtype=kind))
+        return device.send(np.asarray(value, dtype=dtype if type(value) is float else None))
     try:
         namespace_of(value)
     except DTypeError:
@@ -92,44 +84,49 @@ def array_on(value: Any, place: Device, what: str, dtype: Any = None, send: bool
         ) from None
     if value.dtype.kind in "OSUmM":
         raise DTypeError(f"{what} gave an array of dtype {value.dtype}; expected numbers")
-    if (own := device_of(value)) != place:
+    if (own := device_of(value)) != device:
         if not send:
             raise DeviceError(
-                f"{what} gave an array on {own}, but its arguments are on {place}. Compute with "
+                f"{what} gave an array on {own}, but its arguments are on {device}. Compute with "
                 "the functions of xp; for a function that knows only NumPy pass host=True"
             )
-        value = place.send(value)
+        value = device.send(value)
     return value
 
 
 def weak_dtype(values: Sequence[Any]) -> Any:
     """The dtype of Python's floats beside some arrays: that of their floating-point numbers."""
-    kinds = [value.dtype for value in values if is_array(value) and value.dtype.kind == "f"]
-    return np.result_type(*kinds) if kinds else get_default_dtype()
+    dtypes = [value.dtype for value in values if is_array(value) and value.dtype.kind == "f"]
+    return np.result_type(*dtypes) if dtypes else get_default_dtype()
+
+
+def zeros(xp: Any, like: Any, value: Any) -> Any:
+    """A gradient or tangent of zeros for a value, on the device of ``like``."""
+    return xp.full_like(like, 0, dtype=value.dtype, shape=tuple(value.shape))
 
 
 def zero_of(xp: Any, like: Any, value: Any) -> Any:
-    """A tangent or gradient of zero for a value; None for what has no derivative."""
+    """A tangent of zero for an argument; None where it has no derivative."""
     if isinstance(value, float):
         return 0.0
     dtype = getattr(value, "dtype", None)
     if dtype is None or np.dtype(dtype).kind in "biu":
         return None
-    return xp.full_like(like, 0, dtype=dtype, shape=tuple(value.shape))
+    return zeros(xp, like, value)
 
 
 def checked_gradient(
-    d: Any, xp: Any, like: Any, value: Any, place: Device, what: str, name: str, send: bool
+    d: Any, xp: Any, like: Any, value: Any, device: Device, what: str, name: str, send: bool
 ) -> Any:
-    """One gradient that a rule gave, as an array that the engine can fit to its argument.
+    """One gradient that a rule gave, as an array that the engine can unbroadcast.
 
     ``like`` is an array on the right device. None and 0 stand for zeros.
     """
     shape = tuple(value.shape)
     if d is None or (isinstance(d, int | float) and d == 0):
-        return xp.full_like(like, 0, dtype=value.dtype, shape=shape)
+        return zeros(xp, like, value)
     if xp is not TENSORS:
-        d = array_on(d, place, f"{what}, for its argument {name!r},", value.dtype, send)
+        d = array_on(d, device, f"{what}, for its argument {name!r},", value.dtype, send)
     pairs = zip(reversed(tuple(d.shape)), reversed(shape))
     if any(a != b and a != 1 and b != 1 for a, b in pairs):
         raise ShapeError(
@@ -168,8 +165,8 @@ def _refuse(
 def refusing(name: str) -> Callable[..., Tensor]:
     """A function that puts a raw result in the graph so that its derivative raises.
 
-    Called as ``made(array, nodes, xp, what, reason)``: the nodes are those that it was computed
-    from, ``what`` and ``reason`` are for the error.
+    It takes the array, the nodes that this was computed from, their namespace, and ``what`` and
+    ``reason`` for the error.
     """
     op = Op(
         name,
@@ -178,7 +175,7 @@ def refusing(name: str) -> Callable[..., Tensor]:
         doc="A derivative that cannot be differentiated itself.",
     )
 
-    def made(array: Any, nodes: list[Any], xp: Any, what: str, reason: str) -> Tensor:
+    def tensor(array: Any, nodes: list[Any], xp: Any, what: str, reason: str) -> Tensor:
         if not nodes:
             return Tensor(array)
         parents = tuple(nodes)
@@ -187,25 +184,19 @@ def refusing(name: str) -> Callable[..., Tensor]:
             array, Node(op, parents, parents, None, xp, array.shape, array.dtype, refusal)
         )
 
-    made.op = op  # type: ignore[attr-defined]
-    return made
+    tensor.op = op  # type: ignore[attr-defined]
+    return tensor
 
 
 NUMPY = namespace_of(np.empty(0))
 
 
-def on_host(xp: Any, *groups: Any) -> tuple[Any, ...]:
-    """NumPy's namespace, and NumPy arrays in place of the arrays in lists and dicts."""
-    moved = [
-        {name: fetched(value) for name, value in group.items()}
-        if isinstance(group, dict)
-        else [fetched(value) for value in group]
-        for group in groups
-    ]
-    return (NUMPY, *moved)
+def on_host(*groups: Any) -> Any:
+    """NumPy's namespace, and lists and dicts with their arrays on the host."""
+    return (NUMPY, *(map_values(group, host_array) for group in groups))
 
 
-def converted(group: Any, convert: Callable[[Any], Any]) -> Any:
+def map_values(group: Any, convert: Callable[[Any], Any]) -> Any:
     """The values of a list or a dict, each converted."""
     if isinstance(group, dict):
         return {name: convert(value) for name, value in group.items()}

@@ -2,11 +2,10 @@
 
 Imports tensor, engine and the modules beside it.
 
-A transform calls ``f`` on fresh leaves, so that neither the caller's tensors nor their
-``grad`` are touched, and two transforms inside each other never take one's perturbation for
-the other's. Where the caller's own tensor is part of a graph, the fresh one is connected to
-it, and derivatives are recorded as well: another transform, or a later ``backward``, goes
-through them. Where nobody watches, the walk runs over raw arrays.
+A transform calls ``f`` on fresh leaves: the caller's tensors and their ``grad`` stay as they are,
+and nested transforms do not confuse their perturbations. Where the caller's tensor is part of a
+graph, the fresh one is connected to it and derivatives are recorded, so that another transform,
+or a later ``backward``, goes through them. Else the walk runs over raw arrays.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -29,17 +28,33 @@ from gpugrad.engine.op import TABLE
 from gpugrad.errors import DTypeError, GradientError
 from gpugrad.tensor import GRAPH_MODE, TENSORS, Tensor, as_tensor
 
-__all__ = ["PLAIN", "Run", "connected", "inside_since", "kind_of", "numbers_of", "restored"]
+__all__ = [
+    "PLAIN", "Run", "check_function", "connect", "inside_since", "is_recorded", "leaf_type",
+    "like", "restored",
+]  # fmt: skip
 
-# A walk with Tensors that are no part of the graph which is walked: what it computes is
-# recorded only as far as the gradients it starts from are.
+# A walk with Tensors apart from the graph that it walks: its results are recorded only as far
+# as its seeds are.
 PLAIN = GraphMode(TENSORS, lambda array, node: Tensor(array))
 
-# The serial number at which the outermost transform that is running began.
+# The serial number at which the outermost running transform began.
 _outermost: ContextVar[int | None] = ContextVar("gpugrad_outermost", default=None)
 
 
-def kind_of(value: Any) -> str:
+def check_function(who: str, f: Any) -> None:
+    """GradientError where the first argument of a transform is not callable."""
+    if not callable(f):
+        raise GradientError(
+            f"{who}: expected a function as the first argument, got {type(f).__name__}"
+        )
+
+
+def is_recorded(value: Any) -> bool:
+    """Whether a value is a Tensor that is part of a graph."""
+    return isinstance(value, Tensor) and value._node is not None
+
+
+def leaf_type(value: Any) -> str:
     """What a leaf is: a "tensor", an "array", a NumPy "scalar" or a Python "number"."""
     if isinstance(value, Tensor):
         return "tensor"
@@ -48,32 +63,32 @@ def kind_of(value: Any) -> str:
     return "scalar" if isinstance(value, np.generic) else "array"
 
 
-def restored(kind: str, tensor: Tensor) -> Any:
-    """A result as the kind of what it belongs to; as a Tensor where it carries a graph."""
-    if kind == "tensor" or tensor._node is not None:
+def restored(leaf_type: str, tensor: Tensor) -> Any:
+    """A result with the `leaf_type` of its argument; a Tensor where it is part of a graph."""
+    if leaf_type == "tensor" or tensor._node is not None:
         return tensor
     array = tensor.data
-    if array.ndim == 0 and kind == "number":
+    if array.ndim == 0 and leaf_type == "number":
         return array.item()
-    if array.ndim == 0 and kind == "scalar" and isinstance(array, np.ndarray):
+    if array.ndim == 0 and leaf_type == "scalar" and isinstance(array, np.ndarray):
         return array[()]
     return array
 
 
-def numbers_of(who: str, where: str, value: Any) -> Tensor:
+def _floating(who: str, path: str, leaf: Any) -> Tensor:
     """A Tensor of a leaf; DTypeError where it has no derivative."""
-    # A NumPy scalar goes where numbers go.
-    made = as_tensor(value, device=default_device() if isinstance(value, np.generic) else None)
-    if made.dtype.kind not in "fc":
+    # A NumPy scalar goes to the default device, as a number does.
+    tensor = as_tensor(leaf, device=default_device() if isinstance(leaf, np.generic) else None)
+    if tensor.dtype.kind not in "fc":
         raise DTypeError(
-            f"{who}: dtype {made.dtype} has no gradient here ({where}). Pass floating-point "
+            f"{who}: dtype {tensor.dtype} has no gradient here ({path}). Pass floating-point "
             "numbers, cast with .astype, or leave the argument out of argnums"
         )
-    return made
+    return tensor
 
 
-def connected(value: Tensor) -> Tensor:
-    """The same values as a new place in the graph, over the same memory."""
+def connect(value: Tensor) -> Tensor:
+    """The same values, over the same memory, with a new node: a leaf, or a child of the old one."""
     array, node = value.data, value._node
     if node is None:
         return Tensor(array).requires_grad_()
@@ -86,10 +101,10 @@ def inside_since(
 ) -> tuple[list[Any], list[Any]]:
     """The nodes made since ``start`` that lead to ``roots``, and the older ones they came from.
 
-    Goes no further back than the nodes in ``stop``, so what happened before costs nothing.
+    Goes no further back than the nodes in ``stop``, so that an older graph costs nothing.
     """
-    found = dict.fromkeys(roots)
-    stack = list(found)
+    reached = dict.fromkeys(roots)
+    stack = list(reached)
     older = []
     inside = []
     while stack:
@@ -101,8 +116,8 @@ def inside_since(
         if node in stop:
             continue
         for parent in node.parents:
-            if parent is not None and parent not in found:
-                found[parent] = None
+            if parent is not None and parent not in reached:
+                reached[parent] = None
                 stack.append(parent)
     key: Callable[[Any], int] = lambda node: node.serial  # noqa: E731
     return sorted(inside, key=key), sorted(older, key=key)
@@ -111,7 +126,7 @@ def inside_since(
 class Run:
     """``f(*args, **kwargs)``, with the arguments that ``argnums`` names on leaves of their own.
 
-    ``fresh`` are those leaves; ``outputs`` the leaves of what ``f`` returned, as Tensors.
+    ``fresh`` are those leaves, ``outputs`` the leaves of the result of ``f``, as Tensors.
     ``watched`` says that derivatives must be recorded.
     """
 
@@ -130,28 +145,28 @@ class Run:
         self.numbers = _checked_argnums(who, argnums, len(args))
         self.alone = isinstance(argnums, int)
         self.trees: list[tree.Tree] = []
-        self.kinds: list[str] = []
+        self.leaf_types: list[str] = []
         self.fresh: list[Tensor] = []
         watched = False
-        given = list(args)
+        arguments = list(args)
         for number in self.numbers:
             leaves, structure = tree.flatten(args[number])
             self.trees.append(structure)
-            made = []
+            fresh = []
             for leaf, path in zip(leaves, structure.paths(f"argument {number}")):
-                value = numbers_of(who, path, leaf)
-                self.kinds.append(kind_of(leaf))
+                value = _floating(who, path, leaf)
+                self.leaf_types.append(leaf_type(leaf))
                 watched = watched or (recorded and value._node is not None)
-                made.append(connected(value if recorded else value.detach()))
-            self.fresh.extend(made)
-            given[number] = tree.unflatten(structure, made)
-        self.targets: dict[Any, None] = dict.fromkeys(fresh._node for fresh in self.fresh)
+                fresh.append(connect(value if recorded else value.detach()))
+            self.fresh.extend(fresh)
+            arguments[number] = tree.unflatten(structure, fresh)
+        self.targets: dict[Any, None] = dict.fromkeys(leaf._node for leaf in self.fresh)
         self.aux: Any = None
         outermost = _outermost.get()
         token = _outermost.set(start if outermost is None else outermost)
         try:
             with enable_grad():
-                result = f(*given, **(kwargs or {}))
+                result = f(*arguments, **(kwargs or {}))
         finally:
             _outermost.reset(token)
         if has_aux:
@@ -166,8 +181,8 @@ class Run:
         roots = [output._node for output in self.outputs if output._node is not None]
         _, self.older = inside_since(roots, start, self.targets)
         if recorded and self.older and not watched:
-            # Recorded tensors that f found elsewhere. A raw result cannot carry a graph, so
-            # it is made a Tensor only where a transform outside this one needs it.
+            # Recorded tensors from outside of f. A raw result has no place in a graph, so it
+            # becomes a Tensor only where a transform around this one needs it.
             values = [leaf for arg in args for leaf in tree.flatten(arg)[0]]
             watched = any(isinstance(value, Tensor) for value in values) or (
                 outermost is not None and any(node.serial > outermost for node in self.older)
@@ -177,24 +192,24 @@ class Run:
             parts, structure = tree.flatten(aux)
             self.aux = tree.unflatten(
                 structure,
-                [self.given_back(part) if isinstance(part, Tensor) else part for part in parts],
+                [self.returned(part) if isinstance(part, Tensor) else part for part in parts],
             )
 
-    # What was computed.
+    # Results.
 
-    def given_back(self, output: Tensor) -> Any:
-        """A value that f returned, as the caller gets it: raw where all arguments were raw."""
+    def returned(self, output: Tensor) -> Any:
+        """An output of f, as the caller gets it: raw where all arguments were raw."""
         if self.watched:
             return output
-        kinds = set(self.kinds)
-        if "tensor" in kinds or not kinds:
+        types = set(self.leaf_types)
+        if "tensor" in types or not types:
             return output.detach()
-        kind = "array" if "array" in kinds else "number" if kinds == {"number"} else "scalar"
-        return restored(kind, output.detach())
+        common = "array" if "array" in types else "number" if types == {"number"} else "scalar"
+        return restored(common, output.detach())
 
     def values(self) -> Any:
-        """What f returned, as the caller gets it."""
-        return self.output_structure([self.given_back(output) for output in self.outputs])
+        """The result of f, as the caller gets it."""
+        return self.output_structure(map(self.returned, self.outputs))
 
     def output_structure(self, leaves: Iterable[Any]) -> Any:
         """One leaf for each output, in the structure that f returned."""
@@ -233,8 +248,8 @@ class Run:
 
     # Derivatives.
 
-    def place(self) -> AbstractContextManager[Any]:
-        """Where the outputs are: new arrays of a walk that begins there arise there."""
+    def device(self) -> AbstractContextManager[Any]:
+        """A block in which the device of the outputs is the current one, for new arrays."""
         arrays = [tensor._array for tensor in (*self.outputs, *self.fresh)]
         return device_of(arrays[0]).activate() if arrays else nullcontext()
 
@@ -252,62 +267,56 @@ class Run:
         ]
         mode = is_grad_enabled()
         if mode and (self.watched or any(c._node is not None for _, c in pairs)):
-            found = run_backward(
-                pairs,
-                graph=GRAPH_MODE if self.watched else PLAIN,
-                targets=self.targets,
-                by_choice=by_choice,
-            )
+            graph = GRAPH_MODE if self.watched else PLAIN
+            results = run_backward(pairs, graph=graph, targets=self.targets, by_choice=by_choice)
             return [
-                found[fresh._node] if fresh._node in found else _zeros(fresh)
-                for fresh in self.fresh
+                results[leaf._node] if leaf._node in results else _zeros(leaf)
+                for leaf in self.fresh
             ]
         seeds = [(node, cotangent._array) for node, cotangent in pairs]
         del pairs
-        found = self.pull_raw(seeds, keep, by_choice)
+        results = self.pull_raw(seeds, keep, by_choice)
         return [
-            Tensor(steal_or_copy(found.pop(fresh._node))) if fresh._node in found else _zeros(fresh)
-            for fresh in self.fresh
+            Tensor(steal_or_copy(results.pop(leaf._node)))
+            if leaf._node in results
+            else _zeros(leaf)
+            for leaf in self.fresh
         ]
 
     def pull_raw(
         self, seeds: list[tuple[Any, Any]], keep: bool, by_choice: bool = False
     ) -> dict[Any, Any]:
         """A walk over raw arrays, down to the fresh leaves and no further."""
-        # Without recorded tensors from elsewhere, and with fresh leaves that are leaves, every
-        # path ends in the right place, and the walk need not look for the paths first.
+        # Without recorded tensors from elsewhere, and with targets that are all leaves, every
+        # path ends at a target, and the walk need not look for the paths first.
         free = not self.older and not any(isinstance(node, Node) for node in self.targets)
-        return run_backward(
-            seeds,
-            retain_graph=keep,
-            targets=None if free else self.targets,
-            by_choice=by_choice,
-        )
+        targets = None if free else self.targets
+        return run_backward(seeds, retain_graph=keep, targets=targets, by_choice=by_choice)
 
     def push(self, tangents: Sequence[Tensor], by_choice: bool = False) -> list[Tensor]:
         """The tangent of each output, from one for each fresh leaf; ``by_choice`` as in `pull`."""
         watched = self.watched and is_grad_enabled()
         if not is_grad_enabled():
             tangents = [tangent.detach() for tangent in tangents]
-        known = {fresh._node: tangent for fresh, tangent in zip(self.fresh, tangents)}
+        known = {leaf._node: tangent for leaf, tangent in zip(self.fresh, tangents)}
         nodes = [output._node for output in self.outputs]
         quiet = np.errstate(divide="ignore", over="ignore", invalid="ignore")
-        with enable_grad(), self.place(), quiet:
-            found = push(known, nodes, GRAPH_MODE if watched else PLAIN, by_choice)
+        with enable_grad(), self.device(), quiet:
+            pushed = push(known, nodes, GRAPH_MODE if watched else PLAIN, by_choice)
         plain = not watched and all(tangent._node is None for tangent in tangents)
         return [
             _zeros(output) if tangent is None else tangent.detach() if plain else tangent
-            for output, tangent in zip(self.outputs, found)
+            for output, tangent in zip(self.outputs, pushed)
         ]
 
 
 def like(who: str, tensor: Tensor, value: Any) -> Tensor:
-    """A gradient or tangent with the dtype, and on the device, of what it belongs to."""
-    made = as_tensor(value) if isinstance(value, Tensor) else tensor._like(value)
-    if made.device != tensor.device:
-        made = made.to(tensor.device)
-    check_real(who, made, tensor, "gradient or tangent")
-    return made if made.dtype == tensor.dtype else made.astype(tensor.dtype)
+    """A gradient or tangent of a tensor, with the tensor's dtype and on its device."""
+    result = value if isinstance(value, Tensor) else tensor._like(value)
+    if result.device != tensor.device:
+        result = result.to(tensor.device)
+    check_real(who, result, tensor, "gradient or tangent")
+    return result if result.dtype == tensor.dtype else result.astype(tensor.dtype)
 
 
 def _zeros(tensor: Tensor) -> Tensor:

@@ -4,13 +4,13 @@ Imports tensor, engine and the modules beside it. `gpugrad.autodiff.run` says ho
 `gpugrad.autodiff.matrices` has the full Jacobian and Hessian.
 
 Differentiated arguments may be Tensors, raw NumPy or CuPy arrays, numbers, and nested dicts,
-lists, tuples and dataclasses of these. Results have the structure of what they belong to and
-its kinds: a Tensor's gradient is a Tensor, a NumPy array's is a NumPy array. What ``f`` returns
-is given back raw where all differentiated arguments were raw. In two cases a result is a
-Tensor that is part of a graph, so that it can be differentiated again: where an argument is,
-and where ``f`` uses a recorded tensor of a transform outside this one. Recorded tensors that
-``f`` finds elsewhere (a module's parameters) are followed as well if some argument is a Tensor;
-if all arguments are raw, they are constants. Under ``gg.no_grad()`` nothing is recorded.
+lists, tuples and dataclasses of these. A gradient has the structure and the types of its
+argument: a Tensor's gradient is a Tensor, a NumPy array's is a NumPy array. The outputs of ``f``
+are raw where all differentiated arguments were raw. In two cases a result is a Tensor that is
+part of a graph, so that it can be differentiated again: where an argument is, and where ``f``
+uses a recorded tensor of a transform around this one. Recorded tensors from elsewhere (a
+module's parameters) are followed as well if some argument is a Tensor; if all arguments are
+raw, they are constants. Under ``gg.no_grad()`` nothing is recorded.
 """
 
 import functools
@@ -18,9 +18,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gpugrad.autodiff import tree
-from gpugrad.autodiff.run import Run, like, restored
+from gpugrad.autodiff.run import Run, check_function, like, restored
 from gpugrad.backend.namespace import namespace_of
-from gpugrad.errors import DTypeError, GradientError
+from gpugrad.errors import DTypeError
 from gpugrad.tensor import Tensor
 
 __all__ = ["grad", "hvp", "jvp", "linearize", "value_and_grad", "vjp"]
@@ -31,7 +31,7 @@ Function = Callable[..., Any]
 def value_and_grad(
     f: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False
 ) -> Function:
-    """A function that returns what ``f`` returns and its gradient.
+    """A function that returns the value of ``f`` and its gradient.
 
     ``f`` returns one number. ``argnums`` says which positional arguments to differentiate by:
     one gives its gradient, several a tuple. With ``has_aux``, ``f`` returns a pair of its
@@ -48,15 +48,15 @@ def value_and_grad(
 
 
 def _value_and_grad(who: str, f: Function, argnums: int | Sequence[int], has_aux: bool) -> Function:
-    _function(who, f)
+    check_function(who, f)
 
     @functools.wraps(f, updated=())
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         run = Run(who, f, args, kwargs, argnums, has_aux)
         output = run.scalar()
-        with run.place():
+        with run.device():
             seed = Tensor(namespace_of(output._array).ones_like(output.data))
-        gradients = map(restored, run.kinds, run.pull([seed]))
+        gradients = map(restored, run.leaf_types, run.pull([seed]))
         value = run.values()
         return (value, run.aux) if has_aux else value, run.input_structure(gradients)
 
@@ -93,10 +93,10 @@ def _gradient(who: str, f: Function, argnums: int | Sequence[int], has_aux: bool
 
 
 def vjp(f: Function, *primals: Any, has_aux: bool = False) -> Any:
-    """What ``f(*primals)`` returns, and a pull-back: from its gradient to the primals'.
+    """The value of ``f(*primals)``, and its pull-back: from the value's gradient to the primals'.
 
-    The pull-back takes one argument, of the structure and shapes of what ``f`` returned, and
-    gives a tuple with the gradient of each primal; it may be called many times. With
+    The pull-back takes one argument, with the structure and shapes of the value, and returns
+    a tuple with the gradient of each primal; it may be called many times. With
     ``has_aux``, ``f`` returns a pair, and the second part comes as a third result.
 
     >>> import numpy as np
@@ -111,7 +111,7 @@ def vjp(f: Function, *primals: Any, has_aux: bool = False) -> Any:
 
 
 def _vjp(who: str, what: str, f: Function, primals: Sequence[Any], has_aux: bool) -> Any:
-    _function(who, f)
+    check_function(who, f)
     run = Run(who, f, primals, None, range(len(primals)), has_aux)
     shapes = [output.shape for output in run.outputs]
 
@@ -119,13 +119,13 @@ def _vjp(who: str, what: str, f: Function, primals: Sequence[Any], has_aux: bool
         """The gradients of the primals, given that of the output."""
         leaves = tree.matching(who, what, cotangent, run.structure, shapes)
         seeds = [like(who, output, leaf) for output, leaf in zip(run.outputs, leaves)]
-        return run.input_structure(map(restored, run.kinds, run.pull(seeds, keep=True)))
+        return run.input_structure(map(restored, run.leaf_types, run.pull(seeds, keep=True)))
 
     return (run.values(), pull_back, run.aux) if has_aux else (run.values(), pull_back)
 
 
 def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool = False) -> Any:
-    """What ``f(*primals)`` returns, and how it changes along ``tangents``: forward mode.
+    """The value of ``f(*primals)``, and its derivative along ``tangents``: forward mode.
 
     ``primals`` and ``tangents`` are tuples or lists, alike in structure and shapes. With
     ``has_aux``, ``f`` returns a pair, and the second part comes as a third result. ShapeError
@@ -135,14 +135,14 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any], has_aux: b
     >>> gg.jvp(lambda x, y: x * y, (2.0, 3.0), (1.0, 0.0))
     (6.0, 3.0)
     """
-    _function("jvp", f)
+    check_function("jvp", f)
     run = _forward_run("jvp", f, primals, has_aux)
     result = run.values(), _pushed("jvp", run, primals, tangents)
     return (*result, run.aux) if has_aux else result
 
 
 def linearize(f: Function, *primals: Any) -> tuple[Any, Function]:
-    """What ``f(*primals)`` returns, and ``jvp`` at this point as a function of the tangents.
+    """The value of ``f(*primals)``, and ``jvp`` at this point as a function of the tangents.
 
     ``f`` runs once, however often the function is called.
 
@@ -151,7 +151,7 @@ def linearize(f: Function, *primals: Any) -> tuple[Any, Function]:
     >>> value, slope(1.0), slope(10.0)
     (9.0, 6.0, 60.0)
     """
-    _function("linearize", f)
+    check_function("linearize", f)
     run = _forward_run("linearize", f, primals, False)
 
     def push_forward(*tangents: Any) -> Any:
@@ -182,7 +182,7 @@ def _pushed(who: str, run: Run, primals: Sequence[Any], tangents: Sequence[Any])
     seeds = [like(who, fresh, leaf) for fresh, leaf in zip(run.fresh, leaves)]
     pushed = run.push(seeds)
     return run.output_structure(
-        tangent if tangent._node is not None else run.given_back(tangent) for tangent in pushed
+        tangent if tangent._node is not None else run.returned(tangent) for tangent in pushed
     )
 
 
@@ -190,7 +190,7 @@ def hvp(f: Function, x: Any, v: Any) -> Any:
     """The Hessian of ``f`` at ``x`` times ``v``, without the Hessian: two reverse passes.
 
     ``f`` takes one argument and returns one number; ``x`` and ``v`` are alike in structure and
-    shapes. What is needed by `scipy.optimize.minimize` as ``hessp=lambda x, v: hvp(f, x, v)``.
+    shapes. `scipy.optimize.minimize` takes it as ``hessp=lambda x, v: hvp(f, x, v)``.
 
     >>> import numpy as np
     >>> import gpugrad as gg
@@ -200,10 +200,3 @@ def hvp(f: Function, x: Any, v: Any) -> Any:
     # The Hessian is symmetric, so the pull-back of the gradient multiplies by it.
     _, pull_back = _vjp("hvp", "v", _gradient("hvp", f, 0, False), (x,), False)
     return pull_back(v)[0]
-
-
-def _function(who: str, f: Any) -> None:
-    if not callable(f):
-        raise GradientError(
-            f"{who}: expected a function as the first argument, got {type(f).__name__}"
-        )
