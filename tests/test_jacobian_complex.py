@@ -114,7 +114,7 @@ def test_the_choice_of_mode_counts_parts_twice(monkeypatch):
 
     pushes, pulls = [], []
     push, pull = Run.push, Run.pull_raw
-    monkeypatch.setattr(Run, "push", lambda self, t: pushes.append(1) or push(self, t))
+    monkeypatch.setattr(Run, "push", lambda self, *a, **k: pushes.append(1) or push(self, *a, **k))
     monkeypatch.setattr(
         Run, "pull_raw", lambda self, *a, **k: pulls.append(1) or pull(self, *a, **k)
     )
