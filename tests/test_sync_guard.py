@@ -12,6 +12,7 @@ import pytest
 
 import gpugrad as gg
 from gpugrad.backend import sim
+from gpugrad.backend.namespace import NAMESPACES
 
 HERE = Path(__file__).name
 
@@ -354,9 +355,9 @@ def cupy():
 
 
 def fetching(cupy):
-    from gpugrad.inspect.sync import _FETCHING
+    from gpugrad.backend.cupy_waits import FETCHING
 
-    return {name: getattr(cupy.ndarray, name) for name in _FETCHING}, dict(vars(cupy.ndarray))
+    return {name: getattr(cupy.ndarray, name) for name in FETCHING}, dict(vars(cupy.ndarray))
 
 
 def test_the_methods_of_cupy_that_fetch_are_replaced_inside_and_restored_after(cupy):
@@ -407,13 +408,13 @@ def test_waits_of_cupy_raise(name, wait, cupy):
 
 
 def test_what_cupy_need_not_copy_is_let_through(cupy):
+    from gpugrad.backend.cupy_waits import is_on_host
     from gpugrad.backend.device import asked_for
-    from gpugrad.inspect.sync import _on_host
 
-    assert not _on_host(cupy, 2.0)
-    assert not _on_host(cupy, np.ones(()))  # becomes an argument of a kernel
-    assert not _on_host(SimpleNamespace(ndarray=set), [set()])  # arrays of the device in a list
-    assert not _on_host(cupy, [])
+    assert not is_on_host(cupy, 2.0)
+    assert not is_on_host(cupy, np.ones(()))  # becomes an argument of a kernel
+    assert not is_on_host(SimpleNamespace(ndarray=set), [set()])  # arrays of the device in a list
+    assert not is_on_host(cupy, [])
     calls = []
     with gg.sync_guard(), asked_for():
         try:
@@ -479,6 +480,7 @@ def test_a_guard_sees_cupy_that_was_imported_while_another_was_on(cupy, monkeypa
     assert fetching(cupy) == (methods, members)
     with monkeypatch.context() as patch:
         patch.delitem(sys.modules, "cupy")
+        patch.delitem(NAMESPACES, cupy.ndarray, raising=False)
         with gg.sync_guard():
             assert cupy.ndarray.item == methods["item"]
             sys.modules["cupy"] = cupy

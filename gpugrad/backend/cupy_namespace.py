@@ -1,14 +1,17 @@
-"""What is asked about CuPy's arrays, and sim's. Imports namespace; CuPy only with its arrays.
+"""What is asked about CuPy's arrays, and sim's. Imports namespace and cupy_waits.
 
+CuPy itself is imported by those who have its arrays.
 CuPy computes, copies and allocates on its current device, wherever the operands are.
 """
 
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
 import numpy
 
+from gpugrad.backend.cupy_waits import listen
 from gpugrad.backend.namespace import Namespace
 
 __all__ = ["CupyNamespace"]
@@ -39,6 +42,10 @@ class CupyNamespace(Namespace):
         """A copy on the host, which waits."""
         with self._device(array):
             return array.get()
+
+    def listen(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        """Replace the functions of CuPy that wait or copy, until what is returned is called."""
+        return listen(self.module, callback)
 
     def _device(self, array: Any) -> Any:
         """A context that makes the device of an array the current one."""

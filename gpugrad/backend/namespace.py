@@ -26,6 +26,7 @@ __all__ = [
     "LIBRARIES",
     "NAMESPACES",
     "Namespace",
+    "imported",
     "namespace_of",
     "register",
     "waits",
@@ -69,6 +70,7 @@ class Namespace:
     - ``address(array)``: that of its first element, None where it is not known;
     - ``copy(array)``: a copy on the device of the array;
     - ``to_numpy(array)``: the values on the host;
+    - ``listen(callback)``: begins to tell of waits, for `gpugrad.sync_guard`;
     - ``add_at``, ``maximum_at``: what the ufuncs' method ``at`` does, in place.
     """
 
@@ -135,6 +137,13 @@ class Namespace:
             )
         return found
 
+    def listen(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        """Call ``callback(kind)`` before each wait for a device; returns what ends it.
+
+        Also before each copy to a device, with the kind "host to device". By default there is none.
+        """
+        return lambda: None
+
     def __getattr__(self, name: str) -> Any:
         formula = FORMULAS.get(name)
         if formula is None:
@@ -200,6 +209,15 @@ def namespace_of(array: Any) -> Any:
     if kind not in NAMESPACES:
         NAMESPACES[kind] = _look_for(kind)
     return NAMESPACES[kind]
+
+
+def imported() -> list[Any]:
+    """The namespaces of all libraries of arrays that are imported."""
+    modules = [getattr(namespace, "module", None) for namespace in NAMESPACES.values()]
+    for library, register_arrays in LIBRARIES.items():
+        if library in sys.modules and sys.modules[library] not in modules:
+            register_arrays()
+    return [namespace for namespace in dict.fromkeys(NAMESPACES.values()) if namespace is not None]
 
 
 def waits(array: Any) -> bool:

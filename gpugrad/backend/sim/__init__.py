@@ -17,6 +17,8 @@ TypeError: sum() got an unexpected keyword argument 'where'
 
 import builtins
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy
@@ -95,6 +97,11 @@ class _SimNamespace(CupyNamespace):
     def device_id(self, array: Any) -> tuple[str, int]:
         """The number of a simulated device."""
         return "sim", array._device
+
+    def listen(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        """Call ``callback(kind)`` where CuPy would wait or copy."""
+        sync_callbacks.append(callback)
+        return partial(sync_callbacks.remove, callback)
 
     def _device(self, array: Any) -> Any:
         return array.device
