@@ -22,6 +22,7 @@ from gpugrad.autodiff.run import connect, is_recorded
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.backward import run_backward
 from gpugrad.engine.forward import push
+from gpugrad.engine.messages import type_name
 from gpugrad.engine.modes import enable_grad
 from gpugrad.engine.outputs import ShapeDtype
 from gpugrad.engine.pull import unbroadcast
@@ -244,7 +245,7 @@ class Call:
         if d is None or (isinstance(d, int | float) and d == 0):
             return
         if not isinstance(d, Tensor):
-            raise _NotWithXpError(f"{what} is a {type(d).__module__}.{type(d).__qualname__}")
+            raise _NotWithXpError(f"{what} is a {type_name(type(d))}")
         if d._node is None and any(map(is_recorded, leading)):
             raise _NotWithXpError(f"{what} does not depend on {by}; where it is zero, return None")
 

@@ -22,7 +22,7 @@ from gpugrad.autodiff.rules import (
 from gpugrad.autodiff.run import is_recorded
 from gpugrad.engine.modes import recording
 from gpugrad.engine.op import KINDS, Op
-from gpugrad.engine.record import noted, unwrap
+from gpugrad.engine.record import attach_node, unwrap
 from gpugrad.errors import GradientError, ShapeError
 from gpugrad.tensor import Tensor
 
@@ -295,7 +295,7 @@ class CustomOp:
         if not mode or all(node is None for node in nodes):
             return tuple(map(Tensor, outputs)) if several else Tensor(outputs[0])
         y = outputs if several else outputs[0]
-        return noted(entry, raws, nodes, xp, parameters, y, tuple(extras.values()), mode)
+        return attach_node(entry, raws, nodes, xp, parameters, y, tuple(extras.values()), mode)
 
     def _entry(self, count: int | None, extras: tuple[str, ...]) -> Op:
         key = (count, extras)

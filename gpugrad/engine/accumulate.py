@@ -1,8 +1,8 @@
 """Gradients that add up: in a walk, and in a leaf's ``grad``. Imports backend and op.
 
-A gradient may be shared: a rule may give its own ``g`` to two arguments, or a saved array. So a
-buffer is added to in place only where the walk has made it by an addition itself, and a leaf keeps
-a gradient without a copy only where nothing else refers to it.
+A gradient may be shared: a rule may return its own ``g`` for two arguments, or a saved array. So
+the walk adds in place only to buffers that it made by an addition, and a leaf keeps a gradient
+without a copy only where nothing else refers to it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,21 +18,21 @@ __all__ = ["Gradients", "Into", "steal_or_copy"]
 class Gradients:
     """The gradients of the nodes that a walk has yet to visit.
 
-    ``by_node`` has them. ``in_place`` says that they are raw arrays, which can be added to; Tensors
-    can not, as the graph remembers them.
+    ``by_node`` has them. ``in_place`` says that they are raw arrays, so that sums can be made in
+    place; Tensors are part of a graph.
     """
 
     def __init__(self, in_place: bool) -> None:
         self.by_node: dict[Any, Any] = {}
         self.in_place = in_place
-        self.results: dict[Any, Any] = {}  # those of nodes that were asked for, as they come
-        self.owned: set[Any] = set()  # nodes whose gradient is a buffer that this walk made
-        # Where gradients may be other than zero, of nodes where that is known; None: anywhere.
+        self.results: dict[Any, Any] = {}  # those of targets, and of leaves
+        self.owned: set[Any] = set()  # nodes whose gradient is a buffer of this walk
+        # Of nodes where it is known, the mask outside which the gradient is zero by choice.
         self.supports: dict[Any, Any] = {}
-        self.matters: dict[Any, bool] = {}  # of nodes that were asked, see support
+        self.matters: dict[Any, bool] = {}  # a cache, see support
 
     def accumulate(self, node: Any, d: Any) -> None:
-        """Add to the gradient that a node has."""
+        """Add to the gradient of a node."""
         before = self.by_node[node]
         if node in self.owned:
             before += d
@@ -43,7 +43,7 @@ class Gradients:
                 self.owned.add(node)
 
     def of_leaves(self, watch: Any) -> dict[Any, Any]:
-        """The results, with what is left at the end of the walk: the gradients of leaves."""
+        """The results, with the gradients of leaves, which are left at the end of the walk."""
         if watch is not None:
             for leaf, gradient in self.by_node.items():
                 watch.visit(leaf, gradient)
@@ -51,13 +51,13 @@ class Gradients:
         return self.results
 
     def can_add(self, nodes: Iterable[Any]) -> bool:
-        """Whether there is a buffer for one of the nodes that can be added to."""
+        """Whether one of the nodes has a gradient that can be added to in place."""
         return not self.owned.isdisjoint(nodes)
 
     def needs(self, node: Any, g: Any, parents: Sequence[Any]) -> list[Any]:
-        """Which gradients a rule has to give, where the op may add to some in place.
+        """The gradients that a rule has to give, after the op has added some in place.
 
-        False for those that it has added already; for a joint rule an `Into` for those that it may
+        False for those that are added already; for a joint rule an `Into` for those that it may
         add itself.
         """
         needs: list[Any] = [parent is not None for parent in parents]
@@ -74,9 +74,9 @@ class Gradients:
 
 
 class Into(NamedTuple):
-    """What a joint rule finds in ``needs`` where it may add to the gradient that is there.
+    """In ``needs``, for a joint rule: the gradient of the argument so far.
 
-    It adds to ``total`` in place and gives None, or gives its gradient as ever.
+    The rule adds to ``total`` in place and returns None, or returns its gradient as usual.
     """
 
     total: Any
@@ -85,9 +85,9 @@ class Into(NamedTuple):
 def steal_or_copy(array: Any) -> Any:
     """A raw gradient for a leaf to keep, which nothing else may refer to.
 
-    To be called with an expression, not with a variable: an array that a rule has just made
-    is taken as it is, one that is also held elsewhere (a saved value, another leaf, the
-    user's own gradient) or is a view is copied.
+    Call it with an expression, not with a variable: an array without another reference is taken
+    as it is. A view is copied, and so is an array that is also a saved value, another leaf's
+    gradient or the user's own.
     """
     if getrefcount(array) > _ALONE or not NAMESPACES[type(array)].owns_buffer(array):
         return copied(array)
@@ -98,6 +98,6 @@ def _references(array: Any) -> int:
     return getrefcount(array)
 
 
-# What getrefcount says, in a function, of an argument that nothing else refers to: it
-# differs between versions of Python.
+# The count, in a function, of an argument without another reference: it differs between
+# versions of Python.
 _ALONE = _references(object())

@@ -19,7 +19,7 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import hooks, versions
 from gpugrad.engine.accumulate import Gradients
 from gpugrad.engine.follow import Follower, device_of_gradient, has_moved
-from gpugrad.engine.messages import names_what_was_visited
+from gpugrad.engine.messages import explains_no_memory
 from gpugrad.engine.modes import Observers, enable_grad, in_rules, observer
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.outputs import OutputsNode, ShapeDtype, pick
@@ -110,7 +110,7 @@ def run_backward(
             return _walk(ready, sums, wanted, None, retain_graph, deliver, watch)
 
 
-@names_what_was_visited
+@explains_no_memory
 def _walk(
     ready: list[tuple[float, Any]],
     sums: Gradients,
@@ -218,7 +218,7 @@ def _arrived(node: Any, g: Any, graph: GraphMode | None, supports: dict[Any, Any
             return node.filled(g, node.xp if graph is None else graph.xp)
         if node.__class__ is Leaf:  # its hooks were removed meanwhile
             return g
-        after = hooks.through(node, g)
+        after = hooks.call_on_gradient(node, g)
     if after is not g and supports.get(node) is not None:  # a hook may have filled zeros
         filled = nonzero(after if graph is None else after.data)
         supports[node] = supports[node].union(filled)
@@ -249,7 +249,7 @@ def _pulled(
             None if d is None else unbroadcast(xp, d, parent.shape, parent.dtype)
             for parent, d in zip(parents, ds)
         ]
-        hooks.passed(node, g, ds)
+        hooks.call_after_node(node, g, ds)
     return ds
 
 

@@ -1,4 +1,4 @@
-"""What tests have to know of an op: inputs to try it on, and where results may differ.
+"""Data of an op for its generated tests: inputs, and where results may differ.
 
 Imports nothing of gpugrad.
 """
@@ -19,13 +19,12 @@ class Sample:
         self.parameters = parameters
 
     def __repr__(self) -> str:
-        words = [str(shape) for shape in self.shapes]
-        words += [f"{name}={value!r}" for name, value in self.parameters.items()]
-        return f"Sample({', '.join(words)})"
+        keywords = [f"{name}={value!r}" for name, value in self.parameters.items()]
+        return f"Sample({', '.join([*map(str, self.shapes), *keywords])})"
 
 
 class Checks(NamedTuple):
-    """How the generated tests have to treat an op, for a reason that holds of the op."""
+    """How the generated tests treat an op."""
 
     # The operands allow no other value of these parameters, such as the size of a result.
     fixed: str = ""

@@ -1,8 +1,8 @@
-"""A walk over several devices: each gradient is followed to its own. Imports backend.
+"""A walk over several devices. Imports backend and outputs.
 
 CuPy computes on its current device, whatever device an operand is on. A walk makes the device of
-what it starts from the current one; only where recorded code has moved arrays can a graph lie on
-several.
+its first seed the current one. Only where recorded code has moved arrays can a graph lie on
+several devices; then the walk follows each gradient.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ _moved = False
 
 
 def note_move() -> None:
-    """Note a move after which the current device may not be that of every node of a graph."""
+    """Note a recorded move: nodes of one graph may now be on several devices."""
     global _moved
     _moved = True
 
@@ -28,7 +28,7 @@ def has_moved() -> bool:
 
 
 def device_of_gradient(gradient: Any) -> Device:
-    """Where a gradient lies: raw, a Tensor, or of one of several outputs."""
+    """The device of a gradient: raw, a Tensor, or of one of several outputs."""
     while isinstance(gradient, OutputGrads):
         gradient = next(iter(gradient.parts.values()))
     if isinstance(gradient, tuple):
@@ -37,20 +37,20 @@ def device_of_gradient(gradient: Any) -> Device:
 
 
 class Follower:
-    """Observes a walk, and makes the device of each gradient the current one.
+    """An observer that makes the device of each gradient the current one.
 
-    ``entered`` is the stack that leaves them when the walk ends.
+    The stack ``entered`` leaves them when the walk ends.
     """
 
     def __init__(self, entered: contextlib.ExitStack) -> None:
         self.entered = entered
 
     def visit(self, node: Any, g: Any) -> None:
-        """To where the node's rules compute."""
+        """Activate the device of the node's rules."""
         device = device_of_gradient(g)
         if not device.is_current():
             self.entered.enter_context(device.activate())
 
     def gradient(self, node: Any, parent: Any, d: Any) -> None:
-        """To where a gradient meets the parent's others."""
+        """Activate the device on which the parent's gradients are added."""
         self.visit(node, d)

@@ -1,8 +1,8 @@
 """Forward mode: tangents pushed through a recorded graph. Imports the modules beside it.
 
-There is no second table of derivatives. An elementwise op reuses its vjps (its Jacobian is
-diagonal, hence its own transpose), a linear op is applied to the tangents, and any other
-has its vjp, which is linear in ``g``, transposed by a reverse pass of its own.
+There is no second table of derivatives. An elementwise op reuses its vjps, since its Jacobian
+is diagonal; a linear op is applied to the tangents; the vjp of any other, which is linear in
+``g``, is transposed by a reverse pass of its own.
 """
 
 from collections.abc import Sequence
@@ -25,11 +25,11 @@ def push(
     graph: GraphMode,
     by_choice: bool = False,
 ) -> list[Any]:
-    """The tangents of the output nodes, given those of some of the nodes they came from.
+    """The tangents of the output nodes, given those of some nodes before them.
 
-    All tangents are Tensors, and what is computed with them is recorded, so that tangents
-    can be differentiated again. None stands for a tangent that is zero. ``by_choice`` says
-    that zeros in ``tangents`` are such that nothing moves there: see `gpugrad.engine.support`.
+    All tangents are Tensors, and operations on them are recorded, so that tangents can be
+    differentiated again. None stands for a tangent of zero. ``by_choice`` says that zeros in
+    ``tangents`` are by choice: see `gpugrad.engine.support`.
     """
     known = dict(tangents)
     supports = {node: nonzero(t.data) for node, t in tangents.items()} if by_choice else {}
@@ -93,13 +93,13 @@ def _tangent(node: Any, tangents: list[Any], graph: GraphMode, supports: dict[An
 
 
 def _masked(node: Any, index: int, supports: dict[Any, Any], xp: Any, d: Any) -> Any:
-    """What an argument's tangent comes to, zero where that is zero by choice."""
+    """An argument's part of a tangent, zero where the argument's tangent is zero by choice."""
     support = supports.get(node.parents[index])
     return d if support is None or not asks(node, index) else xp.where(support.mask(), d, 0)
 
 
 def _zeros(xp: Any, like: Any, value: Any) -> Any:
-    """The tangent of a constant: of a number, which is assigned to elements, a number."""
+    """The tangent of a constant; for a number, as in an assignment to elements, a number."""
     if not hasattr(value, "dtype"):
         return 0
     return xp.full_like(like, 0, dtype=value.dtype, shape=value.shape)
@@ -136,6 +136,8 @@ def _transposed(
         for d, tangent in zip(pulled, tangents, strict=True)
         if d is not None and d._node is not None
     ]
-    found = run_backward(seeds, graph=graph, targets=[leaf._node for leaf in u])
-    results = tuple(found[leaf._node] if leaf._node in found else leaf.detach() for leaf in u)
+    gradients = run_backward(seeds, graph=graph, targets=[leaf._node for leaf in u])
+    results = tuple(
+        gradients[leaf._node] if leaf._node in gradients else leaf.detach() for leaf in u
+    )
     return results if isinstance(node, OutputsNode) else results[0]

@@ -1,7 +1,6 @@
 """Functions that are called when a gradient passes. Imports the modules of the engine beside it.
 
-A node or leaf with hooks changes its class, so that the walk needs to look at the hooks of
-those alone: the others pay nothing.
+A node or leaf with hooks changes its class, so that the walk has no work for nodes without hooks.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,64 +11,51 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import record
 from gpugrad.engine.messages import check_real
 from gpugrad.engine.modes import enable_grad, no_grad
-from gpugrad.engine.node import (
-    CHANGES,
-    COMPLETES,
-    FOLLOWS,
-    RETAINS,
-    HookedLeaf,
-    HookedNode,
-    eager,
-)
+from gpugrad.engine.node import CHANGES, COMPLETES, FOLLOWS, RETAINS, HookedLeaf, HookedNode, eager
 from gpugrad.errors import DeviceError, DTypeError, ShapeError
 
 __all__ = [
-    "HookedLeaf",
-    "HookedNode",
-    "deliver_eagerly",
-    "eager",
+    "HookedLeaf", "HookedNode", "call_after_node", "call_on_gradient", "deliver_eagerly", "eager",
     "first_uses",
-    "passed",
-    "through",
-]
+]  # fmt: skip
 
 
-def _called(node: Any, order: int) -> Iterator[Callable[..., Any]]:
-    """The hooks there are now, in order; one that another of them takes away is not called."""
+def _hooks(node: Any, order: int) -> Iterator[Callable[..., Any]]:
+    """The hooks of a node, without those that another of them removes meanwhile."""
     for key in sorted(key for key in node.hooks if key[0] == order):
         hook = node.hooks.get(key)
         if hook is not None:
             yield hook
 
 
-def through(node: Any, g: Any) -> Any:
+def call_on_gradient(node: Any, g: Any) -> Any:
     """The gradient after the hooks that may change it: raw for a raw one, else a Tensor.
 
-    A hook gets memory of its own, since a gradient may share its memory with others; what it
-    changes there counts.
+    A hook gets a copy, since a gradient may share its memory with others; a change of the copy
+    in place changes the gradient.
     """
     if isinstance(g, record.Tensor):
         with enable_grad():
-            for hook in _called(node, CHANGES):
+            for hook in _hooks(node, CHANGES):
                 shown = g if g._node is not None else record.Tensor(g.data.copy())
                 changed = hook(shown)
                 g = shown if changed is None else _replacement(hook, changed, g)
-            for hook in _called(node, RETAINS):
+            for hook in _hooks(node, RETAINS):
                 hook(g)
         return g
     with no_grad():
-        for hook in _called(node, CHANGES):
+        for hook in _hooks(node, CHANGES):
             shown = record.Tensor(g.copy())
             changed = hook(shown)
             g = (shown if changed is None else _replacement(hook, changed, shown))._array
-            del shown, changed  # or the gradient could not be handed to a leaf without a copy
-        for hook in _called(node, RETAINS):
+            del shown, changed  # a reference would force a copy when the leaf gets it
+        for hook in _hooks(node, RETAINS):
             hook(g)
     return g
 
 
 def _replacement(hook: Callable[..., Any], changed: Any, g: Any) -> Any:
-    """What a hook returned in place of ``g``, as a Tensor that is like it."""
+    """The gradient that a hook returned in place of ``g``, as a Tensor with its dtype."""
     name = getattr(hook, "__qualname__", type(hook).__name__)
     if not isinstance(changed, record.Tensor):
         try:
@@ -100,29 +86,29 @@ def _replacement(hook: Callable[..., Any], changed: Any, g: Any) -> Any:
 def deliver_eagerly(
     leaf: Any, results: dict[Any, Any], deliver: Callable[..., None] | None
 ) -> None:
-    """Add a leaf's gradient to its ``grad`` and tell those who wait, where there are any."""
+    """Add a leaf's gradient to its ``grad`` and call the hooks that wait for it, if any."""
     if deliver is None or leaf not in eager:
         return
     deliver(results, leaf)
     with no_grad():
-        for hook in _called(leaf, COMPLETES):
+        for hook in _hooks(leaf, COMPLETES):
             hook()
 
 
-def passed(node: Any, g: Any, ds: Sequence[Any]) -> None:
-    """Show the hooks that follow an operation what goes on to its arguments, and what came in."""
-    for hook in _called(node, FOLLOWS):
+def call_after_node(node: Any, g: Any, ds: Sequence[Any]) -> None:
+    """Call the hooks that follow an operation, with its arguments' gradients and its own."""
+    for hook in _hooks(node, FOLLOWS):
         if isinstance(g, record.Tensor):
             with enable_grad():
                 hook(tuple(ds), g)
             continue
-        with no_grad():  # copies, as what is shown may share memory with other gradients
+        with no_grad():  # copies, since gradients may share memory
             shown = [None if d is None else record.Tensor(d.copy()) for d in (*ds, g)]
             hook(tuple(shown[:-1]), shown[-1])
 
 
 def first_uses(nodes: Iterable[Any]) -> dict[Any, int]:
-    """For each leaf of ``eager``, the first node that used it, by serial: the last visited."""
+    """For each leaf of ``eager`` the serial of the first node that used it, the last visited."""
     uses: dict[Any, int] = {}
     for node in nodes:  # parents first
         for parent in node.parents:

@@ -1,4 +1,4 @@
-"""What to say when an operation refuses its operands, or there is no memory for its result.
+"""The errors of an operation that refuses its operands, or has no memory for its result.
 
 Imports only op, errors and backend.
 """
@@ -15,30 +15,32 @@ from gpugrad.backend import memory
 from gpugrad.engine.op import Op
 from gpugrad.errors import DTypeError, GpugradError, IndexingError, ShapeError
 
-__all__ = ["check_real", "explain", "names_what_was_visited", "wrong_operand"]
+__all__ = ["check_real", "explain", "explains_no_memory", "type_name", "wrong_operand"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def type_name(cls: type) -> str:
+    """The name of a type, with its module unless that is Python's."""
+    name = cls.__qualname__
+    return name if cls.__module__ == "builtins" else f"{cls.__module__}.{name}"
+
+
 def wrong_operand(op: Op, operand: Any) -> DTypeError:
-    """The error for an operand that is no tensor, array, number or list of numbers."""
-    kind = type(operand)
-    name = (
-        kind.__qualname__
-        if kind.__module__ == "builtins"
-        else f"{kind.__module__}.{kind.__qualname__}"
-    )
+    """The error for an operand other than a Tensor, an array, a number or a list of numbers."""
     return DTypeError(
-        f"{op.shown}: expected a Tensor, an array, a number or a list of numbers, got {name}. "
-        "Convert it first, for example with gg.tensor(numpy.asarray(...))"
+        f"{op.shown}: expected a Tensor, an array, a number or a list of numbers, got "
+        f"{type_name(type(operand))}. Convert it first, for example with "
+        "gg.tensor(numpy.asarray(...))"
     )
 
 
-def check_real(who: str, given: Any, data: Any, what: str = "gradient") -> None:
+def check_real(who: str, gradient: Any, data: Any, what: str = "gradient") -> None:
     """DTypeError for a complex gradient of real data: its imaginary part would be lost."""
-    if given.dtype.kind == "c" and data.dtype.kind != "c":
+    if gradient.dtype.kind == "c" and data.dtype.kind != "c":
         raise DTypeError(
-            f"{who}: expected a {what} of dtype {data.dtype}, got {given.dtype}. Take its real part"
+            f"{who}: expected a {what} of dtype {data.dtype}, got {gradient.dtype}. Take its real "
+            "part"
         )
 
 
@@ -49,13 +51,13 @@ def explain(
     if isinstance(error, GpugradError):
         return
     shapes = [tuple(getattr(raw, "shape", ())) for raw in raws if raw is not None]
-    words = "".join(f", {name}={_shown(value)}" for name, value in (parameters or {}).items())
-    listed = " and ".join(map(str, shapes))
+    keywords = "".join(f", {name}={_shown(value)}" for name, value in (parameters or {}).items())
+    operands = f". Operands of shape {' and '.join(map(str, shapes))}{keywords}"
+    message = str(error).rstrip(". ")
     if isinstance(error, LinAlgError):  # a ValueError too, but of the values
-        said = str(error).rstrip(". ")
-        raise LinAlgError(f"{op.shown}: {said}. Operands of shape {listed}{words}") from error
-    if found := memory.exhausted(op.shown, error, f". Operands of shape {listed}{words}"):
-        raise found from error
+        raise LinAlgError(f"{op.shown}: {message}{operands}") from error
+    if no_memory := memory.exhausted(op.shown, error, operands):
+        raise no_memory from error
     if op.name == "matmul" and () in shapes:  # CuPy stumbles over a number
         raise ShapeError(_matmul(*shapes)) from error
     if isinstance(error, ValueError):
@@ -63,55 +65,51 @@ def explain(
             raise ShapeError(_matmul(*shapes)) from error
         if op.kind == "elementwise" and len(shapes) > 1 and (text := _broadcast(shapes)):
             raise ShapeError(f"{op.shown}: {text}") from error
-        raise ShapeError(
-            f"{op.shown}: {str(error).rstrip('. ')}. Operands of shape {listed}{words}"
-        ) from error
+        raise ShapeError(f"{op.shown}: {message}{operands}") from error
     if isinstance(error, IndexError):
-        said = str(error).rstrip(". ")
-        if "must be of integer" in said:
-            said += "; gg.tensor([0, 1]) makes floats of them, gg.asarray([0, 1]) does not"
-        raise IndexingError(f"{op.shown}: {said}. Operands of shape {listed}{words}") from error
+        if "must be of integer" in message:
+            message += "; gg.tensor([0, 1]) makes floats of them, gg.asarray([0, 1]) does not"
+        raise IndexingError(f"{op.shown}: {message}{operands}") from error
     if isinstance(error, TypeError):
-        kinds = ", ".join(str(getattr(raw, "dtype", type(raw).__name__)) for raw in raws)
-        said = str(error).rstrip(". ")
+        dtypes = ", ".join(str(getattr(raw, "dtype", type(raw).__name__)) for raw in raws)
         if op.complex == "refused" and any(map(numpy.iscomplexobj, raws)):
-            said = "it takes no complex numbers; give it abs(t), t.real or t.imag"
-        raise DTypeError(f"{op.shown}: {said}. Operands of dtype {kinds}{words}") from error
+            message = "it takes no complex numbers; give it abs(t), t.real or t.imag"
+        raise DTypeError(f"{op.shown}: {message}. Operands of dtype {dtypes}{keywords}") from error
 
 
-def names_what_was_visited(walk: F) -> F:
-    """Let a walk say at which operation it was when there was no memory for a gradient."""
+def explains_no_memory(walk: F) -> F:
+    """Let OutOfMemoryError name the operation at which a walk had no memory for a gradient."""
 
     @functools.wraps(walk)
-    def told(*args: Any, **words: Any) -> Any:
+    def explained(*args: Any, **kwargs: Any) -> Any:
         try:
-            return walk(*args, **words)
+            return walk(*args, **kwargs)
         except (MemoryError, RuntimeError) as error:
-            found = memory.exhausted(f"backward of {_visited(walk, error)}", error)
-            if found is None:
+            no_memory = memory.exhausted(f"backward of {_visited(walk, error)}", error)
+            if no_memory is None:
                 raise
-            # What the walk holds goes with its frame, so that whoever catches this has room.
+            # Free what the walk holds, so that whoever catches the error has memory.
             traceback.clear_frames(error.__traceback__)
-            raise found from error
+            raise no_memory from error
 
-    return told  # type: ignore[return-value]
+    return explained  # type: ignore[return-value]
 
 
 def _visited(walk: Callable[..., Any], error: BaseException) -> str:
-    """The operation at which a walk was: it needs no note of it on the way, its frame knows."""
-    found = "a graph"
+    """The operation at which a walk was, read from its frame."""
+    shown = "a graph"
     for frame, _ in traceback.walk_tb(error.__traceback__):
         if frame.f_code is walk.__code__:  # the innermost walk, where one is in another
             names = frame.f_locals
             op = getattr(names.get("node"), "op", None)
-            found = found if op is None else op.shown
+            shown = shown if op is None else op.shown
             if isinstance(names, dict):  # before Python 3.13, a copy that the frame keeps
                 names.clear()
-    return found
+    return shown
 
 
 def _shown(value: Any) -> str:
-    """A parameter in a few words: the numbers of an array would have to come from its device."""
+    """A parameter in an error; of an array without its values, which may be on a device."""
     if isinstance(value, tuple):
         return f"({', '.join(map(_shown, value))}{',' if len(value) == 1 else ''})"
     if hasattr(value, "dtype") and hasattr(value, "shape"):
@@ -120,7 +118,7 @@ def _shown(value: Any) -> str:
 
 
 def _broadcast(shapes: Sequence[tuple[int, ...]]) -> str | None:
-    """Which axis keeps shapes from broadcasting, and what might have been meant."""
+    """The axis that keeps shapes from broadcasting, and a suggestion; None where they do."""
     rank = max(map(len, shapes))
     padded = [(1,) * (rank - len(shape)) + shape for shape in shapes]
     for axis in range(-1, -rank - 1, -1):

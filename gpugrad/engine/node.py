@@ -1,9 +1,9 @@
 """The graph: nodes that hold raw arrays and parent nodes, never a Tensor. Imports op and errors.
 
-A node is made for each recorded operation, a leaf for each tensor that the user asked a
-gradient for. A tensor points at its node and no node points at its tensor (a leaf keeps a
-weak reference, to hand the gradient over), so a graph is freed by reference counting as
-soon as the last tensor that needs it is gone.
+There is a node for each recorded operation and a leaf for each tensor made with
+``requires_grad=True``. A tensor points at its node and no node points at its tensor (a leaf has a
+weak reference, for delivering the gradient), so a graph is freed by reference counting as soon as
+the last tensor that needs it is gone.
 """
 
 import itertools
@@ -19,8 +19,8 @@ __all__ = [
     "Node", "add_hook", "eager", "next_serial",
 ]  # fmt: skip
 
-# Serial numbers are a clock: they order nodes topologically (parents come first), and an
-# in-place change is stamped with one, which tells whether it came after a node was made.
+# Serial numbers are a clock: they order nodes topologically (parents come first), and they
+# stamp in-place changes, which orders those among the nodes.
 next_serial: Callable[[], int] = itertools.count(1).__next__
 
 
@@ -29,30 +29,18 @@ class Node:
 
     ``parents[i]`` is the node of array argument ``i``, None where it needs no gradient.
     ``values[i]`` is its raw array where a derivative needs it or where it is a constant,
-    else a stand-in (the parent node: it has ``shape`` and ``dtype``). ``values`` is None
-    once the graph was freed. ``y`` is the raw output, None where no derivative needs it.
+    else the parent node, which has ``shape`` and ``dtype``. ``values`` is None once the
+    graph was freed. ``y`` is the raw output, None where no derivative needs it.
     ``xp`` is the namespace that computed it; ``shape`` and ``dtype`` are the output's.
 
-    ``name``, ``hooks`` and ``where`` (the line of the user's code that made it) are unset on
-    most nodes: a slot never filled costs nothing.
+    ``name``, ``hooks`` and ``where`` (the line of the user's code that called the operation) are
+    unset on most nodes.
     """
 
     __slots__ = (
-        "__weakref__",
-        "dtype",
-        "hooks",
-        "name",
-        "op",
-        "parameters",
-        "parents",
-        "serial",
-        "shape",
-        "tensor",
-        "values",
-        "where",
-        "xp",
-        "y",
-    )
+        "__weakref__", "dtype", "hooks", "name", "op", "parameters", "parents", "serial", "shape",
+        "tensor", "values", "where", "xp", "y",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -78,15 +66,15 @@ class Node:
     def register_prehook(self, hook: Callable[[Any], Any]) -> Any:
         """Call ``hook(gradient)`` when the gradient of the output arrives; it may return another.
 
-        Returns a handle whose ``remove()`` takes the hook away.
+        Returns a handle whose ``remove()`` removes the hook.
         """
         return add_hook(self, CHANGES, hook)
 
     def register_hook(self, hook: Callable[[tuple[Any, ...], Any], Any]) -> Any:
         """Call ``hook(argument_gradients, gradient)`` after the node was differentiated.
 
-        For looking: what it returns is not used. An argument that needs no gradient has None.
-        Returns a handle whose ``remove()`` takes the hook away.
+        Its return value is ignored. The gradient is None for an argument that needs none.
+        Returns a handle whose ``remove()`` removes the hook.
         """
         return add_hook(self, FOLLOWS, hook)
 
@@ -95,9 +83,9 @@ class Node:
 
 
 class Leaf:
-    """The end of a path: a tensor that the user asked a gradient for.
+    """The node of a tensor made with ``requires_grad=True``, where paths end.
 
-    ``tensor`` is a weak reference to it: a leaf that nobody holds needs no gradient.
+    ``tensor`` is a weak reference to it: once the tensor is gone, its gradient is not needed.
     """
 
     __slots__ = ("__weakref__", "dtype", "hooks", "name", "serial", "shape", "tensor")
@@ -117,12 +105,11 @@ class Leaf:
 
 # ---------------------------------------------------------------- hooks
 
-# In which order the hooks of one gradient are called, whatever order they came in.
+# The order in which the hooks of one gradient are called, whenever they were registered.
 CHANGES, RETAINS, COMPLETES, FOLLOWS = range(4)
 
 _hook_numbers = itertools.count()
-# Living leaves to be told as soon as their gradient is complete: the walk has to find out
-# when that is only where there are any.
+# Leaves with hooks for a complete gradient: only for these does the walk find out when it is.
 eager: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
@@ -143,17 +130,14 @@ class HookedLeaf(Leaf):
 
 
 class Handle:
-    """What registering a hook returns; ``remove()`` takes the hook away again.
-
-    As a context manager it takes the hook away at the end of the block.
-    """
+    """A registered hook; ``remove()`` removes it, and so does the end of a ``with`` block."""
 
     def __init__(self, node: Any, key: tuple[int, int]) -> None:
-        self._node = weakref.ref(node)  # a handle that is kept keeps no graph
+        self._node = weakref.ref(node)  # so that a handle keeps no graph alive
         self._key = key
 
     def remove(self) -> None:
-        """Take the hook away; nothing happens where it is gone already."""
+        """Remove the hook; nothing happens where it is gone already."""
         node = self._node()
         hooks = getattr(node, "hooks", {})
         if hooks.pop(self._key, None) is None:
@@ -171,11 +155,11 @@ class Handle:
 
 
 def add_hook(node: Any, order: int, hook: Callable[..., Any]) -> Handle:
-    """Let ``hook`` be called when a walk passes the node; ``order`` is CHANGES, ...
+    """Register a hook for a walk that passes the node; ``order`` is CHANGES, ...
 
-    CHANGES hooks get the gradient that arrives and may return another; RETAINS hooks get the
-    one that results. COMPLETES hooks, of a leaf, are called after it was added to the leaf's
-    ``grad``. FOLLOWS hooks, of an operation, get the gradients of its arguments and its own.
+    CHANGES hooks get the gradient and may return another; RETAINS hooks get the final one.
+    COMPLETES hooks, of a leaf, are called after it was added to the leaf's ``grad``. FOLLOWS
+    hooks, of an operation, get the gradients of its arguments and its own.
     """
     if not callable(hook):
         raise GradientError(f"hook: expected a function, got {type(hook).__name__}")

@@ -1,9 +1,8 @@
 """Operations with several outputs. Imports the modules of the engine beside it.
 
-The operation has one node, an `OutputsNode`, and each of its results a node of the op
-`PICK` that selects it. Going backward, a pick turns its gradient into a `OutputGrads`, which
-says whose gradient it is; bundles add up like arrays do, so the walk treats them like any
-gradient.
+The operation has one node, an `OutputsNode`, and each of its outputs a node of the op `PICK`
+that selects it. The vjp of a pick wraps its gradient in an `OutputGrads`, with the index of the
+output. These add up as arrays do, so the walk needs no case for them.
 """
 
 from typing import Any, Self
@@ -15,7 +14,7 @@ __all__ = ["PICK", "OutputGrads", "OutputsNode", "ShapeDtype", "pick"]
 
 
 class ShapeDtype:
-    """What is left of an array that was not kept: its shape and dtype."""
+    """Shape and dtype of an array that was not saved."""
 
     __slots__ = ("dtype", "shape")
 
@@ -24,15 +23,15 @@ class ShapeDtype:
         self.dtype = dtype
 
     def zeros(self, xp: Any, like: Any) -> Any:
-        """The gradient of an output that nothing was computed from."""
+        """The gradient of an output that was not used."""
         return xp.full_like(like, 0, dtype=self.dtype, shape=self.shape)
 
 
 class OutputsNode(Node):
     """A recorded operation with several outputs.
 
-    ``y`` holds, for each output, the array or a stand-in; ``shape`` and ``dtype`` are the
-    tuple of stand-ins, so that a `OutputGrads` fits it.
+    ``y`` holds the array of each output or its `ShapeDtype`; ``shape`` and ``dtype`` are the
+    tuple of `ShapeDtype`, as those of its `OutputGrads` are.
     """
 
     __slots__ = ()
@@ -47,16 +46,16 @@ class OutputsNode(Node):
         parameters: dict[str, Any] | None,
     ) -> None:
         outputs: Any = tuple(ShapeDtype(y.shape, y.dtype) for y in ys)
-        kept = op.keeps(tuple(parent is not None for parent in parents))[1]
-        super().__init__(
-            op, parents, values, ys if kept else outputs, xp, outputs, outputs, parameters
-        )
+        _, saves_y = op.keeps(tuple(parent is not None for parent in parents))
+        y = ys if saves_y else outputs
+        super().__init__(op, parents, values, y, xp, outputs, outputs, parameters)
 
-    def filled(self, bundle: "OutputGrads", xp: Any) -> tuple[Any, ...]:
+    def filled(self, gradients: "OutputGrads", xp: Any) -> tuple[Any, ...]:
         """A gradient for each output: zeros for those that had none."""
-        some = next(iter(bundle.parts.values()))
+        parts = gradients.parts
+        some = next(iter(parts.values()))
         return tuple(
-            bundle.parts[index] if index in bundle.parts else output.zeros(xp, some)
+            parts[index] if index in parts else output.zeros(xp, some)
             for index, output in enumerate(self.shape)
         )
 

@@ -19,7 +19,7 @@ def pull_back(
 ) -> Sequence[Any]:
     """The gradient of each argument, given that of the output; None where ``needs`` is False.
 
-    Its shape is any that broadcasting relates to the argument's: see `unbroadcast`.
+    Its shape may be any that `unbroadcast` takes.
     """
     if op.joint is not None:
         ds: Sequence[Any] = op.joint(xp, g, y, tuple(needs), *values, **parameters)
@@ -52,5 +52,5 @@ def unbroadcast(xp: Any, d: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     if d.dtype == dtype:
         return d
     if d.dtype.kind == "c" and dtype.kind != "c":
-        d = xp.real(d)  # what moves a real number moves nothing in the imaginary direction
+        d = xp.real(d)  # a real number does not move in the imaginary direction
     return d.astype(dtype)

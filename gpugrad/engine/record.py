@@ -1,7 +1,7 @@
-"""The path of an op call: unwrap, compute, note what a derivative will need.
+"""The path of an op call: unwrap, compute, record.
 
 `bind` makes the public function of a table entry. This is the hot path: an operation on
-small arrays costs little more than NumPy's own call, so what is rare is kept out of line.
+small arrays costs little more than NumPy's own call, so rare cases are handled out of line.
 Imports backend, errors and the modules beside it; the Tensor class registers itself with
 `use_tensor_class`.
 """
@@ -13,26 +13,18 @@ import numpy
 
 from gpugrad.backend.device import beside, check_same_device, device_of
 from gpugrad.backend.namespace import NAMESPACES, namespace_of, register
-from gpugrad.engine.messages import explain, wrong_operand
+from gpugrad.engine.messages import explain, type_name, wrong_operand
 from gpugrad.engine.modes import in_rules, recording
 from gpugrad.engine.node import Node
 from gpugrad.engine.op import Op
 from gpugrad.engine.outputs import OutputsNode, ShapeDtype, pick
 from gpugrad.errors import DeviceError, DTypeError
 
-__all__ = [
-    "bind",
-    "bind_operator",
-    "in_place_of",
-    "noted",
-    "record",
-    "unwrap",
-    "use_tensor_class",
-]
+__all__ = ["attach_node", "bind", "bind_operator", "record", "unwrap", "use_tensor_class"]
 
-# Numbers have no namespace of their own: they go where the arrays are.
-for _kind in (bool, int, float, complex):
-    register(_kind, None)
+# Numbers have no namespace of their own: they take that of the arrays beside them.
+for _number in (bool, int, float, complex):
+    register(_number, None)
 
 # Set once by gpugrad.tensor, which stands above this module.
 Tensor: Any = None
@@ -40,7 +32,7 @@ _from_python: Callable[..., Any]
 
 
 def use_tensor_class(cls: type, from_python: Callable[..., Any]) -> None:
-    """Name the class that ops take and return, and how lists and numbers become raw arrays."""
+    """Set the class that ops take and return, and the conversion of lists and numbers."""
     global Tensor, _from_python
     Tensor, _from_python = cls, from_python
 
@@ -51,7 +43,7 @@ def record(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None = 
     mode = op.differentiable and nodes.count(None) < len(nodes) and recording.get()
     compute = getattr(xp, op.recorded if mode else op.name)
     if not xp.alone:
-        compute = in_place_of(raws, compute)
+        compute = _on_device_of(raws, compute)
     try:
         y = compute(*raws, **parameters) if parameters else compute(*raws)
     except Exception as error:
@@ -62,10 +54,10 @@ def record(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None = 
     residuals: Sequence[Any] = ()
     if op.residuals:
         y, *residuals = y
-    return noted(op, raws, nodes, xp, parameters, y, residuals, mode)
+    return attach_node(op, raws, nodes, xp, parameters, y, residuals, mode)
 
 
-def noted(
+def attach_node(
     op: Op,
     raws: Sequence[Any],
     nodes: Sequence[Any],
@@ -76,12 +68,12 @@ def noted(
     mode: Any,
 ) -> Any:
     """The Tensor (or a tuple) of an op's result in the graph; ``mode`` is that of `recording`."""
-    keep, keep_y = op.keeps(tuple([node is not None for node in nodes]))
-    values = [raw if kept or node is None else node for raw, kept, node in zip(raws, keep, nodes)]
+    saves, saves_y = op.keeps(tuple([node is not None for node in nodes]))
+    values = [raw if save or node is None else node for raw, save, node in zip(raws, saves, nodes)]
     if residuals:
         values += [
-            residual if kept else ShapeDtype(residual.shape, residual.dtype)
-            for residual, kept in zip(residuals, keep[len(raws) :])
+            residual if save else ShapeDtype(residual.shape, residual.dtype)
+            for residual, save in zip(residuals, saves[len(raws) :])
         ]
     if op.outputs:
         whole = OutputsNode(op, tuple(nodes), tuple(values), y, xp, parameters)
@@ -96,11 +88,11 @@ def noted(
         return Tensor(y)
     if dtype.kind == "c":
         op = op.over_complex()
-    kept_y = y if keep_y else None
-    made = Node(op, tuple(nodes), tuple(values), kept_y, xp, y.shape, dtype, parameters)
+    saved_y = y if saves_y else None
+    node = Node(op, tuple(nodes), tuple(values), saved_y, xp, y.shape, dtype, parameters)
     if mode is not True:
-        mode(made, raws, y)
-    return Tensor(y, made)
+        mode(node, raws, y)
+    return Tensor(y, node)
 
 
 def unwrap(op: Op, operands: Sequence[Any]) -> tuple[list[Any], list[Any], Any]:
@@ -113,7 +105,7 @@ def unwrap(op: Op, operands: Sequence[Any]) -> tuple[list[Any], list[Any], Any]:
             nodes.append(operand._node)
         else:
             known = type(operand) in NAMESPACES
-            raws.append(_loose(operand, operand) if known else _convert(op, operand, operands))
+            raws.append(_scalar(operand, operand) if known else _convert(op, operand, operands))
             nodes.append(None)
     for index in op.constants:
         nodes[index] = None
@@ -123,15 +115,15 @@ def unwrap(op: Op, operands: Sequence[Any]) -> tuple[list[Any], list[Any], Any]:
         and xp.checks is not None
         and any(isinstance(raw, numpy.generic) for raw in raws)
     ):
-        _namespace(op, [_fixed(*pair) for pair in zip(operands, raws, strict=True)])
+        _namespace(op, [_placed(*pair) for pair in zip(operands, raws, strict=True)])
     if xp is None:
         raws = [None if raw is None else _of_number(raw) for raw in raws]
         xp = _namespace(op, raws)
     return raws, nodes, xp
 
 
-def _loose(operand: Any, raw: Any) -> Any:
-    """The raw array of an operand. A 0-d NumPy array is a number, and goes to any device."""
+def _scalar(operand: Any, raw: Any) -> Any:
+    """The raw array of an operand; of a 0-d NumPy array the scalar, which goes to any device."""
     return raw[()] if operand is raw and type(raw) is numpy.ndarray and not raw.ndim else raw
 
 
@@ -140,13 +132,13 @@ def _of_number(number: Any) -> Any:
     return numpy.asarray(number)[()] if in_rules.get() else _from_python(number)
 
 
-def _fixed(operand: Any, raw: Any) -> Any:
-    """The raw array of an operand. A Tensor's NumPy scalar goes to any device, being a constant.
+def _placed(operand: Any, raw: Any) -> Any:
+    """The raw array of an operand; of a NumPy scalar in a graph an array, which has a device.
 
-    Where it is in a graph it does not: its gradient would come from another device.
+    As a scalar it would go to any device, and its gradient come from another one than its own.
     """
-    graph = isinstance(raw, numpy.generic) and getattr(operand, "_node", None) is not None
-    return operand.data if graph else raw
+    in_graph = isinstance(raw, numpy.generic) and getattr(operand, "_node", None) is not None
+    return operand.data if in_graph else raw
 
 
 def _namespace(op: Op, raws: Sequence[Any]) -> Any:
@@ -155,8 +147,8 @@ def _namespace(op: Op, raws: Sequence[Any]) -> Any:
     for raw in raws:
         if raw is None:
             continue
-        kind = type(raw)
-        own = NAMESPACES[kind] if kind in NAMESPACES else namespace_of(raw)
+        cls = type(raw)
+        own = NAMESPACES[cls] if cls in NAMESPACES else namespace_of(raw)
         if own is None or own is xp:
             continue
         if xp is None or isinstance(first, numpy.generic):
@@ -166,36 +158,35 @@ def _namespace(op: Op, raws: Sequence[Any]) -> Any:
                 if namespace.checks is not None:
                     namespace.checks(op.shown, tuple(raws))
             check_same_device(op.shown, tuple(raws))
-            types = (f"{kind.__module__}.{kind.__qualname__}" for kind in (type(first), type(raw)))
             raise DeviceError(
-                f"{op.shown}: the operands are arrays of two types, {' and '.join(types)}, which "
-                "cannot be mixed. Convert one of them first"
+                f"{op.shown}: the operands are arrays of two types, {type_name(type(first))} and "
+                f"{type_name(cls)}, which cannot be mixed. Convert one of them first"
             )
     if xp is not None and not xp.alone:
         xp.checks(op.shown, tuple(raws))
     return xp
 
 
-def in_place_of(raws: Sequence[Any], compute: Callable[..., Any]) -> Callable[..., Any]:
+def _on_device_of(raws: Sequence[Any], compute: Callable[..., Any]) -> Callable[..., Any]:
     """``compute``, on the device of the operands: CuPy makes new arrays on its current one."""
     for raw in raws:
         if NAMESPACES.get(type(raw)) is not None and not isinstance(raw, numpy.generic):
-            place = device_of(raw)
+            device = device_of(raw)
             break
     else:
         return compute
-    if place.is_current():
+    if device.is_current():
         return compute
 
     def compute_there(*args: Any, **parameters: Any) -> Any:
-        with place.activate():
+        with device.activate():
             return compute(*args, **parameters)
 
     return compute_there
 
 
 def _convert(op: Op, operand: Any, operands: Sequence[Any]) -> Any:
-    """A raw array of what is neither a Tensor, an array nor a number: a list, an array type.
+    """A raw array of a list, or an array whose type is new; DTypeError for anything else.
 
     Like a number, a list goes where the arrays among the operands are, and does not promote.
     """
@@ -219,7 +210,7 @@ def _convert(op: Op, operand: Any, operands: Sequence[Any]) -> Any:
 
 
 def _as_precise(own: Any, array: Any) -> Any:
-    """The dtype for numbers of a list beside an array: real or complex as they are, no coarser."""
+    """The dtype for a list beside an array: as precise as the array, and complex if the list is."""
     if own.kind not in "fc" or array.kind not in "fc" or array.char not in "efdFD":
         return own
     if own.kind == "c":
@@ -229,24 +220,24 @@ def _as_precise(own: Any, array: Any) -> Any:
 
 def bind(op: Op) -> Callable[..., Any]:
     """The public function of a table entry, taking Tensors, raw arrays and numbers."""
-    plain = not (op.variadic or op.outputs or op.optional or op.residuals)
-    if plain and not op.parameters:
+    simple = not (op.variadic or op.outputs or op.optional or op.residuals)
+    if simple and not op.parameters:
         if len(op.arrays) == 1:
             return _named(_unary(op), op)
         if len(op.arrays) == 2:
             return _named(_binary(op), op)
     # Python binds the arguments itself, at the speed and with the errors of any function.
-    words = ", ".join(f"{name!r}: {name}" for name in op.parameters)
+    keywords = ", ".join(f"{name!r}: {name}" for name in op.parameters)
     scope: dict[str, Any]
-    if len(op.arrays) == 1 and plain:
-        call, scope = f"call({op.arrays[0]}, {{{words}}})", {"call": _unary(op)}
+    if len(op.arrays) == 1 and simple:
+        call, scope = f"call({op.arrays[0]}, {{{keywords}}})", {"call": _unary(op)}
     elif len(op.arrays) == 2 and op.variadic and op.is_constant(1):
         first, rest = op.arrays
-        call, scope = f"call({first}, {{{words}}}, {rest})", {"call": _unary(op)}
+        call, scope = f"call({first}, {{{keywords}}}, {rest})", {"call": _unary(op)}
     else:
         *names, last = op.arrays
         names.append(f"*{last}" if op.variadic else last)
-        call = f"record(op, ({', '.join(names)},), {{{words}}})"
+        call = f"record(op, ({', '.join(names)},), {{{keywords}}})"
         scope = {"record": record, "op": op}
     defaults = {}
     pieces = []
@@ -263,7 +254,7 @@ def bind(op: Op) -> Callable[..., Any]:
 
 
 def bind_operator(op: Op) -> Callable[[Any, Any], Any]:
-    """The function behind an operator: an operand it does not know gets its own say."""
+    """The function of an operator; for unknown operands NotImplemented, for their reflected one."""
     return _named(_binary(op, operator=True), op)
 
 
@@ -281,10 +272,10 @@ def _named(function: Callable[..., Any], op: Op) -> Callable[..., Any]:
     return function
 
 
-class _Computed(dict[type, Any]):
+class _Dispatch(dict[type, Any]):
     """For one op, from an array's type to its namespace and the function that computes the op.
 
-    Only namespaces whose arrays can always meet are kept: others take the longer way.
+    Arrays of a namespace that checks its operands (``alone`` is False) are not entered.
     """
 
     def __init__(self, name: str) -> None:
@@ -292,12 +283,12 @@ class _Computed(dict[type, Any]):
         self.by_namespace: dict[Any, tuple[Any, Any]] = {}
 
     def look_up(self, op: Op, *raws: Any) -> Any:
-        """Namespace and function for operands of any kind; None if all of them are numbers."""
+        """Namespace and function for any operands; None if all of them are numbers."""
         xp = _namespace(op, raws)
         if xp is None:
             return None
         if not xp.alone:
-            return xp, in_place_of(raws, getattr(xp, self.name))
+            return xp, _on_device_of(raws, getattr(xp, self.name))
         entry = self.by_namespace.setdefault(xp, (xp, getattr(xp, self.name)))
         for raw in raws:
             if NAMESPACES[type(raw)] is xp:
@@ -313,8 +304,8 @@ def _unary(op: Op) -> Callable[..., Any]:
     differentiable = op.differentiable and not op.constants
     (keep_x,), keep_y = op.keeps((True,))
     recorded = recording.get
-    known = _Computed(op.name)
-    get = known.get
+    dispatch = _Dispatch(op.name)
+    get = dispatch.get
 
     def call(
         x: Any, parameters: dict[str, Any] | None = None, rest: tuple[Any, ...] = (), /
@@ -322,9 +313,9 @@ def _unary(op: Op) -> Callable[..., Any]:
         if not isinstance(x, Tensor):
             return record(op, (x, *rest), parameters)
         raw = x._array
-        kind = type(raw)
-        xp, compute = get(kind) or known.look_up(op, raw)
-        if rest and (kind not in known or any(type(other) is not kind for other in rest)):
+        cls = type(raw)
+        xp, compute = get(cls) or dispatch.look_up(op, raw)
+        if rest and (cls not in dispatch or any(type(other) is not cls for other in rest)):
             return record(op, (x, *rest), parameters)
         try:
             y = compute(raw) if parameters is None else compute(raw, *rest, **parameters)
@@ -342,10 +333,10 @@ def _unary(op: Op) -> Callable[..., Any]:
         values = (raw,) if keep_x else nodes
         if rest:
             nodes, values = (node, *(None,) * len(rest)), (*values, *rest)
-        made = Node(entry, nodes, values, y if keep_y else None, xp, y.shape, dtype, parameters)
+        result = Node(entry, nodes, values, y if keep_y else None, xp, y.shape, dtype, parameters)
         if mode is not True:
-            mode(made, (raw, *rest), y)
-        return Tensor(y, made)
+            mode(result, (raw, *rest), y)
+        return Tensor(y, result)
 
     return call
 
@@ -356,8 +347,8 @@ def _binary(op: Op, operator: bool = False) -> Callable[[Any, Any], Any]:
     (only_a, _), only_a_y = op.keeps((True, False))
     (_, only_b), only_b_y = op.keeps((False, True))
     recorded = recording.get
-    known = _Computed(op.name)
-    get = known.get
+    dispatch = _Dispatch(op.name)
+    get = dispatch.get
 
     def convert(operand: Any, other: Any) -> Any:
         try:
@@ -385,18 +376,18 @@ def _binary(op: Op, operator: bool = False) -> Callable[[Any, Any], Any]:
             if raw_b is NotImplemented:
                 return NotImplemented
         entry = get(type(raw_a))
-        kind_b = type(raw_b)
-        # A number beside an array is quick as well; all else is looked at more closely.
+        type_b = type(raw_b)
+        # A number beside an array takes the fast path as well.
         if entry is None or (
-            entry is not get(kind_b) and kind_b is not float and kind_b is not int
+            entry is not get(type_b) and type_b is not float and type_b is not int
         ):
-            raw_a = _fixed(a, raw_a) if node_a is not None else _loose(a, raw_a)
-            raw_b = _fixed(b, raw_b) if node_b is not None else _loose(b, raw_b)
-            entry = known.look_up(op, raw_a, raw_b)
+            raw_a = _placed(a, raw_a) if node_a is not None else _scalar(a, raw_a)
+            raw_b = _placed(b, raw_b) if node_b is not None else _scalar(b, raw_b)
+            entry = dispatch.look_up(op, raw_a, raw_b)
             if entry is None:
                 return record(op, (a, b))
             if type(raw_a) is complex and isinstance(raw_b, float):
-                raw_a = numpy.complex128(raw_a)  # or Python would multiply, and make its own
+                raw_a = numpy.complex128(raw_a)  # or Python would compute, and return its own type
         xp, compute = entry
         try:
             y = compute(raw_a, raw_b)
@@ -407,7 +398,7 @@ def _binary(op: Op, operator: bool = False) -> Callable[[Any, Any], Any]:
             return Tensor(y)
         if not differentiable or not (mode := recorded()):
             return Tensor(y)
-        # A constant is kept as it is; an array that no derivative needs, as a stand-in.
+        # A constant is saved as it is; for an array that no derivative needs stands its node.
         if node_b is None:
             values = (raw_a if only_a else node_a, raw_b)
             keep_y = only_a_y
@@ -420,9 +411,9 @@ def _binary(op: Op, operator: bool = False) -> Callable[[Any, Any], Any]:
         dtype = y.dtype
         own = op if dtype.kind != "c" else op.over_complex()
         nodes = (node_a, node_b)
-        made = Node(own, nodes, values, y if keep_y else None, xp, y.shape, dtype, None)
+        node = Node(own, nodes, values, y if keep_y else None, xp, y.shape, dtype, None)
         if mode is not True:
-            mode(made, (raw_a, raw_b), y)
-        return Tensor(y, made)
+            mode(node, (raw_a, raw_b), y)
+        return Tensor(y, node)
 
     return call

@@ -1,8 +1,8 @@
 """Residuals in derivatives of higher order. Imports the modules of the engine beside it.
 
-A rule over raw arrays takes a node's residuals as they are. A rule that is recorded has to know
-how they depend on the op's arguments: there each is the result of an operation of its own, of the
-op that stands beside its name in the entry.
+A rule over raw arrays takes a node's residuals as they are. In a recorded walk each residual
+depends on the op's arguments: it is the result of an operation of its own, whose op stands beside
+the residual's name in the entry.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ __all__ = ["residual_nodes"]
 
 
 def residual_nodes(node: Any) -> list[Node | None]:
-    """For each residual of a node one that computes it; None where it is a constant."""
+    """For each residual of a node, the node that computes it; None for a constant."""
     residuals = node.values[len(node.parents) :]
     return [_node(node, *pair) for pair in zip(node.op.residuals.values(), residuals, strict=True)]
 

@@ -1,9 +1,8 @@
 """In-place changes of memory that a graph may still need. Imports backend and node.
 
-A change is stamped with a serial number, so it can be told whether it came after a node
-was made: nothing needs to be counted or copied when a value is saved, and a graph made
-after the last change needs no look at all. The stamp belongs to the memory, so all views
-share it.
+A change is stamped with a serial number, which orders it among the nodes. So nothing is counted
+or copied when a value is saved, and a graph younger than the last change needs no check. The
+stamp belongs to the memory, so all views share it.
 """
 
 import weakref
@@ -54,33 +53,33 @@ def _watch(owner: Any, key: int) -> Any:
 
 
 def saved(node: Any) -> list[tuple[str, Any]]:
-    """The values that a node's derivatives need, each with what it is, in words for errors."""
+    """The values that a node's derivatives need, each with its description for errors."""
     needs = tuple(parent is not None for parent in node.parents)
-    keep, _ = node.op.keeps(needs)
+    saves, _ = node.op.keeps(needs)
     values = node.values or ()
     names = node.op.names(len(needs))
-    found = [
+    described = [
         (f"its argument {name!r}{_named(parent)}", value)
-        for name, parent, value, kept in zip(names, node.parents, values, keep)
-        if kept
+        for name, parent, value, save in zip(names, node.parents, values, saves)
+        if save
     ]
     residuals = node.op.residuals
-    found += [
+    described += [
         (f"its saved value {name!r}", value)
-        for name, value, kept in zip(residuals, values[len(needs) :], keep[len(needs) :])
-        if kept
+        for name, value, save in zip(residuals, values[len(needs) :], saves[len(needs) :])
+        if save
     ]
     if isinstance(node.y, tuple):  # several outputs
-        found += [("its output", y) for y in node.y]
+        described += [("its output", y) for y in node.y]
     elif node.y is not None:
-        found.append((f"its output{_named(node)}", node.y))
+        described.append((f"its output{_named(node)}", node.y))
     for name, value in (node.parameters or {}).items():  # of a custom op, whose users may pass any
-        found += [
+        described += [
             (f"its argument {name!r}", part)
             for part in (value if isinstance(value, tuple) else (value,))
             if hasattr(part, "dtype") and hasattr(part, "shape")
         ]
-    return found
+    return described
 
 
 def _named(node: Any) -> str:
@@ -106,5 +105,5 @@ def verify(node: Any) -> None:
 
 
 def describe(value: Any) -> str:
-    """An array in a few words, for errors."""
+    """Dtype and shape of an array, for errors."""
     return f"a {value.dtype} array of shape {tuple(value.shape)}"
