@@ -24,6 +24,7 @@ from typing import Any, Self
 import numpy as np
 
 from gpugrad.engine.accumulate import Gradients
+from gpugrad.engine.follow import device_of_gradient, has_moved
 from gpugrad.engine.outputs import PICK, OutputsNode
 from gpugrad.engine.pull import pull_back, unbroadcast
 
@@ -98,6 +99,12 @@ class OutputSupports:
     def __init__(self, outputs: dict[int, Support | None]) -> None:
         self.outputs = outputs
 
+    def mask(self) -> None:
+        """Make the masks of all of them."""
+        for support in self.outputs.values():
+            if support is not None:
+                support.mask()
+
     def union(self, other: Self) -> Self:
         """The supports of the sums of two gradients."""
         for index, support in other.outputs.items():
@@ -123,7 +130,11 @@ def _joined(total: Any, mask: Any) -> Any:
 
 def nonzero(gradient: Any) -> Support:
     """The support of a raw gradient of which all zeros are by choice."""
-    return Support((), lambda masks, total: _joined(total, gradient != 0))
+    support = Support((), lambda masks, total: _joined(total, gradient != 0))
+    if has_moved():
+        with device_of_gradient(gradient).activate():
+            support.mask()
+    return support
 
 
 def carry(
@@ -151,6 +162,8 @@ def carry(
             # In the argument's own shape, but for elementwise ops, whose d may be larger.
             mask: Any = own if op.kind == "elementwise" else support
             results[index] = xp.where(mask.mask(), d, 0)
+        if support is not None and has_moved():
+            support.mask()  # now, where the node's device is the current one
         supports.append(support)
     _enter(gradients, parents, supports)
     return results
@@ -353,3 +366,6 @@ def push_support(supports: dict[Any, Any], node: Any, tangents: Sequence[Any]) -
         known = all(owns[index] or chooses[index] for index in moved)
     if known:
         supports[node] = Support(sources, push)
+        if has_moved():
+            with device_of_gradient(tangents[moved[0]]).activate():
+                supports[node].mask()
