@@ -3,8 +3,11 @@
 import numpy as np
 import optable
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import gpugrad as gg
+from gpugrad.engine import forward, support
 from gpugrad.engine.op import TABLE
 
 X = np.array([0.0, 1.0, 4.0])
@@ -174,3 +177,67 @@ def test_a_mask_moves_as_a_gradient_does(name):
                 seed[index] = 1
                 found = gg.gradients(y, tensors, seed, allow_unused=True, retain_graph=True)
                 assert all((d.numpy() >= 0).all() for d in found if d is not None)
+
+
+@pytest.mark.parametrize("mode", ["reverse", "forward"])
+def test_a_mask_that_was_asked_for_is_not_joined_by_others(mode):
+    def f(x):
+        y = x * x
+        return (y * y).sum() * x[1:].sum()
+
+    x = np.array([0.5, 1.0, 2.0])
+    expected = [[9.0, 0.5, 0.5], [0.5, 44.0, 36.0], [0.5, 36.0, 208.0]]
+    np.testing.assert_allclose(gg.hessian(f, mode=mode)(x), expected)
+
+
+# Steps of random programs, each a function of arrays of four elements.
+STEPS = (
+    lambda a, b: a * b,
+    lambda a, b: a + b,
+    lambda a, b: gg.tanh(a),
+    lambda a, b: a / (1.5 + b * b),
+    lambda a, b: gg.where(a > b, a, b * b),
+    lambda a, b: gg.maximum(a, 0.3 * b),
+    lambda a, b: gg.clip(a, -0.5, 0.9),
+    lambda a, b: gg.concat([a[1:], b[:1]]),
+    lambda a, b: a[np.array([2, 0, 0, 3])] * b[::-1],
+    lambda a, b: a * b.sum(),
+    lambda a, b: gg.broadcast_to(a[1:3].reshape(2, 1), (2, 2)).reshape(4) - b,
+    lambda a, b: gg.cumsum(a) * 0.5,
+    lambda a, b: gg.stack([a, b]).max(axis=0),
+    lambda a, b: gg.split(a, (1,))[1].sum() * b,
+    lambda a, b: gg.linalg.norm(gg.stack([a, b + 2.0]), axis=0),
+    lambda a, b: gg.softmax(a) * b,
+)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99), st.integers(0, 99)), max_size=9),
+    st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=60, deadline=None)
+def test_where_all_is_finite_a_mask_changes_nothing(program, seed):
+    """A support that is too small would lose a part of a gradient."""
+    x = np.random.default_rng(seed).normal(size=4)
+
+    def f(x):
+        values = [x, x * x]
+        for step, a, b in program:
+            step = STEPS[step % len(STEPS)]
+            values.append(step(values[a % len(values)], values[-1 - b % len(values)]))
+        return values[-1]
+
+    def derivatives():
+        yield gg.jacobian(f, mode="reverse")(x)
+        yield gg.jacobian(f, mode="forward")(x)
+        total = gg.grad(lambda x: (f(x)[1:] * gg.where(x[1:] > 0, f(x)[1:], 1.0)).sum())
+        yield gg.jacobian(total, mode="reverse")(x)
+        yield gg.jacobian(total, mode="forward")(x)
+
+    masked = list(derivatives())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(support, "asks", lambda node, index: False)
+        patch.setattr(forward, "asks", lambda node, index: False)
+        plain = list(derivatives())
+    for found, expected in zip(masked, plain, strict=True):
+        np.testing.assert_array_equal(found, expected)

@@ -237,7 +237,9 @@ def _pulled(
 ) -> Sequence[Any]:
     """The gradient of each argument, where there is more to it than to call the rules."""
     op = node.op
-    if op.adds and gradients.in_place and watch is None and node.__class__ is Node:
+    # Those who watch see each gradient of an argument; a Follower only asks where it is.
+    unseen = watch is None or isinstance(watch, Follower)
+    if op.adds and gradients.in_place and unseen and node.__class__ is Node:
         needs = gradients.needs(node, g, parents)
     else:
         needs = [parent is not None for parent in parents]

@@ -53,7 +53,7 @@ class Support:
     def __init__(self, sources: Sequence["Support"], make: Callable[[list[Any], Any], Any]) -> None:
         self.makes = [(sources, make)]
         self._mask: Any = None
-        self._grows = False  # whether it is a union that nothing else refers to
+        self._grows = False  # whether it is a union that only a walk's next node refers to
 
     def union(self, other: "Support") -> "Support":
         """The support of the sum of two gradients."""
@@ -63,6 +63,10 @@ class Support:
             return sum_.union(other)
         self.makes += other._parts()
         return self
+
+    def close(self) -> None:
+        """Say that a union is complete: from now on others refer to it."""
+        self._grows = False
 
     def _parts(self) -> list[Any]:
         mask = self._mask
@@ -98,6 +102,12 @@ class OutputSupports:
 
     def __init__(self, outputs: dict[int, Support | None]) -> None:
         self.outputs = outputs
+
+    def close(self) -> None:
+        """Say that all unions are complete."""
+        for support in self.outputs.values():
+            if support is not None:
+                support.close()
 
     def mask(self) -> None:
         """Make the masks of all of them."""
@@ -146,6 +156,8 @@ def carry(
     namespace of ``ds``.
     """
     own = gradients.supports.pop(node, None)
+    if own is not None:
+        own.close()
     op = node.op
     if own is None and not op.chooses:
         for parent in parents:
