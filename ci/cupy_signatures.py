@@ -3,7 +3,7 @@
     python ci/cupy_signatures.py            # rewrite the file
     python ci/cupy_signatures.py --check    # say whether it is current, change nothing
 
-tests/test_sim_matches_cupy.py runs the same comparison, so that the simulated device
+tests/backend/sim/test_sim_matches_cupy.py runs the same comparison, so that the simulated device
 cannot drift away from the CuPy that it stands for.
 """
 

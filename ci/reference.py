@@ -4,8 +4,8 @@
     python ci/reference.py --check    # say whether they are current, change nothing
 
 The formulas of the derivatives are the rules' own source, with ``xp.`` left away. The names that
-coverage is measured against are those of ci/coverage_names.json. tests/test_reference.py holds both
-documents current.
+coverage is measured against are those of ci/coverage_names.json.
+tests/repository/test_reference.py holds both documents current.
 """
 
 import ast

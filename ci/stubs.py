@@ -6,7 +6,7 @@
 ``gpugrad/__init__.pyi`` has the functions and every other public name,
 ``gpugrad/tensor/members.pyi`` the methods, properties and operators of Tensor,
 ``gpugrad/nn/__init__.pyi`` and ``functional.pyi`` the activations. Run it when an op comes or a
-signature changes; tests/test_stubs.py holds the stubs current.
+signature changes; tests/repository/test_stubs.py holds the stubs current.
 """
 
 import ast

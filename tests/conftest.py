@@ -8,22 +8,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from devices import DEVICES
 
 import gpugrad as gg
 from gpugrad.backend import cuda, probe
 from gpugrad.backend.namespace import FORMULAS, NAMESPACES
 from gpugrad.engine.op import Op
 from gpugrad.engine.record import bind
-
-
-def _devices() -> list[str]:
-    named = os.environ.get("GPUGRAD_TEST_DEVICES")
-    if named:
-        return named.split(",")
-    return ["cpu", "sim", *(["cuda"] if gg.cuda.is_available() else [])]
-
-
-DEVICES = _devices()
 
 
 def pytest_collection_modifyitems(items):

@@ -5,7 +5,7 @@ how, by a kernel that stands first in the queue.
 """
 
 import pytest
-from conftest import DEVICES as ALL_DEVICES
+from devices import DEVICES as ALL_DEVICES
 from gpu import STAND_IN, needs_gpu, waits
 from held import held
 from optable import apply, cases, outputs_of, tensors_for

@@ -6,7 +6,7 @@ Run it with a Python that has PyTorch (it is no dependency of gpugrad)::
 
 Every complex number is a pair of its parts. V and W are vectors, M a square matrix, B
 right-hand sides for it, T a tall matrix and C the weights of the losses. The same functions stand
-in tests/test_complex_reference.py.
+in tests/ops/test_complex_reference.py.
 """
 
 import json
