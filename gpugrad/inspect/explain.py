@@ -203,11 +203,10 @@ class _Explainer:
         # What a complex number passes on is no product: it may turn, or lose a part.
         if all(isinstance(factor, float) for factor in factors):
             product: Any = 1.0
-            for factor in factors:
-                # Where nothing comes in nothing goes out, be the derivative infinite.
-                if product == 0:
-                    break
+            for edge, factor in zip(edges, factors, strict=True):
                 product *= factor
+                if factor == 0 and edge.chooses:  # zero by choice, whatever stands behind it
+                    return 0.0
             return product
         g = self._ones(self.root)
         for edge in edges:

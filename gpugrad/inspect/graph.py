@@ -12,11 +12,13 @@ import numpy as np
 
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import versions
+from gpugrad.engine.accumulate import Gradients
 from gpugrad.engine.backward import freed, reachable
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.op import TABLE
 from gpugrad.engine.outputs import PICK, OutputGrads, OutputsNode, ShapeDtype
 from gpugrad.engine.pull import pull_back, unbroadcast
+from gpugrad.engine.support import carry
 from gpugrad.errors import DTypeError
 from gpugrad.tensor import Tensor
 
@@ -215,6 +217,25 @@ def pull(node: Any, g: Any, needs: tuple[bool, ...] | None = None) -> tuple[Any,
         )
 
 
+def _parts(node: Any, g: Any, needs: tuple[bool, ...], sums: Gradients) -> list[Any]:
+    """The gradients of a node's parents, with what is zero by choice."""
+    parents = [parent if need else None for parent, need in zip(node.parents, needs)]
+    if node.op is PICK:
+        part = OutputGrads(node.parents[0].shape, {node.parameters["index"]: g})
+        return list(carry(sums, node, parents, node.xp, [part]))
+    if isinstance(node, OutputsNode):
+        g = node.filled(g, node.xp)
+    y = node if node.y is None else node.y
+    with np.errstate(all="ignore"):
+        ds = pull_back(node.op, node.xp, g, y, needs, node.values, node.parameters or {})
+        return [
+            None
+            if d is None or parent is None
+            else unbroadcast(node.xp, d, parent.shape, parent.dtype)
+            for parent, d in zip(parents, carry(sums, node, parents, node.xp, ds))
+        ]
+
+
 def derivatives(t: Tensor, targets: Iterable[Any]) -> dict[Any, Any]:
     """The derivatives of a one-element tensor by nodes, raw; the graph and ``grad`` stay.
 
@@ -229,7 +250,9 @@ def derivatives(t: Tensor, targets: Iterable[Any]) -> dict[Any, Any]:
         if any(parent in leading for parent in node.parents):
             leading[node] = None
     found: dict[Any, Any] = {}
-    gradients = {t._node: namespace_of(t.data).ones_like(t.data)}
+    sums = Gradients(in_place=False)
+    gradients = sums.by_node
+    gradients[t._node] = namespace_of(t.data).ones_like(t.data)
     for node in reversed(nodes):
         g = gradients.pop(node, None)
         if g is None:
@@ -243,14 +266,9 @@ def derivatives(t: Tensor, targets: Iterable[Any]) -> dict[Any, Any]:
             raise freed(node)
         if node.serial < versions.latest:
             versions.verify(node)
-        if node.op is PICK:
-            whole = node.parents[0]
-            parts: Any = (OutputGrads(whole.shape, {node.parameters["index"]: g}),)
-        else:
-            if isinstance(node, OutputsNode):
-                g = node.filled(g, node.xp)
-            parts = pull(node, g, needs)
-        for parent, d in zip(node.parents, parts):
-            if d is not None:
-                gradients[parent] = gradients[parent] + d if parent in gradients else d
+        for parent, d in zip(node.parents, _parts(node, g, needs, sums)):
+            if d is not None and parent in gradients:
+                sums.accumulate(parent, d)
+            elif d is not None:
+                gradients[parent] = d
     return found

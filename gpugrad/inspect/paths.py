@@ -38,6 +38,11 @@ class Edge:
     def is_number(self) -> bool:
         return size_of(self.child) == 1 == size_of(self.parent)
 
+    @property
+    def chooses(self) -> bool:
+        """Whether there is an operation on it that leaves out what it does not choose."""
+        return any(node.op.chooses for node, _ in self.steps)
+
     def pull(self, g: Any) -> Any:
         """The child's gradient ``g`` taken down to the parent."""
         for node, index in self.steps:

@@ -634,9 +634,13 @@ def test_explain_follows_the_engine_where_a_derivative_is_infinite():
     root = named(gg.sqrt(x), "root")
     y = named(root * 0.0, "y")
     explanation = gg.explain(y)
-    assert explanation.paths["x"][0].value == 0
-    assert explanation.derivatives["x"] == 0
-    assert explanation.paths["x"][0].factors[1] == 0  # as everywhere in gpugrad
+    assert explanation.paths["x"][0].factors == (0, math.inf)
+    assert math.isnan(explanation.paths["x"][0].value)  # 0 times infinity, as in the engine
+    assert math.isnan(explanation.derivatives["x"])
+    chosen = named(gg.where(x > 0, root, 1.0), "y")
+    explanation = gg.explain(chosen)
+    assert explanation.paths["x"][0].factors == (0, math.inf)
+    assert explanation.paths["x"][0].value == explanation.derivatives["x"] == 0
 
 
 def test_explain_of_a_leaf():
