@@ -58,7 +58,7 @@ def _squares(xp: Any, w: Any, v: Any) -> tuple[Any, Any]:
 def _cholesky_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
     turned = adjoint(xp, y)
     m = xp.matmul(turned, g)
-    m = (xp.lower_part(m) + xp.lower_part(m, k=-1)) * 0.5
+    m = (xp.tril(m) + xp.tril(m, k=-1)) * 0.5
     m = xp.solve_triangular(turned, m)
     m = xp.solve_triangular(turned, adjoint(xp, m))
     return (m + adjoint(xp, m)) * 0.5
@@ -98,7 +98,7 @@ def _qr_vjp(xp: Any, gs: Any, ys: Any, needs: Any, x: Any, mode: str) -> list[An
 
 def _qr_tall(xp: Any, gq: Any, gr: Any, q: Any, r: Any) -> Any:
     m = xp.matmul(r, adjoint(xp, gr)) - xp.matmul(adjoint(xp, gq), q)
-    m = (xp.lower_part(m) + xp.lower_part(m, k=-1)) * 0.5
+    m = (xp.tril(m) + xp.tril(m, k=-1)) * 0.5
     m = m + adjoint(xp, m)
     b = gq + xp.matmul(q, m)
     return adjoint(xp, xp.solve_triangular(r, adjoint(xp, b)))

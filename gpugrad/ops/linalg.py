@@ -43,17 +43,6 @@ op(
     public="",
     doc="The identity matrix for the columns of x, in its dtype. No gradient.",
 )
-op(
-    "lower_part",
-    lambda xp, x, /, k=0: xp.tril(x, k),
-    vjp=[lambda xp, g, y, x, k: xp.lower_part(g, k=k)],
-    kind="linear",
-    moves=True,
-    chooses=True,
-    samples=[Sample((3, 3)), Sample((2, 2, 3), k=-1)],
-    public="",
-    doc="Matrices with zeros above their k-th diagonal.",
-)
 
 
 def adds_product(factors: Any) -> Any:

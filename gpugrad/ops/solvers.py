@@ -12,7 +12,7 @@ import numpy as np
 
 from gpugrad.engine.op import Checks, Sample, op
 from gpugrad.ops.decompositions import SQUARE
-from gpugrad.ops.linalg import FULL, HALF, adjoint, lapack, turned
+from gpugrad.ops.linalg import FULL, HALF, adjoint, lapack
 from gpugrad.ops.reduce import others
 
 
@@ -186,7 +186,7 @@ def _solve_triangular(
 def _triangle(xp: Any, x: Any, lower: bool, strict: bool) -> Any:
     """The lower or upper triangle, without the diagonal where strict."""
     k = -1 if strict else 0
-    return xp.lower_part(x, k=k) if lower else turned(xp, xp.lower_part(turned(xp, x), k=k))
+    return xp.tril(x, k=k) if lower else xp.triu(x, k=-k)
 
 
 def _solve_triangular_vjp(
