@@ -231,14 +231,14 @@ def bind(op: Op) -> Callable[..., Any]:
     scope: dict[str, Any]
     if len(op.arrays) == 1 and simple:
         call, scope = f"call({op.arrays[0]}, {{{keywords}}})", {"call": _unary(op)}
-    elif len(op.arrays) == 2 and op.variadic and op.is_constant(1):
-        first, rest = op.arrays
-        call, scope = f"call({first}, {{{keywords}}}, {rest})", {"call": _unary(op)}
     else:
         *names, last = op.arrays
         names.append(f"*{last}" if op.variadic else last)
         call = f"record(op, ({', '.join(names)},), {{{keywords}}})"
         scope = {"record": record, "op": op}
+        if len(names) == 2 and op.variadic and op.is_constant(1):  # mostly the first comes alone
+            call = f"{call} if {last} else call({names[0]}, {{{keywords}}})"
+            scope["call"] = _unary(op)
     defaults = {}
     pieces = []
     for parameter in op.signature.parameters.values():
@@ -297,30 +297,22 @@ class _Dispatch(dict[type, Any]):
 
 
 def _unary(op: Op) -> Callable[..., Any]:
-    """The path of an op of one array, and of parameters where it has any.
-
-    ``rest`` are raw arrays beside it that have no derivative, such as those of an index.
-    """
+    """The path of an op of one array, and of parameters where it has any."""
     differentiable = op.differentiable and not op.constants
     (keep_x,), keep_y = op.keeps((True,))
     recorded = recording.get
     dispatch = _Dispatch(op.name)
     get = dispatch.get
 
-    def call(
-        x: Any, parameters: dict[str, Any] | None = None, rest: tuple[Any, ...] = (), /
-    ) -> Any:
+    def call(x: Any, parameters: dict[str, Any] | None = None, /) -> Any:
         if not isinstance(x, Tensor):
-            return record(op, (x, *rest), parameters)
+            return record(op, (x,), parameters)
         raw = x._array
-        cls = type(raw)
-        xp, compute = get(cls) or dispatch.look_up(op, raw)
-        if rest and (cls not in dispatch or any(type(other) is not cls for other in rest)):
-            return record(op, (x, *rest), parameters)
+        xp, compute = get(type(raw)) or dispatch.look_up(op, raw)
         try:
-            y = compute(raw) if parameters is None else compute(raw, *rest, **parameters)
+            y = compute(raw) if parameters is None else compute(raw, **parameters)
         except Exception as error:
-            explain(op, (raw, *rest), parameters, error)
+            explain(op, (raw,), parameters, error)
             raise
         node = x._node
         if node is None or not differentiable or not (mode := recorded()):
@@ -329,13 +321,11 @@ def _unary(op: Op) -> Callable[..., Any]:
         if parameters is not None and dtype.kind in "biu":
             return Tensor(y)
         entry = op if dtype.kind != "c" else op.over_complex()
-        nodes: tuple[Any, ...] = (node,)
+        nodes = (node,)
         values = (raw,) if keep_x else nodes
-        if rest:
-            nodes, values = (node, *(None,) * len(rest)), (*values, *rest)
         result = Node(entry, nodes, values, y if keep_y else None, xp, y.shape, dtype, parameters)
         if mode is not True:
-            mode(result, (raw, *rest), y)
+            mode(result, (raw,), y)
         return Tensor(y, result)
 
     return call
