@@ -1,11 +1,10 @@
-"""Who else can see a tensor's memory: asked before a recorded assignment gives it new memory.
+"""Aliases of a tensor's memory, for recorded assignments. Imports backend and node.
 
-NumPy's views see an assignment to what they are views of. A recorded one writes into a copy,
-which nobody sees who holds the old memory: where that is the user (a view, the array that the
-tensor was made from), the assignment has to be refused, where it is the graph (a value saved
-for a derivative) it has not. Arrays of NumPy are unknown to the garbage collector, so holders
-are counted, not listed: references that the tensor and the graph's nodes do not explain are
-somebody's. Imports backend and the modules beside it.
+In NumPy an assignment changes the base of a view too. A recorded assignment writes into a copy,
+so that other holders of the old memory do not see it. It is refused where the user is one (with a
+view, or the array that the tensor was made from), but not where the graph is (with a value saved
+for a derivative). The garbage collector does not know NumPy's arrays, so holders are counted, not
+listed: references beside those of the tensor and of nodes are the user's.
 """
 
 import gc
@@ -20,22 +19,22 @@ __all__ = ["alone", "is_temporary", "only_graphs_share"]
 
 
 def alone(tensor: Any) -> bool:
-    """Whether a tensor's array, and what it is a view of, are held by nothing else at all."""
+    """Whether nothing else refers to a tensor's array, or to its base where it is a view."""
     if _held(tensor) > _ARRAY:
         return False
     array = tensor._array
     if _is_owner(array):
         return True
-    if getattr(array, "base", None) is None:  # a type that does not say whose memory it has
+    if getattr(array, "base", None) is None:  # a type without `base`
         return False
     return _held_below(tensor) <= _BASE and _is_owner(array.base)
 
 
 def only_graphs_share(tensor: Any, value: Any = None, newest: Any = None) -> bool:
-    """Whether nodes of graphs alone, beside a tensor itself, hold its memory.
+    """Whether only the tensor itself and nodes of graphs hold its memory.
 
-    ``newest`` is a node that is looked at early, with what it came from. ``value`` is another
-    tensor whose hold does not count.
+    ``newest`` is a node to search from first. ``value`` is another tensor, whose reference does
+    not count.
     """
     users = _Users(tensor)
     if not users.known:
@@ -44,7 +43,7 @@ def only_graphs_share(tensor: Any, value: Any = None, newest: Any = None) -> boo
         users.count(value._array)
         if users.explained():
             return True
-    # Mostly, what was saved of the present array was saved by the nodes that came after it.
+    # Mostly, the nodes that saved the array came after the one that computed it.
     node = tensor._node
     first = 0 if node is None else node.serial
     seen = set()
@@ -61,20 +60,18 @@ def only_graphs_share(tensor: Any, value: Any = None, newest: Any = None) -> boo
             if parent is not None and parent.serial >= first and parent not in seen:
                 seen.add(parent)
                 heappush(heap, (-parent.serial, parent))
-    # Rare: a graph that the new value does not come from, or the array is a view and what it
-    # is a view of was saved before. Such nodes have to be searched for among all.
-    rest = [node for node in gc.get_objects() if issubclass(type(node), Node)]
-    for node in rest:
+    # Rare: a graph that the new value does not come from, or a view whose base was saved before.
+    # Such nodes have to be searched for among all.
+    for node in [node for node in gc.get_objects() if issubclass(type(node), Node)]:
         if node not in seen:
             users.look(node)
     return users.explained()
 
 
 class _Users:
-    """The arrays over one memory that are known, and how many references to each are.
+    """The known arrays over one memory, and the known references to each.
 
-    An array is kept in a list with one element, so that how often this class itself refers to
-    it is known as well.
+    Each array is in a list with one element, so that the references of this class are known too.
     """
 
     def __init__(self, tensor: Any) -> None:
@@ -115,7 +112,7 @@ class _Users:
 
 
 def _is_owner(array: Any) -> bool:
-    """Whether it is an array that has its memory from nothing else."""
+    """Whether it is an array with memory of its own."""
     namespace = NAMESPACES.get(type(array))
     return namespace is not None and namespace.owns_buffer(array)
 
@@ -125,8 +122,8 @@ def is_temporary(references: int) -> bool:
     return references <= _TEMPORARY < _NAMED
 
 
-# What getrefcount says depends on the version of Python, so that it is measured: for an array
-# that only a tensor holds, one that only a view of it holds, and what only a list holds.
+# The counts of getrefcount depend on the version of Python, so they are measured: for an array
+# that only a tensor holds, one that only a view holds, and one that only a list holds.
 
 
 def _held(tensor: Any) -> int:

@@ -1,9 +1,9 @@
 """The walk from outputs to leaves. Imports backend and the modules of the engine beside it.
 
 Nodes wait in a heap and leave it in descending order of their serial number, so a node is
-visited once, after everything that used its value; there is no recursion. The same walk
-serves raw arrays, where the rules run over numpy or cupy, and Tensors (a `GraphMode`),
-where they run over gpugrad itself and are recorded again.
+visited once, after all its uses; there is no recursion. The gradients are raw arrays, and the
+rules run over numpy or cupy; or with a `GraphMode` they are Tensors, and the rules run over
+gpugrad itself and are recorded.
 """
 
 import contextlib
@@ -56,8 +56,8 @@ class GraphMode(NamedTuple):
         return values, self.wrap(node.y, node)
 
     def _tensor(self, value: Any, parent: Any) -> Any:
-        # A stand-in is its own parent; a Python number stays one, so that it stays weak, and
-        # so does a constant of NumPy, which goes to any device.
+        # For an array that was not saved stands the parent. A Python number stays one, and weak;
+        # so does a constant NumPy scalar, which goes to any device.
         if value is parent or namespace_of(value) is None:
             return value
         if parent is None and isinstance(value, np.generic):
@@ -76,12 +76,12 @@ def run_backward(
 ) -> dict[Any, Any]:
     """Gradients by node: of every leaf reached, or of the nodes in ``targets`` alone.
 
-    ``seeds`` are pairs of a node and the gradient to start it with; ``by_choice`` says that zeros
-    in those mean that nothing was asked there (see `gpugrad.engine.support`). With
-    ``graph``, gradients are Tensors and the walk itself is recorded; the graph that is walked is
-    kept then. ``deliver(gradients, leaf)`` adds a gradient to its leaf's own and takes it out of
-    ``gradients``: it is called for leaves that have hooks for it, as soon as their gradient is
-    complete. NumPy's warnings are off meanwhile: a derivative that is infinite says so itself.
+    ``seeds`` are pairs of a node and its gradient; ``by_choice`` says that their zeros are by
+    choice (see `gpugrad.engine.support`). With ``graph``, gradients are Tensors, the walk is
+    recorded, and the graph that is walked is kept. ``deliver(gradients, leaf)`` adds a gradient to
+    its leaf's ``grad`` and removes it from ``gradients``: it is called for leaves with hooks for
+    that, as soon as their gradient is complete. NumPy's warnings are off during the walk: an
+    infinite derivative shows in the result.
 
     GradientError where the graph was freed, or where a value that a derivative needs has changed
     since; OutOfMemoryError says at which operation there was no memory.
@@ -120,10 +120,10 @@ def _walk(
     deliver: Callable[[dict[Any, Any], Any], None] | None,
     watch: Any,
 ) -> dict[Any, Any]:
-    """The walk itself, from the nodes in the heap ``ready``, of which the latest comes first."""
+    """The walk itself, from the nodes in the heap ``ready``, the latest first."""
     gradients, supports, results = sums.by_node, sums.supports, sums.results
     uses = hooks.first_uses(reachable(gradients)) if hooks.eager else {}
-    latest: Any = None  # one that waits beside the heap, which a chain never enters
+    latest: Any = None  # waits beside the heap, so that a chain does without the heap
     while ready or latest is not None:
         if ready:
             latest = heappop(ready) if latest is None else heappushpop(ready, latest)
@@ -181,21 +181,21 @@ def _walk(
             gradients[parent] = d
             if parent.__class__ is Leaf:
                 continue  # nothing follows: its gradient is complete when the walk ends
-            # A leaf that is told at once comes after its first use, the others by their number.
+            # A leaf to deliver eagerly comes right after its first use, others by serial number.
             entry = (0.5 - uses[parent] if parent in uses else -parent.serial, parent)
             if latest is not None:
                 heappush(ready, latest)
             latest = entry
         if not retain_graph:
             node.values = node.y = None
-        d = rules = None  # let go of a gradient as soon as the walk has passed it
+        d = rules = None  # free a gradient as soon as the walk has passed it
     return sums.of_leaves(watch)
 
 
 def _begun(
     seeds: Sequence[tuple[Any, Any]], by_choice: bool, wanted: Any, gradients: Gradients
 ) -> list[tuple[float, Any]]:
-    """Enter the gradients that a walk starts with; the heap of their nodes."""
+    """Enter the seeds into the gradients, and return the heap of their nodes."""
     ready: list[tuple[float, Any]] = []
     for node, gradient in seeds:
         if wanted is not None and node not in wanted:
@@ -235,7 +235,7 @@ def _pulled(
     gradients: Gradients,
     watch: Any,
 ) -> Sequence[Any]:
-    """The gradient of each argument, where there is more to it than to call the rules."""
+    """The gradient of each argument, in the cases that the walk has not inline."""
     op = node.op
     # Those who watch see each gradient of an argument; a Follower only asks where it is.
     unseen = watch is None or isinstance(watch, Follower)
@@ -294,26 +294,26 @@ def _reached(
     roots: Iterable[Any], since: int, ends: dict[Any, None]
 ) -> tuple[dict[Any, None], bool]:
     """As `reachable`, in no order, and whether there are ends beside ``ends``."""
-    found = dict.fromkeys(roots)
-    stack = list(found)
+    nodes = dict.fromkeys(roots)
+    stack = list(nodes)
     others = not all(root.parents or root in ends for root in stack)
     while stack:
         for parent in stack.pop().parents:
-            if parent is None or parent in found:
+            if parent is None or parent in nodes:
                 continue
             if parent.serial < since:
                 others = True
                 continue
-            found[parent] = None
+            nodes[parent] = None
             if parent.parents:
                 stack.append(parent)
             elif parent not in ends:
                 others = True
-    return found, others
+    return nodes, others
 
 
 def freed(node: Node) -> GradientError:
-    """The error for a walk through a graph whose saved values are gone."""
+    """The error for a walk through a graph whose saved values were freed."""
     return GradientError(
         f"backward: the graph was freed by an earlier backward pass (at {node.op.shown}). "
         "Pass retain_graph=True to the first pass, or compute the result again"

@@ -1,4 +1,4 @@
-"""What holds for a thread and an async task: recording, determinism. Imports nothing."""
+"""The modes of a thread and an async task: recording, determinism. Imports nothing."""
 
 import functools
 import inspect
@@ -13,24 +13,24 @@ __all__ = [
     "observer", "recording", "set_grad_enabled", "strict",
 ]  # fmt: skip
 
-# A context variable is seen by one thread, and by one asyncio task, alone.
-# While operations are being observed it holds the observer in the place of True.
+# A context variable has a value for each thread and each asyncio task.
+# While operations are observed this one holds the observer in place of True.
 recording: ContextVar[Any] = ContextVar("gpugrad_recording", default=True)
 
 # Called as observer(node, raws, y) for each recorded operation, and in a walk as
 # observer.visit(node, g) for each node and leaf that is reached, before it is differentiated,
-# and as observer.gradient(node, parent, d) for each gradient of an argument. None for nobody.
+# and as observer.gradient(node, parent, d) for each gradient of an argument; or None.
 observer: ContextVar[Any] = ContextVar("gpugrad_observer", default=None)
 
-# While a user's rule runs over Tensors, to be differentiated itself: a number taken out of one
-# would be a constant to that derivative, so taking it raises.
+# True while a user's rule runs over Tensors, to be differentiated itself: taking a number out of
+# a Tensor then raises, since the derivative would take it for a constant.
 strict: ContextVar[bool] = ContextVar("gpugrad_strict", default=False)
 
-# While rules run over Tensors, for derivatives of derivatives: what they compute of numbers alone
-# is then a NumPy scalar, which goes to any device; elsewhere it is an array on the default one.
+# True while rules run over Tensors, for derivatives of derivatives: an operation on numbers alone
+# then gives a NumPy scalar, which goes to any device, else an array on the default device.
 in_rules: ContextVar[bool] = ContextVar("gpugrad_in_rules", default=False)
 
-# Whether what a GPU adds up must be added in the same order in every run.
+# Whether sums on a GPU must be in the same order in every run.
 _in_order: ContextVar[bool] = ContextVar("gpugrad_deterministic", default=False)
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -59,7 +59,7 @@ def is_deterministic() -> bool:
 
 
 def indices_are_checked() -> bool:
-    """Whether indices on a device are to be looked at, for which the host waits: in debug_mode."""
+    """Whether to check indices on a device, for which the host waits: in debug_mode."""
     watch = observer.get()
     if watch is None:
         return False
@@ -68,11 +68,10 @@ def indices_are_checked() -> bool:
 
 
 class Stack:
-    """The open blocks of one kind, of this thread or task, and the variables that they set.
+    """The open blocks of this thread or task, and the variables that they set.
 
-    Blocks may end in another order than they began in, where one of them is in a generator:
-    what a block found when it began is then handed to the one that began after it, so that the
-    last to end sets back what the first had found.
+    A block in a generator may end after one that began later. The values from before a block
+    then pass to the block that began after it, so that the last one to end restores them.
     """
 
     def __init__(self, name: str, *variables: ContextVar[Any]) -> None:
@@ -81,34 +80,34 @@ class Stack:
             name, default=()
         )
 
-    def found(self) -> tuple[Any, ...]:
+    def values(self) -> tuple[Any, ...]:
         """The present values of the variables."""
         return tuple([variable.get() for variable in self._variables])
 
-    def set_back(self, found: tuple[Any, ...]) -> None:
-        """Give the variables the values that were found."""
-        for variable, value in zip(self._variables, found):
+    def restore(self, before: tuple[Any, ...]) -> None:
+        """Set the variables to earlier values."""
+        for variable, value in zip(self._variables, before):
             variable.set(value)
 
-    def push(self, block: Any, found: tuple[Any, ...] | None = None) -> None:
-        """Note that a block begins, and what it found, by default the present values."""
-        self._open.set((*self._open.get(), (block, self.found() if found is None else found)))
+    def push(self, block: Any, before: tuple[Any, ...] | None = None) -> None:
+        """Begin a block, and note the values before it, by default the present ones."""
+        self._open.set((*self._open.get(), (block, self.values() if before is None else before)))
 
     def pop(self, block: Any) -> None:
-        """A block ends: set the variables back. Nothing is done where it began elsewhere."""
+        """End a block and restore the variables, unless it began in another thread or task."""
         blocks = self._open.get()
-        place = len(blocks) - 1
-        while place >= 0 and blocks[place][0] is not block:
-            place -= 1
-        if place < 0:
+        index = len(blocks) - 1
+        while index >= 0 and blocks[index][0] is not block:
+            index -= 1
+        if index < 0:
             return
-        found = blocks[place][1]
-        if place == len(blocks) - 1:
-            self.set_back(found)
-            self._open.set(blocks[:place])
+        before = blocks[index][1]
+        if index == len(blocks) - 1:
+            self.restore(before)
+            self._open.set(blocks[:index])
         else:
-            later = (blocks[place + 1][0], found)
-            self._open.set((*blocks[:place], later, *blocks[place + 2 :]))
+            later = (blocks[index + 1][0], before)
+            self._open.set((*blocks[:index], later, *blocks[index + 2 :]))
 
 
 _MODES = Stack("gpugrad_modes", recording, observer)
@@ -117,7 +116,7 @@ _MODES = Stack("gpugrad_modes", recording, observer)
 class Block:
     """A ``with`` block, and decorator, inside which context variables are set.
 
-    An object keeps nothing of the blocks it is used for, so threads and tasks can share it.
+    It stores nothing of a use as a block, so threads and tasks can share it.
     """
 
     stack = _MODES
@@ -133,7 +132,7 @@ class Block:
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        error_type: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
@@ -145,7 +144,7 @@ class Block:
 
             @functools.wraps(function)
             def generator(*args: Any, **kwargs: Any) -> Any:
-                # Between two steps the caller runs, and the mode there is the caller's.
+                # Between two steps the caller runs, in the caller's mode.
                 steps = function(*args, **kwargs)
                 send: Callable[[], Any] = functools.partial(next, steps)
                 while True:
@@ -220,7 +219,7 @@ class _Mode(Block):
 class observed(Block):  # noqa: N801 - a block, like the others
     """Inside this block ``watch`` observes what is recorded and differentiated.
 
-    Also where others do so already; a second watch of the same type has nothing to add.
+    It joins other observers, unless one of them has its type.
     """
 
     def __init__(self, watch: Any) -> None:
@@ -240,7 +239,7 @@ class observed(Block):  # noqa: N801 - a block, like the others
 
 
 class Observers:
-    """Several observers in the place of one."""
+    """Several observers as one."""
 
     def __init__(self, members: tuple[Any, ...]) -> None:
         self.members = members
@@ -262,11 +261,11 @@ class _FixedMode(_Mode):
     mode: bool
 
     def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
-        made = super().__new__(cls)
+        block = super().__new__(cls)
         if function is None:
-            return made
-        made.__init__()  # type: ignore[misc]
-        return made(function)  # `@gg.no_grad`, without the parentheses
+            return block
+        block.__init__()  # type: ignore[misc]
+        return block(function)  # `@gg.no_grad`, without the parentheses
 
     def __init__(self) -> None:
         super().__init__(self.mode)
@@ -287,7 +286,7 @@ class no_grad(_FixedMode):  # noqa: N801 - PyTorch's name
 
 
 class enable_grad(_FixedMode):  # noqa: N801 - PyTorch's name
-    """Inside this block operations are recorded, also where an outer block says not to.
+    """Inside this block operations are recorded, even inside ``no_grad``.
 
     >>> import gpugrad as gg
     >>> x = gg.tensor(2.0, requires_grad=True)
@@ -300,23 +299,23 @@ class enable_grad(_FixedMode):  # noqa: N801 - PyTorch's name
 
 
 class _FromTheCallOn(Block):
-    """A block that holds as soon as it is made; for a ``with`` block or a function, if used so."""
+    """A mode set by the call, or for a ``with`` block or a decorated function alone."""
 
     def __init__(self) -> None:
-        # What it found, until a block or a decorated function begins with it.
-        self._found: tuple[Any, ...] | None = self.stack.found()
+        # The values before the call, until a block or a decorated function begins.
+        self._before: tuple[Any, ...] | None = self.stack.values()
         self._apply()
 
     def __enter__(self) -> Self:
-        self.stack.push(self, self._found)
-        self._found = None
+        self.stack.push(self, self._before)
+        self._before = None
         self._apply()
         return self
 
     def __call__(self, function: F) -> F:
-        if self._found is not None:
-            self.stack.set_back(self._found)
-            self._found = None
+        if self._before is not None:
+            self.stack.restore(self._before)
+            self._before = None
         return super().__call__(function)
 
 
@@ -338,11 +337,11 @@ class set_grad_enabled(_FromTheCallOn, _Mode):  # noqa: N801 - PyTorch's name
 class deterministic(_FromTheCallOn):  # noqa: N801 - a block, like the others
     """Let a GPU give the same bits in every run, or not: from the call on, or for one block.
 
-    What is added up in any order, at indices that come up twice (the gradients of ``x[index]``
-    and ``take``, ``segment_sum``, ``bincount`` with weights), is then sorted first, which costs
-    time; running sums of flattened arrays take another kernel. Nothing else differs from run to
-    run, and on the CPU nothing does. Holds for this thread and async task, as the other modes
-    do. docs/devices.md says what it covers.
+    Sums at indices that come up twice (the gradients of ``x[index]`` and ``take``,
+    ``segment_sum``, ``bincount`` with weights) have no fixed order; they are then sorted first,
+    which costs time. Cumulative sums of flattened arrays take another kernel. Nothing else differs
+    from run to run, and on the CPU nothing does. Holds for this thread and async task, as the
+    other modes do. docs/devices.md says what it covers.
 
     >>> import gpugrad as gg
     >>> with gg.deterministic(True):

@@ -13,9 +13,9 @@ functions over an array namespace ``xp``::
         doc="e**x, elementwise.",
     )
 
-``forward`` is the formula, ``f(xp, *arrays, /, **parameters)``, or just its signature
-where every namespace has a function of that name that does the work. What stands before
-the ``/`` are arrays; what follows are parameters, which reach the derivatives by keyword.
+``forward`` is the formula, ``f(xp, *arrays, /, **parameters)``, or only its signature
+where every namespace has a function of that name. The arguments before the ``/`` are
+arrays; the others are parameters, which reach the derivatives by keyword.
 """
 
 import copy
@@ -36,52 +36,51 @@ Rule = Callable[..., Any]
 TABLE: dict[str, "Op"] = {}
 
 KINDS = ("general", "elementwise", "linear", "multilinear")
-# What becomes of complex numbers, unless an entry says it: by kind.
+# The default of ``complex``, by kind.
 COMPLEX = {
     "general": "refused",
     "elementwise": "refused",
     "linear": "same",
     "multilinear": "conjugate",
 }
-# What tests draw for an array.
+# The operands that tests draw.
 OPERANDS = frozenset({"real", "cast", "whole", "mask"})
 
 
 class Op:
-    """One entry of the table: what an op computes, and how it is differentiated.
+    """One entry of the table: the forward of an op, and its derivatives.
 
     ``vjps[i](xp, g, y, *arrays, **parameters)`` is the product of the output's gradient
     ``g`` with the Jacobian for array ``i``; None where there is no derivative. Its shape
     may be any that broadcasting relates to the array's: the engine reduces it.
 
-    ``joint(xp, g, y, needs, *arrays, **parameters)`` gives all of them at once, None where
+    ``joint(xp, g, y, needs, *arrays, **parameters)`` returns all of them at once, None where
     ``needs[i]`` is False.
 
-    ``keeps(needs)`` says which arrays, and whether the output, must be kept for the
-    derivatives that are needed. What is not kept reaches a rule as a stand-in that has
-    only ``shape`` and ``dtype``.
+    ``keeps(needs)`` says which arrays, and whether the output, are saved for the derivatives
+    that are needed. Of an array that is not saved, a rule gets only ``shape`` and ``dtype``.
 
     ``residuals`` names what the forward returns beside the output, ``(y, *residuals)``, for the
     rules, which take them after the arrays: ``rule(xp, g, y, *arrays, *residuals, **parameters)``.
-    ``saves`` says which of them a rule needs. With each name comes an op that gives the residual
-    for the first of the arrays and parameters of the same names: its rules make derivatives of
-    higher order right (`gpugrad.engine.residuals`). In a namespace this forward has the name
-    ``recorded``; under the op's own name there is one that gives the output alone, which is
-    ``alone`` where that costs less.
+    ``saves`` says which of them a rule needs. With each name comes an op that computes the residual
+    from the first of the arrays and parameters of the same names, for derivatives of higher order
+    (`gpugrad.engine.residuals`). In a namespace this forward has the name ``recorded``; under the
+    op's own name there is one that returns the output alone, which is ``alone`` where that costs
+    less.
 
-    ``adds[i](xp, total, g, *arrays, **parameters)`` adds the gradient of array ``i`` to one that
-    is there already, in place, and says whether it has: cheaper than a rule where only a slice of
-    it is not zero, or where a library's product can add. With a joint rule ``adds`` is True:
-    ``needs[i]`` may then be an `Into` (`gpugrad.engine.accumulate`), which has that gradient.
+    ``adds[i](xp, total, g, *arrays, **parameters)`` adds the gradient of array ``i`` to ``total``
+    in place, and returns whether it has: cheaper than a rule where only a slice of the gradient is
+    not zero, or where a library's product can add. With a joint rule ``adds`` is True:
+    ``needs[i]`` may then be an `Into` (`gpugrad.engine.accumulate`) with ``total``.
 
-    ``kind`` tells forward mode what it may do: ``"elementwise"`` reuses the vjps,
-    ``"linear"`` applies the op to the tangents, ``"multilinear"`` does so argument by
-    argument, ``"general"`` transposes the vjp. ``jvp(xp, tangents, y, *arrays,
-    **parameters)`` overrides all of these; a tangent is None where it is zero.
+    ``kind`` is for forward mode: ``"elementwise"`` reuses the vjps, ``"linear"`` applies the op
+    to the tangents, ``"multilinear"`` does so argument by argument, ``"general"`` transposes the
+    vjp. ``jvp(xp, tangents, y, *arrays, **parameters)`` overrides all of these; a tangent is None
+    where it is zero.
 
     ``complex`` says how complex numbers are differentiated. A gradient by z is dL/da + i dL/db
-    with z = a + bi, so the rules of a function that is analytic, which give ``g`` times its
-    derivative, have to give ``g`` times the conjugate of that: with ``"conjugate"`` they do
+    with z = a + bi. So for an analytic function it is ``g`` times the conjugate of the derivative,
+    where the rule says ``g`` times the derivative: ``"conjugate"`` converts such rules
     (`over_complex`). With ``"same"`` they hold as they are written, being linear with real
     coefficients or made for complex numbers; forward mode of an elementwise op then needs a
     ``jvp``, unless its coefficients are real. With ``"refused"`` recording a complex result
@@ -95,14 +94,14 @@ class Op:
     ``support(xp, mask, y, *arrays, **parameters)`` is the mask of the arguments' gradients for any
     other op; where there is none, all of them are numbers.
 
-    Tests draw any arrays from ``domain``, of the shapes in ``samples``, where there are none of the
-    usual shapes; with None, such as for a copy between devices, no test draws any.
+    Tests draw arrays from ``domain``, with the shapes in ``samples``, or usual shapes where that is
+    empty, or none where it is None, such as for a copy between devices.
     ``operands`` says of each array whether it is of ``real`` numbers (the default), ``whole`` ones
-    or a ``mask``: ``"real whole"``; ``cast`` ones become the dtype of the first array.
+    or a ``mask``: ``"real whole"``; ``cast`` ones get the dtype of the first array.
     ``prepare(xp, *arrays)`` makes valid operands of them, such as a symmetric matrix, and
-    ``observe(xp, *outputs)`` gives of the outputs what is unique, such as an eigenvector without
-    its sign. Both are functions of Tensors, so what is compared with differences is the derivative
-    of the whole. ``checks`` has what else tests have to know of the op.
+    ``observe(xp, *outputs)`` returns the unique part of the outputs, such as an eigenvector without
+    its sign. Both are functions of Tensors: tests check the derivative of the whole. ``checks`` has
+    more for tests.
 
     ``public`` names the modules in which users find a function of the op's name: ``"gg"`` is
     gpugrad itself, ``"gg special"`` that and `gpugrad.special`; ``""`` is for an op that only rules
@@ -117,48 +116,12 @@ class Op:
     """
 
     __slots__ = (
-        "_conjugated",
-        "adds",
-        "aliases",
-        "arrays",
-        "carries",
-        "checks",
-        "chooses",
-        "complex",
-        "constants",
-        "doc",
-        "domain",
-        "finite",
-        "forward",
-        "joint",
-        "jvp",
-        "keep_table",
-        "kind",
-        "layer",
-        "masks",
-        "methods",
-        "moves",
-        "name",
-        "native",
-        "observe",
-        "operands",
-        "operator",
-        "optional",
-        "outputs",
-        "parameters",
-        "prepare",
-        "public",
-        "recorded",
-        "reference",
-        "residuals",
-        "samples",
-        "saves",
-        "shown",
-        "signature",
-        "support",
-        "variadic",
-        "vjps",
-    )
+        "_conjugated", "adds", "aliases", "arrays", "carries", "checks", "chooses", "complex",
+        "constants", "doc", "domain", "finite", "forward", "joint", "jvp", "keep_table", "kind",
+        "layer", "masks", "methods", "moves", "name", "native", "observe", "operands", "operator",
+        "optional", "outputs", "parameters", "prepare", "public", "recorded", "reference",
+        "residuals", "samples", "saves", "shown", "signature", "support", "variadic", "vjps",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -227,7 +190,7 @@ class Op:
         self.outputs = outputs
         self.residuals = residuals or {}
         self.recorded = f"{name}_and_residuals" if residuals else name
-        # What each rule chose, where it is one that chooses.
+        # The mask of each rule that chooses.
         self.masks = tuple(getattr(rule, "mask", None) for rule in self.vjps or ())
         self.finite = finite
         self.moves = moves
@@ -254,12 +217,11 @@ class Op:
         self.saves = tuple(
             frozenset(s.split()) for s in ([saves] * count if isinstance(saves, str) else saves)
         )
-        for words in self.saves:
-            if not words <= {"y", *self.arrays, *self.residuals}:
+        for names in self.saves:
+            if not names <= {"y", *self.arrays, *self.residuals}:
                 has = (*self.arrays, *self.residuals)
-                raise ValueError(f"op {name}: saves {sorted(words)}, has {has} and 'y'")
-        # For the patterns met of arguments that need a gradient: which arrays and residuals to
-        # keep, and whether to keep the output.
+                raise ValueError(f"op {name}: saves {sorted(names)}, has {has} and 'y'")
+        # The results of `keeps`.
         self.keep_table: dict[tuple[bool, ...], tuple[tuple[bool, ...], bool]] = {}
 
     @property
@@ -268,7 +230,7 @@ class Op:
         return self.vjps is not None or self.joint is not None
 
     def over_complex(self) -> "Op":
-        """The op as it is differentiated where its result is complex; DTypeError if it is not."""
+        """The op with rules for a complex result; DTypeError where it has none."""
         if self.complex == "same":
             return self
         if self.complex == "refused":
@@ -281,23 +243,23 @@ class Op:
         return self._conjugated
 
     def keeps(self, needs: tuple[bool, ...]) -> tuple[tuple[bool, ...], bool]:
-        """Which arrays and residuals are kept, and whether the output is.
+        """Which arrays and residuals are saved, and whether the output is.
 
-        For a pattern of arguments that need a gradient.
+        ``needs`` says of each argument whether it needs a gradient.
         """
-        found = self.keep_table.get(needs)
-        if found is None:
+        saved = self.keep_table.get(needs)
+        if saved is None:
             last = len(self.saves) - 1
             wanted = frozenset[str]().union(
                 *(self.saves[min(index, last)] for index, need in enumerate(needs) if need)
             )
             names = (*self.names(len(needs)), *self.residuals)
-            found = tuple(name in wanted for name in names), "y" in wanted
-            self.keep_table[needs] = found
-        return found
+            saved = tuple(name in wanted for name in names), "y" in wanted
+            self.keep_table[needs] = saved
+        return saved
 
     def names(self, count: int) -> tuple[str, ...]:
-        """The names of ``count`` arrays: that of variadic ones comes for each of them."""
+        """The names of ``count`` arrays, with that of variadic ones for each of them."""
         return (self.arrays + self.arrays[-1:] * (count if self.variadic else 0))[:count]
 
     def is_constant(self, index: int) -> bool:
@@ -313,18 +275,18 @@ def op(name: str, forward: Callable[..., Any] | str, **entry: Any) -> Op:
     """Enter an op in the table. See `Op` for the arguments."""
     if name in TABLE:
         raise ValueError(f"op {name} is in the table already")
-    made = TABLE[name] = Op(name, forward, **entry)
-    if made.forward is not None:
-        FORMULAS[name] = made.forward
-    if made.residuals and not isinstance(forward, str):
-        FORMULAS[made.recorded] = forward
-    if made.kind == "elementwise":
-        ELEMENTWISE[name] = made.vjps
-    return made
+    new = TABLE[name] = Op(name, forward, **entry)
+    if new.forward is not None:
+        FORMULAS[name] = new.forward
+    if new.residuals and not isinstance(forward, str):
+        FORMULAS[new.recorded] = forward
+    if new.kind == "elementwise":
+        ELEMENTWISE[name] = new.vjps
+    return new
 
 
 def _alone(forward: Rule) -> Rule:
-    """The output of a forward that gives residuals as well."""
+    """The output of a forward that returns residuals as well."""
     return lambda xp, *arrays, **parameters: forward(xp, *arrays, **parameters)[0]
 
 
@@ -346,7 +308,7 @@ def taken(mask: Rule) -> Rule:
 def part(name: str, formula: Rule) -> None:
     """Name a part of a rule: every namespace has it as ``xp.name``, and one may have a kernel.
 
-    A part is ``f(xp, *arrays and parameters)`` and made of names of the table, as a rule is.
+    A part is ``f(xp, *arrays and parameters)`` and uses names of the table, as a rule does.
     """
     if name in FORMULAS:
         raise ValueError(f"{name} is a name of the table already")
@@ -354,15 +316,15 @@ def part(name: str, formula: Rule) -> None:
 
 
 def _conjugated(op: Op) -> Op:
-    """An op with rules that give ``g`` times the conjugate of the derivative."""
-    made = copy.copy(op)
-    made.adds = None
+    """The op with rules that return ``g`` times the conjugate of the derivative."""
+    new = copy.copy(op)
+    new.adds = None
     joint, rules = op.joint, op.vjps
     if rules is not None:
-        made.vjps = tuple(None if rule is None else _over_conjugates(rule) for rule in rules)
+        new.vjps = tuple(None if rule is None else _over_conjugates(rule) for rule in rules)
         if op.kind == "elementwise" and op.jvp is None:
             # A tangent is multiplied with the derivative itself.
-            made.jvp = lambda xp, tangents, y, *arrays, **parameters: functools.reduce(
+            new.jvp = lambda xp, tangents, y, *arrays, **parameters: functools.reduce(
                 operator.add,
                 [
                     rule(xp, tangent, y, *arrays, **parameters)
@@ -371,10 +333,10 @@ def _conjugated(op: Op) -> Op:
                 ],
             )
     if joint is not None:
-        made.joint = lambda xp, g, *rest, **parameters: [
+        new.joint = lambda xp, g, *rest, **parameters: [
             None if d is None else xp.conj(d) for d in joint(xp, xp.conj(g), *rest, **parameters)
         ]
-    return made
+    return new
 
 
 def _over_conjugates(rule: Rule) -> Rule:

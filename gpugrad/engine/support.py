@@ -1,11 +1,10 @@
 """Zeros by choice: where a gradient may be anything but zero. Imports modules of the engine.
 
-The gradient of ``where(c, f(x), 0)`` by f(x) is zero wherever c is False, and stays so behind f,
-even where the derivative of f is infinite: nothing was chosen there. Such a zero is structural; a
-zero that is a value is a number like any other, and zero times infinity is NaN. No array can tell
-the two apart, so a walk carries the *support* of a gradient beside it: the mask outside which it
-is structurally zero. It is made only where a rule asks whose derivative can be infinite; a walk
-over a graph without choices carries none.
+The gradient of ``where(c, f(x), 0)`` by f(x) is structurally zero where c is False, even where the
+derivative of f is infinite. A zero that is a value is a number, and zero times infinity is NaN. An
+array cannot tell the two apart, so a walk carries the *support* of a gradient beside it: the mask
+outside which it is structurally zero. The mask is computed only for a rule whose derivative can be
+infinite; a walk over a graph without choices carries none (docs/engine.md, "Two kinds of zero").
 
 What an op does with a support stands in its entry, see `gpugrad.engine.op.Op`:
 
@@ -42,10 +41,10 @@ BOOL = np.dtype(np.bool_)
 
 
 class Support:
-    """The mask of one gradient (or tangent), made when it is first asked for.
+    """The mask of one gradient (or tangent), computed when it is first needed.
 
-    ``makes`` are pairs: the supports that it is made from, and ``make(masks, total)``, which makes
-    a mask of theirs, joined to ``total``, a mask or None.
+    ``makes`` are pairs: the supports that it depends on, and ``make(masks, total)``, which computes
+    a mask from theirs, joined to ``total``, a mask or None.
     """
 
     __slots__ = ("_grows", "_mask", "makes")
@@ -88,9 +87,9 @@ class Support:
 
     def _make(self) -> None:
         total = None
-        for place, (sources, make) in enumerate(self.makes):
+        for index, (sources, make) in enumerate(self.makes):
             total = make([source._mask for source in sources], total)
-            if not place and len(self.makes) > 1:
+            if not index and len(self.makes) > 1:
                 total = total.copy()  # what follows may join it in place
         self._mask, self.makes = total, []
 
@@ -139,7 +138,7 @@ def _joined(total: Any, mask: Any) -> Any:
 
 
 def nonzero(gradient: Any) -> Support:
-    """The support of a raw gradient of which all zeros are by choice."""
+    """The support of a raw gradient whose zeros are all by choice."""
     support = Support((), lambda masks, total: _joined(total, gradient != 0))
     if has_moved():
         with device_of_gradient(gradient).activate():
@@ -150,10 +149,10 @@ def nonzero(gradient: Any) -> Support:
 def carry(
     gradients: Gradients, node: Any, parents: Sequence[Any], xp: Any, ds: Sequence[Any]
 ) -> Sequence[Any]:
-    """The gradients that a node gives to its parents, zero by choice where they have to be.
+    """The gradients of a node's parents, masked where they are zero by choice.
 
-    Takes the node's support out of those of ``gradients`` and enters its parents'. ``xp`` is the
-    namespace of ``ds``.
+    Replaces the node's support in ``gradients`` by those of its parents. ``xp`` is the namespace
+    of ``ds``.
     """
     own = gradients.supports.pop(node, None)
     if own is not None:
@@ -182,7 +181,7 @@ def carry(
 
 
 def matters_to_any(known: dict[Any, bool], nodes: Sequence[Any]) -> bool:
-    """Whether one of the nodes has a use for a support: see `matters`."""
+    """Whether a support matters to one of the nodes: see `matters`."""
     return any(
         node is not None and node.op is not None and node.op.carries and matters(known, node)
         for node in nodes
@@ -190,9 +189,9 @@ def matters_to_any(known: dict[Any, bool], nodes: Sequence[Any]) -> bool:
 
 
 def matters(known: dict[Any, bool], node: Any) -> bool:
-    """Whether a node, or one that the walk comes to from there with a support, asks for it.
+    """Whether a node, or one behind it that its support is carried to, needs a mask.
 
-    ``known`` are those that were looked at: each of them is once in a walk.
+    ``known`` are the answers so far: each node is visited once in a walk.
     """
     waiting = [node]
     while waiting:
@@ -205,7 +204,7 @@ def matters(known: dict[Any, bool], node: Any) -> bool:
         elif op.finite is not True and _asks_at_all(last):
             known[last] = True
         else:
-            found = ready = True
+            answer = ready = True
             for parent in last.parents:
                 if parent is not None and parent not in known:
                     waiting.append(parent)
@@ -213,9 +212,9 @@ def matters(known: dict[Any, bool], node: Any) -> bool:
                 elif parent is not None and known[parent]:
                     break
             else:
-                found = False
-            if found or ready:
-                known[last] = found
+                answer = False
+            if answer or ready:
+                known[last] = answer
     return known[node]
 
 
@@ -226,7 +225,7 @@ def _asks_at_all(node: Any) -> bool:
 
 
 def asks(node: Any, index: int) -> bool:
-    """Whether a zero by choice could become something else in the rule of an argument."""
+    """Whether the rule of an argument could turn a zero by choice into another number."""
     op = node.op
     if op.moves or not op.carries:
         return False
@@ -235,7 +234,7 @@ def asks(node: Any, index: int) -> bool:
 
 
 def _enter(gradients: Gradients, parents: Sequence[Any], supports: Sequence[Any]) -> None:
-    """Note the supports of what the parents get now, beside what they have."""
+    """Enter the supports of the parents' new gradients, joined to those of earlier ones."""
     known = gradients.supports
     several = len(parents) > 1
     for parent, support in zip(parents, supports):
@@ -296,7 +295,7 @@ def _of_argument(node: Any, index: int, own: Any) -> Any:
 
 
 def _fit(xp: Any, mask: Any, shape: Any) -> Any:
-    """A mask that broadcasting relates to a shape, in that shape."""
+    """A mask, unbroadcast to a shape."""
     return mask if mask.shape == shape else unbroadcast(xp, mask, shape, BOOL)
 
 
@@ -305,7 +304,7 @@ def _fitted(xp: Any, shape: Any) -> Callable[[list[Any], Any], Any]:
 
 
 def _moved(node: Any, index: int, own: Any) -> Support | None:
-    """The support behind a linear op, whose rule moves a mask as it moves a gradient."""
+    """The support behind a linear op, by its rule run on the mask."""
     op, xp, values, parent = node.op, node.xp, node.values, node.parents[index]
     y = node if node.y is None else node.y
     parameters = node.parameters or {}
@@ -336,9 +335,9 @@ def _moved(node: Any, index: int, own: Any) -> Support | None:
 
 
 def push_support(supports: dict[Any, Any], node: Any, tangents: Sequence[Any]) -> None:
-    """Enter the support of a node's tangent, given those of its arguments, where it has one.
+    """Enter the support of a node's tangent, if it has one, given those of its arguments.
 
-    A tangent that is None is zero by choice: the argument is a constant.
+    A tangent of None is zero by choice: the argument is a constant.
     """
     op, xp, values = node.op, node.xp, node.values
     if op is PICK or isinstance(node, OutputsNode):
