@@ -28,14 +28,8 @@ from gpugrad.engine.outputs import PICK, OutputsNode
 from gpugrad.engine.pull import pull_back, unbroadcast
 
 __all__ = [
-    "OutputSupports",
-    "Support",
-    "asks",
-    "carry",
-    "matters_to_any",
-    "nonzero",
-    "push_support",
-]
+    "OutputSupports", "Support", "asks", "carry", "matters_to_any", "nonzero", "push_support",
+]  # fmt: skip
 
 BOOL = np.dtype(np.bool_)
 
@@ -64,7 +58,7 @@ class Support:
         return self
 
     def close(self) -> None:
-        """Say that a union is complete: from now on others refer to it."""
+        """Mark a union as complete: from now on others refer to it."""
         self._grows = False
 
     def _parts(self) -> list[Any]:
@@ -103,13 +97,13 @@ class OutputSupports:
         self.outputs = outputs
 
     def close(self) -> None:
-        """Say that all unions are complete."""
+        """Mark all unions as complete."""
         for support in self.outputs.values():
             if support is not None:
                 support.close()
 
     def mask(self) -> None:
-        """Make the masks of all of them."""
+        """Compute all masks."""
         for support in self.outputs.values():
             if support is not None:
                 support.mask()
@@ -127,10 +121,6 @@ class OutputSupports:
 
 def _none(masks: list[Any], total: Any) -> Any:
     return total
-
-
-def _first(masks: list[Any], total: Any) -> Any:
-    return _joined(total, masks[0])
 
 
 def _joined(total: Any, mask: Any) -> Any:
