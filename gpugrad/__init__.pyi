@@ -692,7 +692,7 @@ def minimum(a: Any, b: Any, /) -> Tensor:
     """The smaller of a and b, elementwise; at a tie each gets half of the gradient."""
 
 def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
-    """x held between ``min`` and ``max``, numbers or arrays, either of which may be None."""
+    """x clipped to [``min``, ``max``], numbers or arrays, either of which may be None."""
 
 def where(condition: Any, a: Any, b: Any, /) -> Tensor:
     """a where the condition holds and else b."""
@@ -890,7 +890,7 @@ def argsort(
     descending: builtins.bool = False,
     stable: builtins.bool = True,
 ) -> Tensor:
-    """The order that sorts x along an axis, of the raveled x for None. No gradient."""
+    """The indices that sort x along an axis, or the raveled x for None. No gradient."""
 
 def hypot(a: Any, b: Any, /) -> Tensor:
     """sqrt(a**2 + b**2), elementwise, without overflow; its derivative at (0, 0), a kink, is
@@ -964,20 +964,18 @@ def append(x: Any, /, values: Any, axis: int | None = None) -> Tensor:
     """x with ``values`` after it along an axis; both raveled where axis is None."""
 
 def concat(arrays: Sequence[Any], /, axis: int | None = 0) -> Tensor:
-    """Arrays joined along an axis that they have (also ``concatenate``); None ravels them
-    first.
-    """
+    """Arrays joined along an existing axis (also ``concatenate``); None ravels them first."""
 
 def delete(x: Any, /, obj: Any, axis: int | None = None) -> Tensor:
-    """x without the elements at ``obj``: numbers, a mask or a slice, which the host looks at."""
+    """x without the elements at ``obj``: numbers, a mask or a slice. Waits for the device."""
 
 def expand_dims(x: Any, /, axis: Any = 0) -> Tensor:
-    """New axes of size 1 at the places ``axis`` of the result (PyTorch's ``unsqueeze``)."""
+    """New axes of size 1 at the positions ``axis`` of the result (PyTorch's ``unsqueeze``)."""
 
 def flatten(
     x: Any, /, start_dim: int | Literal["C", "F"] = 0, end_dim: int = -1, order: str = "C"
 ) -> Tensor:
-    """The axes from ``start_dim`` to ``end_dim``, both included, made one."""
+    """The axes from ``start_dim`` to ``end_dim``, both included, merged into one."""
 
 def fliplr(x: Any, /) -> Tensor:
     """The columns in reverse order: x flipped along its second axis."""
@@ -992,24 +990,24 @@ def matrix_transpose(x: Any, /) -> Tensor:
     """The last two axes exchanged."""
 
 def moveaxis(x: Any, /, source: Any, destination: Any) -> Tensor:
-    """Axes moved to other places, the others keeping their order."""
+    """Axes moved to other positions; the others keep their order."""
 
 def ravel(x: Any, /, order: str = "C") -> Tensor:
-    """The elements along one axis, the last of x running quickest; with ``order="F"`` the
+    """The elements along one axis, the last axis varying fastest; with ``order="F"`` the
     first.
     """
 
 def repeat(x: Any, /, repeats: Any, axis: int | None = None) -> Tensor:
-    """Each element repeated along an axis: as often for all, or as ``repeats`` lists."""
+    """Each element repeated along an axis; ``repeats`` is a number, or one for each element."""
 
 def resize(x: Any, /, new_shape: int | Sequence[int]) -> Tensor:
     """The elements of x in another shape, repeated from the start until it is full."""
 
 def rollaxis(x: Any, /, axis: int, start: int = 0) -> Tensor:
-    """One axis moved before the axis ``start``; `moveaxis` says it more plainly."""
+    """One axis moved before the axis ``start``; `moveaxis` is easier to read."""
 
 def rot90(x: Any, /, k: int = 1, axes: Sequence[int] = ...) -> Tensor:
-    """x turned ``k`` times by 90 degrees, from the first of two axes to the second."""
+    """x rotated ``k`` times by 90 degrees, from the first of two axes to the second."""
 
 def squeeze(x: Any, /, axis: Any = None) -> Tensor:
     """Without axes of size 1: all of them, or those in ``axis``."""
@@ -1021,7 +1019,7 @@ def swapaxes(x: Any, /, axis1: int, axis2: int) -> Tensor:
     """Two axes exchanged."""
 
 def tile(x: Any, /, reps: int | Sequence[int]) -> Tensor:
-    """x repeated as a whole, ``reps`` times along each axis."""
+    """Copies of x joined, ``reps`` along each axis."""
 
 def trim_zeros(x: Any, /, trim: str = "fb", axis: Any = None) -> Tensor:
     """x without the zeros at its front, its back or both, along all axes or some."""
@@ -1030,8 +1028,8 @@ def unstack(x: Any, /, axis: int = 0) -> tuple[Tensor, ...]:
     """The pieces of x along an axis, without that axis."""
 
 def array_split(x: Any, /, indices_or_sections: Any, axis: int = 0) -> tuple[Tensor, ...]:
-    """x cut along an axis: into pieces as equal as can be, the first longer, or at given
-    places.
+    """x split along an axis into a number of nearly equal pieces, the first longer, or at
+    indices.
     """
 
 def atleast_1d(*arrays: Any) -> Any:
@@ -1050,58 +1048,54 @@ def column_stack(tup: Sequence[Any]) -> Tensor:
     """Vectors, as columns, and matrices joined along the second axis."""
 
 def dsplit(x: Any, /, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """x, of three axes or more, cut along its third axis; see `split`."""
+    """x, of three axes or more, split along its third axis; see `split`."""
 
 def dstack(tup: Sequence[Any]) -> Tensor:
     """Arrays joined along their third axis, made by `atleast_3d`."""
 
 def hsplit(x: Any, /, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """x cut along its second axis, or its only one; see `split`."""
+    """x split along its second axis, or its only one; see `split`."""
 
 def hstack(tup: Sequence[Any]) -> Tensor:
     """Arrays joined along their second axis; along the first where they have one."""
 
 def vsplit(x: Any, /, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """x, of two axes or more, cut along its first axis; see `split`."""
+    """x, of two axes or more, split along its first axis; see `split`."""
 
 def vstack(tup: Sequence[Any]) -> Tensor:
     """Arrays joined along their first axis; vectors become rows."""
 
 def broadcast_arrays(*arrays: Any) -> tuple[Tensor, ...]:
-    """Arrays repeated along new axes and those of size 1 until all have the same shape."""
+    """Arrays broadcast to a common shape."""
 
 def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
-    """The shape that shapes broadcast to together; ShapeError where they do not."""
+    """The shape to which shapes broadcast; ShapeError where they do not."""
 
 def sliding_window_view(x: Any, window_shape: Any, axis: Any = None) -> Tensor:
     """All windows of a shape that fit into x, their elements along new axes at the end."""
 
 def pad(x: Any, /, pad_width: Any, mode: str = "constant", **options: Any) -> Tensor:
-    """x with elements around it: ``pad_width`` before and after each axis, in NumPy's forms."""
+    """x padded with ``pad_width`` elements before and after each axis, in NumPy's forms."""
 
 def diag(x: Any, /, k: int = 0) -> Tensor:
-    """The diagonal ``k`` of a matrix, or the matrix that has a vector there and else zeros."""
+    """The diagonal ``k`` of a matrix, or the matrix with a vector on it and zeros elsewhere."""
 
 def diagflat(x: Any, /, k: int = 0) -> Tensor:
-    """The matrix that has the elements of x on its diagonal ``k`` and else zeros."""
+    """The matrix with the elements of x on its diagonal ``k`` and zeros elsewhere."""
 
 def make_diagonal(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
-    """Matrices along two axes, with the vectors of x's last axis on a diagonal and else
-    zeros.
-    """
+    """Matrices with the vectors of x's last axis on a diagonal, and zeros elsewhere."""
 
 def trace(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Tensor:
     """The sum of a diagonal of the matrices that two axes make."""
 
 def vander(x: Any, /, N: int | None = None, increasing: builtins.bool = False) -> Tensor:
-    """The matrix of the powers of a vector's elements, falling unless ``increasing``."""
+    """The matrix of the powers of a vector's elements, descending unless ``increasing``."""
 
 def fromfunction(
     function: Callable[..., Any], shape: Sequence[int], *, dtype: Any = None, **kwargs: Any
 ) -> Any:
-    """What a function gives of the coordinates of an array of a shape, one tensor for each
-    axis.
-    """
+    """A function evaluated at the coordinates of an array, one tensor of them for each axis."""
 
 def geomspace(
     start: Any,
@@ -1145,7 +1139,7 @@ def diag_indices_from(x: Any, /) -> tuple[Tensor, ...]:
     """The index of the diagonal of an array, whose axes have one size."""
 
 def fill_diagonal(x: Any, /, val: Any, wrap: builtins.bool = False) -> Tensor:
-    """A copy of x with ``val`` on its diagonal: a number, or as many as there are places."""
+    """A copy of x with ``val`` on its diagonal: a number, or one for each element."""
 
 def indices(
     dimensions: Sequence[int],
@@ -1160,7 +1154,7 @@ def ix_(*args: Any) -> tuple[Tensor, ...]:
     """The index of the rows, columns and so on that each of several vectors names."""
 
 def mask_indices(n: int, mask_func: Callable[..., Any], k: Any = 0) -> tuple[Tensor, ...]:
-    """The index of what ``mask_func(ones, k)`` leaves of a square matrix of ones."""
+    """The index of the elements of a square matrix that ``mask_func(ones, k)`` does not zero."""
 
 def meshgrid(
     *arrays: Any, copy: builtins.bool = True, sparse: builtins.bool = False, indexing: str = "xy"
@@ -1177,22 +1171,18 @@ def ravel_multi_index(
 def tril_indices(
     n: int, k: int = 0, m: int | None = None, *, device: Any = None
 ) -> tuple[Tensor, ...]:
-    """The index of what lies at and below the diagonal ``k`` of a matrix of n rows, m
-    columns.
-    """
+    """The index of the elements on and below the diagonal ``k`` of an n x m matrix."""
 
 def tril_indices_from(x: Any, /, k: int = 0) -> tuple[Tensor, ...]:
-    """The index of what lies at and below the diagonal ``k`` of a matrix."""
+    """The index of the elements on and below the diagonal ``k`` of a matrix."""
 
 def triu_indices(
     n: int, k: int = 0, m: int | None = None, *, device: Any = None
 ) -> tuple[Tensor, ...]:
-    """The index of what lies at and above the diagonal ``k`` of a matrix of n rows, m
-    columns.
-    """
+    """The index of the elements on and above the diagonal ``k`` of an n x m matrix."""
 
 def triu_indices_from(x: Any, /, k: int = 0) -> tuple[Tensor, ...]:
-    """The index of what lies at and above the diagonal ``k`` of a matrix."""
+    """The index of the elements on and above the diagonal ``k`` of a matrix."""
 
 def unravel_index(indices: Any, shape: int | Sequence[int], order: str = "C") -> tuple[Tensor, ...]:
     """The index of elements of an array of a shape, by their numbers in the raveled array."""
@@ -1216,45 +1206,47 @@ def nonzero(x: Any, /) -> tuple[Tensor, ...]:
     """For each axis, the indices of the elements that are not zero. Waits for the device."""
 
 def put_along_axis(x: Any, /, indices: Any, values: Any, axis: int | None) -> Tensor:
-    """A copy of x in which, for each place of ``indices``, the element named along an axis is
-    that of ``values``: the opposite of `take_along_axis`.
+    """A copy of x with ``values`` at ``indices`` along an axis: the inverse of
+    `take_along_axis`.
     """
 
 def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Tensor:
-    """For each element the choice of the first condition that holds, else ``default``."""
+    """For each element that of the first choice whose condition holds, else ``default``."""
 
 def take(x: Any, /, indices: Any, axis: int | None = None) -> Tensor:
     """The elements at ``indices`` along an axis; along the raveled x where axis is None."""
 
 def take_along_axis(x: Any, /, indices: Any, axis: int = -1) -> Tensor:
-    """For each place of ``indices``, the element that it names along an axis."""
+    """The elements that ``indices`` select along an axis, each in its own vector."""
 
 def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Tensor:
-    """How often each whole number 0, 1, ... occurs in x, or the sum of its ``weights``."""
+    """The count of each whole number 0, 1, ... in x, or the sum of its ``weights``."""
 
 def scatter_add(x: Any, index: Any, values: Any) -> Tensor:
-    """A copy of x with ``values`` added to its elements at ``index``, to a repeated one each
-    time.
+    """A copy of x with ``values`` added to its elements at ``index``; repeated indices
+    accumulate.
     """
 
 def segment_sum(data: Any, segment_ids: Any, /, num_segments: int | None = None) -> Tensor:
     """The sums of the rows of ``data`` that have the same number in ``segment_ids``."""
 
 def argpartition(x: Any, /, kth: Any, axis: int | None = -1) -> Tensor:
-    """An order that puts the element ``kth`` where sorting would, smaller ones before it."""
+    """Indices that put the element ``kth`` where sorting would, and smaller ones before it."""
 
 def digitize(x: Any, bins: Any, right: builtins.bool = False) -> Tensor:
     """The number of the bin of each element, between edges that rise or fall. No gradient."""
 
 def lexsort(keys: Any, /, axis: int = -1) -> Tensor:
-    """The order that sorts by several keys, the last of them first. No gradient."""
+    """The indices that sort by several keys, the last of which is the primary one. No
+    gradient.
+    """
 
 def partition(x: Any, /, kth: Any, axis: int | None = -1) -> Tensor:
     """x with its element ``kth`` where sorting would put it, smaller ones before it."""
 
 def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Tensor:
-    """Where elements ``v`` go in a sorted vector ``a``, before or after equal ones. No
-    gradient.
+    """The indices that insert ``v`` into a sorted vector ``a``, before or after equal
+    elements.
     """
 
 def sort(
@@ -1308,26 +1300,24 @@ def unique(
     *,
     equal_nan: builtins.bool = True,
 ) -> Any:
-    """The different elements of x, sorted; on request where each was first, where each
-    element of x is among them, and how often. No gradient. Waits for the device.
-    """
-
-def unique_all(x: Any, /) -> UniqueAll:
-    """The different elements, where each was first, where each element is among them, and
+    """The unique elements of x, sorted; on request their first indices, the inverse and
     counts.
     """
 
+def unique_all(x: Any, /) -> UniqueAll:
+    """The unique elements, their first indices, the inverse and their counts."""
+
 def unique_counts(x: Any, /) -> UniqueCounts:
-    """The different elements and how often each occurs; NaNs all differ. No gradient."""
+    """The unique elements and their counts; NaNs all differ. No gradient."""
 
 def unique_inverse(x: Any, /) -> UniqueInverse:
-    """The different elements and where each element of x is among them. No gradient."""
+    """The unique elements, and the index among them of each element of x. No gradient."""
 
 def unique_values(x: Any, /) -> Tensor:
-    """The different elements, sorted; NaNs all differ. No gradient. Waits for the device."""
+    """The unique elements, sorted; NaNs all differ. No gradient. Waits for the device."""
 
 def packbits(x: Any, /, axis: int | None = None, bitorder: str = "big") -> Tensor:
-    """Truth values, or what is not 0, as the bits of bytes, along an axis or raveled."""
+    """Booleans, or whether numbers are not 0, packed into bytes, along an axis or raveled."""
 
 def unpackbits(
     x: Any, /, axis: int | None = None, count: int | None = None, bitorder: str = "big"
@@ -1369,22 +1359,22 @@ def einsum(subscripts: Any, /, *operands: Any, optimize: Any = None) -> Tensor:
     """Einstein's summation over any number of operands, with ``...`` for broadcast axes."""
 
 def einsum_path(subscripts: str, /, *operands: Any, optimize: Any = "greedy") -> tuple[Any, str]:
-    """The order in which `einsum` would best join its operands: NumPy's answer, from shapes
-    alone.
+    """The cheapest order in which `einsum` contracts its operands, computed by NumPy from
+    shapes.
     """
 
 def cumulative_prod(
     x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: builtins.bool = False
 ) -> Tensor:
-    """The running product along an axis; with ``include_initial`` it begins with 1."""
+    """The cumulative product along an axis; with ``include_initial`` it begins with 1."""
 
 def cumulative_sum(
     x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: builtins.bool = False
 ) -> Tensor:
-    """The running sum along an axis; with ``include_initial`` it begins with 0."""
+    """The cumulative sum along an axis; with ``include_initial`` it begins with 0."""
 
 def ptp(x: Any, axis: Any = None, *, keepdims: builtins.bool = False) -> Tensor:
-    """The largest element less the smallest, along axes; those that tie share the gradient."""
+    """The largest element minus the smallest, along axes; ties share the gradient."""
 
 def average(
     x: Any,
@@ -1451,7 +1441,7 @@ def nan_to_num(
     posinf: float | None = None,
     neginf: float | None = None,
 ) -> Tensor:
-    """x with numbers in the place of NaN and infinities: 0, and the largest there are."""
+    """x with NaN replaced by 0 and infinities by the largest numbers, or by those given."""
 
 def nanargmax(x: Any, axis: Any = None, *, keepdims: builtins.bool = False) -> Tensor:
     """The index of the first of the largest elements that are not NaN; -1 if all are. No
@@ -1517,7 +1507,7 @@ def nanvar(
 def histogram(
     x: Any, bins: Any = 10, range: Any = None, density: builtins.bool = False, weights: Any = None
 ) -> tuple[Tensor, Tensor]:
-    """How many elements of the raveled x lie in each bin, and the edges of the bins."""
+    """The number of elements of the raveled x in each bin, and the edges of the bins."""
 
 def histogram2d(
     x: Any,
@@ -1527,14 +1517,10 @@ def histogram2d(
     density: builtins.bool = False,
     weights: Any = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """How many of the points (x, y) lie in each cell of a grid, and its edges along both
-    axes.
-    """
+    """The number of points (x, y) in each cell of a grid, and its edges along both axes."""
 
 def histogram_bin_edges(x: Any, bins: Any = 10, range: Any = None, weights: Any = None) -> Tensor:
-    """The edges of the bins that `histogram` counts in; ``weights`` make no difference to
-    them.
-    """
+    """The edges of the bins of `histogram`; ``weights`` do not change them."""
 
 def histogramdd(
     sample: Any,
@@ -1543,10 +1529,10 @@ def histogramdd(
     density: builtins.bool = False,
     weights: Any = None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """How many points lie in each cell of a grid, and the edges of the grid along each axis."""
+    """The number of points in each cell of a grid, and the edges of the grid along each axis."""
 
 def convolve(a: Any, v: Any, mode: str = "full") -> Tensor:
-    """The convolution of two sequences: whole, as long as the longer ("same"), or "valid"."""
+    """The convolution of two sequences: "full", as long as the longer ("same"), or "valid"."""
 
 def correlate(a: Any, v: Any, mode: str = "valid") -> Tensor:
     """The sums of products of a with v moved along it, v conjugated: a convolution, v
@@ -1565,9 +1551,7 @@ def gradient(f: Any, /, *varargs: Any, axis: Any = None, edge_order: int = 1) ->
 def interp(
     x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None
 ) -> Tensor:
-    """Values at ``x`` of the function that goes in straight lines through the points (xp,
-    fp).
-    """
+    """Linear interpolation at ``x`` between the points (xp, fp)."""
 
 def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Tensor:
     """The integral along an axis by the trapezoidal rule, of samples at ``x`` or ``dx``
@@ -1582,7 +1566,7 @@ def unwrap(
     """
 
 def poly(seq_of_zeros: Any) -> Tensor:
-    """The coefficients of the polynomial with these zeros, the highest of which is 1."""
+    """The coefficients of the monic polynomial with these roots."""
 
 def polyadd(a1: Any, a2: Any) -> Tensor:
     """The sum of two polynomials."""
@@ -1608,7 +1592,7 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Tensor:
     """The coefficients of a polynomial whose derivative of the order m is p."""
 
 def polymul(a1: Any, a2: Any) -> Tensor:
-    """The product of two polynomials, without the powers that leading zeros stand for."""
+    """The product of two polynomials, without leading zeros."""
 
 def polysub(a1: Any, a2: Any) -> Tensor:
     """The difference of two polynomials."""
@@ -1617,7 +1601,7 @@ def polyval(p: Any, x: Any) -> Tensor:
     """The values at x of the polynomial with the coefficients p, by Horner's rule."""
 
 def roots(p: Any) -> Tensor:
-    """The zeros of a polynomial, in any order: the eigenvalues of its companion matrix."""
+    """The roots of a polynomial, in any order: the eigenvalues of its companion matrix."""
 
 def bartlett(m: int, *, dtype: Any = None, device: Any = None) -> Tensor:
     """A window of m points: a triangle whose ends are 0."""
@@ -1626,10 +1610,10 @@ def blackman(m: int, *, dtype: Any = None, device: Any = None) -> Tensor:
     """A window of m points: the sum of a constant and two cosines, nearly 0 at the ends."""
 
 def hamming(m: int, *, dtype: Any = None, device: Any = None) -> Tensor:
-    """A window of m points: 0.54 less 0.46 of a cosine."""
+    """A window of m points: 0.54 - 0.46 cos."""
 
 def hanning(m: int, *, dtype: Any = None, device: Any = None) -> Tensor:
-    """A window of m points: half of one less a cosine, 0 at the ends."""
+    """A window of m points: 0.5 - 0.5 cos, 0 at the ends."""
 
 def kaiser(m: int, beta: float, *, dtype: Any = None, device: Any = None) -> Tensor:
     """A window of m points by a Bessel function, the narrower the larger ``beta`` is."""
@@ -1650,7 +1634,7 @@ def isposinf(x: Any, /) -> Tensor:
     """Whether x is positive infinity, elementwise. No gradient."""
 
 def modf(x: Any, /) -> tuple[Tensor, Tensor]:
-    """What follows the point and what stands before it, x being their sum."""
+    """The fractional and the integral part, whose sum is x."""
 
 def allclose(
     a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: builtins.bool = False
@@ -1681,7 +1665,7 @@ def isrealobj(x: Any) -> builtins.bool:
     """Whether x has a dtype of real numbers. A Python bool."""
 
 def real_if_close(x: Any, /, tol: float = 100) -> Tensor:
-    """The real parts of x where all others are nearly 0, else x itself. Waits for the device."""
+    """The real parts of x if all imaginary parts are nearly 0, else x. Waits for the device."""
 
 def apply_along_axis(
     func1d: Callable[..., Any], axis: int, arr: Any, *args: Any, **kwargs: Any
@@ -1692,15 +1676,13 @@ def apply_over_axes(func: Callable[..., Any], a: Any, axes: Any) -> Tensor:
     """A function ``func(x, axis)`` applied along several axes, one after another."""
 
 def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: Any) -> Tensor:
-    """Functions, or numbers, each where its condition holds; one more is for where none does."""
+    """Functions, or numbers, each where its condition holds; one more for where none does."""
 
 def vectorize(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function of numbers as one of arrays, which broadcast: called once for each element."""
 
 def can_cast(from_: Any, to: Any, /, casting: str = "safe") -> builtins.bool:
-    """Whether a dtype, or an array's, goes into another without loss, or by NumPy's
-    ``casting``.
-    """
+    """Whether a dtype, or an array's, can be cast to another by NumPy's rule ``casting``."""
 
 def finfo(type: Any, /) -> FloatInfo:
     """The limits of a floating-point dtype, or of an array's: bits, eps, max, min,
@@ -1716,29 +1698,27 @@ def isdtype(dtype: Any, kind: Any) -> builtins.bool:
     """Whether a dtype is another, or of a kind, or one of a tuple of these."""
 
 def isscalar(element: Any) -> builtins.bool:
-    """Whether something is a number or a string: a Tensor of no axes is not, as an array is
-    not.
-    """
+    """Whether an object is a number or a string; a 0-d Tensor is neither, as a 0-d array."""
 
 def iterable(y: Any) -> builtins.bool:
-    """Whether something can be iterated over: a Tensor with axes can."""
+    """Whether an object can be iterated over, as a Tensor with axes can."""
 
 def promote_types(type1: Any, type2: Any) -> dtype[Any]:
-    """The smallest dtype that both go into without loss, as in NumPy; DTypeError if none
-    does.
+    """The smallest dtype to which both can be cast safely, as in NumPy; DTypeError if none
+    is.
     """
 
 def result_type(*arrays_and_dtypes: Any) -> dtype[Any]:
-    """The dtype that arrays, dtypes and Python numbers promote to together, as in NumPy 2."""
+    """The dtype to which arrays, dtypes and Python numbers promote, as in NumPy 2."""
 
 def __array_namespace_info__() -> Info:
-    """What gpugrad can do here: capabilities, devices, dtypes and their defaults."""
+    """The capabilities, devices, dtypes and default dtypes of gpugrad on this machine."""
 
 def index_update(x: Any, /, index: Any, value: Any) -> Tensor:
     """A copy of x in which the elements at ``index`` are ``value``, which broadcasts."""
 
 def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
-    """The inner product of the vectors along an axis, counted in each before they broadcast."""
+    """The inner product of the vectors along an axis of each operand, before they broadcast."""
 
 concatenate = concat
 row_stack = vstack

@@ -1,4 +1,4 @@
-"""NumPy's functions over Tensors, by NumPy's own families, and what binds them to Tensor.
+"""NumPy's functions over Tensors, in NumPy's own families, and their binding to Tensor.
 
 Imports tensor, ops, engine and backend.
 """

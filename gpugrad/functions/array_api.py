@@ -1,4 +1,4 @@
-"""What the Array API standard asks of a namespace: its versions, and what it can do.
+"""The Array API standard's view of the namespace: its versions and its capabilities.
 
 Imports dtypes and tensor. The standard: https://data-apis.org/array-api/latest/
 """
@@ -29,7 +29,7 @@ DTYPES = (
 def array_namespace(self: Tensor, /, *, api_version: str | None = None) -> Any:
     """The functions for this array, by the Array API standard: the module ``gpugrad``.
 
-    ArgumentError, a ValueError, for what is no version of the standard.
+    ArgumentError, a ValueError, for an unknown version of the standard.
     """
     if api_version is not None and api_version not in VERSIONS:
         raise ArgumentError(
@@ -40,33 +40,33 @@ def array_namespace(self: Tensor, /, *, api_version: str | None = None) -> Any:
 
 
 class Info:
-    """What this namespace can do here, by the standard's names; see `__array_namespace_info__`."""
+    """Capabilities of this namespace by the standard's names; see `__array_namespace_info__`."""
 
     def capabilities(self) -> dict[str, Any]:
-        """Boolean masks and shapes that depend on data: yes; at most so many axes."""
+        """Boolean masks and data-dependent shapes are supported; the largest number of axes."""
         return {"boolean indexing": True, "data-dependent shapes": True, "max dimensions": 64}
 
     def default_device(self) -> Device:
-        """The device of new arrays that name none."""
+        """The device of arrays that are created without ``device``."""
         return default_device()
 
     def devices(self) -> tuple[Device, ...]:
         """The devices that work here; the simulated one only where it is the default."""
-        found = [Device("cpu"), *(Device(f"cuda:{i}") for i in range(cuda.device_count()))]
-        if default_device() not in found:
-            found.append(default_device())
-        return tuple(found)
+        devices = [Device("cpu"), *(Device(f"cuda:{i}") for i in range(cuda.device_count()))]
+        if default_device() not in devices:
+            devices.append(default_device())
+        return tuple(devices)
 
     def default_dtypes(self, *, device: Any = None) -> dict[str, np.dtype[Any]]:
-        """The dtypes that new arrays have, by kind: the same on every device."""
+        """The dtypes of new arrays, by kind: the same on every device."""
         if device is not None:
             Device(device)
-        whole = np.dtype(np.int64)
+        integer = np.dtype(np.int64)
         return {
             "real floating": creation.get_default_dtype(),
             "complex floating": creation.complex_dtype(),
-            "integral": whole,
-            "indexing": whole,
+            "integral": integer,
+            "indexing": integer,
         }
 
     def dtypes(
@@ -75,17 +75,17 @@ class Info:
         """The standard's dtypes by name, all or those of a kind: the same on every device."""
         if device is not None:
             Device(device)
-        found = {name: np.dtype(name) for name in DTYPES}
+        dtypes = {name: np.dtype(name) for name in DTYPES}
         if kind is None:
-            return found
-        return {name: dtype for name, dtype in found.items() if isdtype(dtype, kind)}
+            return dtypes
+        return {name: dtype for name, dtype in dtypes.items() if isdtype(dtype, kind)}
 
     def __repr__(self) -> str:
         return "<Array API information about gpugrad>"
 
 
 def __array_namespace_info__() -> Info:  # noqa: N807  the standard's name
-    """What gpugrad can do here: capabilities, devices, dtypes and their defaults.
+    """The capabilities, devices, dtypes and default dtypes of gpugrad on this machine.
 
     >>> import gpugrad as gg
     >>> gg.__array_namespace_info__().default_dtypes()["real floating"]

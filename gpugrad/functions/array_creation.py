@@ -29,9 +29,9 @@ def identity(n: int, dtype: Any = None, *, device: Any = None) -> Tensor:
 def fromfunction(
     function: Callable[..., Any], shape: Sequence[int], *, dtype: Any = None, **kwargs: Any
 ) -> Any:
-    """What a function gives of the coordinates of an array of a shape, one tensor for each axis.
+    """A function evaluated at the coordinates of an array, one tensor of them for each axis.
 
-    It is called once, with whole arrays; the coordinates have the default dtype unless ``dtype``
+    It is called once, with whole arrays. The coordinates have the default dtype unless ``dtype``
     is given.
 
     >>> import gpugrad as gg
@@ -39,15 +39,15 @@ def fromfunction(
     tensor([[ 0., -1., -2.],
             [ 1.,  0., -1.]])
     """
-    kind = creation.get_default_dtype() if dtype is None else dtype
-    return function(*indices(shape, dtype=kind), **kwargs)
+    chosen = creation.get_default_dtype() if dtype is None else dtype
+    return function(*indices(shape, dtype=chosen), **kwargs)
 
 
 def _sent(array: np.ndarray, dtype: Any, device: Any) -> Tensor:
-    """An array of the host on a device, in the default dtype or another."""
-    kind = creation.complex_dtype() if array.dtype.kind == "c" else creation.get_default_dtype()
-    place = default_device() if device is None else Device(device)
-    return Tensor(place.send(array.astype(kind if dtype is None else dtype)))
+    """A host array sent to a device, in the default dtype or another."""
+    default = creation.complex_dtype() if array.dtype.kind == "c" else creation.get_default_dtype()
+    target = default_device() if device is None else Device(device)
+    return Tensor(target.send(array.astype(default if dtype is None else dtype)))
 
 
 def _typed(x: Tensor, dtype: Any) -> Tensor:
@@ -97,8 +97,8 @@ def geomspace(
 ) -> Tensor:
     """``num`` numbers at equal ratios from ``start`` to ``stop``, which is included.
 
-    The ends are not 0 and of one sign, which is not looked at in arrays: these give NaN. They
-    may have a gradient.
+    The ends have one sign and are not 0. Arrays are not checked: other ends give NaN there. The
+    ends may have a gradient.
 
     >>> import gpugrad as gg
     >>> gg.geomspace(1, 8, 4).round(4)
@@ -113,9 +113,9 @@ def geomspace(
     logarithms = linspace(
         0.0, OPS["log"](stop / start), num, endpoint=endpoint, device=device, axis=axis
     )
-    place = (slice(None),) * (axis % logarithms.ndim) + (None,)
+    new_axis = (slice(None),) * (axis % logarithms.ndim) + (None,)
     first, last = (
-        OPS["broadcast_to"](x, np.broadcast_shapes(start.shape, stop.shape))[place]
+        OPS["broadcast_to"](x, np.broadcast_shapes(start.shape, stop.shape))[new_axis]
         for x in (start, stop)
     )
     y = first * OPS["exp"](logarithms)
@@ -130,7 +130,7 @@ def tri(
     n: int, m: int | None = None, k: int = 0, dtype: Any = None, *, device: Any = None
 ) -> Tensor:
     """A matrix with ones at and below its diagonal ``k`` and zeros above it."""
-    kind = creation.get_default_dtype() if dtype is None else dtype
-    place = Device(device) if device is not None else default_device()
-    with place.activate():
-        return Tensor(place.xp.tri(n, m, k, dtype=kind))
+    chosen = creation.get_default_dtype() if dtype is None else dtype
+    target = Device(device) if device is not None else default_device()
+    with target.activate():
+        return Tensor(target.xp.tri(n, m, k, dtype=chosen))

@@ -1,7 +1,7 @@
-"""Arrays with elements around them, in every mode of NumPy's pad.
+"""NumPy's pad in all of its modes.
 
-Imports manipulation and tensor. Each axis is padded in turn, as NumPy does, by joining slices, so
-that nothing but slices is in the graph and no index goes to a device.
+Imports manipulation and tensor. As in NumPy each axis is padded in turn. The pieces are slices
+that are joined, so the graph has slices only and no index is sent to a device.
 """
 
 import itertools
@@ -18,7 +18,7 @@ from gpugrad.tensor.table import OPS
 
 __all__ = ["pad"]
 
-# What each mode takes beside the widths.
+# The keywords of each mode.
 MODES: dict[str, tuple[str, ...]] = {
     "constant": ("constant_values",), "edge": (), "empty": (), "linear_ramp": ("end_values",),
     "maximum": ("stat_length",), "mean": ("stat_length",), "median": ("stat_length",),
@@ -28,14 +28,14 @@ MODES: dict[str, tuple[str, ...]] = {
 
 
 def pad(x: Any, /, pad_width: Any, mode: str = "constant", **options: Any) -> Tensor:
-    """x with elements around it: ``pad_width`` before and after each axis, in NumPy's forms.
+    """x padded with ``pad_width`` elements before and after each axis, in NumPy's forms.
 
-    ``mode`` says which: "constant" (``constant_values=0``), "edge", "reflect" and "symmetric"
+    ``mode`` is "constant" (``constant_values=0``), "edge", "reflect" and "symmetric"
     (``reflect_type="even"`` or "odd"), "wrap", "linear_ramp" (``end_values=0``), "maximum",
-    "minimum", "mean" and "median" (``stat_length``), "empty" (zeros here). Every element that is
-    repeated adds to the gradient of its origin. ``constant_values`` and ``end_values`` are
-    numbers, in the forms of ``pad_width``, or one 0-d tensor. ShapeError for a mode that is not
-    there, for widths that do not fit and for an empty axis with nothing to repeat.
+    "minimum", "mean" and "median" (``stat_length``) or "empty" (zeros here). The gradients of all
+    copies of an element are added up. ``constant_values`` and ``end_values`` are numbers, in the
+    forms of ``pad_width``, or one 0-d tensor. ShapeError for an unknown mode, for widths that do
+    not fit, and for an empty axis, which has nothing to repeat.
 
     >>> import gpugrad as gg
     >>> gg.pad(gg.arange(3), (2, 1), mode="reflect")
@@ -44,10 +44,10 @@ def pad(x: Any, /, pad_width: Any, mode: str = "constant", **options: Any) -> Te
     x = as_tensor(x)
     if mode not in MODES:
         raise ShapeError(f"pad: expected one of the modes {', '.join(MODES)}, got {mode!r}")
-    for word in options:
-        if word not in MODES[mode]:
+    for option in options:
+        if option not in MODES[mode]:
             takes = ", ".join(MODES[mode]) or "no further argument"
-            raise DTypeError(f"pad: mode {mode!r} takes {takes}, got {word!r}")
+            raise DTypeError(f"pad: mode {mode!r} takes {takes}, got {option!r}")
     widths = _widths(x.ndim, pad_width)
     if mode in ("constant", "empty"):
         return _constant(x, widths, options.get("constant_values", 0))
@@ -57,16 +57,17 @@ def pad(x: Any, /, pad_width: Any, mode: str = "constant", **options: Any) -> Te
     if mode in STATISTICS:
         lengths = _lengths(x, options.get("stat_length"))
         return _each_axis(x, widths, lambda y, axis, w: _statistic(y, axis, w, mode, lengths[axis]))
-    kind = options.get("reflect_type", "even")
-    if kind not in ("even", "odd"):
-        raise ShapeError(f"pad: expected reflect_type 'even' or 'odd', got {kind!r}")
-    return _each_axis(x, widths, lambda y, axis, w: _repeated(y, axis, w, mode, kind == "odd"))
+    reflect_type = options.get("reflect_type", "even")
+    if reflect_type not in ("even", "odd"):
+        raise ShapeError(f"pad: expected reflect_type 'even' or 'odd', got {reflect_type!r}")
+    odd = reflect_type == "odd"
+    return _each_axis(x, widths, lambda y, axis, w: _repeated(y, axis, w, mode, odd))
 
 
 def _each_axis(
     x: Tensor, widths: tuple[tuple[int, int], ...], one: Callable[..., list[Tensor]]
 ) -> Tensor:
-    """x padded axis by axis; ``one`` gives the pieces that make a padded axis."""
+    """x padded axis by axis; ``one`` returns the pieces of a padded axis."""
     for axis, width in enumerate(widths):
         if width == (0, 0):
             continue
@@ -77,10 +78,10 @@ def _each_axis(
 
 
 def _widths(ndim: int, pad_width: Any) -> tuple[tuple[int, int], ...]:
-    """How much is added before and after each axis."""
+    """The number of elements to add before and after each axis."""
     if isinstance(pad_width, dict):  # by axis
-        given = {axis % max(ndim, 1): width for axis, width in pad_width.items()}
-        pad_width = [np.broadcast_to(given.get(axis, 0), 2).tolist() for axis in range(ndim)]
+        by_axis = {axis % max(ndim, 1): width for axis, width in pad_width.items()}
+        pad_width = [np.broadcast_to(by_axis.get(axis, 0), 2).tolist() for axis in range(ndim)]
     try:
         widths = np.broadcast_to(np.asarray(pad_width), (ndim, 2)).tolist()
     except ValueError as error:
@@ -93,7 +94,7 @@ def _widths(ndim: int, pad_width: Any) -> tuple[tuple[int, int], ...]:
 
 
 def _pairs(ndim: int, name: str, values: Any) -> list[tuple[Any, Any]]:
-    """A value before and one after each axis."""
+    """The values before and after each axis."""
     if isinstance(values, Tensor):
         if values.ndim:
             raise ShapeError(f"pad: expected {name} as numbers or a 0-d tensor, got {values.shape}")
@@ -122,7 +123,7 @@ def _constant(x: Tensor, widths: tuple[tuple[int, int], ...], values: Any) -> Te
 def _each_constant(
     x: Tensor, widths: tuple[tuple[int, int], ...], pairs: list[tuple[Any, Any]]
 ) -> Tensor:
-    """Another number on each side."""
+    """Padding with a constant, one for each side."""
     for axis, width in enumerate(widths):
         before, after = (_filled(x, axis, n, v) for n, v in zip(width, pairs[axis], strict=True))
         x = concat([before, x, after], axis=axis)
@@ -139,7 +140,7 @@ def _repeated(x: Tensor, axis: int, width: tuple[int, int], mode: str, odd: bool
     size = x.shape[axis]
     if odd and mode != "wrap" and mode != "edge" and (size > 1 or mode == "symmetric"):
         return _mirrored_odd(x, axis, width, mode)
-    # NumPy says which element each one is; runs of neighbours among them are slices.
+    # NumPy gives the index of each element; runs of neighbours become slices.
     sources = np.pad(np.arange(size), width, mode=mode)  # type: ignore[call-overload]
     pieces = []
     start = 0
@@ -200,17 +201,17 @@ def _ramp(x: Tensor, axis: int, width: tuple[int, int], ends: tuple[Any, Any]) -
     """The pieces of an axis with a straight line from its ends to the given values."""
     size = x.shape[axis]
     edges = slices(x, axis, 0, 1), slices(x, axis, size - 1, size)
-    whole = x.dtype.kind in "iu"
-    made = []
+    integer = x.dtype.kind in "iu"
+    pieces = []
     for after, (edge, count, end) in enumerate(zip(edges, width, ends, strict=True)):
         share = np.arange(count) / max(count, 1)
-        share = (share[::-1] if after else share).astype("float64" if whole else x.dtype)
+        share = (share[::-1] if after else share).astype("float64" if integer else x.dtype)
         shape = [1] * x.ndim
         shape[axis] = count
         along = as_tensor(share.reshape(shape), device=x.device)
         line = end + (edge - end) * along
-        made.append(OPS["floor"](line).astype(x.dtype) if whole else line)
-    return [made[0], x, made[1]]
+        pieces.append(OPS["floor"](line).astype(x.dtype) if integer else line)
+    return [pieces[0], x, pieces[1]]
 
 
 STATISTICS = ("maximum", "mean", "median", "minimum")
@@ -231,7 +232,7 @@ def _statistic(
     """The pieces of an axis with a statistic of the elements at each end."""
     size = x.shape[axis]
     ends = slices(x, axis, 0, lengths[0]), slices(x, axis, size - lengths[1], size)
-    made = []
+    pieces = []
     for end, count in zip(ends, width, strict=True):
         if mode == "median":
             value = TENSORS.median(end, axis=axis, keepdims=True)
@@ -240,5 +241,5 @@ def _statistic(
             value = OPS[name](end, axis=axis, keepdims=True)
         if value.dtype != x.dtype:
             value = (OPS["rint"](value) if x.dtype.kind in "iu" else value).astype(x.dtype)
-        made.append(OPS["broadcast_to"](value, (*x.shape[:axis], count, *x.shape[axis + 1 :])))
-    return [made[0], x, made[1]]
+        pieces.append(OPS["broadcast_to"](value, (*x.shape[:axis], count, *x.shape[axis + 1 :])))
+    return [pieces[0], x, pieces[1]]

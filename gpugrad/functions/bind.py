@@ -1,8 +1,8 @@
-"""One loop that binds the table: to functions, operators, methods and NumPy's protocols.
+"""Binds the op table to functions, operators, methods and NumPy's protocols.
 
-Imports the modules beside it. `PUBLIC` is what `gpugrad` exports; `MEMBERS` is what Tensor has
-from here, which ci/stubs.py writes down for type checkers: run it when a name comes or changes.
-What is public, a method or an operator stands in the entries of the table and in the modules.
+Imports the modules beside it. `PUBLIC` are the functions that `gpugrad` exports, `MEMBERS` the
+members of Tensor that are bound here; ci/stubs.py declares both for type checkers. The entries of
+the table, and the modules of functions, say what is public, a method or an operator.
 """
 
 import difflib
@@ -64,8 +64,8 @@ __all__ = ["FUNCTIONS", "MEMBERS", "PUBLIC"]
 
 Function = Callable[..., Any]
 
-# The modules of functions made of others. `__all__` are those for gpugrad itself, `METHODS` the
-# names of those that are methods of Tensor as well.
+# The modules of composed functions. `gpugrad` exports their `__all__`; their `METHODS` are methods
+# of Tensor as well.
 MODULES = (
     manipulation, shape_base, stride_tricks, arraypad, twodim_base, array_creation, index_tricks,
     indexing, scatter, sorting, setops, packbits, tensor_contractions, einsum, reductions,
@@ -73,7 +73,7 @@ MODULES = (
     logic, type_check, vectorize, dtypes, array_api,
 )  # fmt: skip
 
-# Every function by its name, those that only rules and other functions use among them.
+# All functions by name, internal ones included.
 FUNCTIONS: dict[str, Function] = {}
 FUNCTIONS.update(OPS)
 for _module in MODULES:
@@ -116,7 +116,7 @@ def _in_place(name: str, symbol: str, operator: Function) -> Function:
 
     def change(self: Tensor, other: Any) -> Tensor:
         if not self._changeable(other, symbol):
-            return operator(self, other)  # recorded: the name on the left is bound anew
+            return operator(self, other)  # recorded: the name on the left is rebound
         result = function(self.detach(), other)._array
         if result.shape != self.shape:
             raise ShapeError(
@@ -162,7 +162,7 @@ for _module in MODULES:
 
 
 def _given(values: tuple[Any, ...]) -> Any:
-    """``t.reshape(2, 3)`` and ``t.reshape((2, 3))`` say the same."""
+    """``t.reshape(2, 3)`` and ``t.reshape((2, 3))`` are equal."""
     return values[0] if len(values) == 1 else values
 
 
@@ -187,12 +187,12 @@ def _compress(self: Tensor, condition: Any, axis: int | None = None) -> Tensor:
 
 
 def _copy(self: Tensor) -> Tensor:
-    """The same values in memory of their own, part of the graph."""
+    """A copy of the tensor, recorded in the graph."""
     return FUNCTIONS["astype"](self, self.dtype)
 
 
 def _cpu(self: Tensor) -> Tensor:
-    """The tensor in the memory of the host; itself where it is there."""
+    """The tensor on the CPU; itself if it is there."""
     return dtypes.to(self, device="cpu")
 
 
@@ -226,18 +226,18 @@ for _name, _text in FOREIGN.items():
 # ---------------------------------------------------------------- NumPy's protocols
 
 UFUNCS = {native: native.__name__ for native in vars(np).values() if isinstance(native, np.ufunc)}
-# What `np.add.reduce(t)` and the like are under names of their own.
+# The names of `np.add.reduce(t)` and the like.
 REDUCES = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min",
            "logical_and": "all", "logical_or": "any", "logaddexp": "logsumexp"}  # fmt: skip
 ACCUMULATES = {"add": "cumsum", "multiply": "cumprod"}
-# What `np.add.at(t, index, value)` and the like are as `t.at[index].add(value)`.
+# The methods of `t.at[index]` for `np.add.at(t, index, value)` and the like.
 ASSIGNED = {"add": "add", "multiply": "multiply", "maximum": "max", "minimum": "min"}
-# Keywords that NumPy spells otherwise.
+# Keywords of NumPy, and their names in gpugrad.
 KEYWORDS = {"a_min": "min", "a_max": "max", "newshape": "shape"}
 
 
 def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-    # A NumPy scalar that is compared arrives as an array; as a scalar it goes to any device.
+    # In comparisons a NumPy scalar arrives as a 0-d array; a scalar can be sent to any device.
     inputs = tuple(a[()] if type(a) is np.ndarray and a.ndim == 0 else a for a in inputs)
     out = kwargs.pop("out", None)
     if out is not None:
@@ -258,39 +258,39 @@ def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: 
         a, b = operands.together(*inputs)
         inputs = (manipulation.reshape(a, a.shape + (1,) * b.ndim), b)
     else:
-        what = name if method == "__call__" else f"{name}.{method}"
+        shown = name if method == "__call__" else f"{name}.{method}"
         raise DTypeError(
-            f"np.{what}: gpugrad has no such function of tensors.{_instead(name, method)}"
+            f"np.{shown}: gpugrad has no such function of tensors.{_instead(name, method)}"
         )
     if kwargs.get("dtype", 0) is None:
         del kwargs["dtype"]
     return _called(ufunc, function, inputs, kwargs)
 
 
-def _called(theirs: Any, own: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """``own(*args, **kwargs)``, with a sentence about a keyword that only NumPy's function has."""
+def _called(theirs: Any, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """``function(*args, **kwargs)``; DTypeError for a keyword that only NumPy's function takes."""
     try:
-        return own(*args, **kwargs)
+        return function(*args, **kwargs)
     except TypeError as error:
-        if (explained := _keyword(theirs, own, error)) is not None:
+        if (explained := _keyword(theirs, function, error)) is not None:
             raise explained from error
         raise
 
 
 def _keyword(called: Any, function: Function, error: TypeError) -> DTypeError | None:
-    """The error for a keyword of NumPy's that gpugrad's function has not; None for any other."""
-    own = re.escape(getattr(function, "__name__", ""))
-    found = re.match(rf"{own}\(\) got an unexpected keyword argument '(\w+)'", str(error))
-    if found is None:
+    """The error for a keyword that only NumPy's function takes; None for another TypeError."""
+    own_name = re.escape(getattr(function, "__name__", ""))
+    match = re.match(rf"{own_name}\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    if match is None:
         return None
-    word, name = found[1], called.__name__
-    taken = ", ".join(inspect.signature(function).parameters)
-    instead = INSTEAD_OF_KEYWORDS.get(word, f"what gg.{name} takes: {taken}")
-    return DTypeError(f"np.{name}: {word}= is not taken with tensors. Write {instead}")
+    keyword, name = match[1], called.__name__
+    accepted = ", ".join(inspect.signature(function).parameters)
+    instead = INSTEAD_OF_KEYWORDS.get(keyword, f"what gg.{name} takes: {accepted}")
+    return DTypeError(f"np.{name}: {keyword}= is not taken with tensors. Write {instead}")
 
 
 def _of_another_library(ufunc: Any, method: str) -> Function:
-    """gpugrad's function for a ufunc of SciPy's; DTypeError for those that it does not know."""
+    """gpugrad's function for a ufunc of SciPy's; DTypeError for an unknown one."""
     name = ufunc.__name__
     if getattr(sys.modules.get("scipy.special"), name, None) is not ufunc:
         raise DTypeError(
@@ -298,17 +298,17 @@ def _of_another_library(ufunc: Any, method: str) -> Function:
             "derivative. Make it an op with gg.custom_op, or give it .detach().numpy()"
         )
     if method == "__call__" and name in special.__all__:
-        found: Function = getattr(special, name)
-        return found
-    what = name if method == "__call__" else f"{name}.{method}"
+        function: Function = getattr(special, name)
+        return function
+    shown = name if method == "__call__" else f"{name}.{method}"
     raise DTypeError(
-        f"scipy.special.{what}: gpugrad has no such function of tensors."
+        f"scipy.special.{shown}: gpugrad has no such function of tensors."
         f"{nearest(f'special.{name}')}"
     )
 
 
 def into(out: tuple[Any, ...], compute: Function, inputs: tuple[Any, ...], kwargs: Any) -> Any:
-    """``np.sin(t, out=u)`` and ``array += t``: allowed where no graph is left behind."""
+    """``np.sin(t, out=u)`` and ``array += t``; GradientError where a graph would be lost."""
     result = compute(*inputs, **kwargs)
     target = out[0]
     if result.requires_grad or (isinstance(target, Tensor) and target.requires_grad):
@@ -326,9 +326,9 @@ def into(out: tuple[Any, ...], compute: Function, inputs: tuple[Any, ...], kwarg
 
 
 def _plain(function: Function, count: int) -> Function:
-    """A NumPy function whose result has no gradient, on the values of its first operands.
+    """A NumPy function without a gradient, called with the values of its first operands.
 
-    Of those only: NumPy changes a width that it takes for a number.
+    The others are passed on as they are, such as the width of a line.
     """
 
     def values(a: Any) -> Any:
@@ -341,7 +341,7 @@ def _plain(function: Function, count: int) -> Function:
 
 
 def _changing(name: str) -> Function:
-    """A function of NumPy's that changes its array, by the one here that makes a new tensor."""
+    """NumPy's function that changes its array, written with the one here that returns a copy."""
     function = FUNCTIONS[name]
 
     def change(a: Any, *args: Any, **kwargs: Any) -> None:
@@ -397,48 +397,48 @@ for _module, _numpy_s in ((linalg, np.linalg), (fft, np.fft)):
 def _array_function(
     self: Tensor, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    own = NUMPY_FUNCTIONS.get(function)
-    if own is None:
+    function_here = NUMPY_FUNCTIONS.get(function)
+    if function_here is None:
         inner = function.__module__.removeprefix("numpy").lstrip(".")  # linalg, fft
         inner = inner.replace("lib.scimath", "emath")
         name = f"{inner}.{function.__name__}" if inner else function.__name__
         raise DTypeError(f"np.{name}: gpugrad has no such function of tensors.{nearest(name)}")
     if kwargs:
         for first in ("a", "x", "arr", "ary", "array", "m"):  # NumPy's names of the operand
-            if first in kwargs and not args and not _takes(own, first):
+            if first in kwargs and not args and not _takes(function_here, first):
                 args = (kwargs.pop(first),)
-        kwargs = {KEYWORDS.get(word, word): value for word, value in kwargs.items()}
+        kwargs = {KEYWORDS.get(key, key): value for key, value in kwargs.items()}
         if kwargs.get("out", 0) is None:
             del kwargs["out"]
         if "out" in kwargs:
             out = kwargs.pop("out")
-            return into((out,), own, args, kwargs)
-    return _called(function, own, args, kwargs)
+            return into((out,), function_here, args, kwargs)
+    return _called(function, function_here, args, kwargs)
 
 
 def _instead(name: str, method: str) -> str:
-    """What to write in place of a ufunc, or of one of its methods."""
+    """Advice for a ufunc, or one of its methods, that gpugrad does not have."""
     if method == "at" and name in ASSIGNED:
         return f" Write t.at[index].{ASSIGNED[name]}(value), which gives a new tensor"
     return nearest(name)
 
 
-def _takes(function: Function, word: str) -> bool:
-    """Whether a function has a parameter of that name, to be given as a keyword."""
-    parameter = inspect.signature(function).parameters.get(word)
+def _takes(function: Function, keyword: str) -> bool:
+    """Whether a function takes this keyword."""
+    parameter = inspect.signature(function).parameters.get(keyword)
     return parameter is not None and parameter.kind is not parameter.POSITIONAL_ONLY
 
 
 def nearest(name: str) -> str:
-    """What there is in place of a function: what does the same, or a name that is like its own."""
+    """Advice for a function that gpugrad does not have: an equivalent, or the nearest name."""
     if name in INSTEAD:
         return f" Write {INSTEAD[name]}"
-    there = [f"linalg.{known}" for known in linalg.__all__ if known.islower()]
-    there += [f"fft.{known}" for known in fft.__all__]
-    there += [f"special.{known}" for known in special.__all__]
+    candidates = [f"linalg.{member}" for member in linalg.__all__ if member.islower()]
+    candidates += [f"fft.{member}" for member in fft.__all__]
+    candidates += [f"special.{member}" for member in special.__all__]
     public = [*PUBLIC, *creation.__all__]
     name = last if (last := name.rpartition(".")[2]) in public else name
-    close = difflib.get_close_matches(name, [*public, *there], n=1, cutoff=0.8)
+    close = difflib.get_close_matches(name, [*public, *candidates], n=1, cutoff=0.8)
     like = f" The nearest is gg.{close[0]}." if close else ""
     return f"{like} For a result without a gradient use .detach().numpy()"
 

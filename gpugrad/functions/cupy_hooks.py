@@ -2,12 +2,12 @@
 
 Imports bind, special and tensor.
 
-CuPy's ufuncs and elementwise kernels look for a method of this name on their arguments before
-they touch a device, its reduction kernels for another; other functions call the method of their
-name. A Tensor must not be taken for an array of CuPy's, which would compute without a graph: it has
-no ``__cuda_array_interface__``, and ``__cupy_get_ndarray__`` raises an error that says what to
-write. What asks for the type of an array (``cupy.matmul``) can't be reached: CuPy's own TypeError
-names it. The simulated device has the same hooks.
+CuPy's ufuncs and elementwise kernels call ``__cupy_override_elementwise_kernel__`` of their
+arguments before they touch a device, and its reduction kernels another hook; other functions call
+the method of their name. CuPy must not convert a Tensor to an array of its own, as it would
+compute without a graph. So Tensor has no ``__cuda_array_interface__``, and ``__cupy_get_ndarray__``
+raises an error with advice. Functions that check the type (``cupy.matmul``) raise CuPy's own
+TypeError. The simulated device has the same hooks.
 """
 
 import inspect
@@ -21,15 +21,15 @@ from gpugrad.functions import special
 from gpugrad.functions.bind import FUNCTIONS, PUBLIC, _member, into, nearest
 from gpugrad.tensor.core import Tensor
 
-# Where ufuncs are public, with what their own names have before those; the module is looked for
-# among those imported already, for one of them has called.
+# The modules in which ufuncs are public, with the prefix of the ufuncs' own names. The calling
+# module is among those imported already.
 _HOMES = {
     "cupy": ("cupy_",),
     "gpugrad.backend.sim": ("cupy_",),
     "cupyx.scipy.special": ("cupyx_scipy_special_", "cupyx_scipy_", "cupy_"),
     "gpugrad.backend.sim.scipy_special": ("cupyx_scipy_special_", "cupyx_scipy_", "cupy_"),
 }
-# Ufuncs that stand behind a function of CuPy's.
+# Ufuncs that functions of CuPy call.
 _INNER = {"cupy_where": "where", "cupy_angle": "angle"}
 
 
@@ -44,11 +44,11 @@ def _home(kernel: Any) -> tuple[str, str]:
 
 
 def _function(kernel: Any) -> Callable[..., Any]:
-    """gpugrad's function for a kernel of CuPy's; DTypeError for those that it does not know."""
+    """gpugrad's function for a kernel of CuPy's; DTypeError for an unknown one."""
     home, name = _home(kernel)
     if home.endswith("special") and name in special.__all__:
-        found: Callable[..., Any] = getattr(special, name)
-        return found
+        function: Callable[..., Any] = getattr(special, name)
+        return function
     name = _INNER.get(name, name)
     if name in FUNCTIONS and (home or kernel.name in _INNER):
         return FUNCTIONS[name]
@@ -64,22 +64,22 @@ def _function(kernel: Any) -> Callable[..., Any]:
 
 
 def _elementwise(self: Tensor, kernel: Any, *args: Any, **kwargs: Any) -> Any:
-    """What CuPy calls in place of a ufunc or an elementwise kernel with a Tensor among its args."""
+    """Called by CuPy for a ufunc or an elementwise kernel with a Tensor among its arguments."""
     function = _function(kernel)
     inputs, outputs = args[: kernel.nin], args[kernel.nin :]
     named = kwargs.pop("out", None)
     if named is not None:
         outputs = named if isinstance(named, tuple) else (named,)
-    given = [word for word, value in kwargs.items() if value is not None and word != "casting"]
-    if given:
+    keywords = [key for key, value in kwargs.items() if value is not None and key != "casting"]
+    if keywords:
         raise DTypeError(
-            f"cupy.{_home(kernel)[1]}: {given[0]}= is not taken with tensors. Cast with .astype"
+            f"cupy.{_home(kernel)[1]}: {keywords[0]}= is not taken with tensors. Cast with .astype"
         )
     return into(outputs, function, inputs, {}) if outputs else function(*inputs)
 
 
 def _reduction(self: Tensor, kernel: Any, axis: Any, dtype: Any, out: Any, keepdims: bool) -> Any:
-    """What CuPy calls in place of a reduction kernel of a Tensor."""
+    """Called by CuPy for a reduction kernel over a Tensor."""
     name = kernel.name.removeprefix("cupy_")
     if name == kernel.name or name not in FUNCTIONS:
         raise DTypeError(f"{kernel.name}: gpugrad does not know this reduction.{nearest(name)}")
@@ -96,7 +96,7 @@ _member("__cupy_override_reduction_kernel__", _reduction)
 
 
 def _refuse_to_be_an_array(self: Tensor) -> NoReturn:
-    """What CuPy calls where it wants an array of its own, as ``cupy.concatenate([t])`` does."""
+    """Called by CuPy where it needs an array of its own, as in ``cupy.concatenate([t])``."""
     name = _caller()
     shown = f"cupy.{name}" if name else "CuPy"
     if name in PUBLIC:
@@ -110,7 +110,7 @@ def _refuse_to_be_an_array(self: Tensor) -> NoReturn:
 
 
 def _caller() -> str:
-    """The name of CuPy's function that is running, where it is one written in Python."""
+    """The name of CuPy's function that is running, if it is written in Python."""
     name = ""
     frame: Any = sys._getframe(2)
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "cupy":
@@ -120,10 +120,10 @@ def _caller() -> str:
 
 
 class _AskedByCuPy:
-    """A method that is there for CuPy's functions that are written in Python alone.
+    """A method that only CuPy's functions written in Python see.
 
-    ``array @ t`` looks for it too, in CuPy's compiled code: the operator is a Tensor's only where
-    CuPy does not find that it can make an array of one.
+    CuPy's compiled code looks for it too, in ``array @ t``: the Tensor's reflected operator runs
+    only if it does not find the method.
     """
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
@@ -148,23 +148,23 @@ _METHODS = {
 
 
 def _method(name: str, order: tuple[str, ...]) -> Callable[..., Any]:
-    """The method of a reduction, which also takes what CuPy's function of that name gives it."""
+    """The method of a reduction that also accepts the arguments of CuPy's function."""
     function = FUNCTIONS[name]
 
     def method(
-        self: Tensor, axis: Any = None, keepdims: Any = False, *others: Any, **words: Any
+        self: Tensor, axis: Any = None, keepdims: Any = False, *others: Any, **kwargs: Any
     ) -> Tensor:
-        if not others and not words:
+        if not others and not kwargs:
             return function(self, axis, keepdims)
         named = order if others else ("axis", "keepdims")
-        words.update(zip(named, (axis, keepdims, *others)))
-        for word in ("dtype", "out"):
-            if words.pop(word, None) is not None:
+        kwargs.update(zip(named, (axis, keepdims, *others)))
+        for keyword in ("dtype", "out"):
+            if kwargs.pop(keyword, None) is not None:
                 raise DTypeError(
-                    f"{name}: {word}= is not taken with tensors. Cast with .astype, and use what "
-                    "is returned"
+                    f"{name}: {keyword}= is not taken with tensors. Cast with .astype, and use "
+                    "what is returned"
                 )
-        return function(self, **words)
+        return function(self, **kwargs)
 
     method.__name__ = method.__qualname__ = name
     method.__doc__, method.__module__ = function.__doc__, function.__module__

@@ -1,7 +1,7 @@
-"""Questions about dtypes, and changes of them: the Array API standard's names.
+"""Functions of dtypes and casts, by the Array API standard's names.
 
-Imports tensor. Dtypes are NumPy's own, on every device; they promote as NumPy 2's do, Python
-numbers being weak. https://data-apis.org/array-api/latest/API_specification/type_promotion.html
+Imports tensor. Dtypes are NumPy's own, on every device. They promote as in NumPy 2, where Python
+numbers are weak. https://data-apis.org/array-api/latest/API_specification/type_promotion.html
 """
 
 from functools import cache
@@ -26,7 +26,7 @@ METHODS = ("to",)
 
 
 def to(x: Any, target: Any = None, /, *, device: Any = None, dtype: Any = None) -> Tensor:
-    """x on another device, in another dtype, or both; x itself where nothing changes.
+    """x on another device, in another dtype, or both; x itself if nothing changes.
 
     >>> import gpugrad as gg
     >>> gg.ones(2).to("float64").to("cpu").dtype
@@ -46,8 +46,8 @@ def to(x: Any, target: Any = None, /, *, device: Any = None, dtype: Any = None) 
         ) from None
     if dtype is not None and x.dtype != dtype:
         x = OPS["astype"](x, dtype)
-    if device is not None and x.device != (place := Device(device)):
-        x = OPS["to_device"](x, device=str(place), source=str(x.device))
+    if device is not None and x.device != (home := Device(device)):
+        x = OPS["to_device"](x, device=str(home), source=str(x.device))
     return x
 
 
@@ -61,13 +61,13 @@ class FloatInfo:
     __slots__ = ("bits", "dtype", "eps", "max", "min", "smallest_normal")
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
-        found: Any = np.finfo(dtype)
-        self.bits = int(found.bits)
-        self.eps = float(found.eps)
-        self.max = float(found.max)
-        self.min = float(found.min)
-        self.smallest_normal = float(found.smallest_normal)
-        self.dtype = np.dtype(found.dtype)
+        info: Any = np.finfo(dtype)
+        self.bits = int(info.bits)
+        self.eps = float(info.eps)
+        self.max = float(info.max)
+        self.min = float(info.min)
+        self.smallest_normal = float(info.smallest_normal)
+        self.dtype = np.dtype(info.dtype)
 
     @property
     def tiny(self) -> float:
@@ -75,8 +75,8 @@ class FloatInfo:
         return self.smallest_normal
 
     def __repr__(self) -> str:
-        words = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__)
-        return f"finfo({words})"
+        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__)
+        return f"finfo({fields})"
 
 
 class WholeInfo:
@@ -85,10 +85,10 @@ class WholeInfo:
     __slots__ = ("bits", "dtype", "max", "min")
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
-        found: Any = np.iinfo(dtype)
-        self.bits = int(found.bits)
-        self.max = int(found.max)
-        self.min = int(found.min)
+        info: Any = np.iinfo(dtype)
+        self.bits = int(info.bits)
+        self.max = int(info.max)
+        self.min = int(info.min)
         self.dtype = np.dtype(dtype)
 
     __repr__ = FloatInfo.__repr__
@@ -100,10 +100,10 @@ _whole_info = cache(WholeInfo)
 
 
 def dtype_of(who: str, value: Any) -> np.dtype[Any]:
-    """The dtype of a Tensor or array, or that a name or a type of NumPy's means."""
+    """The dtype of a Tensor or an array, or of a name or type that NumPy knows."""
     if isinstance(value, Tensor) or NAMESPACES.get(type(value)) is not None:
-        found: np.dtype[Any] = value.dtype
-        return found
+        dtype: np.dtype[Any] = value.dtype
+        return dtype
     if isinstance(value, bool | int | float | complex | list | tuple | None):
         raise DTypeError(f"{who}: expected a dtype or an array, got {value!r}")
     try:
@@ -145,7 +145,7 @@ def isdtype(dtype: Any, kind: Any) -> bool:
     """Whether a dtype is another, or of a kind, or one of a tuple of these.
 
     Kinds are "bool", "signed integer", "unsigned integer", "integral", "real floating",
-    "complex floating" and "numeric". DTypeError for what is no dtype, or another kind.
+    "complex floating" and "numeric". DTypeError for anything else.
 
     >>> import gpugrad as gg
     >>> gg.isdtype(gg.float32, ("integral", "real floating"))
@@ -159,7 +159,7 @@ def isdtype(dtype: Any, kind: Any) -> bool:
 
 
 def can_cast(from_: Any, to: Any, /, casting: str = "safe") -> bool:
-    """Whether a dtype, or an array's, goes into another without loss, or by NumPy's ``casting``.
+    """Whether a dtype, or an array's, can be cast to another by NumPy's rule ``casting``.
 
     >>> import gpugrad as gg
     >>> gg.can_cast(gg.int32, gg.float64), gg.can_cast(gg.int32, gg.int8)
@@ -170,33 +170,33 @@ def can_cast(from_: Any, to: Any, /, casting: str = "safe") -> bool:
 
 
 def result_type(*arrays_and_dtypes: Any) -> np.dtype[Any]:
-    """The dtype that arrays, dtypes and Python numbers promote to together, as in NumPy 2.
+    """The dtype to which arrays, dtypes and Python numbers promote, as in NumPy 2.
 
-    Python numbers decide only the kind. DTypeError where there are no others, or none fits.
+    Python numbers are weak. DTypeError for Python numbers alone, and where no dtype fits.
 
     >>> import gpugrad as gg
     >>> gg.result_type(gg.ones(2), gg.float16, 1.0)
     dtype('float32')
     """
     number = bool | int | float | complex
-    given = [
+    operands = [
         x if type(x) in (bool, int, float, complex) else dtype_of("result_type", x)
         for x in arrays_and_dtypes
     ]
-    if all(isinstance(x, number) for x in given):
+    if all(isinstance(x, number) for x in operands):
         raise DTypeError(
             f"result_type: expected an array or a dtype among the arguments, got "
             f"{arrays_and_dtypes}"
         )
     try:
-        found: np.dtype[Any] = np.result_type(*given)
+        dtype: np.dtype[Any] = np.result_type(*operands)
     except TypeError as error:
         raise DTypeError(f"result_type: {error}") from error
-    return found
+    return dtype
 
 
 def promote_types(type1: Any, type2: Any) -> np.dtype[Any]:
-    """The smallest dtype that both go into without loss, as in NumPy; DTypeError if none does.
+    """The smallest dtype to which both can be cast safely, as in NumPy; DTypeError if none is.
 
     >>> import gpugrad as gg
     >>> gg.promote_types("int8", gg.float16)
@@ -210,12 +210,12 @@ def promote_types(type1: Any, type2: Any) -> np.dtype[Any]:
 
 
 def isscalar(element: Any) -> bool:
-    """Whether something is a number or a string: a Tensor of no axes is not, as an array is not."""
+    """Whether an object is a number or a string; a 0-d Tensor is neither, as a 0-d array."""
     return bool(np.isscalar(element))
 
 
 def iterable(y: Any) -> bool:
-    """Whether something can be iterated over: a Tensor with axes can."""
+    """Whether an object can be iterated over, as a Tensor with axes can."""
     return np.iterable(y)
 
 

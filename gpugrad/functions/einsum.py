@@ -1,4 +1,4 @@
-"""Einstein's summation: its subscripts, spelled in either of NumPy's ways, written out for the op.
+"""Einstein's summation: parses subscripts in both of NumPy's forms into explicit ones for the op.
 
 Imports manipulation, operands and tensor.
 """
@@ -20,19 +20,19 @@ __all__ = ["einsum", "einsum_path"]
 
 
 def einsum_path(subscripts: str, /, *operands: Any, optimize: Any = "greedy") -> tuple[Any, str]:
-    """The order in which `einsum` would best join its operands: NumPy's answer, from shapes alone.
+    """The cheapest order in which `einsum` contracts its operands, computed by NumPy from shapes.
 
-    A list to be read by people and by NumPy, with a text that says what each step costs.
+    Returns the path, and a text with the cost of each step.
     """
     if not isinstance(subscripts, str):
         raise DTypeError(
             f"einsum_path: expected subscripts such as 'ij,jk->ik', got {type(subscripts).__name__}"
         )
-    # One element with the strides of many: the search looks at shapes only.
+    # One element broadcast to each shape: the search needs shapes only.
     one = np.zeros(())
     shaped = [np.broadcast_to(one, as_tensor(x).shape) for x in operands]
-    found: tuple[Any, str] = np.einsum_path(subscripts, *shaped, optimize=optimize)
-    return found
+    path: tuple[Any, str] = np.einsum_path(subscripts, *shaped, optimize=optimize)
+    return path
 
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -41,10 +41,10 @@ _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 def einsum(subscripts: Any, /, *operands: Any, optimize: Any = None) -> Tensor:
     """Einstein's summation over any number of operands, with ``...`` for broadcast axes.
 
-    Subscripts are text, or lists of axis numbers after each operand, as NumPy takes both.
-    ``optimize`` is NumPy's: False sums over all letters at once, True, "greedy", "optimal" or a
-    path of `einsum_path` joins operands two by two, by products of matrices where it can.
-    By itself that is done where it is less work; the results differ by rounding alone.
+    Subscripts are text, or lists of axis numbers after each operand, as in NumPy. ``optimize``
+    is NumPy's: False sums over all letters at once; True, "greedy", "optimal" or a path of
+    `einsum_path` contracts operands two by two, by matrix products where possible. By default
+    the cheaper way is taken; the results differ by rounding alone.
 
     >>> import gpugrad as gg
     >>> gg.einsum("ij,ij->i", gg.ones((2, 3)), gg.ones((2, 3)))
@@ -59,12 +59,12 @@ def einsum(subscripts: Any, /, *operands: Any, optimize: Any = None) -> Tensor:
     for index, term in enumerate(terms):
         terms[index], tensors[index] = _diagonals(term, tensors[index])
     parameters = {"subscripts": f"{','.join(terms)}->{output}", "optimize": optimize}
-    made: Tensor = record(TABLE["einsum_explicit"], tensors, parameters)
-    return made
+    result: Tensor = record(TABLE["einsum_explicit"], tensors, parameters)
+    return result
 
 
 def _spelled(*args: Any) -> tuple[str, tuple[Any, ...]]:
-    """Subscripts as text, and the operands, of ``a, [0, 1], b, [1, 2], [0, 2]``."""
+    """The subscripts as text, and the operands, of ``a, [0, 1], b, [1, 2], [0, 2]``."""
     lists, output = list(args[1::2]), []
     if len(args) % 2:
         output = [args[-1]]
@@ -85,7 +85,7 @@ def _spelled(*args: Any) -> tuple[str, tuple[Any, ...]]:
 
 
 def _subscripts(subscripts: str, tensors: list[Tensor]) -> tuple[list[str], str]:
-    """The letters of each operand and of the output, with nothing implied."""
+    """The letters of each operand and of the output, all explicit."""
     text = subscripts.replace(" ", "")
     inputs, arrow, output = text.partition("->")
     terms = inputs.split(",")
@@ -114,7 +114,7 @@ def _subscripts(subscripts: str, tensors: list[Tensor]) -> tuple[list[str], str]
         ]
         tensors[index] = squeeze(x, tuple(start + i for i in range(width) if not keep[i]))
         terms[index] = term.replace(
-            "...", "".join(letter for letter, kept in zip(letters, keep, strict=True) if kept)
+            "...", "".join(letter for letter, wanted in zip(letters, keep, strict=True) if wanted)
         )
     if arrow:
         if dots and "..." not in output:
@@ -128,16 +128,16 @@ def _subscripts(subscripts: str, tensors: list[Tensor]) -> tuple[list[str], str]
 
 
 def _diagonals(term: str, x: Tensor) -> tuple[str, Tensor]:
-    """An operand in which no letter stands twice: repeated ones select a diagonal."""
+    """The diagonals of an operand along axes with one letter, so that no letter is repeated."""
     for letter in dict.fromkeys(term):
-        places = [i for i, c in enumerate(term) if c == letter]
-        if len(places) == 1:
+        axes = [i for i, c in enumerate(term) if c == letter]
+        if len(axes) == 1:
             continue
-        sizes = {x.shape[i] for i in places}
+        sizes = {x.shape[i] for i in axes}
         if len(sizes) > 1:
             raise ShapeError(f"einsum: the axes {letter!r} of shape {x.shape} differ in size")
-        order = places + [i for i in range(x.ndim) if i not in places]
+        order = axes + [i for i in range(x.ndim) if i not in axes]
         along = arange_beside(sizes.pop(), x._array)
-        x = getitem(transpose(x, order), (along,) * len(places))
+        x = getitem(transpose(x, order), (along,) * len(axes))
         term = letter + term.replace(letter, "")
     return term, x

@@ -4,7 +4,7 @@ Imports manipulation, operands and tensor. ``n`` and ``s`` are the sizes that ax
 filled up to with zeros, before; ``norm`` says which direction divides by the number of elements:
 "backward" (or None), "forward", or "ortho" for both, by its root. float32 and float16 give
 complex64, and the transforms of complex64 that are real float32. The derivatives, of every order,
-stand in ``gpugrad/ops/fft.py``; gradients of complex numbers are as docs/derivatives.md has them.
+are in ``gpugrad/ops/fft.py``; docs/derivatives.md defines gradients of complex numbers.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,20 +42,20 @@ def _axes(name: str, x: Tensor, s: Sizes, axes: Sequence[int] | None) -> tuple[i
     if axes is None:
         count = x.ndim if s is None else len(s)
         axes = range(-count, 0)
-    found = tuple(axis_number(name, axis, x.ndim) for axis in axes)
-    if s is not None and len(s) != len(found):
-        raise ShapeError(f"{name}: expected a size for each of axes {found}, got s={tuple(s)}")
-    return found
+    numbers = tuple(axis_number(name, axis, x.ndim) for axis in axes)
+    if s is not None and len(s) != len(numbers):
+        raise ShapeError(f"{name}: expected a size for each of axes {numbers}, got s={tuple(s)}")
+    return numbers
 
 
 def _sizes(
     name: str, x: Tensor, s: Sequence[int | None] | None, axes: tuple[int, ...]
 ) -> list[int]:
-    """A size for each axis: the one asked for, or (None and NumPy's -1) its own."""
-    given = [None] * len(axes) if s is None else list(s)
+    """A size for each axis: the requested one, or for None and NumPy's -1 its own."""
+    requested = [None] * len(axes) if s is None else list(s)
     sizes = [
         x.shape[axis] if size is None or size == -1 else int(size)
-        for size, axis in zip(given, axes)
+        for size, axis in zip(requested, axes)
     ]
     if any(size < 1 for size in sizes):
         raise ShapeError(
@@ -66,7 +66,7 @@ def _sizes(
 
 
 def _fitted(x: Tensor, sizes: Sequence[int], axes: Sequence[int]) -> Tensor:
-    """x cut, or filled up with zeros, to sizes along axes."""
+    """x cut or padded with zeros to sizes along axes."""
     for size, axis in zip(sizes, axes):
         if x.shape[axis] > size:
             x = x[(slice(None),) * axis + (slice(0, size),)]
@@ -83,11 +83,11 @@ def _complex(
 ) -> Tensor:
     x = as_tensor(x)
     scaling = _norm(name, norm)
-    places = _axes(name, x, s, axes)
-    if not places:
+    axis_list = _axes(name, x, s, axes)
+    if not axis_list:
         return x
-    x = _fitted(x, _sizes(name, x, s, places), places)
-    return OPS["fourier"](x, axes=places, inverse=inverse, norm=scaling)
+    x = _fitted(x, _sizes(name, x, s, axis_list), axis_list)
+    return OPS["fourier"](x, axes=axis_list, inverse=inverse, norm=scaling)
 
 
 def _of_real(name: str, x: Any, s: Any, axes: Sequence[int] | None, norm: str | None) -> Tensor:
@@ -98,21 +98,21 @@ def _of_real(name: str, x: Any, s: Any, axes: Sequence[int] | None, norm: str | 
             f"gg.fft.{name.replace('ihfft', 'ifft').removeprefix('r')}"
         )
     scaling = _norm(name, norm)
-    places = _some(name, _axes(name, x, s, axes))
-    x = _fitted(x, _sizes(name, x, s, places), places)
-    return OPS["fourier_of_real"](x, axes=places, norm=scaling)
+    axis_list = _some(name, _axes(name, x, s, axes))
+    x = _fitted(x, _sizes(name, x, s, axis_list), axis_list)
+    return OPS["fourier_of_real"](x, axes=axis_list, norm=scaling)
 
 
 def _to_real(name: str, x: Any, s: Any, axes: Sequence[int] | None, norm: str | None) -> Tensor:
     x = as_tensor(x)
     scaling = _norm(name, norm)
-    places = _some(name, _axes(name, x, s, axes))
-    given = [None] * len(places) if s is None else list(s)
-    if given[-1] is None or given[-1] == -1:
-        given[-1] = 2 * (x.shape[places[-1]] - 1)
-    sizes = _sizes(name, x, given, places)
-    x = _fitted(x, [*sizes[:-1], sizes[-1] // 2 + 1], places)
-    return OPS["fourier_to_real"](x, axes=places, size=sizes[-1], norm=scaling)
+    axis_list = _some(name, _axes(name, x, s, axes))
+    requested = [None] * len(axis_list) if s is None else list(s)
+    if requested[-1] is None or requested[-1] == -1:
+        requested[-1] = 2 * (x.shape[axis_list[-1]] - 1)
+    sizes = _sizes(name, x, requested, axis_list)
+    x = _fitted(x, [*sizes[:-1], sizes[-1] // 2 + 1], axis_list)
+    return OPS["fourier_to_real"](x, axes=axis_list, size=sizes[-1], norm=scaling)
 
 
 def _some(name: str, axes: tuple[int, ...]) -> tuple[int, ...]:
@@ -142,7 +142,7 @@ def ifft(x: Any, /, n: int | None = None, axis: int = -1, norm: str | None = Non
 
 
 def rfft(x: Any, /, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
-    """The Fourier transform of real numbers: its first ``n // 2 + 1``, which determine the others.
+    """The Fourier transform of real numbers: its first ``n // 2 + 1`` elements, which determine it.
 
     >>> import gpugrad as gg
     >>> gg.fft.rfft(gg.tensor([1.0, 0.0, 0.0, 0.0])).shape
@@ -239,13 +239,13 @@ def irfft2(
 
 
 def _frequencies(
-    name: str, n: int, d: Any, parts: Callable[[int], list[tuple[int, int]]], words: dict[str, Any]
+    name: str, n: int, d: Any, parts: Callable[[int], list[tuple[int, int]]], kwargs: dict[str, Any]
 ) -> Tensor:
     if not hasattr(n, "__index__") or n < 1:
         raise ArgumentError(f"{name}: expected a whole number of 1 or more, got {n!r}")
-    words = {**words, "dtype": words["dtype"] or creation.get_default_dtype()}
-    whole = concat([creation.arange(first, last, **words) for first, last in parts(int(n))])
-    return whole / (int(n) * d)
+    kwargs = {**kwargs, "dtype": kwargs["dtype"] or creation.get_default_dtype()}
+    counts = concat([creation.arange(first, last, **kwargs) for first, last in parts(int(n))])
+    return counts / (int(n) * d)
 
 
 def fftfreq(n: int, d: Any = 1.0, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -255,8 +255,8 @@ def fftfreq(n: int, d: Any = 1.0, *, dtype: Any = None, device: Any = None) -> T
     >>> gg.fft.fftfreq(4)
     tensor([ 0.  ,  0.25, -0.5 , -0.25])
     """
-    words = {"dtype": dtype, "device": device}
-    return _frequencies("fftfreq", n, d, lambda n: [(0, (n + 1) // 2), (-(n // 2), 0)], words)
+    kwargs = {"dtype": dtype, "device": device}
+    return _frequencies("fftfreq", n, d, lambda n: [(0, (n + 1) // 2), (-(n // 2), 0)], kwargs)
 
 
 def rfftfreq(n: int, d: Any = 1.0, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -266,20 +266,20 @@ def rfftfreq(n: int, d: Any = 1.0, *, dtype: Any = None, device: Any = None) -> 
     >>> gg.fft.rfftfreq(4)
     tensor([0.  , 0.25, 0.5 ])
     """
-    words = {"dtype": dtype, "device": device}
-    return _frequencies("rfftfreq", n, d, lambda n: [(0, n // 2 + 1)], words)
+    kwargs = {"dtype": dtype, "device": device}
+    return _frequencies("rfftfreq", n, d, lambda n: [(0, n // 2 + 1)], kwargs)
 
 
 def _shifted(name: str, x: Any, axes: int | Sequence[int] | None, sign: int) -> Tensor:
     x = as_tensor(x)
-    given = range(x.ndim) if axes is None else axes if isinstance(axes, Sequence) else (axes,)
-    places = tuple(axis_number(name, axis, x.ndim) for axis in given)
-    shifts = tuple(sign * (x.shape[axis] // 2) for axis in places)
-    return OPS["roll"](x, shift=shifts, axis=places)
+    chosen = range(x.ndim) if axes is None else axes if isinstance(axes, Sequence) else (axes,)
+    axis_list = tuple(axis_number(name, axis, x.ndim) for axis in chosen)
+    shifts = tuple(sign * (x.shape[axis] // 2) for axis in axis_list)
+    return OPS["roll"](x, shift=shifts, axis=axis_list)
 
 
 def fftshift(x: Any, /, axes: int | Sequence[int] | None = None) -> Tensor:
-    """The number of frequency zero moved into the middle, along all axes or those in ``axes``.
+    """The element of frequency zero moved to the middle, along all axes or those in ``axes``.
 
     >>> import gpugrad as gg
     >>> gg.fft.fftshift(gg.fft.fftfreq(4))

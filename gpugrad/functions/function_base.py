@@ -21,7 +21,7 @@ __all__ = ["convolve", "correlate", "diff", "ediff1d", "gradient", "interp", "tr
 
 
 def _end(x: Tensor, value: Any, axis: int) -> Tensor:
-    """What is put before or after x along an axis: an array, or a number for each row."""
+    """An array to join to x along an axis; a number is broadcast to one element of each row."""
     value = beside(value, x)
     if value.ndim == 0:
         value = OPS["broadcast_to"](value, (*x.shape[:axis], 1, *x.shape[axis + 1 :]))
@@ -63,11 +63,11 @@ def ediff1d(x: Any, /, to_end: Any = None, to_begin: Any = None) -> Tensor:
 def gradient(f: Any, /, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
     """The slopes of sampled values along each axis, by differences: NumPy's ``gradient``.
 
-    This is no derivative of a function (`grad`, `gradients`). Inside it takes second-order
-    central differences, at the ends one-sided ones of order ``edge_order``, 1 or 2. ``varargs``
-    are spacings: one for all axes or one for each, a number or the coordinates along the axis;
-    all can have a gradient. A tuple for several axes. ShapeError for spacings that do not fit and
-    for axes of fewer than ``edge_order + 1`` samples.
+    It does not differentiate a function; see `grad` and `gradients`. Inner differences are
+    central, of second order; at the ends they are one-sided, of order ``edge_order``, 1 or 2.
+    ``varargs`` are spacings, one for all axes or one for each: a number or the coordinates along
+    the axis, all of which can have a gradient. Returns a tuple for several axes. ShapeError for
+    spacings that do not fit and for axes of fewer than ``edge_order + 1`` samples.
 
     >>> import gpugrad as gg
     >>> gg.gradient(gg.tensor([1.0, 2.0, 4.0, 7.0]), 0.5)
@@ -79,8 +79,8 @@ def gradient(f: Any, /, *varargs: Any, axis: Any = None, edge_order: int = 1) ->
     if axis is None:
         axes = tuple(range(f.ndim))
     else:
-        given = axis if isinstance(axis, tuple | list) else (axis,)
-        axes = tuple(axis_number("gradient", one, f.ndim) for one in given)
+        chosen = axis if isinstance(axis, tuple | list) else (axis,)
+        axes = tuple(axis_number("gradient", one, f.ndim) for one in chosen)
     if edge_order not in (1, 2):
         raise ShapeError(f"gradient: expected edge_order 1 or 2, got {edge_order!r}")
     spacings = list(varargs) or [1.0]
@@ -172,7 +172,7 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Tensor:
 def interp(
     x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None
 ) -> Tensor:
-    """Values at ``x`` of the function that goes in straight lines through the points (xp, fp).
+    """Linear interpolation at ``x`` between the points (xp, fp).
 
     ``xp`` rises; beyond its ends the values are ``left`` and ``right``, those of the end points
     unless given. With ``period`` the points are sorted and repeat. There is a gradient by x, xp
@@ -204,13 +204,13 @@ def interp(
         y = reshape(y + x * 0.0, x.shape)
     else:
         xp = namespace_of(xs.data)
-        found = xp.searchsorted(xs.data, x.data, side="right")
-        high = xp.clip(found, 1, xs.size - 1)
+        upper = xp.searchsorted(xs.data, x.data, side="right")
+        high = xp.clip(upper, 1, xs.size - 1)
         x0, x1, y0, y1 = xs[high - 1], xs[high], fs[high - 1], fs[high]
         width = x1 - x0
         flat = width == 0
         slope = (y1 - y0) / OPS["where"](flat, 1, width)
-        # Beyond the ends the distance is not used; held there, it cannot overflow.
+        # Beyond the ends the distance is not used; clipped, it cannot overflow.
         y = y0 + slope * (OPS["where"](x.detach() > xs[-1].detach(), x1, x) - x0)
     inside_low = x.detach() < xs[0].detach()
     inside_high = x.detach() > xs[-1].detach()
@@ -234,7 +234,7 @@ def _sequences(name: str, a: Any, v: Any, mode: str) -> tuple[Tensor, Tensor]:
 
 
 def _part(full: Tensor, a: Tensor, v: Tensor, mode: str, turned: bool) -> Tensor:
-    """The middle of a whole convolution, as long as the longer sequence or the rest of it."""
+    """The middle of a full convolution, for the modes "same" and "valid"."""
     long, short = max(a.size, v.size), min(a.size, v.size)
     if mode == "full":
         return full
@@ -245,7 +245,7 @@ def _part(full: Tensor, a: Tensor, v: Tensor, mode: str, turned: bool) -> Tensor
 
 
 def convolve(a: Any, v: Any, mode: str = "full") -> Tensor:
-    """The convolution of two sequences: whole, as long as the longer ("same"), or "valid"."""
+    """The convolution of two sequences: "full", as long as the longer ("same"), or "valid"."""
     a, v = _sequences("convolve", a, v, mode)
     return _part(OPS["convolve_full"](a, v), a, v, mode, turned=False)
 
@@ -262,7 +262,7 @@ def unwrap(
 ) -> Tensor:
     """Angles without jumps: whole periods are added where neighbours differ by more than half one.
 
-    What is added is constant, so the gradient passes through as it is.
+    The added periods are constant, so the gradient passes unchanged.
     """
     p = as_tensor(p)
     if p.dtype.kind != "f":

@@ -2,8 +2,8 @@
 
 Imports index_tricks, manipulation, operands, scatter, sorting, type_check and tensor.
 
-They are step functions and have no gradient, by weights neither: `bincount` and `segment_sum` have
-one. The edges of bins depend on values, so all of these wait for the device.
+They are step functions and have no gradient, not even by weights, as `bincount` and `segment_sum`
+have. The edges of bins depend on values, so all of these functions wait for the device.
 """
 
 import builtins
@@ -27,7 +27,7 @@ __all__ = ["histogram", "histogram2d", "histogram_bin_edges", "histogramdd"]
 
 
 def _raw(value: Any, x: Tensor) -> Any:
-    """Bins or weights as raw arrays beside x; what is no array as it is."""
+    """Bins or weights as raw arrays on the device of x; anything else is returned itself."""
     if isinstance(value, Tensor):
         return value.detach().data
     host = is_number(value) or isinstance(value, list | tuple)
@@ -45,10 +45,10 @@ def _bins(name: str, bins: Any, x: Tensor) -> Any:
 def histogram(
     x: Any, bins: Any = 10, range: Any = None, density: bool = False, weights: Any = None
 ) -> tuple[Tensor, Tensor]:
-    """How many elements of the raveled x lie in each bin, and the edges of the bins.
+    """The number of elements of the raveled x in each bin, and the edges of the bins.
 
-    ``bins`` is their number or a vector of edges. A step function: it has no gradient, by weights
-    neither. Waits for the device.
+    ``bins`` is their number or a vector of edges. No gradient, not even by weights. Waits for the
+    device.
     """
     x = real_only("histogram", x).detach()
     if isinstance(range, Sequence):
@@ -66,7 +66,7 @@ def histogram(
 
 
 def histogram_bin_edges(x: Any, bins: Any = 10, range: Any = None, weights: Any = None) -> Tensor:
-    """The edges of the bins that `histogram` counts in; ``weights`` make no difference to them.
+    """The edges of the bins of `histogram`; ``weights`` do not change them.
 
     >>> import gpugrad as gg
     >>> gg.histogram_bin_edges(gg.tensor([0.0, 3.0, 6.0]), bins=3)
@@ -82,7 +82,7 @@ def histogram_bin_edges(x: Any, bins: Any = 10, range: Any = None, weights: Any 
 def histogramdd(
     sample: Any, bins: Any = 10, range: Any = None, density: bool = False, weights: Any = None
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """How many points lie in each cell of a grid, and the edges of the grid along each axis.
+    """The number of points in each cell of a grid, and the edges of the grid along each axis.
 
     ``sample`` has one row for each point, or is a list of the points' coordinates. ``bins`` is a
     number, or for each axis a number or the edges. No gradient. Waits for the device.
@@ -110,7 +110,7 @@ def histogramdd(
         )
     columns = [x[:, i] for i in builtins.range(count)]
     edges = [histogram_bin_edges(c, b, e) for c, b, e in zip(columns, each, ends, strict=True)]
-    # What lies on the last edge belongs to the last bin; what lies outside to one more, cut off.
+    # The last edge belongs to the last bin; elements outside go to one more, which is dropped.
     numbers = [
         searchsorted(edge, column, side="right") - (column == edge[-1])
         for edge, column in zip(edges, columns, strict=True)
@@ -140,7 +140,7 @@ def histogram2d(
     density: bool = False,
     weights: Any = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """How many of the points (x, y) lie in each cell of a grid, and its edges along both axes.
+    """The number of points (x, y) in each cell of a grid, and its edges along both axes.
 
     ``bins`` is a number or edges for both, or one of these for each. No gradient. Waits for the
     device.

@@ -1,8 +1,7 @@
 """Grids of whole numbers, and indices of triangles, diagonals and flat arrays.
 
-Imports manipulation, operands and tensor. None of these but `meshgrid` and `fill_diagonal` has a
-gradient. New arrays come on the default device unless ``device`` names another; those made for an
-array are where it is.
+Imports manipulation, operands and tensor. Only `meshgrid` and `fill_diagonal` have a gradient. New
+arrays are created on the default device unless ``device`` names another, or on that of an operand.
 """
 
 import math
@@ -51,8 +50,8 @@ def meshgrid(
     if indexing == "xy" and len(ones) > 1:
         order[:2] = 1, 0
     sparse_ones = []
-    for place, x in zip(order, ones, strict=True):
-        sparse_ones.append(reshape(x, [-1 if i == place else 1 for i in range(len(ones))]))
+    for position, x in zip(order, ones, strict=True):
+        sparse_ones.append(reshape(x, [-1 if i == position else 1 for i in range(len(ones))]))
     if not sparse:
         shape = np.broadcast_shapes(*(x.shape for x in sparse_ones))
         sparse_ones = [OPS["broadcast_to"](x, shape) for x in sparse_ones]
@@ -62,9 +61,9 @@ def meshgrid(
 
 
 def _sent(arrays: Any, device: Any) -> tuple[Tensor, ...]:
-    """Arrays of the host as tensors on a device, or on the default one."""
-    place = default_device() if device is None else Device(device)
-    return tuple(Tensor(place.send(array)) for array in arrays)
+    """Host arrays as tensors on a device, by default the default device."""
+    target = default_device() if device is None else Device(device)
+    return tuple(Tensor(target.send(array)) for array in arrays)
 
 
 def indices(
@@ -82,8 +81,8 @@ def indices(
     """
     if not isinstance(dimensions, Sequence):
         raise ShapeError(f"indices: expected the sizes of all axes, got {dimensions!r}")
-    made: Any = np.indices(tuple(dimensions), dtype=dtype, sparse=sparse)  # type: ignore[call-overload]
-    return _sent(made, device) if sparse else _sent([made], device)[0]
+    grids: Any = np.indices(tuple(dimensions), dtype=dtype, sparse=sparse)  # type: ignore[call-overload]
+    return _sent(grids, device) if sparse else _sent([grids], device)[0]
 
 
 def diag_indices(n: int, ndim: int = 2, *, device: Any = None) -> tuple[Tensor, ...]:
@@ -104,14 +103,14 @@ def diag_indices_from(x: Any, /) -> tuple[Tensor, ...]:
 def tril_indices(
     n: int, k: int = 0, m: int | None = None, *, device: Any = None
 ) -> tuple[Tensor, ...]:
-    """The index of what lies at and below the diagonal ``k`` of a matrix of n rows, m columns."""
+    """The index of the elements on and below the diagonal ``k`` of an n x m matrix."""
     return _sent(np.tril_indices(n, k, m), device)
 
 
 def triu_indices(
     n: int, k: int = 0, m: int | None = None, *, device: Any = None
 ) -> tuple[Tensor, ...]:
-    """The index of what lies at and above the diagonal ``k`` of a matrix of n rows, m columns."""
+    """The index of the elements on and above the diagonal ``k`` of an n x m matrix."""
     return _sent(np.triu_indices(n, k, m), device)
 
 
@@ -123,19 +122,19 @@ def _matrix(name: str, x: Any) -> Tensor:
 
 
 def tril_indices_from(x: Any, /, k: int = 0) -> tuple[Tensor, ...]:
-    """The index of what lies at and below the diagonal ``k`` of a matrix."""
+    """The index of the elements on and below the diagonal ``k`` of a matrix."""
     x = _matrix("tril_indices_from", x)
     return tril_indices(x.shape[0], k, x.shape[1], device=x.device)
 
 
 def triu_indices_from(x: Any, /, k: int = 0) -> tuple[Tensor, ...]:
-    """The index of what lies at and above the diagonal ``k`` of a matrix."""
+    """The index of the elements on and above the diagonal ``k`` of a matrix."""
     x = _matrix("triu_indices_from", x)
     return triu_indices(x.shape[0], k, x.shape[1], device=x.device)
 
 
 def mask_indices(n: int, mask_func: Callable[..., Any], k: Any = 0) -> tuple[Tensor, ...]:
-    """The index of what ``mask_func(ones, k)`` leaves of a square matrix of ones.
+    """The index of the elements of a square matrix that ``mask_func(ones, k)`` does not zero.
 
     Waits for the device.
 
@@ -145,7 +144,7 @@ def mask_indices(n: int, mask_func: Callable[..., Any], k: Any = 0) -> tuple[Ten
     (tensor([0, 0, 1]), tensor([0, 1, 1]))
     """
     mask = as_tensor(mask_func(creation.ones((n, n)), k))
-    return tuple(Tensor(places) for places in mask.detach().data.nonzero())
+    return tuple(Tensor(positions) for positions in mask.detach().data.nonzero())
 
 
 def ix_(*args: Any) -> tuple[Tensor, ...]:
@@ -176,7 +175,7 @@ def ix_(*args: Any) -> tuple[Tensor, ...]:
 
 
 def _strides(name: str, dims: Sequence[int], order: str) -> list[int]:
-    """How far apart in a raveled array of these sizes the neighbours along each axis are."""
+    """The strides, in elements, of a raveled array of these sizes."""
     if order not in ("C", "F"):
         raise ArgumentError(f"{name}: expected order 'C' or 'F', got {order!r}")
     if order == "C":
@@ -196,8 +195,8 @@ def ravel_multi_index(
 ) -> Tensor:
     """The number of each element in a raveled array of sizes ``dims``, by its index.
 
-    ``mode``, or one for each axis, says what to do with an index that is out of range: "raise"
-    IndexingError, for which the host waits, "wrap" it or "clip" it.
+    ``mode``, or one for each axis, handles an index that is out of range: "raise" raises
+    IndexingError, for which the host waits; "wrap" and "clip" change the index.
 
     >>> import gpugrad as gg
     >>> gg.ravel_multi_index(([1, 0], [2, 1]), (2, 3))
@@ -248,7 +247,7 @@ def unravel_index(indices: Any, shape: int | Sequence[int], order: str = "C") ->
 
 
 def fill_diagonal(x: Any, /, val: Any, wrap: bool = False) -> Tensor:
-    """A copy of x with ``val`` on its diagonal: a number, or as many as there are places.
+    """A copy of x with ``val`` on its diagonal: a number, or one for each element.
 
     The axes of x have one size, if there are more than two. With ``wrap`` the diagonal of a tall
     matrix starts again below its end. `numpy.fill_diagonal` changes its array and returns None;

@@ -46,13 +46,13 @@ def take(x: Any, /, indices: Any, axis: int | None = None) -> Tensor:
 
 
 def take_along_axis(x: Any, /, indices: Any, axis: int = -1) -> Tensor:
-    """For each place of ``indices``, the element that it names along an axis."""
+    """The elements that ``indices`` select along an axis, each in its own vector."""
     x = as_tensor(x)
     return getitem(x, along("take_along_axis", x, indices, axis))
 
 
 def along(who: str, x: Tensor, indices: Any, axis: int) -> tuple[Any, ...]:
-    """The index of the elements that ``indices`` name along an axis."""
+    """The index of the elements that ``indices`` select along an axis."""
     axis = axis_number(who, axis, x.ndim)
     indices = index_array(who, indices, x._array, axis)
     if indices.ndim != x.ndim:
@@ -65,7 +65,7 @@ def along(who: str, x: Tensor, indices: Any, axis: int) -> tuple[Any, ...]:
 
 
 def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Tensor:
-    """For each element the choice of the first condition that holds, else ``default``.
+    """For each element that of the first choice whose condition holds, else ``default``.
 
     Only the chosen elements get a gradient.
 
@@ -85,9 +85,9 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
             condition = condition[()]
         elif not isinstance(condition, bool):
             condition = as_tensor(condition)
-        kind = getattr(condition, "dtype", np.bool_)
-        if kind != np.bool_:
-            raise DTypeError(f"select: expected conditions of dtype bool, got {kind}")
+        dtype = getattr(condition, "dtype", np.bool_)
+        if dtype != np.bool_:
+            raise DTypeError(f"select: expected conditions of dtype bool, got {dtype}")
         y = OPS["where"](condition, choice, y)
     return y
 
@@ -95,8 +95,8 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
 def choose(a: Any, choices: Sequence[Any], mode: str = "raise") -> Tensor:
     """For each whole number in ``a`` the element of that choice, all of them broadcast.
 
-    Numbers outside raise ShapeError, for which the host waits; ``mode="wrap"`` counts them
-    round, "clip" takes the nearest.
+    Numbers out of range raise ShapeError, for which the host waits; with ``mode="wrap"`` they
+    wrap around, with "clip" they are clipped.
     """
     a = asarray(a).detach()
     choices = list(choices)
@@ -142,16 +142,15 @@ def extract(condition: Any, x: Any, /) -> Tensor:
 
 
 def put_along_axis(x: Any, /, indices: Any, values: Any, axis: int | None) -> Tensor:
-    """A copy of x in which, for each place of ``indices``, the element named along an axis is
-    that of ``values``: the opposite of `take_along_axis`.
+    """A copy of x with ``values`` at ``indices`` along an axis: the inverse of `take_along_axis`.
 
     `numpy.put_along_axis` changes its array and returns None; so it does for a tensor, too.
     """
     x = as_tensor(x)
     if axis is None:
         flat = ravel(x)
-        places = index_array("put_along_axis", indices, flat._array, 0).reshape(-1)
-        return reshape(index_update(flat, places, values), x.shape)
+        positions = index_array("put_along_axis", indices, flat._array, 0).reshape(-1)
+        return reshape(index_update(flat, positions, values), x.shape)
     index = along("put_along_axis", x, indices, axis)
     return index_update(x, index, values)
 
@@ -166,4 +165,4 @@ def nonzero(x: Any, /) -> tuple[Tensor, ...]:
     x = as_tensor(x)
     if x.ndim == 0:
         raise ShapeError("nonzero: expected axes, got a tensor with none")
-    return tuple(Tensor(places) for places in x.data.nonzero())
+    return tuple(Tensor(positions) for positions in x.data.nonzero())

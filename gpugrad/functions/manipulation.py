@@ -1,4 +1,4 @@
-"""Shapes, joining, repeating and turning: compositions of the table's functions.
+"""Reshaping, joining, repeating and rotating arrays: compositions of the table's functions.
 
 Imports operands and tensor. Names, argument orders and results are NumPy's.
 """
@@ -40,10 +40,10 @@ def reshape(
 ) -> Tensor:
     """The same elements in another shape, one size of which may be -1.
 
-    They are taken and put with the last axis running quickest; with ``order="F"`` the first.
+    Elements are read and written with the last axis varying fastest, with ``order="F"`` the first.
 
-    With ``copy`` None memory is shared where it can be, with True it never is; with False
-    ArgumentError, a ValueError, is raised where it cannot be.
+    With ``copy`` None memory is shared where possible, with True never; with False ArgumentError,
+    a ValueError, is raised where it cannot be.
 
     >>> import gpugrad as gg
     >>> gg.reshape(gg.arange(6), (2, -1)).shape
@@ -77,7 +77,7 @@ def _reshape_with_copy(x: Tensor, shape: Any, order: str, copy: bool) -> Tensor:
 
 
 def ravel(x: Any, /, order: str = "C") -> Tensor:
-    """The elements along one axis, the last of x running quickest; with ``order="F"`` the first."""
+    """The elements along one axis, the last axis varying fastest; with ``order="F"`` the first."""
     return reshape(x, -1, order)
 
 
@@ -88,9 +88,9 @@ def flatten(
     end_dim: int = -1,
     order: str = "C",
 ) -> Tensor:
-    """The axes from ``start_dim`` to ``end_dim``, both included, made one.
+    """The axes from ``start_dim`` to ``end_dim``, both included, merged into one.
 
-    ``flatten("F")`` is NumPy's: all axes, the first running quickest.
+    ``flatten("F")`` is NumPy's: all axes, the first varying fastest.
     """
     x = as_tensor(x)
     if isinstance(start_dim, str):
@@ -131,7 +131,7 @@ def swapaxes(x: Any, /, axis1: int, axis2: int) -> Tensor:
 
 
 def moveaxis(x: Any, /, source: Any, destination: Any) -> Tensor:
-    """Axes moved to other places, the others keeping their order."""
+    """Axes moved to other positions; the others keep their order."""
     x = as_tensor(x)
     sources, targets = (axis_numbers("moveaxis", axes, x.ndim) for axes in (source, destination))
     if len(sources) != len(targets):
@@ -145,12 +145,12 @@ def moveaxis(x: Any, /, source: Any, destination: Any) -> Tensor:
 
 
 def expand_dims(x: Any, /, axis: Any = 0) -> Tensor:
-    """New axes of size 1 at the places ``axis`` of the result (PyTorch's ``unsqueeze``)."""
+    """New axes of size 1 at the positions ``axis`` of the result (PyTorch's ``unsqueeze``)."""
     x = as_tensor(x)
     count = len(axis) if isinstance(axis, tuple | list) else 1
-    places = axis_numbers("expand_dims", axis, x.ndim + count)
+    new_axes = axis_numbers("expand_dims", axis, x.ndim + count)
     sizes = iter(x.shape)
-    return reshape(x, [1 if i in places else next(sizes) for i in range(x.ndim + count)])
+    return reshape(x, [1 if i in new_axes else next(sizes) for i in range(x.ndim + count)])
 
 
 def squeeze(x: Any, /, axis: Any = None) -> Tensor:
@@ -158,11 +158,11 @@ def squeeze(x: Any, /, axis: Any = None) -> Tensor:
     x = as_tensor(x)
     if axis is None:
         return reshape(x, [size for size in x.shape if size != 1])
-    places = axis_numbers("squeeze", axis, x.ndim)
-    for place in places:
-        if x.shape[place] != 1:
-            raise ShapeError(f"squeeze: axis {place} of shape {x.shape} has not size 1")
-    return reshape(x, [size for i, size in enumerate(x.shape) if i not in places])
+    dropped = axis_numbers("squeeze", axis, x.ndim)
+    for number in dropped:
+        if x.shape[number] != 1:
+            raise ShapeError(f"squeeze: axis {number} of shape {x.shape} has not size 1")
+    return reshape(x, [size for i, size in enumerate(x.shape) if i not in dropped])
 
 
 # Joining and repeating.
@@ -176,13 +176,13 @@ def _same_rank(name: str, arrays: Any, equal: bool) -> list[Tensor]:
         raise ShapeError(f"{name}: expected at least one array, got none")
     shapes = [tensor.shape for tensor in tensors]
     if (len(set(shapes)) if equal else len({len(shape) for shape in shapes})) > 1:
-        what = "equal shapes" if equal else "equal numbers of axes"
-        raise ShapeError(f"{name}: expected {what}, got {', '.join(map(str, shapes))}")
+        expected = "equal shapes" if equal else "equal numbers of axes"
+        raise ShapeError(f"{name}: expected {expected}, got {', '.join(map(str, shapes))}")
     return tensors
 
 
 def concat(arrays: Sequence[Any], /, axis: int | None = 0) -> Tensor:
-    """Arrays joined along an axis that they have (also ``concatenate``); None ravels them first.
+    """Arrays joined along an existing axis (also ``concatenate``); None ravels them first.
 
     >>> import gpugrad as gg
     >>> gg.concat([gg.ones((2, 1)), gg.zeros((2, 2))], axis=1).shape
@@ -210,7 +210,7 @@ def unstack(x: Any, /, axis: int = 0) -> tuple[Tensor, ...]:
 
 
 def tile(x: Any, /, reps: int | Sequence[int]) -> Tensor:
-    """x repeated as a whole, ``reps`` times along each axis."""
+    """Copies of x joined, ``reps`` along each axis."""
     x = as_tensor(x)
     times = (reps,) if isinstance(reps, int | np.integer) else tuple(reps)
     rank = max(x.ndim, len(times))
@@ -223,7 +223,7 @@ def tile(x: Any, /, reps: int | Sequence[int]) -> Tensor:
 
 
 def repeat(x: Any, /, repeats: Any, axis: int | None = None) -> Tensor:
-    """Each element repeated along an axis: as often for all, or as ``repeats`` lists."""
+    """Each element repeated along an axis; ``repeats`` is a number, or one for each element."""
     x = as_tensor(x)
     if axis is None:
         x, axis = ravel(x), 0
@@ -239,8 +239,8 @@ def repeat(x: Any, /, repeats: Any, axis: int | None = None) -> Tensor:
         raise ShapeError(
             f"repeat: expected {x.shape[axis]} repeats for axis {axis}, got shape {counts.shape}"
         )
-    places = np.repeat(np.arange(x.shape[axis]), counts)
-    return _elements(x, places, axis)
+    positions = np.repeat(np.arange(x.shape[axis]), counts)
+    return _elements(x, positions, axis)
 
 
 def slices(x: Tensor, axis: int, *edges: int | None) -> Tensor:
@@ -249,7 +249,7 @@ def slices(x: Tensor, axis: int, *edges: int | None) -> Tensor:
 
 
 def _elements(x: Tensor, numbers: np.ndarray, axis: int) -> Tensor:
-    """The elements of x that numbers of the host name along an axis."""
+    """The elements of x at positions along an axis, which are a host array."""
     return getitem(x, (slice(None),) * axis + (x.device.send(numbers),))
 
 
@@ -270,7 +270,7 @@ def flipud(x: Any, /) -> Tensor:
 
 
 def rot90(x: Any, /, k: int = 1, axes: Sequence[int] = (0, 1)) -> Tensor:
-    """x turned ``k`` times by 90 degrees, from the first of two axes to the second."""
+    """x rotated ``k`` times by 90 degrees, from the first of two axes to the second."""
     x = as_tensor(x)
     if len(axes) != 2:
         raise ShapeError(f"rot90: expected two axes, got {tuple(axes)}")
@@ -288,7 +288,7 @@ def rot90(x: Any, /, k: int = 1, axes: Sequence[int] = (0, 1)) -> Tensor:
 
 
 def rollaxis(x: Any, /, axis: int, start: int = 0) -> Tensor:
-    """One axis moved before the axis ``start``; `moveaxis` says it more plainly."""
+    """One axis moved before the axis ``start``; `moveaxis` is easier to read."""
     x = as_tensor(x)
     axis = axis_number("rollaxis", axis, x.ndim)
     if not -x.ndim <= start <= x.ndim:
@@ -302,41 +302,41 @@ def append(x: Any, /, values: Any, axis: int | None = None) -> Tensor:
     return concat(together(x, values), axis=axis)
 
 
-def _places(name: str, obj: Any, size: int) -> Any:
-    """An index of elements along an axis as host numbers, counted from the front."""
+def _positions(name: str, obj: Any, size: int) -> Any:
+    """An index along an axis as a host array of positions."""
     if isinstance(obj, slice):
         return np.arange(*obj.indices(size))
-    found = np.asarray(obj.numpy() if isinstance(obj, Tensor) else obj)
-    if found.dtype == np.bool_:
-        if found.shape != (size,):
-            raise ShapeError(f"{name}: expected a mask of {size} elements, got {found.shape}")
-        return np.flatnonzero(found)
-    if found.size == 0:
+    positions = np.asarray(obj.numpy() if isinstance(obj, Tensor) else obj)
+    if positions.dtype == np.bool_:
+        if positions.shape != (size,):
+            raise ShapeError(f"{name}: expected a mask of {size} elements, got {positions.shape}")
+        return np.flatnonzero(positions)
+    if positions.size == 0:
         return np.zeros(0, np.int64)
-    if found.dtype.kind not in "iu":
+    if positions.dtype.kind not in "iu":
         raise ShapeError(f"{name}: expected whole numbers, a mask or a slice, got {obj!r}")
-    return found
+    return positions
 
 
 def delete(x: Any, /, obj: Any, axis: int | None = None) -> Tensor:
-    """x without the elements at ``obj``: numbers, a mask or a slice, which the host looks at."""
+    """x without the elements at ``obj``: numbers, a mask or a slice. Waits for the device."""
     x = as_tensor(x)
     if axis is None:
         x, axis = ravel(x), 0
     axis = axis_number("delete", axis, x.ndim)
     size = x.shape[axis]
-    places = np.ravel(_places("delete", obj, size))
-    if places.size and (places.min() < -size or places.max() >= size):
+    positions = np.ravel(_positions("delete", obj, size))
+    if positions.size and (positions.min() < -size or positions.max() >= size):
         raise ShapeError(f"delete: index {obj!r} is out of range for {size} elements")
     stays = np.ones(size, bool)
-    stays[places] = False
+    stays[positions] = False
     return _elements(x, np.flatnonzero(stays), axis)
 
 
 def insert(x: Any, /, obj: Any, values: Any, axis: int | None = None) -> Tensor:
     """x with ``values`` before the elements at ``obj``: a number, numbers, a mask or a slice.
 
-    The places count elements of x; ``values`` broadcast to them. A host decides the order.
+    Positions count elements of x; ``values`` broadcast to them. Waits for the device.
 
     >>> import gpugrad as gg
     >>> gg.insert(gg.arange(3), [0, 2], 9)
@@ -347,22 +347,22 @@ def insert(x: Any, /, obj: Any, values: Any, axis: int | None = None) -> Tensor:
         x, axis = ravel(x), 0
     axis = axis_number("insert", axis, x.ndim)
     size = x.shape[axis]
-    places = _places("insert", obj, size)
-    if places.size and (places.min() < -size or places.max() > size):
+    positions = _positions("insert", obj, size)
+    if positions.size and (positions.min() < -size or positions.max() > size):
         raise ShapeError(f"insert: index {obj!r} is out of range for {size} elements")
-    if places.size == 1:
-        # NumPy's rule: for one place, the values bring their own length along the axis.
+    if positions.size == 1:
+        # NumPy's rule: at one position, the values have their own length along the axis.
         values = reshape(values, (1,) * (x.ndim - values.ndim) + values.shape)
-        if places.ndim == 0:
+        if positions.ndim == 0:
             values = moveaxis(values, 0, axis)
         shape = (*x.shape[:axis], values.shape[axis], *x.shape[axis + 1 :])
         block = OPS["broadcast_to"](values, shape).astype(x.dtype)
-        at = places.item() + (size if places.item() < 0 else 0)
+        at = positions.item() + (size if positions.item() < 0 else 0)
         return concat([slices(x, axis, None, at), block, slices(x, axis, at, None)], axis=axis)
-    places = np.ravel(np.where(places < 0, places + size, places))
-    shape = (*x.shape[:axis], places.size, *x.shape[axis + 1 :])
+    positions = np.ravel(np.where(positions < 0, positions + size, positions))
+    shape = (*x.shape[:axis], positions.size, *x.shape[axis + 1 :])
     block = OPS["broadcast_to"](values, shape).astype(x.dtype)
-    order = np.argsort(np.concatenate([np.arange(size) + 0.5, places]), kind="stable")
+    order = np.argsort(np.concatenate([np.arange(size) + 0.5, positions]), kind="stable")
     return _elements(concat([x, block], axis=axis), order, axis)
 
 
@@ -384,7 +384,7 @@ def resize(x: Any, /, new_shape: int | Sequence[int]) -> Tensor:
 def trim_zeros(x: Any, /, trim: str = "fb", axis: Any = None) -> Tensor:
     """x without the zeros at its front, its back or both, along all axes or some.
 
-    The gradient of what stays goes through. Waits for the device.
+    Waits for the device.
 
     >>> import gpugrad as gg
     >>> gg.trim_zeros(gg.tensor([0.0, 0.0, 1.0, 0.0, 2.0, 0.0]))
@@ -395,10 +395,10 @@ def trim_zeros(x: Any, /, trim: str = "fb", axis: Any = None) -> Tensor:
     if sides not in ("f", "b", "fb", "bf"):
         raise ArgumentError(f"trim_zeros: expected trim 'f', 'b' or 'fb', got {trim!r}")
     axes = tuple(range(x.ndim)) if axis is None else axis_numbers("trim_zeros", axis, x.ndim)
-    there = (x.detach() != 0).cpu().numpy()
+    nonzero = (x.detach() != 0).cpu().numpy()
     index = [slice(None)] * x.ndim
     for one in axes:
-        used = np.flatnonzero(there.any(axis=tuple(i for i in range(x.ndim) if i != one)))
+        used = np.flatnonzero(nonzero.any(axis=tuple(i for i in range(x.ndim) if i != one)))
         if not used.size:
             index[one] = slice(0, 0)
             continue

@@ -1,7 +1,7 @@
-"""Reductions that leave NaN out. Imports manipulation, reductions, type_check and tensor.
+"""Reductions that ignore NaN. Imports manipulation, reductions, type_check and tensor.
 
-An element that is NaN gets the gradient 0. Where all elements are NaN the result is what NumPy
-says without its warning: 0 for a sum, 1 for a product, else NaN. Nothing waits for the device.
+An element that is NaN has the gradient 0. Where all elements are NaN the result is NumPy's,
+without its warning: 0 for a sum, 1 for a product, else NaN. Nothing waits for the device.
 """
 
 import math
@@ -24,7 +24,7 @@ __all__ = [
 
 
 def _filled(x: Any, value: float) -> tuple[Tensor, Tensor | None]:
-    """x with a number in the place of NaN, and where NaN was; None for what cannot hold it."""
+    """x with NaN replaced by a number, and the mask of NaN; None for a dtype without NaN."""
     x = as_tensor(x)
     if x.dtype.kind not in "fc":
         return x, None
@@ -61,14 +61,14 @@ def nancumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
 
 
 def _number(x: Tensor, missing: Tensor, axis: Any) -> Tensor:
-    """How many elements along axes are not NaN, with the axes kept."""
-    kind = "float32" if x.dtype.itemsize == 2 else x.dtype.char.lower()  # of complex parts
-    there = OPS["logical_not"](missing).astype(kind)
-    return OPS["sum"](there, axis=axis, keepdims=True)
+    """The number of elements along axes that are not NaN, with keepdims."""
+    dtype = "float32" if x.dtype.itemsize == 2 else x.dtype.char.lower()  # of complex parts
+    present = OPS["logical_not"](missing).astype(dtype)
+    return OPS["sum"](present, axis=axis, keepdims=True)
 
 
 def _mean(x: Tensor, missing: Tensor, axis: Any) -> tuple[Tensor, Tensor]:
-    """The mean of x, which is 0 where it was NaN, and the number of elements; axes kept."""
+    """The mean of x, in which NaN was replaced by 0, and the number of elements; with keepdims."""
     n = _number(x, missing, axis)
     wide = x.astype("float32") if x.dtype.itemsize == 2 else x
     total = OPS["sum"](wide, axis=axis, keepdims=True)
@@ -197,9 +197,9 @@ def nan_to_num(
     posinf: float | None = None,
     neginf: float | None = None,
 ) -> Tensor:
-    """x with numbers in the place of NaN and infinities: 0, and the largest there are.
+    """x with NaN replaced by 0 and infinities by the largest numbers, or by those given.
 
-    What was replaced has the gradient 0. The result is always new: ``copy=False`` is refused.
+    Replaced elements have the gradient 0. The result is a copy: ``copy=False`` is refused.
     """
     if not copy:
         raise DTypeError("nan_to_num: copy=False would change x; leave copy away")

@@ -1,4 +1,4 @@
-"""Operands of functions: numbers of axes, and lists and numbers beside an array.
+"""Operands of functions: axis numbers, and the device and dtype of lists and numbers.
 
 Imports tensor.
 """
@@ -15,7 +15,7 @@ from gpugrad.tensor.creation import as_tensor
 
 
 def axis_number(name: str, axis: Any, ndim: int) -> int:
-    """An axis counted from the front; AxisError where there is none of that number."""
+    """An axis counted from the front; AxisError for one that is out of range."""
     try:
         number = axis.__index__()
     except AttributeError:
@@ -26,18 +26,17 @@ def axis_number(name: str, axis: Any, ndim: int) -> int:
 
 
 def axis_numbers(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
-    given = axis if isinstance(axis, tuple | list) else (axis,)
-    axes = tuple(axis_number(name, one, ndim) for one in given)
+    listed = axis if isinstance(axis, tuple | list) else (axis,)
+    axes = tuple(axis_number(name, one, ndim) for one in listed)
     if len(set(axes)) < len(axes):
         raise ShapeError(f"{name}: axis {axis} names an axis twice")
     return axes
 
 
 def beside(values: Any, x: Any) -> Tensor:
-    """What stands beside the array x, as a tensor: a list or a number goes where x is.
+    """An operand beside the array x as a tensor; a list or a number is sent to the device of x.
 
-    It gets the dtype of x where that can hold it: as a weak number does, so that a list costs
-    no precision.
+    A list is weak, as a Python number is: it gets the dtype of x where that can hold it.
     """
     if isinstance(values, Tensor):
         return values
@@ -45,10 +44,10 @@ def beside(values: Any, x: Any) -> Tensor:
     if hasattr(values, "dtype"):
         return as_tensor(values, device=x.device if is_number(values) else None)
     try:
-        kind = np.asarray(values).dtype.kind
-    except (ValueError, GpugradError):  # ragged, or of tensors: `as_tensor` says so
-        kind = "O"
-    weak = kind in {"f": "iuf", "c": "iufc", "i": "iu", "u": "iu"}.get(x.dtype.kind, "")
+        dtype_kind = np.asarray(values).dtype.kind
+    except (ValueError, GpugradError):  # ragged, or of tensors: `as_tensor` raises
+        dtype_kind = "O"
+    weak = dtype_kind in {"f": "iuf", "c": "iufc", "i": "iu", "u": "iu"}.get(x.dtype.kind, "")
     return as_tensor(values, dtype=x.dtype if weak else None, device=x.device)
 
 
@@ -60,8 +59,8 @@ def is_number(value: Any) -> bool:
 def together(*operands: Any) -> list[Tensor]:
     """Operands as tensors: lists and numbers beside the first array among them."""
     arrays = [o for o in operands if hasattr(o, "dtype")]
-    known = next((o for o in arrays if not is_number(o)), arrays[0] if arrays else None)
-    return [as_tensor(o) if known is None else beside(o, known) for o in operands]
+    home = next((o for o in arrays if not is_number(o)), arrays[0] if arrays else None)
+    return [as_tensor(o) if home is None else beside(o, home) for o in operands]
 
 
 def floating(x: Tensor) -> Tensor:
@@ -75,7 +74,7 @@ def xp_of(x: Tensor) -> Any:
 
 
 def without_graph(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
-    """Two operands without a graph; lists and numbers go where the other one is."""
+    """Two detached operands; a list or a number is sent to the device of the other."""
     one, other = (v.detach() for v in together(a, b))
     check_one_device(name, one, other)
     return one, other

@@ -14,15 +14,15 @@ __all__ = ["packbits", "unpackbits"]
 
 
 def _shifts(name: str, x: Tensor, bitorder: str) -> Tensor:
-    """By how much each of eight bits is shifted in its byte, on the device of x."""
+    """The shifts of the eight bits of a byte, on the device of x."""
     if bitorder not in ("big", "little"):
         raise ArgumentError(f"{name}: expected bitorder 'big' or 'little', got {bitorder!r}")
-    places = np.arange(8, dtype=np.uint8)
-    return Tensor(x.device.send(places if bitorder == "little" else places[::-1].copy()))
+    bits = np.arange(8, dtype=np.uint8)
+    return Tensor(x.device.send(bits if bitorder == "little" else bits[::-1].copy()))
 
 
 def packbits(x: Any, /, axis: int | None = None, bitorder: str = "big") -> Tensor:
-    """Truth values, or what is not 0, as the bits of bytes, along an axis or raveled.
+    """Booleans, or whether numbers are not 0, packed into bytes, along an axis or raveled.
 
     >>> import gpugrad as gg
     >>> gg.packbits(gg.asarray([1, 0, 0, 0, 0, 0, 0, 1, 1]))
@@ -45,7 +45,7 @@ def unpackbits(
 ) -> Tensor:
     """The bits of bytes, as 0 and 1 of dtype uint8, along an axis or raveled.
 
-    ``count`` is how many of them to give, zeros after the last; a negative one leaves so many away.
+    ``count`` is their number, zeros being appended; a negative one drops as many from the end.
     """
     x = creation.asarray(x).detach()
     if x.dtype != np.uint8:

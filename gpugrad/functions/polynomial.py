@@ -1,8 +1,8 @@
-"""Polynomials by their coefficients, the highest power first: compositions.
+"""Polynomials as vectors of coefficients, the highest power first: compositions.
 
 Imports function_base, linalg, manipulation, operands, tensor_contractions, twodim_base and tensor.
-Names, arguments and results are those of NumPy's functions for arrays; objects of class
-``numpy.poly1d`` are not taken.
+Names, arguments and results are those of NumPy's functions for arrays; ``numpy.poly1d`` is not
+supported.
 """
 
 import warnings
@@ -52,7 +52,7 @@ def polyval(p: Any, x: Any) -> Tensor:
 
 
 def _padded(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
-    """The coefficients of two polynomials for the same powers."""
+    """The coefficients of two polynomials, padded to the same powers."""
     a, b = _coefficients(name, a, b)
     size = max(a.size, b.size)
     zeros = [TENSORS.full_like(x.detach(), 0, shape=(size - x.size,)) for x in (a, b)]
@@ -70,15 +70,15 @@ def polysub(a1: Any, a2: Any) -> Tensor:
 
 
 def _leading_zeros(p: Tensor) -> int:
-    """How many coefficients stand before the first that is not 0, or the last. Waits."""
-    there = np.flatnonzero(p.detach().cpu().numpy())
-    return int(there[0]) if there.size else p.size - 1
+    """The number of leading zeros, all but the last coefficient at most. Waits for the device."""
+    nonzero = np.flatnonzero(p.detach().cpu().numpy())
+    return int(nonzero[0]) if nonzero.size else p.size - 1
 
 
 def polymul(a1: Any, a2: Any) -> Tensor:
-    """The product of two polynomials, without the powers that leading zeros stand for.
+    """The product of two polynomials, without leading zeros.
 
-    To know of such zeros the host waits for the device; `convolve` does not look for them.
+    The host waits for the device to find these zeros; `convolve` does not look for them.
     """
     a, b = _coefficients("polymul", a1, a2)
     return convolve(a, b)[_leading_zeros(a) + _leading_zeros(b) :]
@@ -87,7 +87,7 @@ def polymul(a1: Any, a2: Any) -> Tensor:
 def polydiv(u: Any, v: Any) -> tuple[Tensor, Tensor]:
     """The quotient and the remainder of a division of polynomials.
 
-    The remainder is cut where its highest coefficients are nearly 0: the host waits to see them.
+    Leading coefficients of the remainder that are nearly 0 are cut, for which the host waits.
 
     >>> import gpugrad as gg
     >>> quotient, remainder = gg.polydiv(gg.tensor([1.0, 3.0, 5.0]), gg.tensor([1.0, 1.0]))
@@ -146,16 +146,16 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Tensor:
 
 
 def poly(seq_of_zeros: Any) -> Tensor:
-    """The coefficients of the polynomial with these zeros, the highest of which is 1.
+    """The coefficients of the monic polynomial with these roots.
 
-    Of a square matrix those of its characteristic polynomial, whose zeros are the eigenvalues.
+    For a square matrix those of its characteristic polynomial, whose roots are the eigenvalues.
 
     >>> import gpugrad as gg
     >>> gg.poly(gg.tensor([1.0, 2.0]))
     tensor([ 1., -3.,  2.])
     """
     zeros = floating(as_tensor(seq_of_zeros))
-    kind = zeros.dtype
+    dtype = zeros.dtype
     if zeros.ndim == 2 and zeros.shape[0] == zeros.shape[1] and zeros.size:
         zeros = linalg.eigvals(zeros)
     elif zeros.ndim == 0:
@@ -167,32 +167,32 @@ def poly(seq_of_zeros: Any) -> Tensor:
     p: Any = TENSORS.full_like(zeros.detach(), 1, shape=(1,))
     for k in range(zeros.size):
         p = concat([p, p[-1:] * 0.0]) - concat([p[:1] * 0.0, p]) * zeros[k]
-    return p if p.dtype.kind == kind.kind else OPS["real"](p).astype(kind)  # of a real matrix
+    return p if p.dtype.kind == dtype.kind else OPS["real"](p).astype(dtype)  # of a real matrix
 
 
 def roots(p: Any) -> Tensor:
-    """The zeros of a polynomial, in any order: the eigenvalues of its companion matrix.
+    """The roots of a polynomial, in any order: the eigenvalues of its companion matrix.
 
-    Complex numbers, unless all of them are real; to see this, and zeros at either end of the
-    coefficients, the host waits for the device. A multiple zero has no derivative.
+    They are complex unless all are real. The host waits for the device to find that out, and to
+    find zeros at both ends of the coefficients. A multiple root has no derivative.
 
     >>> import gpugrad as gg
     >>> gg.sort(gg.roots(gg.tensor([2.0, -6.0, 4.0]))).round(4)
     tensor([1., 2.])
     """
     (p,) = map(floating, _coefficients("roots", p))
-    there = np.flatnonzero(p.detach().cpu().numpy())
-    if not there.size:
+    nonzero = np.flatnonzero(p.detach().cpu().numpy())
+    if not nonzero.size:
         return p[:0]
-    at_zero = p.size - 1 - int(there[-1])
-    p = p[int(there[0]) : int(there[-1]) + 1]
-    found = p[:0]
+    at_zero = p.size - 1 - int(nonzero[-1])
+    p = p[int(nonzero[0]) : int(nonzero[-1]) + 1]
+    result = p[:0]
     if p.size > 1:
         below = TENSORS.eye_like(TENSORS.full_like(p.detach(), 0, shape=(p.size - 1,) * 2))
-        found = linalg.eigvals(concat([(-p[1:] / p[0])[None, :], below[:-1]]))
-        if p.dtype.kind == "f" and not found.detach().imag.cpu().numpy().any():
-            found = OPS["real"](found).astype(p.dtype)
-    return concat([found, TENSORS.full_like(found.detach(), 0, shape=(at_zero,))])
+        result = linalg.eigvals(concat([(-p[1:] / p[0])[None, :], below[:-1]]))
+        if p.dtype.kind == "f" and not result.detach().imag.cpu().numpy().any():
+            result = OPS["real"](result).astype(p.dtype)
+    return concat([result, TENSORS.full_like(result.detach(), 0, shape=(at_zero,))])
 
 
 def polyfit(
@@ -206,10 +206,10 @@ def polyfit(
 ) -> Any:
     """The coefficients of the polynomial of a degree that fits points best, by least squares.
 
-    ``y`` may have a column for each of several fits; ``w`` are weights of the points' distances.
-    With ``full`` also the sums of squares that remain, the rank, the singular values and
+    ``y`` may have a column for each of several fits; ``w`` are weights of the residuals. With
+    ``full`` returns also the residual sums of squares, the rank, the singular values and
     ``rcond`` (see `linalg.lstsq`); with ``cov`` the covariance of the coefficients, scaled by
-    what remains unless it is "unscaled". RankWarning of NumPy where the rank is too low.
+    the residuals unless it is "unscaled". NumPy's RankWarning where the rank is too low.
 
     >>> import gpugrad as gg
     >>> x = gg.tensor([0.0, 1.0, 2.0])
@@ -236,10 +236,10 @@ def polyfit(
         right = right * (w[:, None] if y.ndim == 2 else w)
     scale = OPS["sqrt"](OPS["sum"](left * left, axis=0))
     left = left / scale
-    found, remains, rank, values = linalg.lstsq(left, right, rcond)
-    found = found / (scale[:, None] if y.ndim == 2 else scale)
+    coefficients, remains, rank, values = linalg.lstsq(left, right, rcond)
+    coefficients = coefficients / (scale[:, None] if y.ndim == 2 else scale)
     if full:
-        return found, remains, rank, values, rcond
+        return coefficients, remains, rank, values, rcond
     if int(rank) != order:
         warnings.warn(
             "polyfit: the points tell too little for this degree, the fit is one of many",
@@ -247,7 +247,7 @@ def polyfit(
             stacklevel=2,
         )
     if not cov:
-        return found
+        return coefficients
     base = linalg.inv(left.T @ left) / outer(scale, scale)
     if cov != "unscaled":
         if len(x) <= order:
@@ -255,5 +255,5 @@ def polyfit(
                 f"polyfit: cov wants more points than coefficients, got {len(x)} and {order}"
             )
         factor = remains / (len(x) - order)
-        return found, base[:, :, None] * factor if y.ndim == 2 else base * factor
-    return found, base[:, :, None] if y.ndim == 2 else base
+        return coefficients, base[:, :, None] * factor if y.ndim == 2 else base * factor
+    return coefficients, base[:, :, None] if y.ndim == 2 else base

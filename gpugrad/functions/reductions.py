@@ -1,4 +1,4 @@
-"""Sums and products along axes, running ones among them, and variances.
+"""Sums, products and variances along axes, cumulative ones among them.
 
 Imports dtypes, manipulation, operands and tensor.
 """
@@ -19,7 +19,7 @@ Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...] | None
 
 
 def ptp(x: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
-    """The largest element less the smallest, along axes; those that tie share the gradient."""
+    """The largest element minus the smallest, along axes; ties share the gradient."""
     high, low = (OPS[name](x, axis=axis, keepdims=keepdims) for name in ("max", "min"))
     return high - low
 
@@ -49,7 +49,7 @@ def std(
 ) -> Tensor:
     """The standard deviation along axes, with n - correction in the denominator (NumPy's ``ddof``).
 
-    Where all elements are equal its gradient is 0.
+    Where all elements are equal the gradient is 0.
     """
     freedom = correction if ddof is None else ddof
     return OPS["std"](x, axis, keepdims, correction=freedom)
@@ -91,7 +91,7 @@ def _cumulative(name: str, x: Any, axis: int | None, dtype: Any, include_initial
     if dtype is not None and x.dtype != dtype:
         x = x.astype(dtype)
     y = OPS["cumsum" if name == "cumulative_sum" else "cumprod"](x, axis=axis)
-    if dtype is not None and y.dtype != dtype:  # small integers were accumulated in wide ones
+    if dtype is not None and y.dtype != dtype:  # small integers were accumulated in int64
         y = y.astype(dtype)
     if not include_initial:
         return y
@@ -103,9 +103,9 @@ def _cumulative(name: str, x: Any, axis: int | None, dtype: Any, include_initial
 def cumulative_sum(
     x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
 ) -> Tensor:
-    """The running sum along an axis; with ``include_initial`` it begins with 0.
+    """The cumulative sum along an axis; with ``include_initial`` it begins with 0.
 
-    ``axis`` may be left out where x has one axis only.
+    ``axis`` may be omitted where x has one axis only.
     """
     return _cumulative("cumulative_sum", x, axis, dtype, include_initial)
 
@@ -113,8 +113,8 @@ def cumulative_sum(
 def cumulative_prod(
     x: Any, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
 ) -> Tensor:
-    """The running product along an axis; with ``include_initial`` it begins with 1.
+    """The cumulative product along an axis; with ``include_initial`` it begins with 1.
 
-    ``axis`` may be left out where x has one axis only. Its derivatives are exact at zeros.
+    ``axis`` may be omitted where x has one axis only. The derivatives are exact at zeros.
     """
     return _cumulative("cumulative_prod", x, axis, dtype, include_initial)

@@ -1,4 +1,4 @@
-"""Sums of elements by numbers of bins, segments or places.
+"""Sums of elements by bin, segment or position.
 
 Imports manipulation, operands and tensor.
 """
@@ -19,10 +19,11 @@ __all__ = ["bincount", "scatter_add", "segment_sum"]
 
 
 def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Tensor:
-    """How often each whole number 0, 1, ... occurs in x, or the sum of its ``weights``.
+    """The count of each whole number 0, 1, ... in x, or the sum of its ``weights``.
 
     The gradient of a sum goes to its weights, whose dtype it has. ShapeError for negative
-    numbers. Waits for the device, to know how many there are; `segment_sum` need not.
+    numbers. Waits for the device, as the size of the result depends on values; `segment_sum`
+    can do without.
 
     >>> import gpugrad as gg
     >>> gg.bincount(gg.arange(3) % 2, weights=gg.tensor([0.5, 1.0, 2.0]))
@@ -57,10 +58,10 @@ def _summed(data: Tensor, numbers: Tensor, count: int) -> Tensor:
 def segment_sum(data: Any, segment_ids: Any, /, num_segments: int | None = None) -> Tensor:
     """The sums of the rows of ``data`` that have the same number in ``segment_ids``.
 
-    Numbers need no order. ``num_segments`` is how many sums there are; without it the largest
-    number tells, for which the host waits. Numbers outside raise IndexingError; those that are on
-    a GPU are looked for in `debug_mode` only, elsewhere they wrap around. The order of the sums on
-    a GPU, hence their rounding, is the same in every run under `deterministic` only.
+    Numbers may have any order. ``num_segments`` is the number of sums; without it the largest
+    number gives it, for which the host waits. Numbers out of range raise IndexingError; those on
+    a GPU are checked in `debug_mode` only, and wrap around elsewhere. On a GPU the order of the
+    sums, and so their rounding, is the same in every run under `deterministic` only.
 
     >>> import gpugrad as gg
     >>> gg.segment_sum(gg.tensor([1.0, 2.0, 4.0]), gg.tensor([0, 2, 0], dtype="int64"), 3)
@@ -69,8 +70,8 @@ def segment_sum(data: Any, segment_ids: Any, /, num_segments: int | None = None)
     data = as_tensor(data)
     numbers = indices.raw_part(segment_ids)
     if getattr(numbers, "dtype", np.dtype("O")).kind not in "iu":
-        given = getattr(numbers, "dtype", type(numbers).__name__)
-        raise DTypeError(f"segment_sum: expected whole numbers, got {given}")
+        dtype = getattr(numbers, "dtype", type(numbers).__name__)
+        raise DTypeError(f"segment_sum: expected whole numbers, got {dtype}")
     if numbers.shape != data.shape[: numbers.ndim]:
         raise ShapeError(
             f"segment_sum: expected a number for each row of {data.shape}, got {numbers.shape}"
@@ -84,7 +85,7 @@ def segment_sum(data: Any, segment_ids: Any, /, num_segments: int | None = None)
 
 
 def scatter_add(x: Any, index: Any, values: Any) -> Tensor:
-    """A copy of x with ``values`` added to its elements at ``index``, to a repeated one each time.
+    """A copy of x with ``values`` added to its elements at ``index``; repeated indices accumulate.
 
     The same as ``x.at[index].add(values)``.
     """

@@ -1,7 +1,7 @@
 """Sets of elements: unique ones, and those of two arrays.
 
-Imports manipulation, operands and tensor. How many elements there are depends on values, so all but
-`isin` wait for the device; none has a gradient.
+Imports manipulation, operands and tensor. The size of the result depends on values, so all but
+`isin` wait for the device. None has a gradient.
 """
 
 from collections.abc import Callable
@@ -30,14 +30,15 @@ def unique(
     *,
     equal_nan: bool = True,
 ) -> Any:
-    """The different elements of x, sorted; on request where each was first, where each element
-    of x is among them, and how often. No gradient. Waits for the device.
+    """The unique elements of x, sorted; on request their first indices, the inverse and counts.
+
+    No gradient. Waits for the device.
     """
     x = as_tensor(x).detach()
-    found = xp_of(x).unique(
+    parts = xp_of(x).unique(
         x.data, return_index, return_inverse, return_counts, axis, equal_nan=equal_nan
     )
-    return tuple(map(Tensor, found)) if isinstance(found, tuple) else Tensor(found)
+    return tuple(map(Tensor, parts)) if isinstance(parts, tuple) else Tensor(parts)
 
 
 class UniqueAll(NamedTuple):
@@ -64,7 +65,7 @@ class UniqueInverse(NamedTuple):
 
 
 def unique_all(x: Any, /) -> UniqueAll:
-    """The different elements, where each was first, where each element is among them, and counts.
+    """The unique elements, their first indices, the inverse and their counts.
 
     NaNs all differ. No gradient. Waits for the device.
     """
@@ -74,19 +75,19 @@ def unique_all(x: Any, /) -> UniqueAll:
 
 
 def unique_counts(x: Any, /) -> UniqueCounts:
-    """The different elements and how often each occurs; NaNs all differ. No gradient."""
+    """The unique elements and their counts; NaNs all differ. No gradient."""
     return UniqueCounts(*unique(x, return_counts=True, equal_nan=False))
 
 
 def unique_inverse(x: Any, /) -> UniqueInverse:
-    """The different elements and where each element of x is among them. No gradient."""
+    """The unique elements, and the index among them of each element of x. No gradient."""
     x = as_tensor(x)
     values, inverse = unique(x, return_inverse=True, equal_nan=False)
     return UniqueInverse(values, reshape(inverse, x.shape))
 
 
 def unique_values(x: Any, /) -> Tensor:
-    """The different elements, sorted; NaNs all differ. No gradient. Waits for the device."""
+    """The unique elements, sorted; NaNs all differ. No gradient. Waits for the device."""
     return unique(x, equal_nan=False)
 
 
@@ -97,12 +98,12 @@ def isin(
     a, b = without_graph("isin", element, test_elements)
     b = ravel(b)
     if not b.size:
-        found = OPS["not_equal"](a, a) & False
+        result = OPS["not_equal"](a, a) & False
     else:
         ordered = OPS["permuted"](b, OPS["argsort"](b), axis=0)
-        place = xp_of(a).searchsorted(ordered.data, a.data)
-        found = a == getitem(ordered, xp_of(a).minimum(place, b.size - 1))
-    return OPS["logical_not"](found) if invert else found
+        position = xp_of(a).searchsorted(ordered.data, a.data)
+        result = a == getitem(ordered, xp_of(a).minimum(position, b.size - 1))
+    return OPS["logical_not"](result) if invert else result
 
 
 def _set(name: str, doc: str, choose: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:

@@ -1,6 +1,6 @@
 """Stacks of arrays and their pieces, as NumPy's ``shape_base`` has them.
 
-Imports manipulation, operands and tensor. What NumPy returns as a list is a tuple here.
+Imports manipulation, operands and tensor. Where NumPy returns a list, these return a tuple.
 """
 
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ __all__ = [
 
 
 def _several(arrays: tuple[Any, ...], one: Any) -> Any:
-    made = tuple(one(as_tensor(array)) for array in arrays)
-    return made[0] if len(made) == 1 else made
+    results = tuple(one(as_tensor(array)) for array in arrays)
+    return results[0] if len(results) == 1 else results
 
 
 def atleast_1d(*arrays: Any) -> Any:
@@ -98,9 +98,9 @@ def block(arrays: Any) -> Tensor:
             [1., 1., 0.],
             [0., 0., 5.]])
     """
-    found: list[Any] = []
-    depth = _depth(arrays, found)
-    leaves = together(*found)
+    leaf_arrays: list[Any] = []
+    depth = _depth(arrays, leaf_arrays)
+    leaves = together(*leaf_arrays)
     rank = max(depth, *(leaf.ndim for leaf in leaves))
     rest = iter(leaves)
 
@@ -113,22 +113,22 @@ def block(arrays: Any) -> Tensor:
     return joined(arrays, depth)
 
 
-def _depth(part: Any, found: list[Any]) -> int:
-    """How deep lists are nested; what they hold is added to ``found``."""
+def _depth(part: Any, arrays: list[Any]) -> int:
+    """The depth of nested lists; their arrays are appended to ``arrays``."""
     if isinstance(part, tuple):
         raise DTypeError("block: expected lists of arrays, got a tuple")
     if not isinstance(part, list):
-        found.append(part)
+        arrays.append(part)
         return 0
-    depths = {_depth(one, found) for one in part}
+    depths = {_depth(one, arrays) for one in part}
     if len(depths) != 1:
-        what = "lists nested to one depth" if depths else "lists with arrays in them"
-        raise ShapeError(f"block: expected {what}, got depths {sorted(depths)}")
+        expected = "lists nested to one depth" if depths else "lists with arrays in them"
+        raise ShapeError(f"block: expected {expected}, got depths {sorted(depths)}")
     return depths.pop() + 1
 
 
 def array_split(x: Any, /, indices_or_sections: Any, axis: int = 0) -> tuple[Tensor, ...]:
-    """x cut along an axis: into pieces as equal as can be, the first longer, or at given places.
+    """x split along an axis into a number of nearly equal pieces, the first longer, or at indices.
 
     >>> import gpugrad as gg
     >>> [len(piece) for piece in gg.array_split(gg.arange(5), 3)]
@@ -158,7 +158,7 @@ def _split(name: str, x: Any, sections: Any, axis: int) -> tuple[Tensor, ...]:
 
 
 def hsplit(x: Any, /, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """x cut along its second axis, or its only one; see `split`."""
+    """x split along its second axis, or its only one; see `split`."""
     x = as_tensor(x)
     if x.ndim == 0:
         raise ShapeError("hsplit: expected 1 axis or more, got shape ()")
@@ -166,7 +166,7 @@ def hsplit(x: Any, /, indices_or_sections: Any) -> tuple[Tensor, ...]:
 
 
 def vsplit(x: Any, /, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """x, of two axes or more, cut along its first axis; see `split`."""
+    """x, of two axes or more, split along its first axis; see `split`."""
     x = as_tensor(x)
     if x.ndim < 2:
         raise ShapeError(f"vsplit: expected 2 axes or more, got shape {x.shape}")
@@ -174,5 +174,5 @@ def vsplit(x: Any, /, indices_or_sections: Any) -> tuple[Tensor, ...]:
 
 
 def dsplit(x: Any, /, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """x, of three axes or more, cut along its third axis; see `split`."""
+    """x, of three axes or more, split along its third axis; see `split`."""
     return _split("dsplit", x, indices_or_sections, 2)

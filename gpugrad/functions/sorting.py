@@ -1,7 +1,7 @@
 """Sorting, partitioning and searching: compositions.
 
-Imports indexing, manipulation, operands, type_check and tensor. Orders have no gradient; elements
-that are put in order do.
+Imports indexing, manipulation, operands, type_check and tensor. Indices have no gradient; sorted
+elements do.
 """
 
 from collections.abc import Sequence
@@ -46,9 +46,9 @@ def argsort(
     descending: bool = False,
     stable: bool = True,
 ) -> Tensor:
-    """The order that sorts x along an axis, of the raveled x for None. No gradient.
+    """The indices that sort x along an axis, or the raveled x for None. No gradient.
 
-    Every ``kind`` and either ``stable`` is the stable sort: equal elements keep their order, with
+    The sort is stable for every ``kind`` and ``stable``: equal elements keep their order, with
     ``descending`` too. NaN comes last, with ``descending`` first.
     """
     return _order("argsort", as_tensor(x), axis, kind, descending)
@@ -65,9 +65,8 @@ def sort(
 ) -> Tensor:
     """x sorted along an axis, the raveled x for None; NaN last. A new tensor, as a method too.
 
-    The gradient of an element goes to where it came from; among equal ones that is their stable
-    order, whatever ``kind`` and ``stable`` say. ``ndarray.sort`` sorts in place, ``Tensor.sort``
-    does not.
+    The gradient of an element goes to its origin; equal elements keep their order, whatever
+    ``kind`` and ``stable`` are. ``ndarray.sort`` sorts in place, ``Tensor.sort`` does not.
 
     >>> import gpugrad as gg
     >>> x = gg.tensor([3.0, 1.0, 2.0], requires_grad=True)
@@ -81,9 +80,9 @@ def sort(
 def sort_complex(x: Any, /) -> Tensor:
     """x sorted along its last axis, as complex numbers: by their real parts, then the others."""
     x = as_tensor(x)
-    kind = x.dtype.kind
-    wanted = x.dtype if kind == "c" else "complex64" if x.dtype.char in "bhBH" else "complex128"
-    return sort(x).astype(wanted)
+    if x.dtype.kind == "c":
+        return sort(x)
+    return sort(x).astype("complex64" if x.dtype.char in "bhBH" else "complex128")
 
 
 def _permuted(name: str, x: Tensor, order: Tensor, axis: int | None) -> Tensor:
@@ -95,20 +94,20 @@ def _permuted(name: str, x: Tensor, order: Tensor, axis: int | None) -> Tensor:
 
 
 def argpartition(x: Any, /, kth: Any, axis: int | None = -1) -> Tensor:
-    """An order that puts the element ``kth`` where sorting would, smaller ones before it.
+    """Indices that put the element ``kth`` where sorting would, and smaller ones before it.
 
-    On both sides of it the order is any, and another on another device. No gradient.
+    The order on both sides of it is undefined, and differs between devices. No gradient.
     """
     x = as_tensor(x).detach()
     if axis is None:
         x, axis = ravel(x), 0
     axis = axis_number("argpartition", axis, x.ndim)
-    places = tuple(kth) if isinstance(kth, Sequence | np.ndarray) else (kth,)
+    positions = tuple(kth) if isinstance(kth, Sequence | np.ndarray) else (kth,)
     size = x.shape[axis]
-    for place in places:
-        if not -size <= place < size:
-            raise ShapeError(f"argpartition: kth {place} is out of range for {size} elements")
-    chosen = tuple(int(place) % size for place in places)
+    for position in positions:
+        if not -size <= position < size:
+            raise ShapeError(f"argpartition: kth {position} is out of range for {size} elements")
+    chosen = tuple(int(position) % size for position in positions)
     one = chosen[0] if len(chosen) == 1 else list(chosen)
     return OPS["argpartition_order"](x, kth=one, axis=axis)
 
@@ -116,7 +115,7 @@ def argpartition(x: Any, /, kth: Any, axis: int | None = -1) -> Tensor:
 def partition(x: Any, /, kth: Any, axis: int | None = -1) -> Tensor:
     """x with its element ``kth`` where sorting would put it, smaller ones before it.
 
-    A new tensor; the gradients go to where the elements came from. See `argpartition`.
+    A new tensor; the gradient of an element goes to its origin. See `argpartition`.
     """
     x = as_tensor(x)
     return _permuted("partition", x, argpartition(x, kth, axis), axis)
@@ -142,7 +141,9 @@ def topk(x: Any, /, k: int, axis: int = -1, largest: bool = True) -> tuple[Tenso
 
 
 def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Tensor:
-    """Where elements ``v`` go in a sorted vector ``a``, before or after equal ones. No gradient."""
+    """The indices that insert ``v`` into a sorted vector ``a``, before or after equal elements.
+
+    No gradient."""
     if side not in ("left", "right"):
         raise ShapeError(f"searchsorted: expected side 'left' or 'right', got {side!r}")
     a, v = without_graph("searchsorted", a, v)
@@ -156,8 +157,7 @@ def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Tens
 def digitize(x: Any, bins: Any, right: bool = False) -> Tensor:
     """The number of the bin of each element, between edges that rise or fall. No gradient.
 
-    Whether the edges fall is seen from the first and the last of them, which waits for the
-    device.
+    The first and the last edge tell whether they fall, for which the host waits.
     """
     x, bins = without_graph("digitize", x, bins)
     x, bins = real_only("digitize", x), real_only("digitize", bins)
@@ -166,19 +166,19 @@ def digitize(x: Any, bins: Any, right: bool = False) -> Tensor:
     falls = bins.size > 1 and bool(bins.data[0] > bins.data[-1])
     xp = xp_of(bins)
     if not falls:
-        found = xp.searchsorted(bins.data, x.data, side="left" if right else "right")
-        return Tensor(found)
+        numbers = xp.searchsorted(bins.data, x.data, side="left" if right else "right")
+        return Tensor(numbers)
     turned = xp.flip(bins.data)
     return Tensor(bins.size - xp.searchsorted(turned, x.data, side="right" if right else "left"))
 
 
 def lexsort(keys: Any, /, axis: int = -1) -> Tensor:
-    """The order that sorts by several keys, the last of them first. No gradient."""
+    """The indices that sort by several keys, the last of which is the primary one. No gradient."""
     rows = [as_tensor(key).detach() for key in keys]
     if not rows:
         raise ShapeError("lexsort: expected at least one key, got none")
     order = None
-    for row in rows:  # stable: what sorts last counts most
+    for row in rows:  # stable: the last sort is by the primary key
         if order is None:
             order = OPS["argsort"](row, axis=axis)
         else:

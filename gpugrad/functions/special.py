@@ -1,12 +1,11 @@
 """``gpugrad.special``: the functions of ``scipy.special`` that have derivatives here.
 
-Imports operands and tensor. Names and arguments are SciPy's; the derivatives, of every order, stand
-in ``gpugrad/ops/special.py`` and ``incomplete.py``. On a CPU, and on the simulated device, SciPy
-computes the values (``pip install 'gpugrad[special]'``), on CUDA ``cupyx.scipy.special``; erf,
+Imports operands and tensor. Names and arguments are SciPy's; the derivatives, of every order, are
+in ``gpugrad/ops/special.py`` and ``incomplete.py``. On a CPU and on the simulated device SciPy
+computes the values (``pip install 'gpugrad[special]'``), on CUDA ``cupyx.scipy.special``. erf,
 expit, log_expit, entr, xlogy, xlog1py, sinc and the sums of exponentials need neither.
 
-SciPy's own functions take Tensors where they are ufuncs: ``scipy.special.gammaln(t)`` is
-``gg.special.gammaln(t)``.
+SciPy's ufuncs accept Tensors: ``scipy.special.gammaln(t)`` is ``gg.special.gammaln(t)``.
 """
 
 import math
@@ -26,7 +25,7 @@ __all__ = [
     "xlogy",
 ]  # fmt: skip
 
-# From the table as they are.
+# Functions of the op table.
 beta = OPS["beta"]
 betainc = OPS["betainc"]
 betaln = OPS["betaln"]
@@ -64,7 +63,7 @@ psi = digamma
 
 
 def polygamma(n: int, x: Any, /) -> Tensor:
-    """The derivative of digamma of the order n, a whole number: digamma itself for 0.
+    """The derivative of order n of digamma, a whole number; digamma itself for 0.
 
     ArgumentError for an order that is negative or not whole.
 
@@ -104,8 +103,8 @@ def logsumexp(
 ) -> Any:
     """log(sum(b * exp(a))) along axes, for a of any size; the sum of exponentials without b.
 
-    With ``return_sign`` the logarithm of the absolute value and the sign of the sum, which may
-    then be negative; without, it is NaN.
+    With ``return_sign`` returns the logarithm of the absolute value, and the sign of the sum.
+    Without it a negative sum gives NaN.
 
     >>> import gpugrad as gg
     >>> gg.special.logsumexp(gg.tensor([1000.0, 1000.0]), b=[0.5, 0.5])
@@ -115,7 +114,7 @@ def logsumexp(
         y = OPS["logsumexp"](a, axis=axis, keepdims=keepdims)
         return (y, (y.detach() != -math.inf).astype(y.dtype)) if return_sign else y
     a, b = together(a, b)
-    # What has the weight 0 counts as nothing, however large it is.
+    # An element of weight 0 is ignored, however large it is.
     top = OPS["max"](OPS["where"](b == 0, -math.inf, a.detach()), axis=axis, keepdims=True)
     top = OPS["where"](OPS["isfinite"](top), top, 0)
     e = OPS["exp"](a - top)
@@ -129,7 +128,7 @@ def logsumexp(
 
 
 def softmax(x: Any, axis: Any = None) -> Tensor:
-    """exp(x) divided by its sum along axes, all of them unless given: SciPy's default."""
+    """exp(x) divided by its sum along axes, by default all of them, as in SciPy."""
     return _over_axes("softmax", x, axis)
 
 

@@ -1,8 +1,7 @@
-"""Order statistics, averages, covariances, and reductions that leave NaN out: compositions.
+"""Order statistics, averages and covariances: compositions.
 
-Imports indexing, manipulation, operands, type_check, ufunclike and tensor. Sorting is stable, so
-among equal elements the gradient of a median or a quantile goes to those that stand at its place in
-the stable order.
+Imports indexing, manipulation, operands, type_check, ufunclike and tensor. Sorting is stable: among
+equal elements the gradient of a quantile goes to those at its position in the stable order.
 """
 
 import math
@@ -54,11 +53,11 @@ DISCRETE = (
 )  # fmt: skip
 
 
-def _place(xp: Any, n: Any, q: float, method: str) -> tuple[Any, Any]:
-    """The place below a quantile of n sorted elements, and the share of the next one.
+def _position(xp: Any, n: Any, q: float, method: str) -> tuple[Any, Any]:
+    """The position below a quantile of n sorted elements, and the weight of the next element.
 
-    ``n`` is a number, or an array of ``xp``. Sources: NumPy's `_quantile_methods`; what they say
-    of one number holds of the arrays too.
+    ``n`` is a number or an array of ``xp``. The formulas are those of NumPy's
+    `_quantile_methods`, which hold for arrays as for one number.
     """
     if method in CONTINUOUS:
         alpha, beta = CONTINUOUS[method]
@@ -90,15 +89,15 @@ def _place(xp: Any, n: Any, q: float, method: str) -> tuple[Any, Any]:
 
 
 def _last(name: str, x: Any, axis: Any) -> tuple[Tensor, tuple[int, ...]]:
-    """x with the axes of a reduction as one last axis, and the shape that keepdims leaves."""
+    """x with the axes of a reduction merged into a last axis, and the shape with keepdims."""
     x = real_only(name, x)
     if axis is None:
         return ravel(x), (1,) * x.ndim
     axes = axis_numbers(name, axis, x.ndim)
-    kept = tuple(1 if i in axes else size for i, size in enumerate(x.shape))
+    shape = tuple(1 if i in axes else size for i, size in enumerate(x.shape))
     ends = tuple(range(-len(axes), 0))
     moved = moveaxis(x, axes, ends)
-    return reshape(moved, (*moved.shape[: x.ndim - len(axes)], _count(x, axes))), kept
+    return reshape(moved, (*moved.shape[: x.ndim - len(axes)], _count(x, axes))), shape
 
 
 def _count(x: Tensor, axes: Sequence[int]) -> int:
@@ -110,16 +109,16 @@ def _sorted(x: Tensor) -> Tensor:
     return OPS["permuted"](x, order, axis=x.ndim - 1) if x.ndim else x
 
 
-def _at(x: Tensor, place: int) -> Tensor:
-    return getitem(x, (Ellipsis, place))
+def _at(x: Tensor, position: int) -> Tensor:
+    return getitem(x, (Ellipsis, position))
 
 
 def _quantiles(
     name: str, x: Any, q: Any, axis: Any, method: str, keepdims: bool, nan: bool
 ) -> Tensor:
     if method not in CONTINUOUS and method not in DISCRETE:
-        known = ", ".join([*CONTINUOUS, *DISCRETE])
-        raise ShapeError(f"{name}: expected one of the methods {known}, got {method!r}")
+        methods = ", ".join([*CONTINUOUS, *DISCRETE])
+        raise ShapeError(f"{name}: expected one of the methods {methods}, got {method!r}")
     if isinstance(q, Tensor):
         if q.requires_grad:
             raise GradientError(
@@ -127,20 +126,20 @@ def _quantiles(
             )
         q = q.numpy()
     shares = np.asarray(q, dtype=np.float64)
-    rows, kept = _last(name, x, axis)
+    rows, shape = _last(name, x, axis)
     rows = floating(rows) if method in CONTINUOUS or method not in _WHOLE else rows
     if not rows.shape[-1]:
         raise ShapeError(f"{name}: expected one element or more, got shape {as_tensor(x).shape}")
     ordered = _sorted(rows)
-    made = [
+    results = [
         (_one_nanquantile if nan else _one_quantile)(ordered, float(share), method)
         for share in shares.reshape(-1)
     ]
     if keepdims:
-        made = [reshape(one, kept) for one in made]
+        results = [reshape(one, shape) for one in results]
     if not shares.ndim:
-        return made[0]
-    stacked = stack(made, axis=0)
+        return results[0]
+    stacked = stack(results, axis=0)
     return reshape(stacked, (*shares.shape, *stacked.shape[1:]))
 
 
@@ -149,8 +148,8 @@ _WHOLE = ("closest_observation", "higher", "inverted_cdf", "lower", "nearest")
 
 def _one_quantile(ordered: Tensor, share: float, method: str) -> Tensor:
     size = ordered.shape[-1]
-    place, fraction = _place(np, size, share, method)
-    low, part = int(place), float(fraction)
+    position, fraction = _position(np, size, share, method)
+    low, part = int(position), float(fraction)
     y = _at(ordered, low)
     if part:
         y = y + (_at(ordered, low + 1) - y) * part
@@ -166,10 +165,10 @@ def _one_nanquantile(ordered: Tensor, share: float, method: str) -> Tensor:
         return _one_quantile(ordered, share, method)
     xp = namespace_of(raw)
     n = xp.sum((~xp.isnan(raw)).astype("int64"), axis=-1, keepdims=True)
-    held = xp.maximum(n, 1)
-    place, fraction = _place(xp, held.astype("float64"), share, method)
-    low = place.astype("int64")
-    high = xp.minimum(low + 1, held - 1)
+    count = xp.maximum(n, 1)
+    position, fraction = _position(xp, count.astype("float64"), share, method)
+    low = position.astype("int64")
+    high = xp.minimum(low + 1, count - 1)
     y0 = take_along_axis(ordered, low, -1)
     y1 = take_along_axis(ordered, high, -1)
     part = Tensor(fraction.astype(raw.dtype))
@@ -178,7 +177,7 @@ def _one_nanquantile(ordered: Tensor, share: float, method: str) -> Tensor:
 
 
 def _shares(name: str, q: Any, most: float) -> Any:
-    """q, which is to be between 0 and ``most``, divided by it."""
+    """q divided by ``most``, its upper bound; ShapeError where it is out of range."""
     if isinstance(q, Tensor):
         if q.requires_grad:
             raise GradientError(
@@ -197,7 +196,7 @@ def quantile(
     """The quantile ``q``, in [0, 1], along axes; one for each q along new first axes.
 
     ``method`` is any of NumPy's. A NaN makes the result NaN. The gradient goes to the elements
-    on both sides of the quantile, by their weights. There is none by q, which the host reads.
+    on both sides of the quantile, by their weights. q has none; the host reads it.
 
     >>> import gpugrad as gg
     >>> gg.quantile(gg.tensor([1.0, 2.0, 4.0]), [0.0, 0.75])
@@ -234,8 +233,8 @@ def nanpercentile(
 def median(x: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
     """The middle element along axes; of an even number, the mean of the two in the middle.
 
-    A NaN makes it NaN. Among equal elements the gradient goes to those in the middle of a stable
-    order.
+    A NaN makes it NaN. Among equal elements the gradient goes to those in the middle of the
+    stable order.
 
     >>> import gpugrad as gg
     >>> x = gg.tensor([4.0, 1.0, 3.0, 9.0], requires_grad=True)
@@ -263,8 +262,8 @@ def average(
 ) -> Any:
     """The mean along axes, with ``weights`` of x's shape or of one axis; both have a gradient.
 
-    ``returned`` asks for the sum of the weights as well. Weights that add up to 0 give NaN or
-    infinities, not an error, so that the host need not look at them.
+    With ``returned`` the sum of the weights is returned as well. Weights that add up to 0 give
+    NaN or infinities instead of an error, so that the host does not wait.
 
     >>> import gpugrad as gg
     >>> gg.average(gg.tensor([1.0, 2.0, 6.0]), weights=gg.tensor([1.0, 1.0, 2.0]))
@@ -326,9 +325,9 @@ def cov(
     """The covariances of variables: the rows of ``m``, and of ``y``, or with ``rowvar=False``
     their columns.
 
-    The divisor is the number of observations less 1, or with ``bias`` that number; ``ddof``
-    says otherwise. ``fweights`` say how often each observation counts, ``aweights`` how much.
-    Where the divisor is 0 or less the result is NaN.
+    The divisor is the number of observations minus 1, with ``bias`` the number itself, and with
+    ``ddof`` the number minus that. ``fweights`` are the frequencies of the observations,
+    ``aweights`` their weights. Where the divisor is 0 or less the result is NaN.
 
     >>> import gpugrad as gg
     >>> gg.cov(gg.tensor([[0.0, 1.0, 2.0], [2.0, 1.0, 0.0]]))
@@ -343,14 +342,14 @@ def cov(
     freedom = (0 if bias else 1) if ddof is None else ddof
     count = rows.shape[1]
     weights = None
-    for given in (fweights, aweights):
-        if given is None:
+    for factors in (fweights, aweights):
+        if factors is None:
             continue
-        given = beside(given, rows)
-        if given.shape != (count,):
-            raise ShapeError(f"cov: expected {count} weights, got shape {given.shape}")
-        given = given.astype(rows.dtype)
-        weights = given if weights is None else weights * given
+        factors = beside(factors, rows)
+        if factors.shape != (count,):
+            raise ShapeError(f"cov: expected {count} weights, got shape {factors.shape}")
+        factors = factors.astype(rows.dtype)
+        weights = factors if weights is None else weights * factors
     if weights is None:
         centered = rows - OPS["mean"](rows, axis=1, keepdims=True)
         divisor = count - freedom
@@ -372,7 +371,7 @@ def cov(
 def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -> Tensor:
     """The coefficients of correlation of variables; see `cov`. NaN for a variable that is constant.
 
-    They are held between -1 and 1 against rounding.
+    They are clipped to [-1, 1] against rounding.
     """
     c = cov(x, y, rowvar, dtype=dtype)
     if not c.ndim:

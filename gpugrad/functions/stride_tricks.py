@@ -15,7 +15,7 @@ __all__ = ["broadcast_arrays", "broadcast_shapes", "sliding_window_view"]
 
 
 def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
-    """The shape that shapes broadcast to together; ShapeError where they do not.
+    """The shape to which shapes broadcast; ShapeError where they do not.
 
     >>> import gpugrad as gg
     >>> gg.broadcast_shapes((2, 1), (3,))
@@ -31,7 +31,7 @@ def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
 
 
 def broadcast_arrays(*arrays: Any) -> tuple[Tensor, ...]:
-    """Arrays repeated along new axes and those of size 1 until all have the same shape."""
+    """Arrays broadcast to a common shape."""
     tensors = [as_tensor(array) for array in arrays]
     shape = broadcast_shapes(*(x.shape for x in tensors))
     return tuple(x if x.shape == shape else OPS["broadcast_to"](x, shape) for x in tensors)
@@ -41,17 +41,17 @@ def sliding_window_view(x: Any, window_shape: Any, axis: Any = None) -> Tensor:
     """All windows of a shape that fit into x, their elements along new axes at the end.
 
     ``window_shape`` is a size, or one for each axis that ``axis`` names; without ``axis`` one
-    for every axis. The windows are there to be read, as for a convolution or a moving mean.
+    for every axis. The windows serve a convolution or a moving mean, say.
 
     >>> import gpugrad as gg
     >>> gg.sliding_window_view(gg.arange(5), 3).tolist()
     [[0, 1, 2], [1, 2, 3], [2, 3, 4]]
     """
     x = as_tensor(x)
-    given = window_shape if isinstance(window_shape, tuple | list) else (window_shape,)
-    if not all(isinstance(size, int | np.integer) for size in given):
+    window_sizes = window_shape if isinstance(window_shape, tuple | list) else (window_shape,)
+    if not all(isinstance(size, int | np.integer) for size in window_sizes):
         raise DTypeError(f"sliding_window_view: expected whole numbers, got {window_shape!r}")
-    sizes = tuple(int(size) for size in given)
+    sizes = tuple(int(size) for size in window_sizes)
     if axis is None:
         axes = tuple(range(x.ndim))
     else:
@@ -70,5 +70,5 @@ def sliding_window_view(x: Any, window_shape: Any, axis: Any = None) -> Tensor:
             f"sliding_window_view: a window of shape {sizes} does not fit along the axes {axes} "
             f"of shape {x.shape}"
         )
-    made: Tensor = OPS["windows"](x, sizes=sizes, axes=axes)
-    return made
+    result: Tensor = OPS["windows"](x, sizes=sizes, axes=axes)
+    return result

@@ -16,7 +16,7 @@ METHODS = ("trace",)
 
 
 def diag(x: Any, /, k: int = 0) -> Tensor:
-    """The diagonal ``k`` of a matrix, or the matrix that has a vector there and else zeros."""
+    """The diagonal ``k`` of a matrix, or the matrix with a vector on it and zeros elsewhere."""
     x = as_tensor(x)
     if x.ndim == 2:
         return OPS["diagonal"](x, k)
@@ -27,14 +27,14 @@ def diag(x: Any, /, k: int = 0) -> Tensor:
 
 
 def diagflat(x: Any, /, k: int = 0) -> Tensor:
-    """The matrix that has the elements of x on its diagonal ``k`` and else zeros."""
+    """The matrix with the elements of x on its diagonal ``k`` and zeros elsewhere."""
     return diag(ravel(x), k)
 
 
 def make_diagonal(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
-    """Matrices along two axes, with the vectors of x's last axis on a diagonal and else zeros.
+    """Matrices with the vectors of x's last axis on a diagonal, and zeros elsewhere.
 
-    The opposite of `diagonal`, of HIPS autograd's name; `diag` for one vector.
+    The inverse of `diagonal`, under HIPS autograd's name; `diag` for one vector.
 
     >>> import gpugrad as gg
     >>> gg.make_diagonal(gg.tensor([[1.0, 2.0], [3.0, 4.0]]), axis1=1, axis2=2)[1]
@@ -61,7 +61,7 @@ def trace(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any
 
 
 def vander(x: Any, /, N: int | None = None, increasing: bool = False) -> Tensor:
-    """The matrix of the powers of a vector's elements, falling unless ``increasing``."""
+    """The matrix of the powers of a vector's elements, descending unless ``increasing``."""
     x = as_tensor(x)
     if x.ndim != 1:
         raise ShapeError(f"vander: expected a vector, got shape {x.shape}")

@@ -1,4 +1,4 @@
-"""Whether numbers are complex, their angles, and what treats their parts apart: compositions.
+"""Tests for complex numbers, their angles, and functions of their parts: compositions.
 
 Imports tensor.
 """
@@ -17,9 +17,9 @@ __all__ = ["angle", "iscomplex", "iscomplexobj", "isreal", "isrealobj", "real_if
 
 
 def real_if_close(x: Any, /, tol: float = 100) -> Tensor:
-    """The real parts of x where all others are nearly 0, else x itself. Waits for the device.
+    """The real parts of x if all imaginary parts are nearly 0, else x. Waits for the device.
 
-    ``tol`` counts in rounding errors of the dtype; 1 or below, it is what they may reach.
+    ``tol`` is a bound in rounding errors of the dtype; of 1 or below, an absolute one.
     """
     x = as_tensor(x)
     if x.dtype.kind != "c":
@@ -80,7 +80,7 @@ def square_size(x: Tensor) -> Tensor:
 
 
 def by_parts(f: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
-    """A function of real numbers, of the real and of the imaginary parts."""
+    """A function of real numbers, applied to the real and to the imaginary parts."""
     return f(OPS["real"](z)) + f(OPS["imag"](z)) * 1j
 
 

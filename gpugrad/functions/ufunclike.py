@@ -1,4 +1,4 @@
-"""Functions of each element that are no op of the table. Imports type_check and tensor."""
+"""Elementwise functions that are no op of the table. Imports type_check and tensor."""
 
 import math
 from typing import Any
@@ -14,7 +14,7 @@ __all__ = ["clip", "divmod", "float_power", "frexp", "isneginf", "isposinf", "mo
 
 
 def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
-    """x held between ``min`` and ``max``, numbers or arrays, either of which may be None."""
+    """x clipped to [``min``, ``max``], numbers or arrays, either of which may be None."""
     return record(TABLE["clip"], (x, min, max))
 
 
@@ -24,12 +24,12 @@ def divmod(a: Any, b: Any, /) -> tuple[Tensor, Tensor]:
 
 
 def modf(x: Any, /) -> tuple[Tensor, Tensor]:
-    """What follows the point and what stands before it, x being their sum."""
+    """The fractional and the integral part, whose sum is x."""
     x = real_only("modf", x)
     x = x if x.dtype.kind == "f" else x.astype("float64")
-    whole = OPS["trunc"](x)
+    integer = OPS["trunc"](x)
     infinite = OPS["isinf"](x)
-    return OPS["where"](infinite, 0, x) - OPS["where"](infinite, 0, whole), whole
+    return OPS["where"](infinite, 0, x) - OPS["where"](infinite, 0, integer), integer
 
 
 def frexp(x: Any, /) -> tuple[Tensor, Tensor]:

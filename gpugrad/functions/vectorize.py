@@ -1,4 +1,4 @@
-"""Functions of a user's, applied piece by piece, vector by vector or element by element.
+"""A user's functions, applied by condition, by vector or by element.
 
 Imports manipulation, operands and tensor.
 """
@@ -20,12 +20,12 @@ __all__ = ["apply_along_axis", "apply_over_axes", "piecewise", "vectorize"]
 
 
 def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: Any) -> Tensor:
-    """Functions, or numbers, each where its condition holds; one more is for where none does.
+    """Functions, or numbers, each where its condition holds; one more for where none does.
 
-    The functions are elementwise and called with all of x (NumPy calls them with parts of it),
-    so that nothing waits for the device. What was not chosen gets no gradient, and a warning of
-    NumPy about it is kept silent. Where several conditions hold the last one wins. The result has
-    the dtype of x.
+    The functions are elementwise and called with all of x (NumPy passes parts of it), so that
+    nothing waits for the device. Values that are not chosen get no gradient, and NumPy's warnings
+    about them are suppressed. Where several conditions hold the last one wins. The result has the
+    dtype of x.
 
     >>> import gpugrad as gg
     >>> x = gg.tensor([-4.0, 9.0])
@@ -56,20 +56,20 @@ def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: 
 def apply_over_axes(func: Callable[..., Any], a: Any, axes: Any) -> Tensor:
     """A function ``func(x, axis)`` applied along several axes, one after another.
 
-    Its results have as many axes as x, or one less, which is put back with size 1.
+    Its results have as many axes as x, or one less, which is restored with size 1.
     """
     x = as_tensor(a)
     for axis in axes if isinstance(axes, tuple | list) else (axes,):
-        place = axis_number("apply_over_axes", axis, x.ndim)
-        made = as_tensor(func(x, place))
-        if made.ndim == x.ndim - 1:
-            made = expand_dims(made, place)
-        if made.ndim != x.ndim:
+        number = axis_number("apply_over_axes", axis, x.ndim)
+        result = as_tensor(func(x, number))
+        if result.ndim == x.ndim - 1:
+            result = expand_dims(result, number)
+        if result.ndim != x.ndim:
             raise ShapeError(
                 f"apply_over_axes: expected a function that keeps {x.ndim} axes or drops one, it "
-                f"made shape {made.shape} of {x.shape}"
+                f"made shape {result.shape} of {x.shape}"
             )
-        x = made
+        x = result
     return x
 
 
@@ -78,8 +78,8 @@ def apply_along_axis(
 ) -> Tensor:
     """A function of vectors applied along an axis of an array, its results joined.
 
-    ``func1d(vector, *args, **kwargs)`` gets and returns tensors, or numbers; its results, all of
-    one shape, take the axis's place. It is called once for each vector: a function that works on
+    ``func1d(vector, *args, **kwargs)`` takes a tensor and returns a tensor or a number; the
+    results, all of one shape, replace the axis. It is called once for each vector: a function of
     whole arrays with ``axis=`` is quicker.
 
     >>> import gpugrad as gg
@@ -94,8 +94,8 @@ def apply_along_axis(
     if 0 in outer:
         raise ShapeError(f"apply_along_axis: no vectors along axis {axis} of shape {arr.shape}")
     flat = reshape(rows, (-1, rows.shape[-1]))
-    made = [beside(func1d(flat[i], *args, **kwargs), arr) for i in range(len(flat))]
-    joined = stack(made)
+    results = [beside(func1d(flat[i], *args, **kwargs), arr) for i in range(len(flat))]
+    joined = stack(results)
     inner = joined.ndim - 1
     joined = reshape(joined, (*outer, *joined.shape[1:]))
     return moveaxis(joined, tuple(range(len(outer), joined.ndim)), tuple(range(axis, axis + inner)))
@@ -104,8 +104,8 @@ def apply_along_axis(
 def vectorize(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function of numbers as one of arrays, which broadcast: called once for each element.
 
-    ``function`` gets 0-d tensors and returns one, a number, or a tuple of them. Each call costs
-    what a Python call on a small array costs: write array operations where there are such.
+    ``function`` takes 0-d tensors and returns one, a number, or a tuple of them. Each call costs
+    as much as an operation on a small array: prefer array operations.
 
     >>> import gpugrad as gg
     >>> larger = gg.vectorize(lambda a, b: a if a > b else b * b)

@@ -33,7 +33,7 @@ def blackman(m: int, *, dtype: Any = None, device: Any = None) -> Tensor:
 
 
 def hamming(m: int, *, dtype: Any = None, device: Any = None) -> Tensor:
-    """A window of m points: 0.54 less 0.46 of a cosine.
+    """A window of m points: 0.54 - 0.46 cos.
 
     >>> import gpugrad as gg
     >>> gg.hamming(3)
@@ -43,7 +43,7 @@ def hamming(m: int, *, dtype: Any = None, device: Any = None) -> Tensor:
 
 
 def hanning(m: int, *, dtype: Any = None, device: Any = None) -> Tensor:
-    """A window of m points: half of one less a cosine, 0 at the ends."""
+    """A window of m points: 0.5 - 0.5 cos, 0 at the ends."""
     return _window("hanning", m, dtype=dtype, device=device)
 
 

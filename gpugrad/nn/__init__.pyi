@@ -1,4 +1,4 @@
-"""Modules, layers, losses and first values: ``gg.nn``, with PyTorch's names.
+"""Modules, layers, losses and initialization: ``gg.nn``, with PyTorch's names.
 
 Written by ci/stubs.py from the op table; do not edit.
 """

@@ -1,7 +1,7 @@
 """Activations as functions and as modules. Imports `module`.
 
-An entry of the op table that is public in ``nn.functional`` is an activation; one with ``layer``
-is a module too: its class is made here, ci/stubs.py declares it for type checkers.
+An op that is public in both ``gg`` and ``nn.functional`` is an activation. For an op with ``layer``
+the module class is made here; ci/stubs.py declares it for type checkers.
 """
 
 import inspect
@@ -20,7 +20,7 @@ __all__ = [
     "activation_function", "activation_name",
 ]  # fmt: skip
 
-# The activations by name. What `nn.functional` has besides is no function of `gpugrad`.
+# The activations by name. The other functions of `nn.functional` are not in `gpugrad` itself.
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     op.name: ALL[op.name] for op in TABLE.values() if {"gg", "nn.functional"} <= {*op.public}
 }
@@ -48,8 +48,8 @@ class Activation(Module):
 
 def activation_module(op: Op) -> type[Activation]:
     """The class of an op that has ``layer``, with the op's parameters and documentation."""
-    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    signature = inspect.Signature([own, *op.parameters.values()])
+    self_parameter = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    signature = inspect.Signature([self_parameter, *op.parameters.values()])
 
     def init(self: Activation, *args: Any, **kwargs: Any) -> None:
         try:
@@ -86,14 +86,14 @@ MODULES = {op.layer: activation_module(op) for op in TABLE.values() if op.layer}
 
 
 class Identity(Module):
-    """What comes in."""
+    """Returns its input."""
 
     def forward(self, x: Any) -> Any:
         return x
 
 
 class Softmax(Module):
-    """exp(x) divided by its sum along ``axis``, the last unless given; PyTorch calls it ``dim``.
+    """exp(x) divided by its sum along ``axis``, by default the last; PyTorch's name is ``dim``.
 
     >>> import gpugrad as gg
     >>> gg.nn.Softmax()(gg.zeros((1, 4))).tolist()
@@ -103,8 +103,8 @@ class Softmax(Module):
     def __init__(self, axis: int | None = None, *, dim: int | None = None) -> None:
         if axis is not None and dim is not None:
             raise ValueError("Softmax: axis and dim are two names of one thing; give one of them")
-        given = axis if dim is None else dim
-        self.axis = -1 if given is None else given
+        chosen = axis if dim is None else dim
+        self.axis = -1 if chosen is None else chosen
 
     def forward(self, x: Any) -> Tensor:
         return FUNCTIONS["softmax"](x, self.axis)
@@ -120,14 +120,14 @@ class LogSoftmax(Softmax):
         return FUNCTIONS["log_softmax"](x, self.axis)
 
 
-# What `MLP(activation="tanh")` may name.
+# The names that `MLP(activation="tanh")` accepts.
 NAMED: dict[str, Callable[..., Any] | None] = dict(
     sorted({**FUNCTIONS, "identity": None}.items(), key=lambda item: item[0])
 )
 
 
 def activation_function(who: str, activation: Any) -> Callable[..., Any] | None:
-    """A name, a Module class or something to call, as what is called; None for the identity."""
+    """The callable of a name, a Module class or a callable; None for the identity."""
     if activation is None:
         return None
     if isinstance(activation, str):
@@ -147,7 +147,7 @@ def activation_function(who: str, activation: Any) -> Callable[..., Any] | None:
 
 
 def activation_name(activation: Any) -> str:
-    """How an activation is written in a ``repr``."""
+    """The name of an activation in a ``repr``."""
     if activation is None or isinstance(activation, str):
         return repr(activation)
     return getattr(activation, "__name__", None) or type(activation).__name__

@@ -18,10 +18,10 @@ __all__ = ["MLP", "Flatten", "Sequential"]
 
 
 class Sequential(Module):
-    """Modules, or functions of one argument, one after the other.
+    """Modules, or functions of one argument, applied one after the other.
 
-    It can be indexed, sliced (a Sequential of the same modules) and iterated, and has a length;
-    ``append`` adds to its end. The list itself is ``layers``.
+    It can be indexed, sliced (to a Sequential of the same modules) and iterated, and has a
+    length; ``append`` adds a module. The list is ``layers``.
 
     >>> import gpugrad as gg
     >>> model = gg.nn.Sequential(gg.nn.Linear(2, 3), gg.tanh, gg.nn.Linear(3, 1))
@@ -60,7 +60,7 @@ class Sequential(Module):
         return x
 
     def _attributes(self) -> Iterator[tuple[str, Any]]:
-        """The layers under their numbers alone: "0.weight", as in PyTorch."""
+        """The layers named by their numbers: "0.weight", as in PyTorch."""
         for name, value in vars(self).items():
             if name == "layers":
                 for index, layer in enumerate(value):
@@ -69,7 +69,7 @@ class Sequential(Module):
                 yield name, value
 
     def _shown(self) -> Iterator[tuple[str, Any]]:
-        """The layers, functions among them."""
+        """The layers, including functions."""
         return ((str(index), layer) for index, layer in enumerate(self.layers))
 
     def __getitem__(self, index: Any) -> Any:
@@ -83,7 +83,7 @@ class Sequential(Module):
     def __iter__(self) -> Iterator[Callable[..., Any]]:
         return iter(self.layers)
 
-    # A model is true, also one without layers: `if model:` asks whether there is one.
+    # A model without layers is true as well: `if model:` tests for None.
     def __bool__(self) -> bool:
         return True
 
@@ -91,10 +91,11 @@ class Sequential(Module):
 class MLP(Module):
     """A multilayer perceptron: Linear layers with an activation between them.
 
-    ``nin`` inputs, and layers of ``nouts`` outputs. ``activation`` and ``output_activation`` (for
-    the last layer, which is linear unless it is given) are a name such as "tanh" or "relu", a
-    callable, or a Module class, of which each layer gets its own. The rest is as for `Linear`,
-    the layers being ``layers``. ShapeError for sizes below 1, ValueError for an unknown name.
+    It has ``nin`` inputs and layers of ``nouts`` outputs, listed in ``layers``. ``activation`` and
+    ``output_activation`` (of the last layer, which is linear by default) are a name such as
+    "tanh" or "relu", a callable, or a Module class, of which each layer gets an instance. The
+    other arguments are those of `Linear`. ShapeError for sizes below 1, ValueError for an unknown
+    name.
 
     >>> import gpugrad as gg
     >>> model = gg.nn.MLP(3, [4, 4, 1])
@@ -132,7 +133,7 @@ class MLP(Module):
             Linear(n, m, bias, dtype=dtype, device=device, generator=generator)
             for n, m in pairwise(sizes)
         ]
-        # One for each layer; None for the identity. A Module class gives each layer its own.
+        # One for each layer; None for the identity. Of a Module class each gets an instance.
         self.activations = [activation_function("MLP", activation) for _ in nouts]
         self.activations[-1] = activation_function("MLP", output_activation)
 
@@ -148,16 +149,16 @@ class MLP(Module):
 
     def extra_repr(self) -> str:
         sizes = [layer.out_features for layer in self.layers]
-        words = f"{self.layers[0].in_features}, {sizes}"
+        fields = f"{self.layers[0].in_features}, {sizes}"
         if len(self.activations) > 1:
-            words += f", activation={activation_name(self.activations[0])}"
+            fields += f", activation={activation_name(self.activations[0])}"
         if self.activations[-1] is not None:
-            words += f", output_activation={activation_name(self.activations[-1])}"
-        return words
+            fields += f", output_activation={activation_name(self.activations[-1])}"
+        return fields
 
 
 class Flatten(Module):
-    """The axes from ``start_dim`` to ``end_dim`` made one: all but the samples' unless given.
+    """The axes from ``start_dim`` to ``end_dim`` merged into one; by default all but the first.
 
     >>> import gpugrad as gg
     >>> gg.nn.Flatten()(gg.ones((5, 8, 8))).shape

@@ -1,6 +1,6 @@
-"""Losses of classes, as functions and as modules. Imports losses, module, tensor and backend.
+"""Classification losses, as functions and modules. Imports losses, module, tensor and backend.
 
-As in `losses`, but "mean" is over all samples.
+They are like those of `losses`, but "mean" is over samples.
 """
 
 from typing import Any
@@ -32,7 +32,7 @@ __all__ = [
 def binary_cross_entropy_with_logits(
     logits: Any, target: Any, *, pos_weight: Any = None, reduction: str = "mean"
 ) -> Tensor:
-    """-log of the probability of ``target`` (0, 1 or between) where sigmoid(logits) is that of 1.
+    """-log of the probability of ``target``, in [0, 1], where sigmoid(logits) is that of 1.
 
     ``-(pos_weight · t · log σ(x) + (1 - t) · log(1 - σ(x)))``, computed as
     ``pos_weight · t · softplus(-x) + (1 - t) · softplus(x)``, which is exact for logits of any
@@ -66,9 +66,9 @@ def binary_cross_entropy_with_logits(
 
 
 def _classes(who: str, scores: Any, target: Any, ignore_index: int | None) -> tuple[Any, Any, Any]:
-    """Scores with the classes on the last axis, class numbers as a raw array, and which count.
+    """Scores with the classes on the last axis, raw class numbers, and the mask of valid samples.
 
-    The last is None where all do. A class number that counts for nothing becomes 0.
+    The mask is None where all are valid. The class number of an ignored sample becomes 0.
     """
     raw = target.data if isinstance(target, Tensor) else target
     listed = not hasattr(raw, "shape")
@@ -89,9 +89,9 @@ def _classes(who: str, scores: Any, target: Any, ignore_index: int | None) -> tu
             f"(samples, classes, ...), got {raw.shape}"
         )
     home = device_of(scores.data)
-    if not listed and (place := device_of(raw)) is not home and place != home:
+    if not listed and (other := device_of(raw)) is not home and other != home:
         raise DeviceError(
-            f"{who}: the scores are on {home} and the target is on {place}. Move one of "
+            f"{who}: the scores are on {home} and the target is on {other}. Move one of "
             "them, as in target.to(scores.device)"
         )
     counted = None
@@ -99,7 +99,7 @@ def _classes(who: str, scores: Any, target: Any, ignore_index: int | None) -> tu
         xp = namespace_of(raw)
         counted = raw != ignore_index
         raw = xp.where(counted, raw, xp.zeros_like(raw))
-    # On a GPU a look at the values would wait for it: there a wrong number gives NaN.
+    # Checking values on a GPU would wait for it: there an invalid class number gives NaN.
     if not namespace_of(raw).waits or indices_are_checked():
         _check_classes(who, raw, shape[1] if len(shape) > 1 else shape[0], ignore_index)
     if listed:
@@ -108,7 +108,7 @@ def _classes(who: str, scores: Any, target: Any, ignore_index: int | None) -> tu
 
 
 def _check_classes(who: str, numbers: Any, count: int, ignore_index: int | None) -> None:
-    """ValueError for numbers of which there is no class."""
+    """ValueError for class numbers that are out of range."""
     if not numbers.size or (int(numbers.min()) >= 0 and int(numbers.max()) < count):
         return
     numbers = to_numpy(numbers)
@@ -122,7 +122,7 @@ def _check_classes(who: str, numbers: Any, count: int, ignore_index: int | None)
 
 
 def _average(losses: Any, counted: Any, reduction: str) -> Any:
-    """The losses of the samples that count, reduced; the others' are 0."""
+    """The reduced losses of the valid samples; those of the others are 0."""
     if counted is None:
         return reduced(losses, reduction)
     losses = OPS["where"](counted, losses, 0.0)
@@ -145,12 +145,12 @@ def cross_entropy(
     class numbers of any integer dtype, of the shape of the logits without the axis of classes;
     or probabilities, of the shape of the logits. With ``label_smoothing`` ε the target is mixed
     with a uniform one, (1 - ε) to ε (Szegedy et al., 2016). Samples of the class
-    ``ignore_index`` count for nothing; PyTorch leaves out -100 unasked, gpugrad nothing.
+    ``ignore_index`` are ignored; its default in PyTorch is -100, here None.
 
     ShapeError, DTypeError, DeviceError for a target that does not fit, ValueError for another
-    ``reduction`` and for a class number that there is not. A look at class numbers that are on a
-    GPU would mean waiting for it: there, outside of `debug_mode`, the loss of such a sample and
-    its gradient are NaN.
+    ``reduction`` and for a class number that is out of range. Class numbers on a GPU are checked
+    in `debug_mode` only, as the host would have to wait; elsewhere the loss and the gradient of
+    such a sample are NaN.
 
     >>> import gpugrad as gg
     >>> logits = gg.tensor([[2.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
@@ -210,7 +210,7 @@ def nll_loss(
     ignore_index: int | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """-log_probabilities of the target's class: cross_entropy of what log_softmax gives.
+    """-log_probabilities of the target's class: cross_entropy of results of log_softmax.
 
     Layouts, ``ignore_index`` and errors are those of `cross_entropy`, for class numbers.
 
@@ -225,9 +225,9 @@ def nll_loss(
     check_real("nll_loss", scores)
     xp = namespace_of(classes)
     chosen = one_hot(xp, classes, scores.shape[-1])
-    if not xp.waits:  # which have been looked at
+    if not xp.waits:  # which have been checked
         losses = -OPS["sum"](OPS["where"](chosen, scores, 0.0), axis=-1)
-    else:  # of no class: NaN, and all of such a sample's gradient, too
+    else:  # out of range: the loss and the gradient of the sample are NaN
         chosen = chosen | of_no_class(classes, scores.shape[-1])[..., None]
         losses = -OPS["sum"](OPS["where"](chosen, scores, 0.0), axis=-1) * one_or_nan(
             xp, classes, scores

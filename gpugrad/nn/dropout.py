@@ -29,7 +29,7 @@ def dropout(
 ) -> Tensor:
     """Each element set to 0 with probability ``p``, the others divided by 1 - p.
 
-    x itself where ``training`` is false (Srivastava et al., 2014; the scaling in training keeps
+    x itself where ``training`` is false (Srivastava et al., 2014; scaling in training preserves
     the mean). The mask comes from ``gg.random.bernoulli``: the same seed drops the same elements
     on every device. ValueError for a ``p`` that is no probability.
 
@@ -50,7 +50,7 @@ def dropout(
 class Dropout(Module):
     """In training, each element set to 0 with probability ``p``, the others divided by 1 - p.
 
-    After ``eval()`` everything passes. The mask comes from ``gg.random.bernoulli`` and
+    After ``eval()`` it returns its input. The mask comes from ``gg.random.bernoulli`` with
     ``generator``, or the default one: the same seed drops the same elements on every device.
     ValueError for a ``p`` that is no probability.
 

@@ -1,7 +1,7 @@
 """Layers, activations and losses as functions: ``gg.nn.functional``.
 
-Imports the modules beside it that have them. The activations are gpugrad's own functions; the
-names here of which the op table says so.
+Imports the modules beside it that define them. The activations are gpugrad's functions; the op
+table says which ones.
 """
 
 from typing import TYPE_CHECKING, NoReturn

@@ -1,12 +1,12 @@
-"""First values for parameters, set in place: ``gg.nn.init``. Imports tensor, random, errors.
+"""Initialization of parameters, in place: ``gg.nn.init``. Imports tensor, random and errors.
 
-Each function fills a Tensor, a leaf, whether or not operations are being recorded, and returns
-it. Random numbers come from ``gg.random``, so the same seed gives the same values on every
-device (normal ones up to rounding); ``generator=`` names the generator to draw from.
+Each function fills a leaf, whether or not operations are recorded, and returns it. Random numbers
+come from ``gg.random``, so the same seed gives the same values on every device (normal ones up to
+rounding); ``generator=`` is the generator to draw from.
 
-The fans of a weight of shape (outputs, inputs, k1, k2, ...) are the number of inputs that one
-output is summed from, ``fan_in = inputs · k1 · k2 ...``, and the number of outputs that one input
-goes into, ``fan_out = outputs · k1 · k2 ...``.
+The fans of a weight of shape (outputs, inputs, k1, k2, ...) are the number of inputs of one
+output, ``fan_in = inputs · k1 · k2 ...``, and the number of outputs of one input,
+``fan_out = outputs · k1 · k2 ...``.
 """
 
 import math
@@ -49,10 +49,10 @@ def uniform_(tensor: T, a: float = 0.0, b: float = 1.0, *, generator: Generator 
     True
     """
     _checked("uniform_", tensor)
-    made = random.uniform(
+    values = random.uniform(
         a, b, tensor.shape, dtype=tensor.dtype, device=tensor.device, generator=generator
     )
-    tensor._write(Ellipsis, made)
+    tensor._write(Ellipsis, values)
     return tensor
 
 
@@ -66,15 +66,15 @@ def normal_(
     [5.0, 5.0, 5.0]
     """
     _checked("normal_", tensor)
-    made = random.normal(
+    values = random.normal(
         mean, std, tensor.shape, dtype=tensor.dtype, device=tensor.device, generator=generator
     )
-    tensor._write(Ellipsis, made)
+    tensor._write(Ellipsis, values)
     return tensor
 
 
 def constant_(tensor: T, val: float) -> T:
-    """The same number everywhere.
+    """A constant.
 
     >>> import gpugrad as gg
     >>> gg.nn.init.constant_(gg.empty(2), 0.5)
@@ -94,10 +94,10 @@ def ones_(tensor: T) -> T:
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """How much an activation shrinks a signal, as the factor that makes up for it.
+    """The factor that compensates for the shrinking of a signal by an activation.
 
     1 for "linear" and "sigmoid", 5/3 for "tanh", √2 for "relu", √(2 / (1 + a²)) for "leaky_relu"
-    of slope a = ``param`` (0.01 if None), ¾ for "selu": PyTorch's table. ValueError for another.
+    of slope a = ``param`` (0.01 if None), ¾ for "selu", as in PyTorch. ValueError for others.
 
     >>> import gpugrad as gg
     >>> round(gg.nn.init.calculate_gain("relu"), 4)
@@ -164,7 +164,7 @@ def xavier_uniform_(tensor: T, gain: float = 1.0, *, generator: Generator | None
 def xavier_normal_(tensor: T, gain: float = 1.0, *, generator: Generator | None = None) -> T:
     """Normal with the standard deviation gain · √(2 / (fan_in + fan_out)).
 
-    Glorot and Bengio, 2010, equation 12: the variance that keeps both signals and gradients.
+    Glorot and Bengio, 2010, equation 12: the variance that preserves signals and gradients.
     ShapeError for fewer than two axes.
 
     >>> import gpugrad as gg
@@ -186,7 +186,7 @@ def kaiming_uniform_(
     """Uniform on ±gain · √(3 / fan), the gain that of `calculate_gain`.
 
     He et al., "Delving deep into rectifiers", 2015, equation 15 (``a`` is the slope of a leaky
-    relu, 0 for a relu): "fan_in" keeps the size of signals, "fan_out" that of gradients.
+    relu, 0 for a relu): "fan_in" preserves the size of signals, "fan_out" that of gradients.
     ShapeError for fewer than two axes, ValueError for another mode.
 
     >>> import gpugrad as gg

@@ -46,7 +46,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
 
 def _applied(op: Callable[..., Tensor], x: Any, weight: Any, bias: Any, *settings: Any) -> Tensor:
     """`linear`, or its op with an activation, which has settings."""
-    # The raw arrays' attributes are quicker: this is the path of every layer of every step.
+    # Attributes of raw arrays are quicker to read; this runs for every layer in every step.
     try:
         fit = getattr(weight, "_array", weight).ndim == 2 and (
             bias is None or getattr(bias, "_array", bias).ndim == 1
@@ -69,20 +69,20 @@ def _misfit(x: Any, weight: Any, bias: Any) -> ShapeError:
     if bias is not None:
         shapes += f", bias {bias.shape}"
     if len(weight.shape) != 2:
-        what = "weight must have two axes, (outputs, inputs)"
+        problem = "weight must have two axes, (outputs, inputs)"
     elif shape[-1:] != weight.shape[1:]:
-        what = f"the last axis of x must have size {weight.shape[1]}, the inputs of weight"
+        problem = f"the last axis of x must have size {weight.shape[1]}, the inputs of weight"
         if shape[-1:] == weight.shape[:1]:
-            what += ". Did you mean to transpose the weight, which is (outputs, inputs)?"
+            problem += ". Did you mean to transpose the weight, which is (outputs, inputs)?"
     else:
-        what = f"bias must have shape {weight.shape[:1]}, one number for each output"
-    return ShapeError(f"linear: {what}; got {shapes}")
+        problem = f"bias must have shape {weight.shape[:1]}, one number for each output"
+    return ShapeError(f"linear: {problem}; got {shapes}")
 
 
-def check_size(who: str, what: str, number: Any) -> int:
+def check_size(who: str, name: str, number: Any) -> int:
     """A number of inputs or outputs as an int; ShapeError for anything below 1."""
     if isinstance(number, bool) or not hasattr(number, "__index__") or number.__index__() < 1:
-        raise ShapeError(f"{who}: {what} must be a whole number of 1 or more, got {number!r}")
+        raise ShapeError(f"{who}: {name} must be a whole number of 1 or more, got {number!r}")
     return int(number)
 
 
@@ -123,7 +123,7 @@ class Linear(Module):
         self.reset_parameters(generator)
 
     def reset_parameters(self, generator: Generator | None = None) -> None:
-        """Draw weight and bias anew: uniform on ±1/√in_features."""
+        """Draw a new weight and bias, uniform on ±1/√in_features."""
         bound = 1.0 / math.sqrt(self.in_features)
         init.uniform_(self.weight, -bound, bound, generator=generator)
         if self.bias is not None:
@@ -140,17 +140,17 @@ class Linear(Module):
 
 
 def joined(layer: Any, activation: Any, x: Any) -> Tensor | None:
-    """``activation(layer(x))`` as one operation, where these are a Linear and an activation.
+    """``activation(layer(x))`` as one operation, for a Linear and an activation.
 
-    None for others, and where somebody has given one of the two a forward of its own.
+    None for others, and where the ``forward`` of one of the two was replaced on the instance.
     """
     if type(layer) is not Linear or "forward" in layer.__dict__:
         return None
-    kind = type(activation)
-    op = _JOINED.get(activation if kind is FunctionType else kind)
+    activation_type = type(activation)
+    op = _JOINED.get(activation if activation_type is FunctionType else activation_type)
     if op is None:
         return None
-    if kind is FunctionType:
+    if activation_type is FunctionType:
         return _applied(op, x, layer.weight, layer.bias)
     if "forward" in activation.__dict__:
         return None

@@ -1,8 +1,8 @@
-"""Losses of numbers, as functions and as modules. Imports module, tensor, backend and errors.
+"""Regression losses, as functions and modules. Imports module, tensor, backend and errors.
 
 Each takes Tensors, arrays or lists, and ``reduction``: "mean" over all elements, "sum", or "none"
-for one loss each. A module is called with the prediction and the target, and computes the function
-of its name; arguments are checked at the first call.
+for the losses of the elements. A module is called with the prediction and the target, and computes
+the function of its name; its arguments are checked at the first call.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ def check_reduction(who: str, reduction: Any) -> None:
 
 
 def operand_pair(who: str, prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
-    """Both as Tensors of one shape, a target of integers in the prediction's dtype."""
+    """Both as Tensors of one shape; an integer target is cast to the prediction's dtype."""
     prediction = as_tensor(prediction)
     if not hasattr(target, "shape"):
         target = as_tensor(target, device=prediction.device, dtype=prediction.dtype)
@@ -45,7 +45,7 @@ def operand_pair(who: str, prediction: Any, target: Any) -> tuple[Tensor, Tensor
 
 
 def check_real(who: str, x: Any) -> None:
-    """DTypeError for complex numbers, as the op of a loss says it where there is one."""
+    """DTypeError for complex numbers, with the message of the ops that are losses."""
     if x.dtype.kind == "c":
         raise DTypeError(
             f"{who}: it takes no complex numbers; give it abs(t), t.real or t.imag. Got {x.dtype}"
@@ -67,7 +67,7 @@ def mse_loss(prediction: Any, target: Any, reduction: str = "mean") -> Tensor:
     >>> gg.nn.functional.mse_loss(gg.tensor([1.0, 2.0]), gg.tensor([0.0, 4.0])).item()
     2.5
     """
-    # The raw arrays' attributes are quicker: this is on the path of every training step.
+    # Attributes of raw arrays are quicker to read; this runs in every training step.
     a, b = getattr(prediction, "_array", prediction), getattr(target, "_array", target)
     try:
         fit = a.shape == b.shape and a.dtype == b.dtype
@@ -95,7 +95,7 @@ def l1_loss(prediction: Any, target: Any, reduction: str = "mean") -> Tensor:
 
 
 def huber_loss(prediction: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Tensor:
-    """Half the squared error up to ``delta``, and beyond it a line of slope delta (Huber, 1964).
+    """Half the squared error up to ``delta``, linear with slope delta beyond (Huber, 1964).
 
     ½d² for |d| <= delta, else delta (|d| - ½ delta). Both have one shape; ShapeError otherwise,
     ValueError for a delta that is not positive or another ``reduction``.
@@ -147,7 +147,7 @@ class L1Loss(Module):
 
 
 class HuberLoss(Module):
-    """``huber_loss``: squared up to ``delta``, and beyond it a line."""
+    """``huber_loss``: squared up to ``delta``, and linear beyond."""
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         self.reduction = reduction

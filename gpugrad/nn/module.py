@@ -16,7 +16,7 @@ __all__ = ["Loaded", "Module"]
 
 
 class Loaded(NamedTuple):
-    """What ``load_state_dict`` passed over, where it was told not to be strict."""
+    """The names that ``load_state_dict(strict=False)`` skipped."""
 
     missing_keys: list[str]
     unexpected_keys: list[str]
@@ -25,17 +25,17 @@ class Loaded(NamedTuple):
 class Module:
     """A model, or a part of one: a class with a ``forward`` and tensors to learn.
 
-    A subclass sets its parts as attributes and defines ``forward``; calling the module calls
-    that. Nothing is registered, so ``super().__init__()`` is not needed. What a module holds
-    is found by walking its attributes in the order in which they were set:
+    A subclass sets its parts as attributes and defines ``forward``, which calling the module
+    runs. Nothing is registered, so ``super().__init__()`` is not needed. The parts of a module
+    are found by traversing its attributes in the order in which they were set:
 
     - parameters: `Parameter`, frozen or not, and any other leaf that requires a gradient;
     - buffers: plain Tensors that require none, which belong to the state and are not learned;
-    - modules, which are walked in turn;
+    - modules, which are traversed in turn;
     - lists, tuples and dicts of these, also nested.
 
-    Raw arrays are private to the module: they are not moved and not saved. A part that is
-    held twice counts once, under its first name, and a cycle of modules is walked once.
+    Raw arrays are private to the module: they are neither moved nor saved. A part that occurs
+    twice counts once, under its first name; cycles of modules are allowed.
 
     >>> import gpugrad as gg
     >>> class Line(gg.nn.Module):
@@ -52,7 +52,7 @@ class Module:
     ['slope', 'offset']
     """
 
-    # Whether the module is in training: what Dropout goes by. See `train` and `eval`.
+    # Whether the module is in training mode, which Dropout reads. See `train` and `eval`.
     training = True
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -69,16 +69,16 @@ class Module:
         return self.forward(*args, **kwargs)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the module computes; a subclass defines it."""
+        """The function of the module; a subclass defines it."""
         raise NotImplementedError(
             f"{type(self).__name__} has no forward: define `def forward(self, x)`, which "
             "calling the module calls"
         )
 
-    # What it holds.
+    # Parts.
 
     def _attributes(self) -> Any:
-        """The names and values that a walk looks at."""
+        """The names and values to traverse."""
         return vars(self).items()
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
@@ -126,37 +126,37 @@ class Module:
             yield module
 
     def named_children(self) -> Iterator[tuple[str, "Module"]]:
-        """The modules that this one holds itself, with their names."""
+        """The direct submodules with their names."""
         for name, part in own(self, Module):
             if isinstance(part, Module):
                 yield name, part
 
     def children(self) -> Iterator["Module"]:
-        """The modules that this one holds itself."""
+        """The direct submodules."""
         for _, module in self.named_children():
             yield module
 
     # State.
 
     def _state(self) -> dict[str, Tensor]:
-        """Parameters and buffers by name, themselves."""
-        found: dict[str, Tensor] = {}
+        """Parameters and buffers by name."""
+        tensors: dict[str, Tensor] = {}
         for name, part, entering in parts(self, Module):
             if not entering or not (is_parameter(part) or is_buffer(part)):
                 continue
-            if name in found:
+            if name in tensors:
                 raise ValueError(
                     f"state_dict: {type(self).__name__} holds two tensors under the name "
                     f"{name!r}. Rename an attribute or a key of a dict"
                 )
-            found[name] = part
-        return found
+            tensors[name] = part
+        return tensors
 
     def state_dict(self) -> dict[str, Tensor]:
         """Parameters and buffers by name, as detached Tensors that share their memory.
 
-        What is shared between modules is given once, under its first name. Training changes
-        what the state shows: ``copy.deepcopy(model.state_dict())`` keeps it as it is now.
+        A tensor that modules share occurs once, under its first name. Training changes the
+        values: ``copy.deepcopy(model.state_dict())`` is a snapshot.
 
         >>> import gpugrad as gg
         >>> gg.nn.Linear(1, 1).state_dict().keys()
@@ -167,11 +167,10 @@ class Module:
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> Loaded:
         """Copy values by name into parameters and buffers, in place.
 
-        ``state`` holds Tensors or arrays, on any device; they are cast to the dtypes of what
-        they are copied into. ShapeError where a shape differs, DTypeError where a dtype
-        cannot be cast (a float into an integer), ValueError where names are missing or
-        unexpected; with ``strict`` false such names are passed over and returned. Nothing is
-        copied if anything is wrong.
+        ``state`` has Tensors or arrays on any device; they are cast to the dtypes of their
+        targets. ShapeError where a shape differs, DTypeError where a dtype cannot be cast (a
+        float to an integer), ValueError where names are missing or unexpected; with ``strict``
+        false such names are skipped and returned. After an error nothing has been copied.
 
         >>> import gpugrad as gg
         >>> a, b = gg.nn.Linear(2, 1), gg.nn.Linear(2, 1)
@@ -185,19 +184,19 @@ class Module:
                 "load_state_dict: expected names and values, as state_dict() gives them, got "
                 f"{type(state).__name__}"
             )
-        there = self._state()
-        missing = [name for name in there if name not in state]
-        unexpected = [name for name in state if name not in there]
-        raws = {name: _raw(name, state[name]) for name in there if name in state}
+        tensors = self._state()
+        missing = [name for name in tensors if name not in state]
+        unexpected = [name for name in state if name not in tensors]
+        raws = {name: _raw(name, state[name]) for name in tensors if name in state}
         shapes = [
-            f"{name} has shape {there[name].shape}, got {raw.shape}"
+            f"{name} has shape {tensors[name].shape}, got {raw.shape}"
             for name, raw in raws.items()
-            if raw.shape != there[name].shape
+            if raw.shape != tensors[name].shape
         ]
         dtypes = [
-            f"{name} has dtype {there[name].dtype}, got {raw.dtype}"
+            f"{name} has dtype {tensors[name].dtype}, got {raw.dtype}"
             for name, raw in raws.items()
-            if not np.can_cast(raw.dtype, there[name].dtype, "same_kind")
+            if not np.can_cast(raw.dtype, tensors[name].dtype, "same_kind")
         ]
         problems = [f"wrong shapes: {'; '.join(shapes)}"] if shapes else []
         problems += [f"wrong dtypes: {'; '.join(dtypes)}"] if dtypes else []
@@ -205,41 +204,41 @@ class Module:
             problems += [f"missing: {', '.join(missing)}"] if missing else []
             problems += [f"unexpected: {', '.join(map(str, unexpected))}"] if unexpected else []
         if problems:
-            kind = ShapeError if shapes else DTypeError if dtypes else ValueError
+            error_type = ShapeError if shapes else DTypeError if dtypes else ValueError
             hint = (
                 ". Pass strict=False to load only the names that both have"
-                if kind is ValueError
+                if error_type is ValueError
                 else ". The state belongs to another model"
             )
-            raise kind(
+            raise error_type(
                 f"load_state_dict: the state does not fit this {type(self).__name__}, and nothing "
                 f"was loaded; {'; '.join(problems)}{hint}"
             )
-        # Sent before the first is written: a device that is full leaves the model as it was.
-        sent = {name: there[name].device.send(raw) for name, raw in raws.items()}
+        # All are sent before the first is written: if a device is full, the model is unchanged.
+        sent = {name: tensors[name].device.send(raw) for name, raw in raws.items()}
         for name, raw in sent.items():
-            there[name]._write(Ellipsis, raw)
+            tensors[name]._write(Ellipsis, raw)
         return Loaded(missing, unexpected)
 
-    # Changes of all parts.
+    # Changing all parts.
 
     def train(self, mode: bool = True) -> Self:
-        """Put this module and all inside it into training (or, with False, out of it)."""
+        """Set the training mode of this module and all inside it."""
         for module in list(self.modules()):
             module.training = bool(mode)
         return self
 
     def eval(self) -> Self:
-        """Put this module and all inside it out of training: Dropout lets everything pass."""
+        """Leave the training mode, in this module and all inside it: Dropout is the identity."""
         return self.train(False)
 
     def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
+        """Clear the gradients of all parameters."""
         for parameter in self.parameters():
             parameter.zero_grad()
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
-        """Let all parameters be learned, or freeze them; returns the module itself."""
+        """Unfreeze or freeze all parameters; returns the module itself."""
         for parameter in list(self.parameters()):
             parameter.requires_grad_(requires_grad)
         return self
@@ -263,9 +262,9 @@ class Module:
         """Move all parameters, their gradients and buffers, or cast them; returns the module.
 
         ``model.to("cuda")``, ``model.to(gg.float64)`` or by keyword. The parameters stay the
-        same objects, so an optimizer that holds them goes on working. Integer buffers keep
-        their dtype. If anything fails, nothing has moved. DTypeError for a dtype that is not
-        floating-point, DeviceError for a device that does not work.
+        same objects, so their optimizer remains valid. Integer buffers keep their dtype. After
+        an error nothing has been moved. DTypeError for a dtype that is not floating-point,
+        DeviceError for a device that does not work.
 
         >>> import gpugrad as gg
         >>> model = gg.nn.Linear(2, 1)
@@ -282,11 +281,11 @@ class Module:
             dtype = np.dtype(dtype)
             if dtype.kind != "f":
                 raise DTypeError(f"to: a module needs a floating-point dtype, got {dtype}")
-        place = None if device is None else Device(device)
+        target_device = None if device is None else Device(device)
         moved = []
         for part in self._state().values():
-            grad = None if part.grad is None else _moved(part.grad.data, place, dtype)
-            moved.append((part, _moved(part.data, place, dtype), grad))
+            grad = None if part.grad is None else _moved(part.grad.data, target_device, dtype)
+            moved.append((part, _moved(part.data, target_device, dtype), grad))
         for part, array, grad in moved:
             part._array = array
             if part._node is not None:
@@ -296,7 +295,7 @@ class Module:
         return self
 
     def cpu(self) -> Self:
-        """Move all parameters and buffers to the memory of the host."""
+        """Move all parameters and buffers to the CPU."""
         return self.to(device="cpu")
 
     def cuda(self, index: int | None = None) -> Self:
@@ -306,11 +305,11 @@ class Module:
     # As text.
 
     def extra_repr(self) -> str:
-        """What the module's line of ``repr`` says between the parentheses."""
+        """The text between the parentheses of the module's ``repr``."""
         return ""
 
     def _shown(self) -> Iterator[tuple[str, Any]]:
-        """What ``repr`` has a line for: tensors and modules."""
+        """The parts that have a line in ``repr``: tensors and modules."""
         return own(self, Module)
 
     def __repr__(self) -> str:
@@ -318,7 +317,7 @@ class Module:
 
 
 def _raw(name: str, value: Any) -> Any:
-    """A value of a state as a raw array."""
+    """A value of a state dict as a raw array."""
     try:
         return as_tensor(value).data
     except DTypeError as error:
@@ -329,30 +328,30 @@ def _is_device(target: Any) -> bool:
     return isinstance(target, str) and target.partition(":")[0] in ("cpu", "cuda", "sim", "auto")
 
 
-def _moved(array: Any, place: Device | None, dtype: Any) -> Any:
-    """The array on a device and in a floating-point dtype, itself where it is so already."""
+def _moved(array: Any, device: Device | None, dtype: Any) -> Any:
+    """The array on a device and in a floating-point dtype; itself if nothing changes."""
     if dtype is not None and array.dtype.kind == "f" and array.dtype != dtype:
         with device_of(array).activate():
             array = array.astype(dtype)
-    return array if place is None else place.send(array)
+    return array if device is None else device.send(array)
 
 
 def _count(module: Module) -> str:
-    """How many numbers the module learns, as a comment; nothing where there are none."""
+    """The number of learned numbers as a comment; empty for none."""
     total = frozen = 0
     for parameter in module.parameters():
         total += parameter.size
         frozen += 0 if parameter.requires_grad else parameter.size
     if not total:
         return ""
-    words = f"  # {total:,} parameter{'s' if total > 1 else ''}"
+    comment = f"  # {total:,} parameter{'s' if total > 1 else ''}"
     if not frozen:
-        return words
-    return f"{words}, {f'{frozen:,}' if frozen < total else 'all'} frozen"
+        return comment
+    return f"{comment}, {f'{frozen:,}' if frozen < total else 'all'} frozen"
 
 
 def _lines(module: Module, name: str, seen: dict[int, str]) -> list[str]:
-    """A module's lines of text: one, or one for each part between two."""
+    """The lines of a module's ``repr``: one, or one for each part between two."""
     seen[id(module)] = name
     extra = module.extra_repr()
     inside: list[str] = []
@@ -366,10 +365,10 @@ def _lines(module: Module, name: str, seen: dict[int, str]) -> list[str]:
         elif not isinstance(part, Tensor):
             lines = [getattr(part, "__name__", repr(part))]
         elif is_parameter(part) or is_buffer(part):
-            if extra:  # which speaks for them
+            if extra:  # which describes them
                 continue
-            kind = "Parameter" if is_parameter(part) else "buffer"
-            lines = [f"{kind}({part.shape}, {part.dtype})"]
+            label = "Parameter" if is_parameter(part) else "buffer"
+            lines = [f"{label}({part.shape}, {part.dtype})"]
         else:
             continue
         inside += [f"  ({below}): {lines[0]}", *(f"  {line}" for line in lines[1:])]

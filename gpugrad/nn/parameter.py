@@ -11,12 +11,12 @@ __all__ = ["Parameter"]
 class Parameter(Tensor):
     """A tensor that a module learns: a leaf that requires a gradient, and may be frozen.
 
-    ``data`` is a Tensor, an array, a number or lists of numbers, in a floating-point dtype;
-    its memory is shared, not copied, and a Tensor's graph is left behind. ``name`` appears in
-    drawings and errors. DTypeError for data of another kind.
+    ``data`` is a Tensor, an array, a number or lists of numbers, in a floating-point dtype. Its
+    memory is shared, and a Tensor is detached. ``name`` appears in drawings and errors.
+    DTypeError for other data.
 
-    Operations on parameters give plain Tensors; a copy, a deepcopy and what is read back
-    from a pickle are Parameters.
+    Operations on parameters return plain Tensors; copies, deep copies and unpickled parameters
+    are Parameters.
 
     >>> import gpugrad as gg
     >>> w = gg.nn.Parameter([1.0, 2.0])

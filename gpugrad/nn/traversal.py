@@ -1,7 +1,7 @@
-"""How a module's parts are found: a walk over attributes. Imports tensor.
+"""Finds the parts of a module by traversing its attributes. Imports tensor.
 
-A module registers nothing. What it holds is what a walk over its attributes finds, in the
-order in which they were set: tensors, modules, and lists, tuples and dicts of these.
+Nothing is registered. The parts of a module are the tensors, modules, and lists, tuples and dicts
+of these among its attributes, in the order in which they were set.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,8 +12,8 @@ from gpugrad.tensor import Tensor
 
 __all__ = ["Part", "is_buffer", "is_parameter", "own", "parts"]
 
-# The dotted name of a tensor or a module, the object, and whether the walk enters it (True)
-# or, for a module, has seen all that it holds (False).
+# The dotted name of a tensor or a module, the object, and whether the traversal enters it (True)
+# or, for a module, leaves it (False).
 Part = tuple[str, Any, bool]
 
 
@@ -41,13 +41,13 @@ def _items(thing: Any, modules: type[Any]) -> Iterable[tuple[Any, Any]] | None:
 
 
 def parts(root: Any, modules: type[Any], *, deep: bool = True) -> Iterator[Part]:
-    """The tensors and modules that ``root`` holds, and root itself, each once.
+    """The tensors and modules in ``root``, and root itself, each once.
 
     Depth first, in the order of the attributes. A part that is reached in several ways has
-    the first name. With ``deep`` false, modules inside are named and not entered.
+    the first name. With ``deep`` false, submodules are not entered.
     """
-    # Identity, not equality: modules may compare as they like, and lists have no hash.
-    # All that is met is held by root, so no identity is used twice.
+    # By identity, not equality: modules may define equality, and lists have no hash.
+    # Root keeps all of them alive, so no identity is used twice.
     seen = {id(root)}
     yield "", root, True
     stack = [("", "", root, iter(_items(root, modules) or ()))]
@@ -73,7 +73,7 @@ def parts(root: Any, modules: type[Any], *, deep: bool = True) -> Iterator[Part]
 
 
 def own(module: Any, modules: type[Any]) -> Iterator[tuple[str, Any]]:
-    """The tensors and modules that a module holds itself, not those inside other modules."""
+    """The tensors and modules directly in a module, not those inside its submodules."""
     for name, part, entering in parts(module, modules, deep=False):
         if entering and part is not module:
             yield name, part

@@ -1,8 +1,8 @@
 """Optimizers: ``gg.optim``, with PyTorch's names. Imports tensor and below.
 
-`rules` has the formulas, `apply` says how they meet the arrays, `optimizer` has what all
-optimizers share, `algorithms` the optimizers, `schedulers` the learning rates and `clip` the
-clipping of gradients.
+`rules` has the formulas, `apply` and `together` run them over arrays, `optimizer` has the base
+class, `algorithms` the optimizers, `schedulers` the learning rates and `clip` the clipping of
+gradients.
 """
 
 from typing import TYPE_CHECKING, NoReturn

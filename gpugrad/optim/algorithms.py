@@ -1,9 +1,8 @@
 """SGD, Adam and AdamW, with PyTorch's names and trajectories. Imports the modules beside it.
 
-Step counts and learning rates are host numbers here, and a rule gets them as numbers. A captured
-step will have to keep those that change from step to step (lr, and Adam's ``rate`` and ``eps``)
-in 0-d arrays on the device and refill them before each replay; ``_values`` is the one place
-that computes them.
+Step counts and learning rates are host numbers, which ``_values`` computes for a rule. A captured
+step would keep those that change from step to step (lr, and Adam's ``rate`` and ``eps``) in 0-d
+arrays on the device and refill them before each replay.
 """
 
 import math
@@ -24,8 +23,8 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 class SGD(Optimizer):
     """Gradient descent, with momentum, Nesterov's momentum and weight decay.
 
-    The formulas are PyTorch's, see `gpugrad.optim.rules.sgd`. ``dampening`` does not hold at a
-    parameter's first step, ``nesterov`` needs a momentum and no dampening.
+    The formulas are PyTorch's; see `gpugrad.optim.rules.sgd`. ``dampening`` does not apply to a
+    parameter's first step; ``nesterov`` needs a momentum and no dampening.
 
     >>> import gpugrad as gg
     >>> w = gg.tensor([1.0, 2.0], requires_grad=True)
@@ -84,10 +83,11 @@ class SGD(Optimizer):
 
 
 class Adam(Optimizer):
-    """Adam: steps scaled by running means of the gradient and of its square.
+    """Adam: steps scaled by moving averages of the gradient and of its square.
 
-    The formulas are PyTorch's, see `gpugrad.optim.rules.adam`; ``weight_decay`` is added to the
-    gradient. In float16 the default ``eps`` is 0 and a gradient of 0 gives NaN: use 1e-4 or so.
+    The formulas are PyTorch's; see `gpugrad.optim.rules.adam`. ``weight_decay`` times the
+    parameter is added to the gradient. In float16 the default ``eps`` rounds to 0, so that a
+    gradient of 0 gives NaN: use 1e-4 or so.
     ValueError for betas outside [0, 1) and other settings out of range.
 
     >>> import gpugrad as gg

@@ -1,10 +1,9 @@
-"""How a rule meets the arrays: many small ones at once, large ones block by block.
+"""Runs a rule over arrays: over many small ones at once, over large ones block by block.
 
-Imports backend. On NumPy the cost of a small parameter is the number of calls, so small
-parameters of a group are laid end to end and the rule runs once over all of them; the cost of
-a large one is memory traffic, so the rule runs over blocks that stay in the cache while its
-operations pass over them, on two threads where there are two. On other devices it runs over
-each parameter as it is.
+Imports backend. On NumPy the cost of a small parameter is the number of calls, so the small
+parameters of a group are concatenated and the rule runs once over all of them. The cost of a large
+one is memory traffic, so the rule runs over blocks that stay in the cache during all of its
+operations, on two threads where there are two cores. On other devices it runs over each parameter.
 """
 
 import contextvars
@@ -23,10 +22,10 @@ from gpugrad.backend.namespace import namespace_of
 
 __all__ = ["SMALL", "FlatParameters", "apply", "constants", "run_jobs", "separate"]
 
-SMALL = 16384  # elements: what is larger gains little from a bundle
+SMALL = 16384  # elements: a larger parameter gains little from a bundle
 BUNDLE = 32768  # elements of one bundle
-BLOCK = 1 << 18  # bytes of an array that a rule passes over at a time
-JOB = 1 << 20  # elements: the least that is worth handing to a thread
+BLOCK = 1 << 18  # bytes of an array in a block
+JOB = 1 << 20  # elements: the smallest job for a thread
 
 Numbers = tuple[float | None, ...]
 Rule = Callable[..., None]
@@ -36,12 +35,12 @@ _array = attrgetter("_array")
 
 
 def constants(values: Numbers, dtype: np.dtype[Any]) -> tuple[Any, ...]:
-    """Numbers as 0-d NumPy arrays: half the cost of a Python float in a call on small arrays."""
+    """Numbers as 0-d NumPy arrays, which cost half as much as floats in a call on small arrays."""
     return tuple(None if value is None else np.array(value, dtype) for value in values)
 
 
 def bounds(array: Any) -> tuple[int, int]:
-    """The addresses between which an array's memory lies; all that there are where unknown."""
+    """The first and the last address of an array's memory; all addresses where unknown."""
     low = namespace_of(array).address(array)
     if low is None:
         return 0, sys.maxsize
@@ -57,28 +56,41 @@ def bounds(array: Any) -> tuple[int, int]:
 
 
 def separate(arrays: list[Any]) -> list[bool]:
-    """For each array, whether its memory is its own: no other of them overlaps it."""
-    found = [True] * len(arrays)
+    """For each array, whether no other one overlaps its memory."""
+    alone = [True] * len(arrays)
     ends = [bounds(array) for array in arrays]
     end, last = -1, -1
     for index in sorted(range(len(arrays)), key=ends.__getitem__):
         if ends[index][0] < end:
-            found[index] = found[last] = False
+            alone[index] = alone[last] = False
         if ends[index][1] > end:
             end, last = ends[index][1], index
-    return found
+    return alone
 
 
 class FlatParameters:
-    """Small parameters of one dtype and age, whose state arrays lie end to end.
+    """Small parameters of one dtype and age, whose state arrays are concatenated.
 
-    The entries of ``states`` are the parameters' own state; their arrays become views of the
-    bundle's. ``age`` is the number of steps taken, which the entries learn in ``unload``.
+    The arrays in ``states``, the state of each parameter, become views of the bundle's. ``age``
+    is the number of steps taken, which ``unload`` writes into the entries.
     """
 
     __slots__ = (
-        "_flat", "_numbers", "_p", "_scratch", "_state", "_values", "_views", "age",
-        "arrays", "dtype", "kept", "names", "size", "states", "tensors",
+        "_flat",
+        "_numbers",
+        "_p",
+        "_scratch",
+        "_state",
+        "_values",
+        "_views",
+        "age",
+        "arrays",
+        "dtype",
+        "names",
+        "size",
+        "state_views",
+        "states",
+        "tensors",
     )  # fmt: skip
 
     def __init__(
@@ -91,14 +103,14 @@ class FlatParameters:
         self._views = self._cut(self._p)
         self._scratch = tuple(np.empty(self.size, self.dtype) for _ in range(scratch))
         state = []
-        self.kept: list[list[Any]] = []
+        self.state_views: list[list[Any]] = []
         for name in names:
             flat = np.concatenate([entry[name].reshape(-1) for entry in states])
             views = self._cut(flat)
             for entry, view in zip(states, views):
                 entry[name] = view
             state.append(flat)
-            self.kept.append(views)
+            self.state_views.append(views)
         self._state = tuple(state)
         self._values: Numbers = ()
         self._numbers: tuple[Any, ...] = ()
@@ -118,20 +130,20 @@ class FlatParameters:
         return [part.reshape(array.shape) for part, array in zip(np.split(flat, ends), self.arrays)]
 
     def whole(self) -> bool:
-        """Whether the entries still hold the bundle's arrays, and the same age."""
+        """Whether the entries still have the bundle's arrays and age."""
         return all(entry["step"] == self.age for entry in self.states) and all(
             entry.get(name) is view
-            for name, views in zip(self.names, self.kept)
+            for name, views in zip(self.names, self.state_views)
             for entry, view in zip(self.states, views)
         )
 
     def unload(self) -> None:
-        """Let the entries know the age."""
+        """Write the age into the entries."""
         for entry in self.states:
             entry["step"] = self.age
 
     def step(self, rule: Rule, values_at: Callable[[Any, int], Numbers], group: Any) -> bool:
-        """Run the rule over all at once; False, and nothing done, where that cannot be."""
+        """Run the rule over all at once; False, without any change, where that is impossible."""
         tensors = self.tensors
         if not all(map(is_, map(_array, tensors), self.arrays)):
             return False
@@ -167,7 +179,7 @@ def apply(
     values: Numbers,
     jobs: list[Job],
 ) -> None:
-    """Run the rule over one parameter, or add what is to be done to ``jobs``."""
+    """Run the rule over one parameter, or append jobs that do."""
     if type(p) is not np.ndarray or type(g) is not np.ndarray:
         check_same_device("optimizer step", (p, g))
         with device_of(p).activate():
@@ -185,32 +197,31 @@ def apply(
         length = p.shape[0]  # blocks along the first axis
     if not p.size:
         return
-    p, g, *kept = rows
+    p, g, *states = rows
     width = p.size // length
     step = max(1, BLOCK // (p.itemsize * width))
 
     def job(start: int, stop: int, memory: dict[Any, np.ndarray]) -> None:
         count = min(step, stop - start)
         need = scratch * count * width
-        held = memory.get(p.dtype)
-        if held is None or held.size < need:
-            held = memory[p.dtype] = np.empty(need, p.dtype)
-        spare = tuple(held[:need].reshape(scratch, count, *p.shape[1:]))
+        buffer = memory.get(p.dtype)
+        if buffer is None or buffer.size < need:
+            buffer = memory[p.dtype] = np.empty(need, p.dtype)
+        spare = tuple(buffer[:need].reshape(scratch, count, *p.shape[1:]))
         for low in range(start, stop, count):
             here = spare if low + count <= stop else tuple(s[: stop - low] for s in spare)
             block = slice(low, min(low + count, stop))
-            rule(np, p[block], g[block], tuple([k[block] for k in kept]), here, *numbers)
+            rule(np, p[block], g[block], tuple([k[block] for k in states]), here, *numbers)
 
     chunk = max(step, JOB // width // step * step)
     jobs.extend(partial(job, low, min(low + chunk, length)) for low in range(0, length, chunk))
 
 
 def threads() -> int:
-    """How many threads an update may take: two at most, since memory feeds no more of them well.
+    """The number of threads for an update: at most two, since more are bound by memory.
 
-    On the two cores where this was measured, an SGD step with momentum on 4096 x 4096 float32
-    took 11 ms with two threads and 18 ms with one. OMP_NUM_THREADS=1 means one here too: it
-    says that the other cores are for something else.
+    On a machine with two cores, an SGD step with momentum on 4096 x 4096 float32 numbers took
+    11 ms with two threads and 18 ms with one. OMP_NUM_THREADS=1 limits them to one here too.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
@@ -218,7 +229,7 @@ def threads() -> int:
 
 
 def run_jobs(jobs: list[Job], memories: list[dict[Any, np.ndarray]]) -> None:
-    """Run what `apply` put off; ``memories`` has the scratch memory of each thread."""
+    """Run the jobs of `apply`; ``memories`` has the scratch memory of each thread."""
     if len(jobs) < 3 or threads() < 2:
         for job in jobs:
             job(memories[0])
@@ -228,7 +239,7 @@ def run_jobs(jobs: list[Job], memories: list[dict[Any, np.ndarray]]) -> None:
         for job in jobs[start::2]:
             job(memories[start])
 
-    # A thread made anew costs 0.1 ms, less than a job, and none is left for a fork to lose.
+    # A new thread costs 0.1 ms, less than a job, and none is alive when the process forks.
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(contextvars.copy_context().run, work, 1)
         work(0)

@@ -18,34 +18,34 @@ __all__ = ["clip_grad_norm_", "clip_grad_value_"]
 
 
 def _gradients(who: str, parameters: Any) -> list[Any]:
-    """The raw gradients of the parameters that have one, each once."""
-    given = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-    for p in given:
+    """The raw gradients of the parameters that have one; duplicates count once."""
+    tensors = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    for p in tensors:
         if not isinstance(p, Tensor):
             raise DTypeError(f"{who}: expected Tensors, got {type(p).__name__}")
-    found = [p.grad.data for p in dict.fromkeys(given) if p.grad is not None]
-    check_same_device(who, tuple(found))
-    return found
+    gradients = [p.grad.data for p in dict.fromkeys(tensors) if p.grad is not None]
+    check_same_device(who, tuple(gradients))
+    return gradients
 
 
 def _flat(xp: Any, g: Any) -> Any:
     flat = (g if g.dtype.kind == "f" else xp.abs(g)).reshape(-1)
-    # Squares of half-precision numbers overflow at 256 and are lost below 2**-12.
+    # In half precision squares overflow at 256 and underflow below 2**-12.
     return flat.astype(xp.float32) if g.dtype.itemsize < 4 else flat
 
 
 def clip_grad_norm_(
     parameters: Tensor | Iterable[Tensor], max_norm: float, norm_type: float = 2.0
 ) -> Tensor:
-    """Scale all gradients so that their norm together is at most ``max_norm``; returns the norm.
+    """Scale all gradients so that their joint norm is at most ``max_norm``; returns the norm.
 
-    The norm (a 0-d Tensor, as it was before) is that of all gradients as one long vector. They
-    are multiplied in place by min(1, max_norm / (norm + 1e-6)), as PyTorch does; on a GPU the
-    factor stays there. ``norm_type`` is above 0, ``inf`` for the largest absolute value. Complex
-    numbers count by their absolute values.
+    The norm, a 0-d Tensor, is that of all gradients as one vector, before clipping. They are
+    multiplied in place by min(1, max_norm / (norm + 1e-6)), as in PyTorch; on a GPU the factor
+    stays there. ``norm_type`` is above 0; ``inf`` is the largest absolute value. Of complex
+    numbers the absolute values are taken.
 
-    ValueError for a negative ``max_norm`` or another ``norm_type``, DTypeError for what is not a
-    Tensor, DeviceError for gradients on two devices.
+    ValueError for a negative ``max_norm`` or another ``norm_type``, DTypeError for anything but
+    Tensors, DeviceError for gradients on two devices.
 
     >>> import gpugrad as gg
     >>> w = gg.tensor([3.0, 4.0], requires_grad=True)
@@ -84,7 +84,7 @@ def clip_grad_norm_(
             powers = xp.stack([xp.sum(xp.abs(g) ** norm_type) for g in flats])
             total = xp.sum(powers) ** (1 / norm_type)
         factor = xp.minimum(max_norm / (total + 1e-6), 1.0)
-        # On the host the factor can be looked at; elsewhere that would wait for the device.
+        # On the host the factor can be read; elsewhere that would wait for the device.
         if namespace.waits or not factor >= 1:
             for g in gradients:
                 xp.multiply(g, factor, g, casting="same_kind")
@@ -93,10 +93,10 @@ def clip_grad_norm_(
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
-    """Limit each element of the gradients to [-clip_value, clip_value], in place.
+    """Clip each element of the gradients to [-clip_value, clip_value], in place.
 
-    Of complex numbers the real and the imaginary parts are limited, each by itself, as in PyTorch.
-    ValueError for a negative ``clip_value``, DTypeError for what is not a Tensor.
+    Of complex numbers the real and the imaginary parts are clipped separately, as in PyTorch.
+    ValueError for a negative ``clip_value``, DTypeError for anything but Tensors.
 
     >>> import gpugrad as gg
     >>> w = gg.tensor([-3.0, 0.25], requires_grad=True)
@@ -122,6 +122,6 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
 
 
 def _limit(xp: Any, p: Any, g: Any, state: Any, scratch: Any, high: float, low: float) -> None:
-    """What `clip_grad_value_` does to one array, in the form of an optimizer's rule."""
+    """`clip_grad_value_` of one array, in the form of an optimizer's rule."""
     xp.minimum(g, high, out=p)
     xp.maximum(p, low, out=p)

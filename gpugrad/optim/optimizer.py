@@ -1,7 +1,7 @@
 """The base of all optimizers: parameter groups, state, checks. Imports tensor and below.
 
-An optimizer says with ``_values`` which numbers a group's settings give at a step, and has a
-rule (see `rules`) that uses them; everything else is here and in `apply`.
+A subclass has a rule (see `rules`), and ``_values``, which computes the rule's numbers from a
+group's settings at a step; everything else is here and in `apply`.
 """
 
 import math
@@ -30,36 +30,36 @@ def number(who: str, value: Any, low: float = -math.inf, high: float = math.inf)
     """A finite number in [low, high) as a float; DTypeError or ValueError for anything else."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise DTypeError(f"{who} must be a number, got {value!r}")
-    found = float(value)
-    if not (low <= found < high and math.isfinite(found)):
+    result = float(value)
+    if not (low <= result < high and math.isfinite(result)):
         end = "" if high == math.inf else f" and below {high:g}"
-        raise ValueError(f"{who} must be at least {low:g}{end}, got {found!r}")
-    return found
+        raise ValueError(f"{who} must be at least {low:g}{end}, got {result!r}")
+    return result
 
 
 class Optimizer:
-    """What all optimizers share: parameter groups, state, ``step`` and the state dict.
+    """The base class: parameter groups, state, ``step`` and the state dict.
 
     ``params`` is an iterable of Tensors that require a gradient, or of dicts with such an
-    iterable under "params" and settings that differ from the optimizer's own. A group's
-    settings are read at each step from ``param_groups``, so they may be changed there.
+    iterable under "params" and settings that differ from the optimizer's own. The settings are
+    read from ``param_groups`` at each step, so they may be changed there.
 
-    A subclass has a ``rule`` (see `gpugrad.optim.rules`), names of state arrays for a group,
-    and the numbers that the rule gets.
+    A subclass has a ``rule`` (see `gpugrad.optim.rules`), the names of the state arrays of a
+    group, and the numbers of the rule.
 
     GradientError for a Tensor that requires no gradient or is not a leaf, DTypeError for
-    what is not a Tensor, ValueError for no parameters, duplicates and bad settings.
+    anything but Tensors, ValueError for no parameters, duplicates and invalid settings.
     """
 
     rule: ClassVar[Rule]
-    scratch: ClassVar[int] = 1  # scratch arrays that the rule needs
+    scratch: ClassVar[int] = 1  # the number of scratch arrays of the rule
 
     def __init__(self, params: Iterable[Any], defaults: Group) -> None:
         self.defaults = defaults
         self.param_groups: list[Group] = []
         self._state: dict[Tensor, dict[str, Any]] = {}
         self._layouts: list[Layout | None] = []
-        self._seen = False  # whether someone may have changed the state
+        self._exposed = False  # whether the state was handed out and may have been changed
         self._apart: dict[Tensor, None] = {}  # small, but without a gradient in some step
         self._memories: list[dict[Any, Any]] = [{}, {}]
         if isinstance(params, Tensor):
@@ -86,24 +86,24 @@ class Optimizer:
     def _who(cls) -> str:
         return cls.__name__
 
-    # What a subclass says.
+    # Defined by a subclass.
 
     def _names(self, group: Group) -> tuple[str, ...]:
-        """The names of the state arrays that the group's settings need, in the rule's order."""
+        """The names of the state arrays for the group's settings, in the rule's order."""
         raise NotImplementedError
 
     def _values(self, group: Group, t: int) -> tuple[float | None, ...]:
-        """The rule's numbers at a parameter's step ``t``, counted from 1."""
+        """The rule's numbers at step ``t`` of a parameter, counted from 1."""
         raise NotImplementedError
 
     def _check(self, group: Group) -> None:
-        """Raise where the group's settings make no sense; makes numbers floats."""
+        """Raise where the group's settings are invalid; convert numbers to floats."""
         raise NotImplementedError
 
     # Parameters.
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
-        """Add parameters, with settings of their own where the dict has any.
+        """Add a group of parameters; settings in the dict override the optimizer's.
 
         >>> import gpugrad as gg
         >>> w, b = (gg.zeros(n, requires_grad=True) for n in (3, 1))
@@ -127,29 +127,29 @@ class Optimizer:
                 f"{who}: a parameter group has the unknown setting {unknown[0]!r}; "
                 f"known are {', '.join(self.defaults)}"
             )
-        known = dict.fromkeys(p for other in self.param_groups for p in other["params"])
+        members = dict.fromkeys(p for other in self.param_groups for p in other["params"])
         for index, p in enumerate(params):
             self._check_parameter(index, p)
-            if p in known:
+            if p in members:
                 raise ValueError(
                     f"{who}: {_named(index, p)} is there twice; each parameter belongs to one "
                     "group, once"
                 )
-            known[p] = None
-        made = {
+            members[p] = None
+        settings = {
             "params": params,
             **self.defaults,
             **{k: v for k, v in group.items() if k != "params"},
         }
-        self._check(made)
-        self.param_groups.append(made)
+        self._check(settings)
+        self.param_groups.append(settings)
         self._layouts.append(None)
 
     def _check_parameter(self, index: int, p: Any) -> None:
         who = self._who()
         if not isinstance(p, Tensor):
             raise DTypeError(f"{who}: expected Tensors, got {type(p).__name__} at position {index}")
-        # A frozen Parameter may learn later; a plain Tensor was made without thinking of it.
+        # A frozen Parameter may be unfrozen later; a plain Tensor without a gradient is a mistake.
         if not p.requires_grad and type(p) is Tensor:
             raise GradientError(
                 f"{who}: {_named(index, p)} requires no gradient. Make it with "
@@ -162,24 +162,24 @@ class Optimizer:
             )
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients of all parameters, or fill them with zeros."""
+        """Clear the gradients of all parameters, or replace them by zeros."""
         if set_to_none:
             for group in self.param_groups:
                 for p in group["params"]:
                     p._grad = None
             return
         params = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
-        # New arrays: someone may hold the old ones, or a graph may need them.
+        # New arrays: the user or a graph may still hold the old ones.
         for p, zeros in zip(params, zeros_like([p._grad.data for p in params])):
             p._grad = Tensor(zeros)
 
     # The step.
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Update every parameter that has a gradient, in place; gradients stay as they are.
+        """Update every parameter that has a gradient, in place; gradients are unchanged.
 
-        ``closure`` computes the loss and its gradients first, and the loss is returned.
-        Nothing waits for a device.
+        ``closure``, if given, is called first to compute the loss and its gradients, and the
+        loss is returned. Nothing waits for a device.
 
         >>> import gpugrad as gg
         >>> w = gg.tensor([1.0, 2.0], requires_grad=True)
@@ -193,17 +193,17 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        if self._seen:
-            self._look_again()
+        if self._exposed:
+            self._check_layouts()
         jobs: list[Job] = []
         layouts = self._layouts
         for index, group in enumerate(self.param_groups):
             names = self._names(group)
             layout = layouts[index]
             if layout is not None and (layout.names is not names or layout.late or layout.stale):
-                layout = layout.kept(names)
+                layout = layout.valid_for(names)
             if layout is None:
-                layout = layouts[index] = self._laid_out(group, names)
+                layout = layouts[index] = self._new_layout(group, names)
             rule = type(self).rule
             for bundle in layout.bundles:
                 if bundle.step(rule, self._values, group):
@@ -220,7 +220,7 @@ class Optimizer:
     def _one(
         self, group: Group, p: Tensor, names: tuple[str, ...], alone: bool, jobs: list[Job]
     ) -> None:
-        """One step of one parameter, now or as jobs."""
+        """A step of one parameter, at once or as jobs."""
         grad = p.grad
         if grad is None:
             return
@@ -234,35 +234,35 @@ class Optimizer:
                 "Make a new optimizer for parameters of another shape"
             )
         t = state["step"] + 1
-        own: list[Job] = jobs if alone else []
+        own_jobs: list[Job] = jobs if alone else []
         values = self._values(group, t)
-        whole = (array, g, *[state[name] for name in names])
-        # A complex number is two real ones, each with its own state, as in PyTorch.
-        parts = [whole] if array.dtype.kind != "c" else [_reals(whole), _imaginaries(whole)]
+        arrays = (array, g, *[state[name] for name in names])
+        # A complex number is updated as two real ones, as in PyTorch.
+        parts = [arrays] if array.dtype.kind != "c" else [_reals(arrays), _imaginaries(arrays)]
         for target, slope, *states in parts:
-            apply(type(self).rule, target, slope, tuple(states), self.scratch, values, own)
-        if not alone:  # its memory is another parameter's too: one after the other
-            for job in own:
+            apply(type(self).rule, target, slope, tuple(states), self.scratch, values, own_jobs)
+        if not alone:  # it shares memory with another parameter: one after the other
+            for job in own_jobs:
                 job(self._memories[0])
         state["step"] = t
         versions.changed(array)
 
     def _entry(self, p: Tensor, names: tuple[str, ...]) -> dict[str, Any]:
-        """The state of a parameter, made of zeros where there is none, and on its device."""
+        """The state of a parameter on its device, initialized to zeros."""
         entry = self._state.setdefault(p, {"step": 0})
         array = p.data
         for name in names:
-            held = entry.get(name)
-            if held is None:
+            state = entry.get(name)
+            if state is None:
                 with says_who(f"{self._who()}: {name}"), device_of(array).activate():
                     entry[name] = namespace_of(array).zeros_like(array)
-            elif type(held) is not type(array) or held.dtype != array.dtype:
-                entry[name] = device_of(array).send(held).astype(array.dtype)
+            elif type(state) is not type(array) or state.dtype != array.dtype:
+                entry[name] = device_of(array).send(state).astype(array.dtype)
         return entry
 
     # Bundles.
 
-    def _laid_out(self, group: Group, names: tuple[str, ...]) -> Layout:
+    def _new_layout(self, group: Group, names: tuple[str, ...]) -> Layout:
         layout = Layout(names)
         params = group["params"]
         alone = dict(zip(params, separate([p.data for p in params])))
@@ -270,24 +270,24 @@ class Optimizer:
         on_device: dict[Any, list[Tensor]] = {}
         for p in params:
             array = p.data
-            found = None
+            batch = None
             if array.dtype.kind == "c":
-                pass  # its parts are not dense
+                pass  # its real and imaginary parts are not dense
             elif type(array) is np.ndarray:
                 if alone[p] and p not in self._apart and p.grad is not None and p.size <= SMALL:
-                    found = small if array.flags.c_contiguous else None
+                    batch = small if array.flags.c_contiguous else None
             elif alone[p] and (multi := namespace_of(array).multi_tensor) and multi.dense(array):
                 if p.grad is None:
                     layout.late.append(p)
                     continue
-                found = on_device
-            if found is None:
+                batch = on_device
+            if batch is None:
                 layout.singles.append(p)
                 layout.alone.append(alone[p])
             else:
                 key = (device_of(array), p.dtype, self._entry(p, names)["step"])
-                found.setdefault(key, []).append(p)
-        kind = type(self)
+                batch.setdefault(key, []).append(p)
+        cls = type(self)
         for members in small.values():
             for part in _parts(members):
                 if len(part) < 2:
@@ -299,7 +299,7 @@ class Optimizer:
         for members in on_device.values():
             entries = [self._state[p] for p in members]
             values = self._values(group, entries[0]["step"] + 1)
-            if Together.takes(kind.rule, entries, names, self.scratch, members[0].data, values):
+            if Together.takes(cls.rule, entries, names, self.scratch, members[0].data, values):
                 layout.bundles.append(Together(members, entries, names, self.scratch))
             else:
                 layout.singles.extend(members)
@@ -307,53 +307,53 @@ class Optimizer:
         return layout
 
     def _disband(self, group: Group, bundle: FlatParameters, jobs: list[Job]) -> None:
-        """Step the members of a bundle that could not be stepped as a whole."""
+        """Step the members of a bundle whose joint step was impossible."""
         left = bundle.tensors
-        there = [p for p in left if p.grad is not None]
-        if type(bundle) is Together and len(there) < len(left):
-            # To lay out the others costs less than to launch the rule's operations for each.
-            layout = self._laid_out({**group, "params": there}, bundle.names)
+        present = [p for p in left if p.grad is not None]
+        if type(bundle) is Together and len(present) < len(left):
+            # A new layout of the others costs less than launching the rule for each.
+            layout = self._new_layout({**group, "params": present}, bundle.names)
             left = layout.singles
-            for made in layout.bundles:
-                if made.step(type(self).rule, self._values, group):
-                    versions.changed_all(made.arrays)
-                    made.unload()
+            for other in layout.bundles:
+                if other.step(type(self).rule, self._values, group):
+                    versions.changed_all(other.arrays)
+                    other.unload()
                 else:
-                    left += made.tensors
+                    left += other.tensors
         for p in left:
             if p.grad is None:
                 self._apart[p] = None
             self._one(group, p, bundle.names, True, jobs)
 
-    def _look_again(self) -> None:
-        """Lay out anew where the state was changed from outside."""
-        self._seen = False
+    def _check_layouts(self) -> None:
+        """Drop the layouts of groups whose state the user has changed."""
+        self._exposed = False
         for index, layout in enumerate(self._layouts):
             if layout is not None and not all(bundle.whole() for bundle in layout.bundles):
                 self._layouts[index] = None
 
     @property
     def state(self) -> dict[Tensor, dict[str, Any]]:
-        """What is kept for each parameter: "step" and arrays, by name.
+        """The state of each parameter by name: "step" and arrays.
 
-        Ask for it anew before you replace an array in it: an optimizer that has made a step
-        since does not look at an old one.
+        Read the property again before replacing an array in it: changes to a dict that was read
+        before the last step are not noticed.
         """
         for layout in self._layouts:
             if layout is not None:
                 for bundle in layout.bundles:
                     bundle.unload()
-        self._seen = True
+        self._exposed = True
         return self._state
 
     # Saving.
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a resumed training needs, in one nested dict of plain numbers and arrays.
+        """The state to resume training from, as a nested dict of plain numbers and arrays.
 
         ``state`` has an entry for each parameter that was updated, by its number in the order
         of the groups; ``param_groups`` has the settings, with these numbers in place of the
-        parameters. The arrays are the optimizer's own, not copies.
+        parameters. The arrays are not copied.
 
         >>> import gpugrad as gg
         >>> w = gg.ones(2, requires_grad=True)
@@ -374,10 +374,10 @@ class Optimizer:
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over a ``state_dict``, copied and sent to the parameters' devices.
+        """Load a ``state_dict``; arrays are copied to the devices of their parameters.
 
         ValueError where groups or settings differ, ShapeError where an array does not have its
-        parameter's shape; then nothing was changed.
+        parameter's shape. After an error nothing has been changed.
         """
         who = f"{self._who()}.load_state_dict"
         try:
@@ -387,25 +387,27 @@ class Optimizer:
                 f"{who}: expected a dict with 'state' and 'param_groups', as state_dict() returns"
             ) from None
         sizes = [len(group["params"]) for group in self.param_groups]
-        if (found := [len(group["params"]) for group in groups]) != sizes:
+        if (saved_sizes := [len(group["params"]) for group in groups]) != sizes:
             raise ValueError(
                 f"{who}: this optimizer has groups of {sizes} parameters, the state is of groups "
-                f"of {found}"
+                f"of {saved_sizes}"
             )
-        made = []
-        for own, group in zip(self.param_groups, groups):
+        loaded = []
+        for current, group in zip(self.param_groups, groups):
             # A scheduler adds "initial_lr".
-            if differ := sorted((set(group) ^ set(own)) - {"initial_lr"}):
+            if differ := sorted((set(group) ^ set(current)) - {"initial_lr"}):
                 raise ValueError(
                     f"{who}: the settings {differ} are in one of the two only. Is it the state of "
                     "another kind of optimizer?"
                 )
-            settings = {**group, "params": own["params"]}
+            settings = {**group, "params": current["params"]}
             self._check(settings)
-            made.append(settings)
+            loaded.append(settings)
         entries: dict[Tensor, dict[str, Any]] = {}
         numbered = [
-            (i, p) for g, own in zip(groups, made) for i, p in zip(g["params"], own["params"])
+            pair
+            for saved_group, group in zip(groups, loaded)
+            for pair in zip(saved_group["params"], group["params"])
         ]
         for index, p in numbered:
             entry = saved.pop(index, None)
@@ -416,8 +418,8 @@ class Optimizer:
                 raise ValueError(f"{who}: the state of parameter {index} has no number of steps")
         if saved:
             raise ValueError(f"{who}: there is state of unknown parameters: {sorted(saved)}")
-        for own, settings in zip(self.param_groups, made):
-            own.update(settings)
+        for current, settings in zip(self.param_groups, loaded):
+            current.update(settings)
         self._state = entries
         self._layouts = [None] * len(self.param_groups)
         self._apart.clear()
@@ -449,7 +451,7 @@ def _named(index: int, p: Tensor) -> str:
 
 
 def _parts(members: list[Tensor]) -> list[list[Tensor]]:
-    """The members in runs of at most BUNDLE elements."""
+    """The members in groups of at most BUNDLE elements."""
     parts: list[list[Tensor]] = [[]]
     size = 0
     for p in members:

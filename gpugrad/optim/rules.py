@@ -1,14 +1,14 @@
 """The update formulas: pure functions over one parameter and its state, for every device.
 
-Imports nothing. A rule gets the array module (numpy, cupy or sim), a parameter's array, its
-gradient, the state arrays and scratch arrays, all of one shape and dtype, and numbers; it
-changes the parameter, the state and the scratch in place and never the gradient. What it gets
-may be a whole parameter, a block of a large one or many small ones laid end to end, so a rule
-is elementwise.
+Imports nothing. A rule takes the array module (numpy, cupy or sim), a parameter's array, its
+gradient, the state arrays and scratch arrays, all of one shape and dtype, and numbers. It changes
+the parameter, the state and the scratch in place, but never the gradient. The arrays may be those
+of a parameter, of a block of a large one, or of many small ones concatenated, so a rule is
+elementwise.
 
-A number is None where its term is absent. A rule never looks at the value of another: it may
-be a Python float, a 0-d array of the parameter's dtype (quicker on NumPy), or a 0-d array on the
-device, which is what a captured step will need for the numbers that change.
+A number is None where its term is absent. A rule never reads the value of another: it may be a
+Python float, a 0-d array of the parameter's dtype (quicker on NumPy), or a 0-d array on the device,
+as a captured step would need for the numbers that change.
 """
 
 from typing import Any
@@ -50,7 +50,7 @@ def sgd(
             d = s
         xp.add(b, d, b)
         if look_ahead is not None:
-            # The two terms one after the other: the scratch is taken by d, and b stays as it is.
+            # Term by term: d occupies the scratch, and b must not change.
             multiply(d, lr, s)
             xp.subtract(p, s, p)
             multiply(b, look_ahead, s)
@@ -82,8 +82,8 @@ def adam(
     v = beta2 v + rest2 d d;  p -= rate m / (sqrt(v) + eps).
 
     The bias corrections 1 - beta**t are in ``rate`` = lr sqrt(1 - beta2**t) / (1 - beta1**t) and
-    in ``eps``, which is the optimizer's times sqrt(1 - beta2**t): equal to PyTorch's formula, one
-    pass over memory less.
+    in ``eps``, which is the optimizer's times sqrt(1 - beta2**t). This equals PyTorch's formula
+    and takes one pass over memory less.
     """
     m, v = state
     s = scratch[0]

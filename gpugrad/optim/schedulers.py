@@ -1,8 +1,8 @@
 """Learning rates that follow a schedule, with PyTorch's names. Imports `optimizer` only.
 
-A schedule is a function of the rate that a group began with and of the number of steps made.
-PyTorch computes each rate from the one before; the values are the same, but here two schedules
-on one optimizer do not multiply: use `SequentialLR` for one after the other.
+A schedule is a function of the initial rate of a group and of the number of steps. PyTorch computes
+each rate from the previous one; the values are equal, but here two schedules on one optimizer do
+not multiply. Use `SequentialLR` for one after the other.
 """
 
 import math
@@ -17,11 +17,11 @@ __all__ = ["CosineAnnealingLR", "LRScheduler", "LambdaLR", "LinearLR", "Sequenti
 
 
 class LRScheduler:
-    """The base of all schedules: sets the rates when it is made and at each ``step()``.
+    """The base class: sets the learning rates when it is created and at each ``step()``.
 
     A subclass has ``rate(base, t, group)``: the learning rate after ``t`` steps of the group
-    with number ``group``, which began with ``base``. That is the rate a group had when its
-    first scheduler was made, kept in it as "initial_lr".
+    with number ``group``, whose initial rate is ``base``. That is the rate of the group when its
+    first scheduler was created, stored in it as "initial_lr".
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
@@ -34,7 +34,7 @@ class LRScheduler:
         self._set()
 
     def rate(self, base: float, t: int, group: int) -> float:
-        """The learning rate of a group after ``t`` steps, from the one it began with."""
+        """The learning rate of a group after ``t`` steps, from its initial rate."""
         raise NotImplementedError
 
     def _set(self) -> None:
@@ -44,16 +44,16 @@ class LRScheduler:
             group["lr"] = self.rate(group["initial_lr"], self.last_epoch, index)
 
     def step(self) -> None:
-        """Set the next learning rates: after ``optimizer.step()``, once an epoch or a step."""
+        """Set the next learning rates; call it after ``optimizer.step()``, per epoch or step."""
         self.last_epoch += 1
         self._set()
 
     def get_last_lr(self) -> list[float]:
-        """The learning rates that were set last, of each group."""
+        """The current learning rate of each group."""
         return [group["lr"] for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
-        """How far the schedule is, and the rates it began with; not its settings."""
+        """The number of steps and the initial rates, without the settings."""
         groups = self.optimizer.param_groups
         return {
             "schedule": type(self).__name__,
@@ -62,7 +62,7 @@ class LRScheduler:
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from a ``state_dict``, and set its learning rates.
+        """Load a ``state_dict``, and set its learning rates.
 
         ValueError for the state of another schedule or number of groups.
         """
@@ -120,10 +120,10 @@ class StepLR(LRScheduler):
 
 
 class CosineAnnealingLR(LRScheduler):
-    """Half a cosine wave from the first learning rate down to ``eta_min`` in ``T_max`` steps.
+    """Half a cosine wave from the initial learning rate to ``eta_min`` in ``T_max`` steps.
 
-    After that it rises again with the other half, as in PyTorch (Loshchilov and Hutter 2017,
-    SGDR, without restarts).
+    Then it rises again along the other half, as in PyTorch (Loshchilov and Hutter 2017, SGDR,
+    without restarts).
 
     >>> import gpugrad as gg
     >>> optimizer = gg.optim.SGD([gg.zeros(1, requires_grad=True)], lr=1.0)
@@ -169,13 +169,13 @@ class LinearLR(LRScheduler):
         super().__init__(optimizer)
 
     def rate(self, base: float, t: int, group: int) -> float:
-        """base times the factor, which stays at the end factor."""
+        """base times the factor, which ends at ``end_factor``."""
         done = min(t, self.total_iters) / self.total_iters
         return base * (self.start_factor + (self.end_factor - self.start_factor) * done)
 
 
 class LambdaLR(LRScheduler):
-    """The first learning rate times a function of the number of steps, or one for each group.
+    """The initial learning rate times a function of the number of steps, or one for each group.
 
     >>> import gpugrad as gg
     >>> optimizer = gg.optim.SGD([gg.zeros(1, requires_grad=True)], lr=1.0)
@@ -238,7 +238,7 @@ class SequentialLR(LRScheduler):
         super().__init__(optimizer)
 
     def rate(self, base: float, t: int, group: int) -> float:
-        """The rate of the schedule whose turn it is, counted from its milestone."""
+        """The rate of the active schedule, counted from its milestone."""
         turn = bisect_right(self.milestones, t)
         begun = self.milestones[turn - 1] if turn else 0
         return self.schedulers[turn].rate(base, t - begun, group)

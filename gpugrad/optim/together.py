@@ -1,7 +1,7 @@
-"""Many parameters on a GPU in one kernel, where their arrays have one. Imports backend, `apply`.
+"""Updates many parameters on a GPU in one kernel. Imports backend and `apply`.
 
-The kernels are `gpugrad.kernels.multi_tensor`'s; an update is written by the optimizer's
-own rule. What they do not take is updated one by one.
+The kernels are those of `gpugrad.kernels.multi_tensor`, generated from the optimizer's rule.
+Parameters that they do not support are updated one by one.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,9 +15,9 @@ __all__ = ["Layout", "Together", "zeros_like"]
 
 
 class Layout:
-    """Which parameters of a group are bundled, and which are updated one by one.
+    """The bundles of a group, and the parameters that are updated one by one.
 
-    ``late`` are those on a GPU that had no gradient: when they have one, all are laid out anew.
+    ``late`` are those on a GPU without a gradient: once one has it, a new layout is made.
     """
 
     __slots__ = ("alone", "bundles", "late", "names", "singles", "stale")
@@ -30,8 +30,8 @@ class Layout:
         self.alone: list[bool] = []
         self.stale = False
 
-    def kept(self, names: tuple[str, ...]) -> "Layout | None":
-        """Itself if it still serves; else all entries of the state get to know their age."""
+    def valid_for(self, names: tuple[str, ...]) -> "Layout | None":
+        """Itself if it is still valid; else None, with the ages written into the state."""
         if self.names is names and not self.stale and all(p.grad is None for p in self.late):
             return self
         for bundle in self.bundles:
@@ -39,16 +39,16 @@ class Layout:
         return None
 
     def part(self, bundle: FlatParameters) -> None:
-        """Take a bundle out, whose members are stepped in another way: this serves no more."""
+        """Remove a bundle whose members are stepped in another way; the layout is stale then."""
         bundle.unload()
         self.bundles = [other for other in self.bundles if other is not bundle]
         self.stale = True
 
 
 class Together(FlatParameters):
-    """Parameters of one device, dtype and age, of any size, and their state where it is.
+    """Parameters of one device, dtype and age, of any size.
 
-    In the place of a `FlatParameters`, whose arrays lie end to end; these stay apart.
+    It has the interface of `FlatParameters`, but the arrays are not concatenated.
     """
 
     __slots__ = ("_device", "_kernels", "_layout", "_multi", "_shapes")
@@ -57,36 +57,36 @@ class Together(FlatParameters):
         self, tensors: list[Any], states: list[dict[str, Any]], names: tuple[str, ...], scratch: int
     ) -> None:
         self._take(tensors, states, names)
-        self.kept = [[entry[name] for entry in states] for name in names]
+        self.state_views = [[entry[name] for entry in states] for name in names]
         self._scratch: Any = (None,) * scratch
         self._shapes = [array.shape for array in self.arrays]
         self._device = device_of(self.arrays[0])
         self._multi = namespace_of(self.arrays[0]).multi_tensor
         self._kernels: dict[tuple[bool, ...], Any] = {}
         self._layout = self._multi.layout(self.arrays, 2 + len(names))
-        for place, arrays in enumerate((self.arrays, None, *self.kept)):
-            if arrays is not None:  # the gradients are others in every step
-                self._point(place, [array.data.ptr for array in arrays])
+        for row, arrays in enumerate((self.arrays, None, *self.state_views)):
+            if arrays is not None:  # each step has other gradients
+                self._point(row, [array.data.ptr for array in arrays])
 
     @staticmethod
     def takes(
         rule: Rule, states: Sequence[dict[str, Any]], names: tuple[str, ...], scratch: int,
         array: Any, values: Numbers,
     ) -> bool:  # fmt: skip
-        """Whether there is a kernel of the rule, and it can take these states."""
+        """Whether the rule has a kernel that supports these states."""
         multi = namespace_of(array).multi_tensor
-        given = tuple(value is not None for value in values)
+        present = tuple(value is not None for value in values)
         return all(multi.dense(entry[name]) for entry in states for name in names) and (
-            multi.updater(rule, array.dtype, len(names), scratch, given) is not None
+            multi.updater(rule, array.dtype, len(names), scratch, present) is not None
         )
 
-    def _point(self, place: int, addresses: list[int]) -> None:
+    def _point(self, row: int, addresses: list[int]) -> None:
         for table in self._layout:
-            table.point(place, addresses)
+            table.point(row, addresses)
 
     def step(self, rule: Rule, values_at: Callable[[Any, int], Numbers], group: Any) -> bool:
-        """Run the rule over all at once; False, and nothing done, where that cannot be."""
-        kind, dtype, index = self._multi.module.ndarray, self.dtype, self._device.index
+        """Run the rule over all at once; False, without any change, where that is impossible."""
+        array_type, dtype, index = self._multi.module.ndarray, self.dtype, self._device.index
         gradients, addresses = [], []
         with self._device.activate():
             for tensor, array, shape in zip(self.tensors, self.arrays, self._shapes):
@@ -94,7 +94,7 @@ class Together(FlatParameters):
                 if tensor._array is not array or grad is None:
                     return False
                 g = grad._array
-                if type(g) is not kind or g.dtype != dtype or g.shape != shape:
+                if type(g) is not array_type or g.dtype != dtype or g.shape != shape:
                     return False
                 if not g.flags.c_contiguous:
                     g = self._multi.module.ascontiguousarray(g)
@@ -105,15 +105,15 @@ class Together(FlatParameters):
                 addresses.append(where.ptr)
             age = self.age + 1
             values = values_at(group, age)
-            given = tuple([value is not None for value in values])
-            kernel = self._kernels.get(given)
+            present = tuple([value is not None for value in values])
+            kernel = self._kernels.get(present)
             if kernel is None:
                 kernel = self._multi.updater(
-                    rule, dtype, len(self.names), len(self._scratch), given
+                    rule, dtype, len(self.names), len(self._scratch), present
                 )
                 if kernel is None:
                     return False
-                self._kernels[given] = kernel
+                self._kernels[present] = kernel
             self._point(1, addresses)
             self._multi.update(kernel, self._layout, values)
         self.age = age
@@ -121,16 +121,16 @@ class Together(FlatParameters):
 
 
 def zeros_like(arrays: list[Any]) -> list[Any]:
-    """New arrays of zeros, each like one of these: in one launch for a GPU, if it has a kernel."""
-    made: list[Any] = [None] * len(arrays)
-    places: dict[Any, list[int]] = {}
+    """Arrays of zeros like these; on a GPU by one launch where there is a kernel."""
+    results: list[Any] = [None] * len(arrays)
+    by_device: dict[Any, list[int]] = {}
     for index, array in enumerate(arrays):
-        places.setdefault(device_of(array), []).append(index)
-    for device, indices in places.items():
+        by_device.setdefault(device_of(array), []).append(index)
+    for device, indices in by_device.items():
         here = [arrays[index] for index in indices]
         multi = namespace_of(here[0]).multi_tensor
         with device.activate():
             zeros = multi.zeros_like(here) if multi else map(namespace_of(here[0]).zeros_like, here)
             for index, array in zip(indices, zeros):
-                made[index] = array
-    return made
+                results[index] = array
+    return results

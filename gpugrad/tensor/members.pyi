@@ -161,7 +161,7 @@ class Members:
     def tanh(self, /) -> Tensor:
         """The hyperbolic tangent: 1 for large x, never an overflow."""
     def clip(self, /, min: Any = None, max: Any = None) -> Tensor:
-        """x held between ``min`` and ``max``, numbers or arrays, either of which may be None."""
+        """x clipped to [``min``, ``max``], numbers or arrays, either of which may be None."""
     def floor(self, /) -> Tensor:
         """The largest integer not above x, elementwise; its derivative is 0."""
     def ceil(self, /) -> Tensor:
@@ -259,27 +259,27 @@ class Members:
         descending: bool = False,
         stable: bool = True,
     ) -> Tensor:
-        """The order that sorts x along an axis, of the raveled x for None. No gradient."""
+        """The indices that sort x along an axis, or the raveled x for None. No gradient."""
     def expand_dims(self, /, axis: Any = 0) -> Tensor:
-        """New axes of size 1 at the places ``axis`` of the result (PyTorch's ``unsqueeze``)."""
+        """New axes of size 1 at the positions ``axis`` of the result (PyTorch's ``unsqueeze``)."""
     def flatten(
         self, /, start_dim: int | Literal["C", "F"] = 0, end_dim: int = -1, order: str = "C"
     ) -> Tensor:
-        """The axes from ``start_dim`` to ``end_dim``, both included, made one."""
+        """The axes from ``start_dim`` to ``end_dim``, both included, merged into one."""
     def moveaxis(self, /, source: Any, destination: Any) -> Tensor:
-        """Axes moved to other places, the others keeping their order."""
+        """Axes moved to other positions; the others keep their order."""
     def ravel(self, /, order: str = "C") -> Tensor:
-        """The elements along one axis, the last of x running quickest; with ``order="F"`` the
+        """The elements along one axis, the last axis varying fastest; with ``order="F"`` the
         first.
         """
     def repeat(self, /, repeats: Any, axis: int | None = None) -> Tensor:
-        """Each element repeated along an axis: as often for all, or as ``repeats`` lists."""
+        """Each element repeated along an axis; ``repeats`` is a number, or one for each element."""
     def squeeze(self, /, axis: Any = None) -> Tensor:
         """Without axes of size 1: all of them, or those in ``axis``."""
     def swapaxes(self, /, axis1: int, axis2: int) -> Tensor:
         """Two axes exchanged."""
     def tile(self, /, reps: int | Sequence[int]) -> Tensor:
-        """x repeated as a whole, ``reps`` times along each axis."""
+        """Copies of x joined, ``reps`` along each axis."""
     def unstack(self, /, axis: int = 0) -> tuple[Tensor, ...]:
         """The pieces of x along an axis, without that axis."""
     def trace(
@@ -293,12 +293,12 @@ class Members:
     def take(self, /, indices: Any, axis: int | None = None) -> Tensor:
         """The elements at ``indices`` along an axis; along the raveled x where axis is None."""
     def argpartition(self, /, kth: Any, axis: int | None = -1) -> Tensor:
-        """An order that puts the element ``kth`` where sorting would, smaller ones before it."""
+        """Indices that put the element ``kth`` where sorting would, and smaller ones before it."""
     def partition(self, /, kth: Any, axis: int | None = -1) -> Tensor:
         """x with its element ``kth`` where sorting would put it, smaller ones before it."""
     def searchsorted(self, v: Any, side: str = "left", sorter: Any = None) -> Tensor:
-        """Where elements ``v`` go in a sorted vector ``a``, before or after equal ones. No
-        gradient.
+        """The indices that insert ``v`` into a sorted vector ``a``, before or after equal
+        elements.
         """
     def sort(
         self,
@@ -319,7 +319,7 @@ class Members:
     def outer(self, b: Any, /) -> Tensor:
         """Every element of a times every element of b, as a matrix."""
     def to(self, target: Any = None, /, *, device: Any = None, dtype: Any = None) -> Tensor:
-        """x on another device, in another dtype, or both; x itself where nothing changes."""
+        """x on another device, in another dtype, or both; x itself if nothing changes."""
     def register_hook(self, hook: Callable[[Tensor], Any]) -> Handle:
         """Call ``hook(gradient)`` in every backward pass, once this tensor's gradient is
         complete.
@@ -337,10 +337,10 @@ class Members:
     def __round__(self, ndigits: int | None = None) -> Tensor:
         """``round(t, 2)``: a Tensor, like ``gg.round(t, 2)``."""
     def copy(self) -> Tensor:
-        """The same values in memory of their own, part of the graph."""
+        """A copy of the tensor, recorded in the graph."""
     clone = copy
     def cpu(self) -> Tensor:
-        """The tensor in the memory of the host; itself where it is there."""
+        """The tensor on the CPU; itself if it is there."""
     def cuda(self, index: int | None = None) -> Tensor:
         """The tensor on a CUDA device: CuPy's current one, or that of ``index``."""
     def to_device(self, device: Any, /, *, stream: Any = None) -> Tensor:
@@ -376,10 +376,8 @@ class Members:
         self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any: ...
     def __cupy_override_elementwise_kernel__(self, kernel: Any, *args: Any, **kwargs: Any) -> Any:
-        """What CuPy calls in place of a ufunc or an elementwise kernel with a Tensor among its
-        args.
-        """
+        """Called by CuPy for a ufunc or an elementwise kernel with a Tensor among its arguments."""
     def __cupy_override_reduction_kernel__(
         self, kernel: Any, axis: Any, dtype: Any, out: Any, keepdims: bool
     ) -> Any:
-        """What CuPy calls in place of a reduction kernel of a Tensor."""
+        """Called by CuPy for a reduction kernel over a Tensor."""

@@ -1,12 +1,11 @@
 """``gpugrad.linalg``: NumPy's and the Array API standard's linear algebra, and some of SciPy's.
 
-The functions take stacks of matrices: the last two axes are the matrix. Gradients flow through all
-of them but `matrix_rank`; the derivatives, where they come from and what they are at singular
-matrices and repeated eigenvalues, stand in ``gpugrad/ops/solvers.py`` and
-``gpugrad/ops/decompositions.py``.
+The functions take stacks of matrices: the last two axes are the matrix. All of them but
+`matrix_rank` have gradients. ``gpugrad/ops/solvers.py`` and ``gpugrad/ops/decompositions.py`` have
+the derivatives, their sources, and their values at singular matrices and repeated eigenvalues.
 
-On a CPU, LinAlgError is raised as NumPy does, for a singular matrix, say. On a GPU, CuPy gives
-NaN or infinity instead, as finding out would make the host wait.
+On a CPU, LinAlgError is raised as in NumPy, for a singular matrix, say. On a GPU, CuPy gives NaN or
+infinity instead, as a check would make the host wait.
 """
 
 from gpugrad.functions.linalg.decompositions import (

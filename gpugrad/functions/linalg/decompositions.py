@@ -2,7 +2,7 @@
 
 Imports manipulation, type_check and tensor.
 
-The derivatives stand in ``gpugrad/ops/decompositions.py``.
+The derivatives are in ``gpugrad/ops/decompositions.py``.
 """
 
 from typing import Any, NamedTuple
@@ -21,28 +21,28 @@ __all__ = [
 
 
 class EigResult(NamedTuple):
-    """What `eig` gives."""
+    """The results of `eig`."""
 
     eigenvalues: Tensor
     eigenvectors: Tensor
 
 
 class EighResult(NamedTuple):
-    """What `eigh` gives."""
+    """The results of `eigh`."""
 
     eigenvalues: Tensor
     eigenvectors: Tensor
 
 
 class QRResult(NamedTuple):
-    """What `qr` gives."""
+    """The results of `qr`."""
 
     Q: Tensor
     R: Tensor
 
 
 class SVDResult(NamedTuple):
-    """What `svd` gives."""
+    """The results of `svd`."""
 
     U: Tensor
     S: Tensor
@@ -50,7 +50,7 @@ class SVDResult(NamedTuple):
 
 
 def matrices(name: str, x: Any, square: bool = True) -> Tensor:
-    """x as a Tensor of matrices; ShapeError where it is none, or not square."""
+    """x as a Tensor of matrices; ShapeError where it has too few axes, or is not square."""
     x = as_tensor(x)
     if x.ndim < 2:
         raise ShapeError(
@@ -82,7 +82,7 @@ def qr(x: Any, /, mode: str = "reduced") -> QRResult | Tensor:
     """Q with orthonormal columns and the upper triangular R, with Q @ R equal to x.
 
     Mode 'complete' gives a square Q, without a derivative if x has more rows than columns; 'r'
-    gives R alone. The derivative wants x of full rank.
+    gives R alone. The derivative requires full rank.
     """
     x = matrices("qr", x, square=False)
     if mode not in ("reduced", "complete", "r"):
@@ -95,9 +95,9 @@ def svd(x: Any, /, full_matrices: bool = True, compute_uv: bool = True) -> SVDRe
     """U, the singular values in descending order, and Vh: x is equal to U * S @ Vh.
 
     With ``full_matrices`` U and Vh are square, without a derivative if x is not; with
-    ``compute_uv=False`` only the singular values are given. Vectors of equal singular values
-    have no derivative: theirs counts as 0. A pair of complex ones is unique but for a phase: a
-    loss that depends on it raises GradientError in ``backward()`` (on a GPU: its gradient is NaN).
+    ``compute_uv=False`` only the singular values are returned. Vectors of equal singular values
+    have no derivative; it counts as 0. A pair of complex vectors is unique up to a phase: a loss
+    that depends on it raises GradientError in ``backward()`` (on a GPU: its gradient is NaN).
     """
     x = matrices("svd", x, square=False)
     if not compute_uv:
@@ -111,7 +111,7 @@ def svdvals(x: Any, /) -> Tensor:
 
 
 def _lower(name: str, x: Any, which: str) -> Tensor:
-    """Hermitian matrices whose lower triangle is the one to be read."""
+    """Hermitian matrices of which the lower triangle is read."""
     x = matrices(name, x)
     if which not in ("L", "U", "l", "u"):
         raise ArgumentError(f"{name}: expected UPLO 'L' or 'U', got {which!r}")
@@ -121,10 +121,10 @@ def _lower(name: str, x: Any, which: str) -> Tensor:
 def eigh(x: Any, /, UPLO: str = "L") -> EighResult:
     """Eigenvalues, in ascending order, and eigenvectors, in columns, of Hermitian matrices.
 
-    Real symmetric ones are such. Only the lower triangle of x is read, or the upper one with
-    ``UPLO="U"``; the gradient is Hermitian. Vectors of equal eigenvalues have no derivative:
-    theirs counts as 0. Complex vectors are unique but for a phase, so a loss must not depend on
-    it: its ``backward()`` raises GradientError (on a GPU: its gradient is NaN).
+    These include real symmetric matrices. Only the lower triangle of x is read, with
+    ``UPLO="U"`` the upper one; the gradient is Hermitian. Vectors of equal eigenvalues have no
+    derivative; it counts as 0. Complex vectors are unique up to a phase: a loss that depends on
+    it raises GradientError in ``backward()`` (on a GPU: its gradient is NaN).
     """
     return EighResult(*OPS["eigh"](_lower("eigh", x, UPLO)))
 
@@ -137,12 +137,11 @@ def eigvalsh(x: Any, /, UPLO: str = "L") -> Tensor:
 def eig(x: Any, /) -> EigResult:
     """Eigenvalues, in any order, and eigenvectors, in columns and of size 1, of square matrices.
 
-    All are complex, as the standard has it, where NumPy gives real ones if it can. A vector is
-    unique but for its phase, so a loss must not depend on it: its ``backward()`` raises
-    GradientError (on a GPU: its gradient is NaN). Vectors of equal eigenvalues have no
-    derivative: theirs counts as 0. A matrix that lacks vectors (defective, such as
-    [[0, 1], [0, 0]]) has no derivative: LinAlgError, or numbers without meaning where rounding
-    hides it. DeviceError where CUDA's libraries are too old.
+    All are complex, as in the Array API standard; NumPy returns real ones where it can. A vector
+    is unique up to its phase: a loss that depends on it raises GradientError in ``backward()``
+    (on a GPU: its gradient is NaN). Vectors of equal eigenvalues have no derivative; it counts
+    as 0. A defective matrix, such as [[0, 1], [0, 0]], has no derivative: LinAlgError, or
+    meaningless numbers where rounding hides it. DeviceError where CUDA's libraries are too old.
 
     >>> import gpugrad as gg
     >>> gg.linalg.eig(gg.tensor([[0.0, -1.0], [1.0, 0.0]])).eigenvalues

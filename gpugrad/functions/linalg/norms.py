@@ -1,9 +1,8 @@
 """Norms of vectors and matrices, and the condition number: compositions.
 
 Imports manipulation, operands, type_check and tensor. At a point without a derivative, such as a
-vector of zeros, the gradient is that of `abs` and `max`: 0 there, and shared among elements that
-tie. A second derivative there is NaN, but for the sums and extremes of `abs`, which consist of
-straight pieces.
+vector of zeros, the gradient is that of `abs` and `max`: 0, and shared among ties. A second
+derivative there is NaN, except for sums and extremes of `abs`, which are piecewise linear.
 """
 
 import math
@@ -25,9 +24,9 @@ MATRIX_ORDERS = "'fro', 'nuc', 1, -1, 2, -2, inf or -inf"
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Tensor:
     """A norm of vectors or matrices, by NumPy's rules.
 
-    ``axis`` is one axis for vectors and two for matrices; None for all of x, which is then a
-    vector of its elements where ``ord`` is None. ``ord`` is as in `vector_norm` and
-    `matrix_norm`. ShapeError where ``ord`` is given and x has more than two axes to go along.
+    ``axis`` is one axis for vectors, two for matrices, or None for all of x, which is raveled
+    where ``ord`` is None. ``ord`` is as in `vector_norm` and `matrix_norm`. ShapeError where
+    ``ord`` is given and x has more than two axes to reduce.
 
     >>> import gpugrad as gg
     >>> gg.linalg.norm(gg.tensor([3.0, 4.0]))
@@ -39,8 +38,8 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> T
             return vector_norm(x, keepdims=keepdims)
         axes = tuple(range(x.ndim))
     else:
-        given = tuple(axis) if isinstance(axis, tuple | list) else (axis,)
-        axes = tuple(axis_number("norm", one, x.ndim) for one in given)
+        axes = tuple(axis) if isinstance(axis, tuple | list) else (axis,)
+        axes = tuple(axis_number("norm", one, x.ndim) for one in axes)
     if len(axes) == 1:
         return vector_norm(x, axis=axes, keepdims=keepdims, ord=2 if ord is None else ord)
     if len(axes) != 2 or axes[0] == axes[1]:
@@ -55,11 +54,11 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> T
 
 
 def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Tensor:
-    """The norm of the vectors along an axis, or along several together; of all elements for None.
+    """The norm of the vectors along an axis, or along several at once; of all elements for None.
 
     ``ord`` p gives (sum of ``|x| ** p``) ** (1 / p); inf and -inf the largest and smallest of
     ``|x|``; 0 the number of elements that are not 0, without a gradient. ArgumentError for
-    an ``ord`` that is no number.
+    any other ``ord``.
 
     >>> import gpugrad as gg
     >>> gg.linalg.vector_norm(gg.tensor([[3.0, -4.0], [0.0, 1.0]]), ord=1, axis=1)
@@ -68,22 +67,22 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any
     x = _floating(x)
     if isinstance(ord, str) or not hasattr(ord, "__float__"):
         raise ArgumentError(f"vector_norm: expected a number as ord, got {ord!r}")
-    words: Any = {"axis": tuple(axis) if isinstance(axis, list) else axis, "keepdims": keepdims}
+    kwargs: Any = {"axis": tuple(axis) if isinstance(axis, list) else axis, "keepdims": keepdims}
     if ord == 2:
-        return OPS["root"](OPS["sum"](square_size(x), **words))
+        return OPS["root"](OPS["sum"](square_size(x), **kwargs))
     if ord == 0:
-        return OPS["sum"]((x != 0).astype(x.data.real.dtype), **words)
+        return OPS["sum"]((x != 0).astype(x.data.real.dtype), **kwargs)
     size = OPS["abs"](x)
     if ord == 1:
-        return OPS["sum"](size, **words)
+        return OPS["sum"](size, **kwargs)
     if ord == math.inf:
-        return OPS["max"](size, **words)
+        return OPS["max"](size, **kwargs)
     if ord == -math.inf:
-        return OPS["min"](size, **words)
+        return OPS["min"](size, **kwargs)
     order = float(ord)
     # An even power needs no absolute value, which has a kink at 0.
     powers = x**order if order % 2 == 0 and x.dtype.kind != "c" else size**order
-    return OPS["root"](OPS["sum"](powers, **words), order=order)
+    return OPS["root"](OPS["sum"](powers, **kwargs), order=order)
 
 
 def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Tensor:
@@ -137,6 +136,6 @@ def cond(x: Any, p: Any = None) -> Tensor:
 
 
 def _floating(x: Any) -> Tensor:
-    """x as a Tensor; whole numbers as floating-point ones, as NumPy's norms have them."""
+    """x as a Tensor; integers are cast to a floating-point dtype, as in NumPy's norms."""
     x = as_tensor(x)
     return x.astype("float64") if x.dtype.kind in "biu" else x

@@ -1,4 +1,4 @@
-"""Products and powers of matrices, and what the standard has under ``linalg`` besides.
+"""Products and powers of matrices, and the standard's other functions of ``linalg``.
 
 Imports decompositions, manipulation, operands, solvers, tensor_contractions, type_check and tensor.
 """
@@ -28,7 +28,7 @@ matmul = OPS["matmul"]
 
 
 def matrix_power(x: Any, n: int) -> Tensor:
-    """Each matrix multiplied n times with itself; its inverse, for n below 0.
+    """Each matrix to the power n; that of its inverse for n below 0.
 
     >>> import gpugrad as gg
     >>> gg.linalg.matrix_power(gg.tensor([[1.0, 1.0], [0.0, 1.0]]), 5)
@@ -70,8 +70,8 @@ def expm(x: Any, /) -> Tensor:
 def multi_dot(arrays: Sequence[Any], /) -> Tensor:
     """The product of two or more matrices, in the order that takes the fewest multiplications.
 
-    The first may be a row vector of one axis, the last a column vector. The order is found by
-    the algorithm of T. Cormen et al., "Introduction to Algorithms", section 15.2.
+    The first operand may be a row vector of one axis, the last a column vector. The order comes
+    from the algorithm of T. Cormen et al., "Introduction to Algorithms", section 15.2.
     """
     tensors = [as_tensor(array) for array in arrays]
     if len(tensors) < 2:
@@ -100,7 +100,7 @@ def multi_dot(arrays: Sequence[Any], /) -> Tensor:
 
 
 def _cuts(sizes: list[int]) -> dict[tuple[int, int], int]:
-    """For each run of matrices, where the cheapest product cuts it in two."""
+    """For each run of matrices, the position at which the cheapest product splits it."""
     count = len(sizes) - 1
     costs = {(i, i): 0 for i in range(count)}
     cuts = {}
@@ -135,7 +135,7 @@ def outer(x1: Any, x2: Any, /) -> Tensor:
 
 
 def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
-    """The inner product of the vectors along an axis, counted in each before they broadcast.
+    """The inner product of the vectors along an axis of each operand, before they broadcast.
 
     Complex x1 are conjugated.
     """

@@ -25,7 +25,7 @@ __all__ = [
 
 
 class SlogdetResult(NamedTuple):
-    """What `slogdet` gives."""
+    """The results of `slogdet`."""
 
     sign: Tensor
     logabsdet: Tensor
@@ -44,22 +44,22 @@ def det(x: Any, /) -> Tensor:
 def slogdet(x: Any, /) -> SlogdetResult:
     """The determinant's sign and the logarithm of its absolute value, for values of any size.
 
-    A singular matrix gives 0 and -inf, and its gradient LinAlgError.
+    A singular matrix gives 0 and -inf; its gradient raises LinAlgError.
     """
     return SlogdetResult(*OPS["slogdet"](matrices("slogdet", x)))
 
 
 def inv(x: Any, /) -> Tensor:
-    """The inverse of each matrix. LinAlgError for a singular one (on a GPU: no numbers)."""
+    """The inverse of each matrix. LinAlgError for a singular one (on a GPU: NaN or infinity)."""
     return OPS["inv"](matrices("inv", x))
 
 
 def pinv(x: Any, /, rcond: Any = None, *, rtol: Any = None) -> Tensor:
     """The Moore-Penrose inverse of each matrix, square or not.
 
-    Singular values up to ``rtol`` (NumPy also says ``rcond``) times the largest count as 0: by
-    default the larger size times the dtype's rounding error, as the standard asks. It may be an
-    array, with a number for each matrix. The derivative is that for a rank that does not change.
+    Singular values up to ``rtol`` (in NumPy also ``rcond``) times the largest count as 0. The
+    default is the larger size times the dtype's rounding error, as in the Array API standard. It
+    may be an array, with a number for each matrix. The derivative assumes a constant rank.
     """
     x = matrices("pinv", x, square=False)
     if rcond is not None and rtol is not None:
@@ -71,10 +71,10 @@ def pinv(x: Any, /, rcond: Any = None, *, rtol: Any = None) -> Tensor:
 
 
 def _tolerance(name: str, x: Tensor, limit: Any) -> float:
-    """The singular values that count as zero, by the largest."""
+    """The tolerance for singular values that count as 0, relative to the largest."""
     if limit is None:
-        kind = x.dtype if x.dtype.kind in "fc" else np.dtype(np.float64)
-        return max(x.shape[-2:]) * float(np.finfo(kind).eps)
+        dtype = x.dtype if x.dtype.kind in "fc" else np.dtype(np.float64)
+        return max(x.shape[-2:]) * float(np.finfo(dtype).eps)
     try:
         return float(limit)
     except (TypeError, ValueError) as error:
@@ -84,7 +84,7 @@ def _tolerance(name: str, x: Tensor, limit: Any) -> float:
 
 
 def _sides(name: str, a: Any, b: Any, square: bool = True) -> tuple[Tensor, Tensor, bool]:
-    """The operands, b as matrices, and whether it was a vector."""
+    """The operands, b as matrices, and whether b was a vector."""
     a = matrices(name, a, square)
     b = as_tensor(b)
     vector = b.ndim == 1
@@ -100,7 +100,7 @@ def solve(a: Any, b: Any, /) -> Tensor:
     """The x with a @ x equal to b.
 
     b is one vector, or matrices whose columns are right-hand sides; a stack of vectors is
-    written ``b[..., None]``. LinAlgError for a singular a (on a GPU: no numbers).
+    written ``b[..., None]``. LinAlgError for a singular a (on a GPU: NaN or infinity).
 
     >>> import gpugrad as gg
     >>> gg.linalg.solve(gg.tensor([[2.0, 0.0], [0.0, 4.0]]), gg.tensor([2.0, 2.0]))
@@ -116,9 +116,9 @@ def solve_triangular(
 ) -> Tensor:
     """The x with a @ x equal to b, where a is triangular; its other triangle is not read.
 
-    ``unit_diagonal`` takes the diagonal as ones, unread as well. b is as in `solve`. One
-    matrix is solved by substitution where SciPy is installed, as is CuPy's; else, and for stacks,
-    by LU factors, which costs as much as `solve`.
+    With ``unit_diagonal`` the diagonal is taken to be ones and not read either. b is as in
+    `solve`. One matrix is solved by substitution on CuPy, and where SciPy is installed. Stacks,
+    and a matrix without SciPy, are solved by LU factors, at the cost of `solve`.
     """
     a, b, vector = _sides("solve_triangular", a, b)
     x = OPS["solve_triangular"](a, b, lower=bool(lower), unit_diagonal=bool(unit_diagonal))
@@ -126,12 +126,12 @@ def solve_triangular(
 
 
 def lstsq(a: Any, b: Any, /, rcond: float | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The shortest x for which a @ x is as near as can be to b, and NumPy's three others.
+    """The least-squares solution x of a @ x = b of least norm, and NumPy's three other results.
 
-    They are the sums of the squares of what remains (empty where a has not full column rank or
-    no more rows than columns: to know this the host waits for a GPU), the rank of a, and its
-    singular values. Stacks are taken as well. Singular values up to ``rcond`` times the largest
-    count as 0; the derivative is that for a rank that does not change.
+    They are the residual sums of squares, the rank of a, and its singular values. The sums are
+    empty where a has not full column rank or no more rows than columns, for which the host waits
+    for a GPU. Stacks are accepted. Singular values up to ``rcond`` times the largest count as 0;
+    the derivative assumes a constant rank.
     """
     a, b, vector = _sides("lstsq", a, b, square=False)
     limit = _tolerance("lstsq", a, rcond)
@@ -177,7 +177,7 @@ def tensorinv(a: Any, /, ind: int = 2) -> Tensor:
 def matrix_rank(x: Any, tol: Any = None, *, rtol: Any = None) -> Tensor:
     """The number of singular values above ``tol``, or above ``rtol`` times the largest.
 
-    By default the larger size times the dtype's rounding error, by the largest. No gradient.
+    The default is the larger size times the dtype's rounding error times the largest. No gradient.
     """
     x = as_tensor(x).detach()
     if x.ndim < 2:
@@ -196,5 +196,5 @@ def matrix_rank(x: Any, tol: Any = None, *, rtol: Any = None) -> Tensor:
 
 
 def _each(limit: Any) -> Any:
-    """A number, or one for each matrix of a stack, to compare singular values with."""
+    """A tolerance for singular values: a number, or one for each matrix of a stack."""
     return limit if isinstance(limit, int | float) else as_tensor(limit)[..., None]
