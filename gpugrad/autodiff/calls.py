@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from gpugrad.autodiff.rules import (
-    array_on,
+    array_beside,
     checked_gradient,
-    common_device,
+    first_array,
     host_array,
     is_array,
     map_values,
@@ -108,14 +108,14 @@ class Call:
         """The gradients, checked, by the rules over arrays or over Tensors."""
         gs = map_values(gs, convert)
         ds = self._by_rules(*self._operands(xp, convert, gs), needs)
-        device = common_device(gs)
+        like = first_array(gs)
         results: list[Any] = []
         for d, need, value, name in zip(ds, needs, self.values, self.custom.names(len(ds))):
             if need:
                 if xp is TENSORS:
                     self._check_recorded(d, gs, f"the gradient of {name!r}", "g")
                 what = f"{self.what}: its vjp"
-                d = checked_gradient(d, xp, gs[0], value, device, what, name, self.custom.host)
+                d = checked_gradient(d, xp, like, value, what, name, self.custom.host)
             results.append(d if need else None)
         return results
 
@@ -371,7 +371,7 @@ class Call:
                 f"{self.what}: its jvp must give a tuple of {self.count} tangents, one for each "
                 "output"
             )
-        device = common_device(tangents)
+        like = first_array(tangents)
         results = []
         for d, y in zip(result, self.ys):
             if xp is TENSORS:
@@ -379,7 +379,7 @@ class Call:
                 if not isinstance(d, Tensor):
                     d = zeros(TENSORS, tangents[0], y)
             else:
-                d = array_on(d, device, f"{self.what}: its jvp", y.dtype, custom.host)
+                d = array_beside(d, like, f"{self.what}: its jvp", y.dtype, custom.host)
             shape = tuple(y.shape)
             try:
                 fits = np.broadcast_shapes(tuple(d.shape), shape) == shape

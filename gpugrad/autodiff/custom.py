@@ -10,8 +10,8 @@ from typing import Any
 
 from gpugrad.autodiff.calls import Call, Rule
 from gpugrad.autodiff.rules import (
-    array_on,
-    common_device,
+    array_beside,
+    first_array,
     map_values,
     on_host,
     raw_array,
@@ -345,7 +345,7 @@ class CustomOp:
     ) -> tuple[tuple[Any, ...], bool, dict[str, Any]]:
         """The outputs, whether they are several, and the extras; all raw and checked."""
         raws = map_values(raws, raw_array)
-        device = common_device(raws)
+        like = first_array(raws)
         kwargs = parameters or {}
         if self.host:
             xp, raws, kwargs = on_host(raws, kwargs)
@@ -357,7 +357,8 @@ class CustomOp:
         several = isinstance(result, list | tuple)
         what, dtype = f"{self.what}: its forward", weak_dtype(raws)
         outputs = tuple(
-            array_on(y, device, what, dtype, self.host) for y in (result if several else (result,))
+            array_beside(y, like, what, dtype, self.host)
+            for y in (result if several else (result,))
         )
         if not outputs:
             raise ShapeError(f"{what} gave no output; expected an array, or a tuple of arrays")
@@ -365,7 +366,7 @@ class CustomOp:
             if name in kwargs:
                 raise ValueError(f"{what} saved {name!r}, which is the name of a parameter")
         extras = {
-            name: array_on(extra, device, f"{what}, to be saved as {name!r},", dtype, self.host)
+            name: array_beside(extra, like, f"{what}, to be saved as {name!r},", dtype, self.host)
             for name, extra in extras.items()
         }
         return outputs, several, extras

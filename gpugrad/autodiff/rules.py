@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.backend.device import Device, device_of, to_numpy
+from gpugrad.backend.device import beside, device_of, to_numpy
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.modes import enable_grad, no_grad, strict
 from gpugrad.engine.node import Node
@@ -21,7 +21,7 @@ from gpugrad.errors import DeviceError, DTypeError, GradientError, ShapeError
 from gpugrad.tensor import TENSORS, Tensor, get_default_dtype
 
 __all__ = [
-    "array_on", "checked_gradient", "common_device", "host_array", "is_array", "map_values",
+    "array_beside", "checked_gradient", "first_array", "host_array", "is_array", "map_values",
     "on_host", "raw_array", "refusing", "running", "weak_dtype", "zero_of", "zeros",
 ]  # fmt: skip
 
@@ -61,13 +61,13 @@ def host_array(value: Any) -> Any:
     return to_numpy(value) if is_array(value) else value
 
 
-def common_device(values: Sequence[Any]) -> Device:
-    """The device of the first array among some values."""
-    return device_of(raw_array(next(value for value in values if is_array(value))))
+def first_array(values: Sequence[Any]) -> Any:
+    """The first array among some values, raw."""
+    return raw_array(next(value for value in values if is_array(value)))
 
 
-def array_on(value: Any, device: Device, what: str, dtype: Any = None, send: bool = False) -> Any:
-    """The result of a user's function as a raw array on a device.
+def array_beside(value: Any, like: Any, what: str, dtype: Any = None, send: bool = False) -> Any:
+    """The result of a user's function as a raw array, on the device of the raw array ``like``.
 
     Numbers become arrays, Python's floats of ``dtype``. DTypeError for anything but an array or
     a number, DeviceError for an array of another device, unless ``send`` has it copied.
@@ -75,7 +75,8 @@ def array_on(value: Any, device: Device, what: str, dtype: Any = None, send: boo
     if isinstance(value, Tensor):
         value = value.data
     if isinstance(value, bool | int | float | complex | np.generic):
-        return device.send(np.asarray(value, dtype=dtype if type(value) is float else None))
+        number = np.asarray(value, dtype=dtype if type(value) is float else None)
+        return beside(number, like, asked=True)
     try:
         namespace_of(value)
     except DTypeError:
@@ -84,14 +85,14 @@ def array_on(value: Any, device: Device, what: str, dtype: Any = None, send: boo
         ) from None
     if value.dtype.kind in "OSUmM":
         raise DTypeError(f"{what} gave an array of dtype {value.dtype}; expected numbers")
-    if (own := device_of(value)) != device:
-        if not send:
-            raise DeviceError(
-                f"{what} gave an array on {own}, but its arguments are on {device}. Compute with "
-                "the functions of xp; for a function that knows only NumPy pass host=True"
-            )
-        value = device.send(value)
-    return value
+    own, device = device_of(value), device_of(like)
+    if own != device and not send:
+        raise DeviceError(
+            f"{what} gave an array on {own}, but its arguments are on {device}. Compute with "
+            "the functions of xp; for a function that knows only NumPy pass host=True"
+        )
+    same = own == device and (not send or namespace_of(value) is namespace_of(like))
+    return value if same else beside(to_numpy(value), like, asked=True)
 
 
 def weak_dtype(values: Sequence[Any]) -> Any:
@@ -116,17 +117,17 @@ def zero_of(xp: Any, like: Any, value: Any) -> Any:
 
 
 def checked_gradient(
-    d: Any, xp: Any, like: Any, value: Any, device: Device, what: str, name: str, send: bool
+    d: Any, xp: Any, like: Any, value: Any, what: str, name: str, send: bool
 ) -> Any:
     """One gradient that a rule gave, as an array that the engine can unbroadcast.
 
-    ``like`` is an array on the right device. None and 0 stand for zeros.
+    ``like`` is a raw array on the right device. None and 0 stand for zeros.
     """
     shape = tuple(value.shape)
     if d is None or (isinstance(d, int | float) and d == 0):
         return zeros(xp, like, value)
     if xp is not TENSORS:
-        d = array_on(d, device, f"{what}, for its argument {name!r},", value.dtype, send)
+        d = array_beside(d, like, f"{what}, for its argument {name!r},", value.dtype, send)
     pairs = zip(reversed(tuple(d.shape)), reversed(shape))
     if any(a != b and a != 1 and b != 1 for a, b in pairs):
         raise ShapeError(

@@ -13,7 +13,7 @@ import numpy as np
 from gpugrad.backend.device import Device, default_device
 from gpugrad.errors import ArgumentError, DTypeError, IndexingError, ShapeError
 from gpugrad.functions.manipulation import ravel, reshape, tile
-from gpugrad.functions.operands import beside
+from gpugrad.functions.operands import beside, xp_of
 from gpugrad.tensor import creation
 from gpugrad.tensor.assign import index_update
 from gpugrad.tensor.core import Tensor
@@ -144,7 +144,7 @@ def mask_indices(n: int, mask_func: Callable[..., Any], k: Any = 0) -> tuple[Ten
     (tensor([0, 0, 1]), tensor([0, 1, 1]))
     """
     mask = as_tensor(mask_func(creation.ones((n, n)), k))
-    return tuple(Tensor(positions) for positions in mask.detach().data.nonzero())
+    return tuple(Tensor(positions) for positions in xp_of(mask).nonzero(mask.data))
 
 
 def ix_(*args: Any) -> tuple[Tensor, ...]:
@@ -164,7 +164,7 @@ def ix_(*args: Any) -> tuple[Tensor, ...]:
         if part.ndim != 1:
             raise ShapeError(f"ix_: expected vectors, got shape {part.shape}")
         if part.dtype == np.bool_:
-            part = Tensor(part.data.nonzero()[0])
+            part = Tensor(xp_of(part).nonzero(part.data)[0])
         elif part.size == 0:
             part = part.astype("int64")
         parts.append(reshape(part, [-1 if j == i else 1 for j in range(len(args))]))

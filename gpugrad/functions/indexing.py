@@ -165,4 +165,4 @@ def nonzero(x: Any, /) -> tuple[Tensor, ...]:
     x = as_tensor(x)
     if x.ndim == 0:
         raise ShapeError("nonzero: expected axes, got a tensor with none")
-    return tuple(Tensor(positions) for positions in x.data.nonzero())
+    return tuple(Tensor(positions) for positions in xp_of(x).nonzero(x.data))

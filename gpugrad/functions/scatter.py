@@ -34,7 +34,7 @@ def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Tensor:
         raise DTypeError(f"bincount: expected a vector of whole numbers, got {x.dtype}, {x.shape}")
     if minlength < 0:
         raise ShapeError(f"bincount: expected minlength of 0 or more, got {minlength}")
-    low, high = (int(x.data.min()), int(x.data.max())) if x.size else (0, -1)
+    low, high = (x.min().item(), x.max().item()) if x.size else (0, -1)
     if low < 0:
         raise ShapeError(f"bincount: expected no negative numbers, got {low}")
     if weights is None:

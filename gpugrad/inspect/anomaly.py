@@ -107,7 +107,7 @@ def _not_finite(array: Any) -> str | None:
         return None
     xp = namespace_of(array)
     bad = ~xp.isfinite(array)
-    if not bool(bad.any()):
+    if not xp.any(bad):
         return None
     place = int(xp.argmax(bad))
     value = array.reshape(-1)[place].item()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.backend.device import device_of, to_numpy
+from gpugrad.backend.device import beside, device_of, to_numpy
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.modes import indices_are_checked
 from gpugrad.errors import DeviceError, DTypeError, ShapeError
@@ -103,13 +103,15 @@ def _classes(who: str, scores: Any, target: Any, ignore_index: int | None) -> tu
     if not namespace_of(raw).waits or indices_are_checked():
         _check_classes(who, raw, shape[1] if len(shape) > 1 else shape[0], ignore_index)
     if listed:
-        raw, counted = home.send(raw), None if counted is None else home.send(counted)
+        raw = beside(raw, scores.data, asked=True)
+        counted = None if counted is None else beside(counted, scores.data, asked=True)
     return (moveaxis(scores, 1, -1) if len(shape) > 2 else scores), raw, counted
 
 
 def _check_classes(who: str, numbers: Any, count: int, ignore_index: int | None) -> None:
     """ValueError for class numbers that are out of range."""
-    if not numbers.size or (int(numbers.min()) >= 0 and int(numbers.max()) < count):
+    xp = namespace_of(numbers)
+    if not numbers.size or (xp.min(numbers) >= 0 and xp.max(numbers) < count):
         return
     numbers = to_numpy(numbers)
     first = int(np.flatnonzero((numbers < 0) | (numbers >= count))[0])
@@ -165,7 +167,7 @@ def cross_entropy(
     if not hasattr(target, "shape"):
         listed = np.asarray(target)
         if listed.dtype.kind == "f":
-            target = logits.device.send(listed.astype(logits.dtype))
+            target = beside(listed.astype(logits.dtype), logits.data, asked=True)
     if getattr(target, "dtype", np.dtype("O")).kind == "f":
         return _of_probabilities(logits, target, ignore_index, reduction, label_smoothing)
     scores, classes, counted = _classes(who, logits, target, ignore_index)

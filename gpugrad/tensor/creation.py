@@ -341,7 +341,7 @@ def _between(start: Any, stop: Any, num: int, endpoint: bool, device: Any, axis:
     steps = num - 1 if endpoint else num
     span = TENSORS.subtract(stop, start)
     dtype = span.dtype if span.dtype.kind in "fc" else np.dtype(np.float64)
-    weights = arange(num, dtype=np.finfo(dtype).dtype, device=span.device) / max(steps, 1)
+    weights = TENSORS.arange_like(span, num).astype(np.finfo(dtype).dtype) / max(steps, 1)
     weights = weights.reshape((num,) + (1,) * span.ndim)
     last = stop if isinstance(stop, Tensor) else full_like(span, stop, dtype=dtype)
     ends = weights == 1 if endpoint and num > 1 else weights > 1

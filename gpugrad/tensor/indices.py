@@ -95,7 +95,8 @@ def check_numbers(who: str, numbers: Any, axis: int, size: int) -> None:
     if not _is_numbers(numbers) or not numbers.size:
         return
     if _on_host(numbers) or indices_are_checked():
-        for number in (int(numbers.min()), int(numbers.max())):
+        xp = namespace_of(numbers)
+        for number in (xp.min(numbers).item(), xp.max(numbers).item()):
             if not -size <= number < size:
                 raise IndexingError(
                     f"{who}: index {number} is out of bounds for axis {axis} with size {size}"

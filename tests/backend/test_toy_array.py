@@ -147,6 +147,47 @@ def test_it_prints_converts_and_says_where_it_is():
     assert type(x.to("sim").data).__module__.startswith("gpugrad.backend.sim")
 
 
+@pytest.mark.parametrize("host", [False, True])
+def test_custom_ops_give_arrays_of_its_type(host):
+    @gg.custom_op(host=host)
+    def cube(xp, x):
+        assert (type(x) is Toy) is not host
+        return x * x * x
+
+    @cube.defvjp
+    def _(xp, g, y, x):
+        return 3 * g * x * x
+
+    x = toy(1.0, 2.0)
+    y = cube(x)
+    y.sum().backward()
+    assert type(y.data) is type(x.grad.data) is Toy
+    np.testing.assert_array_equal(x.grad.data.values, [3.0, 12.0])
+
+
+FUNCTIONS = {
+    "cross_entropy": lambda x: gg.nn.functional.cross_entropy(gg.stack([x, 2 * x]), [0, 1]),
+    "linspace": lambda x: gg.linspace(x, 2 * x, 3).sum(),
+    "repeat": lambda x: (gg.repeat(x, [1, 2, 0]) ** 2).sum(),
+    "sort": lambda x: (gg.sort(x) * [1.0, 2.0, 3.0]).sum(),
+    "quantile": lambda x: gg.quantile(x, 0.3),
+    "interp": lambda x: gg.interp(x, x.detach() * 2, gg.sort(x) ** 2).sum(),
+    "reflected": lambda x: (gg.pad(x, 1, mode="reflect") ** 2).sum(),
+    "checkpoint": lambda x: gg.checkpoint(lambda y: gg.sin(y).sum())(x),
+}
+
+
+@pytest.mark.parametrize("block", [gg.detect_anomaly, gg.debug_mode])
+@pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
+def test_composed_functions_and_those_who_watch(function, block):
+    x, plain_x = toy(0.5, 1.5, 2.0), gg.tensor(np.array([0.5, 1.5, 2.0]), requires_grad=True)
+    with block():
+        for one in (x, plain_x):
+            function(one).backward()
+    assert type(x.grad.data) is Toy
+    np.testing.assert_allclose(x.grad.data.values, plain_x.grad.numpy(), rtol=1e-12)
+
+
 @pytest.mark.parametrize("make", [gg.optim.SGD, gg.optim.Adam])
 def test_optimizers_update_it(make):
     def trained(box):
