@@ -1,6 +1,6 @@
-"""CUDA C to machine code where there is no GPU: NVRTC, ptxas and nvdisasm, and what they report.
+"""CUDA C to machine code without a GPU: NVRTC, ptxas and nvdisasm, and their figures.
 
-NVRTC gets the options that CuPy gives it. The three programs come with wheels
+NVRTC gets CuPy's options. The three programs come with wheels
 (nvidia-cuda-nvrtc-cu12, nvidia-cuda-nvcc-cu12, nvidia-cuda-nvdisasm), the headers with
 nvidia-cuda-runtime-cu12 and CuPy.
 """
@@ -21,16 +21,15 @@ __all__ = ["CompileError", "Machine", "assemble", "missing", "versions"]
 
 
 class CompileError(Exception):
-    """What a compiler said of a source that it did not take."""
+    """A compiler's message on a source that it refused."""
 
 
 class Machine(NamedTuple):
-    """What became of a kernel, or of a function that stayed one: registers and bytes of memory.
+    """The registers and bytes of memory of a kernel, or of a function that was not inlined.
 
     ``registers`` is None for a function: it uses those of its kernels. ``stack`` is local memory,
-    ``spilled`` the bytes that are moved there and back for want of registers. ``loads`` and
-    ``stores`` say how often the code moves so many bytes at once between global memory and
-    registers.
+    ``spilled`` the bytes of registers moved there and back. ``loads`` and ``stores`` count the
+    instructions between global memory and registers, by the bytes that each moves.
     """
 
     registers: int | None
@@ -42,14 +41,14 @@ class Machine(NamedTuple):
 
 
 def _nvidia(pattern: str) -> list[Path]:
-    """The files of NVIDIA's wheels that are called so."""
+    """The files of NVIDIA's wheels with names of a pattern."""
     spec = importlib.util.find_spec("nvidia")
     roots = (spec.submodule_search_locations or ()) if spec else ()
-    return [found for root in roots for found in sorted(Path(root).glob(pattern))]
+    return [path for root in roots for path in sorted(Path(root).glob(pattern))]
 
 
 def missing() -> str | None:
-    """What has to be installed before anything can be assembled; None where all is there."""
+    """The command that installs missing wheels; None where all are installed."""
     needed = {
         "nvidia-cuda-nvrtc-cu12": _nvidia("cuda_nvrtc/lib/libnvrtc.so.12"),
         "nvidia-cuda-runtime-cu12": _nvidia("cuda_runtime/include/cuda_fp16.h"),
@@ -57,15 +56,15 @@ def missing() -> str | None:
         "nvidia-cuda-nvdisasm": _nvidia("*/bin/nvdisasm"),
         "cupy-cuda12x": importlib.util.find_spec("cupy"),
     }
-    absent = [wheel for wheel, found in needed.items() if not found]
+    absent = [wheel for wheel, present in needed.items() if not present]
     return f"pip install {' '.join(absent)}" if absent else None
 
 
 def versions() -> str:
-    """Whose figures they are, in words."""
-    names = {"NVRTC": "nvidia-cuda-nvrtc-cu12", "ptxas": "nvidia-cuda-nvcc-cu12"}
-    names["CuPy"] = "cupy-cuda12x"
-    return ", ".join(f"{word} {importlib.metadata.version(n)}" for word, n in names.items())
+    """The compilers and their versions, for the table."""
+    wheels = {"NVRTC": "nvidia-cuda-nvrtc-cu12", "ptxas": "nvidia-cuda-nvcc-cu12"}
+    wheels["CuPy"] = "cupy-cuda12x"
+    return ", ".join(f"{name} {importlib.metadata.version(w)}" for name, w in wheels.items())
 
 
 # ---------------------------------------------------------------- from source to PTX
@@ -92,11 +91,11 @@ def _to_ptx(source: str, arch: str, options: tuple[str, ...]) -> str:
     )
     if status != 0:
         raise CompileError(f"nvrtcCreateProgram returned {status}")
-    words = [*options, *_includes(), "-ftz=true", f"-arch={arch}"]
-    words.append("--device-as-default-execution-space")
-    texts = (ctypes.c_char_p * len(words))(*(word.encode() for word in words))
+    flags = [*options, *_includes(), "-ftz=true", f"-arch={arch}"]
+    flags.append("--device-as-default-execution-space")
+    encoded = (ctypes.c_char_p * len(flags))(*(flag.encode() for flag in flags))
     try:
-        if nvrtc.nvrtcCompileProgram(program, len(words), texts) != 0:
+        if nvrtc.nvrtcCompileProgram(program, len(flags), encoded) != 0:
             raise CompileError(_text(program, "ProgramLog"))
         return _text(program, "PTX")
     finally:
@@ -127,22 +126,22 @@ def _run(*command: str | Path) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def _count(words: str, what: str) -> int:
-    found = re.search(rf"(\d+) {what}", words)
-    return int(found[1]) if found else 0
+def _count(text: str, what: str) -> int:
+    match = re.search(rf"(\d+) {what}", text)
+    return int(match[1]) if match else 0
 
 
 def _accesses(code: str) -> dict[str, dict[str, dict[int, int]]]:
-    """By kernel the widths of what it loads and stores, from what nvdisasm prints."""
-    found: dict[str, dict[str, dict[int, int]]] = {}
+    """By kernel the widths of its loads and stores, from the output of nvdisasm."""
+    by_kernel: dict[str, dict[str, dict[int, int]]] = {}
     for part in code.split("\n.text.")[1:]:
         name, _, body = part.partition(":")
-        widths = found[name] = {"LDG": {}, "STG": {}}
-        for kind, modifiers in _ACCESS.findall(body):
+        widths = by_kernel[name] = {"LDG": {}, "STG": {}}
+        for instruction, modifiers in _ACCESS.findall(body):
             bits = re.search(r"\.(?:[US])?(128|64|16|8)\b", modifiers)
             width = int(bits[1]) // 8 if bits else 4
-            widths[kind][width] = widths[kind].get(width, 0) + 1
-    return found
+            widths[instruction][width] = widths[instruction].get(width, 0) + 1
+    return by_kernel
 
 
 def _assembled(ptx: str, arch: str, look: bool) -> dict[str, Machine]:
@@ -150,11 +149,11 @@ def _assembled(ptx: str, arch: str, look: bool) -> dict[str, Machine]:
     with tempfile.TemporaryDirectory(prefix="gpugrad-kernels-") as folder:
         text, code = Path(folder, "kernels.ptx"), Path(folder, "kernels.cubin")
         text.write_text(ptx)
-        said = _run(ptxas, "-v", f"-arch={arch}", text, "-o", code).stderr
+        properties = _run(ptxas, "-v", f"-arch={arch}", text, "-o", code).stderr
         accesses = _accesses(_run(_nvidia("*/bin/nvdisasm")[0], code).stdout) if look else {}
-    made = {}
-    for name, stack, stores, loads, used in _PROPERTIES.findall(said):
-        made[name] = Machine(
+    machines = {}
+    for name, stack, stores, loads, used in _PROPERTIES.findall(properties):
+        machines[name] = Machine(
             _count(used, "registers") if used else None,
             _count(used, "bytes smem"),
             int(stack),
@@ -162,30 +161,30 @@ def _assembled(ptx: str, arch: str, look: bool) -> dict[str, Machine]:
             accesses.get(name, {}).get("LDG", {}),
             accesses.get(name, {}).get("STG", {}),
         )
-    return made
+    return machines
 
 
 def assemble(
     source: str, arch: str, options: tuple[str, ...], look: bool, cache: Path | None = None
 ) -> dict[str, Machine]:
-    """The kernels and functions of a source, by name, as ptxas makes them for "sm_90", say.
+    """The kernels and functions of a source, by name, assembled for "sm_90", say.
 
-    With ``look`` their loads and stores are counted, which takes a disassembler. A folder ``cache``
-    keeps what was found. CompileError with what the compilers said.
+    ``look`` counts their loads and stores, which takes a disassembler. A folder ``cache`` keeps
+    the results. CompileError with the compilers' message.
     """
     text = repr((source, arch, options, look, versions()))
     key = hashlib.sha256(text.encode()).hexdigest()[:32]
-    known = None if cache is None else cache / f"{key}.json"
-    if known is not None and known.exists():
-        kept = json.loads(known.read_text())
-        return {name: _machine(*values) for name, values in kept.items()}
-    made = _assembled(_to_ptx(source, arch, options), arch, look)
-    if known is not None:
-        known.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=known.parent, delete=False) as file:
-            json.dump(made, file)
-        Path(file.name).replace(known)  # at once: other processes look for it
-    return made
+    path = None if cache is None else cache / f"{key}.json"
+    if path is not None and path.exists():
+        cached = json.loads(path.read_text())
+        return {name: _machine(*values) for name, values in cached.items()}
+    machines = _assembled(_to_ptx(source, arch, options), arch, look)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+            json.dump(machines, file)
+        Path(file.name).replace(path)  # in one step: other processes read it
+    return machines
 
 
 def _machine(*values: object) -> Machine:

@@ -3,8 +3,8 @@
     pip install numpy autograd jax       # into an environment of their own
     python ci/coverage_names.py          # rewrites ci/coverage_names.json
 
-Only names are kept: the public functions of NumPy and jax.numpy, and those to which HIPS autograd
-gives a derivative. Imports nothing of gpugrad; ci/reference.py reads what this wrote.
+The names are those of the public functions of NumPy and jax.numpy, and of the functions to which
+HIPS autograd gives a derivative. Imports nothing of gpugrad; ci/reference.py reads the file.
 """
 
 import importlib
@@ -16,7 +16,7 @@ from typing import Any
 
 FILE = Path(__file__).with_suffix(".json")
 
-# What is public in autograd but there for its own use.
+# Endings of public names in autograd that are for its own use.
 HELPERS = ("_args", "_pad", "_boxes_inside", "_intdtype", "_namespace")
 
 # The modules compared, by the name of their part of gpugrad: "" is gpugrad itself.
@@ -33,14 +33,14 @@ def public(module: types.ModuleType) -> list[str]:
 
 
 def is_function(value: Any) -> bool:
-    """Whether a value is called to compute: jax.numpy's dtypes, say, are called to convert."""
+    """Whether a value is a function: jax.numpy's dtypes are callable, but only convert."""
     if isinstance(value, type | types.ModuleType) or not callable(value):
         return False
     return not hasattr(value, "dtype")
 
 
 def differentiated(module: types.ModuleType) -> list[str]:
-    """Those of autograd's functions that have a derivative: in its table, or made of such ones."""
+    """The functions of autograd with a derivative: in its table, or made of such functions."""
     table = importlib.import_module("autograd.core").primitive_vjps
     known = {primitive.__name__ for primitive in table}  # by name: some are wrapped once more
     return [
@@ -62,16 +62,16 @@ LIBRARIES = {
 
 
 def main() -> None:
-    found = {}
+    libraries = {}
     for library, (package, root, names) in LIBRARIES.items():
-        found[library] = {
+        libraries[library] = {
             "version": importlib.metadata.version(package),
             "names": {
                 part: names(importlib.import_module(root + suffix))
                 for part, suffix in PARTS.items()
             },
         }
-    FILE.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    FILE.write_text(json.dumps(libraries, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ TARGET = Path(__file__).resolve().parents[1] / "gpugrad" / "backend" / "sim" / "
 def parameters(function: Any) -> str | None:
     """The parameter list of a CuPy callable as Python source, None where it has none.
 
-    Functions compiled by Cython tell theirs only in the first line of the docstring,
-    with C types before the names.
+    Functions compiled by Cython have it only in the first line of the docstring, with C types
+    before the names.
     """
     try:
         signature = inspect.signature(function)
@@ -35,11 +35,11 @@ def parameters(function: Any) -> str | None:
 
 def from_docstring(function: Any) -> str | None:
     first = (getattr(function, "__doc__", None) or "").strip().partition("\n")[0]
-    found = re.fullmatch(r"[\w.]+(\(.*\))(?: -> .*)?", first)
-    if not found:
+    match = re.fullmatch(r"[\w.]+(\(.*\))(?: -> .*)?", first)
+    if not match:
         return None
     parts = []
-    for part in found[1][1:-1].split(", "):
+    for part in match[1][1:-1].split(", "):
         name, equals, default = part.partition("=")
         parts.append(name.split(" ")[-1] + equals + default)
     return "(" + ", ".join(parts) + ")"
@@ -66,10 +66,10 @@ def ufuncs_of(module: Any) -> dict[str, tuple[str, int, int, str | None]]:
     }
 
 
-def methods_of(kind: type) -> dict[str, str]:
+def methods_of(cls: type) -> dict[str, str]:
     table = {}
-    for name in sorted(dir(kind)):
-        value = getattr(kind, name)
+    for name in sorted(dir(cls)):
+        value = getattr(cls, name)
         if name.startswith("_") or not callable(value):
             continue
         text = parameters(value)
@@ -78,7 +78,7 @@ def methods_of(kind: type) -> dict[str, str]:
     return table
 
 
-LATER = {"cublas"}  # modules that are members of cupy once something has imported them
+LATER = {"cublas"}  # modules that are members of cupy only after an import
 
 
 def collect() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Files that scripts here write from the op table, and the check that they are current."""
+"""Writing files from the op table, or checking that they are current."""
 
 import argparse
 import difflib
@@ -18,12 +18,12 @@ def write_or_check(
     status = 0
     for name, write in documents.items():
         path, text = root / name, write()
-        kept = path.read_text(encoding="utf-8") if path.exists() else ""
+        current = path.read_text(encoding="utf-8") if path.exists() else ""
         if not check:
             path.write_text(text, encoding="utf-8")
-        elif kept != text:
+        elif current != text:
             status = 1
-            pair = kept.splitlines(), text.splitlines()
-            print(*difflib.unified_diff(*pair, name, f"{name}, made anew", lineterm=""), sep="\n")
-            print(f"{name} is not what the table says: run python {script}")
+            pair = current.splitlines(), text.splitlines()
+            print(*difflib.unified_diff(*pair, name, f"{name}, rewritten", lineterm=""), sep="\n")
+            print(f"{name} does not match the table: run python {script}")
     return status

@@ -1,9 +1,9 @@
-"""The CUDA C of every kernel of gpugrad: what `kernels.py` beside this assembles.
+"""The CUDA C of every kernel of gpugrad, which `kernels.py` beside this assembles.
 
-Elementwise kernels are written for every formula and rule of the op table, with every setting that
-the table has samples of, and in float32 with numbers in the place of an array. CuPy puts its own
-text around their bodies. What is in float16 is computed in float32: it is here where threads move
-several elements at once, and in the kernels that are written by hand.
+Elementwise kernels are written for every formula and rule of the op table, with the parameters of
+all samples, and in float32 with numbers in place of an array. CuPy adds its own text around their
+bodies. float16 is computed in float32, so it has sources only where threads move several elements
+at once, and for the kernels written by hand.
 """
 
 import sys
@@ -46,7 +46,7 @@ LARGE = "those for large arrays, 16 bytes a thread"
 
 
 class Source(NamedTuple):
-    """A text with one or more kernels: what they are part of, a dtype, a label for messages.
+    """A text with one or more kernels: their family and dtype, a label for messages.
 
     ``moves`` are the bytes that a thread reads of each array, and those that it writes.
     """
@@ -63,7 +63,7 @@ class Source(NamedTuple):
 
 
 def _cupy_text(kernel: Any, numbers: tuple[bool, ...]) -> str:
-    """What CuPy makes of an ElementwiseKernel for contiguous arrays, and numbers where it says."""
+    """CuPy's text of an ElementwiseKernel for contiguous arrays, or numbers where ``numbers``."""
     import cupy
     from cupy._core import _kernel
     from cupy._core._carray import Indexer
@@ -86,42 +86,42 @@ def _cupy_text(kernel: Any, numbers: tuple[bool, ...]) -> str:
 
 
 def _formulas() -> Iterator[tuple[str, Any, tuple[Any, ...], dict[str, Any]]]:
-    """Of every elementwise op and rule: a name, the formula, operands and parameters."""
+    """Name, formula, operands and parameters of every elementwise op and rule."""
     for op in TABLE.values():
         if op.kind != "elementwise":
             continue
         rules = [(f"{op.name}_vjp{i}", rule) for i, rule in enumerate(op.vjps or ()) if rule]
         for sample in optable.samples(op):
-            words = {n: p.default for n, p in op.parameters.items()} | sample.parameters
+            kwargs = {n: p.default for n, p in op.parameters.items()} | sample.parameters
             for dtype in FLOATS:
                 arrays = optable.arrays_for(op, sample, dtype)
-                # What the formula gave, and the cotangent.
+                # The output, and the cotangent.
                 y = np.ones(1, np.result_type(*(a for a in arrays if a.dtype.kind != "b")))
                 numbers = (0.37,) if len(arrays) == 2 and dtype == np.float32 else ()
                 for last in (arrays[-1], *numbers):
                     operands = (*arrays[:-1], last)
                     if op.forward is not None:
-                        yield op.name, op.forward, operands, words
+                        yield op.name, op.forward, operands, kwargs
                     for name, rule in rules:
-                        yield name, rule, (y, y, *operands), words
+                        yield name, rule, (y, y, *operands), kwargs
 
 
 def _elementwise() -> Iterator[Source]:
     kernels: dict[Any, None] = {}
-    for name, formula, operands, words in _formulas():
+    for name, formula, operands, kwargs in _formulas():
         try:
-            kernel = elementwise.write(name, formula, signature(operands, words))
+            kernel = elementwise.write(name, formula, signature(operands, kwargs))
         except NotFusibleError:
             continue
-        if not isinstance(kernel, int):  # the position of an operand that is given back
+        if not isinstance(kernel, int):  # the position of an operand that the formula returns
             kernels[kernel] = None
     for kernel in kernels:
-        made = elementwise.cupy_kernel(kernel)
-        large = isinstance(made, wide.Wide)
+        compiled = elementwise.cupy_kernel(kernel)
+        large = isinstance(compiled, wide.Wide)
         family = SPECIAL if kernel.functions else FORMULAS
         label = f"{kernel.name} of {', '.join(dtype for _, dtype in kernel.inputs)}"
         if "float16" not in (kernel.output, *(dtype for _, dtype in kernel.inputs)):
-            text = _cupy_text(made.plain if large else made, kernel.numbers)
+            text = _cupy_text(compiled.plain if large else compiled, kernel.numbers)
             yield Source(family, kernel.output, label, text)
         if large and not all(kernel.numbers):
             count = wide.width(kernel, kernel.numbers)
@@ -139,10 +139,10 @@ def _elementwise() -> Iterator[Source]:
 
 
 def _steps() -> Iterator[tuple[str, Any, dict[str, Any]]]:
-    """Optimizers, with settings that give other numbers to the rule."""
+    """Optimizers, with keyword arguments that change the arguments of the rule."""
     for decay in (0.0, 0.1):
-        for words in ({}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}):
-            yield "SGD", gg.optim.SGD, {"lr": 0.1, "weight_decay": decay, **words}
+        for kwargs in ({}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}):
+            yield "SGD", gg.optim.SGD, {"lr": 0.1, "weight_decay": decay, **kwargs}
         yield "SGD", gg.optim.SGD, {"lr": 0.1, "momentum": 0.9, "dampening": 0.5}
         yield "Adam", gg.optim.Adam, {"weight_decay": decay}
         yield "AdamW", gg.optim.AdamW, {"weight_decay": decay}
@@ -150,19 +150,19 @@ def _steps() -> Iterator[tuple[str, Any, dict[str, Any]]]:
 
 def _multi_tensor() -> Iterator[Source]:
     for dtype in FLOATS:
-        for name, make, words in _steps():
-            optimizer = make([gg.zeros(1, requires_grad=True)], **words)
+        for name, cls, kwargs in _steps():
+            optimizer = cls([gg.zeros(1, requires_grad=True)], **kwargs)
             (group,) = optimizer.param_groups
             states = len(optimizer._names(group))
-            given = tuple(value is not None for value in optimizer._values(group, 1))
-            text = multi_tensor.update_source(make.rule, dtype, states, make.scratch, given)
+            present = tuple(value is not None for value in optimizer._values(group, 1))
+            text = multi_tensor.update_source(cls.rule, dtype, states, cls.scratch, present)
             options = (*STD, *multi_tensor.STEP_OPTIONS)
-            yield Source(f"a step of {name}", dtype.name, f"{name} {words}", text, options)
+            yield Source(f"a step of {name}", dtype.name, f"{name} {kwargs}", text, options)
         limit = multi_tensor.update_source(clip._limit, dtype, 0, 0, (True, True))
         yield Source("clip_grad_value_", dtype.name, "clip_grad_value_", limit, options)
-        for kind in multi_tensor.NORMS:
-            text = multi_tensor.clip_source(dtype, kind)
-            yield Source("clip_grad_norm_", dtype.name, f"clip_grad_norm_ {kind}", text)
+        for norm in multi_tensor.NORMS:
+            text = multi_tensor.clip_source(dtype, norm)
+            yield Source("clip_grad_norm_", dtype.name, f"clip_grad_norm_ {norm}", text)
     text = multi_tensor.clear_source()
     yield Source("zero_grad", "", "zeros", text, moves=((), 16))
 
@@ -182,10 +182,10 @@ def _by_hand() -> Iterator[Source]:
             text = loss_source(dtype, np.dtype(target))
             yield Source("cross_entropy", dtype.name, f"cross_entropy of {target}", text)
         for name in (op.name for op in TABLE.values() if op.layer):
-            words = {key: p.default for key, p in TABLE[name].parameters.items()}
-            known = signature((), words)
-            (keep,), _ = TABLE[name].keeps((True,))
-            text = epilogue_source(dtype, name, known, keep)
+            kwargs = {key: p.default for key, p in TABLE[name].parameters.items()}
+            known = signature((), kwargs)
+            (saves_x,), _ = TABLE[name].keeps((True,))
+            text = epilogue_source(dtype, name, known, saves_x)
             yield Source("bias and activation", dtype.name, f"bias and {name}", text)
             text = epilogue_vjp_source(dtype, name, known)
             yield Source("gradients of both", dtype.name, f"gradients of bias and {name}", text)

@@ -1,12 +1,12 @@
 #!/usr/bin/env python
-"""Assemble every CUDA kernel of gpugrad and look at the machine code; no GPU is needed.
+"""Assemble every CUDA kernel of gpugrad and check the machine code; no GPU is needed.
 
-    python ci/kernels.py            # check all kernels, and that docs/gpu.md says what they are
-    python ci/kernels.py --write    # check all kernels, and write the table in docs/gpu.md anew
+    python ci/kernels.py            # check all kernels, and the table in docs/gpu.md
+    python ci/kernels.py --write    # check all kernels, and rewrite the table in docs/gpu.md
 
-NVRTC and ptxas make them for the compute capabilities 8.0 and 9.0. None may spill registers; none
-may use local memory but as `LOCAL` says; those for large arrays have to move 16 bytes at a time. A
-folder named by GPUGRAD_KERNEL_CACHE keeps what was assembled, by the hash of the text.
+NVRTC and ptxas assemble them for the compute capabilities 8.0 and 9.0. None may spill registers;
+none may use local memory except as in `LOCAL`; those for large arrays have to move 16 bytes at a
+time. A folder named by GPUGRAD_KERNEL_CACHE caches the results, by the hash of the text.
 """
 
 import argparse
@@ -29,13 +29,13 @@ DOCUMENT = ROOT / "docs" / "gpu.md"
 BEGIN, END = "<!-- ci/kernels.py writes this -->", "<!-- as far as here -->"
 ARCHS = {"sm_80": "8.0", "sm_90": "9.0"}
 DTYPES = ("float16", "float32", "float64")
-TOGETHER = 40  # sources that are compiled at once: alone, most of the time goes into headers
+TOGETHER = 40  # sources in one compilation: most of the time of a single one goes into headers
 _INCLUDE = re.compile(r"^[ \t]*#[ \t]*include\b.*\n?", re.MULTILINE)
 _DEFINE = re.compile(r"^[ \t]*#[ \t]*define[ \t]+(\w+)", re.MULTILINE)
 _KERNEL = re.compile(r'(extern "C" __global__ void (?:__launch_bounds__\(.*?\) )?)(\w+)')
 
 
-# Local memory that is needed for reasons of its own: in which kernels, bytes of a thread, why.
+# Local memory that is allowed: in which kernels, bytes of a thread, why.
 LOCAL = (
     (
         r"^(sin|cos|sinc)\w* of float(16|32)",
@@ -48,18 +48,18 @@ LOCAL = (
         "the same in float64, also in CuPy's `digamma` and `polygamma`",
     ),
 )
-# Functions that are called, not inlined, and save the registers of who calls them there.
+# Functions that are not inlined, and save their callers' registers in local memory.
 FUNCTIONS = (
     (r"^__internal_(accurate_pow|trig_reduction_slowpathd)$", "CUDA's `pow`, sine and cosine"),
     (r"gpugrad_(beta|betainc|betaln)_(float|double)", "CuPy's `beta` and its relatives"),
 )
 
 
-FUNCTION = Source("function", "", "function", "")  # stands for the source of all of those
+FUNCTION = Source("function", "", "function", "")  # the source of all of those
 
 
 class Kernel(NamedTuple):
-    """One kernel, or function that kernels call, as it was assembled for one architecture."""
+    """One kernel, or a function that kernels call, assembled for one architecture."""
 
     source: Source
     name: str
@@ -74,7 +74,7 @@ class Kernel(NamedTuple):
 
 
 def _together(some: list[Source]) -> str:
-    """One text of several: each in a namespace, its kernels numbered, the headers before all."""
+    """Several sources as one: each in a namespace, its kernels numbered, the headers first."""
     headers: dict[str, None] = {}
     parts = []
     for number, source in enumerate(some):
@@ -91,15 +91,17 @@ def _assemble(some: list[Source], arch: str) -> list[Kernel]:
     folder = os.environ.get("GPUGRAD_KERNEL_CACHE")
     first = some[0]
     look = first.moves is not None
-    made = assemble(_together(some), arch, first.options, look, Path(folder) if folder else None)
-    found = []
-    for name, machine in made.items():
+    machines = assemble(
+        _together(some), arch, first.options, look, Path(folder) if folder else None
+    )
+    kernels = []
+    for name, machine in machines.items():
         if machine.registers is None:
-            found.append(Kernel(FUNCTION, name, arch, machine))
+            kernels.append(Kernel(FUNCTION, name, arch, machine))
         else:
             number, _, own = name.removeprefix("k").partition("_")
-            found.append(Kernel(some[int(number)], own, arch, machine))
-    return found
+            kernels.append(Kernel(some[int(number)], own, arch, machine))
+    return kernels
 
 
 def assembled() -> list[Kernel]:
@@ -116,11 +118,11 @@ def assembled() -> list[Kernel]:
         for arch in ARCHS
     ]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = [kernel for some in pool.map(lambda job: _assemble(*job), jobs) for kernel in some]
-    return sorted(found, key=lambda kernel: position.get(kernel.source, len(every)))
+        kernels = [k for some in pool.map(lambda job: _assemble(*job), jobs) for k in some]
+    return sorted(kernels, key=lambda kernel: position.get(kernel.source, len(every)))
 
 
-# ---------------------------------------------------------------- what must hold
+# ---------------------------------------------------------------- the checks
 
 
 def _allowed(kernel: Kernel) -> bool:
@@ -129,7 +131,7 @@ def _allowed(kernel: Kernel) -> bool:
 
 
 def faults(kernel: Kernel) -> Iterable[str]:
-    """What is wrong with a kernel, or with a function that it calls."""
+    """The faults of a kernel, or of a function that it calls."""
     machine, moves = kernel.machine, kernel.source.moves
     if kernel.source is FUNCTION:
         if machine.stack and not any(re.search(name, kernel.name) for name, _ in FUNCTIONS):
@@ -162,12 +164,12 @@ def _registers(kernels: list[Kernel], arch: str) -> str:
         if kernel.arch == arch:
             by_dtype[kernel.source.dtype].append(kernel.machine.registers)
     if not by_dtype.keys() & set(DTYPES):
-        return _range([n for found in by_dtype.values() for n in found])
+        return _range([n for numbers in by_dtype.values() for n in numbers])
     return " / ".join(_range(by_dtype[d]) if d in by_dtype else "-" for d in DTYPES)
 
 
 def table(kernels: list[Kernel]) -> str:
-    """The kernels in Markdown: elementwise ones by family, the others one by one."""
+    """The kernels in Markdown: elementwise ones by family, the others singly."""
     rows: dict[str, list[Kernel]] = defaultdict(list)
     for kernel in kernels:
         if kernel.source is FUNCTION:
@@ -194,14 +196,14 @@ def table(kernels: list[Kernel]) -> str:
     return "\n".join(lines)
 
 
-def _is_current(kept: str, text: str) -> bool:
-    """Whether a table says what another says; of other compilers, only which kernels there are."""
-    if versions() in kept:
-        return kept == text
+def _is_current(before: str, text: str) -> bool:
+    """Whether two tables are equal; for other compilers, whether their kernels are."""
+    if versions() in before:
+        return before == text
     print(f"the table in docs/gpu.md is not made by {versions()}: figures are not compared")
     one, other = (
         [line.split(" | ")[:2] for line in table.splitlines() if line.startswith("| ")]
-        for table in (kept, text)
+        for table in (before, text)
     )
     return one == other
 
@@ -220,16 +222,16 @@ def main() -> int:
         if not any(k.machine.stack == size and re.search(name, k.source.label) for k in kernels):
             wrong.append(f"LOCAL: no kernel of {name} needs {size} bytes any more")
     print(*wrong, sep="\n")
-    before, _, rest = DOCUMENT.read_text(encoding="utf-8").partition(BEGIN)
-    kept, _, after = rest.partition(END)
+    head, _, rest = DOCUMENT.read_text(encoding="utf-8").partition(BEGIN)
+    before, _, tail = rest.partition(END)
     text = f"\n{table(kernels)}\n"
     if write:
-        DOCUMENT.write_text(before + BEGIN + text + END + after, encoding="utf-8")
-    elif not _is_current(kept, text):
+        DOCUMENT.write_text(head + BEGIN + text + END + tail, encoding="utf-8")
+    elif not _is_current(before, text):
         wrong.append("stale")
-        pair = kept.splitlines(), text.splitlines()
+        pair = before.splitlines(), text.splitlines()
         print(*difflib.unified_diff(*pair, "docs/gpu.md", "as assembled", lineterm=""), sep="\n")
-        print("docs/gpu.md is not what was assembled: run python ci/kernels.py --write")
+        print("docs/gpu.md does not match the kernels: run python ci/kernels.py --write")
     count = sum(kernel.source is not FUNCTION for kernel in kernels)
     print(f"{count} kernels, {len(wrong)} faults")
     return bool(wrong)

@@ -3,8 +3,8 @@
     python ci/reference.py            # rewrite them
     python ci/reference.py --check    # say whether they are current, change nothing
 
-The formulas of the derivatives are the rules' own source, with ``xp.`` left away. The names that
-coverage is measured against are those of ci/coverage_names.json.
+The formulas of the derivatives are the rules' own source, without ``xp.``. Coverage is measured
+against the names in ci/coverage_names.json.
 tests/repository/test_reference.py holds both documents current.
 """
 
@@ -37,13 +37,13 @@ from gpugrad.functions.bind import MEMBERS, NUMPY_FUNCTIONS, PUBLIC  # noqa: E40
 from gpugrad.ops.elementwise import zero  # noqa: E402
 
 NAMES = ROOT / "ci" / "coverage_names.json"
-# The parts of gpugrad that hold functions beside its own, in the order of the documents.
+# The submodules of gpugrad with functions, in the order of the documents.
 PARTS = ("linalg", "fft", "special")
 
-# Steps of a function that stand for no part of its body.
+# Instructions of a function that belong to no part of its body.
 AROUND = ("RESUME", "MAKE_CELL", "COPY_FREE_VARS", "RETURN_VALUE")
 
-# What is not to come, by the reason: beside what computes on arrays, NumPy has much else.
+# Functions that gpugrad leaves out, by the reason.
 LEFT_OUT = {
     "Files, text and printing; `gg.save` and `gg.load` are gpugrad's own.": (
         "array2string base_repr binary_repr format_float_positional format_float_scientific "
@@ -76,7 +76,7 @@ LEFT_OUT = {
 
 
 class Mathematics(ast.NodeTransformer):
-    """A rule's source as one would write it on paper."""
+    """A rule's source as a formula: without ``xp``, and with the op's names of its arrays."""
 
     def __init__(self, renamed: dict[str, str]) -> None:
         self.renamed = renamed
@@ -105,30 +105,30 @@ def tree(module: str) -> ast.Module:
 
 
 def definition(function: types.FunctionType) -> ast.Lambda | ast.FunctionDef:
-    """Where a function stands in its module; of several lambdas in a line, the one that it is."""
+    """The source of a function; of several lambdas in a line, the right one."""
     code = function.__code__
     steps = [s for s in dis.get_instructions(code) if s.opname not in AROUND]
-    places = [s.positions for s in steps if s.positions and None not in s.positions]
-    found = [
+    positions = [s.positions for s in steps if s.positions and None not in s.positions]
+    nodes = [
         node
         for node in ast.walk(tree(function.__module__))
         if isinstance(node, ast.Lambda | ast.FunctionDef)
         and node.lineno == code.co_firstlineno
-        and (isinstance(node, ast.FunctionDef) or all(_within(node.body, p) for p in places))
+        and (isinstance(node, ast.FunctionDef) or all(_within(node.body, p) for p in positions))
     ]
-    if len(found) != 1:
-        raise LookupError(f"{function.__module__}: found {len(found)} times {function}")
-    return found[0]
+    if len(nodes) != 1:
+        raise LookupError(f"{function.__module__}: found {len(nodes)} times {function}")
+    return nodes[0]
 
 
-def _within(node: ast.expr, place: tuple[Any, ...]) -> bool:
-    line, end_line, column, end_column = place
+def _within(node: ast.expr, position: tuple[Any, ...]) -> bool:
+    line, end_line, column, end_column = position
     starts = (node.lineno, node.col_offset) <= (line, column)
     return starts and (end_line, end_column) <= (node.end_lineno, node.end_col_offset)
 
 
 def formula(op: Op, rule: types.FunctionType, first: int) -> str:
-    """A rule as mathematics: its expression, or its name where it takes several steps.
+    """A rule as mathematics: its expression, or its name where it has several statements.
 
     ``first`` is the number of its parameters before the arrays.
     """
@@ -142,7 +142,7 @@ def formula(op: Op, rule: types.FunctionType, first: int) -> str:
         return f"`{node.name}`, below"
     if isinstance(node.body, ast.Call) and _of_namespace(node.body.func):
         named = part(ast.unparse(node.body.func).removeprefix("xp."))
-        if named is not None:  # the rule is one part, which has a name for the sake of kernels
+        if named is not None:  # the rule is one part, named so that it can have a kernel
             return formula(op, named, named.__code__.co_argcount)
     names = [a.arg for a in (*node.args.posonlyargs, *node.args.args)][first:]
     renamed = {}
@@ -152,14 +152,14 @@ def formula(op: Op, rule: types.FunctionType, first: int) -> str:
 
 
 def is_of_a_mask(rule: Any) -> bool:
-    """Whether a rule was made by `gpugrad.engine.op.taken`, of the mask of what is chosen."""
+    """Whether a rule was made by `gpugrad.engine.op.taken` from a mask."""
     return rule.__module__ == taken.__module__
 
 
 def part(name: str) -> types.FunctionType | None:
-    """The part of a rule that has a name in every namespace and is no op."""
-    found = None if name in TABLE else FORMULAS.get(name)
-    return found if isinstance(found, types.FunctionType) else None
+    """The part of a rule that has a name in every namespace and is not an op."""
+    function = None if name in TABLE else FORMULAS.get(name)
+    return function if isinstance(function, types.FunctionType) else None
 
 
 def _copy(node: ast.expr) -> ast.expr:
@@ -173,18 +173,18 @@ def gradient(op: Op) -> str:
     if op.vjps is None:
         return "—"
     rules = dict(zip(op.arrays, op.vjps, strict=False))
-    said = [f"{n}: {formula(op, rule, 3)}" for n, rule in rules.items() if rule is not None]
-    return said[0].partition(": ")[2] if len(op.arrays) == 1 else "; ".join(said)
+    by_array = [f"{n}: {formula(op, rule, 3)}" for n, rule in rules.items() if rule is not None]
+    return by_array[0].partition(": ")[2] if len(op.arrays) == 1 else "; ".join(by_array)
 
 
 def rules(op: Op) -> list[types.FunctionType]:
-    found: list[Any] = [r for r in (*(op.vjps or ()), op.joint, op.jvp) if r is not None]
-    return [rule.mask if is_of_a_mask(rule) else rule for rule in found]
+    own: list[Any] = [r for r in (*(op.vjps or ()), op.joint, op.jvp) if r is not None]
+    return [rule.mask if is_of_a_mask(rule) else rule for rule in own]
 
 
 def written_out(ops: Iterable[Op]) -> list[types.FunctionType]:
-    """The functions with a name that the rules of these ops are or use, each after its users."""
-    found: list[types.FunctionType] = []
+    """The functions with a name that are rules of these ops or used there, after their users."""
+    functions: list[types.FunctionType] = []
     to_do = [rule for op in ops for rule in rules(op)]
     seen = [zero]
     while to_do:
@@ -193,11 +193,11 @@ def written_out(ops: Iterable[Op]) -> list[types.FunctionType]:
             continue
         seen.append(function)
         if function.__name__ != "<lambda>":
-            found.append(function)
+            functions.append(function)
         names = [*_names(function.__code__)]
         used = [function.__globals__.get(name) for name in names] + [part(name) for name in names]
         to_do += [f for f in used if isinstance(f, types.FunctionType)]
-    return found
+    return functions
 
 
 def _names(code: types.CodeType) -> Iterator[str]:
@@ -211,7 +211,7 @@ def _names(code: types.CodeType) -> Iterator[str]:
 
 
 def signature(function: Callable[..., Any]) -> str:
-    """A signature without its types; ``...`` for a default that is no plain value."""
+    """A signature without its types; ``...`` for a default that is not a simple value."""
     whole = function if isinstance(function, inspect.Signature) else inspect.signature(function)
     shown = (type(None), bool, int, float, str, tuple)
     return str(
@@ -232,24 +232,23 @@ def signature(function: Callable[..., Any]) -> str:
 
 def sentence(function: Any) -> str:
     """The first paragraph of a docstring, in one line."""
-    words = inspect.cleandoc(function.__doc__ or "").partition("\n\n")[0]
-    return " ".join(words.split())
+    return " ".join(inspect.cleandoc(function.__doc__ or "").partition("\n\n")[0].split())
 
 
 def family(ops: Iterable[Op]) -> dict[str, list[Op]]:
-    """Ops by the module they are entered in, in the order of the table."""
-    found: dict[str, list[Op]] = {}
+    """Ops by their module, in the order of the table."""
+    families: dict[str, list[Op]] = {}
     module = ""
     for op in ops:
         own = [f for f in (*rules(op), op.forward) if f is not None and f is not zero]
-        if own and own[0].__module__ != module:  # one without functions stands beside others
+        if own and own[0].__module__ != module:  # an op without functions belongs to the one before
             module = own[0].__module__
-        found.setdefault(module, []).append(op)
-    return dict(sorted(found.items()))
+        families.setdefault(module, []).append(op)
+    return dict(sorted(families.items()))
 
 
 def public(name: str) -> tuple[str, Callable[..., Any] | None]:
-    """How an op is reached by users, and the function; None for one that only rules use."""
+    """An op's public name and function; None where only rules use it."""
     for module in TABLE[name].public:
         home = gg if module == "gg" else operator.attrgetter(module)(gg)
         return _dotted("gg", module.removeprefix("gg"), name), getattr(home, name)
@@ -263,34 +262,34 @@ def orders(op: Op) -> str:
 
 
 def namespaces(op: Op) -> str:
-    """The namespaces that have the op, and whether by functions of their own."""
+    """The namespaces that have the op, and whether natively."""
     has = {"NumPy": namespace_of(np.ones(1)), "CuPy, sim": namespace_of(sim.ones(1))}
-    there = ", ".join(name for name, xp in has.items() if getattr(xp, op.name, None))
-    return there if op.native else f"{there} (a formula)"
+    names = ", ".join(name for name, xp in has.items() if getattr(xp, op.name, None))
+    return names if op.native else f"{names} (a formula)"
 
 
 def notes(op: Op) -> str:
-    said = []
+    parts = []
     shown, function = public(op.name)
     if function is None:
-        said.append("used inside of gpugrad")
+        parts.append("used inside of gpugrad")
     if (names := aliases(op.name)) and shown == f"gg.{op.name}":
-        said.append("also " + ", ".join(names))
+        parts.append("also " + ", ".join(names))
     if op.name in MEMBERS:
-        said.append("a method too")
+        parts.append("a method too")
     if op.outputs:
-        said.append("several outputs")
+        parts.append("several outputs")
     if op.kind != "general":
-        said.append(op.kind)
+        parts.append(op.kind)
     if op.jvp is not None:
-        said.append(f"forward mode: {formula(op, op.jvp, 3)}")
+        parts.append(f"forward mode: {formula(op, op.jvp, 3)}")
     if op.chooses:
-        said.append("chooses")
+        parts.append("chooses")
     if op.differentiable and op.complex != "refused":
-        said.append("complex too" if op.complex == "same" else "complex too, conjugated")
+        parts.append("complex too" if op.complex == "same" else "complex too, conjugated")
     if op.checks.differs is not None:
-        said.append(f"devices differ: {sentence(op.checks.differs).rstrip('.')}")
-    return "; ".join(said)
+        parts.append(f"devices differ: {sentence(op.checks.differs).rstrip('.')}")
+    return "; ".join(parts)
 
 
 def aliases(name: str) -> list[str]:
@@ -308,8 +307,7 @@ def table(*titles: str) -> list[str]:
 
 def title(module: str) -> str:
     """The first sentence of a module's docstring, as the head of its section."""
-    words = sentence(importlib.import_module(module))
-    return re.split(r"(?<=[^.])\. ", words)[0].rstrip(".")
+    return re.split(r"(?<=[^.])\. ", sentence(importlib.import_module(module)))[0].rstrip(".")
 
 
 HEAD_OF_OPS = """\
@@ -317,21 +315,21 @@ HEAD_OF_OPS = """\
 
 Written by `ci/reference.py` from the op table; do not edit.
 
-A derivative is given as what a rule computes of `g`, the gradient of the output `y`: the product
-of `g` with the Jacobian. `a: g * b` is the one by the operand `a`. Where operands were broadcast,
-it is summed to their shape. Rules consist of functions of the table, so a derivative can be
-differentiated again: "every" order. At a singular point it is infinite or NaN. "chooses": what an
-op left out has the gradient 0 by choice, and that 0 stays 0 whatever stands behind it.
+A rule computes a derivative from `g`, the gradient of the output `y`: the product of `g` with the
+Jacobian. `a: g * b` is the rule of the operand `a`. Where operands were broadcast, its result is
+summed to their shape. Rules consist of functions of the table, so a derivative can be
+differentiated again: "every" order. At a singular point it is infinite or NaN. "chooses": elements
+that the op left out have the gradient 0 by choice, and that 0 stays 0 through every op before it.
 
-An op runs on NumPy arrays, on CuPy arrays, and on `sim`, which has what CuPy has. "(a formula)": it
-is composed of their functions, as not all of them have it.
+An op runs on NumPy arrays, on CuPy arrays, and on `sim`, which has CuPy's functions. "(a formula)":
+it is composed of their functions, since not all of them have it.
 
-An elementwise or linear op has its forward derivative from the same rule; of others the rule is
-transposed, unless a note gives a forward rule.
+Forward mode of an elementwise or linear op uses the same rule; the rule of any other is transposed,
+unless a note gives a forward rule.
 
 "complex too": the rule holds for complex numbers as it is written; "conjugated": over complex
-numbers it is computed of the conjugate of `g`, and conjugated, which multiplies `g` with the
-conjugate of the derivative. All else raises for complex numbers that need a gradient.
+numbers it is applied to the conjugate of `g`, and its result conjugated, which multiplies `g` with
+the conjugate of the derivative. All others raise for complex numbers that need a gradient.
 """
 
 
@@ -344,9 +342,9 @@ def ops_document() -> str:
         lines += table("function", "gives", "gradient", "orders", "namespaces", "notes")
         for op in ops:
             name, function = public(op.name)
-            said = signature(op.signature if function is None else function)
+            shown = signature(op.signature if function is None else function)
             cells = gradient(op), orders(op), namespaces(op), notes(op)
-            lines.append(row(f"`{name}{said}`", " ".join(op.doc.split()), *cells))
+            lines.append(row(f"`{name}{shown}`", " ".join(op.doc.split()), *cells))
         lines.append("")
         written = [f for f in helpers if f.__module__ == module]
         if written:
@@ -357,27 +355,27 @@ def ops_document() -> str:
 
 def made_of_ops() -> list[str]:
     """The functions that are written with those of the table."""
-    places: dict[str, dict[str, Callable[..., Any]]] = {}
+    by_module: dict[str, dict[str, Callable[..., Any]]] = {}
     for name, function in PUBLIC.items():
         if name not in TABLE and function.__name__ == name:
-            places.setdefault(function.__module__, {})[f"gg.{name}"] = function
+            by_module.setdefault(function.__module__, {})[f"gg.{name}"] = function
     for part in PARTS:
         module = getattr(gg, part, None)
         for name in getattr(module, "__all__", ()):
             function = getattr(module, name)
             if name not in TABLE and not isinstance(function, type) and callable(function):
-                places.setdefault(module.__name__, {})[f"gg.{part}.{name}"] = function
+                by_module.setdefault(module.__name__, {})[f"gg.{part}.{name}"] = function
     lines = [
         "## Functions made of these\n",
         "They have no rule of their own, and derivatives of every order from the functions that "
         "they\nare made of, where there are any.\n",
     ]
-    for module, functions in sorted(places.items()):
+    for module, functions in sorted(by_module.items()):
         lines += [f"From `{module.replace('.', '/')}.py`.\n", *table("function", "gives")]
         for name, function in sorted(functions.items()):
             also = ", ".join(aliases(name.removeprefix("gg.")))
-            said = f"{sentence(function)} Also {also}." if also else sentence(function)
-            lines.append(row(f"`{name}{signature(function)}`", said))
+            doc = f"{sentence(function)} Also {also}." if also else sentence(function)
+            lines.append(row(f"`{name}{signature(function)}`", doc))
         lines.append("")
     return lines
 
@@ -392,13 +390,13 @@ Written by `ci/reference.py`; do not edit. The names are those of
 kept in `ci/coverage_names.json`: the public functions of `numpy` and `jax.numpy`, with their
 `linalg` and `fft`, and those to which autograd gives a derivative.
 
-A function counts as covered where gpugrad has it under the same name, or answers NumPy's of that
-name with a Tensor in it.
+A function is covered where gpugrad has it under the same name, or NumPy's function of that name
+takes a Tensor.
 """
 
 
 def covered(part: str, name: str) -> str:
-    """How gpugrad has a function: ``gg.name``, ``np.name(tensor)``, or "" where it has it not."""
+    """The call of a function in gpugrad: ``gg.name``, ``np.name(tensor)``, or "" for none."""
     home = getattr(gg, part, None) if part else gg
     if callable(getattr(home, name, None)):
         return f"`{_dotted('gg', part, name)}`"
@@ -408,8 +406,8 @@ def covered(part: str, name: str) -> str:
     return ""
 
 
-def _dotted(*words: str) -> str:
-    return ".".join(word for word in words if word)
+def _dotted(*names: str) -> str:
+    return ".".join(name for name in names if name)
 
 
 def coverage_document() -> str:
@@ -442,14 +440,14 @@ def coverage_document() -> str:
         (part, name): ["yes" if name in one["names"][part] else "" for one in libraries.values()]
         for part, name in state
     }
-    missing = [key for key, said in state.items() if said == "**missing**"]
+    missing = [key for key, cell in state.items() if cell == "**missing**"]
     lines += [row(f"`{_dotted(*key)}`", *has[key]) for key in missing]
     lines += ["", "## Left out\n"]
     for reason, names in LEFT_OUT.items():
         shown = [f"`{name}`" for name in sorted(names.split())]
         lines.append(f"- {reason} {', '.join(shown)}")
     lines += ["", "## All\n", *table("function", "gpugrad", *libraries)]
-    lines += [row(f"`{_dotted(*key)}`", said, *has[key]) for key, said in state.items()]
+    lines += [row(f"`{_dotted(*key)}`", cell, *has[key]) for key, cell in state.items()]
     return "\n".join(lines) + "\n"
 
 

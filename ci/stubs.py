@@ -1,12 +1,12 @@
-"""Writes the type stubs of what gpugrad makes at run time, from the table that makes it.
+"""Writes the type stubs of names made at run time, from the op table.
 
     python ci/stubs.py            # rewrite the stubs
     python ci/stubs.py --check    # say whether they are current, change nothing
 
 ``gpugrad/__init__.pyi`` has the functions and every other public name,
 ``gpugrad/tensor/members.pyi`` the methods, properties and operators of Tensor,
-``gpugrad/nn/__init__.pyi`` and ``functional.pyi`` the activations. Run it when an op comes or a
-signature changes; tests/repository/test_stubs.py holds the stubs current.
+``gpugrad/nn/__init__.pyi`` and ``functional.pyi`` the activations. Run it after a new op or
+signature; tests/repository/test_stubs.py holds the stubs current.
 """
 
 import ast
@@ -48,15 +48,15 @@ PARAMETERS = {
 }
 AXIS = "_Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...] | None\n"
 
-# A dotted name in an annotation: what stands before the last point is imported.
+# A dotted name in an annotation: the part before the last dot is imported.
 DOTTED = re.compile(r"\b(\w+(?:\.\w+)*)\.(\w+)")
 
-# The one type of Python's whose name the Array API standard gives to something else.
+# The one built-in type whose name means something else in the Array API standard.
 SHADOWED = re.compile(r"(?<![\w.])(bool)\b")
 
 
 class Stub:
-    """The source of a stub file, and what it has to import."""
+    """The source of a stub file, and its imports."""
 
     def __init__(self, doc: str, own: Sequence[str] = ()) -> None:
         self.doc = doc
@@ -65,7 +65,7 @@ class Stub:
         self.body: list[str] = []
 
     def text(self) -> str:
-        """The whole file, as the linter and the formatter would have it."""
+        """The whole file, linted and formatted."""
         alias = AXIS if any("_Axis" in part for part in self.body) else ""
         if alias:
             self.imports |= {"SupportsIndex": "typing", "TypeAlias": "typing"}
@@ -76,7 +76,7 @@ class Stub:
         return ruff("format", ruff("check", text, "--fix-only", "--select", "I,RUF022"))
 
     def reexport(self, path: str, names: Sequence[str]) -> None:
-        """Import what a module imports of these names, where it imports them from."""
+        """Import these names from the modules that the file at ``path`` imports them from."""
         for node in ast.parse((ROOT / path).read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ImportFrom):
                 for alias in node.names:
@@ -99,7 +99,7 @@ class Stub:
         return f"def {name}{signature}:{ignored}\n{documented(function)}"
 
     def hint(self, parameter: inspect.Parameter, op: Op | None) -> "Source":
-        """The type of a parameter. An op's operand is whatever is an array or a number."""
+        """The type of a parameter; Any for an op's operand."""
         if op is None or parameter.annotation not in (parameter.empty, Any):
             return self.source(parameter.annotation)
         if parameter.name in op.arrays:
@@ -114,51 +114,51 @@ class Stub:
             return self.source(tuple[gg.Tensor, ...] if op.outputs else gg.Tensor)
         annotation = inspect.signature(function).return_annotation
         if annotation is inspect.Signature.empty:
-            raise TypeError(f"{name}: expected a function that says what it returns")
+            raise TypeError(f"{name}: expected a function with a return annotation")
         return self.source(annotation)
 
     def source(self, annotation: Any) -> "Source":
-        """An annotation as source, what it names imported."""
+        """An annotation as source, with its names imported."""
         if annotation is None:
             annotation = "None"
         elif type(annotation) is type:
             annotation = f"{annotation.__module__}.{annotation.__qualname__}"
         text = annotation if isinstance(annotation, str) else repr(annotation)
 
-        def imported(found: re.Match[str]) -> str:
-            if found[1] != "builtins":
-                self.imports.setdefault(found[2], found[1])
-            return found[2]
+        def imported(match: re.Match[str]) -> str:
+            if match[1] != "builtins":
+                self.imports.setdefault(match[2], match[1])
+            return match[2]
 
         text = DOTTED.sub(imported, text)
         return Source(SHADOWED.sub(r"builtins.\1", text) if "bool" in self.own else text)
 
 
 class Source(str):
-    """Source text, which a signature prints as it is."""
+    """Source text that prints as it is in a signature."""
 
     __repr__ = str.__str__
 
 
 def default(parameter: inspect.Parameter) -> Any:
-    """A parameter's default; ``...`` where it is no plain value."""
+    """A parameter's default; ``...`` for a value that a stub cannot show."""
     value = parameter.default
     shown = value is None or value is parameter.empty or isinstance(value, PLAIN)
     return value if shown else Source("...")
 
 
 def op_of(function: Callable[..., Any]) -> Op | None:
-    """The table's entry that a function was bound from; None for one that is written out."""
+    """The op that a function was bound from; None for an ordinary function."""
     return TABLE[function.__name__] if function.__module__ == "gpugrad" else None
 
 
 def documented(function: Any) -> str:
     """A stub's body: the first paragraph of the docstring."""
-    words = inspect.cleandoc(function.__doc__ or "").partition("\n\n")[0]
-    if not words:
+    summary = inspect.cleandoc(function.__doc__ or "").partition("\n\n")[0]
+    if not summary:
         return "    ...\n"
-    quotes = 'r"""' if "\\" in words else '"""'
-    text = "\n".join(textwrap.wrap(quotes + words, 90))
+    quotes = 'r"""' if "\\" in summary else '"""'
+    text = "\n".join(textwrap.wrap(quotes + summary, 90))
     apart = "\n" if "\n" in text or text.endswith('"') else ""
     return textwrap.indent(f'{text}{apart}"""\n', "    ")
 
@@ -175,7 +175,7 @@ def ruff(command: str, text: str, *options: str) -> str:
 
 def members_stub() -> str:
     """gpugrad/tensor/members.pyi."""
-    stub = Stub("What `Tensor` has from the op table: methods, properties and operators.")
+    stub = Stub("The methods, properties and operators of `Tensor` from the op table.")
     methods = {}
     stub.body.append(f"class Members:\n    {documented(members.Members).strip()}\n")
     for name, member in MEMBERS.items():
@@ -196,7 +196,7 @@ def members_stub() -> str:
 def package_stub() -> str:
     """gpugrad/__init__.pyi."""
     stub = Stub((gg.__doc__ or "").partition("\n")[0], own=gg.__all__)
-    exported = [name for name in gg.__all__ if found(name)]
+    exported = [name for name in gg.__all__ if is_available(name)]
     stub.reexport("gpugrad/__init__.py", exported)
     for name, where in gg._LAZY.items():
         if name in exported:
@@ -242,8 +242,8 @@ def functional_stub() -> str:
     return stub.text()
 
 
-def found(name: str) -> bool:
-    """Whether a public name is there; a lazy one may want what is not installed."""
+def is_available(name: str) -> bool:
+    """Whether a public name can be imported; a lazy one may need a package that is missing."""
     try:
         getattr(gg, name)
     except (AttributeError, ImportError) as error:

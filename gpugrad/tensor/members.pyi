@@ -1,4 +1,4 @@
-"""What `Tensor` has from the op table: methods, properties and operators.
+"""The methods, properties and operators of `Tensor` from the op table.
 
 Written by ci/stubs.py from the op table; do not edit.
 """

@@ -39,7 +39,7 @@ def cells(line: str) -> list[str]:
 def test_documents_are_current(script, ops, coverage) -> None:
     for name, text in {"docs/ops.md": ops, "docs/coverage.md": coverage}.items():
         kept = (ROOT / name).read_text(encoding="utf-8")
-        assert kept == text, f"{name} is not what the table says: run python ci/reference.py"
+        assert kept == text, f"{name} does not match the table: run python ci/reference.py"
     assert set(script.DOCUMENTS) == {"docs/ops.md", "docs/coverage.md"}
 
 
@@ -148,7 +148,7 @@ def test_check_says_what_to_do(script, tmp_path, monkeypatch, capsys) -> None:
     assert script.main() == 1
     output = capsys.readouterr().out
     assert "+# Made" in output
-    assert "made.md is not what the table says: run python ci/reference.py" in output
+    assert "made.md does not match the table: run python ci/reference.py" in output
     assert not (tmp_path / "made.md").exists()
     monkeypatch.setattr(sys, "argv", ["reference.py"])
     assert script.main() == 0

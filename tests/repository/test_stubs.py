@@ -111,7 +111,7 @@ def errors(folder: Path, source: str) -> dict[int, list[str]]:
 def test_stubs_are_current(script) -> None:
     for name, write in script.STUBS.items():
         kept = (ROOT / name).read_text(encoding="utf-8")
-        assert kept == write(), f"{name} is not what the table says: run python ci/stubs.py"
+        assert kept == write(), f"{name} does not match the table: run python ci/stubs.py"
 
 
 @needs("mypy")
@@ -119,7 +119,7 @@ def test_all_that_exists_is_known_to_a_type_checker(script, tmp_path: Path) -> N
     # The slots are known to no checker, and a look-up of __init__ on an instance is an error.
     hidden = ("__init__", "__slots__", "__weakref__")
     members = [n for n in dir(gg.Tensor) if n not in hidden and hasattr(gg.Tensor, n)]
-    public = [name for name in gg.__all__ if script.found(name)]
+    public = [name for name in gg.__all__ if script.is_available(name)]
     assert {"sum", "T", "__add__", "backward", "_node"} <= set(members)
     assert {"exp", "absolute", "Tensor", "float32", "manual_seed"} <= set(public)
     lines = [f"t.{name}" for name in members] + [f"gg.{name}" for name in public]
@@ -179,7 +179,7 @@ def test_an_op_needs_its_table_entry_only(script, monkeypatch: pytest.MonkeyPatc
 def test_a_function_must_say_what_it_returns(script) -> None:
     def unclear(x: int): ...
 
-    with pytest.raises(TypeError, match="unclear: expected a function that says what it returns"):
+    with pytest.raises(TypeError, match="unclear: expected a function with a return annotation"):
         script.Stub("A test.").function("unclear", unclear)
 
 
@@ -192,7 +192,7 @@ def test_check_says_what_to_do(
     assert script.main() == 1
     output = capsys.readouterr().out
     assert "+x: int" in output
-    assert "made.pyi is not what the table says: run python ci/stubs.py" in output
+    assert "made.pyi does not match the table: run python ci/stubs.py" in output
     assert not (tmp_path / "made.pyi").exists()
     monkeypatch.setattr(sys, "argv", ["stubs.py"])
     assert script.main() == 0
