@@ -346,11 +346,16 @@ def push_support(supports: dict[Any, Any], node: Any, tangents: Sequence[Any]) -
         full = {
             index: next(known) if owns.get(index) else xp.full(value.shape, index in owns)
             for index, value in enumerate(values)
-            if index in owns or (op.moves and not op.is_constant(index))
+            if index in owns or (op.moves and hasattr(value, "shape") and not op.is_constant(index))
         }
         if op.moves:
+            # A number that is assigned to elements is a constant: its tangent is zero by choice.
             whole = [
-                full[index].astype("float32") if index in full else value
+                full[index].astype("float32")
+                if index in full
+                else value
+                if op.is_constant(index)
+                else 0
                 for index, value in enumerate(values)
             ]
             return _joined(total, getattr(xp, op.name)(*whole, **parameters) != 0)
