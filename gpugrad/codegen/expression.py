@@ -1,12 +1,12 @@
-"""An array namespace whose values are expressions of C: it writes a kernel's body.
+"""An array namespace whose values are C expressions: it writes the body of a kernel.
 
-A formula of the op table, run over this namespace in place of NumPy or CuPy, leaves behind the
-C statements that compute it for one element. There is no second set of formulas. The types are
-NumPy's, found by asking its ufuncs; float16 is computed in float32 and rounded once, at the end.
+A formula of the op table runs over this namespace in place of NumPy or CuPy. It leaves behind the
+C statements that compute it for one element, so there is no second set of formulas. Types follow
+NumPy's promotion, as its ufuncs report it; float16 is computed in float32 and rounded at the end.
 
-Special functions are those of CuPy, see `routines`, or `mended`; what CuPy's own functions have
-otherwise than NumPy's is `mended_ufuncs`. The code is C that CUDA and host compilers both take.
-Imports these modules, namespace, special and operations.
+The special functions are CuPy's (`routines`) or those of `mended`; functions in which CuPy differs
+from NumPy are those of `mended_ufuncs`. CUDA and host compilers both accept the code. Imports these
+modules, namespace, special and operations.
 """
 
 import re
@@ -32,14 +32,14 @@ from gpugrad.codegen.routines import device_function
 __all__ = ["EXPRESSIONS", "NotFusibleError", "Value", "Writer"]
 
 BOOL = np.dtype(bool)
-_NAMES = re.compile(r"\bt\d+\b")  # of variables in the code
+_NAMES = re.compile(r"\bt\d+\b")  # variables in the code
 
 
 class Value:
-    """A number in a kernel: C code of a dtype, that of one element of the arrays ``reads``.
+    """A scalar in a kernel: C code of a dtype, which reads one element of the arrays ``reads``.
 
     A Python number that is an argument of the kernel has no ``dtype``: it is weak, as in NumPy,
-    and takes the type of what it meets. ``weak`` is then int or float, else None.
+    and takes the type of the other operand. ``weak`` is then int or float, else None.
     """
 
     __slots__ = ("code", "dtype", "reads", "weak", "writer")
@@ -59,12 +59,12 @@ class Value:
         return self.writer.cast(self, np.dtype(dtype))
 
     def _unknown(self) -> Any:
-        raise NotFusibleError("the formula looks at an element's value")
+        raise NotFusibleError("the formula depends on the value of an element")
 
     __bool__ = __index__ = __int__ = __float__ = _unknown
 
     def __getattr__(self, name: str) -> Any:
-        if name == "dtype":  # of a number: formulas ask whether there is one
+        if name == "dtype":  # of a weak number: formulas use hasattr
             raise AttributeError(name)
         raise NotFusibleError(f"an element has no {name}")
 
@@ -72,7 +72,7 @@ class Value:
 
 
 class Writer:
-    """Writes the statements of one kernel; the same operation on the same values, once."""
+    """Writes the statements of one kernel. An operation that occurs twice is written once."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -80,15 +80,15 @@ class Writer:
         self._functions: dict[str, str] = {}
 
     def body(self, result: Value) -> list[str]:
-        """The statements that the result needs, in their order."""
+        """The statements on which the result depends, in order."""
         needed = set(_NAMES.findall(result.code))
-        kept = []
+        used = []
         for line in reversed(self.lines):
             name, code = line.split(" = ", 1)
             if name.rpartition(" ")[2] in needed:
                 needed.update(_NAMES.findall(code))
-                kept.append(line)
-        return kept[::-1]
+                used.append(line)
+        return used[::-1]
 
     def functions(self, lines: list[str]) -> tuple[str, ...]:
         """The definitions of the special functions that the statements call."""
@@ -99,16 +99,16 @@ class Writer:
         """The element of the array ``index``, which ``code`` loads."""
         return self._named(f"({c_type(dtype)}){code}", dtype, frozenset((index,)))
 
-    def number(self, code: str, kind: type, index: int) -> Value:
+    def number(self, code: str, python_type: type, index: int) -> Value:
         """A Python number, the kernel's argument ``index``."""
-        return Value(self, code, None, frozenset((index,)), kind)
+        return Value(self, code, None, frozenset((index,)), python_type)
 
     def literal(self, number: Any, dtype: Any, reads: frozenset[int] = frozenset()) -> Value:
-        """A number that is written into the code."""
+        """A number written into the code."""
         return Value(self, literal(number, dtype), dtype, reads)
 
     def cast(self, value: Value, dtype: Any) -> Value:
-        """The value as another dtype."""
+        """The value cast to a dtype."""
         if value.weak is None and value.dtype == dtype:
             return value
         target = c_type(dtype)
@@ -119,47 +119,48 @@ class Writer:
         return self._named(f"({target}){value.code}", dtype, value.reads)
 
     def call(self, name: str, operands: tuple[Any, ...]) -> Value:
-        """A ufunc of NumPy's applied to values and Python numbers."""
+        """A NumPy ufunc of values and Python numbers."""
         ufunc = getattr(np, name)
-        kinds = tuple(_kind(operand) for operand in operands)
+        types = tuple(_loop_type(operand) for operand in operands)
         try:
-            *takes, gives = ufunc.resolve_dtypes((*kinds, None))
+            *in_dtypes, out_dtype = ufunc.resolve_dtypes((*types, None))
         except TypeError as error:
             raise NotFusibleError(f"{name}: {error}") from None
-        values = [self._as(operand, dtype) for operand, dtype in zip(operands, takes)]
-        code = TEMPLATES[name](takes[0], *(value.code for value in values))
-        made = self._named(code, gives, _union(values))
-        if gives != BOOL and all(isinstance(kind, type) for kind in kinds):  # still weak
-            return Value(self, made.code, None, made.reads, float if gives.kind == "f" else int)
-        return made
+        values = [self._as(operand, dtype) for operand, dtype in zip(operands, in_dtypes)]
+        code = TEMPLATES[name](in_dtypes[0], *(value.code for value in values))
+        result = self._named(code, out_dtype, _union(values))
+        if out_dtype != BOOL and all(isinstance(one, type) for one in types):  # still weak
+            weak = float if out_dtype.kind == "f" else int
+            return Value(self, result.code, None, result.reads, weak)
+        return result
 
     def function(self, name: str, x: Value) -> Value:
-        """A function of <math.h> that NumPy lacks, of a floating-point value."""
+        """A function of <math.h> without a NumPy ufunc, of a floating-point value."""
         return self._named(math_function(name)(x.dtype, x.code), x.dtype, x.reads)
 
     def special(self, name: str, operands: tuple[Any, ...]) -> Value:
-        """A special function, of the dtype that `backend.special` computes it in."""
-        kind = np.result_type(*map(_example, operands))
-        values = [self._as(operand, computed_in(kind)) for operand in operands]
+        """A special function, computed in the dtype of `backend.special.computed_in`."""
+        dtype = np.result_type(*map(_example, operands))
+        values = [self._as(operand, computed_in(dtype)) for operand in operands]
         mended = MENDED.get(name)
         if mended is None:
             y = self.routine(name, *values)
         else:
             y = mended(EXPRESSIONS, _Functions(partial(partial, self.routine)), *values)
-        return self.cast(y, kind) if kind == HALF else y
+        return self.cast(y, dtype) if dtype == HALF else y
 
     def routine(self, name: str, *values: Value) -> Value:
-        """A special function of CuPy's, of values of one dtype."""
+        """A special function of CuPy, of values of one dtype."""
         dtype = values[0].dtype
-        found = device_function(name, dtype, len(values))
-        if found is None:
+        function = device_function(name, dtype, len(values))
+        if function is None:
             raise NotFusibleError(f"no kernel computes special.{name}")
-        self._functions[found.name] = found.text
+        self._functions[function.name] = function.text
         codes = ", ".join(value.code for value in values)
-        return self._named(f"{found.name}({codes})", dtype, _union(values))
+        return self._named(f"{function.name}({codes})", dtype, _union(values))
 
     def choose(self, condition: Any, a: Any, b: Any) -> Value:
-        """a where the condition holds and else b."""
+        """a where the condition holds, else b."""
         dtype = np.result_type(*map(_example, (a, b)))
         values = [self._as(condition, BOOL), self._as(a, dtype), self._as(b, dtype)]
         condition, a, b = (value.code for value in values)
@@ -183,24 +184,24 @@ class Writer:
         return known
 
 
-def _kind(operand: Any) -> Any:
-    """What ufuncs resolve types by: a dtype, or int or float for a weak number."""
+def _loop_type(operand: Any) -> Any:
+    """What ``ufunc.resolve_dtypes`` takes: a dtype; int or float for a weak number."""
     if isinstance(operand, Value):
         return operand.dtype if operand.weak is None else operand.weak
     if isinstance(operand, np.generic):
         return operand.dtype
-    kind = type(operand)
-    if kind is bool:
+    cls = type(operand)
+    if cls is bool:
         return BOOL
-    if kind is not int and kind is not float:
-        raise NotFusibleError(f"no kernel computes with {kind.__name__}")
-    return kind
+    if cls is not int and cls is not float:
+        raise NotFusibleError(f"no kernel computes with {cls.__name__}")
+    return cls
 
 
 def _example(operand: Any) -> Any:
-    """What numpy.result_type takes in the operand's place."""
-    kind = _kind(operand)
-    return kind(1) if isinstance(kind, type) else kind
+    """What ``numpy.result_type`` takes for an operand."""
+    loop_type = _loop_type(operand)
+    return loop_type(1) if isinstance(loop_type, type) else loop_type
 
 
 def _union(values: Iterable[Value]) -> frozenset[int]:
@@ -214,7 +215,7 @@ def _writer(*operands: Any) -> Writer | None:
 def _bound(name: str) -> Callable[..., Any]:
     def call(*operands: Any) -> Any:
         writer = _writer(*operands)
-        # Of numbers alone NumPy says what comes out.
+        # NumPy computes what depends on numbers alone.
         return getattr(np, name)(*operands) if writer is None else writer.call(name, operands)
 
     return call
@@ -226,9 +227,9 @@ def _where(condition: Any, a: Any, b: Any) -> Any:
 
 
 def _full_like(x: Value, number: Any, dtype: Any = None) -> Value:
-    made = x.writer.literal(number, np.dtype(dtype or x.dtype))
-    made.reads = x.reads
-    return made
+    filled = x.writer.literal(number, np.dtype(dtype or x.dtype))
+    filled.reads = x.reads
+    return filled
 
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -243,7 +244,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
 
 
 class _Functions:
-    """A module in which ``find`` knows the functions that are not given."""
+    """Functions by name, as of a module; ``find`` looks up those that are not given."""
 
     def __init__(self, find: Callable[[str], Any], **functions: Callable[..., Any]) -> None:
         self.__name__ = "xp"
@@ -251,7 +252,7 @@ class _Functions:
         self.__dict__.update(functions)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # asked by those who look at any object, such as doctest
+        if name.startswith("__"):  # doctest and others ask any object for these
             raise AttributeError(name)
         return self._find(name)
 
@@ -264,19 +265,19 @@ def _special(name: str) -> Callable[..., Any]:
     def call(*operands: Any) -> Any:
         writer = _writer(*operands)
         if writer is None:
-            raise NotFusibleError(f"special.{name} of numbers alone")
+            raise NotFusibleError(f"special.{name} of Python numbers only")
         return writer.special(name, operands)
 
     return call
 
 
-# C has erfc under <math.h>; the other special functions are CuPy's.
+# erfc is in <math.h>; the other special functions are CuPy's.
 _SPECIAL = _Functions(_special, erfc=lambda x: x.writer.function("erfc", x))
 EXPRESSIONS = Namespace(_Functions(_no_function), fast={**_FUNCTIONS, "special": _SPECIAL})
-# C has fmod for floating-point numbers; what else CuPy computes right, it computes itself.
-_THEIRS = _Functions(_no_function, fmod=_FUNCTIONS["fmod"])
+# The functions of the array library that `mended_ufuncs` calls: only fmod, which is in <math.h>.
+_LIBRARY = _Functions(_no_function, fmod=_FUNCTIONS["fmod"])
 for _name, _formula in UFUNCS.items():
-    _FUNCTIONS[_name] = partial(_formula, EXPRESSIONS, _THEIRS)
+    _FUNCTIONS[_name] = partial(_formula, EXPRESSIONS, _LIBRARY)
     setattr(EXPRESSIONS, _name, _FUNCTIONS[_name])
 
 

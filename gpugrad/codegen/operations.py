@@ -1,6 +1,6 @@
-"""NumPy's dtypes, numbers and ufuncs in C, as the statements of kernels have them. Imports nothing.
+"""NumPy's dtypes, numbers and ufuncs as C code. Imports nothing.
 
-The code is C that CUDA and host compilers both take.
+CUDA and host compilers both accept the code.
 """
 
 import math
@@ -11,7 +11,7 @@ import numpy as np
 
 __all__ = ["TEMPLATES", "NotFusibleError", "c_type", "literal", "math_function"]
 
-# What a value of a dtype is inside a kernel.
+# The C type in which a kernel computes with a dtype.
 C_TYPES = {
     "bool": "bool",
     "int8": "signed char",
@@ -29,21 +29,21 @@ C_TYPES = {
 
 
 class NotFusibleError(Exception):
-    """A formula that no expression can be written for: it needs more than one element, say."""
+    """A formula without an elementwise C expression: it uses several elements, for example."""
 
 
 def c_type(dtype: Any) -> str:
-    """The type of C in which a kernel has a value of a dtype; NotFusibleError if there is none."""
-    found = C_TYPES.get(dtype.name)
-    if found is None:
+    """The C type in which a kernel computes with a dtype; NotFusibleError if there is none."""
+    name = C_TYPES.get(dtype.name)
+    if name is None:
         raise NotFusibleError(f"no kernel computes with {dtype.name}")
-    return found
+    return name
 
 
 def literal(number: Any, dtype: Any) -> str:
-    """A number of a dtype in C, to the last bit."""
+    """The C literal of a number of a dtype, exact to the last bit."""
     if dtype == np.float16:
-        dtype = np.dtype(np.float32)  # which it is computed in
+        dtype = np.dtype(np.float32)  # in which float16 is computed
     try:
         number = dtype.type(number)
     except OverflowError as error:
@@ -51,7 +51,7 @@ def literal(number: Any, dtype: Any) -> str:
     if dtype.kind == "b":
         return "true" if number else "false"
     if dtype.kind in "iu":
-        # The least integer of a type has no literal: 9223372036854775808 is too large for one.
+        # The least integer has no literal: -9223372036854775808 is minus a number that is too large.
         low = number == np.iinfo(dtype).min and dtype.kind == "i"
         code = f"({int(number) + 1} - 1)" if low else f"{int(number)}"
         return f"(({c_type(dtype)}){code})"
@@ -63,12 +63,12 @@ def literal(number: Any, dtype: Any) -> str:
     return f"({top}{end} / 0.0{end})"
 
 
-# Each gets the dtype that the loop takes and the codes of its operands, which are names of
-# variables or literals, so that no brackets are needed around them.
+# A template gets the dtype of its operands and their code: names of variables or literals, which
+# need no parentheses.
 
 
 def math_function(name: str) -> Callable[..., str]:
-    """A function of <math.h>, which has an f at its end for float."""
+    """A function of <math.h>; that of float has the suffix f."""
 
     def code(dtype: Any, *operands: str) -> str:
         if dtype.kind != "f":
@@ -79,8 +79,8 @@ def math_function(name: str) -> Callable[..., str]:
     return code
 
 
-def _whole(name: str) -> Callable[..., str]:
-    """Rounding, which leaves whole numbers as they are."""
+def _rounding(name: str) -> Callable[..., str]:
+    """A rounding function; integers stay as they are."""
     rounded = math_function(name)
     return lambda dtype, x: rounded(dtype, x) if dtype.kind == "f" else x
 
@@ -98,13 +98,13 @@ def _bits(symbol: str) -> Callable[..., str]:
     return lambda dtype, a, b: f"{a} {symbol} {b}"
 
 
-def _larger(symbol: str) -> Callable[..., str]:
-    """The one of two that is NaN, or else compares so; of zeros the second, as NumPy on x86."""
+def _extreme(symbol: str) -> Callable[..., str]:
+    """The extreme operand, NaN if there is one; of two zeros the second, as NumPy on x86."""
     return lambda dtype, a, b: f"{a} {symbol} {b} || {a} != {a} ? {a} : {b}"
 
 
 def _not_nan(symbol: str) -> Callable[..., str]:
-    """The one of two that compares so, or is not NaN; of zeros the second, as NumPy on x86."""
+    """As `_extreme`, but of a number and NaN the number."""
     return lambda dtype, a, b: f"{a} {symbol} {b} || {b} != {b} ? {a} : {b}"
 
 
@@ -121,7 +121,7 @@ def _divide(dtype: Any, a: str, b: str) -> str:
 
 
 def _power(dtype: Any, a: str, b: str) -> str:
-    # As NumPy: the exponents that everyone writes are exact, and quick.
+    # As in NumPy, common exponents are exact and fast.
     if dtype.kind == "f":
         special = {literal(2, dtype): f"{a} * {a}", literal(1, dtype): a}
         if b in special:
@@ -158,8 +158,8 @@ TEMPLATES: dict[str, Callable[..., str]] = {
     "sign": _sign,
     "square": lambda dtype, x: f"{x} * {x}",
     "reciprocal": _reciprocal,
-    "maximum": _larger(">"),
-    "minimum": _larger("<"),
+    "maximum": _extreme(">"),
+    "minimum": _extreme("<"),
     "fmax": _not_nan(">"),
     "fmin": _not_nan("<"),
     "bitwise_and": _bits("&"),
@@ -185,7 +185,7 @@ TEMPLATES: dict[str, Callable[..., str]] = {
             "greater_equal": ">=",
         }.items()
     },
-    **{name: _whole(name) for name in ("floor", "ceil", "trunc", "rint")},
+    **{name: _rounding(name) for name in ("floor", "ceil", "trunc", "rint")},
     **{
         name: math_function(c_name)
         for name, c_name in {

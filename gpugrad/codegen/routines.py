@@ -1,10 +1,10 @@
-"""The device code of CuPy's special functions, as text for the kernels that call them.
+"""The device code of CuPy's special functions, for the kernels that call them.
 
-A ufunc of ``cupyx.scipy.special`` carries what CuPy makes its kernels of: helpers in CUDA C, and a
-statement for each dtype. Here they become one function that any elementwise kernel calls, in a C++
-namespace of its own, since the helpers of two ufuncs may have the same names.
+A ufunc of ``cupyx.scipy.special`` holds the parts of its kernels: helper functions in CUDA C++, and
+a statement for each dtype. Here they become one device function that any elementwise kernel can
+call. It has a C++ namespace of its own, since the helpers of two ufuncs may have the same names.
 
-Imports operations, and CuPy when a kernel asks for a function.
+Imports operations, and CuPy at the first function.
 """
 
 import re
@@ -23,7 +23,7 @@ _DEFINE = re.compile(r"^[ \t]*#[ \t]*define[ \t]+(\w+)", re.MULTILINE)
 
 
 class DeviceFunction(NamedTuple):
-    """A function of numbers on the GPU: how a kernel calls it, and its definition."""
+    """A device function of scalars: its qualified name, and its definition."""
 
     name: str
     text: str
@@ -31,12 +31,12 @@ class DeviceFunction(NamedTuple):
 
 @cache
 def device_function(name: str, dtype: np.dtype, count: int) -> DeviceFunction | None:
-    """CuPy's special function of ``count`` numbers of a dtype; None where it has none.
+    """CuPy's special function of ``count`` scalars of a dtype; None where it has none.
 
-    The internals of CuPy that this reads are looked at with care: a CuPy that has others has no
-    function here, and formulas that call it run operation by operation.
+    This reads private attributes of CuPy. With a CuPy in which they differ the result is None, and
+    formulas that call the function run operation by operation.
     """
-    kind = c_type(dtype)
+    scalar = c_type(dtype)
     try:
         ufunc: Any = getattr(import_module("cupyx.scipy.special"), name)
         helpers, before = ufunc._preamble, ufunc._loop_prep
@@ -46,16 +46,16 @@ def device_function(name: str, dtype: np.dtype, count: int) -> DeviceFunction | 
     statement = loops.get(((dtype,) * count, (dtype,)))
     if before or not isinstance(statement, str) or not isinstance(helpers, str):
         return None
-    words = [f"in{index}" for index in range(count)]
-    types = "".join(f"typedef {kind} {word}_type;\n" for word in (*words, "out0"))
-    operands = ", ".join(f"{kind} {word}" for word in words)
-    space = f"gpugrad_{name}_{kind}"
-    # Headers stay outside of the namespace, and no macro lives on behind it.
+    names = [f"in{index}" for index in range(count)]
+    types = "".join(f"typedef {scalar} {one}_type;\n" for one in (*names, "out0"))
+    operands = ", ".join(f"{scalar} {one}" for one in names)
+    space = f"gpugrad_{name}_{scalar}"
+    # Headers are included outside the namespace; macros end with it.
     headers = "".join(f"{line.strip()}\n" for line in _INCLUDE.findall(helpers))
     macros = "".join(f"#undef {macro}\n" for macro in dict.fromkeys(_DEFINE.findall(helpers)))
     text = f"""{headers}namespace {space} {{
 {_INCLUDE.sub("", helpers)}
-{types}__device__ {kind} value({operands})
+{types}__device__ {scalar} value({operands})
 {{
 out0_type out0;
 {statement};
