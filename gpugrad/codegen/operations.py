@@ -51,7 +51,7 @@ def literal(number: Any, dtype: Any) -> str:
     if dtype.kind == "b":
         return "true" if number else "false"
     if dtype.kind in "iu":
-        # The least integer has no literal: -9223372036854775808 is minus a number that is too large.
+        # The least integer has no literal: -9223372036854775808 is minus a number too large.
         low = number == np.iinfo(dtype).min and dtype.kind == "i"
         code = f"({int(number) + 1} - 1)" if low else f"{int(number)}"
         return f"(({c_type(dtype)}){code})"

@@ -1,4 +1,4 @@
-"""CUDA kernels in the place of formulas, for CuPy arrays. Imports nothing; needs no GPU itself."""
+"""CUDA kernels that replace formulas on CuPy arrays. Imports nothing; needs no GPU."""
 
 import os
 from functools import cache
@@ -8,15 +8,15 @@ __all__ = ["enabled"]
 
 @cache
 def enabled() -> bool:
-    """Whether kernels stand in for the formulas on CUDA: unless GPUGRAD_FUSION is 0.
+    """Whether kernels replace formulas on CUDA: unless GPUGRAD_FUSION is 0.
 
-    The environment is read once, when the first CuPy array is met. ValueError for another value
-    than 0 and 1.
+    The environment is read once, at the first CuPy array. ValueError for another value than 0
+    and 1.
 
     >>> enabled() == (os.environ.get("GPUGRAD_FUSION", "1") == "1")
     True
     """
-    said = os.environ.get("GPUGRAD_FUSION", "").strip() or "1"
-    if said not in ("0", "1"):
-        raise ValueError(f"GPUGRAD_FUSION: expected 0 (formulas) or 1 (kernels), got {said!r}")
-    return said == "1"
+    setting = os.environ.get("GPUGRAD_FUSION", "").strip() or "1"
+    if setting not in ("0", "1"):
+        raise ValueError(f"GPUGRAD_FUSION: expected 0 (formulas) or 1 (kernels), got {setting!r}")
+    return setting == "1"

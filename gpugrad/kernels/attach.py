@@ -1,7 +1,7 @@
-"""The namespace of CuPy's arrays with kernels in the place of formulas.
+"""Registers the namespace of CuPy in which kernels replace formulas.
 
-`gpugrad` imports this, which makes the namespace when the first array of CuPy's is met. Imports
-backend, and the modules beside it with CuPy.
+`gpugrad` imports this module; the namespace is made at the first CuPy array. Imports backend, and
+with CuPy the modules beside it.
 """
 
 from importlib import import_module
@@ -16,7 +16,7 @@ __all__ = ["register_arrays"]
 
 
 def register_arrays() -> None:
-    """Let cupy.ndarray be computed on: with kernels, unless GPUGRAD_FUSION is 0."""
+    """Register cupy.ndarray: with kernels, unless GPUGRAD_FUSION is 0."""
     if not enabled():
         cupy_arrays.register_arrays()
         return

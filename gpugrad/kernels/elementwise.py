@@ -1,8 +1,8 @@
-"""One kernel for an elementwise formula: CuPy's ElementwiseKernel around a written body.
+"""One kernel for an elementwise formula: CuPy's ElementwiseKernel with a generated body.
 
-`Fused` stands in for a formula of the op table, forward or derivative. The first call with
-operands of certain classes (see `operands`) writes the kernel (see `expression`); later calls cost
-one look-up in a dict. Imports the modules beside it, and CuPy when a kernel is first launched.
+`Fused` replaces a formula of the op table, forward or derivative. The first call with operands of
+given classes (`codegen.operands`) writes the kernel (`codegen.expression`); later calls cost one
+dict lookup. Imports codegen, `wide`, and CuPy when a kernel is first launched.
 """
 
 from collections.abc import Callable
@@ -33,12 +33,12 @@ Formula = Callable[..., Any]
 
 
 class Kernel(NamedTuple):
-    """What a kernel takes, gives and does.
+    """An elementwise kernel: its inputs, its output and its body.
 
-    ``inputs`` are pairs of an operand's position and its type; the n-th is called xn in the
-    body, and the result, of type ``output``, is y. A type is the name of a NumPy dtype.
-    ``numbers`` says which inputs are Python or NumPy scalars. ``functions`` are definitions that
-    stand before the kernel: of the special functions that the body calls.
+    ``inputs`` are pairs of the position of an operand and the name of its dtype; operand n is xn
+    in the body, and the result, of dtype ``output``, is y. ``numbers`` says which inputs are
+    scalars of Python or NumPy. ``functions`` are the definitions of the special functions that the
+    body calls.
     """
 
     name: str
@@ -49,32 +49,32 @@ class Kernel(NamedTuple):
     functions: tuple[str, ...] = ()
 
 
-def write(name: str, formula: Formula, known: Signature) -> Any:
-    """The Kernel of a formula for operands of these classes; or the position of an operand.
+def write(name: str, formula: Formula, classes: Signature) -> Any:
+    """The Kernel of a formula for operands of these classes.
 
-    The latter where the formula gives an operand back as it is. Of a stand-in for an array that
-    was not kept only the dtype is asked for. NotFusibleError where there is no kernel for it.
+    The position of an operand where the formula returns that operand itself. A formula may use the
+    dtype of an array that was not saved (`ShapeDtype`). NotFusibleError where there is no kernel.
     """
     writer = Writer()
-    count = len(known.operands)
-    classes = (*known.operands, *known.parameters)
-    values = [in_place_of(one, writer, index) for index, one in enumerate(classes)]
-    words = dict(zip(known.names, values[count:], strict=True))
-    result = formula(EXPRESSIONS, *values[:count], **words)
+    count = len(classes.operands)
+    all_classes = (*classes.operands, *classes.parameters)
+    values = [in_place_of(one, writer, index) for index, one in enumerate(all_classes)]
+    parameters = dict(zip(classes.names, values[count:], strict=True))
+    result = formula(EXPRESSIONS, *values[:count], **parameters)
     if not isinstance(result, Value) or result.weak is not None:
-        raise NotFusibleError(f"{name} gives no array")
+        raise NotFusibleError(f"{name} returns no array")
     for index, value in enumerate(values[:count]):
         if result is value:
             return index
     inputs = []
     numbers = []
     for index in sorted(result.reads):
-        number = argument(classes[index])
-        if number is None and classes[index][0] not in NAMESPACES:
-            raise NotFusibleError(f"{name} asks for elements of an array that was not kept")
-        dtype = classes[index][1] if number is None else number
+        scalar = argument(all_classes[index])
+        if scalar is None and all_classes[index][0] not in NAMESPACES:
+            raise NotFusibleError(f"{name} reads elements of an array that was not saved")
+        dtype = all_classes[index][1] if scalar is None else scalar
         inputs.append((index, dtype.name))
-        numbers.append(number is not None)
+        numbers.append(scalar is not None)
     half = "(float16)" if result.dtype == np.float16 else ""
     lines = [*writer.body(result), f"y = {half}{result.code};"]
     types = tuple(inputs), tuple(numbers), result.dtype.name
@@ -82,14 +82,14 @@ def write(name: str, formula: Formula, known: Signature) -> Any:
 
 
 def cupy_kernel(kernel: Kernel) -> Callable[..., Any]:
-    """The kernel as CuPy compiles and launches it, with its broadcasting and strides.
+    """The kernel as CuPy compiles and launches it, with broadcasting and strides.
 
     Large arrays that need neither go to a `Wide` kernel with the same body.
     """
     cupy = import_module("cupy")
-    words = [f"{dtype} x{index}" for index, dtype in kernel.inputs]
+    inputs = [f"{dtype} x{index}" for index, dtype in kernel.inputs]
     launch: Callable[..., Any] = cupy.ElementwiseKernel(
-        ", ".join(words),
+        ", ".join(inputs),
         f"{kernel.output} y",
         kernel.body,
         f"gpugrad_{kernel.name}",
@@ -100,45 +100,46 @@ def cupy_kernel(kernel: Kernel) -> Callable[..., Any]:
 
 
 class Fused:
-    """A formula ``f(xp, *operands, **words)`` that runs as one kernel where it can.
+    """A formula ``f(xp, *operands, **parameters)`` that runs as one kernel where there is one.
 
-    ``make(kernel)`` compiles. A formula for whose operands there is no kernel (complex
-    numbers, say) runs as it is, operation by operation, in the namespace that it is given.
+    ``make(kernel)`` compiles. For operands without a kernel (complex numbers, for example) the
+    formula itself runs, operation by operation, in the namespace ``xp``.
     """
 
-    __slots__ = ("_formula", "_known", "_make", "_name")
+    __slots__ = ("_formula", "_launchers", "_make", "_name")
 
     def __init__(self, name: str, formula: Formula, make: Callable[[Kernel], Any]) -> None:
         self._name = name
         self._formula = formula
         self._make = make
-        self._known: dict[Any, Any] = {}
+        self._launchers: dict[Any, Any] = {}
 
-    def __call__(self, xp: Any, *operands: Any, **words: Any) -> Any:
-        # Without parameters the operands' classes are the whole key, which is quicker to make.
-        known = signature(operands, words) if words else tuple(map(classify, operands))
-        launch = self._known.get(known)
+    def __call__(self, xp: Any, *operands: Any, **parameters: Any) -> Any:
+        # Without parameters the classes of the operands are the whole key, which is faster.
+        key = signature(operands, parameters) if parameters else tuple(map(classify, operands))
+        launch = self._launchers.get(key)
         if launch is None:
-            made = known if isinstance(known, Signature) else Signature(known)
-            launch = self._known[known] = self._plan(made)
+            classes = key if isinstance(key, Signature) else Signature(key)
+            launch = self._launchers[key] = self._launcher(classes)
         if launch is NotFusibleError:
-            return self._formula(xp, *operands, **words)
-        return launch((*operands, *words.values()) if words else operands)
+            return self._formula(xp, *operands, **parameters)
+        return launch((*operands, *parameters.values()) if parameters else operands)
 
-    def _plan(self, known: Signature) -> Any:
+    def _launcher(self, classes: Signature) -> Any:
+        """What launches the kernel for operands of these classes; NotFusibleError without one."""
         try:
-            kernel = write(self._name, self._formula, known)
+            kernel = write(self._name, self._formula, classes)
         except NotFusibleError:
             return NotFusibleError
         if isinstance(kernel, int):
             return itemgetter(kernel)
         launch = self._make(kernel)
         positions = [index for index, _ in kernel.inputs]
-        return lambda everything: launch(*[everything[index] for index in positions])
+        return lambda operands: launch(*[operands[index] for index in positions])
 
 
 class FusingNamespace(CupyNamespace):
-    """A namespace in which the op table's elementwise formulas and rules are kernels."""
+    """The namespace of CuPy in which elementwise formulas and rules of the op table are kernels."""
 
     def __init__(
         self,
@@ -158,15 +159,15 @@ class FusingNamespace(CupyNamespace):
         if name not in ELEMENTWISE:
             return super().__getattr__(name)
         formula = FORMULAS.get(name)
-        found = self._native(name) if formula is None else self._fused(name, formula)
-        setattr(self, name, found)
-        return found
+        function = self._native(name) if formula is None else self._fused(name, formula)
+        setattr(self, name, function)
+        return function
 
     def _fused(self, name: str, formula: Formula) -> Formula:
         return partial(Fused(name, formula, self._make), self)
 
     def _native(self, name: str) -> Formula:
-        """A function of the module's, which is one kernel, and for large arrays one of ours."""
+        """A CuPy function, which is one kernel; for large arrays a `Wide` kernel in its place."""
         function = native(self.module, name)
 
         def formula(xp: Any, *operands: Any) -> Any:
@@ -175,7 +176,7 @@ class FusingNamespace(CupyNamespace):
         return for_large(self._fused(name, formula), function, self.module.ndarray)
 
     def _mended(self, name: str, mended: Formula) -> Formula:
-        """What stands in for a function of the module's, for arrays of any size."""
+        """The replacement of a CuPy function, as a kernel for arrays of any size."""
 
         def formula(xp: Any, *operands: Any) -> Any:
             if xp is self:
@@ -185,14 +186,14 @@ class FusingNamespace(CupyNamespace):
         return self._fused(name, formula)
 
     def rules(self, op: Any) -> Any:
-        """The op's rules, each as one kernel if the op is an elementwise one of the table."""
-        found = self._rules.get(op)
-        if found is None:
+        """The rules of an op; those of an elementwise op of the table run as one kernel each."""
+        rules = self._rules.get(op)
+        if rules is None:
             rules = op.vjps
             if rules is not None and ELEMENTWISE.get(op.name) is rules:
                 rules = tuple(
                     None if rule is None else Fused(f"{op.name}_vjp{index}", rule, self._make)
                     for index, rule in enumerate(op.vjps)
                 )
-            found = self._rules[op] = rules
-        return found
+            self._rules[op] = rules
+        return rules

@@ -1,8 +1,8 @@
-"""What follows a product of matrices, in one pass over it: the bias and the activation.
+"""The epilogue of a matrix product in one pass: add the bias, apply the activation.
 
-Backward, one pass gives the gradient of the product and that of the bias, which is the sum of the
-former's rows. The activation is its formula of the op table, written as C, and so is its
-derivative. Imports the modules beside it.
+Backward, one pass computes the gradient of the product and, as the sum of its rows, that of the
+bias. Activation and derivative are the formulas of the op table, written as C. Imports codegen,
+`rows` and `source`.
 """
 
 from collections.abc import Callable
@@ -18,41 +18,41 @@ from gpugrad.kernels.source import COLUMN, FLOATS, Get, cupy_kernel, prelude, st
 
 __all__ = ["Epilogue", "epilogue_source", "epilogue_vjp_source", "sums_source"]
 
-STRIPE = 64  # rows, at least, that a block adds up
-FEW = 128  # rows at most whose sum one block makes: of more CuPy's kernel is quicker
+STRIPE = 64  # the least number of rows that a block sums
+FEW = 128  # the most rows that one block sums: for more, CuPy's kernel is faster
 PLAIN = signature(())  # no parameters
 
 
 class _Parameters:
-    """An activation's parameters in a kernel: ``words`` for its formula, ``declared`` in C.
+    """The parameters of an activation: ``values`` for its formula, ``declared`` as C arguments.
 
-    Numbers that are arguments of the kernel are its last ones.
+    The arguments are the last ones of the kernel.
     """
 
-    def __init__(self, writer: Writer, known: Signature, first: int) -> None:
-        places = list(enumerate(known.parameters, first))
-        values = [in_place_of(one, writer, index) for index, one in places]
-        self.words = dict(zip(known.names, values, strict=True))
-        arguments = [(index, argument(one)) for index, one in places]
+    def __init__(self, writer: Writer, classes: Signature, first: int) -> None:
+        numbered = list(enumerate(classes.parameters, first))
+        values = [in_place_of(one, writer, index) for index, one in numbered]
+        self.values = dict(zip(classes.names, values, strict=True))
+        arguments = [(index, argument(one)) for index, one in numbered]
         self.declared = "".join(
-            f", {c_type(found)} x{index}" for index, found in arguments if found is not None
+            f", {c_type(dtype)} x{index}" for index, dtype in arguments if dtype is not None
         )
 
 
-def _numbers(known: Signature, words: dict[str, Any]) -> tuple[Any, ...]:
-    """The values that a kernel takes as arguments, in the order of `_Parameters`."""
-    pairs = zip(known.parameters, words.values(), strict=True)
+def _arguments(classes: Signature, parameters: dict[str, Any]) -> tuple[Any, ...]:
+    """The parameters that are arguments of the kernel, in the order of `_Parameters`."""
+    pairs = zip(classes.parameters, parameters.values(), strict=True)
     return tuple(value for one, value in pairs if argument(one) is not None)
 
 
 @cache
 def epilogue_source(
-    dtype: Any, activation: str | None, known: Signature = PLAIN, keep: bool = False
+    dtype: Any, activation: str | None, classes: Signature = PLAIN, keep: bool = False
 ) -> str:
-    """The kernel ``epilogue``: activation(y + bias, **words) in the place of y, row by row.
+    """The kernel ``epilogue``: replaces y by activation(y + bias, **parameters), row by row.
 
-    With ``keep``, y + bias in the place of y and what the activation makes of it in ``made``.
-    Without an activation y + bias in the place of y.
+    With ``keep`` it replaces y by y + bias and writes the activation to ``result``. Without an
+    activation it replaces y by y + bias.
     """
     writer = Writer()
     y, bias = (
@@ -60,30 +60,30 @@ def epilogue_source(
         for index, code in enumerate(("widen(y[row * length + i])", "widen(bias[i])"))
     )
     between = EXPRESSIONS.add(y, bias)
-    parameters = _Parameters(writer, known, 2)
-    found = between
+    parameters = _Parameters(writer, classes, 2)
+    result = between
     if activation is not None:
-        found = getattr(EXPRESSIONS, activation)(between, **parameters.words)
-    body = "\n".join(f"        {line}" for line in writer.body(found))
-    stores = f"y[row * length + i] = narrow({between.code});\n        made" if keep else "y"
+        result = getattr(EXPRESSIONS, activation)(between, **parameters.values)
+    body = "\n".join(f"        {line}" for line in writer.body(result))
+    stores = f"y[row * length + i] = narrow({between.code});\n        result" if keep else "y"
     return f"""{prelude(dtype)}{ROW}
 extern "C" __global__ void epilogue(
-    T* y, const T* bias, T* made, long long rows, long long length{parameters.declared})
+    T* y, const T* bias, T* result, long long rows, long long length{parameters.declared})
 {{
     EACH_ROW(row) EACH(i) {{
 {body}
-        {stores}[row * length + i] = narrow({found.code});
+        {stores}[row * length + i] = narrow({result.code});
     }}
 }}
 """
 
 
 @cache
-def epilogue_vjp_source(dtype: Any, activation: str, known: Signature) -> str:
-    """The kernel ``epilogue_vjp``: the activation's derivative times g, and the sums of its rows.
+def epilogue_vjp_source(dtype: Any, activation: str, classes: Signature) -> str:
+    """The kernel ``epilogue_vjp``: g times the derivative of the activation, and its sum over rows.
 
-    ``y`` is the activation's result and ``x`` what it was given; the one that the derivative does
-    not need may be 0.
+    ``x`` is the input of the activation and ``y`` its output; the one that the derivative does not
+    use may be 0.
     """
     writer = Writer()
     operands = [
@@ -92,9 +92,9 @@ def epilogue_vjp_source(dtype: Any, activation: str, known: Signature) -> str:
     ]
     (rule,) = ELEMENTWISE[activation] or ()
     assert rule is not None
-    parameters = _Parameters(writer, known, 3)
-    found = rule(EXPRESSIONS, *operands, **parameters.words)
-    body = "\n".join(f"            {line}" for line in writer.body(found))
+    parameters = _Parameters(writer, classes, 3)
+    pulled = rule(EXPRESSIONS, *operands, **parameters.values)
+    body = "\n".join(f"            {line}" for line in writer.body(pulled))
     return f"""{prelude(dtype)}{COLUMN}
 extern "C" __global__ void epilogue_vjp(
     const T* g, const T* y, const T* x, T* d, T* sums, W* parts, unsigned int* arrived,
@@ -106,9 +106,9 @@ extern "C" __global__ void epilogue_vjp(
     if (column < length)
         for (long long row = start + threadIdx.y; row < end; row += blockDim.y) {{
 {body}
-            const T found = narrow({found.code});
-            d[row * length + column] = found;
-            sum += widen(found);
+            const T value = narrow({pulled.code});
+            d[row * length + column] = value;
+            sum += widen(value);
         }}
     sum = sum_of_column(sum);
     if (gridDim.y > 1) {{
@@ -126,7 +126,7 @@ extern "C" __global__ void epilogue_vjp(
 
 @cache
 def sums_source(dtype: Any) -> str:
-    """The kernel ``column_sums``: the sums of g over its rows, of which there are few."""
+    """The kernel ``column_sums``: the sum of g over its rows, for few rows."""
     return f"""{prelude(dtype)}{COLUMN}
 extern "C" __global__ void column_sums(const T* g, T* sums, long long rows, long long length)
 {{
@@ -142,9 +142,9 @@ extern "C" __global__ void column_sums(const T* g, T* sums, long long rows, long
 """
 
 
-def _plain(words: dict[str, Any]) -> bool:
-    """Whether an activation's parameters can stand in a kernel."""
-    return all(type(value) in (float, int, str) for value in words.values())
+def _plain(parameters: dict[str, Any]) -> bool:
+    """Whether the parameters of an activation have a kernel."""
+    return all(type(value) in (float, int, str) for value in parameters.values())
 
 
 def _multiply(a: Any, b: Any, turn_a: bool = False, turn_b: bool = False) -> Any:
@@ -152,9 +152,9 @@ def _multiply(a: Any, b: Any, turn_a: bool = False, turn_b: bool = False) -> Any
 
 
 class Epilogue:
-    """The launches, for arrays of ``module`` (cupy), whose kernels ``get`` compiles.
+    """Launches the kernels on arrays of ``module`` (cupy); ``get`` compiles them.
 
-    ``multiply(a, b, turn_a, turn_b)`` gives the product of two matrices, either transposed.
+    ``multiply(a, b, turn_a, turn_b)`` is the product of two matrices, either of them transposed.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class Epilogue:
         self.multiply = multiply or _multiply
 
     def functions(self) -> dict[str, Callable[..., Any]]:
-        """By the names of the formulas that they stand in for."""
+        """The methods by the names of the formulas that they replace."""
         return {
             "linear": self._linear,
             "linear_vjp": self._linear_vjp,
@@ -174,7 +174,7 @@ class Epilogue:
         }
 
     def takes(self, x: Any, weight: Any, bias: Any) -> bool:
-        """Whether the operands are those of a layer, as x @ weight.T + bias, and of one dtype."""
+        """Whether the shapes fit x @ weight.T + bias, and all operands have one dtype."""
         array = self.module.ndarray
         if not (isinstance(x, array) and isinstance(weight, array) and isinstance(bias, array)):
             return False
@@ -190,32 +190,32 @@ class Epilogue:
         )
 
     def __call__(
-        self, activation: str | None, words: dict[str, Any], y: Any, bias: Any, keep: bool
+        self, activation: str | None, parameters: dict[str, Any], y: Any, bias: Any, keep: bool
     ) -> tuple[Any, Any]:
-        """y + bias and activation(y + bias, **words), the first only where it is to be kept.
+        """y + bias, and activation(y + bias, **parameters); the first is valid with ``keep`` only.
 
-        y is in C order and nobody else's: its memory is used for one of the two. Without an
+        y is in C order and owned by the caller: one of the results reuses its memory. Without an
         activation the second is y + bias.
         """
         shape, dtype = y.shape, y.dtype
         length = shape[-1]
         rows = y.size // length
-        made = self.module.ndarray(shape, dtype) if keep else y
-        known = signature((), words) if words else PLAIN
-        kernel = self.get(epilogue_source(dtype, activation, known, keep), "epilogue")
-        arguments: tuple[Any, ...] = (y, contiguous(self.module, bias), made, rows, length)
-        if words:
-            arguments += _numbers(known, words)
+        result = self.module.ndarray(shape, dtype) if keep else y
+        classes = signature((), parameters) if parameters else PLAIN
+        kernel = self.get(epilogue_source(dtype, activation, classes, keep), "epilogue")
+        arguments: tuple[Any, ...] = (y, contiguous(self.module, bias), result, rows, length)
+        if parameters:
+            arguments += _arguments(classes, parameters)
         kernel(*launch_shape(rows, length), arguments)
-        return y, made
+        return y, result
 
     def vjp(
-        self, activation: str, words: dict[str, Any], g: Any, y: Any, x: Any
+        self, activation: str, parameters: dict[str, Any], g: Any, y: Any, x: Any
     ) -> tuple[Any, Any]:
-        """The gradient of y + bias, and the sums of its rows, of the gradient of the call's result.
+        """g pulled back through the activation, and its sum over rows.
 
-        ``y`` is that result and ``x`` is y + bias; one may be a stand-in, where the activation's
-        rule does not need it.
+        ``x`` is the input of the activation and ``y`` its output; the one that its rule does not
+        use may be a `ShapeDtype`.
         """
         module, dtype, shape = self.module, g.dtype, g.shape
         array = module.ndarray
@@ -223,45 +223,45 @@ class Epilogue:
         rows = g.size // length
         d, sums = array(shape, dtype), array((length,), dtype)
         divided = stripes(module, rows, length, dtype, STRIPE)
-        known = signature((), words) if words else PLAIN
-        kernel = self.get(epilogue_vjp_source(dtype, activation, known), "epilogue_vjp")
+        classes = signature((), parameters) if parameters else PLAIN
+        kernel = self.get(epilogue_vjp_source(dtype, activation, classes), "epilogue_vjp")
         arguments: tuple[Any, ...] = (
             contiguous(module, g),
             contiguous(module, y) if isinstance(y, array) else None,
             contiguous(module, x) if isinstance(x, array) else None,
             d, sums, divided.parts, divided.arrived, rows, length, divided.rows,
         )  # fmt: skip
-        if words:
-            arguments += _numbers(known, words)
+        if parameters:
+            arguments += _arguments(classes, parameters)
         kernel(divided.grid, divided.block, arguments)
         return d, sums
 
     def product(self, x: Any, weight: Any) -> Any:
-        """x @ weight.T, of operands that `takes` takes."""
+        """x @ weight.T, for operands that `takes` accepts."""
         if x.ndim == 2:
             return self.multiply(x, weight, False, True)
         return FORMULAS["linear"](namespace_of(x), x, weight)
 
     def _linear(self, x: Any, weight: Any, bias: Any = None) -> Any:
-        """A layer: the product, and its bias in one pass over it."""
+        """A linear layer: the product, then the bias in one pass."""
         if bias is None or not self.takes(x, weight, bias):
             xp = namespace_of(x) or namespace_of(weight)
             return FORMULAS["linear"](xp, x, weight, bias)
         y = self.product(x, weight)
-        if not y.flags.c_contiguous:  # as no product of CuPy's is
+        if not y.flags.c_contiguous:  # no product of CuPy has another order
             return y + bias
         return self(None, {}, y, bias, False)[1]
 
     def _linear_vjp(
         self, g: Any, needs: tuple[Any, ...], x: Any, weight: Any, bias: Any, sums: Any = None
     ) -> tuple[Any, Any, Any]:
-        """The gradients of a layer's operands; that of the bias is ``sums`` where it is known."""
+        """The gradients of the operands of a layer; ``sums`` is that of the bias if known."""
         if sums is None and needs[2]:
             sums = self._column_sums(g, bias)
         if len(x.shape) != 2 or (needs[2] and sums is None):
-            words = (*needs[:2], sums is None and needs[2])
+            remaining = (*needs[:2], sums is None and needs[2])
             d_x, d_weight, d_bias = FORMULAS["linear_vjp"](
-                namespace_of(g), g, words, x, weight, bias
+                namespace_of(g), g, remaining, x, weight, bias
             )
         else:
             d_x = self._gradient(needs[0], g, weight)
@@ -270,7 +270,7 @@ class Epilogue:
         return d_x, d_weight, sums if needs[2] and sums is not None else d_bias
 
     def _gradient(self, need: Any, a: Any, b: Any, turn_a: bool = False) -> Any:
-        """A product; None where it is not needed, or was added to what ``need`` has."""
+        """A product; None where it is not needed, or was added to ``need.total`` in place."""
         if not need:
             return None
         if need is not True:
@@ -280,26 +280,26 @@ class Epilogue:
         return self.multiply(a, b, turn_a, False)
 
     def _activated(
-        self, name: str, words: dict[str, Any], x: Any, weight: Any, bias: Any, keep: bool
+        self, name: str, parameters: dict[str, Any], x: Any, weight: Any, bias: Any, keep: bool
     ) -> tuple[Any, Any]:
-        """A layer with its activation, and what comes between them where it is to be kept."""
+        """A layer with its activation, and with ``keep`` the input of the activation."""
         y = None
-        if bias is not None and self.takes(x, weight, bias) and _plain(words):
+        if bias is not None and self.takes(x, weight, bias) and _plain(parameters):
             y = self.product(x, weight)
-        if y is None or not y.flags.c_contiguous:  # as no product of CuPy's is
+        if y is None or not y.flags.c_contiguous:  # no product of CuPy has another order
             xp = namespace_of(x) or namespace_of(weight)
             result: tuple[Any, Any] = FORMULAS["linear_activation"](
-                xp, name, words, x, weight, bias, keep
+                xp, name, parameters, x, weight, bias, keep
             )
             return result
-        between, made = self(name, words, y, bias, keep)
-        return made, between
+        between, result = self(name, parameters, y, bias, keep)
+        return result, between
 
     def _activated_vjp(
-        self, name: str, words: dict[str, Any], g: Any, needs: tuple[Any, ...], y: Any,
+        self, name: str, parameters: dict[str, Any], g: Any, needs: tuple[Any, ...], y: Any,
         between: Any, x: Any, weight: Any, bias: Any,
     ) -> tuple[Any, Any, Any]:  # fmt: skip
-        """The gradients of a layer's operands, of that of its activation's result."""
+        """g pulled back through a layer and its activation."""
         dtype, shape = g.dtype, g.shape
         if (
             bias is None
@@ -308,18 +308,18 @@ class Epilogue:
             or any(other.dtype != dtype for other in (y, between, x, weight, bias))
             or not shape == y.shape == between.shape
             or bias.shape != shape[-1:]
-            or not _plain(words)
+            or not _plain(parameters)
         ):
             formula = FORMULAS["linear_activation_vjp"]
             gradients: tuple[Any, Any, Any] = formula(
-                namespace_of(g), name, words, g, needs, y, between, x, weight, bias
+                namespace_of(g), name, parameters, g, needs, y, between, x, weight, bias
             )
             return gradients
-        d, sums = self.vjp(name, words, g, y, between)
+        d, sums = self.vjp(name, parameters, g, y, between)
         return self._linear_vjp(d, needs, x, weight, bias, sums)
 
     def _column_sums(self, g: Any, bias: Any) -> Any:
-        """The sum of g over all axes but the last, of few rows; None where CuPy has to make it."""
+        """The sum of g over all axes but the last; None for many rows, which CuPy sums."""
         dtype, shape = g.dtype, g.shape
         length = shape[-1] if shape else 0
         rows = g.size // length if length else 0

@@ -1,7 +1,7 @@
 """Layer normalization in one kernel forward, and in two backward.
 
-`LayerNorm` has functions for the namespace of CuPy arrays that stand in for the formulas of the
-same names, those of `gpugrad.ops.normalization`. Imports the modules beside it.
+The methods of `LayerNorm` replace the formulas of `gpugrad.ops.normalization` in the namespace of
+CuPy. Imports `rows` and `source`.
 """
 
 from collections.abc import Callable
@@ -14,13 +14,13 @@ from gpugrad.kernels.source import COLUMN, FLOATS, Get, cupy_kernel, prelude, st
 
 __all__ = ["LayerNorm", "layer_norm_source"]
 
-STRIPE = 256  # rows, at least, that a block adds up
-WIDE = {"e": "f", "f": "f", "d": "d"}  # the dtype of means and rates: what kernels compute in
+STRIPE = 256  # the least number of rows that a block sums
+WIDE = {"e": "f", "f": "f", "d": "d"}  # the dtype of means and rates: that of the computation
 
 
 @cache
 def layer_norm_source(dtype: Any) -> str:
-    """The kernels of layer_norm and of its derivatives."""
+    """The kernels of layer_norm and its derivatives."""
     return prelude(dtype) + ROW + COLUMN + LAYER_NORM
 
 
@@ -39,7 +39,7 @@ __device__ inline Moments moments(const T* x, long long length, W eps)
     return {mean, (W)1 / sqrt(sum_of_all(squares) / (W)length + eps)};
 }
 
-// Without weight or bias their pointers are 0, and so are means and rates where nobody keeps them.
+// The pointers of weight, bias, means and rates may be 0: there is none, or it is not saved.
 extern "C" __global__ void layer_norm(
     const T* x, const T* weight, const T* bias, T* y, W* means, W* rates, long long rows,
     long long length, double eps)
@@ -52,12 +52,12 @@ extern "C" __global__ void layer_norm(
             rates[row] = of.rate;
         }
         EACH(i) {
-            W found = (widen(x[first + i]) - of.mean) * of.rate;
+            W value = (widen(x[first + i]) - of.mean) * of.rate;
             if (weight)
-                found *= widen(weight[i]);
+                value *= widen(weight[i]);
             if (bias)
-                found += widen(bias[i]);
-            y[first + i] = narrow(found);
+                value += widen(bias[i]);
+            y[first + i] = narrow(value);
         }
     }
 }
@@ -85,8 +85,8 @@ extern "C" __global__ void layer_norm_vjp(
     }
 }
 
-// The gradients of weight and bias: sums down the columns, of a stripe of rows for each block. With
-// several stripes theirs go to `parts`, those of the weight first.
+// The gradients of weight and bias: column sums, over a stripe of rows for each block. The sums of
+// several stripes go to `parts`, those of the weight first.
 extern "C" __global__ void layer_norm_columns(
     const T* g, const T* x, const W* means, const W* rates, T* d_weight, T* d_bias, W* parts,
     unsigned int* arrived, long long rows, long long length, long long stripe)
@@ -122,14 +122,14 @@ extern "C" __global__ void layer_norm_columns(
 
 
 class LayerNorm:
-    """The functions for arrays of ``module`` (cupy), whose kernels ``get`` compiles."""
+    """Launches the kernels on arrays of ``module`` (cupy); ``get`` compiles them."""
 
     def __init__(self, module: Any, get: Get = cupy_kernel) -> None:
         self.module = module
         self.get = get
 
     def functions(self) -> dict[str, Callable[..., Any]]:
-        """By the names of the formulas that they stand in for."""
+        """The methods by the names of the formulas that they replace."""
         return {
             "layer_norm": partial(self._forward, "layer_norm"),
             "layer_norm_and_residuals": partial(self._forward, "layer_norm_and_residuals"),
@@ -172,7 +172,7 @@ class LayerNorm:
     def _vjp(
         self, g: Any, needs: tuple[bool, ...], x: Any, weight: Any, mean: Any, rate: Any
     ) -> Any:
-        wanted = needs[0] or needs[1]  # a bias alone needs no more than a sum, and keeps no mean
+        wanted = needs[0] or needs[1]  # the gradient of the bias alone is a sum, without a mean
         if not wanted or not self._fits(x, g, weight) or g.shape != x.shape:
             return FORMULAS["layer_norm_vjp"](namespace_of(g), g, needs, x, weight, mean, rate)
         empty = self.module.ndarray
@@ -185,10 +185,10 @@ class LayerNorm:
             kernel = self.get(source, "layer_norm_vjp")
             kernel(*launch_shape(rows, length), (g, x, weight, mean, rate, d, rows, length))
         if needs[1] or needs[2]:
-            # Two arrays: a leaf would copy a view.
+            # Two arrays: views of one would be copied for the leaves.
             d_weight, d_bias = empty((length,), dtype), empty((length,), dtype)
             divided = stripes(self.module, rows, length, dtype, STRIPE, sums=2)
-            words = (g, x, mean, rate, d_weight, d_bias, divided.parts, divided.arrived)
+            arrays = (g, x, mean, rate, d_weight, d_bias, divided.parts, divided.arrived)
             columns = self.get(source, "layer_norm_columns")
-            columns(divided.grid, divided.block, (*words, rows, length, divided.rows))
+            columns(divided.grid, divided.block, (*arrays, rows, length, divided.rows))
         return d, d_weight if needs[1] else None, d_bias if needs[2] else None

@@ -1,9 +1,9 @@
-"""One kernel over many arrays: optimizer steps, the norm of all gradients and clipping, zeros.
+"""One kernel over many arrays: optimizer steps, the norm of all gradients, clipping, zeros.
 
 The addresses and sizes of the arrays are an argument of the kernel, a structure of at most 4 KB:
-nothing is copied to the device and nothing on it can be out of date. Where there are more arrays
-than the structure has room for, some 90 in a step of Adam, the rest go into further launches.
-Every block works on one piece of one array. Imports the modules beside it.
+nothing is copied to the device, and nothing on it can be out of date. The structure has room for
+some 90 parameters of a step of Adam; more take further launches. A block works on one piece of one
+array. Imports codegen and `source`.
 """
 
 import math
@@ -24,19 +24,18 @@ __all__ = [
 
 THREADS = 256
 PIECE = 2048  # elements that a block updates or scales
-BYTES = 16384  # that a block fills with zeros
-PARTS = 1024  # about as many sums make the norm: every block that scales adds them up
-STEP_OPTIONS = ("--fmad=false",)  # of the compiler: products and sums are rounded as NumPy's
-ROOM = 3840  # bytes of a table: a kernel's arguments have at most 4096
+BYTES = 16384  # that a block sets to zero
+PARTS = 1024  # about the number of partial sums of the norm: every block that scales adds them
+STEP_OPTIONS = ("--fmad=false",)  # for the compiler: products and sums round as NumPy's do
+ROOM = 3840  # bytes of a table: the arguments of a kernel have at most 4096
 
 
 class Table:
-    """Some arrays, or some tuples of arrays of one size, as an argument of a kernel.
+    """Arrays, or tuples of arrays of one size, as an argument of a kernel.
 
-    ``record`` is the structure, whose "arrays" has a row of addresses for each place in the
-    tuple, ``span`` says which of the whole list they are, ``blocks`` how many pieces they make.
-    ``argument`` is what a kernel is launched with: the same bytes, with no fields, which CuPy would
-    describe at each launch.
+    ``record`` is the structure; its "arrays" has a row of addresses for each position in the tuple.
+    ``span`` says which part of the whole list these are, ``blocks`` is their number of pieces.
+    ``argument`` has the same bytes without fields, which CuPy would describe at each launch.
     """
 
     __slots__ = ("_rows", "argument", "blocks", "record", "span")
@@ -49,29 +48,30 @@ class Table:
         self.blocks = blocks
 
     def copy(self) -> "Table":
-        """One whose addresses can be set."""
+        """A copy, whose addresses may be set."""
         return Table(self.record.copy(), self.span, self.blocks)
 
-    def point(self, place: int, addresses: Sequence[int]) -> None:
-        """Set the addresses of the arrays in one place of the tuples, from the whole list."""
-        self._rows[place][:] = addresses[self.span]
+    def point(self, position: int, addresses: Sequence[int]) -> None:
+        """Set the addresses at one position of the tuples, from those of the whole list."""
+        self._rows[position][:] = addresses[self.span]
 
 
-def _room(places: int) -> int:
-    return (ROOM - 8) // (8 * places + 12) & ~1
+def _room(width: int) -> int:
+    """How many tuples of ``width`` arrays a table holds."""
+    return (ROOM - 8) // (8 * width + 12) & ~1
 
 
 @lru_cache(64)
-def tables(sizes: tuple[int, ...], places: int, piece: int) -> tuple[Table, ...]:
-    """Tables for arrays of these sizes in pieces; copy them to set the addresses."""
-    room = _room(places)
+def tables(sizes: tuple[int, ...], width: int, piece: int) -> tuple[Table, ...]:
+    """Tables for tuples of ``width`` arrays of these sizes; copy them to set the addresses."""
+    room = _room(width)
     fields = [
-        ("arrays", "u8", (places, room)),
+        ("arrays", "u8", (width, room)),
         ("sizes", "i8", room),
         ("starts", "i4", room),
         ("count", "i4"),
     ]
-    found = []
+    result = []
     for first in range(0, len(sizes), room):
         here = sizes[first : first + room]
         starts = [0, *accumulate(-(-size // piece) for size in here)]
@@ -79,23 +79,23 @@ def tables(sizes: tuple[int, ...], places: int, piece: int) -> tuple[Table, ...]
         record["sizes"][: len(here)] = here
         record["starts"][: len(here)] = starts[:-1]
         record["count"] = len(here)
-        found.append(Table(record, slice(first, first + len(here)), starts[-1]))
-    return tuple(found)
+        result.append(Table(record, slice(first, first + len(here)), starts[-1]))
+    return tuple(result)
 
 
-def _table_source(places: int) -> str:
-    room = _room(places)
+def _table_source(width: int) -> str:
+    room = _room(width)
     return (
         f"""
 struct Table {{
-    void* arrays[{places}][{room}];
+    void* arrays[{width}][{room}];
     long long sizes[{room}];
     int starts[{room}];  // the first block of each
     int count;
 }};
 """
         + """
-// Which array this block works on, and on which piece of it: `k`, from `first` to `last`.
+// The array of this block, `k`, and its piece of it, from `first` to `last`.
 #define PIECE_OF(table, length) \\
     int k = 0; \\
     for (int end = table.count; end - k > 1;) { \\
@@ -113,7 +113,7 @@ struct Table {{
 
 
 class _Cell:
-    """An array of a rule in the place of which a kernel has one number, which changes."""
+    """An array that a rule reads and writes: in a kernel, a variable with one element of it."""
 
     __slots__ = ("value",)
 
@@ -122,7 +122,7 @@ class _Cell:
 
 
 class _InPlace:
-    """The array module that a rule gets to write its kernel: ``xp.multiply(a, b, out)``."""
+    """The array module with which a rule writes its kernel: ``xp.multiply(a, b, out)``."""
 
     def __init__(self, writer: Writer, dtype: Any) -> None:
         self._writer = writer
@@ -139,7 +139,7 @@ class _InPlace:
                 *operands, out = operands  # type: ignore[assignment]
             values = [_value(operand) for operand in operands]
             if not isinstance(out, _Cell):
-                raise NotFusibleError(f"{name} without an array to write to")
+                raise NotFusibleError(f"{name} without an output array")
             out.value = self._writer.cast(written(*values), self._dtype)
 
         return call
@@ -155,38 +155,38 @@ def _value(operand: Any) -> Any:
 
 @cache
 def update_source(
-    rule: Callable[..., None], dtype: Any, states: int, scratch: int, given: tuple[bool, ...]
+    rule: Callable[..., None], dtype: Any, states: int, scratch: int, present: tuple[bool, ...]
 ) -> str:
-    """The kernel ``update`` of an optimizer's rule, written by the rule itself.
+    """The kernel ``update`` of the rule of an optimizer, written by running the rule.
 
-    ``given`` says which of its numbers are not None. A parameter, its gradient and its state have
-    one element in the kernel each, which is loaded, goes through the rule's operations and is
-    stored where it has changed. NotFusibleError where the rule does more than call ufuncs with an
-    array to write to.
+    ``present`` says which of its numbers are not None. The kernel loads an element of the
+    parameter, the gradient and each state, runs the operations of the rule, and stores what has
+    changed.
+    NotFusibleError where the rule does anything but call ufuncs with an output array.
     """
     writer = Writer()
-    places = 2 + states
-    loaded = [writer.operand(f"widen(x{i}[i])", dtype, i) for i in range(places)]
+    width = 2 + states
+    loaded = [writer.operand(f"widen(x{i}[i])", dtype, i) for i in range(width)]
     cells = [_Cell(value) for value in loaded]
     spare = tuple(_Cell() for _ in range(scratch))
     numbers = [
-        writer.number(f"n{i}", float, places + i) if there else None
-        for i, there in enumerate(given)
+        writer.number(f"n{i}", float, width + i) if there else None
+        for i, there in enumerate(present)
     ]
     try:
         rule(_InPlace(writer, dtype), cells[0], cells[1], tuple(cells[2:]), spare, *numbers)
-    except (AttributeError, TypeError) as error:  # it does more with them than a rule may
+    except (AttributeError, TypeError) as error:  # an operation that a rule may not use
         raise NotFusibleError(f"the rule {rule.__name__}: {error}") from error
     changed = [
         (i, _value(cell).code)
         for i, cell in enumerate(cells)
         if cell.value is not loaded[i] and i != 1
     ]
-    arguments = "".join(f", double n{i}" for i, there in enumerate(given) if there)
-    pointers = "\n".join(f"    T* x{i} = (T*)table.arrays[{i}][k];" for i in range(places))
+    arguments = "".join(f", double n{i}" for i, there in enumerate(present) if there)
+    pointers = "\n".join(f"    T* x{i} = (T*)table.arrays[{i}][k];" for i in range(width))
     body = "\n".join(f"        {line}" for line in writer.lines)
     stores = "\n".join(f"        x{i}[i] = narrow({code});" for i, code in changed)
-    return f"""{prelude(dtype)}{_table_source(places)}
+    return f"""{prelude(dtype)}{_table_source(width)}
 extern "C" __global__ void update(const __grid_constant__ Table table{arguments})
 {{
     PIECE_OF(table, {PIECE})
@@ -209,14 +209,14 @@ NORMS = {
 
 
 @cache
-def clip_source(dtype: Any, kind: float) -> str:
-    """The kernels ``norms`` and ``clip``; ``kind`` is 2, inf or, for all other norms, 0.
+def clip_source(dtype: Any, order: float) -> str:
+    """The kernels ``norms`` and ``clip``; ``order`` is 2, inf or, for all other orders, 0.
 
-    ``norms`` gives each block's part of the norm, ``clip`` makes the norm of all parts, in every
-    block in the same order, and scales.
+    ``norms`` computes the part of each block. ``clip`` combines the parts, in every block in the
+    same order, and scales.
     """
-    term, combine, finish = NORMS[kind]
-    add = "larger(sum, term)" if kind == math.inf else "sum + term"
+    term, combine, finish = NORMS[order]
+    add = "larger(sum, term)" if order == math.inf else "sum + term"
     return f"""{prelude(dtype)}{_table_source(1)}
 extern "C" __global__ void norms(
     const __grid_constant__ Table table, double* parts, long long at, long long piece,
@@ -251,7 +251,7 @@ extern "C" __global__ void clip(
         return;
     PIECE_OF(table, {PIECE})
     T* array = (T*)table.arrays[0][k];
-    // CuPy compiles so that float takes a number below the least normal one for zero.
+    // CuPy compiles with -ftz=true: a float below the least normal number counts as zero.
     const W small = factor < 1e-30 ? (W)0x1p-64 : (W)1, scale = (W)(factor / small);
     EACH(i) array[i] = narrow(widen(array[i]) * scale * small);
 }}
@@ -260,7 +260,7 @@ extern "C" __global__ void clip(
 
 @cache
 def clear_source() -> str:
-    """The kernel ``clear``: zeros in all bytes of arrays whose memory was made for them alone."""
+    """The kernel ``clear``: sets all bytes of arrays to zero that own their memory."""
     return f"""{_table_source(1)}
 struct alignas(16) Sixteen {{ unsigned long long low, high; }};
 extern "C" __global__ void clear(const __grid_constant__ Table table)
@@ -277,7 +277,7 @@ extern "C" __global__ void clear(const __grid_constant__ Table table)
 
 
 class MultiTensor:
-    """The launches, for arrays of ``module`` (cupy), whose kernels ``get`` compiles."""
+    """Launches the kernels on arrays of ``module`` (cupy); ``get`` compiles them."""
 
     dtypes = frozenset(FLOATS)
 
@@ -286,43 +286,43 @@ class MultiTensor:
         self.get = get
 
     def dense(self, array: Any) -> bool:
-        """Whether a kernel can take the array: of this module, of its dtypes, in C order."""
+        """Whether a kernel takes the array: of this module, of one of the dtypes, in C order."""
         return (
             isinstance(array, self.module.ndarray)
             and array.dtype in FLOATS
             and bool(array.flags.c_contiguous)
         )
 
-    def layout(self, arrays: Sequence[Any], places: int) -> list[Table]:
-        """Tables for tuples of ``places`` arrays of the sizes of these."""
-        return [table.copy() for table in tables(tuple(a.size for a in arrays), places, PIECE)]
+    def layout(self, arrays: Sequence[Any], width: int) -> list[Table]:
+        """Tables for tuples of ``width`` arrays of the sizes of these."""
+        return [table.copy() for table in tables(tuple(a.size for a in arrays), width, PIECE)]
 
     def updater(
         self, rule: Callable[..., None], dtype: Any, states: int, scratch: int,
-        given: tuple[bool, ...],
+        present: tuple[bool, ...],
     ) -> Any:  # fmt: skip
-        """The kernel of a rule, see `update_source`; None where there can be none.
+        """The kernel of a rule, see `update_source`; None where there is none.
 
-        Without contracted products and sums its results are NumPy's to the last bit, but for
-        float16, which is rounded once and not at every operation.
+        Products and sums are not contracted, so the results are NumPy's to the last bit; float16
+        is rounded once and not at every operation.
         """
         try:
-            source = update_source(rule, dtype, states, scratch, given)
+            source = update_source(rule, dtype, states, scratch, present)
         except NotFusibleError:
             return None
         return self.get(source, "update", *STEP_OPTIONS)
 
     def update(self, kernel: Any, layout: list[Table], numbers: Sequence[float | None]) -> None:
         """One step of an optimizer over all arrays of a layout whose addresses are set."""
-        given = [float(number) for number in numbers if number is not None]
+        values = [float(number) for number in numbers if number is not None]
         for table in layout:
             if table.blocks:
-                kernel((table.blocks,), (THREADS,), (table.argument, *given))
+                kernel((table.blocks,), (THREADS,), (table.argument, *values))
 
     def change(
         self, rule: Callable[..., None], arrays: Sequence[Any], numbers: Sequence[float]
     ) -> None:
-        """Run a rule over dense arrays, each with memory of its own, as parameter and gradient."""
+        """Run a rule over dense arrays that own their memory, each as parameter and as gradient."""
         for dtype in dict.fromkeys(array.dtype for array in arrays):
             members = [array for array in arrays if array.dtype == dtype]
             addresses = [array.data.ptr for array in members]
@@ -334,15 +334,15 @@ class MultiTensor:
             self.update(kernel, layout, numbers)
 
     def clip_norm(self, arrays: Sequence[Any], most: float, exponent: float) -> Any:
-        """Scale dense arrays, each with memory of its own, to a common norm of ``most``.
+        """Scale dense arrays that own their memory to a common norm of at most ``most``.
 
-        Returns the norm before, 0-d, in float32 or where an array is float64 in float64.
+        Returns the norm before as a 0-d array: of float64 if an array is float64, else float32.
         """
         empty = self.module.ndarray
         groups: dict[Any, list[Any]] = {}
         for array in arrays:
             groups.setdefault(array.dtype, []).append(array)
-        kind = exponent if exponent in NORMS else 0.0
+        order = exponent if exponent in NORMS else 0.0
         size = sum(array.size for array in arrays)
         piece = max(PIECE, -(-size // PARTS))
         launches: list[tuple[Any, Table, Table]] = []
@@ -353,7 +353,7 @@ class MultiTensor:
                 measured, scaled = one.copy(), other.copy()
                 measured.point(0, addresses)
                 scaled.point(0, addresses)
-                launches.append((clip_source(dtype, kind), measured, scaled))
+                launches.append((clip_source(dtype, order), measured, scaled))
         count = sum(measured.blocks for _, measured, _ in launches)
         wide = any(dtype == np.float64 for dtype in groups)
         parts = empty((count,), np.float64)
@@ -373,11 +373,11 @@ class MultiTensor:
 
     def zeros_like(self, arrays: Sequence[Any]) -> list[Any]:
         """New arrays of zeros like these, which are on the current device."""
-        made = [self.module.empty_like(array) for array in arrays]
-        sizes, addresses = tuple(a.nbytes for a in made), [a.data.ptr for a in made]
+        zeros = [self.module.empty_like(array) for array in arrays]
+        sizes, addresses = tuple(a.nbytes for a in zeros), [a.data.ptr for a in zeros]
         for template in tables(sizes, 1, BYTES):
             if template.blocks:
                 table = template.copy()
                 table.point(0, addresses)
                 self.get(clear_source(), "clear")((table.blocks,), (THREADS,), (table.argument,))
-        return made
+        return zeros

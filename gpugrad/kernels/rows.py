@@ -1,8 +1,8 @@
-"""Softmax, its relatives and the cross-entropy, one kernel each: a warp or a block for a row.
+"""Softmax, log_softmax, logsumexp and the cross-entropy, one kernel each: a warp or block a row.
 
-`Rows` has functions for the namespace of CuPy arrays that stand in for the formulas of the same
-names: of `gpugrad.ops.reduce`, and of `gpugrad.ops.losses` for the loss. What no kernel is for, an
-axis that is not the last or an empty array, goes to the formula. Imports the modules beside it.
+The methods of `Rows` replace the formulas of `gpugrad.ops.reduce` and `gpugrad.ops.losses` in the
+namespace of CuPy. The formula runs where there is no kernel: for other axes than the last ones and
+for empty arrays. Imports `source`.
 """
 
 import math
@@ -15,16 +15,16 @@ from gpugrad.kernels.source import FLOATS, Get, cupy_kernel, prelude
 
 __all__ = ["ROW", "Rows", "contiguous", "launch_shape", "loss_source", "rows_source"]
 
-# Where there are few rows of more elements than this, one block a row leaves the GPU idle.
+# With few rows of more elements than this, one block for each row leaves the GPU idle.
 LONGEST = 1 << 16
 ENOUGH_ROWS = 128
-SHORT = 256  # elements of a row for which a warp is enough
-FEW_ROWS = 128  # whose losses one block makes and adds up
+SHORT = 256  # the most elements of a row for one warp
+FEW_ROWS = 128  # the most rows whose losses one block computes and sums
 
 
 @cache
 def rows_source(dtype: Any) -> str:
-    """The kernels of softmax, log_softmax and logsumexp, and of their derivatives."""
+    """The kernels of softmax, log_softmax, logsumexp and their derivatives."""
     return prelude(dtype) + ROW + SOFTMAX
 
 
@@ -91,9 +91,9 @@ extern "C" __global__ void log_softmax(const T* x, T* y, long long rows, long lo
 extern "C" __global__ void logsumexp(const T* x, T* y, long long rows, long long length)
 {
     EACH_ROW(row) {
-        const W found = log_of_sum(x + row * length, length);
+        const W value = log_of_sum(x + row * length, length);
         if (threadIdx.x == 0)
-            y[row] = narrow(found);
+            y[row] = narrow(value);
     }
 }
 
@@ -126,7 +126,7 @@ extern "C" __global__ void logsumexp_vjp(
 {
     EACH_ROW(row) {
         const W total = widen(y[row]);
-        const W shift = total < 0 && total - total != 0 ? (W)0 : total;  // -inf: all of x are
+        const W shift = total < 0 && total - total != 0 ? (W)0 : total;  // -inf: so is all of x
         const W factor = widen(g[row]);
         EACH(i) d[row * length + i] = narrow(factor * exp(widen(x[row * length + i]) - shift));
     }
@@ -139,14 +139,14 @@ __device__ inline bool is_class(I target, long long length)
     return (unsigned long long)(long long)target < (unsigned long long)length;
 }
 
-// The loss of a sample that is of no class, and its gradient.
+// The loss of a sample whose class number is out of range, and its gradient.
 __device__ inline W not_a_number()
 {
     const W zero = 0;
     return zero / zero;
 }
 
-// The loss of a row, and where `scores` is not 0 the logarithms of the probabilities.
+// The loss of a row; writes the log-probabilities where `scores` is not 0.
 __device__ inline W loss_of(const T* x, I target, T* scores, long long length)
 {
     const W top = largest(x, length);
@@ -167,7 +167,7 @@ extern "C" __global__ void cross_entropy(
     }
 }
 
-// factor times the sum of all losses, by one block in which each warp has its rows.
+// factor times the sum of all losses, by one block whose warps take rows in turn.
 extern "C" __global__ void cross_entropy_of_few(
     const T* x, const I* target, T* y, T* scores, long long rows, long long length, double factor)
 {
@@ -188,7 +188,7 @@ extern "C" __global__ void cross_entropy_of_few(
     }
 }
 
-// The gradient g has one number for every row, each `stride` after the last: 0 or 1.
+// g has one element for each row (stride 1) or one for all (stride 0).
 extern "C" __global__ void cross_entropy_vjp(
     const T* g, const T* scores, const I* target, T* d, long long rows, long long length,
     long long stride, double share)
@@ -216,26 +216,26 @@ extern "C" __global__ void total(const T* x, T* y, long long length, double fact
 
 @lru_cache(1024)
 def launch_shape(rows: int, length: int) -> tuple[tuple[int], tuple[int, int]]:
-    """The grid, and the block: threads for a row, and rows. A thread has a few elements."""
+    """The grid and the block (threads for a row, rows); a thread gets a few elements."""
     threads = 32 if length <= SHORT else 256 if length <= 4096 else 1024
-    together = 8 if threads == 32 else 1
-    return (min(-(-rows // together), 1 << 20),), (threads, together)
+    rows_of_block = 8 if threads == 32 else 1
+    return (min(-(-rows // rows_of_block), 1 << 20),), (threads, rows_of_block)
 
 
 def contiguous(module: Any, x: Any) -> Any:
-    """The array with its elements in C order in memory: itself where it is so."""
+    """The array in C order: itself where it is so already."""
     return x if x.flags.c_contiguous else module.ascontiguousarray(x)
 
 
 class Rows:
-    """The functions for arrays of ``module`` (cupy), whose kernels ``get`` compiles."""
+    """Launches the kernels on arrays of ``module`` (cupy); ``get`` compiles them."""
 
     def __init__(self, module: Any, get: Get = cupy_kernel) -> None:
         self.module = module
         self.get = get
 
     def functions(self) -> dict[str, Callable[..., Any]]:
-        """By the names of the formulas that they stand in for."""
+        """The methods by the names of the formulas that they replace."""
         return {
             "softmax": partial(self._map, "softmax"),
             "log_softmax": partial(self._map, "log_softmax"),
@@ -249,9 +249,9 @@ class Rows:
         }
 
     def _length(self, x: Any, axis: Any) -> int:
-        """The elements of a row, where ``axis`` means the last axes; 0 where there is no kernel."""
+        """The length of a row if ``axis`` means the last axes; 0 if there is no kernel."""
         ndim = x.ndim
-        if axis == -1 or axis == ndim - 1:  # also True for a NumPy integer
+        if axis == -1 or axis == ndim - 1:  # true for a NumPy integer as well
             first = ndim - 1
         elif axis is None:
             first = 0
@@ -295,8 +295,8 @@ class Rows:
         length = self._length(x, axis)
         if not length:
             return FORMULAS["logsumexp"](namespace_of(x), x, axis, keepdims)
-        kept = 0 if axis is None else x.ndim - (len(axis) if isinstance(axis, tuple) else 1)
-        shape = x.shape[:kept] + (1,) * ((x.ndim - kept) * bool(keepdims))
+        left = 0 if axis is None else x.ndim - (len(axis) if isinstance(axis, tuple) else 1)
+        shape = x.shape[:left] + (1,) * ((x.ndim - left) * bool(keepdims))
         y = self.module.ndarray(shape, x.dtype)
         x = contiguous(self.module, x)
         self._launch("logsumexp", rows_source(x.dtype), (x, y), x.size, length)
@@ -327,7 +327,7 @@ class Rows:
     def _cross_entropy(
         self, logits: Any, target: Any, reduction: str = "mean", keep: bool = False
     ) -> tuple[Any, Any]:
-        """The loss, and the logarithms of the probabilities where they are to be kept."""
+        """The loss, and with ``keep`` the log-probabilities."""
         if reduction not in ("mean", "sum", "none") or not self._loss_fits(logits, target):
             formula = FORMULAS["class_cross_entropy_and_residuals"]
             result: tuple[Any, Any] = formula(namespace_of(logits), logits, target, reduction)

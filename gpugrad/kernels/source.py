@@ -1,8 +1,7 @@
-"""What the hand-written kernels have in common: their first lines of C, and who compiles them.
+"""What the hand-written kernels share: types, reductions, compilation. Imports CuPy when needed.
 
-Imports CuPy when the first kernel is asked for. A kernel computes in W and stores T: float and
-__half for float16, and else the dtype's own type. Indices have 64 bits. Sums are made in one
-fixed order, never by atomics: the same bits at every run.
+A kernel computes in W and stores T: float and __half for float16, else the type of the dtype.
+Indices have 64 bits. Sums have one fixed order and use no atomics: every run gives the same bits.
 """
 
 from collections.abc import Callable
@@ -14,9 +13,9 @@ import numpy as np
 
 __all__ = ["COLUMN", "FLOATS", "Get", "Stripes", "cupy_kernel", "prelude", "stripes"]
 
-Get = Callable[..., Any]  # from a source, a kernel's name and options to what launches it
+Get = Callable[..., Any]  # (source, name of the kernel, *options) -> its launcher
 
-# The dtypes that the kernels take: stored as, computed in, read by, written by.
+# By dtype: the type that is stored, the type of the computation, the conversions between them.
 FLOATS = {
     np.dtype(np.float16): ("__half", "float", "__half2float(x)", "__float2half(x)"),
     np.dtype(np.float32): ("float", "float", "x", "x"),
@@ -26,13 +25,13 @@ FLOATS = {
 
 @cache
 def cupy_kernel(source: str, name: str, *options: str) -> Any:
-    """The kernel of that name; CuPy compiles a source once for all its kernels, at a launch."""
+    """A kernel by its name. CuPy compiles a source once for its kernels, at the first launch."""
     return import_module("cupy").RawKernel(source, name, ("--std=c++17", *options))
 
 
 @cache
 def prelude(dtype: Any) -> str:
-    """The types of a kernel for arrays of a dtype, and sums over the threads of a row."""
+    """The types of a kernel for arrays of a dtype, and reductions over the threads of a row."""
     stored, computed, read, write = FLOATS[dtype]
     include = "#include <cuda_fp16.h>\n" if stored == "__half" else ""
     return f"""{include}
@@ -51,8 +50,8 @@ template <typename V> __device__ inline V larger(V a, V b)  // NaN is the larges
     return a > b || a != a ? a : b;
 }
 
-// One value of all threads with the same threadIdx.y, for each of them. They are one warp, or
-// several that are the whole block.
+// Reduces over all threads with the same threadIdx.y; each of them gets the result. They are one
+// warp, or several warps that are the whole block.
 template <typename V, V (*combine)(V, V)>
 __device__ inline V together(V x)
 {
@@ -60,7 +59,7 @@ __device__ inline V together(V x)
         x = combine(x, __shfl_xor_sync(0xffffffffu, x, step));
     if (blockDim.x > 32) {
         __shared__ V parts[32];
-        __syncthreads();  // of the call before, all have read
+        __syncthreads();  // all have read the result of the call before
         if (threadIdx.x % 32 == 0)
             parts[threadIdx.x / 32] = x;
         __syncthreads();
@@ -74,13 +73,13 @@ template <typename V> __device__ inline V sum_of_all(V x) { return together<V, a
 template <typename V> __device__ inline V largest_of_all(V x) { return together<V, larger<V>>(x); }
 """
 
-# For blocks of 32 columns and 8 rows.
+# For blocks of 32 columns by 8 rows of threads.
 COLUMN = """
-// One value of all threads with the same threadIdx.x, for each of them.
+// Sums over all threads with the same threadIdx.x; each of them gets the result.
 __device__ inline W sum_of_column(W x)
 {
     __shared__ W rows[8][32];
-    __syncthreads();  // of the call before, all have read
+    __syncthreads();  // all have read the result of the call before
     rows[threadIdx.y][threadIdx.x] = x;
     __syncthreads();
     x = rows[0][threadIdx.x];
@@ -89,9 +88,8 @@ __device__ inline W sum_of_column(W x)
     return x;
 }
 
-// Where blockIdx.y counts stripes of rows: whether this block is the last of its columns to have
-// stored what its stripe gave, so that it sees what the others stored. `arrived` has a 0 for each
-// 32 columns.
+// blockIdx.y counts stripes of rows. Whether this block is the last of its columns to store the sum
+// of its stripe: then it sees the sums of all stripes. `arrived` has a counter for each 32 columns.
 __device__ inline bool comes_last(unsigned int* arrived)
 {
     __shared__ bool last;
@@ -104,7 +102,7 @@ __device__ inline bool comes_last(unsigned int* arrived)
     return last;
 }
 
-// What the stripes gave for a column, added up in their order, whichever came last.
+// The sums of the stripes of a column, added in the order of the stripes.
 __device__ inline W sum_of_stripes(const volatile W* parts, long long column, long long length)
 {
     W sum = 0;
@@ -117,17 +115,17 @@ __device__ inline W sum_of_stripes(const volatile W* parts, long long column, lo
 
 
 class Stripes(NamedTuple):
-    """How the rows of a matrix are divided among blocks that add up columns, see `COLUMN`."""
+    """How the rows of a matrix are divided among blocks that sum columns, see `COLUMN`."""
 
     grid: tuple[int, int]
     block: tuple[int, int]
     rows: int  # of a stripe
-    parts: Any  # memory for what the stripes give, and the counters of `comes_last`; None
-    arrived: Any  # where there is one stripe
+    parts: Any  # memory for the sums of the stripes; None for one stripe
+    arrived: Any  # the counters of `comes_last`; None for one stripe
 
 
 def stripes(module: Any, rows: int, length: int, dtype: Any, least: int, sums: int = 1) -> Stripes:
-    """Stripes of at least so many rows, 128 of them at most, for as many sums of each column."""
+    """At most 128 stripes of ``least`` rows or more; ``sums`` says how many sums a column has."""
     divided = _divided(rows, length, least)
     if divided.grid[1] == 1:
         return divided

@@ -1,7 +1,7 @@
-"""The squared error: its mean or sum in one kernel, or two for many elements, its rule in one.
+"""The squared error: mean or sum in one kernel, two for many elements; the derivative in one.
 
-`Squares` has functions for the namespace of CuPy arrays that stand in for the formulas of the same
-names in `gpugrad.ops.losses`. Imports the modules beside it.
+The methods of `Squares` replace the formulas of `gpugrad.ops.losses` in the namespace of CuPy.
+Imports `rows` and `source`.
 """
 
 from collections.abc import Callable
@@ -15,13 +15,13 @@ from gpugrad.kernels.source import FLOATS, Get, cupy_kernel, prelude
 __all__ = ["Squares", "squares_source"]
 
 THREADS = 256
-PIECE = 2048  # elements, at least, that a block adds up
-BLOCKS = 1024  # at most, so that one block adds up what they found
+PIECE = 2048  # the least number of elements that a block sums
+BLOCKS = 1024  # at most, so that one block can add their sums
 
 
 @cache
 def squares_source(dtype: Any) -> str:
-    """The kernels of mse_loss and of its derivatives."""
+    """The kernels of mse_loss and its derivatives."""
     return (
         prelude(dtype)
         + """
@@ -29,7 +29,7 @@ def squares_source(dtype: Any) -> str:
     for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < length; \\
          i += (long long)gridDim.x * blockDim.x)
 
-// One block gives the loss, several give their parts of the sum.
+// One block writes the loss; several write parts of the sum.
 extern "C" __global__ void squares(
     const T* x, const T* target, W* parts, T* y, long long length, double factor)
 {
@@ -56,7 +56,7 @@ extern "C" __global__ void sum_of_parts(const W* parts, T* y, long long length, 
         y[0] = narrow(sum * (W)factor);
 }
 
-// The gradients of x and of the target, where they are not 0; g is one number.
+// The gradients of x and of the target, where their pointers are not 0; g is a scalar.
 extern "C" __global__ void squares_vjp(
     const T* g, const T* x, const T* target, T* d_x, T* d_target, long long length, double factor)
 {
@@ -74,14 +74,14 @@ extern "C" __global__ void squares_vjp(
 
 
 class Squares:
-    """The functions for arrays of ``module`` (cupy), whose kernels ``get`` compiles."""
+    """Launches the kernels on arrays of ``module`` (cupy); ``get`` compiles them."""
 
     def __init__(self, module: Any, get: Get = cupy_kernel) -> None:
         self.module = module
         self.get = get
 
     def functions(self) -> dict[str, Callable[..., Any]]:
-        """By the names of the formulas that they stand in for."""
+        """The methods by the names of the formulas that they replace."""
         return {"mse_loss": self._loss, "mse_loss_vjp": self._vjp}
 
     def _fits(self, x: Any, target: Any, reduction: str) -> bool:
@@ -105,8 +105,8 @@ class Squares:
         y = self.module.ndarray((), dtype)
         parts = self.module.ndarray((blocks,), "d" if dtype.char == "d" else "f")
         source = squares_source(dtype)
-        words = (x, target, parts, y, size, factor)
-        self.get(source, "squares")((blocks,), (THREADS,), words)
+        arguments = (x, target, parts, y, size, factor)
+        self.get(source, "squares")((blocks,), (THREADS,), arguments)
         if blocks > 1:
             self.get(source, "sum_of_parts")((1,), (THREADS,), (parts, y, blocks, factor))
         return y
@@ -122,7 +122,7 @@ class Squares:
         x, target = contiguous(self.module, x), contiguous(self.module, target)
         d_x, d_target = (self.module.ndarray(shape, dtype) if need else None for need in needs)
         factor = 2.0 / size if reduction == "mean" else 2.0
-        words = (g, x, target, d_x, d_target, size, factor)
+        arguments = (g, x, target, d_x, d_target, size, factor)
         kernel = self.get(squares_source(dtype), "squares_vjp")
-        kernel((min(-(-size // THREADS), 1 << 20),), (THREADS,), words)
+        kernel((min(-(-size // THREADS), 1 << 20),), (THREADS,), arguments)
         return d_x, d_target

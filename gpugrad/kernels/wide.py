@@ -1,10 +1,10 @@
 """Elementwise kernels for large arrays: each thread reads and writes 16 bytes at a time.
 
-What CuPy makes of an elementwise body handles one element a thread. Bandwidth times latency is what
-has to be in flight at any time: at 4 TB/s and 600 ns, 18 kB for each of 132 multiprocessors, where
-2048 threads with a float each load 8 kB. `Wide` launches the same body with more for each thread
-where arrays are large, of one shape and in C order, and CuPy's kernel everywhere else.
-Imports `operations` and `source`.
+An ElementwiseKernel of CuPy handles one element a thread. The bytes in flight must be bandwidth
+times latency: at 4 TB/s and 600 ns, 18 kB for each of 132 multiprocessors, but 2048 threads with a
+float each load 8 kB. `Wide` launches the same body with several elements a thread where the arrays
+are large, of one shape and in C order, else CuPy's kernel. Imports `codegen.operations` and
+`source`.
 """
 
 from collections.abc import Callable
@@ -17,13 +17,13 @@ from gpugrad.kernels.source import Get, cupy_kernel
 
 __all__ = ["LARGE", "Wide", "for_large", "name", "wide_source", "width"]
 
-LARGE = 1 << 18  # elements: of fewer, there is not enough work for fewer threads
+LARGE = 1 << 18  # elements: with fewer, there are too few threads to fill the GPU
 THREADS = 256
 BYTES = 16
 
 DTYPES = frozenset(("bool", "float16", "float32", "float64", "int32", "int64"))
 HELPERS = """
-typedef float float16;  // in the body, which rounds to it at its end
+typedef float float16;  // in the body, which rounds at its end
 
 template <typename T, int N> struct alignas(sizeof(T) * N) Pack { T at[N]; };
 template <typename T> struct Element {
@@ -40,33 +40,33 @@ template <> struct Element<__half> {
 
 
 def name(kernel: Any) -> str:
-    """What a profiler shows."""
+    """The name of the kernel, as profilers show it."""
     return f"gpugrad_{kernel.name}_wide"
 
 
 def width(kernel: Any, single: tuple[bool, ...]) -> int:
-    """How many elements a thread handles, so that the largest of them fill 16 bytes."""
+    """How many elements a thread handles, so that those of the widest dtype fill 16 bytes."""
     dtypes = [dtype for (_, dtype), alone in zip(kernel.inputs, single, strict=True) if not alone]
     return BYTES // max(np.dtype(dtype).itemsize for dtype in (kernel.output, *dtypes))
 
 
 def _stored(dtype: str) -> str:
-    """What an array of a dtype holds; half precision is computed in float."""
+    """The C type of the elements of an array; half precision is computed in float."""
     return "__half" if dtype == "float16" else C_TYPES[dtype]
 
 
 def wide_source(kernel: Any, single: tuple[bool, ...]) -> str:
-    """The CUDA C for a `Kernel`, named by `name`: its operands, where the result goes, how many.
+    """The CUDA C of a `Kernel`. Its arguments: the operands, the result, the number of elements.
 
-    ``single`` says which operands are one element for all: by value if they are numbers, else at
-    an address.
+    ``single`` says which operands are one element for all: a number is passed by value, a 0-d
+    array by address.
     """
     output, count = _stored(kernel.output), width(kernel, single)
-    words, given, firsts, calls, packs, ends = [], [], [], [], [], []
+    arguments, parameters, firsts, calls, packs, ends = [], [], [], [], [], []
     for (index, dtype), number, alone in zip(kernel.inputs, kernel.numbers, single, strict=True):
         stored = _stored(dtype)
-        words.append(f"const {stored}{'' if number else '*'} p{index}")
-        given.append(f"const Element<{stored}>::Computed x{index}")
+        arguments.append(f"const {stored}{'' if number else '*'} p{index}")
+        parameters.append(f"const Element<{stored}>::Computed x{index}")
         if alone:
             value = f"p{index}" if number else f"*p{index}"
             firsts.append(f"const {stored} x{index} = {value};")
@@ -82,24 +82,24 @@ def wide_source(kernel: Any, single: tuple[bool, ...]) -> str:
     deep = "\n        "
     return f"""#include <cuda_fp16.h>
 {HELPERS}
-__device__ inline Element<{output}>::Computed one({", ".join(given)})
+__device__ inline Element<{output}>::Computed one({", ".join(parameters)})
 {{
     Element<{output}>::Computed y;
 {kernel.body}
     return y;
 }}
 
-extern "C" __global__ void {name(kernel)}({", ".join(words)}, {output}* q, long long size)
+extern "C" __global__ void {name(kernel)}({", ".join(arguments)}, {output}* q, long long size)
 {{
     const long long first = ((long long)blockIdx.x * blockDim.x + threadIdx.x) * {count};
     {" ".join(firsts)}
     if (first + {count} <= size) {{
         {deep.join(packs)}
-        Pack<{output}, {count}> found;
+        Pack<{output}, {count}> results;
 #pragma unroll
         for (int i = 0; i < {count}; ++i)
-            found.at[i] = {element};
-        *(Pack<{output}, {count}>*)(q + first) = found;
+            results.at[i] = {element};
+        *(Pack<{output}, {count}>*)(q + first) = results;
     }} else {{
         {deep.join(ends)}
         for (long long i = first; i < size; ++i)
@@ -110,7 +110,7 @@ extern "C" __global__ void {name(kernel)}({", ".join(words)}, {output}* q, long 
 
 
 class Wide:
-    """The launches of one `Kernel`: ``plain``, CuPy's own, where operands are not as needed here.
+    """Launches one `Kernel`; ``plain``, CuPy's kernel, for operands that do not qualify.
 
     ``module`` is cupy, and ``get`` compiles.
     """
@@ -122,13 +122,13 @@ class Wide:
         self.plain = plain
         self.module = module
         self.get = get
-        self._known: dict[tuple[bool, ...], Any] = {}
+        self._launchers: dict[tuple[bool, ...], Any] = {}
 
     @staticmethod
     def takes(kernel: Any) -> bool:
-        """Whether the kernel's dtypes are among those that this is for.
+        """Whether a kernel qualifies by its dtypes, and calls no special functions.
 
-        No special functions: they take longer than their operands' way from memory.
+        A special function takes longer than the transfer of its operands from memory.
         """
         if kernel.functions:
             return False
@@ -140,10 +140,10 @@ class Wide:
         single = self._single(operands)
         if single is None:
             return self.plain(*operands)
-        launch = self._known.get(single)
+        launch = self._launchers.get(single)
         if launch is None:
             kernel = self.get(wide_source(self.kernel, single), name(self.kernel))
-            launch = self._known[single] = kernel, THREADS * width(self.kernel, single)
+            launch = self._launchers[single] = kernel, THREADS * width(self.kernel, single)
         kernel, each = launch
         shape = next(operand.shape for operand, alone in zip(operands, single) if not alone)
         y = self.module.ndarray(shape, self.kernel.output)
@@ -151,7 +151,7 @@ class Wide:
         return y
 
     def _single(self, operands: tuple[Any, ...]) -> tuple[bool, ...] | None:
-        """Which operands are one element for all; None where the others are not large and alike."""
+        """Which operands are one element for all; None if the others do not qualify."""
         shape = None
         single = []
         for operand, number in zip(operands, self.kernel.numbers):
@@ -169,29 +169,29 @@ class Wide:
 
 
 def _even(x: Any) -> bool:
-    """Whether elements lie one after another, from an address that is a multiple of 16."""
+    """Whether an array is in C order from an address that is a multiple of 16."""
     return x.flags.c_contiguous and x.data.ptr % BYTES == 0
 
 
 def for_large(
     fused: Callable[..., Any], function: Callable[..., Any], ndarray: Any
 ) -> Callable[..., Any]:
-    """``fused`` of a large array of floats, and other operands that fit, else ``function``."""
+    """``fused`` for a large array of floats and other operands that fit, else ``function``."""
 
     def fits(x: Any) -> bool:
-        kind = type(x)
-        if kind is ndarray:
+        cls = type(x)
+        if cls is ndarray:
             return x.dtype.char in "efd?"
-        return kind is float or kind is int
+        return cls is float or cls is int
 
-    def call(*operands: Any, **words: Any) -> Any:
+    def call(*operands: Any, **kwargs: Any) -> Any:
         large: Any = operands[0]
         if type(large) is not ndarray:
             large = operands[-1]
             if type(large) is not ndarray:
-                return function(*operands, **words)
-        if large.size < LARGE or words or not all(map(fits, operands)):
-            return function(*operands, **words)
+                return function(*operands, **kwargs)
+        if large.size < LARGE or kwargs or not all(map(fits, operands)):
+            return function(*operands, **kwargs)
         return fused(*operands)
 
     return call

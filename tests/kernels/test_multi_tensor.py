@@ -321,7 +321,7 @@ def test_a_rule_that_no_kernel_can_do_says_so():
 
     for rule, reason in [
         (reads_scratch, "read before it is written"),
-        (gives_new, "without an array to write to"),
+        (gives_new, "without an output array"),
         (no_ufunc, "clip is no ufunc"),
     ]:
         with pytest.raises(NotFusibleError, match=reason):
