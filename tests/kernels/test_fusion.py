@@ -20,7 +20,7 @@ from gpugrad.backend import sim
 from gpugrad.backend.cuda import register_arrays
 from gpugrad.backend.cupy_namespace import CupyNamespace
 from gpugrad.backend.host import NUMPY
-from gpugrad.backend.namespace import NAMESPACES, Namespace, namespace_of
+from gpugrad.backend.namespace import NAMESPACES, namespace_of
 from gpugrad.backend.special import Special
 from gpugrad.codegen.operands import signature
 from gpugrad.codegen.operations import TEMPLATES, NotFusibleError
@@ -255,7 +255,7 @@ def fused(monkeypatch):
     space = FusingNamespace(cupy, checks=before.checks, alone=before.alone, make=make)
     space.special = Special("cupyx.scipy.special", mending=space)
     monkeypatch.setitem(NAMESPACES, cupy.ndarray, space)
-    plain = Namespace(cupy, checks=before.checks)
+    plain = CupyNamespace(cupy, checks=before.checks)
     return SimpleNamespace(made=made, launched=launched, plain=plain)
 
 
