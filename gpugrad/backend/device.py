@@ -204,12 +204,17 @@ class Device:
             _entered(self.kind, self.index).synchronize()  # for those who count the waits
 
 
-@functools.cache
+_devices: dict[tuple[str, int], Device] = {}  # by kind and index
+
+
 def _known(kind: str, index: int) -> Device:
     """The one Device of a kind and index, unprobed: for arrays, which prove that it works."""
-    found = object.__new__(Device)
-    object.__setattr__(found, "kind", kind)
-    object.__setattr__(found, "index", index)
+    found = _devices.get((kind, index))
+    if found is None:
+        found = object.__new__(Device)
+        object.__setattr__(found, "kind", kind)
+        object.__setattr__(found, "index", index)
+        found = _devices.setdefault((kind, index), found)
     return found
 
 
@@ -258,7 +263,8 @@ def device_of(array: Any) -> Device:
     namespace = NAMESPACES.get(type(array)) or _namespace("device_of", array)
     if namespace is None:
         raise DTypeError(f"device_of: expected an array, got the number {array!r}")
-    return _known(*namespace.device_id(array))
+    key = namespace.device_id(array)
+    return _devices.get(key) or _known(*key)
 
 
 def _namespace(who: str, array: Any) -> Any:

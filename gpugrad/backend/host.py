@@ -118,6 +118,12 @@ def _windows(x: Any, sizes: tuple[int, ...], axes: tuple[int, ...]) -> Any:
     return np.lib.stride_tricks.sliding_window_view(x, sizes, axes)
 
 
+def _owner_of(array: Any) -> Any:
+    while (base := array.base) is not None and hasattr(base, "base"):
+        array = base
+    return array
+
+
 def _transpose(x: Any, axes: Any = None) -> Any:
     return x.transpose() if axes is None else x.transpose(axes)
 
@@ -166,6 +172,7 @@ NUMPY = Namespace(
     numpy,
     fast={
         "address": lambda array: array.ctypes.data,
+        "owner_of": _owner_of,
         "owns_buffer": lambda array: array.base is None,
         "add": operator.add,
         "subtract": operator.sub,

@@ -37,11 +37,13 @@ def changed_all(arrays: Iterable[Any]) -> None:
     global latest
     latest = stamp = next_serial()
     for array in arrays:
-        owner = _owner(array)
-        key = id(owner)
-        entry = _stamps.get(key)
+        entry = _stamps.get(id(array))  # mostly the array owns its memory, and is known
         if entry is None:
-            entry = _stamps[key] = (_watch(owner, key), [])
+            owner = _owner(array)
+            key = id(owner)
+            entry = _stamps.get(key)
+            if entry is None:
+                entry = _stamps[key] = (_watch(owner, key), [])
         stamps = entry[1]
         stamps.append(stamp)
         if len(stamps) > 64:
