@@ -73,7 +73,7 @@ __array_api_version__ = "2025.12"
 
 globals().update(PUBLIC)
 
-# Imported when they are first asked for, so that `import gpugrad` stays quick.
+# Imported at first access, so that `import gpugrad` is quick.
 _LAZY: dict[str, str] = {
     **{
         name: f"gpugrad.{name}"
@@ -119,9 +119,9 @@ def __getattr__(name: str) -> Any:
 
         raise AttributeError(f"module 'gpugrad' has no attribute {name!r}{hint(name)}")
     module = importlib.import_module(where)
-    found = module if where == f"gpugrad.{name}" else getattr(module, name)
-    globals()[name] = found
-    return found
+    value = module if where == f"gpugrad.{name}" else getattr(module, name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

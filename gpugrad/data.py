@@ -1,8 +1,8 @@
 """Data sets, mini-batches and splits: ``gg.data``. Imports random, tensor and below.
 
-A data set is a few arrays with one row a sample, and a batch is taken from each by one
-indexing operation where the array lives: nothing goes sample by sample through Python. Batches
-of the host go to a GPU while it computes with the batch before (`gpugrad.backend.staging`).
+A data set is a few arrays with a row for each sample. A batch is one indexing operation on each
+array, on its device: no sample is handled in Python. Batches on the host are copied to a GPU while
+it computes with the previous batch (`gpugrad.backend.staging`).
 """
 
 import contextlib
@@ -23,11 +23,11 @@ __all__ = ["DataLoader", "TensorDataset", "random_split", "train_test_split"]
 
 
 class TensorDataset:
-    """Arrays that belong together row by row: ``dataset[i]`` is a tuple, a row of each.
+    """Arrays with corresponding rows: ``dataset[i]`` is a tuple with a row of each.
 
-    Takes Tensors, raw arrays and lists, of one length. An index may be whatever indexes the
-    rows of an array: a number, a slice, an array of integers. ShapeError for arrays of
-    different lengths or without rows, ValueError for none.
+    Takes Tensors, raw arrays and lists, of one length. The index is a number, a slice or an
+    array of integers. ShapeError for arrays of different lengths or without rows, ValueError
+    for no arrays.
 
     >>> import gpugrad as gg, numpy as np
     >>> dataset = gg.data.TensorDataset(np.arange(6).reshape(3, 2), np.array([0, 1, 0]))
@@ -55,7 +55,7 @@ class TensorDataset:
         return tuple(array[index] for array in self.arrays)
 
     def to(self, device: str | Device) -> "TensorDataset":
-        """The same data on a device; arrays that are there already are not copied."""
+        """The data set on a device; arrays that are there already are not copied."""
         return TensorDataset(*(_sent(array, Device(device)) for array in self.arrays))
 
     def __repr__(self) -> str:
@@ -89,13 +89,13 @@ def _home(array: Any) -> Device:
 
 
 class _Rows(NamedTuple):
-    """Rows of an array, not taken yet: a slice of it, by numbers that lie where it does, or all."""
+    """Selected rows of an array, as a slice, as numbers on its device, or all; read by `at`."""
 
     array: Any
     index: Any = None
 
     def at(self, device: Device | None) -> Any:
-        """The rows, on a device, or where the array is. Numbers are whole and in range."""
+        """The rows, on a device or on that of the array. Numbers are integers in range."""
         array, index = self
         if index is not None:
             if isinstance(array, Tensor) or isinstance(index, slice):
@@ -106,7 +106,7 @@ class _Rows(NamedTuple):
         return array if device is None else _sent(array, device)
 
     def source(self) -> Source | None:
-        """What writes the rows into memory of the host; None for what is not copied from there."""
+        """The source that writes the rows into host memory; None for rows that are not there."""
         array, index = self
         if isinstance(array, Tensor) and not array.requires_grad:
             array = array.data
@@ -114,7 +114,9 @@ class _Rows(NamedTuple):
             return None
         if isinstance(index, np.ndarray):
             shape = (len(index), *array.shape[1:])
-            if array.flags.c_contiguous:  # no errors to look for: then it writes to `out` at once
+            if (
+                array.flags.c_contiguous
+            ):  # "clip" checks nothing, so that it writes to `out` directly
                 return Source(shape, array.dtype, partial(array.take, index, 0, mode="clip"))
             return Source(shape, array.dtype, lambda out: np.copyto(out, array[index]))
         rows = array if index is None else array[index]
@@ -122,50 +124,50 @@ class _Rows(NamedTuple):
 
 
 def _taken(rows: _Rows | list[_Rows], device: Device | None) -> Any:
-    """A batch: one part, or a tuple of them."""
+    """A batch: one array, or a tuple of them."""
     return rows.at(device) if isinstance(rows, _Rows) else tuple(one.at(device) for one in rows)
 
 
 def _sources(
     rows: _Rows | list[_Rows], device: Device
 ) -> tuple[list[Source], Callable[[list[Any]], Any]]:
-    """What of a batch is copied from the host, and the function that makes the batch of it."""
+    """The sources of a batch on the host, and the function that makes the batch from copies."""
     several = [rows] if isinstance(rows, _Rows) else rows
-    found = [one.source() for one in several]
+    sources = [one.source() for one in several]
 
     def finish(arrays: list[Any]) -> Any:
         coming = iter(arrays)
-        made = []
-        for one, source in zip(several, found):
+        results = []
+        for one, source in zip(several, sources):
             part = one.at(device) if source is None else next(coming)
-            made.append(Tensor(part) if source and isinstance(one.array, Tensor) else part)
-        return made[0] if isinstance(rows, _Rows) else tuple(made)
+            results.append(Tensor(part) if source and isinstance(one.array, Tensor) else part)
+        return results[0] if isinstance(rows, _Rows) else tuple(results)
 
-    return [source for source in found if source is not None], finish
+    return [source for source in sources if source is not None], finish
 
 
 class _Epoch(NamedTuple):
-    """What a resumed loader needs: the batches that were given, and the order they came from."""
+    """The state to resume from: the number of batches so far, and the origin of the order."""
 
     given: int
     state: dict[str, int] | None
 
 
 class DataLoader:
-    """The batches of a data set, in order or shuffled anew each time it is iterated over.
+    """The batches of a data set, in order, or shuffled again in each iteration.
 
     ``dataset`` is a `TensorDataset`, an array, a list or tuple of arrays, or any object with
-    ``__len__`` whose ``dataset[array of integers]`` gives the batch. The last batch may be
-    smaller, unless ``drop_last``. ``device`` is where batches are sent, None to leave them where
-    the data is. A data set of one array gives arrays, one of several gives tuples. Batches of the
-    host that go to a GPU are copied beside its computation, one batch ahead: through pinned
-    memory, on a stream of their own.
+    ``__len__`` whose ``dataset[array of integers]`` is the batch. The last batch may be
+    smaller, unless ``drop_last``. Batches are sent to ``device``; with None they stay on the
+    device of the data. A batch is an array for a data set of one array, else a tuple. Batches on
+    the host are copied to a GPU during its computation, one batch ahead, through pinned memory
+    and on a separate stream.
 
     The order of a shuffled epoch is a permutation of ``generator`` (None for the default one of
-    ``gg.manual_seed``), so a seed gives the same batches on every device. ``state_dict`` keeps
-    the place in the middle of an epoch.
+    ``gg.manual_seed``), so a seed gives the same batches on every device. ``state_dict`` stores
+    the position within an epoch.
 
-    ValueError for a batch size below 1, DTypeError for what is no data.
+    ValueError for a batch size below 1, DTypeError for an unsupported data set.
 
     >>> import gpugrad as gg, numpy as np
     >>> x, y = np.arange(5.0), np.arange(5)
@@ -217,8 +219,8 @@ class DataLoader:
 
     def __len__(self) -> int:
         """The number of batches of an epoch."""
-        whole, left = divmod(len(self.dataset), self.batch_size)
-        return whole + (left > 0 and not self.drop_last)
+        full, left = divmod(len(self.dataset), self.batch_size)
+        return full + (left > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[Any]:
         first = self._now.given if self._resumed else 0
@@ -229,14 +231,14 @@ class DataLoader:
         return self._batches(order, first, state)
 
     def _order(self, state: dict[str, int] | None) -> tuple[np.ndarray, dict[str, int] | None]:
-        """The order of an epoch, on the host, and the generator's state that it came from."""
+        """The order of an epoch on the host, and the state of the generator before it."""
         count = len(self.dataset)
         if not self.shuffle:
             return np.arange(count), None
         if state is None:
             generator = default_generator() if self.generator is None else self.generator
             state = generator.state_dict()
-        else:  # the order of an epoch that was begun before, with nothing drawn now
+        else:  # the order of an interrupted epoch, without drawing from the generator
             generator = Generator(0)
             generator.load_state_dict(state)
         return generator.permutation(count, device="cpu").numpy(), state
@@ -249,46 +251,46 @@ class DataLoader:
                 first += 1
                 self._now = _Epoch(first, state)
                 yield batch
-                del batch  # not held while the next is made
+                del batch  # release it before the next is made
         self._now = _Epoch(0, None)
 
     def _made(self, order: np.ndarray, numbers: range) -> abc.Generator[Any, None, None]:
-        """The batches of these numbers, each made when it is asked for, or one ahead."""
+        """The batches of these numbers, made lazily, or one ahead."""
         device, from_host = self.device, True
         if type(self.dataset) is TensorDataset:
             chosen = self._chosen(order, numbers)
             from_host = any(_home(a).kind == "cpu" for a in self.dataset.arrays)
         else:
             size = self.batch_size
-            own = (self.dataset[order[n * size : (n + 1) * size]] for n in numbers)
+            batches = (self.dataset[order[n * size : (n + 1) * size]] for n in numbers)
             if device is None:
-                return own
+                return batches
             chosen = (
                 [_Rows(part) for part in parts] if isinstance(parts, tuple | list) else _Rows(parts)
-                for parts in own
+                for parts in batches
             )
         if device is not None and device.kind == "cuda" and from_host:
             return ahead(device, (_sources(rows, device) for rows in chosen))
         return (_taken(rows, device) for rows in chosen)
 
     def _chosen(self, order: np.ndarray, numbers: range) -> abc.Generator[Any, None, None]:
-        """Which rows of each array make up the batches."""
+        """The rows of each array for each batch."""
         arrays, size = self.dataset.arrays, self.batch_size
-        # The whole order goes to where data is, once: no indices are sent for a batch.
+        # The order is sent to each device once, so that a batch sends no indices.
         orders = {}
         if self.shuffle:
-            orders = {place: place.send(order) for place in dict.fromkeys(map(_home, arrays))}
+            orders = {device: device.send(order) for device in dict.fromkeys(map(_home, arrays))}
         for number in numbers:
             rows = slice(number * size, min((number + 1) * size, len(order)))
-            index = {place: there[rows] for place, there in orders.items()}
+            index = {device: rows_there[rows] for device, rows_there in orders.items()}
             chosen = [_Rows(a, index[_home(a)] if self.shuffle else rows) for a in arrays]
             yield chosen[0] if self._alone else chosen
 
     def state_dict(self) -> dict[str, Any]:
-        """The place in the epoch: the batches that were given, and what its order came from.
+        """The position in the epoch: the number of batches so far, and the origin of the order.
 
-        For a loader that shuffles with ``generator``, save that generator's state as well: the
-        epochs that follow come from it.
+        For a loader that shuffles with ``generator``, save the generator's state as well, which
+        determines the next epochs.
 
         >>> import gpugrad as gg, numpy as np
         >>> loader = gg.data.DataLoader(np.arange(4), generator=gg.random.Generator(1))
@@ -304,25 +306,25 @@ class DataLoader:
         return {"given": self._now.given, "order": self._now.state}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Let the next iteration go on after the batches that were given; ValueError for others."""
+        """Resume at a position of ``state_dict``; ValueError for that of another loader."""
         if set(state_dict) != {"given", "order"}:
             raise ValueError(
                 "DataLoader.load_state_dict: expected the keys 'given' and 'order', got "
                 f"{sorted(map(str, state_dict))}"
             )
-        given, order = state_dict["given"], state_dict["order"]
-        if not isinstance(given, int) or not 0 <= given <= len(self):
+        count, order = state_dict["given"], state_dict["order"]
+        if not isinstance(count, int) or not 0 <= count <= len(self):
             raise ValueError(
-                f"DataLoader.load_state_dict: {given!r} batches were given, but an epoch has "
+                f"DataLoader.load_state_dict: {count!r} batches were given, but an epoch has "
                 f"{len(self)}: is it the state of another loader?"
             )
-        if (given and self.shuffle and order is None) or (order is not None and not self.shuffle):
+        if (count and self.shuffle and order is None) or (order is not None and not self.shuffle):
             raise ValueError(
                 "DataLoader.load_state_dict: the state is of a loader with "
                 f"shuffle={not self.shuffle}"
             )
-        self._now = _Epoch(given, order)
-        self._resumed = given > 0 or order is not None
+        self._now = _Epoch(count, order)
+        self._resumed = count > 0 or order is not None
 
     def __repr__(self) -> str:
         shuffled = ", shuffle=True" if self.shuffle else ""
@@ -351,10 +353,10 @@ def _permutation(count: int, generator: Generator | None) -> np.ndarray:
 def random_split(
     dataset: Any, lengths: Sequence[float], generator: Generator | None = None
 ) -> list[TensorDataset]:
-    """A data set in parts, each row in one of them, by ``generator`` (or ``gg.manual_seed``).
+    """A data set split into disjoint random parts, by ``generator`` (or ``gg.manual_seed``).
 
-    ``lengths`` are numbers of rows that add up to all, or fractions that add up to 1, which
-    are rounded down; what that leaves over goes to the first parts, a row each, as in PyTorch.
+    ``lengths`` are numbers of rows that add up to all, or fractions that add up to 1. Fractions
+    are rounded down, and the first parts get one remaining row each, as in PyTorch.
     ``dataset`` is a `TensorDataset`, an array, or a tuple of arrays. ValueError for lengths
     that do not fit.
 
@@ -373,8 +375,8 @@ def random_split(
 
 
 def _part(dataset: TensorDataset, numbers: np.ndarray) -> TensorDataset:
-    """Some rows of a data set; their numbers are sent once to each device."""
-    sent = {place: place.send(numbers) for place in dict.fromkeys(map(_home, dataset.arrays))}
+    """The rows with these numbers, which are sent to each device once."""
+    sent = {device: device.send(numbers) for device in dict.fromkeys(map(_home, dataset.arrays))}
     return TensorDataset(*(_Rows(a, sent[_home(a)]).at(None) for a in dataset.arrays))
 
 
@@ -390,7 +392,7 @@ def _sizes(count: int, lengths: list[Any]) -> list[int]:
                 f"random_split: fractions must add up to 1, got {lengths}, which is "
                 f"{sum(lengths):g}"
             )
-        # The nudge: 0.7 * 10 must be 7, though the product of floats may lie just below.
+        # 0.7 * 10 must be 7, though the product of floats may lie just below.
         sizes = [int(count * length + 1e-9) for length in lengths]
         for index in range(count - sum(sizes)):
             sizes[index % len(sizes)] += 1
@@ -406,11 +408,11 @@ def _sizes(count: int, lengths: list[Any]) -> list[int]:
 def train_test_split(
     *arrays: Any, test_fraction: float = 0.25, generator: Generator | None = None
 ) -> tuple[Any, ...]:
-    """Each array in two: the rows to train with, and those to test with, chosen at random.
+    """Each array split at random into rows for training and rows for testing.
 
     Returns ``train, test`` for one array, ``x_train, x_test, y_train, y_test`` for two, and so
     on, with the same rows of each. Of n rows ``n * test_fraction``, rounded up, are for testing;
-    each side has one at least. The rows come from ``generator``, None for the default one.
+    each side has at least one. The rows are drawn by ``generator``, None for the default one.
 
     ValueError for a fraction outside (0, 1) or fewer than two rows.
 

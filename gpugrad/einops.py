@@ -6,9 +6,9 @@
     >>> einops.reduce(gg.ones((2, 6)), "b (c n) -> b c", "sum", c=2).shape
     (2, 2)
 
-einops finds the backend of an array's type among the subclasses of its ``AbstractBackend``;
-this module has the one for Tensors. ``einops.array_api`` needs it not: it uses the functions of
-the Array API standard. https://einops.rocks
+einops looks for the backend of an array's type among the subclasses of its ``AbstractBackend``;
+this module defines the one for Tensors. ``einops.array_api`` works without it, with the functions
+of the Array API standard. https://einops.rocks
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ __all__ = ["Backend"]
 
 
 class Backend(backends.AbstractBackend):
-    """What einops needs of Tensors, besides their methods."""
+    """The functions of Tensors that einops needs besides their methods."""
 
     framework_name = "gpugrad"
 

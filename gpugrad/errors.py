@@ -21,7 +21,7 @@ __all__ = [
 
 
 class GpugradError(Exception):
-    """Base class of every error that gpugrad raises on purpose."""
+    """The base class of gpugrad's errors."""
 
 
 class ShapeError(GpugradError, ValueError):
@@ -29,11 +29,11 @@ class ShapeError(GpugradError, ValueError):
 
 
 class AxisError(ShapeError, IndexError):
-    """A number of an axis that an array does not have."""
+    """An axis that an array does not have."""
 
 
 class IndexingError(GpugradError, IndexError):
-    """An index that an array does not have, or that is none."""
+    """An index that is out of range or invalid."""
 
 
 class DeviceError(GpugradError, RuntimeError):
@@ -41,19 +41,19 @@ class DeviceError(GpugradError, RuntimeError):
 
 
 class DTypeError(GpugradError, TypeError):
-    """A dtype, or data of a kind, that the operation cannot take."""
+    """A dtype, or a type of data, that the operation does not support."""
 
 
 class ArgumentError(GpugradError, ValueError):
-    """A value of an argument that is none of those it may have, or that cannot be honoured."""
+    """An argument with an unknown or unsupported value."""
 
 
 class GradientError(GpugradError, RuntimeError):
-    """A derivative that cannot be had: no graph, a freed graph, changed values."""
+    """A derivative that cannot be computed: no graph, a freed graph, changed values."""
 
 
 class AnomalyError(GpugradError, FloatingPointError):
-    """A NaN or an infinity that `gpugrad.detect_anomaly` was asked to find."""
+    """A NaN or an infinity, found by `gpugrad.detect_anomaly`."""
 
 
 class SyncError(GpugradError, RuntimeError):
@@ -61,8 +61,8 @@ class SyncError(GpugradError, RuntimeError):
 
 
 class OutOfMemoryError(GpugradError, MemoryError):
-    """Memory that an operation asked for and that is not there."""
+    """A failed allocation of memory."""
 
 
 class FileFormatError(GpugradError, ValueError):
-    """A file that is truncated, foreign, or does not match what is loaded into."""
+    """A file that is truncated, damaged or of another format."""

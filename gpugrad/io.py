@@ -1,12 +1,11 @@
 """Saving and loading: ``gg.save`` and ``gg.load``. Imports tensor and below.
 
-A file is a safetensors file, readable by everything that reads those: the arrays under the
-names of the paths that lead to them ("model.0.weight"), and in the header's metadata, under
-"gpugrad", a JSON text that says how they were nested and holds all that is no array. Nothing
-in a file is ever run.
+A file is a safetensors file, readable by every reader of that format. Arrays are named by their
+paths ("model.0.weight"). The header's metadata has, under "gpugrad", a JSON text with the nesting
+and everything that is no array. Nothing in a file is ever executed.
 
-In that text a list, a number, a string, true, false and null stand for themselves,
-everything else is an object with one key that says what it is: {"dict": {...}}, {"items":
+In that text a list, a number, a string, true, false and null stand for themselves. Everything
+else is an object with one key that names its type: {"dict": {...}}, {"items":
 [[key, value], ...]} for a dict with other keys than strings, {"tuple": [...]}, {"float":
 "inf"}, {"complex": [re, im]}, {"array": name} and {"tensor": name}.
 """
@@ -41,13 +40,12 @@ def save(obj: Any, path: PathLike) -> None:
     """Write an object to a file that ``gg.load`` reads back.
 
     ``obj`` is made of dicts, lists, tuples, Tensors, arrays (NumPy, CuPy, sim), numbers,
-    strings, True, False and None, and of objects with a ``state_dict()``, which is what is
-    saved of them: models, optimizers, schedules, generators.
+    strings, True, False and None, and of objects with a ``state_dict()``, which is saved in
+    their place: models, optimizers, schedules, generators.
 
-    The file is written beside the old one, flushed to the disk and then put in its place: who
-    reads the path, after a crash too, finds the old file or the new one, whole. DTypeError for
-    what cannot be saved, with the place where it was; OSError where writing fails, and then
-    the old file is there.
+    The file is written beside the old one, flushed to the disk and renamed: a reader finds the
+    complete old file or the complete new one, even after a crash. DTypeError for an object that
+    cannot be saved, with its path; OSError where writing fails, and then the old file remains.
 
     >>> import gpugrad as gg, tempfile, os
     >>> model = gg.nn.Linear(3, 2)
@@ -80,13 +78,13 @@ def save(obj: Any, path: PathLike) -> None:
 def load(path: PathLike, *, device: str | Device | None = None) -> Any:
     """Read a file of ``gg.save``: the same nesting, with Tensors and arrays on one device.
 
-    ``device`` is where they are made, None for the default device. Tensors come back as Tensors
-    and arrays as arrays of that device, with their dtypes; what had a ``state_dict()`` comes
-    back as that dict, for ``load_state_dict``. Another program's safetensors file gives a dict
-    of Tensors by name.
+    They are created on ``device``, None for the default device. Tensors are loaded as Tensors
+    and arrays as arrays of that device, with their dtypes; an object with a ``state_dict()`` is
+    loaded as that dict, for ``load_state_dict``. A safetensors file of another program gives a
+    dict of Tensors by name.
 
-    Nothing in the file is run, and no memory is taken for what is not there. FileFormatError
-    for a file that is cut off, damaged or something else, with what is wrong.
+    Nothing in the file is executed, and memory is allocated only for data that the file has.
+    FileFormatError, with the reason, for a truncated, damaged or foreign file.
 
     >>> import gpugrad as gg, tempfile, os
     >>> path = os.path.join(tempfile.mkdtemp(), "numbers.safetensors")
@@ -124,7 +122,7 @@ def load(path: PathLike, *, device: str | Device | None = None) -> Any:
 
 # ---------------------------------------------------------------- what is saved
 
-# What safetensors has; complex128 is written as pairs of float64.
+# The dtypes of safetensors; complex128 is written as pairs of float64.
 _DTYPES = frozenset(
     "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float16 float32 float64 "
     "bfloat16 complex64 complex128".split()
@@ -132,7 +130,7 @@ _DTYPES = frozenset(
 
 
 class _Writer:
-    """Turns an object into the JSON tree of the module's docstring, and collects its arrays."""
+    """Converts an object to the JSON tree of the module's docstring, and collects its arrays."""
 
     def __init__(self) -> None:
         self.arrays: dict[str, np.ndarray] = {}
@@ -147,12 +145,12 @@ class _Writer:
         if type(obj) is complex:
             return {"complex": [self.encoded(part, path) for part in (obj.real, obj.imag)]}
         if isinstance(obj, Tensor):
-            made = self._array("tensor", obj.data, path)
+            entry = self._array("tensor", obj.data, path)
             if obj.requires_grad and obj.is_leaf:
-                made["requires_grad"] = True
+                entry["requires_grad"] = True
             if obj.name is not None:
-                made["name"] = obj.name
-            return made
+                entry["name"] = obj.name
+            return entry
         if isinstance(obj, list):
             return [self.encoded(item, (*path, i)) for i, item in enumerate(obj)]
         if isinstance(obj, tuple):
@@ -176,9 +174,9 @@ class _Writer:
             "are strings, numbers, None and tuples of them"
         )
 
-    def _array(self, what: str, raw: Any, path: tuple[Any, ...]) -> dict[str, Any]:
+    def _array(self, tag: str, raw: Any, path: tuple[Any, ...]) -> dict[str, Any]:
         try:
-            array = to_numpy(raw)
+            array = raw if isinstance(raw, np.ndarray) else to_numpy(raw)
         except DTypeError:
             raise DTypeError(
                 f"save: cannot save a {type(raw).__qualname__}{_at(path)}: expected Tensors, "
@@ -187,19 +185,19 @@ class _Writer:
             ) from None
         if array.dtype.name not in _DTYPES:
             raise DTypeError(f"save: cannot save an array of {array.dtype}{_at(path)}")
-        name = wanted = ".".join(map(str, path)) or "data"
+        name = path_name = ".".join(map(str, path)) or "data"
         count = 1
         while name in self.arrays or name == "__metadata__":
             count += 1
-            name = f"{wanted}_{count}"
-        made = {what: name}
+            name = f"{path_name}_{count}"
+        entry = {tag: name}
         if not array.flags.c_contiguous:
             array = array.copy(order="C")
         if array.dtype.name == "complex128":
             array = array[..., None].view(array.real.dtype)
-            made["dtype"] = "complex128"
+            entry["dtype"] = "complex128"
         self.arrays[name] = array
-        return made
+        return entry
 
 
 def _at(path: tuple[Any, ...]) -> str:
@@ -207,9 +205,9 @@ def _at(path: tuple[Any, ...]) -> str:
 
 
 def _write(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
-    """Write aside in the same folder, flush, rename; remove what was begun if that fails."""
+    """Write a temporary file in the same folder, flush and rename it; remove it on failure."""
     aside = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.tmp")
-    # Made here first, because it gets the permissions that the user's files get.
+    # Created here first, so that it gets the usual permissions of the user's files.
     os.close(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         mode = (path if path.exists() else aside).stat().st_mode & 0o777
@@ -224,9 +222,9 @@ def _write(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) 
 
 
 def _flush(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
+    """Wait until a file, or the entries of a folder, are on the disk."""
     folder = path.is_dir()
-    if folder and os.name == "nt":  # Windows opens no folders, and writes renames by itself
+    if folder and os.name == "nt":  # Windows cannot open folders, and writes renames itself
         return
     handle = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
     try:
@@ -239,11 +237,11 @@ def _flush(path: Path) -> None:
 
 
 class _DamagedError(Exception):
-    """What a file says about its contents makes no sense."""
+    """The description of a file's contents is invalid."""
 
 
 def _header(path: Path) -> dict[str, Any]:
-    """The header, after a look at every number in it that something would be made by."""
+    """The header, with every number checked by which memory would be allocated."""
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(8)
@@ -282,7 +280,7 @@ def _header(path: Path) -> dict[str, Any]:
 
 
 def _hint(start: bytes) -> str:
-    """What a file is that is not of safetensors, where its first bytes tell."""
+    """A hint at the format of a file that is not a safetensors file, by its first bytes."""
     if start[:2] == b"PK":
         return (
             ": it looks like one of PyTorch or NumPy (a zip archive). Convert it with the program "
@@ -297,11 +295,11 @@ def _hint(start: bytes) -> str:
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays by name, in the order of the file; safetensors checks shapes and offsets."""
-    found: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {}
     try:
         with safe_open(path, framework="np") as file:
             for name in file.keys():  # noqa: SIM118  (it is no dict)
-                found[name] = file.get_tensor(name)
+                arrays[name] = file.get_tensor(name)
     except SafetensorError as error:
         raise FileFormatError(f"load: {path} is damaged: {error}") from None
     except (ImportError, AttributeError, TypeError) as error:
@@ -309,7 +307,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
             f"load: {path}: NumPy has no type for an array in it ({error}). For bfloat16, "
             "pip install ml_dtypes"
         ) from None
-    return found
+    return arrays
 
 
 def _decoded(tree: Any, arrays: dict[str, np.ndarray], where: Device) -> Any:
@@ -323,9 +321,9 @@ def _decoded(tree: Any, arrays: dict[str, np.ndarray], where: Device) -> Any:
     raise _DamagedError(f"an object with the keys {sorted(tree)}")
 
 
-def _list(value: Any, what: str, length: int | None = None) -> list[Any]:
+def _list(value: Any, problem: str, length: int | None = None) -> list[Any]:
     if not isinstance(value, list) or length not in (None, len(value)):
-        raise _DamagedError(what)
+        raise _DamagedError(problem)
     return value
 
 
@@ -336,15 +334,15 @@ def _dict(tree: Any, arrays: dict[str, np.ndarray], where: Device) -> Any:
 
 
 def _items(tree: Any, arrays: dict[str, np.ndarray], where: Device) -> Any:
-    made = {}
+    result = {}
     for item in _list(tree["items"], "items that are no list"):
         key, value = _list(item, "an item that is no pair", 2)
         decoded = _decoded(key, arrays, where)
         try:
-            made[decoded] = _decoded(value, arrays, where)
+            result[decoded] = _decoded(value, arrays, where)
         except TypeError:
             raise _DamagedError("a key that cannot be one") from None
-    return made
+    return result
 
 
 def _tuple(tree: Any, arrays: dict[str, np.ndarray], where: Device) -> Any:
@@ -377,14 +375,14 @@ def _array(tree: Any, arrays: dict[str, np.ndarray], where: Device, tag: str = "
 
 
 def _tensor(tree: Any, arrays: dict[str, np.ndarray], where: Device) -> Any:
-    made = Tensor(_array(tree, arrays, where, "tensor"))
+    tensor = Tensor(_array(tree, arrays, where, "tensor"))
     if isinstance(name := tree.get("name"), str):
-        made.name = name
+        tensor.name = name
     if tree.get("requires_grad") is True:
-        if made.dtype.kind in "biu":
-            raise _DamagedError(f"the array {tree['tensor']!r} of {made.dtype} has no gradient")
-        made.requires_grad_()
-    return made
+        if tensor.dtype.kind in "biu":
+            raise _DamagedError(f"the array {tree['tensor']!r} of {tensor.dtype} has no gradient")
+        tensor.requires_grad_()
+    return tensor
 
 
 _DECODERS: dict[str, Callable[[Any, dict[str, np.ndarray], Device], Any]] = {

@@ -1,8 +1,7 @@
-"""``gpugrad doctor``: what this machine has, whether CUDA works, and what mends it.
+"""``gpugrad doctor``: reports the machine, whether CUDA works, and fixes.
 
-``collect`` gathers the facts into one dict of plain values, ``show`` prints them. May
-import anything of gpugrad; it stands on the backend alone, so that it runs where the
-rest does not.
+``collect`` gathers the facts into one dict of plain values, ``show`` prints them. It may import
+anything of gpugrad, but needs the backend only, so that it runs where the rest does not.
 """
 
 import argparse
@@ -88,12 +87,12 @@ def collect() -> dict[str, Any]:
 
 def own_version() -> str:
     """gpugrad's version: that of the installed distribution, else that of the source tree."""
-    found = _version("gpugrad")
-    if found is None:
+    version = _version("gpugrad")
+    if version is None:
         import gpugrad
 
-        found = str(getattr(gpugrad, "__version__", "unknown"))
-    return found
+        version = str(getattr(gpugrad, "__version__", "unknown"))
+    return version
 
 
 def _version(distribution: str) -> str | None:
@@ -111,7 +110,7 @@ def _blas() -> str:
 
 
 def _threads() -> dict[str, Any]:
-    """The CPUs that this process may use, and what limits BLAS to fewer threads."""
+    """The CPUs that this process may use, and the variables that limit the threads of BLAS."""
     if hasattr(os, "sched_getaffinity"):
         usable = len(os.sched_getaffinity(0))
     else:
@@ -135,7 +134,7 @@ def _cuda_facts() -> dict[str, Any]:
         "driver": None,
         "devices": [],
     }
-    if result.steps[0].ok:  # CuPy is imported: ask it what it can tell without computing
+    if result.steps[0].ok:  # CuPy is imported: read what it knows without computing
         facts.update(_cupy_facts())
     return facts
 
@@ -151,7 +150,7 @@ def _cupy_facts() -> dict[str, Any]:
         facts["driver"] = probe.cuda_version(driver) if driver else None
         facts["devices"] = [_device_facts(cupy, i) for i in range(runtime.getDeviceCount())]
     except RuntimeError:
-        pass  # no driver: the probe's steps say so
+        pass  # no driver, which the steps of the probe report
     return facts
 
 
@@ -168,12 +167,12 @@ def _device_facts(cupy: Any, index: int) -> dict[str, Any]:
         with cupy.cuda.Device(index):
             facts["free"] = int(cupy.cuda.runtime.memGetInfo()[0])
     except RuntimeError:
-        pass  # a device that is full or taken still has a name and a size
+        pass  # a device that is full or in use still has a name and a size
     return facts
 
 
 def _nvidia_smi() -> list[str] | None:
-    """A line for each GPU that the driver's own tool lists; None where there is no tool."""
+    """The lines of nvidia-smi, one for each GPU; None where it is not installed."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return None
@@ -186,7 +185,7 @@ def _nvidia_smi() -> list[str] | None:
 
 
 def _default_device() -> dict[str, Any]:
-    """The default device, where its name comes from, and whether it computes."""
+    """The default device, the origin of the setting, and whether it computes."""
     asked = os.environ.get("GPUGRAD_DEVICE", "").strip()
     facts: dict[str, Any] = {
         "name": asked or "cpu",
@@ -208,35 +207,35 @@ def _default_device() -> dict[str, Any]:
 
 
 def _problems(facts: dict[str, Any]) -> list[dict[str, str]]:
-    """What is wrong, each with what mends it. A missing GPU is no problem to a CPU user."""
-    found = []
+    """The problems, each with its fix. A missing GPU is no problem for a CPU user."""
+    problems = []
     default, gpu = facts["default_device"], facts["cuda"]
     if not default["works"]:
         fix = "Set GPUGRAD_DEVICE to a device that works, such as cpu, or unset it"
-        found.append({"what": default["error"], "fix": fix})
+        problems.append({"what": default["error"], "fix": fix})
     duplicates = probe.duplicates_fix()
     if duplicates is not None:
-        what, _, fix = duplicates.partition(": ")
-        found.append({"what": what, "fix": fix})
+        problem, _, fix = duplicates.partition(": ")
+        problems.append({"what": problem, "fix": fix})
     old = {n: v for n, v in gpu["distributions"].items() if int(v.split(".")[0]) < 14}
     for name, version in old.items():
-        what = f"{name} {version} is older than 14, the oldest that gpugrad supports"
-        found.append({"what": what, "fix": f'pip install "{name}[ctk]>=14"'})
+        problem = f"{name} {version} is older than 14, the oldest that gpugrad supports"
+        problems.append({"what": problem, "fix": f'pip install "{name}[ctk]>=14"'})
     if not gpu["works"] and gpu["nvidia_smi"]:
         last = gpu["steps"][-1]
-        what = f"there is a GPU ({gpu['nvidia_smi'][0]}), but gpugrad cannot use it: "
-        found.append({"what": what + last["detail"], "fix": last["fix"]})
+        problem = f"there is a GPU ({gpu['nvidia_smi'][0]}), but gpugrad cannot use it: "
+        problems.append({"what": problem + last["detail"], "fix": last["fix"]})
     if facts["safetensors"] is None:
-        what = "safetensors is not installed, so gpugrad.save and gpugrad.load do not work"
-        found.append({"what": what, "fix": "pip install safetensors"})
-    return found
+        problem = "safetensors is not installed, so gpugrad.save and gpugrad.load do not work"
+        problems.append({"what": problem, "fix": "pip install safetensors"})
+    return problems
 
 
 # ---------------------------------------------------------------- the report
 
 
 def show(facts: dict[str, Any]) -> None:
-    """Print what ``collect`` gathered."""
+    """Print the facts of ``collect``."""
     python, threads, gpu = facts["python"], facts["threads"], facts["cuda"]
     _line("gpugrad", facts["gpugrad"])
     _line("Python", f"{python['version']} ({python['implementation']}), {python['executable']}")

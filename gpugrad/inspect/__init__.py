@@ -1,8 +1,8 @@
-"""Looking at a graph: ``gg.draw`` and ``gg.explain``; finding where it goes wrong or waits.
+"""Inspects a graph, ``gg.draw`` and ``gg.explain``, and finds NaN, changed memory and waits.
 
 Imports tensor, engine, backend and errors. `graph` reads nodes, values and derivatives,
-`paths` follows edges, `text` writes numbers and operations; `draw` and `explain` put them
-together. `anomaly`, `debug` and `sync` watch a program run.
+`paths` follows edges, `text` formats numbers and operations; `draw` and `explain` combine them.
+`anomaly`, `debug` and `sync` observe a running program.
 """
 
 from gpugrad.inspect.anomaly import detect_anomaly

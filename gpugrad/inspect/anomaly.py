@@ -1,4 +1,4 @@
-"""Finding the operation that made a NaN or an infinity. Imports engine and backend."""
+"""Finds the operation that produced a NaN or an infinity. Imports engine and backend."""
 
 import math
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ __all__ = ["detect_anomaly"]
 
 
 class detect_anomaly(observed):  # noqa: N801 - PyTorch's name
-    """Inside this block the first operation that makes a NaN or an infinity raises AnomalyError.
+    """Inside this block the first operation that produces a NaN or an infinity raises AnomalyError.
 
-    Both passes are watched. The error names the operation, what it was given, and the line of
-    the program that called it, for a backward pass as well: compute the graph inside the block
-    for that. Every operation waits for its result, so this is for finding an error, not for
-    training. Operations on constants alone are not watched; what they hand on is. A function
-    can be decorated with ``@gg.detect_anomaly()``.
+    Both passes are checked. The error names the operation, its operands and the line of the
+    program that called it. For lines in a backward pass, compute the graph inside the block as
+    well. Every operation waits for its result, so use it to find an error, not in training.
+    Operations on constants alone are not checked, only operations that use their results. A
+    function can be decorated with ``@gg.detect_anomaly()``.
 
     >>> import numpy as np
     >>> import gpugrad as gg
@@ -37,49 +37,49 @@ class detect_anomaly(observed):  # noqa: N801 - PyTorch's name
 
 
 class _Watch:
-    """Sees each recorded operation and each gradient; raises at the first that is not finite."""
+    """Checks each recorded operation and each gradient; raises at the first non-finite one."""
 
     def __call__(self, node: Any, raws: Sequence[Any], y: Any) -> None:
         node.where = user_line()
         for index, output in enumerate(y if isinstance(y, tuple) else (y,)):
-            found = _not_finite(output)
-            if found is None:
+            finding = _not_finite(output)
+            if finding is None:
                 continue
             which = f"output {index}" if isinstance(y, tuple) else "its result"
-            given = [
+            operands = [
                 f"{_argument(node, position)} was not finite when it came"
                 for position, raw in enumerate(raws)
                 if _not_finite(raw) is not None
             ]
             raise AnomalyError(
-                f"{node.op.shown} made {found} of {which}"
-                f"{'; ' + ', '.join(given) if given else ''}. Called at {node.where}"
+                f"{node.op.shown} made {finding} of {which}"
+                f"{'; ' + ', '.join(operands) if operands else ''}. Called at {node.where}"
             )
 
     def visit(self, node: Any, g: Any) -> None:
-        """Look at the gradient that arrives at a node or leaf."""
+        """Check the gradient that arrives at a node or leaf."""
         for gradient in g if isinstance(g, tuple) else (g,):
-            found = _not_finite(getattr(gradient, "_array", gradient))
-            if found is None:
+            finding = _not_finite(getattr(gradient, "_array", gradient))
+            if finding is None:
                 continue
             name = getattr(node, "name", None)
             operation = getattr(node, "op", None)
             if operation is not None:
-                what = f"{operation.name}, {called_at(node)}"
+                subject = f"{operation.name}, {called_at(node)}"
             else:
-                what = f"a leaf of shape {tuple(node.shape)}"
+                subject = f"a leaf of shape {tuple(node.shape)}"
             raise AnomalyError(
-                f"the gradient of {f'{name!r}, ' if name else ''}{what}, is {found}. No derivative "
-                "made it: the backward pass was started with it, a hook returned it, or it is a "
-                "sum of gradients, each of them finite"
+                f"the gradient of {f'{name!r}, ' if name else ''}{subject}, is {finding}. No "
+                "derivative made it: the backward pass was started with it, a hook returned it, or "
+                "it is a sum of gradients, each of them finite"
             )
 
     def gradient(self, node: Any, parent: Any, d: Any) -> None:
-        """Look at the gradient that a node gives to the parent it has."""
+        """Check the gradient that a node passes to one of its parents."""
         gradients = d.parts.values() if isinstance(d, OutputGrads) else (d,)
         for gradient in gradients:
-            found = _not_finite(getattr(gradient, "_array", gradient))
-            if found is None:
+            finding = _not_finite(getattr(gradient, "_array", gradient))
+            if finding is None:
                 continue
             which = " or ".join(
                 _argument(node, position)
@@ -87,13 +87,13 @@ class _Watch:
                 if other is parent
             )
             raise AnomalyError(
-                f"the derivative of {node.op.shown} for {which} made {found} of "
+                f"the derivative of {node.op.shown} for {which} made {finding} of "
                 f"the gradient. {node.op.shown} was {called_at(node)}"
             )
 
 
 def _argument(node: Any, position: int) -> str:
-    """``argument 1``, with the name of the tensor where it has one."""
+    """``argument 1``, with the name of the tensor if it has one."""
     name = getattr(node.parents[position], "name", None)
     return f"argument {position}" + (f" ({name!r})" if name else "")
 
@@ -109,10 +109,10 @@ def _not_finite(array: Any) -> str | None:
     bad = ~xp.isfinite(array)
     if not xp.any(bad):
         return None
-    place = int(xp.argmax(bad))
-    value = array.reshape(-1)[place].item()
+    position = int(xp.argmax(bad))
+    value = array.reshape(-1)[position].item()
     index = []
     for size in reversed(array.shape):
-        index.append(place % size)
-        place //= size
+        index.append(position % size)
+        position //= size
     return f"{value} at element {tuple(reversed(index))}"

@@ -1,4 +1,4 @@
-"""Finding changes of memory that gpugrad does not see. Imports engine, backend and errors."""
+"""Finds changes of memory that gpugrad cannot see. Imports engine, backend and errors."""
 
 import zlib
 from collections.abc import Sequence
@@ -15,24 +15,23 @@ from gpugrad.inspect.lines import called_at, user_line
 
 __all__ = ["debug_mode"]
 
-# For each node recorded in a block that lives: the checksums of what it saved, in the order of
-# `changes.saved`, None for what cannot change.
+# For each live node that was recorded in a block: the checksums of its saved values, in the order
+# of `versions.saved`; None for values that cannot change.
 _checksums: WeakKeyDictionary[Any, list[Any]] = WeakKeyDictionary()
 
 
 class debug_mode(observed):  # noqa: N801 - a block, like detect_anomaly
-    """Inside this block a change of memory that a derivative still needs is found by checksums.
+    """Inside this block checksums find changes of memory that a derivative still needs.
 
-    Indices and class numbers that are on a GPU are looked at, too: outside, those that are out of
-    range select another element or make a loss NaN, where on the CPU they raise.
+    gpugrad notices its own in-place changes everywhere. It cannot see changes of ``t.data``, or
+    of the array that a tensor was made from, by NumPy or CuPy. In this block a checksum of every
+    saved value is computed when an operation saves it, and again when a backward pass uses it. A
+    difference raises GradientError, with the operation, the tensor and the line. Both passes must
+    run in a block. Every value is read twice more, so use it to find an error; outside of the
+    block it costs nothing. A function can be decorated with ``@gg.debug_mode()``.
 
-    gpugrad notices its own in-place changes everywhere. What NumPy or CuPy does to ``t.data``,
-    or to the array that a tensor was made from, it cannot see: in this block every value that
-    an operation saves is summed up when it is saved and again when a backward pass uses it,
-    and a difference raises GradientError, with the operation, the tensor and the line. All of
-    it, forward and backward, has to happen in a block. Every value is read twice more, so this
-    is for finding an error; outside, it costs nothing. A function can be decorated with
-    ``@gg.debug_mode()``.
+    Indices and class numbers on a GPU are checked as well. Elsewhere those that are out of range
+    select another element or give a loss of NaN, where they raise on the CPU.
 
     >>> import gpugrad as gg
     >>> w = gg.tensor([1.0, 2.0], requires_grad=True, name="w")
@@ -50,7 +49,7 @@ class debug_mode(observed):  # noqa: N801 - a block, like detect_anomaly
 
 
 class _Watch:
-    """Takes checksums of what is saved, and compares them when it is used."""
+    """Computes checksums of saved values, and compares them when the values are used."""
 
     checks_indices = True  # see `gpugrad.engine.modes.indices_are_checked`
 
@@ -59,15 +58,15 @@ class _Watch:
         _checksums[node] = [checksum(value) for _, value in versions.saved(node)]
 
     def visit(self, node: Any, g: Any) -> None:
-        """Compare what a node saved with what is there now."""
+        """Compare the values that a node saved with their checksums."""
         before = _checksums.get(node)
         if before is None or node.values is None:
             return
-        versions.verify(node)  # what gpugrad saw is told as such
-        for (what, value), then in zip(versions.saved(node), before, strict=True):
+        versions.verify(node)  # raises for changes that gpugrad has seen
+        for (label, value), then in zip(versions.saved(node), before, strict=True):
             if then is not None and bool(checksum(value) != then):
                 raise GradientError(
-                    f"backward: {node.op.shown} needs {what}, {versions.describe(value)}, as it "
+                    f"backward: {node.op.shown} needs {label}, {versions.describe(value)}, as it "
                     "was when the operation was recorded, but its memory has been changed by code "
                     "that gpugrad does not see: an edit of t.data, or of the array that a tensor "
                     "was made from. Change a copy, or change it after the backward pass. "
@@ -75,13 +74,13 @@ class _Watch:
                 )
 
     def gradient(self, node: Any, parent: Any, d: Any) -> None:
-        """Nothing is known of the gradients themselves."""
+        """Gradients are not checked."""
 
 
 def checksum(array: Any) -> Any:
-    """A number that changes with the array's bits; None for what has no memory to change.
+    """A checksum of the array's bits; None for a value without memory that could change.
 
-    For an array on a device a 0-d array there: nothing waits until it is looked at.
+    For an array on a device it is a 0-d array there, so that nothing waits until it is read.
     """
     xp = NAMESPACES.get(type(array))
     if xp is None or isinstance(array, np.generic):
@@ -91,7 +90,7 @@ def checksum(array: Any) -> Any:
         return zlib.crc32(np.ascontiguousarray(host).reshape(-1).view(np.uint8).data)
     size = min(array.dtype.itemsize, 8)
     bits = xp.ascontiguousarray(array).reshape(-1).view(f"u{size}").astype(np.uint64)
-    # Odd weights have an inverse modulo 2**64: no change of one element goes unseen, and
-    # elements that changed places do not either.
+    # Odd weights have an inverse modulo 2**64: a change of one element is always seen, and so is
+    # an exchange of two.
     weights = 2 * xp.arange(bits.size, dtype=np.uint64) + 1
     return xp.sum(bits * weights)

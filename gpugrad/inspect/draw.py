@@ -1,6 +1,6 @@
 """``gg.draw``: a graph as a picture. Imports the modules beside it.
 
-The picture is DOT source, which needs nothing; rendering needs the Python package graphviz
+The drawing is DOT source, which has no requirements. Rendering needs the Python package graphviz
 and the program dot.
 """
 
@@ -43,8 +43,8 @@ _SIGNS = {
 class Drawing:
     """A graph as DOT source, made by `gpugrad.draw`.
 
-    ``source`` (or ``str()``) is the text, ``notes`` says what is not in the picture and why.
-    `save` writes a file, `render` gives the bytes of a picture; notebooks show it by itself
+    ``source`` (or ``str()``) is the text, ``notes`` lists what the picture omits, and why.
+    `save` writes a file, `render` returns the bytes of a picture. Notebooks show the picture
     where graphviz is installed.
     """
 
@@ -60,20 +60,20 @@ class Drawing:
         return f"<Drawing of {self._counts[0]} values and {self._counts[1]} operations>"
 
     def save(self, path: str | os.PathLike[str], format: str | None = None) -> Path:
-        """Write a file: the source for .dot and .gv, else a picture of the kind its name ends in.
+        """Write a file: the source for .dot and .gv, else a picture in the format of its suffix.
 
-        GpugradError where a picture is asked for and graphviz is missing.
+        GpugradError where graphviz is needed and missing.
         """
         path = Path(path)
-        kind = self._kind(path, format)
-        if kind in SOURCES:
+        suffix = self._kind(path, format)
+        if suffix in SOURCES:
             path.write_text(self.source, encoding="utf-8")
         else:
-            path.write_bytes(self.picture(kind))
+            path.write_bytes(self.picture(suffix))
         return path
 
     def render(self, path: str | os.PathLike[str], format: str | None = None) -> Path:
-        """Write a picture of the kind the file's name ends in, or of ``format``: svg, png, pdf."""
+        """Write a picture in ``format``, by default that of the file's suffix: svg, png, pdf."""
         path = Path(path)
         path.write_bytes(self.picture(self._kind(path, format)))
         return path
@@ -107,16 +107,16 @@ class Drawing:
             ) from error
 
     def _kind(self, path: Path, format: str | None) -> str:
-        kind = (format or path.suffix.lstrip(".")).lower()
-        if not kind:
+        suffix = (format or path.suffix.lstrip(".")).lower()
+        if not suffix:
             raise GpugradError(
                 f"draw: {str(path)!r} does not say which kind of file. Give it an ending (.dot, "
                 ".svg, .png, .pdf) or pass format="
             )
-        return kind
+        return suffix
 
     def _repr_svg_(self) -> str | None:
-        # A notebook asks for this and falls back to the repr: no graphviz is no error there.
+        # A notebook calls this and falls back to the repr, so a missing graphviz is no error.
         try:
             return self.picture("svg").decode("utf-8")
         except GpugradError:
@@ -135,14 +135,14 @@ def draw(
 ) -> Drawing:
     """The graph that a tensor was computed by, as DOT source and, with ``file``, as a file.
 
-    A record for each value has its name, its number (for arrays of more than six elements
-    shape and dtype) and its gradient; a small ellipse stands for each operation. A leaf's
-    gradient is its ``grad`` where it has one. All others are derivatives of ``t``, which are
-    computed here where ``t`` has one element and the graph was not freed; that calls no hook
-    and leaves every ``grad`` alone. Of more than ``max_nodes`` values the last ones are drawn.
+    A value is a record with its name, its number (for arrays of more than six elements shape
+    and dtype) and its gradient; an operation is a small ellipse. The gradient of a leaf is its
+    ``grad`` if it has one. All other gradients are derivatives of ``t``. They are computed here
+    where ``t`` has one element and the graph was not freed, without calling hooks or changing
+    any ``grad``. Of more than ``max_nodes`` values the last ones are drawn.
 
-    ``file`` ends in .dot or .gv for the source, or in what graphviz can draw. GpugradError
-    where graphviz is needed and missing.
+    ``file`` has the suffix .dot or .gv for the source, or that of a format of graphviz.
+    GpugradError where graphviz is needed and missing.
 
     >>> import gpugrad as gg
     >>> a = gg.tensor(2.0, requires_grad=True, name="a")
@@ -169,7 +169,7 @@ def draw(
 
 
 class _Drawer:
-    """What a drawing is made from: the nodes to draw, their names, values and gradients."""
+    """Makes a drawing from the nodes, their names, values and gradients."""
 
     def __init__(self, t: Tensor, values: bool, gradients: bool, max_nodes: int) -> None:
         self.t = t
@@ -202,14 +202,14 @@ class _Drawer:
             )
 
     def _differentiate(self, freed: bool) -> None:
-        wanted = [node for node in self.shown if self._accumulated(node) is None]
+        missing = [node for node in self.shown if self._accumulated(node) is None]
         if self.t.size != 1:
             self.notes.append(
                 f"no derivatives: they are those of one number, and this has shape {self.t.shape}"
             )
-        elif not freed and wanted:
+        elif not freed and missing:
             try:
-                self.gradients = derivatives(self.t, wanted)
+                self.gradients = derivatives(self.t, missing)
             except GradientError as error:
                 self.notes.append(f"no derivatives: {error}")
 
@@ -228,8 +228,8 @@ class _Drawer:
             ' fillcolor="#ffffff", color="#666666", margin="0.1,0.05", height=0.3];',
             '  edge [color="#666666", arrowsize=0.6];',
         ]
-        # Top to bottom, what stands beside each other in the label stands so in the picture,
-        # and from left to right it is stacked: braces turn that round.
+        # In a top-to-bottom graph the fields of a label are drawn side by side, in a left-to-right
+        # graph stacked; braces exchange the two.
         self.stacked = rankdir in ("LR", "RL")
         if self.t._node is None:
             lines.append(self._alone())
@@ -239,10 +239,10 @@ class _Drawer:
             lines.append(self._record(node))
             if isinstance(node, Leaf):
                 continue
-            whole = source_of(node)
+            source = source_of(node)
             op = f"o{self.numbers[node]}"
-            if whole is not node:  # several outputs share an operation
-                op = f"o{self.numbers[self._first(whole)]}"
+            if source is not node:  # several outputs share an operation
+                op = f"o{self.numbers[self._first(source)]}"
             if op not in drawn:
                 drawn.add(op)
                 operations += 1
@@ -256,14 +256,14 @@ class _Drawer:
             "\n".join(lines) + "\n", tuple(self.notes), (max(1, len(self.shown)), operations)
         )
 
-    def _first(self, whole: Any) -> Any:
-        """The first of the values that came out of an operation with several outputs."""
-        return next(node for node in self.shown if source_of(node) is whole)
+    def _first(self, source: Any) -> Any:
+        """The first output of an operation with several outputs."""
+        return next(node for node in self.shown if source_of(node) is source)
 
     def _operation(self, op: str, node: Any, drawn: set[str]) -> list[str]:
         """The ellipse of an operation, and the edges from its operands."""
-        whole = source_of(node)
-        sign = _SIGNS.get(whole.op.name)
+        source = source_of(node)
+        sign = _SIGNS.get(source.op.name)
         size = 'fontsize=14, width=0.35, height=0.35, margin="0.02"' if sign else 'margin="0.05"'
         lines = [
             f'  {op} [label="{escaped(sign or op_name(node), record=False)}", shape=ellipse,'
@@ -272,8 +272,8 @@ class _Drawer:
         shown = self.numbers[self.shown[0]]
         for index, parent in enumerate(operands(node)):
             if parent is None:
-                if whole.values is not None and whole.values[index] is not None:
-                    lines += self._constant(f"c{op[1:]}_{index}", op, whole.values[index])
+                if source.values is not None and source.values[index] is not None:
+                    lines += self._constant(f"c{op[1:]}_{index}", op, source.values[index])
                 continue
             number = self.numbers[parent]
             if int(number) >= int(shown):
@@ -324,16 +324,16 @@ class _Drawer:
             return []
         accumulated = self._accumulated(node)
         if accumulated is not None:
-            g, word = accumulated, "grad"
+            g, symbol = accumulated, "grad"
         elif node in self.gradients:
             g = self.gradients[node]
-            word = f"∂{text.short(self.names[self.t._node])}/∂{text.short(self.names[node])}"
+            symbol = f"∂{text.short(self.names[self.t._node])}/∂{text.short(self.names[node])}"
         else:
             return []
         shown = text.array_text(g)
         if shown is None:
-            return [f"‖{word}‖ = {text.number(text.norm(g))}"]
-        return [f"{word} = {shown}" if g.size == 1 else f"{word} =\n{_rows(shown)}"]
+            return [f"‖{symbol}‖ = {text.number(text.norm(g))}"]
+        return [f"{symbol} = {shown}" if g.size == 1 else f"{symbol} =\n{_rows(shown)}"]
 
     def _fields(self, fields: list[str]) -> str:
         label = " | ".join(escaped(field, record=True) for field in fields)
@@ -346,7 +346,7 @@ def _rows(elements: str) -> str:
 
 
 def escaped(label: str, *, record: bool) -> str:
-    """A text for a quoted DOT label: ``record`` escapes what divides a record as well.
+    """A text for a quoted DOT label; with ``record`` separators of fields are escaped as well.
 
     Graphviz reads HTML entities in labels and swallows repeated spaces in records.
     """

@@ -1,4 +1,4 @@
-"""``gg.explain``: the chain rule, written out for a graph. Imports the modules beside it."""
+"""``gg.explain``: the chain rule of a graph in full. Imports the modules beside it."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -21,20 +21,20 @@ from gpugrad.tensor import Tensor
 
 __all__ = ["Explanation", "Path", "explain"]
 
-EDGES = 1_000_000  # what all listed paths together may consist of
+EDGES = 1_000_000  # factors of all listed paths together, at most
 LEAVES = 20  # leaves that the text lists
 VALUES = 40  # forward values that the text lists
-FACTORS = 8  # factors of a path that the text lists: of longer ones this many at each end
+FACTORS = 8  # factors at each end of a long path that the text lists
 ENDS = 2
 WIDTH = 100
 
 
 class Path(NamedTuple):
-    """One way from the explained value down to a leaf.
+    """A path from the explained value to a leaf.
 
     ``names`` are the values on it, ``factors`` the partial derivatives between them (None
-    where one is no number), ``value`` their product: what this path adds to the derivative,
-    a float or for arrays a Tensor; None where the explained value is an array.
+    where one is no number). ``value`` is their product, the contribution to the derivative: a
+    float or, for arrays, a Tensor; None where the explained value is an array.
     """
 
     names: tuple[str, ...]
@@ -43,11 +43,11 @@ class Path(NamedTuple):
 
 
 class Explanation:
-    """The chain rule for one graph, made by `gpugrad.explain`; ``str()`` writes it out.
+    """The chain rule of a graph, made by `gpugrad.explain`; ``str()`` is the text.
 
     ``values`` and ``derivatives`` are dicts by name, of floats, or of Tensors for arrays;
-    ``expressions`` says how each value was computed. ``paths`` lists for each leaf at most
-    ``max_paths`` paths, ``counts`` says how many there are (counting stops at 10**15).
+    ``expressions`` are the formulas of the values. ``paths`` has at most ``max_paths`` paths for
+    each leaf, ``counts`` their numbers (counting stops at 10**15).
     """
 
     def __init__(
@@ -77,15 +77,14 @@ class Explanation:
 def explain(t: Tensor, *, wrt: Any = None, max_paths: int = 20) -> Explanation:
     """The chain rule for the graph that a tensor was computed by, in symbols and numbers.
 
-    First the values in the order in which they were computed, then for each leaf the paths
-    from ``t`` to it, each a product of partial derivatives, and their sum. ``wrt`` asks for
-    certain tensors of the graph in place of the leaves: one or a list, tensors or names.
-    Of more than ``max_paths`` paths the rest is summed up. Arrays are given by their shape
-    and norm. Where values between the leaves and ``t`` have names, unnamed steps that are
-    used once are written as part of the named value.
+    The text lists the values in the order in which they were computed, then for each leaf the
+    paths from ``t`` to it, each a product of partial derivatives, and their sum. ``wrt`` selects
+    tensors of the graph in place of the leaves: one or a list, tensors or names. Paths beyond
+    ``max_paths`` are summed. Arrays are shown by shape and norm. Where values between the leaves
+    and ``t`` have names, unnamed steps that are used once become part of the named value.
 
-    The graph stays usable, no ``grad`` changes and no hook is called. GradientError where
-    ``t`` has no graph, where the graph was freed, or where a tensor of ``wrt`` is no part of it.
+    The graph is not freed, no ``grad`` changes and no hook is called. GradientError where ``t``
+    has no graph, where the graph was freed, or where a tensor of ``wrt`` is no part of it.
 
     >>> import gpugrad as gg
     >>> x = gg.tensor(2.0, requires_grad=True, name="x")
@@ -112,7 +111,7 @@ def explain(t: Tensor, *, wrt: Any = None, max_paths: int = 20) -> Explanation:
 
 
 class _Explainer:
-    """The graph as it is explained: which values are shown, and the edges between them."""
+    """The graph to explain: the values to show, and the edges between them."""
 
     def __init__(self, t: Tensor, wrt: Any, max_paths: int) -> None:
         self.t = t
@@ -145,33 +144,33 @@ class _Explainer:
 
     def _asked(self, wrt: Any) -> list[Any]:
         """The nodes of ``wrt``, in its order."""
-        given: Sequence[Any] = wrt if isinstance(wrt, list | tuple) else [wrt]
-        known = dict.fromkeys(self.nodes)
+        requested: Sequence[Any] = wrt if isinstance(wrt, list | tuple) else [wrt]
+        reachable_nodes = dict.fromkeys(self.nodes)
         by_name = {name: node for node, name in names_of(self.nodes).items()}
-        found = []
-        for one in given:
+        nodes = []
+        for one in requested:
             if isinstance(one, str):
                 if one not in by_name:
                     raise GradientError(
                         f"explain: no value of this graph is named {one!r}. Its names are "
                         f"{text.short(', '.join(by_name), 300)}"
                     )
-                found.append(by_name[one])
+                nodes.append(by_name[one])
             elif isinstance(one, Tensor):
-                if one._node is None or one._node not in known:
+                if one._node is None or one._node not in reachable_nodes:
                     raise GradientError(
                         f"explain: the tensor {one.name or ''!r} of wrt is no part of this graph: "
                         "it requires no gradient, or the result was not computed from it"
                     )
-                found.append(one._node)
+                nodes.append(one._node)
             else:
                 raise DTypeError(
                     f"explain: expected tensors or names in wrt, got {type(one).__name__}"
                 )
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(nodes))
 
     def _inner(self, heads: dict[Any, Any]) -> dict[Any, tuple[str, int]]:
-        """The text of the operations that are written as part of another value."""
+        """The formulas of values that are part of another one's formula."""
         inner: dict[Any, tuple[str, int]] = {}
         for node in self.nodes:
             if heads[node] is not node:
@@ -183,7 +182,7 @@ class _Explainer:
     def _ones(self, node: Any) -> Any:
         """A gradient of one for a value of one element."""
         like = self.values[node]
-        if like is None:  # its leaf is gone: the result's device will do
+        if like is None:  # its leaf is gone: take the device of the result
             like = self.t.data
         key = (type(like), tuple(node.shape), node.dtype)
         if key not in self._made:
@@ -197,15 +196,15 @@ class _Explainer:
         return Path(names, factors, self._product(edges, factors))
 
     def _product(self, edges: tuple[Edge, ...], factors: tuple[float | complex | None, ...]) -> Any:
-        """What a path adds to the derivative, from the root downwards."""
+        """The contribution of a path to the derivative, computed from the root."""
         if self.t.size != 1:
             return None
-        # What a complex number passes on is no product: it may turn, or lose a part.
+        # The derivative by a complex number is no product: it may conjugate, or drop a part.
         if all(isinstance(factor, float) for factor in factors):
             product: Any = 1.0
             for edge, factor in zip(edges, factors, strict=True):
                 product *= factor
-                if factor == 0 and edge.chooses:  # zero by choice, whatever stands behind it
+                if factor == 0 and edge.chooses:  # zero by choice, whatever the next factors are
                     return 0.0
             return product
         g = self._ones(self.root)
@@ -215,7 +214,7 @@ class _Explainer:
 
     @staticmethod
     def _plain(raw: Any) -> Any:
-        """A number for one element, else a Tensor, which later changes of the graph leave alone."""
+        """A number for one element, else a Tensor that is independent of the graph."""
         if raw is None:
             return None
         return text.one(raw) if raw.size == 1 else Tensor(raw.copy())
@@ -273,7 +272,7 @@ class _Explainer:
 
     @staticmethod
     def _ends(items: list[Any], count: int) -> list[Any]:
-        """All items, or the first and last of too many."""
+        """All items, or the first and last ones where there are too many."""
         if len(items) <= count:
             return items
         return [*items[: count // 2], *items[-(count // 2) :]]
@@ -300,7 +299,7 @@ class _Explainer:
         symbols = [self._symbols(edges, several) for edges in walks]
         numbers = [self._numbers(edges) for edges in walks]
         if not several:
-            # A single factor is the derivative itself: nothing to spell out.
+            # A single factor is the derivative itself.
             middle = [symbols[0], numbers[0]] if len(walks[0]) > 1 else []
             if len(walks[0]) == 1 and isinstance(total, Tensor):
                 middle = numbers
@@ -331,31 +330,31 @@ class _Explainer:
         return [*lines, f"    = {result}"]
 
     def _symbols(self, edges: tuple[Edge, ...], several: bool) -> str:
-        words = []
+        factors = []
         for edge in _middle(edges):
             if edge is None:
-                words.append(f"… ({len(edges) - 2 * ENDS:,} more factors) …")
+                factors.append(f"… ({len(edges) - 2 * ENDS:,} more factors) …")
                 continue
-            # A derivative along one edge alone is not the whole one: it gets a number.
+            # One of several parallel edges has only a part of the derivative: it is numbered.
             index = edge.index or int(several and len(edges) == 1)
             raised = text.superscript(f"({index})") if index else ""
-            words.append(f"∂{self.names[edge.child]}/∂{self.names[edge.parent]}{raised}")
-        return " · ".join(words)
+            factors.append(f"∂{self.names[edge.child]}/∂{self.names[edge.parent]}{raised}")
+        return " · ".join(factors)
 
     def _numbers(self, edges: tuple[Edge, ...]) -> str:
-        words = []
+        factors = []
         for edge in _middle(edges):
             if edge is None:
-                words.append("…")
+                factors.append("…")
                 continue
             factor = edge.number(self._ones)
             if factor is None:
-                words.append(self._jacobian(edge.child, edge.parent))
+                factors.append(self._jacobian(edge.child, edge.parent))
             else:
                 shown = text.number(factor)
-                apart = "j" in shown or (words and shown[0] == "-")
-                words.append(f"({shown})" if apart else shown)
-        return " · ".join(words)
+                apart = "j" in shown or (factors and shown[0] == "-")
+                factors.append(f"({shown})" if apart else shown)
+        return " · ".join(factors)
 
     @staticmethod
     def _jacobian(child: Any, parent: Any) -> str:
@@ -366,7 +365,7 @@ RAISED = text.superscript("(")
 
 
 def _middle(edges: tuple[Edge, ...]) -> list[Edge | None]:
-    """The edges, with None for the middle ones of too many."""
+    """The edges, with None for those in the middle where there are too many."""
     if len(edges) <= FACTORS:
         return list(edges)
     return [*edges[:ENDS], None, *edges[-ENDS:]]
@@ -381,7 +380,7 @@ def _sum(terms: list[str]) -> str:
 
 
 def _chain(parts: list[str]) -> list[str]:
-    """Parts joined by equals signs, one to a line where one line would be too long."""
+    """Parts joined by equals signs, each on its own line where one line would be too long."""
     line = " = ".join(parts)
     if len(line) <= WIDTH:
         return [line]

@@ -1,7 +1,7 @@
-"""Reading a graph: its nodes, their names, their values, and local derivatives.
+"""Reads a graph: its nodes, their names and values, and local derivatives.
 
-Imports engine, backend and the Tensor. Nothing here changes a graph or a ``grad``, and
-nothing recurses: a chain of any length can be read.
+Imports engine, backend and the Tensor. Nothing here changes a graph or a ``grad``, and nothing
+recurses, so that the depth of a graph is unlimited.
 """
 
 import math
@@ -37,7 +37,7 @@ __all__ = [
 
 
 def checked(who: str, t: Any) -> Tensor:
-    """The argument itself; DTypeError where it is no Tensor."""
+    """The argument itself; DTypeError for anything but a Tensor."""
     if not isinstance(t, Tensor):
         raise DTypeError(
             f"{who}: expected a Tensor, got {type(t).__name__}. Only what was computed with "
@@ -52,7 +52,7 @@ def size_of(node: Any) -> int:
 
 
 def source_of(node: Any) -> Any:
-    """The node whose operands a value was computed from: of one output of several, the whole."""
+    """The node of the operation behind a value: for one of several outputs the node of all."""
     return node.parents[0] if isinstance(node, Node) and node.op is PICK else node
 
 
@@ -62,26 +62,26 @@ def operands(node: Any) -> tuple[Any, ...]:
 
 
 def names_of(nodes: Iterable[Any]) -> dict[Any, str]:
-    """A name for each node, no two alike: the tensors' own, else the op's with a number.
+    """A unique name for each node: the tensor's own, else the op's with a number.
 
-    A single ``tanh`` is "tanh", of several the second is "tanh_2". Control characters in a
-    name are shown as escapes, so a name is always one line.
+    A single ``tanh`` is "tanh"; the second of several is "tanh_2". Control characters in a name
+    are escaped, so a name is always one line.
     """
     nodes = list(nodes)
-    own = {node: name for node in nodes if (name := _own_name(node))}
-    taken: dict[str, int] = {}
+    own_names = {node: name for node in nodes if (name := _own_name(node))}
+    used: dict[str, int] = {}
     names: dict[Any, str] = {}
-    for node, name in own.items():
-        names[node] = _free(name, taken)
-    kinds = [(node, _kind(node)) for node in nodes if node not in own]
+    for node, name in own_names.items():
+        names[node] = _free(name, used)
+    labels = [(node, _kind(node)) for node in nodes if node not in own_names]
     totals: dict[str, int] = {}
-    for _, kind in kinds:
-        totals[kind] = totals.get(kind, 0) + 1
+    for _, label in labels:
+        totals[label] = totals.get(label, 0) + 1
     counts: dict[str, int] = {}
-    for node, kind in kinds:
-        counts[kind] = counts.get(kind, 0) + 1
-        wanted = f"{kind}_{counts[kind]}" if totals[kind] > 1 or kind == "leaf" else kind
-        names[node] = _free(wanted, taken)
+    for node, label in labels:
+        counts[label] = counts.get(label, 0) + 1
+        name = f"{label}_{counts[label]}" if totals[label] > 1 or label == "leaf" else label
+        names[node] = _free(name, used)
     return names
 
 
@@ -91,7 +91,7 @@ def _own_name(node: Any) -> str | None:
 
 
 def printable(text: str) -> str:
-    """A text in one line that any encoding can hold: other characters are escaped."""
+    """A text on one line that every encoding can represent: other characters are escaped."""
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii")
         for c in text
@@ -108,24 +108,24 @@ def op_name(node: Any) -> str:
     return name
 
 
-def _free(name: str, taken: dict[str, int]) -> str:
-    """The name, with a number behind it where it is taken."""
-    number = taken.get(name, 0) + 1
-    taken[name] = number
+def _free(name: str, used: dict[str, int]) -> str:
+    """The name, with a number appended where it is in use."""
+    number = used.get(name, 0) + 1
+    used[name] = number
     if number == 1:
         return name
-    while (other := f"{name}_{number}") in taken:
+    while (other := f"{name}_{number}") in used:
         number += 1
-    taken[name] = number
-    taken[other] = 1
+    used[name] = number
+    used[other] = 1
     return other
 
 
 class Values:
-    """The forward values of a graph's nodes, raw: those that are kept, the rest recomputed.
+    """The raw forward values of a graph's nodes: saved, or recomputed.
 
-    ``values[node]`` is None where a value cannot be had: the graph was freed, or a leaf's
-    tensor is gone. What is computed is remembered.
+    ``values[node]`` is None where the graph was freed or a leaf's tensor is gone. Recomputed
+    values are cached.
     """
 
     def __init__(self, nodes: Sequence[Any], tensor: Tensor, *, from_leaves: bool = False) -> None:
@@ -151,22 +151,22 @@ class Values:
                 self._known[parent] = value
 
     def __getitem__(self, node: Any) -> Any:
-        known = self._known
+        cache = self._known
         stack = [node]
         while stack:
             top = stack[-1]
-            if top in known:
+            if top in cache:
                 stack.pop()
                 continue
             if isinstance(top, Leaf) or top.values is None:
-                known[top] = None
+                cache[top] = None
                 continue
-            missing = [p for p in top.parents if p is not None and p not in known]
+            missing = [p for p in top.parents if p is not None and p not in cache]
             if missing:
                 stack.extend(missing)
             else:
-                known[top] = self._compute(top)
-        return known[node]
+                cache[top] = self._compute(top)
+        return cache[node]
 
     def _compute(self, node: Any) -> Any:
         arguments = []
@@ -184,7 +184,7 @@ class Values:
 
 
 def changed_since(tensor: Tensor, nodes: Sequence[Any]) -> bool:
-    """Whether an in-place change of a leaf makes the graph's value another than ``tensor``."""
+    """Whether in-place changes of leaves make the value of the graph differ from ``tensor``."""
     root = tensor._node
     if root is None or versions.latest < root.serial:
         return False
@@ -199,12 +199,12 @@ def changed_since(tensor: Tensor, nodes: Sequence[Any]) -> bool:
 def pull(node: Any, g: Any, needs: tuple[bool, ...] | None = None) -> tuple[Any, ...]:
     """The gradients of a value's operands for its own gradient ``g``; None for constants.
 
-    ``needs`` says which operands are asked for; by default all that need a gradient.
+    ``needs`` selects operands; by default all that need a gradient.
     """
     if node.op is PICK:
-        whole = node.parents[0]
-        g = whole.filled(OutputGrads(whole.shape, {node.parameters["index"]: g}), node.xp)
-        node = whole
+        source = node.parents[0]
+        g = source.filled(OutputGrads(source.shape, {node.parameters["index"]: g}), node.xp)
+        node = source
     xp, parents = node.xp, node.parents
     y = node if node.y is None else node.y
     if needs is None:
@@ -218,7 +218,7 @@ def pull(node: Any, g: Any, needs: tuple[bool, ...] | None = None) -> tuple[Any,
 
 
 def _parts(node: Any, g: Any, needs: tuple[bool, ...], sums: Gradients) -> list[Any]:
-    """The gradients of a node's parents, with what is zero by choice."""
+    """The gradients of a node's parents, with the supports where they are zero by choice."""
     parents = [parent if need else None for parent, need in zip(node.parents, needs)]
     if node.op is PICK:
         part = OutputGrads(node.parents[0].shape, {node.parameters["index"]: g})
@@ -237,19 +237,19 @@ def _parts(node: Any, g: Any, needs: tuple[bool, ...], sums: Gradients) -> list[
 
 
 def derivatives(t: Tensor, targets: Iterable[Any]) -> dict[Any, Any]:
-    """The derivatives of a one-element tensor by nodes, raw; the graph and ``grad`` stay.
+    """The raw derivatives of a one-element tensor by nodes; the graph and ``grad`` are unchanged.
 
-    A walk of its own, since that of the engine calls hooks, which may have effects: a tensor
-    whose gradient is retained has one that sets ``grad``. GradientError where the graph was
-    freed or a value that is needed was changed.
+    It does not use the engine's backward pass, which calls hooks that may have effects: that of
+    `retain_grad` sets ``grad``. GradientError where the graph was freed or a needed value was
+    changed.
     """
     nodes = reachable([t._node])
-    wanted = dict.fromkeys(targets)
-    leading = dict(wanted)  # the nodes from which a target is reached
+    remaining = dict.fromkeys(targets)
+    leading = dict(remaining)  # the nodes from which a target is reached
     for node in nodes:
         if any(parent in leading for parent in node.parents):
             leading[node] = None
-    found: dict[Any, Any] = {}
+    results: dict[Any, Any] = {}
     sums = Gradients(in_place=False)
     gradients = sums.by_node
     gradients[t._node] = namespace_of(t.data).ones_like(t.data)
@@ -257,8 +257,8 @@ def derivatives(t: Tensor, targets: Iterable[Any]) -> dict[Any, Any]:
         g = gradients.pop(node, None)
         if g is None:
             continue
-        if node in wanted:
-            found[node] = g
+        if node in remaining:
+            results[node] = g
         needs = tuple(parent in leading for parent in node.parents)
         if not any(needs):
             continue
@@ -271,4 +271,4 @@ def derivatives(t: Tensor, targets: Iterable[Any]) -> dict[Any, Any]:
                 sums.accumulate(parent, d)
             elif d is not None:
                 gradients[parent] = d
-    return found
+    return results

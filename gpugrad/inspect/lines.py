@@ -10,8 +10,8 @@ from typing import Any
 
 __all__ = ["called_at", "user_line"]
 
-# Code that is not the user's: gpugrad's own (files, and functions made from the op table),
-# installed packages, and Python's library.
+# Code that is not the user's: gpugrad's own (files, and functions bound from the op table),
+# installed packages, and the standard library.
 _OTHERS = (
     str(Path(__file__).resolve().parents[1]) + os.sep,
     "<gpugrad",
@@ -30,15 +30,15 @@ def user_line() -> str:
         if not (name.startswith(_OTHERS) or any(part in name for part in _INSTALLED)):
             break
         outermost, frame = frame, frame.f_back
-    found = frame or outermost
-    if found is None:
+    line_frame = frame or outermost
+    if line_frame is None:
         return "an unknown line"
-    text = linecache.getline(found.f_code.co_filename, found.f_lineno).strip()
-    where = f"{found.f_code.co_filename}:{found.f_lineno}"
+    text = linecache.getline(line_frame.f_code.co_filename, line_frame.f_lineno).strip()
+    where = f"{line_frame.f_code.co_filename}:{line_frame.f_lineno}"
     return f"{where}: {text}" if text else where
 
 
 def called_at(node: Any) -> str:
-    """Where a node's operation was called, for errors; known of those that were observed."""
+    """The line that called a node's operation, for errors; known for observed nodes."""
     where = getattr(node, "where", None)
     return f"called at {where}" if where else "called outside the block that watches"

@@ -1,7 +1,7 @@
-"""The paths through a graph: which values stand on them, and the edges between these.
+"""The paths through a graph: the values on them, and the edges between these.
 
-Imports the modules beside it and the engine. Everything is iterative: paths are counted
-without being listed, and listed one by one.
+Imports the modules beside it and the engine. Everything is iterative. Paths are counted without
+being listed, and listed lazily.
 """
 
 from collections import Counter
@@ -15,14 +15,14 @@ from gpugrad.inspect.graph import operands, pull, size_of, source_of
 __all__ = ["SATURATED", "Edge", "Edges", "counts_of", "edges_of", "heads_of", "ways"]
 
 GROUP = 12  # operations written as one expression, at most
-SATURATED = 10**15  # where the count of paths stops
+SATURATED = 10**15  # the largest count of paths
 
 
 class Edge:
-    """A value and one of the values it was computed from, with the steps between them.
+    """A value and one of the values that it was computed from, with the steps between them.
 
-    ``steps`` are pairs of a node and the number of its operand: more than one where unnamed
-    operations in between are written as part of ``child``.
+    ``steps`` are pairs of a node and the number of its operand. There are several where unnamed
+    operations in between are part of the formula of ``child``.
     """
 
     __slots__ = ("child", "factor", "index", "parent", "steps")
@@ -31,7 +31,7 @@ class Edge:
         self.child = child
         self.parent = parent
         self.steps = steps
-        self.index = 0  # of several edges between the same two, which one: from 1
+        self.index = 0  # the number, from 1, among several edges between the same two values
         self.factor: float | complex | None = None
 
     @property
@@ -40,18 +40,18 @@ class Edge:
 
     @property
     def chooses(self) -> bool:
-        """Whether there is an operation on it that leaves out what it does not choose."""
+        """Whether an operation on it selects elements."""
         return any(node.op.chooses for node, _ in self.steps)
 
     def pull(self, g: Any) -> Any:
-        """The child's gradient ``g`` taken down to the parent."""
+        """The child's gradient ``g`` pulled back to the parent."""
         for node, index in self.steps:
             needs = tuple(i == index for i in range(len(operands(node))))
             g = pull(node, g, needs)[index]
         return g
 
     def number(self, ones: Callable[[Any], Any]) -> float | complex | None:
-        """The partial derivative where it is a number; it is remembered."""
+        """The partial derivative if it is a number; it is cached."""
         if self.factor is None and self.is_number:
             self.factor = text.one(self.pull(ones(self.child)))
         return self.factor
@@ -61,7 +61,7 @@ Edges = dict[Any, list[Edge]]
 
 
 def heads_of(nodes: list[Any], root: Any, asked: list[Any]) -> dict[Any, Any]:
-    """For each value the one it is written as part of: for most, itself."""
+    """For each value the one whose formula it is part of: for most, itself."""
     heads = {node: node for node in nodes}
     chosen = dict.fromkeys(asked)
     named = [
@@ -81,7 +81,7 @@ def heads_of(nodes: list[Any], root: Any, asked: list[Any]) -> dict[Any, Any]:
     for node in reversed(nodes):
         if isinstance(node, Leaf) or node is root or node in chosen or uses[node] > 1:
             continue
-        # One of several outputs has an operation that others may share: it stays itself.
+        # Other values may share the operation of one of several outputs, which is shown itself.
         if getattr(node, "name", None) or source_of(node) is not node:
             continue
         if source_of(users[node]) is not users[node]:
@@ -94,8 +94,8 @@ def heads_of(nodes: list[Any], root: Any, asked: list[Any]) -> dict[Any, Any]:
 
 
 def edges_of(shown: list[Any], heads: dict[Any, Any]) -> Edges:
-    """The edges from each shown value to those it was computed from, in their order."""
-    found: Edges = {}
+    """The edges from each shown value to those that it was computed from, in order."""
+    by_child: Edges = {}
     for child in shown:
         edges: list[Edge] = []
         stack: list[tuple[Any, tuple[tuple[Any, int], ...]]] = [(child, ())]
@@ -116,8 +116,8 @@ def edges_of(shown: list[Any], heads: dict[Any, Any]) -> Edges:
             if len(parallel) > 1:
                 for number, edge in enumerate(parallel, 1):
                     edge.index = number
-        found[child] = edges
-    return found
+        by_child[child] = edges
+    return by_child
 
 
 def counts_of(shown: list[Any], edges: Edges, target: Any) -> dict[Any, int]:

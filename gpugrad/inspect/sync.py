@@ -23,14 +23,14 @@ _listening: dict[Any, Callable[[], None]] = {}  # by namespace, what ends it
 
 
 class sync_guard(Block):  # noqa: N801 - a block, like no_grad
-    """Inside this block a wait for the device, or a copy by stealth, raises SyncError.
+    """Inside this block a wait for the device, or an implicit copy, raises SyncError.
 
     Reading a value (``float(t)``, ``t.item()``, ``if t:``, printing), selecting by a mask, and
-    using a host array as an index make the host wait for the device or copy behind one's back;
-    each costs a GPU more than many operations. The error names the line. Copies that the
-    program asks for, ``t.to("cuda")`` and ``gg.tensor(array, device="cuda")``, are allowed,
-    copies to the host are not. On the device "sim" this works on any machine, so a test of a
-    CPU-only CI can hold a training loop free of waits; arrays of the device "cpu" never wait.
+    indexing with a host array make the host wait for the device or copy implicitly; each costs
+    a GPU more than many operations. The error names the line. Explicit copies to a device,
+    ``t.to("cuda")`` and ``gg.tensor(array, device="cuda")``, are allowed; copies to the host are
+    not. On the device "sim" this works on any machine, so that a CI without a GPU can test a
+    training loop for waits; arrays of the device "cpu" never wait.
     On CUDA the functions of CuPy that fetch values, wait, or make arrays of what lies on the host
     are watched, if CuPy is imported when the block begins; what CuPy does from within (a list as
     an index of a raw array) is not heard there. Functions can be decorated with
@@ -58,41 +58,41 @@ class sync_guard(Block):  # noqa: N801 - a block, like no_grad
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        error_type: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         _watch(-1)
-        super().__exit__(kind, error, trace)
+        super().__exit__(error_type, error, trace)
 
 
-def _refuse(kind: str) -> None:
-    """Called wherever a device waits, in any thread; raises in the guarded ones."""
+def _refuse(event: str) -> None:
+    """Called at every wait for a device, in any thread; raises in guarded threads."""
     if not _guarded.get():
         return
     from gpugrad.backend.device import sending
 
     if sending.get():
         return
-    if kind == "host to device":
-        what = "an array of the host is copied to the device by stealth here"
+    if event == "host to device":
+        problem = "an array of the host is copied to the device by stealth here"
     else:
-        what = "the host waits for the device here"
+        problem = "the host waits for the device here"
     raise SyncError(
-        f"sync_guard: {what} ({kind}). Keep the value on the device, or move this out of the "
+        f"sync_guard: {problem} ({event}). Keep the value on the device, or move this out of the "
         f"guarded block. At {user_line()}"
     )
 
 
 def _watch(change: int) -> None:
-    """Begin to listen with the first guard of the process, and end with the last."""
+    """Install the observers with the first guard of the process, remove them with the last."""
     global _guards
     from gpugrad.backend import sim  # noqa: F401  whose arrays may come within the block
 
     with _lock:
         _guards += change
         if change > 0:
-            for namespace in imported():  # libraries may have been imported since
+            for namespace in imported():  # libraries may have been imported meanwhile
                 if namespace not in _listening:
                     _listening[namespace] = namespace.listen(_refuse)
         while not _guards and _listening:

@@ -13,7 +13,7 @@ from gpugrad.ops.index import joined
 
 __all__ = ["array_text", "expression", "norm", "number", "one", "shape_text", "short"]
 
-# Operators: the sign between operands and how strongly it binds.
+# Operators: the sign between operands and its precedence.
 _INFIX = {
     "add": (" + ", 1), "subtract": (" - ", 1), "multiply": ("·", 2), "divide": (" / ", 2),
     "floor_divide": (" // ", 2), "remainder": (" % ", 2), "matmul": (" @ ", 2),
@@ -48,7 +48,7 @@ def one(raw: Any) -> Any:
 
 
 def superscript(text: str) -> str:
-    """Digits and parentheses, raised: ² or ⁽¹⁾."""
+    """Digits and parentheses as superscripts: ² or ⁽¹⁾."""
     return text.translate(_SUPERSCRIPTS)
 
 
@@ -96,24 +96,24 @@ def constant(value: Any) -> str:
 
 
 def expression(node: Any, names: dict[Any, str], inner: dict[Any, tuple[str, int]]) -> Any:
-    """(text, strength) of the operation behind a value, as in ``("k·x + b", 1)``.
+    """The text and the precedence of the operation behind a value, as in ``("k·x + b", 1)``.
 
-    Operands in ``inner`` are written out as they stand there, the others by name.
+    Operands in ``inner`` are replaced by their texts there, the others by their names.
     """
-    whole = source_of(node)
+    source = source_of(node)
     parts = []
-    for value, parent in zip(whole.values, whole.parents):
+    for value, parent in zip(source.values, source.parents):
         if parent is not None:
             parts.append(inner.get(parent) or (names[parent], ATOM))
         else:
             text = constant(value)
             parts.append((text, 3 if text.startswith("-") else ATOM))
-    name = whole.op.name
+    name = source.op.name
     if name == "square":
         return _enclosed(parts[0], ATOM) + "²", 4
     if name == "power":
-        exponent = whole.values[1]
-        if whole.parents[1] is None and isinstance(exponent, int) and exponent >= 0:
+        exponent = source.values[1]
+        if source.parents[1] is None and isinstance(exponent, int) and exponent >= 0:
             return _enclosed(parts[0], ATOM) + superscript(str(exponent)), 4
         return f"{_enclosed(parts[0], ATOM)} ** {_enclosed(parts[1], 4)}", 4
     if name == "negative":
@@ -124,15 +124,15 @@ def expression(node: Any, names: dict[Any, str], inner: dict[Any, tuple[str, int
         closed = ATOM + 1 if right[0].startswith("-") else strength + 1
         return f"{_enclosed(left, strength)}{sign}{_enclosed(right, closed)}", strength
     if name == "getitem":
-        index = joined(whole.parameters["index"], whole.values[1:])
+        index = joined(source.parameters["index"], source.values[1:])
         return f"{_enclosed(parts[0], ATOM)}[{_index(index)}]", ATOM
-    words = [text for text, _ in parts]
-    if whole.op.optional:
-        while words and words[-1] == "None":
-            words.pop()
-    words += _parameters(whole)
-    text = f"{op_name(node)}({', '.join(words)})"
-    if whole is not node and sum(type(part) is ShapeDtype for part in whole.shape) > 1:
+    operands = [text for text, _ in parts]
+    if source.op.optional:
+        while operands and operands[-1] == "None":
+            operands.pop()
+    operands += _parameters(source)
+    text = f"{op_name(node)}({', '.join(operands)})"
+    if source is not node and sum(type(part) is ShapeDtype for part in source.shape) > 1:
         text += f"[{node.parameters['index']}]"
     return text, ATOM
 
@@ -142,8 +142,8 @@ def _enclosed(part: tuple[str, int], strength: int) -> str:
 
 
 def _parameters(node: Any) -> list[str]:
-    """The parameters that are not as by default: ``axis=0``."""
-    found = []
+    """The parameters that differ from their defaults: ``axis=0``."""
+    changed = []
     for name, value in (node.parameters or {}).items():
         declared = node.op.parameters.get(name)
         default = inspect.Parameter.empty if declared is None else declared.default
@@ -153,8 +153,8 @@ def _parameters(node: Any) -> list[str]:
             text = constant(value)
         else:
             text = short(printable(repr(value)), 40)
-        found.append(f"{name}={text}")
-    return found
+        changed.append(f"{name}={text}")
+    return changed
 
 
 def _index(index: Any) -> str:

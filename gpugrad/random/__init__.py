@@ -3,11 +3,11 @@
 Imports tensor, backend, errors and the modules beside it. `philox` has the formulas,
 `generator` the class `Generator`.
 
-The functions here draw from the default generator, or from the one passed as
-``generator=``. There is one default generator in a process. It starts from a seed of the
-operating system, ``manual_seed`` gives it one. All threads share it, safely: no two draws
-get the same bits, but which thread gets which depends on their timing, so threads whose
-results must repeat take a `Generator` each.
+The functions here draw from the default generator, or from the one passed as ``generator=``.
+The default generator is one for the whole process. Its seed comes from the operating system,
+or from ``manual_seed``. All threads share it safely: no two draws get the same bits, but the
+assignment to threads depends on timing. Threads whose results must be reproducible use a
+`Generator` each.
 """
 
 import threading
@@ -38,7 +38,7 @@ _default: Generator | None = None
 
 
 def default_generator() -> Generator:
-    """The generator of all draws that name none: one in a process, shared by its threads.
+    """The generator of draws without ``generator=``; all threads of the process share it.
 
     >>> import gpugrad as gg
     >>> gg.random.default_generator() is gg.random.default_generator()
@@ -53,7 +53,7 @@ def default_generator() -> Generator:
 
 
 def manual_seed(seed: int) -> Generator:
-    """Start the default generator anew from a seed in [0, 2**64); returns it.
+    """Restart the default generator from a seed in [0, 2**64); returns it.
 
     >>> import gpugrad as gg
     >>> gg.random.manual_seed(42)

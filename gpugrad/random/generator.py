@@ -1,7 +1,7 @@
 """The random number generator: a seed, a position, and draws that return Tensors.
 
-Imports tensor, backend, errors and `philox`, which has the formulas. Here are the checks
-of arguments, the position, and the way to a device and into a Tensor.
+Imports tensor, backend, errors and `philox`, which has the formulas. This module checks
+arguments, advances the position, and makes Tensors on a device.
 """
 
 import copy
@@ -29,13 +29,13 @@ State = tuple[int, int, int]
 Size = int | tuple[int, ...] | None
 
 
-# The generators that were drawn from inside `draws`, with their states before.
+# The generators used inside `draws`, with their states before.
 _noted: ContextVar["dict[Generator, State] | None"] = ContextVar("gpugrad_draws", default=None)
 
 
 @contextmanager
 def draws() -> Iterator["dict[Generator, State]"]:
-    """Note which generators this thread draws from in the block, and their states before."""
+    """Record which generators this thread uses in the block, and their states before."""
     noted: dict[Generator, State] = {}
     outer = _noted.get()
     token = _noted.set(noted)
@@ -50,7 +50,7 @@ def draws() -> Iterator["dict[Generator, State]"]:
 
 @contextmanager
 def replayed(states: "dict[Generator, State]") -> Iterator[None]:
-    """Draw the noted numbers again in the block; afterwards the generators are as before."""
+    """Repeat the recorded draws in the block; afterwards the generators have their states back."""
     before = [(generator, generator.get_state()) for generator in states]
     try:
         for generator, state in states.items():
@@ -65,19 +65,19 @@ class Generator:
     """A stream of random numbers, from a seed and a position in it.
 
     ``seed`` is a whole number in [0, 2**64), None for one from the operating system; it is
-    the key of Philox4x32-10. ``device`` is where draws are made that name no device, None
-    for the default device at the time of the draw. DTypeError for a seed that is not a whole
+    the key of Philox4x32-10. ``device`` is the device of draws without ``device=``, None for
+    the default device at the time of the draw. DTypeError for a seed that is not a whole
     number, ValueError for one out of range.
 
-    The bits depend on the seed and the position alone: neither on the device, nor on the
-    thread, nor on what is drawn elsewhere. The position is counted in blocks of four 32-bit
-    words. Each draw takes whole blocks, so draws of 8 and 12 float32 values equal one draw
-    of 20, and after a draw of 10 the last two words of its third block are never used. The
-    module `philox` says how many words a value takes.
+    The bits depend on the seed and the position alone, neither on the device, nor on the
+    thread, nor on other generators. The position is counted in blocks of four 32-bit words.
+    Each draw takes whole blocks, so draws of 8 and 12 float32 values equal one draw of 20,
+    and after a draw of 10 the last two words of its third block are never used. The module
+    `philox` lists the words of each kind of value.
 
-    Two threads may draw from one generator and never get the same blocks; which of them
-    gets which depends on their timing. Where results must repeat, give each its own, with
-    ``spawn``. That holds for processes that ``os.fork`` makes too: they start as copies.
+    Threads may share a generator and never get the same blocks, but the assignment depends
+    on timing. For reproducible results give each thread its own, with ``spawn``. The same
+    holds for processes made by ``os.fork``: they start as copies.
 
     >>> import gpugrad as gg
     >>> g = gg.random.Generator(0)
@@ -108,7 +108,7 @@ class Generator:
 
     @property
     def device(self) -> Device | None:
-        """Where draws are made that name no device; None for the default device."""
+        """The device of draws without ``device=``; None for the default device."""
         return self._device
 
     def get_state(self) -> State:
@@ -126,7 +126,7 @@ class Generator:
             return self._seed, self._counter, self._children
 
     def set_state(self, state: State) -> None:
-        """Go back to what ``get_state`` returned; ValueError and DTypeError for anything else."""
+        """Restore a state of ``get_state``; ValueError and DTypeError for anything else."""
         if not isinstance(state, tuple | list) or len(state) != 3:
             raise ValueError(
                 "set_state: expected the three whole numbers of get_state "
@@ -147,7 +147,7 @@ class Generator:
         return dict(zip(("seed", "counter", "children"), self.get_state()))
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Take over a ``state_dict``; ValueError where keys are missing or left over."""
+        """Load a ``state_dict``; ValueError where keys are missing or unexpected."""
         expected = {"seed", "counter", "children"}
         if set(state) != expected:
             raise ValueError(
@@ -157,7 +157,7 @@ class Generator:
         self.set_state((state["seed"], state["counter"], state["children"]))
 
     def advance(self, blocks: int) -> None:
-        """Skip blocks of four 32-bit words, in no time; ValueError past the end or below 0.
+        """Skip blocks of four 32-bit words in constant time; ValueError out of the stream.
 
         >>> import gpugrad as gg
         >>> g = gg.random.Generator(7)
@@ -168,7 +168,7 @@ class Generator:
         self._take(_below_end("advance: blocks", blocks))
 
     def _take(self, blocks: int) -> tuple[int, int]:
-        """Reserve blocks; the key and the position of the first."""
+        """Reserve blocks; returns the key and the position of the first."""
         with self._lock:
             self._note()
             first = self._counter
@@ -188,9 +188,9 @@ class Generator:
     def spawn(self, n: int) -> list["Generator"]:
         """``n`` new generators with streams of their own, on the same device.
 
-        Their seeds are drawn from this generator's seed and the number of children it had
-        before, outside the stream of its draws, which goes on as if nothing happened. Two
-        of N children have the same seed with a chance of N**2 / 2**65.
+        Their seeds depend on this generator's seed and its number of children, and not on its
+        position, which does not change. Two of N children have the same seed with a
+        probability of N**2 / 2**65.
 
         >>> import gpugrad as gg
         >>> a, b = gg.random.Generator(7).spawn(2)
@@ -242,7 +242,7 @@ class Generator:
         arguments: tuple[Any, ...],
         device: str | Device | None,
     ) -> Any:
-        """Run a formula of `philox` at the next free position, on a device; the raw array."""
+        """The raw array of a formula of `philox` at the next free position, on a device."""
         where = self._place(device)
         key, first = self._take(philox.blocks(math.prod(shape), words))
         with where.activate():
@@ -254,7 +254,7 @@ class Generator:
         return self._device if self._device is not None else default_device()
 
     def bits(self, size: Size = None, *, device: str | Device | None = None) -> Tensor:
-        """The 32-bit words of the stream themselves, uint32.
+        """The raw 32-bit words of the stream, uint32.
 
         >>> import gpugrad as gg
         >>> gg.random.Generator(7).bits((2, 3)).shape
@@ -283,17 +283,19 @@ class Generator:
         >>> x.shape, bool((x.numpy() >= -1).all() and (x.numpy() < 1).all())
         ((2, 3), True)
         """
-        shape, kind = _shape("uniform", size), _float_dtype("uniform", dtype)
+        shape, chosen = _shape("uniform", size), _float_dtype("uniform", dtype)
         low, high = _number("uniform: low", low), _number("uniform: high", high)
         if low >= high:
             raise ValueError(f"uniform: low must be below high, got low={low}, high={high}")
-        largest = float(numpy.finfo(kind).max)
+        largest = float(numpy.finfo(chosen).max)
         if max(-low, high, high - low) > largest:
             raise ValueError(
-                f"uniform: low={low}, high={high} and their difference must fit {kind}, "
+                f"uniform: low={low}, high={high} and their difference must fit {chosen}, "
                 f"whose largest number is {largest}"
             )
-        raw = self._draw(philox.uniform, shape, philox.value_words(kind), (kind, low, high), device)
+        raw = self._draw(
+            philox.uniform, shape, philox.value_words(chosen), (chosen, low, high), device
+        )
         return Tensor(raw).requires_grad_(requires_grad)
 
     def normal(
@@ -308,9 +310,9 @@ class Generator:
     ) -> Tensor:
         """Normal with mean ``loc`` and standard deviation ``scale``, by Box and Muller.
 
-        In float16, float32 or float64 (None: the default dtype). From the same bits on every
-        device, but log, sin and cos are rounded differently by each: expect differences of up
-        to ``scale`` times 1e-5 (float32), 1e-13 (float64). ValueError for a negative scale or
+        In float16, float32 or float64 (None: the default dtype). The bits are the same on every
+        device, but log, sin and cos are rounded differently: expect differences of up to
+        ``scale`` times 1e-5 (float32), 1e-13 (float64). ValueError for a negative scale or
         numbers that are not finite, ShapeError for a bad size, DTypeError for another dtype.
 
         >>> import gpugrad as gg
@@ -318,11 +320,13 @@ class Generator:
         >>> round(float(x.numpy().mean()), 1)
         10.0
         """
-        shape, kind = _shape("normal", size), _float_dtype("normal", dtype)
+        shape, chosen = _shape("normal", size), _float_dtype("normal", dtype)
         loc, scale = _number("normal: loc", loc), _number("normal: scale", scale)
         if scale < 0:
             raise ValueError(f"normal: scale must not be negative, got {scale}")
-        raw = self._draw(philox.normal, shape, philox.value_words(kind), (kind, loc, scale), device)
+        raw = self._draw(
+            philox.normal, shape, philox.value_words(chosen), (chosen, loc, scale), device
+        )
         return Tensor(raw).requires_grad_(requires_grad)
 
     def integers(
@@ -336,29 +340,29 @@ class Generator:
     ) -> Tensor:
         """Integers in [low, high), or in [0, low) where ``high`` is None; any integer dtype.
 
-        Each with the same probability, to a 2**-32 part of it or better (`philox.integers`
-        says how); the same on every device. ValueError where low >= high or the dtype does
-        not hold them, ShapeError for a bad size, DTypeError for a dtype that is no integer.
+        All have the same probability, to a relative error of at most 2**-32 (see
+        `philox.integers`), and are the same on every device. ValueError where low >= high or
+        the dtype cannot hold them, ShapeError for a bad size, DTypeError for another dtype.
 
         >>> import gpugrad as gg
         >>> x = gg.random.Generator(7).integers(1, 7, size=1000).numpy()
         >>> int(x.min()), int(x.max())
         (1, 6)
         """
-        shape, kind = _shape("integers", size), _dtype("integers", dtype)
-        if kind.kind not in "iu":
-            raise DTypeError(f"integers: dtype must be an integer type, got {kind}")
+        shape, chosen = _shape("integers", size), _dtype("integers", dtype)
+        if chosen.kind not in "iu":
+            raise DTypeError(f"integers: dtype must be an integer type, got {chosen}")
         low, high = (low, high) if high is not None else (0, low)
         low, high = _integer("integers: low", low), _integer("integers: high", high)
         if low >= high:
             raise ValueError(f"integers: low must be below high, got low={low}, high={high}")
-        span = numpy.iinfo(kind)
+        span = numpy.iinfo(chosen)
         if low < span.min or high - 1 > span.max:
             raise ValueError(
-                f"integers: {kind} holds {span.min} to {span.max}, got low={low}, high={high}"
+                f"integers: {chosen} holds {span.min} to {span.max}, got low={low}, high={high}"
             )
         words = philox.integer_words(low, high)
-        return Tensor(self._draw(philox.integers, shape, words, (low, high, kind), device))
+        return Tensor(self._draw(philox.integers, shape, words, (low, high, chosen), device))
 
     def bernoulli(
         self,
@@ -368,32 +372,31 @@ class Generator:
         dtype: Any = bool,
         device: str | Device | None = None,
     ) -> Tensor:
-        """True (or 1, in the dtype asked for) with probability ``p``, else False.
+        """True (or 1, in the requested dtype) with probability ``p``, else False.
 
-        ``p`` is rounded to a multiple of 2**-32 and compared with whole numbers, so a mask is
-        the same on every device. ValueError for p outside [0, 1], ShapeError for a bad size,
+        ``p`` is rounded to a multiple of 2**-32 and compared with integers, so a mask is the
+        same on every device. ValueError for p outside [0, 1], ShapeError for a bad size,
         DTypeError for a dtype that is not bool, integer or float.
 
         >>> import gpugrad as gg
         >>> gg.random.Generator(7).bernoulli(1.0, size=3).numpy().tolist()
         [True, True, True]
         """
-        shape, kind = _shape("bernoulli", size), _dtype("bernoulli", dtype)
-        if kind.kind not in "biuf":
-            raise DTypeError(f"bernoulli: dtype must be bool, integer or float, got {kind}")
+        shape, chosen = _shape("bernoulli", size), _dtype("bernoulli", dtype)
+        if chosen.kind not in "biuf":
+            raise DTypeError(f"bernoulli: dtype must be bool, integer or float, got {chosen}")
         p = _number("bernoulli: p", p)
         if not 0.0 <= p <= 1.0:
             raise ValueError(f"bernoulli: p is a probability, from 0 to 1, got {p}")
         raw = self._draw(philox.bernoulli, shape, 1, (p,), device)
-        return Tensor(raw if kind.kind == "b" else raw.astype(kind))
+        return Tensor(raw if chosen.kind == "b" else raw.astype(chosen))
 
     def permutation(self, x: Any, *, device: str | Device | None = None) -> Tensor:
         """The numbers 0 to x - 1 in random order (int64), or an array's rows in random order.
 
-        An array is permuted where it lives, along its first axis, into a new one; a Tensor's
-        gradient goes back to the rows where they came from. The same order on every device.
-        ValueError for a negative number and for ``device=`` with an array, ShapeError for a
-        0-d array.
+        An array is permuted along its first axis on its device; the gradient of a Tensor's row
+        goes to its origin. The order is the same on every device. ValueError for a negative
+        number and for ``device=`` with an array, ShapeError for a 0-d array.
 
         >>> import gpugrad as gg
         >>> sorted(gg.random.Generator(7).permutation(5).numpy().tolist())
@@ -474,8 +477,8 @@ def _dtype(who: str, dtype: Any) -> numpy.dtype[Any]:
 
 
 def _float_dtype(who: str, dtype: Any) -> numpy.dtype[Any]:
-    kind = _dtype(who, get_default_dtype() if dtype is None else dtype)
-    if kind not in philox.UNIFORM:
-        known = ", ".join(str(known) for known in philox.UNIFORM)
-        raise DTypeError(f"{who}: dtype must be one of {known}, got {kind}")
-    return kind
+    chosen = _dtype(who, get_default_dtype() if dtype is None else dtype)
+    if chosen not in philox.UNIFORM:
+        supported = ", ".join(str(supported) for supported in philox.UNIFORM)
+        raise DTypeError(f"{who}: dtype must be one of {supported}, got {chosen}")
+    return chosen

@@ -1,18 +1,17 @@
 """Random bits from a key and a counter, and distributions over them, as formulas over ``xp``.
 
-This module knows arrays, not Tensors: it imports nothing of gpugrad. ``xp`` is NumPy,
-CuPy or gpugrad's sim (the module or its namespace). Every function is pure: the same key,
-counter and arguments give the same result, on every device.
+It works on raw arrays and imports nothing of gpugrad. ``xp`` is NumPy, CuPy or gpugrad's sim
+(the module or its namespace). Every function is pure: the same key, counter and arguments
+give the same result on every device.
 
 The generator is Philox4x32-10 of Salmon, Moraes, Dror and Shaw, "Parallel random numbers:
 as easy as 1, 2, 3" (SC 2011, doi:10.1145/2063384.2063405). A *block* is the four 32-bit
-words that one 128-bit counter gives under a 64-bit key. Here the low 64 bits of the counter
-are the position and grow by one from block to block; the high 64 bits stay as they are.
-The words of all blocks, one after the other, are the stream; a 64-bit word is two words of
-it, the low half first, which on the little-endian hosts that CuPy and NumPy's wheels are
-built for is the stream's memory seen as uint64.
+words that one 128-bit counter gives under a 64-bit key. The low 64 bits of the counter are
+the position, which grows by one from block to block; the high 64 bits are constant. The words
+of all blocks in order are the stream. A 64-bit word is two words of it, the low half first:
+on a little-endian host it is the stream's memory viewed as uint64.
 
-How many words a value takes is part of the rule and never depends on the device:
+The number of words of a value is part of the definition and does not depend on the device:
 
 =======================================  =====
 value                                    words
@@ -64,7 +63,7 @@ CHILDREN = 0x6368696C6472656E
 CHUNK = 16384
 
 # A draw of a few blocks on NumPy is a hundred calls on tiny arrays, some 130 us. Where such draws
-# follow each other, this many blocks are evaluated at once and the next ones are served from them.
+# follow each other, AHEAD blocks are evaluated at once and serve the next draws.
 FEW, AHEAD = 64, 512
 
 # Per dtype: words of the stream for a uniform value, and the bits of it that are used.
@@ -76,31 +75,31 @@ UNIFORM = {
 
 
 def blocks(count: int, words: int) -> int:
-    """The blocks that ``count`` values of ``words`` words take: whole ones, rounded up."""
+    """The number of blocks of ``count`` values with ``words`` words each, rounded up."""
     return -(-count * words // 4)
 
 
 def value_words(dtype: Any) -> int:
-    """The words that a uniform or normal value of a float dtype takes."""
+    """The number of words of a uniform or normal value of a float dtype."""
     return UNIFORM[numpy.dtype(dtype)][0]
 
 
 def integer_words(low: int, high: int) -> int:
-    """The words that an integer in [low, high) takes."""
+    """The number of words of an integer in [low, high)."""
     return 2 if high - low <= 2**32 or high - low == 2**64 else 4
 
 
 def _evaluate(xp: Any, key: int, counter: int, index: Any, rows: list[Any], words: Any) -> None:
     """Write the blocks number ``counter + index`` to ``words``, a uint64 array of two columns.
 
-    ``rows`` are four uint64 arrays like ``index`` to work in. The row ``a`` holds two words
-    of the state, ``x0 * 2**32 + x1``; ``c`` holds ``x2`` and ``x3``. So a round, with
-    p = x0 * M0 and q = x2 * M1, is
+    ``rows`` are four uint64 scratch arrays like ``index``. The row ``a`` holds two words of the
+    state, ``x0 * 2**32 + x1``; ``c`` holds ``x2`` and ``x3``. A round, with p = x0 * M0 and
+    q = x2 * M1, is
 
         (x0, x1) <- (high half of q ^ x1 ^ k0, low half of q)  =  (x1, 0) ^ (k0, 0) ^ q
         (x2, x3) <- (high half of p ^ x3 ^ k1, low half of p)  =  (x3, 0) ^ (k1, 0) ^ p
 
-    and every step is one in-place operation on uint64.
+    where every step is one in-place operation on uint64.
     """
     a, c, p, q = rows
     half = numpy.uint64(32)
@@ -132,8 +131,8 @@ def _evaluate(xp: Any, key: int, counter: int, index: Any, rows: list[Any], word
         xp.bitwise_or(row, spare, out=words[:, column])
 
 
-# The same rounds for one thread of a GPU, which makes one block. A test compiles this text
-# for the CPU and holds it to _evaluate.
+# The same rounds for one thread of a GPU, which computes one block. A test compiles this text
+# for the CPU and compares it with _evaluate.
 KERNEL = f"""
     unsigned long long position = start + (unsigned long long)i;
     unsigned int x0 = (unsigned int)position, x1 = (unsigned int)(position >> 32);
@@ -155,7 +154,7 @@ KERNEL = f"""
 
 @cache
 def _kernel() -> Any:
-    """The CUDA kernel; making the object works without a GPU, CuPy compiles it at first use."""
+    """The CUDA kernel. The object can be created without a GPU: CuPy compiles it at first use."""
     import cupy
 
     return cupy.ElementwiseKernel(
@@ -163,34 +162,34 @@ def _kernel() -> Any:
     )
 
 
-# The key, the first counter and the words of the blocks last evaluated for a draw of a few: what
-# the stream holds there and always will, replaced as a whole, so that threads may share it.
-_kept: tuple[int, int, Any] = (0, 0, numpy.empty((0, 2), numpy.uint64))
+# The key, the first counter and the words of the blocks evaluated last by `_few`. They never
+# change, and the tuple is replaced as a whole, so that threads may share it.
+_cached: tuple[int, int, Any] = (0, 0, numpy.empty((0, 2), numpy.uint64))
 
 
 def _few(key: int, counter: int, total: int) -> Any:
-    """The words of a few blocks on NumPy, in memory of their own."""
-    global _kept
-    kept_key, first, words = _kept
-    near = key == kept_key and first <= counter <= first + len(words)
+    """The words of a few blocks on NumPy, in new memory."""
+    global _cached
+    cached_key, first, words = _cached
+    near = key == cached_key and first <= counter <= first + len(words)
     if not near or counter + total > first + len(words):
-        left = 2**64 - (counter & LOW_WORD)  # then the position starts anew
+        left = 2**64 - (counter & LOW_WORD)  # then the position wraps around
         count = AHEAD if near and left >= AHEAD else total
         words = numpy.empty((count, 2), numpy.uint64)
         rows = [numpy.empty(count, numpy.uint64) for _ in range(4)]
         _evaluate(numpy, key, counter, numpy.arange(count, dtype=numpy.uint64), rows, words)
         first = counter
         if count <= left:
-            _kept = (key, first, words)
+            _cached = (key, first, words)
     return words[counter - first : counter - first + total].copy()
 
 
 def _stream(xp: Any, key: int, counter: int, count: int, words: int) -> Iterator[tuple[slice, Any]]:
-    """The stream in pieces: the values that a piece serves, and its words as uint32.
+    """The stream in chunks: the slice of values that a chunk covers, and its words as uint32.
 
-    A piece is scratch memory that the caller may overwrite, valid until the next is asked
-    for. It ends with a block, so the last one may hold words that no value uses. NumPy gets
-    pieces that stay in the cache; other arrays get one.
+    A chunk is scratch memory that the caller may overwrite, valid until the next one. It ends
+    with a block, so the last one may have unused words. On NumPy chunks fit the cache; other
+    devices get one chunk.
     """
     total = blocks(count, words)
     if total == 0:
@@ -219,7 +218,7 @@ def _stream(xp: Any, key: int, counter: int, count: int, words: int) -> Iterator
 
 
 def bits(xp: Any, key: int, counter: int, shape: Shape) -> Any:
-    """The words of the stream themselves, uint32."""
+    """The raw words of the stream, uint32."""
     out = xp.empty(shape, dtype=xp.uint32)
     flat = out.reshape(-1)
     for values, words in _stream(xp, key, counter, flat.size, 1):
@@ -239,23 +238,23 @@ def uniform(
 ) -> Any:
     """Uniform on [low, high), from the top 11, 24 or 53 bits of each value's word.
 
-    A whole number of 2**-11, 2**-24 or 2**-53, so without ``low`` and ``high`` exact. With
-    them, one product and one sum, each rounded as IEEE 754 says, and what that would round
-    up to ``high`` becomes the number below it: the same on every device.
+    On [0, 1) it is an exact multiple of 2**-11, 2**-24 or 2**-53. Other bounds take one product
+    and one sum, each rounded by IEEE 754, and a result that rounds up to ``high`` becomes the
+    number below it: all of this is the same on every device.
     """
     dtype = numpy.dtype(dtype)
-    words_each, kept = UNIFORM[dtype]
-    whole, signed = (xp.uint32, xp.int32) if words_each == 1 else (xp.uint64, xp.int64)
+    words_each, used_bits = UNIFORM[dtype]
+    unsigned, signed = (xp.uint32, xp.int32) if words_each == 1 else (xp.uint64, xp.int64)
     out = xp.empty(shape, dtype=dtype)
     flat = out.reshape(-1)
     below = float(numpy.nextafter(dtype.type(high), dtype.type(low)))
     for values, words in _stream(xp, key, counter, flat.size, words_each):
         part = flat[values]
-        drawn = words.view(whole)[: part.size]
-        drawn >>= 32 * words_each - kept
+        drawn = words.view(unsigned)[: part.size]
+        drawn >>= 32 * words_each - used_bits
         # Signed integers convert faster than unsigned ones; the top bit is clear.
         part[...] = drawn.view(signed)
-        part *= 2.0**-kept
+        part *= 2.0**-used_bits
         if (low, high) != (0.0, 1.0):
             part *= high - low
             part += low
@@ -276,9 +275,9 @@ def normal(
 
     From two words u and v: ``sqrt(-2 log u) * cos(pi v)`` and the same with ``sin``, with u
     in (0, 1] and v in [-1, 1]. The largest values are 6.8 (float16 and float32, made in
-    float32) and 8.6 (float64). The libraries of two devices round log, sin and cos
-    differently: expect the same values within 1e-5 (float32) and 1e-13 (float64), times
-    ``scale``, not the same bits. G. E. P. Box and M. E. Muller, Ann. Math. Statist. 29 (1958).
+    float32) and 8.6 (float64). Devices round log, sin and cos differently: values agree to
+    1e-5 (float32) and 1e-13 (float64) times ``scale``, not in all bits. G. E. P. Box and M. E.
+    Muller, Ann. Math. Statist. 29 (1958).
     """
     dtype = numpy.dtype(dtype)
     words_each = UNIFORM[dtype][0]
@@ -329,10 +328,9 @@ def integers(
 ) -> Any:
     """Integers in [low, high): the top of the product of random bits and ``n = high - low``.
 
-    64 random bits where ``n <= 2**32`` and 128 above, their first 64-bit word the higher. So
-    no value's probability differs from ``1/n`` by more than a 2**-32 part of it, and none by
-    anything where n is a power of two.
-    There is no rejection, so the words used and the time do not depend on the values.
+    It takes 64 random bits where ``n <= 2**32`` and 128 above, their first 64-bit word the
+    higher. The relative error of each probability ``1/n`` is at most 2**-32, and 0 where n is a
+    power of two. There is no rejection, so neither words nor time depend on the values.
     """
     n = high - low
     words_each = integer_words(low, high)
@@ -350,7 +348,7 @@ def integers(
         elif n < 2**64:
             drawn = _high_product(xp, drawn, n)
         drawn = drawn[: part.size]
-        drawn += shift  # modulo 2**64: two's complement gives the negative numbers
+        drawn += shift  # modulo 2**64: two's complement handles negative numbers
         part[...] = drawn.view(xp.int64) if low < 0 else drawn
     return out
 
@@ -358,7 +356,7 @@ def integers(
 def bernoulli(xp: Any, key: int, counter: int, shape: Shape, p: float) -> Any:
     """True with probability ``p``, rounded to a multiple of 2**-32; bool.
 
-    A word is compared with a whole number, so that no rounding can differ between devices.
+    A word is compared with an integer, so that rounding cannot differ between devices.
     """
     threshold = round(p * 2.0**32)
     out = xp.empty(shape, dtype=bool)
@@ -375,8 +373,8 @@ def bernoulli(xp: Any, key: int, counter: int, shape: Shape, p: float) -> Any:
 def permutation(xp: Any, key: int, counter: int, n: int) -> Any:
     """The numbers 0 to n - 1 in random order, int64: a stable argsort of 64-bit words.
 
-    Of two equal words (a chance of n**2 / 2**65 in the whole permutation) the first stays
-    first, on every device.
+    Equal words (with a probability of n**2 / 2**65 in the whole permutation) keep their order
+    on every device.
     """
     keys = bits(xp, key, counter, (2 * n,)).view(xp.uint64)
     return xp.argsort(keys, kind="stable").astype(xp.int64, copy=False)
