@@ -57,21 +57,12 @@ class Namespace:
     `gpugrad.kernels.multi_tensor`. ``add_product(total, a, b)`` adds a @ b to an array in place and
     says whether it has. None where there is none.
 
-    The other methods answer questions about an array. They suit arrays that resemble NumPy's and
-    live in the host's memory; a subclass overrides what differs.
+    ``waits`` says whether looking at a value (``bool(x)``, ``x.item()``) waits for a device.
+    ``atomic`` has the characters of the dtypes whose numbers `add_at` adds in any order, by atomic
+    operations, taking no others; None where it takes all and adds in the order of the indices.
 
-    - ``atomic``: the characters of the dtypes whose numbers `add_at` adds in any order, by atomic
-      operations, taking no others; None where it takes all and adds in the order of the indices;
-    - ``waits``: whether looking at a value (``bool(x)``, ``x.item()``) waits for a device;
-    - ``device_id(array)``: kind and index of its device;
-    - ``owner_of(array)``: what owns its memory, the same object for all views of that memory;
-    - ``owns_buffer(array)``: whether nothing else can see its memory once nothing else refers to
-      the array, so that the engine may add to it in place or give it away;
-    - ``address(array)``: that of its first element, None where it is not known;
-    - ``copy(array)``: a copy on the device of the array;
-    - ``to_numpy(array)``: the values on the host;
-    - ``listen(callback)``: begins to tell of waits, for `gpugrad.sync_guard`;
-    - ``add_at``, ``maximum_at``: what the ufuncs' method ``at`` does, in place.
+    The methods answer questions about an array. They suit arrays that resemble NumPy's and live in
+    the host's memory; a subclass overrides those whose answers differ.
     """
 
     atomic: str | None = None
@@ -95,7 +86,7 @@ class Namespace:
         self.__dict__.update(fast or {})
 
     def device_id(self, array: Any) -> tuple[str, int]:
-        """The kind and index of the device on which an array lives: by default the host's."""
+        """Kind and index of the `gpugrad.Device` of an array: by default the host's."""
         return "cpu", 0
 
     def owner_of(self, array: Any) -> Any:
@@ -108,7 +99,11 @@ class Namespace:
         return array
 
     def owns_buffer(self, array: Any) -> bool:
-        """Whether an array is no view. By default True only where its ``base`` says so."""
+        """Whether an array that nothing else refers to has its memory for itself.
+
+        The engine then adds to it in place, or hands it over. By default only where ``base`` is
+        None: an array that has no ``base`` may be a view.
+        """
         return getattr(array, "base", array) is None
 
     def address(self, array: Any) -> int | None:
