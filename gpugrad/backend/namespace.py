@@ -125,7 +125,7 @@ class Namespace:
     def to_numpy(self, array: Any) -> numpy.ndarray:
         """An array as a NumPy array on the host, not a copy where it is one already."""
         found = numpy.asarray(array)
-        if found.dtype == object:
+        if found.dtype == object != array.dtype:
             raise DTypeError(
                 f"{_name(type(array))} does not become a NumPy array: give it a method __array__, "
                 "or override to_numpy in its gpugrad.backend.Namespace"

@@ -209,3 +209,11 @@ def test_a_type_that_is_not_registered_is_named():
 
     with pytest.raises(DTypeError, match="got .*Unknown; .* gpugrad.backend.register"):
         gg.backend.namespace_of(Unknown())
+
+
+def test_a_type_that_numpy_cannot_read_says_what_it_lacks(monkeypatch):
+    monkeypatch.setattr(
+        type(gg.backend.namespace_of(Toy(X))), "to_numpy", gg.backend.Namespace.to_numpy
+    )
+    with pytest.raises(DTypeError, match="Toy does not become a NumPy array: give it .*__array__"):
+        toy(1.0).detach().numpy()
