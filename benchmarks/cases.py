@@ -1,7 +1,7 @@
-"""What is timed: the cases, their data and their targets. Imports NumPy alone.
+"""The timed cases, their data and their targets. Imports NumPy alone.
 
 Every worker takes the same float32 arrays and the same initial weights from here, so that the
-frameworks compute the same numbers; run.py compares the first of them before it times anything.
+frameworks compute the same numbers; run.py compares the first results before it times anything.
 """
 
 from dataclasses import dataclass
@@ -9,11 +9,10 @@ from math import sqrt
 
 import numpy as np
 
-# One training step's optimizer, with these in every worker: "sgd" has the momentum, "plain" is SGD
-# without it, "adam".
+# The settings of the optimizers "sgd" (with momentum), "plain" (SGD without) and "adam".
 LR = 1e-3
 MOMENTUM = 0.9
-ADAM_LR = 1e-5  # small beside wide layers, where each weight takes a step of this size
+ADAM_LR = 1e-5  # small, since each weight of a wide layer takes a step of this size
 BETAS = (0.9, 0.999)
 EPS = 1e-8
 
@@ -30,7 +29,7 @@ class Case:
     of an MLP's loss times a vector), "derivative" (of ``order``); for a GPU "forward" and
     "backward" (of one op), "matmuls" (the bare products behind a case) and "copy".
     ``precision`` is "float32", "tf32" or "float16". ``target`` is the highest ratio that the
-    project accepts of gpugrad's time to that of ``against``: on a CPU PyTorch's; None: none.
+    project accepts of gpugrad's time to that of ``against``, on a CPU PyTorch's; or None.
     """
 
     name: str
@@ -100,7 +99,7 @@ QUICK = ("3-4-4-1", "3-3", "64-128-64-10", "chain-10", "hvp-3-4-4-1", "derivativ
 
 
 def dtype(case: Case) -> np.dtype:
-    """Of the arrays of a case: TF32 is a way of multiplying float32."""
+    """The dtype of a case's arrays: TF32 is a way of multiplying float32."""
     return np.dtype("float16" if case.precision == "float16" else "float32")
 
 

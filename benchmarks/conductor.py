@@ -1,6 +1,6 @@
-"""What run.py and gpu.py share: the processes that they time, and the machine that they run on.
+"""Shared by run.py, gpu.py and host.py: the processes that they time, and facts of the machine.
 
-A worker is a process of one framework (worker.py) that is given cases and asked for times, by
+A worker is a process of one framework (worker.py) that takes cases and answers with times, in
 lines of JSON.
 """
 
@@ -22,17 +22,17 @@ SAME = {"float32": 1e-3, "tf32": 2e-2, "float16": 5e-2}
 
 
 class WorkerError(Exception):
-    """A worker that ended, failed or said something else than it was asked for."""
+    """A worker that ended or failed."""
 
 
 class NotInstalledError(Exception):
-    """A framework that is not installed or does not know the device."""
+    """A framework that is not installed or does not support the device."""
 
 
 class Worker:
-    """The process of one framework. ``framework`` may name a way of using it: torch-graphs.
+    """The process of one framework; ``framework`` may name a way of using it: torch-graphs.
 
-    ``sources`` is the folder of another gpugrad than the one beside this file.
+    ``sources`` is the folder of another gpugrad than the one of this checkout.
     """
 
     check: list[float]
@@ -57,7 +57,7 @@ class Worker:
         full["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
         full |= environment or {}
         if framework == "gpugrad":
-            # The sources beside this file, whatever else is installed.
+            # This checkout, whichever gpugrad is installed.
             own = str((sources or ROOT).resolve())
             path = full.get("PYTHONPATH")
             full["PYTHONPATH"] = f"{own}{os.pathsep}{path}" if path else own
@@ -82,7 +82,7 @@ class Worker:
         out = self.process.stdout
         if out is None or not select.select([out], [], [], self.patience)[0]:
             self.process.kill()
-            raise WorkerError(f"{self.framework} said nothing for {self.patience:.0f} s")
+            raise WorkerError(f"{self.framework} gave no answer for {self.patience:.0f} s")
         line = out.readline()
         if not line:
             raise WorkerError(
@@ -94,7 +94,7 @@ class Worker:
         return answer
 
     def ask(self, **question: Any) -> dict[str, Any]:
-        """The answer to one question; WorkerError where there is none."""
+        """The answer to one question; WorkerError if there is none."""
         if self.process.stdin is None:
             raise WorkerError(f"{self.framework} has no input")
         try:
@@ -105,7 +105,7 @@ class Worker:
         return self._read()
 
     def open(self, case: Case) -> None:
-        """Make ready for a case, in place of the one before, and compute its first results."""
+        """Set the case, and compute its first results."""
         answer = self.ask(case=asdict(case))
         self.check, self.dtype = answer["check"], answer["dtype"]
 
@@ -116,7 +116,7 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        """Whether the process can still be asked."""
+        """Whether the process is running."""
         return self.process.poll() is None
 
     def close(self) -> None:
@@ -136,13 +136,13 @@ class Worker:
 
 
 def agree(mine: list[float], theirs: list[float], precision: str = "float32") -> bool:
-    """Whether two workers computed the same, as far as a precision goes."""
+    """Whether the results of two workers agree within a precision."""
     same = SAME[precision]
     return all(abs(a - b) <= same * max(abs(a), abs(b)) for a, b in zip(mine, theirs))
 
 
 def disagreement(worker: Worker, first: Worker, precision: str = "float32") -> str | None:
-    """What is unequal in the first results of two workers; None where nothing is."""
+    """The difference of the first results of two workers, as a text; None where they agree."""
     if worker.dtype != first.dtype:
         return f"its result is {worker.dtype}, {first.framework}'s is {first.dtype}"
     if not agree(worker.check, first.check, precision):
@@ -151,7 +151,7 @@ def disagreement(worker: Worker, first: Worker, precision: str = "float32") -> s
 
 
 def shown(seconds: float) -> str:
-    """A time with three digits and the unit that suits it."""
+    """A time with three digits and a fitting unit."""
     unit, size = next(
         (unit, size) for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 0.0)) if seconds >= size
     )
@@ -160,7 +160,7 @@ def shown(seconds: float) -> str:
 
 
 def markdown(rows: list[list[str]]) -> str:
-    """Rows of equal length as a Markdown table, the first of them its head."""
+    """Rows of equal length as a Markdown table, the first as its head."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     return "\n".join(
@@ -172,22 +172,22 @@ def markdown(rows: list[list[str]]) -> str:
 
 
 def pythons(pairs: list[str], known: tuple[str, ...]) -> dict[str, str]:
-    """Which Python each peer is installed for: .venv-bench where it is, and as PEER=PATH says.
+    """The Python of each peer: that of .venv-bench if it exists, or as PEER=PATH says.
 
-    ValueError, in a sentence, for what is no such pair.
+    ValueError for an argument of another form.
     """
     own = ROOT / ".venv-bench" / "bin" / "python"
-    found = dict.fromkeys(known, str(own)) if own.exists() else {}
+    paths = dict.fromkeys(known, str(own)) if own.exists() else {}
     for pair in pairs:
         peer, equals, path = pair.partition("=")
         if not equals or peer not in (*known, "gpugrad"):
             raise ValueError(f"--python-for wants PEER=PATH, got {pair!r}")
-        found[peer] = path
-    return found
+        paths[peer] = path
+    return paths
 
 
 def processor() -> str:
-    """The processor's name, where the system tells it."""
+    """The processor's name."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
@@ -198,7 +198,7 @@ def processor() -> str:
 
 
 def gpu() -> str | None:
-    """The GPU's name and driver, where nvidia-smi tells them."""
+    """The GPU's name and driver by nvidia-smi, or None."""
     command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
@@ -208,8 +208,8 @@ def gpu() -> str | None:
 
 
 def machine(device: str, threads: int) -> dict[str, Any]:
-    """What the figures were taken on."""
-    found: dict[str, Any] = {
+    """Facts of the machine that the figures depend on."""
+    facts: dict[str, Any] = {
         "processor": processor(),
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.release()}",
@@ -217,7 +217,7 @@ def machine(device: str, threads: int) -> dict[str, Any]:
         "threads": threads,
     }
     if device == "cuda":
-        found["gpu"] = gpu()
+        facts["gpu"] = gpu()
     if hasattr(os, "getloadavg"):
-        found["load_before"] = os.getloadavg()[0]
-    return found
+        facts["load_before"] = os.getloadavg()[0]
+    return facts

@@ -1,26 +1,26 @@
 #!/usr/bin/env python3
-"""Time gpugrad on a GPU beside PyTorch, JAX and the floor: what the device itself needs.
+"""Time gpugrad on a GPU beside PyTorch, JAX and the floor, the device's own time.
 
-    python benchmarks/run.py --device cuda                  # all of it, some 8 minutes
+    python benchmarks/run.py --device cuda                  # all parts, some 8 minutes
     python benchmarks/gpu.py --only ops --budget 200        # one part, for at most 200 s
     python benchmarks/gpu.py --profile 784-256-128-10-b64-sgd-float32
-    python benchmarks/gpu.py --device cpu --quick           # in miniature, to see that it runs
+    python benchmarks/gpu.py --device cpu --quick           # in miniature, to test the script
 
-Each framework is a process of its own, and they are asked in turn, for several rounds: gpugrad,
+Each framework is a process of its own, and they are measured in turn, for several rounds: gpugrad,
 PyTorch eager; for some steps also PyTorch with CUDA graphs (``torch.compile`` with
-mode="reduce-overhead") and JAX's jit. All get the same data and initial weights, and must give
-the same first numbers. Times are taken warm, over many steps between two waits for the device;
+mode="reduce-overhead") and JAX's jit. All get the same data and initial weights, and their first
+results must agree. Times are taken warm, over many steps between two waits for the device;
 a figure is the median of the rounds' medians. The parts:
 
-- ops: one op of 10 to 10^8 elements, its forward and its backward pass;
+- ops: one op of 10 to 10^8 elements, forward and backward;
 - steps: a training step of an MLP with tanh: forward, mse_loss, backward, the optimizer;
 - memory: the most memory in use during a step.
 
 The floor of an op is the bytes that it must move over the bandwidth of a copy, measured here; that
-of a step is its matrix products alone (``cupy.matmul`` with ``out=``, in a loop), to which come
-the bytes of activations and update. Below some 20 MB the data stay in the cache of the GPU, and a
-copy's bandwidth is no bound. The figures are written after every case, so that a run that is
-ended early keeps what it has measured. A worker whose process dies is started anew.
+of a step is its matrix products alone (``cupy.matmul`` with ``out=``, in a loop), plus the bytes
+of activations and update. Below some 20 MB the data stay in the cache of the GPU, and a copy's
+bandwidth is not a bound. The figures are written after every case, so that an interrupted run
+keeps them. A worker whose process dies is started again.
 """
 
 import argparse
@@ -49,10 +49,10 @@ from conductor import (
 from gpu_cases import COMPILED, FULL, MINIATURE, moved
 
 EAGER = ("gpugrad", "torch")
-WHOLE = ("torch-graphs", "jax")  # those that compile a step
+WHOLE = ("torch-graphs", "jax")  # compile a whole step
 KNOWN = ("torch", *WHOLE)
 PARTS = ("memory", "steps", "ops")
-PATIENCE = 100.0  # seconds that a worker may take for an answer: compiling a step is slow
+PATIENCE = 100.0  # seconds until a worker must answer: compiling a step is slow
 
 
 class Desk:
@@ -65,26 +65,26 @@ class Desk:
         self.versions: dict[str, str] = {}
 
     def worker(self, framework: str, case: Case) -> Worker:
-        """The process for a framework; NotInstalledError where there is none to be had."""
+        """The process of a framework; NotInstalledError if it cannot start."""
         # CuPy reads its setting for TF32 once.
         tf32 = framework == "gpugrad" and case.precision == "tf32"
-        found = self.workers.get((framework, tf32))
-        if found is None or not found.alive:
+        worker = self.workers.get((framework, tf32))
+        if worker is None or not worker.alive:
             if framework in self.missing:
                 raise NotInstalledError(self.missing[framework])
             options = self.options
             python = options.pythons.get(framework.partition("-")[0], sys.executable)
             environment = {"CUPY_TF32": "1" if tf32 else "0"} if framework == "gpugrad" else None
             try:
-                found = Worker(
+                worker = Worker(
                     framework, options.device, options.threads, python, environment, PATIENCE
                 )
             except NotInstalledError as reason:
                 self.missing[framework] = str(reason)
                 raise
-            self.workers[framework, tf32] = found
-            self.versions.update(found.versions)
-        return found
+            self.workers[framework, tf32] = worker
+            self.versions.update(worker.versions)
+        return worker
 
     def close(self) -> None:
         """End all processes."""
@@ -93,7 +93,7 @@ class Desk:
 
 
 def time_case(case: Case, frameworks: tuple[str, ...], desk: Desk) -> dict[str, Any]:
-    """The times of one case, as they go into the JSON file."""
+    """The times of one case, as in the JSON file."""
     result: dict[str, Any] = {
         "name": case.name,
         "kind": case.kind,
@@ -143,7 +143,7 @@ def floor_of(case: Case, desk: Desk) -> dict[str, float]:
 
 
 def peak_of(case: Case, desk: Desk) -> dict[str, Any]:
-    """The most memory that a training step uses in each framework."""
+    """The peak memory of a training step in each framework."""
     result: dict[str, Any] = {
         "name": case.name,
         "kind": "memory",
@@ -167,11 +167,11 @@ def peak_of(case: Case, desk: Desk) -> dict[str, Any]:
     return result
 
 
-# ---------------------------------------------------------------- what the figures say
+# ---------------------------------------------------------------- the report
 
 
 def reference(result: dict[str, Any], bandwidth: float | None) -> float | None:
-    """What a case's own figure is held against: a peer's, or the floor; None: not measured."""
+    """The figure to compare with: a peer's, or the floor; None: not measured."""
     against = result["against"]
     if result["kind"] == "memory":
         return result["peaks"].get(against)
@@ -181,13 +181,17 @@ def reference(result: dict[str, Any], bandwidth: float | None) -> float | None:
 
 
 def ratio(result: dict[str, Any], bandwidth: float | None) -> float | None:
-    """A case's own figure over what it is held against; None where one of them is missing."""
+    """A case's own figure over its reference; None where one of them is missing."""
     own = result.get("times", result.get("peaks", {})).get("gpugrad")
     other = reference(result, bandwidth)
     return None if own is None or not other else own / other
 
 
-WORDS = {"copy": "the copy's time", "matmuls": "the matrix products' time", "torch": "PyTorch's"}
+REFERENCES = {
+    "copy": "the copy's time",
+    "matmuls": "the matrix products' time",
+    "torch": "PyTorch's",
+}
 
 
 def verdicts(results: list[dict[str, Any]], bandwidth: float | None) -> list[str]:
@@ -196,15 +200,15 @@ def verdicts(results: list[dict[str, Any]], bandwidth: float | None) -> list[str
     for result in results:
         if result["target"] is None:
             continue
-        found = ratio(result, bandwidth)
-        what = WORDS[result["against"]] + (" memory" if result["kind"] == "memory" else "")
-        kind = f" {result['kind']}" if result["op"] else ""
-        said = f"{result['title']}{kind}: at most {result['target']:.2f} of {what}"
-        if found is None:
-            lines.append(f"not measured  {said}")
+        measured = ratio(result, bandwidth)
+        what = REFERENCES[result["against"]] + (" memory" if result["kind"] == "memory" else "")
+        direction = f" {result['kind']}" if result["op"] else ""
+        text = f"{result['title']}{direction}: at most {result['target']:.2f} of {what}"
+        if measured is None:
+            lines.append(f"not measured  {text}")
         else:
-            held = "held  " if found <= result["target"] else "MISSED"
-            lines.append(f"{held}  {said}: {found:.2f}")
+            verdict = "held  " if measured <= result["target"] else "MISSED"
+            lines.append(f"{verdict}  {text}: {measured:.2f}")
     return lines
 
 
@@ -242,7 +246,7 @@ def ops_table(results: list[dict[str, Any]], bandwidth: float | None) -> str:
 
 
 def report(results: list[dict[str, Any]], bandwidth: float | None) -> str:
-    """All tables, and what became of the targets."""
+    """All tables, and the verdicts on the targets."""
     by_kind = {
         part: [r for r in results if r["kind"] in kinds]
         for part, kinds in (
@@ -277,7 +281,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
     add("--device", choices=["cuda", "cpu", "sim"], default="cuda")
-    add("--only", choices=PARTS, action="append", help="a part; may be given several times")
+    add("--only", choices=PARTS, action="append", help="a part; may be repeated")
     add("--cases", metavar="WORD", help="only cases with this in their names")
     add("--quick", action="store_true", help="in miniature")
     add("--peers", metavar="NAME,...", help=f"default: {','.join(KNOWN)}")
@@ -325,59 +329,59 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def jobs(options: argparse.Namespace) -> list[tuple[Case, tuple[str, ...]]]:
-    """Which frameworks run which cases, in the order of measuring.
+    """The cases with their frameworks, in the order of measuring.
 
-    Time may not suffice: what has a target comes first, what compiles a whole step last.
+    Time may not suffice: cases with a target come first, compiled steps last.
     """
     eager, whole = (tuple(n for n in some if n in options.frameworks) for some in (EAGER, WHOLE))
-    found = [(-1.0, case, eager) for case in options.chosen.get("memory", ())]
+    ranked = [(-1.0, case, eager) for case in options.chosen.get("memory", ())]
     for case in (*options.chosen.get("steps", ()), *options.chosen.get("ops", ())):
         size = log10(max(case.sizes)) / 100  # the host's share is seen in small ones
-        found.append((0 if case.target else 1 if case.kind == "step" else 2 + size, case, eager))
+        ranked.append((0 if case.target else 1 if case.kind == "step" else 2 + size, case, eager))
         if whole and case.name in COMPILED:
-            found.append((3, case, ("gpugrad", *whole)))
-    return [(case, names) for _, case, names in sorted(found, key=lambda job: job[0])]
+            ranked.append((3, case, ("gpugrad", *whole)))
+    return [(case, names) for _, case, names in sorted(ranked, key=lambda job: job[0])]
 
 
 def measure(options: argparse.Namespace, desk: Desk, content: dict[str, Any]) -> list[str]:
-    """Fill ``content`` with the figures; returns the cases that time was too short for."""
+    """Fill ``content`` with the figures; returns the cases for which no time was left."""
     end = time.monotonic() + options.budget
     copied = [time_case(case, ("gpugrad",), desk) for case in options.copy]
     if "gpugrad" in copied[0]["times"]:
         content["bandwidth"] = copied[0]["moved"] / copied[0]["times"]["gpugrad"]
     content["failed"] += [f"copy: gpugrad: {why}" for why in copied[0]["failed"].values()]
     in_order = [case for part in PARTS for case in options.chosen.get(part, ())]
-    found: dict[Case, dict[str, Any]] = {}
+    results: dict[Case, dict[str, Any]] = {}
     left = []
     for case, names in jobs(options):
         title = f"{case.title} {case.kind}" if case.op else case.title
         compiles = not set(WHOLE).isdisjoint(names)
         if time.monotonic() + compiles * PATIENCE > end:
-            left.append(f"{title}, compiled" if case in found else title)
+            left.append(f"{title}, compiled" if case in results else title)
             continue
         if case in options.chosen.get("memory", ()):
             title = f"memory, {title}"
-            result = found[case] = peak_of(case, desk)
-            said = ", ".join(f"{name} {most} bytes" for name, most in result["peaks"].items())
+            result = results[case] = peak_of(case, desk)
+            figures = ", ".join(f"{name} {most} bytes" for name, most in result["peaks"].items())
         else:
             result = time_case(case, names, desk)
-            if case in found:
+            if case in results:
                 result["times"].pop("gpugrad", None)  # it was there for its first results
-                found[case]["times"] |= result["times"]
-                found[case]["rounds"] |= {n: result["rounds"][n] for n in result["times"]}
-                found[case]["failed"] |= result["failed"]
-                found[case]["unequal"] |= result["unequal"]
+                results[case]["times"] |= result["times"]
+                results[case]["rounds"] |= {n: result["rounds"][n] for n in result["times"]}
+                results[case]["failed"] |= result["failed"]
+                results[case]["unequal"] |= result["unequal"]
             else:
                 try:
                     result["times"] |= floor_of(case, desk)
                 except WorkerError as reason:
                     result["failed"]["gpugrad"] = f"matmuls: {reason}"
-                found[case] = result
-            said = ", ".join(f"{name} {shown(t)}" for name, t in result["times"].items())
-        print(f"{title}: {said or 'nothing measured'}", flush=True)
-        for kind in ("failed", "unequal"):
-            content[kind] += [f"{title}: {name}: {why}" for name, why in result[kind].items()]
-        content["cases"] = [found[case] for case in in_order if case in found]
+                results[case] = result
+            figures = ", ".join(f"{name} {shown(t)}" for name, t in result["times"].items())
+        print(f"{title}: {figures or 'nothing measured'}", flush=True)
+        for problem in ("failed", "unequal"):
+            content[problem] += [f"{title}: {name}: {why}" for name, why in result[problem].items()]
+        content["cases"] = [results[case] for case in in_order if case in results]
         content["versions"] |= sorted(desk.versions.items())
         _write(options.json, content)
     return left
@@ -392,14 +396,14 @@ def _write(name: str, content: dict[str, Any]) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print the tables, write the file; 1 where gpugrad failed or results differ."""
-    given = sys.argv[1:] if arguments is None else arguments
-    options = parse(given)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = parse(arguments)
     about = machine(options.device, options.threads)
     print(about.get("gpu") or f"{about['processor']}, {options.device}", flush=True)
     desk = Desk(options)
     content: dict[str, Any] = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["python", "benchmarks/gpu.py", *given]),
+        "command": " ".join(["python", "benchmarks/gpu.py", *arguments]),
         "device": options.device,
         "machine": about,
         "unit": "seconds for one step; bytes",
@@ -432,7 +436,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{kind.upper()}: {problem}", file=sys.stderr)
     if options.json != "-":
         print(f"written: {options.json}")
-    # A peer that fails is said, and no fault of ours.
+    # A peer's failure is printed, and does not fail the run.
     own = [problem for problem in content["failed"] if ": gpugrad: " in problem]
     return 1 if own or content["unequal"] or "gpugrad" in desk.missing else 0
 

@@ -1,6 +1,6 @@
-"""What is timed on a GPU: ops by size, training steps by precision and optimizer.
+"""The cases for a GPU: ops by size, training steps by precision and optimizer.
 
-Imports NumPy and cases.py. Everything is there in miniature as well, for machines with no GPU.
+Imports NumPy and cases.py. All cases exist in miniature as well, for machines with no GPU.
 """
 
 from dataclasses import replace
@@ -43,12 +43,12 @@ def _op(op: str, n: int) -> list[Case]:
     if op == "matmul":
         shape = (isqrt(n), isqrt(n))
     target = COPY_TARGET if op in ("exp", "mul") and n == 10**8 else None
-    made = Case(f"{op}-{n}", "forward", f"{op} {n:,}", shape, 0, op, target, "copy")
-    return [made, replace(made, kind="backward")]
+    forward = Case(f"{op}-{n}", "forward", f"{op} {n:,}", shape, 0, op, target, "copy")
+    return [forward, replace(forward, kind="backward")]
 
 
 def net(sizes: tuple[int, ...]) -> str:
-    """The name of an MLP: its sizes, or how many of one size."""
+    """The name of an MLP: its sizes, or the number of equal ones."""
     if len(sizes) > 5 and len(set(sizes)) == 1:
         return f"{len(sizes) - 1}x{sizes[0]}"
     return "-".join(map(str, sizes))
@@ -64,16 +64,16 @@ def _step(
 
 
 def _steps() -> list[Case]:
-    kinds = [("sgd", "float32"), ("adam", "float32"), ("sgd", "tf32"), ("sgd", "float16")]
+    variants = [("sgd", "float32"), ("adam", "float32"), ("sgd", "tf32"), ("sgd", "float16")]
     return [
-        _step(sizes, batch, *kind, "" if kind[1] in unbounded else target)
+        _step(sizes, batch, *variant, "" if variant[1] in unbounded else target)
         for sizes, batches, target, unbounded in (
             (SMALL, (64, 1024), "small", ("tf32", "float16")),
             (LARGE, (256, 4096), "large", ("float16",)),
             (DEEP, (256,), "", ()),
         )
         for batch in batches
-        for kind in kinds
+        for variant in variants
     ]
 
 
@@ -105,7 +105,7 @@ MINIATURE = {
     ],
     "ops": [case for op in OPS for case in _op(op, 10)],
 }
-# Where a step is compiled as a whole too, which takes minutes in all.
+# The steps that are compiled as a whole too, which takes minutes in all.
 COMPILED = {f"{net(s)}-b{b}-adam-float32" for s in (SMALL, LARGE, DEEP) for b in (64, 256)} | {
     "16-8-4-b4-adam-float32"
 }
@@ -129,11 +129,11 @@ def operands(case: Case) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def gradient(shape: tuple[int, ...]) -> np.ndarray:
-    """What a backward pass starts from, for an output of that shape."""
+    """The gradient of an output, where a backward pass starts."""
     return np.float32(2) - _numbers(prod(shape)).reshape(shape)
 
 
-# Which operands of an op get a gradient.
+# Ops whose two operands both get a gradient.
 BOTH = ("broadcast", "matmul")
 
 
@@ -143,27 +143,27 @@ Shape = tuple[int, ...]
 def products(case: Case) -> list[tuple[Shape, Shape, bool, bool]]:
     """The matrix products of a "matmuls" case: two shapes, and which of the two is transposed.
 
-    ``op`` names what they are those of: "forward" and "backward" of a product, or a "step":
-    y = x w forward; backward the gradients of w and, but for the first layer, of x.
+    ``op`` is "forward" or "backward" of a product, or "step": y = x w forward; backward the
+    gradients of w and, except in the first layer, of x.
     """
     square = case.sizes
     if case.op == "forward":
         return [(square, square, False, False)]
     if case.op == "backward":
         return [(square, square, False, True), (square, square, True, False)]
-    found: list[tuple[Shape, Shape, bool, bool]] = []
+    shapes: list[tuple[Shape, Shape, bool, bool]] = []
     for layer, (nin, nout) in enumerate(zip(case.sizes[:-1], case.sizes[1:])):
-        found.append(((case.batch, nin), (nin, nout), False, False))
-        found.append(((case.batch, nin), (case.batch, nout), True, False))
+        shapes.append(((case.batch, nin), (nin, nout), False, False))
+        shapes.append(((case.batch, nin), (case.batch, nout), True, False))
         if layer:
-            found.append(((case.batch, nout), (nin, nout), False, True))
-    return found
+            shapes.append(((case.batch, nout), (nin, nout), False, True))
+    return shapes
 
 
 def moved(case: Case) -> float | None:
     """Bytes that a case must move through memory, beside its matrix products; None: unknown.
 
-    Of a step: the activations (two passes forward, three backward), and the update.
+    For a step: the activations (two passes forward, three backward), and the update.
     """
     if case.kind in ("forward", "backward"):
         if case.op == "matmul":

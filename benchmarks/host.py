@@ -1,23 +1,22 @@
 #!/usr/bin/env python3
-"""The host's time on the device cuda: what a step costs before a GPU has done anything.
+"""The host's time on the device cuda: the cost of a step without the GPU's part.
 
     ci/fakecuda/run python benchmarks/host.py                    # all cases, some 3 minutes
     ci/fakecuda/run python benchmarks/host.py --cases 784 --json -
     ci/fakecuda/run python benchmarks/host.py --baseline OTHER   # beside another checkout
 
-A GPU is as fast as it is fed: where its kernels are short, a step takes the time that Python, CuPy
-and the driver need to launch them. No GPU is needed to measure that. The real CuPy runs over a
-stand-in driver (ci/fakecuda), which is told to do nothing: a launch returns at once. What is left
-is the time of gpugrad and of CuPy, without that of NVIDIA's driver, some 2 µs a launch. Of each
-case also what it asks of the device: kernels, calls of libraries (cuBLAS), copies, and waits, of
-which a step should have none.
+Where kernels are short, a step takes the time that Python, CuPy and the driver need to launch
+them. No GPU is needed to measure that. The real CuPy runs over a stand-in driver (ci/fakecuda) in
+a mode that does nothing: a launch returns at once. So the time is that of gpugrad and of CuPy,
+without that of NVIDIA's driver, some 2 µs a launch. Counted for each case are the kernels, calls
+of libraries (cuBLAS), copies, and waits, of which a step should have none.
 
-Beside it PyTorch's eager step of the same case on the CPU, arithmetic included, measured in the
-same run: a yardstick for the machine, not a rival, as it has no GPU either.
+Beside it stands PyTorch's eager step of the same case on the CPU, arithmetic included, measured in
+the same run: a yardstick for the machine, not a rival, since it has no GPU either.
 
-Every step is timed by itself. The processes are asked in turn for several rounds; the figure of a
-round is the tenth percentile of its steps, that of a case the lowest of its rounds: what else the
-machine does makes a step longer, never shorter. Before that, all must give the same first numbers.
+Every step is timed by itself. The processes are measured in turn for several rounds; the figure of
+a round is the tenth percentile of its steps, that of a case the lowest of its rounds, since other
+load makes a step longer, never shorter. Before that, the first results of all must agree.
 """
 
 import argparse
@@ -44,7 +43,7 @@ from conductor import (
 from gpu_cases import OPS, rows_of
 
 COUNTED = ("launches", "library", "copies", "waits")
-COUNTED_STEPS = 2  # which must ask for the same
+COUNTED_STEPS = 2  # whose counts must agree
 MEASURE = "lowest of the rounds' tenth percentiles of the times of single steps, in seconds"
 NETS = ((64, 128, 64, 10), (784, 256, 128, 10))
 OPTIMIZERS = {"plain": "SGD", "sgd": "SGD with momentum", "adam": "Adam"}
@@ -53,30 +52,30 @@ ELEMENTS = 1000  # of an op's operand
 
 def _steps() -> list[Case]:
     tiny = CASES["3-4-4-1"]
-    made = [replace(tiny, title=f"{tiny.title}, SGD with momentum, mse_loss")]
+    cases = [replace(tiny, title=f"{tiny.title}, SGD with momentum, mse_loss")]
     for sizes in NETS:
         for optimizer, shown in OPTIMIZERS.items():
             for norm in (False, True) if optimizer == "adam" else (False,):
                 net = "-".join(map(str, sizes))
-                made.append(
+                cases.append(
                     Case(
                         f"{net}-{optimizer}{'-norm' * norm}", "step",
                         f"{net}{', layer norm' * norm}, batch 64, {shown}, cross_entropy",
                         sizes, 64, optimizer=optimizer, loss="cross_entropy", norm=norm,
                     )
                 )  # fmt: skip
-    return [replace(case, target=None) for case in made]
+    return [replace(case, target=None) for case in cases]
 
 
 def _ops() -> list[Case]:
-    made = []
+    cases = []
     for op in OPS:
         shape = (ELEMENTS,) if op in ("exp", "mul") else rows_of(ELEMENTS)
         shape = (32, 32) if op == "matmul" else shape
         for kind in ("forward", "backward"):
             title = f"{op}, {'×'.join(map(str, shape))}, {kind}"
-            made.append(Case(f"{op}-{kind}", kind, title, shape, op=op))
-    return made
+            cases.append(Case(f"{op}-{kind}", kind, title, shape, op=op))
+    return cases
 
 
 HOST_CASES = {
@@ -85,7 +84,7 @@ HOST_CASES = {
 
 
 def take(case: Case, workers: dict[str, Worker], options: argparse.Namespace) -> dict[str, Any]:
-    """All figures of a case, as they go into the JSON file."""
+    """All figures of a case, as in the JSON file."""
     result: dict[str, Any] = {"name": case.name, "kind": case.kind, "title": case.title}
     result |= {"times": {}, "rounds": {}, "failed": {}, "counted": {}}
     ready: dict[str, Worker] = {}
@@ -178,7 +177,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def start(options: argparse.Namespace, missing: dict[str, str]) -> dict[str, Worker]:
-    """The processes, by what the table calls them; ``missing`` gets the reason where one is not."""
+    """The processes by their names in the table; ``missing`` gets the reasons of missing ones."""
     workers: dict[str, Worker] = {}
     python = sys.executable
     environment = {"FAKECUDA_DEVICES": str(options.gpus), "FAKECUDA_MODE": ""}
@@ -205,7 +204,7 @@ def start(options: argparse.Namespace, missing: dict[str, str]) -> dict[str, Wor
 
 
 def commit(folder: str) -> str | None:
-    """The commit of a checkout; None where git does not tell it."""
+    """The commit of a checkout, or None."""
     command = ["git", "-C", folder, "log", "-1", "--format=%h %s"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
@@ -217,7 +216,7 @@ def commit(folder: str) -> str | None:
 def measured(
     options: argparse.Namespace, missing: dict[str, str], versions: dict[str, str]
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """The figures of all cases, said as they come, and the processes beside gpugrad's."""
+    """The figures of all cases, printed as they come, and the processes beside gpugrad's."""
     results: list[dict[str, Any]] = []
     workers = start(options, missing)
     for worker in workers.values():
@@ -236,11 +235,11 @@ def measured(
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure the cases, print the table, write the file; 1 where something failed."""
-    given = sys.argv[1:] if arguments is None else arguments
-    options = parse(given)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = parse(arguments)
     if "FAKECUDA" not in os.environ:  # set by ci/fakecuda/run
         print(
-            "host.py: there is no stand-in driver here. Run it as "
+            "host.py: the stand-in driver is missing. Run it as "
             "ci/fakecuda/run python benchmarks/host.py",
             file=sys.stderr,
         )
@@ -265,7 +264,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.json != "-":
         content = {
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "command": " ".join(["ci/fakecuda/run", "python", "benchmarks/host.py", *given]),
+            "command": " ".join(["ci/fakecuda/run", "python", "benchmarks/host.py", *arguments]),
             "device": "cuda, over a stand-in driver that does nothing: host time, no GPU",
             "gpus": options.gpus,
             "machine": about,

@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
 """Time gpugrad beside PyTorch eager, HIPS autograd and MyGrad.
 
-Each framework runs each case in a process of its own, and the processes are asked in turn
-(gpugrad, torch, autograd, mygrad, gpugrad, ...) for several rounds, so that what else the machine
-does falls on all of them. All get the same float32 data and initial weights (cases.py), the same
-number of threads, and must give the same first numbers. A figure is the median of the rounds'
+Each framework runs each case in a process of its own, and the processes are measured in turn
+(gpugrad, torch, autograd, mygrad, gpugrad, ...) for several rounds, so that other load of the
+machine falls on all of them. All get the same float32 data and initial weights (cases.py) and the
+same number of threads, and their first results must agree. A figure is the median of the rounds'
 medians; a ratio is gpugrad's figure over the peer's, below 1 where gpugrad is faster.
 
     .venv/bin/python benchmarks/run.py                    # all cases on the CPU
     .venv/bin/python benchmarks/run.py --quick            # a few, shortly
     python benchmarks/run.py --device cuda                # on a GPU: see gpu.py
 
-The peers live in an environment of their own, looked for in .venv-bench; without it they are
-looked for in the Python that runs this file, and what is missing is said and left out::
+The peers are installed in an environment of their own, .venv-bench, or else in the Python that
+runs this file; a missing one is reported and left out::
 
     python3 -m venv .venv-bench
     .venv-bench/bin/pip install torch==2.13.0 numpy autograd mygrad
@@ -51,12 +51,12 @@ from conductor import (
 
 PEERS = ("torch", "autograd", "mygrad")
 KNOWN = (*PEERS, "jax")
-LACKS = {("mygrad", "hvp"), ("mygrad", "derivative")}  # it has first derivatives alone
-PAUSE = 0.15  # seconds between turns: the last one's threads stop spinning
+LACKS = {("mygrad", "hvp"), ("mygrad", "derivative")}  # it has only first derivatives
+PAUSE = 0.15  # seconds between turns, for threads of the last one to stop spinning
 
 
 def time_case(case: Case, frameworks: list[str], options: argparse.Namespace) -> dict[str, Any]:
-    """All frameworks' times for one case, as it goes into the JSON file."""
+    """All frameworks' times for one case, as in the JSON file."""
     result: dict[str, Any] = {
         "name": case.name,
         "kind": case.kind,
@@ -199,10 +199,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the cases, print the table, write the file; 1 where something failed."""
-    given = sys.argv[1:] if arguments is None else arguments
-    if any(word.removeprefix("--device=") in ("cuda", "sim") for word in given):
-        return gpu.main(given)
-    options = parse(given)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if any(argument.removeprefix("--device=") in ("cuda", "sim") for argument in arguments):
+        return gpu.main(arguments)
+    options = parse(arguments)
     about = machine(options.device, options.threads)
     print(
         f"{about['processor']}, {options.threads} thread(s), float32, "
@@ -236,7 +236,7 @@ def main(arguments: list[str] | None = None) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         content = {
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "command": " ".join(["python", "benchmarks/run.py", *given]),
+            "command": " ".join(["python", "benchmarks/run.py", *arguments]),
             "device": options.device,
             "machine": about,
             "versions": versions,

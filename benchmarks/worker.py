@@ -1,17 +1,17 @@
 """One framework in a process of its own: conductor.py starts it, gives it cases, asks for times.
 
-Talks JSON lines. First it says ``{"ready": ..., "versions": ...}``, or ``{"missing": reason}``
-where the framework is not installed. Then it answers each line that it reads:
+It writes JSON lines: first ``{"ready": ..., "versions": ...}``, or ``{"missing": reason}``
+where the framework is not installed, then an answer to each line that it reads:
 
 - ``{"case": the fields of a Case}`` with ``{"check": first results, "dtype": ...}``;
 - ``{"seconds": s}`` with ``{"time": seconds for one step, "samples": n}``, after about s seconds;
 - ``{"each": s}`` with ``{"time": seconds, "samples": n}``: the tenth percentile of single steps'
   times, of the host alone where the framework has an ``idle()`` in which a device does nothing;
-- ``{"counted": steps}`` with what each of so many steps asks of the device;
-- ``{"peak": steps}`` with ``{"peak": bytes}``, the most memory in use during so many steps;
-- ``{"profile": steps}`` with ``{"profile": text}``, where the time of a step goes.
+- ``{"counted": steps}`` with the counts of launches, copies and waits of a step;
+- ``{"peak": steps}`` with ``{"peak": bytes}``, the peak memory of so many steps;
+- ``{"profile": steps}`` with ``{"profile": text}``, a profile of a step.
 
-What cannot be done is answered with ``{"failed": reason}``. The end of the input ends it.
+The answer to a failure is ``{"failed": reason}``. The end of the input ends the process.
 """
 
 import argparse
@@ -30,9 +30,9 @@ from typing import Any
 
 from cases import Case
 
-CHECKED = {"step": 3}  # results, of one else
+CHECKED = {"step": 3}  # number of compared results; 1 for other cases
 ELEMENTS = 1000  # of a result, that are compared
-SAMPLE_SECONDS = 0.02  # long beside the clock's and the interpreter's jitter
+SAMPLE_SECONDS = 0.02  # far above the jitter of the clock and the interpreter
 
 
 def load(framework: str) -> ModuleType:
@@ -47,7 +47,7 @@ def load(framework: str) -> ModuleType:
 
 
 def timer(run: Callable[[], Any], wait: Callable[[], None]) -> Callable[[int], float]:
-    """Seconds for n steps, the device's work included."""
+    """A function that times n steps in seconds, with the device's work."""
 
     def timed(n: int) -> float:
         wait()
@@ -84,17 +84,17 @@ def measure_each(run: Callable[[], Any], seconds: float) -> tuple[float, int]:
 
 
 class Served:
-    """A framework, ready to answer; ``case`` and its functions are set by a first question."""
+    """A framework, with a method for each question; ``case`` comes first."""
 
     def __init__(self, module: ModuleType, device: str) -> None:
         self.module, self.device = module, device
         self.run: Callable[[], Any] | None = None
 
     def case(self, fields: dict[str, Any]) -> dict[str, Any]:
-        self.run = None  # what it holds is given back before more is taken
+        self.run = None  # frees its memory before the next case takes more
         if hasattr(self.module, "release"):
             self.module.release(self.device)
-        self.given = case = Case(**fields)
+        self.current = case = Case(**fields)
         run = getattr(self.module, case.kind)(case, self.device)
         results = [
             self.module.to_numpy(run()).reshape(-1)[:ELEMENTS]
@@ -120,10 +120,10 @@ class Served:
 
     def counted(self, steps: int) -> dict[str, Any]:
         run = self.ready()
-        found: list[dict[str, Any]] = [self.module.counted(run) for _ in range(steps)]
-        if any(other != found[0] for other in found):
-            raise RuntimeError(f"steps differ in what they ask of the device: {found}")
-        return found[0]
+        counts: list[dict[str, Any]] = [self.module.counted(run) for _ in range(steps)]
+        if any(other != counts[0] for other in counts):
+            raise RuntimeError(f"steps differ in their counts: {counts}")
+        return counts[0]
 
     def ready(self) -> Callable[[], Any]:
         if self.run is None:
@@ -134,7 +134,7 @@ class Served:
         return {"peak": self.module.peak(self.run, self.device, steps)}
 
     def profile(self, steps: int) -> dict[str, Any]:
-        return {"profile": self.module.profile(self.given, self.device, steps)}
+        return {"profile": self.module.profile(self.current, self.device, steps)}
 
 
 def main() -> None:
@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, required=True)
     options = parser.parse_args()
-    # What a library prints must not get between the answers.
+    # Output of libraries must not mix with the answers.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
@@ -163,11 +163,11 @@ def main() -> None:
     for line in sys.stdin:
         ((question, value),) = json.loads(line).items()
         try:
-            found = getattr(served, question)(value)
-        except Exception as error:  # noqa: BLE001  whoever asks shall know
+            reply = getattr(served, question)(value)
+        except Exception as error:  # noqa: BLE001  it is reported to the other side
             traceback.print_exc()
-            found = {"failed": f"{type(error).__name__}: {error}"}
-        answer(**found)
+            reply = {"failed": f"{type(error).__name__}: {error}"}
+        answer(**reply)
 
 
 if __name__ == "__main__":
