@@ -1,7 +1,7 @@
-"""The chain rule in words and numbers: linear, sigmoid, squared error, on named scalars.
+"""The chain rule in symbols and numbers: linear, sigmoid, squared error, on named scalars.
 
-Run forward, the values; in reverse, each derivative as a product of partial derivatives,
-named first and computed then; at last, training until the loss is near zero. Run it with:
+It prints the values; then each derivative as a product of partial derivatives, in symbols and in
+numbers; then it trains until the loss is near zero. Run it with:
 python examples/chain_rule.py
 """
 
@@ -30,7 +30,7 @@ def forward(
 
 
 def explain(x: gg.Tensor, k: gg.Tensor, b: gg.Tensor, y: gg.Tensor, digits: int) -> None:
-    """Print the values, and the derivatives by all of them, the nearest to the loss first."""
+    """Print the values, and the derivatives by all of them, backward from the loss."""
     linear, sigmoid, loss = forward(x, k, b, y)
     explanation = gg.explain(loss, wrt=[y, sigmoid, linear, x, k, b])
 

@@ -1,7 +1,7 @@
-"""What the examples share: flags, progress, checkpoints, plots, and errors in one sentence.
+"""Shared by the examples: flags, progress, checkpoints, plots, and errors in one sentence.
 
-Uses the public API of gpugrad only. tqdm, matplotlib and scikit-learn are imported where they
-are asked for, so an example that needs none of them runs without.
+Uses the public API of gpugrad only. tqdm, matplotlib and scikit-learn are imported when they
+are needed, so an example that needs none of them runs without.
 """
 
 import argparse
@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-# These matrices are so small that threads of the BLAS gain nothing, and where other programs
-# hold the cores they wait for each other: ten times slower. NumPy reads this as it is loaded.
+# These matrices are too small for threads of the BLAS to help; where other programs use the
+# cores, threads wait for each other: ten times slower. NumPy reads this when it is imported.
 if "numpy" not in sys.modules:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -41,30 +41,29 @@ def parser(
     optimizer: str = "sgd",
     rates: Mapping[str, float] = RATES,
 ) -> argparse.ArgumentParser:
-    """The flags that every example takes, and where it ``trains`` those of training.
+    """The flags of every example, and with ``trains`` those of training.
 
-    ``epochs`` and ``rates`` (a learning rate for each optimizer) are the example's defaults;
-    without ``epochs``, ``args.epochs`` is None unless given, for the example to choose.
+    ``epochs`` and ``rates`` (a learning rate for each optimizer) are the example's defaults.
     """
-    made = argparse.ArgumentParser(description=description)
-    made.add_argument(
+    flags = argparse.ArgumentParser(description=description)
+    flags.add_argument(
         "--device",
         type=_device,
         metavar="{auto,cpu,cuda,cuda:N,sim}",
         help="where the arrays live (default: GPUGRAD_DEVICE, else cpu; auto: CUDA where it works)",
     )
-    made.add_argument(
+    flags.add_argument(
         "--seed", type=_seed, default=0, metavar="N", help="of all random numbers (default: 0)"
     )
-    made.add_argument(
+    flags.add_argument(
         "--dtype",
         choices=["float32", "float64"],
         default=dtype,
         help="of all floating-point numbers (default: %(default)s)",
     )
     if trains:
-        made.set_defaults(rates=rates)
-        training = made.add_argument_group("training")
+        flags.set_defaults(rates=rates)
+        training = flags.add_argument_group("training")
         training.add_argument(
             "--epochs",
             type=positive_int,
@@ -78,7 +77,7 @@ def parser(
             "--lr",
             type=positive_float,
             metavar="RATE",
-            help=f"learning rate (default: {_rates(rates)}; after --resume, the one of before)",
+            help=f"learning rate (default: {_rates(rates)}; after --resume, the earlier one)",
         )
         training.add_argument(
             "--optimizer",
@@ -90,12 +89,12 @@ def parser(
             "--plot", type=_picture, metavar="FILE.png", help="draw the loss curve into a file"
         )
         training.add_argument(
-            "--save", type=_new_file, metavar="FILE", help="save all that a resume needs"
+            "--save", type=_new_file, metavar="FILE", help="save the state for --resume"
         )
         training.add_argument(
-            "--resume", type=_old_file, metavar="FILE", help="go on from a file of --save"
+            "--resume", type=_old_file, metavar="FILE", help="continue from a file of --save"
         )
-    return made
+    return flags
 
 
 def _rates(rates: Mapping[str, float]) -> str:
@@ -105,7 +104,7 @@ def _rates(rates: Mapping[str, float]) -> str:
 
 
 def setup(args: argparse.Namespace) -> gg.Device:
-    """Make the flags the defaults of the process: device, dtype, seed; returns the device."""
+    """Set the defaults of the process by the flags: device, dtype, seed; returns the device."""
     device: gg.Device = args.device or gg.default_device()
     gg.set_default_device(device)
     gg.set_default_dtype(args.dtype)
@@ -160,7 +159,7 @@ def _old_file(text: str) -> Path:
 
 
 def _new_file(text: str) -> Path:
-    """A path that can be written: checked before the training, not after it."""
+    """A path that can be written, checked before the training."""
     path = Path(text)
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} is a folder; expected a file's name")
@@ -172,12 +171,12 @@ def _new_file(text: str) -> Path:
 
 
 def _picture(text: str) -> Path:
-    kinds = need("matplotlib.backend_bases", "matplotlib", "plot").FigureCanvasBase.filetypes
+    formats = need("matplotlib.backend_bases", "matplotlib", "plot").FigureCanvasBase.filetypes
     path = Path(text)
-    if path.suffix.lower().lstrip(".") not in kinds:
+    if path.suffix.lower().lstrip(".") not in formats:
         raise argparse.ArgumentTypeError(
-            f"{text!r} does not end in a kind of picture: png, svg, pdf, … "
-            f"(matplotlib knows {', '.join(sorted(kinds))})"
+            f"{text!r} does not end in a picture format: png, svg, pdf, … "
+            f"(matplotlib has {', '.join(sorted(formats))})"
         )
     return _new_file(text)
 
@@ -186,10 +185,10 @@ def _picture(text: str) -> Path:
 
 
 def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> None:
-    """Run an example and leave the process: exit code 2 and one sentence for a foreseen error.
+    """Run an example and exit: with code 2 and one sentence for an expected error.
 
-    Foreseen are gpugrad's own errors, files that cannot be read or written, and optional
-    packages that are missing. Anything else is a bug and keeps its traceback.
+    Expected are gpugrad's own errors, files that cannot be read or written, and missing optional
+    packages. Anything else is a bug and keeps its traceback.
     """
     try:
         main(argv)
@@ -197,7 +196,7 @@ def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:  # the reader, `head` say, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except (gg.errors.GpugradError, OSError, ImportError) as error:
@@ -214,7 +213,7 @@ def sentence(error: BaseException) -> str:
 
 
 def need(module: str, package: str, extra: str) -> Any:
-    """Import what an extra installs; ImportError with the command where it is missing."""
+    """Import a module of an extra; ImportError with the command where it is missing."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -225,7 +224,7 @@ def need(module: str, package: str, extra: str) -> Any:
 
 
 def leave_without(package: str, extra: str, error: ImportError) -> NoReturn:
-    """End a program that cannot begin without a package: one sentence, exit code 2."""
+    """Exit a program that needs a package: one sentence, exit code 2."""
     print(
         f"error: this needs {package}, which cannot be imported ({error}); "
         f"install it with: pip install 'gpugrad[{extra}]'",
@@ -238,7 +237,7 @@ def leave_without(package: str, extra: str, error: ImportError) -> NoReturn:
 
 
 class Progress:
-    """Counts epochs: a bar where stderr is a terminal (and tqdm is there), else lines on stdout.
+    """Counts epochs: a bar where stderr is a terminal with tqdm installed, else lines on stdout.
 
         with Progress(range(1, 101), every=10) as progress:
             for epoch in progress:
@@ -246,7 +245,7 @@ class Progress:
                 progress.report(loss=loss)
 
     ``report`` reads its tensors, and so waits for the device, only in every ``every``-th epoch,
-    the first and the last. DivergedError where one is no finite number.
+    the first and the last. DivergedError where one is not finite.
     """
 
     def __init__(self, epochs: range, every: int = 1) -> None:
@@ -258,7 +257,7 @@ class Progress:
             try:
                 self._bar = importlib.import_module("tqdm").tqdm(total=len(epochs), unit="epoch")
             except ImportError:
-                pass  # lines, then
+                pass  # lines instead
 
     def __enter__(self) -> "Progress":
         return self
@@ -303,16 +302,16 @@ class Progress:
 
 
 def numbers(tensors: Iterable[Any]) -> list[float]:
-    """The values of many one-element tensors, fetched from the device in one piece."""
-    kept = [gg.asarray(tensor).detach() for tensor in tensors]
-    return [float(value) for value in gg.stack(kept).tolist()] if kept else []
+    """The values of many one-element tensors, copied from the device at once."""
+    detached = [gg.asarray(tensor).detach() for tensor in tensors]
+    return [float(value) for value in gg.stack(detached).tolist()] if detached else []
 
 
 # ---------------------------------------------------------------- optimizers, checkpoints
 
 
 def optimizer(args: argparse.Namespace, parameters: Iterable[Any], decay: float = 0.01) -> Any:
-    """The optimizer that the flags ask for; ``decay`` is AdamW's weight decay."""
+    """The optimizer of the flags; ``decay`` is AdamW's weight decay."""
     lr, parameters = rate(args), list(parameters)
     if args.optimizer == "sgd":
         return gg.optim.SGD(parameters, lr=lr)
@@ -329,30 +328,30 @@ def rate(args: argparse.Namespace) -> float:
 
 
 def save(args: argparse.Namespace, example: str, **state: Any) -> None:
-    """Save what --save asks for: ``state`` by name, the flags behind it, and the generator."""
+    """Save to --save, if given: ``state`` by name, the flags, and the generator."""
     if args.save is None:
         return
-    flags = {name: getattr(args, name) for name in _KEPT if hasattr(args, name)}
+    flags = {name: getattr(args, name) for name in _FIXED if hasattr(args, name)}
     generator = gg.random.default_generator()
     gg.save({"example": example, "flags": flags, "generator": generator, **state}, args.save)
     print(f"saved: {args.save}")
 
 
 def resume(args: argparse.Namespace, example: str, **parts: Any) -> dict[str, Any]:
-    """Set ``parts``, by name, to what --resume names; returns all of it, {} without --resume.
+    """Load ``parts``, by name, from the file of --resume; returns its content, or {} without one.
 
-    Call it when all else is made, since the generator is set too and making draws numbers.
-    FileFormatError for a file of another example, or one saved with other flags than these.
+    Call it last, since it sets the generator too, from which initial weights are drawn.
+    FileFormatError for a file of another example, or one saved with other flags.
     """
     if args.resume is None:
         return {}
-    found = gg.load(args.resume)
-    if not isinstance(found, dict) or found.get("example") != example:
+    state = gg.load(args.resume)
+    if not isinstance(state, dict) or state.get("example") != example:
         raise gg.FileFormatError(f"{args.resume} was not saved by --save of examples/{example}.py")
     try:
-        _compare_flags(args, found["flags"])
+        _compare_flags(args, state["flags"])
         for name, part in {**parts, "generator": gg.random.default_generator()}.items():
-            part.load_state_dict(found[name])
+            part.load_state_dict(state[name])
             if args.lr is not None and name == "optimizer":
                 for group in part.param_groups:
                     group["lr"] = args.lr
@@ -362,7 +361,7 @@ def resume(args: argparse.Namespace, example: str, **parts: Any) -> dict[str, An
         raise gg.FileFormatError(
             f"{args.resume} does not fit examples/{example}.py: {sentence(error)}"
         ) from error
-    return found
+    return state
 
 
 def _compare_flags(args: argparse.Namespace, flags: Mapping[str, Any]) -> None:
@@ -375,8 +374,8 @@ def _compare_flags(args: argparse.Namespace, flags: Mapping[str, Any]) -> None:
             )
 
 
-# What makes the data and the steps: a resume with another is refused.
-_KEPT = ("data", "batch_size", "dtype", "optimizer", "seed")
+# The flags that determine the data and the steps: a resume with others is refused.
+_FIXED = ("data", "batch_size", "dtype", "optimizer", "seed")
 
 
 # ---------------------------------------------------------------- plots
@@ -389,8 +388,8 @@ def _figure_class() -> Any:
 
 def figure(columns: int = 1) -> tuple[Any, Any]:
     """A matplotlib figure without a window, and its panels side by side."""
-    made = _figure_class()(figsize=(6 * columns, 4.5), dpi=120, layout="constrained")
-    return made, made.subplots(1, columns)
+    new = _figure_class()(figsize=(6 * columns, 4.5), dpi=120, layout="constrained")
+    return new, new.subplots(1, columns)
 
 
 def draw_losses(panel: Any, curves: Mapping[str, Sequence[float]], ylabel: str = "loss") -> None:
@@ -411,8 +410,8 @@ def plot_losses(
     path: Path, curves: Mapping[str, Sequence[float]], title: str, ylabel: str = "loss"
 ) -> None:
     """Draw loss curves by name into a picture."""
-    made, panel = figure()
+    picture, panel = figure()
     draw_losses(panel, curves, ylabel)
     panel.set_title(title)
-    made.savefig(path)
+    picture.savefig(path)
     print(f"loss curve: {path}")

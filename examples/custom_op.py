@@ -1,11 +1,11 @@
-"""Functions of other libraries as ops: SciPy's special functions, an orbit, a blurred picture.
+"""SciPy's functions as ops: special functions, an orbit, a blurred picture.
 
     python examples/custom_op.py
     python examples/custom_op.py --device sim
 
 Each is wrapped in about five lines, and then used where derivatives are needed: to fit a
-distribution by Newton's method, to find an orbit's shape, to sharpen a picture. What SciPy
-computes it computes on the host; with ``host=True`` that holds for arrays of any device.
+distribution by Newton's method, to find an orbit's shape, to sharpen a picture. SciPy computes
+on the host; ``host=True`` copies the arrays of any device there and back.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ try:
 except ImportError as missing:
     common.leave_without("SciPy", "examples", missing)
 
-# The gamma function's logarithm, and its derivatives of all orders, each the next one's.
+# The gamma function's logarithm, and its derivatives of all orders, each by the next one.
 polygamma = gg.custom_op(
     lambda xp, x, *, n: special.polygamma(n, x).astype(x.dtype),
     lambda xp, g, y, x, n: g * polygamma(x, n=n + 1),
@@ -34,8 +34,8 @@ gammaln = gg.custom_op(
 )  # fmt: skip
 
 
-# Kepler's equation E - e sin E = M has no solution in closed form, but its derivatives do:
-# those of an implicit function. Being written with xp, they can be differentiated again.
+# Kepler's equation E - e sin E = M has no solution in closed form, but its derivatives have one,
+# as those of an implicit function. They are written with xp, so they can be differentiated again.
 @gg.custom_op(host=True)
 def kepler(xp: Any, m: Any, e: Any) -> Any:
     """The eccentric anomaly E at the mean anomaly ``m``, for an orbit of eccentricity ``e``."""
@@ -48,8 +48,8 @@ def _(xp: Any, g: Any, y: Any, m: Any, e: Any) -> Any:
     return d, d * xp.sin(y)
 
 
-# A blur is linear, and the same read backwards: its own transpose. That it is linear is all
-# that derivatives of any order need to be told.
+# A blur is linear and symmetric: its own transpose. kind="linear" is enough for derivatives of
+# any order.
 blur = gg.custom_op(
     lambda xp, x: ndimage.gaussian_filter(x, 1.5, mode="constant"),
     lambda xp, g, y, x: ndimage.gaussian_filter(g, 1.5, mode="constant"),
@@ -91,7 +91,7 @@ def fit_orbit(times: gg.Tensor, speeds: gg.Tensor, steps: int = 300) -> list[flo
 
 
 def sharpen(blurred: gg.Tensor, steps: int = 100) -> gg.Tensor:
-    """The picture that looks like ``blurred`` once it is blurred."""
+    """The picture whose blur is ``blurred``."""
     picture = blurred.detach().copy().requires_grad_()
     optimizer = gg.optim.SGD([picture], lr=0.45, momentum=0.9)
     for _ in range(steps):

@@ -1,12 +1,12 @@
-"""A blurred picture restored with Fourier transforms, written for NumPy, and by gradients.
+"""A blurred picture, restored by a NumPy program with Fourier transforms, and by gradients.
 
     python examples/deconvolution.py
     python examples/deconvolution.py --size 48 --steps 100 --device sim
 
 `blurred` and `restored` are plain NumPy programs with 2-D transforms and complex numbers: a
-convolution, and its undoing by N. Wiener's filter (1949). Called with Tensors they have gradients
-by all that they are given: by the width of the blur and the strength of the filter, which are
-found from a picture that is known, and by every pixel, with which the restored one is improved.
+convolution, and its inverse by N. Wiener's filter (1949). Called with Tensors they have gradients
+by all arguments: by the width of the blur and the strength of the filter, which are fitted to a
+known picture, and by every pixel, which improves the restored one.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def blurred(picture: Any, width: Any, distance: Any) -> Any:
 
 
 def restored(seen: Any, width: Any, strength: Any, distance: Any) -> Any:
-    """Wiener's estimate of the picture that was blurred; ``strength`` damps what noise rules."""
+    """Wiener's estimate of the picture that was blurred; ``strength`` damps the noise."""
     keeps = np.fft.rfft2(kernel(width, distance))
     spectrum = np.fft.rfft2(seen) * np.conj(keeps) / (np.abs(keeps) ** 2 + strength)
     return np.fft.irfft2(spectrum, s=seen.shape)
@@ -45,7 +45,7 @@ def error(logs: Any, seen: Any, picture: Any, distance: Any) -> Any:
 
 
 def misfit(picture: Any, seen: Any, width: Any, distance: Any, edges: float) -> Any:
-    """How badly a picture explains what was seen, and ``edges`` times how much it varies.
+    """The squared error of a picture's blur against ``seen``, plus ``edges`` times its variation.
 
     The variation is smoothed where it is nearly 0. L. Rudin, S. Osher and E. Fatemi (1992).
     """
@@ -68,7 +68,7 @@ def boxes(size: int, count: int, dtype: str) -> gg.Tensor:
 
 
 def descend(f: Callable[[Any], Any], start: gg.Tensor, steps: int, lr: float) -> gg.Tensor:
-    """The lowest place of ``f`` that Adam finds from ``start``."""
+    """The point where Adam ends, minimizing ``f`` from ``start``."""
     x = start.copy().requires_grad_()
     optimizer = gg.optim.Adam([x], lr=lr)
     for _ in range(steps):

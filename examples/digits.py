@@ -1,7 +1,7 @@
 """Handwritten digits: an MLP with dropout learns scikit-learn's 8 x 8 pictures in mini-batches.
 
-A quarter of the pictures is held out, and nothing is chosen by it. All data live on the
-device, and the host waits for the device once an epoch.
+A quarter of the pictures is held out, for the test alone. All data are on the device, and the
+host waits for the device once an epoch.
 
     python examples/digits.py --plot digits.png
     python examples/digits.py --device cuda
@@ -17,7 +17,7 @@ import numpy as np
 import gpugrad as gg
 import gpugrad.nn.functional as F
 
-SMOOTHING = 0.1  # of the labels: the likely digit is aimed at with 0.91, each other with 0.01
+SMOOTHING = 0.1  # of the labels: 0.91 for the right digit, 0.01 for each other
 RATES = {"sgd": 0.1, "momentum": 0.02, "adam": 2e-3, "adamw": 2e-3}
 
 
@@ -31,7 +31,7 @@ class Data(NamedTuple):
 
 
 def load(seed: int, dtype: str, device: gg.Device) -> Data:
-    """The data on the device, with the training pictures' mean and spread taken out."""
+    """The data on the device, standardised by the training pictures' mean and spread."""
     datasets = common.need("sklearn.datasets", "scikit-learn", "examples")
     selection = common.need("sklearn.model_selection", "scikit-learn", "examples")
     pictures, digits = datasets.load_digits(return_X_y=True)
@@ -64,7 +64,7 @@ def loss_of(scores: gg.Tensor, digits: gg.Tensor) -> gg.Tensor:
 
 
 def batches(x: gg.Tensor, y: gg.Tensor, size: int) -> Iterator[tuple[gg.Tensor, gg.Tensor]]:
-    """All samples in a new order, in batches; gathered once, then sliced, on their device."""
+    """All samples in a new order, in batches: gathered once on the device, then sliced."""
     order = gg.random.permutation(len(x))
     x, y = x[order], y[order]
     for start in range(0, len(x), size):
@@ -85,17 +85,17 @@ def train_epoch(model: gg.nn.Module, optimizer: Any, data: Data, batch_size: int
 
 
 def evaluate(model: gg.nn.Module, data: Data) -> tuple[gg.Tensor, gg.Tensor]:
-    """The mean loss of the held-out pictures, and the digits found; both on the device."""
+    """The mean loss of the held-out pictures, and the predicted digits; both on the device."""
     model.eval()
     with gg.no_grad():
         scores = model(data.test_x)
         return loss_of(scores, data.test_y), scores.argmax(axis=1)
 
 
-def confusion(truth: np.ndarray, found: np.ndarray) -> np.ndarray:
+def confusion(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """How often each digit (row) was taken for each digit (column)."""
     counts = np.zeros((10, 10), dtype=int)
-    np.add.at(counts, (truth, found), 1)
+    np.add.at(counts, (truth, predicted), 1)
     return counts
 
 
@@ -112,7 +112,7 @@ def plot(path: Any, curves: dict[str, list[float]], counts: np.ndarray, title: s
     figure, (left, right) = common.figure(columns=2)
     common.draw_losses(left, curves, f"cross-entropy, labels smoothed by {SMOOTHING}")
     left.set_title("loss")
-    # Colours by the share of the row's pictures; the few mistakes stay visible by a root.
+    # Colours by the share of the row's pictures; a root keeps the few mistakes visible.
     right.imshow(np.sqrt(counts / counts.sum(axis=1, keepdims=True)), cmap="Blues", vmin=0, vmax=1)
     for row, column in np.argwhere(counts):
         colour = "white" if row == column else "black"
@@ -155,15 +155,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     with common.Progress(range(done + 1, done + args.epochs + 1)) as progress:
         for _ in progress:
             loss = train_epoch(model, optimizer, data, args.batch_size)
-            test_loss, found = evaluate(model, data)
+            test_loss, predicted = evaluate(model, data)
             # Here the host waits for the device, once an epoch.
             for name, value in zip(curves, common.numbers([loss, test_loss])):
                 curves[name].append(value)
             progress.report(**{f"{name} loss": curve[-1] for name, curve in curves.items()})
     seconds = time.perf_counter() - start
 
-    truth, found = data.test_y.cpu().numpy(), found.cpu().numpy()
-    counts = confusion(truth, found)
+    truth, predicted = data.test_y.cpu().numpy(), predicted.cpu().numpy()
+    counts = confusion(truth, predicted)
     print_confusion(counts)
     print(f"trained {args.epochs} epochs in {seconds:.1f} s on {device}")
     common.save(args, "digits", model=model, optimizer=optimizer, **curves)

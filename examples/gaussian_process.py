@@ -1,11 +1,11 @@
-"""The likelihood of a Gaussian process, written for NumPy, and its hyperparameters by gradients.
+"""The hyperparameters of a Gaussian process, by gradients of a likelihood written for NumPy.
 
     python examples/gaussian_process.py
     python examples/gaussian_process.py --size 100 --steps 200
 
 `log_marginal_likelihood` is a plain NumPy program with a Cholesky factor, as in Rasmussen and
 Williams, Gaussian Processes for Machine Learning (2006), algorithm 2.1. Called with Tensors it
-has a gradient, which Adam climbs; its Hessian at the top says how sure the result is.
+has a gradient for Adam; its Hessian at the maximum gives error bars.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import numpy as np
 
 import gpugrad as gg
 
-# What the data are drawn with: the kernel's amplitude and length, and the noise.
+# The true parameters of the data: the kernel's amplitude and length, and the noise.
 NAMES = ("amplitude", "length", "noise")
 TRUE = np.array([1.5, 0.7, 0.2])
 
@@ -73,16 +73,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     device = common.setup(args)
     x, y = draw(args.size, args.dtype)
     start = gg.zeros(3)
-    found = fit(start, x, y, args.steps)
+    theta = fit(start, x, y, args.steps)
 
-    hessian = gg.hessian(log_marginal_likelihood)(found, x, y)
+    hessian = gg.hessian(log_marginal_likelihood)(theta, x, y)
     variances = np.diag(np.linalg.inv(-hessian)).tolist()
-    before, after = (log_marginal_likelihood(t, x, y).item() for t in (start, found))
+    before, after = (log_marginal_likelihood(t, x, y).item() for t in (start, theta))
     print(f"{args.size} values, {args.dtype}, on {device}")
     print(f"log likelihood: {before:.3f}, after {args.steps} steps {after:.3f}\n")
-    print(f"{'':12}{'true':>8}{'found':>8}   68% between")
-    for name, true, log, variance in zip(NAMES, TRUE, found.tolist(), variances, strict=True):
-        between = "unknown: this is no maximum yet"
+    print(f"{'':12}{'true':>8}{'fitted':>8}   68% between")
+    for name, true, log, variance in zip(NAMES, TRUE, theta.tolist(), variances, strict=True):
+        between = "unknown: not at a maximum yet"
         if variance > 0:
             low, high = np.exp(log - variance**0.5), np.exp(log + variance**0.5)
             between = f"{low:.3f} and {high:.3f}"

@@ -1,12 +1,12 @@
-"""A solver of the heat equation that was written for NumPy, and what its result depends on.
+"""A solver of the heat equation, written for NumPy, and the derivatives of its result.
 
     python examples/heat.py
     python examples/heat.py --points 65 --steps 800 --device sim
 
-`temperatures` is a plain NumPy program: a loop that changes an array in place, and no word of
-gpugrad in it. Called with other input, Tensors, it gives derivatives: of the error at the end by
-every initial temperature and by the diffusivity, and the second derivative by which Newton's
-method finds an unknown diffusivity from a measurement.
+`temperatures` is a plain NumPy program, a loop that changes an array in place, without a call of
+gpugrad. With Tensors as arguments it has derivatives: of the error at the end by every initial
+temperature and by the diffusivity, and the second derivative, for Newton's method, which finds an
+unknown diffusivity from a measurement.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import gpugrad as gg
 
 
 def temperatures(initial: Any, diffusivity: Any, time: float, steps: int) -> Any:
-    """The temperatures of a rod of length 1 after a time, its ends held as they are.
+    """The temperatures of a rod of length 1 after a time, those of its ends fixed.
 
     ``initial`` are those of equally spaced points. Explicit steps, central differences: stable
     while diffusivity * time / steps is at most half of the squared distance of two points.
@@ -39,9 +39,9 @@ def error(initial: Any, diffusivity: Any, measured: Any, time: float, steps: int
 
 
 def find_diffusivity(f: Callable[[Any], Any], start: Any, rounds: int) -> list[float]:
-    """Newton's method for the lowest ``f`` of a number, a Tensor: the values on its way.
+    """Newton's method for the minimum of ``f``, from a one-element Tensor: all its iterates.
 
-    The start has to be near enough that the second derivative is positive there.
+    The start has to be near enough for a positive second derivative.
     """
     first = gg.grad(f)
     second = gg.grad(first)

@@ -5,9 +5,9 @@
 
 Each op has two bodies. On a GPU it calls a kernel compiled by CuPy: an ElementwiseKernel for
 the loss, a RawKernel for the atoms, whose N x N distances never exist as an array. Elsewhere
-it computes the same with the functions of ``xp``. This twin serves three ends: the program
-runs and is tested on machines with no GPU, the kernel is tested against it on one that has a
-GPU, and the second derivative is its derivative, since a kernel takes no tensors.
+it computes the same with the functions of ``xp``. This twin has three uses: the program
+runs and is tested on machines with no GPU; the kernel is tested against it on a GPU; and second
+derivatives differentiate it, since a kernel takes no tensors.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ TYPES = {"float32": "float", "float64": "double"}
 
 
 def has_kernels(xp: Any, x: Any) -> bool:
-    """Whether the kernels take this: NumPy, the simulated device and tensors know no kernels."""
+    """Whether there are kernels for an array: not for NumPy, the simulated device and tensors."""
     return hasattr(xp, "RawKernel") and x.dtype.name in TYPES
 
 
@@ -58,9 +58,9 @@ def _(xp: Any, g: Any, y: Any, x: Any, d: float) -> Any:
 
 # ---------------------------------------------------------------- all pairs
 
-# One thread for each atom goes through all others. Of the potential 4 (r^-12 - r^-6) of a pair
-# each atom has half. The gradient kernel does the same with the derivative: pair i, j counts
-# with the gradients of both energies.
+# One thread for each atom loops over all others. Each atom has half of the potential
+# 4 (r^-12 - r^-6) of a pair. The gradient kernel does the same with the derivative: pair i, j
+# counts with the gradients of both energies.
 PAIRS = r"""
 template<typename T> __global__ void energy(const T* x, T* e, int n) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
@@ -105,7 +105,7 @@ def launch(xp: Any, name: str, out: Any, *arrays: Any) -> Any:
     n = out.shape[0]
     kernel = pair_kernel(name, out.dtype.name, out.device.id)
     inputs = [xp.ascontiguousarray(array) for array in arrays]
-    # Of the type that the kernel has: a Python int would be passed with 64 bits.
+    # The kernel's type: a Python int would be passed with 64 bits.
     kernel(((n + 127) // 128,), (128,), (*inputs, out, np.int32(n)))
     return out
 
@@ -137,7 +137,7 @@ def _(xp: Any, g: Any, y: Any, x: Any) -> Any:
     return xp.sum(w[..., None] * between, axis=1)
 
 
-# ---------------------------------------------------------------- what they are for
+# ---------------------------------------------------------------- their uses
 
 
 def fit_line(x: gg.Tensor, y: gg.Tensor, d: float | None, steps: int = 200) -> tuple[float, float]:
@@ -196,8 +196,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         slope, intercept = fit_line(x, y, d)
         print(f"{name:14} slope {slope:6.3f} (2)  intercept {intercept:6.3f} (1)")
 
-    found, energy = relax(lattice(args.atoms))
-    force = gg.grad(lambda x: energies(x).sum())(found)
+    positions, energy = relax(lattice(args.atoms))
+    force = gg.grad(lambda x: energies(x).sum())(positions)
     print(f"{args.atoms} atoms: energy {energy:.4f}, largest force {abs(force).max().item():.2g}")
 
 

@@ -6,10 +6,10 @@
 The synthetic data are 100 x 3 normal numbers x and y = x * coef - 3; ``x @ w + b`` learns
 them, so w becomes diag(coef) and b becomes -3.
 
-The diabetes data are 442 patients: ten measurements each, and how the disease went a year
-later. A quarter is held out. Of the rest, three quarters are learnt from and one quarter, the
-validation part, decides when to stop, and for ridge regression beside it how much to shrink.
-Neither sees the held-out patients before its one score.
+The diabetes data are 442 patients: ten measurements each, and the progress of the disease a year
+later. A quarter is held out. Of the rest, three quarters are for training and one quarter, the
+validation part, chooses the epoch, and the penalty of ridge regression, its baseline. The
+held-out patients are used for one score of each.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def synthetic(args: argparse.Namespace, device: gg.Device) -> tuple[gg.Tensor, g
     w = gg.random.normal(size=(3, 3)).requires_grad_()
     b = gg.random.normal(size=3).requires_grad_()
     lr = common.rate(args)
-    # Plain descent is written out below; the other rules come from gg.optim.
+    # Plain descent is written out below; the other optimizers come from gg.optim.
     optimizer = None if args.optimizer == "sgd" else common.optimizer(args, [w, b])
     print(f"x @ w + b: {w.size + b.size} parameters, {args.dtype} on {device}")
 
@@ -90,7 +90,7 @@ class Part(NamedTuple):
 
 
 def load(seed: int) -> tuple[Part, Part, Part]:
-    """The parts to learn from, to choose by and to test with; the first one's mean 0, spread 1."""
+    """The training, validation and test part, standardised by the mean and spread of the first."""
     datasets = common.need("sklearn.datasets", "scikit-learn", "examples")
     split = common.need("sklearn.model_selection", "scikit-learn", "examples").train_test_split
     x, y = datasets.load_diabetes(return_X_y=True)
@@ -124,7 +124,7 @@ def ridge(train: Part, valid: Part, test: Part) -> float:
 
 
 def diabetes(args: argparse.Namespace, device: gg.Device) -> tuple[float, float]:
-    """Train an MLP, keep the epoch that the validation part likes best; R² of it and of ridge."""
+    """Train an MLP, keep its best epoch by the validation part; R² of it and of ridge."""
     parts = load(args.seed)
     (x, y), (valid_x, valid_y), (test_x, _) = (
         tuple(gg.tensor(array, dtype=args.dtype, device=device) for array in part) for part in parts

@@ -1,8 +1,8 @@
 """Derivatives of small scalar expressions, node by node.
 
 A product of sums, a neuron (with tanh, and again with exp), numbers on either side of every
-operator, a value that is used twice, and each derivative beside the one that a small step
-gives. Run it with: python examples/scalars.py --plot neuron.dot
+operator, a value that is used twice, and each derivative beside a finite difference. Run it with:
+python examples/scalars.py --plot neuron.dot
 """
 
 import argparse
@@ -16,7 +16,7 @@ import gpugrad as gg
 DIGITS = {"float32": 6, "float64": 12}
 STEPS = {"float32": 2.0**-8, "float64": 2.0**-20}
 
-# One argument, each written as in mathematics, and the points at which they are looked at.
+# Functions of one argument, as text and as code, and the points to differentiate them at.
 EXPRESSIONS: list[tuple[str, Callable[[gg.Tensor], gg.Tensor], float]] = [
     ("a + 2", lambda a: a + 2, -4.0),
     ("2 + a", lambda a: 2 + a, -4.0),
@@ -42,7 +42,7 @@ EXPRESSIONS: list[tuple[str, Callable[[gg.Tensor], gg.Tensor], float]] = [
 
 
 def leaf(value: float, name: str) -> gg.Tensor:
-    """A number whose gradient is asked for."""
+    """A number that requires a gradient."""
     return gg.tensor(value, requires_grad=True, name=name)
 
 
@@ -61,13 +61,13 @@ def show(title: str, nodes: Sequence[gg.Tensor], digits: int) -> None:
     result = nodes[-1]
     before = [node.grad for node in nodes]
     inner = [node for node in nodes if not node.is_leaf]
-    found = dict(zip(inner, gg.gradients(result, inner, retain_graph=True)))
+    gradients = dict(zip(inner, gg.gradients(result, inner, retain_graph=True)))
     result.backward(retain_graph=True)
     print(f"\n{title}")
     print(f"  {'':6} {'value':>20} {'before':>8} {'gradient':>20}")
     for node, grad in zip(nodes, before):
         first = "none" if grad is None else grad.item()
-        after = node.grad if node.is_leaf else found[node]
+        after = node.grad if node.is_leaf else gradients[node]
         print(f"  {node.name:6} {node.item():20.{digits}g} {first:>8} {after.item():20.{digits}g}")
 
 
@@ -124,12 +124,12 @@ def compare(digits: int, step: float) -> None:
 
 
 def drawing_path(text: str) -> Path:
-    """A file for the drawing, for argparse: a place that can be written, of a known kind."""
+    """A file for the drawing, for argparse, with a suffix."""
     path = Path(text)
     if not path.suffix:
         raise argparse.ArgumentTypeError(
-            f"{text!r} does not say which kind of file: .dot is the source, .png and .svg are "
-            "pictures and need graphviz"
+            f"{text!r} has no suffix: .dot is the source, .png and .svg are pictures and need "
+            "graphviz"
         )
     if not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"there is no folder {str(path.parent)!r}; make it first")

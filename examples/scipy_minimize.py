@@ -87,10 +87,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"{'problem':12}{'method':12}{'iterations':>12}{'value':>14}  minimum, on {device}")
     for name, (f, start) in problems.items():
         for method in ("BFGS", "Newton-CG"):
-            found = solve(f, start, method, device)
-            shown = ", ".join(f"{x:.4f}" for x in found.x[:3])
-            more = ", ..." if len(found.x) > 3 else ""
-            print(f"{name:12}{method:12}{found.nit:12d}{found.fun:14.3e}  ({shown}{more})")
+            result = solve(f, start, method, device)
+            shown = ", ".join(f"{x:.4f}" for x in result.x[:3])
+            more = ", ..." if len(result.x) > 3 else ""
+            print(f"{name:12}{method:12}{result.nit:12d}{result.fun:14.3e}  ({shown}{more})")
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def on_torchs_stream(device: gg.Device) -> Iterator[None]:
     """On a GPU, let CuPy queue its work where PyTorch does: each then sees the other's results.
 
     By default both are on the null stream already. Where they are not, one waits for the other at
-    both ends; but memory that crosses is then to be held until both have done with it.
+    both ends; shared memory must then be held until both are done with it.
     """
     if device.kind != "cuda":
         yield
@@ -66,9 +66,9 @@ def on_torchs_stream(device: gg.Device) -> Iterator[None]:
 def function_for_torch(
     f: Callable[..., gg.Tensor], device: Any = "cpu"
 ) -> Callable[..., "torch.Tensor"]:
-    """A function of PyTorch tensors that computes, and is differentiated, as ``f`` of gpugrad.
+    """A function of PyTorch tensors with the forward and the derivatives of ``f``, of gpugrad.
 
-    Its gradients carry no graph: they cannot be differentiated again by PyTorch.
+    Its gradients have no graph: PyTorch cannot differentiate them again.
     """
     device = gg.Device(device)
 
@@ -87,10 +87,10 @@ def function_for_torch(
         @once_differentiable
         def backward(ctx: Any, g: "torch.Tensor") -> tuple[Any, ...]:
             with on_torchs_stream(device):
-                found = gg.gradients(
+                ds = gg.gradients(
                     ctx.y, ctx.leaves, from_torch(g, device), retain_graph=True, allow_unused=True
                 )
-                gradients = iter(None if d is None else to_torch(d) for d in found)
+                gradients = iter(None if d is None else to_torch(d) for d in ds)
             return tuple(next(gradients) if needed else None for needed in ctx.needs_input_grad)
 
     def bridged(*inputs: "torch.Tensor") -> "torch.Tensor":
@@ -108,8 +108,8 @@ def op_of_module(
 ) -> tuple[Callable[[gg.Tensor], gg.Tensor], list[gg.Tensor]]:
     """A module as a function in gpugrad's graph, and its parameters as gpugrad's leaves.
 
-    The leaves lie in the module's own memory (but on sim): who updates them trains the module. The
-    gradient computes the module once more; forward mode and second derivatives it has not.
+    The leaves share the module's memory (except on sim), so an update of them trains the module.
+    The gradient computes the module once more; there is no forward mode or second derivative.
     """
     device = gg.Device(device)
     names, parameters = zip(*module.named_parameters())
@@ -123,7 +123,7 @@ def op_of_module(
     def back(xp: Any, x: "torch.Tensor") -> Any:
         return xp.module.from_dlpack(x.detach().contiguous())
 
-    # With host=True arrays of sim come as NumPy's; a GPU's are taken where they are.
+    # With host=True arrays of sim come as NumPy's; those of a GPU stay there.
     @gg.custom_op(name=type(module).__name__, saves="x weights", host=device.kind != "cuda")
     def op(xp: Any, x: Any, *weights: Any) -> Any:
         with on_torchs_stream(device), torch.no_grad():
@@ -143,7 +143,7 @@ def op_of_module(
 
 
 def swing(length: gg.Tensor, friction: gg.Tensor, steps: int = 60) -> gg.Tensor:
-    """The angles of a pendulum that is let go of at 1 radian, at moments 0.05 s apart."""
+    """The angles of a pendulum that starts at rest at 1 radian, in steps of 0.05 s."""
     angle, speed, dt = length * 0 + 1.0, length * 0, 0.05
     angles = []
     for _ in range(steps):
@@ -155,15 +155,16 @@ def swing(length: gg.Tensor, friction: gg.Tensor, steps: int = 60) -> gg.Tensor:
 
 def fit_pendulum(device: gg.Device, dtype: "torch.dtype") -> tuple[float, float]:
     """Length and friction, found by PyTorch's L-BFGS through gpugrad's derivatives."""
-    place = "cuda" if device.kind == "cuda" else "cpu"
+    torch_device = "cuda" if device.kind == "cuda" else "cpu"
     true = (
-        torch.tensor(0.8, dtype=dtype, device=place),
-        torch.tensor(0.3, dtype=dtype, device=place),
+        torch.tensor(0.8, dtype=dtype, device=torch_device),
+        torch.tensor(0.3, dtype=dtype, device=torch_device),
     )
     simulate = function_for_torch(swing, device)
     seen = simulate(*true)
     length, friction = (
-        torch.tensor(value, dtype=dtype, device=place, requires_grad=True) for value in (1.0, 0.1)
+        torch.tensor(value, dtype=dtype, device=torch_device, requires_grad=True)
+        for value in (1.0, 0.1)
     )
     optimizer = torch.optim.LBFGS([length, friction], max_iter=60, line_search_fn="strong_wolfe")
 
@@ -179,9 +180,9 @@ def fit_pendulum(device: gg.Device, dtype: "torch.dtype") -> tuple[float, float]
 
 def fit_waves(device: gg.Device, dtype: str, steps: int = 300) -> tuple[float, float]:
     """The loss before and after gpugrad's Adam has trained PyTorch's module and frequencies."""
-    place = "cuda" if device.kind == "cuda" else "cpu"
+    torch_device = "cuda" if device.kind == "cuda" else "cpu"
     module = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.Tanh(), torch.nn.Linear(16, 1))
-    module.to(place, getattr(torch, dtype))
+    module.to(torch_device, getattr(torch, dtype))
     x = gg.random.uniform(-1, 1, (128, 1), dtype=dtype, device=device)
     target = gg.sin(3 * x) * gg.exp(-x * x)
     frequencies = gg.random.normal(0.0, 2.0, (1, 4), dtype=dtype, device=device).requires_grad_()

@@ -304,7 +304,7 @@ PROGRAMS = pytest.mark.parametrize("name", ["mlp", "regression", "digits"])
         (["--optimizer", "lion"], "--optimizer: invalid choice: 'lion'"),
         (["--device", "gpu"], '--device: \'gpu\' is not a device: expected "cpu", "cuda"'),
         (["--plot", "nosuchdir/x.png"], "--plot: there is no folder 'nosuchdir'; make it first"),
-        (["--plot", "x.doc"], "--plot: 'x.doc' does not end in a kind of picture: png, svg"),
+        (["--plot", "x.doc"], "--plot: 'x.doc' does not end in a picture format: png, svg"),
         (["--save", "nosuchdir/x"], "--save: there is no folder 'nosuchdir'; make it first"),
         (["--save", "."], "--save: '.' is a folder; expected a file's name"),
         (["--resume", "missing"], "--resume: there is no file 'missing'"),

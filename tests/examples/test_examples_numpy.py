@@ -173,7 +173,7 @@ def measured():
 def test_error_bars_are_left_out_where_there_is_no_maximum_yet(process, capsys):
     process.main(["--steps", "1"])
     out = capsys.readouterr().out
-    assert "unknown: this is no maximum yet" in out
+    assert "unknown: not at a maximum yet" in out
     assert "nan" not in out
 
 

@@ -195,7 +195,7 @@ def test_a_training_that_is_resumed_ends_where_one_run_does(example, capsys, tmp
 @pytest.mark.parametrize(
     ("script", "flags", "sentence"),
     [
-        ("scalars.py", ["--plot", "neuron"], "'neuron' does not say which kind of file"),
+        ("scalars.py", ["--plot", "neuron"], "'neuron' has no suffix"),
         ("scalars.py", ["--plot", "no/such/neuron.dot"], "there is no folder 'no/such'"),
         ("scalars.py", ["--plot", "neuron.png"], "error: draw: a picture needs the "),
         ("scalars.py", ["--device", "gpu"], "gpu"),
