@@ -85,32 +85,50 @@ def _tanh_vjp(g: Any, t: Any) -> Any:
 # Whole numbers of a floating-point number's size, for its bits.
 _BITS = {2: np.int16, 4: np.int32, 8: np.int64}
 _FEW = 512
+# 0 and 1 as arrays: beside an array of their dtype they cost half of what a Python number does.
+_ZEROS = {np.dtype(char): np.zeros((), char) for char in "efd"}
+_ONES = {np.dtype(char): np.ones((), char) for char in "efd"}
 
 
 def _where(condition: Any, a: Any, b: Any) -> Any:
-    x = a if b.__class__ is int else b
-    if x.__class__ is np.ndarray and x.size > _FEW:
-        kept = _kept(condition, a, b)
-        if kept is not None:
-            return kept
+    x, zero = (a, b) if b.__class__ is int else (b, a)
+    if zero.__class__ is int and not zero and x.__class__ is np.ndarray:
+        if x.size > _FEW and (chosen := _by_bits(condition, x, x is a)) is not None:
+            return chosen
+        zero = _ZEROS.get(x.dtype, zero)
+        a, b = (x, zero) if x is a else (zero, x)
     y = _choose(condition, a, b)
     return y if y.ndim else y[()]  # a scalar, as ufuncs give
 
 
-def _kept(condition: Any, a: Any, b: Any) -> Any:
-    """A choice between an array and 0 by its bits: ten times as quick for many elements.
+def _relu_vjp(g: Any, y: Any) -> Any:
+    if g.size > _FEW:
+        return _where(y <= 0, 0, g)
+    d = _choose(y, g, _ZEROS.get(g.dtype, 0))  # of numbers that are not negative, or NaN
+    return d if d.ndim else d[()]
+
+
+def _tanh_vjp(g: Any, t: Any) -> Any:
+    return g * (_ONES.get(t.dtype, 1.0) - t * t)
+
+
+def _sigmoid_vjp(g: Any, s: Any) -> Any:
+    return g * (s * (_ONES.get(s.dtype, 1.0) - s))
+
+
+def _by_bits(condition: Any, x: Any, holds: bool) -> Any:
+    """x where the condition holds (or does not), else 0: ten times as quick for many elements.
 
     numpy.where takes a branch for each element. None for what has no such bits.
     """
-    x, zero = (a, b) if b.__class__ is int else (b, a)
-    if zero.__class__ is not int or zero or x.dtype.kind != "f" or x.itemsize not in _BITS:
+    if x.dtype.kind != "f" or x.itemsize not in _BITS:
         return None
     if condition.__class__ is not np.ndarray or condition.shape != x.shape:
         return None
     if condition.dtype.char != "?":
         return None
     truth = condition.view(np.int8)
-    bits = -truth if x is a else truth - np.int8(1)  # -1, all of whose bits are 1, or 0
+    bits = -truth if holds else truth - np.int8(1)  # -1, all of whose bits are 1, or 0
     return np.bitwise_and(x.view(_BITS[x.itemsize]), bits).view(x.dtype)
 
 
@@ -188,6 +206,9 @@ NUMPY = Namespace(
         "min": _min,
         "prod": _prod,
         "relu": _relu,
+        "relu_vjp": _relu_vjp,
+        "sigmoid_vjp": _sigmoid_vjp,
+        "tanh_vjp": _tanh_vjp,
         "least_squares": _least_squares,
         "solve_triangular": _solve_triangular,
         "special": Special("scipy.special"),

@@ -22,6 +22,7 @@ from gpugrad.engine.follow import Follower, device_of_gradient, has_moved
 from gpugrad.engine.messages import explains_no_memory
 from gpugrad.engine.modes import Observers, enable_grad, in_rules, observer
 from gpugrad.engine.node import Leaf, Node
+from gpugrad.engine.op import Op
 from gpugrad.engine.outputs import OutputsNode, ShapeDtype, pick
 from gpugrad.engine.pull import pull_back, unbroadcast
 from gpugrad.engine.residuals import residual_nodes
@@ -125,9 +126,11 @@ def _walk(
     uses = hooks.first_uses(reachable(gradients)) if hooks.eager else {}
     latest: Any = None  # waits beside the heap, so that a chain does without the heap
     while ready or latest is not None:
+        node = latest
         if ready:
-            latest = heappop(ready) if latest is None else heappushpop(ready, latest)
-        node, latest = latest[1], None
+            first = heappop(ready) if node is None else heappushpop(ready, (-node.serial, node))
+            node = first[1]
+        latest = None
         g = gradients.pop(node)
         if node.__class__ is not Node:
             g = _arrived(node, g, graph, supports)
@@ -149,26 +152,23 @@ def _walk(
             xp, (values, y) = graph.xp, graph.values(node)
         elif y is None:
             y = node
-        plain = node.__class__ is Node and op.joint is None and not supports
-        if op.chooses:
-            plain = plain and not matters_to_any(sums.matters, parents)
-        if plain and not (op.adds and sums.can_add(parents)):
+        plain = node.__class__ is Node and not supports
+        if plain and (op.simple or _is_plain(op, parents, sums)):
             rules = op.vjps if xp.rules is None else xp.rules(op)
         else:
             plain, rules = False, _pulled(node, xp, g, y, parents, values, sums, watch)
+        count = 0 if node.parameters else len(values)
         for parent, rule in zip(parents, rules):
             if parent is None:
                 continue
             if not plain:
                 d = rule
-            elif node.parameters:
-                d = rule(xp, g, y, *values, **node.parameters)
-            elif len(values) == 2:  # written out: a call with a star costs three times as much
+            elif count == 2:  # written out: a call with a star costs three times as much
                 d = rule(xp, g, y, values[0], values[1])
-            elif len(values) == 1:
+            elif count == 1:
                 d = rule(xp, g, y, values[0])
             else:
-                d = rule(xp, g, y, *values)
+                d = rule(xp, g, y, *values, **node.parameters or {})
             if d is None:  # the op has added it to the parent's already
                 continue
             if watch is not None:
@@ -181,11 +181,12 @@ def _walk(
             gradients[parent] = d
             if parent.__class__ is Leaf:
                 continue  # nothing follows: its gradient is complete when the walk ends
-            # A leaf to deliver eagerly comes right after its first use, others by serial number.
-            entry = (0.5 - uses[parent] if parent in uses else -parent.serial, parent)
+            if uses and parent in uses:  # a leaf to deliver eagerly, right after its first use
+                heappush(ready, (0.5 - uses[parent], parent))
+                continue
             if latest is not None:
-                heappush(ready, latest)
-            latest = entry
+                heappush(ready, (-latest.serial, latest))
+            latest = parent
         if not retain_graph:
             node.values = node.y = None
         d = rules = None  # free a gradient as soon as the walk has passed it
@@ -223,6 +224,13 @@ def _arrived(node: Any, g: Any, graph: GraphMode | None, supports: dict[Any, Any
         filled = nonzero(after if graph is None else after.data)
         supports[node] = supports[node].union(filled)
     return after
+
+
+def _is_plain(op: Op, parents: Sequence[Any], sums: Gradients) -> bool:
+    """Whether an op that adds or chooses has to do neither, for this node."""
+    if op.joint is not None or (op.adds and sums.can_add(parents)):
+        return False
+    return not (op.chooses and matters_to_any(sums.matters, parents))
 
 
 def _pulled(

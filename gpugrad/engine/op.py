@@ -120,7 +120,8 @@ class Op:
         "constants", "doc", "domain", "finite", "forward", "joint", "jvp", "keep_table", "kind",
         "layer", "masks", "methods", "moves", "name", "native", "observe", "operands", "operator",
         "optional", "outputs", "parameters", "prepare", "public", "recorded", "reference",
-        "residuals", "samples", "saves", "shown", "signature", "support", "variadic", "vjps",
+        "residuals", "samples", "saves", "shown", "signature", "simple", "support", "variadic",
+        "vjps",
     )  # fmt: skip
 
     def __init__(
@@ -198,6 +199,8 @@ class Op:
         self.support = support
         # Whether the gradients of its arguments have a support where that of its output has one.
         self.carries = kind == "elementwise" or moves or support is not None
+        # Whether all that its node has to do in a walk is to call the rules.
+        self.simple = vjp_all is None and not adds and not self.chooses
         self.domain = domain
         self.samples = None if samples is None else tuple(samples)
         self.prepare = prepare

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gpugrad.engine.op import Checks, Sample, choosing, op
+from gpugrad.engine.op import Checks, Sample, choosing, op, part
 from gpugrad.ops.complex_parts import refuse_complex
 
 HALF, FULL = np.dtype(np.float16), np.dtype(np.float32)
@@ -54,14 +54,11 @@ def _relu(xp: Any, x: Any, /) -> Any:
     return xp.maximum(x, 0)
 
 
+part("relu_vjp", lambda xp, g, y: xp.where(y <= 0, 0, g))
 op(
     "relu",
     _relu,
-    vjp=[
-        choosing(
-            lambda xp, y, x: xp.logical_not(y <= 0), lambda xp, g, y, x: xp.where(y <= 0, 0, g)
-        )
-    ],
+    vjp=[choosing(lambda xp, y, x: xp.logical_not(y <= 0), lambda xp, g, y, x: xp.relu_vjp(g, y))],
     saves="y",
     finite=True,
     public="gg nn.functional",
