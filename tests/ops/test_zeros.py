@@ -252,3 +252,35 @@ def test_a_guard_holds_through_what_stands_between(case, device):
     chosen = np.array([False, False, True, True])
     ok = gg.tensor(chosen, device=device)
     check_zeros(lambda t: GUARDS[case](t, ok), x, chosen)
+
+
+ANALYTIC = {
+    "sqrt": gg.sqrt,
+    "log": gg.log,
+    "power": lambda z: z**0.5,
+    "abs": gg.abs,
+    "angle": gg.angle,
+    "sign": gg.sign,
+    "root of the real part": lambda z: gg.sqrt(z.real),
+    "log of the imaginary part": lambda z: gg.log(z.imag),
+    "log of the conjugate": lambda z: gg.log(gg.conj(z)),
+    "norm": lambda z: gg.linalg.norm(gg.stack([z, z]), axis=0),
+}
+
+
+@pytest.mark.parametrize("case", ANALYTIC)
+def test_a_guard_holds_for_complex_numbers(case, device):
+    chosen = np.array([False, True])
+    ok = gg.tensor(chosen, device=device)
+    z = gg.tensor(np.array([0, 1 + 2j]), device=device, requires_grad=True)
+
+    def f(z):
+        return gg.where(ok, ANALYTIC[case](z), 0)
+
+    y = f(z)
+    for _ in range(3):
+        y = gg.gradients(y.real.sum() + y.imag.sum(), z, create_graph=True)
+        np.testing.assert_array_equal(host(y)[~chosen], 0)
+        assert np.isfinite(host(y)[chosen]).all()
+    z = z.detach()
+    np.testing.assert_array_equal(host(gg.jvp(f, (z,), (gg.ones_like(z),))[1])[~chosen], 0)
