@@ -105,7 +105,7 @@ def load(path: PathLike, *, device: str | Device | None = None) -> Any:
         tree = content["tree"]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise FileFormatError(
-            f"load: {path}: what it says about its contents is damaged ({error})"
+            f"load: {path}: the description of its contents is damaged ({error})"
         ) from None
     if not isinstance(version, int) or version > FORMAT:
         raise FileFormatError(
@@ -116,7 +116,7 @@ def load(path: PathLike, *, device: str | Device | None = None) -> Any:
         return _decoded(tree, arrays, where)
     except (_DamagedError, RecursionError) as error:
         raise FileFormatError(
-            f"load: {path}: what it says about its contents is damaged ({error})"
+            f"load: {path}: the description of its contents is damaged ({error})"
         ) from None
 
 
@@ -256,7 +256,7 @@ def _header(path: Path) -> dict[str, Any]:
         if length > LIMIT:
             raise FileFormatError(
                 f"load: {path} has a header of {length:,} bytes, more than the {LIMIT:,} that "
-                "safetensors allows: it is damaged or was made to do harm"
+                "safetensors allows: it is damaged or malicious"
             )
         if length > size - 8:
             raise FileFormatError(
@@ -329,36 +329,36 @@ def _list(value: Any, problem: str, length: int | None = None) -> list[Any]:
 
 def _dict(tree: Any, arrays: dict[str, np.ndarray], where: Device) -> Any:
     if not isinstance(tree["dict"], dict):
-        raise _DamagedError("a dict that is none")
+        raise _DamagedError("an invalid dict")
     return {key: _decoded(value, arrays, where) for key, value in tree["dict"].items()}
 
 
 def _items(tree: Any, arrays: dict[str, np.ndarray], where: Device) -> Any:
     result = {}
-    for item in _list(tree["items"], "items that are no list"):
-        key, value = _list(item, "an item that is no pair", 2)
+    for item in _list(tree["items"], "items that are not a list"):
+        key, value = _list(item, "an item that is not a pair", 2)
         decoded = _decoded(key, arrays, where)
         try:
             result[decoded] = _decoded(value, arrays, where)
         except TypeError:
-            raise _DamagedError("a key that cannot be one") from None
+            raise _DamagedError("an unhashable key") from None
     return result
 
 
 def _tuple(tree: Any, arrays: dict[str, np.ndarray], where: Device) -> Any:
-    return tuple(_decoded(i, arrays, where) for i in _list(tree["tuple"], "a tuple that is none"))
+    return tuple(_decoded(i, arrays, where) for i in _list(tree["tuple"], "an invalid tuple"))
 
 
 def _float(tree: Any, arrays: dict[str, np.ndarray], where: Device) -> Any:
     if tree["float"] not in ("nan", "inf", "-inf"):
-        raise _DamagedError("a number that is none")
+        raise _DamagedError("an invalid number")
     return float(tree["float"])
 
 
 def _complex(tree: Any, arrays: dict[str, np.ndarray], where: Device) -> Any:
     parts = [_decoded(i, arrays, where) for i in _list(tree["complex"], "a complex number", 2)]
     if not all(isinstance(part, int | float) for part in parts):
-        raise _DamagedError("a complex number that is none")
+        raise _DamagedError("an invalid complex number")
     return complex(*parts)
 
 

@@ -286,7 +286,7 @@ def _keyword(called: Any, function: Function, error: TypeError) -> DTypeError | 
     keyword, name = match[1], called.__name__
     accepted = ", ".join(inspect.signature(function).parameters)
     instead = INSTEAD_OF_KEYWORDS.get(keyword, f"what gg.{name} takes: {accepted}")
-    return DTypeError(f"np.{name}: {keyword}= is not taken with tensors. Write {instead}")
+    return DTypeError(f"np.{name}: {keyword}= is not supported for tensors. Write {instead}")
 
 
 def _of_another_library(ufunc: Any, method: str) -> Function:
@@ -314,7 +314,7 @@ def into(out: tuple[Any, ...], compute: Function, inputs: tuple[Any, ...], kwarg
     if result.requires_grad or (isinstance(target, Tensor) and target.requires_grad):
         raise GradientError(
             "out=: a result that requires a gradient cannot be written into an existing array. "
-            "Leave out= away and use what is returned (`a = a + t` in place of `a += t`)"
+            "Omit out= and use the result (`a = a + t` in place of `a += t`)"
         )
     if not np.can_cast(result.dtype, target.dtype, "same_kind"):
         raise DTypeError(

@@ -73,7 +73,8 @@ def _elementwise(self: Tensor, kernel: Any, *args: Any, **kwargs: Any) -> Any:
     keywords = [key for key, value in kwargs.items() if value is not None and key != "casting"]
     if keywords:
         raise DTypeError(
-            f"cupy.{_home(kernel)[1]}: {keywords[0]}= is not taken with tensors. Cast with .astype"
+            f"cupy.{_home(kernel)[1]}: {keywords[0]}= is not supported for tensors. "
+            "Cast with .astype"
         )
     return into(outputs, function, inputs, {}) if outputs else function(*inputs)
 
@@ -84,7 +85,7 @@ def _reduction(self: Tensor, kernel: Any, axis: Any, dtype: Any, out: Any, keepd
     if name == kernel.name or name not in FUNCTIONS:
         raise DTypeError(f"{kernel.name}: gpugrad does not know this reduction.{nearest(name)}")
     if dtype is not None or out is not None:
-        raise DTypeError(f"cupy.{name}: dtype= and out= are not taken with tensors")
+        raise DTypeError(f"cupy.{name}: dtype= and out= are not supported for tensors")
     return FUNCTIONS[name](self, axis=axis, keepdims=keepdims)
 
 
@@ -161,7 +162,7 @@ def _method(name: str, order: tuple[str, ...]) -> Callable[..., Any]:
         for keyword in ("dtype", "out"):
             if kwargs.pop(keyword, None) is not None:
                 raise DTypeError(
-                    f"{name}: {keyword}= is not taken with tensors. Cast with .astype, and use "
+                    f"{name}: {keyword}= is not supported for tensors. Cast with .astype, and use "
                     "what is returned"
                 )
         return function(self, **kwargs)

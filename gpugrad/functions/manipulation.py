@@ -70,8 +70,8 @@ def _reshape_with_copy(x: Tensor, shape: Any, order: str, copy: bool) -> Tensor:
         return result.copy() if shares else result
     if not shares:
         raise ArgumentError(
-            f"reshape: copy=False, but elements of shape {x.shape} that are not in order in "
-            f"memory take a copy to have shape {result.shape}"
+            f"reshape: copy=False, but {x.shape} to {result.shape} needs a copy, as the elements "
+            "are not in order in memory"
         )
     return result
 
@@ -161,7 +161,7 @@ def squeeze(x: Any, /, axis: Any = None) -> Tensor:
     dropped = axis_numbers("squeeze", axis, x.ndim)
     for number in dropped:
         if x.shape[number] != 1:
-            raise ShapeError(f"squeeze: axis {number} of shape {x.shape} has not size 1")
+            raise ShapeError(f"squeeze: axis {number} of shape {x.shape} does not have size 1")
     return reshape(x, [size for i, size in enumerate(x.shape) if i not in dropped])
 
 

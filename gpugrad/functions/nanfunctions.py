@@ -202,7 +202,7 @@ def nan_to_num(
     Replaced elements have the gradient 0. The result is a copy: ``copy=False`` is refused.
     """
     if not copy:
-        raise DTypeError("nan_to_num: copy=False would change x; leave copy away")
+        raise DTypeError("nan_to_num: copy=False would change x; omit copy")
     x = as_tensor(x)
     if x.dtype.kind == "c":
         return by_parts(lambda part: nan_to_num(part, True, nan, posinf, neginf), x)

@@ -30,7 +30,7 @@ def packbits(x: Any, /, axis: int | None = None, bitorder: str = "big") -> Tenso
     """
     x = creation.asarray(x).detach()
     if x.dtype.kind not in "iub":
-        raise DTypeError(f"packbits: expected whole numbers or truth values, got {x.dtype}")
+        raise DTypeError(f"packbits: expected whole numbers or booleans, got {x.dtype}")
     shifts = _shifts("packbits", x, bitorder)
     x, axis = (reshape(x, -1), 0) if axis is None else (x, axis)
     bits = moveaxis((x != 0).astype(np.uint8), axis, -1)

@@ -252,7 +252,7 @@ def polyfit(
     if cov != "unscaled":
         if len(x) <= order:
             raise ShapeError(
-                f"polyfit: cov wants more points than coefficients, got {len(x)} and {order}"
+                f"polyfit: cov needs more points than coefficients, got {len(x)} and {order}"
             )
         factor = remains / (len(x) - order)
         return coefficients, base[:, :, None] * factor if y.ndim == 2 else base * factor

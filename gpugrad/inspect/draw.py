@@ -110,8 +110,8 @@ class Drawing:
         suffix = (format or path.suffix.lstrip(".")).lower()
         if not suffix:
             raise GpugradError(
-                f"draw: {str(path)!r} does not say which kind of file. Give it an ending (.dot, "
-                ".svg, .png, .pdf) or pass format="
+                f"draw: {str(path)!r} has no suffix that names a format. Add one (.dot, .svg, "
+                ".png, .pdf) or pass format="
             )
         return suffix
 

@@ -75,7 +75,7 @@ def _refuse(event: str) -> None:
     if sending.get():
         return
     if event == "host to device":
-        problem = "an array of the host is copied to the device by stealth here"
+        problem = "a host array is copied to the device implicitly here"
     else:
         problem = "the host waits for the device here"
     raise SyncError(

@@ -102,7 +102,7 @@ class Softmax(Module):
 
     def __init__(self, axis: int | None = None, *, dim: int | None = None) -> None:
         if axis is not None and dim is not None:
-            raise ValueError("Softmax: axis and dim are two names of one thing; give one of them")
+            raise ValueError("Softmax: axis and dim are the same parameter; pass one of them")
         chosen = axis if dim is None else dim
         self.axis = -1 if chosen is None else chosen
 

@@ -118,8 +118,8 @@ def _check_classes(who: str, numbers: Any, count: int, ignore_index: int | None)
     raise ValueError(
         f"{who}: class numbers must be from 0 to {count - 1} for {count} classes, got "
         f"{numbers.flat[first]} (the first, at {first}). "
-        + ("Is it the number for samples to leave out? Pass it as ignore_index="
-           if ignore_index is None else "Others are not left out by ignore_index")
+        + ("Is it the class of ignored samples? Pass it as ignore_index="
+           if ignore_index is None else "ignore_index ignores no other class")
     )  # fmt: skip
 
 

@@ -74,8 +74,8 @@ class Optimizer:
         groups = list(params)
         if not groups:
             raise ValueError(
-                f"{self._who()}: there are no parameters to train. A model's parameters() can be "
-                "used up once: make them anew, or pass list(model.parameters())"
+                f"{self._who()}: there are no parameters to train. A model's parameters() is an "
+                "iterator for one use: call it again, or pass list(model.parameters())"
             )
         if not isinstance(groups[0], Mapping):
             groups = [{"params": groups}]
@@ -397,8 +397,8 @@ class Optimizer:
             # A scheduler adds "initial_lr".
             if differ := sorted((set(group) ^ set(current)) - {"initial_lr"}):
                 raise ValueError(
-                    f"{who}: the settings {differ} are in one of the two only. Is it the state of "
-                    "another kind of optimizer?"
+                    f"{who}: the settings {differ} are in only one of the two. Is it the state of "
+                    "an optimizer of another class?"
                 )
             settings = {**group, "params": current["params"]}
             self._check(settings)
@@ -417,7 +417,7 @@ class Optimizer:
             if not isinstance(entries[p].get("step"), int):
                 raise ValueError(f"{who}: the state of parameter {index} has no number of steps")
         if saved:
-            raise ValueError(f"{who}: there is state of unknown parameters: {sorted(saved)}")
+            raise ValueError(f"{who}: the state has unknown parameters: {sorted(saved)}")
         for current, settings in zip(self.param_groups, loaded):
             current.update(settings)
         self._state = entries

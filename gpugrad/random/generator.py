@@ -175,7 +175,7 @@ class Generator:
             if first + blocks >= END:
                 raise ValueError(
                     f"the generator has {END - 1 - first} of its 2**64 blocks left, {blocks} were "
-                    "asked for; take another seed"
+                    "requested; use another seed"
                 )
             self._counter = first + blocks
             return self._seed, first

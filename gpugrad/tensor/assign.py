@@ -309,11 +309,11 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
         passing = value if isinstance(value, Tensor) and is_temporary(references) else None
         if not only_graphs_share(self, passing, other):
             raise GradientError(
-                f"item assignment: the memory of this tensor of shape {self.shape} is seen by "
+                f"item assignment: the memory of this tensor of shape {self.shape} is shared with "
                 "another array or tensor (a view such as `row = t[0]`, the array that it was made "
-                "of, its .detach() or .data), which a recorded assignment would leave as it is "
-                "where NumPy's would change it. Write `t = t.copy()` first or copy the view "
-                "(`row = t[0].copy()`), or make a new tensor with `t = t.at[index].set(value)`"
+                "of, its .detach() or .data), which a recorded assignment would not change, as "
+                "NumPy's would. Write `t = t.copy()` first or copy the view (`row = t[0].copy()`), "
+                "or make a new tensor with `t = t.at[index].set(value)`"
             )
     raw = raw_index("item assignment", index, self._array, keep=True)
     result = _updated("item assignment", self, raw, value)

@@ -338,7 +338,7 @@ class Tensor(Members):
         if self._node is not None:
             raise GradientError(
                 f"{who}: a Python number cannot carry the gradient that this tensor requires "
-                "(math.sin(t) asks for one, too). Write gg.sin(t) for a function of it, or "
+                "(math.sin(t) needs one, too). Write gg.sin(t) for a function of it, or "
                 "t.item() for the value alone"
             )
         return self.item()

@@ -122,7 +122,7 @@ def asarray(
     casts = dtype is not None and result.dtype != dtype
     if copy is False and (moves or casts):
         to = f"{result.device} to {device}" if moves else f"{result.dtype} to {np.dtype(dtype)}"
-        raise ArgumentError(f"asarray: copy=False, but going from {to} takes a copy")
+        raise ArgumentError(f"asarray: copy=False, but going from {to} needs a copy")
     if moves or casts:
         result = as_tensor(result, dtype=dtype, device=device)
     elif copy:

@@ -681,7 +681,7 @@ def test_refusals(rng):
         linalg.matrix_norm(vector)
     with pytest.raises(gg.ShapeError, match=r"cond: expected matrices with elements"):
         linalg.cond(vector)
-    with pytest.raises(gg.ShapeError, match=r"cond: p=1 wants square matrices"):
+    with pytest.raises(gg.ShapeError, match=r"cond: p=1 needs square matrices"):
         linalg.cond(wide, 1)
 
 

@@ -585,7 +585,7 @@ ERRORS = [
     (lambda t: gg.ravel_multi_index(([2],), (2,), "up"), ArgumentError, "'clip', got 'up'"),
     (lambda t: gg.ravel_multi_index(([0],), (2,), order="K"), ArgumentError, "order 'C' or 'F'"),
     (lambda t: gg.unravel_index([6], (2, 3)), IndexingError, "a number is not from 0 to 5"),
-    (lambda t: gg.packbits(t), DTypeError, "packbits: expected whole numbers or truth values"),
+    (lambda t: gg.packbits(t), DTypeError, "packbits: expected whole numbers or booleans"),
     (lambda t: gg.packbits([1], bitorder="up"), ArgumentError, "packbits: expected bitorder 'big"),
     (lambda t: gg.unpackbits(gg.arange(3)), DTypeError, "unpackbits: expected dtype uint8, got"),
     (lambda t: gg.fill_diagonal(t[0], 1), ShapeError, "fill_diagonal: expected a matrix, or more"),

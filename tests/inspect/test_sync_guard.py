@@ -111,7 +111,7 @@ STEALTH = {
 def test_a_copy_to_the_device_by_stealth_raises(send, matrix):
     with gg.sync_guard(), pytest.raises(gg.SyncError) as caught:
         send(matrix)
-    assert "an array of the host is copied to the device by stealth here" in str(caught.value)
+    assert "a host array is copied to the device implicitly here" in str(caught.value)
     assert HERE in str(caught.value)
     send(matrix)
 
@@ -389,7 +389,7 @@ COPIES = {
 
 @pytest.mark.parametrize("copy", COPIES.values(), ids=list(COPIES))
 def test_copies_to_cupy_by_stealth_raise(copy, cupy):
-    with gg.sync_guard(), pytest.raises(gg.SyncError, match="copied to the device by stealth"):
+    with gg.sync_guard(), pytest.raises(gg.SyncError, match="copied to the device implicitly"):
         copy(cupy)
 
 

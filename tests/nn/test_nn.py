@@ -653,7 +653,7 @@ def test_modules_of_functions(device, rng, module, function):
 
 
 def test_softmax_refuses_an_axis_given_twice():
-    with pytest.raises(ValueError, match="axis and dim are two names of one thing"):
+    with pytest.raises(ValueError, match="axis and dim are the same parameter"):
         nn.Softmax(0, dim=1)
 
 

@@ -550,7 +550,7 @@ def leaf(*shape):
     ("make", "error", "message"),
     [
         (lambda: gg.optim.SGD([], lr=1), ValueError, "SGD: there are no parameters"),
-        (lambda: gg.optim.SGD(iter([]), lr=1), ValueError, "used up once"),
+        (lambda: gg.optim.SGD(iter([]), lr=1), ValueError, "an iterator for one use"),
         (lambda: gg.optim.SGD(leaf(2), lr=1), gg.DTypeError, r"Write \[tensor\]"),
         (lambda: gg.optim.SGD([leaf(2), np.ones(2)], lr=1), gg.DTypeError, "ndarray at position 1"),
         (lambda: gg.optim.SGD([gg.zeros(2)], lr=1), gg.GradientError, "requires no gradient"),
@@ -618,7 +618,7 @@ def adam_state(params):
     [
         (lambda s: s.pop("state"), ValueError, "expected a dict with 'state' and 'param_groups'"),
         (lambda s: s["param_groups"].append({"params": []}), ValueError, r"of groups of \[2, 0\]"),
-        (lambda s: s["param_groups"][0].pop("betas"), ValueError, "another kind of optimizer"),
+        (lambda s: s["param_groups"][0].pop("betas"), ValueError, "an optimizer of another class"),
         (lambda s: s["param_groups"][0].update(lr=-1.0), ValueError, "lr must be at least 0"),
         (
             lambda s: s["state"][1].update(exp_avg=np.zeros((3, 1))),

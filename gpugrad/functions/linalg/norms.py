@@ -131,7 +131,7 @@ def cond(x: Any, p: Any = None) -> Tensor:
         ends = values[..., 0], values[..., -1]
         return ends[0] / ends[1] if p != -2 else ends[1] / ends[0]
     if x.shape[-1] != x.shape[-2]:
-        raise ShapeError(f"cond: p={p!r} wants square matrices, got shape {x.shape}")
+        raise ShapeError(f"cond: p={p!r} needs square matrices, got shape {x.shape}")
     return matrix_norm(x, ord=p) * matrix_norm(OPS["inv"](x), ord=p)
 
 
