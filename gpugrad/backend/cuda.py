@@ -43,7 +43,7 @@ def is_available() -> bool:
 
 
 def why_unavailable() -> str | None:
-    """What keeps CUDA from working and what mends it, in one line; None where it works.
+    """Why CUDA does not work, and the fix, in one line; None where it works.
 
     >>> reason = why_unavailable()
     >>> reason is None or reason.endswith(".")
@@ -53,7 +53,7 @@ def why_unavailable() -> str | None:
 
 
 def device_count() -> int:
-    """How many CUDA devices can be used: 0 where CUDA does not work.
+    """The number of CUDA devices: 0 where CUDA does not work.
 
     >>> (device_count() > 0) == is_available()
     True
@@ -62,7 +62,7 @@ def device_count() -> int:
 
 
 def current_device() -> int:
-    """The index of the device on which CuPy works in this thread; DeviceError without CUDA.
+    """The index of CuPy's current device in this thread; DeviceError without CUDA.
 
     >>> current_device() if is_available() else 0
     0
@@ -71,12 +71,12 @@ def current_device() -> int:
     if cupy is None or probe().reason is not None:
         require()
         cupy = _cupy()
-    found: int = cupy.cuda.device.get_device_id()
-    return found
+    index: int = cupy.cuda.device.get_device_id()
+    return index
 
 
 def synchronize(device: Any = None) -> None:
-    """Wait until the device has done all that it was given; needed before a clock is read.
+    """Wait until all work queued on the device is done, for example before reading a clock.
 
     ``device`` is an index, a name such as "cuda:1", a Device, or None for the current
     one. DeviceError where CUDA does not work; ``Device.synchronize`` does nothing on a CPU.
@@ -92,14 +92,13 @@ def memory_stats(device: Any = None) -> dict[str, int]:
     """The memory of a device, in bytes; ``device`` as for ``synchronize``.
 
     - ``used``: held by living arrays, from CuPy's default pool;
-    - ``peak``: the most that ``used`` has been since `reset_peak`, or since the first call of
-      either of the two functions: who does not ask does not pay for the counting;
+    - ``peak``: the maximum of ``used`` since `reset_peak`, or since the first call of either of the
+      two functions: without a call nothing is counted;
     - ``reserved``: taken from the driver by that pool, ``used`` and its cache together;
     - ``total`` and ``free``: of the whole device, with other processes counted.
 
-    What another allocator (``cupy.cuda.set_allocator``) hands out is seen in ``free`` alone.
-    Where several threads allocate, what one of them frees in the same instant that another
-    allocates may be missing in ``peak``.
+    Memory of another allocator (``cupy.cuda.set_allocator``) shows in ``free`` only. If one thread
+    frees memory in the instant in which another allocates, ``peak`` may miss it.
 
     >>> if is_available():
     ...     assert memory_stats()["used"] <= memory_stats()["peak"] <= memory_stats()["total"]
@@ -117,11 +116,11 @@ def memory_stats(device: Any = None) -> dict[str, int]:
 
 
 def reset_peak(device: Any = None) -> None:
-    """Let the ``peak`` of `memory_stats` begin anew, at what is in use now.
+    """Reset the ``peak`` of `memory_stats` to what is in use now.
 
-    Counting puts a function before the allocator of CuPy's default pool, in all threads and for
-    the rest of the process; it adds some tenths of a microsecond to each allocation. ``device`` as
-    for ``synchronize``.
+    Counting puts a function in front of the allocator of CuPy's default pool, in all threads and
+    for the rest of the process. It adds some tenths of a microsecond to an allocation. ``device``
+    as for ``synchronize``.
 
     >>> if is_available():
     ...     reset_peak()
@@ -131,9 +130,9 @@ def reset_peak(device: Any = None) -> None:
 
 
 def empty_cache() -> None:
-    """Give what CuPy's pools hold unused, device and pinned memory, back to the driver.
+    """Return unused memory of CuPy's pools, device and pinned memory, to the driver.
 
-    Living arrays stay. DeviceError where CUDA does not work.
+    Arrays in use stay. DeviceError where CUDA does not work.
 
     >>> if is_available():
     ...     empty_cache()
@@ -148,7 +147,7 @@ def empty_cache() -> None:
 
 
 def require(index: int | None = None) -> None:
-    """Raise DeviceError unless CUDA works and, where one is given, has the device ``index``."""
+    """Raise DeviceError unless CUDA works and has the device ``index``, if one is given."""
     reason = probe().reason
     if reason is not None:
         asked = "cuda" if index is None else f"cuda:{index}"
@@ -172,7 +171,7 @@ def _cupy() -> Any:
 
 @contextlib.contextmanager
 def _on(device: Any) -> Iterator[Any]:
-    """CuPy, while a device given as index, name, Device or None is the current one."""
+    """CuPy, with a device (index, name, Device or None) as its current one."""
     name = re.fullmatch(r"(?:cuda:)?(\d+)|cuda|None", str(device))
     if name is None:
         raise DeviceError(f'expected a CUDA device, such as 0 or "cuda:0", got {str(device)!r}')
@@ -183,9 +182,8 @@ def _on(device: Any) -> Iterator[Any]:
 
 
 def register_arrays() -> None:
-    """Let cupy.ndarray be computed on with CuPy. Imports CuPy; needs no GPU.
+    """Register cupy.ndarray, as the first CuPy array does. Imports CuPy; needs no GPU.
 
-    Every first look at an array of CuPy's does it. With GPUGRAD_FUSION=0 no kernel of
-    `gpugrad.kernels` stands in for a formula.
+    With GPUGRAD_FUSION=0 no kernel of `gpugrad.kernels` replaces a formula.
     """
     LIBRARIES["cupy"]()

@@ -1,7 +1,7 @@
-"""The namespace of CuPy's arrays: its functions, and what mends those that differ from NumPy's.
+"""The namespace of CuPy arrays, with replacements of functions that differ from NumPy's.
 
-Imports cupy_namespace, device, mended_ufuncs, products and special; CuPy with its first array.
-`gpugrad.kernels` makes the same namespace with kernels in it.
+Imports cupy_namespace, device, mended_ufuncs, products and special, and CuPy at its first array.
+`gpugrad.kernels.attach` makes the same namespace with kernels.
 """
 
 import sys
@@ -25,10 +25,10 @@ S = TypeVar("S", bound=CupyNamespace)
 
 
 def make_namespace(cupy: Any, cls: type[S], products: Products, **functions: Any) -> S:
-    """A namespace of a class for CuPy's arrays; ``functions`` are those of its own."""
+    """A namespace of class ``cls`` for CuPy arrays, with more ``functions`` by name."""
     try:
         several = cupy.cuda.runtime.getDeviceCount() > 1
-    except RuntimeError:  # no driver: names and signatures can be looked up all the same
+    except RuntimeError:  # no driver: names and signatures are there all the same
         several = False
     mended = {
         "argpartition_order": _argpartition_order,
@@ -44,7 +44,7 @@ def make_namespace(cupy: Any, cls: type[S], products: Products, **functions: Any
 
 
 def register_arrays() -> None:
-    """Let cupy.ndarray be computed on with CuPy's functions and no kernel of gpugrad's."""
+    """Register cupy.ndarray with CuPy's functions and without kernels of gpugrad."""
     cupy = import_module("cupy")
     namespace = make_namespace(cupy, CupyNamespace, Products(cupy))
     for name, formula in UFUNCS.items():
@@ -56,7 +56,7 @@ LIBRARIES["cupy"] = register_arrays
 
 
 def _cholesky(x: Any, /) -> Any:
-    """NaN for a matrix that is not positive definite; cuSOLVER leaves what it came to."""
+    """NaN for a matrix that is not positive definite, where cuSOLVER leaves a partial result."""
     cupy = sys.modules["cupy"]
     factor = FORMULAS["cholesky"](namespace_of(x), x)
     diagonal = cupy.diagonal(factor, axis1=-2, axis2=-1).real
@@ -65,18 +65,18 @@ def _cholesky(x: Any, /) -> Any:
 
 
 def _argpartition_order(x: Any, /, kth: Any, axis: int | None) -> Any:
-    """The whole order, as CuPy's function gives it, which waits for the device as well."""
+    """The complete order; CuPy's argpartition is a full sort that waits for the device."""
     if axis is None:
         x, axis = x.reshape(-1), -1
     size = x.shape[axis]
-    for place in numpy.ravel(kth):
-        if not -size <= place < size:
-            raise ValueError(f"kth(={place}) out of bounds ({size})")
+    for index in numpy.ravel(kth):
+        if not -size <= index < size:
+            raise ValueError(f"kth(={index}) out of bounds ({size})")
     return sys.modules["cupy"].argsort(x, axis=axis)
 
 
 def _pinv(x: Any, /, rcond: Any = 1e-15) -> Any:
-    """As CuPy's, in which an assignment through a mask waits for the device."""
+    """CuPy's formula without its assignment through a mask, which waits for the device."""
     if not x.size or x.dtype.char not in "fdFD":
         return FORMULAS["pinv"](namespace_of(x), x, rcond)
     cupy = sys.modules["cupy"]
@@ -87,35 +87,35 @@ def _pinv(x: Any, /, rcond: Any = 1e-15) -> Any:
 
 
 def _solve_triangular(a: Any, b: Any, lower: bool = False, unit_diagonal: bool = False) -> Any:
-    """By substitution for one matrix; CuPy has none for stacks."""
-    words = {"lower": lower, "unit_diagonal": unit_diagonal}
+    """By substitution for one matrix; CuPy has no substitution for stacks."""
+    options = {"lower": lower, "unit_diagonal": unit_diagonal}
     if a.dtype == b.dtype and a.dtype.char in "fdFD" and a.ndim == b.ndim == 2 and b.size:
-        return import_module("cupyx.scipy.linalg").solve_triangular(a, b, **words)
-    return FORMULAS["solve_triangular"](namespace_of(a), a, b, **words)
+        return import_module("cupyx.scipy.linalg").solve_triangular(a, b, **options)
+    return FORMULAS["solve_triangular"](namespace_of(a), a, b, **options)
 
 
 def _check_one_device(op: str, raws: tuple[Any, ...]) -> None:
-    """Refuse NumPy arrays beside CuPy arrays; NumPy scalars are numbers and welcome."""
+    """Refuse NumPy arrays with CuPy arrays. NumPy scalars are numbers and may meet them."""
     for raw in raws:
         if isinstance(raw, numpy.ndarray):
             check_same_device(op, raws)
 
 
 def _check_each_device(op: str, raws: tuple[Any, ...]) -> None:
-    """As ``_check_one_device``, and CuPy arrays must be on one GPU: the current one.
+    """As ``_check_one_device``; in addition CuPy arrays must be on the current GPU.
 
-    CuPy would let the current GPU read the other's memory through peer access, and put
-    the result on a device that nobody chose.
+    CuPy would read the memory of another GPU through peer access, and create the result on the
+    current GPU, which nobody chose.
     """
     cupy = sys.modules["cupy"]
     array = cupy.ndarray
     home = None
     for raw in raws:
         if isinstance(raw, array):
-            found = raw.device.id
+            index = raw.device.id
             if home is None:
-                home = found
-            elif home != found:
+                home = index
+            elif home != index:
                 check_same_device(op, raws)
         elif isinstance(raw, numpy.ndarray):
             check_same_device(op, raws)

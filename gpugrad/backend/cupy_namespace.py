@@ -1,6 +1,5 @@
-"""What is asked about CuPy's arrays, and sim's. Imports namespace and cupy_waits.
+"""Answers about arrays of CuPy and sim. Imports namespace and cupy_waits, but not CuPy.
 
-CuPy itself is imported by those who have its arrays.
 CuPy computes, copies and allocates on its current device, wherever the operands are.
 """
 

@@ -1,7 +1,7 @@
-"""Where CuPy makes the host wait for a device, or copies an array of the host. Imports nothing.
+"""Where CuPy makes the host wait for a device, or copies a host array. Imports nothing.
 
-CuPy does not tell. The functions that fetch a value, wait, or make an array of what lies on the
-host are replaced for as long as somebody listens.
+CuPy has no hook for this. While somebody listens, the functions of CuPy that fetch a value, wait,
+or convert a host array are replaced.
 """
 
 import functools
@@ -17,22 +17,22 @@ FETCHING = (
     "__bool__", "__complex__", "__float__", "__format__", "__int__", "__repr__", "__str__",
     "dump", "dumps", "get", "item", "nonzero", "tobytes", "tofile", "tolist",
 )  # fmt: skip
-# Functions of CuPy that make an array of what lies on the host.
+# Functions of CuPy that convert host arrays.
 _SENDING = ("array", "asanyarray", "asarray", "ascontiguousarray", "asfortranarray")
 _WAITING = ("deviceSynchronize", "eventSynchronize", "streamSynchronize")  # of CUDA's runtime
 
 
 def listen(cupy: Any, callback: Callable[[str], None]) -> Callable[[], None]:
-    """Call ``callback`` with the kind of each wait or copy, before it; returns what ends it."""
-    replaced: dict[tuple[Any, str], Any] = {}  # what an owner had itself under a name
+    """Call ``callback(cause)`` before each wait or copy; returns a function that stops it."""
+    replaced: dict[tuple[Any, str], Any] = {}  # the own attributes of owners, by name
 
     def replace(
-        owner: Any, name: str, kind: str, counts: Callable[[Any], Any] | None = None
+        owner: Any, name: str, cause: str, counts: Callable[[Any], Any] | None = None
     ) -> None:
         original = getattr(owner, name, None)
         if original is not None:
             replaced[owner, name] = vars(owner).get(name)
-            setattr(owner, name, _telling(original, kind, callback, counts))
+            setattr(owner, name, _reporting(original, cause, callback, counts))
 
     def restore() -> None:
         while replaced:
@@ -54,18 +54,18 @@ def listen(cupy: Any, callback: Callable[[str], None]) -> Callable[[], None]:
     return restore
 
 
-def _telling(
+def _reporting(
     original: Callable[..., Any],
-    kind: str,
+    cause: str,
     callback: Callable[[str], None],
     counts: Callable[[Any], Any] | None,
 ) -> Callable[..., Any]:
-    """A function that tells of its calls, those whose arguments count."""
+    """A function that reports its calls, if ``counts`` accepts their arguments."""
 
     @functools.wraps(original)
     def function(*args: Any, **kwargs: Any) -> Any:
         if counts is None or counts(args):
-            callback(kind)
+            callback(cause)
         return original(*args, **kwargs)
 
     return function

@@ -1,8 +1,8 @@
-"""Devices: their names, the default one, and arrays on their way between them.
+"""Devices: names, the default device, copies between devices.
 
-Imports errors, namespace and cuda; CuPy and sim only when a device needs them. The
-engine and the ops never ask this module which device is the default: they ask the
-array. The default decides where *new* arrays are made.
+Imports errors, namespace and cuda; CuPy and sim only when a device needs them. The engine and the
+ops never use the default device: they ask the array. The default decides where *new* arrays are
+created.
 """
 
 import contextlib
@@ -40,13 +40,13 @@ log = logging.getLogger("gpugrad")
 _NAMES = re.compile(r"(cpu|auto)|(cuda|sim)(?::(\d+))?")
 _NOTHING = contextlib.nullcontext()
 
-# True during a copy to a device, or a wait, that the program asked for: see gpugrad.sync_guard.
+# True during a copy to a device, or a wait, that the program requested: see gpugrad.sync_guard.
 sending: ContextVar[bool] = ContextVar("gpugrad_sending", default=False)
 
 
 @contextlib.contextmanager
 def asked_for(asked: bool = True) -> Iterator[None]:
-    """Say, during copies to a device or waits for it, whether the program asked for them."""
+    """Mark copies to a device, and waits, inside the block as requested by the program or not."""
     before = sending.get()
     sending.set(asked)
     try:
@@ -57,7 +57,7 @@ def asked_for(asked: bool = True) -> Iterator[None]:
 
 @functools.lru_cache(64)
 def _parse(name: str) -> tuple[str, int | None] | None:
-    """Kind and index of a device's name; None where it is not one."""
+    """Kind and index of the name of a device; None for another string."""
     match = _NAMES.fullmatch(name)
     if match is None:
         return None
@@ -66,16 +66,16 @@ def _parse(name: str) -> tuple[str, int | None] | None:
 
 
 class Device:
-    """A place where arrays live: "cpu", "cuda", "cuda:1", "sim", "sim:1" or "auto".
+    """Where arrays live: "cpu", "cuda", "cuda:1", "sim", "sim:1" or "auto".
 
-    "cuda" is CuPy's current device, as a rule cuda:0; "sim" is sim:0, NumPy memory behind
-    CuPy's restrictions. "auto" becomes "cuda" where CUDA works and else "cpu", and says
-    so once per process through ``logging.getLogger("gpugrad")``. DeviceError for a name
-    that is not one of these, for CUDA where it does not work (with the reason and what
-    mends it) and for an index that the machine does not have.
+    "cuda" is CuPy's current device, cuda:0 unless changed; "sim" is sim:0, NumPy memory behind
+    CuPy's restrictions. "auto" becomes "cuda" where CUDA works, else "cpu", and logs its choice
+    once per process to ``logging.getLogger("gpugrad")``. DeviceError for another name, for CUDA
+    where it does not work (with the reason and the fix), and for an index that the machine does
+    not have.
 
-    Immutable. Equal to an equal Device and to a name that means it; as a key of a dict,
-    a Device finds Devices and its own ``str``.
+    Immutable. Equal to an equal Device and to a name of the same device; as a dict key, a Device
+    matches Devices and its own ``str``.
 
     >>> cpu = Device("cpu")
     >>> cpu == "cpu", cpu.kind, cpu.index, cpu.xp.__name__
@@ -106,8 +106,8 @@ class Device:
             if index is None:
                 index = cuda.current_device()
         if kind == "sim" and index:
-            _entered(kind, index)  # refuses a number that sim does not have
-        return _known(kind, index or 0)
+            _context(kind, index)  # raises for an index that sim does not have
+        return _device(kind, index or 0)
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"a Device does not change: make another, Device({str(self)!r})")
@@ -145,11 +145,11 @@ class Device:
         return numpy if self.kind == "cpu" else _module(self.kind)
 
     def send(self, array: Any, *, asked: bool = True) -> Any:
-        """The array on this device: the same object where it is there already.
+        """The array on this device: the same object if it is there already.
 
         Takes arrays of NumPy, CuPy, sim and other registered types; a Python number or a NumPy
         scalar becomes a 0-d array. DTypeError for anything else. ``asked`` says whether the
-        program asked for the copy: ``gg.sync_guard`` refuses others.
+        program requested the copy: ``gg.sync_guard`` refuses others.
 
         >>> x = numpy.ones(3)
         >>> Device("cpu").send(x) is x
@@ -168,7 +168,7 @@ class Device:
         with (
             memory.says_who(f"copy to {self}"),
             asked_for(asked),
-            _entered(self.kind, self.index),
+            _context(self.kind, self.index),
         ):
             return native(self.xp, "asarray")(array)
 
@@ -187,43 +187,43 @@ class Device:
         kind = self.kind
         if kind == "cpu" or self.index == _current(kind):
             return _NOTHING
-        return _entered(kind, self.index)
+        return _context(kind, self.index)
 
     def is_current(self) -> bool:
-        """Whether new arrays of ``xp`` arise here: always so on a CPU."""
+        """Whether new arrays of ``xp`` are created on this device: always on a CPU."""
         return self.kind == "cpu" or self.index == _current(self.kind)
 
     def synchronize(self) -> None:
-        """Wait until the device has done all that it was given; a CPU has.
+        """Wait until all work queued on the device is done. A CPU has no queue.
 
         >>> Device("cpu").synchronize()
         """
         if self.kind == "cuda":
             cuda.synchronize(self.index)
         elif self.kind == "sim":
-            _entered(self.kind, self.index).synchronize()  # for those who count the waits
+            _context(self.kind, self.index).synchronize()  # sim counts the wait
 
 
 _devices: dict[tuple[str, int], Device] = {}  # by kind and index
 
 
-def _known(kind: str, index: int) -> Device:
-    """The one Device of a kind and index, unprobed: for arrays, which prove that it works."""
-    found = _devices.get((kind, index))
-    if found is None:
-        found = object.__new__(Device)
-        object.__setattr__(found, "kind", kind)
-        object.__setattr__(found, "index", index)
-        found = _devices.setdefault((kind, index), found)
-    return found
+def _device(kind: str, index: int) -> Device:
+    """The Device of a kind and index, without a probe: an array on it proves that it works."""
+    instance = _devices.get((kind, index))
+    if instance is None:
+        instance = object.__new__(Device)
+        object.__setattr__(instance, "kind", kind)
+        object.__setattr__(instance, "index", index)
+        instance = _devices.setdefault((kind, index), instance)
+    return instance
 
 
-_CPU = _known("cpu", 0)
-_unsaid = iter([True])  # drained by the first "auto": next() on it is atomic
+_CPU = _device("cpu", 0)
+_unsaid = iter([True])  # exhausted by the first "auto": next() is atomic
 
 
 def _choose() -> str:
-    """What "auto" means in this process; says so, once."""
+    """The kind of device that "auto" means in this process; logged once."""
     reason = cuda.why_unavailable()
     if next(_unsaid, False):
         if reason is None:
@@ -244,18 +244,18 @@ def _current(kind: str) -> int:
     return int(_module(kind).Device().id)
 
 
-def _entered(kind: str, index: int) -> Any:
-    """CuPy's or sim's own context manager for one of its devices."""
+def _context(kind: str, index: int) -> Any:
+    """The device object of CuPy or sim, which is a context manager."""
     if kind == "cuda":
         return cuda.on_index(index)
     return _module(kind).Device(index)
 
 
-# ---------------------------------------------------------------- asking arrays
+# ---------------------------------------------------------------- devices of arrays
 
 
 def device_of(array: Any) -> Device:
-    """The device on which an array lives, as its namespace says; DTypeError for what is no array.
+    """The device of an array, by its namespace; DTypeError for anything but an array.
 
     >>> device_of(numpy.zeros(3))
     Device('cpu')
@@ -264,10 +264,11 @@ def device_of(array: Any) -> Device:
     if namespace is None:
         raise DTypeError(f"device_of: expected an array, got the number {array!r}")
     key = namespace.device_id(array)
-    return _devices.get(key) or _known(*key)
+    return _devices.get(key) or _device(*key)
 
 
 def _namespace(who: str, array: Any) -> Any:
+    """`namespace_of`, with the name of the function in its error."""
     try:
         return namespace_of(array)
     except DTypeError as error:
@@ -275,7 +276,7 @@ def _namespace(who: str, array: Any) -> Any:
 
 
 def to_numpy(array: Any) -> numpy.ndarray:
-    """The array as a NumPy array on the host: the same object where it is one already.
+    """The array as a NumPy array on the host: the same object if it is one already.
 
     Takes arrays of NumPy, CuPy, sim and other registered types; a Python number or a NumPy scalar
     becomes a 0-d array. Waits for the device. DTypeError for anything else.
@@ -293,19 +294,19 @@ def copied(array: Any) -> Any:
 
 
 def beside(array: Any, like: Any, *, asked: bool = False) -> Any:
-    """An array of the host as one of the type, and on the device, of another array.
+    """A host array converted to the array type and the device of another array.
 
     ``asked`` as in ``Device.send``.
     """
-    where = device_of(like)
-    with memory.says_who(f"copy to {where}"), asked_for(asked), where.activate():
+    device = device_of(like)
+    with memory.says_who(f"copy to {device}"), asked_for(asked), device.activate():
         return namespace_of(like).asarray(array)
 
 
 def check_same_device(op: str, raws: tuple[Any, ...]) -> None:
     """Raise DeviceError where arrays among ``raws`` live on two devices.
 
-    NumPy scalars and Python numbers belong nowhere and meet anything.
+    NumPy scalars and Python numbers have no device: they meet arrays of any.
 
     >>> check_same_device("add", (numpy.ones(2), numpy.ones(2), 3.0))
     """
@@ -314,13 +315,13 @@ def check_same_device(op: str, raws: tuple[Any, ...]) -> None:
         namespace = None if isinstance(raw, numpy.generic) else NAMESPACES.get(type(raw))
         if namespace is None:
             continue
-        here = device_of(raw)
+        device = device_of(raw)
         if first is None:
-            first = here
-        elif here != first:
-            other = here if first.kind == "cpu" else first
+            first = device
+        elif device != first:
+            other = device if first.kind == "cpu" else first
             raise DeviceError(
-                f"{op}: the operands are on two devices, {first} and {here}. "
+                f"{op}: the operands are on two devices, {first} and {device}. "
                 f'Move one of them first, with .to("{other}") or .cpu()'
             )
 
@@ -332,21 +333,21 @@ _process_default: Device | None = None
 
 
 def default_device() -> Device:
-    """The device of new arrays that name none.
+    """The device of new arrays without ``device=``.
 
     That of the innermost ``with device(...)`` of this thread or task, else that of
-    ``set_default_device``, else that of the environment variable GPUGRAD_DEVICE, else
-    the CPU. DeviceError where GPUGRAD_DEVICE names no device that works.
+    ``set_default_device``, else that of the environment variable GPUGRAD_DEVICE, else the CPU.
+    DeviceError if GPUGRAD_DEVICE names no device that works.
 
     >>> with device("cpu"):
     ...     default_device()
     Device('cpu')
     """
     global _process_default
-    found = _scoped.get() or _process_default
-    if found is None:
-        found = _process_default = _from_environment()
-    return found
+    default = _scoped.get() or _process_default
+    if default is None:
+        default = _process_default = _from_environment()
+    return default
 
 
 def _from_environment() -> Device:
@@ -360,59 +361,59 @@ def _from_environment() -> Device:
 
 
 def set_default_device(spec: str | Device) -> None:
-    """Make a device the default of the whole process, and CuPy's current one in this thread.
+    """Make a device the default of the process, and CuPy's current one in this thread.
 
-    A ``with device(...)`` in force goes on to decide inside its block.
+    Inside a ``with device(...)`` block the device of that block stays the default.
 
     >>> set_default_device("cpu")
     """
     global _process_default
-    found = Device(spec)
-    if not found.is_current():
-        _entered(found.kind, found.index).use()
-    _process_default = found
+    default = Device(spec)
+    if not default.is_current():
+        _context(default.kind, default.index).use()
+    _process_default = default
 
 
 @contextlib.contextmanager
 def device(spec: str | Device) -> Iterator[Device]:
     """Make a device the default inside a ``with`` block, or a function it decorates.
 
-    Holds for this thread and async task, and is undone after exceptions too. For "cuda:1"
-    it is also CuPy's current device, which CuPy keeps per thread: an async task must not
-    await inside a block that changes from one GPU to another.
+    It holds for this thread and async task, and ends with the block, after exceptions too.
+    "cuda:1" becomes CuPy's current device as well, which CuPy keeps per thread: an async task
+    must not await inside a block that changes the GPU.
 
     >>> with device("cpu") as here:
     ...     here
     Device('cpu')
     """
-    found = Device(spec)
-    with found.activate():
-        token = _scoped.set(found)
+    default = Device(spec)
+    with default.activate():
+        token = _scoped.set(default)
         try:
-            yield found
+            yield default
         finally:
             _scoped.reset(token)
 
 
 class _DefaultNamespace:
-    """The functions of the default device's module, looked up anew at each use.
+    """The functions of the module of the default device, looked up at each use.
 
     >>> xp.zeros(3).shape
     (3,)
     """
 
     def __getattr__(self, name: str) -> Any:
-        where = default_device()
-        found = getattr(where.xp, name)
-        if where.is_current() or not callable(found) or isinstance(found, type):
-            return found
+        device = default_device()
+        value = getattr(device.xp, name)
+        if device.is_current() or not callable(value) or isinstance(value, type):
+            return value
 
-        @functools.wraps(found)
-        def there(*args: Any, **kwargs: Any) -> Any:
-            with where.activate():
-                return found(*args, **kwargs)
+        @functools.wraps(value)
+        def on_device(*args: Any, **kwargs: Any) -> Any:
+            with device.activate():
+                return value(*args, **kwargs)
 
-        return there
+        return on_device
 
     def __dir__(self) -> list[str]:
         return dir(default_device().xp)

@@ -1,8 +1,8 @@
-"""NumPy's namespace: the module, with quicker equals of some of its functions.
+"""The namespace of NumPy: the module, with faster equivalents of some functions.
 
-Imports namespace and special, and SciPy where it is there and of use. On small arrays the cost of a
-NumPy call is mostly that of the Python around it: an operator or a ufunc's own ``reduce`` does
-the same with less.
+Imports namespace and special, and SciPy where it is installed and useful. The cost of a NumPy call
+on small arrays is mostly that of the Python around it: an operator, or the ``reduce`` of a ufunc,
+does the same with less.
 """
 
 import contextlib
@@ -49,17 +49,17 @@ def _prod(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 
 def _relu(x: Any) -> Any:
-    """The table's formula, with a look at the dtype that costs nothing for the usual ones."""
-    kind = x.dtype
-    if kind is not _SINGLE and kind is not _DOUBLE and kind.kind == "c":
-        return FORMULAS["relu"](NUMPY, x)  # which says what is wrong
+    """The formula of the table, with a check of the dtype that is free for common dtypes."""
+    dtype = x.dtype
+    if dtype is not _SINGLE and dtype is not _DOUBLE and dtype.kind == "c":
+        return FORMULAS["relu"](NUMPY, x)  # which raises
     return _larger(x, 0)
 
 
 def _broadcast_to(x: Any, shape: tuple[int, ...]) -> Any:
     if x.ndim:
         return np.broadcast_to(x, shape)
-    # One number everywhere, as the gradient of a sum: a view of it with strides of 0.
+    # One number everywhere, as in the gradient of a sum: a view with strides of 0.
     x = np.asarray(x)
     view = np.ndarray(shape, x.dtype, x, 0, (0,) * len(shape))
     view.flags.writeable = False
@@ -70,19 +70,19 @@ _ONE_SINGLE, _ONE_DOUBLE = np.array(1, _SINGLE), np.array(1, _DOUBLE)
 
 
 def _tanh_vjp(g: Any, t: Any) -> Any:
-    """The table's formula in one buffer, and without a number to convert."""
+    """The formula of the table in one buffer, without a number to convert."""
     y = t * t
     if y.__class__ is not np.ndarray or g.__class__ is not np.ndarray or g.shape != y.shape:
         return g * (1.0 - y)
-    kind = y.dtype
-    one = _ONE_SINGLE if kind is _SINGLE else _ONE_DOUBLE if kind is _DOUBLE else None
-    if one is None or g.dtype is not kind:
+    dtype = y.dtype
+    one = _ONE_SINGLE if dtype is _SINGLE else _ONE_DOUBLE if dtype is _DOUBLE else None
+    if one is None or g.dtype is not dtype:
         return g * (1.0 - y)
     _minus(one, y, y)
     return _times(g, y, y)
 
 
-# Whole numbers of a floating-point number's size, for its bits.
+# The integer dtype for the bits of a floating-point number, by its size.
 _BITS = {2: np.int16, 4: np.int32, 8: np.int64}
 _FEW = 512
 # 0 and 1 as arrays: beside an array of their dtype they cost half of what a Python number does.
@@ -98,13 +98,13 @@ def _where(condition: Any, a: Any, b: Any) -> Any:
         zero = _ZEROS.get(x.dtype, zero)
         a, b = (x, zero) if x is a else (zero, x)
     y = _choose(condition, a, b)
-    return y if y.ndim else y[()]  # a scalar, as ufuncs give
+    return y if y.ndim else y[()]  # a scalar, as ufuncs return
 
 
 def _relu_vjp(g: Any, y: Any) -> Any:
     if g.size > _FEW:
         return _where(y <= 0, 0, g)
-    d = _choose(y, g, _ZEROS.get(g.dtype, 0))  # of numbers that are not negative, or NaN
+    d = _choose(y, g, _ZEROS.get(g.dtype, 0))  # y is never negative: it chooses if not 0, or NaN
     return d if d.ndim else d[()]
 
 
@@ -117,9 +117,9 @@ def _sigmoid_vjp(g: Any, s: Any) -> Any:
 
 
 def _by_bits(condition: Any, x: Any, holds: bool) -> Any:
-    """x where the condition holds (or does not), else 0: ten times as quick for many elements.
+    """x where the condition holds (or does not), else 0: ten times as fast for many elements.
 
-    numpy.where takes a branch for each element. None for what has no such bits.
+    numpy.where branches for each element. None for other operands.
     """
     if x.dtype.kind != "f" or x.itemsize not in _BITS:
         return None
@@ -179,7 +179,7 @@ def _scipy_erf() -> Callable[..., Any] | None:
 
 
 def _erf(x: Any) -> Any:
-    """SciPy's, where it is there: the table's formula takes some thirty operations."""
+    """SciPy's, where it is installed: the formula of the table takes some thirty operations."""
     erf = _scipy_erf()
     if erf is None or x.dtype.char not in "fd":
         return FORMULAS["erf"](NUMPY, x)
@@ -224,15 +224,15 @@ register(np.generic, NUMPY)
 
 
 def _keep_freed_memory() -> None:
-    """Let glibc keep what is freed, up to 64 MB at the heap's end, for the next arrays.
+    """Let glibc keep up to 64 MB of freed memory at the end of the heap for the next arrays.
 
-    It starts by giving everything above 128 kB back to the system, so that the arrays of each
-    graph come anew, page by page: a third to a half of the time of passes over 10,000 to 100,000
-    elements. Freeing a large array raises that threshold to twice the array's size, of 32 MB at
-    most (mallopt(3)); of this one no page is ever touched. Variables MALLOC_... of the
-    environment, and programs that call mallopt, have the say.
+    By default glibc returns everything above 128 kB to the system, so that each graph gets its
+    memory page by page again: a third to a half of the time of passes over 10,000 to 100,000
+    elements. Freeing a large array raises that threshold to twice the size of the array, at most
+    32 MB (mallopt(3)); no page of the array below is ever touched. Environment variables
+    MALLOC_... and calls of mallopt take precedence.
     """
-    with contextlib.suppress(MemoryError):  # of little address space
+    with contextlib.suppress(MemoryError):  # with little address space
         np.empty((32 << 20) - (1 << 16), np.uint8)
 
 

@@ -1,9 +1,9 @@
-"""Formulas for special functions whose values in ``cupyx.scipy.special`` are wrong somewhere.
+"""Formulas that replace functions of ``cupyx.scipy.special`` with wrong values in some region.
 
-Each gets the array namespace, the functions of CuPy's module, and floating operands of one dtype;
-it calls CuPy's function where that is right, and says what is wrong with it elsewhere. The same
-formulas run operation by operation and write kernels. `mended_ufuncs` has those for CuPy's own
-functions. Imports nothing of gpugrad.
+A formula gets the array namespace, CuPy's module, and floating-point operands of one dtype. It
+calls CuPy's function where that is right; its docstring says where it is wrong. The same formulas
+run operation by operation and write kernels. `mended_ufuncs` replaces functions of CuPy itself.
+Imports nothing of gpugrad.
 """
 
 import math
@@ -12,13 +12,13 @@ from typing import Any
 
 __all__ = ["MENDED", "log_ratio"]
 
-FAR = 50.0  # where 14 terms of the series for large x have all digits of float64
+FAR = 50.0  # from here 14 terms of the series for large x have all digits of float64
 
 
 def _scaled_bessel(order: int) -> Callable[..., Any]:
     """exp(-abs(x)) I[order](x). CuPy multiplies the two: 0 * inf beyond 88 in float32, else 713.
 
-    Far out it is a series in 1 / x (DLMF 10.40.1).
+    For large x it is a series in 1 / x (DLMF 10.40.1).
     """
     terms = [1.0]
     for k in range(1, 15):
@@ -40,7 +40,7 @@ def _scaled_bessel(order: int) -> Callable[..., Any]:
 
 
 def _logit(xp: Any, theirs: Any, x: Any) -> Any:
-    """log(x / (1 - x)), as CuPy has it, loses the digits of what is close to 0 around x = 0.5."""
+    """log(x / (1 - x)), CuPy's formula, loses digits around x = 0.5, where it is close to 0."""
     s = 2 * (x - 0.5)
     near = xp.abs(s) < 0.4
     s = xp.where(near, s, 0.0)
@@ -48,27 +48,27 @@ def _logit(xp: Any, theirs: Any, x: Any) -> Any:
 
 
 def log_ratio(xp: Any, a: Any, b: Any) -> Any:
-    """log(a / b) of positive numbers: accurate also where they are close, and of any size."""
+    """log(a / b) of positive numbers of any size; accurate where they are close."""
     near = (a < 2 * b) & (b < 2 * a)
     gap = xp.where(near, (a - b) / b, 0)
     return xp.where(near, xp.log1p(gap), xp.log(a) - xp.log(b))
 
 
 def _rel_entr(xp: Any, theirs: Any, a: Any, b: Any) -> Any:
-    """a log(a / b): CuPy's quotient overflows; where a is near b, its logarithm has few digits.
+    """a log(a / b): CuPy's quotient overflows, and its logarithm loses digits where a is near b.
 
-    Not of float32, which CuPy computes in float64.
+    CuPy computes float32 in float64, which needs no replacement.
     """
-    found = theirs.rel_entr(a, b)
-    if found.dtype != "float64":
-        return found
+    plain = theirs.rel_entr(a, b)
+    if plain.dtype != "float64":
+        return plain
     inside = (a > 0) & (b > 0)
     y = a * log_ratio(xp, xp.where(inside, a, 1.0), xp.where(inside, b, 1.0))
-    return xp.where(inside, y, found)
+    return xp.where(inside, y, plain)
 
 
 def _at_poles(name: str, value: float) -> Callable[..., Any]:
-    """Where the gamma function of a + b is infinite CuPy has NaN for ``value``."""
+    """At poles of the gamma function of a + b CuPy returns NaN in place of ``value``."""
 
     def formula(xp: Any, theirs: Any, a: Any, b: Any) -> Any:
         y = getattr(theirs, name)(a, b)
@@ -80,7 +80,7 @@ def _at_poles(name: str, value: float) -> Callable[..., Any]:
 
 
 def _of_numbers(name: str) -> Callable[..., Any]:
-    """CuPy has a number for NaN beside 0 or infinity."""
+    """CuPy returns a number for NaN with 0 or infinity."""
 
     def formula(xp: Any, theirs: Any, a: Any, x: Any) -> Any:
         return xp.where((a == a) & (x == x), getattr(theirs, name)(a, x), math.nan)
@@ -126,13 +126,13 @@ def _near_mean(xp: Any, theirs: Any, a: Any, b: Any, gap: Any) -> Any:
         powers += [2 / (n + 2) * (1 + h * hn) / (1 + h), 2 / (n + 3) * skew * s]
         for i in (n, n + 1):
             r = -0.5 * (i + 1)
-            made = [r * powers[0]]
+            b_terms = [r * powers[0]]
             for m in range(2, i + 1):
                 terms = [
-                    (j * r - (m - j)) / m * powers[j - 1] * made[m - j - 1] for j in range(1, m)
+                    (j * r - (m - j)) / m * powers[j - 1] * b_terms[m - j - 1] for j in range(1, m)
                 ]
-                made.append(r * powers[m - 1] + sum(terms))
-            c.append(made[-1] / (i + 1))
+                b_terms.append(r * powers[m - 1] + sum(terms))
+            c.append(b_terms[-1] / (i + 1))
             d.append(-sum((d[i - j - 1] * c[j - 1] for j in range(1, i)), c[-1]))
         even = math.sqrt(0.125) * lower + (n - 1) * even
         odd = math.sqrt(0.125) * upper + n * odd

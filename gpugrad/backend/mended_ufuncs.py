@@ -1,9 +1,9 @@
-"""Formulas for functions of CuPy's whose values are not NumPy's on some numbers.
+"""Formulas that replace functions of CuPy whose values differ from NumPy's for some operands.
 
-Each gets the array namespace, CuPy's module, and the operands: arrays of any dtype and numbers. It
-calls CuPy's function where that is right, and says what is wrong with it elsewhere. The same
-formulas run operation by operation and write kernels, but for those that look at the bits of a
-number. Imports nothing of gpugrad.
+A formula gets the array namespace, CuPy's module, and the operands: arrays of any dtype, and
+numbers. It calls CuPy's function where that is right; its docstring says where it is wrong. The
+same formulas run operation by operation and write kernels, except those on the bits of a number.
+Imports nothing of gpugrad.
 """
 
 import math
@@ -18,16 +18,16 @@ HALF, SINGLE = np.dtype(np.float16), np.dtype(np.float32)
 
 
 def _dtype(*operands: Any) -> np.dtype:
-    """The dtype of the operands together. A Python number is weak, and in a kernel says so."""
+    """The result dtype of the operands. Python numbers are weak; in a kernel they have ``weak``."""
     return np.result_type(
         *(x.dtype if hasattr(x, "dtype") else getattr(x, "weak", type(x))(1) for x in operands)
     )
 
 
-def _kind(x: Any) -> Any:
-    """What ufuncs resolve types by: a dtype, or int or float for a weak number."""
-    kind = x.dtype if hasattr(x, "dtype") else getattr(x, "weak", type(x))
-    return np.dtype(bool) if kind is bool else kind
+def _loop_type(x: Any) -> Any:
+    """What ``ufunc.resolve_dtypes`` takes: a dtype; int or float for a weak number."""
+    loop_type = x.dtype if hasattr(x, "dtype") else getattr(x, "weak", type(x))
+    return np.dtype(bool) if loop_type is bool else loop_type
 
 
 def _is_number(x: Any) -> bool:
@@ -35,7 +35,7 @@ def _is_number(x: Any) -> bool:
 
 
 def _cast(x: Any, dtype: Any) -> Any:
-    """The array as another dtype; a number takes that of what it meets."""
+    """The array cast to a dtype; a number is weak and stays."""
     return x.astype(dtype) if hasattr(x, "dtype") and x.dtype != dtype else x
 
 
@@ -57,9 +57,9 @@ def _of_floats(name: str, formula: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _floor_divide(xp: Any, a: Any, b: Any) -> Any:
-    """The whole number below a / b, as Python has it: CuPy rounds a / b, up to the next one too.
+    """floor(a / b) as in Python: CuPy rounds a / b first, sometimes up to the next integer.
 
-    In NumPy's steps (npy_divmod): without what fmod leaves, a is nearly a multiple of b.
+    NumPy's steps (npy_divmod): a less its remainder is nearly a multiple of b.
     """
     left = xp.fmod(a, b)
     whole = (a - left) / b
@@ -71,14 +71,14 @@ def _floor_divide(xp: Any, a: Any, b: Any) -> Any:
 
 
 def _remainder(xp: Any, a: Any, b: Any) -> Any:
-    """What fmod leaves, with the sign of b: CuPy subtracts a rounded multiple of b from a."""
+    """The remainder with the sign of b: CuPy subtracts a rounded multiple of b from a."""
     left = xp.fmod(a, b)
     moved = xp.where((left < 0) != (b < 0), left + b, left)
     return xp.where(left != 0, moved, xp.copysign(left, b))
 
 
 def _fmod(xp: Any, theirs: Any, a: Any, b: Any) -> Any:
-    """CuPy computes that of whole numbers in float64, in which those of 64 bits have no place."""
+    """CuPy computes integers in float64, which does not hold all of 64 bits."""
     if _dtype(a, b).kind not in "iu":
         return theirs.fmod(a, b)
     left = theirs.remainder(a, b)
@@ -86,14 +86,14 @@ def _fmod(xp: Any, theirs: Any, a: Any, b: Any) -> Any:
 
 
 def _logaddexp2(xp: Any, a: Any, b: Any) -> Any:
-    """log2(2**a + 2**b): CuPy's logarithm of 1 and a small number loses the latter's digits."""
+    """log2(2**a + 2**b): CuPy's logarithm of 1 plus a small number loses its digits."""
     gap = xp.where(a == b, 0, -xp.abs(a - b))
     more = xp.log1p(xp.exp2(gap)) * (1 / math.log(2))
     return xp.maximum(a, b) + xp.where(gap == 0, 1, more)
 
 
 def _angle(xp: Any, theirs: Any, x: Any) -> Any:
-    """CuPy has 0 for the real number -0.0, and pi for NaN."""
+    """CuPy returns 0 for the real number -0.0, and pi for NaN."""
     return theirs.angle(x) if x.dtype.kind == "c" else xp.arctan2(0, x)
 
 
@@ -102,12 +102,12 @@ _BITS: dict[int, tuple[Any, int]] = {2: (np.int16, 10), 4: (np.int32, 23), 8: (n
 
 
 def _nextafter(xp: Any, theirs: Any, a: Any, b: Any) -> Any:
-    """By the order of the bits: CuPy has NaN beside the infinity of float16, and no subnormal
-    numbers of float32.
+    """By the order of the bits: CuPy returns NaN next to the infinity of float16, and no
+    subnormal numbers of float32.
     """
     like = b if _is_number(a) else a
-    like.view(like.dtype)  # an element of a kernel says here that it has none
-    dtype = np.nextafter.resolve_dtypes((_kind(a), _kind(b), None))[2]
+    like.view(like.dtype)  # raises NotFusibleError in a kernel, whose values have no bits
+    dtype = np.nextafter.resolve_dtypes((_loop_type(a), _loop_type(b), None))[2]
     a, b = (
         xp.full_like(like, x, dtype=dtype) if _is_number(x) else _cast(x, dtype) for x in (a, b)
     )
@@ -116,16 +116,16 @@ def _nextafter(xp: Any, theirs: Any, a: Any, b: Any) -> Any:
     bits, target = a.view(whole), b.view(whole)
     at, to = (xp.where(x < 0, least - x, x) for x in (bits, target))
     step = at + (to > at) - (to < at)
-    made = xp.where(step < 0, least - step, step)
-    made = xp.where((step == 0) & (bits < 0), least, made)  # -0.0
-    made = xp.where(at == to, target, made).astype(whole).view(dtype)
-    return xp.where((a != a) | (b != b), a + b, made)
+    y = xp.where(step < 0, least - step, step)
+    y = xp.where((step == 0) & (bits < 0), least, y)  # -0.0
+    y = xp.where(at == to, target, y).astype(whole).view(dtype)
+    return xp.where((a != a) | (b != b), a + b, y)
 
 
 def _spacing(xp: Any, theirs: Any, x: Any) -> Any:
-    """The distance to the next number away from 0, which CuPy does not have.
+    """The distance to the next number away from 0; CuPy has no such function.
 
-    By the exponent, in whole numbers: CuPy takes a subnormal difference of float32 for 0.
+    Integer arithmetic on the exponent, since CuPy flushes subnormal float32 to 0.
     """
     x = _cast(
         x, np.float64 if x.dtype.kind in "biu" else np.spacing.resolve_dtypes((x.dtype,) * 2)[0]

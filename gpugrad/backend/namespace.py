@@ -1,12 +1,11 @@
-"""From an array's type to the namespace that computes on it. Imports natives and errors.
+"""From the type of an array to its namespace. Imports natives and errors.
 
-A rule is a function over a namespace: ``lambda xp, g, y, x: g * xp.cos(x)``. The
-namespace of NumPy arrays has every function of ``numpy`` and, beside them, the
-functions of gpugrad's own table that NumPy lacks (``sigmoid``, ``logsumexp``), so
-that a formula finds the same names whatever array type it runs over.
+A rule is a function over a namespace: ``lambda xp, g, y, x: g * xp.cos(x)``. The namespace of NumPy
+arrays has every function of ``numpy``, and the functions of the op table that NumPy lacks
+(``sigmoid``, ``logsumexp``). So a formula finds the same names over every array type.
 
-A namespace also answers all that the engine asks about its arrays: on which device one lives,
-whether looking at a value waits, who owns the memory. `register` lets arrays of a new type in.
+A namespace also answers what the engine asks about its arrays: on which device one is, whether
+reading a value waits, who owns the memory. `register` adds an array type.
 """
 
 import sys
@@ -32,37 +31,36 @@ __all__ = [
     "waits",
 ]
 
-# Formulas of the op table, by name, that every namespace offers: filled by gpugrad.ops.
+# The formulas of the op table by name, which every namespace offers; filled by gpugrad.ops.
 FORMULAS: dict[str, Callable[..., Any]] = {}
-# The derivative rules of the table's elementwise ops, by name: a namespace may make kernels of
-# them, and of their formulas.
+# The derivative rules of elementwise ops by name: a namespace may compile them, and their formulas,
+# to kernels.
 ELEMENTWISE: dict[str, tuple[Callable[..., Any] | None, ...] | None] = {}
 
 
 class Namespace:
     """The functions that compute on one type of array.
 
-    A name is looked up in ``fast`` (replacements that are quicker than the module's
-    own function, and ``special``), then in the op table's formulas, then in ``module``; what was
-    found stays as an attribute, so the second look-up costs as much as that of a module. Formulas
-    whose op has the name of a function of the module reach it as ``native_argsort``.
+    A name is looked up in ``fast`` (faster replacements, and ``special``), then in the formulas of
+    the op table, then in ``module``. The function stays as an attribute, so later lookups cost what
+    they cost in a module. The formula of an op that has the name of a function of the module calls
+    that function as ``native_argsort``.
 
-    ``checks`` is called with an op's name and its raw operands before the op runs, and
-    raises where they cannot meet (two devices); None where nothing can be wrong. ``alone`` says
-    that there is one device of the kind, so that arrays of this type can always meet and only what
-    comes with others is checked.
+    ``checks(op, raws)`` runs before an op and raises where its raw operands cannot meet (two
+    devices); None where they always can. ``alone`` says that there is one device of this kind: then
+    operands of this type alone need no check.
 
-    ``rules(op)`` gives the derivative rules that backward() runs on this type of array in place of
-    the op's own. ``multi_tensor`` runs one kernel over many arrays, see
+    ``rules(op)`` returns the derivative rules that backward() runs on this array type in place of
+    those of the op. ``multi_tensor`` runs one kernel over many arrays, see
     `gpugrad.kernels.multi_tensor`. ``add_product(total, a, b)`` adds a @ b to an array in place and
-    says whether it has. None where there is none.
+    returns whether it did. Each of them may be None.
 
-    ``waits`` says whether looking at a value (``bool(x)``, ``x.item()``) waits for a device.
-    ``atomic`` has the characters of the dtypes whose numbers `add_at` adds in any order, by atomic
-    operations, taking no others; None where it takes all and adds in the order of the indices.
+    ``waits`` says whether reading a value (``bool(x)``, ``x.item()``) waits for a device. ``atomic``
+    has the dtype characters for which `add_at` uses atomic operations, in any order; it takes no
+    others. None where it takes all dtypes and adds in the order of the indices.
 
-    The methods answer questions about an array. They suit arrays that resemble NumPy's and live in
-    the host's memory; a subclass overrides those whose answers differ.
+    The methods answer questions about arrays. By default they suit arrays in host memory that
+    resemble NumPy's; a subclass overrides what differs.
     """
 
     atomic: str | None = None
@@ -86,28 +84,28 @@ class Namespace:
         self.__dict__.update(fast or {})
 
     def device_id(self, array: Any) -> tuple[str, int]:
-        """Kind and index of the `gpugrad.Device` of an array: by default the host's."""
+        """Kind and index of the `gpugrad.Device` of an array: by default of the host."""
         return "cpu", 0
 
     def owner_of(self, array: Any) -> Any:
-        """What owns an array's memory: one object, weakly referable, for all views of the memory.
+        """The owner of the memory of an array: one weakly referable object for all views of it.
 
-        By default the end of the chain of ``base``, as NumPy and CuPy have it.
+        By default the end of the chain of ``base``, as in NumPy and CuPy.
         """
         while (base := getattr(array, "base", None)) is not None and hasattr(base, "base"):
             array = base
         return array
 
     def owns_buffer(self, array: Any) -> bool:
-        """Whether an array that nothing else refers to has its memory for itself.
+        """Whether an array to which nothing else refers is the only way to its memory.
 
-        The engine then adds to it in place, or hands it over. By default only where ``base`` is
-        None: an array that has no ``base`` may be a view.
+        The engine then accumulates into it, or hands it over. By default only if ``base`` is None:
+        an array without ``base`` may be a view.
         """
         return getattr(array, "base", array) is None
 
     def address(self, array: Any) -> int | None:
-        """The address of an array's first element; None, by default, where it is not known."""
+        """The address of the first element of an array; None, the default, where it is unknown."""
         return None
 
     def copy(self, array: Any) -> Any:
@@ -115,58 +113,57 @@ class Namespace:
         return array.copy()
 
     def add_at(self, out: Any, index: Any, values: Any) -> None:
-        """Add values to the elements at an index, to a repeated element each of its values."""
+        """Add values to the elements at an index; values of a repeated element add up."""
         self.module.add.at(out, index, values)
 
     def maximum_at(self, out: Any, index: Any, values: Any) -> None:
-        """Let elements be the largest of themselves and of the values at their places."""
+        """Replace the elements at an index by the maximum of themselves and their values."""
         self.module.maximum.at(out, index, values)
 
     def to_numpy(self, array: Any) -> numpy.ndarray:
-        """An array as a NumPy array on the host, not a copy where it is one already."""
-        found = numpy.asarray(array)
-        if found.dtype == object != array.dtype:
+        """An array as a NumPy array on the host; itself if it is one already."""
+        converted = numpy.asarray(array)
+        if converted.dtype == object != array.dtype:
             raise DTypeError(
                 f"{_name(type(array))} does not become a NumPy array: give it a method __array__, "
                 "or override to_numpy in its gpugrad.backend.Namespace"
             )
-        return found
+        return converted
 
     def listen(self, callback: Callable[[str], None]) -> Callable[[], None]:
-        """Call ``callback(kind)`` before each wait for a device; returns what ends it.
+        """Call ``callback(cause)`` before each wait for a device; returns what stops it.
 
-        Also before each copy to a device, with the kind "host to device". By default there is none.
+        Before a copy to a device the cause is "host to device". By default there are no waits.
         """
         return lambda: None
 
     def __getattr__(self, name: str) -> Any:
         formula = FORMULAS.get(name)
         if formula is None:
-            found = native(self.module, name.removeprefix("native_"))
+            function = native(self.module, name.removeprefix("native_"))
         else:
-            found = partial(formula, self)
-        setattr(self, name, found)
-        return found
+            function = partial(formula, self)
+        setattr(self, name, function)
+        return function
 
     def __repr__(self) -> str:
         return f"<namespace of {self.module.__name__}>"
 
 
-# By type, those known so far; None for numbers, which go where the arrays are.
+# The namespaces by type, filled as types are met; None for numbers, which go to any device.
 NAMESPACES: dict[type, Any] = {}
-# By the name of a package that is not imported before it is needed: what registers its arrays.
+# By the name of a library that is imported when needed: the function that registers its arrays.
 LIBRARIES: dict[str, Callable[[], None]] = {}
 
 
 def register(array_type: type, namespace: Any) -> None:
-    """Let arrays of a type, and of its subclasses, be differentiated.
+    """Make arrays of a type, and of its subclasses, differentiable.
 
-    The arrays need what rules and the engine ask of any array: ``shape``, ``dtype`` (a NumPy
-    dtype), ``ndim``, ``size``, operators, indexing, ``astype``, ``reshape``, ``item``, ``copy`` and
-    ``bool``. ``namespace`` is a `Namespace` around a module, or another object, that has NumPy's
-    functions for them; each op needs those that its formula calls. Functions and indices give
-    arrays of the type, not NumPy's scalars, and ``asarray`` makes one of a NumPy array. Arrays of
-    two types do not meet in one operation.
+    The arrays need ``shape``, ``dtype`` (a NumPy dtype), ``ndim``, ``size``, operators, indexing,
+    ``astype``, ``reshape``, ``item``, ``copy`` and ``bool``. ``namespace`` is a `Namespace` around
+    a module, or another object, with NumPy's functions for them; an op needs those that its formula
+    calls. Functions and indexing return arrays of the type, not NumPy scalars; ``asarray`` converts
+    a NumPy array. Arrays of two types cannot meet in one operation.
 
     >>> import gpugrad as gg
     >>> class Boxed(numpy.lib.mixins.NDArrayOperatorsMixin):
@@ -200,14 +197,14 @@ def register(array_type: type, namespace: Any) -> None:
 
 def namespace_of(array: Any) -> Any:
     """The namespace of an array, None for a Python number; DTypeError for anything else."""
-    kind = type(array)
-    if kind not in NAMESPACES:
-        NAMESPACES[kind] = _look_for(kind)
-    return NAMESPACES[kind]
+    cls = type(array)
+    if cls not in NAMESPACES:
+        NAMESPACES[cls] = _look_for(cls)
+    return NAMESPACES[cls]
 
 
 def imported() -> list[Any]:
-    """The namespaces of all libraries of arrays that are imported."""
+    """The namespaces of all array libraries that are imported."""
     modules = [getattr(namespace, "module", None) for namespace in NAMESPACES.values()]
     for library, register_arrays in LIBRARIES.items():
         if library in sys.modules and sys.modules[library] not in modules:
@@ -216,7 +213,7 @@ def imported() -> list[Any]:
 
 
 def waits(array: Any) -> bool:
-    """Whether looking at a value of an array waits for a device; False for numbers.
+    """Whether reading a value of an array waits for a device; False for numbers.
 
     >>> waits(numpy.ones(3)), waits(1.0)
     (False, False)
@@ -225,27 +222,28 @@ def waits(array: Any) -> bool:
     return namespace is not None and namespace.waits
 
 
-def _name(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
+def _name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def _look_for(kind: type) -> Any:
-    masked = sys.modules.get("numpy.ma")  # imported by those who have masked arrays
-    if issubclass(kind, numpy.matrix) or (masked and issubclass(kind, masked.MaskedArray)):
+def _look_for(cls: type) -> Any:
+    """The namespace of a type that is not registered itself."""
+    masked = sys.modules.get("numpy.ma")  # imported if there are masked arrays
+    if issubclass(cls, numpy.matrix) or (masked and issubclass(cls, masked.MaskedArray)):
         raise DTypeError(
-            f"expected a plain array, got {_name(kind)}, whose operators "
+            f"expected a plain array, got {_name(cls)}, whose operators "
             "do other things; convert it with numpy.asarray, or a masked array with .filled"
         )
     # Arrays before numbers: numpy.float64 is a float as well.
-    for known, namespace in sorted(NAMESPACES.items(), key=lambda item: item[1] is None):
-        if issubclass(kind, known):
+    for base, namespace in sorted(NAMESPACES.items(), key=lambda item: item[1] is None):
+        if issubclass(cls, base):
             return namespace
-    library = kind.__module__.partition(".")[0]
+    library = cls.__module__.partition(".")[0]
     if library in LIBRARIES and library in sys.modules:
         LIBRARIES[library]()
-        if kind in NAMESPACES:
-            return NAMESPACES[kind]
+        if cls in NAMESPACES:
+            return NAMESPACES[cls]
     raise DTypeError(
-        f"expected a NumPy, CuPy or sim array or a number, got {_name(kind)}; convert it first, "
+        f"expected a NumPy, CuPy or sim array or a number, got {_name(cls)}; convert it first, "
         "for example with numpy.asarray, or register its type with gpugrad.backend.register"
     )

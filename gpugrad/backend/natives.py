@@ -1,7 +1,7 @@
-"""CuPy's functions, which also take what NumPy's take. Imports nothing of gpugrad.
+"""Functions of CuPy that accept all operands that NumPy's accept. Imports nothing of gpugrad.
 
-A function that CuPy has under NumPy's name may refuse operands that NumPy's accepts: a number as
-the condition of ``where``, an axis of an array that has none. Rules and users need not know.
+A CuPy function may refuse operands that NumPy's function of that name accepts: a number as the
+condition of ``where``, an axis of a 0-d array. Rules and users need not know.
 """
 
 from collections.abc import Callable
@@ -11,42 +11,42 @@ import numpy
 
 __all__ = ["is_negative_zero", "native"]
 
-# CuPy's have no axis of an array without axes; NumPy's take 0 and -1, and reduce nothing.
+# CuPy's refuse every axis of a 0-d array; NumPy's accept 0 and -1.
 REDUCTIONS = ("sum", "prod", "max", "min", "any", "all", "argmax", "argmin")
-# CuPy's say that they take complex numbers, and have no kernel for them that compiles.
+# CuPy's declare complex loops that do not compile.
 REALS = ("arctan2", "copysign", "hypot", "i0")
 NUMBERS = (bool, int, float, complex, numpy.generic)
 
 
 def native(module: Any, name: str) -> Any:
-    """What a module has under a name, for other modules than NumPy as NumPy's would be."""
-    found = getattr(module, name)
+    """A function of a module; of modules other than NumPy with NumPy's behavior."""
+    function = getattr(module, name)
     if module is numpy:
-        return found
+        return function
     if name == "where":
-        return _where(found, module)
+        return _where(function, module)
     if name == "asarray":
-        return _asarray(found)
+        return _asarray(function)
     if name == "broadcast_to":
-        return _broadcast_to(found, module)
+        return _broadcast_to(function, module)
     if name in REALS:
-        return _of_reals(found, name)
-    return _reduction(found) if name in REDUCTIONS else found
+        return _of_reals(function, name)
+    return _reduction(function) if name in REDUCTIONS else function
 
 
 def is_negative_zero(number: Any) -> bool:
-    """Whether a number, or an array without axes, is -0.0, of which CuPy fills in 0.0."""
+    """Whether a number or a 0-d array is -0.0, which CuPy fills in as 0.0."""
     return bool(number == 0) and any(numpy.asarray(number).tobytes())
 
 
 def _asarray(asarray: Callable[..., Any]) -> Callable[..., Any]:
-    """CuPy's, which fills in 0.0 for an array without axes that holds -0.0."""
+    """CuPy's fills in 0.0 for a 0-d array of -0.0."""
 
-    def made(array: Any) -> Any:
+    def converted(array: Any) -> Any:
         bare = isinstance(array, numpy.ndarray) and not array.ndim
         return asarray(array[None])[0] if bare and is_negative_zero(array) else asarray(array)
 
-    return made
+    return converted
 
 
 def _broadcast_to(broadcast_to: Callable[..., Any], module: Any) -> Callable[..., Any]:
@@ -66,20 +66,20 @@ def _where(where: Callable[..., Any], module: Any) -> Callable[..., Any]:
 
 
 def _of_reals(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-    def real(*operands: Any, **words: Any) -> Any:
+    def real(*operands: Any, **kwargs: Any) -> Any:
         for x in operands:
             dtype = getattr(x, "dtype", None)
             if isinstance(x, complex) or (dtype is not None and dtype.kind == "c"):
                 raise TypeError(f"{name} is not supported for complex numbers")
-        return function(*operands, **words)
+        return function(*operands, **kwargs)
 
     return real
 
 
 def _reduction(reduce: Callable[..., Any]) -> Callable[..., Any]:
-    def reduction(x: Any, axis: Any = None, **words: Any) -> Any:
+    def reduction(x: Any, axis: Any = None, **kwargs: Any) -> Any:
         if axis is not None and not x.ndim and axis in (0, -1, (0,), (-1,)):
             axis = None
-        return reduce(x, axis=axis, **words)
+        return reduce(x, axis=axis, **kwargs)
 
     return reduction

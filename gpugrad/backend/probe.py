@@ -1,8 +1,8 @@
-"""The CUDA probe: whether CUDA works, which cause keeps it from working, what mends that.
+"""The CUDA probe: whether CUDA works, and if not, the cause and the fix. Imports errors only.
 
-Imports errors only. That CuPy imports says little: its CUDA libraries load lazily and
-fail at their first use. So whether CUDA works is decided by trying: one allocation, one
-elementwise kernel, one matmul. The first step that fails is the reason that users see.
+A successful import of CuPy proves little: its CUDA libraries load lazily and fail at their first
+use. So the probe tries CUDA: one allocation, one elementwise kernel, one matmul. The first step
+that fails is the reason that users see.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Step:
-    """One step of the probe: its result in words and, where it failed, what mends it."""
+    """One step of the probe: its result and, where it failed, the fix."""
 
     name: str
     ok: bool
@@ -41,7 +41,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Probe:
-    """The steps that ran, in order. Only the last can have failed; then none followed."""
+    """The steps in order. The first that fails is the last."""
 
     steps: tuple[Step, ...]
 
@@ -52,41 +52,41 @@ class Probe:
 
     @property
     def reason(self) -> str | None:
-        """What failed and what mends it, in one line; None where CUDA works."""
+        """The cause and the fix in one line; None where CUDA works."""
         last = self.steps[-1]
         return None if last.ok else f"{last.detail}. {last.fix}".rstrip(" .") + "."
 
 
 _lock = threading.Lock()
-_kept: Probe | None = None
+_result: Probe | None = None
 
 
 def probe() -> Probe:
-    """The result of trying CUDA on CuPy's current device: tried once per process, then kept.
+    """The result of the probe on CuPy's current device; it runs once per process.
 
     >>> [step.name for step in probe().steps][0]
     'import cupy'
     """
-    global _kept
-    found = _kept
-    if found is None:
+    global _result
+    result = _result
+    if result is None:
         with _lock:
-            found = _kept
-            if found is None:
-                found = _kept = _run_probe()
-    return found
+            result = _result
+            if result is None:
+                result = _result = _run_probe()
+    return result
 
 
 def reset() -> None:
-    """Forget the probe's result, so that the next question tries CUDA again.
+    """Discard the result of the probe, so that CUDA is tried again.
 
-    For after something was mended in a running process (memory freed, a library installed).
+    For a running process in which a cause was removed: memory freed, a library installed.
     """
-    global _kept, _lock
-    _lock, _kept = threading.Lock(), None
+    global _result, _lock
+    _lock, _result = threading.Lock(), None
 
 
-# A CUDA context does not survive a fork: the child asks again, and is told so.
+# A CUDA context does not survive a fork: in the child the probe runs again, and fails.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=reset)
 
@@ -97,7 +97,7 @@ def _run_probe() -> Probe:
     for name, attempt in _STEPS:
         try:
             steps.append(Step(name, True, attempt(state)))
-        except Exception as error:  # noqa: BLE001  what CuPy raises is the answer we came for
+        except Exception as error:  # noqa: BLE001  what CuPy raises is the result
             detail, fix = _diagnose(name, error, state)
             steps.append(Step(name, False, detail, fix))
             break
@@ -149,33 +149,33 @@ _STEPS: tuple[tuple[str, Callable[[dict[str, Any]], str]], ...] = (
 )
 
 
-# ---------------------------------------------------------------- causes and what mends them
+# ---------------------------------------------------------------- causes and fixes
 
 
 def distributions() -> dict[str, str]:
-    """The installed distributions that bring a ``cupy`` module: name to version.
+    """The installed distributions that contain a ``cupy`` module: name to version.
 
     >>> set(distributions()) <= {"cupy", *(f"cupy-cuda{n}x" for n in range(8, 20))}
     True
     """
-    from importlib import metadata  # 30 ms, and seldom needed
+    from importlib import metadata  # takes 30 ms and is seldom needed
 
     names = ["cupy", *(f"cupy-cuda{major}x" for major in range(11, 16))]
-    found = {}
+    versions = {}
     for name in names:
         with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
+            versions[name] = metadata.version(name)
+    return versions
 
 
 def duplicates_fix() -> str | None:
-    """How to mend several CuPy distributions in one environment; None where all is well."""
-    found = distributions()
-    if len(found) < 2:
+    """The fix for several CuPy distributions in one environment; None if there are not several."""
+    installed = distributions()
+    if len(installed) < 2:
         return None
     return (
-        f"Several CuPy distributions overwrite each other's files ({', '.join(found)}): "
-        f"pip uninstall -y {' '.join(found)}, then {_INSTALL}"
+        f"Several CuPy distributions overwrite each other's files ({', '.join(installed)}): "
+        f"pip uninstall -y {' '.join(installed)}, then {_INSTALL}"
     )
 
 
@@ -183,13 +183,13 @@ _INSTALL = 'pip install "gpugrad[cuda12]" (with a driver for CUDA 13 or newer: "
 
 
 def _with_libraries() -> str:
-    """The distribution to reinstall with its CUDA libraries, by what is installed."""
+    """The command that reinstalls the installed distribution with its CUDA libraries."""
     named = [name for name in distributions() if name != "cupy"]
     return f'pip install "{named[0] if named else "cupy-cuda12x"}[ctk]"'
 
 
 def cuda_version(number: int) -> str:
-    """CUDA's way of writing versions as an integer, made readable.
+    """A version that CUDA writes as an integer, in readable form.
 
     >>> cuda_version(12090)
     '12.9'
@@ -198,7 +198,7 @@ def cuda_version(number: int) -> str:
 
 
 def _text(error: BaseException) -> str:
-    """An exception in one line, with its type where the text alone does not tell it."""
+    """An exception in one line, with its type unless the text names it."""
     text = " ".join(str(error).split()) or "no message"
     if len(text) > 400:
         text = text[:400] + " ..."
@@ -207,7 +207,7 @@ def _text(error: BaseException) -> str:
 
 
 def _diagnose(step: str, error: Exception, state: dict[str, Any]) -> tuple[str, str]:
-    """Which cause an exception shows: the detail and the fix."""
+    """The cause of an exception and the fix."""
     text = _text(error)
     if step == "import cupy":
         if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
@@ -294,7 +294,7 @@ def _forked(text: str, state: dict[str, Any]) -> tuple[str, str]:
 
 _MISSING = r"(DynamicLibNotFound|ImportError|OSError|cannot open shared object|failure finding)"
 
-# Searched in this order in the exception's type and text.
+# Patterns for the type and text of an exception, in the order in which they are tried.
 _CAUSES: tuple[tuple[str, Callable[[str, dict[str, Any]], tuple[str, str]]], ...] = (
     (r"cudaErrorInsufficientDriver|cudaErrorStubLibrary", _insufficient_driver),
     (r"cudaErrorNoDevice", _no_device),

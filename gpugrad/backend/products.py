@@ -1,11 +1,10 @@
-"""Products of matrices with CuPy that copy no operand. Imports nothing of gpugrad.
+"""Matrix products with CuPy that copy no operand. Imports nothing of gpugrad.
 
-A product is one call of cuBLAS, of which CuPy's Python binding is called: strides and transposes
-are numbers that it takes, and those of arrays that lie alike are worked out once (`_plan`). CuPy's
-own ``matmul`` makes operands of more than two axes C-contiguous first, which copies what is
-transposed, and float16 becomes float32. Here a stack of rows times one matrix is a product of two
-matrices, and stacks of matrices go to cuBLAS with strides and flags. What fits neither is left to
-CuPy. A product is also added to what is there, in the same call of cuBLAS.
+A product is one call of cuBLAS through CuPy's binding, which takes strides and transposition flags;
+they are computed once for each layout (`_plan`). CuPy's ``matmul`` makes operands of more than two
+axes C-contiguous first, which copies transposed ones, and computes float16 in float32. Here a stack
+of rows times one matrix is a product of two matrices, and stacks of matrices go to cuBLAS with
+strides and flags. CuPy computes the rest. A product can be added to an array in the same call.
 """
 
 from functools import lru_cache
@@ -16,18 +15,18 @@ import numpy as np
 
 __all__ = ["Products"]
 
-# By character: the number that CUDA has for a dtype, and the dtype of cuBLAS's scalars.
-_KINDS = {"e": (2, "f"), "f": (0, "f"), "d": (1, "d"), "F": (4, "F"), "D": (5, "D")}
+# By character of a dtype: its cudaDataType, and the dtype of cuBLAS's scalars.
+_DTYPES = {"e": (2, "f"), "f": (0, "f"), "d": (1, "d"), "F": (4, "F"), "D": (5, "D")}
 _SCALARS = {char: (np.ones((), char), np.zeros((), char)) for char in "fdFD"}
 _LIMIT = 2**31  # cuBLAS takes lengths as int
-_KNOWN = 4096  # plans that are kept
+_PLANS = 4096  # plans in the cache
 ONE = (1, 1)  # a result for which CuPy has a kernel of its own
 DEFAULT = -1  # cuBLAS's choice of an algorithm
-PEDANTIC, TF32 = 2, 7  # what CuPy calls them
+PEDANTIC, TF32 = 2, 7  # CuPy's compute types
 
 
 class _Stack(NamedTuple):
-    """A stack of matrices as cuBLAS takes it, with matrices seen column by column."""
+    """A stack of matrices as cuBLAS sees it: in column-major order."""
 
     transposed: int
     leading: int  # from one column to the next, in elements
@@ -35,21 +34,21 @@ class _Stack(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """A product of two stacks as cuBLAS is called for it.
+    """The arguments of cuBLAS for a product of two stacks.
 
-    What lies row by row is, column by column, the transpose: the product is y.T = b.T @ a.T, so b
-    comes first, and n is before m.
+    A row-major matrix is the transpose in column-major order, so the product is y.T = b.T @ a.T: b
+    comes before a, and n before m.
     """
 
     shape: tuple[int, ...]  # of the result
-    stacked: bool  # or two matrices
+    stacked: bool  # False for two matrices
     turned_b: int
     turned_a: int
     n: int
     m: int
     k: int
     dtype: Any
-    number: int  # that CUDA has for it
+    data_type: int  # the cudaDataType of dtype
     leading_b: int
     leading_a: int
     step_b: int
@@ -66,7 +65,7 @@ class Products:
         self._cupy = cupy
         self._plain = cupy.matmul
         self._array = cupy.ndarray
-        self._cublas: Any = None  # loaded by CuPy when it is first asked for
+        self._cublas: Any = None  # CuPy loads it at first use
 
     def matmul(self, a: Any, b: Any) -> Any:
         """``cupy.matmul`` for two operands, without its copies."""
@@ -83,7 +82,7 @@ class Products:
         return y
 
     def multiply(self, a: Any, b: Any, turn_a: bool = False, turn_b: bool = False) -> Any:
-        """The product of two matrices, of which either may be transposed: the path of layers."""
+        """The product of two matrices, either of them transposed: the path of layers."""
         dtype = a.dtype
         if dtype == b.dtype:
             shape_a, strides_a, shape_b, strides_b = a.shape, a.strides, b.shape, b.strides
@@ -99,10 +98,10 @@ class Products:
         return self._plain(a.T if turn_a else a, b.T if turn_b else b)
 
     def add_product(self, total: Any, a: Any, b: Any) -> bool:
-        """Add a @ b to an array, without a copy, and say whether it has been.
+        """Add a @ b to an array without a copy; returns whether it did.
 
-        False, with nothing changed, where cuBLAS takes the arrays not as they lie. Rows that are
-        one axis in the factors may be several in ``total``.
+        False, with nothing changed, if cuBLAS does not accept the layout. Rows that are one axis of
+        the factors may be several axes of ``total``.
         """
         shape = (*a.shape[:-1], b.shape[-1])
         if a.ndim == b.ndim == 2 < total.ndim and total.flags.c_contiguous:
@@ -123,35 +122,35 @@ class Products:
         dtype = a.dtype
         return _plan(a.shape, a.strides, b.shape, b.strides, dtype) if dtype == b.dtype else None
 
-    def _into(self, y: Any, plan: _Plan, a: Any, b: Any, kept: int) -> None:
-        """One call of cuBLAS: y = a @ b + the number at the address ``kept`` times y."""
+    def _into(self, y: Any, plan: _Plan, a: Any, b: Any, beta: int) -> None:
+        """One call of cuBLAS: y = a @ b + beta * y, with the address of the number beta."""
         cublas = self._cublas
         if cublas is None:
             cublas = self._cublas = self._cupy.cuda.cublas
             self._handle = self._cupy.cuda.device.get_cublas_handle
             self._routines = self._cupy._core._routines_linalg
-        # Unpacked, which costs half as much as the attributes.
-        (_, stacked, turned_b, turned_a, n, m, k, dtype, number, leading_b, leading_a, step_b,
+        # Unpacking costs half as much as the attributes.
+        (_, stacked, turned_b, turned_a, n, m, k, dtype, data_type, leading_b, leading_a, step_b,
          step_a, matrices, one, _) = plan  # fmt: skip
-        # CuPy is asked each time: CUPY_TF32=1 asks for TF32, and a program may choose anew.
+        # Asked at each call: CUPY_TF32=1 requests TF32, and a program may change it.
         computed = _precision(cublas, dtype.char, self._routines.get_compute_type(dtype))
         if not stacked:
             cublas.gemmEx(
                 self._handle(), turned_b, turned_a, n, m, k, one,
-                b.data.ptr, number, leading_b, a.data.ptr, number, leading_a,
-                kept, y.data.ptr, number, n, computed, DEFAULT,
+                b.data.ptr, data_type, leading_b, a.data.ptr, data_type, leading_a,
+                beta, y.data.ptr, data_type, n, computed, DEFAULT,
             )  # fmt: skip
             return
         cublas.gemmStridedBatchedEx(
             self._handle(), turned_b, turned_a, n, m, k, one,
-            b.data.ptr, number, leading_b, step_b, a.data.ptr, number, leading_a, step_a,
-            kept, y.data.ptr, number, n, m * n, matrices, computed, DEFAULT,
+            b.data.ptr, data_type, leading_b, step_b, a.data.ptr, data_type, leading_a, step_a,
+            beta, y.data.ptr, data_type, n, m * n, matrices, computed, DEFAULT,
         )  # fmt: skip
 
 
 @lru_cache(64)
 def _precision(cublas: Any, char: str, chosen: int) -> int:
-    """What cuBLAS computes in: that of CuPy's products of two matrices, by the number it has."""
+    """The compute type of cuBLAS, that of CuPy's own products of two matrices."""
     if chosen == PEDANTIC:
         return int(
             cublas.CUBLAS_COMPUTE_64F_PEDANTIC
@@ -164,13 +163,13 @@ def _precision(cublas: Any, char: str, chosen: int) -> int:
     return int(cublas.CUBLAS_COMPUTE_32F_FAST_TF32 if fast else cublas.CUBLAS_COMPUTE_32F)
 
 
-@lru_cache(_KNOWN)
+@lru_cache(_PLANS)
 def _plan(
     shape_a: tuple[int, ...], strides_a: tuple[int, ...], shape_b: tuple[int, ...],
     strides_b: tuple[int, ...], dtype: Any,
 ) -> _Plan | None:  # fmt: skip
-    """The product of two stacks by one call of cuBLAS; None where it does not take them so."""
-    if dtype.char not in _KINDS or min(len(shape_a), len(shape_b)) < 2:
+    """The product of two stacks as one call of cuBLAS; None if cuBLAS does not accept them."""
+    if dtype.char not in _DTYPES or min(len(shape_a), len(shape_b)) < 2:
         return None
     (m, k), n = shape_a[-2:], shape_b[-1]
     if shape_b[-2] != k:
@@ -185,18 +184,18 @@ def _plan(
     sizes = (m, n, k, count)
     if first is None or second is None or min(sizes) == 0 or max(sizes) >= _LIMIT:
         return None
-    number, scalar = _KINDS[dtype.char]
+    data_type, scalar = _DTYPES[dtype.char]
     one, zero = (value.ctypes.data for value in _SCALARS[scalar])
     return _Plan(
         (*batch, m, n), bool(batch), second.transposed, first.transposed, n, m, k, dtype,
-        number, second.leading, first.leading, second.step, first.step, count, one, zero,
+        data_type, second.leading, first.leading, second.step, first.step, count, one, zero,
     )  # fmt: skip
 
 
 def _stack(
     shape: tuple[int, ...], strides: tuple[int, ...], size: int, batch: tuple[int, ...]
 ) -> _Stack | None:
-    """How an array, broadcast to a shape of stacks, lies in memory; None for no even steps."""
+    """The layout of an array broadcast to a batch shape; None if its steps are not even."""
     rows, columns = shape[-2:]
     steps_of = [stride // size for stride in strides]
     down, along = steps_of[-2:]

@@ -1,9 +1,9 @@
-"""The functions of ``scipy.special`` for a kind of array. Imports errors and mended.
+"""The functions of ``scipy.special`` for an array type. Imports errors and mended.
 
-``xp.special`` of a namespace: SciPy's own for NumPy's arrays, ``cupyx.scipy.special`` for CuPy's,
-which has the same names for all that the table uses. Whichever loops the two libraries have for a
-function, the dtype of its result follows one rule here: that of the operands together, float64
-for whole numbers. Where a library computes no float16, float32 is computed and rounded.
+``xp.special`` of a namespace is SciPy's module for NumPy arrays and ``cupyx.scipy.special`` for
+CuPy arrays, which has the same names for all that the table uses. The dtype of a result follows one
+rule, whichever loops the library has: the result dtype of the operands, float64 for integers.
+float16 is computed in float32 and rounded.
 """
 
 from collections.abc import Callable
@@ -22,20 +22,20 @@ HALF = np.dtype(np.float16)
 _SINGLE, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 
 
-def computed_in(kind: np.dtype) -> np.dtype:
-    """The dtype that the functions of real numbers are computed in, for operands of ``kind``.
+def computed_in(dtype: np.dtype) -> np.dtype:
+    """The dtype of the computation for real operands of a dtype.
 
     >>> computed_in(np.dtype("int8")), computed_in(np.dtype("float16"))
     (dtype('float64'), dtype('float32'))
     """
-    return _SINGLE if kind == HALF else kind if kind.kind == "f" else _DOUBLE
+    return _SINGLE if dtype == HALF else dtype if dtype.kind == "f" else _DOUBLE
 
 
 class Special:
-    """A module with the names of ``scipy.special``, imported when a function is first asked for.
+    """A module with the names of ``scipy.special``, imported at the first function.
 
-    GpugradError where it is not installed, with what installs it. ``mending`` is the namespace in
-    which the formulas of `mended` stand in for the module's own functions, None where they do not.
+    GpugradError if it is not installed, with the command that installs it. ``mending`` is the
+    namespace in which the formulas of `mended` replace functions of the module, None without them.
     """
 
     def __init__(self, module: str, mending: Any = None) -> None:
@@ -43,7 +43,7 @@ class Special:
         self._mending = mending
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        if name.startswith("__"):  # asked by those who look at any object
+        if name.startswith("__"):  # doctest and others ask any object for these
             raise AttributeError(name)
         try:
             module = import_module(self._module)
@@ -55,9 +55,9 @@ class Special:
         function = getattr(module, name)
         if self._mending is not None and name in MENDED:
             function = partial(MENDED[name], self._mending, module)
-        found = _with_one_dtype(name, function)
-        setattr(self, name, found)
-        return found
+        converting = _with_one_dtype(name, function)
+        setattr(self, name, converting)
+        return converting
 
 
 def _with_one_dtype(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -65,12 +65,12 @@ def _with_one_dtype(name: str, function: Callable[..., Any]) -> Callable[..., An
         first = operands[0].dtype if hasattr(operands[0], "dtype") else None
         if len(operands) == 1 and first in (_SINGLE, _DOUBLE):
             return function(operands[0])
-        kind = np.result_type(*(x.dtype if hasattr(x, "dtype") else x for x in operands))
-        if kind.kind not in "biuf":
-            raise DTypeError(f"special.{name}: expected real numbers, got dtype {kind}")
-        wide = computed_in(kind)
-        # A number gets the dtype as well: not all loops of SciPy's take it for a weak one.
+        dtype = np.result_type(*(x.dtype if hasattr(x, "dtype") else x for x in operands))
+        if dtype.kind not in "biuf":
+            raise DTypeError(f"special.{name}: expected real numbers, got dtype {dtype}")
+        wide = computed_in(dtype)
+        # Numbers are cast as well: not all loops of SciPy treat them as weak.
         y = function(*(x.astype(wide) if hasattr(x, "dtype") else wide.type(x) for x in operands))
-        return y.astype(kind) if kind == HALF else y
+        return y.astype(dtype) if dtype == HALF else y
 
     return call

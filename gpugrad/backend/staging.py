@@ -1,11 +1,10 @@
-"""Arrays of the host on their way to a GPU, beside its computation. Imports device.
+"""Copies of host arrays to a GPU, overlapped with its computation. Imports device.
 
-A copy from pinned memory runs on a stream of its own while the GPU computes. Three things could go
-wrong, at times of the GPU's choosing: memory of the host written anew while it is still being read,
-an array read before it has arrived, an array's memory handed out again while it is still in use.
-So pinned memory is kept until an event says that its copy is done, the stream (not the host) of
-whoever takes an array waits for its copy, and arrays are allocated on that same stream, for CuPy's
-pool hands memory out again by the order of the stream that it was allocated on.
+A copy from pinned memory runs on a stream of its own while the GPU computes. Three races must not
+happen: host memory overwritten before it was read, an array read before its copy is done, memory of
+an array reused before its last use. So pinned memory is held until an event reports that its copy
+is done; the stream that uses an array (not the host) waits for its copy; and arrays are allocated
+on that stream, since CuPy's pool reuses memory in the order of the stream of its allocation.
 """
 
 import logging
@@ -23,14 +22,14 @@ __all__ = ["Source", "ahead"]
 
 log = logging.getLogger("gpugrad")
 
-# How many batches may lie in pinned memory while the GPU has not come to their copies.
+# The most batches in pinned memory whose copies the GPU has not done.
 MOST = 16
 
 _lock = threading.Lock()
 
 
 class Source(NamedTuple):
-    """An array that is still to be written: its shape and dtype, and what writes it."""
+    """An array yet to be written: its shape, its dtype, and the function that writes it."""
 
     shape: tuple[int, ...]
     dtype: Any
@@ -41,11 +40,11 @@ Batch = tuple[Sequence[Source], Callable[[list[Any]], Any]]
 
 
 def ahead(device: Device, batches: Iterator[Batch]) -> Generator[Any, None, None]:
-    """Each batch on a GPU, its copy begun when the batch before was handed out.
+    """Yield each batch on a GPU; the copy of the next one has begun by then.
 
-    A batch is its sources and a function that makes it of their arrays. The host waits only where
-    it has come so far ahead of the GPU that `MOST` batches lie in pinned memory. An error of
-    ``batches`` is raised where its batch would have come.
+    A batch is its sources, and a function that builds it from their arrays. The host waits only
+    when `MOST` batches are in pinned memory. An error of ``batches`` is raised in the place of its
+    batch.
     """
     coming: _Sent | None = None
     error: Exception | None = None
@@ -58,7 +57,7 @@ def ahead(device: Device, batches: Iterator[Batch]) -> Generator[Any, None, None
             except Exception as caught:  # noqa: BLE001  raised below, after the batch that is ready
                 error = caught
             yield batch
-            del batch  # not held while the next is made
+            del batch  # not held during the next one
             if error is not None:
                 raise error
     finally:
@@ -68,7 +67,7 @@ def ahead(device: Device, batches: Iterator[Batch]) -> Generator[Any, None, None
 
 
 def _begun(device: Device, batches: Iterator[Batch]) -> "_Sent | None":
-    """The next batch, its copy begun; None where there is none."""
+    """The next batch with its copy begun; None at the end."""
     batch = next(batches, None)
     return None if batch is None else _Sent(device, *batch)
 
@@ -88,7 +87,7 @@ class _Sent:
             with says_who(f"a batch for {device}"):
                 self._arrays = [self._cupy.empty(host.shape, host.dtype) for host in hosts]
             copies = _stream_of_copies(device)
-            # The memory may be that of an array which work in the queue of this stream still uses.
+            # Work queued on this stream may still use the memory for another array.
             copies.wait_event(_recorded(cuda, self._home))
             try:
                 with asked_for():
@@ -103,32 +102,32 @@ class _Sent:
                 _keep(hosts, self._copied)
 
     def taken(self) -> Any:
-        """The batch, for the current stream, which waits for its copy."""
+        """The batch; the current stream waits for its copy."""
         cuda = self._cupy.cuda
         with self._device.activate():
             here = cuda.get_current_stream()
             here.wait_event(self._copied)
             if here != self._home:
-                # The pool hands their memory out again by the order of another stream.
+                # The pool reuses their memory in the order of another stream.
                 self._arrays = [array.copy() for array in self._arrays]
                 self._home.wait_event(_recorded(cuda, here))
             return self._finish(self._arrays)
 
     def dropped(self) -> None:
-        """Let the memory of the arrays be handed out again after their copy, not before."""
+        """Discard the batch; the memory of its arrays is reused only after their copy."""
         with self._device.activate():
             self._home.wait_event(self._copied)
 
 
 def _recorded(cuda: Any, stream: Any) -> Any:
-    """An event: all that a stream was given until now."""
+    """An event after all work queued on a stream so far."""
     event = cuda.Event(disable_timing=True)
     event.record(stream)
     return event
 
 
 def _pinned(cupy: Any, source: Source) -> np.ndarray:
-    """The array of a source in pinned memory, or where there is none left in other memory."""
+    """The array of a source in pinned memory; in pageable memory if there is none left."""
     try:
         host = import_module("cupyx").empty_pinned(source.shape, source.dtype)
     except RuntimeError as error:
@@ -140,14 +139,14 @@ def _pinned(cupy: Any, source: Source) -> np.ndarray:
     return host
 
 
-# ---------------------------------------------------------------- of the whole process
+# ---------------------------------------------------------------- state of the process
 
 _streams: dict[Device, Any] = {}
 _in_flight: list[tuple[Any, list[np.ndarray]]] = []
 
 
 def _stream_of_copies(device: Device) -> Any:
-    """The one stream of copies to a device, which is CuPy's current one."""
+    """The stream of copies to a device, which is CuPy's current one."""
     with _lock:
         if device not in _streams:
             # Blocking streams wait for the null stream, on which CuPy computes by default.
@@ -156,17 +155,17 @@ def _stream_of_copies(device: Device) -> Any:
 
 
 def _keep(hosts: list[np.ndarray], copied: Any) -> None:
-    """Keep memory of the host until its copy is done."""
+    """Hold host memory until its copy is done."""
     with _lock:
         _in_flight.append((copied, hosts))
 
 
 def _make_room() -> None:
-    """Let go of memory whose copy is done; where there is much that waits, wait for the oldest."""
+    """Release memory whose copy is done; with `MOST` batches in flight, wait for the oldest."""
     with _lock:
         _in_flight[:] = [(event, held) for event, held in _in_flight if not event.done]
         oldest = _in_flight[0][0] if len(_in_flight) >= MOST else None
     if oldest is not None:
-        with asked_for():  # which `gg.sync_guard` lets through
+        with asked_for():  # `gg.sync_guard` allows it
             oldest.synchronize()
         _make_room()

@@ -11,7 +11,7 @@ from gpu import needs_gpu
 
 import gpugrad as gg
 from gpugrad.backend import namespace
-from gpugrad.backend.products import _KINDS, DEFAULT, PEDANTIC, TF32, Products
+from gpugrad.backend.products import _DTYPES, DEFAULT, PEDANTIC, TF32, Products
 from gpugrad.engine.accumulate import Gradients
 from gpugrad.engine.op import TABLE
 from gpugrad.engine.pull import pull_back, unbroadcast
@@ -405,4 +405,4 @@ def test_what_is_asked_of_the_real_cupy_is_there():
     assert callable(cupy.cuda.device.get_cublas_handle)
     types = [("e", "CUDA_R_16F"), ("f", "CUDA_R_32F"), ("d", "CUDA_R_64F"), ("F", "CUDA_C_32F")]
     for char, name in [*types, ("D", "CUDA_C_64F")]:
-        assert getattr(cupy.cuda.runtime, name) == _KINDS[char][0]
+        assert getattr(cupy.cuda.runtime, name) == _DTYPES[char][0]
