@@ -66,22 +66,6 @@ def _broadcast_to(x: Any, shape: tuple[int, ...]) -> Any:
     return view
 
 
-_ONE_SINGLE, _ONE_DOUBLE = np.array(1, _SINGLE), np.array(1, _DOUBLE)
-
-
-def _tanh_vjp(g: Any, t: Any) -> Any:
-    """The formula of the table in one buffer, without a number to convert."""
-    y = t * t
-    if y.__class__ is not np.ndarray or g.__class__ is not np.ndarray or g.shape != y.shape:
-        return g * (1.0 - y)
-    dtype = y.dtype
-    one = _ONE_SINGLE if dtype is _SINGLE else _ONE_DOUBLE if dtype is _DOUBLE else None
-    if one is None or g.dtype is not dtype:
-        return g * (1.0 - y)
-    _minus(one, y, y)
-    return _times(g, y, y)
-
-
 # The integer dtype for the bits of a floating-point number, by its size.
 _BITS = {2: np.int16, 4: np.int32, 8: np.int64}
 _FEW = 512
@@ -109,7 +93,14 @@ def _relu_vjp(g: Any, y: Any) -> Any:
 
 
 def _tanh_vjp(g: Any, t: Any) -> Any:
-    return g * (_ONES.get(t.dtype, 1.0) - t * t)
+    y = t * t
+    one = _ONES.get(t.dtype)
+    if one is None:
+        return g * (1.0 - y)
+    if g.size > _FEW and g.shape == y.shape and g.dtype is y.dtype:
+        _minus(one, y, y)  # in one buffer
+        return _times(g, y, y)
+    return g * (one - y)
 
 
 def _sigmoid_vjp(g: Any, s: Any) -> Any:
@@ -208,7 +199,6 @@ NUMPY = Namespace(
         "relu": _relu,
         "relu_vjp": _relu_vjp,
         "sigmoid_vjp": _sigmoid_vjp,
-        "tanh_vjp": _tanh_vjp,
         "least_squares": _least_squares,
         "solve_triangular": _solve_triangular,
         "special": Special("scipy.special"),

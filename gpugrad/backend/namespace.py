@@ -55,9 +55,9 @@ class Namespace:
     `gpugrad.kernels.multi_tensor`. ``add_product(total, a, b)`` adds a @ b to an array in place and
     returns whether it did. Each of them may be None.
 
-    ``waits`` says whether reading a value (``bool(x)``, ``x.item()``) waits for a device. ``atomic``
-    has the dtype characters for which `add_at` uses atomic operations, in any order; it takes no
-    others. None where it takes all dtypes and adds in the order of the indices.
+    ``waits`` says whether reading a value (``bool(x)``, ``x.item()``) waits for a device.
+    ``atomic`` has the dtype characters for which `add_at` uses atomic operations, in any order; it
+    takes no others. None where it takes all dtypes and adds in the order of the indices.
 
     The methods answer questions about arrays. By default they suit arrays in host memory that
     resemble NumPy's; a subclass overrides what differs.
