@@ -1,4 +1,4 @@
-"""sync_guard: waits for the device and copies by stealth raise, with the line."""
+"""sync_guard: waits for the device and implicit copies raise, with the line."""
 
 import copy
 import pickle
