@@ -10,7 +10,7 @@ from sys import getrefcount
 from typing import Any, NamedTuple
 
 from gpugrad.backend.device import copied
-from gpugrad.backend.namespace import NAMESPACES
+from gpugrad.backend.namespace import namespace_of
 
 __all__ = ["Gradients", "Into", "steal_or_copy"]
 
@@ -89,7 +89,7 @@ def steal_or_copy(array: Any) -> Any:
     as it is. A view is copied, and so is an array that is also a saved value, another leaf's
     gradient or the user's own.
     """
-    if getrefcount(array) > _ALONE or not NAMESPACES[type(array)].owns_buffer(array):
+    if getrefcount(array) > _ALONE or not namespace_of(array).owns_buffer(array):
         return copied(array)
     return array
 

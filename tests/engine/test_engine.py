@@ -279,3 +279,12 @@ def test_a_gradient_is_brought_to_its_data_s_shape_and_dtype(shape, target, devi
     if len(target) <= len(shape) and np.prod(target) <= max(np.prod(shape), 1):
         # The sum over the axes that broadcasting `target` to `shape` would have repeated.
         assert float(fitted.sum()) == float(array.sum())
+
+
+def test_a_gradient_may_be_the_first_array_of_its_type():
+    # Types are entered in a table when they are first seen, which is once in a process.
+    program = "import numpy as np, gpugrad as gg; print(gg.grad(abs)(np.array(3.0 + 4.0j)))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "(0.6+0.8j)\n", done.stderr
