@@ -1,6 +1,6 @@
 """The namespace of CuPy arrays, with replacements of functions that differ from NumPy's.
 
-Imports cupy_namespace, device, mended_ufuncs, products and special, and CuPy at its first array.
+Imports cupy_namespace, device, cupy_ufuncs, products and special, and CuPy at its first array.
 `gpugrad.kernels.attach` makes the same namespace with kernels.
 """
 
@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import numpy
 
 from gpugrad.backend.cupy_namespace import CupyNamespace
+from gpugrad.backend.cupy_ufuncs import UFUNCS
 from gpugrad.backend.device import check_same_device
-from gpugrad.backend.mended_ufuncs import UFUNCS
 from gpugrad.backend.namespace import FORMULAS, LIBRARIES, namespace_of, register
 from gpugrad.backend.products import Products
 from gpugrad.backend.special import Special
@@ -30,7 +30,7 @@ def make_namespace(cupy: Any, cls: type[S], products: Products, **functions: Any
         several = cupy.cuda.runtime.getDeviceCount() > 1
     except RuntimeError:  # no driver: names and signatures are there all the same
         several = False
-    mended = {
+    replacements = {
         "argpartition_order": _argpartition_order,
         "cholesky": _cholesky,
         "matmul": products.matmul,
@@ -38,8 +38,8 @@ def make_namespace(cupy: Any, cls: type[S], products: Products, **functions: Any
         "solve_triangular": _solve_triangular,
     }
     checks = _check_each_device if several else _check_one_device
-    namespace = cls(cupy, fast=mended | functions, checks=checks, alone=not several)
-    namespace.special = Special("cupyx.scipy.special", mending=namespace)
+    namespace = cls(cupy, fast=replacements | functions, checks=checks, alone=not several)
+    namespace.special = Special("cupyx.scipy.special", replacing=namespace)
     return namespace
 
 

@@ -18,8 +18,8 @@ from typing import Any, Literal
 import numpy
 
 from gpugrad.backend import cuda, memory
+from gpugrad.backend.cupy_compat import native
 from gpugrad.backend.namespace import NAMESPACES, namespace_of
-from gpugrad.backend.natives import native
 from gpugrad.errors import DeviceError, DTypeError
 
 __all__ = [

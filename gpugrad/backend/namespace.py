@@ -1,4 +1,4 @@
-"""From the type of an array to its namespace. Imports natives and errors.
+"""From the type of an array to its namespace. Imports cupy_compat and errors.
 
 A rule is a function over a namespace: ``lambda xp, g, y, x: g * xp.cos(x)``. The namespace of NumPy
 arrays has every function of ``numpy``, and the functions of the op table that NumPy lacks
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy
 
-from gpugrad.backend.natives import native
+from gpugrad.backend.cupy_compat import native
 from gpugrad.errors import DTypeError
 
 __all__ = [

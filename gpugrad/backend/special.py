@@ -1,4 +1,4 @@
-"""The functions of ``scipy.special`` for an array type. Imports errors and mended.
+"""The functions of ``scipy.special`` for an array type. Imports cupy_special and errors.
 
 ``xp.special`` of a namespace is SciPy's module for NumPy arrays and ``cupyx.scipy.special`` for
 CuPy arrays, which has the same names for all that the table uses. The dtype of a result follows one
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.backend.mended import MENDED
+from gpugrad.backend.cupy_special import REPLACEMENTS
 from gpugrad.errors import DTypeError, GpugradError
 
 __all__ = ["HALF", "Special", "computed_in"]
@@ -34,13 +34,14 @@ def computed_in(dtype: np.dtype) -> np.dtype:
 class Special:
     """A module with the names of ``scipy.special``, imported at the first function.
 
-    GpugradError if it is not installed, with the command that installs it. ``mending`` is the
-    namespace in which the formulas of `mended` replace functions of the module, None without them.
+    GpugradError if it is not installed, with the command that installs it. ``replacing`` is the
+    namespace in which the formulas of `cupy_special` replace functions of the module; None without
+    replacements.
     """
 
-    def __init__(self, module: str, mending: Any = None) -> None:
+    def __init__(self, module: str, replacing: Any = None) -> None:
         self._module = module
-        self._mending = mending
+        self._replacing = replacing
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("__"):  # doctest and others ask any object for these
@@ -53,8 +54,8 @@ class Special:
                 "`pip install 'gpugrad[special]'`"
             ) from error
         function = getattr(module, name)
-        if self._mending is not None and name in MENDED:
-            function = partial(MENDED[name], self._mending, module)
+        if self._replacing is not None and name in REPLACEMENTS:
+            function = partial(REPLACEMENTS[name], self._replacing, module)
         converting = _with_one_dtype(name, function)
         setattr(self, name, converting)
         return converting

@@ -4,9 +4,9 @@ A formula of the op table runs over this namespace in place of NumPy or CuPy. It
 C statements that compute it for one element, so there is no second set of formulas. Types follow
 NumPy's promotion, as its ufuncs report it; float16 is computed in float32 and rounded at the end.
 
-The special functions are CuPy's (`routines`) or those of `mended`; functions in which CuPy differs
-from NumPy are those of `mended_ufuncs`. CUDA and host compilers both accept the code. Imports these
-modules, namespace, special and operations.
+The special functions are CuPy's (`routines`) or those of `cupy_special`; functions in which CuPy
+differs from NumPy are those of `cupy_ufuncs`. CUDA and host compilers both accept the code. Imports
+these modules, namespace, special and operations.
 """
 
 import re
@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.backend.mended import MENDED
-from gpugrad.backend.mended_ufuncs import UFUNCS
+from gpugrad.backend.cupy_special import REPLACEMENTS
+from gpugrad.backend.cupy_ufuncs import UFUNCS
 from gpugrad.backend.namespace import Namespace
 from gpugrad.backend.special import HALF, computed_in
 from gpugrad.codegen.operations import (
@@ -142,11 +142,11 @@ class Writer:
         """A special function, computed in the dtype of `backend.special.computed_in`."""
         dtype = np.result_type(*map(_example, operands))
         values = [self._as(operand, computed_in(dtype)) for operand in operands]
-        mended = MENDED.get(name)
-        if mended is None:
+        replacement = REPLACEMENTS.get(name)
+        if replacement is None:
             y = self.routine(name, *values)
         else:
-            y = mended(EXPRESSIONS, _Functions(partial(partial, self.routine)), *values)
+            y = replacement(EXPRESSIONS, _Functions(partial(partial, self.routine)), *values)
         return self.cast(y, dtype) if dtype == HALF else y
 
     def routine(self, name: str, *values: Value) -> Value:
@@ -274,7 +274,7 @@ def _special(name: str) -> Callable[..., Any]:
 # erfc is in <math.h>; the other special functions are CuPy's.
 _SPECIAL = _Functions(_special, erfc=lambda x: x.writer.function("erfc", x))
 EXPRESSIONS = Namespace(_Functions(_no_function), fast={**_FUNCTIONS, "special": _SPECIAL})
-# The functions of the array library that `mended_ufuncs` calls: only fmod, which is in <math.h>.
+# The functions of the array library that `cupy_ufuncs` calls: only fmod, which is in <math.h>.
 _LIBRARY = _Functions(_no_function, fmod=_FUNCTIONS["fmod"])
 for _name, _formula in UFUNCS.items():
     _FUNCTIONS[_name] = partial(_formula, EXPRESSIONS, _LIBRARY)

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpugrad.backend.cupy_compat import native
 from gpugrad.backend.cupy_namespace import CupyNamespace
-from gpugrad.backend.mended_ufuncs import UFUNCS
+from gpugrad.backend.cupy_ufuncs import UFUNCS
 from gpugrad.backend.namespace import ELEMENTWISE, FORMULAS, NAMESPACES
-from gpugrad.backend.natives import native
 from gpugrad.codegen.expression import EXPRESSIONS, NotFusibleError, Value, Writer
 from gpugrad.codegen.operands import (
     Signature,
@@ -153,7 +153,7 @@ class FusingNamespace(CupyNamespace):
         self._make = make
         self._rules: dict[Any, Any] = {}
         for name, formula in UFUNCS.items():
-            setattr(self, name, self._mended(name, formula))
+            setattr(self, name, self._replaced(name, formula))
 
     def __getattr__(self, name: str) -> Any:
         if name not in ELEMENTWISE:
@@ -175,12 +175,12 @@ class FusingNamespace(CupyNamespace):
 
         return for_large(self._fused(name, formula), function, self.module.ndarray)
 
-    def _mended(self, name: str, mended: Formula) -> Formula:
+    def _replaced(self, name: str, replacement: Formula) -> Formula:
         """The replacement of a CuPy function, as a kernel for arrays of any size."""
 
         def formula(xp: Any, *operands: Any) -> Any:
             if xp is self:
-                return mended(self, self.module, *operands)
+                return replacement(self, self.module, *operands)
             return getattr(xp, name)(*operands)
 
         return self._fused(name, formula)

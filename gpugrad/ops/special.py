@@ -1,6 +1,6 @@
 """Special functions: error and gamma functions, Bessel functions, entropies.
 
-Imports backend.mended, engine.op and activations. Values are those of SciPy on a CPU and of
+Imports backend.cupy_special, engine.op and activations. Values are those of SciPy on a CPU and of
 ``cupyx.scipy.special`` on CUDA (``xp.special``), save where a formula of the table is as good.
 Derivatives are written so that tails keep their digits and that those of higher order do not
 divide by what goes to zero; sources are named beside them.
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.backend.mended import log_ratio
+from gpugrad.backend.cupy_special import log_ratio
 from gpugrad.engine.op import Checks, Sample, op
 from gpugrad.ops.agreement import far_out, infinite, negative_subnormal, subnormal
 from gpugrad.ops.complex_parts import refuse_complex

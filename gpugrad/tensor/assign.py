@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from gpugrad.backend.cupy_compat import is_negative_zero
 from gpugrad.backend.device import beside, to_numpy
 from gpugrad.backend.namespace import namespace_of
-from gpugrad.backend.natives import is_negative_zero
 from gpugrad.engine.aliasing import alone, is_temporary, only_graphs_share
 from gpugrad.engine.modes import recording
 from gpugrad.engine.node import Leaf

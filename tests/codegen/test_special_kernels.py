@@ -1,4 +1,4 @@
-"""Special functions as CUDA has them: CuPy's device code in kernels, and what is mended of it.
+"""Special functions as CUDA has them: CuPy's device code in kernels, and what is replaced of it.
 
 Values are SciPy's.
 """
@@ -11,8 +11,8 @@ import scipy.special
 from extremes import EXTREMES, UFUNCS, WITHOUT_INFINITY
 from gpu import needs_gpu, run, send
 
+from gpugrad.backend.cupy_special import REPLACEMENTS
 from gpugrad.backend.host import NUMPY
-from gpugrad.backend.mended import MENDED
 from gpugrad.backend.namespace import Namespace
 from gpugrad.backend.special import Special
 from gpugrad.codegen import routines
@@ -90,18 +90,18 @@ def test_kernels_have_scipy_s_values_at_extremes(name, dtype):
 
 @needs_gpu
 @by_dtype
-@pytest.mark.parametrize("name", sorted(MENDED))
-def test_what_cupy_has_wrong_is_mended_in_kernels(name, dtype):
+@pytest.mark.parametrize("name", sorted(REPLACEMENTS))
+def test_what_cupy_has_wrong_is_replaced_in_kernels(name, dtype):
     operands = hard(name, dtype)
     assert_scipy_s(name, run(kernel_of(name, operands), *operands), operands)
 
 
 @needs_gpu
 @by_dtype
-@pytest.mark.parametrize("name", sorted(MENDED))
-def test_it_is_mended_operation_by_operation_as_well(name, dtype):
+@pytest.mark.parametrize("name", sorted(REPLACEMENTS))
+def test_it_is_replaced_operation_by_operation_as_well(name, dtype):
     cupy = pytest.importorskip("cupy")
-    space = Special("cupyx.scipy.special", mending=Namespace(cupy))
+    space = Special("cupyx.scipy.special", replacing=Namespace(cupy))
     function, operands = getattr(space, name), hard(name, dtype)
     assert_scipy_s(name, function(*send(*operands)).get(), operands)
     halves = [np.array([0.75, 0.5, 0.25][: len(operands)], np.float16) for _ in operands]

@@ -253,7 +253,7 @@ def fused(monkeypatch):
 
     before = namespace_of(cupy.ones(1))
     space = FusingNamespace(cupy, checks=before.checks, alone=before.alone, make=make)
-    space.special = Special("cupyx.scipy.special", mending=space)
+    space.special = Special("cupyx.scipy.special", replacing=space)
     monkeypatch.setitem(NAMESPACES, cupy.ndarray, space)
     plain = CupyNamespace(cupy, checks=before.checks)
     return SimpleNamespace(made=made, launched=launched, plain=plain)

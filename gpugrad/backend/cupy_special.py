@@ -2,7 +2,7 @@
 
 A formula gets the array namespace, CuPy's module, and floating-point operands of one dtype. It
 calls CuPy's function where that is right; its docstring says where it is wrong. The same formulas
-run operation by operation and write kernels. `mended_ufuncs` replaces functions of CuPy itself.
+run operation by operation and write kernels. `cupy_ufuncs` replaces functions of CuPy itself.
 Imports nothing of gpugrad.
 """
 
@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["MENDED", "log_ratio"]
+__all__ = ["REPLACEMENTS", "log_ratio"]
 
 FAR = 50.0  # from here 14 terms of the series for large x have all digits of float64
 
@@ -151,7 +151,7 @@ def _log_excess(t: Any) -> Any:
     return t * t * y
 
 
-MENDED: dict[str, Callable[..., Any]] = {
+REPLACEMENTS: dict[str, Callable[..., Any]] = {
     "beta": _at_poles("beta", 0.0),
     "betaln": _at_poles("betaln", -math.inf),
     "betainc": _betainc,
