@@ -70,8 +70,8 @@ def _broadcast_to(x: Any, shape: tuple[int, ...]) -> Any:
 _BITS = {2: np.int16, 4: np.int32, 8: np.int64}
 _FEW = 512
 # 0 and 1 as arrays: beside an array of their dtype they cost half of what a Python number does.
-_ZEROS = {np.dtype(char): np.zeros((), char) for char in "efd"}
-_ONES = {np.dtype(char): np.ones((), char) for char in "efd"}
+_ZEROS: dict[Any, Any] = {np.dtype(char): np.zeros((), char) for char in "efd"}
+_ONES: dict[Any, Any] = {np.dtype(char): np.ones((), char) for char in "efd"}
 
 
 def _where(condition: Any, a: Any, b: Any) -> Any:
@@ -94,8 +94,8 @@ def _relu_vjp(g: Any, y: Any) -> Any:
 
 def _tanh_vjp(g: Any, t: Any) -> Any:
     y = t * t
-    one = _ONES.get(t.dtype)
-    if one is None:
+    one = _ONES.get(getattr(t, "dtype", None))
+    if one is None or g.__class__ is not np.ndarray:
         return g * (1.0 - y)
     if g.size > _FEW and g.shape == y.shape and g.dtype is y.dtype:
         _minus(one, y, y)  # in one buffer
@@ -104,7 +104,7 @@ def _tanh_vjp(g: Any, t: Any) -> Any:
 
 
 def _sigmoid_vjp(g: Any, s: Any) -> Any:
-    return g * (s * (_ONES.get(s.dtype, 1.0) - s))
+    return g * (s * (_ONES.get(getattr(s, "dtype", None), 1.0) - s))
 
 
 def _by_bits(condition: Any, x: Any, holds: bool) -> Any:
