@@ -25,11 +25,6 @@ def refuse_complex(x: Any) -> None:
 
 LINEAR: Any = {"kind": "linear"}
 
-
-def _same(xp: Any, mask: Any, y: Any, x: Any) -> Any:
-    return mask
-
-
 op(
     "real",
     "x, /",
@@ -42,7 +37,7 @@ op(
     "imag",
     "x, /",
     vjp=[lambda xp, g, y, x: g * 1j if x.dtype.kind == "c" else xp.zeros_like(g)],
-    support=_same,
+    support=lambda xp, mask, y, x: mask,
     doc="The imaginary part, elementwise; 0 for real numbers.",
     **LINEAR,
 )

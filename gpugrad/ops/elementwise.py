@@ -24,7 +24,7 @@ POSITIVE = (0.3, 3.0)
 NUMBERS = (int, float, complex, np.generic)
 
 
-def nowhere(xp: Any, y: Any, *arrays: Any, **parameters: Any) -> Any:
+def _nowhere(xp: Any, y: Any, *arrays: Any, **parameters: Any) -> Any:
     """The mask of what is zero everywhere, whatever the values are."""
     return xp.zeros(y.shape, dtype="bool")
 
@@ -34,7 +34,7 @@ def zero(xp: Any, g: Any, y: Any, *arrays: Any, **parameters: Any) -> Any:
     return xp.zeros_like(g)
 
 
-choosing(nowhere, zero)
+choosing(_nowhere, zero)
 
 
 def _is_finite(value: Any) -> bool:
