@@ -33,7 +33,8 @@ op(
     saves=("s", "g s"),
     public="",
     doc="g s (1 - s): the gradient behind s = sigmoid(x).",
-    **EW,
+    kind="elementwise",
+    complex="conjugate",
 )
 op(
     "sigmoid",
