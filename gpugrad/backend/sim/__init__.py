@@ -1,10 +1,9 @@
 """sim: CuPy's rules over NumPy memory, so that machines with no GPU catch GPU-only mistakes.
 
-Use it in place of ``cupy``: ``import gpugrad.backend.sim as xp``. It has the names that CuPy
-has, takes the keywords that CuPy takes, and refuses what CuPy refuses: NumPy arrays as
-operands, implicit conversion to NumPy, operands on two devices. docs/sim.md says what it
-checks and what it cannot. Imports only ``gpugrad.errors`` and, of the backend,
-``cupy_namespace``, ``namespace`` and ``special``.
+Use it in place of ``cupy``: ``import gpugrad.backend.sim as xp``. It has the names and keywords of
+CuPy, and refuses what CuPy refuses: NumPy arrays as operands, implicit conversion to NumPy,
+operands on two devices. docs/sim.md says what it checks and what it cannot. Imports errors and, of
+the backend, cupy_namespace, namespace and special.
 
 >>> import gpugrad.backend.sim as xp
 >>> a = xp.asarray([[1.0, 2.0], [3.0, 4.0]])
@@ -52,10 +51,10 @@ def __getattr__(name: str) -> Any:
         return import_module(f"gpugrad.backend.sim.{name}")
     if name.startswith("__"):
         raise AttributeError(name)
-    # Kept, so that the next look-up costs nothing. CuPy's names hide built-ins in this file:
-    # nothing below may use all, any, max, min, sum, abs, pow, round, bool or divmod.
-    found = globals()[name] = function_named(name)
-    return found
+    # Stored for later lookups. CuPy's names hide builtins in this file: nothing below may use all,
+    # any, max, min, sum, abs, pow, round, bool or divmod.
+    value = globals()[name] = function_named(name)
+    return value
 
 
 def __dir__() -> list[str]:
@@ -69,7 +68,7 @@ def get_array_module(*args: Any) -> Any:
 
 
 def _check_operands(op: str, raws: tuple[Any, ...]) -> None:
-    """Raise DeviceError where an op's operands are on two devices, or on this one and the host."""
+    """Raise DeviceError for operands on two devices, the host among them."""
     first: ndarray | None = None
     host: numpy.ndarray | None = None
     for raw in raws:
@@ -84,22 +83,22 @@ def _check_operands(op: str, raws: tuple[Any, ...]) -> None:
         elif isinstance(raw, numpy.ndarray):
             host = raw
     if first is not None and host is not None:
-        there = f"sim:{first._device}" if first._device else "sim"
+        target = f"sim:{first._device}" if first._device else "sim"
         raise DeviceError(
             f"{op}: operands are on two devices, cpu and sim:{first._device}; "
-            f"move one with .to({there!r})"
+            f"move one with .to({target!r})"
         )
 
 
 class _SimNamespace(CupyNamespace):
-    """The functions of sim, and its arrays' simulated devices."""
+    """The namespace of simulated arrays."""
 
     def device_id(self, array: Any) -> tuple[str, int]:
-        """The number of a simulated device."""
+        """The index of a simulated device."""
         return "sim", array._device
 
     def listen(self, callback: Callable[[str], None]) -> Callable[[], None]:
-        """Call ``callback(kind)`` where CuPy would wait or copy."""
+        """Call ``callback(cause)`` where CuPy would wait or copy."""
         sync_callbacks.append(callback)
         return partial(sync_callbacks.remove, callback)
 

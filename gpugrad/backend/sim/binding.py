@@ -1,7 +1,7 @@
-"""From a CuPy signature and a NumPy function to a function over simulated arrays.
+"""Functions over simulated arrays, from a CuPy signature and a NumPy function.
 
-The call is bound to CuPy's parameter list first, so a keyword that only NumPy has fails as
-on CuPy. Imports core, device, signatures.
+A call is first bound to CuPy's parameter list, so a keyword that only NumPy has fails as on CuPy.
+Imports core and device.
 """
 
 import inspect
@@ -12,56 +12,56 @@ from typing import Any
 
 import numpy
 
-from gpugrad.backend.sim.core import SCALARS, ndarray, raw_of, same_device, unsupported, words, wrap
+from gpugrad.backend.sim.core import SCALARS, ndarray, raw_of, same_device, unsupported, wrap
 from gpugrad.backend.sim.device import on_sync
 
 __all__ = ["bind", "call_numpy", "check_argument", "delegate", "dressed"]
 
 _NO_DEFAULT = object()
-_WARNING = frozenset(words("mean var std median"))
+_WARNING = frozenset("mean var std median".split())
 
-# Parameters that CuPy reads on the host: an array there would have to be copied back first.
+# Parameters that CuPy reads on the host, so that an array on the device is refused.
 HOST_PARAMETERS = frozenset(
-    words(
+    (
         "axis axes axis1 axis2 axisa axisb axisc shape newshape new_shape dims dimensions source "
         "destination ndim decimals reps pad_width k N num nin n ddof order dtype keepdims "
         "minlength start mode casting ord offset"
-    )
+    ).split()
 )
 
-# Parameters that stand for an array: CuPy takes no list and no other object there. The
-# functions in TAKE_LISTS are the exceptions (seen by calling the real ones with lists).
+# Parameters that are arrays: CuPy refuses lists and other objects, except in the functions of
+# TAKE_LISTS (found by calling CuPy with lists).
 ARRAY_PARAMETERS = frozenset(
-    words(
+    (
         "a b x y x1 x2 arr ary m arr1 arr2 ar1 ar2 array z condition a1 a2 element keys "
         "seq_of_zeros filt ar xp fp p v xi M"
-    )
+    ).split()
 )
 TAKE_LISTS = frozenset(
-    words(
+    (
         "append average apply_over_axes around asarray_chkfinite asfarray atleast_1d atleast_2d "
         "atleast_3d angle cross diag diff gradient iscomplex isneginf isposinf isreal "
         "linspace logspace nan_to_num place real imag require resize round round_ tile tril triu "
         "unwrap vander fftshift ifftshift compress shape ndim iscomplexobj isrealobj isclose "
         "allclose array2string array_repr array_str min_scalar_type cond bartlett blackman hamming "
         "hanning kaiser"
-    )
+    ).split()
 )
 
-# Functions that make the host wait, by CuPy's documentation and sources.
+# Functions in which the host waits, by the documentation and source of CuPy.
 SYNCS = frozenset(
-    words(
+    (
         "nonzero argwhere flatnonzero unique unique_all unique_counts unique_inverse unique_values "
         "union1d intersect1d setdiff1d setxor1d delete extract compress bincount histogram "
         "histogram2d histogramdd place asarray_chkfinite ravel_multi_index mask_indices trim_zeros "
         "tril_indices triu_indices tril_indices_from triu_indices_from nanmax nanmin ix_ roots "
         "poly lstsq array_repr array_str array2string save savez savez_compressed savetxt"
-    )
+    ).split()
 )
 
 
-# Those for which a 0-d array has no axis.
-REDUCTIONS = frozenset(words("sum prod max min amax amin any all argmax argmin count_nonzero"))
+# Functions that refuse every axis of a 0-d array.
+REDUCTIONS = frozenset("sum prod max min amax amin any all argmax argmin count_nonzero".split())
 
 
 def _axes(axis: Any) -> tuple[Any, ...]:
@@ -73,12 +73,12 @@ def _binder(name: str, parameters: str) -> Callable[..., dict[str, Any]]:
     """A function of that name and parameter list that returns its arguments by name."""
     scope: dict[str, Any] = {"float64": numpy.float64}
     exec(f"def {name}{parameters}:\n    return locals()", scope)
-    made: Callable[..., dict[str, Any]] = scope[name]
-    return made
+    binder: Callable[..., dict[str, Any]] = scope[name]
+    return binder
 
 
 def _required_and_defaults(binder: Any) -> tuple[tuple[str, ...], dict[str, Any], bool]:
-    """Of a parameter list: those without default, the defaults, and whether it has ``*args``."""
+    """The parameters without default, the defaults, and whether there is ``*args``."""
     code = binder.__code__
     last = code.co_argcount
     names = code.co_varnames[:last]
@@ -90,16 +90,16 @@ def _required_and_defaults(binder: Any) -> tuple[tuple[str, ...], dict[str, Any]
 
 
 def bind(name: str, parameters: str) -> Callable[..., dict[str, Any]]:
-    """``bind(...)(*args, **kwargs)`` gives the arguments by name, without unchanged defaults.
+    """``bind(...)(*args, **kwargs)`` returns the arguments by name, without default values.
 
-    Raises TypeError, with CuPy's name of the function, for what CuPy's would not accept.
+    TypeError, with the name of CuPy's function, for arguments that CuPy refuses.
     """
     whole = _binder(name, parameters)
     _, defaults, _ = _required_and_defaults(whole)
 
     def bound(*args: Any, **kwargs: Any) -> dict[str, Any]:
         named = whole(*args, **kwargs)
-        # By identity: an array as an argument must not be compared with anything.
+        # By identity, since comparing an array gives an array.
         return {k: v for k, v in named.items() if v is not defaults.get(k, _NO_DEFAULT)}
 
     return bound
@@ -112,19 +112,19 @@ def call_numpy(
     kwargs: dict[str, Any],
     device: int | None = None,
 ) -> Any:
-    """Run a NumPy function on the memory behind the arguments and wrap what it returns."""
+    """Run a NumPy function on the memory of the arguments, and wrap its result."""
     seen: list[ndarray] = []
     raw_args = [raw_of(arg, seen, name) for arg in args]
     raw_kwargs = {key: raw_of(value, seen, name) for key, value in kwargs.items()}
-    place = same_device(seen, name) if device is None else device
+    result_device = same_device(seen, name) if device is None else device
     if name in SYNCS:
         on_sync(name)
     if name in REDUCTIONS and numpy.ndim(raw_args[0]) == 0:
-        for axis in _axes(raw_kwargs.get("axis")):  # NumPy lets 0 and -1 pass
+        for axis in _axes(raw_kwargs.get("axis")):  # NumPy accepts 0 and -1
             raise numpy.exceptions.AxisError(axis, 0)
     with numpy.errstate(all="ignore"):
         if name.startswith("nan") or name in _WARNING:
-            # NumPy warns of empty slices, CuPy gives NaN without a word.
+            # NumPy warns of empty slices, CuPy returns NaN without a warning.
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)
                 result = function(*raw_args, **raw_kwargs)
@@ -134,33 +134,33 @@ def call_numpy(
         result = numpy.bool(result)
     elif type(result) is int and name in ("count_nonzero", "matrix_rank"):
         result = numpy.int64(result)
-    return wrap(result, place, seen)
+    return wrap(result, result_device, seen)
 
 
 def check_argument(name: str, parameter: str, value: Any) -> None:
-    """Refuse what CuPy would not take for this parameter (TypeError)."""
+    """TypeError for a value that CuPy refuses for this parameter."""
     if parameter in HOST_PARAMETERS:
-        inside = value if isinstance(value, (tuple, list)) else (value,)
-        if any(isinstance(item, ndarray) for item in inside):
+        items = value if isinstance(value, (tuple, list)) else (value,)
+        if any(isinstance(item, ndarray) for item in items):
             raise TypeError(
                 f"{name}: {parameter} is an array on the device, and 'ndarray' object cannot be "
                 "interpreted as an integer; use .item() if the host may wait for it"
             )
     elif parameter in ARRAY_PARAMETERS and name not in TAKE_LISTS:
-        taken = (ndarray, *SCALARS, numpy.generic) if name in TAKE_SCALARS else ndarray
-        if not isinstance(value, taken):
+        accepted = (ndarray, *SCALARS, numpy.generic) if name in TAKE_SCALARS else ndarray
+        if not isinstance(value, accepted):
             raise unsupported(value, name)
 
 
 # Functions whose array parameters may be scalars.
-TAKE_SCALARS = frozenset(words("where interp outer polyval searchsorted"))
+TAKE_SCALARS = frozenset("where interp outer polyval searchsorted".split())
 
 
 def delegate(name: str, parameters: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function of CuPy's name and parameter list that NumPy's ``function`` computes.
+    """A function with the name and parameters of CuPy's, computed by NumPy's ``function``.
 
-    Parameters without default are passed by position, the others by name and only where the
-    call changes them; so the two libraries may differ in names and order of the required ones.
+    Parameters without default are passed by position, others by name and only if given. So the
+    libraries may differ in the names of required parameters.
     """
     required, _, starred = _required_and_defaults(_binder(name, parameters))
     bound = bind(name, parameters)
@@ -186,7 +186,7 @@ def delegate(name: str, parameters: str, function: Callable[..., Any]) -> Callab
 
 
 def dressed(run: Callable[..., Any], name: str, parameters: str) -> Callable[..., Any]:
-    """``run`` with the name, signature and a docstring of the CuPy function it stands for."""
+    """``run`` with the name, signature and docstring of the CuPy function that it imitates."""
     run.__name__ = run.__qualname__ = name
     run.__module__ = "gpugrad.backend.sim"
     run.__doc__ = run.__doc__ or f"``cupy.{name}{parameters}`` over simulated arrays."

@@ -1,7 +1,6 @@
-"""The simulated array and its passage to and from NumPy memory.
+"""The simulated array, and conversions to and from NumPy memory. Imports only `device`.
 
-``ndarray`` holds a NumPy array that nothing outside this package sees. Imports only
-the other modules of ``sim``; functions and ufuncs are looked up when first needed.
+``ndarray`` holds a NumPy array that is private to this package.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -18,19 +17,13 @@ __all__ = [
     "raw_of",
     "same_device",
     "unsupported",
-    "words",
     "wrap",
 ]
 
-# Python's scalars, which promote weakly; NumPy's scalars (numpy.generic) count with their dtype.
+# Python scalars, which are weak in promotion; NumPy scalars (numpy.generic) have a dtype.
 SCALARS = (bool, int, float, complex)
 
 _KINDS = "biufc"
-
-
-def words(text: str) -> tuple[str, ...]:
-    """The words of a text: the shape in which this package writes long lists of names."""
-    return tuple(text.split())
 
 
 def check_dtype(dtype: numpy.dtype[Any]) -> None:
@@ -41,7 +34,7 @@ def check_dtype(dtype: numpy.dtype[Any]) -> None:
 
 
 def unsupported(value: Any, name: str = "") -> TypeError:
-    """The TypeError for an operand that CuPy does not take, with the way out."""
+    """The TypeError for an operand that CuPy refuses, with a hint."""
     text = f"Unsupported type {type(value)}"
     if name:
         text = f"{name}: {text}"
@@ -51,28 +44,28 @@ def unsupported(value: Any, name: str = "") -> TypeError:
 
 
 def same_device(arrays: Iterable["ndarray"], name: str = "") -> int:
-    """The number of the one device on which the arrays are; the current one if there are none.
+    """The index of the common device of arrays; of the current device if there are none.
 
-    Raises ValueError, naming both, for arrays of two devices: CuPy would reach across with
-    a warning where the hardware allows it and raise elsewhere.
+    ValueError for arrays on two devices, where CuPy uses peer access with a warning if the hardware
+    allows it, and else raises.
     """
-    found = -1
+    common = -1
     for array in arrays:
-        if found < 0:
-            found = array._device
-        elif array._device != found:
+        if common < 0:
+            common = array._device
+        elif array._device != common:
             raise ValueError(
-                f"{name or 'operation'}: operands are on two devices, sim:{found} and "
+                f"{name or 'operation'}: operands are on two devices, sim:{common} and "
                 f"sim:{array._device}; move one of them first"
             )
-    return current_id() if found < 0 else found
+    return current_id() if common < 0 else common
 
 
 def wrap(value: Any, device: int, sources: Iterable["ndarray"] = ()) -> Any:
-    """What NumPy returned, as CuPy would: arrays and scalars become arrays of ``device``.
+    """A result of NumPy as CuPy returns it: arrays and scalars become arrays of ``device``.
 
-    A result that is a view of one of ``sources`` gets it as its base; one that is the very
-    memory of a source (an ``out=``) is that source.
+    A view of one of ``sources`` has that source as its base; the memory of a source itself (of
+    ``out=``) becomes that source.
     """
     if isinstance(value, numpy.ndarray):
         array = ndarray.__new__(ndarray)
@@ -88,7 +81,7 @@ def wrap(value: Any, device: int, sources: Iterable["ndarray"] = ()) -> Any:
                 array._base = source if source._base is None else source._base
                 break
         if below is not None:
-            # CuPy knows no read-only arrays: broadcast_to and diagonal give writable views.
+            # CuPy has no read-only arrays: broadcast_to and diagonal return writable views.
             value.flags.writeable = True
         return array
     if isinstance(value, numpy.generic):
@@ -101,16 +94,16 @@ def wrap(value: Any, device: int, sources: Iterable["ndarray"] = ()) -> Any:
 
 
 def raw_of(value: Any, seen: list["ndarray"], name: str = "") -> Any:
-    """``value`` with the NumPy memory in place of each simulated array, also inside sequences.
+    """``value`` with NumPy memory in place of simulated arrays, also inside sequences.
 
-    The arrays met are appended to ``seen``. NumPy arrays are refused (TypeError).
+    Appends the simulated arrays to ``seen``. TypeError for NumPy arrays.
     """
-    kind = type(value)
-    if kind is ndarray:
+    cls = type(value)
+    if cls is ndarray:
         seen.append(value)
         return value._data
-    if kind is list or kind is tuple:
-        return kind(raw_of(item, seen, name) for item in value)
+    if cls is list or cls is tuple:
+        return cls(raw_of(item, seen, name) for item in value)
     if isinstance(value, numpy.ndarray):
         raise unsupported(value, name)
     if isinstance(value, ndarray):
@@ -133,9 +126,9 @@ class Flags:
     forc = property(lambda self: self.f_contiguous or self.c_contiguous)
 
     def __getitem__(self, name: str) -> bool:
-        for known in self.__slots__:
-            if name == known.upper():
-                return bool(getattr(self, known))
+        for flag in self.__slots__:
+            if name == flag.upper():
+                return bool(getattr(self, flag))
         raise KeyError(f"{name} is not defined for simulated CuPy arrays")
 
     def __repr__(self) -> str:
@@ -143,7 +136,7 @@ class Flags:
 
 
 class MemoryPointer:
-    """Where an array lies, as ``cupy.cuda.MemoryPointer``: an address to compare, not to use."""
+    """The address of an array, as ``cupy.cuda.MemoryPointer``; for comparisons only."""
 
     __slots__ = ("device_id", "ptr")
 
@@ -188,8 +181,8 @@ class flatiter:  # noqa: N801
 class ndarray:  # noqa: N801
     """An array over NumPy memory that behaves as ``cupy.ndarray`` does.
 
-    Nothing converts it to NumPy by itself: ``.get()`` copies it to a NumPy array, ``.set()``
-    copies one into it. Made by the functions of ``gpugrad.backend.sim``.
+    There is no implicit conversion to NumPy: ``.get()`` copies it to a NumPy array, ``.set()``
+    copies one into it. The functions of ``gpugrad.backend.sim`` create it.
 
     >>> import gpugrad.backend.sim as xp
     >>> a = xp.arange(6.0).reshape(2, 3)
@@ -247,11 +240,11 @@ class ndarray:  # noqa: N801
 
     @shape.setter
     def shape(self, shape: Any) -> None:
-        # A reshaped view, never a copy: NumPy's own setter is on its way out.
-        made = self._data.reshape(shape)
-        if not numpy.may_share_memory(made, self._data):
+        # A view, never a copy. NumPy has deprecated its own setter.
+        view = self._data.reshape(shape)
+        if not numpy.may_share_memory(view, self._data):
             raise AttributeError("incompatible shape: it would need a copy; use reshape()")
-        self._data = made
+        self._data = view
 
     @property
     def real(self) -> "ndarray":
@@ -280,12 +273,12 @@ class ndarray:  # noqa: N801
         return GenericAlias(cls, item)
 
     def __getattr__(self, name: str) -> Any:
-        # Reached for names that neither the class nor the instance has.
+        # Called for names that neither the class nor the instance has.
         if hasattr(numpy.ndarray, name) and not name.startswith("__"):
             raise AttributeError(f"cupy.ndarray has no attribute {name!r}, numpy.ndarray has one")
         raise AttributeError(f"cupy.ndarray has no attribute {name!r}")
 
-    # Filled in by the other modules of sim, so that this one needs none of them.
+    # Set by other modules of sim, which import this one.
     __getitem__: ClassVar[Callable[..., Any]]
     __setitem__: ClassVar[Callable[..., None]]
     __matmul__: ClassVar[Callable[..., Any]]

@@ -1,4 +1,4 @@
-"""Making arrays, and the two ways between host and device. Imports core and device."""
+"""New arrays, and copies between host and device. Imports core and device."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ __all__ = ["array", "asarray", "asnumpy", "new"]
 
 
 def new(data: numpy.ndarray) -> ndarray:
-    """NumPy memory that nobody else holds, as an array of the current device."""
+    """An array of the current device over NumPy memory that nothing else refers to."""
     check_dtype(data.dtype)
-    made: ndarray = wrap(data, current_id())
-    return made
+    result: ndarray = wrap(data, current_id())
+    return result
 
 
 def _holds_arrays(value: Any) -> bool:
@@ -35,7 +35,7 @@ def array(
 ) -> ndarray:
     """A simulated array on the current device from an array, NumPy array, number or list.
 
-    NumPy memory is always copied. Raises ValueError for dtypes that GPUs lack.
+    NumPy memory is always copied. ValueError for dtypes that GPUs lack.
 
     >>> import numpy, gpugrad.backend.sim as xp
     >>> xp.array(numpy.ones(2, "f4")).dtype
@@ -59,10 +59,10 @@ def array(
         layout = "F" if data.flags.fnc else "C"
     check_dtype(data.dtype)
     on_sync("host to device")
-    made = numpy.array(data, dtype, copy=True, order=layout, ndmin=ndmin)
-    if not made.dtype.isnative:
-        made = made.astype(made.dtype.newbyteorder("="))
-    return new(made)
+    copied = numpy.array(data, dtype, copy=True, order=layout, ndmin=ndmin)
+    if not copied.dtype.isnative:
+        copied = copied.astype(copied.dtype.newbyteorder("="))
+    return new(copied)
 
 
 def _from_ndarray(
@@ -73,9 +73,9 @@ def _from_ndarray(
         if copy is False:
             raise ValueError("Unable to avoid copy between devices")
         copy = True
-    made = numpy.array(raw, dtype, copy=copy, order=order, ndmin=ndmin)  # type: ignore[call-overload]
-    check_dtype(made.dtype)
-    result: ndarray = wrap(made, current_id(), (source,))
+    data = numpy.array(raw, dtype, copy=copy, order=order, ndmin=ndmin)  # type: ignore[call-overload]
+    check_dtype(data.dtype)
+    result: ndarray = wrap(data, current_id(), (source,))
     return result
 
 
@@ -87,7 +87,7 @@ def asarray(
     copy: bool | None = None,
     blocking: bool = False,
 ) -> ndarray:
-    """As ``array``, without a copy of what is a simulated array on the current device already."""
+    """As ``array``, without a copy of a simulated array that is on the current device."""
     plain = dtype is None and order is None and not copy
     if plain and isinstance(a, ndarray) and a._device == current_id():
         return a
@@ -97,7 +97,7 @@ def asarray(
 def asnumpy(
     a: Any, stream: Any = None, order: str = "C", out: Any = None, *, blocking: bool = True
 ) -> numpy.ndarray:
-    """A copy in NumPy memory, as ``cupy.asnumpy``; NumPy arrays and lists pass through."""
+    """A NumPy copy, as ``cupy.asnumpy``; NumPy arrays and lists pass through."""
     if isinstance(a, ndarray):
         return a.get(stream=stream, order=order, out=out, blocking=blocking)
     host = numpy.asarray(a, order=order)  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""The little of ``cupy.cuda`` that array code calls: devices and streams to wait for."""
+"""The part of ``cupy.cuda`` that array code calls: devices, streams, waits."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ __all__ = ["Device", "Stream", "get_current_stream", "is_available", "runtime"]
 
 
 class Stream:
-    """A queue of work on the device. Here all work is done at once, so nothing is waiting."""
+    """A queue of work on the device. Here it is always empty: all work is done at once."""
 
     null: "Stream"
 

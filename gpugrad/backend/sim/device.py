@@ -1,4 +1,4 @@
-"""Simulated devices, the current one, and the hook for waits of the host. Imports errors only."""
+"""Simulated devices, the current device, and a hook for waits. Imports errors only."""
 
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -8,32 +8,32 @@ from gpugrad.errors import DeviceError
 
 __all__ = ["DEVICE_COUNT", "Device", "current_id", "on_sync", "sync_callbacks"]
 
-# How many simulated devices there are: enough to tell mistakes with two or more of them.
+# The number of simulated devices: enough for mistakes with several of them.
 DEVICE_COUNT = 8
 
-# Called with the kind of each wait or copy that real CuPy would impose on the host.
+# Called with the cause of each wait of the host, or copy, that CuPy would make.
 sync_callbacks: list[Callable[[str], None]] = []
 
 
-def on_sync(kind: str) -> None:
-    """Report that CuPy's host would wait for the device here, or copy from or to it."""
+def on_sync(cause: str) -> None:
+    """Report that with CuPy the host would wait for the device here, or copy from or to it."""
     for callback in tuple(sync_callbacks):
-        callback(kind)
+        callback(cause)
 
 
-# The devices entered by `with`, innermost last: a tuple, so that threads and tasks share nothing.
+# The devices entered by `with`, the innermost last. A tuple: threads and tasks share nothing.
 _entered: ContextVar[tuple[int, ...]] = ContextVar("gpugrad_sim_devices", default=(0,))
 
 
 def current_id() -> int:
-    """The number of the device on which new arrays are made."""
+    """The index of the device on which new arrays are created."""
     return _entered.get()[-1]
 
 
 class Device:
     """A simulated device, as ``cupy.cuda.Device``; ``with`` makes it the current one.
 
-    Raises DeviceError for a number that does not exist.
+    DeviceError for an index that does not exist.
 
     >>> import gpugrad.backend.sim as xp
     >>> with xp.Device(1):
@@ -65,7 +65,7 @@ class Device:
         _entered.set((*_entered.get()[:-1], self.id))
 
     def synchronize(self) -> None:
-        """Wait for the device: nothing to wait for here, but the hook hears of it."""
+        """Wait for the device: a report to the hook, since all work is done at once."""
         on_sync("Device.synchronize")
 
     def __int__(self) -> int:

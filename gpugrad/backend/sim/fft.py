@@ -12,8 +12,8 @@ def __getattr__(name: str) -> Any:
     from gpugrad.backend.sim.functions import absent
 
     if name in FFT:
-        made = globals()[name] = delegate(name, FFT[name], getattr(numpy.fft, name))
-        return made
+        function = globals()[name] = delegate(name, FFT[name], getattr(numpy.fft, name))
+        return function
     raise AttributeError(absent(name, "cupy.fft", numpy.fft))
 
 

@@ -1,6 +1,6 @@
-"""The function of a public name: a ufunc, one of the special ones, or NumPy's behind a check.
+"""The functions by public name: a ufunc, one of `special`, or NumPy's behind checks.
 
-Built when first asked for, so that importing the package stays quick. Imports all below it.
+They are built at first use, so that the import stays fast. Imports binding, special and ufunc.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from typing import Any
 import numpy
 
 from gpugrad.backend.sim.binding import bind, check_argument, delegate, dressed
-from gpugrad.backend.sim.core import ndarray, words, wrap
+from gpugrad.backend.sim.core import ndarray, wrap
 from gpugrad.backend.sim.device import current_id
 from gpugrad.backend.sim.signatures import FFT, FUNCTIONS, LINALG, OTHERS, UFUNCS
 from gpugrad.backend.sim.special import HOST, OWN
@@ -17,7 +17,7 @@ from gpugrad.backend.sim.ufunc import ufunc_named
 
 __all__ = ["absent", "function_named", "names_of"]
 
-# Names that NumPy 2 has dropped and CuPy still has, with the name that computes them.
+# Names that NumPy 2 has removed and CuPy still has, with their replacements.
 _RENAMED = {
     "alltrue": "all",
     "sometrue": "any",
@@ -28,13 +28,13 @@ _RENAMED = {
     "trapezoid": "trapezoid",
 }
 
-# Of CuPy, but not imitated: each needs a GPU, its files or its own types.
-_NOT_IMITATED = words(
+# Names of CuPy that are not imitated: they need a GPU, files or types of CuPy.
+_NOT_IMITATED = (
     "clear_memo disp find_common_type fromDlpack fuse get_array_wrap get_default_memory_pool "
     "get_default_pinned_memory_pool issctype issubclass_ issubsctype make_aligned_dtype memoize "
     "obj2sctype safe_eval sctype2char set_string_function show_config who piecewise load "
     "polyadd polymul polysub require"
-)
+).split()
 
 _CONSTANTS = {
     "Inf": numpy.inf,
@@ -52,17 +52,17 @@ _CONSTANTS = {
     "singlecomplex": numpy.complex64,
 }
 
-_FROM_NUMPY = words(
+_FROM_NUMPY = (
     "bool bool_ byte cdouble complex128 complex64 complexfloating csingle double dtype e "
     "euler_gamma exceptions finfo float16 float32 float64 floating generic half iinfo index_exp "
     "inexact inf int16 int32 int64 int8 int_ intc integer intp long longlong nan ndindex newaxis "
     "number pi s_ short signedinteger single ubyte uint uint16 uint32 uint64 uint8 uintc uintp "
     "ulong ulonglong unsignedinteger ushort"
-)
+).split()
 
 
 def function_named(name: str) -> Any:
-    """What ``gpugrad.backend.sim.<name>`` is; AttributeError, with the reason, if there is none."""
+    """The value of ``gpugrad.backend.sim.<name>``; AttributeError, with the reason, without one."""
     if name in UFUNCS and hasattr(numpy, name):
         return ufunc_named(name)
     if name in FUNCTIONS and name not in _NOT_IMITATED:
@@ -84,7 +84,7 @@ def function_named(name: str) -> Any:
 
 
 class Grid:
-    """``mgrid`` and ``ogrid``: indexed by slices, they give arrays of coordinates."""
+    """``mgrid`` and ``ogrid``: indexed by slices they return arrays of coordinates."""
 
     def __init__(self, grid: Any) -> None:
         self._grid = grid
@@ -117,9 +117,9 @@ def _own(name: str, parameters: str, implementation: Callable[..., Any]) -> Call
 
 
 def absent(name: str, module: str, numpy_module: Any) -> str:
-    """Why a name is not there: for an AttributeError."""
-    known = {"cupy": {*FUNCTIONS, *OTHERS, *UFUNCS}, "cupy.linalg": LINALG, "cupy.fft": FFT}
-    if name in known[module]:
+    """The message of the AttributeError for a missing name."""
+    names = {"cupy": {*FUNCTIONS, *OTHERS, *UFUNCS}, "cupy.linalg": LINALG, "cupy.fft": FFT}
+    if name in names[module]:
         hint = "; gpugrad.random draws the same numbers on every device" if name == "random" else ""
         return f"{module}.{name} exists, but the simulated device does not imitate it{hint}"
     if hasattr(numpy_module, name):

@@ -1,6 +1,6 @@
-"""Indexing by CuPy's rules: views for basic keys, silent wrap-around for index arrays.
+"""Indexing by CuPy's rules: views for basic indices, silent wrap-around for index arrays.
 
-Adds ``__getitem__`` and ``__setitem__`` to the array. Imports core and device.
+Sets ``__getitem__`` and ``__setitem__`` of the array. Imports core and device.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ _AXIS_KEYS = (int, slice, numpy.integer)
 
 
 def wrapped(index: numpy.ndarray, size: int) -> numpy.ndarray:
-    """Integer indices modulo ``size``, as CuPy's kernels read them."""
+    """Integer indices modulo ``size``, as in CuPy's kernels."""
     if size == 0:
         if index.size:
             raise IndexError("cannot do a non-empty take from an empty axis.")
@@ -29,7 +29,7 @@ def _fits(index: numpy.ndarray, size: int) -> bool:
 
 
 def index_array(item: Any, seen: list[ndarray]) -> numpy.ndarray:
-    """One array-like part of a key as NumPy memory; lists and NumPy arrays count as copies."""
+    """One array-like part of an index as NumPy memory; a list or NumPy array counts as a copy."""
     if isinstance(item, ndarray):
         seen.append(item)
         raw = item._data
@@ -49,13 +49,13 @@ def index_array(item: Any, seen: list[ndarray]) -> numpy.ndarray:
 
 
 def key_of(array: ndarray, key: Any, seen: list[ndarray]) -> tuple[tuple[Any, ...], str]:
-    """The key for NumPy, and what it is: "view", "take" (index arrays) or "mask".
+    """The index for NumPy, and its mode: "view", "take" (index arrays) or "mask".
 
-    The arrays in it are appended to ``seen``. The key ends in an Ellipsis, so that a single
-    element is a view of it and not a scalar.
+    Appends the arrays in it to ``seen``. The index ends in an Ellipsis, so that a single element is
+    a view and not a scalar.
     """
     parts = list(key) if isinstance(key, tuple) else [key]
-    kind = "view"
+    mode = "view"
     used = 0
     ellipsis = False
     masks = 0
@@ -76,22 +76,22 @@ def key_of(array: ndarray, key: Any, seen: list[ndarray]) -> tuple[tuple[Any, ..
             parts[position] = raw
             if raw.dtype.kind == "b":
                 masks += 1
-                kind = "mask"
+                mode = "mask"
                 used += raw.ndim
             else:
-                kind = "take" if kind == "view" else kind
+                mode = "take" if mode == "view" else mode
                 used += 1
     ndim = array._data.ndim
     if used > ndim:
         raise IndexError(
             f"too many indices for array: array is {ndim}-dimensional, but {used} were indexed"
         )
-    # 1.0 is 1, and "a" a ValueError: CuPy asks no more of what is no array.
+    # CuPy converts scalars with int(): 1.0 is 1, "a" a ValueError.
     scalars: list[Any] = [
         p if numpy.isscalar(p) and not isinstance(p, bool) else None for p in parts
     ]
     parts = [p if s is None else int(s) for p, s in zip(parts, scalars, strict=True)]
-    if kind == "take" or (masks and len(parts) > 1):
+    if mode == "take" or (masks and len(parts) > 1):
         axis = 0
         for position, part in enumerate(parts):
             if part is Ellipsis:
@@ -104,35 +104,35 @@ def key_of(array: ndarray, key: Any, seen: list[ndarray]) -> tuple[tuple[Any, ..
                     axis += 1
             elif part is not None:
                 axis += 1
-    if kind == "take":
+    if mode == "take":
         numpy.broadcast_shapes(*(p.shape for p in parts if isinstance(p, numpy.ndarray)))
     if not ellipsis:
         parts.append(Ellipsis)
-    return tuple(parts), kind
+    return tuple(parts), mode
 
 
 def _getitem(self: ndarray, key: Any) -> ndarray:
     seen = [self]
-    parts, kind = key_of(self, key, seen)
+    parts, mode = key_of(self, key, seen)
     device = same_device(seen, "getitem") if len(seen) > 1 else self._device
     result = self._data[parts]
-    if kind == "view":
+    if mode == "view":
         return wrap(result, device, (self,))
-    if kind == "mask":
+    if mode == "mask":
         on_sync("boolean mask")
     if numpy.may_share_memory(result, self._data):
         result = result.copy()
     return wrap(result, device)
 
 
-def _assigned(self: ndarray, value: Any, seen: list[ndarray], kind: str) -> Any:
+def _assigned(self: ndarray, value: Any, seen: list[ndarray], mode: str) -> Any:
     if isinstance(value, ndarray):
         seen.append(value)
         return value._data
     if isinstance(value, (*SCALARS, numpy.generic)):
         return value
-    if kind != "view":
-        # CuPy converts what is given for index arrays and masks, though not for slices.
+    if mode != "view":
+        # CuPy converts values for index arrays and masks, but not for slices.
         on_sync("host to device")
         return numpy.asarray(value, self._data.dtype)
     raw = numpy.asarray(value, self._data.dtype)
@@ -146,10 +146,10 @@ def _assigned(self: ndarray, value: Any, seen: list[ndarray], kind: str) -> Any:
 
 def _setitem(self: ndarray, key: Any, value: Any) -> None:
     seen = [self]
-    parts, kind = key_of(self, key, seen)
-    if kind == "view":
-        _ = self._data[parts]  # a wrong index is found before a wrong value
-    raw = _assigned(self, value, seen, kind)
+    parts, mode = key_of(self, key, seen)
+    if mode == "view":
+        _ = self._data[parts]  # raises for a wrong index before a wrong value
+    raw = _assigned(self, value, seen, mode)
     if len(seen) > 1:
         same_device(seen, "setitem")
     with numpy.errstate(all="ignore"):
@@ -158,7 +158,7 @@ def _setitem(self: ndarray, key: Any, value: Any) -> None:
         self._data[parts] = raw
 
 
-# What each scatter of ufunc.at takes, from cupy/_core/_routines_indexing.pyx (14.2).
+# The dtypes of each scatter of ufunc.at, from cupy/_core/_routines_indexing.pyx (14.2).
 _SCATTER_DTYPES = {
     "add": "int32 int64 float16 float32 float64 uint32 uint64",
     "sub": "int32 uint32",
@@ -173,22 +173,22 @@ _SCATTER_DTYPES = {
 def scatter_at(
     ufunc: numpy.ufunc, name: str, operation: str, array: Any, indices: Any, values: Any
 ) -> None:
-    """``ufunc.at(array, indices, values)`` for the dtypes for which CuPy has atomics."""
+    """``ufunc.at(array, indices, values)`` for the dtypes with atomic operations in CuPy."""
     if not isinstance(array, ndarray):
         raise unsupported(array, name)
     seen = [array]
-    parts, kind = key_of(array, indices, seen)
-    if kind == "view" and not isinstance(values, (ndarray, *SCALARS, numpy.generic)):
+    parts, mode = key_of(array, indices, seen)
+    if mode == "view" and not isinstance(values, (ndarray, *SCALARS, numpy.generic)):
         raise unsupported(values)
-    raw = _assigned(array, values, seen, kind)
+    raw = _assigned(array, values, seen, mode)
     same_device(seen, f"{name}.at")
-    if kind == "take" and array.dtype.name not in _SCATTER_DTYPES[operation].split():
+    if mode == "take" and array.dtype.name not in _SCATTER_DTYPES[operation].split():
         raise TypeError(
             f"cupy.{name}.at only supports "
             f"{', '.join(_SCATTER_DTYPES[operation].split())} as data type, not {array.dtype}"
         )
     with numpy.errstate(all="ignore"):
-        if kind == "take":
+        if mode == "take":
             ufunc.at(array._data, parts, numpy.asarray(raw).astype(array.dtype, copy=False))
         else:
             array._data[parts] = ufunc(array._data[parts], raw).astype(array.dtype, copy=False)

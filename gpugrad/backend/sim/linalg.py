@@ -1,7 +1,7 @@
 """``cupy.linalg`` over simulated arrays. Imports binding, core, signatures.
 
-CuPy does not look at the error codes of its solvers unless told to: where NumPy raises
-LinAlgError for a singular matrix, these give NaN, as a GPU's result is unusable too.
+By default CuPy ignores the error codes of its solvers. Where NumPy raises LinAlgError for a
+singular matrix, these functions return NaN, since the result on a GPU is unusable as well.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ __all__ = ["LinAlgError"]
 
 
 def _lenient(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` with NaN in place of the results of matrices that it refuses."""
+    """``function`` with NaN for matrices for which it raises LinAlgError."""
 
     def solve(a: Any, *others: Any) -> Any:
         try:
@@ -31,18 +31,18 @@ def _lenient(function: Callable[..., Any]) -> Callable[..., Any]:
             return numpy.full(like.shape, numpy.nan, numpy.result_type(a, like, numpy.float32))
         stacked = numpy.broadcast_shapes(a.shape[:-2], *(b.shape[:-2] for b in others))
         wide = [numpy.broadcast_to(x, (*stacked, *x.shape[-2:])) for x in (a, *others)]
-        made = [solve(*(x[i] for x in wide)) for i in numpy.ndindex(*stacked)]
-        return numpy.stack(made).reshape(*stacked, *made[0].shape)
+        results = [solve(*(x[i] for x in wide)) for i in numpy.ndindex(*stacked)]
+        return numpy.stack(results).reshape(*stacked, *results[0].shape)
 
     return solve
 
 
-def _cross(x1: Any, x2: Any, **words: Any) -> Any:
-    """``numpy.linalg.cross`` without lists, which ``cupy.cross`` takes."""
+def _cross(x1: Any, x2: Any, **kwargs: Any) -> Any:
+    """``numpy.linalg.cross`` without lists, which only ``cupy.cross`` accepts."""
     for x in (x1, x2):
         if not isinstance(x, numpy.ndarray):
             raise unsupported(x, "cross")
-    return numpy.linalg.cross(x1, x2, **words)
+    return numpy.linalg.cross(x1, x2, **kwargs)
 
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -55,8 +55,8 @@ def __getattr__(name: str) -> Any:
 
     if name in LINALG:
         function = _FUNCTIONS.get(name) or getattr(numpy.linalg, name)
-        made = globals()[name] = delegate(name, LINALG[name], function)
-        return made
+        function = globals()[name] = delegate(name, LINALG[name], function)
+        return function
     raise AttributeError(absent(name, "cupy.linalg", numpy.linalg))
 
 

@@ -1,7 +1,7 @@
-"""Operators and methods of the array, bound to it by loops. Imports all but the module itself.
+"""Operators and methods of the array. Imports binding, core, creation, device and ufunc.
 
-The rules by which an operator gives way to its right operand are those of CuPy 14
-(``_should_use_rop`` in cupy/_core/core.pyx).
+An operator defers to its right operand by the rules of CuPy 14 (``_should_use_rop`` in
+cupy/_core/core.pyx).
 """
 
 import sys
@@ -12,7 +12,7 @@ from typing import Any
 import numpy
 
 from gpugrad.backend.sim.binding import bind, call_numpy, check_argument, dressed
-from gpugrad.backend.sim.core import SCALARS, check_dtype, ndarray, unsupported, words, wrap
+from gpugrad.backend.sim.core import SCALARS, check_dtype, ndarray, unsupported, wrap
 from gpugrad.backend.sim.creation import array
 from gpugrad.backend.sim.device import current_id, on_sync
 from gpugrad.backend.sim.signatures import METHODS
@@ -23,12 +23,12 @@ _PLAIN = (*SCALARS, numpy.generic)
 
 
 def _namespace() -> Any:
-    """The package, whose functions the methods call; it is complete by the time of a call."""
+    """The package, whose functions the methods call."""
     return sys.modules["gpugrad.backend.sim"]
 
 
 def _right_decides(left: Any, right: Any) -> bool:
-    """Whether the right operand's reflected operator is to be tried."""
+    """Whether the reflected operator of the right operand runs."""
     protocol = getattr(right, "__array_ufunc__", _ABSENT)
     if protocol is not _ABSENT:
         return protocol is None
@@ -79,7 +79,7 @@ def _comparison(function: ufunc, numpy_function: Any, otherwise: bool | None) ->
         if isinstance(other, numpy.ndarray) and other.ndim == 0:
             return function(self, other.item())
         if otherwise is not None and (other is None or _has_plain_eq(other)):
-            # No element of an array equals such an object.
+            # No element equals such an object.
             return wrap(numpy.full(self.shape, otherwise), self._device)
         if isinstance(other, (list, tuple, numpy.ndarray)):
             raise unsupported(other)
@@ -183,12 +183,12 @@ def _set(self: ndarray, arr: Any, stream: Any = None) -> None:
     self._data[...] = arr
 
 
-def _to_host(kind: str, convert: Callable[[numpy.ndarray], Any]) -> Callable[[ndarray], Any]:
+def _to_host(cause: str, convert: Callable[[numpy.ndarray], Any]) -> Callable[[ndarray], Any]:
     def conversion(self: ndarray) -> Any:
-        on_sync(kind)
+        on_sync(cause)
         return convert(self._data)
 
-    conversion.__name__ = kind
+    conversion.__name__ = cause
     return conversion
 
 
@@ -294,12 +294,12 @@ def _reshape(self: ndarray, *shape: Any, order: str = "C", copy: bool | None = N
     target = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
     for size in target:
         check_argument("reshape", "shape", size)
-    made = self._data.reshape(target, order=order)  # type: ignore[call-overload]
-    if copy is False and not numpy.may_share_memory(made, self._data):
+    data = self._data.reshape(target, order=order)  # type: ignore[call-overload]
+    if copy is False and not numpy.may_share_memory(data, self._data):
         raise ValueError("Unable to avoid creating a copy while reshaping.")
     if copy:
-        made = made.copy()
-    result: ndarray = wrap(made, self._device, (self,))
+        data = data.copy()
+    result: ndarray = wrap(data, self._device, (self,))
     return result
 
 
@@ -318,16 +318,15 @@ def _astype(
 ) -> ndarray:
     if casting is not None or subok is not None:
         raise TypeError("casting and subok are not supported yet by CuPy's astype")
-    kind = numpy.dtype(dtype)
-    check_dtype(kind)
+    dtype = numpy.dtype(dtype)
+    check_dtype(dtype)
     with numpy.errstate(all="ignore"):
-        made = self._data.astype(kind, order=order, copy=copy)  # type: ignore[call-overload]
-    result: ndarray = wrap(made, self._device, (self,))
+        data = self._data.astype(dtype, order=order, copy=copy)  # type: ignore[call-overload]
+    result: ndarray = wrap(data, self._device, (self,))
     return result
 
 
 def _copy(self: ndarray, order: str = "C") -> ndarray:
-
     result: ndarray = wrap(self._data.copy(order=order), current_id())  # type: ignore[arg-type]
     return result
 
@@ -344,11 +343,11 @@ def _view(self: ndarray, dtype: Any = None, type: Any = None) -> ndarray:
     if type is not None and type is not ndarray:
         raise NotImplementedError("sim: view(type=) is not supported, there are no subclasses")
     if dtype is None or dtype is ndarray:
-        made = self._data.view()
+        data = self._data.view()
     else:
         check_dtype(numpy.dtype(dtype))
-        made = self._data.view(dtype)
-    result: ndarray = wrap(made, self._device, (self,))
+        data = self._data.view(dtype)
+    result: ndarray = wrap(data, self._device, (self,))
     return result
 
 
@@ -389,7 +388,7 @@ def _scatter(name: str) -> Callable[..., None]:
 
 
 def _forward(name: str, public: str) -> Callable[..., Any]:
-    """A method that is the function ``public`` of this namespace with the array first."""
+    """A method that calls the function ``public`` of the package with the array first."""
     bound = bind(name, METHODS[name])
 
     def method(*args: Any, **kwargs: Any) -> Any:
@@ -407,11 +406,11 @@ def _forward(name: str, public: str) -> Callable[..., Any]:
     return dressed(method, name, METHODS[name])
 
 
-_FORWARDED = words(
+_FORWARDED = (
     "all any argmax argmin argpartition argsort choose clip compress cumprod cumsum diagonal dot "
     "max mean min nonzero prod ptp put ravel repeat round searchsorted squeeze std sum swapaxes "
     "take trace var"
-)
+).split()
 
 _OWN: dict[str, Callable[..., Any]] = {
     "get": _get,
@@ -464,7 +463,7 @@ _SPECIAL: dict[str, Callable[..., Any]] = {
 
 
 def bind_methods() -> None:
-    """Give the array its operators and methods; called once, by the package."""
+    """Set the operators and methods of the array; the package calls it once."""
     _bind_operators()
     ndarray.__module__ = "gpugrad.backend.sim"
     for name in _FORWARDED:

@@ -1,6 +1,6 @@
 """``cupyx.scipy.special`` over simulated arrays: CuPy's ufuncs, computed by SciPy.
 
-Imports core, signatures and ufunc; SciPy when a function is first asked for.
+Imports signatures and ufunc, and SciPy at the first function.
 """
 
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from gpugrad.backend.sim.signatures import SPECIAL
 from gpugrad.backend.sim.ufunc import ufunc
 
-_made: dict[str, ufunc] = {}
+_ufuncs: dict[str, ufunc] = {}
 
 
 def __getattr__(name: str) -> Any:
@@ -18,10 +18,10 @@ def __getattr__(name: str) -> Any:
 
     if name in SPECIAL and hasattr(scipy.special, name):
         own = SPECIAL[name][0]  # psi and digamma are one ufunc
-        if own not in _made:
-            _made[own] = ufunc(name, SPECIAL, scipy.special)
-        found = globals()[name] = _made[own]
-        return found
+        if own not in _ufuncs:
+            _ufuncs[own] = ufunc(name, SPECIAL, scipy.special)
+        function = globals()[name] = _ufuncs[own]
+        return function
     raise AttributeError(f"cupyx.scipy.special has no ufunc {name!r}")
 
 

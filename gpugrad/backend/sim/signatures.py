@@ -1,4 +1,4 @@
-"""What CuPy offers, by name: data that the simulated device is held to. Imports nothing.
+"""The names and signatures of CuPy, which the simulated device has. Imports nothing.
 
 ci/cupy_signatures.py writes signatures.json from the real wheel. ``UFUNCS`` maps a name to CuPy's
 own name of the ufunc, its inputs, its outputs and the scatter that its ``at`` performs, ``SPECIAL``

@@ -1,7 +1,7 @@
-"""Functions whose CuPy rules differ from a call of NumPy's function of that name.
+"""Functions that differ in CuPy from NumPy's function of that name.
 
-``OWN`` maps a public name to its implementation; ``binding.bind`` has checked the keywords
-against CuPy's parameter list before one of these runs. Imports the modules below it.
+``OWN`` maps a public name to its implementation, which runs after ``binding.bind`` has checked the
+keywords against CuPy's parameter list. Imports binding, core, creation, device and indexing.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,6 @@ from gpugrad.backend.sim.core import (
     raw_of,
     same_device,
     unsupported,
-    words,
     wrap,
 )
 from gpugrad.backend.sim.device import current_id, on_sync
@@ -38,14 +37,14 @@ def _array(value: Any, name: str) -> ndarray:
 
 
 def _making(name: str) -> Callable[..., Any]:
-    """A creation function: NumPy's, with the dtype checked and the result on this device."""
+    """A creation function of NumPy, with a check of the dtype, on the current device."""
     function = getattr(numpy, name)
 
     def make(*args: Any, **kwargs: Any) -> Any:
-        made = call_numpy(name, function, args, kwargs)
-        if isinstance(made, ndarray):
-            check_dtype(made.dtype)
-        return made
+        result = call_numpy(name, function, args, kwargs)
+        if isinstance(result, ndarray):
+            check_dtype(result.dtype)
+        return result
 
     return make
 
@@ -90,8 +89,8 @@ def _contiguous(order: str) -> Callable[..., Any]:
 
 
 def _asfarray(a: Any, dtype: Any = float) -> Any:
-    kind = numpy.dtype(dtype)
-    return creation.asarray(a, kind if kind.kind in "fc" else numpy.dtype(float))
+    dtype = numpy.dtype(dtype)
+    return creation.asarray(a, dtype if dtype.kind in "fc" else numpy.dtype(float))
 
 
 def _copy(a: Any, order: str = "K") -> Any:
@@ -112,7 +111,7 @@ def _from_dlpack(array: Any, *, device: Any = None, copy: bool | None = None) ->
 # Indexing
 
 
-_WHERE = SimpleNamespace(name="cupy_where", nin=3)  # a ufunc behind the function, in CuPy
+_WHERE = SimpleNamespace(name="cupy_where", nin=3)  # in CuPy the function calls a ufunc
 
 
 def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
@@ -124,14 +123,14 @@ def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
             return override(_WHERE, condition.astype("?"), x, y)
     if x is None:
         return _nonzero(_array(condition, "where: condition"))
-    if not hasattr(condition, "astype"):  # what CuPy asks of it, NumPy's scalars have
+    if not hasattr(condition, "astype"):  # CuPy calls it; NumPy scalars have it
         raise AttributeError(f"{type(condition).__name__!r} object has no attribute 'astype'")
     if isinstance(condition, numpy.ndarray):
         raise unsupported(condition, "where: condition")
     for value in (x, y):
         if not isinstance(value, (ndarray, *SCALARS, numpy.generic)):
             raise unsupported(value, "where")
-    # A ufunc in CuPy, so Python scalars are weak and two of them give their own dtype.
+    # A ufunc in CuPy, so Python scalars are weak, and two of them have their own dtype.
     return call_numpy("where", numpy.where, (condition.astype("?", copy=False), x, y), {})
 
 
@@ -177,13 +176,13 @@ def _put(a: Any, ind: Any, v: Any, mode: str = "wrap") -> None:
 
 
 def _along(arr: ndarray, indices: Any, axis: int | None) -> ndarray:
-    """The indices for take_along_axis, wrapped around as CuPy's kernels do."""
+    """The indices of take_along_axis, wrapped around as in CuPy's kernels."""
     index = _array(indices, "take_along_axis")
     if index.dtype.kind not in "iu":
         raise IndexError("`indices` must be an integer array")
     size = arr.size if axis is None else arr.shape[axis]
-    made: ndarray = wrap(wrapped(index._data, size), index._device)
-    return made
+    result: ndarray = wrap(wrapped(index._data, size), index._device)
+    return result
 
 
 def _take_along_axis(a: Any, indices: Any, axis: int | None) -> Any:
@@ -253,7 +252,7 @@ def _arg_reduction(name: str) -> Callable[..., Any]:
 
 def _clip(a: Any, a_min: Any, a_max: Any, out: Any = None) -> Any:
     if a_min is None and a_max is None:
-        a_min = _array(a, "clip")  # CuPy allows it: nothing is cut off
+        a_min = _array(a, "clip")  # CuPy allows it, and clips nothing
     for bound in (a_min, a_max):
         if bound is not None and not isinstance(bound, (ndarray, *SCALARS, numpy.generic)):
             raise unsupported(bound, "clip")
@@ -316,7 +315,7 @@ def _sorting(name: str) -> Callable[..., Any]:
     function = getattr(numpy, name)
 
     def run(a: Any, axis: int | None = -1, kind: str | None = None) -> Any:
-        # CuPy's sorts are radix and merge sorts, stable whatever ``kind`` says.
+        # CuPy uses radix and merge sorts, which are stable whatever ``kind`` is.
         return call_numpy(name, function, (_array(a, name),), {"axis": axis, "kind": "stable"})
 
     return run
@@ -352,7 +351,7 @@ def _matmul(*args: Any, **kwargs: Any) -> Any:
 
 
 def _joining(name: str) -> Callable[..., Any]:
-    """concatenate and its kin: CuPy takes a sequence of arrays there, nothing else in it."""
+    """concatenate and the like, for which CuPy accepts only a sequence of arrays."""
     function = getattr(numpy, {"row_stack": "vstack"}.get(name, name))
 
     def join(tup: Any, *args: Any, **kwargs: Any) -> Any:
@@ -370,14 +369,14 @@ def _joining(name: str) -> Callable[..., Any]:
 
 
 def _calling(name: str) -> Callable[..., Any]:
-    """A function that calls one of the user's: that gets and gives simulated arrays."""
+    """A function that calls a function of the user, which gets and returns simulated arrays."""
     function = getattr(numpy, name)
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        place = same_device([arg for arg in args if isinstance(arg, ndarray)], name)
+        device = same_device([arg for arg in args if isinstance(arg, ndarray)], name)
 
         def on_device(call: Callable[..., Any]) -> Callable[..., Any]:
-            return lambda *given, **options: raw_of(call(*wrap(given, place), **options), [], name)
+            return lambda *raws, **options: raw_of(call(*wrap(raws, device), **options), [], name)
 
         args = tuple(on_device(arg) if callable(arg) else arg for arg in args)
         return call_numpy(name, function, args, kwargs)
@@ -408,7 +407,7 @@ def _put_mask(a: Any, mask: Any, values: Any) -> None:
 
 
 def _writing(name: str) -> Callable[..., Any]:
-    """array_repr and its kin, which copy to the host first."""
+    """array_repr and the like, which copy to the host first."""
     function = getattr(numpy, name)
 
     def write(a: Any, *args: Any, **kwargs: Any) -> Any:
@@ -418,7 +417,7 @@ def _writing(name: str) -> Callable[..., Any]:
 
 
 def _file_reading(name: str) -> Callable[..., Any]:
-    """fromfile and its kin: NumPy reads, then the result goes to the device."""
+    """fromfile and the like: NumPy reads, then the result is copied to the device."""
     function = getattr(numpy, name)
 
     def read(*args: Any, **kwargs: Any) -> Any:
@@ -427,30 +426,30 @@ def _file_reading(name: str) -> Callable[..., Any]:
     return read
 
 
-# Read and answered on the host, whatever they are given.
+# Functions that CuPy evaluates on the host for all arguments.
 HOST = frozenset(
-    words(
+    (
         "base_repr binary_repr broadcast_shapes can_cast common_type get_printoptions isdtype "
         "isscalar issubdtype iterable mintypecode printoptions promote_types set_printoptions "
         "typename format_float_positional format_float_scientific result_type ndim shape "
         "iscomplexobj isrealobj"
-    )
+    ).split()
 )
 
 OWN: dict[str, Callable[..., Any]] = {
-    **{n: _making(n) for n in words("zeros ones empty eye arange identity tri indices")},
+    **{n: _making(n) for n in "zeros ones empty eye arange identity tri indices".split()},
     **{f"{n}_like": _like(n) for n in ("zeros", "ones", "empty", "full")},
-    **{n: _arg_reduction(n) for n in words("argmax argmin nanargmax nanargmin")},
+    **{n: _arg_reduction(n) for n in "argmax argmin nanargmax nanargmin".split()},
     **{
         n: _joining(n)
-        for n in words("concatenate concat stack hstack vstack dstack row_stack column_stack")
+        for n in "concatenate concat stack hstack vstack dstack row_stack column_stack".split()
     },
-    **{n: _writing(n) for n in words("array_repr array_str array2string")},
+    **{n: _writing(n) for n in "array_repr array_str array2string".split()},
     **{
         n: _file_reading(n)
-        for n in words("frombuffer fromfile fromfunction fromiter fromstring genfromtxt loadtxt")
+        for n in "frombuffer fromfile fromfunction fromiter fromstring genfromtxt loadtxt".split()
     },
-    **{n: _calling(n) for n in words("apply_along_axis apply_over_axes mask_indices")},
+    **{n: _calling(n) for n in "apply_along_axis apply_over_axes mask_indices".split()},
     **{n: _quantile(n) for n in ("percentile", "quantile")},
     **{n: _sorting(n) for n in ("sort", "argsort")},
     "array": creation.array,

@@ -1,7 +1,7 @@
-"""Ufuncs with what CuPy's have and nothing more. Imports core, indexing, signatures.
+"""Ufuncs with the methods and keywords of CuPy's. Imports core, creation, indexing, signatures.
 
-CuPy's ufuncs take ``out``, ``dtype`` and ``casting``; ``reduce`` and ``accumulate`` exist for
-add and multiply, ``reduceat`` for add, ``at`` where there is an atomic operation.
+CuPy's ufuncs take ``out``, ``dtype`` and ``casting``. ``reduce`` and ``accumulate`` exist for add
+and multiply, ``reduceat`` for add, ``at`` where there is an atomic operation.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ _BOOL = numpy.dtype(bool)
 
 
 def _fix(x: Any) -> Any:
-    """``numpy.fix``, which NumPy 2.5 deprecates: a function and no ufunc, as there."""
+    """``numpy.fix``, which NumPy 2.5 deprecates; a function, as in NumPy."""
     return numpy.trunc(x)
 
 
@@ -50,7 +50,7 @@ class ufunc:  # noqa: N801
         self._public = public
         self._run: Any = _fix if public == "fix" else getattr(module, public)
         self.nargs = self.nin + self.nout
-        # Whether NumPy's own checks of the operands are CuPy's as well.
+        # Whether NumPy checks operands as CuPy does.
         self._plain = isinstance(self._run, numpy.ufunc) and not public.startswith("logical_")
 
     def __repr__(self) -> str:
@@ -60,11 +60,11 @@ class ufunc:  # noqa: N801
         seen: list[ndarray] = []
         inputs = []
         for arg in args[: self.nin]:
-            kind = type(arg)
-            if kind is ndarray:
+            cls = type(arg)
+            if cls is ndarray:
                 seen.append(arg)
                 inputs.append(arg._data)
-            elif kind in _SCALAR_TYPES:
+            elif cls in _SCALAR_TYPES:
                 inputs.append(arg)
             else:
                 override = getattr(arg, "__cupy_override_elementwise_kernel__", None)
@@ -78,30 +78,30 @@ class ufunc:  # noqa: N801
                 else:
                     raise unsupported(arg, self._public)
         if self._plain and not kwargs and len(args) == self.nin:
-            # The usual call: nothing but operands.
+            # The usual call, with operands only.
             device = seen[0]._device if len(seen) == 1 else same_device(seen, self._public)
             with numpy.errstate(all="ignore"):
                 return wrap(self._run(*inputs), device)
         options = {k: kwargs.pop(k) for k in ("dtype", "casting") if kwargs.get(k) is not None}
-        given = self._outputs(args, kwargs, seen)
+        outputs = self._outputs(args, kwargs, seen)
         device = seen[0]._device if len(seen) == 1 else same_device(seen, self._public)
         if self._public.startswith("logical_"):
             for value in inputs:
                 if getattr(value, "dtype", _BOOL).kind == "c":
                     raise TypeError(f"Wrong type ({value.dtype}) of arguments for {self.name}")
         with numpy.errstate(all="ignore"):
-            result = self._compute(inputs, given, options)
+            result = self._compute(inputs, outputs, options)
         if type(result) is numpy.ndarray or self.nout == 1:
-            return wrap(result, device, seen[-1:] if given else ())
-        return wrap(result, device, seen[len(seen) - len(given) :] if given else ())
+            return wrap(result, device, seen[-1:] if outputs else ())
+        return wrap(result, device, seen[len(seen) - len(outputs) :] if outputs else ())
 
     def _outputs(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], seen: list[ndarray]
     ) -> tuple[Any, ...]:
-        """The output arrays that the call names, as NumPy memory; () if it names none."""
+        """The output arrays of the call as NumPy memory; () if there are none."""
         out = kwargs.pop("out", None)
-        for left in ("dtype", "casting"):
-            kwargs.pop(left, None)
+        for option in ("dtype", "casting"):
+            kwargs.pop(option, None)
         if kwargs:
             raise TypeError(
                 f"Wrong arguments {kwargs}: ufuncs of CuPy take only out, dtype and casting"
@@ -112,19 +112,19 @@ class ufunc:  # noqa: N801
                 f"Wrong number of arguments for {self.name!r}. It must be either {self.nin} or "
                 f"{self.nargs} (with outputs), but given {count}."
             )
-        given = args[self.nin :]
+        outputs = args[self.nin :]
         if out is not None:
-            if given:
+            if outputs:
                 raise ValueError("Cannot specify 'out' as both a positional and keyword argument")
-            given = out if isinstance(out, tuple) else (out,)
-            if len(given) != self.nout:
+            outputs = out if isinstance(out, tuple) else (out,)
+            if len(outputs) != self.nout:
                 raise ValueError(
                     "The 'out' tuple must have exactly one entry per ufunc output"
                     if isinstance(out, tuple)
                     else "'out' must be a tuple of arrays"
                 )
         raws = []
-        for array in given:
+        for array in outputs:
             if array is not None and not isinstance(array, ndarray):
                 raise unsupported(array, f"{self._public}: out")
             if array is not None:
@@ -132,24 +132,24 @@ class ufunc:  # noqa: N801
             raws.append(None if array is None else array._data)
         return tuple(raws) if any(raw is not None for raw in raws) else ()
 
-    def _compute(self, inputs: list[Any], given: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    def _compute(self, inputs: list[Any], outputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
         if isinstance(self._run, numpy.ufunc):
-            if not given:
+            if not outputs:
                 return self._run(*inputs, **options)
-            return self._run(*inputs, out=given, **options)
+            return self._run(*inputs, out=outputs, **options)
         # fix, sinc and i0 are ufuncs in CuPy and plain functions in NumPy.
         result = numpy.asarray(self._run(*inputs))
-        kind = options.get("dtype")
-        given_kind = getattr(inputs[0], "dtype", result.dtype)
-        if kind is None and given_kind.kind in "biu":
-            keeps = self._public == "fix"
-            kind = given_kind if keeps else numpy.result_type(given_kind, numpy.float16)
-        if kind is not None:
-            result = result.astype(kind)
-        if not given:
+        dtype = options.get("dtype")
+        input_dtype = getattr(inputs[0], "dtype", result.dtype)
+        if dtype is None and input_dtype.kind in "biu":
+            integer = self._public == "fix"
+            dtype = input_dtype if integer else numpy.result_type(input_dtype, numpy.float16)
+        if dtype is not None:
+            result = result.astype(dtype)
+        if not outputs:
             return result
-        numpy.copyto(given[0], result, casting=options.get("casting", "same_kind"))
-        return given[0]
+        numpy.copyto(outputs[0], result, casting=options.get("casting", "same_kind"))
+        return outputs[0]
 
     @property
     def types(self) -> list[str]:
@@ -185,12 +185,12 @@ class ufunc:  # noqa: N801
         if isinstance(indices, ndarray):
             seen.append(indices)
             raw = indices._data
-        given = None
+        output = None
         if out is not None:
             seen.append(out)
-            given = out._data
+            output = out._data
         device = same_device(seen, "add.reduceat")
-        result = numpy.add.reduceat(array._data, raw, axis=axis, dtype=dtype, out=given)
+        result = numpy.add.reduceat(array._data, raw, axis=axis, dtype=dtype, out=output)
         return wrap(result, device, seen[-1:] if out is not None else ())
 
     def outer(self, A: Any, B: Any, **kwargs: Any) -> Any:
@@ -210,15 +210,15 @@ class ufunc:  # noqa: N801
         return ufunc_named, (self._public,)
 
 
-_made: dict[str, ufunc] = {}
+_ufuncs: dict[str, ufunc] = {}
 
 
 def ufunc_named(name: str) -> ufunc:
-    """The one ufunc of a name; names that mean the same in CuPy give the same object."""
-    if name not in _made:
+    """The ufunc of a name; aliases in CuPy are one object here as well."""
+    if name not in _ufuncs:
         own = UFUNCS[name][0].removeprefix("cupy_")
         primary = own if own in UFUNCS and UFUNCS[own][0] == UFUNCS[name][0] else name
-        if primary not in _made:
-            _made[primary] = ufunc(primary)
-        _made[name] = _made[primary]
-    return _made[name]
+        if primary not in _ufuncs:
+            _ufuncs[primary] = ufunc(primary)
+        _ufuncs[name] = _ufuncs[primary]
+    return _ufuncs[name]
