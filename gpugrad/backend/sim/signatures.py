@@ -6,9 +6,9 @@ likewise those of ``cupyx.scipy.special``; the other dicts map a name to a param
 """
 
 import json
-from importlib.resources import files
+from pathlib import Path
 
-_TABLES = json.loads(files(__package__).joinpath("signatures.json").read_text("utf-8"))
+_TABLES = json.loads(Path(__file__).with_name("signatures.json").read_text("utf-8"))
 
 CUPY_VERSION: str = _TABLES["CUPY_VERSION"]
 UFUNCS: dict[str, tuple[str, int, int, str | None]] = _TABLES["UFUNCS"]
