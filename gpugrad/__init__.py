@@ -75,51 +75,28 @@ globals().update(PUBLIC)
 
 # Imported at first access, so that `import gpugrad` is quick.
 _LAZY: dict[str, str] = {
-    **{
-        name: f"gpugrad.{name}"
-        for name in ("autodiff", "data", "inspect", "io", "nn", "optim", "random")
-    },
-    **dict.fromkeys(
-        (
-            "checkpoint",
-            "custom_op",
-            "grad",
-            "gradcheck",
-            "gradgradcheck",
-            "gradients",
-            "hessian",
-            "hvp",
-            "jacobian",
-            "jvp",
-            "linearize",
-            "saved",
-            "value_and_grad",
-            "vjp",
-        ),
-        "gpugrad.autodiff",
-    ),
-    "debug_mode": "gpugrad.inspect",
-    "detect_anomaly": "gpugrad.inspect",
-    "sync_guard": "gpugrad.inspect",
-    "draw": "gpugrad.inspect",
-    "explain": "gpugrad.inspect",
-    "fft": "gpugrad.functions",
-    "linalg": "gpugrad.functions",
-    "load": "gpugrad.io",
-    "manual_seed": "gpugrad.random",
-    "save": "gpugrad.io",
-    "special": "gpugrad.functions",
+    name: f"gpugrad.{module or name}"
+    for module, names in {
+        "": "autodiff data inspect io nn optim random",
+        "autodiff": "checkpoint custom_op grad gradcheck gradgradcheck gradients hessian hvp "
+        "jacobian jvp linearize saved value_and_grad vjp",
+        "functions": "fft linalg special",
+        "inspect": "debug_mode detect_anomaly draw explain sync_guard",
+        "io": "load save",
+        "random": "manual_seed",
+    }.items()
+    for name in names.split()
 }
 
 
 def __getattr__(name: str) -> Any:
-    where = _LAZY.get(name)
-    if where is None:
+    path = _LAZY.get(name)
+    if path is None:
         from gpugrad.tensor.hints import hint
 
         raise AttributeError(f"module 'gpugrad' has no attribute {name!r}{hint(name)}")
-    module = importlib.import_module(where)
-    value = module if where == f"gpugrad.{name}" else getattr(module, name)
+    module = importlib.import_module(path)
+    value = module if path == f"gpugrad.{name}" else getattr(module, name)
     globals()[name] = value
     return value
 

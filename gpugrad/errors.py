@@ -1,23 +1,13 @@
 """The exceptions of gpugrad. This module imports nothing of gpugrad.
 
-Each derives from ``GpugradError`` and from the built-in exception that a user
-of NumPy or PyTorch would expect in its place, so ``except ValueError`` works.
+Each derives from ``GpugradError`` and from the built-in exception that NumPy or PyTorch
+raises, so ``except ValueError`` works.
 """
 
 __all__ = [
-    "AnomalyError",
-    "ArgumentError",
-    "AxisError",
-    "DTypeError",
-    "DeviceError",
-    "FileFormatError",
-    "GpugradError",
-    "GradientError",
-    "IndexingError",
-    "OutOfMemoryError",
-    "ShapeError",
-    "SyncError",
-]
+    "AnomalyError", "ArgumentError", "AxisError", "DTypeError", "DeviceError", "FileFormatError",
+    "GpugradError", "GradientError", "IndexingError", "OutOfMemoryError", "ShapeError", "SyncError",
+]  # fmt: skip
 
 
 class GpugradError(Exception):
