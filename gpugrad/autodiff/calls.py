@@ -21,7 +21,7 @@ from gpugrad.autodiff.rules import (
 from gpugrad.autodiff.run import connect, is_recorded
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.backward import run_backward
-from gpugrad.engine.forward import push
+from gpugrad.engine.forward import push, transpose
 from gpugrad.engine.messages import type_name
 from gpugrad.engine.modes import enable_grad
 from gpugrad.engine.outputs import ShapeDtype
@@ -394,25 +394,20 @@ class Call:
         return results
 
     def _by_transposed_vjp(self, tangents: Sequence[Any], some: Any) -> list[Any]:
-        """J t, as the derivative of u -> <J^T u, t>, which is the same at every u."""
-        us = [zeros(TENSORS, some, y) for y in self.ys]
-        targets = [u.requires_grad_()._node for u in us if u.dtype.kind not in "biu"]
-        with enable_grad():
-            ds = self.pull(TENSORS, us, [tangent is not None for tangent in tangents])
-        seeds = []
-        for d, tangent in zip(ds, tangents):
-            if tangent is None or not is_recorded(d):
-                continue
-            if d._node.op is self.custom.unknown_vjp.op:
-                reason = d._node.parameters["refusal"].reason
-                raise GradientError(
-                    f"forward mode of {self.what}: its vjp is not written with xp ({reason}), so "
-                    'it cannot be transposed. Give a jvp, or where it holds kind="elementwise" or '
-                    '"linear"'
-                )
-            seeds.append((d._node, unbroadcast(TENSORS, tangent, d.shape, d.dtype)))
-        gradients = run_backward(seeds, graph=GRAPH_MODE, targets=targets)
-        return [gradients[u._node] if u._node in gradients else u.detach() for u in us]
+        def vjp(us: list[Any]) -> list[Any]:
+            with enable_grad():
+                ds = self.pull(TENSORS, us, [tangent is not None for tangent in tangents])
+            for d in ds:
+                if is_recorded(d) and d._node.op is self.custom.unknown_vjp.op:
+                    reason = d._node.parameters["refusal"].reason
+                    raise GradientError(
+                        f"forward mode of {self.what}: its vjp is not written with xp ({reason}), "
+                        "so it cannot be transposed. Give a jvp, or where it holds "
+                        'kind="elementwise" or "linear"'
+                    )
+            return ds
+
+        return transpose(vjp, [zeros(TENSORS, some, y) for y in self.ys], tangents, GRAPH_MODE)
 
 
 def _reason(error: Exception) -> str:

@@ -5,7 +5,7 @@ is diagonal; a linear op is applied to the tangents; the vjp of any other, which
 ``g``, is transposed by a reverse pass of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gpugrad.engine import versions
@@ -16,7 +16,7 @@ from gpugrad.engine.outputs import OutputsNode
 from gpugrad.engine.pull import pull_back, unbroadcast
 from gpugrad.engine.support import asks, nonzero, push_support
 
-__all__ = ["push"]
+__all__ = ["push", "transpose"]
 
 
 def push(
@@ -115,29 +115,42 @@ def _sum(terms: Any) -> Any:
 def _transposed(
     node: Any, tangents: list[Any], values: tuple[Any, ...], y: Any, graph: GraphMode
 ) -> Any:
-    """J t, as the derivative of u -> <J^T u, t>, which does not depend on u."""
-    op = node.op
-    xp = graph.xp
-    parameters = node.parameters or {}
-    some = next(t for t in tangents if t is not None)
-    outputs = node.shape if isinstance(node, OutputsNode) else (node,)
-    u = [
-        xp.full_like(some, 0, dtype=output.dtype, shape=output.shape).requires_grad_()
-        for output in outputs
-    ]
-    g = tuple(u) if isinstance(node, OutputsNode) else u[0]
+    """The tangent of a node by the transpose of its vjp."""
+    op, xp = node.op, graph.xp
+    several = isinstance(node, OutputsNode)
     needs = [tangent is not None for tangent in tangents]
-    pulled = [
-        None if d is None or tangent is None else unbroadcast(xp, d, tangent.shape, tangent.dtype)
-        for d, tangent in zip(pull_back(op, xp, g, y, needs, values, parameters), tangents)
-    ]
+
+    def vjp(us: list[Any]) -> list[Any]:
+        g = tuple(us) if several else us[0]
+        ds = pull_back(op, xp, g, y, needs, values, node.parameters or {})
+        return [
+            None if d is None or t is None else unbroadcast(xp, d, t.shape, t.dtype)
+            for d, t in zip(ds, tangents)
+        ]
+
+    some = next(t for t in tangents if t is not None)
+    outputs = node.shape if several else (node,)
+    us = [xp.full_like(some, 0, dtype=one.dtype, shape=one.shape) for one in outputs]
+    results = transpose(vjp, us, tangents, graph)
+    return tuple(results) if several else results[0]
+
+
+def transpose(
+    linear: Callable[[list[Any]], Sequence[Any]],
+    us: Sequence[Any],
+    cotangents: Sequence[Any],
+    graph: GraphMode,
+) -> list[Any]:
+    """A^T c for a linear function A of Tensors: the derivative of u -> <A u, c>.
+
+    It is the same at every u; ``us`` are zeros. None among the cotangents stands for zero.
+    """
+    us = [u if u.dtype.kind in "biu" else u.requires_grad_() for u in us]
     seeds = [
-        (d._node, tangent)
-        for d, tangent in zip(pulled, tangents, strict=True)
-        if d is not None and d._node is not None
+        (d._node, unbroadcast(graph.xp, c, d.shape, d.dtype))
+        for d, c in zip(linear(us), cotangents, strict=True)
+        if d is not None and c is not None and d._node is not None
     ]
-    gradients = run_backward(seeds, graph=graph, targets=[leaf._node for leaf in u])
-    results = tuple(
-        gradients[leaf._node] if leaf._node in gradients else leaf.detach() for leaf in u
-    )
-    return results if isinstance(node, OutputsNode) else results[0]
+    targets = [u._node for u in us if u._node is not None]
+    gradients = run_backward(seeds, graph=graph, targets=targets)
+    return [gradients[u._node] if u._node in gradients else u.detach() for u in us]
