@@ -11,9 +11,11 @@ more walk checks it.
 """
 
 import functools
+import itertools
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -136,7 +138,7 @@ def _jacobian(
         )
         forward = mode == "forward" or (mode == "auto" and rows > columns)
         total = sum(tensor.size for tensor in (run.fresh if forward else run.outputs))
-        with run.device(), _Reporter(who, progress, total) as report:
+        with run.device(), _reporting(who, progress, total) as report:
             fill = _by_columns if forward else _by_rows
             blocks = fill(run, holomorphic, chunk_size, report)
             if holomorphic:
@@ -367,40 +369,29 @@ class _Sink:
         return Tensor(self.result)
 
 
-class _Reporter:
-    """Reports progress: by tqdm, by lines, by the caller's function or not at all."""
+@contextmanager
+def _reporting(who: str, progress: Progress, total: int) -> Iterator[Callable[[], Any]]:
+    """A function to call after each row or column: of tqdm, for lines, the caller's or none."""
+    done = itertools.count(1)
+    if callable(progress):
+        yield lambda: progress(next(done), total)
+        return
+    if progress is not True:
+        yield lambda: None
+        return
+    last = time.monotonic()
 
-    def __init__(self, who: str, progress: Progress, total: int) -> None:
-        self.who, self.total = who, total
-        self.done = 0
-        self.callback = progress if callable(progress) else None
-        self.bar: Any = None
-        self.last = time.monotonic()
-        self.lines = False
-        if progress is True:
-            try:
-                from tqdm import tqdm
-            except ImportError:
-                self.lines = True
-            else:
-                self.bar = tqdm(total=total, desc=who)
+    def line() -> None:
+        nonlocal last
+        count, now = next(done), time.monotonic()
+        if count == total or now - last > 1:
+            last = now
+            print(f"{who}: {count} of {total}", file=sys.stderr)  # noqa: T201
 
-    def __enter__(self) -> Callable[[], None]:
-        return self.step
-
-    def __exit__(self, *error: Any) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-    def step(self) -> None:
-        """One row or column more."""
-        self.done += 1
-        if self.bar is not None:
-            self.bar.update()
-        elif self.callback is not None:
-            self.callback(self.done, self.total)
-        elif self.lines:
-            now = time.monotonic()
-            if self.done == self.total or now - self.last > 1:
-                self.last = now
-                print(f"{self.who}: {self.done} of {self.total}", file=sys.stderr)  # noqa: T201
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        yield line
+        return
+    with tqdm(total=total, desc=who) as bar:
+        yield bar.update

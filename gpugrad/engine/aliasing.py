@@ -10,6 +10,7 @@ listed: references beside those of the tensor and of nodes are the user's.
 import gc
 from heapq import heappop, heappush
 from sys import getrefcount
+from types import SimpleNamespace
 from typing import Any
 
 from gpugrad.backend.namespace import NAMESPACES
@@ -138,11 +139,6 @@ def _boxed(box: list[Any]) -> int:
     return getrefcount(box[0])
 
 
-class _Holder:
-    def __init__(self, array: Any) -> None:
-        self._array = array
-
-
 class _Probe:
     references = 0
 
@@ -159,12 +155,7 @@ def _measure() -> tuple[int, int]:
     return temporary, probe.references
 
 
-class _View:
-    def __init__(self, base: Any) -> None:
-        self.base = base
-
-
-_ARRAY = _held(_Holder(object()))
-_BASE = _held_below(_Holder(_View(object())))
+_ARRAY = _held(SimpleNamespace(_array=object()))
+_BASE = _held_below(SimpleNamespace(_array=SimpleNamespace(base=object())))
 _BOXED = _boxed([object()])
 _TEMPORARY, _NAMED = _measure()
