@@ -123,7 +123,7 @@ class _Rows(NamedTuple):
         return Source(rows.shape, array.dtype, lambda out: np.copyto(out, rows))
 
 
-def _taken(rows: _Rows | list[_Rows], device: Device | None) -> Any:
+def _batch(rows: _Rows | list[_Rows], device: Device | None) -> Any:
     """A batch: one array, or a tuple of them."""
     return rows.at(device) if isinstance(rows, _Rows) else tuple(one.at(device) for one in rows)
 
@@ -246,7 +246,7 @@ class DataLoader:
     def _batches(
         self, order: np.ndarray, first: int, state: dict[str, int] | None
     ) -> Iterator[Any]:
-        with contextlib.closing(self._made(order, range(first, len(self)))) as batches:
+        with contextlib.closing(self._lazy_batches(order, range(first, len(self)))) as batches:
             for batch in batches:
                 first += 1
                 self._now = _Epoch(first, state)
@@ -254,11 +254,11 @@ class DataLoader:
                 del batch  # release it before the next is made
         self._now = _Epoch(0, None)
 
-    def _made(self, order: np.ndarray, numbers: range) -> abc.Generator[Any, None, None]:
+    def _lazy_batches(self, order: np.ndarray, numbers: range) -> abc.Generator[Any, None, None]:
         """The batches of these numbers, made lazily, or one ahead."""
         device, from_host = self.device, True
         if type(self.dataset) is TensorDataset:
-            chosen = self._chosen(order, numbers)
+            chosen = self._selections(order, numbers)
             from_host = any(_home(a).kind == "cpu" for a in self.dataset.arrays)
         else:
             size = self.batch_size
@@ -271,9 +271,9 @@ class DataLoader:
             )
         if device is not None and device.kind == "cuda" and from_host:
             return ahead(device, (_sources(rows, device) for rows in chosen))
-        return (_taken(rows, device) for rows in chosen)
+        return (_batch(rows, device) for rows in chosen)
 
-    def _chosen(self, order: np.ndarray, numbers: range) -> abc.Generator[Any, None, None]:
+    def _selections(self, order: np.ndarray, numbers: range) -> abc.Generator[Any, None, None]:
         """The rows of each array for each batch."""
         arrays, size = self.dataset.arrays, self.batch_size
         # The order is sent to each device once, so that a batch sends no indices.

@@ -43,7 +43,7 @@ def fromfunction(
     return function(*indices(shape, dtype=chosen), **kwargs)
 
 
-def _sent(array: np.ndarray, dtype: Any, device: Any) -> Tensor:
+def _from_host(array: np.ndarray, dtype: Any, device: Any) -> Tensor:
     """A host array sent to a device, in the default dtype or another."""
     default = creation.complex_dtype() if array.dtype.kind == "c" else creation.get_default_dtype()
     target = default_device() if device is None else Device(device)
@@ -74,7 +74,7 @@ def logspace(
     tensor([   1.,   10.,  100., 1000.])
     """
     if not any(map(is_array, (start, stop, base))):
-        return _sent(np.logspace(start, stop, num, endpoint, base), dtype, device)
+        return _from_host(np.logspace(start, stop, num, endpoint, base), dtype, device)
     start, stop, base = together(start, stop, base)
     shape = np.broadcast_shapes(start.shape, stop.shape, base.shape)
     start, stop = (OPS["broadcast_to"](x, shape) for x in (start, stop))
@@ -107,7 +107,7 @@ def geomspace(
     if not (is_array(start) or is_array(stop)):
         if start == 0 or stop == 0:
             raise ArgumentError(f"geomspace: expected ends other than 0, got {start} and {stop}")
-        return _sent(np.geomspace(start, stop, num, endpoint), dtype, device)
+        return _from_host(np.geomspace(start, stop, num, endpoint), dtype, device)
     start, stop = (x if x.dtype.kind in "fc" else x.astype("float64") for x in
                    together(start, stop))  # fmt: skip
     logarithms = linspace(

@@ -161,19 +161,19 @@ for _module in MODULES:
         _member(_name, getattr(_module, _name))
 
 
-def _given(values: tuple[Any, ...]) -> Any:
+def _shape_of_arguments(values: tuple[Any, ...]) -> Any:
     """``t.reshape(2, 3)`` and ``t.reshape((2, 3))`` are equal."""
     return values[0] if len(values) == 1 else values
 
 
 def _reshape(self: Tensor, *shape: Any, order: str = "C") -> Tensor:
     """The same elements in another shape: ``t.reshape(2, -1)`` or ``t.reshape((2, -1))``."""
-    return manipulation.reshape(self, _given(shape), order)
+    return manipulation.reshape(self, _shape_of_arguments(shape), order)
 
 
 def _transpose(self: Tensor, *axes: Any) -> Tensor:
     """The axes in another order: reversed, ``t.transpose(1, 0)`` or ``t.transpose((1, 0))``."""
-    return manipulation.transpose(self, _given(axes) if axes else None)
+    return manipulation.transpose(self, _shape_of_arguments(axes) if axes else None)
 
 
 def _round(self: Tensor, ndigits: int | None = None) -> Tensor:
@@ -405,7 +405,7 @@ def _array_function(
         raise DTypeError(f"np.{name}: gpugrad has no such function of tensors.{nearest(name)}")
     if kwargs:
         for first in ("a", "x", "arr", "ary", "array", "m"):  # NumPy's names of the operand
-            if first in kwargs and not args and not _takes(function_here, first):
+            if first in kwargs and not args and not _accepts(function_here, first):
                 args = (kwargs.pop(first),)
         kwargs = {KEYWORDS.get(key, key): value for key, value in kwargs.items()}
         if kwargs.get("out", 0) is None:
@@ -423,7 +423,7 @@ def _instead(name: str, method: str) -> str:
     return nearest(name)
 
 
-def _takes(function: Function, keyword: str) -> bool:
+def _accepts(function: Function, keyword: str) -> bool:
     """Whether a function takes this keyword."""
     parameter = inspect.signature(function).parameters.get(keyword)
     return parameter is not None and parameter.kind is not parameter.POSITIONAL_ONLY

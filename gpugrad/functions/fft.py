@@ -98,7 +98,7 @@ def _of_real(name: str, x: Any, s: Any, axes: Sequence[int] | None, norm: str | 
             f"gg.fft.{name.replace('ihfft', 'ifft').removeprefix('r')}"
         )
     scaling = _norm(name, norm)
-    axis_list = _some(name, _axes(name, x, s, axes))
+    axis_list = _nonempty(name, _axes(name, x, s, axes))
     x = _fitted(x, _sizes(name, x, s, axis_list), axis_list)
     return OPS["fourier_of_real"](x, axes=axis_list, norm=scaling)
 
@@ -106,7 +106,7 @@ def _of_real(name: str, x: Any, s: Any, axes: Sequence[int] | None, norm: str | 
 def _to_real(name: str, x: Any, s: Any, axes: Sequence[int] | None, norm: str | None) -> Tensor:
     x = as_tensor(x)
     scaling = _norm(name, norm)
-    axis_list = _some(name, _axes(name, x, s, axes))
+    axis_list = _nonempty(name, _axes(name, x, s, axes))
     requested = [None] * len(axis_list) if s is None else list(s)
     if requested[-1] is None or requested[-1] == -1:
         requested[-1] = 2 * (x.shape[axis_list[-1]] - 1)
@@ -115,7 +115,7 @@ def _to_real(name: str, x: Any, s: Any, axes: Sequence[int] | None, norm: str | 
     return OPS["fourier_to_real"](x, axes=axis_list, size=sizes[-1], norm=scaling)
 
 
-def _some(name: str, axes: tuple[int, ...]) -> tuple[int, ...]:
+def _nonempty(name: str, axes: tuple[int, ...]) -> tuple[int, ...]:
     if not axes:
         raise ShapeError(f"{name}: expected one axis or more, got none")
     return axes

@@ -60,7 +60,7 @@ def meshgrid(
     return tuple(sparse_ones)
 
 
-def _sent(arrays: Any, device: Any) -> tuple[Tensor, ...]:
+def _from_host(arrays: Any, device: Any) -> tuple[Tensor, ...]:
     """Host arrays as tensors on a device, by default the default device."""
     target = default_device() if device is None else Device(device)
     return tuple(Tensor(target.send(array)) for array in arrays)
@@ -82,12 +82,12 @@ def indices(
     if not isinstance(dimensions, Sequence):
         raise ShapeError(f"indices: expected the sizes of all axes, got {dimensions!r}")
     grids: Any = np.indices(tuple(dimensions), dtype=dtype, sparse=sparse)  # type: ignore[call-overload]
-    return _sent(grids, device) if sparse else _sent([grids], device)[0]
+    return _from_host(grids, device) if sparse else _from_host([grids], device)[0]
 
 
 def diag_indices(n: int, ndim: int = 2, *, device: Any = None) -> tuple[Tensor, ...]:
     """The index of the diagonal of an array of ``ndim`` axes of size n."""
-    return _sent(np.diag_indices(n, ndim), device)
+    return _from_host(np.diag_indices(n, ndim), device)
 
 
 def diag_indices_from(x: Any, /) -> tuple[Tensor, ...]:
@@ -104,14 +104,14 @@ def tril_indices(
     n: int, k: int = 0, m: int | None = None, *, device: Any = None
 ) -> tuple[Tensor, ...]:
     """The index of the elements on and below the diagonal ``k`` of an n x m matrix."""
-    return _sent(np.tril_indices(n, k, m), device)
+    return _from_host(np.tril_indices(n, k, m), device)
 
 
 def triu_indices(
     n: int, k: int = 0, m: int | None = None, *, device: Any = None
 ) -> tuple[Tensor, ...]:
     """The index of the elements on and above the diagonal ``k`` of an n x m matrix."""
-    return _sent(np.triu_indices(n, k, m), device)
+    return _from_host(np.triu_indices(n, k, m), device)
 
 
 def _matrix(name: str, x: Any) -> Tensor:
@@ -183,7 +183,7 @@ def _strides(name: str, dims: Sequence[int], order: str) -> list[int]:
     return [math.prod(dims[:i]) for i in range(len(dims))]
 
 
-def _whole(name: str, x: Any) -> Tensor:
+def _integers(name: str, x: Any) -> Tensor:
     x = creation.asarray(x).detach()
     if x.dtype.kind not in "iu":
         raise DTypeError(f"{name}: expected whole numbers, got {x.dtype}")
@@ -202,7 +202,7 @@ def ravel_multi_index(
     >>> gg.ravel_multi_index(([1, 0], [2, 1]), (2, 3))
     tensor([5, 1])
     """
-    parts = [_whole("ravel_multi_index", part) for part in multi_index]
+    parts = [_integers("ravel_multi_index", part) for part in multi_index]
     if len(parts) != len(dims):
         raise ShapeError(
             f"ravel_multi_index: expected {len(dims)} indices for dims {tuple(dims)}, got "
@@ -235,7 +235,7 @@ def unravel_index(indices: Any, shape: int | Sequence[int], order: str = "C") ->
     >>> gg.unravel_index([5, 1], (2, 3))
     (tensor([1, 0]), tensor([2, 1]))
     """
-    numbers = _whole("unravel_index", indices)
+    numbers = _integers("unravel_index", indices)
     sizes = tuple(shape) if isinstance(shape, Sequence) else (int(shape),)
     count = math.prod(sizes)
     if bool(((numbers < 0) | (numbers >= count)).any()):

@@ -60,7 +60,7 @@ def nancumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
     return _typed(y, dtype)
 
 
-def _number(x: Tensor, missing: Tensor, axis: Any) -> Tensor:
+def _count(x: Tensor, missing: Tensor, axis: Any) -> Tensor:
     """The number of elements along axes that are not NaN, with keepdims."""
     dtype = "float32" if x.dtype.itemsize == 2 else x.dtype.char.lower()  # of complex parts
     present = OPS["logical_not"](missing).astype(dtype)
@@ -69,7 +69,7 @@ def _number(x: Tensor, missing: Tensor, axis: Any) -> Tensor:
 
 def _mean(x: Tensor, missing: Tensor, axis: Any) -> tuple[Tensor, Tensor]:
     """The mean of x, in which NaN was replaced by 0, and the number of elements; with keepdims."""
-    n = _number(x, missing, axis)
+    n = _count(x, missing, axis)
     wide = x.astype("float32") if x.dtype.itemsize == 2 else x
     total = OPS["sum"](wide, axis=axis, keepdims=True)
     return OPS["where"](n == 0, math.nan, total / OPS["maximum"](n, 1)), n

@@ -21,21 +21,19 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _several(arrays: tuple[Any, ...], one: Any) -> Any:
+def _map(arrays: tuple[Any, ...], one: Any) -> Any:
     results = tuple(one(as_tensor(array)) for array in arrays)
     return results[0] if len(results) == 1 else results
 
 
 def atleast_1d(*arrays: Any) -> Any:
     """x with one axis if it has none; a tuple for several arrays."""
-    return _several(arrays, lambda x: x if x.ndim else reshape(x, 1))
+    return _map(arrays, lambda x: x if x.ndim else reshape(x, 1))
 
 
 def atleast_2d(*arrays: Any) -> Any:
     """x with new axes before its own until it has two; a tuple for several arrays."""
-    return _several(
-        arrays, lambda x: x if x.ndim > 1 else reshape(x, (1,) * (2 - x.ndim) + x.shape)
-    )
+    return _map(arrays, lambda x: x if x.ndim > 1 else reshape(x, (1,) * (2 - x.ndim) + x.shape))
 
 
 def atleast_3d(*arrays: Any) -> Any:
@@ -53,7 +51,7 @@ def atleast_3d(*arrays: Any) -> Any:
             return x
         return reshape(x, (*x.shape, 1) if x.ndim == 2 else (1, *(x.shape or (1,)), 1))
 
-    return _several(arrays, one)
+    return _map(arrays, one)
 
 
 def _pieces(name: str, arrays: Any) -> list[Tensor]:

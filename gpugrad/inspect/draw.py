@@ -65,7 +65,7 @@ class Drawing:
         GpugradError where graphviz is needed and missing.
         """
         path = Path(path)
-        suffix = self._kind(path, format)
+        suffix = self._format_of(path, format)
         if suffix in SOURCES:
             path.write_text(self.source, encoding="utf-8")
         else:
@@ -75,7 +75,7 @@ class Drawing:
     def render(self, path: str | os.PathLike[str], format: str | None = None) -> Path:
         """Write a picture in ``format``, by default that of the file's suffix: svg, png, pdf."""
         path = Path(path)
-        path.write_bytes(self.picture(self._kind(path, format)))
+        path.write_bytes(self.picture(self._format_of(path, format)))
         return path
 
     def picture(self, format: str = "svg") -> bytes:
@@ -106,7 +106,7 @@ class Drawing:
                 f"draw: dot could not make a picture of format {format!r}: {reason}"
             ) from error
 
-    def _kind(self, path: Path, format: str | None) -> str:
+    def _format_of(self, path: Path, format: str | None) -> str:
         suffix = (format or path.suffix.lstrip(".")).lower()
         if not suffix:
             raise GpugradError(

@@ -130,7 +130,7 @@ class _Explainer:
                 "explain: a leaf was changed in place since this tensor was computed, so the "
                 "values no longer belong together. Compute the tensor again"
             )
-        asked = None if wrt is None else self._asked(wrt)
+        asked = None if wrt is None else self._requested(wrt)
         heads = heads_of(self.nodes, root, asked or [])
         self.shown = [node for node in self.nodes if heads[node] is node]
         self.names = names_of(self.shown)
@@ -142,7 +142,7 @@ class _Explainer:
         self.values = Values(self.everything, t)
         self._made: dict[Any, Any] = {}
 
-    def _asked(self, wrt: Any) -> list[Any]:
+    def _requested(self, wrt: Any) -> list[Any]:
         """The nodes of ``wrt``, in its order."""
         requested: Sequence[Any] = wrt if isinstance(wrt, list | tuple) else [wrt]
         reachable_nodes = dict.fromkeys(self.nodes)

@@ -73,7 +73,7 @@ def names_of(nodes: Iterable[Any]) -> dict[Any, str]:
     names: dict[Any, str] = {}
     for node, name in own_names.items():
         names[node] = _free(name, used)
-    labels = [(node, _kind(node)) for node in nodes if node not in own_names]
+    labels = [(node, _label(node)) for node in nodes if node not in own_names]
     totals: dict[str, int] = {}
     for _, label in labels:
         totals[label] = totals.get(label, 0) + 1
@@ -98,7 +98,7 @@ def printable(text: str) -> str:
     )
 
 
-def _kind(node: Any) -> str:
+def _label(node: Any) -> str:
     return "leaf" if isinstance(node, Leaf) else op_name(node)
 
 

@@ -68,7 +68,7 @@ class Sequential(Module):
             else:
                 yield name, value
 
-    def _shown(self) -> Iterator[tuple[str, Any]]:
+    def _repr_parts(self) -> Iterator[tuple[str, Any]]:
         """The layers, including functions."""
         return ((str(index), layer) for index, layer in enumerate(self.layers))
 

@@ -8,7 +8,7 @@ import numpy as np
 from gpugrad.backend.device import Device, device_of
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.nn.parameter import Parameter
-from gpugrad.nn.traversal import is_buffer, is_parameter, own, parts
+from gpugrad.nn.traversal import direct_parts, is_buffer, is_parameter, parts
 from gpugrad.tensor import Tensor, as_tensor
 from gpugrad.tensor.hints import OF_MODULES, Foreign
 
@@ -127,7 +127,7 @@ class Module:
 
     def named_children(self) -> Iterator[tuple[str, "Module"]]:
         """The direct submodules with their names."""
-        for name, part in own(self, Module):
+        for name, part in direct_parts(self, Module):
             if isinstance(part, Module):
                 yield name, part
 
@@ -308,9 +308,9 @@ class Module:
         """The text between the parentheses of the module's ``repr``."""
         return ""
 
-    def _shown(self) -> Iterator[tuple[str, Any]]:
+    def _repr_parts(self) -> Iterator[tuple[str, Any]]:
         """The parts that have a line in ``repr``: tensors and modules."""
-        return own(self, Module)
+        return direct_parts(self, Module)
 
     def __repr__(self) -> str:
         return "\n".join(_lines(self, "", {}))
@@ -355,7 +355,7 @@ def _lines(module: Module, name: str, seen: dict[int, str]) -> list[str]:
     seen[id(module)] = name
     extra = module.extra_repr()
     inside: list[str] = []
-    for below, part in module._shown():
+    for below, part in module._repr_parts():
         if isinstance(part, Module):
             if id(part) in seen:
                 where = repr(seen[id(part)]) if seen[id(part)] else "the whole"

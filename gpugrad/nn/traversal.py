@@ -10,7 +10,7 @@ from typing import Any
 from gpugrad.nn.parameter import Parameter
 from gpugrad.tensor import Tensor
 
-__all__ = ["Part", "is_buffer", "is_parameter", "own", "parts"]
+__all__ = ["Part", "direct_parts", "is_buffer", "is_parameter", "parts"]
 
 # The dotted name of a tensor or a module, the object, and whether the traversal enters it (True)
 # or, for a module, leaves it (False).
@@ -72,7 +72,7 @@ def parts(root: Any, modules: type[Any], *, deep: bool = True) -> Iterator[Part]
                 yield name, thing, False
 
 
-def own(module: Any, modules: type[Any]) -> Iterator[tuple[str, Any]]:
+def direct_parts(module: Any, modules: type[Any]) -> Iterator[tuple[str, Any]]:
     """The tensors and modules directly in a module, not those inside its submodules."""
     for name, part, entering in parts(module, modules, deep=False):
         if entering and part is not module:

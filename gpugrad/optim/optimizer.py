@@ -212,12 +212,12 @@ class Optimizer:
                     layout.part(bundle)
                     self._disband(group, bundle, jobs)
             for p, alone in zip(layout.singles, layout.alone):
-                self._one(group, p, names, alone, jobs)
+                self._step_one(group, p, names, alone, jobs)
         if jobs:
             run_jobs(jobs, self._memories)
         return loss
 
-    def _one(
+    def _step_one(
         self, group: Group, p: Tensor, names: tuple[str, ...], alone: bool, jobs: list[Job]
     ) -> None:
         """A step of one parameter, at once or as jobs."""
@@ -289,7 +289,7 @@ class Optimizer:
                 batch.setdefault(key, []).append(p)
         cls = type(self)
         for members in small.values():
-            for part in _parts(members):
+            for part in _bundles_of(members):
                 if len(part) < 2:
                     layout.singles.extend(part)
                     layout.alone.extend([True] * len(part))
@@ -323,7 +323,7 @@ class Optimizer:
         for p in left:
             if p.grad is None:
                 self._apart[p] = None
-            self._one(group, p, bundle.names, True, jobs)
+            self._step_one(group, p, bundle.names, True, jobs)
 
     def _check_layouts(self) -> None:
         """Drop the layouts of groups whose state the user has changed."""
@@ -413,7 +413,7 @@ class Optimizer:
             entry = saved.pop(index, None)
             if entry is None:
                 continue
-            entries[p] = {name: _taken(who, name, index, p, x) for name, x in entry.items()}
+            entries[p] = {name: _loaded_state(who, name, index, p, x) for name, x in entry.items()}
             if not isinstance(entries[p].get("step"), int):
                 raise ValueError(f"{who}: the state of parameter {index} has no number of steps")
         if saved:
@@ -450,7 +450,7 @@ def _named(index: int, p: Tensor) -> str:
     return f"parameter {index}{name} of shape {p.shape}"
 
 
-def _parts(members: list[Tensor]) -> list[list[Tensor]]:
+def _bundles_of(members: list[Tensor]) -> list[list[Tensor]]:
     """The members in groups of at most BUNDLE elements."""
     parts: list[list[Tensor]] = [[]]
     size = 0
@@ -463,7 +463,7 @@ def _parts(members: list[Tensor]) -> list[list[Tensor]]:
     return parts
 
 
-def _taken(who: str, name: str, index: int, p: Tensor, value: Any) -> Any:
+def _loaded_state(who: str, name: str, index: int, p: Tensor, value: Any) -> Any:
     """One entry of a loaded state: a number as it is, an array copied to the parameter's device."""
     if isinstance(value, Tensor):
         value = value.data

@@ -74,7 +74,7 @@ def set_state(state: State) -> None:
     default_generator().set_state(state)
 
 
-def _chosen(who: str, generator: Generator | None) -> Generator:
+def _generator_or_default(who: str, generator: Generator | None) -> Generator:
     if generator is None:
         return default_generator()
     if not isinstance(generator, Generator):
@@ -97,7 +97,7 @@ def bits(
     >>> gg.random.bits(4, generator=gg.random.Generator(0)).dtype
     dtype('uint32')
     """
-    return _chosen("bits", generator).bits(size, device=device)
+    return _generator_or_default("bits", generator).bits(size, device=device)
 
 
 def uniform(
@@ -116,7 +116,7 @@ def uniform(
     >>> gg.random.uniform(-1, 1, (2, 3)).shape
     (2, 3)
     """
-    return _chosen("uniform", generator).uniform(
+    return _generator_or_default("uniform", generator).uniform(
         low, high, size, dtype=dtype, device=device, requires_grad=requires_grad
     )
 
@@ -137,7 +137,7 @@ def normal(
     >>> gg.random.normal(size=5, dtype="float64").dtype
     dtype('float64')
     """
-    return _chosen("normal", generator).normal(
+    return _generator_or_default("normal", generator).normal(
         loc, scale, size, dtype=dtype, device=device, requires_grad=requires_grad
     )
 
@@ -157,7 +157,9 @@ def integers(
     >>> gg.random.integers(6, size=(2, 2)).shape
     (2, 2)
     """
-    return _chosen("integers", generator).integers(low, high, size, dtype=dtype, device=device)
+    return _generator_or_default("integers", generator).integers(
+        low, high, size, dtype=dtype, device=device
+    )
 
 
 def bernoulli(
@@ -174,7 +176,9 @@ def bernoulli(
     >>> gg.random.bernoulli(0.0, 3).numpy().tolist()
     [False, False, False]
     """
-    return _chosen("bernoulli", generator).bernoulli(p, size, dtype=dtype, device=device)
+    return _generator_or_default("bernoulli", generator).bernoulli(
+        p, size, dtype=dtype, device=device
+    )
 
 
 def permutation(
@@ -186,7 +190,7 @@ def permutation(
     >>> sorted(gg.random.permutation(4).numpy().tolist())
     [0, 1, 2, 3]
     """
-    return _chosen("permutation", generator).permutation(x, device=device)
+    return _generator_or_default("permutation", generator).permutation(x, device=device)
 
 
 if not TYPE_CHECKING:

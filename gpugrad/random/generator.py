@@ -243,12 +243,12 @@ class Generator:
         device: str | Device | None,
     ) -> Any:
         """The raw array of a formula of `philox` at the next free position, on a device."""
-        where = self._place(device)
+        where = self._device_of_draw(device)
         key, first = self._take(philox.blocks(math.prod(shape), words))
         with where.activate():
             return formula(where.xp, key, first, shape, *arguments)
 
-    def _place(self, device: str | Device | None) -> Device:
+    def _device_of_draw(self, device: str | Device | None) -> Device:
         if device is not None:
             return Device(device)
         return self._device if self._device is not None else default_device()
@@ -404,7 +404,7 @@ class Generator:
         """
         if isinstance(x, int | numpy.integer) and not isinstance(x, bool):
             n = _below_end("permutation: x", x)
-            where = self._place(device)
+            where = self._device_of_draw(device)
             return Tensor(self._order(n, where))
         if device is not None:
             raise ValueError(

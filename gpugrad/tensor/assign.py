@@ -107,17 +107,17 @@ class Selection:
 
         An index with integer arrays is copied to the host, as by `min` and `max`.
         """
-        return self._each("at[].multiply", "multiply", value)
+        return self._combine("at[].multiply", "multiply", value)
 
     def min(self, value: Any) -> Tensor:
         """The smaller of the elements and ``value``; at a tie each gets half of the gradient."""
-        return self._each("at[].min", "minimum", value)
+        return self._combine("at[].min", "minimum", value)
 
     def max(self, value: Any) -> Tensor:
         """The larger of the elements and ``value``; at a tie each gets half of the gradient."""
-        return self._each("at[].max", "maximum", value)
+        return self._combine("at[].max", "maximum", value)
 
-    def _each(self, who: str, op_name: str, value: Any) -> Tensor:
+    def _combine(self, who: str, op_name: str, value: Any) -> Tensor:
         x, index, combine = self._tensor, self._index, OPS[op_name]
         v = _array(who, x, index, value)
         if may_repeat(index):
@@ -202,7 +202,7 @@ def _selected(x: Tensor, index: Any) -> tuple[int, ...]:
     return xp.broadcast_to(xp.zeros((), np.bool_), array.shape)[index].shape
 
 
-def _fitting(who: str, x: Tensor, value: Any, shape: tuple[int, ...]) -> Any:
+def _without_extra_axes(who: str, x: Tensor, value: Any, shape: tuple[int, ...]) -> Any:
     """The value without extra axes of size 1; ShapeError if it does not fit the selection."""
     value_shape = value.shape
     extra = max(len(value_shape) - len(shape), 0)
@@ -227,12 +227,12 @@ def _array(who: str, x: Tensor, index: Any, value: Any) -> Tensor:
         return creation.full_like(x, value, shape=())
     if value.shape:
         with index_errors(who, x):
-            value = _fitting(who, x, value, _selected(x, index))
+            value = _without_extra_axes(who, x, value, _selected(x, index))
     value = creation.as_tensor(value)
     return value if value.dtype == x.dtype else OPS["astype"](value, x.dtype)
 
 
-def _filled_in(x: Tensor, value: Any) -> Any:
+def _without_negative_zero(x: Tensor, value: Any) -> Any:
     """A value as CuPy can assign it: of the number -0.0 it would write 0.0."""
     if x.device.kind == "cpu" or not isinstance(value, float | complex | np.inexact):
         return value
@@ -240,14 +240,14 @@ def _filled_in(x: Tensor, value: Any) -> Any:
 
 
 def _updated(who: str, x: Tensor, index: Any, value: Any) -> Tensor:
-    value = _filled_in(x, _operand(who, x, value))
+    value = _without_negative_zero(x, _operand(who, x, value))
     shape = getattr(value, "shape", ())
     order = None
     with index_errors(who, x):
         if may_repeat(index) and (shape or getattr(value, "_node", None) is not None):
             order = _order(x, index)
         if shape:
-            value = _fitting(who, x, value, _selected(x, index))
+            value = _without_extra_axes(who, x, value, _selected(x, index))
     return _replaced(x, value, index, order)
 
 
@@ -330,16 +330,16 @@ def _write(t: Tensor, index: Any, value: Any) -> None:
         value = value[()]  # a number, which goes to any device
     shape = getattr(value, "shape", ())
     if shape and _order_matters(t, index) and creation.as_tensor(value).device == t.device:
-        value = _fitting("item assignment", t, value, _selected(t, index))
+        value = _without_extra_axes("item assignment", t, value, _selected(t, index))
         xp = namespace_of(t.data)
         order = last_of_each(xp, index, t.shape)
         flat = xp.broadcast_to(creation.as_tensor(value)._array, order.shape).reshape(-1)
         value = flat[order]
     try:
-        t._write(index, _filled_in(t, value))
+        t._write(index, _without_negative_zero(t, value))
     except ValueError:
         if shape:
-            _fitting("item assignment", t, value, _selected(t, index))
+            _without_extra_axes("item assignment", t, value, _selected(t, index))
         raise
 
 

@@ -87,7 +87,7 @@ def test_advance_skips_what_draws_would_take():
     assert np.array_equal(a.bits(4).numpy(), b.bits(4).numpy())
     b.advance(2**64 - 102)
     b.set_state(b.get_state())
-    with pytest.raises(ValueError, match=r"0 of its 2\*\*64 blocks left, 1 were asked for"):
+    with pytest.raises(ValueError, match=r"0 of its 2\*\*64 blocks left, 1 were requested"):
         b.bits(1)
 
 

@@ -188,13 +188,13 @@ def matrix_rank(x: Any, tol: Any = None, *, rtol: Any = None) -> Tensor:
     if tol is None:
         if 0 in x.shape[-2:]:
             return OPS["sum"](values, axis=-1).astype(np.int64)
-        limit = _tolerance("matrix_rank", x, None) if rtol is None else _each(rtol)
+        limit = _tolerance("matrix_rank", x, None) if rtol is None else _per_matrix(rtol)
         above = values > limit * OPS["max"](values, axis=-1, keepdims=True)
     else:
-        above = values > _each(tol)
+        above = values > _per_matrix(tol)
     return OPS["sum"](above.astype(np.int64), axis=-1)
 
 
-def _each(limit: Any) -> Any:
+def _per_matrix(limit: Any) -> Any:
     """A tolerance for singular values: a number, or one for each matrix of a stack."""
     return limit if isinstance(limit, int | float) else as_tensor(limit)[..., None]
