@@ -310,6 +310,11 @@ def title(module: str) -> str:
     return re.split(r"(?<=[^.])\. ", sentence(importlib.import_module(module)))[0].rstrip(".")
 
 
+def path(module: str) -> str:
+    """The file of a module, from the root of the repository."""
+    return Path(inspect.getfile(importlib.import_module(module))).relative_to(ROOT).as_posix()
+
+
 HEAD_OF_OPS = """\
 # Functions and their derivatives
 
@@ -337,8 +342,7 @@ def ops_document() -> str:
     lines = [HEAD_OF_OPS]
     helpers = written_out(TABLE.values())
     for module, ops in family(TABLE.values()).items():
-        path = module.replace(".", "/") + ".py"
-        lines += [f"## {title(module)}\n", f"From `{path}`.\n"]
+        lines += [f"## {title(module)}\n", f"From `{path(module)}`.\n"]
         lines += table("function", "gives", "gradient", "orders", "namespaces", "notes")
         for op in ops:
             name, function = public(op.name)
@@ -371,7 +375,7 @@ def made_of_ops() -> list[str]:
         "they\nare made of, where there are any.\n",
     ]
     for module, functions in sorted(by_module.items()):
-        lines += [f"From `{module.replace('.', '/')}.py`.\n", *table("function", "gives")]
+        lines += [f"From `{path(module)}`.\n", *table("function", "gives")]
         for name, function in sorted(functions.items()):
             also = ", ".join(aliases(name.removeprefix("gg.")))
             doc = f"{sentence(function)} Also {also}." if also else sentence(function)

@@ -155,3 +155,9 @@ def test_check_says_what_to_do(script, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(sys, "argv", ["reference.py", "--check"])
     assert script.main() == 0
     assert capsys.readouterr().out == ""
+
+
+def test_the_files_that_the_reference_names_are_there() -> None:
+    named = re.findall(r"^From `(.*)`\.$", (ROOT / "docs" / "ops.md").read_text("utf-8"), re.M)
+    assert named
+    assert [path for path in named if not (ROOT / path).is_file()] == []
