@@ -201,7 +201,7 @@ def _shapes(done: _Result) -> list[tuple[Any, Any]]:
 
 def _described(outputs: list[tuple[Any, Any]], older: list[Any]) -> str:
     shapes = ", ".join(f"{dtype} of shape {tuple(shape)}" for shape, dtype in outputs)
-    return f"outputs {shapes or 'none'} from {len(older)} recorded tensors found elsewhere"
+    return f"outputs {shapes or 'none'} from {len(older)} recorded tensors from outside"
 
 
 def _pull(xp: Any, g: Any, y: Any, needs: Any, *values: Any, call: _Call) -> list[Any]:

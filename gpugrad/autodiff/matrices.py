@@ -229,7 +229,7 @@ def _analytic(run: Run, blocks: list[list[Tensor]]) -> list[list[Tensor]]:
     )
     return [
         [
-            block if bad is None else FUNCTIONS["unless"](block, bad, said=message)
+            block if bad is None else FUNCTIONS["unless"](block, bad, message=message)
             for block, bad in zip(row, wrong)
         ]
         for row in blocks

@@ -263,12 +263,12 @@ def _of_argument(node: Any, index: int, own: Any) -> Any:
             )
 
         def chosen(masks: list[Any], total: Any) -> Any:
-            found = mask(xp, y, *values, **parameters)
+            result = mask(xp, y, *values, **parameters)
             if masks:
-                found = found & masks[0]
-            if found.shape != node.shape:
-                found = xp.broadcast_to(found, node.shape)
-            return _joined(total, _fit(xp, found, shape))
+                result = result & masks[0]
+            if result.shape != node.shape:
+                result = xp.broadcast_to(result, node.shape)
+            return _joined(total, _fit(xp, result, shape))
 
         return Support(sources, chosen)
     if op.support is None:
@@ -276,10 +276,10 @@ def _of_argument(node: Any, index: int, own: Any) -> Any:
 
     def spread(masks: list[Any], total: Any) -> Any:
         whole = masks[0] if masks else xp.ones(node.shape, dtype="bool")
-        found = op.support(xp, whole, y, *values, **parameters)
+        result = op.support(xp, whole, y, *values, **parameters)
         if mask is not None:
-            found = found & mask(xp, y, *values, **parameters)
-        return _joined(total, _fit(xp, found, shape))
+            result = result & mask(xp, y, *values, **parameters)
+        return _joined(total, _fit(xp, result, shape))
 
     return Support(sources, spread)
 
@@ -310,18 +310,18 @@ def _moved(node: Any, index: int, own: Any) -> Support | None:
     def moved(masks: list[Any], total: Any) -> Any:
         known = iter(masks)
         whole = [
-            next(known) if outputs.get(place) else xp.full(shape, place in outputs)
-            for place, shape in enumerate(shapes)
+            next(known) if outputs.get(position) else xp.full(shape, position in outputs)
+            for position, shape in enumerate(shapes)
         ]
         add = None if total is None or op.adds is None else op.adds[index]
         if add is not None and add(xp, total, whole[0], *values, **parameters):
             return total
         g = [mask.astype("float32") for mask in whole]
-        needs = [place == index for place in range(len(values))]
+        needs = [position == index for position in range(len(values))]
         d = pull_back(op, xp, tuple(g) if several else g[0], y, needs, values, parameters)[index]
         return _joined(total, _fit(xp, d != 0, parent.shape))
 
-    return Support([own for place in sorted(outputs) if (own := outputs[place])], moved)
+    return Support([own for position in sorted(outputs) if (own := outputs[position])], moved)
 
 
 def push_support(supports: dict[Any, Any], node: Any, tangents: Sequence[Any]) -> None:
@@ -359,10 +359,10 @@ def push_support(supports: dict[Any, Any], node: Any, tangents: Sequence[Any]) -
                 for index, value in enumerate(values)
             ]
             return _joined(total, getattr(xp, op.name)(*whole, **parameters) != 0)
-        for index, found in full.items():
+        for index, part in full.items():
             if (mask := chooses[index]) is not None:
-                found = found & mask(xp, y, *values, **parameters)
-            total = _joined(total, xp.broadcast_to(found, node.shape))
+                part = part & mask(xp, y, *values, **parameters)
+            total = _joined(total, xp.broadcast_to(part, node.shape))
         return total
 
     if op.moves:

@@ -1,8 +1,8 @@
 """Losses that depend on the phase of complex vectors, which is not unique. Imports engine.op.
 
-An eigenvector v is one of all ``v * exp(i t)``; which of them comes is the library's choice. A
-loss that moves with t has no derivative, and what a rule makes of its gradient means nothing.
-How it moves is seen in the gradient g that arrives: dL/dt is the imaginary part of <v, g>.
+An eigenvector v is one of all ``v * exp(i t)``; the library chooses one of them. A loss that
+changes with t has no derivative, and a rule's result for it is meaningless. The gradient g shows
+the change: dL/dt is the imaginary part of <v, g>.
 """
 
 from typing import Any
@@ -13,10 +13,10 @@ from gpugrad.engine.op import Sample, op
 from gpugrad.errors import GradientError
 
 
-def _unless(xp: Any, x: Any, wrong: Any, /, said: str) -> Any:
+def _unless(xp: Any, x: Any, wrong: Any, /, message: str) -> Any:
     if not xp.waits:
         if xp.any(wrong):
-            raise GradientError(said)
+            raise GradientError(message)
         return x
     return xp.where(wrong, float("nan"), x)
 
@@ -24,15 +24,15 @@ def _unless(xp: Any, x: Any, wrong: Any, /, said: str) -> Any:
 op(
     "unless",
     _unless,
-    vjp=[lambda xp, g, y, x, wrong, said: xp.unless(g, wrong, said=said), None],
-    jvp=lambda xp, tangents, y, x, wrong, said: xp.unless(tangents[0], wrong, said=said),
+    vjp=[lambda xp, g, y, x, wrong, message: xp.unless(g, wrong, message=message), None],
+    jvp=lambda xp, tangents, y, x, wrong, message: xp.unless(tangents[0], wrong, message=message),
     complex="same",
-    support=lambda xp, mask, y, x, wrong, said: mask,
-    samples=[Sample((2, 3), (2, 1), said="wrong"), Sample((0,), (0,), said="wrong")],
+    support=lambda xp, mask, y, x, wrong, message: mask,
+    samples=[Sample((2, 3), (2, 1), message="wrong"), Sample((0,), (0,), message="wrong")],
     prepare=lambda xp, x, wrong: (x, xp.not_equal(wrong, wrong)),  # nowhere wrong
     public="",
     operands="real mask",
-    doc="x, if nowhere wrong; else a GradientError, or, on a device that one would wait for, NaN.",
+    doc="x, if nowhere wrong; else a GradientError, or NaN on a device where a look would wait.",
 )
 
 
@@ -40,9 +40,8 @@ def free_of_phases(xp: Any, who: str, d: Any, turns: Any, *scales: Any) -> Any:
     """d, unless the loss depends on a phase.
 
     The diagonals of ``turns`` hold <v, g>, for pairs of singular vectors the sum of both; each
-    of ``scales`` is a pair of arrays whose largest products say how large it could be. Rounding
-    leaves some 1e-16 of that (1e-8 in single precision), and of what cancelled before: this is
-    taken to be of the size of 1.
+    of ``scales`` is a pair of arrays whose largest products bound it. Rounding leaves some 1e-16
+    of that (1e-8 in single precision), and of terms that cancelled before, of an assumed size of 1.
     """
     if turns.dtype.kind != "c" or 0 in turns.shape:
         return d
@@ -54,7 +53,7 @@ def free_of_phases(xp: Any, who: str, d: Any, turns: Any, *scales: Any) -> Any:
     return xp.unless(
         d,
         turns > size * float(np.finfo(turns.dtype).eps) ** 0.5,
-        said=f"{who}: the loss depends on the phase of complex vectors, which is not unique (v and "
-        "v * exp(1j) are both right), so it has no gradient. Use what has no phase: abs(v), or "
+        message=f"{who}: the loss depends on the phase of complex vectors, which is not unique (v "
+        "and v * exp(1j) are both right), so it has no gradient. Use what has no phase: abs(v), or "
         "the projector v * v.conj(), of a column as v[:, None] * v.conj()",
     )
