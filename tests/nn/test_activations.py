@@ -65,11 +65,17 @@ def changed(tmp_path_factory):
     return root
 
 
+# All cases on two devices, whatever part of them these tests themselves are run with.
+CASES = {
+    "GPUGRAD_TEST_CASES": "all", "GPUGRAD_TEST_DEVICES": "cpu,sim", "GPUGRAD_TEST_SHARD": "",
+}  # fmt: skip
+
+
 def python(root, *arguments):
+    env = os.environ | CASES | {"PYTHONPATH": str(root)}
     done = subprocess.run(
-        [sys.executable, *arguments], cwd=root, env=os.environ | {"PYTHONPATH": str(root)},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, *arguments], cwd=root, env=env, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
