@@ -30,6 +30,8 @@ class Checks(NamedTuple):
     fixed: str = ""
     # The forward takes a thousand operations: tests try few inputs.
     slow: bool = False
+    # The op looks at the bits of numbers, for which there is no kernel of a formula.
+    bits: bool = False
     # The least dtype that the op computes in: NumPy has no complex numbers of half precision.
     least: str = "float16"
     # The formula is a difference of nearly equal terms, of which the last digits are rounding.

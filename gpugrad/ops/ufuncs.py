@@ -81,7 +81,9 @@ op(
     doc="The absolute value of a with the sign of b; its derivatives at a = 0 and by b are 0.",
     **EW,
 )
-without_gradient("nextafter", "a, b", "The next number after a in the direction of b")
+without_gradient(
+    "nextafter", "a, b", "The next number after a in the direction of b", checks=Checks(bits=True)
+)
 
 
 def _beaten(a: Any, b: Any, worse: Any) -> Any:
@@ -270,6 +272,7 @@ def _spacing(xp: Any, x: Any, /) -> Any:
 op(
     "spacing",
     _spacing,
+    checks=Checks(bits=True),
     doc="The distance from x to the next number away from 0, elementwise. No gradient.",
     **EW,
 )

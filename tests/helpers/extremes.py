@@ -15,5 +15,3 @@ EXTREMES = [
 UFUNCS = sorted(
     name for name in special.__all__ if isinstance(getattr(scipy.special, name), np.ufunc)
 )
-
-WITHOUT_INFINITY = {"i0", "i1"}

@@ -44,6 +44,12 @@ def is_integer(op):
     return set(op.operands) == {"whole"}
 
 
+def differs_at(op, number):
+    """Whether devices or libraries give different values where an operand is this number."""
+    arrays = [np.array([number])] * len(op.arrays)
+    return op.checks.differs is not None and bool(op.checks.differs(*arrays).any())
+
+
 def arrays_for(op, sample, dtype=np.float64, seed=3):
     """Arrays from the op's domain, with no two elements near a tie."""
     rng = np.random.default_rng(seed)
