@@ -4,7 +4,6 @@ import functools
 import inspect
 from collections.abc import Callable
 from contextvars import ContextVar
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 __all__ = [
@@ -130,12 +129,7 @@ class Block:
         self._apply()
         return self
 
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stack.pop(self)
 
     def __call__(self, function: F) -> F:
@@ -146,23 +140,21 @@ class Block:
             def generator(*args: Any, **kwargs: Any) -> Any:
                 # Between two steps the caller runs, in the caller's mode.
                 steps = function(*args, **kwargs)
-                send: Callable[[], Any] = functools.partial(next, steps)
+                resume, argument = steps.send, None
                 while True:
                     try:
                         with self:
-                            value = send()
+                            value = resume(argument)
                     except StopIteration as stop:
                         return stop.value
                     try:
-                        received = yield value
+                        resume, argument = steps.send, (yield value)
                     except GeneratorExit:
                         with self:
                             steps.close()
                         raise
-                    except BaseException as error:  # noqa: BLE001  what is thrown in goes to the generator
-                        send = functools.partial(steps.throw, error)
-                    else:
-                        send = functools.partial(steps.send, received)
+                    except BaseException as error:  # noqa: BLE001  for the generator to handle
+                        resume, argument = steps.throw, error
 
             return generator  # type: ignore[return-value]
         if inspect.isasyncgenfunction(function):
@@ -170,23 +162,21 @@ class Block:
             @functools.wraps(function)
             async def async_generator(*args: Any, **kwargs: Any) -> Any:
                 steps = function(*args, **kwargs)
-                send: Callable[[], Any] = steps.__anext__
+                resume, argument = steps.asend, None
                 while True:
                     try:
                         with self:
-                            value = await send()
+                            value = await resume(argument)
                     except StopAsyncIteration:
                         return
                     try:
-                        received = yield value
+                        resume, argument = steps.asend, (yield value)
                     except GeneratorExit:
                         with self:
                             await steps.aclose()
                         raise
                     except BaseException as error:  # noqa: BLE001  as above
-                        send = functools.partial(steps.athrow, error)
-                    else:
-                        send = functools.partial(steps.asend, received)
+                        resume, argument = steps.athrow, error
 
             return async_generator  # type: ignore[return-value]
         if inspect.iscoroutinefunction(function):

@@ -6,7 +6,6 @@ Also the engine's modes, errors and lines.
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
-from types import TracebackType
 from typing import Any, Self
 
 from gpugrad.backend.namespace import imported
@@ -56,14 +55,9 @@ class sync_guard(Block):  # noqa: N801 - a block, like no_grad
     def _apply(self) -> None:
         _guarded.set(True)
 
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         _watch(-1)
-        super().__exit__(error_type, error, trace)
+        super().__exit__(*error)
 
 
 def _refuse(event: str) -> None:
