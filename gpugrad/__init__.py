@@ -48,20 +48,8 @@ from gpugrad.engine.modes import (
     no_grad,
     set_grad_enabled,
 )
-from gpugrad.errors import (
-    AnomalyError,
-    ArgumentError,
-    AxisError,
-    DeviceError,
-    DTypeError,
-    FileFormatError,
-    GpugradError,
-    GradientError,
-    IndexingError,
-    OutOfMemoryError,
-    ShapeError,
-    SyncError,
-)
+from gpugrad.errors import *  # noqa: F403
+from gpugrad.errors import __all__ as _errors
 from gpugrad.functions.bind import PUBLIC
 from gpugrad.kernels import attach as _kernels  # noqa: F401  for the arrays of CuPy
 from gpugrad.tensor import Tensor
@@ -106,13 +94,10 @@ def __dir__() -> list[str]:
 
 
 __all__ = [  # noqa: PLE0604  names of the tables
-    "AnomalyError", "ArgumentError", "AxisError", "DTypeError", "Device", "DeviceError",
-    "FileFormatError", "GpugradError", "GradientError", "IndexingError", "OutOfMemoryError",
-    "ShapeError", "SyncError",
-    "Tensor", "backend", "bool", "bool_", "complex128", "complex64", "cuda", "default_device",
-    "deterministic", "device", "e", "enable_grad", "errors", "float16", "float32", "float64",
-    "inf", "int16", "int32", "int64", "int8", "is_deterministic", "is_grad_enabled", "nan",
-    "newaxis", "no_grad", "pi", "set_default_device", "set_grad_enabled", "uint16", "uint32",
+    "Device", "Tensor", "backend", "bool", "bool_", "complex128", "complex64", "cuda",
+    "default_device", "deterministic", "device", "e", "enable_grad", "errors", "float16", "float32",
+    "float64", "inf", "int16", "int32", "int64", "int8", "is_deterministic", "is_grad_enabled",
+    "nan", "newaxis", "no_grad", "pi", "set_default_device", "set_grad_enabled", "uint16", "uint32",
     "uint64", "uint8", "__array_api_version__",
-    *_creation, *PUBLIC, *_LAZY,
+    *_errors, *_creation, *PUBLIC, *_LAZY,
 ]  # fmt: skip
