@@ -52,7 +52,8 @@ class Namespace:
 
     ``rules(op)`` returns the derivative rules that backward() runs on this array type in place of
     those of the op. ``multi_tensor`` runs one kernel over many arrays, see
-    `gpugrad.kernels.multi_tensor`. ``add_product(total, a, b)`` adds a @ b to an array in place and
+    `gpugrad.kernels.multi_tensor`. ``philox(key, start, high, words)`` writes random words, see
+    `gpugrad.random.philox`. ``add_product(total, a, b)`` adds a @ b to an array in place and
     returns whether it did. Each of them may be None.
 
     ``waits`` says whether reading a value (``bool(x)``, ``x.item()``) waits for a device.
@@ -68,6 +69,7 @@ class Namespace:
 
     rules: Callable[[Any], Any] | None = None
     multi_tensor: Any = None
+    philox: Callable[[int, int, int, Any], None] | None = None
     add_product: Callable[[Any, Any, Any], bool] | None = None
     special: Any  # the functions of scipy.special, see `gpugrad.backend.special`
 

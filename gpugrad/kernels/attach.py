@@ -25,6 +25,7 @@ def register_arrays() -> None:
     from gpugrad.kernels.layer_norm import LayerNorm
     from gpugrad.kernels.multi_tensor import MultiTensor
     from gpugrad.kernels.ones import Ones
+    from gpugrad.kernels.philox import Philox
     from gpugrad.kernels.rows import Rows
     from gpugrad.kernels.squares import Squares
 
@@ -35,7 +36,7 @@ def register_arrays() -> None:
         "add_product": products.add_product,
         "multi_tensor": MultiTensor(cupy),
     }
-    for family in (Rows(cupy), LayerNorm(cupy), Squares(cupy), Ones(cupy), epilogue):
+    for family in (Rows(cupy), LayerNorm(cupy), Squares(cupy), Ones(cupy), Philox(cupy), epilogue):
         functions |= family.functions()
     register(cupy.ndarray, cupy_arrays.make_namespace(cupy, FusingNamespace, products, **functions))
 

@@ -1,8 +1,8 @@
 """Random bits from a key and a counter, and distributions over them, as formulas over ``xp``.
 
-It works on raw arrays and imports nothing of gpugrad. ``xp`` is NumPy, CuPy or gpugrad's sim
-(the module or its namespace). Every function is pure: the same key, counter and arguments
-give the same result on every device.
+It works on raw arrays and imports only `gpugrad.backend.namespace`. ``xp`` is NumPy, CuPy or
+gpugrad's sim (the module or its namespace). Every function is pure: the same key, counter and
+arguments give the same result on every device.
 
 The generator is Philox4x32-10 of Salmon, Moraes, Dror and Shaw, "Parallel random numbers:
 as easy as 1, 2, 3" (SC 2011, doi:10.1145/2063384.2063405). A *block* is the four 32-bit
@@ -27,10 +27,11 @@ integers, more than that                 4
 
 import math
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 import numpy
+
+from gpugrad.backend.namespace import namespace_of
 
 __all__ = [
     "bernoulli",
@@ -131,37 +132,6 @@ def _evaluate(xp: Any, key: int, counter: int, index: Any, rows: list[Any], word
         xp.bitwise_or(row, spare, out=words[:, column])
 
 
-# The same rounds for one thread of a GPU, which computes one block. A test compiles this text
-# for the CPU and compares it with _evaluate.
-KERNEL = f"""
-    unsigned long long position = start + (unsigned long long)i;
-    unsigned int x0 = (unsigned int)position, x1 = (unsigned int)(position >> 32);
-    unsigned int x2 = (unsigned int)high, x3 = (unsigned int)(high >> 32);
-    unsigned int k0 = (unsigned int)key, k1 = (unsigned int)(key >> 32);
-    for (int round = 0; round < {ROUNDS}; ++round) {{
-        unsigned long long p = {MULTIPLIERS[0]}ULL * x0, q = {MULTIPLIERS[1]}ULL * x2;
-        x0 = (unsigned int)(q >> 32) ^ x1 ^ k0;
-        x1 = (unsigned int)q;
-        x2 = (unsigned int)(p >> 32) ^ x3 ^ k1;
-        x3 = (unsigned int)p;
-        k0 += {INCREMENTS[0]}u;
-        k1 += {INCREMENTS[1]}u;
-    }}
-    words[2 * i] = x0 | (unsigned long long)x1 << 32;
-    words[2 * i + 1] = x2 | (unsigned long long)x3 << 32;
-"""
-
-
-@cache
-def _kernel() -> Any:
-    """The CUDA kernel. The object can be created without a GPU: CuPy compiles it at first use."""
-    import cupy
-
-    return cupy.ElementwiseKernel(
-        "uint64 key, uint64 start, uint64 high", "raw uint64 words", KERNEL, "gpugrad_philox4x32_10"
-    )
-
-
 # The key, the first counter and the words of the blocks evaluated last by `_few`. They never
 # change, and the tuple is replaced as a whole, so that threads may share it.
 _cached: tuple[int, int, Any] = (0, 0, numpy.empty((0, 2), numpy.uint64))
@@ -197,9 +167,9 @@ def _stream(xp: Any, key: int, counter: int, count: int, words: int) -> Iterator
     scratch = xp.empty((min(total, CHUNK), 2), dtype=xp.uint64)
     if not isinstance(scratch, numpy.ndarray):
         scratch = xp.empty((total, 2), dtype=xp.uint64)
-    if type(scratch).__module__.partition(".")[0] == "cupy":
-        scalars = (numpy.uint64(n) for n in (key, counter & LOW_WORD, counter >> 64))
-        _kernel()(*scalars, scratch, size=total)
+    kernel = namespace_of(scratch).philox
+    if kernel is not None:
+        kernel(key, counter & LOW_WORD, counter >> 64, scratch)
         yield slice(0, count), scratch.reshape(-1).view(xp.uint32)
         return
     if isinstance(scratch, numpy.ndarray) and total <= min(FEW, CHUNK):

@@ -1,0 +1,56 @@
+"""Random bits in one kernel: the rounds of Philox4x32-10, a block for each thread.
+
+The formula is that of `gpugrad.random.philox`, which says where it comes from. Imports CuPy with
+its arrays.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+__all__ = ["PHILOX", "Philox", "philox_kernel"]
+
+# A test compiles this text for the CPU and compares it with the formula.
+PHILOX = """
+    unsigned long long position = start + (unsigned long long)i;
+    unsigned int x0 = (unsigned int)position, x1 = (unsigned int)(position >> 32);
+    unsigned int x2 = (unsigned int)high, x3 = (unsigned int)(high >> 32);
+    unsigned int k0 = (unsigned int)key, k1 = (unsigned int)(key >> 32);
+    for (int round = 0; round < 10; ++round) {
+        unsigned long long p = 0xD2511F53ULL * x0, q = 0xCD9E8D57ULL * x2;
+        x0 = (unsigned int)(q >> 32) ^ x1 ^ k0;
+        x1 = (unsigned int)q;
+        x2 = (unsigned int)(p >> 32) ^ x3 ^ k1;
+        x3 = (unsigned int)p;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    words[2 * i] = x0 | (unsigned long long)x1 << 32;
+    words[2 * i + 1] = x2 | (unsigned long long)x3 << 32;
+"""
+
+
+@cache
+def philox_kernel(cupy: Any) -> Any:
+    """The kernel, which CuPy compiles at the first launch."""
+    return cupy.ElementwiseKernel(
+        "uint64 key, uint64 start, uint64 high", "raw uint64 words", PHILOX, "gpugrad_philox4x32_10"
+    )
+
+
+class Philox:
+    """Launches the kernel on arrays of ``module`` (cupy)."""
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+
+    def functions(self) -> dict[str, Callable[..., Any]]:
+        """The method by its name in the namespace."""
+        return {"philox": self._philox}
+
+    def _philox(self, key: int, start: int, high: int, words: Any) -> None:
+        """Write the words of all blocks from a counter on, two uint64 each."""
+        scalars = (np.uint64(number) for number in (key, start, high))
+        philox_kernel(self.module)(*scalars, words, size=len(words))
