@@ -22,8 +22,8 @@ from gpugrad.backend.namespace import namespace_of
 
 __all__ = ["SMALL", "FlatParameters", "apply", "constants", "run_jobs", "separate"]
 
-SMALL = 16384  # elements: a larger parameter gains little from a bundle
-BUNDLE = 32768  # elements of one bundle
+SMALL = 16384  # elements: a larger parameter gains little from a bucket
+BUCKET = 32768  # elements of one bucket
 BLOCK = 1 << 18  # bytes of an array in a block
 JOB = 1 << 20  # elements: the smallest job for a thread
 
@@ -71,7 +71,7 @@ def separate(arrays: list[Any]) -> list[bool]:
 class FlatParameters:
     """Small parameters of one dtype and age, whose state arrays are concatenated.
 
-    The arrays in ``states``, the state of each parameter, become views of the bundle's. ``age``
+    The arrays in ``states``, the state of each parameter, become views of the bucket's. ``age``
     is the number of steps taken, which ``unload`` writes into the entries.
     """
 
@@ -130,7 +130,7 @@ class FlatParameters:
         return [part.reshape(array.shape) for part, array in zip(np.split(flat, ends), self.arrays)]
 
     def whole(self) -> bool:
-        """Whether the entries still have the bundle's arrays and age."""
+        """Whether the entries still have the bucket's arrays and age."""
         return all(entry["step"] == self.age for entry in self.states) and all(
             entry.get(name) is view
             for name, views in zip(self.names, self.state_views)

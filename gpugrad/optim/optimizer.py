@@ -17,7 +17,7 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import versions
 from gpugrad.engine.modes import enable_grad
 from gpugrad.errors import DTypeError, GradientError, ShapeError
-from gpugrad.optim.apply import BUNDLE, SMALL, FlatParameters, Job, Rule, apply, run_jobs, separate
+from gpugrad.optim.apply import BUCKET, SMALL, FlatParameters, Job, Rule, apply, run_jobs, separate
 from gpugrad.optim.together import Layout, Together, zeros_like
 from gpugrad.tensor import Tensor
 
@@ -205,12 +205,12 @@ class Optimizer:
             if layout is None:
                 layout = layouts[index] = self._new_layout(group, names)
             rule = type(self).rule
-            for bundle in layout.bundles:
-                if bundle.step(rule, self._values, group):
-                    versions.changed_all(bundle.arrays)
+            for bucket in layout.buckets:
+                if bucket.step(rule, self._values, group):
+                    versions.changed_all(bucket.arrays)
                 else:
-                    layout.part(bundle)
-                    self._disband(group, bundle, jobs)
+                    layout.part(bucket)
+                    self._disband(group, bucket, jobs)
             for p, alone in zip(layout.singles, layout.alone):
                 self._step_one(group, p, names, alone, jobs)
         if jobs:
@@ -260,7 +260,7 @@ class Optimizer:
                 entry[name] = device_of(array).send(state).astype(array.dtype)
         return entry
 
-    # Bundles.
+    # Buckets.
 
     def _new_layout(self, group: Group, names: tuple[str, ...]) -> Layout:
         layout = Layout(names)
@@ -289,32 +289,32 @@ class Optimizer:
                 batch.setdefault(key, []).append(p)
         cls = type(self)
         for members in small.values():
-            for part in _bundles_of(members):
+            for part in _buckets_of(members):
                 if len(part) < 2:
                     layout.singles.extend(part)
                     layout.alone.extend([True] * len(part))
                     continue
                 entries = [self._state[p] for p in part]
-                layout.bundles.append(FlatParameters(part, entries, names, self.scratch))
+                layout.buckets.append(FlatParameters(part, entries, names, self.scratch))
         for members in on_device.values():
             entries = [self._state[p] for p in members]
             values = self._values(group, entries[0]["step"] + 1)
             if Together.takes(cls.rule, entries, names, self.scratch, members[0].data, values):
-                layout.bundles.append(Together(members, entries, names, self.scratch))
+                layout.buckets.append(Together(members, entries, names, self.scratch))
             else:
                 layout.singles.extend(members)
                 layout.alone.extend([True] * len(members))
         return layout
 
-    def _disband(self, group: Group, bundle: FlatParameters, jobs: list[Job]) -> None:
-        """Step the members of a bundle whose joint step was impossible."""
-        left = bundle.tensors
+    def _disband(self, group: Group, bucket: FlatParameters, jobs: list[Job]) -> None:
+        """Step the members of a bucket whose joint step was impossible."""
+        left = bucket.tensors
         present = [p for p in left if p.grad is not None]
-        if type(bundle) is Together and len(present) < len(left):
+        if type(bucket) is Together and len(present) < len(left):
             # A new layout of the others costs less than launching the rule for each.
-            layout = self._new_layout({**group, "params": present}, bundle.names)
+            layout = self._new_layout({**group, "params": present}, bucket.names)
             left = layout.singles
-            for other in layout.bundles:
+            for other in layout.buckets:
                 if other.step(type(self).rule, self._values, group):
                     versions.changed_all(other.arrays)
                     other.unload()
@@ -323,13 +323,13 @@ class Optimizer:
         for p in left:
             if p.grad is None:
                 self._apart[p] = None
-            self._step_one(group, p, bundle.names, True, jobs)
+            self._step_one(group, p, bucket.names, True, jobs)
 
     def _check_layouts(self) -> None:
         """Drop the layouts of groups whose state the user has changed."""
         self._exposed = False
         for index, layout in enumerate(self._layouts):
-            if layout is not None and not all(bundle.whole() for bundle in layout.bundles):
+            if layout is not None and not all(bucket.whole() for bucket in layout.buckets):
                 self._layouts[index] = None
 
     @property
@@ -341,8 +341,8 @@ class Optimizer:
         """
         for layout in self._layouts:
             if layout is not None:
-                for bundle in layout.bundles:
-                    bundle.unload()
+                for bucket in layout.buckets:
+                    bucket.unload()
         self._exposed = True
         return self._state
 
@@ -450,12 +450,12 @@ def _named(index: int, p: Tensor) -> str:
     return f"parameter {index}{name} of shape {p.shape}"
 
 
-def _bundles_of(members: list[Tensor]) -> list[list[Tensor]]:
-    """The members in groups of at most BUNDLE elements."""
+def _buckets_of(members: list[Tensor]) -> list[list[Tensor]]:
+    """The members in groups of at most BUCKET elements."""
     parts: list[list[Tensor]] = [[]]
     size = 0
     for p in members:
-        if size + p.size > BUNDLE:
+        if size + p.size > BUCKET:
             parts.append([])
             size = 0
         parts[-1].append(p)

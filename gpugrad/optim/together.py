@@ -15,16 +15,16 @@ __all__ = ["Layout", "Together", "zeros_like"]
 
 
 class Layout:
-    """The bundles of a group, and the parameters that are updated one by one.
+    """The buckets of a group, and the parameters that are updated one by one.
 
     ``late`` are those on a GPU without a gradient: once one has it, a new layout is made.
     """
 
-    __slots__ = ("alone", "bundles", "late", "names", "singles", "stale")
+    __slots__ = ("alone", "buckets", "late", "names", "singles", "stale")
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
-        self.bundles: list[FlatParameters] = []
+        self.buckets: list[FlatParameters] = []
         self.singles: list[Any] = []
         self.late: list[Any] = []
         self.alone: list[bool] = []
@@ -34,14 +34,14 @@ class Layout:
         """Itself if it is still valid; else None, with the ages written into the state."""
         if self.names is names and not self.stale and all(p.grad is None for p in self.late):
             return self
-        for bundle in self.bundles:
-            bundle.unload()
+        for bucket in self.buckets:
+            bucket.unload()
         return None
 
-    def part(self, bundle: FlatParameters) -> None:
-        """Remove a bundle whose members are stepped in another way; the layout is stale then."""
-        bundle.unload()
-        self.bundles = [other for other in self.bundles if other is not bundle]
+    def part(self, bucket: FlatParameters) -> None:
+        """Remove a bucket whose members are stepped in another way; the layout is stale then."""
+        bucket.unload()
+        self.buckets = [other for other in self.buckets if other is not bucket]
         self.stale = True
 
 

@@ -232,7 +232,7 @@ def test_parameters_without_gradient_are_left_alone(make, device, rng):
 
 
 @pytest.mark.parametrize("of", ["float32", "float64"])
-def test_bundles_give_what_single_parameters_give(of, make, rng):
+def test_buckets_give_what_single_parameters_give(of, make, rng):
     """Gradients come and go, of the parameters' dtype or another: the same bits in the end."""
     results = []
     for together in (True, False):
@@ -857,8 +857,8 @@ def test_complex_parameters_are_pairs_of_real_ones(name, device):
     again.step()
 
 
-def test_one_bundle_s_missing_gradient_leaves_the_others_their_age(device):
-    """Each dtype has a bundle; where one of them is parted, all are laid out anew."""
+def test_one_bucket_s_missing_gradient_leaves_the_others_their_age(device):
+    """Each dtype has a bucket; where one of them is parted, all are laid out anew."""
     params = [gg.ones(2, dtype=d, requires_grad=True) for d in (gg.float32, gg.float64) * 2]
     optimizer = gg.optim.Adam(params, lr=0.1)
     for t in range(5):
@@ -868,7 +868,7 @@ def test_one_bundle_s_missing_gradient_leaves_the_others_their_age(device):
     assert [optimizer.state[p]["step"] for p in params] == [4, 5, 5, 5]
 
 
-def test_an_error_in_one_bundle_leaves_the_others_their_age():
+def test_an_error_in_one_bucket_leaves_the_others_their_age():
     params = [gg.ones(2, dtype=d, requires_grad=True) for d in (gg.float32, gg.float64) * 2]
     optimizer = gg.optim.Adam(params, lr=0.1)
     for t in range(4):
@@ -884,7 +884,7 @@ def test_an_error_in_one_bundle_leaves_the_others_their_age():
         else:
             optimizer.step()
     steps = [optimizer.state[p]["step"] for p in params]
-    assert steps[0] == steps[2] == 4  # their bundle had its turn before the error
+    assert steps[0] == steps[2] == 4  # their bucket had its turn before the error
     assert steps[1] == 3
 
 
