@@ -274,7 +274,7 @@ def _of_any(xp: Any, name: str, x: Any) -> tuple[Any, ...]:
     """The results of a function of the array library's ``linalg``, complex whatever they are."""
     x = x.astype(FULL) if x.dtype == HALF else x
     try:
-        found = getattr(xp.linalg, name)(x)
+        result = getattr(xp.linalg, name)(x)
     except RuntimeError as error:  # CuPy's, where cuSOLVER lacks what CUDA 12.6 brought
         if "geev" not in str(error):
             raise
@@ -283,7 +283,7 @@ def _of_any(xp: Any, name: str, x: Any) -> tuple[Any, ...]:
             "newer ones, use eigh for Hermitian matrices, or move the matrix with .cpu()"
         ) from error
     kind = np.result_type(x.dtype, np.complex64)
-    return tuple(y.astype(kind, copy=False) for y in (found if name == "eig" else (found,)))
+    return tuple(y.astype(kind, copy=False) for y in (result if name == "eig" else (result,)))
 
 
 def _eig_vjp(xp: Any, gs: Any, ys: Any, needs: Any, x: Any) -> list[Any]:

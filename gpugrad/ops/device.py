@@ -9,10 +9,11 @@ from gpugrad.engine.op import op
 
 
 def _to_device(xp: Any, x: Any, /, device: str, source: str) -> Any:
-    made = Device(device).send(x)
-    if not (xp.alone and namespace_of(made).alone):  # a CPU and one GPU are two places, and no more
+    moved = Device(device).send(x)
+    # A CPU and a single GPU are no two devices of one kind.
+    if not (xp.alone and namespace_of(moved).alone):
         note_move()
-    return made
+    return moved
 
 
 op(

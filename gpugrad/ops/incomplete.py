@@ -53,13 +53,13 @@ def _jet(v: Any, gammas: list[Any]) -> list[Any]:
     From the `_polygammas` of a + 1, and v, log(t) less the first of them: these are the
     derivatives of its logarithm.
     """
-    found: list[Any] = [1.0]
+    coefficients: list[Any] = [1.0]
     for k in range(len(gammas)):
-        following = v * found[k]
+        following = v * coefficients[k]
         for j in range(1, k + 1):
-            following = following - math.comb(k, j) * gammas[j] * found[k - j]
-        found.append(following)
-    return found
+            following = following - math.comb(k, j) * gammas[j] * coefficients[k - j]
+        coefficients.append(following)
+    return coefficients
 
 
 def _density_slope(v: Any, a: Any, gammas: list[Any]) -> Any:
@@ -104,8 +104,8 @@ def _far(xp: Any, a: Any, x: Any, order: int) -> Any:
         rises = xp.minimum(rises, xp.log1p((FALL + a * rises) / x))
     end = xp.where(below, falls, -rises)
     total: Any = 0.0
-    for place, weight in _rule():
-        s = end * place
+    for node, weight in _rule():
+        s = end * node
         slope = _density_slope(v - s, a, gammas)
         total = total + weight * slope * xp.exp(-(a * s + x * xp.expm1(-s)))
     return end * total * xp.exp(_log_front(xp, a, x))
@@ -124,7 +124,7 @@ def _gammainc_slope(xp: Any, a: Any, x: Any, /, order: int = 1) -> Any:
     refuse_complex(a)
     if 0 in a.shape:  # a kernel's element has no shape, so that this is none: see above
         return a * x
-    given = a.dtype
+    dtype = a.dtype
     a, x = a.astype("float64"), x.astype("float64")
     inside = (a >= 0) & (x > 0) & (a < math.inf) & (x < math.inf)
     near = x <= NEAR
@@ -133,7 +133,7 @@ def _gammainc_slope(xp: Any, a: Any, x: Any, /, order: int = 1) -> Any:
     large = _far(xp, b, xp.where(inside & ~near, x, 2 * NEAR), order)
     outside = xp.where((a >= 0) & (x >= 0), 0.0, math.nan)
     y = xp.where(inside, xp.where(near, small, large), outside)
-    return y if y.dtype == given else y.astype(given)
+    return y if y.dtype == dtype else y.astype(dtype)
 
 
 def _gamma_density(xp: Any, g: Any, a: Any, x: Any) -> Any:
@@ -205,10 +205,10 @@ def _beta_density(xp: Any, g: Any, y: Any, a: Any, b: Any, x: Any) -> Any:
     return g * xp.exp(logarithm)
 
 
-def _one_up(found: list[Any], z: Any) -> list[Any]:
+def _one_up(values: list[Any], z: Any) -> list[Any]:
     """What `_polygammas` gives for z + 1, from what it gives for z (DLMF 5.15.5)."""
     return [
-        value + (-1) ** m * math.factorial(m) * (1 / z) ** (m + 1) for m, value in enumerate(found)
+        value + (-1) ** m * math.factorial(m) * (1 / z) ** (m + 1) for m, value in enumerate(values)
     ]
 
 
@@ -271,8 +271,8 @@ def _beta_integral(
         )
         end = end - xp.where(step > 0, step, 0.0)
     total: Any = 0.0
-    for place, weight in _rule():
-        s = end * place
+    for node, weight in _rule():
+        s = end * node
         rest = xp.log1p(near * xp.expm1(-s))
         logs = (xp.where(below, vx - s, vx) - rest, xp.where(below, vy, vy - s) - rest)
         total = total + weight * _beta_jet(logs, gammas, i, j) * xp.exp(-(p * s + n * rest))
@@ -310,7 +310,7 @@ def _betainc_slope(
     refuse_complex(a)
     if 0 in a.shape:  # a kernel's element has no shape, so that this is none: see above
         return a * b * x
-    given = a.dtype
+    dtype = a.dtype
     a, b, x = a.astype("float64"), b.astype("float64"), x.astype("float64")
     inside = (a > 0) & (b > 0) & (a < math.inf) & (b < math.inf) & (x > 0) & (x < 1)
     c, d, z = (xp.where(inside, operand, 0.5) for operand in (a, b, x))
@@ -326,7 +326,7 @@ def _betainc_slope(
     y = y + _beta_integral(xp, c, d, x_, y_, lx, ly, by_a, by_b)
     valid = (a >= 0) & (b >= 0) & (x >= 0) & (x <= 1)
     y = xp.where(inside, y, xp.where(valid, 0.0, math.nan))
-    return y if y.dtype == given else y.astype(given)
+    return y if y.dtype == dtype else y.astype(dtype)
 
 
 def _beta_slope_by_x(

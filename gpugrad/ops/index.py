@@ -80,7 +80,7 @@ def may_repeat(index: Any) -> bool:
 
 
 def without_masks(xp: Any, index: Any) -> Any:
-    """An equal index with integer arrays in the place of masks."""
+    """An equal index with integer arrays in place of masks."""
     parts = index if isinstance(index, tuple) else (index,)
     if not any(map(_is_mask, parts)):
         return index
@@ -88,7 +88,7 @@ def without_masks(xp: Any, index: Any) -> Any:
 
 
 def last_of_each(xp: Any, index: Any, shape: tuple[int, ...]) -> Any:
-    """For each place of x[index], the number of the last place that selects the same element."""
+    """For each position in x[index], the last position that selects the same element."""
     size = 1
     for length in shape:
         size *= length
@@ -100,7 +100,7 @@ def last_of_each(xp: Any, index: Any, shape: tuple[int, ...]) -> Any:
 
 
 def _wins(xp: Any, order: Any) -> Any:
-    """Where the number of a place is its own."""
+    """Where a position is the last of its element."""
     return order == xp.arange_like(order, order.size).reshape(order.shape)
 
 

@@ -24,10 +24,10 @@ def adjoint(xp: Any, x: Any) -> Any:
 HALF, FULL = np.dtype(np.float16), np.dtype(np.float32)
 
 
-def lapack(xp: Any, name: str, *arrays: Any, **words: Any) -> Any:
+def lapack(xp: Any, name: str, *arrays: Any, **kwargs: Any) -> Any:
     """A function of the array library's ``linalg``; float16 is computed in float32."""
     wide = [x.astype(FULL) if x.dtype == HALF else x for x in arrays]
-    result = getattr(xp.linalg, name)(*wide, **words)
+    result = getattr(xp.linalg, name)(*wide, **kwargs)
     if any(x.dtype != HALF for x in arrays):
         return result
     if isinstance(result, tuple):

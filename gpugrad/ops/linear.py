@@ -121,8 +121,8 @@ def _with_activation(activation: Op) -> None:
     (keep,), keep_y = activation.keeps((True,))
 
     def forward(xp: Any, x: Any, weight: Any, bias: Any = None, /, **settings: Any) -> Any:
-        made = xp.linear_activation(name, settings, x, weight, bias, keep)
-        return made if keep else made[0]
+        results = xp.linear_activation(name, settings, x, weight, bias, keep)
+        return results if keep else results[0]
 
     def alone(xp: Any, x: Any, weight: Any, bias: Any = None, /, **settings: Any) -> Any:
         return xp.linear_activation(name, settings, x, weight, bias, False)[0]

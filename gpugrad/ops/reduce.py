@@ -119,12 +119,12 @@ def others(xp: Any, x: Any) -> Any:
 
 def _prod_vjp(xp: Any, g: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     axes = axes_of(x, axis)
-    kept = tuple(i for i in range(len(x.shape)) if i not in axes)
+    remaining = tuple(i for i in range(len(x.shape)) if i not in axes)
     if not axes:
         return g
     if count(x, axis) == 0:
         return xp.zeros_like(x)
-    order = axes + kept
+    order = axes + remaining
     front = xp.transpose(x, order)
     flat = front.reshape((count(x, axis), *front.shape[len(axes) :]))
     rest = xp.transpose(
@@ -266,12 +266,12 @@ op(
 
 
 def _finite(xp: Any, m: Any) -> Any:
-    """m, with 0 in the place of infinities: a shift that never makes inf - inf."""
+    """m, with 0 in place of infinities: a shift that never makes inf - inf."""
     return xp.where(xp.isfinite(m), m, 0)
 
 
 def _possible(xp: Any, y: Any) -> Any:
-    """y, with 0 in the place of -inf: exp(x - y) is 0 then, as all of x are -inf."""
+    """y, with 0 in place of -inf: exp(x - y) is 0 then, as all of x are -inf."""
     return xp.where(y == float("-inf"), 0, y)
 
 

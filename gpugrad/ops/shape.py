@@ -133,7 +133,7 @@ op(
         Sample((6,), indices_or_sections=(4, 2)),
     ],
     method=True,
-    doc="x cut along an axis: into that many equal pieces, or at the given places.",
+    doc="x cut along an axis: into that many equal pieces, or at the given indices.",
 )
 op(
     "flip",

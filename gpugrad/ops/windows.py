@@ -1,4 +1,4 @@
-"""Windows that slide along axes, and their sum in place. Imports engine.op."""
+"""Windows that slide along axes, and their sum in offsets. Imports engine.op."""
 
 import itertools
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ Sizes = tuple[int, ...]
 
 
 def _shifted(shape: Sizes, sizes: Sizes, axes: Sizes) -> Iterator[tuple[Sizes, tuple[slice, ...]]]:
-    """Each place in a window, and where the elements there lie in x; ``shape`` is the windows'."""
-    for place in itertools.product(*map(range, sizes)):
+    """Each offset in a window, and the slices of x with the elements there."""
+    for offsets in itertools.product(*map(range, sizes)):
         start = [0] * (len(shape) - len(sizes))
-        for axis, offset in zip(axes, place, strict=True):
+        for axis, offset in zip(axes, offsets, strict=True):
             start[axis] += offset
-        yield place, tuple(slice(s, s + n) for s, n in zip(start, shape, strict=False))
+        yield offsets, tuple(slice(s, s + n) for s, n in zip(start, shape, strict=False))
 
 
 def _windows(xp: Any, x: Any, /, sizes: Sizes, axes: Sizes) -> Any:
@@ -32,8 +32,8 @@ def _overlapped(xp: Any, w: Any, /, sizes: Sizes, axes: Sizes) -> Any:
     for axis, size in zip(axes, sizes, strict=True):
         shape[axis] += size - 1
     y = xp.full_like(w, 0, shape=tuple(shape))
-    for place, part in _shifted(w.shape, sizes, axes):
-        y[part] += w[(..., *place)]
+    for offsets, part in _shifted(w.shape, sizes, axes):
+        y[part] += w[(..., *offsets)]
     return y
 
 
