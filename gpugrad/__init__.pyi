@@ -870,7 +870,7 @@ def broadcast_to(x: Any, /, shape: SupportsIndex | Sequence[SupportsIndex]) -> T
     """x repeated along new axes and those of size 1 until it has a shape."""
 
 def split(x: Any, /, indices_or_sections: Any, axis: _Axis = 0) -> tuple[Tensor, ...]:
-    """x cut along an axis: into that many equal pieces, or at the given places."""
+    """x cut along an axis: into that many equal pieces, or at the given indices."""
 
 def flip(x: Any, /, axis: _Axis = None) -> Tensor:
     """The elements in reverse order along axes."""
@@ -1277,9 +1277,7 @@ def isin(
     assume_unique: builtins.bool = False,
     invert: builtins.bool = False,
 ) -> Tensor:
-    """Whether each element is one of ``test_elements``. ``assume_unique`` makes no
-    difference.
-    """
+    """Whether each element is one of ``test_elements``. ``assume_unique`` has no effect."""
 
 def setdiff1d(a: Any, b: Any, /) -> Tensor:
     """The elements of a that are not in b, sorted. No gradient. Waits for the device."""
@@ -1454,10 +1452,10 @@ def nanargmin(x: Any, axis: Any = None, *, keepdims: builtins.bool = False) -> T
     """
 
 def nancumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
-    """The running product along an axis, with 1 in the place of NaN."""
+    """The cumulative product along an axis, with NaN as 1."""
 
 def nancumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
-    """The running sum along an axis, with 0 in the place of NaN."""
+    """The cumulative sum along an axis, with NaN as 0."""
 
 def nanmax(x: Any, axis: Any = None, *, keepdims: builtins.bool = False) -> Tensor:
     """The largest element along axes that is not NaN; those that tie share the gradient."""

@@ -93,7 +93,7 @@ _member("__cupy_override_elementwise_kernel__", _elementwise)
 _member("__cupy_override_reduction_kernel__", _reduction)
 
 
-# ---------------------------------------------------------------- functions that ask for an array
+# ---------------------------------------------------------------- functions that need an array
 
 
 def _refuse_to_be_an_array(self: Tensor) -> NoReturn:

@@ -49,13 +49,13 @@ def nanprod(x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = Fal
 
 
 def nancumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
-    """The running sum along an axis, with 0 in the place of NaN."""
+    """The cumulative sum along an axis, with NaN as 0."""
     y = OPS["cumsum"](_typed(_filled(x, 0)[0], dtype), axis=axis)
     return _typed(y, dtype)
 
 
 def nancumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
-    """The running product along an axis, with 1 in the place of NaN."""
+    """The cumulative product along an axis, with NaN as 1."""
     y = OPS["cumprod"](_typed(_filled(x, 1)[0], dtype), axis=axis)
     return _typed(y, dtype)
 

@@ -42,7 +42,7 @@ def unique(
 
 
 class UniqueAll(NamedTuple):
-    """What `unique_all` returns."""
+    """The results of `unique_all`."""
 
     values: Tensor
     indices: Tensor
@@ -51,14 +51,14 @@ class UniqueAll(NamedTuple):
 
 
 class UniqueCounts(NamedTuple):
-    """What `unique_counts` returns."""
+    """The results of `unique_counts`."""
 
     values: Tensor
     counts: Tensor
 
 
 class UniqueInverse(NamedTuple):
-    """What `unique_inverse` returns."""
+    """The results of `unique_inverse`."""
 
     values: Tensor
     inverse_indices: Tensor
@@ -94,7 +94,7 @@ def unique_values(x: Any, /) -> Tensor:
 def isin(
     element: Any, test_elements: Any, assume_unique: bool = False, invert: bool = False
 ) -> Tensor:
-    """Whether each element is one of ``test_elements``. ``assume_unique`` makes no difference."""
+    """Whether each element is one of ``test_elements``. ``assume_unique`` has no effect."""
     a, b = without_graph("isin", element, test_elements)
     b = ravel(b)
     if not b.size:

@@ -287,7 +287,7 @@ class _Drawer:
         return lines
 
     def _constant(self, name: str, op: str, value: Any) -> list[str]:
-        """A constant operand: a number by itself, an array as a record."""
+        """A constant operand: a number as text, an array as a record."""
         size = getattr(value, "size", 1)
         if size == 1:
             label, look = text.constant(value), "shape=plaintext, width=0.3, "

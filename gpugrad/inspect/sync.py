@@ -1,4 +1,4 @@
-"""Finding where a program waits for its device, as the arrays' namespaces tell. Imports backend.
+"""Finds where a program waits for its device, as namespaces report it. Imports backend.
 
 Also the engine's modes, errors and lines.
 """

@@ -69,7 +69,7 @@ def norm(raw: Any) -> float:
 
 
 def array_text(raw: Any, small: int = 6) -> str | None:
-    """A number by itself, the elements of a small array, None for a larger one."""
+    """A number, the elements of a small array, or None for a larger one."""
     array = to_numpy(raw)
     if array.size == 1:
         return number(array.item())

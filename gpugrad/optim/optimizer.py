@@ -464,7 +464,7 @@ def _buckets_of(members: list[Tensor]) -> list[list[Tensor]]:
 
 
 def _loaded_state(who: str, name: str, index: int, p: Tensor, value: Any) -> Any:
-    """One entry of a loaded state: a number as it is, an array copied to the parameter's device."""
+    """An entry of a loaded state: a number, or a copy of an array on the parameter's device."""
     if isinstance(value, Tensor):
         value = value.data
     if isinstance(value, int | float):

@@ -108,7 +108,7 @@ class Tensor(Members):
 
     @property
     def device(self) -> Device:
-        """Where the array lives."""
+        """The device of the array."""
         return device_of(self._array)
 
     # The graph.

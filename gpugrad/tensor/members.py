@@ -1,4 +1,4 @@
-"""What `Tensor` has from the op table, for type checkers and editors. Imports nothing.
+"""The members of `Tensor` from the op table, for type checkers and editors. Imports nothing.
 
 The methods, properties and operators are bound at run time (`gpugrad.functions.bind`), where no
 checker sees them. The stub beside this file, written by ci/stubs.py, declares them for the class

@@ -243,7 +243,7 @@ class Members:
     def broadcast_to(self, /, shape: SupportsIndex | Sequence[SupportsIndex]) -> Tensor:
         """x repeated along new axes and those of size 1 until it has a shape."""
     def split(self, /, indices_or_sections: Any, axis: _Axis = 0) -> tuple[Tensor, ...]:
-        """x cut along an axis: into that many equal pieces, or at the given places."""
+        """x cut along an axis: into that many equal pieces, or at the given indices."""
     def flip(self, /, axis: _Axis = None) -> Tensor:
         """The elements in reverse order along axes."""
     def roll(self, /, shift: Any, axis: _Axis = None) -> Tensor:
