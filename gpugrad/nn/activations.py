@@ -37,10 +37,6 @@ class Activation(Module):
     """
 
     op: Op
-    _function: Callable[..., Tensor]
-
-    def forward(self, x: Any) -> Tensor:
-        return self._function(x, *[getattr(self, name) for name in self.op.parameters])
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in self.op.parameters)
@@ -60,12 +56,19 @@ def activation_module(op: Op) -> type[Activation]:
         for name, parameter in op.parameters.items():
             setattr(self, name, _checked(op, parameter, bound.arguments[name]))
 
+    def forward(self: Activation, x: Any) -> Any:
+        return compute(x)
+
+    def forward_with_parameters(self: Activation, x: Any) -> Any:
+        return compute(x, *[getattr(self, name) for name in op.parameters])
+
     init.__signature__ = signature  # type: ignore[attr-defined]
+    compute = FUNCTIONS[op.name]
     members = {
         "__doc__": op.doc,
         "__init__": init,
         "__module__": "gpugrad.nn",
-        "_function": staticmethod(FUNCTIONS[op.name]),
+        "forward": forward_with_parameters if op.parameters else forward,
         "op": op,
     }
     return type(op.layer, (Activation,), members)
