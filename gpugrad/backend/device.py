@@ -165,6 +165,9 @@ class Device:
             return to_numpy(array)
         if not isinstance(array, self.xp.ndarray):
             array = to_numpy(array)
+        elif not array.flags.c_contiguous:  # CuPy copies no others between devices
+            with device_of(array).activate():
+                array = native(self.xp, "ascontiguousarray")(array)
         with (
             memory.says_who(f"copy to {self}"),
             asked_for(asked),

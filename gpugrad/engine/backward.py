@@ -95,20 +95,23 @@ def run_backward(
         wanted = None if targets is None else _needed([node for node, _ in seeds], targets)
         sums = Gradients(in_place=graph is None)
         ready = _begun(seeds, by_choice, wanted, sums)
-        watch = observer.get()
-        if graph is not None:
+
+        def walk(watch: Any) -> dict[Any, Any]:
+            if graph is None:
+                return _walk(ready, sums, wanted, None, retain_graph, deliver, watch)
             token = in_rules.set(True)
             try:
                 with enable_grad():
                     return _walk(ready, sums, wanted, graph, True, deliver, watch)
             finally:
                 in_rules.reset(token)
+
+        watch = observer.get()
         if not has_moved():
-            return _walk(ready, sums, wanted, None, retain_graph, deliver, watch)
+            return walk(watch)
         with contextlib.ExitStack() as entered:
             follower = Follower(entered)
-            watch = follower if watch is None else Observers((follower, watch))
-            return _walk(ready, sums, wanted, None, retain_graph, deliver, watch)
+            return walk(follower if watch is None else Observers((follower, watch)))
 
 
 @explains_no_memory

@@ -11,7 +11,7 @@ from typing import Any
 from gpugrad.backend.device import Device, device_of
 from gpugrad.engine.outputs import OutputGrads
 
-__all__ = ["Follower", "device_of_gradient", "has_moved", "note_move"]
+__all__ = ["Follower", "device_of_gradient", "has_moved", "note_move", "on_device_of"]
 
 _moved = False
 
@@ -34,6 +34,11 @@ def device_of_gradient(gradient: Any) -> Device:
     if isinstance(gradient, tuple):
         gradient = gradient[0]
     return device_of(getattr(gradient, "_array", gradient))
+
+
+def on_device_of(gradient: Any) -> contextlib.AbstractContextManager[Any]:
+    """A context in which a gradient's device is the current one, if there may be several."""
+    return device_of_gradient(gradient).activate() if _moved else contextlib.nullcontext()
 
 
 class Follower:

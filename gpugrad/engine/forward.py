@@ -10,6 +10,7 @@ from typing import Any
 
 from gpugrad.engine import versions
 from gpugrad.engine.backward import GraphMode, freed, reachable, run_backward
+from gpugrad.engine.follow import on_device_of
 from gpugrad.engine.modes import in_rules
 from gpugrad.engine.node import Leaf
 from gpugrad.engine.outputs import OutputsNode
@@ -39,12 +40,15 @@ def push(
         if node in known or isinstance(node, Leaf):
             continue
         own = [None if parent is None else known.get(parent) for parent in node.parents]
-        if any(tangent is not None for tangent in own):
-            token = in_rules.set(True)
-            try:
+        some = next((tangent for tangent in own if tangent is not None), None)
+        if some is None:
+            continue
+        token = in_rules.set(True)
+        try:
+            with on_device_of(some):
                 known[node] = _tangent(node, own, graph, supports)
-            finally:
-                in_rules.reset(token)
+        finally:
+            in_rules.reset(token)
     return [None if node is None else known.get(node) for node in outputs]
 
 

@@ -23,7 +23,7 @@ from typing import Any, Self
 import numpy as np
 
 from gpugrad.engine.accumulate import Gradients
-from gpugrad.engine.follow import device_of_gradient, has_moved
+from gpugrad.engine.follow import has_moved, on_device_of
 from gpugrad.engine.outputs import PICK, OutputsNode
 from gpugrad.engine.pull import pull_back, unbroadcast
 
@@ -131,7 +131,7 @@ def nonzero(gradient: Any) -> Support:
     """The support of a raw gradient whose zeros are all by choice."""
     support = Support((), lambda masks, total: _joined(total, gradient != 0))
     if has_moved():
-        with device_of_gradient(gradient).activate():
+        with on_device_of(gradient):
             support.mask()
     return support
 
@@ -319,7 +319,8 @@ def _moved(node: Any, index: int, own: Any) -> Support | None:
         g = [mask.astype("float32") for mask in whole]
         needs = [position == index for position in range(len(values))]
         d = pull_back(op, xp, tuple(g) if several else g[0], y, needs, values, parameters)[index]
-        return _joined(total, _fit(xp, d != 0, parent.shape))
+        with on_device_of(d):
+            return _joined(total, _fit(xp, d != 0, parent.shape))
 
     return Support([own for position in sorted(outputs) if (own := outputs[position])], moved)
 
@@ -358,7 +359,9 @@ def push_support(supports: dict[Any, Any], node: Any, tangents: Sequence[Any]) -
                 else 0
                 for index, value in enumerate(values)
             ]
-            return _joined(total, getattr(xp, op.name)(*whole, **parameters) != 0)
+            result = getattr(xp, op.name)(*whole, **parameters)
+            with on_device_of(result):
+                return _joined(total, result != 0)
         for index, part in full.items():
             if (mask := chooses[index]) is not None:
                 part = part & mask(xp, y, *values, **parameters)
@@ -373,5 +376,5 @@ def push_support(supports: dict[Any, Any], node: Any, tangents: Sequence[Any]) -
     if known:
         supports[node] = Support(sources, push)
         if has_moved():
-            with device_of_gradient(tangents[moved[0]]).activate():
+            with on_device_of(tangents[moved[0]]):
                 supports[node].mask()
