@@ -87,8 +87,9 @@ def _where(condition: Any, a: Any, b: Any) -> Any:
 
 def _relu_vjp(g: Any, y: Any) -> Any:
     if g.size > _FEW:
-        return _where(y != 0, g, 0)
-    d = _choose(y, g, _ZEROS.get(g.dtype, 0))  # y is never negative: it chooses if not 0, or NaN
+        return _where(y <= 0, 0, g)
+    # y is never negative, so that what is not 0 was taken.
+    d = _choose(y.astype(bool), g, _ZEROS.get(g.dtype, 0))
     return d if d.ndim else d[()]
 
 

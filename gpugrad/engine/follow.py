@@ -31,7 +31,7 @@ def device_of_gradient(gradient: Any) -> Device:
     """The device of a gradient: raw, a Tensor, or of one of several outputs."""
     while isinstance(gradient, OutputGrads):
         gradient = next(iter(gradient.parts.values()))
-    if isinstance(gradient, tuple):
+    if isinstance(gradient, tuple | list):
         gradient = gradient[0]
     return device_of(getattr(gradient, "_array", gradient))
 

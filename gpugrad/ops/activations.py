@@ -55,11 +55,11 @@ def _relu(xp: Any, x: Any, /) -> Any:
     return xp.maximum(x, 0)
 
 
-part("relu_vjp", lambda xp, g, y: xp.where(y == 0, 0, g))
+part("relu_vjp", lambda xp, g, y: xp.where(y <= 0, 0, g))
 op(
     "relu",
     _relu,
-    vjp=[choosing(lambda xp, y, x: y != 0, lambda xp, g, y, x: xp.relu_vjp(g, y))],
+    vjp=[choosing(lambda xp, y, x: xp.logical_not(y <= 0), lambda xp, g, y, x: xp.relu_vjp(g, y))],
     saves="y",
     finite=True,
     public="gg nn.functional",
