@@ -186,7 +186,7 @@ def _power_exponent(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:
     if g.dtype.kind == "c":  # the logarithm of a negative number is complex
         a = xp.full_like(g, a, shape=()) if isinstance(a, NUMBERS) else a.astype(g.dtype)
     elif isinstance(a, int | float | np.generic):
-        base = float(a)
+        base = float(g.dtype.type(a))  # infinite if it is so among numbers of that dtype
         return g * (y * (math.log(base) if base > 0 else 0.0 if base == 0 else math.nan))
     elif not hasattr(a, "dtype"):  # a number that is an argument of a kernel
         a = a * xp.ones_like(g)
