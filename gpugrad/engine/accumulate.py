@@ -1,4 +1,4 @@
-"""Gradients that add up: in a walk, and in a leaf's ``grad``. Imports backend and op.
+"""Gradients that add up: in a walk, and in a leaf's ``grad``. Imports backend.
 
 A gradient may be shared: a rule may return its own ``g`` for two arguments, or a saved array. So
 the walk adds in place only to buffers that it made by an addition, and a leaf keeps a gradient

@@ -18,7 +18,7 @@ from gpugrad.backend.device import device_of
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import hooks, versions
 from gpugrad.engine.accumulate import Gradients
-from gpugrad.engine.follow import Follower, device_of_gradient, has_moved
+from gpugrad.engine.follow import Follower, has_moved, on_device_of
 from gpugrad.engine.messages import explains_no_memory
 from gpugrad.engine.modes import Observers, enable_grad, in_rules, observer
 from gpugrad.engine.node import Leaf, Node
@@ -217,7 +217,7 @@ def _begun(
 
 def _arrived(node: Any, g: Any, graph: GraphMode | None, supports: dict[Any, Any]) -> Any:
     """The gradient of a node or leaf with hooks, or one for each of several outputs."""
-    with device_of_gradient(g).activate():
+    with on_device_of(g):
         if isinstance(node, OutputsNode):
             return node.filled(g, node.xp if graph is None else graph.xp)
         if node.__class__ is Leaf:  # its hooks were removed meanwhile
