@@ -90,7 +90,8 @@ class Op:
     `gpugrad.engine.support`. ``finite``: the derivative of an elementwise op is finite whatever the
     values are, NaN included; or ``finite(index, *values)`` says so for one array and some values,
     such as a product with a Python number. ``moves``: no coefficient of a linear op is negative, so
-    that its vjp of a mask is a mask. ``chooses``: it leaves elements out as well, as an index does.
+    that its vjp of a mask is a mask. ``chooses``: it leaves elements out as well, as an index does;
+    ``fills``: it fills in zeros, which have no tangent.
     ``support(xp, mask, y, *arrays, **parameters)`` is the mask of the arguments' gradients for any
     other op; where there is none, all of them are numbers.
 
@@ -117,11 +118,11 @@ class Op:
 
     __slots__ = (
         "_conjugated", "adds", "aliases", "arrays", "carries", "checks", "chooses", "complex",
-        "constants", "doc", "domain", "finite", "forward", "joint", "jvp", "keep_table", "kind",
-        "layer", "masks", "methods", "moves", "name", "native", "observe", "operands", "operator",
-        "optional", "outputs", "parameters", "prepare", "public", "recorded", "reference",
-        "residuals", "samples", "saves", "shown", "signature", "simple", "support", "variadic",
-        "vjps",
+        "constants", "doc", "domain", "fills", "finite", "forward", "joint", "jvp", "keep_table",
+        "kind", "layer", "masks", "methods", "moves", "name", "native", "observe", "operands",
+        "operator", "optional", "outputs", "parameters", "prepare", "public", "recorded",
+        "reference", "residuals", "samples", "saves", "shown", "signature", "simple", "support",
+        "variadic", "vjps",
     )  # fmt: skip
 
     def __init__(
@@ -142,6 +143,7 @@ class Op:
         finite: bool | Callable[..., bool] = False,
         moves: bool = False,
         chooses: bool = False,
+        fills: bool = False,
         support: Rule | None = None,
         domain: tuple[float, float] = (-2.0, 2.0),
         samples: Sequence[Sample] | None = (),
@@ -196,6 +198,7 @@ class Op:
         self.finite = finite
         self.moves = moves
         self.chooses = chooses or any(mask is not None for mask in self.masks)
+        self.fills = fills
         self.support = support
         # Whether the gradients of its arguments have a support where that of its output has one.
         self.carries = kind == "elementwise" or moves or support is not None

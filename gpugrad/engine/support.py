@@ -370,7 +370,8 @@ def push_support(supports: dict[Any, Any], node: Any, tangents: Sequence[Any]) -
 
     if op.moves:
         constants = sum(map(op.is_constant, range(len(values))))
-        known = sources or len(moved) + constants < len(tangents) or op.chooses
+        still = len(moved) + constants < len(tangents)  # an argument that does not move
+        known = sources or still or op.chooses or op.fills
     else:
         known = all(owns[index] or chooses[index] for index in moved)
     if known:

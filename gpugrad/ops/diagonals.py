@@ -69,6 +69,7 @@ op(
         )
     ],
     moves=True,
+    fills=True,
     samples=[
         Sample((2,), offset=1, axis1=0, axis2=1, shape=(2, 3)),
         Sample((3, 2), offset=-1, axis1=2, axis2=0, shape=(2, 3, 4)),

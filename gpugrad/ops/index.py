@@ -135,6 +135,7 @@ op(
     saves="indices",
     kind="linear",
     moves=True,
+    fills=True,
     samples=[
         Sample((3,), index=slice(1, 4), shape=(5,)),
         Sample((2, 3), index=(slice(None), slice(0, 3)), shape=(2, 4)),

@@ -179,6 +179,7 @@ op(
         ]
     ],
     moves=True,
+    fills=True,
     samples=[Sample((2, 3), pad_width=((1, 0), (0, 2))), Sample((3,), pad_width=((2, 1),))],
     shown="pad",
     public="",

@@ -164,6 +164,40 @@ def test_slices_of_a_long_loop_are_joined_in_place(device):
     np.testing.assert_allclose(x.grad.numpy()[1:], 0.5 / np.sqrt(np.arange(1, n)), rtol=1e-6)
 
 
+FILLED = {
+    "pad": lambda x: gg.pad(x, (1, 0)),
+    "pad, constant mode": lambda x: gg.pad(x, (1, 1), mode="constant"),
+    "diagonal": gg.diag,
+    "diagonal, flat": lambda x: gg.diagflat(x[1:]),
+    "triangle": lambda x: gg.tril(gg.broadcast_to(x[1:], (2, 2))),
+    "concat": lambda x: gg.concat([x[1:], x[1:] * 0 + 1, gg.zeros_like(x.detach())]),
+    "where": lambda x: gg.where(x > 0, x, 0.0),
+    "assignment": lambda x: gg.index_update(gg.zeros_like(x.detach()), slice(1, 3), x[1:]),
+}
+
+
+@pytest.mark.parametrize("name", FILLED)
+def test_a_zero_that_is_filled_in_does_not_move(device, name):
+    """In forward mode: such an element is a constant, whatever the slope behind it."""
+    x = sent(device, X + (name in ("pad", "pad, constant mode", "diagonal")))
+    _, tangent = gg.jvp(lambda x: gg.sqrt(FILLED[name](x)), (x,), (sent(device, np.ones(3)),))
+    assert np.isfinite(gg.backend.to_numpy(tangent)).all(), tangent
+
+
+@pytest.mark.parametrize("name", [n for n, op in TABLE.items() if op.moves])
+def test_an_op_that_fills_in_zeros_says_so(name):
+    op = TABLE[name]
+    zeros = False
+    for sample in optable.samples(op):
+        tensors = [
+            gg.ones_like(tensor) if tensor.dtype.kind == "f" else tensor
+            for tensor in optable.tensors_for(op, sample, requires_grad=False)
+        ]
+        results = optable.outputs_of(optable.apply(op, sample, tensors))
+        zeros = zeros or any((y.numpy() == 0).any() for y in results)
+    assert not zeros or op.fills or op.chooses
+
+
 @pytest.mark.parametrize("name", [n for n, op in TABLE.items() if op.moves])
 def test_a_mask_moves_as_a_gradient_does(name):
     """An op that moves has no negative coefficient, so that no elements of a mask cancel."""
