@@ -111,11 +111,10 @@ class OutputSupports:
     def union(self, other: Self) -> Self:
         """The supports of the sums of two gradients."""
         for index, support in other.outputs.items():
-            if support is not None and (before := self.outputs.get(index, support)) is not None:
-                support = support if before is support else before.union(support)
-                self.outputs[index] = support
-            else:
-                self.outputs[index] = None
+            if index in self.outputs:
+                before = self.outputs[index]
+                support = None if before is None or support is None else before.union(support)
+            self.outputs[index] = support
         return self
 
 
