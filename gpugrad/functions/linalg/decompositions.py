@@ -16,7 +16,7 @@ from gpugrad.tensor.table import OPS
 
 __all__ = [
     "EigResult", "EighResult", "QRResult", "SVDResult", "cholesky", "eig", "eigh", "eigvals",
-    "eigvalsh", "matrices", "qr", "svd", "svdvals",
+    "eigvalsh", "qr", "svd", "svdvals",
 ]  # fmt: skip
 
 
