@@ -139,8 +139,7 @@ def _jacobian(
         forward = mode == "forward" or (mode == "auto" and rows > columns)
         total = sum(tensor.size for tensor in (run.fresh if forward else run.outputs))
         with run.device(), _reporting(who, progress, total) as report:
-            fill = _by_columns if forward else _by_rows
-            blocks = fill(run, holomorphic, chunk_size, report)
+            blocks = _blocks(run, forward, holomorphic, chunk_size, report)
             if holomorphic:
                 blocks = _analytic(run, blocks)
         results = []
@@ -183,13 +182,10 @@ def _units(tensor: Tensor, holomorphic: bool) -> tuple[complex, ...]:
     return (1.0, 1j) if tensor.dtype.kind == "c" and not holomorphic else (1.0,)
 
 
-def _joined(parts: Sequence[Any]) -> Any:
-    """Derivatives of, or by, the two parts of a complex number as one; None is zero."""
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """Derivatives of, or by, the two parts of a complex number as one."""
     first, *rest = parts
-    for other in rest:
-        if other is not None:
-            first = 1j * other if first is None else first + 1j * other
-    return first
+    return first + 1j * rest[0] if rest else first
 
 
 def _dtype(fresh: Tensor, output: Tensor) -> Any:
@@ -236,116 +232,67 @@ def _analytic(run: Run, blocks: list[list[Tensor]]) -> list[list[Tensor]]:
     ]
 
 
-def _by_rows(
-    run: Run, holomorphic: bool, chunk_size: int | None, report: Callable[[], None]
+def _blocks(
+    run: Run, forward: bool, holomorphic: bool, chunk_size: int | None, report: Callable[[], Any]
 ) -> list[list[Tensor]]:
-    """For each output and each input a matrix, row by row: reverse mode."""
+    """For each output and each input a matrix, by columns in forward mode, else row by row."""
+    varied, others = (run.fresh, run.outputs) if forward else (run.outputs, run.fresh)
     recorded = run.watched and is_grad_enabled()
-    chunk = _count(chunk_size, sum(fresh.nbytes for fresh in run.fresh))
-    result = []
-    for output in run.outputs:
+    nbytes = sum(other.nbytes for other in others)
+    chunk = chunk_size or max(1, min(256, CHUNK_BYTES // max(nbytes, 1)))
+    blocks = []
+    for position, tensor in enumerate(varied):
         sinks = [
-            _Sink(f, _dtype(f, output), 0, f.size, output.size, chunk, recorded) for f in run.fresh
+            _Sink(*((tensor, other) if forward else (other, tensor)), forward, chunk, recorded)
+            for other in others
         ]
-        xp = namespace_of(output._array)
-        seeds = [(unit, xp.zeros_like(output.data)) for unit in _units(output, holomorphic)]
-        for index in range(output.size):
-            pulled: list[Sequence[Any]] = []
-            for unit, seed in seeds:
-                if recorded:
-                    one = xp.zeros_like(seed)
-                    one.reshape(-1)[index] = unit
-                    cotangents = [Tensor(one) if o is output else None for o in run.outputs]
-                    pulled.append(run.pull(cotangents, by_choice=True))
-                elif output._node is None:
-                    pulled.append([None] * len(sinks))
-                else:
-                    # A row is copied before the next walk begins, so one seed serves all.
-                    seed.reshape(-1)[index] = unit
-                    gradients = run.pull_raw([(output._node, seed)], keep=True, by_choice=True)
-                    pulled.append([gradients.get(fresh._node) for fresh in run.fresh])
-                    del gradients
-            for sink, *parts in zip(sinks, *pulled):
-                gradient = _joined(parts)
-                if holomorphic and gradient is not None:
-                    gradient = gradient.conj()
-                sink.take(gradient)
-            for _, seed in seeds:
-                seed.reshape(-1)[index] = 0
-            report()
-        result.append([sink.matrix() for sink in sinks])
-    return result
-
-
-def _by_columns(
-    run: Run, holomorphic: bool, chunk_size: int | None, report: Callable[[], None]
-) -> list[list[Tensor]]:
-    """For each output and each input a matrix, column by column: forward mode."""
-    recorded = run.watched and is_grad_enabled()
-    chunk = _count(chunk_size, sum(output.nbytes for output in run.outputs))
-    zeros = [Tensor(namespace_of(f._array).zeros_like(f.data)) for f in run.fresh]
-    columns: list[list[Tensor]] = []
-    for position, fresh in enumerate(run.fresh):
-        sinks = [
-            _Sink(fresh, _dtype(fresh, output), 1, output.size, fresh.size, chunk, recorded)
-            for output in run.outputs
-        ]
-        for index in range(fresh.size):
-            pushed = []
-            for unit in _units(fresh, holomorphic):
-                one = namespace_of(fresh._array).zeros_like(fresh.data)
+        for index in range(tensor.size):
+            parts = []
+            for unit in _units(tensor, holomorphic):
+                one = namespace_of(tensor._array).zeros_like(tensor.data)
                 one.reshape(-1)[index] = unit
-                tangents = [Tensor(one) if k == position else zero for k, zero in enumerate(zeros)]
-                pushed.append(run.push(tangents, by_choice=True))
-            for sink, *tangents in zip(sinks, *pushed):
-                sink.take(_joined([tangent.to(fresh.device) for tangent in tangents]))
+                seeds = [Tensor(one) if k == position else None for k in range(len(varied))]
+                if forward:
+                    parts.append(run.push(seeds, by_choice=True))
+                else:
+                    parts.append(run.pull(seeds, keep=True, by_choice=True))
+            for sink, *derivatives in zip(sinks, *parts):
+                derivative = _joined(derivatives)
+                sink.take(derivative.conj() if holomorphic and not forward else derivative)
             report()
-        columns.append([sink.matrix() for sink in sinks])
-    return [list(row) for row in zip(*columns)]
-
-
-def _count(chunk_size: int | None, nbytes: int) -> int:
-    return chunk_size or max(1, min(256, CHUNK_BYTES // max(nbytes, 1)))
+        blocks.append([sink.matrix() for sink in sinks])
+    return [list(row) for row in zip(*blocks)] if forward else blocks
 
 
 class _Sink:
-    """A matrix that comes row by row (axis 0) or column by column (axis 1), in chunks.
+    """The derivative of an output by an input, a matrix that comes by rows or by columns.
 
-    ``recorded`` says that rows are Tensors in a graph, and so is the matrix; else they are raw,
-    or None where they are zero.
+    They are gathered in chunks. ``recorded`` says that they are part of a graph, and so is the
+    matrix.
     """
 
     def __init__(
-        self,
-        fresh: Tensor,
-        dtype: Any,
-        axis: int,
-        length: int,
-        count: int,
-        chunk: int,
-        recorded: bool,
+        self, fresh: Tensor, output: Tensor, by_columns: bool, chunk: int, recorded: bool
     ) -> None:
-        self.fresh, self.axis, self.chunk, self.recorded = fresh, axis, chunk, recorded
-        self.dtype = dtype
+        self.axis, self.chunk, self.recorded = int(by_columns), chunk, recorded
+        self.device, self.dtype = fresh.device, _dtype(fresh, output)
         self.done = 0
         self.waiting: list[Any] = []
         self.pieces: list[Tensor] = []
         self.xp = namespace_of(fresh._array)
-        shape = (count, length) if axis == 0 else (length, count)
+        shape = (output.size, fresh.size)
         # Without rows there is nothing to record.
-        self.result: Any = None if recorded and count else self.xp.empty(shape, dtype=dtype)
+        empty = not (recorded and shape[self.axis])
+        self.result: Any = self.xp.empty(shape, dtype=self.dtype) if empty else None
 
-    def take(self, row: Any) -> None:
+    def take(self, row: Tensor) -> None:
         """One more row or column."""
+        if self.axis:
+            row = row.to(self.device)  # a column comes from where the output is
         if self.recorded:
-            row = FUNCTIONS["reshape"](row, -1)
-            self.waiting.append(row if row.dtype == self.dtype else row.astype(self.dtype))
-        elif row is None:
-            self.waiting.append(self.xp.zeros_like(self.fresh.data).reshape(-1))
+            self.waiting.append(FUNCTIONS["reshape"](row, -1).to(self.dtype))
         else:
-            # A copy: a gradient may be the seed itself, or share memory with it.
-            row = row._array if isinstance(row, Tensor) else row
-            self.waiting.append(row.reshape(-1).copy())
+            self.waiting.append(row.data.reshape(-1))
         if len(self.waiting) >= self.chunk:
             self._write()
 
@@ -358,7 +305,7 @@ class _Sink:
             return
         written = slice(self.done, self.done + len(rows))
         block = self.xp.stack(rows, axis=self.axis)
-        self.result[written if self.axis == 0 else (slice(None), written)] = block
+        self.result[(slice(None), written) if self.axis else written] = block
         self.done += len(rows)
 
     def matrix(self) -> Tensor:

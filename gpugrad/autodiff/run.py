@@ -11,6 +11,7 @@ or a later ``backward``, goes through them. Else the walk runs over raw arrays.
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -119,8 +120,21 @@ def inside_since(
             if parent is not None and parent not in reached:
                 reached[parent] = None
                 stack.append(parent)
-    key: Callable[[Any], int] = lambda node: node.serial  # noqa: E731
-    return sorted(inside, key=key), sorted(older, key=key)
+    by_serial = attrgetter("serial")
+    return sorted(inside, key=by_serial), sorted(older, key=by_serial)
+
+
+def _leads_outside(older: list[Any], args: Sequence[Any], outermost: int | None) -> bool:
+    """Whether derivatives must be recorded for the sake of recorded tensors from outside of f.
+
+    A raw result has no place in a graph, so it becomes a Tensor only where a transform around
+    this one needs it.
+    """
+    values = (leaf for arg in args for leaf in tree.flatten(arg)[0])
+    return bool(older) and (
+        any(isinstance(value, Tensor) for value in values)
+        or (outermost is not None and any(node.serial > outermost for node in older))
+    )
 
 
 class Run:
@@ -140,62 +154,56 @@ class Run:
         has_aux: bool = False,
     ) -> None:
         recorded = is_grad_enabled()
-        start = next_serial()
-        self.who = who
-        self.numbers = _checked_argnums(who, argnums, len(args))
-        self.alone = isinstance(argnums, int)
-        self.trees: list[tree.Tree] = []
-        self.leaf_types: list[str] = []
-        self.fresh: list[Tensor] = []
-        watched = False
-        arguments = list(args)
-        for number in self.numbers:
-            leaves, structure = tree.flatten(args[number])
-            self.trees.append(structure)
-            fresh = []
-            for leaf, path in zip(leaves, structure.paths(f"argument {number}")):
-                value = _floating(who, path, leaf)
-                self.leaf_types.append(leaf_type(leaf))
-                watched = watched or (recorded and value._node is not None)
-                fresh.append(connect(value if recorded else value.detach()))
-            self.fresh.extend(fresh)
-            arguments[number] = tree.unflatten(structure, fresh)
+        start, outermost = next_serial(), _outermost.get()
+        self.who, self.alone = who, isinstance(argnums, int)
+        numbers = _checked_argnums(who, argnums, len(args))
+        leaves, self.inputs = tree.flatten(tuple([args[number] for number in numbers]))
+        paths = [
+            path
+            for number, argument in zip(numbers, self.inputs.children)
+            for path in argument.paths(f"argument {number}")
+        ]
+        tensors = [_floating(who, path, leaf) for path, leaf in zip(paths, leaves)]
+        self.leaf_types = [leaf_type(leaf) for leaf in leaves]
+        self.fresh = [connect(tensor if recorded else tensor.detach()) for tensor in tensors]
         self.targets: dict[Any, None] = dict.fromkeys(leaf._node for leaf in self.fresh)
-        self.aux: Any = None
-        outermost = _outermost.get()
+        arguments = dict(enumerate(args))
+        arguments.update(zip(numbers, tree.unflatten(self.inputs, self.fresh)))
         token = _outermost.set(start if outermost is None else outermost)
         try:
             with enable_grad():
-                result = f(*arguments, **(kwargs or {}))
+                result = f(*arguments.values(), **(kwargs or {}))
         finally:
             _outermost.reset(token)
-        if has_aux:
-            if not isinstance(result, tuple) or len(result) != 2:
-                raise GradientError(
-                    f"{who}: with has_aux=True the function must return a pair (output, aux), "
-                    f"got {type(result).__name__}"
-                )
-            result, aux = result
+        result, aux = self._pair(result) if has_aux else (result, None)
         leaves, self.structure = tree.flatten(result)
         self.outputs = [as_tensor(leaf) for leaf in leaves]
         roots = [output._node for output in self.outputs if output._node is not None]
-        _, self.older = inside_since(roots, start, self.targets)
-        if recorded and self.older and not watched:
-            # Recorded tensors from outside of f. A raw result has no place in a graph, so it
-            # becomes a Tensor only where a transform around this one needs it.
-            values = [leaf for arg in args for leaf in tree.flatten(arg)[0]]
-            watched = any(isinstance(value, Tensor) for value in values) or (
-                outermost is not None and any(node.serial > outermost for node in self.older)
+        _, older = inside_since(roots, start, self.targets)
+        # Without recorded tensors from elsewhere, and with targets that are all leaves, every
+        # path ends at a target, and a walk need not look for the paths first.
+        free = not older and not any(isinstance(node, Node) for node in self.targets)
+        self._ends = None if free else self.targets
+        self.watched = recorded and (
+            any(map(is_recorded, tensors)) or _leads_outside(older, args, outermost)
+        )
+        self.aux = self._returned_aux(aux)
+
+    def _pair(self, result: Any) -> tuple[Any, Any]:
+        """The output of f and what it returns beside that, or GradientError."""
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise GradientError(
+                f"{self.who}: with has_aux=True the function must return a pair (output, aux), "
+                f"got {type(result).__name__}"
             )
-        self.watched = watched
-        if has_aux:
-            parts, structure = tree.flatten(aux)
-            self.aux = tree.unflatten(
-                structure,
-                [self.returned(part) if isinstance(part, Tensor) else part for part in parts],
-            )
+        return result
 
     # Results.
+
+    def _returned_aux(self, aux: Any) -> Any:
+        parts, structure = tree.flatten(aux)
+        parts = [self.returned(part) if isinstance(part, Tensor) else part for part in parts]
+        return tree.unflatten(structure, parts)
 
     def returned(self, output: Tensor) -> Any:
         """An output of f, as the caller gets it: raw where all arguments were raw."""
@@ -217,12 +225,8 @@ class Run:
 
     def input_structure(self, leaves: Iterable[Any]) -> Any:
         """One leaf for each differentiated number, in the structure of the arguments."""
-        rest = iter(leaves)
-        parts = [
-            tree.unflatten(structure, [next(rest) for _ in structure.paths()])
-            for structure in self.trees
-        ]
-        return parts[0] if self.alone else tuple(parts)
+        parts = tree.unflatten(self.inputs, leaves)
+        return parts[0] if self.alone else parts
 
     def number(self) -> Tensor:
         """The one number that f returned, or GradientError."""
@@ -275,7 +279,7 @@ class Run:
             ]
         seeds = [(node, cotangent._array) for node, cotangent in pairs]
         del pairs
-        results = self.pull_raw(seeds, keep, by_choice)
+        results = run_backward(seeds, retain_graph=keep, targets=self._ends, by_choice=by_choice)
         return [
             Tensor(steal_or_copy(results.pop(leaf._node)))
             if leaf._node in results
@@ -283,27 +287,19 @@ class Run:
             for leaf in self.fresh
         ]
 
-    def pull_raw(
-        self, seeds: list[tuple[Any, Any]], keep: bool, by_choice: bool = False
-    ) -> dict[Any, Any]:
-        """A walk over raw arrays, down to the fresh leaves and no further."""
-        # Without recorded tensors from elsewhere, and with targets that are all leaves, every
-        # path ends at a target, and the walk need not look for the paths first.
-        free = not self.older and not any(isinstance(node, Node) for node in self.targets)
-        targets = None if free else self.targets
-        return run_backward(seeds, retain_graph=keep, targets=targets, by_choice=by_choice)
-
-    def push(self, tangents: Sequence[Tensor], by_choice: bool = False) -> list[Tensor]:
-        """The tangent of each output, from one for each fresh leaf; ``by_choice`` as in `pull`."""
+    def push(self, tangents: Sequence[Tensor | None], by_choice: bool = False) -> list[Tensor]:
+        """The tangent of each output, from one for each fresh leaf (None where it is zero)."""
         watched = self.watched and is_grad_enabled()
-        if not is_grad_enabled():
-            tangents = [tangent.detach() for tangent in tangents]
-        known = {leaf._node: tangent for leaf, tangent in zip(self.fresh, tangents)}
+        known = {
+            leaf._node: tangent if is_grad_enabled() else tangent.detach()
+            for leaf, tangent in zip(self.fresh, tangents)
+            if tangent is not None
+        }
         nodes = [output._node for output in self.outputs]
         quiet = np.errstate(divide="ignore", over="ignore", invalid="ignore")
         with enable_grad(), self.device(), quiet:
             pushed = push(known, nodes, GRAPH_MODE if watched else PLAIN, by_choice)
-        plain = not watched and all(tangent._node is None for tangent in tangents)
+        plain = not watched and not any(map(is_recorded, known.values()))
         return [
             _zeros(output) if tangent is None else tangent.detach() if plain else tangent
             for output, tangent in zip(self.outputs, pushed)

@@ -175,7 +175,7 @@ def _pushed(who: str, run: Run, primals: Sequence[Any], tangents: Sequence[Any])
         got = len(tangents) if isinstance(tangents, tuple | list) else type(tangents).__name__
         raise DTypeError(f"{who}: expected a tangent for each of {len(primals)} primals, got {got}")
     leaves: list[Any] = []
-    for number, structure in enumerate(run.trees):
+    for number, structure in enumerate(run.inputs.children):
         shapes = [fresh.shape for fresh in run.fresh[len(leaves) :]]
         what = f"tangent {number}"
         leaves += tree.matching(who, what, tangents[number], structure, shapes)
