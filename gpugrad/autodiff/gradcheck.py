@@ -15,11 +15,11 @@ from gpugrad.autodiff.differences import Map, Mismatch, Tolerance, cause, compar
 from gpugrad.autodiff.run import check_function, inside_since
 from gpugrad.autodiff.transforms import vjp
 from gpugrad.backend.device import Device, device_of, to_numpy
+from gpugrad.engine.again import compute_again, gradient_by
 from gpugrad.engine.backward import run_backward
 from gpugrad.engine.modes import enable_grad, no_grad
 from gpugrad.engine.node import Leaf, next_serial
 from gpugrad.engine.outputs import PICK, OutputsNode
-from gpugrad.engine.pull import pull_back, unbroadcast
 from gpugrad.errors import DTypeError, GradientError
 from gpugrad.tensor import Tensor, as_tensor
 
@@ -315,7 +315,7 @@ def _guilty(nodes: list[Any], tolerance: Tolerance) -> tuple[Any, Any, Mismatch]
                 value if parent is None else known[parent] if parent in known else _saved(value)
                 for parent, value in zip(node.parents, node.values)
             ]
-            known[node] = _computed(node, arguments)
+            known[node] = compute_again(node, arguments)
             if node.op is PICK:
                 continue
             for index, parent in enumerate(node.parents):
@@ -335,13 +335,6 @@ def _saved(value: Any) -> Any:
     return value
 
 
-def _computed(node: Any, arguments: list[Any]) -> Any:
-    op, parameters = node.op, node.parameters or {}
-    if op.forward is not None:
-        return op.forward(node.xp, *arguments, **parameters)
-    return getattr(node.xp, op.name)(*arguments, **parameters)
-
-
 def _argument(node: Any, index: int) -> str:
     names = node.op.arrays
     return f"{index}" if node.op.variadic else f"{index} ({names[index]})"
@@ -349,7 +342,6 @@ def _argument(node: Any, index: int) -> str:
 
 def _local(node: Any, arguments: list[Any], index: int) -> Map:
     """One operation as a function of one of its arguments, with the gradient of its own rule."""
-    xp, op, parameters = node.xp, node.op, node.parameters or {}
     source = arguments[index]
     device: Device = device_of(source)
     several = isinstance(node, OutputsNode)
@@ -357,18 +349,14 @@ def _local(node: Any, arguments: list[Any], index: int) -> Map:
     def forward(values: list[np.ndarray]) -> list[np.ndarray]:
         moved = list(arguments)
         moved[index] = device.send(_whole(values[0], source))
-        y = _computed(node, moved)
+        y = compute_again(node, moved)
         return [_parts(to_numpy(part), part) for part in (y if several else (y,))]
 
     def pull(gradients: list[np.ndarray]) -> list[np.ndarray]:
         outputs = node.shape if several else (node,)
         sent = tuple(device.send(_whole(g, y).astype(y.dtype)) for g, y in zip(gradients, outputs))
-        g = sent if several else sent[0]
-        y = node.y if node.y is not None else node
-        with device.activate(), np.errstate(all="ignore"):
-            needs = [i == index for i in range(len(arguments))]
-            d = pull_back(op, xp, g, y, needs, node.values, parameters)[index]
-            parent = node.parents[index]
-            return [_parts(to_numpy(unbroadcast(xp, d, parent.shape, parent.dtype)), parent)]
+        with device.activate():
+            d = gradient_by(node, index, sent if several else sent[0])
+        return [_parts(to_numpy(d), node.parents[index])]
 
     return Map([_parts(to_numpy(source), source)], forward, pull)

@@ -4,24 +4,42 @@ A node or leaf with hooks changes its class, so that the walk has no work for no
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from gpugrad.backend.device import device_of
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import record
 from gpugrad.engine.messages import check_real
-from gpugrad.engine.modes import enable_grad, no_grad
+from gpugrad.engine.modes import enable_grad, no_grad, observer
 from gpugrad.engine.node import CHANGES, COMPLETES, FOLLOWS, RETAINS, HookedLeaf, HookedNode, eager
 from gpugrad.errors import DeviceError, DTypeError, ShapeError
 
 __all__ = [
     "HookedLeaf", "HookedNode", "call_after_node", "call_on_gradient", "deliver_eagerly", "eager",
-    "first_uses",
+    "first_uses", "silenced",
 ]  # fmt: skip
+
+
+_silent: ContextVar[bool] = ContextVar("gpugrad_silent", default=False)
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """A block in which a walk calls no hook and no observer, for tools that look at a graph."""
+    silent, watch = _silent.set(True), observer.set(None)
+    try:
+        yield
+    finally:
+        _silent.reset(silent)
+        observer.reset(watch)
 
 
 def _hooks(node: Any, order: int) -> Iterator[Callable[..., Any]]:
     """The hooks of a node, without those that another of them removes meanwhile."""
+    if _silent.get():
+        return
     for key in sorted(key for key in node.hooks if key[0] == order):
         hook = node.hooks.get(key)
         if hook is not None:

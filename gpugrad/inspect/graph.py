@@ -5,20 +5,17 @@ recurses, so that the depth of a graph is unlimited.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import versions
-from gpugrad.engine.accumulate import Gradients
-from gpugrad.engine.backward import freed, reachable
+from gpugrad.engine.again import compute_again, gradient_by
+from gpugrad.engine.backward import reachable, run_backward
+from gpugrad.engine.hooks import silenced
 from gpugrad.engine.node import Leaf, Node
-from gpugrad.engine.op import TABLE
 from gpugrad.engine.outputs import PICK, OutputGrads, OutputsNode, ShapeDtype
-from gpugrad.engine.pull import pull_back, unbroadcast
-from gpugrad.engine.support import carry
 from gpugrad.errors import DTypeError
 from gpugrad.tensor import Tensor
 
@@ -68,20 +65,14 @@ def names_of(nodes: Iterable[Any]) -> dict[Any, str]:
     are escaped, so a name is always one line.
     """
     nodes = list(nodes)
-    own_names = {node: name for node in nodes if (name := _own_name(node))}
     used: dict[str, int] = {}
-    names: dict[Any, str] = {}
-    for node, name in own_names.items():
-        names[node] = _free(name, used)
-    labels = [(node, _label(node)) for node in nodes if node not in own_names]
-    totals: dict[str, int] = {}
-    for _, label in labels:
-        totals[label] = totals.get(label, 0) + 1
-    counts: dict[str, int] = {}
-    for node, label in labels:
-        counts[label] = counts.get(label, 0) + 1
-        name = f"{label}_{counts[label]}" if totals[label] > 1 or label == "leaf" else label
-        names[node] = _free(name, used)
+    names = {node: _free(name, used) for node in nodes if (name := _own_name(node))}
+    labels = {node: _label(node) for node in nodes if node not in names}
+    totals, counts = Counter(labels.values()), Counter[str]()
+    for node, label in labels.items():
+        counts[label] += 1
+        numbered = totals[label] > 1 or label == "leaf"
+        names[node] = _free(f"{label}_{counts[label]}" if numbered else label, used)
     return names
 
 
@@ -176,11 +167,7 @@ class Values:
                 if value is None:
                     return None
             arguments.append(value)
-        op = node.op
-        with np.errstate(all="ignore"):
-            if op.forward is None or TABLE.get(op.name) is op:  # also as it is over complex numbers
-                return getattr(node.xp, op.name)(*arguments, **(node.parameters or {}))
-            return op.forward(node.xp, *arguments, **(node.parameters or {}))
+        return compute_again(node, arguments)
 
 
 def changed_since(tensor: Tensor, nodes: Sequence[Any]) -> bool:
@@ -196,79 +183,19 @@ def changed_since(tensor: Tensor, nodes: Sequence[Any]) -> bool:
     return not bool(xp.all(same))
 
 
-def pull(node: Any, g: Any, needs: tuple[bool, ...] | None = None) -> tuple[Any, ...]:
-    """The gradients of a value's operands for its own gradient ``g``; None for constants.
-
-    ``needs`` selects operands; by default all that need a gradient.
-    """
-    if node.op is PICK:
-        source = node.parents[0]
+def pull(node: Any, index: int, g: Any) -> Any:
+    """The gradient of one operand of a value, for the value's own gradient ``g``."""
+    source = source_of(node)
+    if source is not node:
         g = source.filled(OutputGrads(source.shape, {node.parameters["index"]: g}), node.xp)
-        node = source
-    xp, parents = node.xp, node.parents
-    y = node if node.y is None else node.y
-    if needs is None:
-        needs = tuple(parent is not None for parent in parents)
-    with np.errstate(all="ignore"):
-        parts = pull_back(node.op, xp, g, y, needs, node.values, node.parameters or {})
-        return tuple(
-            unbroadcast(xp, d, parent.shape, parent.dtype) if need else None
-            for d, parent, need in zip(parts, parents, needs)
-        )
-
-
-def _parts(node: Any, g: Any, needs: tuple[bool, ...], sums: Gradients) -> list[Any]:
-    """The gradients of a node's parents, with the supports where they are zero by choice."""
-    parents = [parent if need else None for parent, need in zip(node.parents, needs)]
-    if node.op is PICK:
-        part = OutputGrads(node.parents[0].shape, {node.parameters["index"]: g})
-        return list(carry(sums, node, parents, node.xp, [part]))
-    if isinstance(node, OutputsNode):
-        g = node.filled(g, node.xp)
-    y = node if node.y is None else node.y
-    with np.errstate(all="ignore"):
-        ds = pull_back(node.op, node.xp, g, y, needs, node.values, node.parameters or {})
-        return [
-            None
-            if d is None or parent is None
-            else unbroadcast(node.xp, d, parent.shape, parent.dtype)
-            for parent, d in zip(parents, carry(sums, node, parents, node.xp, ds))
-        ]
+    return gradient_by(source, index, g)
 
 
 def derivatives(t: Tensor, targets: Iterable[Any]) -> dict[Any, Any]:
     """The raw derivatives of a one-element tensor by nodes; the graph and ``grad`` are unchanged.
 
-    It does not use the engine's backward pass, which calls hooks that may have effects: that of
-    `retain_grad` sets ``grad``. GradientError where the graph was freed or a needed value was
-    changed.
+    GradientError where the graph was freed or a needed value was changed.
     """
-    nodes = reachable([t._node])
-    remaining = dict.fromkeys(targets)
-    leading = dict(remaining)  # the nodes from which a target is reached
-    for node in nodes:
-        if any(parent in leading for parent in node.parents):
-            leading[node] = None
-    results: dict[Any, Any] = {}
-    sums = Gradients(in_place=False)
-    gradients = sums.by_node
-    gradients[t._node] = namespace_of(t.data).ones_like(t.data)
-    for node in reversed(nodes):
-        g = gradients.pop(node, None)
-        if g is None:
-            continue
-        if node in remaining:
-            results[node] = g
-        needs = tuple(parent in leading for parent in node.parents)
-        if not any(needs):
-            continue
-        if node.values is None:
-            raise freed(node)
-        if node.serial < versions.latest:
-            versions.verify(node)
-        for parent, d in zip(node.parents, _parts(node, g, needs, sums)):
-            if d is not None and parent in gradients:
-                sums.accumulate(parent, d)
-            elif d is not None:
-                gradients[parent] = d
-    return results
+    with silenced():  # hooks may have effects: that of `retain_grad` sets ``grad``
+        seed = namespace_of(t.data).ones_like(t.data)
+        return run_backward([(t._node, seed)], retain_graph=True, targets=targets)

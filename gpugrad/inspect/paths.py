@@ -46,8 +46,7 @@ class Edge:
     def pull(self, g: Any) -> Any:
         """The child's gradient ``g`` pulled back to the parent."""
         for node, index in self.steps:
-            needs = tuple(i == index for i in range(len(operands(node))))
-            g = pull(node, g, needs)[index]
+            g = pull(node, index, g)
         return g
 
     def number(self, ones: Callable[[Any], Any]) -> float | complex | None:
