@@ -12,11 +12,10 @@ import numpy as np
 
 from gpugrad.autodiff import tree
 from gpugrad.autodiff.differences import Map, Mismatch, Tolerance, cause, compare
-from gpugrad.autodiff.run import check_function, inside_since
+from gpugrad.autodiff.run import Run, check_function, inside_since
 from gpugrad.autodiff.transforms import vjp
 from gpugrad.backend.device import Device, device_of, to_numpy
 from gpugrad.engine.again import compute_again, gradient_by
-from gpugrad.engine.backward import run_backward
 from gpugrad.engine.modes import enable_grad, no_grad
 from gpugrad.engine.node import Leaf, next_serial
 from gpugrad.engine.outputs import PICK, OutputsNode
@@ -89,10 +88,7 @@ def gradgradcheck(
     with no_grad():
         outputs = call.outputs(call.tensors)
     random = np.random.default_rng(1)
-    gradients = [
-        Tensor(output.device.send(_whole(random.normal(size=_parts_shape(output)), output)))
-        for output in outputs
-    ]
+    gradients = [_sent(random.normal(size=_parts_shape(output)), output) for output in outputs]
     count = len(call.tensors)
 
     def gradient(*values: Tensor) -> Any:
@@ -147,36 +143,23 @@ def _check(
     paths: list[str] | None = None,
 ) -> bool:
     call = _Arguments(who, f, inputs)
-    devices = [tensor.device for tensor in call.tensors]
 
     def forward(values: list[np.ndarray]) -> list[np.ndarray]:
-        tensors = [
-            Tensor(device.send(_whole(value, tensor)))
-            for device, value, tensor in zip(devices, values, call.tensors)
-        ]
+        tensors = [_sent(value, tensor) for value, tensor in zip(values, call.tensors)]
         with no_grad(), np.errstate(all="ignore"):
             ys = call.outputs(tensors)
-        return [_parts(to_numpy(y.data), like) for y, like in zip(ys, outputs)]
+        return [_parts(to_numpy(y.data), like) for y, like in zip(ys, run.outputs)]
 
     start = next_serial()
     with enable_grad(), np.errstate(all="ignore"):
-        leaves = [Tensor(tensor.data).requires_grad_() for tensor in call.tensors]
-        outputs = call.outputs(leaves)
-    targets = [leaf._node for leaf in leaves]
+        every = range(len(call.tensors))
+        run = Run(who, lambda *leaves: call.outputs(leaves), call.tensors, argnums=every)
 
     def pull(gradients: list[np.ndarray]) -> list[np.ndarray]:
-        seeds = [
-            (output._node, output.device.send(_whole(g, output).astype(output.dtype)))
-            for output, g in zip(outputs, gradients)
-            if output._node is not None
-        ]
-        pulled = run_backward(seeds, retain_graph=True, targets=targets)
-        return [
-            _parts(to_numpy(pulled[leaf._node]), leaf)
-            if leaf._node in pulled
-            else np.zeros(_parts_shape(leaf))
-            for leaf in leaves
-        ]
+        seeds = [_sent(g, output).astype(output.dtype) for g, output in zip(gradients, run.outputs)]
+        with no_grad():
+            pulled = run.pull(seeds, keep=True)
+        return [_parts(to_numpy(d.data), leaf) for d, leaf in zip(pulled, run.fresh)]
 
     both = Map([_parts(to_numpy(leaf.data), leaf) for leaf in call.tensors], forward, pull)
     if not np.array_equal(both.y, both.f(both.x), equal_nan=True):
@@ -191,7 +174,7 @@ def _check(
         names = (paths or call.paths) + [
             f"the gradient of output {k}" for k in range(len(call.paths) - len(paths or call.paths))
         ]
-        text = _report(mismatch, tolerance, names, call.tensors, outputs, start, targets)
+        text = _report(mismatch, tolerance, names, run, start)
     if raise_exception:
         raise GradientError(f"{who}: {text}")
     return False
@@ -220,6 +203,11 @@ def _whole(values: np.ndarray, like: Any) -> np.ndarray:
     return np.asarray(values[..., 0] + 1j * values[..., 1])
 
 
+def _sent(values: np.ndarray, like: Tensor) -> Tensor:
+    """The numbers whose parts ``values`` are, on the device of a tensor."""
+    return Tensor(like.device.send(_whole(values, like)))
+
+
 def _complex(step: Callable[[], Any]) -> Any:
     """A complex step, or None where the function refuses complex numbers."""
     with warnings.catch_warnings():
@@ -234,14 +222,9 @@ def _complex(step: Callable[[], Any]) -> Any:
 
 
 def _report(
-    mismatch: Mismatch,
-    tolerance: Tolerance,
-    names: list[str],
-    inputs: list[Tensor],
-    outputs: list[Tensor],
-    start: int,
-    targets: list[Any],
+    mismatch: Mismatch, tolerance: Tolerance, names: list[str], run: Run, start: int
 ) -> str:
+    inputs, outputs = run.fresh, run.outputs
     row, column = mismatch.worst
     which, index = mismatch.map.input_element(int(mismatch.columns[column]))
     shape = inputs[which].shape
@@ -258,11 +241,8 @@ def _report(
         f"  the gradient there: {own:.10g}; by {mismatch.method}: {difference:.10g}",
     ]
     coarse = sorted({str(output.dtype) for output in outputs if np.finfo(output.dtype).bits < 64})
-    nodes, _ = inside_since(
-        [output._node for output in outputs if output._node is not None],
-        start,
-        dict.fromkeys(targets),
-    )
+    roots = [output._node for output in outputs if output._node is not None]
+    nodes, _ = inside_since(roots, start, run.targets)
     ops = [node for node in nodes if not isinstance(node, Leaf) and node.op is not PICK]
     alone = not coarse and len(ops) <= MAX_OPS  # each op can be looked at by itself
     with np.errstate(all="ignore"):
