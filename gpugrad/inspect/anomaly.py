@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.modes import observed
 from gpugrad.engine.outputs import OutputGrads
@@ -110,9 +112,5 @@ def _not_finite(array: Any) -> str | None:
     if not xp.any(bad):
         return None
     position = int(xp.argmax(bad))
-    value = array.reshape(-1)[position].item()
-    index = []
-    for size in reversed(array.shape):
-        index.append(position % size)
-        position //= size
-    return f"{value} at element {tuple(reversed(index))}"
+    index = tuple(map(int, np.unravel_index(position, array.shape)))
+    return f"{array[index].item()} at element {index}"

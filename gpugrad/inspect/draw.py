@@ -7,10 +7,9 @@ and the program dot.
 import importlib
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.outputs import OutputsNode
@@ -40,6 +39,7 @@ _SIGNS = {
 }  # fmt: skip
 
 
+@dataclass(repr=False, eq=False)
 class Drawing:
     """A graph as DOT source, made by `gpugrad.draw`.
 
@@ -48,10 +48,9 @@ class Drawing:
     where graphviz is installed.
     """
 
-    def __init__(self, source: str, notes: tuple[str, ...], counts: tuple[int, int]) -> None:
-        self.source = source
-        self.notes = notes
-        self._counts = counts
+    source: str
+    notes: tuple[str, ...]
+    _counts: tuple[int, int]
 
     def __str__(self) -> str:
         return self.source
@@ -288,30 +287,28 @@ class _Drawer:
 
     def _constant(self, name: str, op: str, value: Any) -> list[str]:
         """A constant operand: a number as text, an array as a record."""
-        size = getattr(value, "size", 1)
-        if size == 1:
-            label, look = text.constant(value), "shape=plaintext, width=0.3, "
+        if getattr(value, "size", 1) == 1:
+            label = escaped(text.constant(value), record=False)
+            look = "shape=plaintext, width=0.3, "
         else:
-            fields = [f"{tuple(value.shape)} {np.dtype(value.dtype)}"]
-            if self.values is not None and (elements := text.array_text(value)):
-                fields = [_rows(elements)]
-            label, look = self._fields(["constant", *fields]), ""
-            return [f'  {name} [{look}label="{label}"];', f"  {name} -> {op};"]
-        return [f'  {name} [{look}label="{escaped(label, record=False)}"];', f"  {name} -> {op};"]
+            label, look = self._fields(["constant", self._contents(value, value)]), ""
+        return [f'  {name} [{look}label="{label}"];', f"  {name} -> {op};"]
 
     def _alone(self) -> str:
         """The record of a tensor that has no graph."""
         name = text.printable(self.t.name) if self.t.name else "tensor"
-        shown = text.array_text(self.t.data) if self.values is not None else None
-        value = shown or text.shape_text(self.t)
-        return f'  v1 [label="{self._fields([text.short(name, 60), value])}"];'
+        contents = self._contents(self.t, self.t.data)
+        return f'  v1 [label="{self._fields([text.short(name, 60), contents])}"];'
+
+    def _contents(self, value: Any, raw: Any) -> str:
+        """The elements of a small array, each row on a line of its own; else shape and dtype."""
+        elements = None if self.values is None or raw is None else text.array_text(raw)
+        return _rows(elements) if elements else text.shape_text(value)
 
     def _record(self, node: Any) -> str:
-        fields = [text.short(self.names[node], 60)]
         raw = self.values[node] if self.values is not None and size_of(node) <= 6 else None
-        shown = None if raw is None else text.array_text(raw)
-        fields.append(_rows(shown) if shown else text.shape_text(node))
-        fields += self._gradient(node)
+        name, contents = text.short(self.names[node], 60), self._contents(node, raw)
+        fields = [name, contents, *self._gradient(node)]
         look = ""
         if isinstance(node, Leaf):
             look = ', fillcolor="#e3f1e3"'

@@ -1,6 +1,7 @@
 """``gg.explain``: the chain rule of a graph in full. Imports the modules beside it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from gpugrad.backend.namespace import namespace_of
@@ -42,6 +43,7 @@ class Path(NamedTuple):
     value: Any
 
 
+@dataclass(repr=False, eq=False)
 class Explanation:
     """The chain rule of a graph, made by `gpugrad.explain`; ``str()`` is the text.
 
@@ -50,23 +52,13 @@ class Explanation:
     each leaf, ``counts`` their numbers (counting stops at 10**15).
     """
 
-    def __init__(
-        self,
-        title: str,
-        values: dict[str, Any],
-        expressions: dict[str, str],
-        derivatives: dict[str, Any],
-        paths: dict[str, list[Path]],
-        counts: dict[str, int],
-        lines: list[str],
-    ) -> None:
-        self.title = title
-        self.values = values
-        self.expressions = expressions
-        self.derivatives = derivatives
-        self.paths = paths
-        self.counts = counts
-        self._lines = lines
+    title: str
+    values: dict[str, Any]
+    expressions: dict[str, str]
+    derivatives: dict[str, Any]
+    paths: dict[str, list[Path]]
+    counts: dict[str, int]
+    _lines: list[str]
 
     def __str__(self) -> str:
         return "\n".join(self._lines)
