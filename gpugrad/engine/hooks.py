@@ -8,13 +8,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from gpugrad.backend.device import device_of
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import record
-from gpugrad.engine.messages import check_real
+from gpugrad.engine.messages import check_gradient
 from gpugrad.engine.modes import enable_grad, no_grad, observer
 from gpugrad.engine.node import CHANGES, COMPLETES, FOLLOWS, RETAINS, HookedLeaf, HookedNode, eager
-from gpugrad.errors import DeviceError, DTypeError, ShapeError
+from gpugrad.errors import DTypeError
 
 __all__ = [
     "HookedLeaf", "HookedNode", "call_after_node", "call_on_gradient", "deliver_eagerly", "eager",
@@ -86,19 +85,8 @@ def _replacement(hook: Callable[..., Any], changed: Any, g: Any) -> Any:
                 f"got {type(changed).__name__}"
             )
         changed = record.Tensor(changed)
-    if changed.shape != g.shape:
-        raise ShapeError(
-            f"hook {name}: expected a gradient of shape {tuple(g.shape)}, got {changed.shape}"
-        )
-    if device_of(changed._array) != device_of(g._array):
-        raise DeviceError(
-            f"hook {name}: expected a gradient on {device_of(g._array)}, got one on "
-            f"{device_of(changed._array)}"
-        )
-    if changed.dtype == g.dtype:
-        return changed
-    check_real(f"hook {name}", changed, g)
-    return changed.astype(g.dtype)
+    check_gradient(f"hook {name}", changed._array, g._array)
+    return changed if changed.dtype == g.dtype else changed.astype(g.dtype)
 
 
 def deliver_eagerly(

@@ -12,10 +12,13 @@ import numpy
 from numpy.linalg import LinAlgError
 
 from gpugrad.backend import memory
+from gpugrad.backend.device import device_of
 from gpugrad.engine.op import Op
-from gpugrad.errors import DTypeError, GpugradError, IndexingError, ShapeError
+from gpugrad.errors import DeviceError, DTypeError, GpugradError, IndexingError, ShapeError
 
-__all__ = ["check_real", "explain", "explains_no_memory", "type_name", "wrong_operand"]
+__all__ = [
+    "check_gradient", "check_real", "explain", "explains_no_memory", "type_name", "wrong_operand",
+]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,6 +45,21 @@ def check_real(who: str, gradient: Any, data: Any, what: str = "gradient") -> No
             f"{who}: expected a {what} of dtype {data.dtype}, got {gradient.dtype}. Take its real "
             "part"
         )
+
+
+def check_gradient(who: str, gradient: Any, data: Any) -> None:
+    """ShapeError, DeviceError or DTypeError for a raw gradient that does not fit its data."""
+    if gradient.shape != data.shape:
+        raise ShapeError(
+            f"{who}: expected a gradient of shape {tuple(data.shape)}, got {tuple(gradient.shape)}"
+        )
+    own, device = device_of(gradient), device_of(data)
+    if own != device:
+        raise DeviceError(
+            f"{who}: expected a gradient on {device}, got one on {own}. Move it with "
+            f".to({str(device)!r})"
+        )
+    check_real(who, gradient, data)
 
 
 def explain(

@@ -12,10 +12,10 @@ from gpugrad.backend.device import Device, beside, copied, device_of, to_numpy
 from gpugrad.backend.namespace import NAMESPACES, Namespace, namespace_of, register
 from gpugrad.engine import versions
 from gpugrad.engine.backward import GraphMode, run_backward
-from gpugrad.engine.messages import check_real
+from gpugrad.engine.messages import check_gradient
 from gpugrad.engine.modes import recording, strict
 from gpugrad.engine.node import Leaf, Node
-from gpugrad.errors import DeviceError, DTypeError, GradientError, ShapeError
+from gpugrad.errors import DTypeError, GradientError, ShapeError
 from gpugrad.tensor.conversion import raw_array
 from gpugrad.tensor.delivery import deliver
 from gpugrad.tensor.hints import METHODS as FOREIGN
@@ -170,17 +170,8 @@ class Tensor(Members):
         if value is not None:
             if not isinstance(value, Tensor):
                 value = Tensor(value if type(value) in NAMESPACES else np.asarray(value))
-            if value.shape != self.shape:
-                raise ShapeError(
-                    f"grad: expected shape {self.shape}, that of the tensor, got {value.shape}"
-                )
-            if value.device != self.device:
-                raise DeviceError(
-                    f"grad: expected a gradient on {self.device}, where the tensor is, got one "
-                    f"on {value.device}. Move it with .to({str(self.device)!r})"
-                )
+            check_gradient("grad", value._array, self._array)
             if value.dtype != self.dtype:
-                check_real("grad", value, self)
                 value = value.astype(self.dtype)
             elif value._node is None:
                 value = Tensor(copied(value.data))
@@ -256,15 +247,10 @@ class Tensor(Members):
                 seed = namespace_of(array).ones_like(array)
             return Tensor(seed) if create_graph else seed
         seed = gradient if isinstance(gradient, Tensor) else self._like(gradient)
-        if seed.shape != self.shape:
-            raise ShapeError(
-                f"backward: expected a gradient of shape {self.shape}, that of the tensor, got "
-                f"{seed.shape}"
-            )
         if seed.device != self.device:
             seed = seed.to(self.device)
+        check_gradient("backward", seed._array, array)
         if seed.dtype != self.dtype:
-            check_real("backward", seed, self)
             seed = seed.astype(self.dtype)
         return seed if create_graph else seed._array
 
@@ -397,36 +383,25 @@ class Tensor(Members):
         return copy.requires_grad_(self.requires_grad and self.is_leaf)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Tensor":
-        if not self.is_leaf:
-            raise GradientError(
-                "deepcopy: a tensor that was computed in a graph cannot be copied without it. "
-                "Copy its .detach()"
-            )
-        copy = self._remade(copied(self.data))
+        self._check_leaf("deepcopy", "copied", "Copy")
+        grad = None if self.grad is None else copied(self.grad.data)
+        array = copied(self.data)
+        copy = _rebuilt(type(self), array, self.device, self.requires_grad, self.name, grad)
         memo[id(self)] = copy
         return copy
 
     def __reduce__(self) -> Any:
+        self._check_leaf("pickle", "pickled", "Pickle")
+        grad = None if self.grad is None else to_numpy(self.grad.data)
+        array, device = to_numpy(self.data), str(self.device)
+        return _rebuilt, (type(self), array, device, self.requires_grad, self.name, grad)
+
+    def _check_leaf(self, who: str, done: str, do: str) -> None:
         if not self.is_leaf:
             raise GradientError(
-                "pickle: a tensor that was computed in a graph cannot be pickled without it. "
-                "Pickle its .detach()"
+                f"{who}: a tensor that was computed in a graph cannot be {done} without it. "
+                f"{do} its .detach()"
             )
-        return (_rebuilt, (type(self), to_numpy(self.data), str(self.device), *self._labels()))
-
-    def _labels(self) -> tuple[bool, str | None, Any]:
-        grad = None if self.grad is None else to_numpy(self.grad.data)
-        return self.requires_grad, self.name, grad
-
-    def _remade(self, array: Any) -> Self:
-        """A leaf of this class over another array, with the name and a copy of the gradient."""
-        copy: Self = object.__new__(type(self))
-        Tensor.__init__(copy, array)
-        copy.requires_grad_(self.requires_grad)
-        copy.name = self.name
-        if self.grad is not None:
-            copy._grad = Tensor(copied(device_of(array).send(self.grad.data)))
-        return copy
 
     # In place.
 
@@ -468,8 +443,9 @@ def _to_leaves(gradients: dict[Any, Any], leaves: Iterable[Leaf]) -> None:
 
 
 def _rebuilt(
-    cls: type[Tensor], array: Any, device: str, requires_grad: bool, name: Any, grad: Any
-) -> Any:
+    cls: type[Tensor], array: Any, device: Any, requires_grad: bool, name: Any, grad: Any
+) -> Tensor:
+    """A leaf of a class, for copies and pickles; arrays of the host are sent to the device."""
     tensor = object.__new__(cls)
     Tensor.__init__(tensor, Device(device).send(array))
     tensor.requires_grad_(requires_grad)
