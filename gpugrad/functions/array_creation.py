@@ -1,7 +1,8 @@
 """New arrays by a formula: at equal ratios, of the indices.
 
-Imports index_tricks, operands and tensor. Plain numbers are computed by NumPy in float64 on the
-host, so that every device has the same; ends that are arrays may have a gradient.
+Imports index_tricks, manipulation, operands, stride_tricks and tensor. Plain numbers are computed
+by NumPy in float64 on the host, so that every device has the same; ends that are arrays may have a
+gradient.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.backend.device import Device, default_device
 from gpugrad.errors import ArgumentError
-from gpugrad.functions.index_tricks import indices
-from gpugrad.functions.operands import together
+from gpugrad.functions.index_tricks import from_host, indices
+from gpugrad.functions.manipulation import expand_dims
+from gpugrad.functions.operands import along_axis, cast, floating, together
+from gpugrad.functions.stride_tricks import broadcast_arrays
 from gpugrad.tensor import creation
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import is_array, linspace
@@ -43,15 +45,10 @@ def fromfunction(
     return function(*indices(shape, dtype=chosen), **kwargs)
 
 
-def _from_host(array: np.ndarray, dtype: Any, device: Any) -> Tensor:
+def in_default_dtype(array: np.ndarray, dtype: Any, device: Any) -> Tensor:
     """A host array sent to a device, in the default dtype or another."""
     default = creation.complex_dtype() if array.dtype.kind == "c" else creation.get_default_dtype()
-    target = default_device() if device is None else Device(device)
-    return Tensor(target.send(array.astype(default if dtype is None else dtype)))
-
-
-def _typed(x: Tensor, dtype: Any) -> Tensor:
-    return x if dtype is None or x.dtype == dtype else x.astype(dtype)
+    return from_host([array.astype(default if dtype is None else dtype)], device)[0]
 
 
 def logspace(
@@ -74,15 +71,10 @@ def logspace(
     tensor([   1.,   10.,  100., 1000.])
     """
     if not any(map(is_array, (start, stop, base))):
-        return _from_host(np.logspace(start, stop, num, endpoint, base), dtype, device)
-    start, stop, base = together(start, stop, base)
-    shape = np.broadcast_shapes(start.shape, stop.shape, base.shape)
-    start, stop = (OPS["broadcast_to"](x, shape) for x in (start, stop))
+        return in_default_dtype(np.logspace(start, stop, num, endpoint, base), dtype, device)
+    start, stop, base = broadcast_arrays(*together(start, stop, base))
     powers = linspace(start, stop, num, endpoint=endpoint, device=device, axis=axis)
-    if base.ndim:
-        base = base[(None,) * (len(shape) - base.ndim)]
-        base = base[(slice(None),) * (axis % (len(shape) + 1)) + (None,)]
-    return _typed(OPS["power"](base, powers), dtype)
+    return cast(OPS["power"](expand_dims(base, axis), powers), dtype)
 
 
 def geomspace(
@@ -107,30 +99,21 @@ def geomspace(
     if not (is_array(start) or is_array(stop)):
         if start == 0 or stop == 0:
             raise ArgumentError(f"geomspace: expected ends other than 0, got {start} and {stop}")
-        return _from_host(np.geomspace(start, stop, num, endpoint), dtype, device)
-    start, stop = (x if x.dtype.kind in "fc" else x.astype("float64") for x in
-                   together(start, stop))  # fmt: skip
+        return in_default_dtype(np.geomspace(start, stop, num, endpoint), dtype, device)
+    start, stop = broadcast_arrays(*map(floating, together(start, stop)))
     logarithms = linspace(
         0.0, OPS["log"](stop / start), num, endpoint=endpoint, device=device, axis=axis
     )
-    new_axis = (slice(None),) * (axis % logarithms.ndim) + (None,)
-    first, last = (
-        OPS["broadcast_to"](x, np.broadcast_shapes(start.shape, stop.shape))[new_axis]
-        for x in (start, stop)
-    )
-    y = first * OPS["exp"](logarithms)
+    y = expand_dims(start, axis) * OPS["exp"](logarithms)
     if endpoint and num > 1:  # exact at the end, as it is at the start
-        count = creation.arange(num, device=y.device) == num - 1
-        shape = [num if i == axis % y.ndim else 1 for i in range(y.ndim)]
-        y = OPS["where"](count.reshape(shape), last, y)
-    return _typed(y, dtype)
+        at_end = creation.arange(num, device=y.device) == num - 1
+        at_end = along_axis(at_end, axis % y.ndim, y.ndim)
+        y = OPS["where"](at_end, expand_dims(stop, axis), y)
+    return cast(y, dtype)
 
 
 def tri(
     n: int, m: int | None = None, k: int = 0, dtype: Any = None, *, device: Any = None
 ) -> Tensor:
     """A matrix with ones at and below its diagonal ``k`` and zeros above it."""
-    chosen = creation.get_default_dtype() if dtype is None else dtype
-    target = Device(device) if device is not None else default_device()
-    with target.activate():
-        return Tensor(target.xp.tri(n, m, k, dtype=chosen))
+    return OPS["tril"](creation.ones((n, n if m is None else m), dtype=dtype, device=device), k)

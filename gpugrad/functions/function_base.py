@@ -11,7 +11,16 @@ import numpy as np
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.manipulation import concat, ravel, reshape, slices
-from gpugrad.functions.operands import axis_number, beside, together
+from gpugrad.functions.operands import (
+    all_or_numbers,
+    along_axis,
+    axis_number,
+    beside,
+    floating,
+    together,
+    with_axes,
+    with_size,
+)
 from gpugrad.functions.type_check import conjugated, real_only
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
@@ -20,11 +29,20 @@ from gpugrad.tensor.table import OPS
 __all__ = ["convolve", "correlate", "diff", "ediff1d", "gradient", "interp", "trapezoid", "unwrap"]
 
 
+def _ends(like: Tensor, axis: int, before: Any, x: Tensor, after: Any) -> Tensor:
+    """x with arrays joined to it along an axis, or None; a number to each row of ``like``."""
+    parts = [
+        x if part is x else _end(like, part, axis)
+        for part in (before, x, after)
+        if part is not None
+    ]
+    return concat(parts, axis=axis) if len(parts) > 1 else x
+
+
 def _end(x: Tensor, value: Any, axis: int) -> Tensor:
-    """An array to join to x along an axis; a number is broadcast to one element of each row."""
     value = beside(value, x)
     if value.ndim == 0:
-        value = OPS["broadcast_to"](value, (*x.shape[:axis], 1, *x.shape[axis + 1 :]))
+        value = OPS["broadcast_to"](value, with_size(x.shape, axis, 1))
     return value
 
 
@@ -36,15 +54,10 @@ def diff(x: Any, /, n: int = 1, axis: int = -1, prepend: Any = None, append: Any
     x = as_tensor(x)
     if n < 0:
         raise ShapeError(f"diff: expected n of 0 or more, got {n}")
-    if not x.ndim:
-        raise ShapeError("diff: expected one axis or more, got shape ()")
-    axis = axis_number("diff", axis, x.ndim)
+    axis = axis_number("diff", axis, with_axes("diff", x, "one axis or more", 1).ndim)
     if n == 0:
         return x
-    ends = [None if end is None else _end(x, end, axis) for end in (prepend, append)]
-    parts = [part for part in (ends[0], x, ends[1]) if part is not None]
-    if len(parts) > 1:
-        x = concat(parts, axis=axis)
+    x = _ends(x, axis, prepend, x, append)
     take = "not_equal" if x.dtype == np.bool_ else "subtract"
     for _ in range(n):
         x = OPS[take](slices(x, axis, 1, None), slices(x, axis, None, -1))
@@ -54,10 +67,8 @@ def diff(x: Any, /, n: int = 1, axis: int = -1, prepend: Any = None, append: Any
 def ediff1d(x: Any, /, to_end: Any = None, to_begin: Any = None) -> Tensor:
     """The differences of neighbours of the raveled x, between ``to_begin`` and ``to_end``."""
     x = ravel(together(x, *(end for end in (to_begin, to_end) if end is not None))[0])
-    ends = [None if end is None else ravel(_end(x, end, 0)) for end in (to_begin, to_end)]
-    d = slices(x, 0, 1, None) - slices(x, 0, None, -1)
-    parts = [part for part in (ends[0], d, ends[1]) if part is not None]
-    return concat(parts) if len(parts) > 1 else d
+    begin, end = (None if e is None else ravel(beside(e, x)) for e in (to_begin, to_end))
+    return _ends(x, 0, begin, slices(x, 0, 1, None) - slices(x, 0, None, -1), end)
 
 
 def gradient(f: Any, /, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
@@ -73,14 +84,8 @@ def gradient(f: Any, /, *varargs: Any, axis: Any = None, edge_order: int = 1) ->
     >>> gg.gradient(gg.tensor([1.0, 2.0, 4.0, 7.0]), 0.5)
     tensor([2., 3., 5., 6.])
     """
-    f = as_tensor(f)
-    if f.dtype.kind in "biu":
-        f = f.astype("float64")
-    if axis is None:
-        axes = tuple(range(f.ndim))
-    else:
-        chosen = axis if isinstance(axis, tuple | list) else (axis,)
-        axes = tuple(axis_number("gradient", one, f.ndim) for one in chosen)
+    f = floating(as_tensor(f))
+    axes = all_or_numbers("gradient", axis, f.ndim)
     if edge_order not in (1, 2):
         raise ShapeError(f"gradient: expected edge_order 1 or 2, got {edge_order!r}")
     spacings = list(varargs) or [1.0]
@@ -121,7 +126,7 @@ def _slope(f: Tensor, spacing: Any, axis: int, edge_order: int) -> Tensor:
             raise ShapeError(
                 f"gradient: expected {size} coordinates for axis {axis}, got shape {where.shape}"
             )
-        gaps = reshape(diff(where), [-1 if i == axis else 1 for i in range(f.ndim)])
+        gaps = along_axis(diff(where), axis, f.ndim)
         low, high = slices(gaps, axis, None, -1), slices(gaps, axis, 1, None)
         inner = (
             -high / (low * (low + high)) * at(None, -2)
@@ -130,10 +135,8 @@ def _slope(f: Tensor, spacing: Any, axis: int, edge_order: int) -> Tensor:
         )
         first_gap, last_gap = slices(gaps, axis, 0, 1), slices(gaps, axis, size - 2, size - 1)
         if edge_order == 2:
-            second_gap, gap_before = (
-                slices(gaps, axis, 1, 2),
-                slices(gaps, axis, size - 3, size - 2),
-            )
+            second_gap = slices(gaps, axis, 1, 2)
+            gap_before = slices(gaps, axis, size - 3, size - 2)
     if edge_order == 1:
         start = (at(1, 2) - at(0, 1)) / first_gap
         stop = (at(size - 1, size) - at(size - 2, size - 1)) / last_gap
@@ -157,14 +160,10 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Tensor:
     """The integral along an axis by the trapezoidal rule, of samples at ``x`` or ``dx`` apart."""
     y = together(y, x)[0] if x is not None else as_tensor(y)
     axis = axis_number("trapezoid", axis, y.ndim)
-    if x is None:
-        widths = dx
-    else:
+    widths = dx
+    if x is not None:
         x = beside(x, y)
-        if x.ndim == 1:
-            widths = reshape(diff(x), [-1 if i == axis else 1 for i in range(y.ndim)])
-        else:
-            widths = diff(x, axis=axis)
+        widths = along_axis(diff(x), axis, y.ndim) if x.ndim == 1 else diff(x, axis=axis)
     middles = slices(y, axis, 1, None) + slices(y, axis, None, -1)
     return OPS["sum"](widths * middles / 2.0, axis=axis)
 

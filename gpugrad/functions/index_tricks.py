@@ -1,7 +1,8 @@
 """Grids of whole numbers, and indices of triangles, diagonals and flat arrays.
 
-Imports manipulation, operands and tensor. Only `meshgrid` and `fill_diagonal` have a gradient. New
-arrays are created on the default device unless ``device`` names another, or on that of an operand.
+Imports manipulation, operands, stride_tricks and tensor. Only `meshgrid` and `fill_diagonal` have
+a gradient. New arrays are created on the default device unless ``device`` names another, or on
+that of an operand.
 """
 
 import math
@@ -13,7 +14,8 @@ import numpy as np
 from gpugrad.backend.device import Device, default_device
 from gpugrad.errors import ArgumentError, DTypeError, IndexingError, ShapeError
 from gpugrad.functions.manipulation import ravel, reshape, tile
-from gpugrad.functions.operands import beside, xp_of
+from gpugrad.functions.operands import along_axis, beside, with_axes, xp_of
+from gpugrad.functions.stride_tricks import broadcast_arrays
 from gpugrad.tensor import creation
 from gpugrad.tensor.assign import index_update
 from gpugrad.tensor.core import Tensor
@@ -42,25 +44,19 @@ def meshgrid(
     """
     if indexing not in ("xy", "ij"):
         raise ShapeError(f"meshgrid: expected indexing 'xy' or 'ij', got {indexing!r}")
-    ones = [as_tensor(array) for array in arrays]
-    for x in ones:
-        if x.ndim > 1:
-            raise ShapeError(f"meshgrid: expected vectors, got shape {x.shape}")
-    order = list(range(len(ones)))
-    if indexing == "xy" and len(ones) > 1:
+    order = list(range(len(arrays)))
+    if indexing == "xy" and len(order) > 1:
         order[:2] = 1, 0
-    sparse_ones = []
-    for position, x in zip(order, ones, strict=True):
-        sparse_ones.append(reshape(x, [-1 if i == position else 1 for i in range(len(ones))]))
+    grids: Sequence[Tensor] = [
+        along_axis(with_axes("meshgrid", x, "vectors", 0, 1), axis, len(order))
+        for axis, x in zip(order, arrays, strict=True)
+    ]
     if not sparse:
-        shape = np.broadcast_shapes(*(x.shape for x in sparse_ones))
-        sparse_ones = [OPS["broadcast_to"](x, shape) for x in sparse_ones]
-    if copy:
-        return tuple(OPS["astype"](x, x.dtype) for x in sparse_ones)
-    return tuple(sparse_ones)
+        grids = broadcast_arrays(*grids)
+    return tuple(grid.copy() for grid in grids) if copy else tuple(grids)
 
 
-def _from_host(arrays: Any, device: Any) -> tuple[Tensor, ...]:
+def from_host(arrays: Any, device: Any) -> tuple[Tensor, ...]:
     """Host arrays as tensors on a device, by default the default device."""
     target = default_device() if device is None else Device(device)
     return tuple(Tensor(target.send(array)) for array in arrays)
@@ -82,12 +78,12 @@ def indices(
     if not isinstance(dimensions, Sequence):
         raise ShapeError(f"indices: expected the sizes of all axes, got {dimensions!r}")
     grids: Any = np.indices(tuple(dimensions), dtype=dtype, sparse=sparse)  # type: ignore[call-overload]
-    return _from_host(grids, device) if sparse else _from_host([grids], device)[0]
+    return from_host(grids, device) if sparse else from_host([grids], device)[0]
 
 
 def diag_indices(n: int, ndim: int = 2, *, device: Any = None) -> tuple[Tensor, ...]:
     """The index of the diagonal of an array of ``ndim`` axes of size n."""
-    return _from_host(np.diag_indices(n, ndim), device)
+    return from_host(np.diag_indices(n, ndim), device)
 
 
 def diag_indices_from(x: Any, /) -> tuple[Tensor, ...]:
@@ -104,32 +100,25 @@ def tril_indices(
     n: int, k: int = 0, m: int | None = None, *, device: Any = None
 ) -> tuple[Tensor, ...]:
     """The index of the elements on and below the diagonal ``k`` of an n x m matrix."""
-    return _from_host(np.tril_indices(n, k, m), device)
+    return from_host(np.tril_indices(n, k, m), device)
 
 
 def triu_indices(
     n: int, k: int = 0, m: int | None = None, *, device: Any = None
 ) -> tuple[Tensor, ...]:
     """The index of the elements on and above the diagonal ``k`` of an n x m matrix."""
-    return _from_host(np.triu_indices(n, k, m), device)
-
-
-def _matrix(name: str, x: Any) -> Tensor:
-    x = as_tensor(x)
-    if x.ndim != 2:
-        raise ShapeError(f"{name}: expected a matrix, got shape {x.shape}")
-    return x
+    return from_host(np.triu_indices(n, k, m), device)
 
 
 def tril_indices_from(x: Any, /, k: int = 0) -> tuple[Tensor, ...]:
     """The index of the elements on and below the diagonal ``k`` of a matrix."""
-    x = _matrix("tril_indices_from", x)
+    x = with_axes("tril_indices_from", x, "a matrix", 2, 2)
     return tril_indices(x.shape[0], k, x.shape[1], device=x.device)
 
 
 def triu_indices_from(x: Any, /, k: int = 0) -> tuple[Tensor, ...]:
     """The index of the elements on and above the diagonal ``k`` of a matrix."""
-    x = _matrix("triu_indices_from", x)
+    x = with_axes("triu_indices_from", x, "a matrix", 2, 2)
     return triu_indices(x.shape[0], k, x.shape[1], device=x.device)
 
 
@@ -160,14 +149,12 @@ def ix_(*args: Any) -> tuple[Tensor, ...]:
     """
     parts = []
     for i, one in enumerate(args):
-        part = creation.asarray(one).detach()
-        if part.ndim != 1:
-            raise ShapeError(f"ix_: expected vectors, got shape {part.shape}")
+        part = with_axes("ix_", creation.asarray(one).detach(), "vectors", 1, 1)
         if part.dtype == np.bool_:
             part = Tensor(xp_of(part).nonzero(part.data)[0])
         elif part.size == 0:
             part = part.astype("int64")
-        parts.append(reshape(part, [-1 if j == i else 1 for j in range(len(args))]))
+        parts.append(along_axis(part, i, len(args)))
     return tuple(parts)
 
 
@@ -178,9 +165,7 @@ def _strides(name: str, dims: Sequence[int], order: str) -> list[int]:
     """The strides, in elements, of a raveled array of these sizes."""
     if order not in ("C", "F"):
         raise ArgumentError(f"{name}: expected order 'C' or 'F', got {order!r}")
-    if order == "C":
-        return [math.prod(dims[i + 1 :]) for i in range(len(dims))]
-    return [math.prod(dims[:i]) for i in range(len(dims))]
+    return [math.prod(dims[i + 1 :] if order == "C" else dims[:i]) for i in range(len(dims))]
 
 
 def _integers(name: str, x: Any) -> Tensor:

@@ -9,8 +9,15 @@ from typing import Any
 import numpy as np
 
 from gpugrad.errors import DTypeError, ShapeError
-from gpugrad.functions.manipulation import ravel, reshape
-from gpugrad.functions.operands import arange_beside, axis_number, beside, is_number, xp_of
+from gpugrad.functions.manipulation import ravel, raveled_or_along, reshape, slices
+from gpugrad.functions.operands import (
+    along_axis,
+    arange_beside,
+    axis_number,
+    beside,
+    is_number,
+    xp_of,
+)
 from gpugrad.functions.ufunclike import clip
 from gpugrad.tensor.assign import index_update
 from gpugrad.tensor.core import Tensor
@@ -39,10 +46,8 @@ def argwhere(x: Any, /) -> Tensor:
 
 def take(x: Any, /, indices: Any, axis: int | None = None) -> Tensor:
     """The elements at ``indices`` along an axis; along the raveled x where axis is None."""
-    x = as_tensor(x)
-    if axis is None:
-        x, axis = ravel(x), 0
-    return getitem(x, (slice(None),) * axis_number("take", axis, x.ndim) + (indices,))
+    x, axis = raveled_or_along("take", x, axis)
+    return getitem(x, (slice(None),) * axis + (indices,))
 
 
 def take_along_axis(x: Any, /, indices: Any, axis: int = -1) -> Tensor:
@@ -57,11 +62,10 @@ def along(who: str, x: Tensor, indices: Any, axis: int) -> tuple[Any, ...]:
     indices = index_array(who, indices, x._array, axis)
     if indices.ndim != x.ndim:
         raise ShapeError(f"{who}: expected indices with {x.ndim} axes, got shape {indices.shape}")
-    parts: list[Any] = []
-    for i, size in enumerate(x.shape):
-        shape = tuple(-1 if j == i else 1 for j in range(x.ndim))
-        parts.append(indices if i == axis else arange_beside(size, x._array).reshape(shape))
-    return tuple(parts)
+    return tuple(
+        indices if i == axis else along_axis(arange_beside(size, x._array), i, x.ndim)
+        for i, size in enumerate(x.shape)
+    )
 
 
 def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Tensor:
@@ -121,17 +125,13 @@ def choose(a: Any, choices: Sequence[Any], mode: str = "raise") -> Tensor:
 
 def compress(condition: Any, x: Any, /, axis: int | None = None) -> Tensor:
     """The elements along an axis where a vector of conditions holds. Waits for the device."""
-    x = as_tensor(x)
-    if axis is None:
-        x, axis = ravel(x), 0
-    axis = axis_number("compress", axis, x.ndim)
+    x, axis = raveled_or_along("compress", x, axis)
     mask = beside(condition, x).detach().astype("bool")
     if mask.ndim != 1 or mask.size > x.shape[axis]:
         raise ShapeError(
             f"compress: expected a vector of up to {x.shape[axis]} conditions, got {mask.shape}"
         )
-    part = getitem(x, (slice(None),) * axis + (slice(0, mask.size),))
-    return getitem(part, (slice(None),) * axis + (mask,))
+    return getitem(slices(x, axis, 0, mask.size), (slice(None),) * axis + (mask,))
 
 
 def extract(condition: Any, x: Any, /) -> Tensor:

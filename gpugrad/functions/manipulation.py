@@ -15,7 +15,14 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.op import TABLE
 from gpugrad.engine.record import record
 from gpugrad.errors import ArgumentError, ShapeError
-from gpugrad.functions.operands import axis_number, axis_numbers, together
+from gpugrad.functions.operands import (
+    all_or_numbers,
+    axis_number,
+    axis_numbers,
+    together,
+    with_axes,
+    with_size,
+)
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
 from gpugrad.tensor.indices import getitem
@@ -115,10 +122,7 @@ def transpose(x: Any, /, axes: Sequence[int] | None = None) -> Tensor:
 
 def matrix_transpose(x: Any, /) -> Tensor:
     """The last two axes exchanged."""
-    x = as_tensor(x)
-    if x.ndim < 2:
-        raise ShapeError(f"matrix_transpose: expected two axes or more, got shape {x.shape}")
-    return swapaxes(x, -1, -2)
+    return swapaxes(with_axes("matrix_transpose", x, "two axes or more", 2), -1, -2)
 
 
 def swapaxes(x: Any, /, axis1: int, axis2: int) -> Tensor:
@@ -168,12 +172,17 @@ def squeeze(x: Any, /, axis: Any = None) -> Tensor:
 # Joining and repeating.
 
 
-def _same_rank(name: str, arrays: Any, equal: bool) -> list[Tensor]:
+def pieces(name: str, arrays: Any) -> list[Tensor]:
+    """Arrays to be joined, one or more; those of an array are its rows."""
     if isinstance(arrays, Tensor) or hasattr(arrays, "ndim"):
         arrays = list(as_tensor(arrays))
-    tensors = together(*arrays)
-    if not tensors:
+    if not arrays:
         raise ShapeError(f"{name}: expected at least one array, got none")
+    return together(*arrays)
+
+
+def _same_rank(name: str, arrays: Any, equal: bool) -> list[Tensor]:
+    tensors = pieces(name, arrays)
     shapes = [tensor.shape for tensor in tensors]
     if (len(set(shapes)) if equal else len({len(shape) for shape in shapes})) > 1:
         expected = "equal shapes" if equal else "equal numbers of axes"
@@ -224,16 +233,11 @@ def tile(x: Any, /, reps: int | Sequence[int]) -> Tensor:
 
 def repeat(x: Any, /, repeats: Any, axis: int | None = None) -> Tensor:
     """Each element repeated along an axis; ``repeats`` is a number, or one for each element."""
-    x = as_tensor(x)
-    if axis is None:
-        x, axis = ravel(x), 0
-    axis = axis_number("repeat", axis, x.ndim)
+    x, axis = raveled_or_along("repeat", x, axis)
     if isinstance(repeats, int | np.integer):
-        shape = x.shape
-        apart = OPS["broadcast_to"](
-            expand_dims(x, axis + 1), (*shape[: axis + 1], int(repeats), *shape[axis + 1 :])
-        )
-        return reshape(apart, (*shape[:axis], shape[axis] * int(repeats), *shape[axis + 1 :]))
+        apart = expand_dims(x, axis + 1)
+        apart = OPS["broadcast_to"](apart, with_size(apart.shape, axis + 1, int(repeats)))
+        return reshape(apart, with_size(x.shape, axis, x.shape[axis] * int(repeats)))
     counts = to_numpy(repeats.data) if isinstance(repeats, Tensor) else np.asarray(repeats)
     if counts.shape not in ((1,), (x.shape[axis],)):
         raise ShapeError(
@@ -241,6 +245,14 @@ def repeat(x: Any, /, repeats: Any, axis: int | None = None) -> Tensor:
         )
     positions = np.repeat(np.arange(x.shape[axis]), counts)
     return _elements(x, positions, axis)
+
+
+def raveled_or_along(name: str, x: Any, axis: Any) -> tuple[Tensor, int]:
+    """x and its axis, counted from the front; for None the raveled x and 0."""
+    x = as_tensor(x)
+    if axis is None:
+        return ravel(x), 0
+    return x, axis_number(name, axis, x.ndim)
 
 
 def slices(x: Tensor, axis: int, *edges: int | None) -> Tensor:
@@ -255,18 +267,12 @@ def _elements(x: Tensor, numbers: np.ndarray, axis: int) -> Tensor:
 
 def fliplr(x: Any, /) -> Tensor:
     """The columns in reverse order: x flipped along its second axis."""
-    x = as_tensor(x)
-    if x.ndim < 2:
-        raise ShapeError(f"fliplr: expected 2 axes or more, got shape {x.shape}")
-    return OPS["flip"](x, axis=1)
+    return OPS["flip"](with_axes("fliplr", x, "2 axes or more", 2), axis=1)
 
 
 def flipud(x: Any, /) -> Tensor:
     """The rows in reverse order: x flipped along its first axis."""
-    x = as_tensor(x)
-    if x.ndim < 1:
-        raise ShapeError("flipud: expected 1 axis or more, got shape ()")
-    return OPS["flip"](x, axis=0)
+    return OPS["flip"](with_axes("flipud", x, "1 axis or more", 1), axis=0)
 
 
 def rot90(x: Any, /, k: int = 1, axes: Sequence[int] = (0, 1)) -> Tensor:
@@ -302,8 +308,8 @@ def append(x: Any, /, values: Any, axis: int | None = None) -> Tensor:
     return concat(together(x, values), axis=axis)
 
 
-def _positions(name: str, obj: Any, size: int) -> Any:
-    """An index along an axis as a host array of positions."""
+def _positions(name: str, obj: Any, size: int, last: int) -> Any:
+    """An index along an axis, up to the position ``last``, as a host array of positions."""
     if isinstance(obj, slice):
         return np.arange(*obj.indices(size))
     positions = np.asarray(obj.numpy() if isinstance(obj, Tensor) else obj)
@@ -315,21 +321,17 @@ def _positions(name: str, obj: Any, size: int) -> Any:
         return np.zeros(0, np.int64)
     if positions.dtype.kind not in "iu":
         raise ShapeError(f"{name}: expected whole numbers, a mask or a slice, got {obj!r}")
-    return positions
+    if positions.min() < -size or positions.max() > last:
+        raise ShapeError(f"{name}: index {obj!r} is out of range for {size} elements")
+    return np.where(positions < 0, positions + size, positions)
 
 
 def delete(x: Any, /, obj: Any, axis: int | None = None) -> Tensor:
     """x without the elements at ``obj``: numbers, a mask or a slice. Waits for the device."""
-    x = as_tensor(x)
-    if axis is None:
-        x, axis = ravel(x), 0
-    axis = axis_number("delete", axis, x.ndim)
+    x, axis = raveled_or_along("delete", x, axis)
     size = x.shape[axis]
-    positions = np.ravel(_positions("delete", obj, size))
-    if positions.size and (positions.min() < -size or positions.max() >= size):
-        raise ShapeError(f"delete: index {obj!r} is out of range for {size} elements")
     stays = np.ones(size, bool)
-    stays[positions] = False
+    stays[_positions("delete", obj, size, size - 1)] = False
     return _elements(x, np.flatnonzero(stays), axis)
 
 
@@ -343,27 +345,21 @@ def insert(x: Any, /, obj: Any, values: Any, axis: int | None = None) -> Tensor:
     tensor([9, 0, 1, 9, 2])
     """
     x, values = together(x, values)
-    if axis is None:
-        x, axis = ravel(x), 0
-    axis = axis_number("insert", axis, x.ndim)
+    x, axis = raveled_or_along("insert", x, axis)
     size = x.shape[axis]
-    positions = _positions("insert", obj, size)
-    if positions.size and (positions.min() < -size or positions.max() > size):
-        raise ShapeError(f"insert: index {obj!r} is out of range for {size} elements")
+    positions = _positions("insert", obj, size, size)
     if positions.size == 1:
         # NumPy's rule: at one position, the values have their own length along the axis.
         values = reshape(values, (1,) * (x.ndim - values.ndim) + values.shape)
         if positions.ndim == 0:
             values = moveaxis(values, 0, axis)
-        shape = (*x.shape[:axis], values.shape[axis], *x.shape[axis + 1 :])
-        block = OPS["broadcast_to"](values, shape).astype(x.dtype)
-        at = positions.item() + (size if positions.item() < 0 else 0)
+    count = values.shape[axis] if positions.size == 1 else positions.size
+    block = OPS["broadcast_to"](values, with_size(x.shape, axis, count)).astype(x.dtype)
+    if positions.size == 1:
+        at = positions.item()
         return concat([slices(x, axis, None, at), block, slices(x, axis, at, None)], axis=axis)
-    positions = np.ravel(np.where(positions < 0, positions + size, positions))
-    shape = (*x.shape[:axis], positions.size, *x.shape[axis + 1 :])
-    block = OPS["broadcast_to"](values, shape).astype(x.dtype)
-    order = np.argsort(np.concatenate([np.arange(size) + 0.5, positions]), kind="stable")
-    return _elements(concat([x, block], axis=axis), order, axis)
+    keys = np.concatenate([np.arange(size) + 0.5, np.ravel(positions)])
+    return _elements(concat([x, block], axis=axis), np.argsort(keys, kind="stable"), axis)
 
 
 def resize(x: Any, /, new_shape: int | Sequence[int]) -> Tensor:
@@ -394,10 +390,9 @@ def trim_zeros(x: Any, /, trim: str = "fb", axis: Any = None) -> Tensor:
     sides = str(trim).lower()
     if sides not in ("f", "b", "fb", "bf"):
         raise ArgumentError(f"trim_zeros: expected trim 'f', 'b' or 'fb', got {trim!r}")
-    axes = tuple(range(x.ndim)) if axis is None else axis_numbers("trim_zeros", axis, x.ndim)
     nonzero = (x.detach() != 0).cpu().numpy()
     index = [slice(None)] * x.ndim
-    for one in axes:
+    for one in all_or_numbers("trim_zeros", axis, x.ndim):
         used = np.flatnonzero(nonzero.any(axis=tuple(i for i in range(x.ndim) if i != one)))
         if not used.size:
             index[one] = slice(0, 0)

@@ -1,4 +1,4 @@
-"""Reductions that ignore NaN. Imports manipulation, reductions, type_check and tensor.
+"""Reductions that ignore NaN. Imports manipulation, operands, reductions, type_check and tensor.
 
 An element that is NaN has the gradient 0. Where all elements are NaN the result is NumPy's,
 without its warning: 0 for a sum, 1 for a product, else NaN. Nothing waits for the device.
@@ -11,7 +11,8 @@ import numpy as np
 
 from gpugrad.errors import DTypeError
 from gpugrad.functions.manipulation import reshape, squeeze
-from gpugrad.functions.reductions import std, var
+from gpugrad.functions.operands import cast
+from gpugrad.functions.reductions import prod, sum
 from gpugrad.functions.type_check import by_parts, square_size
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
@@ -32,32 +33,24 @@ def _filled(x: Any, value: float) -> tuple[Tensor, Tensor | None]:
     return OPS["where"](missing, value, x), missing
 
 
-def _typed(x: Tensor, dtype: Any) -> Tensor:
-    return x if dtype is None or x.dtype == dtype else x.astype(dtype)
-
-
 def nansum(x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Tensor:
     """The sum along axes of the elements that are not NaN: 0 where there is none."""
-    y = OPS["sum"](_typed(_filled(x, 0)[0], dtype), axis=axis, keepdims=keepdims)
-    return _typed(y, dtype)
+    return sum(_filled(x, 0)[0], axis, keepdims, dtype=dtype)
 
 
 def nanprod(x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Tensor:
     """The product along axes of the elements that are not NaN: 1 where there is none."""
-    y = OPS["prod"](_typed(_filled(x, 1)[0], dtype), axis=axis, keepdims=keepdims)
-    return _typed(y, dtype)
+    return prod(_filled(x, 1)[0], axis, keepdims, dtype=dtype)
 
 
 def nancumsum(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
     """The cumulative sum along an axis, with NaN as 0."""
-    y = OPS["cumsum"](_typed(_filled(x, 0)[0], dtype), axis=axis)
-    return _typed(y, dtype)
+    return cast(OPS["cumsum"](cast(_filled(x, 0)[0], dtype), axis=axis), dtype)
 
 
 def nancumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
     """The cumulative product along an axis, with NaN as 1."""
-    y = OPS["cumprod"](_typed(_filled(x, 1)[0], dtype), axis=axis)
-    return _typed(y, dtype)
+    return cast(OPS["cumprod"](cast(_filled(x, 1)[0], dtype), axis=axis), dtype)
 
 
 def _count(x: Tensor, missing: Tensor, axis: Any) -> Tensor:
@@ -91,9 +84,9 @@ def nanmean(x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = Fal
     (2.0, tensor([0.5, 0. , 0.5]))
     """
     filled, missing = _filled(x, 0)
+    filled = cast(filled, dtype)
     if missing is None:
-        return OPS["mean"](_typed(filled, dtype), axis=axis, keepdims=keepdims)
-    filled = _typed(filled, dtype)
+        return OPS["mean"](filled, axis=axis, keepdims=keepdims)
     return _shaped(_mean(filled, missing, axis)[0], filled, axis, keepdims)
 
 
@@ -110,20 +103,20 @@ def nanvar(
 
     NaN where that is not positive. ``correction`` is another name of ``ddof``.
     """
-    freedom = ddof if correction is None else correction
+    return _spread("var", x, axis, dtype, ddof if correction is None else correction, keepdims)
+
+
+def _spread(name: str, x: Any, axis: Any, dtype: Any, freedom: float, keepdims: bool) -> Tensor:
+    """The variance, or with the name "std" its root."""
     filled, missing = _filled(x, 0)
-    filled = _typed(filled, dtype)
+    filled = cast(filled, dtype)
     if missing is None:
-        return var(filled, axis, keepdims, correction=freedom)
-    return _shaped(_variance(filled, missing, axis, freedom), filled, axis, keepdims)
-
-
-def _variance(filled: Tensor, missing: Tensor, axis: Any, freedom: float) -> Tensor:
+        return OPS[name](filled, axis, keepdims, correction=freedom)
     mean, n = _mean(filled, missing, axis)
     d = OPS["where"](missing, 0, filled - mean)
-    divisor = n - freedom
-    divisor = OPS["where"](divisor > 0, divisor, math.nan)
-    return OPS["sum"](square_size(d), axis=axis, keepdims=True) / divisor
+    divisor = OPS["where"](n - freedom > 0, n - freedom, math.nan)
+    variance = OPS["sum"](square_size(d), axis=axis, keepdims=True) / divisor
+    return _shaped(OPS["root"](variance) if name == "std" else variance, filled, axis, keepdims)
 
 
 def nanstd(
@@ -139,21 +132,18 @@ def nanstd(
 
     Where all of them are equal its gradient is 0.
     """
-    freedom = ddof if correction is None else correction
-    filled, missing = _filled(x, 0)
-    filled = _typed(filled, dtype)
-    if missing is None:
-        return std(filled, axis, keepdims, correction=freedom)
-    spread = OPS["root"](_variance(filled, missing, axis, freedom))
-    return _shaped(spread, filled, axis, keepdims)
+    return _spread("std", x, axis, dtype, ddof if correction is None else correction, keepdims)
 
 
-def _extreme(name: str, x: Any, axis: Any, keepdims: bool, worst: float) -> Tensor:
+def _extreme(
+    name: str, x: Any, axis: Any, keepdims: bool, worst: float, none: float = math.nan
+) -> Tensor:
+    """A reduction with NaN replaced by ``worst``; ``none`` where all elements are NaN."""
     filled, missing = _filled(x, worst)
     y = OPS[name](filled, axis=axis, keepdims=keepdims)
     if missing is None:
         return y
-    return OPS["where"](OPS["all"](missing, axis=axis, keepdims=keepdims), math.nan, y)
+    return OPS["where"](OPS["all"](missing, axis=axis, keepdims=keepdims), none, y)
 
 
 def nanmax(x: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
@@ -166,20 +156,12 @@ def nanmin(x: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
     return _extreme("min", x, axis, keepdims, math.inf)
 
 
-def _extreme_place(name: str, x: Any, axis: Any, keepdims: bool, worst: float) -> Tensor:
-    filled, missing = _filled(x, worst)
-    y = OPS[name](filled, axis=axis, keepdims=keepdims)
-    if missing is None:
-        return y
-    return OPS["where"](OPS["all"](missing, axis=axis, keepdims=keepdims), -1, y)
-
-
 def nanargmax(x: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
     """The index of the first of the largest elements that are not NaN; -1 if all are. No gradient.
 
     NumPy raises an error where all are NaN; that would wait for the device.
     """
-    return _extreme_place("argmax", x, axis, keepdims, -math.inf)
+    return _extreme("argmax", x, axis, keepdims, -math.inf, none=-1)
 
 
 def nanargmin(x: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
@@ -187,7 +169,7 @@ def nanargmin(x: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
 
     NumPy raises an error where all are NaN; that would wait for the device.
     """
-    return _extreme_place("argmin", x, axis, keepdims, math.inf)
+    return _extreme("argmin", x, axis, keepdims, math.inf, none=-1)
 
 
 def nan_to_num(

@@ -25,12 +25,38 @@ def axis_number(name: str, axis: Any, ndim: int) -> int:
     return int(number) % ndim
 
 
-def axis_numbers(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
+def axis_numbers(name: str, axis: Any, ndim: int, *, distinct: bool = True) -> tuple[int, ...]:
+    """One axis or several, counted from the front; ShapeError for one that is named twice."""
     listed = axis if isinstance(axis, tuple | list) else (axis,)
     axes = tuple(axis_number(name, one, ndim) for one in listed)
-    if len(set(axes)) < len(axes):
+    if distinct and len(set(axes)) < len(axes):
         raise ShapeError(f"{name}: axis {axis} names an axis twice")
     return axes
+
+
+def all_or_numbers(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
+    """All axes for None, else those that ``axis`` names, which may name one twice."""
+    if axis is None:
+        return tuple(range(ndim))
+    return axis_numbers(name, axis, ndim, distinct=False)
+
+
+def with_axes(name: str, x: Any, expected: str, least: int, most: int | None = None) -> Tensor:
+    """x as a Tensor of ``least`` to ``most`` axes; ShapeError, which says ``expected``, if not."""
+    x = as_tensor(x)
+    if x.ndim < least or (most is not None and x.ndim > most):
+        raise ShapeError(f"{name}: expected {expected}, got shape {x.shape}")
+    return x
+
+
+def along_axis(values: Any, axis: int, ndim: int) -> Any:
+    """A vector along one of ``ndim`` axes, the others of size 1."""
+    return values.reshape(tuple(-1 if i == axis else 1 for i in range(ndim)))
+
+
+def with_size(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:
+    """A shape with another size along an axis that is counted from the front."""
+    return (*shape[:axis], size, *shape[axis + 1 :])
 
 
 def beside(values: Any, x: Any) -> Tensor:
@@ -61,6 +87,11 @@ def together(*operands: Any) -> list[Tensor]:
     arrays = [o for o in operands if hasattr(o, "dtype")]
     home = next((o for o in arrays if not is_number(o)), arrays[0] if arrays else None)
     return [as_tensor(o) if home is None else beside(o, home) for o in operands]
+
+
+def cast(x: Tensor, dtype: Any) -> Tensor:
+    """x in another dtype; itself where ``dtype`` is None or its own."""
+    return x if dtype is None or x.dtype == dtype else x.astype(dtype)
 
 
 def floating(x: Tensor) -> Tensor:

@@ -1,14 +1,13 @@
 """Sums, products and variances along axes, cumulative ones among them.
 
-Imports dtypes, manipulation, operands and tensor.
+Imports manipulation, operands and tensor.
 """
 
 from typing import Any, SupportsIndex, TypeAlias
 
 from gpugrad.errors import ShapeError
-from gpugrad.functions.dtypes import astype
 from gpugrad.functions.manipulation import concat, reshape
-from gpugrad.functions.operands import axis_number
+from gpugrad.functions.operands import axis_number, cast, with_size
 from gpugrad.tensor.core import TENSORS, Tensor
 from gpugrad.tensor.creation import as_tensor
 from gpugrad.tensor.table import OPS
@@ -34,8 +33,7 @@ def var(
     ddof: float | None = None,
 ) -> Tensor:
     """The variance along axes, with n - correction in the denominator (NumPy's ``ddof``)."""
-    freedom = correction if ddof is None else ddof
-    return OPS["var"](x, axis, keepdims, correction=freedom)
+    return OPS["var"](x, axis, keepdims, correction=correction if ddof is None else ddof)
 
 
 def std(
@@ -51,8 +49,7 @@ def std(
 
     Where all elements are equal the gradient is 0.
     """
-    freedom = correction if ddof is None else ddof
-    return OPS["std"](x, axis, keepdims, correction=freedom)
+    return OPS["std"](x, axis, keepdims, correction=correction if ddof is None else ddof)
 
 
 def sum(x: Any, /, axis: Axis = None, keepdims: bool = False, *, dtype: Any = None) -> Tensor:
@@ -61,10 +58,9 @@ def sum(x: Any, /, axis: Axis = None, keepdims: bool = False, *, dtype: Any = No
     Small integers and booleans are summed up in int64 or uint64, all else in its own dtype,
     unless ``dtype`` names another.
     """
-    if dtype is not None:
-        x = astype(x, dtype, copy=False)
-    total: Tensor = OPS["sum"](x, axis, keepdims)
-    return total if dtype is None else astype(total, dtype, copy=False)
+    if dtype is None:
+        return OPS["sum"](x, axis, keepdims)
+    return cast(OPS["sum"](cast(as_tensor(x), dtype), axis, keepdims), dtype)
 
 
 def prod(x: Any, /, axis: Axis = None, keepdims: bool = False, *, dtype: Any = None) -> Tensor:
@@ -73,29 +69,23 @@ def prod(x: Any, /, axis: Axis = None, keepdims: bool = False, *, dtype: Any = N
     Small integers and booleans are multiplied in int64 or uint64, all else in its own dtype,
     unless ``dtype`` names another.
     """
-    if dtype is not None:
-        x = astype(x, dtype, copy=False)
-    total: Tensor = OPS["prod"](x, axis, keepdims)
-    return total if dtype is None else astype(total, dtype, copy=False)
+    if dtype is None:
+        return OPS["prod"](x, axis, keepdims)
+    return cast(OPS["prod"](cast(as_tensor(x), dtype), axis, keepdims), dtype)
 
 
 def _cumulative(name: str, x: Any, axis: int | None, dtype: Any, include_initial: bool) -> Tensor:
     x = as_tensor(x)
-    if axis is None:
-        if x.ndim > 1:
-            raise ShapeError(f"{name}: expected an axis for x of shape {x.shape}")
-        axis = 0
+    if axis is None and x.ndim > 1:
+        raise ShapeError(f"{name}: expected an axis for x of shape {x.shape}")
     if not x.ndim:
         x = reshape(x, 1)
-    axis = axis_number(name, axis, x.ndim)
-    if dtype is not None and x.dtype != dtype:
-        x = x.astype(dtype)
-    y = OPS["cumsum" if name == "cumulative_sum" else "cumprod"](x, axis=axis)
-    if dtype is not None and y.dtype != dtype:  # small integers were accumulated in int64
-        y = y.astype(dtype)
+    axis = axis_number(name, 0 if axis is None else axis, x.ndim)
+    y = OPS["cumsum" if name == "cumulative_sum" else "cumprod"](cast(x, dtype), axis=axis)
+    y = cast(y, dtype)  # small integers were accumulated in int64
     if not include_initial:
         return y
-    shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
+    shape = with_size(x.shape, axis, 1)
     start = TENSORS.full_like(y.detach(), 0 if name == "cumulative_sum" else 1, shape=shape)
     return concat([start, y], axis=axis)
 

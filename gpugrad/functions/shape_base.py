@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from gpugrad.errors import DTypeError, ShapeError
-from gpugrad.functions.manipulation import concat, reshape
-from gpugrad.functions.operands import axis_number, together
+from gpugrad.functions.manipulation import concat, pieces, reshape
+from gpugrad.functions.operands import axis_number, together, with_axes
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
 from gpugrad.tensor.table import OPS
@@ -54,23 +54,15 @@ def atleast_3d(*arrays: Any) -> Any:
     return _map(arrays, one)
 
 
-def _pieces(name: str, arrays: Any) -> list[Tensor]:
-    if isinstance(arrays, Tensor) or hasattr(arrays, "ndim"):
-        arrays = list(as_tensor(arrays))
-    if not arrays:
-        raise ShapeError(f"{name}: expected at least one array, got none")
-    return together(*arrays)
-
-
 def hstack(tup: Sequence[Any]) -> Tensor:
     """Arrays joined along their second axis; along the first where they have one."""
-    pieces = [atleast_1d(piece) for piece in _pieces("hstack", tup)]
-    return concat(pieces, axis=0 if pieces[0].ndim == 1 else 1)
+    arrays = [atleast_1d(piece) for piece in pieces("hstack", tup)]
+    return concat(arrays, axis=0 if arrays[0].ndim == 1 else 1)
 
 
 def vstack(tup: Sequence[Any]) -> Tensor:
     """Arrays joined along their first axis; vectors become rows."""
-    return concat([atleast_2d(piece) for piece in _pieces("vstack", tup)], axis=0)
+    return concat([atleast_2d(piece) for piece in pieces("vstack", tup)], axis=0)
 
 
 row_stack = vstack
@@ -78,13 +70,13 @@ row_stack = vstack
 
 def dstack(tup: Sequence[Any]) -> Tensor:
     """Arrays joined along their third axis, made by `atleast_3d`."""
-    return concat([atleast_3d(piece) for piece in _pieces("dstack", tup)], axis=2)
+    return concat([atleast_3d(piece) for piece in pieces("dstack", tup)], axis=2)
 
 
 def column_stack(tup: Sequence[Any]) -> Tensor:
     """Vectors, as columns, and matrices joined along the second axis."""
-    pieces = _pieces("column_stack", tup)
-    return concat([p if p.ndim > 1 else reshape(p, (p.size, 1)) for p in pieces], axis=1)
+    arrays = pieces("column_stack", tup)
+    return concat([x if x.ndim > 1 else reshape(x, (x.size, 1)) for x in arrays], axis=1)
 
 
 def block(arrays: Any) -> Tensor:
@@ -134,43 +126,33 @@ def array_split(x: Any, /, indices_or_sections: Any, axis: int = 0) -> tuple[Ten
     """
     x = as_tensor(x)
     axis = axis_number("array_split", axis, x.ndim)
-    if hasattr(indices_or_sections, "__index__"):
+    if not np.ndim(indices_or_sections):
         count = int(indices_or_sections)
         if count < 1:
             raise ShapeError(f"array_split: expected one piece or more, got {count}")
         least, longer = divmod(x.shape[axis], count)
         sizes = [least + (i < longer) for i in range(count)]
-        cuts = tuple(int(cut) for cut in np.cumsum(sizes)[:-1])
-    else:
-        cuts = tuple(int(cut) for cut in indices_or_sections)
+        indices_or_sections = np.cumsum(sizes)[:-1]
+    return _split(x, indices_or_sections, axis)
+
+
+def _split(x: Tensor, sections: Any, axis: int) -> tuple[Tensor, ...]:
+    """x split into a number of pieces, or at indices: a list or an array of them."""
+    cuts = tuple(map(int, sections)) if np.ndim(sections) else int(sections)
     return OPS["split"](x, cuts, axis=axis)
-
-
-def _split(name: str, x: Any, sections: Any, axis: int) -> tuple[Tensor, ...]:
-    x = as_tensor(x)
-    if x.ndim <= axis:
-        raise ShapeError(f"{name}: expected {axis + 1} axes or more, got shape {x.shape}")
-    if hasattr(sections, "__index__"):
-        return OPS["split"](x, int(sections), axis=axis)
-    return OPS["split"](x, tuple(int(cut) for cut in sections), axis=axis)
 
 
 def hsplit(x: Any, /, indices_or_sections: Any) -> tuple[Tensor, ...]:
     """x split along its second axis, or its only one; see `split`."""
-    x = as_tensor(x)
-    if x.ndim == 0:
-        raise ShapeError("hsplit: expected 1 axis or more, got shape ()")
-    return _split("hsplit", x, indices_or_sections, 0 if x.ndim == 1 else 1)
+    x = with_axes("hsplit", x, "1 axis or more", 1)
+    return _split(x, indices_or_sections, 0 if x.ndim == 1 else 1)
 
 
 def vsplit(x: Any, /, indices_or_sections: Any) -> tuple[Tensor, ...]:
     """x, of two axes or more, split along its first axis; see `split`."""
-    x = as_tensor(x)
-    if x.ndim < 2:
-        raise ShapeError(f"vsplit: expected 2 axes or more, got shape {x.shape}")
-    return _split("vsplit", x, indices_or_sections, 0)
+    return _split(with_axes("vsplit", x, "2 axes or more", 2), indices_or_sections, 0)
 
 
 def dsplit(x: Any, /, indices_or_sections: Any) -> tuple[Tensor, ...]:
     """x, of three axes or more, split along its third axis; see `split`."""
-    return _split("dsplit", x, indices_or_sections, 2)
+    return _split(with_axes("dsplit", x, "3 axes or more", 3), indices_or_sections, 2)

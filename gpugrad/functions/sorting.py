@@ -11,12 +11,11 @@ import numpy as np
 
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.indexing import take, take_along_axis
-from gpugrad.functions.manipulation import ravel
-from gpugrad.functions.operands import axis_number, without_graph, xp_of
+from gpugrad.functions.manipulation import raveled_or_along, slices
+from gpugrad.functions.operands import axis_number, with_axes, without_graph, xp_of
 from gpugrad.functions.type_check import real_only
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.indices import getitem
 from gpugrad.tensor.table import OPS
 
 __all__ = [
@@ -86,11 +85,10 @@ def sort_complex(x: Any, /) -> Tensor:
 
 
 def _permuted(name: str, x: Tensor, order: Tensor, axis: int | None) -> Tensor:
-    if axis is None:
-        x, axis = ravel(x), 0
-    if not x.ndim:
-        raise ShapeError(f"{name}: expected one axis or more, got shape ()")
-    return OPS["permuted"](x, order, axis=axis_number(name, axis, x.ndim))
+    if axis is not None:
+        with_axes(name, x, "one axis or more", 1)
+    x, axis = raveled_or_along(name, x, axis)
+    return OPS["permuted"](x, order, axis=axis)
 
 
 def argpartition(x: Any, /, kth: Any, axis: int | None = -1) -> Tensor:
@@ -98,10 +96,7 @@ def argpartition(x: Any, /, kth: Any, axis: int | None = -1) -> Tensor:
 
     The order on both sides of it is undefined, and differs between devices. No gradient.
     """
-    x = as_tensor(x).detach()
-    if axis is None:
-        x, axis = ravel(x), 0
-    axis = axis_number("argpartition", axis, x.ndim)
+    x, axis = raveled_or_along("argpartition", as_tensor(x).detach(), axis)
     positions = tuple(kth) if isinstance(kth, Sequence | np.ndarray) else (kth,)
     size = x.shape[axis]
     for position in positions:
@@ -136,7 +131,7 @@ def topk(x: Any, /, k: int, axis: int = -1, largest: bool = True) -> tuple[Tenso
     if not 0 <= k <= x.shape[axis]:
         raise ShapeError(f"topk: expected k between 0 and {x.shape[axis]}, got {k}")
     order = OPS["argsort"](x.detach(), axis=axis, descending=largest)
-    first = getitem(order, (slice(None),) * axis + (slice(0, k),))
+    first = slices(order, axis, 0, k)
     return take_along_axis(x, first, axis), first
 
 
@@ -147,8 +142,7 @@ def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Tens
     if side not in ("left", "right"):
         raise ShapeError(f"searchsorted: expected side 'left' or 'right', got {side!r}")
     a, v = without_graph("searchsorted", a, v)
-    if a.ndim != 1:
-        raise ShapeError(f"searchsorted: expected a sorted vector, got shape {a.shape}")
+    with_axes("searchsorted", a, "a sorted vector", 1, 1)
     if sorter is not None:
         a = take(a, sorter, 0)
     return Tensor(xp_of(a).searchsorted(a.data, v.data, side=side))
@@ -161,15 +155,11 @@ def digitize(x: Any, bins: Any, right: bool = False) -> Tensor:
     """
     x, bins = without_graph("digitize", x, bins)
     x, bins = real_only("digitize", x), real_only("digitize", bins)
-    if bins.ndim != 1:
-        raise ShapeError(f"digitize: expected a vector of bins, got shape {bins.shape}")
-    falls = bins.size > 1 and bool(bins.data[0] > bins.data[-1])
-    xp = xp_of(bins)
-    if not falls:
-        numbers = xp.searchsorted(bins.data, x.data, side="left" if right else "right")
-        return Tensor(numbers)
-    turned = xp.flip(bins.data)
-    return Tensor(bins.size - xp.searchsorted(turned, x.data, side="right" if right else "left"))
+    with_axes("digitize", bins, "a vector of bins", 1, 1)
+    if bins.size > 1 and bool(bins.data[0] > bins.data[-1]):
+        rising = xp_of(bins).flip(bins.data)
+        return bins.size - searchsorted(rising, x, "right" if right else "left")
+    return searchsorted(bins, x, "left" if right else "right")
 
 
 def lexsort(keys: Any, /, axis: int = -1) -> Tensor:
@@ -177,12 +167,8 @@ def lexsort(keys: Any, /, axis: int = -1) -> Tensor:
     rows = [as_tensor(key).detach() for key in keys]
     if not rows:
         raise ShapeError("lexsort: expected at least one key, got none")
-    order = None
-    for row in rows:  # stable: the last sort is by the primary key
-        if order is None:
-            order = OPS["argsort"](row, axis=axis)
-        else:
-            again = OPS["argsort"](take_along_axis(row, order, axis), axis=axis)
-            order = take_along_axis(order, again, axis)
-    assert order is not None
+    order = OPS["argsort"](rows[0], axis=axis)
+    for row in rows[1:]:  # stable: the last sort is by the primary key
+        again = OPS["argsort"](take_along_axis(row, order, axis), axis=axis)
+        order = take_along_axis(order, again, axis)
     return order

@@ -5,12 +5,10 @@ equal elements the gradient of a quantile goes to those at its position in the s
 """
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from gpugrad.backend.namespace import namespace_of
 from gpugrad.errors import GradientError, ShapeError
 from gpugrad.functions.indexing import take_along_axis
 from gpugrad.functions.manipulation import (
@@ -22,7 +20,15 @@ from gpugrad.functions.manipulation import (
     stack,
     transpose,
 )
-from gpugrad.functions.operands import axis_numbers, beside, floating, together
+from gpugrad.functions.operands import (
+    axis_numbers,
+    beside,
+    cast,
+    floating,
+    together,
+    with_axes,
+    xp_of,
+)
 from gpugrad.functions.type_check import by_parts, conjugated, real_only
 from gpugrad.functions.ufunclike import clip
 from gpugrad.tensor.core import Tensor
@@ -47,10 +53,9 @@ CONTINUOUS = {
     "normal_unbiased": (3 / 8, 3 / 8),
 }
 
-DISCRETE = (
-    "averaged_inverted_cdf", "closest_observation", "higher", "inverted_cdf", "lower", "midpoint",
-    "nearest",
-)  # fmt: skip
+# The others; WHOLE choose an element, so that whole numbers stay whole.
+WHOLE = ("closest_observation", "higher", "inverted_cdf", "lower", "nearest")
+DISCRETE = ("averaged_inverted_cdf", "midpoint", *WHOLE)
 
 
 def _position(xp: Any, n: Any, q: float, method: str) -> tuple[Any, Any]:
@@ -97,11 +102,8 @@ def _last(name: str, x: Any, axis: Any) -> tuple[Tensor, tuple[int, ...]]:
     shape = tuple(1 if i in axes else size for i, size in enumerate(x.shape))
     ends = tuple(range(-len(axes), 0))
     moved = moveaxis(x, axes, ends)
-    return reshape(moved, (*moved.shape[: x.ndim - len(axes)], _count(x, axes))), shape
-
-
-def _count(x: Tensor, axes: Sequence[int]) -> int:
-    return math.prod(x.shape[i] for i in axes)
+    rest, merged = moved.shape[: x.ndim - len(axes)], moved.shape[x.ndim - len(axes) :]
+    return reshape(moved, (*rest, math.prod(merged))), shape
 
 
 def _sorted(x: Tensor) -> Tensor:
@@ -114,36 +116,26 @@ def _at(x: Tensor, position: int) -> Tensor:
 
 
 def _quantiles(
-    name: str, x: Any, q: Any, axis: Any, method: str, keepdims: bool, nan: bool
+    name: str, x: Any, q: Any, axis: Any, method: str, keepdims: bool, most: float = 1.0
 ) -> Tensor:
+    """The quantiles ``q / most``; by a name with "nan", of the elements that are not NaN."""
     if method not in CONTINUOUS and method not in DISCRETE:
-        methods = ", ".join([*CONTINUOUS, *DISCRETE])
+        methods = ", ".join([*CONTINUOUS, *sorted(DISCRETE)])
         raise ShapeError(f"{name}: expected one of the methods {methods}, got {method!r}")
-    if isinstance(q, Tensor):
-        if q.requires_grad:
-            raise GradientError(
-                f"{name}: there is no gradient by q. Pass q.detach() or a number in its place"
-            )
-        q = q.numpy()
-    shares = np.asarray(q, dtype=np.float64)
+    shares = _shares(name, q, most)
     rows, shape = _last(name, x, axis)
-    rows = floating(rows) if method in CONTINUOUS or method not in _WHOLE else rows
+    rows = rows if method in WHOLE else floating(rows)
     if not rows.shape[-1]:
         raise ShapeError(f"{name}: expected one element or more, got shape {as_tensor(x).shape}")
     ordered = _sorted(rows)
-    results = [
-        (_one_nanquantile if nan else _one_quantile)(ordered, float(share), method)
-        for share in shares.reshape(-1)
-    ]
+    one_quantile = _one_nanquantile if name.startswith("nan") else _one_quantile
+    results = [one_quantile(ordered, share, method) for share in shares.ravel().tolist()]
     if keepdims:
         results = [reshape(one, shape) for one in results]
     if not shares.ndim:
         return results[0]
     stacked = stack(results, axis=0)
     return reshape(stacked, (*shares.shape, *stacked.shape[1:]))
-
-
-_WHOLE = ("closest_observation", "higher", "inverted_cdf", "lower", "nearest")
 
 
 def _one_quantile(ordered: Tensor, share: float, method: str) -> Tensor:
@@ -163,7 +155,7 @@ def _one_nanquantile(ordered: Tensor, share: float, method: str) -> Tensor:
     raw = ordered.detach().data
     if raw.dtype.kind != "f":
         return _one_quantile(ordered, share, method)
-    xp = namespace_of(raw)
+    xp = xp_of(ordered)
     n = xp.sum((~xp.isnan(raw)).astype("int64"), axis=-1, keepdims=True)
     count = xp.maximum(n, 1)
     position, fraction = _position(xp, count.astype("float64"), share, method)
@@ -202,32 +194,28 @@ def quantile(
     >>> gg.quantile(gg.tensor([1.0, 2.0, 4.0]), [0.0, 0.75])
     tensor([1., 3.])
     """
-    shares = _shares("quantile", q, 1.0)
-    return _quantiles("quantile", x, shares, axis, method, keepdims, nan=False)
+    return _quantiles("quantile", x, q, axis, method, keepdims)
 
 
 def percentile(
     x: Any, q: Any, axis: Any = None, *, method: str = "linear", keepdims: bool = False
 ) -> Tensor:
     """The percentile ``q``, in [0, 100], along axes; see `quantile`."""
-    shares = _shares("percentile", q, 100.0)
-    return _quantiles("percentile", x, shares, axis, method, keepdims, nan=False)
+    return _quantiles("percentile", x, q, axis, method, keepdims, 100.0)
 
 
 def nanquantile(
     x: Any, q: Any, axis: Any = None, *, method: str = "linear", keepdims: bool = False
 ) -> Tensor:
     """The quantile of the elements that are not NaN; NaN where there is none. See `quantile`."""
-    shares = _shares("nanquantile", q, 1.0)
-    return _quantiles("nanquantile", x, shares, axis, method, keepdims, nan=True)
+    return _quantiles("nanquantile", x, q, axis, method, keepdims)
 
 
 def nanpercentile(
     x: Any, q: Any, axis: Any = None, *, method: str = "linear", keepdims: bool = False
 ) -> Tensor:
     """The percentile of the elements that are not NaN; NaN where there is none."""
-    shares = _shares("nanpercentile", q, 100.0)
-    return _quantiles("nanpercentile", x, shares, axis, method, keepdims, nan=True)
+    return _quantiles("nanpercentile", x, q, axis, method, keepdims, 100.0)
 
 
 def median(x: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
@@ -241,12 +229,12 @@ def median(x: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
     >>> gg.gradients(gg.median(x), x)
     tensor([0.5, 0. , 0.5, 0. ])
     """
-    return _quantiles("median", x, 0.5, axis, "midpoint", keepdims, nan=False)
+    return _quantiles("median", x, 0.5, axis, "midpoint", keepdims)
 
 
 def nanmedian(x: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
     """The middle of the elements that are not NaN, along axes; NaN where there is none."""
-    return _quantiles("nanmedian", x, 0.5, axis, "midpoint", keepdims, nan=True)
+    return _quantiles("nanmedian", x, 0.5, axis, "midpoint", keepdims)
 
 
 # Averages and covariances.
@@ -298,17 +286,12 @@ def average(
 
 def _observations(name: str, x: Any, y: Any, rowvar: bool) -> Tensor:
     """Variables as rows, observations as columns."""
-    x = floating(as_tensor(x))
-    if x.ndim > 2:
-        raise ShapeError(f"{name}: expected a vector or a matrix, got shape {x.shape}")
-    x = reshape(x, (1, -1)) if x.ndim < 2 else (x if rowvar or x.shape[0] == 1 else x.T)
-    if y is None:
-        return x
-    y = floating(beside(y, x))
-    if y.ndim > 2:
-        raise ShapeError(f"{name}: expected a vector or a matrix, got shape {y.shape}")
-    y = reshape(y, (1, -1)) if y.ndim < 2 else (y if rowvar or y.shape[0] == 1 else y.T)
-    return concat([x, y], axis=0)
+    rows = []
+    for part in [x] if y is None else together(x, y):
+        part = floating(with_axes(name, part, "a vector or a matrix", 0, 2))
+        part = reshape(part, (1, -1)) if part.ndim < 2 else part
+        rows.append(part if rowvar or part.shape[0] == 1 else part.T)
+    return concat(rows, axis=0) if len(rows) > 1 else rows[0]
 
 
 def cov(
@@ -334,11 +317,7 @@ def cov(
     tensor([[ 1., -1.],
             [-1.,  1.]])
     """
-    if y is not None:
-        m, y = together(m, y)
-    rows = _observations("cov", m, y, rowvar)
-    if dtype is not None:
-        rows = rows.astype(dtype)
+    rows = cast(_observations("cov", m, y, rowvar), dtype)
     freedom = (0 if bias else 1) if ddof is None else ddof
     count = rows.shape[1]
     weights = None
@@ -379,8 +358,4 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -
     diagonal = OPS["diagonal"](c)
     scale = OPS["sqrt"](OPS["real"](diagonal) if c.dtype.kind == "c" else diagonal)
     c = c / scale[:, None] / scale[None, :]
-
-    def held(part: Tensor) -> Tensor:
-        return clip(part, -1, 1)
-
-    return by_parts(held, c) if c.dtype.kind == "c" else held(c)
+    return by_parts(lambda part: clip(part, -1, 1), c)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.errors import DTypeError, ShapeError
-from gpugrad.functions.operands import axis_number
+from gpugrad.functions.operands import all_or_numbers
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.creation import as_tensor
 from gpugrad.tensor.table import OPS
@@ -52,11 +52,7 @@ def sliding_window_view(x: Any, window_shape: Any, axis: Any = None) -> Tensor:
     if not all(isinstance(size, int | np.integer) for size in window_sizes):
         raise DTypeError(f"sliding_window_view: expected whole numbers, got {window_shape!r}")
     sizes = tuple(int(size) for size in window_sizes)
-    if axis is None:
-        axes = tuple(range(x.ndim))
-    else:
-        named = axis if isinstance(axis, tuple | list) else (axis,)
-        axes = tuple(axis_number("sliding_window_view", one, x.ndim) for one in named)
+    axes = all_or_numbers("sliding_window_view", axis, x.ndim)
     if len(sizes) != len(axes):
         raise ShapeError(
             f"sliding_window_view: expected a size for each of {len(axes)} axes, got {sizes}. "

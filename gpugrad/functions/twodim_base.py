@@ -5,10 +5,9 @@ from typing import Any
 
 from gpugrad.errors import ShapeError
 from gpugrad.functions.manipulation import ravel, stack
-from gpugrad.functions.operands import axis_number
+from gpugrad.functions.operands import axis_number, cast, with_axes
 from gpugrad.tensor import creation
 from gpugrad.tensor.core import Tensor
-from gpugrad.tensor.creation import as_tensor
 from gpugrad.tensor.table import OPS
 
 __all__ = ["diag", "diagflat", "make_diagonal", "trace", "vander"]
@@ -17,11 +16,9 @@ METHODS = ("trace",)
 
 def diag(x: Any, /, k: int = 0) -> Tensor:
     """The diagonal ``k`` of a matrix, or the matrix with a vector on it and zeros elsewhere."""
-    x = as_tensor(x)
+    x = with_axes("diag", x, "a vector or a matrix", 1, 2)
     if x.ndim == 2:
         return OPS["diagonal"](x, k)
-    if x.ndim != 1:
-        raise ShapeError(f"diag: expected a vector or a matrix, got shape {x.shape}")
     size = x.size + abs(k)
     return OPS["from_diagonal"](x, offset=k, axis1=0, axis2=1, shape=(size, size))
 
@@ -41,9 +38,7 @@ def make_diagonal(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1) ->
     tensor([[3., 0.],
             [0., 4.]])
     """
-    x = as_tensor(x)
-    if not x.ndim:
-        raise ShapeError("make_diagonal: expected vectors, got shape ()")
+    x = with_axes("make_diagonal", x, "vectors", 1)
     first, second = (axis_number("make_diagonal", axis, x.ndim + 1) for axis in (axis1, axis2))
     if first == second:
         raise ShapeError(f"make_diagonal: expected two different axes, got {axis1} and {axis2}")
@@ -56,15 +51,12 @@ def make_diagonal(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1) ->
 def trace(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Tensor:
     """The sum of a diagonal of the matrices that two axes make."""
     d = OPS["diagonal"](x, offset, axis1, axis2)
-    y = OPS["sum"](d if dtype is None else d.astype(dtype), axis=-1)
-    return y if dtype is None or y.dtype == dtype else y.astype(dtype)
+    return cast(OPS["sum"](cast(d, dtype), axis=-1), dtype)
 
 
 def vander(x: Any, /, N: int | None = None, increasing: bool = False) -> Tensor:
     """The matrix of the powers of a vector's elements, descending unless ``increasing``."""
-    x = as_tensor(x)
-    if x.ndim != 1:
-        raise ShapeError(f"vander: expected a vector, got shape {x.shape}")
+    x = with_axes("vander", x, "a vector", 1, 1)
     count = x.size if N is None else N
     powers: Sequence[int] = range(count) if increasing else range(count - 1, -1, -1)
     if not count:

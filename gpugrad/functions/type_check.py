@@ -79,9 +79,9 @@ def square_size(x: Tensor) -> Tensor:
     return OPS["square"](OPS["real"](x)) + OPS["square"](OPS["imag"](x))
 
 
-def by_parts(f: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
-    """A function of real numbers, applied to the real and to the imaginary parts."""
-    return f(OPS["real"](z)) + f(OPS["imag"](z)) * 1j
+def by_parts(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """A function of real numbers; of complex ones, of the real and of the imaginary parts."""
+    return f(x) if x.dtype.kind != "c" else f(OPS["real"](x)) + f(OPS["imag"](x)) * 1j
 
 
 def real_only(name: str, x: Any) -> Tensor:

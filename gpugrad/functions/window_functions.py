@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.errors import ShapeError
-from gpugrad.functions.array_creation import _from_host
+from gpugrad.functions.array_creation import in_default_dtype
 from gpugrad.tensor.core import Tensor
 
 __all__ = ["bartlett", "blackman", "hamming", "hanning", "kaiser"]
@@ -19,7 +19,7 @@ def _window(name: str, m: Any, *parameters: float, dtype: Any, device: Any) -> T
         m = m.item()
     if not isinstance(m, int | float | np.number) or int(m) != m:
         raise ShapeError(f"{name}: expected a whole number of points, got {m!r}")
-    return _from_host(getattr(np, name)(int(m), *parameters), dtype, device)
+    return in_default_dtype(getattr(np, name)(int(m), *parameters), dtype, device)
 
 
 def bartlett(m: int, *, dtype: Any = None, device: Any = None) -> Tensor:

@@ -182,6 +182,14 @@ def test_what_is_written_in_place_of_numpy_s_functions_is_there():
             assert callable(getattr(gg, called)), called
 
 
+@pytest.mark.parametrize("name", ["hsplit", "vsplit", "dsplit", "array_split", "split"])
+@pytest.mark.parametrize("cuts", [[1], [1, 2]])
+def test_pieces_are_split_at_an_array_of_indices(name, cuts):
+    x = np.arange(27.0).reshape(3, 3, 3)
+    expected = [piece.tolist() for piece in getattr(np, name)(x, cuts)]
+    assert [piece.tolist() for piece in getattr(gg, name)(x, np.asarray(cuts))] == expected
+
+
 def test_functions_take_numpy_s_keywords():
     t = gg.tensor(np.arange(4.0))
     assert np.interp(x=1.5, xp=t, fp=2 * t).item() == 3.0
