@@ -1,6 +1,6 @@
-"""The functions by public name: a ufunc, one of `special`, or NumPy's behind checks.
+"""The functions by public name: a ufunc, one of `overrides`, or NumPy's behind checks.
 
-They are built at first use, so that the import stays fast. Imports binding, special and ufunc.
+They are built at first use, so that the import stays fast. Imports binding, overrides and ufunc.
 """
 
 from collections.abc import Callable
@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy
 
-from gpugrad.backend.sim.binding import bind, check_argument, delegate, dressed
+from gpugrad.backend.sim.binding import Parameters, check_argument, delegate, dressed
 from gpugrad.backend.sim.core import ndarray, wrap
 from gpugrad.backend.sim.device import current_id
+from gpugrad.backend.sim.overrides import HOST, NUMPY, OWN
 from gpugrad.backend.sim.signatures import FFT, FUNCTIONS, LINALG, OTHERS, UFUNCS
-from gpugrad.backend.sim.special import HOST, OWN
 from gpugrad.backend.sim.ufunc import ufunc_named
 
 __all__ = ["absent", "function_named", "names_of"]
@@ -24,8 +24,8 @@ _RENAMED = {
     "product": "prod",
     "cumproduct": "cumprod",
     "round_": "round",
+    "row_stack": "vstack",
     "trapz": "trapezoid",
-    "trapezoid": "trapezoid",
 }
 
 # Names of CuPy that are not imitated: they need a GPU, files or types of CuPy.
@@ -61,6 +61,11 @@ _FROM_NUMPY = (
 ).split()
 
 
+def _numpys(name: str) -> Callable[..., Any] | None:
+    """The function of NumPy memory behind a function of CuPy; None if there is none."""
+    return NUMPY.get(name) or getattr(numpy, _RENAMED.get(name, name), None)
+
+
 def function_named(name: str) -> Any:
     """The value of ``gpugrad.backend.sim.<name>``; AttributeError, with the reason, without one."""
     if name in UFUNCS and hasattr(numpy, name):
@@ -71,7 +76,7 @@ def function_named(name: str) -> Any:
             return _host(name, parameters)
         if name in OWN:
             return _own(name, parameters, OWN[name])
-        function = getattr(numpy, _RENAMED.get(name, name), None)
+        function = _numpys(name)
         if function is not None:
             return delegate(name, parameters, function)
     if name in _CONSTANTS:
@@ -104,7 +109,7 @@ def _host(name: str, parameters: str) -> Callable[..., Any]:
 
 
 def _own(name: str, parameters: str, implementation: Callable[..., Any]) -> Callable[..., Any]:
-    bound = bind(name, parameters)
+    bound = Parameters(name, parameters)
 
     def run(*args: Any, **kwargs: Any) -> Any:
         for parameter, value in bound(*args, **kwargs).items():
@@ -129,8 +134,7 @@ def absent(name: str, module: str, numpy_module: Any) -> str:
 
 def names_of() -> list[str]:
     """All names that ``function_named`` knows."""
-    names = {n for n in UFUNCS if hasattr(numpy, n)} | set(_CONSTANTS) | set(_FROM_NUMPY)
-    for name in FUNCTIONS:
-        if name not in _NOT_IMITATED and (name in OWN or hasattr(numpy, _RENAMED.get(name, name))):
-            names.add(name)
-    return sorted(names | {"mgrid", "ogrid"})
+    ufuncs = {n for n in UFUNCS if hasattr(numpy, n)}
+    functions = {n for n in FUNCTIONS if n in OWN or n in HOST or _numpys(n) is not None}
+    others = {*_CONSTANTS, *_FROM_NUMPY, "mgrid", "ogrid"}
+    return sorted(ufuncs | functions - set(_NOT_IMITATED) | others)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy
 
-from gpugrad.backend.sim.binding import bind, call_numpy, check_argument, dressed
+from gpugrad.backend.sim.binding import Parameters, call_numpy, check_argument, dressed
 from gpugrad.backend.sim.core import SCALARS, check_dtype, ndarray, unsupported, wrap
 from gpugrad.backend.sim.creation import array
 from gpugrad.backend.sim.device import current_id, on_sync
@@ -389,7 +389,7 @@ def _scatter(name: str) -> Callable[..., None]:
 
 def _forward(name: str, public: str) -> Callable[..., Any]:
     """A method that calls the function ``public`` of the package with the array first."""
-    bound = bind(name, METHODS[name])
+    bound = Parameters(name, METHODS[name])
 
     def method(*args: Any, **kwargs: Any) -> Any:
         sim = _namespace()

@@ -464,3 +464,18 @@ def test_files_and_printing(a, tmp_path):
     assert a.tobytes() == a.get().tobytes()
     low, high = xp.byte_bounds(a)
     assert high - low == a.nbytes
+
+
+def test_refusals_that_only_functions_of_their_own_used_to_lack():
+    a = xp.ones(3)
+    for call in (
+        lambda: xp.in1d(a, [1.0]),
+        lambda: xp.corrcoef(a, [1.0, 2.0, 3.0]),
+        lambda: xp.linalg.matmul([1.0, 1.0, 1.0], a),
+        lambda: xp.zeros([xp.asarray(2)]),
+    ):
+        with pytest.raises(TypeError):
+            call()
+    with pytest.raises(ValueError, match="Unsupported dtype object"):
+        xp.concatenate([a, a], dtype=object)
+    assert xp.corrcoef(a + xp.arange(3), bias=True).shape == ()
