@@ -32,42 +32,33 @@ def _right_decides(left: Any, right: Any) -> bool:
     protocol = getattr(right, "__array_ufunc__", _ABSENT)
     if protocol is not _ABSENT:
         return protocol is None
-    priority: bool = getattr(left, "__array_priority__", 0) < getattr(
-        right, "__array_priority__", 0
-    )
-    return priority
+    return bool(left.__array_priority__ < getattr(right, "__array_priority__", 0))
+
+
+def _by_numpy(function: Any, *operands: Any) -> Any:
+    """NumPy's function, which asks the protocols of an operand of another type."""
+    for operand in operands:
+        if isinstance(operand, (list, tuple, numpy.ndarray)):
+            raise unsupported(operand)
+    return function(*operands)
 
 
 def _binary(function: Any, numpy_function: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
     def forward(self: ndarray, other: Any) -> Any:
         if isinstance(other, (ndarray, *_PLAIN)):
             return function(self, other)
-        if _right_decides(self, other):
-            return NotImplemented
-        if isinstance(other, (list, tuple, numpy.ndarray)):
-            raise unsupported(other)
-        return numpy_function(self, other)
+        return (
+            NotImplemented
+            if _right_decides(self, other)
+            else _by_numpy(numpy_function, self, other)
+        )
 
     def reflected(self: ndarray, other: Any) -> Any:
         if isinstance(other, _PLAIN):
             return function(other, self)
-        if isinstance(other, (list, tuple, numpy.ndarray)):
-            raise unsupported(other)
-        return numpy_function(other, self)
+        return _by_numpy(numpy_function, other, self)
 
     return forward, reflected
-
-
-def _in_place(function: ufunc) -> Callable[..., Any]:
-    def update(self: ndarray, other: Any) -> Any:
-        return function(self, other, self)
-
-    return update
-
-
-def _has_plain_eq(value: Any) -> bool:
-    equality: Any = type(value).__eq__
-    return equality is object.__eq__
 
 
 def _comparison(function: ufunc, numpy_function: Any, otherwise: bool | None) -> Any:
@@ -78,12 +69,11 @@ def _comparison(function: ufunc, numpy_function: Any, otherwise: bool | None) ->
             return NotImplemented
         if isinstance(other, numpy.ndarray) and other.ndim == 0:
             return function(self, other.item())
-        if otherwise is not None and (other is None or _has_plain_eq(other)):
+        equality: Any = type(other).__eq__
+        if otherwise is not None and (other is None or equality is object.__eq__):
             # No element equals such an object.
             return wrap(numpy.full(self.shape, otherwise), self._device)
-        if isinstance(other, (list, tuple, numpy.ndarray)):
-            raise unsupported(other)
-        return numpy_function(self, other)
+        return _by_numpy(numpy_function, self, other)
 
     return compare
 
@@ -121,7 +111,8 @@ def _bind_operators() -> None:
         setattr(ndarray, f"__{symbol}__", forward)
         setattr(ndarray, f"__r{symbol}__", reflected)
         if symbol != "divmod":
-            setattr(ndarray, f"__i{symbol}__", _in_place(function))
+            update = lambda self, other, run=function: run(self, other, self)  # noqa: E731
+            setattr(ndarray, f"__i{symbol}__", update)
     for symbol, (name, otherwise) in _COMPARISONS.items():
         compare = _comparison(ufunc_named(name), getattr(numpy, name), otherwise)
         setattr(ndarray, f"__{symbol}__", compare)
@@ -135,7 +126,7 @@ def _bind_operators() -> None:
     ndarray.__matmul__, ndarray.__rmatmul__ = _binary(matmul, numpy.matmul)
 
 
-def _pos(self: ndarray) -> ndarray:
+def _pos(self: ndarray) -> Any:
     if self.dtype == numpy.bool:
         warnings.warn(
             "Applying '+' to a non-numerical array is ill-defined. Returning a copy, but in the "
@@ -144,8 +135,7 @@ def _pos(self: ndarray) -> ndarray:
             stacklevel=2,
         )
         return self.copy()
-    result: ndarray = ufunc_named("positive")(self)
-    return result
+    return ufunc_named("positive")(self)
 
 
 # From device to host
@@ -155,14 +145,7 @@ def _get(
     self: ndarray, stream: Any = None, order: str = "C", out: Any = None, blocking: bool = True
 ) -> numpy.ndarray:
     if out is not None:
-        if not isinstance(out, numpy.ndarray):
-            raise TypeError("Only numpy.ndarray can be obtained from cupy.ndarray")
-        if self.dtype != out.dtype:
-            raise TypeError(f"{out.dtype} array cannot be obtained from {self.dtype} array")
-        if self.shape != out.shape:
-            raise ValueError(
-                f"Shape mismatch. Expected shape: {self.shape}, actual shape: {out.shape}"
-            )
+        _check_host(self, out, "obtained from", "Expected shape: {}, actual shape: {}")
     on_sync("get")
     if out is None:
         return numpy.array(self._data, order=order.upper())  # type: ignore[call-overload]
@@ -170,13 +153,18 @@ def _get(
     return out
 
 
+def _check_host(array: ndarray, host: Any, verb: str, shapes: str) -> None:
+    """Refuse what ``get(out=)`` and ``set()`` cannot copy to or from, as CuPy does."""
+    if not isinstance(host, numpy.ndarray):
+        raise TypeError(f"Only numpy.ndarray can be {verb} cupy.ndarray")
+    if array.dtype != host.dtype:
+        raise TypeError(f"{host.dtype} array cannot be {verb} {array.dtype} array")
+    if array.shape != host.shape:
+        raise ValueError(f"Shape mismatch. {shapes.format(array.shape, host.shape)}")
+
+
 def _set(self: ndarray, arr: Any, stream: Any = None) -> None:
-    if not isinstance(arr, numpy.ndarray):
-        raise TypeError("Only numpy.ndarray can be set to cupy.ndarray")
-    if self.dtype != arr.dtype:
-        raise TypeError(f"{arr.dtype} array cannot be set to {self.dtype} array")
-    if self.shape != arr.shape:
-        raise ValueError(f"Shape mismatch. Old shape: {self.shape}, new shape: {arr.shape}")
+    _check_host(self, arr, "set to", "Old shape: {}, new shape: {}")
     if not (self._data.flags.c_contiguous or self._data.flags.f_contiguous):
         raise RuntimeError("Cannot set to non-contiguous array")
     on_sync("host to device")
@@ -233,10 +221,8 @@ def _array_ufunc(self: ndarray, function: Any, method: str, *inputs: Any, **kwar
             raise ValueError("The 'out' parameter must have exactly one array value")
         arrays += out
         kwargs["out"] = out[0]
-    sim = _namespace()
-
     try:
-        own = getattr(sim, function.__name__)
+        own = getattr(_namespace(), function.__name__)
         if method != "__call__":
             own = getattr(own, method)
     except AttributeError:
@@ -252,9 +238,7 @@ def _array_ufunc(self: ndarray, function: Any, method: str, *inputs: Any, **kwar
 
 
 def _array_function(self: ndarray, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-    sim = _namespace()
-
-    own: Any = sim
+    own = _namespace()
     try:
         for part in [*func.__module__.split(".")[1:], func.__name__]:
             own = getattr(own, part)
@@ -282,15 +266,10 @@ def _dlpack(
     return self._data.copy().__dlpack__(max_version=max_version)
 
 
-def _deepcopy(self: ndarray, memo: Any) -> ndarray:
-    result: ndarray = wrap(self._data.copy(), self._device)
-    return result
-
-
 # Methods
 
 
-def _reshape(self: ndarray, *shape: Any, order: str = "C", copy: bool | None = None) -> ndarray:
+def _reshape(self: ndarray, *shape: Any, order: str = "C", copy: bool | None = None) -> Any:
     target = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
     for size in target:
         check_argument("reshape", "shape", size)
@@ -299,13 +278,7 @@ def _reshape(self: ndarray, *shape: Any, order: str = "C", copy: bool | None = N
         raise ValueError("Unable to avoid creating a copy while reshaping.")
     if copy:
         data = data.copy()
-    result: ndarray = wrap(data, self._device, (self,))
-    return result
-
-
-def _transpose(self: ndarray, *axes: Any) -> ndarray:
-    result: ndarray = wrap(self._data.transpose(*axes), self._device, (self,))
-    return result
+    return wrap(data, self._device, (self,))
 
 
 def _astype(
@@ -315,31 +288,23 @@ def _astype(
     casting: str | None = None,
     subok: Any = None,
     copy: bool = True,
-) -> ndarray:
+) -> Any:
     if casting is not None or subok is not None:
         raise TypeError("casting and subok are not supported yet by CuPy's astype")
     dtype = numpy.dtype(dtype)
     check_dtype(dtype)
     with numpy.errstate(all="ignore"):
         data = self._data.astype(dtype, order=order, copy=copy)  # type: ignore[call-overload]
-    result: ndarray = wrap(data, self._device, (self,))
-    return result
-
-
-def _copy(self: ndarray, order: str = "C") -> ndarray:
-    result: ndarray = wrap(self._data.copy(order=order), current_id())  # type: ignore[arg-type]
-    return result
+    return wrap(data, self._device, (self,))
 
 
 def _fill(self: ndarray, value: Any) -> None:
-    self[...] = value if isinstance(value, (ndarray, *_PLAIN)) else _refuse(value)
+    if not isinstance(value, (ndarray, *_PLAIN)):
+        raise unsupported(value, "fill")
+    self[...] = value
 
 
-def _refuse(value: Any) -> Any:
-    raise unsupported(value, "fill")
-
-
-def _view(self: ndarray, dtype: Any = None, type: Any = None) -> ndarray:
+def _view(self: ndarray, dtype: Any = None, type: Any = None) -> Any:
     if type is not None and type is not ndarray:
         raise NotImplementedError("sim: view(type=) is not supported, there are no subclasses")
     if dtype is None or dtype is ndarray:
@@ -347,8 +312,7 @@ def _view(self: ndarray, dtype: Any = None, type: Any = None) -> ndarray:
     else:
         check_dtype(numpy.dtype(dtype))
         data = self._data.view(dtype)
-    result: ndarray = wrap(data, self._device, (self,))
-    return result
+    return wrap(data, self._device, (self,))
 
 
 def _reduced_view(self: ndarray, dtype: Any = None) -> ndarray:
@@ -357,57 +321,39 @@ def _reduced_view(self: ndarray, dtype: Any = None) -> ndarray:
 
 
 def _sort(self: ndarray, axis: int = -1, kind: str | None = None) -> None:
-    _check_sort_kind(kind)
+    if kind is not None and kind not in ("quicksort", "heapsort", "mergesort", "stable"):
+        raise ValueError(f"sort kind must be one of CuPy's, not {kind!r}")
     if not self._data.ndim:
-        from numpy.exceptions import AxisError
-
-        raise AxisError("Sorting arrays with the rank of zero is not supported")
+        raise numpy.exceptions.AxisError("Sorting arrays with the rank of zero is not supported")
     self._data.sort(axis=axis, kind="stable")
 
 
-def _check_sort_kind(kind: str | None) -> None:
-    if kind is not None and kind not in ("quicksort", "heapsort", "mergesort", "stable"):
-        raise ValueError(f"sort kind must be one of CuPy's, not {kind!r}")
-
-
-def _partition(self: ndarray, kth: Any, axis: int = -1) -> None:
-    self._data.partition(kth, axis=axis)
-
-
-def _scatter(name: str) -> Callable[..., None]:
+def _scatter(name: str, function: str) -> Callable[..., None]:
     def scatter(self: ndarray, slices: Any, value: Any) -> None:
         warnings.warn(
-            f"`ndarray.scatter_{name}` is deprecated. Please use `cupy.ufunc.at` instead.",
+            f"`ndarray.{name}` is deprecated. Please use `cupy.ufunc.at` instead.",
             DeprecationWarning,
             stacklevel=2,
         )
-        function = ufunc_named({"add": "add", "max": "maximum", "min": "minimum"}[name])
-        function.at(self, slices, value)
+        ufunc_named(function).at(self, slices, value)
 
     return scatter
 
 
-def _forward(name: str, public: str) -> Callable[..., Any]:
-    """A method that calls the function ``public`` of the package with the array first."""
+def _forward(name: str) -> Callable[..., Any]:
+    """A method that calls the function of its name with the array first."""
     bound = Parameters(name, METHODS[name])
 
     def method(*args: Any, **kwargs: Any) -> Any:
-        sim = _namespace()
-
         named = bound(*args, **kwargs)
-        first = named.pop("self")
-        positional = [named.pop(k) for k in ("indices", "values", "v", "choices") if k in named]
-        if name == "compress":
-            return sim.compress(named.pop("condition"), first, **named)
-        if name == "clip":
-            return sim.clip(first, named.pop("min", None), named.pop("max", None), **named)
-        return getattr(sim, public)(first, *positional, **named)
+        leading = [named.pop(parameter) for parameter in bound.required]
+        return getattr(_namespace(), name)(*leading, **named)
 
     return dressed(method, name, METHODS[name])
 
 
 _FORWARDED = (
-    "all any argmax argmin argpartition argsort choose clip compress cumprod cumsum diagonal dot "
+    "all any argmax argmin argpartition argsort choose cumprod cumsum diagonal dot "
     "max mean min nonzero prod ptp put ravel repeat round searchsorted squeeze std sum swapaxes "
     "take trace var"
 ).split()
@@ -419,17 +365,21 @@ _OWN: dict[str, Callable[..., Any]] = {
     "tolist": _to_host("tolist", lambda data: data.tolist()),
     "dumps": _to_host("dumps", lambda data: data.dumps()),
     "reshape": _reshape,
-    "transpose": _transpose,
+    "transpose": lambda self, *axes: wrap(self._data.transpose(*axes), self._device, (self,)),
     "astype": _astype,
-    "copy": _copy,
+    "clip": lambda self, min=None, max=None, out=None: _namespace().clip(self, min, max, out),
+    "compress": lambda self, condition, axis=None, out=None: _namespace().compress(
+        condition, self, axis, out
+    ),
+    "copy": lambda self, order="C": wrap(self._data.copy(order), current_id()),
     "fill": _fill,
     "view": _view,
     "reduced_view": _reduced_view,
     "sort": _sort,
-    "partition": _partition,
-    "scatter_add": _scatter("add"),
-    "scatter_max": _scatter("max"),
-    "scatter_min": _scatter("min"),
+    "partition": lambda self, kth, axis=-1: self._data.partition(kth, axis),
+    "scatter_add": _scatter("scatter_add", "add"),
+    "scatter_max": _scatter("scatter_max", "maximum"),
+    "scatter_min": _scatter("scatter_min", "minimum"),
     "conj": lambda self: ufunc_named("conjugate")(self) if self.dtype.kind == "c" else self,
     "conjugate": lambda self: ufunc_named("conjugate")(self) if self.dtype.kind == "c" else self,
     "flatten": lambda self, order="C": wrap(self._data.flatten(order), self._device),
@@ -455,7 +405,7 @@ _SPECIAL: dict[str, Callable[..., Any]] = {
     "__array_ufunc__": _array_ufunc,
     "__array_function__": _array_function,
     "__copy__": lambda self: self.copy(),
-    "__deepcopy__": _deepcopy,
+    "__deepcopy__": lambda self, memo: wrap(self._data.copy(), self._device),
     "__reduce__": lambda self: (array, (self.get(order="A"),)),
     "__dlpack__": _dlpack,
     "__dlpack_device__": lambda self: (12, self._device),  # kDLExtDev
@@ -467,7 +417,7 @@ def bind_methods() -> None:
     _bind_operators()
     ndarray.__module__ = "gpugrad.backend.sim"
     for name in _FORWARDED:
-        setattr(ndarray, name, _forward(name, name))
+        setattr(ndarray, name, _forward(name))
     for name, function in (*_OWN.items(), *_SPECIAL.items()):
         if function.__name__ == "<lambda>" or name.startswith("__"):
             function.__name__ = name
