@@ -3,7 +3,7 @@
 Use it in place of ``cupy``: ``import gpugrad.backend.sim as xp``. It has the names and keywords of
 CuPy, and refuses what CuPy refuses: NumPy arrays as operands, implicit conversion to NumPy,
 operands on two devices. docs/sim.md says what it checks and what it cannot. Imports errors and, of
-the backend, cupy_namespace, namespace and special.
+the backend, cupy_namespace, device, namespace and special.
 
 >>> import gpugrad.backend.sim as xp
 >>> a = xp.asarray([[1.0, 2.0], [3.0, 4.0]])
@@ -23,6 +23,7 @@ from typing import Any
 import numpy
 
 from gpugrad.backend.cupy_namespace import CupyNamespace
+from gpugrad.backend.device import check_same_device
 from gpugrad.backend.namespace import register
 from gpugrad.backend.sim.core import flatiter, ndarray
 from gpugrad.backend.sim.device import DEVICE_COUNT, Device, on_sync, sync_callbacks
@@ -30,7 +31,6 @@ from gpugrad.backend.sim.functions import function_named, names_of
 from gpugrad.backend.sim.methods import bind_methods
 from gpugrad.backend.sim.ufunc import ufunc
 from gpugrad.backend.special import Special
-from gpugrad.errors import DeviceError
 
 __all__ = [
     "DEVICE_COUNT",
@@ -69,25 +69,10 @@ def get_array_module(*args: Any) -> Any:
 
 def _check_operands(op: str, raws: tuple[Any, ...]) -> None:
     """Raise DeviceError for operands on two devices, the host among them."""
-    first: ndarray | None = None
-    host: numpy.ndarray | None = None
-    for raw in raws:
-        if isinstance(raw, ndarray):
-            if first is None:
-                first = raw
-            elif raw._device != first._device:
-                raise DeviceError(
-                    f"{op}: operands are on two devices, sim:{first._device} and "
-                    f"sim:{raw._device}; move one with .to('sim:{first._device}')"
-                )
-        elif isinstance(raw, numpy.ndarray):
-            host = raw
-    if first is not None and host is not None:
-        target = f"sim:{first._device}" if first._device else "sim"
-        raise DeviceError(
-            f"{op}: operands are on two devices, cpu and sim:{first._device}; "
-            f"move one with .to({target!r})"
-        )
+    arrays = [raw for raw in raws if isinstance(raw, (ndarray, numpy.ndarray))]
+    # On one device, the usual case, is seen without a look at the namespaces.
+    if len({getattr(array, "_device", None) for array in arrays}) > 1:
+        check_same_device(op, raws)
 
 
 class _SimNamespace(CupyNamespace):

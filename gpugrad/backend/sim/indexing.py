@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy
 
-from gpugrad.backend.sim.core import SCALARS, ndarray, same_device, unsupported, wrap
+from gpugrad.backend.sim.core import SCALARS, ndarray, raw_of, same_device, unsupported, wrap
 from gpugrad.backend.sim.device import on_sync
 
 __all__ = ["index_array", "key_of", "scatter_at", "wrapped"]
-
-_AXIS_KEYS = (int, slice, numpy.integer)
 
 
 def wrapped(index: numpy.ndarray, size: int) -> numpy.ndarray:
@@ -21,11 +19,8 @@ def wrapped(index: numpy.ndarray, size: int) -> numpy.ndarray:
         if index.size:
             raise IndexError("cannot do a non-empty take from an empty axis.")
         return index
-    return index % index.dtype.type(size) if _fits(index, size) else index.astype("l") % size
-
-
-def _fits(index: numpy.ndarray, size: int) -> bool:
-    return size <= numpy.iinfo(index.dtype).max
+    fits = size <= numpy.iinfo(index.dtype).max
+    return index % index.dtype.type(size) if fits else index.astype("l") % size
 
 
 def index_array(item: Any, seen: list[ndarray]) -> numpy.ndarray:
@@ -35,10 +30,7 @@ def index_array(item: Any, seen: list[ndarray]) -> numpy.ndarray:
         raw = item._data
     else:
         on_sync("index from host")
-        if isinstance(item, (list, tuple)) and any(isinstance(i, ndarray) for i in item):
-            seen += [i for i in item if isinstance(i, ndarray)]
-            item = [i._data if isinstance(i, ndarray) else i for i in item]
-        raw = numpy.asarray(item)
+        raw = numpy.asarray(raw_of(item, seen) if isinstance(item, (list, tuple)) else item)
         if not raw.size and isinstance(item, (list, tuple)):
             raw = raw.astype(numpy.int32)
     if raw.dtype.kind not in "biu":
@@ -54,61 +46,44 @@ def key_of(array: ndarray, key: Any, seen: list[ndarray]) -> tuple[tuple[Any, ..
     Appends the arrays in it to ``seen``. The index ends in an Ellipsis, so that a single element is
     a view and not a scalar.
     """
-    parts = list(key) if isinstance(key, tuple) else [key]
+    parts: list[Any] = []
     mode = "view"
-    used = 0
-    ellipsis = False
-    masks = 0
-    for position, part in enumerate(parts):
-        if isinstance(part, _AXIS_KEYS) and not isinstance(part, bool):
-            used += 1
-        elif part is Ellipsis:
-            ellipsis = True
-        elif numpy.isscalar(part) and not isinstance(part, (bool, numpy.bool)):
-            used += 1
-        elif part is not None:
-            if not (isinstance(part, (ndarray, list, tuple, numpy.ndarray, bool, numpy.bool))):
-                raise IndexError(
-                    "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and "
-                    "integer or boolean arrays are valid indices"
-                )
-            raw = index_array(part, seen)
-            parts[position] = raw
-            if raw.dtype.kind == "b":
-                masks += 1
-                mode = "mask"
-                used += raw.ndim
-            else:
-                mode = "take" if mode == "view" else mode
-                used += 1
+    for part in key if isinstance(key, tuple) else (key,):
+        if isinstance(part, (ndarray, list, tuple, numpy.ndarray, bool, numpy.bool)):
+            part = index_array(part, seen)
+            mode = "mask" if part.dtype.kind == "b" else "take" if mode == "view" else mode
+        elif numpy.isscalar(part):
+            part = int(part)  # type: ignore[arg-type]  # as CuPy: 1.0 is 1, "a" a ValueError
+        elif part is not None and part is not Ellipsis and not isinstance(part, slice):
+            raise IndexError(
+                "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and "
+                "integer or boolean arrays are valid indices"
+            )
+        parts.append(part)
     ndim = array._data.ndim
+    axes = [_axes_of(part) for part in parts]
+    used = sum(axes)
     if used > ndim:
         raise IndexError(
             f"too many indices for array: array is {ndim}-dimensional, but {used} were indexed"
         )
-    # CuPy converts scalars with int(): 1.0 is 1, "a" a ValueError.
-    scalars: list[Any] = [
-        p if numpy.isscalar(p) and not isinstance(p, bool) else None for p in parts
-    ]
-    parts = [p if s is None else int(s) for p, s in zip(parts, scalars, strict=True)]
-    if mode == "take" or (masks and len(parts) > 1):
-        axis = 0
-        for position, part in enumerate(parts):
-            if part is Ellipsis:
-                axis += ndim - used
-            elif isinstance(part, numpy.ndarray):
-                if part.dtype.kind == "b":
-                    axis += part.ndim
-                else:
-                    parts[position] = wrapped(part, array._data.shape[axis])
-                    axis += 1
-            elif part is not None:
-                axis += 1
+    axis = 0
+    for position, part in enumerate(parts):
+        if isinstance(part, numpy.ndarray) and part.dtype.kind != "b":
+            parts[position] = wrapped(part, array._data.shape[axis])
+        axis += ndim - used if part is Ellipsis else axes[position]
     if mode == "take":
         numpy.broadcast_shapes(*(p.shape for p in parts if isinstance(p, numpy.ndarray)))
-    if not ellipsis:
+    if not any(part is Ellipsis for part in parts):
         parts.append(Ellipsis)
     return tuple(parts), mode
+
+
+def _axes_of(part: Any) -> int:
+    """How many axes a part of an index takes, the Ellipsis apart."""
+    if isinstance(part, numpy.ndarray):
+        return part.ndim if part.dtype.kind == "b" else 1
+    return int(part is not None and part is not Ellipsis)
 
 
 def _getitem(self: ndarray, key: Any) -> ndarray:

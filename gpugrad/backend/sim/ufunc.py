@@ -1,4 +1,6 @@
-"""Ufuncs with the methods and keywords of CuPy's. Imports core, creation, indexing, signatures.
+"""Ufuncs with the methods and keywords of CuPy's.
+
+Imports binding, core, creation, indexing and signatures.
 
 CuPy's ufuncs take ``out``, ``dtype`` and ``casting``. ``reduce`` and ``accumulate`` exist for add
 and multiply, ``reduceat`` for add, ``at`` where there is an atomic operation.
@@ -9,6 +11,7 @@ from typing import Any
 import numpy
 
 from gpugrad.backend.sim import creation
+from gpugrad.backend.sim.binding import call_numpy
 from gpugrad.backend.sim.core import SCALARS, ndarray, same_device, unsupported, wrap
 from gpugrad.backend.sim.indexing import scatter_at
 from gpugrad.backend.sim.signatures import UFUNCS
@@ -60,23 +63,15 @@ class ufunc:  # noqa: N801
         seen: list[ndarray] = []
         inputs = []
         for arg in args[: self.nin]:
-            cls = type(arg)
-            if cls is ndarray:
+            if isinstance(arg, ndarray):
                 seen.append(arg)
                 inputs.append(arg._data)
-            elif cls in _SCALAR_TYPES:
+            elif type(arg) in _SCALAR_TYPES or isinstance(arg, numpy.generic):
                 inputs.append(arg)
+            elif (override := getattr(arg, "__cupy_override_elementwise_kernel__", None)) is None:
+                raise unsupported(arg, self._public)
             else:
-                override = getattr(arg, "__cupy_override_elementwise_kernel__", None)
-                if override is not None:
-                    return override(self, *args, **kwargs)
-                if isinstance(arg, ndarray):
-                    seen.append(arg)
-                    inputs.append(arg._data)
-                elif isinstance(arg, numpy.generic):
-                    inputs.append(arg)
-                else:
-                    raise unsupported(arg, self._public)
+                return override(self, *args, **kwargs)
         if self._plain and not kwargs and len(args) == self.nin:
             # The usual call, with operands only.
             device = seen[0]._device if len(seen) == 1 else same_device(seen, self._public)
@@ -91,9 +86,7 @@ class ufunc:  # noqa: N801
                     raise TypeError(f"Wrong type ({value.dtype}) of arguments for {self.name}")
         with numpy.errstate(all="ignore"):
             result = self._compute(inputs, outputs, options)
-        if type(result) is numpy.ndarray or self.nout == 1:
-            return wrap(result, device, seen[-1:] if outputs else ())
-        return wrap(result, device, seen[len(seen) - len(outputs) :] if outputs else ())
+        return wrap(result, device, seen[len(seen) - len(outputs) :])
 
     def _outputs(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], seen: list[ndarray]
@@ -157,41 +150,30 @@ class ufunc:  # noqa: N801
         loops = self._run.types if isinstance(self._run, numpy.ufunc) else []
         return [loop for loop in loops if not set(loop) & set("gGOMmSU")]
 
+    def _only(self, method: str, **names: str) -> str:
+        """What this ufunc does in a method that CuPy has for few of them."""
+        name = names.get(self.name.removeprefix("cupy_"))
+        if name is None:
+            raise NotImplementedError(f"`{self.name}.{method}` is not supported yet by CuPy")
+        return name
+
     def reduce(
         self, array: Any, axis: Any = 0, dtype: Any = None, out: Any = None, keepdims: bool = False
     ) -> Any:
-        if self.name == "cupy_add":
-            return array.sum(axis, dtype, out, keepdims)
-        if self.name == "cupy_multiply":
-            return array.prod(axis, dtype, out, keepdims)
-        raise NotImplementedError(f"`{self.name}.reduce` is not supported yet by CuPy")
+        name = self._only("reduce", add="sum", multiply="prod")
+        return getattr(array, name)(axis, dtype, out, keepdims)
 
     def accumulate(self, array: Any, axis: int = 0, dtype: Any = None, out: Any = None) -> Any:
-        if self.name == "cupy_add":
-            return array.cumsum(axis, dtype, out)
-        if self.name == "cupy_multiply":
-            return array.cumprod(axis, dtype, out)
-        raise NotImplementedError(f"`{self.name}.accumulate` is not supported yet by CuPy")
+        name = self._only("accumulate", add="cumsum", multiply="cumprod")
+        return getattr(array, name)(axis, dtype, out)
 
     def reduceat(
         self, array: Any, indices: Any, axis: int = 0, dtype: Any = None, out: Any = None
     ) -> Any:
-        if self.name != "cupy_add":
-            raise NotImplementedError(f"`{self.name}.reduceat` is not supported yet by CuPy")
+        name = self._only("reduceat", add="add.reduceat")
         if not isinstance(array, ndarray):
-            raise unsupported(array, "add.reduceat")
-        seen = [array]
-        raw = indices
-        if isinstance(indices, ndarray):
-            seen.append(indices)
-            raw = indices._data
-        output = None
-        if out is not None:
-            seen.append(out)
-            output = out._data
-        device = same_device(seen, "add.reduceat")
-        result = numpy.add.reduceat(array._data, raw, axis=axis, dtype=dtype, out=output)
-        return wrap(result, device, seen[-1:] if out is not None else ())
+            raise unsupported(array, name)
+        return call_numpy(name, numpy.add.reduceat, (array, indices, axis, dtype, out), {})
 
     def outer(self, A: Any, B: Any, **kwargs: Any) -> Any:
         first, second = creation.array(A), creation.array(B)

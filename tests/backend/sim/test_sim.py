@@ -377,9 +377,9 @@ def test_the_type_is_registered_with_gpugrad(a):
     with xp.Device(1):
         b = xp.ones(1)
     namespace.checks("add", (a, a, 2.0, numpy.float64(1)))
-    with pytest.raises(DeviceError, match=r"add: .*sim:0 and sim:1; move one with \.to\('sim:0'"):
+    with pytest.raises(DeviceError, match=r'add: .*sim:0 and sim:1\. .*\.to\("sim:0"\)'):
         namespace.checks("add", (a, b))
-    with pytest.raises(DeviceError, match=r"mul: .*cpu and sim:0; move one with \.to\('sim'\)"):
+    with pytest.raises(DeviceError, match=r'mul: .*cpu and sim:0\. .*\.to\("sim:0"\)'):
         namespace.checks("mul", (numpy.ones(1), a))
 
 
