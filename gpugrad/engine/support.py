@@ -17,7 +17,9 @@ What an op does with a support stands in its entry, see `gpugrad.engine.op.Op`:
 Two gradients of one node add up to one that is zero only where both are.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import reduce
+from operator import and_, or_
 from typing import Any, Self
 
 import numpy as np
@@ -37,23 +39,22 @@ BOOL = np.dtype(np.bool_)
 class Support:
     """The mask of one gradient (or tangent), computed when it is first needed.
 
-    ``makes`` are pairs: the supports that it depends on, and ``make(masks, total)``, which computes
-    a mask from theirs, joined to ``total``, a mask or None.
+    It is the union of ``makes``: pairs of the supports that a mask depends on and a function
+    ``make(masks, total)``, which computes it from theirs. ``total`` is the union so far, or None: a
+    function that adds to it in place returns None.
     """
 
     __slots__ = ("_grows", "_mask", "makes")
 
-    def __init__(self, sources: Sequence["Support"], make: Callable[[list[Any], Any], Any]) -> None:
-        self.makes = [(sources, make)]
+    def __init__(self, makes: list[Any], grows: bool = False) -> None:
+        self.makes = makes
         self._mask: Any = None
-        self._grows = False  # whether it is a union that only a walk's next node refers to
+        self._grows = grows  # whether it is a union that only a walk's next node refers to
 
     def union(self, other: "Support") -> "Support":
         """The support of the sum of two gradients."""
         if not self._grows:
-            sum_ = Support((), _none)
-            sum_.makes, sum_._grows = list(self._parts()), True
-            return sum_.union(other)
+            return Support([*self._parts(), *other._parts()], grows=True)
         self.makes += other._parts()
         return self
 
@@ -63,7 +64,7 @@ class Support:
 
     def _parts(self) -> list[Any]:
         mask = self._mask
-        return self.makes if mask is None else [((), lambda masks, total: _joined(total, mask))]
+        return self.makes if mask is None else [((), lambda masks, total: mask)]
 
     def mask(self) -> Any:
         """True where the gradient is a number, False where it is zero by choice."""
@@ -81,10 +82,15 @@ class Support:
 
     def _make(self) -> None:
         total = None
-        for index, (sources, make) in enumerate(self.makes):
-            total = make([source._mask for source in sources], total)
-            if not index and len(self.makes) > 1:
-                total = total.copy()  # what follows may join it in place
+        for sources, make in self.makes:
+            mask = make([source._mask for source in sources], total)
+            if mask is None:
+                continue
+            with on_device_of(mask):
+                if total is not None:
+                    total = total | mask
+                else:  # copied, where what follows may add to it in place
+                    total = mask if len(self.makes) == 1 else mask.copy()
         self._mask, self.makes = total, []
 
 
@@ -118,17 +124,9 @@ class OutputSupports:
         return self
 
 
-def _none(masks: list[Any], total: Any) -> Any:
-    return total
-
-
-def _joined(total: Any, mask: Any) -> Any:
-    return mask if total is None else total | mask
-
-
 def nonzero(gradient: Any) -> Support:
     """The support of a raw gradient whose zeros are all by choice."""
-    support = Support((), lambda masks, total: _joined(total, gradient != 0))
+    support = Support([((), lambda masks, total: gradient != 0)])
     if has_moved():
         with on_device_of(gradient):
             support.mask()
@@ -185,25 +183,17 @@ def matters(known: dict[Any, bool], node: Any) -> bool:
     waiting = [node]
     while waiting:
         last = waiting[-1]
-        op = last.op
+        op, parents = last.op, [parent for parent in last.parents if parent is not None]
         if last in known:
             waiting.pop()
         elif op is None or not op.carries:
             known[last] = False
-        elif op.finite is not True and _asks_at_all(last):
+        elif (op.finite is not True and _asks_at_all(last)) or any(map(known.get, parents)):
             known[last] = True
+        elif unknown := [parent for parent in parents if parent not in known]:
+            waiting += unknown
         else:
-            answer = ready = True
-            for parent in last.parents:
-                if parent is not None and parent not in known:
-                    waiting.append(parent)
-                    ready = False
-                elif parent is not None and known[parent]:
-                    break
-            else:
-                answer = False
-            if answer or ready:
-                known[last] = answer
+            known[last] = False
     return known[node]
 
 
@@ -249,47 +239,35 @@ def _of_argument(node: Any, index: int, own: Any) -> Any:
         return OutputSupports({node.parameters["index"]: own}) if whole.op.moves else None
     if op.moves:
         return _moved(node, index, own)
-    xp, values, parent = node.xp, node.values, node.parents[index]
+    xp, values, shape = node.xp, node.values, node.parents[index].shape
     y = node if node.y is None else node.y
     parameters = node.parameters or {}
-    mask = op.masks[index] if op.masks else None
-    sources = () if own is None else (own,)
-    shape = parent.shape
-    if op.kind == "elementwise":
-        if mask is None:
-            return (
-                own if own is None or shape == node.shape else Support(sources, _fitted(xp, shape))
-            )
-
-        def chosen(masks: list[Any], total: Any) -> Any:
-            result = mask(xp, y, *values, **parameters)
-            if masks:
-                result = result & masks[0]
-            if result.shape != node.shape:
-                result = xp.broadcast_to(result, node.shape)
-            return _joined(total, _fit(xp, result, shape))
-
-        return Support(sources, chosen)
-    if op.support is None:
+    choose = op.masks[index] if op.masks else None
+    elementwise = op.kind == "elementwise"
+    if elementwise and choose is None and (own is None or shape == node.shape):
+        return own
+    if not elementwise and op.support is None:
         return None
 
-    def spread(masks: list[Any], total: Any) -> Any:
-        whole = masks[0] if masks else xp.ones(node.shape, dtype="bool")
-        result = op.support(xp, whole, y, *values, **parameters)
-        if mask is not None:
-            result = result & mask(xp, y, *values, **parameters)
-        return _joined(total, _fit(xp, result, shape))
+    def make(masks: list[Any], total: Any) -> Any:
+        if elementwise:
+            results = masks
+        else:
+            whole = masks[0] if masks else xp.ones(node.shape, dtype="bool")
+            results = [op.support(xp, whole, y, *values, **parameters)]
+        if choose is not None:
+            results = [*results, choose(xp, y, *values, **parameters)]
+        result = reduce(and_, results)
+        if elementwise and result.shape != node.shape:
+            result = xp.broadcast_to(result, node.shape)
+        return _fit(xp, result, shape)
 
-    return Support(sources, spread)
+    return Support([(() if own is None else (own,), make)])
 
 
 def _fit(xp: Any, mask: Any, shape: Any) -> Any:
     """A mask, unbroadcast to a shape."""
     return mask if mask.shape == shape else unbroadcast(xp, mask, shape, BOOL)
-
-
-def _fitted(xp: Any, shape: Any) -> Callable[[list[Any], Any], Any]:
-    return lambda masks, total: _joined(total, _fit(xp, masks[0], shape))
 
 
 def _moved(node: Any, index: int, own: Any) -> Support | None:
@@ -314,14 +292,15 @@ def _moved(node: Any, index: int, own: Any) -> Support | None:
         ]
         add = None if total is None or op.adds is None else op.adds[index]
         if add is not None and add(xp, total, whole[0], *values, **parameters):
-            return total
+            return None
         g = [mask.astype("float32") for mask in whole]
         needs = [position == index for position in range(len(values))]
         d = pull_back(op, xp, tuple(g) if several else g[0], y, needs, values, parameters)[index]
         with on_device_of(d):
-            return _joined(total, _fit(xp, d != 0, parent.shape))
+            return _fit(xp, d != 0, parent.shape)
 
-    return Support([own for position in sorted(outputs) if (own := outputs[position])], moved)
+    sources = [own for position in sorted(outputs) if (own := outputs[position])]
+    return Support([(sources, moved)])
 
 
 def push_support(supports: dict[Any, Any], node: Any, tangents: Sequence[Any]) -> None:
@@ -360,12 +339,11 @@ def push_support(supports: dict[Any, Any], node: Any, tangents: Sequence[Any]) -
             ]
             result = getattr(xp, op.name)(*whole, **parameters)
             with on_device_of(result):
-                return _joined(total, result != 0)
-        for index, part in full.items():
-            if (mask := chooses[index]) is not None:
-                part = part & mask(xp, y, *values, **parameters)
-            total = _joined(total, xp.broadcast_to(part, node.shape))
-        return total
+                return result != 0
+        for index, choose in chooses.items():
+            if choose is not None:
+                full[index] = full[index] & choose(xp, y, *values, **parameters)
+        return reduce(or_, [xp.broadcast_to(part, node.shape) for part in full.values()])
 
     if op.moves:
         constants = sum(map(op.is_constant, range(len(values))))
@@ -374,7 +352,7 @@ def push_support(supports: dict[Any, Any], node: Any, tangents: Sequence[Any]) -
     else:
         known = all(owns[index] or chooses[index] for index in moved)
     if known:
-        supports[node] = Support(sources, push)
+        supports[node] = Support([(sources, push)])
         if has_moved():
             with on_device_of(tangents[moved[0]]):
                 supports[node].mask()
