@@ -134,73 +134,74 @@ class Block:
 
     def __call__(self, function: F) -> F:
         """Decorate a function, a generator function or a coroutine function (or both in one)."""
-        if inspect.isgeneratorfunction(function):
+        decorate = next((d for holds, d in _DECORATORS if holds(function)), _function)
+        return functools.wraps(function)(decorate(self, function))  # type: ignore[return-value]
 
-            @functools.wraps(function)
-            def generator(*args: Any, **kwargs: Any) -> Any:
-                # Between two steps the caller runs, in the caller's mode.
-                steps = function(*args, **kwargs)
-                resume, argument = steps.send, None
-                while True:
-                    try:
-                        with self:
-                            value = resume(argument)
-                    except StopIteration as stop:
-                        return stop.value
-                    try:
-                        resume, argument = steps.send, (yield value)
-                    except GeneratorExit:
-                        with self:
-                            steps.close()
-                        raise
-                    except BaseException as error:  # noqa: BLE001  for the generator to handle
-                        resume, argument = steps.throw, error
 
-            return generator  # type: ignore[return-value]
-        if inspect.isasyncgenfunction(function):
+def _generator(block: Block, function: Callable[..., Any]) -> Callable[..., Any]:
+    def generator(*args: Any, **kwargs: Any) -> Any:
+        # Between two steps the caller runs, in the caller's mode.
+        steps = function(*args, **kwargs)
+        resume, argument = steps.send, None
+        while True:
+            try:
+                with block:
+                    value = resume(argument)
+            except StopIteration as stop:
+                return stop.value
+            try:
+                resume, argument = steps.send, (yield value)
+            except BaseException as error:  # noqa: BLE001  for the generator to handle
+                resume, argument = steps.throw, error
 
-            @functools.wraps(function)
-            async def async_generator(*args: Any, **kwargs: Any) -> Any:
-                steps = function(*args, **kwargs)
-                resume, argument = steps.asend, None
-                while True:
-                    try:
-                        with self:
-                            value = await resume(argument)
-                    except StopAsyncIteration:
-                        return
-                    try:
-                        resume, argument = steps.asend, (yield value)
-                    except GeneratorExit:
-                        with self:
-                            await steps.aclose()
-                        raise
-                    except BaseException as error:  # noqa: BLE001  as above
-                        resume, argument = steps.athrow, error
+    return generator
 
-            return async_generator  # type: ignore[return-value]
-        if inspect.iscoroutinefunction(function):
 
-            @functools.wraps(function)
-            async def coroutine(*args: Any, **kwargs: Any) -> Any:
-                with self:
-                    return await function(*args, **kwargs)
+def _async_generator(block: Block, function: Callable[..., Any]) -> Callable[..., Any]:
+    async def generator(*args: Any, **kwargs: Any) -> Any:
+        steps = function(*args, **kwargs)
+        resume, argument = steps.asend, None
+        while True:
+            try:
+                with block:
+                    value = await resume(argument)
+            except StopAsyncIteration:
+                return
+            try:
+                resume, argument = steps.asend, (yield value)
+            except BaseException as error:  # noqa: BLE001  as above
+                resume, argument = steps.athrow, error
 
-            return coroutine  # type: ignore[return-value]
+    return generator
 
-        @functools.wraps(function)
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
-            with self:
-                return function(*args, **kwargs)
 
-        return wrapped  # type: ignore[return-value]
+def _coroutine(block: Block, function: Callable[..., Any]) -> Callable[..., Any]:
+    async def coroutine(*args: Any, **kwargs: Any) -> Any:
+        with block:
+            return await function(*args, **kwargs)
+
+    return coroutine
+
+
+def _function(block: Block, function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with block:
+            return function(*args, **kwargs)
+
+    return call
+
+
+_DECORATORS = (
+    (inspect.isgeneratorfunction, _generator),
+    (inspect.isasyncgenfunction, _async_generator),
+    (inspect.iscoroutinefunction, _coroutine),
+)
 
 
 class _Mode(Block):
     """A block inside which recording is on or off."""
 
-    def __init__(self, mode: bool) -> None:
-        self.mode = mode
+    mode: bool
 
     def _apply(self) -> None:
         recording.set(self.mode and (observer.get() or True))
@@ -248,17 +249,10 @@ class Observers:
 
 
 class _FixedMode(_Mode):
-    mode: bool
-
     def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
         block = super().__new__(cls)
-        if function is None:
-            return block
-        block.__init__()  # type: ignore[misc]
-        return block(function)  # `@gg.no_grad`, without the parentheses
-
-    def __init__(self) -> None:
-        super().__init__(self.mode)
+        # A function is given by `@gg.no_grad`, without the parentheses.
+        return block if function is None else block(function)
 
 
 class no_grad(_FixedMode):  # noqa: N801 - PyTorch's name
