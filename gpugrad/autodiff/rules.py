@@ -17,6 +17,7 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.modes import enable_grad, no_grad, strict
 from gpugrad.engine.node import Node
 from gpugrad.engine.op import Op
+from gpugrad.engine.outputs import zeros
 from gpugrad.errors import DeviceError, DTypeError, GradientError, ShapeError
 from gpugrad.tensor import TENSORS, Tensor, get_default_dtype
 
@@ -99,11 +100,6 @@ def weak_dtype(values: Sequence[Any]) -> Any:
     """The dtype of Python's floats beside some arrays: that of their floating-point numbers."""
     dtypes = [value.dtype for value in values if is_array(value) and value.dtype.kind == "f"]
     return np.result_type(*dtypes) if dtypes else get_default_dtype()
-
-
-def zeros(xp: Any, like: Any, value: Any) -> Any:
-    """A gradient or tangent of zeros for a value, on the device of ``like``."""
-    return xp.full_like(like, 0, dtype=value.dtype, shape=tuple(value.shape))
 
 
 def zero_of(xp: Any, like: Any, value: Any) -> Any:

@@ -6,6 +6,8 @@ is diagonal; a linear op is applied to the tangents; the vjp of any other, which
 """
 
 from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import add
 from typing import Any
 
 from gpugrad.engine import versions
@@ -13,7 +15,7 @@ from gpugrad.engine.backward import GraphMode, freed, reachable, run_backward
 from gpugrad.engine.follow import on_device_of
 from gpugrad.engine.modes import in_rules
 from gpugrad.engine.node import Leaf
-from gpugrad.engine.outputs import OutputsNode
+from gpugrad.engine.outputs import OutputsNode, zeros
 from gpugrad.engine.pull import pull_back, unbroadcast
 from gpugrad.engine.support import asks, nonzero, push_support
 
@@ -66,29 +68,33 @@ def _tangent(node: Any, tangents: list[Any], graph: GraphMode, supports: dict[An
         result = op.jvp(xp, tangents, y, *values, **parameters)
     elif op.kind == "linear":
         some = next(t for t in tangents if t is not None)
+        # The tangent of a number, as in an assignment to elements, is a number.
         full = [
             tangent
             if tangent is not None
             else value
             if op.is_constant(index)
-            else _zeros(xp, some, value)
+            else zeros(xp, some, value)
+            if hasattr(value, "dtype")
+            else 0
             for index, (tangent, value) in enumerate(zip(tangents, values, strict=True))
         ]
         result = getattr(xp, op.name)(*full, **parameters)
     elif op.kind == "elementwise" and op.vjps is not None:
-        result = _sum(
-            _masked(
-                node, index, supports, xp, op.vjps[index](xp, tangent, y, *values, **parameters)
-            )
-            for index, tangent in enumerate(tangents)
-            if tangent is not None
+        rules = op.vjps
+        terms = (
+            _masked(node, index, supports, xp, rules[index](xp, t, y, *values, **parameters))
+            for index, t in enumerate(tangents)
+            if t is not None
         )
+        result = reduce(add, terms)
     elif op.kind == "multilinear":
-        result = _sum(
-            getattr(xp, op.name)(*values[:index], tangent, *values[index + 1 :], **parameters)
-            for index, tangent in enumerate(tangents)
-            if tangent is not None
+        terms = (
+            getattr(xp, op.name)(*values[:index], t, *values[index + 1 :], **parameters)
+            for index, t in enumerate(tangents)
+            if t is not None
         )
+        result = reduce(add, terms)
     else:
         result = _transposed(node, tangents, values, y, graph)
     if isinstance(node, OutputsNode):
@@ -100,20 +106,6 @@ def _masked(node: Any, index: int, supports: dict[Any, Any], xp: Any, d: Any) ->
     """An argument's part of a tangent, zero where the argument's tangent is zero by choice."""
     support = supports.get(node.parents[index])
     return d if support is None or not asks(node, index) else xp.where(support.mask(), d, 0)
-
-
-def _zeros(xp: Any, like: Any, value: Any) -> Any:
-    """The tangent of a constant; for a number, as in an assignment to elements, a number."""
-    if not hasattr(value, "dtype"):
-        return 0
-    return xp.full_like(like, 0, dtype=value.dtype, shape=value.shape)
-
-
-def _sum(terms: Any) -> Any:
-    total = None
-    for term in terms:
-        total = term if total is None else total + term
-    return total
 
 
 def _transposed(
@@ -134,7 +126,7 @@ def _transposed(
 
     some = next(t for t in tangents if t is not None)
     outputs = node.shape if several else (node,)
-    us = [xp.full_like(some, 0, dtype=one.dtype, shape=one.shape) for one in outputs]
+    us = [zeros(xp, some, output) for output in outputs]
     results = transpose(vjp, us, tangents, graph)
     return tuple(results) if several else results[0]
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 from gpugrad.engine.node import Node
 from gpugrad.engine.op import Op
 
-__all__ = ["PICK", "OutputGrads", "OutputsNode", "ShapeDtype", "pick"]
+__all__ = ["PICK", "OutputGrads", "OutputsNode", "ShapeDtype", "pick", "zeros"]
 
 
 class ShapeDtype:
@@ -22,9 +22,10 @@ class ShapeDtype:
         self.shape = shape
         self.dtype = dtype
 
-    def zeros(self, xp: Any, like: Any) -> Any:
-        """The gradient of an output that was not used."""
-        return xp.full_like(like, 0, dtype=self.dtype, shape=self.shape)
+
+def zeros(xp: Any, like: Any, value: Any) -> Any:
+    """A gradient or tangent of zeros for a value, on the device of ``like``."""
+    return xp.full_like(like, 0, dtype=value.dtype, shape=tuple(value.shape))
 
 
 class OutputsNode(Node):
@@ -55,7 +56,7 @@ class OutputsNode(Node):
         parts = gradients.parts
         some = next(iter(parts.values()))
         return tuple(
-            parts[index] if index in parts else output.zeros(xp, some)
+            parts[index] if index in parts else zeros(xp, some, output)
             for index, output in enumerate(self.shape)
         )
 
