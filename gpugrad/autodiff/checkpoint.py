@@ -124,13 +124,18 @@ class _Call:
         leaves = [next(tensors) if is_recorded(leaf) else leaf for leaf in done.leaves]
         return tree.unflatten(done.structure, leaves)
 
-    def again(self, inputs: Sequence[Tensor], recorded: bool) -> tuple[list[Any], list[Any]]:
+    def again(self, values: Sequence[Any], recorded: bool) -> tuple[list[Any], list[Any]]:
         """The nodes of the outputs, computed a second time, and those that they came from.
 
+        ``values`` are the arguments: raw, or Tensors where the walk is recorded.
         Nodes from outside of f are replaced by new ones. So a walk down to them neither calls
         the hooks of the caller's tensors nor frees their graph: the outer walk does both.
         """
-        start = min((value._node.serial for value in inputs), default=next_serial())
+        start = next_serial()
+        inputs = [
+            connect(value if isinstance(value, Tensor) else Tensor(value))
+            for value in values[: len(self.nodes)]
+        ]
         ends = {node: self._end(node, recorded) for node in self.older}
         with device(self.device), replayed(self.states):
             done = self.run(inputs, start)
@@ -206,7 +211,7 @@ def _described(outputs: list[tuple[Any, Any]], older: list[Any]) -> str:
 
 def _pull(xp: Any, g: Any, y: Any, needs: Any, *values: Any, call: _Call) -> list[Any]:
     recorded = xp is TENSORS
-    roots, sources = call.again(_inputs(values, call), recorded)
+    roots, sources = call.again(values, recorded)
     seeds = list(zip(roots, g))
     targets = [node for node, need in zip(sources, needs) if need]
     gradients = run_backward(seeds, graph=GRAPH_MODE if recorded else None, targets=targets)
@@ -217,16 +222,8 @@ def _pull(xp: Any, g: Any, y: Any, needs: Any, *values: Any, call: _Call) -> lis
     return ds + [None] * len(call.constants)
 
 
-def _inputs(values: Sequence[Any], call: _Call) -> list[Tensor]:
-    """New tensors for the arguments, which are raw, or Tensors where the walk is recorded."""
-    return [
-        connect(value if isinstance(value, Tensor) else Tensor(value))
-        for value in values[: len(call.nodes)]
-    ]
-
-
 def _push(xp: Any, tangents: Any, y: Any, *values: Any, call: _Call) -> tuple[Any, ...]:
-    nodes, sources = call.again(_inputs(values, call), True)
+    nodes, sources = call.again(values, True)
     known = {node: t for node, t in zip(sources, tangents) if t is not None}
     some = next(iter(known.values()))
     with enable_grad():

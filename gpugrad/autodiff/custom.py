@@ -6,7 +6,7 @@
 import functools
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from gpugrad.autodiff.calls import Call, Rule
 from gpugrad.autodiff.rules import (
@@ -29,14 +29,11 @@ from gpugrad.tensor import Tensor
 __all__ = ["CustomOp", "Saved", "custom_op", "saved"]
 
 
-class Saved:
+class Saved(NamedTuple):
     """The outputs of an op, and arrays for its derivatives: see `saved`."""
 
-    __slots__ = ("extras", "outputs")
-
-    def __init__(self, outputs: Any, extras: dict[str, Any]) -> None:
-        self.outputs = outputs
-        self.extras = extras
+    outputs: Any
+    extras: dict[str, Any]
 
 
 def saved(outputs: Any, /, **extras: Any) -> Saved:

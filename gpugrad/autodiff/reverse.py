@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from gpugrad.backend.device import copied
 from gpugrad.engine.accumulate import steal_or_copy
 from gpugrad.engine.backward import run_backward
@@ -73,23 +71,23 @@ def gradients(
         targets=targets,
     )
     del seeds
-    last = {node: index for index, node in enumerate(targets)}
-    results = []
+    firsts: dict[Any, Tensor] = {}
+    results: list[Tensor | None] = []
     for index, node in enumerate(targets):
-        g = gradients.get(node)
-        if g is None and not allow_unused:
+        if node in gradients:
+            # No name holds the gradient, or it would be copied.
+            firsts[node] = (
+                gradients.pop(node) if create_graph else Tensor(steal_or_copy(gradients.pop(node)))
+            )
+            results.append(firsts[node])
+        elif node in firsts:  # an input that is given twice
+            first = firsts[node]
+            results.append(first if create_graph else Tensor(copied(first.data)))
+        elif allow_unused:
+            results.append(None)
+        else:
             raise GradientError(
                 f"gradients: the outputs do not depend on input {index}. Pass allow_unused=True "
                 "for None in its place"
             )
-        if isinstance(g, np.generic):
-            g = Tensor(np.asarray(g))
-        elif g is not None and not isinstance(g, Tensor):
-            del g  # or it would be copied: its last use takes it as it is
-            g = Tensor(
-                steal_or_copy(gradients.pop(node))
-                if last[node] == index
-                else copied(gradients[node])
-            )
-        results.append(g)
     return results[0] if isinstance(inputs, Tensor) else tuple(results)

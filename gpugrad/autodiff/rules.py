@@ -8,6 +8,7 @@ for a constant and be silently wrong.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -138,13 +139,13 @@ def checked_gradient(
     return d
 
 
+@dataclass
 class _Refusal:
     """Why a result cannot be differentiated, and the result."""
 
-    def __init__(self, what: str, reason: str, value: Any) -> None:
-        self.what = what
-        self.reason = reason
-        self.value = value
+    what: str
+    reason: str
+    value: Any
 
     def __repr__(self) -> str:
         return "…"

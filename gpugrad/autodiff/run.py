@@ -55,6 +55,10 @@ def is_recorded(value: Any) -> bool:
     return isinstance(value, Tensor) and value._node is not None
 
 
+# What a leaf may be. A result has the first of those that its arguments have.
+LEAF_TYPES = ("tensor", "array", "scalar", "number")
+
+
 def leaf_type(value: Any) -> str:
     """What a leaf is: a "tensor", an "array", a NumPy "scalar" or a Python "number"."""
     if isinstance(value, Tensor):
@@ -209,10 +213,7 @@ class Run:
         """An output of f, as the caller gets it: raw where all arguments were raw."""
         if self.watched:
             return output
-        types = set(self.leaf_types)
-        if "tensor" in types or not types:
-            return output.detach()
-        common = "array" if "array" in types else "number" if types == {"number"} else "scalar"
+        common = min(self.leaf_types, key=LEAF_TYPES.index, default="tensor")
         return restored(common, output.detach())
 
     def values(self) -> Any:

@@ -51,21 +51,15 @@ def call_on_gradient(node: Any, g: Any) -> Any:
     A hook gets a copy, since a gradient may share its memory with others; a change of the copy
     in place changes the gradient.
     """
-    if isinstance(g, record.Tensor):
-        with enable_grad():
-            for hook in _hooks(node, CHANGES):
-                shown = g if g._node is not None else record.Tensor(g.data.copy())
-                changed = hook(shown)
-                g = shown if changed is None else _replacement(hook, changed, g)
-            for hook in _hooks(node, RETAINS):
-                hook(g)
-        return g
-    with no_grad():
+    recorded = isinstance(g, record.Tensor)
+    with enable_grad() if recorded else no_grad():
         for hook in _hooks(node, CHANGES):
-            shown = record.Tensor(g.copy())
+            in_graph = recorded and g._node is not None
+            shown = g if in_graph else record.Tensor((g.data if recorded else g).copy())
             changed = hook(shown)
-            g = (shown if changed is None else _replacement(hook, changed, shown))._array
-            del shown, changed  # a reference would force a copy when the leaf gets it
+            after = shown if changed is None else _replacement(hook, changed, shown)
+            g = after if recorded else after._array
+            del shown, changed, after  # a reference would force a copy when the leaf gets it
         for hook in _hooks(node, RETAINS):
             hook(g)
     return g

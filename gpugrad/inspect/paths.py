@@ -6,6 +6,7 @@ being listed, and listed lazily.
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from gpugrad.engine.node import Leaf, Node
@@ -18,6 +19,7 @@ GROUP = 12  # operations written as one expression, at most
 SATURATED = 10**15  # the largest count of paths
 
 
+@dataclass(slots=True, eq=False)
 class Edge:
     """A value and one of the values that it was computed from, with the steps between them.
 
@@ -25,14 +27,11 @@ class Edge:
     operations in between are part of the formula of ``child``.
     """
 
-    __slots__ = ("child", "factor", "index", "parent", "steps")
-
-    def __init__(self, child: Any, parent: Any, steps: tuple[tuple[Any, int], ...]) -> None:
-        self.child = child
-        self.parent = parent
-        self.steps = steps
-        self.index = 0  # the number, from 1, among several edges between the same two values
-        self.factor: float | complex | None = None
+    child: Any
+    parent: Any
+    steps: tuple[tuple[Any, int], ...]
+    index: int = 0  # the number, from 1, among several edges between the same two values
+    factor: float | complex | None = None
 
     @property
     def is_number(self) -> bool:
