@@ -7,12 +7,12 @@ complex64, and the transforms of complex64 that are real float32. The derivative
 are in ``gpugrad/ops/fft.py``; docs/derivatives.md defines gradients of complex numbers.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 from gpugrad.errors import ArgumentError, DTypeError, ShapeError
-from gpugrad.functions.manipulation import concat
-from gpugrad.functions.operands import axis_number
+from gpugrad.functions.manipulation import concat, slices
+from gpugrad.functions.operands import all_or_numbers, axis_numbers
 from gpugrad.ops.fft import ADJOINT
 from gpugrad.tensor import creation
 from gpugrad.tensor.core import Tensor
@@ -24,7 +24,8 @@ __all__ = [
     "ihfft", "irfft", "irfft2", "irfftn", "rfft", "rfft2", "rfftfreq", "rfftn",
 ]  # fmt: skip
 
-Sizes = Sequence[int] | None
+Sizes: TypeAlias = Sequence[int] | None
+Axes: TypeAlias = Sequence[int] | None
 
 
 def _norm(name: str, norm: str | None) -> str:
@@ -37,25 +38,27 @@ def _norm(name: str, norm: str | None) -> str:
     return norm
 
 
-def _axes(name: str, x: Tensor, s: Sizes, axes: Sequence[int] | None) -> tuple[int, ...]:
+def _axes(name: str, x: Tensor, s: Sizes, axes: Axes) -> tuple[int, ...]:
     """The axes to transform, counted from the front; the last ones, for sizes alone."""
     if axes is None:
-        count = x.ndim if s is None else len(s)
-        axes = range(-count, 0)
-    numbers = tuple(axis_number(name, axis, x.ndim) for axis in axes)
+        axes = range(-(x.ndim if s is None else len(s)), 0)
+    numbers = axis_numbers(name, axes, x.ndim, distinct=False)
     if s is not None and len(s) != len(numbers):
         raise ShapeError(f"{name}: expected a size for each of axes {numbers}, got s={tuple(s)}")
     return numbers
 
 
-def _sizes(
-    name: str, x: Tensor, s: Sequence[int | None] | None, axes: tuple[int, ...]
-) -> list[int]:
-    """A size for each axis: the requested one, or for None and NumPy's -1 its own."""
-    requested = [None] * len(axes) if s is None else list(s)
+def _sizes(name: str, x: Tensor, s: Any, axes: tuple[int, ...], halved: bool) -> list[int]:
+    """A size for each axis: the requested one, or for None and NumPy's -1 its own.
+
+    Where x is the first half of a transform of real numbers, its last axis is that of the whole.
+    """
+    own = [x.shape[axis] for axis in axes]
+    if halved:
+        own[-1] = 2 * (own[-1] - 1)
     sizes = [
-        x.shape[axis] if size is None or size == -1 else int(size)
-        for size, axis in zip(requested, axes)
+        n if size is None or size == -1 else int(size)
+        for size, n in zip(own if s is None else s, own)
     ]
     if any(size < 1 for size in sizes):
         raise ShapeError(
@@ -67,52 +70,41 @@ def _sizes(
 
 def _fitted(x: Tensor, sizes: Sequence[int], axes: Sequence[int]) -> Tensor:
     """x cut or padded with zeros to sizes along axes."""
+    widths = [(0, 0)] * x.ndim
     for size, axis in zip(sizes, axes):
         if x.shape[axis] > size:
-            x = x[(slice(None),) * axis + (slice(0, size),)]
-    widths = [[0, 0] for _ in x.shape]
-    for size, axis in zip(sizes, axes):
-        widths[axis][1] = size - x.shape[axis]
-    if not any(after for _, after in widths):
-        return x
-    return OPS["pad_zeros"](x, pad_width=tuple(map(tuple, widths)))
+            x = slices(x, axis, 0, size)
+        widths[axis] = (0, size - x.shape[axis])
+    return OPS["pad_zeros"](x, pad_width=tuple(widths)) if any(map(any, widths)) else x
 
 
-def _complex(
-    name: str, x: Any, s: Any, axes: Sequence[int] | None, norm: str | None, inverse: bool
-) -> Tensor:
+def _complex(name: str, x: Any, s: Any, axes: Axes, norm: str | None, inverse: bool) -> Tensor:
     x = as_tensor(x)
-    scaling = _norm(name, norm)
-    axis_list = _axes(name, x, s, axes)
-    if not axis_list:
+    scaling, numbers = _norm(name, norm), _axes(name, x, s, axes)
+    if not numbers:
         return x
-    x = _fitted(x, _sizes(name, x, s, axis_list), axis_list)
-    return OPS["fourier"](x, axes=axis_list, inverse=inverse, norm=scaling)
+    x = _fitted(x, _sizes(name, x, s, numbers, halved=False), numbers)
+    return OPS["fourier"](x, axes=numbers, inverse=inverse, norm=scaling)
 
 
-def _of_real(name: str, x: Any, s: Any, axes: Sequence[int] | None, norm: str | None) -> Tensor:
+def _of_real(name: str, x: Any, s: Any, axes: Axes, norm: str | None) -> Tensor:
     x = as_tensor(x)
     if x.dtype.kind == "c":
         raise DTypeError(
             f"{name}: expected real numbers, got {x.dtype}. The transform of complex ones is "
             f"gg.fft.{name.replace('ihfft', 'ifft').removeprefix('r')}"
         )
-    scaling = _norm(name, norm)
-    axis_list = _nonempty(name, _axes(name, x, s, axes))
-    x = _fitted(x, _sizes(name, x, s, axis_list), axis_list)
-    return OPS["fourier_of_real"](x, axes=axis_list, norm=scaling)
+    scaling, numbers = _norm(name, norm), _nonempty(name, _axes(name, x, s, axes))
+    x = _fitted(x, _sizes(name, x, s, numbers, halved=False), numbers)
+    return OPS["fourier_of_real"](x, axes=numbers, norm=scaling)
 
 
-def _to_real(name: str, x: Any, s: Any, axes: Sequence[int] | None, norm: str | None) -> Tensor:
+def _to_real(name: str, x: Any, s: Any, axes: Axes, norm: str | None) -> Tensor:
     x = as_tensor(x)
-    scaling = _norm(name, norm)
-    axis_list = _nonempty(name, _axes(name, x, s, axes))
-    requested = [None] * len(axis_list) if s is None else list(s)
-    if requested[-1] is None or requested[-1] == -1:
-        requested[-1] = 2 * (x.shape[axis_list[-1]] - 1)
-    sizes = _sizes(name, x, requested, axis_list)
-    x = _fitted(x, [*sizes[:-1], sizes[-1] // 2 + 1], axis_list)
-    return OPS["fourier_to_real"](x, axes=axis_list, size=sizes[-1], norm=scaling)
+    scaling, numbers = _norm(name, norm), _nonempty(name, _axes(name, x, s, axes))
+    sizes = _sizes(name, x, s, numbers, halved=True)
+    x = _fitted(x, [*sizes[:-1], sizes[-1] // 2 + 1], numbers)
+    return OPS["fourier_to_real"](x, axes=numbers, size=sizes[-1], norm=scaling)
 
 
 def _nonempty(name: str, axes: tuple[int, ...]) -> tuple[int, ...]:
@@ -174,9 +166,7 @@ def ihfft(x: Any, /, n: int | None = None, axis: int = -1, norm: str | None = No
 # Several axes.
 
 
-def fftn(
-    x: Any, /, s: Sizes = None, axes: Sequence[int] | None = None, norm: str | None = None
-) -> Tensor:
+def fftn(x: Any, /, s: Sizes = None, axes: Axes = None, norm: str | None = None) -> Tensor:
     """The Fourier transform along several axes, all unless ``axes`` names them.
 
     >>> import gpugrad as gg
@@ -186,51 +176,37 @@ def fftn(
     return _complex("fftn", x, s, axes, norm, False)
 
 
-def ifftn(
-    x: Any, /, s: Sizes = None, axes: Sequence[int] | None = None, norm: str | None = None
-) -> Tensor:
+def ifftn(x: Any, /, s: Sizes = None, axes: Axes = None, norm: str | None = None) -> Tensor:
     """The inverse of `fftn`."""
     return _complex("ifftn", x, s, axes, norm, True)
 
 
-def rfftn(
-    x: Any, /, s: Sizes = None, axes: Sequence[int] | None = None, norm: str | None = None
-) -> Tensor:
+def rfftn(x: Any, /, s: Sizes = None, axes: Axes = None, norm: str | None = None) -> Tensor:
     """The Fourier transform of real numbers along several axes: the first half along the last."""
     return _of_real("rfftn", x, s, axes, norm)
 
 
-def irfftn(
-    x: Any, /, s: Sizes = None, axes: Sequence[int] | None = None, norm: str | None = None
-) -> Tensor:
+def irfftn(x: Any, /, s: Sizes = None, axes: Axes = None, norm: str | None = None) -> Tensor:
     """The inverse of `rfftn`; ``s`` are the sizes of the result, the last even by default."""
     return _to_real("irfftn", x, s, axes, norm)
 
 
-def fft2(
-    x: Any, /, s: Sizes = None, axes: Sequence[int] | None = (-2, -1), norm: str | None = None
-) -> Tensor:
+def fft2(x: Any, /, s: Sizes = None, axes: Axes = (-2, -1), norm: str | None = None) -> Tensor:
     """The Fourier transform along the last two axes, or those in ``axes``."""
     return _complex("fft2", x, s, axes, norm, False)
 
 
-def ifft2(
-    x: Any, /, s: Sizes = None, axes: Sequence[int] | None = (-2, -1), norm: str | None = None
-) -> Tensor:
+def ifft2(x: Any, /, s: Sizes = None, axes: Axes = (-2, -1), norm: str | None = None) -> Tensor:
     """The inverse of `fft2`."""
     return _complex("ifft2", x, s, axes, norm, True)
 
 
-def rfft2(
-    x: Any, /, s: Sizes = None, axes: Sequence[int] | None = (-2, -1), norm: str | None = None
-) -> Tensor:
+def rfft2(x: Any, /, s: Sizes = None, axes: Axes = (-2, -1), norm: str | None = None) -> Tensor:
     """The Fourier transform of real numbers along two axes: the first half along the last."""
     return _of_real("rfft2", x, s, axes, norm)
 
 
-def irfft2(
-    x: Any, /, s: Sizes = None, axes: Sequence[int] | None = (-2, -1), norm: str | None = None
-) -> Tensor:
+def irfft2(x: Any, /, s: Sizes = None, axes: Axes = (-2, -1), norm: str | None = None) -> Tensor:
     """The inverse of `rfft2`; ``s`` are the sizes of the result, the last even by default."""
     return _to_real("irfft2", x, s, axes, norm)
 
@@ -238,14 +214,14 @@ def irfft2(
 # Frequencies, and their order.
 
 
-def _frequencies(
-    name: str, n: int, d: Any, parts: Callable[[int], list[tuple[int, int]]], kwargs: dict[str, Any]
-) -> Tensor:
+def _frequencies(name: str, n: Any, d: Any, half: bool, dtype: Any, device: Any) -> Tensor:
     if not hasattr(n, "__index__") or n < 1:
         raise ArgumentError(f"{name}: expected a whole number of 1 or more, got {n!r}")
-    kwargs = {**kwargs, "dtype": kwargs["dtype"] or creation.get_default_dtype()}
-    counts = concat([creation.arange(first, last, **kwargs) for first, last in parts(int(n))])
-    return counts / (int(n) * d)
+    n, kwargs = int(n), {"dtype": dtype or creation.get_default_dtype(), "device": device}
+    counts = creation.arange(n // 2 + 1 if half else (n + 1) // 2, **kwargs)
+    if not half:
+        counts = concat([counts, creation.arange(-(n // 2), 0, **kwargs)])
+    return counts / (n * d)
 
 
 def fftfreq(n: int, d: Any = 1.0, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -255,8 +231,7 @@ def fftfreq(n: int, d: Any = 1.0, *, dtype: Any = None, device: Any = None) -> T
     >>> gg.fft.fftfreq(4)
     tensor([ 0.  ,  0.25, -0.5 , -0.25])
     """
-    kwargs = {"dtype": dtype, "device": device}
-    return _frequencies("fftfreq", n, d, lambda n: [(0, (n + 1) // 2), (-(n // 2), 0)], kwargs)
+    return _frequencies("fftfreq", n, d, False, dtype, device)
 
 
 def rfftfreq(n: int, d: Any = 1.0, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -266,19 +241,16 @@ def rfftfreq(n: int, d: Any = 1.0, *, dtype: Any = None, device: Any = None) -> 
     >>> gg.fft.rfftfreq(4)
     tensor([0.  , 0.25, 0.5 ])
     """
-    kwargs = {"dtype": dtype, "device": device}
-    return _frequencies("rfftfreq", n, d, lambda n: [(0, n // 2 + 1)], kwargs)
+    return _frequencies("rfftfreq", n, d, True, dtype, device)
 
 
-def _shifted(name: str, x: Any, axes: int | Sequence[int] | None, sign: int) -> Tensor:
+def _shifted(name: str, x: Any, axes: int | Axes, sign: int) -> Tensor:
     x = as_tensor(x)
-    chosen = range(x.ndim) if axes is None else axes if isinstance(axes, Sequence) else (axes,)
-    axis_list = tuple(axis_number(name, axis, x.ndim) for axis in chosen)
-    shifts = tuple(sign * (x.shape[axis] // 2) for axis in axis_list)
-    return OPS["roll"](x, shift=shifts, axis=axis_list)
+    numbers = all_or_numbers(name, axes, x.ndim)
+    return OPS["roll"](x, shift=tuple(sign * (x.shape[i] // 2) for i in numbers), axis=numbers)
 
 
-def fftshift(x: Any, /, axes: int | Sequence[int] | None = None) -> Tensor:
+def fftshift(x: Any, /, axes: int | Axes = None) -> Tensor:
     """The element of frequency zero moved to the middle, along all axes or those in ``axes``.
 
     >>> import gpugrad as gg
@@ -288,6 +260,6 @@ def fftshift(x: Any, /, axes: int | Sequence[int] | None = None) -> Tensor:
     return _shifted("fftshift", x, axes, 1)
 
 
-def ifftshift(x: Any, /, axes: int | Sequence[int] | None = None) -> Tensor:
+def ifftshift(x: Any, /, axes: int | Axes = None) -> Tensor:
     """The inverse of `fftshift`."""
     return _shifted("ifftshift", x, axes, -1)

@@ -15,7 +15,7 @@ from gpugrad.engine.modes import is_deterministic
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.index_tricks import ravel_multi_index
 from gpugrad.functions.manipulation import reshape, stack
-from gpugrad.functions.operands import beside, is_number, xp_of
+from gpugrad.functions.operands import along_axis, beside, is_number, with_axes, xp_of
 from gpugrad.functions.scatter import bincount
 from gpugrad.functions.sorting import searchsorted
 from gpugrad.functions.type_check import real_only
@@ -60,8 +60,8 @@ def histogram(
         )
     if xp.atomic is not None and is_deterministic() and weights is not None:
         counts, edges = histogram_in_order(xp, x.data, weights, bins, range, density)
-        return Tensor(counts), Tensor(edges)
-    counts, edges = xp.histogram(x.data, bins, range, weights=weights, density=density)
+    else:
+        counts, edges = xp.histogram(x.data, bins, range, weights=weights, density=density)
     return Tensor(counts), Tensor(edges)
 
 
@@ -98,9 +98,7 @@ def histogramdd(
         x = as_tensor(sample).detach()
         x = x[:, None] if x.ndim == 1 else x
     real_only("histogramdd", x)
-    if x.ndim != 2:
-        raise ShapeError(f"histogramdd: expected points in rows, got shape {x.shape}")
-    count = x.shape[1]
+    count = with_axes("histogramdd", x, "points in rows", 2, 2).shape[1]
     each = list(bins) if isinstance(bins, list | tuple) else [bins] * count
     ends = [None] * count if range is None else list(range)
     if len(each) != count or len(ends) != count:
@@ -124,10 +122,7 @@ def histogramdd(
     if density:
         total = counted.sum()
         for i, edge in enumerate(edges):
-            widths = reshape(
-                edge[1:] - edge[:-1], [-1 if j == i else 1 for j in builtins.range(count)]
-            )
-            counted = counted / widths
+            counted = counted / along_axis(edge[1:] - edge[:-1], i, count)
         counted = counted / total
     return counted, tuple(edges)
 

@@ -3,6 +3,7 @@
 Imports tensor.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ def axis_number(name: str, axis: Any, ndim: int) -> int:
 
 def axis_numbers(name: str, axis: Any, ndim: int, *, distinct: bool = True) -> tuple[int, ...]:
     """One axis or several, counted from the front; ShapeError for one that is named twice."""
-    listed = axis if isinstance(axis, tuple | list) else (axis,)
+    listed = axis if isinstance(axis, Sequence) else (axis,)
     axes = tuple(axis_number(name, one, ndim) for one in listed)
     if distinct and len(set(axes)) < len(axes):
         raise ShapeError(f"{name}: axis {axis} names an axis twice")

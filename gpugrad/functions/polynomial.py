@@ -13,8 +13,8 @@ import numpy as np
 from gpugrad.errors import ArgumentError, ShapeError
 from gpugrad.functions import linalg
 from gpugrad.functions.function_base import convolve
-from gpugrad.functions.manipulation import concat, reshape, slices
-from gpugrad.functions.operands import beside, floating, together
+from gpugrad.functions.manipulation import concat, ravel, reshape, slices, stack
+from gpugrad.functions.operands import beside, floating, together, with_axes
 from gpugrad.functions.tensor_contractions import outer
 from gpugrad.functions.twodim_base import vander
 from gpugrad.tensor.core import TENSORS, Tensor
@@ -43,8 +43,7 @@ def polyval(p: Any, x: Any) -> Tensor:
     tensor(76.)
     """
     p, x = together(p, x)
-    if p.ndim != 1:
-        raise ShapeError(f"polyval: expected a vector of coefficients, got shape {p.shape}")
+    with_axes("polyval", p, "a vector of coefficients", 1, 1)
     y: Any = TENSORS.zeros_like(x.detach())
     for k in range(p.size):
         y = y * x + p[k]
@@ -69,9 +68,12 @@ def polysub(a1: Any, a2: Any) -> Tensor:
     return OPS["subtract"](*_padded("polysub", a1, a2))
 
 
-def _leading_zeros(p: Tensor) -> int:
-    """The number of leading zeros, all but the last coefficient at most. Waits for the device."""
-    nonzero = np.flatnonzero(p.detach().cpu().numpy())
+def _leading_zeros(p: Tensor, most: float = 0.0) -> int:
+    """The number of leading zeros, all but the last coefficient at most. Waits for the device.
+
+    Numbers whose size is ``most`` or less count as zeros.
+    """
+    nonzero = np.flatnonzero(~(np.abs(p.detach().cpu().numpy()) <= most))
     return int(nonzero[0]) if nonzero.size else p.size - 1
 
 
@@ -95,21 +97,15 @@ def polydiv(u: Any, v: Any) -> tuple[Tensor, Tensor]:
     (tensor([1., 2.]), tensor([3.]))
     """
     u, v = map(floating, _coefficients("polydiv", u, v))
-    scale = 1.0 / v[0]
-    count = u.size - v.size + 1
+    scale, count = 1.0 / v[0], u.size - v.size + 1
     rest = u if u.dtype == v.dtype else u + TENSORS.zeros_like(v[0].detach())
     factors = []
     for k in range(count):
-        factor = scale * rest[k]
-        factors.append(factor)
-        middle = rest[k : k + v.size] - factor * v
+        factors.append(scale * rest[k])
+        middle = rest[k : k + v.size] - factors[k] * v
         rest = concat([rest[:k], middle, rest[k + v.size :]])
-    values = rest.detach().cpu().numpy()
-    cut = 0
-    while cut < rest.size - 1 and abs(values[cut]) <= 1e-8:  # NumPy's allclose with 0
-        cut += 1
-    quotient = TENSORS.stack(factors) if factors else TENSORS.zeros_like(rest[:1].detach())
-    return quotient, rest[cut:]
+    quotient = stack(factors) if factors else TENSORS.zeros_like(rest[:1].detach())
+    return quotient, rest[_leading_zeros(rest, 1e-8) :]  # NumPy's allclose with 0
 
 
 def _order(name: str, m: int) -> int:
@@ -158,12 +154,7 @@ def poly(seq_of_zeros: Any) -> Tensor:
     dtype = zeros.dtype
     if zeros.ndim == 2 and zeros.shape[0] == zeros.shape[1] and zeros.size:
         zeros = linalg.eigvals(zeros)
-    elif zeros.ndim == 0:
-        zeros = reshape(zeros, 1)
-    elif zeros.ndim != 1:
-        raise ShapeError(
-            f"poly: expected a vector of zeros or a square matrix, got shape {zeros.shape}"
-        )
+    zeros = ravel(with_axes("poly", zeros, "a vector of zeros or a square matrix", 0, 1))
     p: Any = TENSORS.full_like(zeros.detach(), 1, shape=(1,))
     for k in range(zeros.size):
         p = concat([p, p[-1:] * 0.0]) - concat([p[:1] * 0.0, p]) * zeros[k]
@@ -227,17 +218,20 @@ def polyfit(
         )
     if rcond is None:
         rcond = len(x) * float(np.finfo(x.dtype).eps)
+
+    def each_row(values: Tensor) -> Tensor:
+        return values[:, None] if y.ndim == 2 else values
+
     left, right = vander(x, order), y
     if w is not None:
         w = beside(w, x)
         if w.shape != x.shape:
             raise ShapeError(f"polyfit: expected {len(x)} weights, got shape {w.shape}")
-        left = left * w[:, None]
-        right = right * (w[:, None] if y.ndim == 2 else w)
+        left, right = left * w[:, None], right * each_row(w)
     scale = OPS["sqrt"](OPS["sum"](left * left, axis=0))
     left = left / scale
     coefficients, remains, rank, values = linalg.lstsq(left, right, rcond)
-    coefficients = coefficients / (scale[:, None] if y.ndim == 2 else scale)
+    coefficients = coefficients / each_row(scale)
     if full:
         return coefficients, remains, rank, values, rcond
     if int(rank) != order:
@@ -248,12 +242,13 @@ def polyfit(
         )
     if not cov:
         return coefficients
-    base = linalg.inv(left.T @ left) / outer(scale, scale)
+    covariance = linalg.inv(left.T @ left) / outer(scale, scale)
+    if y.ndim == 2:
+        covariance = covariance[:, :, None]
     if cov != "unscaled":
         if len(x) <= order:
             raise ShapeError(
                 f"polyfit: cov needs more points than coefficients, got {len(x)} and {order}"
             )
-        factor = remains / (len(x) - order)
-        return coefficients, base[:, :, None] * factor if y.ndim == 2 else base * factor
-    return coefficients, base[:, :, None] if y.ndim == 2 else base
+        covariance = covariance * (remains / (len(x) - order))
+    return coefficients, covariance

@@ -123,13 +123,12 @@ def vectorize(function: Callable[..., Any]) -> Callable[..., Any]:
             raise ShapeError(f"vectorize: no elements in shape {shape}")
         flat = [ravel(OPS["broadcast_to"](t, shape)) for t in tensors]
         results = [function(*elements, **kwargs) for elements in zip(*flat, strict=True)]
+
+        def joined(numbers: Any) -> Tensor:
+            return reshape(stack([beside(number, flat[0]) for number in numbers]), shape)
+
         if isinstance(results[0], tuple):
-            columns = zip(*results, strict=True)
-            return tuple(reshape(_stacked(column, flat[0]), shape) for column in columns)
-        return reshape(_stacked(results, flat[0]), shape)
+            return tuple(map(joined, zip(*results, strict=True)))
+        return joined(results)
 
     return mapped
-
-
-def _stacked(results: Any, like: Tensor) -> Tensor:
-    return stack([beside(result, like) for result in results])
