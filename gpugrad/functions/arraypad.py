@@ -1,10 +1,9 @@
 """NumPy's pad in all of its modes.
 
-Imports manipulation and tensor. As in NumPy each axis is padded in turn. The pieces are slices
-that are joined, so the graph has slices only and no index is sent to a device.
+Imports manipulation, operands and tensor. As in NumPy each axis is padded in turn. The pieces are
+slices that are joined, so the graph has slices only and no index is sent to a device.
 """
 
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.manipulation import concat, slices
+from gpugrad.functions.operands import along_axis, with_size
 from gpugrad.tensor.core import TENSORS, Tensor
 from gpugrad.tensor.creation import as_tensor
 from gpugrad.tensor.table import OPS
@@ -82,15 +82,10 @@ def _widths(ndim: int, pad_width: Any) -> tuple[tuple[int, int], ...]:
     if isinstance(pad_width, dict):  # by axis
         by_axis = {axis % max(ndim, 1): width for axis, width in pad_width.items()}
         pad_width = [np.broadcast_to(by_axis.get(axis, 0), 2).tolist() for axis in range(ndim)]
-    try:
-        widths = np.broadcast_to(np.asarray(pad_width), (ndim, 2)).tolist()
-    except ValueError as error:
-        raise ShapeError(
-            f"pad: expected a number, a pair, or a pair for each of {ndim} axes, got {pad_width!r}"
-        ) from error
+    widths = _pairs(ndim, "pad_width", pad_width)
     if any(not isinstance(width, int) or width < 0 for pair in widths for width in pair):
         raise ShapeError(f"pad: expected whole numbers of 0 or more, got {pad_width!r}")
-    return tuple((before, after) for before, after in widths)
+    return tuple(widths)
 
 
 def _pairs(ndim: int, name: str, values: Any) -> list[tuple[Any, Any]]:
@@ -111,28 +106,13 @@ def _pairs(ndim: int, name: str, values: Any) -> list[tuple[Any, Any]]:
 def _constant(x: Tensor, widths: tuple[tuple[int, int], ...], values: Any) -> Tensor:
     if not isinstance(values, Tensor) and np.all(np.equal(values, 0)):
         return OPS["pad_zeros"](x, widths)
-    pairs = _pairs(x.ndim, "constant_values", values)
-    if not isinstance(values, Tensor) and len(set(itertools.chain(*pairs))) > 1:
-        return _each_constant(x, widths, pairs)
-    value = pairs[0][0] if pairs else 0
-    inside = OPS["pad_zeros"](TENSORS.ones_like(x.detach()), widths)
-    filled = OPS["where"](inside != 0, OPS["pad_zeros"](x, widths), value)
-    return filled if filled.dtype == x.dtype else filled.astype(x.dtype)
-
-
-def _each_constant(
-    x: Tensor, widths: tuple[tuple[int, int], ...], pairs: list[tuple[Any, Any]]
-) -> Tensor:
-    """Padding with a constant, one for each side."""
-    for axis, width in enumerate(widths):
-        before, after = (_filled(x, axis, n, v) for n, v in zip(width, pairs[axis], strict=True))
-        x = concat([before, x, after], axis=axis)
+    for axis, (counts, ends) in enumerate(zip(widths, _pairs(x.ndim, "constant_values", values))):
+        before, after = (
+            TENSORS.full_like(x.detach(), end, shape=with_size(x.shape, axis, count))
+            for count, end in zip(counts, ends)
+        )
+        x = concat([before, x, after], axis=axis) if any(counts) else x
     return x
-
-
-def _filled(x: Tensor, axis: int, count: int, value: Any) -> Tensor:
-    shape = (*x.shape[:axis], count, *x.shape[axis + 1 :])
-    return as_tensor(np.full(shape, value, x.dtype), device=x.device)
 
 
 def _repeated(x: Tensor, axis: int, width: tuple[int, int], mode: str, odd: bool) -> list[Tensor]:
@@ -147,15 +127,13 @@ def _repeated(x: Tensor, axis: int, width: tuple[int, int], mode: str, odd: bool
     while start < sources.size:
         stop = start + 1
         step = int(sources[stop] - sources[start]) if stop < sources.size else 0
-        if step not in (-1, 0, 1):
-            step = 0
-        else:
-            while stop < sources.size and sources[stop] - sources[stop - 1] == step:
-                stop += 1
+        step = step if step in (-1, 1) else 0
+        while stop < sources.size and sources[stop] - sources[stop - 1] == step:
+            stop += 1
         first, count = int(sources[start]), stop - start
         if step == 0 or count == 1:
             one = slices(x, axis, first, first + 1)
-            shape = (*x.shape[:axis], count, *x.shape[axis + 1 :])
+            shape = with_size(x.shape, axis, count)
             pieces.append(one if count == 1 else OPS["broadcast_to"](one, shape))
         else:
             last = first + step * count
@@ -206,9 +184,7 @@ def _ramp(x: Tensor, axis: int, width: tuple[int, int], ends: tuple[Any, Any]) -
     for after, (edge, count, end) in enumerate(zip(edges, width, ends, strict=True)):
         share = np.arange(count) / max(count, 1)
         share = (share[::-1] if after else share).astype("float64" if integer else x.dtype)
-        shape = [1] * x.ndim
-        shape[axis] = count
-        along = as_tensor(share.reshape(shape), device=x.device)
+        along = as_tensor(along_axis(share, axis, x.ndim), device=x.device)
         line = end + (edge - end) * along
         pieces.append(OPS["floor"](line).astype(x.dtype) if integer else line)
     return [pieces[0], x, pieces[1]]
@@ -241,5 +217,5 @@ def _statistic(
             value = OPS[name](end, axis=axis, keepdims=True)
         if value.dtype != x.dtype:
             value = (OPS["rint"](value) if x.dtype.kind in "iu" else value).astype(x.dtype)
-        pieces.append(OPS["broadcast_to"](value, (*x.shape[:axis], count, *x.shape[axis + 1 :])))
+        pieces.append(OPS["broadcast_to"](value, with_size(x.shape, axis, count)))
     return [pieces[0], x, pieces[1]]

@@ -621,7 +621,7 @@ ERRORS = [
     (lambda t: gg.resize(t[:0], 3), ShapeError, "resize: no elements"),
     (lambda t: gg.pad(t, 1, "mirror"), ShapeError, "pad: expected one of the modes constant, edge"),
     (lambda t: gg.pad(t, 1, "edge", end_values=1), DTypeError, "mode 'edge' takes no further"),
-    (lambda t: gg.pad(t, (1, 2, 3)), ShapeError, "pad: expected a number, a pair"),
+    (lambda t: gg.pad(t, (1, 2, 3)), ShapeError, "pad: expected pad_width as a number, a pair"),
     (lambda t: gg.pad(t, -1), ShapeError, "pad: expected whole numbers of 0 or more"),
     (lambda t: gg.pad(t[:0], 1, "edge"), ShapeError, "is empty: nothing to repeat"),
     (lambda t: gg.pad(t, 1, "reflect", reflect_type="x"), ShapeError, "reflect_type 'even' or"),
