@@ -34,7 +34,7 @@ def to(x: Any, target: Any = None, /, *, device: Any = None, dtype: Any = None) 
     """
     x = as_tensor(x)
     if target is not None:
-        if isinstance(target, Device) or (isinstance(target, str) and _is_device(target)):
+        if is_device(target):
             device = target
         else:
             dtype = target
@@ -51,8 +51,10 @@ def to(x: Any, target: Any = None, /, *, device: Any = None, dtype: Any = None) 
     return x
 
 
-def _is_device(name: str) -> bool:
-    return name.partition(":")[0] in ("cpu", "cuda", "sim", "auto")
+def is_device(target: Any) -> bool:
+    """Whether this is a device or a device's name, and not a dtype."""
+    name = target.partition(":")[0] if isinstance(target, str) else ""
+    return isinstance(target, Device) or name in ("cpu", "cuda", "sim", "auto")
 
 
 class FloatInfo:

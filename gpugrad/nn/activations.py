@@ -38,9 +38,6 @@ class Activation(Module):
 
     op: Op
 
-    def extra_repr(self) -> str:
-        return ", ".join(f"{name}={getattr(self, name)!r}" for name in self.op.parameters)
-
 
 def activation_module(op: Op) -> type[Activation]:
     """The class of an op that has ``layer``, with the op's parameters and documentation."""
@@ -68,6 +65,7 @@ def activation_module(op: Op) -> type[Activation]:
         "__doc__": op.doc,
         "__init__": init,
         "__module__": "gpugrad.nn",
+        "_shown": tuple(op.parameters),
         "forward": forward_with_parameters if op.parameters else forward,
         "op": op,
     }
@@ -103,6 +101,8 @@ class Softmax(Module):
     [[0.25, 0.25, 0.25, 0.25]]
     """
 
+    _shown = ("axis",)
+
     def __init__(self, axis: int | None = None, *, dim: int | None = None) -> None:
         if axis is not None and dim is not None:
             raise ValueError("Softmax: axis and dim are the same parameter; pass one of them")
@@ -111,9 +111,6 @@ class Softmax(Module):
 
     def forward(self, x: Any) -> Tensor:
         return FUNCTIONS["softmax"](x, self.axis)
-
-    def extra_repr(self) -> str:
-        return f"axis={self.axis}"
 
 
 class LogSoftmax(Softmax):
@@ -124,9 +121,7 @@ class LogSoftmax(Softmax):
 
 
 # The names that `MLP(activation="tanh")` accepts.
-NAMED: dict[str, Callable[..., Any] | None] = dict(
-    sorted({**FUNCTIONS, "identity": None}.items(), key=lambda item: item[0])
-)
+NAMED = {name: FUNCTIONS.get(name) for name in sorted([*FUNCTIONS, "identity"])}
 
 
 def activation_function(who: str, activation: Any) -> Callable[..., Any] | None:

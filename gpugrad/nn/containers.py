@@ -141,9 +141,7 @@ class MLP(Module):
         for layer, activation in zip(self.layers, self.activations):
             y = joined(layer, activation, x)
             if y is None:
-                y = layer(x)
-                if activation is not None:
-                    y = activation(y)
+                y = layer(x) if activation is None else activation(layer(x))
             x = y
         return x
 
@@ -165,12 +163,11 @@ class Flatten(Module):
     (5, 64)
     """
 
+    _shown = ("start_dim", "end_dim")
+
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         self.start_dim = start_dim
         self.end_dim = end_dim
 
     def forward(self, x: Any) -> Tensor:
         return as_tensor(x).flatten(self.start_dim, self.end_dim)
-
-    def extra_repr(self) -> str:
-        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"

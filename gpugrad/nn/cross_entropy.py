@@ -12,12 +12,7 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.modes import indices_are_checked
 from gpugrad.errors import DeviceError, DTypeError, ShapeError
 from gpugrad.functions.manipulation import moveaxis
-from gpugrad.nn.losses import (
-    check_real,
-    check_reduction,
-    operand_pair,
-    reduced,
-)
+from gpugrad.nn.losses import check_real, check_reduction, operand_pair, reduced
 from gpugrad.nn.module import Module
 from gpugrad.ops.losses import of_no_class, one_hot, one_or_nan
 from gpugrad.tensor import Tensor, as_tensor
@@ -227,13 +222,11 @@ def nll_loss(
     check_real("nll_loss", scores)
     xp = namespace_of(classes)
     chosen = one_hot(xp, classes, scores.shape[-1])
-    if not xp.waits:  # which have been checked
-        losses = -OPS["sum"](OPS["where"](chosen, scores, 0.0), axis=-1)
-    else:  # out of range: the loss and the gradient of the sample are NaN
+    if xp.waits:  # not checked; out of range, the loss and the gradient of the sample are NaN
         chosen = chosen | of_no_class(classes, scores.shape[-1])[..., None]
-        losses = -OPS["sum"](OPS["where"](chosen, scores, 0.0), axis=-1) * one_or_nan(
-            xp, classes, scores
-        )
+    losses = -OPS["sum"](OPS["where"](chosen, scores, 0.0), axis=-1)
+    if xp.waits:
+        losses = losses * one_or_nan(xp, classes, scores)
     return _average(losses, counted, reduction)
 
 
@@ -244,6 +237,8 @@ class CrossEntropyLoss(Module):
     >>> round(gg.nn.CrossEntropyLoss()(gg.zeros((2, 4)), [0, 3]).item(), 4)
     1.3863
     """
+
+    _shown = ("ignore_index", "reduction", "label_smoothing")
 
     def __init__(
         self,
@@ -265,15 +260,11 @@ class CrossEntropyLoss(Module):
             label_smoothing=self.label_smoothing,
         )
 
-    def extra_repr(self) -> str:
-        return (
-            f"ignore_index={self.ignore_index}, reduction={self.reduction!r}, "
-            f"label_smoothing={self.label_smoothing}"
-        )
-
 
 class NLLLoss(Module):
     """``nll_loss``: -log probabilities of the target's class."""
+
+    _shown = ("ignore_index", "reduction")
 
     def __init__(self, *, ignore_index: int | None = None, reduction: str = "mean") -> None:
         self.ignore_index = ignore_index
@@ -284,12 +275,11 @@ class NLLLoss(Module):
             log_probabilities, target, ignore_index=self.ignore_index, reduction=self.reduction
         )
 
-    def extra_repr(self) -> str:
-        return f"ignore_index={self.ignore_index}, reduction={self.reduction!r}"
-
 
 class BCEWithLogitsLoss(Module):
     """``binary_cross_entropy_with_logits``; a ``pos_weight`` that is a Tensor is a buffer."""
+
+    _shown = ("reduction",)
 
     def __init__(self, *, pos_weight: Any = None, reduction: str = "mean") -> None:
         self.pos_weight = pos_weight
@@ -299,6 +289,3 @@ class BCEWithLogitsLoss(Module):
         return binary_cross_entropy_with_logits(
             logits, target, pos_weight=self.pos_weight, reduction=self.reduction
         )
-
-    def extra_repr(self) -> str:
-        return f"reduction={self.reduction!r}"

@@ -62,12 +62,11 @@ class Dropout(Module):
     tensor([1., 1., 1.])
     """
 
+    _shown = ("p",)
+
     def __init__(self, p: float = 0.5, *, generator: random.Generator | None = None) -> None:
         self.p = check_probability("Dropout", p)
         self.generator = generator
 
     def forward(self, x: Any) -> Tensor:
         return dropout(x, self.p, self.training, generator=self.generator)
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}"

@@ -10,6 +10,7 @@ output, ``fan_in = inputs · k1 · k2 ...``, and the number of outputs of one in
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from gpugrad import random
@@ -40,6 +41,15 @@ def _filled(who: str, tensor: T, values: Any) -> T:
     return tensor
 
 
+def _drawn(
+    who: str, tensor: T, draw: Callable[..., Tensor], a: float, b: float, generator: Any
+) -> T:
+    """A tensor filled with the numbers of a distribution with two parameters."""
+    _checked(who, tensor)
+    like: Any = {"dtype": tensor.dtype, "device": tensor.device}
+    return _filled(who, tensor, draw(a, b, tensor.shape, generator=generator, **like))
+
+
 def uniform_(tensor: T, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None) -> T:
     """Uniform on [a, b).
 
@@ -48,12 +58,7 @@ def uniform_(tensor: T, a: float = 0.0, b: float = 1.0, *, generator: Generator 
     >>> bool((abs(w) <= 1).all())
     True
     """
-    _checked("uniform_", tensor)
-    values = random.uniform(
-        a, b, tensor.shape, dtype=tensor.dtype, device=tensor.device, generator=generator
-    )
-    tensor._write(Ellipsis, values)
-    return tensor
+    return _drawn("uniform_", tensor, random.uniform, a, b, generator)
 
 
 def normal_(
@@ -65,12 +70,7 @@ def normal_(
     >>> gg.nn.init.normal_(gg.empty(3), 5.0, 0.0).tolist()
     [5.0, 5.0, 5.0]
     """
-    _checked("normal_", tensor)
-    values = random.normal(
-        mean, std, tensor.shape, dtype=tensor.dtype, device=tensor.device, generator=generator
-    )
-    tensor._write(Ellipsis, values)
-    return tensor
+    return _drawn("normal_", tensor, random.normal, mean, std, generator)
 
 
 def constant_(tensor: T, val: float) -> T:
@@ -142,8 +142,8 @@ def _kaiming(who: str, tensor: Any, a: float, mode: str, nonlinearity: str) -> f
     fan_in, fan_out = _fans(who, tensor)
     if mode not in ("fan_in", "fan_out"):
         raise ValueError(f"{who}: mode must be 'fan_in' or 'fan_out', got {mode!r}")
-    fan = fan_in if mode == "fan_in" else fan_out
-    return calculate_gain(nonlinearity, a) / math.sqrt(fan)
+    gain = calculate_gain(nonlinearity, a)
+    return gain / math.sqrt(fan_in if mode == "fan_in" else fan_out)
 
 
 def xavier_uniform_(tensor: T, gain: float = 1.0, *, generator: Generator | None = None) -> T:
@@ -171,8 +171,7 @@ def xavier_normal_(tensor: T, gain: float = 1.0, *, generator: Generator | None 
     >>> gg.nn.init.xavier_normal_(gg.empty((2, 4))).shape
     (2, 4)
     """
-    std = _xavier("xavier_normal_", tensor, gain)
-    return normal_(tensor, 0.0, std, generator=generator)
+    return normal_(tensor, 0.0, _xavier("xavier_normal_", tensor, gain), generator=generator)
 
 
 def kaiming_uniform_(
@@ -194,8 +193,7 @@ def kaiming_uniform_(
     >>> bool((abs(w) <= 1).all())
     True
     """
-    std = _kaiming("kaiming_uniform_", tensor, a, mode, nonlinearity)
-    bound = math.sqrt(3.0) * std
+    bound = math.sqrt(3.0) * _kaiming("kaiming_uniform_", tensor, a, mode, nonlinearity)
     return uniform_(tensor, -bound, bound, generator=generator)
 
 

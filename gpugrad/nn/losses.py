@@ -123,18 +123,19 @@ class MSELoss(Module):
     3.0
     """
 
+    _shown = ("reduction",)
+
     def __init__(self, reduction: str = "mean") -> None:
         self.reduction = reduction
 
     def forward(self, prediction: Any, target: Any) -> Tensor:
         return mse_loss(prediction, target, self.reduction)
 
-    def extra_repr(self) -> str:
-        return f"reduction={self.reduction!r}"
-
 
 class L1Loss(Module):
     """``l1_loss``: the absolute error."""
+
+    _shown = ("reduction",)
 
     def __init__(self, reduction: str = "mean") -> None:
         self.reduction = reduction
@@ -142,12 +143,11 @@ class L1Loss(Module):
     def forward(self, prediction: Any, target: Any) -> Tensor:
         return l1_loss(prediction, target, self.reduction)
 
-    def extra_repr(self) -> str:
-        return f"reduction={self.reduction!r}"
-
 
 class HuberLoss(Module):
     """``huber_loss``: squared up to ``delta``, and linear beyond."""
+
+    _shown = ("reduction", "delta")
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         self.reduction = reduction
@@ -155,6 +155,3 @@ class HuberLoss(Module):
 
     def forward(self, prediction: Any, target: Any) -> Tensor:
         return huber_loss(prediction, target, self.reduction, self.delta)
-
-    def extra_repr(self) -> str:
-        return f"reduction={self.reduction!r}, delta={self.delta}"

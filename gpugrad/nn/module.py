@@ -1,4 +1,4 @@
-"""The base class of models and layers. Imports tensor, backend, errors and `traversal`."""
+"""The base class of models and layers. Imports functions, tensor, backend and `traversal`."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
@@ -7,6 +7,7 @@ import numpy as np
 
 from gpugrad.backend.device import Device, device_of
 from gpugrad.errors import DTypeError, ShapeError
+from gpugrad.functions.dtypes import is_device
 from gpugrad.nn.parameter import Parameter
 from gpugrad.nn.traversal import direct_parts, is_buffer, is_parameter, parts
 from gpugrad.tensor import Tensor, as_tensor
@@ -55,6 +56,9 @@ class Module:
     # Whether the module is in training mode, which Dropout reads. See `train` and `eval`.
     training = True
 
+    # The attributes that `extra_repr` shows.
+    _shown: tuple[str, ...] = ()
+
     def __setattr__(self, name: str, value: Any) -> None:
         lost = isinstance(value, Tensor) and isinstance(vars(self).get(name), Parameter)
         if lost and not is_parameter(value):
@@ -81,6 +85,10 @@ class Module:
         """The names and values to traverse."""
         return vars(self).items()
 
+    def _named(self, wanted: Callable[[Any], bool]) -> Iterator[tuple[str, Any]]:
+        """The parts that are wanted with their dotted names, each once."""
+        return ((n, part) for n, part, entering in parts(self, Module) if entering and wanted(part))
+
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """The parameters with their dotted names, in the order of the attributes, each once.
 
@@ -89,9 +97,7 @@ class Module:
         >>> [(name, p.shape) for name, p in model.named_parameters()]
         [('0.weight', (3, 2)), ('0.bias', (3,))]
         """
-        for name, part, entering in parts(self, Module):
-            if entering and is_parameter(part):
-                yield name, part
+        return self._named(is_parameter)
 
     def parameters(self) -> Iterator[Tensor]:
         """The parameters, in the order of the attributes, each once.
@@ -100,50 +106,39 @@ class Module:
         >>> sum(p.size for p in gg.nn.MLP(3, [4, 4, 1]).parameters())
         41
         """
-        for _, parameter in self.named_parameters():
-            yield parameter
+        return (parameter for _, parameter in self.named_parameters())
 
     def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
         """The buffers with their dotted names: tensors that are state but are not learned."""
-        for name, part, entering in parts(self, Module):
-            if entering and is_buffer(part):
-                yield name, part
+        return self._named(is_buffer)
 
     def buffers(self) -> Iterator[Tensor]:
         """The buffers: tensors that are state but are not learned."""
-        for _, buffer in self.named_buffers():
-            yield buffer
+        return (buffer for _, buffer in self.named_buffers())
 
     def named_modules(self) -> Iterator[tuple[str, "Module"]]:
         """This module, under the name "", and all inside it, each once."""
-        for name, part, entering in parts(self, Module):
-            if entering and isinstance(part, Module):
-                yield name, part
+        return self._named(lambda part: isinstance(part, Module))
 
     def modules(self) -> Iterator["Module"]:
         """This module and all inside it, each once."""
-        for _, module in self.named_modules():
-            yield module
+        return (module for _, module in self.named_modules())
 
     def named_children(self) -> Iterator[tuple[str, "Module"]]:
         """The direct submodules with their names."""
-        for name, part in direct_parts(self, Module):
-            if isinstance(part, Module):
-                yield name, part
+        found = direct_parts(self, Module)
+        return ((name, part) for name, part in found if isinstance(part, Module))
 
     def children(self) -> Iterator["Module"]:
         """The direct submodules."""
-        for _, module in self.named_children():
-            yield module
+        return (module for _, module in self.named_children())
 
     # State.
 
     def _state(self) -> dict[str, Tensor]:
         """Parameters and buffers by name."""
         tensors: dict[str, Tensor] = {}
-        for name, part, entering in parts(self, Module):
-            if not entering or not (is_parameter(part) or is_buffer(part)):
-                continue
+        for name, part in self._named(lambda part: is_parameter(part) or is_buffer(part)):
             if name in tensors:
                 raise ValueError(
                     f"state_dict: {type(self).__name__} holds two tensors under the name "
@@ -198,21 +193,18 @@ class Module:
             for name, raw in raws.items()
             if not np.can_cast(raw.dtype, tensors[name].dtype, "same_kind")
         ]
-        problems = [f"wrong shapes: {'; '.join(shapes)}"] if shapes else []
-        problems += [f"wrong dtypes: {'; '.join(dtypes)}"] if dtypes else []
+        lists = {"wrong shapes": "; ".join(shapes), "wrong dtypes": "; ".join(dtypes)}
         if strict:
-            problems += [f"missing: {', '.join(missing)}"] if missing else []
-            problems += [f"unexpected: {', '.join(map(str, unexpected))}"] if unexpected else []
+            lists["missing"] = ", ".join(missing)
+            lists["unexpected"] = ", ".join(map(str, unexpected))
+        problems = [f"{problem}: {names}" for problem, names in lists.items() if names]
         if problems:
-            error_type = ShapeError if shapes else DTypeError if dtypes else ValueError
-            hint = (
-                ". Pass strict=False to load only the names that both have"
-                if error_type is ValueError
-                else ". The state belongs to another model"
-            )
-            raise error_type(
+            hint = "The state belongs to another model"
+            if not shapes and not dtypes:
+                hint = "Pass strict=False to load only the names that both have"
+            raise (ShapeError if shapes else DTypeError if dtypes else ValueError)(
                 f"load_state_dict: the state does not fit this {type(self).__name__}, and nothing "
-                f"was loaded; {'; '.join(problems)}{hint}"
+                f"was loaded; {'; '.join(problems)}. {hint}"
             )
         # All are sent before the first is written: if a device is full, the model is unchanged.
         sent = {name: tensors[name].device.send(raw) for name, raw in raws.items()}
@@ -273,7 +265,7 @@ class Module:
         (True, dtype('float64'))
         """
         if target is not None:
-            where = isinstance(target, Device) or _is_device(target)
+            where = is_device(target)
             if (device if where else dtype) is not None:
                 raise ValueError(f"to: {'device' if where else 'dtype'} was given twice")
             device, dtype = (target, dtype) if where else (device, target)
@@ -306,7 +298,7 @@ class Module:
 
     def extra_repr(self) -> str:
         """The text between the parentheses of the module's ``repr``."""
-        return ""
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in self._shown)
 
     def _repr_parts(self) -> Iterator[tuple[str, Any]]:
         """The parts that have a line in ``repr``: tensors and modules."""
@@ -322,10 +314,6 @@ def _raw(name: str, value: Any) -> Any:
         return as_tensor(value).data
     except DTypeError as error:
         raise DTypeError(f"load_state_dict: {name} is no array: {error}") from error
-
-
-def _is_device(target: Any) -> bool:
-    return isinstance(target, str) and target.partition(":")[0] in ("cpu", "cuda", "sim", "auto")
 
 
 def _moved(array: Any, device: Device | None, dtype: Any) -> Any:
