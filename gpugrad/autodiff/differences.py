@@ -135,12 +135,9 @@ def compare(
         return None
 
     def stepped() -> np.ndarray | None:
-        steps = []
-        for v in units:
-            step = both.complex_step(v)
-            if step is None:
-                return None
-            steps.append(step)
+        steps = [step for v in units if (step := both.complex_step(v)) is not None]
+        if len(steps) < len(units):
+            return None
         return np.asarray(rows @ np.stack(steps, axis=1))
 
     better = refine(stepped)

@@ -182,19 +182,6 @@ def _units(tensor: Tensor, holomorphic: bool) -> tuple[complex, ...]:
     return (1.0, 1j) if tensor.dtype.kind == "c" and not holomorphic else (1.0,)
 
 
-def _joined(parts: Sequence[Tensor]) -> Tensor:
-    """Derivatives of, or by, the two parts of a complex number as one."""
-    first, *rest = parts
-    return first + 1j * rest[0] if rest else first
-
-
-def _dtype(fresh: Tensor, output: Tensor) -> Any:
-    """The dtype of a derivative: the precision of the input, complex if either of the two is."""
-    if output.dtype.kind != "c":
-        return fresh.dtype
-    return np.result_type(fresh.dtype, np.complex64)
-
-
 def _analytic(run: Run, blocks: list[list[Tensor]]) -> list[list[Tensor]]:
     """The derivatives, unless the function is not analytic.
 
@@ -256,8 +243,9 @@ def _blocks(
                     parts.append(run.push(seeds, by_choice=True))
                 else:
                     parts.append(run.pull(seeds, keep=True, by_choice=True))
-            for sink, *derivatives in zip(sinks, *parts):
-                derivative = _joined(derivatives)
+            for sink, derivative, *imaginary in zip(sinks, *parts):
+                if imaginary:  # of, or by, the imaginary part of a complex number
+                    derivative = derivative + 1j * imaginary[0]
                 sink.take(derivative.conj() if holomorphic and not forward else derivative)
             report()
         blocks.append([sink.matrix() for sink in sinks])
@@ -275,7 +263,10 @@ class _Sink:
         self, fresh: Tensor, output: Tensor, by_columns: bool, chunk: int, recorded: bool
     ) -> None:
         self.axis, self.chunk, self.recorded = int(by_columns), chunk, recorded
-        self.device, self.dtype = fresh.device, _dtype(fresh, output)
+        self.device = fresh.device
+        # The precision of the input; complex if either of the two is.
+        is_complex = output.dtype.kind == "c"
+        self.dtype = np.result_type(fresh.dtype, np.complex64) if is_complex else fresh.dtype
         self.done = 0
         self.waiting: list[Any] = []
         self.pieces: list[Tensor] = []

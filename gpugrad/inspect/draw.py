@@ -178,6 +178,7 @@ class _Drawer:
         self.names = names_of(nodes)
         self.shown = nodes[-max_nodes:]
         self.numbers = {node: str(i) for i, node in enumerate(nodes, 1)}
+        self.omitted: dict[Any, None] = {}  # operands beyond max_nodes that have a mark by now
         self.notes: list[str] = []
         if len(nodes) > max_nodes:
             self.notes.append(
@@ -232,34 +233,24 @@ class _Drawer:
         self.stacked = rankdir in ("LR", "RL")
         if self.t._node is None:
             lines.append(self._alone())
-        drawn: set[str] = set()
-        operations = 0
+        operations: dict[Any, str] = {}
         for node in self.shown:
             lines.append(self._record(node))
             if isinstance(node, Leaf):
                 continue
-            source = source_of(node)
-            op = f"o{self.numbers[node]}"
-            if source is not node:  # several outputs share an operation
-                op = f"o{self.numbers[self._first(source)]}"
-            if op not in drawn:
-                drawn.add(op)
-                operations += 1
-                lines += self._operation(op, node, drawn)
-            lines.append(f"  {op} -> v{self.numbers[node]};")
+            source = source_of(node)  # several outputs share an operation
+            if source not in operations:
+                operations[source] = f"o{self.numbers[node]}"
+                lines += self._operation(operations[source], node)
+            lines.append(f"  {operations[source]} -> v{self.numbers[node]};")
         if self.notes:
             caption = escaped("\n".join(f"Note: {note}" for note in self.notes), record=False)
             lines.append(f'  label="{caption}";')
         lines.append("}")
-        return Drawing(
-            "\n".join(lines) + "\n", tuple(self.notes), (max(1, len(self.shown)), operations)
-        )
+        counts = max(1, len(self.shown)), len(operations)
+        return Drawing("\n".join(lines) + "\n", tuple(self.notes), counts)
 
-    def _first(self, source: Any) -> Any:
-        """The first output of an operation with several outputs."""
-        return next(node for node in self.shown if source_of(node) is source)
-
-    def _operation(self, op: str, node: Any, drawn: set[str]) -> list[str]:
+    def _operation(self, op: str, node: Any) -> list[str]:
         """The ellipse of an operation, and the edges from its operands."""
         source = source_of(node)
         sign = _SIGNS.get(source.op.name)
@@ -278,8 +269,8 @@ class _Drawer:
             if int(number) >= int(shown):
                 lines.append(f"  v{number} -> {op};")
                 continue
-            if f"m{number}" not in drawn:
-                drawn.add(f"m{number}")
+            if parent not in self.omitted:
+                self.omitted[parent] = None
                 label = escaped(f"{text.short(self.names[parent])} …", record=True)
                 lines.append(f'  m{number} [label="{label}", style="filled,dashed"];')
             lines.append(f"  m{number} -> {op};")

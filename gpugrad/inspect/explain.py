@@ -127,7 +127,10 @@ class _Explainer:
         self.shown = [node for node in self.nodes if heads[node] is node]
         self.names = names_of(self.shown)
         self.edges = edges_of(self.shown, heads)
-        self.inner = self._inner(heads)
+        self.inner: dict[Any, tuple[str, int]] = {}  # formulas that are part of another value's
+        for node in self.nodes:
+            if heads[node] is not node:
+                self.inner[node] = text.expression(node, self.names, self.inner)
         leaves = [node for node in self.shown if isinstance(node, Leaf)]
         self.targets = leaves if asked is None else asked
         self.listed = self.targets[:LEAVES] if asked is None else self.targets
@@ -160,14 +163,6 @@ class _Explainer:
                     f"explain: expected tensors or names in wrt, got {type(one).__name__}"
                 )
         return list(dict.fromkeys(nodes))
-
-    def _inner(self, heads: dict[Any, Any]) -> dict[Any, tuple[str, int]]:
-        """The formulas of values that are part of another one's formula."""
-        inner: dict[Any, tuple[str, int]] = {}
-        for node in self.nodes:
-            if heads[node] is not node:
-                inner[node] = text.expression(node, self.names, inner)
-        return inner
 
     # Paths.
 
@@ -219,14 +214,13 @@ class _Explainer:
             totals.update(derivatives(self.t, self.targets))
         names = self.names
         results = {names[node]: self._plain(totals[node]) for node in self.targets}
+        told = self._told()
         expressions = {
             names[node]: text.expression(node, names, self.inner)[0]
-            for node in self._ends(self.shown, VALUES)
+            for node in told
             if isinstance(node, Node)
         }
-        values = {
-            names[node]: self._plain(self.values[node]) for node in self._ends(self.shown, VALUES)
-        }
+        values = {names[node]: self._plain(self.values[node]) for node in told}
         lines = self._forward_lines(expressions, values)
         paths: dict[str, list[Path]] = {}
         counts: dict[str, int] = {}
@@ -262,16 +256,15 @@ class _Explainer:
             ]
         return Explanation(names[self.root], values, expressions, results, paths, counts, lines)
 
-    @staticmethod
-    def _ends(items: list[Any], count: int) -> list[Any]:
-        """All items, or the first and last ones where there are too many."""
-        if len(items) <= count:
-            return items
-        return [*items[: count // 2], *items[-(count // 2) :]]
+    def _told(self) -> list[Any]:
+        """The shown values, or the first and last ones where there are too many."""
+        if len(self.shown) <= VALUES:
+            return self.shown
+        return [*self.shown[: VALUES // 2], *self.shown[-(VALUES // 2) :]]
 
     def _forward_lines(self, expressions: dict[str, str], values: dict[str, Any]) -> list[str]:
         lines = []
-        for node in self._ends(self.shown, VALUES):
+        for node in self._told():
             name = self.names[node]
             parts = [name, *([expressions[name]] if name in expressions else [])]
             value = values[name]

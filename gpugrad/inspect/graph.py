@@ -66,8 +66,16 @@ def names_of(nodes: Iterable[Any]) -> dict[Any, str]:
     """
     nodes = list(nodes)
     used: dict[str, int] = {}
-    names = {node: _free(name, used) for node in nodes if (name := _own_name(node))}
-    labels = {node: _label(node) for node in nodes if node not in names}
+    names = {
+        node: _free(printable(str(node.name)), used)
+        for node in nodes
+        if getattr(node, "name", None)
+    }
+    labels = {
+        node: "leaf" if isinstance(node, Leaf) else op_name(node)
+        for node in nodes
+        if node not in names
+    }
     totals, counts = Counter(labels.values()), Counter[str]()
     for node, label in labels.items():
         counts[label] += 1
@@ -76,21 +84,12 @@ def names_of(nodes: Iterable[Any]) -> dict[Any, str]:
     return names
 
 
-def _own_name(node: Any) -> str | None:
-    name = getattr(node, "name", None)
-    return printable(str(name)) if name else None
-
-
 def printable(text: str) -> str:
     """A text on one line that every encoding can represent: other characters are escaped."""
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii")
         for c in text
     )
-
-
-def _label(node: Any) -> str:
-    return "leaf" if isinstance(node, Leaf) else op_name(node)
 
 
 def op_name(node: Any) -> str:
