@@ -3,14 +3,14 @@
 An op is a forward formula and one derivative for each array argument, all of them
 functions over an array namespace ``xp``::
 
-    exp = op(
+    op(
         "exp",
         "x, /",
         vjp=[lambda xp, g, y, x: g * y],
         saves="y",
-        kind="elementwise",
-        domain=(-3, 3),
-        doc="e**x, elementwise.",
+        **ANALYTIC,
+        method=True,
+        doc="e ** x, elementwise.",
     )
 
 ``forward`` is the formula, ``f(xp, *arrays, /, **parameters)``, or only its signature
@@ -29,7 +29,10 @@ from gpugrad.backend.namespace import ELEMENTWISE, FORMULAS
 from gpugrad.engine.checks import Checks, Sample
 from gpugrad.errors import DTypeError
 
-__all__ = ["TABLE", "Checks", "Op", "Sample", "choosing", "op", "part", "taken"]
+__all__ = [
+    "ANALYTIC", "REAL", "SAME", "TABLE", "Checks", "Op", "Sample", "choosing", "op", "part",
+    "taken",
+]  # fmt: skip
 
 Rule = Callable[..., Any]
 
@@ -43,6 +46,11 @@ COMPLEX = {
     "linear": "same",
     "multilinear": "conjugate",
 }
+# What entries of elementwise ops share: of analytic functions; of those with real coefficients or
+# with rules made for complex numbers; of functions of real numbers.
+ANALYTIC: Any = {"kind": "elementwise", "complex": "conjugate"}
+SAME: Any = {"kind": "elementwise", "complex": "same"}
+REAL: Any = {"kind": "elementwise", "complex": "refused"}
 # The operands that tests draw.
 OPERANDS = frozenset({"real", "cast", "whole", "mask"})
 
@@ -160,14 +168,32 @@ class Op:
         shown: str | None = None,
         doc: str = "",
     ) -> None:
-        if kind not in KINDS:
-            raise ValueError(f"op {name}: kind must be one of {KINDS}, got {kind!r}")
-        self.complex = COMPLEX[kind] if complex is None else complex
-        if self.complex not in COMPLEX.values() or (outputs and self.complex == "conjugate"):
-            raise ValueError(f"op {name}: complex must not be {self.complex!r}")
-        self._conjugated: Op | None = None
         self.name = name
+        self.doc = doc
+        self._conjugated: Op | None = None
+        # The results of `keeps`.
+        self.keep_table: dict[tuple[bool, ...], tuple[tuple[bool, ...], bool]] = {}
+        self._read_forward(forward, residuals or {}, alone)
+        self._read_kind(kind, complex, outputs)
+        self._read_rules(vjp, vjp_all, jvp, adds)
+        self._read_zeros(finite, moves, chooses, fills, support)
+        # Whether all that its node has to do in a walk is to call the rules.
+        self.simple = vjp_all is None and not adds and not self.chooses
+        self._read_saves(saves)
+        self._read_names(public, aliases, method, operator, layer)
         self.shown = shown or name
+        self._read_operands(operands)
+        self.domain = domain
+        self.samples = None if samples is None else tuple(samples)
+        self.prepare = prepare
+        self.observe = observe
+        self.reference = reference
+        self.checks = checks
+
+    def _read_forward(
+        self, forward: Callable[..., Any] | str, residuals: "dict[str, Op]", alone: Rule | None
+    ) -> None:
+        """The formula, and by its signature the arrays and the parameters."""
         self.native = isinstance(forward, str)
         if isinstance(forward, str):
             self.signature = _parse(forward)
@@ -183,52 +209,64 @@ class Op:
         )
         self.optional = any(p.name in self.arrays and p.default is None for p in parameters)
         self.parameters = {p.name: p for p in parameters if p.name not in self.arrays}
-        self.vjps = None if vjp is None else tuple(vjp)
-        self.joint = vjp_all
-        self.jvp = jvp
-        self.adds: Any = adds
-        # Arrays without a derivative, such as a condition: constants, whatever is passed.
-        self.constants = tuple(i for i, rule in enumerate(self.vjps or ()) if rule is None)
+        self.residuals = residuals
+        self.recorded = f"{self.name}_and_residuals" if residuals else self.name
+
+    def _read_kind(self, kind: str, complex: str | None, outputs: bool) -> None:
+        if kind not in KINDS:
+            raise ValueError(f"op {self.name}: kind must be one of {KINDS}, got {kind!r}")
         self.kind = kind
         self.outputs = outputs
-        self.residuals = residuals or {}
-        self.recorded = f"{name}_and_residuals" if residuals else name
+        self.complex = COMPLEX[kind] if complex is None else complex
+        if self.complex not in COMPLEX.values() or (outputs and self.complex == "conjugate"):
+            raise ValueError(f"op {self.name}: complex must not be {self.complex!r}")
+
+    def _read_rules(
+        self, vjp: Sequence[Rule | None] | None, joint: Rule | None, jvp: Rule | None, adds: Any
+    ) -> None:
+        self.vjps = None if vjp is None else tuple(vjp)
+        self.joint = joint
+        self.jvp = jvp
+        self.adds = adds
+        # Arrays without a derivative, such as a condition: constants, whatever is passed.
+        self.constants = tuple(i for i, rule in enumerate(self.vjps or ()) if rule is None)
         # The mask of each rule that chooses.
         self.masks = tuple(getattr(rule, "mask", None) for rule in self.vjps or ())
-        self.finite = finite
+
+    def _read_zeros(
+        self, finite: Any, moves: bool, chooses: bool, fills: bool, support: Rule | None
+    ) -> None:
+        """How zeros by choice pass backward; after the rules, which may choose."""
+        self.finite: bool | Callable[..., bool] = finite
         self.moves = moves
         self.chooses = chooses or any(mask is not None for mask in self.masks)
         self.fills = fills
         self.support = support
         # Whether the gradients of its arguments have a support where that of its output has one.
-        self.carries = kind == "elementwise" or moves or support is not None
-        # Whether all that its node has to do in a walk is to call the rules.
-        self.simple = vjp_all is None and not adds and not self.chooses
-        self.domain = domain
-        self.samples = None if samples is None else tuple(samples)
-        self.prepare = prepare
-        self.observe = observe
-        self.reference = reference
-        self.checks = checks
+        self.carries = self.kind == "elementwise" or moves or support is not None
+
+    def _read_saves(self, saves: str | Sequence[str]) -> None:
+        each = [saves] * len(self.arrays) if isinstance(saves, str) else saves
+        self.saves = tuple(frozenset(names.split()) for names in each)
+        has = (*self.arrays, *self.residuals)
+        for names in self.saves:
+            if not names <= {"y", *has}:
+                raise ValueError(f"op {self.name}: saves {sorted(names)}, has {has} and 'y'")
+
+    def _read_names(
+        self, public: str, aliases: str, method: bool | str, operator: str, layer: str
+    ) -> None:
         self.public = tuple(public.split())
         self.aliases = tuple(aliases.split())
-        self.methods = tuple((name if method is True else method or "").split())
+        self.methods = tuple((self.name if method is True else method or "").split())
         self.operator = operator
         self.layer = layer
-        self.doc = doc
+
+    def _read_operands(self, operands: str) -> None:
         count = len(self.arrays)
         self.operands = tuple(operands.split()) or ("real",) * count
         if len(self.operands) != count or not OPERANDS.issuperset(self.operands):
-            raise ValueError(f"op {name}: operands {operands!r} for arrays {self.arrays}")
-        self.saves = tuple(
-            frozenset(s.split()) for s in ([saves] * count if isinstance(saves, str) else saves)
-        )
-        for names in self.saves:
-            if not names <= {"y", *self.arrays, *self.residuals}:
-                has = (*self.arrays, *self.residuals)
-                raise ValueError(f"op {name}: saves {sorted(names)}, has {has} and 'y'")
-        # The results of `keeps`.
-        self.keep_table: dict[tuple[bool, ...], tuple[tuple[bool, ...], bool]] = {}
+            raise ValueError(f"op {self.name}: operands {operands!r} for arrays {self.arrays}")
 
     @property
     def differentiable(self) -> bool:
