@@ -9,11 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gpugrad.engine.op import Checks, Sample, choosing, op, part
+from gpugrad.engine.op import ANALYTIC, REAL, Checks, Sample, choosing, op, part
 from gpugrad.ops.complex_parts import refuse_complex
 
 HALF, FULL = np.dtype(np.float16), np.dtype(np.float32)
-EW: Any = {"kind": "elementwise"}
 
 
 def _sigmoid(xp: Any, x: Any, /) -> Any:
@@ -23,31 +22,15 @@ def _sigmoid(xp: Any, x: Any, /) -> Any:
 
 
 # One operation where it is recorded, for derivatives of derivatives.
-op(
-    "sigmoid_vjp",
-    lambda xp, g, s, /: g * (s * (1.0 - s)),
-    vjp=[
-        lambda xp, d, y, g, s: xp.sigmoid_vjp(d, s),
-        lambda xp, d, y, g, s: d * (g * (1.0 - 2.0 * s)),
-    ],
-    saves=("s", "g s"),
-    public="",
-    doc="g s (1 - s): the gradient behind s = sigmoid(x).",
-    kind="elementwise",
-    complex="conjugate",
-)
-op(
-    "sigmoid",
-    _sigmoid,
-    vjp=[lambda xp, g, y, x: xp.sigmoid_vjp(g, y)],
-    saves="y",
-    reference=lambda x: 1 / (1 + math.e**-x),
-    public="gg nn.functional",
-    method=True,
-    layer="Sigmoid",
-    doc="1 / (1 + e ** -x), elementwise, for x of any size.",
-    **EW,
-)
+op("sigmoid_vjp", lambda xp, g, s, /: g * (s * (1.0 - s)),
+   vjp=[lambda xp, d, y, g, s: xp.sigmoid_vjp(d, s),
+        lambda xp, d, y, g, s: d * (g * (1.0 - 2.0 * s))],
+   saves=("s", "g s"), **ANALYTIC, public="",
+   doc="g s (1 - s): the gradient behind s = sigmoid(x).")  # fmt: skip
+op("sigmoid", _sigmoid, vjp=[lambda xp, g, y, x: xp.sigmoid_vjp(g, y)], saves="y",
+   **REAL, reference=lambda x: 1 / (1 + math.e**-x), public="gg nn.functional", method=True,
+   layer="Sigmoid",
+   doc="1 / (1 + e ** -x), elementwise, for x of any size.")  # fmt: skip
 
 
 def _relu(xp: Any, x: Any, /) -> Any:
@@ -55,20 +38,13 @@ def _relu(xp: Any, x: Any, /) -> Any:
     return xp.maximum(x, 0)
 
 
+# fmt: off
 part("relu_vjp", lambda xp, g, y: xp.where(y <= 0, 0, g))
-op(
-    "relu",
-    _relu,
-    vjp=[choosing(lambda xp, y, x: xp.logical_not(y <= 0), lambda xp, g, y, x: xp.relu_vjp(g, y))],
-    saves="y",
-    finite=True,
-    public="gg nn.functional",
-    method=True,
-    layer="ReLU",
-    checks=Checks(either_zero=True),
-    doc="x where x > 0 and else 0; its derivative at 0 is 0.",
-    **EW,
-)
+op("relu", _relu,
+   vjp=[choosing(lambda xp, y, x: xp.logical_not(y <= 0), lambda xp, g, y, x: xp.relu_vjp(g, y))],
+   saves="y", **REAL, finite=True, checks=Checks(either_zero=True), public="gg nn.functional",
+   method=True, layer="ReLU", doc="x where x > 0 and else 0; its derivative at 0 is 0.")
+# fmt: on
 
 
 def _softplus(xp: Any, x: Any, /) -> Any:
@@ -76,17 +52,9 @@ def _softplus(xp: Any, x: Any, /) -> Any:
     return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
 
 
-op(
-    "softplus",
-    _softplus,
-    vjp=[lambda xp, g, y, x: g * xp.sigmoid(x)],
-    saves="x",
-    public="gg nn.functional",
-    method=True,
-    layer="Softplus",
-    doc="log(1 + e ** x), elementwise, for x of any size.",
-    **EW,
-)
+op("softplus", _softplus, vjp=[lambda xp, g, y, x: g * xp.sigmoid(x)], saves="x",
+   **REAL, public="gg nn.functional", method=True, layer="Softplus",
+   doc="log(1 + e ** x), elementwise, for x of any size.")  # fmt: skip
 
 
 def _silu_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
@@ -94,52 +62,27 @@ def _silu_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
     return g * (s * (1 + x * (1 - s)))
 
 
-op(
-    "silu",
-    lambda xp, x, /: x * xp.sigmoid(x),
-    vjp=[_silu_vjp],
-    saves="x",
-    public="gg nn.functional",
-    method=True,
-    layer="SiLU",
-    checks=Checks(cancels=True),
-    doc="x * sigmoid(x), elementwise (Elfwing et al., 2018); also named swish.",
-    **EW,
-)
+op("silu", lambda xp, x, /: x * xp.sigmoid(x), vjp=[_silu_vjp], saves="x",
+   **REAL, checks=Checks(cancels=True), public="gg nn.functional", method=True, layer="SiLU",
+   doc="x * sigmoid(x), elementwise (Elfwing et al., 2018); also named swish.")  # fmt: skip
 
 
 def _elu_vjp(xp: Any, g: Any, y: Any, x: Any, alpha: float) -> Any:
     return xp.where(x > 0, g, g * (y + alpha))
 
 
-op(
-    "elu",
-    lambda xp, x, /, alpha=1.0: xp.where(xp.signbit(x), alpha * xp.expm1(xp.minimum(x, 0)), x),
-    vjp=[_elu_vjp],
-    saves="x y",
-    samples=[Sample((2, 3)), Sample((4,), alpha=0.5)],
-    public="gg nn.functional",
-    method=True,
-    layer="ELU",
-    checks=Checks(either_zero=True),
-    doc="x where x > 0 and else alpha * (e ** x - 1) (Clevert et al., 2016).",
-    **EW,
-)
-op(
-    "leaky_relu",
-    lambda xp, x, /, negative_slope=0.01: xp.where(xp.signbit(x), negative_slope * x, x),
-    vjp=[
-        lambda xp, g, y, x, negative_slope: xp.where(x > 0, g, negative_slope * g),
-    ],
-    saves="x",
-    finite=True,
-    samples=[Sample((2, 3)), Sample((4,), negative_slope=0.2)],
-    public="gg nn.functional",
-    method=True,
-    layer="LeakyReLU",
-    doc="x where x > 0 and else negative_slope * x.",
-    **EW,
-)
+op("elu",
+   lambda xp, x, /, alpha=1.0: xp.where(xp.signbit(x), alpha * xp.expm1(xp.minimum(x, 0)), x),
+   vjp=[_elu_vjp], saves="x y",
+   **REAL, samples=[Sample((2, 3)), Sample((4,), alpha=0.5)], checks=Checks(either_zero=True),
+   public="gg nn.functional", method=True, layer="ELU",
+   doc="x where x > 0 and else alpha * (e ** x - 1) (Clevert et al., 2016).")  # fmt: skip
+op("leaky_relu",
+   lambda xp, x, /, negative_slope=0.01: xp.where(xp.signbit(x), negative_slope * x, x),
+   vjp=[lambda xp, g, y, x, negative_slope: xp.where(x > 0, g, negative_slope * g)], saves="x",
+   **REAL, finite=True, samples=[Sample((2, 3)), Sample((4,), negative_slope=0.2)],
+   public="gg nn.functional", method=True, layer="LeakyReLU",
+   doc="x where x > 0 and else negative_slope * x.")  # fmt: skip
 
 
 # The error function, for the exact GELU. W. J. Cody, "Rational Chebyshev approximation for
@@ -188,16 +131,9 @@ def _erf(xp: Any, x: Any, /) -> Any:
     return xp.where(x == x, xp.copysign(y, x), x)  # NaN stays NaN, and -0.0 is -0.0
 
 
-op(
-    "erf",
-    _erf,
-    vjp=[lambda xp, g, y, x: g * (2 / math.sqrt(math.pi)) * xp.exp(-x * x)],
-    saves="x",
-    public="gg special",
-    method=True,
-    doc="The error function, elementwise (W. J. Cody's approximation, 1969).",
-    **EW,
-)
+op("erf", _erf, vjp=[lambda xp, g, y, x: g * (2 / math.sqrt(math.pi)) * xp.exp(-x * x)], saves="x",
+   **REAL, public="gg special", method=True,
+   doc="The error function, elementwise (W. J. Cody's approximation, 1969).")  # fmt: skip
 
 
 SLOPE = math.sqrt(2 / math.pi)
@@ -226,17 +162,8 @@ def _gelu_vjp(xp: Any, g: Any, y: Any, x: Any, approximate: str) -> Any:
     return g * (0.5 * (1 + t) + 0.5 * x * steep)
 
 
-op(
-    "gelu",
-    _gelu,
-    vjp=[_gelu_vjp],
-    saves="x",
-    samples=[Sample((2, 3)), Sample((4,), approximate="tanh")],
-    public="gg nn.functional",
-    method=True,
-    layer="GELU",
-    checks=Checks(cancels=True),
-    doc="x * Φ(x), Φ the normal distribution function (Hendrycks and Gimpel, 2016); "
-    'approximate="tanh" for their faster form.',
-    **EW,
-)
+op("gelu", _gelu, vjp=[_gelu_vjp], saves="x",
+   **REAL, samples=[Sample((2, 3)), Sample((4,), approximate="tanh")], checks=Checks(cancels=True),
+   public="gg nn.functional", method=True, layer="GELU",
+   doc="x * Φ(x), Φ the normal distribution function (Hendrycks and Gimpel, 2016); "
+       'approximate="tanh" for their faster form.')  # fmt: skip

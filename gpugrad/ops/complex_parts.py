@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.engine.op import Checks, choosing, op
+from gpugrad.engine.op import SAME, Checks, choosing, op
 
 SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 
@@ -23,49 +23,22 @@ def refuse_complex(x: Any) -> None:
         raise TypeError("a function of real numbers")
 
 
-LINEAR: Any = {"kind": "linear"}
-
-op(
-    "real",
-    "x, /",
-    vjp=[lambda xp, g, y, x: g],  # the engine makes it complex
-    moves=True,
-    doc="The real part, elementwise.",
-    **LINEAR,
-)
-op(
-    "imag",
-    "x, /",
-    vjp=[lambda xp, g, y, x: g * 1j if x.dtype.kind == "c" else xp.zeros_like(g)],
-    support=lambda xp, mask, y, x: mask,
-    doc="The imaginary part, elementwise; 0 for real numbers.",
-    **LINEAR,
-)
-op(
-    "conj",
-    "x, /",
-    vjp=[lambda xp, g, y, x: xp.conj(g)],
-    method="conj conjugate",
-    aliases="conjugate",
-    moves=True,
-    doc="The complex conjugate, elementwise; x for real numbers.",
-    **LINEAR,
-)
+# fmt: off
+op("real", "x, /", vjp=[lambda xp, g, y, x: g],  # the engine makes it complex
+   kind="linear", moves=True, doc="The real part, elementwise.")
+op("imag", "x, /", vjp=[lambda xp, g, y, x: g * 1j if x.dtype.kind == "c" else xp.zeros_like(g)],
+   kind="linear", support=lambda xp, mask, y, x: mask,
+   doc="The imaginary part, elementwise; 0 for real numbers.")
+op("conj", "x, /", vjp=[lambda xp, g, y, x: xp.conj(g)],
+   kind="linear", moves=True, aliases="conjugate", method="conj conjugate",
+   doc="The complex conjugate, elementwise; x for real numbers.")
 
 # Size and direction.
-op(
-    "abs",
-    "x, /",
-    vjp=[lambda xp, g, y, x: g * xp.sign(x)],
-    jvp=lambda xp, tangents, y, x: along(xp, tangents[0], xp.sign(x)),
-    saves="x",
-    method=True,
-    operator="abs",
-    aliases="absolute",
-    doc="The absolute value, elementwise; its derivative at 0 is 0.",
-    kind="elementwise",
-    complex="same",
-)
+op("abs", "x, /", vjp=[lambda xp, g, y, x: g * xp.sign(x)],
+   jvp=lambda xp, tangents, y, x: along(xp, tangents[0], xp.sign(x)), saves="x",
+   **SAME, aliases="absolute", method=True, operator="abs",
+   doc="The absolute value, elementwise; its derivative at 0 is 0.")
+# fmt: on
 
 
 def along(xp: Any, t: Any, unit: Any) -> Any:
@@ -85,19 +58,11 @@ def _turns(xp: Any, y: Any, x: Any) -> Any:
     return xp.full(x.shape, x.dtype.kind == "c")
 
 
-op(
-    "sign",
-    "x, /",
-    vjp=[choosing(_turns, _sign_vjp)],
-    jvp=lambda xp, tangents, y, x: _sign_vjp(xp, tangents[0], y, x),
-    saves="x y",
-    method=True,
-    checks=Checks(refused="?"),
-    doc="-1, 0 or 1, as x is negative, zero or positive, elementwise; its derivative is 0. Of "
-    "complex x, x / abs(x), and 0 at 0.",
-    kind="elementwise",
-    complex="same",
-)
+op("sign", "x, /", vjp=[choosing(_turns, _sign_vjp)],
+   jvp=lambda xp, tangents, y, x: _sign_vjp(xp, tangents[0], y, x), saves="x y",
+   **SAME, checks=Checks(refused="?"), method=True,
+   doc="-1, 0 or 1, as x is negative, zero or positive, elementwise; its derivative is 0. Of "
+       "complex x, x / abs(x), and 0 at 0.")  # fmt: skip
 
 
 def _angle_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
@@ -111,14 +76,6 @@ def _angle_jvp(xp: Any, tangents: Any, y: Any, x: Any) -> Any:
     return xp.imag(t * xp.conj(xp.sign(x))) / xp.abs(x)
 
 
-op(
-    "angle",
-    "x, /",
-    vjp=[choosing(_turns, _angle_vjp)],
-    jvp=_angle_jvp,
-    saves="x",
-    kind="elementwise",
-    complex="same",
-    doc="The angle of complex numbers in [-π, π]; of real ones 0 or π. Its derivative at a complex "
-    "0 is NaN.",
-)
+op("angle", "x, /", vjp=[choosing(_turns, _angle_vjp)], jvp=_angle_jvp, saves="x", **SAME,
+   doc="The angle of complex numbers in [-π, π]; of real ones 0 or π. Its derivative at a "
+       "complex 0 is NaN.")  # fmt: skip

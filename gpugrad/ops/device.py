@@ -16,14 +16,7 @@ def _to_device(xp: Any, x: Any, /, device: str, source: str) -> Any:
     return moved
 
 
-op(
-    "to_device",
-    _to_device,
-    vjp=[lambda xp, g, y, x, device, source: xp.to_device(g, device=source, source=device)],
-    kind="linear",
-    moves=True,
-    samples=None,
-    shown="to",
-    public="",
-    doc="x on another device; its gradient comes back to where x is.",
-)
+op("to_device", _to_device,
+   vjp=[lambda xp, g, y, x, device, source: xp.to_device(g, device=source, source=device)],
+   kind="linear", moves=True, samples=None, public="", shown="to",
+   doc="x on another device; its gradient comes back to where x is.")  # fmt: skip

@@ -11,15 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.engine.op import Checks, Sample, choosing, op, taken
+from gpugrad.engine.op import ANALYTIC, REAL, SAME, Checks, Sample, choosing, op, taken
 from gpugrad.ops.agreement import negative_subnormal, whole_zero, wide_shift
 
 LN2 = math.log(2.0)
 LN10 = math.log(10.0)
-# Analytic functions; those with real coefficients or rules for complex numbers; real functions.
-EW: Any = {"kind": "elementwise", "complex": "conjugate"}
-SAME: Any = {"kind": "elementwise", "complex": "same"}
-REAL: Any = {"kind": "elementwise", "complex": "refused"}
 POSITIVE = (0.3, 3.0)
 NUMBERS = (int, float, complex, np.generic)
 
@@ -43,128 +39,51 @@ def _is_finite(value: Any) -> bool:
 
 
 # Arithmetic.
-op(
-    "add",
-    "a, b, /",
-    vjp=[lambda xp, g, y, a, b: g, lambda xp, g, y, a, b: g],
-    finite=True,
-    operator="add",
-    doc="a + b, elementwise.",
-    **SAME,
-)
-op(
-    "subtract",
-    "a, b, /",
-    vjp=[lambda xp, g, y, a, b: g, lambda xp, g, y, a, b: -g],
-    finite=True,
-    operator="sub",
-    doc="a - b, elementwise.",
-    **SAME,
-)
-op(
-    "multiply",
-    "a, b, /",
-    vjp=[lambda xp, g, y, a, b: g * b, lambda xp, g, y, a, b: g * a],
-    saves=("b", "a"),
-    finite=lambda index, a, b: _is_finite(a if index else b),
-    operator="mul",
-    doc="a * b, elementwise.",
-    **EW,
-)
-op(
-    "divide",
-    "a, b, /",
-    vjp=[
-        lambda xp, g, y, a, b: g / b,
-        lambda xp, g, y, a, b: -g * y / b,
-    ],
-    saves=("b", "y b"),
-    finite=lambda index, a, b: not index and _is_finite(b) and b != 0,
-    domain=POSITIVE,
-    operator="truediv",
-    aliases="true_divide",
-    doc="a / b, elementwise.",
-    **EW,
-)
-op(
-    "subgradient",
-    lambda xp, slope, at, /: xp.where(at, 0, slope),
-    vjp=[lambda xp, g, y, slope, at: g, None],
-    finite=True,
-    samples=[Sample((2, 3), (2, 3)), Sample((2, 3), (3,)), Sample((), (2,))],
-    prepare=lambda xp, slope, at: (slope, xp.not_equal(at, at)),  # nowhere: there it has a jump
-    public="",
-    operands="real mask",
-    doc="The slope of a function, and 0 at its kinks. The slope's own derivative there is that of "
-    "its formula, so that second derivatives at a kink are what mathematics makes of it.",
-    **SAME,
-)
-op(
-    "negative",
-    "x, /",
-    vjp=[lambda xp, g, y, x: -g],
-    finite=True,
-    operator="neg",
-    doc="-x, elementwise.",
-    **SAME,
-)
-op(
-    "positive",
-    "x, /",
-    vjp=[lambda xp, g, y, x: g],
-    finite=True,
-    operator="pos",
-    doc="+x: the values of x.",
-    **SAME,
-)
-op(
-    "square",
-    "x, /",
-    vjp=[lambda xp, g, y, x: g * (2.0 * x)],
-    saves="x",
-    method=True,
-    doc="x * x, elementwise.",
-    **EW,
-)
+# fmt: off
+op("add", "a, b, /", vjp=[lambda xp, g, y, a, b: g, lambda xp, g, y, a, b: g],
+   **SAME, finite=True, operator="add", doc="a + b, elementwise.")
+op("subtract", "a, b, /", vjp=[lambda xp, g, y, a, b: g, lambda xp, g, y, a, b: -g],
+   **SAME, finite=True, operator="sub", doc="a - b, elementwise.")
+op("multiply", "a, b, /", vjp=[lambda xp, g, y, a, b: g * b, lambda xp, g, y, a, b: g * a],
+   saves=("b", "a"), **ANALYTIC, finite=lambda index, a, b: _is_finite(a if index else b),
+   operator="mul", doc="a * b, elementwise.")
+op("divide", "a, b, /", vjp=[lambda xp, g, y, a, b: g / b, lambda xp, g, y, a, b: -g * y / b],
+   saves=("b", "y b"), **ANALYTIC,
+   finite=lambda index, a, b: not index and _is_finite(b) and b != 0, domain=POSITIVE,
+   aliases="true_divide", operator="truediv", doc="a / b, elementwise.")
+op("subgradient", lambda xp, slope, at, /: xp.where(at, 0, slope),
+   vjp=[lambda xp, g, y, slope, at: g, None],
+   **SAME, finite=True, samples=[Sample((2, 3), (2, 3)), Sample((2, 3), (3,)), Sample((), (2,))],
+   prepare=lambda xp, slope, at: (slope, xp.not_equal(at, at)),  # nowhere: there it has a jump
+   operands="real mask", public="",
+   doc="The slope of a function, and 0 at its kinks. The slope's own derivative there is that of "
+       "its formula, so that second derivatives at a kink are what mathematics makes of it.")
+op("negative", "x, /", vjp=[lambda xp, g, y, x: -g],
+   **SAME, finite=True, operator="neg", doc="-x, elementwise.")
+op("positive", "x, /", vjp=[lambda xp, g, y, x: g],
+   **SAME, finite=True, operator="pos", doc="+x: the values of x.")
+op("square", "x, /", vjp=[lambda xp, g, y, x: g * (2.0 * x)], saves="x",
+   **ANALYTIC, method=True, doc="x * x, elementwise.")
+# fmt: on
 
 
 def _root_vjp(xp: Any, g: Any, y: Any, x: Any, order: float | None) -> Any:
     return g * xp.subgradient(0.5 / y if order is None else y / (order * x), x == 0)
 
 
-op(
-    "sqrt",
-    "x, /",
-    vjp=[lambda xp, g, y, x: 0.5 * g / y],
-    saves="y",
-    domain=POSITIVE,
-    method=True,
-    doc="The square root, elementwise.",
-    **EW,
-)
-op(
-    "root",
-    lambda xp, x, /, order=None: xp.sqrt(x) if order is None else x ** (1 / order),
-    vjp=[_root_vjp],
-    saves="x y",
-    domain=POSITIVE,
-    samples=[Sample((2, 3)), Sample((3,), order=3), Sample((), order=1.5)],
-    public="",
-    doc="The root of a sum of powers, square without ``order``, as of a norm. Where the sum is 0, "
-    "a kink of the norm, the derivative is 0.",
-    **EW,
-)
-op(
-    "reciprocal",
-    "x, /",
-    vjp=[lambda xp, g, y, x: -g * y * y],
-    saves="y",
-    domain=POSITIVE,
-    method=True,
-    checks=Checks(differs=whole_zero),
-    doc="1 / x, elementwise.",
-    **EW,
-)
+# fmt: off
+op("sqrt", "x, /", vjp=[lambda xp, g, y, x: 0.5 * g / y], saves="y",
+   **ANALYTIC, domain=POSITIVE, method=True, doc="The square root, elementwise.")
+op("root", lambda xp, x, /, order=None: xp.sqrt(x) if order is None else x ** (1 / order),
+   vjp=[_root_vjp], saves="x y",
+   **ANALYTIC, domain=POSITIVE,
+   samples=[Sample((2, 3)), Sample((3,), order=3), Sample((), order=1.5)], public="",
+   doc="The root of a sum of powers, square without ``order``, as of a norm. Where the sum is 0, "
+       "a kink of the norm, the derivative is 0.")
+op("reciprocal", "x, /", vjp=[lambda xp, g, y, x: -g * y * y], saves="y",
+   **ANALYTIC, domain=POSITIVE, checks=Checks(differs=whole_zero), method=True,
+   doc="1 / x, elementwise.")
+# fmt: on
 
 
 def _power_base(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:
@@ -196,258 +115,77 @@ def _power_exponent(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:
     return g * (y * xp.log(xp.where(a == 0, 1, a)))
 
 
-op(
-    "power",
-    "a, b, /",
-    vjp=[_power_base, _power_exponent],
-    saves=("a b", "y a"),
-    domain=POSITIVE,
-    method="power pow",
-    operator="pow",
-    aliases="pow",
-    checks=Checks(differs=negative_subnormal, refused="bhil"),
-    doc="a ** b, elementwise; at a = 0 the derivative by b is 0.",
-    **EW,
-)
-op(
-    "floor_divide",
-    "a, b, /",
-    vjp=[zero, zero],
-    finite=True,
-    domain=POSITIVE,
-    operator="floordiv",
-    doc="The largest integer not above a / b, elementwise; its derivative is 0.",
-    **REAL,
-)
-op(
-    "remainder",
-    "a, b, /",
-    vjp=[
-        lambda xp, g, y, a, b: g,
-        lambda xp, g, y, a, b: -g * xp.floor_divide(a, b),
-    ],
-    saves=("", "a b"),
-    domain=POSITIVE,
-    operator="mod",
-    aliases="mod",
-    doc="a - b * floor(a / b), elementwise: Python's %.",
-    **REAL,
-)
+# fmt: off
+op("power", "a, b, /", vjp=[_power_base, _power_exponent], saves=("a b", "y a"),
+   **ANALYTIC, domain=POSITIVE, checks=Checks(differs=negative_subnormal, refused="bhil"),
+   aliases="pow", method="power pow", operator="pow",
+   doc="a ** b, elementwise; at a = 0 the derivative by b is 0.")
+op("floor_divide", "a, b, /", vjp=[zero, zero],
+   **REAL, finite=True, domain=POSITIVE, operator="floordiv",
+   doc="The largest integer not above a / b, elementwise; its derivative is 0.")
+op("remainder", "a, b, /",
+   vjp=[lambda xp, g, y, a, b: g, lambda xp, g, y, a, b: -g * xp.floor_divide(a, b)],
+   saves=("", "a b"), **REAL, domain=POSITIVE, aliases="mod", operator="mod",
+   doc="a - b * floor(a / b), elementwise: Python's %.")
 
 # Exponentials and logarithms.
-op(
-    "exp",
-    "x, /",
-    vjp=[lambda xp, g, y, x: g * y],
-    saves="y",
-    method=True,
-    doc="e ** x, elementwise.",
-    **EW,
-)
-op(
-    "exp2",
-    "x, /",
-    vjp=[lambda xp, g, y, x: g * (y * LN2)],
-    saves="y",
-    public="gg special",
-    doc="2 ** x, elementwise.",
-    **EW,
-)
-op(
-    "expm1",
-    "x, /",
-    vjp=[lambda xp, g, y, x: g * (y + 1.0)],
-    saves="y",
-    public="gg special",
-    method=True,
-    doc="e ** x - 1, elementwise, accurate near 0.",
-    **EW,
-)
-op(
-    "log",
-    "x, /",
-    vjp=[lambda xp, g, y, x: g / x],
-    saves="x",
-    domain=POSITIVE,
-    method=True,
-    checks=Checks(differs=negative_subnormal),
-    doc="The natural logarithm, elementwise.",
-    **EW,
-)
-op(
-    "log1p",
-    "x, /",
-    vjp=[lambda xp, g, y, x: g / (1.0 + x)],
-    saves="x",
-    domain=POSITIVE,
-    public="gg special",
-    method=True,
-    doc="log(1 + x), elementwise, accurate near 0.",
-    **EW,
-)
-op(
-    "log2",
-    "x, /",
-    vjp=[lambda xp, g, y, x: g / x / LN2],
-    saves="x",
-    domain=POSITIVE,
-    method=True,
-    checks=Checks(differs=negative_subnormal),
-    doc="The logarithm to base 2, elementwise.",
-    **EW,
-)
-op(
-    "log10",
-    "x, /",
-    vjp=[lambda xp, g, y, x: g / (x * LN10)],
-    saves="x",
-    domain=POSITIVE,
-    method=True,
-    checks=Checks(differs=negative_subnormal),
-    doc="The logarithm to base 10, elementwise.",
-    **EW,
-)
+op("exp", "x, /", vjp=[lambda xp, g, y, x: g * y], saves="y",
+   **ANALYTIC, method=True, doc="e ** x, elementwise.")
+op("exp2", "x, /", vjp=[lambda xp, g, y, x: g * (y * LN2)], saves="y",
+   **ANALYTIC, public="gg special", doc="2 ** x, elementwise.")
+op("expm1", "x, /", vjp=[lambda xp, g, y, x: g * (y + 1.0)], saves="y",
+   **ANALYTIC, public="gg special", method=True, doc="e ** x - 1, elementwise, accurate near 0.")
+op("log", "x, /", vjp=[lambda xp, g, y, x: g / x], saves="x",
+   **ANALYTIC, domain=POSITIVE, checks=Checks(differs=negative_subnormal), method=True,
+   doc="The natural logarithm, elementwise.")
+op("log1p", "x, /", vjp=[lambda xp, g, y, x: g / (1.0 + x)], saves="x",
+   **ANALYTIC, domain=POSITIVE, public="gg special", method=True,
+   doc="log(1 + x), elementwise, accurate near 0.")
+op("log2", "x, /", vjp=[lambda xp, g, y, x: g / x / LN2], saves="x",
+   **ANALYTIC, domain=POSITIVE, checks=Checks(differs=negative_subnormal), method=True,
+   doc="The logarithm to base 2, elementwise.")
+op("log10", "x, /", vjp=[lambda xp, g, y, x: g / (x * LN10)], saves="x",
+   **ANALYTIC, domain=POSITIVE, checks=Checks(differs=negative_subnormal), method=True,
+   doc="The logarithm to base 10, elementwise.")
 
 # Trigonometry.
-op(
-    "sin",
-    "x, /",
-    vjp=[lambda xp, g, y, x: g * xp.cos(x)],
-    saves="x",
-    method=True,
-    doc="The sine of an angle in radians.",
-    **EW,
-)
-op(
-    "cos",
-    "x, /",
-    vjp=[lambda xp, g, y, x: -g * xp.sin(x)],
-    saves="x",
-    method=True,
-    doc="The cosine of an angle in radians.",
-    **EW,
-)
-op(
-    "tan",
-    "x, /",
-    vjp=[lambda xp, g, y, x: g * (1.0 + y * y)],
-    saves="y",
-    domain=(-1.0, 1.0),
-    method=True,
-    doc="The tangent of an angle in radians.",
-    **EW,
-)
-op(
-    "one_minus_square",
-    lambda xp, x, /: (1 - x) * (1 + x),
-    vjp=[lambda xp, g, y, x: g * (-2.0 * x)],
-    saves="x",
-    public="",
-    doc="1 - x * x, accurate where x is nearly 1.",
-    **EW,
-)
-op(
-    "arcsin",
-    "x, /",
-    vjp=[lambda xp, g, y, x: g / xp.sqrt(xp.one_minus_square(x))],
-    saves="x",
-    domain=(-0.8, 0.8),
-    aliases="asin",
-    doc="The angle in [-π/2, π/2], in radians, whose sine is x.",
-    **EW,
-)
-op(
-    "arccos",
-    "x, /",
-    vjp=[lambda xp, g, y, x: -g / xp.sqrt(xp.one_minus_square(x))],
-    saves="x",
-    domain=(-0.8, 0.8),
-    aliases="acos",
-    doc="The angle in [0, π], in radians, whose cosine is x.",
-    **EW,
-)
-op(
-    "arctan",
-    "x, /",
-    vjp=[lambda xp, g, y, x: g / (1.0 + x * x)],
-    saves="x",
-    aliases="atan",
-    doc="The angle in [-π/2, π/2], in radians, whose tangent is x.",
-    **EW,
-)
-op(
-    "sinh",
-    "x, /",
-    vjp=[lambda xp, g, y, x: g * xp.cosh(x)],
-    saves="x",
-    method=True,
-    doc="The hyperbolic sine.",
-    **EW,
-)
-op(
-    "cosh",
-    "x, /",
-    vjp=[lambda xp, g, y, x: g * xp.sinh(x)],
-    saves="x",
-    method=True,
-    doc="The hyperbolic cosine.",
-    **EW,
-)
+op("sin", "x, /", vjp=[lambda xp, g, y, x: g * xp.cos(x)], saves="x",
+   **ANALYTIC, method=True, doc="The sine of an angle in radians.")
+op("cos", "x, /", vjp=[lambda xp, g, y, x: -g * xp.sin(x)], saves="x",
+   **ANALYTIC, method=True, doc="The cosine of an angle in radians.")
+op("tan", "x, /", vjp=[lambda xp, g, y, x: g * (1.0 + y * y)], saves="y",
+   **ANALYTIC, domain=(-1.0, 1.0), method=True, doc="The tangent of an angle in radians.")
+op("one_minus_square", lambda xp, x, /: (1 - x) * (1 + x), vjp=[lambda xp, g, y, x: g * (-2.0 * x)],
+   saves="x", **ANALYTIC, public="", doc="1 - x * x, accurate where x is nearly 1.")
+op("arcsin", "x, /", vjp=[lambda xp, g, y, x: g / xp.sqrt(xp.one_minus_square(x))], saves="x",
+   **ANALYTIC, domain=(-0.8, 0.8), aliases="asin",
+   doc="The angle in [-π/2, π/2], in radians, whose sine is x.")
+op("arccos", "x, /", vjp=[lambda xp, g, y, x: -g / xp.sqrt(xp.one_minus_square(x))], saves="x",
+   **ANALYTIC, domain=(-0.8, 0.8), aliases="acos",
+   doc="The angle in [0, π], in radians, whose cosine is x.")
+op("arctan", "x, /", vjp=[lambda xp, g, y, x: g / (1.0 + x * x)], saves="x",
+   **ANALYTIC, aliases="atan", doc="The angle in [-π/2, π/2], in radians, whose tangent is x.")
+op("sinh", "x, /", vjp=[lambda xp, g, y, x: g * xp.cosh(x)], saves="x",
+   **ANALYTIC, method=True, doc="The hyperbolic sine.")
+op("cosh", "x, /", vjp=[lambda xp, g, y, x: g * xp.sinh(x)], saves="x",
+   **ANALYTIC, method=True, doc="The hyperbolic cosine.")
 # One operation where it is recorded, for derivatives of derivatives.
-op(
-    "tanh_vjp",
-    lambda xp, g, t, /: g * (1.0 - t * t),
-    vjp=[
-        lambda xp, d, y, g, t: xp.tanh_vjp(d, t),
-        lambda xp, d, y, g, t: d * (-2.0 * (g * t)),
-    ],
-    saves=("t", "g t"),
-    public="",
-    doc="g (1 - t ** 2): the gradient behind t = tanh(x).",
-    **EW,
-)
-op(
-    "tanh",
-    "x, /",
-    vjp=[lambda xp, g, y, x: xp.tanh_vjp(g, y)],
-    saves="y",
-    public="gg nn.functional",
-    method=True,
-    layer="Tanh",
-    doc="The hyperbolic tangent: 1 for large x, never an overflow.",
-    **EW,
-)
-op(
-    "arcsinh",
-    "x, /",
-    vjp=[lambda xp, g, y, x: g / xp.sqrt(x * x + 1)],
-    saves="x",
-    aliases="asinh",
-    doc="The inverse of the hyperbolic sine.",
-    **EW,
-)
-
-
-op(
-    "arccosh",
-    "x, /",
-    vjp=[lambda xp, g, y, x: g / xp.sqrt(x - 1) / xp.sqrt(x + 1)],
-    saves="x",
-    domain=(1.5, 3.0),
-    aliases="acosh",
-    doc="The inverse of the hyperbolic cosine, for x >= 1.",
-    **EW,
-)
-op(
-    "arctanh",
-    "x, /",
-    vjp=[lambda xp, g, y, x: g / xp.one_minus_square(x)],
-    saves="x",
-    domain=(-0.8, 0.8),
-    aliases="atanh",
-    doc="The inverse of the hyperbolic tangent, for -1 < x < 1.",
-    **EW,
-)
+op("tanh_vjp", lambda xp, g, t, /: g * (1.0 - t * t),
+   vjp=[lambda xp, d, y, g, t: xp.tanh_vjp(d, t), lambda xp, d, y, g, t: d * (-2.0 * (g * t))],
+   saves=("t", "g t"), **ANALYTIC, public="",
+   doc="g (1 - t ** 2): the gradient behind t = tanh(x).")
+op("tanh", "x, /", vjp=[lambda xp, g, y, x: xp.tanh_vjp(g, y)], saves="y",
+   **ANALYTIC, public="gg nn.functional", method=True, layer="Tanh",
+   doc="The hyperbolic tangent: 1 for large x, never an overflow.")
+op("arcsinh", "x, /", vjp=[lambda xp, g, y, x: g / xp.sqrt(x * x + 1)], saves="x",
+   **ANALYTIC, aliases="asinh", doc="The inverse of the hyperbolic sine.")
+op("arccosh", "x, /", vjp=[lambda xp, g, y, x: g / xp.sqrt(x - 1) / xp.sqrt(x + 1)], saves="x",
+   **ANALYTIC, domain=(1.5, 3.0), aliases="acosh",
+   doc="The inverse of the hyperbolic cosine, for x >= 1.")
+op("arctanh", "x, /", vjp=[lambda xp, g, y, x: g / xp.one_minus_square(x)], saves="x",
+   **ANALYTIC, domain=(-0.8, 0.8), aliases="atanh",
+   doc="The inverse of the hyperbolic tangent, for -1 < x < 1.")
+# fmt: on
 
 
 # Choices. At a tie, both operands get half of the gradient; where one is NaN, both get all of it.
@@ -457,44 +195,20 @@ def chosen(xp: Any, g: Any, beaten: Any, ties: Any) -> Any:
     return xp.where(beaten, 0, xp.where(ties, g * 0.5, g))
 
 
-op(
-    "maximum",
-    "a, b, /",
-    vjp=[
-        choosing(
-            lambda xp, y, a, b: xp.logical_not(a < b),
-            lambda xp, g, y, a, b: chosen(xp, g, a < b, a == b),
-        ),
-        choosing(
-            lambda xp, y, a, b: xp.logical_not(b < a),
-            lambda xp, g, y, a, b: chosen(xp, g, b < a, b == a),
-        ),
-    ],
-    saves="a b",
-    finite=True,
-    checks=Checks(either_zero=True),
-    doc="The larger of a and b, elementwise; at a tie each gets half of the gradient.",
-    **REAL,
-)
-op(
-    "minimum",
-    "a, b, /",
-    vjp=[
-        choosing(
-            lambda xp, y, a, b: xp.logical_not(a > b),
-            lambda xp, g, y, a, b: chosen(xp, g, a > b, a == b),
-        ),
-        choosing(
-            lambda xp, y, a, b: xp.logical_not(b > a),
-            lambda xp, g, y, a, b: chosen(xp, g, b > a, b == a),
-        ),
-    ],
-    saves="a b",
-    finite=True,
-    checks=Checks(either_zero=True),
-    doc="The smaller of a and b, elementwise; at a tie each gets half of the gradient.",
-    **REAL,
-)
+op("maximum", "a, b, /",
+   vjp=[choosing(lambda xp, y, a, b: xp.logical_not(a < b),
+                 lambda xp, g, y, a, b: chosen(xp, g, a < b, a == b)),
+        choosing(lambda xp, y, a, b: xp.logical_not(b < a),
+                 lambda xp, g, y, a, b: chosen(xp, g, b < a, b == a))],
+   saves="a b", **REAL, finite=True, checks=Checks(either_zero=True),
+   doc="The larger of a and b, elementwise; at a tie each gets half of the gradient.")  # fmt: skip
+op("minimum", "a, b, /",
+   vjp=[choosing(lambda xp, y, a, b: xp.logical_not(a > b),
+                 lambda xp, g, y, a, b: chosen(xp, g, a > b, a == b)),
+        choosing(lambda xp, y, a, b: xp.logical_not(b > a),
+                 lambda xp, g, y, a, b: chosen(xp, g, b > a, b == a))],
+   saves="a b", **REAL, finite=True, checks=Checks(either_zero=True),
+   doc="The smaller of a and b, elementwise; at a tie each gets half of the gradient.")  # fmt: skip
 
 
 def _clip(xp: Any, x: Any, min: Any = None, max: Any = None, /) -> Any:
@@ -518,39 +232,21 @@ def _above(xp: Any, y: Any, x: Any, low: Any, high: Any) -> Any:
     return x > high if low is None else (x > high) | (low > high)
 
 
-op(
-    "clip",
-    _clip,
-    vjp=[taken(_inside), taken(_below), taken(_above)],
-    saves="x min max",
-    finite=True,
-    samples=[Sample((3, 4), (4,), (3, 1))],
-    prepare=lambda xp, x, min, max: (x, min - 1.0, max + 0.3),  # bounds that do not cross
-    method=True,
-    checks=Checks(either_zero=True),
-    doc="x held between min and max, either of which may be None; at a bound the gradient is x's.",
-    **REAL,
-)
-op(
-    "where",
-    "condition, a, b, /",
-    vjp=[
-        None,
-        choosing(
-            lambda xp, y, condition, a, b: condition,
-            lambda xp, g, y, condition, a, b: xp.where(condition, g, 0),
-        ),
-        choosing(
-            lambda xp, y, condition, a, b: xp.logical_not(condition),
-            lambda xp, g, y, condition, a, b: xp.where(condition, 0, g),
-        ),
-    ],
-    saves=("", "condition", "condition"),
-    finite=True,
-    operands="mask real real",
-    doc="a where the condition holds and else b.",
-    **SAME,
-)
+# fmt: off
+op("clip", _clip, vjp=[taken(_inside), taken(_below), taken(_above)], saves="x min max",
+   **REAL, finite=True, samples=[Sample((3, 4), (4,), (3, 1))],
+   prepare=lambda xp, x, min, max: (x, min - 1.0, max + 0.3),  # bounds that do not cross
+   checks=Checks(either_zero=True), method=True,
+   doc="x held between min and max, either of which may be None; at a bound the gradient is x's.")
+op("where", "condition, a, b, /",
+   vjp=[None,
+        choosing(lambda xp, y, condition, a, b: condition,
+                 lambda xp, g, y, condition, a, b: xp.where(condition, g, 0)),
+        choosing(lambda xp, y, condition, a, b: xp.logical_not(condition),
+                 lambda xp, g, y, condition, a, b: xp.where(condition, 0, g))],
+   saves=("", "condition", "condition"), **SAME, finite=True, operands="mask real real",
+   doc="a where the condition holds and else b.")
+# fmt: on
 
 
 # Steps: constant almost everywhere.
@@ -563,27 +259,20 @@ _step("floor", "The largest integer not above x", method=True, **REAL)
 _step("ceil", "The smallest integer not below x", method=True, **REAL)
 _step("trunc", "x without what follows the point", method=True, aliases="fix", **REAL)
 _step("rint", "The nearest integer, the even one at a tie", **SAME)
-op(
-    "round",
-    "x, /, decimals=0",
-    vjp=[zero],
-    finite=True,
-    samples=[Sample((2, 3)), Sample((4,), decimals=1)],
-    method=True,
-    aliases="around",
-    checks=Checks(refused="?"),
-    doc="x rounded to ``decimals`` places, to even at a tie; its derivative is 0.",
-    **SAME,
-)
+op("round", "x, /, decimals=0", vjp=[zero],
+   **SAME, finite=True, samples=[Sample((2, 3)), Sample((4,), decimals=1)],
+   checks=Checks(refused="?"), aliases="around", method=True,
+   doc="x rounded to ``decimals`` places, to even at a tie; its derivative is 0.")  # fmt: skip
 
 
 # What has no derivative: comparisons, logic, tests.
 def without_gradient(name: str, arrays: str, doc: str, **entry: Any) -> None:
     """Enter an elementwise op that has no derivative."""
-    op(name, f"{arrays}, /", doc=f"{doc}, elementwise. No gradient.", **EW, **entry)
+    op(name, f"{arrays}, /", doc=f"{doc}, elementwise. No gradient.", **ANALYTIC, **entry)
 
 
 WHOLE: Any = {"operands": "whole whole"}
+# fmt: off
 without_gradient("equal", "a, b", "a == b", operator="eq")
 without_gradient("not_equal", "a, b", "a != b", operator="ne")
 without_gradient("less", "a, b", "a < b", operator="lt")
@@ -596,34 +285,15 @@ without_gradient("logical_xor", "a, b", "One of a and b, not both")
 without_gradient("bitwise_and", "a, b", "a & b", operator="and", **WHOLE)
 without_gradient("bitwise_or", "a, b", "a | b", operator="or", **WHOLE)
 without_gradient("bitwise_xor", "a, b", "a ^ b", operator="xor", **WHOLE)
-without_gradient(
-    "left_shift",
-    "a, b",
-    "a << b, of integers",
-    operator="lshift",
-    aliases="bitwise_left_shift",
-    checks=Checks(differs=wide_shift),
-    **WHOLE,
-)
-without_gradient(
-    "right_shift",
-    "a, b",
-    "a >> b, of integers",
-    operator="rshift",
-    aliases="bitwise_right_shift",
-    checks=Checks(differs=wide_shift),
-    **WHOLE,
-)
+without_gradient("left_shift", "a, b", "a << b, of integers", operator="lshift",
+                 aliases="bitwise_left_shift", checks=Checks(differs=wide_shift), **WHOLE)
+without_gradient("right_shift", "a, b", "a >> b, of integers", operator="rshift",
+                 aliases="bitwise_right_shift", checks=Checks(differs=wide_shift), **WHOLE)
 without_gradient("logical_not", "x", "Not x")
-without_gradient(
-    "invert",
-    "x",
-    "~x",
-    operator="invert",
-    aliases="bitwise_invert bitwise_not",
-    operands="whole",
-)
+without_gradient("invert", "x", "~x", operator="invert", aliases="bitwise_invert bitwise_not",
+                 operands="whole")
 without_gradient("isnan", "x", "Whether x is not a number", method=True)
 without_gradient("isinf", "x", "Whether x is infinite", method=True)
 without_gradient("isfinite", "x", "Whether x is a finite number", method=True)
 without_gradient("signbit", "x", "Whether the sign of x is minus")
+# fmt: on

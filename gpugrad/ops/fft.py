@@ -17,7 +17,6 @@ import numpy as np
 from gpugrad.engine.op import Checks, Sample, op
 
 ADJOINT = {"backward": "forward", "forward": "backward", "ortho": "ortho"}
-LINEAR: Any = {"kind": "linear"}
 HALF, FULL = np.dtype(np.float16), np.dtype(np.float32)
 
 
@@ -33,27 +32,16 @@ def _wide(x: Any) -> Any:
     return x.astype(FULL) if x.dtype == HALF else x
 
 
-op(
-    "fourier",
-    _fourier,
-    vjp=[
-        lambda xp, g, y, x, axes, inverse, norm: xp.fourier(
-            g, axes, inverse=not inverse, norm=ADJOINT[norm]
-        )
-    ],
-    samples=[
-        Sample((4,), axes=(0,)),
-        Sample((3, 2), axes=(0,), inverse=True),
-        Sample((2, 3), axes=(1, 0), norm="ortho"),
-        Sample((2, 2, 2), axes=(-1, 0), inverse=True, norm="forward"),
-    ],
-    observe=lambda xp, y: (xp.real(y), xp.imag(y)),
-    shown="fft",
-    public="",
-    checks=Checks(least="float32"),
-    doc="The discrete Fourier transform along axes, or its inverse.",
-    **LINEAR,
-)
+op("fourier", _fourier,
+   vjp=[lambda xp, g, y, x, axes, inverse, norm: xp.fourier(
+            g, axes, inverse=not inverse, norm=ADJOINT[norm])],
+   kind="linear",
+   samples=[Sample((4,), axes=(0,)), Sample((3, 2), axes=(0,), inverse=True),
+            Sample((2, 3), axes=(1, 0), norm="ortho"),
+            Sample((2, 2, 2), axes=(-1, 0), inverse=True, norm="forward")],
+   observe=lambda xp, y: (xp.real(y), xp.imag(y)), checks=Checks(least="float32"), public="",
+   shown="fft",
+   doc="The discrete Fourier transform along axes, or its inverse.")  # fmt: skip
 
 
 def _counted(xp: Any, x: Any, /, axis: int, size: int, factor: float) -> Any:
@@ -64,24 +52,15 @@ def _counted(xp: Any, x: Any, /, axis: int, size: int, factor: float) -> Any:
     return x * weights.reshape((-1,) + (1,) * ((-axis if axis < 0 else x.ndim - axis) - 1))
 
 
-op(
-    "spectrum_counted",
-    _counted,
-    vjp=[
-        lambda xp, g, y, x, axis, size, factor: xp.spectrum_counted(
-            g, axis=axis, size=size, factor=factor
-        )
-    ],
-    samples=[
-        Sample((3, 2), axis=0, size=4, factor=2.0),
-        Sample((2, 3), axis=-1, size=5, factor=0.5),
-        Sample((1,), axis=0, size=1, factor=2.0),
-    ],
-    public="",
-    doc="Half of a spectrum along an axis, times a factor where a number stands for two of ``size``"
-    ".",
-    **LINEAR,
-)
+op("spectrum_counted", _counted,
+   vjp=[lambda xp, g, y, x, axis, size, factor: xp.spectrum_counted(
+            g, axis=axis, size=size, factor=factor)],
+   kind="linear",
+   samples=[Sample((3, 2), axis=0, size=4, factor=2.0), Sample((2, 3), axis=-1, size=5, factor=0.5),
+            Sample((1,), axis=0, size=1, factor=2.0)],
+   public="",
+   doc="Half of a spectrum along an axis, times a factor where a number stands for two of "
+       "``size``.")  # fmt: skip
 
 
 def _fourier_real_vjp(xp: Any, g: Any, y: Any, x: Any, axes: tuple[int, ...], norm: str) -> Any:
@@ -90,25 +69,18 @@ def _fourier_real_vjp(xp: Any, g: Any, y: Any, x: Any, axes: tuple[int, ...], no
     return xp.fourier_to_real(g, axes, size=size, norm=ADJOINT[norm])
 
 
-op(
-    "fourier_of_real",
-    lambda xp, x, /, axes, norm="backward": xp.fft.rfftn(_wide(x), axes=axes, norm=norm),
-    vjp=[_fourier_real_vjp],
-    prepare=lambda xp, x: (xp.real(x),),
-    observe=lambda xp, y: (xp.real(y), xp.imag(y)),
-    samples=[
-        Sample((4,), axes=(0,)),
-        Sample((5,), axes=(0,), norm="ortho"),
-        Sample((1, 2), axes=(0,)),
-        Sample((2, 3), axes=(1, 0), norm="forward"),
-        Sample((3, 2, 2), axes=(0, -1)),
-    ],
-    shown="rfft",
-    public="",
-    checks=Checks(least="float32"),
-    doc="The first half of the Fourier transform of real arrays, along the last of the axes.",
-    **LINEAR,
-)
+# fmt: off
+op("fourier_of_real",
+   lambda xp, x, /, axes, norm="backward": xp.fft.rfftn(_wide(x), axes=axes, norm=norm),
+   vjp=[_fourier_real_vjp],
+   kind="linear",
+   samples=[Sample((4,), axes=(0,)), Sample((5,), axes=(0,), norm="ortho"),
+            Sample((1, 2), axes=(0,)), Sample((2, 3), axes=(1, 0), norm="forward"),
+            Sample((3, 2, 2), axes=(0, -1))],
+   prepare=lambda xp, x: (xp.real(x),), observe=lambda xp, y: (xp.real(y), xp.imag(y)),
+   checks=Checks(least="float32"), public="", shown="rfft",
+   doc="The first half of the Fourier transform of real arrays, along the last of the axes.")
+# fmt: on
 
 
 def _fourier_to_real(
@@ -121,24 +93,14 @@ def _fourier_to_real(
     return xp.fft.irfft(x, size, axis=axes[-1], norm=norm)
 
 
-op(
-    "fourier_to_real",
-    _fourier_to_real,
-    vjp=[
-        lambda xp, g, y, x, axes, size, norm: xp.spectrum_counted(
-            xp.fourier_of_real(g, axes, norm=ADJOINT[norm]), axis=axes[-1], size=size, factor=2.0
-        )
-    ],
-    samples=[
-        Sample((3,), axes=(0,), size=4),
-        Sample((3,), axes=(0,), size=5, norm="ortho"),
-        Sample((1, 2), axes=(0,), size=1),
-        Sample((2, 3), axes=(1, 0), size=2, norm="forward"),
-        Sample((2, 2, 2), axes=(0, -1), size=3),
-    ],
-    shown="irfft",
-    public="",
-    checks=Checks(fixed="size", least="float32"),
-    doc="The real array of ``size`` along the last of the axes that half of a spectrum belongs to.",
-    **LINEAR,
-)
+# fmt: off
+op("fourier_to_real", _fourier_to_real,
+   vjp=[lambda xp, g, y, x, axes, size, norm: xp.spectrum_counted(
+            xp.fourier_of_real(g, axes, norm=ADJOINT[norm]), axis=axes[-1], size=size, factor=2.0)],
+   kind="linear",
+   samples=[Sample((3,), axes=(0,), size=4), Sample((3,), axes=(0,), size=5, norm="ortho"),
+            Sample((1, 2), axes=(0,), size=1), Sample((2, 3), axes=(1, 0), size=2, norm="forward"),
+            Sample((2, 2, 2), axes=(0, -1), size=3)],
+   checks=Checks(fixed="size", least="float32"), public="", shown="irfft",
+   doc="The real array of ``size`` along the last of the axes that half of a spectrum belongs to.")
+# fmt: on

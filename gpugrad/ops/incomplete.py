@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.engine.op import Checks, Sample, op
+from gpugrad.engine.op import REAL, Checks, Sample, op
 from gpugrad.ops.agreement import extreme_parameters, subnormal
 from gpugrad.ops.complex_parts import refuse_complex
-from gpugrad.ops.special import EW, POSITIVE, _arrays
+from gpugrad.ops.special import POSITIVE, _arrays
 
 FALL = 40.0  # the density is nothing where it has fallen by exp(-FALL)
 NEAR = 2.0  # up to here the series is used: its terms fall fast, and lose little in their sum
@@ -153,49 +153,24 @@ def _slope_of_slope(xp: Any, g: Any, a: Any, x: Any, order: int) -> Any:
     return g * xp.where(x > 0, slope * xp.exp(_log_front(xp, a, positive)), end)
 
 
-op(
-    "gammainc",
-    lambda xp, a, x, /: xp.special.gammainc(a, x),
-    vjp=[
-        lambda xp, g, y, a, x: g * xp.gammainc_slope(a, x),
-        lambda xp, g, y, a, x: _gamma_density(xp, g, a, x),
-    ],
-    saves="a x",
-    domain=POSITIVE,
-    public="special",
-    checks=Checks(differs=subnormal),
-    doc="The regularized lower incomplete gamma function, elementwise.",
-    **EW,
-)
-op(
-    "gammaincc",
-    lambda xp, a, x, /: xp.special.gammaincc(a, x),
-    vjp=[
-        lambda xp, g, y, a, x: -g * xp.gammainc_slope(a, x),
-        lambda xp, g, y, a, x: -_gamma_density(xp, g, a, x),
-    ],
-    saves="a x",
-    domain=POSITIVE,
-    public="special",
-    checks=Checks(differs=subnormal),
-    doc="The regularized upper incomplete gamma function, elementwise.",
-    **EW,
-)
-op(
-    "gammainc_slope",
-    _gammainc_slope,
-    vjp=[
-        lambda xp, g, y, a, x, order: g * xp.gammainc_slope(a, x, order=order + 1),
-        lambda xp, g, y, a, x, order: _slope_of_slope(xp, g, a, x, order),
-    ],
-    saves="a x",
-    domain=POSITIVE,
-    samples=[Sample((2, 3), (2, 3)), Sample((3,), (2, 1)), Sample((2,), (2,), order=2)],
-    public="",
-    checks=Checks(slow=True),
-    doc="The derivative of gammainc by a, of an order.",
-    **EW,
-)
+# fmt: off
+op("gammainc", lambda xp, a, x, /: xp.special.gammainc(a, x),
+   vjp=[lambda xp, g, y, a, x: g * xp.gammainc_slope(a, x),
+        lambda xp, g, y, a, x: _gamma_density(xp, g, a, x)],
+   saves="a x", **REAL, domain=POSITIVE, checks=Checks(differs=subnormal), public="special",
+   doc="The regularized lower incomplete gamma function, elementwise.")
+op("gammaincc", lambda xp, a, x, /: xp.special.gammaincc(a, x),
+   vjp=[lambda xp, g, y, a, x: -g * xp.gammainc_slope(a, x),
+        lambda xp, g, y, a, x: -_gamma_density(xp, g, a, x)],
+   saves="a x", **REAL, domain=POSITIVE, checks=Checks(differs=subnormal), public="special",
+   doc="The regularized upper incomplete gamma function, elementwise.")
+op("gammainc_slope", _gammainc_slope,
+   vjp=[lambda xp, g, y, a, x, order: g * xp.gammainc_slope(a, x, order=order + 1),
+        lambda xp, g, y, a, x, order: _slope_of_slope(xp, g, a, x, order)],
+   saves="a x", **REAL, domain=POSITIVE,
+   samples=[Sample((2, 3), (2, 3)), Sample((3,), (2, 1)), Sample((2,), (2,), order=2)],
+   checks=Checks(slow=True), public="", doc="The derivative of gammainc by a, of an order.")
+# fmt: on
 
 # The incomplete beta function.
 
@@ -345,21 +320,11 @@ def _beta_slope_by_x(
     return g * xp.where(inside, -slope if above else slope, end)
 
 
-op(
-    "betainc",
-    lambda xp, a, b, x, /: xp.special.betainc(a, b, x),
-    vjp=[
-        lambda xp, g, y, a, b, x: g * xp.betainc_slope(a, b, x),
-        lambda xp, g, y, a, b, x: -g * xp.betainc_slope(b, a, x, above=True),
-        _beta_density,
-    ],
-    saves="a b x",
-    domain=(0.34, 0.96),
-    public="special",
-    checks=Checks(differs=extreme_parameters),
-    doc="The regularized incomplete beta function, elementwise.",
-    **EW,
-)
+op("betainc", lambda xp, a, b, x, /: xp.special.betainc(a, b, x),
+   vjp=[lambda xp, g, y, a, b, x: g * xp.betainc_slope(a, b, x),
+        lambda xp, g, y, a, b, x: -g * xp.betainc_slope(b, a, x, above=True), _beta_density],
+   saves="a b x", **REAL, domain=(0.34, 0.96), checks=Checks(differs=extreme_parameters),
+   public="special", doc="The regularized incomplete beta function, elementwise.")  # fmt: skip
 
 
 def _betainc_more(more_a: int, more_b: int) -> Any:
@@ -368,25 +333,14 @@ def _betainc_more(more_a: int, more_b: int) -> Any:
     )
 
 
-op(
-    "betainc_slope",
-    _betainc_slope,
-    vjp=[
-        _betainc_more(1, 0),
-        _betainc_more(0, 1),
+# fmt: off
+op("betainc_slope", _betainc_slope,
+   vjp=[_betainc_more(1, 0), _betainc_more(0, 1),
         lambda xp, g, y, a, b, x, by_a, by_b, above: _beta_slope_by_x(
-            xp, g, a, b, x, by_a, by_b, above
-        ),
-    ],
-    saves="a b x",
-    domain=(0.34, 0.96),
-    samples=[
-        Sample((2, 3), (2, 3), (2, 3)),
-        Sample((3,), (2, 1), (), above=True),
-        Sample((2,), (2,), (2,), by_a=1, by_b=1),
-    ],
-    public="",
-    checks=Checks(slow=True),
-    doc="A derivative by a and b, so many times by each, of betainc at x, or at 1 - x if above.",
-    **EW,
-)
+            xp, g, a, b, x, by_a, by_b, above)],
+   saves="a b x", **REAL, domain=(0.34, 0.96),
+   samples=[Sample((2, 3), (2, 3), (2, 3)), Sample((3,), (2, 1), (), above=True),
+            Sample((2,), (2,), (2,), by_a=1, by_b=1)],
+   checks=Checks(slow=True), public="",
+   doc="A derivative by a and b, so many times by each, of betainc at x, or at 1 - x if above.")
+# fmt: on

@@ -119,33 +119,22 @@ def _scatter(xp: Any, g: Any, /, *indices: Any, index: Any, shape: tuple[int, ..
     return out
 
 
-op(
-    "arange_like",
-    lambda xp, x, /, count: xp.arange(count),
-    samples=[Sample((2, 3), count=4), Sample((), count=0)],
-    public="",
-    doc="0, 1, ... count - 1, on the device of x. No gradient.",
-)
+op("arange_like", lambda xp, x, /, count: xp.arange(count),
+   samples=[Sample((2, 3), count=4), Sample((), count=0)], public="",
+   doc="0, 1, ... count - 1, on the device of x. No gradient.")  # fmt: skip
 MASK = np.array([True, False, True])
 
-op(
-    "scatter",
-    _scatter,
-    vjp=[lambda xp, g, y, x, *indices, index, shape: xp.getitem(g, *indices, index=index)],
-    saves="indices",
-    kind="linear",
-    moves=True,
-    fills=True,
-    samples=[
-        Sample((3,), index=slice(1, 4), shape=(5,)),
-        Sample((2, 3), index=(slice(None), slice(0, 3)), shape=(2, 4)),
-        Sample((3,), np.array([2, 0, -2]), index=ARRAY, shape=(4,)),
-        Sample((2, 1, 3), MASK, np.array([1, 1]), index=(ARRAY, None, ARRAY), shape=(3, 2, 3)),
-    ],
-    operands="real whole",
-    public="",
-    doc="Zeros of a shape, to whose elements at an index g is added: the transpose of `getitem`.",
-)
+# fmt: off
+op("scatter", _scatter,
+   vjp=[lambda xp, g, y, x, *indices, index, shape: xp.getitem(g, *indices, index=index)],
+   saves="indices", kind="linear", moves=True, fills=True,
+   samples=[Sample((3,), index=slice(1, 4), shape=(5,)),
+            Sample((2, 3), index=(slice(None), slice(0, 3)), shape=(2, 4)),
+            Sample((3,), np.array([2, 0, -2]), index=ARRAY, shape=(4,)),
+            Sample((2, 1, 3), MASK, np.array([1, 1]), index=(ARRAY, None, ARRAY), shape=(3, 2, 3))],
+   operands="real whole", public="",
+   doc="Zeros of a shape, to whose elements at an index g is added: the transpose of `getitem`.")
+# fmt: on
 
 
 def _getitem(xp: Any, x: Any, /, *indices: Any, index: Any) -> Any:
@@ -168,27 +157,19 @@ def _add_at(xp: Any, total: Any, g: Any, x: Any, *indices: Any, index: Any) -> b
     return True
 
 
-op(
-    "getitem",
-    _getitem,
-    vjp=[lambda xp, g, y, x, *indices, index: xp.scatter(g, *indices, index=index, shape=x.shape)],
-    saves="indices",
-    adds=[_add_at],
-    kind="linear",
-    moves=True,
-    chooses=True,
-    samples=[
-        Sample((4,), index=1),
-        Sample((2, 3), index=(slice(None), 1)),
-        Sample((2, 3, 4), index=(Ellipsis, None, slice(None, None, -2))),
-        Sample((4, 2), np.array([2, 0, 2]), index=ARRAY),
-        Sample((3, 4), np.array([[1], [2]]), np.array([3, 3]), index=(ARRAY, ARRAY)),
-        Sample((3, 2), MASK, index=(ARRAY, 1)),
-    ],
-    operands="real whole",
-    public="",
-    doc="x[index]. Arrays of the index are operands, and ``array`` stands for them in ``index``.",
-)
+# fmt: off
+op("getitem", _getitem,
+   vjp=[lambda xp, g, y, x, *indices, index: xp.scatter(g, *indices, index=index, shape=x.shape)],
+   adds=[_add_at], saves="indices",
+   kind="linear", moves=True, chooses=True,
+   samples=[Sample((4,), index=1), Sample((2, 3), index=(slice(None), 1)),
+            Sample((2, 3, 4), index=(Ellipsis, None, slice(None, None, -2))),
+            Sample((4, 2), np.array([2, 0, 2]), index=ARRAY),
+            Sample((3, 4), np.array([[1], [2]]), np.array([3, 3]), index=(ARRAY, ARRAY)),
+            Sample((3, 2), MASK, index=(ARRAY, 1))],
+   operands="real whole", public="",
+   doc="x[index]. Arrays of the index are operands, and ``array`` stands for them in ``index``.")
+# fmt: on
 
 
 def _index_set(xp: Any, x: Any, v: Any, /, *indices: Any, index: Any, ordered: bool = False) -> Any:
@@ -217,27 +198,16 @@ def _index_set_v(
     return xp.where(_wins(xp, indices[-1]), d, xp.zeros_like(d))
 
 
-op(
-    "index_set",
-    _index_set,
-    vjp=[_index_set_x, _index_set_v],
-    saves="indices",
-    kind="linear",
-    moves=True,
-    chooses=True,
-    samples=[
-        Sample((4,), (), index=1),
-        Sample((5,), (2,), index=slice(None, None, -3)),
-        Sample((2, 3), (2, 1), index=(slice(None), slice(0, 2))),
-        Sample((2, 3), (3,), index=(Ellipsis, None, 1, slice(None))),
-        Sample((3,), (2,), MASK, index=ARRAY),
-        Sample((4,), (3,), np.array([2, 0, -2]), np.array([2, 1, 2]), index=ARRAY, ordered=True),
-        Sample(
-            (3, 2), (1,), np.array([2, 2]), np.array([[2, 3], [2, 3]]), index=ARRAY, ordered=True
-        ),
-    ],
-    operands="real cast whole",
-    public="",
-    doc="A copy of x with v at an index. With ``ordered`` the last of the arrays tells which of "
-    "several values for one element wins: see `last_of_each`.",
-)
+op("index_set", _index_set, vjp=[_index_set_x, _index_set_v], saves="indices",
+   kind="linear", moves=True, chooses=True,
+   samples=[Sample((4,), (), index=1), Sample((5,), (2,), index=slice(None, None, -3)),
+            Sample((2, 3), (2, 1), index=(slice(None), slice(0, 2))),
+            Sample((2, 3), (3,), index=(Ellipsis, None, 1, slice(None))),
+            Sample((3,), (2,), MASK, index=ARRAY),
+            Sample((4,), (3,), np.array([2, 0, -2]), np.array([2, 1, 2]), index=ARRAY,
+                   ordered=True),
+            Sample((3, 2), (1,), np.array([2, 2]), np.array([[2, 3], [2, 3]]), index=ARRAY,
+                   ordered=True)],
+   operands="real cast whole", public="",
+   doc="A copy of x with v at an index. With ``ordered`` the last of the arrays tells which of "
+       "several values for one element wins: see `last_of_each`.")  # fmt: skip

@@ -36,13 +36,9 @@ def lapack(xp: Any, name: str, *arrays: Any, **kwargs: Any) -> Any:
 
 
 # For rules: parts of matrices. Public functions of this kind are in other modules.
-op(
-    "eye_like",
-    lambda xp, x, /: xp.eye(x.shape[-1], dtype=x.dtype),
-    samples=[Sample((2, 3)), Sample((2, 3, 3))],
-    public="",
-    doc="The identity matrix for the columns of x, in its dtype. No gradient.",
-)
+op("eye_like", lambda xp, x, /: xp.eye(x.shape[-1], dtype=x.dtype),
+   samples=[Sample((2, 3)), Sample((2, 3, 3))], public="",
+   doc="The identity matrix for the columns of x, in its dtype. No gradient.")  # fmt: skip
 
 
 def adds_product(factors: Any) -> Any:
@@ -90,30 +86,14 @@ def _matmul_b(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:
     return xp.matmul(*_factors_b(xp, g, a, b))
 
 
-op(
-    "matmul",
-    "a, b, /",
-    vjp=[_matmul_a, _matmul_b],
-    adds=[adds_product(_factors_a), adds_product(_factors_b)],
-    saves=("b", "a"),
-    kind="multilinear",
-    samples=[
-        Sample((3,), (3,)),
-        Sample((2, 3), (3,)),
-        Sample((3,), (3, 4)),
-        Sample((2, 3), (3, 4)),
-        Sample((5, 2, 3), (3, 4)),
-        Sample((2, 3), (5, 3, 4)),
-        Sample((5, 2, 3), (5, 3, 4)),
-        Sample((5, 1, 2, 3), (4, 3, 2)),
-        Sample((3,), (5, 3, 4)),
-        Sample((5, 2, 3), (3,)),
-    ],
-    public="gg linalg",
-    method=True,
-    operator="matmul",
-    doc="The matrix product; stacks of matrices broadcast, vectors act as NumPy's do.",
-)
+op("matmul", "a, b, /", vjp=[_matmul_a, _matmul_b],
+   adds=[adds_product(_factors_a), adds_product(_factors_b)], saves=("b", "a"),
+   kind="multilinear",
+   samples=[Sample((3,), (3,)), Sample((2, 3), (3,)), Sample((3,), (3, 4)), Sample((2, 3), (3, 4)),
+            Sample((5, 2, 3), (3, 4)), Sample((2, 3), (5, 3, 4)), Sample((5, 2, 3), (5, 3, 4)),
+            Sample((5, 1, 2, 3), (4, 3, 2)), Sample((3,), (5, 3, 4)), Sample((5, 2, 3), (3,))],
+   public="gg linalg", method=True, operator="matmul",
+   doc="The matrix product; stacks of matrices broadcast, vectors act as NumPy's do.")  # fmt: skip
 
 
 def _einsum(xp: Any, /, *operands: Any, subscripts: str, optimize: Any = None) -> Any:
@@ -169,19 +149,10 @@ def _einsum_vjp(
     return results
 
 
-op(
-    "einsum_explicit",
-    _einsum,
-    vjp_all=_einsum_vjp,
-    saves="operands",
-    kind="multilinear",
-    samples=[
-        Sample((2, 3), (3, 4), subscripts="ij,jk->ik"),
-        Sample((2, 3), subscripts="ij->j"),
-        Sample((2, 3), (2,), (3, 2), subscripts="ij,i,jk->k"),
-        Sample((2, 3), (3, 2), (2, 2), subscripts="ij,jk,kl->il", optimize="optimal"),
-    ],
-    shown="einsum",
-    public="",
-    doc="Einstein's summation, its subscripts written out.",
-)
+op("einsum_explicit", _einsum, vjp_all=_einsum_vjp, saves="operands",
+   kind="multilinear",
+   samples=[Sample((2, 3), (3, 4), subscripts="ij,jk->ik"), Sample((2, 3), subscripts="ij->j"),
+            Sample((2, 3), (2,), (3, 2), subscripts="ij,i,jk->k"),
+            Sample((2, 3), (3, 2), (2, 2), subscripts="ij,jk,kl->il", optimize="optimal")],
+   public="", shown="einsum",
+   doc="Einstein's summation, its subscripts written out.")  # fmt: skip

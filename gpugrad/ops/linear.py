@@ -65,19 +65,15 @@ SAMPLES = (
     Sample((3,), (2, 3), (2,)),
     Sample((2, 4, 3), (2, 3), (2,)),
 )
+# fmt: off
 part("linear_vjp", _linear_vjp)
-linear = op(
-    "linear",
-    _linear,
-    vjp_all=lambda xp, g, y, needs, x, weight, bias: xp.linear_vjp(g, needs, x, weight, bias),
-    jvp=_linear_jvp,
-    adds=True,
-    saves=("weight", "x", ""),
-    complex="conjugate",
-    samples=SAMPLES,
-    public="nn.functional",
-    doc="x @ weight.T + bias: the affine map of a layer; weight is (outputs, inputs).",
-)
+linear = op("linear", _linear,
+            vjp_all=lambda xp, g, y, needs, x, weight, bias: xp.linear_vjp(
+                g, needs, x, weight, bias),
+            jvp=_linear_jvp, adds=True, saves=("weight", "x", ""),
+            complex="conjugate", samples=SAMPLES, public="nn.functional",
+            doc="x @ weight.T + bias: the affine map of a layer; weight is (outputs, inputs).")
+# fmt: on
 
 
 # ---------------------------------------------------------------- with an activation

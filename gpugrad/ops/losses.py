@@ -45,23 +45,13 @@ def _mse_vjp(
 
 
 part("mse_loss_vjp", _mse_vjp)
-op(
-    "mse_loss",
-    _mse,
-    vjp_all=lambda xp, g, y, needs, prediction, target, reduction: xp.mse_loss_vjp(
-        g, prediction, target, needs, reduction
-    ),
-    saves="prediction target",
-    support=lambda xp, mask, y, prediction, target, reduction: mask,
-    samples=[
-        Sample((4, 3), (4, 3)),
-        Sample((4, 3), (4, 3), reduction="sum"),
-        Sample((4,), (4,), reduction="none"),
-        Sample((2, 3), (3,)),
-    ],
-    public="nn.functional",
-    doc="(prediction - target)², averaged, summed or as it is.",
-)
+op("mse_loss", _mse,
+   vjp_all=lambda xp, g, y, needs, prediction, target, reduction: xp.mse_loss_vjp(
+       g, prediction, target, needs, reduction),
+   saves="prediction target", support=lambda xp, mask, y, prediction, target, reduction: mask,
+   samples=[Sample((4, 3), (4, 3)), Sample((4, 3), (4, 3), reduction="sum"),
+            Sample((4,), (4,), reduction="none"), Sample((2, 3), (3,))],
+   public="nn.functional", doc="(prediction - target)², averaged, summed or as it is.")  # fmt: skip
 
 
 def one_hot(xp: Any, target: Any, classes: int) -> Any:
@@ -102,27 +92,14 @@ def _cross_entropy_vjp(xp: Any, g: Any, target: Any, scores: Any, reduction: str
 
 part("class_cross_entropy_vjp", _cross_entropy_vjp)
 TARGET = np.array([0, 2, 1, 2])
-op(
-    "class_cross_entropy",
-    _cross_entropy,
-    vjp=[
-        lambda xp, g, y, logits, target, scores, reduction: xp.class_cross_entropy_vjp(
-            g, target, scores, reduction
-        ),
-        None,
-    ],
-    residuals={"scores": log_softmax},
-    saves=("target scores", ""),
-    support=lambda xp, mask, y, *arrays, reduction, **parameters: (
-        mask[..., None] if reduction == "none" else mask
-    ),
-    samples=[
-        Sample((4, 3), TARGET),
-        Sample((4, 3), TARGET, reduction="sum"),
-        Sample((4, 3), TARGET, reduction="none"),
-    ],
-    operands="real whole",
-    shown="cross_entropy",
-    public="",
-    doc="-log softmax(logits)[target] along the last axis; target holds class numbers.",
-)
+op("class_cross_entropy", _cross_entropy,
+   vjp=[lambda xp, g, y, logits, target, scores, reduction: xp.class_cross_entropy_vjp(
+            g, target, scores, reduction),
+        None],
+   residuals={"scores": log_softmax}, saves=("target scores", ""),
+   support=lambda xp, mask, y, *arrays, reduction, **parameters: (
+       mask[..., None] if reduction == "none" else mask),
+   samples=[Sample((4, 3), TARGET), Sample((4, 3), TARGET, reduction="sum"),
+            Sample((4, 3), TARGET, reduction="none")],
+   operands="real whole", public="", shown="cross_entropy",
+   doc="-log softmax(logits)[target] along the last axis; target holds class numbers.")  # fmt: skip

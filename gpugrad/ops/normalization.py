@@ -69,32 +69,20 @@ def _row(xp: Any, mask: Any, *rest: Any, **parameters: Any) -> Any:
     return xp.any(mask, axis=-1, keepdims=True)
 
 
-op(
-    "layer_norm",
-    _layer_norm,
-    vjp_all=lambda xp, g, y, needs, x, weight, bias, mean, rate, eps: xp.layer_norm_vjp(
-        g, needs, x, weight, mean, rate
-    ),
-    residuals={
-        "mean": Op(
-            "layer_norm_mean", _mean, vjp=[lambda xp, g, y, x: g / x.shape[-1]], support=_row
-        ),
-        "rate": Op(
-            "layer_norm_rate",
-            _rate,
-            vjp=[lambda xp, g, y, x, eps: g * y**3 * (_mean(xp, x) - _wide(x)) / x.shape[-1]],
-            saves="x y",
-            support=_row,
-        ),
-    },
-    saves=("x weight mean rate", "x mean rate", ""),
-    support=_row,
-    finite=True,  # eps sees to it, but for rows that are infinite
-    samples=[
-        Sample((4, 3), (3,), (3,)),
-        Sample((2, 3, 5), (5,), (5,), eps=1e-3),
-        Sample((4,), (4,), (4,)),
-    ],
-    public="nn.functional",
-    doc="(x - mean) / sqrt(variance + eps) along the last axis, times weight plus bias.",
-)
+# fmt: off
+op("layer_norm", _layer_norm,
+   vjp_all=lambda xp, g, y, needs, x, weight, bias, mean, rate, eps: xp.layer_norm_vjp(
+       g, needs, x, weight, mean, rate),
+   residuals={
+       "mean": Op("layer_norm_mean", _mean, vjp=[lambda xp, g, y, x: g / x.shape[-1]],
+                  support=_row),
+       "rate": Op("layer_norm_rate", _rate, vjp=[lambda xp, g, y, x, eps: (
+                      g * y**3 * (_mean(xp, x) - _wide(x)) / x.shape[-1])],
+                  saves="x y", support=_row)},
+   saves=("x weight mean rate", "x mean rate", ""), support=_row,
+   finite=True,  # eps sees to it, but for rows that are infinite
+   samples=[Sample((4, 3), (3,), (3,)), Sample((2, 3, 5), (5,), (5,), eps=1e-3),
+            Sample((4,), (4,), (4,))],
+   public="nn.functional",
+   doc="(x - mean) / sqrt(variance + eps) along the last axis, times weight plus bias.")
+# fmt: on

@@ -60,16 +60,10 @@ def count(x: Any, axis: Any) -> int:
     return total
 
 
-op(
-    "sum",
-    "x, /, axis=None, keepdims=False",
-    vjp=[lambda xp, g, y, x, axis, keepdims: spread(g, x, axis, keepdims)],
-    kind="linear",
-    moves=True,
-    samples=REDUCTIONS,
-    method=True,
-    doc="The sum along axes; float16 is accumulated in float32.",
-)
+op("sum", "x, /, axis=None, keepdims=False",
+   vjp=[lambda xp, g, y, x, axis, keepdims: spread(g, x, axis, keepdims)],
+   kind="linear", moves=True, samples=REDUCTIONS, method=True,
+   doc="The sum along axes; float16 is accumulated in float32.")  # fmt: skip
 
 
 def _mean(xp: Any, x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
@@ -90,16 +84,10 @@ def _wide(x: Any) -> Any:
     return x * 1.0 if kind.kind in "biu" else x
 
 
-op(
-    "mean",
-    _mean,
-    vjp=[lambda xp, g, y, x, axis, keepdims: spread(g, x, axis, keepdims) / max(count(x, axis), 1)],
-    kind="linear",
-    moves=True,
-    samples=REDUCTIONS,
-    method=True,
-    doc="The arithmetic mean along axes; NaN for no elements.",
-)
+op("mean", _mean,
+   vjp=[lambda xp, g, y, x, axis, keepdims: spread(g, x, axis, keepdims) / max(count(x, axis), 1)],
+   kind="linear", moves=True, samples=REDUCTIONS, method=True,
+   doc="The arithmetic mean along axes; NaN for no elements.")  # fmt: skip
 
 
 def others(xp: Any, x: Any) -> Any:
@@ -133,17 +121,10 @@ def _prod_vjp(xp: Any, g: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any
     return spread(g, x, axis, keepdims) * rest
 
 
-op(
-    "prod",
-    "x, /, axis=None, keepdims=False",
-    vjp=[_prod_vjp],
-    saves="x",
-    support=spread_mask,
-    complex="conjugate",
-    samples=[*REDUCTIONS, Sample((5,)), Sample((1, 3), axis=0)],
-    method=True,
-    doc="The product along axes; its derivatives are exact where elements are 0.",
-)
+op("prod", "x, /, axis=None, keepdims=False", vjp=[_prod_vjp], saves="x",
+   complex="conjugate", support=spread_mask,
+   samples=[*REDUCTIONS, Sample((5,)), Sample((1, 3), axis=0)], method=True,
+   doc="The product along axes; its derivatives are exact where elements are 0.")  # fmt: skip
 
 
 def _shared(xp: Any, g: Any, best: Any, axis: Any, keepdims: bool) -> Any:
@@ -169,30 +150,12 @@ def _smallest_vjp(xp: Any, g: Any, y: Any, x: Any, axis: Any, keepdims: bool) ->
     return _shared(xp, g, _smallest(xp, y, x, axis, keepdims), axis, keepdims)
 
 
-op(
-    "max",
-    "x, /, axis=None, keepdims=False",
-    vjp=[choosing(_largest, _largest_vjp)],
-    saves="x y",
-    support=spread_mask,
-    finite=True,
-    samples=REDUCTIONS,
-    method=True,
-    aliases="amax",
-    doc="The largest element along axes; those that tie share the gradient equally.",
-)
-op(
-    "min",
-    "x, /, axis=None, keepdims=False",
-    vjp=[choosing(_smallest, _smallest_vjp)],
-    saves="x y",
-    support=spread_mask,
-    finite=True,
-    samples=REDUCTIONS,
-    method=True,
-    aliases="amin",
-    doc="The smallest element along axes; those that tie share the gradient equally.",
-)
+op("max", "x, /, axis=None, keepdims=False", vjp=[choosing(_largest, _largest_vjp)], saves="x y",
+   finite=True, support=spread_mask, samples=REDUCTIONS, aliases="amax", method=True,
+   doc="The largest element along axes; those that tie share the gradient equally.")  # fmt: skip
+op("min", "x, /, axis=None, keepdims=False", vjp=[choosing(_smallest, _smallest_vjp)], saves="x y",
+   finite=True, support=spread_mask, samples=REDUCTIONS, aliases="amin", method=True,
+   doc="The smallest element along axes; those that tie share the gradient equally.")  # fmt: skip
 
 
 def _centered(xp: Any, x: Any, axis: Any) -> Any:
@@ -241,28 +204,12 @@ def _std_vjp(xp: Any, g: Any, y: Any, x: Any, axis: Any, keepdims: bool, correct
     return g * xp.subgradient(slope, y == 0)
 
 
-op(
-    "var",
-    _var,
-    vjp=[_var_vjp],
-    saves="x",
-    support=spread_mask,
-    complex="same",
-    samples=MOMENTS,
-    method=True,
-    doc="The variance along axes, with n - correction in the denominator.",
-)
-op(
-    "std",
-    _std,
-    vjp=[_std_vjp],
-    saves="x y",
-    support=spread_mask,
-    complex="same",
-    samples=MOMENTS,
-    method=True,
-    doc="The standard deviation along axes; its gradient for equal elements is 0.",
-)
+op("var", _var, vjp=[_var_vjp], saves="x",
+   complex="same", support=spread_mask, samples=MOMENTS, method=True,
+   doc="The variance along axes, with n - correction in the denominator.")  # fmt: skip
+op("std", _std, vjp=[_std_vjp], saves="x y",
+   complex="same", support=spread_mask, samples=MOMENTS, method=True,
+   doc="The standard deviation along axes; its gradient for equal elements is 0.")  # fmt: skip
 
 
 def _finite(xp: Any, m: Any) -> Any:
@@ -293,24 +240,14 @@ def _logsumexp(xp: Any, x: Any, /, axis: Any = None, keepdims: bool = False) -> 
     )
 
 
-part(
-    "logsumexp_vjp",
-    lambda xp, g, y, x, axis, keepdims: (
-        spread(g, x, axis, keepdims) * xp.exp(x - _possible(xp, spread(y, x, axis, keepdims)))
-    ),
-)
-op(
-    "logsumexp",
-    _logsumexp,
-    vjp=[lambda xp, g, y, x, axis, keepdims: xp.logsumexp_vjp(g, y, x, axis, keepdims)],
-    saves="x y",
-    support=spread_mask,
-    complex="conjugate",
-    samples=REDUCTIONS,
-    public="gg special",
-    method=True,
-    doc="log(sum(exp(x))) along axes, for x of any size; -inf for no probability at all.",
-)
+# fmt: off
+part("logsumexp_vjp", lambda xp, g, y, x, axis, keepdims: (
+         spread(g, x, axis, keepdims) * xp.exp(x - _possible(xp, spread(y, x, axis, keepdims)))))
+op("logsumexp", _logsumexp,
+   vjp=[lambda xp, g, y, x, axis, keepdims: xp.logsumexp_vjp(g, y, x, axis, keepdims)], saves="x y",
+   complex="conjugate", support=spread_mask, samples=REDUCTIONS, public="gg special", method=True,
+   doc="log(sum(exp(x))) along axes, for x of any size; -inf for no probability at all.")
+# fmt: on
 
 
 def _softmax(xp: Any, x: Any, /, axis: Any = -1) -> Any:
@@ -320,18 +257,10 @@ def _softmax(xp: Any, x: Any, /, axis: Any = -1) -> Any:
 
 SOFTMAX = (Sample((2, 3)), Sample((2, 3, 4), axis=0), Sample((2, 3, 4), axis=(1, 2)), Sample((5,)))
 part("softmax_vjp", lambda xp, g, y, axis: (g - xp.sum(g * y, axis=axis, keepdims=True)) * y)
-op(
-    "softmax",
-    _softmax,
-    vjp=[lambda xp, g, y, x, axis: xp.softmax_vjp(g, y, axis)],
-    saves="y",
-    support=along_axis,
-    complex="conjugate",
-    samples=SOFTMAX,
-    public="gg special nn.functional",
-    method=True,
-    doc="exp(x) divided by its sum along axis, for x of any size.",
-)
+op("softmax", _softmax, vjp=[lambda xp, g, y, x, axis: xp.softmax_vjp(g, y, axis)], saves="y",
+   complex="conjugate", support=along_axis, samples=SOFTMAX, public="gg special nn.functional",
+   method=True,
+   doc="exp(x) divided by its sum along axis, for x of any size.")  # fmt: skip
 
 
 def _log_softmax(xp: Any, x: Any, /, axis: Any = -1) -> Any:
@@ -339,71 +268,34 @@ def _log_softmax(xp: Any, x: Any, /, axis: Any = -1) -> Any:
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
 
 
-part(
-    "log_softmax_vjp",
-    lambda xp, g, y, axis: g - xp.exp(y) * xp.sum(g, axis=axis, keepdims=True),
-)
-log_softmax = op(
-    "log_softmax",
-    _log_softmax,
-    vjp=[lambda xp, g, y, x, axis: xp.log_softmax_vjp(g, y, axis)],
-    saves="y",
-    support=along_axis,
-    complex="conjugate",
-    samples=SOFTMAX,
-    public="gg special nn.functional",
-    method=True,
-    doc="The logarithm of softmax along axis, for x of any size.",
-)
+part("log_softmax_vjp", lambda xp, g, y, axis: g - xp.exp(y) * xp.sum(g, axis=axis, keepdims=True))
+log_softmax = op("log_softmax", _log_softmax,
+                 vjp=[lambda xp, g, y, x, axis: xp.log_softmax_vjp(g, y, axis)], saves="y",
+                 complex="conjugate", support=along_axis, samples=SOFTMAX,
+                 public="gg special nn.functional", method=True,
+                 doc="The logarithm of softmax along axis, for x of any size.")  # fmt: skip
 
-op(
-    "cumsum",
-    lambda xp, x, /, axis=None: running(xp, "cumsum", x, axis),
-    vjp=[
-        lambda xp, g, y, x, axis: xp.flip(
-            xp.cumsum(xp.flip(g, axis=axis), axis=axis), axis=axis
-        ).reshape(x.shape)
-    ],
-    kind="linear",
-    moves=True,
-    samples=[Sample((4,)), Sample((2, 3)), Sample((2, 3, 4), axis=1), Sample((2, 3), axis=-1)],
-    method=True,
-    doc="The running sum along an axis; of the raveled x where axis is None.",
-)
+op("cumsum", lambda xp, x, /, axis=None: running(xp, "cumsum", x, axis),
+   vjp=[lambda xp, g, y, x, axis: xp.flip(
+            xp.cumsum(xp.flip(g, axis=axis), axis=axis), axis=axis).reshape(x.shape)],
+   kind="linear", moves=True,
+   samples=[Sample((4,)), Sample((2, 3)), Sample((2, 3, 4), axis=1), Sample((2, 3), axis=-1)],
+   method=True,
+   doc="The running sum along an axis; of the raveled x where axis is None.")  # fmt: skip
 
 # What has no derivative.
 INDICES = (Sample((2, 3)), Sample((2, 3), axis=0), Sample((2, 3), axis=-1, keepdims=True))
-op(
-    "argmax",
-    "x, /, axis=None, keepdims=False",
-    samples=INDICES,
-    method=True,
-    doc="The index of the first of the largest elements. No gradient.",
-)
-op(
-    "argmin",
-    "x, /, axis=None, keepdims=False",
-    samples=INDICES,
-    method=True,
-    doc="The index of the first of the smallest elements. No gradient.",
-)
-op(
-    "any",
-    "x, /, axis=None, keepdims=False",
-    samples=REDUCTIONS,
-    method=True,
-    doc="Whether any element along axes is not zero. No gradient.",
-)
-op(
-    "all",
-    "x, /, axis=None, keepdims=False",
-    samples=REDUCTIONS,
-    method=True,
-    doc="Whether all elements along axes are not zero. No gradient.",
-)
-op(
-    "count_nonzero",
-    lambda xp, x, /, axis=None, keepdims=False: xp.sum(x != 0, axis=axis, keepdims=keepdims),
-    samples=(Sample((2, 3)), Sample((2, 3), axis=0, keepdims=True)),
-    doc="The number of elements along axes that are not zero. No gradient.",
-)
+# fmt: off
+op("argmax", "x, /, axis=None, keepdims=False", samples=INDICES, method=True,
+   doc="The index of the first of the largest elements. No gradient.")
+op("argmin", "x, /, axis=None, keepdims=False", samples=INDICES, method=True,
+   doc="The index of the first of the smallest elements. No gradient.")
+op("any", "x, /, axis=None, keepdims=False", samples=REDUCTIONS, method=True,
+   doc="Whether any element along axes is not zero. No gradient.")
+op("all", "x, /, axis=None, keepdims=False", samples=REDUCTIONS, method=True,
+   doc="Whether all elements along axes are not zero. No gradient.")
+op("count_nonzero",
+   lambda xp, x, /, axis=None, keepdims=False: xp.sum(x != 0, axis=axis, keepdims=keepdims),
+   samples=(Sample((2, 3)), Sample((2, 3), axis=0, keepdims=True)),
+   doc="The number of elements along axes that are not zero. No gradient.")
+# fmt: on

@@ -53,23 +53,14 @@ def _before(xp: Any, mask: Any, y: Any, x: Any, axis: Any) -> Any:
     return xp.flip(places, axis=axis).reshape(x.shape) != 0
 
 
-op(
-    "cumprod",
-    lambda xp, x, /, axis=None: running(xp, "cumprod", x, axis),
-    vjp=[_cumprod_vjp],
-    saves="x",
-    support=_before,
-    complex="conjugate",
-    samples=[
-        Sample((5,)),
-        Sample((2, 3)),
-        Sample((2, 4, 2), axis=1),
-        Sample((1, 3), axis=0),
-        Sample((2, 0), axis=-1),
-    ],
-    method=True,
-    doc="The running product along an axis; its derivatives are exact where elements are 0.",
-)
+# fmt: off
+op("cumprod", lambda xp, x, /, axis=None: running(xp, "cumprod", x, axis), vjp=[_cumprod_vjp],
+   saves="x", complex="conjugate", support=_before,
+   samples=[Sample((5,)), Sample((2, 3)), Sample((2, 4, 2), axis=1), Sample((1, 3), axis=0),
+            Sample((2, 0), axis=-1)],
+   method=True,
+   doc="The running product along an axis; its derivatives are exact where elements are 0.")
+# fmt: on
 
 
 def _correlated(xp: Any, g: Any, other: Any, size: int) -> Any:
@@ -85,16 +76,9 @@ def _convolve(xp: Any, a: Any, v: Any, /) -> Any:
     return xp.convolve(a, v, "full")
 
 
-op(
-    "convolve_full",
-    _convolve,
-    vjp=[
-        lambda xp, g, y, a, v: _correlated(xp, g, v, a.shape[0]),
-        lambda xp, g, y, a, v: _correlated(xp, g, a, v.shape[0]),
-    ],
-    saves=("v", "a"),
-    kind="multilinear",
-    samples=[Sample((4,), (3,)), Sample((2,), (5,)), Sample((1,), (1,))],
-    public="",
-    doc="The whole convolution of two sequences, of n + m - 1 elements.",
-)
+op("convolve_full", _convolve,
+   vjp=[lambda xp, g, y, a, v: _correlated(xp, g, v, a.shape[0]),
+        lambda xp, g, y, a, v: _correlated(xp, g, a, v.shape[0])],
+   saves=("v", "a"), kind="multilinear",
+   samples=[Sample((4,), (3,)), Sample((2,), (5,)), Sample((1,), (1,))], public="",
+   doc="The whole convolution of two sequences, of n + m - 1 elements.")  # fmt: skip

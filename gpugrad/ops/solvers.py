@@ -58,26 +58,14 @@ def _adjugate_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
     return xp.matmul(xp.matmul(u, eye * on - rest * h), vh) * xp.conj(c)
 
 
-op(
-    "adjugate",
-    _adjugate,
-    vjp=[_adjugate_vjp],
-    saves="x",
-    complex="same",
-    samples=SQUARE,
-    public="",
-    doc="The transposed matrix of cofactors: det(x) times inv(x), but of singular x as well.",
-)
-op(
-    "det",
-    lambda xp, x, /: lapack(xp, "det", x),
-    vjp=[lambda xp, g, y, x: g[..., None, None] * adjoint(xp, xp.adjugate(x))],
-    saves="x",
-    complex="same",
-    samples=SQUARE,
-    public="linalg",
-    doc="The determinant; its first and second derivatives are exact for singular x.",
-)
+# fmt: off
+op("adjugate", _adjugate, vjp=[_adjugate_vjp], saves="x", complex="same", samples=SQUARE, public="",
+   doc="The transposed matrix of cofactors: det(x) times inv(x), but of singular x as well.")
+op("det", lambda xp, x, /: lapack(xp, "det", x),
+   vjp=[lambda xp, g, y, x: g[..., None, None] * adjoint(xp, xp.adjugate(x))], saves="x",
+   complex="same", samples=SQUARE, public="linalg",
+   doc="The determinant; its first and second derivatives are exact for singular x.")
+# fmt: on
 
 
 def _slogdet_vjp(xp: Any, gs: Any, ys: Any, needs: Any, x: Any) -> list[Any]:
@@ -87,18 +75,9 @@ def _slogdet_vjp(xp: Any, gs: Any, ys: Any, needs: Any, x: Any) -> list[Any]:
     return [g[..., None, None] * adjoint(xp, xp.inv(x))]
 
 
-op(
-    "slogdet",
-    lambda xp, x, /: lapack(xp, "slogdet", x),
-    vjp_all=_slogdet_vjp,
-    saves="x y",
-    complex="same",
-    outputs=True,
-    samples=SQUARE,
-    prepare=regular,
-    public="linalg",
-    doc="The determinant's sign and the logarithm of its absolute value.",
-)
+op("slogdet", lambda xp, x, /: lapack(xp, "slogdet", x), vjp_all=_slogdet_vjp, saves="x y",
+   complex="same", outputs=True, samples=SQUARE, prepare=regular, public="linalg",
+   doc="The determinant's sign and the logarithm of its absolute value.")  # fmt: skip
 
 # Inverses.
 
@@ -108,17 +87,10 @@ def _inv_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
     return -xp.matmul(xp.matmul(yt, g), yt)
 
 
-op(
-    "inv",
-    lambda xp, x, /: lapack(xp, "inv", x),
-    vjp=[_inv_vjp],
-    saves="y",
-    complex="same",
-    samples=SQUARE,
-    prepare=regular,
-    public="linalg",
-    doc="The inverse matrix.",
-)
+# fmt: off
+op("inv", lambda xp, x, /: lapack(xp, "inv", x), vjp=[_inv_vjp], saves="y",
+   complex="same", samples=SQUARE, prepare=regular, public="linalg", doc="The inverse matrix.")
+# fmt: on
 
 
 def _pinv_vjp(xp: Any, g: Any, y: Any, x: Any, rcond: float) -> Any:
@@ -130,16 +102,12 @@ def _pinv_vjp(xp: Any, g: Any, y: Any, x: Any, rcond: float) -> Any:
     return d - xp.matmul(xp.matmul(yt, g), yt)
 
 
-op(
-    "pinv",
-    lambda xp, x, /, rcond=1e-15: lapack(xp, "pinv", x, rcond=rcond),
-    vjp=[_pinv_vjp],
-    saves="x y",
-    complex="same",
-    samples=[Sample((3, 2), rcond=1e-12), Sample((2, 2, 3), rcond=1e-12)],
-    public="linalg",
-    doc="The Moore-Penrose inverse; singular values below rcond times the largest count as 0.",
-)
+# fmt: off
+op("pinv", lambda xp, x, /, rcond=1e-15: lapack(xp, "pinv", x, rcond=rcond), vjp=[_pinv_vjp],
+   saves="x y", complex="same",
+   samples=[Sample((3, 2), rcond=1e-12), Sample((2, 2, 3), rcond=1e-12)], public="linalg",
+   doc="The Moore-Penrose inverse; singular values below rcond times the largest count as 0.")
+# fmt: on
 
 # Linear equations. The right-hand sides are matrices here; the public functions take vectors too.
 
@@ -161,17 +129,9 @@ def _solve_vjp(xp: Any, g: Any, y: Any, needs: Any, a: Any, b: Any) -> list[Any]
 
 
 SYSTEMS = (Sample((3, 3), (3, 2)), Sample((2, 2, 2), (2, 1)), Sample((2, 2), (2, 2, 1)))
-op(
-    "solve",
-    lambda xp, a, b, /: lapack(xp, "solve", *_together(xp, a, b)),
-    vjp_all=_solve_vjp,
-    saves=("a y", "a"),
-    complex="same",
-    samples=SYSTEMS,
-    prepare=regular,
-    public="linalg",
-    doc="The x with a @ x equal to b.",
-)
+op("solve", lambda xp, a, b, /: lapack(xp, "solve", *_together(xp, a, b)), vjp_all=_solve_vjp,
+   saves=("a y", "a"), complex="same", samples=SYSTEMS, prepare=regular, public="linalg",
+   doc="The x with a @ x equal to b.")  # fmt: skip
 
 
 def _solve_triangular(
@@ -199,21 +159,12 @@ def _solve_triangular_vjp(
     return [ga, gb]
 
 
-op(
-    "solve_triangular",
-    _solve_triangular,
-    vjp_all=_solve_triangular_vjp,
-    saves=("a y", "a"),
-    complex="same",
-    samples=[
-        Sample((3, 3), (3, 2)),
-        Sample((2, 2, 2), (2, 1), lower=True),
-        Sample((2, 2), (2, 2), lower=True, unit_diagonal=True),
-    ],
-    prepare=regular,
-    public="linalg",
-    doc="The x with a @ x equal to b, reading one triangle of a.",
-)
+op("solve_triangular", _solve_triangular, vjp_all=_solve_triangular_vjp, saves=("a y", "a"),
+   complex="same",
+   samples=[Sample((3, 3), (3, 2)), Sample((2, 2, 2), (2, 1), lower=True),
+            Sample((2, 2), (2, 2), lower=True, unit_diagonal=True)],
+   prepare=regular, public="linalg",
+   doc="The x with a @ x equal to b, reading one triangle of a.")  # fmt: skip
 
 
 def _lstsq(xp: Any, a: Any, b: Any, /, rcond: float) -> Any:
@@ -235,20 +186,11 @@ def _lstsq_vjp(xp: Any, g: Any, y: Any, needs: Any, a: Any, b: Any, rcond: float
     return [ga - xp.matmul(gb, adjoint(xp, y)), gb]
 
 
-op(
-    "least_squares",
-    _lstsq,
-    vjp_all=_lstsq_vjp,
-    saves=("a b y", "a"),
-    complex="same",
-    samples=[
-        Sample((4, 2), (4, 2), rcond=1e-12),
-        Sample((2, 2, 3), (2, 1), rcond=1e-12),
-    ],
-    public="",
-    checks=Checks(fixed="rcond"),
-    doc="The shortest x for which a @ x is as near as can be to b.",
-)
+op("least_squares", _lstsq, vjp_all=_lstsq_vjp, saves=("a b y", "a"),
+   complex="same",
+   samples=[Sample((4, 2), (4, 2), rcond=1e-12), Sample((2, 2, 3), (2, 1), rcond=1e-12)],
+   checks=Checks(fixed="rcond"), public="",
+   doc="The shortest x for which a @ x is as near as can be to b.")  # fmt: skip
 
 # The exponential.
 
@@ -302,13 +244,6 @@ def _expm_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
     return xp.expm(xp.concat([upper, lower], axis=-2))[..., :n, n:]
 
 
-op(
-    "expm",
-    _expm,
-    vjp=[_expm_vjp],
-    saves="x",
-    complex="same",
-    samples=[Sample((3, 3)), Sample((2, 2, 2))],
-    public="linalg",
-    doc="The exponential of a square matrix.",
-)
+op("expm", _expm, vjp=[_expm_vjp], saves="x",
+   complex="same", samples=[Sample((3, 3)), Sample((2, 2, 2))], public="linalg",
+   doc="The exponential of a square matrix.")  # fmt: skip

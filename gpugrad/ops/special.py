@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.cupy_special import log_ratio
-from gpugrad.engine.op import Checks, Sample, op
+from gpugrad.engine.op import ANALYTIC, REAL, Checks, Sample, op
 from gpugrad.ops.agreement import far_out, infinite, negative_subnormal, subnormal
 from gpugrad.ops.complex_parts import refuse_complex
 
-EW: Any = {"kind": "elementwise"}
 ROOT_HALF = math.sqrt(0.5)
 ROOT_TWO_OVER_PI = math.sqrt(2 / math.pi)
 TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)
@@ -36,15 +35,11 @@ def _floating(x: Any) -> Any:
 
 
 # The normal distribution and the error function.
-op(
-    "erfc",
-    lambda xp, x, /: xp.special.erfc(x),
-    vjp=[lambda xp, g, y, x: -TWO_OVER_ROOT_PI * g * xp.exp(-x * x)],
-    saves="x",
-    public="special",
-    doc="1 - erf(x), elementwise, to the last digit where that is tiny.",
-    **EW,
-)
+# fmt: off
+op("erfc", lambda xp, x, /: xp.special.erfc(x),
+   vjp=[lambda xp, g, y, x: -TWO_OVER_ROOT_PI * g * xp.exp(-x * x)], saves="x",
+   **REAL, public="special", doc="1 - erf(x), elementwise, to the last digit where that is tiny.")
+# fmt: on
 
 
 def _erfcx_slope(xp: Any, x: Any, /, order: int = 1) -> Any:
@@ -68,77 +63,35 @@ def _erfcx_slope(xp: Any, x: Any, /, order: int = 1) -> Any:
     return xp.where(z < 2, near, far).astype(x.dtype)
 
 
-op(
-    "erfcx",
-    lambda xp, x, /: xp.special.erfcx(x),
-    vjp=[lambda xp, g, y, x: g * xp.erfcx_slope(x, order=1)],
-    saves="x",
-    public="special",
-    doc="exp(x**2) * erfc(x), elementwise, for large x too.",
-    **EW,
-)
-op(
-    "erfcx_slope",
-    _erfcx_slope,
-    vjp=[lambda xp, g, y, x, order: g * xp.erfcx_slope(x, order=order + 1)],
-    saves="x",
-    domain=(-2.0, 4.0),
-    samples=WITH_ORDER,
-    public="",
-    doc="A derivative of erfcx, of any order; accurate for large x.",
-    **EW,
-)
-op(
-    "erfinv",
-    lambda xp, x, /: xp.special.erfinv(x),
-    vjp=[lambda xp, g, y, x: g * (xp.exp(y * y) / TWO_OVER_ROOT_PI)],
-    saves="y",
-    domain=(-0.8, 0.8),
-    public="special",
-    doc="The number whose erf is x, elementwise, for -1 < x < 1.",
-    **EW,
-)
-op(
-    "erfcinv",
-    lambda xp, x, /: xp.special.erfcinv(x),
-    vjp=[lambda xp, g, y, x: -g * (xp.exp(y * y) / TWO_OVER_ROOT_PI)],
-    saves="y",
-    domain=(0.2, 1.8),
-    public="special",
-    checks=Checks(differs=negative_subnormal),
-    doc="The number whose erfc is x, elementwise, for 0 < x < 2.",
-    **EW,
-)
-op(
-    "ndtr",
-    lambda xp, x, /: xp.special.ndtr(x),
-    vjp=[lambda xp, g, y, x: ROOT_HALF / math.sqrt(math.pi) * g * xp.exp(-0.5 * x * x)],
-    saves="x",
-    public="special",
-    doc="The probability that a standard normal number is below x, elementwise.",
-    **EW,
-)
-op(
-    "ndtri",
-    lambda xp, x, /: xp.special.ndtri(x),
-    vjp=[lambda xp, g, y, x: g * (xp.exp(0.5 * y * y) * math.sqrt(2 * math.pi))],
-    saves="y",
-    domain=(0.1, 0.9),
-    public="special",
-    checks=Checks(differs=negative_subnormal),
-    doc="The number below which a standard normal one is with probability x, elementwise.",
-    **EW,
-)
-op(
-    "log_ndtr",
-    lambda xp, x, /: xp.special.log_ndtr(x),
-    vjp=[lambda xp, g, y, x: g * xp.normal_hazard(x)],
-    saves="x",
-    public="special",
-    checks=Checks(cancels=True),
-    doc="The logarithm of ndtr, elementwise, for x far below zero too.",
-    **EW,
-)
+# fmt: off
+op("erfcx", lambda xp, x, /: xp.special.erfcx(x),
+   vjp=[lambda xp, g, y, x: g * xp.erfcx_slope(x, order=1)], saves="x",
+   **REAL, public="special", doc="exp(x**2) * erfc(x), elementwise, for large x too.")
+op("erfcx_slope", _erfcx_slope,
+   vjp=[lambda xp, g, y, x, order: g * xp.erfcx_slope(x, order=order + 1)], saves="x",
+   **REAL, domain=(-2.0, 4.0), samples=WITH_ORDER, public="",
+   doc="A derivative of erfcx, of any order; accurate for large x.")
+op("erfinv", lambda xp, x, /: xp.special.erfinv(x),
+   vjp=[lambda xp, g, y, x: g * (xp.exp(y * y) / TWO_OVER_ROOT_PI)], saves="y",
+   **REAL, domain=(-0.8, 0.8), public="special",
+   doc="The number whose erf is x, elementwise, for -1 < x < 1.")
+op("erfcinv", lambda xp, x, /: xp.special.erfcinv(x),
+   vjp=[lambda xp, g, y, x: -g * (xp.exp(y * y) / TWO_OVER_ROOT_PI)], saves="y",
+   **REAL, domain=(0.2, 1.8), checks=Checks(differs=negative_subnormal), public="special",
+   doc="The number whose erfc is x, elementwise, for 0 < x < 2.")
+op("ndtr", lambda xp, x, /: xp.special.ndtr(x),
+   vjp=[lambda xp, g, y, x: ROOT_HALF / math.sqrt(math.pi) * g * xp.exp(-0.5 * x * x)], saves="x",
+   **REAL, public="special",
+   doc="The probability that a standard normal number is below x, elementwise.")
+op("ndtri", lambda xp, x, /: xp.special.ndtri(x),
+   vjp=[lambda xp, g, y, x: g * (xp.exp(0.5 * y * y) * math.sqrt(2 * math.pi))], saves="y",
+   **REAL, domain=(0.1, 0.9), checks=Checks(differs=negative_subnormal), public="special",
+   doc="The number below which a standard normal one is with probability x, elementwise.")
+op("log_ndtr", lambda xp, x, /: xp.special.log_ndtr(x),
+   vjp=[lambda xp, g, y, x: g * xp.normal_hazard(x)], saves="x",
+   **REAL, checks=Checks(cancels=True), public="special",
+   doc="The logarithm of ndtr, elementwise, for x far below zero too.")
+# fmt: on
 
 
 def _hazard_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
@@ -149,80 +102,35 @@ def _hazard_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
     return -g * (y * xp.where(x < 0, low, xp.minimum(x, 100.0) + y))
 
 
-op(
-    "normal_hazard",
-    lambda xp, x, /: ROOT_TWO_OVER_PI / xp.erfcx(-ROOT_HALF * x),
-    vjp=[_hazard_vjp],
-    saves="x y",
-    public="",
-    checks=Checks(differs=far_out, cancels=True),
-    doc="The derivative of log_ndtr: the normal density over its distribution function.",
-    **EW,
-)
+# fmt: off
+op("normal_hazard", lambda xp, x, /: ROOT_TWO_OVER_PI / xp.erfcx(-ROOT_HALF * x), vjp=[_hazard_vjp],
+   saves="x y", **REAL, checks=Checks(differs=far_out, cancels=True), public="",
+   doc="The derivative of log_ndtr: the normal density over its distribution function.")
 
 # The logistic function.
-op(
-    "expit",
-    lambda xp, x, /: xp.sigmoid(_floating(x)),
-    vjp=[lambda xp, g, y, x: g * (y * xp.expit(-x))],
-    saves="x y",
-    public="special",
-    doc="1 / (1 + e ** -x), elementwise; its derivative keeps its digits on both sides.",
-    **EW,
-)
-op(
-    "log_expit",
-    lambda xp, x, /: -xp.softplus(-_floating(x)),
-    vjp=[lambda xp, g, y, x: g * xp.expit(-x)],
-    saves="x",
-    public="special",
-    doc="The logarithm of expit, elementwise, for x of any size.",
-    **EW,
-)
-op(
-    "logit",
-    lambda xp, x, /: xp.special.logit(x),
-    vjp=[lambda xp, g, y, x: g / x + g / (1 - x)],
-    saves="x",
-    domain=(0.1, 0.9),
-    public="special",
-    checks=Checks(differs=negative_subnormal),
-    doc="log(x / (1 - x)), elementwise: the inverse of expit.",
-    **EW,
-)
+op("expit", lambda xp, x, /: xp.sigmoid(_floating(x)),
+   vjp=[lambda xp, g, y, x: g * (y * xp.expit(-x))], saves="x y",
+   **REAL, public="special",
+   doc="1 / (1 + e ** -x), elementwise; its derivative keeps its digits on both sides.")
+op("log_expit", lambda xp, x, /: -xp.softplus(-_floating(x)),
+   vjp=[lambda xp, g, y, x: g * xp.expit(-x)], saves="x",
+   **REAL, public="special", doc="The logarithm of expit, elementwise, for x of any size.")
+op("logit", lambda xp, x, /: xp.special.logit(x), vjp=[lambda xp, g, y, x: g / x + g / (1 - x)],
+   saves="x", **REAL, domain=(0.1, 0.9), checks=Checks(differs=negative_subnormal),
+   public="special", doc="log(x / (1 - x)), elementwise: the inverse of expit.")
 
 # Gamma and beta functions.
-op(
-    "gammaln",
-    lambda xp, x, /: xp.special.gammaln(x),
-    vjp=[lambda xp, g, y, x: g * xp.digamma(x)],
-    saves="x",
-    domain=POSITIVE,
-    public="special",
-    checks=Checks(cancels=True),
-    doc="The logarithm of the absolute value of the gamma function, elementwise.",
-    **EW,
-)
-op(
-    "gamma",
-    lambda xp, x, /: xp.special.gamma(x),
-    vjp=[lambda xp, g, y, x: g * (y * xp.digamma(x))],
-    saves="x y",
-    domain=POSITIVE,
-    public="special",
-    doc="The gamma function, elementwise: (x - 1)! for whole x.",
-    **EW,
-)
-op(
-    "digamma",
-    lambda xp, x, /: xp.special.digamma(x),
-    vjp=[lambda xp, g, y, x: g * xp.polygamma(x, n=1)],
-    saves="x",
-    domain=POSITIVE,
-    public="special",
-    doc="The derivative of gammaln, elementwise (also ``psi``).",
-    **EW,
-)
+op("gammaln", lambda xp, x, /: xp.special.gammaln(x), vjp=[lambda xp, g, y, x: g * xp.digamma(x)],
+   saves="x", **REAL, domain=POSITIVE, checks=Checks(cancels=True), public="special",
+   doc="The logarithm of the absolute value of the gamma function, elementwise.")
+op("gamma", lambda xp, x, /: xp.special.gamma(x), vjp=[lambda xp, g, y, x: g * (y * xp.digamma(x))],
+   saves="x y", **REAL, domain=POSITIVE, public="special",
+   doc="The gamma function, elementwise: (x - 1)! for whole x.")
+op("digamma", lambda xp, x, /: xp.special.digamma(x),
+   vjp=[lambda xp, g, y, x: g * xp.polygamma(x, n=1)], saves="x",
+   **REAL, domain=POSITIVE, public="special",
+   doc="The derivative of gammaln, elementwise (also ``psi``).")
+# fmt: on
 
 
 def _polygamma(xp: Any, x: Any, /, n: int) -> Any:
@@ -233,17 +141,11 @@ def _polygamma(xp: Any, x: Any, /, n: int) -> Any:
     return (-1) ** (n + 1) * factor * xp.special.zeta(n + 1.0, x)
 
 
-op(
-    "polygamma",
-    _polygamma,
-    vjp=[lambda xp, g, y, x, n: g * xp.polygamma(x, n=n + 1)],
-    saves="x",
-    domain=POSITIVE,
-    samples=[Sample((2, 3), n=1), Sample((3,), n=0), Sample((), n=2), Sample((0,), n=3)],
-    public="special",
-    doc="The derivative of digamma of the order n, elementwise.",
-    **EW,
-)
+op("polygamma", _polygamma, vjp=[lambda xp, g, y, x, n: g * xp.polygamma(x, n=n + 1)], saves="x",
+   **REAL, domain=POSITIVE,
+   samples=[Sample((2, 3), n=1), Sample((3,), n=0), Sample((), n=2), Sample((0,), n=3)],
+   public="special",
+   doc="The derivative of digamma of the order n, elementwise.")  # fmt: skip
 
 
 def _digamma_gap(xp: Any, a: Any, b: Any) -> Any:
@@ -252,34 +154,16 @@ def _digamma_gap(xp: Any, a: Any, b: Any) -> Any:
     return xp.digamma(a) - xp.digamma(a + b)
 
 
-op(
-    "beta",
-    lambda xp, a, b, /: xp.special.beta(a, b),
-    vjp=[
-        lambda xp, g, y, a, b: g * (y * _digamma_gap(xp, a, b)),
-        lambda xp, g, y, a, b: g * (y * _digamma_gap(xp, b, a)),
-    ],
-    saves="a b y",
-    domain=POSITIVE,
-    public="special",
-    checks=Checks(differs=subnormal),
-    doc="gamma(a) gamma(b) / gamma(a + b), elementwise.",
-    **EW,
-)
-op(
-    "betaln",
-    lambda xp, a, b, /: xp.special.betaln(a, b),
-    vjp=[
-        lambda xp, g, y, a, b: g * _digamma_gap(xp, a, b),
-        lambda xp, g, y, a, b: g * _digamma_gap(xp, b, a),
-    ],
-    saves="a b",
-    domain=POSITIVE,
-    public="special",
-    checks=Checks(differs=subnormal, cancels=True),
-    doc="The logarithm of the absolute value of beta, elementwise.",
-    **EW,
-)
+op("beta", lambda xp, a, b, /: xp.special.beta(a, b),
+   vjp=[lambda xp, g, y, a, b: g * (y * _digamma_gap(xp, a, b)),
+        lambda xp, g, y, a, b: g * (y * _digamma_gap(xp, b, a))],
+   saves="a b y", **REAL, domain=POSITIVE, checks=Checks(differs=subnormal), public="special",
+   doc="gamma(a) gamma(b) / gamma(a + b), elementwise.")  # fmt: skip
+op("betaln", lambda xp, a, b, /: xp.special.betaln(a, b),
+   vjp=[lambda xp, g, y, a, b: g * _digamma_gap(xp, a, b),
+        lambda xp, g, y, a, b: g * _digamma_gap(xp, b, a)],
+   saves="a b", **REAL, domain=POSITIVE, checks=Checks(differs=subnormal, cancels=True),
+   public="special", doc="The logarithm of the absolute value of beta, elementwise.")  # fmt: skip
 
 # Modified Bessel functions of the first kind. With A[k] = I[k] / x**k, which is smooth and has no
 # zero, d A[k] / dx = x A[k+1] (DLMF 10.29.4): all derivatives are sums of these, and nothing is
@@ -313,59 +197,28 @@ def _quotient_vjp(xp: Any, g: Any, y: Any, x: Any, order: int, scaled: bool) -> 
     return g * (slope - xp.sign(x) * y if scaled else slope)
 
 
-op(
-    "bessel_quotient",
-    _bessel_quotient,
-    vjp=[_quotient_vjp],
-    saves="x y",
-    samples=[*WITH_ORDER, Sample((2, 3), scaled=True), Sample((2,), order=2, scaled=True)],
-    public="",
-    doc="I[order](x) / x**order, I[k] being modified Bessel functions; exact at 0 too.",
-    **EW,
-)
-op(
-    "i0",
-    lambda xp, x, /: xp.special.i0(x),
-    vjp=[lambda xp, g, y, x: g * xp.i1(x)],
-    saves="x",
-    public="gg special",
-    checks=Checks(differs=infinite),
-    doc="The modified Bessel function of the first kind of order 0, elementwise.",
-    **EW,
-)
-op(
-    "i1",
-    lambda xp, x, /: xp.special.i1(x),
-    vjp=[lambda xp, g, y, x: g * (xp.i0(x) - xp.bessel_quotient(x, order=1))],
-    saves="x",
-    public="special",
-    checks=Checks(differs=infinite),
-    doc="The modified Bessel function of the first kind of order 1, elementwise.",
-    **EW,
-)
-op(
-    "i0e",
-    lambda xp, x, /: xp.special.i0e(x),
-    vjp=[lambda xp, g, y, x: g * (xp.i1e(x) - xp.sign(x) * y)],
-    saves="x y",
-    public="special",
-    doc="exp(-abs(x)) * i0(x), elementwise; its derivative at 0, a kink, is 0.",
-    **EW,
-)
-op(
-    "i1e",
-    lambda xp, x, /: xp.special.i1e(x),
-    vjp=[
-        lambda xp, g, y, x: (
-            g * (xp.i0e(x) - xp.bessel_quotient(x, order=1, scaled=True) - xp.sign(x) * y)
-        )
-    ],
-    saves="x y",
-    public="special",
-    checks=Checks(differs=subnormal),
-    doc="exp(-abs(x)) * i1(x), elementwise.",
-    **EW,
-)
+# fmt: off
+op("bessel_quotient", _bessel_quotient, vjp=[_quotient_vjp], saves="x y",
+   **REAL, samples=[*WITH_ORDER, Sample((2, 3), scaled=True), Sample((2,), order=2, scaled=True)],
+   public="",
+   doc="I[order](x) / x**order, I[k] being modified Bessel functions; exact at 0 too.")
+op("i0", lambda xp, x, /: xp.special.i0(x), vjp=[lambda xp, g, y, x: g * xp.i1(x)], saves="x",
+   **REAL, checks=Checks(differs=infinite), public="gg special",
+   doc="The modified Bessel function of the first kind of order 0, elementwise.")
+op("i1", lambda xp, x, /: xp.special.i1(x),
+   vjp=[lambda xp, g, y, x: g * (xp.i0(x) - xp.bessel_quotient(x, order=1))], saves="x",
+   **REAL, checks=Checks(differs=infinite), public="special",
+   doc="The modified Bessel function of the first kind of order 1, elementwise.")
+op("i0e", lambda xp, x, /: xp.special.i0e(x),
+   vjp=[lambda xp, g, y, x: g * (xp.i1e(x) - xp.sign(x) * y)], saves="x y",
+   **REAL, public="special",
+   doc="exp(-abs(x)) * i0(x), elementwise; its derivative at 0, a kink, is 0.")
+op("i1e", lambda xp, x, /: xp.special.i1e(x),
+   vjp=[lambda xp, g, y, x: (
+            g * (xp.i0e(x) - xp.bessel_quotient(x, order=1, scaled=True) - xp.sign(x) * y))],
+   saves="x y", **REAL, checks=Checks(differs=subnormal), public="special",
+   doc="exp(-abs(x)) * i1(x), elementwise.")
+# fmt: on
 
 # Entropies.
 
@@ -377,17 +230,9 @@ def _entr(xp: Any, x: Any, /) -> Any:
     return xp.where(x < 0, -math.inf, y)
 
 
-op(
-    "entr",
-    _entr,
-    vjp=[lambda xp, g, y, x: -g * (1 + xp.log(x))],
-    saves="x",
-    domain=POSITIVE,
-    checks=Checks(differs=negative_subnormal),
-    doc="-x * log(x), elementwise: 0 at 0, where its derivative is inf; -inf below.",
-    public="special",
-    **EW,
-)
+op("entr", _entr, vjp=[lambda xp, g, y, x: -g * (1 + xp.log(x))], saves="x",
+   **REAL, domain=POSITIVE, checks=Checks(differs=negative_subnormal), public="special",
+   doc="-x * log(x), elementwise: 0 at 0, where its derivative is inf; -inf below.")  # fmt: skip
 
 
 def _arrays(xp: Any, a: Any, b: Any) -> tuple[Any, Any]:
@@ -411,20 +256,11 @@ def _quotient(xp: Any, a: Any, b: Any) -> Any:
     return xp.subgradient(a / b, (a == 0) & (b == 0))
 
 
-op(
-    "rel_entr",
-    lambda xp, a, b, /: xp.special.rel_entr(a, b),
-    vjp=[
-        lambda xp, g, y, a, b: g * (1 + _log_ratio(xp, a, b)),
-        lambda xp, g, y, a, b: -g * _quotient(xp, a, b),
-    ],
-    saves="a b",
-    domain=POSITIVE,
-    public="special",
-    checks=Checks(differs=subnormal),
-    doc="a * log(a / b), elementwise: 0 where a is 0, inf where either is negative.",
-    **EW,
-)
+op("rel_entr", lambda xp, a, b, /: xp.special.rel_entr(a, b),
+   vjp=[lambda xp, g, y, a, b: g * (1 + _log_ratio(xp, a, b)),
+        lambda xp, g, y, a, b: -g * _quotient(xp, a, b)],
+   saves="a b", **REAL, domain=POSITIVE, checks=Checks(differs=subnormal), public="special",
+   doc="a * log(a / b), elementwise: 0 where a is 0, inf where either is negative.")  # fmt: skip
 
 
 def _less_quotient(xp: Any, a: Any, b: Any) -> Any:
@@ -433,20 +269,13 @@ def _less_quotient(xp: Any, a: Any, b: Any) -> Any:
     return xp.subgradient((b - a) / b, none) + none
 
 
-op(
-    "kl_div",
-    lambda xp, a, b, /: xp.special.kl_div(a, b),
-    vjp=[
-        lambda xp, g, y, a, b: g * _log_ratio(xp, a, b),
-        lambda xp, g, y, a, b: g * _less_quotient(xp, a, b),
-    ],
-    saves="a b",
-    domain=POSITIVE,
-    public="special",
-    checks=Checks(differs=subnormal),
-    doc="a * log(a / b) - a + b, elementwise: b where a is 0, inf where either is negative.",
-    **EW,
-)
+# fmt: off
+op("kl_div", lambda xp, a, b, /: xp.special.kl_div(a, b),
+   vjp=[lambda xp, g, y, a, b: g * _log_ratio(xp, a, b),
+        lambda xp, g, y, a, b: g * _less_quotient(xp, a, b)],
+   saves="a b", **REAL, domain=POSITIVE, checks=Checks(differs=subnormal), public="special",
+   doc="a * log(a / b) - a + b, elementwise: b where a is 0, inf where either is negative.")
+# fmt: on
 
 
 def _times_log(xp: Any, a: Any, b: Any, log: Any, one: float) -> Any:
@@ -462,32 +291,13 @@ def _slope_by_a(xp: Any, g: Any, a: Any, b: Any, log: Any, pole: float) -> Any:
     return g * xp.subgradient(log(b), (a == 0) & (b == pole))
 
 
-op(
-    "xlogy",
-    lambda xp, a, b, /: _times_log(xp, a, b, xp.log, 1.0),
-    vjp=[
-        lambda xp, g, y, a, b: _slope_by_a(xp, g, a, b, xp.log, 0.0),
-        lambda xp, g, y, a, b: g * _quotient(xp, a, b),
-    ],
-    saves="a b",
-    domain=POSITIVE,
-    public="special",
-    checks=Checks(differs=negative_subnormal),
-    doc="a * log(b), elementwise, and 0 where a is 0.",
-    complex="conjugate",
-    **EW,
-)
-op(
-    "xlog1py",
-    lambda xp, a, b, /: _times_log(xp, a, b, xp.log1p, 0.0),
-    vjp=[
-        lambda xp, g, y, a, b: _slope_by_a(xp, g, a, b, xp.log1p, -1.0),
-        lambda xp, g, y, a, b: g * _quotient(xp, a, 1 + b),
-    ],
-    saves="a b",
-    domain=POSITIVE,
-    public="special",
-    doc="a * log(1 + b), elementwise, and 0 where a is 0; accurate near b = 0.",
-    complex="conjugate",
-    **EW,
-)
+op("xlogy", lambda xp, a, b, /: _times_log(xp, a, b, xp.log, 1.0),
+   vjp=[lambda xp, g, y, a, b: _slope_by_a(xp, g, a, b, xp.log, 0.0),
+        lambda xp, g, y, a, b: g * _quotient(xp, a, b)],
+   saves="a b", **ANALYTIC, domain=POSITIVE, checks=Checks(differs=negative_subnormal),
+   public="special", doc="a * log(b), elementwise, and 0 where a is 0.")  # fmt: skip
+op("xlog1py", lambda xp, a, b, /: _times_log(xp, a, b, xp.log1p, 0.0),
+   vjp=[lambda xp, g, y, a, b: _slope_by_a(xp, g, a, b, xp.log1p, -1.0),
+        lambda xp, g, y, a, b: g * _quotient(xp, a, 1 + b)],
+   saves="a b", **ANALYTIC, domain=POSITIVE, public="special",
+   doc="a * log(1 + b), elementwise, and 0 where a is 0; accurate near b = 0.")  # fmt: skip

@@ -3,38 +3,23 @@
 import math
 from typing import Any
 
-from gpugrad.engine.op import Checks, Sample, choosing, op, taken
+from gpugrad.engine.op import ANALYTIC, REAL, Checks, Sample, choosing, op, taken
 from gpugrad.ops.agreement import beyond_the_dtype, largest
 from gpugrad.ops.complex_parts import refuse_complex
 from gpugrad.ops.elementwise import LN2, chosen, without_gradient, zero
 
-EW: Any = {"kind": "elementwise"}
-
-op(
-    "hypot",
-    "a, b, /",
-    vjp=[
-        lambda xp, g, y, a, b: g * xp.subgradient(a / y, y == 0),
-        lambda xp, g, y, a, b: g * xp.subgradient(b / y, y == 0),
-    ],
-    saves=("y a", "y b"),
-    checks=Checks(differs=largest),
-    doc="sqrt(a**2 + b**2), elementwise, without overflow; its derivative at (0, 0), a kink, is 0.",
-    **EW,
-)
-op(
-    "arctan2",
-    "a, b, /",
-    vjp=[
-        lambda xp, g, y, a, b: g * _over_square(b, xp.hypot(a, b)),
-        lambda xp, g, y, a, b: -g * _over_square(a, xp.hypot(a, b)),
-    ],
-    saves="a b",
-    checks=Checks(differs=largest),
-    doc="The angle in [-π, π] of the point (b, a); at (0, 0) it has no derivative: NaN.",
-    aliases="atan2",
-    **EW,
-)
+# fmt: off
+op("hypot", "a, b, /",
+   vjp=[lambda xp, g, y, a, b: g * xp.subgradient(a / y, y == 0),
+        lambda xp, g, y, a, b: g * xp.subgradient(b / y, y == 0)],
+   saves=("y a", "y b"), **REAL, checks=Checks(differs=largest),
+   doc="sqrt(a**2 + b**2), elementwise, without overflow; its derivative at (0, 0), a kink, is 0.")
+op("arctan2", "a, b, /",
+   vjp=[lambda xp, g, y, a, b: g * _over_square(b, xp.hypot(a, b)),
+        lambda xp, g, y, a, b: -g * _over_square(a, xp.hypot(a, b))],
+   saves="a b", **REAL, checks=Checks(differs=largest), aliases="atan2",
+   doc="The angle in [-π, π] of the point (b, a); at (0, 0) it has no derivative: NaN.")
+# fmt: on
 
 
 def _over_square(side: Any, h: Any) -> Any:
@@ -48,42 +33,23 @@ def _gap(xp: Any, a: Any, b: Any) -> Any:
     return xp.where(same, 0, a) - xp.where(same, 0, b)
 
 
-op(
-    "logaddexp",
-    "a, b, /",
-    vjp=[
-        lambda xp, g, y, a, b: g * xp.sigmoid(_gap(xp, a, b)),
-        lambda xp, g, y, a, b: g * xp.sigmoid(_gap(xp, b, a)),
-    ],
-    saves="a b",
-    doc="log(exp(a) + exp(b)), elementwise, for numbers of any size.",
-    **EW,
-)
-op(
-    "logaddexp2",
-    "a, b, /",
-    vjp=[
-        lambda xp, g, y, a, b: g * xp.sigmoid(_gap(xp, a, b) * LN2),
-        lambda xp, g, y, a, b: g * xp.sigmoid(_gap(xp, b, a) * LN2),
-    ],
-    saves="a b",
-    doc="log2(2**a + 2**b), elementwise, for numbers of any size.",
-    **EW,
-)
-op(
-    "copysign",
-    "a, b, /",
-    vjp=[
-        lambda xp, g, y, a, b: g * xp.sign(a) * xp.where(xp.signbit(b), -1, 1).astype(g.dtype),
-        zero,
-    ],
-    saves=("a b", ""),
-    doc="The absolute value of a with the sign of b; its derivatives at a = 0 and by b are 0.",
-    **EW,
-)
-without_gradient(
-    "nextafter", "a, b", "The next number after a in the direction of b", checks=Checks(bits=True)
-)
+# fmt: off
+op("logaddexp", "a, b, /",
+   vjp=[lambda xp, g, y, a, b: g * xp.sigmoid(_gap(xp, a, b)),
+        lambda xp, g, y, a, b: g * xp.sigmoid(_gap(xp, b, a))],
+   saves="a b", **REAL, doc="log(exp(a) + exp(b)), elementwise, for numbers of any size.")
+op("logaddexp2", "a, b, /",
+   vjp=[lambda xp, g, y, a, b: g * xp.sigmoid(_gap(xp, a, b) * LN2),
+        lambda xp, g, y, a, b: g * xp.sigmoid(_gap(xp, b, a) * LN2)],
+   saves="a b", **REAL, doc="log2(2**a + 2**b), elementwise, for numbers of any size.")
+op("copysign", "a, b, /",
+   vjp=[lambda xp, g, y, a, b: g * xp.sign(a) * xp.where(xp.signbit(b), -1, 1).astype(g.dtype),
+        zero],
+   saves=("a b", ""), **REAL,
+   doc="The absolute value of a with the sign of b; its derivatives at a = 0 and by b are 0.")
+without_gradient("nextafter", "a, b", "The next number after a in the direction of b",
+                 checks=Checks(bits=True))
+# fmt: on
 
 
 def _beaten(a: Any, b: Any, worse: Any) -> Any:
@@ -91,112 +57,44 @@ def _beaten(a: Any, b: Any, worse: Any) -> Any:
     return worse | ((a != a) & (b == b))
 
 
-op(
-    "fmax",
-    "a, b, /",
-    vjp=[
-        choosing(
-            lambda xp, y, a, b: xp.logical_not(_beaten(a, b, a < b)),
-            lambda xp, g, y, a, b: chosen(xp, g, _beaten(a, b, a < b), a == b),
-        ),
-        choosing(
-            lambda xp, y, a, b: xp.logical_not(_beaten(b, a, b < a)),
-            lambda xp, g, y, a, b: chosen(xp, g, _beaten(b, a, b < a), b == a),
-        ),
-    ],
-    saves="a b",
-    finite=True,
-    checks=Checks(either_zero=True),
-    doc="The larger of a and b, or the one that is not NaN; at a tie each gets half the gradient.",
-    **EW,
-)
-op(
-    "fmin",
-    "a, b, /",
-    vjp=[
-        choosing(
-            lambda xp, y, a, b: xp.logical_not(_beaten(a, b, a > b)),
-            lambda xp, g, y, a, b: chosen(xp, g, _beaten(a, b, a > b), a == b),
-        ),
-        choosing(
-            lambda xp, y, a, b: xp.logical_not(_beaten(b, a, b > a)),
-            lambda xp, g, y, a, b: chosen(xp, g, _beaten(b, a, b > a), b == a),
-        ),
-    ],
-    saves="a b",
-    finite=True,
-    checks=Checks(either_zero=True),
-    doc="The smaller of a and b, or the one that is not NaN; at a tie each gets half the gradient.",
-    **EW,
-)
-op(
-    "fmod",
-    "a, b, /",
-    vjp=[
-        lambda xp, g, y, a, b: g,
+# fmt: off
+op("fmax", "a, b, /",
+   vjp=[choosing(lambda xp, y, a, b: xp.logical_not(_beaten(a, b, a < b)),
+                 lambda xp, g, y, a, b: chosen(xp, g, _beaten(a, b, a < b), a == b)),
+        choosing(lambda xp, y, a, b: xp.logical_not(_beaten(b, a, b < a)),
+                 lambda xp, g, y, a, b: chosen(xp, g, _beaten(b, a, b < a), b == a))],
+   saves="a b", **REAL, finite=True, checks=Checks(either_zero=True),
+   doc="The larger of a and b, or the one that is not NaN; at a tie each gets half the gradient.")
+op("fmin", "a, b, /",
+   vjp=[choosing(lambda xp, y, a, b: xp.logical_not(_beaten(a, b, a > b)),
+                 lambda xp, g, y, a, b: chosen(xp, g, _beaten(a, b, a > b), a == b)),
+        choosing(lambda xp, y, a, b: xp.logical_not(_beaten(b, a, b > a)),
+                 lambda xp, g, y, a, b: chosen(xp, g, _beaten(b, a, b > a), b == a))],
+   saves="a b", **REAL, finite=True, checks=Checks(either_zero=True),
+   doc="The smaller of a and b, or the one that is not NaN; at a tie each gets half the gradient.")
+op("fmod", "a, b, /",
+   vjp=[lambda xp, g, y, a, b: g,
         # The quotient of what fmod leaves is nearly whole: a / b may be rounded to the next one.
-        lambda xp, g, y, a, b: -g * xp.rint((a - xp.fmod(a, b)) / b),
-    ],
-    saves=("", "a b"),
-    domain=(0.3, 3.0),
-    doc="a - b * trunc(a / b), elementwise: the remainder with the sign of a, as in C.",
-    **EW,
-)
-op(
-    "heaviside",
-    "a, b, /",
-    vjp=[zero, taken(lambda xp, y, a, b: (a >= 0) & (a <= 0))],
-    saves=("", "a"),
-    finite=True,
-    doc="0 where a is negative, b where it is 0, 1 where it is positive; by a the derivative is 0.",
-    **EW,
-)
-op(
-    "ldexp",
-    "x, exponent, /",
-    vjp=[lambda xp, g, y, x, exponent: xp.ldexp(g, exponent), None],
-    support=lambda xp, mask, y, x, exponent: mask,
-    saves=("exponent", ""),
-    samples=[Sample((2, 3), (2, 3)), Sample((2, 3), (3,)), Sample((), (2,))],
-    operands="real whole",
-    doc="x * 2**exponent, elementwise, for whole exponents, by which there is no gradient.",
-)
-op(
-    "fabs",
-    "x, /",
-    vjp=[lambda xp, g, y, x: g * xp.sign(x)],
-    saves="x",
-    doc="The absolute value as a floating-point number; its derivative at 0 is 0.",
-    **EW,
-)
-op(
-    "cbrt",
-    "x, /",
-    vjp=[lambda xp, g, y, x: g / (3.0 * y * y)],
-    saves="y",
-    domain=(0.3, 3.0),
-    doc="The real cube root, elementwise; its derivative at 0 is infinite.",
-    public="gg special",
-    **EW,
-)
-op(
-    "deg2rad",
-    "x, /",
-    vjp=[lambda xp, g, y, x: g * (math.pi / 180)],
-    finite=True,
-    aliases="radians",
-    doc="An angle in degrees as radians.",
-    **EW,
-)
-op(
-    "rad2deg",
-    "x, /",
-    vjp=[lambda xp, g, y, x: g * (180 / math.pi)],
-    finite=True,
-    aliases="degrees",
-    doc="An angle in radians as degrees.",
-    **EW,
-)
+        lambda xp, g, y, a, b: -g * xp.rint((a - xp.fmod(a, b)) / b)],
+   saves=("", "a b"), **REAL, domain=(0.3, 3.0),
+   doc="a - b * trunc(a / b), elementwise: the remainder with the sign of a, as in C.")
+op("heaviside", "a, b, /", vjp=[zero, taken(lambda xp, y, a, b: (a >= 0) & (a <= 0))],
+   saves=("", "a"), **REAL, finite=True,
+   doc="0 where a is negative, b where it is 0, 1 where it is positive; by a the derivative is 0.")
+op("ldexp", "x, exponent, /", vjp=[lambda xp, g, y, x, exponent: xp.ldexp(g, exponent), None],
+   saves=("exponent", ""), support=lambda xp, mask, y, x, exponent: mask,
+   samples=[Sample((2, 3), (2, 3)), Sample((2, 3), (3,)), Sample((), (2,))], operands="real whole",
+   doc="x * 2**exponent, elementwise, for whole exponents, by which there is no gradient.")
+op("fabs", "x, /", vjp=[lambda xp, g, y, x: g * xp.sign(x)], saves="x",
+   **REAL, doc="The absolute value as a floating-point number; its derivative at 0 is 0.")
+op("cbrt", "x, /", vjp=[lambda xp, g, y, x: g / (3.0 * y * y)], saves="y",
+   **REAL, domain=(0.3, 3.0), public="gg special",
+   doc="The real cube root, elementwise; its derivative at 0 is infinite.")
+op("deg2rad", "x, /", vjp=[lambda xp, g, y, x: g * (math.pi / 180)],
+   **REAL, finite=True, aliases="radians", doc="An angle in degrees as radians.")
+op("rad2deg", "x, /", vjp=[lambda xp, g, y, x: g * (180 / math.pi)],
+   **REAL, finite=True, aliases="degrees", doc="An angle in radians as degrees.")
+# fmt: on
 
 
 def _sinc(xp: Any, x: Any, /, order: int = 0) -> Any:
@@ -224,39 +122,22 @@ def _sinc(xp: Any, x: Any, /, order: int = 0) -> Any:
     return y.astype(x.dtype)
 
 
-op(
-    "sinc_slope",
-    _sinc,
-    vjp=[lambda xp, g, y, x, order: g * xp.sinc_slope(x, order=order + 1)],
-    saves="x",
-    samples=[Sample((2, 3), order=0), Sample((3,), order=1), Sample((3,), order=2)],
-    complex="conjugate",
-    public="",
-    doc="A derivative of sinc, of any order; exact at 0 too.",
-    **EW,
-)
-op(
-    "sinc",
-    lambda xp, x, /: _sinc(xp, x if x.dtype.kind in "fc" else x.astype("float64")),
-    vjp=[lambda xp, g, y, x: g * xp.sinc_slope(x, order=1)],
-    saves="x",
-    complex="conjugate",
-    public="gg special",
-    doc="sin(πx) / (πx), and 1 at 0; its derivatives at 0 are exact, of every order.",
-    **EW,
-)
+# fmt: off
+op("sinc_slope", _sinc, vjp=[lambda xp, g, y, x, order: g * xp.sinc_slope(x, order=order + 1)],
+   saves="x", **ANALYTIC,
+   samples=[Sample((2, 3), order=0), Sample((3,), order=1), Sample((3,), order=2)], public="",
+   doc="A derivative of sinc, of any order; exact at 0 too.")
+op("sinc", lambda xp, x, /: _sinc(xp, x if x.dtype.kind in "fc" else x.astype("float64")),
+   vjp=[lambda xp, g, y, x: g * xp.sinc_slope(x, order=1)], saves="x",
+   **ANALYTIC, public="gg special",
+   doc="sin(πx) / (πx), and 1 at 0; its derivatives at 0 are exact, of every order.")
 
-without_gradient(
-    "gcd", "a, b", "The greatest common divisor of whole numbers", operands="whole whole"
-)
-without_gradient(
-    "lcm",
-    "a, b",
-    "The least common multiple of whole numbers",
-    operands="whole whole",
-    checks=Checks(differs=beyond_the_dtype),
-)
+without_gradient("gcd", "a, b", "The greatest common divisor of whole numbers",
+                 operands="whole whole")
+without_gradient("lcm", "a, b", "The least common multiple of whole numbers",
+                 operands="whole whole", checks=Checks(differs=beyond_the_dtype))
 without_gradient("bitwise_count", "x", "How many bits of abs(x) are 1", operands="whole")
+# fmt: on
 
 
 def _spacing(xp: Any, x: Any, /) -> Any:
@@ -269,10 +150,5 @@ def _spacing(xp: Any, x: Any, /) -> Any:
     return xp.where(there, xp.where(x < 0, -gap, gap), math.nan)
 
 
-op(
-    "spacing",
-    _spacing,
-    checks=Checks(bits=True),
-    doc="The distance from x to the next number away from 0, elementwise. No gradient.",
-    **EW,
-)
+op("spacing", _spacing, **REAL, checks=Checks(bits=True),
+   doc="The distance from x to the next number away from 0, elementwise. No gradient.")  # fmt: skip

@@ -38,10 +38,6 @@ ONLY_FOR = {"codegen": ("codegen", "kernels"), "kernels": ("kernels", "__init__"
 WITH_CUPY = ("backend", "codegen", "kernels", "cli")
 
 MAX_LINES = 500
-# Longer files, each with its reason: tables, which are read by the entry and not from end to end.
-LONG_FILES = {
-    "gpugrad/ops/elementwise.py": "the table of elementwise ops",
-}
 
 # Not for examples and benchmarks: what these hold is public under shorter names.
 NOT_PUBLIC = ("codegen", "engine", "functions", "kernels", "ops", "tensor")
@@ -150,12 +146,12 @@ def modules() -> list[tuple[str, Path]]:
 
 
 def long_files(limit: int = MAX_LINES) -> list[str]:
-    """The package's files over the limit, less those that may be."""
+    """The package's files over the limit."""
     found = []
     for _, path in modules():
         name = path.relative_to(ROOT).as_posix()
         lines = len(path.read_text(encoding="utf-8").splitlines())
-        if lines > limit and name not in LONG_FILES:
+        if lines > limit:
             found.append(f"{name} has {lines} lines, more than {limit}: split it by concern")
     return found
 
@@ -193,8 +189,6 @@ def test_every_folder_is_a_package() -> None:
 def test_files_are_short() -> None:
     wrong = long_files()
     assert not wrong, "\n".join(wrong)
-    for name in LONG_FILES:
-        assert (ROOT / name).exists(), f"LONG_FILES names {name}, which is no longer there"
 
 
 @pytest.mark.parametrize("folder", ["examples", "benchmarks"])
