@@ -534,26 +534,6 @@ __all__ = [
 __version__: str
 __array_api_version__: str
 
-def real(x: Any, /) -> Tensor:
-    """The real part, elementwise."""
-
-def imag(x: Any, /) -> Tensor:
-    """The imaginary part, elementwise; 0 for real numbers."""
-
-def conj(x: Any, /) -> Tensor:
-    """The complex conjugate, elementwise; x for real numbers."""
-
-def abs(x: Any, /) -> Tensor:
-    """The absolute value, elementwise; its derivative at 0 is 0."""
-
-def sign(x: Any, /) -> Tensor:
-    """-1, 0 or 1, as x is negative, zero or positive, elementwise; its derivative is 0. Of
-    complex x, x / abs(x), and 0 at 0.
-    """
-
-def angle(z: Any, deg: builtins.bool = False) -> Tensor:
-    """The angle of complex numbers in [-π, π], in degrees with ``deg``; of real ones 0 or π."""
-
 def sigmoid(x: Any, /) -> Tensor:
     """1 / (1 + e ** -x), elementwise, for x of any size."""
 
@@ -579,6 +559,26 @@ def gelu(x: Any, /, approximate: Literal["none", "tanh"] = "none") -> Tensor:
     """x * Φ(x), Φ the normal distribution function (Hendrycks and Gimpel, 2016);
     approximate="tanh" for their faster form.
     """
+
+def real(x: Any, /) -> Tensor:
+    """The real part, elementwise."""
+
+def imag(x: Any, /) -> Tensor:
+    """The imaginary part, elementwise; 0 for real numbers."""
+
+def conj(x: Any, /) -> Tensor:
+    """The complex conjugate, elementwise; x for real numbers."""
+
+def abs(x: Any, /) -> Tensor:
+    """The absolute value, elementwise; its derivative at 0 is 0."""
+
+def sign(x: Any, /) -> Tensor:
+    """-1, 0 or 1, as x is negative, zero or positive, elementwise; its derivative is 0. Of
+    complex x, x / abs(x), and 0 at 0.
+    """
+
+def angle(z: Any, deg: builtins.bool = False) -> Tensor:
+    """The angle of complex numbers in [-π, π], in degrees with ``deg``; of real ones 0 or π."""
 
 def matmul(a: Any, b: Any, /) -> Tensor:
     """The matrix product; stacks of matrices broadcast, vectors act as NumPy's do."""

@@ -1,18 +1,14 @@
 """Elementwise ops of neural networks, and the error function.
 
-Imports engine.op and complex_parts. None of them takes complex numbers, recorded or not: what
+Imports engine.op and dtypes. None of them takes complex numbers, recorded or not: what
 NumPy would not refuse by itself (it compares by the real parts first) refuses them here.
 """
 
 import math
 from typing import Any, Literal
 
-import numpy as np
-
 from gpugrad.engine.op import ANALYTIC, REAL, Checks, Sample, choosing, op, part
-from gpugrad.ops.complex_parts import refuse_complex
-
-HALF, FULL = np.dtype(np.float16), np.dtype(np.float32)
+from gpugrad.ops.dtypes import HALF, SINGLE, refuse_complex
 
 
 def _sigmoid(xp: Any, x: Any, /) -> Any:
@@ -118,7 +114,7 @@ def _erf(xp: Any, x: Any, /) -> Any:
 
     refuse_complex(x)
     if x.dtype == HALF:  # the sums below do not fit into float16
-        return _erf(xp, x.astype(FULL)).astype(HALF)
+        return _erf(xp, x.astype(SINGLE)).astype(HALF)
     a = xp.abs(x)
     near = xp.minimum(a, 0.5)
     small = near * rational(near * near, *_ERF_SMALL)

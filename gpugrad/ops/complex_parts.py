@@ -6,22 +6,7 @@ the loss rises fastest, as in PyTorch.
 
 from typing import Any
 
-import numpy as np
-
 from gpugrad.engine.op import SAME, Checks, choosing, op
-
-SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
-
-
-def refuse_complex(x: Any) -> None:
-    """The op's DTypeError for complex numbers, which a formula would take for real ones.
-
-    The usual dtypes are known by their identity: that costs a tenth of a look at their kind.
-    """
-    kind = x.dtype
-    if kind is not SINGLE and kind is not DOUBLE and kind.kind == "c":
-        raise TypeError("a function of real numbers")
-
 
 # fmt: off
 op("real", "x, /", vjp=[lambda xp, g, y, x: g],  # the engine makes it complex

@@ -28,7 +28,8 @@ import numpy as np
 
 from gpugrad.engine.op import Checks, Sample, op
 from gpugrad.errors import DeviceError, GradientError
-from gpugrad.ops.linalg import FULL, HALF, adjoint, lapack
+from gpugrad.ops.dtypes import widened
+from gpugrad.ops.linalg import adjoint, lapack
 from gpugrad.ops.phases import free_of_phases
 
 SQUARE = (Sample((3, 3)), Sample((2, 2, 2)), Sample((1, 1)))
@@ -272,7 +273,7 @@ op(
 
 def _of_any(xp: Any, name: str, x: Any) -> tuple[Any, ...]:
     """The results of a function of the array library's ``linalg``, complex whatever they are."""
-    x = x.astype(FULL) if x.dtype == HALF else x
+    x = widened(x)
     try:
         result = getattr(xp.linalg, name)(x)
     except RuntimeError as error:  # CuPy's, where cuSOLVER lacks what CUDA 12.6 brought

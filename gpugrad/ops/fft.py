@@ -1,4 +1,4 @@
-"""Fourier transforms, of real and of complex arrays. Imports engine.op.
+"""Fourier transforms, of real and of complex arrays. Imports engine.op and dtypes.
 
 ``axes`` are counted from the front or the back; ``norm`` is "backward" (the inverse divides by
 the number of elements), "forward" (the other one does) or "ortho" (both do, by its root). The
@@ -12,24 +12,18 @@ conjugate, which was left out.
 
 from typing import Any
 
-import numpy as np
-
 from gpugrad.engine.op import Checks, Sample, op
+from gpugrad.ops.dtypes import widened
 
 ADJOINT = {"backward": "forward", "forward": "backward", "ortho": "ortho"}
-HALF, FULL = np.dtype(np.float16), np.dtype(np.float32)
 
 
 def _fourier(
     xp: Any, x: Any, /, axes: tuple[int, ...], inverse: bool = False, norm: str = "backward"
 ) -> Any:
     transform = xp.fft.ifftn if inverse else xp.fft.fftn
-    return transform(_wide(x), axes=axes, norm=norm)
-
-
-def _wide(x: Any) -> Any:
-    """Half precision in single, which a GPU has transforms for, whatever the size."""
-    return x.astype(FULL) if x.dtype == HALF else x
+    # In single precision a GPU has transforms for every size.
+    return transform(widened(x), axes=axes, norm=norm)
 
 
 op("fourier", _fourier,
@@ -71,7 +65,7 @@ def _fourier_real_vjp(xp: Any, g: Any, y: Any, x: Any, axes: tuple[int, ...], no
 
 # fmt: off
 op("fourier_of_real",
-   lambda xp, x, /, axes, norm="backward": xp.fft.rfftn(_wide(x), axes=axes, norm=norm),
+   lambda xp, x, /, axes, norm="backward": xp.fft.rfftn(widened(x), axes=axes, norm=norm),
    vjp=[_fourier_real_vjp],
    kind="linear",
    samples=[Sample((4,), axes=(0,)), Sample((5,), axes=(0,), norm="ortho"),
@@ -86,7 +80,7 @@ op("fourier_of_real",
 def _fourier_to_real(
     xp: Any, x: Any, /, axes: tuple[int, ...], size: int, norm: str = "backward"
 ) -> Any:
-    x = _wide(x)
+    x = widened(x)
     # Axis by axis, as NumPy does it: what stands for no real array counts the same everywhere.
     if len(axes) > 1:
         x = xp.fft.ifftn(x, axes=axes[:-1], norm=norm)

@@ -1,4 +1,4 @@
-"""Incomplete gamma and beta functions. Imports engine.op, complex_parts, special.
+"""Incomplete gamma and beta functions. Imports engine.op, dtypes, special.
 
 SciPy and CuPy compute the values; neither has the derivatives by a and b. They are integrals of the
 density's derivative by a, from 0 to x, or from x to the other end with the other sign: log(t) is
@@ -18,7 +18,7 @@ import numpy as np
 
 from gpugrad.engine.op import REAL, Checks, Sample, op
 from gpugrad.ops.agreement import extreme_parameters, subnormal
-from gpugrad.ops.complex_parts import refuse_complex
+from gpugrad.ops.dtypes import refuse_complex
 from gpugrad.ops.special import POSITIVE, _arrays
 
 FALL = 40.0  # the density is nothing where it has fallen by exp(-FALL)

@@ -9,6 +9,7 @@ An assignment through an index that comes up twice is undefined in CuPy. Here th
 wins on every device: it is decided by positions (`last_of_each`), not by the order of writes.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -89,9 +90,7 @@ def without_masks(xp: Any, index: Any) -> Any:
 
 def last_of_each(xp: Any, index: Any, shape: tuple[int, ...]) -> Any:
     """For each position in x[index], the last position that selects the same element."""
-    size = 1
-    for length in shape:
-        size *= length
+    size = math.prod(shape)
     places = xp.arange(size).reshape(shape)[index]
     flat = places.reshape(-1)
     last = xp.full(size, -1)

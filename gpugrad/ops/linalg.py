@@ -1,14 +1,13 @@
 """Products of vectors, matrices and tensors; what the other modules on matrices share.
 
-Imports engine.op.
+Imports engine.op and dtypes.
 """
 
 import math
 from typing import Any
 
-import numpy as np
-
 from gpugrad.engine.op import Sample, op
+from gpugrad.ops.dtypes import HALF, widened
 
 
 def turned(xp: Any, x: Any) -> Any:
@@ -21,12 +20,9 @@ def adjoint(xp: Any, x: Any) -> Any:
     return turned(xp, xp.conj(x) if x.dtype.kind == "c" else x)
 
 
-HALF, FULL = np.dtype(np.float16), np.dtype(np.float32)
-
-
 def lapack(xp: Any, name: str, *arrays: Any, **kwargs: Any) -> Any:
     """A function of the array library's ``linalg``; float16 is computed in float32."""
-    wide = [x.astype(FULL) if x.dtype == HALF else x for x in arrays]
+    wide = [widened(x) for x in arrays]
     result = getattr(xp.linalg, name)(*wide, **kwargs)
     if any(x.dtype != HALF for x in arrays):
         return result

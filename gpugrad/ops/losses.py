@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.engine.op import Sample, op, part
-from gpugrad.ops.complex_parts import refuse_complex
+from gpugrad.ops.dtypes import refuse_complex
 from gpugrad.ops.reduce import log_softmax
 
 
@@ -28,12 +28,7 @@ def _reduced(xp: Any, losses: Any, reduction: str) -> Any:
 
 def _share(shape: tuple[int, ...], reduction: str) -> float:
     """What one element's loss counts in the reduced one."""
-    if reduction != "mean":
-        return 1.0
-    total = 1
-    for size in shape:
-        total *= size
-    return 1.0 / max(total, 1)
+    return 1.0 / max(math.prod(shape), 1) if reduction == "mean" else 1.0
 
 
 def _mse_vjp(

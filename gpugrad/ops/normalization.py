@@ -1,20 +1,14 @@
-"""Normalization of samples, one op with a joint rule. Imports engine.op, complex_parts, reduce."""
+"""Normalization of samples, one op with a joint rule. Imports engine.op and dtypes."""
 
 import math
 from typing import Any
 
 from gpugrad.engine.op import Op, Sample, op, part
-from gpugrad.ops.complex_parts import refuse_complex
-from gpugrad.ops.reduce import FULL, HALF
-
-
-def _wide(x: Any) -> Any:
-    """x, in float32 for float16, whose squares overflow from 256 on."""
-    return x.astype(FULL) if x.dtype == HALF else x
+from gpugrad.ops.dtypes import refuse_complex, widened
 
 
 def _mean(xp: Any, x: Any, /) -> Any:
-    return xp.mean(_wide(x), axis=-1, keepdims=True)
+    return xp.mean(widened(x), axis=-1, keepdims=True)
 
 
 def _rate(xp: Any, x: Any, /, eps: float) -> Any:
@@ -24,7 +18,7 @@ def _rate(xp: Any, x: Any, /, eps: float) -> Any:
 def _moments(xp: Any, x: Any, eps: float) -> tuple[Any, Any]:
     """The mean along the last axis, and the rate: one over the standard deviation."""
     mean = _mean(xp, x)
-    d = _wide(x) - mean
+    d = widened(x) - mean
     return mean, 1 / xp.sqrt(xp.mean(d * d, axis=-1, keepdims=True) + eps)
 
 
@@ -32,7 +26,7 @@ def _layer_norm(
     xp: Any, x: Any, weight: Any = None, bias: Any = None, /, eps: float = 1e-5
 ) -> tuple[Any, Any, Any]:
     mean, rate = _moments(xp, x, eps)
-    y = (_wide(x) - mean) * rate
+    y = (widened(x) - mean) * rate
     if y.dtype is not x.dtype:
         y = y.astype(x.dtype, copy=False)
     if weight is not None:
@@ -52,7 +46,7 @@ def _layer_norm_vjp(
     xp: Any, g: Any, needs: tuple[bool, ...], x: Any, weight: Any, mean: Any, rate: Any
 ) -> tuple[Any, Any, Any]:
     # With n = (x - mean) rate, dn = rate (dx - mean(dx) - n mean(n dx)), which is symmetric.
-    n = (_wide(x) - mean) * rate if needs[0] or needs[1] else None
+    n = (widened(x) - mean) * rate if needs[0] or needs[1] else None
     d_x = None
     if needs[0]:
         d = g if weight is None else g * weight
@@ -77,7 +71,7 @@ op("layer_norm", _layer_norm,
        "mean": Op("layer_norm_mean", _mean, vjp=[lambda xp, g, y, x: g / x.shape[-1]],
                   support=_row),
        "rate": Op("layer_norm_rate", _rate, vjp=[lambda xp, g, y, x, eps: (
-                      g * y**3 * (_mean(xp, x) - _wide(x)) / x.shape[-1])],
+                      g * y**3 * (_mean(xp, x) - widened(x)) / x.shape[-1])],
                   saves="x y", support=_row)},
    saves=("x weight mean rate", "x mean rate", ""), support=_row,
    finite=True,  # eps sees to it, but for rows that are infinite

@@ -5,6 +5,7 @@ point sums then differ in their last bits from run to run. Here the places are s
 run of equal ones is added up by a tree. Imports engine.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,9 @@ def sums_in_order(xp: Any, g: Any, index: tuple[Any, ...], shape: tuple[int, ...
     belong to its place: the scan of Hillis and Steele ("Data parallel algorithms", 1986).
     """
     whole, rest = _indexed_axes(index, shape)
-    places = xp.arange(_size(whole)).reshape(whole)[index].reshape(-1)
+    places = xp.arange(math.prod(whole)).reshape(whole)[index].reshape(-1)
     n = places.size
-    out = xp.zeros((_size(whole), *rest), g.dtype)
+    out = xp.zeros((math.prod(whole), *rest), g.dtype)
     if n and out.size:
         order = xp.native_argsort(places, kind="stable")
         places = places[order]
@@ -76,10 +77,3 @@ def _indexed_axes(
 
 def _is_truth(part: Any) -> bool:
     return isinstance(part, bool) or getattr(part, "dtype", None) == np.bool_
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for length in shape:
-        size *= length
-    return size

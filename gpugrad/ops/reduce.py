@@ -1,4 +1,4 @@
-"""Reductions along axes, and cumulative sums. Imports engine, complex_parts, ordered.
+"""Reductions along axes, and cumulative sums. Imports engine, dtypes, ordered.
 
 ``axis`` is None for all axes, an int or a tuple of ints, counted from the end where
 negative; ``keepdims`` leaves reduced axes in place with size 1.
@@ -6,13 +6,9 @@ negative; ``keepdims`` leaves reduced axes in place with size 1.
 
 from typing import Any
 
-import numpy as np
-
 from gpugrad.engine.op import Sample, choosing, op, part
-from gpugrad.ops.complex_parts import DOUBLE, SINGLE
+from gpugrad.ops.dtypes import DOUBLE, HALF, SINGLE
 from gpugrad.ops.ordered import running
-
-HALF, FULL = np.dtype(np.float16), np.dtype(np.float32)
 
 REDUCTIONS = (
     Sample((2, 3, 4)),
@@ -80,7 +76,7 @@ def _wide(x: Any) -> Any:
     if kind is SINGLE or kind is DOUBLE:  # without a comparison: the usual ones, and quick
         return x
     if kind == HALF:
-        return x.astype(FULL)
+        return x.astype(SINGLE)
     return x * 1.0 if kind.kind in "biu" else x
 
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from gpugrad.engine.op import Checks, Sample, op
 from gpugrad.ops.decompositions import SQUARE
-from gpugrad.ops.linalg import FULL, HALF, adjoint, lapack
+from gpugrad.ops.dtypes import HALF, SINGLE
+from gpugrad.ops.linalg import adjoint, lapack
 from gpugrad.ops.reduce import others
 
 
@@ -204,7 +205,7 @@ SQUARINGS = 32  # for norms up to 2e10; of larger ones, no digit of the exponent
 
 def _expm(xp: Any, x: Any, /) -> Any:
     if x.dtype == HALF:
-        return _expm(xp, x.astype(FULL)).astype(HALF)
+        return _expm(xp, x.astype(SINGLE)).astype(HALF)
     if x.dtype.kind in "biu":
         x = x * 1.0
     if x.shape[-1] == 0:

@@ -1,6 +1,6 @@
 """Special functions: error and gamma functions, Bessel functions, entropies.
 
-Imports backend.cupy_special, engine.op and activations. Values are those of SciPy on a CPU and of
+Imports backend.cupy_special, engine.op, dtypes. Values are those of SciPy on a CPU and of
 ``cupyx.scipy.special`` on CUDA (``xp.special``), save where a formula of the table is as good.
 Derivatives are written so that tails keep their digits and that those of higher order do not
 divide by what goes to zero; sources are named beside them.
@@ -14,18 +14,13 @@ import numpy as np
 from gpugrad.backend.cupy_special import log_ratio
 from gpugrad.engine.op import ANALYTIC, REAL, Checks, Sample, op
 from gpugrad.ops.agreement import far_out, infinite, negative_subnormal, subnormal
-from gpugrad.ops.complex_parts import refuse_complex
+from gpugrad.ops.dtypes import refuse_complex, widened
 
 ROOT_HALF = math.sqrt(0.5)
 ROOT_TWO_OVER_PI = math.sqrt(2 / math.pi)
 TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)
 POSITIVE = (0.4, 3.0)
 WITH_ORDER = [Sample((2, 3)), Sample(()), Sample((3,), order=2), Sample((2,), order=3)]
-
-
-def _wide(x: Any) -> Any:
-    """x in a dtype that sums of large terms fit in."""
-    return x.astype("float32") if x.dtype == "float16" else x
 
 
 def _floating(x: Any) -> Any:
@@ -49,7 +44,7 @@ def _erfcx_slope(xp: Any, x: Any, /, order: int = 1) -> Any:
     r[n-1] = 1 / (2 (x + n r[n])), for positive x (DLMF 7.18.7); for x below 2 the recurrence
     y[n+1] = 2 x y[n] + 2 n y[n-1] loses nothing.
     """
-    z = _wide(x)
+    z = widened(x)
     y = xp.erfcx(z)
     before, near = y, 2 * z * y - TWO_OVER_ROOT_PI
     for k in range(1, order):
@@ -175,7 +170,7 @@ def _bessel_quotient(xp: Any, x: Any, /, order: int = 1, scaled: bool = False) -
     recurrence I[k+1] = I[k-1] - 2k/x I[k] (DLMF 10.25.2, 10.29.1).
     """
     refuse_complex(x)
-    z = xp.abs(_wide(x))
+    z = xp.abs(widened(x))
     near = z < 10.0 + order
     small = xp.where(near, z, 0)
     quarter = 0.25 * small * small

@@ -1,11 +1,11 @@
-"""The rest of NumPy's elementwise functions. Imports engine.op, complex_parts, elementwise."""
+"""The rest of NumPy's elementwise functions. Imports engine.op, dtypes, elementwise."""
 
 import math
 from typing import Any
 
 from gpugrad.engine.op import ANALYTIC, REAL, Checks, Sample, choosing, op, taken
 from gpugrad.ops.agreement import beyond_the_dtype, largest
-from gpugrad.ops.complex_parts import refuse_complex
+from gpugrad.ops.dtypes import refuse_complex, widened
 from gpugrad.ops.elementwise import LN2, chosen, without_gradient, zero
 
 # fmt: off
@@ -104,7 +104,7 @@ def _sinc(xp: Any, x: Any, /, order: int = 0) -> Any:
     u * s_k = sin(u + kπ/2) - k * s_(k-1), which is accurate for |u| > k; elsewhere the Taylor
     series is summed: s_k = sum over j of (-1)**j * u**(2j - k) / ((2j + 1) * (2j - k)!).
     """
-    u = (x.astype("float32") if x.dtype == "float16" else x) * math.pi
+    u = widened(x) * math.pi
     near = xp.abs(u) < order + 1.0
     big = xp.where(near, 1, u)
     far = xp.sin(big) / big

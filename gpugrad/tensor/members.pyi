@@ -96,15 +96,6 @@ class Members:
     @property
     def at(self) -> At:
         """Elements to change in a copy: ``x.at[index].set(v)``, ``.add``, ``.multiply``, ..."""
-    def conj(self, /) -> Tensor:
-        """The complex conjugate, elementwise; x for real numbers."""
-    conjugate = conj
-    def abs(self, /) -> Tensor:
-        """The absolute value, elementwise; its derivative at 0 is 0."""
-    def sign(self, /) -> Tensor:
-        """-1, 0 or 1, as x is negative, zero or positive, elementwise; its derivative is 0. Of
-        complex x, x / abs(x), and 0 at 0.
-        """
     def sigmoid(self, /) -> Tensor:
         """1 / (1 + e ** -x), elementwise, for x of any size."""
     def relu(self, /) -> Tensor:
@@ -122,6 +113,15 @@ class Members:
     def gelu(self, /, approximate: Literal["none", "tanh"] = "none") -> Tensor:
         """x * Φ(x), Φ the normal distribution function (Hendrycks and Gimpel, 2016);
         approximate="tanh" for their faster form.
+        """
+    def conj(self, /) -> Tensor:
+        """The complex conjugate, elementwise; x for real numbers."""
+    conjugate = conj
+    def abs(self, /) -> Tensor:
+        """The absolute value, elementwise; its derivative at 0 is 0."""
+    def sign(self, /) -> Tensor:
+        """-1, 0 or 1, as x is negative, zero or positive, elementwise; its derivative is 0. Of
+        complex x, x / abs(x), and 0 at 0.
         """
     def matmul(self, b: Any, /) -> Tensor:
         """The matrix product; stacks of matrices broadcast, vectors act as NumPy's do."""
