@@ -24,8 +24,8 @@ op("sigmoid_vjp", lambda xp, g, s, /: g * (s * (1.0 - s)),
    saves=("s", "g s"), **ANALYTIC, public="",
    doc="g s (1 - s): the gradient behind s = sigmoid(x).")  # fmt: skip
 op("sigmoid", _sigmoid, vjp=[lambda xp, g, y, x: xp.sigmoid_vjp(g, y)], saves="y",
-   **REAL, reference=lambda x: 1 / (1 + math.e**-x), public="gg nn.functional", method=True,
-   layer="Sigmoid",
+   **REAL, reference=lambda x: 1 / (1 + math.e**-x),
+   public="gg nn.functional", method=True, layer="Sigmoid",
    doc="1 / (1 + e ** -x), elementwise, for x of any size.")  # fmt: skip
 
 

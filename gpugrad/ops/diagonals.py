@@ -16,10 +16,9 @@ op("triu", "x, /, k=0", vjp=[lambda xp, g, y, x, k: xp.triu(g, k=k)],
 op("diagonal", "x, /, offset=0, axis1=0, axis2=1",
    vjp=[lambda xp, g, y, x, offset, axis1, axis2: xp.from_diagonal(
             g, offset=offset, axis1=axis1, axis2=axis2, shape=x.shape)],
-   kind="linear", moves=True, chooses=True,
+   kind="linear", moves=True, chooses=True, public="gg linalg", method=True,
    samples=[Sample((3, 3)), Sample((2, 3), offset=1),
             Sample((2, 3, 4), offset=-1, axis1=2, axis2=0), Sample((2, 2), offset=3)],
-   public="gg linalg", method=True,
    doc="The elements on a diagonal of the matrices that two axes make, along a last axis.")
 # fmt: on
 

@@ -48,14 +48,14 @@ op("multiply", "a, b, /", vjp=[lambda xp, g, y, a, b: g * b, lambda xp, g, y, a,
    saves=("b", "a"), **ANALYTIC, finite=lambda index, a, b: _is_finite(a if index else b),
    operator="mul", doc="a * b, elementwise.")
 op("divide", "a, b, /", vjp=[lambda xp, g, y, a, b: g / b, lambda xp, g, y, a, b: -g * y / b],
-   saves=("b", "y b"), **ANALYTIC,
-   finite=lambda index, a, b: not index and _is_finite(b) and b != 0, domain=POSITIVE,
+   saves=("b", "y b"), **ANALYTIC, domain=POSITIVE,
+   finite=lambda index, a, b: not index and _is_finite(b) and b != 0,
    aliases="true_divide", operator="truediv", doc="a / b, elementwise.")
 op("subgradient", lambda xp, slope, at, /: xp.where(at, 0, slope),
    vjp=[lambda xp, g, y, slope, at: g, None],
-   **SAME, finite=True, samples=[Sample((2, 3), (2, 3)), Sample((2, 3), (3,)), Sample((), (2,))],
+   **SAME, finite=True, operands="real mask", public="",
+   samples=[Sample((2, 3), (2, 3)), Sample((2, 3), (3,)), Sample((), (2,))],
    prepare=lambda xp, slope, at: (slope, xp.not_equal(at, at)),  # nowhere: there it has a jump
-   operands="real mask", public="",
    doc="The slope of a function, and 0 at its kinks. The slope's own derivative there is that of "
        "its formula, so that second derivatives at a kink are what mathematics makes of it.")
 op("negative", "x, /", vjp=[lambda xp, g, y, x: -g],
@@ -75,9 +75,8 @@ def _root_vjp(xp: Any, g: Any, y: Any, x: Any, order: float | None) -> Any:
 op("sqrt", "x, /", vjp=[lambda xp, g, y, x: 0.5 * g / y], saves="y",
    **ANALYTIC, domain=POSITIVE, method=True, doc="The square root, elementwise.")
 op("root", lambda xp, x, /, order=None: xp.sqrt(x) if order is None else x ** (1 / order),
-   vjp=[_root_vjp], saves="x y",
-   **ANALYTIC, domain=POSITIVE,
-   samples=[Sample((2, 3)), Sample((3,), order=3), Sample((), order=1.5)], public="",
+   vjp=[_root_vjp], saves="x y", **ANALYTIC, domain=POSITIVE, public="",
+   samples=[Sample((2, 3)), Sample((3,), order=3), Sample((), order=1.5)],
    doc="The root of a sum of powers, square without ``order``, as of a norm. Where the sum is 0, "
        "a kink of the norm, the derivative is 0.")
 op("reciprocal", "x, /", vjp=[lambda xp, g, y, x: -g * y * y], saves="y",

@@ -29,12 +29,11 @@ def _fourier(
 op("fourier", _fourier,
    vjp=[lambda xp, g, y, x, axes, inverse, norm: xp.fourier(
             g, axes, inverse=not inverse, norm=ADJOINT[norm])],
-   kind="linear",
+   kind="linear", public="", shown="fft", checks=Checks(least="float32"),
    samples=[Sample((4,), axes=(0,)), Sample((3, 2), axes=(0,), inverse=True),
             Sample((2, 3), axes=(1, 0), norm="ortho"),
             Sample((2, 2, 2), axes=(-1, 0), inverse=True, norm="forward")],
-   observe=lambda xp, y: (xp.real(y), xp.imag(y)), checks=Checks(least="float32"), public="",
-   shown="fft",
+   observe=lambda xp, y: (xp.real(y), xp.imag(y)),
    doc="The discrete Fourier transform along axes, or its inverse.")  # fmt: skip
 
 
@@ -49,10 +48,9 @@ def _counted(xp: Any, x: Any, /, axis: int, size: int, factor: float) -> Any:
 op("spectrum_counted", _counted,
    vjp=[lambda xp, g, y, x, axis, size, factor: xp.spectrum_counted(
             g, axis=axis, size=size, factor=factor)],
-   kind="linear",
+   kind="linear", public="",
    samples=[Sample((3, 2), axis=0, size=4, factor=2.0), Sample((2, 3), axis=-1, size=5, factor=0.5),
             Sample((1,), axis=0, size=1, factor=2.0)],
-   public="",
    doc="Half of a spectrum along an axis, times a factor where a number stands for two of "
        "``size``.")  # fmt: skip
 
@@ -67,12 +65,11 @@ def _fourier_real_vjp(xp: Any, g: Any, y: Any, x: Any, axes: tuple[int, ...], no
 op("fourier_of_real",
    lambda xp, x, /, axes, norm="backward": xp.fft.rfftn(widened(x), axes=axes, norm=norm),
    vjp=[_fourier_real_vjp],
-   kind="linear",
+   kind="linear", public="", shown="rfft", checks=Checks(least="float32"),
    samples=[Sample((4,), axes=(0,)), Sample((5,), axes=(0,), norm="ortho"),
             Sample((1, 2), axes=(0,)), Sample((2, 3), axes=(1, 0), norm="forward"),
             Sample((3, 2, 2), axes=(0, -1))],
    prepare=lambda xp, x: (xp.real(x),), observe=lambda xp, y: (xp.real(y), xp.imag(y)),
-   checks=Checks(least="float32"), public="", shown="rfft",
    doc="The first half of the Fourier transform of real arrays, along the last of the axes.")
 # fmt: on
 
@@ -91,10 +88,9 @@ def _fourier_to_real(
 op("fourier_to_real", _fourier_to_real,
    vjp=[lambda xp, g, y, x, axes, size, norm: xp.spectrum_counted(
             xp.fourier_of_real(g, axes, norm=ADJOINT[norm]), axis=axes[-1], size=size, factor=2.0)],
-   kind="linear",
+   kind="linear", public="", shown="irfft", checks=Checks(fixed="size", least="float32"),
    samples=[Sample((3,), axes=(0,), size=4), Sample((3,), axes=(0,), size=5, norm="ortho"),
             Sample((1, 2), axes=(0,), size=1), Sample((2, 3), axes=(1, 0), size=2, norm="forward"),
             Sample((2, 2, 2), axes=(0, -1), size=3)],
-   checks=Checks(fixed="size", least="float32"), public="", shown="irfft",
    doc="The real array of ``size`` along the last of the axes that half of a spectrum belongs to.")
 # fmt: on

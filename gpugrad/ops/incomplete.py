@@ -338,9 +338,8 @@ op("betainc_slope", _betainc_slope,
    vjp=[_betainc_more(1, 0), _betainc_more(0, 1),
         lambda xp, g, y, a, b, x, by_a, by_b, above: _beta_slope_by_x(
             xp, g, a, b, x, by_a, by_b, above)],
-   saves="a b x", **REAL, domain=(0.34, 0.96),
+   saves="a b x", **REAL, domain=(0.34, 0.96), checks=Checks(slow=True), public="",
    samples=[Sample((2, 3), (2, 3), (2, 3)), Sample((3,), (2, 1), (), above=True),
             Sample((2,), (2,), (2,), by_a=1, by_b=1)],
-   checks=Checks(slow=True), public="",
    doc="A derivative by a and b, so many times by each, of betainc at x, or at 1 - x if above.")
 # fmt: on

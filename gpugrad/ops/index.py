@@ -126,12 +126,11 @@ MASK = np.array([True, False, True])
 # fmt: off
 op("scatter", _scatter,
    vjp=[lambda xp, g, y, x, *indices, index, shape: xp.getitem(g, *indices, index=index)],
-   saves="indices", kind="linear", moves=True, fills=True,
+   saves="indices", kind="linear", moves=True, fills=True, operands="real whole", public="",
    samples=[Sample((3,), index=slice(1, 4), shape=(5,)),
             Sample((2, 3), index=(slice(None), slice(0, 3)), shape=(2, 4)),
             Sample((3,), np.array([2, 0, -2]), index=ARRAY, shape=(4,)),
             Sample((2, 1, 3), MASK, np.array([1, 1]), index=(ARRAY, None, ARRAY), shape=(3, 2, 3))],
-   operands="real whole", public="",
    doc="Zeros of a shape, to whose elements at an index g is added: the transpose of `getitem`.")
 # fmt: on
 
@@ -160,13 +159,12 @@ def _add_at(xp: Any, total: Any, g: Any, x: Any, *indices: Any, index: Any) -> b
 op("getitem", _getitem,
    vjp=[lambda xp, g, y, x, *indices, index: xp.scatter(g, *indices, index=index, shape=x.shape)],
    adds=[_add_at], saves="indices",
-   kind="linear", moves=True, chooses=True,
+   kind="linear", moves=True, chooses=True, operands="real whole", public="",
    samples=[Sample((4,), index=1), Sample((2, 3), index=(slice(None), 1)),
             Sample((2, 3, 4), index=(Ellipsis, None, slice(None, None, -2))),
             Sample((4, 2), np.array([2, 0, 2]), index=ARRAY),
             Sample((3, 4), np.array([[1], [2]]), np.array([3, 3]), index=(ARRAY, ARRAY)),
             Sample((3, 2), MASK, index=(ARRAY, 1))],
-   operands="real whole", public="",
    doc="x[index]. Arrays of the index are operands, and ``array`` stands for them in ``index``.")
 # fmt: on
 
@@ -198,7 +196,7 @@ def _index_set_v(
 
 
 op("index_set", _index_set, vjp=[_index_set_x, _index_set_v], saves="indices",
-   kind="linear", moves=True, chooses=True,
+   kind="linear", moves=True, chooses=True, operands="real cast whole", public="",
    samples=[Sample((4,), (), index=1), Sample((5,), (2,), index=slice(None, None, -3)),
             Sample((2, 3), (2, 1), index=(slice(None), slice(0, 2))),
             Sample((2, 3), (3,), index=(Ellipsis, None, 1, slice(None))),
@@ -207,6 +205,5 @@ op("index_set", _index_set, vjp=[_index_set_x, _index_set_v], saves="indices",
                    ordered=True),
             Sample((3, 2), (1,), np.array([2, 2]), np.array([[2, 3], [2, 3]]), index=ARRAY,
                    ordered=True)],
-   operands="real cast whole", public="",
    doc="A copy of x with v at an index. With ``ordered`` the last of the arrays tells which of "
        "several values for one element wins: see `last_of_each`.")  # fmt: skip

@@ -84,11 +84,10 @@ def _matmul_b(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:
 
 op("matmul", "a, b, /", vjp=[_matmul_a, _matmul_b],
    adds=[adds_product(_factors_a), adds_product(_factors_b)], saves=("b", "a"),
-   kind="multilinear",
+   kind="multilinear", public="gg linalg", method=True, operator="matmul",
    samples=[Sample((3,), (3,)), Sample((2, 3), (3,)), Sample((3,), (3, 4)), Sample((2, 3), (3, 4)),
             Sample((5, 2, 3), (3, 4)), Sample((2, 3), (5, 3, 4)), Sample((5, 2, 3), (5, 3, 4)),
             Sample((5, 1, 2, 3), (4, 3, 2)), Sample((3,), (5, 3, 4)), Sample((5, 2, 3), (3,))],
-   public="gg linalg", method=True, operator="matmul",
    doc="The matrix product; stacks of matrices broadcast, vectors act as NumPy's do.")  # fmt: skip
 
 
@@ -146,9 +145,8 @@ def _einsum_vjp(
 
 
 op("einsum_explicit", _einsum, vjp_all=_einsum_vjp, saves="operands",
-   kind="multilinear",
+   kind="multilinear", public="", shown="einsum",
    samples=[Sample((2, 3), (3, 4), subscripts="ij,jk->ik"), Sample((2, 3), subscripts="ij->j"),
             Sample((2, 3), (2,), (3, 2), subscripts="ij,i,jk->k"),
             Sample((2, 3), (3, 2), (2, 2), subscripts="ij,jk,kl->il", optimize="optimal")],
-   public="", shown="einsum",
    doc="Einstein's summation, its subscripts written out.")  # fmt: skip

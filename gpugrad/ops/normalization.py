@@ -73,10 +73,9 @@ op("layer_norm", _layer_norm,
        "rate": Op("layer_norm_rate", _rate, vjp=[lambda xp, g, y, x, eps: (
                       g * y**3 * (_mean(xp, x) - widened(x)) / x.shape[-1])],
                   saves="x y", support=_row)},
-   saves=("x weight mean rate", "x mean rate", ""), support=_row,
+   saves=("x weight mean rate", "x mean rate", ""), support=_row, public="nn.functional",
    finite=True,  # eps sees to it, but for rows that are infinite
    samples=[Sample((4, 3), (3,), (3,)), Sample((2, 3, 5), (5,), (5,), eps=1e-3),
             Sample((4,), (4,), (4,))],
-   public="nn.functional",
    doc="(x - mean) / sqrt(variance + eps) along the last axis, times weight plus bias.")
 # fmt: on

@@ -254,8 +254,8 @@ def _softmax(xp: Any, x: Any, /, axis: Any = -1) -> Any:
 SOFTMAX = (Sample((2, 3)), Sample((2, 3, 4), axis=0), Sample((2, 3, 4), axis=(1, 2)), Sample((5,)))
 part("softmax_vjp", lambda xp, g, y, axis: (g - xp.sum(g * y, axis=axis, keepdims=True)) * y)
 op("softmax", _softmax, vjp=[lambda xp, g, y, x, axis: xp.softmax_vjp(g, y, axis)], saves="y",
-   complex="conjugate", support=along_axis, samples=SOFTMAX, public="gg special nn.functional",
-   method=True,
+   complex="conjugate", support=along_axis, samples=SOFTMAX,
+   public="gg special nn.functional", method=True,
    doc="exp(x) divided by its sum along axis, for x of any size.")  # fmt: skip
 
 
@@ -274,9 +274,8 @@ log_softmax = op("log_softmax", _log_softmax,
 op("cumsum", lambda xp, x, /, axis=None: running(xp, "cumsum", x, axis),
    vjp=[lambda xp, g, y, x, axis: xp.flip(
             xp.cumsum(xp.flip(g, axis=axis), axis=axis), axis=axis).reshape(x.shape)],
-   kind="linear", moves=True,
+   kind="linear", moves=True, method=True,
    samples=[Sample((4,)), Sample((2, 3)), Sample((2, 3, 4), axis=1), Sample((2, 3), axis=-1)],
-   method=True,
    doc="The running sum along an axis; of the raveled x where axis is None.")  # fmt: skip
 
 # What has no derivative.

@@ -26,15 +26,13 @@ op("reshape", lambda xp, x, /, shape: x.reshape(shape),
    doc="The same elements in another shape, one size of which may be -1.")
 op("transpose", "x, /, axes=None",
    vjp=[lambda xp, g, y, x, axes: xp.transpose(g, _inverse(axes, len(x.shape)))],
-   kind="linear", moves=True,
+   kind="linear", moves=True, aliases="permute_dims",
    samples=[Sample((2, 3)), Sample((2, 3, 4), axes=(2, 0, 1)), Sample((2, 3, 4), axes=(-1, 0, 1))],
-   aliases="permute_dims",
    doc="The axes in another order: reversed, or as ``axes`` lists them.")
 op("broadcast_to", "x, /, shape",
    vjp=[lambda xp, g, y, x, shape: g],  # what broadcasting did, the engine undoes
-   kind="linear", moves=True,
+   kind="linear", moves=True, method=True,
    samples=[Sample((3,), shape=(2, 3)), Sample((2, 1), shape=(4, 2, 3)), Sample((), shape=(2,))],
-   method=True,
    doc="x repeated along new axes and those of size 1 until it has a shape.")
 # fmt: on
 
@@ -53,15 +51,14 @@ def _split_back(xp: Any, g: Any, arrays: tuple[Any, ...], axis: int) -> list[Any
 # behind them take arrays alone.
 op("concat_arrays", lambda xp, /, *arrays, axis=0: xp.concatenate(arrays, axis=axis),
    vjp_all=lambda xp, g, y, needs, *arrays, axis: _split_back(xp, g, arrays, axis),
-   kind="linear", moves=True,
-   samples=[Sample((2, 3), (1, 3)), Sample((2, 3), (2, 1), (2, 2), axis=-1)], public="",
-   shown="concat",
+   kind="linear", moves=True, public="", shown="concat",
+   samples=[Sample((2, 3), (1, 3)), Sample((2, 3), (2, 1), (2, 2), axis=-1)],
    doc="Arrays joined along an axis that they have.")  # fmt: skip
 op("stack_arrays", lambda xp, /, *arrays, axis=0: xp.stack(arrays, axis=axis),
    vjp_all=lambda xp, g, y, needs, *arrays, axis: [
        g[(slice(None),) * (axis % len(g.shape)) + (index,)] for index in range(len(arrays))],
-   kind="linear", moves=True, samples=[Sample((3,), (3,)), Sample((2, 3), (2, 3), axis=-1)],
-   public="", shown="stack",
+   kind="linear", moves=True, public="", shown="stack",
+   samples=[Sample((3,), (3,)), Sample((2, 3), (2, 3), axis=-1)],
    doc="Arrays of one shape joined along a new axis.")  # fmt: skip
 
 
@@ -96,15 +93,14 @@ op("split",
    vjp_all=_split_vjp,
    jvp=lambda xp, tangents, y, x, indices_or_sections, axis: tuple(
        xp.split(tangents[0], indices_or_sections, axis=axis)),
-   complex="same", outputs=True, moves=True, chooses=True,
+   complex="same", outputs=True, moves=True, chooses=True, method=True,
    samples=[Sample((4, 3), indices_or_sections=2),
             Sample((2, 5), indices_or_sections=(1, 3), axis=-1),
             Sample((6,), indices_or_sections=(4, 2))],
-   method=True,
    doc="x cut along an axis: into that many equal pieces, or at the given indices.")  # fmt: skip
 op("flip", "x, /, axis=None", vjp=[lambda xp, g, y, x, axis: xp.flip(g, axis=axis)],
-   kind="linear", moves=True,
-   samples=[Sample((2, 3)), Sample((2, 3), axis=1), Sample((2, 3, 4), axis=(0, -1))], method=True,
+   kind="linear", moves=True, method=True,
+   samples=[Sample((2, 3)), Sample((2, 3), axis=1), Sample((2, 3, 4), axis=(0, -1))],
    doc="The elements in reverse order along axes.")  # fmt: skip
 
 
@@ -115,18 +111,16 @@ def _negated(shift: Any) -> Any:
 # fmt: off
 op("roll", "x, /, shift, axis=None",
    vjp=[lambda xp, g, y, x, shift, axis: xp.roll(g, _negated(shift), axis=axis)],
-   kind="linear", moves=True,
+   kind="linear", moves=True, method=True,
    samples=[Sample((2, 3), shift=2), Sample((2, 3), shift=-1, axis=1),
             Sample((2, 3), shift=(1, 2), axis=(0, 1))],
-   method=True,
    doc="The elements moved along axes; those that leave at one end enter at the other.")
 op("pad_zeros", lambda xp, x, /, pad_width: xp.pad(x, pad_width),
    vjp=[lambda xp, g, y, x, pad_width: g[tuple(
             slice(before, before + size)
             for (before, _), size in zip(pad_width, x.shape, strict=True))]],
-   kind="linear", moves=True, fills=True,
+   kind="linear", moves=True, fills=True, public="", shown="pad",
    samples=[Sample((2, 3), pad_width=((1, 0), (0, 2))), Sample((3,), pad_width=((2, 1),))],
-   public="", shown="pad",
    doc="x with zeros around it: that many before and after, for each axis.")
 op("astype", lambda xp, x, /, dtype: x.astype(dtype),
    vjp=[lambda xp, g, y, x, dtype: g],  # the engine casts a gradient to its data's dtype

@@ -105,8 +105,8 @@ def _pinv_vjp(xp: Any, g: Any, y: Any, x: Any, rcond: float) -> Any:
 
 # fmt: off
 op("pinv", lambda xp, x, /, rcond=1e-15: lapack(xp, "pinv", x, rcond=rcond), vjp=[_pinv_vjp],
-   saves="x y", complex="same",
-   samples=[Sample((3, 2), rcond=1e-12), Sample((2, 2, 3), rcond=1e-12)], public="linalg",
+   saves="x y", complex="same", public="linalg",
+   samples=[Sample((3, 2), rcond=1e-12), Sample((2, 2, 3), rcond=1e-12)],
    doc="The Moore-Penrose inverse; singular values below rcond times the largest count as 0.")
 # fmt: on
 
@@ -161,10 +161,9 @@ def _solve_triangular_vjp(
 
 
 op("solve_triangular", _solve_triangular, vjp_all=_solve_triangular_vjp, saves=("a y", "a"),
-   complex="same",
+   complex="same", prepare=regular, public="linalg",
    samples=[Sample((3, 3), (3, 2)), Sample((2, 2, 2), (2, 1), lower=True),
             Sample((2, 2), (2, 2), lower=True, unit_diagonal=True)],
-   prepare=regular, public="linalg",
    doc="The x with a @ x equal to b, reading one triangle of a.")  # fmt: skip
 
 
@@ -188,9 +187,8 @@ def _lstsq_vjp(xp: Any, g: Any, y: Any, needs: Any, a: Any, b: Any, rcond: float
 
 
 op("least_squares", _lstsq, vjp_all=_lstsq_vjp, saves=("a b y", "a"),
-   complex="same",
+   complex="same", checks=Checks(fixed="rcond"), public="",
    samples=[Sample((4, 2), (4, 2), rcond=1e-12), Sample((2, 2, 3), (2, 1), rcond=1e-12)],
-   checks=Checks(fixed="rcond"), public="",
    doc="The shortest x for which a @ x is as near as can be to b.")  # fmt: skip
 
 # The exponential.

@@ -25,10 +25,9 @@ def _argsort(
 
 
 # fmt: off
-op("argsort", _argsort,
+op("argsort", _argsort, method=True,
    samples=(Sample((2, 3)), Sample((4, 2), axis=0), Sample((2, 3), axis=None),
             Sample((5,), descending=True)),
-   method=True,
    doc="The order that sorts x along an axis, equal elements in theirs, NaN last. No gradient.")
 op("argpartition_order", lambda xp, x, /, kth, axis: xp.argpartition(x, kth, axis=axis),
    samples=(Sample((5,), kth=2, axis=-1),), public="",
@@ -36,9 +35,9 @@ op("argpartition_order", lambda xp, x, /, kth, axis: xp.argpartition(x, kth, axi
 op("permuted", lambda xp, x, order, /, axis: xp.take_along_axis(x, order, axis),
    vjp=[lambda xp, g, y, x, order, axis: xp.permuted(g, xp.argsort(order, axis=axis), axis=axis),
         None],
-   saves=("order", ""), kind="linear", moves=True, chooses=True,
+   saves=("order", ""),
+   kind="linear", moves=True, chooses=True, operands="real whole", public="",
    samples=[Sample((3,), np.array([2, 0, 1]), axis=0),
             Sample((2, 2), np.array([[1, 0], [0, 1]]), axis=-1)],
-   operands="real whole", public="",
    doc="The elements along an axis in an order, a permutation of them for each row.")
 # fmt: on

@@ -137,9 +137,8 @@ def _polygamma(xp: Any, x: Any, /, n: int) -> Any:
 
 
 op("polygamma", _polygamma, vjp=[lambda xp, g, y, x, n: g * xp.polygamma(x, n=n + 1)], saves="x",
-   **REAL, domain=POSITIVE,
+   **REAL, domain=POSITIVE, public="special",
    samples=[Sample((2, 3), n=1), Sample((3,), n=0), Sample((), n=2), Sample((0,), n=3)],
-   public="special",
    doc="The derivative of digamma of the order n, elementwise.")  # fmt: skip
 
 
@@ -193,9 +192,8 @@ def _quotient_vjp(xp: Any, g: Any, y: Any, x: Any, order: int, scaled: bool) -> 
 
 
 # fmt: off
-op("bessel_quotient", _bessel_quotient, vjp=[_quotient_vjp], saves="x y",
-   **REAL, samples=[*WITH_ORDER, Sample((2, 3), scaled=True), Sample((2,), order=2, scaled=True)],
-   public="",
+op("bessel_quotient", _bessel_quotient, vjp=[_quotient_vjp], saves="x y", **REAL, public="",
+   samples=[*WITH_ORDER, Sample((2, 3), scaled=True), Sample((2,), order=2, scaled=True)],
    doc="I[order](x) / x**order, I[k] being modified Bessel functions; exact at 0 too.")
 op("i0", lambda xp, x, /: xp.special.i0(x), vjp=[lambda xp, g, y, x: g * xp.i1(x)], saves="x",
    **REAL, checks=Checks(differs=infinite), public="gg special",

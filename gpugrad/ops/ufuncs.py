@@ -124,14 +124,13 @@ def _sinc(xp: Any, x: Any, /, order: int = 0) -> Any:
 
 # fmt: off
 op("sinc_slope", _sinc, vjp=[lambda xp, g, y, x, order: g * xp.sinc_slope(x, order=order + 1)],
-   saves="x", **ANALYTIC,
-   samples=[Sample((2, 3), order=0), Sample((3,), order=1), Sample((3,), order=2)], public="",
+   saves="x", **ANALYTIC, public="",
+   samples=[Sample((2, 3), order=0), Sample((3,), order=1), Sample((3,), order=2)],
    doc="A derivative of sinc, of any order; exact at 0 too.")
 op("sinc", lambda xp, x, /: _sinc(xp, x if x.dtype.kind in "fc" else x.astype("float64")),
    vjp=[lambda xp, g, y, x: g * xp.sinc_slope(x, order=1)], saves="x",
    **ANALYTIC, public="gg special",
    doc="sin(πx) / (πx), and 1 at 0; its derivatives at 0 are exact, of every order.")
-
 without_gradient("gcd", "a, b", "The greatest common divisor of whole numbers",
                  operands="whole whole")
 without_gradient("lcm", "a, b", "The least common multiple of whole numbers",

@@ -42,14 +42,13 @@ _SAMPLES: Any = {"sizes": (2,), "axes": (0,)}, {"sizes": (2, 3), "axes": (2, 1)}
 # fmt: off
 op("windows", _windows,
    vjp=[lambda xp, g, y, x, sizes, axes: xp.overlapped(g, sizes=sizes, axes=axes)],
-   kind="linear", moves=True,
+   kind="linear", moves=True, public="",
    samples=[Sample((4,), **_SAMPLES[0]), Sample((2, 4, 3), **_SAMPLES[1]),
             Sample((5,), sizes=(2, 2), axes=(0, 0))],
-   public="",
    doc="The windows of some sizes along axes, their elements along new axes at the end.")
 op("overlapped", _overlapped,
    vjp=[lambda xp, g, y, w, sizes, axes: xp.windows(g, sizes=sizes, axes=axes)],
-   kind="linear", moves=True,
-   samples=[Sample((3, 2), **_SAMPLES[0]), Sample((2, 2, 2, 2, 3), **_SAMPLES[1])], public="",
+   kind="linear", moves=True, public="",
+   samples=[Sample((3, 2), **_SAMPLES[0]), Sample((2, 2, 2, 2, 3), **_SAMPLES[1])],
    doc="Windows added up where they lay: the transpose of ``windows``.")
 # fmt: on
