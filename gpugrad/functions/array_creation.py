@@ -15,10 +15,8 @@ from gpugrad.functions.index_tricks import from_host, indices
 from gpugrad.functions.manipulation import expand_dims
 from gpugrad.functions.operands import along_axis, cast, floating, together
 from gpugrad.functions.stride_tricks import broadcast_arrays
-from gpugrad.tensor import creation
-from gpugrad.tensor.core import Tensor
-from gpugrad.tensor.creation import is_array, linspace
-from gpugrad.tensor.table import OPS
+from gpugrad.tensor import OPS, Tensor, creation, linspace
+from gpugrad.tensor.creation import is_array
 
 __all__ = ["fromfunction", "geomspace", "identity", "logspace", "tri"]
 

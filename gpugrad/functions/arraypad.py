@@ -12,9 +12,7 @@ import numpy as np
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.manipulation import concat, slices
 from gpugrad.functions.operands import along_axis, with_size
-from gpugrad.tensor.core import TENSORS, Tensor
-from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.table import OPS
+from gpugrad.tensor import OPS, TENSORS, Tensor, as_tensor
 
 __all__ = ["pad"]
 

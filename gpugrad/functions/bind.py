@@ -52,13 +52,11 @@ from gpugrad.functions import (
     vectorize,
     window_functions,
 )
-from gpugrad.tensor import assign, creation, dlpack, hooks, indices
-from gpugrad.tensor.core import TENSORS, Tensor
+from gpugrad.tensor import OPS, TENSORS, Tensor, assign, creation, dlpack, hooks, indices
 from gpugrad.tensor.hints import METHODS as FOREIGN
 from gpugrad.tensor.hints import NUMPY as INSTEAD
 from gpugrad.tensor.hints import NUMPY_KEYWORDS as INSTEAD_OF_KEYWORDS
 from gpugrad.tensor.hints import Foreign
-from gpugrad.tensor.table import OPS
 
 __all__ = ["FUNCTIONS", "MEMBERS", "PUBLIC"]
 

@@ -14,9 +14,7 @@ from gpugrad.backend.namespace import NAMESPACES
 from gpugrad.engine.op import TABLE
 from gpugrad.engine.record import record
 from gpugrad.errors import DTypeError
-from gpugrad.tensor.core import Tensor
-from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.table import OPS
+from gpugrad.tensor import OPS, Tensor, as_tensor
 
 __all__ = [
     "astype", "can_cast", "finfo", "iinfo", "isdtype", "isscalar", "iterable", "promote_types",

@@ -12,9 +12,7 @@ from gpugrad.engine.record import record
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.manipulation import squeeze, transpose
 from gpugrad.functions.operands import arange_beside
-from gpugrad.tensor.core import Tensor
-from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.indices import getitem
+from gpugrad.tensor import Tensor, as_tensor, getitem
 
 __all__ = ["einsum", "einsum_path"]
 

@@ -14,10 +14,7 @@ from gpugrad.errors import ArgumentError, DTypeError, ShapeError
 from gpugrad.functions.manipulation import concat, slices
 from gpugrad.functions.operands import all_or_numbers, axis_numbers
 from gpugrad.ops.fft import ADJOINT
-from gpugrad.tensor import creation
-from gpugrad.tensor.core import Tensor
-from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.table import OPS
+from gpugrad.tensor import OPS, Tensor, as_tensor, creation
 
 __all__ = [
     "fft", "fft2", "fftfreq", "fftn", "fftshift", "hfft", "ifft", "ifft2", "ifftn", "ifftshift",

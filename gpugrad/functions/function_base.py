@@ -22,9 +22,7 @@ from gpugrad.functions.operands import (
     with_size,
 )
 from gpugrad.functions.type_check import conjugated, real_only
-from gpugrad.tensor.core import Tensor
-from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.table import OPS
+from gpugrad.tensor import OPS, Tensor, as_tensor
 
 __all__ = ["convolve", "correlate", "diff", "ediff1d", "gradient", "interp", "trapezoid", "unwrap"]
 

@@ -20,8 +20,7 @@ from gpugrad.functions.scatter import bincount
 from gpugrad.functions.sorting import searchsorted
 from gpugrad.functions.type_check import real_only
 from gpugrad.ops.ordered import histogram_in_order
-from gpugrad.tensor.core import Tensor
-from gpugrad.tensor.creation import as_tensor
+from gpugrad.tensor import Tensor, as_tensor
 
 __all__ = ["histogram", "histogram2d", "histogram_bin_edges", "histogramdd"]
 

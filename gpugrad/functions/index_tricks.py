@@ -16,11 +16,8 @@ from gpugrad.errors import ArgumentError, DTypeError, IndexingError, ShapeError
 from gpugrad.functions.manipulation import ravel, reshape, tile
 from gpugrad.functions.operands import along_axis, beside, with_axes, xp_of
 from gpugrad.functions.stride_tricks import broadcast_arrays
-from gpugrad.tensor import creation
+from gpugrad.tensor import OPS, Tensor, as_tensor, creation
 from gpugrad.tensor.assign import index_update
-from gpugrad.tensor.core import Tensor
-from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.table import OPS
 
 __all__ = [
     "diag_indices", "diag_indices_from", "fill_diagonal", "indices", "ix_", "mask_indices",

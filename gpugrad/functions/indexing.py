@@ -19,11 +19,9 @@ from gpugrad.functions.operands import (
     xp_of,
 )
 from gpugrad.functions.ufunclike import clip
+from gpugrad.tensor import OPS, Tensor, as_tensor, asarray, getitem
 from gpugrad.tensor.assign import index_update
-from gpugrad.tensor.core import Tensor
-from gpugrad.tensor.creation import as_tensor, asarray
-from gpugrad.tensor.indices import getitem, index_array
-from gpugrad.tensor.table import OPS
+from gpugrad.tensor.indices import index_array
 
 __all__ = [
     "argwhere", "choose", "compress", "extract", "flatnonzero", "nonzero", "put_along_axis",

@@ -4,9 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.tensor.core import Tensor
-from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.table import OPS
+from gpugrad.tensor import OPS, Tensor, as_tensor
 
 __all__ = ["allclose", "array_equal", "array_equiv", "isclose"]
 

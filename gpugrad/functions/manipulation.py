@@ -23,10 +23,7 @@ from gpugrad.functions.operands import (
     with_axes,
     with_size,
 )
-from gpugrad.tensor.core import Tensor
-from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.indices import getitem
-from gpugrad.tensor.table import OPS
+from gpugrad.tensor import OPS, Tensor, as_tensor, getitem
 
 __all__ = [
     "append", "concat", "concatenate", "delete", "expand_dims", "flatten", "fliplr", "flipud",

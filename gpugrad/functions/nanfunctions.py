@@ -14,9 +14,7 @@ from gpugrad.functions.manipulation import reshape, squeeze
 from gpugrad.functions.operands import cast
 from gpugrad.functions.reductions import prod, sum
 from gpugrad.functions.type_check import by_parts, square_size
-from gpugrad.tensor.core import Tensor
-from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.table import OPS
+from gpugrad.tensor import OPS, Tensor, as_tensor
 
 __all__ = [
     "nan_to_num", "nanargmax", "nanargmin", "nancumprod", "nancumsum", "nanmax", "nanmean",

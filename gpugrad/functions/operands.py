@@ -11,8 +11,7 @@ import numpy as np
 from gpugrad.backend.device import device_of
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.errors import AxisError, DeviceError, DTypeError, GpugradError, ShapeError
-from gpugrad.tensor.core import Tensor
-from gpugrad.tensor.creation import as_tensor
+from gpugrad.tensor import Tensor, as_tensor
 
 
 def axis_number(name: str, axis: Any, ndim: int) -> int:

@@ -6,9 +6,7 @@ import numpy as np
 
 from gpugrad.errors import ArgumentError, DTypeError
 from gpugrad.functions.manipulation import moveaxis, reshape
-from gpugrad.tensor import creation
-from gpugrad.tensor.core import Tensor
-from gpugrad.tensor.table import OPS
+from gpugrad.tensor import OPS, Tensor, creation
 
 __all__ = ["packbits", "unpackbits"]
 

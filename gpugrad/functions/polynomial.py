@@ -17,9 +17,7 @@ from gpugrad.functions.manipulation import concat, ravel, reshape, slices, stack
 from gpugrad.functions.operands import beside, floating, together, with_axes
 from gpugrad.functions.tensor_contractions import outer
 from gpugrad.functions.twodim_base import vander
-from gpugrad.tensor.core import TENSORS, Tensor
-from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.table import OPS
+from gpugrad.tensor import OPS, TENSORS, Tensor, as_tensor
 
 __all__ = [
     "poly", "polyadd", "polyder", "polydiv", "polyfit", "polyint", "polymul", "polysub", "polyval",

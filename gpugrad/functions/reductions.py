@@ -8,9 +8,7 @@ from typing import Any, SupportsIndex, TypeAlias
 from gpugrad.errors import ShapeError
 from gpugrad.functions.manipulation import concat, reshape
 from gpugrad.functions.operands import axis_number, cast, with_size
-from gpugrad.tensor.core import TENSORS, Tensor
-from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.table import OPS
+from gpugrad.tensor import OPS, TENSORS, Tensor, as_tensor
 
 __all__ = ["cumulative_prod", "cumulative_sum", "prod", "ptp", "std", "sum", "var"]
 

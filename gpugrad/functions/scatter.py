@@ -10,10 +10,7 @@ import numpy as np
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.operands import check_one_device, xp_of
 from gpugrad.ops.index import ARRAY
-from gpugrad.tensor import indices
-from gpugrad.tensor.core import Tensor
-from gpugrad.tensor.creation import as_tensor, asarray
-from gpugrad.tensor.table import OPS
+from gpugrad.tensor import OPS, Tensor, as_tensor, asarray, indices
 
 __all__ = ["bincount", "scatter_add", "segment_sum"]
 

@@ -9,10 +9,7 @@ from typing import Any, NamedTuple
 
 from gpugrad.functions.manipulation import concat, ravel, reshape
 from gpugrad.functions.operands import without_graph, xp_of
-from gpugrad.tensor.core import Tensor
-from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.indices import getitem
-from gpugrad.tensor.table import OPS
+from gpugrad.tensor import OPS, Tensor, as_tensor, getitem
 
 __all__ = [
     "intersect1d", "isin", "setdiff1d", "setxor1d", "union1d", "unique", "unique_all",

@@ -11,9 +11,7 @@ import numpy as np
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.manipulation import concat, pieces, reshape
 from gpugrad.functions.operands import axis_number, together, with_axes
-from gpugrad.tensor.core import Tensor
-from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.table import OPS
+from gpugrad.tensor import OPS, Tensor, as_tensor
 
 __all__ = [
     "array_split", "atleast_1d", "atleast_2d", "atleast_3d", "block", "column_stack", "dsplit",

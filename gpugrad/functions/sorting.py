@@ -14,9 +14,7 @@ from gpugrad.functions.indexing import take, take_along_axis
 from gpugrad.functions.manipulation import raveled_or_along, slices
 from gpugrad.functions.operands import axis_number, with_axes, without_graph, xp_of
 from gpugrad.functions.type_check import real_only
-from gpugrad.tensor.core import Tensor
-from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.table import OPS
+from gpugrad.tensor import OPS, Tensor, as_tensor
 
 __all__ = [
     "argpartition", "argsort", "digitize", "lexsort", "partition", "searchsorted", "sort",

@@ -13,9 +13,7 @@ from typing import Any
 
 from gpugrad.errors import ArgumentError, DTypeError
 from gpugrad.functions.operands import together
-from gpugrad.tensor.core import Tensor
-from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.table import OPS
+from gpugrad.tensor import OPS, Tensor, as_tensor
 
 __all__ = [
     "beta", "betainc", "betaln", "cbrt", "digamma", "entr", "erf", "erfc", "erfcinv", "erfcx",

@@ -31,10 +31,7 @@ from gpugrad.functions.operands import (
 )
 from gpugrad.functions.type_check import by_parts, conjugated, real_only
 from gpugrad.functions.ufunclike import clip
-from gpugrad.tensor.core import Tensor
-from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.indices import getitem
-from gpugrad.tensor.table import OPS
+from gpugrad.tensor import OPS, Tensor, as_tensor, getitem
 
 __all__ = [
     "average", "corrcoef", "cov", "median", "nanmedian", "nanpercentile", "nanquantile",

@@ -7,9 +7,7 @@ import numpy as np
 
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.operands import all_or_numbers
-from gpugrad.tensor.core import Tensor
-from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.table import OPS
+from gpugrad.tensor import OPS, Tensor, as_tensor
 
 __all__ = ["broadcast_arrays", "broadcast_shapes", "sliding_window_view"]
 

@@ -11,9 +11,7 @@ from gpugrad.errors import ShapeError
 from gpugrad.functions.manipulation import moveaxis, ravel, reshape, stack, transpose
 from gpugrad.functions.operands import axis_numbers, together
 from gpugrad.functions.type_check import conjugated
-from gpugrad.tensor.core import Tensor
-from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.table import OPS
+from gpugrad.tensor import OPS, Tensor, as_tensor
 
 __all__ = ["cross", "dot", "inner", "kron", "matvec", "outer", "tensordot", "vdot", "vecmat"]
 METHODS = ("dot", "outer")

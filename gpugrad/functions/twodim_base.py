@@ -6,9 +6,7 @@ from typing import Any
 from gpugrad.errors import ShapeError
 from gpugrad.functions.manipulation import ravel, stack
 from gpugrad.functions.operands import axis_number, cast, with_axes
-from gpugrad.tensor import creation
-from gpugrad.tensor.core import Tensor
-from gpugrad.tensor.table import OPS
+from gpugrad.tensor import OPS, Tensor, creation
 
 __all__ = ["diag", "diagflat", "make_diagonal", "trace", "vander"]
 METHODS = ("trace",)

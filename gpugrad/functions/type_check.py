@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.errors import DTypeError
-from gpugrad.tensor.core import Tensor
-from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.table import OPS
+from gpugrad.tensor import OPS, Tensor, as_tensor
 
 __all__ = ["angle", "iscomplex", "iscomplexobj", "isreal", "isrealobj", "real_if_close"]
 

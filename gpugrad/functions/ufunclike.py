@@ -7,8 +7,7 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.op import TABLE
 from gpugrad.engine.record import record
 from gpugrad.functions.type_check import real_only
-from gpugrad.tensor.core import Tensor
-from gpugrad.tensor.table import OPS
+from gpugrad.tensor import OPS, Tensor
 
 __all__ = ["clip", "divmod", "float_power", "frexp", "isneginf", "isposinf", "modf"]
 

@@ -12,9 +12,7 @@ import numpy as np
 from gpugrad.errors import ShapeError
 from gpugrad.functions.manipulation import expand_dims, moveaxis, ravel, reshape, stack
 from gpugrad.functions.operands import axis_number, beside, together
-from gpugrad.tensor.core import TENSORS, Tensor
-from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.table import OPS
+from gpugrad.tensor import OPS, TENSORS, Tensor, as_tensor
 
 __all__ = ["apply_along_axis", "apply_over_axes", "piecewise", "vectorize"]
 

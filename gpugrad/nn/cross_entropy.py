@@ -15,8 +15,7 @@ from gpugrad.functions.manipulation import moveaxis
 from gpugrad.nn.losses import check_real, check_reduction, operand_pair, reduced
 from gpugrad.nn.module import Module
 from gpugrad.ops.losses import of_no_class, one_hot, one_or_nan
-from gpugrad.tensor import Tensor, as_tensor
-from gpugrad.tensor.table import OPS
+from gpugrad.tensor import OPS, Tensor, as_tensor
 
 __all__ = [
     "BCEWithLogitsLoss", "CrossEntropyLoss", "NLLLoss", "binary_cross_entropy_with_logits",

@@ -9,8 +9,7 @@ from typing import Any
 
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.nn.module import Module
-from gpugrad.tensor import Tensor, as_tensor
-from gpugrad.tensor.table import OPS
+from gpugrad.tensor import OPS, Tensor, as_tensor
 
 __all__ = ["HuberLoss", "L1Loss", "MSELoss", "huber_loss", "l1_loss", "mse_loss"]
 

@@ -21,9 +21,11 @@ from gpugrad.tensor.creation import (
     zeros,
     zeros_like,
 )
+from gpugrad.tensor.indices import getitem
+from gpugrad.tensor.table import OPS
 
 __all__ = [
-    "GRAPH_MODE", "TENSORS", "Tensor", "arange", "as_tensor", "asarray", "empty",
-    "empty_like", "eye", "full", "full_like", "get_default_dtype", "linspace", "ones",
+    "GRAPH_MODE", "OPS", "TENSORS", "Tensor", "arange", "as_tensor", "asarray", "empty",
+    "empty_like", "eye", "full", "full_like", "get_default_dtype", "getitem", "linspace", "ones",
     "ones_like", "set_default_dtype", "tensor", "zeros", "zeros_like",
 ]  # fmt: skip

@@ -12,9 +12,7 @@ from gpugrad.errors import ArgumentError, ShapeError
 from gpugrad.functions.manipulation import expand_dims, moveaxis
 from gpugrad.functions.operands import axis_number
 from gpugrad.functions.type_check import square_size
-from gpugrad.tensor.core import Tensor
-from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.table import OPS
+from gpugrad.tensor import OPS, Tensor, as_tensor
 
 __all__ = ["cond", "matrix_norm", "norm", "vector_norm"]
 

@@ -15,9 +15,7 @@ from gpugrad.functions.manipulation import moveaxis, reshape, squeeze
 from gpugrad.functions.operands import axis_number
 from gpugrad.functions.tensor_contractions import outer as _outer
 from gpugrad.functions.type_check import conjugated
-from gpugrad.tensor.core import Tensor
-from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.table import OPS
+from gpugrad.tensor import OPS, Tensor, as_tensor
 
 __all__ = [
     "cross", "diagonal", "expm", "matmul", "matrix_power", "multi_dot", "outer", "trace", "vecdot",

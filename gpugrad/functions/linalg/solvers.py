@@ -14,9 +14,7 @@ from gpugrad.functions.linalg.decompositions import matrices
 from gpugrad.functions.manipulation import moveaxis, reshape
 from gpugrad.functions.operands import axis_number
 from gpugrad.functions.type_check import square_size
-from gpugrad.tensor.core import Tensor
-from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.table import OPS
+from gpugrad.tensor import OPS, Tensor, as_tensor
 
 __all__ = [
     "SlogdetResult", "det", "inv", "lstsq", "matrix_rank", "pinv", "slogdet", "solve",
