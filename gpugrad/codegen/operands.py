@@ -22,7 +22,7 @@ from gpugrad.codegen.expression import NotFusibleError, Writer
 
 __all__ = [
     "Constant", "Signature", "argument", "classify", "classify_parameter", "in_place_of",
-    "signature",
+    "in_place_of_all", "signature",
 ]  # fmt: skip
 
 WRITTEN = frozenset((-2, -1, -0.5, 0, 0.5, 1, 2, 3, 4))
@@ -100,6 +100,12 @@ def in_place_of(operand_class: Any, writer: Writer, index: int) -> Any:
         raise NotFusibleError(f"an operand is a {operand_class.__name__}")
     _, dtype = operand_class
     return writer.operand(f"x{index}", dtype, index)
+
+
+def in_place_of_all(classes: Signature, writer: Writer, first: int) -> dict[str, Any]:
+    """What a formula gets for its parameters, of which the first is number ``first``."""
+    named = zip(classes.names, classes.parameters, strict=True)
+    return {name: in_place_of(one, writer, i) for i, (name, one) in enumerate(named, first)}
 
 
 def argument(operand_class: Any) -> Any:

@@ -4,6 +4,7 @@
 with CuPy the modules beside it.
 """
 
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -24,19 +25,21 @@ def register_arrays() -> None:
     from gpugrad.kernels.epilogue import Epilogue
     from gpugrad.kernels.layer_norm import LayerNorm
     from gpugrad.kernels.multi_tensor import MultiTensor
-    from gpugrad.kernels.ones import Ones
-    from gpugrad.kernels.philox import Philox
+    from gpugrad.kernels.ones import ones_like
+    from gpugrad.kernels.philox import philox
     from gpugrad.kernels.rows import Rows
     from gpugrad.kernels.squares import Squares
 
     cupy = import_module("cupy")
     products = Products(cupy)
-    epilogue = Epilogue(cupy, multiply=products.multiply)
     functions: dict[str, Any] = {
         "add_product": products.add_product,
         "multi_tensor": MultiTensor(cupy),
+        "ones_like": partial(ones_like, cupy),
+        "philox": partial(philox, cupy),
     }
-    for family in (Rows(cupy), LayerNorm(cupy), Squares(cupy), Ones(cupy), Philox(cupy), epilogue):
+    epilogue = Epilogue(cupy, products.multiply)
+    for family in (Rows(cupy), LayerNorm(cupy), Squares(cupy), epilogue):
         functions |= family.functions()
     register(cupy.ndarray, cupy_arrays.make_namespace(cupy, FusingNamespace, products, **functions))
 

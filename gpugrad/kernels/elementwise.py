@@ -23,6 +23,7 @@ from gpugrad.codegen.operands import (
     argument,
     classify,
     in_place_of,
+    in_place_of_all,
     signature,
 )
 from gpugrad.kernels.wide import Wide, for_large
@@ -58,16 +59,14 @@ def write(name: str, formula: Formula, classes: Signature) -> Any:
     writer = Writer()
     count = len(classes.operands)
     all_classes = (*classes.operands, *classes.parameters)
-    values = [in_place_of(one, writer, index) for index, one in enumerate(all_classes)]
-    parameters = dict(zip(classes.names, values[count:], strict=True))
-    result = formula(EXPRESSIONS, *values[:count], **parameters)
+    values = [in_place_of(one, writer, index) for index, one in enumerate(classes.operands)]
+    result = formula(EXPRESSIONS, *values, **in_place_of_all(classes, writer, count))
     if not isinstance(result, Value) or result.weak is not None:
         raise NotFusibleError(f"{name} returns no array")
-    for index, value in enumerate(values[:count]):
+    for index, value in enumerate(values):
         if result is value:
             return index
-    inputs = []
-    numbers = []
+    inputs, numbers = [], []
     for index in sorted(result.reads):
         scalar = argument(all_classes[index])
         if scalar is None and all_classes[index][0] not in NAMESPACES:

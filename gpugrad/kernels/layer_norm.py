@@ -4,18 +4,15 @@ The methods of `LayerNorm` replace the formulas of `gpugrad.ops.normalization` i
 CuPy. Imports `rows` and `source`.
 """
 
-from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
-from gpugrad.backend.namespace import FORMULAS, namespace_of
-from gpugrad.kernels.rows import ROW, contiguous, launch_shape
-from gpugrad.kernels.source import COLUMN, FLOATS, Get, cupy_kernel, prelude, stripes
+from gpugrad.kernels.rows import ROW
+from gpugrad.kernels.source import COLUMN, WIDE, Kernels, prelude
 
 __all__ = ["LayerNorm", "layer_norm_source"]
 
 STRIPE = 256  # the least number of rows that a block sums
-WIDE = {"e": "f", "f": "f", "d": "d"}  # the dtype of means and rates: that of the computation
 
 
 @cache
@@ -121,74 +118,58 @@ extern "C" __global__ void layer_norm_columns(
 """  # noqa: E501
 
 
-class LayerNorm:
-    """Launches the kernels on arrays of ``module`` (cupy); ``get`` compiles them."""
+class LayerNorm(Kernels):
+    """Layer normalization on arrays of CuPy."""
 
-    def __init__(self, module: Any, get: Get = cupy_kernel) -> None:
-        self.module = module
-        self.get = get
-
-    def functions(self) -> dict[str, Callable[..., Any]]:
-        """The methods by the names of the formulas that they replace."""
-        return {
-            "layer_norm": partial(self._forward, "layer_norm"),
-            "layer_norm_and_residuals": partial(self._forward, "layer_norm_and_residuals"),
-            "layer_norm_vjp": self._vjp,
-        }
-
-    def _fits(self, x: Any, *others: Any) -> bool:
-        arrays = [other for other in others if other is not None]
-        return (
-            x.dtype in FLOATS
-            and x.size > 0
-            and x.ndim > 0
-            and all(isinstance(other, self.module.ndarray) for other in arrays)
-            and all(other.dtype == x.dtype for other in arrays)
-            and all(other.shape in (x.shape, x.shape[-1:]) for other in arrays)
-        )
-
-    def _dense(self, *arrays: Any) -> list[Any]:
-        return [None if array is None else contiguous(self.module, array) for array in arrays]
-
-    def _forward(
-        self, name: str, x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
-    ) -> Any:
+    def layer_norm(self, x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+        """The formula of this name in `gpugrad.ops.normalization`."""
         if not self._fits(x, weight, bias):
-            return FORMULAS[name](namespace_of(x), x, weight, bias, eps)
-        module, dtype = self.module, x.dtype
-        x, weight, bias = self._dense(x, weight, bias)
-        y = module.ndarray(x.shape, dtype)
-        length = x.shape[-1]
-        rows = x.size // length
-        means = rates = None
-        if name != "layer_norm":
-            shape, wide = (*x.shape[:-1], 1), WIDE[dtype.char]
-            means, rates = module.ndarray(shape, wide), module.ndarray(shape, wide)
-        kernel = self.get(layer_norm_source(dtype), "layer_norm")
-        operands = (x, weight, bias, y, means, rates, rows, length, float(eps))
-        kernel(*launch_shape(rows, length), operands)
-        return y if means is None else (y, means, rates)
+            return self._formula("layer_norm", x, weight, bias, eps)
+        return self._forward(x, weight, bias, None, None, eps)
 
-    def _vjp(
+    def layer_norm_and_residuals(
+        self, x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
+    ) -> Any:
+        """The same, with the means and rates of the rows."""
+        if not self._fits(x, weight, bias):
+            return self._formula("layer_norm_and_residuals", x, weight, bias, eps)
+        shape, wide = (*x.shape[:-1], 1), WIDE[x.dtype.char]
+        means, rates = self._array(shape, wide), self._array(shape, wide)
+        return self._forward(x, weight, bias, means, rates, eps), means, rates
+
+    def layer_norm_vjp(
         self, g: Any, needs: tuple[bool, ...], x: Any, weight: Any, mean: Any, rate: Any
     ) -> Any:
+        """The gradients of x, the weight and the bias; None for one that is not needed."""
         wanted = needs[0] or needs[1]  # the gradient of the bias alone is a sum, without a mean
         if not wanted or not self._fits(x, g, weight) or g.shape != x.shape:
-            return FORMULAS["layer_norm_vjp"](namespace_of(g), g, needs, x, weight, mean, rate)
-        empty = self.module.ndarray
+            return self._formula("layer_norm_vjp", g, needs, x, weight, mean, rate)
         source, dtype, length = layer_norm_source(x.dtype), x.dtype, x.shape[-1]
-        g, x, weight, mean, rate = self._dense(g, x, weight, mean, rate)
+        g, x, weight, mean, rate = map(self._dense, (g, x, weight, mean, rate))
         rows = x.size // length
         d = d_weight = d_bias = None
         if needs[0]:
-            d = empty(x.shape, dtype)
-            kernel = self.get(source, "layer_norm_vjp")
-            kernel(*launch_shape(rows, length), (g, x, weight, mean, rate, d, rows, length))
+            d = self._array(x.shape, dtype)
+            arguments = (g, x, weight, mean, rate, d, rows, length)
+            self._launch(source, "layer_norm_vjp", rows, length, *arguments)
         if needs[1] or needs[2]:
             # Two arrays: views of one would be copied for the leaves.
-            d_weight, d_bias = empty((length,), dtype), empty((length,), dtype)
-            divided = stripes(self.module, rows, length, dtype, STRIPE, sums=2)
+            d_weight, d_bias = self._array((length,), dtype), self._array((length,), dtype)
+            divided = self._stripes(rows, length, dtype, STRIPE, sums=2)
             arrays = (g, x, mean, rate, d_weight, d_bias, divided.parts, divided.arrived)
-            columns = self.get(source, "layer_norm_columns")
+            columns = self._get(source, "layer_norm_columns")
             columns(divided.grid, divided.block, (*arrays, rows, length, divided.rows))
         return d, d_weight if needs[1] else None, d_bias if needs[2] else None
+
+    def _fits(self, x: Any, *others: Any) -> bool:
+        arrays = [other for other in others if other is not None]
+        shapes = (x.shape, x.shape[-1:])
+        return x.ndim > 0 and self._fit(x, *arrays) and all(y.shape in shapes for y in arrays)
+
+    def _forward(self, x: Any, weight: Any, bias: Any, means: Any, rates: Any, eps: float) -> Any:
+        y, length = self._array(x.shape, x.dtype), x.shape[-1]
+        rows = x.size // length
+        x, weight, bias = map(self._dense, (x, weight, bias))
+        arguments = (x, weight, bias, y, means, rates, rows, length, float(eps))
+        self._launch(layer_norm_source(x.dtype), "layer_norm", rows, length, *arguments)
+        return y

@@ -4,13 +4,12 @@ CuPy's ``ones_like`` takes three times as long on the host, a visible part of th
 model. Imports `source`.
 """
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from gpugrad.kernels.source import FLOATS, Get, cupy_kernel, prelude
+from gpugrad.kernels.source import FLOATS, cupy_kernel, prelude
 
-__all__ = ["Ones", "ones_source"]
+__all__ = ["ones_like", "ones_source"]
 
 
 @cache
@@ -21,21 +20,11 @@ extern "C" __global__ void one(T* y) {{ y[0] = narrow(1); }}
 """
 
 
-class Ones:
-    """Launches the kernel on arrays of ``module`` (cupy); ``get`` compiles it."""
-
-    def __init__(self, module: Any, get: Get = cupy_kernel) -> None:
-        self.module = module
-        self.get = get
-
-    def functions(self) -> dict[str, Callable[..., Any]]:
-        """The method by the name of the function that it replaces."""
-        return {"ones_like": self._ones_like}
-
-    def _ones_like(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        dtype = x.dtype
-        if args or kwargs or x.ndim or dtype not in FLOATS:
-            return self.module.ones_like(x, *args, **kwargs)
-        y = self.module.ndarray((), dtype)
-        self.get(ones_source(dtype), "one")((1,), (1,), (y,))
-        return y
+def ones_like(cupy: Any, x: Any, *args: Any, **kwargs: Any) -> Any:
+    """``cupy.ones_like``, for a 0-d array of floating-point numbers by the kernel."""
+    dtype = x.dtype
+    if args or kwargs or x.ndim or dtype not in FLOATS:
+        return cupy.ones_like(x, *args, **kwargs)
+    y = cupy.ndarray((), dtype)
+    cupy_kernel(ones_source(dtype), "one")((1,), (1,), (y,))
+    return y

@@ -4,13 +4,12 @@ The formula is that of `gpugrad.random.philox`, which says where it comes from. 
 its arrays.
 """
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-__all__ = ["PHILOX", "Philox", "philox_kernel"]
+__all__ = ["PHILOX", "philox", "philox_kernel"]
 
 # A test compiles this text for the CPU and compares it with the formula.
 PHILOX = """
@@ -40,17 +39,7 @@ def philox_kernel(cupy: Any) -> Any:
     )
 
 
-class Philox:
-    """Launches the kernel on arrays of ``module`` (cupy)."""
-
-    def __init__(self, module: Any) -> None:
-        self.module = module
-
-    def functions(self) -> dict[str, Callable[..., Any]]:
-        """The method by its name in the namespace."""
-        return {"philox": self._philox}
-
-    def _philox(self, key: int, start: int, high: int, words: Any) -> None:
-        """Write the words of all blocks from a counter on, two uint64 each."""
-        scalars = (np.uint64(number) for number in (key, start, high))
-        philox_kernel(self.module)(*scalars, words, size=len(words))
+def philox(cupy: Any, key: int, start: int, high: int, words: Any) -> None:
+    """Write the words of all blocks from a counter on, two uint64 each."""
+    scalars = (np.uint64(number) for number in (key, start, high))
+    philox_kernel(cupy)(*scalars, words, size=len(words))

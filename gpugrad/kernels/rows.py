@@ -6,19 +6,17 @@ for empty arrays. Imports `source`.
 """
 
 import math
-from collections.abc import Callable
-from functools import cache, lru_cache, partial
+from functools import cache, partialmethod
 from typing import Any
 
 from gpugrad.backend.namespace import FORMULAS, namespace_of
-from gpugrad.kernels.source import FLOATS, Get, cupy_kernel, prelude
+from gpugrad.kernels.source import FLOATS, SHORT, Kernels, launch_shape, prelude
 
-__all__ = ["ROW", "Rows", "contiguous", "launch_shape", "loss_source", "rows_source"]
+__all__ = ["ROW", "Rows", "loss_source", "rows_source"]
 
 # With few rows of more elements than this, one block for each row leaves the GPU idle.
 LONGEST = 1 << 16
 ENOUGH_ROWS = 128
-SHORT = 256  # the most elements of a row for one warp
 FEW_ROWS = 128  # the most rows whose losses one block computes and sums
 
 
@@ -214,158 +212,128 @@ extern "C" __global__ void total(const T* x, T* y, long long length, double fact
 """
 
 
-@lru_cache(1024)
-def launch_shape(rows: int, length: int) -> tuple[tuple[int], tuple[int, int]]:
-    """The grid and the block (threads for a row, rows); a thread gets a few elements."""
-    threads = 32 if length <= SHORT else 256 if length <= 4096 else 1024
-    rows_of_block = 8 if threads == 32 else 1
-    return (min(-(-rows // rows_of_block), 1 << 20),), (threads, rows_of_block)
-
-
-def contiguous(module: Any, x: Any) -> Any:
-    """The array in C order: itself where it is so already."""
-    return x if x.flags.c_contiguous else module.ascontiguousarray(x)
-
-
-class Rows:
-    """Launches the kernels on arrays of ``module`` (cupy); ``get`` compiles them."""
-
-    def __init__(self, module: Any, get: Get = cupy_kernel) -> None:
-        self.module = module
-        self.get = get
-
-    def functions(self) -> dict[str, Callable[..., Any]]:
-        """The methods by the names of the formulas that they replace."""
-        return {
-            "softmax": partial(self._map, "softmax"),
-            "log_softmax": partial(self._map, "log_softmax"),
-            "logsumexp": self._logsumexp,
-            "softmax_vjp": partial(self._map_vjp, "softmax_vjp"),
-            "log_softmax_vjp": partial(self._map_vjp, "log_softmax_vjp"),
-            "logsumexp_vjp": self._logsumexp_vjp,
-            "class_cross_entropy": self._loss,
-            "class_cross_entropy_and_residuals": partial(self._cross_entropy, keep=True),
-            "class_cross_entropy_vjp": self._cross_entropy_vjp,
-        }
-
-    def _length(self, x: Any, axis: Any) -> int:
-        """The length of a row if ``axis`` means the last axes; 0 if there is no kernel."""
-        ndim = x.ndim
-        if axis == -1 or axis == ndim - 1:  # true for a NumPy integer as well
-            first = ndim - 1
-        elif axis is None:
-            first = 0
-        elif isinstance(axis, tuple):
-            first = ndim - len(axis)
-            last = list(range(first, ndim))
-            if first < 0 or sorted(i + ndim if i < 0 else i for i in axis) != last:
-                return 0
-        else:
-            return 0
-        if x.dtype not in FLOATS or not x.size or not ndim or first == ndim:
-            return 0
-        length = math.prod(x.shape[first:])
-        return length if length <= LONGEST or x.size >= ENOUGH_ROWS * length else 0
-
-    def _launch(self, name: str, source: str, arrays: tuple[Any, ...], size: int, length: int,
-                *numbers: float) -> None:  # fmt: skip
-        rows = size // length
-        kernel = self.get(source, name)
-        kernel(*launch_shape(rows, length), (*arrays, rows, length, *numbers))
+class Rows(Kernels):
+    """Softmax and its relatives, and the cross-entropy, on arrays of CuPy."""
 
     def _map(self, name: str, x: Any, axis: Any = -1) -> Any:
-        length = self._length(x, axis)
-        if not length:
-            return FORMULAS[name](namespace_of(x), x, axis)
-        y = self.module.ndarray(x.shape, x.dtype)
-        x = contiguous(self.module, x)
-        self._launch(name, rows_source(x.dtype), (x, y), x.size, length)
-        return y
+        y = self._each_row(name, axis, x)
+        return self._formula(name, x, axis) if y is None else y
 
     def _map_vjp(self, name: str, g: Any, y: Any, axis: Any) -> Any:
-        length = self._length(y, axis)
-        if not length or g.dtype != y.dtype or g.shape != y.shape:
-            return FORMULAS[name](namespace_of(y), g, y, axis)
-        d = self.module.ndarray(y.shape, y.dtype)
-        g, y = (contiguous(self.module, array) for array in (g, y))
-        self._launch(name, rows_source(y.dtype), (g, y, d), y.size, length)
+        d = self._each_row(name, axis, g, y) if g.shape == y.shape else None
+        return FORMULAS[name](namespace_of(y), g, y, axis) if d is None else d
+
+    softmax = partialmethod(_map, "softmax")
+    log_softmax = partialmethod(_map, "log_softmax")
+    softmax_vjp = partialmethod(_map_vjp, "softmax_vjp")
+    log_softmax_vjp = partialmethod(_map_vjp, "log_softmax_vjp")
+
+    def logsumexp(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+        """The formula of this name in `gpugrad.ops.reduce`."""
+        y = self._each_row("logsumexp", axis, x, reduced=(1,) if keepdims else ())
+        return self._formula("logsumexp", x, axis, keepdims) if y is None else y
+
+    def logsumexp_vjp(self, g: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+        """The gradient of x."""
+        d = self._each_row("logsumexp_vjp", axis, g, y, x) if g.shape == y.shape else None
+        if d is None:
+            return FORMULAS["logsumexp_vjp"](namespace_of(x), g, y, x, axis, keepdims)
         return d
 
-    def _logsumexp(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-        length = self._length(x, axis)
-        if not length:
-            return FORMULAS["logsumexp"](namespace_of(x), x, axis, keepdims)
-        left = 0 if axis is None else x.ndim - (len(axis) if isinstance(axis, tuple) else 1)
-        shape = x.shape[:left] + (1,) * ((x.ndim - left) * bool(keepdims))
-        y = self.module.ndarray(shape, x.dtype)
-        x = contiguous(self.module, x)
-        self._launch("logsumexp", rows_source(x.dtype), (x, y), x.size, length)
+    def _each_row(
+        self, name: str, axis: Any, *arrays: Any, reduced: tuple[int, ...] | None = None
+    ) -> Any:
+        """The result of a kernel over the rows of the last array; None where it does not fit.
+
+        It has the shape of that array; with ``reduced``, that in place of each axis of a row.
+        """
+        x = arrays[-1]
+        dtype, first = x.dtype, _first_of(axis, x.ndim)
+        if dtype not in FLOATS or not x.size or any(array.dtype != dtype for array in arrays):
+            return None
+        length = math.prod(x.shape[first:])
+        if first is None or first == x.ndim or not self._enough(length, x):
+            return None
+        shape = x.shape if reduced is None else x.shape[:first] + reduced * (x.ndim - first)
+        y = self._array(shape, dtype)
+        rows = x.size // length
+        arguments = (*map(self._dense, arrays), y, rows, length)
+        self._launch(rows_source(dtype), name, rows, length, *arguments)
         return y
 
-    def _logsumexp_vjp(self, g: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any:
-        length = self._length(x, axis)
-        if not length or not g.dtype == y.dtype == x.dtype or g.shape != y.shape:
-            return FORMULAS["logsumexp_vjp"](namespace_of(x), g, y, x, axis, keepdims)
-        d = self.module.ndarray(x.shape, x.dtype)
-        g, y, x = (contiguous(self.module, array) for array in (g, y, x))
-        self._launch("logsumexp_vjp", rows_source(x.dtype), (g, y, x, d), x.size, length)
-        return d
+    def _enough(self, length: int, x: Any) -> bool:
+        return length <= LONGEST or x.size >= ENOUGH_ROWS * length
 
     # The loss.
 
+    def class_cross_entropy(self, logits: Any, target: Any, reduction: str = "mean") -> Any:
+        """The formula of this name in `gpugrad.ops.losses`."""
+        return self._cross_entropy(logits, target, reduction, False)[0]
+
+    def class_cross_entropy_and_residuals(
+        self, logits: Any, target: Any, reduction: str = "mean"
+    ) -> Any:
+        """The loss and the log-probabilities."""
+        return self._cross_entropy(logits, target, reduction, True)
+
     def _loss_fits(self, logits: Any, target: Any) -> bool:
         return (
-            isinstance(target, self.module.ndarray)
+            isinstance(target, self._array)
             and target.dtype.kind in "iu"
             and target.shape == logits.shape[:-1]
-            and self._length(logits, -1) > 0
+            and logits.ndim > 0
+            and self._fit(logits)
+            and self._enough(logits.shape[-1], logits)
         )
 
-    def _loss(self, logits: Any, target: Any, reduction: str = "mean") -> Any:
-        return self._cross_entropy(logits, target, reduction)[0]
-
-    def _cross_entropy(
-        self, logits: Any, target: Any, reduction: str = "mean", keep: bool = False
-    ) -> tuple[Any, Any]:
+    def _cross_entropy(self, logits: Any, target: Any, reduction: str, keep: bool) -> Any:
         """The loss, and with ``keep`` the log-probabilities."""
         if reduction not in ("mean", "sum", "none") or not self._loss_fits(logits, target):
-            formula = FORMULAS["class_cross_entropy_and_residuals"]
-            result: tuple[Any, Any] = formula(namespace_of(logits), logits, target, reduction)
-            return result
-        module, dtype = self.module, logits.dtype
+            return self._formula("class_cross_entropy_and_residuals", logits, target, reduction)
+        dtype = logits.dtype
         source = loss_source(dtype, target.dtype)
         shape, length, rows = target.shape, logits.shape[-1], target.size
-        logits, target = contiguous(module, logits), contiguous(module, target)
-        scores = module.ndarray(logits.shape, dtype) if keep else None
+        logits, target = self._dense(logits), self._dense(target)
+        scores = self._array(logits.shape, dtype) if keep else None
         share = 1.0 / rows if reduction == "mean" else 1.0
         if reduction != "none" and rows <= FEW_ROWS and length <= SHORT:
-            y = module.ndarray((), dtype)
-            kernel = self.get(source, "cross_entropy_of_few")
+            y = self._array((), dtype)
+            kernel = self._get(source, "cross_entropy_of_few")
             kernel((1,), (32, min(32, rows)), (logits, target, y, scores, rows, length, share))
             return y, scores
-        losses = module.ndarray(shape, dtype)
-        self._launch("cross_entropy", source, (logits, target, losses, scores), logits.size, length)
+        losses = self._array(shape, dtype)
+        arguments = (logits, target, losses, scores, rows, length)
+        self._launch(source, "cross_entropy", rows, length, *arguments)
         if reduction == "none":
             return losses, scores
         if rows > LONGEST:
             return getattr(namespace_of(losses), reduction)(losses), scores
-        y = module.ndarray((), dtype)
+        y = self._array((), dtype)
         threads = launch_shape(1, rows)[1][0]
-        self.get(source, "total")((1,), (threads,), (losses, y, rows, share))
+        self._get(source, "total")((1,), (threads,), (losses, y, rows, share))
         return y, scores
 
-    def _cross_entropy_vjp(self, g: Any, target: Any, scores: Any, reduction: str) -> Any:
+    def class_cross_entropy_vjp(self, g: Any, target: Any, scores: Any, reduction: str) -> Any:
+        """The gradient of the logits, from their log-probabilities."""
         every = reduction == "none"
         fits = g.dtype == scores.dtype and g.shape == (target.shape if every else ())
         if not fits or not self._loss_fits(scores, target):
             formula = FORMULAS["class_cross_entropy_vjp"]
             return formula(namespace_of(scores), g, target, scores, reduction)
-        module, dtype, rows = self.module, scores.dtype, target.size
-        d = module.ndarray(scores.shape, dtype)
-        g = contiguous(module, g) if every else g
-        scores, target = contiguous(module, scores), contiguous(module, target)
-        self._launch(
-            "cross_entropy_vjp", loss_source(dtype, target.dtype), (g, scores, target, d),
-            scores.size, scores.shape[-1], int(every), 1.0 / rows if reduction == "mean" else 1.0,
-        )  # fmt: skip
+        dtype, rows, length = scores.dtype, target.size, scores.shape[-1]
+        d, share = self._array(scores.shape, dtype), 1.0 / rows if reduction == "mean" else 1.0
+        arguments = (*map(self._dense, (g, scores, target)), d, rows, length, int(every), share)
+        source = loss_source(dtype, target.dtype)
+        self._launch(source, "cross_entropy_vjp", rows, length, *arguments)
         return d
+
+
+def _first_of(axis: Any, ndim: int) -> int | None:
+    """The first axis of a row if ``axis`` means the last ones; None if it does not."""
+    if axis is None:
+        return 0
+    if not isinstance(axis, tuple):
+        return ndim - 1 if axis in (-1, ndim - 1) else None  # a NumPy integer as well
+    first = ndim - len(axis)
+    last = list(range(max(first, 0), ndim))
+    return first if sorted(i + ndim if i < 0 else i for i in axis) == last else None

@@ -1,7 +1,8 @@
-"""What the hand-written kernels share: types, reductions, compilation. Imports CuPy when needed.
+"""What the hand-written kernels share: types, reductions, compilation, how they are launched.
 
 A kernel computes in W and stores T: float and __half for float16, else the type of the dtype.
 Indices have 64 bits. Sums have one fixed order and use no atomics: every run gives the same bits.
+Imports namespace, and CuPy when needed.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["COLUMN", "FLOATS", "Get", "Stripes", "cupy_kernel", "prelude", "stripes"]
+from gpugrad.backend.namespace import FORMULAS, namespace_of
+
+__all__ = ["COLUMN", "FLOATS", "WIDE", "Get", "Kernels", "cupy_kernel", "launch_shape", "prelude"]
 
 Get = Callable[..., Any]  # (source, name of the kernel, *options) -> its launcher
 
@@ -21,6 +24,8 @@ FLOATS = {
     np.dtype(np.float32): ("float", "float", "x", "x"),
     np.dtype(np.float64): ("double", "double", "x", "x"),
 }
+
+WIDE = {"e": "f", "f": "f", "d": "d"}  # the dtype of the computation, by that of the arrays
 
 
 @cache
@@ -124,17 +129,65 @@ class Stripes(NamedTuple):
     arrived: Any  # the counters of `comes_last`; None for one stripe
 
 
-def stripes(module: Any, rows: int, length: int, dtype: Any, least: int, sums: int = 1) -> Stripes:
-    """At most 128 stripes of ``least`` rows or more; ``sums`` says how many sums a column has."""
-    divided = _divided(rows, length, least)
-    if divided.grid[1] == 1:
-        return divided
-    grid = divided.grid
-    parts = module.ndarray((sums, grid[1], length), "d" if dtype.char == "d" else "f")
-    return divided._replace(parts=parts, arrived=module.zeros(grid[0], "I"))
-
-
 @lru_cache(1024)
 def _divided(rows: int, length: int, least: int) -> Stripes:
     each = max(least, -(-rows // 128))
     return Stripes((-(-length // 32), -(-rows // each)), (32, 8), each, None, None)
+
+
+SHORT = 256  # the most elements of a row for one warp
+
+
+@lru_cache(1024)
+def launch_shape(rows: int, length: int) -> tuple[tuple[int], tuple[int, int]]:
+    """The grid and the block (threads for a row, rows); a thread gets a few elements."""
+    threads = 32 if length <= SHORT else 256 if length <= 4096 else 1024
+    rows_of_block = 8 if threads == 32 else 1
+    return (min(-(-rows // rows_of_block), 1 << 20),), (threads, rows_of_block)
+
+
+class Kernels:
+    """A family of kernels for arrays of ``module`` (cupy); ``get`` compiles them.
+
+    Each public method of a family replaces the formula of its name in the namespace of CuPy. It
+    calls the formula where its kernels do not fit.
+    """
+
+    def __init__(self, module: Any, get: Get = cupy_kernel) -> None:
+        self._module = module
+        self._array = module.ndarray
+        self._get = get
+
+    def functions(self) -> dict[str, Callable[..., Any]]:
+        """The methods by the names of the formulas that they replace."""
+        return {name: getattr(self, name) for name in vars(type(self)) if name[0] != "_"}
+
+    def _formula(self, name: str, x: Any, *arguments: Any) -> Any:
+        """What the formula returns in the namespace of the array x."""
+        return FORMULAS[name](namespace_of(x), x, *arguments)
+
+    def _fit(self, x: Any, *others: Any) -> bool:
+        """Whether all are arrays of one dtype that has kernels, the first one not empty."""
+        dtype = x.dtype
+        return (
+            dtype in FLOATS
+            and x.size > 0
+            and all(isinstance(y, self._array) and y.dtype == dtype for y in (x, *others))
+        )
+
+    def _dense(self, x: Any) -> Any:
+        """An array in C order: itself where it is so already. None stays None."""
+        return x if x is None or x.flags.c_contiguous else self._module.ascontiguousarray(x)
+
+    def _launch(self, source: str, name: str, rows: int, length: int, *arguments: Any) -> None:
+        """Launch a kernel in which a warp or a block handles a row, see `EACH_ROW`."""
+        self._get(source, name)(*launch_shape(rows, length), arguments)
+
+    def _stripes(self, rows: int, length: int, dtype: Any, least: int, sums: int = 1) -> Stripes:
+        """At most 128 stripes of ``least`` rows or more; ``sums`` says how many a column has."""
+        divided = _divided(rows, length, least)
+        if divided.grid[1] == 1:
+            return divided
+        grid = divided.grid
+        parts = self._array((sums, grid[1], length), WIDE[dtype.char])
+        return divided._replace(parts=parts, arrived=self._module.zeros(grid[0], "I"))

@@ -1,16 +1,14 @@
 """The squared error: mean or sum in one kernel, two for many elements; the derivative in one.
 
 The methods of `Squares` replace the formulas of `gpugrad.ops.losses` in the namespace of CuPy.
-Imports `rows` and `source`.
+Imports `source`.
 """
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 from gpugrad.backend.namespace import FORMULAS, namespace_of
-from gpugrad.kernels.rows import contiguous
-from gpugrad.kernels.source import FLOATS, Get, cupy_kernel, prelude
+from gpugrad.kernels.source import WIDE, Kernels, prelude
 
 __all__ = ["Squares", "squares_source"]
 
@@ -73,56 +71,38 @@ extern "C" __global__ void squares_vjp(
     )
 
 
-class Squares:
-    """Launches the kernels on arrays of ``module`` (cupy); ``get`` compiles them."""
+class Squares(Kernels):
+    """The squared error on arrays of CuPy."""
 
-    def __init__(self, module: Any, get: Get = cupy_kernel) -> None:
-        self.module = module
-        self.get = get
-
-    def functions(self) -> dict[str, Callable[..., Any]]:
-        """The methods by the names of the formulas that they replace."""
-        return {"mse_loss": self._loss, "mse_loss_vjp": self._vjp}
-
-    def _fits(self, x: Any, target: Any, reduction: str) -> bool:
-        return (
-            reduction in ("mean", "sum")
-            and isinstance(x, self.module.ndarray)
-            and isinstance(target, self.module.ndarray)
-            and x.dtype == target.dtype
-            and x.shape == target.shape
-            and x.dtype in FLOATS
-            and x.size > 0
-        )
-
-    def _loss(self, x: Any, target: Any, reduction: str = "mean") -> Any:
+    def mse_loss(self, x: Any, target: Any, reduction: str = "mean") -> Any:
+        """The formula of this name in `gpugrad.ops.losses`."""
         if not self._fits(x, target, reduction):
-            return FORMULAS["mse_loss"](namespace_of(x), x, target, reduction)
+            return self._formula("mse_loss", x, target, reduction)
         dtype, size = x.dtype, x.size
-        x, target = contiguous(self.module, x), contiguous(self.module, target)
+        x, target = self._dense(x), self._dense(target)
         factor = 1.0 / size if reduction == "mean" else 1.0
         blocks = min(-(-size // PIECE), BLOCKS)
-        y = self.module.ndarray((), dtype)
-        parts = self.module.ndarray((blocks,), "d" if dtype.char == "d" else "f")
+        y, parts = self._array((), dtype), self._array((blocks,), WIDE[dtype.char])
         source = squares_source(dtype)
         arguments = (x, target, parts, y, size, factor)
-        self.get(source, "squares")((blocks,), (THREADS,), arguments)
+        self._get(source, "squares")((blocks,), (THREADS,), arguments)
         if blocks > 1:
-            self.get(source, "sum_of_parts")((1,), (THREADS,), (parts, y, blocks, factor))
+            self._get(source, "sum_of_parts")((1,), (THREADS,), (parts, y, blocks, factor))
         return y
 
-    def _vjp(
+    def mse_loss_vjp(
         self, g: Any, x: Any, target: Any, needs: tuple[bool, ...], reduction: str
-    ) -> tuple[Any, Any]:
+    ) -> Any:
+        """The gradients of x and of the target; None for one that is not needed."""
         if not self._fits(x, target, reduction) or g.dtype != x.dtype or g.shape != ():
-            formula = FORMULAS["mse_loss_vjp"]
-            pulled: tuple[Any, Any] = formula(namespace_of(x), g, x, target, needs, reduction)
-            return pulled
+            return FORMULAS["mse_loss_vjp"](namespace_of(x), g, x, target, needs, reduction)
         size, dtype, shape = x.size, x.dtype, x.shape
-        x, target = contiguous(self.module, x), contiguous(self.module, target)
-        d_x, d_target = (self.module.ndarray(shape, dtype) if need else None for need in needs)
+        d_x, d_target = (self._array(shape, dtype) if need else None for need in needs)
         factor = 2.0 / size if reduction == "mean" else 2.0
-        arguments = (g, x, target, d_x, d_target, size, factor)
-        kernel = self.get(squares_source(dtype), "squares_vjp")
+        arguments = (g, self._dense(x), self._dense(target), d_x, d_target, size, factor)
+        kernel = self._get(squares_source(dtype), "squares_vjp")
         kernel((min(-(-size // THREADS), 1 << 20),), (THREADS,), arguments)
         return d_x, d_target
+
+    def _fits(self, x: Any, target: Any, reduction: str) -> bool:
+        return reduction in ("mean", "sum") and self._fit(x, target) and x.shape == target.shape

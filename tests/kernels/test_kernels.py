@@ -47,8 +47,8 @@ def test_the_switch_holds_for_every_kernel(fusion, value, monkeypatch):
     register_arrays()
     found = NAMESPACES[cupy.ndarray]
     there = value == "1"
-    for family in (Rows, LayerNorm, Squares, Epilogue):
-        for name in family(cupy).functions():
+    for family in (Rows(cupy), LayerNorm(cupy), Squares(cupy), Epilogue(cupy, cupy.matmul)):
+        for name in family.functions():
             assert name in FORMULAS
             assert (name in vars(found)) == there
     assert (found.multi_tensor is not None) == (found.add_product is not None) == there
