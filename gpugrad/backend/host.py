@@ -9,9 +9,9 @@ import contextlib
 import operator
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from typing import Any
 
-import numpy
 import numpy as np
 
 from gpugrad.backend.namespace import FORMULAS, Namespace, register
@@ -139,47 +139,39 @@ def _transpose(x: Any, axes: Any = None) -> Any:
 
 
 @cache
-def _substitution() -> Callable[..., Any] | None:
+def _scipy(module: str, name: str) -> Callable[..., Any] | None:
+    """A function of SciPy; None where it is not installed."""
     try:
-        from scipy.linalg import solve_triangular
+        function: Callable[..., Any] = getattr(import_module(f"scipy.{module}"), name)
     except ImportError:
         return None
-    return solve_triangular
+    return function
 
 
 def _least_squares(a: Any, b: Any, /, rcond: float) -> Any:
     if a.ndim == b.ndim == 2 and a.dtype.char != "e" != b.dtype.char:
-        return numpy.linalg.lstsq(a, b, rcond=rcond)[0]
+        return np.linalg.lstsq(a, b, rcond=rcond)[0]
     return FORMULAS["least_squares"](NUMPY, a, b, rcond=rcond)
 
 
 def _solve_triangular(a: Any, b: Any, lower: bool = False, unit_diagonal: bool = False) -> Any:
     same = a.dtype == b.dtype and a.dtype.char in "fdFD"
-    if same and a.ndim == b.ndim == 2 and b.size and (solve := _substitution()) is not None:
-        return solve(a, b, lower=lower, unit_diagonal=unit_diagonal, check_finite=False)
-    formula = FORMULAS["solve_triangular"]
-    return formula(NUMPY, a, b, lower=lower, unit_diagonal=unit_diagonal)
-
-
-@cache
-def _scipy_erf() -> Callable[..., Any] | None:
-    try:
-        from scipy.special import erf
-    except ImportError:
-        return None
-    return erf
+    solve = _scipy("linalg", "solve_triangular")
+    if solve is None or not (same and a.ndim == b.ndim == 2 and b.size):
+        return FORMULAS["solve_triangular"](NUMPY, a, b, lower, unit_diagonal)
+    return solve(a, b, lower=lower, unit_diagonal=unit_diagonal, check_finite=False)
 
 
 def _erf(x: Any) -> Any:
     """SciPy's, where it is installed: the formula of the table takes some thirty operations."""
-    erf = _scipy_erf()
+    erf = _scipy("special", "erf")
     if erf is None or x.dtype.char not in "fd":
         return FORMULAS["erf"](NUMPY, x)
     return erf(x)
 
 
 NUMPY = Namespace(
-    numpy,
+    np,
     fast={
         "address": lambda array: array.ctypes.data,
         "owner_of": _owner_of,

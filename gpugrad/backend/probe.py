@@ -218,17 +218,20 @@ def _diagnose(step: str, error: Exception, state: dict[str, Any]) -> tuple[str, 
             f"Install it afresh: pip uninstall -y {' '.join(names) or 'cupy'}, then {_INSTALL}"
         )
         return f"CuPy is installed ({installed}) but does not import: {text}", again
-    for signs, describe in _CAUSES:
+    for signs, answer in _CAUSES:
         if re.search(signs, text, re.IGNORECASE):
-            return describe(text, state)
+            if callable(answer):
+                return answer(text, state["cupy"])
+            cause, fix = answer
+            return f"{cause} ({text})", fix.replace("{libraries}", _with_libraries())
     return (
         f"the {step} step failed: {text}",
         'See what CuPy finds: python -c "import cupy; cupy.show_config()"',
     )
 
 
-def _insufficient_driver(text: str, state: dict[str, Any]) -> tuple[str, str]:
-    runtime = state["cupy"].cuda.runtime
+def _insufficient_driver(text: str, cupy: Any) -> tuple[str, str]:
+    runtime = cupy.cuda.runtime
     driver, wanted = runtime.driverGetVersion(), runtime.runtimeGetVersion()
     if driver == 0:
         return (
@@ -244,7 +247,7 @@ def _insufficient_driver(text: str, state: dict[str, Any]) -> tuple[str, str]:
     )
 
 
-def _no_device(text: str, state: dict[str, Any]) -> tuple[str, str]:
+def _no_device(text: str, cupy: Any) -> tuple[str, str]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     hidden = "" if visible is None else f"; CUDA_VISIBLE_DEVICES is {visible!r}"
     fix = (
@@ -255,52 +258,41 @@ def _no_device(text: str, state: dict[str, Any]) -> tuple[str, str]:
     return f"the driver shows no CUDA device ({text}{hidden})", fix
 
 
-def _out_of_memory(text: str, state: dict[str, Any]) -> tuple[str, str]:
-    return (
-        f"the GPU is out of memory ({text})",
-        "See who holds it with nvidia-smi and end that, or choose another GPU with "
-        "CUDA_VISIBLE_DEVICES",
-    )
-
-
-def _no_nvrtc(text: str, state: dict[str, Any]) -> tuple[str, str]:
-    return (
-        f"the driver works, but NVRTC, which compiles kernels, or its headers are missing ({text})",
-        f"Install CuPy with its CUDA libraries: {_with_libraries()}",
-    )
-
-
-def _no_cublas(text: str, state: dict[str, Any]) -> tuple[str, str]:
-    return (
-        f"kernels work, but cuBLAS, which multiplies matrices, is missing ({text})",
-        f"Install CuPy with its CUDA libraries: {_with_libraries()}",
-    )
-
-
-def _no_library(text: str, state: dict[str, Any]) -> tuple[str, str]:
-    return (
-        f"a CUDA library is missing ({text})",
-        f"Install CuPy with its CUDA libraries: {_with_libraries()}",
-    )
-
-
-def _forked(text: str, state: dict[str, Any]) -> tuple[str, str]:
-    return (
-        f"CUDA does not start in this process ({text})",
-        "If this process was forked from one that had used CUDA, start it afresh: "
-        'multiprocessing.set_start_method("spawn")',
-    )
-
-
 _MISSING = r"(DynamicLibNotFound|ImportError|OSError|cannot open shared object|failure finding)"
 
-# Patterns for the type and text of an exception, in the order in which they are tried.
-_CAUSES: tuple[tuple[str, Callable[[str, dict[str, Any]], tuple[str, str]]], ...] = (
+_REINSTALL = "Install CuPy with its CUDA libraries: {libraries}"
+
+# Patterns for the type and text of an exception, in the order in which they are tried: the cause
+# and the fix, or a function that finds them.
+_CAUSES: tuple[tuple[str, Callable[[str, Any], tuple[str, str]] | tuple[str, str]], ...] = (
     (r"cudaErrorInsufficientDriver|cudaErrorStubLibrary", _insufficient_driver),
     (r"cudaErrorNoDevice", _no_device),
-    (r"OutOfMemory|cudaErrorMemoryAllocation|OUT_OF_MEMORY|_ALLOC_FAILED", _out_of_memory),
-    (r"cudaErrorInitializationError", _forked),
-    (rf"{_MISSING}.*nvrtc|cannot open source file|could not open source file", _no_nvrtc),
-    (rf"{_MISSING}.*cublas", _no_cublas),
-    (rf"{_MISSING}.*(libcu|cudart|cuda)", _no_library),
+    (
+        r"OutOfMemory|cudaErrorMemoryAllocation|OUT_OF_MEMORY|_ALLOC_FAILED",
+        (
+            "the GPU is out of memory",
+            "See who holds it with nvidia-smi and end that, or choose another GPU with "
+            "CUDA_VISIBLE_DEVICES",
+        ),
+    ),
+    (
+        r"cudaErrorInitializationError",
+        (
+            "CUDA does not start in this process",
+            "If this process was forked from one that had used CUDA, start it afresh: "
+            'multiprocessing.set_start_method("spawn")',
+        ),
+    ),
+    (
+        rf"{_MISSING}.*nvrtc|cannot open source file|could not open source file",
+        (
+            "the driver works, but NVRTC, which compiles kernels, or its headers are missing",
+            _REINSTALL,
+        ),
+    ),
+    (
+        rf"{_MISSING}.*cublas",
+        ("kernels work, but cuBLAS, which multiplies matrices, is missing", _REINSTALL),
+    ),
+    (rf"{_MISSING}.*(libcu|cudart|cuda)", ("a CUDA library is missing", _REINSTALL)),
 )

@@ -83,6 +83,26 @@ def tables(sizes: tuple[int, ...], width: int, piece: int) -> tuple[Table, ...]:
     return tuple(result)
 
 
+def _tables_of(
+    arrays: Sequence[Any], piece: int, width: int = 1, size: str = "size"
+) -> list[Table]:
+    """Tables for tuples of ``width`` times the same array; ``size`` is the attribute to divide."""
+    sizes = tuple(getattr(array, size) for array in arrays)
+    addresses = [array.data.ptr for array in arrays]
+    result = [table.copy() for table in tables(sizes, width, piece)]
+    for table in result:
+        for position in range(width):
+            table.point(position, addresses)
+    return result
+
+
+def _by_dtype(arrays: Sequence[Any]) -> dict[Any, list[Any]]:
+    groups: dict[Any, list[Any]] = {}
+    for array in arrays:
+        groups.setdefault(array.dtype, []).append(array)
+    return groups
+
+
 def _table_source(width: int) -> str:
     room = _room(width)
     return (
@@ -323,15 +343,9 @@ class MultiTensor:
         self, rule: Callable[..., None], arrays: Sequence[Any], numbers: Sequence[float]
     ) -> None:
         """Run a rule over dense arrays that own their memory, each as parameter and as gradient."""
-        for dtype in dict.fromkeys(array.dtype for array in arrays):
-            members = [array for array in arrays if array.dtype == dtype]
-            addresses = [array.data.ptr for array in members]
-            layout = self.layout(members, 2)
-            for table in layout:
-                table.point(0, addresses)
-                table.point(1, addresses)
+        for dtype, members in _by_dtype(arrays).items():
             kernel = self.updater(rule, dtype, 0, 0, (True,) * len(numbers))
-            self.update(kernel, layout, numbers)
+            self.update(kernel, _tables_of(members, PIECE, width=2), numbers)
 
     def clip_norm(self, arrays: Sequence[Any], most: float, exponent: float) -> Any:
         """Scale dense arrays that own their memory to a common norm of at most ``most``.
@@ -339,23 +353,15 @@ class MultiTensor:
         Returns the norm before as a 0-d array: of float64 if an array is float64, else float32.
         """
         empty = self.module.ndarray
-        groups: dict[Any, list[Any]] = {}
-        for array in arrays:
-            groups.setdefault(array.dtype, []).append(array)
         order = exponent if exponent in NORMS else 0.0
         size = sum(array.size for array in arrays)
         piece = max(PIECE, -(-size // PARTS))
         launches: list[tuple[Any, Table, Table]] = []
-        for dtype, members in groups.items():
-            sizes = tuple(array.size for array in members)
-            addresses = [array.data.ptr for array in members]
-            for one, other in zip(tables(sizes, 1, piece), tables(sizes, 1, PIECE), strict=True):
-                measured, scaled = one.copy(), other.copy()
-                measured.point(0, addresses)
-                scaled.point(0, addresses)
-                launches.append((clip_source(dtype, order), measured, scaled))
+        for dtype, members in _by_dtype(arrays).items():
+            pairs = zip(_tables_of(members, piece), _tables_of(members, PIECE), strict=True)
+            launches += [(clip_source(dtype, order), *pair) for pair in pairs]
         count = sum(measured.blocks for _, measured, _ in launches)
-        wide = any(dtype == np.float64 for dtype in groups)
+        wide = any(array.dtype == np.float64 for array in arrays)
         parts = empty((count,), np.float64)
         norm = empty((), np.float64 if wide else np.float32)
         at = 0
@@ -374,10 +380,7 @@ class MultiTensor:
     def zeros_like(self, arrays: Sequence[Any]) -> list[Any]:
         """New arrays of zeros like these, which are on the current device."""
         zeros = [self.module.empty_like(array) for array in arrays]
-        sizes, addresses = tuple(a.nbytes for a in zeros), [a.data.ptr for a in zeros]
-        for template in tables(sizes, 1, BYTES):
-            if template.blocks:
-                table = template.copy()
-                table.point(0, addresses)
+        for table in _tables_of(zeros, BYTES, size="nbytes"):
+            if table.blocks:
                 self.get(clear_source(), "clear")((table.blocks,), (THREADS,), (table.argument,))
         return zeros
