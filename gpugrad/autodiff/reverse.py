@@ -48,13 +48,12 @@ def gradients(
             f"gradients: expected a gradient for each of {len(many_outputs)} outputs, got "
             f"{len(cotangents)}"
         )
-    targets = []
-    for index, tensor in enumerate(many_inputs):
-        if tensor._node is None:
-            raise GradientError(
-                f"gradients: input {index} requires no gradient. Make it with requires_grad=True"
-            )
-        targets.append(tensor._node)
+    targets = [tensor._node for tensor in many_inputs]
+    if None in targets:
+        raise GradientError(
+            f"gradients: input {targets.index(None)} requires no gradient. Make it with "
+            "requires_grad=True"
+        )
     seeds = [
         (output._node, output._seed(gradient, create_graph))
         for output, gradient in zip(many_outputs, cotangents)

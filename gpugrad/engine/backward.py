@@ -8,6 +8,7 @@ gpugrad itself and are recorded.
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from heapq import heappop, heappush, heappushpop
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -19,8 +20,8 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import hooks, versions
 from gpugrad.engine.accumulate import Gradients
 from gpugrad.engine.follow import Follower, has_moved, on_device_of
-from gpugrad.engine.messages import explains_no_memory
-from gpugrad.engine.modes import Observers, enable_grad, in_rules, observer
+from gpugrad.engine.messages import explain_no_memory
+from gpugrad.engine.modes import Observers, enable_grad, in_rules, observer, recording
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.op import Op
 from gpugrad.engine.outputs import OutputsNode, ShapeDtype, pick
@@ -40,7 +41,18 @@ class GraphMode(NamedTuple):
 
     def values(self, node: Node) -> tuple[tuple[Any, ...], Any]:
         """A node's saved arrays and output, as Tensors that are part of the graph."""
-        values = tuple(map(self._tensor, node.values or (), node.parents))
+        wrap = self.wrap
+        # For an array that was not saved stands the parent.
+        values = tuple(
+            [
+                value
+                if value is parent
+                else self._constant(value)
+                if parent is None
+                else wrap(value, parent)
+                for value, parent in zip(node.values or (), node.parents)
+            ]
+        )
         if node.op.residuals:
             residuals = (node.values or ())[len(values) :]
             values += tuple(
@@ -56,14 +68,11 @@ class GraphMode(NamedTuple):
             )
         return values, self.wrap(node.y, node)
 
-    def _tensor(self, value: Any, parent: Any) -> Any:
-        # For an array that was not saved stands the parent. A Python number stays one, and weak;
-        # so does a constant NumPy scalar, which goes to any device.
-        if value is parent or namespace_of(value) is None:
+    def _constant(self, value: Any) -> Any:
+        # A Python number stays one, and weak; so does a NumPy scalar, which goes to any device.
+        if namespace_of(value) is None or isinstance(value, np.generic):
             return value
-        if parent is None and isinstance(value, np.generic):
-            return value
-        return self.wrap(value, parent)
+        return self.wrap(value, None)
 
 
 def run_backward(
@@ -90,31 +99,47 @@ def run_backward(
     if not seeds:
         return {}
     start = seeds[0][1] if graph is None else seeds[0][1].data
-    quiet = np.errstate(divide="ignore", over="ignore", invalid="ignore")
-    with device_of(start).activate(), quiet:
+    one_device = namespace_of(start).alone and not has_moved()
+    with _QUIET(), _NOTHING if one_device else contextlib.ExitStack() as entered:
+        watch = observer.get()
+        if entered is not None:
+            entered.enter_context(device_of(start).activate())
+            watch = _following(entered, watch)
         wanted = None if targets is None else _needed([node for node, _ in seeds], targets)
         sums = Gradients(in_place=graph is None)
         ready = _begun(seeds, by_choice, wanted, sums)
-
-        def walk(watch: Any) -> dict[Any, Any]:
-            if graph is None:
-                return _walk(ready, sums, wanted, None, retain_graph, deliver, watch)
-            token = in_rules.set(True)
-            try:
-                with enable_grad():
-                    return _walk(ready, sums, wanted, graph, True, deliver, watch)
-            finally:
-                in_rules.reset(token)
-
-        watch = observer.get()
-        if not has_moved():
-            return walk(watch)
-        with contextlib.ExitStack() as entered:
-            follower = Follower(entered)
-            return walk(follower if watch is None else Observers((follower, watch)))
+        walk = _walk if graph is None else _walk_recorded
+        try:
+            return walk(ready, sums, wanted, graph, retain_graph, deliver, watch)
+        except (MemoryError, RuntimeError) as error:
+            explain_no_memory(error, _walk.__code__)
+            raise
 
 
-@explains_no_memory
+_QUIET = partial(np.errstate, divide="ignore", over="ignore", invalid="ignore")
+_NOTHING = contextlib.nullcontext()
+
+
+def _following(entered: contextlib.ExitStack, watch: Any) -> Any:
+    """The observer of a walk, which follows gradients where they may be on several devices."""
+    if not has_moved():
+        return watch
+    follower = Follower(entered)
+    return follower if watch is None else Observers((follower, watch))
+
+
+def _walk_recorded(
+    ready: list[tuple[float, Any]], sums: Gradients, wanted: Any, graph: GraphMode, *others: Any
+) -> dict[Any, Any]:
+    """The walk over Tensors, which records itself and keeps the graph that it walks."""
+    token = in_rules.set(True)
+    try:
+        with _NOTHING if recording.get() else enable_grad():
+            return _walk(ready, sums, wanted, graph, True, *others[1:])
+    finally:
+        in_rules.reset(token)
+
+
 def _walk(
     ready: list[tuple[float, Any]],
     sums: Gradients,
@@ -301,25 +326,22 @@ def reachable(roots: Iterable[Any], since: int = 0) -> list[Any]:
     return sorted(_reached(roots, since, {})[0], key=attrgetter("serial"))
 
 
-def _reached(
-    roots: Iterable[Any], since: int, ends: dict[Any, None]
-) -> tuple[dict[Any, None], bool]:
+def _reached(roots: Iterable[Any], since: int, ends: dict[Any, None]) -> tuple[list[Any], bool]:
     """As `reachable`, in no order, and whether there are ends beside ``ends``."""
-    nodes = dict.fromkeys(roots)
-    stack = list(nodes)
-    others = not all(root.parents or root in ends for root in stack)
-    while stack:
-        for parent in stack.pop().parents:
-            if parent is None or parent in nodes:
-                continue
-            if parent.serial < since:
-                others = True
-                continue
-            nodes[parent] = None
-            if parent.parents:
-                stack.append(parent)
-            elif parent not in ends:
-                others = True
+    nodes = list(dict.fromkeys(roots))
+    seen = {None, *nodes}
+    others = False
+    for node in nodes:  # which grows
+        parents = node.parents
+        if not parents and node not in ends:
+            others = True
+        for parent in parents:
+            if parent not in seen:
+                seen.add(parent)
+                if parent.serial < since:
+                    others = True
+                else:
+                    nodes.append(parent)
     return nodes, others
 
 

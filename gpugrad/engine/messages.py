@@ -3,10 +3,10 @@
 Imports only op, errors and backend.
 """
 
-import functools
 import traceback
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from types import CodeType
+from typing import Any
 
 import numpy
 from numpy.linalg import LinAlgError
@@ -17,10 +17,8 @@ from gpugrad.engine.op import Op
 from gpugrad.errors import DeviceError, DTypeError, GpugradError, IndexingError, ShapeError
 
 __all__ = [
-    "check_gradient", "check_real", "explain", "explains_no_memory", "type_name", "wrong_operand",
+    "check_gradient", "check_real", "explain", "explain_no_memory", "type_name", "wrong_operand",
 ]  # fmt: skip
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 def type_name(cls: type) -> str:
@@ -95,29 +93,20 @@ def explain(
         raise DTypeError(f"{op.shown}: {message}. Operands of dtype {dtypes}{keywords}") from error
 
 
-def explains_no_memory(walk: F) -> F:
-    """Let OutOfMemoryError name the operation at which a walk had no memory for a gradient."""
-
-    @functools.wraps(walk)
-    def explained(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return walk(*args, **kwargs)
-        except (MemoryError, RuntimeError) as error:
-            no_memory = memory.exhausted(f"backward of {_visited(walk, error)}", error)
-            if no_memory is None:
-                raise
-            # Free what the walk holds, so that whoever catches the error has memory.
-            traceback.clear_frames(error.__traceback__)
-            raise no_memory from error
-
-    return explained  # type: ignore[return-value]
+def explain_no_memory(error: Exception, walk: CodeType) -> None:
+    """Raise OutOfMemoryError, with the operation at which a walk was, if there was no memory."""
+    no_memory = memory.exhausted(f"backward of {_visited(walk, error)}", error)
+    if no_memory is not None:
+        # Free what the walk holds, so that whoever catches the error has memory.
+        traceback.clear_frames(error.__traceback__)
+        raise no_memory from error
 
 
-def _visited(walk: Callable[..., Any], error: BaseException) -> str:
+def _visited(walk: CodeType, error: BaseException) -> str:
     """The operation at which a walk was, read from its frame."""
     shown = "a graph"
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        if frame.f_code is walk.__code__:  # the innermost walk, where one is in another
+        if frame.f_code is walk:  # the innermost walk, where one is in another
             names = frame.f_locals
             op = getattr(names.get("node"), "op", None)
             shown = shown if op is None else op.shown

@@ -37,7 +37,7 @@ def unbroadcast(xp: Any, d: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     """
     if d.shape != shape:
         lead = d.ndim - len(shape)
-        if lead >= 0:
+        if lead >= 0:  # otherwise it has too few axes, as the gradient of a sum
             axes = [
                 axis
                 for axis, size in enumerate(d.shape)

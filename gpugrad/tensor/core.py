@@ -243,8 +243,11 @@ class Tensor(Members):
                     "backward: only a real number has a gradient of its own, this one is "
                     "complex. Make it real, as with abs(t) or t.real, or pass gradient="
                 )
-            with self.device.activate():
-                seed = namespace_of(array).ones_like(array)
+            if isinstance(array, np.generic):
+                seed = type(array)(1)
+            else:
+                with device_of(array).activate():
+                    seed = namespace_of(array).ones_like(array)
             return Tensor(seed) if create_graph else seed
         seed = gradient if isinstance(gradient, Tensor) else self._like(gradient)
         if seed.device != self.device:
