@@ -180,11 +180,16 @@ def _walk(
             xp, (values, y) = graph.xp, graph.values(node)
         elif y is None:
             y = node
-        plain = node.__class__ is Node and not supports
-        if plain and (op.simple or _is_plain(op, parents, sums)):
+        plain = (
+            node.__class__ is Node and not supports and (op.simple or _is_plain(op, parents, sums))
+        )
+        if not plain:
+            rules = _pulled(node, xp, g, y, parents, values, sums, watch)
+        elif op.joint is None:
             rules = op.vjps if xp.rules is None else xp.rules(op)
         else:
-            plain, rules = False, _pulled(node, xp, g, y, parents, values, sums, watch)
+            plain, needs = False, tuple([parent is not None for parent in parents])
+            rules = op.joint(xp, g, y, needs, *values, **node.parameters or {})
         count = 0 if node.parameters else len(values)
         for parent, rule in zip(parents, rules):
             if parent is None:
@@ -256,7 +261,7 @@ def _arrived(node: Any, g: Any, graph: GraphMode | None, supports: dict[Any, Any
 
 def _is_plain(op: Op, parents: Sequence[Any], sums: Gradients) -> bool:
     """Whether an op that adds or chooses has to do neither, for this node."""
-    if op.joint is not None or (op.adds and sums.can_add(parents)):
+    if op.adds and sums.can_add(parents):
         return False
     return not (op.chooses and matters_to_any(sums.matters, parents))
 
