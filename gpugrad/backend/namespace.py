@@ -114,6 +114,10 @@ class Namespace:
         """A copy of an array, on its device."""
         return array.copy()
 
+    def expand(self, gradient: Any, shape: tuple[int, ...]) -> Any:
+        """A gradient broadcast to a shape: a view, or new memory where that is quicker."""
+        return self.broadcast_to(gradient, shape)
+
     def add_at(self, out: Any, index: Any, values: Any) -> None:
         """Add values to the elements at an index; values of a repeated element add up."""
         self.module.add.at(out, index, values)

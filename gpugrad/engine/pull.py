@@ -48,7 +48,7 @@ def unbroadcast(xp: Any, d: Any, shape: tuple[int, ...], dtype: Any) -> Any:
             if lead:
                 d = d.reshape(d.shape[lead:])
         if d.shape != shape:
-            d = xp.broadcast_to(d, shape)
+            d = xp.expand(d, shape)
     if d.dtype == dtype:
         return d
     if d.dtype.kind == "c" and dtype.kind != "c":

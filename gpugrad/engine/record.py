@@ -224,8 +224,8 @@ def bind(op: Op) -> Callable[..., Any]:
     if simple and not op.parameters:
         if len(op.arrays) == 1:
             return _named(_unary(op), op)
-        if len(op.arrays) == 2:
-            return _named(_binary(op), op)
+        if len(op.arrays) == 2 and op.constants in ((), (1,)):
+            return _named(_second_constant(op) if op.constants else _binary(op), op)
     # Python binds the arguments itself, at the speed and with the errors of any function.
     keywords = ", ".join(f"{name!r}: {name}" for name in op.parameters)
     scope: dict[str, Any]
@@ -256,6 +256,16 @@ def bind(op: Op) -> Callable[..., Any]:
 def bind_operator(op: Op) -> Callable[[Any, Any], Any]:
     """The function of an operator; for unknown operands NotImplemented, for their reflected one."""
     return _named(_binary(op, operator=True), op)
+
+
+def _second_constant(op: Op) -> Callable[[Any, Any], Any]:
+    """The path of an op of two arrays, the second of which has no derivative."""
+    call = _binary(op)
+
+    def constant(a: Any, b: Any, /) -> Any:
+        return call(a, Tensor(b._array) if isinstance(b, Tensor) and b._node is not None else b)
+
+    return constant
 
 
 class _Name(str):

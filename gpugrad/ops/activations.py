@@ -35,7 +35,7 @@ def _relu(xp: Any, x: Any, /) -> Any:
 
 
 # fmt: off
-part("relu_vjp", lambda xp, g, y: xp.where(y <= 0, 0, g))
+part("relu_vjp", lambda xp, g, y: xp.masked(g, y <= 0))
 op("relu", _relu,
    vjp=[choosing(lambda xp, y, x: xp.logical_not(y <= 0), lambda xp, g, y, x: xp.relu_vjp(g, y))],
    saves="y", **REAL, finite=True, checks=Checks(either_zero=True), public="gg nn.functional",

@@ -58,6 +58,13 @@ op("subgradient", lambda xp, slope, at, /: xp.where(at, 0, slope),
    prepare=lambda xp, slope, at: (slope, xp.not_equal(at, at)),  # nowhere: there it has a jump
    doc="The slope of a function, and 0 at its kinks. The slope's own derivative there is that of "
        "its formula, so that second derivatives at a kink are what mathematics makes of it.")
+op("masked", lambda xp, x, out, /: xp.where(out, 0, x),
+   vjp=[choosing(lambda xp, y, x, out: xp.logical_not(out),
+                 lambda xp, g, y, x, out: xp.masked(g, out)), None],
+   saves="out", **SAME, finite=True, operands="real mask", public="",
+   samples=[Sample((2, 3), (2, 3)), Sample((2, 3), (3,)), Sample((), (2,))],
+   checks=Checks(either_zero=True),
+   doc="x, and 0 where ``out`` holds: one operation in place of a choice of three operands.")
 op("negative", "x, /", vjp=[lambda xp, g, y, x: -g],
    **SAME, finite=True, operator="neg", doc="-x, elementwise.")
 op("positive", "x, /", vjp=[lambda xp, g, y, x: g],

@@ -30,7 +30,7 @@ def axes_of(x: Any, axis: Any) -> tuple[int, ...]:
 
 def spread(g: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     """The gradient (or result) of a reduction, shaped to broadcast against x."""
-    if keepdims or axis is None:
+    if keepdims or axis is None or axis == 0:  # a first axis is added by broadcasting
         return g
     axes = axes_of(x, axis)
     return g.reshape(tuple(1 if i in axes else size for i, size in enumerate(x.shape)))

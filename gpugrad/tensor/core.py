@@ -250,8 +250,9 @@ class Tensor(Members):
                     seed = namespace_of(array).ones_like(array)
             return Tensor(seed) if create_graph else seed
         seed = gradient if isinstance(gradient, Tensor) else self._like(gradient)
-        if seed.device != self.device:
-            seed = seed.to(self.device)
+        device, own = device_of(seed._array), device_of(array)
+        if device is not own and device != own:
+            seed = seed.to(own)
         check_gradient("backward", seed._array, array)
         if seed.dtype != self.dtype:
             seed = seed.astype(self.dtype)
