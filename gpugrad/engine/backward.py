@@ -141,14 +141,10 @@ def _walk_recorded(
 
 
 def _walk(
-    ready: list[tuple[float, Any]],
-    sums: Gradients,
-    wanted: "_Needed | None",
-    graph: GraphMode | None,
-    retain_graph: bool,
-    deliver: Callable[[dict[Any, Any], Any], None] | None,
-    watch: Any,
-) -> dict[Any, Any]:
+    ready: list[tuple[float, Any]], sums: Gradients, wanted: "_Needed | None",
+    graph: GraphMode | None, retain_graph: bool,
+    deliver: Callable[[dict[Any, Any], Any], None] | None, watch: Any,
+) -> dict[Any, Any]:  # fmt: skip
     """The walk itself, from the nodes in the heap ``ready``, the latest first."""
     gradients, supports, results = sums.by_node, sums.supports, sums.results
     uses = hooks.first_uses(reachable(gradients)) if hooks.eager else {}
@@ -212,14 +208,12 @@ def _walk(
                 sums.accumulate(parent, d)
                 continue
             gradients[parent] = d
-            if parent.__class__ is Leaf:
-                continue  # nothing follows: its gradient is complete when the walk ends
             if uses and parent in uses:  # a leaf to deliver eagerly, right after its first use
                 heappush(ready, (0.5 - uses[parent], parent))
-                continue
-            if latest is not None:
-                heappush(ready, (-latest.serial, latest))
-            latest = parent
+            elif parent.__class__ is not Leaf:  # which is complete when the walk ends
+                if latest is not None:
+                    heappush(ready, (-latest.serial, latest))
+                latest = parent
         if not retain_graph:
             node.values = node.y = None
         d = rules = None  # free a gradient as soon as the walk has passed it

@@ -244,11 +244,11 @@ class Tensor(Members):
                     "complex. Make it real, as with abs(t) or t.real, or pass gradient="
                 )
             if isinstance(array, np.generic):
-                seed = type(array)(1)
+                one: Any = type(array)(1)
             else:
                 with device_of(array).activate():
-                    seed = namespace_of(array).ones_like(array)
-            return Tensor(seed) if create_graph else seed
+                    one = namespace_of(array).ones_like(array)
+            return Tensor(one) if create_graph else one
         seed = gradient if isinstance(gradient, Tensor) else self._like(gradient)
         device, own = device_of(seed._array), device_of(array)
         if device is not own and device != own:
