@@ -108,7 +108,7 @@ def run_backward(
         wanted = None if targets is None else _needed([node for node, _ in seeds], targets)
         sums = Gradients(in_place=graph is None)
         ready = _begun(seeds, by_choice, wanted, sums)
-        walk = _walk if graph is None else _walk_recorded
+        walk: Callable[..., dict[Any, Any]] = _walk if graph is None else _walk_recorded
         try:
             return walk(ready, sums, wanted, graph, retain_graph, deliver, watch)
         except (MemoryError, RuntimeError) as error:
@@ -148,6 +148,7 @@ def _walk(
     """The walk itself, from the nodes in the heap ``ready``, the latest first."""
     gradients, supports, results = sums.by_node, sums.supports, sums.results
     uses = hooks.first_uses(reachable(gradients)) if hooks.eager else {}
+    rules: Any
     latest: Any = None  # waits beside the heap, so that a chain does without the heap
     while ready or latest is not None:
         node = latest
