@@ -33,7 +33,7 @@ op(
     method=True,
     layer="Mish",
     doc="x * tanh(softplus(beta * x)), elementwise (Misra, 2019).",
-    **EW,
+    **REAL,
 )
 """
 
