@@ -13,25 +13,15 @@ assignment to threads depends on timing. Threads whose results must be reproduci
 import threading
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from gpugrad.backend.device import Device
 from gpugrad.errors import DTypeError
-from gpugrad.random.generator import Generator, Size, State
+from gpugrad.random.generator import DeviceLike, Generator, Size, State
 from gpugrad.tensor import Tensor
 from gpugrad.tensor.hints import absent
 
 __all__ = [
-    "Generator",
-    "bernoulli",
-    "bits",
-    "default_generator",
-    "get_state",
-    "integers",
-    "manual_seed",
-    "normal",
-    "permutation",
-    "set_state",
-    "uniform",
-]
+    "Generator", "bernoulli", "bits", "default_generator", "get_state", "integers", "manual_seed",
+    "normal", "permutation", "set_state", "uniform",
+]  # fmt: skip
 
 _lock = threading.Lock()
 _default: Generator | None = None
@@ -86,10 +76,7 @@ def _generator_or_default(who: str, generator: Generator | None) -> Generator:
 
 
 def bits(
-    size: Size = None,
-    *,
-    device: str | Device | None = None,
-    generator: Generator | None = None,
+    size: Size = None, *, device: DeviceLike = None, generator: Generator | None = None
 ) -> Tensor:
     """Random 32-bit words, uint32: see ``Generator.bits``.
 
@@ -106,7 +93,7 @@ def uniform(
     size: Size = None,
     *,
     dtype: Any = None,
-    device: str | Device | None = None,
+    device: DeviceLike = None,
     generator: Generator | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
@@ -127,7 +114,7 @@ def normal(
     size: Size = None,
     *,
     dtype: Any = None,
-    device: str | Device | None = None,
+    device: DeviceLike = None,
     generator: Generator | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
@@ -148,7 +135,7 @@ def integers(
     size: Size = None,
     *,
     dtype: Any = "int64",
-    device: str | Device | None = None,
+    device: DeviceLike = None,
     generator: Generator | None = None,
 ) -> Tensor:
     """Integers in [low, high), or in [0, low): see ``Generator.integers``.
@@ -167,7 +154,7 @@ def bernoulli(
     size: Size = None,
     *,
     dtype: Any = bool,
-    device: str | Device | None = None,
+    device: DeviceLike = None,
     generator: Generator | None = None,
 ) -> Tensor:
     """True with probability ``p``: see ``Generator.bernoulli``.
@@ -181,9 +168,7 @@ def bernoulli(
     )
 
 
-def permutation(
-    x: Any, *, device: str | Device | None = None, generator: Generator | None = None
-) -> Tensor:
+def permutation(x: Any, *, device: DeviceLike = None, generator: Generator | None = None) -> Tensor:
     """0 to x - 1, or an array's rows, in random order: see ``Generator.permutation``.
 
     >>> import gpugrad as gg

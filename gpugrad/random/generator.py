@@ -27,6 +27,7 @@ __all__ = ["Generator", "draws", "replayed"]
 END = 2**64  # of the positions, and of the seeds
 State = tuple[int, int, int]
 Size = int | tuple[int, ...] | None
+DeviceLike = str | Device | None
 
 
 # The generators used inside `draws`, with their states before.
@@ -87,7 +88,7 @@ class Generator:
     Generator(seed=0, counter=1)
     """
 
-    def __init__(self, seed: int | None = None, device: str | Device | None = None) -> None:
+    def __init__(self, seed: int | None = None, device: DeviceLike = None) -> None:
         self._lock = threading.Lock()
         self._seed = secrets.randbits(64) if seed is None else _below_end("seed", seed)
         self._counter = 0
@@ -235,32 +236,26 @@ class Generator:
     # ------------------------------------------------------------ draws
 
     def _draw(
-        self,
-        formula: Any,
-        shape: tuple[int, ...],
-        words: int,
-        arguments: tuple[Any, ...],
-        device: str | Device | None,
+        self, formula: Any, device: DeviceLike, size: tuple[int, ...], words: int, *arguments: Any
     ) -> Any:
-        """The raw array of a formula of `philox` at the next free position, on a device."""
-        where = self._device_of_draw(device)
-        key, first = self._take(philox.blocks(math.prod(shape), words))
+        """The raw array of a formula of `philox` at the next free position, on a device.
+
+        A device that is not named is the generator's, or else the default one.
+        """
+        chosen = self._device if device is None else device
+        where = default_device() if chosen is None else Device(chosen)
+        key, first = self._take(philox.blocks(math.prod(size), words))
         with where.activate():
-            return formula(where.xp, key, first, shape, *arguments)
+            return formula(where.xp, key, first, size, *arguments)
 
-    def _device_of_draw(self, device: str | Device | None) -> Device:
-        if device is not None:
-            return Device(device)
-        return self._device if self._device is not None else default_device()
-
-    def bits(self, size: Size = None, *, device: str | Device | None = None) -> Tensor:
+    def bits(self, size: Size = None, *, device: DeviceLike = None) -> Tensor:
         """The raw 32-bit words of the stream, uint32.
 
         >>> import gpugrad as gg
         >>> gg.random.Generator(7).bits((2, 3)).shape
         (2, 3)
         """
-        return Tensor(self._draw(philox.bits, _shape("bits", size), 1, (), device))
+        return Tensor(self._draw(philox.bits, device, _shape("bits", size), 1))
 
     def uniform(
         self,
@@ -269,7 +264,7 @@ class Generator:
         size: Size = None,
         *,
         dtype: Any = None,
-        device: str | Device | None = None,
+        device: DeviceLike = None,
         requires_grad: bool = False,
     ) -> Tensor:
         """Uniform on [low, high), in float16, float32 or float64 (None: the default dtype).
@@ -293,9 +288,8 @@ class Generator:
                 f"uniform: low={low}, high={high} and their difference must fit {chosen}, "
                 f"whose largest number is {largest}"
             )
-        raw = self._draw(
-            philox.uniform, shape, philox.value_words(chosen), (chosen, low, high), device
-        )
+        words = philox.value_words(chosen)
+        raw = self._draw(philox.uniform, device, shape, words, chosen, low, high)
         return Tensor(raw).requires_grad_(requires_grad)
 
     def normal(
@@ -305,7 +299,7 @@ class Generator:
         size: Size = None,
         *,
         dtype: Any = None,
-        device: str | Device | None = None,
+        device: DeviceLike = None,
         requires_grad: bool = False,
     ) -> Tensor:
         """Normal with mean ``loc`` and standard deviation ``scale``, by Box and Muller.
@@ -324,9 +318,8 @@ class Generator:
         loc, scale = _number("normal: loc", loc), _number("normal: scale", scale)
         if scale < 0:
             raise ValueError(f"normal: scale must not be negative, got {scale}")
-        raw = self._draw(
-            philox.normal, shape, philox.value_words(chosen), (chosen, loc, scale), device
-        )
+        words = philox.value_words(chosen)
+        raw = self._draw(philox.normal, device, shape, words, chosen, loc, scale)
         return Tensor(raw).requires_grad_(requires_grad)
 
     def integers(
@@ -336,7 +329,7 @@ class Generator:
         size: Size = None,
         *,
         dtype: Any = numpy.int64,
-        device: str | Device | None = None,
+        device: DeviceLike = None,
     ) -> Tensor:
         """Integers in [low, high), or in [0, low) where ``high`` is None; any integer dtype.
 
@@ -362,15 +355,10 @@ class Generator:
                 f"integers: {chosen} holds {span.min} to {span.max}, got low={low}, high={high}"
             )
         words = philox.integer_words(low, high)
-        return Tensor(self._draw(philox.integers, shape, words, (low, high, chosen), device))
+        return Tensor(self._draw(philox.integers, device, shape, words, low, high, chosen))
 
     def bernoulli(
-        self,
-        p: float = 0.5,
-        size: Size = None,
-        *,
-        dtype: Any = bool,
-        device: str | Device | None = None,
+        self, p: float = 0.5, size: Size = None, *, dtype: Any = bool, device: DeviceLike = None
     ) -> Tensor:
         """True (or 1, in the requested dtype) with probability ``p``, else False.
 
@@ -388,10 +376,10 @@ class Generator:
         p = _number("bernoulli: p", p)
         if not 0.0 <= p <= 1.0:
             raise ValueError(f"bernoulli: p is a probability, from 0 to 1, got {p}")
-        raw = self._draw(philox.bernoulli, shape, 1, (p,), device)
+        raw = self._draw(philox.bernoulli, device, shape, 1, p)
         return Tensor(raw if chosen.kind == "b" else raw.astype(chosen))
 
-    def permutation(self, x: Any, *, device: str | Device | None = None) -> Tensor:
+    def permutation(self, x: Any, *, device: DeviceLike = None) -> Tensor:
         """The numbers 0 to x - 1 in random order (int64), or an array's rows in random order.
 
         An array is permuted along its first axis on its device; the gradient of a Tensor's row
@@ -404,8 +392,7 @@ class Generator:
         """
         if isinstance(x, int | numpy.integer) and not isinstance(x, bool):
             n = _below_end("permutation: x", x)
-            where = self._device_of_draw(device)
-            return Tensor(self._order(n, where))
+            return Tensor(self._draw(philox.permutation, device, (n,), 2))
         if device is not None:
             raise ValueError(
                 "permutation: device= goes with a number; an array is permuted where it lives, "
@@ -417,12 +404,7 @@ class Generator:
                 "permutation: expected a whole number or an array with at least one axis, "
                 f"got a 0-d array of {rows.dtype}"
             )
-        return rows[self._order(rows.shape[0], device_of(rows.data))]
-
-    def _order(self, n: int, where: Device) -> Any:
-        key, first = self._take(philox.blocks(n, 2))
-        with where.activate():
-            return philox.permutation(where.xp, key, first, n)
+        return rows[self._draw(philox.permutation, device_of(rows.data), rows.shape[:1], 2)]
 
 
 # ---------------------------------------------------------------- arguments

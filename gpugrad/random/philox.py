@@ -34,17 +34,9 @@ import numpy
 from gpugrad.backend.namespace import namespace_of
 
 __all__ = [
-    "bernoulli",
-    "bits",
-    "blocks",
-    "child_key",
-    "integer_words",
-    "integers",
-    "normal",
-    "permutation",
-    "uniform",
-    "value_words",
-]
+    "bernoulli", "bits", "blocks", "child_key", "integer_words", "integers", "normal",
+    "permutation", "uniform", "value_words",
+]  # fmt: skip
 
 Shape = tuple[int, ...]
 
@@ -154,13 +146,14 @@ def _few(key: int, counter: int, total: int) -> Any:
     return words[counter - first : counter - first + total].copy()
 
 
-def _stream(xp: Any, key: int, counter: int, count: int, words: int) -> Iterator[tuple[slice, Any]]:
-    """The stream in chunks: the slice of values that a chunk covers, and its words as uint32.
+def _stream(xp: Any, key: int, counter: int, out: Any, words: int) -> Iterator[tuple[Any, Any]]:
+    """The stream in chunks: the part of ``out`` that a chunk fills, and its words as uint32.
 
     A chunk is scratch memory that the caller may overwrite, valid until the next one. It ends
     with a block, so the last one may have unused words. On NumPy chunks fit the cache; other
     devices get one chunk.
     """
+    out, count = out.reshape(-1), out.size
     total = blocks(count, words)
     if total == 0:
         return
@@ -170,10 +163,10 @@ def _stream(xp: Any, key: int, counter: int, count: int, words: int) -> Iterator
     kernel = namespace_of(scratch).philox
     if kernel is not None:
         kernel(key, counter & LOW_WORD, counter >> 64, scratch)
-        yield slice(0, count), scratch.reshape(-1).view(xp.uint32)
+        yield out, scratch.reshape(-1).view(xp.uint32)
         return
     if isinstance(scratch, numpy.ndarray) and total <= min(FEW, CHUNK):
-        yield slice(0, count), _few(key, counter, total).reshape(-1).view(xp.uint32)
+        yield out, _few(key, counter, total).reshape(-1).view(xp.uint32)
         return
     length = scratch.shape[0]
     index = xp.arange(length, dtype=xp.uint64)
@@ -183,16 +176,14 @@ def _stream(xp: Any, key: int, counter: int, count: int, words: int) -> Iterator
         piece = scratch[:size]
         parts = [row[:size] for row in rows]
         _evaluate(xp, key, counter + first, index[:size], parts, piece)
-        values = slice(first * 4 // words, min((first + size) * 4 // words, count))
-        yield values, piece.reshape(-1).view(xp.uint32)
+        part = out[first * 4 // words : min((first + size) * 4 // words, count)]
+        yield part, piece.reshape(-1).view(xp.uint32)
 
 
 def bits(xp: Any, key: int, counter: int, shape: Shape) -> Any:
     """The raw words of the stream, uint32."""
     out = xp.empty(shape, dtype=xp.uint32)
-    flat = out.reshape(-1)
-    for values, words in _stream(xp, key, counter, flat.size, 1):
-        part = flat[values]
+    for part, words in _stream(xp, key, counter, out, 1):
         part[...] = words[: part.size]
     return out
 
@@ -216,10 +207,8 @@ def uniform(
     words_each, used_bits = UNIFORM[dtype]
     unsigned, signed = (xp.uint32, xp.int32) if words_each == 1 else (xp.uint64, xp.int64)
     out = xp.empty(shape, dtype=dtype)
-    flat = out.reshape(-1)
     below = float(numpy.nextafter(dtype.type(high), dtype.type(low)))
-    for values, words in _stream(xp, key, counter, flat.size, words_each):
-        part = flat[values]
+    for part, words in _stream(xp, key, counter, out, words_each):
         drawn = words.view(unsigned)[: part.size]
         drawn >>= 32 * words_each - used_bits
         # Signed integers convert faster than unsigned ones; the top bit is clear.
@@ -233,13 +222,7 @@ def uniform(
 
 
 def normal(
-    xp: Any,
-    key: int,
-    counter: int,
-    shape: Shape,
-    dtype: Any,
-    loc: float = 0.0,
-    scale: float = 1.0,
+    xp: Any, key: int, counter: int, shape: Shape, dtype: Any, loc: float = 0.0, scale: float = 1.0
 ) -> Any:
     """Normal with mean ``loc`` and standard deviation ``scale``, by Box and Muller's formula.
 
@@ -253,9 +236,7 @@ def normal(
     words_each = UNIFORM[dtype][0]
     work = numpy.dtype(numpy.float32 if words_each == 1 else numpy.float64)
     out = xp.empty(shape, dtype=dtype)
-    flat = out.reshape(-1)
-    for values, words in _stream(xp, key, counter, flat.size, words_each):
-        part = flat[values]
+    for part, words in _stream(xp, key, counter, out, words_each):
         if words_each == 1:
             radius = words[0::2].astype(work)
             angle = words.view(xp.int32)[1::2].astype(work)
@@ -305,10 +286,8 @@ def integers(
     n = high - low
     words_each = integer_words(low, high)
     out = xp.empty(shape, dtype=dtype)
-    flat = out.reshape(-1)
     shift = numpy.uint64(low & LOW_WORD)
-    for values, words in _stream(xp, key, counter, flat.size, words_each):
-        part = flat[values]
+    for part, words in _stream(xp, key, counter, out, words_each):
         drawn = words.view(xp.uint64)
         if words_each == 4:
             coarse, fine = drawn[0::2], drawn[1::2]
@@ -329,22 +308,19 @@ def bernoulli(xp: Any, key: int, counter: int, shape: Shape, p: float) -> Any:
     A word is compared with an integer, so that rounding cannot differ between devices.
     """
     threshold = round(p * 2.0**32)
-    out = xp.empty(shape, dtype=bool)
-    flat = out.reshape(-1)
     if threshold == 0:
-        out.fill(False)
-        return out
-    for values, words in _stream(xp, key, counter, flat.size, 1):
-        part = flat[values]
+        return xp.zeros(shape, dtype=bool)
+    out = xp.empty(shape, dtype=bool)
+    for part, words in _stream(xp, key, counter, out, 1):
         xp.less_equal(words[: part.size], numpy.uint32(threshold - 1), out=part)
     return out
 
 
-def permutation(xp: Any, key: int, counter: int, n: int) -> Any:
-    """The numbers 0 to n - 1 in random order, int64: a stable argsort of 64-bit words.
+def permutation(xp: Any, key: int, counter: int, shape: Shape) -> Any:
+    """The numbers 0 to n - 1 in random order, of shape (n,), int64: an argsort of 64-bit words.
 
     Equal words (with a probability of n**2 / 2**65 in the whole permutation) keep their order
-    on every device.
+    on every device, as the sort is stable.
     """
-    keys = bits(xp, key, counter, (2 * n,)).view(xp.uint64)
+    keys = bits(xp, key, counter, (2 * shape[0],)).view(xp.uint64)
     return xp.argsort(keys, kind="stable").astype(xp.int64, copy=False)

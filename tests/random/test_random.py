@@ -310,8 +310,8 @@ def test_normal_with_mean_and_deviation():
 def test_normal_of_the_extreme_words_is_finite(monkeypatch):
     for value in (0, 2**64 - 1):
 
-        def stream(xp, key, counter, count, words, value=value):
-            yield slice(0, count), xp.full(2, value, dtype=xp.uint64).view(xp.uint32)
+        def stream(xp, key, counter, out, words, value=value):
+            yield out, xp.full(2, value, dtype=xp.uint64).view(xp.uint32)
 
         monkeypatch.setattr(philox, "_stream", stream)
         for dtype, most in (("float32", 6.8), ("float64", 8.7)):
@@ -419,7 +419,7 @@ def test_equal_keys_of_a_permutation_keep_their_order(monkeypatch):
     monkeypatch.setattr(philox, "bits", few_values)
     expected = sorted(range(1000), key=lambda i: i % 3)
     for xp in (np, sim):
-        assert backend.to_numpy(philox.permutation(xp, 0, 0, 1000)).tolist() == expected
+        assert backend.to_numpy(philox.permutation(xp, 0, 0, (1000,))).tolist() == expected
 
 
 @pytest.mark.parametrize("device", DEVICES)
