@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.errors import ArgumentError, DTypeError
-from gpugrad.functions.manipulation import moveaxis, reshape
+from gpugrad.functions.manipulation import moveaxis, raveled_or_along, reshape
 from gpugrad.tensor import OPS, Tensor, creation
 
 __all__ = ["packbits", "unpackbits"]
@@ -19,6 +19,11 @@ def _shifts(name: str, x: Tensor, bitorder: str) -> Tensor:
     return Tensor(x.device.send(bits if bitorder == "little" else bits[::-1].copy()))
 
 
+def _longer(bits: Tensor, more: int) -> Tensor:
+    """Bits with zeros appended along the last axis."""
+    return OPS["pad_zeros"](bits, pad_width=((0, 0),) * (bits.ndim - 1) + ((0, more),))
+
+
 def packbits(x: Any, /, axis: int | None = None, bitorder: str = "big") -> Tensor:
     """Booleans, or whether numbers are not 0, packed into bytes, along an axis or raveled.
 
@@ -30,10 +35,9 @@ def packbits(x: Any, /, axis: int | None = None, bitorder: str = "big") -> Tenso
     if x.dtype.kind not in "iub":
         raise DTypeError(f"packbits: expected whole numbers or booleans, got {x.dtype}")
     shifts = _shifts("packbits", x, bitorder)
-    x, axis = (reshape(x, -1), 0) if axis is None else (x, axis)
+    x, axis = raveled_or_along("packbits", x, axis)
     bits = moveaxis((x != 0).astype(np.uint8), axis, -1)
-    more = -bits.shape[-1] % 8
-    bits = OPS["pad_zeros"](bits, pad_width=((0, 0),) * (bits.ndim - 1) + ((0, more),))
+    bits = _longer(bits, -bits.shape[-1] % 8)
     bits = reshape(bits, (*bits.shape[:-1], bits.shape[-1] // 8, 8))
     return moveaxis(OPS["sum"](bits << shifts, axis=-1).astype(np.uint8), -1, axis)
 
@@ -49,11 +53,9 @@ def unpackbits(
     if x.dtype != np.uint8:
         raise DTypeError(f"unpackbits: expected dtype uint8, got {x.dtype}")
     shifts = _shifts("unpackbits", x, bitorder)
-    x, axis = (reshape(x, -1), 0) if axis is None else (x, axis)
+    x, axis = raveled_or_along("unpackbits", x, axis)
     bits = (moveaxis(x, axis, -1)[..., None] >> shifts) & np.uint8(1)
     bits = reshape(bits, (*bits.shape[:-2], 8 * bits.shape[-2]))
     if count is not None:
-        more = max(count - bits.shape[-1], 0)
-        bits = OPS["pad_zeros"](bits, pad_width=((0, 0),) * (bits.ndim - 1) + ((0, more),))
-        bits = bits[..., :count]
+        bits = _longer(bits, max(count - bits.shape[-1], 0))[..., :count]
     return moveaxis(bits, -1, axis)

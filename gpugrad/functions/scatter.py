@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.errors import DTypeError, ShapeError
-from gpugrad.functions.operands import check_one_device, xp_of
+from gpugrad.functions.operands import check_one_device, floating, xp_of
 from gpugrad.ops.index import ARRAY
 from gpugrad.tensor import OPS, Tensor, as_tensor, asarray, indices
 
@@ -36,20 +36,16 @@ def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Tensor:
         raise ShapeError(f"bincount: expected no negative numbers, got {low}")
     if weights is None:
         return Tensor(xp_of(x).bincount(x.data, minlength=minlength))
-    weights = (
-        as_tensor(weights) if hasattr(weights, "dtype") else as_tensor(weights, device=x.device)
-    )
+    weights = as_tensor(weights, device=None if hasattr(weights, "dtype") else x.device)
     if weights.shape != x.shape:
         raise ShapeError(f"bincount: expected {x.size} weights, got shape {weights.shape}")
-    weights = weights if weights.dtype.kind in "fc" else weights.astype("float64")
-    return _summed(weights, x, max(high + 1, minlength))
+    return _summed(floating(weights), x, max(high + 1, minlength))
 
 
 def _summed(data: Tensor, numbers: Tensor, count: int) -> Tensor:
     check_one_device("segment_sum", data, numbers)
     shape = (count, *data.shape[numbers.ndim :])
-    summed: Tensor = OPS["scatter"](data, numbers, index=ARRAY, shape=shape)
-    return summed
+    return OPS["scatter"](data, numbers, index=ARRAY, shape=shape)
 
 
 def segment_sum(data: Any, segment_ids: Any, /, num_segments: int | None = None) -> Tensor:

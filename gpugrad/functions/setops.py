@@ -1,15 +1,18 @@
 """Sets of elements: unique ones, and those of two arrays.
 
-Imports manipulation, operands and tensor. The size of the result depends on values, so all but
-`isin` wait for the device. None has a gradient.
+Imports manipulation, operands, sorting and tensor. The size of the result depends on values, so all
+but `isin` wait for the device. None has a gradient.
 """
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from gpugrad.functions.manipulation import concat, ravel, reshape
 from gpugrad.functions.operands import without_graph, xp_of
-from gpugrad.tensor import OPS, Tensor, as_tensor, getitem
+from gpugrad.functions.sorting import sort
+from gpugrad.tensor import TENSORS, Tensor, as_tensor, getitem
 
 __all__ = [
     "intersect1d", "isin", "setdiff1d", "setxor1d", "union1d", "unique", "unique_all",
@@ -66,9 +69,8 @@ def unique_all(x: Any, /) -> UniqueAll:
 
     NaNs all differ. No gradient. Waits for the device.
     """
-    x = as_tensor(x)
     values, indices, inverse, counts = unique(x, True, True, True, equal_nan=False)
-    return UniqueAll(values, indices, reshape(inverse, x.shape), counts)
+    return UniqueAll(values, indices, reshape(inverse, as_tensor(x).shape), counts)
 
 
 def unique_counts(x: Any, /) -> UniqueCounts:
@@ -78,9 +80,8 @@ def unique_counts(x: Any, /) -> UniqueCounts:
 
 def unique_inverse(x: Any, /) -> UniqueInverse:
     """The unique elements, and the index among them of each element of x. No gradient."""
-    x = as_tensor(x)
     values, inverse = unique(x, return_inverse=True, equal_nan=False)
-    return UniqueInverse(values, reshape(inverse, x.shape))
+    return UniqueInverse(values, reshape(inverse, as_tensor(x).shape))
 
 
 def unique_values(x: Any, /) -> Tensor:
@@ -93,14 +94,12 @@ def isin(
 ) -> Tensor:
     """Whether each element is one of ``test_elements``. ``assume_unique`` has no effect."""
     a, b = without_graph("isin", element, test_elements)
-    b = ravel(b)
     if not b.size:
-        result = OPS["not_equal"](a, a) & False
-    else:
-        ordered = OPS["permuted"](b, OPS["argsort"](b), axis=0)
-        position = xp_of(a).searchsorted(ordered.data, a.data)
-        result = a == getitem(ordered, xp_of(a).minimum(position, b.size - 1))
-    return OPS["logical_not"](result) if invert else result
+        return TENSORS.full_like(a, invert, dtype=np.bool_)
+    ordered = sort(b, axis=None)
+    position = xp_of(a).searchsorted(ordered.data, a.data)
+    nearest = getitem(ordered, xp_of(a).minimum(position, b.size - 1))
+    return a != nearest if invert else a == nearest
 
 
 def _set(name: str, doc: str, choose: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:

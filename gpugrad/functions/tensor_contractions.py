@@ -3,9 +3,8 @@
 Imports manipulation, operands, type_check and tensor.
 """
 
+import math
 from typing import Any
-
-import numpy as np
 
 from gpugrad.errors import ShapeError
 from gpugrad.functions.manipulation import moveaxis, ravel, reshape, stack, transpose
@@ -51,15 +50,11 @@ def tensordot(a: Any, b: Any, /, axes: Any = 2) -> Tensor:
         )
     rest_a = [i for i in range(a.ndim) if i not in left]
     rest_b = [i for i in range(b.ndim) if i not in right]
-    n = int(np.prod(sizes, dtype=int))
-    flat_a = reshape(
-        transpose(a, [*rest_a, *left]), (int(np.prod([a.shape[i] for i in rest_a], dtype=int)), n)
-    )
-    flat_b = reshape(
-        transpose(b, [*right, *rest_b]), (n, int(np.prod([b.shape[i] for i in rest_b], dtype=int)))
-    )
-    shape = [a.shape[i] for i in rest_a] + [b.shape[i] for i in rest_b]
-    return reshape(OPS["matmul"](flat_a, flat_b), shape)
+    shape_a, shape_b = [a.shape[i] for i in rest_a], [b.shape[i] for i in rest_b]
+    n = math.prod(sizes)
+    flat_a = reshape(transpose(a, [*rest_a, *left]), (math.prod(shape_a), n))
+    flat_b = reshape(transpose(b, [*right, *rest_b]), (n, math.prod(shape_b)))
+    return reshape(OPS["matmul"](flat_a, flat_b), shape_a + shape_b)
 
 
 def inner(a: Any, b: Any, /) -> Tensor:
