@@ -5,8 +5,9 @@
 
 ``gpugrad/__init__.pyi`` has the functions and every other public name,
 ``gpugrad/tensor/members.pyi`` the methods, properties and operators of Tensor,
-``gpugrad/nn/__init__.pyi`` and ``functional.pyi`` the activations. Run it after a new op or
-signature; tests/repository/test_stubs.py holds the stubs current.
+``gpugrad/nn/__init__.pyi`` and ``functional.pyi`` the activations,
+``gpugrad/functions/special_ops.pyi`` the special functions. Run it after a new op or signature;
+tests/repository/test_stubs.py holds the stubs current.
 """
 
 import ast
@@ -27,6 +28,7 @@ from generated import write_or_check  # noqa: E402
 
 import gpugrad as gg  # noqa: E402
 from gpugrad.engine.op import TABLE, Op  # noqa: E402
+from gpugrad.functions import special_ops  # noqa: E402
 from gpugrad.functions.bind import MEMBERS, PUBLIC  # noqa: E402
 from gpugrad.nn import activations  # noqa: E402
 from gpugrad.tensor import members  # noqa: E402
@@ -242,6 +244,15 @@ def functional_stub() -> str:
     return stub.text()
 
 
+def special_stub() -> str:
+    """gpugrad/functions/special_ops.pyi."""
+    stub = Stub("The functions of `gpugrad.special` that are ops of the table as they stand.")
+    stub.body.append(f"__all__ = {special_ops.__all__}\n")
+    for name in special_ops.__all__:
+        stub.body.append(stub.function(name, getattr(special_ops, name)))
+    return stub.text()
+
+
 def is_available(name: str) -> bool:
     """Whether a public name can be imported; a lazy one may need a package that is missing."""
     try:
@@ -254,6 +265,7 @@ def is_available(name: str) -> bool:
 
 STUBS = {
     "gpugrad/__init__.pyi": package_stub,
+    "gpugrad/functions/special_ops.pyi": special_stub,
     "gpugrad/nn/__init__.pyi": nn_stub,
     "gpugrad/nn/functional.pyi": functional_stub,
     "gpugrad/tensor/members.pyi": members_stub,

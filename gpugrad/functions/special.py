@@ -1,9 +1,9 @@
 """``gpugrad.special``: the functions of ``scipy.special`` that have derivatives here.
 
-Imports operands and tensor. Names and arguments are SciPy's; the derivatives, of every order, are
-in ``gpugrad/ops/special.py`` and ``incomplete.py``. On a CPU and on the simulated device SciPy
-computes the values (``pip install 'gpugrad[special]'``), on CUDA ``cupyx.scipy.special``. erf,
-expit, log_expit, entr, xlogy, xlog1py, sinc and the sums of exponentials need neither.
+Imports operands, special_ops and tensor. Names and arguments are SciPy's; the derivatives, of every
+order, are in ``gpugrad/ops/special.py`` and ``incomplete.py``. On a CPU and on the simulated device
+SciPy computes the values (``pip install 'gpugrad[special]'``), on CUDA ``cupyx.scipy.special``.
+erf, expit, log_expit, entr, xlogy, xlog1py, sinc and the sums of exponentials need neither.
 
 SciPy's ufuncs accept Tensors: ``scipy.special.gammaln(t)`` is ``gg.special.gammaln(t)``.
 """
@@ -12,51 +12,16 @@ import math
 from typing import Any
 
 from gpugrad.errors import ArgumentError, DTypeError
+from gpugrad.functions import special_ops
 from gpugrad.functions.operands import together
+from gpugrad.functions.special_ops import *  # noqa: F403
+from gpugrad.functions.special_ops import digamma
 from gpugrad.tensor import OPS, Tensor, as_tensor
 
-__all__ = [
-    "beta", "betainc", "betaln", "cbrt", "digamma", "entr", "erf", "erfc", "erfcinv", "erfcx",
-    "erfinv", "exp2", "expit", "expm1", "gamma", "gammainc", "gammaincc", "gammaln", "i0", "i0e",
-    "i1", "i1e", "kl_div", "log1p", "log_expit", "log_ndtr", "log_softmax", "logit", "logsumexp",
-    "multigammaln", "ndtr", "ndtri", "polygamma", "psi", "rel_entr", "sinc", "softmax", "xlog1py",
-    "xlogy",
+__all__ = [  # noqa: PLE0604  names of the table
+    "log_softmax", "logsumexp", "multigammaln", "polygamma", "psi", "softmax", *special_ops.__all__,
 ]  # fmt: skip
 
-# Functions of the op table.
-beta = OPS["beta"]
-betainc = OPS["betainc"]
-betaln = OPS["betaln"]
-cbrt = OPS["cbrt"]
-digamma = OPS["digamma"]
-entr = OPS["entr"]
-erf = OPS["erf"]
-erfc = OPS["erfc"]
-erfcinv = OPS["erfcinv"]
-erfcx = OPS["erfcx"]
-erfinv = OPS["erfinv"]
-exp2 = OPS["exp2"]
-expit = OPS["expit"]
-expm1 = OPS["expm1"]
-gamma = OPS["gamma"]
-gammainc = OPS["gammainc"]
-gammaincc = OPS["gammaincc"]
-gammaln = OPS["gammaln"]
-i0 = OPS["i0"]
-i0e = OPS["i0e"]
-i1 = OPS["i1"]
-i1e = OPS["i1e"]
-kl_div = OPS["kl_div"]
-log1p = OPS["log1p"]
-log_expit = OPS["log_expit"]
-log_ndtr = OPS["log_ndtr"]
-logit = OPS["logit"]
-ndtr = OPS["ndtr"]
-ndtri = OPS["ndtri"]
-rel_entr = OPS["rel_entr"]
-sinc = OPS["sinc"]
-xlog1py = OPS["xlog1py"]
-xlogy = OPS["xlogy"]
 psi = digamma
 
 

@@ -34,6 +34,7 @@ assert_type(gg.exp(t), Tensor)
 assert_type(gg.exp(np.ones(3)), Tensor)
 assert_type(gg.absolute(t), Tensor)
 assert_type(gg.sum(t, axis=(0, -1), keepdims=True), Tensor)
+assert_type(gg.special.erf(t), Tensor)
 assert_type(gg.split(t, 2), tuple[Tensor, ...])
 assert_type(t.split([1]), tuple[Tensor, ...])
 assert_type(t.unstack(), tuple[Tensor, ...])
@@ -66,6 +67,8 @@ WRONG = {
     "gg.Any": "attr-defined",  # what the stub itself imports
     "gg.exp()": "call-arg",
     "gg.exp(t, t)": "call-arg",
+    "gg.special.erf(t, t)": "call-arg",
+    "gg.special.error(t)": "attr-defined",
     "gg.exp(x=t)": "call-arg",
     "gg.sum(t, axis='rows')": "arg-type",
     "t.summ()": "attr-defined",

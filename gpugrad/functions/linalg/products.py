@@ -11,8 +11,8 @@ from typing import Any
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.linalg.decompositions import matrices
 from gpugrad.functions.linalg.solvers import inv
-from gpugrad.functions.manipulation import moveaxis, reshape, squeeze
-from gpugrad.functions.operands import axis_number
+from gpugrad.functions.manipulation import moveaxis, squeeze
+from gpugrad.functions.operands import axis_number, cast
 from gpugrad.functions.tensor_contractions import outer as _outer
 from gpugrad.functions.type_check import conjugated
 from gpugrad.tensor import OPS, Tensor, as_tensor
@@ -151,15 +151,7 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
 
 def diagonal(x: Any, /, *, offset: int = 0) -> Tensor:
     """The diagonal of each matrix, or the ``offset``-th above it (below it, if negative)."""
-    x = matrices("diagonal", x, square=False)
-    rows, columns = x.shape[-2:]
-    count = min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns)
-    if count <= 0:
-        return reshape(x, (*x.shape[:-2], rows * columns))[..., :0]
-    # In memory, the elements of a diagonal are one row and one column apart.
-    start = offset if offset >= 0 else -offset * columns
-    stop = start + (count - 1) * (columns + 1) + 1
-    return reshape(x, (*x.shape[:-2], rows * columns))[..., start : stop : columns + 1]
+    return OPS["diagonal"](matrices("diagonal", x, square=False), offset, -2, -1)
 
 
 def trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Tensor:
@@ -169,5 +161,4 @@ def trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Tensor:
     >>> gg.linalg.trace(gg.tensor([[1.0, 2.0], [3.0, 4.0]]))
     tensor(5.)
     """
-    on = diagonal(x, offset=offset)
-    return OPS["sum"](on if dtype is None else on.astype(dtype), axis=-1)
+    return cast(OPS["sum"](cast(diagonal(x, offset=offset), dtype), axis=-1), dtype)
