@@ -236,7 +236,9 @@ def test_a_gradient_of_the_wrong_shape(device):
         with pytest.raises(gg.ShapeError, match=r"backward: expected .* shape \(2, 3\).*got \("):
             (x * 2).backward(wrong)
     assert x.grad is None
-    with pytest.raises(gg.ShapeError, match=r"grad: expected a gradient of shape \(2, 3\).*got \(3,\)"):
+    with pytest.raises(
+        gg.ShapeError, match=r"grad: expected a gradient of shape \(2, 3\).*got \(3,\)"
+    ):
         x.grad = gg.ones(3, device=device)
 
 
