@@ -196,15 +196,15 @@ class CustomOp:
         self._parameters = [p.name for p in rest if not is_operand(p)]
         self._everything = " ".join(["y", *self._operands])
         self.__signature__ = whole.replace(parameters=rest)
-        self._formal = whole.replace(
-            parameters=[first.replace(kind=first.POSITIONAL_ONLY)]
-            + [
-                p
-                if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-                else p.replace(kind=p.POSITIONAL_ONLY if is_operand(p) else p.KEYWORD_ONLY)
-                for p in rest
-            ]
-        )
+        formal = [
+            p
+            if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+            else p.replace(kind=p.POSITIONAL_ONLY if is_operand(p) else p.KEYWORD_ONLY)
+            for p in rest
+        ]
+        self._kinds = whole.replace(parameters=formal)  # arrays by position, parameters by name
+        xp = first.replace(kind=first.POSITIONAL_ONLY)
+        self._formal = whole.replace(parameters=[xp, *formal])
 
     # Its derivatives.
 
@@ -310,19 +310,9 @@ class CustomOp:
         except TypeError as error:
             raise TypeError(f"{self.name}{self.__signature__}: {error}") from None
         bound.apply_defaults()
-        operands: list[Any] = []
-        parameters: dict[str, Any] = {}
-        for name, value in bound.arguments.items():
-            kind = self._formal.parameters[name].kind
-            if kind is inspect.Parameter.VAR_POSITIONAL:
-                operands += value
-            elif kind is inspect.Parameter.VAR_KEYWORD:
-                parameters.update(value)
-            elif name in self._operands:
-                operands.append(value)
-            else:
-                parameters[name] = value
-        return operands, {name: self._parameter(name, v) for name, v in parameters.items()} or None
+        kinds = inspect.BoundArguments(self._kinds, bound.arguments)
+        parameters = {name: self._parameter(name, value) for name, value in kinds.kwargs.items()}
+        return kinds.args, parameters or None
 
     def _parameter(self, name: str, value: Any) -> Any:
         """A parameter as the functions get it: the raw array of a tensor."""

@@ -23,10 +23,7 @@ __all__ = ["push", "transpose"]
 
 
 def push(
-    tangents: dict[Any, Any],
-    outputs: Sequence[Any],
-    graph: GraphMode,
-    by_choice: bool = False,
+    tangents: dict[Any, Any], outputs: Sequence[Any], graph: GraphMode, by_choice: bool = False
 ) -> list[Any]:
     """The tangents of the output nodes, given those of some nodes before them.
 

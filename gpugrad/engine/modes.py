@@ -285,7 +285,8 @@ class enable_grad(_FixedMode):  # noqa: N801 - PyTorch's name
 class _FromTheCallOn(Block):
     """A mode set by the call, or for a ``with`` block or a decorated function alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, mode: bool) -> None:
+        self.mode = bool(mode)
         # The values before the call, until a block or a decorated function begins.
         self._before: tuple[Any, ...] | None = self.stack.values()
         self._apply()
@@ -313,10 +314,6 @@ class set_grad_enabled(_FromTheCallOn, _Mode):  # noqa: N801 - PyTorch's name
     False
     """
 
-    def __init__(self, mode: bool) -> None:
-        self.mode = bool(mode)
-        super().__init__()
-
 
 class deterministic(_FromTheCallOn):  # noqa: N801 - a block, like the others
     """Let a GPU give the same bits in every run, or not: from the call on, or for one block.
@@ -338,8 +335,7 @@ class deterministic(_FromTheCallOn):  # noqa: N801 - a block, like the others
     stack = Stack("gpugrad_deterministic_blocks", _in_order)
 
     def __init__(self, mode: bool = True) -> None:
-        self.mode = bool(mode)
-        super().__init__()
+        super().__init__(mode)
 
     def _apply(self) -> None:
         _in_order.set(self.mode)

@@ -9,14 +9,7 @@ from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.outputs import OutputsNode
 from gpugrad.errors import DTypeError, GradientError
 from gpugrad.inspect import text
-from gpugrad.inspect.graph import (
-    Values,
-    changed_since,
-    checked,
-    derivatives,
-    names_of,
-    reachable,
-)
+from gpugrad.inspect.graph import Values, changed_since, checked, derivatives, names_of, reachable
 from gpugrad.inspect.paths import SATURATED, Edge, counts_of, edges_of, heads_of, ways
 from gpugrad.tensor import Tensor
 

@@ -133,23 +133,16 @@ def ways(
     root: Any, edges: Edges, target: Any, counts: dict[Any, int]
 ) -> Iterator[tuple[Edge, ...]]:
     """All paths from the root to the target, one after the other."""
-    if root is target:
-        yield ()
-        return
-
-    def onward(node: Any) -> Iterator[Edge]:
-        return iter([edge for edge in edges[node] if edge.parent in counts])
-
-    path: list[Edge] = []
-    stack = [onward(root)]
+    # A node, and the way to it: its last edge and the way before that.
+    stack: list[tuple[Any, Any]] = [(root, None)]
     while stack:
-        edge = next(stack[-1], None)
-        if edge is None:
-            stack.pop()
-            if path:
-                path.pop()
-        elif edge.parent is target:
-            yield (*path, edge)
-        else:
+        node, way = stack.pop()
+        if node is not target:
+            onward = [edge for edge in edges[node] if edge.parent in counts]
+            stack += [(edge.parent, (edge, way)) for edge in reversed(onward)]
+            continue
+        path = []
+        while way is not None:
+            edge, way = way
             path.append(edge)
-            stack.append(onward(edge.parent))
+        yield tuple(reversed(path))

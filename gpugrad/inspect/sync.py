@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Self
 
+from gpugrad.backend.device import sending
 from gpugrad.backend.namespace import imported
 from gpugrad.engine.modes import Block, Stack
 from gpugrad.errors import SyncError
@@ -64,8 +65,6 @@ def _refuse(event: str) -> None:
     """Called at every wait for a device, in any thread; raises in guarded threads."""
     if not _guarded.get():
         return
-    from gpugrad.backend.device import sending
-
     if sending.get():
         return
     if event == "host to device":

@@ -3,7 +3,7 @@
 Operators and methods that come from the op table are bound in `gpugrad.functions.bind`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -224,10 +224,10 @@ class Tensor(Members):
             seeds,
             retain_graph=retain_graph,
             graph=GRAPH_MODE if create_graph else None,
-            deliver=_to_leaf,
+            deliver=_to_leaves,
         )
         del seeds  # or it would share the gradient of a leaf
-        _to_leaves(gradients, list(gradients))
+        _to_leaves(gradients, *gradients)
 
     def _seed(self, gradient: Any, create_graph: bool) -> Any:
         """The cotangent to start from: raw, or a Tensor for ``create_graph``."""
@@ -434,16 +434,12 @@ class Tensor(Members):
         versions.changed(array)
 
 
-def _to_leaf(gradients: dict[Any, Any], leaf: Leaf) -> None:
-    """Add the gradient of one leaf to ``grad`` of its tensor."""
-    _to_leaves(gradients, [leaf])
-    gradients.pop(leaf, None)
-
-
-def _to_leaves(gradients: dict[Any, Any], leaves: Iterable[Leaf]) -> None:
+def _to_leaves(gradients: dict[Any, Any], *leaves: Leaf) -> None:
     """Add gradients of leaves to ``grad`` of their tensors, where these still exist."""
     pairs = [(tensor, leaf) for leaf in leaves if (tensor := leaf.tensor()) is not None]
     deliver(Tensor, gradients, pairs)
+    for leaf in leaves:
+        gradients.pop(leaf, None)
 
 
 def _rebuilt(
