@@ -11,6 +11,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from importlib import metadata
 from typing import Any
 
@@ -87,12 +88,9 @@ def collect() -> dict[str, Any]:
 
 def own_version() -> str:
     """gpugrad's version: that of the installed distribution, else that of the source tree."""
-    version = _version("gpugrad")
-    if version is None:
-        import gpugrad
+    import gpugrad
 
-        version = str(getattr(gpugrad, "__version__", "unknown"))
-    return version
+    return _version("gpugrad") or str(getattr(gpugrad, "__version__", "unknown"))
 
 
 def _version(distribution: str) -> str | None:
@@ -111,12 +109,10 @@ def _blas() -> str:
 
 def _threads() -> dict[str, Any]:
     """The CPUs that this process may use, and the variables that limit the threads of BLAS."""
-    if hasattr(os, "sched_getaffinity"):
-        usable = len(os.sched_getaffinity(0))
-    else:
-        usable = os.cpu_count() or 1
+    cpus = os.cpu_count()
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cpus or 1
     limits = {name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ}
-    return {"cpus": os.cpu_count(), "usable": usable, "limits": limits}
+    return {"cpus": cpus, "usable": usable, "limits": limits}
 
 
 def _cuda_facts() -> dict[str, Any]:
@@ -125,10 +121,7 @@ def _cuda_facts() -> dict[str, Any]:
         "distributions": probe.distributions(),
         "works": result.ok,
         "reason": result.reason,
-        "steps": [
-            {"name": step.name, "ok": step.ok, "detail": step.detail, "fix": step.fix}
-            for step in result.steps
-        ],
+        "steps": [asdict(step) for step in result.steps],
         "nvidia_smi": _nvidia_smi(),
         "runtime": None,
         "driver": None,
@@ -212,23 +205,22 @@ def _problems(facts: dict[str, Any]) -> list[dict[str, str]]:
     default, gpu = facts["default_device"], facts["cuda"]
     if not default["works"]:
         fix = "Set GPUGRAD_DEVICE to a device that works, such as cpu, or unset it"
-        problems.append({"what": default["error"], "fix": fix})
-    duplicates = probe.duplicates_fix()
-    if duplicates is not None:
+        problems.append((default["error"], fix))
+    if (duplicates := probe.duplicates_fix()) is not None:
         problem, _, fix = duplicates.partition(": ")
-        problems.append({"what": problem, "fix": fix})
-    old = {n: v for n, v in gpu["distributions"].items() if int(v.split(".")[0]) < 14}
-    for name, version in old.items():
-        problem = f"{name} {version} is older than 14, the oldest that gpugrad supports"
-        problems.append({"what": problem, "fix": f'pip install "{name}[ctk]>=14"'})
+        problems.append((problem, fix))
+    for name, version in gpu["distributions"].items():
+        if int(version.split(".")[0]) < 14:
+            problem = f"{name} {version} is older than 14, the oldest that gpugrad supports"
+            problems.append((problem, f'pip install "{name}[ctk]>=14"'))
     if not gpu["works"] and gpu["nvidia_smi"]:
         last = gpu["steps"][-1]
         problem = f"there is a GPU ({gpu['nvidia_smi'][0]}), but gpugrad cannot use it: "
-        problems.append({"what": problem + last["detail"], "fix": last["fix"]})
+        problems.append((problem + last["detail"], last["fix"]))
     if facts["safetensors"] is None:
         problem = "safetensors is not installed, so gpugrad.save and gpugrad.load do not work"
-        problems.append({"what": problem, "fix": "pip install safetensors"})
-    return problems
+        problems.append((problem, "pip install safetensors"))
+    return [{"what": problem, "fix": fix} for problem, fix in problems]
 
 
 # ---------------------------------------------------------------- the report

@@ -61,15 +61,11 @@ class _Watch:
     def visit(self, node: Any, g: Any) -> None:
         """Check the gradient that arrives at a node or leaf."""
         for gradient in g if isinstance(g, tuple) else (g,):
-            finding = _not_finite(getattr(gradient, "_array", gradient))
+            finding = _not_finite(gradient)
             if finding is None:
                 continue
-            name = getattr(node, "name", None)
-            operation = getattr(node, "op", None)
-            if operation is not None:
-                subject = f"{operation.name}, {called_at(node)}"
-            else:
-                subject = f"a leaf of shape {tuple(node.shape)}"
+            name, leaf = getattr(node, "name", None), f"a leaf of shape {tuple(node.shape)}"
+            subject = leaf if node.op is None else f"{node.op.name}, {called_at(node)}"
             raise AnomalyError(
                 f"the gradient of {f'{name!r}, ' if name else ''}{subject}, is {finding}. No "
                 "derivative made it: the backward pass was started with it, a hook returned it, or "
@@ -80,7 +76,7 @@ class _Watch:
         """Check the gradient that a node passes to one of its parents."""
         gradients = d.parts.values() if isinstance(d, OutputGrads) else (d,)
         for gradient in gradients:
-            finding = _not_finite(getattr(gradient, "_array", gradient))
+            finding = _not_finite(gradient)
             if finding is None:
                 continue
             which = " or ".join(
@@ -102,6 +98,7 @@ def _argument(node: Any, position: int) -> str:
 
 def _not_finite(array: Any) -> str | None:
     """``nan at element (1, 2)``: the first element that is not finite; None where all are."""
+    array = getattr(array, "_array", array)
     if isinstance(array, float):
         return None if math.isfinite(array) else str(float(array))
     dtype = getattr(array, "dtype", None)
