@@ -270,12 +270,10 @@ def _split(vector: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[np.nda
 
 
 def _element(number: int, shapes: Sequence[tuple[int, ...]]) -> tuple[int, tuple[int, ...]]:
-    for which, shape in enumerate(shapes):
-        size = int(np.prod(shape))
-        if number < size:
-            return which, tuple(int(i) for i in np.unravel_index(number, shape))
-        number -= size
-    raise IndexError(number)
+    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
+    which = int(np.searchsorted(ends, number, side="right"))
+    start = ends[which - 1] if which else 0
+    return which, tuple(map(int, np.unravel_index(number - start, shapes[which])))
 
 
 def _signs(random: np.random.Generator, count: int, size: int) -> np.ndarray:

@@ -252,9 +252,9 @@ def _report(
         lines.append(f"  op: {node.op.shown}, its derivative by argument {argument}")
         why = cause(local, tolerance)
     else:
-        last = max(ops, key=lambda node: node.serial).op.shown if ops else "none was recorded"
         checked = " (each op's own rule agrees with differences)" if alone else ""
-        lines.append(f"  op: the last one is {last}{checked}" if ops else f"  op: {last}")
+        last = f"the last one is {ops[-1].op.shown}{checked}" if ops else "none was recorded"
+        lines.append(f"  op: {last}")
         why = cause(mismatch, tolerance)
         if alone and ops and not why.startswith(OUTSIDE):
             why = (

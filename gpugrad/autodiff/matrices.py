@@ -157,19 +157,18 @@ def _jacobian(
 
 def _check_dtypes(run: Run, holomorphic: bool) -> None:
     """DTypeError where real and complex arguments and results do not go with ``holomorphic``."""
-    sides = (run.fresh, run.outputs)
-    is_complex = [[tensor.dtype.kind == "c" for tensor in side] for side in sides]
-    if holomorphic:
-        names = ("an argument", "a result")
-        for name, side, tensors in zip(names, is_complex, sides, strict=True):
-            if not all(side):
-                raise DTypeError(
-                    f"{run.who}: holomorphic=True is for functions of complex numbers that return "
-                    f"complex ones, got {name} of dtype "
-                    f"{tensors[side.index(False)].dtype}. Cast it with .astype, or leave "
-                    "holomorphic out"
-                )
-    elif all(map(any, is_complex)):
+    sides = {"an argument": run.fresh, "a result": run.outputs}
+    for name, tensors in sides.items():
+        real = [str(tensor.dtype) for tensor in tensors if tensor.dtype.kind != "c"]
+        if holomorphic and real:
+            raise DTypeError(
+                f"{run.who}: holomorphic=True is for functions of complex numbers that return "
+                f"complex ones, got {name} of dtype {real[0]}. Cast it with .astype, or leave "
+                "holomorphic out"
+            )
+    if not holomorphic and all(
+        any(tensor.dtype.kind == "c" for tensor in tensors) for tensors in sides.values()
+    ):
         raise DTypeError(
             f"{run.who}: the derivatives of complex numbers by complex numbers are one number each "
             "only if the function is analytic. Pass holomorphic=True if it is; if not, let it take "
