@@ -160,11 +160,6 @@ def require(index: int | None = None) -> None:
             raise DeviceError(f"cuda:{index}: this machine has {has}")
 
 
-def on_index(index: int) -> Any:
-    """A context manager that makes a device CuPy's current one in this thread."""
-    return _cupy().cuda.Device(index)
-
-
 def _cupy() -> Any:
     return sys.modules.get("cupy") or import_module("cupy")
 
@@ -177,8 +172,9 @@ def _on(device: Any) -> Iterator[Any]:
         raise DeviceError(f'expected a CUDA device, such as 0 or "cuda:0", got {str(device)!r}')
     index = current_device() if name[1] is None else int(name[1])
     require(index)
-    with on_index(index):
-        yield _cupy()
+    cupy = _cupy()
+    with cupy.cuda.Device(index):
+        yield cupy
 
 
 def register_arrays() -> None:

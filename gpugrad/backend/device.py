@@ -249,9 +249,7 @@ def _current(kind: str) -> int:
 
 def _context(kind: str, index: int) -> Any:
     """The device object of CuPy or sim, which is a context manager."""
-    if kind == "cuda":
-        return cuda.on_index(index)
-    return _module(kind).Device(index)
+    return _module(kind).cuda.Device(index)
 
 
 # ---------------------------------------------------------------- devices of arrays

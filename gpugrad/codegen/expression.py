@@ -6,7 +6,7 @@ NumPy's promotion, as its ufuncs report it; float16 is computed in float32 and r
 
 The special functions are CuPy's (`routines`) or those of `cupy_special`; functions in which CuPy
 differs from NumPy are those of `cupy_ufuncs`. CUDA and host compilers both accept the code. Imports
-these modules, namespace, special and operations.
+these modules, namespace, operators, special and operations.
 """
 
 import re
@@ -19,6 +19,7 @@ import numpy as np
 from gpugrad.backend.cupy_special import REPLACEMENTS
 from gpugrad.backend.cupy_ufuncs import UFUNCS
 from gpugrad.backend.namespace import Namespace
+from gpugrad.backend.operators import BINARY, COMPARISONS, UNARY
 from gpugrad.backend.special import HALF, computed_in
 from gpugrad.codegen.operations import (
     TEMPLATES,
@@ -208,22 +209,20 @@ def _union(values: Iterable[Value]) -> frozenset[int]:
     return frozenset().union(*(value.reads for value in values))
 
 
-def _writer(*operands: Any) -> Writer | None:
-    return next((operand.writer for operand in operands if isinstance(operand, Value)), None)
+def _written(
+    write: Callable[[Writer, tuple[Any, ...]], Value], otherwise: Callable[..., Any]
+) -> Callable[..., Any]:
+    """A function that a `Writer` writes; ``otherwise`` is called with numbers alone."""
 
-
-def _bound(name: str) -> Callable[..., Any]:
     def call(*operands: Any) -> Any:
-        writer = _writer(*operands)
-        # NumPy computes what depends on numbers alone.
-        return getattr(np, name)(*operands) if writer is None else writer.call(name, operands)
+        writer = next((x.writer for x in operands if isinstance(x, Value)), None)
+        return otherwise(*operands) if writer is None else write(writer, operands)
 
     return call
 
 
-def _where(condition: Any, a: Any, b: Any) -> Any:
-    writer = _writer(condition, a, b)
-    return np.where(condition, a, b)[()] if writer is None else writer.choose(condition, a, b)
+def _ufunc(name: str) -> Callable[..., Any]:
+    return _written(lambda writer, operands: writer.call(name, operands), getattr(np, name))
 
 
 def _full_like(x: Value, number: Any, dtype: Any = None) -> Value:
@@ -233,10 +232,13 @@ def _full_like(x: Value, number: Any, dtype: Any = None) -> Value:
 
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
-    **{name: _bound(name) for name in TEMPLATES},
-    "abs": _bound("absolute"),
+    **{name: _ufunc(name) for name in TEMPLATES},
+    "abs": _ufunc("absolute"),
     "erf": lambda x: x.writer.function("erf", x),
-    "where": _where,
+    "where": _written(
+        lambda writer, operands: writer.choose(*operands),
+        lambda condition, a, b: np.where(condition, a, b)[()],  # type: ignore[call-overload]
+    ),
     "full_like": _full_like,
     "zeros_like": lambda x, dtype=None: _full_like(x, 0, dtype),
     "ones_like": lambda x, dtype=None: _full_like(x, 1, dtype),
@@ -262,13 +264,10 @@ def _no_function(name: str) -> Any:
 
 
 def _special(name: str) -> Callable[..., Any]:
-    def call(*operands: Any) -> Any:
-        writer = _writer(*operands)
-        if writer is None:
-            raise NotFusibleError(f"special.{name} of Python numbers only")
-        return writer.special(name, operands)
-
-    return call
+    return _written(
+        lambda writer, operands: writer.special(name, operands),
+        lambda *numbers: _no_function(f"special.{name} of numbers only"),
+    )
 
 
 # erfc is in <math.h>; the other special functions are CuPy's.
@@ -281,22 +280,16 @@ for _name, _formula in UFUNCS.items():
     setattr(EXPRESSIONS, _name, _FUNCTIONS[_name])
 
 
-def _operator(name: str, swapped: bool = False) -> Callable[..., Any]:
-    function = _FUNCTIONS[name]
-    if swapped:
-        return lambda self, other: function(other, self)
+def _operator(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda self, *others: function(self, *others)
 
 
-for _method, _name in {
-    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "power",
-    "mod": "remainder", "floordiv": "floor_divide", "and": "bitwise_and", "or": "bitwise_or",
-    "xor": "bitwise_xor",
-}.items():  # fmt: skip
-    setattr(Value, f"__{_method}__", _operator(_name))
-    setattr(Value, f"__r{_method}__", _operator(_name, swapped=True))
-for _method, _name in {
-    "neg": "negative", "pos": "positive", "abs": "absolute", "invert": "invert", "eq": "equal",
-    "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal",
-}.items():  # fmt: skip
-    setattr(Value, f"__{_method}__", _operator(_name))
+def _reflected(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda self, other: function(other, self)
+
+
+for _method, _name in {**BINARY, **COMPARISONS, **UNARY}.items():
+    if _name in _FUNCTIONS:
+        setattr(Value, f"__{_method}__", _operator(_FUNCTIONS[_name]))
+        if _method in BINARY:
+            setattr(Value, f"__r{_method}__", _reflected(_FUNCTIONS[_name]))

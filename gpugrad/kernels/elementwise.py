@@ -141,14 +141,9 @@ class FusingNamespace(CupyNamespace):
     """The namespace of CuPy in which elementwise formulas and rules of the op table are kernels."""
 
     def __init__(
-        self,
-        module: Any,
-        fast: dict[str, Callable[..., Any]] | None = None,
-        checks: Callable[[str, tuple[Any, ...]], None] | None = None,
-        alone: bool = False,
-        make: Callable[[Kernel], Any] = cupy_kernel,
+        self, *arguments: Any, make: Callable[[Kernel], Any] = cupy_kernel, **keywords: Any
     ) -> None:
-        super().__init__(module, fast, checks, alone)
+        super().__init__(*arguments, **keywords)
         self._make = make
         self._rules: dict[Any, Any] = {}
         for name, formula in UFUNCS.items():

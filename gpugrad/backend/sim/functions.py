@@ -4,6 +4,7 @@ They are built at first use, so that the import stays fast. Imports binding, ove
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy
@@ -15,7 +16,7 @@ from gpugrad.backend.sim.overrides import HOST, NUMPY, OWN
 from gpugrad.backend.sim.signatures import FFT, FUNCTIONS, LINALG, OTHERS, UFUNCS
 from gpugrad.backend.sim.ufunc import ufunc_named
 
-__all__ = ["absent", "function_named", "names_of"]
+__all__ = ["function_named", "module_of", "names_of"]
 
 # Names that NumPy 2 has removed and CuPy still has, with their replacements.
 _RENAMED = {
@@ -130,6 +131,24 @@ def absent(name: str, module: str, numpy_module: Any) -> str:
     if hasattr(numpy_module, name):
         return f"{module} has no attribute {name!r}, though {numpy_module.__name__} has one"
     return f"{module} has no attribute {name!r}"
+
+
+def module_of(
+    name: str,
+    signatures: dict[str, str],
+    numpy_module: Any,
+    own: dict[str, Callable[..., Any]] | None = None,
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """``__getattr__`` and ``__dir__`` of a module of CuPy; ``own`` replaces NumPy's functions."""
+
+    @cache
+    def function(public: str) -> Any:
+        if public not in signatures:
+            raise AttributeError(absent(public, name, numpy_module))
+        function = (own or {}).get(public) or getattr(numpy_module, public)
+        return delegate(public, signatures[public], function)
+
+    return function, lambda: sorted(signatures)
 
 
 def names_of() -> list[str]:

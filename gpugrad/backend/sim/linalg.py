@@ -1,4 +1,4 @@
-"""``cupy.linalg`` over simulated arrays. Imports binding, core, signatures.
+"""``cupy.linalg`` over simulated arrays. Imports core, functions and signatures.
 
 By default CuPy ignores the error codes of its solvers. Where NumPy raises LinAlgError for a
 singular matrix, these functions return NaN, since the result on a GPU is unusable as well.
@@ -10,8 +10,8 @@ from typing import Any
 import numpy
 from numpy.linalg import LinAlgError
 
-from gpugrad.backend.sim.binding import delegate
 from gpugrad.backend.sim.core import unsupported
+from gpugrad.backend.sim.functions import module_of
 from gpugrad.backend.sim.signatures import LINALG
 
 __all__ = ["LinAlgError"]
@@ -45,20 +45,10 @@ def _cross(x1: Any, x2: Any, **kwargs: Any) -> Any:
     return numpy.linalg.cross(x1, x2, **kwargs)
 
 
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    name: _lenient(getattr(numpy.linalg, name)) for name in ("cholesky", "inv", "solve")
-} | {"cross": _cross}
-
-
-def __getattr__(name: str) -> Any:
-    from gpugrad.backend.sim.functions import absent
-
-    if name in LINALG:
-        function = _FUNCTIONS.get(name) or getattr(numpy.linalg, name)
-        function = globals()[name] = delegate(name, LINALG[name], function)
-        return function
-    raise AttributeError(absent(name, "cupy.linalg", numpy.linalg))
-
-
-def __dir__() -> list[str]:
-    return sorted({*LINALG, *globals()})
+__getattr__, __dir__ = module_of(
+    "cupy.linalg",
+    LINALG,
+    numpy.linalg,
+    {name: _lenient(getattr(numpy.linalg, name)) for name in ("cholesky", "inv", "solve")}
+    | {"cross": _cross},
+)

@@ -1,4 +1,6 @@
-"""Operators and methods of the array. Imports binding, core, creation, device and ufunc.
+"""Operators and methods of the array.
+
+Imports operators and, of sim, binding, core, creation, device and ufunc.
 
 An operator defers to its right operand by the rules of CuPy 14 (``_should_use_rop`` in
 cupy/_core/core.pyx).
@@ -11,6 +13,7 @@ from typing import Any
 
 import numpy
 
+from gpugrad.backend.operators import BINARY, COMPARISONS, UNARY
 from gpugrad.backend.sim.binding import Parameters, call_numpy, check_argument, dressed
 from gpugrad.backend.sim.core import SCALARS, check_dtype, ndarray, unsupported, wrap
 from gpugrad.backend.sim.creation import array
@@ -47,11 +50,9 @@ def _binary(function: Any, numpy_function: Any) -> tuple[Callable[..., Any], Cal
     def forward(self: ndarray, other: Any) -> Any:
         if isinstance(other, (ndarray, *_PLAIN)):
             return function(self, other)
-        return (
-            NotImplemented
-            if _right_decides(self, other)
-            else _by_numpy(numpy_function, self, other)
-        )
+        if _right_decides(self, other):
+            return NotImplemented
+        return _by_numpy(numpy_function, self, other)
 
     def reflected(self: ndarray, other: Any) -> Any:
         if isinstance(other, _PLAIN):
@@ -78,34 +79,11 @@ def _comparison(function: ufunc, numpy_function: Any, otherwise: bool | None) ->
     return compare
 
 
-_OPERATORS = {
-    "add": "add",
-    "sub": "subtract",
-    "mul": "multiply",
-    "truediv": "true_divide",
-    "floordiv": "floor_divide",
-    "mod": "remainder",
-    "divmod": "divmod",
-    "lshift": "left_shift",
-    "rshift": "right_shift",
-    "and": "bitwise_and",
-    "or": "bitwise_or",
-    "xor": "bitwise_xor",
-    "pow": "power",
-}
-
-_COMPARISONS = {
-    "eq": ("equal", False),
-    "ne": ("not_equal", True),
-    "lt": ("less", None),
-    "le": ("less_equal", None),
-    "gt": ("greater", None),
-    "ge": ("greater_equal", None),
-}
+_OBJECTS = {"equal": False, "not_equal": True}  # what comparisons with other objects give
 
 
 def _bind_operators() -> None:
-    for symbol, name in _OPERATORS.items():
+    for symbol, name in BINARY.items():
         function = ufunc_named(name)
         forward, reflected = _binary(function, getattr(numpy, name))
         setattr(ndarray, f"__{symbol}__", forward)
@@ -113,17 +91,15 @@ def _bind_operators() -> None:
         if symbol != "divmod":
             update = lambda self, other, run=function: run(self, other, self)  # noqa: E731
             setattr(ndarray, f"__i{symbol}__", update)
-    for symbol, (name, otherwise) in _COMPARISONS.items():
-        compare = _comparison(ufunc_named(name), getattr(numpy, name), otherwise)
+    for symbol, name in COMPARISONS.items():
+        compare = _comparison(ufunc_named(name), getattr(numpy, name), _OBJECTS.get(name))
         setattr(ndarray, f"__{symbol}__", compare)
-    for symbol, name in (("neg", "negative"), ("abs", "absolute"), ("invert", "invert")):
+    for symbol, name in UNARY.items():
         function = ufunc_named(name)
         setattr(ndarray, f"__{symbol}__", lambda self, run=function: run(self))
-
-    def matmul(a: Any, b: Any) -> Any:
-        return call_numpy("matmul", numpy.matmul, (a, b), {})
-
-    ndarray.__matmul__, ndarray.__rmatmul__ = _binary(matmul, numpy.matmul)
+    ndarray.__matmul__, ndarray.__rmatmul__ = _binary(
+        lambda *operands: call_numpy("matmul", numpy.matmul, operands, {}), numpy.matmul
+    )
 
 
 def _pos(self: ndarray) -> Any:
@@ -230,7 +206,7 @@ def _array_ufunc(self: ndarray, function: Any, method: str, *inputs: Any, **kwar
     for value in arrays:
         if not isinstance(value, (ndarray, numpy.ndarray, *_PLAIN)):
             return NotImplemented
-    if method == "__call__" and function.__name__ in {name for name, _ in _COMPARISONS.values()}:
+    if method == "__call__" and function.__name__ in COMPARISONS.values():
         inputs = tuple(
             x.item() if isinstance(x, numpy.ndarray) and x.ndim == 0 else x for x in inputs
         )
