@@ -187,10 +187,7 @@ class Device:
         >>> with Device("cpu").activate():
         ...     pass
         """
-        kind = self.kind
-        if kind == "cpu" or self.index == _current(kind):
-            return _NOTHING
-        return _context(kind, self.index)
+        return _NOTHING if self.is_current() else _context(self.kind, self.index)
 
     def is_current(self) -> bool:
         """Whether new arrays of ``xp`` are created on this device: always on a CPU."""

@@ -21,9 +21,6 @@ from gpugrad.backend.special import Special
 __all__ = ["NUMPY"]
 
 _add: Any = np.add.reduce
-_maximum: Any = np.maximum.reduce
-_minimum: Any = np.minimum.reduce
-_multiply: Any = np.multiply.reduce
 _larger: Any = np.maximum
 _minus: Any = np.subtract
 _times: Any = np.multiply
@@ -37,16 +34,11 @@ def _sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return _add(x, axis, None, None, keepdims)
 
 
-def _max(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    return _maximum(x, axis, None, None, keepdims)
+def _reduction(reduce: Any) -> Callable[..., Any]:
+    def reduction(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+        return reduce(x, axis, None, None, keepdims)
 
-
-def _min(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    return _minimum(x, axis, None, None, keepdims)
-
-
-def _prod(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    return _multiply(x, axis, None, None, keepdims)
+    return reduction
 
 
 def _relu(x: Any) -> Any:
@@ -197,9 +189,9 @@ NUMPY = Namespace(
         "erf": _erf,
         "expand": _expand,
         "sum": _sum,
-        "max": _max,
-        "min": _min,
-        "prod": _prod,
+        "max": _reduction(np.maximum.reduce),
+        "min": _reduction(np.minimum.reduce),
+        "prod": _reduction(np.multiply.reduce),
         "relu": _relu,
         "relu_vjp": _relu_vjp,
         "sigmoid_vjp": _sigmoid_vjp,

@@ -151,16 +151,12 @@ class Products:
 @lru_cache(64)
 def _precision(cublas: Any, char: str, chosen: int) -> int:
     """The compute type of cuBLAS, that of CuPy's own products of two matrices."""
+    name = "64F" if char in "dD" else "32F"
     if chosen == PEDANTIC:
-        return int(
-            cublas.CUBLAS_COMPUTE_64F_PEDANTIC
-            if char in "dD"
-            else cublas.CUBLAS_COMPUTE_32F_PEDANTIC
-        )
-    if char in "dD":
-        return int(cublas.CUBLAS_COMPUTE_64F)
-    fast = chosen == TF32 and char != "e"
-    return int(cublas.CUBLAS_COMPUTE_32F_FAST_TF32 if fast else cublas.CUBLAS_COMPUTE_32F)
+        name += "_PEDANTIC"
+    elif chosen == TF32 and char in "fF":
+        name += "_FAST_TF32"
+    return int(getattr(cublas, f"CUBLAS_COMPUTE_{name}"))
 
 
 @lru_cache(_PLANS)

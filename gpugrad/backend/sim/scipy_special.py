@@ -6,9 +6,7 @@ Imports signatures and ufunc, and SciPy at the first function.
 from typing import Any
 
 from gpugrad.backend.sim.signatures import SPECIAL
-from gpugrad.backend.sim.ufunc import ufunc
-
-_ufuncs: dict[str, ufunc] = {}
+from gpugrad.backend.sim.ufunc import ufunc_named
 
 
 def __getattr__(name: str) -> Any:
@@ -17,10 +15,7 @@ def __getattr__(name: str) -> Any:
     import scipy.special
 
     if name in SPECIAL and hasattr(scipy.special, name):
-        own = SPECIAL[name][0]  # psi and digamma are one ufunc
-        if own not in _ufuncs:
-            _ufuncs[own] = ufunc(name, SPECIAL, scipy.special)
-        function = globals()[name] = _ufuncs[own]
+        function = globals()[name] = ufunc_named(name, SPECIAL, scipy.special)
         return function
     raise AttributeError(f"cupyx.scipy.special has no ufunc {name!r}")
 

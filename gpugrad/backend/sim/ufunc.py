@@ -47,7 +47,7 @@ class ufunc:  # noqa: N801
         "nout",
     )
 
-    def __init__(self, public: str, table: dict[str, Any] = UFUNCS, module: Any = numpy) -> None:
+    def __init__(self, public: str, table: dict[str, Any], module: Any) -> None:
         self.name, self.nin, self.nout, self._scatter = table[public]
         self.__name__ = self.name
         self._public = public
@@ -116,14 +116,13 @@ class ufunc:  # noqa: N801
                     if isinstance(out, tuple)
                     else "'out' must be a tuple of arrays"
                 )
-        raws = []
         for array in outputs:
             if array is not None and not isinstance(array, ndarray):
                 raise unsupported(array, f"{self._public}: out")
-            if array is not None:
-                seen.append(array)
-            raws.append(None if array is None else array._data)
-        return tuple(raws) if any(raw is not None for raw in raws) else ()
+        arrays = [array for array in outputs if array is not None]
+        seen += arrays
+        raws = tuple(None if array is None else array._data for array in outputs)
+        return raws if arrays else ()
 
     def _compute(self, inputs: list[Any], outputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
         if isinstance(self._run, numpy.ufunc):
@@ -192,15 +191,14 @@ class ufunc:  # noqa: N801
         return ufunc_named, (self._public,)
 
 
-_ufuncs: dict[str, ufunc] = {}
+_ufuncs: dict[str, ufunc] = {}  # by CuPy's own name
 
 
-def ufunc_named(name: str) -> ufunc:
+def ufunc_named(name: str, table: dict[str, Any] = UFUNCS, module: Any = numpy) -> ufunc:
     """The ufunc of a name; aliases in CuPy are one object here as well."""
-    if name not in _ufuncs:
-        own = UFUNCS[name][0].removeprefix("cupy_")
-        primary = own if own in UFUNCS and UFUNCS[own][0] == UFUNCS[name][0] else name
-        if primary not in _ufuncs:
-            _ufuncs[primary] = ufunc(primary)
-        _ufuncs[name] = _ufuncs[primary]
-    return _ufuncs[name]
+    own = table[name][0]
+    if own not in _ufuncs:
+        short = own.removeprefix("cupy_")
+        is_public = short in table and table[short][0] == own
+        _ufuncs[own] = ufunc(short if is_public else name, table, module)
+    return _ufuncs[own]
