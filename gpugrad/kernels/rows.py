@@ -9,7 +9,7 @@ import math
 from functools import cache, partialmethod
 from typing import Any
 
-from gpugrad.backend.namespace import FORMULAS, namespace_of
+from gpugrad.backend.namespace import namespace_of
 from gpugrad.kernels.source import FLOATS, SHORT, Kernels, launch_shape, prelude
 
 __all__ = ["ROW", "Rows", "loss_source", "rows_source"]
@@ -221,7 +221,7 @@ class Rows(Kernels):
 
     def _map_vjp(self, name: str, g: Any, y: Any, axis: Any) -> Any:
         d = self._each_row(name, axis, g, y) if g.shape == y.shape else None
-        return FORMULAS[name](namespace_of(y), g, y, axis) if d is None else d
+        return self._formula(name, g, y, axis) if d is None else d
 
     softmax = partialmethod(_map, "softmax")
     log_softmax = partialmethod(_map, "log_softmax")
@@ -236,9 +236,7 @@ class Rows(Kernels):
     def logsumexp_vjp(self, g: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any:
         """The gradient of x."""
         d = self._each_row("logsumexp_vjp", axis, g, y, x) if g.shape == y.shape else None
-        if d is None:
-            return FORMULAS["logsumexp_vjp"](namespace_of(x), g, y, x, axis, keepdims)
-        return d
+        return self._formula("logsumexp_vjp", g, y, x, axis, keepdims) if d is None else d
 
     def _each_row(
         self, name: str, axis: Any, *arrays: Any, reduced: tuple[int, ...] | None = None
@@ -318,8 +316,7 @@ class Rows(Kernels):
         every = reduction == "none"
         fits = g.dtype == scores.dtype and g.shape == (target.shape if every else ())
         if not fits or not self._loss_fits(scores, target):
-            formula = FORMULAS["class_cross_entropy_vjp"]
-            return formula(namespace_of(scores), g, target, scores, reduction)
+            return self._formula("class_cross_entropy_vjp", g, target, scores, reduction)
         dtype, rows, length = scores.dtype, target.size, scores.shape[-1]
         d, share = self._array(scores.shape, dtype), 1.0 / rows if reduction == "mean" else 1.0
         arguments = (*map(self._dense, (g, scores, target)), d, rows, length, int(every), share)

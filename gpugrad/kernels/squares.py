@@ -7,7 +7,6 @@ Imports `source`.
 from functools import cache
 from typing import Any
 
-from gpugrad.backend.namespace import FORMULAS, namespace_of
 from gpugrad.kernels.source import WIDE, Kernels, prelude
 
 __all__ = ["Squares", "squares_source"]
@@ -95,7 +94,7 @@ class Squares(Kernels):
     ) -> Any:
         """The gradients of x and of the target; None for one that is not needed."""
         if not self._fits(x, target, reduction) or g.dtype != x.dtype or g.shape != ():
-            return FORMULAS["mse_loss_vjp"](namespace_of(x), g, x, target, needs, reduction)
+            return self._formula("mse_loss_vjp", g, x, target, needs, reduction)
         size, dtype, shape = x.size, x.dtype, x.shape
         d_x, d_target = (self._array(shape, dtype) if need else None for need in needs)
         factor = 2.0 / size if reduction == "mean" else 2.0
