@@ -14,7 +14,7 @@ import numpy
 from gpugrad.backend.cupy_namespace import CupyNamespace
 from gpugrad.backend.cupy_ufuncs import UFUNCS
 from gpugrad.backend.device import check_same_device
-from gpugrad.backend.namespace import FORMULAS, LIBRARIES, namespace_of, register
+from gpugrad.backend.namespace import FORMULAS, namespace_of, register
 from gpugrad.backend.products import Products
 from gpugrad.backend.special import Special
 from gpugrad.errors import DeviceError
@@ -50,9 +50,6 @@ def register_arrays() -> None:
     for name, formula in UFUNCS.items():
         setattr(namespace, name, partial(formula, namespace, cupy))
     register(cupy.ndarray, namespace)
-
-
-LIBRARIES["cupy"] = register_arrays
 
 
 def _cholesky(x: Any, /) -> Any:
