@@ -27,21 +27,12 @@ from gpugrad.tensor import OPS, Tensor, as_tensor
 __all__ = ["convolve", "correlate", "diff", "ediff1d", "gradient", "interp", "trapezoid", "unwrap"]
 
 
-def _ends(like: Tensor, axis: int, before: Any, x: Tensor, after: Any) -> Tensor:
-    """x with arrays joined to it along an axis, or None; a number to each row of ``like``."""
-    parts = [
-        x if part is x else _end(like, part, axis)
-        for part in (before, x, after)
-        if part is not None
-    ]
+def _between(before: Any, x: Tensor, after: Any, axis: int) -> Tensor:
+    """x between arrays, or None, along an axis; a number is one element of each row."""
+    parts = [beside(part, x) for part in (before, x, after) if part is not None]
+    row = with_size(x.shape, axis, 1)
+    parts = [part if part.ndim else OPS["broadcast_to"](part, row) for part in parts]
     return concat(parts, axis=axis) if len(parts) > 1 else x
-
-
-def _end(x: Tensor, value: Any, axis: int) -> Tensor:
-    value = beside(value, x)
-    if value.ndim == 0:
-        value = OPS["broadcast_to"](value, with_size(x.shape, axis, 1))
-    return value
 
 
 def diff(x: Any, /, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Tensor:
@@ -55,7 +46,7 @@ def diff(x: Any, /, n: int = 1, axis: int = -1, prepend: Any = None, append: Any
     axis = axis_number("diff", axis, with_axes("diff", x, "one axis or more", 1).ndim)
     if n == 0:
         return x
-    x = _ends(x, axis, prepend, x, append)
+    x = _between(prepend, x, append, axis)
     take = "not_equal" if x.dtype == np.bool_ else "subtract"
     for _ in range(n):
         x = OPS[take](slices(x, axis, 1, None), slices(x, axis, None, -1))
@@ -66,7 +57,7 @@ def ediff1d(x: Any, /, to_end: Any = None, to_begin: Any = None) -> Tensor:
     """The differences of neighbours of the raveled x, between ``to_begin`` and ``to_end``."""
     x = ravel(together(x, *(end for end in (to_begin, to_end) if end is not None))[0])
     begin, end = (None if e is None else ravel(beside(e, x)) for e in (to_begin, to_end))
-    return _ends(x, 0, begin, slices(x, 0, 1, None) - slices(x, 0, None, -1), end)
+    return _between(begin, slices(x, 0, 1, None) - slices(x, 0, None, -1), end, 0)
 
 
 def gradient(f: Any, /, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:

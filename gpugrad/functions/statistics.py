@@ -31,7 +31,7 @@ from gpugrad.functions.operands import (
 )
 from gpugrad.functions.type_check import by_parts, conjugated, real_only
 from gpugrad.functions.ufunclike import clip
-from gpugrad.tensor import OPS, Tensor, as_tensor, getitem
+from gpugrad.tensor import OPS, TENSORS, Tensor, as_tensor, getitem
 
 __all__ = [
     "average", "corrcoef", "cov", "median", "nanmedian", "nanpercentile", "nanquantile",
@@ -257,9 +257,8 @@ def average(
     x = as_tensor(x)
     if weights is None:
         y = OPS["mean"](x, axis=axis, keepdims=keepdims)
-        total = OPS["mean"](as_tensor(x.detach() * 0.0 + 1.0), axis=axis, keepdims=keepdims)
         count = x.size // max(y.size, 1)
-        return (y, total * count) if returned else y
+        return (y, TENSORS.full_like(y.detach(), count)) if returned else y
     weights = beside(weights, x)
     if weights.shape != x.shape:
         if axis is None:

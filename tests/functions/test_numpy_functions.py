@@ -374,6 +374,9 @@ def test_average_returns_the_sum_of_weights(device):
     x = gg.tensor(np.arange(6.0).reshape(2, 3), device=device)
     mean, total = gg.average(x, axis=0, returned=True)
     assert (mean.tolist(), total.tolist()) == ([1.5, 2.5, 3.5], [2, 2, 2])
+    nan, total = gg.average(x * math.nan, returned=True)
+    assert np.isnan(nan.item())
+    assert total.item() == 6
 
 
 def test_bincount_counts_and_sums(device):
