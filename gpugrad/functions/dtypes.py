@@ -11,8 +11,6 @@ import numpy as np
 
 from gpugrad.backend.device import Device
 from gpugrad.backend.namespace import NAMESPACES
-from gpugrad.engine.op import TABLE
-from gpugrad.engine.record import record
 from gpugrad.errors import DTypeError
 from gpugrad.tensor import OPS, Tensor, as_tensor
 
@@ -102,8 +100,7 @@ _whole_info = cache(WholeInfo)
 def dtype_of(who: str, value: Any) -> np.dtype[Any]:
     """The dtype of a Tensor or an array, or of a name or type that NumPy knows."""
     if isinstance(value, Tensor) or NAMESPACES.get(type(value)) is not None:
-        dtype: np.dtype[Any] = value.dtype
-        return dtype
+        return np.dtype(value.dtype)
     if isinstance(value, bool | int | float | complex | list | tuple | None):
         raise DTypeError(f"{who}: expected a dtype or an array, got {value!r}")
     try:
@@ -178,21 +175,17 @@ def result_type(*arrays_and_dtypes: Any) -> np.dtype[Any]:
     >>> gg.result_type(gg.ones(2), gg.float16, 1.0)
     dtype('float32')
     """
-    number = bool | int | float | complex
-    operands = [
-        x if type(x) in (bool, int, float, complex) else dtype_of("result_type", x)
-        for x in arrays_and_dtypes
-    ]
-    if all(isinstance(x, number) for x in operands):
+    numbers = (bool, int, float, complex)
+    operands = [x if type(x) in numbers else dtype_of("result_type", x) for x in arrays_and_dtypes]
+    if all(type(x) in numbers for x in operands):
         raise DTypeError(
             f"result_type: expected an array or a dtype among the arguments, got "
             f"{arrays_and_dtypes}"
         )
     try:
-        dtype: np.dtype[Any] = np.result_type(*operands)
+        return np.result_type(*operands)
     except TypeError as error:
         raise DTypeError(f"result_type: {error}") from error
-    return dtype
 
 
 def promote_types(type1: Any, type2: Any) -> np.dtype[Any]:
@@ -233,5 +226,4 @@ def astype(x: Any, /, dtype: Any, *, copy: bool = True, device: Any = None) -> T
         x, copy = x.to(device=device), False
     if not copy and x.dtype == dtype:
         return x
-    cast: Tensor = record(TABLE["astype"], (x,), {"dtype": dtype})
-    return cast
+    return OPS["astype"](x, dtype)
