@@ -134,10 +134,15 @@ def _repeated(x: Tensor, axis: int, width: tuple[int, int], mode: str, odd: bool
             shape = with_size(x.shape, axis, count)
             pieces.append(one if count == 1 else OPS["broadcast_to"](one, shape))
         else:
-            last = first + step * count
-            pieces.append(slices(x, axis, first, None if last < 0 else last, step))
+            pieces.append(_neighbours(x, axis, first, count, step))
         start = stop
     return pieces
+
+
+def _neighbours(x: Tensor, axis: int, first: int, count: int, step: int) -> Tensor:
+    """``count`` neighbours from the position ``first`` on, downwards with step -1."""
+    stop = first + step * count
+    return slices(x, axis, first, None if stop < 0 else stop, step)
 
 
 def _mirrored_odd(x: Tensor, axis: int, width: tuple[int, int], mode: str) -> list[Tensor]:
@@ -160,15 +165,11 @@ def _mirrored_odd(x: Tensor, axis: int, width: tuple[int, int], mode: str) -> li
             continue
         twice, odd = divmod(turn, 2)
         offset = 2.0 * twice if x.dtype.kind == "f" else 2 * twice
-        from_start = start - turn * period
-        count = stop - start
-        if not odd:
-            piece = slices(x, axis, from_start, from_start + count)
+        first = start - turn * period
+        if odd:
+            piece = 2 * high - _neighbours(x, axis, size - 1 - first, stop - start, -1)
         else:
-            first = size - 1 - from_start
-            last = first - count
-            piece = slices(x, axis, first, None if last < 0 else last, -1)
-            piece = 2 * high - piece
+            piece = _neighbours(x, axis, first, stop - start, 1)
         pieces.append(piece if not twice else piece + (high - low) * offset)
     return pieces
 

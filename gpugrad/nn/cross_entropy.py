@@ -66,21 +66,18 @@ def _classes(who: str, scores: Any, target: Any, ignore_index: int | None) -> tu
     """
     raw = target.data if isinstance(target, Tensor) else target
     listed = not hasattr(raw, "shape")
-    if listed:
+    if listed or isinstance(raw, np.generic):
         raw = np.asarray(raw)
     if raw.dtype.kind not in "iu":
         raise DTypeError(f"{who}: expected class numbers in an integer dtype, got {raw.dtype}")
-    if isinstance(raw, np.generic):
-        raw = np.asarray(raw)
     shape = scores.shape
     if not shape:
         raise ShapeError(f"{who}: expected scores with an axis of classes, got a scalar")
     expected = shape[:1] + shape[2:] if len(shape) > 1 else ()
     if raw.shape != expected:
         raise ShapeError(
-            f"{who}: expected one class number for each sample, "
-            f"{expected} for scores of shape {shape} "
-            f"(samples, classes, ...), got {raw.shape}"
+            f"{who}: expected one class number for each sample, {expected} for scores of shape "
+            f"{shape} (samples, classes, ...), got {raw.shape}"
         )
     home = device_of(scores.data)
     if not listed and (other := device_of(raw)) is not home and other != home:
