@@ -453,6 +453,16 @@ def test_explain_leaves_no_trace():
     assert a.grad.item() == 12
 
 
+def test_draw_and_explain_are_not_observed():
+    x = gg.tensor(0.0, requires_grad=True, name="x")
+    with gg.detect_anomaly():
+        y = gg.sqrt(x)
+        assert gg.explain(y).derivatives["x"] == np.inf
+        assert "∂sqrt/∂x = inf" in str(gg.draw(y))
+        with pytest.raises(gg.AnomalyError):  # as the user's own pass is
+            y.backward()
+
+
 def test_draw_and_explain_call_no_hooks():
     L, (a, _, _, _, e, d) = product()
     calls = []
