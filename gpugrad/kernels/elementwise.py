@@ -147,7 +147,8 @@ class FusingNamespace(CupyNamespace):
         self._make = make
         self._rules: dict[Any, Any] = {}
         for name, formula in UFUNCS.items():
-            setattr(self, name, self._replaced(name, formula))
+            function = partial(formula, self, self.module)
+            setattr(self, name, self._as_formula(name, function))
 
     def __getattr__(self, name: str) -> Any:
         if name not in ELEMENTWISE:
@@ -163,19 +164,13 @@ class FusingNamespace(CupyNamespace):
     def _native(self, name: str) -> Formula:
         """A CuPy function, which is one kernel; for large arrays a `Wide` kernel in its place."""
         function = native(self.module, name)
+        return for_large(self._as_formula(name, function), function, self.module.ndarray)
+
+    def _as_formula(self, name: str, function: Formula) -> Formula:
+        """A kernel written by the function of this name; ``function`` where there is none."""
 
         def formula(xp: Any, *operands: Any) -> Any:
             return function(*operands) if xp is self else getattr(xp, name)(*operands)
-
-        return for_large(self._fused(name, formula), function, self.module.ndarray)
-
-    def _replaced(self, name: str, replacement: Formula) -> Formula:
-        """The replacement of a CuPy function, as a kernel for arrays of any size."""
-
-        def formula(xp: Any, *operands: Any) -> Any:
-            if xp is self:
-                return replacement(self, self.module, *operands)
-            return getattr(xp, name)(*operands)
 
         return self._fused(name, formula)
 

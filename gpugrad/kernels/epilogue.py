@@ -31,6 +31,8 @@ def _declared(classes: Signature, first: int) -> str:
 
 def _arguments(classes: Signature, parameters: dict[str, Any]) -> tuple[Any, ...]:
     """The values of those arguments."""
+    if not parameters:
+        return ()
     pairs = zip(classes.parameters, parameters.values(), strict=True)
     return tuple(value for one, value in pairs if argument(one) is not None)
 

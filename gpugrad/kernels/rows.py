@@ -10,7 +10,7 @@ from functools import cache, partialmethod
 from typing import Any
 
 from gpugrad.backend.namespace import namespace_of
-from gpugrad.kernels.source import FLOATS, SHORT, Kernels, launch_shape, prelude
+from gpugrad.kernels.source import SHORT, Kernels, launch_shape, prelude
 
 __all__ = ["ROW", "Rows", "loss_source", "rows_source"]
 
@@ -247,7 +247,7 @@ class Rows(Kernels):
         """
         x = arrays[-1]
         dtype, first = x.dtype, _first_of(axis, x.ndim)
-        if dtype not in FLOATS or not x.size or any(array.dtype != dtype for array in arrays):
+        if not self._fit(x, *arrays[:-1]):
             return None
         length = math.prod(x.shape[first:])
         if first is None or first == x.ndim or not self._enough(length, x):

@@ -168,12 +168,13 @@ class Kernels:
 
     def _fit(self, x: Any, *others: Any) -> bool:
         """Whether all are arrays of one dtype that has kernels, the first one not empty."""
-        dtype = x.dtype
-        return (
-            dtype in FLOATS
-            and x.size > 0
-            and all(isinstance(y, self._array) and y.dtype == dtype for y in (x, *others))
-        )
+        dtype, array = x.dtype, self._array
+        if dtype not in FLOATS or not x.size:
+            return False
+        for y in (x, *others):  # noqa: SIM110  a generator is slower, and every layer asks
+            if not isinstance(y, array) or y.dtype != dtype:
+                return False
+        return True
 
     def _dense(self, x: Any) -> Any:
         """An array in C order: itself where it is so already. None stays None."""
