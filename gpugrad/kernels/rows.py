@@ -10,7 +10,7 @@ from functools import cache, partialmethod
 from typing import Any
 
 from gpugrad.backend.namespace import namespace_of
-from gpugrad.kernels.source import SHORT, Kernels, launch_shape, prelude
+from gpugrad.kernels.source import FLOATS, SHORT, Kernels, launch_shape, prelude
 
 __all__ = ["ROW", "Rows", "loss_source", "rows_source"]
 
@@ -246,21 +246,22 @@ class Rows(Kernels):
         It has the shape of that array; with ``reduced``, that in place of each axis of a row.
         """
         x = arrays[-1]
-        dtype, first = x.dtype, _first_of(axis, x.ndim)
-        if not self._fit(x, *arrays[:-1]):
+        dtype, shape, first = x.dtype, x.shape, _first_of(axis, x.ndim)
+        if dtype not in FLOATS or first is None or first == len(shape) or not x.size:
             return None
-        length = math.prod(x.shape[first:])
-        if first is None or first == x.ndim or not self._enough(length, x):
+        length = math.prod(shape[first:])
+        if length > LONGEST and x.size < ENOUGH_ROWS * length:
             return None
-        shape = x.shape if reduced is None else x.shape[:first] + reduced * (x.ndim - first)
+        for array in arrays:
+            if array.dtype != dtype:
+                return None
+        if reduced is not None:
+            shape = shape[:first] + reduced * (x.ndim - first)
         y = self._array(shape, dtype)
         rows = x.size // length
         arguments = (*map(self._dense, arrays), y, rows, length)
         self._launch(rows_source(dtype), name, rows, length, *arguments)
         return y
-
-    def _enough(self, length: int, x: Any) -> bool:
-        return length <= LONGEST or x.size >= ENOUGH_ROWS * length
 
     # The loss.
 
@@ -281,7 +282,7 @@ class Rows(Kernels):
             and target.shape == logits.shape[:-1]
             and logits.ndim > 0
             and self._fit(logits)
-            and self._enough(logits.shape[-1], logits)
+            and (logits.shape[-1] <= LONGEST or target.size >= ENOUGH_ROWS)
         )
 
     def _cross_entropy(self, logits: Any, target: Any, reduction: str, keep: bool) -> Any:
