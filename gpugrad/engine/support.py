@@ -169,10 +169,12 @@ def carry(
 
 def matters_to_any(known: dict[Any, bool], nodes: Sequence[Any]) -> bool:
     """Whether a support matters to one of the nodes: see `matters`."""
-    return any(
-        node is not None and node.op is not None and node.op.carries and matters(known, node)
-        for node in nodes
-    )
+    for node in nodes:
+        if node is None or node.op is None:
+            continue
+        if known[node] if node in known else matters(known, node):
+            return True
+    return False
 
 
 def matters(known: dict[Any, bool], node: Any) -> bool:
@@ -183,17 +185,19 @@ def matters(known: dict[Any, bool], node: Any) -> bool:
     waiting = [node]
     while waiting:
         last = waiting[-1]
-        op, parents = last.op, [parent for parent in last.parents if parent is not None]
+        op = last.op
         if last in known:
             waiting.pop()
         elif op is None or not op.carries:
             known[last] = False
-        elif (op.finite is not True and _asks_at_all(last)) or any(map(known.get, parents)):
+        elif op.finite is not True and _asks_at_all(last):
             known[last] = True
-        elif unknown := [parent for parent in parents if parent not in known]:
-            waiting += unknown
         else:
-            known[last] = False
+            behind = [known.get(parent) for parent in last.parents if parent is not None]
+            if True in behind or None not in behind:
+                known[last] = True in behind
+            else:
+                waiting += [p for p in last.parents if p is not None and p not in known]
     return known[node]
 
 
