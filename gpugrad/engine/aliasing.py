@@ -1,26 +1,34 @@
-"""Aliases of a tensor's memory, for recorded assignments. Imports backend and node.
+"""Who holds a tensor's memory, for in-place changes in recorded code. Imports backend and node.
 
-In NumPy an assignment changes the base of a view too. A recorded assignment writes into a copy,
-so that other holders of the old memory do not see it. It is refused where the user is one (with a
-view, or the array that the tensor was made from), but not where the graph is (with a value saved
-for a derivative). The garbage collector does not know NumPy's arrays, so holders are counted, not
-listed: references beside those of the tensor and of nodes are the user's.
+In NumPy a change of a tensor is one of its views, and of the array that it is a view of. Other
+tensors over the memory have to be told, and nodes that saved a part of it must keep the old value.
+Nothing is noted when a view is made. The garbage collector knows tensors and nodes, but not NumPy's
+arrays, so references are counted: those beside the references of tensors and nodes are an array's
+of the user, which belongs to no graph.
 """
 
 import gc
+from collections.abc import Iterable
 from heapq import heappop, heappush
 from sys import getrefcount
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
 from gpugrad.backend.namespace import NAMESPACES
 from gpugrad.engine.node import Node
+from gpugrad.errors import ArgumentError
 
-__all__ = ["alone", "is_temporary", "only_graphs_share"]
+__all__ = [
+    "Sharers", "alone", "check_writable", "is_temporary", "overlap", "repeats", "sharers",
+]  # fmt: skip
 
 
 def alone(tensor: Any) -> bool:
     """Whether nothing else refers to a tensor's array, or to its base where it is a view."""
+    if isinstance(tensor._array, np.generic):  # a value, which nothing can change
+        return True
     if _held(tensor) > _ARRAY:
         return False
     array = tensor._array
@@ -31,21 +39,106 @@ def alone(tensor: Any) -> bool:
     return _held_below(tensor) <= _BASE and _is_owner(array.base)
 
 
-def only_graphs_share(tensor: Any, value: Any = None, newest: Any = None) -> bool:
-    """Whether only the tensor itself and nodes of graphs hold its memory.
+class Sharers:
+    """Whoever refers to the memory of a tensor: other ``tensors``, and ``nodes`` of graphs.
 
-    ``newest`` is a node to search from first. ``value`` is another tensor, whose reference does
-    not count.
+    Each array over the memory is in a list with one element, so that the references of this class
+    are known too.
     """
-    users = _Users(tensor)
+
+    def __init__(self, tensor: Any) -> None:
+        array = tensor._array
+        owner = array if _is_owner(array) else getattr(array, "base", None)
+        self.known = _is_owner(owner)
+        self.tensors: list[Any] = []
+        self.nodes: list[Any] = []
+        self._seen = {id(tensor)}
+        self._owner = id(owner)
+        self._boxes: dict[int, list[Any]] = {self._owner: [owner]}
+        self._counts: dict[int, int] = {self._owner: 0}
+        self._count(array)
+
+    def look(self, holder: Any) -> bool:
+        """Explain the references that a tensor or a node holds; whether there were new ones."""
+        if id(holder) in self._seen:
+            return False
+        self._seen.add(id(holder))
+        if isinstance(holder, Node):
+            held = list(getattr(holder, "values", None) or ())
+            y = getattr(holder, "y", None)
+            held += y if type(y) is tuple else (y,)
+            found = sum([self._count(value) for value in held]) > 0
+            members = self.nodes
+        else:
+            found = self._count(getattr(holder, "_array", None))
+            members = self.tensors
+        if found:
+            members.append(holder)
+        return found
+
+    def _count(self, array: Any) -> bool:
+        """Explain one reference, if it is one to an array over the memory."""
+        if NAMESPACES.get(type(array)) is None:
+            return False
+        if id(array) != self._owner and id(getattr(array, "base", None)) != self._owner:
+            return False
+        self._boxes.setdefault(id(array), [array])
+        self._counts[id(array)] = self._counts.get(id(array), 0) + 1
+        return True
+
+    def explained(self) -> bool:
+        """Whether all references to all of the arrays are explained."""
+        for key, box in self._boxes.items():
+            expected = self._counts[key]
+            if key == self._owner:
+                expected += len(self._boxes) - 1  # the views refer to it
+            if _boxed(box) - _BOXED > expected:
+                return False
+        return True
+
+
+def sharers(tensor: Any, cls: type, known: Iterable[Any] = (), newest: Any = None) -> Any:
+    """The `Sharers` of a tensor's memory; None where something else holds it as well.
+
+    ``cls`` is the class of tensors, ``known`` are some that may share the memory, and ``newest``
+    is a node to search from first.
+    """
+    users = Sharers(tensor)
     if not users.known:
-        return False
-    if value is not None and value is not tensor:
-        users.count(value._array)
-        if users.explained():
-            return True
-    # Mostly, the nodes that saved the array came after the one that computed it.
+        return None
+    for other in (*known, *_near(tensor)):
+        users.look(other)
     node = tensor._node
+    if node is not None:
+        users.look(node)
+    if users.explained() or _explained_by_graph(users, node, newest):
+        return users
+    # Views of a tensor without a graph, and graphs that neither value comes from, have to be
+    # searched for among all objects, the youngest first.
+    kinds = _with_subclasses(Node) | _with_subclasses(cls)
+    for generation in range(3):
+        for holder in [o for o in gc.get_objects(generation) if type(o) in kinds]:
+            users.look(holder)
+        holder = None
+        if users.explained():
+            return users
+    return None
+
+
+def _near(tensor: Any) -> list[Any]:
+    """Tensors over the same memory that can be reached from a tensor: see `Node.tensor`."""
+    found = [tensor]
+    for one in found:
+        reference = None if one._node is None else getattr(one._node, "tensor", None)
+        other = None if reference is None else reference()
+        if other is not None and not any(other is before for before in found):
+            found.append(other)
+    return found[1:]
+
+
+def _explained_by_graph(users: Sharers, node: Any, newest: Any) -> bool:
+    """Whether a search of the graphs behind two nodes is enough."""
+    # Mostly, the nodes that saved the array came after the one that computed it.
     first = 0 if node is None else node.serial
     seen = set()
     heap: list[tuple[int, Any]] = []
@@ -54,62 +147,88 @@ def only_graphs_share(tensor: Any, value: Any = None, newest: Any = None) -> boo
             seen.add(root)
             heappush(heap, (-root.serial, root))
     while heap:
-        node = heappop(heap)[1]
-        if users.look(node) and users.explained():
+        one = heappop(heap)[1]
+        if isinstance(one, Node) and users.look(one) and users.explained():
             return True
-        for parent in node.parents:
+        for parent in one.parents:
             if parent is not None and parent.serial >= first and parent not in seen:
                 seen.add(parent)
                 heappush(heap, (-parent.serial, parent))
-    # Rare: a graph that the new value does not come from, or a view whose base was saved before.
-    # Such nodes have to be searched for among all.
-    for node in [node for node in gc.get_objects() if issubclass(type(node), Node)]:
-        if node not in seen:
-            users.look(node)
-    return users.explained()
+    return False
 
 
-class _Users:
-    """The known arrays over one memory, and the known references to each.
+def _with_subclasses(cls: type) -> set[type]:
+    found = {cls}
+    for below in cls.__subclasses__():
+        found |= _with_subclasses(below)
+    return found
 
-    Each array is in a list with one element, so that the references of this class are known too.
+
+# Where two arrays over one memory meet.
+
+
+def repeats(array: Any) -> bool:
+    """Whether several elements are one in memory, as after broadcasting."""
+    return any(
+        stride == 0 and size > 1
+        for size, stride in zip(array.shape, getattr(array, "strides", ()), strict=False)
+    )
+
+
+def check_writable(who: str, array: Any) -> None:
+    """ArgumentError where a change of one element would be a change of others, or is forbidden."""
+    if repeats(array):
+        raise ArgumentError(
+            f"{who}: the tensor of shape {tuple(array.shape)} was made by broadcasting: several of "
+            "its elements are one in memory, and would all change. Write `t = t.copy()` first"
+        )
+    if isinstance(array, np.ndarray) and not array.flags.writeable:
+        raise ArgumentError(
+            f"{who}: the tensor of shape {array.shape} is over memory that NumPy does not write "
+            "to, such as that of diagonal, sliding_window_view or a constant array. Write "
+            "`t = t.copy()` first"
+        )
+
+
+def overlap(array: Any, window: Any) -> tuple[np.ndarray, np.ndarray] | None:
+    """The elements of an array that lie in a window: their numbers in both; None if there are none.
+
+    The elements of the window are distinct. Addresses alone are looked at, on the host.
     """
+    low, high = _bounds(array)
+    window_low, window_high = _bounds(window)
+    if high <= window_low or window_high <= low:
+        return None
+    places, of_window = _places(array), _places(window)
+    order = np.argsort(of_window)
+    nearest = np.searchsorted(of_window, places, sorter=order)
+    nearest = order[np.minimum(nearest, order.size - 1)]
+    own = np.flatnonzero(of_window[nearest] == places)
+    return (own, nearest[own]) if own.size else None
 
-    def __init__(self, tensor: Any) -> None:
-        array = tensor._array
-        owner = array if _is_owner(array) else getattr(array, "base", None)
-        self.known = _is_owner(owner)
-        self.owner = id(owner)
-        self.boxes: dict[int, list[Any]] = {self.owner: [owner]}
-        self.counts: dict[int, int] = {self.owner: 0}
-        self.count(array)
 
-    def count(self, array: Any) -> bool:
-        """Explain one reference, if it is one to an array over the memory."""
-        if NAMESPACES.get(type(array)) is None:
-            return False
-        if id(array) != self.owner and id(getattr(array, "base", None)) != self.owner:
-            return False
-        self.boxes.setdefault(id(array), [array])
-        self.counts[id(array)] = self.counts.get(id(array), 0) + 1
-        return True
+def _steps(array: Any) -> list[tuple[int, int]]:
+    return list(zip(array.shape, array.strides, strict=True))
 
-    def look(self, node: Any) -> bool:
-        """Explain the references that a node holds; whether there were any."""
-        held = list(getattr(node, "values", None) or ())
-        y = getattr(node, "y", None)
-        held += y if type(y) is tuple else (y,)
-        return sum(self.count(value) for value in held) > 0
 
-    def explained(self) -> bool:
-        """Whether all references to all of the arrays are explained."""
-        for key, box in self.boxes.items():
-            expected = self.counts[key]
-            if key == self.owner:
-                expected += len(self.boxes) - 1  # the views refer to it
-            if _boxed(box) - _BOXED > expected:
-                return False
-        return True
+def _bounds(array: Any) -> tuple[int, int]:
+    """The addresses of the first byte of an array and after the last."""
+    low = NAMESPACES[type(array)].address(array)
+    if array.size == 0:
+        return low, low
+    high = low + array.dtype.itemsize
+    for size, stride in _steps(array):
+        low += min((size - 1) * stride, 0)
+        high += max((size - 1) * stride, 0)
+    return low, high
+
+
+def _places(array: Any) -> np.ndarray:
+    """The address of each element, in the order of the elements."""
+    places = np.asarray(NAMESPACES[type(array)].address(array), np.int64)
+    for size, stride in _steps(array):
+        places = places[..., None] + np.arange(size) * stride
+    return places.reshape(-1)
 
 
 def _is_owner(array: Any) -> bool:

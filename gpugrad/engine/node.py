@@ -33,7 +33,8 @@ class Node:
     graph was freed. ``y`` is the raw output, None where no derivative needs it.
     ``xp`` is the namespace that computed it; ``shape`` and ``dtype`` are the output's.
 
-    ``name``, ``hooks`` and ``where`` (the line of the user's code that called the operation) are
+    ``name``, ``hooks``, ``where`` (the line of the user's code that called the operation) and
+    ``tensor`` (a weak reference to a tensor over the same memory, where the output is a view) are
     unset on most nodes.
     """
 

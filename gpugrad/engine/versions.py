@@ -9,11 +9,12 @@ import weakref
 from collections.abc import Iterable
 from typing import Any
 
+from gpugrad.backend import device
 from gpugrad.backend.namespace import NAMESPACES
 from gpugrad.engine.node import next_serial
 from gpugrad.errors import GradientError
 
-__all__ = ["changed", "changed_all", "describe", "latest", "saved", "verify"]
+__all__ = ["changed", "changed_all", "copied", "describe", "latest", "saved", "verify"]
 
 latest = 0  # the stamp of the last change of any memory
 
@@ -48,6 +49,16 @@ def changed_all(arrays: Iterable[Any]) -> None:
         stamps.append(stamp)
         if len(stamps) > 64:
             del stamps[:32]
+
+
+def copied(array: Any) -> Any:
+    """A copy of an array for a node that saved it: to `verify` it has changed as the array has."""
+    copy = device.copied(array)
+    entry = _stamps.get(id(_owner(array)))
+    if entry is not None:
+        owner = _owner(copy)
+        _stamps[id(owner)] = (_watch(owner, id(owner)), list(entry[1]))
+    return copy
 
 
 def _watch(owner: Any, key: int) -> Any:

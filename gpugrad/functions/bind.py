@@ -18,7 +18,7 @@ import numpy as np
 from gpugrad.backend.device import to_numpy
 from gpugrad.engine.op import TABLE
 from gpugrad.engine.record import bind_operator
-from gpugrad.errors import DTypeError, GradientError, ShapeError
+from gpugrad.errors import DTypeError, GradientError
 from gpugrad.functions import (
     array_api,
     array_creation,
@@ -52,7 +52,7 @@ from gpugrad.functions import (
     vectorize,
     window_functions,
 )
-from gpugrad.tensor import OPS, TENSORS, Tensor, assign, creation, dlpack, hooks, indices
+from gpugrad.tensor import OPS, TENSORS, Tensor, assign, creation, dlpack, hooks, indices, views
 from gpugrad.tensor.hints import METHODS as FOREIGN
 from gpugrad.tensor.hints import NUMPY as INSTEAD
 from gpugrad.tensor.hints import NUMPY_KEYWORDS as INSTEAD_OF_KEYWORDS
@@ -114,18 +114,9 @@ def _in_place(name: str, symbol: str, operator: Function) -> Function:
 
     def change(self: Tensor, other: Any) -> Tensor:
         if not self._changeable(other, symbol):
-            return operator(self, other)  # recorded: the name on the left is rebound
-        result = function(self.detach(), other)._array
-        if result.shape != self.shape:
-            raise ShapeError(
-                f"{symbol}: the result has shape {result.shape}, which does not fit in place "
-                f"of {self.shape}"
-            )
-        if not np.can_cast(result.dtype, self.dtype, "same_kind"):
-            raise DTypeError(
-                f"{symbol}: the result has dtype {result.dtype}, which does not fit in place "
-                f"of {self.dtype}"
-            )
+            return views.change_in_place(symbol, self, other, operator)
+        result = function(self.detach(), other)
+        views.check_fits(symbol, self, result)
         self._write(Ellipsis, result)
         return self
 

@@ -12,15 +12,16 @@ import numpy as np
 from gpugrad.backend.cupy_compat import is_negative_zero
 from gpugrad.backend.device import beside, to_numpy
 from gpugrad.backend.namespace import namespace_of
-from gpugrad.engine.aliasing import alone, is_temporary, only_graphs_share
+from gpugrad.engine.aliasing import is_temporary
 from gpugrad.engine.modes import recording
-from gpugrad.engine.node import Leaf
+from gpugrad.engine.node import Leaf, Node
 from gpugrad.errors import DTypeError, GradientError, ShapeError
 from gpugrad.ops.index import is_basic, last_of_each, may_repeat, split
 from gpugrad.tensor import creation
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.indices import getitem, index_errors, raw_index
 from gpugrad.tensor.table import OPS
+from gpugrad.tensor.views import Change, is_assigned
 
 __all__ = ["At", "Selection", "at", "index_update", "setitem"]
 
@@ -305,21 +306,12 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
             "operations are recorded. Use `with gg.no_grad():` for an update, or "
             "`t = t.at[index].set(value)` for a new tensor"
         )
-    if not alone(self):
-        passing = value if isinstance(value, Tensor) and is_temporary(references) else None
-        if not only_graphs_share(self, passing, other):
-            raise GradientError(
-                f"item assignment: the memory of this tensor of shape {self.shape} is shared with "
-                "another array or tensor (a view such as `row = t[0]`, the array that it was made "
-                "of, its .detach() or .data), which a recorded assignment would not change, as "
-                "NumPy's would. Write `t = t.copy()` first or copy the view (`row = t[0].copy()`), "
-                "or make a new tensor with `t = t.at[index].set(value)`"
-            )
+    if isinstance(node, Node) and node.op.name == "index_set" and is_assigned(self, index, value):
+        return  # the last step of `t[index] += d`, which has changed t through its view already
+    change = Change("item assignment", self, value, other, is_temporary(references))
     raw = raw_index("item assignment", index, self._array, keep=True)
     result = _updated("item assignment", self, raw, value)
-    self._array, self._node = result._array, result._node
-    if (name := self.name) is not None:
-        self._node.name = name
+    change.done(result, raw if is_basic(raw) else None)
 
 
 def _write(t: Tensor, index: Any, value: Any) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from gpugrad.backend.device import Device, beside, copied, device_of, to_numpy
 from gpugrad.backend.namespace import NAMESPACES, Namespace, namespace_of, register
 from gpugrad.engine import versions
+from gpugrad.engine.aliasing import check_writable
 from gpugrad.engine.backward import GraphMode, run_backward
 from gpugrad.engine.messages import check_gradient
 from gpugrad.engine.modes import recording, strict
@@ -410,7 +411,7 @@ class Tensor(Members):
     # In place.
 
     def _changeable(self, other: Any, who: str) -> bool:
-        """Whether an in-place form changes memory (True) or is recorded and rebinds (False)."""
+        """Whether an in-place form changes memory (True) or is recorded (False)."""
         if not recording.get():
             return True
         if isinstance(self._node, Leaf):
@@ -430,6 +431,7 @@ class Tensor(Members):
         if module.checks is not None:
             module.checks("setitem", (self._array, raw))
         array = self.data
+        check_writable("in-place change", array)
         array[index] = raw
         versions.changed(array)
 

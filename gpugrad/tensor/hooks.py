@@ -71,15 +71,32 @@ def retain_grad(self: Tensor) -> Tensor:
     node = _node(self, "retain_grad")
     if isinstance(node, Leaf) or any(order == RETAINS for order, _ in getattr(node, "hooks", ())):
         return self
-    reference = weakref.ref(self)
+    hook = _Retain(self)
+    hook.handle = add_hook(node, RETAINS, hook)
+    return self
 
-    def keep(g: Any) -> None:
-        tensor = reference()
+
+class _Retain:
+    """The hook of `retain_grad`: it goes with the tensor when that is changed in place."""
+
+    handle: Handle
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = weakref.ref(tensor)
+
+    def __call__(self, g: Any) -> None:
+        tensor = self.tensor()
         if tensor is not None:
             deliver(Tensor, {0: g}, [(tensor, 0)])
 
-    add_hook(node, RETAINS, keep)
-    return self
+
+def move_retained(tensor: Tensor, node: Any) -> None:
+    """Fill ``grad`` with the gradient at the tensor's node now, no longer at an earlier node."""
+    for hook in list(getattr(node, "hooks", {}).values()):
+        if isinstance(hook, _Retain) and hook.tensor() is tensor:
+            hook.handle.remove()
+            if tensor._node is not None:
+                retain_grad(tensor)
 
 
 def _node(tensor: Tensor, who: str) -> Any:

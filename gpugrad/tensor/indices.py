@@ -9,6 +9,7 @@ Imports creation, core, table, backend, the engine's modes and errors.
 """
 
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
@@ -54,6 +55,8 @@ def getitem(x: Any, /, index: Any) -> Tensor:
         x = as_tensor(x)
     if is_basic(index):
         result: Tensor = _getitem(x, index=index)
+        if (node := result._node) is not None:
+            node.tensor = ref(x)  # for in-place changes of the view
     else:
         pattern, arrays = split(_raw_index("getitem", index, x._array, x._node is not None))
         result = _getitem(x, *arrays, index=pattern)

@@ -1,0 +1,230 @@
+"""In-place changes in recorded code of tensors that share memory. Imports core, table and hooks.
+
+A tensor in a graph is an array and a node. An in-place change gives it another node, and where
+other tensors look at the same elements (a view, the tensor that it is a view of) it writes into
+the shared memory and gives them other nodes too. What a graph has saved keeps its old value, as a
+copy where it lies in the memory that changes. So a gradient is that of the values that NumPy's code
+would have computed.
+"""
+
+import weakref
+from typing import Any
+
+import numpy as np
+
+from gpugrad.backend.device import beside, device_of
+from gpugrad.backend.namespace import NAMESPACES
+from gpugrad.engine import versions
+from gpugrad.engine.aliasing import Sharers, alone, check_writable, overlap, sharers
+from gpugrad.engine.backward import reachable
+from gpugrad.engine.node import HookedNode, Leaf, Node, next_serial
+from gpugrad.errors import DTypeError, GradientError, ShapeError
+from gpugrad.ops.index import is_basic, split
+from gpugrad.tensor.core import Tensor
+from gpugrad.tensor.hooks import move_retained
+from gpugrad.tensor.table import OPS
+
+__all__ = ["Change", "change_in_place", "check_fits", "is_assigned"]
+
+
+class Change:
+    """An in-place change of a tensor in recorded code, in two steps.
+
+    The first, making it, finds who else looks at the memory, before the new value is computed.
+    ``value`` is the assigned tensor and ``newest`` its node; with ``passing`` it is not to be told
+    of the change, since nobody has it. GradientError where an array beside the tensors and nodes
+    has the memory too.
+    """
+
+    def __init__(
+        self, who: str, tensor: Tensor, value: Any = None, newest: Any = None, passing: bool = False
+    ) -> None:
+        self.who = who
+        self.tensor = tensor
+        self.start = next_serial()
+        self.users: Sharers | None = None
+        self.others: list[Tensor] = []
+        node = tensor._node
+        if node is None or node.op.name in ("broadcast_to", "diagonal", "windows"):
+            check_writable(who, tensor._array)
+        if alone(tensor):
+            return
+        known = (value,) if isinstance(value, Tensor) and value is not tensor else ()
+        users = sharers(tensor, Tensor, known, newest)
+        if users is None:
+            raise self._refused("array (that it was made of, its .data, a view of these)")
+        self.others = [one for one in users.tensors if not (passing and one is value)]
+        if not self.others:
+            return
+        self.users = users
+        check_writable(who, tensor._array)
+
+    def done(self, result: Tensor, index: Any = None) -> None:
+        """The second step: ``result`` is the new value.
+
+        It differs from the old one at ``index`` alone, an index without arrays, if there is one.
+        """
+        tensor = self.tensor
+        if self.users is None:
+            _bind(tensor, result._array, result._node)
+            return
+        if NAMESPACES[type(tensor._array)].address(tensor._array) is None:
+            raise self._refused("tensor, and nothing is known of its place in memory")
+        with device_of(tensor._array).activate():
+            if index is None:
+                part, piece = tensor.data, result
+            else:
+                index = _of_a_view(index)
+                part, piece = tensor.data[index], OPS["getitem"](result, index=index)
+            nodes = [(one, self._node_of(one, piece, part)) for one in self.others]
+            changed = [(one, node) for one, node in nodes if node is not None]
+            made = [result._node, *(node for _, node in changed)]
+            recent = reachable([node for node in made if node is not None], self.start)
+            for node in (*self.users.nodes, *recent):
+                _keep(node, part)
+            part[...] = piece._array
+        _bind(tensor, tensor._array, result._node)
+        for one, node in changed:
+            _bind(one, one._array, node)
+            node.tensor = weakref.ref(tensor)
+            if tensor._node is not None:
+                tensor._node.tensor = weakref.ref(one)
+
+    def _node_of(self, other: Tensor, piece: Tensor, part: Any) -> Any:
+        """The new node of another tensor; None where it does not look at the changed elements."""
+        if (view := self._as_view_of(other, part)) is not None:
+            return OPS["index_set"](other, piece, index=view)._node
+        if other._array.size == 0 or part.size == 0:
+            return None
+        pair = overlap(other.data, part)
+        if pair is None:
+            return None
+        self._check(other)
+        own, places = (beside(numbers, part, asked=True) for numbers in pair)
+        picked = OPS["getitem"](OPS["reshape"](piece, -1), places, index=_ARRAY)
+        if own.size < other.size:
+            flat = OPS["reshape"](other, -1)
+            picked = OPS["index_set"](flat, picked, own, index=_ARRAY)
+        return OPS["reshape"](picked, other.shape)._node
+
+    def _as_view_of(self, other: Tensor, part: Any) -> Any:
+        """The index, without arrays, that made the changed part of another tensor, if known."""
+        node = self.tensor._node
+        if (
+            not isinstance(node, Node)
+            or node.op.name != "getitem"
+            or node.parents != (other._node,)
+            or isinstance(other._node, Leaf)
+        ):
+            return None
+        index = (node.parameters or {})["index"]
+        return index if _same(other.data[_of_a_view(index)], part) else None
+
+    def _check(self, other: Tensor) -> None:
+        if isinstance(other._node, Leaf):
+            raise GradientError(
+                f"{self.who}: this tensor of shape {self.tensor.shape} is a view of a leaf that "
+                "requires a gradient, which cannot be changed in place while operations are "
+                "recorded. Make a new tensor (`v = v + d` or `v = v.at[index].set(value)`), or "
+                "copy the view first (`v = w[0].copy()`)"
+            )
+        if (other._node is None) != (self.tensor._node is None):
+            raise self._refused("tensor that is no part of the graph, such as its .detach()")
+        if other.dtype != self.tensor.dtype:
+            raise self._refused(f"tensor of dtype {other.dtype}, such as its .real")
+
+    def _refused(self, whom: str) -> GradientError:
+        return GradientError(
+            f"{self.who}: the memory of this tensor of shape {self.tensor.shape} is shared with "
+            f"another {whom}, which a recorded change would not reach, as NumPy's would. Write "
+            "`t = t.copy()` first, or make a new tensor with `t = t.at[index].set(value)` or "
+            "`t = t + d`"
+        )
+
+
+_ARRAY, _ = split(np.zeros(1, int))  # the pattern of an index that is one array
+
+
+def change_in_place(who: str, tensor: Tensor, other: Any, operator: Any) -> Any:
+    """``tensor += other`` and the like in recorded code; the tensor, or NotImplemented."""
+    if isinstance(tensor._array, np.generic):
+        change = None
+    else:
+        change = Change(who, tensor, newest=getattr(other, "_node", None))
+    result = operator(tensor, other)
+    if result is NotImplemented:
+        return result
+    check_fits(who, tensor, result)
+    if result._array.dtype != tensor._array.dtype:
+        result = OPS["astype"](result, tensor._array.dtype)
+    if change is None:
+        _bind(tensor, result._array, result._node)
+    else:
+        change.done(result)
+    return tensor
+
+
+def check_fits(who: str, tensor: Tensor, result: Tensor) -> None:
+    """ShapeError or DTypeError for a result that does not go into a tensor in place."""
+    if result.shape != tensor.shape:
+        raise ShapeError(
+            f"{who}: the result has shape {result.shape}, which does not fit in place "
+            f"of {tensor.shape}"
+        )
+    if not np.can_cast(result.dtype, tensor.dtype, "same_kind"):
+        raise DTypeError(
+            f"{who}: the result has dtype {result.dtype}, which does not fit in place "
+            f"of {tensor.dtype}"
+        )
+
+
+def _bind(tensor: Tensor, array: Any, node: Any) -> None:
+    """Give a tensor another array and node; its name and its retained gradient go with it."""
+    before = tensor._node
+    tensor._array, tensor._node = array, node
+    if node is not None and (name := tensor.name) is not None:
+        node.name = name
+    if isinstance(before, HookedNode):
+        move_retained(tensor, before)
+
+
+def is_assigned(tensor: Tensor, index: Any, value: Any) -> bool:
+    """Whether the tensor's last change was one of this very view of it, at this index."""
+    node = tensor._node
+    if not isinstance(value, Tensor) or value._node is None or not is_basic(index):
+        return False
+    if node.parents[1] is not value._node or node.parameters["index"] != index:
+        return False
+    return _same(tensor.data[_of_a_view(index)], value.data)
+
+
+def _same(array: Any, other: Any) -> bool:
+    """Whether two arrays are one window of one memory."""
+    address = NAMESPACES[type(array)].address
+    return (
+        type(array) is type(other)
+        and array.shape == other.shape
+        and array.strides == other.strides
+        and address(array) == address(other)
+    )
+
+
+def _of_a_view(index: Any) -> Any:
+    """The same index, by which an array gives a view of one element too, and no number."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return parts if any(part is Ellipsis for part in parts) else (*parts, Ellipsis)
+
+
+def _keep(node: Any, part: Any) -> None:
+    """Copy what a node saved of the memory that is about to change."""
+
+    def kept(value: Any) -> Any:
+        known = type(value) is type(part) and value.size and part.size
+        return versions.copied(value) if known and overlap(value, part) is not None else value
+
+    if node.values is not None:
+        node.values = tuple(map(kept, node.values))
+    if type(node.y) is tuple:
+        node.y = tuple(map(kept, node.y))
+    elif node.y is not None:
+        node.y = kept(node.y)
