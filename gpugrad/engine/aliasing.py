@@ -29,11 +29,16 @@ def alone(tensor: Any) -> bool:
     """Whether nothing else refers to a tensor's array, or to its base where it is a view."""
     if isinstance(tensor._array, np.generic):  # a value, which nothing can change
         return True
-    if _held(tensor) > _ARRAY:
-        return False
     array = tensor._array
+    node = tensor._node
+    # One reference is that of this variable, and one may be that of the node, for its derivative.
+    saved = node is not None and getattr(node, "y", None) is array
+    if _held(tensor) > _ARRAY + 1 + saved:
+        return False
     if _is_owner(array):
         return True
+    if saved:
+        return False
     if getattr(array, "base", None) is None:  # a type without `base`
         return False
     return _held_below(tensor) <= _BASE and _is_owner(array.base)
@@ -50,6 +55,7 @@ class Sharers:
         array = tensor._array
         owner = array if _is_owner(array) else getattr(array, "base", None)
         self.known = _is_owner(owner)
+        self._type = type(array)
         self.tensors: list[Any] = []
         self.nodes: list[Any] = []
         self._seen = {id(tensor)}
@@ -63,28 +69,32 @@ class Sharers:
         if id(holder) in self._seen:
             return False
         self._seen.add(id(holder))
+        found = False
         if isinstance(holder, Node):
-            held = list(getattr(holder, "values", None) or ())
             y = getattr(holder, "y", None)
-            held += y if type(y) is tuple else (y,)
-            found = sum([self._count(value) for value in held]) > 0
-            members = self.nodes
-        else:
-            found = self._count(getattr(holder, "_array", None))
-            members = self.tensors
-        if found:
-            members.append(holder)
+            for held in (getattr(holder, "values", None) or (), y if type(y) is tuple else (y,)):
+                for value in held:
+                    if type(value) is self._type and self.has(value):
+                        self._count(value)
+                        found = True
+            if found:
+                self.nodes.append(holder)
+        elif self.has(array := getattr(holder, "_array", None)):
+            self._count(array)
+            self.tensors.append(holder)
+            found = True
         return found
 
-    def _count(self, array: Any) -> bool:
-        """Explain one reference, if it is one to an array over the memory."""
-        if NAMESPACES.get(type(array)) is None:
-            return False
-        if id(array) != self._owner and id(getattr(array, "base", None)) != self._owner:
-            return False
+    def _count(self, array: Any) -> None:
+        """Explain one reference to an array over the memory."""
         self._boxes.setdefault(id(array), [array])
         self._counts[id(array)] = self._counts.get(id(array), 0) + 1
-        return True
+
+    def has(self, array: Any) -> bool:
+        """Whether an array is one over the memory."""
+        if type(array) is not self._type:
+            return False
+        return id(array) == self._owner or id(getattr(array, "base", None)) == self._owner
 
     def explained(self) -> bool:
         """Whether all references to all of the arrays are explained."""
@@ -115,13 +125,12 @@ def sharers(tensor: Any, cls: type, known: Iterable[Any] = (), newest: Any = Non
         return users
     # Views of a tensor without a graph, and graphs that neither value comes from, have to be
     # searched for among all objects, the youngest first.
-    kinds = _with_subclasses(Node) | _with_subclasses(cls)
     for generation in range(3):
-        for holder in [o for o in gc.get_objects(generation) if type(o) in kinds]:
-            users.look(holder)
-        holder = None
-        if users.explained():
-            return users
+        for kinds in (_with_subclasses(cls), _with_subclasses(Node)):
+            for holder in [o for o in gc.get_objects(generation) if type(o) in kinds]:
+                users.look(holder)
+            if users.explained():
+                return users
     return None
 
 

@@ -36,16 +36,16 @@ class Change:
     has the memory too.
     """
 
+    __slots__ = ("others", "start", "tensor", "users", "who")
+
     def __init__(
         self, who: str, tensor: Tensor, value: Any = None, newest: Any = None, passing: bool = False
     ) -> None:
         self.who = who
         self.tensor = tensor
-        self.start = next_serial()
         self.users: Sharers | None = None
-        self.others: list[Tensor] = []
         node = tensor._node
-        if node is None or node.op.name in ("broadcast_to", "diagonal", "windows"):
+        if node is None or node.op.name in _READ_ONLY:
             check_writable(who, tensor._array)
         if alone(tensor):
             return
@@ -56,7 +56,7 @@ class Change:
         self.others = [one for one in users.tensors if not (passing and one is value)]
         if not self.others:
             return
-        self.users = users
+        self.users, self.start = users, next_serial()
         check_writable(who, tensor._array)
 
     def done(self, result: Tensor, index: Any = None) -> None:
@@ -81,7 +81,7 @@ class Change:
             made = [result._node, *(node for _, node in changed)]
             recent = reachable([node for node in made if node is not None], self.start)
             for node in (*self.users.nodes, *recent):
-                _keep(node, part)
+                _keep(node, self.users)
             part[...] = piece._array
         _bind(tensor, tensor._array, result._node)
         for one, node in changed:
@@ -143,20 +143,22 @@ class Change:
 
 
 _ARRAY, _ = split(np.zeros(1, int))  # the pattern of an index that is one array
+_READ_ONLY = {"broadcast_to", "diagonal", "windows"}  # ops to whose results NumPy does not write
 
 
 def change_in_place(who: str, tensor: Tensor, other: Any, operator: Any) -> Any:
     """``tensor += other`` and the like in recorded code; the tensor, or NotImplemented."""
-    if isinstance(tensor._array, np.generic):
-        change = None
-    else:
+    node = tensor._node
+    change = None  # mostly nobody else looks at the memory
+    if node is None or node.op.name in _READ_ONLY or not alone(tensor):
         change = Change(who, tensor, newest=getattr(other, "_node", None))
     result = operator(tensor, other)
     if result is NotImplemented:
         return result
-    check_fits(who, tensor, result)
-    if result._array.dtype != tensor._array.dtype:
-        result = OPS["astype"](result, tensor._array.dtype)
+    array, before = result._array, tensor._array
+    if array.dtype is not before.dtype or array.shape != before.shape:
+        check_fits(who, tensor, result)
+        result = OPS["astype"](result, before.dtype)
     if change is None:
         _bind(tensor, result._array, result._node)
     else:
@@ -182,7 +184,7 @@ def _bind(tensor: Tensor, array: Any, node: Any) -> None:
     """Give a tensor another array and node; its name and its retained gradient go with it."""
     before = tensor._node
     tensor._array, tensor._node = array, node
-    if node is not None and (name := tensor.name) is not None:
+    if node is not None and (name := getattr(tensor, "_name", None)) is not None:
         node.name = name
     if isinstance(before, HookedNode):
         move_retained(tensor, before)
@@ -215,16 +217,18 @@ def _of_a_view(index: Any) -> Any:
     return parts if any(part is Ellipsis for part in parts) else (*parts, Ellipsis)
 
 
-def _keep(node: Any, part: Any) -> None:
-    """Copy what a node saved of the memory that is about to change."""
+def _keep(node: Any, users: Sharers) -> None:
+    """Copy what a node saved of the memory that is about to change.
+
+    All of it, so that no later change has to search for the node.
+    """
 
     def kept(value: Any) -> Any:
-        known = type(value) is type(part) and value.size and part.size
-        return versions.copied(value) if known and overlap(value, part) is not None else value
+        return versions.copied(value) if users.has(value) else value
 
-    if node.values is not None:
+    if node.values is not None and any(map(users.has, node.values)):
         node.values = tuple(map(kept, node.values))
     if type(node.y) is tuple:
         node.y = tuple(map(kept, node.y))
-    elif node.y is not None:
+    elif users.has(node.y):
         node.y = kept(node.y)
