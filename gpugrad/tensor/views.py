@@ -17,7 +17,7 @@ from gpugrad.backend.namespace import NAMESPACES
 from gpugrad.engine import versions
 from gpugrad.engine.aliasing import Sharers, alone, check_writable, overlap, sharers
 from gpugrad.engine.backward import reachable
-from gpugrad.engine.node import HookedNode, Leaf, Node, next_serial
+from gpugrad.engine.node import HookedNode, Leaf, next_serial
 from gpugrad.errors import DTypeError, GradientError, ShapeError
 from gpugrad.ops.index import is_basic, split
 from gpugrad.tensor.core import Tensor
@@ -92,7 +92,7 @@ class Change:
 
     def _node_of(self, other: Tensor, piece: Tensor, part: Any) -> Any:
         """The new node of another tensor; None where it does not look at the changed elements."""
-        if (view := self._as_view_of(other, part)) is not None:
+        if part is self.tensor._array and (view := self._as_view_of(other)) is not None:
             return OPS["index_set"](other, piece, index=view)._node
         if other._array.size == 0 or part.size == 0:
             return None
@@ -107,18 +107,14 @@ class Change:
             picked = OPS["index_set"](flat, picked, own, index=_ARRAY)
         return OPS["reshape"](picked, other.shape)._node
 
-    def _as_view_of(self, other: Tensor, part: Any) -> Any:
-        """The index, without arrays, that made the changed part of another tensor, if known."""
+    def _as_view_of(self, other: Tensor) -> Any:
+        """The index that made the tensor a view of another, where neither has changed since."""
         node = self.tensor._node
-        if (
-            not isinstance(node, Node)
-            or node.op.name != "getitem"
-            or node.parents != (other._node,)
-            or isinstance(other._node, Leaf)
-        ):
+        if node is None or node.op.name != "getitem" or isinstance(other._node, Leaf):
             return None
-        index = (node.parameters or {})["index"]
-        return index if _same(other.data[_of_a_view(index)], part) else None
+        if node.parents[0] is not other._node or not _near(node, other):
+            return None
+        return node.parameters["index"]
 
     def _check(self, other: Tensor) -> None:
         if isinstance(other._node, Leaf):
@@ -195,26 +191,24 @@ def is_assigned(tensor: Tensor, index: Any, value: Any) -> bool:
     node = tensor._node
     if not isinstance(value, Tensor) or value._node is None or not is_basic(index):
         return False
-    if node.parents[1] is not value._node or node.parameters["index"] != index:
+    if node is None or node.parents[1] is not value._node or not _near(node, value):
         return False
-    return _same(tensor.data[_of_a_view(index)], value.data)
+    return bool(node.parameters["index"] == index)
 
 
-def _same(array: Any, other: Any) -> bool:
-    """Whether two arrays are one window of one memory."""
-    address = NAMESPACES[type(array)].address
-    return (
-        type(array) is type(other)
-        and array.shape == other.shape
-        and array.strides == other.strides
-        and address(array) == address(other)
-    )
+def _near(node: Any, tensor: Tensor) -> bool:
+    """Whether a node's output is known to share its memory with a tensor."""
+    reference = getattr(node, "tensor", None)
+    return reference is not None and reference() is tensor
 
 
 def _of_a_view(index: Any) -> Any:
     """The same index, by which an array gives a view of one element too, and no number."""
     parts = index if isinstance(index, tuple) else (index,)
-    return parts if any(part is Ellipsis for part in parts) else (*parts, Ellipsis)
+    for part in parts:
+        if part is Ellipsis:
+            return parts
+    return (*parts, Ellipsis)
 
 
 def _keep(node: Any, users: Sharers) -> None:
