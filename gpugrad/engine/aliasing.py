@@ -178,9 +178,9 @@ def _with_subclasses(cls: type) -> set[type]:
 
 def repeats(array: Any) -> bool:
     """Whether several elements are one in memory, as after broadcasting."""
-    return any(
-        stride == 0 and size > 1
-        for size, stride in zip(array.shape, getattr(array, "strides", ()), strict=False)
+    strides = getattr(array, "strides", ())
+    return 0 in strides and any(
+        stride == 0 and size > 1 for size, stride in zip(array.shape, strides, strict=True)
     )
 
 

@@ -5,6 +5,7 @@ or copied when a value is saved, and a graph younger than the last change needs 
 stamp belongs to the memory, so all views share it.
 """
 
+import threading
 import weakref
 from collections.abc import Iterable
 from typing import Any
@@ -22,6 +23,10 @@ latest = 0  # the stamp of the last change of any memory
 # when the memory is freed, and the stamps of the changes, oldest first.
 _stamps: dict[int, tuple[Any, list[int]]] = {}
 
+# A stamp is drawn and entered under this lock: entered late, it would hide the stamps that other
+# threads have drawn meanwhile. Whoever is called while memory is freed may enter it again.
+_stamping = threading.RLock()
+
 
 def _owner(array: Any) -> Any:
     namespace = NAMESPACES.get(type(array))
@@ -36,28 +41,30 @@ def changed(array: Any) -> None:
 def changed_all(arrays: Iterable[Any]) -> None:
     """Note that the memory of each of some arrays has been changed in place, with one stamp."""
     global latest
-    latest = stamp = next_serial()
-    for array in arrays:
-        entry = _stamps.get(id(array))  # mostly the array owns its memory, and is known
-        if entry is None:
-            owner = _owner(array)
-            key = id(owner)
-            entry = _stamps.get(key)
+    with _stamping:
+        latest = stamp = next_serial()
+        for array in arrays:
+            entry = _stamps.get(id(array))  # mostly the array owns its memory, and is known
             if entry is None:
-                entry = _stamps[key] = (_watch(owner, key), [])
-        stamps = entry[1]
-        stamps.append(stamp)
-        if len(stamps) > 64:
-            del stamps[:32]
+                owner = _owner(array)
+                key = id(owner)
+                entry = _stamps.get(key)
+                if entry is None:
+                    entry = _stamps[key] = (_watch(owner, key), [])
+            stamps = entry[1]
+            stamps.append(stamp)
+            if len(stamps) > 64:
+                del stamps[:32]
 
 
 def copied(array: Any) -> Any:
     """A copy of an array for a node that saved it: to `verify` it has changed as the array has."""
     copy = device.copied(array)
-    entry = _stamps.get(id(_owner(array)))
-    if entry is not None:
-        owner = _owner(copy)
-        _stamps[id(owner)] = (_watch(owner, id(owner)), list(entry[1]))
+    with _stamping:
+        entry = _stamps.get(id(_owner(array)))
+        if entry is not None:
+            owner = _owner(copy)
+            _stamps[id(owner)] = (_watch(owner, id(owner)), list(entry[1]))
     return copy
 
 

@@ -1,6 +1,8 @@
 """Adds the gradients of a backward pass to ``grad`` of the tensors. Imports engine, backend."""
 
-from collections.abc import Iterable
+import functools
+import threading
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,23 @@ from gpugrad.engine.modes import enable_grad
 
 __all__ = ["deliver"]
 
+Function = Callable[..., Any]
 
+
+# Two passes that meet in a leaf add one after the other: each begins with what it finds there.
+_delivering = threading.RLock()
+
+
+def _one_at_a_time(function: Function) -> Function:
+    @functools.wraps(function)
+    def alone(*args: Any) -> Any:
+        with _delivering:
+            return function(*args)
+
+    return alone
+
+
+@_one_at_a_time
 def deliver(cls: type[Any], gradients: dict[Any, Any], pairs: Iterable[tuple[Any, Any]]) -> None:
     """Add ``gradients[key]``, raw or a recorded Tensor, to ``grad`` of each tensor of the pairs.
 
