@@ -4,7 +4,8 @@ Imports indices, creation and core. The pure forms return a new tensor. In recor
 ``t[i] = v`` is a pure form to whose result the tensor is bound.
 """
 
-from sys import getrefcount
+import random
+from sys import _getframe, getrefcount
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.aliasing import is_temporary
 from gpugrad.engine.modes import recording
 from gpugrad.engine.node import Leaf, Node
-from gpugrad.errors import DTypeError, GradientError, ShapeError
+from gpugrad.errors import ArgumentError, DTypeError, GradientError, ShapeError
 from gpugrad.ops.index import is_basic, last_of_each, may_repeat, split
 from gpugrad.tensor import creation
 from gpugrad.tensor.core import Tensor
@@ -272,16 +273,20 @@ def _replaced(x: Tensor, value: Any, index: Any, order: Any = None) -> Tensor:
 
 # t[i] = v
 
+_SHUFFLE = random.Random.shuffle.__code__
+
 
 def setitem(self: Tensor, index: Any, value: Any) -> None:
     """``t[index] = value``: changes memory, or in recorded code binds t to a new value.
 
     Code is recorded where t or the value requires a gradient. The tensor then takes new memory,
     at the cost of a copy; to fill a large t from small pieces, `gg.stack` and `gg.concat` are
-    quicker. Every name of the tensor sees the assignment, and earlier results keep their
-    gradients. A view would not see it, unlike NumPy's: GradientError while a view or another
-    array over the memory of t exists. GradientError for a leaf that requires a gradient;
-    ShapeError, DTypeError and IndexingError as for `index_update`.
+    quicker. Every name of the tensor sees the assignment, and so do its views and the tensor that
+    it is a view of; earlier results keep their gradients. GradientError for a leaf that requires
+    a gradient or a view of one, and where an array beside the tensors of the graph is over the
+    memory (that of ``t.data``, of ``t.detach()``, the one that t was made of), which would not
+    see it. ArgumentError for a broadcast tensor, and for ``random.shuffle`` of rows; ShapeError,
+    DTypeError and IndexingError as for `index_update`.
 
     >>> import gpugrad as gg
     >>> x = gg.tensor(3.0, requires_grad=True)
@@ -293,6 +298,11 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     tensor(33.)
     """
     references = getrefcount(value)
+    if isinstance(value, Tensor) and value._array.ndim and _getframe(1).f_code is _SHUFFLE:
+        raise ArgumentError(
+            f"random.shuffle: the rows of a tensor of shape {self.shape} are views, and exchanging "
+            "them would lose some. Write `t = gg.random.permutation(t)`"
+        )
     node = self._node
     other = value._node if isinstance(value, Tensor) else None
     if not recording.get() or (node is None and other is None):

@@ -6,6 +6,7 @@ must be NumPy's, and the gradient the difference quotient of NumPy's results, or
 
 import contextlib
 import gc
+import random
 
 import numpy as np
 import pytest
@@ -440,6 +441,17 @@ def test_nothing_broadcast_is_written_to(device):
     copied = gg.broadcast_to(t, (3,)).copy()
     copied[0] = 5.0
     assert copied.tolist() == [5, 1, 1]
+
+
+def test_shuffling_rows_is_refused(device):
+    t = gg.tensor(np.arange(6.0).reshape(3, 2), device=device)
+    for rows in (t, t * gg.ones((), device=device, requires_grad=True)):
+        with pytest.raises(ArgumentError, match=r"random\.shuffle: .*gg\.random\.permutation\(t\)"):
+            random.shuffle(rows)
+    assert t.tolist() == [[0, 1], [2, 3], [4, 5]]
+    numbers = gg.tensor(np.arange(6.0), device=device)
+    random.shuffle(numbers)  # elements are values
+    assert sorted(numbers.tolist()) == [0, 1, 2, 3, 4, 5]
 
 
 def test_shape_and_dtype_are_those_of_the_tensor(device):
