@@ -166,7 +166,7 @@ def _explained_by_graph(users: Sharers, node: Any, newest: Any) -> bool:
     return False
 
 
-def _with_subclasses(cls: type) -> set[type]:
+def _with_subclasses(cls: Any) -> set[Any]:
     found = {cls}
     for below in cls.__subclasses__():
         found |= _with_subclasses(below)
