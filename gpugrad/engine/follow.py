@@ -32,7 +32,7 @@ def device_of_gradient(gradient: Any) -> Device:
     while isinstance(gradient, OutputGrads):
         gradient = next(iter(gradient.parts.values()))
     if isinstance(gradient, tuple | list):
-        gradient = gradient[0]
+        gradient = next(one for one in gradient if one is not None)
     return device_of(getattr(gradient, "_array", gradient))
 
 

@@ -68,6 +68,9 @@ class Op:
     ``keeps(needs)`` says which arrays, and whether the output, are saved for the derivatives
     that are needed. Of an array that is not saved, a rule gets only ``shape`` and ``dtype``.
 
+    ``outputs`` says that the forward returns several arrays. Those of them that were not used have
+    a gradient of zeros, or None for a ``partial`` op.
+
     ``residuals`` names what the forward returns beside the output, ``(y, *residuals)``, for the
     rules, which take them after the arrays: ``rule(xp, g, y, *arrays, *residuals, **parameters)``.
     ``saves`` says which of them a rule needs. With each name comes an op that computes the residual
@@ -128,8 +131,8 @@ class Op:
         "_conjugated", "adds", "aliases", "arrays", "carries", "checks", "chooses", "complex",
         "constants", "doc", "domain", "fills", "finite", "forward", "joint", "jvp", "keep_table",
         "kind", "layer", "masks", "methods", "moves", "name", "native", "observe", "operands",
-        "operator", "optional", "outputs", "parameters", "prepare", "public", "recorded",
-        "reference", "residuals", "samples", "saves", "shown", "signature", "simple", "support",
+        "operator", "optional", "outputs", "parameters", "partial", "prepare", "public",
+        "recorded", "reference", "residuals", "samples", "saves", "shown", "signature", "simple", "support",
         "variadic", "vjps",
     )  # fmt: skip
 
@@ -146,6 +149,7 @@ class Op:
         kind: str = "general",
         complex: str | None = None,
         outputs: bool = False,
+        partial: bool = False,
         residuals: "dict[str, Op] | None" = None,
         alone: Rule | None = None,
         finite: bool | Callable[..., bool] = False,
@@ -183,6 +187,7 @@ class Op:
         self._read_names(public, aliases, method, operator, layer)
         self.shown = shown or name
         self._read_operands(operands)
+        self.partial = partial
         self.domain = domain
         self.samples = None if samples is None else tuple(samples)
         self.prepare = prepare

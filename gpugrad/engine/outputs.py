@@ -52,8 +52,10 @@ class OutputsNode(Node):
         super().__init__(op, parents, values, y, xp, outputs, outputs, parameters)
 
     def filled(self, gradients: "OutputGrads", xp: Any) -> tuple[Any, ...]:
-        """A gradient for each output: zeros for those that had none."""
+        """A gradient for each output: for those that had none, zeros or, if `partial`, None."""
         parts = gradients.parts
+        if self.op.partial:
+            return tuple(parts.get(index) for index in range(len(self.shape)))
         some = next(iter(parts.values()))
         return tuple(
             parts[index] if index in parts else zeros(xp, some, output)

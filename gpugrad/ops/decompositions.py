@@ -1,6 +1,6 @@
 """Factors of matrices: Cholesky, QR, singular values, eigenvalues.
 
-Imports engine.op, linalg and phases.
+Imports engine.op, linalg, phases and subspaces.
 
 All of them take stacks of matrices. The operand of `cholesky`, `eigh` and `eigvalsh` counts as
 Hermitian: only its lower triangle is read, and the gradient is that of a function of Hermitian
@@ -8,12 +8,9 @@ matrices, hence Hermitian itself. Of complex matrices each eigenvector, and each
 vectors, has a phase that is not unique either: a loss that depends on it is refused (phases.py).
 The diagonals of R and of L are real.
 
-Where eigenvalues or singular values repeat, their vectors are not unique and have no
-derivative. What pairs of equal values would contribute counts as zero (`_between`), so all
-gradients are finite. They are right for functions that do not depend on the choice of the
-vectors of one value: of the values alone, if symmetric in the equal ones, and of projections
-onto whole eigenspaces. A product that mixes vectors and values (``V * f(w) @ V.T``) is right
-where values are distinct only.
+Where eigenvalues or singular values repeat, their vectors are not unique. subspaces.py says what
+becomes of losses that use them. Of the values alone the gradient is right where the loss is
+symmetric in the equal ones, and else one of the subgradients.
 
 Sources: M. Giles, "Collected matrix derivative results for forward and reverse mode algorithmic
 differentiation" (2008); I. Murray, "Differentiation of the Cholesky decomposition" (2016); S.
@@ -31,6 +28,7 @@ from gpugrad.errors import DeviceError, GradientError
 from gpugrad.ops.dtypes import widened
 from gpugrad.ops.linalg import adjoint, lapack
 from gpugrad.ops.phases import free_of_phases
+from gpugrad.ops.subspaces import Rotations, nearness, rotated
 
 SQUARE = (Sample((3, 3)), Sample((2, 2, 2)), Sample((1, 1)))
 
@@ -127,75 +125,96 @@ op(
 # Singular values.
 
 
-def _between(xp: Any, m: Any, s: Any, squared: bool = False) -> Any:
-    """m[i, j] / (s[j] - s[i]), or with squares of s; zero where the two are equal.
-
-    Equal are numbers that differ by no more than their rounding errors.
-    """
-    column, row = s[..., :, None], s[..., None, :]
-    gap = row - column
-    if s.shape[-1] == 0:
-        return m
-    largest = xp.max(xp.abs(s), axis=-1, keepdims=True)[..., None]
-    equal = xp.abs(gap) <= largest * _rounding(s, s.shape[-1])
-    if squared:
-        gap = gap * (row + column)
-    return xp.where(equal, 0.0, m) / xp.where(equal, 1.0, gap)
+def _apart(xp: Any, m: Any) -> Any:
+    """A mask of the pairs of two vectors: of what is not on the diagonal."""
+    return xp.eye_like(m) == 0
 
 
-def _rounding(s: Any, size: int) -> float:
-    """How far a computed value may be from the exact one, by the largest."""
-    return 2 * size * float(np.finfo(s.dtype).eps)
+def _gaps(values: Any) -> Any:
+    """By how much the value of each column exceeds that of each row."""
+    return values[..., None, :] - values[..., :, None]
 
 
-def _inverses(xp: Any, s: Any, size: int) -> Any:
-    """1 / s, and 0 where s is zero but for rounding errors."""
-    if s.shape[-1] == 0:
-        return s
-    none = s <= xp.max(s, axis=-1, keepdims=True) * _rounding(s, size)
-    return xp.where(none, 0.0, 1 / xp.where(none, 1.0, s))
-
-
-def _svd_vjp(xp: Any, gs: Any, ys: Any, needs: Any, x: Any, full_matrices: bool) -> list[Any]:
-    (gu, g, gvh), (u, s, vh) = gs, ys
-    rows, columns = x.shape[-2:]
-    if full_matrices and rows != columns:
+def _reduced(x: Any, u: Any, s: Any, vh: Any, used: bool) -> tuple[Any, Any]:
+    """The vectors of the singular values; GradientError where there are others that are used."""
+    count = s.shape[-1]
+    if used and max(u.shape[-1], vh.shape[-2]) > count:
         raise GradientError(
-            f"svd: full_matrices=True has no derivative for matrices of shape {(rows, columns)}: "
+            f"svd: full_matrices=True has no derivative for matrices of shape {x.shape[-2:]}: "
             "the last singular vectors are not unique. Use full_matrices=False, or svdvals for "
             "the singular values alone"
         )
-    ut, v, gv = adjoint(xp, u), adjoint(xp, vh), adjoint(xp, gvh)
-    a, b = xp.matmul(ut, gu), xp.matmul(vh, gv)
-    phases, turns = a - adjoint(xp, a), a + b
-    a = _between(xp, phases, s, squared=True) * s[..., None, :]
-    b = _between(xp, b - adjoint(xp, b), s, squared=True) * s[..., :, None]
-    inner = a + b + xp.eye_like(a) * _diagonal(xp, g, phases, s, max(rows, columns))
+    return u[..., :count], vh[..., :count, :]
+
+
+def _svd_vjp(xp: Any, gs: Any, ys: Any, needs: Any, x: Any, full_matrices: bool) -> list[Any]:
+    """The vectors of two values rotate by the gap between these, on both sides together.
+
+    Those on the left rotate against those on the right by the sum of the values, and a vector into
+    what is orthogonal to all of them by its own value.
+    """
+    (gu, g, gvh), (u, s, vh) = gs, ys
+    u, vh = _reduced(x, u, s, vh, gu is not None or gvh is not None)
+    if (gu is None and gvh is None) or 0 in x.shape:
+        return [xp.matmul(u if g is None else u * g[..., None, :], vh)]
+    gv = None if gvh is None else adjoint(xp, gvh)
+    a = 0.0 if gu is None else xp.matmul(adjoint(xp, u), gu)
+    b = 0.0 if gv is None else xp.matmul(vh, gv)
+    together, against = a + b, a - b
+    rotations = Rotations(xp, s, g, *(m for m in (gu, gv) if m is not None))
+    turn, other = together - adjoint(xp, together), against - adjoint(xp, against)
+    size = xp.abs(together) + xp.abs(adjoint(xp, together))
+    apart = _apart(xp, together)
+    inner = rotations.over(turn, _gaps(s), size, apart)
+    # One vector against its own partner: the phase that complex ones have.
+    sums = s[..., None, :] + s[..., :, None]
+    inner = inner + rotations.over(other, sums, None, other.dtype.kind == "c" or apart)
+    inner = inner * 0.5
+    if g is not None:
+        inner = inner + xp.eye_like(inner) * g[..., None, :]
     d = xp.matmul(xp.matmul(u, inner), vh)
-    if rows > columns:
-        beside = gu - xp.matmul(u, xp.matmul(ut, gu))
-        d = d + xp.matmul(beside * _inverses(xp, s, rows)[..., None, :], vh)
-    elif columns > rows:
-        beside = gvh - xp.matmul(xp.matmul(gvh, v), vh)
-        d = d + xp.matmul(u, beside * _inverses(xp, s, columns)[..., :, None])
-    return [free_of_phases(xp, "svd", d, turns, (u, gu), (vh, gvh), (s, g))]
+    if u.shape[-2] > s.shape[-1] and gu is not None:
+        beside = gu - xp.matmul(u, a)
+        d = d + xp.matmul(rotations.over(beside, s[..., None, :], None), vh)
+    elif vh.shape[-1] > s.shape[-1] and gv is not None:
+        beside = gv - xp.matmul(adjoint(xp, vh), b)
+        d = d + xp.matmul(u, adjoint(xp, rotations.over(beside, s[..., None, :], None)))
+    d = free_of_phases(xp, "svd", d, together, (u, gu), (vh, gvh), (s, g))
+    return [rotations.checked("svd", d)]
 
 
-def _diagonal(xp: Any, g: Any, phases: Any, s: Any, size: int) -> Any:
-    """What the singular values get, and the phases that the vectors of one have together."""
-    g = g[..., None, :]
-    if phases.dtype.kind != "c":
-        return g
-    return g + phases * (_inverses(xp, s, size) / 2)[..., None, :]
+def _svd_jvp(xp: Any, tangents: Any, ys: Any, x: Any, full_matrices: bool) -> tuple[Any, ...]:
+    (dx,), (u, s, vh) = tangents, ys
+    u, vh = _reduced(x, u, s, vh, True)
+    v = adjoint(xp, vh)
+    change = xp.matmul(xp.matmul(adjoint(xp, u), dx), v)
+    ds = xp.sum(xp.real(change * xp.eye_like(change)), axis=-1)
+    if 0 in x.shape:
+        return xp.zeros_like(u), ds, xp.zeros_like(vh)
+    near, apart = nearness(xp, s), _apart(xp, change)
+    turned = adjoint(xp, change)
+    together = rotated(xp, change + turned, _gaps(s), near, apart) * 0.5
+    sums = s[..., None, :] + s[..., :, None]
+    against = rotated(xp, change - turned, sums, near, change.dtype.kind == "c" or apart) * 0.5
+    du, dv = xp.matmul(u, together + against), xp.matmul(v, together - against)
+    if u.shape[-2] > s.shape[-1]:
+        beside = xp.matmul(dx, v) - xp.matmul(u, change)
+        du = du + rotated(xp, beside, s[..., None, :], near)
+    elif v.shape[-2] > s.shape[-1]:
+        beside = xp.matmul(adjoint(xp, dx), u) - xp.matmul(v, turned)
+        dv = dv + rotated(xp, beside, s[..., None, :], near)
+    return du, ds, adjoint(xp, dv)
 
 
 op(
     "svd",
     lambda xp, x, /, full_matrices=True: lapack(xp, "svd", x, full_matrices=full_matrices),
     vjp_all=_svd_vjp,
+    jvp=_svd_jvp,
     complex="same",
     saves="y",
     outputs=True,
+    partial=True,
     samples=[
         Sample((3, 3)),
         Sample((3, 2), full_matrices=False),
@@ -205,22 +224,12 @@ op(
     public="linalg",
     doc="U, the singular values in descending order, and the adjoint of V: x = U * S @ Vh.",
 )
-
-
-def _svdvals_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
-    u, _, vh = xp.svd(x, full_matrices=False)
-    return xp.matmul(u * g[..., None, :], vh)
-
-
 op(
     "svdvals",
     lambda xp, x, /: lapack(xp, "svd", x, compute_uv=False),
-    vjp=[_svdvals_vjp],
-    complex="same",
-    saves="x",
     samples=[Sample((3, 2)), Sample((2, 2, 2))],
     public="linalg",
-    doc="The singular values, in descending order.",
+    doc="The singular values, in descending order: the op without a gradient, which `svd` has.",
 )
 
 # Eigenvalues of Hermitian matrices.
@@ -229,43 +238,53 @@ op(
 def _eigh_vjp(xp: Any, gs: Any, ys: Any, needs: Any, x: Any) -> list[Any]:
     (gw, gv), (w, v) = gs, ys
     vt = adjoint(xp, v)
+    if gv is None or 0 in x.shape:
+        return [xp.matmul(v if gw is None else v * gw[..., None, :], vt)]
     turns = xp.matmul(vt, gv)
-    m = _between(xp, turns - adjoint(xp, turns), w) * 0.5
-    m = m + xp.eye_like(m) * gw[..., None, :]
+    turned = adjoint(xp, turns)
+    rotations = Rotations(xp, w, gw, gv)
+    size = xp.abs(turns) + xp.abs(turned)
+    m = rotations.over(turns - turned, _gaps(w), size, _apart(xp, turns)) * 0.5
+    if gw is not None:
+        m = m + xp.eye_like(m) * gw[..., None, :]
     d = xp.matmul(xp.matmul(v, m), vt)
-    return [free_of_phases(xp, "eigh", d, turns, (v, gv), (w, gw))]
+    d = free_of_phases(xp, "eigh", d, turns, (v, gv), (w, gw))
+    return [rotations.checked("eigh", d)]
+
+
+def _eigh_jvp(xp: Any, tangents: Any, ys: Any, x: Any) -> tuple[Any, Any]:
+    (dx,), (w, v) = tangents, ys
+    change = xp.matmul(xp.matmul(adjoint(xp, v), (dx + adjoint(xp, dx)) * 0.5), v)
+    dw = xp.sum(xp.real(change * xp.eye_like(change)), axis=-1)
+    if 0 in x.shape:
+        return dw, xp.zeros_like(v)
+    return dw, xp.matmul(
+        v, rotated(xp, change, _gaps(w), nearness(xp, w), _apart(xp, change))
+    )
 
 
 op(
     "eigh",
     lambda xp, x, /: lapack(xp, "eigh", x),
     vjp_all=_eigh_vjp,
+    jvp=_eigh_jvp,
     complex="same",
     saves="y",
     outputs=True,
+    partial=True,
     samples=SQUARE,
     prepare=symmetric,
     observe=_squares,
     public="linalg",
     doc="Eigenvalues in ascending order and eigenvectors, in columns, of Hermitian x.",
 )
-
-
-def _eigvalsh_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
-    _, v = xp.eigh(x)
-    return xp.matmul(v * g[..., None, :], adjoint(xp, v))
-
-
 op(
     "eigvalsh",
     lambda xp, x, /: lapack(xp, "eigvalsh", x),
-    vjp=[_eigvalsh_vjp],
-    complex="same",
-    saves="x",
     samples=SQUARE,
     prepare=symmetric,
     public="linalg",
-    doc="The eigenvalues of Hermitian x, in ascending order.",
+    doc="The eigenvalues of Hermitian x, ascending: the op without a gradient, which `eigh` has.",
 )
 
 # Eigenvalues of any square matrices: complex, for real matrices too.
@@ -293,21 +312,44 @@ def _eig_vjp(xp: Any, gs: Any, ys: Any, needs: Any, x: Any) -> list[Any]:
     For vectors of size 1.
     """
     (gw, gv), (w, v) = gs, ys
-    vh, eye = adjoint(xp, v), xp.eye_like(v)
+    vh = adjoint(xp, v)
+    eye = xp.eye_like(v)
+    if gv is None or 0 in x.shape:
+        return [xp.solve(vh, (vh if gw is None else gw[..., :, None] * vh))]
     turns = xp.matmul(vh, gv)
     sizes = xp.sum(xp.real(turns) * xp.real(eye), axis=-1)
-    m = _between(xp, turns - xp.matmul(vh, v) * sizes[..., None, :], xp.conj(w))
-    d = xp.solve(vh, xp.matmul(m + eye * gw[..., None, :], vh))
-    return [free_of_phases(xp, "eig", d, turns, (v, gv), (w, gw))]
+    turn = turns - xp.matmul(vh, v) * sizes[..., None, :]
+    rotations = Rotations(xp, w, gw, gv)
+    m = rotations.over(turn, xp.conj(_gaps(w)), None, _apart(xp, turn))
+    if gw is not None:
+        m = m + eye * gw[..., None, :]
+    d = xp.solve(vh, xp.matmul(m, vh))
+    d = free_of_phases(xp, "eig", d, turns, (v, gv), (w, gw))
+    return [rotations.checked("eig", d)]
+
+
+def _eig_jvp(xp: Any, tangents: Any, ys: Any, x: Any) -> tuple[Any, Any]:
+    (dx,), (w, v) = tangents, ys
+    eye = xp.eye_like(v)
+    change = xp.solve(v, xp.matmul(dx.astype(v.dtype), v))
+    dw = xp.sum(change * eye, axis=-1)
+    if 0 in x.shape:
+        return dw, xp.zeros_like(v)
+    turn = rotated(xp, change, _gaps(w), nearness(xp, w), _apart(xp, change))
+    dv = xp.matmul(v, turn)
+    longer = xp.sum(xp.real(xp.conj(v) * dv), axis=-2)  # the vectors keep size 1
+    return dw, dv - v * longer[..., None, :]
 
 
 op(
     "eig",
     lambda xp, x, /: _of_any(xp, "eig", x),
     vjp_all=_eig_vjp,
+    jvp=_eig_jvp,
     complex="same",
     saves="y",
     outputs=True,
+    partial=True,
     samples=SQUARE,
     observe=lambda xp, w, v: (xp.real(w), xp.imag(w), xp.real(v * xp.conj(v))),
     public="linalg",

@@ -40,7 +40,7 @@ def free_of_phases(xp: Any, who: str, d: Any, turns: Any, *scales: Any) -> Any:
     """d, unless the loss depends on a phase.
 
     The diagonals of ``turns`` hold <v, g>, for pairs of singular vectors the sum of both; each
-    of ``scales`` is a pair of arrays whose largest products bound it. Rounding leaves some 1e-16
+    of ``scales`` is a pair of an array and its gradient, whose largest products bound it. Rounding leaves some 1e-16
     of that (1e-8 in single precision), and of terms that cancelled before, of an assumed size of 1.
     """
     if turns.dtype.kind != "c" or 0 in turns.shape:
@@ -49,6 +49,8 @@ def free_of_phases(xp: Any, who: str, d: Any, turns: Any, *scales: Any) -> Any:
     turns = xp.max(xp.abs(xp.imag(turns) * eye), axis=(-2, -1), keepdims=True)
     size = 0.5
     for a, b in scales:
+        if b is None:  # an output that the loss does not use
+            continue
         size = size + xp.max(xp.abs(a)) * xp.max(xp.abs(b))
     return xp.unless(
         d,

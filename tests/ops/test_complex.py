@@ -273,7 +273,8 @@ def test_eigenvalues_and_vectors_fit_together(device):
 
 def test_a_symmetric_function_of_equal_eigenvalues_has_its_gradient():
     x = leaf(np.eye(3) * 2)
-    w, v = gg.linalg.eig(x)
+    w = gg.linalg.eigvals(x)
+    v = gg.linalg.eig(x).eigenvectors
     ((w**3).sum().real + (gg.abs(v) ** 2).sum()).backward()  # the trace of the third power, and 3
     np.testing.assert_allclose(x.grad.numpy(), 12 * np.eye(3))
 

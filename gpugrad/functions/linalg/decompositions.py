@@ -101,13 +101,14 @@ def svd(x: Any, /, full_matrices: bool = True, compute_uv: bool = True) -> SVDRe
     """
     x = matrices("svd", x, square=False)
     if not compute_uv:
-        return OPS["svdvals"](x)
+        return svdvals(x)
     return SVDResult(*OPS["svd"](x, bool(full_matrices)))
 
 
 def svdvals(x: Any, /) -> Tensor:
     """The singular values of each matrix, in descending order."""
-    return OPS["svdvals"](matrices("svdvals", x, square=False))
+    x = matrices("svdvals", x, square=False)
+    return OPS["svd"](x, full_matrices=False)[1] if x.requires_grad else OPS["svdvals"](x)
 
 
 def _lower(name: str, x: Any, which: str) -> Tensor:
@@ -131,7 +132,8 @@ def eigh(x: Any, /, UPLO: str = "L") -> EighResult:
 
 def eigvalsh(x: Any, /, UPLO: str = "L") -> Tensor:
     """The eigenvalues of Hermitian (or real symmetric) matrices, real, in ascending order."""
-    return OPS["eigvalsh"](_lower("eigvalsh", x, UPLO))
+    x = _lower("eigvalsh", x, UPLO)
+    return OPS["eigh"](x)[0] if x.requires_grad else OPS["eigvalsh"](x)
 
 
 def eig(x: Any, /) -> EigResult:

@@ -1,6 +1,6 @@
 """Norms of vectors and matrices, and the condition number: compositions.
 
-Imports manipulation, operands, type_check and tensor. At a point without a derivative, such as a
+Imports decompositions, manipulation, operands, type_check and tensor. At a point without a derivative, such as a
 vector of zeros, the gradient is that of `abs` and `max`: 0, and shared among ties. A second
 derivative there is NaN, except for sums and extremes of `abs`, which are piecewise linear.
 """
@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 from gpugrad.errors import ArgumentError, ShapeError
+from gpugrad.functions.linalg.decompositions import svdvals
 from gpugrad.functions.manipulation import expand_dims, moveaxis
 from gpugrad.functions.operands import axis_number
 from gpugrad.functions.type_check import square_size
@@ -100,7 +101,7 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Tenso
     if ord in ("fro", "f"):
         return vector_norm(x, axis=(-2, -1), keepdims=keepdims)
     if ord == "nuc" or ord in (2, -2):
-        values = OPS["svdvals"](x)
+        values = svdvals(x)
         reduce = "sum" if ord == "nuc" else "max" if ord == 2 else "min"
         result = OPS[reduce](values, axis=-1)
     elif ord in (1, -1, math.inf, -math.inf):
@@ -125,7 +126,7 @@ def cond(x: Any, p: Any = None) -> Tensor:
     if x.ndim < 2 or 0 in x.shape[-2:]:
         raise ShapeError(f"cond: expected matrices with elements, got shape {x.shape}")
     if p is None or p in (2, -2):
-        values = OPS["svdvals"](x)
+        values = svdvals(x)
         ends = values[..., 0], values[..., -1]
         return ends[0] / ends[1] if p != -2 else ends[1] / ends[0]
     if x.shape[-1] != x.shape[-2]:

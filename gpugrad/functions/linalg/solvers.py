@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpugrad.errors import ArgumentError, DTypeError, ShapeError
-from gpugrad.functions.linalg.decompositions import matrices
+from gpugrad.functions.linalg.decompositions import matrices, svdvals
 from gpugrad.functions.manipulation import moveaxis, reshape
 from gpugrad.functions.operands import axis_number
 from gpugrad.functions.type_check import square_size
@@ -134,7 +134,7 @@ def lstsq(a: Any, b: Any, /, rcond: float | None = None) -> tuple[Tensor, Tensor
     a, b, vector = _sides("lstsq", a, b, square=False)
     limit = _tolerance("lstsq", a, rcond)
     x = OPS["least_squares"](a, b, rcond=limit)
-    values = OPS["svdvals"](a)
+    values = svdvals(a)
     rank = matrix_rank(a, rtol=limit)
     rows, columns = a.shape[-2:]
     beside = b - OPS["matmul"](a, x)
