@@ -132,8 +132,8 @@ class Op:
         "constants", "doc", "domain", "fills", "finite", "forward", "joint", "jvp", "keep_table",
         "kind", "layer", "masks", "methods", "moves", "name", "native", "observe", "operands",
         "operator", "optional", "outputs", "parameters", "partial", "prepare", "public",
-        "recorded", "reference", "residuals", "samples", "saves", "shown", "signature", "simple", "support",
-        "variadic", "vjps",
+        "recorded", "reference", "residuals", "samples", "saves", "shown", "signature", "simple",
+        "support", "variadic", "vjps",
     )  # fmt: skip
 
     def __init__(

@@ -21,6 +21,7 @@ from gpugrad.ops import (
     linalg,
     linear,
     losses,
+    matrix_functions,
     normalization,
     phases,
     reduce,
@@ -35,6 +36,6 @@ from gpugrad.ops import (
 
 __all__ = [
     "activations", "complex_parts", "decompositions", "device", "diagonals", "elementwise", "fft",
-    "incomplete", "index", "linalg", "linear", "losses", "normalization", "phases", "reduce",
-    "scan", "shape", "solvers", "sorting", "special", "ufuncs", "windows",
+    "incomplete", "index", "linalg", "linear", "losses", "matrix_functions", "normalization",
+    "phases", "reduce", "scan", "shape", "solvers", "sorting", "special", "ufuncs", "windows",
 ]  # fmt: skip

@@ -26,7 +26,7 @@ import numpy as np
 from gpugrad.engine.op import Checks, Sample, op
 from gpugrad.errors import DeviceError, GradientError
 from gpugrad.ops.dtypes import widened
-from gpugrad.ops.linalg import adjoint, lapack
+from gpugrad.ops.linalg import adjoint, lapack, turned
 from gpugrad.ops.phases import free_of_phases
 from gpugrad.ops.subspaces import Rotations, nearness, rotated
 
@@ -135,6 +135,12 @@ def _gaps(values: Any) -> Any:
     return values[..., None, :] - values[..., :, None]
 
 
+def _both(xp: Any, m: Any) -> Any:
+    """The sizes of two numbers that are opposite on both sides of the diagonal."""
+    size = xp.abs(m)
+    return size + turned(xp, size)
+
+
 def _reduced(x: Any, u: Any, s: Any, vh: Any, used: bool) -> tuple[Any, Any]:
     """The vectors of the singular values; GradientError where there are others that are used."""
     count = s.shape[-1]
@@ -163,22 +169,23 @@ def _svd_vjp(xp: Any, gs: Any, ys: Any, needs: Any, x: Any, full_matrices: bool)
     together, against = a + b, a - b
     rotations = Rotations(xp, s, g, *(m for m in (gu, gv) if m is not None))
     turn, other = together - adjoint(xp, together), against - adjoint(xp, against)
-    size = xp.abs(together) + xp.abs(adjoint(xp, together))
     apart = _apart(xp, together)
-    inner = rotations.over(turn, _gaps(s), size, apart)
+    inner = rotations.over(turn, _gaps(s), _both(xp, together), apart)
     # One vector against its own partner: the phase that complex ones have.
     sums = s[..., None, :] + s[..., :, None]
-    inner = inner + rotations.over(other, sums, None, other.dtype.kind == "c" or apart)
+    alone = other.dtype.kind == "c" or apart
+    inner = inner + rotations.over(other, sums, _both(xp, against), alone)
     inner = inner * 0.5
     if g is not None:
         inner = inner + xp.eye_like(inner) * g[..., None, :]
     d = xp.matmul(xp.matmul(u, inner), vh)
     if u.shape[-2] > s.shape[-1] and gu is not None:
         beside = gu - xp.matmul(u, a)
-        d = d + xp.matmul(rotations.over(beside, s[..., None, :], None), vh)
+        d = d + xp.matmul(rotations.over(beside, s[..., None, :], xp.abs(beside)), vh)
     elif vh.shape[-1] > s.shape[-1] and gv is not None:
         beside = gv - xp.matmul(adjoint(xp, vh), b)
-        d = d + xp.matmul(u, adjoint(xp, rotations.over(beside, s[..., None, :], None)))
+        across = rotations.over(beside, s[..., None, :], xp.abs(beside))
+        d = d + xp.matmul(u, adjoint(xp, across))
     d = free_of_phases(xp, "svd", d, together, (u, gu), (vh, gvh), (s, g))
     return [rotations.checked("svd", d)]
 
@@ -192,16 +199,16 @@ def _svd_jvp(xp: Any, tangents: Any, ys: Any, x: Any, full_matrices: bool) -> tu
     if 0 in x.shape:
         return xp.zeros_like(u), ds, xp.zeros_like(vh)
     near, apart = nearness(xp, s), _apart(xp, change)
-    turned = adjoint(xp, change)
-    together = rotated(xp, change + turned, _gaps(s), near, apart) * 0.5
+    back = adjoint(xp, change)
+    together = rotated(xp, change + back, _gaps(s), near, apart) * 0.5
     sums = s[..., None, :] + s[..., :, None]
-    against = rotated(xp, change - turned, sums, near, change.dtype.kind == "c" or apart) * 0.5
+    against = rotated(xp, change - back, sums, near, change.dtype.kind == "c" or apart) * 0.5
     du, dv = xp.matmul(u, together + against), xp.matmul(v, together - against)
     if u.shape[-2] > s.shape[-1]:
         beside = xp.matmul(dx, v) - xp.matmul(u, change)
         du = du + rotated(xp, beside, s[..., None, :], near)
     elif v.shape[-2] > s.shape[-1]:
-        beside = xp.matmul(adjoint(xp, dx), u) - xp.matmul(v, turned)
+        beside = xp.matmul(adjoint(xp, dx), u) - xp.matmul(v, back)
         dv = dv + rotated(xp, beside, s[..., None, :], near)
     return du, ds, adjoint(xp, dv)
 
@@ -241,10 +248,9 @@ def _eigh_vjp(xp: Any, gs: Any, ys: Any, needs: Any, x: Any) -> list[Any]:
     if gv is None or 0 in x.shape:
         return [xp.matmul(v if gw is None else v * gw[..., None, :], vt)]
     turns = xp.matmul(vt, gv)
-    turned = adjoint(xp, turns)
     rotations = Rotations(xp, w, gw, gv)
-    size = xp.abs(turns) + xp.abs(turned)
-    m = rotations.over(turns - turned, _gaps(w), size, _apart(xp, turns)) * 0.5
+    turn = turns - adjoint(xp, turns)
+    m = rotations.over(turn, _gaps(w), _both(xp, turns), _apart(xp, turns)) * 0.5
     if gw is not None:
         m = m + xp.eye_like(m) * gw[..., None, :]
     d = xp.matmul(xp.matmul(v, m), vt)
@@ -258,9 +264,7 @@ def _eigh_jvp(xp: Any, tangents: Any, ys: Any, x: Any) -> tuple[Any, Any]:
     dw = xp.sum(xp.real(change * xp.eye_like(change)), axis=-1)
     if 0 in x.shape:
         return dw, xp.zeros_like(v)
-    return dw, xp.matmul(
-        v, rotated(xp, change, _gaps(w), nearness(xp, w), _apart(xp, change))
-    )
+    return dw, xp.matmul(v, rotated(xp, change, _gaps(w), nearness(xp, w), _apart(xp, change)))
 
 
 op(

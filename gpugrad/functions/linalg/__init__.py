@@ -8,8 +8,9 @@ On a CPU, LinAlgError is raised as in NumPy, for a singular matrix, say. On a GP
 infinity instead, as a check would make the host wait.
 """
 
-from gpugrad.functions.linalg import decompositions, norms, products, solvers
+from gpugrad.functions.linalg import decompositions, matrix_functions, norms, products, solvers
 from gpugrad.functions.linalg.decompositions import *  # noqa: F403
+from gpugrad.functions.linalg.matrix_functions import *  # noqa: F403
 from gpugrad.functions.linalg.norms import *  # noqa: F403
 from gpugrad.functions.linalg.products import *  # noqa: F403
 from gpugrad.functions.linalg.solvers import *  # noqa: F403
@@ -18,6 +19,7 @@ from gpugrad.functions.tensor_contractions import tensordot
 
 __all__ = ["matrix_transpose", "tensordot"]
 __all__ += decompositions.__all__
+__all__ += matrix_functions.__all__
 __all__ += norms.__all__
 __all__ += products.__all__
 __all__ += solvers.__all__

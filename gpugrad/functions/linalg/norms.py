@@ -1,8 +1,9 @@
 """Norms of vectors and matrices, and the condition number: compositions.
 
-Imports decompositions, manipulation, operands, type_check and tensor. At a point without a derivative, such as a
-vector of zeros, the gradient is that of `abs` and `max`: 0, and shared among ties. A second
-derivative there is NaN, except for sums and extremes of `abs`, which are piecewise linear.
+Imports decompositions, manipulation, operands, type_check and tensor. At a point without a
+derivative, such as a vector of zeros, the gradient is that of `abs` and `max`: 0, and shared among
+ties. A second derivative there is NaN, except for sums and extremes of `abs`, which are piecewise
+linear.
 """
 
 import math
