@@ -20,6 +20,7 @@ from gpugrad.engine.modes import enable_grad, no_grad
 from gpugrad.engine.node import Leaf, next_serial
 from gpugrad.engine.outputs import PICK, OutputsNode
 from gpugrad.errors import DTypeError, GradientError
+from gpugrad.ops.linalg import adjoint
 from gpugrad.tensor import Tensor, as_tensor
 
 __all__ = ["gradcheck", "gradgradcheck"]
@@ -29,6 +30,9 @@ MAX_OPS = 300  # operations of a graph that are checked one by one after a failu
 
 # Beginnings of causes that lie in no rule, and explain a failure where every rule is right.
 OUTSIDE = ("no gradient arrives", "the function")
+
+# The ops that ``UPLO="U"`` and ``upper=True`` put before one that reads the lower triangle.
+TURNS = ("transpose", "conj")
 
 # What a function may raise for complex numbers, or an op for other values.
 REFUSALS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError)
@@ -256,7 +260,15 @@ def _report(
         last = f"the last one is {ops[-1].op.shown}{checked}" if ops else "none was recorded"
         lines.append(f"  op: {last}")
         why = cause(mismatch, tolerance)
-        if alone and ops and not why.startswith(OUTSIDE):
+        half = next((node.op.shown for node in ops if _reads_one_triangle(node)), None)
+        if alone and half:
+            lines[0] = lines[0].replace("is wrong", "is not what differences give")
+            why = (
+                f"{half} reads one triangle of its matrix, and its gradient, right for Hermitian "
+                "matrices, is spread over both. Differences move one element alone. Check lambda "
+                "x: f((x + x.mT.conj()) / 2)"
+            )
+        elif alone and ops and not why.startswith(OUTSIDE):
             why = (
                 "part of the computation left the graph (.detach(), .data, .item(), float(), a "
                 "NumPy function of the raw array), since each op's own rule is right"
@@ -268,6 +280,16 @@ def _report(
         )
     lines.append(f"  likely cause: {why}")
     return "\n".join(lines)
+
+
+def _reads_one_triangle(node: Any) -> bool:
+    """Whether a matrix comes from an input as it is to an op that takes it for Hermitian."""
+    if not node.op.hermitian:
+        return False
+    source = node.parents[0]
+    while source is not None and source.op is not None and source.op.name in TURNS:
+        source = source.parents[0]
+    return isinstance(source, Leaf)
 
 
 def _brackets(index: tuple[int, ...], like: Tensor) -> str:
@@ -302,7 +324,10 @@ def _guilty(nodes: list[Any], tolerance: Tolerance) -> tuple[Any, Any, Mismatch]
                 if parent is None or parent.dtype not in (np.float64, np.complex128):
                     continue
                 mismatch = compare(_local(node, arguments, index), tolerance, _complex)
-                if mismatch is not None and np.isfinite(mismatch.n).all():
+                if mismatch is None or not np.isfinite(mismatch.n).all():
+                    continue
+                # On a device NaN stands for an error: of vectors up to a phase, say.
+                if not node.op.partial or np.isfinite(mismatch.a).all():
                     return node, _argument(node, index), mismatch
         except REFUSALS:
             continue  # it cannot be computed by itself
@@ -326,9 +351,14 @@ def _local(node: Any, arguments: list[Any], index: int) -> Map:
     device: Device = device_of(source)
     several = isinstance(node, OutputsNode)
 
+    def symmetrized(x: Any) -> Any:
+        """A matrix of which one triangle is read, as both: its elements are moved in pairs."""
+        half = node.op.hermitian and index == 0
+        return (x + adjoint(node.xp, x)) / 2 if half else x
+
     def forward(values: list[np.ndarray]) -> list[np.ndarray]:
         moved = list(arguments)
-        moved[index] = device.send(_whole(values[0], source))
+        moved[index] = symmetrized(device.send(_whole(values[0], source)))
         y = compute_again(node, moved)
         return [_parts(to_numpy(part), part) for part in (y if several else (y,))]
 
@@ -336,7 +366,7 @@ def _local(node: Any, arguments: list[Any], index: int) -> Map:
         outputs = node.shape if several else (node,)
         sent = tuple(device.send(_whole(g, y).astype(y.dtype)) for g, y in zip(gradients, outputs))
         with device.activate():
-            d = gradient_by(node, index, sent if several else sent[0])
+            d = symmetrized(gradient_by(node, index, sent if several else sent[0]))
         return [_parts(to_numpy(d), node.parents[index])]
 
     return Map([_parts(to_numpy(source), source)], forward, pull)

@@ -71,6 +71,9 @@ class Op:
     ``outputs`` says that the forward returns several arrays. Those of them that were not used have
     a gradient of zeros, or None for a ``partial`` op.
 
+    ``hermitian`` says that the first array counts as Hermitian: one triangle is read, and its
+    gradient is Hermitian.
+
     ``residuals`` names what the forward returns beside the output, ``(y, *residuals)``, for the
     rules, which take them after the arrays: ``rule(xp, g, y, *arrays, *residuals, **parameters)``.
     ``saves`` says which of them a rule needs. With each name comes an op that computes the residual
@@ -129,9 +132,9 @@ class Op:
 
     __slots__ = (
         "_conjugated", "adds", "aliases", "arrays", "carries", "checks", "chooses", "complex",
-        "constants", "doc", "domain", "fills", "finite", "forward", "joint", "jvp", "keep_table",
-        "kind", "layer", "masks", "methods", "moves", "name", "native", "observe", "operands",
-        "operator", "optional", "outputs", "parameters", "partial", "prepare", "public",
+        "constants", "doc", "domain", "fills", "finite", "forward", "hermitian", "joint", "jvp",
+        "keep_table", "kind", "layer", "masks", "methods", "moves", "name", "native", "observe",
+        "operands", "operator", "optional", "outputs", "parameters", "partial", "prepare", "public",
         "recorded", "reference", "residuals", "samples", "saves", "shown", "signature", "simple",
         "support", "variadic", "vjps",
     )  # fmt: skip
@@ -150,6 +153,7 @@ class Op:
         complex: str | None = None,
         outputs: bool = False,
         partial: bool = False,
+        hermitian: bool = False,
         residuals: "dict[str, Op] | None" = None,
         alone: Rule | None = None,
         finite: bool | Callable[..., bool] = False,
@@ -188,6 +192,7 @@ class Op:
         self.shown = shown or name
         self._read_operands(operands)
         self.partial = partial
+        self.hermitian = hermitian
         self.domain = domain
         self.samples = None if samples is None else tuple(samples)
         self.prepare = prepare

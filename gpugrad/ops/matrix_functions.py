@@ -1,7 +1,7 @@
 """Functions of Hermitian matrices: V * f(w) @ V.T.conj(), and their derivatives of any order.
 
-Imports engine.op, decompositions, dtypes and linalg. Only the lower triangle of the matrix is read, and
-its gradient is Hermitian.
+Imports engine.op, decompositions, dtypes and linalg. Only the lower triangle of the matrix is read,
+and its gradient is Hermitian.
 
 The derivatives are those of the matrix, not of its eigenvectors, so equal eigenvalues are ordinary
 points. In the basis of the eigenvectors the first one multiplies a change of the matrix, element by
@@ -55,6 +55,7 @@ op(
     "lyapunov",
     _lyapunov,
     vjp_all=_lyapunov_vjp,
+    hermitian=True,
     complex="same",
     saves=("a y", "a"),
     samples=[Sample((3, 3), (3, 3)), Sample((2, 2, 2), (2, 2, 2))],
@@ -76,6 +77,7 @@ op(
     "sqrtm",
     _sqrtm,
     vjp=[lambda xp, g, y, x: xp.lyapunov(y, _hermitian(xp, g))],
+    hermitian=True,
     complex="same",
     saves="y",
     samples=SQUARE,
@@ -253,6 +255,7 @@ op(
     "matrix_function",
     _matrix_function,
     vjp_all=_matrix_function_vjp,
+    hermitian=True,
     complex="same",
     saves="arrays",
     samples=[

@@ -249,6 +249,39 @@ def test_second_derivatives_that_are_wrong(broken):
     assert "no gradient arrives" in words
 
 
+@pytest.mark.parametrize(
+    ("op", "f"),
+    [
+        ("cholesky", gg.linalg.cholesky),
+        ("cholesky", lambda x: gg.linalg.cholesky(x, upper=True)),
+        ("eigh", lambda x: gg.linalg.eigh(x)[0]),
+        ("eigh", lambda x: gg.linalg.eigh(x, "U")[1] ** 2),
+        ("eigh", gg.linalg.eigvalsh),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+def test_ops_that_read_one_triangle(op, f, dtype, device, rng, broken):
+    """Their gradient is right, though differences of single elements disagree with it."""
+    a = rng.normal(size=(3, 3)) + (1j * rng.normal(size=(3, 3)) if dtype == "complex128" else 0)
+    x = gg.tensor(a @ a.conj().T + np.diag([1.0, 2.0, 3.0]), device=device)
+    real = (lambda x: gg.abs(f(x))) if dtype == "complex128" else f
+    words = report(real, x)
+    assert "the gradient by input, of shape (3, 3), is not what differences give" in words
+    assert f"likely cause: {op} reads one triangle of its matrix" in words
+    assert "Check lambda x: f((x + x.mT.conj()) / 2)" in words
+
+    def symmetrized(x):
+        return (x + x.mT.conj()) / 2
+
+    assert gg.gradcheck(lambda x: real(symmetrized(x)), x)
+    # Another mistake is not taken for it.
+    words = report(lambda x: real(symmetrized(x)) * gg.abs(x[0, 0].detach()), x)
+    assert "is wrong" in words
+    assert "left the graph" in words
+    broken("exp", lambda xp, g, y, x: g * y * 2)
+    assert "op: exp" in report(lambda x: gg.exp(real(symmetrized(x))), x)
+
+
 def test_checks_refuse_what_is_no_check():
     for check in (gg.gradcheck, gg.gradgradcheck):
         with pytest.raises(

@@ -330,15 +330,38 @@ def test_multi_dot_takes_the_cheapest_order():
     assert cuts[3, 5] == 4
 
 
-def test_tensorsolve_and_tensorinv_are_numpys(rng):
-    a, b = rng.normal(size=(2, 3, 6)), rng.normal(size=(2, 3))
-    np.testing.assert_allclose(
-        host(np.linalg.tensorsolve(gg.tensor(a), gg.tensor(b))), np.linalg.tensorsolve(a, b)
-    )
-    moved = np.moveaxis(a, 2, 0)
-    np.testing.assert_allclose(
-        host(linalg.tensorsolve(moved, b, axes=(0,))), np.linalg.tensorsolve(moved, b, axes=(0,))
-    )
+@pytest.mark.parametrize(
+    ("a", "b", "axes"),
+    [
+        ((2, 3, 6), (2, 3), None),
+        ((6, 2, 3), (2, 3), (0,)),
+        ((6, 2, 3), (3, 2), (0,)),  # of which NumPy reads b's elements in their order
+        ((6, 2, 3), (6,), None),
+        ((2, 6, 3), (6,), [2, 0]),
+        ((2, 3, 6), (6,), (0, 1)),
+        ((4, 2, 6, 3), (4, 6), (1, 3, 0)),
+    ],
+)
+def test_tensorsolve_is_numpys(a, b, axes, device, rng):
+    a, b = rng.normal(size=a), rng.normal(size=b)
+    if axes == (1, 3, 0):  # no square system
+        with pytest.raises(gg.ShapeError, match=r"tensorsolve: .*axes \(1, 3, 0\) were moved"):
+            linalg.tensorsolve(a, b, axes)
+        return
+    wanted = np.linalg.tensorsolve(a, b, axes)
+    x, y = gg.tensor(a, device=device), gg.tensor(b, device=device)
+    for got in (linalg.tensorsolve(x, y, axes), np.linalg.tensorsolve(x, y, axes=axes)):
+        np.testing.assert_allclose(host(got), wanted)
+
+    def f(t):
+        return (linalg.tensorsolve(t, gg.tensor(b, device=t.device), axes) ** 2).sum()
+
+    slope = gradient(f, a, device=device)
+    np.testing.assert_allclose(slope, differences(f, a), rtol=1e-4, atol=1e-5 * np.abs(slope).max())
+
+
+def test_tensorinv_is_numpys(rng):
+    a = rng.normal(size=(2, 3, 6))
     np.testing.assert_allclose(
         host(np.linalg.tensorinv(gg.tensor(a), ind=2)), np.linalg.tensorinv(a, ind=2)
     )

@@ -96,8 +96,9 @@ def svd(x: Any, /, full_matrices: bool = True, compute_uv: bool = True) -> SVDRe
 
     With ``full_matrices`` U and Vh are square, without a derivative if x is not; with
     ``compute_uv=False`` only the singular values are returned. Vectors of equal singular values
-    have no derivative; it counts as 0. A pair of complex vectors is unique up to a phase: a loss
-    that depends on it raises GradientError in ``backward()`` (on a GPU: its gradient is NaN).
+    are not unique, nor is the phase of a pair of complex ones. A loss that depends on either
+    raises GradientError in ``backward()`` (on a GPU: its gradient is NaN), and so does one of
+    equal values and their vectors together: see `eigh`.
     """
     x = matrices("svd", x, square=False)
     if not compute_uv:
@@ -123,9 +124,23 @@ def eigh(x: Any, /, UPLO: str = "L") -> EighResult:
     """Eigenvalues, in ascending order, and eigenvectors, in columns, of Hermitian matrices.
 
     These include real symmetric matrices. Only the lower triangle of x is read, with
-    ``UPLO="U"`` the upper one; the gradient is Hermitian. Vectors of equal eigenvalues have no
-    derivative; it counts as 0. Complex vectors are unique up to a phase: a loss that depends on
-    it raises GradientError in ``backward()`` (on a GPU: its gradient is NaN).
+    ``UPLO="U"`` the upper one; the gradient is Hermitian. Vectors of equal eigenvalues are not
+    unique, nor is the phase of complex ones. A loss that depends on either raises GradientError in
+    ``backward()`` (on a GPU: its gradient is NaN; in forward mode the tangent of the vectors is).
+    So does one of values and vectors together, such as ``(v * f(w)) @ v.mT``, where values are
+    equal: its derivative does not follow from theirs, and `funm` has it.
+
+    >>> import gpugrad as gg
+    >>> x = gg.tensor([[2.0, 0.0], [0.0, 2.0]], requires_grad=True)
+    >>> w, v = gg.linalg.eigh(x)
+    >>> ((v * w**3) @ v.mT).sum().backward()  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    gpugrad.errors.GradientError: eigh: some values are equal, and the loss depends on values ...
+    >>> gg.linalg.funm(x, lambda w: w**3).sum().backward()
+    >>> x.grad
+    tensor([[12., 12.],
+            [12., 12.]])
     """
     return EighResult(*OPS["eigh"](_lower("eigh", x, UPLO)))
 
@@ -140,10 +155,11 @@ def eig(x: Any, /) -> EigResult:
     """Eigenvalues, in any order, and eigenvectors, in columns and of size 1, of square matrices.
 
     All are complex, as in the Array API standard; NumPy returns real ones where it can. A vector
-    is unique up to its phase: a loss that depends on it raises GradientError in ``backward()``
-    (on a GPU: its gradient is NaN). Vectors of equal eigenvalues have no derivative; it counts
-    as 0. A defective matrix, such as [[0, 1], [0, 0]], has no derivative: LinAlgError, or
-    meaningless numbers where rounding hides it. DeviceError where CUDA's libraries are too old.
+    is unique up to its phase, and those of equal eigenvalues up to their choice: a loss that
+    depends on it, or on equal values and vectors together, raises GradientError in ``backward()``
+    (on a GPU: its gradient is NaN). A defective matrix, such as [[0, 1], [0, 0]], has no
+    derivative: LinAlgError, or meaningless numbers where rounding hides it. DeviceError where
+    CUDA's libraries are too old.
 
     >>> import gpugrad as gg
     >>> gg.linalg.eig(gg.tensor([[0.0, -1.0], [1.0, 0.0]])).eigenvalues

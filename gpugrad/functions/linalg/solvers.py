@@ -145,16 +145,19 @@ def lstsq(a: Any, b: Any, /, rcond: float | None = None) -> tuple[Tensor, Tensor
 
 
 def tensorsolve(a: Any, b: Any, /, axes: Sequence[int] | None = None) -> Tensor:
-    """The x with tensordot(a, x, x.ndim) equal to b; ``axes`` of a are moved to its end first."""
+    """The x with tensordot(a, x, x.ndim) equal to b; ``axes`` of a are moved to its end first.
+
+    The first axes of a, as many as b has, are read as those of b: only their product counts.
+    """
     a, b = as_tensor(a), as_tensor(b)
     if axes is not None:
         first = [axis_number("tensorsolve", axis, a.ndim) for axis in axes]
         a = moveaxis(a, first, tuple(range(a.ndim - len(first), a.ndim)))
     shape = a.shape[b.ndim :]
-    if prod(shape) != b.size or a.shape[: b.ndim] != b.shape:
+    if prod(shape) != b.size or prod(a.shape[: b.ndim]) != b.size:
         raise ShapeError(
             f"tensorsolve: expected a of shape {b.shape} followed by axes of as many elements, "
-            f"got {a.shape}"
+            f"got {a.shape}{'' if axes is None else f', after axes {axes} were moved to its end'}"
         )
     return reshape(solve(reshape(a, (b.size, b.size)), reshape(b, -1)), shape)
 
