@@ -75,7 +75,7 @@ class Rotations:
         amount, distance = xp.abs(change), xp.abs(gap)
         exact = distance == 0
         close = (distance <= self.near) & among
-        limit = self.size * math.sqrt(self.eps) + 64 * self.eps
+        limit = self.size * math.sqrt(self.eps) + 8 * self.eps
         # Vectors alone: what is no dependence is rounding. With the values, a small change over a
         # small gap is a number, unless the gap is zero.
         small, large = amount <= limit, amount > limit
