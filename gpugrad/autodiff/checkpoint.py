@@ -21,6 +21,7 @@ from gpugrad.engine.outputs import OutputsNode, pick
 from gpugrad.errors import GradientError
 from gpugrad.random.generator import draws, replayed
 from gpugrad.tensor import GRAPH_MODE, TENSORS, Tensor
+from gpugrad.tensor.views import changes_of_older
 
 __all__ = ["checkpoint"]
 
@@ -37,7 +38,8 @@ def checkpoint(f: Function) -> Function:
     order and forward mode go through it.
 
     ``f`` must do the same when it runs again. GradientError where an argument was changed in
-    place since, and where ``f`` is seen to do something else.
+    place since, where ``f`` is seen to do something else, and where it changes a tensor from
+    outside in place with what it computed.
 
     >>> import gpugrad as gg
     >>> x = gg.tensor([1.0, 2.0], requires_grad=True)
@@ -53,7 +55,15 @@ def checkpoint(f: Function) -> Function:
         mode = recording.get()
         if not mode:
             return f(*args, **kwargs)
-        return _Call(f, args, kwargs).recorded(mode)
+        with changes_of_older() as changed:
+            result = _Call(f, args, kwargs).recorded(mode)
+        if changed:
+            raise GradientError(
+                f"checkpoint: the function changes a tensor of shape {changed[0].shape} from "
+                "outside in place. Its gradient would be lost, and the second run would change it "
+                "again. Return the new value (`t.at[index].set(value)`, `t + d`)"
+            )
+        return result
 
     return checkpointed
 

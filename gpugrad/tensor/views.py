@@ -7,7 +7,10 @@ copy where it lies in the memory that changes. So a gradient is that of the valu
 would have computed.
 """
 
+import contextlib
 import weakref
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -24,7 +27,7 @@ from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.hooks import move_retained
 from gpugrad.tensor.table import OPS
 
-__all__ = ["Change", "change_in_place", "check_fits", "is_assigned"]
+__all__ = ["Change", "change_in_place", "changes_of_older", "check_fits", "is_assigned"]
 
 
 class Change:
@@ -162,6 +165,29 @@ def change_in_place(who: str, tensor: Tensor, other: Any, operator: Any) -> Any:
     return tensor
 
 
+# Where recorded changes are noted: a weak reference to each tensor, and the serial number of its
+# node before the change.
+_noted: ContextVar[list[tuple[Any, int]] | None] = ContextVar("gpugrad_changes", default=None)
+
+
+@contextlib.contextmanager
+def changes_of_older() -> Iterator[list[Tensor]]:
+    """A block; at its end the list has the tensors from before it that it changed, recorded.
+
+    A tensor without a graph may be one that the block made: it counts if it is alive at the end.
+    """
+    found: list[Tensor] = []
+    start = next_serial()
+    token = _noted.set([])
+    try:
+        yield found
+    finally:
+        noted = _noted.get() or []
+        _noted.reset(token)
+    living = [reference() for reference, serial in noted if serial < start]
+    found += [tensor for tensor in living if tensor is not None]
+
+
 def check_fits(who: str, tensor: Tensor, result: Tensor) -> None:
     """ShapeError or DTypeError for a result that does not go into a tensor in place."""
     if result.shape != tensor.shape:
@@ -179,6 +205,8 @@ def check_fits(who: str, tensor: Tensor, result: Tensor) -> None:
 def _bind(tensor: Tensor, array: Any, node: Any) -> None:
     """Give a tensor another array and node; its name and its retained gradient go with it."""
     before = tensor._node
+    if (changes := _noted.get()) is not None:
+        changes.append((weakref.ref(tensor), 0 if before is None else before.serial))
     tensor._array, tensor._node = array, node
     if node is not None and (name := getattr(tensor, "_name", None)) is not None:
         node.name = name

@@ -467,3 +467,27 @@ def test_shape_and_dtype_are_those_of_the_tensor(device):
     assert whole.tolist() == [1, 2]
     t.sum().backward()
     assert x.grad.tolist() == [1, 1]
+
+
+def test_a_checkpoint_may_change_its_own_tensors_and_no_others(device):
+    x = made([1.0, 2.0], device)
+
+    def f(x):
+        out = gg.zeros((2, 2), dtype="float64", device=device)
+        out[0] = x * x
+        row = out[1]
+        row += out[0] * x
+        return out
+
+    slopes = [gg.gradients(g(x * 1).sum(), x).tolist() for g in (f, gg.checkpoint(f))]
+    assert slopes[0] == slopes[1] == [2 + 3, 4 + 12]
+    constant, recorded = gg.zeros(2, dtype="float64", device=device), x * 2
+    views = constant[:1], recorded[:1]
+    for target in (constant, recorded, *views):
+
+        def changes(x, target=target):
+            target[0] = x[0]
+            return x * x
+
+        with pytest.raises(GradientError, match=r"checkpoint: .* from outside in place.*t\.at"):
+            gg.checkpoint(changes)(x * 1)
