@@ -609,6 +609,41 @@ def test_a_value_on_another_device_is_refused():
         out[0] = gg.ones((), requires_grad=True)
 
 
+ASSIGNED = {
+    "number": lambda x: x.at[0].set(5.0),
+    "whole number": lambda x: x.at[0].set(5),
+    "scalar of NumPy": lambda x: x.at[0].set(np.float32(5)),
+    "negative zero": lambda x: x.at[0].set(-0.0),
+    "list": lambda x: x.at[[0, 1]].set([5.0, 6.0]),
+    "mask": lambda x: x.at[np.array([True, False, True])].set(2.0),
+    "repeated": lambda x: x.at[[0, 0]].multiply(5.0),
+    "nothing": lambda x: x.at[0:0].set(3.0),
+}
+
+
+def item(index, number):
+    def f(x):
+        y = x * x
+        y[index] = number
+        y[2] = y[1] * x[0]
+        return y
+
+    return f
+
+
+for _index in (0, slice(0, 2), [0, 1]):
+    ASSIGNED[f"t[{_index}]"] = item(_index, 5.0)
+
+
+@pytest.mark.parametrize("f", ASSIGNED.values(), ids=list(ASSIGNED))
+def test_an_assigned_number_has_a_tangent_of_zero(f, device):
+    x = gg.tensor(np.array([1.0, 2.0, 3.0]), device=device)
+    wanted = np.stack([gg.grad(lambda x, i=i: f(x)[i])(x).cpu().numpy() for i in range(3)])
+    columns = [gg.jvp(f, (x,), (one,))[1].cpu().numpy() for one in gg.eye(3, dtype=x.dtype)]
+    np.testing.assert_array_equal(np.stack(columns, axis=1), wanted)
+    np.testing.assert_array_equal(gg.jacobian(f)(x).cpu().numpy(), wanted)
+
+
 # ---------------------------------------------------------------- refusals
 
 

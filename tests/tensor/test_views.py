@@ -121,7 +121,11 @@ def operand(variables, target, other, number):
 
 def run(steps, leaves, unrecorded):
     """The loss and all variables."""
-    variables = [leaves[0] * 1.0, leaves[1] * leaves[0]]
+    constant = np.full((2, 3), 0.7)
+    if isinstance(leaves[0], gg.Tensor):
+        constant = gg.tensor(constant, device=leaves[0].device).copy()
+    variables = [leaves[0] * 1.0, leaves[1] * leaves[0], constant]
+    del constant
     for sort, name, which, other, number in steps:
         t = variables[which % len(variables)]
         if sort == "view":
