@@ -435,3 +435,7 @@ def train_test_split(
     tests = min(count - 1, int(np.ceil(count * test_fraction - 1e-9)))
     train, test = random_split(dataset, [count - tests, tests], generator)
     return tuple(part for pair in zip(train.arrays, test.arrays) for part in pair)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

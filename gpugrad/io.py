@@ -394,3 +394,7 @@ _DECODERS: dict[str, Callable[[Any, dict[str, np.ndarray], Device], Any]] = {
     "tensor": _tensor,
     "array": _array,
 }
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

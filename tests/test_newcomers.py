@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import gpugrad as gg
-from gpugrad.tensor.hints import MODULES, OF_MODULES
+from gpugrad.tensor.foreign import OF_MODULES
+from gpugrad.tensor.foreign_functions import MODULES
 
 
 @pytest.fixture

@@ -11,3 +11,7 @@ __all__ = [
     "CustomOp", "checkpoint", "custom_op", "grad", "gradcheck", "gradgradcheck", "gradients",
     "hessian", "hvp", "jacobian", "jvp", "linearize", "saved", "value_and_grad", "vjp",
 ]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

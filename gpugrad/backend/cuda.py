@@ -183,3 +183,7 @@ def register_arrays() -> None:
     With GPUGRAD_FUSION=0 no kernel of `gpugrad.kernels` replaces a formula.
     """
     LIBRARIES["cupy"]()
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -260,3 +260,7 @@ def fftshift(x: Any, /, axes: int | Axes = None) -> Tensor:
 def ifftshift(x: Any, /, axes: int | Axes = None) -> Tensor:
     """The inverse of `fftshift`."""
     return _shifted("ifftshift", x, axes, -1)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -103,3 +103,7 @@ def log_softmax(x: Any, axis: Any = None) -> Tensor:
 def _over_axes(name: str, x: Any, axis: Any) -> Tensor:
     x = as_tensor(x)
     return OPS[name](x, axis=tuple(range(x.ndim)) if axis is None else axis)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -15,3 +15,7 @@ __all__ = [
     "Drawing", "Explanation", "Path", "debug_mode", "detect_anomaly", "draw", "explain",
     "sync_guard",
 ]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

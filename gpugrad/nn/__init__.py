@@ -38,3 +38,6 @@ if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> NoReturn:
         raise absent("nn", name)
+
+    def __dir__() -> list[str]:
+        return sorted(__all__)

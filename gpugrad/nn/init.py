@@ -213,3 +213,7 @@ def kaiming_normal_(
     """
     std = _kaiming("kaiming_normal_", tensor, a, mode, nonlinearity)
     return normal_(tensor, 0.0, std, generator=generator)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

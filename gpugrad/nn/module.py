@@ -296,6 +296,10 @@ class Module:
 
     # As text.
 
+    def __dir__(self) -> list[str]:
+        names = object.__dir__(self)
+        return [name for name in names if name not in OF_MODULES or hasattr(self, name)]
+
     def extra_repr(self) -> str:
         """The text between the parentheses of the module's ``repr``."""
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in self._shown)

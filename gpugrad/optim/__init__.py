@@ -40,3 +40,6 @@ if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> NoReturn:
         raise absent("optim", name)
+
+    def __dir__() -> list[str]:
+        return sorted(__all__)

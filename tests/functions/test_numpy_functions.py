@@ -253,7 +253,7 @@ def test_methods():
     whole, rest = divmod(t, 2)
     assert (whole.tolist(), rest.tolist()) == ([[1, 0], [1, 2]], [[1, 1], [0, 1]])
     assert divmod(4, t)[1].tolist() == [[1, 0], [0, 4]]
-    with pytest.raises(AttributeError, match=r"no attribute 'fill'. Write `t\[\.\.\.\] = x`"):
+    with pytest.raises(AttributeError, match=r"no attribute 'fill'. Write `x\[\.\.\.\] = value`"):
         t.fill(0.0)
     s = t.sort()  # a new tensor, where ndarray.sort sorts in place
     assert s.tolist() == [[1, 3], [2, 5]]

@@ -23,3 +23,7 @@ __all__ += matrix_functions.__all__
 __all__ += norms.__all__
 __all__ += products.__all__
 __all__ += solvers.__all__
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

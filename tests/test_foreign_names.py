@@ -1,0 +1,99 @@
+"""The names of PyTorch, NumPy and JAX that users of arrays type: there, or with advice."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.special
+
+import gpugrad as gg
+from gpugrad.tensor.foreign import METHODS, OF_MODULES
+from gpugrad.tensor.foreign_functions import FUNCTIONS, MODULES
+from gpugrad.tensor.hints import NUMPY
+
+NAMES = json.loads((Path(__file__).parent / "data" / "foreign_names.json").read_text())
+SQUARE = gg.ones((2, 2))
+# Where users look up what another library has in a module or class of this name.
+HOMES = {
+    "torch.Tensor": SQUARE,
+    "torch.nn": gg.nn,
+    "torch.nn.Module": gg.nn.Linear(1, 1),
+    "torch.nn.functional": gg.nn.functional,
+    "torch.optim": gg.optim,
+    "torch.optim.lr_scheduler": gg.optim,
+    "numpy.ndarray": SQUARE,
+    "numpy.random": gg.random,
+    "jax.nn": gg.nn.functional,
+    "jax.random": gg.random,
+}
+
+
+@pytest.mark.parametrize("library", NAMES)
+def test_each_name_is_there_or_says_what_to_write(library):
+    home = HOMES.get(library, gg)
+    bare, listed = [], dir(home)
+    for name in NAMES[library].split():
+        try:
+            getattr(home, name)
+        except AttributeError as error:
+            if f"{name!r}. Write " not in str(error):
+                bare.append(name)
+            assert name not in listed
+            assert not hasattr(home, name)
+    assert not bare
+
+
+ADVICE = {
+    f"{where}.{name}": advice
+    for where, table in {
+        "gg": FUNCTIONS, "t": METHODS, "np": NUMPY, "module": OF_MODULES,
+        **{f"gg.{module}": table for module, table in MODULES.items()},
+    }.items()
+    for name, advice in table.items()
+}  # fmt: skip
+
+
+def resolve(path, root):
+    for part in path.split("."):
+        root = getattr(root, part)
+    return root
+
+
+@pytest.mark.parametrize("advice", sorted(set(ADVICE.values())))
+def test_what_is_advised_is_there(advice):
+    """What stands behind `gg.`, `numpy.`, `scipy.special.` and the dot of a tensor exists."""
+    for root, where in (("gg", gg), ("numpy", np), ("scipy.special", scipy.special)):
+        for path in re.findall(rf"(?<![\w.]){re.escape(root)}\.([A-Za-z_][\w.]*\w)", advice):
+            resolve(path, where)
+    for path in re.findall(r"(?<![\w.])[xtab]\.([A-Za-z_]\w*)", advice):
+        assert hasattr(SQUARE, path), path
+
+
+def test_no_advice_is_for_a_name_that_is_there():
+    for name in METHODS:
+        assert not hasattr(gg.Tensor, name), name
+    for name in FUNCTIONS:
+        assert not hasattr(gg, name), name
+    for module, table in MODULES.items():
+        for name in table:
+            assert not hasattr(resolve(module, gg), name), name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "nn", "nn.functional", "nn.init", "optim", "random", "data", "io", "inspect", "autodiff",
+     "linalg", "special", "fft", "cuda", "errors"],
+)  # fmt: skip
+def test_dir_shows_what_works(name):
+    module = resolve(name, gg) if name else gg
+    shown = {member for member in dir(module) if not member.startswith("__")}
+    assert shown == {member for member in module.__all__ if not member.startswith("__")}
+    assert all(hasattr(module, member) for member in shown)
+
+
+def test_dir_of_objects_shows_what_works():
+    for thing in (SQUARE, gg.nn.Linear(1, 1)):
+        for name in dir(thing):
+            assert name.startswith("_") or hasattr(thing, name), name
