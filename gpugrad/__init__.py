@@ -51,6 +51,7 @@ from gpugrad.engine.modes import (
 from gpugrad.errors import *  # noqa: F403
 from gpugrad.errors import __all__ as _errors
 from gpugrad.functions.bind import PUBLIC
+from gpugrad.functions.index_tricks import c_, r_
 from gpugrad.kernels import attach as _kernels  # noqa: F401  for the arrays of CuPy
 from gpugrad.tensor import Tensor
 from gpugrad.tensor.creation import *  # noqa: F403
@@ -94,10 +95,10 @@ def __dir__() -> list[str]:
 
 
 __all__ = [  # noqa: PLE0604  names of the tables
-    "Device", "Tensor", "backend", "bool", "bool_", "complex128", "complex64", "cuda",
+    "Device", "Tensor", "backend", "bool", "bool_", "c_", "complex128", "complex64", "cuda",
     "default_device", "deterministic", "device", "e", "enable_grad", "errors", "float16", "float32",
     "float64", "inf", "int16", "int32", "int64", "int8", "is_deterministic", "is_grad_enabled",
-    "nan", "newaxis", "no_grad", "pi", "set_default_device", "set_grad_enabled", "uint16", "uint32",
-    "uint64", "uint8", "__array_api_version__",
+    "nan", "newaxis", "no_grad", "pi", "r_", "set_default_device", "set_grad_enabled", "uint16",
+    "uint32", "uint64", "uint8", "__array_api_version__",
     *_errors, *_creation, *PUBLIC, *_LAZY,
 ]  # fmt: skip

@@ -75,6 +75,7 @@ from gpugrad.errors import (
 from gpugrad.functions import fft, linalg, special
 from gpugrad.functions.array_api import Info
 from gpugrad.functions.dtypes import FloatInfo, WholeInfo
+from gpugrad.functions.index_tricks import c_, r_
 from gpugrad.functions.setops import UniqueAll, UniqueCounts, UniqueInverse
 from gpugrad.inspect import debug_mode, detect_anomaly, draw, explain, sync_guard
 from gpugrad.io import load, save
@@ -178,6 +179,7 @@ __all__ = [
     "broadcast_arrays",
     "broadcast_shapes",
     "broadcast_to",
+    "c_",
     "can_cast",
     "cbrt",
     "ceil",
@@ -425,6 +427,7 @@ __all__ = [
     "ptp",
     "put_along_axis",
     "quantile",
+    "r_",
     "rad2deg",
     "radians",
     "random",

@@ -1,8 +1,8 @@
 """Grids of whole numbers, and indices of triangles, diagonals and flat arrays.
 
-Imports manipulation, operands, stride_tricks and tensor. Only `meshgrid` and `fill_diagonal` have
-a gradient. New arrays are created on the default device unless ``device`` names another, or on
-that of an operand.
+Imports manipulation, operands, stride_tricks and tensor. Only `meshgrid`, `fill_diagonal`, `r_` and
+`c_` have a gradient. New arrays are created on the default device unless ``device`` names another,
+or on that of an operand.
 """
 
 import math
@@ -13,8 +13,8 @@ import numpy as np
 
 from gpugrad.backend.device import Device, default_device
 from gpugrad.errors import ArgumentError, DTypeError, IndexingError, ShapeError
-from gpugrad.functions.manipulation import ravel, reshape, tile
-from gpugrad.functions.operands import along_axis, beside, with_axes, xp_of
+from gpugrad.functions.manipulation import concat, ravel, reshape, tile
+from gpugrad.functions.operands import along_axis, beside, together, with_axes, xp_of
 from gpugrad.functions.stride_tricks import broadcast_arrays
 from gpugrad.tensor import OPS, Tensor, as_tensor, creation
 from gpugrad.tensor.assign import index_update
@@ -255,3 +255,40 @@ def fill_diagonal(x: Any, /, val: Any, wrap: bool = False) -> Tensor:
         values = values[:count]
     flat = index_update(ravel(x), slice(0, min(end, x.size), step), values)
     return reshape(flat, x.shape)
+
+
+class Joined:
+    """NumPy's ``r_`` or ``c_`` over tensors: what stands in the brackets, joined along an axis.
+
+    NumPy's object joins positions in place of the elements; so the rules are its own.
+
+    >>> import gpugrad as gg
+    >>> gg.r_[gg.tensor([1.0, 2.0]), 0, 3:5]
+    tensor([1., 2., 0., 3., 4.])
+    >>> gg.c_[gg.arange(2), gg.arange(2, 4)].tolist()
+    [[0, 2], [1, 3]]
+    """
+
+    def __init__(self, theirs: Any) -> None:
+        self._theirs = theirs
+
+    def __getitem__(self, key: Any) -> Tensor:
+        items = key if isinstance(key, tuple) else (key,)
+        arrays = [
+            item if isinstance(item, str) else np.r_[item] if isinstance(item, slice) else item
+            for item in items
+        ]
+        tensors = together(*(item for item in arrays if not isinstance(item, str)))
+        edges = iter(np.cumsum([0, *(tensor.size for tensor in tensors)]))
+        rest = iter(tensors)
+        places = tuple(
+            item if isinstance(item, str) else next(edges) + np.arange(x.size).reshape(x.shape)
+            for item in arrays
+            if isinstance(item, str) or (x := next(rest)) is not None
+        )
+        flat = concat(tensors, axis=None)
+        return flat[flat.device.send(np.asarray(self._theirs[places]))]
+
+
+r_ = Joined(np.r_)
+c_ = Joined(np.c_)
