@@ -39,7 +39,7 @@ def _adjugate(xp: Any, x: Any, /) -> Any:
     return y * _orientation(xp, u, vh)
 
 
-def _adjugate_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
+def _adjugate_slope(xp: Any, x: Any, g: Any, /) -> Any:
     """For a diagonal S, adj(S + E) is adj(S) + F(E) to first order, with products of all s but two:
 
     F(E)[i, j] is -E[i, j] times those but s[i], s[j]; F(E)[i, i] is the sum over j of E[j, j]
@@ -47,7 +47,7 @@ def _adjugate_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
     """
     if x.shape[-1] == 0:
         return g
-    u, s, vh = xp.svd(x, full_matrices=False)
+    u, s, vh = lapack(xp, "svd", x, full_matrices=False)
     c = _orientation(xp, u, vh)
     logs = xp.log(xp.maximum(s, float(np.finfo(s.dtype).tiny)))
     exponent = xp.sum(logs, axis=-1)[..., None, None] - logs[..., :, None] - logs[..., None, :]
@@ -59,13 +59,41 @@ def _adjugate_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
     return xp.matmul(xp.matmul(u, eye * on - rest * h), vh) * xp.conj(c)
 
 
+def _traces(xp: Any, m: Any) -> Any:
+    return xp.sum(m * xp.eye_like(m), axis=(-2, -1), keepdims=True)
+
+
+def _adjugate_slope_vjp(xp: Any, g: Any, y: Any, needs: Any, x: Any, e: Any) -> list[Any]:
+    """By x the third derivative of the determinant, along e and g; by e the same op along g.
+
+    The determinant of x + t is that of x times exp(trace(log(1 + z @ t))), z the inverse of x:
+    here are the terms of third order, one factor short.
+    """
+    by_e = adjoint(xp, xp.adjugate_slope(x, adjoint(xp, g)))
+    if not needs[0] or x.shape[-1] == 0:
+        return [x if needs[0] else None, by_e]
+    z = xp.inv(x)
+    ze, zg = xp.matmul(z, adjoint(xp, e)), xp.matmul(z, g)
+    both = xp.matmul(ze, zg)
+    of_e, of_g = _traces(xp, ze), _traces(xp, zg)
+    inner = both + xp.matmul(zg, ze) - of_e * zg - of_g * ze
+    inner = inner + (of_e * of_g - _traces(xp, both)) * xp.eye_like(x)
+    return [adjoint(xp, xp.det(x)[..., None, None] * xp.matmul(inner, z)), by_e]
+
+
 # fmt: off
-op("adjugate", _adjugate, vjp=[_adjugate_vjp], saves="x", complex="same", samples=SQUARE, public="",
+op("adjugate_slope", _adjugate_slope, vjp_all=_adjugate_slope_vjp, saves=("x g", "x"),
+   complex="same", samples=[Sample((3, 3), (3, 3)), Sample((2, 2, 2), (2, 2, 2)),
+                            Sample((4, 4), (4, 4)), Sample((1, 1), (1, 1))],
+   prepare=regular, public="",
+   doc="The gradient by x of its adjugate's product with g: of singular x as well, to first order.")
+op("adjugate", _adjugate, vjp=[lambda xp, g, y, x: xp.adjugate_slope(x, g)], saves="x",
+   complex="same", samples=SQUARE, public="",
    doc="The transposed matrix of cofactors: det(x) times inv(x), but of singular x as well.")
 op("det", lambda xp, x, /: lapack(xp, "det", x),
    vjp=[lambda xp, g, y, x: g[..., None, None] * adjoint(xp, xp.adjugate(x))], saves="x",
    complex="same", samples=SQUARE, public="linalg",
-   doc="The determinant; its first and second derivatives are exact for singular x.")
+   doc="The determinant; its first two derivatives are exact for singular x, others for regular.")
 # fmt: on
 
 

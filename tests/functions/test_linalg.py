@@ -634,6 +634,44 @@ def test_singular_matrices(device):
             log.backward()
 
 
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+@pytest.mark.parametrize("kind", ["equal", "some equal", "any"])
+def test_every_derivative_of_det_along_a_line(kind, dtype, device, rng):
+    """It is a polynomial of the place on the line, also where singular values are equal."""
+    b = rng.normal(size=(4, 4)) + (1j * rng.normal(size=(4, 4)) if dtype == "complex128" else 0)
+    a = {"equal": np.eye(4), "some equal": np.diag([1.0, 1, 2, 2]), "any": b.conj().T + np.eye(4)}
+    a = a[kind].astype(dtype)
+    places = np.linspace(-1, 1, 5)
+    values = np.array([np.linalg.det(a + place * b) for place in places])
+    powers = np.linalg.solve(np.vander(places, increasing=True).astype(dtype), values)
+    x, along = gg.tensor(a, device=device), gg.tensor(b, device=device)
+
+    def f(t):
+        y = linalg.det(x + t * along)
+        return y.real if dtype == "complex128" else y
+
+    at = gg.tensor(np.asarray(0.0), device=device)
+    for order in range(5):
+        wanted = math.factorial(order) * powers[order].real
+        np.testing.assert_allclose(host(f(at)), wanted, rtol=1e-9, atol=1e-9)
+        f = gg.grad(f)
+
+
+def test_a_third_derivative_of_a_singular_determinant_is_no_number(device):
+    x = gg.tensor(np.ones((3, 3)), device=device)
+    third = gg.grad(gg.grad(gg.grad(lambda t: linalg.det(x + t * _line(x)))))
+    at = gg.tensor(np.asarray(0.0), device=device)
+    if device.kind == "cpu":
+        with pytest.raises(np.linalg.LinAlgError):
+            third(at)
+    else:
+        assert not np.isfinite(host(third(at)))
+
+
+def _line(x):
+    return gg.tensor(np.arange(9.0).reshape(3, 3) ** 2, device=x.device)
+
+
 # Errors.
 
 

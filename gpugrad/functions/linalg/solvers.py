@@ -30,7 +30,10 @@ class SlogdetResult(NamedTuple):
 
 
 def det(x: Any, /) -> Tensor:
-    """The determinant of each matrix; its derivative is exact for singular matrices too.
+    """The determinant of each matrix.
+
+    Its first two derivatives are exact for singular matrices too; a third one raises LinAlgError
+    there (on a GPU: it is NaN or infinite).
 
     >>> import gpugrad as gg
     >>> gg.linalg.det(gg.tensor([[2.0, 0.0], [1.0, 3.0]])).round(3)
