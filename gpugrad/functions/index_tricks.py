@@ -274,10 +274,8 @@ class Joined:
 
     def __getitem__(self, key: Any) -> Tensor:
         items = key if isinstance(key, tuple) else (key,)
-        arrays = [
-            item if isinstance(item, str) else np.r_[item] if isinstance(item, slice) else item
-            for item in items
-        ]
+        home = next((item.device for item in items if isinstance(item, Tensor)), default_device())
+        arrays = [home.send(np.r_[one]) if isinstance(one, slice) else one for one in items]
         tensors = together(*(item for item in arrays if not isinstance(item, str)))
         edges = iter(np.cumsum([0, *(tensor.size for tensor in tensors)]))
         rest = iter(tensors)
