@@ -142,8 +142,7 @@ def _walk_recorded(
 
 def _walk(
     ready: list[tuple[float, Any]], sums: Gradients, wanted: "_Needed | None",
-    graph: GraphMode | None, retain_graph: bool,
-    deliver: Callable[[dict[Any, Any], Any], None] | None, watch: Any,
+    graph: GraphMode | None, retain_graph: bool, deliver: Callable[..., None] | None, watch: Any,
 ) -> dict[Any, Any]:  # fmt: skip
     """The walk itself, from the nodes in the heap ``ready``, the latest first."""
     gradients, supports, results = sums.by_node, sums.supports, sums.results
@@ -151,11 +150,10 @@ def _walk(
     rules: Any
     latest: Any = None  # waits beside the heap, so that a chain does without the heap
     while ready or latest is not None:
-        node = latest
+        node, latest = latest, None
         if ready:
             first = heappop(ready) if node is None else heappushpop(ready, (-node.serial, node))
             node = first[1]
-        latest = None
         g = gradients.pop(node)
         if node.__class__ is not Node:
             g = _arrived(node, g, graph, supports)
@@ -184,6 +182,8 @@ def _walk(
             rules = _pulled(node, xp, g, y, parents, values, sums, watch)
         elif op.joint is None:
             rules = op.vjps if xp.rules is None else xp.rules(op)
+            if op.same is not None and parents[0] is parents[1]:  # as in x * x
+                parents, rules = parents[:1], (op.same,)
         else:
             plain, needs = False, tuple([parent is not None for parent in parents])
             rules = op.joint(xp, g, y, needs, *values, **node.parameters or {})
@@ -279,7 +279,10 @@ def _pulled(
         needs = gradients.needs(node, g, parents)
     else:
         needs = [parent is not None for parent in parents]
-    ds = pull_back(op, xp, g, y, needs, values, node.parameters or {})
+    if op.same is not None and parents[0] is parents[1]:
+        ds: Sequence[Any] = [op.same(xp, g, y, *values), None]
+    else:
+        ds = pull_back(op, xp, g, y, needs, values, node.parameters or {})
     if gradients.supports or op.chooses:
         ds = carry(gradients, node, parents, xp, ds)
     if node.__class__ is hooks.HookedNode:

@@ -62,6 +62,9 @@ class Op:
     ``g`` with the Jacobian for array ``i``; None where there is no derivative. Its shape
     may be any that broadcasting relates to the array's: the engine reduces it.
 
+    ``same(xp, g, y, *arrays)`` is the gradient of an array that is all of the arrays, as in
+    ``x * x``: the sum of what the ``vjps`` give, where it has a shorter form.
+
     ``joint(xp, g, y, needs, *arrays, **parameters)`` returns all of them at once, None where
     ``needs[i]`` is False.
 
@@ -135,8 +138,8 @@ class Op:
         "constants", "doc", "domain", "fills", "finite", "forward", "hermitian", "joint", "jvp",
         "keep_table", "kind", "layer", "masks", "methods", "moves", "name", "native", "observe",
         "operands", "operator", "optional", "outputs", "parameters", "partial", "prepare", "public",
-        "recorded", "reference", "residuals", "samples", "saves", "shown", "signature", "simple",
-        "support", "variadic", "vjps",
+        "recorded", "reference", "residuals", "same", "samples", "saves", "shown", "signature",
+        "simple", "support", "variadic", "vjps",
     )  # fmt: skip
 
     def __init__(
@@ -147,6 +150,7 @@ class Op:
         vjp: Sequence[Rule | None] | None = None,
         vjp_all: Rule | None = None,
         jvp: Rule | None = None,
+        same: Rule | None = None,
         adds: Sequence[Rule | None] | bool | None = None,
         saves: str | Sequence[str] = "",
         kind: str = "general",
@@ -197,6 +201,7 @@ class Op:
         self.samples = None if samples is None else tuple(samples)
         self.prepare = prepare
         self.observe = observe
+        self.same = same
         self.reference = reference
         self.checks = checks
 
@@ -373,6 +378,7 @@ def _conjugated(op: Op) -> Op:
     """The op with rules that return ``g`` times the conjugate of the derivative."""
     new = copy.copy(op)
     new.adds = None
+    new.same = op.same and _over_conjugates(op.same)
     joint, rules = op.joint, op.vjps
     if rules is not None:
         new.vjps = tuple(None if rule is None else _over_conjugates(rule) for rule in rules)

@@ -45,6 +45,7 @@ op("add", "a, b, /", vjp=[lambda xp, g, y, a, b: g, lambda xp, g, y, a, b: g],
 op("subtract", "a, b, /", vjp=[lambda xp, g, y, a, b: g, lambda xp, g, y, a, b: -g],
    **SAME, finite=True, operator="sub", doc="a - b, elementwise.")
 op("multiply", "a, b, /", vjp=[lambda xp, g, y, a, b: g * b, lambda xp, g, y, a, b: g * a],
+   same=lambda xp, g, y, a, b: 2.0 * (g * a),
    saves=("b", "a"), **ANALYTIC, finite=lambda index, a, b: _is_finite(a if index else b),
    operator="mul", doc="a * b, elementwise.")
 op("divide", "a, b, /", vjp=[lambda xp, g, y, a, b: g / b, lambda xp, g, y, a, b: -g * y / b],

@@ -277,3 +277,24 @@ def test_an_entry_of_the_table_is_checked():
     with pytest.raises(ValueError, match="op exp is in the table already"):
         enter("exp", "x, /")
     assert repr(Sample((2,), axis=0)) == "Sample((2,), axis=0)"
+
+
+# (e) A rule for operands that are the same.
+
+
+@pytest.mark.parametrize("name", [name for name, op in TABLE.items() if op.same])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_the_same_operand_twice_gets_the_sum_of_the_gradients(name, dtype, create_graph, device):
+    values = np.array([[0.5, -2.0], [3.0, 0.0]]).astype(dtype)
+    values = values + 0.25j if dtype == "complex128" else values
+    g = gg.tensor(values[::-1] - 1, device=device)
+    v = gg.tensor(values + 2, device=device)
+    x, a, b = (gg.tensor(values, device=device, requires_grad=True) for _ in range(3))
+    one = gg.gradients(FUNCTIONS[name](x, x), x, g, create_graph=create_graph)
+    two = sum(gg.gradients(FUNCTIONS[name](a, b), (a, b), g, create_graph=create_graph))
+    assert one.dtype == x.dtype
+    np.testing.assert_allclose(one.detach().cpu().numpy(), two.detach().cpu().numpy(), rtol=1e-6)
+    if create_graph:
+        one, two = gg.gradients(one, x, v), sum(gg.gradients(two, (a, b), v))
+        np.testing.assert_allclose(one.cpu().numpy(), two.cpu().numpy(), rtol=1e-6)
