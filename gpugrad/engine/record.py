@@ -375,12 +375,15 @@ def _binary(op: Op, operator: bool = False) -> Callable[[Any, Any], Any]:
             raw_b = b if type(b) in NAMESPACES else convert(b, a)
             if raw_b is NotImplemented:
                 return NotImplemented
-        entry = get(type(raw_a))
-        type_b = type(raw_b)
+        type_a, type_b = type(raw_a), type(raw_b)
         # A number beside an array takes the fast path as well.
-        if entry is None or (
-            entry is not get(type_b) and type_b is not float and type_b is not int
-        ):
+        if type_a is float or type_a is int:
+            entry = get(type_b)
+        else:
+            entry = get(type_a)
+            if type_b is not type_a and type_b is not float and type_b is not int:
+                entry = entry if entry is get(type_b) else None
+        if entry is None:
             raw_a = _placed(a, raw_a) if node_a is not None else _scalar(a, raw_a)
             raw_b = _placed(b, raw_b) if node_b is not None else _scalar(b, raw_b)
             entry = dispatch.look_up(op, raw_a, raw_b)
