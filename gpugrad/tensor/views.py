@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.device import beside, device_of
-from gpugrad.backend.namespace import NAMESPACES
+from gpugrad.backend.namespace import NAMESPACES, namespace_of
 from gpugrad.engine import versions
 from gpugrad.engine.aliasing import Sharers, alone, check_writable, overlap, sharers
 from gpugrad.engine.backward import reachable
-from gpugrad.engine.node import HookedNode, Leaf, next_serial
+from gpugrad.engine.modes import recording
+from gpugrad.engine.node import HookedNode, Leaf, Node, next_serial
+from gpugrad.engine.op import TABLE
 from gpugrad.errors import DTypeError, GradientError, ShapeError
 from gpugrad.ops.index import is_basic, split
 from gpugrad.tensor.core import Tensor
@@ -96,7 +98,7 @@ class Change:
     def _node_of(self, other: Tensor, piece: Tensor, part: Any) -> Any:
         """The new node of another tensor; None where it does not look at the changed elements."""
         if part is self.tensor._array and (view := self._as_view_of(other)) is not None:
-            return OPS["index_set"](other, piece, index=view)._node
+            return _node_of_part(other, piece, view)
         if other._array.size == 0 or part.size == 0:
             return None
         pair = overlap(other.data, part)
@@ -142,6 +144,7 @@ class Change:
 
 
 _ARRAY, _ = split(np.zeros(1, int))  # the pattern of an index that is one array
+_INDEX_SET = TABLE["index_set"]
 _READ_ONLY = {"broadcast_to", "diagonal", "windows"}  # ops to whose results NumPy does not write
 
 
@@ -212,6 +215,22 @@ def _bind(tensor: Tensor, array: Any, node: Any) -> None:
         node.name = name
     if isinstance(before, HookedNode):
         move_retained(tensor, before)
+
+
+def _node_of_part(other: Tensor, piece: Tensor, index: Any) -> Any:
+    """The node of ``index_set(other, piece, index=index)``.
+
+    Its value is written to the memory that is shared. So mostly it is not computed: it would be a
+    copy of all of ``other`` for a change of one row.
+    """
+    if recording.get() is not True:  # somebody wants to see the operation
+        return OPS["index_set"](other, piece, index=index)._node
+    x, v = other._array, piece._array
+    op = _INDEX_SET if x.dtype.kind != "c" else _INDEX_SET.over_complex()
+    parents = other._node, piece._node
+    values = other._node, v if piece._node is None else piece._node
+    parameters = {"index": index, "ordered": False}
+    return Node(op, parents, values, None, namespace_of(x), x.shape, x.dtype, parameters)
 
 
 def is_assigned(tensor: Tensor, index: Any, value: Any) -> bool:

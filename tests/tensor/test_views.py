@@ -1,4 +1,4 @@
-"""In-place changes in recorded code of a base and its views: what they mean, and what is refused."""
+"""In-place changes in recorded code of a base and its views, and what is refused."""
 
 import gc
 import random
