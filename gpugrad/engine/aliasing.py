@@ -25,16 +25,20 @@ __all__ = [
 ]  # fmt: skip
 
 
-def alone(tensor: Any) -> bool:
-    """Whether nothing else refers to a tensor's array, or to its base where it is a view."""
+def alone(tensor: Any, newest: Any = None) -> bool:
+    """Whether nobody else refers to a tensor's array, or to its base where it is a view.
+
+    A node may have saved it that is near ``newest``, a node.
+    """
     if isinstance(tensor._array, np.generic):  # a value, which nothing can change
         return True
     array = tensor._array
     node = tensor._node
     # One reference is that of this variable, and one may be that of the node, for its derivative.
     saved = node is not None and getattr(node, "y", None) is array
-    if _held(tensor) > _ARRAY + 1 + saved:
-        return False
+    others = _held(tensor) - (_ARRAY + 1 + saved)
+    if others > 0:
+        return newest is not None and _is_owner(array) and _saved_near(newest, node, array, others)
     if _is_owner(array):
         return True
     if saved:
@@ -42,6 +46,24 @@ def alone(tensor: Any) -> bool:
     if getattr(array, "base", None) is None:  # a type without `base`
         return False
     return _held_below(tensor) <= _BASE and _is_owner(array.base)
+
+
+def _saved_near(newest: Any, own: Any, array: Any, count: int) -> bool:
+    """Whether a few nodes before ``newest`` refer to an array, the output of ``own``, so often.
+
+    The output of ``own`` itself is not counted.
+    """
+    near = [newest]
+    for one in near:
+        for value in getattr(one, "values", None) or ():
+            count -= value is array
+        count -= one is not own and getattr(one, "y", None) is array
+        if count <= 0:
+            return True
+        if len(near) > 8:
+            return False
+        near += [parent for parent in one.parents if parent is not None and parent not in near]
+    return False
 
 
 class Sharers:

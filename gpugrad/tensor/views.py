@@ -152,8 +152,9 @@ def change_in_place(who: str, tensor: Tensor, other: Any, operator: Any) -> Any:
     """``tensor += other`` and the like in recorded code; the tensor, or NotImplemented."""
     node = tensor._node
     change = None  # mostly nobody else looks at the memory
-    if node is None or node.op.name in _READ_ONLY or not alone(tensor):
-        change = Change(who, tensor, newest=getattr(other, "_node", None))
+    newest = getattr(other, "_node", None)
+    if node is None or node.op.name in _READ_ONLY or not alone(tensor, newest):
+        change = Change(who, tensor, newest=newest)
     result = operator(tensor, other)
     if result is NotImplemented:
         return result

@@ -161,6 +161,23 @@ def test_a_change_through_a_view_does_not_search_through_memory(device, monkeypa
     assert h.tolist() == [[3, 8], [8, 15]]
 
 
+def test_values_that_nodes_saved_are_told_from_views(device):
+    """Both are references to the array, and are counted."""
+    x = made([1.0, 2.0], device)
+    for keep in (False, True):
+        h = gg.exp(x)  # saves its output
+        held = h[:1] if keep else None
+        h *= h * gg.sin(h)  # which save it too
+        if keep:
+            assert held.item() == h[0].item()
+            assert held.grad_fn is not None
+    y = host(h)
+    np.testing.assert_allclose(y, np.exp(2 * host(x)) * np.sin(np.exp(host(x))))
+    e = np.exp(host(x))
+    slope = gg.gradients(held.sum(), x)
+    np.testing.assert_allclose(host(slope), [(2 * e * e * np.sin(e) + e**3 * np.cos(e))[0], 0])
+
+
 def test_nothing_is_left_behind(device):
     def work():
         x = made([[0.5, 0.25], [1.0, 2.0]], device)
