@@ -279,7 +279,7 @@ def _pulled(
         needs = gradients.needs(node, g, parents)
     else:
         needs = [parent is not None for parent in parents]
-    if op.same is not None and parents[0] is parents[1]:
+    if op.same is not None and parents[0] is parents[1] is not None:
         ds: Sequence[Any] = [op.same(xp, g, y, *values), None]
     else:
         ds = pull_back(op, xp, g, y, needs, values, node.parameters or {})
