@@ -1,4 +1,4 @@
-"""Vectors of equal values, which are not unique: rotations among them. Imports nothing of gpugrad.
+"""Vectors of equal values, which are not unique: rotations among them. Imports dtypes.
 
 The gradient of a loss by eigenvectors says how the loss changes when two of them rotate into each
 other. The matrix rotates them by its own change divided by the gap between their values. A gap
@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from gpugrad.ops.dtypes import HALF
+
 DEPENDENT = (
     "the loss depends on the choice of the vectors of equal values, which is not unique, so it has "
     "no gradient. Use what does not depend on it: the values alone, or the projector onto the "
@@ -31,7 +33,9 @@ UNDETERMINED = (
 def nearness(xp: Any, values: Any) -> Any:
     """The gap up to which computed values may be equal: some rounding errors of the largest."""
     largest = xp.max(xp.abs(values), axis=-1, keepdims=True)[..., None]
-    return largest * (2 * math.sqrt(values.shape[-1]) * _eps(values))
+    # Half precision is computed in single, and has the last digit rounded.
+    count = 1 if values.dtype == HALF else 2 * math.sqrt(values.shape[-1])
+    return largest * (count * _eps(values))
 
 
 def _eps(values: Any) -> float:
@@ -59,6 +63,7 @@ class Rotations:
             self.by_value = xp.abs(g)
             of_values = xp.max(self.by_value * xp.abs(values), axis=-1)
             largest = largest + of_values[..., None, None]
+            self.slope = xp.max(self.by_value, axis=-1)[..., None, None]
         self.size = largest
         self.dependent: Any = None
         self.undetermined: Any = None
@@ -77,12 +82,18 @@ class Rotations:
         close = (distance <= self.near) & among
         limit = self.size * math.sqrt(self.eps) + 8 * self.eps
         # Vectors alone: what is no dependence is rounding. With the values, a small change over a
-        # small gap is a number, unless the gap is zero.
+        # small gap is a number, if the rounding errors over that gap are small beside the others.
         small, large = amount <= limit, amount > limit
         if self.by_value is not None:
             pairs = change.shape[-1] == change.shape[-2]
-            small = amount <= xp.where(exact, limit, self._of_pairs(self.noise, pairs))
-            large = amount > xp.where(exact, limit, self.size * self.eps**0.25)
+            rough = self.eps**0.25
+            noise = self._of_pairs(self.noise, pairs)
+            over = xp.where(exact, 1.0, distance)
+            known = xp.where(exact | (amount <= noise), 0.0, amount) / over
+            largest = xp.max(known, axis=(-2, -1), keepdims=True) + self.slope
+            small = amount <= xp.where(exact, limit, noise)
+            small = small & (exact | (noise / over > 8 * rough * largest))
+            large = amount > xp.where(exact, limit, 4 * rough * self.size)
             used = self._of_pairs(self.by_value, pairs) > 0
             if both is not None:
                 used = (both > limit) | used & (self._of_pairs(self.sizes, pairs) <= limit)
