@@ -76,7 +76,6 @@ def collect() -> dict[str, Any]:
         "platform": platform.platform(),
         "numpy": {"version": numpy.__version__, "blas": _blas()},
         "threads": _threads(),
-        "safetensors": _version("safetensors"),
         "optional": {name: _version(name) for name in _OPTIONAL},
         "graphviz_dot": shutil.which("dot"),
         "cuda": cupy_probe,
@@ -217,9 +216,6 @@ def _problems(facts: dict[str, Any]) -> list[dict[str, str]]:
         last = gpu["steps"][-1]
         problem = f"there is a GPU ({gpu['nvidia_smi'][0]}), but gpugrad cannot use it: "
         problems.append((problem + last["detail"], last["fix"]))
-    if facts["safetensors"] is None:
-        problem = "safetensors is not installed, so gpugrad.save and gpugrad.load do not work"
-        problems.append((problem, "pip install safetensors"))
     return [{"what": problem, "fix": fix} for problem, fix in problems]
 
 
@@ -235,7 +231,6 @@ def show(facts: dict[str, Any]) -> None:
     _line("NumPy", f"{facts['numpy']['version']}, BLAS: {facts['numpy']['blas']}")
     limits = "".join(f", {name}={value}" for name, value in threads["limits"].items())
     _line("CPUs", f"{threads['usable']} usable of {threads['cpus']}{limits}")
-    _line("safetensors", facts["safetensors"] or "not installed")
     for name, use in _OPTIONAL.items():
         version = facts["optional"][name]
         text = version or f'not installed; for {use}: pip install "{name}"'

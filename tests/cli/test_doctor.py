@@ -165,7 +165,6 @@ def test_what_is_not_installed_is_said_with_its_use(machine, monkeypatch, capsys
     main(["doctor"])
     printed = capsys.readouterr().out
     assert 'tqdm          not installed; for progress bars: pip install "tqdm"' in printed
-    assert "problem: safetensors is not installed" in printed
     assert "CuPy          not installed" in printed
 
 

@@ -1,5 +1,6 @@
 """Saving and loading: what goes in comes out, and what is not whole is refused."""
 
+import contextlib
 import errno
 import io
 import json
@@ -238,18 +239,18 @@ def test_we_read_files_of_safetensors(path):
 # ---------------------------------------------------------------- crashes
 
 
-def test_an_error_while_writing_leaves_the_old_file(path, monkeypatch):
+@pytest.mark.skipif(os.name == "nt", reason="needs limits of resources")
+def test_a_full_disk_is_an_error_with_its_number_and_leaves_the_old_file(path):
     gg.save({"x": 1}, path)
-    old = path.read_bytes()
-
-    def full(arrays, aside, metadata):
-        aside.write_bytes(b"half of it")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("gpugrad.io.save_file", full)
-    with pytest.raises(OSError, match="No space left"):
-        gg.save({"x": 2}, path)
-    assert path.read_bytes() == old
+    code = (
+        "import gpugrad as gg, numpy as np, resource\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        f"try: gg.save({{'x': np.ones(100_000)}}, {str(path)!r})\n"
+        "except OSError as error: print(type(error).__name__, error.errno)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["OSError", str(errno.EFBIG)]
+    assert gg.load(path) == {"x": 1}
     assert os.listdir(path.parent) == [path.name]
 
 
@@ -268,21 +269,82 @@ def test_an_interrupt_leaves_the_old_file(moment, path, monkeypatch):
     assert os.listdir(path.parent) == [path.name]
 
 
-@pytest.mark.parametrize("moment", ["gpugrad.io._flush", "os.replace"])
-def test_a_killed_process_leaves_the_old_file(moment, path):
-    gg.save({"x": 1}, path)
-    module, _, name = moment.rpartition(".")
+def killed_in(moment, path):
+    """Save in a process that is killed when it calls a function of os."""
     code = (
-        "import gpugrad as gg, numpy as np, os, signal, gpugrad.io\n"
+        "import gpugrad as gg, numpy as np, os, signal\n"
         "def die(*args): os.kill(os.getpid(), signal.SIGKILL)\n"
-        f"{module}.{name} = die\n"
+        f"os.{moment} = die\n"
         f"gg.save({{'x': np.ones(100000)}}, {str(path)!r})"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert run.returncode < 0, run.stderr
+
+
+@pytest.mark.parametrize("moment", ["fsync", "replace"])
+def test_a_killed_process_leaves_the_old_file_and_the_next_one_tidies_up(moment, path):
+    gg.save({"x": 1}, path)
+    killed_in(moment, path)
     assert gg.load(path) == {"x": 1}
-    gg.save({"x": 2}, path)  # what the dead process left behind is in nobody's way
+    assert len(os.listdir(path.parent)) == 2
+    gg.save(0, path.with_name("other"))  # another file's are no business of this one
+    assert len(os.listdir(path.parent)) == 3
+    gg.save({"x": 2}, path)
     assert gg.load(path) == {"x": 2}
+    assert sorted(os.listdir(path.parent)) == [path.name, "other"]
+
+
+def test_a_file_that_another_thread_is_writing_is_left_alone(path, monkeypatch):
+    fsync, seen = os.fsync, []
+
+    def flushed(handle):
+        monkeypatch.setattr("os.fsync", fsync)
+        gg.save({"x": "in between"}, path)
+        seen.append(gg.load(path))
+        fsync(handle)
+
+    monkeypatch.setattr("os.fsync", flushed)
+    gg.save({"x": "last"}, path)
+    assert seen == [{"x": "in between"}]
+    assert gg.load(path) == {"x": "last"}
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_what_is_no_file_is_refused_and_stays(tmp_path):
+    folder, pipe, link = (tmp_path / name for name in ("folder", "pipe", "link"))
+    folder.mkdir()
+    link.symlink_to(os.devnull)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(pipe)
+    before = sorted(os.listdir(tmp_path))
+    with pytest.raises(IsADirectoryError, match="this is a folder"):
+        gg.save(1, folder)
+    with pytest.raises(IsADirectoryError):
+        gg.load(folder)
+    for path in [link, pipe][: 1 + hasattr(os, "mkfifo")]:
+        with pytest.raises(OSError, match="a device or a pipe") as caught:
+            gg.save(1, path)
+        assert caught.value.errno == errno.EINVAL
+        with pytest.raises(gg.FileFormatError, match="a device or a pipe"):
+            gg.load(path)
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_a_file_that_is_replaced_while_it_is_read(path, monkeypatch):
+    """All comes from the file that was opened: nothing of the one that took its place."""
+    gg.save({"step": 1, "x": np.full(3, 1.0)}, path)
+    gg.save({"step": 2, "x": np.full(3, 2.0)}, other := path.with_name("other"))
+    loads = json.loads
+
+    def replaced(*args, **kwargs):
+        if other.exists():
+            os.replace(other, path)
+        return loads(*args, **kwargs)
+
+    monkeypatch.setattr("json.loads", replaced)
+    found = gg.load(path)
+    assert not other.exists()
+    assert found["step"] == found["x"][0] == 1
 
 
 def test_file_and_folder_are_flushed_before_and_after_the_rename(path, monkeypatch):
@@ -434,12 +496,111 @@ def shape_of(shape):
         (lambda h: h["x"].update(data_offsets="x"), "header is damaged"),
         (lambda h: h["x"].pop("data_offsets"), "header is damaged"),
         (lambda h: h.update(y=7), "header is damaged"),
+        (shape_of([1.0, 100]), "header is damaged"),
+        (shape_of([True] * 3), "header is damaged"),
+        (shape_of([1] * 70 + [100]), "invalid shape"),
+        (shape_of([0, 2**70]), "damaged"),
+        (shape_of([10**4000]), "damaged"),
+        (lambda h: h["x"].update(data_offsets=[0, 0], shape=[0]), "800 bytes follow"),
+        (lambda h: h["x"].update(data_offsets=[-800, 0]), "header is damaged"),
+        (lambda h: h["x"].update(data_offsets=[0.0, 8e2]), "header is damaged"),
+        (lambda h: h["x"].update(data_offsets=[800, 0]), "damaged"),
+        (lambda h: h.update(y=dict(h["x"])), "overlap or have gaps"),
+        (lambda h: h.update(__metadata__={"gpugrad": 3}), "header is damaged"),
+        (lambda h: h.update(__metadata__=[]), "header is damaged"),
     ],
 )
 def test_headers_that_lie(change, message, path):
     path.write_bytes(with_header(whole(path), change))
     with pytest.raises(gg.FileFormatError, match=message):
         gg.load(path)
+
+
+@pytest.mark.parametrize("long", [2**31, 2**62, 2**63, 2**64, 10**30])
+@pytest.mark.parametrize("axes", [1, 2, 63])
+def test_empty_arrays_with_long_axes(long, axes, path, device):
+    """Loaded, where an array may have such a shape, or refused."""
+    entry = {"dtype": "F32", "shape": [0] + [long] * axes, "data_offsets": [0, 0]}
+    text = json.dumps({"x": entry}).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text)
+    with contextlib.suppress(gg.FileFormatError):
+        assert gg.load(path)["x"].size == 0
+
+
+HOSTILE = {
+    "empty lists": "[" + ",".join(["[]"] * 100_000) + "]",
+    "dicts": "{" + ",".join(f'"{i}":{{}}' for i in range(50_000)) + "}",
+    "entries": "{" + ",".join(
+        f'"{i}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}' for i in range(4_000)
+    ) + "}",
+    "one long shape": '{"x":{"dtype":"F32","shape":[' + "1," * 200_000 + "1]}}" ,
+    "metadata": '{"__metadata__":{' + ",".join(f'"{i}":"ab"' for i in range(10_000)) + "}}",
+    "metadata of lists": '{"__metadata__":{"gpugrad":[' + "[]," * 100_000 + "[]]}}",
+    "nesting": "[" * 300_000,
+    "nested entry": '{"x":' + '{"x":' * 100_000,
+    "numbers": '{"x":[' + "1.5," * 100_000 + "1]}",
+}  # fmt: skip
+
+
+def peak_of_loading(path):
+    """Bytes allocated at a time by loading a file, or refusing it."""
+    tracemalloc.start()
+    try:
+        gg.load(path)
+    except gg.FileFormatError:
+        pass
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return peak
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=list(HOSTILE))
+def test_a_header_costs_at_most_ten_times_its_size(text, path):
+    path.write_bytes(struct.pack("<Q", len(text)) + text.encode())
+    assert peak_of_loading(path) < 10 * len(text) + 100_000
+
+
+def test_contents_cost_at_most_ten_times_their_size(path, monkeypatch):
+    monkeypatch.setattr("gpugrad.io.tree.ALLOWED", 1_000_000)
+    for element in ([], {}, [1, 2], "ab", {"a": {}}, ""):
+        text = json.dumps({"format": 1, "tree": [element] * 100_000})
+        safetensors.numpy.save_file({}, path, metadata={"gpugrad": text})
+        assert peak_of_loading(path) < 11 * len(text), element
+    with pytest.raises(ValueError, match="Make arrays of long lists"):  # and none is written
+        gg.save([[]] * 100_000, path)
+
+
+def nested(depth, wrap):
+    obj = 1
+    for _ in range(depth):
+        obj = wrap(obj)
+    return obj
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda x: [x], lambda x: (x,), lambda x: {"a": x}, lambda x: {1: x}, lambda x: {(1, (2,)): x}],
+    ids=["list", "tuple", "dict", "items", "keys"],
+)
+def test_what_save_writes_load_reads(wrap, path):
+    gg.save(nested(100, wrap), path)
+    assert same(gg.load(path), nested(100, wrap))
+    before = path.read_bytes()
+    for depth in (101, 250, 330, 5000):
+        with pytest.raises(ValueError, match="nested too deeply, over 100 levels"):
+            gg.save(nested(depth, wrap), path)
+    assert path.read_bytes() == before
+
+
+def test_keys_and_numbers_that_cannot_be_read_are_not_written(path):
+    with pytest.raises(ValueError, match="nested too deeply"):
+        gg.save({nested(200, lambda x: (x,)): 1}, path)
+    with pytest.raises(ValueError, match="whole number at n has over 4,300 digits"):
+        gg.save({"n": 10**5000}, path)
+    assert not path.exists()
+    gg.save([10**3800, -(10**3800)], path)
+    assert gg.load(path) == [10**3800, -(10**3800)]
 
 
 def tree(value):
@@ -468,6 +629,11 @@ def tree(value):
         (tree({"float": "1e5"}), "an invalid number"),
         (tree({"complex": [1]}), "a complex number"),
         (tree({"complex": [1, "x"]}), "an invalid complex number"),
+        (tree({"complex": [10**400, 0.0]}), "an invalid complex number"),
+        (tree([{"array": "x"}, {"array": "x"}]), "or is there twice"),
+        (tree({"items": [[{"tensor": "x"}, 1]]}), "an unhashable key"),
+        (tree(float("nan")), "NaN is no JSON"),
+        (json.dumps({"format": True, "tree": 1}), "has format True"),
         ('{"format": 1, "tree": ' + "[" * 5000 + "]" * 5000 + "}", "contents is damaged"),
     ],
 )
@@ -517,6 +683,6 @@ def test_an_object_that_contains_itself(path):
 
 
 def test_too_much_text(path, monkeypatch):
-    monkeypatch.setattr("gpugrad.io.LIMIT", 1000)
+    monkeypatch.setattr("gpugrad.io.safetensors.LIMIT", 1000)
     with pytest.raises(ValueError, match="Make arrays of long lists"):
         gg.save(list(range(1000)), path)
