@@ -25,9 +25,10 @@ __all__ = ["DataLoader", "TensorDataset", "random_split", "train_test_split"]
 class TensorDataset:
     """Arrays with corresponding rows: ``dataset[i]`` is a tuple with a row of each.
 
-    Takes Tensors, raw arrays and lists, of one length. The index is a number, a slice or an
-    array of integers. ShapeError for arrays of different lengths or without rows, ValueError
-    for no arrays.
+    Takes Tensors, raw arrays, lists, and a Series or DataFrame of numbers, which counts as the
+    array of its values: a row is found by its position, whatever its label. All have one length.
+    The index is a number, a slice or an array of integers. ShapeError for arrays of different
+    lengths or without rows, ValueError for no arrays.
 
     >>> import gpugrad as gg, numpy as np
     >>> dataset = gg.data.TensorDataset(np.arange(6).reshape(3, 2), np.array([0, 1, 0]))
@@ -64,7 +65,15 @@ class TensorDataset:
 
 
 def _rows(who: str, index: int, array: Any) -> Any:
-    """An array with rows; lists become Tensors."""
+    """An array with rows; lists become Tensors, and tables with labels arrays."""
+    if _has_labels(array):
+        values = array.to_numpy()
+        if values.dtype.kind not in "biufc":
+            raise DTypeError(
+                f"{who}: array {index} is a {type(array).__name__} with values of {values.dtype}; "
+                "expected numbers. Select the columns of numbers, or encode the others"
+            )
+        array = values
     if isinstance(array, list | tuple):
         array = as_tensor(array)
     if not isinstance(array, Tensor):
@@ -78,6 +87,11 @@ def _rows(who: str, index: int, array: Any) -> Any:
     if not array.shape:
         raise ShapeError(f"{who}: array {index} is 0-d; expected one row for each sample")
     return array
+
+
+def _has_labels(value: Any) -> bool:
+    """Whether it is a Series or DataFrame, in which an index in brackets is a label."""
+    return hasattr(value, "iloc") and hasattr(value, "to_numpy")
 
 
 def _sent(array: Any, device: Device) -> Any:
@@ -95,11 +109,17 @@ class _Rows(NamedTuple):
     index: Any = None
 
     def at(self, device: Device | None) -> Any:
-        """The rows, on a device or on that of the array. Numbers are integers in range."""
+        """The rows, on a device or on that of the array. Numbers are integers in range.
+
+        They are a copy, so that a change of a batch is none of the data set.
+        """
         array, index = self
         if index is not None:
             if isinstance(array, Tensor) or isinstance(index, slice):
+                stays = device is None or device == _home(array)
                 array = array[index]
+                if stays and isinstance(index, slice):
+                    return array.copy()
             else:
                 with device_of(array).activate():  # on NumPy a good third quicker than array[index]
                     array = array.take(index, 0) if array.flags.c_contiguous else array[index]
@@ -146,6 +166,10 @@ def _sources(
     return [source for source in sources if source is not None], finish
 
 
+# What a state says of the loader beside its position: with others the position is another one.
+_SIZES = ("batch_size", "rows")
+
+
 class _Epoch(NamedTuple):
     """The state to resume from: the number of batches so far, and the origin of the order."""
 
@@ -159,7 +183,8 @@ class DataLoader:
     ``dataset`` is a `TensorDataset`, an array, a list or tuple of arrays, or any object with
     ``__len__`` whose ``dataset[array of integers]`` is the batch. The last batch may be
     smaller, unless ``drop_last``. Batches are sent to ``device``; with None they stay on the
-    device of the data. A batch is an array for a data set of one array, else a tuple. Batches on
+    device of the data. A batch is an array for a data set of one array, else a tuple; its arrays
+    are copies of the rows. Batches on
     the host are copied to a GPU during its computation, one batch ahead, through pinned memory
     and on a separate stream.
 
@@ -199,7 +224,7 @@ class DataLoader:
                 "DataLoader: generator must be a gg.random.Generator, got "
                 f"{type(generator).__name__}; gg.random.Generator(seed) makes one"
             )
-        self._alone = isinstance(dataset, Tensor) or _is_array(dataset)
+        self._alone = isinstance(dataset, Tensor) or _is_array(dataset) or _has_labels(dataset)
         if self._alone:
             dataset = TensorDataset(dataset)
         elif isinstance(dataset, list | tuple):
@@ -289,6 +314,8 @@ class DataLoader:
     def state_dict(self) -> dict[str, Any]:
         """The position in the epoch: the number of batches so far, and the origin of the order.
 
+        And the sizes of batches and data set, since with others it were another position.
+
         For a loader that shuffles with ``generator``, save the generator's state as well, which
         determines the next epochs.
 
@@ -298,31 +325,44 @@ class DataLoader:
         >>> next(batches)
         array([0])
         >>> loader.state_dict()
-        {'given': 1, 'order': None}
-        >>> loader.load_state_dict({"given": 1, "order": None})
+        {'given': 1, 'order': None, 'batch_size': 1, 'rows': 4}
+        >>> loader.load_state_dict(loader.state_dict())
         >>> [int(batch[0]) for batch in loader]
         [1, 2, 3]
         """
-        return {"given": self._now.given, "order": self._now.state}
+        return {"given": self._now.given, "order": self._now.state, **self._sizes()}
+
+    def _sizes(self) -> dict[str, int]:
+        return dict(zip(_SIZES, (self.batch_size, len(self.dataset))))
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Resume at a position of ``state_dict``; ValueError for that of another loader."""
-        if set(state_dict) != {"given", "order"}:
-            raise ValueError(
-                "DataLoader.load_state_dict: expected the keys 'given' and 'order', got "
-                f"{sorted(map(str, state_dict))}"
-            )
+        """Resume at a position of ``state_dict``; after an error nothing has been changed.
+
+        ValueError for the state of a loader with other batches, of other data, or damaged.
+        """
+        who, expected = "DataLoader.load_state_dict", {"given", "order", *_SIZES}
+        if not isinstance(state_dict, Mapping) or set(state_dict) != expected:
+            got = sorted(map(str, state_dict)) if isinstance(state_dict, Mapping) else state_dict
+            raise ValueError(f"{who}: expected the keys {sorted(expected)}, got {got!r}")
+        for name, size in self._sizes().items():
+            if type(state_dict[name]) is not int or state_dict[name] != size:
+                raise ValueError(
+                    f"{who}: the state is of a loader with {name}={state_dict[name]!r}, this one "
+                    f"has {size}: its position is another row. Make the loader as it was"
+                )
         count, order = state_dict["given"], state_dict["order"]
-        if not isinstance(count, int) or not 0 <= count <= len(self):
+        if type(count) is not int or not 0 <= count <= len(self):
             raise ValueError(
-                f"DataLoader.load_state_dict: {count!r} batches were given, but an epoch has "
-                f"{len(self)}: is it the state of another loader?"
+                f"{who}: {count!r} batches were given, but an epoch has {len(self)}: is it the "
+                "state of another loader?"
             )
         if (count and self.shuffle and order is None) or (order is not None and not self.shuffle):
-            raise ValueError(
-                "DataLoader.load_state_dict: the state is of a loader with "
-                f"shuffle={not self.shuffle}"
-            )
+            raise ValueError(f"{who}: the state is of a loader with shuffle={not self.shuffle}")
+        if order is not None:
+            try:
+                Generator(0).load_state_dict(order)
+            except (DTypeError, ValueError) as error:
+                raise ValueError(f"{who}: the origin of the order is damaged: {error}") from None
         self._now = _Epoch(count, order)
         self._resumed = count > 0 or order is not None
 

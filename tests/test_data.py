@@ -104,9 +104,62 @@ def test_batches_are_sent_to_a_device(device):
             assert yb.device == device
 
 
-def test_batches_in_order_are_views():
-    x = np.zeros((10, 3))
-    assert all(np.shares_memory(batch, x) for batch in gg.data.DataLoader(x, 4))
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("to", [None, "same", "sim:1"])
+def test_a_change_of_a_batch_is_none_of_the_data(shuffle, to, device):
+    raw = device.send(np.zeros((10, 3)))
+    data = (raw, gg.Tensor(device.send(np.zeros(10))), raw[::-1])
+    for size in (4, 10):
+        for batch in gg.data.DataLoader(data, size, shuffle, device=device if to == "same" else to):
+            for part in batch:
+                part[...] = 1.0
+    assert host(data) == [[[0.0] * 3] * 10, [0.0] * 10, [[0.0] * 3] * 10]
+
+
+class Labelled:
+    """What a Series or DataFrame is here: brackets take labels, which are not the positions."""
+
+    iloc = None
+
+    def __init__(self, values):
+        self.values = np.asarray(values)
+
+    def to_numpy(self):
+        return self.values
+
+    def __len__(self):
+        return len(self.values)
+
+    def __getitem__(self, label):
+        raise AssertionError("read by label")
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_tables_are_read_by_position(shuffle, device):
+    x, y = np.arange(12.0).reshape(6, 2), np.arange(6)
+    for pair in ((Labelled(x), Labelled(y)), [Labelled(x), y]):
+        generators = [gg.random.Generator(4) for _ in range(2)]
+        found, expected = (
+            batches(gg.data.DataLoader(data, 4, shuffle, generator=generator, device=device))
+            for data, generator in zip((pair, (x, y)), generators)
+        )
+        assert found == expected
+    alone = gg.data.DataLoader(Labelled(y), 4)
+    assert batches(alone) == [[0, 1, 2, 3], [4, 5]]
+    parts = gg.data.train_test_split(Labelled(x), Labelled(y), generator=gg.random.Generator(0))
+    assert (parts[0][:, 0] == 2 * parts[2]).all()
+    with pytest.raises(gg.DTypeError, match="Labelled with values of object; expected numbers"):
+        gg.data.DataLoader(Labelled(np.array([1, "a"], object)))
+
+
+def test_a_state_is_of_batches_of_one_size_and_of_one_data_set():
+    loader = gg.data.DataLoader(np.arange(12), 3)
+    next(iter(loader))
+    state = loader.state_dict()
+    with pytest.raises(ValueError, match=r"batch_size=3, this one has 4: its position is another"):
+        gg.data.DataLoader(np.arange(12), 4).load_state_dict(state)
+    with pytest.raises(ValueError, match=r"a loader with rows=12, this one has 13"):
+        gg.data.DataLoader(np.arange(13), 3).load_state_dict(state)
 
 
 def test_a_data_set_of_ones_own(device):
@@ -240,10 +293,14 @@ def test_train_test_split(device, rng):
         (lambda: split(test_fraction=1.0), ValueError, "must lie between 0 and 1, got 1.0"),
         (lambda: split(test_fraction="x"), ValueError, "must lie between 0 and 1, got 'x'"),
         (lambda: gg.data.train_test_split(np.ones(1)), ValueError, "1 rows cannot be split"),
-        (lambda: loaded({"given": 1}), ValueError, "expected the keys 'given' and 'order'"),
-        (lambda: loaded({"given": 9, "order": None}), ValueError, "but an epoch has 4"),
+        (lambda: loaded({"given": 1}), ValueError, "expected the keys"),
         (
-            lambda: loaded({"given": 1, "order": {"seed": 1}}),
+            lambda: loaded({"given": 9, "order": None, "batch_size": 1, "rows": 4}),
+            ValueError,
+            "but an epoch has 4",
+        ),
+        (
+            lambda: loaded({"given": 1, "order": {}, "batch_size": 1, "rows": 4}),
             ValueError,
             "the state is of a loader with shuffle=True",
         ),

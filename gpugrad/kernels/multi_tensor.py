@@ -175,18 +175,28 @@ def _value(operand: Any) -> Any:
 
 @cache
 def update_source(
-    rule: Callable[..., None], dtype: Any, states: int, scratch: int, present: tuple[bool, ...]
+    rule: Callable[..., None],
+    dtype: Any,
+    states: int,
+    scratch: int,
+    present: tuple[bool, ...],
+    master: bool = False,
 ) -> str:
     """The kernel ``update`` of the rule of an optimizer, written by running the rule.
 
     ``present`` says which of its numbers are not None. The kernel loads an element of the
     parameter, the gradient and each state, runs the operations of the rule, and stores what has
-    changed.
+    changed. The states of a float16 parameter are float32. With ``master`` so is a further array
+    behind them: the parameter before it was rounded.
     NotFusibleError where the rule does anything but call ufuncs with an output array.
     """
     writer = Writer()
     width = 2 + states
-    loaded = [writer.operand(f"widen(x{i}[i])", dtype, i) for i in range(width)]
+    types = ["T", "T"] + ["W" if FLOATS[dtype][1] != FLOATS[dtype][0] else "T"] * (states + master)
+    codes = [f"widen(x{i}[i])" if types[i] == "T" else f"x{i}[i]" for i in range(width)]
+    if master:  # where it is not the parameter any more, somebody has changed that
+        codes[0] = f"(narrow(x{width}[i]) == x0[i] ? x{width}[i] : widen(x0[i]))"
+    loaded = [writer.operand(code, dtype, i) for i, code in enumerate(codes)]
     cells = [_Cell(value) for value in loaded]
     spare = tuple(_Cell() for _ in range(scratch))
     numbers = [
@@ -202,11 +212,18 @@ def update_source(
         for i, cell in enumerate(cells)
         if cell.value is not loaded[i] and i != 1
     ]
+    if master:
+        changed.append((width, _value(cells[0]).code))
     arguments = "".join(f", double n{i}" for i, there in enumerate(present) if there)
-    pointers = "\n".join(f"    T* x{i} = (T*)table.arrays[{i}][k];" for i in range(width))
+    pointers = "\n".join(
+        f"    {t}* x{i} = ({t}*)table.arrays[{i}][k];" for i, t in enumerate(types)
+    )
     body = "\n".join(f"        {line}" for line in writer.lines)
-    stores = "\n".join(f"        x{i}[i] = narrow({code});" for i, code in changed)
-    return f"""{prelude(dtype)}{_table_source(width)}
+    stores = "\n".join(
+        f"        x{i}[i] = {f'narrow({code})' if types[i] == 'T' else code};"
+        for i, code in changed
+    )
+    return f"""{prelude(dtype)}{_table_source(len(types))}
 extern "C" __global__ void update(const __grid_constant__ Table table{arguments})
 {{
     PIECE_OF(table, {PIECE})
@@ -319,7 +336,7 @@ class MultiTensor:
 
     def updater(
         self, rule: Callable[..., None], dtype: Any, states: int, scratch: int,
-        present: tuple[bool, ...],
+        present: tuple[bool, ...], master: bool = False,
     ) -> Any:  # fmt: skip
         """The kernel of a rule, see `update_source`; None where there is none.
 
@@ -327,7 +344,7 @@ class MultiTensor:
         is rounded once and not at every operation.
         """
         try:
-            source = update_source(rule, dtype, states, scratch, present)
+            source = update_source(rule, dtype, states, scratch, present, master)
         except NotFusibleError:
             return None
         return self.get(source, "update", *STEP_OPTIONS)

@@ -1,4 +1,4 @@
-"""The base class of models and layers. Imports functions, tensor, backend and `traversal`."""
+"""The base class of models and layers. Imports functions and below, and `traversal`."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from gpugrad.backend.device import Device, device_of
+from gpugrad.engine.interrupts import uninterrupted
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.dtypes import is_device
 from gpugrad.nn.parameter import Parameter
@@ -31,7 +32,8 @@ class Module:
     are found by traversing its attributes in the order in which they were set:
 
     - parameters: `Parameter`, frozen or not, and any other leaf that requires a gradient;
-    - buffers: plain Tensors that require none, which belong to the state and are not learned;
+    - buffers: plain Tensors that require none, which belong to the state and are not learned. An
+      attribute that was one and is assigned a computed Tensor still is, and is saved by its value;
     - modules, which are traversed in turn;
     - lists, tuples and dicts of these, also nested.
 
@@ -59,9 +61,15 @@ class Module:
     # The attributes that `extra_repr` shows.
     _shown: tuple[str, ...] = ()
 
+    # The attributes that were buffers before they were assigned a computed Tensor.
+    _computed: tuple[str, ...] = ()
+
     def __setattr__(self, name: str, value: Any) -> None:
-        lost = isinstance(value, Tensor) and isinstance(vars(self).get(name), Parameter)
-        if lost and not is_parameter(value):
+        before = vars(self).get(name) if isinstance(value, Tensor) else None
+        was_buffer = isinstance(before, Tensor) and is_buffer(before)
+        if was_buffer and not value.is_leaf and name not in self._computed:
+            object.__setattr__(self, "_computed", (*self._computed, name))
+        if isinstance(before, Parameter) and not is_parameter(value):
             raise DTypeError(
                 f"{type(self).__name__}.{name} is a Parameter, and a Tensor in its place would "
                 f"not be learned. Change it under gg.no_grad() with `{name}[...] = value`, "
@@ -110,7 +118,15 @@ class Module:
 
     def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
         """The buffers with their dotted names: tensors that are state but are not learned."""
-        return self._named(is_buffer)
+        yield from self._named(is_buffer)
+        yield from self._computed_buffers()
+
+    def _computed_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        for prefix, module in self.named_modules():
+            for name in dict.fromkeys(module._computed):
+                part = vars(module).get(name)
+                if isinstance(part, Tensor) and not part.is_leaf:
+                    yield f"{prefix}.{name}" if prefix else name, part
 
     def buffers(self) -> Iterator[Tensor]:
         """The buffers: tensors that are state but are not learned."""
@@ -145,6 +161,7 @@ class Module:
                     f"{name!r}. Rename an attribute or a key of a dict"
                 )
             tensors[name] = part
+        tensors.update(self._computed_buffers())
         return tensors
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -208,8 +225,13 @@ class Module:
             )
         # All are sent before the first is written: if a device is full, the model is unchanged.
         sent = {name: tensors[name].device.send(raw) for name, raw in raws.items()}
-        for name, raw in sent.items():
-            tensors[name]._write(Ellipsis, raw)
+        with uninterrupted():
+            for name, raw in sent.items():
+                target = tensors[name]
+                if target.is_leaf:
+                    target._write(Ellipsis, raw)
+                else:  # its memory belongs to a graph
+                    target._array, target._node = raw.astype(target.dtype), None
         return Loaded(missing, unexpected)
 
     # Changing all parts.
@@ -278,12 +300,17 @@ class Module:
         for part in self._state().values():
             grad = None if part.grad is None else _moved(part.grad.data, target_device, dtype)
             moved.append((part, _moved(part.data, target_device, dtype), grad))
-        for part, array, grad in moved:
-            part._array = array
-            if part._node is not None:
-                part._node.dtype = array.dtype
-            if part.grad is not None and grad is not part.grad.data:
-                part.grad = grad
+        with uninterrupted():
+            for part, array, grad in moved:
+                if array is part.data:
+                    continue
+                part._array = array
+                if not part.is_leaf:  # a buffer that was computed: only its value moves
+                    part._node = None
+                elif part._node is not None:
+                    part._node.dtype = array.dtype
+                if grad is not None:
+                    part.grad = grad
         return self
 
     def cpu(self) -> Self:

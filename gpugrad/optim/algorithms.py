@@ -10,10 +10,18 @@ from collections.abc import Iterable
 from typing import Any
 
 from gpugrad.errors import DTypeError
+from gpugrad.optim.apply import MASTER
 from gpugrad.optim.optimizer import Group, Optimizer, number
 from gpugrad.optim.rules import adam, sgd
 
 __all__ = ["SGD", "Adam", "AdamW"]
+
+
+def _check_flags(who: str, group: Group, *keys: str) -> None:
+    for key in keys:
+        if not isinstance(group[key], bool):
+            raise DTypeError(f"{who}: {key} must be True or False, got {group[key]!r}")
+
 
 _NOTHING: tuple[str, ...] = ()
 _MOMENTUM = ("momentum_buffer",)
@@ -26,12 +34,16 @@ class SGD(Optimizer):
     The formulas are PyTorch's; see `gpugrad.optim.rules.sgd`. ``dampening`` does not apply to a
     parameter's first step; ``nesterov`` needs a momentum and no dampening.
 
+    Parameters of half precision are updated in float32 and rounded. With ``master_weights`` their
+    unrounded values are kept in the state, so that steps too small for float16 add up; where a
+    parameter is changed otherwise, its new value counts.
+
     >>> import gpugrad as gg
     >>> w = gg.tensor([1.0, 2.0], requires_grad=True)
     >>> gg.optim.SGD([w], lr=0.1, momentum=0.9)
     SGD(
       group 0: 1 tensor, 2 parameters, lr=0.1, momentum=0.9, dampening=0.0, weight_decay=0.0,
-    nesterov=False
+    nesterov=False, master_weights=False
     )
     """
 
@@ -45,6 +57,7 @@ class SGD(Optimizer):
         dampening: float = 0.0,
         weight_decay: float = 0.0,
         nesterov: bool = False,
+        master_weights: bool = False,
     ) -> None:
         super().__init__(
             params,
@@ -54,10 +67,12 @@ class SGD(Optimizer):
                 "dampening": dampening,
                 "weight_decay": weight_decay,
                 "nesterov": nesterov,
+                MASTER: master_weights,
             },
         )
 
     def _check(self, group: Group) -> None:
+        _check_flags("SGD", group, "nesterov", MASTER)
         for key in ("lr", "momentum", "weight_decay"):
             group[key] = number(f"SGD: {key}", group[key], 0.0)
         group["dampening"] = number("SGD: dampening", group["dampening"])
@@ -86,8 +101,8 @@ class Adam(Optimizer):
     """Adam: steps scaled by moving averages of the gradient and of its square.
 
     The formulas are PyTorch's; see `gpugrad.optim.rules.adam`. ``weight_decay`` times the
-    parameter is added to the gradient. In float16 the default ``eps`` rounds to 0, so that a
-    gradient of 0 gives NaN: use 1e-4 or so.
+    parameter is added to the gradient. The averages of float16 parameters are float32;
+    ``master_weights`` as in `SGD`.
     ValueError for betas outside [0, 1) and other settings out of range.
 
     >>> import gpugrad as gg
@@ -109,13 +124,14 @@ class Adam(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        master_weights: bool = False,
     ) -> None:
-        super().__init__(
-            params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
-        )
+        settings = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, {**settings, MASTER: master_weights})
 
     def _check(self, group: Group) -> None:
         who = self._who()
+        _check_flags(who, group, MASTER)
         for key in ("lr", "eps", "weight_decay"):
             group[key] = number(f"{who}: {key}", group[key], 0.0)
         betas = group["betas"]
@@ -157,8 +173,9 @@ class AdamW(Adam):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
+        master_weights: bool = False,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay)
+        super().__init__(params, lr, betas, eps, weight_decay, master_weights)
 
     def _decay(self, lr: float, decay: float) -> tuple[float | None, float | None]:
         return None, 1 - lr * decay

@@ -1,9 +1,13 @@
 """Runs a rule over arrays: over many small ones at once, over large ones block by block.
 
-Imports backend. On NumPy the cost of a small parameter is the number of calls, so the small
-parameters of a group are concatenated and the rule runs once over all of them. The cost of a large
-one is memory traffic, so the rule runs over blocks that stay in the cache during all of its
+Imports engine and backend. On NumPy the cost of a small parameter is the number of calls, so the
+small parameters of a group are concatenated and the rule runs once over all of them. The cost of a
+large one is memory traffic, so the rule runs over blocks that stay in the cache during all of its
 operations, on two threads where there are two cores. On other devices it runs over each parameter.
+
+A step has two parts. The first checks everything and makes jobs, the second runs them; so a step
+that fails has changed nothing. Half precisions are updated in float32: their states are float32,
+and so are their master weights, if they have any, from which the parameter is rounded.
 """
 
 import contextvars
@@ -19,24 +23,34 @@ import numpy as np
 
 from gpugrad.backend.device import check_same_device, device_of
 from gpugrad.backend.namespace import namespace_of
+from gpugrad.engine import versions
 
-__all__ = ["SMALL", "FlatParameters", "apply", "constants", "run_jobs", "separate"]
+__all__ = [
+    "MASTER", "SMALL", "FlatParameters", "constants", "jobs_of", "run_jobs", "separate",
+    "working_dtype",
+]  # fmt: skip
 
 SMALL = 16384  # elements: a larger parameter gains little from a bucket
 BUCKET = 32768  # elements of one bucket
 BLOCK = 1 << 18  # bytes of an array in a block
 JOB = 1 << 20  # elements: the smallest job for a thread
+MASTER = "master_weights"  # the last state of a parameter that has them
 
 Numbers = tuple[float | None, ...]
 Rule = Callable[..., None]
 Job = Callable[[dict[Any, np.ndarray]], None]
 
-_array = attrgetter("_array")
+_array, _node = attrgetter("_array"), attrgetter("_node")
 
 
 def constants(values: Numbers, dtype: np.dtype[Any]) -> tuple[Any, ...]:
     """Numbers as 0-d NumPy arrays, which cost half as much as floats in a call on small arrays."""
     return tuple(None if value is None else np.array(value, dtype) for value in values)
+
+
+def working_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype in which parameters are updated: float32 for half precisions, else their own."""
+    return np.dtype(np.float32) if dtype.itemsize < 4 else dtype
 
 
 def bounds(array: Any) -> tuple[int, int]:
@@ -72,11 +86,13 @@ class FlatParameters:
     """Small parameters of one dtype and age, whose state arrays are concatenated.
 
     The arrays in ``states``, the state of each parameter, become views of the bucket's. ``age``
-    is the number of steps taken, which ``unload`` writes into the entries.
+    is the number of steps taken, which ``unload`` writes into the entries. ``names`` has the names
+    of the rule's states, and last `MASTER`, if the parameters have master weights.
     """
 
     __slots__ = (
         "_flat",
+        "_flat_p",
         "_numbers",
         "_p",
         "_scratch",
@@ -86,6 +102,7 @@ class FlatParameters:
         "age",
         "arrays",
         "dtype",
+        "master",
         "names",
         "size",
         "state_views",
@@ -99,9 +116,9 @@ class FlatParameters:
         self._take(tensors, states, names)
         self._flat = [array.reshape(-1) for array in self.arrays]
         self.size = sum(array.size for array in self.arrays)
-        self._p = np.empty(self.size, self.dtype)
-        self._views = self._cut(self._p)
-        self._scratch = tuple(np.empty(self.size, self.dtype) for _ in range(scratch))
+        working = working_dtype(self.dtype)
+        self._p = np.empty(self.size, working)
+        self._scratch = tuple(np.empty(self.size, working) for _ in range(scratch))
         state = []
         self.state_views: list[list[Any]] = []
         for name in names:
@@ -111,7 +128,9 @@ class FlatParameters:
                 entry[name] = view
             state.append(flat)
             self.state_views.append(views)
-        self._state = tuple(state)
+        self._state = tuple(state[: len(names) - self.master])
+        self._flat_p = state[-1] if self.master else self._p  # what the rule updates
+        self._views = self._cut(self._flat_p)
         self._values: Numbers = ()
         self._numbers: tuple[Any, ...] = ()
 
@@ -121,6 +140,7 @@ class FlatParameters:
         self.tensors = tensors
         self.states = states
         self.names = names
+        self.master = MASTER in names
         self.arrays = [tensor.data for tensor in tensors]
         self.dtype = self.arrays[0].dtype
         self.age: int = states[0]["step"]
@@ -142,79 +162,125 @@ class FlatParameters:
         for entry in self.states:
             entry["step"] = self.age
 
-    def step(self, rule: Rule, values_at: Callable[[Any, int], Numbers], group: Any) -> bool:
-        """Run the rule over all at once; False, without any change, where that is impossible."""
+    def prepared(
+        self, rule: Rule, values_at: Callable[[Any, int], Numbers], group: Any
+    ) -> Callable[[], None] | None:
+        """The joint step as a function that cannot fail; None where there is none."""
         tensors = self.tensors
-        if not all(map(is_, map(_array, tensors), self.arrays)):
-            return False
+        if not all(map(is_, map(_array, tensors), self.arrays)) or None in map(_node, tensors):
+            return None
         try:
             g = np.concatenate([tensor._grad._array.ravel() for tensor in tensors])
         except (AttributeError, TypeError):  # no gradient yet, or one on another device
-            return False
+            return None
         if g.dtype != self.dtype or g.size != self.size:
-            return False
+            return None
         age = self.age + 1
         values = values_at(group, age)
         if values != self._values:
-            self._numbers = constants(values, self.dtype)
+            self._numbers = constants(values, self._p.dtype)
             self._values = values
-        p = self._p
-        np.concatenate(self._flat, 0, p)
-        rule(np, p, g, self._state, self._scratch, *self._numbers)
+        if g.dtype != self._p.dtype:
+            g = g.astype(self._p.dtype)
+        return partial(self._run, rule, g, age)
+
+    def _run(self, rule: Rule, g: np.ndarray, age: int) -> None:
+        np.concatenate(self._flat, 0, self._p)
+        if self.master:
+            changed = self._flat_p.astype(self.dtype) != self._p  # as in `_update_half`
+            np.copyto(self._flat_p, self._p, where=changed)
+        rule(np, self._flat_p, g, self._state, self._scratch, *self._numbers)
         for array, view in zip(self.arrays, self._views):
             array[...] = view
+        versions.changed_all(self.arrays)
         self.age = age
-        return True
 
 
 # ---------------------------------------------------------------- one parameter
 
 
-def apply(
-    rule: Rule,
-    p: Any,
-    g: Any,
-    state: tuple[Any, ...],
-    scratch: int,
-    values: Numbers,
-    jobs: list[Job],
-) -> None:
-    """Run the rule over one parameter, or append jobs that do."""
-    if type(p) is not np.ndarray or type(g) is not np.ndarray:
-        check_same_device("optimizer step", (p, g))
-        with device_of(p).activate():
-            xp = namespace_of(p).module
-            rule(xp, p, g, state, tuple(xp.empty_like(p) for _ in range(scratch)), *values)
-        return
-    numbers = constants(values, p.dtype)
-    rows = [p, g, *state]
+def jobs_of(
+    rule: Rule, arrays: list[Any], scratch: int, values: Numbers, has_master: bool
+) -> list[Job]:
+    """Jobs that run the rule over one parameter, or over its master weights.
+
+    ``arrays`` are the parameter, its gradient, its states, and last its master weights, if any.
+    """
+    p = arrays[0]
+    if type(p) is not np.ndarray or type(arrays[1]) is not np.ndarray:
+        check_same_device("optimizer step", tuple(arrays[:2]))
+        return [_on_device(rule, arrays, scratch, values, has_master)]
+    working = working_dtype(p.dtype)
+    half = working != p.dtype
+    numbers = constants(values, working)
     length = p.size
-    if all(row.flags.c_contiguous for row in rows):
-        rows = [row.reshape(-1) for row in rows]
-    elif all(row.flags.f_contiguous for row in rows):
-        rows = [row.T.reshape(-1) for row in rows]
-    elif p.ndim:
-        length = p.shape[0]  # blocks along the first axis
+    if all(row.flags.c_contiguous for row in arrays):
+        rows = [row.reshape(-1) for row in arrays]
+    elif all(row.flags.f_contiguous for row in arrays):
+        rows = [row.T.reshape(-1) for row in arrays]
+    else:
+        rows = list(arrays)
+        if p.ndim:
+            length = p.shape[0]  # blocks along the first axis
     if not p.size:
-        return
+        return []
+    master = rows.pop() if has_master else None
     p, g, *states = rows
     width = p.size // length
-    step = max(1, BLOCK // (p.itemsize * width))
+    step = max(1, BLOCK // (working.itemsize * width))
 
     def job(start: int, stop: int, memory: dict[Any, np.ndarray]) -> None:
         count = min(step, stop - start)
         need = scratch * count * width
-        buffer = memory.get(p.dtype)
+        buffer = memory.get(working)
         if buffer is None or buffer.size < need:
-            buffer = memory[p.dtype] = np.empty(need, p.dtype)
+            buffer = memory[working] = np.empty(need, working)
         spare = tuple(buffer[:need].reshape(scratch, count, *p.shape[1:]))
         for low in range(start, stop, count):
             here = spare if low + count <= stop else tuple(s[: stop - low] for s in spare)
             block = slice(low, min(low + count, stop))
-            rule(np, p[block], g[block], tuple([k[block] for k in states]), here, *numbers)
+            parts = tuple([state[block] for state in states])
+            if not half:
+                rule(np, p[block], g[block], parts, here, *numbers)
+                continue
+            kept = None if master is None else master[block]
+            _update_half(rule, np, p[block], g[block], parts, here, numbers, kept)
 
     chunk = max(step, JOB // width // step * step)
-    jobs.extend(partial(job, low, min(low + chunk, length)) for low in range(0, length, chunk))
+    return [partial(job, low, min(low + chunk, length)) for low in range(0, length, chunk)]
+
+
+def _on_device(
+    rule: Rule, arrays: list[Any], scratch: int, values: Numbers, has_master: bool
+) -> Job:
+    *rows, master = arrays if has_master else [*arrays, None]
+    p, g, *states = rows
+    device, working = device_of(p), working_dtype(p.dtype)
+    with device.activate():
+        xp = namespace_of(p).module
+        spare = tuple(xp.empty_like(p, dtype=working) for _ in range(scratch))
+
+    def job(memory: dict[Any, np.ndarray]) -> None:
+        with device.activate():
+            if working == p.dtype:
+                rule(xp, p, g, tuple(states), spare, *values)
+            else:
+                _update_half(rule, xp, p, g, tuple(states), spare, values, master)
+
+    return job
+
+
+def _update_half(
+    rule: Rule, xp: Any, p: Any, g: Any, state: tuple[Any, ...], scratch: tuple[Any, ...],
+    numbers: Any, master: Any,
+) -> None:  # fmt: skip
+    """Run the rule in float32 for a parameter of half precision."""
+    if master is None:
+        master = p.astype(np.float32)
+    else:  # where it is not the parameter any more, somebody has changed that
+        xp.copyto(master, p.astype(np.float32), where=master.astype(p.dtype) != p)
+    rule(xp, master, g.astype(np.float32), state, scratch, *numbers)
+    p[...] = master.astype(p.dtype)
 
 
 def threads() -> int:

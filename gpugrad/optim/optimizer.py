@@ -7,6 +7,7 @@ group's settings at a step; everything else is here and in `apply`.
 import math
 import numbers
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,10 +16,23 @@ from gpugrad.backend.device import device_of
 from gpugrad.backend.memory import says_who
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import versions
+from gpugrad.engine.interrupts import uninterrupted
 from gpugrad.engine.modes import enable_grad
 from gpugrad.errors import DTypeError, GradientError, ShapeError
-from gpugrad.optim.apply import BUCKET, SMALL, FlatParameters, Job, Rule, apply, run_jobs, separate
-from gpugrad.optim.together import Layout, Together, zeros_like
+from gpugrad.optim.apply import (
+    BUCKET,
+    MASTER,
+    SMALL,
+    FlatParameters,
+    Job,
+    Rule,
+    jobs_of,
+    run_jobs,
+    separate,
+    working_dtype,
+)
+from gpugrad.optim.loading import loaded_groups, loaded_states
+from gpugrad.optim.together import Layout, Together, is_due, zeros_like
 from gpugrad.tensor import Tensor
 
 __all__ = ["Optimizer", "number"]
@@ -195,75 +209,109 @@ class Optimizer:
                 loss = closure()
         if self._exposed:
             self._check_layouts()
+        # First all that may fail; what follows is done whole, also where an interrupt arrives.
+        together: list[Callable[[], None]] = []
         jobs: list[Job] = []
         layouts = self._layouts
+        rule = type(self).rule
         for index, group in enumerate(self.param_groups):
             names = self._names(group)
             layout = layouts[index]
-            if layout is not None and (layout.names is not names or layout.late or layout.stale):
-                layout = layout.valid_for(names)
+            if layout is not None:
+                layout = layout.valid_for(names, group)
             if layout is None:
                 layout = layouts[index] = self._new_layout(group, names)
-            rule = type(self).rule
             for bucket in layout.buckets:
-                if bucket.step(rule, self._values, group):
-                    versions.changed_all(bucket.arrays)
+                run = bucket.prepared(rule, self._values, group)
+                if run is not None:
+                    together.append(run)
                 else:
                     layout.part(bucket)
-                    self._disband(group, bucket, jobs)
+                    self._disband(group, bucket, together, jobs)
             for p, alone in zip(layout.singles, layout.alone):
-                self._step_one(group, p, names, alone, jobs)
-        if jobs:
-            run_jobs(jobs, self._memories)
+                self._prepare_one(group, p, names, alone, together, jobs)
+        with uninterrupted():
+            for run in together:
+                run()
+            if jobs:
+                run_jobs(jobs, self._memories)
         return loss
 
-    def _step_one(
-        self, group: Group, p: Tensor, names: tuple[str, ...], alone: bool, jobs: list[Job]
+    def _prepare_one(
+        self,
+        group: Group,
+        p: Tensor,
+        names: tuple[str, ...],
+        alone: bool,
+        together: list[Callable[[], None]],
+        jobs: list[Job],
     ) -> None:
-        """A step of one parameter, at once or as jobs."""
+        """Append the step of one parameter, as jobs where it may run beside others."""
         grad = p.grad
-        if grad is None:
+        if grad is None or p._node is None:  # a frozen one may have an old gradient
             return
         array, g = p.data, grad.data
+        if group.get(MASTER):
+            names = self._with_master(group, p, names)
         state = self._entry(p, names)
         if g.dtype != array.dtype:
             g = g.astype(array.dtype)
-        if state and any(state[name].shape != array.shape for name in names):
-            raise ShapeError(
-                f"{self._who()}: a parameter's shape is {array.shape} and its state's another. "
-                "Make a new optimizer for parameters of another shape"
-            )
+        arrays = [array, g]
+        for name in names:
+            arrays.append(state[name])
+            if arrays[-1].shape != array.shape:
+                raise ShapeError(
+                    f"{self._who()}: a parameter's shape is {array.shape} and its state's another. "
+                    "Make a new optimizer for parameters of another shape"
+                )
         t = state["step"] + 1
-        own_jobs: list[Job] = jobs if alone else []
         values = self._values(group, t)
-        arrays = (array, g, *[state[name] for name in names])
-        # A complex number is updated as two real ones, as in PyTorch.
-        parts = [arrays] if array.dtype.kind != "c" else [_reals(arrays), _imaginaries(arrays)]
-        for target, slope, *states in parts:
-            apply(type(self).rule, target, slope, tuple(states), self.scratch, values, own_jobs)
-        if not alone:  # it shares memory with another parameter: one after the other
-            for job in own_jobs:
-                job(self._memories[0])
+        rule, master = type(self).rule, MASTER in names
+        if array.dtype.kind == "c":  # a complex number is updated as two real ones, as in PyTorch
+            own_jobs = [
+                job
+                for part in (_reals(arrays), _imaginaries(arrays))
+                for job in jobs_of(rule, part, self.scratch, values, master)
+            ]
+        else:
+            own_jobs = jobs_of(rule, arrays, self.scratch, values, master)
+        if alone and type(array) is np.ndarray:
+            jobs += own_jobs
+            own_jobs = []
+        together.append(partial(self._finish_one, array, state, t, own_jobs))
+
+    def _finish_one(self, array: Any, state: dict[str, Any], t: int, jobs: list[Job]) -> None:
+        """Note a step of a parameter, and run the jobs that must not run beside others."""
+        for job in jobs:
+            job(self._memories[0])
         state["step"] = t
         versions.changed(array)
+
+    @staticmethod
+    def _with_master(group: Group, p: Tensor, names: tuple[str, ...]) -> tuple[str, ...]:
+        """The names of a parameter's states: the rule's, and its master weights, if it has any."""
+        has_master = group.get(MASTER) and working_dtype(p.dtype) != p.dtype
+        return (*names, MASTER) if has_master else names
 
     def _entry(self, p: Tensor, names: tuple[str, ...]) -> dict[str, Any]:
         """The state of a parameter on its device, initialized to zeros."""
         entry = self._state.setdefault(p, {"step": 0})
         array = p.data
+        dtype = working_dtype(array.dtype)
         for name in names:
             state = entry.get(name)
             if state is None:
                 with says_who(f"{self._who()}: {name}"), device_of(array).activate():
-                    entry[name] = namespace_of(array).zeros_like(array)
-            elif type(state) is not type(array) or state.dtype != array.dtype:
-                entry[name] = device_of(array).send(state).astype(array.dtype)
+                    start = array if name == MASTER else namespace_of(array).zeros_like(array)
+                    entry[name] = start.astype(dtype) if start.dtype != dtype else start
+            elif type(state) is not type(array) or state.dtype != dtype:
+                entry[name] = device_of(array).send(state).astype(dtype)
         return entry
 
     # Buckets.
 
     def _new_layout(self, group: Group, names: tuple[str, ...]) -> Layout:
-        layout = Layout(names)
+        layout = Layout(names, group.get(MASTER))
         params = group["params"]
         alone = dict(zip(params, separate([p.data for p in params])))
         small: dict[Any, list[Tensor]] = {}
@@ -274,10 +322,10 @@ class Optimizer:
             if array.dtype.kind == "c":
                 pass  # its real and imaginary parts are not dense
             elif type(array) is np.ndarray:
-                if alone[p] and p not in self._apart and p.grad is not None and p.size <= SMALL:
+                if alone[p] and p not in self._apart and is_due(p) and p.size <= SMALL:
                     batch = small if array.flags.c_contiguous else None
             elif alone[p] and (multi := namespace_of(array).multi_tensor) and multi.dense(array):
-                if p.grad is None:
+                if not is_due(p):
                     layout.late.append(p)
                     continue
                 batch = on_device
@@ -285,7 +333,8 @@ class Optimizer:
                 layout.singles.append(p)
                 layout.alone.append(alone[p])
             else:
-                key = (device_of(array), p.dtype, self._entry(p, names)["step"])
+                own = self._with_master(group, p, names)
+                key = (device_of(array), p.dtype, self._entry(p, own)["step"])
                 batch.setdefault(key, []).append(p)
         cls = type(self)
         for members in small.values():
@@ -295,35 +344,44 @@ class Optimizer:
                     layout.alone.extend([True] * len(part))
                     continue
                 entries = [self._state[p] for p in part]
-                layout.buckets.append(FlatParameters(part, entries, names, self.scratch))
+                own = self._with_master(group, part[0], names)
+                layout.buckets.append(FlatParameters(part, entries, own, self.scratch))
         for members in on_device.values():
             entries = [self._state[p] for p in members]
             values = self._values(group, entries[0]["step"] + 1)
-            if Together.takes(cls.rule, entries, names, self.scratch, members[0].data, values):
-                layout.buckets.append(Together(members, entries, names, self.scratch))
+            own = self._with_master(group, members[0], names)
+            if Together.takes(cls.rule, entries, own, self.scratch, members[0].data, values):
+                layout.buckets.append(Together(members, entries, own, self.scratch))
             else:
                 layout.singles.extend(members)
                 layout.alone.extend([True] * len(members))
         return layout
 
-    def _disband(self, group: Group, bucket: FlatParameters, jobs: list[Job]) -> None:
-        """Step the members of a bucket whose joint step was impossible."""
+    def _disband(
+        self,
+        group: Group,
+        bucket: FlatParameters,
+        together: list[Callable[[], None]],
+        jobs: list[Job],
+    ) -> None:
+        """Append the steps of the members of a bucket whose joint step was impossible."""
         left = bucket.tensors
-        present = [p for p in left if p.grad is not None]
-        if type(bucket) is Together and len(present) < len(left):
+        names = self._names(group)
+        due = [p for p in left if is_due(p)]
+        if type(bucket) is Together and len(due) < len(left):
             # A new layout of the others costs less than launching the rule for each.
-            layout = self._new_layout({**group, "params": present}, bucket.names)
+            layout = self._new_layout({**group, "params": due}, names)
             left = layout.singles
             for other in layout.buckets:
-                if other.step(type(self).rule, self._values, group):
-                    versions.changed_all(other.arrays)
-                    other.unload()
+                run = other.prepared(type(self).rule, self._values, group)
+                if run is not None:
+                    together += [run, other.unload]
                 else:
                     left += other.tensors
         for p in left:
-            if p.grad is None:
+            if not is_due(p):
                 self._apart[p] = None
-            self._step_one(group, p, bucket.names, True, jobs)
+            self._prepare_one(group, p, names, True, together, jobs)
 
     def _check_layouts(self) -> None:
         """Drop the layouts of groups whose state the user has changed."""
@@ -376,53 +434,19 @@ class Optimizer:
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Load a ``state_dict``; arrays are copied to the devices of their parameters.
 
-        ValueError where groups or settings differ, ShapeError where an array does not have its
-        parameter's shape. After an error nothing has been changed.
+        ValueError where groups or settings differ or something is missing, ShapeError where an
+        array does not have its parameter's shape, DTypeError for other types. After an error
+        nothing has been changed.
         """
         who = f"{self._who()}.load_state_dict"
-        try:
-            groups, saved = list(state_dict["param_groups"]), dict(state_dict["state"])
-        except (KeyError, TypeError):
-            raise ValueError(
-                f"{who}: expected a dict with 'state' and 'param_groups', as state_dict() returns"
-            ) from None
-        sizes = [len(group["params"]) for group in self.param_groups]
-        if (saved_sizes := [len(group["params"]) for group in groups]) != sizes:
-            raise ValueError(
-                f"{who}: this optimizer has groups of {sizes} parameters, the state is of groups "
-                f"of {saved_sizes}"
-            )
-        loaded = []
-        for current, group in zip(self.param_groups, groups):
-            # A scheduler adds "initial_lr".
-            if differ := sorted((set(group) ^ set(current)) - {"initial_lr"}):
-                raise ValueError(
-                    f"{who}: the settings {differ} are in only one of the two. Is it the state of "
-                    "an optimizer of another class?"
-                )
-            settings = {**group, "params": current["params"]}
-            self._check(settings)
-            loaded.append(settings)
-        entries: dict[Tensor, dict[str, Any]] = {}
-        numbered = [
-            pair
-            for saved_group, group in zip(groups, loaded)
-            for pair in zip(saved_group["params"], group["params"])
-        ]
-        for index, p in numbered:
-            entry = saved.pop(index, None)
-            if entry is None:
-                continue
-            entries[p] = {name: _loaded_state(who, name, index, p, x) for name, x in entry.items()}
-            if not isinstance(entries[p].get("step"), int):
-                raise ValueError(f"{who}: the state of parameter {index} has no number of steps")
-        if saved:
-            raise ValueError(f"{who}: the state has unknown parameters: {sorted(saved)}")
-        for current, settings in zip(self.param_groups, loaded):
-            current.update(settings)
-        self._state = entries
-        self._layouts = [None] * len(self.param_groups)
-        self._apart.clear()
+        groups = loaded_groups(who, state_dict, self.param_groups, self._check)
+        states = loaded_states(who, state_dict, groups, self._names)
+        with uninterrupted():
+            for current, settings in zip(self.param_groups, groups):
+                current.update(settings)
+            self._state = states
+            self._layouts = [None] * len(self.param_groups)
+            self._apart.clear()
 
     def __getstate__(self) -> dict[str, Any]:
         _ = self.state
@@ -461,27 +485,6 @@ def _buckets_of(members: list[Tensor]) -> list[list[Tensor]]:
         parts[-1].append(p)
         size += p.size
     return parts
-
-
-def _loaded_state(who: str, name: str, index: int, p: Tensor, value: Any) -> Any:
-    """An entry of a loaded state: a number, or a copy of an array on the parameter's device."""
-    if isinstance(value, Tensor):
-        value = value.data
-    if isinstance(value, int | float):
-        return value
-    if not hasattr(value, "shape"):
-        raise DTypeError(
-            f"{who}: {name} of parameter {index} is a {type(value).__name__}; expected a number "
-            "or an array"
-        )
-    if value.shape != p.shape:
-        raise ShapeError(
-            f"{who}: {name} of parameter {index} has shape {tuple(value.shape)}, the parameter "
-            f"{p.shape}"
-        )
-    where = device_of(p.data)
-    with where.activate():
-        return where.send(value).astype(p.dtype)
 
 
 def _reals(arrays: Iterable[Any]) -> list[Any]:

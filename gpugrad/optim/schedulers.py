@@ -1,4 +1,4 @@
-"""Learning rates that follow a schedule, with PyTorch's names. Imports `optimizer` only.
+"""Learning rates that follow a schedule, with PyTorch's names. Imports engine and `optimizer`.
 
 A schedule is a function of the initial rate of a group and of the number of steps. PyTorch computes
 each rate from the previous one; the values are equal, but here two schedules on one optimizer do
@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from gpugrad.engine.interrupts import uninterrupted
 from gpugrad.errors import DTypeError
 from gpugrad.optim.optimizer import Optimizer, number
 
@@ -20,8 +21,9 @@ class LRScheduler:
     """The base class: sets the learning rates when it is created and at each ``step()``.
 
     A subclass has ``rate(base, t, group)``: the learning rate after ``t`` steps of the group
-    with number ``group``, whose initial rate is ``base``. That is the rate of the group when its
-    first scheduler was created, stored in it as "initial_lr".
+    with number ``group``, whose initial rate is ``base``, as a linear function of it. That is the
+    rate of the group when its first scheduler was created, or when its optimizer was loaded before,
+    stored in it as "initial_lr".
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
@@ -31,22 +33,41 @@ class LRScheduler:
             )
         self.optimizer = optimizer
         self.last_epoch = 0
-        self._set()
+        groups = optimizer.param_groups
+        self._set([group["initial_lr" if "initial_lr" in group else "lr"] for group in groups], 0)
 
     def rate(self, base: float, t: int, group: int) -> float:
         """The learning rate of a group after ``t`` steps, from its initial rate."""
         raise NotImplementedError
 
-    def _set(self) -> None:
+    def _set(self, bases: Sequence[float], t: int) -> None:
+        """Set the initial rates of the groups, the number of steps and the rates after them."""
+        rates = [self.rate(base, t, index) for index, base in enumerate(bases)]
+        with uninterrupted():
+            self.last_epoch = t
+            for group, base, rate in zip(self.optimizer.param_groups, bases, rates):
+                group["initial_lr"], group["lr"] = base, rate
+
+    def _bases(self) -> list[float]:
+        """The initial rate of each group; of one added since, that which gives its present rate."""
+        t, bases = self.last_epoch, []
         for index, group in enumerate(self.optimizer.param_groups):
-            if "initial_lr" not in group:
-                group["initial_lr"] = group["lr"]
-            group["lr"] = self.rate(group["initial_lr"], self.last_epoch, index)
+            if "initial_lr" in group:
+                bases.append(group["initial_lr"])
+                continue
+            # Rates are linear in the initial one. Where a schedule has come to 0, no initial rate
+            # gives another.
+            least = self.rate(0.0, t, index)
+            slope = self.rate(1.0, t, index) - least
+            bases.append((group["lr"] - least) / slope if slope else group["lr"])
+        return bases
 
     def step(self) -> None:
-        """Set the next learning rates; call it after ``optimizer.step()``, per epoch or step."""
-        self.last_epoch += 1
-        self._set()
+        """Set the next learning rates; call it after ``optimizer.step()``, per epoch or step.
+
+        A group that was added since the last step goes on from its own rate.
+        """
+        self._set(self._bases(), self.last_epoch + 1)
 
     def get_last_lr(self) -> list[float]:
         """The current learning rate of each group."""
@@ -54,35 +75,40 @@ class LRScheduler:
 
     def state_dict(self) -> dict[str, Any]:
         """The number of steps and the initial rates, without the settings."""
-        groups = self.optimizer.param_groups
         return {
             "schedule": type(self).__name__,
             "last_epoch": self.last_epoch,
-            "base_lrs": [group["initial_lr"] for group in groups],
+            "base_lrs": self._bases(),
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Load a ``state_dict``, and set its learning rates.
 
-        ValueError for the state of another schedule or number of groups.
+        ValueError for the state of another schedule or number of groups, and for anything else
+        that is no state of a schedule; after an error nothing has been changed.
         """
         who = f"{type(self).__name__}.load_state_dict"
+        if not isinstance(state_dict, Mapping):
+            raise DTypeError(f"{who}: expected a state_dict(), got {type(state_dict).__name__}")
         if set(state_dict) != {"schedule", "last_epoch", "base_lrs"}:
             raise ValueError(
                 f"{who}: expected the keys schedule, last_epoch and base_lrs, got "
-                f"{sorted(state_dict)}"
+                f"{sorted(map(str, state_dict))}"
             )
-        if state_dict["schedule"] != type(self).__name__:
-            raise ValueError(f"{who}: this is the state of a {state_dict['schedule']}")
-        bases, groups = list(state_dict["base_lrs"]), self.optimizer.param_groups
-        if len(bases) != len(groups):
+        schedule = state_dict["schedule"]
+        if not isinstance(schedule, str) or schedule != type(self).__name__:
+            raise ValueError(f"{who}: this is the state of a {schedule}")
+        t, bases = state_dict["last_epoch"], state_dict["base_lrs"]
+        if isinstance(t, bool) or not isinstance(t, int) or t < 0:
+            raise ValueError(f"{who}: last_epoch must be a number of steps, got {t!r}")
+        if not isinstance(bases, list | tuple):
+            raise ValueError(f"{who}: base_lrs must be a list of numbers, got {bases!r}")
+        count = len(self.optimizer.param_groups)
+        if len(bases) != count:
             raise ValueError(
-                f"{who}: the optimizer has {len(groups)} groups, the state is of {len(bases)}"
+                f"{who}: the optimizer has {count} groups, the state is of {len(bases)}"
             )
-        self.last_epoch = state_dict["last_epoch"]
-        for group, base in zip(groups, bases):
-            group["initial_lr"] = base
-        self._set()
+        self._set([number(f"{who}: a rate in base_lrs", base, 0.0) for base in bases], t)
 
     def __repr__(self) -> str:
         rates = ", ".join(f"{rate:g}" for rate in self.get_last_lr())

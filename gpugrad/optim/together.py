@@ -1,38 +1,48 @@
-"""Updates many parameters on a GPU in one kernel. Imports backend and `apply`.
+"""Updates many parameters on a GPU in one kernel. Imports engine, backend and `apply`.
 
 The kernels are those of `gpugrad.kernels.multi_tensor`, generated from the optimizer's rule.
 Parameters that they do not support are updated one by one.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from gpugrad.backend.device import device_of
 from gpugrad.backend.namespace import namespace_of
-from gpugrad.optim.apply import FlatParameters, Numbers, Rule
+from gpugrad.engine import versions
+from gpugrad.optim.apply import MASTER, FlatParameters, Numbers, Rule
 
-__all__ = ["Layout", "Together", "zeros_like"]
+__all__ = ["Layout", "Together", "is_due", "zeros_like"]
+
+
+def is_due(p: Any) -> bool:
+    """Whether a step updates the parameter: one that is frozen may have an old gradient."""
+    return p.grad is not None and p.requires_grad
 
 
 class Layout:
     """The buckets of a group, and the parameters that are updated one by one.
 
-    ``late`` are those on a GPU without a gradient: once one has it, a new layout is made.
+    ``late`` are those on a GPU without a gradient: once one has it, a new layout is made. So it is
+    where the rule's states or the setting ``master`` have changed.
     """
 
-    __slots__ = ("alone", "buckets", "late", "names", "singles", "stale")
+    __slots__ = ("alone", "buckets", "late", "master", "names", "singles", "stale")
 
-    def __init__(self, names: tuple[str, ...]) -> None:
+    def __init__(self, names: tuple[str, ...], master: bool | None) -> None:
         self.names = names
+        self.master = master
         self.buckets: list[FlatParameters] = []
         self.singles: list[Any] = []
         self.late: list[Any] = []
         self.alone: list[bool] = []
         self.stale = False
 
-    def valid_for(self, names: tuple[str, ...]) -> "Layout | None":
+    def valid_for(self, names: tuple[str, ...], group: dict[str, Any]) -> "Layout | None":
         """Itself if it is still valid; else None, with the ages written into the state."""
-        if self.names is names and not self.stale and all(p.grad is None for p in self.late):
+        same = self.names is names and self.master is group.get(MASTER) and not self.stale
+        if same and not (self.late and any(map(is_due, self.late))):
             return self
         for bucket in self.buckets:
             bucket.unload()
@@ -76,31 +86,35 @@ class Together(FlatParameters):
         """Whether the rule has a kernel that supports these states."""
         multi = namespace_of(array).multi_tensor
         present = tuple(value is not None for value in values)
+        master = MASTER in names
         return all(multi.dense(entry[name]) for entry in states for name in names) and (
-            multi.updater(rule, array.dtype, len(names), scratch, present) is not None
+            multi.updater(rule, array.dtype, len(names) - master, scratch, present, master)
+            is not None
         )
 
     def _point(self, row: int, addresses: list[int]) -> None:
         for table in self._layout:
             table.point(row, addresses)
 
-    def step(self, rule: Rule, values_at: Callable[[Any, int], Numbers], group: Any) -> bool:
-        """Run the rule over all at once; False, without any change, where that is impossible."""
+    def prepared(
+        self, rule: Rule, values_at: Callable[[Any, int], Numbers], group: Any
+    ) -> Callable[[], None] | None:
+        """The joint step as a function that cannot fail; None where there is none."""
         array_type, dtype, index = self._multi.module.ndarray, self.dtype, self._device.index
         gradients, addresses = [], []
         with self._device.activate():
             for tensor, array, shape in zip(self.tensors, self.arrays, self._shapes):
                 grad = tensor._grad
-                if tensor._array is not array or grad is None:
-                    return False
+                if tensor._array is not array or grad is None or tensor._node is None:
+                    return None
                 g = grad._array
                 if type(g) is not array_type or g.dtype != dtype or g.shape != shape:
-                    return False
+                    return None
                 if not g.flags.c_contiguous:
                     g = self._multi.module.ascontiguousarray(g)
                 where = g.data
                 if where.device_id != index:
-                    return False
+                    return None
                 gradients.append(g)  # a copy must live until the kernel is launched
                 addresses.append(where.ptr)
             age = self.age + 1
@@ -108,16 +122,21 @@ class Together(FlatParameters):
             present = tuple([value is not None for value in values])
             kernel = self._kernels.get(present)
             if kernel is None:
+                states = len(self.names) - self.master
                 kernel = self._multi.updater(
-                    rule, dtype, len(self.names), len(self._scratch), present
+                    rule, dtype, states, len(self._scratch), present, self.master
                 )
                 if kernel is None:
-                    return False
+                    return None
                 self._kernels[present] = kernel
             self._point(1, addresses)
+        return partial(self._launch, kernel, values, age, gradients)
+
+    def _launch(self, kernel: Any, values: Numbers, age: int, gradients: list[Any]) -> None:
+        with self._device.activate():
             self._multi.update(kernel, self._layout, values)
+        versions.changed_all(self.arrays)
         self.age = age
-        return True
 
 
 def zeros_like(arrays: list[Any]) -> list[Any]:

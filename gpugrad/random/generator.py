@@ -134,7 +134,7 @@ class Generator:
                 f"(seed, counter, children), got {state!r}"
             )
         names = ("seed", "counter", "children")
-        checked = [_below_end(name, value) for name, value in zip(names, state)]
+        checked = [_below_end(f"set_state: {name}", value) for name, value in zip(names, state)]
         with self._lock:
             self._seed, self._counter, self._children = checked
 
@@ -148,12 +148,16 @@ class Generator:
         return dict(zip(("seed", "counter", "children"), self.get_state()))
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Load a ``state_dict``; ValueError where keys are missing or unexpected."""
+        """Load a ``state_dict``; after an error nothing has been changed.
+
+        ValueError where keys are missing or unexpected, or numbers out of range; DTypeError for
+        other types.
+        """
         expected = {"seed", "counter", "children"}
-        if set(state) != expected:
+        if not isinstance(state, Mapping) or set(state) != expected:
+            keys = sorted(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
             raise ValueError(
-                f"load_state_dict: a generator's state has the keys {sorted(expected)}, "
-                f"got {sorted(state)}"
+                f"load_state_dict: a generator's state has the keys {sorted(expected)}, got {keys}"
             )
         self.set_state((state["seed"], state["counter"], state["children"]))
 

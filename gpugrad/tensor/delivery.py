@@ -10,6 +10,7 @@ import numpy as np
 from gpugrad.backend.device import device_of
 from gpugrad.engine import versions
 from gpugrad.engine.accumulate import steal_or_copy
+from gpugrad.engine.interrupts import uninterrupted
 from gpugrad.engine.modes import enable_grad
 
 __all__ = ["deliver"]
@@ -34,17 +35,19 @@ def _one_at_a_time(function: Function) -> Function:
 def deliver(cls: type[Any], gradients: dict[Any, Any], pairs: Iterable[tuple[Any, Any]]) -> None:
     """Add ``gradients[key]``, raw or a recorded Tensor, to ``grad`` of each tensor of the pairs.
 
-    All memory is allocated first: if that fails, every ``grad`` is unchanged.
+    All memory is allocated first: if that fails, every ``grad`` is unchanged. An interrupt comes
+    before the first is changed, or after the last.
     """
     updates = [(tensor, key, _next_grad(cls, tensor, gradients, key)) for tensor, key in pairs]
-    for tensor, key, grad in updates:
-        if grad is not None:
-            tensor._grad = grad
-        else:
-            array = tensor._grad.data
-            with device_of(array).activate():
-                array += gradients[key]
-            versions.changed(array)
+    with uninterrupted():
+        for tensor, key, grad in updates:
+            if grad is not None:
+                tensor._grad = grad
+            else:
+                array = tensor._grad.data
+                with device_of(array).activate():
+                    array += gradients[key]
+                versions.changed(array)
 
 
 def _next_grad(cls: type[Any], tensor: Any, gradients: dict[Any, Any], key: Any) -> Any:

@@ -173,6 +173,39 @@ def test_a_computed_tensor_is_neither_parameter_nor_buffer():
     assert list(model.buffers()) == []
 
 
+def test_a_buffer_that_is_computed_is_saved_by_its_value(device, tmp_path):
+    """A running mean that was made without no_grad, say: it stays in the state."""
+
+    class Inner(nn.Module):
+        def __init__(self):
+            self.w = nn.Parameter(gg.ones(2))
+            self.mean = gg.zeros(2)
+
+        def forward(self, x):
+            self.mean = 0.5 * self.mean + 0.5 * self.w * x
+            return self.mean.sum()
+
+    with gg.device(device):
+        model, other = nn.Sequential(Inner()), nn.Sequential(Inner())
+        for _ in range(2):
+            loss = model(gg.full(2, 4.0))
+        assert [name for name, _ in model.named_buffers()] == ["0.mean"]
+        assert model.state_dict()["0.mean"].tolist() == [3.0, 3.0]
+        assert not model.state_dict()["0.mean"].requires_grad
+        gg.save(model, tmp_path / "model")
+        other.load_state_dict(gg.load(tmp_path / "model"))
+        assert other[0].mean.tolist() == [3.0, 3.0]
+        # Loading into a computed one takes its value, and leaves the graph that it was part of.
+        model.load_state_dict({"0.w": gg.ones(2), "0.mean": gg.full(2, 7.0)})
+        assert model[0].mean.tolist() == [7.0, 7.0]
+        assert not model[0].mean.requires_grad
+        loss.backward()
+        assert model[0].w.grad.tolist() == [3.0, 3.0]
+        other(gg.full(2, 4.0))
+        assert other.to(gg.float64)[0].mean.dtype == np.float64
+        assert list(other.state_dict()) == ["0.w", "0.mean"]
+
+
 def test_a_frozen_parameter_stays_a_parameter():
     layer = nn.Linear(2, 1).requires_grad_(False)
     assert names(layer) == ["weight", "bias"]

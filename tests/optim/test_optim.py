@@ -168,14 +168,15 @@ def test_any_memory_layout(layout, make, rng, monkeypatch):
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_dtypes_stay(dtype, make, device, rng):
     params = parameters(rng, (3, 2), (2,), dtype=dtype)
-    optimizer = gg.optim.Adam(params, eps=1e-4) if dtype == "float16" else make(params)
+    optimizer = make(params)
     for _ in range(2):
         give_gradients(rng, params)
         optimizer.step()
     assert all(p.dtype == dtype for p in params)
     assert all(np.isfinite(x).all() for x in values(params))
     for entry in optimizer.state.values():
-        assert all(x.dtype == dtype for name, x in entry.items() if name != "step")
+        wide = "float32" if dtype == "float16" else dtype
+        assert all(x.dtype == wide for name, x in entry.items() if name != "step")
 
 
 # ---------------------------------------------------------------- promises of the step
@@ -868,7 +869,7 @@ def test_one_bucket_s_missing_gradient_leaves_the_others_their_age(device):
     assert [optimizer.state[p]["step"] for p in params] == [4, 5, 5, 5]
 
 
-def test_an_error_in_one_bucket_leaves_the_others_their_age():
+def test_an_error_in_one_bucket_leaves_all_as_they_were():
     params = [gg.ones(2, dtype=d, requires_grad=True) for d in (gg.float32, gg.float64) * 2]
     optimizer = gg.optim.Adam(params, lr=0.1)
     for t in range(4):
@@ -878,14 +879,15 @@ def test_an_error_in_one_bucket_leaves_the_others_their_age():
         if t == 2:
             params[1]._array = gg.ones(3, dtype=gg.float64).data
             params[1]._grad = gg.ones(3, dtype=gg.float64)
+            before = [p.tolist() for p in params]
             with pytest.raises(gg.ShapeError, match="a parameter's shape is"):
                 optimizer.step()
+            assert [p.tolist() for p in params] == before
             params[1]._array = held
         else:
             optimizer.step()
     steps = [optimizer.state[p]["step"] for p in params]
-    assert steps[0] == steps[2] == 4  # their bucket had its turn before the error
-    assert steps[1] == 3
+    assert steps == [3] * 4
 
 
 @pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])

@@ -1,0 +1,120 @@
+"""Checks a state of an optimizer before it is loaded. Imports tensor and below, and `apply`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpugrad.backend.device import device_of
+from gpugrad.errors import DTypeError, ShapeError
+from gpugrad.optim.apply import MASTER, working_dtype
+from gpugrad.tensor import Tensor
+
+__all__ = ["loaded_groups", "loaded_states"]
+
+Group = dict[str, Any]
+# A scheduler adds the first; the second came later than the first saved states.
+OPTIONAL = {"initial_lr", MASTER}
+
+
+def _parts(who: str, state_dict: Any) -> tuple[list[Any], dict[Any, Any]]:
+    """The groups and the states, of the types of a state dict."""
+    if isinstance(state_dict, Mapping):
+        groups: Any = state_dict.get("param_groups")
+        states = state_dict.get("state")
+        valid = isinstance(groups, list | tuple) and all(map(_is_group, groups))
+        if valid and isinstance(states, Mapping):
+            return list(groups), dict(states)
+    raise ValueError(
+        f"{who}: expected a dict with 'state' and 'param_groups', as state_dict() returns"
+    )
+
+
+def _is_group(group: Any) -> bool:
+    return isinstance(group, Mapping) and isinstance(group.get("params"), list | tuple)
+
+
+def loaded_groups(
+    who: str, state_dict: Any, current: Sequence[Group], check: Callable[[Group], None]
+) -> list[Group]:
+    """The settings of a state's groups, with the parameters of the optimizer's.
+
+    The initial rate of a schedule is left to a group that has one: a schedule that is made later
+    goes on from the loaded rate.
+    """
+    groups, _ = _parts(who, state_dict)
+    sizes = [len(group["params"]) for group in current]
+    if (saved_sizes := [len(group["params"]) for group in groups]) != sizes:
+        raise ValueError(
+            f"{who}: this optimizer has groups of {sizes} parameters, the state is of groups "
+            f"of {saved_sizes}"
+        )
+    loaded = []
+    for own, group in zip(current, groups):
+        if differ := sorted(map(str, (set(group) ^ set(own)) - OPTIONAL)):
+            raise ValueError(
+                f"{who}: the settings {differ} are in only one of the two. Is it the state of "
+                "an optimizer of another class?"
+            )
+        settings = {**own, **{k: v for k, v in group.items() if k in own}, "params": own["params"]}
+        check(settings)
+        loaded.append(settings)
+    return loaded
+
+
+def loaded_states(
+    who: str, state_dict: Any, groups: Sequence[Group], names_of: Callable[[Group], tuple[str, ...]]
+) -> dict[Tensor, dict[str, Any]]:
+    """The state of each parameter of the groups: numbers, and copies of arrays on its device."""
+    saved_groups, saved = _parts(who, state_dict)
+    numbers = [number for group in saved_groups for number in group["params"]]
+    if not all(type(number) is int for number in numbers) or len(set(numbers)) < len(numbers):
+        raise ValueError(f"{who}: the parameters of the groups must be different whole numbers")
+    entries: dict[Tensor, dict[str, Any]] = {}
+    coming = iter(numbers)
+    for group in groups:
+        names = names_of(group)
+        for p in group["params"]:
+            index = next(coming)
+            if index in saved:
+                entries[p] = _entry(f"{who}: %s of parameter {index}", saved.pop(index), p, names)
+    if saved:
+        raise ValueError(f"{who}: the state has unknown parameters: {sorted(saved, key=str)}")
+    return entries
+
+
+def _entry(what: str, saved: Any, p: Tensor, names: tuple[str, ...]) -> dict[str, Any]:
+    if not isinstance(saved, Mapping) or not all(isinstance(name, str) for name in saved):
+        raise ValueError(f"{what % 'the state'} is no dict of numbers and arrays by name")
+    step = saved.get("step")
+    if isinstance(step, bool) or not isinstance(step, int | np.integer) or step < 0:
+        raise ValueError(f"{what % 'the state'} has no number of steps, but step={step!r}")
+    missing = [name for name in names if name not in saved]
+    if missing and len(missing) < len(names):
+        raise ValueError(f"{what % 'the state'} has no {missing[0]}")
+    arrays = (*names, MASTER)
+    return {
+        name: int(step) if name == "step" else _value(what % name, x, p, name in arrays)
+        for name, x in saved.items()
+    }
+
+
+def _value(what: str, value: Any, p: Tensor, is_array: bool) -> Any:
+    """A number, or a copy of an array on the parameter's device."""
+    if isinstance(value, Tensor):
+        value = value.data
+    if isinstance(value, int | float) and not is_array:
+        return value
+    try:
+        device_of(value)
+    except DTypeError:
+        expected = "an array" if is_array else "a number or an array"
+        raise DTypeError(f"{what} is a {type(value).__name__}; expected {expected}") from None
+    if value.shape != p.shape:
+        raise ShapeError(f"{what} has shape {tuple(value.shape)}, the parameter {p.shape}")
+    dtype = working_dtype(p.dtype)
+    if not np.can_cast(value.dtype, dtype, "same_kind"):
+        raise DTypeError(f"{what} is an array of {value.dtype}, the parameter has {p.dtype}")
+    where = device_of(p.data)
+    with where.activate():
+        return where.send(value).astype(dtype)

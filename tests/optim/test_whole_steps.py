@@ -1,0 +1,241 @@
+"""A step is done whole or not at all: also where it fails, and where an interrupt arrives."""
+
+import signal
+
+import numpy as np
+import pytest
+from interrupts import interrupted_everywhere
+
+import gpugrad as gg
+from gpugrad.engine.interrupts import uninterrupted
+
+OPTIMIZERS = {
+    "sgd": lambda ps: gg.optim.SGD(ps, lr=0.1, momentum=0.9),
+    "adamw": lambda ps: gg.optim.AdamW(ps, lr=0.1),
+    "master": lambda ps: gg.optim.Adam(ps, lr=0.1, master_weights=True),
+}
+optimizers = pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=list(OPTIMIZERS))
+
+
+def parameters():
+    """Two small ones that are stepped together, one of another dtype, and a view of the first."""
+    params = [gg.ones(3, requires_grad=True) for _ in range(2)]
+    params.append(gg.ones(2, dtype="float16", requires_grad=True))
+    shared = gg.ones(4)
+    params += [gg.Tensor(shared.data[part]).requires_grad_() for part in (slice(3), slice(1, 4))]
+    for p in params:
+        p.grad = gg.full(p.shape, 0.5, dtype=p.dtype)
+    return params
+
+
+def everything(params, optimizer):
+    state = optimizer.state
+    arrays = [p.detach().cpu().numpy() for p in params]
+    entries = [{k: v if k == "step" else gg.asarray(v).tolist() for k, v in state[p].items()}
+               for p in params if p in state]  # fmt: skip
+    return [array.tolist() for array in arrays], entries
+
+
+@optimizers
+def test_an_interrupt_at_any_bytecode_of_a_step(make, device):
+    """The step is done, or it has not begun; and the next one is right."""
+
+    def begun():
+        with gg.device(device):
+            params = parameters()
+            optimizer = make(params)
+            optimizer.step()
+        return params, optimizer
+
+    wanted = []
+    params, optimizer = begun()
+    for _ in range(3):
+        wanted.append(everything(params, optimizer))
+        optimizer.step()
+    outcomes = set()
+
+    def check(made):
+        params, optimizer = made
+        now = everything(params, optimizer)
+        assert now in wanted[:2]
+        outcomes.add(wanted.index(now))
+        optimizer.step()
+        assert everything(params, optimizer) == wanted[wanted.index(now) + 1]
+
+    interrupted_everywhere(begun, lambda made: made[1].step(), check, stride=11)
+    assert outcomes == {0, 1}
+
+
+def test_an_interrupt_at_any_bytecode_of_a_backward_pass(device):
+    """It adds to all leaves, or to none."""
+
+    def begun():
+        leaves = [gg.ones(2, requires_grad=True, device=device) for _ in range(3)]
+        leaves[0].grad = gg.ones(2, device=device)
+        leaves.append(gg.tensor(1.0, requires_grad=True, device=device))
+        leaves[3].grad = gg.tensor(1.0, device=device)
+        return leaves, sum((leaf * (i + 2)).sum() for i, leaf in enumerate(leaves))
+
+    none = [[1.0, 1.0], None, None, 1.0]
+    all_ = [[3.0, 3.0], [3.0, 3.0], [4.0, 4.0], 6.0]
+    outcomes = []
+
+    def check(made):
+        now = [None if leaf.grad is None else leaf.grad.tolist() for leaf in made[0]]
+        assert now in (none, all_)
+        outcomes.append(now == all_)
+
+    interrupted_everywhere(begun, lambda made: made[1].backward(), check, stride=7)
+    assert {True, False} == set(outcomes)
+
+
+def test_an_interrupt_at_any_bytecode_of_loading(device):
+    def begun():
+        gg.manual_seed(0)
+        model = gg.nn.Sequential(gg.nn.Linear(2, 2), gg.nn.Linear(2, 1)).to(device)
+        return model, {name: gg.ones_like(t) for name, t in model.state_dict().items()}
+
+    old = {name: t.tolist() for name, t in begun()[0].state_dict().items()}
+    new = {name: t.tolist() for name, t in begun()[1].items()}
+
+    def check(made):
+        now = {name: t.tolist() for name, t in made[0].state_dict().items()}
+        assert now in (old, new)
+
+    interrupted_everywhere(begun, lambda made: made[0].load_state_dict(made[1]), check, stride=17)
+
+
+def test_a_handler_of_the_user_s_own_is_called_after_the_block():
+    seen = []
+    before = signal.signal(signal.SIGINT, lambda *args: seen.append(inside[0]))
+    try:
+        inside = [True]
+        with uninterrupted(), uninterrupted():
+            signal.raise_signal(signal.SIGINT)
+            assert seen == []
+            inside[0] = False
+        assert seen == [False]
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        with uninterrupted():
+            signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@optimizers
+def test_a_step_that_fails_changes_nothing(make, device):
+    """Whatever is wrong with one parameter, the others keep their values."""
+    with gg.device(device):
+        faults = [
+            lambda p: setattr(p, "_grad", gg.ones(p.shape, device="sim:1")),
+            lambda p: setattr(p, "_array", gg.ones(7).data),
+        ]
+        for fault in faults:
+            for index in range(5):
+                params = parameters()
+                optimizer = make(params)
+                optimizer.step()
+                before = everything(params, optimizer)
+                held = params[index]._array, params[index]._grad
+                fault(params[index])
+                with pytest.raises((gg.ShapeError, gg.DeviceError)):
+                    optimizer.step()
+                params[index]._array, params[index]._grad = held
+                assert everything(params, optimizer) == before
+
+
+@optimizers
+def test_a_frozen_parameter_with_an_old_gradient_stays(make, device):
+    with gg.device(device):
+        for frozen in range(4):
+            params = parameters()[:4]
+            optimizer = make(params)
+            for turn in range(4):
+                params[frozen].requires_grad_(turn not in (1, 2))
+                before = params[frozen].tolist()
+                optimizer.step()
+                assert (params[frozen].tolist() == before) == (turn in (1, 2))
+            steps = [optimizer.state[p]["step"] for p in params]
+            assert steps == [2 if i == frozen else 4 for i in range(4)]
+
+
+# ---------------------------------------------------------------- half precision
+
+
+@pytest.mark.parametrize("count", [1, 2])  # alone, and together in a bucket
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
+def test_half_precision_is_updated_in_float32(name, count, device, rng):
+    kwargs = {"momentum": 0.9} if name == "SGD" else {}
+    with gg.device(device):
+        half = [gg.zeros(5, dtype="float16", requires_grad=True) for _ in range(count)]
+        full = [gg.zeros(5, requires_grad=True) for _ in range(count)]
+        optimizers = [getattr(gg.optim, name)(ps, lr=0.01, **kwargs) for ps in (half, full)]
+        for _ in range(30):
+            for h, f in zip(half, full):
+                g = rng.normal(size=5).astype("float16") * np.float16(1e-3)
+                g[0] = 0.0  # Adam's eps, 1e-8, is nothing in float16
+                h.grad, f.grad = (gg.tensor(g.astype(p.dtype), device=device) for p in (h, f))
+            for optimizer in optimizers:
+                optimizer.step()
+        for h, f in zip(half, full):
+            np.testing.assert_allclose(h.tolist(), f.tolist(), rtol=3e-3, atol=1e-4)
+            for state in ("momentum_buffer", "exp_avg", "exp_avg_sq"):
+                if state in optimizers[0].state[h]:
+                    one, other = (o.state[p][state] for o, p in zip(optimizers, (h, f)))
+                    assert one.dtype == np.float32
+                    np.testing.assert_allclose(
+                        gg.asarray(one).tolist(), gg.asarray(other).tolist(), rtol=1e-5
+                    )
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("name", ["SGD", "AdamW"])
+def test_master_weights_add_up_what_float16_cannot(name, count, device):
+    def stepped(dtype, master, times=40):
+        params = [gg.ones(3, dtype=dtype, requires_grad=True) for _ in range(count)]
+        optimizer = getattr(gg.optim, name)(params, lr=1e-4, master_weights=master)
+        for _ in range(times):
+            for p in params:
+                p.grad = gg.full(3, 1.0, dtype=dtype)
+            optimizer.step()
+        return params, optimizer
+
+    with gg.device(device):
+        exact = stepped("float32", False)[0][-1].tolist()
+        assert stepped("float16", False)[0][-1].tolist() == [1.0] * 3  # each step is lost
+        params, optimizer = stepped("float16", True)
+        for p in params:
+            np.testing.assert_allclose(p.tolist(), exact, rtol=5e-4)
+            master = gg.asarray(optimizer.state[p]["master_weights"])
+            assert master.dtype == np.float32
+            np.testing.assert_allclose(master.tolist(), exact, rtol=1e-6)
+        # They are saved, and what was changed otherwise since the last step counts.
+        others = [gg.tensor(p.detach().numpy() if device == "cpu" else p.detach(),
+                            requires_grad=True) for p in params]  # fmt: skip
+        other = getattr(gg.optim, name)(others, lr=1e-4)
+        other.load_state_dict(optimizer.state_dict())
+        assert other.param_groups[0]["master_weights"] is True
+        for ps, o in ((params, optimizer), (others, other)):
+            for p in ps:
+                p.grad = gg.full(3, 1.0, dtype="float16")
+                with gg.no_grad():
+                    p[0] = 2.0
+            o.step()
+        for p, q in zip(params, others):
+            one, two = optimizer.state[p]["master_weights"], other.state[q]["master_weights"]
+            assert gg.asarray(one).tolist() == gg.asarray(two).tolist()
+            assert 1.999 < gg.asarray(one).tolist()[0] < 2.0
+
+
+def test_float32_has_no_master_weights_and_states_before_them_load():
+    p = gg.ones(2, requires_grad=True)
+    p.grad = gg.ones(2)
+    optimizer = gg.optim.Adam([p], master_weights=True)
+    optimizer.step()
+    state = optimizer.state_dict()
+    assert "master_weights" not in state["state"][0]
+    del state["param_groups"][0]["master_weights"]
+    gg.optim.Adam([p]).load_state_dict(state)
+    with pytest.raises(gg.DTypeError, match="master_weights must be True or False, got 1"):
+        gg.optim.SGD([p], lr=0.1, master_weights=1)
