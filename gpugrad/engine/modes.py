@@ -2,8 +2,11 @@
 
 import functools
 import inspect
+import sys
+import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
+from types import FrameType
 from typing import Any, Self, TypeVar
 
 __all__ = [
@@ -66,6 +69,10 @@ def indices_are_checked() -> bool:
     return any(getattr(member, "checks_indices", False) for member in members)
 
 
+# A block that is open, and the values of the variables before it.
+_Open = tuple["weakref.ref[Any]", tuple[Any, ...]]
+
+
 class Stack:
     """The open blocks of this thread or task, and the variables that they set.
 
@@ -75,9 +82,7 @@ class Stack:
 
     def __init__(self, name: str, *variables: ContextVar[Any]) -> None:
         self._variables = variables
-        self._open: ContextVar[tuple[tuple[Any, tuple[Any, ...]], ...]] = ContextVar(
-            name, default=()
-        )
+        self._open: ContextVar[tuple[_Open, ...]] = ContextVar(name, default=())
 
     def values(self) -> tuple[Any, ...]:
         """The present values of the variables."""
@@ -88,24 +93,39 @@ class Stack:
         for variable, value in zip(self._variables, before):
             variable.set(value)
 
-    def push(self, block: Any, before: tuple[Any, ...] | None = None) -> None:
-        """Begin a block, and note the values before it, by default the present ones."""
-        self._open.set((*self._open.get(), (block, self.values() if before is None else before)))
-
-    def pop(self, block: Any) -> None:
-        """End a block and restore the variables, unless it began in another thread or task."""
+    def begin(self, block: Any, before: tuple[Any, ...] | None = None) -> "_Open":
+        """Note that a block begins, and the values before it, by default the present ones."""
         blocks = self._open.get()
-        index = len(blocks) - 1
-        while index >= 0 and blocks[index][0] is not block:
-            index -= 1
-        if index < 0:
+        while blocks and blocks[-1][0]() is None:  # an interrupt came before its __exit__ began
+            self.restore(blocks[-1][1])
+            blocks = blocks[:-1]
+        opened = (weakref.ref(block), self.values() if before is None else before)
+        self._open.set((*blocks, opened))
+        return opened
+
+    def last(self, block: Any) -> "_Open | None":
+        """What `begin` returned last for a block; None if that was in another thread or task."""
+        for opened in self._open.get()[::-1]:
+            if opened[0]() is block:
+                return opened
+        return None
+
+    def end(self, opened: "_Open | None") -> None:
+        """End a block and restore the variables; nothing happens where it has ended already.
+
+        So it can be called again where an interrupt came in between.
+        """
+        blocks = self._open.get()
+        if opened is None or opened not in blocks:
             return
-        before = blocks[index][1]
+        if opened is not blocks[-1]:  # without those that ended in another task
+            blocks = tuple([one for one in blocks if one is opened or one[0]() is not None])
+        index = blocks.index(opened)
         if index == len(blocks) - 1:
-            self.restore(before)
+            self.restore(opened[1])
             self._open.set(blocks[:index])
         else:
-            later = (blocks[index + 1][0], before)
+            later = (blocks[index + 1][0], opened[1])
             self._open.set((*blocks[:index], later, *blocks[index + 2 :]))
 
 
@@ -124,13 +144,36 @@ class Block:
         """Set the variables."""
         raise NotImplementedError
 
-    def __enter__(self) -> Self:
-        self.stack.push(self)
-        self._apply()
+    def _begin(self, before: tuple[Any, ...] | None = None) -> Self:
+        opened = None
+        try:
+            opened = self.stack.begin(self, before)
+            self._set(opened[1])
+        except BaseException:  # an interrupt: nobody will call __exit__
+            self.stack.end(opened or self.stack.last(self))
+            raise
         return self
 
+    def _set(self, before: tuple[Any, ...]) -> None:
+        """Set the variables for a with block; ``before`` has their values before it."""
+        self._apply()
+
+    def __enter__(self) -> Self:
+        return self._begin()
+
     def __exit__(self, *error: object) -> None:
-        self.stack.pop(self)
+        opened = self.stack.last(self)
+        try:
+            self.stack.end(opened)
+        except BaseException:
+            self.stack.end(opened)
+            raise
+
+    def _copy(self) -> Self:
+        """A block of its own for one call of a decorated function."""
+        block: Self = object.__new__(type(self))
+        block.__dict__.update(self.__dict__)
+        return block
 
     def __call__(self, function: F) -> F:
         """Decorate a function, a generator function or a coroutine function (or both in one)."""
@@ -145,7 +188,7 @@ def _generator(block: Block, function: Callable[..., Any]) -> Callable[..., Any]
         resume, argument = steps.send, None
         while True:
             try:
-                with block:
+                with block._copy():
                     value = resume(argument)
             except StopIteration as stop:
                 return stop.value
@@ -163,7 +206,7 @@ def _async_generator(block: Block, function: Callable[..., Any]) -> Callable[...
         resume, argument = steps.asend, None
         while True:
             try:
-                with block:
+                with block._copy():
                     value = await resume(argument)
             except StopAsyncIteration:
                 return
@@ -177,7 +220,7 @@ def _async_generator(block: Block, function: Callable[..., Any]) -> Callable[...
 
 def _coroutine(block: Block, function: Callable[..., Any]) -> Callable[..., Any]:
     async def coroutine(*args: Any, **kwargs: Any) -> Any:
-        with block:
+        with block._copy():
             return await function(*args, **kwargs)
 
     return coroutine
@@ -185,7 +228,7 @@ def _coroutine(block: Block, function: Callable[..., Any]) -> Callable[..., Any]
 
 def _function(block: Block, function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
-        with block:
+        with block._copy():
             return function(*args, **kwargs)
 
     return call
@@ -205,6 +248,46 @@ class _Mode(Block):
 
     def _apply(self) -> None:
         recording.set(self.mode and (observer.get() or True))
+
+    def _set(self, before: tuple[Any, ...]) -> None:
+        if self.mode:
+            self._apply()
+            return
+        frame = sys._getframe(3)  # of the with statement
+        in_steps = frame.f_code.co_flags & inspect.CO_ASYNC_GENERATOR
+        recording.set(_Off(self, before[0], frame if in_steps else None))
+
+
+class _Off:
+    """The value of `recording` in a block without: false while the block is open, then as before.
+
+    Mostly the block restores the variable. Not where an interrupt comes when ``__exit__`` is called
+    and has not begun; and an asynchronous generator that is left before its end is closed by
+    another task, which cannot set the variables of this one. There the block counts as open while
+    the ``frame`` of the generator runs, so that its mode is none of the caller's.
+    """
+
+    __slots__ = ("before", "block", "frame")
+
+    def __init__(self, block: Block, before: Any, frame: FrameType | None) -> None:
+        self.block = weakref.ref(block)
+        self.before = before
+        self.frame = frame
+
+    def __bool__(self) -> bool:
+        if self.block() is None:
+            self.frame = None
+            return bool(self.before)
+        if self.frame is None:
+            return False
+        running: FrameType | None = sys._getframe(1)
+        while running is not None and running is not self.frame:
+            running = running.f_back
+        return running is None and bool(self.before)
+
+    def __call__(self, node: Any, raws: Any, y: Any) -> None:
+        if self.before is not True:
+            self.before(node, raws, y)
 
 
 class observed(Block):  # noqa: N801 - a block, like the others
@@ -292,10 +375,8 @@ class _FromTheCallOn(Block):
         self._apply()
 
     def __enter__(self) -> Self:
-        self.stack.push(self, self._before)
-        self._before = None
-        self._apply()
-        return self
+        before, self._before = self._before, None
+        return self._begin(before)
 
     def __call__(self, function: F) -> F:
         if self._before is not None:

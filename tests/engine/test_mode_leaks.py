@@ -8,6 +8,7 @@ import threading
 
 import numpy as np
 import pytest
+from interrupts import interrupted_everywhere
 
 import gpugrad as gg
 from gpugrad.backend import sim
@@ -135,6 +136,28 @@ def test_functions_that_call_the_user_s_restore_modes():
             call()
         gg.set_grad_enabled(True)  # the user's own call, where nothing undoes it
         assert state() == PLAIN
+
+
+@pytest.mark.parametrize("outer", [contextlib.nullcontext, gg.enable_grad, gg.no_grad])
+@pytest.mark.parametrize("name", ["no_grad", "enable_grad", "detect_anomaly", "debug_mode"])
+def test_an_interrupt_at_any_place_leaves_no_mode(name, outer):
+    """Not so set_grad_enabled, whose call alone sets the mode for good."""
+    block = BLOCKS[name]
+
+    def work(made):
+        with outer(), block():
+            pass
+
+    def check(made):
+        assert gg.is_grad_enabled()
+        with gg.enable_grad():  # what an interrupt at the very end has left is tidied up by others
+            pass
+        assert state()[:5] == PLAIN[:5]
+
+    interrupted_everywhere(lambda: None, work, check)
+    if name in LASTING:
+        decorated = block()(lambda: None)
+        interrupted_everywhere(lambda: None, lambda made: decorated(), check)
 
 
 # Threads.
@@ -377,6 +400,41 @@ def test_an_asynchronous_generator_that_the_loop_finishes():
             assert state() == PLAIN
 
     asyncio.run(main())
+    assert state() == PLAIN
+
+
+@pytest.mark.parametrize("outer", [contextlib.nullcontext, gg.enable_grad, gg.no_grad])
+def test_an_asynchronous_generator_that_is_left_before_its_end(outer):
+    """Its no_grad holds while it runs: neither between its steps nor after the last."""
+    inside = []
+
+    async def steps():
+        with gg.no_grad():
+            inside.append(gg.is_grad_enabled())
+            await asyncio.sleep(0)
+            inside.append((gg.ones(1, requires_grad=True) * 2).requires_grad)
+            yield 1
+            yield 2
+
+    async def main():
+        x = gg.ones(1, requires_grad=True)
+        with outer():
+            mode = gg.is_grad_enabled()
+            async for _ in steps():
+                assert gg.is_grad_enabled() == mode
+                assert (x * 2).requires_grad == mode
+                break
+            assert (x * 2).requires_grad == mode
+            gc.collect()
+            await asyncio.sleep(0.01)
+            assert (x * 2).requires_grad == mode
+            with gg.detect_anomaly():
+                assert (x * 2).requires_grad == mode
+        assert state() == PLAIN
+        assert (x * 2).requires_grad
+
+    asyncio.run(main())
+    assert inside == [False, False]
     assert state() == PLAIN
 
 
