@@ -15,6 +15,7 @@ def interrupted_everywhere(begin, work, check, stride=1):
 
     ``check`` gets what ``begin`` returned, after each run. With ``stride`` every so many places.
     """
+    work(begin())  # so that kernels are there, whose compilation is not looked at
     for place in count(0, stride):
         made = begin()
         if not _interrupted_at(place, lambda made=made: work(made)):

@@ -93,14 +93,14 @@ def test_half_precision_is_computed_in_float32_and_rounded_once(name, rng):
     optimizer = make([w], **words)
     (group,) = optimizer.param_groups
     names = optimizer._names(group)
-    state = [np.zeros_like(p) for _ in names]
+    state = [np.zeros(p.shape, np.float32) for _ in names]
     for t in (1, 2, 3):
         w.grad = gg.tensor(g, device="cuda")
         assert launches(optimizer.step)[1] == 1
         arrays = [a.astype(np.float32) for a in (p, g, *state)]
         spare = tuple(np.empty_like(arrays[0]) for _ in range(make.scratch))
         make.rule(np, *arrays[:2], tuple(arrays[2:]), spare, *optimizer._values(group, t))
-        p, *state = (a.astype(np.float16) for a in (arrays[0], *arrays[2:]))
+        p, state = arrays[0].astype(np.float16), arrays[2:]
         np.testing.assert_array_equal(w.detach().numpy(), p)
         for key, expected in zip(names, state, strict=True):
             np.testing.assert_array_equal(optimizer.state[w][key].get(), expected)
