@@ -36,6 +36,7 @@ from gpugrad.kernels.rows import loss_source, rows_source  # noqa: E402
 from gpugrad.kernels.source import FLOATS  # noqa: E402
 from gpugrad.kernels.squares import squares_source  # noqa: E402
 from gpugrad.optim import clip  # noqa: E402
+from gpugrad.optim.apply import working_dtype  # noqa: E402
 
 __all__ = ["Source", "sources"]
 
@@ -147,6 +148,7 @@ def _steps() -> Iterator[tuple[str, Any, dict[str, Any]]]:
         yield "SGD", gg.optim.SGD, {"lr": 0.1, "momentum": 0.9, "dampening": 0.5}
         yield "Adam", gg.optim.Adam, {"weight_decay": decay}
         yield "AdamW", gg.optim.AdamW, {"weight_decay": decay}
+    yield "AdamW", gg.optim.AdamW, {"master_weights": True}
 
 
 def _multi_tensor() -> Iterator[Source]:
@@ -156,7 +158,8 @@ def _multi_tensor() -> Iterator[Source]:
             (group,) = optimizer.param_groups
             states = len(optimizer._names(group))
             present = tuple(value is not None for value in optimizer._values(group, 1))
-            text = multi_tensor.update_source(cls.rule, dtype, states, cls.scratch, present)
+            master = group["master_weights"] and working_dtype(dtype) != dtype
+            text = multi_tensor.update_source(cls.rule, dtype, states, cls.scratch, present, master)
             options = (*STD, *multi_tensor.STEP_OPTIONS)
             yield Source(f"a step of {name}", dtype.name, f"{name} {kwargs}", text, options)
         limit = multi_tensor.update_source(clip._limit, dtype, 0, 0, (True, True))

@@ -269,6 +269,9 @@ class Call:
         if nodes and not (self.custom.host and tensors[0].device.kind != "cpu"):
             conversions.append(lambda value: value if is_recorded(value) else raw_array(value))
         reason = ""
+        if self.custom.keeps_outside:  # to a rule over Tensors it would be a constant
+            reason = "it reads an array that the forward keeps outside; return it by gg.saved"
+            conversions = []
         for convert in conversions:
             try:
                 results = run(TENSORS, convert, leading)

@@ -7,14 +7,16 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from gpugrad.autodiff import tree
 from gpugrad.autodiff.rules import zeros
 from gpugrad.autodiff.run import check_function, connect, inside_since, is_recorded
-from gpugrad.backend.device import default_device, device
+from gpugrad.backend.device import default_device, device, to_numpy
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.backward import run_backward
 from gpugrad.engine.forward import push
-from gpugrad.engine.modes import enable_grad, recording
+from gpugrad.engine.modes import enable_grad, indices_are_checked, recording
 from gpugrad.engine.node import Leaf, Node, next_serial
 from gpugrad.engine.op import TABLE, Op
 from gpugrad.engine.outputs import OutputsNode, pick
@@ -39,7 +41,8 @@ def checkpoint(f: Function) -> Function:
 
     ``f`` must do the same when it runs again. GradientError where an argument was changed in
     place since, where ``f`` is seen to do something else, and where it changes a tensor from
-    outside in place with what it computed.
+    outside in place with what it computed; in `debug_mode` also where it gives other values, since
+    it draws from NumPy's generator, say.
 
     >>> import gpugrad as gg
     >>> x = gg.tensor([1.0, 2.0], requires_grad=True)
@@ -92,6 +95,7 @@ class _Call:
         self.older: list[Any] = []  # the nodes of recorded tensors from outside of f
         self.states: Any = {}
         self.outputs: list[tuple[Any, Any]] = []
+        self.seen: list[np.ndarray] = []  # in debug_mode the values of the outputs
         self.xp: Any = None
 
     def run(self, inputs: Sequence[Tensor], start: int) -> "_Result":
@@ -120,6 +124,8 @@ class _Call:
         if not ys:
             return tree.unflatten(done.structure, done.leaves)
         self.outputs, self.xp = _shapes(done), namespace_of(ys[0])
+        if indices_are_checked():
+            self.seen = [np.array(to_numpy(y)) for y in ys]
         whole = OutputsNode(
             CHECKPOINT,
             (*self.nodes, *self.older, *[None] * len(self.constants)),
@@ -156,6 +162,13 @@ class _Call:
                 f"expected {_described(self.outputs, self.older)}, got "
                 f"{_described(outputs, done.older)}. "
                 "It must not depend on what changes between the two runs"
+            )
+        if not all(map(_is_close, self.seen, [y.data for y in done.recorded])):
+            raise GradientError(
+                "checkpoint: the function gave other values when it ran again for the gradient, "
+                "which is therefore wrong. It may not draw from NumPy's generators, nor from one "
+                "of its own that goes on between the runs: draw with gg.random, or take the "
+                "numbers as arguments"
             )
         for node in done.inside:
             if isinstance(node, Node) and any(parent in ends for parent in node.parents):
@@ -212,6 +225,12 @@ def _arrays_of(done: _Result) -> list[Any]:
 
 def _shapes(done: _Result) -> list[tuple[Any, Any]]:
     return [(y.shape, y.dtype) for y in done.recorded]
+
+
+def _is_close(seen: np.ndarray, again: Any) -> bool:
+    """Whether values are the same, but for a GPU's order of sums."""
+    most = float(np.max(np.abs(seen), initial=0.0, where=np.isfinite(seen)))
+    return np.allclose(to_numpy(again), seen, rtol=1e-2, atol=1e-3 * most, equal_nan=True)
 
 
 def _described(outputs: list[tuple[Any, Any]], older: list[Any]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from gpugrad.autodiff.calls import Call, Rule
+from gpugrad.autodiff.outside import Place, arrays_in, places_outside
 from gpugrad.autodiff.rules import (
     array_beside,
     first_array,
@@ -149,6 +150,9 @@ class CustomOp:
         self.vjp: Rule | None = None
         self.vjps: tuple[Rule | None, ...] | None = None
         self.jvp: Rule | None = None
+        # Where rules read outside of themselves, and whether the forward has kept an array there.
+        self._outside: list[Place] = []
+        self.keeps_outside = False
         self._entries: dict[Any, Op] = {}
         self._single = self._entry(None, ())
         self.unknown_vjp = refusing(f"vjp of {self.name}")
@@ -242,11 +246,12 @@ class CustomOp:
         return rule
 
     def _check_rule(self, rule: Any, which: str) -> None:
-        """TypeError where a rule does not take the arguments it will be called with."""
+        """Note what a rule reads; TypeError where it does not take what it will be called with."""
         if not callable(rule):
             raise TypeError(
                 f"{self.what}: expected a function as {which}, got {type(rule).__name__}"
             )
+        self._outside += places_outside([rule])
         try:
             signature = inspect.signature(rule)
         except (TypeError, ValueError):
@@ -286,11 +291,16 @@ class CustomOp:
         raws, nodes, xp = unwrap(self._single, operands)
         if self.vjps is not None:
             nodes = [None if rule is None else node for node, rule in zip(nodes, self.vjps)]
-        outputs, several, extras = self._compute(xp, raws, parameters)
-        entry = self._entry(len(outputs) if several else None, tuple(extras))
         mode = recording.get()
         if not mode or all(node is None for node in nodes):
+            outputs, several, _ = self._compute(xp, raws, parameters)
             return tuple(map(Tensor, outputs)) if several else Tensor(outputs[0])
+        before = arrays_in(self._outside)
+        outputs, several, extras = self._compute(xp, raws, parameters)
+        if self._outside and not self.keeps_outside:
+            after = arrays_in(self._outside)
+            self.keeps_outside = any(all(new is not old for old in before) for new in after)
+        entry = self._entry(len(outputs) if several else None, tuple(extras))
         y = outputs if several else outputs[0]
         return attach_node(entry, raws, nodes, xp, parameters, y, tuple(extras.values()), mode)
 
@@ -392,7 +402,8 @@ def custom_op(
     Without a jvp the vjp is transposed, without a vjp the jvp is, if it is written with ``xp``.
 
     A rule that computes with the functions of ``xp`` and with operators can be differentiated
-    itself. One that does not is never differentiated silently: a derivative of it raises.
+    itself. One that does not is never differentiated silently: a derivative of it raises. So does
+    that of a rule that reads an array which the forward keeps in a closure: return it by `saved`.
 
     ``saves`` names the arrays, and ``y``, whose values the rules use, as in ``saves="x y"``, and
     so what may not change before the derivative is computed: by default all. `saved` hands on

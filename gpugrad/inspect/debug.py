@@ -30,6 +30,9 @@ class debug_mode(observed):  # noqa: N801 - a block, like detect_anomaly
     run in a block. Every value is read twice more, so use it to find an error; outside of the
     block it costs nothing. A function can be decorated with ``@gg.debug_mode()``.
 
+    The values that a `checkpoint` computes a second time are compared with the first: they differ
+    where its function draws from NumPy's generator, say, and then the gradient would be wrong.
+
     Indices and class numbers on a GPU are checked as well. Elsewhere those that are out of range
     select another element or give a loss of NaN, where they raise on the CPU.
 

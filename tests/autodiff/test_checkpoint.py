@@ -430,3 +430,23 @@ def test_graphs_with_checkpoints_are_drawn():
     out = gg.checkpoint(lambda x: x * x)(x).sum()
     assert "checkpoint" in str(gg.draw(out, values=True))
     assert "checkpoint" in str(gg.explain(out))
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_debug_mode_finds_a_generator_that_is_not_gpugrad_s(own, device):
+    generator = np.random.default_rng(0)
+
+    def noisy(x):
+        noise = generator.normal(size=3) if own else np.random.normal(size=3)
+        return x * gg.tensor(noise.astype("float32"), device=device)
+
+    def quiet(x):
+        return x * gg.random.normal(size=3, device=device)
+
+    x = gg.ones(3, device=device, requires_grad=True)
+    with gg.debug_mode():
+        gg.checkpoint(quiet)(x).sum().backward()
+        loss = gg.checkpoint(noisy)(x).sum()
+        with pytest.raises(gg.GradientError, match=r"gave other values.* draw with gg\.random"):
+            loss.backward()
+    gg.checkpoint(noisy)(x).sum().backward()  # outside nothing is compared

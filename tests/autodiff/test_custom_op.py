@@ -1060,3 +1060,80 @@ def test_gradients_have_the_dtype_of_their_argument(device, dtype):
     op(x).sum().backward()
     assert x.grad.dtype == dtype
     same(x.grad, [2.0, 4.0])
+
+
+# ---------------------------------------------------------------- values kept outside
+
+
+class Keeper:
+    """The forward and the vjp of exp, which keep its value somewhere outside of the op."""
+
+    def __init__(self):
+        self.kept = None
+
+    def forward(self, xp, x):
+        self.kept = xp.exp(x)
+        return self.kept
+
+    def vjp(self, xp, g, y, x):
+        return g * self.kept
+
+
+OUTSIDE = {}
+
+
+def kept_in(place):
+    """A custom op of exp, whose vjp reads a value that its forward has put into a place."""
+    box, items, cell = {}, [None], None
+
+    def nonlocal_forward(xp, x):
+        nonlocal cell
+        cell = xp.exp(x)
+        return cell
+
+    def dict_forward(xp, x):
+        box["e"] = xp.exp(x)
+        return box["e"]
+
+    def list_forward(xp, x):
+        items[0] = xp.exp(x)
+        return items[0]
+
+    def global_forward(xp, x):
+        OUTSIDE["e"] = xp.exp(x)
+        return OUTSIDE["e"]
+
+    keeper = Keeper()
+    return {
+        "variable": (nonlocal_forward, lambda xp, g, y, x: g * cell),
+        "dict": (dict_forward, lambda xp, g, y, x: g * box["e"]),
+        "list": (list_forward, [lambda xp, g, y, x: g * items[0]]),
+        "global": (global_forward, lambda xp, g, y, x: g * OUTSIDE["e"]),
+        "object": (keeper.forward, keeper.vjp),
+    }[place]
+
+
+@pytest.mark.parametrize("place", ["variable", "dict", "list", "global", "object"])
+def test_a_value_that_is_kept_outside_has_no_second_derivative(place, device):
+    f = gg.custom_op(*kept_in(place))
+    x = gg.tensor([0.5, 1.0], device=device, requires_grad=True)
+    g = gg.gradients(f(x).sum(), x, create_graph=True)
+    np.testing.assert_allclose(g.detach().cpu().numpy(), np.exp([0.5, 1.0]), rtol=1e-6)
+    with pytest.raises(gg.GradientError, match=r"keeps outside; return it by gg\.saved"):
+        gg.gradients(g.sum(), x)
+    with pytest.raises(gg.GradientError, match="keeps outside"):
+        gg.hvp(lambda x: f(x).sum(), x.detach(), gg.ones(2, device=device))
+
+
+def test_a_constant_outside_is_none_of_the_forward_s(device):
+    matrix = device.send(np.array([2.0, 3.0]))
+    table = {"scale": matrix}
+
+    def forward(xp, x):
+        table["calls"] = table.get("calls", 0) + 1
+        return matrix * x * x
+
+    f = gg.custom_op(forward, lambda xp, g, y, x: 2 * g * x * table["scale"])
+    x = gg.tensor([0.5, 1.0], dtype="float64", device=device, requires_grad=True)
+    g = gg.gradients(f(x).sum(), x, create_graph=True)
+    assert gg.gradients(g.sum(), x).tolist() == [4.0, 6.0]
