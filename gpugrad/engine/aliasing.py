@@ -201,8 +201,10 @@ def _with_subclasses(cls: Any) -> set[Any]:
 def repeats(array: Any) -> bool:
     """Whether several elements are one in memory, as after broadcasting."""
     strides = getattr(array, "strides", ())
-    return 0 in strides and any(
-        stride == 0 and size > 1 for size, stride in zip(array.shape, strides, strict=True)
+    return (
+        0 in strides
+        and array.size > 0
+        and any(stride == 0 and size > 1 for size, stride in zip(array.shape, strides, strict=True))
     )
 
 

@@ -16,6 +16,7 @@ from gpugrad.backend.device import device_of
 from gpugrad.backend.memory import says_who
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import versions
+from gpugrad.engine.aliasing import check_writable
 from gpugrad.engine.interrupts import uninterrupted
 from gpugrad.engine.modes import enable_grad
 from gpugrad.errors import DTypeError, GradientError, ShapeError
@@ -174,6 +175,8 @@ class Optimizer:
                 f"{who}: {_named(index, p)} was computed from other tensors, so no gradient "
                 "arrives in it. Pass the leaf it came from, or its .detach().requires_grad_()"
             )
+        if p.requires_grad:
+            check_writable(who, p.data)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear the gradients of all parameters, or replace them by zeros."""

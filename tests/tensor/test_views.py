@@ -259,6 +259,8 @@ def test_nothing_broadcast_is_written_to(device):
         with pytest.raises(ArgumentError, match="made by broadcasting"):
             one += 1.0
     assert recorded.tolist() == [1]
+    with pytest.raises(ArgumentError, match="SGD: .* made by broadcasting"):
+        gg.optim.SGD([gg.broadcast_to(t, (3,)).requires_grad_()], lr=0.1)
     copied = gg.broadcast_to(t, (3,)).copy()
     copied[0] = 5.0
     assert copied.tolist() == [5, 1, 1]
