@@ -22,6 +22,7 @@ from gpugrad.functions.ufunclike import clip
 from gpugrad.tensor import OPS, Tensor, as_tensor, asarray, getitem
 from gpugrad.tensor.assign import index_update
 from gpugrad.tensor.indices import index_array
+from gpugrad.tensor.views import unshared
 
 __all__ = [
     "argwhere", "choose", "compress", "extract", "flatnonzero", "nonzero", "put_along_axis",
@@ -45,7 +46,7 @@ def argwhere(x: Any, /) -> Tensor:
 def take(x: Any, /, indices: Any, axis: int | None = None) -> Tensor:
     """The elements at ``indices`` along an axis; along the raveled x where axis is None."""
     x, axis = raveled_or_along("take", x, axis)
-    return getitem(x, (slice(None),) * axis + (indices,))
+    return unshared(getitem(x, (slice(None),) * axis + (indices,)), x)
 
 
 def take_along_axis(x: Any, /, indices: Any, axis: int = -1) -> Tensor:

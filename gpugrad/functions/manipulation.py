@@ -24,6 +24,7 @@ from gpugrad.functions.operands import (
     with_size,
 )
 from gpugrad.tensor import OPS, Tensor, as_tensor, getitem
+from gpugrad.tensor.views import unshared
 
 __all__ = [
     "append", "concat", "concatenate", "delete", "expand_dims", "flatten", "fliplr", "flipud",
@@ -94,20 +95,21 @@ def flatten(
 ) -> Tensor:
     """The axes from ``start_dim`` to ``end_dim``, both included, merged into one.
 
-    ``flatten("F")`` is NumPy's: all axes, the first varying fastest.
+    ``flatten("F")`` is NumPy's: all axes, the first varying fastest. All axes merged are a copy, as
+    NumPy's; some, as PyTorch's, are a view where they can be.
     """
     x = as_tensor(x)
     if isinstance(start_dim, str):
         order, start_dim = start_dim, 0
     if x.ndim == 0:
-        return reshape(x, 1, order)
+        return unshared(reshape(x, 1, order), x)
     first, last = (axis_number("flatten", axis, x.ndim) for axis in (start_dim, end_dim))
     if last < first:
         raise ShapeError(f"flatten: end_dim {end_dim} comes before start_dim {start_dim}")
+    if last - first + 1 == x.ndim:
+        return unshared(reshape(x, -1, order), x)
     if order != "C":
-        if last - first + 1 < x.ndim:
-            raise ArgumentError(f"flatten: order {order!r} is for all axes together")
-        return reshape(x, -1, order)
+        raise ArgumentError(f"flatten: order {order!r} is for all axes together")
     size = math.prod(x.shape[first : last + 1])
     return reshape(x, (*x.shape[:first], size, *x.shape[last + 1 :]))
 
@@ -225,7 +227,7 @@ def tile(x: Any, /, reps: int | Sequence[int]) -> Tensor:
     apart = reshape(x, [size for n in shape for size in (1, n)])
     spread = [size for pair in zip(times, shape, strict=True) for size in pair]
     repeated = OPS["broadcast_to"](apart, tuple(spread))
-    return reshape(repeated, [n * m for n, m in zip(times, shape, strict=True)])
+    return unshared(reshape(repeated, [n * m for n, m in zip(times, shape, strict=True)]), x)
 
 
 def repeat(x: Any, /, repeats: Any, axis: int | None = None) -> Tensor:
@@ -234,7 +236,7 @@ def repeat(x: Any, /, repeats: Any, axis: int | None = None) -> Tensor:
     if isinstance(repeats, int | np.integer):
         apart = expand_dims(x, axis + 1)
         apart = OPS["broadcast_to"](apart, with_size(apart.shape, axis + 1, int(repeats)))
-        return reshape(apart, with_size(x.shape, axis, x.shape[axis] * int(repeats)))
+        return unshared(reshape(apart, with_size(x.shape, axis, x.shape[axis] * int(repeats))), x)
     counts = to_numpy(repeats.data) if isinstance(repeats, Tensor) else np.asarray(repeats)
     if counts.shape not in ((1,), (x.shape[axis],)):
         raise ShapeError(

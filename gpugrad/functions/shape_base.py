@@ -12,6 +12,7 @@ from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.manipulation import concat, pieces, reshape
 from gpugrad.functions.operands import axis_number, together, with_axes
 from gpugrad.tensor import OPS, Tensor, as_tensor
+from gpugrad.tensor.views import unshared
 
 __all__ = [
     "array_split", "atleast_1d", "atleast_2d", "atleast_3d", "block", "column_stack", "dsplit",
@@ -98,7 +99,8 @@ def block(arrays: Any) -> Tensor:
         leaf = next(rest)
         return reshape(leaf, (1,) * (rank - leaf.ndim) + leaf.shape)
 
-    return joined(arrays, depth)
+    result = joined(arrays, depth)
+    return result if depth else unshared(result, leaves[0])
 
 
 def _depth(part: Any, arrays: list[Any]) -> int:

@@ -7,14 +7,16 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.op import TABLE
 from gpugrad.engine.record import record
 from gpugrad.functions.type_check import real_only
-from gpugrad.tensor import OPS, Tensor
+from gpugrad.tensor import OPS, Tensor, as_tensor
+from gpugrad.tensor.views import unshared
 
 __all__ = ["clip", "divmod", "float_power", "frexp", "isneginf", "isposinf", "modf"]
 
 
 def clip(x: Any, /, min: Any = None, max: Any = None) -> Tensor:
     """x clipped to [``min``, ``max``], numbers or arrays, either of which may be None."""
-    return record(TABLE["clip"], (x, min, max))
+    result: Tensor = record(TABLE["clip"], (x, min, max))
+    return result if min is not None or max is not None else unshared(result, as_tensor(x))
 
 
 def divmod(a: Any, b: Any, /) -> tuple[Tensor, Tensor]:

@@ -29,7 +29,7 @@ from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.hooks import move_retained
 from gpugrad.tensor.table import OPS
 
-__all__ = ["Change", "change_in_place", "changes_of_older", "check_fits", "is_assigned"]
+__all__ = ["Change", "change_in_place", "changes_of_older", "check_fits", "is_assigned", "unshared"]
 
 
 class Change:
@@ -190,6 +190,16 @@ def changes_of_older() -> Iterator[list[Tensor]]:
         _noted.reset(token)
     living = [reference() for reference, serial in noted if serial < start]
     found += [tensor for tensor in living if tensor is not None]
+
+
+def unshared(result: Tensor, x: Tensor) -> Tensor:
+    """The result of a function that copies in NumPy: a copy of it where it is a view of x."""
+    own = result._array
+    xp = namespace_of(own)
+    if isinstance(own, np.generic) or xp.owner_of(own) is not xp.owner_of(x._array):
+        return result
+    copy: Tensor = OPS["astype"](result, own.dtype)
+    return copy
 
 
 def check_fits(who: str, tensor: Tensor, result: Tensor) -> None:

@@ -1,5 +1,6 @@
 """In-place changes in recorded code of a base and its views, and what is refused."""
 
+import copy
 import gc
 import random
 
@@ -8,8 +9,10 @@ import pytest
 from arrays import host, made
 
 import gpugrad as gg
+from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import aliasing
 from gpugrad.errors import ArgumentError, DTypeError, GradientError, ShapeError
+from gpugrad.functions.bind import PUBLIC
 
 # ---------------------------------------------------------------- a base and its views
 
@@ -196,6 +199,55 @@ def test_nothing_is_left_behind(device):
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+# ---------------------------------------------------------------- what is a view
+
+X = np.arange(24.0).reshape(2, 3, 4) + 1
+ARGUMENTS = [
+    (X,), (X[0],), (X[0, 0],), (X, 1), (X, 0, 1), (X[0], 2), (X, (4, 6)), (X, (2, 0, 1)),
+    (X, (2, 2, 3, 4)), (X, X), (X, [0], 0), (X, X.shape), (X, None), (X, 1, 0), (X, None, None),
+]  # fmt: skip
+OTHERWISE = {"real_if_close"}  # their results depend on the values
+
+
+def arrays_of(result):
+    parts = result if isinstance(result, tuple | list) else [result]
+    return [part.data if isinstance(part, gg.Tensor) else part for part in parts]
+
+
+def owners(arrays):
+    return {id(namespace_of(a).owner_of(a)) for a in arrays if getattr(a, "size", 0)}
+
+
+@pytest.mark.parametrize("name", sorted(n for n in PUBLIC if hasattr(np, n) and n not in OTHERWISE))
+@pytest.mark.filterwarnings("ignore")
+def test_a_copy_of_numpy_s_shares_no_memory(name, device):
+    """Else a change of it would be one of the tensor that it was made of."""
+    for first, *rest in ARGUMENTS:
+        array, others = first.copy(), copy.deepcopy(rest)  # some may be out=
+        t = gg.tensor(first.copy(), device=device)
+        try:
+            theirs, ours = getattr(np, name)(array, *others), PUBLIC[name](t, *rest)
+        except (
+            ArithmeticError, AttributeError, IndexError, TypeError, ValueError, gg.GpugradError
+        ):  # fmt: skip
+            continue
+        views = [np.shares_memory(a, array) for a in arrays_of(theirs) if isinstance(a, np.ndarray)]
+        if not any(views):
+            kept = arrays_of(ours)
+            assert not owners([t.data]) & owners(kept), rest
+
+
+@pytest.mark.parametrize("method", ["flatten", "clip", "repeat", "take", "copy"])
+def test_methods_that_copy_share_no_memory(method, device):
+    t = gg.tensor(X.copy(), device=device)
+    results = [getattr(t, method)(*((1,) if method in ("repeat", "take") else ()))]
+    if method == "flatten":
+        results.append(t.T.flatten("F"))
+    for result in results:
+        result += 1.0
+    assert t.tolist() == X.tolist()
 
 
 # ---------------------------------------------------------------- refusals
