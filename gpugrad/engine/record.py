@@ -29,12 +29,16 @@ for _number in (bool, int, float, complex):
 # Set once by gpugrad.tensor, which stands above this module.
 Tensor: Any = None
 _from_python: Callable[..., Any]
+_weak: Callable[..., Any]
 
 
-def use_tensor_class(cls: type, from_python: Callable[..., Any]) -> None:
-    """Set the class that ops take and return, and the conversion of lists and numbers."""
-    global Tensor, _from_python
-    Tensor, _from_python = cls, from_python
+def use_tensor_class(cls: type, from_python: Callable[..., Any], weak: Callable[..., Any]) -> None:
+    """Set the class that ops take and return, and the conversions of lists and numbers.
+
+    ``weak(list, dtypes)`` is that beside arrays of these dtypes.
+    """
+    global Tensor, _from_python, _weak
+    Tensor, _from_python, _weak = cls, from_python, weak
 
 
 def record(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None = None) -> Any:
@@ -186,36 +190,30 @@ def _on_device_of(raws: Sequence[Any], compute: Callable[..., Any]) -> Callable[
 
 
 def _convert(op: Op, operand: Any, operands: Sequence[Any]) -> Any:
-    """A raw array of a list, or an array whose type is new; DTypeError for anything else.
-
-    Like a number, a list goes where the arrays among the operands are, and does not promote.
-    """
+    """A raw array of a list, or an array whose type is new; DTypeError for anything else."""
     if operand is None and op.optional:
         return None
     try:
         namespace_of(operand)
     except DTypeError as error:
         if isinstance(operand, (list, tuple)):
-            arrays = (other._array if isinstance(other, Tensor) else other for other in operands)
-            first = next((raw for raw in arrays if NAMESPACES.get(type(raw)) is not None), None)
-            if first is None:
-                return _from_python(operand, asked=False)
-            host = _from_python(operand, device="cpu")
-            dtype = _as_precise(host.dtype, first.dtype)
-            if host.dtype != dtype:
-                host = _from_python(operand, dtype=dtype, device="cpu")
-            return beside(host, first)
+            return _of_list(op, operand, operands)
         raise wrong_operand(op, operand) from error
     return operand
 
 
-def _as_precise(own: Any, array: Any) -> Any:
-    """The dtype for a list beside an array: as precise as the array, and complex if the list is."""
-    if own.kind not in "fc" or array.kind not in "fc" or array.char not in "efdFD":
-        return own
-    if own.kind == "c":
-        return numpy.result_type(array, numpy.complex64)
-    return numpy.dtype(array.char.lower()) if array.kind == "c" else array
+def _of_list(op: Op, listed: Any, operands: Sequence[Any]) -> Any:
+    """A raw array of a list; like a number, it goes where the arrays are, and does not promote."""
+    raws = [other._array if isinstance(other, Tensor) else other for other in operands]
+    arrays = [raw for raw in raws if NAMESPACES.get(type(raw)) is not None]
+    if not arrays:
+        return _from_python(listed, asked=False)
+    dtypes = [array.dtype for array in arrays]
+    for other, kind in zip(operands, op.operands):
+        if other is listed and kind == "whole":  # an index is none of the numbers beside it
+            dtypes = [numpy.dtype(numpy.int64)]
+    home = next((array for array in arrays if not isinstance(array, numpy.generic)), arrays[0])
+    return beside(_weak(listed, dtypes), home)
 
 
 def bind(op: Op) -> Callable[..., Any]:

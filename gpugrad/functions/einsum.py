@@ -11,7 +11,7 @@ from gpugrad.engine.op import TABLE
 from gpugrad.engine.record import record
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.manipulation import squeeze, transpose
-from gpugrad.functions.operands import arange_beside
+from gpugrad.functions.operands import arange_beside, together
 from gpugrad.tensor import Tensor, as_tensor, getitem
 
 __all__ = ["einsum", "einsum_path"]
@@ -52,7 +52,7 @@ def einsum(subscripts: Any, /, *operands: Any, optimize: Any = None) -> Tensor:
     """
     if not isinstance(subscripts, str):
         subscripts, operands = _spelled(subscripts, *operands)
-    tensors = [as_tensor(operand) for operand in operands]
+    tensors = together(*operands)
     terms, output = _subscripts(subscripts, tensors)
     for index, term in enumerate(terms):
         terms[index], tensors[index] = _diagonals(term, tensors[index])

@@ -20,6 +20,7 @@ from gpugrad.functions.operands import (
     together,
     with_axes,
     with_size,
+    without_lists,
 )
 from gpugrad.functions.type_check import conjugated, real_only
 from gpugrad.tensor import OPS, Tensor, as_tensor
@@ -40,7 +41,7 @@ def diff(x: Any, /, n: int = 1, axis: int = -1, prepend: Any = None, append: Any
 
     ``prepend`` and ``append`` are values put before and after x first.
     """
-    x = as_tensor(x)
+    x = as_tensor(without_lists(x, prepend, append)[0])
     if n < 0:
         raise ShapeError(f"diff: expected n of 0 or more, got {n}")
     axis = axis_number("diff", axis, with_axes("diff", x, "one axis or more", 1).ndim)
@@ -73,7 +74,7 @@ def gradient(f: Any, /, *varargs: Any, axis: Any = None, edge_order: int = 1) ->
     >>> gg.gradient(gg.tensor([1.0, 2.0, 4.0, 7.0]), 0.5)
     tensor([2., 3., 5., 6.])
     """
-    f = floating(as_tensor(f))
+    f = floating(as_tensor(without_lists(f, *varargs)[0]))
     axes = all_or_numbers("gradient", axis, f.ndim)
     if edge_order not in (1, 2):
         raise ShapeError(f"gradient: expected edge_order 1 or 2, got {edge_order!r}")

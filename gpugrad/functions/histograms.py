@@ -2,8 +2,8 @@
 
 Imports index_tricks, manipulation, operands, scatter, sorting, type_check and tensor.
 
-They are step functions and have no gradient, not even by weights, as `bincount` and `segment_sum`
-have. The edges of bins depend on values, so all of these functions wait for the device.
+Counts are step functions of what is counted, and have a gradient by weights and by the edges of
+bins. The edges depend on values, so all of these functions wait for the device.
 """
 
 import builtins
@@ -12,33 +12,52 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpugrad.engine.modes import is_deterministic
-from gpugrad.errors import DTypeError, ShapeError
+from gpugrad.errors import DTypeError, GradientError, ShapeError
 from gpugrad.functions.index_tricks import ravel_multi_index
-from gpugrad.functions.manipulation import reshape, stack
-from gpugrad.functions.operands import along_axis, beside, is_number, with_axes, xp_of
+from gpugrad.functions.manipulation import ravel, reshape, stack
+from gpugrad.functions.operands import (
+    beside,
+    is_number,
+    together,
+    with_axes,
+    without_lists,
+    xp_of,
+)
 from gpugrad.functions.scatter import bincount
 from gpugrad.functions.sorting import searchsorted
 from gpugrad.functions.type_check import real_only
 from gpugrad.ops.ordered import histogram_in_order
 from gpugrad.tensor import Tensor, as_tensor
+from gpugrad.tensor.creation import linspace
 
 __all__ = ["histogram", "histogram2d", "histogram_bin_edges", "histogramdd"]
 
 
-def _raw(value: Any, x: Tensor) -> Any:
-    """Bins or weights as raw arrays on the device of x; anything else is returned itself."""
-    if isinstance(value, Tensor):
-        return value.detach().data
-    host = is_number(value) or isinstance(value, list | tuple)
-    return beside(value, x).data if host else value
+def _recorded(*values: Any) -> bool:
+    """Whether one of them is a Tensor in a graph."""
+    return any(isinstance(value, Tensor) and value.requires_grad for value in values)
 
 
 def _bins(name: str, bins: Any, x: Tensor) -> Any:
+    """A number of bins, or their edges as a Tensor on the device of x."""
     if isinstance(bins, str):
         raise DTypeError(f"{name}: expected a number of bins or their edges, got {bins!r}")
-    if is_number(bins):
+    if is_number(bins) and not isinstance(bins, Tensor):
         return int(bins) if bins.dtype.kind in "iu" else bins[()]
-    return _raw(bins, x)
+    host = isinstance(bins, list | tuple)
+    return beside(bins, x) if host else as_tensor(bins) if getattr(bins, "ndim", 0) else bins
+
+
+def _ends(name: str, range: Any) -> Any:
+    """The ends of a range, as numbers; GradientError for ends in a graph."""
+    if range is None or not isinstance(range, Sequence):
+        return range
+    if _recorded(*range):
+        raise GradientError(
+            f"{name}: range= has no gradient. Give it numbers (t.item()), or edges in a graph as "
+            "bins=gg.linspace(low, high, count + 1)"
+        )
+    return tuple(float(end) for end in range)
 
 
 def histogram(
@@ -46,21 +65,34 @@ def histogram(
 ) -> tuple[Tensor, Tensor]:
     """The number of elements of the raveled x in each bin, and the edges of the bins.
 
-    ``bins`` is their number or a vector of edges. No gradient, not even by weights. Waits for the
+    ``bins`` is their number or a vector of edges. Counts are step functions; there is a gradient
+    by weights, by edges, and by the extreme elements of x, between which edges lie. Waits for the
     device.
+
+    >>> import gpugrad as gg
+    >>> x = gg.tensor([0.0, 1.0, 1.5])
+    >>> gg.grad(lambda w: gg.histogram(x, [0.0, 1.0, 2.0], weights=w)[0][1])(gg.ones(3))
+    tensor([0., 1., 1.])
     """
-    x = real_only("histogram", x).detach()
-    if isinstance(range, Sequence):
-        range = tuple(float(end) for end in range)
-    bins, weights, xp = _bins("histogram", bins, x), _raw(weights, x), xp_of(x)
+    x = real_only("histogram", without_lists(x, bins, weights)[0])
+    bins, range = _bins("histogram", bins, x), _ends("histogram", range)
+    weights = None if weights is None else beside(weights, x)
     if weights is not None and weights.shape != x.shape:
         raise ShapeError(
             f"histogram: expected weights of shape {x.shape}, that of x, got {weights.shape}"
         )
-    if xp.atomic is not None and is_deterministic() and weights is not None:
-        counts, edges = histogram_in_order(xp, x.data, weights, bins, range, density)
+    if _recorded(x, bins, weights):
+        edges = histogram_bin_edges(x, bins, range)
+        counts = _counts([ravel(x)], [edges], weights, density)
+        plain = weights is None and not density
+        return counts.astype("int64") if plain else counts, edges
+    xp, x = xp_of(x), x.detach()
+    bins = bins.data if isinstance(bins, Tensor) else bins
+    raw = None if weights is None else weights.data
+    if xp.atomic is not None and is_deterministic() and raw is not None:
+        counts, edges = histogram_in_order(xp, x.data, raw, bins, range, density)
     else:
-        counts, edges = xp.histogram(x.data, bins, range, weights=weights, density=density)
+        counts, edges = xp.histogram(x.data, bins, range, weights=raw, density=density)
     return Tensor(counts), Tensor(edges)
 
 
@@ -71,11 +103,42 @@ def histogram_bin_edges(x: Any, bins: Any = 10, range: Any = None, weights: Any 
     >>> gg.histogram_bin_edges(gg.tensor([0.0, 3.0, 6.0]), bins=3)
     tensor([0., 2., 4., 6.])
     """
-    x = real_only("histogram_bin_edges", x).detach()
-    bins = _bins("histogram_bin_edges", bins, x)
-    if getattr(bins, "ndim", 0):
-        return as_tensor(bins)
+    x = real_only("histogram_bin_edges", without_lists(x, bins)[0])
+    bins, range = _bins("histogram_bin_edges", bins, x), _ends("histogram_bin_edges", range)
+    if isinstance(bins, Tensor):
+        return bins
+    if x.requires_grad and range is None and x.size:
+        low, high = x.min(), x.max()
+        if bool(low.detach() == high.detach()):  # NumPy makes room for one value
+            low, high = low - 0.5, high + 0.5
+        return linspace(low, high, int(bins) + 1)
+    x = x.detach()
     return histogram(stack([x.min(), x.max()]) if x.size else x, bins, range)[1]
+
+
+def _counts(
+    columns: Sequence[Tensor], edges: Sequence[Tensor], weights: Any, density: bool
+) -> Tensor:
+    """The points in each cell of a grid, or the sums of their weights."""
+    axes = builtins.range(len(columns))
+    # The last edge belongs to the last bin; elements outside go to one more, which is dropped.
+    numbers = [
+        searchsorted(edge, column, side="right") - (column.detach() == edge[-1].detach())
+        for edge, column in zip(edges, columns, strict=True)
+    ]
+    sizes = [edge.size + 1 for edge in edges]
+    flat = ravel_multi_index(numbers, sizes, mode="clip")
+    if weights is not None:
+        weights = ravel(weights)
+    counted = bincount(flat, weights, minlength=math.prod(sizes))
+    counted = reshape(counted, sizes)[(slice(1, -1),) * len(columns)]
+    if density:
+        total = counted.sum()
+        for i, edge in enumerate(edges):
+            widths = reshape(edge[1:] - edge[:-1], [-1 if j == i else 1 for j in axes])
+            counted = counted / widths
+        counted = counted / total
+    return counted
 
 
 def histogramdd(
@@ -84,7 +147,8 @@ def histogramdd(
     """The number of points in each cell of a grid, and the edges of the grid along each axis.
 
     ``sample`` has one row for each point, or is a list of the points' coordinates. ``bins`` is a
-    number, or for each axis a number or the edges. No gradient. Waits for the device.
+    number, or for each axis a number or the edges. Gradients are those of `histogram`. Waits for
+    the device.
 
     >>> import gpugrad as gg
     >>> counts, edges = gg.histogramdd(gg.tensor([[0.0, 0.0], [1.0, 2.0], [0.9, 2.0]]), bins=2)
@@ -92,9 +156,9 @@ def histogramdd(
     ([[1.0, 0.0], [0.0, 2.0]], tensor([0., 1., 2.]))
     """
     if isinstance(sample, list | tuple):
-        x = stack([as_tensor(part).detach() for part in sample], axis=-1)
+        x = stack(together(*sample), axis=-1)
     else:
-        x = as_tensor(sample).detach()
+        x = as_tensor(sample)
         x = x[:, None] if x.ndim == 1 else x
     real_only("histogramdd", x)
     count = with_axes("histogramdd", x, "points in rows", 2, 2).shape[1]
@@ -107,23 +171,8 @@ def histogramdd(
         )
     columns = [x[:, i] for i in builtins.range(count)]
     edges = [histogram_bin_edges(c, b, e) for c, b, e in zip(columns, each, ends, strict=True)]
-    # The last edge belongs to the last bin; elements outside go to one more, which is dropped.
-    numbers = [
-        searchsorted(edge, column, side="right") - (column == edge[-1])
-        for edge, column in zip(edges, columns, strict=True)
-    ]
-    sizes = [edge.size + 1 for edge in edges]
-    flat = ravel_multi_index(numbers, sizes, mode="clip")
-    if weights is not None:
-        weights = beside(weights, x).detach().astype("float64")
-    counted = bincount(flat, weights, minlength=math.prod(sizes)).astype("float64")
-    counted = reshape(counted, sizes)[(slice(1, -1),) * count]
-    if density:
-        total = counted.sum()
-        for i, edge in enumerate(edges):
-            counted = counted / along_axis(edge[1:] - edge[:-1], i, count)
-        counted = counted / total
-    return counted, tuple(edges)
+    weights = None if weights is None else beside(weights, x).astype("float64")
+    return _counts(columns, edges, weights, density).astype("float64"), tuple(edges)
 
 
 def histogram2d(
@@ -136,8 +185,8 @@ def histogram2d(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The number of points (x, y) in each cell of a grid, and its edges along both axes.
 
-    ``bins`` is a number or edges for both, or one of these for each. No gradient. Waits for the
-    device.
+    ``bins`` is a number or edges for both, or one of these for each. Gradients are those of
+    `histogram`. Waits for the device.
     """
     both = hasattr(bins, "__len__") and len(bins) not in (1, 2)
     counts, (rows, columns) = histogramdd(

@@ -14,7 +14,14 @@ import numpy as np
 from gpugrad.backend.device import Device, default_device
 from gpugrad.errors import ArgumentError, DTypeError, IndexingError, ShapeError
 from gpugrad.functions.manipulation import concat, ravel, reshape, tile
-from gpugrad.functions.operands import along_axis, beside, together, with_axes, xp_of
+from gpugrad.functions.operands import (
+    along_axis,
+    beside,
+    together,
+    with_axes,
+    without_lists,
+    xp_of,
+)
 from gpugrad.functions.stride_tricks import broadcast_arrays
 from gpugrad.tensor import OPS, Tensor, as_tensor, creation
 from gpugrad.tensor.assign import index_update
@@ -240,7 +247,7 @@ def fill_diagonal(x: Any, /, val: Any, wrap: bool = False) -> Tensor:
     tensor([[1., 0., 0.],
             [0., 2., 0.]])
     """
-    x = as_tensor(x)
+    x = as_tensor(without_lists(x, val)[0])
     if x.ndim < 2 or (x.ndim > 2 and len(set(x.shape)) > 1):
         raise ShapeError(
             f"fill_diagonal: expected a matrix, or more axes of one size, got shape {x.shape}"

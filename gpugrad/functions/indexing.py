@@ -16,6 +16,7 @@ from gpugrad.functions.operands import (
     axis_number,
     beside,
     is_number,
+    without_lists,
     xp_of,
 )
 from gpugrad.functions.ufunclike import clip
@@ -82,8 +83,8 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
             f"select: expected as many choices as conditions, one or more, got {len(condlist)} "
             f"conditions and {len(choicelist)} choices"
         )
-    y = default
-    for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
+    *choices, y = without_lists(*choicelist, default)
+    for condition, choice in zip(reversed(condlist), reversed(choices), strict=True):
         if is_number(condition):
             condition = condition[()]
         elif not isinstance(condition, bool):
@@ -102,7 +103,7 @@ def choose(a: Any, choices: Sequence[Any], mode: str = "raise") -> Tensor:
     wrap around, with "clip" they are clipped.
     """
     a = asarray(a).detach()
-    choices = list(choices)
+    choices = without_lists(*choices)
     if a.dtype.kind not in "iub":
         raise DTypeError(f"choose: expected whole numbers, got {a.dtype}")
     if not choices:
@@ -145,7 +146,7 @@ def put_along_axis(x: Any, /, indices: Any, values: Any, axis: int | None) -> Te
 
     `numpy.put_along_axis` changes its array and returns None; so it does for a tensor, too.
     """
-    x = as_tensor(x)
+    x = as_tensor(without_lists(x, values)[0])
     if axis is None:
         flat = ravel(x)
         positions = index_array("put_along_axis", indices, flat._array, 0).reshape(-1)

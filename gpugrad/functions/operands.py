@@ -10,8 +10,9 @@ import numpy as np
 
 from gpugrad.backend.device import device_of
 from gpugrad.backend.namespace import namespace_of
-from gpugrad.errors import AxisError, DeviceError, DTypeError, GpugradError, ShapeError
+from gpugrad.errors import AxisError, DeviceError, DTypeError, ShapeError
 from gpugrad.tensor import Tensor, as_tensor
+from gpugrad.tensor.conversion import weak_array
 
 
 def axis_number(name: str, axis: Any, ndim: int) -> int:
@@ -62,19 +63,20 @@ def with_size(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:
 def beside(values: Any, x: Any) -> Tensor:
     """An operand beside the array x as a tensor; a list or a number is sent to the device of x.
 
-    A list is weak, as a Python number is: it gets the dtype of x where that can hold it.
+    A list is weak, as a Python number is: it promotes x no further than its kind needs.
     """
     if isinstance(values, Tensor):
         return values
     x = as_tensor(x)
-    if hasattr(values, "dtype"):
-        return as_tensor(values, device=x.device if is_number(values) else None)
-    try:
-        dtype_kind = np.asarray(values).dtype.kind
-    except (ValueError, GpugradError):  # ragged, or of tensors: `as_tensor` raises
-        dtype_kind = "O"
-    weak = dtype_kind in {"f": "iuf", "c": "iufc", "i": "iu", "u": "iu"}.get(x.dtype.kind, "")
-    return as_tensor(values, dtype=x.dtype if weak else None, device=x.device)
+    return _beside(values, x, [x.dtype])
+
+
+def _beside(values: Any, home: Tensor, dtypes: Sequence[Any]) -> Tensor:
+    if isinstance(values, Tensor):
+        return values
+    if isinstance(values, list | tuple | bool | int | float | complex) and not is_number(values):
+        return Tensor(device_of(home._array).send(weak_array(values, dtypes)))
+    return as_tensor(values, device=home.device if is_number(values) else None)
 
 
 def is_number(value: Any) -> bool:
@@ -85,8 +87,19 @@ def is_number(value: Any) -> bool:
 def together(*operands: Any) -> list[Tensor]:
     """Operands as tensors: lists and numbers beside the first array among them."""
     arrays = [o for o in operands if hasattr(o, "dtype")]
-    home = next((o for o in arrays if not is_number(o)), arrays[0] if arrays else None)
-    return [as_tensor(o) if home is None else beside(o, home) for o in operands]
+    if not arrays:
+        return [as_tensor(o) for o in operands]
+    home = as_tensor(next((o for o in arrays if not is_number(o)), arrays[0]))
+    return [_beside(o, home, [array.dtype for array in arrays]) for o in operands]
+
+
+def without_lists(*operands: Any) -> list[Any]:
+    """Operands, with lists as tensors beside the arrays among them; numbers stay as they are."""
+    arrays = [o for o in operands if hasattr(o, "dtype") and not is_number(o)]
+    if not arrays:
+        return list(operands)
+    home, dtypes = as_tensor(arrays[0]), [array.dtype for array in arrays]
+    return [_beside(o, home, dtypes) if isinstance(o, list | tuple) else o for o in operands]
 
 
 def cast(x: Tensor, dtype: Any) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.errors import DTypeError, ShapeError
-from gpugrad.functions.operands import check_one_device, floating, xp_of
+from gpugrad.functions.operands import check_one_device, floating, without_lists, xp_of
 from gpugrad.ops.index import ARRAY
 from gpugrad.tensor import OPS, Tensor, as_tensor, asarray, indices
 
@@ -82,4 +82,4 @@ def scatter_add(x: Any, index: Any, values: Any) -> Tensor:
 
     The same as ``x.at[index].add(values)``.
     """
-    return as_tensor(x).at[index].add(values)
+    return as_tensor(without_lists(x, values)[0]).at[index].add(values)

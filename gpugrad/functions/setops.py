@@ -1,7 +1,7 @@
 """Sets of elements: unique ones, and those of two arrays.
 
 Imports manipulation, operands, sorting and tensor. The size of the result depends on values, so all
-but `isin` wait for the device. None has a gradient.
+but `isin` wait for the device. A gradient goes to the first of equal elements.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpugrad.functions.manipulation import concat, ravel, reshape
-from gpugrad.functions.operands import without_graph, xp_of
+from gpugrad.functions.operands import check_one_device, together, without_graph, xp_of
 from gpugrad.functions.sorting import sort
 from gpugrad.tensor import TENSORS, Tensor, as_tensor, getitem
 
@@ -32,13 +32,19 @@ def unique(
 ) -> Any:
     """The unique elements of x, sorted; on request their first indices, the inverse and counts.
 
-    No gradient. Waits for the device.
+    The gradient of an element goes to its first occurrence in x. Waits for the device.
     """
-    x = as_tensor(x).detach()
-    parts = xp_of(x).unique(
-        x.data, return_index, return_inverse, return_counts, axis, equal_nan=equal_nan
-    )
-    return tuple(map(Tensor, parts)) if isinstance(parts, tuple) else Tensor(parts)
+    x = as_tensor(x)
+    first = return_index or x.requires_grad
+    parts = xp_of(x).unique(x.data, first, return_inverse, return_counts, axis, equal_nan=equal_nan)
+    if not isinstance(parts, tuple):
+        return Tensor(parts)
+    values, *others = map(Tensor, parts)
+    if x.requires_grad:
+        where = (slice(None),) * ((axis or 0) % max(x.ndim, 1))
+        values = getitem(ravel(x) if axis is None else x, (*where, others[0]))
+        others = others[not return_index :]
+    return (values, *others) if others else values
 
 
 class UniqueAll(NamedTuple):
@@ -67,25 +73,28 @@ class UniqueInverse(NamedTuple):
 def unique_all(x: Any, /) -> UniqueAll:
     """The unique elements, their first indices, the inverse and their counts.
 
-    NaNs all differ. No gradient. Waits for the device.
+    NaNs all differ. The gradient is that of `unique`. Waits for the device.
     """
     values, indices, inverse, counts = unique(x, True, True, True, equal_nan=False)
     return UniqueAll(values, indices, reshape(inverse, as_tensor(x).shape), counts)
 
 
 def unique_counts(x: Any, /) -> UniqueCounts:
-    """The unique elements and their counts; NaNs all differ. No gradient."""
+    """The unique elements and their counts; NaNs all differ. The gradient is that of `unique`."""
     return UniqueCounts(*unique(x, return_counts=True, equal_nan=False))
 
 
 def unique_inverse(x: Any, /) -> UniqueInverse:
-    """The unique elements, and the index among them of each element of x. No gradient."""
+    """The unique elements, and the index among them of each element of x.
+
+    The gradient is that of `unique`.
+    """
     values, inverse = unique(x, return_inverse=True, equal_nan=False)
     return UniqueInverse(values, reshape(inverse, as_tensor(x).shape))
 
 
 def unique_values(x: Any, /) -> Tensor:
-    """The unique elements, sorted; NaNs all differ. No gradient. Waits for the device."""
+    """The unique elements, sorted; NaNs all differ. The gradient is that of `unique`."""
     return unique(x, equal_nan=False)
 
 
@@ -104,11 +113,12 @@ def isin(
 
 def _set(name: str, doc: str, choose: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
     def function(a: Any, b: Any, /) -> Tensor:
-        one, other = without_graph(name, a, b)
+        one, other = together(a, b)
+        check_one_device(name, one, other)
         return choose(unique(ravel(one)), unique(ravel(other)))
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"{doc}, sorted. No gradient. Waits for the device."
+    function.__doc__ = f"{doc}, sorted. The gradient is that of `unique`. Waits for the device."
     return function
 
 

@@ -27,6 +27,7 @@ from gpugrad.functions.operands import (
     floating,
     together,
     with_axes,
+    without_lists,
     xp_of,
 )
 from gpugrad.functions.type_check import by_parts, conjugated, real_only
@@ -254,7 +255,7 @@ def average(
     >>> gg.average(gg.tensor([1.0, 2.0, 6.0]), weights=gg.tensor([1.0, 1.0, 2.0]))
     tensor(3.75)
     """
-    x = as_tensor(x)
+    x = as_tensor(without_lists(x, weights)[0])
     if weights is None:
         y = OPS["mean"](x, axis=axis, keepdims=keepdims)
         count = x.size // max(y.size, 1)

@@ -10,7 +10,7 @@ from gpugrad.errors import ShapeError
 from gpugrad.functions.manipulation import moveaxis, ravel, reshape, stack, transpose
 from gpugrad.functions.operands import axis_numbers, together
 from gpugrad.functions.type_check import conjugated
-from gpugrad.tensor import OPS, Tensor, as_tensor
+from gpugrad.tensor import OPS, Tensor
 
 __all__ = ["cross", "dot", "inner", "kron", "matvec", "outer", "tensordot", "vdot", "vecmat"]
 METHODS = ("dot", "outer")
@@ -18,7 +18,7 @@ METHODS = ("dot", "outer")
 
 def dot(a: Any, b: Any, /) -> Tensor:
     """NumPy's dot: a product of numbers, vectors or matrices; of more axes, a tensordot."""
-    a, b = as_tensor(a), as_tensor(b)
+    a, b = together(a, b)
     if a.ndim == 0 or b.ndim == 0:
         return OPS["multiply"](a, b)
     if b.ndim > 2:
@@ -28,12 +28,13 @@ def dot(a: Any, b: Any, /) -> Tensor:
 
 def outer(a: Any, b: Any, /) -> Tensor:
     """Every element of a times every element of b, as a matrix."""
+    a, b = together(a, b)
     return OPS["multiply"](reshape(a, (-1, 1)), ravel(b))
 
 
 def tensordot(a: Any, b: Any, /, axes: Any = 2) -> Tensor:
     """The sum of products over axes: the last ``axes`` of a with the first of b, or as listed."""
-    a, b = as_tensor(a), as_tensor(b)
+    a, b = together(a, b)
     if isinstance(axes, int):
         left, right = tuple(range(a.ndim - axes, a.ndim)), tuple(range(axes))
         if axes > min(a.ndim, b.ndim):

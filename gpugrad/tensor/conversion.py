@@ -3,6 +3,7 @@
 Imports engine and backend.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from gpugrad.errors import DTypeError, GradientError, ShapeError
 
 __all__ = [
     "complex_dtype", "get_default_dtype", "holds_tensors", "host_array", "raw_array",
-    "set_default_dtype",
+    "set_default_dtype", "weak_array",
 ]  # fmt: skip
 
 _default_dtype = np.dtype(np.float32)
@@ -51,6 +52,38 @@ def host_array(data: Any, dtype: Any, who: str = "tensor") -> np.ndarray:
 
     Made for ``asarray``, whole numbers stay whole.
     """
+    array = _numbers(data, dtype, who)
+    if dtype is None and array.dtype.kind in ("f" if who == "asarray" else "iuf"):
+        array = array.astype(_default_dtype)
+    elif dtype is None and array.dtype.kind == "c":
+        array = array.astype(complex_dtype())
+    return array
+
+
+def weak_array(data: Any, dtypes: Sequence[np.dtype[Any]]) -> np.ndarray:
+    """A NumPy array of numbers beside arrays of these dtypes: they promote as Python's numbers do.
+
+    Beside float64 they are float64, beside float32 float32; whole numbers beside whole ones keep
+    their digits. Truth values stay what they are, and so do numbers beside truth values alone.
+    """
+    array = _numbers(data, None, "tensor")
+    beside = [dtype for dtype in dtypes if dtype.kind in "iufc"]
+    if not beside or array.dtype.kind == "b":
+        return host_array(data, None)
+    common = np.result_type(*beside)
+    dtype = np.result_type(common, array.dtype.type(0).item())
+    if dtype.kind in "iu" and not _fits(array, dtype):
+        dtype = np.result_type(common, array.dtype)
+    return array if array.dtype == dtype else array.astype(dtype)
+
+
+def _fits(array: np.ndarray, dtype: np.dtype[Any]) -> bool:
+    limits = np.iinfo(dtype)
+    return not array.size or (int(array.min()) >= limits.min and int(array.max()) <= limits.max)
+
+
+def _numbers(data: Any, dtype: Any, who: str) -> np.ndarray:
+    """A NumPy array of Python's numbers, in NumPy's dtype for them unless it is given."""
     if holds_tensors(data):
         raise _list_of_tensors()
     try:
@@ -70,10 +103,6 @@ def host_array(data: Any, dtype: Any, who: str = "tensor") -> np.ndarray:
             f"{who}: expected numbers, got {type(data).__name__} that makes an array of dtype "
             f"{array.dtype}"
         )
-    if dtype is None and array.dtype.kind in ("f" if who == "asarray" else "iuf"):
-        array = array.astype(_default_dtype)
-    elif dtype is None and array.dtype.kind == "c":
-        array = array.astype(complex_dtype())
     return array
 
 

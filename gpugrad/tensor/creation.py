@@ -16,6 +16,7 @@ from gpugrad.tensor.conversion import (
     host_array,
     raw_array,
     set_default_dtype,
+    weak_array,
 )
 from gpugrad.tensor.core import TENSORS, Tensor
 from gpugrad.tensor.dlpack import detached, shared_array
@@ -37,10 +38,11 @@ def tensor(
 ) -> Tensor:
     """A tensor of ``data``: an array, a number, or (nested) lists of numbers.
 
-    An array of NumPy or CuPy keeps its dtype and device and is not copied, unless ``dtype`` or
-    ``device`` asks for another: training such a tensor changes the array. Numbers and lists
-    become the default dtype, on the default device. DTypeError for data without numbers,
-    ShapeError for ragged lists.
+    Data of the host go to the default device, that of ``with gg.device(...)`` or GPUGRAD_DEVICE,
+    unless ``device`` names another; an array or tensor on a GPU stays there. An array keeps its
+    dtype, and is not copied where it stays: training such a tensor changes the array. Numbers and
+    lists become the default dtype. DTypeError for data without numbers, ShapeError for ragged
+    lists.
 
     >>> import gpugrad as gg
     >>> gg.tensor([[1, 2], [3, 4]])
@@ -49,6 +51,18 @@ def tensor(
     >>> gg.tensor(np.arange(3)).dtype
     dtype('int64')
     """
+    if device is None and isinstance(data, np.ndarray | np.generic):
+        device = default_device()
+    result = _tensor_of(data, dtype, device)
+    if requires_grad:
+        result.requires_grad_()
+    if name is not None:
+        result.name = name
+    return result
+
+
+def _tensor_of(data: Any, dtype: Any, device: Any) -> Tensor:
+    """A new tensor of data; an array stays where it is, unless ``device`` names another place."""
     if isinstance(data, Tensor):
         array = data._array
     elif type(data) in NAMESPACES and namespace_of(data) is not None:
@@ -63,18 +77,13 @@ def tensor(
         array = array.astype(dtype)
     if isinstance(array, np.generic):
         array = np.asarray(array)
-    result = Tensor(array)
-    if requires_grad:
-        result.requires_grad_()
-    if name is not None:
-        result.name = name
-    return result
+    return Tensor(array)
 
 
 def as_tensor(data: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
-    """An operand as a Tensor, by the rule of `tensor`; a Tensor that fits is returned itself."""
+    """An operand as a Tensor: a Tensor that fits is returned itself, an array stays where it is."""
     if not isinstance(data, Tensor):
-        return tensor(data, dtype=dtype, device=device)
+        return _tensor_of(data, dtype, device)
     if device is not None:
         data = data.to(device)
     if dtype is not None and data.dtype != dtype:
@@ -95,9 +104,10 @@ def asarray(
 
     Whole numbers and lists of them become int64 here, bools bool, all others the default
     dtype; `tensor` makes the default dtype of whole numbers too. ``obj`` may also be an array,
-    which keeps its dtype, an object with DLPack or the buffer protocol, or a Tensor or lists
-    of Tensors, which stay in their graph. With ``copy`` None memory is shared where it can be,
-    with True it never is; with False ArgumentError is raised where it cannot be.
+    which keeps its dtype and, unlike that of `tensor`, its device; an object with DLPack or the
+    buffer protocol; or a Tensor or lists of Tensors, which stay in their graph. With ``copy``
+    None memory is shared where it can be, with True it never is; with False ArgumentError is
+    raised where it cannot be.
 
     >>> import gpugrad as gg
     >>> gg.asarray([1, 2]).dtype, gg.asarray([1.0, 2.0]).dtype, gg.tensor([1, 2]).dtype
@@ -117,7 +127,7 @@ def asarray(
             obj = Device(default_device() if device is None else device).send(raw)
         elif not (type(obj) in NAMESPACES or hasattr(obj, "__array__")):
             obj = _exchanged(obj)
-    result = obj if isinstance(obj, Tensor) else tensor(obj)
+    result = obj if isinstance(obj, Tensor) else _tensor_of(obj, None, None)
     moves = device is not None and result.device != Device(device)
     casts = dtype is not None and result.dtype != dtype
     if copy is False and (moves or casts):
@@ -409,6 +419,6 @@ def empty_like(
     return _create(lambda xp: xp.empty(like.shape, dtype=dtype), device, requires_grad, like)
 
 
-use_tensor_class(Tensor, raw_array)
+use_tensor_class(Tensor, raw_array, weak_array)
 
 TENSORS.__dict__.update(zeros_like=zeros_like, ones_like=ones_like, full_like=full_like)

@@ -12,10 +12,10 @@ from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.linalg.decompositions import matrices
 from gpugrad.functions.linalg.solvers import inv
 from gpugrad.functions.manipulation import moveaxis, squeeze
-from gpugrad.functions.operands import axis_number, cast
+from gpugrad.functions.operands import axis_number, cast, together
 from gpugrad.functions.tensor_contractions import outer as _outer
 from gpugrad.functions.type_check import conjugated
-from gpugrad.tensor import OPS, Tensor, as_tensor
+from gpugrad.tensor import OPS, Tensor
 
 __all__ = [
     "cross", "diagonal", "expm", "matmul", "matrix_power", "multi_dot", "outer", "trace", "vecdot",
@@ -71,7 +71,7 @@ def multi_dot(arrays: Sequence[Any], /) -> Tensor:
     The first operand may be a row vector of one axis, the last a column vector. The order comes
     from the algorithm of T. Cormen et al., "Introduction to Algorithms", section 15.2.
     """
-    tensors = [as_tensor(array) for array in arrays]
+    tensors = together(*arrays)
     if len(tensors) < 2:
         raise ShapeError(f"multi_dot: expected two matrices or more, got {len(tensors)}")
     row, column = tensors[0].ndim == 1, tensors[-1].ndim == 1
@@ -114,7 +114,7 @@ def _cuts(sizes: list[int]) -> dict[tuple[int, int], int]:
 
 def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
     """The vector product of three-dimensional vectors along an axis."""
-    x1, x2 = as_tensor(x1), as_tensor(x2)
+    x1, x2 = together(x1, x2)
     for x in (x1, x2):
         if x.ndim == 0 or x.shape[axis_number("cross", axis, x.ndim)] != 3:
             raise ShapeError(f"cross: expected 3 elements along axis {axis}, got shape {x.shape}")
@@ -124,7 +124,7 @@ def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
 
 def outer(x1: Any, x2: Any, /) -> Tensor:
     """Every element of one vector times every element of another."""
-    x1, x2 = as_tensor(x1), as_tensor(x2)
+    x1, x2 = together(x1, x2)
     if x1.ndim != 1 or x2.ndim != 1:
         raise ShapeError(
             f"outer: expected two vectors, got shapes {x1.shape} and {x2.shape}. gg.outer ravels"
@@ -137,7 +137,7 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
 
     Complex x1 are conjugated.
     """
-    x1, x2 = as_tensor(x1), as_tensor(x2)
+    x1, x2 = together(x1, x2)
     sizes = [x.shape[axis_number("vecdot", axis, x.ndim)] for x in (x1, x2)]
     if sizes[0] != sizes[1]:
         raise ShapeError(

@@ -12,7 +12,7 @@ import numpy as np
 from gpugrad.errors import ArgumentError, DTypeError, ShapeError
 from gpugrad.functions.linalg.decompositions import matrices, svdvals
 from gpugrad.functions.manipulation import moveaxis, reshape
-from gpugrad.functions.operands import axis_number
+from gpugrad.functions.operands import axis_number, together
 from gpugrad.functions.type_check import square_size
 from gpugrad.tensor import OPS, Tensor, as_tensor
 
@@ -86,8 +86,8 @@ def _tolerance(name: str, x: Tensor, limit: Any) -> float:
 
 def _sides(name: str, a: Any, b: Any, square: bool = True) -> tuple[Tensor, Tensor, bool]:
     """The operands, b as matrices, and whether b was a vector."""
+    a, b = together(a, b)
     a = matrices(name, a, square)
-    b = as_tensor(b)
     vector = b.ndim == 1
     if b.ndim == 0 or b.shape[0 if vector else -2] != a.shape[-2]:
         raise ShapeError(
@@ -152,7 +152,7 @@ def tensorsolve(a: Any, b: Any, /, axes: Sequence[int] | None = None) -> Tensor:
 
     The first axes of a, as many as b has, are read as those of b: only their product counts.
     """
-    a, b = as_tensor(a), as_tensor(b)
+    a, b = together(a, b)
     if axes is not None:
         first = [axis_number("tensorsolve", axis, a.ndim) for axis in axes]
         a = moveaxis(a, first, tuple(range(a.ndim - len(first), a.ndim)))
