@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpugrad.backend.device import Device, device_of
+from gpugrad.backend.device import Device, default_device, device_of
 from gpugrad.backend.staging import Source, ahead
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.random import Generator, default_generator
@@ -103,17 +103,21 @@ def _home(array: Any) -> Device:
 
 
 class _Rows(NamedTuple):
-    """Selected rows of an array, as a slice, as numbers on its device, or all; read by `at`."""
+    """Selected rows of an array, as a slice, as numbers on its device, or all.
+
+    ``device`` is where they go; with None they stay on the device of the array.
+    """
 
     array: Any
     index: Any = None
+    device: Device | None = None
 
-    def at(self, device: Device | None) -> Any:
-        """The rows, on a device or on that of the array. Numbers are integers in range.
+    def read(self) -> Any:
+        """The rows, on their device. Numbers are integers in range.
 
         They are a copy, so that a change of a batch is none of the data set.
         """
-        array, index = self
+        array, index, device = self
         if index is not None:
             if isinstance(array, Tensor) or isinstance(index, slice):
                 stays = device is None or device == _home(array)
@@ -126,8 +130,10 @@ class _Rows(NamedTuple):
         return array if device is None else _sent(array, device)
 
     def source(self) -> Source | None:
-        """The source that writes the rows into host memory; None for rows that are not there."""
-        array, index = self
+        """The source that writes the rows into host memory; None for those that are not copied."""
+        array, index, device = self
+        if device is None:
+            return None
         if isinstance(array, Tensor) and not array.requires_grad:
             array = array.data
         if not isinstance(array, np.ndarray) or not array.dtype.isnative:
@@ -143,14 +149,12 @@ class _Rows(NamedTuple):
         return Source(rows.shape, array.dtype, lambda out: np.copyto(out, rows))
 
 
-def _batch(rows: _Rows | list[_Rows], device: Device | None) -> Any:
+def _batch(rows: _Rows | list[_Rows]) -> Any:
     """A batch: one array, or a tuple of them."""
-    return rows.at(device) if isinstance(rows, _Rows) else tuple(one.at(device) for one in rows)
+    return rows.read() if isinstance(rows, _Rows) else tuple(one.read() for one in rows)
 
 
-def _sources(
-    rows: _Rows | list[_Rows], device: Device
-) -> tuple[list[Source], Callable[[list[Any]], Any]]:
+def _sources(rows: _Rows | list[_Rows]) -> tuple[list[Source], Callable[[list[Any]], Any]]:
     """The sources of a batch on the host, and the function that makes the batch from copies."""
     several = [rows] if isinstance(rows, _Rows) else rows
     sources = [one.source() for one in several]
@@ -159,7 +163,7 @@ def _sources(
         coming = iter(arrays)
         results = []
         for one, source in zip(several, sources):
-            part = one.at(device) if source is None else next(coming)
+            part = one.read() if source is None else next(coming)
             results.append(Tensor(part) if source and isinstance(one.array, Tensor) else part)
         return results[0] if isinstance(rows, _Rows) else tuple(results)
 
@@ -182,10 +186,10 @@ class DataLoader:
 
     ``dataset`` is a `TensorDataset`, an array, a list or tuple of arrays, or any object with
     ``__len__`` whose ``dataset[array of integers]`` is the batch. The last batch may be
-    smaller, unless ``drop_last``. Batches are sent to ``device``; with None they stay on the
-    device of the data. A batch is an array for a data set of one array, else a tuple; its arrays
-    are copies of the rows. Batches on
-    the host are copied to a GPU during its computation, one batch ahead, through pinned memory
+    smaller, unless ``drop_last``. Batches are sent to ``device``. With None, those of NumPy's
+    arrays go to the default device; those of Tensors and of arrays on a GPU stay there. A batch is
+    an array for a data set of one array, else a tuple; its arrays are copies of the rows. Batches
+    on the host are copied to a GPU during its computation, one batch ahead, through pinned memory
     and on a separate stream.
 
     The order of a shuffled epoch is a permutation of ``generator`` (None for the default one of
@@ -281,34 +285,45 @@ class DataLoader:
 
     def _lazy_batches(self, order: np.ndarray, numbers: range) -> abc.Generator[Any, None, None]:
         """The batches of these numbers, made lazily, or one ahead."""
-        device, from_host = self.device, True
+        device, from_host = self.device or default_device(), True
         if type(self.dataset) is TensorDataset:
-            chosen = self._selections(order, numbers)
+            chosen = self._selections(order, numbers, device)
             from_host = any(_home(a).kind == "cpu" for a in self.dataset.arrays)
         else:
             size = self.batch_size
             batches = (self.dataset[order[n * size : (n + 1) * size]] for n in numbers)
-            if device is None:
+            if self.device is None and device.kind == "cpu":
                 return batches
             chosen = (
-                [_Rows(part) for part in parts] if isinstance(parts, tuple | list) else _Rows(parts)
+                [self._rows(part, None, device) for part in parts]
+                if isinstance(parts, tuple | list)
+                else self._rows(parts, None, device)
                 for parts in batches
             )
-        if device is not None and device.kind == "cuda" and from_host:
-            return ahead(device, (_sources(rows, device) for rows in chosen))
-        return (_batch(rows, device) for rows in chosen)
+        if device.kind == "cuda" and from_host:
+            return ahead(device, (_sources(rows) for rows in chosen))
+        return (_batch(rows) for rows in chosen)
 
-    def _selections(self, order: np.ndarray, numbers: range) -> abc.Generator[Any, None, None]:
+    def _rows(self, array: Any, index: Any, device: Device) -> _Rows:
+        """Rows that go to a device: all of them if it was asked for, else those of the host."""
+        goes = self.device is not None or isinstance(array, np.ndarray)
+        return _Rows(array, index, device if goes else None)
+
+    def _selections(
+        self, order: np.ndarray, numbers: range, device: Device
+    ) -> abc.Generator[Any, None, None]:
         """The rows of each array for each batch."""
         arrays, size = self.dataset.arrays, self.batch_size
         # The order is sent to each device once, so that a batch sends no indices.
         orders = {}
         if self.shuffle:
-            orders = {device: device.send(order) for device in dict.fromkeys(map(_home, arrays))}
+            orders = {home: home.send(order) for home in dict.fromkeys(map(_home, arrays))}
         for number in numbers:
             rows = slice(number * size, min((number + 1) * size, len(order)))
-            index = {device: rows_there[rows] for device, rows_there in orders.items()}
-            chosen = [_Rows(a, index[_home(a)] if self.shuffle else rows) for a in arrays]
+            index = {home: rows_there[rows] for home, rows_there in orders.items()}
+            chosen = [
+                self._rows(a, index[_home(a)] if self.shuffle else rows, device) for a in arrays
+            ]
             yield chosen[0] if self._alone else chosen
 
     def state_dict(self) -> dict[str, Any]:
@@ -417,7 +432,7 @@ def random_split(
 def _part(dataset: TensorDataset, numbers: np.ndarray) -> TensorDataset:
     """The rows with these numbers, which are sent to each device once."""
     sent = {device: device.send(numbers) for device in dict.fromkeys(map(_home, dataset.arrays))}
-    return TensorDataset(*(_Rows(a, sent[_home(a)]).at(None) for a in dataset.arrays))
+    return TensorDataset(*(_Rows(a, sent[_home(a)]).read() for a in dataset.arrays))
 
 
 def _sizes(count: int, lengths: list[Any]) -> list[int]:

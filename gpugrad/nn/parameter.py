@@ -3,7 +3,7 @@
 from typing import Any
 
 from gpugrad.errors import DTypeError
-from gpugrad.tensor import Tensor, as_tensor
+from gpugrad.tensor import Tensor, tensor
 
 __all__ = ["Parameter"]
 
@@ -11,9 +11,9 @@ __all__ = ["Parameter"]
 class Parameter(Tensor):
     """A tensor that a module learns: a leaf that requires a gradient, and may be frozen.
 
-    ``data`` is a Tensor, an array, a number or lists of numbers, in a floating-point dtype. Its
-    memory is shared, and a Tensor is detached. ``name`` appears in drawings and errors.
-    DTypeError for other data.
+    ``data`` is a Tensor, an array, a number or lists of numbers, in a floating-point dtype, and
+    goes where `tensor` puts it. There memory is shared, and a Tensor is detached. ``name`` appears
+    in drawings and errors. DTypeError for other data.
 
     Operations on parameters return plain Tensors; copies, deep copies and unpickled parameters
     are Parameters.
@@ -29,7 +29,7 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data: Any, requires_grad: bool = True, name: str | None = None) -> None:
-        array = as_tensor(data).data
+        array = tensor(data).data
         if array.dtype.kind != "f":
             raise DTypeError(
                 f"Parameter: expected floating-point numbers, got dtype {array.dtype}. Cast them "
@@ -43,7 +43,7 @@ class Parameter(Tensor):
             self.name = name
 
     def __copy__(self) -> "Parameter":
-        return Parameter(self.data, self.requires_grad, self.name)
+        return Parameter(self.detach(), self.requires_grad, self.name)
 
     def __repr__(self) -> str:
         text = super().__repr__()

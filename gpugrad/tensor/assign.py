@@ -44,6 +44,8 @@ def index_update(x: Any, /, index: Any, value: Any) -> Tensor:
     >>> gg.gradients(y.sum(), v)
     tensor([0., 1.])
     """
+    if isinstance(x, list | tuple) and isinstance(value, Tensor):
+        x = value._like(x)  # no less precise than what is written into it
     x = creation.as_tensor(x)
     return _updated("index_update", x, raw_index("index_update", index, x._array, True), value)
 
@@ -123,7 +125,7 @@ class Selection:
         x, index, combine = self._tensor, self._index, OPS[op_name]
         v = _array(who, x, index, value)
         if may_repeat(index):
-            with index_errors(who, x):
+            with index_errors(who, x), x.device.activate():
                 positions = namespace_of(x.data).arange(x.size).reshape(x.shape)[index]
             flat = to_numpy(positions).reshape(-1)
             if np.unique(flat).size < flat.size:
@@ -201,7 +203,8 @@ def _selected(x: Tensor, index: Any) -> tuple[int, ...]:
         return array[index].shape
     # Selecting from one byte, broadcast to x's shape, is quicker than selecting from x.
     xp = namespace_of(array)
-    return xp.broadcast_to(xp.zeros((), np.bool_), array.shape)[index].shape
+    with x.device.activate():
+        return xp.broadcast_to(xp.zeros((), np.bool_), array.shape)[index].shape
 
 
 def _without_extra_axes(who: str, x: Tensor, value: Any, shape: tuple[int, ...]) -> Any:
@@ -256,7 +259,8 @@ def _updated(who: str, x: Tensor, index: Any, value: Any) -> Tensor:
 def _order(x: Tensor, index: Any) -> Any:
     """`last_of_each`; None where, on the host, no element is selected twice."""
     xp = namespace_of(x.data)
-    order = last_of_each(xp, index, x.shape)
+    with x.device.activate():
+        order = last_of_each(xp, index, x.shape)
     if not xp.waits and (to_numpy(order).reshape(-1) == np.arange(order.size)).all():
         return None
     return order
@@ -334,9 +338,10 @@ def _write(t: Tensor, index: Any, value: Any) -> None:
     if shape and _order_matters(t, index) and creation.as_tensor(value).device == t.device:
         value = _without_extra_axes("item assignment", t, value, _selected(t, index))
         xp = namespace_of(t.data)
-        order = last_of_each(xp, index, t.shape)
-        flat = xp.broadcast_to(creation.as_tensor(value)._array, order.shape).reshape(-1)
-        value = flat[order]
+        with t.device.activate():
+            order = last_of_each(xp, index, t.shape)
+            flat = xp.broadcast_to(creation.as_tensor(value)._array, order.shape).reshape(-1)
+            value = flat[order]
     try:
         t._write(index, _without_negative_zero(t, value))
     except ValueError:

@@ -45,7 +45,7 @@ def _raw_index(who: str, index: Any, like: Any, keep: bool) -> Any:
             _check_index(who, parts, like.shape)
         parts = [beside(part, like) for part in parts]
     if keep:  # for a graph, which must not see later writes of the owner
-        parts = [part.copy() if hasattr(part, "copy") else part for part in parts]
+        parts = [device.copied(part) if hasattr(part, "dtype") else part for part in parts]
     return tuple(parts) if many else parts[0]
 
 
