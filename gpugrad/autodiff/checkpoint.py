@@ -3,7 +3,6 @@
 Imports random, tensor, engine and the modules beside it.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ import numpy as np
 from gpugrad.autodiff import tree
 from gpugrad.autodiff.rules import zeros
 from gpugrad.autodiff.run import check_function, connect, inside_since, is_recorded
+from gpugrad.autodiff.transformed import transformed
 from gpugrad.backend.device import default_device, device, to_numpy
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.backward import run_backward
@@ -53,7 +53,7 @@ def checkpoint(f: Function) -> Function:
     """
     check_function("checkpoint", f)
 
-    @functools.wraps(f, updated=())
+    @transformed(checkpoint, f)
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
         mode = recording.get()
         if not mode:
@@ -115,7 +115,7 @@ class _Call:
         start = next_serial()
         # Held by the node alone, so that they are freed with the graph.
         arrays, self.arrays = self.arrays, []
-        inputs = [Tensor(array).requires_grad_() for array in arrays]
+        inputs = [connect(Tensor(array)) for array in arrays]
         with draws() as self.states:
             done = self.run(inputs, start)
         self.older = done.older
@@ -191,7 +191,7 @@ class _Call:
 
     def forward(self, arrays: Sequence[Any]) -> tuple[Any, ...]:
         """The raw outputs, computed a second time for tools that show the graph's values."""
-        inputs = [Tensor(array).requires_grad_() for array in arrays[: len(self.nodes)]]
+        inputs = [connect(Tensor(array)) for array in arrays[: len(self.nodes)]]
         with device(self.device), replayed(self.states):
             return tuple(leaf.data for leaf in self.run(inputs, next_serial()).recorded)
 

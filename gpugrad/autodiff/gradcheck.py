@@ -12,6 +12,7 @@ import numpy as np
 
 from gpugrad.autodiff import tree
 from gpugrad.autodiff.differences import Map, Mismatch, Tolerance, cause, compare
+from gpugrad.autodiff.foreign import check_constant, unlabelled
 from gpugrad.autodiff.run import Run, check_function, inside_since
 from gpugrad.autodiff.transforms import vjp
 from gpugrad.backend.device import Device, device_of, to_numpy
@@ -111,13 +112,16 @@ class _Arguments:
         check_function(who, f)
         self.f = f
         alone = not isinstance(inputs, tuple | list)
-        self.leaves, self.tree = tree.flatten((inputs,) if alone else tuple(inputs))
+        inputs = (inputs,) if alone else tuple(inputs)
+        self.leaves, self.tree = tree.flatten(inputs, labelled=True)
         skip = len("[0]") if alone else 0
         self.tensors: list[Tensor] = []
         self.positions: list[int] = []
         self.paths: list[str] = []
+        for path, value in self.tree.constants():
+            check_constant(who, f"input{path[skip:]}", value)
         for position, (leaf, path) in enumerate(zip(self.leaves, self.tree.paths())):
-            value = as_tensor(leaf)
+            value = as_tensor(unlabelled(f"{who}: input{path[skip:]}", leaf))
             if value.dtype.kind in "fc" or isinstance(leaf, int | float):
                 dtype = np.complex128 if value.dtype.kind == "c" else np.float64
                 raw = value.detach().data.astype(dtype, copy=True)

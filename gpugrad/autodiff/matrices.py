@@ -10,17 +10,17 @@ a derivative is one number only if the function is analytic: the caller says tha
 more walk checks it.
 """
 
-import functools
 import itertools
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gpugrad.autodiff.run import Run, check_function, restored
+from gpugrad.autodiff.transformed import transformed
 from gpugrad.autodiff.transforms import grad
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.modes import is_grad_enabled, no_grad
@@ -74,7 +74,8 @@ def jacobian(
     >>> gg.jacobian(lambda z: z**2, holomorphic=True)(1 + 2j)
     (2+4j)
     """
-    return _jacobian("jacobian", f, argnums, mode, holomorphic, chunk_size, progress)
+    options = _Options(argnums, mode, holomorphic, chunk_size, progress)
+    return _jacobian("jacobian", f, f, options)
 
 
 def hessian(
@@ -100,24 +101,32 @@ def hessian(
            [6., 2.]])
     """
     if holomorphic:
-        slope = _jacobian("hessian", f, argnums, "reverse", True, None, False, alone=True)
+        alone = _Options(argnums, "reverse", holomorphic=True)
+        slope = _jacobian("hessian", f, f, alone, alone=True)
     else:
         slope = grad(f, argnums)
-    return _jacobian("hessian", slope, argnums, mode, holomorphic, chunk_size, progress)
+    options = _Options(argnums, mode, holomorphic, chunk_size, progress)
+    return _jacobian("hessian", f, slope, options)
+
+
+class _Options(NamedTuple):
+    """The options of `jacobian` and `hessian`."""
+
+    argnums: int | Sequence[int]
+    mode: str
+    holomorphic: bool
+    chunk_size: int | None = None
+    progress: Progress = False
 
 
 def _jacobian(
-    who: str,
-    f: Function,
-    argnums: int | Sequence[int],
-    mode: str,
-    holomorphic: bool,
-    chunk_size: int | None,
-    progress: Progress,
-    *,
-    alone: bool = False,
+    who: str, of: Function, f: Function, options: _Options, *, alone: bool = False
 ) -> Function:
-    """``alone``: the function returns one number, and the result has the shape of the input."""
+    """The Jacobian of ``f``, which was made of the caller's function ``of``.
+
+    ``alone``: the function returns one number, and the result has the shape of the input.
+    """
+    argnums, mode, holomorphic, chunk_size, progress = options
     if mode not in MODES:
         raise ValueError(f"{who}: expected mode to be one of {', '.join(MODES)}, got {mode!r}")
     if chunk_size is not None and (not isinstance(chunk_size, int) or chunk_size < 1):
@@ -126,7 +135,7 @@ def _jacobian(
         )
     check_function(who, f)
 
-    @functools.wraps(f, updated=())
+    @transformed({"jacobian": jacobian, "hessian": hessian}[who], of, **options._asdict())
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         run = Run(who, f, args, kwargs, argnums)
         if alone:

@@ -1,12 +1,13 @@
 """Gradients of tensors with respect to tensors. Imports tensor and engine."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gpugrad.backend.device import copied
 from gpugrad.engine.accumulate import steal_or_copy
 from gpugrad.engine.backward import run_backward
-from gpugrad.errors import GradientError, ShapeError
+from gpugrad.engine.messages import type_name
+from gpugrad.errors import DTypeError, GradientError, ShapeError
 from gpugrad.tensor import GRAPH_MODE, Tensor
 
 __all__ = ["gradients"]
@@ -35,8 +36,8 @@ def gradients(
     >>> slope.item(), gg.gradients(slope, x).item()
     (27.0, 18.0)
     """
-    many_outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    many_inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    many_outputs = _tensors("outputs", outputs)
+    many_inputs = _tensors("inputs", inputs)
     if grad_outputs is None:
         cotangents: list[Any] = [None] * len(many_outputs)
     elif isinstance(outputs, Tensor) and not isinstance(grad_outputs, list | tuple):
@@ -90,3 +91,20 @@ def gradients(
                 "for None in its place"
             )
     return results[0] if isinstance(inputs, Tensor) else tuple(results)
+
+
+def _tensors(what: str, given: Any) -> list[Tensor]:
+    """One Tensor, or several in a list; DTypeError for anything else, or for none."""
+    alone = hasattr(given, "__array__") or not isinstance(given, Iterable)  # a Series iterates
+    tensors = [given] if alone else list(given)
+    if not tensors:
+        raise DTypeError(f"gradients: expected {what} to be a Tensor or Tensors, got none")
+    for number, one in enumerate(tensors):
+        if not isinstance(one, Tensor):
+            where = what if one is given else f"{what}[{number}]"
+            raise DTypeError(
+                f"gradients: expected {what} to be a Tensor or Tensors, but {where} is a "
+                f"{type_name(type(one))}. Make it a Tensor with gg.tensor(x, requires_grad=True) "
+                "before the computation, or use gg.grad(f)"
+            )
+    return tensors

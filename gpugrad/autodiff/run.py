@@ -10,20 +10,27 @@ or a later ``backward``, goes through them. Else the walk runs over raw arrays.
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from contextvars import ContextVar
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 from gpugrad.autodiff import tree
-from gpugrad.backend.device import default_device, device_of
+from gpugrad.autodiff.foreign import (
+    CONSTANTS,
+    check_constant,
+    is_labelled,
+    refused,
+    relabel,
+    unlabelled,
+)
+from gpugrad.backend.device import Device, default_device, device_of
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.accumulate import steal_or_copy
 from gpugrad.engine.backward import GraphMode, run_backward
 from gpugrad.engine.forward import push
 from gpugrad.engine.messages import check_real
-from gpugrad.engine.modes import enable_grad, is_grad_enabled
+from gpugrad.engine.modes import enable_grad, is_grad_enabled, outermost
 from gpugrad.engine.node import Node, next_serial
 from gpugrad.engine.op import TABLE
 from gpugrad.errors import DTypeError, GradientError
@@ -37,9 +44,6 @@ __all__ = [
 # A walk with Tensors apart from the graph that it walks: its results are recorded only as far
 # as its seeds are.
 PLAIN = GraphMode(TENSORS, lambda array, node: Tensor(array))
-
-# The serial number at which the outermost running transform began.
-_outermost: ContextVar[int | None] = ContextVar("gpugrad_outermost", default=None)
 
 
 def check_function(who: str, f: Any) -> None:
@@ -59,18 +63,27 @@ def is_recorded(value: Any) -> bool:
 LEAF_TYPES = ("tensor", "array", "scalar", "number")
 
 
-def leaf_type(value: Any) -> str:
-    """What a leaf is: a "tensor", an "array", a NumPy "scalar" or a Python "number"."""
+def leaf_type(value: Any) -> Any:
+    """What a leaf is: a "tensor", an "array", a NumPy "scalar" or a Python "number".
+
+    A labelled array, as a Series of pandas, stands for itself.
+    """
     if isinstance(value, Tensor):
         return "tensor"
+    if is_labelled(value):
+        return value
     if namespace_of(value) is None:
         return "number"
     return "scalar" if isinstance(value, np.generic) else "array"
 
 
-def restored(leaf_type: str, tensor: Tensor) -> Any:
+def restored(leaf_type: Any, tensor: Tensor) -> Any:
     """A result with the `leaf_type` of its argument; a Tensor where it is part of a graph."""
-    if leaf_type == "tensor" or tensor._node is not None:
+    if tensor._node is not None:
+        return tensor
+    if not isinstance(leaf_type, str):
+        return relabel(leaf_type, tensor.data)
+    if leaf_type == "tensor":
         return tensor
     array = tensor.data
     if array.ndim == 0 and leaf_type == "number":
@@ -80,23 +93,75 @@ def restored(leaf_type: str, tensor: Tensor) -> Any:
     return array
 
 
-def _floating(who: str, path: str, leaf: Any) -> Tensor:
+def _floating(who: str, path: str, leaf: Any, args: Sequence[Any]) -> Tensor:
     """A Tensor of a leaf; DTypeError where it has no derivative."""
-    # A NumPy scalar goes to the default device, as a number does.
-    tensor = as_tensor(leaf, device=default_device() if isinstance(leaf, np.generic) else None)
-    if tensor.dtype.kind not in "fc":
+    if not is_labelled(leaf) and namespace_of(leaf) is None:
+        return as_tensor(leaf, dtype=_dtype_of_number(leaf, args), device=_place(args))
+    array = unlabelled(f"{who}: {path}", leaf)
+    if array.dtype.kind not in "fc":
         raise DTypeError(
-            f"{who}: dtype {tensor.dtype} has no gradient here ({path}). Pass floating-point "
+            f"{who}: dtype {array.dtype} has no gradient here ({path}). Pass floating-point "
             "numbers, cast with .astype, or leave the argument out of argnums"
         )
-    return tensor
+    if isinstance(array, np.generic):
+        return as_tensor(array, device=_place(args) or default_device())
+    number = type(array) is np.ndarray and not array.ndim
+    return as_tensor(array, device=_place(args) if number else None)
+
+
+def _place(args: Sequence[Any]) -> Device | None:
+    """The device of the first argument on a GPU, beside which a number goes; None if none is."""
+    for leaf in tree.flatten(args)[0]:
+        if isinstance(leaf, Tensor) or namespace_of(leaf) is not None:
+            place = leaf.device if isinstance(leaf, Tensor) else device_of(leaf)
+            if place.kind != "cpu":
+                return place
+    return None
+
+
+def _dtype_of_number(number: complex, args: Sequence[Any]) -> np.dtype[Any]:
+    """The dtype of a Python number: that of the arrays beside it, else float64, as in NumPy."""
+    dtypes = [leaf.dtype for leaf in tree.flatten(args)[0] if hasattr(leaf, "dtype")]
+    floats = [dtype for dtype in dtypes if dtype.kind in "fc"]
+    common = np.result_type(*floats) if floats else np.dtype(np.float64)
+    if isinstance(number, complex):
+        return np.result_type(common, np.complex64)
+    return np.dtype(common.char.lower()) if common.kind == "c" else common
+
+
+def _check_arguments(who: str, trees: dict[str, tree.Tree], count: int) -> None:
+    """DTypeError where no argument, or one that should have, has anything to differentiate."""
+    for where, structure in trees.items():
+        for path, value in structure.constants(where):
+            check_constant(who, path, value)
+            if path == where and not isinstance(value, CONSTANTS):
+                raise refused(who, path, value)
+    if not count:
+        shown = ", ".join(f"{where} is {structure!r:.60}" for where, structure in trees.items())
+        raise DTypeError(
+            f"{who}: there is nothing to differentiate by: {shown or 'no argument was given'}. "
+            "Pass floating-point numbers, or arrays of them"
+        )
+
+
+def _check_result(who: str, structure: tree.Tree, count: int) -> None:
+    """DTypeError where a function returns nothing that has a derivative."""
+    for path, value in structure.constants("its result"):
+        check_constant(f"{who}: the function gives no array", path, value)
+    if not count:
+        raise DTypeError(
+            f"{who}: expected a function that returns arrays or numbers, got {structure!r:.60}. "
+            "Is there a `return` missing?"
+        )
 
 
 def connect(value: Tensor) -> Tensor:
     """The same values, over the same memory, with a new node: a leaf, or a child of the old one."""
     array, node = value.data, value._node
     if node is None:
-        return Tensor(array).requires_grad_()
+        leaf = Tensor(array).requires_grad_()
+        leaf._node.argument = True
+        return leaf
     op, xp = TABLE["positive"], namespace_of(array)
     return Tensor(array, Node(op, (node,), (node,), None, xp, array.shape, array.dtype, None))
 
@@ -158,30 +223,30 @@ class Run:
         has_aux: bool = False,
     ) -> None:
         recorded = is_grad_enabled()
-        start, outermost = next_serial(), _outermost.get()
+        start, before = next_serial(), outermost.get()
         self.who, self.alone = who, isinstance(argnums, int)
         numbers = _checked_argnums(who, argnums, len(args))
-        leaves, self.inputs = tree.flatten(tuple([args[number] for number in numbers]))
-        paths = [
-            path
-            for number, argument in zip(numbers, self.inputs.children)
-            for path in argument.paths(f"argument {number}")
-        ]
-        tensors = [_floating(who, path, leaf) for path, leaf in zip(paths, leaves)]
+        chosen = tuple([args[number] for number in numbers])
+        leaves, self.inputs = tree.flatten(chosen, labelled=True)
+        trees = {f"argument {n}": one for n, one in zip(numbers, self.inputs.children)}
+        paths = [path for where, one in trees.items() for path in one.paths(where)]
+        tensors = [_floating(who, path, leaf, args) for path, leaf in zip(paths, leaves)]
+        _check_arguments(who, trees, len(leaves))
         self.leaf_types = [leaf_type(leaf) for leaf in leaves]
         self.fresh = [connect(tensor if recorded else tensor.detach()) for tensor in tensors]
         self.targets: dict[Any, None] = dict.fromkeys(leaf._node for leaf in self.fresh)
         arguments = dict(enumerate(args))
         arguments.update(zip(numbers, tree.unflatten(self.inputs, self.fresh)))
-        token = _outermost.set(start if outermost is None else outermost)
+        token = outermost.set(start if before is None else before)
         try:
             with enable_grad():
                 result = f(*arguments.values(), **(kwargs or {}))
         finally:
-            _outermost.reset(token)
+            outermost.reset(token)
         result, aux = self._pair(result) if has_aux else (result, None)
-        leaves, self.structure = tree.flatten(result)
-        self.outputs = [as_tensor(leaf) for leaf in leaves]
+        leaves, self.structure = tree.flatten(result, labelled=True)
+        _check_result(who, self.structure, len(leaves))
+        self.outputs = [as_tensor(unlabelled(f"{who}: the result", leaf)) for leaf in leaves]
         roots = [output._node for output in self.outputs if output._node is not None]
         _, older = inside_since(roots, start, self.targets)
         # Without recorded tensors from elsewhere, and with targets that are all leaves, every
@@ -189,7 +254,7 @@ class Run:
         free = not older and not any(isinstance(node, Node) for node in self.targets)
         self._ends = None if free else self.targets
         self.watched = recorded and (
-            any(map(is_recorded, tensors)) or _leads_outside(older, args, outermost)
+            any(map(is_recorded, tensors)) or _leads_outside(older, args, before)
         )
         self.aux = self._returned_aux(aux)
 
@@ -213,7 +278,8 @@ class Run:
         """An output of f, as the caller gets it: raw where all arguments were raw."""
         if self.watched:
             return output
-        common = min(self.leaf_types, key=LEAF_TYPES.index, default="tensor")
+        types = [kind if isinstance(kind, str) else "array" for kind in self.leaf_types]
+        common = min(types, key=LEAF_TYPES.index, default="tensor")
         return restored(common, output.detach())
 
     def values(self) -> Any:

@@ -13,12 +13,12 @@ module's parameters) are followed as well if some argument is a Tensor; if all a
 raw, they are constants. Under ``gg.no_grad()`` nothing is recorded.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from gpugrad.autodiff import tree
 from gpugrad.autodiff.run import Run, check_function, like, restored
+from gpugrad.autodiff.transformed import transformed
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.errors import DTypeError
 from gpugrad.tensor import Tensor
@@ -50,7 +50,7 @@ def value_and_grad(
 def _value_and_grad(who: str, f: Function, argnums: int | Sequence[int], has_aux: bool) -> Function:
     check_function(who, f)
 
-    @functools.wraps(f, updated=())
+    @transformed(value_and_grad, f, argnums=argnums, has_aux=has_aux)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         run = Run(who, f, args, kwargs, argnums, has_aux)
         output = run.scalar()
@@ -84,7 +84,7 @@ def grad(f: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False) -
 def _gradient(who: str, f: Function, argnums: int | Sequence[int], has_aux: bool) -> Function:
     both = _value_and_grad(who, f, argnums, has_aux)
 
-    @functools.wraps(f, updated=())
+    @transformed(grad, f, argnums=argnums, has_aux=has_aux)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         value, gradient = both(*args, **kwargs)
         return (gradient, value[1]) if has_aux else gradient

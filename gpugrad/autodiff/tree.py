@@ -1,4 +1,4 @@
-"""Nested structures of arrays, flattened and rebuilt. Imports backend and tensor.
+"""Nested structures of arrays, flattened and rebuilt. Imports foreign and errors.
 
 Dicts, lists, tuples, named tuples and dataclass instances are structure; Tensors, raw arrays
 and numbers are leaves. Anything else (None, booleans, strings, functions) is a constant of the
@@ -10,11 +10,10 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from gpugrad.backend.namespace import namespace_of
-from gpugrad.errors import DTypeError, ShapeError
-from gpugrad.tensor import Tensor
+from gpugrad.autodiff.foreign import is_array, is_labelled, unlabelled
+from gpugrad.errors import ShapeError
 
-__all__ = ["LEAF", "Tree", "flatten", "is_leaf", "matching", "unflatten"]
+__all__ = ["LEAF", "Tree", "flatten", "matching", "unflatten"]
 
 
 class Tree:
@@ -65,8 +64,16 @@ class Tree:
 
     def paths(self, start: str = "") -> Iterator[str]:
         """The path to each leaf, as Python writes it: ``['w'][0]``, ``.bias``."""
-        if self.type is _LEAF:
-            yield start
+        return (path for path, part in self._parts(start) if part.type is _LEAF)
+
+    def constants(self, start: str = "") -> Iterator[tuple[str, Any]]:
+        """The path to each constant, and the constant."""
+        return ((path, part.model) for path, part in self._parts(start) if part.type is _CONSTANT)
+
+    def _parts(self, start: str) -> Iterator[tuple[str, "Tree"]]:
+        """The leaves and constants, each with its path."""
+        if self.type in (_LEAF, _CONSTANT):
+            yield start, self
         for index, child in enumerate(self.children):
             if not self.keys:
                 step = f"[{index}]"
@@ -74,7 +81,7 @@ class Tree:
                 step = f"[{self.keys[index]!r}]"
             else:
                 step = f".{self.keys[index]}"
-            yield from child.paths(start + step)
+            yield from child._parts(start + step)
 
 
 _LEAF = object()
@@ -82,34 +89,21 @@ _CONSTANT = object()
 LEAF = Tree(_LEAF)
 
 
-def is_leaf(value: Any) -> bool:
-    """Whether a value is a Tensor, a raw array or a number."""
-    if isinstance(value, Tensor):
-        return True
-    if isinstance(value, bool) or value is None:
-        return False
-    if isinstance(value, str | list | tuple | dict):
-        return False
-    try:
-        namespace_of(value)
-    except DTypeError:
-        return False
-    return True
-
-
-def flatten(value: Any) -> tuple[list[Any], Tree]:
+def flatten(value: Any, labelled: bool = False) -> tuple[list[Any], Tree]:
     """The leaves of a structure, in order, and the structure without them.
+
+    With ``labelled``, labelled arrays (a pandas Series) are leaves, too.
 
     >>> flatten({"w": [1.0, 2.0], "name": "layer"})
     ([1.0, 2.0], {'w': [*, *], 'name': 'layer'})
     """
     leaves: list[Any] = []
-    return leaves, _flatten(value, leaves)
+    return leaves, _flatten(value, leaves, labelled)
 
 
-def _flatten(value: Any, leaves: list[Any]) -> Tree:
+def _flatten(value: Any, leaves: list[Any], labelled: bool) -> Tree:
     cls = type(value)
-    if is_leaf(value):
+    if is_array(value) or (labelled and is_labelled(value)):
         leaves.append(value)
         return LEAF
     if isinstance(value, dict):
@@ -125,7 +119,7 @@ def _flatten(value: Any, leaves: list[Any]) -> Tree:
         return Tree(_CONSTANT, model=value)
     # Only a container that has to be copied is kept: it holds the leaves.
     model = None if cls in (list, dict) or isinstance(value, tuple) else value
-    return Tree(cls, keys, tuple(_flatten(item, leaves) for item in items), model)
+    return Tree(cls, keys, tuple(_flatten(item, leaves, labelled) for item in items), model)
 
 
 def unflatten(tree: Tree, leaves: Iterable[Any]) -> Any:
@@ -164,7 +158,7 @@ def _unflatten(tree: Tree, leaves: Iterator[Any]) -> Any:
 
 def matching(who: str, what: str, value: Any, tree: Tree, shapes: Sequence[Any]) -> list[Any]:
     """The leaves of a value; ShapeError where its structure or the leaves' shapes differ."""
-    leaves, own = flatten(value)
+    leaves, own = flatten(value, labelled=True)
     if own != tree:
         raise ShapeError(f"{who}: expected {what} of the structure {tree}, got {own}")
     for leaf, shape, path in zip(leaves, shapes, own.paths()):
@@ -173,4 +167,4 @@ def matching(who: str, what: str, value: Any, tree: Tree, shapes: Sequence[Any])
             raise ShapeError(
                 f"{who}: expected {what}{path and ' at ' + path} of shape {tuple(shape)}, got {got}"
             )
-    return leaves
+    return [unlabelled(f"{who}: {what}", leaf) for leaf in leaves]

@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 __all__ = [
     "Block", "Observers", "Stack", "deterministic", "enable_grad", "in_rules",
     "indices_are_checked", "is_deterministic", "is_grad_enabled", "no_grad", "observed",
-    "observer", "recording", "set_grad_enabled", "strict",
+    "observer", "outermost", "recording", "set_grad_enabled", "strict",
 ]  # fmt: skip
 
 # A context variable has a value for each thread and each asyncio task.
@@ -27,6 +27,10 @@ observer: ContextVar[Any] = ContextVar("gpugrad_observer", default=None)
 # True while a user's rule runs over Tensors, to be differentiated itself: taking a number out of
 # a Tensor then raises, since the derivative would take it for a constant.
 strict: ContextVar[bool] = ContextVar("gpugrad_strict", default=False)
+
+# The serial number at which the outermost running transform (`gg.grad(f)`) began; None outside of
+# one. Inside, a number taken out of a Tensor would be a constant in silence.
+outermost: ContextVar[int | None] = ContextVar("gpugrad_outermost", default=None)
 
 # True while rules run over Tensors, for derivatives of derivatives: an operation on numbers alone
 # then gives a NumPy scalar, which goes to any device, else an array on the default device.

@@ -87,9 +87,13 @@ class Leaf:
     """The node of a tensor made with ``requires_grad=True``, where paths end.
 
     ``tensor`` is a weak reference to it: once the tensor is gone, its gradient is not needed.
+    ``argument`` is set for an argument of a function that is being differentiated: a copy of that
+    is no leaf of its own.
     """
 
-    __slots__ = ("__weakref__", "dtype", "hooks", "name", "serial", "shape", "tensor")
+    __slots__ = (
+        "__weakref__", "argument", "dtype", "hooks", "name", "serial", "shape", "tensor",
+    )  # fmt: skip
 
     op = None
     parents: tuple[Any, ...] = ()

@@ -52,7 +52,18 @@ from gpugrad.functions import (
     vectorize,
     window_functions,
 )
-from gpugrad.tensor import OPS, TENSORS, Tensor, assign, creation, dlpack, hooks, indices, views
+from gpugrad.tensor import (
+    OPS,
+    TENSORS,
+    Tensor,
+    assign,
+    creation,
+    dlpack,
+    hooks,
+    identity,
+    indices,
+    views,
+)
 from gpugrad.tensor.hints import METHODS as FOREIGN
 from gpugrad.tensor.hints import NUMPY as INSTEAD
 from gpugrad.tensor.hints import NUMPY_KEYWORDS as INSTEAD_OF_KEYWORDS
@@ -134,6 +145,7 @@ for _op in TABLE.values():
     if hasattr(operator, f"__i{_op.operator}__"):  # a comparison has no form in place
         _member(f"__r{_op.operator}__", _reflected(_operator))
         _member(f"__i{_op.operator}__", _in_place(_op.name, f"__i{_op.operator}__", _operator))
+_member("__eq__", identity.equality(MEMBERS["__eq__"]))
 _member("__divmod__", FUNCTIONS["divmod"])
 _member("__rdivmod__", _reflected(FUNCTIONS["divmod"]))
 _member("__getitem__", indices.getitem)
@@ -329,6 +341,18 @@ def _plain(function: Function, count: int) -> Function:
     return call
 
 
+def _shared(function: Function) -> Function:
+    """NumPy's question whether two arrays share memory, of the memory of tensors."""
+
+    def call(a: Any, b: Any, *args: Any, **kwargs: Any) -> bool:
+        raw_a, raw_b = (x._array if isinstance(x, Tensor) else x for x in (a, b))
+        if isinstance(raw_a, np.ndarray) or isinstance(raw_b, np.ndarray):
+            return isinstance(raw_b, type(raw_a)) and bool(function(raw_a, raw_b, *args, **kwargs))
+        return bool(getattr(operands.xp_of(a), function.__name__)(raw_a, raw_b))
+
+    return call
+
+
 def _changing(name: str) -> Function:
     """NumPy's function that changes its array, written with the one here that returns a copy."""
     function = FUNCTIONS[name]
@@ -355,6 +379,8 @@ PLAIN = {
     np.array_equal: _plain(np.array_equal, 2),
     np.array_repr: _plain(np.array_repr, 1),
     np.array_str: _plain(np.array_str, 1),
+    np.may_share_memory: _shared(np.may_share_memory),
+    np.shares_memory: _shared(np.shares_memory),
 }
 NUMPY_FUNCTIONS: dict[Any, Function] = {
     np.shape: lambda a: a.shape,

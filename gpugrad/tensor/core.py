@@ -3,6 +3,7 @@
 Operators and methods that come from the op table are bound in `gpugrad.functions.bind`.
 """
 
+import sys
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -14,10 +15,11 @@ from gpugrad.engine import versions
 from gpugrad.engine.aliasing import check_writable
 from gpugrad.engine.backward import GraphMode, run_backward
 from gpugrad.engine.messages import check_gradient
-from gpugrad.engine.modes import recording, strict
+from gpugrad.engine.modes import outermost, recording, strict
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.errors import DTypeError, GradientError, ShapeError
-from gpugrad.tensor.conversion import raw_array
+from gpugrad.tensor.callers import shows_value
+from gpugrad.tensor.conversion import raw_array, weak_array
 from gpugrad.tensor.delivery import deliver
 from gpugrad.tensor.hints import METHODS as FOREIGN
 from gpugrad.tensor.members import Members
@@ -81,6 +83,20 @@ class Tensor(Members):
     def shape(self) -> tuple[int, ...]:
         """The size of each axis."""
         return self._array.shape
+
+    @shape.setter
+    def shape(self, shape: Any) -> None:
+        if isinstance(self._node, Leaf):
+            raise GradientError(
+                "shape: a leaf that requires a gradient keeps its shape. Write "
+                "`t = t.reshape(shape)`"
+            )
+        result, xp = TENSORS.reshape(self, shape), namespace_of(self.data)
+        if self._node is None and xp.owner_of(result.data) is not xp.owner_of(self.data):
+            raise ShapeError(
+                f"shape: {shape} takes a copy of this tensor's memory. Write `t = t.reshape(shape)`"
+            )
+        self._array, self._node = result._array, result._node
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -261,7 +277,10 @@ class Tensor(Members):
 
     def _like(self, data: Any, dtype: Any = None) -> "Tensor":
         """A tensor of numbers or lists, of this one's array type and on its device."""
-        raw = raw_array(data, dtype, "cpu")
+        if dtype is None and isinstance(data, list | tuple | int | float | complex):
+            raw = data if isinstance(data, np.generic) else weak_array(data, [self.dtype])
+        else:
+            raw = raw_array(data, dtype, "cpu")
         return Tensor(raw if raw is data else beside(raw, self._array))
 
     # Conversion.
@@ -326,7 +345,11 @@ class Tensor(Members):
 
     def _number(self, who: str) -> Any:
         """The one element, for a Python number; GradientError where a graph would end in it."""
-        if self._node is not None:
+        if self._node is not None and not (
+            who == "float"
+            and outermost.get() is None
+            and shows_value(sys._getframe(2))  # the caller of `float`
+        ):
             raise GradientError(
                 f"{who}: a Python number cannot carry the gradient that this tensor requires "
                 "(math.sin(t) needs one, too). Write gg.sin(t) for a function of it, or "
@@ -383,12 +406,15 @@ class Tensor(Members):
 
     def __copy__(self) -> Self:
         copy: Self = object.__new__(type(self))
+        if self._in_graph():  # the same value at the same place in the graph
+            Tensor.__init__(copy, self._array, self._node)
+            return copy
         Tensor.__init__(copy, self.data)
         copy.name = self.name
-        return copy.requires_grad_(self.requires_grad and self.is_leaf)
+        return copy.requires_grad_(self.requires_grad)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Tensor":
-        self._check_leaf("deepcopy", "copied", "Copy")
+        self._check_leaf("deepcopy", "copied", "Write t.copy(), which has a gradient, or copy")
         grad = None if self.grad is None else copied(self.grad.data)
         array = copied(self.data)
         copy = _rebuilt(type(self), array, self.device, self.requires_grad, self.name, grad)
@@ -401,11 +427,15 @@ class Tensor(Members):
         array, device = to_numpy(self.data), str(self.device)
         return _rebuilt, (type(self), array, device, self.requires_grad, self.name, grad)
 
+    def _in_graph(self) -> bool:
+        """Whether a copy that is a leaf of its own would lose a gradient."""
+        return isinstance(self._node, Node) or getattr(self._node, "argument", False)
+
     def _check_leaf(self, who: str, done: str, do: str) -> None:
-        if not self.is_leaf:
+        if self._in_graph():
             raise GradientError(
-                f"{who}: a tensor that was computed in a graph cannot be {done} without it. "
-                f"{do} its .detach()"
+                f"{who}: a tensor that was computed in a graph, or an argument of a function that "
+                f"is being differentiated, cannot be {done} without the graph. {do} its .detach()"
             )
 
     # In place.

@@ -11,7 +11,6 @@ __all__ = ["METHODS", "NUMPY", "NUMPY_KEYWORDS", "OF_MODULES", "Foreign", "absen
 
 _SAVE = "gg.save(path, {'name': t})"
 _MASKED = "gg.where(mask, values, t)"
-_MEMORY = "np.shares_memory(t.data, u.data)"
 
 # Of NumPy, called with a tensor: `np.copyto(a, t)`.
 NUMPY = {
@@ -19,7 +18,6 @@ NUMPY = {
     "common_type": "gg.result_type(t, u)",
     "copyto": "`t[...] = values` under gg.no_grad(), or np.copyto(a, t.detach().numpy())",
     "isfortran": "np.isfortran(t.data)",
-    "may_share_memory": _MEMORY,
     "min_scalar_type": "gg.result_type(t)",
     "place": _MASKED,
     "put": "t.at[indices].set(values), which gives a new tensor",
@@ -28,7 +26,6 @@ NUMPY = {
     "savetxt": "np.savetxt(path, t.numpy())",
     "savez": _SAVE,
     "savez_compressed": _SAVE,
-    "shares_memory": _MEMORY,
 }
 
 # Keywords of NumPy's functions: `np.sum(t, where=mask)`.

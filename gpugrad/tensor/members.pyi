@@ -52,8 +52,8 @@ class Members:
         """a - b * floor(a / b), elementwise: Python's %."""
     def __rmod__(self, other: Any) -> Tensor: ...
     def __imod__(self, other: Any) -> Tensor: ...
-    def __eq__(self, b: Any, /) -> Tensor:  # type: ignore[override]
-        """a == b, elementwise. No gradient."""
+    def __eq__(self, other: Any) -> Any:  # type: ignore[override]
+        """Elementwise equality; `t in tensors` looks for t itself."""
     def __ne__(self, b: Any, /) -> Tensor:  # type: ignore[override]
         """a != b, elementwise. No gradient."""
     def __lt__(self, b: Any, /) -> Tensor:

@@ -539,7 +539,7 @@ def test_a_constant_in_disguise_is_caught(vjp, seeded):
 
 def test_the_error_says_what_a_rule_gave():
     for leak, said in {
-        "raw array": "the gradient of 'x' is a numpy.float32",
+        "raw array": "the gradient of 'x' is a numpy.float64",
         "tensor apart": "the gradient of 'x' does not depend on g; where it is zero, return None",
     }.items():
         op = gg.custom_op(lambda xp, x: xp.sin(x), LEAKS[leak])
