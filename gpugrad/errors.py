@@ -1,12 +1,13 @@
-"""The exceptions of gpugrad. This module imports nothing of gpugrad.
+"""The exceptions and the warning of gpugrad. This module imports nothing of gpugrad.
 
 Each derives from ``GpugradError`` and from the built-in exception that NumPy or PyTorch
 raises, so ``except ValueError`` works.
 """
 
 __all__ = [
-    "AnomalyError", "ArgumentError", "AxisError", "DTypeError", "DeviceError", "FileFormatError",
-    "GpugradError", "GradientError", "IndexingError", "OutOfMemoryError", "ShapeError", "SyncError",
+    "AnomalyError", "ArgumentError", "AxisError", "DTypeError", "DTypeWarning", "DeviceError",
+    "FileFormatError", "GpugradError", "GradientError", "IndexingError", "OutOfMemoryError",
+    "ShapeError", "SyncError",
 ]  # fmt: skip
 
 
@@ -56,3 +57,7 @@ class OutOfMemoryError(GpugradError, MemoryError):
 
 class FileFormatError(GpugradError, ValueError):
     """A file that is truncated, damaged or of another format."""
+
+
+class DTypeWarning(UserWarning):
+    """A number that lost or gained digits between operations, found by `gpugrad.debug_mode`."""

@@ -1,4 +1,7 @@
-"""Finds changes of memory that gpugrad cannot see. Imports engine, backend and errors."""
+"""Finds changes of memory that gpugrad cannot see, and of dtypes that nobody asked for.
+
+Imports engine, backend and errors.
+"""
 
 import zlib
 from collections.abc import Sequence
@@ -9,9 +12,9 @@ import numpy as np
 
 from gpugrad.backend.namespace import NAMESPACES
 from gpugrad.engine import versions
-from gpugrad.engine.modes import observed
-from gpugrad.errors import GradientError
-from gpugrad.inspect.lines import called_at, user_line
+from gpugrad.engine.modes import in_rules, observed
+from gpugrad.errors import DTypeWarning, GradientError
+from gpugrad.inspect.lines import called_at, user_line, warn
 
 __all__ = ["debug_mode"]
 
@@ -32,6 +35,10 @@ class debug_mode(observed):  # noqa: N801 - a block, like detect_anomaly
 
     The values that a `checkpoint` computes a second time are compared with the first: they differ
     where its function draws from NumPy's generator, say, and then the gradient would be wrong.
+
+    A warning, `DTypeWarning`, says where a recorded number changed its precision without a cast: a
+    float32 model that met a float64 array or NumPy scalar, a float64 value that was written into
+    float32 zeros.
 
     Indices and class numbers on a GPU are checked as well. Elsewhere those that are out of range
     select another element or give a loss of NaN, where they raise on the CPU.
@@ -58,6 +65,7 @@ class _Watch:
 
     def __call__(self, node: Any, raws: Sequence[Any], y: Any) -> None:
         node.where = user_line()
+        _compare_dtypes(node, raws, y)
         _checksums[node] = [checksum(value) for _, value in versions.saved(node)]
 
     def visit(self, node: Any, g: Any) -> None:
@@ -78,6 +86,35 @@ class _Watch:
 
     def gradient(self, node: Any, parent: Any, d: Any) -> None:
         """Gradients are not checked."""
+
+
+def _compare_dtypes(node: Any, raws: Sequence[Any], y: Any) -> None:
+    """Warn where a recorded operand has another precision than the result."""
+    if in_rules.get() or "dtype" in (node.parameters or {}):
+        return
+    made = {_bits(one): one.dtype for one in (y if isinstance(y, tuple) else (y,)) if _bits(one)}
+    for position, (raw, parent) in enumerate(zip(raws, node.parents)):
+        if parent is None or not made or not _bits(raw) or _bits(raw) in made:
+            continue
+        others = [
+            f"argument {number}, {f'of shape {one.shape}' if one.shape else 'a number'}, is "
+            f"{one.dtype}"
+            for number, one in enumerate(raws)
+            if getattr(one, "dtype", raw.dtype) != raw.dtype
+        ]
+        warn(
+            f"{node.op.shown}: argument {position} is {raw.dtype}, but the result is "
+            f"{next(iter(made.values()))}: {'; '.join(others) or 'the operation computes so'}. "
+            "Cast one of them with .astype, or use Python numbers, which promote nothing",
+            DTypeWarning,
+        )
+        return
+
+
+def _bits(raw: Any) -> int:
+    """The bits of a floating-point number, of a complex one those of a part; 0 for others."""
+    dtype = getattr(raw, "dtype", None)
+    return np.finfo(dtype).bits if dtype is not None and dtype.kind in "fc" else 0
 
 
 def checksum(array: Any) -> Any:
