@@ -64,6 +64,7 @@ from gpugrad.errors import (
     AxisError,
     DeviceError,
     DTypeError,
+    DTypeWarning,
     FileFormatError,
     GpugradError,
     GradientError,
@@ -106,6 +107,7 @@ __all__ = [
     "ArgumentError",
     "AxisError",
     "DTypeError",
+    "DTypeWarning",
     "Device",
     "DeviceError",
     "FileFormatError",
@@ -1272,7 +1274,9 @@ def topk(x: Any, /, k: int, axis: int = -1, largest: builtins.bool = True) -> tu
     """The ``k`` largest elements along an axis, or smallest, in order, and their indices."""
 
 def intersect1d(a: Any, b: Any, /) -> Tensor:
-    """The elements of both a and b, sorted. No gradient. Waits for the device."""
+    """The elements of both a and b, sorted. The gradient is that of `unique`. Waits for the
+    device.
+    """
 
 def isin(
     element: Any,
@@ -1283,13 +1287,19 @@ def isin(
     """Whether each element is one of ``test_elements``. ``assume_unique`` has no effect."""
 
 def setdiff1d(a: Any, b: Any, /) -> Tensor:
-    """The elements of a that are not in b, sorted. No gradient. Waits for the device."""
+    """The elements of a that are not in b, sorted. The gradient is that of `unique`. Waits
+    for the device.
+    """
 
 def setxor1d(a: Any, b: Any, /) -> Tensor:
-    """The elements of one of a and b, not both, sorted. No gradient. Waits for the device."""
+    """The elements of one of a and b, not both, sorted. The gradient is that of `unique`.
+    Waits for the device.
+    """
 
 def union1d(a: Any, b: Any, /) -> Tensor:
-    """The elements of a and b, sorted. No gradient. Waits for the device."""
+    """The elements of a and b, sorted. The gradient is that of `unique`. Waits for the
+    device.
+    """
 
 def unique(
     x: Any,
@@ -1309,13 +1319,17 @@ def unique_all(x: Any, /) -> UniqueAll:
     """The unique elements, their first indices, the inverse and their counts."""
 
 def unique_counts(x: Any, /) -> UniqueCounts:
-    """The unique elements and their counts; NaNs all differ. No gradient."""
+    """The unique elements and their counts; NaNs all differ. The gradient is that of
+    `unique`.
+    """
 
 def unique_inverse(x: Any, /) -> UniqueInverse:
-    """The unique elements, and the index among them of each element of x. No gradient."""
+    """The unique elements, and the index among them of each element of x. The gradient is
+    that of `unique`.
+    """
 
 def unique_values(x: Any, /) -> Tensor:
-    """The unique elements, sorted; NaNs all differ. No gradient. Waits for the device."""
+    """The unique elements, sorted; NaNs all differ. The gradient is that of `unique`."""
 
 def packbits(x: Any, /, axis: int | None = None, bitorder: str = "big") -> Tensor:
     """Booleans, or whether numbers are not 0, packed into bytes, along an axis or raveled."""
