@@ -47,8 +47,9 @@ op("copysign", "a, b, /",
         zero],
    saves=("a b", ""), **REAL,
    doc="The absolute value of a with the sign of b; its derivatives at a = 0 and by b are 0.")
-without_gradient("nextafter", "a, b", "The next number after a in the direction of b",
-                 checks=Checks(bits=True))
+op("nextafter", "a, b, /", vjp=[lambda xp, g, y, a, b: g, zero], saves=("", ""), **REAL,
+   checks=Checks(bits=True), finite=True,
+   doc="The next number after a in the direction of b, elementwise; its derivative by a is 1.")
 # fmt: on
 
 

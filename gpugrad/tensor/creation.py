@@ -7,8 +7,9 @@ import numpy as np
 
 from gpugrad.backend.device import Device, default_device, device_of
 from gpugrad.backend.namespace import NAMESPACES, namespace_of
+from gpugrad.engine.modes import is_grad_enabled
 from gpugrad.engine.record import use_tensor_class
-from gpugrad.errors import ArgumentError, DTypeError, ShapeError
+from gpugrad.errors import ArgumentError, DTypeError, GradientError, ShapeError
 from gpugrad.tensor.conversion import (
     complex_dtype,
     get_default_dtype,
@@ -40,7 +41,8 @@ def tensor(
 
     Data of the host go to the default device, that of ``with gg.device(...)`` or GPUGRAD_DEVICE,
     unless ``device`` names another; an array or tensor on a GPU stays there. An array keeps its
-    dtype, and is not copied where it stays: training such a tensor changes the array. Numbers and
+    dtype, and is not copied where it stays: training such a tensor changes the array. A recorded
+    tensor stays in its graph, unless ``requires_grad`` makes a new leaf of a leaf. Numbers and
     lists become the default dtype. DTypeError for data without numbers, ShapeError for ragged
     lists.
 
@@ -51,14 +53,30 @@ def tensor(
     >>> gg.tensor(np.arange(3)).dtype
     dtype('int64')
     """
-    if device is None and isinstance(data, np.ndarray | np.generic):
-        device = default_device()
-    result = _tensor_of(data, dtype, device)
+    if isinstance(data, Tensor) and data.requires_grad and is_grad_enabled():
+        result = _in_its_graph(data, dtype, device, requires_grad)
+    else:
+        if device is None and isinstance(data, np.ndarray | np.generic):
+            device = default_device()
+        result = _tensor_of(data, dtype, device)
     if requires_grad:
         result.requires_grad_()
     if name is not None:
         result.name = name
     return result
+
+
+def _in_its_graph(data: Tensor, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
+    """A tensor of a recorded one, in its graph; a new leaf of a leaf, if that is asked for."""
+    if requires_grad and data._in_graph():
+        raise GradientError(
+            "tensor: a new leaf of a tensor in a graph would end its gradient. Leave requires_grad "
+            "out, or write gg.tensor(t.detach(), requires_grad=True)"
+        )
+    if requires_grad:
+        return _tensor_of(data, dtype, device)
+    made = as_tensor(data, dtype=dtype, device=device)
+    return Tensor(made._array, made._node)
 
 
 def _tensor_of(data: Any, dtype: Any, device: Any) -> Tensor:
