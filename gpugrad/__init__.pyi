@@ -915,7 +915,7 @@ def copysign(a: Any, b: Any, /) -> Tensor:
     """The absolute value of a with the sign of b; its derivatives at a = 0 and by b are 0."""
 
 def nextafter(a: Any, b: Any, /) -> Tensor:
-    """The next number after a in the direction of b, elementwise. No gradient."""
+    """The next number after a in the direction of b, elementwise; its derivative by a is 1."""
 
 def fmax(a: Any, b: Any, /) -> Tensor:
     """The larger of a and b, or the one that is not NaN; at a tie each gets half the
@@ -1324,9 +1324,7 @@ def unique_counts(x: Any, /) -> UniqueCounts:
     """
 
 def unique_inverse(x: Any, /) -> UniqueInverse:
-    """The unique elements, and the index among them of each element of x. The gradient is
-    that of `unique`.
-    """
+    """The unique elements, and the index among them of each element of x."""
 
 def unique_values(x: Any, /) -> Tensor:
     """The unique elements, sorted; NaNs all differ. The gradient is that of `unique`."""

@@ -119,14 +119,14 @@ def _place(args: Sequence[Any]) -> Device | None:
     return None
 
 
-def _dtype_of_number(number: complex, args: Sequence[Any]) -> np.dtype[Any]:
+def _dtype_of_number(number: Any, args: Sequence[Any]) -> np.dtype[Any]:
     """The dtype of a Python number: that of the arrays beside it, else float64, as in NumPy."""
     dtypes = [leaf.dtype for leaf in tree.flatten(args)[0] if hasattr(leaf, "dtype")]
     floats = [dtype for dtype in dtypes if dtype.kind in "fc"]
     common = np.result_type(*floats) if floats else np.dtype(np.float64)
     if isinstance(number, complex):
         return np.result_type(common, np.complex64)
-    return np.dtype(common.char.lower()) if common.kind == "c" else common
+    return np.finfo(common).dtype  # the real one of a complex
 
 
 def _check_arguments(who: str, trees: dict[str, tree.Tree], count: int) -> None:

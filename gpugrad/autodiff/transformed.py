@@ -16,7 +16,7 @@ class Transformed:
     """What a transform made of a function: a function with its name, that pickles where it does."""
 
     def __init__(
-        self, call: Function, transform: str, f: Function, options: dict[str, Any]
+        self, call: Function, transform: Function, f: Function, options: dict[str, Any]
     ) -> None:
         functools.update_wrapper(self, f, updated=())
         self._call = call

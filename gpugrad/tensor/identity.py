@@ -30,13 +30,14 @@ def equality(compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     one hash, which is the key itself.
     """
 
-    def equal(self: Tensor, other: Any) -> Any:
+    def equal(self: Tensor, other: Any) -> Tensor:
         if isinstance(other, Tensor) and not self.size == other.size == 1:
             if other is self:
                 return _Itself(compare(self, other)._array)
             if searches(sys._getframe(1)):
-                return False
-        return compare(self, other)
+                return False  # type: ignore[return-value]
+        result: Tensor = compare(self, other)
+        return result
 
     equal.__name__ = equal.__qualname__ = "__eq__"
     equal.__doc__ = "Elementwise equality; `t in tensors` looks for t itself."

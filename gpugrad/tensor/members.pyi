@@ -52,7 +52,7 @@ class Members:
         """a - b * floor(a / b), elementwise: Python's %."""
     def __rmod__(self, other: Any) -> Tensor: ...
     def __imod__(self, other: Any) -> Tensor: ...
-    def __eq__(self, other: Any) -> Any:  # type: ignore[override]
+    def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
         """Elementwise equality; `t in tensors` looks for t itself."""
     def __ne__(self, b: Any, /) -> Tensor:  # type: ignore[override]
         """a != b, elementwise. No gradient."""
