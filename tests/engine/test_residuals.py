@@ -126,7 +126,7 @@ def by_differences(function, x, direction, order, step=1e-5):
 
 LAYERS = {
     "layer_norm": lambda x: (gg.nn.functional.layer_norm(x, 4, x[0], x[1], 0.1) ** 3).sum(),
-    "cross_entropy": lambda x: gg.nn.functional.cross_entropy(x, np.array([1, 3, 0])) ** 2,
+    "cross_entropy": lambda x: gg.nn.functional.cross_entropy(x, gg.asarray([1, 3, 0])) ** 2,
     "gelu": lambda x: (FUNCTIONS["linear_gelu"](x, x, x[:, 0]) ** 2).sum(),
     "tanh": lambda x: (FUNCTIONS["linear_tanh"](x, x, x[:, 0]) ** 2).sum(),
 }
