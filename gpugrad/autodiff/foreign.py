@@ -29,6 +29,9 @@ CONSTANTS = (
 )  # fmt: skip
 
 
+_STRUCTURE = (*CONSTANTS, list, tuple, dict)
+
+
 def _pandas(where: str, value: Any) -> Any:
     dtypes = list(value.dtypes) if value.ndim == 2 else [value.dtype]
     if len(set(map(str, dtypes))) > 1 or not isinstance(dtypes[0], np.dtype):
@@ -69,12 +72,16 @@ _LABELLED: dict[str, tuple[Callable[[str, Any], Any], Callable[[Any, Any], Any]]
 }
 
 
+# The entry of `_LABELLED` for each type that was met, None for most.
+_entries: dict[type, Any] = {}
+
+
 def _functions(value: Any) -> Any:
-    for cls in type(value).__mro__:
-        library = cls.__module__.partition(".")[0]
-        if (functions := _LABELLED.get(f"{library}.{cls.__name__}")) is not None:
-            return functions
-    return None
+    cls = type(value)
+    if cls not in _entries:
+        names = (f"{base.__module__.partition('.')[0]}.{base.__name__}" for base in cls.__mro__)
+        _entries[cls] = next((_LABELLED[name] for name in names if name in _LABELLED), None)
+    return _entries[cls]
 
 
 def is_labelled(value: Any) -> bool:
@@ -103,7 +110,9 @@ def is_array(value: Any) -> bool:
     """Whether a value is a Tensor, a raw array or a number of a known type."""
     if isinstance(value, Tensor):
         return True
-    if isinstance(value, (*CONSTANTS, list, tuple, dict)):
+    if type(value) in NAMESPACES:
+        return type(value) is not bool
+    if isinstance(value, _STRUCTURE):
         return False
     try:
         namespace_of(value)

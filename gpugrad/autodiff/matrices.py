@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpugrad.autodiff.run import Run, check_function, restored
+from gpugrad.autodiff.leaves import restored
+from gpugrad.autodiff.run import Run, check_function
 from gpugrad.autodiff.transformed import transformed
 from gpugrad.autodiff.transforms import grad
 from gpugrad.backend.namespace import namespace_of

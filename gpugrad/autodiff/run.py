@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 
 from gpugrad.autodiff import tree
-from gpugrad.autodiff.foreign import (
-    CONSTANTS,
-    check_constant,
-    is_labelled,
-    refused,
-    relabel,
-    unlabelled,
+from gpugrad.autodiff.leaves import (
+    check_arguments,
+    common_type,
+    leaf_type,
+    output_of,
+    restored,
+    tensors_of,
 )
-from gpugrad.backend.device import Device, default_device, device_of
+from gpugrad.backend.device import device_of
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.accumulate import steal_or_copy
 from gpugrad.engine.backward import GraphMode, run_backward
@@ -33,12 +33,11 @@ from gpugrad.engine.messages import check_real
 from gpugrad.engine.modes import enable_grad, is_grad_enabled, outermost
 from gpugrad.engine.node import Node, next_serial
 from gpugrad.engine.op import TABLE
-from gpugrad.errors import DTypeError, GradientError
-from gpugrad.tensor import GRAPH_MODE, TENSORS, Tensor, as_tensor
+from gpugrad.errors import GradientError
+from gpugrad.tensor import GRAPH_MODE, TENSORS, Tensor
 
 __all__ = [
-    "PLAIN", "Run", "check_function", "connect", "inside_since", "is_recorded", "leaf_type",
-    "like", "restored",
+    "PLAIN", "Run", "check_function", "connect", "inside_since", "is_recorded", "like",
 ]  # fmt: skip
 
 # A walk with Tensors apart from the graph that it walks: its results are recorded only as far
@@ -57,102 +56,6 @@ def check_function(who: str, f: Any) -> None:
 def is_recorded(value: Any) -> bool:
     """Whether a value is a Tensor that is part of a graph."""
     return isinstance(value, Tensor) and value._node is not None
-
-
-# What a leaf may be. A result has the first of those that its arguments have.
-LEAF_TYPES = ("tensor", "array", "scalar", "number")
-
-
-def leaf_type(value: Any) -> Any:
-    """What a leaf is: a "tensor", an "array", a NumPy "scalar" or a Python "number".
-
-    A labelled array, as a Series of pandas, stands for itself.
-    """
-    if isinstance(value, Tensor):
-        return "tensor"
-    if is_labelled(value):
-        return value
-    if namespace_of(value) is None:
-        return "number"
-    return "scalar" if isinstance(value, np.generic) else "array"
-
-
-def restored(leaf_type: Any, tensor: Tensor) -> Any:
-    """A result with the `leaf_type` of its argument; a Tensor where it is part of a graph."""
-    if tensor._node is not None:
-        return tensor
-    if not isinstance(leaf_type, str):
-        return relabel(leaf_type, tensor.data)
-    if leaf_type == "tensor":
-        return tensor
-    array = tensor.data
-    if array.ndim == 0 and leaf_type == "number":
-        return array.item()
-    if array.ndim == 0 and leaf_type == "scalar" and isinstance(array, np.ndarray):
-        return array[()]
-    return array
-
-
-def _floating(who: str, path: str, leaf: Any, args: Sequence[Any]) -> Tensor:
-    """A Tensor of a leaf; DTypeError where it has no derivative."""
-    if not is_labelled(leaf) and namespace_of(leaf) is None:
-        return as_tensor(leaf, dtype=_dtype_of_number(leaf, args), device=_place(args))
-    array = unlabelled(f"{who}: {path}", leaf)
-    if array.dtype.kind not in "fc":
-        raise DTypeError(
-            f"{who}: dtype {array.dtype} has no gradient here ({path}). Pass floating-point "
-            "numbers, cast with .astype, or leave the argument out of argnums"
-        )
-    if isinstance(array, np.generic):
-        return as_tensor(array, device=_place(args) or default_device())
-    number = type(array) is np.ndarray and not array.ndim
-    return as_tensor(array, device=_place(args) if number else None)
-
-
-def _place(args: Sequence[Any]) -> Device | None:
-    """The device of the first argument on a GPU, beside which a number goes; None if none is."""
-    for leaf in tree.flatten(args)[0]:
-        if isinstance(leaf, Tensor) or namespace_of(leaf) is not None:
-            place = leaf.device if isinstance(leaf, Tensor) else device_of(leaf)
-            if place.kind != "cpu":
-                return place
-    return None
-
-
-def _dtype_of_number(number: Any, args: Sequence[Any]) -> np.dtype[Any]:
-    """The dtype of a Python number: that of the arrays beside it, else float64, as in NumPy."""
-    dtypes = [leaf.dtype for leaf in tree.flatten(args)[0] if hasattr(leaf, "dtype")]
-    floats = [dtype for dtype in dtypes if dtype.kind in "fc"]
-    common = np.result_type(*floats) if floats else np.dtype(np.float64)
-    if isinstance(number, complex):
-        return np.result_type(common, np.complex64)
-    return np.finfo(common).dtype  # the real one of a complex
-
-
-def _check_arguments(who: str, trees: dict[str, tree.Tree], count: int) -> None:
-    """DTypeError where no argument, or one that should have, has anything to differentiate."""
-    for where, structure in trees.items():
-        for path, value in structure.constants(where):
-            check_constant(who, path, value)
-            if path == where and not isinstance(value, CONSTANTS):
-                raise refused(who, path, value)
-    if not count:
-        shown = ", ".join(f"{where} is {structure!r:.60}" for where, structure in trees.items())
-        raise DTypeError(
-            f"{who}: there is nothing to differentiate by: {shown or 'no argument was given'}. "
-            "Pass floating-point numbers, or arrays of them"
-        )
-
-
-def _check_result(who: str, structure: tree.Tree, count: int) -> None:
-    """DTypeError where a function returns nothing that has a derivative."""
-    for path, value in structure.constants("its result"):
-        check_constant(f"{who}: the function gives no array", path, value)
-    if not count:
-        raise DTypeError(
-            f"{who}: expected a function that returns arrays or numbers, got {structure!r:.60}. "
-            "Is there a `return` missing?"
-        )
 
 
 def connect(value: Tensor) -> Tensor:
@@ -229,10 +132,13 @@ class Run:
         chosen = tuple([args[number] for number in numbers])
         leaves, self.inputs = tree.flatten(chosen, labelled=True)
         trees = {f"argument {n}": one for n, one in zip(numbers, self.inputs.children)}
-        paths = [path for where, one in trees.items() for path in one.paths(where)]
-        tensors = [_floating(who, path, leaf, args) for path, leaf in zip(paths, leaves)]
-        _check_arguments(who, trees, len(leaves))
+        check_arguments(who, trees, len(leaves))
+
+        def path(index: int) -> str:
+            return [path for where, one in trees.items() for path in one.paths(where)][index]
+
         self.leaf_types = [leaf_type(leaf) for leaf in leaves]
+        tensors = tensors_of(who, leaves, self.leaf_types, args, path)
         self.fresh = [connect(tensor if recorded else tensor.detach()) for tensor in tensors]
         self.targets: dict[Any, None] = dict.fromkeys(leaf._node for leaf in self.fresh)
         arguments = dict(enumerate(args))
@@ -244,9 +150,7 @@ class Run:
         finally:
             outermost.reset(token)
         result, aux = self._pair(result) if has_aux else (result, None)
-        leaves, self.structure = tree.flatten(result, labelled=True)
-        _check_result(who, self.structure, len(leaves))
-        self.outputs = [as_tensor(unlabelled(f"{who}: the result", leaf)) for leaf in leaves]
+        self.outputs, self.structure = output_of(who, result)
         roots = [output._node for output in self.outputs if output._node is not None]
         _, older = inside_since(roots, start, self.targets)
         # Without recorded tensors from elsewhere, and with targets that are all leaves, every
@@ -278,9 +182,7 @@ class Run:
         """An output of f, as the caller gets it: raw where all arguments were raw."""
         if self.watched:
             return output
-        types = [kind if isinstance(kind, str) else "array" for kind in self.leaf_types]
-        common = min(types, key=LEAF_TYPES.index, default="tensor")
-        return restored(common, output.detach())
+        return restored(common_type(self.leaf_types), output.detach())
 
     def values(self) -> Any:
         """The result of f, as the caller gets it."""

@@ -17,7 +17,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gpugrad.autodiff import tree
-from gpugrad.autodiff.run import Run, check_function, like, restored
+from gpugrad.autodiff.leaves import restored
+from gpugrad.autodiff.run import Run, check_function, like
 from gpugrad.autodiff.transformed import transformed
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.errors import DTypeError

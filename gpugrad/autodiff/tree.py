@@ -103,7 +103,8 @@ def flatten(value: Any, labelled: bool = False) -> tuple[list[Any], Tree]:
 
 def _flatten(value: Any, leaves: list[Any], labelled: bool) -> Tree:
     cls = type(value)
-    if is_array(value) or (labelled and is_labelled(value)):
+    plain = cls is tuple or cls is list or cls is dict
+    if not plain and (is_array(value) or (labelled and is_labelled(value))):
         leaves.append(value)
         return LEAF
     if isinstance(value, dict):

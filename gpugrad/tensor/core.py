@@ -18,7 +18,7 @@ from gpugrad.engine.messages import check_gradient
 from gpugrad.engine.modes import outermost, recording, strict
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.errors import DTypeError, GradientError, ShapeError
-from gpugrad.tensor.callers import shows_value
+from gpugrad.tensor.callers import searches, shows_value
 from gpugrad.tensor.conversion import raw_array, weak_array
 from gpugrad.tensor.delivery import deliver
 from gpugrad.tensor.hints import METHODS as FOREIGN
@@ -359,6 +359,8 @@ class Tensor(Members):
 
     def __bool__(self) -> bool:
         if self._array.size != 1:
+            if searches(sys._getframe(1)):  # `t in tensors`, which knows t itself by its identity
+                return False
             raise ShapeError(
                 f"the truth of a tensor of shape {self.shape} is ambiguous: use .any() or .all()"
             )

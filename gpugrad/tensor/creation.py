@@ -57,7 +57,8 @@ def tensor(
         result = _in_its_graph(data, dtype, device, requires_grad)
     else:
         if device is None and isinstance(data, np.ndarray | np.generic):
-            device = default_device()
+            home = default_device()
+            device = None if home.kind == "cpu" else home
         result = _tensor_of(data, dtype, device)
     if requires_grad:
         result.requires_grad_()

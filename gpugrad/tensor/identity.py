@@ -1,12 +1,13 @@
 """Equality of tensors where Python looks for one object: in lists and weak dictionaries.
 
-Imports core and callers.
+Imports errors, core and callers.
 """
 
 import sys
 from collections.abc import Callable
 from typing import Any
 
+from gpugrad.errors import DeviceError, ShapeError
 from gpugrad.tensor.callers import searches
 from gpugrad.tensor.core import Tensor
 
@@ -26,18 +27,19 @@ def equality(compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     """The operator ``==``: elementwise, and by identity where its truth as a whole is asked.
 
     Python's lists and weak dictionaries compare what they hold with ``==``, and ask whether that
-    is true. ``t in tensors`` is true where t itself is there. A weak dictionary compares a key of
-    one hash, which is the key itself.
+    is true. ``t in tensors`` is true where t itself is there, and `Tensor.__bool__` says that
+    another tensor of several elements is not it. A weak dictionary compares a key with those of its
+    hash, which is itself.
     """
 
     def equal(self: Tensor, other: Any) -> Tensor:
-        if isinstance(other, Tensor) and not self.size == other.size == 1:
-            if other is self:
-                return _Itself(compare(self, other)._array)
-            if searches(sys._getframe(1)):
+        try:
+            result: Tensor = compare(self, other)
+        except (DeviceError, ShapeError):
+            if isinstance(other, Tensor) and searches(sys._getframe(1)):
                 return False  # type: ignore[return-value]
-        result: Tensor = compare(self, other)
-        return result
+            raise
+        return _Itself(result._array) if other is self and self.size != 1 else result
 
     equal.__name__ = equal.__qualname__ = "__eq__"
     equal.__doc__ = "Elementwise equality; `t in tensors` looks for t itself."

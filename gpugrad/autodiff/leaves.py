@@ -1,0 +1,152 @@
+"""Leaves of arguments and results: what they are, as Tensors, and back. Imports foreign, tensor.
+
+A transform computes on Tensors and gives back what came: a Tensor, a raw array, a number, or a
+labelled array (`gpugrad.autodiff.foreign`).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpugrad.autodiff import tree
+from gpugrad.autodiff.foreign import (
+    CONSTANTS,
+    check_constant,
+    is_labelled,
+    refused,
+    relabel,
+    unlabelled,
+)
+from gpugrad.backend.device import Device, default_device, device_of
+from gpugrad.backend.namespace import namespace_of
+from gpugrad.errors import DTypeError
+from gpugrad.tensor import Tensor, as_tensor
+
+__all__ = [
+    "check_arguments", "common_type", "leaf_type", "output_of", "restored", "tensors_of",
+]  # fmt: skip
+
+# What a leaf may be. A result has the first of those that its arguments have.
+LEAF_TYPES = ("tensor", "array", "scalar", "number")
+
+
+def leaf_type(value: Any) -> Any:
+    """What a leaf is: a "tensor", an "array", a NumPy "scalar" or a Python "number".
+
+    A labelled array, as a Series of pandas, stands for itself.
+    """
+    if isinstance(value, Tensor):
+        return "tensor"
+    if is_labelled(value):
+        return value
+    if namespace_of(value) is None:
+        return "number"
+    return "scalar" if isinstance(value, np.generic) else "array"
+
+
+def common_type(leaf_types: Sequence[Any]) -> str:
+    """The type of the results of arguments of these types."""
+    types = [kind if isinstance(kind, str) else "array" for kind in leaf_types]
+    return min(types, key=LEAF_TYPES.index, default="tensor")
+
+
+def restored(leaf_type: Any, tensor: Tensor) -> Any:
+    """A result with the `leaf_type` of its argument; a Tensor where it is part of a graph."""
+    if tensor._node is not None:
+        return tensor
+    if not isinstance(leaf_type, str):
+        return relabel(leaf_type, tensor.data)
+    if leaf_type == "tensor":
+        return tensor
+    array = tensor.data
+    if array.ndim == 0 and leaf_type == "number":
+        return array.item()
+    if array.ndim == 0 and leaf_type == "scalar" and isinstance(array, np.ndarray):
+        return array[()]
+    return array
+
+
+def tensors_of(
+    who: str, leaves: Sequence[Any], types: Sequence[Any], args: Any, path: Callable[[int], str]
+) -> list[Tensor]:
+    """The leaves of the arguments as Tensors; DTypeError where one has no derivative.
+
+    A number goes beside the arrays among ``args``, to their dtype and device. ``path`` says where
+    a leaf is.
+    """
+    alone = [
+        kind in ("number", "scalar") or (kind == "array" and not leaf.ndim)
+        for leaf, kind in zip(leaves, types)
+    ]
+    arrays = []
+    if any(alone):
+        arrays = [leaf for leaf in tree.flatten(args)[0] if namespace_of(leaf) is not None]
+    tensors = []
+    for index, (leaf, kind, number) in enumerate(zip(leaves, types, alone)):
+        if kind == "number":
+            dtype = _dtype_of_number(leaf, arrays)
+            tensors.append(as_tensor(leaf, dtype=dtype, device=_place(arrays)))
+            continue
+        if not isinstance(kind, str):
+            leaf = unlabelled(f"{who}: {path(index)}", leaf)
+        if leaf.dtype.kind not in "fc":
+            raise DTypeError(
+                f"{who}: dtype {leaf.dtype} has no gradient here ({path(index)}). Pass "
+                "floating-point numbers, cast with .astype, or leave the argument out of argnums"
+            )
+        place = _place(arrays) if number else None
+        if kind == "scalar" and place is None:
+            place = default_device()
+        tensors.append(as_tensor(leaf, device=place))
+    return tensors
+
+
+def _place(arrays: Sequence[Any]) -> Device | None:
+    """The device of the first array on a GPU, beside which a number goes; None if none is."""
+    places = (one.device if isinstance(one, Tensor) else device_of(one) for one in arrays)
+    return next((place for place in places if place.kind != "cpu"), None)
+
+
+def _dtype_of_number(number: Any, arrays: Sequence[Any]) -> np.dtype[Any]:
+    """The dtype of a Python number: that of the arrays beside it, else float64, as in NumPy."""
+    floats = [array.dtype for array in arrays if array.dtype.kind in "fc"]
+    common = np.result_type(*floats) if floats else np.dtype(np.float64)
+    if isinstance(number, complex):
+        return np.result_type(common, np.complex64)
+    return np.finfo(common).dtype  # the real one of a complex
+
+
+def check_arguments(who: str, trees: dict[str, tree.Tree], count: int) -> None:
+    """DTypeError where no argument, or one that should have, has anything to differentiate."""
+    for where, structure in trees.items():
+        if structure is tree.LEAF:
+            continue
+        for path, value in structure.constants(where):
+            check_constant(who, path, value)
+            if path == where and not isinstance(value, CONSTANTS):
+                raise refused(who, path, value)
+    if not count:
+        shown = ", ".join(f"{where} is {structure!r:.60}" for where, structure in trees.items())
+        raise DTypeError(
+            f"{who}: there is nothing to differentiate by: {shown or 'no argument was given'}. "
+            "Pass floating-point numbers, or arrays of them"
+        )
+
+
+def output_of(who: str, result: Any) -> tuple[list[Tensor], tree.Tree]:
+    """The leaves of a result as Tensors, and its structure; DTypeError where it has none."""
+    leaves, structure = tree.flatten(result, labelled=True)
+    if structure is not tree.LEAF:
+        for path, value in structure.constants("its result"):
+            check_constant(f"{who}: the function gives no array", path, value)
+    if not leaves:
+        raise DTypeError(
+            f"{who}: expected a function that returns arrays or numbers, got {structure!r:.60}. "
+            "Is there a `return` missing?"
+        )
+    outputs = [
+        leaf if isinstance(leaf, Tensor) else as_tensor(unlabelled(f"{who}: the result", leaf))
+        for leaf in leaves
+    ]
+    return outputs, structure
