@@ -270,7 +270,7 @@ class Joined:
     NumPy's object joins positions in place of the elements; so the rules are its own.
 
     >>> import gpugrad as gg
-    >>> gg.r_[gg.tensor([1.0, 2.0]), 0, 3:5]
+    >>> gg.r_[gg.tensor([1.0, 2.0]), 0, [3, 4]]
     tensor([1., 2., 0., 3., 4.])
     >>> gg.c_[gg.arange(2), gg.arange(2, 4)].tolist()
     [[0, 2], [1, 3]]
