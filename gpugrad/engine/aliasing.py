@@ -21,7 +21,7 @@ from gpugrad.engine.node import Node
 from gpugrad.errors import ArgumentError
 
 __all__ = [
-    "Sharers", "alone", "check_writable", "is_temporary", "overlap", "repeats", "sharers",
+    "Sharers", "alone", "apart", "check_writable", "is_temporary", "overlap", "repeats", "sharers",
 ]  # fmt: skip
 
 
@@ -228,9 +228,7 @@ def overlap(array: Any, window: Any) -> tuple[np.ndarray, np.ndarray] | None:
 
     The elements of the window are distinct. Addresses alone are looked at, on the host.
     """
-    low, high = _bounds(array)
-    window_low, window_high = _bounds(window)
-    if high <= window_low or window_high <= low:
+    if apart(array, window):
         return None
     places, of_window = _places(array), _places(window)
     order = np.argsort(of_window)
@@ -238,6 +236,13 @@ def overlap(array: Any, window: Any) -> tuple[np.ndarray, np.ndarray] | None:
     nearest = order[np.minimum(nearest, order.size - 1)]
     own = np.flatnonzero(of_window[nearest] == places)
     return (own, nearest[own]) if own.size else None
+
+
+def apart(array: Any, window: Any) -> bool:
+    """Whether two arrays end before each other begins; if not, they may have no common element."""
+    low, high = _bounds(array)
+    window_low, window_high = _bounds(window)
+    return bool(high <= window_low or window_high <= low)
 
 
 def _steps(array: Any) -> list[tuple[int, int]]:

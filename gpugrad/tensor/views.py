@@ -18,7 +18,7 @@ import numpy as np
 from gpugrad.backend.device import beside, device_of
 from gpugrad.backend.namespace import NAMESPACES, namespace_of
 from gpugrad.engine import versions
-from gpugrad.engine.aliasing import Sharers, alone, check_writable, overlap, sharers
+from gpugrad.engine.aliasing import Sharers, alone, apart, check_writable, overlap, sharers
 from gpugrad.engine.backward import reachable
 from gpugrad.engine.modes import recording
 from gpugrad.engine.node import HookedNode, Leaf, Node, next_serial
@@ -101,6 +101,8 @@ class Change:
             return _node_of_part(other, piece, view)
         if other._array.size == 0 or part.size == 0:
             return None
+        if other.dtype != self.tensor.dtype and not apart(other.data, part):
+            self._check(other)  # parts of elements are not told apart
         pair = overlap(other.data, part)
         if pair is None:
             return None
