@@ -96,11 +96,14 @@ def _compare_dtypes(node: Any, raws: Sequence[Any], y: Any) -> None:
     for position, (raw, parent) in enumerate(zip(raws, node.parents)):
         if parent is None or not made or not _bits(raw) or _bits(raw) in made:
             continue
+        kinds = node.op.operands
+        if kinds[min(position, len(kinds) - 1)] == "cast" and _bits(raw) < max(made):
+            continue  # a value that is written into a tensor of more digits loses none
         others = [
             f"argument {number}, {f'of shape {one.shape}' if one.shape else 'a number'}, is "
             f"{one.dtype}"
             for number, one in enumerate(raws)
-            if getattr(one, "dtype", raw.dtype) != raw.dtype
+            if not node.op.is_constant(number) and getattr(one, "dtype", raw.dtype) != raw.dtype
         ]
         warn(
             f"{node.op.shown}: argument {position} is {raw.dtype}, but the result is "

@@ -53,4 +53,5 @@ def test_what_is_cast_or_stays_is_not_told(device):
         z = (x.astype("float64") * wide).sum() + gg.sum(x, dtype="float64")
         z.backward(create_graph=True)
         gg.nn.Linear(2, 3)(x).sum().backward()
+        gg.zeros_like(wide).at[[0, 1]].set(x).sum().backward()
         gg.nn.functional.cross_entropy(x[None], gg.asarray([1])).backward()
