@@ -8,6 +8,7 @@ of the user, which belongs to no graph.
 """
 
 import gc
+import weakref
 from collections.abc import Iterable
 from heapq import heappop, heappush
 from sys import getrefcount
@@ -21,7 +22,8 @@ from gpugrad.engine.node import Node
 from gpugrad.errors import ArgumentError
 
 __all__ = [
-    "Sharers", "alone", "apart", "check_writable", "is_temporary", "overlap", "repeats", "sharers",
+    "Sharers", "alone", "apart", "bounds", "check_writable", "is_temporary", "overlap", "repeats",
+    "sharers",
 ]  # fmt: skip
 
 
@@ -118,6 +120,19 @@ class Sharers:
             return False
         return id(array) == self._owner or id(getattr(array, "base", None)) == self._owner
 
+    def seen_before(self) -> list[Any]:
+        """The living tensors over the memory that the last search found."""
+        _, references = _found.get(self._owner, (None, ()))
+        return [tensor for reference in references if (tensor := reference()) is not None]
+
+    def remember(self, tensor: Any) -> None:
+        """Keep the tensors that were found for the next change of the memory."""
+        key = self._owner
+        watch, _ = _found.get(key, (None, ()))
+        if watch is None:
+            watch = weakref.ref(self._boxes[key][0], lambda _: _found.pop(key, None))
+        _found[key] = watch, [weakref.ref(one) for one in (tensor, *self.tensors)]
+
     def explained(self) -> bool:
         """Whether all references to all of the arrays are explained."""
         for key, box in self._boxes.items():
@@ -129,6 +144,11 @@ class Sharers:
         return True
 
 
+# By the identity of the array that owns the memory: a weak reference that removes the entry when
+# the memory is freed, and weak references to the tensors that a search through all objects found.
+_found: dict[int, tuple[Any, list[Any]]] = {}
+
+
 def sharers(tensor: Any, cls: type, known: Iterable[Any] = (), newest: Any = None) -> Any:
     """The `Sharers` of a tensor's memory; None where something else holds it as well.
 
@@ -138,7 +158,7 @@ def sharers(tensor: Any, cls: type, known: Iterable[Any] = (), newest: Any = Non
     users = Sharers(tensor)
     if not users.known:
         return None
-    for other in (*known, *_near(tensor)):
+    for other in (*known, *_near(tensor), *users.seen_before()):
         users.look(other)
     node = tensor._node
     if node is not None:
@@ -152,6 +172,7 @@ def sharers(tensor: Any, cls: type, known: Iterable[Any] = (), newest: Any = Non
             for holder in [o for o in gc.get_objects(generation) if type(o) in kinds]:
                 users.look(holder)
             if users.explained():
+                users.remember(tensor)
                 return users
     return None
 
@@ -228,7 +249,7 @@ def overlap(array: Any, window: Any) -> tuple[np.ndarray, np.ndarray] | None:
 
     The elements of the window are distinct. Addresses alone are looked at, on the host.
     """
-    if apart(array, window):
+    if apart(array, bounds(window)):
         return None
     places, of_window = _places(array), _places(window)
     order = np.argsort(of_window)
@@ -238,18 +259,20 @@ def overlap(array: Any, window: Any) -> tuple[np.ndarray, np.ndarray] | None:
     return (own, nearest[own]) if own.size else None
 
 
-def apart(array: Any, window: Any) -> bool:
-    """Whether two arrays end before each other begins; if not, they may have no common element."""
-    low, high = _bounds(array)
-    window_low, window_high = _bounds(window)
-    return bool(high <= window_low or window_high <= low)
+def apart(array: Any, other: tuple[int, int]) -> bool:
+    """Whether an array ends before another begins, or begins after its end, given its `bounds`.
+
+    If not, they may have no common element all the same.
+    """
+    low, high = bounds(array)
+    return bool(high <= other[0] or other[1] <= low)
 
 
 def _steps(array: Any) -> list[tuple[int, int]]:
     return list(zip(array.shape, array.strides, strict=True))
 
 
-def _bounds(array: Any) -> tuple[int, int]:
+def bounds(array: Any) -> tuple[int, int]:
     """The addresses of the first byte of an array and after the last."""
     low = NAMESPACES[type(array)].address(array)
     if array.size == 0:

@@ -18,7 +18,7 @@ import numpy as np
 from gpugrad.backend.device import beside, device_of
 from gpugrad.backend.namespace import NAMESPACES, namespace_of
 from gpugrad.engine import versions
-from gpugrad.engine.aliasing import Sharers, alone, apart, check_writable, overlap, sharers
+from gpugrad.engine.aliasing import Sharers, alone, apart, bounds, check_writable, overlap, sharers
 from gpugrad.engine.backward import reachable
 from gpugrad.engine.modes import recording
 from gpugrad.engine.node import HookedNode, Leaf, Node, next_serial
@@ -81,7 +81,8 @@ class Change:
             else:
                 index = _of_a_view(index)
                 part, piece = tensor.data[index], OPS["getitem"](result, index=index)
-            nodes = [(one, self._node_of(one, piece, part)) for one in self.others]
+            ends = bounds(part)
+            nodes = [(one, self._node_of(one, piece, part, ends)) for one in self.others]
             changed = [(one, node) for one, node in nodes if node is not None]
             made = [result._node, *(node for _, node in changed)]
             recent = reachable([node for node in made if node is not None], self.start)
@@ -95,13 +96,13 @@ class Change:
             if tensor._node is not None:
                 tensor._node.tensor = weakref.ref(one)
 
-    def _node_of(self, other: Tensor, piece: Tensor, part: Any) -> Any:
+    def _node_of(self, other: Tensor, piece: Tensor, part: Any, ends: tuple[int, int]) -> Any:
         """The new node of another tensor; None where it does not look at the changed elements."""
         if part is self.tensor._array and (view := self._as_view_of(other)) is not None:
             return _node_of_part(other, piece, view)
-        if other._array.size == 0 or part.size == 0:
+        if other._array.size == 0 or part.size == 0 or apart(other.data, ends):
             return None
-        if other.dtype != self.tensor.dtype and not apart(other.data, part):
+        if other.dtype != self.tensor.dtype:
             self._check(other)  # parts of elements are not told apart
         pair = overlap(other.data, part)
         if pair is None:
