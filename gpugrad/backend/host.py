@@ -1,6 +1,6 @@
 """The namespace of NumPy: the module, with faster equivalents of some functions.
 
-Imports namespace and special, and SciPy where it is installed and useful. The cost of a NumPy call
+Imports namespace, special and sums, and SciPy where it is installed and useful. The cost of a NumPy call
 on small arrays is mostly that of the Python around it: an operator, or the ``reduce`` of a ufunc,
 does the same with less.
 """
@@ -17,10 +17,12 @@ import numpy as np
 
 from gpugrad.backend.namespace import FORMULAS, Namespace, register
 from gpugrad.backend.special import Special
+from gpugrad.backend.sums import ENOUGH, careful_sum
 
 __all__ = ["NUMPY"]
 
 _add: Any = np.add.reduce
+_multiply: Any = np.multiply.reduce
 _larger: Any = np.maximum
 _minus: Any = np.subtract
 _times: Any = np.multiply
@@ -29,8 +31,9 @@ _SINGLE, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 
 
 def _sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    if x.dtype == np.float16:  # accumulated in float32, as CuPy does
-        return _add(x, axis, np.float32, None, keepdims).astype(np.float16)
+    dtype = x.dtype
+    if x.size > ENOUGH or (dtype is not _SINGLE and dtype is not _DOUBLE):
+        return careful_sum(x, axis, keepdims)
     return _add(x, axis, None, None, keepdims)
 
 
@@ -39,6 +42,12 @@ def _reduction(reduce: Any) -> Callable[..., Any]:
         return reduce(x, axis, None, None, keepdims)
 
     return reduction
+
+
+def _prod(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    if x.dtype == np.float16:
+        return FORMULAS["prod"](NUMPY, x, axis, keepdims)
+    return _multiply(x, axis, None, None, keepdims)
 
 
 def _relu(x: Any) -> Any:
@@ -191,7 +200,7 @@ NUMPY = Namespace(
         "sum": _sum,
         "max": _reduction(np.maximum.reduce),
         "min": _reduction(np.minimum.reduce),
-        "prod": _reduction(np.multiply.reduce),
+        "prod": _prod,
         "relu": _relu,
         "relu_vjp": _relu_vjp,
         "sigmoid_vjp": _sigmoid_vjp,

@@ -119,8 +119,16 @@ class Namespace:
         return self.broadcast_to(gradient, shape)
 
     def add_at(self, out: Any, index: Any, values: Any) -> None:
-        """Add values to the elements at an index; values of a repeated element add up."""
-        self.module.add.at(out, index, values)
+        """Add values to the elements at an index; values of a repeated element add up.
+
+        float16 is added in float32: beyond 2048 it does not hold the next whole number.
+        """
+        if out.dtype != numpy.float16:
+            self.module.add.at(out, index, values)
+            return
+        wide = out.astype(numpy.float32)
+        self.module.add.at(wide, index, values.astype(numpy.float32))
+        out[...] = wide
 
     def maximum_at(self, out: Any, index: Any, values: Any) -> None:
         """Replace the elements at an index by the maximum of themselves and their values."""

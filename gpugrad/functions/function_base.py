@@ -17,6 +17,7 @@ from gpugrad.functions.operands import (
     axis_number,
     beside,
     floating,
+    in_single,
     together,
     with_axes,
     with_size,
@@ -146,6 +147,7 @@ def _slope(f: Tensor, spacing: Any, axis: int, edge_order: int) -> Tensor:
     return concat([start, inner, stop], axis=axis)
 
 
+@in_single
 def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Tensor:
     """The integral along an axis by the trapezoidal rule, of samples at ``x`` or ``dx`` apart."""
     y = together(y, x)[0] if x is not None else as_tensor(y)

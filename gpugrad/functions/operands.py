@@ -1,18 +1,23 @@
 """Operands of functions: axis numbers, and the device and dtype of lists and numbers.
 
-Imports tensor.
+Imports tensor and ops.dtypes.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, TypeVar
+from typing import cast as typed
 
 import numpy as np
 
 from gpugrad.backend.device import device_of
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.errors import AxisError, DeviceError, DTypeError, ShapeError
+from gpugrad.ops.dtypes import HALF, SINGLE
 from gpugrad.tensor import Tensor, as_tensor
 from gpugrad.tensor.conversion import weak_array
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def axis_number(name: str, axis: Any, ndim: int) -> int:
@@ -110,6 +115,33 @@ def cast(x: Tensor, dtype: Any) -> Tensor:
 def floating(x: Tensor) -> Tensor:
     """x; whole numbers and truth values as float64."""
     return x if x.dtype.kind in "fc" else x.astype("float64")
+
+
+def in_single(function: F) -> F:
+    """A function of arrays that adds up or counts: it gets float16 as float32, and is rounded once.
+
+    Between its operations sums above 65504, and counts of more than 2048, would not fit.
+    """
+
+    @wraps(function)
+    def wide(*args: Any, **kwargs: Any) -> Any:
+        operands = (*args, *kwargs.values())
+        if not any(getattr(operand, "dtype", None) == HALF for operand in operands):
+            return function(*args, **kwargs)
+        result = function(*map(_wider, args), **{k: _wider(v) for k, v in kwargs.items()})
+        if kwargs.get("dtype") is not None:
+            return result
+        return tuple(map(_half, result)) if isinstance(result, tuple) else _half(result)
+
+    return typed(F, wide)
+
+
+def _wider(operand: Any) -> Any:
+    return operand.astype(SINGLE) if getattr(operand, "dtype", None) == HALF else operand
+
+
+def _half(result: Tensor) -> Tensor:
+    return result.astype(HALF) if result.dtype == SINGLE else result
 
 
 def xp_of(x: Tensor) -> Any:

@@ -25,6 +25,7 @@ from gpugrad.functions.operands import (
     beside,
     cast,
     floating,
+    in_single,
     together,
     with_axes,
     without_lists,
@@ -238,6 +239,7 @@ def nanmedian(x: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
 # Averages and covariances.
 
 
+@in_single
 def average(
     x: Any,
     axis: Any = None,
@@ -291,6 +293,7 @@ def _observations(name: str, x: Any, y: Any, rowvar: bool) -> Tensor:
     return concat(rows, axis=0) if len(rows) > 1 else rows[0]
 
 
+@in_single
 def cov(
     m: Any,
     y: Any = None,
@@ -344,6 +347,7 @@ def cov(
     return squeeze(product)
 
 
+@in_single
 def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -> Tensor:
     """The coefficients of correlation of variables; see `cov`. NaN for a variable that is constant.
 

@@ -12,6 +12,7 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.modes import indices_are_checked
 from gpugrad.errors import DeviceError, DTypeError, ShapeError
 from gpugrad.functions.manipulation import moveaxis
+from gpugrad.functions.operands import in_single
 from gpugrad.nn.losses import check_real, check_reduction, operand_pair, reduced
 from gpugrad.nn.module import Module
 from gpugrad.ops.losses import of_no_class, one_hot, one_or_nan
@@ -43,7 +44,7 @@ def binary_cross_entropy_with_logits(
     x: Any
     t: Any
     x, t = operand_pair(who, logits, target)
-    positive = t * OPS["softplus"](-x)
+    positive = OPS["weighted"](t, OPS["softplus"](-x))
     if pos_weight is not None:
         if isinstance(pos_weight, list | tuple):
             pos_weight = as_tensor(pos_weight, device=x.device, dtype=x.dtype)
@@ -56,7 +57,7 @@ def binary_cross_entropy_with_logits(
                 f"{x.shape}"
             )
         positive = pos_weight * positive
-    return reduced(positive + (1 - t) * OPS["softplus"](x), reduction)
+    return reduced(positive + OPS["weighted"](1 - t, OPS["softplus"](x)), reduction)
 
 
 def _classes(who: str, scores: Any, target: Any, ignore_index: int | None) -> tuple[Any, Any, Any]:
@@ -114,6 +115,7 @@ def _check_classes(who: str, numbers: Any, count: int, ignore_index: int | None)
     )  # fmt: skip
 
 
+@in_single
 def _average(losses: Any, counted: Any, reduction: str) -> Any:
     """The reduced losses of the valid samples; those of the others are 0."""
     if counted is None:
@@ -130,7 +132,7 @@ def cross_entropy(
     *,
     ignore_index: int | None = None,
     reduction: str = "mean",
-    label_smoothing: float = 0.0,
+    label_smoothing: float | Tensor = 0.0,
 ) -> Tensor:
     """-log softmax(logits) of the target's class.
 
@@ -152,8 +154,7 @@ def cross_entropy(
     """
     who = "cross_entropy"
     check_reduction(who, reduction)
-    if not 0.0 <= label_smoothing <= 1.0:
-        raise ValueError(f"{who}: label_smoothing must be from 0 to 1, got {label_smoothing!r}")
+    smoothed = _is_smoothed(label_smoothing)
     logits = as_tensor(logits)
     if not hasattr(target, "shape"):
         listed = np.asarray(target)
@@ -162,17 +163,28 @@ def cross_entropy(
     if getattr(target, "dtype", np.dtype("O")).kind == "f":
         return _of_probabilities(logits, target, ignore_index, reduction, label_smoothing)
     scores, classes, counted = _classes(who, logits, target, ignore_index)
-    if counted is None and not label_smoothing:
+    if counted is None and not smoothed:
         return OPS["class_cross_entropy"](scores, classes, reduction=reduction)
     losses = OPS["class_cross_entropy"](scores, classes, reduction="none")
-    if label_smoothing:
+    if smoothed:
         uniform = OPS["logsumexp"](scores, axis=-1) - OPS["mean"](scores, axis=-1)
         losses = (1.0 - label_smoothing) * losses + label_smoothing * uniform
     return _average(losses, counted, reduction)
 
 
+def _is_smoothed(smoothing: Any) -> bool:
+    """Whether there is smoothing: a number other than 0, or a Tensor, by which there is a gradient.
+
+    ValueError for one that is not from 0 to 1; the host does not wait for a GPU's.
+    """
+    tensor = isinstance(smoothing, Tensor)
+    if not (tensor and namespace_of(smoothing.data).waits) and not 0.0 <= smoothing <= 1.0:
+        raise ValueError(f"cross_entropy: label_smoothing must be from 0 to 1, got {smoothing!r}")
+    return tensor or smoothing != 0
+
+
 def _of_probabilities(
-    logits: Any, target: Any, ignore_index: int | None, reduction: str, smoothing: float
+    logits: Any, target: Any, ignore_index: int | None, reduction: str, smoothing: Any
 ) -> Tensor:
     """The cross-entropy of a distribution over the classes for each sample."""
     if logits.shape != target.shape or not logits.shape:
@@ -188,12 +200,11 @@ def _of_probabilities(
     check_real("cross_entropy", logits)
     axis = 1 if logits.ndim > 1 else 0
     target = as_tensor(target)
-    if smoothing:
+    if _is_smoothed(smoothing):
         target = (1.0 - smoothing) * target + smoothing / logits.shape[axis]
     logs = OPS["log_softmax"](logits, axis=axis)
-    if not target.requires_grad:
-        logs = OPS["where"](target == 0, 0.0, logs)  # 0 · log 0 is 0, also for a logit of -inf
-    return reduced(-OPS["sum"](target * logs, axis=axis), reduction)
+    # 0 · log 0 is 0, also for a logit of -inf.
+    return reduced(-OPS["sum"](OPS["weighted"](target, logs), axis=axis), reduction)
 
 
 def nll_loss(

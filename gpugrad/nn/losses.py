@@ -8,6 +8,7 @@ the function of its name; its arguments are checked at the first call.
 from typing import Any
 
 from gpugrad.errors import DTypeError, ShapeError
+from gpugrad.functions.operands import floating
 from gpugrad.nn.module import Module
 from gpugrad.tensor import OPS, Tensor, as_tensor
 
@@ -23,8 +24,11 @@ def check_reduction(who: str, reduction: Any) -> None:
 
 
 def operand_pair(who: str, prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
-    """Both as Tensors of one shape; an integer target is cast to the prediction's dtype."""
-    prediction = as_tensor(prediction)
+    """Both as Tensors of one shape; an integer target is cast to the prediction's dtype.
+
+    A prediction of whole numbers becomes float64, as in NumPy's mean.
+    """
+    prediction = floating(as_tensor(prediction))
     if not hasattr(target, "shape"):
         target = as_tensor(target, device=prediction.device, dtype=prediction.dtype)
     target = as_tensor(target)

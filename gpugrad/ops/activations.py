@@ -8,10 +8,11 @@ import math
 from typing import Any, Literal
 
 from gpugrad.engine.op import ANALYTIC, REAL, Checks, Sample, choosing, op, part
-from gpugrad.ops.dtypes import HALF, SINGLE, refuse_complex
+from gpugrad.ops.dtypes import HALF, SINGLE, floating, refuse_complex
 
 
 def _sigmoid(xp: Any, x: Any, /) -> Any:
+    x = floating(x)
     # e ** -|x| cannot overflow, and neither branch subtracts numbers that are nearly equal.
     e = xp.exp(-xp.abs(x))
     return xp.where(xp.signbit(x), e, 1) / (1 + e)  # no sign: complex is refused
@@ -45,6 +46,7 @@ op("relu", _relu,
 
 def _softplus(xp: Any, x: Any, /) -> Any:
     refuse_complex(x)
+    x = floating(x)
     return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
 
 
@@ -58,18 +60,19 @@ def _silu_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
     return g * (s * (1 + x * (1 - s)))
 
 
-op("silu", lambda xp, x, /: x * xp.sigmoid(x), vjp=[_silu_vjp], saves="x",
+op("silu", lambda xp, x, /: floating(x) * xp.sigmoid(x), vjp=[_silu_vjp], saves="x",
    **REAL, checks=Checks(cancels=True), public="gg nn.functional", method=True, layer="SiLU",
    doc="x * sigmoid(x), elementwise (Elfwing et al., 2018); also named swish.")  # fmt: skip
 
 
 def _elu_vjp(xp: Any, g: Any, y: Any, x: Any, alpha: float) -> Any:
-    return xp.where(x > 0, g, g * (y + alpha))
+    # Not y + alpha, which loses the digits of both where they cancel.
+    return xp.where(x > 0, g, g * (alpha * xp.exp(xp.minimum(x, 0))))
 
 
 op("elu",
    lambda xp, x, /, alpha=1.0: xp.where(xp.signbit(x), alpha * xp.expm1(xp.minimum(x, 0)), x),
-   vjp=[_elu_vjp], saves="x y",
+   vjp=[_elu_vjp], saves="x",
    **REAL, samples=[Sample((2, 3)), Sample((4,), alpha=0.5)], checks=Checks(either_zero=True),
    public="gg nn.functional", method=True, layer="ELU",
    doc="x where x > 0 and else alpha * (e ** x - 1) (Clevert et al., 2016).")  # fmt: skip

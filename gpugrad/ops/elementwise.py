@@ -140,7 +140,7 @@ op("exp", "x, /", vjp=[lambda xp, g, y, x: g * y], saves="y",
    **ANALYTIC, method=True, doc="e ** x, elementwise.")
 op("exp2", "x, /", vjp=[lambda xp, g, y, x: g * (y * LN2)], saves="y",
    **ANALYTIC, public="gg special", doc="2 ** x, elementwise.")
-op("expm1", "x, /", vjp=[lambda xp, g, y, x: g * (y + 1.0)], saves="y",
+op("expm1", "x, /", vjp=[lambda xp, g, y, x: g * xp.exp(x)], saves="x",
    **ANALYTIC, public="gg special", method=True, doc="e ** x - 1, elementwise, accurate near 0.")
 op("log", "x, /", vjp=[lambda xp, g, y, x: g / x], saves="x",
    **ANALYTIC, domain=POSITIVE, checks=Checks(differs=negative_subnormal), method=True,
@@ -156,6 +156,11 @@ op("log10", "x, /", vjp=[lambda xp, g, y, x: g / (x * LN10)], saves="x",
    doc="The logarithm to base 10, elementwise.")
 
 # Trigonometry.
+def _root_of_square_and_one(xp: Any, x: Any) -> Any:
+    """sqrt(x ** 2 + 1), whose square overflows only where x is complex."""
+    return xp.sqrt(x * x + 1) if x.dtype.kind == "c" else xp.hypot(x, 1)
+
+
 op("sin", "x, /", vjp=[lambda xp, g, y, x: g * xp.cos(x)], saves="x",
    **ANALYTIC, method=True, doc="The sine of an angle in radians.")
 op("cos", "x, /", vjp=[lambda xp, g, y, x: -g * xp.sin(x)], saves="x",
@@ -184,7 +189,7 @@ op("tanh_vjp", lambda xp, g, t, /: g * (1.0 - t * t),
 op("tanh", "x, /", vjp=[lambda xp, g, y, x: xp.tanh_vjp(g, y)], saves="y",
    **ANALYTIC, public="gg nn.functional", method=True, layer="Tanh",
    doc="The hyperbolic tangent: 1 for large x, never an overflow.")
-op("arcsinh", "x, /", vjp=[lambda xp, g, y, x: g / xp.sqrt(x * x + 1)], saves="x",
+op("arcsinh", "x, /", vjp=[lambda xp, g, y, x: g / _root_of_square_and_one(xp, x)], saves="x",
    **ANALYTIC, aliases="asinh", doc="The inverse of the hyperbolic sine.")
 op("arccosh", "x, /", vjp=[lambda xp, g, y, x: g / xp.sqrt(x - 1) / xp.sqrt(x + 1)], saves="x",
    **ANALYTIC, domain=(1.5, 3.0), aliases="acosh",

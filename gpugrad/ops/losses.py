@@ -5,15 +5,28 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.engine.op import Sample, op, part
-from gpugrad.ops.dtypes import refuse_complex
+from gpugrad.engine.op import REAL, Sample, op, part
+from gpugrad.ops.dtypes import DOUBLE, HALF, SINGLE, averaged, refuse_complex, widened
 from gpugrad.ops.reduce import log_softmax
 
 
 def _mse(xp: Any, prediction: Any, target: Any, /, reduction: str = "mean") -> Any:
-    d = prediction - target
+    d = _difference(prediction, target)
     refuse_complex(d)
+    if d.dtype == HALF:
+        d = widened(d)
+        return _reduced(xp, d * d, reduction).astype(HALF)
     return _reduced(xp, d * d, reduction)
+
+
+def _difference(prediction: Any, target: Any) -> Any:
+    """prediction - target; of whole numbers in double, as in NumPy's mean."""
+    of_a, of_b = getattr(prediction, "dtype", None), getattr(target, "dtype", None)
+    if of_a is of_b is SINGLE or of_a is of_b is DOUBLE or of_a is None or of_b is None:
+        return prediction - target
+    if of_a.kind in "biu" and of_b.kind in "biu":
+        prediction, target = averaged(prediction), averaged(target)
+    return prediction - target
 
 
 def _reduced(xp: Any, losses: Any, reduction: str) -> Any:
@@ -35,7 +48,7 @@ def _mse_vjp(
     xp: Any, g: Any, prediction: Any, target: Any, needs: tuple[bool, ...], reduction: str
 ) -> tuple[Any, Any]:
     d = prediction - target
-    d = d * (g * (2.0 * _share(d.shape, reduction)))
+    d = d * (widened(g) * (2.0 * _share(d.shape, reduction)))
     return d if needs[0] else None, -d if needs[1] else None
 
 
@@ -47,6 +60,18 @@ op("mse_loss", _mse,
    samples=[Sample((4, 3), (4, 3)), Sample((4, 3), (4, 3), reduction="sum"),
             Sample((4,), (4,), reduction="none"), Sample((2, 3), (3,))],
    public="nn.functional", doc="(prediction - target)², averaged, summed or as it is.")  # fmt: skip
+
+
+def _weighted(xp: Any, weight: Any, x: Any, /) -> Any:
+    product = weight * x
+    refuse_complex(product)
+    return xp.where((weight == 0) & (x == x), 0, product)
+
+
+op("weighted", _weighted, vjp=[lambda xp, g, y, weight, x: g * x, lambda xp, g, y, weight, x: g * weight],
+   saves=("x", "weight"), **REAL, public="",
+   doc="weight * x, and 0 where the weight is 0, unless x is NaN: a part of a loss that does not "
+       "count, of a logit that is infinite.")  # fmt: skip
 
 
 def one_hot(xp: Any, target: Any, classes: int) -> Any:
@@ -69,16 +94,20 @@ def _cross_entropy(
     xp: Any, logits: Any, target: Any, /, reduction: str = "mean"
 ) -> tuple[Any, Any]:
     refuse_complex(logits)
-    classes = logits.shape[-1]
-    scores = xp.log_softmax(logits, axis=-1)
+    wide, classes = averaged(logits), logits.shape[-1]
+    scores = xp.log_softmax(wide, axis=-1)
     losses = -xp.sum(xp.where(one_hot(xp, target, classes), scores, 0), axis=-1)
     # No class of that number: NaN, which nobody overlooks, and needs no look at the data.
     losses = xp.where(of_no_class(target, classes), math.nan, losses)
-    return _reduced(xp, losses, reduction), scores
+    y = _reduced(xp, losses, reduction)
+    if logits.dtype == HALF:
+        return y.astype(HALF), scores.astype(HALF)
+    return y, scores
 
 
 def _cross_entropy_vjp(xp: Any, g: Any, target: Any, scores: Any, reduction: str) -> Any:
-    d = xp.exp(scores) - one_hot(xp, target, scores.shape[-1])
+    d = xp.exp(widened(scores)) - one_hot(xp, target, scores.shape[-1])
+    g = widened(g)
     if reduction == "none":
         g = g[..., None]
     g = g * _share(scores.shape[:-1], reduction)

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from gpugrad.engine.op import Op, Sample, op, part
-from gpugrad.ops.dtypes import refuse_complex, widened
+from gpugrad.ops.dtypes import averaged, refuse_complex, widened
 
 
 def _mean(xp: Any, x: Any, /) -> Any:
@@ -25,6 +25,8 @@ def _moments(xp: Any, x: Any, eps: float) -> tuple[Any, Any]:
 def _layer_norm(
     xp: Any, x: Any, weight: Any = None, bias: Any = None, /, eps: float = 1e-5
 ) -> tuple[Any, Any, Any]:
+    if x.dtype.kind in "biu":
+        x = averaged(x)
     mean, rate = _moments(xp, x, eps)
     y = (widened(x) - mean) * rate
     if y.dtype is not x.dtype:
@@ -45,6 +47,7 @@ def _down(xp: Any, x: Any) -> Any:
 def _layer_norm_vjp(
     xp: Any, g: Any, needs: tuple[bool, ...], x: Any, weight: Any, mean: Any, rate: Any
 ) -> tuple[Any, Any, Any]:
+    g = widened(g)
     # With n = (x - mean) rate, dn = rate (dx - mean(dx) - n mean(n dx)), which is symmetric.
     n = (widened(x) - mean) * rate if needs[0] or needs[1] else None
     d_x = None

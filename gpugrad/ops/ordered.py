@@ -2,7 +2,7 @@
 
 A GPU adds them by atomic operations, in the order in which its threads happen to come; floating
 point sums then differ in their last bits from run to run. Here the places are sorted and each
-run of equal ones is added up by a tree. Imports engine.
+run of equal ones is added up by a tree. Imports engine and dtypes.
 """
 
 import math
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.engine.modes import is_deterministic
+from gpugrad.ops.dtypes import HALF, widened
 
 __all__ = ["histogram_in_order", "running", "sums_in_order"]
 
@@ -44,11 +45,12 @@ def sums_in_order(xp: Any, g: Any, index: tuple[Any, ...], shape: tuple[int, ...
 
 
 def running(xp: Any, name: str, x: Any, axis: int | None) -> Any:
-    """``cumsum`` or ``cumprod``, in one order where that is asked for."""
+    """``cumsum`` or ``cumprod``, in one order where that is asked for; of float16 in float32."""
     # For a flattened array CuPy takes CUB's scan, whose order of sums is not that of every run.
     if axis is None and is_deterministic():
         x, axis = x.reshape(-1), 0
-    return getattr(xp, f"native_{name}")(x, axis=axis)
+    y = getattr(xp, f"native_{name}")(widened(x), axis=axis)
+    return y.astype(x.dtype) if x.dtype == HALF else y
 
 
 def histogram_in_order(

@@ -4,10 +4,11 @@
 negative; ``keepdims`` leaves reduced axes in place with size 1.
 """
 
+import math
 from typing import Any
 
 from gpugrad.engine.op import Sample, choosing, op, part
-from gpugrad.ops.dtypes import DOUBLE, HALF, SINGLE
+from gpugrad.ops.dtypes import HALF, averaged, over_floats, widened
 from gpugrad.ops.ordered import running
 
 REDUCTIONS = (
@@ -63,25 +64,18 @@ op("sum", "x, /, axis=None, keepdims=False",
 
 
 def _mean(xp: Any, x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
-    wide = _wide(x)
+    wide = averaged(x)
     total = xp.sum(wide, axis=axis, keepdims=keepdims)
     n = count(x, axis)
     y = total / n if n else total * float("nan")
     return y.astype(x.dtype) if wide is not x and x.dtype == HALF else y
 
 
-def _wide(x: Any) -> Any:
-    """x in a dtype that its mean can be computed in: a float16 sum overflows at 65504."""
-    kind = x.dtype
-    if kind is SINGLE or kind is DOUBLE:  # without a comparison: the usual ones, and quick
-        return x
-    if kind == HALF:
-        return x.astype(SINGLE)
-    return x * 1.0 if kind.kind in "biu" else x
+def _mean_vjp(xp: Any, g: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+    return spread(widened(g), x, axis, keepdims) / max(count(x, axis), 1)
 
 
-op("mean", _mean,
-   vjp=[lambda xp, g, y, x, axis, keepdims: spread(g, x, axis, keepdims) / max(count(x, axis), 1)],
+op("mean", _mean, vjp=[_mean_vjp],
    kind="linear", moves=True, samples=REDUCTIONS, method=True,
    doc="The arithmetic mean along axes; NaN for no elements.")  # fmt: skip
 
@@ -108,6 +102,7 @@ def _prod_vjp(xp: Any, g: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any
         return g
     if count(x, axis) == 0:
         return xp.zeros_like(x)
+    g, x = widened(g), widened(x)
     order = axes + remaining
     front = xp.transpose(x, order)
     flat = front.reshape((count(x, axis), *front.shape[len(axes) :]))
@@ -117,7 +112,12 @@ def _prod_vjp(xp: Any, g: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any
     return spread(g, x, axis, keepdims) * rest
 
 
-op("prod", "x, /, axis=None, keepdims=False", vjp=[_prod_vjp], saves="x",
+def _prod(xp: Any, x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
+    y = xp.native_prod(widened(x), axis=axis, keepdims=keepdims)
+    return y.astype(x.dtype) if x.dtype == HALF else y
+
+
+op("prod", _prod, vjp=[_prod_vjp], saves="x",
    complex="conjugate", support=spread_mask,
    samples=[*REDUCTIONS, Sample((5,)), Sample((1, 3), axis=0)], method=True,
    doc="The product along axes; its derivatives are exact where elements are 0.")  # fmt: skip
@@ -125,6 +125,7 @@ op("prod", "x, /, axis=None, keepdims=False", vjp=[_prod_vjp], saves="x",
 
 def _shared(xp: Any, g: Any, best: Any, axis: Any, keepdims: bool) -> Any:
     """The gradient in equal shares for the best elements, zero by choice for the others."""
+    g = widened(g)
     total = xp.sum(best.astype(g.dtype), axis=axis, keepdims=True)
     return xp.where(best, spread(g, best, axis, keepdims) / total, 0)
 
@@ -158,25 +159,27 @@ def _centered(xp: Any, x: Any, axis: Any) -> Any:
     return x - xp.mean(x, axis=axis, keepdims=True)
 
 
-def _freedom(x: Any, axis: Any, correction: float) -> float:
-    """The divisor of a variance; where it is not positive the variance is NaN."""
+def _per_freedom(xp: Any, total: Any, x: Any, axis: Any, correction: float) -> Any:
+    """A total over what remains of the count, which is 0 at least, as in NumPy."""
     n = count(x, axis) - correction
-    return n if n > 0 else float("nan")
+    if n > 0:
+        return total / n
+    return xp.where(total == 0, math.nan, total) * math.inf  # total / 0, without a warning
 
 
 def _var(
     xp: Any, x: Any, /, axis: Any = None, keepdims: bool = False, *, correction: float = 0
 ) -> Any:
-    d = _centered(xp, _wide(x), axis)
+    d = _centered(xp, averaged(x), axis)
     squares = xp.real(d * xp.conj(d)) if d.dtype.kind == "c" else d * d
-    y = xp.sum(squares, axis=axis, keepdims=keepdims) / _freedom(x, axis, correction)
+    y = _per_freedom(xp, xp.sum(squares, axis=axis, keepdims=keepdims), x, axis, correction)
     return y.astype(x.dtype) if x.dtype == HALF else y
 
 
 def _std(
     xp: Any, x: Any, /, axis: Any = None, keepdims: bool = False, *, correction: float = 0
 ) -> Any:
-    y = xp.sqrt(xp.var(_wide(x), axis=axis, keepdims=keepdims, correction=correction))
+    y = xp.sqrt(xp.var(averaged(x), axis=axis, keepdims=keepdims, correction=correction))
     return y.astype(x.dtype) if x.dtype == HALF else y
 
 
@@ -189,14 +192,13 @@ MOMENTS = (
 
 
 def _var_vjp(xp: Any, g: Any, y: Any, x: Any, axis: Any, keepdims: bool, correction: float) -> Any:
-    return (
-        spread(g, x, axis, keepdims) * _centered(xp, x, axis) * (2 / _freedom(x, axis, correction))
-    )
+    slope = _per_freedom(xp, 2 * _centered(xp, widened(x), axis), x, axis, correction)
+    return spread(g, x, axis, keepdims) * slope
 
 
 def _std_vjp(xp: Any, g: Any, y: Any, x: Any, axis: Any, keepdims: bool, correction: float) -> Any:
     g, y = spread(g, x, axis, keepdims), spread(y, x, axis, keepdims)
-    slope = _centered(xp, x, axis) / (y * _freedom(x, axis, correction))
+    slope = _per_freedom(xp, _centered(xp, widened(x), axis) / y, x, axis, correction)
     return g * xp.subgradient(slope, y == 0)
 
 
@@ -219,10 +221,18 @@ def _possible(xp: Any, y: Any) -> Any:
 
 
 def _highest(xp: Any, x: Any, axis: Any) -> Any:
-    """The largest element along axes, or the largest real part: exp of x less that is at most 1."""
-    return xp.max(xp.real(x) if x.dtype.kind == "c" else x, axis=axis, keepdims=True)
+    """The largest element along axes, or the largest real part: exp of x less that is at most 1.
+
+    0 for no elements.
+    """
+    if x.dtype.kind == "c":
+        x = xp.real(x)
+    if not x.size:
+        return xp.sum(x, axis=axis, keepdims=True)
+    return xp.max(x, axis=axis, keepdims=True)
 
 
+@over_floats
 def _logsumexp(xp: Any, x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
     m = _finite(xp, _highest(xp, x, axis))
     total = xp.sum(xp.exp(x - m), axis=axis, keepdims=True)
@@ -238,7 +248,8 @@ def _logsumexp(xp: Any, x: Any, /, axis: Any = None, keepdims: bool = False) -> 
 
 # fmt: off
 part("logsumexp_vjp", lambda xp, g, y, x, axis, keepdims: (
-         spread(g, x, axis, keepdims) * xp.exp(x - _possible(xp, spread(y, x, axis, keepdims)))))
+         spread(g, x, axis, keepdims)
+         * xp.exp(widened(x) - _possible(xp, spread(y, x, axis, keepdims)))))
 op("logsumexp", _logsumexp,
    vjp=[lambda xp, g, y, x, axis, keepdims: xp.logsumexp_vjp(g, y, x, axis, keepdims)], saves="x y",
    complex="conjugate", support=spread_mask, samples=REDUCTIONS, public="gg special", method=True,
@@ -246,25 +257,39 @@ op("logsumexp", _logsumexp,
 # fmt: on
 
 
+@over_floats
 def _softmax(xp: Any, x: Any, /, axis: Any = -1) -> Any:
     e = xp.exp(x - _highest(xp, x, axis))
     return e / xp.sum(e, axis=axis, keepdims=True)
 
 
 SOFTMAX = (Sample((2, 3)), Sample((2, 3, 4), axis=0), Sample((2, 3, 4), axis=(1, 2)), Sample((5,)))
-part("softmax_vjp", lambda xp, g, y, axis: (g - xp.sum(g * y, axis=axis, keepdims=True)) * y)
+
+
+def _softmax_vjp(xp: Any, g: Any, y: Any, axis: Any) -> Any:
+    g = widened(g)
+    return (g - xp.sum(g * y, axis=axis, keepdims=True)) * y
+
+
+part("softmax_vjp", _softmax_vjp)
 op("softmax", _softmax, vjp=[lambda xp, g, y, x, axis: xp.softmax_vjp(g, y, axis)], saves="y",
    complex="conjugate", support=along_axis, samples=SOFTMAX,
    public="gg special nn.functional", method=True,
    doc="exp(x) divided by its sum along axis, for x of any size.")  # fmt: skip
 
 
+@over_floats
 def _log_softmax(xp: Any, x: Any, /, axis: Any = -1) -> Any:
     shifted = x - _highest(xp, x, axis)
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
 
 
-part("log_softmax_vjp", lambda xp, g, y, axis: g - xp.exp(y) * xp.sum(g, axis=axis, keepdims=True))
+def _log_softmax_vjp(xp: Any, g: Any, y: Any, axis: Any) -> Any:
+    g = widened(g)
+    return g - xp.exp(widened(y)) * xp.sum(g, axis=axis, keepdims=True)
+
+
+part("log_softmax_vjp", _log_softmax_vjp)
 log_softmax = op("log_softmax", _log_softmax,
                  vjp=[lambda xp, g, y, x, axis: xp.log_softmax_vjp(g, y, axis)], saves="y",
                  complex="conjugate", support=along_axis, samples=SOFTMAX,

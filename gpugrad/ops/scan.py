@@ -1,10 +1,11 @@
-"""Running products, and the convolution of sequences. Imports engine and ordered."""
+"""Running products, and the convolution of sequences. Imports engine, dtypes and ordered."""
 
 from typing import Any
 
 import numpy as np
 
 from gpugrad.engine.op import Sample, op
+from gpugrad.ops.dtypes import widened
 from gpugrad.ops.ordered import running
 
 
@@ -43,6 +44,7 @@ def _cumprod_vjp(xp: Any, g: Any, y: Any, x: Any, axis: Any) -> Any:
     axis %= len(x.shape)
     if x.shape[axis] == 0:
         return xp.zeros_like(x).reshape(shape)
+    g, x = widened(g), widened(x)
     before = _shifted_products(xp, x, axis)
     return (before * _weighted_tails(xp, g, x, axis)).reshape(shape)
 

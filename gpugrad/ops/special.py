@@ -279,9 +279,10 @@ def _times_log(xp: Any, a: Any, b: Any, log: Any, one: float) -> Any:
 
 
 def _slope_by_a(xp: Any, g: Any, a: Any, b: Any, log: Any, pole: float) -> Any:
-    """The derivative by a, log(b): at (0, pole), where the function is 0 by definition, 0."""
+    """The derivative by a, log(b); where a is 0 it is 0 from the pole down, as the function is."""
     a, b = _arrays(xp, a, b)
-    return g * xp.subgradient(log(b), (a == 0) & (b == pole))
+    out = b == pole if b.dtype.kind == "c" else b <= pole
+    return g * xp.subgradient(log(b), (a == 0) & out)
 
 
 op("xlogy", lambda xp, a, b, /: _times_log(xp, a, b, xp.log, 1.0),

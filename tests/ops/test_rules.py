@@ -30,7 +30,7 @@ TABLE_NAMES = {*TABLE, *FORMULAS, *FUNCTIONS, "zeros_like", "ones_like", "full_l
 # What a forward formula, which never runs over Tensors, may use of an array library beside them.
 LIBRARY = {
     "argpartition", "array", "convolve", "einsum", "eye", "fft", "full", "linalg", "native_argsort",
-    "native_cumprod", "native_cumsum", "pad", "zeros",
+    "native_cumprod", "native_cumsum", "native_prod", "pad", "zeros",
 }  # fmt: skip
 
 

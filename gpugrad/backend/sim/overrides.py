@@ -2,7 +2,7 @@
 
 ``NUMPY`` maps a public name to a function of NumPy memory, for `binding.delegate`, which checks the
 arguments. ``OWN`` maps a name to a function of simulated arrays, for what depends on where an
-argument lives. Imports binding, core, creation, device and indexing.
+argument lives. Imports binding, core, creation, device, indexing and sums.
 """
 
 from collections.abc import Callable
@@ -16,6 +16,7 @@ from gpugrad.backend.sim.binding import call_numpy
 from gpugrad.backend.sim.core import SCALARS, ndarray, raw_of, same_device, unsupported, wrap
 from gpugrad.backend.sim.device import on_sync
 from gpugrad.backend.sim.indexing import index_array, wrapped
+from gpugrad.backend.sums import careful_sum
 
 __all__ = ["HOST", "NUMPY", "OWN"]
 
@@ -114,6 +115,14 @@ def _einsum(*operands: Any, **kwargs: Any) -> Any:
     return numpy.einsum(*operands, **kwargs)
 
 
+def _sum(
+    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False
+) -> Any:
+    if dtype is not None or out is not None:
+        return numpy.sum(a, axis, dtype, out, keepdims)
+    return careful_sum(a, axis, keepdims)  # a GPU adds in blocks, and float16 in float32
+
+
 NUMPY: dict[str, Callable[..., Any]] = {
     **{n: _like(n) for n in ("zeros_like", "ones_like", "empty_like", "full_like")},
     **{n: _along(n) for n in ("take_along_axis", "put_along_axis")},
@@ -132,6 +141,7 @@ NUMPY: dict[str, Callable[..., Any]] = {
     "matmul": numpy.matmul,
     "msort": lambda a: numpy.sort(a, axis=0),
     "nonzero": _nonzero,
+    "sum": _sum,
 }
 
 

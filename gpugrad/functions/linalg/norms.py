@@ -12,7 +12,7 @@ from typing import Any
 from gpugrad.errors import ArgumentError, ShapeError
 from gpugrad.functions.linalg.decompositions import svdvals
 from gpugrad.functions.manipulation import expand_dims, moveaxis
-from gpugrad.functions.operands import axis_number
+from gpugrad.functions.operands import axis_number, in_single
 from gpugrad.functions.type_check import square_size
 from gpugrad.tensor import OPS, Tensor, as_tensor
 
@@ -53,6 +53,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> T
     return expand_dims(result, axes) if keepdims else result
 
 
+@in_single
 def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Tensor:
     """The norm of the vectors along an axis, or along several at once; of all elements for None.
 
@@ -85,6 +86,7 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any
     return OPS["root"](OPS["sum"](powers, **kwargs), order=order)
 
 
+@in_single
 def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Tensor:
     """The norm of each matrix of a stack.
 
