@@ -241,7 +241,7 @@ extern "C" __global__ void update(const __grid_constant__ Table table{arguments}
 NORMS = {
     2.0: ("x * x", "sum_of_all", "sqrt(all)"),
     math.inf: ("fabs(x)", "largest_of_all", "all"),
-    0.0: ("pow(fabs(x), (W)exponent)", "sum_of_all", "pow(all, 1 / exponent)"),
+    0.0: ("pow(fabs(x), exponent)", "sum_of_all", "pow(all, 1 / exponent)"),
 }
 
 
@@ -249,8 +249,8 @@ NORMS = {
 def clip_source(dtype: Any, order: float) -> str:
     """The kernels ``norms`` and ``clip``; ``order`` is 2, inf or, for all other orders, 0.
 
-    ``norms`` computes the part of each block. ``clip`` combines the parts, in every block in the
-    same order, and scales.
+    ``norms`` computes the part of each block, in double: a float's square may overflow. ``clip``
+    combines the parts, in every block in the same order, and scales.
     """
     term, combine, finish = NORMS[order]
     add = "larger(sum, term)" if order == math.inf else "sum + term"
@@ -261,9 +261,9 @@ extern "C" __global__ void norms(
 {{
     PIECE_OF(table, piece)
     const T* array = (const T*)table.arrays[0][k];
-    W sum = 0;
+    double sum = 0;
     EACH(i) {{
-        const W x = widen(array[i]), term = {term};
+        const double x = widen(array[i]), term = {term};
         sum = {add};
     }}
     sum = {combine}(sum);

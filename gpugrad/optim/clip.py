@@ -34,6 +34,28 @@ def _flat(xp: Any, g: Any) -> Any:
     return flat.astype(xp.float32) if g.dtype.itemsize < 4 else flat
 
 
+def _joint_norm(namespace: Any, flats: Any, order: float) -> Any:
+    """The norm of all arrays as one vector, in float64 where squares do not fit into float32."""
+    xp, dtype = namespace.module, np.result_type(*(flat.dtype for flat in flats))
+    wide = dtype.itemsize < 8 and order != math.inf
+    if not (wide and namespace.waits):
+        with np.errstate(over="ignore", under="ignore"):
+            total = _norm(xp, flats, order)
+        # Whether squares overflowed or vanished: on the host it can be looked at.
+        if not wide or 0 < total < math.inf:
+            return total
+    doubles = [flat.astype(xp.float64) for flat in flats]
+    return _norm(xp, doubles, order).astype(dtype)
+
+
+def _norm(xp: Any, flats: Any, order: float) -> Any:
+    if order == 2:
+        return xp.sqrt(xp.sum(xp.stack([xp.vdot(g, g) for g in flats])))
+    if order == math.inf:
+        return xp.max(xp.stack([xp.max(xp.abs(g)) for g in flats]))
+    return xp.sum(xp.stack([xp.sum(xp.abs(g) ** order) for g in flats])) ** (1 / order)
+
+
 def clip_grad_norm_(
     parameters: Tensor | Iterable[Tensor], max_norm: float, norm_type: float = 2.0
 ) -> Tensor:
@@ -75,14 +97,7 @@ def clip_grad_norm_(
             total = multi.clip_norm(filled, max_norm, norm_type)
             versions.changed_all(filled)
             return Tensor(total)
-        flats = [_flat(xp, g) for g in filled]
-        if norm_type == 2:
-            total = xp.sqrt(xp.sum(xp.stack([xp.vdot(g, g) for g in flats])))
-        elif norm_type == math.inf:
-            total = xp.max(xp.stack([xp.max(xp.abs(g)) for g in flats]))
-        else:
-            powers = xp.stack([xp.sum(xp.abs(g) ** norm_type) for g in flats])
-            total = xp.sum(powers) ** (1 / norm_type)
+        total = _joint_norm(namespace, [_flat(xp, g) for g in filled], norm_type)
         factor = xp.minimum(max_norm / (total + 1e-6), 1.0)
         # On the host the factor can be read; elsewhere that would wait for the device.
         if namespace.waits or not factor >= 1:
