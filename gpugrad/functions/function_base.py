@@ -45,9 +45,9 @@ def diff(x: Any, /, n: int = 1, axis: int = -1, prepend: Any = None, append: Any
     x = as_tensor(without_lists(x, prepend, append)[0])
     if n < 0:
         raise ShapeError(f"diff: expected n of 0 or more, got {n}")
-    axis = axis_number("diff", axis, with_axes("diff", x, "one axis or more", 1).ndim)
     if n == 0:
         return x
+    axis = axis_number("diff", axis, with_axes("diff", x, "one axis or more", 1).ndim)
     x = _between(prepend, x, append, axis)
     take = "not_equal" if x.dtype == np.bool_ else "subtract"
     for _ in range(n):

@@ -161,6 +161,8 @@ def squeeze(x: Any, /, axis: Any = None) -> Tensor:
     x = as_tensor(x)
     if axis is None:
         return reshape(x, [size for size in x.shape if size != 1])
+    if not x.ndim and axis in (0, -1):
+        return reshape(x, ())  # NumPy takes these axes of a number
     dropped = axis_numbers("squeeze", axis, x.ndim)
     for number in dropped:
         if x.shape[number] != 1:
@@ -247,9 +249,12 @@ def repeat(x: Any, /, repeats: Any, axis: int | None = None) -> Tensor:
 
 
 def raveled_or_along(name: str, x: Any, axis: Any) -> tuple[Tensor, int]:
-    """x and its axis, counted from the front; for None the raveled x and 0."""
+    """x and its axis, counted from the front; for None the raveled x and 0.
+
+    A number has an axis 0, also named -1, as a vector of one element: so it is in NumPy.
+    """
     x = as_tensor(x)
-    if axis is None:
+    if axis is None or (not x.ndim and axis in (0, -1)):
         return ravel(x), 0
     return x, axis_number(name, axis, x.ndim)
 

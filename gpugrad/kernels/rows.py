@@ -328,7 +328,7 @@ class Rows(Kernels):
 
 def _first_of(axis: Any, ndim: int) -> int | None:
     """The first axis of a row if ``axis`` means the last ones; None if it does not."""
-    if axis is None:
+    if axis is None or not ndim:
         return 0
     if not isinstance(axis, tuple):
         return ndim - 1 if axis in (-1, ndim - 1) else None  # a NumPy integer as well

@@ -39,7 +39,7 @@ def _weighted_tails(xp: Any, g: Any, x: Any, axis: int) -> Any:
 
 def _cumprod_vjp(xp: Any, g: Any, y: Any, x: Any, axis: Any) -> Any:
     shape = x.shape
-    if axis is None:
+    if axis is None or not shape:
         x, axis = x.reshape(-1), 0
     axis %= len(x.shape)
     if x.shape[axis] == 0:

@@ -15,8 +15,8 @@ def _argsort(
 ) -> Any:
     if axis is None:
         x, axis = x.reshape(-1), -1
-    if not x.shape:
-        return xp.zeros((), "int64")
+    if not x.shape:  # a vector of one element, as in NumPy
+        return xp.zeros((1,), "int64")
     if not descending:
         return xp.native_argsort(x, axis=axis, kind="stable")
     # Stable in the other direction as well: sorted from the back, then turned round.
