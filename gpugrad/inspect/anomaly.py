@@ -14,9 +14,13 @@ from gpugrad.inspect.lines import called_at, user_line
 
 __all__ = ["detect_anomaly"]
 
+_WHOLE = np.dtype(np.int64)
+
 
 class detect_anomaly(observed):  # noqa: N801 - PyTorch's name
     """Inside this block the first operation that produces a NaN or an infinity raises AnomalyError.
+
+    A -inf is none where an operand of the operation has one: a mask of scores goes on to a softmax.
 
     Both passes are checked. The error names the operation, its operands and the line of the
     program that called it. For lines in a backward pass, compute the graph inside the block as
@@ -43,8 +47,12 @@ class _Watch:
 
     def __call__(self, node: Any, raws: Sequence[Any], y: Any) -> None:
         node.where = user_line()
+        masked = None
         for index, output in enumerate(y if isinstance(y, tuple) else (y,)):
             finding = _not_finite(output)
+            if finding is not None:
+                masked = any(map(_has_mask, raws)) if masked is None else masked
+                finding = _not_finite(output, masked)
             if finding is None:
                 continue
             which = f"output {index}" if isinstance(y, tuple) else "its result"
@@ -96,16 +104,31 @@ def _argument(node: Any, position: int) -> str:
     return f"argument {position}" + (f" ({name!r})" if name else "")
 
 
-def _not_finite(array: Any) -> str | None:
-    """``nan at element (1, 2)``: the first element that is not finite; None where all are."""
+def _has_mask(array: Any) -> bool:
+    """Whether -inf is among the elements of an operand."""
+    if isinstance(array, float):
+        return array == -math.inf
+    if getattr(array, "dtype", _WHOLE).kind != "f":
+        return False
+    return bool(namespace_of(array).any(array == -math.inf))
+
+
+def _not_finite(array: Any, masked: bool = False) -> str | None:
+    """``nan at element (1, 2)``: the first element that is not finite; None where all are.
+
+    ``masked``: -inf is as good as a finite number.
+    """
     array = getattr(array, "_array", array)
     if isinstance(array, float):
-        return None if math.isfinite(array) else str(float(array))
+        fine = math.isfinite(array) or (masked and array == -math.inf)
+        return None if fine else str(float(array))
     dtype = getattr(array, "dtype", None)
     if dtype is None or dtype.kind in "biu":
         return None
     xp = namespace_of(array)
     bad = ~xp.isfinite(array)
+    if masked:
+        bad = bad & (array != -math.inf)
     if not xp.any(bad):
         return None
     position = int(xp.argmax(bad))
