@@ -129,6 +129,9 @@ class Op:
     Tensor has ``__add__``, ``__radd__`` and ``__iadd__``. ``layer`` is the name of the op's class
     in `gpugrad.nn`, such as ``"ReLU"``.
 
+    ``smooth`` names the parameters by which the op has a derivative. A Tensor as such a parameter
+    is an operand: the forward's formula then runs over Tensors (`gpugrad.engine.parameters`).
+
     ``shown`` is the name in errors and drawings: that of the public function in front of it,
     where users know no op of this name.
     """
@@ -139,7 +142,7 @@ class Op:
         "keep_table", "kind", "layer", "masks", "methods", "moves", "name", "native", "observe",
         "operands", "operator", "optional", "outputs", "parameters", "partial", "prepare", "public",
         "recorded", "reference", "residuals", "same", "samples", "saves", "shown", "signature",
-        "simple", "support", "variadic", "vjps",
+        "simple", "smooth", "support", "variadic", "vjps",
     )  # fmt: skip
 
     def __init__(
@@ -177,6 +180,7 @@ class Op:
         method: bool | str = False,
         operator: str = "",
         layer: str = "",
+        smooth: str = "",
         shown: str | None = None,
         doc: str = "",
     ) -> None:
@@ -194,6 +198,7 @@ class Op:
         self._read_saves(saves)
         self._read_names(public, aliases, method, operator, layer)
         self.shown = shown or name
+        self.smooth = tuple(smooth.split())
         self._read_operands(operands)
         self.partial = partial
         self.hermitian = hermitian

@@ -18,6 +18,7 @@ from gpugrad.engine.modes import in_rules, recording
 from gpugrad.engine.node import Node
 from gpugrad.engine.op import Op
 from gpugrad.engine.outputs import OutputsNode, ShapeDtype, pick
+from gpugrad.engine.parameters import PLAIN, over_tensors, unusual
 from gpugrad.errors import DeviceError, DTypeError
 
 __all__ = ["attach_node", "bind", "bind_operator", "record", "unwrap", "use_tensor_class"]
@@ -246,9 +247,25 @@ def bind(op: Op) -> Callable[..., Any]:
         pieces.append(parameter.replace(annotation=parameter.empty))
     scope.update({f"_default_{name}": value for name, value in defaults.items()})
     signature = op.signature.replace(parameters=pieces, return_annotation=op.signature.empty)
-    source = f"def {op.name}{signature}:\n    return {call}"
+    lines = [f"def {op.name}{signature}:", f"    return {call}"]
+    if condition := unusual(op):
+        scope |= {"plain": PLAIN, "special": _with_tensors, "op": op}
+        arrays = ", ".join([*op.arrays[:-1], f"*{op.arrays[-1]}" if op.variadic else op.arrays[-1]])
+        special = f"special(op, ({arrays},), {{{keywords}}})"
+        lines.insert(1, f"    if {condition}:\n        return {special}")
+    source = "\n".join(lines)
     exec(compile(source, f"<gpugrad.{op.name}>", "exec"), scope)
     return _named(scope[op.name], op)
+
+
+def _with_tensors(op: Op, arrays: tuple[Any, ...], parameters: dict[str, Any]) -> Any:
+    """An op with a parameter that is no plain number."""
+
+    def tensor(operand: Any) -> Any:
+        return operand if isinstance(operand, Tensor) else Tensor(unwrap(op, (operand,))[0][0])
+
+    result = over_tensors(op, arrays, parameters, Tensor, tensor)
+    return record(op, arrays, parameters) if result is None else result
 
 
 def bind_operator(op: Op) -> Callable[[Any, Any], Any]:

@@ -72,7 +72,7 @@ def _elu_vjp(xp: Any, g: Any, y: Any, x: Any, alpha: float) -> Any:
 
 op("elu",
    lambda xp, x, /, alpha=1.0: xp.where(xp.signbit(x), alpha * xp.expm1(xp.minimum(x, 0)), x),
-   vjp=[_elu_vjp], saves="x",
+   vjp=[_elu_vjp], saves="x", smooth="alpha",
    **REAL, samples=[Sample((2, 3)), Sample((4,), alpha=0.5)], checks=Checks(either_zero=True),
    public="gg nn.functional", method=True, layer="ELU",
    doc="x where x > 0 and else alpha * (e ** x - 1) (Clevert et al., 2016).")  # fmt: skip
@@ -80,6 +80,7 @@ op("leaky_relu",
    lambda xp, x, /, negative_slope=0.01: xp.where(xp.signbit(x), negative_slope * x, x),
    vjp=[lambda xp, g, y, x, negative_slope: xp.where(x > 0, g, negative_slope * g)], saves="x",
    **REAL, finite=True, samples=[Sample((2, 3)), Sample((4,), negative_slope=0.2)],
+   smooth="negative_slope",
    public="gg nn.functional", method=True, layer="LeakyReLU",
    doc="x where x > 0 and else negative_slope * x.")  # fmt: skip
 

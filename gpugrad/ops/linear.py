@@ -145,6 +145,7 @@ def _with_activation(activation: Op) -> None:
         residuals={"between": linear} if keep else None,
         saves=(f"weight {own}", f"x {own}", own),
         complex="conjugate" if activation.complex == "conjugate" else "refused",
+        smooth=" ".join(activation.smooth),
         samples=[SAMPLES[0], Sample(*SAMPLES[2].shapes, **settings)],
         public="",
         doc=f"{name}(x @ weight.T + bias): a layer and its activation.",

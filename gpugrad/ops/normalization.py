@@ -78,6 +78,7 @@ op("layer_norm", _layer_norm,
                   saves="x y", support=_row)},
    saves=("x weight mean rate", "x mean rate", ""), support=_row, public="nn.functional",
    finite=True,  # eps sees to it, but for rows that are infinite
+   smooth="eps",
    samples=[Sample((4, 3), (3,), (3,)), Sample((2, 3, 5), (5,), (5,), eps=1e-3),
             Sample((4,), (4,), (4,))],
    doc="(x - mean) / sqrt(variance + eps) along the last axis, times weight plus bias.")

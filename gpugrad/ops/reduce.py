@@ -162,6 +162,8 @@ def _centered(xp: Any, x: Any, axis: Any) -> Any:
 def _per_freedom(xp: Any, total: Any, x: Any, axis: Any, correction: float) -> Any:
     """A total over what remains of the count, which is 0 at least, as in NumPy."""
     n = count(x, axis) - correction
+    if hasattr(n, "dtype"):  # an operand, at whose value nobody looks
+        return xp.where(n > 0, total / n, total / xp.zeros_like(total))
     if n > 0:
         return total / n
     return xp.where(total == 0, math.nan, total) * math.inf  # total / 0, without a warning
@@ -179,7 +181,7 @@ def _var(
 def _std(
     xp: Any, x: Any, /, axis: Any = None, keepdims: bool = False, *, correction: float = 0
 ) -> Any:
-    y = xp.sqrt(xp.var(averaged(x), axis=axis, keepdims=keepdims, correction=correction))
+    y = xp.root(xp.var(averaged(x), axis=axis, keepdims=keepdims, correction=correction))
     return y.astype(x.dtype) if x.dtype == HALF else y
 
 
@@ -202,10 +204,10 @@ def _std_vjp(xp: Any, g: Any, y: Any, x: Any, axis: Any, keepdims: bool, correct
     return g * xp.subgradient(slope, y == 0)
 
 
-op("var", _var, vjp=[_var_vjp], saves="x",
+op("var", _var, vjp=[_var_vjp], saves="x", smooth="correction",
    complex="same", support=spread_mask, samples=MOMENTS, method=True,
    doc="The variance along axes, with n - correction in the denominator.")  # fmt: skip
-op("std", _std, vjp=[_std_vjp], saves="x y",
+op("std", _std, vjp=[_std_vjp], saves="x y", smooth="correction",
    complex="same", support=spread_mask, samples=MOMENTS, method=True,
    doc="The standard deviation along axes; its gradient for equal elements is 0.")  # fmt: skip
 
