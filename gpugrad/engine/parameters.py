@@ -39,8 +39,8 @@ def over_tensors(
 ) -> Any:
     """The result of an op with parameters that are operands; None where none of them is.
 
-    ``tensor(array)`` makes one of an operand. DTypeError for a tensor as any other parameter, unless
-    it holds whole numbers, such as the number of an axis.
+    ``tensor(array)`` makes one of an operand. DTypeError for a tensor as any other parameter,
+    unless it holds whole numbers, such as the number of an axis.
     """
     operand = None
     for name, value in parameters.items():
@@ -50,7 +50,7 @@ def over_tensors(
             operand = value
         elif value.dtype.kind not in "biu":
             raise DTypeError(
-                f"{op.shown}: {name} must be a number, got a tensor of {value.dtype}: there is no "
+                f"{op.shown}: {name} must not be a tensor of {value.dtype}, as there is no "
                 f"derivative by it. Write {name}.item()"
             )
     if operand is None or op.forward is None:

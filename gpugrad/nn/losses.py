@@ -73,7 +73,7 @@ def mse_loss(prediction: Any, target: Any, reduction: str = "mean") -> Tensor:
     # Attributes of raw arrays are quicker to read; this runs in every training step.
     a, b = getattr(prediction, "_array", prediction), getattr(target, "_array", target)
     try:
-        fit = a.shape == b.shape and a.dtype == b.dtype
+        fit = a.shape == b.shape and a.dtype == b.dtype and a.dtype.kind == "f"
     except AttributeError:  # a list or a number
         fit = False
     if not fit:

@@ -4,14 +4,13 @@ A dtype is known by its identity where that is enough: it costs a tenth of a loo
 Imports NumPy only.
 """
 
-from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 import numpy as np
 
 __all__ = [
-    "DOUBLE", "HALF", "SINGLE", "averaged", "floating", "over_floats", "refuse_complex", "widened",
+    "DOUBLE", "HALF", "SINGLE", "averaged", "computed", "floating", "refuse_complex", "rounded",
+    "widened",
 ]  # fmt: skip
 
 HALF, SINGLE, DOUBLE = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
@@ -37,29 +36,24 @@ def floating(x: Any) -> Any:
 
 
 def averaged(x: Any) -> Any:
-    """x in a dtype to average it in: whole numbers in double, as in NumPy's mean, half in single."""
+    """x in a dtype to average it in: whole numbers in double, as NumPy does, half in single."""
     dtype = x.dtype
     if dtype is SINGLE or dtype is DOUBLE:
         return x
     return x.astype(DOUBLE) if dtype.kind in "biu" else widened(x)
 
 
-def over_floats(formula: Callable[..., Any]) -> Callable[..., Any]:
-    """A formula of one array, which gets whole numbers as `floating` makes them, half in single.
+def computed(x: Any) -> Any:
+    """x in a dtype to add up and count in: `floating` for whole numbers, then single for half."""
+    dtype = x.dtype
+    if dtype is SINGLE or dtype is DOUBLE:
+        return x
+    return widened(floating(x))
 
-    What it adds up and counts in half would overflow or stand still; its result is rounded once.
-    """
 
-    @wraps(formula)
-    def wide(xp: Any, x: Any, /, *args: Any, **parameters: Any) -> Any:
-        dtype = x.dtype
-        if dtype is SINGLE or dtype is DOUBLE:
-            return formula(xp, x, *args, **parameters)
-        x = floating(x)
-        y = formula(xp, widened(x), *args, **parameters)
-        return y.astype(HALF) if x.dtype == HALF else y
-
-    return wide
+def rounded(y: Any, x: Any) -> Any:
+    """y, the result of a formula over ``computed(x)``, in half precision where x is in it."""
+    return y.astype(HALF) if floating(x).dtype == HALF else y
 
 
 def refuse_complex(x: Any) -> None:

@@ -6,27 +6,17 @@ from typing import Any
 import numpy as np
 
 from gpugrad.engine.op import REAL, Sample, op, part
-from gpugrad.ops.dtypes import DOUBLE, HALF, SINGLE, averaged, refuse_complex, widened
+from gpugrad.ops.dtypes import HALF, averaged, refuse_complex, widened
 from gpugrad.ops.reduce import log_softmax
 
 
 def _mse(xp: Any, prediction: Any, target: Any, /, reduction: str = "mean") -> Any:
-    d = _difference(prediction, target)
+    d = prediction - target
     refuse_complex(d)
     if d.dtype == HALF:
         d = widened(d)
         return _reduced(xp, d * d, reduction).astype(HALF)
     return _reduced(xp, d * d, reduction)
-
-
-def _difference(prediction: Any, target: Any) -> Any:
-    """prediction - target; of whole numbers in double, as in NumPy's mean."""
-    of_a, of_b = getattr(prediction, "dtype", None), getattr(target, "dtype", None)
-    if of_a is of_b is SINGLE or of_a is of_b is DOUBLE or of_a is None or of_b is None:
-        return prediction - target
-    if of_a.kind in "biu" and of_b.kind in "biu":
-        prediction, target = averaged(prediction), averaged(target)
-    return prediction - target
 
 
 def _reduced(xp: Any, losses: Any, reduction: str) -> Any:
@@ -65,13 +55,13 @@ op("mse_loss", _mse,
 def _weighted(xp: Any, weight: Any, x: Any, /) -> Any:
     product = weight * x
     refuse_complex(product)
-    return xp.where((weight == 0) & (x == x), 0, product)
+    return xp.masked(product, weight == 0)
 
 
-op("weighted", _weighted, vjp=[lambda xp, g, y, weight, x: g * x, lambda xp, g, y, weight, x: g * weight],
+op("weighted", _weighted,
+   vjp=[lambda xp, g, y, weight, x: g * x, lambda xp, g, y, weight, x: g * weight],
    saves=("x", "weight"), **REAL, public="",
-   doc="weight * x, and 0 where the weight is 0, unless x is NaN: a part of a loss that does not "
-       "count, of a logit that is infinite.")  # fmt: skip
+   doc="weight * x, and 0 where the weight is 0: a part of a loss does not count.")  # fmt: skip
 
 
 def one_hot(xp: Any, target: Any, classes: int) -> Any:

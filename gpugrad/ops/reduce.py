@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 from gpugrad.engine.op import Sample, choosing, op, part
-from gpugrad.ops.dtypes import HALF, averaged, over_floats, widened
+from gpugrad.ops.dtypes import HALF, averaged, computed, rounded, widened
 from gpugrad.ops.ordered import running
 
 REDUCTIONS = (
@@ -162,11 +162,11 @@ def _centered(xp: Any, x: Any, axis: Any) -> Any:
 def _per_freedom(xp: Any, total: Any, x: Any, axis: Any, correction: float) -> Any:
     """A total over what remains of the count, which is 0 at least, as in NumPy."""
     n = count(x, axis) - correction
-    if hasattr(n, "dtype"):  # an operand, at whose value nobody looks
-        return xp.where(n > 0, total / n, total / xp.zeros_like(total))
-    if n > 0:
+    operand = hasattr(n, "dtype")  # at whose value nobody looks
+    if not operand and n > 0:
         return total / n
-    return xp.where(total == 0, math.nan, total) * math.inf  # total / 0, without a warning
+    over_nothing = xp.where(total == 0, math.nan, total) * math.inf  # without a warning
+    return xp.where(n > 0, total / n, over_nothing) if operand else over_nothing
 
 
 def _var(
@@ -234,13 +234,15 @@ def _highest(xp: Any, x: Any, axis: Any) -> Any:
     return xp.max(x, axis=axis, keepdims=True)
 
 
-@over_floats
 def _logsumexp(xp: Any, x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
-    m = _finite(xp, _highest(xp, x, axis))
-    total = xp.sum(xp.exp(x - m), axis=axis, keepdims=True)
+    wide = computed(x)
+    m = _finite(xp, _highest(xp, wide, axis))
+    total = xp.sum(xp.exp(wide - m), axis=axis, keepdims=True)
     none = total == 0  # all are -inf, and so is the result
     y = xp.log(xp.where(none, 1, total)) + m
     y = xp.where(none, float("-inf"), y)
+    if wide is not x:
+        y = rounded(y, x)
     return (
         y
         if keepdims
@@ -259,10 +261,11 @@ op("logsumexp", _logsumexp,
 # fmt: on
 
 
-@over_floats
 def _softmax(xp: Any, x: Any, /, axis: Any = -1) -> Any:
-    e = xp.exp(x - _highest(xp, x, axis))
-    return e / xp.sum(e, axis=axis, keepdims=True)
+    wide = computed(x)
+    e = xp.exp(wide - _highest(xp, wide, axis))
+    y = e / xp.sum(e, axis=axis, keepdims=True)
+    return y if wide is x else rounded(y, x)
 
 
 SOFTMAX = (Sample((2, 3)), Sample((2, 3, 4), axis=0), Sample((2, 3, 4), axis=(1, 2)), Sample((5,)))
@@ -280,10 +283,11 @@ op("softmax", _softmax, vjp=[lambda xp, g, y, x, axis: xp.softmax_vjp(g, y, axis
    doc="exp(x) divided by its sum along axis, for x of any size.")  # fmt: skip
 
 
-@over_floats
 def _log_softmax(xp: Any, x: Any, /, axis: Any = -1) -> Any:
-    shifted = x - _highest(xp, x, axis)
-    return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
+    wide = computed(x)
+    shifted = wide - _highest(xp, wide, axis)
+    y = shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
+    return y if wide is x else rounded(y, x)
 
 
 def _log_softmax_vjp(xp: Any, g: Any, y: Any, axis: Any) -> Any:
