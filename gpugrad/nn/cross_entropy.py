@@ -12,7 +12,7 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.modes import indices_are_checked
 from gpugrad.errors import DeviceError, DTypeError, ShapeError
 from gpugrad.functions.manipulation import moveaxis
-from gpugrad.functions.operands import in_single
+from gpugrad.functions.operands import floating, in_single
 from gpugrad.nn.losses import check_real, check_reduction, operand_pair, reduced
 from gpugrad.nn.module import Module
 from gpugrad.ops.losses import of_no_class, one_hot, one_or_nan
@@ -155,7 +155,7 @@ def cross_entropy(
     who = "cross_entropy"
     check_reduction(who, reduction)
     smoothed = _is_smoothed(label_smoothing)
-    logits = as_tensor(logits)
+    logits = floating(as_tensor(logits))
     if not hasattr(target, "shape"):
         listed = np.asarray(target)
         if listed.dtype.kind == "f":
@@ -224,7 +224,7 @@ def nll_loss(
     """
     check_reduction("nll_loss", reduction)
     scores, classes, counted = _classes(
-        "nll_loss", as_tensor(log_probabilities), target, ignore_index
+        "nll_loss", floating(as_tensor(log_probabilities)), target, ignore_index
     )
     check_real("nll_loss", scores)
     xp = namespace_of(classes)

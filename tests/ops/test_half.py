@@ -1,0 +1,153 @@
+"""float16 at sizes that it cannot count: what adds up or counts does so in float32.
+
+The ops are those of the table that reduce along axes; then the functions made of them. Each is
+compared with itself over float64 numbers, of which every one is a float16: its value and gradient
+differ by the rounding of float16 alone.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from arrays import host
+from devices import DEVICES
+
+import gpugrad as gg
+from gpugrad.engine.op import TABLE
+
+F = gg.nn.functional
+COUNT = 70_000  # more than the largest float16, 65504
+CLASSES = np.arange(COUNT // 2) % 2
+FIRST = np.zeros(2050, np.int64)  # 2048 is the first number without a successor in float16
+
+
+@dataclass
+class Case:
+    name: str
+    function: Any
+    factor: float = 1.0  # of the numbers, so that results fit into float16
+    error: float = 1e-3  # of a gradient, as a part of the largest one
+
+
+def of_table():
+    """Every op that reduces along an axis, over one long axis."""
+    for op in TABLE.values():
+        moves = op.name in ("flip", "roll", "split")
+        if op.differentiable and "axis" in op.parameters and op.name in gg.__all__ and not moves:
+            # A saved log-probability of -11 has an error of 0.004, as in PyTorch.
+            error = 8e-3 if op.name == "log_softmax" else 1e-3
+            yield Case(op.name, getattr(gg, op.name), 1e-2, error)
+
+
+def pairs(x):
+    return x.reshape(COUNT // 2, 2)
+
+
+def apart(x):
+    """A second operand beside x, without a gradient."""
+    return x.detach() * 0.5 + 1
+
+
+FUNCTIONS = [
+    Case("ptp", gg.ptp),
+    Case("nansum", gg.nansum, 1e-2),
+    Case("nanmean", gg.nanmean),
+    Case("nanvar", gg.nanvar),
+    Case("nanstd", gg.nanstd),
+    Case("nanmax", gg.nanmax),
+    Case("mean of a first axis", lambda x: x.reshape(-1, 1).mean(axis=0)),
+    Case("average", lambda x: gg.average(x, weights=apart(x) * 0 + 3)),
+    Case("weights", lambda x: gg.average(x.detach(), weights=x * x + 3)),
+    Case("norm", gg.linalg.norm, 30),
+    Case("norm of columns", lambda x: gg.linalg.norm(pairs(x), axis=0), 30),
+    Case("norm 1", lambda x: gg.linalg.vector_norm(x, ord=1), 1e-2),
+    Case("norm 3", lambda x: gg.linalg.vector_norm(x, ord=3), 30),
+    Case("norm inf", lambda x: gg.linalg.vector_norm(x, ord=np.inf)),
+    Case("Frobenius", lambda x: gg.linalg.matrix_norm(x.reshape(7, -1)), 30),
+    Case("cov", lambda x: gg.cov(x.reshape(2, -1)), 30),
+    Case("trapezoid", gg.trapezoid, 1e-2),
+    Case("mse_loss", lambda x: F.mse_loss(x, apart(x)), 30),
+    Case("mse_loss of a target", lambda x: F.mse_loss(apart(x), x)),
+    Case("l1_loss", lambda x: F.l1_loss(x, apart(x))),
+    Case("huber_loss", lambda x: F.huber_loss(x, apart(x))),
+    Case("bce", lambda x: F.binary_cross_entropy_with_logits(x, x.detach() > 0)),
+    Case("cross_entropy", lambda x: F.cross_entropy(x.reshape(1, -1), [5])),
+    Case("smoothed", lambda x: F.cross_entropy(x.reshape(1, -1), [5], label_smoothing=0.1)),
+    Case("rows", lambda x: F.cross_entropy(pairs(x), CLASSES.tolist())),
+    Case("ignoring", lambda x: F.cross_entropy(
+        gg.stack([x, -x], axis=1), [0] * COUNT, ignore_index=7)),
+    Case("nll_loss", lambda x: F.nll_loss(
+        gg.stack([x, -x], axis=1), [0] * COUNT, ignore_index=7)),
+    Case("probabilities", lambda x: F.cross_entropy(
+        x.reshape(1, -1), x.detach().reshape(1, -1) * 0 + 1 / COUNT)),
+    Case("layer_norm", lambda x: F.layer_norm(x.reshape(1, -1), COUNT)),
+    Case("weight of layer_norm", lambda x: F.layer_norm(
+        pairs(x.detach()) * 1e-2, 2, x[:2], x[2:4]), 1e-2),
+    Case("bias of linear", lambda x: F.linear(
+        pairs(x.detach()), x[:2].reshape(1, 2), x[2:3]), 1e-2),
+    Case("broadcast", lambda x: gg.broadcast_to(x[:1], (COUNT,)) * 1e-2),
+    Case("index", lambda x: x[FIRST]),
+    Case("take", lambda x: gg.take(x, FIRST)),
+]  # fmt: skip
+VALUES = {
+    "drawn": np.random.default_rng(5).normal(size=COUNT).astype(np.float16),
+    "equal": np.full(COUNT, 0.5, np.float16),
+}
+
+
+def value_and_gradient(case, values, dtype, device):
+    x = gg.tensor(values.astype(dtype), device=device, requires_grad=True)
+    y = case.function(x)
+    assert y.dtype == dtype
+    weights = np.linspace(0.5, 1.5, max(y.size, 1), dtype=np.float16).reshape(y.shape or 1)
+    seed = gg.tensor(weights.astype(dtype).reshape(y.shape), device=device)
+    gradient = gg.gradients(y, x, seed)
+    assert gradient.dtype == dtype
+    return host(y), host(gradient)
+
+
+def assert_rounded(half, exact, error):
+    """``half`` is ``exact`` with float16's precision, at numbers that are not its smallest ones."""
+    with np.errstate(over="ignore"):
+        assert np.array_equal(np.isfinite(half), np.isfinite(exact.astype(np.float16)))
+    known = np.isfinite(half)
+    half, exact = half[known].astype(np.float64), exact[known]
+    largest = np.abs(exact).max(initial=0)
+    assert (np.abs(half - exact) <= 5e-3 * np.abs(exact) + error * largest + 1.2e-7).all()
+
+
+CASES = [(case, name) for case in (*of_table(), *FUNCTIONS) for name in VALUES]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("case", "drawn"), CASES, ids=lambda it: getattr(it, "name", it))
+def test_sums_and_counts_beyond_float16(case, drawn, device):
+    values = (VALUES[drawn].astype(np.float64) * case.factor).astype(np.float16)
+    half = value_and_gradient(case, values, np.float16, device)
+    exact = value_and_gradient(case, values, np.float64, device)
+    for ours, right in zip(half, exact, strict=True):
+        assert_rounded(ours, right, case.error)
+
+
+def test_the_table_has_its_reductions_among_the_cases():
+    names = {case.name for case in of_table()}
+    assert {"sum", "mean", "max", "var", "softmax", "logsumexp", "cumsum", "prod"} <= names
+
+
+def test_the_numbers_of_the_issue(device):
+    thirty = gg.tensor(np.full(300, 30.0, np.float16), device=device, requires_grad=True)
+    norm = gg.linalg.norm(thirty)
+    assert norm.item() == pytest.approx(30 * 300**0.5, rel=1e-3)
+    np.testing.assert_allclose(host(gg.gradients(norm, thirty)), 300**-0.5, rtol=1e-3)
+    one = gg.ones(1, dtype="float16", device=device, requires_grad=True)
+    assert gg.gradients(one[FIRST].sum(), one).item() == 2050
+
+
+def test_a_product_overflows_only_where_its_value_does(device):
+    x = gg.tensor(np.array([300.0, 300.0, 0.001], np.float16), device=device, requires_grad=True)
+    product = gg.prod(x)
+    assert product.item() == pytest.approx(90, rel=2e-3)
+    with np.errstate(over="ignore"):
+        assert gg.cumprod(x)[2].item() == pytest.approx(90, rel=2e-3)
+    np.testing.assert_allclose(host(gg.gradients(product, x)), [0.3, 0.3, np.inf], rtol=2e-3)
