@@ -1,8 +1,8 @@
 """The namespace of NumPy: the module, with faster equivalents of some functions.
 
-Imports namespace, special and sums, and SciPy where it is installed and useful. The cost of a NumPy call
-on small arrays is mostly that of the Python around it: an operator, or the ``reduce`` of a ufunc,
-does the same with less.
+Imports namespace, special and sums, and SciPy where it is installed and useful. The cost of a NumPy
+call on small arrays is mostly that of the Python around it: an operator, or the ``reduce`` of a
+ufunc, does the same with less.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """Sums of arrays in host memory that keep their digits however many numbers there are.
 
-NumPy adds the elements of a row in pairs, but rows one by one: beyond 2**24 of them a float32 sum of
-ones stays where it is, and long before it loses digits. Here long axes are added in blocks, and
+NumPy adds the elements of a row in pairs, but rows one by one: beyond 2**24 of them a float32 sum
+of ones stays where it is, and long before it loses digits. Here long axes are added in blocks, and
 float16 is added in float32, as a GPU does. Imports NumPy only.
 """
 

@@ -1,8 +1,8 @@
 """Tensors as parameters of an op: operands where the entry says so, refused where not.
 
-A parameter is a number, such as the slope of a leaky ReLU. Given as a tensor it may need a gradient.
-Where the op has a derivative by it (``smooth`` of the entry), the formula of the forward runs over
-tensors, so that each of its operations is recorded. Imports op, backend and errors.
+A parameter is a number, such as the slope of a leaky ReLU. Given as a tensor it may need a
+gradient. Where the op has a derivative by it (``smooth`` of the entry), the formula of the forward
+runs over tensors, so that each of its operations is recorded. Imports op, backend and errors.
 """
 
 from collections.abc import Callable

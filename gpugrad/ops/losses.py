@@ -53,9 +53,9 @@ op("mse_loss", _mse,
 
 
 def _weighted(xp: Any, weight: Any, x: Any, /) -> Any:
-    product = weight * x
-    refuse_complex(product)
-    return xp.masked(product, weight == 0)
+    y = weight * xp.masked(x, weight == 0)
+    refuse_complex(y)
+    return y
 
 
 op("weighted", _weighted,

@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 from gpugrad.engine.op import Sample, choosing, op, part
-from gpugrad.ops.dtypes import HALF, averaged, computed, rounded, widened
+from gpugrad.ops.dtypes import HALF, averaged, computed, floating, rounded, widened
 from gpugrad.ops.ordered import running
 
 REDUCTIONS = (
@@ -285,6 +285,8 @@ op("softmax", _softmax, vjp=[lambda xp, g, y, x, axis: xp.softmax_vjp(g, y, axis
 
 def _log_softmax(xp: Any, x: Any, /, axis: Any = -1) -> Any:
     wide = computed(x)
+    if not x.size:  # the logarithm of no sum
+        return floating(x)
     shifted = wide - _highest(xp, wide, axis)
     y = shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
     return y if wide is x else rounded(y, x)
