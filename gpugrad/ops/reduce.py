@@ -166,7 +166,9 @@ def _per_freedom(xp: Any, total: Any, x: Any, axis: Any, correction: float) -> A
     if not operand and n > 0:
         return total / n
     over_nothing = xp.where(total == 0, math.nan, total) * math.inf  # without a warning
-    return xp.where(n > 0, total / n, over_nothing) if operand else over_nothing
+    if not operand:
+        return over_nothing
+    return xp.where(n > 0, total / xp.where(n > 0, n, 1).astype(total.dtype), over_nothing)
 
 
 def _var(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from arrays import leaf
+from arrays import host, leaf
 
 import gpugrad as gg
 
@@ -134,6 +134,39 @@ def test_arguments_that_were_not_finite_when_they_came(device):
     with gg.detect_anomaly(), pytest.raises(gg.AnomalyError) as caught:
         gg.exp(leaf(1e5))
     assert "was not finite" not in str(caught.value)
+
+
+MASKED = {
+    "add": lambda x, mask: gg.softmax(x + mask, axis=-1),
+    "where": lambda x, mask: gg.softmax(gg.where(mask == 0, x, -np.inf), axis=-1),
+    "set": lambda x, mask: gg.softmax(x.at[0, 1].set(-np.inf), axis=-1),
+    "scaled": lambda x, mask: gg.log_softmax((x + mask) * 0.5, axis=-1)[:, 0],
+    "logsumexp": lambda x, mask: gg.logsumexp(x + mask, axis=-1),
+    "max": lambda x, mask: gg.max(x + mask, axis=-1),
+    "exp": lambda x, mask: gg.exp(x + mask),
+    "cross_entropy": lambda x, mask: gg.nn.functional.cross_entropy(x + mask, [0, 0]),
+}
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_a_mask_of_minus_infinity_is_no_anomaly(name, device):
+    x = gg.tensor([[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]], requires_grad=True)
+    mask = gg.tensor([[0.0, 0.0, -np.inf], [0.0, -np.inf, -np.inf]])
+    with gg.detect_anomaly():
+        MASKED[name](x, mask).sum().backward()
+    assert np.isfinite(host(x.grad)).all()
+
+
+def test_what_a_mask_makes_of_itself_is_one(device):
+    mask = gg.tensor([[-np.inf, -np.inf], [0.0, 1.0]])
+    for f, words in (
+        (lambda x: gg.softmax(x + mask, axis=-1), "softmax made nan at element [(]0, 0[)]"),
+        (lambda x: x + mask - mask, "subtract made nan"),
+        (lambda x: x - mask, "subtract made inf"),
+    ):
+        x = gg.ones((2, 2), requires_grad=True)
+        with gg.detect_anomaly(), pytest.raises(gg.AnomalyError, match=words):
+            f(x)
 
 
 # Backward.
