@@ -47,7 +47,8 @@ def sums_in_order(xp: Any, g: Any, index: tuple[Any, ...], shape: tuple[int, ...
 def running(xp: Any, name: str, x: Any, axis: int | None) -> Any:
     """``cumsum`` or ``cumprod``, in one order where that is asked for; of float16 in float32."""
     # For a flattened array CuPy takes CUB's scan, whose order of sums is not that of every run.
-    if axis is None and is_deterministic():
+    # A number has an axis in NumPy, in CuPy it has none.
+    if (axis is None and is_deterministic()) or (axis in (0, -1) and not x.shape):
         x, axis = x.reshape(-1), 0
     y = getattr(xp, f"native_{name}")(widened(x), axis=axis)
     return y.astype(x.dtype) if x.dtype == HALF else y

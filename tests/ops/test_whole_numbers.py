@@ -51,7 +51,8 @@ OPS = [op for op in TABLE.values() if op.samples is not None and is_tried(op)]
 def test_a_fraction_is_computed_in_floating_point(op, device):
     function = optable.bound(op)
     sample = optable.samples(op)[0]
-    for dtype in DTYPES:
+    # Each dtype is a kernel of its own, which CI compiles and interprets.
+    for dtype in ("uint8", "int32") if device == "cuda" else DTYPES:
         arrays = whole_operands(op, sample, dtype)
         doubles = [as_doubles(array, op, i, sample) for i, array in enumerate(arrays)]
         try:

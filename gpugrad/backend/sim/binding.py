@@ -94,7 +94,9 @@ SYNCS_IF: dict[str, Callable[[dict[str, Any]], bool]] = {
 }
 
 # Functions that refuse every axis of a 0-d array.
-REDUCTIONS = frozenset("sum prod max min amax amin any all argmax argmin count_nonzero".split())
+REDUCTIONS = frozenset(
+    "sum prod max min amax amin any all argmax argmin count_nonzero cumsum cumprod".split()
+)
 
 # Functions whose result is on the current device, not on that of their operands.
 CREATING = frozenset(("copy", "zeros_like", "ones_like", "empty_like", "full_like"))
