@@ -106,6 +106,8 @@ class Stub:
             return self.source(parameter.annotation)
         if parameter.name in op.arrays:
             return self.source(Any)
+        if parameter.name in op.smooth:  # a number, or an operand
+            return self.source(float | gg.Tensor)
         if parameter.name in PARAMETERS:
             return self.source(PARAMETERS[parameter.name])
         return self.source(type(parameter.default) if isinstance(parameter.default, PLAIN) else Any)

@@ -551,10 +551,10 @@ def softplus(x: Any, /) -> Tensor:
 def silu(x: Any, /) -> Tensor:
     """x * sigmoid(x), elementwise (Elfwing et al., 2018); also named swish."""
 
-def elu(x: Any, /, alpha: float = 1.0) -> Tensor:
+def elu(x: Any, /, alpha: float | Tensor = 1.0) -> Tensor:
     """x where x > 0 and else alpha * (e ** x - 1) (Clevert et al., 2016)."""
 
-def leaky_relu(x: Any, /, negative_slope: float = 0.01) -> Tensor:
+def leaky_relu(x: Any, /, negative_slope: float | Tensor = 0.01) -> Tensor:
     """x where x > 0 and else negative_slope * x."""
 
 def erf(x: Any, /) -> Tensor:
@@ -815,8 +815,8 @@ def var(
     axis: Any = None,
     keepdims: builtins.bool = False,
     *,
-    correction: float = 0,
-    ddof: float | None = None,
+    correction: float | Tensor = 0,
+    ddof: float | Tensor | None = None,
 ) -> Tensor:
     """The variance along axes, with n - correction in the denominator (NumPy's ``ddof``)."""
 
@@ -826,8 +826,8 @@ def std(
     axis: Any = None,
     keepdims: builtins.bool = False,
     *,
-    correction: float = 0,
-    ddof: float | None = None,
+    correction: float | Tensor = 0,
+    ddof: float | Tensor | None = None,
 ) -> Tensor:
     """The standard deviation along axes, with n - correction in the denominator (NumPy's
     ``ddof``).

@@ -34,7 +34,7 @@ def over_tensors(
     op: Op,
     arrays: tuple[Any, ...],
     parameters: dict[str, Any],
-    tensor_class: type,
+    tensor_class: Any,
     tensor: Callable[[Any], Any],
 ) -> Any:
     """The result of an op with parameters that are operands; None where none of them is.

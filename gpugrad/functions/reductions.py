@@ -27,8 +27,8 @@ def var(
     axis: Any = None,
     keepdims: bool = False,
     *,
-    correction: float = 0,
-    ddof: float | None = None,
+    correction: float | Tensor = 0,
+    ddof: float | Tensor | None = None,
 ) -> Tensor:
     """The variance along axes, with n - correction in the denominator (NumPy's ``ddof``)."""
     return OPS["var"](x, axis, keepdims, correction=_correction("var", correction, ddof))
@@ -40,8 +40,8 @@ def std(
     axis: Any = None,
     keepdims: bool = False,
     *,
-    correction: float = 0,
-    ddof: float | None = None,
+    correction: float | Tensor = 0,
+    ddof: float | Tensor | None = None,
 ) -> Tensor:
     """The standard deviation along axes, with n - correction in the denominator (NumPy's ``ddof``).
 

@@ -66,15 +66,15 @@ class SiLU(Module):
 class ELU(Module):
     """x where x > 0 and else alpha * (e ** x - 1) (Clevert et al., 2016)."""
 
-    alpha: float
-    def __init__(self, alpha: float = 1.0) -> None: ...
+    alpha: float | Tensor
+    def __init__(self, alpha: float | Tensor = 1.0) -> None: ...
     def forward(self, x: Any) -> Tensor: ...
 
 class LeakyReLU(Module):
     """x where x > 0 and else negative_slope * x."""
 
-    negative_slope: float
-    def __init__(self, negative_slope: float = 0.01) -> None: ...
+    negative_slope: float | Tensor
+    def __init__(self, negative_slope: float | Tensor = 0.01) -> None: ...
     def forward(self, x: Any) -> Tensor: ...
 
 class GELU(Module):

@@ -27,7 +27,11 @@ def check_shape(who: str, normalized_shape: Any) -> tuple[int, ...]:
 
 
 def layer_norm(
-    x: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
+    x: Any,
+    normalized_shape: Any,
+    weight: Any = None,
+    bias: Any = None,
+    eps: float | Tensor = 1e-5,
 ) -> Tensor:
     """Each sample normalized to mean 0 and variance 1 over its last axes, times weight plus bias.
 

@@ -104,9 +104,9 @@ class Members:
         """log(1 + e ** x), elementwise, for x of any size."""
     def silu(self, /) -> Tensor:
         """x * sigmoid(x), elementwise (Elfwing et al., 2018); also named swish."""
-    def elu(self, /, alpha: float = 1.0) -> Tensor:
+    def elu(self, /, alpha: float | Tensor = 1.0) -> Tensor:
         """x where x > 0 and else alpha * (e ** x - 1) (Clevert et al., 2016)."""
-    def leaky_relu(self, /, negative_slope: float = 0.01) -> Tensor:
+    def leaky_relu(self, /, negative_slope: float | Tensor = 0.01) -> Tensor:
         """x where x > 0 and else negative_slope * x."""
     def erf(self, /) -> Tensor:
         """The error function, elementwise (W. J. Cody's approximation, 1969)."""
@@ -206,8 +206,8 @@ class Members:
         axis: Any = None,
         keepdims: bool = False,
         *,
-        correction: float = 0,
-        ddof: float | None = None,
+        correction: float | Tensor = 0,
+        ddof: float | Tensor | None = None,
     ) -> Tensor:
         """The variance along axes, with n - correction in the denominator (NumPy's ``ddof``)."""
     def std(
@@ -216,8 +216,8 @@ class Members:
         axis: Any = None,
         keepdims: bool = False,
         *,
-        correction: float = 0,
-        ddof: float | None = None,
+        correction: float | Tensor = 0,
+        ddof: float | Tensor | None = None,
     ) -> Tensor:
         """The standard deviation along axes, with n - correction in the denominator (NumPy's
         ``ddof``).
