@@ -156,9 +156,10 @@ op("log10", "x, /", vjp=[lambda xp, g, y, x: g / (x * LN10)], saves="x",
    doc="The logarithm to base 10, elementwise.")
 
 # Trigonometry.
-def _root_of_square_and_one(xp: Any, x: Any) -> Any:
-    """sqrt(x ** 2 + 1), whose square overflows only where x is complex."""
-    return xp.sqrt(x * x + 1) if x.dtype.kind == "c" else xp.hypot(x, 1)
+def _arcsinh_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
+    if x.dtype.kind == "c":
+        return g / xp.sqrt(x * x + 1)
+    return g / xp.hypot(x, 1)  # whose square does not overflow
 
 
 op("sin", "x, /", vjp=[lambda xp, g, y, x: g * xp.cos(x)], saves="x",
@@ -189,7 +190,7 @@ op("tanh_vjp", lambda xp, g, t, /: g * (1.0 - t * t),
 op("tanh", "x, /", vjp=[lambda xp, g, y, x: xp.tanh_vjp(g, y)], saves="y",
    **ANALYTIC, public="gg nn.functional", method=True, layer="Tanh",
    doc="The hyperbolic tangent: 1 for large x, never an overflow.")
-op("arcsinh", "x, /", vjp=[lambda xp, g, y, x: g / _root_of_square_and_one(xp, x)], saves="x",
+op("arcsinh", "x, /", vjp=[_arcsinh_vjp], saves="x",
    **ANALYTIC, aliases="asinh", doc="The inverse of the hyperbolic sine.")
 op("arccosh", "x, /", vjp=[lambda xp, g, y, x: g / xp.sqrt(x - 1) / xp.sqrt(x + 1)], saves="x",
    **ANALYTIC, domain=(1.5, 3.0), aliases="acosh",
