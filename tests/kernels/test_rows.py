@@ -150,8 +150,7 @@ def test_what_no_kernel_is_for_goes_to_the_formula(rng, monkeypatch):
         np.testing.assert_allclose(y.get(), expected, rtol=1e-6 if y.dtype == "F" else 1e-14)
     with pytest.raises(ValueError, match="reduction must be"):
         loss(xs, ts, "most")
-    with pytest.raises(ValueError, match="zero-size"):
-        softmax(xs[:, :0], -1)
+    assert softmax(xs[:, :0], -1).shape == (4, 0)
 
 
 OPS = ("softmax", "log_softmax", "logsumexp", "class_cross_entropy")
