@@ -5,7 +5,7 @@ Imports manipulation, operands and tensor.
 
 from typing import Any, SupportsIndex, TypeAlias
 
-from gpugrad.errors import GradientError, ShapeError
+from gpugrad.errors import ShapeError
 from gpugrad.functions.manipulation import concat, reshape
 from gpugrad.functions.operands import axis_number, cast, with_size
 from gpugrad.tensor import OPS, TENSORS, Tensor, as_tensor
@@ -31,7 +31,7 @@ def var(
     ddof: float | Tensor | None = None,
 ) -> Tensor:
     """The variance along axes, with n - correction in the denominator (NumPy's ``ddof``)."""
-    return OPS["var"](x, axis, keepdims, correction=_correction("var", correction, ddof))
+    return OPS["var"](x, axis, keepdims, correction=correction if ddof is None else ddof)
 
 
 def std(
@@ -47,20 +47,7 @@ def std(
 
     Where all elements are equal the gradient is 0.
     """
-    return OPS["std"](x, axis, keepdims, correction=_correction("std", correction, ddof))
-
-
-def _correction(name: str, correction: Any, ddof: Any) -> Any:
-    """A number; GradientError for a recorded Tensor, which would lose its gradient."""
-    value = correction if ddof is None else ddof
-    if isinstance(value, Tensor):
-        if value.requires_grad:
-            raise GradientError(
-                f"{name}: correction= has no gradient. Give it a number, as t.item() is, or write "
-                "((x - x.mean()) ** 2).sum() / (x.size - t)"
-            )
-        value = value.item()
-    return value
+    return OPS["std"](x, axis, keepdims, correction=correction if ddof is None else ddof)
 
 
 def sum(x: Any, /, axis: Axis = None, keepdims: bool = False, *, dtype: Any = None) -> Tensor:
