@@ -1,8 +1,7 @@
 """Adds the gradients of a backward pass to ``grad`` of the tensors. Imports engine, backend."""
 
-import functools
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -15,39 +14,27 @@ from gpugrad.engine.modes import enable_grad
 
 __all__ = ["deliver"]
 
-Function = Callable[..., Any]
-
-
 # Two passes that meet in a leaf add one after the other: each begins with what it finds there.
 _delivering = threading.RLock()
 
 
-def _one_at_a_time(function: Function) -> Function:
-    @functools.wraps(function)
-    def alone(*args: Any) -> Any:
-        with _delivering:
-            return function(*args)
-
-    return alone
-
-
-@_one_at_a_time
 def deliver(cls: type[Any], gradients: dict[Any, Any], pairs: Iterable[tuple[Any, Any]]) -> None:
     """Add ``gradients[key]``, raw or a recorded Tensor, to ``grad`` of each tensor of the pairs.
 
     All memory is allocated first: if that fails, every ``grad`` is unchanged. An interrupt comes
     before the first is changed, or after the last.
     """
-    updates = [(tensor, key, _next_grad(cls, tensor, gradients, key)) for tensor, key in pairs]
-    with uninterrupted():
-        for tensor, key, grad in updates:
-            if grad is not None:
-                tensor._grad = grad
-            else:
-                array = tensor._grad.data
-                with device_of(array).activate():
-                    array += gradients[key]
-                versions.changed(array)
+    with _delivering:
+        updates = [(tensor, key, _next_grad(cls, tensor, gradients, key)) for tensor, key in pairs]
+        with uninterrupted():
+            for tensor, key, grad in updates:
+                if grad is not None:
+                    tensor._grad = grad
+                else:
+                    array = tensor._grad.data
+                    with device_of(array).activate():
+                        array += gradients[key]
+                    versions.changed(array)
 
 
 def _next_grad(cls: type[Any], tensor: Any, gradients: dict[Any, Any], key: Any) -> Any:
