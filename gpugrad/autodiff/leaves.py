@@ -5,7 +5,7 @@ labelled array (`gpugrad.autodiff.foreign`).
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,15 +31,21 @@ __all__ = [
 LEAF_TYPES = ("tensor", "array", "scalar", "number")
 
 
+class Labels(NamedTuple):
+    """The type of a labelled array, which has the labels."""
+
+    of: Any
+
+
 def leaf_type(value: Any) -> Any:
     """What a leaf is: a "tensor", an "array", a NumPy "scalar" or a Python "number".
 
-    A labelled array, as a Series of pandas, stands for itself.
+    A labelled array, as a Series of pandas, is `Labels`.
     """
     if isinstance(value, Tensor):
         return "tensor"
     if is_labelled(value):
-        return value
+        return Labels(value)
     if namespace_of(value) is None:
         return "number"
     return "scalar" if isinstance(value, np.generic) else "array"
@@ -56,7 +62,7 @@ def restored(leaf_type: Any, tensor: Tensor) -> Any:
     if tensor._node is not None:
         return tensor
     if not isinstance(leaf_type, str):
-        return relabel(leaf_type, tensor.data)
+        return relabel(leaf_type.of, tensor.data)
     if leaf_type == "tensor":
         return tensor
     array = tensor.data

@@ -74,6 +74,11 @@ class _Stand:
     def sum(self):
         return self.data.sum()
 
+    def __eq__(self, other):
+        return self.data == other
+
+    __hash__ = None
+
 
 class Series(_Stand):
     __module__ = "pandas.core.series"
