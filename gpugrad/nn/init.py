@@ -80,6 +80,10 @@ def constant_(tensor: T, val: float) -> T:
     >>> gg.nn.init.constant_(gg.empty(2), 0.5)
     tensor([0.5, 0.5])
     """
+    if isinstance(val, Tensor) and val.requires_grad:
+        raise GradientError(
+            "constant_: an initial value has no gradient. Give it a number, as t.item() is"
+        )
     return _filled("constant_", tensor, val)
 
 

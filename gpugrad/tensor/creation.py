@@ -305,6 +305,11 @@ def arange(
     """
     if stop is None:
         start, stop = 0, start
+    if any(isinstance(v, Tensor) and v.requires_grad for v in (start, stop, step)):
+        raise GradientError(
+            "arange: it has no gradient, as its ends decide how many numbers there are. Write "
+            "start + step * gg.arange(count), or gg.linspace(start, stop, count)"
+        )
     start, stop, step = (v.item() if isinstance(v, Tensor) else v for v in (start, stop, step))
     chosen = dtype or _dtype_of(start, stop, step)
     return _create(lambda xp: xp.arange(start, stop, step, dtype=chosen), device, requires_grad)

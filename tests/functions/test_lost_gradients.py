@@ -54,7 +54,7 @@ def _verdict(function, x, device):
     smooth = abs(coarse - fine) <= 1e-3 * max(abs(fine), 1e-6)  # False for NaN
     if not smooth or abs(fine) < 1e-9:
         return "flat"
-    leaf = gg.tensor(x, device=device, requires_grad=True)
+    leaf = gg.tensor(x.copy(), device=device, requires_grad=True)
     try:
         y = _number(function(leaf))
         if y.requires_grad:
@@ -110,7 +110,7 @@ PUBLIC = {
     f"{prefix}{name}": getattr(module, name)
     for prefix, module in (
         ("", gg), ("linalg.", gg.linalg), ("fft.", gg.fft), ("special.", gg.special),
-        ("functional.", gg.nn.functional),
+        ("functional.", gg.nn.functional), ("init.", gg.nn.init),
     )
     for name in getattr(module, "__all__", dir(module))
     if callable(getattr(module, name, None)) and not isinstance(getattr(module, name), type)
@@ -128,7 +128,7 @@ VALUES = [
 def _takes(call, value, device):
     try:
         with np.errstate(all="ignore"):
-            call(gg.tensor(value, device=device))
+            call(gg.tensor(value.copy(), device=device))  # `init` fills memory
     except REFUSALS:
         return False
     return True
@@ -139,9 +139,12 @@ def _calls(function, device):
     parameters = inspect.signature(function).parameters.values()
     named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     needed = [p for p in named if p.default is p.empty and p.kind is not p.KEYWORD_ONLY]
-    for operand in (VECTOR, MATRIX):
-        others = [gg.tensor(operand, device=device) for _ in needed]
+    for operand in (VECTOR, MATRIX, 3):
+        beside = operand if isinstance(operand, int) else gg.tensor(operand.copy(), device=device)
+        others = [beside] * len(needed)
         for parameter in named:
+            if operand is not VECTOR and not set(needed) - {parameter}:
+                continue  # nothing is beside it
 
             def call(t, parameter=parameter, others=others):
                 if parameter not in needed:
