@@ -73,8 +73,8 @@ def normal_(
     return _drawn("normal_", tensor, random.normal, mean, std, generator)
 
 
-def constant_(tensor: T, val: float) -> T:
-    """A constant.
+def constant_(tensor: T, val: Any) -> T:
+    """A constant: a number, or what broadcasts, without a gradient.
 
     >>> import gpugrad as gg
     >>> gg.nn.init.constant_(gg.empty(2), 0.5)
