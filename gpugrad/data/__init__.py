@@ -1,0 +1,16 @@
+"""Data sets, mini-batches and splits: ``gg.data``. Imports random, tensor and below.
+
+A data set is a few arrays with a row for each sample. A batch is one indexing operation on each
+array, on its device: no sample is handled in Python. Batches on the host are copied to a GPU while
+it computes with the previous batch (`gpugrad.backend.staging`).
+"""
+
+from gpugrad.data.dataset import TensorDataset
+from gpugrad.data.loader import DataLoader
+from gpugrad.data.splits import random_split, train_test_split
+
+__all__ = ["DataLoader", "TensorDataset", "random_split", "train_test_split"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
