@@ -1,5 +1,7 @@
 """Data sets, loaders and splits: every row once, the same batches everywhere, resumable."""
 
+import collections
+
 import numpy as np
 import pytest
 
@@ -164,6 +166,8 @@ def test_a_state_is_of_batches_of_one_size_and_of_one_data_set():
 
 def test_a_data_set_of_ones_own(device):
     class Squares:
+        batched = True
+
         def __len__(self):
             return 6
 
@@ -175,6 +179,76 @@ def test_a_data_set_of_ones_own(device):
     (both,) = batches(gg.data.DataLoader(Squares(), 6, shuffle=True))
     assert sorted(both[0]) == list(range(6))
     assert [n**2 for n in both[0]] == both[1]
+
+
+Point = collections.namedtuple("Point", ["x", "y"])
+
+
+class Samples:
+    """A data set as PyTorch's users write it: the sample of one number."""
+
+    def __init__(self, make, count=7):
+        self.make, self.count = make, count
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, i):
+        assert type(i) is int
+        if not 0 <= i < self.count:
+            raise IndexError(i)
+        return self.make(i)
+
+
+@pytest.mark.parametrize("base", [object, gg.data.Dataset])
+@pytest.mark.parametrize("home", ["cpu", None])
+def test_single_samples_are_collated(base, home, device):
+    def x(i):
+        row = np.array([i, -i], np.float32)
+        return row if home else gg.tensor(row, device=device)
+
+    kind = type("Own", (Samples, base), {})
+    loader = gg.data.DataLoader(kind(lambda i: (x(i), i)), 3, device=device)
+    seen = list(loader)
+    assert [b[0].shape for b in seen] == [(3, 2), (3, 2), (1, 2)]
+    assert [b[1].tolist() for b in seen] == [[0, 1, 2], [3, 4, 5], [6]]
+    assert {str(gg.asarray(part).device) for b in seen for part in b} == {str(device)}
+    assert seen[1][0].tolist() == [[3, -3], [4, -4], [5, -5]]
+    assert seen[0][1].dtype == np.int64
+    assert seen[0][0].dtype == np.float32
+    shuffled = gg.data.DataLoader(kind(lambda i: (x(i), i)), 2, shuffle=True, device=device)
+    rows = [
+        (tuple(a), n)
+        for one, two in shuffled
+        for a, n in zip(one.tolist(), two.tolist(), strict=True)
+    ]
+    assert sorted(rows) == [((i, -i), i) for i in range(7)]
+
+
+def test_samples_of_any_structure(device):
+    made = Samples(
+        lambda i: {"p": Point(np.arange(2) + i, 0.5 * i), "name": str(i), "ok": i > 0}, 2
+    )
+    (batch,) = gg.data.DataLoader(made, 2, device=device)
+    assert type(batch["p"]) is Point
+    assert batch["p"].x.tolist() == [[0, 1], [1, 2]]
+    assert batch["p"].y.tolist() == [0.0, 0.5]
+    assert batch["p"].y.dtype == gg.get_default_dtype()
+    assert batch["name"] == ["0", "1"]
+    assert batch["ok"].tolist() == [False, True]
+    (joined,) = gg.data.DataLoader(Samples(str, 3), 3, collate_fn="".join)
+    assert joined == "012"
+
+
+def test_samples_that_cannot_be_stacked_say_why():
+    with pytest.raises(gg.ShapeError, match=r"one shape to be stacked, the first has \(0,\) and"):
+        list(gg.data.DataLoader(Samples(np.zeros), 2))
+    with pytest.raises(gg.ShapeError, match="one length to be stacked"):
+        list(gg.data.DataLoader(Samples(lambda i: (1,) * i), 2))
+    with pytest.raises(gg.ShapeError, match="one keys to be stacked"):
+        list(gg.data.DataLoader(Samples(lambda i: {i: 1}), 2))
+    with pytest.raises(ValueError, match="collate_fn makes a batch of single samples"):
+        gg.data.DataLoader(np.arange(3), collate_fn=list)
 
 
 @pytest.mark.parametrize("shuffle", [True, False])

@@ -1,15 +1,18 @@
 """Data sets, mini-batches and splits: ``gg.data``. Imports random, tensor and below.
 
-A data set is a few arrays with a row for each sample. A batch is one indexing operation on each
-array, on its device: no sample is handled in Python. Batches on the host are copied to a GPU while
+A `TensorDataset` is a few arrays with a row for each sample. A batch is one indexing operation on
+each array, on its device: no sample is handled in Python. A `Dataset` of your own gives single
+samples, of which batches are made. Batches on the host are copied to a GPU while
 it computes with the previous batch (`gpugrad.backend.staging`).
 """
 
-from gpugrad.data.dataset import TensorDataset
+from gpugrad.data.dataset import Dataset, TensorDataset, collate
 from gpugrad.data.loader import DataLoader
 from gpugrad.data.splits import random_split, train_test_split
 
-__all__ = ["DataLoader", "TensorDataset", "random_split", "train_test_split"]
+__all__ = [
+    "DataLoader", "Dataset", "TensorDataset", "collate", "random_split", "train_test_split",
+]  # fmt: skip
 
 
 def __dir__() -> list[str]:

@@ -1,17 +1,52 @@
 """Data sets, and the rows of their arrays. Imports staging, tensor and below."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gpugrad.backend.device import Device, device_of
+from gpugrad.backend.namespace import namespace_of
 from gpugrad.backend.staging import Source
 from gpugrad.errors import DTypeError, ShapeError
-from gpugrad.tensor import Tensor, as_tensor
+from gpugrad.functions import FUNCTIONS
+from gpugrad.tensor import Tensor, as_tensor, asarray
 
-__all__ = ["Rows", "TensorDataset", "batch_of", "has_labels", "home_of", "is_array", "sources_of"]
+__all__ = [
+    "Dataset", "Rows", "Selection", "TensorDataset", "collate", "has_labels", "home_of", "is_array",
+    "map_arrays",
+]  # fmt: skip
+
+
+class Dataset:
+    """A data set of your own: define ``__len__`` and ``__getitem__(i)``, which returns sample i.
+
+    A sample is an array or a number, or a tuple or dict of such. A class that returns whole
+    batches says so with ``batched = True``; its ``__getitem__`` gets an array of integers. The
+    base class is optional: `DataLoader` takes any object with these methods.
+
+    >>> import gpugrad as gg, numpy as np
+    >>> class Squares(gg.data.Dataset):
+    ...     def __len__(self):
+    ...         return 5
+    ...
+    ...     def __getitem__(self, i):
+    ...         return np.array([i, i]), i**2
+    >>> x, y = next(iter(gg.data.DataLoader(Squares(), batch_size=3)))
+    >>> x.shape, y.tolist()
+    ((3, 2), [0, 1, 4])
+    """
+
+    batched = False
+
+    def __len__(self) -> int:
+        raise NotImplementedError(f"{type(self).__name__}: define __len__, the number of samples")
+
+    def __getitem__(self, index: Any) -> Any:
+        raise NotImplementedError(
+            f"{type(self).__name__}: define __getitem__, which gives a sample"
+        )
 
 
 class TensorDataset:
@@ -141,25 +176,90 @@ class Rows(NamedTuple):
         return Source(rows.shape, array.dtype, lambda out: np.copyto(out, rows))
 
 
-def batch_of(rows: Rows | list[Rows]) -> Any:
-    """A batch: one array, or a tuple of them."""
-    return rows.read() if isinstance(rows, Rows) else tuple(one.read() for one in rows)
+class Selection(NamedTuple):
+    """The rows of each array of a batch, and ``like``, in which an array stands for each of them.
 
+    ``like`` is an array, or tuples, lists and dicts of arrays and of anything else.
+    """
 
-def sources_of(rows: Rows | list[Rows]) -> tuple[list[Source], Callable[[list[Any]], Any]]:
-    """The sources of a batch on the host, and the function that makes the batch from copies."""
-    several = [rows] if isinstance(rows, Rows) else rows
-    sources = [one.source() for one in several]
+    rows: list[Rows]
+    like: Any
 
-    def finish(arrays: list[Any]) -> Any:
+    def read(self) -> Any:
+        """The batch."""
+        return self._batch([rows.read() for rows in self.rows])
+
+    def sources(self) -> tuple[list[Source], Callable[[list[Any]], Any]]:
+        """The sources of a batch on the host, and the function that makes it from their copies."""
+        sources = [rows.source() for rows in self.rows]
+
+        def finish(arrays: list[Any]) -> Any:
+            coming = iter(arrays)
+            results = []
+            for rows, source in zip(self.rows, sources):
+                part = rows.read() if source is None else next(coming)
+                results.append(Tensor(part) if source and isinstance(rows.array, Tensor) else part)
+            return self._batch(results)
+
+        return [source for source in sources if source is not None], finish
+
+    def _batch(self, arrays: list[Any]) -> Any:
         coming = iter(arrays)
-        results = []
-        for one, source in zip(several, sources):
-            part = one.read() if source is None else next(coming)
-            results.append(Tensor(part) if source and isinstance(one.array, Tensor) else part)
-        return results[0] if isinstance(rows, Rows) else tuple(results)
+        return map_arrays(lambda _: next(coming), self.like)
 
-    return [source for source in sources if source is not None], finish
+
+def map_arrays(function: Callable[[Any], Any], batch: Any) -> Any:
+    """A batch with the results of a function in place of its arrays."""
+    if isinstance(batch, Mapping):
+        return {key: map_arrays(function, part) for key, part in batch.items()}
+    if isinstance(batch, tuple | list):
+        parts = [map_arrays(function, part) for part in batch]
+        return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
+    return function(batch) if isinstance(batch, Tensor) or is_array(batch) else batch
+
+
+def collate(samples: list[Any]) -> Any:
+    """A batch of samples: arrays are stacked, numbers become an array, and anything else a list.
+
+    Samples may be tuples, lists or dicts of these, with one structure; so is the batch. Python's
+    floats get the default dtype, as in `gpugrad.tensor`. ShapeError for arrays of different shapes
+    and for samples of different structures.
+
+    >>> import numpy as np
+    >>> collate([(np.array([1, 2]), "a"), (np.array([3, 4]), "b")])
+    (array([[1, 2],
+           [3, 4]]), ['a', 'b'])
+    >>> collate([{"y": 0.5}, {"y": 1.0}])
+    {'y': tensor([0.5, 1. ])}
+    """
+    first = samples[0]
+    if isinstance(first, Mapping):
+        _check_same("keys", [list(sample) for sample in samples])
+        return {key: collate([sample[key] for sample in samples]) for key in first}
+    if isinstance(first, tuple | list):
+        _check_same("length", [len(sample) for sample in samples])
+        parts = [collate(list(column)) for column in zip(*samples, strict=True)]
+        return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
+    if isinstance(first, bool | int | float | complex) and not isinstance(first, np.generic):
+        return asarray(samples)
+    if not isinstance(first, Tensor) and not is_array(first):
+        return samples
+    _check_same("shape", [tuple(sample.shape) for sample in samples])
+    return (
+        FUNCTIONS["stack"](samples)
+        if isinstance(first, Tensor)
+        else namespace_of(first).stack(samples)
+    )
+
+
+def _check_same(what: str, of_samples: list[Any]) -> None:
+    for number, other in enumerate(of_samples):
+        if other != of_samples[0]:
+            raise ShapeError(
+                f"DataLoader: the samples of a batch need one {what} to be stacked, the first has "
+                f"{of_samples[0]} and number {number} {other}. Pad or crop them, or pass "
+                "collate_fn"
+            )
 
 
 def is_array(value: Any) -> bool:

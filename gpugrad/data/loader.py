@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import abc
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,14 +11,15 @@ from gpugrad.backend.device import Device, default_device
 from gpugrad.backend.staging import ahead
 from gpugrad.data.dataset import (
     Rows,
+    Selection,
     TensorDataset,
-    batch_of,
+    collate,
     has_labels,
     home_of,
     is_array,
-    sources_of,
+    map_arrays,
 )
-from gpugrad.errors import DTypeError
+from gpugrad.errors import ArgumentError, DTypeError
 from gpugrad.random import Generator, default_generator
 from gpugrad.tensor import Tensor
 
@@ -38,13 +39,16 @@ class _Epoch(NamedTuple):
 class DataLoader:
     """The batches of a data set, in order, or shuffled again in each iteration.
 
-    ``dataset`` is a `TensorDataset`, an array, a list or tuple of arrays, or any object with
-    ``__len__`` whose ``dataset[array of integers]`` is the batch. The last batch may be
-    smaller, unless ``drop_last``. Batches are sent to ``device``. With None, those of NumPy's
-    arrays go to the default device; those of Tensors and of arrays on a GPU stay there. A batch is
-    an array for a data set of one array, else a tuple; its arrays are copies of the rows. Batches
-    on the host are copied to a GPU during its computation, one batch ahead, through pinned memory
-    and on a separate stream.
+    ``dataset`` is a `TensorDataset`, an array, a list or tuple of arrays, or a data set of your own
+    with ``__len__`` and ``__getitem__``, such as a `Dataset`: ``dataset[i]`` is a sample, and
+    ``collate_fn(samples)`` makes the batch of a list of them, by default `collate`. With
+    ``batched = True`` in its class ``dataset[array of integers]`` is the batch itself.
+
+    The last batch may be smaller, unless ``drop_last``. Batches are sent to ``device``. With None,
+    those of NumPy's arrays go to the default device; those of Tensors and of arrays on a GPU stay
+    there. A batch is an array for a data set of one array, else a tuple; its arrays are copies of
+    the rows. Batches on the host are copied to a GPU during its computation, one batch ahead,
+    through pinned memory and on a separate stream.
 
     The order of a shuffled epoch is a permutation of ``generator`` (None for the default one of
     ``gg.manual_seed``), so a seed gives the same batches on every device. ``state_dict`` stores
@@ -72,6 +76,7 @@ class DataLoader:
         drop_last: bool = False,
         generator: Generator | None = None,
         device: str | Device | None = None,
+        collate_fn: Callable[[list[Any]], Any] | None = None,
     ) -> None:
         if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
             raise DTypeError(f"DataLoader: batch_size must be a whole number, got {batch_size!r}")
@@ -91,6 +96,14 @@ class DataLoader:
             raise DTypeError(
                 f"DataLoader: expected a TensorDataset or arrays, got {type(dataset).__name__}"
             )
+        batched = getattr(dataset, "batched", False)
+        self._single = not isinstance(dataset, TensorDataset) and not batched
+        if collate_fn is not None and not self._single:
+            raise ArgumentError(
+                "DataLoader: collate_fn makes a batch of single samples, and this data set gives "
+                "whole batches. Leave it out"
+            )
+        self.collate_fn = collate if collate_fn is None else collate_fn
         self.dataset = dataset
         self.batch_size = int(batch_size)
         self.shuffle = bool(shuffle)
@@ -145,18 +158,25 @@ class DataLoader:
             from_host = any(home_of(a).kind == "cpu" for a in self.dataset.arrays)
         else:
             size = self.batch_size
-            batches = (self.dataset[order[n * size : (n + 1) * size]] for n in numbers)
+            batches = (self._fetched(order[n * size : (n + 1) * size]) for n in numbers)
             if self.device is None and device.kind == "cpu":
                 return batches
-            chosen = (
-                [self._rows(part, None, device) for part in parts]
-                if isinstance(parts, tuple | list)
-                else self._rows(parts, None, device)
-                for parts in batches
-            )
+            chosen = (self._selection(batch, device) for batch in batches)
         if device.kind == "cuda" and from_host:
-            return ahead(device, (sources_of(rows) for rows in chosen))
-        return (batch_of(rows) for rows in chosen)
+            return ahead(device, (selection.sources() for selection in chosen))
+        return (selection.read() for selection in chosen)
+
+    def _selection(self, batch: Any, device: Device) -> Selection:
+        """All rows of a batch that a data set gave."""
+        rows: list[Rows] = []
+        map_arrays(lambda array: rows.append(self._rows(array, None, device)), batch)
+        return Selection(rows, batch)
+
+    def _fetched(self, rows: np.ndarray) -> Any:
+        """The batch of a data set of one's own."""
+        if not self._single:
+            return self.dataset[rows]
+        return self.collate_fn([self.dataset[row] for row in rows.tolist()])
 
     def _rows(self, array: Any, index: Any, device: Device) -> Rows:
         """Rows that go to a device: all of them if it was asked for, else those of the host."""
@@ -165,7 +185,7 @@ class DataLoader:
 
     def _selections(
         self, order: np.ndarray, numbers: range, device: Device
-    ) -> abc.Generator[Any, None, None]:
+    ) -> abc.Generator[Selection, None, None]:
         """The rows of each array for each batch."""
         arrays, size = self.dataset.arrays, self.batch_size
         # The order is sent to each device once, so that a batch sends no indices.
@@ -178,7 +198,7 @@ class DataLoader:
             chosen = [
                 self._rows(a, index[home_of(a)] if self.shuffle else rows, device) for a in arrays
             ]
-            yield chosen[0] if self._alone else chosen
+            yield Selection(chosen, arrays[0] if self._alone else arrays)
 
     def state_dict(self) -> dict[str, Any]:
         """The position in the epoch: the number of batches so far, and the origin of the order.
