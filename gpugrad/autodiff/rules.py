@@ -35,15 +35,16 @@ def running(what: str, *, recorded: bool = False) -> Iterator[None]:
     ``recorded`` code runs over Tensors. Then no number may be taken out of a tensor, since the
     derivative would take it for a constant.
     """
-    token = strict.set(recorded)
+    before = strict.get()
     try:
+        strict.set(recorded)
         with enable_grad() if recorded else no_grad():
             yield
     except Exception as error:
         error.add_note(f"in {what}")
         raise
     finally:
-        strict.reset(token)
+        strict.set(before)
 
 
 def is_array(value: Any) -> bool:

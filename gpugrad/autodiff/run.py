@@ -143,12 +143,12 @@ class Run:
         self.targets: dict[Any, None] = dict.fromkeys(leaf._node for leaf in self.fresh)
         arguments = dict(enumerate(args))
         arguments.update(zip(numbers, tree.unflatten(self.inputs, self.fresh)))
-        token = outermost.set(start if before is None else before)
         try:
+            outermost.set(start if before is None else before)
             with enable_grad():
                 result = f(*arguments.values(), **(kwargs or {}))
         finally:
-            outermost.reset(token)
+            outermost.set(before)
         result, aux = self._pair(result) if has_aux else (result, None)
         self.outputs, self.structure = output_of(who, result)
         roots = [output._node for output in self.outputs if output._node is not None]

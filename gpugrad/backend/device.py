@@ -48,8 +48,8 @@ sending: ContextVar[bool] = ContextVar("gpugrad_sending", default=False)
 def asked_for(asked: bool = True) -> Iterator[None]:
     """Mark copies to a device, and waits, inside the block as requested by the program or not."""
     before = sending.get()
-    sending.set(asked)
     try:
+        sending.set(asked)
         yield
     finally:
         sending.set(before)
@@ -386,11 +386,12 @@ def device(spec: str | Device) -> Iterator[Device]:
     """
     default = Device(spec)
     with default.activate():
-        token = _scoped.set(default)
+        before = _scoped.get()
         try:
+            _scoped.set(default)
             yield default
         finally:
-            _scoped.reset(token)
+            _scoped.set(before)
 
 
 class _DefaultNamespace:

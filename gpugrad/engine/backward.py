@@ -132,12 +132,13 @@ def _walk_recorded(
     ready: list[tuple[float, Any]], sums: Gradients, wanted: Any, graph: GraphMode, *others: Any
 ) -> dict[Any, Any]:
     """The walk over Tensors, which records itself and keeps the graph that it walks."""
-    token = in_rules.set(True)
+    before = in_rules.get()
     try:
+        in_rules.set(True)
         with _NOTHING if recording.get() else enable_grad():
             return _walk(ready, sums, wanted, graph, True, *others[1:])
     finally:
-        in_rules.reset(token)
+        in_rules.set(before)
 
 
 def _walk(

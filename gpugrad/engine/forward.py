@@ -42,12 +42,13 @@ def push(
         some = next((tangent for tangent in own if tangent is not None), None)
         if some is None:
             continue
-        token = in_rules.set(True)
+        before = in_rules.get()
         try:
+            in_rules.set(True)
             with on_device_of(some):
                 known[node] = _tangent(node, own, graph, supports)
         finally:
-            in_rules.reset(token)
+            in_rules.set(before)
     return [None if node is None else known.get(node) for node in outputs]
 
 

@@ -27,12 +27,14 @@ _silent: ContextVar[bool] = ContextVar("gpugrad_silent", default=False)
 @contextmanager
 def silenced() -> Iterator[None]:
     """A block in which a walk calls no hook and no observer, for tools that look at a graph."""
-    silent, watch = _silent.set(True), observer.set(None)
+    silent, watch = _silent.get(), observer.get()
     try:
+        _silent.set(True)
+        observer.set(None)
         yield
     finally:
-        _silent.reset(silent)
-        observer.reset(watch)
+        _silent.set(silent)
+        observer.set(watch)
 
 
 def _hooks(node: Any, order: int) -> Iterator[Callable[..., Any]]:

@@ -39,11 +39,11 @@ def draws() -> Iterator["dict[Generator, State]"]:
     """Record which generators this thread uses in the block, and their states before."""
     noted: dict[Generator, State] = {}
     outer = _noted.get()
-    token = _noted.set(noted)
     try:
+        _noted.set(noted)
         yield noted
     finally:
-        _noted.reset(token)
+        _noted.set(outer)
         if outer is not None:
             for generator, state in noted.items():
                 outer.setdefault(generator, state)

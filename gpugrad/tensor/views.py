@@ -185,12 +185,13 @@ def changes_of_older() -> Iterator[list[Tensor]]:
     """
     found: list[Tensor] = []
     start = next_serial()
-    token = _noted.set([])
+    outer = _noted.get()
+    noted: list[Any] = []
     try:
+        _noted.set(noted)
         yield found
     finally:
-        noted = _noted.get() or []
-        _noted.reset(token)
+        _noted.set(outer)
     living = [reference() for reference, serial in noted if serial < start]
     found += [tensor for tensor in living if tensor is not None]
 

@@ -481,3 +481,50 @@ def test_the_walk_in_a_thread_of_another_mode():
     thread.join()
     assert grads[0].requires_grad
     np.testing.assert_allclose(grads[0].detach().numpy(), [12.0])
+
+
+# Interrupts: whatever is called, it leaves the variables of this thread as they were.
+
+
+def _checkpointed(x):
+    return gg.checkpoint(lambda x: x * x)(x).sum()
+
+
+WORK = {
+    "backward": lambda x: (x * x).sum().backward(create_graph=True),
+    "hessian": lambda x: gg.hessian(lambda x: (x**3).sum())(x.detach()),
+    "jvp": lambda x: gg.jvp(lambda x: x * x, (x.detach(),), (x.detach(),)),
+    "checkpoint": lambda x: _checkpointed(x).backward(),
+    "custom_op": lambda x: gg.grad(
+        gg.custom_op(lambda xp, x: xp.sum(x * x), lambda xp, g, y, x: 2 * g * x)
+    )(x.detach()),
+    "device": lambda x: _on_device(),
+}
+
+
+def _on_device():
+    with gg.device("sim:1"):
+        return (gg.ones(3) * 2).sum()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # in generators
+@pytest.mark.parametrize("work", WORK.values(), ids=list(WORK))
+def test_an_interrupt_in_any_work_leaves_no_mode(work):
+    def variables():
+        return {
+            variable.name: bool(value) if variable is modes.recording else value
+            for variable, value in contextvars.copy_context().items()
+            if variable.name.startswith("gpugrad")
+        }
+
+    work(gg.ones(3, requires_grad=True))  # so that each variable has a value
+    with gg.enable_grad():
+        pass
+    before = variables()
+
+    def check(made):
+        with gg.enable_grad():
+            pass
+        assert variables() == before
+
+    interrupted_everywhere(lambda: gg.ones(3, requires_grad=True), work, check, stride=13)

@@ -1,5 +1,7 @@
 """Interrupts at every place of a piece of work, one after the other: no timing, no luck."""
 
+import dis
+import functools
 import signal
 import sys
 from itertools import count
@@ -11,9 +13,10 @@ PACKAGE = str(Path(gpugrad.__file__).parent)
 
 
 def interrupted_everywhere(begin, work, check, stride=1):
-    """Run ``work(begin())`` with a SIGINT at each call, line and return of the package's code.
+    """Run ``work(begin())`` with a SIGINT at each place of the package where Python looks for one.
 
-    ``check`` gets what ``begin`` returned, after each run. With ``stride`` every so many places.
+    It does so when a function begins, after a call, and at the end of a turn of a loop. ``check``
+    gets what ``begin`` returned, after each run. With ``stride`` every so many places.
     """
     work(begin())  # so that kernels are there, whose compilation is not looked at
     for place in count(0, stride):
@@ -24,18 +27,34 @@ def interrupted_everywhere(begin, work, check, stride=1):
     assert place > 5 * stride
 
 
+@functools.cache
+def _looks_after(code):
+    """For each offset in the code whether Python looks for signals after what is there."""
+    names = ("CALL", "CALL_KW", "CALL_FUNCTION_EX", "JUMP_BACKWARD")
+    return {i.offset: i.opname in names for i in dis.get_instructions(code)}
+
+
 def _interrupted_at(place, work):
     """Whether the place was reached. The signal is sent there, and no exception raised by hand."""
     left = place
+    before_in = {}
 
     def trace(frame, event, arg):
         nonlocal left
         file = frame.f_code.co_filename
         if not file.startswith(PACKAGE) or "/sim/" in file:  # which stands in for a library in C
             return None
-        left -= 1
-        if left == -1:
-            signal.raise_signal(signal.SIGINT)
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        before = before_in.get(frame)
+        before_in[frame] = frame.f_lasti
+        looks = event == "call"
+        if event == "opcode" and before is not None and before >= 0:
+            looks = _looks_after(frame.f_code)[before]
+        if looks:
+            left -= 1
+            if left == -1:
+                before_in.clear()
+                signal.raise_signal(signal.SIGINT)
         return trace
 
     before = sys.gettrace()
