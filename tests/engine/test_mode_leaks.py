@@ -139,6 +139,7 @@ def test_functions_that_call_the_user_s_restore_modes():
 
 
 @pytest.mark.parametrize("outer", [contextlib.nullcontext, gg.enable_grad, gg.no_grad])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # where none passes
 @pytest.mark.parametrize("name", ["no_grad", "enable_grad", "detect_anomaly", "debug_mode"])
 def test_an_interrupt_at_any_place_leaves_no_mode(name, outer):
     """Not so set_grad_enabled, whose call alone sets the mode for good."""
@@ -507,7 +508,7 @@ def _on_device():
         return (gg.ones(3) * 2).sum()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # in generators
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # where none passes
 @pytest.mark.parametrize("work", WORK.values(), ids=list(WORK))
 def test_an_interrupt_in_any_work_leaves_no_mode(work):
     def variables():

@@ -9,6 +9,9 @@ from interrupts import interrupted_everywhere
 import gpugrad as gg
 from gpugrad.engine.interrupts import uninterrupted
 
+# Python drops an interrupt that comes in the callback of a weak reference, and warns.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 OPTIMIZERS = {
     "sgd": lambda ps: gg.optim.SGD(ps, lr=0.1, momentum=0.9),
     "adamw": lambda ps: gg.optim.AdamW(ps, lr=0.1),
