@@ -6,6 +6,7 @@ Imports backend, errors and the modules beside it; the Tensor class registers it
 `use_tensor_class`.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,7 +22,9 @@ from gpugrad.engine.outputs import OutputsNode, ShapeDtype, pick
 from gpugrad.engine.parameters import PLAIN, over_tensors, unusual
 from gpugrad.errors import DeviceError, DTypeError
 
-__all__ = ["attach_node", "bind", "bind_operator", "record", "unwrap", "use_tensor_class"]
+__all__ = [
+    "attach_node", "bind", "bind_operator", "record", "unwrap", "use_keywords", "use_tensor_class",
+]  # fmt: skip
 
 # Numbers have no namespace of their own: they take that of the arrays beside them.
 for _number in (bool, int, float, complex):
@@ -31,6 +34,8 @@ for _number in (bool, int, float, complex):
 Tensor: Any = None
 _from_python: Callable[..., Any]
 _weak: Callable[..., Any]
+# Set once by gpugrad.functions: calls with keywords that an op does not name.
+_more_keywords: Callable[..., Any]
 
 
 def use_tensor_class(cls: type, from_python: Callable[..., Any], weak: Callable[..., Any]) -> None:
@@ -40,6 +45,16 @@ def use_tensor_class(cls: type, from_python: Callable[..., Any], weak: Callable[
     """
     global Tensor, _from_python, _weak
     Tensor, _from_python, _weak = cls, from_python, weak
+
+
+def use_keywords(apply: Callable[..., Any]) -> None:
+    """Set what computes ``function(*arrays, **keywords)`` where an op does not name all of them."""
+    global _more_keywords
+    _more_keywords = apply
+
+
+def _with_more(op: Op, function: Any, arrays: Any, parameters: Any, more: Any) -> Any:
+    return _more_keywords(op.name, function, arrays, parameters | more)
 
 
 def record(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None = None) -> Any:
@@ -246,6 +261,9 @@ def bind(op: Op) -> Callable[..., Any]:
             parameter = parameter.replace(default=_Name(f"_default_{parameter.name}"))
         pieces.append(parameter.replace(annotation=parameter.empty))
     scope.update({f"_default_{name}": value for name, value in defaults.items()})
+    open_ended = bool(op.parameters) and not op.variadic
+    if open_ended:  # which does not show in the signature
+        pieces.append(inspect.Parameter("_more", inspect.Parameter.VAR_KEYWORD))
     signature = op.signature.replace(parameters=pieces, return_annotation=op.signature.empty)
     lines = [f"def {op.name}{signature}:", f"    return {call}"]
     if condition := unusual(op):
@@ -253,6 +271,10 @@ def bind(op: Op) -> Callable[..., Any]:
         arrays = ", ".join([*op.arrays[:-1], f"*{op.arrays[-1]}" if op.variadic else op.arrays[-1]])
         special = f"special(op, ({arrays},), {{{keywords}}})"
         lines.insert(1, f"    if {condition}:\n        return {special}")
+    if open_ended:
+        given = f"({', '.join(op.arrays)},), {{{keywords}}}, _more"
+        lines.insert(1, f"    if _more:\n        return with_more(op, {op.name}, {given})")
+        scope |= {"with_more": _with_more, "op": op}
     source = "\n".join(lines)
     exec(compile(source, f"<gpugrad.{op.name}>", "exec"), scope)
     return _named(scope[op.name], op)

@@ -6,9 +6,9 @@ the table, and the modules of functions, say what is public, a method or an oper
 """
 
 import difflib
+import functools
 import inspect
 import operator
-import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 
 from gpugrad.backend.device import to_numpy
 from gpugrad.engine.op import TABLE
-from gpugrad.engine.record import bind_operator
+from gpugrad.engine.record import bind_operator, use_keywords
 from gpugrad.errors import DTypeError, GradientError
 from gpugrad.functions import (
     array_api,
@@ -30,6 +30,7 @@ from gpugrad.functions import (
     histograms,
     index_tricks,
     indexing,
+    keywords,
     linalg,
     logic,
     manipulation,
@@ -48,6 +49,7 @@ from gpugrad.functions import (
     tensor_contractions,
     twodim_base,
     type_check,
+    ufunc_methods,
     ufunclike,
     vectorize,
     window_functions,
@@ -66,7 +68,6 @@ from gpugrad.tensor import (
 )
 from gpugrad.tensor.hints import METHODS as FOREIGN
 from gpugrad.tensor.hints import NUMPY as INSTEAD
-from gpugrad.tensor.hints import NUMPY_KEYWORDS as INSTEAD_OF_KEYWORDS
 from gpugrad.tensor.hints import Foreign
 
 __all__ = ["FUNCTIONS", "MEMBERS", "PUBLIC"]
@@ -87,12 +88,18 @@ FUNCTIONS: dict[str, Function] = {}
 FUNCTIONS.update(OPS)
 for _module in MODULES:
     for _name in _module.__all__:
-        FUNCTIONS[_name] = getattr(_module, _name)
+        FUNCTIONS[_name] = keywords.explained(getattr(_module, _name))
 FUNCTIONS["index_update"] = assign.index_update
+for _module in (linalg, fft, special):
+    for _name in _module.__all__:
+        _function = getattr(_module, _name)
+        setattr(_module, _name, keywords.explained(_function, _module.__name__))
 FUNCTIONS["vecdot"] = linalg.vecdot
 for _op in TABLE.values():
     for _alias in _op.aliases:
         FUNCTIONS[_alias] = FUNCTIONS[_op.name]
+
+use_keywords(keywords.apply)
 
 # Those that `gpugrad` exports.
 PUBLIC = {
@@ -159,7 +166,7 @@ for _op in TABLE.values():
         _member(_name, FUNCTIONS[_name])
 for _module in MODULES:
     for _name in getattr(_module, "METHODS", ()):
-        _member(_name, getattr(_module, _name))
+        _member(_name, FUNCTIONS.get(_name, getattr(_module, _name)))
 
 
 def _shape_of_arguments(values: tuple[Any, ...]) -> Any:
@@ -233,61 +240,42 @@ REDUCES = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min",
 ACCUMULATES = {"add": "cumsum", "multiply": "cumprod"}
 # The methods of `t.at[index]` for `np.add.at(t, index, value)` and the like.
 ASSIGNED = {"add": "add", "multiply": "multiply", "maximum": "max", "minimum": "min"}
-# Keywords of NumPy, and their names in gpugrad.
-KEYWORDS = {"a_min": "min", "a_max": "max", "newshape": "shape"}
 
 
 def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
     # In comparisons a NumPy scalar arrives as a 0-d array; a scalar can be sent to any device.
     inputs = tuple(a[()] if type(a) is np.ndarray and a.ndim == 0 else a for a in inputs)
-    out = kwargs.pop("out", None)
-    if out is not None:
-        return into(out, getattr(ufunc, method), inputs, kwargs)
+    (target,) = kwargs.pop("out", (None,))
     name = UFUNCS.get(ufunc)
     if name is None:
-        return _of_another_library(ufunc, method)(*inputs, **kwargs)
-    if method == "__call__" and name in FUNCTIONS:
-        function = FUNCTIONS[name]
-    elif method == "reduce" and name in REDUCES:
-        function = FUNCTIONS[REDUCES[name]]
+        result = _of_another_library(ufunc, method)(*inputs, **kwargs)
+    elif method == "__call__" and name in FUNCTIONS:
+        if not kwargs and target is None:
+            return FUNCTIONS[name](*inputs)
+        result = ufunc_methods.elementwise(ufunc, FUNCTIONS[name], inputs, kwargs, target)
+    else:
+        result = _method(ufunc, name, method, inputs, kwargs)
+    return result if target is None else ufunc_methods.into(target, result)
+
+
+def _method(ufunc: Any, name: str, method: str, inputs: tuple[Any, ...], kwargs: Any) -> Any:
+    """``np.add.reduce(t)``, ``np.subtract.outer(t, u)`` and the like."""
+    own = {"reduce": REDUCES, "accumulate": ACCUMULATES}.get(method, {}).get(name)
+    if own is not None:
+        function = FUNCTIONS[own]
         kwargs.setdefault("axis", 0)
-    elif method == "accumulate" and name in ACCUMULATES:
-        function = FUNCTIONS[ACCUMULATES[name]]
-        kwargs.setdefault("axis", 0)
-    elif method == "outer" and ufunc.nin == 2 and name in FUNCTIONS:
-        function = FUNCTIONS[name]
+        return keywords.attempt(own, function, inputs, kwargs, ufunc, f"np.{name}.{method}")
+    if method in ("reduce", "accumulate") and name in ufunc_methods.ASSOCIATIVE:
+        function = functools.partial(getattr(ufunc_methods, method), name, FUNCTIONS[name])
+        return keywords.apply(name, function, inputs, kwargs, ufunc, f"np.{name}.{method}")
+    if method == "outer" and ufunc.nin == 2 and name in FUNCTIONS:
         a, b = operands.together(*inputs)
         inputs = (manipulation.reshape(a, a.shape + (1,) * b.ndim), b)
-    else:
-        shown = name if method == "__call__" else f"{name}.{method}"
-        raise DTypeError(
-            f"np.{shown}: gpugrad has no such function of tensors.{_instead(name, method)}"
-        )
-    if kwargs.get("dtype", 0) is None:
-        del kwargs["dtype"]
-    return _called(ufunc, function, inputs, kwargs)
-
-
-def _called(theirs: Any, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """``function(*args, **kwargs)``; DTypeError for a keyword that only NumPy's function takes."""
-    try:
-        return function(*args, **kwargs)
-    except TypeError as error:
-        if (explained := _keyword(theirs, function, error)) is not None:
-            raise explained from error
-        raise
-
-
-def _keyword(called: Any, function: Function, error: TypeError) -> DTypeError | None:
-    """The error for a keyword that only NumPy's function takes; None for another TypeError."""
-    own_name = re.escape(getattr(function, "__name__", ""))
-    match = re.match(rf"{own_name}\(\) got an unexpected keyword argument '(\w+)'", str(error))
-    if match is None:
-        return None
-    keyword, name = match[1], called.__name__
-    accepted = ", ".join(inspect.signature(function).parameters)
-    instead = INSTEAD_OF_KEYWORDS.get(keyword, f"what gg.{name} takes: {accepted}")
-    return DTypeError(f"np.{name}: {keyword}= is not supported for tensors. Write {instead}")
+        return ufunc_methods.elementwise(ufunc, FUNCTIONS[name], inputs, kwargs)
+    shown = name if method == "__call__" else f"{name}.{method}"
+    raise DTypeError(
+        f"np.{shown}: gpugrad has no such function of tensors.{_instead(name, method)}"
+    )
 
 
 def _of_another_library(ufunc: Any, method: str) -> Function:
@@ -306,24 +294,6 @@ def _of_another_library(ufunc: Any, method: str) -> Function:
         f"scipy.special.{shown}: gpugrad has no such function of tensors."
         f"{nearest(f'special.{name}')}"
     )
-
-
-def into(out: tuple[Any, ...], compute: Function, inputs: tuple[Any, ...], kwargs: Any) -> Any:
-    """``np.sin(t, out=u)`` and ``array += t``; GradientError where a graph would be lost."""
-    result = compute(*inputs, **kwargs)
-    target = out[0]
-    if result.requires_grad or (isinstance(target, Tensor) and target.requires_grad):
-        raise GradientError(
-            "out=: a result that requires a gradient cannot be written into an existing array. "
-            "Omit out= and use the result (`a = a + t` in place of `a += t`)"
-        )
-    if not np.can_cast(result.dtype, target.dtype, "same_kind"):
-        raise DTypeError(
-            f"out=: the result has dtype {result.dtype}, which does not fit into an array of "
-            f"{target.dtype}"
-        )
-    (target if isinstance(target, Tensor) else Tensor(target))._write(Ellipsis, result)
-    return target
 
 
 def _plain(function: Function, count: int) -> Function:
@@ -418,17 +388,16 @@ def _array_function(
         inner = inner.replace("lib.scimath", "emath")
         name = f"{inner}.{function.__name__}" if inner else function.__name__
         raise DTypeError(f"np.{name}: gpugrad has no such function of tensors.{nearest(name)}")
-    if kwargs:
-        for first in ("a", "x", "arr", "ary", "array", "m"):  # NumPy's names of the operand
-            if first in kwargs and not args and not _accepts(function_here, first):
-                args = (kwargs.pop(first),)
-        kwargs = {KEYWORDS.get(key, key): value for key, value in kwargs.items()}
-        if kwargs.get("out", 0) is None:
-            del kwargs["out"]
-        if "out" in kwargs:
-            out = kwargs.pop("out")
-            return into((out,), function_here, args, kwargs)
-    return _called(function, function_here, args, kwargs)
+    if not kwargs:
+        return function_here(*args)
+    for first in ("a", "x", "arr", "ary", "array", "m"):  # NumPy's names of the operand
+        if first in kwargs and not args and not _accepts(function_here, first):
+            args = (kwargs.pop(first),)
+    target = kwargs.pop("out", None)
+    name = getattr(function_here, "__name__", function.__name__)
+    shown = f"np.{function.__name__}"
+    result = keywords.attempt(name, function_here, args, kwargs, function, shown)
+    return result if target is None else ufunc_methods.into(target, result)
 
 
 def _instead(name: str, method: str) -> str:

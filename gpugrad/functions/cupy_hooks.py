@@ -17,8 +17,9 @@ from functools import partial
 from typing import Any, NoReturn
 
 from gpugrad.errors import DTypeError
-from gpugrad.functions import special
-from gpugrad.functions.bind import FUNCTIONS, PUBLIC, _member, into, nearest
+from gpugrad.functions import keywords, special
+from gpugrad.functions.bind import FUNCTIONS, PUBLIC, _member, nearest
+from gpugrad.functions.ufunc_methods import into
 from gpugrad.tensor.core import Tensor
 
 # The modules in which ufuncs are public, with the prefix of the ufuncs' own names. The calling
@@ -70,13 +71,14 @@ def _elementwise(self: Tensor, kernel: Any, *args: Any, **kwargs: Any) -> Any:
     named = kwargs.pop("out", None)
     if named is not None:
         outputs = named if isinstance(named, tuple) else (named,)
-    keywords = [key for key, value in kwargs.items() if value is not None and key != "casting"]
-    if keywords:
+    refused = [key for key, value in kwargs.items() if value is not None and key != "casting"]
+    if refused:
         raise DTypeError(
-            f"cupy.{_home(kernel)[1]}: {keywords[0]}= is not supported for tensors. "
+            f"cupy.{_home(kernel)[1]}: {refused[0]}= is not supported for tensors. "
             "Cast with .astype"
         )
-    return into(outputs, function, inputs, {}) if outputs else function(*inputs)
+    result = function(*inputs)
+    return into(outputs[0], result) if outputs else result
 
 
 def _reduction(self: Tensor, kernel: Any, axis: Any, dtype: Any, out: Any, keepdims: bool) -> Any:
@@ -84,9 +86,9 @@ def _reduction(self: Tensor, kernel: Any, axis: Any, dtype: Any, out: Any, keepd
     name = kernel.name.removeprefix("cupy_")
     if name == kernel.name or name not in FUNCTIONS:
         raise DTypeError(f"{kernel.name}: gpugrad does not know this reduction.{nearest(name)}")
-    if dtype is not None or out is not None:
-        raise DTypeError(f"cupy.{name}: dtype= and out= are not supported for tensors")
-    return FUNCTIONS[name](self, axis=axis, keepdims=keepdims)
+    given = {"axis": axis, "keepdims": keepdims, "dtype": dtype}
+    result = keywords.apply(name, FUNCTIONS[name], (self,), given)
+    return result if out is None else into(out, result)
 
 
 _member("__cupy_override_elementwise_kernel__", _elementwise)
@@ -159,13 +161,9 @@ def _method(name: str, order: tuple[str, ...]) -> Callable[..., Any]:
             return function(self, axis, keepdims)
         named = order if others else ("axis", "keepdims")
         kwargs.update(zip(named, (axis, keepdims, *others)))
-        for keyword in ("dtype", "out"):
-            if kwargs.pop(keyword, None) is not None:
-                raise DTypeError(
-                    f"{name}: {keyword}= is not supported for tensors. Cast with .astype, and use "
-                    "what is returned"
-                )
-        return function(self, **kwargs)
+        out = kwargs.pop("out", None)
+        result: Tensor = function(self, **kwargs)
+        return result if out is None else into(out, result)
 
     method.__name__ = method.__qualname__ = name
     method.__doc__, method.__module__ = function.__doc__, function.__module__

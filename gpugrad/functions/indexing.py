@@ -44,10 +44,22 @@ def argwhere(x: Any, /) -> Tensor:
     return Tensor(xp_of(x).argwhere(x.data))
 
 
-def take(x: Any, /, indices: Any, axis: int | None = None) -> Tensor:
-    """The elements at ``indices`` along an axis; along the raveled x where axis is None."""
+def take(x: Any, /, indices: Any, axis: int | None = None, *, mode: str = "raise") -> Tensor:
+    """The elements at ``indices`` along an axis; along the raveled x where axis is None.
+
+    With ``mode="wrap"`` indices out of range wrap around, with "clip" they are clipped.
+    """
     x, axis = raveled_or_along("take", x, axis)
+    if mode != "raise":
+        indices = _in_range("take", asarray(indices, device=x.device), x.shape[axis], mode)
     return unshared(getitem(x, (slice(None),) * axis + (indices,)), x)
+
+
+def _in_range(who: str, indices: Tensor, size: int, mode: str) -> Tensor:
+    """Indices with those out of range wrapped around or clipped."""
+    if mode not in ("wrap", "clip"):
+        raise ShapeError(f"{who}: expected mode 'raise', 'wrap' or 'clip', got {mode!r}")
+    return OPS["remainder"](indices, size) if mode == "wrap" else clip(indices, 0, size - 1)
 
 
 def take_along_axis(x: Any, /, indices: Any, axis: int = -1) -> Tensor:
@@ -108,12 +120,8 @@ def choose(a: Any, choices: Sequence[Any], mode: str = "raise") -> Tensor:
         raise DTypeError(f"choose: expected whole numbers, got {a.dtype}")
     if not choices:
         raise ShapeError("choose: expected at least one choice, got none")
-    if mode == "wrap":
-        a = OPS["remainder"](a, len(choices))
-    elif mode == "clip":
-        a = clip(a, 0, len(choices) - 1)
-    elif mode != "raise":
-        raise ShapeError(f"choose: expected mode 'raise', 'wrap' or 'clip', got {mode!r}")
+    if mode != "raise":
+        a = _in_range("choose", a, len(choices), mode)
     elif bool(OPS["any"]((a < 0) | (a >= len(choices)))):
         raise ShapeError(f"choose: expected numbers from 0 to {len(choices) - 1}")
     shape = np.broadcast_shapes(a.shape, *(as_tensor(c).shape for c in choices))

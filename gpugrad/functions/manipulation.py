@@ -114,8 +114,10 @@ def flatten(
     return reshape(x, (*x.shape[:first], size, *x.shape[last + 1 :]))
 
 
-def transpose(x: Any, /, axes: Sequence[int] | None = None) -> Tensor:
+def transpose(x: Any, /, axes: Any = None) -> Tensor:
     """The axes in another order: reversed, or as ``axes`` lists them (also ``permute_dims``)."""
+    if hasattr(axes, "__index__"):
+        axes = (axes,)  # of a vector
     return OPS["transpose"](x, None if axes is None else tuple(int(axis) for axis in axes))
 
 

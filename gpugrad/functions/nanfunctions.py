@@ -1,4 +1,4 @@
-"""Reductions that ignore NaN. Imports manipulation, operands, reductions, type_check and tensor.
+"""Reductions that ignore NaN. Imports keywords, operands, reductions, type_check and tensor.
 
 An element that is NaN has the gradient 0. Where all elements are NaN the result is NumPy's,
 without its warning: 0 for a sum, 1 for a product, else NaN. Nothing waits for the device.
@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from gpugrad.errors import DTypeError
-from gpugrad.functions.manipulation import reshape, squeeze
+from gpugrad.functions.keywords import masked_mean, masked_variance, shaped
 from gpugrad.functions.operands import cast
 from gpugrad.functions.reductions import prod, sum
-from gpugrad.functions.type_check import by_parts, square_size
+from gpugrad.functions.type_check import by_parts
 from gpugrad.tensor import OPS, Tensor, as_tensor
 
 __all__ = [
@@ -51,27 +51,6 @@ def nancumprod(x: Any, axis: int | None = None, dtype: Any = None) -> Tensor:
     return cast(OPS["cumprod"](cast(_filled(x, 1)[0], dtype), axis=axis), dtype)
 
 
-def _count(x: Tensor, missing: Tensor, axis: Any) -> Tensor:
-    """The number of elements along axes that are not NaN, with keepdims."""
-    dtype = "float32" if x.dtype.itemsize == 2 else x.dtype.char.lower()  # of complex parts
-    present = OPS["logical_not"](missing).astype(dtype)
-    return OPS["sum"](present, axis=axis, keepdims=True)
-
-
-def _mean(x: Tensor, missing: Tensor, axis: Any) -> tuple[Tensor, Tensor]:
-    """The mean of x, in which NaN was replaced by 0, and the number of elements; with keepdims."""
-    n = _count(x, missing, axis)
-    wide = x.astype("float32") if x.dtype.itemsize == 2 else x
-    total = OPS["sum"](wide, axis=axis, keepdims=True)
-    return OPS["where"](n == 0, math.nan, total / OPS["maximum"](n, 1)), n
-
-
-def _shaped(y: Tensor, like: Tensor, axis: Any, keepdims: bool) -> Tensor:
-    if not keepdims:
-        y = reshape(y, ()) if axis is None else squeeze(y, axis)
-    return y if y.dtype == like.dtype or like.dtype.kind == "c" else y.astype(like.dtype)
-
-
 def nanmean(x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Tensor:
     """The mean along axes of the elements that are not NaN; NaN where there is none.
 
@@ -85,7 +64,7 @@ def nanmean(x: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = Fal
     filled = cast(filled, dtype)
     if missing is None:
         return OPS["mean"](filled, axis=axis, keepdims=keepdims)
-    return _shaped(_mean(filled, missing, axis)[0], filled, axis, keepdims)
+    return shaped(masked_mean(filled, missing, axis)[0], filled, axis, keepdims)
 
 
 def nanvar(
@@ -110,11 +89,8 @@ def _spread(name: str, x: Any, axis: Any, dtype: Any, freedom: float, keepdims: 
     filled = cast(filled, dtype)
     if missing is None:
         return OPS[name](filled, axis, keepdims, correction=freedom)
-    mean, n = _mean(filled, missing, axis)
-    d = OPS["where"](missing, 0, filled - mean)
-    divisor = OPS["where"](n - freedom > 0, n - freedom, math.nan)
-    variance = OPS["sum"](square_size(d), axis=axis, keepdims=True) / divisor
-    return _shaped(OPS["root"](variance) if name == "std" else variance, filled, axis, keepdims)
+    variance = masked_variance(filled, missing, axis, freedom)
+    return shaped(OPS["root"](variance) if name == "std" else variance, filled, axis, keepdims)
 
 
 def nanstd(

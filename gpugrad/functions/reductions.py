@@ -1,11 +1,12 @@
 """Sums, products and variances along axes, cumulative ones among them.
 
-Imports manipulation, operands and tensor.
+Imports keywords, manipulation, operands and tensor.
 """
 
 from typing import Any, SupportsIndex, TypeAlias
 
 from gpugrad.errors import ShapeError
+from gpugrad.functions import keywords
 from gpugrad.functions.manipulation import concat, reshape
 from gpugrad.functions.operands import axis_number, cast, with_size
 from gpugrad.tensor import OPS, TENSORS, Tensor, as_tensor
@@ -21,6 +22,7 @@ def ptp(x: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
     return high - low
 
 
+@keywords.open_ended
 def var(
     x: Any,
     /,
@@ -29,11 +31,16 @@ def var(
     *,
     correction: float | Tensor = 0,
     ddof: float | Tensor | None = None,
+    **more: Any,
 ) -> Tensor:
     """The variance along axes, with n - correction in the denominator (NumPy's ``ddof``)."""
+    if more:
+        more |= {"axis": axis, "keepdims": keepdims, "correction": correction, "ddof": ddof}
+        return keywords.apply("var", var, (x,), more)
     return OPS["var"](x, axis, keepdims, correction=correction if ddof is None else ddof)
 
 
+@keywords.open_ended
 def std(
     x: Any,
     /,
@@ -42,31 +49,47 @@ def std(
     *,
     correction: float | Tensor = 0,
     ddof: float | Tensor | None = None,
+    **more: Any,
 ) -> Tensor:
     """The standard deviation along axes, with n - correction in the denominator (NumPy's ``ddof``).
 
     Where all elements are equal the gradient is 0.
     """
+    if more:
+        more |= {"axis": axis, "keepdims": keepdims, "correction": correction, "ddof": ddof}
+        return keywords.apply("std", std, (x,), more)
     return OPS["std"](x, axis, keepdims, correction=correction if ddof is None else ddof)
 
 
-def sum(x: Any, /, axis: Axis = None, keepdims: bool = False, *, dtype: Any = None) -> Tensor:
+@keywords.open_ended
+def sum(
+    x: Any, /, axis: Axis = None, keepdims: bool = False, *, dtype: Any = None, **more: Any
+) -> Tensor:
     """The sum along axes; float16 is accumulated in float32.
 
     Small integers and booleans are summed up in int64 or uint64, all else in its own dtype,
     unless ``dtype`` names another.
     """
+    if more:
+        more |= {"axis": axis, "keepdims": keepdims, "dtype": dtype}
+        return keywords.apply("sum", sum, (x,), more)
     if dtype is None:
         return OPS["sum"](x, axis, keepdims)
     return cast(OPS["sum"](cast(as_tensor(x), dtype), axis, keepdims), dtype)
 
 
-def prod(x: Any, /, axis: Axis = None, keepdims: bool = False, *, dtype: Any = None) -> Tensor:
+@keywords.open_ended
+def prod(
+    x: Any, /, axis: Axis = None, keepdims: bool = False, *, dtype: Any = None, **more: Any
+) -> Tensor:
     """The product along axes; its derivatives are exact where elements are 0.
 
     Small integers and booleans are multiplied in int64 or uint64, all else in its own dtype,
     unless ``dtype`` names another.
     """
+    if more:
+        more |= {"axis": axis, "keepdims": keepdims, "dtype": dtype}
+        return keywords.apply("prod", prod, (x,), more)
     if dtype is None:
         return OPS["prod"](x, axis, keepdims)
     return cast(OPS["prod"](cast(as_tensor(x), dtype), axis, keepdims), dtype)

@@ -21,6 +21,7 @@ from gpugrad.tensor.conversion import (
 )
 from gpugrad.tensor.core import TENSORS, Tensor
 from gpugrad.tensor.dlpack import detached, shared_array
+from gpugrad.tensor.hints import of_one_shape
 
 __all__ = [
     "arange", "asarray", "empty", "empty_like", "eye", "from_dlpack", "full", "full_like",
@@ -220,6 +221,7 @@ def _create(
     return result.requires_grad_() if requires_grad else result
 
 
+@of_one_shape
 def zeros(
     shape: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
@@ -232,6 +234,7 @@ def zeros(
     return _create(lambda xp: xp.zeros(shape, dtype or get_default_dtype()), device, requires_grad)
 
 
+@of_one_shape
 def ones(
     shape: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
@@ -239,6 +242,7 @@ def ones(
     return _create(lambda xp: xp.ones(shape, dtype or get_default_dtype()), device, requires_grad)
 
 
+@of_one_shape
 def empty(
     shape: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
@@ -246,6 +250,7 @@ def empty(
     return _create(lambda xp: xp.empty(shape, dtype or get_default_dtype()), device, requires_grad)
 
 
+@of_one_shape
 def full(
     shape: Any,
     fill_value: Any,

@@ -1,13 +1,23 @@
 """Errors for names of PyTorch, JAX and NumPy that gpugrad does not have: they say what to write.
 
-`hasattr` is False for these names, and `dir` omits them. Imports the tables of names beside it.
+`hasattr` is False for these names, and `dir` omits them. Imports errors and the tables of
+names beside it.
 """
 
-from typing import Any, NoReturn
+import functools
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar, cast
 
+from gpugrad.errors import DTypeError
 from gpugrad.tensor.foreign import METHODS, OF_MODULES
 
-__all__ = ["METHODS", "NUMPY", "NUMPY_KEYWORDS", "OF_MODULES", "Foreign", "absent", "hint"]
+__all__ = [
+    "KEYWORDS", "METHODS", "NUMPY", "OF_MODULES", "Foreign", "absent", "hint", "not_fitting",
+    "of_one_shape", "watched",
+]  # fmt: skip
+
+F = TypeVar("F", bound=Callable[..., Any])
+
 
 _SAVE = "gg.save(path, {'name': t})"
 _MASKED = "gg.where(mask, values, t)"
@@ -28,15 +38,65 @@ NUMPY = {
     "savez_compressed": _SAVE,
 }
 
-# Keywords of NumPy's functions: `np.sum(t, where=mask)`.
-NUMPY_KEYWORDS = {
+# Keywords of NumPy and PyTorch: `np.sum(t, casting="no")`, `t.sum(dim=0)`; and, with brackets,
+# calls with too many arguments.
+KEYWORDS = {
     "casting": "it without: dtypes promote as NumPy's do",
+    "dim": "axis=",
+    "dim0": "axis1=, or both axes as they are: gg.swapaxes(t, 0, 1)",
+    "dim1": "axis2=, or both axes as they are: gg.swapaxes(t, 0, 1)",
+    "dims": "axis=",
     "dtype": "t.astype(dtype)",
+    "full()": "full((2, 3), value): the shape is one argument",
+    "inplace": "y = f(x): a function gives a new tensor",
     "initial": "gg.maximum(result, initial), or what else joins the two",
+    "input": "the tensor as the first argument, without a name",
+    "keepdim": "keepdims=",
     "order": "it without: a tensor does not show the layout of its memory",
+    "other": "the second tensor as the second argument, without a name",
+    "out": "y = f(x): a function gives a new tensor; `t[...] = y` under gg.no_grad() writes it",
+    "permute_dims()": "the axes as one argument, (1, 0)",
+    "shifts": "the shift as the second argument, without a name",
+    "split_size_or_sections": "the number of pieces, or the places to cut at",
     "subok": "it without: the result is a tensor",
+    "tensors": "the list as the first argument, without a name",
+    "transpose()": "gg.swapaxes(t, 0, 1), or the axes as one argument, (1, 0)",
+    "unbiased": "correction=1, or correction=0 for False",
     "where": "gg.where(mask, t, value) first, or gg.where(mask, result, value) afterwards",
-}
+    **{f"{name}()": f"{name}((2, 3)): the shape is one argument"
+       for name in ("empty", "ones", "zeros", "reshape", "tile", "resize", "broadcast_to")},
+}  # fmt: skip
+
+
+def watched(function: F, otherwise: Callable[[TypeError, Any, Any], Any]) -> F:
+    """The function, with ``otherwise(error, args, kwargs)`` for arguments that do not fit."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except TypeError as error:
+            # No frame below this one: it is the call that failed, and not the function.
+            if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+                raise
+            return otherwise(error, args, kwargs)
+
+    return cast(F, call)
+
+
+def not_fitting(name: str, error: TypeError) -> TypeError:
+    """The error for too many arguments, or too few, with advice if there is one."""
+    advice = KEYWORDS.get(f"{name}()")
+    return error if advice is None else DTypeError(f"{error}. Write {advice}")
+
+
+def of_one_shape(function: F) -> F:
+    """For functions whose first argument is a shape: ``zeros(2, 3)`` says what to write."""
+
+    def otherwise(error: TypeError, args: Any, kwargs: Any) -> NoReturn:
+        raise not_fitting(function.__name__, error) from None
+
+    return watched(function, otherwise)
 
 
 def hint(name: str) -> str:

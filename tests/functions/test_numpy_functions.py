@@ -203,10 +203,10 @@ def test_functions_take_numpy_s_keywords():
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        (lambda t: np.exp(t, where=[True]), r"where= is not supported.*Write gg\.where\(mask"),
-        (lambda t: np.add(t, t, dtype="f"), r"add: dtype= is not supported.*t\.astype\(dtype\)"),
-        (lambda t: np.sum(t, where=[True]), r"np\.sum: where= is not supported"),
-        (lambda t: np.max(t, initial=0), r"np\.max: initial= is not supported.*gg\.maximum"),
+        (lambda t: np.exp(t, casting="no"), r"np\.exp: casting= is not supported.*promote"),
+        (lambda t: np.sort(t, order="x"), r"sort: order= is not supported"),
+        (lambda t: t.cumsum(where=[True]), r"cumsum: where= is not supported"),
+        (lambda t: t.mean(initial=0), r"mean: initial= is not supported"),
         (lambda t: np.linspace(t, 1, retstep=True), r"retstep= .*what gg\.linspace takes: s"),
     ],
 )  # fmt: skip
@@ -234,8 +234,8 @@ def test_methods_of_ufuncs(device):
     assert np.multiply.outer(t, [1.0, 2.0]).dtype == np.float64
     assert np.multiply.accumulate(t).tolist() == [1, 2, 6]
     assert np.multiply.accumulate(u, axis=1).tolist() == [[0.5, 2.0]]
-    with pytest.raises(DTypeError, match=r"np\.maximum\.accumulate: gpugrad has no such function"):
-        np.maximum.accumulate(t)
+    with pytest.raises(DTypeError, match=r"np\.subtract\.accumulate: gpugrad has no such function"):
+        np.subtract.accumulate(t)
     with pytest.raises(DTypeError, match=r"np\.exp\.outer: gpugrad has no such function"):
         t.__array_ufunc__(np.exp, "outer", t, t)
 

@@ -1,9 +1,14 @@
 """NumPy's keywords and defaults on tensors: its values, and gradients against differences."""
 
+import inspect
+
 import numpy as np
 import pytest
 
 import gpugrad as gg
+from gpugrad.functions import FUNCTIONS
+from gpugrad.functions.bind import NUMPY_FUNCTIONS, PUBLIC
+from gpugrad.functions.ufunc_methods import ASSOCIATIVE
 
 A, B = np.arange(1.0, 4.0), np.arange(6.0).reshape(2, 3) / 7
 
@@ -41,3 +46,314 @@ def test_what_stands_in_brackets_is_joined(name, device):
     check(
         lambda a, b: write(gg.r_, gg.c_, a, b) + 0 * (b.sum() + a.sum()), (A, B), expected, device
     )
+
+
+# What NumPy takes by itself may be written out.
+
+TRIES = [(A,), (B,), (A, A), (A, 1), ([A, A],), (B, B), (A, np.array([0, 1])), (A, A, A), (1.0, A)]
+
+
+def simple_defaults(function):
+    """The keywords of a function, with defaults that can be written out."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return {}
+    return {
+        one.name: one.default
+        for one in parameters
+        if one.kind not in (one.POSITIONAL_ONLY, one.VAR_KEYWORD)
+        and isinstance(one.default, bool | int | float | str | None)
+    }
+
+
+def flat(result):
+    if isinstance(result, tuple | list):
+        return [flat(part) for part in result]
+    return result.tolist() if isinstance(result, gg.Tensor) else result
+
+
+def tensors_of(args):
+    return [
+        gg.tensor(a) if isinstance(a, np.ndarray) else [gg.tensor(b) for b in a]
+        if isinstance(a, list) else a
+        for a in args
+    ]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("function", NUMPY_FUNCTIONS, ids=lambda f: f.__name__)
+def test_numpy_s_own_defaults_may_be_written_out(function):
+    defaults = simple_defaults(function)
+    refused = []
+    for args in TRIES:
+        try:
+            function(*args)
+            expected = function(*tensors_of(args))
+        except Exception:  # noqa: BLE001  no operands for this function
+            continue
+        given = list(defaults)[len(args) :] if function is not np.where else []
+        for keyword in given:
+            one = {keyword: defaults[keyword]}
+            try:
+                function(*args, **one)
+            except TypeError:  # NumPy does not take it
+                continue
+            try:
+                result = function(*tensors_of(args), **one)
+            except TypeError as error:
+                refused.append(f"{one}: {error}")
+                continue
+            np.testing.assert_equal(flat(result), flat(expected), str(one))
+    assert not refused
+
+
+# where=, initial= and dtype= of reductions.
+
+MASK = np.array([[True, False, True], [True, True, False]])
+SAMPLES = {
+    "all": {"where": MASK},
+    "columns": {"where": MASK, "axis": 0},
+    "rows": {"where": MASK, "axis": -1, "keepdims": True},
+    "a row of the mask": {"where": MASK[0], "axis": (0, 1)},
+    "a list": {"where": [True, False, True], "axis": 1},
+    "everything": {"where": True, "axis": 1},
+}
+PLAIN = ("sum", "prod", "max", "min", "any", "all", "nansum", "nanprod", "nanmax", "nanmin")
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+@pytest.mark.parametrize("name", [*PLAIN, "mean", "var", "std", "nanmean", "nanvar", "nanstd"])
+def test_a_reduction_of_what_a_mask_holds(name, sample, device):
+    words = dict(SAMPLES[sample])
+    values = np.random.default_rng(3).normal(size=(2, 3))
+    if name.startswith("nan"):
+        values[0, 1] = values[1, 2] = np.nan  # the mask leaves out one of them
+    if name.removeprefix("nan") in ("max", "min"):
+        words["initial"] = -3.0 if name.endswith("max") else 3.0
+    if isinstance(words["where"], list):
+        expected = getattr(np, name)(values, **words | {"where": np.array(words["where"])})
+    else:
+        expected = getattr(np, name)(values, **words)
+    t = gg.tensor(values, device=device)
+    if isinstance(words["where"], np.ndarray):
+        words["where"] = gg.tensor(words["where"], device=device)
+    for result in (
+        getattr(np, name)(t, **words),
+        getattr(gg, name)(t, **words),
+        *([getattr(t, name)(**words)] if hasattr(t, name) else []),
+    ):
+        np.testing.assert_allclose(result.cpu().numpy(), expected, rtol=1e-12)
+        assert result.shape == np.shape(expected)
+        assert result.dtype == expected.dtype
+    if name not in ("any", "all") and not name.startswith("nan"):
+        assert gg.gradcheck(lambda x: (getattr(np, name)(x, **words) ** 2).sum(), t)
+
+
+def test_what_a_mask_leaves_out_has_no_gradient(device):
+    x = gg.tensor(np.array([1.0, 0.0, np.nan, 3.0]), device=device, requires_grad=True)
+    mask = gg.asarray([True, False, False, True], device=device)
+    for name in ("sum", "mean", "var", "std", "prod"):
+        gradient = gg.gradients(getattr(np, name)(x, where=mask), x).tolist()
+        assert gradient[1:3] == [0.0, 0.0]
+        assert all(np.isfinite(gradient))
+
+
+@pytest.mark.parametrize("name", ["sum", "prod", "max", "min"])
+def test_a_reduction_starts_from_an_initial_value(name, device):
+    reduce = getattr(np, name)
+    values = np.random.default_rng(5).normal(size=(2, 3))
+    for array, words in (
+        (values, {"initial": 0.5}),
+        (values, {"initial": 0.25, "axis": 1, "keepdims": True}),
+        (np.zeros((0, 3)), {"initial": 2.0, "axis": 0}),
+        (np.arange(4), {"initial": 7}),
+    ):
+        check(lambda x: reduce(x, **words), (array,), reduce(array, **words), device)  # noqa: B023
+
+
+@pytest.mark.parametrize("name", ["sum", "prod", "mean", "var", "std", "cumsum", "cumprod",
+                                  "nansum", "nanmean", "trace"])  # fmt: skip
+@pytest.mark.parametrize("dtype", [None, np.float32, "float64"])
+def test_a_dtype_of_the_result(name, dtype, device):
+    values = np.arange(6, dtype=np.float32).reshape(2, 3) / 4
+    expected = getattr(np, name)(values, dtype=dtype)
+    made = [getattr(module, name)(gg.tensor(values, device=device), dtype=dtype)
+            for module in (np, gg)]  # fmt: skip
+    for result in made:
+        assert result.dtype == expected.dtype
+        np.testing.assert_allclose(result.cpu().numpy(), expected, rtol=1e-6)
+
+
+def test_masks_that_do_not_fit(device):
+    t = gg.ones((2, 3), device=device)
+    with pytest.raises(gg.ShapeError, match=r"sum: where= of shape \(2,\) does not broadcast"):
+        np.sum(t, where=[True, False])
+    with pytest.raises(gg.DTypeError, match="sum: expected where= to be a mask of dtype bool"):
+        t.sum(where=gg.ones(3, device=device))
+    with pytest.raises(gg.ArgumentError, match=r"max: with where= .*Pass initial="):
+        t.max(where=[True, False, True])
+    with pytest.raises(gg.DeviceError, match="sum: operands are on two devices"):
+        t.sum(where=gg.asarray(MASK, device="sim:1"))
+
+
+# Ufuncs.
+
+UFUNCS = sorted(
+    name for name, ufunc in vars(np).items()
+    if isinstance(ufunc, np.ufunc) and name in FUNCTIONS
+    and ufunc.nout == 1 and ufunc.signature is None
+)  # fmt: skip
+
+
+def operands_of(ufunc):
+    """Arrays that a ufunc takes: floats, or whole numbers."""
+    for kind in (np.float64, np.int64):
+        scale = 1 if kind is np.float64 else 9
+        arrays = [((B + 0.1 * i + 0.1) * scale).astype(kind) for i in range(ufunc.nin)]
+        try:
+            ufunc(*arrays)
+        except TypeError:
+            continue
+        return arrays
+    return None
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", UFUNCS)
+def test_a_ufunc_where_a_mask_holds(name, device):
+    ufunc = getattr(np, name)
+    arrays = operands_of(ufunc)
+    if arrays is None:
+        return
+    whole = ufunc(*arrays)
+    expected = ufunc(*arrays, where=MASK, out=np.full(B.shape, 1, whole.dtype))
+    tensors = [gg.tensor(a, device=device) for a in arrays]
+    target = gg.full(B.shape, 1, dtype=whole.dtype, device=device)
+    mask = gg.tensor(MASK, device=device)
+    result = ufunc(*tensors, where=mask, out=target)
+    assert result is target
+    np.testing.assert_allclose(target.cpu().numpy(), expected, rtol=1e-12)
+    alone = ufunc(*tensors, where=mask)
+    np.testing.assert_allclose(alone.cpu().numpy(), np.where(MASK, expected, 0), rtol=1e-12)
+    for words in ({"dtype": None}, {"casting": "same_kind"}, {"order": "K"}, {"where": True},
+                  {"subok": True}, {"out": None}):  # fmt: skip
+        same = ufunc(*tensors, **words)
+        assert same.dtype == whole.dtype
+        np.testing.assert_allclose(same.cpu().numpy(), whole, rtol=1e-12)
+
+
+def test_a_division_where_it_is_possible_has_a_gradient(device):
+    """The usual way around a division by zero."""
+    values = np.array([1.0, 0.0, 4.0])
+
+    def inverse(x):
+        return np.divide(1.0, x, out=np.zeros_like(x), where=x != 0)
+
+    check(inverse, (values[::2],), inverse(values[::2]), device)
+    x = gg.tensor(values, device=device, requires_grad=True)
+    y = inverse(x)
+    assert y.tolist() == [1.0, 0.0, 0.25]
+    assert gg.gradients(y.sum(), x).tolist() == [-1.0, 0.0, -0.0625]
+    y = np.sqrt(x - 1, where=x > 1)
+    assert gg.gradients(y.sum(), x).tolist() == [0.0, 0.0, 0.5 / np.sqrt(3)]
+
+
+def test_out_is_recorded(device):
+    x = gg.tensor(A, device=device, requires_grad=True)
+    out = gg.zeros(3, dtype="float64", device=device)
+    assert np.exp(x, out=out) is out
+    assert gg.gradients(out.sum(), x).tolist() == out.tolist()
+    with pytest.raises(gg.GradientError, match="leaf"):
+        np.exp(x, out=x)
+    with pytest.raises(gg.ShapeError, match="out="):
+        np.exp(x, out=gg.zeros(2, dtype="float64", device=device))
+
+
+@pytest.mark.parametrize("name", sorted(ASSOCIATIVE | {"add", "multiply"}))
+def test_what_can_be_joined_is_reduced_and_accumulated(name, device):
+    ufunc = getattr(np, name)
+    real = name not in ("gcd", "lcm") and not name.startswith("bitwise")
+    array = np.random.default_rng(7).normal(size=(5, 3)) if real else np.arange(15).reshape(5, 3)
+    for axis in (0, 1, -1):
+        for method in ("reduce", "accumulate"):
+            expected = getattr(ufunc, method)(array, axis=axis)
+            check(lambda x: getattr(ufunc, method)(x, axis=axis), (array,), expected, device)  # noqa: B023
+    assert ufunc.reduce(gg.tensor(array), keepdims=True).shape == (1, 3)
+
+
+# Other keywords.
+
+CALLS = {
+    "transpose of a vector": lambda x: np.transpose(x[0], 0),
+    "transpose by a method": lambda x: x[0].transpose(0),
+    "concatenate to a dtype": lambda x: np.concatenate([x, x], dtype=np.float32),
+    "stack to a dtype": lambda x: np.stack([x, x], axis=1, dtype="float32", casting="same_kind"),
+    "vstack to a dtype": lambda x: np.vstack([x, x], dtype=np.float32),
+    "take, out of range is an error": lambda x: np.take(x, [0, 1], axis=1, mode="raise"),
+    "take, wrapped": lambda x: np.take(x, [0, 4, -5], axis=1, mode="wrap"),
+    "take, clipped": lambda x: np.take(x, [0, 9, -5], axis=1, mode="clip"),
+    "take, of all": lambda x: np.take(x, [0, 9, -5], mode="wrap"),
+    "clip from below": lambda x: np.clip(x, a_min=0.2, a_max=None),
+    "clip from above": lambda x: np.clip(x, a_min=None, a_max=0.3),
+    "clip": lambda x: np.clip(a=x, a_min=0.2, a_max=0.3),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_other_keywords(name, device):
+    call = CALLS[name]
+    check(call, (B,), call(B), device)
+
+
+def test_keywords_of_numpy_in_gpugrad_s_functions():
+    t = gg.tensor(B)
+    assert gg.clip(t, a_min=0.2).tolist() == t.clip(0.2).tolist()
+    assert t.clip(a_max=0.3).tolist() == np.clip(B, None, 0.3).tolist()
+    assert gg.concat([t, t], dtype="float32").dtype == np.float32
+    assert t.mean(dtype=None, out=None).item() == B.mean()
+
+
+@pytest.mark.parametrize(
+    ("call", "advice"),
+    [
+        (lambda t: t.sum(dim=1), "sum: dim= .*Write axis="),
+        (lambda t: gg.mean(t, axis=1, keepdim=True), "mean: keepdim= .*Write keepdims="),
+        (lambda t: gg.concat([t, t], dim=1), "concat: dim= .*Write axis="),
+        (lambda t: t.std(unbiased=False), "std: unbiased= .*Write correction="),
+        (lambda t: gg.nn.functional.softmax(t, dim=1), "softmax: dim= .*Write axis="),
+        (lambda t: gg.flip(t, dims=(0,)), "flip: dims= .*Write axis="),
+        (lambda t: gg.transpose(t, 0, 1), r"transpose.*Write gg\.swapaxes"),
+        (lambda t: gg.reshape(t, 3, 2, 1), r"reshape.*Write reshape\(\(2, 3\)\)"),
+        (lambda t: gg.zeros(2, 3), r"zeros.*Write zeros\(\(2, 3\)\)"),
+        (lambda t: gg.ones(2, 3), r"ones.*Write ones\(\(2, 3\)\)"),
+        (lambda t: gg.empty(2, 3), r"empty.*Write empty\(\(2, 3\)\)"),
+        (lambda t: gg.full(2, 3, 1.0), r"full.*Write full\(\(2, 3\), value\)"),
+    ],
+)  # fmt: skip
+def test_keywords_of_pytorch_say_what_to_write(call, advice):
+    with pytest.raises(gg.DTypeError, match=advice):
+        call(gg.tensor(B))
+
+
+MODULES = {"": gg, "linalg.": gg.linalg, "fft.": gg.fft, "special.": gg.special}
+AXES = [
+    f"{module}{name}"
+    for module, where in MODULES.items()
+    for name in (PUBLIC if where is gg else where.__all__)
+    if inspect.isfunction(function := getattr(where, name))
+    and "axis" in (parameters := inspect.signature(function).parameters)
+    and not any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+]
+
+
+@pytest.mark.parametrize("name", AXES)
+def test_every_axis_is_named_where_dim_is_written(name):
+    module, _, last = name.rpartition(".")
+    function = getattr(MODULES[module + "." if module else ""], last)
+    required = [
+        p for p in inspect.signature(function).parameters.values()
+        if p.default is p.empty and p.kind is not p.VAR_POSITIONAL and p.name != "axis"
+    ]  # fmt: skip
+    with pytest.raises(gg.DTypeError, match=f"{function.__name__}: dim= .*Write axis="):
+        function(*[gg.ones((2, 2))] * len(required), dim=0)
