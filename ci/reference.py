@@ -362,7 +362,7 @@ def made_of_ops() -> list[str]:
     by_module: dict[str, dict[str, Callable[..., Any]]] = {}
     for name, function in PUBLIC.items():
         if name not in TABLE and function.__name__ == name:
-            by_module.setdefault(function.__module__, {})[f"gg.{name}"] = function
+            by_module.setdefault(inspect.unwrap(function).__module__, {})[f"gg.{name}"] = function
     for part in PARTS:
         module = getattr(gg, part, None)
         for name in getattr(module, "__all__", ()):

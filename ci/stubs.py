@@ -153,7 +153,8 @@ def default(parameter: inspect.Parameter) -> Any:
 
 def op_of(function: Callable[..., Any]) -> Op | None:
     """The op that a function was bound from; None for an ordinary function."""
-    return TABLE[function.__name__] if function.__module__ == "gpugrad" else None
+    own = function.__module__ == "gpugrad" and not hasattr(function, "__wrapped__")
+    return TABLE[function.__name__] if own else None
 
 
 def documented(function: Any) -> str:

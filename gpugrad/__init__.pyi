@@ -868,7 +868,7 @@ def reshape(
 ) -> Tensor:
     """The same elements in another shape, one size of which may be -1."""
 
-def transpose(x: Any, /, axes: Sequence[int] | None = None) -> Tensor:
+def transpose(x: Any, /, axes: SupportsIndex | Sequence[int] | None = None) -> Tensor:
     """The axes in another order: reversed, or as ``axes`` lists them (also ``permute_dims``)."""
 
 def broadcast_to(x: Any, /, shape: SupportsIndex | Sequence[SupportsIndex]) -> Tensor:
@@ -1218,7 +1218,7 @@ def put_along_axis(x: Any, /, indices: Any, values: Any, axis: int | None) -> Te
 def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Tensor:
     """For each element that of the first choice whose condition holds, else ``default``."""
 
-def take(x: Any, /, indices: Any, axis: int | None = None) -> Tensor:
+def take(x: Any, /, indices: Any, axis: int | None = None, *, mode: str = "raise") -> Tensor:
     """The elements at ``indices`` along an axis; along the raveled x where axis is None."""
 
 def take_along_axis(x: Any, /, indices: Any, axis: int = -1) -> Tensor:

@@ -62,6 +62,7 @@ def accepted(function: Function) -> Mapping[str, Any] | None:
     }
 
 
+@functools.lru_cache(1024)  # aliases stay one function
 def explained(function: Function, module: str = "gpugrad") -> Function:
     """The function, with `apply` for calls whose keywords are none of its parameters."""
     name = getattr(function, "__name__", "")

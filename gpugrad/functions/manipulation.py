@@ -6,7 +6,7 @@ Imports operands and tensor. Names, argument orders and results are NumPy's.
 import math
 import typing
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 
@@ -114,11 +114,12 @@ def flatten(
     return reshape(x, (*x.shape[:first], size, *x.shape[last + 1 :]))
 
 
-def transpose(x: Any, /, axes: Any = None) -> Tensor:
+def transpose(x: Any, /, axes: SupportsIndex | Sequence[int] | None = None) -> Tensor:
     """The axes in another order: reversed, or as ``axes`` lists them (also ``permute_dims``)."""
-    if hasattr(axes, "__index__"):
-        axes = (axes,)  # of a vector
-    return OPS["transpose"](x, None if axes is None else tuple(int(axis) for axis in axes))
+    if axes is None:
+        return OPS["transpose"](x, None)
+    listed = axes if isinstance(axes, Sequence | np.ndarray) else (axes,)  # one axis, of a vector
+    return OPS["transpose"](x, tuple(int(axis) for axis in listed))
 
 
 def matrix_transpose(x: Any, /) -> Tensor:

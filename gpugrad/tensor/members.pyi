@@ -290,7 +290,7 @@ class Members:
         """For each whole number in ``a`` the element of that choice, all of them broadcast."""
     def nonzero(self, /) -> tuple[Tensor, ...]:
         """For each axis, the indices of the elements that are not zero. Waits for the device."""
-    def take(self, /, indices: Any, axis: int | None = None) -> Tensor:
+    def take(self, /, indices: Any, axis: int | None = None, *, mode: str = "raise") -> Tensor:
         """The elements at ``indices`` along an axis; along the raveled x where axis is None."""
     def argpartition(self, /, kth: Any, axis: int | None = -1) -> Tensor:
         """Indices that put the element ``kth`` where sorting would, and smaller ones before it."""

@@ -150,9 +150,6 @@ def test_reductions():
     total = core.create_reduction_func("cupy_sum", ("d->d",), ("in0", "a + b", "out0 = a", None))
     assert total(t, axis=1, keepdims=True).tolist() == [[1], [5]]
     assert total(t, dtype="float32").dtype == np.float32
-    out = gg.zeros((), dtype="float64")
-    assert total(t, out=out) is out
-    assert out.item() == 6
     mine = core.create_reduction_func("mine", ("d->d",), ("in0", "a + b", "out0 = a", None))
     with pytest.raises(DTypeError, match="mine: gpugrad does not know this reduction"):
         mine(t)
@@ -212,7 +209,7 @@ def test_reductions_of_cupy_call_the_tensor_s_own(name, words):
     assert got.requires_grad == wanted.requires_grad
     np.testing.assert_array_equal(got.detach().numpy(), wanted.detach().numpy())
     out = gg.zeros_like(wanted)
-    assert getattr(cupy, name)(t.detach(), out=out) is out
+    assert getattr(cupy, name)(t.detach(), out=out, **words) is out
     np.testing.assert_array_equal(out.numpy(), wanted.detach().numpy())
 
 
