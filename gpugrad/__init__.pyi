@@ -565,6 +565,9 @@ def gelu(x: Any, /, approximate: Literal["none", "tanh"] = "none") -> Tensor:
     approximate="tanh" for their faster form.
     """
 
+def i0(x: Any, /) -> Tensor:
+    """The modified Bessel function of the first kind of order 0, elementwise."""
+
 def real(x: Any, /) -> Tensor:
     """The real part, elementwise."""
 
@@ -776,9 +779,6 @@ def isfinite(x: Any, /) -> Tensor:
 
 def signbit(x: Any, /) -> Tensor:
     """Whether the sign of x is minus, elementwise. No gradient."""
-
-def i0(x: Any, /) -> Tensor:
-    """The modified Bessel function of the first kind of order 0, elementwise."""
 
 def sum(
     x: Any,

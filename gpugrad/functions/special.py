@@ -13,13 +13,14 @@ from typing import Any
 
 from gpugrad.errors import ArgumentError, DTypeError
 from gpugrad.functions import special_ops
-from gpugrad.functions.operands import together
+from gpugrad.functions.operands import floating, together
 from gpugrad.functions.special_ops import *  # noqa: F403
 from gpugrad.functions.special_ops import digamma
 from gpugrad.tensor import OPS, Tensor, as_tensor
 
 __all__ = [  # noqa: PLE0604  names of the table
-    "log_softmax", "logsumexp", "multigammaln", "polygamma", "psi", "softmax", *special_ops.__all__,
+    "iv", "ive", "jn", "jv", "kn", "kv", "kve", "log_softmax", "logsumexp", "multigammaln",
+    "polygamma", "psi", "softmax", "yn", "yv", *special_ops.__all__,
 ]  # fmt: skip
 
 psi = digamma
@@ -59,6 +60,85 @@ def multigammaln(a: Any, d: int, /) -> Tensor:
     for j in range(1, d):
         total = total + OPS["gammaln"](a - 0.5 * j)
     return total
+
+
+# Bessel functions of whole orders. https://dlmf.nist.gov/10
+HIGHEST = 30  # the number of terms for the first kind grows with the square of the order
+
+
+def _order(name: str, v: Any) -> int:
+    if isinstance(v, Tensor) and v.requires_grad:
+        raise DTypeError(f"{name}: there is no derivative by the order. Give a number, .item()")
+    try:
+        order = int(v)
+    except (TypeError, ValueError) as error:
+        raise DTypeError(f"{name}: expected one whole number as the order, got {v!r}") from error
+    if order != v:
+        raise ArgumentError(f"{name}: expected a whole number as the order, got {v}")
+    return order
+
+
+def _first_kind(
+    name: str, v: Any, x: Any, functions: tuple[str, str], quotient: str, **scaled: bool
+) -> Tensor:
+    """x**n times a function without a singularity; that of -n is that of n but for the sign."""
+    order = _order(name, v)
+    n = abs(order)
+    if n > HIGHEST:
+        raise ArgumentError(f"{name}: expected an order up to {HIGHEST}, got {order}")
+    x = floating(as_tensor(x))
+    y: Tensor = OPS[functions[n]](x) if n < 2 else x**n * OPS[quotient](x, order=n, **scaled)
+    return -y if order < 0 and n % 2 and functions[0] == "j0" else y
+
+
+def jv(v: int, x: Any, /) -> Tensor:
+    """The Bessel function of the first kind of a whole order, elementwise.
+
+    >>> import gpugrad as gg
+    >>> gg.special.jv(2, gg.tensor([0.0, 1.0])).round(4)
+    tensor([0.    , 0.1149])
+    """
+    return _first_kind("jv", v, x, ("j0", "j1"), "bessel_j_quotient")
+
+
+def iv(v: int, x: Any, /) -> Tensor:
+    """The modified Bessel function of the first kind of a whole order, elementwise."""
+    return _first_kind("iv", v, x, ("i0", "i1"), "bessel_quotient")
+
+
+def ive(v: int, x: Any, /) -> Tensor:
+    """exp(-abs(x)) * iv(v, x), elementwise."""
+    return _first_kind("ive", v, x, ("i0e", "i1e"), "bessel_quotient", scaled=True)
+
+
+def _second_kind(name: str, sign: int, v: Any, x: Any, functions: tuple[str, str]) -> Tensor:
+    """By the recurrence in the order, which is stable: F[k+1] = 2k/x F[k] + sign F[k-1]."""
+    n = abs(_order(name, v))
+    x = floating(as_tensor(x))
+    below, y = (OPS[function](x) for function in functions)
+    if n == 0:
+        return below
+    for k in range(1, n):
+        below, y = y, 2 * k / x * y + sign * below
+    return -y if sign < 0 and n % 2 and int(v) < 0 else y
+
+
+def yv(v: int, x: Any, /) -> Tensor:
+    """The Bessel function of the second kind of a whole order, elementwise, for x > 0."""
+    return _second_kind("yv", -1, v, x, ("y0", "y1"))
+
+
+def kv(v: int, x: Any, /) -> Tensor:
+    """The modified Bessel function of the second kind of a whole order, elementwise, for x > 0."""
+    return _second_kind("kv", 1, v, x, ("k0", "k1"))
+
+
+def kve(v: int, x: Any, /) -> Tensor:
+    """exp(x) * kv(v, x), elementwise, for x > 0."""
+    return _second_kind("kve", 1, v, x, ("k0e", "k1e"))
+
+
+jn, yn, kn = jv, yv, kv
 
 
 def logsumexp(

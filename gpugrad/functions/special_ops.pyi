@@ -30,6 +30,12 @@ __all__ = [
     "i0e",
     "i1",
     "i1e",
+    "j0",
+    "j1",
+    "k0",
+    "k0e",
+    "k1",
+    "k1e",
     "kl_div",
     "log1p",
     "log_expit",
@@ -41,6 +47,8 @@ __all__ = [
     "sinc",
     "xlog1py",
     "xlogy",
+    "y0",
+    "y1",
 ]
 
 def beta(a: Any, b: Any, /) -> Tensor:
@@ -109,6 +117,24 @@ def i1(x: Any, /) -> Tensor:
 def i1e(x: Any, /) -> Tensor:
     """exp(-abs(x)) * i1(x), elementwise."""
 
+def j0(x: Any, /) -> Tensor:
+    """The Bessel function of the first kind of order 0, elementwise."""
+
+def j1(x: Any, /) -> Tensor:
+    """The Bessel function of the first kind of order 1, elementwise."""
+
+def k0(x: Any, /) -> Tensor:
+    """The modified Bessel function of the second kind of order 0, elementwise, for x > 0."""
+
+def k0e(x: Any, /) -> Tensor:
+    """exp(x) * k0(x), elementwise, for x > 0."""
+
+def k1(x: Any, /) -> Tensor:
+    """The modified Bessel function of the second kind of order 1, elementwise, for x > 0."""
+
+def k1e(x: Any, /) -> Tensor:
+    """exp(x) * k1(x), elementwise, for x > 0."""
+
 def kl_div(a: Any, b: Any, /) -> Tensor:
     """a * log(a / b) - a + b, elementwise: b where a is 0, inf where either is negative."""
 
@@ -141,3 +167,9 @@ def xlog1py(a: Any, b: Any, /) -> Tensor:
 
 def xlogy(a: Any, b: Any, /) -> Tensor:
     """a * log(b), elementwise, and 0 where a is 0."""
+
+def y0(x: Any, /) -> Tensor:
+    """The Bessel function of the second kind of order 0, elementwise, for x > 0."""
+
+def y1(x: Any, /) -> Tensor:
+    """The Bessel function of the second kind of order 1, elementwise, for x > 0."""

@@ -69,17 +69,19 @@ def _chosen(ufunc: Any, result: Tensor, where: Any, target: Any) -> Tensor:
 
 def into(target: Any, result: Any) -> Any:
     """``np.sin(t, out=u)`` and ``array += t``; GradientError where a graph would be lost."""
-    if not isinstance(target, Tensor) and result.requires_grad:
+    own = isinstance(target, Tensor)
+    if target.requires_grad and target.is_leaf if own else result.requires_grad:
         raise GradientError(
-            "out=: a result that requires a gradient cannot be written into an existing array. "
-            "Omit out= and use the result (`a = a + t` in place of `a += t`)"
+            "out=: a result that requires a gradient cannot be written into an existing array, and "
+            "no result into a leaf that requires one. Omit out= and use the result (`a = a + t` in "
+            "place of `a += t`)"
         )
     if not np.can_cast(result.dtype, target.dtype, "same_kind"):
         raise DTypeError(
             f"out=: the result has dtype {result.dtype}, which does not fit into an array of "
             f"{target.dtype}"
         )
-    if not isinstance(target, Tensor):
+    if not own:
         Tensor(target)._write(Ellipsis, result)
     elif target.shape != result.shape:
         raise ShapeError(f"out=: the result has shape {result.shape}, out has {target.shape}")

@@ -10,6 +10,7 @@ documents all that it can say.
 
 from gpugrad.ops import (
     activations,
+    bessel,
     complex_parts,
     decompositions,
     device,
@@ -35,7 +36,8 @@ from gpugrad.ops import (
 )
 
 __all__ = [
-    "activations", "complex_parts", "decompositions", "device", "diagonals", "elementwise", "fft",
-    "incomplete", "index", "linalg", "linear", "losses", "matrix_functions", "normalization",
-    "phases", "reduce", "scan", "shape", "solvers", "sorting", "special", "ufuncs", "windows",
+    "activations", "bessel", "complex_parts", "decompositions", "device", "diagonals",
+    "elementwise", "fft", "incomplete", "index", "linalg", "linear", "losses",
+    "matrix_functions", "normalization", "phases", "reduce", "scan", "shape", "solvers",
+    "sorting", "special", "ufuncs", "windows",
 ]  # fmt: skip

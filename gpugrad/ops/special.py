@@ -1,4 +1,4 @@
-"""Special functions: error and gamma functions, Bessel functions, entropies.
+"""Special functions: error and gamma functions, entropies.
 
 Imports backend.cupy_special, engine.op, dtypes. Values are those of SciPy on a CPU and of
 ``cupyx.scipy.special`` on CUDA (``xp.special``), save where a formula of the table is as good.
@@ -13,7 +13,7 @@ import numpy as np
 
 from gpugrad.backend.cupy_special import log_ratio
 from gpugrad.engine.op import ANALYTIC, REAL, Checks, Sample, op
-from gpugrad.ops.agreement import far_out, infinite, negative_subnormal, subnormal
+from gpugrad.ops.agreement import far_out, negative_subnormal, subnormal
 from gpugrad.ops.dtypes import refuse_complex, widened
 
 ROOT_HALF = math.sqrt(0.5)
@@ -158,60 +158,6 @@ op("betaln", lambda xp, a, b, /: xp.special.betaln(a, b),
         lambda xp, g, y, a, b: g * _digamma_gap(xp, b, a)],
    saves="a b", **REAL, domain=POSITIVE, checks=Checks(differs=subnormal, cancels=True),
    public="special", doc="The logarithm of the absolute value of beta, elementwise.")  # fmt: skip
-
-# Modified Bessel functions of the first kind. With A[k] = I[k] / x**k, which is smooth and has no
-# zero, d A[k] / dx = x A[k+1] (DLMF 10.29.4): all derivatives are sums of these, and nothing is
-# divided by an x that goes to 0.
-
-
-def _bessel_quotient(xp: Any, x: Any, /, order: int = 1, scaled: bool = False) -> Any:
-    """I[order](x) / x**order, times exp(-abs(x)) if scaled: by its series, or for large x by the
-    recurrence I[k+1] = I[k-1] - 2k/x I[k] (DLMF 10.25.2, 10.29.1).
-    """
-    refuse_complex(x)
-    z = xp.abs(widened(x))
-    near = z < 10.0 + order
-    small = xp.where(near, z, 0)
-    quarter = 0.25 * small * small
-    series = xp.zeros_like(z)
-    for m in range(26 + 2 * order, -1, -1):
-        weight = 0.5**order / (math.factorial(m) * math.factorial(m + order))
-        series = series * quarter + weight
-    if scaled:
-        series = series * xp.exp(-small)
-    big = xp.where(near, 20.0, z)
-    below, far = (xp.i0e(big), xp.i1e(big)) if scaled else (xp.i0(big), xp.i1(big))
-    for k in range(1, order):
-        below, far = far, below - 2 * k / big * far
-    return xp.where(near, series, far / big**order).astype(x.dtype)
-
-
-def _quotient_vjp(xp: Any, g: Any, y: Any, x: Any, order: int, scaled: bool) -> Any:
-    slope = x * xp.bessel_quotient(x, order=order + 1, scaled=scaled)
-    return g * (slope - xp.sign(x) * y if scaled else slope)
-
-
-# fmt: off
-op("bessel_quotient", _bessel_quotient, vjp=[_quotient_vjp], saves="x y", **REAL, public="",
-   samples=[*WITH_ORDER, Sample((2, 3), scaled=True), Sample((2,), order=2, scaled=True)],
-   doc="I[order](x) / x**order, I[k] being modified Bessel functions; exact at 0 too.")
-op("i0", lambda xp, x, /: xp.special.i0(x), vjp=[lambda xp, g, y, x: g * xp.i1(x)], saves="x",
-   **REAL, checks=Checks(differs=infinite), public="gg special",
-   doc="The modified Bessel function of the first kind of order 0, elementwise.")
-op("i1", lambda xp, x, /: xp.special.i1(x),
-   vjp=[lambda xp, g, y, x: g * (xp.i0(x) - xp.bessel_quotient(x, order=1))], saves="x",
-   **REAL, checks=Checks(differs=infinite), public="special",
-   doc="The modified Bessel function of the first kind of order 1, elementwise.")
-op("i0e", lambda xp, x, /: xp.special.i0e(x),
-   vjp=[lambda xp, g, y, x: g * (xp.i1e(x) - xp.sign(x) * y)], saves="x y",
-   **REAL, public="special",
-   doc="exp(-abs(x)) * i0(x), elementwise; its derivative at 0, a kink, is 0.")
-op("i1e", lambda xp, x, /: xp.special.i1e(x),
-   vjp=[lambda xp, g, y, x: (
-            g * (xp.i0e(x) - xp.bessel_quotient(x, order=1, scaled=True) - xp.sign(x) * y))],
-   saves="x y", **REAL, checks=Checks(differs=subnormal), public="special",
-   doc="exp(-abs(x)) * i1(x), elementwise.")
-# fmt: on
 
 # Entropies.
 

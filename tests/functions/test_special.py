@@ -6,6 +6,7 @@ What holds for every op of the table is tested in test_ops.py; values are SciPy'
 import math
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import optable
@@ -470,6 +471,7 @@ def test_what_gpugrad_lacks_of_scipy_is_named():
 def test_without_scipy_the_extra_is_named():
     program = """
 import sys
+from functools import partial
 sys.modules["scipy"] = None
 import gpugrad as gg
 x = gg.tensor([0.5])
@@ -492,3 +494,48 @@ except gg.GpugradError as error:
 def test_scipy_is_not_imported_before_it_is_needed():
     program = "import sys, gpugrad as gg; gg.special; assert 'scipy' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+ORDERS = (-3, -2, 0, 1, 2, 5)
+
+
+@pytest.mark.parametrize("name", ["jv", "jn", "yv", "yn", "iv", "ive", "kv", "kn", "kve"])
+def test_bessel_functions_of_whole_orders(name, device):
+    function = getattr(gg.special, name)
+    near, far = np.array([0.4, 1.3, 2.9]), np.array([6.0, 17.0, 41.0])
+    for order in ORDERS:
+        for x in (near, far):
+            t = gg.tensor(x, device=device)
+            expected = getattr(scipy.special, name)(order, x)
+            value = function(order, t).cpu().numpy()
+            np.testing.assert_allclose(value, expected, rtol=1e-11, atol=1e-13)
+        y = function(order, gg.tensor(near, device=device, requires_grad=True))
+        assert y.requires_grad
+    for order in (0, 1, 2):
+        f = partial(function, order)
+        assert gg.gradcheck(f, gg.tensor(near, device=device))
+        assert gg.gradgradcheck(f, gg.tensor(near, device=device))
+    if device == "cpu":
+        t = gg.tensor(near, requires_grad=True)
+        assert getattr(scipy.special, name)(2, t).tolist() == function(2, t).tolist()
+
+
+def test_bessel_functions_of_the_first_kind_at_zero(device):
+    """Taylor: J[n] = (x / 2)**n / n! (1 - (x / 2)**2 / (n + 1) + ...), and I with a plus."""
+    for name, sign in (("jv", -1), ("iv", 1)):
+        f = getattr(gg.special, name)
+        x = gg.tensor(np.zeros(1), device=device)
+        third = partial(f, 1)
+        for _ in range(3):
+            third = gg.grad(lambda u, g=third: g(u).sum())
+        assert third(x).item() == pytest.approx(sign * 3 / 8)
+
+
+def test_orders_of_bessel_functions():
+    x = gg.ones(2)
+    with pytest.raises(gg.ArgumentError, match=r"jv: expected a whole number .*got 0\.5"):
+        gg.special.jv(0.5, x)
+    with pytest.raises(gg.ArgumentError, match="iv: expected an order up to 30, got 31"):
+        gg.special.iv(31, x)
+    with pytest.raises(gg.DTypeError, match="kv: there is no derivative by the order"):
+        gg.special.kv(gg.tensor(1.0, requires_grad=True), x)
