@@ -18,7 +18,7 @@ from gpugrad.functions.manipulation import reshape, squeeze
 from gpugrad.functions.operands import beside, cast, check_one_device, floating
 from gpugrad.functions.type_check import square_size
 from gpugrad.tensor import OPS, Tensor, as_tensor
-from gpugrad.tensor.hints import KEYWORDS, not_fitting, watched
+from gpugrad.tensor.hints import KEYWORDS, fits, not_fitting, watched
 
 __all__ = [
     "apply",
@@ -89,7 +89,8 @@ def attempt(
     try:
         return function(*args, **kwargs)
     except TypeError as error:
-        if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+        known = accepted(function)
+        if known is None or fits(known.keys(), kwargs, error):
             raise
     return apply(name, function, args, kwargs, theirs, called)
 

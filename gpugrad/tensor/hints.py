@@ -5,15 +5,16 @@ names beside it.
 """
 
 import functools
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping, Set
 from typing import Any, NoReturn, TypeVar, cast
 
 from gpugrad.errors import DTypeError
 from gpugrad.tensor.foreign import METHODS, OF_MODULES
 
 __all__ = [
-    "KEYWORDS", "METHODS", "NUMPY", "OF_MODULES", "Foreign", "absent", "hint", "not_fitting",
-    "of_one_shape", "watched",
+    "KEYWORDS", "METHODS", "NUMPY", "OF_MODULES", "Foreign", "absent", "fits", "hint",
+    "not_fitting", "of_one_shape", "watched",
 ]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -68,16 +69,23 @@ KEYWORDS = {
 }  # fmt: skip
 
 
+def fits(names: Set[str], kwargs: Mapping[str, Any], error: TypeError) -> bool:
+    """Whether a TypeError is one of the function's own: its arguments did fit its parameters."""
+    below = error.__traceback__ and error.__traceback__.tb_next  # None: the call itself failed
+    return below is not None and kwargs.keys() <= names
+
+
 def watched(function: F, otherwise: Callable[[TypeError, Any, Any], Any]) -> F:
     """The function, with ``otherwise(error, args, kwargs)`` for arguments that do not fit."""
+
+    names = inspect.signature(function).parameters.keys()
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
         except TypeError as error:
-            # No frame below this one: it is the call that failed, and not the function.
-            if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+            if fits(names, kwargs, error):
                 raise
             return otherwise(error, args, kwargs)
 
