@@ -8,6 +8,7 @@ A namespace also answers what the engine asks about its arrays: on which device 
 reading a value waits, who owns the memory. `register` adds an array type.
 """
 
+import math
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -36,6 +37,18 @@ FORMULAS: dict[str, Callable[..., Any]] = {}
 # The derivative rules of elementwise ops by name: a namespace may compile them, and their formulas,
 # to kernels.
 ELEMENTWISE: dict[str, tuple[Callable[..., Any] | None, ...] | None] = {}
+
+
+# The dtypes in which `add_at` adds, and the number of positions from which it does for float32.
+WIDER = {"e": "f", "f": "d", "F": "D"}
+MANY = 1 << 16
+
+
+def _positions(index: Any) -> int:
+    """How often an index may name one element: as often as its arrays have elements together."""
+    parts = index if isinstance(index, tuple) else (index,)
+    shapes = [part.shape for part in parts if hasattr(part, "shape")]
+    return math.prod(numpy.broadcast_shapes(*shapes))
 
 
 class Namespace:
@@ -121,14 +134,16 @@ class Namespace:
     def add_at(self, out: Any, index: Any, values: Any) -> None:
         """Add values to the elements at an index; values of a repeated element add up.
 
-        float16 is added in float32: beyond 2048 it does not hold the next whole number.
+        float16, and many values of float32, are added in a wider dtype: beyond 2048, and 2**24,
+        they do not hold the next whole number.
         """
-        if out.dtype != numpy.float16:
+        wide = WIDER.get(out.dtype.char)
+        if wide is None or (wide != "f" and _positions(index) < MANY):
             self.module.add.at(out, index, values)
             return
-        wide = out.astype(numpy.float32)
-        self.module.add.at(wide, index, values.astype(numpy.float32))
-        out[...] = wide
+        total = out.astype(wide)
+        self.module.add.at(total, index, values.astype(wide))
+        out[...] = total
 
     def maximum_at(self, out: Any, index: Any, values: Any) -> None:
         """Replace the elements at an index by the maximum of themselves and their values."""

@@ -91,10 +91,28 @@ op("matmul", "a, b, /", vjp=[_matmul_a, _matmul_b],
    doc="The matrix product; stacks of matrices broadcast, vectors act as NumPy's do.")  # fmt: skip
 
 
+MANY = 65_536  # elements: from so many on an einsum is looked at twice
+
+
 def _einsum(xp: Any, /, *operands: Any, subscripts: str, optimize: Any = None) -> Any:
     if optimize is None:
         optimize = _in_pairs(subscripts, operands)
+    if any(x.size > MANY for x in operands):
+        subscripts, operands = _summed(xp, subscripts, operands)
     return xp.einsum(subscripts, *operands, optimize=optimize)
+
+
+def _summed(xp: Any, subscripts: str, operands: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
+    """The same with axes summed up that one operand alone has: `sum` keeps digits of long ones."""
+    inputs, output = subscripts.split("->")
+    terms, arrays = inputs.split(","), list(operands)
+    for index, (term, x) in enumerate(zip(terms, operands, strict=True)):
+        others = set(output).union(*terms[:index], *terms[index + 1 :])
+        lone = tuple(axis for axis, letter in enumerate(term) if letter not in others)
+        if lone and x.dtype.kind in "fc":
+            arrays[index] = xp.sum(x, axis=lone)
+            terms[index] = "".join(letter for letter in term if letter in others)
+    return f"{','.join(terms)}->{output}", tuple(arrays)
 
 
 def _in_pairs(subscripts: str, operands: tuple[Any, ...]) -> bool:
@@ -104,7 +122,7 @@ def _in_pairs(subscripts: str, operands: tuple[Any, ...]) -> bool:
     for term, x in zip(inputs.split(","), operands, strict=True):
         for letter, size in zip(term, x.shape, strict=True):
             sizes[letter] = max(size, sizes.get(letter, 1))
-    return len(operands) > 1 and len(sizes) > len(output) and math.prod(sizes.values()) > 65_536
+    return len(operands) > 1 and len(sizes) > len(output) and math.prod(sizes.values()) > MANY
 
 
 def _einsum_vjp(

@@ -64,6 +64,27 @@ def test_the_gradient_of_a_bias_is_counted(device):
         np.testing.assert_allclose(host(gradient), [count, 0.1 * count], rtol=2e-5)
 
 
+def test_an_einsum_of_many_rows(device):
+    count = many_rows(device) + (1 << 16)
+    x = repeated([1.0, 3.0], count, device)
+    np.testing.assert_allclose(host(gg.einsum("ij->j", x)), [count, 3.0 * count], rtol=1e-6)
+    y = gg.einsum("ij,k->jk", x, gg.ones(2, device=device))
+    np.testing.assert_allclose(host(y), [[count] * 2, [3.0 * count] * 2], rtol=1e-6)
+
+
+def test_an_index_that_repeats_an_element_often(device):
+    """More often than float32 counts; on a GPU whose threads are interpreted, than float16 does."""
+    count = (1 << 16) if device.kind == "cuda" else (1 << 24) + 50
+    dtype = "float16" if device.kind == "cuda" else "float32"
+    x = gg.ones(3, dtype=dtype, device=device, requires_grad=True)
+    index = np.zeros(count, np.int32)
+    index[: count - 60_000 if device.kind == "cuda" else 50] = 1
+    gradient = host(gg.gradients(x[index], x, gg.ones(count, dtype=dtype, device=device)))
+    assert gradient[2] == 0
+    np.testing.assert_allclose(gradient, np.bincount(index, minlength=3), rtol=1e-3)
+    assert dtype == "float16" or gradient[0] == 1 << 24
+
+
 def test_means_and_spreads_of_many_rows(device):
     """Rows of 99 and 101: a mean that adds one by one is off by parts of the deviation, 1."""
     count = min(many_rows(device), 1 << 21)
