@@ -1,6 +1,7 @@
 """NumPy's keywords and defaults on tensors: its values, and gradients against differences."""
 
 import inspect
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -36,7 +37,8 @@ def check(f, arrays, expected, device):
     if expected.dtype.kind == "f":
         weights = np.cos(np.arange(expected.size)).reshape(expected.shape)
         weights = gg.tensor(weights, device=device).data
-        assert gg.gradcheck(lambda *args: (f(*args) ** 2 * weights).sum(), tensors)
+        eps = 1e-6 if expected.dtype == np.float64 else 1e-2  # far enough for float32's digits
+        assert gg.gradcheck(lambda *args: (f(*args) ** 2 * weights).sum(), tensors, eps=eps)
 
 
 @pytest.mark.parametrize("name", JOINED)
@@ -88,19 +90,19 @@ def test_numpy_s_own_defaults_may_be_written_out(function):
     refused = []
     for args in TRIES:
         try:
-            function(*args)
-            expected = function(*tensors_of(args))
+            function(*deepcopy(args))  # copyto and the like change their first
+            expected = function(*tensors_of(deepcopy(args)))
         except Exception:  # noqa: BLE001  no operands for this function
             continue
         given = list(defaults)[len(args) :] if function is not np.where else []
         for keyword in given:
             one = {keyword: defaults[keyword]}
             try:
-                function(*args, **one)
+                function(*deepcopy(args), **one)
             except TypeError:  # NumPy does not take it
                 continue
             try:
-                result = function(*tensors_of(args), **one)
+                result = function(*tensors_of(deepcopy(args)), **one)
             except TypeError as error:
                 refused.append(f"{one}: {error}")
                 continue
