@@ -80,7 +80,7 @@ def gradient(f: Any, /, *varargs: Any, axis: Any = None, edge_order: int = 1) ->
     if edge_order not in (1, 2):
         raise ShapeError(f"gradient: expected edge_order 1 or 2, got {edge_order!r}")
     spacings = list(varargs) or [1.0]
-    if len(spacings) == 1 and _is_number(spacings[0]):
+    if len(spacings) == 1 and _is_uniform(spacings[0]):
         spacings *= len(axes)
     if len(spacings) != len(axes):
         raise ShapeError(
@@ -93,8 +93,9 @@ def gradient(f: Any, /, *varargs: Any, axis: Any = None, edge_order: int = 1) ->
     return slopes[0] if len(slopes) == 1 else slopes
 
 
-def _is_number(value: Any) -> bool:
-    return not isinstance(value, list | tuple) and getattr(value, "ndim", 0) == 0
+def _is_uniform(spacing: Any) -> bool:
+    """Whether a spacing is one number, which holds for all gaps, and no vector of coordinates."""
+    return not isinstance(spacing, list | tuple) and getattr(spacing, "ndim", 0) == 0
 
 
 def _slope(f: Tensor, spacing: Any, axis: int, edge_order: int) -> Tensor:
@@ -107,7 +108,7 @@ def _slope(f: Tensor, spacing: Any, axis: int, edge_order: int) -> Tensor:
     def at(start: int | None, stop: int | None) -> Tensor:
         return slices(f, axis, start, stop)
 
-    if _is_number(spacing):
+    if _is_uniform(spacing):
         d = spacing
         inner = (at(2, None) - at(None, -2)) / (2.0 * d)
         first_gap = second_gap = gap_before = last_gap = d

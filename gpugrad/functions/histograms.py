@@ -42,10 +42,11 @@ def _bins(name: str, bins: Any, x: Tensor) -> Any:
     """A number of bins, or their edges as a Tensor on the device of x."""
     if isinstance(bins, str):
         raise DTypeError(f"{name}: expected a number of bins or their edges, got {bins!r}")
-    if is_number(bins) and not isinstance(bins, Tensor):
+    if is_number(bins):
         return int(bins) if bins.dtype.kind in "iu" else bins[()]
-    host = isinstance(bins, list | tuple)
-    return beside(bins, x) if host else as_tensor(bins) if getattr(bins, "ndim", 0) else bins
+    if isinstance(bins, list | tuple):
+        return beside(bins, x)
+    return as_tensor(bins) if getattr(bins, "ndim", 0) else bins
 
 
 def _ends(name: str, range: Any) -> Any:

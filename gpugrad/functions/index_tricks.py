@@ -267,7 +267,7 @@ def fill_diagonal(x: Any, /, val: Any, wrap: bool = False) -> Tensor:
 class Joined:
     """NumPy's ``r_`` or ``c_`` over tensors: what stands in the brackets, joined along an axis.
 
-    NumPy's object joins positions in place of the elements; so the rules are its own.
+    NumPy's object joins the positions of the elements, not the elements, so all of its rules hold.
 
     >>> import gpugrad as gg
     >>> gg.r_[gg.tensor([1.0, 2.0]), 0, [3, 4]]
@@ -276,23 +276,25 @@ class Joined:
     [[0, 2], [1, 3]]
     """
 
-    def __init__(self, theirs: Any) -> None:
-        self._theirs = theirs
+    def __init__(self, of_numpy: Any) -> None:
+        self._of_numpy = of_numpy
 
     def __getitem__(self, key: Any) -> Tensor:
         items = key if isinstance(key, tuple) else (key,)
         home = next((item.device for item in items if isinstance(item, Tensor)), default_device())
         arrays = [home.send(np.r_[one]) if isinstance(one, slice) else one for one in items]
         tensors = together(*(item for item in arrays if not isinstance(item, str)))
-        edges = iter(np.cumsum([0, *(tensor.size for tensor in tensors)]))
-        rest = iter(tensors)
-        places = tuple(
-            item if isinstance(item, str) else next(edges) + np.arange(x.size).reshape(x.shape)
-            for item in arrays
-            if isinstance(item, str) or (x := next(rest)) is not None
-        )
+        remaining, start = iter(tensors), 0
+        positions: list[Any] = []
+        for item in arrays:
+            if isinstance(item, str):  # such as "0,2": how NumPy is to join
+                positions.append(item)
+                continue
+            x = next(remaining)
+            positions.append(start + np.arange(x.size).reshape(x.shape))
+            start += x.size
         flat = concat(tensors, axis=None)
-        return flat[flat.device.send(np.asarray(self._theirs[places]))]
+        return flat[flat.device.send(np.asarray(self._of_numpy[tuple(positions)]))]
 
 
 r_ = Joined(np.r_)

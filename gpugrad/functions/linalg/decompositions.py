@@ -10,9 +10,7 @@ from typing import Any, NamedTuple
 from gpugrad.errors import ArgumentError, ShapeError
 from gpugrad.functions.manipulation import matrix_transpose
 from gpugrad.functions.type_check import conjugated
-from gpugrad.tensor.core import Tensor
-from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.table import OPS
+from gpugrad.tensor import OPS, Tensor, as_tensor
 
 __all__ = [
     "EigResult", "EighResult", "QRResult", "SVDResult", "cholesky", "eig", "eigh", "eigvals",

@@ -1,6 +1,6 @@
 """Functions of Hermitian matrices, and polar factors, as SciPy names them.
 
-Imports decompositions, manipulation, type_check, tensor and engine.
+Imports decompositions, manipulation, operands, type_check, tensor and engine.
 
 The derivatives are in ``gpugrad/ops/matrix_functions.py``. Equal eigenvalues are ordinary points
 of all these, where those of a product of `eigh`'s results have no derivative.
@@ -17,11 +17,10 @@ from gpugrad.engine.modes import enable_grad, no_grad
 from gpugrad.errors import ArgumentError, DTypeError, GradientError, ShapeError
 from gpugrad.functions.linalg.decompositions import matrices
 from gpugrad.functions.manipulation import matrix_transpose
+from gpugrad.functions.operands import floating
 from gpugrad.functions.type_check import conjugated
 from gpugrad.ops.matrix_functions import LOG
-from gpugrad.tensor.core import GRAPH_MODE, TENSORS, Tensor
-from gpugrad.tensor.creation import as_tensor
-from gpugrad.tensor.table import OPS
+from gpugrad.tensor import GRAPH_MODE, OPS, TENSORS, Tensor, as_tensor
 
 __all__ = ["PolarResult", "funm", "logm", "polar", "sqrtm"]
 
@@ -39,15 +38,13 @@ def _adjoint(x: Tensor) -> Tensor:
 
 def _hermitian(name: str, x: Any) -> Tensor:
     """x as Hermitian matrices; ArgumentError where they are not (on a GPU: NaN)."""
-    x = matrices(name, x)
-    if x.dtype.kind not in "fc":
-        x = x.astype(np.float64)
+    x = floating(matrices(name, x))
     if x.size == 0:
         return x
     with no_grad():
         size = OPS["max"](OPS["abs"](x), axis=(-2, -1), keepdims=True)
-        apart = OPS["max"](OPS["abs"](x - _adjoint(x)), axis=(-2, -1), keepdims=True)
-        wrong = apart > size * float(np.finfo(x.dtype).eps) ** 0.5
+        gap = OPS["max"](OPS["abs"](x - _adjoint(x)), axis=(-2, -1), keepdims=True)
+        wrong = gap > size * float(np.finfo(x.dtype).eps) ** 0.5
     if waits(x._array):
         return OPS["where"](wrong, float("nan"), x)
     if bool(wrong.any()):
@@ -118,10 +115,10 @@ class _Derivatives:
             y = as_tensor(self.f(x))
             for _ in range(order):
                 seeds = [] if y._node is None else [(y._node, TENSORS.ones_like(y.detach()))]
-                found = run_backward(seeds, graph=GRAPH_MODE, targets=[x._node])
-                if x._node not in found:  # a constant
+                gradients = run_backward(seeds, graph=GRAPH_MODE, targets=[x._node])
+                if x._node not in gradients:  # a constant
                     return xp.zeros_like(w)
-                y = found[x._node]
+                y = gradients[x._node]
         return y.detach().data.astype(w.dtype, copy=False)
 
     def _checked(self, y: Tensor, w: Any) -> Any:
@@ -151,11 +148,9 @@ def polar(x: Any, /, side: str = "right") -> PolarResult:
     >>> bool(gg.allclose(u @ p, gg.tensor([[0.0, -2.0], [2.0, 0.0]])))
     True
     """
-    x = matrices("polar", x, square=False)
+    x = floating(matrices("polar", x, square=False))
     if side not in ("right", "left"):
         raise ArgumentError(f"polar: expected side 'right' or 'left', got {side!r}")
-    if x.dtype.kind not in "fc":
-        x = x.astype(np.float64)
     if x.shape[-2] >= x.shape[-1]:
         u = OPS["polar_factor"](x)
     else:
