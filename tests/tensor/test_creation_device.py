@@ -82,7 +82,7 @@ def test_batches_of_numpy_arrays_follow(device, rng):
         assert sorted(seen) == list(range(7))
     for xs, ys, word in gg.data.DataLoader(Own(), batch_size=3):
         assert device_of(xs) == device_of(ys) == device
-        assert word == "a word"
+        assert word == ["a word"] * len(xs)
     held = gg.tensor(x, device="cpu")
     for xs, ys in gg.data.DataLoader((held, y), batch_size=3, shuffle=True):
         assert (xs.device, device_of(ys)) == ("cpu", device)
