@@ -126,6 +126,7 @@ def _sent(array: Any, device: Device) -> Any:
 
 
 def home_of(array: Any) -> Device:
+    """The device of a Tensor or a raw array."""
     return array.device if isinstance(array, Tensor) else device_of(array)
 
 
@@ -167,9 +168,8 @@ class Rows(NamedTuple):
             return None
         if isinstance(index, np.ndarray):
             shape = (len(index), *array.shape[1:])
-            if (
-                array.flags.c_contiguous
-            ):  # "clip" checks nothing, so that it writes to `out` directly
+            if array.flags.c_contiguous:
+                # "clip" checks nothing, so that it writes to `out` directly.
                 return Source(shape, array.dtype, partial(array.take, index, 0, mode="clip"))
             return Source(shape, array.dtype, lambda out: np.copyto(out, array[index]))
         rows = array if index is None else array[index]
@@ -245,11 +245,9 @@ def collate(samples: list[Any]) -> Any:
     if not isinstance(first, Tensor) and not is_array(first):
         return samples
     _check_same("shape", [tuple(sample.shape) for sample in samples])
-    return (
-        FUNCTIONS["stack"](samples)
-        if isinstance(first, Tensor)
-        else namespace_of(first).stack(samples)
-    )
+    if isinstance(first, Tensor):
+        return FUNCTIONS["stack"](samples)
+    return namespace_of(first).stack(samples)
 
 
 def _check_same(what: str, of_samples: list[Any]) -> None:
@@ -263,6 +261,7 @@ def _check_same(what: str, of_samples: list[Any]) -> None:
 
 
 def is_array(value: Any) -> bool:
+    """Whether a value is a raw array of a known type."""
     try:
         device_of(value)
     except DTypeError:
