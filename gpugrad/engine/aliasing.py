@@ -8,6 +8,7 @@ of the user, which belongs to no graph.
 """
 
 import gc
+import sys
 import weakref
 from collections.abc import Iterable
 from heapq import heappop, heappush
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.backend.namespace import NAMESPACES
+from gpugrad.backend.namespace import NAMESPACES, namespace_of
 from gpugrad.engine.node import Node
 from gpugrad.errors import ArgumentError
 
@@ -93,21 +94,21 @@ class Sharers:
         if id(holder) in self._seen:
             return False
         self._seen.add(id(holder))
-        found = False
+        is_new = False
         if isinstance(holder, Node):
             y = getattr(holder, "y", None)
             for held in (getattr(holder, "values", None) or (), y if type(y) is tuple else (y,)):
                 for value in held:
                     if type(value) is self._type and self.has(value):
                         self._count(value)
-                        found = True
-            if found:
+                        is_new = True
+            if is_new:
                 self.nodes.append(holder)
         elif self.has(array := getattr(holder, "_array", None)):
             self._count(array)
             self.tensors.append(holder)
-            found = True
-        return found
+            is_new = True
+        return is_new
 
     def _count(self, array: Any) -> None:
         """Explain one reference to an array over the memory."""
@@ -122,16 +123,16 @@ class Sharers:
 
     def seen_before(self) -> list[Any]:
         """The living tensors over the memory that the last search found."""
-        _, references = _found.get(self._owner, (None, ()))
+        _, references = _last_found.get(self._owner, (None, ()))
         return [tensor for reference in references if (tensor := reference()) is not None]
 
     def remember(self, tensor: Any) -> None:
         """Keep the tensors that were found for the next change of the memory."""
         key = self._owner
-        watch, _ = _found.get(key, (None, ()))
+        watch, _ = _last_found.get(key, (None, ()))
         if watch is None:
-            watch = weakref.ref(self._boxes[key][0], lambda _: _found.pop(key, None))
-        _found[key] = watch, [weakref.ref(one) for one in (tensor, *self.tensors)]
+            watch = weakref.ref(self._boxes[key][0], lambda _: _last_found.pop(key, None))
+        _last_found[key] = watch, [weakref.ref(one) for one in (tensor, *self.tensors)]
 
     def explained(self) -> bool:
         """Whether all references to all of the arrays are explained."""
@@ -146,7 +147,7 @@ class Sharers:
 
 # By the identity of the array that owns the memory: a weak reference that removes the entry when
 # the memory is freed, and weak references to the tensors that a search through all objects found.
-_found: dict[int, tuple[Any, list[Any]]] = {}
+_last_found: dict[int, tuple[Any, list[Any]]] = {}
 
 
 def sharers(tensor: Any, cls: type, known: Iterable[Any] = (), newest: Any = None) -> Any:
@@ -179,13 +180,13 @@ def sharers(tensor: Any, cls: type, known: Iterable[Any] = (), newest: Any = Non
 
 def _near(tensor: Any) -> list[Any]:
     """Tensors over the same memory that can be reached from a tensor: see `Node.tensor`."""
-    found = [tensor]
-    for one in found:
+    reached = [tensor]
+    for one in reached:
         reference = None if one._node is None else getattr(one._node, "tensor", None)
         other = None if reference is None else reference()
-        if other is not None and not any(other is before for before in found):
-            found.append(other)
-    return found[1:]
+        if other is not None and not any(other is before for before in reached):
+            reached.append(other)
+    return reached[1:]
 
 
 def _explained_by_graph(users: Sharers, node: Any, newest: Any) -> bool:
@@ -210,10 +211,10 @@ def _explained_by_graph(users: Sharers, node: Any, newest: Any) -> bool:
 
 
 def _with_subclasses(cls: Any) -> set[Any]:
-    found = {cls}
+    classes = {cls}
     for below in cls.__subclasses__():
-        found |= _with_subclasses(below)
-    return found
+        classes |= _with_subclasses(below)
+    return classes
 
 
 # Where two arrays over one memory meet.
@@ -273,8 +274,10 @@ def _steps(array: Any) -> list[tuple[int, int]]:
 
 
 def bounds(array: Any) -> tuple[int, int]:
-    """The addresses of the first byte of an array and after the last."""
-    low = NAMESPACES[type(array)].address(array)
+    """The addresses of the first byte of an array and after the last; all where it is unknown."""
+    low = namespace_of(array).address(array)
+    if low is None:
+        return 0, sys.maxsize
     if array.size == 0:
         return low, low
     high = low + array.dtype.itemsize

@@ -12,7 +12,6 @@ and so are their master weights, if they have any, from which the parameter is r
 
 import contextvars
 import os
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -24,6 +23,7 @@ import numpy as np
 from gpugrad.backend.device import check_same_device, device_of
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import versions
+from gpugrad.engine.aliasing import bounds
 
 __all__ = [
     "MASTER", "SMALL", "FlatParameters", "constants", "jobs_of", "run_jobs", "separate",
@@ -53,22 +53,6 @@ def working_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.float32) if dtype.itemsize < 4 else dtype
 
 
-def bounds(array: Any) -> tuple[int, int]:
-    """The first and the last address of an array's memory; all addresses where unknown."""
-    low = namespace_of(array).address(array)
-    if low is None:
-        return 0, sys.maxsize
-    if not array.size:
-        return low, low
-    high = low + array.itemsize
-    for size, stride in zip(array.shape, array.strides):
-        if stride < 0:
-            low += (size - 1) * stride
-        else:
-            high += (size - 1) * stride
-    return low, high
-
-
 def separate(arrays: list[Any]) -> list[bool]:
     """For each array, whether no other one overlaps its memory."""
     alone = [True] * len(arrays)
@@ -91,23 +75,8 @@ class FlatParameters:
     """
 
     __slots__ = (
-        "_flat",
-        "_flat_p",
-        "_numbers",
-        "_p",
-        "_scratch",
-        "_state",
-        "_values",
-        "_views",
-        "age",
-        "arrays",
-        "dtype",
-        "master",
-        "names",
-        "size",
-        "state_views",
-        "states",
-        "tensors",
+        "_flat", "_flat_p", "_numbers", "_p", "_scratch", "_state", "_values", "_views", "age",
+        "arrays", "dtype", "master", "names", "size", "state_views", "states", "tensors",
     )  # fmt: skip
 
     def __init__(
@@ -295,7 +264,7 @@ def threads() -> int:
 
 
 def run_jobs(jobs: list[Job], memories: list[dict[Any, np.ndarray]]) -> None:
-    """Run the jobs of `apply`; ``memories`` has the scratch memory of each thread."""
+    """Run the jobs of `jobs_of`; ``memories`` has the scratch memory of each thread."""
     if len(jobs) < 3 or threads() < 2:
         for job in jobs:
             job(memories[0])

@@ -229,7 +229,7 @@ class Optimizer:
                 if run is not None:
                     together.append(run)
                 else:
-                    layout.part(bucket)
+                    layout.remove(bucket)
                     self._disband(group, bucket, together, jobs)
             for p, alone in zip(layout.singles, layout.alone):
                 self._prepare_one(group, p, names, alone, together, jobs)

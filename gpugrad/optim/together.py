@@ -48,7 +48,7 @@ class Layout:
             bucket.unload()
         return None
 
-    def part(self, bucket: FlatParameters) -> None:
+    def remove(self, bucket: FlatParameters) -> None:
         """Remove a bucket whose members are stepped in another way; the layout is stale then."""
         bucket.unload()
         self.buckets = [other for other in self.buckets if other is not bucket]
