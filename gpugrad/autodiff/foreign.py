@@ -28,8 +28,13 @@ CONSTANTS = (
     types.MethodType, types.ModuleType, np.dtype, np.ufunc, type(None), type(...),
 )  # fmt: skip
 
-
 _STRUCTURE = (*CONSTANTS, list, tuple, dict)
+
+# By these, a value shows that it holds numbers.
+_PROTOCOLS = (
+    "__array__", "__array_interface__", "__cuda_array_interface__", "__dlpack__", "__float__",
+    "__buffer__",
+)  # fmt: skip
 
 
 def _pandas(where: str, value: Any) -> Any:
@@ -70,7 +75,6 @@ _LABELLED: dict[str, tuple[Callable[[str, Any], Any], Callable[[Any, Any], Any]]
     "pandas.DataFrame": (_pandas, _with_columns),
     "xarray.DataArray": (_xarray, _with_coordinates),
 }
-
 
 # The entry of `_LABELLED` for each type that was met, None for most.
 _entries: dict[type, Any] = {}
@@ -131,18 +135,11 @@ def holds_numbers(value: Any) -> bool:
     """Whether a value that is no array and no structure of arrays has numbers in it."""
     if isinstance(value, CONSTANTS):
         return False
-    cls = type(value)
-    if any(hasattr(cls, name) for name in _PROTOCOLS) or (
-        hasattr(value, "shape") and hasattr(value, "dtype")
-    ):
+    if any(hasattr(type(value), name) for name in _PROTOCOLS):
+        return True
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
         return True
     return any(is_array(part) or is_labelled(part) for part in _parts(value))
-
-
-_PROTOCOLS = (
-    "__array__", "__array_interface__", "__cuda_array_interface__", "__dlpack__", "__float__",
-    "__buffer__",
-)  # fmt: skip
 
 
 def _parts(value: Any) -> Iterator[Any]:

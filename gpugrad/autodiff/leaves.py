@@ -53,7 +53,7 @@ def leaf_type(value: Any) -> Any:
 
 def common_type(leaf_types: Sequence[Any]) -> str:
     """The type of the results of arguments of these types."""
-    types = [kind if isinstance(kind, str) else "array" for kind in leaf_types]
+    types = [one if isinstance(one, str) else "array" for one in leaf_types]
     return min(types, key=LEAF_TYPES.index, default="tensor")
 
 
@@ -81,37 +81,37 @@ def tensors_of(
     A number goes beside the arrays among ``args``, to their dtype and device. ``path`` says where
     a leaf is.
     """
-    alone = [
-        kind in ("number", "scalar") or (kind == "array" and not leaf.ndim)
-        for leaf, kind in zip(leaves, types)
+    are_numbers = [
+        leaf_type in ("number", "scalar") or (leaf_type == "array" and not leaf.ndim)
+        for leaf, leaf_type in zip(leaves, types)
     ]
     arrays = []
-    if any(alone):
+    if any(are_numbers):
         arrays = [leaf for leaf in tree.flatten(args)[0] if namespace_of(leaf) is not None]
     tensors = []
-    for index, (leaf, kind, number) in enumerate(zip(leaves, types, alone)):
-        if kind == "number":
+    for index, (leaf, leaf_type, is_number) in enumerate(zip(leaves, types, are_numbers)):
+        if leaf_type == "number":
             dtype = _dtype_of_number(leaf, arrays)
-            tensors.append(as_tensor(leaf, dtype=dtype, device=_place(arrays)))
+            tensors.append(as_tensor(leaf, dtype=dtype, device=_gpu_of(arrays)))
             continue
-        if not isinstance(kind, str):
+        if not isinstance(leaf_type, str):
             leaf = unlabelled(f"{who}: {path(index)}", leaf)
         if leaf.dtype.kind not in "fc":
             raise DTypeError(
                 f"{who}: dtype {leaf.dtype} has no gradient here ({path(index)}). Pass "
                 "floating-point numbers, cast with .astype, or leave the argument out of argnums"
             )
-        place = _place(arrays) if number else None
-        if kind == "scalar" and place is None:
-            place = default_device()
-        tensors.append(as_tensor(leaf, device=place))
+        device = _gpu_of(arrays) if is_number else None
+        if leaf_type == "scalar" and device is None:
+            device = default_device()
+        tensors.append(as_tensor(leaf, device=device))
     return tensors
 
 
-def _place(arrays: Sequence[Any]) -> Device | None:
+def _gpu_of(arrays: Sequence[Any]) -> Device | None:
     """The device of the first array on a GPU, beside which a number goes; None if none is."""
-    places = (one.device if isinstance(one, Tensor) else device_of(one) for one in arrays)
-    return next((place for place in places if place.kind != "cpu"), None)
+    devices = (one.device if isinstance(one, Tensor) else device_of(one) for one in arrays)
+    return next((device for device in devices if device.kind != "cpu"), None)
 
 
 def _dtype_of_number(number: Any, arrays: Sequence[Any]) -> np.dtype[Any]:

@@ -20,7 +20,7 @@ class Transformed:
     ) -> None:
         functools.update_wrapper(self, f, updated=())
         self._call = call
-        self._made = (transform, f, options)
+        self._arguments = (transform, f, options)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._call(*args, **kwargs)
@@ -30,7 +30,8 @@ class Transformed:
         return self if instance is None else types.MethodType(self, instance)
 
     def __repr__(self) -> str:
-        return f"<gpugrad.{self._made[0].__name__} of {self._made[1]!r}>"
+        transform, f, _ = self._arguments
+        return f"<gpugrad.{transform.__name__} of {f!r}>"
 
     def __reduce__(self) -> Any:
         # A decorated function is found by its name.
@@ -40,10 +41,10 @@ class Transformed:
                 return name
         except (AttributeError, KeyError):
             pass
-        return _made_again, self._made
+        return _transform, self._arguments
 
 
-def _made_again(transform: Function, f: Function, options: dict[str, Any]) -> Any:
+def _transform(transform: Function, f: Function, options: dict[str, Any]) -> Any:
     return transform(f, **options)
 
 

@@ -92,12 +92,14 @@ def _compare_dtypes(node: Any, raws: Sequence[Any], y: Any) -> None:
     """Warn where a recorded operand has another precision than the result."""
     if in_rules.get() or "dtype" in (node.parameters or {}):
         return
-    made = {_bits(one): one.dtype for one in (y if isinstance(y, tuple) else (y,)) if _bits(one)}
+    outputs = y if isinstance(y, tuple) else (y,)
+    results = {bits: one.dtype for one in outputs if (bits := _bits(one))}
     for position, (raw, parent) in enumerate(zip(raws, node.parents)):
-        if parent is None or not made or not _bits(raw) or _bits(raw) in made:
+        bits = _bits(raw)
+        if parent is None or not results or not bits or bits in results:
             continue
-        kinds = node.op.operands
-        if kinds[min(position, len(kinds) - 1)] == "cast" and _bits(raw) < max(made):
+        operands = node.op.operands
+        if operands[min(position, len(operands) - 1)] == "cast" and bits < max(results):
             continue  # a value that is written into a tensor of more digits loses none
         others = [
             f"argument {number}, {f'of shape {one.shape}' if one.shape else 'a number'}, is "
@@ -107,7 +109,7 @@ def _compare_dtypes(node: Any, raws: Sequence[Any], y: Any) -> None:
         ]
         warn(
             f"{node.op.shown}: argument {position} is {raw.dtype}, but the result is "
-            f"{next(iter(made.values()))}: {'; '.join(others) or 'the operation computes so'}. "
+            f"{next(iter(results.values()))}: {'; '.join(others) or 'the operation computes so'}. "
             "Cast one of them with .astype, or use Python numbers, which promote nothing",
             DTypeWarning,
         )
