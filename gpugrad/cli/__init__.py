@@ -1,6 +1,8 @@
 """The ``gpugrad`` command and its subcommands. May import anything of gpugrad."""
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
 
 from gpugrad.cli import doctor
@@ -26,4 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help()
         return 0
-    return int(options.run(options))
+    try:
+        status = int(options.run(options))
+        sys.stdout.flush()
+    except BrokenPipeError:  # as of `gpugrad doctor | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status

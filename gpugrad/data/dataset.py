@@ -9,6 +9,7 @@ import numpy as np
 from gpugrad.backend.device import Device, device_of
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.backend.staging import Source
+from gpugrad.engine.messages import instead_of
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions import FUNCTIONS
 from gpugrad.tensor import Tensor, as_tensor, asarray
@@ -109,7 +110,7 @@ def _rows(who: str, index: int, array: Any) -> Any:
         except DTypeError:
             raise DTypeError(
                 f"{who}: array {index} is a {type(array).__name__}; expected a Tensor, an array "
-                "or a list"
+                f"or a list. {instead_of(array)}"
             ) from None
     if not array.shape:
         raise ShapeError(f"{who}: array {index} is 0-d; expected one row for each sample")

@@ -17,7 +17,8 @@ from gpugrad.engine.op import Op
 from gpugrad.errors import DeviceError, DTypeError, GpugradError, IndexingError, ShapeError
 
 __all__ = [
-    "check_gradient", "check_real", "explain", "explain_no_memory", "type_name", "wrong_operand",
+    "check_gradient", "check_real", "explain", "explain_no_memory", "instead_of", "type_name",
+    "wrong_operand",
 ]  # fmt: skip
 
 
@@ -31,9 +32,30 @@ def wrong_operand(op: Op, operand: Any) -> DTypeError:
     """The error for an operand other than a Tensor, an array, a number or a list of numbers."""
     return DTypeError(
         f"{op.shown}: expected a Tensor, an array, a number or a list of numbers, got "
-        f"{type_name(type(operand))}. Convert it first, for example with "
-        "gg.tensor(numpy.asarray(...))"
+        f"{type_name(type(operand))}. {instead_of(operand)}"
     )
+
+
+def instead_of(value: Any) -> str:
+    """What to write for a value of another library, by the module of its type."""
+    if isinstance(value, numpy.ma.MaskedArray):
+        return (
+            "Give it m.filled(0), and the mask to gg.where, or to where= as in t.sum(where=~m.mask)"
+        )
+    module = f"{type(value).__module__}."
+    for start, advice in _INSTEAD.items():
+        if module.startswith(start):
+            return advice
+    return "Convert it first, for example with gg.tensor(numpy.asarray(...))"
+
+
+_INSTEAD = {
+    "scipy.sparse.": "Write m.toarray(), or make the product with it an op with gg.custom_op, "
+    "whose derivative multiplies with m.T",
+    "torch.": "Write gg.from_dlpack(t.detach())",
+    "pandas.": "Write .to_numpy()",
+    "polars.": "Write .to_numpy()",
+}
 
 
 def check_real(who: str, gradient: Any, data: Any, what: str = "gradient") -> None:

@@ -16,7 +16,7 @@ from gpugrad.errors import GradientError
 
 __all__ = [
     "CHANGES", "COMPLETES", "FOLLOWS", "RETAINS", "Handle", "HookedLeaf", "HookedNode", "Leaf",
-    "Node", "add_hook", "eager", "next_serial",
+    "Node", "add_hook", "eager", "next_serial", "retains",
 ]  # fmt: skip
 
 # Serial numbers are a clock: they order nodes topologically (parents come first), and they
@@ -114,8 +114,14 @@ class Leaf:
 CHANGES, RETAINS, COMPLETES, FOLLOWS = range(4)
 
 _hook_numbers = itertools.count()
+
 # Leaves with hooks for a complete gradient: only for these does the walk find out when it is.
 eager: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def retains(node: Any) -> bool:
+    """Whether ``retain_grad`` was called for the tensor of a node."""
+    return any(order == RETAINS for order, _ in getattr(node, "hooks", ()))
 
 
 class HookedNode(Node):

@@ -5,11 +5,11 @@ Names, arguments and results are those of NumPy's functions for arrays; ``numpy.
 supported.
 """
 
-import warnings
 from typing import Any
 
 import numpy as np
 
+from gpugrad.backend.lines import warn
 from gpugrad.errors import ArgumentError, ShapeError
 from gpugrad.functions import linalg
 from gpugrad.functions.function_base import convolve
@@ -233,10 +233,9 @@ def polyfit(
     if full:
         return coefficients, remains, rank, values, rcond
     if int(rank) != order:
-        warnings.warn(
+        warn(
             "polyfit: the points tell too little for this degree, the fit is one of many",
             np.exceptions.RankWarning,
-            stacklevel=2,
         )
     if not cov:
         return coefficients

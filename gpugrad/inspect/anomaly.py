@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from gpugrad.backend.lines import called_at, user_line
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.modes import observed
 from gpugrad.engine.outputs import OutputGrads
 from gpugrad.errors import AnomalyError
-from gpugrad.inspect.lines import called_at, user_line
 
 __all__ = ["detect_anomaly"]
 

@@ -10,11 +10,11 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from gpugrad.backend.lines import called_at, user_line, warn
 from gpugrad.backend.namespace import NAMESPACES
 from gpugrad.engine import versions
 from gpugrad.engine.modes import in_rules, observed
 from gpugrad.errors import DTypeWarning, GradientError
-from gpugrad.inspect.lines import called_at, user_line, warn
 
 __all__ = ["debug_mode"]
 

@@ -9,10 +9,10 @@ from contextvars import ContextVar
 from typing import Any, Self
 
 from gpugrad.backend.device import sending
+from gpugrad.backend.lines import user_line
 from gpugrad.backend.namespace import imported
 from gpugrad.engine.modes import Block, Stack
 from gpugrad.errors import SyncError
-from gpugrad.inspect.lines import user_line
 
 __all__ = ["sync_guard"]
 

@@ -11,6 +11,7 @@ import numpy as np
 from gpugrad.backend.device import Device, default_device
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import record
+from gpugrad.engine.messages import instead_of
 from gpugrad.errors import DTypeError, GradientError, ShapeError
 
 __all__ = [
@@ -137,7 +138,7 @@ def raw_array(data: Any, dtype: Any = None, device: Any = None, asked: bool = Tr
             if not hasattr(data, "__array__"):
                 raise DTypeError(
                     f"tensor: expected an array, a number or lists of numbers, got "
-                    f"{type(data).__name__}"
+                    f"{type(data).__name__}. {instead_of(data)}"
                 ) from None
             return Device(device or default_device()).send(np.asarray(data), asked=asked)
     return Device(device or default_device()).send(host_array(data, dtype), asked=asked)

@@ -10,14 +10,16 @@ from typing import Any, Self
 import numpy as np
 
 from gpugrad.backend.device import Device, beside, copied, device_of, to_numpy
+from gpugrad.backend.lines import warn
 from gpugrad.backend.namespace import NAMESPACES, Namespace, namespace_of, register
 from gpugrad.engine import versions
 from gpugrad.engine.aliasing import check_writable
 from gpugrad.engine.backward import GraphMode, run_backward
 from gpugrad.engine.messages import check_gradient
 from gpugrad.engine.modes import outermost, recording, strict
-from gpugrad.engine.node import Leaf, Node
+from gpugrad.engine.node import Leaf, Node, retains
 from gpugrad.errors import DTypeError, GradientError, ShapeError
+from gpugrad.tensor.askers import advice_for_caller
 from gpugrad.tensor.callers import searches, shows_value
 from gpugrad.tensor.conversion import raw_array, weak_array
 from gpugrad.tensor.delivery import deliver
@@ -180,7 +182,14 @@ class Tensor(Members):
 
         An assigned gradient is copied, since later passes add to it in place.
         """
-        return getattr(self, "_grad", None)
+        grad = getattr(self, "_grad", None)
+        if grad is None and isinstance(self._node, Node) and not retains(self._node):
+            warn(
+                "grad: this tensor was computed, and a backward pass keeps the gradients of leaves "
+                "alone. Call t.retain_grad() before backward(), or write gg.gradients(loss, t)",
+                UserWarning,
+            )
+        return grad
 
     @grad.setter
     def grad(self, value: Any) -> None:
@@ -321,11 +330,13 @@ class Tensor(Members):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if self._node is not None:
+            advice = advice_for_caller() or (
+                "Use the functions of gpugrad (or NumPy's own on the tensor), or "
+                ".detach().numpy(). For np.array([t, u]) write gg.stack([t, u]), for np.r_ gg.r_; "
+                "put `array[i] = t` into gg.zeros; multiply with the .to_numpy() of a pandas table"
+            )
             raise GradientError(
-                "this tensor requires a gradient, which a NumPy array cannot carry. Use the "
-                "functions of gpugrad (or NumPy's own on the tensor), or .detach().numpy(). "
-                "For np.array([t, u]) write gg.stack([t, u]); put `array[i] = t` into gg.zeros; "
-                "multiply with the .to_numpy() of a pandas table"
+                f"this tensor requires a gradient, which a NumPy array cannot carry. {advice}"
             )
         if self.device.kind != "cpu":
             raise DTypeError(
@@ -350,10 +361,12 @@ class Tensor(Members):
             and outermost.get() is None
             and shows_value(sys._getframe(2))  # the caller of `float`
         ):
+            advice = advice_for_caller() or (
+                "Write gg.sin(t) for a function of it, or t.item() for the value alone"
+            )
             raise GradientError(
                 f"{who}: a Python number cannot carry the gradient that this tensor requires "
-                "(math.sin(t) needs one, too). Write gg.sin(t) for a function of it, or "
-                "t.item() for the value alone"
+                f"(math.sin(t) needs one, too). {advice}"
             )
         return self.item()
 

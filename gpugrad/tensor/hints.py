@@ -13,7 +13,7 @@ from gpugrad.errors import DTypeError
 from gpugrad.tensor.foreign import METHODS, OF_MODULES
 
 __all__ = [
-    "KEYWORDS", "METHODS", "NUMPY", "OF_MODULES", "Foreign", "absent", "fits", "hint",
+    "KEYWORDS", "METHODS", "NUMPY", "OF_MODULES", "Foreign", "Setting", "absent", "fits", "hint",
     "not_fitting", "of_one_shape", "watched",
 ]  # fmt: skip
 
@@ -140,3 +140,12 @@ class Foreign:
         raise AttributeError(
             f"{cls.__name__!r} object has no attribute {self._name!r}. Write {self._instead}"
         )
+
+
+class Setting(Foreign):
+    """A `Foreign` attribute that is not assigned either, once the object has what it is about."""
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        if getattr(instance, "param_groups", None):
+            self.__get__(instance)
+        vars(instance)[self._name] = value

@@ -4,7 +4,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from gpugrad.engine.node import CHANGES, COMPLETES, RETAINS, Handle, Leaf, add_hook
+from gpugrad.engine.node import CHANGES, COMPLETES, RETAINS, Handle, Leaf, add_hook, retains
 from gpugrad.errors import GradientError
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.delivery import deliver
@@ -69,7 +69,7 @@ def retain_grad(self: Tensor) -> Tensor:
     (tensor(2.), tensor(12.))
     """
     node = _node(self, "retain_grad")
-    if isinstance(node, Leaf) or any(order == RETAINS for order, _ in getattr(node, "hooks", ())):
+    if isinstance(node, Leaf) or retains(node):
         return self
     hook = _Retain(self)
     hook.handle = add_hook(node, RETAINS, hook)

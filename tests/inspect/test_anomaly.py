@@ -377,7 +377,7 @@ def test_integers_and_booleans_are_always_finite():
 
 
 def test_the_line_is_that_of_the_innermost_code_that_is_no_library():
-    from gpugrad.inspect.lines import user_line
+    from gpugrad.backend.lines import user_line
 
     assert at("just here") in user_line()  # just here
     # A package whose name begins like gpugrad's is the user's.

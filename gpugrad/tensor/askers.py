@@ -1,0 +1,44 @@
+"""Which library asks a recorded tensor for a NumPy array, and what to write there. Imports nothing.
+
+NumPy passes on no name; the frames of the stack tell it.
+"""
+
+import sys
+from typing import Any
+
+__all__ = ["advice_for_caller"]
+
+# By the beginning of the module's name; the first that fits counts.
+LIBRARIES = {
+    "matplotlib": "To plot its values give matplotlib t.detach().cpu().numpy()",
+    "seaborn": "To plot its values write t.detach().cpu().numpy()",
+    "scipy.sparse": "Write matrix.toarray() for a dense product, which has a gradient; or make the "
+    "product an op with gg.custom_op, whose derivative multiplies with matrix.T",
+    "scipy.special": "SciPy's {name} makes an array of it: write gg.special.{name}",
+    "scipy.fft": "Write gg.fft.{name}",
+    "scipy.linalg": "Write gg.linalg.{name}, where there is one, or an op with gg.custom_op",
+    "scipy.optimize": "Give it numbers: minimize(gg.value_and_grad(f), x0, jac=True), or .item() "
+    "of a function that it does not differentiate",
+    "scipy": "SciPy's {name} makes an array of it: write it with gg's functions, or make it an op "
+    "with gg.custom_op, which gets arrays and says its derivative",
+    "sklearn": "Give it t.detach().numpy(): it has no derivative",
+    "pandas": "Give it t.detach().numpy()",
+    "torch": "Give it torch.from_numpy(t.detach().numpy()), or torch.from_dlpack(t.detach())",
+    "numpy.ma": "A masked array has no gradient: write gg.where(mask, 0, t), or where= in sums",
+}
+
+
+def advice_for_caller() -> str:
+    """What to write in place of the call that asks for an array; empty where nobody is known."""
+    frame: Any = sys._getframe(2)
+    found = name = ""
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        own = module.partition(".")[0] in ("gpugrad", "numpy") and not module.startswith("numpy.ma")
+        library = next((one for one in LIBRARIES if f"{module}.".startswith(f"{one}.")), None)
+        if library is None and not own:
+            break  # the user's code
+        if library is not None and (not found or not frame.f_code.co_name.startswith("_")):
+            found, name = library, frame.f_code.co_name
+        frame = frame.f_back
+    return LIBRARIES[found].format(name=name) if found else ""
