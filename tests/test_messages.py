@@ -117,3 +117,9 @@ def test_the_doctor_ends_quietly_where_nobody_reads_on():
     )
     os.close(write)
     assert done.stderr == b""
+
+
+@pytest.mark.parametrize("name", ["cuda", "linalg", "special", "fft", "nn", "optim", "random"])
+def test_modules_have_their_public_names_in_errors(name):
+    with pytest.raises(AttributeError, match=f"^module 'gpugrad.{name}' has no .* 'frobnicate'$"):
+        getattr(gg, name).frobnicate

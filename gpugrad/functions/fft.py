@@ -8,13 +8,14 @@ are in ``gpugrad/ops/fft.py``; docs/derivatives.md defines gradients of complex 
 """
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from gpugrad.errors import ArgumentError, DTypeError, ShapeError
 from gpugrad.functions.manipulation import concat, slices
 from gpugrad.functions.operands import all_or_numbers, axis_numbers
 from gpugrad.ops.fft import ADJOINT
 from gpugrad.tensor import OPS, Tensor, as_tensor, creation
+from gpugrad.tensor.hints import absent
 
 __all__ = [
     "fft", "fft2", "fftfreq", "fftn", "fftshift", "hfft", "ifft", "ifft2", "ifftn", "ifftshift",
@@ -262,5 +263,10 @@ def ifftshift(x: Any, /, axes: int | Axes = None) -> Tensor:
     return _shifted("ifftshift", x, axes, -1)
 
 
-def __dir__() -> list[str]:
-    return sorted(__all__)
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> NoReturn:
+        raise absent("fft", name)
+
+    def __dir__() -> list[str]:
+        return sorted(__all__)

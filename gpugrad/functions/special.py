@@ -9,7 +9,7 @@ SciPy's ufuncs accept Tensors: ``scipy.special.gammaln(t)`` is ``gg.special.gamm
 """
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from gpugrad.errors import ArgumentError, DTypeError
 from gpugrad.functions import special_ops
@@ -17,6 +17,7 @@ from gpugrad.functions.operands import floating, together
 from gpugrad.functions.special_ops import *  # noqa: F403
 from gpugrad.functions.special_ops import digamma
 from gpugrad.tensor import OPS, Tensor, as_tensor
+from gpugrad.tensor.hints import absent
 
 __all__ = [  # noqa: PLE0604  names of the table
     "iv", "ive", "jn", "jv", "kn", "kv", "kve", "log_softmax", "logsumexp", "multigammaln",
@@ -185,5 +186,10 @@ def _over_axes(name: str, x: Any, axis: Any) -> Tensor:
     return OPS[name](x, axis=tuple(range(x.ndim)) if axis is None else axis)
 
 
-def __dir__() -> list[str]:
-    return sorted(__all__)
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> NoReturn:
+        raise absent("special", name)
+
+    def __dir__() -> list[str]:
+        return sorted(__all__)

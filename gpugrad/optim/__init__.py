@@ -18,7 +18,7 @@ from gpugrad.optim.schedulers import (
     SequentialLR,
     StepLR,
 )
-from gpugrad.tensor.hints import absent
+from gpugrad.tensor.hints import Setting, absent
 
 __all__ = [
     "SGD",
@@ -34,6 +34,9 @@ __all__ = [
     "clip_grad_norm_",
     "clip_grad_value_",
 ]
+
+_RATE = Setting("lr", "optimizer.param_groups[0]['lr'], which may be set, or a scheduler")
+setattr(Optimizer, "lr", _RATE)  # noqa: B010  no member to type
 
 
 if not TYPE_CHECKING:

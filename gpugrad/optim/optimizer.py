@@ -35,7 +35,6 @@ from gpugrad.optim.apply import (
 from gpugrad.optim.loading import loaded_groups, loaded_states
 from gpugrad.optim.together import Layout, Together, is_due, zeros_like
 from gpugrad.tensor import Tensor
-from gpugrad.tensor.hints import Setting
 
 __all__ = ["Optimizer", "number"]
 
@@ -497,7 +496,3 @@ def _reals(arrays: Iterable[Any]) -> list[Any]:
 
 def _imaginaries(arrays: Iterable[Any]) -> list[Any]:
     return [array.imag for array in arrays]
-
-
-_RATE = Setting("lr", "optimizer.param_groups[0]['lr'], which may be set, or a scheduler")
-setattr(Optimizer, "lr", _RATE)  # noqa: B010  no member to type

@@ -6,7 +6,19 @@ NumPy passes on no name; the frames of the stack tell it.
 import sys
 from typing import Any
 
-__all__ = ["advice_for_caller"]
+__all__ = ["CARRIES_NONE", "NOT_KEPT", "NO_ARRAY", "NO_NUMBER", "advice_for_caller"]
+
+CARRIES_NONE = "this tensor requires a gradient, which a NumPy array cannot carry. "
+NO_ARRAY = (
+    "Use the functions of gpugrad (or NumPy's own on the tensor), or .detach().numpy(). For "
+    "np.array([t, u]) write gg.stack([t, u]), for np.r_ gg.r_; put `array[i] = t` into gg.zeros; "
+    "multiply with the .to_numpy() of a pandas table"
+)
+NO_NUMBER = "Write gg.sin(t) for a function of it, or t.item() for the value alone"
+NOT_KEPT = (
+    "grad: this tensor was computed, and a backward pass keeps the gradients of leaves alone. Call "
+    "t.retain_grad() before backward(), or write gg.gradients(loss, t)"
+)
 
 # By the beginning of the module's name; the first that fits counts.
 LIBRARIES = {
@@ -28,8 +40,8 @@ LIBRARIES = {
 }
 
 
-def advice_for_caller() -> str:
-    """What to write in place of the call that asks for an array; empty where nobody is known."""
+def advice_for_caller(otherwise: str) -> str:
+    """What to write in place of the call that asks for an array; ``otherwise`` for the user's."""
     frame: Any = sys._getframe(2)
     found = name = ""
     while frame is not None:
@@ -41,4 +53,4 @@ def advice_for_caller() -> str:
         if library is not None and (not found or not frame.f_code.co_name.startswith("_")):
             found, name = library, frame.f_code.co_name
         frame = frame.f_back
-    return LIBRARIES[found].format(name=name) if found else ""
+    return LIBRARIES[found].format(name=name) if found else otherwise

@@ -19,7 +19,7 @@ from gpugrad.engine.messages import check_gradient
 from gpugrad.engine.modes import outermost, recording, strict
 from gpugrad.engine.node import Leaf, Node, retains
 from gpugrad.errors import DTypeError, GradientError, ShapeError
-from gpugrad.tensor.askers import advice_for_caller
+from gpugrad.tensor.askers import CARRIES_NONE, NO_ARRAY, NO_NUMBER, NOT_KEPT, advice_for_caller
 from gpugrad.tensor.callers import searches, shows_value
 from gpugrad.tensor.conversion import raw_array, weak_array
 from gpugrad.tensor.delivery import deliver
@@ -184,11 +184,7 @@ class Tensor(Members):
         """
         grad = getattr(self, "_grad", None)
         if grad is None and isinstance(self._node, Node) and not retains(self._node):
-            warn(
-                "grad: this tensor was computed, and a backward pass keeps the gradients of leaves "
-                "alone. Call t.retain_grad() before backward(), or write gg.gradients(loss, t)",
-                UserWarning,
-            )
+            warn(NOT_KEPT, UserWarning)
         return grad
 
     @grad.setter
@@ -330,14 +326,7 @@ class Tensor(Members):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if self._node is not None:
-            advice = advice_for_caller() or (
-                "Use the functions of gpugrad (or NumPy's own on the tensor), or "
-                ".detach().numpy(). For np.array([t, u]) write gg.stack([t, u]), for np.r_ gg.r_; "
-                "put `array[i] = t` into gg.zeros; multiply with the .to_numpy() of a pandas table"
-            )
-            raise GradientError(
-                f"this tensor requires a gradient, which a NumPy array cannot carry. {advice}"
-            )
+            raise GradientError(CARRIES_NONE + advice_for_caller(NO_ARRAY))
         if self.device.kind != "cpu":
             raise DTypeError(
                 f"a tensor on {self.device} does not become a NumPy array by itself. Write "
@@ -361,12 +350,9 @@ class Tensor(Members):
             and outermost.get() is None
             and shows_value(sys._getframe(2))  # the caller of `float`
         ):
-            advice = advice_for_caller() or (
-                "Write gg.sin(t) for a function of it, or t.item() for the value alone"
-            )
             raise GradientError(
                 f"{who}: a Python number cannot carry the gradient that this tensor requires "
-                f"(math.sin(t) needs one, too). {advice}"
+                f"(math.sin(t) needs one, too). {advice_for_caller(NO_NUMBER)}"
             )
         return self.item()
 

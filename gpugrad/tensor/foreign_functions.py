@@ -378,6 +378,22 @@ MODULES = {
             "leaky_relu_ relu_ rrelu_ selu_ threshold_",
         }),
     },
+    "linalg": rows({
+        "gg.linalg.expm(x)": "matrix_exp",
+        "gg.linalg.solve(a, b)": "lu lu_factor lu_solve cho_solve ldl_factor ldl_solve solve_ex "
+        "lu_factor_ex",
+        "gg.linalg.inv(x)": "inv_ex",
+        "gg.linalg.cholesky(x)": "cho_factor cholesky_ex",
+        "gg.vander(x)": "vander",
+        "gg.linalg.qr(x)": "householder_product",
+    }),
+    "special": rows({
+        "gg.special.gammaln(x)": "loggamma",
+        "gg.special.expit(x)": "sigmoid",
+        "gg.special.jv(n, x)": "jve",
+        "gg.{}(x)": "log2 round sign",
+    }),
+    "fft": {},
     "optim": rows({
         "scipy.optimize.minimize(gg.value_and_grad(f), x0, jac=True, method='L-BFGS-B')": "LBFGS",
         "gg.optim.StepLR and the like: the schedulers are here": "lr_scheduler",
