@@ -16,7 +16,7 @@ from gpugrad.backend.device import default_device, device, to_numpy
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.backward import run_backward
 from gpugrad.engine.forward import push
-from gpugrad.engine.modes import enable_grad, indices_are_checked, recording
+from gpugrad.engine.modes import enable_grad, is_debugging, recording
 from gpugrad.engine.node import Leaf, Node, next_serial
 from gpugrad.engine.op import TABLE, Op
 from gpugrad.engine.outputs import OutputsNode, pick
@@ -124,7 +124,7 @@ class _Call:
         if not ys:
             return tree.unflatten(done.structure, done.leaves)
         self.outputs, self.xp = _shapes(done), namespace_of(ys[0])
-        if indices_are_checked():
+        if is_debugging():
             self.seen = [np.array(to_numpy(y)) for y in ys]
         whole = OutputsNode(
             CHECKPOINT,

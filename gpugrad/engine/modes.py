@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 
 __all__ = [
     "Block", "Observers", "Stack", "deterministic", "enable_grad", "in_rules",
-    "indices_are_checked", "is_deterministic", "is_grad_enabled", "no_grad", "observed",
+    "is_debugging", "is_deterministic", "is_grad_enabled", "no_grad", "observed",
     "observer", "outermost", "recording", "set_grad_enabled", "strict",
 ]  # fmt: skip
 
@@ -64,13 +64,13 @@ def is_deterministic() -> bool:
     return _in_order.get()
 
 
-def indices_are_checked() -> bool:
-    """Whether to check indices on a device, for which the host waits: in debug_mode."""
+def is_debugging() -> bool:
+    """Whether debug_mode is on, in which checks may wait for a device and compute twice."""
     watch = observer.get()
     if watch is None:
         return False
     members = watch.members if isinstance(watch, Observers) else (watch,)
-    return any(getattr(member, "checks_indices", False) for member in members)
+    return any(getattr(member, "is_debug_mode", False) for member in members)
 
 
 # A block that is open, and the values of the variables before it.

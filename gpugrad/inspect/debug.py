@@ -61,7 +61,7 @@ class debug_mode(observed):  # noqa: N801 - a block, like detect_anomaly
 class _Watch:
     """Computes checksums of saved values, and compares them when the values are used."""
 
-    checks_indices = True  # see `gpugrad.engine.modes.indices_are_checked`
+    is_debug_mode = True  # see `gpugrad.engine.modes.is_debugging`
 
     def __call__(self, node: Any, raws: Sequence[Any], y: Any) -> None:
         node.where = user_line()

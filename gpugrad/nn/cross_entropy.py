@@ -9,7 +9,7 @@ import numpy as np
 
 from gpugrad.backend.device import beside, device_of, to_numpy
 from gpugrad.backend.namespace import namespace_of
-from gpugrad.engine.modes import indices_are_checked
+from gpugrad.engine.modes import is_debugging
 from gpugrad.errors import DeviceError, DTypeError, ShapeError
 from gpugrad.functions.manipulation import moveaxis
 from gpugrad.functions.operands import floating, in_single
@@ -92,7 +92,7 @@ def _classes(who: str, scores: Any, target: Any, ignore_index: int | None) -> tu
         counted = raw != ignore_index
         raw = xp.where(counted, raw, xp.zeros_like(raw))
     # Checking values on a GPU would wait for it: there an invalid class number gives NaN.
-    if not namespace_of(raw).waits or indices_are_checked():
+    if not namespace_of(raw).waits or is_debugging():
         _check_classes(who, raw, shape[1] if len(shape) > 1 else shape[0], ignore_index)
     if listed:
         raw = beside(raw, scores.data, asked=True)

@@ -15,7 +15,7 @@ import numpy as np
 
 from gpugrad.backend import device
 from gpugrad.backend.namespace import namespace_of
-from gpugrad.engine.modes import indices_are_checked
+from gpugrad.engine.modes import is_debugging
 from gpugrad.errors import IndexingError
 from gpugrad.ops.index import is_basic, split
 from gpugrad.tensor.core import Tensor
@@ -97,7 +97,7 @@ def check_numbers(who: str, numbers: Any, axis: int, size: int) -> None:
     """
     if not _is_numbers(numbers) or not numbers.size:
         return
-    if _on_host(numbers) or indices_are_checked():
+    if _on_host(numbers) or is_debugging():
         xp = namespace_of(numbers)
         for number in (xp.min(numbers).item(), xp.max(numbers).item()):
             if not -size <= number < size:
@@ -116,7 +116,7 @@ def _is_numbers(part: Any) -> bool:
 
 def _waits(part: Any) -> bool:
     """Whether a part is an index array on a device that is not checked: the usual index."""
-    return _is_numbers(part) and not _on_host(part) and not indices_are_checked()
+    return _is_numbers(part) and not _on_host(part) and not is_debugging()
 
 
 def _is_mask(part: Any) -> bool:
