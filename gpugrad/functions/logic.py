@@ -1,10 +1,11 @@
-"""Comparisons of whole arrays, and within a tolerance. Imports tensor."""
+"""Comparisons of whole arrays, and within a tolerance. Imports tensor and operands."""
 
 from typing import Any
 
 import numpy as np
 
-from gpugrad.tensor import OPS, Tensor, as_tensor
+from gpugrad.functions.operands import together
+from gpugrad.tensor import OPS, Tensor
 
 __all__ = ["allclose", "array_equal", "array_equiv", "isclose"]
 
@@ -16,9 +17,7 @@ def isclose(
 
     With ``equal_nan`` NaN is close to NaN. No gradient.
     """
-    a, b = (x.detach() if isinstance(x, Tensor) else x for x in (a, b))
-    if not isinstance(a, Tensor) and not isinstance(b, Tensor):
-        a = as_tensor(a)
+    a, b = (x.detach() for x in together(a, b))
     finite = OPS["isfinite"](a) & OPS["isfinite"](b)
     x, y = OPS["where"](finite, a, 0), OPS["where"](finite, b, 0)
     if x.dtype == np.bool_ or x.dtype.kind == "u":
@@ -37,7 +36,7 @@ def allclose(
 
 def array_equal(a: Any, b: Any, equal_nan: bool = False) -> bool:
     """Whether two arrays have one shape and equal elements. A Python bool; the host waits."""
-    a, b = as_tensor(a).detach(), as_tensor(b).detach()
+    a, b = (x.detach() for x in together(a, b))
     if a.shape != b.shape:
         return False
     same = OPS["equal"](a, b)
@@ -48,7 +47,7 @@ def array_equal(a: Any, b: Any, equal_nan: bool = False) -> bool:
 
 def array_equiv(a: Any, b: Any) -> bool:
     """Whether two arrays are equal when broadcast. A Python bool; the host waits."""
-    a, b = as_tensor(a).detach(), as_tensor(b).detach()
+    a, b = (x.detach() for x in together(a, b))
     try:
         np.broadcast_shapes(a.shape, b.shape)
     except ValueError:

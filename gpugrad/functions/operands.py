@@ -17,6 +17,7 @@ from gpugrad.ops.dtypes import HALF, SINGLE
 from gpugrad.tensor import Tensor, as_tensor
 from gpugrad.tensor.conversion import weak_array
 
+_LISTS = (list, tuple)
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -100,6 +101,8 @@ def together(*operands: Any) -> list[Tensor]:
 
 def without_lists(*operands: Any) -> list[Any]:
     """Operands, with lists as tensors beside the arrays among them; numbers stay as they are."""
+    if not any(isinstance(o, _LISTS) for o in operands):
+        return list(operands)
     arrays = [o for o in operands if hasattr(o, "dtype") and not is_number(o)]
     if not arrays:
         return list(operands)

@@ -317,6 +317,7 @@ def cov(
     tensor([[ 1., -1.],
             [-1.,  1.]])
     """
+    m, y, _ = without_lists(m, y, aweights)
     rows = cast(_observations("cov", m, y, rowvar), dtype)
     freedom = (0 if bias else 1) if ddof is None else ddof
     count = rows.shape[1]

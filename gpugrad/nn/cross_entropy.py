@@ -12,7 +12,7 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.modes import is_debugging
 from gpugrad.errors import DeviceError, DTypeError, ShapeError
 from gpugrad.functions.manipulation import moveaxis
-from gpugrad.functions.operands import floating, in_single
+from gpugrad.functions.operands import floating, in_single, together
 from gpugrad.nn.losses import check_real, check_reduction, operand_pair, reduced
 from gpugrad.nn.module import Module
 from gpugrad.ops.losses import of_no_class, one_hot, one_or_nan
@@ -155,6 +155,8 @@ def cross_entropy(
     who = "cross_entropy"
     check_reduction(who, reduction)
     smoothed = _is_smoothed(label_smoothing)
+    if isinstance(logits, list | tuple) and getattr(target, "dtype", np.dtype("O")).kind == "f":
+        logits, target = together(logits, target)
     logits = floating(as_tensor(logits))
     if not hasattr(target, "shape"):
         listed = np.asarray(target)

@@ -11,6 +11,7 @@ from typing import Any
 from gpugrad.engine.op import TABLE
 from gpugrad.errors import ShapeError
 from gpugrad.functions import FUNCTIONS
+from gpugrad.functions.operands import without_lists
 from gpugrad.nn import init
 from gpugrad.nn.activations import MODULES
 from gpugrad.nn.module import Module
@@ -52,6 +53,7 @@ def _applied(op: Callable[..., Tensor], x: Any, weight: Any, bias: Any, *setting
             bias is None or getattr(bias, "_array", bias).ndim == 1
         )
     except AttributeError:  # a list
+        x, weight, bias = without_lists(x, weight, bias)
         bias = bias if bias is None else as_tensor(bias)
         return _applied(op, x, as_tensor(weight), bias, *settings)
     if not fit:

@@ -8,7 +8,7 @@ the function of its name; its arguments are checked at the first call.
 from typing import Any
 
 from gpugrad.errors import DTypeError, ShapeError
-from gpugrad.functions.operands import floating
+from gpugrad.functions.operands import floating, together
 from gpugrad.nn.module import Module
 from gpugrad.tensor import OPS, Tensor, as_tensor
 
@@ -28,6 +28,8 @@ def operand_pair(who: str, prediction: Any, target: Any) -> tuple[Tensor, Tensor
 
     A prediction of whole numbers becomes float64, as in NumPy's mean.
     """
+    if isinstance(prediction, list | tuple):
+        prediction, target = together(prediction, target)
     prediction = floating(as_tensor(prediction))
     if not hasattr(target, "shape"):
         target = as_tensor(target, device=prediction.device, dtype=prediction.dtype)

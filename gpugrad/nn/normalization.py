@@ -5,6 +5,7 @@ from typing import Any
 
 from gpugrad.errors import ShapeError
 from gpugrad.functions import FUNCTIONS
+from gpugrad.functions.operands import without_lists
 from gpugrad.nn.module import Module
 from gpugrad.nn.parameter import Parameter
 from gpugrad.tensor import Tensor, as_tensor, ones, zeros
@@ -45,6 +46,7 @@ def layer_norm(
             [-1.,  1.]])
     """
     sizes = check_shape("layer_norm", normalized_shape)
+    x, weight, bias = without_lists(x, weight, bias)
     x = as_tensor(x)
     parameters = [None if array is None else as_tensor(array) for array in (weight, bias)]
     for label, array in (("the last axes of x", x), *zip(("weight", "bias"), parameters)):

@@ -87,7 +87,10 @@ def _of_words():
         "histogramdd": (lambda a, b: gg.histogramdd([a, b], bins=2), one, other),
         "weights": (lambda a, b: gg.histogram(a, 3, weights=b), one, other),
         "clip": (lambda a, b: gg.clip(a, b, None), one, other),
-        "isclose": (gg.isclose, one, one), "np.dot": (np.dot, one, other),
+        "isclose": (lambda a, b: gg.isclose(a, b, 0, 0), one, one), "np.dot": (np.dot, one, other),
+        "array_equal": (lambda a, b: gg.asarray(gg.array_equal(a, b)), one, one),
+        "array_equiv": (lambda a, b: gg.asarray(gg.array_equiv(a, b)), one, one),
+        "cov": (lambda a, b: gg.cov(a, aweights=b), one, abs(other)),
         "np.where": (lambda a, b: np.where(gg.tensor(True), a, b), one, other),
         "at": (lambda a, b: gg.index_update(a, slice(None), b), one, other),
     }  # fmt: skip
@@ -114,8 +117,32 @@ def _of_linalg():
         yield f"linalg.{name}", call, arrays, range(len(arrays))
 
 
+def _of_layers():
+    """Layers and losses, which look at shapes before they call their ops."""
+    rng = np.random.default_rng(3)
+    rows, weight, bias = rng.normal(size=(4, 3)), rng.normal(size=(3, 3)), rng.normal(size=3)
+    functional = gg.nn.functional
+    shares = rng.uniform(size=(4, 3))
+    calls = {
+        "linear": (functional.linear, rows, weight, bias),
+        "layer_norm": (lambda x, w, b: functional.layer_norm(x, 3, w, b), rows, bias, bias),
+        "mse_loss": (functional.mse_loss, rows, shares),
+        "l1_loss": (functional.l1_loss, rows, shares),
+        "huber_loss": (functional.huber_loss, rows, shares),
+        "cross_entropy": (functional.cross_entropy, rows, shares),
+        "binary_cross_entropy_with_logits": (
+            lambda x, t, w: functional.binary_cross_entropy_with_logits(x, t, pos_weight=w),
+            rows, shares, bias,
+        ),
+    }  # fmt: skip
+    for name, (call, *arrays) in calls.items():
+        yield f"functional.{name}", call, arrays, range(len(arrays))
+
+
 CALLS = {
-    name: words for name, *words in (*_of_table(), *_of_composed(), *_of_words(), *_of_linalg())
+    name: words
+    for group in (_of_table(), _of_composed(), _of_words(), _of_linalg(), _of_layers())
+    for name, *words in group
 }
 
 
