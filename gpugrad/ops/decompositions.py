@@ -352,7 +352,6 @@ op(
     lambda xp, x, /: _of_any(xp, "eig", x),
     vjp_all=_eig_vjp,
     jvp=_eig_jvp,
-    hermitian=True,
     complex="same",
     saves="y",
     outputs=True,

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from optable import arrays_for, bound, outputs_of, prepared
 
 import gpugrad as gg
 from gpugrad.backend import namespace_of
@@ -277,6 +278,28 @@ def test_ops_that_read_one_triangle(op, f, dtype, device, rng):
     # Another mistake is not taken for it.
     words = report(lambda x: real(symmetrized(x)) * gg.abs(x[0, 0].detach()), x)
     assert "is wrong" in words
+    assert "left the graph" in words
+
+
+@pytest.mark.parametrize(
+    "op", [op for op in TABLE.values() if op.hermitian], ids=lambda op: op.name
+)
+def test_what_counts_as_hermitian_reads_one_triangle(op):
+    for sample in op.samples:
+        x, *others = prepared(op, arrays_for(op, sample))
+        half = np.tril(x) + np.triu(np.full_like(x, 7.0), 1)
+        results = [
+            outputs_of(bound(op)(*map(gg.tensor, (first, *others)), **sample.parameters))
+            for first in (x, half)
+        ]
+        for whole, part in zip(*results, strict=True):
+            np.testing.assert_array_equal(part.numpy(), whole.numpy())
+
+
+def test_an_op_of_any_matrix_is_not_said_to_read_one_triangle(device):
+    x = tensor(device, [[4.0, 1.0], [2.0, 1.0]])
+    words = report(lambda x: gg.linalg.eig(x)[0].real * x[0, 0].detach(), x)
+    assert "triangle" not in words
     assert "left the graph" in words
 
 
