@@ -63,18 +63,9 @@ def _cholesky_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
     return (m + adjoint(xp, m)) * 0.5
 
 
-op(
-    "cholesky",
-    lambda xp, x, /: lapack(xp, "cholesky", x),
-    vjp=[_cholesky_vjp],
-    hermitian=True,
-    complex="same",
-    saves="y",
-    samples=SQUARE,
-    prepare=positive,
-    public="linalg",
-    doc="The lower triangular L with L @ L.T.conj() equal to x, positive definite.",
-)
+op("cholesky", lambda xp, x, /: lapack(xp, "cholesky", x), vjp=[_cholesky_vjp], saves="y",
+   hermitian=True, complex="same", samples=SQUARE, prepare=positive, public="linalg",
+   doc="The lower triangular L with L @ L.T.conj() equal to x, positive definite.")  # fmt: skip
 
 # QR.
 
@@ -104,24 +95,12 @@ def _qr_tall(xp: Any, gq: Any, gr: Any, q: Any, r: Any) -> Any:
     return adjoint(xp, xp.solve_triangular(r, adjoint(xp, b)))
 
 
-op(
-    "qr",
-    lambda xp, x, /, mode="reduced": lapack(xp, "qr", x, mode=mode),
-    vjp_all=_qr_vjp,
-    complex="same",
-    saves="y",
-    outputs=True,
-    samples=[
-        Sample((3, 3)),
-        Sample((3, 2)),
-        Sample((2, 2, 3)),
-        Sample((2, 2), mode="complete"),
-    ],
-    prepare=lambda xp, x: (xp.matmul(x, adjoint(xp, x) @ x) * 0.1 + x,),
-    observe=lambda xp, q, r: (q * xp.conj(q), r * xp.conj(r)),
-    public="linalg",
-    doc="Q with orthonormal columns and an upper triangular R, with Q @ R equal to x.",
-)
+op("qr", lambda xp, x, /, mode="reduced": lapack(xp, "qr", x, mode=mode), vjp_all=_qr_vjp,
+   saves="y", complex="same", outputs=True,
+   samples=[Sample((3, 3)), Sample((3, 2)), Sample((2, 2, 3)), Sample((2, 2), mode="complete")],
+   prepare=lambda xp, x: (xp.matmul(x, adjoint(xp, x) @ x) * 0.1 + x,),
+   observe=lambda xp, q, r: (q * xp.conj(q), r * xp.conj(r)), public="linalg",
+   doc="Q with orthonormal columns and an upper triangular R, with Q @ R equal to x.")  # fmt: skip
 
 # Singular values.
 
@@ -214,31 +193,17 @@ def _svd_jvp(xp: Any, tangents: Any, ys: Any, x: Any, full_matrices: bool) -> tu
     return du, ds, adjoint(xp, dv)
 
 
-op(
-    "svd",
-    lambda xp, x, /, full_matrices=True: lapack(xp, "svd", x, full_matrices=full_matrices),
-    vjp_all=_svd_vjp,
-    jvp=_svd_jvp,
-    complex="same",
-    saves="y",
-    outputs=True,
-    partial=True,
-    samples=[
-        Sample((3, 3)),
-        Sample((3, 2), full_matrices=False),
-        Sample((2, 2, 3), full_matrices=False),
-    ],
-    observe=lambda xp, u, s, vh: (u * xp.conj(u), s, vh * xp.conj(vh)),
-    public="linalg",
-    doc="U, the singular values in descending order, and the adjoint of V: x = U * S @ Vh.",
-)
-op(
-    "svdvals",
-    lambda xp, x, /: lapack(xp, "svd", x, compute_uv=False),
-    samples=[Sample((3, 2)), Sample((2, 2, 2))],
-    public="linalg",
-    doc="The singular values, in descending order: the op without a gradient, which `svd` has.",
-)
+# fmt: off
+op("svd", lambda xp, x, /, full_matrices=True: lapack(xp, "svd", x, full_matrices=full_matrices),
+   vjp_all=_svd_vjp, jvp=_svd_jvp, saves="y", complex="same", outputs=True, partial=True,
+   samples=[Sample((3, 3)), Sample((3, 2), full_matrices=False),
+            Sample((2, 2, 3), full_matrices=False)],
+   observe=lambda xp, u, s, vh: (u * xp.conj(u), s, vh * xp.conj(vh)), public="linalg",
+   doc="U, the singular values in descending order, and the adjoint of V: x = U * S @ Vh.")
+op("svdvals", lambda xp, x, /: lapack(xp, "svd", x, compute_uv=False),
+   samples=[Sample((3, 2)), Sample((2, 2, 2))], public="linalg",
+   doc="The singular values, in descending order: the op without a gradient, which `svd` has.")
+# fmt: on
 
 # Eigenvalues of Hermitian matrices.
 
@@ -268,30 +233,15 @@ def _eigh_jvp(xp: Any, tangents: Any, ys: Any, x: Any) -> tuple[Any, Any]:
     return dw, xp.matmul(v, rotated(xp, change, _gaps(w), nearness(xp, w), _apart(xp, change)))
 
 
-op(
-    "eigh",
-    lambda xp, x, /: lapack(xp, "eigh", x),
-    vjp_all=_eigh_vjp,
-    jvp=_eigh_jvp,
-    hermitian=True,
-    complex="same",
-    saves="y",
-    outputs=True,
-    partial=True,
-    samples=SQUARE,
-    prepare=symmetric,
-    observe=_squares,
-    public="linalg",
-    doc="Eigenvalues in ascending order and eigenvectors, in columns, of Hermitian x.",
-)
-op(
-    "eigvalsh",
-    lambda xp, x, /: lapack(xp, "eigvalsh", x),
-    samples=SQUARE,
-    prepare=symmetric,
-    public="linalg",
-    doc="The eigenvalues of Hermitian x, ascending: the op without a gradient, which `eigh` has.",
-)
+op("eigh", lambda xp, x, /: lapack(xp, "eigh", x), vjp_all=_eigh_vjp, jvp=_eigh_jvp, saves="y",
+   hermitian=True, complex="same", outputs=True, partial=True, samples=SQUARE, prepare=symmetric,
+   observe=_squares, public="linalg",
+   doc="Eigenvalues in ascending order and eigenvectors, in columns, of Hermitian x.")  # fmt: skip
+# fmt: off
+op("eigvalsh", lambda xp, x, /: lapack(xp, "eigvalsh", x), samples=SQUARE, prepare=symmetric,
+   public="linalg",
+   doc="The eigenvalues of Hermitian x, ascending: the op without a gradient, which `eigh` has.")
+# fmt: on
 
 # Eigenvalues of any square matrices: complex, for real matrices too.
 
@@ -347,25 +297,12 @@ def _eig_jvp(xp: Any, tangents: Any, ys: Any, x: Any) -> tuple[Any, Any]:
     return dw, dv - v * longer[..., None, :]
 
 
-op(
-    "eig",
-    lambda xp, x, /: _of_any(xp, "eig", x),
-    vjp_all=_eig_vjp,
-    jvp=_eig_jvp,
-    complex="same",
-    saves="y",
-    outputs=True,
-    partial=True,
-    samples=SQUARE,
-    observe=lambda xp, w, v: (xp.real(w), xp.imag(w), xp.real(v * xp.conj(v))),
-    public="linalg",
-    checks=Checks(least="float32"),
-    doc="Eigenvalues and eigenvectors, in columns and of size 1, of square x: complex numbers.",
-)
-op(
-    "eigvals",
-    lambda xp, x, /: _of_any(xp, "eigvals", x)[0],
-    samples=SQUARE,
-    public="linalg",
-    doc="The eigenvalues of square x, complex numbers: the op without a gradient, which `eig` has.",
-)
+# fmt: off
+op("eig", lambda xp, x, /: _of_any(xp, "eig", x), vjp_all=_eig_vjp, jvp=_eig_jvp, saves="y",
+   complex="same", outputs=True, partial=True, samples=SQUARE,
+   observe=lambda xp, w, v: (xp.real(w), xp.imag(w), xp.real(v * xp.conj(v))), public="linalg",
+   checks=Checks(least="float32"),
+   doc="Eigenvalues and eigenvectors, in columns and of size 1, of square x: complex numbers.")
+op("eigvals", lambda xp, x, /: _of_any(xp, "eigvals", x)[0], samples=SQUARE, public="linalg",
+   doc="The eigenvalues of square x, complex numbers: the op without a gradient, which `eig` has.")
+# fmt: on

@@ -51,18 +51,10 @@ def _lyapunov_vjp(xp: Any, g: Any, y: Any, needs: Any, a: Any, q: Any) -> list[A
     return [-_hermitian(xp, product), gq]
 
 
-op(
-    "lyapunov",
-    _lyapunov,
-    vjp_all=_lyapunov_vjp,
-    hermitian=True,
-    complex="same",
-    saves=("a y", "a"),
-    samples=[Sample((3, 3), (3, 3)), Sample((2, 2, 2), (2, 2, 2))],
-    prepare=_first_positive,
-    public="",
-    doc="The x with a @ x + x @ a equal to q, for Hermitian a.",
-)
+op("lyapunov", _lyapunov, vjp_all=_lyapunov_vjp, saves=("a y", "a"), hermitian=True, complex="same",
+   samples=[Sample((3, 3), (3, 3)), Sample((2, 2, 2), (2, 2, 2))], prepare=_first_positive,
+   public="",
+   doc="The x with a @ x + x @ a equal to q, for Hermitian a.")  # fmt: skip
 
 
 def _sqrtm(xp: Any, x: Any, /) -> Any:
@@ -73,18 +65,9 @@ def _sqrtm(xp: Any, x: Any, /) -> Any:
     return xp.matmul(v * xp.sqrt(w)[..., None, :], adjoint(xp, v))
 
 
-op(
-    "sqrtm",
-    _sqrtm,
-    vjp=[lambda xp, g, y, x: xp.lyapunov(y, _hermitian(xp, g))],
-    hermitian=True,
-    complex="same",
-    saves="y",
-    samples=SQUARE,
-    prepare=positive,
-    public="linalg",
-    doc="The square root of a positive definite matrix.",
-)
+op("sqrtm", _sqrtm, vjp=[lambda xp, g, y, x: xp.lyapunov(y, _hermitian(xp, g))], saves="y",
+   hermitian=True, complex="same", samples=SQUARE, prepare=positive, public="linalg",
+   doc="The square root of a positive definite matrix.")  # fmt: skip
 
 
 def _polar_factor(xp: Any, x: Any, /) -> Any:
@@ -107,17 +90,11 @@ def _polar_factor_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
     return d
 
 
-op(
-    "polar_factor",
-    _polar_factor,
-    vjp=[_polar_factor_vjp],
-    complex="same",
-    saves="x y",
-    samples=[Sample((3, 3)), Sample((3, 2)), Sample((2, 3, 2))],
-    shown="polar",
-    public="",
-    doc="The matrix with orthonormal columns nearest to x, which has no more columns than rows.",
-)
+# fmt: off
+op("polar_factor", _polar_factor, vjp=[_polar_factor_vjp], saves="x y", complex="same",
+   samples=[Sample((3, 3)), Sample((3, 2)), Sample((2, 3, 2))], shown="polar", public="",
+   doc="The matrix with orthonormal columns nearest to x, which has no more columns than rows.")
+# fmt: on
 
 # Any function, by its divided differences.
 
@@ -251,22 +228,11 @@ def _matrix_function_vjp(
     ]
 
 
-op(
-    "matrix_function",
-    _matrix_function,
-    vjp_all=_matrix_function_vjp,
-    hermitian=True,
-    complex="same",
-    saves="arrays",
-    samples=[
-        Sample((3, 3), f=LOG),
-        Sample((2, 2, 2), f=LOG),
-        Sample((3, 3), (3, 3), f=LOG),
-        Sample((2, 2), (2, 2), (2, 2), f=LOG),
-    ],
-    prepare=_first_positive,
-    shown="funm",
-    public="",
-    checks=Checks(fixed="f"),
-    doc="f of a Hermitian matrix, or, with changes after it, a term of its derivative along them.",
-)
+# fmt: off
+op("matrix_function", _matrix_function, vjp_all=_matrix_function_vjp, saves="arrays",
+   hermitian=True, complex="same",
+   samples=[Sample((3, 3), f=LOG), Sample((2, 2, 2), f=LOG), Sample((3, 3), (3, 3), f=LOG),
+            Sample((2, 2), (2, 2), (2, 2), f=LOG)],
+   prepare=_first_positive, shown="funm", public="", checks=Checks(fixed="f"),
+   doc="f of a Hermitian matrix, or, with changes after it, a term of its derivative along them.")
+# fmt: on

@@ -21,19 +21,15 @@ def _unless(xp: Any, x: Any, wrong: Any, /, message: str) -> Any:
     return xp.where(wrong, float("nan"), x)
 
 
-op(
-    "unless",
-    _unless,
-    vjp=[lambda xp, g, y, x, wrong, message: xp.unless(g, wrong, message=message), None],
-    jvp=lambda xp, tangents, y, x, wrong, message: xp.unless(tangents[0], wrong, message=message),
-    complex="same",
-    support=lambda xp, mask, y, x, wrong, message: mask,
-    samples=[Sample((2, 3), (2, 1), message="wrong"), Sample((0,), (0,), message="wrong")],
-    prepare=lambda xp, x, wrong: (x, xp.not_equal(wrong, wrong)),  # nowhere wrong
-    public="",
-    operands="real mask",
-    doc="x, if nowhere wrong; else a GradientError, or NaN on a device where a look would wait.",
-)
+# fmt: off
+op("unless", _unless,
+   vjp=[lambda xp, g, y, x, wrong, message: xp.unless(g, wrong, message=message), None],
+   jvp=lambda xp, tangents, y, x, wrong, message: xp.unless(tangents[0], wrong, message=message),
+   complex="same", support=lambda xp, mask, y, x, wrong, message: mask,
+   samples=[Sample((2, 3), (2, 1), message="wrong"), Sample((0,), (0,), message="wrong")],
+   prepare=lambda xp, x, wrong: (x, xp.not_equal(wrong, wrong)), public="", operands="real mask",
+   doc="x, if nowhere wrong; else a GradientError, or NaN on a device where a look would wait.")
+# fmt: on
 
 
 def free_of_phases(xp: Any, who: str, d: Any, turns: Any, *scales: Any) -> Any:
