@@ -39,6 +39,26 @@ def _scaled_bessel(order: int) -> Callable[..., Any]:
     return formula
 
 
+def _scaled_bessel_k(order: int) -> Callable[..., Any]:
+    """exp(x) K[order](x). CuPy multiplies the two: 0 * inf for large x, where it is a series in
+    1 / x (DLMF 10.40.2).
+    """
+    terms = [1.0]
+    for k in range(1, 15):
+        terms.append(terms[-1] * (4 * order**2 - (2 * k - 1) ** 2) / (8 * k))
+
+    def formula(xp: Any, theirs: Any, x: Any) -> Any:
+        near = x < FAR
+        y = getattr(theirs, f"k{order}e")(xp.where(near, x, 1.0))
+        outer = xp.where(near, FAR, x)
+        series = terms[-1]
+        for term in terms[-2::-1]:
+            series = series / outer + term
+        return xp.where(near, y, series * math.sqrt(math.pi / 2) / xp.sqrt(outer))
+
+    return formula
+
+
 def _logit(xp: Any, theirs: Any, x: Any) -> Any:
     """log(x / (1 - x)), CuPy's formula, loses digits around x = 0.5, where it is close to 0."""
     s = 2 * (x - 0.5)
@@ -159,6 +179,8 @@ REPLACEMENTS: dict[str, Callable[..., Any]] = {
     "gammaincc": _of_numbers("gammaincc"),
     "i0e": _scaled_bessel(0),
     "i1e": _scaled_bessel(1),
+    "k0e": _scaled_bessel_k(0),
+    "k1e": _scaled_bessel_k(1),
     "logit": _logit,
     "rel_entr": _rel_entr,
 }

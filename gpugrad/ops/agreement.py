@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 __all__ = [
-    "beyond_the_dtype", "extreme_parameters", "far_out", "infinite", "largest",
-    "negative_subnormal", "subnormal", "whole_zero", "wide_shift",
+    "beyond_the_dtype", "extreme_parameters", "far_out", "far_phase", "infinite", "largest",
+    "least_normal", "negative_subnormal", "subnormal", "whole_zero", "wide_shift",
 ]  # fmt: skip
 
 
@@ -39,6 +39,19 @@ def negative_subnormal(*arrays: Any) -> Any:
 def infinite(x: Any) -> Any:
     """SciPy has NaN for infinity, CuPy the limit; of subnormal numbers both have few digits."""
     return subnormal(x) | (np.abs(x) == np.inf)
+
+
+def far_phase(x: Any) -> Any:
+    """Of large angles SciPy's J and Y lose digits, 6 of J[0](1e10), and of infinity they are NaN;
+    CUDA's have an absolute error in float32.
+    """
+    return subnormal(x) | (np.abs(x.astype(float)) >= 150)
+
+
+def least_normal(x: Any) -> Any:
+    """CuPy's K of the smallest normal number, and of those below, is that of 0."""
+    tiny = np.finfo(x.dtype).tiny if x.dtype.kind == "f" else 0
+    return (x != 0) & (np.abs(x) <= tiny)
 
 
 def largest(*arrays: Any) -> Any:

@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 from gpugrad.engine.op import REAL, Checks, Sample, op
-from gpugrad.ops.agreement import infinite, subnormal
+from gpugrad.ops.agreement import far_phase, infinite, least_normal, subnormal
 from gpugrad.ops.dtypes import refuse_complex, widened
 
 POSITIVE = (0.4, 3.0)
@@ -89,32 +89,40 @@ op("i1e", lambda xp, x, /: xp.special.i1e(x),
    doc="exp(-abs(x)) * i1(x), elementwise.")
 op("bessel_j_quotient", _bessel_j_quotient,
    vjp=[lambda xp, g, y, x, order: -g * x * xp.bessel_j_quotient(x, order=order + 1)], saves="x",
-   **REAL, public="", samples=WITH_ORDER,
+   **REAL, checks=Checks(differs=far_phase), public="", samples=WITH_ORDER,
    doc="J[order](x) / x**order, J[k] being Bessel functions; exact at 0 too.")
 op("j0", lambda xp, x, /: xp.special.j0(x), vjp=[lambda xp, g, y, x: -g * xp.j1(x)], saves="x",
-   **REAL, public="special",
+   **REAL, checks=Checks(differs=far_phase),
+   public="special",
    doc="The Bessel function of the first kind of order 0, elementwise.")
 op("j1", lambda xp, x, /: xp.special.j1(x),
    vjp=[lambda xp, g, y, x: g * (xp.j0(x) - xp.bessel_j_quotient(x, order=1))], saves="x",
-   **REAL, public="special",
+   **REAL, checks=Checks(differs=far_phase),
+   public="special",
    doc="The Bessel function of the first kind of order 1, elementwise.")
 op("y0", lambda xp, x, /: xp.special.y0(x), vjp=[lambda xp, g, y, x: -g * xp.y1(x)], saves="x",
-   **REAL, domain=POSITIVE, public="special",
+   **REAL, domain=POSITIVE, checks=Checks(differs=far_phase),
+   public="special",
    doc="The Bessel function of the second kind of order 0, elementwise, for x > 0.")
 op("y1", lambda xp, x, /: xp.special.y1(x), vjp=[lambda xp, g, y, x: g * (xp.y0(x) - y / x)],
-   saves="x y", **REAL, domain=POSITIVE, public="special",
+   saves="x y", **REAL, domain=POSITIVE, checks=Checks(differs=far_phase),
+   public="special",
    doc="The Bessel function of the second kind of order 1, elementwise, for x > 0.")
 op("k0", lambda xp, x, /: xp.special.k0(x), vjp=[lambda xp, g, y, x: -g * xp.k1(x)], saves="x",
-   **REAL, domain=POSITIVE, public="special",
+   **REAL, domain=POSITIVE, checks=Checks(differs=least_normal),
+   public="special",
    doc="The modified Bessel function of the second kind of order 0, elementwise, for x > 0.")
 op("k1", lambda xp, x, /: xp.special.k1(x), vjp=[lambda xp, g, y, x: -g * (xp.k0(x) + y / x)],
-   saves="x y", **REAL, domain=POSITIVE, public="special",
+   saves="x y", **REAL, domain=POSITIVE, checks=Checks(differs=least_normal),
+   public="special",
    doc="The modified Bessel function of the second kind of order 1, elementwise, for x > 0.")
 op("k0e", lambda xp, x, /: xp.special.k0e(x), vjp=[lambda xp, g, y, x: g * (y - xp.k1e(x))],
-   saves="x y", **REAL, domain=POSITIVE, public="special",
+   saves="x y", **REAL, domain=POSITIVE, checks=Checks(differs=least_normal),
+   public="special",
    doc="exp(x) * k0(x), elementwise, for x > 0.")
 op("k1e", lambda xp, x, /: xp.special.k1e(x),
    vjp=[lambda xp, g, y, x: g * (y - xp.k0e(x) - y / x)], saves="x y",
-   **REAL, domain=POSITIVE, public="special",
+   **REAL, domain=POSITIVE, checks=Checks(differs=least_normal),
+   public="special",
    doc="exp(x) * k1(x), elementwise, for x > 0.")
 # fmt: on

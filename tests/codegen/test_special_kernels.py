@@ -28,6 +28,7 @@ pytest.importorskip("cupy")
 
 INF, NAN = np.inf, np.nan
 NAMES = [name for name in UFUNCS if name in TABLE and TABLE[name].forward is not None]
+OSCILLATING = ("j0", "j1", "y0", "y1")
 TOLERANCE = {"float32": 2e-5, "float64": 1e-10}
 by_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
@@ -39,6 +40,8 @@ CLOSE = 10.0 ** rng.uniform(-8, -1, 300)
 HARD = {
     "i0e": [[*WIDE, 89.0, 714.0, 1e37, -1e37, INF, -INF, NAN, 49.9, 50.0, 50.1]],
     "i1e": [[*WIDE, 89.0, 714.0, 1e37, -1e37, INF, -INF, NAN, 49.9, 50.0, 50.1]],
+    "k0e": [[*abs(WIDE), 89.0, 714.0, 1e37, INF, NAN, 49.9, 50.0, 50.1]],
+    "k1e": [[*abs(WIDE), 89.0, 714.0, 1e37, INF, NAN, 49.9, 50.0, 50.1]],
     "logit": [[*(0.5 + CLOSE), *(0.5 - CLOSE), 0.5, 0.3, 0.7, 0.0, 1.0, -1.0, 2.0, NAN]],
     "rel_entr": [
         [*abs(WIDE), *abs(WIDE), 1e-300, 1e300, 0.0, 2.0, -1.0, NAN, 0.0],
@@ -57,6 +60,8 @@ HARD = {
 
 def extremes(name, dtype):
     values = [x for x in EXTREMES if not (np.isinf(x) and optable.differs_at(TABLE[name], np.inf))]
+    if name in OSCILLATING:  # SciPy's phase loses digits: 6 of J[0](1e10) are wrong, none of CUDA's
+        values = [x for x in values if not abs(x) > 1e6]
     with np.errstate(over="ignore"):
         columns = np.meshgrid(*[np.array(values).astype(dtype)] * len(TABLE[name].arrays))
     return [column.ravel() for column in columns]
@@ -76,9 +81,11 @@ def assert_scipy_s(name, got, operands):
     with np.errstate(all="ignore"):
         wide = getattr(scipy.special, name)(*(x.astype(np.float64) for x in operands))
         wanted = wide.astype(operands[0].dtype)
-    limits = np.finfo(wanted.dtype)
+    smallest = np.finfo(wanted.dtype).tiny
+    if name in OSCILLATING and wanted.dtype == np.float32:
+        smallest = 1e-6  # CUDA bounds the absolute error: near zeros relative digits are lost
     assert got.dtype == wanted.dtype
-    np.testing.assert_allclose(got, wanted, TOLERANCE[got.dtype.name], limits.tiny)
+    np.testing.assert_allclose(got, wanted, TOLERANCE[got.dtype.name], smallest)
 
 
 @needs_gpu
