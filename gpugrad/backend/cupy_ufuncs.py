@@ -3,7 +3,7 @@
 A formula gets the array namespace, CuPy's module, and the operands: arrays of any dtype, and
 numbers. It calls CuPy's function where that is right; its docstring says where it is wrong. The
 same formulas run operation by operation and write kernels, except those on the bits of a number.
-Imports nothing of gpugrad.
+Imports precision.
 """
 
 import math
@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["UFUNCS"]
+from gpugrad.backend.precision import HALF, SINGLE
 
-HALF, SINGLE = np.dtype(np.float16), np.dtype(np.float32)
+__all__ = ["UFUNCS"]
 
 
 def _dtype(*operands: Any) -> np.dtype:

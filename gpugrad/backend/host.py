@@ -1,8 +1,8 @@
 """The namespace of NumPy: the module, with faster equivalents of some functions.
 
-Imports namespace, special and sums, and SciPy where it is installed and useful. The cost of a NumPy
-call on small arrays is mostly that of the Python around it: an operator, or the ``reduce`` of a
-ufunc, does the same with less.
+Imports namespace, precision, special and sums, and SciPy where it is installed and useful. The cost
+of a NumPy call on small arrays is mostly that of the Python around it: an operator, or the
+``reduce`` of a ufunc, does the same with less.
 """
 
 import contextlib
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.namespace import FORMULAS, Namespace, register
+from gpugrad.backend.precision import DOUBLE, SINGLE
 from gpugrad.backend.special import Special
 from gpugrad.backend.sums import ENOUGH, careful_sum
 
@@ -27,12 +28,11 @@ _larger: Any = np.maximum
 _minus: Any = np.subtract
 _times: Any = np.multiply
 _choose: Any = getattr(np.where, "_implementation", np.where)
-_SINGLE, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 
 
 def _sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     dtype = x.dtype
-    if x.size > ENOUGH or (dtype is not _SINGLE and dtype is not _DOUBLE):
+    if x.size > ENOUGH or (dtype is not SINGLE and dtype is not DOUBLE):
         return careful_sum(x, axis, keepdims)
     return _add(x, axis, None, None, keepdims)
 
@@ -53,7 +53,7 @@ def _prod(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 def _relu(x: Any) -> Any:
     """The formula of the table, with a check of the dtype that is free for common dtypes."""
     dtype = x.dtype
-    if dtype is not _SINGLE and dtype is not _DOUBLE and dtype.kind == "c":
+    if dtype is not SINGLE and dtype is not DOUBLE and dtype.kind == "c":
         return FORMULAS["relu"](NUMPY, x)  # which raises
     return _larger(x, 0)
 

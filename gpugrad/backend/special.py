@@ -1,4 +1,4 @@
-"""The functions of ``scipy.special`` for an array type. Imports cupy_special and errors.
+"""The functions of ``scipy.special`` for an array type. Imports cupy_special, precision and errors.
 
 ``xp.special`` of a namespace is SciPy's module for NumPy arrays and ``cupyx.scipy.special`` for
 CuPy arrays, which has the same names for all that the table uses. The dtype of a result follows one
@@ -14,12 +14,10 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.cupy_special import REPLACEMENTS
+from gpugrad.backend.precision import DOUBLE, HALF, SINGLE
 from gpugrad.errors import DTypeError, GpugradError
 
-__all__ = ["HALF", "Special", "computed_in"]
-
-HALF = np.dtype(np.float16)
-_SINGLE, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
+__all__ = ["Special", "computed_in"]
 
 
 def computed_in(dtype: np.dtype) -> np.dtype:
@@ -28,7 +26,7 @@ def computed_in(dtype: np.dtype) -> np.dtype:
     >>> computed_in(np.dtype("int8")), computed_in(np.dtype("float16"))
     (dtype('float64'), dtype('float32'))
     """
-    return _SINGLE if dtype == HALF else dtype if dtype.kind == "f" else _DOUBLE
+    return SINGLE if dtype == HALF else dtype if dtype.kind == "f" else DOUBLE
 
 
 class Special:
@@ -64,7 +62,7 @@ class Special:
 def _with_one_dtype(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*operands: Any) -> Any:
         first = operands[0].dtype if hasattr(operands[0], "dtype") else None
-        if len(operands) == 1 and first in (_SINGLE, _DOUBLE):
+        if len(operands) == 1 and first in (SINGLE, DOUBLE):
             return function(operands[0])
         dtype = np.result_type(*(x.dtype if hasattr(x, "dtype") else x for x in operands))
         if dtype.kind not in "biuf":

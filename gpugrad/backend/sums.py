@@ -2,7 +2,7 @@
 
 NumPy adds the elements of a row in pairs, but rows one by one: beyond 2**24 of them a float32 sum
 of ones stays where it is, and long before it loses digits. Here long axes are added in blocks, and
-float16 is added in float32, as a GPU does. Imports NumPy only.
+float16 is added in float32, as a GPU does. Imports precision.
 """
 
 import math
@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from gpugrad.backend.precision import HALF, SINGLE
+
 __all__ = ["ENOUGH", "careful_sum"]
 
 BLOCK = 256
 ENOUGH = 4 * BLOCK  # so many numbers, added one by one, lose no digits that count
-HALF, SINGLE = np.dtype(np.float16), np.dtype(np.float32)
 _add: Any = np.add.reduce
 
 

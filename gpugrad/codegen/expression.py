@@ -6,7 +6,7 @@ NumPy's promotion, as its ufuncs report it; float16 is computed in float32 and r
 
 The special functions are CuPy's (`routines`) or those of `cupy_special`; functions in which CuPy
 differs from NumPy are those of `cupy_ufuncs`. CUDA and host compilers both accept the code. Imports
-these modules, namespace, operators, special and operations.
+these modules, namespace, operators, precision, special and operations.
 """
 
 import re
@@ -20,7 +20,8 @@ from gpugrad.backend.cupy_special import REPLACEMENTS
 from gpugrad.backend.cupy_ufuncs import UFUNCS
 from gpugrad.backend.namespace import Namespace
 from gpugrad.backend.operators import BINARY, COMPARISONS, UNARY
-from gpugrad.backend.special import HALF, computed_in
+from gpugrad.backend.precision import HALF
+from gpugrad.backend.special import computed_in
 from gpugrad.codegen.operations import (
     TEMPLATES,
     NotFusibleError,

@@ -1,19 +1,17 @@
 """What formulas ask about dtypes: float16 in float32, whole numbers, no complex ones.
 
 A dtype is known by its identity where that is enough: it costs a tenth of a look at its kind.
-Imports NumPy only.
+Imports precision, the names of which it passes on.
 """
 
 from typing import Any
 
-import numpy as np
+from gpugrad.backend.precision import DOUBLE, HALF, SINGLE
 
 __all__ = [
-    "DOUBLE", "HALF", "SINGLE", "averaged", "computed", "floating", "refuse_complex", "rounded",
-    "widened",
+    "DOUBLE", "HALF", "SINGLE", "averaged", "computed", "floating", "narrowed", "refuse_complex",
+    "rounded", "widened",
 ]  # fmt: skip
-
-HALF, SINGLE, DOUBLE = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
 
 
 def widened(x: Any) -> Any:
@@ -25,6 +23,11 @@ def widened(x: Any) -> Any:
     if dtype is SINGLE or dtype is DOUBLE:
         return x
     return x.astype(SINGLE) if dtype == HALF else x
+
+
+def narrowed(y: Any, x: Any) -> Any:
+    """y, the result of a formula over ``widened(x)``, in half precision where x is in it."""
+    return y.astype(HALF) if x.dtype == HALF else y
 
 
 def floating(x: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.engine.modes import is_deterministic
-from gpugrad.ops.dtypes import HALF, widened
+from gpugrad.ops.dtypes import narrowed, widened
 
 __all__ = ["histogram_in_order", "running", "sums_in_order"]
 
@@ -51,7 +51,7 @@ def running(xp: Any, name: str, x: Any, axis: int | None) -> Any:
     if (axis is None and is_deterministic()) or (axis in (0, -1) and not x.shape):
         x, axis = x.reshape(-1), 0
     y = getattr(xp, f"native_{name}")(widened(x), axis=axis)
-    return y.astype(x.dtype) if x.dtype == HALF else y
+    return narrowed(y, x)
 
 
 def histogram_in_order(

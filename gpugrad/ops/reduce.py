@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 from gpugrad.engine.op import Sample, choosing, op, part
-from gpugrad.ops.dtypes import HALF, averaged, computed, floating, rounded, widened
+from gpugrad.ops.dtypes import HALF, averaged, computed, floating, narrowed, rounded, widened
 from gpugrad.ops.ordered import running
 
 REDUCTIONS = (
@@ -114,7 +114,7 @@ def _prod_vjp(xp: Any, g: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any
 
 def _prod(xp: Any, x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
     y = xp.native_prod(widened(x), axis=axis, keepdims=keepdims)
-    return y.astype(x.dtype) if x.dtype == HALF else y
+    return narrowed(y, x)
 
 
 op("prod", _prod, vjp=[_prod_vjp], saves="x",
@@ -177,14 +177,14 @@ def _var(
     d = _centered(xp, averaged(x), axis)
     squares = xp.real(d * xp.conj(d)) if d.dtype.kind == "c" else d * d
     y = _per_freedom(xp, xp.sum(squares, axis=axis, keepdims=keepdims), x, axis, correction)
-    return y.astype(x.dtype) if x.dtype == HALF else y
+    return narrowed(y, x)
 
 
 def _std(
     xp: Any, x: Any, /, axis: Any = None, keepdims: bool = False, *, correction: float = 0
 ) -> Any:
     y = xp.root(xp.var(averaged(x), axis=axis, keepdims=keepdims, correction=correction))
-    return y.astype(x.dtype) if x.dtype == HALF else y
+    return narrowed(y, x)
 
 
 MOMENTS = (
