@@ -87,7 +87,7 @@ def _entry(what: str, saved: Any, p: Tensor, names: tuple[str, ...]) -> dict[str
     if not isinstance(saved, Mapping) or not all(isinstance(name, str) for name in saved):
         raise ValueError(f"{what % 'the state'} is no dict of numbers and arrays by name")
     step = saved.get("step")
-    if isinstance(step, bool) or not isinstance(step, int | np.integer) or step < 0:
+    if isinstance(step, bool) or not isinstance(step, int | np.integer) or not 0 <= step < 2**63:
         raise ValueError(f"{what % 'the state'} has no number of steps, but step={step!r}")
     missing = [name for name in names if name not in saved]
     if missing and len(missing) < len(names):

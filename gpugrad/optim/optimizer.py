@@ -45,7 +45,10 @@ def number(who: str, value: Any, low: float = -math.inf, high: float = math.inf)
     """A finite number in [low, high) as a float; DTypeError or ValueError for anything else."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise DTypeError(f"{who} must be a number, got {value!r}")
-    result = float(value)
+    try:
+        result = float(value)
+    except OverflowError:  # a whole number of over 308 digits
+        result = math.inf if value > 0 else -math.inf
     if not (low <= result < high and math.isfinite(result)):
         end = "" if high == math.inf else f" and below {high:g}"
         raise ValueError(f"{who} must be at least {low:g}{end}, got {result!r}")

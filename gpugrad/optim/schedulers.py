@@ -99,7 +99,7 @@ class LRScheduler:
         if not isinstance(schedule, str) or schedule != type(self).__name__:
             raise ValueError(f"{who}: this is the state of a {schedule}")
         t, bases = state_dict["last_epoch"], state_dict["base_lrs"]
-        if isinstance(t, bool) or not isinstance(t, int) or t < 0:
+        if isinstance(t, bool) or not isinstance(t, int) or not 0 <= t < 2**63:
             raise ValueError(f"{who}: last_epoch must be a number of steps, got {t!r}")
         if not isinstance(bases, list | tuple):
             raise ValueError(f"{who}: base_lrs must be a list of numbers, got {bases!r}")

@@ -8,7 +8,7 @@ import pytest
 import gpugrad as gg
 
 ODD = [None, True, -1, 1.5, "x", [], {}, [1, 2], {"a": 1}, np.ones(9), np.array(["x"]), 2**70,
-       float("nan"), print, (0, 0), {0: 1}, {"params": [0]}, [[]], b"x"]  # fmt: skip
+       float("nan"), print, (0, 0), {0: 1}, {"params": [0]}, [[]], b"x", 10**400]  # fmt: skip
 
 
 def damaged(state):
