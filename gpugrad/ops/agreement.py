@@ -42,8 +42,9 @@ def infinite(x: Any) -> Any:
 
 
 def far_phase(x: Any) -> Any:
-    """Of large angles SciPy's J and Y lose digits, 6 of J[0](1e10), and of infinity they are NaN;
-    CUDA's have an absolute error in float32.
+    """Of large angles SciPy's J and Y lose digits, 6 of J[0](1e10), and CUDA's have other errors.
+
+    Those of CUDA are absolute ones in float32. Of infinity SciPy's are NaN.
     """
     return subnormal(x) | (np.abs(x.astype(float)) >= 150)
 

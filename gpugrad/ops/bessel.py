@@ -18,8 +18,9 @@ WITH_ORDER = [Sample((2, 3)), Sample(()), Sample((3,), order=2), Sample((2,), or
 
 
 def _series(xp: Any, square: Any, order: int, terms: int) -> Any:
-    """The sum of (square / 4)**m / (2**order m! (m + order)!): I over x**order, and with a negative
-    square J.
+    """The sum of (square / 4)**m / (2**order m! (m + order)!).
+
+    It is I[order](x) / x**order for the square of x, and that of J for minus the square.
     """
     quarter = 0.25 * square
     series = xp.ones_like(quarter)
@@ -29,8 +30,9 @@ def _series(xp: Any, square: Any, order: int, terms: int) -> Any:
 
 
 def _bessel_quotient(xp: Any, x: Any, /, order: int = 1, scaled: bool = False) -> Any:
-    """I[order](x) / x**order, times exp(-abs(x)) if scaled: by its series, or for large x by the
-    recurrence I[k+1] = I[k-1] - 2k/x I[k] (DLMF 10.25.2, 10.29.1).
+    """I[order](x) / x**order, times exp(-abs(x)) if scaled.
+
+    By its series, or for large x by I[k+1] = I[k-1] - 2k/x I[k] (DLMF 10.25.2, 10.29.1).
     """
     refuse_complex(x)
     z = xp.abs(widened(x))
@@ -52,8 +54,9 @@ def _quotient_vjp(xp: Any, g: Any, y: Any, x: Any, order: int, scaled: bool) -> 
 
 
 def _bessel_j_quotient(xp: Any, x: Any, /, order: int = 1) -> Any:
-    """J[order](x) / x**order: by its series, or beyond the order, where that is stable, by the
-    recurrence J[k+1] = 2k/x J[k] - J[k-1] (DLMF 10.2.2, 10.6.1).
+    """J[order](x) / x**order, by its series, or beyond the order by a recurrence, stable there.
+
+    J[k+1] = 2k/x J[k] - J[k-1] (DLMF 10.2.2, 10.6.1).
     """
     refuse_complex(x)
     z = xp.abs(widened(x))
@@ -92,37 +95,29 @@ op("bessel_j_quotient", _bessel_j_quotient,
    **REAL, checks=Checks(differs=far_phase), public="", samples=WITH_ORDER,
    doc="J[order](x) / x**order, J[k] being Bessel functions; exact at 0 too.")
 op("j0", lambda xp, x, /: xp.special.j0(x), vjp=[lambda xp, g, y, x: -g * xp.j1(x)], saves="x",
-   **REAL, checks=Checks(differs=far_phase),
-   public="special",
+   **REAL, checks=Checks(differs=far_phase), public="special",
    doc="The Bessel function of the first kind of order 0, elementwise.")
 op("j1", lambda xp, x, /: xp.special.j1(x),
    vjp=[lambda xp, g, y, x: g * (xp.j0(x) - xp.bessel_j_quotient(x, order=1))], saves="x",
-   **REAL, checks=Checks(differs=far_phase),
-   public="special",
+   **REAL, checks=Checks(differs=far_phase), public="special",
    doc="The Bessel function of the first kind of order 1, elementwise.")
 op("y0", lambda xp, x, /: xp.special.y0(x), vjp=[lambda xp, g, y, x: -g * xp.y1(x)], saves="x",
-   **REAL, domain=POSITIVE, checks=Checks(differs=far_phase),
-   public="special",
+   **REAL, domain=POSITIVE, checks=Checks(differs=far_phase), public="special",
    doc="The Bessel function of the second kind of order 0, elementwise, for x > 0.")
 op("y1", lambda xp, x, /: xp.special.y1(x), vjp=[lambda xp, g, y, x: g * (xp.y0(x) - y / x)],
-   saves="x y", **REAL, domain=POSITIVE, checks=Checks(differs=far_phase),
-   public="special",
+   saves="x y", **REAL, domain=POSITIVE, checks=Checks(differs=far_phase), public="special",
    doc="The Bessel function of the second kind of order 1, elementwise, for x > 0.")
 op("k0", lambda xp, x, /: xp.special.k0(x), vjp=[lambda xp, g, y, x: -g * xp.k1(x)], saves="x",
-   **REAL, domain=POSITIVE, checks=Checks(differs=least_normal),
-   public="special",
+   **REAL, domain=POSITIVE, checks=Checks(differs=least_normal), public="special",
    doc="The modified Bessel function of the second kind of order 0, elementwise, for x > 0.")
 op("k1", lambda xp, x, /: xp.special.k1(x), vjp=[lambda xp, g, y, x: -g * (xp.k0(x) + y / x)],
-   saves="x y", **REAL, domain=POSITIVE, checks=Checks(differs=least_normal),
-   public="special",
+   saves="x y", **REAL, domain=POSITIVE, checks=Checks(differs=least_normal), public="special",
    doc="The modified Bessel function of the second kind of order 1, elementwise, for x > 0.")
 op("k0e", lambda xp, x, /: xp.special.k0e(x), vjp=[lambda xp, g, y, x: g * (y - xp.k1e(x))],
-   saves="x y", **REAL, domain=POSITIVE, checks=Checks(differs=least_normal),
-   public="special",
+   saves="x y", **REAL, domain=POSITIVE, checks=Checks(differs=least_normal), public="special",
    doc="exp(x) * k0(x), elementwise, for x > 0.")
 op("k1e", lambda xp, x, /: xp.special.k1e(x),
    vjp=[lambda xp, g, y, x: g * (y - xp.k0e(x) - y / x)], saves="x y",
-   **REAL, domain=POSITIVE, checks=Checks(differs=least_normal),
-   public="special",
+   **REAL, domain=POSITIVE, checks=Checks(differs=least_normal), public="special",
    doc="exp(x) * k1(x), elementwise, for x > 0.")
 # fmt: on

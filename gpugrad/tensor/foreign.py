@@ -256,9 +256,8 @@ _METHODS = {
     "x.zero_grad() to forget the gradient of x, or `x[...] = 0` under gg.no_grad()": "zero_",
     "x itself: all tensors are dense": "to_dense",
     "False, or it without: gpugrad has no such tensors": "is_sparse is_sparse_csr is_quantized "
-    "is_nested "
-    "is_meta is_mkldnn is_mps is_xla is_xpu is_conj is_neg is_pinned is_shared is_inference "
-    "is_coalesced layout indices values",
+    "is_nested is_meta is_mkldnn is_mps is_xla is_xpu is_conj is_neg is_pinned is_shared "
+    "is_inference is_coalesced layout indices values",
 }
 
 

@@ -1,8 +1,7 @@
 """Functions of PyTorch, JAX and NumPy that gpugrad does not have, and what to write instead.
 
 Rows as in `foreign`, which it imports; those of the modules come after those of gpugrad itself.
-Loaded by the
-first error that needs them.
+Loaded by the first error that needs them.
 """
 
 from gpugrad.tensor.foreign import COMPILED, OPERATIONS, SCATTER, SPARSE, UNNEEDED, in_place, rows

@@ -77,7 +77,6 @@ def fits(names: Set[str], kwargs: Mapping[str, Any], error: TypeError) -> bool:
 
 def watched(function: F, otherwise: Callable[[TypeError, Any, Any], Any]) -> F:
     """The function, with ``otherwise(error, args, kwargs)`` for arguments that do not fit."""
-
     names = inspect.signature(function).parameters.keys()
 
     @functools.wraps(function)
