@@ -26,8 +26,8 @@ from gpugrad.engine import versions
 from gpugrad.engine.aliasing import bounds
 
 __all__ = [
-    "MASTER", "SMALL", "FlatParameters", "constants", "jobs_of", "run_jobs", "separate",
-    "working_dtype",
+    "MASTER", "SMALL", "FlatParameters", "buckets_of", "constants", "jobs_of", "run_jobs",
+    "separate", "working_dtype",
 ]  # fmt: skip
 
 SMALL = 16384  # elements: a larger parameter gains little from a bucket
@@ -64,6 +64,19 @@ def separate(arrays: list[Any]) -> list[bool]:
         if ends[index][1] > end:
             end, last = ends[index][1], index
     return alone
+
+
+def buckets_of(members: list[Any]) -> list[list[Any]]:
+    """The members in groups of at most BUCKET elements."""
+    parts: list[list[Any]] = [[]]
+    size = 0
+    for p in members:
+        if size + p.size > BUCKET:
+            parts.append([])
+            size = 0
+        parts[-1].append(p)
+        size += p.size
+    return parts
 
 
 class FlatParameters:

@@ -21,12 +21,12 @@ from gpugrad.engine.interrupts import uninterrupted
 from gpugrad.engine.modes import enable_grad
 from gpugrad.errors import DTypeError, GradientError, ShapeError
 from gpugrad.optim.apply import (
-    BUCKET,
     MASTER,
     SMALL,
     FlatParameters,
     Job,
     Rule,
+    buckets_of,
     jobs_of,
     run_jobs,
     separate,
@@ -48,7 +48,7 @@ def number(who: str, value: Any, low: float = -math.inf, high: float = math.inf)
     try:
         result = float(value)
     except OverflowError:  # a whole number of over 308 digits
-        result = math.inf if value > 0 else -math.inf
+        result = math.inf if value > 0 else -math.inf  # type: ignore[operator]
     if not (low <= result < high and math.isfinite(result)):
         end = "" if high == math.inf else f" and below {high:g}"
         raise ValueError(f"{who} must be at least {low:g}{end}, got {result!r}")
@@ -344,7 +344,7 @@ class Optimizer:
                 batch.setdefault(key, []).append(p)
         cls = type(self)
         for members in small.values():
-            for part in _buckets_of(members):
+            for part in buckets_of(members):
                 if len(part) < 2:
                     layout.singles.extend(part)
                     layout.alone.extend([True] * len(part))
@@ -478,19 +478,6 @@ class Optimizer:
 def _named(index: int, p: Tensor) -> str:
     name = f" {p.name!r}" if p.name else ""
     return f"parameter {index}{name} of shape {p.shape}"
-
-
-def _buckets_of(members: list[Tensor]) -> list[list[Tensor]]:
-    """The members in groups of at most BUCKET elements."""
-    parts: list[list[Tensor]] = [[]]
-    size = 0
-    for p in members:
-        if size + p.size > BUCKET:
-            parts.append([])
-            size = 0
-        parts[-1].append(p)
-        size += p.size
-    return parts
 
 
 def _reals(arrays: Iterable[Any]) -> list[Any]:
