@@ -27,6 +27,19 @@ __all__ = [  # noqa: PLE0604  names of the table
 psi = digamma
 
 
+def _order(name: str, v: Any) -> int:
+    """The order of a function, a whole number; DTypeError or ArgumentError for anything else."""
+    if isinstance(v, Tensor) and v.requires_grad:
+        raise DTypeError(f"{name}: there is no derivative by the order. Give a number, .item()")
+    try:
+        order = int(v)
+    except (TypeError, ValueError) as error:
+        raise DTypeError(f"{name}: expected one whole number as the order, got {v!r}") from error
+    if order != v:
+        raise ArgumentError(f"{name}: expected a whole number as the order, got {v}")
+    return order
+
+
 def polygamma(n: int, x: Any, /) -> Tensor:
     """The derivative of order n of digamma, a whole number; digamma itself for 0.
 
@@ -36,11 +49,8 @@ def polygamma(n: int, x: Any, /) -> Tensor:
     >>> gg.special.polygamma(1, gg.tensor([1.0, 2.0])).round(4)
     tensor([1.6449, 0.6449])
     """
-    try:
-        order = int(n)
-    except TypeError as error:
-        raise DTypeError(f"polygamma: expected one whole number as the order, got {n!r}") from error
-    if order != n or order < 0:
+    order = _order("polygamma", n)
+    if order < 0:
         raise ArgumentError(f"polygamma: expected an order of 0 or a whole number above, got {n}")
     return OPS["polygamma"](x, n=order)
 
@@ -67,18 +77,6 @@ def multigammaln(a: Any, d: int, /) -> Tensor:
 HIGHEST = 30  # the number of terms for the first kind grows with the square of the order
 
 
-def _order(name: str, v: Any) -> int:
-    if isinstance(v, Tensor) and v.requires_grad:
-        raise DTypeError(f"{name}: there is no derivative by the order. Give a number, .item()")
-    try:
-        order = int(v)
-    except (TypeError, ValueError) as error:
-        raise DTypeError(f"{name}: expected one whole number as the order, got {v!r}") from error
-    if order != v:
-        raise ArgumentError(f"{name}: expected a whole number as the order, got {v}")
-    return order
-
-
 def _first_kind(
     name: str, v: Any, x: Any, functions: tuple[str, str], quotient: str, **scaled: bool
 ) -> Tensor:
@@ -103,12 +101,22 @@ def jv(v: int, x: Any, /) -> Tensor:
 
 
 def iv(v: int, x: Any, /) -> Tensor:
-    """The modified Bessel function of the first kind of a whole order, elementwise."""
+    """The modified Bessel function of the first kind of a whole order, elementwise.
+
+    >>> import gpugrad as gg
+    >>> gg.special.iv(2, gg.tensor([0.0, 1.0])).round(4)
+    tensor([0.    , 0.1357])
+    """
     return _first_kind("iv", v, x, ("i0", "i1"), "bessel_quotient")
 
 
 def ive(v: int, x: Any, /) -> Tensor:
-    """exp(-abs(x)) * iv(v, x), elementwise."""
+    """exp(-abs(x)) * iv(v, x), elementwise.
+
+    >>> import gpugrad as gg
+    >>> gg.special.ive(2, gg.tensor([1.0, 2.0])).round(4)
+    tensor([0.0499, 0.0932])
+    """
     return _first_kind("ive", v, x, ("i0e", "i1e"), "bessel_quotient", scaled=True)
 
 
@@ -125,17 +133,32 @@ def _second_kind(name: str, sign: int, v: Any, x: Any, functions: tuple[str, str
 
 
 def yv(v: int, x: Any, /) -> Tensor:
-    """The Bessel function of the second kind of a whole order, elementwise, for x > 0."""
+    """The Bessel function of the second kind of a whole order, elementwise, for x > 0.
+
+    >>> import gpugrad as gg
+    >>> gg.special.yv(2, gg.tensor([1.0, 2.0])).round(4)
+    tensor([-1.6507, -0.6174])
+    """
     return _second_kind("yv", -1, v, x, ("y0", "y1"))
 
 
 def kv(v: int, x: Any, /) -> Tensor:
-    """The modified Bessel function of the second kind of a whole order, elementwise, for x > 0."""
+    """The modified Bessel function of the second kind of a whole order, elementwise, for x > 0.
+
+    >>> import gpugrad as gg
+    >>> gg.special.kv(2, gg.tensor([1.0, 2.0])).round(4)
+    tensor([1.6248, 0.2538])
+    """
     return _second_kind("kv", 1, v, x, ("k0", "k1"))
 
 
 def kve(v: int, x: Any, /) -> Tensor:
-    """exp(x) * kv(v, x), elementwise, for x > 0."""
+    """exp(x) * kv(v, x), elementwise, for x > 0.
+
+    >>> import gpugrad as gg
+    >>> gg.special.kve(2, gg.tensor([1.0, 2.0])).round(4)
+    tensor([4.4168, 1.875 ])
+    """
     return _second_kind("kve", 1, v, x, ("k0e", "k1e"))
 
 
