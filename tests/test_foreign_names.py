@@ -28,6 +28,18 @@ HOMES = {
     "jax.nn": gg.nn.functional,
     "jax.random": gg.random,
 }
+# What foreign_names.py does not read: small modules, and functions of matrices.
+NAMES["torch.utils.data"] = """
+BatchSampler ChainDataset ConcatDataset DataLoader Dataset DistributedSampler IterableDataset
+RandomSampler Sampler SequentialSampler StackDataset Subset SubsetRandomSampler TensorDataset
+WeightedRandomSampler default_collate default_convert get_worker_info random_split
+"""
+NAMES["scipy.linalg"] = """
+block_diag cho_factor cho_solve circulant cosm coshm expm fractional_matrix_power funm hessenberg
+logm lu lu_factor null_space orth pinvh polar schur signm sinhm sinm solve_sylvester sqrtm tanm
+toeplitz
+"""
+HOMES |= {"torch.utils.data": gg.data, "scipy.linalg": gg.linalg}
 
 
 @pytest.mark.parametrize("library", NAMES)

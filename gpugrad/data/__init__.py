@@ -6,13 +6,22 @@ samples, of which batches are made. Batches on the host are copied to a GPU whil
 it computes with the previous batch (`gpugrad.backend.staging`).
 """
 
+from typing import TYPE_CHECKING, NoReturn
+
 from gpugrad.data.dataset import Dataset, TensorDataset, collate
 from gpugrad.data.loader import DataLoader
 from gpugrad.data.splits import random_split, train_test_split
+from gpugrad.tensor.hints import absent
 
 __all__ = [
     "DataLoader", "Dataset", "TensorDataset", "collate", "random_split", "train_test_split",
 ]  # fmt: skip
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> NoReturn:
+        raise absent("data", name)
 
 
 def __dir__() -> list[str]:

@@ -17,8 +17,8 @@ from gpugrad.engine.op import Op
 from gpugrad.errors import DeviceError, DTypeError, GpugradError, IndexingError, ShapeError
 
 __all__ = [
-    "check_gradient", "check_real", "explain", "explain_no_memory", "instead_of", "type_name",
-    "wrong_operand",
+    "check_gradient", "check_real", "explain", "explain_no_memory", "instead_of", "one_too_many",
+    "type_name", "wrong_operand",
 ]  # fmt: skip
 
 
@@ -88,6 +88,8 @@ def explain(
     """Raise a clearer error in place of one that an array library raised, where there is one."""
     if isinstance(error, GpugradError):
         return
+    if not isinstance(parameters, dict | None):
+        raise one_too_many(op) from error
     shapes = [tuple(getattr(raw, "shape", ())) for raw in raws if raw is not None]
     keywords = "".join(f", {name}={_shown(value)}" for name, value in (parameters or {}).items())
     operands = f". Operands of shape {' and '.join(map(str, shapes))}{keywords}"
@@ -113,6 +115,11 @@ def explain(
         if op.complex == "refused" and any(map(numpy.iscomplexobj, raws)):
             message = "it takes no complex numbers; give it abs(t), t.real or t.imag"
         raise DTypeError(f"{op.shown}: {message}. Operands of dtype {dtypes}{keywords}") from error
+
+
+def one_too_many(op: Op) -> DTypeError:
+    """The error for a second operand of an op of one, which stands where its parameters do."""
+    return DTypeError(f"{op.shown}() takes 1 positional argument but 2 were given")
 
 
 def explain_no_memory(error: Exception, walk: CodeType) -> None:

@@ -14,7 +14,7 @@ import numpy
 
 from gpugrad.backend.device import beside, check_same_device, device_of
 from gpugrad.backend.namespace import NAMESPACES, namespace_of, register
-from gpugrad.engine.messages import explain, type_name, wrong_operand
+from gpugrad.engine.messages import explain, one_too_many, type_name, wrong_operand
 from gpugrad.engine.modes import in_rules, recording
 from gpugrad.engine.node import Node
 from gpugrad.engine.op import Op
@@ -353,6 +353,8 @@ def _unary(op: Op) -> Callable[..., Any]:
 
     def call(x: Any, parameters: dict[str, Any] | None = None, /) -> Any:
         if not isinstance(x, Tensor):
+            if not isinstance(parameters, dict | None):
+                raise one_too_many(op)
             return record(op, (x,), parameters)
         raw = x._array
         xp, compute = get(type(raw)) or dispatch.look_up(op, raw)

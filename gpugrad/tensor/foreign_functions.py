@@ -291,7 +291,7 @@ FUNCTIONS = {
         "threadpoolctl.threadpool_limits(n), or OMP_NUM_THREADS: the threads are NumPy's":
         "set_num_"
         "threads get_num_threads set_num_interop_threads get_num_interop_threads",
-        "lists and dicts as they are: gg.grad takes them": "tree tree_util",
+        "lists and dicts as they are: gg.grad takes them": "tree tree_util tree_map",
         "the functions of gg itself": "numpy lax func functional",
         "gg.special": "scipy",
         "gg.optim.clip_grad_norm_, gg.data and gg.nn.init": "utils",
@@ -385,6 +385,27 @@ MODULES = {
         "gg.linalg.cholesky(x)": "cho_factor cholesky_ex",
         "gg.vander(x)": "vander",
         "gg.linalg.qr(x)": "householder_product",
+        # SciPy's.
+        "gg.linalg.funm(x, f), of Hermitian matrices": "cosm sinm tanm coshm sinhm tanhm signm "
+        "fractional_matrix_power",
+        "gg.linalg.pinv(x)": "pinvh",
+        "the rows of gg.linalg.svd(x).Vh whose singular values are 0": "null_space",
+        "the columns of gg.linalg.svd(x).U whose singular values are not 0": "orth",
+        "a gg.custom_op around SciPy's, which says its derivative": "schur hessenberg",
+        "gg.linalg.solve, of a matrix made by gg.kron": "solve_sylvester solve_continuous_lyapunov "
+        "solve_discrete_lyapunov",
+        "gg.block([[a, zeros], [zeros, b]])": "block_diag",
+        "x[gg.abs(gg.arange(n)[:, None] - gg.arange(n))]": "toeplitz",
+        "x[gg.arange(n)[:, None] - gg.arange(n)]": "circulant",
+    }),
+    "data": rows({
+        "a class with __len__ and __getitem__, or a gg.data.TensorDataset": "IterableDataset "
+        "ConcatDataset ChainDataset StackDataset",
+        "gg.data.TensorDataset(x[rows], y[rows])": "Subset",
+        "gg.data.DataLoader(data, batch_size, shuffle=True)": "Sampler BatchSampler "
+        "RandomSampler SequentialSampler SubsetRandomSampler WeightedRandomSampler",
+        "gg.data.collate": "default_collate default_convert",
+        _ONE_PROCESS: "DistributedSampler get_worker_info distributed",
     }),
     "special": rows({
         "gg.special.gammaln(x)": "loggamma",
