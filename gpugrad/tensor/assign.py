@@ -4,7 +4,6 @@ Imports indices, creation and core. The pure forms return a new tensor. In recor
 ``t[i] = v`` is a pure form to whose result the tensor is bound.
 """
 
-import random
 from sys import _getframe, getrefcount
 from typing import Any
 
@@ -19,6 +18,7 @@ from gpugrad.engine.node import Leaf, Node
 from gpugrad.errors import ArgumentError, DTypeError, GradientError, ShapeError
 from gpugrad.ops.index import is_basic, last_of_each, may_repeat, split
 from gpugrad.tensor import creation
+from gpugrad.tensor.callers import shuffles
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.indices import getitem, index_errors, raw_index
 from gpugrad.tensor.table import OPS
@@ -277,8 +277,6 @@ def _replaced(x: Tensor, value: Any, index: Any, order: Any = None) -> Tensor:
 
 # t[i] = v
 
-_SHUFFLE = random.Random.shuffle.__code__
-
 
 def setitem(self: Tensor, index: Any, value: Any) -> None:
     """``t[index] = value``: changes memory, or in recorded code binds t to a new value.
@@ -289,7 +287,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     it is a view of; earlier results keep their gradients. GradientError for a leaf that requires
     a gradient or a view of one, and where an array beside the tensors of the graph is over the
     memory (that of ``t.data``, of ``t.detach()``, the one that t was made of), which would not
-    see it. ArgumentError for a broadcast tensor, and for ``random.shuffle`` of rows; ShapeError,
+    see it. ArgumentError for a broadcast tensor, and for a ``shuffle`` of rows; ShapeError,
     DTypeError and IndexingError as for `index_update`.
 
     >>> import gpugrad as gg
@@ -302,9 +300,9 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     tensor(33.)
     """
     references = getrefcount(value)
-    if isinstance(value, Tensor) and value._array.ndim and _getframe(1).f_code is _SHUFFLE:
+    if isinstance(value, Tensor) and value._array.ndim and shuffles(_getframe(1)):
         raise ArgumentError(
-            f"random.shuffle: the rows of a tensor of shape {self.shape} are views, and exchanging "
+            f"shuffle: the rows of a tensor of shape {self.shape} are views, and exchanging "
             "them would lose some. Write `t = gg.random.permutation(t)`"
         )
     node = self._node

@@ -318,14 +318,26 @@ def test_nothing_broadcast_is_written_to(device):
     assert copied.tolist() == [5, 1, 1]
 
 
-def test_shuffling_rows_is_refused(device):
+SHUFFLES = {
+    "random": lambda t: random.shuffle(t),
+    "random.Random": lambda t: random.Random(3).shuffle(t),
+    "numpy.random": lambda t: np.random.shuffle(t),
+    "RandomState": lambda t: np.random.RandomState(3).shuffle(t),
+    "Generator": lambda t: np.random.default_rng(3).shuffle(t),
+    "axis": lambda t: np.random.default_rng(3).shuffle(t, axis=0),
+}  # written out: a call of NumPy's is known by its name
+
+
+@pytest.mark.filterwarnings("ignore:you are shuffling a 'Tensor'")
+@pytest.mark.parametrize("shuffle", SHUFFLES.values(), ids=list(SHUFFLES))
+def test_shuffling_rows_is_refused(shuffle, device):
     t = gg.tensor(np.arange(6.0).reshape(3, 2), device=device)
     for rows in (t, t * gg.ones((), device=device, requires_grad=True)):
-        with pytest.raises(ArgumentError, match=r"random\.shuffle: .*gg\.random\.permutation\(t\)"):
-            random.shuffle(rows)
-    assert t.tolist() == [[0, 1], [2, 3], [4, 5]]
+        with pytest.raises(ArgumentError, match=r"shuffle: .*gg\.random\.permutation\(t\)"):
+            shuffle(rows)
+        assert rows.tolist() == [[0, 1], [2, 3], [4, 5]]
     numbers = gg.tensor(np.arange(6.0), device=device)
-    random.shuffle(numbers)  # elements are values
+    shuffle(numbers)  # elements are values
     assert sorted(numbers.tolist()) == [0, 1, 2, 3, 4, 5]
 
 
