@@ -165,6 +165,8 @@ def lexsort(keys: Any, /, axis: int = -1) -> Tensor:
     rows = [as_tensor(key).detach() for key in keys]
     if not rows:
         raise ShapeError("lexsort: expected at least one key, got none")
+    if len(shapes := {row.shape for row in rows}) > 1:
+        raise ShapeError(f"lexsort: expected keys of one shape, got {sorted(shapes)}")
     order = OPS["argsort"](rows[0], axis=axis)
     for row in rows[1:]:  # stable: the last sort is by the primary key
         again = OPS["argsort"](take_along_axis(row, order, axis), axis=axis)

@@ -50,6 +50,7 @@ if tuple(map(int, scipy.__version__.split(".")[:2])) >= (1, 17):
         "special.chdtr": lambda x: special.chdtr(3.0, x),
         "special.stdtr": lambda x: special.stdtr(3.0, x),
         "special.i0": special.i0,
+        "special.j0": special.j0,
         "special.entr": special.entr,
         "stats.entropy": lambda x: stats.entropy(x, x * x, axis=1),
         "stats.variation": stats.variation,
@@ -80,7 +81,6 @@ if tuple(map(int, scipy.__version__.split(".")[:2])) >= (1, 17):
 # These go to compiled code by way of NumPy: values, and no gradient.
 REFUSED = {
     "special.gdtr": lambda x: special.gdtr(1.0, 2.0, x),
-    "special.j0": special.j0,
 }
 
 array = np.random.default_rng(5).uniform(0.2, 0.8, (5, 4))

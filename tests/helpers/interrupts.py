@@ -19,11 +19,16 @@ def interrupted_everywhere(begin, work, check, stride=1):
     gets what ``begin`` returned, after each run. With ``stride`` every so many places.
     """
     work(begin())  # so that kernels are there, whose compilation is not looked at
-    for place in count(0, stride):
-        made = begin()
-        if not _interrupted_at(place, lambda made=made: work(made)):
-            break
-        check(made)
+    # Where the tests run in the background, a shell may have had SIGINT ignored.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        for place in count(0, stride):
+            made = begin()
+            if not _interrupted_at(place, lambda made=made: work(made)):
+                break
+            check(made)
+    finally:
+        signal.signal(signal.SIGINT, handler)
     assert place > 5 * stride
 
 
