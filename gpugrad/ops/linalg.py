@@ -97,9 +97,18 @@ MANY = 65_536  # elements: from so many on an einsum is looked at twice
 def _einsum(xp: Any, /, *operands: Any, subscripts: str, optimize: Any = None) -> Any:
     if optimize is None:
         optimize = _in_pairs(subscripts, operands)
+    if operands[0].dtype == HALF and _adds(subscripts) and all(x.dtype == HALF for x in operands):
+        wide = tuple(widened(x) for x in operands)
+        return _einsum(xp, *wide, subscripts=subscripts, optimize=optimize).astype(HALF)
     if any(x.size > MANY for x in operands):
         subscripts, operands = _summed(xp, subscripts, operands)
     return xp.einsum(subscripts, *operands, optimize=optimize)
+
+
+def _adds(subscripts: str) -> bool:
+    """Whether a letter is summed over."""
+    inputs, output = subscripts.split("->")
+    return not set(output).issuperset(inputs.replace(",", ""))
 
 
 def _summed(xp: Any, subscripts: str, operands: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:

@@ -87,6 +87,12 @@ FUNCTIONS = [
     Case("bias of linear", lambda x: F.linear(
         pairs(x.detach()), x[:2].reshape(1, 2), x[2:3]), 1e-2),
     Case("broadcast", lambda x: gg.broadcast_to(x[:1], (COUNT,)) * 1e-2),
+    Case("einsum of rows", lambda x: gg.einsum("ij->j", pairs(x)), 1e-2),
+    Case("einsum of few rows", lambda x: gg.einsum("ij->j", pairs(x)[:4100]), 1e-2),
+    Case("einsum of products", lambda x: gg.einsum(
+        "ij,ij->j", pairs(x)[:4100], apart(pairs(x)[:4100])), 1e-2),
+    Case("einsum that repeats", lambda x: gg.einsum(
+        "j,ij->i", x[:2], pairs(x.detach())[:4100]), 1e-2),
     Case("index", lambda x: x[FIRST]),
     Case("take", lambda x: gg.take(x, FIRST)),
 ]  # fmt: skip
