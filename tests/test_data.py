@@ -320,6 +320,29 @@ def test_fractions(count, fractions, sizes):
     assert [len(part) for part in parts] == sizes
 
 
+@pytest.mark.parametrize("batched", [False, True])
+def test_random_split_of_a_data_set_of_ones_own(batched, rng):
+    x = rng.normal(size=(11, 2))
+
+    class Own:
+        def __len__(self):
+            return len(x)
+
+        def __getitem__(self, i):
+            assert batched or type(i) is int
+            return x[i], i
+
+    Own.batched = batched
+    parts = gg.data.random_split(Own(), [0.6, 0.4], gg.random.Generator(3))
+    assert [len(part) for part in parts] == [7, 4]
+    rows = []
+    for part in parts:
+        for values, numbers in gg.data.DataLoader(part, 3, shuffle=True):
+            rows += numbers.tolist()
+            np.testing.assert_array_equal(to_numpy(values), x[numbers.tolist()])
+    assert sorted(rows) == list(range(11))
+
+
 def test_train_test_split(device, rng):
     x, y = rng.normal(size=(10, 3)), np.arange(10)
     for generator in (gg.random.Generator(4), None):

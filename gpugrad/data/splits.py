@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.data.dataset import Rows, TensorDataset, home_of
+from gpugrad.data.dataset import Dataset, Rows, TensorDataset, has_labels, home_of, is_array
 from gpugrad.errors import DTypeError
 from gpugrad.random import Generator, default_generator
+from gpugrad.tensor import Tensor
 
 __all__ = ["random_split", "train_test_split"]
 
@@ -19,12 +20,13 @@ def _permutation(count: int, generator: Generator | None) -> np.ndarray:
 
 def random_split(
     dataset: Any, lengths: Sequence[float], generator: Generator | None = None
-) -> list[TensorDataset]:
+) -> list[Any]:
     """A data set split into disjoint random parts, by ``generator`` (or ``gg.manual_seed``).
 
     ``lengths`` are numbers of rows that add up to all, or fractions that add up to 1. Fractions
     are rounded down, and the first parts get one remaining row each, as in PyTorch.
-    ``dataset`` is a `TensorDataset`, an array, or a tuple of arrays. ValueError for lengths
+    ``dataset`` is a `TensorDataset`, an array, or a tuple of arrays, whose parts are copies of
+    their rows; or a `Dataset` of your own, whose parts read its samples. ValueError for lengths
     that do not fit.
 
     >>> import gpugrad as gg, numpy as np
@@ -32,13 +34,38 @@ def random_split(
     >>> [len(part) for part in parts]
     [8, 2]
     """
-    if not isinstance(dataset, TensorDataset):
+    own = _is_own(dataset)
+    if not own and not isinstance(dataset, TensorDataset):
         dataset = TensorDataset(*(dataset if isinstance(dataset, list | tuple) else [dataset]))
     count = len(dataset)
     sizes = _sizes(count, list(lengths))
     order = _permutation(count, generator)
     ends = np.cumsum(sizes)
-    return [_part(dataset, order[end - size : end]) for size, end in zip(sizes, ends)]
+    part = _Part if own else _part
+    return [part(dataset, order[end - size : end]) for size, end in zip(sizes, ends)]
+
+
+def _is_own(dataset: Any) -> bool:
+    """Whether a data set gives samples itself and is no array, nor a few of them."""
+    if isinstance(dataset, Tensor | TensorDataset | list | tuple) or has_labels(dataset):
+        return False
+    return hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__") and not is_array(dataset)
+
+
+class _Part(Dataset):
+    """Some samples of a data set of one's own, which reads them when they are asked for."""
+
+    def __init__(self, dataset: Any, numbers: np.ndarray) -> None:
+        self.dataset = dataset
+        self.numbers = numbers
+        self.batched = getattr(dataset, "batched", False)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: Any) -> Any:
+        numbers = self.numbers[index]
+        return self.dataset[numbers if self.batched else int(numbers)]
 
 
 def _part(dataset: TensorDataset, numbers: np.ndarray) -> TensorDataset:

@@ -401,7 +401,7 @@ MODULES = {
     "data": rows({
         "a class with __len__ and __getitem__, or a gg.data.TensorDataset": "IterableDataset "
         "ConcatDataset ChainDataset StackDataset",
-        "gg.data.TensorDataset(x[rows], y[rows])": "Subset",
+        "gg.data.random_split(dataset, lengths), or a TensorDataset of x[rows], y[rows]": "Subset",
         "gg.data.DataLoader(data, batch_size, shuffle=True)": "Sampler BatchSampler "
         "RandomSampler SequentialSampler SubsetRandomSampler WeightedRandomSampler",
         "gg.data.collate": "default_collate default_convert",
