@@ -29,8 +29,8 @@ KINDS = (None, "quicksort", "mergesort", "heapsort", "stable")
 def _order(name: str, x: Tensor, axis: int | None, kind: Any, descending: bool) -> Tensor:
     if kind not in KINDS:
         raise DTypeError(f"{name}: expected kind None or one of {KINDS[1:]}, got {kind!r}")
-    if axis is not None and x.ndim:
-        axis = axis_number(name, axis, x.ndim)
+    if axis is not None:
+        axis = axis_number(name, axis, max(x.ndim, 1))  # a number counts as a row of one
     return OPS["argsort"](x.detach(), axis=axis, descending=descending)
 
 

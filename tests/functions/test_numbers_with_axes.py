@@ -66,3 +66,12 @@ def test_softmax_and_logsumexp_of_a_number(device):
         for keepdims in (False, True):
             y = gg.logsumexp(x, axis=axis, keepdims=keepdims)
             assert (y.shape, y.item()) == ((), 2)
+
+
+def test_argsort_of_a_number(device):
+    """NumPy takes it for a row of one element."""
+    number = gg.tensor(4.0, device=device)
+    assert [gg.argsort(number, axis=axis).tolist() for axis in (0, -1, None)] == [[0]] * 3
+    for axis in (1, -2):
+        with pytest.raises(gg.AxisError):
+            gg.argsort(number, axis=axis)
