@@ -293,7 +293,8 @@ def test_what_is_added_in_place_is_what_the_rule_gives(op, sample, monkeypatch):
 
     node = optable.apply(op, sample, tensors).grad_fn
     apart, added = gradients(node, False), gradients(node, True)
-    for one, other, parent in zip(apart, added, node.parents, strict=True):
+    assert not any(node.parents[len(apart) :])  # arrays of an index have no rule
+    for one, other, parent in zip(apart, added, node.parents, strict=False):
         if parent is not None:
             wanted = unbroadcast(xp, one, parent.shape, parent.dtype)
             got = unbroadcast(xp, other, parent.shape, parent.dtype)

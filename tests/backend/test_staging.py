@@ -114,6 +114,8 @@ def test_one_batch_ahead_and_no_more(cupy):
     asked = []
 
     class Data:
+        batched = True
+
         def __len__(self):
             return 12
 
@@ -166,6 +168,8 @@ def test_a_stream_that_changes_between_batches(early_copies, cupy):
 @needs_gpu
 def test_an_error_of_the_data_comes_in_the_place_of_its_batch(cupy):
     class Data:
+        batched = True
+
         def __len__(self):
             return 9
 
@@ -201,6 +205,8 @@ def test_tensors_stay_tensors_and_parts_keep_their_places(cupy):
     big_endian = X.astype(">f4")
 
     class Data:
+        batched = True
+
         def __len__(self):
             return 4
 

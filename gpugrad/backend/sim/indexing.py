@@ -52,9 +52,7 @@ def key_of(array: ndarray, key: Any, seen: list[ndarray]) -> tuple[tuple[Any, ..
         if isinstance(part, (ndarray, list, tuple, numpy.ndarray, bool, numpy.bool)):
             part = index_array(part, seen)
             mode = "mask" if part.dtype.kind == "b" else "take" if mode == "view" else mode
-        elif numpy.isscalar(part):
-            part = int(part)  # type: ignore[arg-type]  # as CuPy: 1.0 is 1, "a" a ValueError
-        elif part is not None and part is not Ellipsis and not isinstance(part, slice):
+        elif not (numpy.isscalar(part) or part is None or part is Ellipsis or type(part) is slice):
             raise IndexError(
                 "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and "
                 "integer or boolean arrays are valid indices"
@@ -71,6 +69,8 @@ def key_of(array: ndarray, key: Any, seen: list[ndarray]) -> tuple[tuple[Any, ..
     for position, part in enumerate(parts):
         if isinstance(part, numpy.ndarray) and part.dtype.kind != "b":
             parts[position] = wrapped(part, array._data.shape[axis])
+        elif numpy.isscalar(part):
+            parts[position] = int(part)  # type: ignore[arg-type]  # as CuPy: 1.0 is 1, "a" no number
         axis += ndim - used if part is Ellipsis else axes[position]
     if mode == "take":
         numpy.broadcast_shapes(*(p.shape for p in parts if isinstance(p, numpy.ndarray)))
