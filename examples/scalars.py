@@ -59,7 +59,7 @@ def show(title: str, nodes: Sequence[gg.Tensor], digits: int) -> None:
     the values in between.
     """
     result = nodes[-1]
-    before = [node.grad for node in nodes]
+    before = [node.grad if node.is_leaf else None for node in nodes]
     inner = [node for node in nodes if not node.is_leaf]
     gradients = dict(zip(inner, gg.gradients(result, inner, retain_graph=True)))
     result.backward(retain_graph=True)

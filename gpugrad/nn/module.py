@@ -298,7 +298,9 @@ class Module:
         target_device = None if device is None else Device(device)
         moved = []
         for part in self._state().values():
-            grad = None if part.grad is None else _moved(part.grad.data, target_device, dtype)
+            grad = part.grad if part.is_leaf else None
+            if grad is not None:
+                grad = _moved(grad.data, target_device, dtype)
             moved.append((part, _moved(part.data, target_device, dtype), grad))
         with uninterrupted():
             for part, array, grad in moved:

@@ -45,9 +45,9 @@ def advice_for_caller(otherwise: str) -> str:
     frame: Any = sys._getframe(2)
     found = name = ""
     while frame is not None:
-        module = frame.f_globals.get("__name__", "")
-        own = module.partition(".")[0] in ("gpugrad", "numpy") and not module.startswith("numpy.ma")
-        library = next((one for one in LIBRARIES if f"{module}.".startswith(f"{one}.")), None)
+        home = frame.f_globals.get("__name__", "")
+        own = home.partition(".")[0] in ("gpugrad", "numpy") and not home.startswith("numpy.ma")
+        library = next((one for one in LIBRARIES if f"{home}.".startswith(f"{one}.")), None)
         if library is None and not own:
             break  # the user's code
         if library is not None and (not found or not frame.f_code.co_name.startswith("_")):
