@@ -29,6 +29,7 @@ def cupy():
 
 
 def used():
+    gc.collect()  # what an earlier test left in a cycle is not freed later then
     return gg.cuda.memory_stats()["used"]
 
 
