@@ -1,8 +1,8 @@
 """Learning rates that follow a schedule, with PyTorch's names. Imports engine and `optimizer`.
 
-A schedule is a function of the initial rate of a group and of the number of steps. PyTorch computes
-each rate from the previous one; the values are equal, but here two schedules on one optimizer do
-not multiply. Use `SequentialLR` for one after the other.
+A schedule is a function of the initial rate of a group and of the number of steps. As in PyTorch, a
+step goes on from the rate that a group has: one that was set by hand, or by another schedule, is
+multiplied as the schedule's own would be. Use `SequentialLR` for one schedule after the other.
 """
 
 import math
@@ -34,15 +34,43 @@ class LRScheduler:
         self.optimizer = optimizer
         self.last_epoch = 0
         groups = optimizer.param_groups
-        self._set([group["initial_lr" if "initial_lr" in group else "lr"] for group in groups], 0)
+        bases = [group["initial_lr" if "initial_lr" in group else "lr"] for group in groups]
+        self._set(bases, self._next_rates(bases, 0), 0)
 
     def rate(self, base: float, t: int, group: int) -> float:
         """The learning rate of a group after ``t`` steps, from its initial rate."""
         raise NotImplementedError
 
-    def _set(self, bases: Sequence[float], t: int) -> None:
-        """Set the initial rates of the groups, the number of steps and the rates after them."""
-        rates = [self.rate(base, t, index) for index, base in enumerate(bases)]
+    def next_rate(self, lr: float, base: float, t: int, group: int) -> float:
+        """The learning rate of a group after ``t`` steps, from its rate ``lr`` one step before.
+
+        That is ``rate(base, t, group)``, unless ``lr`` was set by hand or by another schedule: it
+        is then multiplied as the schedule's own. A schedule that overwrites it has its own method.
+        """
+        if t == 0:
+            return self.rate(lr, 0, group)
+        expected = self.rate(base, t - 1, group)
+        if lr == expected:
+            return self.rate(base, t, group)
+        least, slope = self._line(t - 1, group)
+        if not slope:  # every initial rate has come to the same: there is nothing to multiply
+            return lr + self.rate(base, t, group) - expected
+        return self.rate((lr - least) / slope, t, group)
+
+    def _next_rates(self, bases: Sequence[float], t: int) -> list[float]:
+        who = f"{type(self).__name__}: lr"
+        return [
+            self.next_rate(number(who, group["lr"], 0.0), base, t, index)
+            for index, (group, base) in enumerate(zip(self.optimizer.param_groups, bases))
+        ]
+
+    def _line(self, t: int, group: int) -> tuple[float, float]:
+        """The rate after ``t`` steps from the initial rate 0, and its slope by that."""
+        least = self.rate(0.0, t, group)
+        return least, self.rate(1.0, t, group) - least
+
+    def _set(self, bases: Sequence[float], rates: Sequence[float], t: int) -> None:
+        """Set the initial rates of the groups, their rates and the number of steps."""
         with uninterrupted():
             self.last_epoch = t
             for group, base, rate in zip(self.optimizer.param_groups, bases, rates):
@@ -55,30 +83,31 @@ class LRScheduler:
             if "initial_lr" in group:
                 bases.append(group["initial_lr"])
                 continue
-            # Rates are linear in the initial one. Where a schedule has come to 0, no initial rate
-            # gives another.
-            least = self.rate(0.0, t, index)
-            slope = self.rate(1.0, t, index) - least
+            # Where a schedule has come to 0, no initial rate gives another.
+            least, slope = self._line(t, index)
             bases.append((group["lr"] - least) / slope if slope else group["lr"])
         return bases
 
     def step(self) -> None:
         """Set the next learning rates; call it after ``optimizer.step()``, per epoch or step.
 
-        A group that was added since the last step goes on from its own rate.
+        A group whose rate was set by hand since the last step, or that was added since, goes on
+        from that rate.
         """
-        self._set(self._bases(), self.last_epoch + 1)
+        bases, t = self._bases(), self.last_epoch + 1
+        self._set(bases, self._next_rates(bases, t), t)
 
     def get_last_lr(self) -> list[float]:
         """The current learning rate of each group."""
         return [group["lr"] for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
-        """The number of steps and the initial rates, without the settings."""
+        """The number of steps, the initial rates and the present ones, without the settings."""
         return {
             "schedule": type(self).__name__,
             "last_epoch": self.last_epoch,
             "base_lrs": self._bases(),
+            "lrs": self.get_last_lr(),
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -90,25 +119,35 @@ class LRScheduler:
         who = f"{type(self).__name__}.load_state_dict"
         if not isinstance(state_dict, Mapping):
             raise DTypeError(f"{who}: expected a state_dict(), got {type(state_dict).__name__}")
-        if set(state_dict) != {"schedule", "last_epoch", "base_lrs"}:
+        # A state of an earlier version has no present rates: there they follow from the initial.
+        if set(state_dict) | {"lrs"} != {"schedule", "last_epoch", "base_lrs", "lrs"}:
             raise ValueError(
-                f"{who}: expected the keys schedule, last_epoch and base_lrs, got "
+                f"{who}: expected the keys schedule, last_epoch, base_lrs and lrs, got "
                 f"{sorted(map(str, state_dict))}"
             )
         schedule = state_dict["schedule"]
         if not isinstance(schedule, str) or schedule != type(self).__name__:
             raise ValueError(f"{who}: this is the state of a {schedule}")
-        t, bases = state_dict["last_epoch"], state_dict["base_lrs"]
+        t = state_dict["last_epoch"]
         if isinstance(t, bool) or not isinstance(t, int) or not 0 <= t < 2**63:
             raise ValueError(f"{who}: last_epoch must be a number of steps, got {t!r}")
-        if not isinstance(bases, list | tuple):
-            raise ValueError(f"{who}: base_lrs must be a list of numbers, got {bases!r}")
+        bases = self._loaded(who, "base_lrs", state_dict["base_lrs"])
+        if "lrs" in state_dict:
+            rates = self._loaded(who, "lrs", state_dict["lrs"])
+        else:
+            rates = [self.rate(base, t, index) for index, base in enumerate(bases)]
+        self._set(bases, rates, t)
+
+    def _loaded(self, who: str, key: str, rates: Any) -> list[float]:
+        """A rate for each group, out of a state."""
+        if not isinstance(rates, list | tuple):
+            raise ValueError(f"{who}: {key} must be a list of numbers, got {rates!r}")
         count = len(self.optimizer.param_groups)
-        if len(bases) != count:
+        if len(rates) != count:
             raise ValueError(
-                f"{who}: the optimizer has {count} groups, the state is of {len(bases)}"
+                f"{who}: the optimizer has {count} groups, the state is of {len(rates)}"
             )
-        self._set([number(f"{who}: a rate in base_lrs", base, 0.0) for base in bases], t)
+        return [number(f"{who}: a rate in {key}", rate, 0.0) for rate in rates]
 
     def __repr__(self) -> str:
         rates = ", ".join(f"{rate:g}" for rate in self.get_last_lr())
@@ -228,6 +267,10 @@ class LambdaLR(LRScheduler):
         f = self.lr_lambda if callable(self.lr_lambda) else self.lr_lambda[group]
         return base * float(f(t))
 
+    def next_rate(self, lr: float, base: float, t: int, group: int) -> float:
+        """base lambda(t), whatever the rate was before: as in PyTorch, it is overwritten."""
+        return self.rate(base, t, group)
+
 
 class SequentialLR(LRScheduler):
     """One schedule after the other: ``schedulers[i + 1]`` begins at step ``milestones[i]``.
@@ -265,6 +308,17 @@ class SequentialLR(LRScheduler):
 
     def rate(self, base: float, t: int, group: int) -> float:
         """The rate of the active schedule, counted from its milestone."""
+        schedule, begun = self._active(t)
+        return schedule.rate(base, t - begun, group)
+
+    def next_rate(self, lr: float, base: float, t: int, group: int) -> float:
+        """The next rate of the active schedule, which begins with the initial rate."""
+        schedule, begun = self._active(t)
+        if t == begun:
+            return schedule.rate(base, 0, group)
+        return schedule.next_rate(lr, base, t - begun, group)
+
+    def _active(self, t: int) -> tuple[LRScheduler, int]:
+        """The schedule that gives the rate after ``t`` steps, and its milestone."""
         turn = bisect_right(self.milestones, t)
-        begun = self.milestones[turn - 1] if turn else 0
-        return self.schedulers[turn].rate(base, t - begun, group)
+        return self.schedulers[turn], self.milestones[turn - 1] if turn else 0

@@ -167,7 +167,7 @@ def test_a_group_that_is_added_when_the_rate_has_come_to_nothing():
     optimizer.add_param_group({"params": [gg.zeros(1, requires_grad=True)], "lr": 0.5})
     assert schedule.state_dict()["base_lrs"] == [1.0, 0.5]
     schedule.step()
-    assert schedule.get_last_lr() == [0.0, 0.0]
+    assert schedule.get_last_lr() == [0.0, 0.5]  # as PyTorch's, which multiplies no more
 
 
 @schedules
