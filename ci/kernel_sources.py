@@ -185,7 +185,7 @@ def _by_hand() -> Iterator[Source]:
         for target in ("u1", "i4", "i8"):
             text = loss_source(dtype, np.dtype(target))
             yield Source("cross_entropy", dtype.name, f"cross_entropy of {target}", text)
-        for name in (op.name for op in TABLE.values() if op.layer):
+        for name in (op.name for op in TABLE.values() if f"linear_{op.name}" in TABLE):
             kwargs = {key: p.default for key, p in TABLE[name].parameters.items()}
             known = signature((), kwargs)
             (saves_x,), _ = TABLE[name].keeps((True,))

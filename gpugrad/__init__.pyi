@@ -185,6 +185,7 @@ __all__ = [
     "can_cast",
     "cbrt",
     "ceil",
+    "celu",
     "checkpoint",
     "choose",
     "clip",
@@ -288,6 +289,10 @@ __all__ = [
     "greater_equal",
     "hamming",
     "hanning",
+    "hardshrink",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
     "heaviside",
     "hessian",
     "histogram",
@@ -359,6 +364,7 @@ __all__ = [
     "logical_not",
     "logical_or",
     "logical_xor",
+    "logsigmoid",
     "logspace",
     "logsumexp",
     "make_diagonal",
@@ -374,6 +380,7 @@ __all__ = [
     "meshgrid",
     "min",
     "minimum",
+    "mish",
     "mod",
     "modf",
     "moveaxis",
@@ -439,6 +446,7 @@ __all__ = [
     "real_if_close",
     "reciprocal",
     "relu",
+    "relu6",
     "remainder",
     "repeat",
     "reshape",
@@ -458,6 +466,7 @@ __all__ = [
     "searchsorted",
     "segment_sum",
     "select",
+    "selu",
     "set_default_device",
     "set_default_dtype",
     "set_grad_enabled",
@@ -473,6 +482,8 @@ __all__ = [
     "sliding_window_view",
     "softmax",
     "softplus",
+    "softshrink",
+    "softsign",
     "sort",
     "sort_complex",
     "spacing",
@@ -491,8 +502,10 @@ __all__ = [
     "take_along_axis",
     "tan",
     "tanh",
+    "tanhshrink",
     "tensor",
     "tensordot",
+    "threshold",
     "tile",
     "topk",
     "trace",
@@ -545,8 +558,10 @@ def sigmoid(x: Any, /) -> Tensor:
 def relu(x: Any, /) -> Tensor:
     """x where x > 0 and else 0; its derivative at 0 is 0."""
 
-def softplus(x: Any, /) -> Tensor:
-    """log(1 + e ** x), elementwise, for x of any size."""
+def softplus(x: Any, /, beta: float = 1.0, threshold: float | None = None) -> Tensor:
+    """log(1 + e ** (beta * x)) / beta, elementwise, for x of any size; x itself where beta *
+    x exceeds ``threshold``, by default nowhere (PyTorch's is 20).
+    """
 
 def silu(x: Any, /) -> Tensor:
     """x * sigmoid(x), elementwise (Elfwing et al., 2018); also named swish."""
@@ -556,6 +571,49 @@ def elu(x: Any, /, alpha: float | Tensor = 1.0) -> Tensor:
 
 def leaky_relu(x: Any, /, negative_slope: float | Tensor = 0.01) -> Tensor:
     """x where x > 0 and else negative_slope * x."""
+
+def selu(x: Any, /) -> Tensor:
+    """1.0507 x where x > 0 and else 1.0507 * 1.6733 * (e ** x - 1), with which deep networks
+    keep mean 0 and variance 1 (Klambauer et al., 2017).
+    """
+
+def celu(x: Any, /, alpha: float = 1.0) -> Tensor:
+    """x where x > 0 and else alpha * (e ** (x / alpha) - 1), without a kink (Barron, 2017)."""
+
+def mish(x: Any, /) -> Tensor:
+    """x * tanh(softplus(x)), elementwise (Misra, 2019)."""
+
+def softsign(x: Any, /) -> Tensor:
+    """x / (1 + |x|), elementwise."""
+
+def tanhshrink(x: Any, /) -> Tensor:
+    """x - tanh(x), elementwise."""
+
+def logsigmoid(x: Any, /) -> Tensor:
+    """log(sigmoid(x)), elementwise, for x of any size."""
+
+def relu6(x: Any, /) -> Tensor:
+    """x held between 0 and 6; its derivative at both is 0."""
+
+def hardtanh(x: Any, /, min_val: float | Tensor = -1.0, max_val: float | Tensor = 1.0) -> Tensor:
+    """x held between min_val and max_val; its derivative at both is 0."""
+
+def hardsigmoid(x: Any, /) -> Tensor:
+    """x / 6 + 1/2 held between 0 and 1 (Howard et al., 2019); its derivative at -3 and 3 is
+    0.
+    """
+
+def hardswish(x: Any, /) -> Tensor:
+    """x * hardsigmoid(x) (Howard et al., 2019); its derivative is 0 at -3 and 1 at 3."""
+
+def hardshrink(x: Any, /, lambd: float = 0.5) -> Tensor:
+    """x where |x| > lambd and else 0; its derivative where |x| <= lambd is 0."""
+
+def softshrink(x: Any, /, lambd: float = 0.5) -> Tensor:
+    """x moved by lambd towards 0, and 0 where |x| <= lambd; its derivative there is 0."""
+
+def threshold(x: Any, /, threshold: float, value: float) -> Tensor:
+    """x where x > threshold and else value; its derivative where x <= threshold is 0."""
 
 def erf(x: Any, /) -> Tensor:
     """The error function, elementwise (W. J. Cody's approximation, 1969)."""

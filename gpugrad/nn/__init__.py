@@ -18,6 +18,7 @@ from gpugrad.nn.activations import Identity, LogSoftmax, Softmax
 from gpugrad.nn.containers import MLP, Flatten, Sequential
 from gpugrad.nn.cross_entropy import BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
 from gpugrad.nn.dropout import Dropout
+from gpugrad.nn.gates import GLU, PReLU, RReLU, Softmax2d, Softmin
 from gpugrad.nn.linear import Linear
 from gpugrad.nn.losses import HuberLoss, L1Loss, MSELoss
 from gpugrad.nn.module import Module
@@ -28,9 +29,10 @@ from gpugrad.tensor.hints import absent
 globals().update(_ACTIVATIONS)
 
 __all__ = [  # noqa: PLE0604  names of the table
-    "MLP", "BCEWithLogitsLoss", "CrossEntropyLoss", "Dropout", "Flatten", "HuberLoss", "Identity",
-    "L1Loss", "LayerNorm", "Linear", "LogSoftmax", "MSELoss", "Module", "NLLLoss", "Parameter",
-    "Sequential", "Softmax", "functional", "init", *_ACTIVATIONS,
+    "GLU", "MLP", "BCEWithLogitsLoss", "CrossEntropyLoss", "Dropout", "Flatten", "HuberLoss",
+    "Identity", "L1Loss", "LayerNorm", "Linear", "LogSoftmax", "MSELoss", "Module", "NLLLoss",
+    "PReLU", "Parameter", "RReLU", "Sequential", "Softmax", "Softmax2d", "Softmin", "functional",
+    "init", *_ACTIVATIONS,
 ]  # fmt: skip
 
 

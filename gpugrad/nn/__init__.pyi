@@ -10,6 +10,7 @@ from gpugrad.nn.activations import Identity, LogSoftmax, Softmax
 from gpugrad.nn.containers import MLP, Flatten, Sequential
 from gpugrad.nn.cross_entropy import BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
 from gpugrad.nn.dropout import Dropout
+from gpugrad.nn.gates import GLU, PReLU, RReLU, Softmax2d, Softmin
 from gpugrad.nn.linear import Linear
 from gpugrad.nn.losses import HuberLoss, L1Loss, MSELoss
 from gpugrad.nn.module import Module
@@ -18,31 +19,49 @@ from gpugrad.nn.parameter import Parameter
 from gpugrad.tensor import Tensor
 
 __all__ = [
+    "CELU",
     "ELU",
     "GELU",
+    "GLU",
     "MLP",
+    "SELU",
     "BCEWithLogitsLoss",
     "CrossEntropyLoss",
     "Dropout",
     "Flatten",
+    "Hardshrink",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
     "HuberLoss",
     "Identity",
     "L1Loss",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
+    "Mish",
     "Module",
     "NLLLoss",
+    "PReLU",
     "Parameter",
+    "RReLU",
     "ReLU",
+    "ReLU6",
     "Sequential",
     "SiLU",
     "Sigmoid",
     "Softmax",
+    "Softmax2d",
+    "Softmin",
     "Softplus",
+    "Softshrink",
+    "Softsign",
     "Tanh",
+    "Tanhshrink",
+    "Threshold",
     "functional",
     "init",
 ]
@@ -56,7 +75,13 @@ class ReLU(Module):
     def forward(self, x: Any) -> Tensor: ...
 
 class Softplus(Module):
-    """log(1 + e ** x), elementwise, for x of any size."""
+    """log(1 + e ** (beta * x)) / beta, elementwise, for x of any size; x itself where beta *
+    x exceeds ``threshold``, by default nowhere (PyTorch's is 20).
+    """
+
+    beta: float
+    threshold: float | None
+    def __init__(self, beta: float = 1.0, threshold: float | None = None) -> None: ...
     def forward(self, x: Any) -> Tensor: ...
 
 class SiLU(Module):
@@ -75,6 +100,79 @@ class LeakyReLU(Module):
 
     negative_slope: float | Tensor
     def __init__(self, negative_slope: float | Tensor = 0.01) -> None: ...
+    def forward(self, x: Any) -> Tensor: ...
+
+class SELU(Module):
+    """1.0507 x where x > 0 and else 1.0507 * 1.6733 * (e ** x - 1), with which deep networks
+    keep mean 0 and variance 1 (Klambauer et al., 2017).
+    """
+    def forward(self, x: Any) -> Tensor: ...
+
+class CELU(Module):
+    """x where x > 0 and else alpha * (e ** (x / alpha) - 1), without a kink (Barron, 2017)."""
+
+    alpha: float
+    def __init__(self, alpha: float = 1.0) -> None: ...
+    def forward(self, x: Any) -> Tensor: ...
+
+class Mish(Module):
+    """x * tanh(softplus(x)), elementwise (Misra, 2019)."""
+    def forward(self, x: Any) -> Tensor: ...
+
+class Softsign(Module):
+    """x / (1 + |x|), elementwise."""
+    def forward(self, x: Any) -> Tensor: ...
+
+class Tanhshrink(Module):
+    """x - tanh(x), elementwise."""
+    def forward(self, x: Any) -> Tensor: ...
+
+class LogSigmoid(Module):
+    """log(sigmoid(x)), elementwise, for x of any size."""
+    def forward(self, x: Any) -> Tensor: ...
+
+class ReLU6(Module):
+    """x held between 0 and 6; its derivative at both is 0."""
+    def forward(self, x: Any) -> Tensor: ...
+
+class Hardtanh(Module):
+    """x held between min_val and max_val; its derivative at both is 0."""
+
+    min_val: float | Tensor
+    max_val: float | Tensor
+    def __init__(self, min_val: float | Tensor = -1.0, max_val: float | Tensor = 1.0) -> None: ...
+    def forward(self, x: Any) -> Tensor: ...
+
+class Hardsigmoid(Module):
+    """x / 6 + 1/2 held between 0 and 1 (Howard et al., 2019); its derivative at -3 and 3 is
+    0.
+    """
+    def forward(self, x: Any) -> Tensor: ...
+
+class Hardswish(Module):
+    """x * hardsigmoid(x) (Howard et al., 2019); its derivative is 0 at -3 and 1 at 3."""
+    def forward(self, x: Any) -> Tensor: ...
+
+class Hardshrink(Module):
+    """x where |x| > lambd and else 0; its derivative where |x| <= lambd is 0."""
+
+    lambd: float
+    def __init__(self, lambd: float = 0.5) -> None: ...
+    def forward(self, x: Any) -> Tensor: ...
+
+class Softshrink(Module):
+    """x moved by lambd towards 0, and 0 where |x| <= lambd; its derivative there is 0."""
+
+    lambd: float
+    def __init__(self, lambd: float = 0.5) -> None: ...
+    def forward(self, x: Any) -> Tensor: ...
+
+class Threshold(Module):
+    """x where x > threshold and else value; its derivative where x <= threshold is 0."""
+
+    threshold: float
+    value: float
+    def __init__(self, threshold: float, value: float) -> None: ...
     def forward(self, x: Any) -> Tensor: ...
 
 class GELU(Module):

@@ -1,7 +1,8 @@
-"""Activations as functions and as modules. Imports `module`.
+"""Activations of the op table as functions and as modules. Imports `module`.
 
-An op that is public in both ``gg`` and ``nn.functional`` is an activation. For an op with ``layer``
-the module class is made here; ci/stubs.py declares it for type checkers.
+Those that are made of others, or have a weight, are in `gates`. An op that is public in both
+``gg`` and ``nn.functional`` is an activation. For an op with ``layer`` the module class is made
+here; ci/stubs.py declares it for type checkers.
 """
 
 import inspect
@@ -17,7 +18,7 @@ from gpugrad.tensor import Tensor
 
 __all__ = [
     "FUNCTIONS", "MODULES", "Activation", "Identity", "LogSoftmax", "Softmax",
-    "activation_function", "activation_name",
+    "activation_function", "activation_name", "one_axis",
 ]  # fmt: skip
 
 # The activations by name. The other functions of `nn.functional` are not in `gpugrad` itself.
@@ -87,10 +88,26 @@ MODULES = {op.layer: activation_module(op) for op in TABLE.values() if op.layer}
 
 
 class Identity(Module):
-    """Returns its input."""
+    """Returns its input; takes and ignores any arguments, as a stand-in for another layer.
+
+    >>> import gpugrad as gg
+    >>> gg.nn.Identity(54, unused=True)(gg.ones(2))
+    tensor([1., 1.])
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        pass
 
     def forward(self, x: Any) -> Any:
         return x
+
+
+def one_axis(who: str, axis: Any, dim: Any, default: int = -1) -> Any:
+    """The axis of two names, gpugrad's and PyTorch's; ValueError for both."""
+    if axis is not None and dim is not None:
+        raise ValueError(f"{who}: axis and dim are the same parameter; pass one of them")
+    chosen = axis if dim is None else dim
+    return default if chosen is None else chosen
 
 
 class Softmax(Module):
@@ -104,10 +121,7 @@ class Softmax(Module):
     _shown = ("axis",)
 
     def __init__(self, axis: int | None = None, *, dim: int | None = None) -> None:
-        if axis is not None and dim is not None:
-            raise ValueError("Softmax: axis and dim are the same parameter; pass one of them")
-        chosen = axis if dim is None else dim
-        self.axis = -1 if chosen is None else chosen
+        self.axis = one_axis(type(self).__name__, axis, dim)
 
     def forward(self, x: Any) -> Tensor:
         return FUNCTIONS["softmax"](x, self.axis)

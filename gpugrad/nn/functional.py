@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 from gpugrad.nn.activations import FUNCTIONS
 from gpugrad.nn.cross_entropy import binary_cross_entropy_with_logits, cross_entropy, nll_loss
 from gpugrad.nn.dropout import dropout
+from gpugrad.nn.gates import glu, gumbel_softmax, prelu, rrelu, softmin
 from gpugrad.nn.linear import linear
 from gpugrad.nn.losses import huber_loss, l1_loss, mse_loss
 from gpugrad.nn.normalization import layer_norm
@@ -17,8 +18,9 @@ from gpugrad.tensor.hints import absent
 globals().update(FUNCTIONS)
 
 __all__ = [  # noqa: PLE0604  names of the table
-    "binary_cross_entropy_with_logits", "cross_entropy", "dropout", "huber_loss", "l1_loss",
-    "layer_norm", "linear", "mse_loss", "nll_loss", *FUNCTIONS,
+    "binary_cross_entropy_with_logits", "cross_entropy", "dropout", "glu", "gumbel_softmax",
+    "huber_loss", "l1_loss", "layer_norm", "linear", "mse_loss", "nll_loss", "prelu", "rrelu",
+    "softmin", *FUNCTIONS,
 ]  # fmt: skip
 
 

@@ -26,7 +26,7 @@ _linear = FUNCTIONS["linear"]
 _JOINED: dict[Any, Callable[..., Tensor]] = {
     activation: FUNCTIONS[f"linear_{op.name}"]
     for op in TABLE.values()
-    if op.layer
+    if f"linear_{op.name}" in TABLE
     for activation in (FUNCTIONS[op.name], MODULES[op.layer])
 }
 

@@ -7,6 +7,8 @@ NumPy would not refuse by itself (it compares by the real parts first) refuses t
 import math
 from typing import Any, Literal
 
+import numpy as np
+
 from gpugrad.engine.op import ANALYTIC, REAL, Checks, Sample, choosing, op, part
 from gpugrad.ops.dtypes import HALF, SINGLE, floating, refuse_complex
 
@@ -44,15 +46,39 @@ op("relu", _relu,
 # fmt: on
 
 
-def _softplus(xp: Any, x: Any, /) -> Any:
+def _refuse_zero(name: str, number: Any) -> None:
+    """ValueError for a parameter that is the number 0, by which the op divides."""
+    if isinstance(number, int | float | np.generic) and number == 0:
+        raise ValueError(f"{name} must not be 0, got {number!r}")
+
+
+def _is_one(number: Any) -> bool:
+    """Whether a parameter is the number 1, by which nobody needs to multiply."""
+    return isinstance(number, int | float) and number == 1
+
+
+def _softplus(xp: Any, x: Any, /, beta: float = 1.0, threshold: float | None = None) -> Any:
     refuse_complex(x)
+    _refuse_zero("beta", beta)
     x = floating(x)
-    return xp.maximum(x, 0) + xp.log1p(xp.exp(-xp.abs(x)))
+    scaled = x if _is_one(beta) else x * beta
+    y = xp.maximum(scaled, 0) + xp.log1p(xp.exp(-xp.abs(scaled)))
+    if scaled is not x:
+        y = y / beta
+    return y if threshold is None else xp.where(scaled > threshold, x, y)
 
 
-op("softplus", _softplus, vjp=[lambda xp, g, y, x: g * xp.sigmoid(x)], saves="x",
-   **REAL, public="gg nn.functional", method=True, layer="Softplus",
-   doc="log(1 + e ** x), elementwise, for x of any size.")  # fmt: skip
+def _softplus_vjp(xp: Any, g: Any, y: Any, x: Any, beta: float, threshold: float | None) -> Any:
+    scaled = x if _is_one(beta) else x * beta
+    d = g * xp.sigmoid(scaled)
+    return d if threshold is None else xp.where(scaled > threshold, g, d)
+
+
+op("softplus", _softplus, vjp=[_softplus_vjp], saves="x", smooth="beta",
+   **REAL, samples=[Sample((2, 3)), Sample((4,), beta=0.5), Sample((5,), beta=2.0, threshold=1.0)],
+   public="gg nn.functional", method=True, layer="Softplus",
+   doc="log(1 + e ** (beta * x)) / beta, elementwise, for x of any size; x itself where beta * x "
+       "exceeds ``threshold``, by default nowhere (PyTorch's is 20).")  # fmt: skip
 
 
 def _silu_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
@@ -83,6 +109,160 @@ op("leaky_relu",
    smooth="negative_slope",
    public="gg nn.functional", method=True, layer="LeakyReLU",
    doc="x where x > 0 and else negative_slope * x.")  # fmt: skip
+
+
+# The scaled exponential unit: Klambauer et al., "Self-Normalizing Neural Networks", 2017.
+SELU_ALPHA = 1.6732632423543772848170429916717
+SELU_SCALE = 1.0507009873554804934193349852946
+
+
+def _selu(xp: Any, x: Any, /) -> Any:
+    x = floating(x)
+    below = (SELU_SCALE * SELU_ALPHA) * xp.expm1(xp.minimum(x, 0))
+    return xp.where(xp.signbit(x), below, SELU_SCALE * x)
+
+
+def _selu_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
+    steep = (SELU_SCALE * SELU_ALPHA) * xp.exp(xp.minimum(x, 0))
+    return xp.where(x > 0, SELU_SCALE * g, g * steep)
+
+
+def _celu(xp: Any, x: Any, /, alpha: float = 1.0) -> Any:
+    _refuse_zero("alpha", alpha)
+    return xp.where(xp.signbit(x), alpha * xp.expm1(xp.minimum(x, 0) / alpha), x)
+
+
+def _celu_vjp(xp: Any, g: Any, y: Any, x: Any, alpha: float) -> Any:
+    return xp.where(x > 0, g, g * xp.exp(xp.minimum(x, 0) / alpha))
+
+
+def _mish(xp: Any, x: Any, /) -> Any:
+    return floating(x) * xp.tanh(xp.softplus(x))
+
+
+def _mish_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
+    t = xp.tanh(xp.softplus(x))
+    return g * (t + x * (xp.sigmoid(x) * xp.one_minus_square(t)))
+
+
+def _softsign_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
+    d = 1 + xp.abs(x)
+    return g / d / d  # the square may overflow
+
+
+def _softsign(xp: Any, x: Any, /) -> Any:
+    refuse_complex(x)
+    return x / (1 + xp.abs(x))
+
+
+def _tanhshrink(xp: Any, x: Any, /) -> Any:
+    refuse_complex(x)
+    return x - xp.tanh(x)
+
+
+# fmt: off
+op("selu", _selu, vjp=[_selu_vjp], saves="x", **REAL, checks=Checks(either_zero=True),
+   public="gg nn.functional", layer="SELU",
+   doc="1.0507 x where x > 0 and else 1.0507 * 1.6733 * (e ** x - 1), with which deep networks "
+       "keep mean 0 and variance 1 (Klambauer et al., 2017).")
+op("celu", _celu, vjp=[_celu_vjp], saves="x", smooth="alpha",
+   **REAL, samples=[Sample((2, 3)), Sample((4,), alpha=0.5)], checks=Checks(either_zero=True),
+   public="gg nn.functional", layer="CELU",
+   doc="x where x > 0 and else alpha * (e ** (x / alpha) - 1), without a kink (Barron, 2017).")
+op("mish", _mish, vjp=[_mish_vjp], saves="x", **REAL, checks=Checks(cancels=True),
+   public="gg nn.functional", layer="Mish",
+   doc="x * tanh(softplus(x)), elementwise (Misra, 2019).")
+op("softsign", _softsign, vjp=[_softsign_vjp], saves="x", **REAL,
+   public="gg nn.functional", layer="Softsign", doc="x / (1 + |x|), elementwise.")
+op("tanhshrink", _tanhshrink, vjp=[lambda xp, g, y, x: g * xp.square(xp.tanh(x))], saves="x",
+   **REAL, checks=Checks(cancels=True), public="gg nn.functional", layer="Tanhshrink",
+   doc="x - tanh(x), elementwise.")
+op("logsigmoid", lambda xp, x, /: -xp.softplus(-floating(x)),
+   vjp=[lambda xp, g, y, x: g * xp.expit(-x)], saves="x", **REAL,
+   public="gg nn.functional", layer="LogSigmoid",
+   doc="log(sigmoid(x)), elementwise, for x of any size.")
+# fmt: on
+
+
+# Functions in pieces. At a kink, each has PyTorch's derivative; docs/derivatives.md lists them.
+def _held(xp: Any, x: Any, low: Any, high: Any) -> Any:
+    refuse_complex(x)
+    return xp.minimum(xp.maximum(x, low), high)
+
+
+def _hardswish(xp: Any, x: Any, /) -> Any:
+    refuse_complex(x)
+    x = xp.maximum(floating(x), -3)
+    return x * ((xp.minimum(x, 3) + 3) / 6)
+
+
+def _hardswish_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
+    return xp.where(x <= -3, 0, xp.where(x < 3, g * (xp.clip(x, -3, 3) / 3 + 0.5), g))
+
+
+def _hardshrink(xp: Any, x: Any, /, lambd: float = 0.5) -> Any:
+    refuse_complex(x)
+    return xp.masked(x, xp.abs(x) <= lambd)
+
+
+def _threshold(xp: Any, x: Any, /, threshold: float, value: float) -> Any:
+    refuse_complex(x)
+    return xp.where(x <= threshold, value, x)
+
+
+def _softshrink(xp: Any, x: Any, /, lambd: float = 0.5) -> Any:
+    refuse_complex(x)
+    return xp.where(x > 0, xp.maximum(x - lambd, 0), xp.minimum(x + lambd, 0))
+
+
+PIECES: Any = {**REAL, "finite": True, "public": "gg nn.functional"}
+# fmt: off
+op("relu6", lambda xp, x, /: _held(xp, x, 0, 6),
+   vjp=[choosing(lambda xp, y, x: xp.logical_not((y <= 0) | (y >= 6)),
+                 lambda xp, g, y, x: xp.masked(g, (y <= 0) | (y >= 6)))],
+   saves="y", **PIECES, checks=Checks(either_zero=True), layer="ReLU6",
+   doc="x held between 0 and 6; its derivative at both is 0.")
+op("hardtanh", lambda xp, x, /, min_val=-1.0, max_val=1.0: _held(xp, x, min_val, max_val),
+   vjp=[choosing(lambda xp, y, x, min_val=-1.0, max_val=1.0: (
+                     xp.logical_not((x <= min_val) | (x >= max_val))),
+                 lambda xp, g, y, x, min_val, max_val: (
+                     xp.masked(g, (x <= min_val) | (x >= max_val))))],
+   saves="x", **PIECES, samples=[Sample((2, 3)), Sample((4,), min_val=-0.5, max_val=0.25)],
+   smooth="min_val max_val", layer="Hardtanh",
+   doc="x held between min_val and max_val; its derivative at both is 0.")
+op("hardsigmoid", lambda xp, x, /: _held(xp, floating(x), -3, 3) / 6 + 0.5,
+   vjp=[choosing(lambda xp, y, x: xp.abs(x) < 3,
+                 lambda xp, g, y, x: xp.masked(g / 6, xp.abs(x) >= 3))],
+   saves="x", **PIECES, domain=(-4.0, 4.0), layer="Hardsigmoid",
+   doc="x / 6 + 1/2 held between 0 and 1 (Howard et al., 2019); its derivative at -3 and 3 is 0.")
+op("hardswish", _hardswish,
+   vjp=[choosing(lambda xp, y, x: xp.logical_not(x <= -3), _hardswish_vjp)],
+   saves="x", **PIECES, domain=(-4.0, 4.0), layer="Hardswish",
+   doc="x * hardsigmoid(x) (Howard et al., 2019); its derivative is 0 at -3 and 1 at 3.")
+op("hardshrink", _hardshrink,
+   vjp=[choosing(lambda xp, y, x, lambd=0.5: xp.logical_not(xp.abs(x) <= lambd),
+                 lambda xp, g, y, x, lambd: xp.masked(g, xp.abs(x) <= lambd))],
+   saves="x", **PIECES, samples=[Sample((2, 3)), Sample((4,), lambd=1.0)],
+   method=True, layer="Hardshrink",
+   doc="x where |x| > lambd and else 0; its derivative where |x| <= lambd is 0.")
+op("softshrink", _softshrink,
+   vjp=[choosing(lambda xp, y, x, lambd=0.5: xp.logical_not(xp.abs(x) <= lambd),
+                 lambda xp, g, y, x, lambd: xp.masked(g, xp.abs(x) <= lambd))],
+   saves="x", **PIECES, samples=[Sample((2, 3)), Sample((4,), lambd=1.0)], smooth="lambd",
+   layer="Softshrink",
+   doc="x moved by lambd towards 0, and 0 where |x| <= lambd; its derivative there is 0.")
+op("threshold", _threshold,
+   vjp=[choosing(lambda xp, y, x, threshold, value: xp.logical_not(x <= threshold),
+                 lambda xp, g, y, x, threshold, value: xp.masked(g, x <= threshold))],
+   saves="x", **PIECES, samples=[Sample((2, 3), threshold=0.1, value=-2.0)], layer="Threshold",
+   doc="x where x > threshold and else value; its derivative where x <= threshold is 0.")
+op("prelu", lambda xp, x, weight, /: xp.where(xp.signbit(x), weight * x, x),
+   vjp=[lambda xp, g, y, x, weight: xp.where(x > 0, g, weight * g),
+        choosing(lambda xp, y, x, weight: xp.logical_not(x > 0),
+                 lambda xp, g, y, x, weight: xp.where(x > 0, 0, x * g))],
+   saves=("x weight", "x"), **REAL, public="nn.functional",
+   doc="x where x > 0 and else weight * x, the weight broadcast: a leaky ReLU that is learned.")
+# fmt: on
 
 
 # The error function, for the exact GELU. W. J. Cody, "Rational Chebyshev approximation for

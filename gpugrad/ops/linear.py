@@ -152,5 +152,6 @@ def _with_activation(activation: Op) -> None:
     )
 
 
-for _activation in [entry for entry in TABLE.values() if entry.layer]:
-    _with_activation(_activation)
+# Those that usually stand behind a layer; any other one is an operation of its own.
+for _activation in ("relu", "leaky_relu", "elu", "gelu", "silu", "sigmoid", "softplus", "tanh"):
+    _with_activation(TABLE[_activation])

@@ -130,8 +130,7 @@ OPERATIONS = {
     SPARSE: "smm sspaddmm to_sparse to_sparse_csr to_sparse_csc to_sparse_coo to_sparse_bsr "
     "to_sparse_bsc sparse_mask",
     # Layers.
-    "gg.where(gg.abs(x) > 0.5, x, 0)": "hardshrink",
-    "gg.where(x > 0, x, weight * x)": "prelu",
+    "gg.nn.functional.prelu(x, weight)": "prelu",
     # Random numbers.
     "gg.random.bernoulli(p, shape)": "bernoulli",
     "numpy.random.default_rng(seed).choice(len(p), count, p=p)": "multinomial",

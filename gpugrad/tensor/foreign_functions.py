@@ -23,30 +23,18 @@ _HALF = "x.astype(gg.float16) where half precision is enough"
 _STEPS = "gg.random.uniform(0, 1, shape)"
 
 _ACTIVATIONS = {
-    "gg.where(x > 0, x, alpha * gg.expm1(x / alpha))": "celu",
-    "1.0507 * gg.elu(x, 1.67326)": "selu",
-    "gg.leaky_relu(x, slope)": "rrelu",
-    "gg.where(x > limit, x, value)": "threshold",
-    "gg.special.log_expit(x)": "logsigmoid log_sigmoid",
-    "gg.clip(x, 0, 6)": "relu6",
-    "gg.clip(x / 6 + 0.5, 0, 1)": "hardsigmoid hard_sigmoid",
-    "x * gg.clip(x / 6 + 0.5, 0, 1)": "hardswish hard_swish hard_silu",
-    "gg.clip(x, -1, 1)": "hardtanh hard_tanh",
-    "x * gg.tanh(gg.softplus(x))": "mish",
+    "gg.logsigmoid(x)": "log_sigmoid",
+    "gg.hardsigmoid(x)": "hard_sigmoid",
+    "gg.hardswish(x)": "hard_swish hard_silu",
+    "gg.hardtanh(x)": "hard_tanh",
     "gg.silu(x)": "swish",
-    "x / (1 + gg.abs(x))": "softsign soft_sign",
-    "gg.sign(x) * gg.relu(gg.abs(x) - 0.5)": "softshrink",
-    "x - gg.tanh(x)": "tanhshrink",
-    "gg.softmax(-x, axis=-1)": "softmin",
-    "a * gg.sigmoid(b), with a, b = gg.split(x, 2, axis=-1)": "glu",
+    "gg.softsign(x)": "soft_sign",
     "(x + gg.sqrt(x**2 + 4)) / 2": "squareplus",
     "gg.where(x < -1, 0, gg.where(x < 1, (x + 1)**2 / 4, x))": "sparse_plus",
     "gg.clip((x + 1) / 2, 0, 1)": "sparse_sigmoid",
     "gg.log(-gg.expm1(-x))": "log1mexp",
     "gg.logsumexp(x) - math.log(x.size)": "logmeanexp",
     "(x - gg.mean(x, -1, keepdims=True)) / gg.std(x, -1, keepdims=True)": "standardize",
-    "gg.softmax((x - gg.log(-gg.log(gg.random.uniform(0, 1, x.shape)))) / temperature)": "gumbel_"
-    "softmax",
     "gg.softmax(q @ k.mT / math.sqrt(width)) @ v": "scaled_dot_product_attention "
     "dot_product_attention multi_head_attention_forward",
 }
@@ -253,7 +241,8 @@ FUNCTIONS = {
         SPARSE: "sparse_coo_tensor sparse_csr_tensor sparse_csc_tensor sparse_bsr_tensor "
         "sparse_bsc_tensor sparse_compressed_tensor spmm hspmm hsmm dsmm saddmm sparse",
         # Layers.
-        "gg.nn.functional.{}(...)": "binary_cross_entropy_with_logits layer_norm dropout linear",
+        "gg.nn.functional.{}(...)": "binary_cross_entropy_with_logits layer_norm dropout linear "
+        "rrelu softmin glu gumbel_softmax",
         _EMBEDDING: "embedding",
         _RECURRENT: "lstm lstm_cell gru gru_cell rnn_tanh rnn_tanh_cell rnn_relu rnn_relu_cell",
         _WINDOWS: "conv conv_general_dilated conv_general_dilated_local conv_transpose "
@@ -344,9 +333,6 @@ MODULES = {
         "MultiLabelSoftMarginLoss MultiMarginLoss PoissonNLLLoss SoftMarginLoss TripletMarginLoss "
         "TripletMarginWithDistanceLoss AdaptiveLogSoftmaxWithLoss "
         "CosineSimilarity PairwiseDistance",
-        "its formula in a Module of your own; gg.nn.functional has others": "CELU GLU Hardshrink "
-        "Hardsigmoid Hardswish Hardtanh LogSigmoid Mish PReLU RReLU ReLU6 SELU Softmin Softshrink "
-        "Softsign Tanhshrink Threshold Softmax2d",
         "x.reshape(shape) in a Module of your own": "Unflatten PixelShuffle PixelUnshuffle "
         "ChannelShuffle",
         "gg.pad(x, widths)": "ZeroPad1d ZeroPad2d ConstantPad1d ConstantPad2d ReflectionPad1d "
@@ -371,8 +357,6 @@ MODULES = {
             "x / gg.linalg.norm(x, axis=-1, keepdims=True)": "normalize",
             "gg.eye(count)[numbers]": "one_hot",
             "gg.pad(x, widths), with (before, after) for each axis, the first one first": "pad",
-            "gg.where(gg.abs(x) > 0.5, x, 0)": "hardshrink",
-            "gg.where(x > 0, x, weight * x)": "prelu",
             "`x[...] = {}(x)` under gg.no_grad(), without the last _": "celu_ elu_ hardtanh_ "
             "leaky_relu_ relu_ rrelu_ selu_ threshold_",
         }),

@@ -100,14 +100,18 @@ class Members:
         """1 / (1 + e ** -x), elementwise, for x of any size."""
     def relu(self, /) -> Tensor:
         """x where x > 0 and else 0; its derivative at 0 is 0."""
-    def softplus(self, /) -> Tensor:
-        """log(1 + e ** x), elementwise, for x of any size."""
+    def softplus(self, /, beta: float = 1.0, threshold: float | None = None) -> Tensor:
+        """log(1 + e ** (beta * x)) / beta, elementwise, for x of any size; x itself where beta *
+        x exceeds ``threshold``, by default nowhere (PyTorch's is 20).
+        """
     def silu(self, /) -> Tensor:
         """x * sigmoid(x), elementwise (Elfwing et al., 2018); also named swish."""
     def elu(self, /, alpha: float | Tensor = 1.0) -> Tensor:
         """x where x > 0 and else alpha * (e ** x - 1) (Clevert et al., 2016)."""
     def leaky_relu(self, /, negative_slope: float | Tensor = 0.01) -> Tensor:
         """x where x > 0 and else negative_slope * x."""
+    def hardshrink(self, /, lambd: float = 0.5) -> Tensor:
+        """x where |x| > lambd and else 0; its derivative where |x| <= lambd is 0."""
     def erf(self, /) -> Tensor:
         """The error function, elementwise (W. J. Cody's approximation, 1969)."""
     def gelu(self, /, approximate: Literal["none", "tanh"] = "none") -> Tensor:
