@@ -148,6 +148,11 @@ def _steps() -> Iterator[tuple[str, Any, dict[str, Any]]]:
         yield "SGD", gg.optim.SGD, {"lr": 0.1, "momentum": 0.9, "dampening": 0.5}
         yield "Adam", gg.optim.Adam, {"weight_decay": decay}
         yield "AdamW", gg.optim.AdamW, {"weight_decay": decay}
+        for name in ("Adagrad", "RMSprop", "Adadelta", "Adamax", "NAdam", "RAdam", "Lion", "ASGD"):
+            yield name, getattr(gg.optim, name), {"weight_decay": decay, "maximize": decay > 0}
+    yield "Adam", gg.optim.Adam, {"amsgrad": True}
+    yield "RMSprop", gg.optim.RMSprop, {"centered": True, "momentum": 0.9}
+    yield "Rprop", gg.optim.Rprop, {}
     yield "AdamW", gg.optim.AdamW, {"master_weights": True}
 
 
@@ -157,7 +162,8 @@ def _multi_tensor() -> Iterator[Source]:
             optimizer = cls([gg.zeros(1, requires_grad=True)], **kwargs)
             (group,) = optimizer.param_groups
             states = len(optimizer._names(group))
-            present = tuple(value is not None for value in optimizer._values(group, 1))
+            _, values = optimizer._advance(group, optimizer._start(group))
+            present = tuple(value is not None for value in values)
             master = group["master_weights"] and working_dtype(dtype) != dtype
             text = multi_tensor.update_source(cls.rule, dtype, states, cls.scratch, present, master)
             options = (*STD, *multi_tensor.STEP_OPTIONS)

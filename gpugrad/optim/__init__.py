@@ -1,14 +1,16 @@
 """Optimizers: ``gg.optim``, with PyTorch's names. Imports tensor and below.
 
 `rules` has the formulas, `apply` and `together` run them over arrays, `optimizer` has the base
-class, `algorithms` the optimizers, `schedulers` the learning rates and `clip` the clipping of
-gradients.
+class, `algorithms`, `adaptive` and `descent` the optimizers, `schedulers` the learning rates and
+`clip` the clipping of gradients.
 """
 
 from typing import TYPE_CHECKING, NoReturn
 
+from gpugrad.optim.adaptive import Adadelta, Adagrad, Adamax, NAdam, RAdam, RMSprop
 from gpugrad.optim.algorithms import SGD, Adam, AdamW
 from gpugrad.optim.clip import clip_grad_norm_, clip_grad_value_
+from gpugrad.optim.descent import ASGD, Lion, Rprop
 from gpugrad.optim.optimizer import Optimizer
 from gpugrad.optim.schedulers import (
     CosineAnnealingLR,
@@ -21,14 +23,23 @@ from gpugrad.optim.schedulers import (
 from gpugrad.tensor.hints import Setting, absent
 
 __all__ = [
+    "ASGD",
     "SGD",
+    "Adadelta",
+    "Adagrad",
     "Adam",
     "AdamW",
+    "Adamax",
     "CosineAnnealingLR",
     "LRScheduler",
     "LambdaLR",
     "LinearLR",
+    "Lion",
+    "NAdam",
     "Optimizer",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
     "SequentialLR",
     "StepLR",
     "clip_grad_norm_",

@@ -9,30 +9,30 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from gpugrad.errors import DTypeError
-from gpugrad.optim.apply import MASTER
-from gpugrad.optim.optimizer import Group, Optimizer, number
+from gpugrad.optim.apply import MASTER, Numbers
+from gpugrad.optim.optimizer import Group, Optimizer
 from gpugrad.optim.rules import adam, sgd
+from gpugrad.optim.settings import check_betas, check_flags, check_numbers
 
 __all__ = ["SGD", "Adam", "AdamW"]
 
-
-def _check_flags(who: str, group: Group, *keys: str) -> None:
-    for key in keys:
-        if not isinstance(group[key], bool):
-            raise DTypeError(f"{who}: {key} must be True or False, got {group[key]!r}")
-
-
 _NOTHING: tuple[str, ...] = ()
 _MOMENTUM = ("momentum_buffer",)
-_MOMENTS = ("exp_avg", "exp_avg_sq")
+MOMENTS = ("exp_avg", "exp_avg_sq")
+_LARGEST = (*MOMENTS, "max_exp_avg_sq")
+
+
+def ascends(group: Group) -> float | None:
+    """The rule's number of that name: None where the group's loss is to fall."""
+    return 1.0 if group["maximize"] else None
 
 
 class SGD(Optimizer):
     """Gradient descent, with momentum, Nesterov's momentum and weight decay.
 
     The formulas are PyTorch's; see `gpugrad.optim.rules.sgd`. ``dampening`` does not apply to a
-    parameter's first step; ``nesterov`` needs a momentum and no dampening.
+    parameter's first step; ``nesterov`` needs a momentum and no dampening. With ``maximize`` the
+    objective rises.
 
     Parameters of half precision are updated in float32 and rounded. With ``master_weights`` their
     unrounded values are kept in the state, so that steps too small for float16 add up; where a
@@ -43,7 +43,7 @@ class SGD(Optimizer):
     >>> gg.optim.SGD([w], lr=0.1, momentum=0.9)
     SGD(
       group 0: 1 tensor, 2 parameters, lr=0.1, momentum=0.9, dampening=0.0, weight_decay=0.0,
-    nesterov=False, master_weights=False
+    nesterov=False, maximize=False, master_weights=False
     )
     """
 
@@ -52,11 +52,13 @@ class SGD(Optimizer):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float,
+        lr: float = 1e-3,
         momentum: float = 0.0,
         dampening: float = 0.0,
         weight_decay: float = 0.0,
         nesterov: bool = False,
+        *,
+        maximize: bool = False,
         master_weights: bool = False,
     ) -> None:
         super().__init__(
@@ -67,15 +69,15 @@ class SGD(Optimizer):
                 "dampening": dampening,
                 "weight_decay": weight_decay,
                 "nesterov": nesterov,
+                "maximize": maximize,
                 MASTER: master_weights,
             },
         )
 
     def _check(self, group: Group) -> None:
-        _check_flags("SGD", group, "nesterov", MASTER)
-        for key in ("lr", "momentum", "weight_decay"):
-            group[key] = number(f"SGD: {key}", group[key], 0.0)
-        group["dampening"] = number("SGD: dampening", group["dampening"])
+        check_flags("SGD", group, "nesterov", "maximize", MASTER)
+        check_numbers("SGD", group, "lr", "momentum", "weight_decay")
+        check_numbers("SGD", group, "dampening", low=-math.inf)
         if group["nesterov"] and not (group["momentum"] and group["dampening"] == 0):
             raise ValueError(
                 "SGD: nesterov needs a momentum above 0 and no dampening, got "
@@ -85,7 +87,7 @@ class SGD(Optimizer):
     def _names(self, group: Group) -> tuple[str, ...]:
         return _MOMENTUM if group["momentum"] else _NOTHING
 
-    def _values(self, group: Group, t: int) -> tuple[float | None, ...]:
+    def _values(self, group: Group, t: int) -> Numbers:
         lr, momentum = float(group["lr"]), float(group["momentum"])
         dampening, decay = group["dampening"], group["weight_decay"]
         return (
@@ -94,15 +96,28 @@ class SGD(Optimizer):
             float(1 - dampening) if dampening and t > 1 else None,
             float(decay) if decay else None,
             lr * momentum if group["nesterov"] else None,
+            ascends(group),
         )
+
+
+def decays(group: Group) -> tuple[float | None, float | None]:
+    """A rule's ``weight_decay`` and ``shrink``: decay by the gradient, or of the parameter."""
+    decay = float(group["weight_decay"])
+    if not decay:
+        return None, None
+    if group["decoupled_weight_decay"]:
+        return None, 1 - float(group["lr"]) * decay
+    return decay, None
 
 
 class Adam(Optimizer):
     """Adam: steps scaled by moving averages of the gradient and of its square.
 
     The formulas are PyTorch's; see `gpugrad.optim.rules.adam`. ``weight_decay`` times the
-    parameter is added to the gradient. The averages of float16 parameters are float32;
-    ``master_weights`` as in `SGD`.
+    parameter is added to the gradient, or, with ``decoupled_weight_decay``, the parameter shrinks
+    as in `AdamW`. ``amsgrad`` divides by the largest average of squares so far. With ``maximize``
+    the objective rises. The averages of float16 parameters are float32; ``master_weights`` as in
+    `SGD`.
     ValueError for betas outside [0, 1) and other settings out of range.
 
     >>> import gpugrad as gg
@@ -124,37 +139,43 @@ class Adam(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+        decoupled_weight_decay: bool = False,
         master_weights: bool = False,
     ) -> None:
-        settings = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
-        super().__init__(params, {**settings, MASTER: master_weights})
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "amsgrad": amsgrad,
+                "maximize": maximize,
+                "decoupled_weight_decay": decoupled_weight_decay,
+                MASTER: master_weights,
+            },
+        )
 
     def _check(self, group: Group) -> None:
         who = self._who()
-        _check_flags(who, group, MASTER)
-        for key in ("lr", "eps", "weight_decay"):
-            group[key] = number(f"{who}: {key}", group[key], 0.0)
-        betas = group["betas"]
-        if not isinstance(betas, tuple | list) or len(betas) != 2:
-            raise DTypeError(f"{who}: betas must be two numbers, got {betas!r}")
-        group["betas"] = tuple(
-            number(f"{who}: betas[{i}]", beta, 0.0, 1.0) for i, beta in enumerate(betas)
-        )
+        check_flags(who, group, "amsgrad", "maximize", "decoupled_weight_decay", MASTER)
+        check_numbers(who, group, "lr", "eps", "weight_decay")
+        check_betas(who, group)
 
     def _names(self, group: Group) -> tuple[str, ...]:
-        return _MOMENTS
+        return _LARGEST if group["amsgrad"] else MOMENTS
 
-    def _values(self, group: Group, t: int) -> tuple[float | None, ...]:
+    def _values(self, group: Group, t: int) -> Numbers:
         beta1, beta2 = group["betas"]
-        lr, decay = float(group["lr"]), float(group["weight_decay"])
         root = math.sqrt(1 - beta2**t)
-        rate = lr * root / (1 - beta1**t)
-        add, shrink = self._decay(lr, decay) if decay else (None, None)
-        return (beta1, 1 - beta1, beta2, 1 - beta2, rate, group["eps"] * root, add, shrink)
-
-    def _decay(self, lr: float, decay: float) -> tuple[float | None, float | None]:
-        """The rule's ``weight_decay`` and ``shrink``."""
-        return decay, None
+        rate = float(group["lr"]) * root / (1 - beta1**t)
+        eps = group["eps"] * root
+        return (
+            beta1, 1 - beta1, beta2, 1 - beta2, rate, eps, *decays(group), ascends(group)
+        )  # fmt: skip
 
 
 class AdamW(Adam):
@@ -173,9 +194,17 @@ class AdamW(Adam):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
         master_weights: bool = False,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, master_weights)
+        super().__init__(
+            params, lr, betas, eps, weight_decay, amsgrad,
+            maximize=maximize, decoupled_weight_decay=True, master_weights=master_weights,
+        )  # fmt: skip
 
-    def _decay(self, lr: float, decay: float) -> tuple[float | None, float | None]:
-        return None, 1 - lr * decay
+    def _check(self, group: Group) -> None:
+        super()._check(group)
+        if not group["decoupled_weight_decay"]:
+            raise ValueError(f"{self._who()}: its weight decay is decoupled. Use Adam")

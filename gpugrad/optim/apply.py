@@ -26,8 +26,8 @@ from gpugrad.engine import versions
 from gpugrad.engine.aliasing import bounds
 
 __all__ = [
-    "MASTER", "SMALL", "FlatParameters", "buckets_of", "constants", "jobs_of", "run_jobs",
-    "separate", "working_dtype",
+    "MASTER", "SMALL", "Advance", "Clock", "FlatParameters", "Numbers", "buckets_of", "constants",
+    "jobs_of", "run_jobs", "separate", "working_dtype",
 ]  # fmt: skip
 
 SMALL = 16384  # elements: a larger parameter gains little from a bucket
@@ -37,6 +37,8 @@ JOB = 1 << 20  # elements: the smallest job for a thread
 MASTER = "master_weights"  # the last state of a parameter that has them
 
 Numbers = tuple[float | None, ...]
+Clock = tuple[Any, ...]  # the steps that a parameter has taken, and other numbers of its state
+Advance = Callable[[Any, Clock], tuple[Clock, Numbers]]  # a group's next clock, and its numbers
 Rule = Callable[..., None]
 Job = Callable[[dict[Any, np.ndarray]], None]
 
@@ -82,20 +84,26 @@ def buckets_of(members: list[Any]) -> list[list[Any]]:
 class FlatParameters:
     """Small parameters of one dtype and age, whose state arrays are concatenated.
 
-    The arrays in ``states``, the state of each parameter, become views of the bucket's. ``age``
-    is the number of steps taken, which ``unload`` writes into the entries. ``names`` has the names
-    of the rule's states, and last `MASTER`, if the parameters have master weights.
+    The arrays in ``states``, the state of each parameter, become views of the bucket's. ``clock``
+    has the number of steps taken and what else the optimizer counts, under the names ``counted``;
+    ``unload`` writes it into the entries. ``names`` has the names of the rule's states, and last
+    `MASTER`, if the parameters have master weights.
     """
 
     __slots__ = (
-        "_flat", "_flat_p", "_numbers", "_p", "_scratch", "_state", "_values", "_views", "age",
-        "arrays", "dtype", "master", "names", "size", "state_views", "states", "tensors",
+        "_flat", "_flat_p", "_numbers", "_p", "_scratch", "_state", "_values", "_views", "arrays",
+        "clock", "counted", "dtype", "master", "names", "size", "state_views", "states", "tensors",
     )  # fmt: skip
 
     def __init__(
-        self, tensors: list[Any], states: list[dict[str, Any]], names: tuple[str, ...], scratch: int
+        self,
+        tensors: list[Any],
+        states: list[dict[str, Any]],
+        names: tuple[str, ...],
+        counted: tuple[str, ...],
+        scratch: int,
     ) -> None:
-        self._take(tensors, states, names)
+        self._take(tensors, states, names, counted)
         self._flat = [array.reshape(-1) for array in self.arrays]
         self.size = sum(array.size for array in self.arrays)
         working = working_dtype(self.dtype)
@@ -117,7 +125,11 @@ class FlatParameters:
         self._numbers: tuple[Any, ...] = ()
 
     def _take(
-        self, tensors: list[Any], states: list[dict[str, Any]], names: tuple[str, ...]
+        self,
+        tensors: list[Any],
+        states: list[dict[str, Any]],
+        names: tuple[str, ...],
+        counted: tuple[str, ...],
     ) -> None:
         self.tensors = tensors
         self.states = states
@@ -125,28 +137,31 @@ class FlatParameters:
         self.master = MASTER in names
         self.arrays = [tensor.data for tensor in tensors]
         self.dtype = self.arrays[0].dtype
-        self.age: int = states[0]["step"]
+        self.counted = counted
+        self.clock: Clock = tuple([states[0][name] for name in counted])
 
     def _cut(self, flat: np.ndarray) -> list[np.ndarray]:
         ends = np.cumsum([array.size for array in self.arrays])[:-1]
         return [part.reshape(array.shape) for part, array in zip(np.split(flat, ends), self.arrays)]
 
     def whole(self) -> bool:
-        """Whether the entries still have the bucket's arrays and age."""
-        return all(entry["step"] == self.age for entry in self.states) and all(
+        """Whether the entries still have the bucket's arrays and clock."""
+        return all(
+            entry[name] == value
+            for entry in self.states
+            for name, value in zip(self.counted, self.clock)
+        ) and all(
             entry.get(name) is view
             for name, views in zip(self.names, self.state_views)
             for entry, view in zip(self.states, views)
         )
 
     def unload(self) -> None:
-        """Write the age into the entries."""
+        """Write the clock into the entries."""
         for entry in self.states:
-            entry["step"] = self.age
+            entry.update(zip(self.counted, self.clock))
 
-    def prepared(
-        self, rule: Rule, values_at: Callable[[Any, int], Numbers], group: Any
-    ) -> Callable[[], None] | None:
+    def prepared(self, rule: Rule, advance: Advance, group: Any) -> Callable[[], None] | None:
         """The joint step as a function that cannot fail; None where there is none."""
         tensors = self.tensors
         if not all(map(is_, map(_array, tensors), self.arrays)) or None in map(_node, tensors):
@@ -157,16 +172,15 @@ class FlatParameters:
             return None
         if g.dtype != self.dtype or g.size != self.size:
             return None
-        age = self.age + 1
-        values = values_at(group, age)
+        clock, values = advance(group, self.clock)
         if values != self._values:
             self._numbers = constants(values, self._p.dtype)
             self._values = values
         if g.dtype != self._p.dtype:
             g = g.astype(self._p.dtype)
-        return partial(self._run, rule, g, age)
+        return partial(self._run, rule, g, clock)
 
-    def _run(self, rule: Rule, g: np.ndarray, age: int) -> None:
+    def _run(self, rule: Rule, g: np.ndarray, clock: Clock) -> None:
         np.concatenate(self._flat, 0, self._p)
         if self.master:
             changed = self._flat_p.astype(self.dtype) != self._p  # as in `_update_half`
@@ -175,23 +189,25 @@ class FlatParameters:
         for array, view in zip(self.arrays, self._views):
             array[...] = view
         versions.changed_all(self.arrays)
-        self.age = age
+        self.clock = clock
 
 
 # ---------------------------------------------------------------- one parameter
 
 
 def jobs_of(
-    rule: Rule, arrays: list[Any], scratch: int, values: Numbers, has_master: bool
+    rule: Rule, arrays: list[Any], scratch: int, values: Numbers, has_master: bool, cut: bool = True
 ) -> list[Job]:
     """Jobs that run the rule over one parameter, or over its master weights.
 
     ``arrays`` are the parameter, its gradient, its states, and last its master weights, if any.
+    With ``cut`` a large one on the host is cut into blocks; a rule that is not elementwise needs
+    the whole.
     """
     p = arrays[0]
-    if type(p) is not np.ndarray or type(arrays[1]) is not np.ndarray:
+    if not cut or type(p) is not np.ndarray or type(arrays[1]) is not np.ndarray:
         check_same_device("optimizer step", tuple(arrays[:2]))
-        return [_on_device(rule, arrays, scratch, values, has_master)]
+        return [_whole(rule, arrays, scratch, values, has_master)]
     working = working_dtype(p.dtype)
     half = working != p.dtype
     numbers = constants(values, working)
@@ -232,9 +248,7 @@ def jobs_of(
     return [partial(job, low, min(low + chunk, length)) for low in range(0, length, chunk)]
 
 
-def _on_device(
-    rule: Rule, arrays: list[Any], scratch: int, values: Numbers, has_master: bool
-) -> Job:
+def _whole(rule: Rule, arrays: list[Any], scratch: int, values: Numbers, has_master: bool) -> Job:
     *rows, master = arrays if has_master else [*arrays, None]
     p, g, *states = rows
     device, working = device_of(p), working_dtype(p.dtype)

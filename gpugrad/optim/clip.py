@@ -11,7 +11,7 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import versions
 from gpugrad.errors import DTypeError
 from gpugrad.optim.apply import separate
-from gpugrad.optim.optimizer import number
+from gpugrad.optim.settings import number
 from gpugrad.tensor import Tensor, get_default_dtype
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]

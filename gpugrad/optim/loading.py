@@ -8,13 +8,14 @@ import numpy as np
 from gpugrad.backend.device import device_of
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.optim.apply import MASTER, working_dtype
+from gpugrad.optim.settings import number
 from gpugrad.tensor import Tensor
 
 __all__ = ["loaded_groups", "loaded_states"]
 
 Group = dict[str, Any]
-# A scheduler adds the first; the second came later than the first saved states.
-OPTIONAL = {"initial_lr", MASTER}
+# A scheduler adds the first; the others came later than the first saved states.
+OPTIONAL = {"initial_lr", MASTER, "maximize", "amsgrad", "decoupled_weight_decay"}
 
 
 def _parts(who: str, state_dict: Any) -> tuple[list[Any], dict[Any, Any]]:
@@ -63,9 +64,16 @@ def loaded_groups(
 
 
 def loaded_states(
-    who: str, state_dict: Any, groups: Sequence[Group], names_of: Callable[[Group], tuple[str, ...]]
+    who: str,
+    state_dict: Any,
+    groups: Sequence[Group],
+    names_of: Callable[[Group], tuple[str, ...]],
+    counted: Sequence[str],
 ) -> dict[Tensor, dict[str, Any]]:
-    """The state of each parameter of the groups: numbers, and copies of arrays on its device."""
+    """The state of each parameter of the groups: numbers, and copies of arrays on its device.
+
+    ``counted`` names the numbers that each state must have, first its number of steps.
+    """
     saved_groups, saved = _parts(who, state_dict)
     numbers = [number for group in saved_groups for number in group["params"]]
     if not all(type(number) is int for number in numbers) or len(set(numbers)) < len(numbers):
@@ -77,26 +85,32 @@ def loaded_states(
         for p in group["params"]:
             index = next(coming)
             if index in saved:
-                entries[p] = _entry(f"{who}: %s of parameter {index}", saved.pop(index), p, names)
+                what = f"{who}: %s of parameter {index}"
+                entries[p] = _entry(what, saved.pop(index), p, names, counted)
     if saved:
         raise ValueError(f"{who}: the state has unknown parameters: {sorted(saved, key=str)}")
     return entries
 
 
-def _entry(what: str, saved: Any, p: Tensor, names: tuple[str, ...]) -> dict[str, Any]:
+def _entry(
+    what: str, saved: Any, p: Tensor, names: tuple[str, ...], counted: Sequence[str]
+) -> dict[str, Any]:
     if not isinstance(saved, Mapping) or not all(isinstance(name, str) for name in saved):
         raise ValueError(f"{what % 'the state'} is no dict of numbers and arrays by name")
     step = saved.get("step")
     if isinstance(step, bool) or not isinstance(step, int | np.integer) or not 0 <= step < 2**63:
         raise ValueError(f"{what % 'the state'} has no number of steps, but step={step!r}")
+    numbers = {name: number(what % name, saved.get(name)) for name in counted[1:]}
     missing = [name for name in names if name not in saved]
     if missing and len(missing) < len(names):
         raise ValueError(f"{what % 'the state'} has no {missing[0]}")
     arrays = (*names, MASTER)
-    return {
-        name: int(step) if name == "step" else _value(what % name, x, p, name in arrays)
+    entry = {
+        name: _value(what % name, x, p, name in arrays)
         for name, x in saved.items()
+        if name not in counted
     }
+    return {"step": int(step), **numbers, **entry}
 
 
 def _value(what: str, value: Any, p: Tensor, is_array: bool) -> Any:

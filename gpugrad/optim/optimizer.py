@@ -4,8 +4,6 @@ A subclass has a rule (see `rules`), and ``_values``, which computes the rule's 
 group's settings at a step; everything else is here and in `apply`.
 """
 
-import math
-import numbers
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, ClassVar
@@ -16,15 +14,16 @@ from gpugrad.backend.device import device_of
 from gpugrad.backend.memory import says_who
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import versions
-from gpugrad.engine.aliasing import check_writable
 from gpugrad.engine.interrupts import uninterrupted
 from gpugrad.engine.modes import enable_grad
-from gpugrad.errors import DTypeError, GradientError, ShapeError
+from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.optim.apply import (
     MASTER,
     SMALL,
+    Clock,
     FlatParameters,
     Job,
+    Numbers,
     Rule,
     buckets_of,
     jobs_of,
@@ -33,26 +32,13 @@ from gpugrad.optim.apply import (
     working_dtype,
 )
 from gpugrad.optim.loading import loaded_groups, loaded_states
+from gpugrad.optim.parameters import check_parameter, groups_of, named
 from gpugrad.optim.together import Layout, Together, is_due, zeros_like
 from gpugrad.tensor import Tensor
 
-__all__ = ["Optimizer", "number"]
+__all__ = ["Optimizer"]
 
 Group = dict[str, Any]
-
-
-def number(who: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
-    """A finite number in [low, high) as a float; DTypeError or ValueError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise DTypeError(f"{who} must be a number, got {value!r}")
-    try:
-        result = float(value)
-    except OverflowError:  # a whole number of over 308 digits
-        result = math.inf if value > 0 else -math.inf  # type: ignore[operator]
-    if not (low <= result < high and math.isfinite(result)):
-        end = "" if high == math.inf else f" and below {high:g}"
-        raise ValueError(f"{who} must be at least {low:g}{end}, got {result!r}")
-    return result
 
 
 class Optimizer:
@@ -63,7 +49,9 @@ class Optimizer:
     read from ``param_groups`` at each step, so they may be changed there.
 
     A subclass has a ``rule`` (see `gpugrad.optim.rules`), the names of the state arrays of a
-    group, and the numbers of the rule.
+    group, and the numbers of the rule. State arrays begin with zeros, or with `_filled`. What is
+    counted on the host beside the steps has its names in ``counted``, its first values from
+    `_start` and its next ones from `_advance`.
 
     GradientError for a Tensor that requires no gradient or is not a leaf, DTypeError for
     anything but Tensors, ValueError for no parameters, duplicates and invalid settings.
@@ -71,6 +59,9 @@ class Optimizer:
 
     rule: ClassVar[Rule]
     scratch: ClassVar[int] = 1  # the number of scratch arrays of the rule
+    names: ClassVar[tuple[str, ...]] = ()  # of the state arrays
+    elementwise: ClassVar[bool] = True  # otherwise the rule needs the whole of a parameter
+    counted: ClassVar[tuple[str, ...]] = ("step",)
 
     def __init__(self, params: Iterable[Any], defaults: Group) -> None:
         self.defaults = defaults
@@ -80,24 +71,7 @@ class Optimizer:
         self._exposed = False  # whether the state was handed out and may have been changed
         self._apart: dict[Tensor, None] = {}  # small, but without a gradient in some step
         self._memories: list[dict[Any, Any]] = [{}, {}]
-        if isinstance(params, Tensor):
-            raise DTypeError(
-                f"{self._who()}: expected an iterable of Tensors, got one Tensor. Write [tensor]"
-            )
-        if not isinstance(params, Iterable):
-            raise DTypeError(
-                f"{self._who()}: expected an iterable of Tensors, got {type(params).__name__}. "
-                "Of a model pass model.parameters()"
-            )
-        groups = list(params)
-        if not groups:
-            raise ValueError(
-                f"{self._who()}: there are no parameters to train. A model's parameters() is an "
-                "iterator for one use: call it again, or pass list(model.parameters())"
-            )
-        if not isinstance(groups[0], Mapping):
-            groups = [{"params": groups}]
-        for group in groups:
+        for group in groups_of(self._who(), params):
             self.add_param_group(group)
 
     @classmethod
@@ -107,12 +81,28 @@ class Optimizer:
     # Defined by a subclass.
 
     def _names(self, group: Group) -> tuple[str, ...]:
-        """The names of the state arrays for the group's settings, in the rule's order."""
-        raise NotImplementedError
+        """The names of the state arrays for the group's settings, in the rule's order.
 
-    def _values(self, group: Group, t: int) -> tuple[float | None, ...]:
+        As long as they are the same it must be the same tuple: that is how a change is noticed.
+        """
+        return self.names
+
+    def _values(self, group: Group, t: int) -> Numbers:
         """The rule's numbers at step ``t`` of a parameter, counted from 1."""
         raise NotImplementedError
+
+    def _filled(self, group: Group, name: str) -> float:
+        """What a state array is filled with at first."""
+        return 0.0
+
+    def _start(self, group: Group) -> Clock:
+        """The values of ``counted`` before the first step."""
+        return (0,)
+
+    def _advance(self, group: Group, clock: Clock) -> tuple[Clock, Numbers]:
+        """The values of ``counted`` after one more step, and the rule's numbers at it."""
+        t = clock[0] + 1
+        return (t,), self._values(group, t)
 
     def _check(self, group: Group) -> None:
         """Raise where the group's settings are invalid; convert numbers to floats."""
@@ -150,7 +140,7 @@ class Optimizer:
             self._check_parameter(index, p)
             if p in members:
                 raise ValueError(
-                    f"{who}: {_named(index, p)} is there twice; each parameter belongs to one "
+                    f"{who}: {named(index, p)} is there twice; each parameter belongs to one "
                     "group, once"
                 )
             members[p] = None
@@ -164,22 +154,8 @@ class Optimizer:
         self._layouts.append(None)
 
     def _check_parameter(self, index: int, p: Any) -> None:
-        who = self._who()
-        if not isinstance(p, Tensor):
-            raise DTypeError(f"{who}: expected Tensors, got {type(p).__name__} at position {index}")
-        # A frozen Parameter may be unfrozen later; a plain Tensor without a gradient is a mistake.
-        if not p.requires_grad and type(p) is Tensor:
-            raise GradientError(
-                f"{who}: {_named(index, p)} requires no gradient. Make it with "
-                "requires_grad=True, or leave it out"
-            )
-        if not p.is_leaf:
-            raise GradientError(
-                f"{who}: {_named(index, p)} was computed from other tensors, so no gradient "
-                "arrives in it. Pass the leaf it came from, or its .detach().requires_grad_()"
-            )
-        if p.requires_grad:
-            check_writable(who, p.data)
+        """Raise where the optimizer cannot train a parameter, the one at ``index`` of its group."""
+        check_parameter(self._who(), index, p)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear the gradients of all parameters, or replace them by zeros."""
@@ -228,7 +204,7 @@ class Optimizer:
             if layout is None:
                 layout = layouts[index] = self._new_layout(group, names)
             for bucket in layout.buckets:
-                run = bucket.prepared(rule, self._values, group)
+                run = bucket.prepared(rule, self._advance, group)
                 if run is not None:
                     together.append(run)
                 else:
@@ -259,7 +235,7 @@ class Optimizer:
         array, g = p.data, grad.data
         if group.get(MASTER):
             names = self._with_master(group, p, names)
-        state = self._entry(p, names)
+        state = self._entry(group, p, names)
         if g.dtype != array.dtype:
             g = g.astype(array.dtype)
         arrays = [array, g]
@@ -270,8 +246,7 @@ class Optimizer:
                     f"{self._who()}: a parameter's shape is {array.shape} and its state's another. "
                     "Make a new optimizer for parameters of another shape"
                 )
-        t = state["step"] + 1
-        values = self._values(group, t)
+        clock, values = self._advance(group, self._clock(state))
         rule, master = type(self).rule, MASTER in names
         if array.dtype.kind == "c":  # a complex number is updated as two real ones, as in PyTorch
             own_jobs = [
@@ -280,17 +255,17 @@ class Optimizer:
                 for job in jobs_of(rule, part, self.scratch, values, master)
             ]
         else:
-            own_jobs = jobs_of(rule, arrays, self.scratch, values, master)
+            own_jobs = jobs_of(rule, arrays, self.scratch, values, master, self.elementwise)
         if alone and type(array) is np.ndarray:
             jobs += own_jobs
             own_jobs = []
-        together.append(partial(self._finish_one, array, state, t, own_jobs))
+        together.append(partial(self._finish_one, array, state, clock, own_jobs))
 
-    def _finish_one(self, array: Any, state: dict[str, Any], t: int, jobs: list[Job]) -> None:
+    def _finish_one(self, array: Any, state: dict[str, Any], clock: Clock, jobs: list[Job]) -> None:
         """Note a step of a parameter, and run the jobs that must not run beside others."""
         for job in jobs:
             job(self._memories[0])
-        state["step"] = t
+        state.update(zip(self.counted, clock))
         versions.changed(array)
 
     @staticmethod
@@ -299,9 +274,14 @@ class Optimizer:
         has_master = group.get(MASTER) and working_dtype(p.dtype) != p.dtype
         return (*names, MASTER) if has_master else names
 
-    def _entry(self, p: Tensor, names: tuple[str, ...]) -> dict[str, Any]:
-        """The state of a parameter on its device, initialized to zeros."""
-        entry = self._state.setdefault(p, {"step": 0})
+    def _clock(self, entry: dict[str, Any]) -> Clock:
+        return tuple([entry[name] for name in self.counted])
+
+    def _entry(self, group: Group, p: Tensor, names: tuple[str, ...]) -> dict[str, Any]:
+        """The state of a parameter on its device, made where there is none."""
+        entry = self._state.get(p)
+        if entry is None:
+            entry = self._state[p] = dict(zip(self.counted, self._start(group)))
         array = p.data
         dtype = working_dtype(array.dtype)
         for name in names:
@@ -309,7 +289,11 @@ class Optimizer:
             if state is None:
                 with says_who(f"{self._who()}: {name}"), device_of(array).activate():
                     start = array if name == MASTER else namespace_of(array).zeros_like(array)
-                    entry[name] = start.astype(dtype) if start.dtype != dtype else start
+                    if start.dtype != dtype:
+                        start = start.astype(dtype)
+                    if name != MASTER and (fill := self._filled(group, name)):
+                        start[...] = fill * (1 + 1j) if dtype.kind == "c" else fill
+                    entry[name] = start
             elif type(state) is not type(array) or state.dtype != dtype:
                 entry[name] = device_of(array).send(state).astype(dtype)
         return entry
@@ -325,7 +309,7 @@ class Optimizer:
         for p in params:
             array = p.data
             batch = None
-            if array.dtype.kind == "c":
+            if array.dtype.kind == "c" or not self.elementwise:
                 pass  # its real and imaginary parts are not dense
             elif type(array) is np.ndarray:
                 if alone[p] and p not in self._apart and is_due(p) and p.size <= SMALL:
@@ -340,7 +324,8 @@ class Optimizer:
                 layout.alone.append(alone[p])
             else:
                 own = self._with_master(group, p, names)
-                key = (device_of(array), p.dtype, self._entry(p, own)["step"])
+                clock = self._clock(self._entry(group, p, own))
+                key = (device_of(array), p.dtype, clock)
                 batch.setdefault(key, []).append(p)
         cls = type(self)
         for members in small.values():
@@ -351,13 +336,15 @@ class Optimizer:
                     continue
                 entries = [self._state[p] for p in part]
                 own = self._with_master(group, part[0], names)
-                layout.buckets.append(FlatParameters(part, entries, own, self.scratch))
+                layout.buckets.append(
+                    FlatParameters(part, entries, own, self.counted, self.scratch)
+                )
         for members in on_device.values():
             entries = [self._state[p] for p in members]
-            values = self._values(group, entries[0]["step"] + 1)
+            _, values = self._advance(group, self._clock(entries[0]))
             own = self._with_master(group, members[0], names)
             if Together.takes(cls.rule, entries, own, self.scratch, members[0].data, values):
-                layout.buckets.append(Together(members, entries, own, self.scratch))
+                layout.buckets.append(Together(members, entries, own, self.counted, self.scratch))
             else:
                 layout.singles.extend(members)
                 layout.alone.extend([True] * len(members))
@@ -379,7 +366,7 @@ class Optimizer:
             layout = self._new_layout({**group, "params": due}, names)
             left = layout.singles
             for other in layout.buckets:
-                run = other.prepared(type(self).rule, self._values, group)
+                run = other.prepared(type(self).rule, self._advance, group)
                 if run is not None:
                     together += [run, other.unload]
                 else:
@@ -446,7 +433,7 @@ class Optimizer:
         """
         who = f"{self._who()}.load_state_dict"
         groups = loaded_groups(who, state_dict, self.param_groups, self._check)
-        states = loaded_states(who, state_dict, groups, self._names)
+        states = loaded_states(who, state_dict, groups, self._names, self.counted)
         with uninterrupted():
             for current, settings in zip(self.param_groups, groups):
                 current.update(settings)
@@ -473,11 +460,6 @@ class Optimizer:
                 f"parameter{'s' * (count != 1)}, {settings}"
             )
         return "\n".join([f"{self._who()}(", *lines, ")"])
-
-
-def _named(index: int, p: Tensor) -> str:
-    name = f" {p.name!r}" if p.name else ""
-    return f"parameter {index}{name} of shape {p.shape}"
 
 
 def _reals(arrays: Iterable[Any]) -> list[Any]:

@@ -12,7 +12,8 @@ from typing import Any
 
 from gpugrad.engine.interrupts import uninterrupted
 from gpugrad.errors import DTypeError
-from gpugrad.optim.optimizer import Optimizer, number
+from gpugrad.optim.optimizer import Optimizer
+from gpugrad.optim.settings import number
 
 __all__ = ["CosineAnnealingLR", "LRScheduler", "LambdaLR", "LinearLR", "SequentialLR", "StepLR"]
 

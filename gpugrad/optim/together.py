@@ -11,7 +11,7 @@ from typing import Any
 from gpugrad.backend.device import device_of
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import versions
-from gpugrad.optim.apply import MASTER, FlatParameters, Numbers, Rule
+from gpugrad.optim.apply import MASTER, Advance, Clock, FlatParameters, Numbers, Rule
 
 __all__ = ["Layout", "Together", "is_due", "zeros_like"]
 
@@ -40,7 +40,7 @@ class Layout:
         self.stale = False
 
     def valid_for(self, names: tuple[str, ...], group: dict[str, Any]) -> "Layout | None":
-        """Itself if it is still valid; else None, with the ages written into the state."""
+        """Itself if it is still valid; else None, with the clocks written into the state."""
         same = self.names is names and self.master is group.get(MASTER) and not self.stale
         if same and not (self.late and any(map(is_due, self.late))):
             return self
@@ -64,9 +64,14 @@ class Together(FlatParameters):
     __slots__ = ("_device", "_kernels", "_layout", "_multi", "_shapes")
 
     def __init__(
-        self, tensors: list[Any], states: list[dict[str, Any]], names: tuple[str, ...], scratch: int
+        self,
+        tensors: list[Any],
+        states: list[dict[str, Any]],
+        names: tuple[str, ...],
+        counted: tuple[str, ...],
+        scratch: int,
     ) -> None:
-        self._take(tensors, states, names)
+        self._take(tensors, states, names, counted)
         self.state_views = [[entry[name] for entry in states] for name in names]
         self._scratch: Any = (None,) * scratch
         self._shapes = [array.shape for array in self.arrays]
@@ -96,9 +101,7 @@ class Together(FlatParameters):
         for table in self._layout:
             table.point(row, addresses)
 
-    def prepared(
-        self, rule: Rule, values_at: Callable[[Any, int], Numbers], group: Any
-    ) -> Callable[[], None] | None:
+    def prepared(self, rule: Rule, advance: Advance, group: Any) -> Callable[[], None] | None:
         """The joint step as a function that cannot fail; None where there is none."""
         array_type, dtype, index = self._multi.module.ndarray, self.dtype, self._device.index
         gradients, addresses = [], []
@@ -117,8 +120,7 @@ class Together(FlatParameters):
                     return None
                 gradients.append(g)  # a copy must live until the kernel is launched
                 addresses.append(where.ptr)
-            age = self.age + 1
-            values = values_at(group, age)
+            clock, values = advance(group, self.clock)
             present = tuple([value is not None for value in values])
             kernel = self._kernels.get(present)
             if kernel is None:
@@ -130,13 +132,13 @@ class Together(FlatParameters):
                     return None
                 self._kernels[present] = kernel
             self._point(1, addresses)
-        return partial(self._launch, kernel, values, age, gradients)
+        return partial(self._launch, kernel, values, clock, gradients)
 
-    def _launch(self, kernel: Any, values: Numbers, age: int, gradients: list[Any]) -> None:
+    def _launch(self, kernel: Any, values: Numbers, clock: Clock, gradients: list[Any]) -> None:
         with self._device.activate():
             self._multi.update(kernel, self._layout, values)
         versions.changed_all(self.arrays)
-        self.age = age
+        self.clock = clock
 
 
 def zeros_like(arrays: list[Any]) -> list[Any]:

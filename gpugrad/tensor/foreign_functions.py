@@ -401,8 +401,7 @@ MODULES = {
     "optim": rows({
         "scipy.optimize.minimize(gg.value_and_grad(f), x0, jac=True, method='L-BFGS-B')": "LBFGS",
         "gg.optim.StepLR and the like: the schedulers are here": "lr_scheduler",
-        "gg.optim.Adam, or a subclass of gg.optim.Optimizer": "Adadelta Adafactor Adagrad Adamax "
-        "ASGD Muon NAdam RAdam RMSprop Rprop SparseAdam",
+        "gg.optim.Adam, or a subclass of gg.optim.Optimizer": "Adafactor Muon SparseAdam",
         "gg.optim.LambdaLR(optimizer, f)": "ConstantLR ExponentialLR MultiplicativeLR MultiStepLR "
         "PolynomialLR CyclicLR OneCycleLR CosineAnnealingWarmRestarts "
         "ChainedScheduler",

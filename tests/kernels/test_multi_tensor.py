@@ -45,6 +45,17 @@ OPTIMIZERS = {
     "adam": (gg.optim.Adam, {"lr": 0.01, "eps": 1e-4}),
     "adam decay": (gg.optim.Adam, {"lr": 0.01, "eps": 1e-4, "weight_decay": 0.1}),
     "adamw": (gg.optim.AdamW, {"lr": 0.01, "eps": 1e-4}),
+    "amsgrad": (gg.optim.Adam, {"lr": 0.01, "eps": 1e-4, "amsgrad": True, "maximize": True}),
+    "adagrad": (gg.optim.Adagrad, {"weight_decay": 0.1, "initial_accumulator_value": 0.5}),
+    "rmsprop": (gg.optim.RMSprop, {"weight_decay": 0.1, "eps": 1e-4}),
+    "rmsprop all": (gg.optim.RMSprop, {"momentum": 0.5, "centered": True, "eps": 1e-2}),
+    "adadelta": (gg.optim.Adadelta, {"weight_decay": 0.1, "maximize": True}),
+    "adamax": (gg.optim.Adamax, {"eps": 1e-4}),
+    "nadam": (gg.optim.NAdam, {"eps": 1e-4, "weight_decay": 0.1}),
+    "radam": (gg.optim.RAdam, {"eps": 1e-4, "betas": (0.5, 0.7)}),  # step 2 has other numbers
+    "lion": (gg.optim.Lion, {"lr": 0.01, "weight_decay": 0.1}),
+    "rprop": (gg.optim.Rprop, {}),
+    "asgd": (gg.optim.ASGD, {"t0": 1, "maximize": True}),
 }
 SHAPES = [(3,), (), (0,), (40, 60), (2048,), (2049,), (1, 5), (7, 300)]
 
@@ -68,7 +79,8 @@ def trained(where, name, dtype, shapes=SHAPES, steps=4, seed=0, spoil=None):
             optimizer.step()
         state = [optimizer.state[p][key] for p in params for key in sorted(optimizer.state[p])]
         return [p.detach().numpy() for p in params], [
-            value if isinstance(value, int) else gg.backend.to_numpy(value) for value in state
+            value if isinstance(value, int | float) else gg.backend.to_numpy(value)
+            for value in state
         ]
 
 
@@ -93,13 +105,15 @@ def test_half_precision_is_computed_in_float32_and_rounded_once(name, rng):
     optimizer = make([w], **words)
     (group,) = optimizer.param_groups
     names = optimizer._names(group)
-    state = [np.zeros(p.shape, np.float32) for _ in names]
-    for t in (1, 2, 3):
+    state = [np.full(p.shape, optimizer._filled(group, name), np.float32) for name in names]
+    clock = optimizer._start(group)
+    for _ in range(3):
         w.grad = gg.tensor(g, device="cuda")
         assert launches(optimizer.step)[1] == 1
         arrays = [a.astype(np.float32) for a in (p, g, *state)]
         spare = tuple(np.empty_like(arrays[0]) for _ in range(make.scratch))
-        make.rule(np, *arrays[:2], tuple(arrays[2:]), spare, *optimizer._values(group, t))
+        clock, values = optimizer._advance(group, clock)
+        make.rule(np, *arrays[:2], tuple(arrays[2:]), spare, *values)
         p, state = arrays[0].astype(np.float16), arrays[2:]
         np.testing.assert_array_equal(w.detach().numpy(), p)
         for key, expected in zip(names, state, strict=True):

@@ -1,0 +1,68 @@
+"""Checks of an optimizer's and a schedule's settings. Imports errors.
+
+Each takes the name under which an error names the setting, and returns it in its plain form.
+"""
+
+import math
+import numbers
+from typing import Any
+
+from gpugrad.errors import DTypeError
+
+__all__ = ["check_betas", "check_flags", "check_numbers", "check_pair", "count", "number"]
+
+Group = dict[str, Any]
+
+
+def number(who: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
+    """A finite number in [low, high) as a float; DTypeError or ValueError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise DTypeError(f"{who} must be a number, got {value!r}")
+    try:
+        result = float(value)
+    except OverflowError:  # a whole number of over 308 digits
+        result = math.inf if value > 0 else -math.inf  # type: ignore[operator]
+    if not (low <= result < high and math.isfinite(result)):
+        end = "" if high == math.inf else f" and below {high:g}"
+        raise ValueError(f"{who} must be at least {low:g}{end}, got {result!r}")
+    return result
+
+
+def count(who: str, value: Any, least: int = 1) -> int:
+    """A whole number from ``least``; DTypeError or ValueError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise DTypeError(f"{who} must be a whole number, got {value!r}")
+    if value < least:
+        raise ValueError(f"{who} must be at least {least}, got {value}")
+    return value
+
+
+def check_numbers(
+    who: str, group: Group, *keys: str, low: float = 0.0, high: float = math.inf
+) -> None:
+    """Make floats of the settings ``keys`` of a group, which lie in [low, high)."""
+    for key in keys:
+        group[key] = number(f"{who}: {key}", group[key], low, high)
+
+
+def check_flags(who: str, group: Group, *keys: str) -> None:
+    """Raise where one of the settings ``keys`` of a group is neither True nor False."""
+    for key in keys:
+        if not isinstance(group[key], bool):
+            raise DTypeError(f"{who}: {key} must be True or False, got {group[key]!r}")
+
+
+def check_pair(who: str, group: Group, key: str) -> tuple[Any, Any]:
+    """The two values of a setting that is a pair."""
+    pair = group[key]
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise DTypeError(f"{who}: {key} must be two numbers, got {pair!r}")
+    return pair[0], pair[1]
+
+
+def check_betas(who: str, group: Group) -> None:
+    """Make a tuple of floats of a group's ``betas``, which lie in [0, 1)."""
+    pair = check_pair(who, group, "betas")
+    group["betas"] = tuple(
+        number(f"{who}: betas[{i}]", beta, 0.0, 1.0) for i, beta in enumerate(pair)
+    )
