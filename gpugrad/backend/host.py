@@ -1,8 +1,8 @@
 """The namespace of NumPy: the module, with faster equivalents of some functions.
 
-Imports namespace, precision, special and sums, and SciPy where it is installed and useful. The cost
-of a NumPy call on small arrays is mostly that of the Python around it: an operator, or the
-``reduce`` of a ufunc, does the same with less.
+Imports convolution, namespace, precision, special and sums, and SciPy where it is installed and
+useful. The cost of a NumPy call on small arrays is mostly that of the Python around it: an
+operator, or the ``reduce`` of a ufunc, does the same with less.
 """
 
 import contextlib
@@ -15,6 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from gpugrad.backend.convolution import (
+    convolution,
+    convolution_transpose,
+    convolution_weight,
+)
 from gpugrad.backend.namespace import FORMULAS, Namespace, register
 from gpugrad.backend.precision import DOUBLE, SINGLE
 from gpugrad.backend.special import Special
@@ -195,6 +200,9 @@ NUMPY = Namespace(
         "power": operator.pow,
         "abs": operator.abs,
         "broadcast_to": _broadcast_to,
+        "convolution": convolution,
+        "convolution_transpose": convolution_transpose,
+        "convolution_weight": convolution_weight,
         "erf": _erf,
         "expand": _expand,
         "sum": _sum,

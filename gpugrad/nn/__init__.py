@@ -16,6 +16,7 @@ from gpugrad.nn import functional, init
 from gpugrad.nn.activations import MODULES as _ACTIVATIONS
 from gpugrad.nn.activations import Identity, LogSoftmax, Softmax
 from gpugrad.nn.containers import MLP, Flatten, Sequential
+from gpugrad.nn.convolution import Conv1d, Conv2d, Conv3d
 from gpugrad.nn.cross_entropy import BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
 from gpugrad.nn.dropout import Dropout
 from gpugrad.nn.gates import GLU, PReLU, RReLU, Softmax2d, Softmin
@@ -24,12 +25,14 @@ from gpugrad.nn.losses import HuberLoss, L1Loss, MSELoss
 from gpugrad.nn.module import Module
 from gpugrad.nn.normalization import LayerNorm
 from gpugrad.nn.parameter import Parameter
+from gpugrad.nn.transposed_convolution import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from gpugrad.tensor.hints import absent
 
 globals().update(_ACTIVATIONS)
 
 __all__ = [  # noqa: PLE0604  names of the table
-    "GLU", "MLP", "BCEWithLogitsLoss", "CrossEntropyLoss", "Dropout", "Flatten", "HuberLoss",
+    "GLU", "MLP", "BCEWithLogitsLoss", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d",
+    "ConvTranspose2d", "ConvTranspose3d", "CrossEntropyLoss", "Dropout", "Flatten", "HuberLoss",
     "Identity", "L1Loss", "LayerNorm", "Linear", "LogSoftmax", "MSELoss", "Module", "NLLLoss",
     "PReLU", "Parameter", "RReLU", "Sequential", "Softmax", "Softmax2d", "Softmin", "functional",
     "init", *_ACTIVATIONS,

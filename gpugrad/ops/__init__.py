@@ -12,6 +12,7 @@ from gpugrad.ops import (
     activations,
     bessel,
     complex_parts,
+    convolution,
     decompositions,
     device,
     diagonals,
@@ -36,8 +37,8 @@ from gpugrad.ops import (
 )
 
 __all__ = [
-    "activations", "bessel", "complex_parts", "decompositions", "device", "diagonals",
-    "elementwise", "fft", "incomplete", "index", "linalg", "linear", "losses",
+    "activations", "bessel", "complex_parts", "convolution", "decompositions", "device",
+    "diagonals", "elementwise", "fft", "incomplete", "index", "linalg", "linear", "losses",
     "matrix_functions", "normalization", "phases", "reduce", "scan", "shape", "solvers",
     "sorting", "special", "ufuncs", "windows",
 ]  # fmt: skip

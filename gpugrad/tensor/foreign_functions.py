@@ -40,8 +40,8 @@ _ACTIVATIONS = {
 }
 
 _LAYERS = {
-    _WINDOWS: "conv1d conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d conv_transpose3d "
-    "convolution unfold fold",
+    "gg.nn.functional.conv1d(x, weight), or that of more axes": "conv_tbc convolution",
+    _WINDOWS: "unfold fold",
     _POOLS: "avg_pool1d avg_pool2d avg_pool3d max_pool1d max_pool2d max_pool3d lp_pool1d lp_pool2d "
     "lp_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d "
     "adaptive_max_pool2d adaptive_max_pool3d max_pool1d_with_indices max_pool2d_with_indices "
@@ -242,11 +242,14 @@ FUNCTIONS = {
         "sparse_bsc_tensor sparse_compressed_tensor spmm hspmm hsmm dsmm saddmm sparse",
         # Layers.
         "gg.nn.functional.{}(...)": "binary_cross_entropy_with_logits layer_norm dropout linear "
-        "rrelu softmin glu gumbel_softmax",
+        "rrelu softmin glu gumbel_softmax "
+        "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d",
         _EMBEDDING: "embedding",
         _RECURRENT: "lstm lstm_cell gru gru_cell rnn_tanh rnn_tanh_cell rnn_relu rnn_relu_cell",
-        _WINDOWS: "conv conv_general_dilated conv_general_dilated_local conv_transpose "
-        "conv_general_dilated_patches conv_with_general_padding",
+        "gg.nn.functional.conv2d(x, weight), or that of other axes": "conv conv_general_dilated "
+        "conv_general_dilated_local conv_with_general_padding",
+        "gg.nn.functional.conv_transpose2d(x, weight)": "conv_transpose",
+        _WINDOWS: "conv_general_dilated_patches",
         _POOLS: "reduce_window",
         # Derivatives, modes and programs.
         "gg.gradients(output, inputs), which gives a tuple where inputs is a list, and the "
@@ -309,8 +312,7 @@ MODULES = {
     "nn": rows({
         _NORMALIZED: "BatchNorm1d BatchNorm2d BatchNorm3d GroupNorm InstanceNorm1d InstanceNorm2d "
         "InstanceNorm3d RMSNorm SyncBatchNorm LocalResponseNorm CrossMapLRN2d",
-        _WINDOWS: "Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d Unfold "
-        "Fold",
+        _WINDOWS: "Unfold Fold",
         _POOLS: "AvgPool1d AvgPool2d AvgPool3d MaxPool1d MaxPool2d MaxPool3d AdaptiveAvgPool1d "
         "AdaptiveAvgPool2d AdaptiveAvgPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d "
         "AdaptiveMaxPool3d FractionalMaxPool2d FractionalMaxPool3d LPPool1d LPPool2d LPPool3d "
@@ -356,7 +358,6 @@ MODULES = {
             "weight[numbers]": "embedding",
             "x / gg.linalg.norm(x, axis=-1, keepdims=True)": "normalize",
             "gg.eye(count)[numbers]": "one_hot",
-            "gg.pad(x, widths), with (before, after) for each axis, the first one first": "pad",
             "`x[...] = {}(x)` under gg.no_grad(), without the last _": "celu_ elu_ hardtanh_ "
             "leaky_relu_ relu_ rrelu_ selu_ threshold_",
         }),
