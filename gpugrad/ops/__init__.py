@@ -10,6 +10,7 @@ documents all that it can say.
 
 from gpugrad.ops import (
     activations,
+    attention,
     bessel,
     complex_parts,
     convolution,
@@ -37,8 +38,9 @@ from gpugrad.ops import (
 )
 
 __all__ = [
-    "activations", "bessel", "complex_parts", "convolution", "decompositions", "device",
-    "diagonals", "elementwise", "fft", "incomplete", "index", "linalg", "linear", "losses",
+    "activations", "attention", "bessel", "complex_parts", "convolution", "decompositions",
+    "device", "diagonals", "elementwise", "fft", "incomplete", "index", "linalg", "linear",
+    "losses",
     "matrix_functions", "normalization", "phases", "reduce", "scan", "shape", "solvers",
     "sorting", "special", "ufuncs", "windows",
 ]  # fmt: skip

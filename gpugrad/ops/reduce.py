@@ -214,17 +214,17 @@ op("std", _std, vjp=[_std_vjp], saves="x y", smooth="correction",
    doc="The standard deviation along axes; its gradient for equal elements is 0.")  # fmt: skip
 
 
-def _finite(xp: Any, m: Any) -> Any:
+def finite_shift(xp: Any, m: Any) -> Any:
     """m, with 0 in place of infinities: a shift that never makes inf - inf."""
     return xp.where(xp.isfinite(m), m, 0)
 
 
-def _possible(xp: Any, y: Any) -> Any:
+def possible(xp: Any, y: Any) -> Any:
     """y, with 0 in place of -inf: exp(x - y) is 0 then, as all of x are -inf."""
     return xp.where(y == float("-inf"), 0, y)
 
 
-def _highest(xp: Any, x: Any, axis: Any) -> Any:
+def highest(xp: Any, x: Any, axis: Any) -> Any:
     """The largest element along axes, or the largest real part: exp of x less that is at most 1.
 
     0 for no elements.
@@ -238,7 +238,7 @@ def _highest(xp: Any, x: Any, axis: Any) -> Any:
 
 def _logsumexp(xp: Any, x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
     wide = computed(x)
-    m = _finite(xp, _highest(xp, wide, axis))
+    m = finite_shift(xp, highest(xp, wide, axis))
     total = xp.sum(xp.exp(wide - m), axis=axis, keepdims=True)
     none = total == 0  # all are -inf, and so is the result
     y = xp.log(xp.where(none, 1, total)) + m
@@ -255,7 +255,7 @@ def _logsumexp(xp: Any, x: Any, /, axis: Any = None, keepdims: bool = False) -> 
 # fmt: off
 part("logsumexp_vjp", lambda xp, g, y, x, axis, keepdims: (
          spread(g, x, axis, keepdims)
-         * xp.exp(widened(x) - _possible(xp, spread(y, x, axis, keepdims)))))
+         * xp.exp(widened(x) - possible(xp, spread(y, x, axis, keepdims)))))
 op("logsumexp", _logsumexp,
    vjp=[lambda xp, g, y, x, axis, keepdims: xp.logsumexp_vjp(g, y, x, axis, keepdims)], saves="x y",
    complex="conjugate", support=spread_mask, samples=REDUCTIONS, public="gg special", method=True,
@@ -265,7 +265,7 @@ op("logsumexp", _logsumexp,
 
 def _softmax(xp: Any, x: Any, /, axis: Any = -1) -> Any:
     wide = computed(x)
-    e = xp.exp(wide - _highest(xp, wide, axis))
+    e = xp.exp(wide - highest(xp, wide, axis))
     y = e / xp.sum(e, axis=axis, keepdims=True)
     return y if wide is x else rounded(y, x)
 
@@ -289,7 +289,7 @@ def _log_softmax(xp: Any, x: Any, /, axis: Any = -1) -> Any:
     wide = computed(x)
     if not x.size:  # the logarithm of no sum
         return floating(x)
-    shifted = wide - _highest(xp, wide, axis)
+    shifted = wide - highest(xp, wide, axis)
     y = shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
     return y if wide is x else rounded(y, x)
 

@@ -1,0 +1,219 @@
+"""Attention in blocks of queries and keys, one op with a joint rule. Imports engine.op and ops.
+
+The scores, one for each query and key, are never there all at once: the forward keeps the
+logarithm of each query's sum of exponentials, from which the rules compute the weights of a block
+again (Dao et al., "FlashAttention", 2022; Milakov and Gimelshein, "Online normalizer calculation
+for softmax", 2018). So memory grows with the length and not with its square, unless the walk is
+recorded itself.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from gpugrad.engine.op import Op, Sample, op
+from gpugrad.ops.dtypes import computed, refuse_complex, rounded, widened
+from gpugrad.ops.reduce import finite_shift, highest, possible
+
+# Queries and keys in a block: long ones cost memory, short ones calls.
+BLOCK = 256
+
+# ``keep(xp, weights, number)`` is what dropout makes of the weights of a block.
+Keep = Callable[[Any, Any, int], Any]
+
+
+def _spans(length: int, size: int) -> list[slice]:
+    """0, 1, ... length - 1 in slices of a size; an empty slice if there are none."""
+    return [slice(i, min(i + size, length)) for i in range(0, max(length, 1), size)]
+
+
+def _joined(xp: Any, parts: list[Any], axis: int) -> Any:
+    return parts[0] if len(parts) == 1 else xp.concat(parts, axis=axis)
+
+
+def _added(total: Any, term: Any) -> Any:
+    return term if total is None else total + term
+
+
+def _turned(xp: Any, x: Any) -> Any:
+    return xp.swapaxes(x, -1, -2)
+
+
+class _Blocks:
+    """The scores of queries and keys, block by block: what the forward and its rules share."""
+
+    def __init__(
+        self, xp: Any, q: Any, k: Any, bias: Any, scale: float, causal: bool, keep: Keep | None,
+        block: int,
+    ) -> None:  # fmt: skip
+        self.xp, self.q, self.k, self.bias = xp, q, k, bias
+        self.scale, self.causal, self.keep = scale, causal, keep
+        self.rows = _spans(q.shape[-2], block)
+        self.columns = _spans(k.shape[-2], block)
+
+    def of(self, rows: slice) -> Iterator[tuple[int, slice, Any]]:
+        """For some queries each block's place among the keys, the keys and the scores.
+
+        Without the blocks of which all keys come after the queries, where attention is causal.
+        """
+        for place, columns in enumerate(self.columns):
+            if not self.causal or columns.start < max(rows.stop, 1):
+                yield place, columns, self._scores(rows, columns)
+
+    def scaled(self, rows: slice) -> Any:
+        return computed(self.q[..., rows, :]) * self.scale
+
+    def _scores(self, rows: slice, columns: slice) -> Any:
+        xp = self.xp
+        scores = xp.matmul(self.scaled(rows), _turned(xp, computed(self.k[..., columns, :])))
+        if self.bias is not None:
+            everything = slice(None)  # an axis of size 1 stands for all
+            i, j = (
+                everything if size == 1 else span
+                for size, span in zip(self.bias.shape[-2:], (rows, columns), strict=True)
+            )
+            scores = scores + widened(self.bias[..., i, j])
+        if self.causal and columns.stop - 1 > rows.start:
+            query = xp.arange_like(self.q, rows.stop - rows.start) + (rows.start - columns.start)
+            key = xp.arange_like(self.k, columns.stop - columns.start)
+            scores = xp.where(query[:, None] >= key, scores, float("-inf"))
+        return scores
+
+    def kept(self, weights: Any, rows: slice, place: int) -> Any:
+        """What dropout leaves of the weights, or of their gradients."""
+        if self.keep is None:
+            return weights
+        number = self.rows.index(rows) * len(self.columns) + place
+        return self.keep(self.xp, weights, number)
+
+
+def _rows(blocks: _Blocks, v: Any, rows: slice) -> tuple[Any, Any]:
+    """The result of some queries, and the logarithm of their sums of exponentials."""
+    xp = blocks.xp
+    y = total = top = None
+    for place, columns, scores in blocks.of(rows):
+        higher = highest(xp, scores, -1)
+        if top is not None:
+            higher = xp.maximum(top, higher)
+        shift = finite_shift(xp, higher)
+        weights = xp.exp(scores - shift)
+        sums = xp.sum(weights, axis=-1, keepdims=True)
+        values = xp.matmul(blocks.kept(weights, rows, place), computed(v[..., columns, :]))
+        if top is None:
+            y, total = values, sums
+        else:
+            shrink = xp.exp(top - shift)
+            y, total = y * shrink + values, total * shrink + sums
+        top = higher
+    # A query that may attend to no key gets zeros, as in PyTorch.
+    none = total == 0
+    total = xp.where(none, 1, total)
+    lse = xp.where(none, float("-inf"), xp.log(total) + finite_shift(xp, top))
+    return y / total, lse
+
+
+def _attention(
+    xp: Any, q: Any, k: Any, v: Any, bias: Any = None, /, scale: float = 1.0,
+    causal: bool = False, keep: Keep | None = None, block: int = BLOCK,
+) -> tuple[Any, Any]:  # fmt: skip
+    for array in (q, k, v):
+        refuse_complex(array)
+    blocks = _Blocks(xp, q, k, bias, scale, causal, keep, block)
+    parts = [_rows(blocks, v, rows) for rows in blocks.rows]
+    y, lse = (_joined(xp, list(each), -2) for each in zip(*parts, strict=True))
+    return rounded(y, q), lse
+
+
+def _attention_vjp(
+    xp: Any, g: Any, y: Any, needs: tuple[bool, ...], q: Any, k: Any, v: Any, bias: Any, lse: Any,
+    scale: float, causal: bool, keep: Keep | None, block: int,
+) -> tuple[Any, ...]:  # fmt: skip
+    blocks = _Blocks(xp, q, k, bias, scale, causal, keep, block)
+    g = widened(g)
+    others = needs[0] or needs[1] or needs[3]
+    slope = xp.sum(g * widened(y), axis=-1, keepdims=True) if others else None
+    d_v: list[Any] = [None] * len(blocks.columns)
+
+    def of_weights(weights: Any, rows: slice, place: int) -> Any:
+        part, columns = g[..., rows, :], blocks.columns[place]
+        if needs[2]:
+            kept = blocks.kept(weights, rows, place)
+            d_v[place] = _added(d_v[place], xp.matmul(_turned(xp, kept), part))
+        if slope is None:
+            return None
+        return blocks.kept(xp.matmul(part, _turned(xp, computed(v[..., columns, :]))), rows, place)
+
+    d_q, d_k, d_bias = _pulled(blocks, needs, lse, slope, of_weights)
+    return d_q, d_k, _whole(blocks, d_v, -2) if needs[2] else None, d_bias
+
+
+def _pulled(
+    blocks: _Blocks, needs: tuple[bool, ...], lse: Any, slope: Any, of_weights: Callable[..., Any]
+) -> tuple[Any, Any, Any]:
+    """The gradients of queries, keys and bias.
+
+    That of a score is its weight times the gradient of the weight less the slope of its query.
+    """
+    xp, shift = blocks.xp, possible(blocks.xp, lse)
+    d_q: list[Any] = []
+    d_bias: list[Any] = []
+    d_k: list[Any] = [None] * len(blocks.columns)
+    for rows in blocks.rows:
+        of_q, of_bias = None, []
+        for place, columns, scores in blocks.of(rows):
+            weights = xp.exp(scores - shift[..., rows, :])
+            d = of_weights(weights, rows, place)
+            if slope is None:  # only that of the values is needed
+                continue
+            d = weights * (d - slope[..., rows, :])
+            if needs[0]:
+                of_q = _added(of_q, xp.matmul(d, computed(blocks.k[..., columns, :])))
+            if needs[1]:
+                d_k[place] = _added(d_k[place], xp.matmul(_turned(xp, d), blocks.scaled(rows)))
+            if needs[3]:
+                of_bias.append(d)
+        d_q.append(of_q)
+        if needs[3]:
+            d_bias.append(_whole(blocks, of_bias, -1))
+    return (
+        _joined(xp, d_q, -2) * blocks.scale if needs[0] else None,
+        _whole(blocks, d_k, -2) if needs[1] else None,
+        _joined(xp, d_bias, -2) if needs[3] else None,
+    )
+
+
+def _whole(blocks: _Blocks, parts: list[Any], axis: int) -> Any:
+    """The gradient of all keys: zeros for the blocks at the end at which no query has looked."""
+    xp, seen = blocks.xp, [part for part in parts if part is not None]
+    for columns in blocks.columns[len(seen) :]:
+        shape = list(seen[0].shape)
+        shape[axis] = columns.stop - columns.start
+        seen.append(xp.full_like(seen[0], 0, shape=tuple(shape)))
+    return _joined(xp, seen, axis)
+
+
+def _lse(
+    xp: Any, q: Any, k: Any, v: Any, bias: Any = None, /, scale: float = 1.0,
+    causal: bool = False, keep: Keep | None = None, block: int = BLOCK,
+) -> Any:  # fmt: skip
+    return _attention(xp, q, k, v, bias, scale, causal, None, block)[1]
+
+
+def _lse_vjp(
+    xp: Any, g: Any, y: Any, needs: tuple[bool, ...], q: Any, k: Any, v: Any, bias: Any,
+    scale: float, causal: bool, keep: Keep | None, block: int,
+) -> tuple[Any, ...]:  # fmt: skip
+    blocks = _Blocks(xp, q, k, bias, scale, causal, None, block)
+    d_q, d_k, d_bias = _pulled(blocks, needs, y, -g, lambda *_: 0.0)
+    return d_q, d_k, None, d_bias
+
+
+# fmt: off
+op("attention", _attention, vjp_all=_attention_vjp,
+   residuals={"lse": Op("attention_lse", _lse, vjp_all=_lse_vjp, saves="q k bias y")},
+   saves=("q k v bias y lse", "q k v bias y lse", "q k bias lse", "q k v bias y lse"),
+   samples=[Sample((2, 4, 3), (2, 5, 3), (2, 5, 2), (1, 5), scale=0.5),
+            Sample((4, 3), (5, 3), (5, 2), (4, 1), block=3),
+            Sample((2, 2, 3, 2), (2, 1, 5, 2), (2, 1, 5, 2), (3, 5), causal=True, block=2)],
+   public="", shown="scaled_dot_product_attention",
+   doc="softmax(q @ k.T * scale + bias) @ v, computed in blocks of queries and keys.")
+# fmt: on
