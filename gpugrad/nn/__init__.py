@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 from gpugrad.nn import functional, init
 from gpugrad.nn.activations import MODULES as _ACTIVATIONS
 from gpugrad.nn.activations import Identity, LogSoftmax, Softmax
+from gpugrad.nn.attention import MultiheadAttention
 from gpugrad.nn.containers import MLP, Flatten, Sequential
 from gpugrad.nn.convolution import Conv1d, Conv2d, Conv3d
 from gpugrad.nn.cross_entropy import BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
@@ -26,6 +27,8 @@ from gpugrad.nn.module import Module
 from gpugrad.nn.normalization import LayerNorm
 from gpugrad.nn.parameter import Parameter
 from gpugrad.nn.transposed_convolution import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from gpugrad.nn.positions import PositionalEncoding, RotaryEmbedding
+from gpugrad.nn.transformer import TransformerEncoder, TransformerEncoderLayer
 from gpugrad.tensor.hints import absent
 
 globals().update(_ACTIVATIONS)
@@ -33,9 +36,10 @@ globals().update(_ACTIVATIONS)
 __all__ = [  # noqa: PLE0604  names of the table
     "GLU", "MLP", "BCEWithLogitsLoss", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d",
     "ConvTranspose2d", "ConvTranspose3d", "CrossEntropyLoss", "Dropout", "Flatten", "HuberLoss",
-    "Identity", "L1Loss", "LayerNorm", "Linear", "LogSoftmax", "MSELoss", "Module", "NLLLoss",
-    "PReLU", "Parameter", "RReLU", "Sequential", "Softmax", "Softmax2d", "Softmin", "functional",
-    "init", *_ACTIVATIONS,
+    "Identity", "L1Loss", "LayerNorm", "Linear", "LogSoftmax", "MSELoss", "Module",
+    "MultiheadAttention", "NLLLoss", "PReLU", "Parameter", "PositionalEncoding", "RReLU",
+    "RotaryEmbedding", "Sequential", "Softmax", "Softmax2d", "Softmin", "TransformerEncoder",
+    "TransformerEncoderLayer", "functional", "init", *_ACTIVATIONS,
 ]  # fmt: skip
 
 

@@ -170,10 +170,18 @@ class Generator:
         >>> g.counter
         1000
         """
-        self._take(_below_end("advance: blocks", blocks))
+        self.take(_below_end("advance: blocks", blocks))
 
-    def _take(self, blocks: int) -> tuple[int, int]:
-        """Reserve blocks; returns the key and the position of the first."""
+    def take(self, blocks: int) -> tuple[int, int]:
+        """Reserve blocks; returns the seed and the position of the first.
+
+        For formulas that draw in pieces: nobody else gets these blocks.
+
+        >>> import gpugrad as gg
+        >>> g = gg.random.Generator(7)
+        >>> g.take(10), g.take(1)
+        ((7, 0), (7, 10))
+        """
         with self._lock:
             self._note()
             first = self._counter
@@ -248,7 +256,7 @@ class Generator:
         """
         chosen = self._device if device is None else device
         where = default_device() if chosen is None else Device(chosen)
-        key, first = self._take(philox.blocks(math.prod(size), words))
+        key, first = self.take(philox.blocks(math.prod(size), words))
         with where.activate():
             return formula(where.xp, key, first, size, *arguments)
 
