@@ -623,6 +623,86 @@ def gelu(x: Any, /, approximate: Literal["none", "tanh"] = "none") -> Tensor:
     approximate="tanh" for their faster form.
     """
 
+def sum(
+    x: Any,
+    /,
+    axis: SupportsIndex | tuple[SupportsIndex, ...] | None = None,
+    keepdims: builtins.bool = False,
+    *,
+    dtype: Any = None,
+) -> Tensor:
+    """The sum along axes; float16 is accumulated in float32."""
+
+def mean(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tensor:
+    """The arithmetic mean along axes; NaN for no elements."""
+
+def prod(
+    x: Any,
+    /,
+    axis: SupportsIndex | tuple[SupportsIndex, ...] | None = None,
+    keepdims: builtins.bool = False,
+    *,
+    dtype: Any = None,
+) -> Tensor:
+    """The product along axes; its derivatives are exact where elements are 0."""
+
+def max(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tensor:
+    """The largest element along axes; those that tie share the gradient equally."""
+
+def min(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tensor:
+    """The smallest element along axes; those that tie share the gradient equally."""
+
+def var(
+    x: Any,
+    /,
+    axis: Any = None,
+    keepdims: builtins.bool = False,
+    *,
+    correction: float | Tensor = 0,
+    ddof: float | Tensor | None = None,
+) -> Tensor:
+    """The variance along axes, with n - correction in the denominator (NumPy's ``ddof``)."""
+
+def std(
+    x: Any,
+    /,
+    axis: Any = None,
+    keepdims: builtins.bool = False,
+    *,
+    correction: float | Tensor = 0,
+    ddof: float | Tensor | None = None,
+) -> Tensor:
+    """The standard deviation along axes, with n - correction in the denominator (NumPy's
+    ``ddof``).
+    """
+
+def logsumexp(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tensor:
+    """log(sum(exp(x))) along axes, for x of any size; -inf for no probability at all."""
+
+def softmax(x: Any, /, axis: _Axis = -1) -> Tensor:
+    """exp(x) divided by its sum along axis, for x of any size."""
+
+def log_softmax(x: Any, /, axis: _Axis = -1) -> Tensor:
+    """The logarithm of softmax along axis, for x of any size."""
+
+def cumsum(x: Any, /, axis: _Axis = None) -> Tensor:
+    """The running sum along an axis; of the raveled x where axis is None."""
+
+def argmax(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tensor:
+    """The index of the first of the largest elements. No gradient."""
+
+def argmin(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tensor:
+    """The index of the first of the smallest elements. No gradient."""
+
+def any(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tensor:
+    """Whether any element along axes is not zero. No gradient."""
+
+def all(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tensor:
+    """Whether all elements along axes are not zero. No gradient."""
+
+def count_nonzero(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tensor:
+    """The number of elements along axes that are not zero. No gradient."""
+
 def i0(x: Any, /) -> Tensor:
     """The modified Bessel function of the first kind of order 0, elementwise."""
 
@@ -837,86 +917,6 @@ def isfinite(x: Any, /) -> Tensor:
 
 def signbit(x: Any, /) -> Tensor:
     """Whether the sign of x is minus, elementwise. No gradient."""
-
-def sum(
-    x: Any,
-    /,
-    axis: SupportsIndex | tuple[SupportsIndex, ...] | None = None,
-    keepdims: builtins.bool = False,
-    *,
-    dtype: Any = None,
-) -> Tensor:
-    """The sum along axes; float16 is accumulated in float32."""
-
-def mean(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tensor:
-    """The arithmetic mean along axes; NaN for no elements."""
-
-def prod(
-    x: Any,
-    /,
-    axis: SupportsIndex | tuple[SupportsIndex, ...] | None = None,
-    keepdims: builtins.bool = False,
-    *,
-    dtype: Any = None,
-) -> Tensor:
-    """The product along axes; its derivatives are exact where elements are 0."""
-
-def max(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tensor:
-    """The largest element along axes; those that tie share the gradient equally."""
-
-def min(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tensor:
-    """The smallest element along axes; those that tie share the gradient equally."""
-
-def var(
-    x: Any,
-    /,
-    axis: Any = None,
-    keepdims: builtins.bool = False,
-    *,
-    correction: float | Tensor = 0,
-    ddof: float | Tensor | None = None,
-) -> Tensor:
-    """The variance along axes, with n - correction in the denominator (NumPy's ``ddof``)."""
-
-def std(
-    x: Any,
-    /,
-    axis: Any = None,
-    keepdims: builtins.bool = False,
-    *,
-    correction: float | Tensor = 0,
-    ddof: float | Tensor | None = None,
-) -> Tensor:
-    """The standard deviation along axes, with n - correction in the denominator (NumPy's
-    ``ddof``).
-    """
-
-def logsumexp(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tensor:
-    """log(sum(exp(x))) along axes, for x of any size; -inf for no probability at all."""
-
-def softmax(x: Any, /, axis: _Axis = -1) -> Tensor:
-    """exp(x) divided by its sum along axis, for x of any size."""
-
-def log_softmax(x: Any, /, axis: _Axis = -1) -> Tensor:
-    """The logarithm of softmax along axis, for x of any size."""
-
-def cumsum(x: Any, /, axis: _Axis = None) -> Tensor:
-    """The running sum along an axis; of the raveled x where axis is None."""
-
-def argmax(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tensor:
-    """The index of the first of the largest elements. No gradient."""
-
-def argmin(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tensor:
-    """The index of the first of the smallest elements. No gradient."""
-
-def any(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tensor:
-    """Whether any element along axes is not zero. No gradient."""
-
-def all(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tensor:
-    """Whether all elements along axes are not zero. No gradient."""
-
-def count_nonzero(x: Any, /, axis: _Axis = None, keepdims: builtins.bool = False) -> Tensor:
-    """The number of elements along axes that are not zero. No gradient."""
 
 def cumprod(x: Any, /, axis: _Axis = None) -> Tensor:
     """The running product along an axis; its derivatives are exact where elements are 0."""
@@ -1793,6 +1793,8 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
 
 concatenate = concat
 row_stack = vstack
+amax = max
+amin = min
 conjugate = conj
 absolute = abs
 true_divide = divide
@@ -1810,8 +1812,6 @@ bitwise_left_shift = left_shift
 bitwise_right_shift = right_shift
 bitwise_invert = invert
 bitwise_not = invert
-amax = max
-amin = min
 permute_dims = transpose
 atan2 = arctan2
 radians = deg2rad

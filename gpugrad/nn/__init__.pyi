@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from gpugrad.nn import functional, init
 from gpugrad.nn.activations import Identity, LogSoftmax, Softmax
+from gpugrad.nn.attention import MultiheadAttention
 from gpugrad.nn.containers import MLP, Flatten, Sequential
-from gpugrad.nn.convolution import Conv1d, Conv2d, Conv3d
 from gpugrad.nn.cross_entropy import BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
 from gpugrad.nn.dropout import Dropout
 from gpugrad.nn.gates import GLU, PReLU, RReLU, Softmax2d, Softmin
@@ -17,7 +17,8 @@ from gpugrad.nn.losses import HuberLoss, L1Loss, MSELoss
 from gpugrad.nn.module import Module
 from gpugrad.nn.normalization import LayerNorm
 from gpugrad.nn.parameter import Parameter
-from gpugrad.nn.transposed_convolution import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from gpugrad.nn.positions import PositionalEncoding, RotaryEmbedding
+from gpugrad.nn.transformer import TransformerEncoder, TransformerEncoderLayer
 from gpugrad.tensor import Tensor
 
 __all__ = [
@@ -28,12 +29,6 @@ __all__ = [
     "MLP",
     "SELU",
     "BCEWithLogitsLoss",
-    "Conv1d",
-    "Conv2d",
-    "Conv3d",
-    "ConvTranspose1d",
-    "ConvTranspose2d",
-    "ConvTranspose3d",
     "CrossEntropyLoss",
     "Dropout",
     "Flatten",
@@ -52,12 +47,15 @@ __all__ = [
     "MSELoss",
     "Mish",
     "Module",
+    "MultiheadAttention",
     "NLLLoss",
     "PReLU",
     "Parameter",
+    "PositionalEncoding",
     "RReLU",
     "ReLU",
     "ReLU6",
+    "RotaryEmbedding",
     "Sequential",
     "SiLU",
     "Sigmoid",
@@ -70,6 +68,8 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "functional",
     "init",
 ]

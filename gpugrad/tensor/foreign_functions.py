@@ -35,8 +35,8 @@ _ACTIVATIONS = {
     "gg.log(-gg.expm1(-x))": "log1mexp",
     "gg.logsumexp(x) - math.log(x.size)": "logmeanexp",
     "(x - gg.mean(x, -1, keepdims=True)) / gg.std(x, -1, keepdims=True)": "standardize",
-    "gg.softmax(q @ k.mT / math.sqrt(width)) @ v": "scaled_dot_product_attention "
-    "dot_product_attention multi_head_attention_forward",
+    "gg.nn.functional.scaled_dot_product_attention(q, k, v)": "dot_product_attention "
+    "multi_head_attention_forward",
 }
 
 _LAYERS = {
@@ -319,9 +319,8 @@ MODULES = {
         "MaxUnpool1d MaxUnpool2d MaxUnpool3d",
         _RECURRENT: "RNN LSTM GRU RNNCell LSTMCell GRUCell",
         _EMBEDDING: "Embedding EmbeddingBag",
-        "gg.softmax(q @ k.mT / math.sqrt(width)) @ v in a Module of your own": "MultiheadAttention "
-        "Transformer TransformerEncoder TransformerEncoderLayer TransformerDecoder "
-        "TransformerDecoderLayer",
+        "gg.nn.MultiheadAttention(features, heads) in a Module of your own, or "
+        "gg.nn.TransformerEncoder": "Transformer TransformerDecoder TransformerDecoderLayer",
         "a dict: a Module finds what it holds in lists, tuples and dicts": "ModuleDict "
         "ParameterDict",
         "a list: a Module finds what it holds in lists, tuples and dicts": "ModuleList "

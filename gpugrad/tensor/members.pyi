@@ -118,68 +118,6 @@ class Members:
         """x * Φ(x), Φ the normal distribution function (Hendrycks and Gimpel, 2016);
         approximate="tanh" for their faster form.
         """
-    def conj(self, /) -> Tensor:
-        """The complex conjugate, elementwise; x for real numbers."""
-    conjugate = conj
-    def abs(self, /) -> Tensor:
-        """The absolute value, elementwise; its derivative at 0 is 0."""
-    def sign(self, /) -> Tensor:
-        """-1, 0 or 1, as x is negative, zero or positive, elementwise; its derivative is 0. Of
-        complex x, x / abs(x), and 0 at 0.
-        """
-    def matmul(self, b: Any, /) -> Tensor:
-        """The matrix product; stacks of matrices broadcast, vectors act as NumPy's do."""
-    def diagonal(self, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
-        """The elements on a diagonal of the matrices that two axes make, along a last axis."""
-    def square(self, /) -> Tensor:
-        """x * x, elementwise."""
-    def sqrt(self, /) -> Tensor:
-        """The square root, elementwise."""
-    def reciprocal(self, /) -> Tensor:
-        """1 / x, elementwise."""
-    def power(self, b: Any, /) -> Tensor:
-        """a ** b, elementwise; at a = 0 the derivative by b is 0."""
-    pow = power
-    def exp(self, /) -> Tensor:
-        """e ** x, elementwise."""
-    def expm1(self, /) -> Tensor:
-        """e ** x - 1, elementwise, accurate near 0."""
-    def log(self, /) -> Tensor:
-        """The natural logarithm, elementwise."""
-    def log1p(self, /) -> Tensor:
-        """log(1 + x), elementwise, accurate near 0."""
-    def log2(self, /) -> Tensor:
-        """The logarithm to base 2, elementwise."""
-    def log10(self, /) -> Tensor:
-        """The logarithm to base 10, elementwise."""
-    def sin(self, /) -> Tensor:
-        """The sine of an angle in radians."""
-    def cos(self, /) -> Tensor:
-        """The cosine of an angle in radians."""
-    def tan(self, /) -> Tensor:
-        """The tangent of an angle in radians."""
-    def sinh(self, /) -> Tensor:
-        """The hyperbolic sine."""
-    def cosh(self, /) -> Tensor:
-        """The hyperbolic cosine."""
-    def tanh(self, /) -> Tensor:
-        """The hyperbolic tangent: 1 for large x, never an overflow."""
-    def clip(self, /, min: Any = None, max: Any = None) -> Tensor:
-        """x clipped to [``min``, ``max``], numbers or arrays, either of which may be None."""
-    def floor(self, /) -> Tensor:
-        """The largest integer not above x, elementwise; its derivative is 0."""
-    def ceil(self, /) -> Tensor:
-        """The smallest integer not below x, elementwise; its derivative is 0."""
-    def trunc(self, /) -> Tensor:
-        """x without what follows the point, elementwise; its derivative is 0."""
-    def round(self, /, decimals: int = 0) -> Tensor:
-        """x rounded to ``decimals`` places, to even at a tie; its derivative is 0."""
-    def isnan(self, /) -> Tensor:
-        """Whether x is not a number, elementwise. No gradient."""
-    def isinf(self, /) -> Tensor:
-        """Whether x is infinite, elementwise. No gradient."""
-    def isfinite(self, /) -> Tensor:
-        """Whether x is a finite number, elementwise. No gradient."""
     def sum(
         self,
         /,
@@ -242,6 +180,68 @@ class Members:
         """Whether any element along axes is not zero. No gradient."""
     def all(self, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
         """Whether all elements along axes are not zero. No gradient."""
+    def conj(self, /) -> Tensor:
+        """The complex conjugate, elementwise; x for real numbers."""
+    conjugate = conj
+    def abs(self, /) -> Tensor:
+        """The absolute value, elementwise; its derivative at 0 is 0."""
+    def sign(self, /) -> Tensor:
+        """-1, 0 or 1, as x is negative, zero or positive, elementwise; its derivative is 0. Of
+        complex x, x / abs(x), and 0 at 0.
+        """
+    def matmul(self, b: Any, /) -> Tensor:
+        """The matrix product; stacks of matrices broadcast, vectors act as NumPy's do."""
+    def diagonal(self, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        """The elements on a diagonal of the matrices that two axes make, along a last axis."""
+    def square(self, /) -> Tensor:
+        """x * x, elementwise."""
+    def sqrt(self, /) -> Tensor:
+        """The square root, elementwise."""
+    def reciprocal(self, /) -> Tensor:
+        """1 / x, elementwise."""
+    def power(self, b: Any, /) -> Tensor:
+        """a ** b, elementwise; at a = 0 the derivative by b is 0."""
+    pow = power
+    def exp(self, /) -> Tensor:
+        """e ** x, elementwise."""
+    def expm1(self, /) -> Tensor:
+        """e ** x - 1, elementwise, accurate near 0."""
+    def log(self, /) -> Tensor:
+        """The natural logarithm, elementwise."""
+    def log1p(self, /) -> Tensor:
+        """log(1 + x), elementwise, accurate near 0."""
+    def log2(self, /) -> Tensor:
+        """The logarithm to base 2, elementwise."""
+    def log10(self, /) -> Tensor:
+        """The logarithm to base 10, elementwise."""
+    def sin(self, /) -> Tensor:
+        """The sine of an angle in radians."""
+    def cos(self, /) -> Tensor:
+        """The cosine of an angle in radians."""
+    def tan(self, /) -> Tensor:
+        """The tangent of an angle in radians."""
+    def sinh(self, /) -> Tensor:
+        """The hyperbolic sine."""
+    def cosh(self, /) -> Tensor:
+        """The hyperbolic cosine."""
+    def tanh(self, /) -> Tensor:
+        """The hyperbolic tangent: 1 for large x, never an overflow."""
+    def clip(self, /, min: Any = None, max: Any = None) -> Tensor:
+        """x clipped to [``min``, ``max``], numbers or arrays, either of which may be None."""
+    def floor(self, /) -> Tensor:
+        """The largest integer not above x, elementwise; its derivative is 0."""
+    def ceil(self, /) -> Tensor:
+        """The smallest integer not below x, elementwise; its derivative is 0."""
+    def trunc(self, /) -> Tensor:
+        """x without what follows the point, elementwise; its derivative is 0."""
+    def round(self, /, decimals: int = 0) -> Tensor:
+        """x rounded to ``decimals`` places, to even at a tie; its derivative is 0."""
+    def isnan(self, /) -> Tensor:
+        """Whether x is not a number, elementwise. No gradient."""
+    def isinf(self, /) -> Tensor:
+        """Whether x is infinite, elementwise. No gradient."""
+    def isfinite(self, /) -> Tensor:
+        """Whether x is a finite number, elementwise. No gradient."""
     def cumprod(self, /, axis: _Axis = None) -> Tensor:
         """The running product along an axis; its derivatives are exact where elements are 0."""
     def broadcast_to(self, /, shape: SupportsIndex | Sequence[SupportsIndex]) -> Tensor:
