@@ -9,6 +9,7 @@ from gpugrad.nn import functional, init
 from gpugrad.nn.activations import Identity, LogSoftmax, Softmax
 from gpugrad.nn.attention import MultiheadAttention
 from gpugrad.nn.containers import MLP, Flatten, Sequential
+from gpugrad.nn.convolution import Conv1d, Conv2d, Conv3d
 from gpugrad.nn.cross_entropy import BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
 from gpugrad.nn.dropout import Dropout
 from gpugrad.nn.gates import GLU, PReLU, RReLU, Softmax2d, Softmin
@@ -19,6 +20,7 @@ from gpugrad.nn.normalization import LayerNorm
 from gpugrad.nn.parameter import Parameter
 from gpugrad.nn.positions import PositionalEncoding, RotaryEmbedding
 from gpugrad.nn.transformer import TransformerEncoder, TransformerEncoderLayer
+from gpugrad.nn.transposed_convolution import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from gpugrad.tensor import Tensor
 
 __all__ = [
@@ -29,6 +31,12 @@ __all__ = [
     "MLP",
     "SELU",
     "BCEWithLogitsLoss",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
     "CrossEntropyLoss",
     "Dropout",
     "Flatten",

@@ -29,17 +29,26 @@ from gpugrad import (
     threshold,
 )
 from gpugrad.nn.attention import scaled_dot_product_attention
+from gpugrad.nn.convolution import conv1d, conv2d, conv3d
 from gpugrad.nn.cross_entropy import binary_cross_entropy_with_logits, cross_entropy, nll_loss
 from gpugrad.nn.dropout import dropout
 from gpugrad.nn.gates import glu, gumbel_softmax, prelu, rrelu, softmin
 from gpugrad.nn.linear import linear
 from gpugrad.nn.losses import huber_loss, l1_loss, mse_loss
 from gpugrad.nn.normalization import layer_norm
+from gpugrad.nn.padding import pad
 from gpugrad.nn.positions import rotary_embedding, sinusoidal_positions
+from gpugrad.nn.transposed_convolution import conv_transpose1d, conv_transpose2d, conv_transpose3d
 
 __all__ = [
     "binary_cross_entropy_with_logits",
     "celu",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
     "cross_entropy",
     "dropout",
     "elu",
@@ -60,6 +69,7 @@ __all__ = [
     "mish",
     "mse_loss",
     "nll_loss",
+    "pad",
     "prelu",
     "relu",
     "relu6",
