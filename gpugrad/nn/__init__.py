@@ -26,9 +26,9 @@ from gpugrad.nn.losses import HuberLoss, L1Loss, MSELoss
 from gpugrad.nn.module import Module
 from gpugrad.nn.normalization import LayerNorm
 from gpugrad.nn.parameter import Parameter
-from gpugrad.nn.transposed_convolution import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from gpugrad.nn.positions import PositionalEncoding, RotaryEmbedding
 from gpugrad.nn.transformer import TransformerEncoder, TransformerEncoderLayer
+from gpugrad.nn.transposed_convolution import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from gpugrad.tensor.hints import absent
 
 globals().update(_ACTIVATIONS)

@@ -7,8 +7,8 @@ table says which ones.
 from typing import TYPE_CHECKING, NoReturn
 
 from gpugrad.nn.activations import FUNCTIONS
-from gpugrad.nn.convolution import conv1d, conv2d, conv3d
 from gpugrad.nn.attention import scaled_dot_product_attention
+from gpugrad.nn.convolution import conv1d, conv2d, conv3d
 from gpugrad.nn.cross_entropy import binary_cross_entropy_with_logits, cross_entropy, nll_loss
 from gpugrad.nn.dropout import dropout
 from gpugrad.nn.gates import glu, gumbel_softmax, prelu, rrelu, softmin
@@ -16,12 +16,12 @@ from gpugrad.nn.linear import linear
 from gpugrad.nn.losses import huber_loss, l1_loss, mse_loss
 from gpugrad.nn.normalization import layer_norm
 from gpugrad.nn.padding import pad
+from gpugrad.nn.positions import rotary_embedding, sinusoidal_positions
 from gpugrad.nn.transposed_convolution import (
     conv_transpose1d,
     conv_transpose2d,
     conv_transpose3d,
 )
-from gpugrad.nn.positions import rotary_embedding, sinusoidal_positions
 from gpugrad.tensor.hints import absent
 
 globals().update(FUNCTIONS)
