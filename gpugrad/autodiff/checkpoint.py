@@ -16,7 +16,7 @@ from gpugrad.backend.device import default_device, device, to_numpy
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.backward import run_backward
 from gpugrad.engine.forward import push
-from gpugrad.engine.modes import enable_grad, is_debugging, recording
+from gpugrad.engine.modes import enable_grad, is_debugging, recording, running_again
 from gpugrad.engine.node import Leaf, Node, next_serial
 from gpugrad.engine.op import TABLE, Op
 from gpugrad.engine.outputs import OutputsNode, pick
@@ -153,8 +153,7 @@ class _Call:
             for value in values[: len(self.nodes)]
         ]
         ends = {node: self._end(node, recorded) for node in self.older}
-        with device(self.device), replayed(self.states):
-            done = self.run(inputs, start)
+        done = self._run_again(inputs, start)
         outputs = _shapes(done)
         if done.older != self.older or outputs != self.outputs:
             raise GradientError(
@@ -192,8 +191,16 @@ class _Call:
     def forward(self, arrays: Sequence[Any]) -> tuple[Any, ...]:
         """The raw outputs, computed a second time for tools that show the graph's values."""
         inputs = [connect(Tensor(array)) for array in arrays[: len(self.nodes)]]
-        with device(self.device), replayed(self.states):
-            return tuple(leaf.data for leaf in self.run(inputs, next_serial()).recorded)
+        return tuple(leaf.data for leaf in self._run_again(inputs, next_serial()).recorded)
+
+    def _run_again(self, inputs: Sequence[Tensor], start: int) -> "_Result":
+        """A later run: on the device of the first one, with its random numbers."""
+        token = running_again.set(True)
+        try:
+            with device(self.device), replayed(self.states):
+                return self.run(inputs, start)
+        finally:
+            running_again.reset(token)
 
 
 class _Result(NamedTuple):

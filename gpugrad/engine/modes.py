@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 __all__ = [
     "Block", "Observers", "Stack", "deterministic", "enable_grad", "in_rules",
     "is_debugging", "is_deterministic", "is_grad_enabled", "no_grad", "observed",
-    "observer", "outermost", "recording", "set_grad_enabled", "strict",
+    "observer", "outermost", "recording", "running_again", "set_grad_enabled", "strict",
 ]  # fmt: skip
 
 # A context variable has a value for each thread and each asyncio task.
@@ -35,6 +35,10 @@ outermost: ContextVar[int | None] = ContextVar("gpugrad_outermost", default=None
 # True while rules run over Tensors, for derivatives of derivatives: an operation on numbers alone
 # then gives a NumPy scalar, which goes to any device, else an array on the default device.
 in_rules: ContextVar[bool] = ContextVar("gpugrad_in_rules", default=False)
+
+# True while a checkpointed function runs again for its gradient: what a layer counts or averages
+# beside its output, such as running statistics, it has counted in the first run.
+running_again: ContextVar[bool] = ContextVar("gpugrad_running_again", default=False)
 
 # Whether sums on a GPU must be in the same order in every run.
 _in_order: ContextVar[bool] = ContextVar("gpugrad_deterministic", default=False)

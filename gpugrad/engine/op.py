@@ -71,8 +71,9 @@ class Op:
     ``keeps(needs)`` says which arrays, and whether the output, are saved for the derivatives
     that are needed. Of an array that is not saved, a rule gets only ``shape`` and ``dtype``.
 
-    ``outputs`` says that the forward returns several arrays. Those of them that were not used have
-    a gradient of zeros, or None for a ``partial`` op.
+    ``outputs`` says that the forward returns several arrays: True, or the indices of those that
+    rules read, where ``saves`` has ``y``. Those of them that were not used have a gradient of
+    zeros, or None for a ``partial`` op.
 
     ``hermitian`` says that the first array counts as Hermitian: one triangle is read, and its
     gradient is Hermitian.
@@ -158,7 +159,7 @@ class Op:
         saves: str | Sequence[str] = "",
         kind: str = "general",
         complex: str | None = None,
-        outputs: bool = False,
+        outputs: bool | tuple[int, ...] = False,
         partial: bool = False,
         hermitian: bool = False,
         residuals: "dict[str, Op] | None" = None,
@@ -232,11 +233,11 @@ class Op:
         self.residuals = residuals
         self.recorded = f"{self.name}_and_residuals" if residuals else self.name
 
-    def _read_kind(self, kind: str, complex: str | None, outputs: bool) -> None:
+    def _read_kind(self, kind: str, complex: str | None, outputs: Any) -> None:
         if kind not in KINDS:
             raise ValueError(f"op {self.name}: kind must be one of {KINDS}, got {kind!r}")
         self.kind = kind
-        self.outputs = outputs
+        self.outputs: bool | tuple[int, ...] = outputs
         self.complex = COMPLEX[kind] if complex is None else complex
         if self.complex not in COMPLEX.values() or (outputs and self.complex == "conjugate"):
             raise ValueError(f"op {self.name}: complex must not be {self.complex!r}")

@@ -48,7 +48,11 @@ class OutputsNode(Node):
     ) -> None:
         outputs: Any = tuple(ShapeDtype(y.shape, y.dtype) for y in ys)
         _, saves_y = op.keeps(tuple(parent is not None for parent in parents))
-        y = ys if saves_y else outputs
+        reads = op.outputs if isinstance(op.outputs, tuple) else range(len(ys))
+        y = tuple(
+            own if saves_y and index in reads else shape
+            for index, (own, shape) in enumerate(zip(ys, outputs))
+        )
         super().__init__(op, parents, values, y, xp, outputs, outputs, parameters)
 
     def filled(self, gradients: "OutputGrads", xp: Any) -> tuple[Any, ...]:

@@ -16,6 +16,14 @@ from gpugrad.nn import functional, init
 from gpugrad.nn.activations import MODULES as _ACTIVATIONS
 from gpugrad.nn.activations import Identity, LogSoftmax, Softmax
 from gpugrad.nn.attention import MultiheadAttention
+from gpugrad.nn.batch_norm import (
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    InstanceNorm3d,
+)
 from gpugrad.nn.containers import MLP, Flatten, Sequential
 from gpugrad.nn.convolution import Conv1d, Conv2d, Conv3d
 from gpugrad.nn.cross_entropy import BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
@@ -24,7 +32,7 @@ from gpugrad.nn.gates import GLU, PReLU, RReLU, Softmax2d, Softmin
 from gpugrad.nn.linear import Linear
 from gpugrad.nn.losses import HuberLoss, L1Loss, MSELoss
 from gpugrad.nn.module import Module
-from gpugrad.nn.normalization import LayerNorm
+from gpugrad.nn.normalization import GroupNorm, LayerNorm, RMSNorm
 from gpugrad.nn.parameter import Parameter
 from gpugrad.nn.positions import PositionalEncoding, RotaryEmbedding
 from gpugrad.nn.transformer import TransformerEncoder, TransformerEncoderLayer
@@ -34,10 +42,11 @@ from gpugrad.tensor.hints import absent
 globals().update(_ACTIVATIONS)
 
 __all__ = [  # noqa: PLE0604  names of the table
-    "GLU", "MLP", "BCEWithLogitsLoss", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d",
-    "ConvTranspose2d", "ConvTranspose3d", "CrossEntropyLoss", "Dropout", "Flatten", "HuberLoss",
-    "Identity", "L1Loss", "LayerNorm", "Linear", "LogSoftmax", "MSELoss", "Module",
-    "MultiheadAttention", "NLLLoss", "PReLU", "Parameter", "PositionalEncoding", "RReLU",
+    "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "Conv1d", "Conv2d", "Conv3d",
+    "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "CrossEntropyLoss", "Dropout",
+    "Flatten", "GLU", "GroupNorm", "HuberLoss", "Identity", "InstanceNorm1d", "InstanceNorm2d",
+    "InstanceNorm3d", "L1Loss", "LayerNorm", "Linear", "LogSoftmax", "MLP", "MSELoss", "Module",
+    "MultiheadAttention", "NLLLoss", "PReLU", "Parameter", "PositionalEncoding", "RMSNorm", "RReLU",
     "RotaryEmbedding", "Sequential", "Softmax", "Softmax2d", "Softmin", "TransformerEncoder",
     "TransformerEncoderLayer", "functional", "init", *_ACTIVATIONS,
 ]  # fmt: skip

@@ -8,6 +8,14 @@ from typing import Any, Literal
 from gpugrad.nn import functional, init
 from gpugrad.nn.activations import Identity, LogSoftmax, Softmax
 from gpugrad.nn.attention import MultiheadAttention
+from gpugrad.nn.batch_norm import (
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    InstanceNorm3d,
+)
 from gpugrad.nn.containers import MLP, Flatten, Sequential
 from gpugrad.nn.convolution import Conv1d, Conv2d, Conv3d
 from gpugrad.nn.cross_entropy import BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
@@ -16,7 +24,7 @@ from gpugrad.nn.gates import GLU, PReLU, RReLU, Softmax2d, Softmin
 from gpugrad.nn.linear import Linear
 from gpugrad.nn.losses import HuberLoss, L1Loss, MSELoss
 from gpugrad.nn.module import Module
-from gpugrad.nn.normalization import LayerNorm
+from gpugrad.nn.normalization import GroupNorm, LayerNorm, RMSNorm
 from gpugrad.nn.parameter import Parameter
 from gpugrad.nn.positions import PositionalEncoding, RotaryEmbedding
 from gpugrad.nn.transformer import TransformerEncoder, TransformerEncoderLayer
@@ -31,6 +39,9 @@ __all__ = [
     "MLP",
     "SELU",
     "BCEWithLogitsLoss",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
     "Conv1d",
     "Conv2d",
     "Conv3d",
@@ -40,12 +51,16 @@ __all__ = [
     "CrossEntropyLoss",
     "Dropout",
     "Flatten",
+    "GroupNorm",
     "Hardshrink",
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
     "HuberLoss",
     "Identity",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
     "L1Loss",
     "LayerNorm",
     "LeakyReLU",
@@ -60,6 +75,7 @@ __all__ = [
     "PReLU",
     "Parameter",
     "PositionalEncoding",
+    "RMSNorm",
     "RReLU",
     "ReLU",
     "ReLU6",

@@ -29,18 +29,20 @@ from gpugrad import (
     threshold,
 )
 from gpugrad.nn.attention import scaled_dot_product_attention
+from gpugrad.nn.batch_norm import batch_norm, instance_norm
 from gpugrad.nn.convolution import conv1d, conv2d, conv3d
 from gpugrad.nn.cross_entropy import binary_cross_entropy_with_logits, cross_entropy, nll_loss
 from gpugrad.nn.dropout import dropout
 from gpugrad.nn.gates import glu, gumbel_softmax, prelu, rrelu, softmin
 from gpugrad.nn.linear import linear
 from gpugrad.nn.losses import huber_loss, l1_loss, mse_loss
-from gpugrad.nn.normalization import layer_norm
+from gpugrad.nn.normalization import group_norm, layer_norm, rms_norm
 from gpugrad.nn.padding import pad
 from gpugrad.nn.positions import rotary_embedding, sinusoidal_positions
 from gpugrad.nn.transposed_convolution import conv_transpose1d, conv_transpose2d, conv_transpose3d
 
 __all__ = [
+    "batch_norm",
     "binary_cross_entropy_with_logits",
     "celu",
     "conv1d",
@@ -54,12 +56,14 @@ __all__ = [
     "elu",
     "gelu",
     "glu",
+    "group_norm",
     "gumbel_softmax",
     "hardshrink",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
     "huber_loss",
+    "instance_norm",
     "l1_loss",
     "layer_norm",
     "leaky_relu",
@@ -73,6 +77,7 @@ __all__ = [
     "prelu",
     "relu",
     "relu6",
+    "rms_norm",
     "rotary_embedding",
     "rrelu",
     "scaled_dot_product_attention",

@@ -15,9 +15,7 @@ _WINDOWS = "gg.sliding_window_view(x, sizes, axes) and gg.einsum in a Module of 
 _POOLS = "gg.sliding_window_view(x, sizes, axes) and .max or .mean over the windows"
 _RECURRENT = "a loop over the time steps, with gg.nn.Linear, gg.sigmoid and gg.tanh"
 _EMBEDDING = "a gg.nn.Parameter of shape (count, width), and index it: weight[numbers]"
-_NORMALIZED = (
-    "gg.nn.LayerNorm(shape), which needs no running statistics, or a formula with x.mean and x.var"
-)
+_NORMALIZED = "gg.nn.BatchNorm2d(channels) or gg.nn.GroupNorm(groups, channels)"
 _LOSS = "its formula with gg's functions, and .mean()"
 _HALF = "x.astype(gg.float16) where half precision is enough"
 _STEPS = "gg.random.uniform(0, 1, shape)"
@@ -48,7 +46,7 @@ _LAYERS = {
     "max_pool3d_with_indices max_unpool1d max_unpool2d max_unpool3d fractional_max_pool2d "
     "fractional_max_pool3d adaptive_max_pool1d_with_indices adaptive_max_pool2d_with_indices "
     "adaptive_max_pool3d_with_indices",
-    _NORMALIZED: "batch_norm group_norm instance_norm rms_norm local_response_norm",
+    _NORMALIZED: "local_response_norm",
     "gg.nn.Dropout(p), or gg.nn.functional.dropout(x, p)": "alpha_dropout feature_alpha_dropout "
     "feature_dropout dropout1d dropout2d dropout3d",
     "gg.sum(a * b, -1) / (gg.linalg.norm(a, axis=-1) * gg.linalg.norm(b, axis=-1))": "cosine_"
@@ -242,7 +240,7 @@ FUNCTIONS = {
         "sparse_bsc_tensor sparse_compressed_tensor spmm hspmm hsmm dsmm saddmm sparse",
         # Layers.
         "gg.nn.functional.{}(...)": "binary_cross_entropy_with_logits layer_norm dropout linear "
-        "rrelu softmin glu gumbel_softmax "
+        "rrelu softmin glu gumbel_softmax batch_norm group_norm instance_norm rms_norm "
         "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d",
         _EMBEDDING: "embedding",
         _RECURRENT: "lstm lstm_cell gru gru_cell rnn_tanh rnn_tanh_cell rnn_relu rnn_relu_cell",
@@ -310,8 +308,7 @@ FUNCTIONS = {
 # Of the modules: `gg.nn.Embedding`.
 MODULES = {
     "nn": rows({
-        _NORMALIZED: "BatchNorm1d BatchNorm2d BatchNorm3d GroupNorm InstanceNorm1d InstanceNorm2d "
-        "InstanceNorm3d RMSNorm SyncBatchNorm LocalResponseNorm CrossMapLRN2d",
+        _NORMALIZED: "SyncBatchNorm LocalResponseNorm CrossMapLRN2d",
         _WINDOWS: "Unfold Fold",
         _POOLS: "AvgPool1d AvgPool2d AvgPool3d MaxPool1d MaxPool2d MaxPool3d AdaptiveAvgPool1d "
         "AdaptiveAvgPool2d AdaptiveAvgPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d "

@@ -33,6 +33,7 @@ WORDS = {
     "gelu": [{"approximate": "none"}, {"approximate": "tanh"}],
     "elu": [{"alpha": 1.0}, {"alpha": 0.3}],
     "leaky_relu": [{"negative_slope": 0.01}, {"negative_slope": 2}],
+    "softplus": [{"beta": 1.0, "threshold": None}, {"beta": 2.0, "threshold": 1.0}],
 }
 
 
