@@ -1,49 +1,73 @@
 """Optimizers: ``gg.optim``, with PyTorch's names. Imports tensor and below.
 
 `rules` has the formulas, `apply` and `together` run them over arrays, `optimizer` has the base
-class, `algorithms`, `adaptive` and `descent` the optimizers, `schedulers` the learning rates and
-`clip` the clipping of gradients.
+class, `algorithms`, `adaptive` and `descent` the optimizers, `lr_scheduler` the learning rates
+and `clip` the clipping of gradients.
 """
 
 from typing import TYPE_CHECKING, NoReturn
 
+from gpugrad.optim import lr_scheduler
 from gpugrad.optim.adaptive import Adadelta, Adagrad, Adamax, NAdam, RAdam, RMSprop
 from gpugrad.optim.algorithms import SGD, Adam, AdamW
 from gpugrad.optim.clip import clip_grad_norm_, clip_grad_value_
 from gpugrad.optim.descent import ASGD, Lion, Rprop
-from gpugrad.optim.optimizer import Optimizer
-from gpugrad.optim.schedulers import (
+from gpugrad.optim.lr_scheduler import (
+    SWALR,
+    ChainedScheduler,
+    ConstantLR,
     CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    CyclicLR,
+    ExponentialLR,
     LambdaLR,
     LinearLR,
     LRScheduler,
+    MultiplicativeLR,
+    MultiStepLR,
+    OneCycleLR,
+    PolynomialLR,
+    ReduceLROnPlateau,
     SequentialLR,
     StepLR,
 )
+from gpugrad.optim.optimizer import Optimizer
 from gpugrad.tensor.hints import Setting, absent
 
 __all__ = [
     "ASGD",
     "SGD",
+    "SWALR",
     "Adadelta",
     "Adagrad",
     "Adam",
     "AdamW",
     "Adamax",
+    "ChainedScheduler",
+    "ConstantLR",
     "CosineAnnealingLR",
+    "CosineAnnealingWarmRestarts",
+    "CyclicLR",
+    "ExponentialLR",
     "LRScheduler",
     "LambdaLR",
     "LinearLR",
     "Lion",
+    "MultiStepLR",
+    "MultiplicativeLR",
     "NAdam",
+    "OneCycleLR",
     "Optimizer",
+    "PolynomialLR",
     "RAdam",
     "RMSprop",
+    "ReduceLROnPlateau",
     "Rprop",
     "SequentialLR",
     "StepLR",
     "clip_grad_norm_",
     "clip_grad_value_",
+    "lr_scheduler",
 ]
 
 _RATE = Setting("lr", "optimizer.param_groups[0]['lr'], which may be set, or a scheduler")

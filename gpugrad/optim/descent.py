@@ -4,6 +4,7 @@ Rprop and ASGD have PyTorch's names, settings and trajectories; Lion, which PyTo
 those of its authors.
 """
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -201,7 +202,7 @@ class ASGD(Optimizer):
         """eta and mu are those of the next step, as in PyTorch: a new rate counts a step later."""
         t, eta, mu = clock[0] + 1, clock[1], clock[2]
         lr, lambd = group["lr"], group["lambd"]
-        later = lr / (1 + lambd * lr * t) ** group["alpha"]
+        later = lr * math.exp(-group["alpha"] * math.log1p(lambd * lr * t))
         numbers = (
             1 - lambd * eta, eta, None if mu == 1 else mu, group["weight_decay"] or None,
             ascends(group),

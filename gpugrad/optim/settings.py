@@ -5,11 +5,15 @@ Each takes the name under which an error names the setting, and returns it in it
 
 import math
 import numbers
+from collections.abc import Sequence
 from typing import Any
 
 from gpugrad.errors import DTypeError
 
-__all__ = ["check_betas", "check_flags", "check_numbers", "check_pair", "count", "number"]
+__all__ = [
+    "check_betas", "check_flags", "check_numbers", "check_pair", "choice", "count", "number",
+    "of_group", "per_group",
+]  # fmt: skip
 
 Group = dict[str, Any]
 
@@ -35,6 +39,34 @@ def count(who: str, value: Any, least: int = 1) -> int:
     if value < least:
         raise ValueError(f"{who} must be at least {least}, got {value}")
     return value
+
+
+def choice(who: str, value: Any, *choices: str) -> str:
+    """One of some words; ValueError for anything else."""
+    if not isinstance(value, str) or value not in choices:
+        known = " or ".join(map(repr, choices))
+        raise ValueError(f"{who} must be {known}, got {value!r}")
+    return value
+
+
+def per_group(
+    who: str, value: Any, groups: int, high: float = math.inf
+) -> float | tuple[float, ...]:
+    """A number from 0 for all groups of an optimizer, or one for each."""
+    if not isinstance(value, list | tuple):
+        return number(who, value, 0.0, high)
+    if len(value) != groups:
+        raise ValueError(f"{who} has {len(value)} numbers for {groups} groups")
+    return tuple(number(who, x, 0.0, high) for x in value)
+
+
+def of_group(who: str, value: float | Sequence[float], group: int) -> float:
+    """What `per_group` has for a group, which may have been added since."""
+    if isinstance(value, float):
+        return value
+    if group >= len(value):
+        raise ValueError(f"{who} has no number for group {group}, which was added since")
+    return value[group]
 
 
 def check_numbers(

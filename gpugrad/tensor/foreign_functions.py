@@ -397,12 +397,7 @@ MODULES = {
     "fft": {},
     "optim": rows({
         "scipy.optimize.minimize(gg.value_and_grad(f), x0, jac=True, method='L-BFGS-B')": "LBFGS",
-        "gg.optim.StepLR and the like: the schedulers are here": "lr_scheduler",
         "gg.optim.Adam, or a subclass of gg.optim.Optimizer": "Adafactor Muon SparseAdam",
-        "gg.optim.LambdaLR(optimizer, f)": "ConstantLR ExponentialLR MultiplicativeLR MultiStepLR "
-        "PolynomialLR CyclicLR OneCycleLR CosineAnnealingWarmRestarts "
-        "ChainedScheduler",
-        "`optimizer.param_groups[0]['lr'] *= 0.1`, when the loss stands still": "ReduceLROnPlateau",
     }),
     "random": rows({
         "x[gg.random.integers(0, len(x), count)]": "choice",

@@ -59,16 +59,17 @@ def run(case, steps=100):
     return {"values": values, "rates": rates}
 
 
-# (Transitional: until the schedules are there.)
-THERE = [
-    name
-    for name, case in CASES.items()
-    if hasattr(gg.optim, case["optimizer"][0]) and "scheduler" not in case
-]
+there = [name for name, case in CASES.items() if hasattr(gg.optim, case["optimizer"][0])]
 
 
-@pytest.mark.parametrize("name", THERE)
+@pytest.mark.parametrize("name", [name for name in there if "groups" not in CASES[name]])
 def test_an_optimizer(name, device):
     values = run(CASES[name], 100 if device == "cpu" else 10)["values"]
     wanted = FIGURES[f"{name}/values"][: len(values)]
     np.testing.assert_allclose(values, wanted, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", [name for name in there if "groups" in CASES[name]])
+def test_a_schedule(name):
+    wanted = FIGURES[f"{name}/rates"]
+    np.testing.assert_allclose(run(CASES[name])["rates"], wanted, rtol=1e-9, atol=1e-15)

@@ -1,0 +1,260 @@
+"""What holds for every optimizer and schedule, whatever its formula."""
+
+import numpy as np
+import pytest
+from optimizers import OPTIMIZERS, OTHER_SCHEDULES, SCHEDULES, step
+
+import gpugrad as gg
+
+every = pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=list(OPTIMIZERS))
+ALL_SCHEDULES = SCHEDULES | OTHER_SCHEDULES
+every_schedule = pytest.mark.parametrize("make", ALL_SCHEDULES.values(), ids=list(ALL_SCHEDULES))
+
+
+def parameters(dtype="float32"):
+    """Two for a bucket, and one that is alone, since another has a part of its memory."""
+    rng = np.random.default_rng(1)
+    params = [gg.tensor(rng.normal(size=(2, 3)).astype(dtype), requires_grad=True) for _ in "ab"]
+    shared = gg.tensor(rng.normal(size=(3, 3)).astype(dtype))
+    return params + [gg.Tensor(shared.data[i : i + 2]).requires_grad_() for i in (0, 1)]
+
+
+def train(params, optimizer, steps, closure=None):
+    """Steps that minimize the sum of fourth powers of what is far from 0.3."""
+    for _ in steps:
+        optimizer.zero_grad()
+
+        def loss():
+            optimizer.zero_grad()
+            total = sum((abs(p - 0.3) ** 4).sum() for p in params)
+            total.backward()
+            return total
+
+        optimizer.step(loss)
+
+
+def values(params):
+    return [p.detach().cpu().numpy().copy() for p in params]
+
+
+@every
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_a_run_is_resumed_to_the_last_bit_from_a_file(make, dtype, device, tmp_path):
+    with gg.device(device):
+        params, others = parameters(dtype), parameters(dtype)
+        optimizer, other = make(params), make(others)
+        held = [p.data for p in params]
+        train(params, optimizer, range(3))
+        gg.save({"params": params, "optimizer": optimizer.state_dict()}, tmp_path / "state")
+        state = gg.load(tmp_path / "state")
+        for q, p in zip(others, state["params"]):
+            q.data[...] = p.to(device).data
+        other.load_state_dict(state["optimizer"])
+        train(params, optimizer, range(3))
+        train(others, other, range(3))
+        for p, q, array in zip(params, others, held):
+            assert p.data is array
+            assert p.dtype == dtype
+            assert np.isfinite(values([p])[0]).all()
+            np.testing.assert_array_equal(*values([p, q]))
+        wide = "float32" if dtype == "float16" else dtype
+        for entry in optimizer.state.values():
+            for state in entry.values():
+                assert isinstance(state, int | float) or state.dtype == wide
+
+
+@every
+def test_the_loss_falls(make, device):
+    with gg.device(device):
+        params = parameters()[:2]
+        before = [np.abs(x - 0.3).max() for x in values(params)]
+        train(params, make(params), range(40))
+        after = [np.abs(x - 0.3).max() for x in values(params)]
+    assert all(a < b for a, b in zip(after, before)), (before, after)
+
+
+@every
+def test_maximize_goes_the_other_way(make, device):
+    with gg.device(device):
+        params, others = parameters(), parameters()
+        optimizer, other = make(params), make(others)
+        other.param_groups[0]["maximize"] = True
+        for _ in range(3):
+            for p, q in zip(params, others):
+                p.grad, q.grad = gg.ones_like(p) * 0.5, gg.ones_like(p) * -0.5
+            optimizer.step()
+            other.step()
+        for one, two in zip(values(params), values(others)):
+            np.testing.assert_array_equal(one, two)
+
+
+@every
+def test_groups_have_settings_of_their_own(make):
+    """A group that comes later steps as it would in an optimizer of its own."""
+    params, others = parameters()[:2], parameters()[:2]
+    optimizer, alone = make(params[:1]), make(others[1:])
+    for p in (*params, *others):
+        p.grad = gg.ones_like(p)
+    optimizer.step()
+    optimizer.add_param_group({"params": params[1], "lr": 0.03})
+    alone.param_groups[0]["lr"] = 0.03
+    for _ in range(3):
+        optimizer.step()
+        alone.step()
+    np.testing.assert_array_equal(*values([params[1], others[1]]))
+    assert [optimizer.state[p]["step"] for p in params] == [4, 3]
+
+
+@every
+def test_complex_numbers_are_pairs_of_real_ones(make, device):
+    with gg.device(device):
+        z = gg.tensor(np.array([1 + 2j, -0.5 + 0.25j]), requires_grad=True)
+        pair = [gg.tensor(part(z.detach().cpu().numpy()), requires_grad=True)
+                for part in (np.real, np.imag)]  # fmt: skip
+        optimizers = make([z]), make(pair)
+        for t in range(3):
+            g = np.array([0.5 - 1j, 1 + 2j * t])
+            z.grad = gg.tensor(g)
+            for p, part in zip(pair, (np.real, np.imag)):
+                p.grad = gg.tensor(part(g))
+            for optimizer in optimizers:
+                optimizer.step()
+        one, real, imaginary = values([z, *pair])
+        np.testing.assert_allclose(one, real + 1j * imaginary, rtol=1e-14)
+
+
+@every
+def test_settings_are_checked(make):
+    optimizer = make(parameters())
+    for key, value in optimizer.defaults.items():
+        for wrong in ("x", float("nan"), [1, 2, 3]):
+            group = {"params": [gg.ones(1, requires_grad=True)], key: wrong}
+            with pytest.raises((gg.DTypeError, ValueError), match=f": {key}"):
+                optimizer.add_param_group(group)
+        if isinstance(value, bool):
+            with pytest.raises(gg.DTypeError, match=f"{key} must be True or False, got 1"):
+                optimizer.add_param_group({**group, key: 1})
+    assert len(optimizer.param_groups) == 1
+
+
+# ---------------------------------------------------------------- schedules
+
+
+def optimizer_of(lr=1.0):
+    return gg.optim.SGD([gg.zeros(1, requires_grad=True)], lr=lr, momentum=0.9)
+
+
+@every_schedule
+def test_a_schedule_is_resumed_at_every_step(make):
+    """By new objects that load the states, whichever of the two is loaded first."""
+    figures = [3.0, 2.0, 2.5, 2.4, 1.0, 1.0, 1.0, 1.0]
+    optimizer = optimizer_of()
+    schedule = make(optimizer)
+    groups = []
+    for figure in figures:
+        groups.append(dict(optimizer.param_groups[0]))
+        step(schedule, figure)
+    for turn in (0, 1):
+        optimizer = optimizer_of()
+        schedule = make(optimizer)
+        for figure, group in zip(figures, groups):
+            assert {**optimizer.param_groups[0], "params": 0} == {**group, "params": 0}
+            states = optimizer.state_dict(), schedule.state_dict()
+            optimizer = optimizer_of()
+            schedule = make(optimizer)
+            for i in (turn, 1 - turn):
+                (optimizer, schedule)[i].load_state_dict(states[i])
+            step(schedule, figure)
+
+
+@every_schedule
+def test_a_schedule_says_where_it_is(make):
+    schedule = make(optimizer_of())
+    step(schedule)
+    name = type(schedule).__name__
+    assert repr(schedule).startswith(f"{name}(step 1, lr {schedule.get_last_lr()[0]:g}")
+    assert getattr(gg.optim.lr_scheduler, name) is getattr(gg.optim, name) is type(schedule)
+
+
+def of_two(rates):
+    params = [{"params": [gg.zeros(1, requires_grad=True)], "lr": rate} for rate in rates]
+    return gg.optim.SGD(params, lr=1.0)
+
+
+def test_a_list_has_a_number_for_each_group():
+    optimizer = of_two([1.0, 2.0])
+    schedule = gg.optim.SWALR(optimizer, [0.5, 0.25], anneal_epochs=1)
+    schedule.step()
+    assert schedule.get_last_lr() == [0.5, 0.25]
+    optimizer.add_param_group({"params": [gg.zeros(1, requires_grad=True)]})
+    with pytest.raises(ValueError, match="swa_lr has no number for group 2, which was added"):
+        schedule.step()
+    assert schedule.last_epoch == 1
+
+
+def test_one_cycle_has_an_end():
+    schedule = gg.optim.OneCycleLR(optimizer_of(), 1.0, total_steps=2)
+    schedule.step()
+    schedule.step()
+    before = schedule.state_dict()
+    with pytest.raises(ValueError, match="this is step 3 of 2. Call step.. once a batch"):
+        schedule.step()
+    assert schedule.state_dict() == before
+
+
+def test_a_cycle_s_height_may_be_a_function():
+    schedule = gg.optim.CyclicLR(
+        optimizer_of(), 0.0, 1.0, step_size_up=1, scale_fn=lambda cycle: 1 / cycle
+    )
+    rates = []
+    for _ in range(4):
+        rates += schedule.get_last_lr()
+        schedule.step()
+    assert rates == [0.0, 1.0, 0.0, 0.5]
+
+
+def test_betas_are_cycled_where_there_is_no_momentum():
+    optimizer = gg.optim.AdamW([gg.zeros(1, requires_grad=True)])
+    gg.optim.OneCycleLR(optimizer, 1.0, total_steps=9, max_momentum=0.97)
+    assert optimizer.param_groups[0]["betas"] == (0.97, 0.999)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda o: gg.optim.MultiStepLR(o, 3), gg.DTypeError, "milestones must be a list, got 3"),
+        (lambda o: gg.optim.MultiStepLR(o, [0]), ValueError, "a milestone must be at least 1"),
+        (lambda o: gg.optim.LambdaLR(o, 0.5), gg.DTypeError, "lr_lambda must be a function"),
+        (lambda o: gg.optim.MultiplicativeLR(None, abs), gg.DTypeError, "expected an optimizer"),
+        (lambda o: gg.optim.OneCycleLR(o, 1.0), ValueError, "needs total_steps, or epochs and"),
+        (lambda o: gg.optim.OneCycleLR(o, [1.0, 2.0], 5), ValueError, "2 numbers for 1 groups"),
+        (lambda o: gg.optim.OneCycleLR(o, 1.0, 5, pct_start=2), ValueError, "pct_start must be"),
+        (
+            lambda o: gg.optim.OneCycleLR(o, 1.0, 5, anneal_strategy="sine"),
+            ValueError,
+            "anneal_strategy must be 'cos' or 'linear', got 'sine'",
+        ),
+        (
+            lambda o: gg.optim.CyclicLR(gg.optim.Adagrad(o.param_groups[0]["params"]), 0, 1),
+            ValueError,
+            "Adagrad has neither a momentum nor betas to cycle. Write cycle_momentum=False",
+        ),
+        (lambda o: gg.optim.ReduceLROnPlateau(o, "low"), ValueError, "mode must be 'min' or 'max'"),
+        (lambda o: gg.optim.ReduceLROnPlateau(o, factor=1), ValueError, "factor must be at least"),
+        (lambda o: gg.optim.ChainedScheduler([]), ValueError, "no schedules to chain"),
+        (lambda o: gg.optim.ChainedScheduler(o), gg.DTypeError, "a list of schedules first"),
+        (
+            lambda o: gg.optim.SequentialLR(o, [gg.optim.ReduceLROnPlateau(o)], []),
+            gg.DTypeError,
+            "that depend on the number of steps alone, got ReduceLROnPlateau",
+        ),
+        (
+            lambda o: gg.optim.ChainedScheduler([gg.optim.ExponentialLR(o, 0.5)], optimizer_of()),
+            ValueError,
+            "must be of this optimizer",
+        ),
+    ],
+)
+def test_errors_of_schedules(make, error, message):
+    with pytest.raises(error, match=message):
+        make(optimizer_of())
