@@ -24,10 +24,13 @@ from gpugrad.nn.batch_norm import (
     InstanceNorm2d,
     InstanceNorm3d,
 )
+from gpugrad.nn.bilinear import Bilinear
 from gpugrad.nn.containers import MLP, Flatten, Sequential
 from gpugrad.nn.convolution import Conv1d, Conv2d, Conv3d
 from gpugrad.nn.cross_entropy import BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
+from gpugrad.nn.distances import CosineSimilarity, PairwiseDistance
 from gpugrad.nn.dropout import Dropout
+from gpugrad.nn.embedding import Embedding
 from gpugrad.nn.gates import GLU, PReLU, RReLU, Softmax2d, Softmin
 from gpugrad.nn.linear import Linear
 from gpugrad.nn.losses import HuberLoss, L1Loss, MSELoss
@@ -42,12 +45,13 @@ from gpugrad.tensor.hints import absent
 globals().update(_ACTIVATIONS)
 
 __all__ = [  # noqa: PLE0604  names of the table
-    "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "Conv1d", "Conv2d", "Conv3d",
-    "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "CrossEntropyLoss", "Dropout",
-    "Flatten", "GLU", "GroupNorm", "HuberLoss", "Identity", "InstanceNorm1d", "InstanceNorm2d",
-    "InstanceNorm3d", "L1Loss", "LayerNorm", "Linear", "LogSoftmax", "MLP", "MSELoss", "Module",
-    "MultiheadAttention", "NLLLoss", "PReLU", "Parameter", "PositionalEncoding", "RMSNorm", "RReLU",
-    "RotaryEmbedding", "Sequential", "Softmax", "Softmax2d", "Softmin", "TransformerEncoder",
+    "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "Bilinear", "Conv1d",
+    "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "CosineSimilarity",
+    "CrossEntropyLoss", "Dropout", "Embedding", "Flatten", "GLU", "GroupNorm", "HuberLoss",
+    "Identity", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "L1Loss", "LayerNorm",
+    "Linear", "LogSoftmax", "MLP", "MSELoss", "Module", "MultiheadAttention", "NLLLoss", "PReLU",
+    "PairwiseDistance", "Parameter", "PositionalEncoding", "RMSNorm", "RReLU", "RotaryEmbedding",
+    "Sequential", "Softmax", "Softmax2d", "Softmin", "TransformerEncoder",
     "TransformerEncoderLayer", "functional", "init", *_ACTIVATIONS,
 ]  # fmt: skip
 

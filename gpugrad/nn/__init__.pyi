@@ -16,10 +16,13 @@ from gpugrad.nn.batch_norm import (
     InstanceNorm2d,
     InstanceNorm3d,
 )
+from gpugrad.nn.bilinear import Bilinear
 from gpugrad.nn.containers import MLP, Flatten, Sequential
 from gpugrad.nn.convolution import Conv1d, Conv2d, Conv3d
 from gpugrad.nn.cross_entropy import BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
+from gpugrad.nn.distances import CosineSimilarity, PairwiseDistance
 from gpugrad.nn.dropout import Dropout
+from gpugrad.nn.embedding import Embedding
 from gpugrad.nn.gates import GLU, PReLU, RReLU, Softmax2d, Softmin
 from gpugrad.nn.linear import Linear
 from gpugrad.nn.losses import HuberLoss, L1Loss, MSELoss
@@ -42,14 +45,17 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "Bilinear",
     "Conv1d",
     "Conv2d",
     "Conv3d",
     "ConvTranspose1d",
     "ConvTranspose2d",
     "ConvTranspose3d",
+    "CosineSimilarity",
     "CrossEntropyLoss",
     "Dropout",
+    "Embedding",
     "Flatten",
     "GroupNorm",
     "Hardshrink",
@@ -73,6 +79,7 @@ __all__ = [
     "MultiheadAttention",
     "NLLLoss",
     "PReLU",
+    "PairwiseDistance",
     "Parameter",
     "PositionalEncoding",
     "RMSNorm",

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, NoReturn
 from gpugrad.nn.activations import FUNCTIONS
 from gpugrad.nn.attention import scaled_dot_product_attention
 from gpugrad.nn.batch_norm import batch_norm, instance_norm
+from gpugrad.nn.bilinear import bilinear
 from gpugrad.nn.convolution import conv1d, conv2d, conv3d
 from gpugrad.nn.cross_entropy import binary_cross_entropy_with_logits, cross_entropy, nll_loss
+from gpugrad.nn.distances import cosine_similarity, normalize, pairwise_distance
 from gpugrad.nn.dropout import dropout
+from gpugrad.nn.embedding import embedding, one_hot
 from gpugrad.nn.gates import glu, gumbel_softmax, prelu, rrelu, softmin
 from gpugrad.nn.linear import linear
 from gpugrad.nn.losses import huber_loss, l1_loss, mse_loss
@@ -24,10 +27,11 @@ from gpugrad.tensor.hints import absent
 globals().update(FUNCTIONS)
 
 __all__ = [  # noqa: PLE0604  names of the table
-    "batch_norm", "binary_cross_entropy_with_logits", "conv1d", "conv2d", "conv3d",
-    "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "cross_entropy", "dropout", "glu",
-    "group_norm", "gumbel_softmax", "huber_loss", "instance_norm", "l1_loss", "layer_norm",
-    "linear", "mse_loss", "nll_loss", "pad", "prelu", "rms_norm", "rotary_embedding", "rrelu",
+    "batch_norm", "bilinear", "binary_cross_entropy_with_logits", "conv1d", "conv2d", "conv3d",
+    "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "cosine_similarity",
+    "cross_entropy", "dropout", "embedding", "glu", "group_norm", "gumbel_softmax", "huber_loss",
+    "instance_norm", "l1_loss", "layer_norm", "linear", "mse_loss", "nll_loss", "normalize",
+    "one_hot", "pad", "pairwise_distance", "prelu", "rms_norm", "rotary_embedding", "rrelu",
     "scaled_dot_product_attention", "sinusoidal_positions", "softmin", *FUNCTIONS,
 ]  # fmt: skip
 

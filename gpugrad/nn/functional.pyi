@@ -30,9 +30,12 @@ from gpugrad import (
 )
 from gpugrad.nn.attention import scaled_dot_product_attention
 from gpugrad.nn.batch_norm import batch_norm, instance_norm
+from gpugrad.nn.bilinear import bilinear
 from gpugrad.nn.convolution import conv1d, conv2d, conv3d
 from gpugrad.nn.cross_entropy import binary_cross_entropy_with_logits, cross_entropy, nll_loss
+from gpugrad.nn.distances import cosine_similarity, normalize, pairwise_distance
 from gpugrad.nn.dropout import dropout
+from gpugrad.nn.embedding import embedding, one_hot
 from gpugrad.nn.gates import glu, gumbel_softmax, prelu, rrelu, softmin
 from gpugrad.nn.linear import linear
 from gpugrad.nn.losses import huber_loss, l1_loss, mse_loss
@@ -43,6 +46,7 @@ from gpugrad.nn.transposed_convolution import conv_transpose1d, conv_transpose2d
 
 __all__ = [
     "batch_norm",
+    "bilinear",
     "binary_cross_entropy_with_logits",
     "celu",
     "conv1d",
@@ -51,9 +55,11 @@ __all__ = [
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",
+    "cosine_similarity",
     "cross_entropy",
     "dropout",
     "elu",
+    "embedding",
     "gelu",
     "glu",
     "group_norm",
@@ -73,7 +79,10 @@ __all__ = [
     "mish",
     "mse_loss",
     "nll_loss",
+    "normalize",
+    "one_hot",
     "pad",
+    "pairwise_distance",
     "prelu",
     "relu",
     "relu6",

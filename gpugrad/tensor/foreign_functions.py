@@ -14,7 +14,6 @@ _LOOP = "a loop of Python: what it does is recorded"
 _WINDOWS = "gg.sliding_window_view(x, sizes, axes) and gg.einsum in a Module of your own"
 _POOLS = "gg.sliding_window_view(x, sizes, axes) and .max or .mean over the windows"
 _RECURRENT = "a loop over the time steps, with gg.nn.Linear, gg.sigmoid and gg.tanh"
-_EMBEDDING = "a gg.nn.Parameter of shape (count, width), and index it: weight[numbers]"
 _NORMALIZED = "gg.nn.BatchNorm2d(channels) or gg.nn.GroupNorm(groups, channels)"
 _LOSS = "its formula with gg's functions, and .mean()"
 _HALF = "x.astype(gg.float16) where half precision is enough"
@@ -49,11 +48,7 @@ _LAYERS = {
     _NORMALIZED: "local_response_norm",
     "gg.nn.Dropout(p), or gg.nn.functional.dropout(x, p)": "alpha_dropout feature_alpha_dropout "
     "feature_dropout dropout1d dropout2d dropout3d",
-    "gg.sum(a * b, -1) / (gg.linalg.norm(a, axis=-1) * gg.linalg.norm(b, axis=-1))": "cosine_"
-    "similarity",
-    "gg.linalg.norm(a - b, axis=-1)": "pairwise_distance",
     "gg.linalg.norm(a[:, None] - b, axis=-1)": "cdist pdist",
-    "gg.einsum('bi,oij,bj->bo', x, weight, y)": "bilinear",
     "x.reshape and x.transpose": "pixel_shuffle pixel_unshuffle channel_shuffle",
     "x[:, rows][:, :, columns], with arrays of indices, or gg.interp along an axis": "interpolate "
     "upsample upsample_nearest upsample_bilinear grid_sample affine_grid grid_sampler",
@@ -240,9 +235,9 @@ FUNCTIONS = {
         "sparse_bsc_tensor sparse_compressed_tensor spmm hspmm hsmm dsmm saddmm sparse",
         # Layers.
         "gg.nn.functional.{}(...)": "binary_cross_entropy_with_logits layer_norm dropout linear "
-        "rrelu softmin glu gumbel_softmax batch_norm group_norm instance_norm rms_norm "
+        "rrelu softmin glu gumbel_softmax embedding bilinear cosine_similarity pairwise_distance "
+        "batch_norm group_norm instance_norm rms_norm "
         "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d",
-        _EMBEDDING: "embedding",
         _RECURRENT: "lstm lstm_cell gru gru_cell rnn_tanh rnn_tanh_cell rnn_relu rnn_relu_cell",
         "gg.nn.functional.conv2d(x, weight), or that of other axes": "conv conv_general_dilated "
         "conv_general_dilated_local conv_with_general_padding",
@@ -315,7 +310,7 @@ MODULES = {
         "AdaptiveMaxPool3d FractionalMaxPool2d FractionalMaxPool3d LPPool1d LPPool2d LPPool3d "
         "MaxUnpool1d MaxUnpool2d MaxUnpool3d",
         _RECURRENT: "RNN LSTM GRU RNNCell LSTMCell GRUCell",
-        _EMBEDDING: "Embedding EmbeddingBag",
+        "gg.nn.Embedding(count, width), and .sum or .mean of its rows": "EmbeddingBag",
         "gg.nn.MultiheadAttention(features, heads) in a Module of your own, or "
         "gg.nn.TransformerEncoder": "Transformer TransformerDecoder TransformerDecoderLayer",
         "a dict: a Module finds what it holds in lists, tuples and dicts": "ModuleDict "
@@ -323,14 +318,13 @@ MODULES = {
         "a list: a Module finds what it holds in lists, tuples and dicts": "ModuleList "
         "ParameterList",
         "gg.nn.Dropout(p)": "AlphaDropout FeatureAlphaDropout Dropout1d Dropout2d Dropout3d",
-        "gg.nn.Linear(inputs, outputs), with both sizes": "LazyLinear Bilinear",
+        "gg.nn.Linear(inputs, outputs), with both sizes": "LazyLinear",
         "gg.nn.BCEWithLogitsLoss(), of what sigmoid would get": "BCELoss",
         "gg.nn.HuberLoss()": "SmoothL1Loss",
         _LOSS + " in a Module of your own": "KLDivLoss CTCLoss CosineEmbeddingLoss "
         "GaussianNLLLoss HingeEmbeddingLoss MarginRankingLoss MultiLabelMarginLoss "
         "MultiLabelSoftMarginLoss MultiMarginLoss PoissonNLLLoss SoftMarginLoss TripletMarginLoss "
-        "TripletMarginWithDistanceLoss AdaptiveLogSoftmaxWithLoss "
-        "CosineSimilarity PairwiseDistance",
+        "TripletMarginWithDistanceLoss AdaptiveLogSoftmaxWithLoss",
         "x.reshape(shape) in a Module of your own": "Unflatten PixelShuffle PixelUnshuffle "
         "ChannelShuffle",
         "gg.pad(x, widths)": "ZeroPad1d ZeroPad2d ConstantPad1d ConstantPad2d ReflectionPad1d "
@@ -351,9 +345,6 @@ MODULES = {
             "gg.logsumexp(x, axis)": "logsumexp",
             "gg.nn.Identity(), or x itself": "identity",
             "gg.nn.init": "initializers",
-            "weight[numbers]": "embedding",
-            "x / gg.linalg.norm(x, axis=-1, keepdims=True)": "normalize",
-            "gg.eye(count)[numbers]": "one_hot",
             "`x[...] = {}(x)` under gg.no_grad(), without the last _": "celu_ elu_ hardtanh_ "
             "leaky_relu_ relu_ rrelu_ selu_ threshold_",
         }),
