@@ -15,6 +15,14 @@ from typing import TYPE_CHECKING, NoReturn
 from gpugrad.nn import functional, init
 from gpugrad.nn.activations import MODULES as _ACTIVATIONS
 from gpugrad.nn.activations import Identity, LogSoftmax, Softmax
+from gpugrad.nn.adaptive_pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveAvgPool3d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AdaptiveMaxPool3d,
+)
 from gpugrad.nn.attention import MultiheadAttention
 from gpugrad.nn.batch_norm import (
     BatchNorm1d,
@@ -31,13 +39,16 @@ from gpugrad.nn.cross_entropy import BCEWithLogitsLoss, CrossEntropyLoss, NLLLos
 from gpugrad.nn.distances import CosineSimilarity, PairwiseDistance
 from gpugrad.nn.dropout import Dropout
 from gpugrad.nn.embedding import Embedding
+from gpugrad.nn.folding import Fold, PixelShuffle, PixelUnshuffle, Unfold
 from gpugrad.nn.gates import GLU, PReLU, RReLU, Softmax2d, Softmin
 from gpugrad.nn.linear import Linear
 from gpugrad.nn.losses import HuberLoss, L1Loss, MSELoss
 from gpugrad.nn.module import Module
 from gpugrad.nn.normalization import GroupNorm, LayerNorm, RMSNorm
 from gpugrad.nn.parameter import Parameter
+from gpugrad.nn.pooling import AvgPool1d, AvgPool2d, AvgPool3d, MaxPool1d, MaxPool2d, MaxPool3d
 from gpugrad.nn.positions import PositionalEncoding, RotaryEmbedding
+from gpugrad.nn.resampling import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
 from gpugrad.nn.transformer import TransformerEncoder, TransformerEncoderLayer
 from gpugrad.nn.transposed_convolution import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from gpugrad.tensor.hints import absent
@@ -45,14 +56,17 @@ from gpugrad.tensor.hints import absent
 globals().update(_ACTIVATIONS)
 
 __all__ = [  # noqa: PLE0604  names of the table
-    "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "Bilinear", "Conv1d",
-    "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "CosineSimilarity",
-    "CrossEntropyLoss", "Dropout", "Embedding", "Flatten", "GLU", "GroupNorm", "HuberLoss",
-    "Identity", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "L1Loss", "LayerNorm",
-    "Linear", "LogSoftmax", "MLP", "MSELoss", "Module", "MultiheadAttention", "NLLLoss", "PReLU",
-    "PairwiseDistance", "Parameter", "PositionalEncoding", "RMSNorm", "RReLU", "RotaryEmbedding",
-    "Sequential", "Softmax", "Softmax2d", "Softmin", "TransformerEncoder",
-    "TransformerEncoderLayer", "functional", "init", *_ACTIVATIONS,
+    "GLU", "MLP", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d",
+    "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AdaptiveMaxPool3d", "AvgPool1d", "AvgPool2d",
+    "AvgPool3d", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "Bilinear",
+    "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d",
+    "CosineSimilarity", "CrossEntropyLoss", "Dropout", "Embedding", "Flatten", "Fold", "GroupNorm",
+    "HuberLoss", "Identity", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "L1Loss",
+    "LayerNorm", "Linear", "LogSoftmax", "MSELoss", "MaxPool1d", "MaxPool2d", "MaxPool3d", "Module",
+    "MultiheadAttention", "NLLLoss", "PReLU", "PairwiseDistance", "Parameter", "PixelShuffle",
+    "PixelUnshuffle", "PositionalEncoding", "RMSNorm", "RReLU", "RotaryEmbedding", "Sequential",
+    "Softmax", "Softmax2d", "Softmin", "TransformerEncoder", "TransformerEncoderLayer", "Unfold",
+    "Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d", "functional", "init", *_ACTIVATIONS,
 ]  # fmt: skip
 
 

@@ -7,6 +7,14 @@ from typing import Any, Literal
 
 from gpugrad.nn import functional, init
 from gpugrad.nn.activations import Identity, LogSoftmax, Softmax
+from gpugrad.nn.adaptive_pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveAvgPool3d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AdaptiveMaxPool3d,
+)
 from gpugrad.nn.attention import MultiheadAttention
 from gpugrad.nn.batch_norm import (
     BatchNorm1d,
@@ -23,13 +31,16 @@ from gpugrad.nn.cross_entropy import BCEWithLogitsLoss, CrossEntropyLoss, NLLLos
 from gpugrad.nn.distances import CosineSimilarity, PairwiseDistance
 from gpugrad.nn.dropout import Dropout
 from gpugrad.nn.embedding import Embedding
+from gpugrad.nn.folding import Fold, PixelShuffle, PixelUnshuffle, Unfold
 from gpugrad.nn.gates import GLU, PReLU, RReLU, Softmax2d, Softmin
 from gpugrad.nn.linear import Linear
 from gpugrad.nn.losses import HuberLoss, L1Loss, MSELoss
 from gpugrad.nn.module import Module
 from gpugrad.nn.normalization import GroupNorm, LayerNorm, RMSNorm
 from gpugrad.nn.parameter import Parameter
+from gpugrad.nn.pooling import AvgPool1d, AvgPool2d, AvgPool3d, MaxPool1d, MaxPool2d, MaxPool3d
 from gpugrad.nn.positions import PositionalEncoding, RotaryEmbedding
+from gpugrad.nn.resampling import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
 from gpugrad.nn.transformer import TransformerEncoder, TransformerEncoderLayer
 from gpugrad.nn.transposed_convolution import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from gpugrad.tensor import Tensor
@@ -41,6 +52,15 @@ __all__ = [
     "GLU",
     "MLP",
     "SELU",
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveAvgPool3d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
+    "AdaptiveMaxPool3d",
+    "AvgPool1d",
+    "AvgPool2d",
+    "AvgPool3d",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
@@ -57,6 +77,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Flatten",
+    "Fold",
     "GroupNorm",
     "Hardshrink",
     "Hardsigmoid",
@@ -74,6 +95,9 @@ __all__ = [
     "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
+    "MaxPool1d",
+    "MaxPool2d",
+    "MaxPool3d",
     "Mish",
     "Module",
     "MultiheadAttention",
@@ -81,6 +105,8 @@ __all__ = [
     "PReLU",
     "PairwiseDistance",
     "Parameter",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "PositionalEncoding",
     "RMSNorm",
     "RReLU",
@@ -101,6 +127,10 @@ __all__ = [
     "Threshold",
     "TransformerEncoder",
     "TransformerEncoderLayer",
+    "Unfold",
+    "Upsample",
+    "UpsamplingBilinear2d",
+    "UpsamplingNearest2d",
     "functional",
     "init",
 ]

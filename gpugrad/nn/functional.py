@@ -7,6 +7,14 @@ table says which ones.
 from typing import TYPE_CHECKING, NoReturn
 
 from gpugrad.nn.activations import FUNCTIONS
+from gpugrad.nn.adaptive_pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    adaptive_max_pool3d,
+)
 from gpugrad.nn.attention import scaled_dot_product_attention
 from gpugrad.nn.batch_norm import batch_norm, instance_norm
 from gpugrad.nn.bilinear import bilinear
@@ -15,24 +23,38 @@ from gpugrad.nn.cross_entropy import binary_cross_entropy_with_logits, cross_ent
 from gpugrad.nn.distances import cosine_similarity, normalize, pairwise_distance
 from gpugrad.nn.dropout import dropout
 from gpugrad.nn.embedding import embedding, one_hot
+from gpugrad.nn.folding import fold, pixel_shuffle, pixel_unshuffle, unfold
 from gpugrad.nn.gates import glu, gumbel_softmax, prelu, rrelu, softmin
 from gpugrad.nn.linear import linear
 from gpugrad.nn.losses import huber_loss, l1_loss, mse_loss
 from gpugrad.nn.normalization import group_norm, layer_norm, rms_norm
 from gpugrad.nn.padding import pad
+from gpugrad.nn.pooling import (
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+)
 from gpugrad.nn.positions import rotary_embedding, sinusoidal_positions
+from gpugrad.nn.resampling import interpolate
 from gpugrad.nn.transposed_convolution import conv_transpose1d, conv_transpose2d, conv_transpose3d
 from gpugrad.tensor.hints import absent
 
 globals().update(FUNCTIONS)
 
 __all__ = [  # noqa: PLE0604  names of the table
+    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d",
+    "adaptive_max_pool2d", "adaptive_max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d",
     "batch_norm", "bilinear", "binary_cross_entropy_with_logits", "conv1d", "conv2d", "conv3d",
     "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "cosine_similarity",
-    "cross_entropy", "dropout", "embedding", "glu", "group_norm", "gumbel_softmax", "huber_loss",
-    "instance_norm", "l1_loss", "layer_norm", "linear", "mse_loss", "nll_loss", "normalize",
-    "one_hot", "pad", "pairwise_distance", "prelu", "rms_norm", "rotary_embedding", "rrelu",
-    "scaled_dot_product_attention", "sinusoidal_positions", "softmin", *FUNCTIONS,
+    "cross_entropy", "dropout", "embedding", "fold", "glu", "group_norm", "gumbel_softmax",
+    "huber_loss", "instance_norm", "interpolate", "l1_loss", "layer_norm", "linear", "max_pool1d",
+    "max_pool2d", "max_pool3d", "mse_loss", "nll_loss", "normalize", "one_hot", "pad",
+    "pairwise_distance", "pixel_shuffle", "pixel_unshuffle", "prelu", "rms_norm",
+    "rotary_embedding", "rrelu", "scaled_dot_product_attention", "sinusoidal_positions", "softmin",
+    "unfold", *FUNCTIONS,
 ]  # fmt: skip
 
 

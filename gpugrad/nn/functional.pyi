@@ -28,6 +28,14 @@ from gpugrad import (
     tanhshrink,
     threshold,
 )
+from gpugrad.nn.adaptive_pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    adaptive_max_pool3d,
+)
 from gpugrad.nn.attention import scaled_dot_product_attention
 from gpugrad.nn.batch_norm import batch_norm, instance_norm
 from gpugrad.nn.bilinear import bilinear
@@ -36,15 +44,34 @@ from gpugrad.nn.cross_entropy import binary_cross_entropy_with_logits, cross_ent
 from gpugrad.nn.distances import cosine_similarity, normalize, pairwise_distance
 from gpugrad.nn.dropout import dropout
 from gpugrad.nn.embedding import embedding, one_hot
+from gpugrad.nn.folding import fold, pixel_shuffle, pixel_unshuffle, unfold
 from gpugrad.nn.gates import glu, gumbel_softmax, prelu, rrelu, softmin
 from gpugrad.nn.linear import linear
 from gpugrad.nn.losses import huber_loss, l1_loss, mse_loss
 from gpugrad.nn.normalization import group_norm, layer_norm, rms_norm
 from gpugrad.nn.padding import pad
+from gpugrad.nn.pooling import (
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+)
 from gpugrad.nn.positions import rotary_embedding, sinusoidal_positions
+from gpugrad.nn.resampling import interpolate
 from gpugrad.nn.transposed_convolution import conv_transpose1d, conv_transpose2d, conv_transpose3d
 
 __all__ = [
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool3d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
     "batch_norm",
     "bilinear",
     "binary_cross_entropy_with_logits",
@@ -60,6 +87,7 @@ __all__ = [
     "dropout",
     "elu",
     "embedding",
+    "fold",
     "gelu",
     "glu",
     "group_norm",
@@ -70,12 +98,16 @@ __all__ = [
     "hardtanh",
     "huber_loss",
     "instance_norm",
+    "interpolate",
     "l1_loss",
     "layer_norm",
     "leaky_relu",
     "linear",
     "log_softmax",
     "logsigmoid",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
     "mish",
     "mse_loss",
     "nll_loss",
@@ -83,6 +115,8 @@ __all__ = [
     "one_hot",
     "pad",
     "pairwise_distance",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "prelu",
     "relu",
     "relu6",
@@ -102,4 +136,5 @@ __all__ = [
     "tanh",
     "tanhshrink",
     "threshold",
+    "unfold",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.tensor import Tensor, as_tensor
 
-__all__ = ["AXES", "batch_of", "per_axis", "shown", "whole"]
+__all__ = ["AXES", "batch_of", "per_axis", "refuse_whole", "shown", "whole"]
 
 AXES = {1: "length", 2: "height, width", 3: "depth, height, width"}
 

@@ -27,7 +27,9 @@ from gpugrad.ops import (
     matrix_functions,
     normalization,
     phases,
+    pooling,
     reduce,
+    resampling,
     scan,
     shape,
     solvers,
@@ -40,7 +42,6 @@ from gpugrad.ops import (
 __all__ = [
     "activations", "attention", "bessel", "complex_parts", "convolution", "decompositions",
     "device", "diagonals", "elementwise", "fft", "incomplete", "index", "linalg", "linear",
-    "losses",
-    "matrix_functions", "normalization", "phases", "reduce", "scan", "shape", "solvers",
-    "sorting", "special", "ufuncs", "windows",
+    "losses", "matrix_functions", "normalization", "phases", "pooling", "reduce", "resampling",
+    "scan", "shape", "solvers", "sorting", "special", "ufuncs", "windows",
 ]  # fmt: skip

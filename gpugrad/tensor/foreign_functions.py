@@ -11,7 +11,6 @@ __all__ = ["FUNCTIONS", "MODULES"]
 _HOST = "numpy.{} itself, of arrays on the host: it has no derivative"
 _ONE_PROCESS = "it without: gpugrad computes in one process; gg.device('cuda:1') chooses a GPU"
 _LOOP = "a loop of Python: what it does is recorded"
-_WINDOWS = "gg.sliding_window_view(x, sizes, axes) and gg.einsum in a Module of your own"
 _POOLS = "gg.sliding_window_view(x, sizes, axes) and .max or .mean over the windows"
 _RECURRENT = "a loop over the time steps, with gg.nn.Linear, gg.sigmoid and gg.tanh"
 _NORMALIZED = "gg.nn.BatchNorm2d(channels) or gg.nn.GroupNorm(groups, channels)"
@@ -38,20 +37,17 @@ _ACTIVATIONS = {
 
 _LAYERS = {
     "gg.nn.functional.conv1d(x, weight), or that of more axes": "conv_tbc convolution",
-    _WINDOWS: "unfold fold",
-    _POOLS: "avg_pool1d avg_pool2d avg_pool3d max_pool1d max_pool2d max_pool3d lp_pool1d lp_pool2d "
-    "lp_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d "
-    "adaptive_max_pool2d adaptive_max_pool3d max_pool1d_with_indices max_pool2d_with_indices "
-    "max_pool3d_with_indices max_unpool1d max_unpool2d max_unpool3d fractional_max_pool2d "
-    "fractional_max_pool3d adaptive_max_pool1d_with_indices adaptive_max_pool2d_with_indices "
-    "adaptive_max_pool3d_with_indices",
+    _POOLS: "lp_pool1d lp_pool2d lp_pool3d max_pool1d_with_indices max_pool2d_with_indices "
+    "max_pool3d_with_indices adaptive_max_pool1d_with_indices adaptive_max_pool2d_with_indices "
+    "adaptive_max_pool3d_with_indices fractional_max_pool2d fractional_max_pool3d max_unpool1d "
+    "max_unpool2d max_unpool3d",
     _NORMALIZED: "local_response_norm",
     "gg.nn.Dropout(p), or gg.nn.functional.dropout(x, p)": "alpha_dropout feature_alpha_dropout "
     "feature_dropout dropout1d dropout2d dropout3d",
     "gg.linalg.norm(a[:, None] - b, axis=-1)": "cdist pdist",
-    "x.reshape and x.transpose": "pixel_shuffle pixel_unshuffle channel_shuffle",
-    "x[:, rows][:, :, columns], with arrays of indices, or gg.interp along an axis": "interpolate "
-    "upsample upsample_nearest upsample_bilinear grid_sample affine_grid grid_sampler",
+    "x.reshape and x.transpose": "channel_shuffle",
+    "gg.nn.functional.interpolate(x, size)": "upsample upsample_nearest upsample_bilinear",
+    "x[:, :, rows, columns], with arrays of indices": "grid_sample affine_grid grid_sampler",
     "gg.sum(weight[numbers], axis=1)": "embedding_bag",
     _LOSS: "cosine_embedding_loss ctc_loss gaussian_nll_loss hinge_embedding_loss "
     "margin_ranking_loss multi_margin_loss multilabel_margin_loss multilabel_soft_margin_loss "
@@ -237,12 +233,15 @@ FUNCTIONS = {
         "gg.nn.functional.{}(...)": "binary_cross_entropy_with_logits layer_norm dropout linear "
         "rrelu softmin glu gumbel_softmax embedding bilinear cosine_similarity pairwise_distance "
         "batch_norm group_norm instance_norm rms_norm "
-        "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d",
+        "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d unfold fold "
+        "interpolate pixel_shuffle pixel_unshuffle max_pool1d max_pool2d max_pool3d avg_pool1d "
+        "avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d "
+        "adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d",
         _RECURRENT: "lstm lstm_cell gru gru_cell rnn_tanh rnn_tanh_cell rnn_relu rnn_relu_cell",
         "gg.nn.functional.conv2d(x, weight), or that of other axes": "conv conv_general_dilated "
         "conv_general_dilated_local conv_with_general_padding",
         "gg.nn.functional.conv_transpose2d(x, weight)": "conv_transpose",
-        _WINDOWS: "conv_general_dilated_patches",
+        "gg.nn.functional.unfold(x, size)": "conv_general_dilated_patches",
         _POOLS: "reduce_window",
         # Derivatives, modes and programs.
         "gg.gradients(output, inputs), which gives a tuple where inputs is a list, and the "
@@ -304,11 +303,8 @@ FUNCTIONS = {
 MODULES = {
     "nn": rows({
         _NORMALIZED: "SyncBatchNorm LocalResponseNorm CrossMapLRN2d",
-        _WINDOWS: "Unfold Fold",
-        _POOLS: "AvgPool1d AvgPool2d AvgPool3d MaxPool1d MaxPool2d MaxPool3d AdaptiveAvgPool1d "
-        "AdaptiveAvgPool2d AdaptiveAvgPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d "
-        "AdaptiveMaxPool3d FractionalMaxPool2d FractionalMaxPool3d LPPool1d LPPool2d LPPool3d "
-        "MaxUnpool1d MaxUnpool2d MaxUnpool3d",
+        _POOLS: "FractionalMaxPool2d FractionalMaxPool3d LPPool1d LPPool2d LPPool3d MaxUnpool1d "
+        "MaxUnpool2d MaxUnpool3d",
         _RECURRENT: "RNN LSTM GRU RNNCell LSTMCell GRUCell",
         "gg.nn.Embedding(count, width), and .sum or .mean of its rows": "EmbeddingBag",
         "gg.nn.MultiheadAttention(features, heads) in a Module of your own, or "
@@ -325,13 +321,10 @@ MODULES = {
         "GaussianNLLLoss HingeEmbeddingLoss MarginRankingLoss MultiLabelMarginLoss "
         "MultiLabelSoftMarginLoss MultiMarginLoss PoissonNLLLoss SoftMarginLoss TripletMarginLoss "
         "TripletMarginWithDistanceLoss AdaptiveLogSoftmaxWithLoss",
-        "x.reshape(shape) in a Module of your own": "Unflatten PixelShuffle PixelUnshuffle "
-        "ChannelShuffle",
+        "x.reshape(shape) in a Module of your own": "Unflatten ChannelShuffle",
         "gg.pad(x, widths)": "ZeroPad1d ZeroPad2d ConstantPad1d ConstantPad2d ReflectionPad1d "
         "ReflectionPad2d ReplicationPad1d ReplicationPad2d ConstantPad3d ReflectionPad3d "
         "ReplicationPad3d ZeroPad3d CircularPad1d CircularPad2d CircularPad3d",
-        "x[:, rows][:, :, columns], with arrays of indices": "Upsample UpsamplingNearest2d "
-        "UpsamplingBilinear2d",
         "`self.name = tensor`: a Tensor that requires no gradient is a buffer": "Buffer",
         _ONE_PROCESS: "DataParallel",
         "gg.optim.clip_grad_norm_(parameters, norm), or what else you look for": "utils",
