@@ -28,6 +28,7 @@ from gpugrad.ops import (
     normalization,
     phases,
     pooling,
+    recurrent,
     reduce,
     resampling,
     scan,
@@ -42,6 +43,6 @@ from gpugrad.ops import (
 __all__ = [
     "activations", "attention", "bessel", "complex_parts", "convolution", "decompositions",
     "device", "diagonals", "elementwise", "fft", "incomplete", "index", "linalg", "linear",
-    "losses", "matrix_functions", "normalization", "phases", "pooling", "reduce", "resampling",
-    "scan", "shape", "solvers", "sorting", "special", "ufuncs", "windows",
+    "losses", "matrix_functions", "normalization", "phases", "pooling", "recurrent", "reduce",
+    "resampling", "scan", "shape", "solvers", "sorting", "special", "ufuncs", "windows",
 ]  # fmt: skip

@@ -1,0 +1,324 @@
+"""Recurrent layers, each all time steps in one op with a joint rule. Imports engine.op and ops.
+
+The op starts from ``x``, the input's share of the pre-activations of all steps, (length, batch,
+gates * hidden), which one product of matrices gives. A step adds the state's share,
+``state @ weight.T``, and applies the cell. ``mask``, (length, batch, 1) or None, is True where a
+step counts; elsewhere the state passes on as it is.
+
+A `Cell` says what one step does and how a gradient passes back through it. The gradients of the
+weight and of the input are products over all steps at once.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gpugrad.engine.op import Op, Sample, op
+from gpugrad.ops.dtypes import refuse_complex
+
+Arrays = Sequence[Any]
+
+
+class Cell:
+    """One step of a recurrent layer, forward and backward.
+
+    ``kept`` is what a step keeps for its gradient, beside the states: so many times hidden numbers.
+    """
+
+    kept = 0
+
+    def gates(self, xp: Any, x: Any, product: Any, bias: Any) -> Any:
+        """What is kept of a step, of the shares of input and state; ``product`` is new memory."""
+        raise NotImplementedError
+
+    def advance(self, xp: Any, gates: Any, states: Arrays) -> Arrays:
+        """The new states."""
+        raise NotImplementedError
+
+    def prepare(self, xp: Any, kept: Any, before: Arrays, after: Arrays) -> Arrays:
+        """What the gradients of all steps need, of the states before and after each step."""
+        raise NotImplementedError
+
+    def back(self, xp: Any, d: Arrays, of_kept: Any, prepared: Arrays) -> tuple[Any, Any, Arrays]:
+        """The gradients of the input, of the product and, directly, of the states before."""
+        raise NotImplementedError
+
+
+def _quarter(x: Any, index: int) -> Any:
+    """One of four gates, which lie side by side."""
+    size = x.shape[-1] // 4
+    return x[..., index * size : (index + 1) * size]
+
+
+class _Lstm(Cell):
+    """i, f, o = sigmoid, g = tanh; c' = f c + i g, h' = o tanh(c'). Keeps i, f, g and o."""
+
+    kept = 4
+
+    def gates(self, xp: Any, x: Any, product: Any, bias: Any) -> Any:
+        product += x
+        inputs = xp.sigmoid(product[:, : product.shape[-1] // 2])
+        g, o = xp.tanh(_quarter(product, 2)), xp.sigmoid(_quarter(product, 3))
+        return xp.concat([inputs, g, o], axis=-1)
+
+    def advance(self, xp: Any, gates: Any, states: Arrays) -> Arrays:
+        i, f, g, o = (_quarter(gates, index) for index in range(4))
+        c = f * states[1] + i * g
+        return o * xp.tanh(c), c
+
+    def prepare(self, xp: Any, kept: Any, before: Arrays, after: Arrays) -> Arrays:
+        i, f, g, o = (_quarter(kept, index) for index in range(4))
+        squashed = xp.tanh(after[1])
+        slopes = xp.concat([i - i * i, f - f * f, 1 - g * g, o - o * o], axis=-1)
+        return i, f, g, before[1], squashed, o - o * squashed * squashed, slopes
+
+    def back(self, xp: Any, d: Arrays, of_kept: Any, prepared: Arrays) -> tuple[Any, Any, Arrays]:
+        i, f, g, c, squashed, slope, slopes = prepared
+        d_h, d_c = d
+        d_c = d_c + d_h * slope
+        gates = xp.concat([d_c * g, d_c * c, d_c * i, d_h * squashed], axis=-1)
+        if of_kept is not None:
+            gates = gates + of_kept
+        gates = gates * slopes
+        return gates, gates, (None, d_c * f)
+
+
+class _Gru(Cell):
+    """r, z = sigmoid, n = tanh(x + r q), h' = (1 - z) n + z h. Keeps r, z, n and q.
+
+    q is the state's share of the candidate n, with its bias.
+    """
+
+    kept = 4
+
+    def gates(self, xp: Any, x: Any, product: Any, bias: Any) -> Any:
+        size = x.shape[-1] // 3
+        gates = xp.sigmoid(product[:, : 2 * size] + x[:, : 2 * size])
+        q = product[:, 2 * size :] + bias
+        n = xp.tanh(x[:, 2 * size :] + gates[:, :size] * q)
+        return xp.concat([gates, n, q], axis=-1)
+
+    def advance(self, xp: Any, gates: Any, states: Arrays) -> Arrays:
+        z, n = _quarter(gates, 1), _quarter(gates, 2)
+        return (n + z * (states[0] - n),)
+
+    def prepare(self, xp: Any, kept: Any, before: Arrays, after: Arrays) -> Arrays:
+        r, z, n, q = (_quarter(kept, index) for index in range(4))
+        return r, z, q, before[0] - n, r - r * r, z - z * z, 1 - n * n
+
+    def back(self, xp: Any, d: Arrays, of_kept: Any, prepared: Arrays) -> tuple[Any, Any, Arrays]:
+        r, z, q, difference, slope_r, slope_z, slope_n = prepared
+        (d_h,) = d
+        d_z = d_h * difference
+        d_n = d_h - d_h * z
+        if of_kept is not None:
+            d_z, d_n = d_z + _quarter(of_kept, 1), d_n + _quarter(of_kept, 2)
+        d_n = d_n * slope_n
+        d_r, d_q = d_n * q, d_n * r
+        if of_kept is not None:
+            d_r, d_q = d_r + _quarter(of_kept, 0), d_q + _quarter(of_kept, 3)
+        gates = xp.concat([d_r * slope_r, d_z * slope_z, d_n], axis=-1)
+        product = xp.concat([gates[:, : 2 * d_n.shape[-1]], d_q], axis=-1)
+        return gates, product, (d_h * z,)
+
+
+class _Elman(Cell):
+    """h' = tanh(x + product), or relu."""
+
+    def __init__(self, nonlinearity: str) -> None:
+        self.nonlinearity = nonlinearity
+
+    def gates(self, xp: Any, x: Any, product: Any, bias: Any) -> Any:
+        product += x
+        return getattr(xp, self.nonlinearity)(product)
+
+    def advance(self, xp: Any, gates: Any, states: Arrays) -> Arrays:
+        return (gates,)
+
+    def prepare(self, xp: Any, kept: Any, before: Arrays, after: Arrays) -> Arrays:
+        h = after[0]
+        return ((h > 0).astype(h.dtype) if self.nonlinearity == "relu" else 1 - h * h,)
+
+    def back(self, xp: Any, d: Arrays, of_kept: Any, prepared: Arrays) -> tuple[Any, Any, Arrays]:
+        gates = d[0] * prepared[0]
+        return gates, gates, (None,)
+
+
+def _states(
+    xp: Any, cell: Cell, gates_of: Callable[[int, Arrays], Any], start: Arrays, mask: Any,
+    length: int,
+) -> Arrays:  # fmt: skip
+    """The states after each step, (length, batch, hidden)."""
+    states = start
+    after: list[list[Any]] = [[] for _ in start]
+    for t in range(length):
+        new = cell.advance(xp, gates_of(t, states), states)
+        if mask is not None:
+            new = [xp.where(mask[t], one, state) for one, state in zip(new, states, strict=True)]
+        for sequence, state in zip(after, new, strict=True):
+            sequence.append(state)
+        states = new
+    return tuple(xp.stack(sequence, axis=0) for sequence in after)
+
+
+def _forward(
+    xp: Any, cell: Cell, x: Any, start: Arrays, weight: Any, bias: Any, mask: Any
+) -> tuple[Arrays, Any]:
+    """The states after each step, and what all steps keep."""
+    refuse_complex(x)
+    turned = xp.copy(weight.T)
+    shape = (*x.shape[:2], cell.kept * start[0].shape[-1])
+    kept = xp.full_like(x, 0, shape=shape) if cell.kept else None
+
+    def gates_of(t: int, states: Arrays) -> Any:
+        gates = cell.gates(xp, x[t], xp.matmul(states[0], turned), bias)
+        if kept is not None:
+            kept[t] = gates
+        return gates
+
+    return _states(xp, cell, gates_of, start, mask, x.shape[0]), kept
+
+
+def _replayed(xp: Any, cell: Cell, kept: Any, start: Arrays, mask: Any) -> Arrays:
+    """The states after each step, by what was kept."""
+    return _states(xp, cell, lambda t, states: kept[t], start, mask, kept.shape[0])
+
+
+def _backward(
+    xp: Any, cell: Cell, needs: tuple[bool, ...], gs: Arrays, of_kept: Any, start: Arrays,
+    weight: Any, mask: Any, after: Arrays, kept: Any,
+) -> tuple[Any, ...]:  # fmt: skip
+    """The gradients of x, the first states, the weight and the bias.
+
+    They are given those of the states after each step and of what was kept, each of them or None.
+    """
+    length, hidden = after[0].shape[0], after[0].shape[-1]
+    before = [
+        xp.concat([first[None], sequence[:-1]], axis=0)
+        for first, sequence in zip(start, after, strict=True)
+    ]
+    prepared = cell.prepare(xp, kept, before, after)
+    d = [xp.zeros_like(first) for first in start]
+    d_x, d_product = [], []
+    for t in reversed(range(length)):
+        d = [one if g is None else one + g[t] for one, g in zip(d, gs, strict=True)]
+        passed: Arrays = [None] * len(d)
+        if mask is not None:
+            passed = [xp.where(mask[t], 0, one) for one in d]
+            d = [xp.where(mask[t], one, 0) for one in d]
+        of_gates = None if of_kept is None else of_kept[t]
+        gates, product, direct = cell.back(xp, d, of_gates, [part[t] for part in prepared])
+        d_x.append(gates)
+        d_product.append(product)
+        recurrent = [xp.matmul(product, weight), *[None] * (len(d) - 1)]
+        d = [_sum(*terms) for terms in zip(recurrent, direct, passed, strict=True)]
+    whole = xp.stack(d_x[::-1], axis=0)
+    products = whole if d_product[0] is d_x[0] else xp.stack(d_product[::-1], axis=0)
+    d_weight = d_bias = None
+    if needs[1]:
+        rows = products.reshape((-1, products.shape[-1]))
+        d_weight = xp.matmul(rows.T, before[0].reshape((-1, hidden)))
+    if needs[2]:
+        d_bias = xp.sum(products[..., -hidden:], axis=(0, 1))
+    return whole, d, d_weight, d_bias
+
+
+def _sum(*terms: Any) -> Any:
+    """The sum of those that are not None."""
+    there = [term for term in terms if term is not None]
+    return sum(there[1:], there[0])
+
+
+# ---------------------------------------------------------------- the entries
+
+LSTM, GRU = _Lstm(), _Gru()
+
+
+def _lstm(xp: Any, x: Any, h: Any, c: Any, weight: Any, mask: Any = None, /) -> tuple[Arrays, Any]:
+    after, kept = _forward(xp, LSTM, x, (h, c), weight, None, mask)
+    return after, kept
+
+
+def _lstm_kept(xp: Any, x: Any, h: Any, c: Any, weight: Any, mask: Any = None, /) -> Any:
+    return _lstm(xp, x, h, c, weight, mask)[1]
+
+
+def _lstm_pull(
+    xp: Any, gs: Arrays, of_kept: Any, needs: tuple[bool, ...], h: Any, c: Any, weight: Any,
+    mask: Any, after: Arrays, kept: Any,
+) -> tuple[Any, ...]:  # fmt: skip
+    wanted = (True, needs[3], False)
+    d_x, d, d_weight, _ = _backward(
+        xp, LSTM, wanted, gs, of_kept, (h, c), weight, mask, after, kept
+    )
+    return d_x, *d, d_weight, None
+
+
+def _gru(xp: Any, x: Any, h: Any, weight: Any, bias: Any, mask: Any = None, /) -> tuple[Any, Any]:
+    (after,), kept = _forward(xp, GRU, x, (h,), weight, bias, mask)
+    return after, kept
+
+
+def _gru_kept(xp: Any, x: Any, h: Any, weight: Any, bias: Any, mask: Any = None, /) -> Any:
+    return _gru(xp, x, h, weight, bias, mask)[1]
+
+
+def _gru_pull(
+    xp: Any, gs: Arrays, of_kept: Any, needs: tuple[bool, ...], h: Any, weight: Any, mask: Any,
+    after: Any, kept: Any,
+) -> tuple[Any, ...]:  # fmt: skip
+    wanted = (True, needs[2], needs[3])
+    d_x, (d_h,), d_weight, d_bias = _backward(
+        xp, GRU, wanted, gs, of_kept, (h,), weight, mask, (after,), kept
+    )
+    return d_x, d_h, d_weight, d_bias, None
+
+
+def _elman(
+    xp: Any, x: Any, h: Any, weight: Any, mask: Any = None, /, nonlinearity: str = "tanh"
+) -> Any:
+    (after,), _ = _forward(xp, _Elman(nonlinearity), x, (h,), weight, None, mask)
+    return after
+
+
+def _elman_vjp(
+    xp: Any, g: Any, y: Any, needs: tuple[bool, ...], x: Any, h: Any, weight: Any, mask: Any,
+    nonlinearity: str,
+) -> tuple[Any, ...]:  # fmt: skip
+    wanted = (True, needs[2], False)
+    d_x, (d_h,), d_weight, _ = _backward(
+        xp, _Elman(nonlinearity), wanted, (g,), None, (h,), weight, mask, (y,), None
+    )
+    return d_x, d_h, d_weight, None
+
+
+# fmt: off
+op("lstm", _lstm, outputs=True, partial=True,
+   vjp_all=lambda xp, gs, ys, needs, x, h, c, weight, mask, kept: _lstm_pull(
+       xp, gs, None, needs, h, c, weight, mask, ys, kept),
+   residuals={"kept": Op(
+       "lstm_kept", _lstm_kept,
+       vjp_all=lambda xp, g, y, needs, x, h, c, weight, mask: _lstm_pull(
+           xp, (None, None), g, needs, h, c, weight, mask, _replayed(xp, LSTM, y, (h, c), mask), y),
+       saves="h c weight mask y")},
+   saves="h c weight mask kept y",
+   samples=[Sample((3, 2, 8), (2, 2), (2, 2), (8, 2), (3, 2, 1))],
+   operands="real real real real mask", public="", shown="LSTM",
+   doc="The states h and c after each step of a long short-term memory.")
+op("gru", _gru,
+   vjp_all=lambda xp, g, y, needs, x, h, weight, bias, mask, kept: _gru_pull(
+       xp, (g,), None, needs, h, weight, mask, y, kept),
+   residuals={"kept": Op(
+       "gru_kept", _gru_kept,
+       vjp_all=lambda xp, g, y, needs, x, h, weight, bias, mask: _gru_pull(
+           xp, (None,), g, needs, h, weight, mask, *_replayed(xp, GRU, y, (h,), mask), y),
+       saves="h weight mask y")},
+   saves="h weight mask kept y",
+   samples=[Sample((3, 2, 6), (2, 2), (6, 2), (2,), (3, 2, 1))],
+   operands="real real real real mask", public="", shown="GRU",
+   doc="The state after each step of a gated recurrent unit.")
+op("elman", _elman, vjp_all=_elman_vjp, saves="h weight mask y",
+   samples=[Sample((3, 2, 2), (2, 2), (2, 2), (3, 2, 1)),
+            Sample((3, 1, 2), (1, 2), (2, 2), (3, 1, 1), nonlinearity="relu")],
+   operands="real real real mask", public="", shown="RNN",
+   doc="The state after each step of a simple recurrent network: tanh(x + h @ weight.T), or relu.")
+# fmt: on
