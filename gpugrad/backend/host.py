@@ -63,6 +63,18 @@ def _relu(x: Any) -> Any:
     return _larger(x, 0)
 
 
+def _sigmoid(x: Any) -> Any:
+    """The formula of the table for many elements: numpy.where would branch for each of them."""
+    dtype = x.dtype
+    if x.size <= _FEW or (dtype is not SINGLE and dtype is not DOUBLE):
+        return FORMULAS["sigmoid"](NUMPY, x)
+    e = np.abs(x)
+    np.exp(np.negative(e, e), e)
+    top = _larger(e, (x >= 0).astype(dtype))  # e is at most 1
+    e += _ONES[dtype]
+    return np.divide(top, e, e)
+
+
 def _broadcast_to(x: Any, shape: tuple[int, ...]) -> Any:
     if x.ndim:
         return np.broadcast_to(x, shape)
@@ -211,6 +223,7 @@ NUMPY = Namespace(
         "prod": _prod,
         "relu": _relu,
         "relu_vjp": _relu_vjp,
+        "sigmoid": _sigmoid,
         "sigmoid_vjp": _sigmoid_vjp,
         "least_squares": _least_squares,
         "solve_triangular": _solve_triangular,

@@ -49,6 +49,7 @@ from gpugrad.nn.parameter import Parameter
 from gpugrad.nn.pooling import AvgPool1d, AvgPool2d, AvgPool3d, MaxPool1d, MaxPool2d, MaxPool3d
 from gpugrad.nn.positions import PositionalEncoding, RotaryEmbedding
 from gpugrad.nn.resampling import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
+from gpugrad.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from gpugrad.nn.transformer import TransformerEncoder, TransformerEncoderLayer
 from gpugrad.nn.transposed_convolution import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from gpugrad.tensor.hints import absent
@@ -56,17 +57,18 @@ from gpugrad.tensor.hints import absent
 globals().update(_ACTIVATIONS)
 
 __all__ = [  # noqa: PLE0604  names of the table
-    "GLU", "MLP", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d",
-    "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AdaptiveMaxPool3d", "AvgPool1d", "AvgPool2d",
-    "AvgPool3d", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "Bilinear",
-    "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d",
-    "CosineSimilarity", "CrossEntropyLoss", "Dropout", "Embedding", "Flatten", "Fold", "GroupNorm",
-    "HuberLoss", "Identity", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "L1Loss",
-    "LayerNorm", "Linear", "LogSoftmax", "MSELoss", "MaxPool1d", "MaxPool2d", "MaxPool3d", "Module",
-    "MultiheadAttention", "NLLLoss", "PReLU", "PairwiseDistance", "Parameter", "PixelShuffle",
-    "PixelUnshuffle", "PositionalEncoding", "RMSNorm", "RReLU", "RotaryEmbedding", "Sequential",
-    "Softmax", "Softmax2d", "Softmin", "TransformerEncoder", "TransformerEncoderLayer", "Unfold",
-    "Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d", "functional", "init", *_ACTIVATIONS,
+    "GLU", "GRU", "LSTM", "MLP", "RNN", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d",
+    "AdaptiveAvgPool3d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AdaptiveMaxPool3d", "AvgPool1d",
+    "AvgPool2d", "AvgPool3d", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d",
+    "Bilinear", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d",
+    "ConvTranspose3d", "CosineSimilarity", "CrossEntropyLoss", "Dropout", "Embedding", "Flatten",
+    "Fold", "GRUCell", "GroupNorm", "HuberLoss", "Identity", "InstanceNorm1d", "InstanceNorm2d",
+    "InstanceNorm3d", "L1Loss", "LSTMCell", "LayerNorm", "Linear", "LogSoftmax", "MSELoss",
+    "MaxPool1d", "MaxPool2d", "MaxPool3d", "Module", "MultiheadAttention", "NLLLoss", "PReLU",
+    "PairwiseDistance", "Parameter", "PixelShuffle", "PixelUnshuffle", "PositionalEncoding",
+    "RMSNorm", "RNNCell", "RReLU", "RotaryEmbedding", "Sequential", "Softmax", "Softmax2d",
+    "Softmin", "TransformerEncoder", "TransformerEncoderLayer", "Unfold", "Upsample",
+    "UpsamplingBilinear2d", "UpsamplingNearest2d", "functional", "init", *_ACTIVATIONS,
 ]  # fmt: skip
 
 

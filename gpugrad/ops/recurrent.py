@@ -21,13 +21,13 @@ Arrays = Sequence[Any]
 class Cell:
     """One step of a recurrent layer, forward and backward.
 
-    ``kept`` is what a step keeps for its gradient, beside the states: so many times hidden numbers.
+    ``keeps`` says whether a step keeps its gates for the gradient, beside the states.
     """
 
-    kept = 0
+    keeps = True
 
     def gates(self, xp: Any, x: Any, product: Any, bias: Any) -> Any:
-        """What is kept of a step, of the shares of input and state; ``product`` is new memory."""
+        """What is kept of a step, by the shares of input and state."""
         raise NotImplementedError
 
     def advance(self, xp: Any, gates: Any, states: Arrays) -> Arrays:
@@ -49,13 +49,19 @@ def _quarter(x: Any, index: int) -> Any:
     return x[..., index * size : (index + 1) * size]
 
 
+def _plus(product: Any, x: Any) -> Any:
+    """The pre-activations, where they can be in the memory of the product, which is new."""
+    if product.dtype != x.dtype:
+        return product + x
+    product += x
+    return product
+
+
 class _Lstm(Cell):
     """i, f, o = sigmoid, g = tanh; c' = f c + i g, h' = o tanh(c'). Keeps i, f, g and o."""
 
-    kept = 4
-
     def gates(self, xp: Any, x: Any, product: Any, bias: Any) -> Any:
-        product += x
+        product = _plus(product, x)
         inputs = xp.sigmoid(product[:, : product.shape[-1] // 2])
         g, o = xp.tanh(_quarter(product, 2)), xp.sigmoid(_quarter(product, 3))
         return xp.concat([inputs, g, o], axis=-1)
@@ -69,16 +75,16 @@ class _Lstm(Cell):
         i, f, g, o = (_quarter(kept, index) for index in range(4))
         squashed = xp.tanh(after[1])
         slopes = xp.concat([i - i * i, f - f * f, 1 - g * g, o - o * o], axis=-1)
-        return i, f, g, before[1], squashed, o - o * squashed * squashed, slopes
+        factors = xp.concat([g, before[1], i, squashed], axis=-1) * slopes
+        return factors, f, o - o * squashed * squashed, slopes
 
     def back(self, xp: Any, d: Arrays, of_kept: Any, prepared: Arrays) -> tuple[Any, Any, Arrays]:
-        i, f, g, c, squashed, slope, slopes = prepared
+        factors, f, slope, slopes = prepared
         d_h, d_c = d
         d_c = d_c + d_h * slope
-        gates = xp.concat([d_c * g, d_c * c, d_c * i, d_h * squashed], axis=-1)
+        gates = xp.concat([d_c, d_c, d_c, d_h], axis=-1) * factors
         if of_kept is not None:
-            gates = gates + of_kept
-        gates = gates * slopes
+            gates = gates + of_kept * slopes
         return gates, gates, (None, d_c * f)
 
 
@@ -87,8 +93,6 @@ class _Gru(Cell):
 
     q is the state's share of the candidate n, with its bias.
     """
-
-    kept = 4
 
     def gates(self, xp: Any, x: Any, product: Any, bias: Any) -> Any:
         size = x.shape[-1] // 3
@@ -124,12 +128,13 @@ class _Gru(Cell):
 class _Elman(Cell):
     """h' = tanh(x + product), or relu."""
 
+    keeps = False
+
     def __init__(self, nonlinearity: str) -> None:
         self.nonlinearity = nonlinearity
 
     def gates(self, xp: Any, x: Any, product: Any, bias: Any) -> Any:
-        product += x
-        return getattr(xp, self.nonlinearity)(product)
+        return getattr(xp, self.nonlinearity)(_plus(product, x))
 
     def advance(self, xp: Any, gates: Any, states: Arrays) -> Arrays:
         return (gates,)
@@ -166,16 +171,14 @@ def _forward(
     """The states after each step, and what all steps keep."""
     refuse_complex(x)
     turned = xp.copy(weight.T)
-    shape = (*x.shape[:2], cell.kept * start[0].shape[-1])
-    kept = xp.full_like(x, 0, shape=shape) if cell.kept else None
+    kept: list[Any] = []
 
     def gates_of(t: int, states: Arrays) -> Any:
-        gates = cell.gates(xp, x[t], xp.matmul(states[0], turned), bias)
-        if kept is not None:
-            kept[t] = gates
-        return gates
+        kept.append(cell.gates(xp, x[t], xp.matmul(states[0], turned), bias))
+        return kept[-1]
 
-    return _states(xp, cell, gates_of, start, mask, x.shape[0]), kept
+    after = _states(xp, cell, gates_of, start, mask, x.shape[0])
+    return after, xp.stack(kept, axis=0) if cell.keeps else None
 
 
 def _replayed(xp: Any, cell: Cell, kept: Any, start: Arrays, mask: Any) -> Arrays:
@@ -310,7 +313,7 @@ op("gru", _gru,
    residuals={"kept": Op(
        "gru_kept", _gru_kept,
        vjp_all=lambda xp, g, y, needs, x, h, weight, bias, mask: _gru_pull(
-           xp, (None,), g, needs, h, weight, mask, *_replayed(xp, GRU, y, (h,), mask), y),
+           xp, (None,), g, needs, h, weight, mask, _replayed(xp, GRU, y, (h,), mask)[0], y),
        saves="h weight mask y")},
    saves="h weight mask kept y",
    samples=[Sample((3, 2, 6), (2, 2), (6, 2), (2,), (3, 2, 1))],

@@ -12,7 +12,9 @@ _HOST = "numpy.{} itself, of arrays on the host: it has no derivative"
 _ONE_PROCESS = "it without: gpugrad computes in one process; gg.device('cuda:1') chooses a GPU"
 _LOOP = "a loop of Python: what it does is recorded"
 _POOLS = "gg.sliding_window_view(x, sizes, axes) and .max or .mean over the windows"
-_RECURRENT = "a loop over the time steps, with gg.nn.Linear, gg.sigmoid and gg.tanh"
+    "a gg.nn.Parameter of shape (count, width), and index it: weight[numbers]", "a loop over the
+    time steps, with gg.nn.Linear, gg.sigmoid and gg.tanh", "gg.nn.LSTM, gg.nn.GRU or gg.nn.RNN, or
+    their cells: gg.nn.LSTMCell(inputs, outputs)",
 _NORMALIZED = "gg.nn.BatchNorm2d(channels) or gg.nn.GroupNorm(groups, channels)"
 _LOSS = "its formula with gg's functions, and .mean()"
 _HALF = "x.astype(gg.float16) where half precision is enough"
@@ -307,6 +309,12 @@ MODULES = {
         "MaxUnpool2d MaxUnpool3d",
         _RECURRENT: "RNN LSTM GRU RNNCell LSTMCell GRUCell",
         "gg.nn.Embedding(count, width), and .sum or .mean of its rows": "EmbeddingBag",
+        _WINDOWS: "Unfold Fold",
+        _POOLS: "AvgPool1d AvgPool2d AvgPool3d MaxPool1d MaxPool2d MaxPool3d AdaptiveAvgPool1d "
+        "AdaptiveAvgPool2d AdaptiveAvgPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d "
+        "AdaptiveMaxPool3d FractionalMaxPool2d FractionalMaxPool3d LPPool1d LPPool2d LPPool3d "
+        "MaxUnpool1d MaxUnpool2d MaxUnpool3d",
+        _EMBEDDING: "Embedding EmbeddingBag",
         "gg.nn.MultiheadAttention(features, heads) in a Module of your own, or "
         "gg.nn.TransformerEncoder": "Transformer TransformerDecoder TransformerDecoderLayer",
         "a dict: a Module finds what it holds in lists, tuples and dicts": "ModuleDict "

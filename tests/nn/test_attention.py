@@ -33,7 +33,7 @@ def operands(case, device):
 def check(case, y, tensors, model=None):
     """Compare a result, and the gradients of all that has one, with the figures of a case."""
     close(y, case["out"]["y"])
-    (y * gg.tensor(case["weights"], device=y.device)).sum().backward()
+    (y * gg.tensor(case["weights"]["y"], device=y.device)).sum().backward()
     parts = {} if model is None else dict(model.named_parameters())
     for name, expected in case["grad"].items():
         close({**tensors, **parts}[name].grad, expected)

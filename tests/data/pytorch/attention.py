@@ -1,7 +1,7 @@
 """Writes attention.npz, PyTorch's figures for attention and transformers: run it with PyTorch.
 
 A case is ``name/in/...``: operands, ``name/state/...``: the parameters, ``name/out/...``: results,
-and ``name/grad/...``: the gradients of the sum of the result times ``name/weights``.
+and ``name/grad/...``: the gradients of the sum of the result times ``name/weights/...``.
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ def keep(name, operands, y, module=None, extra=None):
     """Enter a case: its operands, state, result and gradients."""
     weights = torch.randn(y.shape, dtype=torch.float64)
     (y * weights).sum().backward()
-    figures[f"{name}/weights"] = weights
+    figures[f"{name}/weights/y"] = weights
     figures[f"{name}/out/y"] = y
     for key, tensor in operands.items():
         figures[f"{name}/in/{key}"] = tensor
