@@ -48,8 +48,8 @@ from gpugrad.nn.normalization import GroupNorm, LayerNorm, RMSNorm
 from gpugrad.nn.parameter import Parameter
 from gpugrad.nn.pooling import AvgPool1d, AvgPool2d, AvgPool3d, MaxPool1d, MaxPool2d, MaxPool3d
 from gpugrad.nn.positions import PositionalEncoding, RotaryEmbedding
-from gpugrad.nn.resampling import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
 from gpugrad.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from gpugrad.nn.resampling import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
 from gpugrad.nn.transformer import TransformerEncoder, TransformerEncoderLayer
 from gpugrad.nn.transposed_convolution import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from gpugrad.tensor.hints import absent

@@ -7,6 +7,14 @@ from typing import Any, Literal
 
 from gpugrad.nn import functional, init
 from gpugrad.nn.activations import Identity, LogSoftmax, Softmax
+from gpugrad.nn.adaptive_pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveAvgPool3d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AdaptiveMaxPool3d,
+)
 from gpugrad.nn.attention import MultiheadAttention
 from gpugrad.nn.batch_norm import (
     BatchNorm1d,
@@ -16,18 +24,24 @@ from gpugrad.nn.batch_norm import (
     InstanceNorm2d,
     InstanceNorm3d,
 )
+from gpugrad.nn.bilinear import Bilinear
 from gpugrad.nn.containers import MLP, Flatten, Sequential
 from gpugrad.nn.convolution import Conv1d, Conv2d, Conv3d
 from gpugrad.nn.cross_entropy import BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
+from gpugrad.nn.distances import CosineSimilarity, PairwiseDistance
 from gpugrad.nn.dropout import Dropout
+from gpugrad.nn.embedding import Embedding
+from gpugrad.nn.folding import Fold, PixelShuffle, PixelUnshuffle, Unfold
 from gpugrad.nn.gates import GLU, PReLU, RReLU, Softmax2d, Softmin
 from gpugrad.nn.linear import Linear
 from gpugrad.nn.losses import HuberLoss, L1Loss, MSELoss
 from gpugrad.nn.module import Module
 from gpugrad.nn.normalization import GroupNorm, LayerNorm, RMSNorm
 from gpugrad.nn.parameter import Parameter
+from gpugrad.nn.pooling import AvgPool1d, AvgPool2d, AvgPool3d, MaxPool1d, MaxPool2d, MaxPool3d
 from gpugrad.nn.positions import PositionalEncoding, RotaryEmbedding
 from gpugrad.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from gpugrad.nn.resampling import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d
 from gpugrad.nn.transformer import TransformerEncoder, TransformerEncoderLayer
 from gpugrad.nn.transposed_convolution import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from gpugrad.tensor import Tensor
@@ -42,19 +56,32 @@ __all__ = [
     "MLP",
     "RNN",
     "SELU",
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AdaptiveAvgPool3d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2d",
+    "AdaptiveMaxPool3d",
+    "AvgPool1d",
+    "AvgPool2d",
+    "AvgPool3d",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "Bilinear",
     "Conv1d",
     "Conv2d",
     "Conv3d",
     "ConvTranspose1d",
     "ConvTranspose2d",
     "ConvTranspose3d",
+    "CosineSimilarity",
     "CrossEntropyLoss",
     "Dropout",
+    "Embedding",
     "Flatten",
+    "Fold",
     "GRUCell",
     "GroupNorm",
     "Hardshrink",
@@ -74,12 +101,18 @@ __all__ = [
     "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
+    "MaxPool1d",
+    "MaxPool2d",
+    "MaxPool3d",
     "Mish",
     "Module",
     "MultiheadAttention",
     "NLLLoss",
     "PReLU",
+    "PairwiseDistance",
     "Parameter",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "PositionalEncoding",
     "RMSNorm",
     "RNNCell",
@@ -101,6 +134,10 @@ __all__ = [
     "Threshold",
     "TransformerEncoder",
     "TransformerEncoderLayer",
+    "Unfold",
+    "Upsample",
+    "UpsamplingBilinear2d",
+    "UpsamplingNearest2d",
     "functional",
     "init",
 ]

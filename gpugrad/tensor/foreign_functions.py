@@ -12,9 +12,6 @@ _HOST = "numpy.{} itself, of arrays on the host: it has no derivative"
 _ONE_PROCESS = "it without: gpugrad computes in one process; gg.device('cuda:1') chooses a GPU"
 _LOOP = "a loop of Python: what it does is recorded"
 _POOLS = "gg.sliding_window_view(x, sizes, axes) and .max or .mean over the windows"
-    "a gg.nn.Parameter of shape (count, width), and index it: weight[numbers]", "a loop over the
-    time steps, with gg.nn.Linear, gg.sigmoid and gg.tanh", "gg.nn.LSTM, gg.nn.GRU or gg.nn.RNN, or
-    their cells: gg.nn.LSTMCell(inputs, outputs)",
 _NORMALIZED = "gg.nn.BatchNorm2d(channels) or gg.nn.GroupNorm(groups, channels)"
 _LOSS = "its formula with gg's functions, and .mean()"
 _HALF = "x.astype(gg.float16) where half precision is enough"
@@ -239,7 +236,8 @@ FUNCTIONS = {
         "interpolate pixel_shuffle pixel_unshuffle max_pool1d max_pool2d max_pool3d avg_pool1d "
         "avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d "
         "adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d",
-        _RECURRENT: "lstm lstm_cell gru gru_cell rnn_tanh rnn_tanh_cell rnn_relu rnn_relu_cell",
+        "gg.nn.LSTM, gg.nn.GRU or gg.nn.RNN, or a cell such as gg.nn.LSTMCell": "lstm lstm_cell gru "
+        "gru_cell rnn_tanh rnn_tanh_cell rnn_relu rnn_relu_cell",
         "gg.nn.functional.conv2d(x, weight), or that of other axes": "conv conv_general_dilated "
         "conv_general_dilated_local conv_with_general_padding",
         "gg.nn.functional.conv_transpose2d(x, weight)": "conv_transpose",
@@ -307,14 +305,7 @@ MODULES = {
         _NORMALIZED: "SyncBatchNorm LocalResponseNorm CrossMapLRN2d",
         _POOLS: "FractionalMaxPool2d FractionalMaxPool3d LPPool1d LPPool2d LPPool3d MaxUnpool1d "
         "MaxUnpool2d MaxUnpool3d",
-        _RECURRENT: "RNN LSTM GRU RNNCell LSTMCell GRUCell",
         "gg.nn.Embedding(count, width), and .sum or .mean of its rows": "EmbeddingBag",
-        _WINDOWS: "Unfold Fold",
-        _POOLS: "AvgPool1d AvgPool2d AvgPool3d MaxPool1d MaxPool2d MaxPool3d AdaptiveAvgPool1d "
-        "AdaptiveAvgPool2d AdaptiveAvgPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d "
-        "AdaptiveMaxPool3d FractionalMaxPool2d FractionalMaxPool3d LPPool1d LPPool2d LPPool3d "
-        "MaxUnpool1d MaxUnpool2d MaxUnpool3d",
-        _EMBEDDING: "Embedding EmbeddingBag",
         "gg.nn.MultiheadAttention(features, heads) in a Module of your own, or "
         "gg.nn.TransformerEncoder": "Transformer TransformerDecoder TransformerDecoderLayer",
         "a dict: a Module finds what it holds in lists, tuples and dicts": "ModuleDict "
