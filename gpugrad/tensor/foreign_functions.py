@@ -236,8 +236,8 @@ FUNCTIONS = {
         "interpolate pixel_shuffle pixel_unshuffle max_pool1d max_pool2d max_pool3d avg_pool1d "
         "avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d "
         "adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d",
-        "gg.nn.LSTM, gg.nn.GRU or gg.nn.RNN, or a cell such as gg.nn.LSTMCell": "lstm lstm_cell gru "
-        "gru_cell rnn_tanh rnn_tanh_cell rnn_relu rnn_relu_cell",
+        "gg.nn.LSTM, gg.nn.GRU or gg.nn.RNN, or a cell such as gg.nn.LSTMCell": "lstm lstm_cell "
+        "gru gru_cell rnn_tanh rnn_tanh_cell rnn_relu rnn_relu_cell",
         "gg.nn.functional.conv2d(x, weight), or that of other axes": "conv conv_general_dilated "
         "conv_general_dilated_local conv_with_general_padding",
         "gg.nn.functional.conv_transpose2d(x, weight)": "conv_transpose",
