@@ -1,8 +1,8 @@
 """Optimizers: ``gg.optim``, with PyTorch's names. Imports tensor and below.
 
 `rules` has the formulas, `apply` and `together` run them over arrays, `optimizer` has the base
-class, `algorithms`, `adaptive` and `descent` the optimizers, `lr_scheduler` the learning rates
-and `clip` the clipping of gradients.
+class, `algorithms`, `adaptive`, `descent`, `matrices` and `lbfgs` the optimizers, `lr_scheduler`
+the learning rates and `clip` the clipping of gradients.
 """
 
 from typing import TYPE_CHECKING, NoReturn
@@ -12,6 +12,7 @@ from gpugrad.optim.adaptive import Adadelta, Adagrad, Adamax, NAdam, RAdam, RMSp
 from gpugrad.optim.algorithms import SGD, Adam, AdamW
 from gpugrad.optim.clip import clip_grad_norm_, clip_grad_value_
 from gpugrad.optim.descent import ASGD, Lion, Rprop
+from gpugrad.optim.lbfgs import LBFGS
 from gpugrad.optim.lr_scheduler import (
     SWALR,
     ChainedScheduler,
@@ -31,11 +32,14 @@ from gpugrad.optim.lr_scheduler import (
     SequentialLR,
     StepLR,
 )
+from gpugrad.optim.matrices import LAMB, Muon
 from gpugrad.optim.optimizer import Optimizer
 from gpugrad.tensor.hints import Setting, absent
 
 __all__ = [
     "ASGD",
+    "LAMB",
+    "LBFGS",
     "SGD",
     "SWALR",
     "Adadelta",
@@ -55,6 +59,7 @@ __all__ = [
     "Lion",
     "MultiStepLR",
     "MultiplicativeLR",
+    "Muon",
     "NAdam",
     "OneCycleLR",
     "Optimizer",

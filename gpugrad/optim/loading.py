@@ -11,14 +11,14 @@ from gpugrad.optim.apply import MASTER, working_dtype
 from gpugrad.optim.settings import number
 from gpugrad.tensor import Tensor
 
-__all__ = ["loaded_groups", "loaded_states"]
+__all__ = ["loaded_groups", "loaded_states", "parts"]
 
 Group = dict[str, Any]
 # A scheduler adds the first; the others came later than the first saved states.
 OPTIONAL = {"initial_lr", MASTER, "maximize", "amsgrad", "decoupled_weight_decay"}
 
 
-def _parts(who: str, state_dict: Any) -> tuple[list[Any], dict[Any, Any]]:
+def parts(who: str, state_dict: Any) -> tuple[list[Any], dict[Any, Any]]:
     """The groups and the states, of the types of a state dict."""
     if isinstance(state_dict, Mapping):
         groups: Any = state_dict.get("param_groups")
@@ -43,7 +43,7 @@ def loaded_groups(
     The initial rate of a schedule is left to a group that has one: a schedule that is made later
     goes on from the loaded rate.
     """
-    groups, _ = _parts(who, state_dict)
+    groups, _ = parts(who, state_dict)
     sizes = [len(group["params"]) for group in current]
     if (saved_sizes := [len(group["params"]) for group in groups]) != sizes:
         raise ValueError(
@@ -74,7 +74,7 @@ def loaded_states(
 
     ``counted`` names the numbers that each state must have, first its number of steps.
     """
-    saved_groups, saved = _parts(who, state_dict)
+    saved_groups, saved = parts(who, state_dict)
     numbers = [number for group in saved_groups for number in group["params"]]
     if not all(type(number) is int for number in numbers) or len(set(numbers)) < len(numbers):
         raise ValueError(f"{who}: the parameters of the groups must be different whole numbers")

@@ -36,8 +36,8 @@ def count(who: str, value: Any, least: int = 1) -> int:
     """A whole number from ``least``; DTypeError or ValueError for anything else."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise DTypeError(f"{who} must be a whole number, got {value!r}")
-    if value < least:
-        raise ValueError(f"{who} must be at least {least}, got {value}")
+    if not least <= value < 2**63:
+        raise ValueError(f"{who} must be at least {least} and below 2**63, got {value}")
     return value
 
 

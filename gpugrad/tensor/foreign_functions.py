@@ -379,8 +379,7 @@ MODULES = {
     }),
     "fft": {},
     "optim": rows({
-        "scipy.optimize.minimize(gg.value_and_grad(f), x0, jac=True, method='L-BFGS-B')": "LBFGS",
-        "gg.optim.Adam, or a subclass of gg.optim.Optimizer": "Adafactor Muon SparseAdam",
+        "gg.optim.Adam, or a subclass of gg.optim.Optimizer": "Adafactor SparseAdam",
     }),
     "random": rows({
         "x[gg.random.integers(0, len(x), count)]": "choice",

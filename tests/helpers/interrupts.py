@@ -54,7 +54,7 @@ def _interrupted_at(place, work):
         before_in[frame] = frame.f_lasti
         looks = event == "call"
         if event == "opcode" and before is not None and before >= 0:
-            looks = _looks_after(frame.f_code)[before]
+            looks = _looks_after(frame.f_code).get(before, False)  # a cache, behind an exception
         if looks:
             left -= 1
             if left == -1:

@@ -15,6 +15,12 @@ OPTIMIZERS = {
     "lion": lambda ps: gg.optim.Lion(ps, lr=0.1, weight_decay=0.01),
     "rprop": lambda ps: gg.optim.Rprop(ps, lr=0.1),
     "asgd": lambda ps: gg.optim.ASGD(ps, lr=0.1, t0=1),
+    "lamb": lambda ps: gg.optim.LAMB(ps, lr=0.03),
+}
+MATRICES = {"muon": lambda ps: gg.optim.Muon(ps, lr=0.03, ns_steps=3)}  # for those alone
+CLOSURES = {  # for steps with a closure
+    "lbfgs": lambda ps: gg.optim.LBFGS(ps, lr=0.5, max_iter=2, history_size=2),
+    "wolfe": lambda ps: gg.optim.LBFGS(ps, max_iter=2, line_search_fn="strong_wolfe"),
 }
 
 SCHEDULES = {

@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 import pytest
-from optimizers import OPTIMIZERS, OTHER_SCHEDULES, SCHEDULES, step
+from optimizers import CLOSURES, MATRICES, OPTIMIZERS, OTHER_SCHEDULES, SCHEDULES, step
 
 import gpugrad as gg
 
@@ -52,13 +52,13 @@ def shown(state):
 
 
 def trained(make, make_schedule=SCHEDULES["step"]):
-    params = [gg.ones(n, requires_grad=True) for n in (2, 3)]
+    params = [gg.ones((1, n), requires_grad=True) for n in (2, 3)]
     optimizer = make(params)
     schedule = make_schedule(optimizer)
-    for _ in range(3):
+    for t in range(3):
         for p in params:
-            p.grad = gg.ones(p.shape)
-        optimizer.step()
+            p.grad = gg.ones(p.shape) / (1 + t)
+        optimizer.step(lambda: 1.0)
         step(schedule)
     return optimizer, schedule
 
@@ -72,7 +72,10 @@ def loader():
 
 
 THINGS = {
-    **{name: lambda make=make: trained(make)[0] for name, make in OPTIMIZERS.items()},
+    **{
+        name: lambda make=make: trained(make)[0]
+        for name, make in (OPTIMIZERS | MATRICES | CLOSURES).items()
+    },
     "groups": lambda: trained(
         lambda ps: gg.optim.AdamW([{"params": ps[:1]}, {"params": ps[1:], "lr": 0.5}])
     )[0],
@@ -109,7 +112,7 @@ def test_a_damaged_state_is_refused_in_a_sentence_and_changes_nothing(make):
                     for p in group["params"]:
                         p.grad = gg.ones(p.shape)
                 with np.errstate(all="ignore"):  # an enormous rate is valid
-                    thing.step()
+                    thing.step(lambda: 1.0)
             elif isinstance(thing, gg.data.DataLoader):
                 list(thing)
             elif hasattr(thing, "get_last_lr"):

@@ -5,7 +5,7 @@ import signal
 import numpy as np
 import pytest
 from interrupts import interrupted_everywhere
-from optimizers import OPTIMIZERS
+from optimizers import CLOSURES, OPTIMIZERS
 
 import gpugrad as gg
 from gpugrad.engine.interrupts import uninterrupted
@@ -68,6 +68,43 @@ def test_an_interrupt_at_any_bytecode_of_a_step(make, device):
 
     interrupted_everywhere(begun, lambda made: made[1].step(), check, stride=11)
     assert outcomes == {0, 1}
+
+
+def test_an_interrupt_at_any_bytecode_of_a_line_search(device):
+    """In the closure too: the parameters are then where they were."""
+
+    def begun():
+        params = [gg.full(2, x, requires_grad=True, device=device) for x in (0.5, -2.0)]
+        return params, CLOSURES["wolfe"](params)
+
+    def step(made):
+        params, optimizer = made
+
+        def closure():
+            optimizer.zero_grad()
+            loss = sum((p**4 - p).sum() for p in params)
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+
+    wanted = []
+    made = begun()
+    for _ in range(3):
+        wanted.append(([p.tolist() for p in made[0]], repr(made[1].state_dict())))
+        step(made)
+    outcomes = set()
+
+    def check(made):
+        now = [p.tolist() for p in made[0]], repr(made[1].state_dict())
+        assert now in wanted[:2]
+        outcomes.add(wanted.index(now))
+        step(made)
+        assert [p.tolist() for p in made[0]] == wanted[wanted.index(now) + 1][0]
+
+    interrupted_everywhere(begun, step, check, stride=211)
+    # The last places, where the step is done, are few.
+    assert 0 in outcomes
 
 
 def test_an_interrupt_at_any_bytecode_of_a_backward_pass(device):

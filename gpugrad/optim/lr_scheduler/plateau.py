@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 from gpugrad.engine.interrupts import uninterrupted
@@ -9,6 +10,7 @@ from gpugrad.errors import DTypeError
 from gpugrad.optim.lr_scheduler.base import check_optimizer
 from gpugrad.optim.optimizer import Optimizer
 from gpugrad.optim.settings import choice, count, number, of_group, per_group
+from gpugrad.tensor import Tensor
 
 __all__ = ["ReduceLROnPlateau"]
 
@@ -71,7 +73,10 @@ class ReduceLROnPlateau:
 
         A Tensor on a GPU is waited for.
         """
-        figure = float(metrics)
+        figure = metrics.item() if isinstance(metrics, Tensor) else metrics
+        if isinstance(figure, bool) or not isinstance(figure, Real):
+            raise DTypeError(f"{type(self).__name__}.step: expected a number, got {metrics!r}")
+        figure = float(figure)
         best, bad, rest = self.best, self.num_bad_epochs + 1, self.cooldown_counter
         if self._is_better(figure):
             best, bad = figure, 0
