@@ -2,30 +2,30 @@
 
 In NumPy a change of a tensor is one of its views, and of the array that it is a view of. Other
 tensors over the memory have to be told, and nodes that saved a part of it must keep the old value.
-Nothing is noted when a view is made. The garbage collector knows tensors and nodes, but not NumPy's
-arrays, so references are counted: those beside the references of tensors and nodes are an array's
-of the user, which belongs to no graph.
+Nothing is noted when a view is made. A change that meets memory which somebody else holds looks for
+the holders among tensors and nodes, and the memory keeps a list of those that were found. The list
+is complete where it explains all references to the array that owns the memory, to which every view
+refers, and to the arrays that the change meets. Further references are an array's of the user,
+which belongs to no graph.
 """
 
 import gc
-import sys
 import weakref
-from collections.abc import Iterable
-from heapq import heappop, heappush
+from collections.abc import Iterable, Iterator
+from functools import partial
+from heapq import heapify, heappop, heappush
+from itertools import chain
 from sys import getrefcount
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from gpugrad.backend.namespace import NAMESPACES, namespace_of
+from gpugrad.backend.namespace import NAMESPACES
 from gpugrad.engine.node import Node
-from gpugrad.errors import ArgumentError
+from gpugrad.engine.windows import Window
 
-__all__ = [
-    "Sharers", "alone", "apart", "bounds", "check_writable", "is_temporary", "overlap", "repeats",
-    "sharers",
-]  # fmt: skip
+__all__ = ["Memory", "alone", "is_temporary", "sharers"]
 
 
 def alone(tensor: Any, newest: Any = None) -> bool:
@@ -69,145 +69,282 @@ def _saved_near(newest: Any, own: Any, array: Any, count: int) -> bool:
     return False
 
 
-class Sharers:
-    """Whoever refers to the memory of a tensor: other ``tensors``, and ``nodes`` of graphs.
+# ---------------------------------------------------------------- memory and its holders
 
-    Each array over the memory is in a list with one element, so that the references of this class
-    are known too.
-    """
 
-    def __init__(self, tensor: Any) -> None:
-        array = tensor._array
-        owner = array if _is_owner(array) else getattr(array, "base", None)
-        self.known = _is_owner(owner)
-        self._type = type(array)
-        self.tensors: list[Any] = []
-        self.nodes: list[Any] = []
-        self._seen = {id(tensor)}
-        self._owner = id(owner)
-        self._boxes: dict[int, list[Any]] = {self._owner: [owner]}
-        self._counts: dict[int, int] = {self._owner: 0}
-        self._count(array)
+class _Held:
+    """An array over a memory, and the tensors and nodes that hold it; all references are weak."""
 
-    def look(self, holder: Any) -> bool:
-        """Explain the references that a tensor or a node holds; whether there were new ones."""
-        if id(holder) in self._seen:
+    __slots__ = ("holders", "reference", "window")
+
+    def __init__(self, array: Any, reference: Any) -> None:
+        self.reference = reference
+        self.window = Window(array)
+        self.holders: dict[int, Any] = {}  # by identity
+
+    def add(self, holder: Any) -> bool:
+        """Note a holder; whether it was new."""
+        reference = self.holders.get(id(holder))
+        if reference is not None and reference() is holder:
             return False
-        self._seen.add(id(holder))
-        is_new = False
-        if isinstance(holder, Node):
-            y = getattr(holder, "y", None)
-            for held in (getattr(holder, "values", None) or (), y if type(y) is tuple else (y,)):
-                for value in held:
-                    if type(value) is self._type and self.has(value):
-                        self._count(value)
-                        is_new = True
-            if is_new:
-                self.nodes.append(holder)
-        elif self.has(array := getattr(holder, "_array", None)):
-            self._count(array)
-            self.tensors.append(holder)
-            is_new = True
-        return is_new
+        self.holders[id(holder)] = weakref.ref(holder)
+        return True
 
-    def _count(self, array: Any) -> None:
-        """Explain one reference to an array over the memory."""
-        self._boxes.setdefault(id(array), [array])
-        self._counts[id(array)] = self._counts.get(id(array), 0) + 1
+    def survey(self) -> tuple[list[Any], int]:
+        """Those that hold the array still, and the number of further references to it."""
+        array = self.reference()
+        living = []
+        count = 0
+        for key, reference in list(self.holders.items()):
+            holder = reference()
+            own = 0 if holder is None else _count(holder, array)
+            if own:
+                living.append(holder)
+                count += own
+            else:
+                del self.holders[key]
+        del array
+        return living, _referred(self.reference) - _REFERRED - count
+
+
+class Memory:
+    """The known arrays over one memory: that which owns it, and views."""
+
+    __slots__ = ("_arrays", "_extents", "_held", "_owner", "_owner_key", "_type")
+
+    def __init__(self, owner: Any) -> None:
+        self._type = type(owner)
+        self._owner_key = key = id(owner)
+        self._arrays: dict[int, _Held] = {}  # by identity
+        self._held: list[_Held] = []  # the same and some that are gone, oldest first
+        self._extents: Any = np.zeros((4, 0), np.int64)  # of the first of these
+        self._owner = self._enter(owner, partial(_memories.pop, key))
+
+    def _enter(self, array: Any, forget: Any = None) -> _Held:
+        key = id(array)
+        held = _Held(array, weakref.ref(array, forget or partial(_forget, self._owner_key, key)))
+        if len(self._held) > 2 * len(self._arrays) + 8:
+            self._held = [one for one in self._held if one.reference() is not None]
+            self._extents = self._extents[:, :0]
+        self._held.append(held)
+        self._arrays[key] = held  # at last: an interrupt before it leaves the array to be found
+        return held
 
     def has(self, array: Any) -> bool:
         """Whether an array is one over the memory."""
         if type(array) is not self._type:
             return False
-        return id(array) == self._owner or id(getattr(array, "base", None)) == self._owner
+        return self._owner_key in (id(array), id(getattr(array, "base", None)))
 
-    def seen_before(self) -> list[Any]:
-        """The living tensors over the memory that the last search found."""
-        _, references = _last_found.get(self._owner, (None, ()))
-        return [tensor for reference in references if (tensor := reference()) is not None]
+    def window(self, array: Any) -> Window:
+        """The window of an array over the memory."""
+        held = self._arrays.get(id(array))
+        return Window(array) if held is None else held.window
 
-    def remember(self, tensor: Any) -> None:
-        """Keep the tensors that were found for the next change of the memory."""
-        key = self._owner
-        watch, _ = _last_found.get(key, (None, ()))
-        if watch is None:
-            watch = weakref.ref(self._boxes[key][0], lambda _: _last_found.pop(key, None))
-        _last_found[key] = watch, [weakref.ref(one) for one in (tensor, *self.tensors)]
+    def look(self, holder: Any) -> bool:
+        """Note the arrays over the memory that a tensor or a node holds; whether it is new."""
+        is_new = False
+        for array in _arrays_of(holder):
+            if self.has(array):
+                held = self._arrays.get(id(array)) or self._enter(array)
+                is_new |= held.add(holder)
+        return is_new
 
-    def explained(self) -> bool:
-        """Whether all references to all of the arrays are explained."""
-        for key, box in self._boxes.items():
-            expected = self._counts[key]
-            if key == self._owner:
-                expected += len(self._boxes) - 1  # the views refer to it
-            if _boxed(box) - _BOXED > expected:
-                return False
-        return True
+    def holders(self, extent: tuple[int, int, int, int]) -> list[Any] | None:
+        """All tensors and nodes with an array that may meet a window, given its extent.
+
+        None where others may have one, too.
+        """
+        living, others = self._owner.survey()
+        views = len(self._arrays) - 1  # each refers to the owner
+        if others > views:
+            return None
+        for held in self._meeting(extent):
+            if held is not self._owner:
+                more, others = held.survey()
+                if others > 0:
+                    return None
+                living += more
+        return list(dict.fromkeys(living))
+
+    def _meeting(self, extent: tuple[int, int, int, int]) -> list[_Held]:
+        low, high, *_ = extent
+        held = self._held
+        if len(held) > 16:
+            held = [held[number] for number in self._among_many(*extent)]
+        return [
+            one
+            for one in held
+            if one.window.low < high and one.window.high > low and one.reference() is not None
+        ]
+
+    def _among_many(self, low: int, high: int, step: int, size: int) -> list[int]:
+        """The numbers in ``_held`` of arrays that may meet a window, by `windows.meet`."""
+        rest = self._held[self._extents.shape[1] :]
+        if rest:
+            more = np.array([one.window.extent for one in rest], np.int64).T
+            self._extents = np.concatenate([self._extents, more], axis=1)
+        lows, highs, steps, sizes = self._extents
+        numbers = np.flatnonzero((lows < high) & (highs > low))
+        steps = np.gcd(steps[numbers], step)
+        distance = (low - lows[numbers]) % np.maximum(steps, 1)
+        between = (sizes[numbers] <= distance) & (distance <= steps - size)
+        return numbers[~between].tolist()
+
+    def is_held_beside(self, known: tuple[Any, ...]) -> bool:
+        """Whether it is known of a tensor over the memory beside some."""
+        for held in reversed(self._held):
+            for reference in list(held.holders.values()):
+                holder = reference()
+                if holder is None or isinstance(holder, Node) or self.has(holder._array) is False:
+                    continue
+                if not any(holder is one for one in known):
+                    return True
+        return False
 
 
-# By the identity of the array that owns the memory: a weak reference that removes the entry when
-# the memory is freed, and weak references to the tensors that a search through all objects found.
-_last_found: dict[int, tuple[Any, list[Any]]] = {}
+# By the identity of the array that owns it. A memory that is freed removes its entry.
+_memories: dict[int, Memory] = {}
 
 
-def sharers(tensor: Any, cls: type, known: Iterable[Any] = (), newest: Any = None) -> Any:
-    """The `Sharers` of a tensor's memory; None where something else holds it as well.
+def _forget(owner: int, array: int, _: Any) -> None:
+    """Remove a view that is gone from its memory's list."""
+    memory = _memories.get(owner)
+    if memory is not None:
+        memory._arrays.pop(array, None)
 
-    ``cls`` is the class of tensors, ``known`` are some that may share the memory, and ``newest``
-    is a node to search from first.
+
+def _arrays_of(holder: Any) -> Iterable[Any]:
+    """The raw arrays that a tensor or a node refers to, and other values of a node."""
+    if not isinstance(holder, Node):
+        return (holder._array,)
+    y = getattr(holder, "y", None)
+    return (*(getattr(holder, "values", None) or ()), *(y if type(y) is tuple else (y,)))
+
+
+def _count(holder: Any, array: Any) -> int:
+    """How often a tensor or a node refers to an array."""
+    count = 0
+    for own in _arrays_of(holder):
+        count += own is array
+    return count
+
+
+def sharers(
+    tensor: Any, extent: Any, cls: type, known: Iterable[Any] = (), newest: Any = None
+) -> tuple[Memory, list[Any]] | None:
+    """A tensor's memory, and the tensors and nodes that hold a part of it.
+
+    The part is given by its extent, None for that of the tensor. None where others may hold it as
+    well. ``cls`` is the class of tensors, ``known`` are some that may share the memory, and
+    ``newest`` is a node to search from first.
     """
-    users = Sharers(tensor)
-    if not users.known:
+    owner = tensor._array if _is_owner(tensor._array) else getattr(tensor._array, "base", None)
+    if not _is_owner(owner):
         return None
-    for other in (*known, *_near(tensor), *users.seen_before()):
-        users.look(other)
-    node = tensor._node
-    if node is not None:
-        users.look(node)
-    if users.explained() or _explained_by_graph(users, node, newest):
-        return users
-    # Views of a tensor without a graph, and graphs that neither value comes from, have to be
-    # searched for among all objects, the youngest first.
-    for generation in range(3):
-        for kinds in (_with_subclasses(cls), _with_subclasses(Node)):
-            for holder in [o for o in gc.get_objects(generation) if type(o) in kinds]:
-                users.look(holder)
-            if users.explained():
-                users.remember(tensor)
-                return users
+    key = id(owner)
+    memory = _memories.get(key)
+    if memory is None:
+        memory = _memories[key] = Memory(owner)
+    del owner  # which would be a reference
+    for holder in (tensor, *known):
+        memory.look(holder)
+    extent = extent or memory.window(tensor._array).extent
+    found = memory.holders(extent)
+    if found is not None:
+        return memory, found
+    for holder in chain(_near(tensor), _behind(tensor._node, newest), _living(cls, key)):
+        if memory.look(holder):
+            found = memory.holders(extent)
+            if found is not None:
+                return memory, found
     return None
 
 
 def _near(tensor: Any) -> list[Any]:
-    """Tensors over the same memory that can be reached from a tensor: see `Node.tensor`."""
-    reached = [tensor]
-    for one in reached:
-        reference = None if one._node is None else getattr(one._node, "tensor", None)
-        other = None if reference is None else reference()
-        if other is not None and not any(other is before for before in reached):
-            reached.append(other)
-    return reached[1:]
+    """The tensor that one was made of as a view, and so on: see `Node.tensor`."""
+    found: list[Any] = []
+    one = tensor
+    while (reference := getattr(one._node, "tensor", None)) is not None:
+        one = reference()
+        if one is None or one is tensor or any(one is before for before in found):
+            break
+        found.append(one)
+    return found
 
 
-def _explained_by_graph(users: Sharers, node: Any, newest: Any) -> bool:
-    """Whether a search of the graphs behind two nodes is enough."""
-    # Mostly, the nodes that saved the array came after the one that computed it.
-    first = 0 if node is None else node.serial
-    seen = set()
-    heap: list[tuple[int, Any]] = []
-    for root in (node, newest):
-        if root is not None and root not in seen:
-            seen.add(root)
-            heappush(heap, (-root.serial, root))
+def _behind(node: Any, newest: Any) -> Iterator[Node]:
+    """The nodes of the graphs behind two nodes that may have saved the output of the first.
+
+    These came after it. What saved a tensor without a graph may be anywhere.
+    """
+    if node is None:
+        return
+    seen = {node} if newest is None else {node, newest}
+    heap = [(-root.serial, root) for root in seen]
+    heapify(heap)
     while heap:
         one = heappop(heap)[1]
-        if isinstance(one, Node) and users.look(one) and users.explained():
-            return True
+        if isinstance(one, Node):
+            yield one
         for parent in one.parents:
-            if parent is not None and parent.serial >= first and parent not in seen:
+            if parent is not None and parent.serial >= node.serial and parent not in seen:
                 seen.add(parent)
                 heappush(heap, (-parent.serial, parent))
-    return False
+
+
+# Holders that no search of a graph reaches: views of a tensor without a graph, and nodes of graphs
+# that neither value comes from. They are searched for among all objects, the youngest first. All
+# that are old are looked at together, and filed by memory until garbage is next collected among
+# them. Another look is due only after so many objects have grown old that it costs little beside
+# making these.
+
+_filed: dict[int, list[Any]] = {}
+
+
+def _living(cls: type, key: int) -> Iterator[Any]:
+    """Tensors and nodes that may hold a memory, given the identity of its owner."""
+    global _filed
+    kinds = _with_subclasses(cls) | _with_subclasses(Node)
+    yield from _of_file(key)
+    # The lists of all objects are gone before one is looked at: they would be references.
+    yield from _of_kinds(gc.get_objects(0)[-64:], kinds)
+    for generation in (0, 1):
+        yield from _of_kinds(gc.get_objects(generation), kinds)
+    _filed = _by_memory(_of_kinds(gc.get_objects(2), kinds))
+    if _forget_file not in gc.callbacks:
+        gc.callbacks.append(_forget_file)
+    yield from _of_file(key)
+
+
+def _of_file(key: int) -> list[Any]:
+    """The holders of a memory that are filed, once: its own list has them from then on."""
+    return [holder for one in _filed.pop(key, ()) if (holder := one()) is not None]
+
+
+def _forget_file(phase: str, info: dict[str, int]) -> None:
+    global _filed
+    if phase == "stop" and info["generation"] == 2:
+        _filed = {}
+
+
+def _of_kinds(objects: list[Any], kinds: set[Any]) -> list[Any]:
+    """The objects of some classes, the last first."""
+    return [one for one in reversed(objects) if type(one) in kinds]
+
+
+def _by_memory(holders: list[Any]) -> dict[int, list[Any]]:
+    """Weak references to tensors and nodes, by the identity of the array that owns a memory."""
+    filed: dict[int, list[Any]] = {}
+    for holder in holders:
+        keys = {
+            id(array if (base := getattr(array, "base", None)) is None else base)
+            for array in _arrays_of(holder)
+            if NAMESPACES.get(type(array)) is not None and not isinstance(array, np.generic)
+        }
+        for key in keys:
+            filed.setdefault(key, []).append(weakref.ref(holder))
+    return filed
 
 
 def _with_subclasses(cls: Any) -> set[Any]:
@@ -215,84 +352,6 @@ def _with_subclasses(cls: Any) -> set[Any]:
     for below in cls.__subclasses__():
         classes |= _with_subclasses(below)
     return classes
-
-
-# Where two arrays over one memory meet.
-
-
-def repeats(array: Any) -> bool:
-    """Whether several elements are one in memory, as after broadcasting."""
-    strides = getattr(array, "strides", ())
-    return (
-        0 in strides
-        and array.size > 0
-        and any(stride == 0 and size > 1 for size, stride in zip(array.shape, strides, strict=True))
-    )
-
-
-def check_writable(who: str, array: Any) -> None:
-    """ArgumentError where a change of one element would be a change of others, or is forbidden."""
-    if repeats(array):
-        raise ArgumentError(
-            f"{who}: the tensor of shape {tuple(array.shape)} was made by broadcasting: several of "
-            "its elements are one in memory, and would all change. Write `t = t.copy()` first"
-        )
-    if isinstance(array, np.ndarray) and not array.flags.writeable:
-        raise ArgumentError(
-            f"{who}: the tensor of shape {array.shape} is over memory that NumPy does not write "
-            "to, such as that of diagonal, sliding_window_view or a constant array. Write "
-            "`t = t.copy()` first"
-        )
-
-
-def overlap(array: Any, window: Any) -> tuple[np.ndarray, np.ndarray] | None:
-    """The elements of an array that lie in a window: their numbers in both; None if there are none.
-
-    The elements of the window are distinct. Addresses alone are looked at, on the host.
-    """
-    if apart(array, bounds(window)):
-        return None
-    places, of_window = _places(array), _places(window)
-    order = np.argsort(of_window)
-    nearest = np.searchsorted(of_window, places, sorter=order)
-    nearest = order[np.minimum(nearest, order.size - 1)]
-    own = np.flatnonzero(of_window[nearest] == places)
-    return (own, nearest[own]) if own.size else None
-
-
-def apart(array: Any, other: tuple[int, int]) -> bool:
-    """Whether an array ends before another begins, or begins after its end, given its `bounds`.
-
-    If not, they may have no common element all the same.
-    """
-    low, high = bounds(array)
-    return bool(high <= other[0] or other[1] <= low)
-
-
-def _steps(array: Any) -> list[tuple[int, int]]:
-    return list(zip(array.shape, array.strides, strict=True))
-
-
-def bounds(array: Any) -> tuple[int, int]:
-    """The addresses of the first byte of an array and after the last; all where it is unknown."""
-    low = namespace_of(array).address(array)
-    if low is None:
-        return 0, sys.maxsize
-    if array.size == 0:
-        return low, low
-    high = low + array.dtype.itemsize
-    for size, stride in _steps(array):
-        low += min((size - 1) * stride, 0)
-        high += max((size - 1) * stride, 0)
-    return low, high
-
-
-def _places(array: Any) -> np.ndarray:
-    """The address of each element, in the order of the elements."""
-    places = np.asarray(NAMESPACES[type(array)].address(array), np.int64)
-    for size, stride in _steps(array):
-        places = places[..., None] + np.arange(size) * stride
-    return places.reshape(-1)
 
 
 def _is_owner(array: Any) -> bool:
@@ -307,7 +366,7 @@ def is_temporary(references: int) -> bool:
 
 
 # The counts of getrefcount depend on the version of Python, so they are measured: for an array
-# that only a tensor holds, one that only a view holds, and one that only a list holds.
+# that only a tensor holds, one that only a view holds, and one that a weak reference leads to.
 
 
 def _held(tensor: Any) -> int:
@@ -318,8 +377,8 @@ def _held_below(tensor: Any) -> int:
     return getrefcount(tensor._array.base)
 
 
-def _boxed(box: list[Any]) -> int:
-    return getrefcount(box[0])
+def _referred(reference: Any) -> int:
+    return getrefcount(reference())
 
 
 class _Probe:
@@ -329,16 +388,17 @@ class _Probe:
         self.references = getrefcount(value)
 
 
-def _measure() -> tuple[int, int]:
+def _measure() -> tuple[int, int, int]:
     probe = _Probe()
     probe[0] = object()
     temporary = probe.references
     named = object()
     probe[0] = named
-    return temporary, probe.references
+    held = [_Probe()]
+    referred = _referred(weakref.ref(held[0])) - 1  # that of the list
+    return temporary, probe.references, referred
 
 
 _ARRAY = _held(SimpleNamespace(_array=object()))
 _BASE = _held_below(SimpleNamespace(_array=SimpleNamespace(base=object())))
-_BOXED = _boxed([object()])
-_TEMPORARY, _NAMED = _measure()
+_TEMPORARY, _NAMED, _REFERRED = _measure()

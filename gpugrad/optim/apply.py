@@ -23,7 +23,7 @@ import numpy as np
 from gpugrad.backend.device import check_same_device, device_of
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import versions
-from gpugrad.engine.aliasing import bounds
+from gpugrad.engine.windows import Window
 
 __all__ = [
     "MASTER", "SMALL", "Advance", "Clock", "FlatParameters", "Numbers", "buckets_of", "constants",
@@ -58,7 +58,7 @@ def working_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 def separate(arrays: list[Any]) -> list[bool]:
     """For each array, whether no other one overlaps its memory."""
     alone = [True] * len(arrays)
-    ends = [bounds(array) for array in arrays]
+    ends = [(one.low, one.high) for one in map(Window, arrays)]
     end, last = -1, -1
     for index in sorted(range(len(arrays)), key=ends.__getitem__):
         if ends[index][0] < end:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gpugrad.engine.aliasing import check_writable
+from gpugrad.engine.windows import check_writable
 from gpugrad.errors import DTypeError, GradientError
 from gpugrad.tensor import Tensor
 

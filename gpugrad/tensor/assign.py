@@ -14,7 +14,7 @@ from gpugrad.backend.device import beside, to_numpy
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.aliasing import is_temporary
 from gpugrad.engine.modes import recording
-from gpugrad.engine.node import Leaf, Node
+from gpugrad.engine.node import Leaf
 from gpugrad.errors import ArgumentError, DTypeError, GradientError, ShapeError
 from gpugrad.ops.index import is_basic, last_of_each, may_repeat, split
 from gpugrad.tensor import creation
@@ -284,11 +284,11 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     Code is recorded where t or the value requires a gradient. The tensor then takes new memory,
     at the cost of a copy; to fill a large t from small pieces, `gg.stack` and `gg.concat` are
     quicker. Every name of the tensor sees the assignment, and so do its views and the tensor that
-    it is a view of; earlier results keep their gradients. GradientError for a leaf that requires
-    a gradient or a view of one, and where an array beside the tensors of the graph is over the
-    memory (that of ``t.data``, of ``t.detach()``, the one that t was made of), which would not
-    see it. ArgumentError for a broadcast tensor, and for a ``shuffle`` of rows; ShapeError,
-    DTypeError and IndexingError as for `index_update`.
+    it is a view of; earlier results keep their gradients. A detached tensor sees the numbers
+    alone. GradientError for a leaf that requires a gradient or a view of one, for a detached
+    tensor, and where an array beside the tensors is over the memory (``t.data``, the one that t
+    was made of), which would not see it. ArgumentError for a broadcast tensor, and for a
+    ``shuffle`` of rows; ShapeError, DTypeError and IndexingError as for `index_update`.
 
     >>> import gpugrad as gg
     >>> x = gg.tensor(3.0, requires_grad=True)
@@ -318,12 +318,14 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
             "operations are recorded. Use `with gg.no_grad():` for an update, or "
             "`t = t.at[index].set(value)` for a new tensor"
         )
-    if isinstance(node, Node) and node.op.name == "index_set" and is_assigned(self, index, value):
-        return  # the last step of `t[index] += d`, which has changed t through its view already
-    change = Change("item assignment", self, value, other, is_temporary(references))
-    raw = raw_index("item assignment", index, self._array, keep=True)
-    result = _updated("item assignment", self, raw, value)
-    change.done(result, raw if is_basic(raw) else None)
+    with index_errors("item assignment", self):
+        if is_assigned(self, index, value):
+            return  # the last step of `t[index] += d`, which has changed t through its view already
+        raw = raw_index("item assignment", index, self._array, keep=True)
+        part = raw if is_basic(raw) else None
+        passing = is_temporary(references)
+        change = Change("item assignment", self, part, value, other, passing)
+    change.done(_updated("item assignment", self, raw, value))
 
 
 def _write(t: Tensor, index: Any, value: Any) -> None:

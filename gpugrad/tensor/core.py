@@ -13,11 +13,11 @@ from gpugrad.backend.device import Device, beside, copied, device_of, to_numpy
 from gpugrad.backend.lines import warn
 from gpugrad.backend.namespace import NAMESPACES, Namespace, namespace_of, register
 from gpugrad.engine import versions
-from gpugrad.engine.aliasing import check_writable
 from gpugrad.engine.backward import GraphMode, run_backward
 from gpugrad.engine.messages import check_gradient
 from gpugrad.engine.modes import outermost, recording, strict
 from gpugrad.engine.node import Leaf, Node, retains
+from gpugrad.engine.windows import check_writable
 from gpugrad.errors import DTypeError, GradientError, ShapeError
 from gpugrad.tensor.askers import CARRIES_NONE, NO_ARRAY, NO_NUMBER, NOT_KEPT, advice_for_caller
 from gpugrad.tensor.callers import searches, shows_value

@@ -16,13 +16,22 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.device import beside, device_of
-from gpugrad.backend.namespace import NAMESPACES, namespace_of
+from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import versions
-from gpugrad.engine.aliasing import Sharers, alone, apart, bounds, check_writable, overlap, sharers
+from gpugrad.engine.aliasing import Memory, alone, sharers
 from gpugrad.engine.backward import reachable
 from gpugrad.engine.modes import recording
 from gpugrad.engine.node import HookedNode, Leaf, Node, next_serial
 from gpugrad.engine.op import TABLE
+from gpugrad.engine.windows import (
+    Window,
+    apart,
+    check_writable,
+    index_within,
+    is_same,
+    meet,
+    overlap,
+)  # fmt: skip
 from gpugrad.errors import DTypeError, GradientError, ShapeError
 from gpugrad.ops.index import is_basic, split
 from gpugrad.tensor.core import Tensor
@@ -35,94 +44,136 @@ __all__ = ["Change", "change_in_place", "changes_of_older", "check_fits", "is_as
 class Change:
     """An in-place change of a tensor in recorded code, in two steps.
 
-    The first, making it, finds who else looks at the memory, before the new value is computed.
-    ``value`` is the assigned tensor and ``newest`` its node; with ``passing`` it is not to be told
-    of the change, since nobody has it. GradientError where an array beside the tensors and nodes
-    has the memory too.
+    The first, making it, finds who else looks at the memory, before the new value is computed. The
+    elements change at ``index`` alone, an index without arrays, if there is one. ``value`` is the
+    assigned tensor and ``newest`` its node; with ``passing`` it is not to be told of the change,
+    since nobody has it. GradientError where an array beside the tensors and nodes has the memory
+    too.
     """
 
-    __slots__ = ("others", "start", "tensor", "users", "who")
+    __slots__ = ("index", "memory", "nodes", "others", "start", "tensor", "who", "window")
 
     def __init__(
-        self, who: str, tensor: Tensor, value: Any = None, newest: Any = None, passing: bool = False
+        self,
+        who: str,
+        tensor: Tensor,
+        index: Any = None,
+        value: Any = None,
+        newest: Any = None,
+        passing: bool = False,
     ) -> None:
-        self.who = who
-        self.tensor = tensor
-        self.users: Sharers | None = None
+        self.who, self.tensor, self.index = who, tensor, index
+        self.memory: Memory | None = None
         node = tensor._node
         if node is None or node.op.name in _READ_ONLY:
             check_writable(who, tensor._array)
         if alone(tensor):
             return
         known = (value,) if isinstance(value, Tensor) and value is not tensor else ()
-        users = sharers(tensor, Tensor, known, newest)
-        if users is None:
-            raise self._refused("array (that it was made of, its .data, a view of these)")
-        self.others = [one for one in users.tensors if not (passing and one is value)]
-        if not self.others:
+        memory, holders = self._found(known, newest)
+        own = (tensor, value) if passing else (tensor,)
+        tensors = [one for one in holders if isinstance(one, Tensor)]
+        self.others = [one for one in tensors if not any(one is other for other in own)]
+        if not self.others and not memory.is_held_beside(own):
             return
-        self.users, self.start = users, next_serial()
+        self.memory, self.start = memory, next_serial()
+        self.nodes = [one for one in holders if isinstance(one, Node)]
         check_writable(who, tensor._array)
 
-    def done(self, result: Tensor, index: Any = None) -> None:
-        """The second step: ``result`` is the new value.
-
-        It differs from the old one at ``index`` alone, an index without arrays, if there is one.
-        """
+    def _found(self, known: tuple[Tensor, ...], newest: Any) -> tuple[Memory, list[Any]]:
+        """The memory, and all tensors and nodes that the change may concern."""
         tensor = self.tensor
-        if self.users is None:
+        extent = None if self.index is None else Window(self._part()).extent
+        while True:
+            found = sharers(tensor, extent, Tensor, known, newest)
+            if found is None:
+                raise self._refused("array (that it was made of, its .data, a view of these)")
+            if tensor._node is not None:
+                return found
+            # A tensor without a graph brings into one what it meets, and what these meet.
+            memory, holders = found
+            drawn = [one for one in holders if isinstance(one, Tensor) and one._node is None]
+            windows = [memory.window(one._array) for one in (tensor, *drawn)]
+            before = extent
+            extent = min(one.low for one in windows), max(one.high for one in windows), 1, 1
+            if extent == before:
+                return found
+
+    def _part(self) -> Any:
+        """The part of the array that changes."""
+        array = self.tensor.data
+        return array if self.index is None else array[_of_a_view(self.index)]
+
+    def done(self, result: Tensor) -> None:
+        """The second step: ``result`` is the new value."""
+        tensor = self.tensor
+        if self.memory is None:
             _bind(tensor, result._array, result._node)
             return
-        if NAMESPACES[type(tensor._array)].address(tensor._array) is None:
+        if self._window(tensor).address is None:
             raise self._refused("tensor, and nothing is known of its place in memory")
         with device_of(tensor._array).activate():
-            if index is None:
-                part, piece = tensor.data, result
-            else:
-                index = _of_a_view(index)
-                part, piece = tensor.data[index], OPS["getitem"](result, index=index)
-            ends = bounds(part)
-            nodes = [(one, self._node_of(one, piece, part, ends)) for one in self.others]
-            changed = [(one, node) for one, node in nodes if node is not None]
+            part, piece = self._part(), result
+            if self.index is not None:
+                piece = OPS["getitem"](result, index=_of_a_view(self.index))
+            self.window = self.memory.window(part)
+            changed = [(one, self._node_of(one, piece)) for one in self._concerned()]
             made = [result._node, *(node for _, node in changed)]
             recent = reachable([node for node in made if node is not None], self.start)
-            for node in (*self.users.nodes, *recent):
-                _keep(node, self.users)
+            for node in (*self.nodes, *recent):
+                _keep(node, self.memory, self.window)
             part[...] = piece._array
         _bind(tensor, tensor._array, result._node)
         for one, node in changed:
             _bind(one, one._array, node)
-            node.tensor = weakref.ref(tensor)
-            if tensor._node is not None:
-                tensor._node.tensor = weakref.ref(one)
+            if node is not None:
+                node.tensor = weakref.ref(tensor)
 
-    def _node_of(self, other: Tensor, piece: Tensor, part: Any, ends: tuple[int, int]) -> Any:
-        """The new node of another tensor; None where it does not look at the changed elements."""
-        if part is self.tensor._array and (view := self._as_view_of(other)) is not None:
-            return _node_of_part(other, piece, view)
-        if other._array.size == 0 or part.size == 0 or apart(other.data, ends):
-            return None
-        if other.dtype != self.tensor.dtype:
-            self._check(other)  # parts of elements are not told apart
-        pair = overlap(other.data, part)
-        if pair is None:
-            return None
-        self._check(other)
-        own, places = (beside(numbers, part, asked=True) for numbers in pair)
+    def _concerned(self) -> list[Tensor]:
+        """The other tensors that get a new node."""
+        if self.tensor._node is None:
+            return self._drawn_in()
+        met = [one for one in self.others if meet(self._window(one), self.window)]
+        for one in met:
+            self._check(one)
+        # One without a graph is a detached one, to which the new numbers alone matter.
+        return [one for one in met if one._node is not None]
+
+    def _drawn_in(self) -> list[Tensor]:
+        """The other tensors without a graph that have elements of this one, or of each other.
+
+        They belong to the graph from now on: a later change of one is a change of the others.
+        """
+        drawn, rest = [self.tensor], self.others
+        for one in drawn:  # which grows
+            met = [other for other in rest if meet(self._window(other), self._window(one))]
+            if not met:
+                continue
+            rest = [other for other in rest if not any(other is before for before in met)]
+            for other in met:
+                if not isinstance(other._node, Leaf) or meet(self._window(other), self.window):
+                    self._check(other)
+                    drawn.append(other)
+        return drawn[1:]
+
+    def _window(self, tensor: Tensor) -> Window:
+        assert self.memory is not None
+        return self.memory.window(tensor._array)
+
+    def _node_of(self, other: Tensor, piece: Tensor) -> Any:
+        """The new node of a tensor, where the elements that change get the value ``piece``."""
+        window, part = self._window(other), self.window
+        if (index := index_within(window, part)) is not None:
+            return _node_of_part(other, piece, index)
+        if (index := index_within(part, window)) is not None:
+            return OPS["getitem"](piece, index=index)._node
+        nothing = np.zeros(0, int)
+        pair = overlap(window, part) or (nothing, nothing)
+        own, places = (beside(numbers, piece._array, asked=True) for numbers in pair)
         picked = OPS["getitem"](OPS["reshape"](piece, -1), places, index=_ARRAY)
         if own.size < other.size:
-            flat = OPS["reshape"](other, -1)
-            picked = OPS["index_set"](flat, picked, own, index=_ARRAY)
+            picked = OPS["index_set"](OPS["reshape"](other, -1), picked, own, index=_ARRAY)
         return OPS["reshape"](picked, other.shape)._node
-
-    def _as_view_of(self, other: Tensor) -> Any:
-        """The index that made the tensor a view of another, where neither has changed since."""
-        node = self.tensor._node
-        if node is None or node.op.name != "getitem" or isinstance(other._node, Leaf):
-            return None
-        if node.parents[0] is not other._node or not _near(node, other):
-            return None
-        return node.parameters["index"]
 
     def _check(self, other: Tensor) -> None:
         if isinstance(other._node, Leaf):
@@ -132,9 +183,14 @@ class Change:
                 "recorded. Make a new tensor (`v = v + d` or `v = v.at[index].set(value)`), or "
                 "copy the view first (`v = w[0].copy()`)"
             )
-        if (other._node is None) != (self.tensor._node is None):
-            raise self._refused("tensor that is no part of the graph, such as its .detach()")
-        if other.dtype != self.tensor.dtype:
+        if self.tensor._node is None and other._node is not None:
+            raise GradientError(
+                f"{self.who}: this tensor of shape {self.tensor.shape} is no part of the graph of "
+                "another that has the same memory, as a .detach() of it or a view made under "
+                "no_grad. Write `t = t.copy()` first, or make a new tensor with "
+                "`t = t.at[index].set(value)` or `t = t + d`"
+            )
+        if other.dtype != self.tensor.dtype and other._node is not self.tensor._node:
             raise self._refused(f"tensor of dtype {other.dtype}, such as its .real")
 
     def _refused(self, whom: str) -> GradientError:
@@ -238,30 +294,26 @@ def _node_of_part(other: Tensor, piece: Tensor, index: Any) -> Any:
     Its value is written to the memory that is shared. So mostly it is not computed: it would be a
     copy of all of ``other`` for a change of one row.
     """
-    if recording.get() is not True:  # somebody wants to see the operation
-        return OPS["index_set"](other, piece, index=index)._node
-    x, v = other._array, piece._array
-    op = _INDEX_SET if x.dtype.kind != "c" else _INDEX_SET.over_complex()
     parents = other._node, piece._node
-    values = other._node, v if piece._node is None else piece._node
+    if recording.get() is not True or None in parents:  # somebody wants to see the operation
+        return OPS["index_set"](other, piece, index=index)._node
+    x = other._array
+    op = _INDEX_SET if x.dtype.kind != "c" else _INDEX_SET.over_complex()
     parameters = {"index": index, "ordered": False}
-    return Node(op, parents, values, None, namespace_of(x), x.shape, x.dtype, parameters)
+    return Node(op, parents, parents, None, namespace_of(x), x.shape, x.dtype, parameters)
 
 
 def is_assigned(tensor: Tensor, index: Any, value: Any) -> bool:
     """Whether the tensor's last change was one of this very view of it, at this index."""
     node = tensor._node
-    if not isinstance(value, Tensor) or value._node is None or not is_basic(index):
+    if node is None or not isinstance(value, Tensor) or value._node is None:
         return False
-    if node is None or node.parents[1] is not value._node or not _near(node, value):
-        return False
-    return bool(node.parameters["index"] == index)
-
-
-def _near(node: Any, tensor: Tensor) -> bool:
-    """Whether a node's output is known to share its memory with a tensor."""
     reference = getattr(node, "tensor", None)
-    return reference is not None and reference() is tensor
+    if reference is None or reference() is not value or node.op.name != "index_set":
+        return False
+    if node.parents[1] is not value._node or not is_basic(index):
+        return False
+    return is_same(Window(tensor.data[_of_a_view(index)]), Window(value.data))
 
 
 def _of_a_view(index: Any) -> Any:
@@ -273,18 +325,18 @@ def _of_a_view(index: Any) -> Any:
     return (*parts, Ellipsis)
 
 
-def _keep(node: Any, users: Sharers) -> None:
-    """Copy what a node saved of the memory that is about to change.
+def _keep(node: Any, memory: Memory, part: Window) -> None:
+    """Copy what a node saved of the part of a memory that is about to change."""
 
-    All of it, so that no later change has to search for the node.
-    """
+    def is_affected(value: Any) -> bool:
+        return memory.has(value) and not apart(memory.window(value), part)
 
     def kept(value: Any) -> Any:
-        return versions.copied(value) if users.has(value) else value
+        return versions.copied(value) if is_affected(value) else value
 
-    if node.values is not None and any(map(users.has, node.values)):
+    if node.values is not None and any(map(is_affected, node.values)):
         node.values = tuple(map(kept, node.values))
     if type(node.y) is tuple:
         node.y = tuple(map(kept, node.y))
-    elif users.has(node.y):
+    elif is_affected(node.y):
         node.y = kept(node.y)

@@ -92,6 +92,125 @@ def test_views_of_views_and_constants(device):
     assert base.tolist()[1] == [5, 6, 0]
 
 
+def rows_of_zeros(device):
+    return gg.zeros((2, 3), dtype="float64", device=device)
+
+
+def by_index(out):
+    return out, [out[0], out[1]]
+
+
+def unpacked(out):
+    return out, list(out)
+
+
+def without_their_base(out):
+    return None, list(out)
+
+
+def views_of_views(out):
+    return out, [out[:1][0], out[1:][0][...]]
+
+
+def turned(out):
+    return out, [out.T[:, 0], out.T.T[1]]
+
+
+def reshaped(out):
+    flat = out.reshape(-1)
+    return out, [flat[:3], flat[3:]]
+
+
+def split(out):
+    return out, [half.reshape(-1) for half in np.split(out, 2)]
+
+
+def made_under_no_grad(out):
+    with gg.no_grad():
+        return out, [out[0], out[1]]
+
+
+def copied_by_reference(out):
+    return out, [copy.copy(out[0]), copy.copy(out)[1]]
+
+
+WAYS = [
+    by_index, unpacked, without_their_base, views_of_views, turned, reshaped, split,
+    made_under_no_grad, copied_by_reference,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+def test_views_of_a_constant_all_get_into_the_graph(way, device):
+    """Whichever is changed first, and though they do not overlap each other."""
+    w = made([1.0, 2.0, 3.0], device)
+    out, (first, second) = way(rows_of_zeros(device))
+    first += w
+    second += w * w
+    second[1:] *= first[:2]
+    assert first.tolist() == [1, 2, 3]
+    assert second.tolist() == [1, 4 * 1, 9 * 2]
+    loss = first.sum() + second.sum()
+    slope = [1 + 2 + 4, 1 + 4 * 1 + 9, 1 + 6 * 2]
+    if out is not None:
+        assert out.tolist() == [first.tolist(), second.tolist()]
+        loss, slope = loss + out.sum(), [2 * s for s in slope]
+    loss.backward()
+    assert w.grad.tolist() == slope
+
+
+def test_a_change_of_the_base_reaches_views_that_an_earlier_one_did_not(device):
+    w = made([1.0, 2.0, 3.0], device)
+    out = rows_of_zeros(device)
+    first, last = out[0], out[1]
+    part = last[1:]
+    out[0] = w
+    assert (first.sum() + last.sum()).item() == 6
+    out[1] = w * w
+    assert last.tolist() == [1, 4, 9]
+    assert part.tolist() == [4, 9]
+    (part.sum() + first.sum()).backward()
+    assert w.grad.tolist() == [1, 1 + 4, 1 + 6]
+
+
+def test_views_apart_from_all_that_changed_stay_constants(device):
+    w = made([1.0, 2.0, 3.0], device)
+    first, second = rows_of_zeros(device)
+    columns = list(gg.zeros((3, 2), dtype="float64", device=device).T)
+    first += w
+    columns[0] += w
+    assert not second.requires_grad
+    assert not columns[1].requires_grad
+    assert second.tolist() == [0, 0, 0]
+
+
+def test_a_detached_tensor_follows_the_numbers_and_not_the_graph(device):
+    x = made([1.0, 2.0], device)
+    h = x * 2
+    detached = h.detach()
+    with gg.no_grad():
+        first = h[:1]
+    saved = detached * x  # keeps the old value
+    h += x
+    h[0] = 7.0
+    assert h.tolist() == detached.tolist() == [7, 6]
+    assert first.tolist() == [7]
+    assert not detached.requires_grad
+    assert not first.requires_grad
+    (h.sum() + saved.sum()).backward()
+    assert x.grad.tolist() == [0 + 2, 3 + 4]
+
+
+def test_a_change_that_cannot_be_differentiated_ends_in_a_constant(device):
+    x = made([1.0, 2.0], device)
+    h = x * 2.5
+    row, last = h[...], h[1:]
+    row //= 1.0
+    assert h.tolist() == [2, 5]
+    assert last.tolist() == [5]
+    assert gg.gradients((h * x).sum() + last.sum(), x).tolist() == [2, 5]
+
+
 def test_second_derivatives_go_through_views(device):
     def f(x):
         h = x * x
@@ -267,15 +386,19 @@ def test_a_view_of_a_leaf_is_refused(device):
     assert w.grad.tolist() == [[1, 1], [0, 0]]
 
 
-def test_a_detached_tensor_over_the_memory_refuses(device):
+def test_a_detached_tensor_refuses_a_recorded_change(device):
     x = made([1.0, 2.0], device)
     h = x * 2
-    other = h.detach()
-    for change in (lambda: h.__iadd__(x), lambda: h.__setitem__(0, x[1])):
-        with pytest.raises(GradientError, match=r"another tensor .*\.detach\(\).*t\.copy\(\)"):
-            change()
-    assert h.tolist() == other.tolist() == [2, 4]
-    other[0] = 9.0  # a change that is not recorded, as the tensor is not
+    with gg.no_grad():
+        views = h.detach(), h[:1], h[...], h.detach()[1:]
+    for other in views:
+        for change in (lambda t: t.__iadd__(x[0]), lambda t: t.__setitem__(0, x[1])):
+            with pytest.raises(
+                GradientError, match=r"no part of the graph .*\.detach\(\).*no_grad.*t\.copy\(\)"
+            ):
+                change(other)
+    assert h.tolist() == [2, 4]
+    views[0][0] = 9.0  # a change that is not recorded, as the tensor is not
     assert h.tolist() == [9, 4]
 
 
