@@ -35,6 +35,7 @@ from gpugrad.kernels.philox import philox_kernel  # noqa: E402
 from gpugrad.kernels.rows import loss_source, rows_source  # noqa: E402
 from gpugrad.kernels.source import FLOATS  # noqa: E402
 from gpugrad.kernels.squares import squares_source  # noqa: E402
+from gpugrad.kernels.windows import pools_source, windows_source  # noqa: E402
 from gpugrad.optim import clip  # noqa: E402
 from gpugrad.optim.apply import working_dtype  # noqa: E402
 
@@ -186,6 +187,9 @@ def _by_hand() -> Iterator[Source]:
             "bias": epilogue_source(dtype, None),
             "gradient of a bias": sums_source(dtype),
             "the first cotangent": ones_source(dtype),
+            "convolution and average pools": windows_source(dtype),
+            "max pools": pools_source(dtype, small=True),
+            "max pools of large windows": pools_source(dtype, small=False),
         }.items():
             yield Source(family, dtype.name, family, text)
         for target in ("u1", "i4", "i8"):

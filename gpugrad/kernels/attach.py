@@ -29,6 +29,7 @@ def register_arrays() -> None:
     from gpugrad.kernels.philox import philox
     from gpugrad.kernels.rows import Rows
     from gpugrad.kernels.squares import Squares
+    from gpugrad.kernels.windows import WindowKernels
 
     cupy = import_module("cupy")
     products = Products(cupy)
@@ -39,7 +40,7 @@ def register_arrays() -> None:
         "philox": partial(philox, cupy),
     }
     epilogue = Epilogue(cupy, products.multiply)
-    for family in (Rows(cupy), LayerNorm(cupy), Squares(cupy), epilogue):
+    for family in (Rows(cupy), LayerNorm(cupy), Squares(cupy), WindowKernels(cupy), epilogue):
         functions |= family.functions()
     register(cupy.ndarray, cupy_arrays.make_namespace(cupy, FusingNamespace, products, **functions))
 

@@ -7,7 +7,8 @@ three. `convolution` is its derivative by g, `convolution_transpose` that by x a
 The formulas gather the elements under the windows into columns (`im2col`), multiply matrices, and
 add shares up where they belong (`col2im`), in blocks: of the columns there is never more than twice
 the input in memory, or `LEAST` elements. NumPy has a faster way, `gpugrad.backend.convolution`, and
-CUDA kernels that gather and scatter, `gpugrad.kernels.windows`. Imports backend, engine.op, dtypes.
+CUDA has kernels that gather and scatter, `gpugrad.kernels.windows`. Imports backend, engine.op and
+dtypes.
 
 Arrays are (samples, channels, *sizes), a weight is (outputs, inputs of a group, *kernel); the
 parameters are tuples with a number for each of the axes, ``padding`` with a pair of them.
@@ -17,7 +18,7 @@ import math
 from typing import Any
 
 from gpugrad.backend.windows import LEAST, Windows, blocks
-from gpugrad.engine.op import Sample, op
+from gpugrad.engine.op import Sample, op, part
 from gpugrad.ops.dtypes import narrowed, widened
 
 Sizes = tuple[int, ...]
@@ -97,6 +98,22 @@ def _columns(xp: Any, x: Any, windows: Windows, groups: int) -> Any:
     return columns.reshape((samples, groups, elements, math.prod(windows.counts(tuple(sizes)))))
 
 
+def _columns_together(xp: Any, x: Any, windows: Windows, groups: int) -> Any:
+    """The elements under each window as (groups, elements, samples and windows)."""
+    return _together(xp, _columns(xp, x, windows, groups))
+
+
+def _together(xp: Any, x: Any) -> Any:
+    """(samples, groups, elements, windows) as (groups, elements, samples and windows)."""
+    samples, groups, elements, windows = x.shape
+    return xp.transpose(x, (1, 2, 0, 3)).reshape((groups, elements, samples * windows))
+
+
+part("columns_together", _columns_together)
+# A product of stacks of matrices in another shape: on CUDA no view, which a leaf would copy.
+part("product_in_shape", lambda xp, a, b, shape: xp.matmul(a, b).reshape(shape))
+
+
 def _matrix(weight: Any, groups: int) -> Any:
     """A weight as (groups, outputs of a group, elements under a window)."""
     outputs, *under = weight.shape
@@ -133,9 +150,9 @@ def _convolution(
     parts = _blocks(x, windows, x.shape[1], sizes)
     for block, own in parts:
         piece = x[block.samples, :, block.inside] if len(parts) > 1 else x
-        product = xp.matmul(matrix, _columns(xp, piece, own, groups))
         rows = block.rows.stop - block.rows.start
-        product = product.reshape((piece.shape[0], weight.shape[0], rows, *counts[1:]))
+        shape = (piece.shape[0], weight.shape[0], rows, *counts[1:])
+        product = xp.product_in_shape(matrix, _columns(xp, piece, own, groups), shape)
         if len(parts) == 1:
             return _plus(product, bias)
         if y is None:
@@ -173,12 +190,6 @@ def _convolution_transpose(
     return _plus(y, bias)
 
 
-def _together(xp: Any, x: Any) -> Any:
-    """(samples, groups, elements, windows) as (groups, elements, samples and windows)."""
-    samples, groups, elements, windows = x.shape
-    return xp.transpose(x, (1, 2, 0, 3)).reshape((groups, elements, samples * windows))
-
-
 def _convolution_weight(
     xp: Any, x: Any, d: Any, /, *, kernel: Sizes, stride: Sizes, padding: Padding,
     dilation: Sizes, groups: int,
@@ -192,13 +203,17 @@ def _convolution_weight(
         if len(parts) > 1:
             piece = x[block.samples, :, block.inside]
             of_d = d[block.samples, :, block.rows]
-        columns = _together(xp, _columns(xp, piece, own, groups))
+        columns = xp.columns_together(piece, own, groups)
         shape = (of_d.shape[0], groups, outputs // groups, math.prod(of_d.shape[2:]))
-        product = xp.matmul(_together(xp, of_d.reshape(shape)), xp.swapaxes(columns, 1, 2))
+        product = xp.product_in_shape(
+            _together(xp, of_d.reshape(shape)),
+            xp.swapaxes(columns, 1, 2),
+            (outputs, x.shape[1] // groups, *kernel),
+        )
         if len(parts) > 1:
             product = widened(product)
         total = product if total is None else total + product
-    return narrowed(total.reshape((outputs, x.shape[1] // groups, *kernel)), d)
+    return narrowed(total, d)
 
 
 # The rules. The parameters of all three ops are the same, but for ``size`` and ``kernel``.
