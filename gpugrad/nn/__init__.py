@@ -41,8 +41,18 @@ from gpugrad.nn.dropout import Dropout
 from gpugrad.nn.embedding import Embedding
 from gpugrad.nn.folding import Fold, PixelShuffle, PixelUnshuffle, Unfold
 from gpugrad.nn.gates import GLU, PReLU, RReLU, Softmax2d, Softmin
+from gpugrad.nn.likelihoods import BCELoss, GaussianNLLLoss, KLDivLoss, PoissonNLLLoss
 from gpugrad.nn.linear import Linear
-from gpugrad.nn.losses import HuberLoss, L1Loss, MSELoss
+from gpugrad.nn.losses import HuberLoss, L1Loss, MSELoss, SmoothL1Loss
+from gpugrad.nn.margins import (
+    CosineEmbeddingLoss,
+    HingeEmbeddingLoss,
+    MarginRankingLoss,
+    MultiLabelSoftMarginLoss,
+    MultiMarginLoss,
+    SoftMarginLoss,
+    TripletMarginLoss,
+)
 from gpugrad.nn.module import Module
 from gpugrad.nn.normalization import GroupNorm, LayerNorm, RMSNorm
 from gpugrad.nn.parameter import Parameter
@@ -59,16 +69,18 @@ globals().update(_ACTIVATIONS)
 __all__ = [  # noqa: PLE0604  names of the table
     "GLU", "GRU", "LSTM", "MLP", "RNN", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AdaptiveMaxPool3d", "AvgPool1d",
-    "AvgPool2d", "AvgPool3d", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d",
-    "Bilinear", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d",
-    "ConvTranspose3d", "CosineSimilarity", "CrossEntropyLoss", "Dropout", "Embedding", "Flatten",
-    "Fold", "GRUCell", "GroupNorm", "HuberLoss", "Identity", "InstanceNorm1d", "InstanceNorm2d",
-    "InstanceNorm3d", "L1Loss", "LSTMCell", "LayerNorm", "Linear", "LogSoftmax", "MSELoss",
-    "MaxPool1d", "MaxPool2d", "MaxPool3d", "Module", "MultiheadAttention", "NLLLoss", "PReLU",
-    "PairwiseDistance", "Parameter", "PixelShuffle", "PixelUnshuffle", "PositionalEncoding",
-    "RMSNorm", "RNNCell", "RReLU", "RotaryEmbedding", "Sequential", "Softmax", "Softmax2d",
-    "Softmin", "TransformerEncoder", "TransformerEncoderLayer", "Unfold", "Upsample",
-    "UpsamplingBilinear2d", "UpsamplingNearest2d", "functional", "init", *_ACTIVATIONS,
+    "AvgPool2d", "AvgPool3d", "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d",
+    "BatchNorm3d", "Bilinear", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d",
+    "ConvTranspose3d", "CosineEmbeddingLoss", "CosineSimilarity", "CrossEntropyLoss", "Dropout",
+    "Embedding", "Flatten", "Fold", "GRUCell", "GaussianNLLLoss", "GroupNorm", "HingeEmbeddingLoss",
+    "HuberLoss", "Identity", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "KLDivLoss",
+    "L1Loss", "LSTMCell", "LayerNorm", "Linear", "LogSoftmax", "MSELoss", "MarginRankingLoss",
+    "MaxPool1d", "MaxPool2d", "MaxPool3d", "Module", "MultiLabelSoftMarginLoss", "MultiMarginLoss",
+    "MultiheadAttention", "NLLLoss", "PReLU", "PairwiseDistance", "Parameter", "PixelShuffle",
+    "PixelUnshuffle", "PoissonNLLLoss", "PositionalEncoding", "RMSNorm", "RNNCell", "RReLU",
+    "RotaryEmbedding", "Sequential", "SmoothL1Loss", "SoftMarginLoss", "Softmax", "Softmax2d",
+    "Softmin", "TransformerEncoder", "TransformerEncoderLayer", "TripletMarginLoss", "Unfold",
+    "Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d", "functional", "init", *_ACTIVATIONS,
 ]  # fmt: skip
 
 

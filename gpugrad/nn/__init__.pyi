@@ -33,8 +33,18 @@ from gpugrad.nn.dropout import Dropout
 from gpugrad.nn.embedding import Embedding
 from gpugrad.nn.folding import Fold, PixelShuffle, PixelUnshuffle, Unfold
 from gpugrad.nn.gates import GLU, PReLU, RReLU, Softmax2d, Softmin
+from gpugrad.nn.likelihoods import BCELoss, GaussianNLLLoss, KLDivLoss, PoissonNLLLoss
 from gpugrad.nn.linear import Linear
-from gpugrad.nn.losses import HuberLoss, L1Loss, MSELoss
+from gpugrad.nn.losses import HuberLoss, L1Loss, MSELoss, SmoothL1Loss
+from gpugrad.nn.margins import (
+    CosineEmbeddingLoss,
+    HingeEmbeddingLoss,
+    MarginRankingLoss,
+    MultiLabelSoftMarginLoss,
+    MultiMarginLoss,
+    SoftMarginLoss,
+    TripletMarginLoss,
+)
 from gpugrad.nn.module import Module
 from gpugrad.nn.normalization import GroupNorm, LayerNorm, RMSNorm
 from gpugrad.nn.parameter import Parameter
@@ -65,6 +75,7 @@ __all__ = [
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",
+    "BCELoss",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
@@ -76,6 +87,7 @@ __all__ = [
     "ConvTranspose1d",
     "ConvTranspose2d",
     "ConvTranspose3d",
+    "CosineEmbeddingLoss",
     "CosineSimilarity",
     "CrossEntropyLoss",
     "Dropout",
@@ -83,16 +95,19 @@ __all__ = [
     "Flatten",
     "Fold",
     "GRUCell",
+    "GaussianNLLLoss",
     "GroupNorm",
     "Hardshrink",
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
+    "HingeEmbeddingLoss",
     "HuberLoss",
     "Identity",
     "InstanceNorm1d",
     "InstanceNorm2d",
     "InstanceNorm3d",
+    "KLDivLoss",
     "L1Loss",
     "LSTMCell",
     "LayerNorm",
@@ -101,11 +116,14 @@ __all__ = [
     "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
+    "MarginRankingLoss",
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
     "Mish",
     "Module",
+    "MultiLabelSoftMarginLoss",
+    "MultiMarginLoss",
     "MultiheadAttention",
     "NLLLoss",
     "PReLU",
@@ -113,6 +131,7 @@ __all__ = [
     "Parameter",
     "PixelShuffle",
     "PixelUnshuffle",
+    "PoissonNLLLoss",
     "PositionalEncoding",
     "RMSNorm",
     "RNNCell",
@@ -123,6 +142,8 @@ __all__ = [
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SmoothL1Loss",
+    "SoftMarginLoss",
     "Softmax",
     "Softmax2d",
     "Softmin",
@@ -134,6 +155,7 @@ __all__ = [
     "Threshold",
     "TransformerEncoder",
     "TransformerEncoderLayer",
+    "TripletMarginLoss",
     "Unfold",
     "Upsample",
     "UpsamplingBilinear2d",

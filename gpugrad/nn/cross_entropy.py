@@ -12,8 +12,15 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.modes import is_debugging
 from gpugrad.errors import DeviceError, DTypeError, ShapeError
 from gpugrad.functions.manipulation import moveaxis
-from gpugrad.functions.operands import floating, in_single, together
-from gpugrad.nn.losses import check_real, check_reduction, operand_pair, reduced
+from gpugrad.functions.operands import along_axis, floating, in_single, together
+from gpugrad.nn.losses import (
+    check_real,
+    check_reduction,
+    factors,
+    operand_pair,
+    reduced,
+    weighed,
+)
 from gpugrad.nn.module import Module
 from gpugrad.ops.losses import of_no_class, one_hot, one_or_nan
 from gpugrad.tensor import OPS, Tensor, as_tensor
@@ -25,14 +32,20 @@ __all__ = [
 
 
 def binary_cross_entropy_with_logits(
-    logits: Any, target: Any, *, pos_weight: Any = None, reduction: str = "mean"
+    logits: Any,
+    target: Any,
+    weight: Any = None,
+    *,
+    pos_weight: Any = None,
+    reduction: str = "mean",
 ) -> Tensor:
     """-log of the probability of ``target``, in [0, 1], where sigmoid(logits) is that of 1.
 
     ``-(pos_weight · t · log σ(x) + (1 - t) · log(1 - σ(x)))``, computed as
     ``pos_weight · t · softplus(-x) + (1 - t) · softplus(x)``, which is exact for logits of any
-    size. ``pos_weight`` is a number or an array that broadcasts to the logits. Both have one
-    shape; ShapeError otherwise, ValueError for another ``reduction``.
+    size. ``pos_weight`` is a number or an array that broadcasts to the logits; so is ``weight``,
+    the factor of each element's loss. Logits and target have one shape; ShapeError otherwise,
+    ValueError for another ``reduction``.
 
     >>> import gpugrad as gg
     >>> logits = gg.tensor([1000.0, -1000.0])
@@ -46,18 +59,9 @@ def binary_cross_entropy_with_logits(
     x, t = operand_pair(who, logits, target)
     positive = OPS["weighted"](t, OPS["softplus"](-x))
     if pos_weight is not None:
-        if isinstance(pos_weight, list | tuple):
-            pos_weight = as_tensor(pos_weight, device=x.device, dtype=x.dtype)
-        shape = getattr(pos_weight, "shape", ())
-        if len(shape) > x.ndim or any(
-            n not in (1, m) for n, m in zip(reversed(shape), reversed(x.shape))
-        ):
-            raise ShapeError(
-                f"{who}: pos_weight of shape {shape} does not broadcast to logits of shape "
-                f"{x.shape}"
-            )
-        positive = pos_weight * positive
-    return reduced(positive + OPS["weighted"](1 - t, OPS["softplus"](x)), reduction)
+        positive = factors(who, "pos_weight", pos_weight, x) * positive
+    losses = positive + OPS["weighted"](1 - t, OPS["softplus"](x))
+    return reduced(weighed(who, losses, weight), reduction)
 
 
 def _classes(who: str, scores: Any, target: Any, ignore_index: int | None) -> tuple[Any, Any, Any]:
@@ -116,19 +120,43 @@ def _check_classes(who: str, numbers: Any, count: int, ignore_index: int | None)
 
 
 @in_single
-def _average(losses: Any, counted: Any, reduction: str) -> Any:
-    """The reduced losses of the valid samples; those of the others are 0."""
-    if counted is None:
+def _average(losses: Any, counted: Any, reduction: str, shares: Any = None) -> Any:
+    """The reduced losses of the valid samples; those of the others are 0.
+
+    The mean is over the ``shares``, the weights of the samples, where there are any.
+    """
+    if counted is None and shares is None:
         return reduced(losses, reduction)
-    losses = OPS["where"](counted, losses, 0.0)
+    if counted is not None:
+        losses = OPS["where"](counted, losses, 0.0)
     if reduction != "mean":
         return reduced(losses, reduction)
-    return OPS["sum"](losses) / namespace_of(counted).sum(counted).astype(losses.dtype)
+    if shares is None:
+        return OPS["sum"](losses) / namespace_of(counted).sum(counted).astype(losses.dtype)
+    if counted is not None:
+        shares = OPS["where"](counted, shares, 0.0)
+    return OPS["sum"](losses) / OPS["sum"](shares)
+
+
+def _class_weights(who: str, weight: Any, scores: Any, axis: int = -1) -> Any:
+    """The weights of classes as a Tensor beside the scores; ShapeError for another number."""
+    if weight is None:
+        return None
+    if not hasattr(weight, "shape"):
+        weight = as_tensor(weight, device=scores.device, dtype=scores.dtype)
+    weight = as_tensor(weight)
+    if weight.shape != (scores.shape[axis],):
+        raise ShapeError(
+            f"{who}: weight must have one number for each of {scores.shape[axis]} classes, got "
+            f"shape {weight.shape}"
+        )
+    return weight
 
 
 def cross_entropy(
     logits: Any,
     target: Any,
+    weight: Any = None,
     *,
     ignore_index: int | None = None,
     reduction: str = "mean",
@@ -139,8 +167,10 @@ def cross_entropy(
     ``logits`` is (samples, classes), (samples, classes, d1, ...) or (classes,). ``target`` is
     class numbers of any integer dtype, of the shape of the logits without the axis of classes;
     or probabilities, of the shape of the logits. With ``label_smoothing`` ε the target is mixed
-    with a uniform one, (1 - ε) to ε (Szegedy et al., 2016). Samples of the class
-    ``ignore_index`` are ignored; its default in PyTorch is -100, here None.
+    with a uniform one, (1 - ε) to ε (Szegedy et al., 2016). ``weight`` has a factor for each class,
+    of its samples' losses; "mean" is then over the weights of the samples, or over the samples
+    where the target is probabilities, as in PyTorch. Samples of the class ``ignore_index`` are
+    ignored; its default in PyTorch is -100, here None.
 
     ShapeError, DTypeError, DeviceError for a target that does not fit, ValueError for another
     ``reduction`` and for a class number that is out of range. Class numbers on a GPU are checked
@@ -163,15 +193,27 @@ def cross_entropy(
         if listed.dtype.kind == "f":
             target = beside(listed.astype(logits.dtype), logits.data, asked=True)
     if getattr(target, "dtype", np.dtype("O")).kind == "f":
-        return _of_probabilities(logits, target, ignore_index, reduction, label_smoothing)
+        return _of_probabilities(logits, target, weight, ignore_index, reduction, label_smoothing)
     scores, classes, counted = _classes(who, logits, target, ignore_index)
-    if counted is None and not smoothed:
+    if counted is None and not smoothed and weight is None:
         return OPS["class_cross_entropy"](scores, classes, reduction=reduction)
     losses = OPS["class_cross_entropy"](scores, classes, reduction="none")
+    weight = _class_weights(who, weight, scores)
+    shares = None if weight is None else weight[classes]
+    if shares is not None:
+        losses = losses * shares
     if smoothed:
-        uniform = OPS["logsumexp"](scores, axis=-1) - OPS["mean"](scores, axis=-1)
+        uniform = _of_all_classes(scores, weight)
         losses = (1.0 - label_smoothing) * losses + label_smoothing * uniform
-    return _average(losses, counted, reduction)
+    return _average(losses, counted, reduction, shares)
+
+
+@in_single
+def _of_all_classes(scores: Any, weight: Any) -> Any:
+    """The cross-entropy of a uniform target: the mean over the classes, each with its weight."""
+    if weight is None:
+        return OPS["logsumexp"](scores, axis=-1) - OPS["mean"](scores, axis=-1)
+    return -OPS["mean"](weight * OPS["log_softmax"](scores, axis=-1), axis=-1)
 
 
 def _is_smoothed(smoothing: Any) -> bool:
@@ -186,7 +228,12 @@ def _is_smoothed(smoothing: Any) -> bool:
 
 
 def _of_probabilities(
-    logits: Any, target: Any, ignore_index: int | None, reduction: str, smoothing: Any
+    logits: Any,
+    target: Any,
+    weight: Any,
+    ignore_index: int | None,
+    reduction: str,
+    smoothing: Any,
 ) -> Tensor:
     """The cross-entropy of a distribution over the classes for each sample."""
     if logits.shape != target.shape or not logits.shape:
@@ -205,6 +252,9 @@ def _of_probabilities(
     if _is_smoothed(smoothing):
         target = (1.0 - smoothing) * target + smoothing / logits.shape[axis]
     logs = OPS["log_softmax"](logits, axis=axis)
+    weight = _class_weights("cross_entropy", weight, logits, axis)
+    if weight is not None:
+        target = target * along_axis(weight, axis, logits.ndim)
     # 0 · log 0 is 0, also for a logit of -inf.
     return reduced(-OPS["sum"](OPS["weighted"](target, logs), axis=axis), reduction)
 
@@ -212,13 +262,15 @@ def _of_probabilities(
 def nll_loss(
     log_probabilities: Any,
     target: Any,
+    weight: Any = None,
     *,
     ignore_index: int | None = None,
     reduction: str = "mean",
 ) -> Tensor:
     """-log_probabilities of the target's class: cross_entropy of results of log_softmax.
 
-    Layouts, ``ignore_index`` and errors are those of `cross_entropy`, for class numbers.
+    Layouts, ``weight``, ``ignore_index`` and errors are those of `cross_entropy`, for class
+    numbers.
 
     >>> import gpugrad as gg
     >>> gg.nn.functional.nll_loss(gg.tensor([[-1.0, -2.0]]), [1]).item()
@@ -236,11 +288,13 @@ def nll_loss(
     losses = -OPS["sum"](OPS["where"](chosen, scores, 0.0), axis=-1)
     if xp.waits:
         losses = losses * one_or_nan(xp, classes, scores)
-    return _average(losses, counted, reduction)
+    weight = _class_weights("nll_loss", weight, scores)
+    shares = None if weight is None else weight[classes]
+    return _average(losses if shares is None else losses * shares, counted, reduction, shares)
 
 
 class CrossEntropyLoss(Module):
-    """``cross_entropy``: -log softmax of the target's class.
+    """``cross_entropy``: -log softmax of the target's class; a ``weight`` Tensor is a buffer.
 
     >>> import gpugrad as gg
     >>> round(gg.nn.CrossEntropyLoss()(gg.zeros((2, 4)), [0, 3]).item(), 4)
@@ -251,11 +305,13 @@ class CrossEntropyLoss(Module):
 
     def __init__(
         self,
+        weight: Any = None,
         *,
         ignore_index: int | None = None,
         reduction: str = "mean",
         label_smoothing: float = 0.0,
     ) -> None:
+        self.weight = weight
         self.ignore_index = ignore_index
         self.reduction = reduction
         self.label_smoothing = label_smoothing
@@ -264,6 +320,7 @@ class CrossEntropyLoss(Module):
         return cross_entropy(
             logits,
             target,
+            self.weight,
             ignore_index=self.ignore_index,
             reduction=self.reduction,
             label_smoothing=self.label_smoothing,
@@ -275,26 +332,36 @@ class NLLLoss(Module):
 
     _shown = ("ignore_index", "reduction")
 
-    def __init__(self, *, ignore_index: int | None = None, reduction: str = "mean") -> None:
+    def __init__(
+        self, weight: Any = None, *, ignore_index: int | None = None, reduction: str = "mean"
+    ) -> None:
+        self.weight = weight
         self.ignore_index = ignore_index
         self.reduction = reduction
 
     def forward(self, log_probabilities: Any, target: Any) -> Tensor:
         return nll_loss(
-            log_probabilities, target, ignore_index=self.ignore_index, reduction=self.reduction
+            log_probabilities,
+            target,
+            self.weight,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
         )
 
 
 class BCEWithLogitsLoss(Module):
-    """``binary_cross_entropy_with_logits``; a ``pos_weight`` that is a Tensor is a buffer."""
+    """``binary_cross_entropy_with_logits``; weights that are Tensors are buffers."""
 
     _shown = ("reduction",)
 
-    def __init__(self, *, pos_weight: Any = None, reduction: str = "mean") -> None:
+    def __init__(
+        self, weight: Any = None, *, pos_weight: Any = None, reduction: str = "mean"
+    ) -> None:
+        self.weight = weight
         self.pos_weight = pos_weight
         self.reduction = reduction
 
     def forward(self, logits: Any, target: Any) -> Tensor:
         return binary_cross_entropy_with_logits(
-            logits, target, pos_weight=self.pos_weight, reduction=self.reduction
+            logits, target, self.weight, pos_weight=self.pos_weight, reduction=self.reduction
         )

@@ -20,10 +20,10 @@ from gpugrad.nn.parameter import Parameter
 from gpugrad.random import Generator
 from gpugrad.tensor import OPS, Tensor, arange, as_tensor, asarray, empty
 
-__all__ = ["Embedding", "embedding", "one_hot"]
+__all__ = ["Embedding", "check_range", "embedding", "one_hot", "whole_numbers"]
 
 
-def _whole(who: str, numbers: Any) -> Tensor:
+def whole_numbers(who: str, numbers: Any) -> Tensor:
     """Whole numbers as a Tensor, lists on the host; DTypeError for others."""
     if not hasattr(numbers, "shape"):
         array = np.asarray(numbers)
@@ -37,7 +37,7 @@ def _whole(who: str, numbers: Any) -> Tensor:
     return numbers
 
 
-def _check_range(who: str, numbers: Tensor, count: int, what: str) -> None:
+def check_range(who: str, numbers: Tensor, count: int, what: str) -> None:
     """IndexingError for a number that is not from 0 to count - 1, where that takes no waiting."""
     if not numbers.size or (namespace_of(numbers._array).waits and not is_debugging()):
         return
@@ -75,8 +75,8 @@ def embedding(
     _check_options(who, scale_grad_by_freq, sparse)
     if weight.ndim != 2:
         raise ShapeError(f"{who}: weight must be (count, width), got shape {weight.shape}")
-    numbers = _whole(who, numbers)
-    _check_range(who, numbers, weight.shape[0], "numbers of rows")
+    numbers = whole_numbers(who, numbers)
+    check_range(who, numbers, weight.shape[0], "numbers of rows")
     if numbers.device.kind == "cpu":
         numbers = numbers.to(weight.device)
     padding_idx = check_padding(who, padding_idx, weight.shape[0])
@@ -236,13 +236,13 @@ def one_hot(numbers: Any, num_classes: int = -1) -> Tensor:
     [[1, 0, 0], [0, 0, 1]]
     """
     listed = not hasattr(numbers, "shape")
-    numbers = _whole("one_hot", numbers)
+    numbers = whole_numbers("one_hot", numbers)
     if num_classes == -1:
         if not numbers.size:
             raise ValueError("one_hot: no numbers, so no largest one; pass num_classes")
         num_classes = int(numbers.max().item()) + 1
     num_classes = check_size("one_hot", "num_classes", num_classes)
-    _check_range("one_hot", numbers, num_classes, "numbers of classes")
+    check_range("one_hot", numbers, num_classes, "numbers of classes")
     numbers = asarray(numbers.data) if listed else numbers  # to the default device
     places = arange(num_classes, dtype="int64", device=numbers.device)
     chosen: Tensor = (expand_dims(numbers, -1) == places).astype("int64")

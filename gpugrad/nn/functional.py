@@ -25,8 +25,18 @@ from gpugrad.nn.dropout import dropout
 from gpugrad.nn.embedding import embedding, one_hot
 from gpugrad.nn.folding import fold, pixel_shuffle, pixel_unshuffle, unfold
 from gpugrad.nn.gates import glu, gumbel_softmax, prelu, rrelu, softmin
+from gpugrad.nn.likelihoods import binary_cross_entropy, gaussian_nll_loss, kl_div, poisson_nll_loss
 from gpugrad.nn.linear import linear
-from gpugrad.nn.losses import huber_loss, l1_loss, mse_loss
+from gpugrad.nn.losses import huber_loss, l1_loss, mse_loss, smooth_l1_loss
+from gpugrad.nn.margins import (
+    cosine_embedding_loss,
+    hinge_embedding_loss,
+    margin_ranking_loss,
+    multi_margin_loss,
+    multilabel_soft_margin_loss,
+    soft_margin_loss,
+    triplet_margin_loss,
+)
 from gpugrad.nn.normalization import group_norm, layer_norm, rms_norm
 from gpugrad.nn.padding import pad
 from gpugrad.nn.pooling import (
@@ -47,14 +57,16 @@ globals().update(FUNCTIONS)
 __all__ = [  # noqa: PLE0604  names of the table
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d",
     "adaptive_max_pool2d", "adaptive_max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d",
-    "batch_norm", "bilinear", "binary_cross_entropy_with_logits", "conv1d", "conv2d", "conv3d",
-    "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "cosine_similarity",
-    "cross_entropy", "dropout", "embedding", "fold", "glu", "group_norm", "gumbel_softmax",
-    "huber_loss", "instance_norm", "interpolate", "l1_loss", "layer_norm", "linear", "max_pool1d",
-    "max_pool2d", "max_pool3d", "mse_loss", "nll_loss", "normalize", "one_hot", "pad",
-    "pairwise_distance", "pixel_shuffle", "pixel_unshuffle", "prelu", "rms_norm",
-    "rotary_embedding", "rrelu", "scaled_dot_product_attention", "sinusoidal_positions", "softmin",
-    "unfold", *FUNCTIONS,
+    "batch_norm", "bilinear", "binary_cross_entropy", "binary_cross_entropy_with_logits", "conv1d",
+    "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
+    "cosine_embedding_loss", "cosine_similarity", "cross_entropy", "dropout", "embedding", "fold",
+    "gaussian_nll_loss", "glu", "group_norm", "gumbel_softmax", "hinge_embedding_loss",
+    "huber_loss", "instance_norm", "interpolate", "kl_div", "l1_loss", "layer_norm", "linear",
+    "margin_ranking_loss", "max_pool1d", "max_pool2d", "max_pool3d", "mse_loss",
+    "multi_margin_loss", "multilabel_soft_margin_loss", "nll_loss", "normalize", "one_hot", "pad",
+    "pairwise_distance", "pixel_shuffle", "pixel_unshuffle", "poisson_nll_loss", "prelu",
+    "rms_norm", "rotary_embedding", "rrelu", "scaled_dot_product_attention", "sinusoidal_positions",
+    "smooth_l1_loss", "soft_margin_loss", "softmin", "triplet_margin_loss", "unfold", *FUNCTIONS,
 ]  # fmt: skip
 
 

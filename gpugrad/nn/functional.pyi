@@ -46,8 +46,18 @@ from gpugrad.nn.dropout import dropout
 from gpugrad.nn.embedding import embedding, one_hot
 from gpugrad.nn.folding import fold, pixel_shuffle, pixel_unshuffle, unfold
 from gpugrad.nn.gates import glu, gumbel_softmax, prelu, rrelu, softmin
+from gpugrad.nn.likelihoods import binary_cross_entropy, gaussian_nll_loss, kl_div, poisson_nll_loss
 from gpugrad.nn.linear import linear
-from gpugrad.nn.losses import huber_loss, l1_loss, mse_loss
+from gpugrad.nn.losses import huber_loss, l1_loss, mse_loss, smooth_l1_loss
+from gpugrad.nn.margins import (
+    cosine_embedding_loss,
+    hinge_embedding_loss,
+    margin_ranking_loss,
+    multi_margin_loss,
+    multilabel_soft_margin_loss,
+    soft_margin_loss,
+    triplet_margin_loss,
+)
 from gpugrad.nn.normalization import group_norm, layer_norm, rms_norm
 from gpugrad.nn.padding import pad
 from gpugrad.nn.pooling import (
@@ -74,6 +84,7 @@ __all__ = [
     "avg_pool3d",
     "batch_norm",
     "bilinear",
+    "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "celu",
     "conv1d",
@@ -82,12 +93,14 @@ __all__ = [
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",
+    "cosine_embedding_loss",
     "cosine_similarity",
     "cross_entropy",
     "dropout",
     "elu",
     "embedding",
     "fold",
+    "gaussian_nll_loss",
     "gelu",
     "glu",
     "group_norm",
@@ -96,20 +109,25 @@ __all__ = [
     "hardsigmoid",
     "hardswish",
     "hardtanh",
+    "hinge_embedding_loss",
     "huber_loss",
     "instance_norm",
     "interpolate",
+    "kl_div",
     "l1_loss",
     "layer_norm",
     "leaky_relu",
     "linear",
     "log_softmax",
     "logsigmoid",
+    "margin_ranking_loss",
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
     "mish",
     "mse_loss",
+    "multi_margin_loss",
+    "multilabel_soft_margin_loss",
     "nll_loss",
     "normalize",
     "one_hot",
@@ -117,6 +135,7 @@ __all__ = [
     "pairwise_distance",
     "pixel_shuffle",
     "pixel_unshuffle",
+    "poisson_nll_loss",
     "prelu",
     "relu",
     "relu6",
@@ -128,6 +147,8 @@ __all__ = [
     "sigmoid",
     "silu",
     "sinusoidal_positions",
+    "smooth_l1_loss",
+    "soft_margin_loss",
     "softmax",
     "softmin",
     "softplus",
@@ -136,5 +157,6 @@ __all__ = [
     "tanh",
     "tanhshrink",
     "threshold",
+    "triplet_margin_loss",
     "unfold",
 ]

@@ -12,7 +12,10 @@ from gpugrad.functions.operands import floating, together
 from gpugrad.nn.module import Module
 from gpugrad.tensor import OPS, Tensor, as_tensor
 
-__all__ = ["HuberLoss", "L1Loss", "MSELoss", "huber_loss", "l1_loss", "mse_loss"]
+__all__ = [
+    "HuberLoss", "L1Loss", "MSELoss", "SmoothL1Loss", "huber_loss", "l1_loss", "mse_loss",
+    "smooth_l1_loss",
+]  # fmt: skip
 
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -61,6 +64,27 @@ def reduced(losses: Any, reduction: str) -> Any:
     if reduction == "mean":
         return OPS["mean"](losses)
     return OPS["sum"](losses) if reduction == "sum" else losses
+
+
+def factors(who: str, name: str, weight: Any, x: Tensor) -> Any:
+    """A number or an array that broadcasts to x, beside it; ShapeError where it does not."""
+    if isinstance(weight, list | tuple):
+        weight = as_tensor(weight, device=x.device, dtype=x.dtype)
+    shape = getattr(weight, "shape", ())
+    if len(shape) > x.ndim or any(
+        n not in (1, m) for n, m in zip(reversed(shape), reversed(x.shape))
+    ):
+        raise ShapeError(
+            f"{who}: {name} of shape {shape} does not broadcast to logits of shape {x.shape}"
+            if name == "pos_weight"
+            else f"{who}: {name} of shape {shape} does not broadcast to losses of shape {x.shape}"
+        )
+    return weight
+
+
+def weighed(who: str, losses: Any, weight: Any) -> Any:
+    """The losses times a weight that broadcasts to them, or None."""
+    return losses if weight is None else losses * factors(who, "weight", weight, losses)
 
 
 def mse_loss(prediction: Any, target: Any, reduction: str = "mean") -> Tensor:
@@ -120,6 +144,31 @@ def huber_loss(prediction: Any, target: Any, reduction: str = "mean", delta: flo
     return reduced(losses, reduction)
 
 
+def smooth_l1_loss(
+    prediction: Any, target: Any, reduction: str = "mean", beta: float = 1.0
+) -> Tensor:
+    """The absolute error, and below ``beta`` a parabola: ½d²/beta for |d| < beta, else |d| - ½beta.
+
+    `huber_loss` divided by its delta. Both have one shape; ShapeError otherwise, ValueError for a
+    negative beta or another ``reduction``.
+
+    >>> import gpugrad as gg
+    >>> gg.nn.functional.smooth_l1_loss(gg.tensor([1.0, 3.0]), gg.zeros(2), "none", 2.0).tolist()
+    [0.25, 2.0]
+    """
+    check_reduction("smooth_l1_loss", reduction)
+    if not beta >= 0:
+        raise ValueError(f"smooth_l1_loss: beta must not be negative, got {beta!r}")
+    prediction, target = operand_pair("smooth_l1_loss", prediction, target)
+    d: Any = prediction - target
+    check_real("smooth_l1_loss", d)
+    size = OPS["abs"](d)
+    if beta == 0:
+        return reduced(size, reduction)
+    losses = OPS["where"](size < beta, d * d * (0.5 / beta), size - 0.5 * beta)
+    return reduced(losses, reduction)
+
+
 class MSELoss(Module):
     """``mse_loss``: the squared error.
 
@@ -160,3 +209,16 @@ class HuberLoss(Module):
 
     def forward(self, prediction: Any, target: Any) -> Tensor:
         return huber_loss(prediction, target, self.reduction, self.delta)
+
+
+class SmoothL1Loss(Module):
+    """``smooth_l1_loss``: a parabola below ``beta``, and the absolute error beyond."""
+
+    _shown = ("reduction", "beta")
+
+    def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
+        self.reduction = reduction
+        self.beta = beta
+
+    def forward(self, prediction: Any, target: Any) -> Tensor:
+        return smooth_l1_loss(prediction, target, self.reduction, self.beta)

@@ -117,3 +117,26 @@ op("class_cross_entropy", _cross_entropy,
             Sample((4, 3), TARGET, reduction="none")],
    operands="real whole", public="", shown="cross_entropy",
    doc="-log softmax(logits)[target] along the last axis; target holds class numbers.")  # fmt: skip
+
+
+# ---------------------------------------------------------------- of probabilities
+
+LOWEST = -100.0  # what the logarithm of 0 counts as, as in PyTorch
+NARROWEST = 1e-12  # what p (1 - p) counts as at least, likewise
+
+
+def _bce(xp: Any, p: Any, target: Any, /) -> Any:
+    refuse_complex(p)
+    success, failure = xp.maximum(xp.log(p), LOWEST), xp.maximum(xp.log1p(-p), LOWEST)
+    return (target - 1) * failure - target * success
+
+
+# fmt: off
+op("bce", _bce,
+   vjp=[lambda xp, g, y, p, target: g * (p - target) / xp.maximum((1 - p) * p, NARROWEST),
+        lambda xp, g, y, p, target: g * (
+            xp.maximum(xp.log1p(-p), LOWEST) - xp.maximum(xp.log(p), LOWEST))],
+   saves=("p target", "p"), **REAL, domain=(0.2, 0.8), public="", shown="binary_cross_entropy",
+   doc="-(target * log(p) + (1 - target) * log(1 - p)), where the logarithms are at least -100 and "
+       "the derivative divides by 1e-12 at least.")
+# fmt: on
