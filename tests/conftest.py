@@ -9,12 +9,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from devices import DEVICES
+from turns import pytest_runtestloop
 
 import gpugrad as gg
 from gpugrad.backend import cuda, probe
 from gpugrad.backend.namespace import FORMULAS, NAMESPACES
 from gpugrad.engine.op import Op
 from gpugrad.engine.record import bind
+
+__all__ = ["pytest_runtestloop"]  # pytest finds it here
 
 
 def pytest_collection_modifyitems(items):

@@ -6,9 +6,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from repository import ROOT
+from turns import Turns
 
 BASH = shutil.which("bash")
 COMMANDS = ("ci/test", "ci/demo", "ci/gpu", "ci/array-api", ".ci/run")
@@ -100,6 +102,47 @@ def test_shards_are_all_tests_once() -> None:
     shards = [collected("0/2"), collected("1/2")]
     assert abs(len(shards[0]) - len(shards[1])) <= 1
     assert sorted(shards[0] + shards[1]) == sorted(collected(""))
+
+
+SHARED = """
+import pytest
+
+@pytest.mark.parametrize("number", range(50))
+def test_one(number):
+    with open("ran", "a") as file:
+        print(number, file=file)
+    assert number != 7
+"""
+
+
+def test_processes_take_all_tests_once_and_say_what_failed(tmp_path: Path) -> None:
+    (tmp_path / "test_shared.py").write_text(SHARED, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "ci/pytest_jobs.py"), "2", "-q", "-p", "turns"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "tests/helpers")},
+        check=False,
+    )
+    ran = (tmp_path / "ran").read_text(encoding="utf-8").split()
+    assert sorted(map(int, ran)) == list(range(50))
+    assert sum(map(int, re.findall(r"(\d+) passed", done.stdout))) == 49
+    assert len(re.findall(r" in [\d.]+s\b", done.stdout)) == 2
+    assert "FAILED test_shared.py::test_one[7]" in done.stdout
+    assert done.returncode == 1
+
+
+def test_a_process_ends_when_another_was_told_to_stop_or_has_other_tests(tmp_path: Path) -> None:
+    items = [SimpleNamespace(nodeid=str(number)) for number in range(50)]
+    turns = tmp_path / "turns"
+    turns.touch()
+    one, two = Turns(turns, items), Turns(turns, items)
+    assert [one.take(5), two.take(1)] == [items[:5], items[5:6]]
+    one.end()
+    assert list(two) == []
+    with pytest.raises(pytest.UsageError, match="collected others"):
+        Turns(turns, items[1:]).take(1)
 
 
 def test_gpu_run_refuses_an_old_python(bare: Path) -> None:

@@ -1,6 +1,9 @@
 """Fixtures of the driver's tests. CuPy is imported in them: other tests want it not to be."""
 
 import pytest
+from turns import pytest_runtestloop
+
+__all__ = ["pytest_runtestloop"]  # pytest finds it here
 
 
 @pytest.fixture
