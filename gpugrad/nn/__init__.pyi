@@ -25,16 +25,24 @@ from gpugrad.nn.batch_norm import (
     InstanceNorm3d,
 )
 from gpugrad.nn.bilinear import Bilinear
-from gpugrad.nn.containers import MLP, Flatten, Sequential
+from gpugrad.nn.containers import MLP, Flatten, Sequential, Unflatten
 from gpugrad.nn.convolution import Conv1d, Conv2d, Conv3d
 from gpugrad.nn.cross_entropy import BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
 from gpugrad.nn.distances import CosineSimilarity, PairwiseDistance
-from gpugrad.nn.dropout import Dropout
+from gpugrad.nn.dropout import (
+    AlphaDropout,
+    Dropout,
+    Dropout1d,
+    Dropout2d,
+    Dropout3d,
+    FeatureAlphaDropout,
+)
 from gpugrad.nn.embedding import Embedding
 from gpugrad.nn.folding import Fold, PixelShuffle, PixelUnshuffle, Unfold
 from gpugrad.nn.gates import GLU, PReLU, RReLU, Softmax2d, Softmin
 from gpugrad.nn.likelihoods import BCELoss, GaussianNLLLoss, KLDivLoss, PoissonNLLLoss
 from gpugrad.nn.linear import Linear
+from gpugrad.nn.lists import ModuleDict, ModuleList, ParameterDict, ParameterList
 from gpugrad.nn.losses import HuberLoss, L1Loss, MSELoss, SmoothL1Loss
 from gpugrad.nn.margins import (
     CosineEmbeddingLoss,
@@ -72,6 +80,7 @@ __all__ = [
     "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
     "AdaptiveMaxPool3d",
+    "AlphaDropout",
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",
@@ -91,7 +100,11 @@ __all__ = [
     "CosineSimilarity",
     "CrossEntropyLoss",
     "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Dropout3d",
     "Embedding",
+    "FeatureAlphaDropout",
     "Flatten",
     "Fold",
     "GRUCell",
@@ -122,6 +135,8 @@ __all__ = [
     "MaxPool3d",
     "Mish",
     "Module",
+    "ModuleDict",
+    "ModuleList",
     "MultiLabelSoftMarginLoss",
     "MultiMarginLoss",
     "MultiheadAttention",
@@ -129,6 +144,8 @@ __all__ = [
     "PReLU",
     "PairwiseDistance",
     "Parameter",
+    "ParameterDict",
+    "ParameterList",
     "PixelShuffle",
     "PixelUnshuffle",
     "PoissonNLLLoss",
@@ -156,6 +173,7 @@ __all__ = [
     "TransformerEncoder",
     "TransformerEncoderLayer",
     "TripletMarginLoss",
+    "Unflatten",
     "Unfold",
     "Upsample",
     "UpsamplingBilinear2d",

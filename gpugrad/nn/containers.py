@@ -1,9 +1,9 @@
-"""Containers: `Sequential`, `MLP` and `Flatten`.
+"""Containers: `Sequential`, `MLP`, `Flatten` and `Unflatten`.
 
 Imports `activations`, `linear`, `module` and random.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -14,14 +14,15 @@ from gpugrad.nn.module import Module
 from gpugrad.random import Generator
 from gpugrad.tensor import Tensor, as_tensor
 
-__all__ = ["MLP", "Flatten", "Sequential"]
+__all__ = ["MLP", "Flatten", "Sequential", "Unflatten"]
 
 
 class Sequential(Module):
     """Modules, or functions of one argument, applied one after the other.
 
     It can be indexed, sliced (to a Sequential of the same modules) and iterated, and has a
-    length; ``append`` adds a module. The list is ``layers``.
+    length; ``append``, ``extend`` and ``insert`` add modules. The list is ``layers``. A dict gives
+    the layers names, which are attributes and stand in the names of parameters: "first.weight".
 
     >>> import gpugrad as gg
     >>> model = gg.nn.Sequential(gg.nn.Linear(2, 3), gg.tanh, gg.nn.Linear(3, 1))
@@ -31,24 +32,72 @@ class Sequential(Module):
     (4, 1)
     """
 
-    def __init__(self, *layers: Callable[..., Any]) -> None:
+    _names: Sequence[str] = ()
+
+    def __init__(self, *layers: Any) -> None:
         if len(layers) == 1 and isinstance(layers[0], list | tuple):
             raise DTypeError(
                 "Sequential: expected layers, got one list of them. Write Sequential(*layers)"
             )
         self.layers: list[Callable[..., Any]] = []
+        if len(layers) == 1 and isinstance(layers[0], dict):
+            self._names = self._checked_names(layers[0])
+            layers = tuple(layers[0].values())
         for layer in layers:
             self.append(layer)
 
+    @staticmethod
+    def _checked_names(layers: dict[Any, Any]) -> list[str]:
+        for name in layers:
+            if not isinstance(name, str) or not name or "." in name or hasattr(Sequential, name):
+                raise ValueError(
+                    "Sequential: a name of a layer is a text without dots, and no method of "
+                    f"Sequential; got {name!r}"
+                )
+        return list(layers)
+
+    def _named_layers(self) -> Iterator[tuple[str, Callable[..., Any]]]:
+        """The layers with their names, which are their numbers where they have none."""
+        for index, layer in enumerate(self.layers):
+            yield self._names[index] if index < len(self._names) else str(index), layer
+
     def append(self, layer: Callable[..., Any]) -> "Sequential":
         """Add a module at the end; returns the Sequential itself."""
+        self.layers.append(self._checked(layer))
+        return self
+
+    def extend(self, layers: Iterable[Callable[..., Any]]) -> "Sequential":
+        """Add several modules at the end; returns the Sequential itself."""
+        self.layers.extend([self._checked(layer) for layer in layers])
+        return self
+
+    def insert(self, index: int, layer: Callable[..., Any]) -> "Sequential":
+        """Add a module before the one of this number; returns the Sequential itself."""
+        self._without_names("insert")
+        self.layers.insert(index, self._checked(layer))
+        return self
+
+    def pop(self, index: int = -1) -> Callable[..., Any]:
+        """Take a module out, by default the last."""
+        self._without_names("pop")
+        return self.layers.pop(index)
+
+    def _without_names(self, method: str) -> None:
+        if self._names:
+            raise ValueError(
+                f"Sequential: {method} would move the names of the layers. Make a new Sequential "
+                "of a dict"
+            )
+
+    @staticmethod
+    def _checked(layer: Any) -> Callable[..., Any]:
         if isinstance(layer, type) or not callable(layer):
             hint = f". Did you mean {layer.__name__}(...)?" if isinstance(layer, type) else ""
             raise DTypeError(
                 f"Sequential: expected a Module or a function of one argument, got {layer!r}{hint}"
             )
-        self.layers.append(layer)
-        return self
+        function: Callable[..., Any] = layer
+        return function
 
     def forward(self, x: Any) -> Any:
         layers = self.layers
@@ -63,19 +112,36 @@ class Sequential(Module):
         """The layers named by their numbers: "0.weight", as in PyTorch."""
         for name, value in vars(self).items():
             if name == "layers":
-                for index, layer in enumerate(value):
-                    yield str(index), layer
+                yield from self._named_layers()
             else:
                 yield name, value
 
     def _repr_parts(self) -> Iterator[tuple[str, Any]]:
         """The layers, including functions."""
-        return ((str(index), layer) for index, layer in enumerate(self.layers))
+        return self._named_layers()
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return Sequential(*self.layers[index])
+            return (
+                Sequential(dict(list(self._named_layers())[index]))
+                if self._names
+                else (Sequential(*self.layers[index]))
+            )
         return self.layers[index]
+
+    def __setitem__(self, index: int, layer: Callable[..., Any]) -> None:
+        self.layers[index] = self._checked(layer)
+
+    def __delitem__(self, index: Any) -> None:
+        self._without_names("del")
+        del self.layers[index]
+
+    def __getattr__(self, name: str) -> Any:
+        """A layer by its name; called for what is no attribute alone."""
+        names = vars(self).get("_names", ())
+        if name in names:
+            return self.layers[names.index(name)]
+        return object.__getattribute__(self, name)  # which raises the usual error
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -171,3 +237,34 @@ class Flatten(Module):
 
     def forward(self, x: Any) -> Tensor:
         return as_tensor(x).flatten(self.start_dim, self.end_dim)
+
+
+class Unflatten(Module):
+    """One axis cut into several: the inverse of `Flatten`.
+
+    ``unflattened_size`` is the sizes that the axis ``dim`` becomes, of which one may be -1: what is
+    left. ShapeError where they do not fit.
+
+    >>> import gpugrad as gg
+    >>> gg.nn.Unflatten(1, (3, 4, 4))(gg.ones((5, 48))).shape
+    (5, 3, 4, 4)
+    """
+
+    _shown = ("dim", "unflattened_size")
+
+    def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:
+        sizes = unflattened_size if isinstance(unflattened_size, list | tuple) else ()
+        if not sizes or not all(isinstance(n, int) and n >= -1 for n in sizes):
+            raise ShapeError(
+                "Unflatten: unflattened_size must be the sizes that the axis becomes, such as "
+                f"(3, 8, 8), got {unflattened_size!r}"
+            )
+        self.dim = dim
+        self.unflattened_size = tuple(sizes)
+
+    def forward(self, x: Any) -> Tensor:
+        x = as_tensor(x)
+        if not -x.ndim <= self.dim < x.ndim:
+            raise ShapeError(f"Unflatten: there is no axis {self.dim}, the shape is {x.shape}")
+        axis = self.dim % x.ndim
+        return x.reshape((*x.shape[:axis], *self.unflattened_size, *x.shape[axis + 1 :]))

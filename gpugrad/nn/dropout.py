@@ -1,14 +1,19 @@
-"""Dropout: `dropout` and `Dropout`. Imports `module` and random."""
+"""Dropout of elements, of whole channels, and alpha dropout. Imports `module` and random."""
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 from gpugrad import random
-from gpugrad.errors import DTypeError
+from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions import FUNCTIONS
 from gpugrad.nn.module import Module
 from gpugrad.tensor import Tensor, as_tensor
 
-__all__ = ["Dropout", "dropout"]
+__all__ = [
+    "AlphaDropout", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "FeatureAlphaDropout",
+    "alpha_dropout", "dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout",
+]  # fmt: skip
 
 
 def check_probability(who: str, p: Any) -> float:
@@ -43,8 +48,107 @@ def dropout(
     x = as_tensor(x)
     if not training or p == 0.0:
         return x
-    mask = random.bernoulli(1.0 - p, x.shape, device=x.device, generator=generator)
-    return FUNCTIONS["where"](mask, x * (1.0 / (1.0 - p)) if p < 1.0 else x, 0)
+    return _dropped(x, p, x.shape, generator)
+
+
+def _dropped(x: Tensor, p: float, shape: tuple[int, ...], generator: Any) -> Tensor:
+    """x with zeros where a mask, of a shape that broadcasts to x, drops it, and else scaled up."""
+    mask = random.bernoulli(1.0 - p, shape, device=x.device, generator=generator)
+    dropped: Tensor = FUNCTIONS["where"](mask, x * (1.0 / (1.0 - p)) if p < 1.0 else x, 0)
+    return dropped
+
+
+def _of_channels(
+    who: str, x: Any, p: Any, training: bool, positions: int, generator: Any
+) -> Tensor:
+    """Whole channels set to 0: x is (batch, channels, *positions), or without the batch."""
+    p = check_probability(who, p)
+    x = as_tensor(x)
+    if x.ndim not in (positions + 1, positions + 2):
+        raise ShapeError(
+            f"{who}: expected (batch, channels, {', '.join(['length'] * positions)}), or without "
+            f"the batch, got shape {x.shape}"
+        )
+    if not training or p == 0.0:
+        return x
+    return _dropped(x, p, (*x.shape[:-positions], *(1,) * positions), generator)
+
+
+def dropout1d(
+    x: Any, p: float = 0.5, training: bool = True, *, generator: random.Generator | None = None
+) -> Tensor:
+    """Each channel of (batch, channels, length) set to 0 with probability ``p`` as a whole.
+
+    As `dropout`, else. A single sample may come without the batch. ShapeError for other numbers of
+    axes (Tompson et al., 2015).
+
+    >>> import gpugrad as gg
+    >>> y = gg.nn.functional.dropout1d(gg.ones((2, 3, 4)))
+    >>> bool((y.min(axis=-1) == y.max(axis=-1)).all())
+    True
+    """
+    return _of_channels("dropout1d", x, p, training, 1, generator)
+
+
+def dropout2d(
+    x: Any, p: float = 0.5, training: bool = True, *, generator: random.Generator | None = None
+) -> Tensor:
+    """`dropout1d` for images: (batch, channels, height, width)."""
+    return _of_channels("dropout2d", x, p, training, 2, generator)
+
+
+def dropout3d(
+    x: Any, p: float = 0.5, training: bool = True, *, generator: random.Generator | None = None
+) -> Tensor:
+    """`dropout1d` for volumes: (batch, channels, depth, height, width)."""
+    return _of_channels("dropout3d", x, p, training, 3, generator)
+
+
+SATURATED = -1.7580993408473766  # what selu goes to: -1.0507 * 1.6733
+
+
+def _alpha_dropped(x: Tensor, p: float, shape: tuple[int, ...], generator: Any) -> Tensor:
+    if p == 1.0:
+        return x * 0.0
+    mask = random.bernoulli(1.0 - p, shape, device=x.device, generator=generator)
+    # A scale and a shift that restore mean 0 and variance 1.
+    scale = 1.0 / math.sqrt((SATURATED**2 * p + 1.0) * (1.0 - p))
+    shift = -SATURATED * scale * p
+    moved: Tensor = FUNCTIONS["where"](mask, x * scale + shift, SATURATED * scale + shift)
+    return moved.astype(x.dtype) if moved.dtype != x.dtype else moved
+
+
+def alpha_dropout(
+    x: Any, p: float = 0.5, training: bool = False, *, generator: random.Generator | None = None
+) -> Tensor:
+    """Each element set to what selu goes to with probability ``p``, and all scaled and moved.
+
+    Of numbers with mean 0 and variance 1, as selu gives them, it preserves both (Klambauer et al.,
+    2017). x itself where ``training`` is false, the default as in PyTorch.
+
+    >>> import gpugrad as gg
+    >>> x = gg.random.normal(0, 1, 10000)
+    >>> y = gg.nn.functional.alpha_dropout(x, 0.2, training=True)
+    >>> abs(y.mean().item()) < 0.1, abs(y.std().item() - 1) < 0.1
+    (True, True)
+    """
+    p = check_probability("alpha_dropout", p)
+    x = as_tensor(x)
+    return _alpha_dropped(x, p, x.shape, generator) if training and p else x
+
+
+def feature_alpha_dropout(
+    x: Any, p: float = 0.5, training: bool = False, *, generator: random.Generator | None = None
+) -> Tensor:
+    """`alpha_dropout` of whole channels of (batch, channels, ...). ShapeError for fewer axes."""
+    p = check_probability("feature_alpha_dropout", p)
+    x = as_tensor(x)
+    if x.ndim < 2:
+        raise ShapeError(
+            f"feature_alpha_dropout: expected (batch, channels, ...), got shape {x.shape}"
+        )
+    shape = (*x.shape[:2], *(1,) * (x.ndim - 2))
+    return _alpha_dropped(x, p, shape, generator) if training and p else x
 
 
 class Dropout(Module):
@@ -63,10 +167,46 @@ class Dropout(Module):
     """
 
     _shown = ("p",)
+    _function: Callable[..., Tensor] = staticmethod(dropout)
 
     def __init__(self, p: float = 0.5, *, generator: random.Generator | None = None) -> None:
-        self.p = check_probability("Dropout", p)
+        self.p = check_probability(type(self).__name__, p)
         self.generator = generator
 
     def forward(self, x: Any) -> Tensor:
-        return dropout(x, self.p, self.training, generator=self.generator)
+        return self._function(x, self.p, self.training, generator=self.generator)
+
+
+class Dropout1d(Dropout):
+    """``dropout1d``: whole channels of (batch, channels, length) set to 0 in training.
+
+    >>> import gpugrad as gg
+    >>> gg.nn.Dropout1d(0.2).eval()(gg.ones((1, 2, 2))).tolist()
+    [[[1.0, 1.0], [1.0, 1.0]]]
+    """
+
+    _function = staticmethod(dropout1d)
+
+
+class Dropout2d(Dropout):
+    """``dropout2d``: whole channels of (batch, channels, height, width) set to 0 in training."""
+
+    _function = staticmethod(dropout2d)
+
+
+class Dropout3d(Dropout):
+    """``dropout3d``: whole channels of volumes set to 0 in training."""
+
+    _function = staticmethod(dropout3d)
+
+
+class AlphaDropout(Dropout):
+    """``alpha_dropout`` in training, for networks of `SELU`: it preserves mean 0 and variance 1."""
+
+    _function = staticmethod(alpha_dropout)
+
+
+class FeatureAlphaDropout(Dropout):
+    """``feature_alpha_dropout`` in training: `AlphaDropout` of whole channels."""
+
+    _function = staticmethod(feature_alpha_dropout)

@@ -21,7 +21,14 @@ from gpugrad.nn.bilinear import bilinear
 from gpugrad.nn.convolution import conv1d, conv2d, conv3d
 from gpugrad.nn.cross_entropy import binary_cross_entropy_with_logits, cross_entropy, nll_loss
 from gpugrad.nn.distances import cosine_similarity, normalize, pairwise_distance
-from gpugrad.nn.dropout import dropout
+from gpugrad.nn.dropout import (
+    alpha_dropout,
+    dropout,
+    dropout1d,
+    dropout2d,
+    dropout3d,
+    feature_alpha_dropout,
+)
 from gpugrad.nn.embedding import embedding, one_hot
 from gpugrad.nn.folding import fold, pixel_shuffle, pixel_unshuffle, unfold
 from gpugrad.nn.gates import glu, gumbel_softmax, prelu, rrelu, softmin
@@ -56,17 +63,19 @@ globals().update(FUNCTIONS)
 
 __all__ = [  # noqa: PLE0604  names of the table
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d",
-    "adaptive_max_pool2d", "adaptive_max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d",
-    "batch_norm", "bilinear", "binary_cross_entropy", "binary_cross_entropy_with_logits", "conv1d",
-    "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
-    "cosine_embedding_loss", "cosine_similarity", "cross_entropy", "dropout", "embedding", "fold",
-    "gaussian_nll_loss", "glu", "group_norm", "gumbel_softmax", "hinge_embedding_loss",
-    "huber_loss", "instance_norm", "interpolate", "kl_div", "l1_loss", "layer_norm", "linear",
-    "margin_ranking_loss", "max_pool1d", "max_pool2d", "max_pool3d", "mse_loss",
-    "multi_margin_loss", "multilabel_soft_margin_loss", "nll_loss", "normalize", "one_hot", "pad",
-    "pairwise_distance", "pixel_shuffle", "pixel_unshuffle", "poisson_nll_loss", "prelu",
-    "rms_norm", "rotary_embedding", "rrelu", "scaled_dot_product_attention", "sinusoidal_positions",
-    "smooth_l1_loss", "soft_margin_loss", "softmin", "triplet_margin_loss", "unfold", *FUNCTIONS,
+    "adaptive_max_pool2d", "adaptive_max_pool3d", "alpha_dropout", "avg_pool1d", "avg_pool2d",
+    "avg_pool3d", "batch_norm", "bilinear", "binary_cross_entropy",
+    "binary_cross_entropy_with_logits", "conv1d", "conv2d", "conv3d", "conv_transpose1d",
+    "conv_transpose2d", "conv_transpose3d", "cosine_embedding_loss", "cosine_similarity",
+    "cross_entropy", "dropout", "dropout1d", "dropout2d", "dropout3d", "embedding",
+    "feature_alpha_dropout", "fold", "gaussian_nll_loss", "glu", "group_norm", "gumbel_softmax",
+    "hinge_embedding_loss", "huber_loss", "instance_norm", "interpolate", "kl_div", "l1_loss",
+    "layer_norm", "linear", "margin_ranking_loss", "max_pool1d", "max_pool2d", "max_pool3d",
+    "mse_loss", "multi_margin_loss", "multilabel_soft_margin_loss", "nll_loss", "normalize",
+    "one_hot", "pad", "pairwise_distance", "pixel_shuffle", "pixel_unshuffle", "poisson_nll_loss",
+    "prelu", "rms_norm", "rotary_embedding", "rrelu", "scaled_dot_product_attention",
+    "sinusoidal_positions", "smooth_l1_loss", "soft_margin_loss", "softmin", "triplet_margin_loss",
+    "unfold", *FUNCTIONS,
 ]  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from gpugrad.engine.interrupts import uninterrupted
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.dtypes import is_device
 from gpugrad.nn.parameter import Parameter
+from gpugrad.nn.registration import Registration
 from gpugrad.nn.traversal import direct_parts, is_buffer, is_parameter, parts
 from gpugrad.tensor import Tensor, as_tensor
 from gpugrad.tensor.hints import OF_MODULES, Foreign
@@ -24,7 +25,7 @@ class Loaded(NamedTuple):
     unexpected_keys: list[str]
 
 
-class Module:
+class Module(Registration):
     """A model, or a part of one: a class with a ``forward`` and tensors to learn.
 
     A subclass sets its parts as attributes and defines ``forward``, which calling the module
@@ -164,6 +165,11 @@ class Module:
         tensors.update(self._computed_buffers())
         return tensors
 
+    def _saved(self) -> dict[str, Tensor]:
+        """The parameters and buffers that belong to the state."""
+        unsaved = self._unsaved_names()
+        return {name: part for name, part in self._state().items() if name not in unsaved}
+
     def state_dict(self) -> dict[str, Tensor]:
         """Parameters and buffers by name, as detached Tensors that share their memory.
 
@@ -174,7 +180,7 @@ class Module:
         >>> gg.nn.Linear(1, 1).state_dict().keys()
         dict_keys(['weight', 'bias'])
         """
-        return {name: part.detach() for name, part in self._state().items()}
+        return {name: part.detach() for name, part in self._saved().items()}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> Loaded:
         """Copy values by name into parameters and buffers, in place.
@@ -196,7 +202,7 @@ class Module:
                 "load_state_dict: expected names and values, as state_dict() gives them, got "
                 f"{type(state).__name__}"
             )
-        tensors = self._state()
+        tensors = self._saved()
         missing = [name for name in tensors if name not in state]
         unexpected = [name for name in state if name not in tensors]
         raws = {name: _raw(name, state[name]) for name in tensors if name in state}
@@ -246,10 +252,13 @@ class Module:
         """Leave the training mode, in this module and all inside it: Dropout is the identity."""
         return self.train(False)
 
-    def zero_grad(self) -> None:
-        """Clear the gradients of all parameters."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Clear the gradients of all parameters; set those that are there to 0 if not to None."""
         for parameter in self.parameters():
-            parameter.zero_grad()
+            if set_to_none:
+                parameter.zero_grad()
+            elif parameter.grad is not None:
+                parameter.grad._write(Ellipsis, 0)
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Unfreeze or freeze all parameters; returns the module itself."""

@@ -10,7 +10,7 @@ from typing import Any
 from gpugrad.nn.parameter import Parameter
 from gpugrad.tensor import Tensor
 
-__all__ = ["Part", "direct_parts", "is_buffer", "is_parameter", "parts"]
+__all__ = ["Part", "direct_parts", "is_buffer", "is_parameter", "items", "parts"]
 
 # The dotted name of a tensor or a module, the object, and whether the traversal enters it (True)
 # or, for a module, leaves it (False).
@@ -29,7 +29,7 @@ def is_buffer(part: Any) -> bool:
     return isinstance(part, Tensor) and not part.requires_grad and not isinstance(part, Parameter)
 
 
-def _items(thing: Any, modules: type[Any]) -> Iterable[tuple[Any, Any]] | None:
+def items(thing: Any, modules: type[Any]) -> Iterable[tuple[Any, Any]] | None:
     """The names and values inside a module or a container; None for anything else."""
     if isinstance(thing, modules):
         return thing._attributes()
@@ -50,12 +50,12 @@ def parts(root: Any, modules: type[Any], *, deep: bool = True) -> Iterator[Part]
     # Root keeps all of them alive, so no identity is used twice.
     seen = {id(root)}
     yield "", root, True
-    stack = [("", "", root, iter(_items(root, modules) or ()))]
+    stack = [("", "", root, iter(items(root, modules) or ()))]
     while stack:
-        name, prefix, thing, items = stack[-1]
-        for key, value in items:
+        name, prefix, thing, rest = stack[-1]
+        for key, value in rest:
             tensor = isinstance(value, Tensor)
-            inside = None if tensor else _items(value, modules)
+            inside = None if tensor else items(value, modules)
             if (not tensor and inside is None) or id(value) in seen:
                 continue
             seen.add(id(value))

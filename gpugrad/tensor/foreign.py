@@ -276,18 +276,10 @@ METHODS = {
     **rows(_METHODS),
 }
 
-# Of a Module: `model.register_buffer`.
+# Of a Module: `model.bfloat16()`.
 OF_MODULES = rows({
-    "setattr(module, name, part)": "add_module register_module",
-    "`self.name = tensor`: a Tensor that requires no gradient is a buffer": "register_buffer",
-    "`self.name = gg.nn.Parameter(data)`": "register_parameter",
-    "module.to(dtype='float16')": "half bfloat16",
-    "module.to(dtype='float64')": "double",
-    "module.to(dtype='float32')": "float",
+    "module.to(dtype='float16')": "bfloat16",
     "module.to(dtype=dtype)": "type",
-    "dict(module.named_parameters())[name]": "get_parameter",
-    "dict(module.named_buffers())[name]": "get_buffer",
-    "dict(module.named_modules())[name]": "get_submodule",
     "x.register_hook(f) on a tensor, or a Module that calls this one": "register_forward_hook "
     "register_forward_pre_hook register_full_backward_hook register_backward_hook",
     COMPILED: "compile",

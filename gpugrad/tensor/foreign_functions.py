@@ -42,8 +42,7 @@ _LAYERS = {
     "adaptive_max_pool3d_with_indices fractional_max_pool2d fractional_max_pool3d max_unpool1d "
     "max_unpool2d max_unpool3d",
     _NORMALIZED: "local_response_norm",
-    "gg.nn.Dropout(p), or gg.nn.functional.dropout(x, p)": "alpha_dropout feature_alpha_dropout "
-    "feature_dropout dropout1d dropout2d dropout3d",
+    "gg.nn.functional.dropout2d(x, p)": "feature_dropout",
     "gg.linalg.norm(a[:, None] - b, axis=-1)": "cdist pdist",
     "x.reshape and x.transpose": "channel_shuffle",
     "gg.nn.functional.interpolate(x, size)": "upsample upsample_nearest upsample_bilinear",
@@ -229,6 +228,7 @@ FUNCTIONS = {
         "sparse_bsc_tensor sparse_compressed_tensor spmm hspmm hsmm dsmm saddmm sparse",
         # Layers.
         "gg.nn.functional.{}(...)": "binary_cross_entropy_with_logits layer_norm dropout linear "
+        "alpha_dropout feature_alpha_dropout "
         "cosine_embedding_loss hinge_embedding_loss kl_div margin_ranking_loss poisson_nll_loss "
         "triplet_margin_loss "
         "rrelu softmin glu gumbel_softmax embedding bilinear cosine_similarity pairwise_distance "
@@ -309,16 +309,11 @@ MODULES = {
         "gg.nn.Embedding(count, width), and .sum or .mean of its rows": "EmbeddingBag",
         "gg.nn.MultiheadAttention(features, heads) in a Module of your own, or "
         "gg.nn.TransformerEncoder": "Transformer TransformerDecoder TransformerDecoderLayer",
-        "a dict: a Module finds what it holds in lists, tuples and dicts": "ModuleDict "
-        "ParameterDict",
-        "a list: a Module finds what it holds in lists, tuples and dicts": "ModuleList "
-        "ParameterList",
-        "gg.nn.Dropout(p)": "AlphaDropout FeatureAlphaDropout Dropout1d Dropout2d Dropout3d",
         "gg.nn.Linear(inputs, outputs), with both sizes": "LazyLinear",
         _CTC: "CTCLoss",
         _LOSS + " in a Module of your own": "MultiLabelMarginLoss TripletMarginWithDistanceLoss "
         "AdaptiveLogSoftmaxWithLoss",
-        "x.reshape(shape) in a Module of your own": "Unflatten ChannelShuffle",
+        "x.reshape(shape) in a Module of your own": "ChannelShuffle",
         "gg.pad(x, widths)": "ZeroPad1d ZeroPad2d ConstantPad1d ConstantPad2d ReflectionPad1d "
         "ReflectionPad2d ReplicationPad1d ReplicationPad2d ConstantPad3d ReflectionPad3d "
         "ReplicationPad3d ZeroPad3d CircularPad1d CircularPad2d CircularPad3d",
