@@ -63,6 +63,20 @@ LAYERS = {
     "MLP": lambda: nn.MLP(4, [8, 3]),
     "Sequential": lambda: nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2)),
 }
+# Those that slide windows, with the number of axes of their input.
+WINDOWED = {
+    **{f"{kind}{axes}d": (lambda k=kind, n=axes: getattr(nn, f"{k}{n}d")(2, 2, 2), axes)
+       for kind in ("Conv", "ConvTranspose") for axes in (1, 2, 3)},
+    **{f"{kind}Pool{axes}d": (lambda k=kind, n=axes: getattr(nn, f"{k}Pool{n}d")(3), axes)
+       for kind in ("Max", "Avg", "AdaptiveMax", "AdaptiveAvg") for axes in (1, 2, 3)},
+    "Upsample": (lambda: nn.Upsample(scale_factor=1.5, mode="bilinear"), 2),
+    "UpsamplingNearest2d": (lambda: nn.UpsamplingNearest2d(7), 2),
+    "UpsamplingBilinear2d": (lambda: nn.UpsamplingBilinear2d(7), 2),
+    "Unfold": (lambda: nn.Unfold(2), 2),
+    "Fold": (lambda: nn.Sequential(nn.Unfold(2, stride=2), nn.Fold(4, 2, stride=2)), 2),
+    "PixelUnshuffle": (lambda: nn.PixelUnshuffle(2), 2),
+    "PixelShuffle": (lambda: nn.Sequential(nn.PixelUnshuffle(2), nn.PixelShuffle(2)), 2),
+}  # fmt: skip
 VALUES = ("MSELoss", "L1Loss", "HuberLoss", "BCEWithLogitsLoss")
 CLASSES = ("CrossEntropyLoss", "NLLLoss")
 CLIPPING = {
@@ -76,7 +90,7 @@ CLIPPING = {
 def test_the_tables_have_all_that_is_public():
     modules = {name for name in nn.__all__ if isinstance(getattr(nn, name), type)}
     modules -= {"Module", "Parameter"}
-    assert modules == {*LAYERS, *VALUES, *CLASSES}
+    assert modules == {*LAYERS, *WINDOWED, *VALUES, *CLASSES}
     public = {name for name in optim.__all__ if isinstance(getattr(optim, name), type)}
     makers = [*(OPTIMIZERS | MATRICES | CLOSURES).values()]
     optimizers = [make([leaf(2, 2)]) for make in makers]
@@ -95,6 +109,20 @@ def test_layers(name, device):
     with gg.device(device):
         layer = LAYERS[name]()
         x = leaf(5, 2, 4)
+
+    def step():
+        layer(x).sum().backward()
+
+    check(device, step)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("name", WINDOWED)
+def test_windows(name, device):
+    make, axes = WINDOWED[name]
+    with gg.device(device):
+        layer = make()
+        x = leaf(3, 2, *(4,) * axes)
 
     def step():
         layer(x).sum().backward()
