@@ -96,10 +96,11 @@ def _tables_of(
     return result
 
 
-def _by_dtype(arrays: Sequence[Any]) -> dict[Any, list[Any]]:
-    groups: dict[Any, list[Any]] = {}
-    for array in arrays:
-        groups.setdefault(array.dtype, []).append(array)
+def _by_dtype(arrays: Sequence[Any]) -> dict[Any, list[int]]:
+    """The places of the arrays of each dtype."""
+    groups: dict[Any, list[int]] = {}
+    for place, array in enumerate(arrays):
+        groups.setdefault(array.dtype, []).append(place)
     return groups
 
 
@@ -357,12 +358,25 @@ class MultiTensor:
                 kernel((table.blocks,), (THREADS,), (table.argument, *values))
 
     def change(
-        self, rule: Callable[..., None], arrays: Sequence[Any], numbers: Sequence[float]
+        self,
+        rule: Callable[..., None],
+        arrays: Sequence[Any],
+        numbers: Sequence[float],
+        others: Sequence[Any] | None = None,
+        scratch: int = 0,
     ) -> None:
-        """Run a rule over dense arrays that own their memory, each as parameter and as gradient."""
-        for dtype, members in _by_dtype(arrays).items():
-            kernel = self.updater(rule, dtype, 0, 0, (True,) * len(numbers))
-            self.update(kernel, _tables_of(members, PIECE, width=2), numbers)
+        """Run a rule over dense arrays that own their memory, each as parameter and as gradient.
+
+        The gradients are ``others``, if given, of the same shapes and dtypes.
+        """
+        for dtype, places in _by_dtype(arrays).items():
+            layout = _tables_of([arrays[i] for i in places], PIECE, width=2)
+            if others is not None:
+                addresses = [others[i].data.ptr for i in places]
+                for table in layout:
+                    table.point(1, addresses)
+            kernel = self.updater(rule, dtype, 0, scratch, (True,) * len(numbers))
+            self.update(kernel, layout, numbers)
 
     def clip_norm(self, arrays: Sequence[Any], most: float, exponent: float) -> Any:
         """Scale dense arrays that own their memory to a common norm of at most ``most``.
@@ -374,7 +388,8 @@ class MultiTensor:
         size = sum(array.size for array in arrays)
         piece = max(PIECE, -(-size // PARTS))
         launches: list[tuple[Any, Table, Table]] = []
-        for dtype, members in _by_dtype(arrays).items():
+        for dtype, places in _by_dtype(arrays).items():
+            members = [arrays[i] for i in places]
             pairs = zip(_tables_of(members, piece), _tables_of(members, PIECE), strict=True)
             launches += [(clip_source(dtype, order), *pair) for pair in pairs]
         count = sum(measured.blocks for _, measured, _ in launches)

@@ -12,7 +12,7 @@ Imports tensor, random and below.
 
 from typing import TYPE_CHECKING, NoReturn
 
-from gpugrad.nn import functional, init
+from gpugrad.nn import functional, init, utils
 from gpugrad.nn.activations import MODULES as _ACTIVATIONS
 from gpugrad.nn.activations import Identity, LogSoftmax, Softmax
 from gpugrad.nn.adaptive_pooling import (
@@ -91,7 +91,7 @@ __all__ = [  # noqa: PLE0604  names of the table
     "RotaryEmbedding", "Sequential", "SmoothL1Loss", "SoftMarginLoss", "Softmax", "Softmax2d",
     "Softmin", "TransformerEncoder", "TransformerEncoderLayer", "TripletMarginLoss", "Unflatten",
     "Unfold", "Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d", "functional", "init",
-    *_ACTIVATIONS,
+    "utils", *_ACTIVATIONS,
 ]  # fmt: skip
 
 

@@ -5,7 +5,7 @@ Written by ci/stubs.py from the op table; do not edit.
 
 from typing import Any, Literal
 
-from gpugrad.nn import functional, init
+from gpugrad.nn import functional, init, utils
 from gpugrad.nn.activations import Identity, LogSoftmax, Softmax
 from gpugrad.nn.adaptive_pooling import (
     AdaptiveAvgPool1d,
@@ -180,6 +180,7 @@ __all__ = [
     "UpsamplingNearest2d",
     "functional",
     "init",
+    "utils",
 ]
 
 class Sigmoid(Module):

@@ -2,15 +2,15 @@
 
 `rules` has the formulas, `apply` and `together` run them over arrays, `optimizer` has the base
 class, `algorithms`, `adaptive`, `descent`, `matrices` and `lbfgs` the optimizers, `lr_scheduler`
-the learning rates and `clip` the clipping of gradients.
+the learning rates, `clip` the clipping of gradients and `swa_utils` averages of weights.
 """
 
 from typing import TYPE_CHECKING, NoReturn
 
-from gpugrad.optim import lr_scheduler
+from gpugrad.optim import lr_scheduler, swa_utils
 from gpugrad.optim.adaptive import Adadelta, Adagrad, Adamax, NAdam, RAdam, RMSprop
 from gpugrad.optim.algorithms import SGD, Adam, AdamW
-from gpugrad.optim.clip import clip_grad_norm_, clip_grad_value_
+from gpugrad.optim.clip import clip_grad_norm_, clip_grad_value_, get_total_norm
 from gpugrad.optim.descent import ASGD, Lion, Rprop
 from gpugrad.optim.lbfgs import LBFGS
 from gpugrad.optim.lr_scheduler import (
@@ -72,7 +72,9 @@ __all__ = [
     "StepLR",
     "clip_grad_norm_",
     "clip_grad_value_",
+    "get_total_norm",
     "lr_scheduler",
+    "swa_utils",
 ]
 
 _RATE = Setting("lr", "optimizer.param_groups[0]['lr'], which may be set, or a scheduler")

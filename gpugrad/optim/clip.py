@@ -9,21 +9,26 @@ import numpy as np
 from gpugrad.backend.device import check_same_device, device_of
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import versions
-from gpugrad.errors import DTypeError
+from gpugrad.errors import DTypeError, GradientError
 from gpugrad.optim.apply import separate
-from gpugrad.optim.settings import number
+from gpugrad.optim.settings import check_flags, number
 from gpugrad.tensor import Tensor, get_default_dtype
 
-__all__ = ["clip_grad_norm_", "clip_grad_value_"]
+__all__ = ["clip_grad_norm_", "clip_grad_value_", "get_total_norm"]
+
+
+def _tensors(who: str, tensors: Any) -> list[Tensor]:
+    """One Tensor or several as a list; duplicates count once."""
+    tensors = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    for tensor in tensors:
+        if not isinstance(tensor, Tensor):
+            raise DTypeError(f"{who}: expected Tensors, got {type(tensor).__name__}")
+    return list(dict.fromkeys(tensors))
 
 
 def _gradients(who: str, parameters: Any) -> list[Any]:
-    """The raw gradients of the parameters that have one; duplicates count once."""
-    tensors = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-    for p in tensors:
-        if not isinstance(p, Tensor):
-            raise DTypeError(f"{who}: expected Tensors, got {type(p).__name__}")
-    gradients = [p.grad.data for p in dict.fromkeys(tensors) if p.grad is not None]
+    """The raw gradients of the parameters that have one."""
+    gradients = [p.grad.data for p in _tensors(who, parameters) if p.grad is not None]
     check_same_device(who, tuple(gradients))
     return gradients
 
@@ -56,15 +61,64 @@ def _norm(xp: Any, flats: Any, order: float) -> Any:
     return xp.sum(xp.stack([xp.sum(xp.abs(g) ** order) for g in flats])) ** (1 / order)
 
 
+def _checked(who: str, norm_type: Any) -> float:
+    order = math.inf if norm_type == math.inf else number(f"{who}: norm_type", norm_type)
+    if order <= 0:
+        raise ValueError(f"{who}: norm_type must be above 0, got {norm_type}")
+    return order
+
+
+def _check_finite(who: str, total: Any, order: float) -> None:
+    """Raise where the norm is infinite or NaN; this waits for the device."""
+    if not bool(namespace_of(total).module.isfinite(total)):
+        raise GradientError(
+            f"{who}: the norm of order {order:g} of all gradients is {float(total)}, so they "
+            "cannot be clipped. See gg.detect_anomaly for the operation that began it, or pass "
+            "error_if_nonfinite=False"
+        )
+
+
+def get_total_norm(
+    tensors: Tensor | Iterable[Tensor], norm_type: float = 2.0, error_if_nonfinite: bool = False
+) -> Tensor:
+    """The norm of all tensors as one vector, a 0-d Tensor; of gradients, say.
+
+    ``norm_type`` and errors as in `clip_grad_norm_`.
+
+    >>> import gpugrad as gg
+    >>> gg.optim.get_total_norm([gg.tensor([3.0]), gg.tensor([[4.0]])])
+    tensor(5.)
+    """
+    who = "get_total_norm"
+    order = _checked(who, norm_type)
+    check_flags(who, {"error_if_nonfinite": error_if_nonfinite}, "error_if_nonfinite")
+    arrays = [t.data for t in _tensors(who, tensors)]
+    check_same_device(who, tuple(arrays))
+    filled = [array for array in arrays if array.size]
+    if not filled:
+        return Tensor(np.zeros((), get_default_dtype()))
+    namespace = namespace_of(filled[0])
+    with device_of(filled[0]).activate():
+        flats = [_flat(namespace.module, array) for array in filled]
+        total = _joint_norm(namespace, flats, order)
+        if error_if_nonfinite:
+            _check_finite(who, total, order)
+    return Tensor(total)
+
+
 def clip_grad_norm_(
-    parameters: Tensor | Iterable[Tensor], max_norm: float, norm_type: float = 2.0
+    parameters: Tensor | Iterable[Tensor],
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
 ) -> Tensor:
     """Scale all gradients so that their joint norm is at most ``max_norm``; returns the norm.
 
     The norm, a 0-d Tensor, is that of all gradients as one vector, before clipping. They are
     multiplied in place by min(1, max_norm / (norm + 1e-6)), as in PyTorch; on a GPU the factor
     stays there. ``norm_type`` is above 0; ``inf`` is the largest absolute value. Of complex
-    numbers the absolute values are taken.
+    numbers the absolute values are taken. With ``error_if_nonfinite`` a norm that is infinite or
+    NaN raises GradientError and leaves the gradients; on a GPU this waits for the norm.
 
     ValueError for a negative ``max_norm`` or another ``norm_type``, DTypeError for anything but
     Tensors, DeviceError for gradients on two devices.
@@ -79,10 +133,8 @@ def clip_grad_norm_(
     """
     who = "clip_grad_norm_"
     max_norm = number(f"{who}: max_norm", max_norm, 0.0)
-    if norm_type != math.inf:
-        norm_type = number(f"{who}: norm_type", norm_type)
-    if norm_type <= 0:
-        raise ValueError(f"{who}: norm_type must be above 0, got {norm_type}")
+    order = _checked(who, norm_type)
+    check_flags(who, {"error_if_nonfinite": error_if_nonfinite}, "error_if_nonfinite")
     gradients = _gradients(who, parameters)
     if not gradients:
         return Tensor(np.zeros((), get_default_dtype()))
@@ -93,11 +145,14 @@ def clip_grad_norm_(
         if not filled:
             return Tensor(xp.zeros((), gradients[0].dtype))
         multi = namespace.multi_tensor
-        if multi and all(map(multi.dense, filled)) and all(separate(filled)):
-            total = multi.clip_norm(filled, max_norm, norm_type)
+        dense = multi and all(map(multi.dense, filled)) and all(separate(filled))
+        if dense and not error_if_nonfinite:
+            total = multi.clip_norm(filled, max_norm, order)
             versions.changed_all(filled)
             return Tensor(total)
-        total = _joint_norm(namespace, [_flat(xp, g) for g in filled], norm_type)
+        total = _joint_norm(namespace, [_flat(xp, g) for g in filled], order)
+        if error_if_nonfinite:
+            _check_finite(who, total, order)
         factor = xp.minimum(max_norm / (total + 1e-6), 1.0)
         # On the host the factor can be read; elsewhere that would wait for the device.
         if namespace.waits or not factor >= 1:

@@ -16,7 +16,7 @@ from typing import Any
 
 __all__ = [
     "adadelta", "adagrad", "adam", "adamax", "asgd", "descent", "lion", "moments", "nadam", "radam",
-    "rmsprop", "rprop", "sgd",
+    "rmsprop", "rprop", "sgd", "toward",
 ]  # fmt: skip
 
 Number = Any
@@ -160,6 +160,14 @@ def lion(
     xp.subtract(d, m, s)
     multiply(s, rest2, s)
     xp.add(m, s, m)
+
+
+def toward(xp: Any, p: Any, g: Any, state: Arrays, scratch: Arrays, share: Number) -> None:
+    """p += share (g - p): a moving average of what stands in the place of the gradient."""
+    (s,) = scratch
+    xp.subtract(g, p, s)
+    xp.multiply(s, share, s)
+    xp.add(p, s, p)
 
 
 # ---------------------------------------------------------------- scaled by past gradients

@@ -11,9 +11,18 @@ from typing import Any
 from gpugrad.backend.device import device_of
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import versions
-from gpugrad.optim.apply import MASTER, Advance, Clock, FlatParameters, Numbers, Rule
+from gpugrad.optim.apply import (
+    MASTER,
+    Advance,
+    Clock,
+    FlatParameters,
+    Numbers,
+    Rule,
+    separate,
+    working_dtype,
+)
 
-__all__ = ["Layout", "Together", "is_due", "zeros_like"]
+__all__ = ["Layout", "Together", "change_all", "is_due", "zeros_like"]
 
 
 def is_due(p: Any) -> bool:
@@ -141,13 +150,41 @@ class Together(FlatParameters):
         self.clock = clock
 
 
+def change_all(
+    rule: Rule, arrays: Sequence[Any], others: Sequence[Any], numbers: Sequence[float]
+) -> None:
+    """Run a rule without state and with one scratch array over pairs of arrays of one device each.
+
+    ``others`` stand in the place of gradients, and have the shapes and dtypes of ``arrays``.
+    """
+    for device, places in _by_device(arrays).items():
+        pairs = [(arrays[i], others[i]) for i in places]
+        here, there = zip(*pairs)
+        multi = namespace_of(here[0]).multi_tensor
+        with device.activate():
+            if multi and all(map(multi.dense, (*here, *there))) and all(separate(list(here))):
+                multi.change(rule, here, numbers, there, scratch=1)
+                continue
+            for p, g in pairs:
+                xp, dtype = namespace_of(p).module, working_dtype(p.dtype)
+                wide, spare = p.astype(dtype, copy=False), xp.empty(p.shape, dtype)
+                rule(xp, wide, g.astype(dtype, copy=False), (), (spare,), *numbers)
+                if wide is not p:
+                    p[...] = wide.astype(p.dtype)
+    versions.changed_all(arrays)
+
+
+def _by_device(arrays: Sequence[Any]) -> dict[Any, list[int]]:
+    places: dict[Any, list[int]] = {}
+    for index, array in enumerate(arrays):
+        places.setdefault(device_of(array), []).append(index)
+    return places
+
+
 def zeros_like(arrays: list[Any]) -> list[Any]:
     """Arrays of zeros like these; on a GPU by one launch where there is a kernel."""
     results: list[Any] = [None] * len(arrays)
-    by_device: dict[Any, list[int]] = {}
-    for index, array in enumerate(arrays):
-        by_device.setdefault(device_of(array), []).append(index)
-    for device, indices in by_device.items():
+    for device, indices in _by_device(arrays).items():
         here = [arrays[index] for index in indices]
         multi = namespace_of(here[0]).multi_tensor
         with device.activate():

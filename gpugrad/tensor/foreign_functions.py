@@ -279,7 +279,7 @@ FUNCTIONS = {
         "lists and dicts as they are: gg.grad takes them": "tree tree_util tree_map",
         "the functions of gg itself": "numpy lax func functional",
         "gg.special": "scipy",
-        "gg.optim.clip_grad_norm_, gg.data and gg.nn.init": "utils",
+        "gg.nn.utils and gg.data": "utils",
 
         "gg.data.TensorDataset and gg.data.DataLoader": "datasets",
         UNNEEDED: "optimization_barrier ensure_compile_time_eval copy_to_host_async config "
@@ -319,7 +319,6 @@ MODULES = {
         "ReplicationPad3d ZeroPad3d CircularPad1d CircularPad2d CircularPad3d",
         "`self.name = tensor`: a Tensor that requires no gradient is a buffer": "Buffer",
         _ONE_PROCESS: "DataParallel",
-        "gg.optim.clip_grad_norm_(parameters, norm), or what else you look for": "utils",
     }),
     "nn.functional": {
         **rows(_ACTIVATIONS),

@@ -754,6 +754,27 @@ def test_clip_without_gradients():
     gg.optim.clip_grad_value_([leaf(2)], 1.0)
 
 
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+def test_a_norm_that_is_not_finite_raises_if_asked(value, device):
+    w, b = params = [gg.zeros(2, requires_grad=True, device=device) for _ in range(2)]
+    w.grad, b.grad = gg.tensor([3.0, 4.0], device=device), gg.tensor([0.0, value], device=device)
+    for norm_type in (2.0, math.inf, 1.0):
+        with pytest.raises(
+            gg.GradientError, match=f"the norm of order {norm_type:g} .* is {value}"
+        ):
+            gg.optim.clip_grad_norm_(params, 1.0, norm_type, error_if_nonfinite=True)
+        with pytest.raises(RuntimeError, match="so they cannot be clipped"):  # as PyTorch's users
+            gg.optim.get_total_norm([p.grad for p in params], norm_type, error_if_nonfinite=True)
+    assert w.grad.tolist() == [3.0, 4.0]
+    norm = gg.nn.utils.clip_grad_norm_(w, 1.0, error_if_nonfinite=True)
+    assert norm.item() == 5.0
+    np.testing.assert_allclose(w.grad.tolist(), [0.6, 0.8], rtol=1e-5)
+    assert gg.nn.utils.get_total_norm([w.grad], math.inf).item() == pytest.approx(0.8, rel=1e-5)
+    assert gg.nn.utils.get_total_norm([]).item() == 0.0
+    with pytest.raises(gg.DTypeError, match="error_if_nonfinite must be True or False, got 1"):
+        gg.optim.clip_grad_norm_(w, 1.0, error_if_nonfinite=1)
+
+
 def test_clip_counts_a_parameter_once():
     p = leaf(1)
     p.grad = gg.tensor([3.0])
