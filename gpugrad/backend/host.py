@@ -23,7 +23,13 @@ from gpugrad.backend.convolution import (
 from gpugrad.backend.namespace import FORMULAS, Namespace, register
 from gpugrad.backend.precision import DOUBLE, SINGLE
 from gpugrad.backend.special import Special
-from gpugrad.backend.sums import ENOUGH, careful_sum
+from gpugrad.backend.sums import (
+    ENOUGH,
+    careful_cumsum,
+    careful_einsum,
+    careful_matmul,
+    careful_sum,
+)
 
 __all__ = ["NUMPY"]
 
@@ -208,6 +214,9 @@ NUMPY = Namespace(
         "subtract": operator.sub,
         "multiply": operator.mul,
         "divide": operator.truediv,
+        "einsum": careful_einsum,
+        "matmul": careful_matmul,
+        "native_cumsum": careful_cumsum,
         "negative": operator.neg,
         "power": operator.pow,
         "abs": operator.abs,

@@ -143,8 +143,8 @@ def _wider(operand: Any) -> Any:
     return operand.astype(SINGLE) if getattr(operand, "dtype", None) == HALF else operand
 
 
-def _half(result: Tensor) -> Tensor:
-    return result.astype(HALF) if result.dtype == SINGLE else result
+def _half(result: Any) -> Any:
+    return result.astype(HALF) if getattr(result, "dtype", None) == SINGLE else result
 
 
 def xp_of(x: Tensor) -> Any:

@@ -14,7 +14,7 @@ from gpugrad.errors import ArgumentError, ShapeError
 from gpugrad.functions import linalg
 from gpugrad.functions.function_base import convolve
 from gpugrad.functions.manipulation import concat, ravel, reshape, slices, stack
-from gpugrad.functions.operands import beside, floating, together, with_axes
+from gpugrad.functions.operands import beside, floating, in_single, together, with_axes
 from gpugrad.functions.tensor_contractions import outer
 from gpugrad.functions.twodim_base import vander
 from gpugrad.tensor import OPS, TENSORS, Tensor, as_tensor
@@ -33,6 +33,7 @@ def _coefficients(name: str, *polynomials: Any) -> list[Tensor]:
     return [reshape(p, -1) for p in tensors]
 
 
+@in_single
 def polyval(p: Any, x: Any) -> Tensor:
     """The values at x of the polynomial with the coefficients p, by Horner's rule.
 
@@ -84,6 +85,7 @@ def polymul(a1: Any, a2: Any) -> Tensor:
     return convolve(a, b)[_leading_zeros(a) + _leading_zeros(b) :]
 
 
+@in_single
 def polydiv(u: Any, v: Any) -> tuple[Tensor, Tensor]:
     """The quotient and the remainder of a division of polynomials.
 
@@ -139,6 +141,7 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Tensor:
     return p
 
 
+@in_single
 def poly(seq_of_zeros: Any) -> Tensor:
     """The coefficients of the monic polynomial with these roots.
 
@@ -184,6 +187,7 @@ def roots(p: Any) -> Tensor:
     return concat([result, TENSORS.full_like(result.detach(), 0, shape=(at_zero,))])
 
 
+@in_single
 def polyfit(
     x: Any,
     y: Any,

@@ -16,7 +16,12 @@ from gpugrad.backend.sim.binding import call_numpy
 from gpugrad.backend.sim.core import SCALARS, ndarray, raw_of, same_device, unsupported, wrap
 from gpugrad.backend.sim.device import on_sync
 from gpugrad.backend.sim.indexing import index_array, wrapped
-from gpugrad.backend.sums import careful_sum
+from gpugrad.backend.sums import (
+    careful_cumsum,
+    careful_einsum,
+    careful_matmul,
+    careful_sum,
+)
 
 __all__ = ["HOST", "NUMPY", "OWN"]
 
@@ -108,11 +113,30 @@ def _sorting(name: str) -> Callable[..., Any]:
     return lambda a, axis=-1, kind=None: function(a, axis=axis, kind="stable")
 
 
+_NO_MARKS = str.maketrans("", "", ",->")
+
+
 def _einsum(*operands: Any, **kwargs: Any) -> Any:
     extra = set(kwargs) - {"dtype", "optimize"}
     if extra:
         raise TypeError(f"Did not understand the following kwargs: {sorted(extra)}")
+    subscripts = operands[0] if isinstance(operands[0], str) else ""
+    explicit = "->" in subscripts and subscripts.translate(_NO_MARKS).isalpha()
+    if explicit and "dtype" not in kwargs:
+        return careful_einsum(*operands, **kwargs)
     return numpy.einsum(*operands, **kwargs)
+
+
+def _matmul(*operands: Any, **kwargs: Any) -> Any:
+    if kwargs or len(operands) != 2:
+        return numpy.matmul(*operands, **kwargs)
+    return careful_matmul(*operands)  # cuBLAS adds in blocks
+
+
+def _cumsum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
+    if dtype is not None or out is not None:
+        return numpy.cumsum(a, axis, dtype, out)
+    return careful_cumsum(a, axis)  # a GPU adds in blocks
 
 
 def _sum(
@@ -136,9 +160,10 @@ NUMPY: dict[str, Callable[..., Any]] = {
     "choose": _choose,
     "clip": _clip,
     "corrcoef": _corrcoef,
+    "cumsum": _cumsum,
     "einsum": _einsum,
     "in1d": lambda ar1, ar2, **kwargs: numpy.isin(ar1.ravel(), ar2, **kwargs),
-    "matmul": numpy.matmul,
+    "matmul": _matmul,
     "msort": lambda a: numpy.sort(a, axis=0),
     "nonzero": _nonzero,
     "sum": _sum,

@@ -14,6 +14,7 @@ from gpugrad.functions.linalg.decompositions import matrices, svdvals
 from gpugrad.functions.manipulation import moveaxis, reshape
 from gpugrad.functions.operands import axis_number, together
 from gpugrad.functions.type_check import square_size
+from gpugrad.ops.dtypes import HALF, SINGLE
 from gpugrad.tensor import OPS, Tensor, as_tensor
 
 __all__ = [
@@ -75,7 +76,10 @@ def _tolerance(name: str, x: Tensor, limit: Any) -> float:
     """The tolerance for singular values that count as 0, relative to the largest."""
     if limit is None:
         dtype = x.dtype if x.dtype.kind in "fc" else np.dtype(np.float64)
-        return max(x.shape[-2:]) * float(np.finfo(dtype).eps)
+        size, rounding = max(x.shape[-2:]), float(np.finfo(dtype).eps)
+        if dtype == HALF:  # computed in single: the values are as exact as half, the sums more so
+            return max(rounding, size * float(np.finfo(SINGLE).eps))
+        return size * rounding
     try:
         return float(limit)
     except (TypeError, ValueError) as error:
