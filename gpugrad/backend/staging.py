@@ -18,7 +18,7 @@ import numpy as np
 from gpugrad.backend.device import Device, asked_for
 from gpugrad.backend.memory import says_who
 
-__all__ = ["Source", "ahead"]
+__all__ = ["Source", "ahead", "pinned_copies"]
 
 log = logging.getLogger("gpugrad")
 
@@ -82,7 +82,7 @@ class _Sent:
         cuda = self._cupy.cuda
         _make_room()
         with device.activate():
-            hosts = [_pinned(self._cupy, source) for source in sources]
+            hosts = [_pinned(source) for source in sources]
             self._home = cuda.get_current_stream()
             with says_who(f"a batch for {device}"):
                 self._arrays = [self._cupy.empty(host.shape, host.dtype) for host in hosts]
@@ -119,6 +119,11 @@ class _Sent:
             self._home.wait_event(self._copied)
 
 
+def pinned_copies(sources: Sequence[Source], finish: Callable[[list[Any]], Any]) -> Any:
+    """A batch in pinned memory, on the host."""
+    return finish([_pinned(source) for source in sources])
+
+
 def _recorded(cuda: Any, stream: Any) -> Any:
     """An event after all work queued on a stream so far."""
     event = cuda.Event(disable_timing=True)
@@ -126,7 +131,7 @@ def _recorded(cuda: Any, stream: Any) -> Any:
     return event
 
 
-def _pinned(cupy: Any, source: Source) -> np.ndarray:
+def _pinned(source: Source) -> np.ndarray:
     """The array of a source in pinned memory; in pageable memory if there is none left."""
     try:
         host = import_module("cupyx").empty_pinned(source.shape, source.dtype)

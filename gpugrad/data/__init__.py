@@ -8,13 +8,23 @@ it computes with the previous batch (`gpugrad.backend.staging`).
 
 from typing import TYPE_CHECKING, NoReturn
 
-from gpugrad.data.dataset import Dataset, TensorDataset, collate
+from gpugrad.data.dataset import Dataset, IterableDataset, TensorDataset, collate
 from gpugrad.data.loader import DataLoader
+from gpugrad.data.samplers import (
+    DistributedSampler,
+    RandomSampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
 from gpugrad.data.splits import random_split, train_test_split
+from gpugrad.data.workers import WorkerInfo, get_worker_info
 from gpugrad.tensor.hints import absent
 
 __all__ = [
-    "DataLoader", "Dataset", "TensorDataset", "collate", "random_split", "train_test_split",
+    "DataLoader", "Dataset", "DistributedSampler", "IterableDataset", "RandomSampler",
+    "SequentialSampler", "SubsetRandomSampler", "TensorDataset", "WeightedRandomSampler",
+    "WorkerInfo", "collate", "get_worker_info", "random_split", "train_test_split",
 ]  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Data sets, and the rows of their arrays. Imports staging, tensor and below."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,8 +15,8 @@ from gpugrad.functions import FUNCTIONS
 from gpugrad.tensor import Tensor, as_tensor, asarray
 
 __all__ = [
-    "Dataset", "Rows", "Selection", "TensorDataset", "collate", "has_labels", "home_of", "is_array",
-    "map_arrays",
+    "Dataset", "IterableDataset", "Rows", "Selection", "TensorDataset", "collate", "has_labels",
+    "home_of", "is_array", "map_arrays",
 ]  # fmt: skip
 
 
@@ -48,6 +48,27 @@ class Dataset:
         raise NotImplementedError(
             f"{type(self).__name__}: define __getitem__, which gives a sample"
         )
+
+
+class IterableDataset:
+    """A data set that is read from the beginning to the end: define ``__iter__``, over samples.
+
+    For what has no numbered rows, such as a stream or files larger than memory. With
+    ``batched = True`` it gives whole batches. In a `DataLoader` with workers each of them reads all
+    of it, unless ``__iter__`` takes a share by `get_worker_info`.
+
+    >>> import gpugrad as gg
+    >>> class Squares(gg.data.IterableDataset):
+    ...     def __iter__(self):
+    ...         return (i * i for i in range(5))
+    >>> [batch.tolist() for batch in gg.data.DataLoader(Squares(), batch_size=2)]
+    [[0, 1], [4, 9], [16]]
+    """
+
+    batched = False
+
+    def __iter__(self) -> Iterator[Any]:
+        raise NotImplementedError(f"{type(self).__name__}: define __iter__, which gives samples")
 
 
 class TensorDataset:

@@ -1,14 +1,17 @@
-"""Mini-batches. Imports `dataset`, staging and random."""
+"""Mini-batches. Imports `dataset`, `fetch`, `samplers`, `workers`, staging and random."""
 
 import contextlib
 from collections import abc
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from itertools import count, islice
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpugrad.backend.cuda import is_available
 from gpugrad.backend.device import Device, default_device
-from gpugrad.backend.staging import ahead
+from gpugrad.backend.staging import ahead, pinned_copies
 from gpugrad.data.dataset import (
     Rows,
     Selection,
@@ -19,21 +22,22 @@ from gpugrad.data.dataset import (
     is_array,
     map_arrays,
 )
+from gpugrad.data.fetch import OfRows, OfStream, made
+from gpugrad.data.samplers import order_of
+from gpugrad.data.workers import Job, Workers
 from gpugrad.errors import ArgumentError, DTypeError
 from gpugrad.random import Generator, default_generator
 from gpugrad.tensor import Tensor
 
 __all__ = ["DataLoader"]
 
-# What a state says of the loader beside its position: with others the position is another one.
-_SIZES = ("batch_size", "rows")
-
 
 class _Epoch(NamedTuple):
-    """The state to resume from: the number of batches so far, and the origin of the order."""
+    """The state to resume from: batches so far, and the origin of the order and of the seeds."""
 
-    given: int
-    state: dict[str, int] | None
+    given: int = 0
+    state: dict[str, int] | None = None  # the generator's before the epoch
+    rows: np.ndarray | None = None  # the order of a sampler
 
 
 class DataLoader:
@@ -51,8 +55,23 @@ class DataLoader:
     through pinned memory and on a separate stream.
 
     The order of a shuffled epoch is a permutation of ``generator`` (None for the default one of
-    ``gg.manual_seed``), so a seed gives the same batches on every device. ``state_dict`` stores
-    the position within an epoch.
+    ``gg.manual_seed``), so a seed gives the same batches on every device; ``sampler`` gives another
+    order, see `samplers`. ``state_dict`` stores the position within an epoch.
+
+    An `IterableDataset` is read from its beginning to its end, by each worker for itself.
+
+    With ``num_workers`` the batches are made in so many processes, each ``prefetch_factor`` ahead,
+    and come in the same order; batches are arrays of the host until they are here. The random
+    numbers of NumPy, Python and gpugrad are seeded before each batch, by the generator, the epoch
+    and the number of the batch. An error of a worker is raised here. ``timeout`` is how many
+    seconds a batch may take, 0 for any number; ``worker_init_fn(number)`` is called in each process
+    before its first batch; ``persistent_workers`` keeps the processes for the next epoch.
+    ``multiprocessing_context`` is how they begin: "fork", the default on Linux, or "spawn", for
+    which the data set must pickle. Arrays of a `TensorDataset` are read quicker without workers.
+
+    ``pin_memory`` puts batches that stay on the host into page-locked memory, from which a GPU
+    copies while it computes. Batches for a GPU go through such memory anyway, and without CUDA
+    there is none.
 
     ValueError for a batch size below 1, DTypeError for an unsupported data set.
 
@@ -77,11 +96,18 @@ class DataLoader:
         generator: Generator | None = None,
         device: str | Device | None = None,
         collate_fn: Callable[[list[Any]], Any] | None = None,
+        *,
+        sampler: Any = None,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+        prefetch_factor: int = 2,
+        persistent_workers: bool = False,
+        timeout: float = 0.0,
+        worker_init_fn: Callable[[int], Any] | None = None,
+        multiprocessing_context: str | None = None,
     ) -> None:
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
-            raise DTypeError(f"DataLoader: batch_size must be a whole number, got {batch_size!r}")
-        if batch_size < 1:
-            raise ValueError(f"DataLoader: batch_size must be at least 1, got {batch_size}")
+        self.batch_size = _whole("batch_size", batch_size, 1)
+        self.num_workers = _whole("num_workers", num_workers, 0)
         if generator is not None and not isinstance(generator, Generator):
             raise DTypeError(
                 "DataLoader: generator must be a gg.random.Generator, got "
@@ -92,78 +118,132 @@ class DataLoader:
             dataset = TensorDataset(dataset)
         elif isinstance(dataset, list | tuple):
             dataset = TensorDataset(*dataset)
-        elif not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+        self._streams = hasattr(dataset, "__iter__") and not hasattr(dataset, "__getitem__")
+        has_rows = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
+        if not (self._streams or has_rows):
             raise DTypeError(
                 f"DataLoader: expected a TensorDataset or arrays, got {type(dataset).__name__}"
             )
-        batched = getattr(dataset, "batched", False)
-        self._single = not isinstance(dataset, TensorDataset) and not batched
-        if collate_fn is not None and not self._single:
+        batched = isinstance(dataset, TensorDataset) or getattr(dataset, "batched", False)
+        if collate_fn is not None and batched:
             raise ArgumentError(
                 "DataLoader: collate_fn makes a batch of single samples, and this data set gives "
                 "whole batches. Leave it out"
             )
         self.collate_fn = collate if collate_fn is None else collate_fn
         self.dataset = dataset
-        self.batch_size = int(batch_size)
         self.shuffle = bool(shuffle)
+        self.sampler = sampler
         self.drop_last = bool(drop_last)
         self.generator = generator
         self.device = None if device is None else Device(device)
-        self._now = _Epoch(0, None)
+        self.pin_memory = bool(pin_memory)
+        self.persistent_workers = bool(persistent_workers)
+        self._check_order()
+        join = None if batched else self.collate_fn
+        self._fetch: Any = OfRows(dataset, join, self._alone)
+        if self._streams:
+            self._fetch = OfStream(dataset, join, self.batch_size, self.drop_last)
+        self._start = partial(
+            Workers,
+            self.num_workers,
+            partial(made, self._fetch),
+            prefetch=_whole("prefetch_factor", prefetch_factor, 1),
+            timeout=timeout,
+            init=worker_init_fn,
+            context=multiprocessing_context,
+        )
+        self._workers: Workers | None = None
+        self._epochs = 0
+        self._now = _Epoch()
         self._resumed = False
 
+    def _check_order(self) -> None:
+        """ArgumentError for two ways to order the rows, or for one that there cannot be."""
+        if self.shuffle and self.sampler is not None:
+            raise ArgumentError("DataLoader: shuffle and sampler both order the rows; pass one")
+        if self._streams and (self.shuffle or self.sampler is not None):
+            raise ArgumentError(
+                f"DataLoader: a {type(self.dataset).__name__} is read from the beginning to the "
+                "end and has no rows to shuffle. Shuffle in its __iter__"
+            )
+        if isinstance(self.dataset, TensorDataset) and self.num_workers:
+            homes = {home_of(array) for array in self.dataset.arrays}
+            if any(home.kind != "cpu" for home in homes):
+                raise ArgumentError(
+                    "DataLoader: workers read arrays of the host, and these are on "
+                    f"{', '.join(map(str, homes))}, where rows are read at once. Leave "
+                    "num_workers out"
+                )
+
     def __len__(self) -> int:
-        """The number of batches of an epoch."""
-        full, left = divmod(len(self.dataset), self.batch_size)
+        """The number of batches of an epoch; of a data set with no length a TypeError."""
+        if self._streams and getattr(self.dataset, "batched", False):
+            return len(self.dataset)
+        return self._count(len(self.dataset if self.sampler is None else self.sampler))
+
+    def _count(self, rows: int) -> int:
+        full, left = divmod(rows, self.batch_size)
         return full + (left > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[Any]:
-        first = self._now.given if self._resumed else 0
-        state = self._now.state if self._resumed else None
+        epoch = self._now if self._resumed else _Epoch()
         self._resumed = False
-        order, state = self._order(state)
-        self._now = _Epoch(first, state)
-        return self._batches(order, first, state)
+        self._epochs += 1
+        order, self._now = self._ordered(epoch)
+        return self._batches(order, self._now)
 
-    def _order(self, state: dict[str, int] | None) -> tuple[np.ndarray, dict[str, int] | None]:
-        """The order of an epoch on the host, and the state of the generator before it."""
-        count = len(self.dataset)
-        if not self.shuffle:
-            return np.arange(count), None
-        if state is None:
-            generator = default_generator() if self.generator is None else self.generator
-            state = generator.state_dict()
-        else:  # the order of an interrupted epoch, without drawing from the generator
+    def _ordered(self, epoch: _Epoch) -> tuple[np.ndarray | None, _Epoch]:
+        """The order of an epoch on the host, and the epoch with its origin."""
+        state, rows = epoch.state, epoch.rows
+        generator = default_generator() if self.generator is None else self.generator
+        if state is not None:  # an interrupted epoch draws nothing from the generator
             generator = Generator(0)
             generator.load_state_dict(state)
-        return generator.permutation(count, device="cpu").numpy(), state
+        elif self.shuffle or self.num_workers:
+            state = generator.state_dict()
+        if self._streams:
+            order = None
+        elif self.sampler is not None:
+            rows = order_of(self.sampler, len(self.dataset)) if rows is None else rows
+            order = rows
+        elif self.shuffle:
+            order = generator.permutation(len(self.dataset), device="cpu").numpy()
+        else:
+            order = np.arange(len(self.dataset))
+        if self.num_workers and not self.shuffle:
+            generator.take(1)  # the next epoch has other seeds
+        return order, epoch._replace(state=state, rows=rows)
 
-    def _batches(
-        self, order: np.ndarray, first: int, state: dict[str, int] | None
-    ) -> Iterator[Any]:
-        with contextlib.closing(self._lazy_batches(order, range(first, len(self)))) as batches:
+    def _batches(self, order: np.ndarray | None, epoch: _Epoch) -> Iterator[Any]:
+        given = epoch.given
+        with contextlib.closing(self._lazy_batches(order, epoch)) as batches:
             for batch in batches:
-                first += 1
-                self._now = _Epoch(first, state)
+                given += 1
+                self._now = epoch._replace(given=given)
                 yield batch
                 del batch  # release it before the next is made
-        self._now = _Epoch(0, None)
+        self._now = _Epoch()
 
-    def _lazy_batches(self, order: np.ndarray, numbers: range) -> abc.Generator[Any, None, None]:
-        """The batches of these numbers, made lazily, or one ahead."""
+    def _lazy_batches(
+        self, order: np.ndarray | None, epoch: _Epoch
+    ) -> abc.Generator[Any, None, None]:
+        """The batches from a position on, made lazily, or one ahead."""
         device, from_host = self.device or default_device(), True
-        if type(self.dataset) is TensorDataset:
+        pinned = self.pin_memory and is_available()
+        if type(self.dataset) is TensorDataset and order is not None and not self.num_workers:
+            numbers = range(epoch.given, self._count(len(order)))
             chosen = self._selections(order, numbers, device)
             from_host = any(home_of(a).kind == "cpu" for a in self.dataset.arrays)
         else:
-            size = self.batch_size
-            batches = (self._fetched(order[n * size : (n + 1) * size]) for n in numbers)
-            if self.device is None and device.kind == "cpu":
+            batches = self._fetched(order, epoch)
+            if self.device is None and device.kind == "cpu" and not pinned:
                 return batches
             chosen = (self._selection(batch, device) for batch in batches)
         if device.kind == "cuda" and from_host:
             return ahead(device, (selection.sources() for selection in chosen))
+        if pinned and device.kind == "cpu":
+            return (pinned_copies(*selection.sources()) for selection in chosen)
         return (selection.read() for selection in chosen)
 
     def _selection(self, batch: Any, device: Device) -> Selection:
@@ -172,15 +252,53 @@ class DataLoader:
         map_arrays(lambda array: rows.append(self._rows(array, None, device)), batch)
         return Selection(rows, batch)
 
-    def _fetched(self, rows: np.ndarray) -> Any:
-        """The batch of a data set of one's own."""
-        if not self._single:
-            return self.dataset[rows]
-        return self.collate_fn([self.dataset[row] for row in rows.tolist()])
+    def _fetched(self, order: np.ndarray | None, epoch: _Epoch) -> abc.Generator[Any, None, None]:
+        """The batches of a data set of one's own from a position on."""
+        skipped = epoch.given if self._streams else 0  # a stream is read from its beginning
+        jobs = self._jobs(order, epoch)
+        if self.num_workers:
+            batches = self._by_workers(jobs)
+        else:
+            batches = self._here(jobs)
+        with contextlib.closing(batches):
+            yield from islice(batches, skipped, None)
+
+    def _here(self, jobs: Iterator[Job]) -> abc.Generator[Any, None, None]:
+        for job in jobs:
+            try:
+                batch = self._fetch(job.rows)
+            except StopIteration:
+                return
+            yield batch
+            del batch
+
+    def _jobs(self, order: np.ndarray | None, epoch: _Epoch) -> Iterator[Job]:
+        """The rows of each batch, or the number of the epoch of a stream."""
+        base = () if epoch.state is None else (epoch.state["seed"], epoch.state["counter"])
+        if order is None:
+            for number in count():
+                yield Job(self._epochs, (*base, number))
+            return
+        size = self.batch_size
+        for number in range(epoch.given, self._count(len(order))):
+            yield Job(order[number * size : (number + 1) * size], (*base, number))
+
+    def _by_workers(self, jobs: Iterator[Job]) -> abc.Generator[Any, None, None]:
+        """The batches of jobs by processes, which stop at the end, or stay for the next epoch."""
+        workers = self._workers or self._start()
+        self._workers, stay = None, False
+        try:
+            yield from workers.batches(jobs)
+            stay = self.persistent_workers and self._workers is None
+            if stay:
+                self._workers = workers
+        finally:
+            if not stay:
+                workers.close()
 
     def _rows(self, array: Any, index: Any, device: Device) -> Rows:
         """Rows that go to a device: all of them if it was asked for, else those of the host."""
-        goes = self.device is not None or isinstance(array, np.ndarray)
+        goes = self.device is not None or isinstance(array, np.ndarray) or self.num_workers > 0
         return Rows(array, index, device if goes else None)
 
     def _selections(
@@ -190,13 +308,14 @@ class DataLoader:
         arrays, size = self.dataset.arrays, self.batch_size
         # The order is sent to each device once, so that a batch sends no indices.
         orders = {}
-        if self.shuffle:
+        by_number = self.shuffle or self.sampler is not None
+        if by_number:
             orders = {home: home.send(order) for home in dict.fromkeys(map(home_of, arrays))}
         for number in numbers:
             rows = slice(number * size, min((number + 1) * size, len(order)))
             index = {home: rows_there[rows] for home, rows_there in orders.items()}
             chosen = [
-                self._rows(a, index[home_of(a)] if self.shuffle else rows, device) for a in arrays
+                self._rows(a, index[home_of(a)] if by_number else rows, device) for a in arrays
             ]
             yield Selection(chosen, arrays[0] if self._alone else arrays)
 
@@ -219,45 +338,84 @@ class DataLoader:
         >>> [int(batch[0]) for batch in loader]
         [1, 2, 3]
         """
-        return {"given": self._now.given, "order": self._now.state, **self._sizes()}
+        given, origin, sampled = self._now
+        state = {"given": given, "order": origin if self.shuffle else None, **self._sizes()}
+        if self.num_workers and not self.shuffle:
+            state["seeds"] = origin
+        if self.sampler is not None:
+            state["sampled"] = None if sampled is None else sampled.tolist()
+        return state
 
     def _sizes(self) -> dict[str, int]:
-        return dict(zip(_SIZES, (self.batch_size, len(self.dataset))))
+        """With others the position is another row."""
+        if self._streams:
+            return {"batch_size": self.batch_size, "num_workers": self.num_workers}
+        return {"batch_size": self.batch_size, "rows": len(self.dataset)}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Resume at a position of ``state_dict``; after an error nothing has been changed.
 
         ValueError for the state of a loader with other batches, of other data, or damaged.
         """
-        who, expected = "DataLoader.load_state_dict", {"given", "order", *_SIZES}
-        if not isinstance(state_dict, Mapping) or set(state_dict) != expected:
-            got = sorted(map(str, state_dict)) if isinstance(state_dict, Mapping) else state_dict
+        who, sizes = "DataLoader.load_state_dict", self._sizes()
+        expected = {"given", "order", *sizes}
+        expected |= {"sampled"} if self.sampler is not None else set()
+        keys = set(state_dict) if isinstance(state_dict, Mapping) else set()
+        if not expected <= keys <= expected | {"seeds"}:
+            got = sorted(map(str, state_dict)) if keys else state_dict
             raise ValueError(f"{who}: expected the keys {sorted(expected)}, got {got!r}")
-        for name, size in self._sizes().items():
+        for name, size in sizes.items():
             if type(state_dict[name]) is not int or state_dict[name] != size:
                 raise ValueError(
                     f"{who}: the state is of a loader with {name}={state_dict[name]!r}, this one "
                     f"has {size}: its position is another row. Make the loader as it was"
                 )
-        count, order = state_dict["given"], state_dict["order"]
-        if type(count) is not int or not 0 <= count <= len(self):
+        given, order = state_dict["given"], state_dict["order"]
+        last = None if self._streams else len(self)
+        if type(given) is not int or given < 0 or (last is not None and given > last):
             raise ValueError(
-                f"{who}: {count!r} batches were given, but an epoch has {len(self)}: is it the "
+                f"{who}: {given!r} batches were given, but an epoch has {last}: is it the "
                 "state of another loader?"
             )
-        if (count and self.shuffle and order is None) or (order is not None and not self.shuffle):
+        if (given and self.shuffle and order is None) or (order is not None and not self.shuffle):
             raise ValueError(f"{who}: the state is of a loader with shuffle={not self.shuffle}")
-        if order is not None:
+        origin = order if self.shuffle else state_dict.get("seeds")
+        if origin is not None:
             try:
-                Generator(0).load_state_dict(order)
+                Generator(0).load_state_dict(origin)
             except (DTypeError, ValueError) as error:
                 raise ValueError(f"{who}: the origin of the order is damaged: {error}") from None
-        self._now = _Epoch(count, order)
-        self._resumed = count > 0 or order is not None
+        sampled = self._sampled(who, given, state_dict.get("sampled"))
+        self._now = _Epoch(given, origin, sampled)
+        self._resumed = given > 0 or origin is not None
+
+    def _sampled(self, who: str, given: int, rows: Any) -> np.ndarray | None:
+        """The order of a sampler in a state; ValueError where there should be one, or another."""
+        if rows is None and not given:
+            return None
+        if self.sampler is None:
+            return None
+        try:
+            return order_of(rows, len(self.dataset))
+        except (DTypeError, ValueError, TypeError) as error:
+            raise ValueError(f"{who}: the order of the sampler is damaged: {error}") from None
 
     def __repr__(self) -> str:
         shuffled = ", shuffle=True" if self.shuffle else ""
+        workers = f", num_workers={self.num_workers}" if self.num_workers else ""
+        batches = "" if self._streams else f": {len(self)} batches"
         return (
-            f"DataLoader({self.dataset!r}, batch_size={self.batch_size}{shuffled}: "
-            f"{len(self)} batches)"
+            f"DataLoader({self.dataset!r}, batch_size={self.batch_size}{shuffled}{workers}"
+            f"{batches})"
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_workers": None}  # processes stay where they are
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise DTypeError(f"DataLoader: {name} must be a whole number, got {value!r}")
+    if value < least:
+        raise ValueError(f"DataLoader: {name} must be at least {least}, got {value}")
+    return int(value)
