@@ -353,13 +353,13 @@ MODULES = {
         "x[gg.arange(n)[:, None] - gg.arange(n)]": "circulant",
     }),
     "data": rows({
-        "a class with __len__ and __getitem__, or a gg.data.TensorDataset": "IterableDataset "
-        "ConcatDataset ChainDataset StackDataset",
+        "a class with __len__ and __getitem__, or a gg.data.TensorDataset": "ConcatDataset "
+        "ChainDataset StackDataset",
         "gg.data.random_split(dataset, lengths), or a TensorDataset of x[rows], y[rows]": "Subset",
-        "gg.data.DataLoader(data, batch_size, shuffle=True)": "Sampler BatchSampler "
-        "RandomSampler SequentialSampler SubsetRandomSampler WeightedRandomSampler",
+        "any iterable of row numbers, as DataLoader(data, batch_size, sampler=...)": "Sampler "
+        "BatchSampler",
         "gg.data.collate": "default_collate default_convert",
-        _ONE_PROCESS: "DistributedSampler get_worker_info distributed",
+        "gg.data.DistributedSampler": "distributed",
     }),
     "special": rows({
         "gg.special.gammaln(x)": "loggamma",
