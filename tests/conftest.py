@@ -25,13 +25,28 @@ def pytest_collection_modifyitems(items):
 
     With GPUGRAD_TEST_SHARD=3/16 every 16th test is run, from the fourth on. With
     GPUGRAD_TEST_CASES=one, of the cases of a test for one op one is run: shapes, parameters and
-    dtypes take turns from one op to the next.
+    dtypes take turns from one op to the next. Tests on the host are left out.
     """
     if os.environ.get("GPUGRAD_TEST_CASES") == "one":
-        items[:] = _one_of_each(items)
+        items[:] = _one_of_each([item for item in items if not _is_on_the_host(item)])
     if shard := os.environ.get("GPUGRAD_TEST_SHARD"):
         first, _, step = shard.partition("/")
         items[:] = items[int(first) :: int(step)]
+
+
+# Where a test without a device computes on the CPU or on sim alone, whatever else there is.
+HOST = (
+    "tests/backend/sim/test_sim.py", "tests/backend/sim/test_sim_devices.py",
+    "tests/backend/sim/test_sim_functions.py", "tests/backend/sim/test_sim_matches_cupy.py",
+    "tests/backend/test_cupy_names.py", "tests/backend/test_toy_array.py", "tests/engine",
+    "tests/examples", "tests/inspect/test_inspect.py", "tests/io", "tests/ops", "tests/repository",
+    "tests/tensor", "tests/test_foreign_names.py", "tests/test_newcomers.py",
+)  # fmt: skip
+
+
+def _is_on_the_host(item):
+    conditional = any(mark.name == "skipif" for mark in item.own_markers)
+    return item.nodeid.startswith(HOST) and "device" not in item.fixturenames and not conditional
 
 
 SUBJECTS = ("op", "case", "call", "name")  # parameters of tests that say what is tested

@@ -9,6 +9,7 @@ import inspect
 import numpy as np
 import pytest
 from composed import CASES, outputs_of
+from devices import in_turn
 from optable import PLAIN_CALL, arrays_for, prepared, samples
 
 import gpugrad as gg
@@ -158,12 +159,12 @@ def _calls(function, device):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", SWEPT)
 def test_a_parameter_keeps_its_gradient(name, device):
-    for parameter, call in _calls(PUBLIC[name], device):
-        for value in VALUES:
-            if _takes(call, value, device):
-                with np.errstate(all="ignore"):
-                    found = _verdict(call, value, device)
-                assert found in ("flat", "refused", "right"), (parameter, value, found)
+    for number, (parameter, call) in enumerate(_calls(PUBLIC[name], device)):
+        taken = [value for value in VALUES if _takes(call, value, "cpu")]
+        for value in in_turn(taken, device, f"{name}{number}"):
+            with np.errstate(all="ignore"):
+                found = _verdict(call, value, device)
+            assert found in ("flat", "refused", "right"), (parameter, value, found)
 
 
 def test_the_sweep_sees_a_lost_gradient():

@@ -10,6 +10,7 @@ import itertools
 import numpy as np
 import optable
 import pytest
+from devices import in_turn
 
 import gpugrad as gg
 from gpugrad.engine.op import TABLE
@@ -177,7 +178,7 @@ def test_a_guard_holds_for_any_function(op, parameters, device):
 def test_a_guard_holds_for_each_of_two_operands(index, op, parameters, device):
     x, chosen = points_of(op, device)
     ok = gg.tensor(chosen, device=device)
-    for other in (0.0, 1.0, INF):
+    for other in in_turn((0.0, 1.0, INF), device, f"{op.name}{parameters}{index}"):
         beside = gg.tensor(np.where(chosen, sum(op.domain) / 2, other), device=device)
 
         def f(t, beside=beside):

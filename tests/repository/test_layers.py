@@ -282,3 +282,9 @@ def test_checker_finds_what_is_not_public() -> None:
 
 def test_checker_finds_long_files() -> None:
     assert long_files(limit=1)
+
+
+def test_test_files_have_names_of_their_own() -> None:
+    """pytest takes two of one name, in two folders, for one module, and runs neither."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
