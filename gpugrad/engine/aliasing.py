@@ -75,9 +75,10 @@ def _saved_near(newest: Any, own: Any, array: Any, count: int) -> bool:
 class _Held:
     """An array over a memory, and the tensors and nodes that hold it; all references are weak."""
 
-    __slots__ = ("holders", "reference", "window")
+    __slots__ = ("holders", "key", "reference", "window")
 
     def __init__(self, array: Any, reference: Any) -> None:
+        self.key = id(array)
         self.reference = reference
         self.window = Window(array)
         self.holders: dict[int, Any] = {}  # by identity
@@ -121,13 +122,13 @@ class Memory:
         self._owner = self._enter(owner, partial(_memories.pop, key))
 
     def _enter(self, array: Any, forget: Any = None) -> _Held:
-        key = id(array)
-        held = _Held(array, weakref.ref(array, forget or partial(_forget, self._owner_key, key)))
+        forget = forget or partial(_forget, self._owner_key, id(array))
+        held = _Held(array, weakref.ref(array, forget))
         if len(self._held) > 2 * len(self._arrays) + 8:
-            self._held = [one for one in self._held if one.reference() is not None]
+            self._held = [one for one in self._held if self._arrays.get(one.key) is one]
             self._extents = self._extents[:, :0]
         self._held.append(held)
-        self._arrays[key] = held  # at last: an interrupt before it leaves the array to be found
+        self._arrays[held.key] = held  # an interrupt before this leaves the array to be found
         return held
 
     def has(self, array: Any) -> bool:
@@ -169,13 +170,13 @@ class Memory:
 
     def _meeting(self, extent: tuple[int, int, int, int]) -> list[_Held]:
         low, high, *_ = extent
-        held = self._held
+        held, arrays = self._held, self._arrays
         if len(held) > 16:
             held = [held[number] for number in self._among_many(*extent)]
         return [
             one
             for one in held
-            if one.window.low < high and one.window.high > low and one.reference() is not None
+            if one.window.low < high and one.window.high > low and arrays.get(one.key) is one
         ]
 
     def _among_many(self, low: int, high: int, step: int, size: int) -> list[int]:
@@ -191,16 +192,20 @@ class Memory:
         between = (sizes[numbers] <= distance) & (distance <= steps - size)
         return numbers[~between].tolist()
 
-    def is_held_beside(self, known: tuple[Any, ...]) -> bool:
-        """Whether it is known of a tensor over the memory beside some."""
-        for held in reversed(self._held):
-            for reference in list(held.holders.values()):
-                holder = reference()
-                if holder is None or isinstance(holder, Node) or self.has(holder._array) is False:
-                    continue
-                if not any(holder is one for one in known):
-                    return True
-        return False
+    def is_of_nodes(self, known: tuple[Any, ...]) -> bool:
+        """Whether nodes alone hold the memory, beside some tensors."""
+        for held in reversed(list(self._arrays.values())):  # the last is the likeliest not to be
+            living, others = held.survey()
+            if others > (len(self._arrays) - 1 if held is self._owner else 0):
+                return False
+            for holder in living:
+                if not isinstance(holder, Node) and not any(holder is one for one in known):
+                    return False
+        return True
+
+    def forget(self) -> None:
+        """Drop the list: the one tensor over the memory leaves it to nodes."""
+        _memories.pop(self._owner_key, None)
 
 
 # By the identity of the array that owns it. A memory that is freed removes its entry.
@@ -245,7 +250,7 @@ def sharers(
     key = id(owner)
     memory = _memories.get(key)
     if memory is None:
-        memory = _memories[key] = Memory(owner)
+        memory = _memories.setdefault(key, Memory(owner))
     del owner  # which would be a reference
     for holder in (tensor, *known):
         memory.look(holder)

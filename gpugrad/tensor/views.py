@@ -71,10 +71,14 @@ class Change:
             return
         known = (value,) if isinstance(value, Tensor) and value is not tensor else ()
         memory, holders = self._found(known, newest)
-        own = (tensor, value) if passing else (tensor,)
-        tensors = [one for one in holders if isinstance(one, Tensor)]
-        self.others = [one for one in tensors if not any(one is other for other in own)]
-        if not self.others and not memory.is_held_beside(own):
+        guest = value if passing else tensor
+        self.others = [
+            one
+            for one in holders
+            if isinstance(one, Tensor) and one is not tensor and one is not guest
+        ]
+        if not self.others and memory.is_of_nodes((tensor, guest)):
+            memory.forget()
             return
         self.memory, self.start = memory, next_serial()
         self.nodes = [one for one in holders if isinstance(one, Node)]
@@ -163,7 +167,10 @@ class Change:
     def _node_of(self, other: Tensor, piece: Tensor) -> Any:
         """The new node of a tensor, where the elements that change get the value ``piece``."""
         window, part = self._window(other), self.window
-        if (index := index_within(window, part)) is not None:
+        index = self._index_in(other)
+        if index is None:
+            index = index_within(window, part)
+        if index is not None:
             return _node_of_part(other, piece, index)
         if (index := index_within(part, window)) is not None:
             return OPS["getitem"](piece, index=index)._node
@@ -174,6 +181,18 @@ class Change:
         if own.size < other.size:
             picked = OPS["index_set"](OPS["reshape"](other, -1), picked, own, index=_ARRAY)
         return OPS["reshape"](picked, other.shape)._node
+
+    def _index_in(self, other: Tensor) -> Any:
+        """The index by which the tensor was made of another, where neither has changed since.
+
+        `index_within` would find an equal one.
+        """
+        node = self.tensor._node
+        if self.index is not None or node is None or node.op.name != "getitem":
+            return None
+        if node.parents[0] is not other._node or not _is_near(node, other):
+            return None
+        return node.parameters["index"]
 
     def _check(self, other: Tensor) -> None:
         if isinstance(other._node, Leaf):
@@ -308,12 +327,19 @@ def is_assigned(tensor: Tensor, index: Any, value: Any) -> bool:
     node = tensor._node
     if node is None or not isinstance(value, Tensor) or value._node is None:
         return False
-    reference = getattr(node, "tensor", None)
-    if reference is None or reference() is not value or node.op.name != "index_set":
+    if not _is_near(node, value) or node.op.name != "index_set" or not is_basic(index):
         return False
-    if node.parents[1] is not value._node or not is_basic(index):
+    if node.parents[1] is not value._node:
         return False
+    if node.parameters["index"] == index:
+        return True
     return is_same(Window(tensor.data[_of_a_view(index)]), Window(value.data))
+
+
+def _is_near(node: Any, tensor: Tensor) -> bool:
+    """Whether a node's output is known to share its memory with a tensor: see `Node.tensor`."""
+    reference = getattr(node, "tensor", None)
+    return reference is not None and reference() is tensor
 
 
 def _of_a_view(index: Any) -> Any:
@@ -328,15 +354,12 @@ def _of_a_view(index: Any) -> Any:
 def _keep(node: Any, memory: Memory, part: Window) -> None:
     """Copy what a node saved of the part of a memory that is about to change."""
 
-    def is_affected(value: Any) -> bool:
-        return memory.has(value) and not apart(memory.window(value), part)
-
     def kept(value: Any) -> Any:
-        return versions.copied(value) if is_affected(value) else value
+        if memory.has(value) and not apart(memory.window(value), part):
+            return versions.copied(value)
+        return value
 
-    if node.values is not None and any(map(is_affected, node.values)):
-        node.values = tuple(map(kept, node.values))
-    if type(node.y) is tuple:
-        node.y = tuple(map(kept, node.y))
-    elif is_affected(node.y):
-        node.y = kept(node.y)
+    if node.values is not None:
+        node.values = tuple([kept(value) for value in node.values])
+    if node.y is not None:
+        node.y = tuple(map(kept, node.y)) if type(node.y) is tuple else kept(node.y)

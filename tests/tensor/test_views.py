@@ -257,6 +257,19 @@ def test_hooks_stay_with_the_value_that_they_were_registered_for(device):
     assert seen == [[0, 1]]
 
 
+def test_a_view_that_looks_elsewhere_stays_a_view(device):
+    """Also where nobody knows of it but a node that saved its array."""
+    x = made([1.0, 2.0], device)
+    h = gg.stack([x, x])
+    last = h[1:]
+    saved = last * last
+    h[:1] = 5.0
+    last += x
+    assert h.tolist() == [[5, 5], [2, 4]]
+    (h.sum() + saved.sum()).backward()
+    assert x.grad.tolist() == [2 + 2, 2 + 4]
+
+
 def test_what_looks_elsewhere_keeps_its_node(device):
     x = made([1.0, 2.0], device)
     h = gg.stack([x, x, x])
