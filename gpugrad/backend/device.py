@@ -10,7 +10,7 @@ import functools
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from importlib import import_module
 from typing import Any, Literal
@@ -188,6 +188,17 @@ class Device:
         ...     pass
         """
         return _NOTHING if self.is_current() else _context(self.kind, self.index)
+
+    def around(self, calls: list[Callable[[], Any]]) -> list[Callable[[], Any]]:
+        """The calls, with others around them that make this CuPy's (or sim's) current device.
+
+        >>> Device("cpu").around([print])
+        [<built-in function print>]
+        """
+        if self.is_current():
+            return calls
+        before = _context(self.kind, _current(self.kind))
+        return [_context(self.kind, self.index).use, *calls, before.use]
 
     def is_current(self) -> bool:
         """Whether new arrays of ``xp`` are created on this device: always on a CPU."""

@@ -1,40 +1,80 @@
-"""Work that Ctrl-C does not cut in two. Imports nothing.
+"""Work that no signal and no exception from another thread cuts in two. Imports nothing.
 
-Python may raise KeyboardInterrupt between any two bytecodes of the main thread. What changes state
-in several places, such as an optimizer's step, finishes first.
+Python calls the handlers of signals (of Ctrl-C, of timeouts), and raises what another thread has
+sent with ``PyThreadState_SetAsyncExc``, between two bytecodes. A function in C has none. So what
+changes state in several places is prepared as a list of calls of functions in C, and one such call
+makes all of them: an exception comes before it or after it.
 """
 
 # The functions of `signal` without its enumerations, which take ten times as long.
-from _signal import SIGINT, getsignal, signal  # type: ignore[import-not-found,unused-ignore]
+from _signal import NSIG, getsignal, signal  # type: ignore[import-not-found,unused-ignore]
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from operator import call, length_hint
 from types import FrameType
 from typing import Any
 
-__all__ = ["uninterrupted"]
+__all__ = ["Repeatable", "uninterrupted", "whole"]
+
+
+class Repeatable(partial[Any]):
+    """A call that has changed nothing where it raises, and is then made again.
+
+    So it is with a kernel of CuPy, which may have to be compiled, in Python, before it is launched.
+    A function of NumPy raises afterwards, as `numpy.errstate` has it for overflows.
+    """
+
+    __slots__ = ()
+
+
+def whole(calls: Sequence[Callable[[], Any]]) -> None:
+    """Make all of the calls, of functions in C, whatever arrives meanwhile.
+
+    Where a call raises, the others are made before that is raised. What may fail has its place
+    before: a call that fails for a reason of its own leaves its part undone.
+    """
+    left = iter([*calls, tuple])  # one that does nothing, so that after the last one is left
+    rest = partial(deque, map(call, left), 0)
+    try:
+        rest()
+    except BaseException:
+        count = length_hint(left)
+        if count and type(failed := calls[len(calls) - count]) is Repeatable:
+            with suppress(BaseException):
+                failed()
+        while length_hint(left):
+            with suppress(BaseException):
+                rest()
+        raise
 
 
 class uninterrupted:  # noqa: N801 - a block, like no_grad
-    """In this block an interrupt waits; it is raised at the end, where all is done.
+    """For functions in Python: in this block signals wait for its end, where all is done.
 
-    Other exceptions pass: what may fail has its place before the block. Python runs handlers of
-    signals in the main thread alone, so other threads have nothing to wait for.
+    It does not hold back what another thread sends, and takes longer than `whole`. Python calls
+    handlers of signals in the main thread alone, so other threads have nothing to wait for.
     """
 
     __slots__ = ("_before", "_noted")
 
     def __enter__(self) -> None:
-        self._noted: tuple[int, FrameType | None] | None = None
-        self._before: Any = getsignal(SIGINT)
+        self._noted: list[tuple[int, FrameType | None]] = []
+        numbers = range(1, NSIG)
+        self._before = [(n, f) for n, f in zip(numbers, map(getsignal, numbers)) if callable(f)]
         try:
-            if callable(self._before):
-                signal(SIGINT, self._note)
+            whole([Repeatable(signal, number, self._note) for number, _ in self._before])
         except ValueError:  # another thread, or another interpreter
-            self._before = None
+            self._before = []
+        except BaseException:
+            self.__exit__()
+            raise
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self._noted = (number, frame)
+        self._noted.append((number, frame))
 
     def __exit__(self, *error: object) -> None:
-        if callable(self._before):
-            signal(SIGINT, self._before)
-            if self._noted is not None:
-                self._before(*self._noted)
+        whole([Repeatable(signal, number, handler) for number, handler in self._before])
+        handlers = dict(self._before)
+        whole([partial(handlers[number], number, frame) for number, frame in self._noted])

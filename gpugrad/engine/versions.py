@@ -7,15 +7,23 @@ stamp belongs to the memory, so all views share it.
 
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from operator import iadd, setitem
 from typing import Any
+
+import numpy as np
 
 from gpugrad.backend import device
 from gpugrad.backend.namespace import NAMESPACES
+from gpugrad.engine.interrupts import Repeatable, whole
 from gpugrad.engine.node import next_serial
 from gpugrad.errors import GradientError
 
-__all__ = ["changed", "changed_all", "copied", "describe", "latest", "saved", "verify"]
+__all__ = [
+    "adding", "change", "changed", "changed_all", "copied", "describe", "latest", "saved", "verify",
+    "writing",
+]  # fmt: skip
 
 latest = 0  # the stamp of the last change of any memory
 
@@ -57,6 +65,38 @@ def changed_all(arrays: Iterable[Any]) -> None:
                 del stamps[:32]
 
 
+def adding(array: Any, d: Any) -> list[Callable[[], Any]]:
+    """Calls for `change` that add to an array in place."""
+    return _calls(array, iadd, array, d)
+
+
+def writing(array: Any, value: Any) -> list[Callable[[], Any]]:
+    """Calls for `change` that give an array other values, cast to its dtype."""
+    return _calls(array, setitem, array, ..., value)
+
+
+def _calls(array: Any, function: Callable[..., Any], *arguments: Any) -> list[Callable[[], Any]]:
+    if type(array) is np.ndarray:
+        return [partial(function, *arguments)]
+    where = device.device_of(array)
+    kind = Repeatable if where.kind == "cuda" else partial
+    return where.around([kind(function, *arguments)])
+
+
+def change(calls: Sequence[Callable[[], Any]], arrays: Sequence[Any]) -> None:
+    """Make `whole` calls that change the memory of arrays in place, and note that."""
+    try:
+        whole(calls)
+        changed_all(arrays)
+    except BaseException:  # before the stamps, or among them
+        try:
+            changed_all(arrays)
+        except BaseException:  # what has arrived with the first
+            changed_all(arrays)
+            raise
+        raise
+
+
 def copied(array: Any) -> Any:
     """A copy of an array for a node that saved it: to `verify` it has changed as the array has."""
     copy = device.copied(array)
@@ -69,7 +109,8 @@ def copied(array: Any) -> Any:
 
 
 def _watch(owner: Any, key: int) -> Any:
-    return weakref.ref(owner, lambda _: _stamps.pop(key, None))
+    # The callback is a function in C: what arrives in one of Python's is not raised, but dropped.
+    return weakref.ref(owner, partial(_stamps.pop, key))
 
 
 def saved(node: Any) -> list[tuple[str, Any]]:

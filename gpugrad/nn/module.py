@@ -1,12 +1,15 @@
 """The base class of models and layers. Imports functions and below, and `traversal`."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from gpugrad.backend.device import Device, device_of
-from gpugrad.engine.interrupts import uninterrupted
+from gpugrad.engine import versions
+from gpugrad.engine.aliasing import check_writable
+from gpugrad.engine.interrupts import whole
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.dtypes import is_device
 from gpugrad.nn.parameter import Parameter
@@ -231,13 +234,17 @@ class Module(Registration):
             )
         # All are sent before the first is written: if a device is full, the model is unchanged.
         sent = {name: tensors[name].device.send(raw) for name, raw in raws.items()}
-        with uninterrupted():
-            for name, raw in sent.items():
-                target = tensors[name]
-                if target.is_leaf:
-                    target._write(Ellipsis, raw)
-                else:  # its memory belongs to a graph
-                    target._array, target._node = raw.astype(target.dtype), None
+        calls: list[Any] = []
+        arrays = []
+        for name, raw in sent.items():
+            target = tensors[name]
+            if target.is_leaf:
+                check_writable("load_state_dict", target.data)
+                calls += versions.writing(target.data, raw)
+                arrays.append(target.data)
+            else:  # its memory belongs to a graph
+                calls += _replacing(target, raw.astype(target.dtype), None)
+        versions.change(calls, arrays)
         return Loaded(missing, unexpected)
 
     # Changing all parts.
@@ -311,17 +318,18 @@ class Module(Registration):
             if grad is not None:
                 grad = _moved(grad.data, target_device, dtype)
             moved.append((part, _moved(part.data, target_device, dtype), grad))
-        with uninterrupted():
-            for part, array, grad in moved:
-                if array is part.data:
-                    continue
-                part._array = array
-                if not part.is_leaf:  # a buffer that was computed: only its value moves
-                    part._node = None
-                elif part._node is not None:
-                    part._node.dtype = array.dtype
-                if grad is not None:
-                    part.grad = grad
+        calls: list[Any] = []
+        for part, array, grad in moved:
+            if array is part.data:
+                continue
+            # Of a buffer that was computed only the value moves.
+            node = part._node if part.is_leaf else None
+            calls += _replacing(part, array, node)
+            if node is not None:
+                calls.append(partial(setattr, node, "dtype", array.dtype))
+            if grad is not None:
+                calls.append(partial(setattr, part, "_grad", Tensor(grad)))
+        whole(calls)
         return self
 
     def cpu(self) -> Self:
@@ -356,6 +364,14 @@ def _raw(name: str, value: Any) -> Any:
         return as_tensor(value).data
     except DTypeError as error:
         raise DTypeError(f"load_state_dict: {name} is no array: {error}") from error
+
+
+def _replacing(tensor: Tensor, array: Any, node: Any) -> list[Callable[[], Any]]:
+    """Calls for `whole` that give a tensor another array, and its place in a graph."""
+    return [
+        partial(setattr, tensor, "_array", array),
+        partial(setattr, tensor, "_node", node),
+    ]
 
 
 def _moved(array: Any, device: Device | None, dtype: Any) -> Any:

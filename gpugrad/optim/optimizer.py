@@ -14,7 +14,7 @@ from gpugrad.backend.device import device_of
 from gpugrad.backend.memory import says_who
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import versions
-from gpugrad.engine.interrupts import uninterrupted
+from gpugrad.engine.interrupts import uninterrupted, whole
 from gpugrad.engine.modes import enable_grad
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.optim.apply import (
@@ -434,12 +434,16 @@ class Optimizer:
         who = f"{self._who()}.load_state_dict"
         groups = loaded_groups(who, state_dict, self.param_groups, self._check)
         states = loaded_states(who, state_dict, groups, self._names, self.counted)
-        with uninterrupted():
-            for current, settings in zip(self.param_groups, groups):
-                current.update(settings)
-            self._state = states
-            self._layouts = [None] * len(self.param_groups)
-            self._apart.clear()
+        calls: list[Any] = [
+            partial(current.update, settings)
+            for current, settings in zip(self.param_groups, groups)
+        ]
+        calls += [
+            partial(setattr, self, "_state", states),
+            partial(setattr, self, "_layouts", [None] * len(self.param_groups)),
+            self._apart.clear,
+        ]
+        whole(calls)
 
     def __getstate__(self) -> dict[str, Any]:
         _ = self.state

@@ -2,14 +2,13 @@
 
 import threading
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from gpugrad.backend.device import device_of
 from gpugrad.engine import versions
 from gpugrad.engine.accumulate import steal_or_copy
-from gpugrad.engine.interrupts import uninterrupted
 from gpugrad.engine.modes import enable_grad
 
 __all__ = ["deliver"]
@@ -25,16 +24,17 @@ def deliver(cls: type[Any], gradients: dict[Any, Any], pairs: Iterable[tuple[Any
     before the first is changed, or after the last.
     """
     with _delivering:
-        updates = [(tensor, key, _next_grad(cls, tensor, gradients, key)) for tensor, key in pairs]
-        with uninterrupted():
-            for tensor, key, grad in updates:
-                if grad is not None:
-                    tensor._grad = grad
-                else:
-                    array = tensor._grad.data
-                    with device_of(array).activate():
-                        array += gradients[key]
-                    versions.changed(array)
+        calls: list[Any] = []
+        arrays = []
+        for tensor, key in pairs:
+            grad = _next_grad(cls, tensor, gradients, key)
+            if grad is not None:
+                calls.append(partial(setattr, tensor, "_grad", grad))
+                continue
+            array = tensor._grad.data
+            calls += versions.adding(array, gradients[key])
+            arrays.append(array)
+        versions.change(calls, arrays)
 
 
 def _next_grad(cls: type[Any], tensor: Any, gradients: dict[Any, Any], key: Any) -> Any:

@@ -4,6 +4,7 @@ import dis
 import functools
 import signal
 import sys
+import threading
 from itertools import count
 from pathlib import Path
 
@@ -12,23 +13,65 @@ import gpugrad
 PACKAGE = str(Path(gpugrad.__file__).parent)
 
 
-def interrupted_everywhere(begin, work, check, stride=1):
-    """Run ``work(begin())`` with a SIGINT at each place of the package where Python looks for one.
+class Arrived(BaseException):
+    """What arrives, other than by Ctrl-C."""
+
+
+def _raise(*args):
+    raise Arrived
+
+
+# How an exception may arrive: by Ctrl-C, by the signal of a timeout, or from another thread, which
+# `PyThreadState_SetAsyncExc` has raise where Python would look for signals.
+ARRIVALS = {
+    "SIGINT": lambda: signal.raise_signal(signal.SIGINT),
+    "SIGALRM": lambda: signal.raise_signal(signal.SIGALRM),
+    "thread": _raise,
+}
+
+
+def interrupted_everywhere(begin, work, check, stride=1, arrival="SIGINT"):
+    """Run ``work(begin())`` with an interrupt at each place of the package where Python allows one.
 
     It does so when a function begins, after a call, and at the end of a turn of a loop. ``check``
     gets what ``begin`` returned, after each run. With ``stride`` every so many places.
     """
     work(begin())  # so that kernels are there, whose compilation is not looked at
+    if arrival == "thread":
+        _in_a_thread(lambda: _everywhere(begin, work, check, stride, _raise))
+        return
     # Where the tests run in the background, a shell may have had SIGINT ignored.
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    handler = signal.default_int_handler if arrival == "SIGINT" else _raise
+    number = getattr(signal, arrival)
+    before = signal.signal(number, handler)
     try:
-        for place in count(0, stride):
-            made = begin()
-            if not _interrupted_at(place, lambda made=made: work(made)):
-                break
-            check(made)
+        _everywhere(begin, work, check, stride, ARRIVALS[arrival])
     finally:
-        signal.signal(signal.SIGINT, handler)
+        signal.signal(number, before)
+
+
+def _in_a_thread(function):
+    errors = []
+
+    def run():
+        try:
+            function()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+
+
+def _everywhere(begin, work, check, stride, arrive):
+    for place in count(0, stride):
+        made = begin()
+        if not _interrupted_at(place, lambda made=made: work(made), arrive):
+            break
+        check(made)
     assert place > 5 * stride
 
 
@@ -39,8 +82,8 @@ def _looks_after(code):
     return {i.offset: i.opname in names for i in dis.get_instructions(code)}
 
 
-def _interrupted_at(place, work):
-    """Whether the place was reached. The signal is sent there, and no exception raised by hand."""
+def _interrupted_at(place, work, arrive):
+    """Whether the place was reached. A signal is sent there, and no exception raised by hand."""
     left = place
     before_in = {}
 
@@ -59,7 +102,7 @@ def _interrupted_at(place, work):
             left -= 1
             if left == -1:
                 before_in.clear()
-                signal.raise_signal(signal.SIGINT)
+                arrive()
         return trace
 
     before = sys.gettrace()
@@ -69,6 +112,6 @@ def _interrupted_at(place, work):
             work()
         finally:
             sys.settrace(before)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Arrived):
         assert left < 0
     return left < 0

@@ -1,14 +1,15 @@
 """A step is done whole or not at all: also where it fails, and where an interrupt arrives."""
 
 import signal
+from functools import partial
 
 import numpy as np
 import pytest
-from interrupts import interrupted_everywhere
+from interrupts import ARRIVALS, interrupted_everywhere
 from optimizers import CLOSURES, OPTIMIZERS
 
 import gpugrad as gg
-from gpugrad.engine.interrupts import uninterrupted
+from gpugrad.engine.interrupts import Repeatable, uninterrupted, whole
 
 # Python drops an interrupt that comes in the callback of a weak reference, and warns.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -17,6 +18,11 @@ MAKERS = OPTIMIZERS | {"master": lambda ps: gg.optim.Adam(ps, lr=0.1, master_wei
 optimizers = pytest.mark.parametrize("make", MAKERS.values(), ids=list(MAKERS))
 # The slowest test, where the optimizers differ in nothing but the count of their states.
 few = pytest.mark.parametrize("make", [MAKERS[name] for name in ("sgd", "nadam", "master")])
+
+
+# Of places: all arrivals are alike to what is tested, so those that are not Ctrl-C try fewer.
+STRIDE = {"SIGINT": 11, "SIGALRM": 13, "thread": 17}
+arrivals = pytest.mark.parametrize("arrival", ARRIVALS)
 
 
 def parameters():
@@ -40,8 +46,9 @@ def everything(params, optimizer):
     return [array.tolist() for array in arrays], entries
 
 
+@pytest.mark.parametrize("arrival", ["SIGINT", "SIGALRM"])
 @few
-def test_an_interrupt_at_any_bytecode_of_a_step(make, device):
+def test_an_interrupt_at_any_bytecode_of_a_step(make, arrival, device):
     """The step is done, or it has not begun; and the next one is right."""
 
     def begun():
@@ -66,7 +73,7 @@ def test_an_interrupt_at_any_bytecode_of_a_step(make, device):
         optimizer.step()
         assert everything(params, optimizer) == wanted[wanted.index(now) + 1]
 
-    interrupted_everywhere(begun, lambda made: made[1].step(), check, stride=11)
+    interrupted_everywhere(begun, lambda made: made[1].step(), check, STRIDE[arrival], arrival)
     assert outcomes == {0, 1}
 
 
@@ -107,7 +114,8 @@ def test_an_interrupt_at_any_bytecode_of_a_line_search(device):
     assert 0 in outcomes
 
 
-def test_an_interrupt_at_any_bytecode_of_a_backward_pass(device):
+@arrivals
+def test_an_interrupt_at_any_bytecode_of_a_backward_pass(arrival, device):
     """It adds to all leaves, or to none."""
 
     def begun():
@@ -126,11 +134,12 @@ def test_an_interrupt_at_any_bytecode_of_a_backward_pass(device):
         assert now in (none, all_)
         outcomes.append(now == all_)
 
-    interrupted_everywhere(begun, lambda made: made[1].backward(), check, stride=7)
+    interrupted_everywhere(begun, lambda made: made[1].backward(), check, STRIDE[arrival], arrival)
     assert {True, False} == set(outcomes)
 
 
-def test_an_interrupt_at_any_bytecode_of_loading(device):
+@arrivals
+def test_an_interrupt_at_any_bytecode_of_loading(arrival, device):
     def begun():
         gg.manual_seed(0)
         model = gg.nn.Sequential(gg.nn.Linear(2, 2), gg.nn.Linear(2, 1)).to(device)
@@ -143,25 +152,50 @@ def test_an_interrupt_at_any_bytecode_of_loading(device):
         now = {name: t.tolist() for name, t in made[0].state_dict().items()}
         assert now in (old, new)
 
-    interrupted_everywhere(begun, lambda made: made[0].load_state_dict(made[1]), check, stride=17)
+    stride = 2 * STRIDE[arrival]
+    interrupted_everywhere(
+        begun, lambda made: made[0].load_state_dict(made[1]), check, stride, arrival
+    )
 
 
-def test_a_handler_of_the_user_s_own_is_called_after_the_block():
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGALRM])
+def test_a_handler_of_the_user_s_own_is_called_after_the_block(number):
     seen = []
-    before = signal.signal(signal.SIGINT, lambda *args: seen.append(inside[0]))
+    before = signal.signal(number, lambda *args: seen.append(inside[0]))
     try:
         inside = [True]
         with uninterrupted(), uninterrupted():
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
             assert seen == []
             inside[0] = False
         assert seen == [False]
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(number, signal.SIG_IGN)
         with uninterrupted():
-            signal.raise_signal(signal.SIGINT)
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+            signal.raise_signal(number)
+        assert signal.getsignal(number) is signal.SIG_IGN
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)
+
+
+def test_calls_are_all_made_where_some_raise():
+    """The first error is raised; what CuPy had to compile before, is called again."""
+    done = []
+    fails = iter([True, False])
+
+    def once():
+        if next(fails):
+            raise KeyError("first")
+        done.append("again")
+
+    def always():
+        done.append("failed")
+        raise ValueError("second")
+
+    calls = [partial(done.append, 1), Repeatable(once), partial(done.append, 2), always, always]
+    with pytest.raises(KeyError, match="first"):
+        whole([*calls, partial(done.append, 3)])
+    assert done == [1, "again", 2, "failed", "failed", 3]
+    whole([])
 
 
 @optimizers

@@ -6,9 +6,10 @@ multiplied as the schedule's own would be. Use `SequentialLR` for one schedule a
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from gpugrad.engine.interrupts import uninterrupted
+from gpugrad.engine.interrupts import whole
 from gpugrad.errors import DTypeError
 from gpugrad.optim.optimizer import Optimizer
 from gpugrad.optim.settings import number
@@ -85,10 +86,10 @@ class LRScheduler:
         """Set the initial rates of the groups, their rates and the number of steps."""
         groups = self.optimizer.param_groups
         others = [self.settings(t, index) for index in range(len(groups))]
-        with uninterrupted():
-            self.last_epoch = t
-            for group, base, rate, more in zip(groups, bases, rates, others):
-                group.update(more, initial_lr=base, lr=rate)
+        calls: list[Any] = [partial(vars(self).update, last_epoch=t)]
+        for group, base, rate, more in zip(groups, bases, rates, others):
+            calls.append(partial(group.update, more, initial_lr=base, lr=rate))
+        whole(calls)
 
     def _bases(self) -> list[float]:
         """The initial rate of each group; of one added since, that which gives its present rate."""

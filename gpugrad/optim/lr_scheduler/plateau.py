@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from numbers import Real
 from typing import Any
 
-from gpugrad.engine.interrupts import uninterrupted
+from gpugrad.engine.interrupts import whole
 from gpugrad.errors import DTypeError
 from gpugrad.optim.lr_scheduler.base import check_optimizer
 from gpugrad.optim.optimizer import Optimizer
@@ -100,11 +101,12 @@ class ReduceLROnPlateau:
     def _set(
         self, rates: Sequence[float], best: float, last_epoch: int, bad: int, rest: int
     ) -> None:
-        with uninterrupted():
-            self.best, self.last_epoch = best, last_epoch
-            self.num_bad_epochs, self.cooldown_counter = bad, rest
-            for group, rate in zip(self.optimizer.param_groups, rates):
-                group["lr"] = rate
+        own = {"best": best, "last_epoch": last_epoch}
+        own |= {"num_bad_epochs": bad, "cooldown_counter": rest}
+        calls: list[Any] = [partial(vars(self).update, own)]
+        for group, rate in zip(self.optimizer.param_groups, rates):
+            calls.append(partial(group.update, lr=rate))
+        whole(calls)
 
     def get_last_lr(self) -> list[float]:
         """The current learning rate of each group."""
