@@ -10,14 +10,18 @@ import functools
 import logging
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from importlib import import_module
-from typing import Any, Literal
+from threading import get_ident
+from types import FrameType
+from typing import Any, Literal, Self
 
 import numpy
 
 from gpugrad.backend import cuda, memory
+from gpugrad.backend.blocks import Block, Held, Stack, held, now
 from gpugrad.backend.cupy_compat import native
 from gpugrad.backend.namespace import NAMESPACES, namespace_of
 from gpugrad.errors import DeviceError, DTypeError
@@ -216,6 +220,7 @@ class Device:
 
 
 _devices: dict[tuple[str, int], Device] = {}  # by kind and index
+_in_use: dict[str, None] = {}  # the kinds but "cpu"
 
 
 def _device(kind: str, index: int) -> Device:
@@ -226,6 +231,8 @@ def _device(kind: str, index: int) -> Device:
         object.__setattr__(instance, "kind", kind)
         object.__setattr__(instance, "index", index)
         instance = _devices.setdefault((kind, index), instance)
+        if kind != "cpu":
+            _in_use[kind] = None
     return instance
 
 
@@ -337,7 +344,7 @@ def check_same_device(op: str, raws: tuple[Any, ...]) -> None:
 
 # ---------------------------------------------------------------- the default device
 
-_scoped: ContextVar[Device | None] = ContextVar("gpugrad_device", default=None)
+_scoped: ContextVar[Device | Held | None] = ContextVar("gpugrad_device", default=None)
 _process_default: Device | None = None
 
 
@@ -353,7 +360,7 @@ def default_device() -> Device:
     Device('cpu')
     """
     global _process_default
-    default = _scoped.get() or _process_default
+    default = now(_scoped.get()) or _process_default
     if default is None:
         default = _process_default = _from_environment()
     return default
@@ -383,26 +390,68 @@ def set_default_device(spec: str | Device) -> None:
     _process_default = default
 
 
-@contextlib.contextmanager
-def device(spec: str | Device) -> Iterator[Device]:
+class _CurrentDevices:
+    """CuPy's and sim's current devices, as a variable that a block sets."""
+
+    def get(self) -> tuple[tuple[str, int], ...]:
+        """Kind and index of each, where a device of that kind is in use."""
+        return tuple([(kind, _current(kind)) for kind in _in_use]) if _in_use else ()
+
+    def set(self, devices: tuple[tuple[str, int], ...]) -> None:
+        """Make devices the current ones of this thread."""
+        for kind, index in devices:
+            if _current(kind) != index:
+                _context(kind, index).use()
+
+
+_CURRENT = _CurrentDevices()
+
+
+class device(Block):  # noqa: N801 - a block, like no_grad
     """Make a device the default inside a ``with`` block, or a function it decorates.
 
     It holds for this thread and async task, and ends with the block, after exceptions too.
     "cuda:1" becomes CuPy's current device as well, which CuPy keeps per thread: an async task
-    must not await inside a block that changes the GPU.
+    must not await, nor an asynchronous generator yield, inside a block that changes the GPU.
+    DeviceError for another name, and where the device does not work, when the block begins.
 
     >>> with device("cpu") as here:
     ...     here
     Device('cpu')
     """
-    default = Device(spec)
-    with default.activate():
-        before = _scoped.get()
+
+    stack = Stack("gpugrad_device_blocks", _scoped, _CURRENT)
+
+    def __init__(self, spec: str | Device) -> None:
+        self.spec = spec
+        # By thread, what its current devices were before the block changed one.
+        self._moved: dict[int, tuple[tuple[str, int], ...]] = {}
+
+    def _begin(self, frame: FrameType, before: tuple[Any, ...] | None = None) -> None:
+        default = Device(self.spec)
+        opened = None
         try:
-            _scoped.set(default)
-            yield default
-        finally:
-            _scoped.set(before)
+            opened = self.stack.begin(self, before)
+            if not default.is_current():
+                self._moved[get_ident()] = opened[1][1]
+                _context(default.kind, default.index).use()
+            _scoped.set(held(opened, 0, default, frame))
+        except BaseException:  # as in Block
+            self.stack.end(opened or self.stack.last(self))
+            raise
+
+    def __enter__(self) -> Device:
+        self._begin(sys._getframe(1))
+        return default_device()
+
+    def __exit__(self, *error: object) -> None:
+        moved = self._moved.pop(get_ident(), ()) if self._moved else ()
+        if moved and self.stack.last(self) is None:  # of another task, in this thread
+            _CURRENT.set(moved)
+        super().__exit__(*error)
+
+    def _copy(self) -> Self:
+        return type(self)(self.spec)
 
 
 class _DefaultNamespace:

@@ -21,7 +21,7 @@ from gpugrad.engine import hooks, versions
 from gpugrad.engine.accumulate import Gradients
 from gpugrad.engine.follow import Follower, has_moved, on_device_of
 from gpugrad.engine.messages import explain_no_memory
-from gpugrad.engine.modes import Observers, enable_grad, in_rules, observer, recording
+from gpugrad.engine.modes import Observers, enable_grad, in_rules, recording, watching
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.op import Op
 from gpugrad.engine.outputs import OutputsNode, ShapeDtype, pick
@@ -101,7 +101,7 @@ def run_backward(
     start = seeds[0][1] if graph is None else seeds[0][1].data
     one_device = namespace_of(start).alone and not has_moved()
     with _QUIET(), _NOTHING if one_device else contextlib.ExitStack() as entered:
-        watch = observer.get()
+        watch = watching()
         if entered is not None:
             entered.enter_context(device_of(start).activate())
             watch = _following(entered, watch)

@@ -36,7 +36,7 @@ def whole(calls: Sequence[Callable[[], Any]]) -> None:
     before: a call that fails for a reason of its own leaves its part undone.
     """
     left = iter([*calls, tuple])  # one that does nothing, so that after the last one is left
-    rest = partial(deque, map(call, left), 0)
+    rest: partial[Any] = partial(deque, map(call, left), 0)
     try:
         rest()
     except BaseException:

@@ -1,18 +1,19 @@
-"""The modes of a thread and an async task: recording, determinism. Imports nothing."""
+"""The modes of a thread and an async task: recording, determinism. Imports backend."""
 
-import functools
-import inspect
 import sys
-import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
+from inspect import CO_ASYNC_GENERATOR
 from types import FrameType
 from typing import Any, Self, TypeVar
 
+from gpugrad.backend.blocks import Block, Off, Stack, now
+
 __all__ = [
-    "Block", "Observers", "Stack", "deterministic", "enable_grad", "in_rules",
+    "Observers", "deterministic", "enable_grad", "in_rules",
     "is_debugging", "is_deterministic", "is_grad_enabled", "no_grad", "observed",
     "observer", "outermost", "recording", "running_again", "set_grad_enabled", "strict",
+    "watching",
 ]  # fmt: skip
 
 # A context variable has a value for each thread and each asyncio task.
@@ -65,237 +66,61 @@ def is_deterministic() -> bool:
     ...     gg.is_deterministic()
     True
     """
-    return _in_order.get()
+    return bool(_in_order.get())
+
+
+def watching() -> Any:
+    """The observer of this thread or task, or None: see `observer`."""
+    return now(observer.get())
 
 
 def is_debugging() -> bool:
     """Whether debug_mode is on, in which checks may wait for a device and compute twice."""
-    watch = observer.get()
+    watch = watching()
     if watch is None:
         return False
     members = watch.members if isinstance(watch, Observers) else (watch,)
     return any(getattr(member, "is_debug_mode", False) for member in members)
 
 
-# A block that is open, and the values of the variables before it.
-_Open = tuple["weakref.ref[Any]", tuple[Any, ...]]
-
-
-class Stack:
-    """The open blocks of this thread or task, and the variables that they set.
-
-    A block in a generator may end after one that began later. The values from before a block
-    then pass to the block that began after it, so that the last one to end restores them.
-    """
-
-    def __init__(self, name: str, *variables: ContextVar[Any]) -> None:
-        self._variables = variables
-        self._open: ContextVar[tuple[_Open, ...]] = ContextVar(name, default=())
-
-    def values(self) -> tuple[Any, ...]:
-        """The present values of the variables."""
-        return tuple([variable.get() for variable in self._variables])
-
-    def restore(self, before: tuple[Any, ...]) -> None:
-        """Set the variables to earlier values."""
-        for variable, value in zip(self._variables, before):
-            variable.set(value)
-
-    def begin(self, block: Any, before: tuple[Any, ...] | None = None) -> "_Open":
-        """Note that a block begins, and the values before it, by default the present ones."""
-        blocks = self._open.get()
-        while blocks and blocks[-1][0]() is None:  # an interrupt came before its __exit__ began
-            self.restore(blocks[-1][1])
-            blocks = blocks[:-1]
-        opened = (weakref.ref(block), self.values() if before is None else before)
-        self._open.set((*blocks, opened))
-        return opened
-
-    def last(self, block: Any) -> "_Open | None":
-        """What `begin` returned last for a block; None if that was in another thread or task."""
-        for opened in self._open.get()[::-1]:
-            if opened[0]() is block:
-                return opened
-        return None
-
-    def end(self, opened: "_Open | None") -> None:
-        """End a block and restore the variables; nothing happens where it has ended already.
-
-        So it can be called again where an interrupt came in between.
-        """
-        blocks = self._open.get()
-        if opened is None or opened not in blocks:
-            return
-        if opened is not blocks[-1]:  # without those that ended in another task
-            blocks = tuple([one for one in blocks if one is opened or one[0]() is not None])
-        index = blocks.index(opened)
-        if index == len(blocks) - 1:
-            self.restore(opened[1])
-            self._open.set(blocks[:index])
-        else:
-            later = (blocks[index + 1][0], opened[1])
-            self._open.set((*blocks[:index], later, *blocks[index + 2 :]))
-
-
 _MODES = Stack("gpugrad_modes", recording, observer)
 
 
-class Block:
-    """A ``with`` block, and decorator, inside which context variables are set.
-
-    It stores nothing of a use as a block, so threads and tasks can share it.
-    """
-
-    stack = _MODES
-
-    def _apply(self) -> None:
-        """Set the variables."""
-        raise NotImplementedError
-
-    def _begin(self, before: tuple[Any, ...] | None = None) -> Self:
-        opened = None
-        try:
-            opened = self.stack.begin(self, before)
-            self._set(opened[1])
-        except BaseException:  # an interrupt: nobody will call __exit__
-            self.stack.end(opened or self.stack.last(self))
-            raise
-        return self
-
-    def _set(self, before: tuple[Any, ...]) -> None:
-        """Set the variables for a with block; ``before`` has their values before it."""
-        self._apply()
-
-    def __enter__(self) -> Self:
-        return self._begin()
-
-    def __exit__(self, *error: object) -> None:
-        opened = self.stack.last(self)
-        try:
-            self.stack.end(opened)
-        except BaseException:
-            self.stack.end(opened)
-            raise
-
-    def _copy(self) -> Self:
-        """A block of its own for one call of a decorated function."""
-        block: Self = object.__new__(type(self))
-        block.__dict__.update(self.__dict__)
-        return block
-
-    def __call__(self, function: F) -> F:
-        """Decorate a function, a generator function or a coroutine function (or both in one)."""
-        decorate = next((d for holds, d in _DECORATORS if holds(function)), _function)
-        return functools.wraps(function)(decorate(self, function))  # type: ignore[return-value]
-
-
-def _generator(block: Block, function: Callable[..., Any]) -> Callable[..., Any]:
-    def generator(*args: Any, **kwargs: Any) -> Any:
-        # Between two steps the caller runs, in the caller's mode.
-        steps = function(*args, **kwargs)
-        resume, argument = steps.send, None
-        while True:
-            try:
-                with block._copy():
-                    value = resume(argument)
-            except StopIteration as stop:
-                return stop.value
-            try:
-                resume, argument = steps.send, (yield value)
-            except BaseException as error:  # noqa: BLE001  for the generator to handle
-                resume, argument = steps.throw, error
-
-    return generator
-
-
-def _async_generator(block: Block, function: Callable[..., Any]) -> Callable[..., Any]:
-    async def generator(*args: Any, **kwargs: Any) -> Any:
-        steps = function(*args, **kwargs)
-        resume, argument = steps.asend, None
-        while True:
-            try:
-                with block._copy():
-                    value = await resume(argument)
-            except StopAsyncIteration:
-                return
-            try:
-                resume, argument = steps.asend, (yield value)
-            except BaseException as error:  # noqa: BLE001  as above
-                resume, argument = steps.athrow, error
-
-    return generator
-
-
-def _coroutine(block: Block, function: Callable[..., Any]) -> Callable[..., Any]:
-    async def coroutine(*args: Any, **kwargs: Any) -> Any:
-        with block._copy():
-            return await function(*args, **kwargs)
-
-    return coroutine
-
-
-def _function(block: Block, function: Callable[..., Any]) -> Callable[..., Any]:
-    def call(*args: Any, **kwargs: Any) -> Any:
-        with block._copy():
-            return function(*args, **kwargs)
-
-    return call
-
-
-_DECORATORS = (
-    (inspect.isgeneratorfunction, _generator),
-    (inspect.isasyncgenfunction, _async_generator),
-    (inspect.iscoroutinefunction, _coroutine),
-)
+_PLAIN = (True, None)  # recording, and nobody observes
 
 
 class _Mode(Block):
     """A block inside which recording is on or off."""
 
+    stack = _MODES
     mode: bool
 
     def _apply(self) -> None:
-        recording.set(self.mode and (observer.get() or True))
+        recording.set(self.mode and (watching() or True))
 
-    def _set(self, before: tuple[Any, ...]) -> None:
-        if self.mode:
-            self._apply()
+    def _begin(self, frame: FrameType, before: tuple[Any, ...] | None = None) -> None:
+        if before is None:
+            before = (recording.get(), observer.get())
+            if before != _PLAIN:
+                _MODES.tidy()
+                before = (recording.get(), observer.get())
+        if frame.f_code.co_flags & CO_ASYNC_GENERATOR or (self.mode and before != _PLAIN):
+            super()._begin(frame, before)
             return
-        frame = sys._getframe(3)  # of the with statement
-        in_steps = frame.f_code.co_flags & inspect.CO_ASYNC_GENERATOR
-        recording.set(_Off(self, before[0], frame if in_steps else None))
-
-
-class _Off:
-    """The value of `recording` in a block without: false while the block is open, then as before.
-
-    Mostly the block restores the variable. Not where an interrupt comes when ``__exit__`` is called
-    and has not begun; and an asynchronous generator that is left before its end is closed by
-    another task, which cannot set the variables of this one. There the block counts as open while
-    the ``frame`` of the generator runs, so that its mode is none of the caller's.
-    """
-
-    __slots__ = ("before", "block", "frame")
-
-    def __init__(self, block: Block, before: Any, frame: FrameType | None) -> None:
-        self.block = weakref.ref(block)
-        self.before = before
-        self.frame = frame
-
-    def __bool__(self) -> bool:
-        if self.block() is None:
-            self.frame = None
-            return bool(self.before)
-        if self.frame is None:
-            return False
-        running: FrameType | None = sys._getframe(1)
-        while running is not None and running is not self.frame:
-            running = running.f_back
-        return running is None and bool(self.before)
-
-    def __call__(self, node: Any, raws: Any, y: Any) -> None:
-        if self.before is not True:
-            self.before(node, raws, y)
+        # What is mostly so, without a call in Python for the value.
+        value: Any = True
+        left = None
+        if not self.mode:
+            value = Off()
+            value.before = before[0]
+            left = value.append if before[0] else value.gone
+        opened = None
+        try:
+            opened = _MODES.begin(self, before, left)
+            recording.set(value)
+        except BaseException:  # as in Block
+            _MODES.end(opened or _MODES.last(self))
+            raise
 
 
 class observed(Block):  # noqa: N801 - a block, like the others
@@ -304,11 +129,13 @@ class observed(Block):  # noqa: N801 - a block, like the others
     It joins other observers, unless one of them has its type.
     """
 
+    stack = _MODES
+
     def __init__(self, watch: Any) -> None:
         self.watch = watch
 
     def _apply(self) -> None:
-        before = observer.get()
+        before = watching()
         members = before.members if isinstance(before, Observers) else (before,)
         watch = self.watch
         if any(type(member) is type(watch) for member in members):
@@ -384,7 +211,8 @@ class _FromTheCallOn(Block):
 
     def __enter__(self) -> Self:
         before, self._before = self._before, None
-        return self._begin(before)
+        self._begin(sys._getframe(1), before)
+        return self
 
     def __call__(self, function: F) -> F:
         if self._before is not None:

@@ -6,19 +6,23 @@ Also the engine's modes, errors and lines.
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, Self
+from types import FrameType
+from typing import Any
+from weakref import WeakKeyDictionary
 
+from gpugrad.backend.blocks import Block, Stack
 from gpugrad.backend.device import sending
 from gpugrad.backend.lines import user_line
 from gpugrad.backend.namespace import imported
-from gpugrad.engine.modes import Block, Stack
 from gpugrad.errors import SyncError
 
 __all__ = ["sync_guard"]
 
 _guarded: ContextVar[bool] = ContextVar("gpugrad_sync_guard", default=False)
 _lock = threading.Lock()
-_guards = 0  # in all threads together
+# How many blocks of each are open, in all threads together. One that an interrupt has kept from
+# being closed counts until it is gone.
+_guards: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 _listening: dict[Any, Callable[[], None]] = {}  # by namespace, what ends it
 
 
@@ -49,15 +53,19 @@ class sync_guard(Block):  # noqa: N801 - a block, like no_grad
 
     stack = Stack("gpugrad_sync_guards", _guarded)
 
-    def __enter__(self) -> Self:
-        _watch(+1)
-        return super().__enter__()
-
     def _apply(self) -> None:
         _guarded.set(True)
 
+    def _begin(self, frame: FrameType, before: tuple[Any, ...] | None = None) -> None:
+        _watch(self, +1)
+        try:
+            super()._begin(frame, before)
+        except BaseException:
+            _watch(self, -1)
+            raise
+
     def __exit__(self, *error: object) -> None:
-        _watch(-1)
+        _watch(self, -1)
         super().__exit__(*error)
 
 
@@ -77,16 +85,15 @@ def _refuse(event: str) -> None:
     )
 
 
-def _watch(change: int) -> None:
+def _watch(guard: sync_guard, change: int) -> None:
     """Install the observers with the first guard of the process, remove them with the last."""
-    global _guards
     from gpugrad.backend import sim  # noqa: F401  whose arrays may come within the block
 
     with _lock:
-        _guards += change
+        _guards[guard] = _guards.get(guard, 0) + change
         if change > 0:
             for namespace in imported():  # libraries may have been imported meanwhile
                 if namespace not in _listening:
                     _listening[namespace] = namespace.listen(_refuse)
-        while not _guards and _listening:
+        while not any(_guards.values()) and _listening:
             _listening.popitem()[1]()

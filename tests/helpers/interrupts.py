@@ -4,7 +4,7 @@ import dis
 import functools
 import signal
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 
@@ -38,7 +38,8 @@ def interrupted_everywhere(begin, work, check, stride=1, arrival="SIGINT"):
     """
     work(begin())  # so that kernels are there, whose compilation is not looked at
     if arrival == "thread":
-        _in_a_thread(lambda: _everywhere(begin, work, check, stride, _raise))
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(_everywhere, begin, work, check, stride, _raise).result()
         return
     # Where the tests run in the background, a shell may have had SIGINT ignored.
     handler = signal.default_int_handler if arrival == "SIGINT" else _raise
@@ -48,22 +49,6 @@ def interrupted_everywhere(begin, work, check, stride=1, arrival="SIGINT"):
         _everywhere(begin, work, check, stride, ARRIVALS[arrival])
     finally:
         signal.signal(number, before)
-
-
-def _in_a_thread(function):
-    errors = []
-
-    def run():
-        try:
-            function()
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
 
 
 def _everywhere(begin, work, check, stride, arrive):
