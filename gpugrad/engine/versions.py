@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend import device
+from gpugrad.backend.interrupts import Repeatable, whole
 from gpugrad.backend.namespace import NAMESPACES
-from gpugrad.engine.interrupts import Repeatable, whole
 from gpugrad.engine.node import next_serial
 from gpugrad.errors import GradientError
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from gpugrad.backend.interrupts import Repeatable
 from gpugrad.codegen.expression import EXPRESSIONS, NotFusibleError, Value, Writer
 from gpugrad.kernels.source import FLOATS, Get, cupy_kernel, prelude
 
@@ -352,10 +353,19 @@ class MultiTensor:
 
     def update(self, kernel: Any, layout: list[Table], numbers: Sequence[float | None]) -> None:
         """One step of an optimizer over all arrays of a layout whose addresses are set."""
+        for launch in self.launches(kernel, layout, numbers):
+            launch()
+
+    def launches(
+        self, kernel: Any, layout: list[Table], numbers: Sequence[float | None]
+    ) -> list[Callable[[], None]]:
+        """The launches of `update`, as calls for `gpugrad.backend.interrupts`."""
         values = [float(number) for number in numbers if number is not None]
-        for table in layout:
-            if table.blocks:
-                kernel((table.blocks,), (THREADS,), (table.argument, *values))
+        return [
+            Repeatable(kernel, (table.blocks,), (THREADS,), (table.argument, *values))
+            for table in layout
+            if table.blocks
+        ]
 
     def change(
         self,

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from gpugrad.backend.device import Device, device_of
+from gpugrad.backend.interrupts import whole
 from gpugrad.engine import versions
-from gpugrad.engine.aliasing import check_writable
-from gpugrad.engine.interrupts import whole
+from gpugrad.engine.windows import check_writable
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.dtypes import is_device
 from gpugrad.nn.parameter import Parameter

@@ -5,17 +5,16 @@ small parameters of a group are concatenated and the rule runs once over all of 
 large one is memory traffic, so the rule runs over blocks that stay in the cache during all of its
 operations, on two threads where there are two cores. On other devices it runs over each parameter.
 
-A step has two parts. The first checks everything and makes jobs, the second runs them; so a step
-that fails has changed nothing. Half precisions are updated in float32: their states are float32,
+A step has two parts. The first checks everything and makes a `Plan`, the second carries it out by
+calls of functions in C; so a step that fails has changed nothing, and one that is interrupted has
+changed nothing or is done. Half precisions are updated in float32: their states are float32,
 and so are their master weights, if they have any, from which the parameter is rounded.
 """
 
-import contextvars
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from operator import attrgetter, is_
+from operator import attrgetter, is_, setitem
 from typing import Any
 
 import numpy as np
@@ -24,10 +23,12 @@ from gpugrad.backend.device import check_same_device, device_of
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import versions
 from gpugrad.engine.windows import Window
+from gpugrad.optim.follower import Follower
+from gpugrad.optim.recorded import HALF, Call, Recorded, merging, recorded
 
 __all__ = [
-    "MASTER", "SMALL", "Advance", "Clock", "FlatParameters", "Numbers", "buckets_of", "constants",
-    "jobs_of", "run_jobs", "separate", "working_dtype",
+    "MASTER", "SMALL", "Advance", "Clock", "FlatParameters", "Numbers", "Plan", "Rule", "are_there",
+    "buckets_of", "jobs_of", "separate", "takes", "working_dtype",
 ]  # fmt: skip
 
 SMALL = 16384  # elements: a larger parameter gains little from a bucket
@@ -40,14 +41,23 @@ Numbers = tuple[float | None, ...]
 Clock = tuple[Any, ...]  # the steps that a parameter has taken, and other numbers of its state
 Advance = Callable[[Any, Clock], tuple[Clock, Numbers]]  # a group's next clock, and its numbers
 Rule = Callable[..., None]
-Job = Callable[[dict[Any, np.ndarray]], None]
+Memory = dict[Any, np.ndarray]  # scratch memory, by dtype
+Job = Callable[[Memory], list[Call]]
 
 _array, _node = attrgetter("_array"), attrgetter("_node")
 
 
 def constants(values: Numbers, dtype: np.dtype[Any]) -> tuple[Any, ...]:
-    """Numbers as 0-d NumPy arrays, which cost half as much as floats in a call on small arrays."""
-    return tuple(None if value is None else np.array(value, dtype) for value in values)
+    """The numbers that are there as 0-d NumPy arrays.
+
+    They cost half as much as floats in a call on small arrays.
+    """
+    return tuple([np.array(value, dtype) for value in values if value is not None])
+
+
+def are_there(values: Numbers) -> tuple[bool, ...]:
+    """Which numbers are not None."""
+    return tuple([value is not None for value in values])
 
 
 def working_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -91,8 +101,9 @@ class FlatParameters:
     """
 
     __slots__ = (
-        "_flat", "_flat_p", "_numbers", "_p", "_scratch", "_state", "_values", "_views", "arrays",
-        "clock", "counted", "dtype", "master", "names", "size", "state_views", "states", "tensors",
+        "_calls", "_flat", "_flat_p", "_g", "_numbers", "_p", "_present", "_raw_g", "_scratch",
+        "_state", "_values", "_views", "arrays", "clock", "counted", "dtype", "master", "names",
+        "next_clock", "size", "state_views", "states", "tensors",
     )  # fmt: skip
 
     def __init__(
@@ -108,6 +119,8 @@ class FlatParameters:
         self.size = sum(array.size for array in self.arrays)
         working = working_dtype(self.dtype)
         self._p = np.empty(self.size, working)
+        self._raw_g = np.empty(self.size, self.dtype)
+        self._g = self._raw_g if working == self.dtype else np.empty(self.size, working)
         self._scratch = tuple(np.empty(self.size, working) for _ in range(scratch))
         state = []
         self.state_views: list[list[Any]] = []
@@ -122,7 +135,9 @@ class FlatParameters:
         self._flat_p = state[-1] if self.master else self._p  # what the rule updates
         self._views = self._cut(self._flat_p)
         self._values: Numbers = ()
+        self._present: tuple[bool, ...] | None = None
         self._numbers: tuple[Any, ...] = ()
+        self._calls: list[Call] = []
 
     def _take(
         self,
@@ -139,6 +154,7 @@ class FlatParameters:
         self.dtype = self.arrays[0].dtype
         self.counted = counted
         self.clock: Clock = tuple([states[0][name] for name in counted])
+        self.next_clock = self.clock
 
     def _cut(self, flat: np.ndarray) -> list[np.ndarray]:
         ends = np.cumsum([array.size for array in self.arrays])[:-1]
@@ -161,53 +177,80 @@ class FlatParameters:
         for entry in self.states:
             entry.update(zip(self.counted, self.clock))
 
-    def prepared(self, rule: Rule, advance: Advance, group: Any) -> Callable[[], None] | None:
-        """The joint step as a function that cannot fail; None where there is none."""
+    def prepared(self, rule: Rule, advance: Advance, group: Any) -> list[Call] | None:
+        """The joint step as calls that do not fail; None where there is none."""
         tensors = self.tensors
         if not all(map(is_, map(_array, tensors), self.arrays)) or None in map(_node, tensors):
             return None
         try:
-            g = np.concatenate([tensor._grad._array.ravel() for tensor in tensors])
-        except (AttributeError, TypeError):  # no gradient yet, or one on another device
-            return None
-        if g.dtype != self.dtype or g.size != self.size:
-            return None
+            gradients = [tensor._grad._array.ravel() for tensor in tensors]
+            np.concatenate(gradients, 0, self._raw_g, casting="no")
+        except (AttributeError, TypeError, ValueError):
+            return None  # no gradient yet, or one on another device, or of another dtype or size
         clock, values = advance(group, self.clock)
-        if values != self._values:
-            self._numbers = constants(values, self._p.dtype)
-            self._values = values
-        if g.dtype != self._p.dtype:
-            g = g.astype(self._p.dtype)
-        return partial(self._run, rule, g, clock)
-
-    def _run(self, rule: Rule, g: np.ndarray, clock: Clock) -> None:
+        if values != self._values and not self._set_numbers(rule, values):
+            return None
+        if self._raw_g is not self._g:
+            self._g[...] = self._raw_g
         np.concatenate(self._flat, 0, self._p)
+        self.next_clock = clock
+        return [*self._calls, partial(setattr, self, "clock", clock)]
+
+    def _set_numbers(self, rule: Rule, values: Numbers) -> bool:
+        """Take the numbers of a step; false where the rule cannot be recorded with these."""
+        present = are_there(values)
+        if present != self._present:
+            steps = recorded(rule, len(self._state), len(self._scratch), present)
+            if steps is None:
+                return False
+            self._numbers = constants(values, self._p.dtype)
+            self._calls = self._calls_of(steps)
+            self._present = present
+        else:
+            self._values = ()  # should an interrupt come in between
+            there = [value for value in values if value is not None]
+            for number, value in zip(self._numbers, there):
+                number[...] = value
+        self._values = values
+        return True
+
+    def _calls_of(self, steps: Recorded) -> list[Call]:
+        calls: list[Call] = []
         if self.master:
-            changed = self._flat_p.astype(self.dtype) != self._p  # as in `_update_half`
-            np.copyto(self._flat_p, self._p, where=changed)
-        rule(np, self._flat_p, g, self._state, self._scratch, *self._numbers)
-        for array, view in zip(self.arrays, self._views):
-            array[...] = view
-        versions.changed_all(self.arrays)
-        self.clock = clock
+            narrow, where = np.empty(self.size, self.dtype), np.empty(self.size, bool)
+            calls += merging(np, self._flat_p, self._p, narrow, where)
+        operands = [self._flat_p, self._g, *self._state, *self._scratch, *self._numbers]
+        calls += steps.calls(np, operands)
+        stores = [partial(setitem, array, ..., v) for array, v in zip(self.arrays, self._views)]
+        return calls + stores
+
+    def noting(self) -> list[Call]:
+        """Calls that write the clock of the prepared step into the entries."""
+        clock = dict(zip(self.counted, self.next_clock))
+        return [partial(entry.update, clock) for entry in self.states]
 
 
 # ---------------------------------------------------------------- one parameter
 
 
 def jobs_of(
-    rule: Rule, arrays: list[Any], scratch: int, values: Numbers, has_master: bool, cut: bool = True
-) -> list[Job]:
-    """Jobs that run the rule over one parameter, or over its master weights.
+    rule: Rule, arrays: list[Any], scratch: int, values: Numbers, has_master: bool, *,
+    cut: bool = True, alone: bool = True,
+) -> list[Job]:  # fmt: skip
+    """Jobs that make the calls of a step of one parameter, or of its master weights.
 
     ``arrays`` are the parameter, its gradient, its states, and last its master weights, if any.
     With ``cut`` a large one on the host is cut into blocks; a rule that is not elementwise needs
-    the whole.
+    the whole. ``alone`` says that no other parameter shares its memory.
     """
     p = arrays[0]
-    if not cut or type(p) is not np.ndarray or type(arrays[1]) is not np.ndarray:
+    steps = recorded(rule, len(arrays) - 2 - has_master, scratch, are_there(values))
+    if steps is None or not cut:
         check_same_device("optimizer step", tuple(arrays[:2]))
-        return [_whole(rule, arrays, scratch, values, has_master)]
+        return [_in_python(rule, arrays, scratch, values, has_master, alone)]
+    if type(p) is not np.ndarray or type(arrays[1]) is not np.ndarray:
+        check_same_device("optimizer step", tuple(arrays[:2]))
+        return [_on_device(steps, arrays, scratch, values, has_master)]
     working = working_dtype(p.dtype)
     half = working != p.dtype
     numbers = constants(values, working)
@@ -222,61 +265,95 @@ def jobs_of(
             length = p.shape[0]  # blocks along the first axis
     if not p.size:
         return []
-    master = rows.pop() if has_master else None
-    p, g, *states = rows
     width = p.size // length
     step = max(1, BLOCK // (working.itemsize * width))
+    spares = scratch + HALF if half else scratch
 
-    def job(start: int, stop: int, memory: dict[Any, np.ndarray]) -> None:
+    def job(start: int, stop: int, memory: Memory) -> list[Call]:
         count = min(step, stop - start)
-        need = scratch * count * width
+        need = spares * count * width
         buffer = memory.get(working)
         if buffer is None or buffer.size < need:
             buffer = memory[working] = np.empty(need, working)
-        spare = tuple(buffer[:need].reshape(scratch, count, *p.shape[1:]))
+        spare = tuple(buffer[:need].reshape(spares, count, *rows[0].shape[1:]))
+        calls: list[Call] = []
         for low in range(start, stop, count):
-            here = spare if low + count <= stop else tuple(s[: stop - low] for s in spare)
+            here = spare if low + count <= stop else tuple([s[: stop - low] for s in spare])
             block = slice(low, min(low + count, stop))
-            parts = tuple([state[block] for state in states])
-            if not half:
-                rule(np, p[block], g[block], parts, here, *numbers)
-                continue
-            kept = None if master is None else master[block]
-            _update_half(rule, np, p[block], g[block], parts, here, numbers, kept)
+            parts = [row[block] for row in rows]
+            if half:
+                calls += steps.half_calls(np, parts, here, numbers, has_master)
+            else:
+                calls += steps.calls(np, [*parts, *here, *numbers])
+        return calls
 
     chunk = max(step, JOB // width // step * step)
     return [partial(job, low, min(low + chunk, length)) for low in range(0, length, chunk)]
 
 
-def _whole(rule: Rule, arrays: list[Any], scratch: int, values: Numbers, has_master: bool) -> Job:
-    *rows, master = arrays if has_master else [*arrays, None]
-    p, g, *states = rows
+def _on_device(
+    steps: Recorded, arrays: list[Any], scratch: int, values: Numbers, has_master: bool
+) -> Job:
+    p = arrays[0]
     device, working = device_of(p), working_dtype(p.dtype)
+    numbers = [value for value in values if value is not None]
+    half = working != p.dtype
     with device.activate():
         xp = namespace_of(p).module
-        spare = tuple(xp.empty_like(p, dtype=working) for _ in range(scratch))
+        spares = scratch + HALF if half else scratch
+        spare = [xp.empty(p.shape, working) for _ in range(spares)]
+    if half:
+        calls = steps.half_calls(xp, arrays, spare, numbers, has_master)
+    else:
+        calls = steps.calls(xp, [*arrays, *spare, *numbers])
+    return lambda memory: device.around(calls)
 
-    def job(memory: dict[Any, np.ndarray]) -> None:
+
+def _in_python(
+    rule: Rule, arrays: list[Any], scratch: int, values: Numbers, has_master: bool, alone: bool
+) -> Job:
+    """A step by a rule that cannot be recorded: over copies, whose values are then taken.
+
+    Arrays that share memory cannot be copied before the other one is written: there the rule runs
+    in the midst of the step.
+    """
+    p, g, *states = arrays
+    device, working = device_of(p), working_dtype(p.dtype)
+    xp = namespace_of(p).module
+
+    def run(p: Any, states: list[Any]) -> None:
         with device.activate():
+            spare = tuple([xp.empty_like(p, dtype=working) for _ in range(scratch)])
             if working == p.dtype:
                 rule(xp, p, g, tuple(states), spare, *values)
             else:
-                _update_half(rule, xp, p, g, tuple(states), spare, values, master)
+                _update_half(rule, xp, p, g, states, spare, values, has_master)
+
+    def job(memory: Memory) -> list[Call]:
+        if not alone:
+            return [partial(run, p, states)]
+        with device.activate():
+            own, *others = [xp.array(array) for array in (p, *states)]
+        run(own, others)
+        pairs = zip((p, *states), (own, *others))
+        return [call for array, value in pairs for call in versions.writing(array, value)]
 
     return job
 
 
 def _update_half(
-    rule: Rule, xp: Any, p: Any, g: Any, state: tuple[Any, ...], scratch: tuple[Any, ...],
-    numbers: Any, master: Any,
+    rule: Rule, xp: Any, p: Any, g: Any, states: list[Any], scratch: tuple[Any, ...],
+    numbers: Any, has_master: bool,
 ) -> None:  # fmt: skip
     """Run the rule in float32 for a parameter of half precision."""
-    if master is None:
-        master = p.astype(np.float32)
-    else:  # where it is not the parameter any more, somebody has changed that
-        xp.copyto(master, p.astype(np.float32), where=master.astype(p.dtype) != p)
-    rule(xp, master, g.astype(np.float32), state, scratch, *numbers)
-    p[...] = master.astype(p.dtype)
+    if has_master:
+        *states, wide = states
+        for call in merging(xp, wide, p, xp.empty_like(p), xp.empty(p.shape, bool)):
+            call()
+    else:
+        wide = p.astype(np.float32)
+    rule(xp, wide, g.astype(np.float32), tuple(states), scratch, *numbers)
+    p[...] = wide.astype(p.dtype)
 
 
 def threads() -> int:
@@ -290,19 +367,45 @@ def threads() -> int:
     return min(2, cores or 1, int(asked) if asked.isdigit() and int(asked) else 2)
 
 
-def run_jobs(jobs: list[Job], memories: list[dict[Any, np.ndarray]]) -> None:
-    """Run the jobs of `jobs_of`; ``memories`` has the scratch memory of each thread."""
-    if len(jobs) < 3 or threads() < 2:
-        for job in jobs:
-            job(memories[0])
-        return
+def takes(rule: Rule, names: tuple[str, ...], scratch: int, values: Numbers) -> bool:
+    """Whether the rule can be recorded, so that a step is a list of calls."""
+    return recorded(rule, len(names) - (MASTER in names), scratch, are_there(values)) is not None
 
-    def work(start: int) -> None:
-        for job in jobs[start::2]:
-            job(memories[start])
 
-    # A new thread costs 0.1 ms, less than a job, and none is alive when the process forks.
-    with ThreadPoolExecutor(1) as pool:
-        other = pool.submit(contextvars.copy_context().run, work, 1)
-        work(0)
-        other.result()
+class Plan:
+    """A step that is prepared: what may fail has been done, and what is left is done whole.
+
+    ``calls`` are functions in C, or as good as such (see `gpugrad.backend.interrupts`); ``jobs``
+    make more of them, that may run on two threads. ``arrays`` are those that change.
+    """
+
+    __slots__ = ("arrays", "calls", "jobs")
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.jobs: list[Job] = []
+        self.arrays: list[Any] = []
+
+    def run(self, memories: list[Memory]) -> None:
+        """Make the step; ``memories`` has the scratch memory of each thread."""
+        if len(self.jobs) >= 3 and threads() > 1:
+            self._run_on_two(memories)
+            return
+        for job in self.jobs:
+            self.calls += job(memories[0])
+        versions.change(self.calls, self.arrays)
+
+    def _run_on_two(self, memories: list[Memory]) -> None:
+        mine, others = (
+            [call for job in self.jobs[start::2] for call in job(memories[start])]
+            for start in range(2)
+        )
+        follower = Follower()
+        try:
+            calls = [*self.calls, *mine]
+            calls = follower.beside(calls, others) if follower.begin() else calls + others
+            versions.change(calls, self.arrays)
+        finally:
+            follower.end()
+        if follower.errors:
+            raise follower.errors[0]

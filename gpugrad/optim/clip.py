@@ -2,15 +2,18 @@
 
 import math
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gpugrad.backend.device import check_same_device, device_of
+from gpugrad.backend.interrupts import Repeatable
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import versions
 from gpugrad.errors import DTypeError, GradientError
 from gpugrad.optim.apply import separate
+from gpugrad.optim.recorded import recorded
 from gpugrad.optim.settings import check_flags, number
 from gpugrad.tensor import Tensor, get_default_dtype
 
@@ -156,9 +159,11 @@ def clip_grad_norm_(
         factor = xp.minimum(max_norm / (total + 1e-6), 1.0)
         # On the host the factor can be read; elsewhere that would wait for the device.
         if namespace.waits or not factor >= 1:
-            for g in gradients:
-                xp.multiply(g, factor, g, casting="same_kind")
-            versions.changed_all(gradients)
+            kind = Repeatable if device_of(gradients[0]).kind == "cuda" else partial
+            calls: list[Any] = [
+                kind(xp.multiply, g, factor, g, casting="same_kind") for g in gradients
+            ]
+            versions.change(calls, gradients)
     return Tensor(total)
 
 
@@ -184,11 +189,15 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
         multi = namespace.multi_tensor
         if multi and all(map(multi.dense, gradients)) and all(separate(gradients)):
             multi.change(_limit, gradients, (limit, -limit))
-        else:
-            for g in gradients:
-                for part in (g.real, g.imag) if g.dtype.kind == "c" else (g,):
-                    _limit(namespace.module, part, part, (), (), limit, -limit)
-    versions.changed_all(gradients)
+            versions.changed_all(gradients)
+            return
+        steps = recorded(_limit, 0, 0, (True, True))
+        assert steps is not None
+        calls: list[Any] = []
+        for g in gradients:
+            for part in (g.real, g.imag) if g.dtype.kind == "c" else (g,):
+                calls += steps.calls(namespace.module, [part, part, limit, -limit])
+        versions.change(calls, gradients)
 
 
 def _limit(xp: Any, p: Any, g: Any, state: Any, scratch: Any, high: float, low: float) -> None:

@@ -5,14 +5,15 @@ Names, settings and trajectories are PyTorch's. Imports the modules beside it, a
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gpugrad.backend.device import check_same_device, device_of
+from gpugrad.backend.interrupts import whole
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import versions
-from gpugrad.engine.interrupts import uninterrupted
 from gpugrad.engine.modes import enable_grad
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.optim.loading import loaded_groups, parts
@@ -147,15 +148,16 @@ class LBFGS(Optimizer):
                 rows.append(grad.data.reshape(-1).astype(dtype))
         return xp.concatenate(rows)
 
-    def _write(self, flat: Any) -> None:
-        """Set all parameters but frozen ones; what graphs have saved of them counts as changed."""
-        at, changed = 0, []
+    def _write(self, flat: Any, *more: Callable[[], Any]) -> None:
+        """Set all parameters but frozen ones, and make more calls, as one whole."""
+        at, calls, changed = 0, [], []
         for p in self.param_groups[0]["params"]:
             if p.requires_grad:
-                p.data[...] = flat[at : at + p.size].reshape(p.shape).astype(p.dtype)
+                part = flat[at : at + p.size].reshape(p.shape).astype(p.dtype)
+                calls += versions.writing(p.data, part)
                 changed.append(p.data)
             at += p.size
-        versions.changed_all(changed)
+        versions.change([*calls, *more], changed)
 
     # The step.
 
@@ -171,17 +173,16 @@ class LBFGS(Optimizer):
                 "returns the loss. Write optimizer.step(closure)"
             )
         with device_of(self.param_groups[0]["params"][0].data).activate():
-            start, done = self._flat(), False
+            start = self._flat()
+            done: list[bool] = []
             try:
                 run = _Run(self, closure, start)
                 memory = run.iterate(self._memory)
-                with uninterrupted():
-                    self._write(run.x)
-                    self._memory, done = memory, True
+                keep = partial(setattr, self, "_memory", memory)
+                self._write(run.x, keep, partial(done.append, True))
             except BaseException:
                 if not done:
-                    with uninterrupted():
-                        self._write(start)
+                    self._write(start)
                 raise
         return run.first_loss
 
@@ -213,9 +214,12 @@ class LBFGS(Optimizer):
         if set(states) - {0}:
             raise ValueError(f"{who}: expected one state, that of parameter 0")
         memory = self._loaded(who, states[0]) if states else _Memory()
-        with uninterrupted():
-            self.param_groups[0].update(groups[0])
-            self._memory = memory
+        whole(
+            [
+                partial(self.param_groups[0].update, groups[0]),
+                partial(setattr, self, "_memory", memory),
+            ]
+        )
 
     def _loaded(self, who: str, saved: Any) -> _Memory:
         names = {*_NUMBERS, *_ARRAYS, *_LISTS}

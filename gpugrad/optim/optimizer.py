@@ -11,10 +11,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gpugrad.backend.device import device_of
+from gpugrad.backend.interrupts import whole
 from gpugrad.backend.memory import says_who
 from gpugrad.backend.namespace import namespace_of
-from gpugrad.engine import versions
-from gpugrad.engine.interrupts import uninterrupted, whole
 from gpugrad.engine.modes import enable_grad
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.optim.apply import (
@@ -22,13 +21,13 @@ from gpugrad.optim.apply import (
     SMALL,
     Clock,
     FlatParameters,
-    Job,
     Numbers,
+    Plan,
     Rule,
     buckets_of,
     jobs_of,
-    run_jobs,
     separate,
+    takes,
     working_dtype,
 )
 from gpugrad.optim.loading import loaded_groups, loaded_states
@@ -192,8 +191,7 @@ class Optimizer:
         if self._exposed:
             self._check_layouts()
         # First all that may fail; what follows is done whole, also where an interrupt arrives.
-        together: list[Callable[[], None]] = []
-        jobs: list[Job] = []
+        plan = Plan()
         layouts = self._layouts
         rule = type(self).rule
         for index, group in enumerate(self.param_groups):
@@ -204,31 +202,22 @@ class Optimizer:
             if layout is None:
                 layout = layouts[index] = self._new_layout(group, names)
             for bucket in layout.buckets:
-                run = bucket.prepared(rule, self._advance, group)
-                if run is not None:
-                    together.append(run)
+                calls = bucket.prepared(rule, self._advance, group)
+                if calls is not None:
+                    plan.calls += calls
+                    plan.arrays += bucket.arrays
                 else:
                     layout.remove(bucket)
-                    self._disband(group, bucket, together, jobs)
+                    self._disband(group, bucket, plan)
             for p, alone in zip(layout.singles, layout.alone):
-                self._prepare_one(group, p, names, alone, together, jobs)
-        with uninterrupted():
-            for run in together:
-                run()
-            if jobs:
-                run_jobs(jobs, self._memories)
+                self._prepare_one(group, p, names, alone, plan)
+        plan.run(self._memories)
         return loss
 
     def _prepare_one(
-        self,
-        group: Group,
-        p: Tensor,
-        names: tuple[str, ...],
-        alone: bool,
-        together: list[Callable[[], None]],
-        jobs: list[Job],
+        self, group: Group, p: Tensor, names: tuple[str, ...], alone: bool, plan: Plan
     ) -> None:
-        """Append the step of one parameter, as jobs where it may run beside others."""
+        """Add the step of one parameter, as jobs where it may run beside others."""
         grad = p.grad
         if grad is None or p._node is None:  # a frozen one may have an old gradient
             return
@@ -247,26 +236,24 @@ class Optimizer:
                     "Make a new optimizer for parameters of another shape"
                 )
         clock, values = self._advance(group, self._clock(state))
-        rule, master = type(self).rule, MASTER in names
+        parts: tuple[list[Any], ...] = (arrays,)
         if array.dtype.kind == "c":  # a complex number is updated as two real ones, as in PyTorch
-            own_jobs = [
-                job
-                for part in (_reals(arrays), _imaginaries(arrays))
-                for job in jobs_of(rule, part, self.scratch, values, master)
-            ]
-        else:
-            own_jobs = jobs_of(rule, arrays, self.scratch, values, master, self.elementwise)
+            parts = (_reals(arrays), _imaginaries(arrays))
+        jobs = [
+            job
+            for part in parts
+            for job in jobs_of(
+                type(self).rule, part, self.scratch, values, MASTER in names,
+                cut=self.elementwise, alone=alone,
+            )
+        ]  # fmt: skip
         if alone and type(array) is np.ndarray:
-            jobs += own_jobs
-            own_jobs = []
-        together.append(partial(self._finish_one, array, state, clock, own_jobs))
-
-    def _finish_one(self, array: Any, state: dict[str, Any], clock: Clock, jobs: list[Job]) -> None:
-        """Note a step of a parameter, and run the jobs that must not run beside others."""
-        for job in jobs:
-            job(self._memories[0])
-        state.update(zip(self.counted, clock))
-        versions.changed(array)
+            plan.jobs += jobs
+        else:
+            for job in jobs:
+                plan.calls += job(self._memories[0])
+        plan.calls.append(partial(state.update, zip(self.counted, clock)))
+        plan.arrays.append(array)
 
     @staticmethod
     def _with_master(group: Group, p: Tensor, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -330,12 +317,13 @@ class Optimizer:
         cls = type(self)
         for members in small.values():
             for part in buckets_of(members):
-                if len(part) < 2:
+                entries = [self._state[p] for p in part]
+                _, values = self._advance(group, self._clock(entries[0]))
+                own = self._with_master(group, part[0], names)
+                if not takes(cls.rule, own, self.scratch, values):
                     layout.singles.extend(part)
                     layout.alone.extend([True] * len(part))
                     continue
-                entries = [self._state[p] for p in part]
-                own = self._with_master(group, part[0], names)
                 layout.buckets.append(
                     FlatParameters(part, entries, own, self.counted, self.scratch)
                 )
@@ -350,14 +338,8 @@ class Optimizer:
                 layout.alone.extend([True] * len(members))
         return layout
 
-    def _disband(
-        self,
-        group: Group,
-        bucket: FlatParameters,
-        together: list[Callable[[], None]],
-        jobs: list[Job],
-    ) -> None:
-        """Append the steps of the members of a bucket whose joint step was impossible."""
+    def _disband(self, group: Group, bucket: FlatParameters, plan: Plan) -> None:
+        """Add the steps of the members of a bucket whose joint step was impossible."""
         left = bucket.tensors
         names = self._names(group)
         due = [p for p in left if is_due(p)]
@@ -366,15 +348,16 @@ class Optimizer:
             layout = self._new_layout({**group, "params": due}, names)
             left = layout.singles
             for other in layout.buckets:
-                run = other.prepared(type(self).rule, self._advance, group)
-                if run is not None:
-                    together += [run, other.unload]
+                calls = other.prepared(type(self).rule, self._advance, group)
+                if calls is not None:
+                    plan.calls += [*calls, *other.noting()]
+                    plan.arrays += other.arrays
                 else:
                     left += other.tensors
         for p in left:
             if not is_due(p):
                 self._apart[p] = None
-            self._prepare_one(group, p, names, True, together, jobs)
+            self._prepare_one(group, p, names, True, plan)
 
     def _check_layouts(self) -> None:
         """Drop the layouts of groups whose state the user has changed."""

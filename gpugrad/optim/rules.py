@@ -6,6 +6,9 @@ the parameter, the state and the scratch in place, but never the gradient. The a
 of a parameter, of a block of a large one, or of many small ones concatenated, so a rule is
 elementwise. (Those that are not stand in files of their own: `lamb`, `muon`.)
 
+Everything here is done by ufuncs of the module with an output array. Such a rule is recorded once
+(see `recorded`), and on a GPU becomes one kernel; another works as well, over copies.
+
 A number is None where its term is absent. A rule never reads the value of another: it may be a
 Python float, a 0-d array of the parameter's dtype (quicker on NumPy), or a 0-d array on the device,
 as a captured step would need for the numbers that change. In the formulas d is what a step goes

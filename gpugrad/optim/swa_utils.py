@@ -6,14 +6,12 @@ kernel over all of them, without a wait.
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gpugrad.backend.device import Device, device_of
 from gpugrad.engine import versions
-from gpugrad.engine.interrupts import uninterrupted
 from gpugrad.engine.modes import no_grad
 from gpugrad.errors import ArgumentError, DTypeError
 from gpugrad.nn.batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
@@ -151,21 +149,26 @@ class AveragedModel(Module):
         """Take the present weights of ``model`` into the averages; all of them or none."""
         averages, values, copies = self._pairs(model)
         count = int(self.n_averaged)
-        work: list[Callable[[], None]] = [partial(_copy, *pair) for pair in copies]
-        if count == 0:
-            work += map(partial, [_copy] * len(averages), averages, values)
-        elif self.avg_fn is not None:
-            for average, value in zip(averages, values):
-                work.append(partial(_copy, average, as_tensor(self.avg_fn(average, value, count))))
-        else:
-            function = self.multi_avg_fn or get_swa_multi_avg_fn()
-            for group in _by_place(averages):
-                chosen = [averages[i] for i in group], [values[i] for i in group]
-                work.append(partial(function, *chosen, count))
-        with no_grad(), uninterrupted():
-            for change in work:
-                change()
-            self.n_averaged.data[...] = count + 1
+        with no_grad():
+            if count and self.avg_fn is not None:
+                values = [
+                    as_tensor(self.avg_fn(average, value, count))
+                    for average, value in zip(averages, values)
+                ]
+            elif count:
+                values = self._averaged(averages, values, count)
+        calls = versions.writing(self.n_averaged.data, count + 1)
+        for target, value in [*copies, *zip(averages, values)]:
+            calls += versions.writing(target.data, value.data.astype(target.dtype))
+        versions.change(calls, [target.data for target, _ in [*copies, *zip(averages, values)]])
+
+    def _averaged(self, averages: list[Tensor], values: list[Tensor], count: int) -> list[Tensor]:
+        """Copies of the averages that ``multi_avg_fn`` has changed."""
+        function = self.multi_avg_fn or get_swa_multi_avg_fn()
+        averages = [average.copy() for average in averages]
+        for group in _by_place(averages):
+            function([averages[i] for i in group], [values[i] for i in group], count)
+        return averages
 
     def _pairs(self, model: Module) -> tuple[list[Tensor], list[Tensor], list[tuple[Any, Any]]]:
         """The tensors to average and their values, detached, and pairs that are copied."""
@@ -189,13 +192,6 @@ class AveragedModel(Module):
                 else:
                     copies.append((average.detach(), value))
         return averages, values, copies
-
-
-def _copy(target: Tensor, value: Tensor) -> None:
-    array = target.data
-    with device_of(array).activate():
-        array[...] = value.data.astype(array.dtype)
-    versions.changed(array)
 
 
 def _by_place(tensors: Sequence[Tensor]) -> list[list[int]]:

@@ -4,7 +4,7 @@ The kernels are those of `gpugrad.kernels.multi_tensor`, generated from the opti
 Parameters that they do not support are updated one by one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -14,13 +14,14 @@ from gpugrad.engine import versions
 from gpugrad.optim.apply import (
     MASTER,
     Advance,
-    Clock,
     FlatParameters,
     Numbers,
     Rule,
+    are_there,
     separate,
     working_dtype,
 )
+from gpugrad.optim.recorded import Call
 
 __all__ = ["Layout", "Together", "change_all", "is_due", "zeros_like"]
 
@@ -99,7 +100,7 @@ class Together(FlatParameters):
     ) -> bool:  # fmt: skip
         """Whether the rule has a kernel that supports these states."""
         multi = namespace_of(array).multi_tensor
-        present = tuple(value is not None for value in values)
+        present = are_there(values)
         master = MASTER in names
         return all(multi.dense(entry[name]) for entry in states for name in names) and (
             multi.updater(rule, array.dtype, len(names) - master, scratch, present, master)
@@ -110,8 +111,8 @@ class Together(FlatParameters):
         for table in self._layout:
             table.point(row, addresses)
 
-    def prepared(self, rule: Rule, advance: Advance, group: Any) -> Callable[[], None] | None:
-        """The joint step as a function that cannot fail; None where there is none."""
+    def prepared(self, rule: Rule, advance: Advance, group: Any) -> list[Call] | None:
+        """The joint step as calls that do not fail; None where there is none."""
         array_type, dtype, index = self._multi.module.ndarray, self.dtype, self._device.index
         gradients, addresses = [], []
         with self._device.activate():
@@ -130,7 +131,7 @@ class Together(FlatParameters):
                 gradients.append(g)  # a copy must live until the kernel is launched
                 addresses.append(where.ptr)
             clock, values = advance(group, self.clock)
-            present = tuple([value is not None for value in values])
+            present = are_there(values)
             kernel = self._kernels.get(present)
             if kernel is None:
                 states = len(self.names) - self.master
@@ -141,13 +142,12 @@ class Together(FlatParameters):
                     return None
                 self._kernels[present] = kernel
             self._point(1, addresses)
-        return partial(self._launch, kernel, values, clock, gradients)
-
-    def _launch(self, kernel: Any, values: Numbers, clock: Clock, gradients: list[Any]) -> None:
-        with self._device.activate():
-            self._multi.update(kernel, self._layout, values)
-        versions.changed_all(self.arrays)
-        self.clock = clock
+        self.next_clock = clock
+        return [
+            *self._device.around(self._multi.launches(kernel, self._layout, values)),
+            partial(setattr, self, "clock", clock),
+            partial(len, gradients),  # copies among them live until here
+        ]
 
 
 def change_all(

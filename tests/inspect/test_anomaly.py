@@ -274,7 +274,7 @@ def test_nothing_happens_when_it_is_off(device):
         pass
     gg.log(x * 0)
     assert gg.engine.modes.recording.get() is True
-    assert gg.engine.modes.observer.get() is None
+    assert gg.engine.modes.watching() is None
 
 
 def test_other_threads_are_not_watched():
@@ -344,9 +344,9 @@ def test_nested_blocks_and_modes_after_the_error():
     gg.log(x)
     block = gg.detect_anomaly()
     with block:
-        observer = gg.engine.modes.observer.get()
+        observer = gg.engine.modes.watching()
         with block, gg.detect_anomaly():  # which look at nothing twice
-            assert gg.engine.modes.observer.get() is observer
+            assert gg.engine.modes.watching() is observer
     with pytest.raises(gg.AnomalyError), block:
         gg.log(x)
     gg.log(x)

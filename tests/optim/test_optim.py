@@ -8,6 +8,7 @@ import pickle
 import threading
 import tracemalloc
 import weakref
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from repository import ROOT
 
 import gpugrad as gg
 from gpugrad.optim import apply as applying
+from gpugrad.optim import follower
 
 REFERENCE = json.loads((ROOT / "tests" / "data" / "optim_reference.json").read_text())
 CASES = {case["name"]: case for case in REFERENCE["cases"]}
@@ -123,11 +125,27 @@ def test_large_parameters_take_the_same_path_on_two_threads(make, rng, monkeypat
 
 
 def test_an_error_in_the_second_thread_arrives():
-    def fail(memory):
+    def fail():
         raise ZeroDivisionError
 
+    plan, done = applying.Plan(), []
+    plan.jobs = [
+        lambda memory, i=i: [fail if i == 1 else partial(done.append, i)] for i in range(4)
+    ]
     with pytest.raises(ZeroDivisionError):
-        applying.run_jobs([lambda memory: None, fail, lambda memory: None], [{}, {}])
+        plan.run([{}, {}])
+    assert sorted(done) == [0, 2, 3]
+
+
+def test_without_a_second_thread_the_first_does_it_all(monkeypatch):
+    def full(*args):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(follower, "start_new_thread", full)
+    plan, done = applying.Plan(), []
+    plan.jobs = [lambda memory, i=i: [partial(done.append, i)] for i in range(4)]
+    plan.run([{}, {}])
+    assert sorted(done) == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(("asked", "most"), [("1", 1), ("8", 2), ("", 2), ("2,1", 2), ("x", 2)])

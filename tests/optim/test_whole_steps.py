@@ -1,6 +1,5 @@
 """A step is done whole or not at all: also where it fails, and where an interrupt arrives."""
 
-import signal
 from functools import partial
 
 import numpy as np
@@ -9,7 +8,8 @@ from interrupts import ARRIVALS, interrupted_everywhere
 from optimizers import CLOSURES, OPTIMIZERS
 
 import gpugrad as gg
-from gpugrad.engine.interrupts import Repeatable, uninterrupted, whole
+from gpugrad.backend.interrupts import Repeatable, whole
+from gpugrad.optim import apply
 
 # Python drops an interrupt that comes in the callback of a weak reference, and warns.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -46,7 +46,7 @@ def everything(params, optimizer):
     return [array.tolist() for array in arrays], entries
 
 
-@pytest.mark.parametrize("arrival", ["SIGINT", "SIGALRM"])
+@arrivals
 @few
 def test_an_interrupt_at_any_bytecode_of_a_step(make, arrival, device):
     """The step is done, or it has not begun; and the next one is right."""
@@ -73,7 +73,8 @@ def test_an_interrupt_at_any_bytecode_of_a_step(make, arrival, device):
         optimizer.step()
         assert everything(params, optimizer) == wanted[wanted.index(now) + 1]
 
-    interrupted_everywhere(begun, lambda made: made[1].step(), check, STRIDE[arrival], arrival)
+    stride = STRIDE[arrival] if device == "cpu" else 3 * STRIDE[arrival]
+    interrupted_everywhere(begun, lambda made: made[1].step(), check, stride, arrival)
     assert outcomes == {0, 1}
 
 
@@ -138,6 +139,99 @@ def test_an_interrupt_at_any_bytecode_of_a_backward_pass(arrival, device):
     assert {True, False} == set(outcomes)
 
 
+def own_rule(xp, p, g, state, scratch, lr):
+    """With operators, so that it cannot be recorded."""
+    state[0][...] = state[0] * 0.5 + g
+    p -= lr * state[0]
+
+
+def recorded_rule(xp, p, g, state, scratch, lr):
+    xp.multiply(state[0], 0.5, state[0])
+    xp.add(state[0], g, out=state[0])
+    xp.multiply(state[0], lr, scratch[0])
+    xp.subtract(p, scratch[0], p)
+
+
+def optimizer_by(rule):
+    class Own(gg.optim.Optimizer):
+        names = ("velocity",)
+
+        def _values(self, group, t):
+            return (group["lr"],)
+
+        def _check(self, group):
+            pass
+
+    Own.rule = staticmethod(rule)
+    return lambda ps: Own(ps, {"lr": 0.25})
+
+
+@pytest.mark.parametrize("arrival", ["SIGALRM", "thread"])
+def test_a_rule_that_is_not_recorded_gives_the_same_whole_steps(arrival, device):
+    with gg.device(device):
+        ways = [(ps := parameters(), optimizer_by(rule)(ps)) for rule in (own_rule, recorded_rule)]
+        for _ in range(3):
+            for _, optimizer in ways:
+                optimizer.step()
+            assert everything(*ways[0]) == everything(*ways[1])
+
+    def begun():
+        with gg.device(device):
+            params = parameters()[:3]
+            optimizer = optimizer_by(own_rule)(params)
+            optimizer.step()
+        return params, optimizer
+
+    params, optimizer = begun()
+    before = everything(params, optimizer)
+    optimizer.step()
+    wanted = before, everything(params, optimizer)
+    interrupted_everywhere(
+        begun,
+        lambda made: made[1].step(),
+        lambda made: [wanted.index(everything(*made))],
+        29,
+        arrival,
+    )
+
+
+@arrivals
+def test_a_step_on_two_threads_is_whole(arrival, monkeypatch):
+    monkeypatch.setattr(apply, "threads", lambda: 2)
+    monkeypatch.setattr(apply, "JOB", apply.BLOCK // 4)
+    size = 3 * apply.BLOCK // 4 + 5
+
+    def begun():
+        p = gg.ones(size, requires_grad=True)
+        p.grad = gg.ones(size)
+        optimizer = gg.optim.SGD([p], lr=0.5, momentum=0.5)
+        optimizer.step()
+        return p, optimizer
+
+    outcomes = set()
+
+    def check(made):
+        p, optimizer = made
+        values = {float(x) for part in (p, optimizer.state[p]["momentum_buffer"])
+                  for x in (part[[0, -1, size // 2]])}  # fmt: skip
+        outcomes.add((optimizer.state[p]["step"], *sorted(values)))
+
+    interrupted_everywhere(begun, lambda made: made[1].step(), check, STRIDE[arrival], arrival)
+    assert outcomes == {(1, 0.5, 1.0), (2, -0.25, 1.5)}
+
+
+def test_the_rules_of_all_optimizers_are_recorded():
+    """Otherwise a step copies the parameters and their states."""
+    for name, make in MAKERS.items():
+        optimizer = make(parameters())
+        group = optimizer.param_groups[0]
+        if optimizer.elementwise:
+            for t in (1, 10):
+                _, values = optimizer._advance(group, (t, *optimizer._start(group)[1:]))
+                names = optimizer._names(group)
+                assert apply.takes(type(optimizer).rule, names, optimizer.scratch, values), name
+
+
 @arrivals
 def test_an_interrupt_at_any_bytecode_of_loading(arrival, device):
     def begun():
@@ -156,25 +250,6 @@ def test_an_interrupt_at_any_bytecode_of_loading(arrival, device):
     interrupted_everywhere(
         begun, lambda made: made[0].load_state_dict(made[1]), check, stride, arrival
     )
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGALRM])
-def test_a_handler_of_the_user_s_own_is_called_after_the_block(number):
-    seen = []
-    before = signal.signal(number, lambda *args: seen.append(inside[0]))
-    try:
-        inside = [True]
-        with uninterrupted(), uninterrupted():
-            signal.raise_signal(number)
-            assert seen == []
-            inside[0] = False
-        assert seen == [False]
-        signal.signal(number, signal.SIG_IGN)
-        with uninterrupted():
-            signal.raise_signal(number)
-        assert signal.getsignal(number) is signal.SIG_IGN
-    finally:
-        signal.signal(number, before)
 
 
 def test_calls_are_all_made_where_some_raise():

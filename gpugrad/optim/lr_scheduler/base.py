@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from gpugrad.engine.interrupts import whole
+from gpugrad.backend.interrupts import whole
 from gpugrad.errors import DTypeError
 from gpugrad.optim.optimizer import Optimizer
 from gpugrad.optim.settings import number

@@ -6,7 +6,7 @@ from functools import partial
 from numbers import Real
 from typing import Any
 
-from gpugrad.engine.interrupts import whole
+from gpugrad.backend.interrupts import whole
 from gpugrad.errors import DTypeError
 from gpugrad.optim.lr_scheduler.base import check_optimizer
 from gpugrad.optim.optimizer import Optimizer
