@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from repository import ROOT
 
+import gpugrad as gg
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SHELL = [
     line.split(" #")[0].strip()
@@ -50,6 +52,13 @@ def test_example_commands(line, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
     assert all(Path(flag).exists() for flag in flags if flag.endswith(".png"))
+
+
+def test_the_page_of_layers_has_every_layer():
+    page = (ROOT / "docs" / "nn.md").read_text(encoding="utf-8")
+    layers = [name for name in gg.nn.__all__ if isinstance(getattr(gg.nn, name), type)]
+    assert [name for name in layers if f"`{name}`" not in page] == []
+    assert set(re.findall(r"`([A-Z]\w+)`", page)) <= {*layers}
 
 
 def _environment():
