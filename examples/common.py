@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 # These matrices are too small for threads of the BLAS to help; where other programs use the
@@ -21,8 +22,12 @@ if "numpy" not in sys.modules:
 
 import gpugrad as gg
 
-OPTIMIZERS = ("sgd", "momentum", "adam", "adamw")
-RATES = {"sgd": 0.1, "momentum": 0.02, "adam": 1e-3, "adamw": 1e-3}
+# Learning rates where neither --lr nor the example says another.
+RATES = {
+    "sgd": 0.1, "momentum": 0.02, "adam": 1e-3, "adamw": 1e-3, "adagrad": 0.05, "rmsprop": 1e-3,
+    "adadelta": 1.0, "adamax": 2e-3, "nadam": 1e-3, "radam": 2e-3, "lion": 3e-4, "lamb": 5e-3,
+    "rprop": 1e-2, "asgd": 0.1,
+}  # fmt: skip
 
 
 class DivergedError(gg.errors.GpugradError):
@@ -39,11 +44,12 @@ def parser(
     dtype: str = "float32",
     epochs: int | None = None,
     optimizer: str = "sgd",
-    rates: Mapping[str, float] = RATES,
+    rates: Mapping[str, float] = MappingProxyType({}),
 ) -> argparse.ArgumentParser:
     """The flags of every example, and with ``trains`` those of training.
 
-    ``epochs`` and ``rates`` (a learning rate for each optimizer) are the example's defaults.
+    ``epochs`` and ``rates`` (learning rates of optimizers, before those of `RATES`) are the
+    example's defaults.
     """
     flags = argparse.ArgumentParser(description=description)
     flags.add_argument(
@@ -81,12 +87,12 @@ def parser(
         )
         training.add_argument(
             "--optimizer",
-            choices=OPTIMIZERS,
+            choices=RATES,
             default=optimizer,
             help="the update rule (default: %(default)s)",
         )
         training.add_argument(
-            "--plot", type=_picture, metavar="FILE.png", help="draw the loss curve into a file"
+            "--plot", type=picture, metavar="FILE.png", help="draw the loss curve into a file"
         )
         training.add_argument(
             "--save", type=_new_file, metavar="FILE", help="save the state for --resume"
@@ -98,9 +104,11 @@ def parser(
 
 
 def _rates(rates: Mapping[str, float]) -> str:
-    if len(set(rates.values())) == 1:
-        return f"{next(iter(rates.values())):g}"
-    return ", ".join(f"{rate:g} for {name}" for name, rate in rates.items())
+    known = {**RATES, **rates}
+    names: dict[float, list[str]] = {}
+    for name, rate in known.items():
+        names.setdefault(rate, []).append(name)
+    return "; ".join(f"{rate:g} for {' and '.join(these)}" for rate, these in names.items())
 
 
 def setup(args: argparse.Namespace) -> gg.Device:
@@ -170,7 +178,8 @@ def _new_file(text: str) -> Path:
     return path
 
 
-def _picture(text: str) -> Path:
+def picture(text: str) -> Path:
+    """A new file for a picture, for argparse."""
     formats = need("matplotlib.backend_bases", "matplotlib", "plot").FigureCanvasBase.filetypes
     path = Path(text)
     if path.suffix.lower().lstrip(".") not in formats:
@@ -317,14 +326,16 @@ def optimizer(args: argparse.Namespace, parameters: Iterable[Any], decay: float 
         return gg.optim.SGD(parameters, lr=lr)
     if args.optimizer == "momentum":
         return gg.optim.SGD(parameters, lr=lr, momentum=0.9)
-    if args.optimizer == "adam":
-        return gg.optim.Adam(parameters, lr=lr)
-    return gg.optim.AdamW(parameters, lr=lr, weight_decay=decay)
+    if args.optimizer == "adamw":
+        return gg.optim.AdamW(parameters, lr=lr, weight_decay=decay)
+    names = {name.lower(): name for name in gg.optim.__all__}
+    return getattr(gg.optim, names[args.optimizer])(parameters, lr=lr)
 
 
 def rate(args: argparse.Namespace) -> float:
     """The learning rate of the flags: --lr, or the example's default for its optimizer."""
-    return float(args.rates[args.optimizer] if args.lr is None else args.lr)
+    default = args.rates.get(args.optimizer, RATES[args.optimizer])
+    return float(default if args.lr is None else args.lr)
 
 
 def save(args: argparse.Namespace, example: str, **state: Any) -> None:
@@ -410,8 +421,8 @@ def plot_losses(
     path: Path, curves: Mapping[str, Sequence[float]], title: str, ylabel: str = "loss"
 ) -> None:
     """Draw loss curves by name into a picture."""
-    picture, panel = figure()
+    drawn, panel = figure()
     draw_losses(panel, curves, ylabel)
     panel.set_title(title)
-    picture.savefig(path)
+    drawn.savefig(path)
     print(f"loss curve: {path}")

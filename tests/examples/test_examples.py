@@ -80,6 +80,13 @@ def test_mlp_learns_with_every_optimizer(run, optimizer):
     assert figure("final loss:", run("mlp", "--optimizer", optimizer)) < 0.01
 
 
+def test_mlp_learns_with_all_the_others_too(run, example):
+    for optimizer in example("common").RATES:
+        text = run("mlp", "--optimizer", optimizer, "--lr", 0.03, "--epochs", 40)
+        first = losses(text)[1]
+        assert figure("final loss:", text) < (0.99 if optimizer == "adadelta" else 0.2) * first
+
+
 def test_mlp_is_plain_descent_at_a_tenth(run, tmp_path):
     """One step by hand, from the first values that the same seed draws."""
     run("mlp", "--epochs", 1, "--dtype", "float64", "--save", tmp_path / "one")
@@ -439,3 +446,23 @@ def test_as_a_program(name, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert " on cpu" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+# ---------------------------------------------------------------- logistic regression
+
+
+def test_logistic_regression_finds_the_minimum_that_scikit_learn_finds(run, example, tmp_path):
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    text = run("logistic_regression", "--evaluations", 60, "--plot", tmp_path / "fits.png")
+    rows = dict(re.findall(r"^(L-BFGS|gradient descent|Adam) +(\d+.*)", text, re.M))
+    assert (tmp_path / "fits.png").stat().st_size > 20_000
+    left = {name: float(row.split()[2]) for name, row in rows.items()}
+    assert left["L-BFGS"] < left["Adam"] / 2 < left["gradient descent"] / 4
+    module = example("logistic_regression")
+    data = module.load(0, "float64", gg.Device("cpu"))
+    model, norms = module.newton(data, 1e-2, 300)
+    assert norms[-1] < 1e-6
+    x, y = data.x.numpy(), data.y.numpy()
+    theirs = linear_model.LogisticRegression(C=1 / (1e-2 * len(x)), tol=1e-8, max_iter=1000)
+    theirs.fit(x, y)
+    np.testing.assert_allclose(model.weight.detach().numpy(), theirs.coef_, atol=1e-4)
