@@ -308,7 +308,7 @@ PROGRAMS = pytest.mark.parametrize("name", ["mlp", "regression", "digits"])
         (["--lr", "nan"], "--lr: expected a number above 0, got 'nan'"),
         (["--seed", "-1"], "--seed: expected a whole number from 0 to 2**64-1, got '-1'"),
         (["--dtype", "int8"], "--dtype: invalid choice: 'int8'"),
-        (["--optimizer", "lion"], "--optimizer: invalid choice: 'lion'"),
+        (["--optimizer", "newton"], "--optimizer: invalid choice: 'newton'"),
         (["--device", "gpu"], '--device: \'gpu\' is not a device: expected "cpu", "cuda"'),
         (["--plot", "nosuchdir/x.png"], "--plot: there is no folder 'nosuchdir'; make it first"),
         (["--plot", "x.doc"], "--plot: 'x.doc' does not end in a picture format: png, svg"),
