@@ -24,7 +24,8 @@ class Case:
     """One thing to time.
 
     ``kind`` names the workers' function: "step" (a training step of an MLP, with ``loss`` and, if
-    ``norm``, a layer normalization after each layer but the last), "chain"
+    ``norm``, a layer normalization after each layer but the last), "convolution" (a training step
+    of a network of two convolutions), "chain"
     (elementwise ops forward and backward), "op" (one op forward and backward), "hvp" (the Hessian
     of an MLP's loss times a vector), "derivative" (of ``order``); for a GPU "forward" and
     "backward" (of one op), "matmuls" (the bare products behind a case) and "copy".
@@ -50,6 +51,15 @@ class Case:
 def _step(sizes: tuple[int, ...], batch: int, target: float) -> Case:
     name = "-".join(map(str, sizes))
     return Case(name, "step", f"{name}, batch {batch}", sizes, batch, target=target)
+
+
+def _convolution(size: int, channels: tuple[int, int], batch: int, target: float) -> Case:
+    title = f"{size}×{size} digits, {'-'.join(map(str, channels))} channels, batch {batch}"
+    sizes = (size, *channels)
+    return Case(
+        f"convolution-{size}", "convolution", title, sizes, batch, target=target,
+        loss="cross_entropy",
+    )  # fmt: skip
 
 
 def _chain(n: int, target: float | None = None) -> Case:
@@ -80,6 +90,8 @@ CASES = {
         _step((64, 128, 64, 10), 64, 0.8),
         _step((784, 256, 128, 10), 64, 1.0),
         _step((1024, 4096, 4096, 1024), 256, 1.05),
+        _convolution(8, (16, 32), 64, 1.2),
+        _convolution(28, (16, 32), 64, 1.2),
         _chain(10, 0.6),
         _chain(1000),
         _chain(100_000),
@@ -123,6 +135,32 @@ def weights(case: Case) -> list[tuple[np.ndarray, np.ndarray]]:
         )
         for nin, nout in zip(case.sizes[:-1], case.sizes[1:])
     ]
+
+
+def images(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """Images (batch, 1, size, size) of a "convolution" case, and the classes of ten."""
+    rng = np.random.default_rng(0)
+    size = case.sizes[0]
+    x = rng.standard_normal((case.batch, 1, size, size)).astype(dtype(case))
+    return x, rng.integers(0, 10, case.batch)
+
+
+def pooled(case: Case) -> int:
+    """How often a "convolution" case halves its images: those of 8 pixels once."""
+    return 1 if case.sizes[0] < 16 else 2
+
+
+def kernels(case: Case) -> list[np.ndarray]:
+    """The weights and biases of two convolutions, 3 × 3, and of the linear layer behind them."""
+    rng = np.random.default_rng(1)
+    size, first, second = case.sizes
+    features = second * (size // 2 ** pooled(case)) ** 2
+    arrays: list[np.ndarray] = []
+    for shape in ((first, 1, 3, 3), (second, first, 3, 3), (10, features)):
+        fan = np.prod(shape[1:])
+        arrays.append((rng.standard_normal(shape) / sqrt(fan)).astype(dtype(case)))
+        arrays.append(np.zeros(shape[0], dtype(case)))
+    return arrays
 
 
 def operand(case: Case) -> np.ndarray:

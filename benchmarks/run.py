@@ -51,7 +51,10 @@ from conductor import (
 
 PEERS = ("torch", "autograd", "mygrad")
 KNOWN = (*PEERS, "jax")
-LACKS = {("mygrad", "hvp"), ("mygrad", "derivative")}  # it has only first derivatives
+LACKS = {
+    ("mygrad", "hvp"), ("mygrad", "derivative"),  # it has only first derivatives
+    ("mygrad", "convolution"), ("autograd", "convolution"),
+}  # fmt: skip
 PAUSE = 0.15  # seconds between turns, for threads of the last one to stop spinning
 
 
@@ -110,6 +113,7 @@ def time_case(case: Case, frameworks: list[str], options: argparse.Namespace) ->
 
 KINDS = {
     "step": "training step",
+    "convolution": "training step of a convolution network",
     "chain": "elementwise chain",
     "hvp": "Hessian times vector",
     "derivative": "higher derivative",

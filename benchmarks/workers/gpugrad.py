@@ -20,7 +20,10 @@ from cases import (
     Case,
     data,
     dtype,
+    images,
+    kernels,
     operand,
+    pooled,
     weights,
 )
 from gpu_cases import BOTH, gradient, operands, products
@@ -122,6 +125,33 @@ def step(case: Case, device: str) -> Callable[[], Any]:
         loss = forward()
         backward()
         update()
+        return loss
+
+    return run
+
+
+def convolution(case: Case, device: str) -> Callable[[], Any]:
+    """A training step of a network of two convolutions. Returns the loss."""
+    nn = gg.nn
+    x, y = (gg.tensor(array, dtype=array.dtype, device=device) for array in images(case))
+    _, first, second = case.sizes
+    arrays = kernels(case)
+    model = nn.Sequential(
+        nn.Conv2d(1, first, 3, padding=1), nn.ReLU(),
+        nn.MaxPool2d(2) if pooled(case) > 1 else nn.Identity(),
+        nn.Conv2d(first, second, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(arrays[-2].shape[1], 10),
+    ).to(device)  # fmt: skip
+    with gg.no_grad():
+        for parameter, array in zip(model.parameters(), arrays, strict=True):
+            parameter[...] = gg.tensor(array, device=device)
+    optimizer = gg.optim.SGD(model.parameters(), lr=LR, momentum=MOMENTUM)
+
+    def run() -> gg.Tensor:
+        loss = nn.functional.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
         return loss
 
     return run

@@ -18,7 +18,10 @@ from cases import (
     Case,
     data,
     dtype,
+    images,
+    kernels,
     operand,
+    pooled,
     weights,
 )
 from gpu_cases import BOTH, gradient, operands
@@ -92,6 +95,33 @@ def step(case: Case, device: str) -> Callable[[], Any]:
         if WAY:
             torch.compiler.cudagraph_mark_step_begin()
         loss = forward(x, y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return run
+
+
+def convolution(case: Case, device: str) -> Callable[[], Any]:
+    """A training step of a network of two convolutions. Returns the loss."""
+    nn = torch.nn
+    x, y = (torch.tensor(array, device=device) for array in images(case))
+    _, first, second = case.sizes
+    arrays = kernels(case)
+    model = nn.Sequential(
+        nn.Conv2d(1, first, 3, padding=1), nn.ReLU(),
+        nn.MaxPool2d(2) if pooled(case) > 1 else nn.Identity(),
+        nn.Conv2d(first, second, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(arrays[-2].shape[1], 10),
+    ).to(device)  # fmt: skip
+    with torch.no_grad():
+        for parameter, array in zip(model.parameters(), arrays, strict=True):
+            parameter.copy_(torch.tensor(array))
+    optimizer = torch.optim.SGD(model.parameters(), lr=LR, momentum=MOMENTUM)
+
+    def run() -> torch.Tensor:
+        loss = nn.functional.cross_entropy(model(x), y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -35,14 +35,21 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 def test_gpugrad_alone_runs_every_kind_of_case(tmp_path: Path) -> None:
     target = tmp_path / "times.json"
     command = [sys.executable, str(BENCHMARKS / "run.py"), "--peers", "", "--rounds", "2"]
-    command += ["--seconds", "0.01", "--cases", "3-4-4-1,chain-10,op", "--json", str(target)]
+    command += [
+        "--seconds",
+        "0.01",
+        "--cases",
+        "3-4-4-1,convolution-8,chain-10,op",
+        "--json",
+        str(target),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     content = json.loads(target.read_text(encoding="utf-8"))
     assert content["machine"]["threads"] == 1
     assert "gpugrad" in content["versions"]
     names = {case["name"] for case in content["cases"]}
-    assert {"3-4-4-1", "chain-10", "op-add", "op-tanh", "op-matmul"} <= names
+    assert {"3-4-4-1", "convolution-8", "chain-10", "op-add", "op-tanh", "op-matmul"} <= names
     for case in content["cases"]:
         assert not case["failed"]
         assert len(case["rounds"]["gpugrad"]) == 2
