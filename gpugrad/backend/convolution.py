@@ -23,7 +23,7 @@ __all__ = ["convolution", "convolution_transpose", "convolution_weight"]
 Sizes = tuple[int, ...]
 Padding = tuple[tuple[int, int], ...]
 
-CACHE = 1 << 18  # elements of a block that stay in the cache
+CACHE = 1 << 17  # elements of a block that stay in the cache
 MANY_ROWS = 16  # with fewer rows a product of matrices is slow
 FEW_SUMS = 1 << 17  # products of so many elements together are added up after the last of them
 

@@ -1,8 +1,8 @@
 """The namespace of NumPy: the module, with faster equivalents of some functions.
 
-Imports convolution, namespace, precision, special and sums, and SciPy where it is installed and
-useful. The cost of a NumPy call on small arrays is mostly that of the Python around it: an
-operator, or the ``reduce`` of a ufunc, does the same with less.
+Imports convolution, namespace, pooling, precision, special and sums, and SciPy where it is
+installed and useful. The cost of a NumPy call on small arrays is mostly that of the Python around
+it: an operator, or the ``reduce`` of a ufunc, does the same with less.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ from gpugrad.backend.convolution import (
     convolution_weight,
 )
 from gpugrad.backend.namespace import FORMULAS, Namespace, register
+from gpugrad.backend.pooling import pools_of
 from gpugrad.backend.precision import DOUBLE, SINGLE
 from gpugrad.backend.special import Special
 from gpugrad.backend.sums import (
@@ -244,6 +245,7 @@ NUMPY = Namespace(
     },
 )
 
+vars(NUMPY).update(pools_of(NUMPY))
 register(np.ndarray, NUMPY)
 register(np.generic, NUMPY)
 

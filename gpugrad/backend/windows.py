@@ -8,9 +8,9 @@ import itertools
 import math
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-__all__ = ["LEAST", "Block", "Windows", "blocks", "clipped"]
+__all__ = ["LEAST", "Block", "Windows", "blocks", "clipped", "places"]
 
 Sizes = tuple[int, ...]
 Slices = tuple[slice, ...]
@@ -90,6 +90,19 @@ def clipped(size: int, count: int, first: int, stride: int) -> tuple[slice, slic
         return slice(0, 0), slice(0, 0)
     low = first + start * stride
     return slice(start, stop), slice(low, low + (stop - start - 1) * stride + 1, stride)
+
+
+def places(windows: Windows, sizes: Sizes, counts: Sizes) -> Iterator[tuple[int, Any, Any]]:
+    """For each number in a window, the windows of which it is inside, and the elements there."""
+    for number, offset in enumerate(itertools.product(*map(range, windows.kernel))):
+        cuts = [
+            clipped(size, count, i * d - before, s)
+            for size, count, i, d, (before, _), s in zip(
+                sizes, counts, offset, windows.dilation, windows.padding, windows.stride
+            )
+        ]
+        if all(cut[0].stop for cut in cuts):
+            yield number, (..., *(cut[0] for cut in cuts)), (..., *(cut[1] for cut in cuts))
 
 
 class Block(NamedTuple):

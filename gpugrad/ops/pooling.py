@@ -5,12 +5,11 @@ kept by its number in the window, as a residual. Imports backend.windows, engine
 """
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from gpugrad.backend.windows import Windows, clipped
+from gpugrad.backend.windows import Windows, places
 from gpugrad.engine.op import Op, Sample, op
 from gpugrad.ops.dtypes import averaged, narrowed, refuse_complex, widened
 
@@ -19,19 +18,6 @@ Pairs = tuple[tuple[int, int], ...]
 
 
 # ---------------------------------------------------------------- the largest element
-
-
-def _places(windows: Windows, sizes: Sizes, counts: Sizes) -> Iterator[tuple[int, Any, Any]]:
-    """For each number in a window, the windows of which it is inside, and the elements there."""
-    for number, offset in enumerate(np.ndindex(windows.kernel)):
-        cuts = [
-            clipped(size, count, i * d - before, s)
-            for size, count, i, d, (before, _), s in zip(
-                sizes, counts, offset, windows.dilation, windows.padding, windows.stride
-            )
-        ]
-        if all(cut[0].stop for cut in cuts):
-            yield number, (..., *(cut[0] for cut in cuts)), (..., *(cut[1] for cut in cuts))
 
 
 def _lowest(dtype: Any) -> Any:
@@ -49,7 +35,7 @@ def _max_pool(
     shape = (*x.shape[:2], *counts)
     y = xp.full_like(x, _lowest(x.dtype), shape=shape)
     index = xp.full_like(x, 0, shape=shape, dtype="uint8" if windows.elements < 256 else "int32")
-    for number, to, at in _places(windows, x.shape[2:], counts):
+    for number, to, at in places(windows, x.shape[2:], counts):
         part, before = x[at], y[to]
         if number:
             better = part > before
@@ -66,7 +52,7 @@ def _max_alone(
     windows = Windows(kernel, stride, padding, dilation)
     counts = windows.counts(x.shape[2:])
     y = xp.full_like(x, _lowest(x.dtype), shape=(*x.shape[:2], *counts))
-    for _, to, at in _places(windows, x.shape[2:], counts):
+    for _, to, at in places(windows, x.shape[2:], counts):
         y[to] = xp.maximum(y[to], x[at])
     return y
 
@@ -76,7 +62,7 @@ def _chosen_elements(
 ) -> Any:
     windows = Windows(kernel, stride, padding, dilation)
     y = xp.full_like(index, 0, dtype=x.dtype)
-    for number, to, at in _places(windows, x.shape[2:], index.shape[2:]):
+    for number, to, at in places(windows, x.shape[2:], index.shape[2:]):
         y[to] += xp.where(index[to] == number, x[at], 0)
     return y
 
@@ -90,7 +76,7 @@ def _at_chosen_elements(
     # In memory as the index, which lies as x does.
     y = xp.full_like(index, 0, dtype=wide.dtype, shape=(*g.shape[:2], *size))
     apart = all(s >= extent for s, extent in zip(stride, windows.extent))
-    for number, to, at in _places(windows, size, index.shape[2:]):
+    for number, to, at in places(windows, size, index.shape[2:]):
         share = xp.where(index[to] == number, wide[to], 0)
         if apart:
             y[at] = share

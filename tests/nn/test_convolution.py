@@ -73,7 +73,7 @@ def test_on_the_host_they_are_the_formulas_in_blocks_of_any_size(turn, monkeypat
     rng = np.random.default_rng(turn)
     x, weight, shape, parameters = drawn(rng)
     for module, name, sizes in (
-        (on_host, "CACHE", (1 << 18, 200, 16)), (on_host, "MANY_ROWS", (1, 16, 1000)),
+        (on_host, "CACHE", (1 << 17, 200, 16)), (on_host, "MANY_ROWS", (1, 16, 1000)),
         (on_host, "FEW_SUMS", (1, 1 << 17)), (formulas, "LEAST", (1 << 22, 60, 1)),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, int(rng.choice(sizes)))
