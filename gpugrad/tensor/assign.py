@@ -18,9 +18,9 @@ from gpugrad.engine.node import Leaf
 from gpugrad.errors import ArgumentError, DTypeError, GradientError, ShapeError
 from gpugrad.ops.index import is_basic, last_of_each, may_repeat, split
 from gpugrad.tensor import creation
-from gpugrad.tensor.callers import shuffles
 from gpugrad.tensor.core import Tensor
 from gpugrad.tensor.indices import getitem, index_errors, raw_index
+from gpugrad.tensor.instructions import shuffles
 from gpugrad.tensor.table import OPS
 from gpugrad.tensor.views import Change, is_assigned
 

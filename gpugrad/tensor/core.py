@@ -19,13 +19,13 @@ from gpugrad.engine.modes import outermost, recording, strict
 from gpugrad.engine.node import Leaf, Node, retains
 from gpugrad.engine.windows import check_writable
 from gpugrad.errors import DTypeError, GradientError, ShapeError
-from gpugrad.tensor.askers import CARRIES_NONE, NO_ARRAY, NO_NUMBER, NOT_KEPT, advice_for_caller
-from gpugrad.tensor.callers import searches, shows_value
+from gpugrad.tensor import libraries
 from gpugrad.tensor.conversion import raw_array, weak_array
 from gpugrad.tensor.delivery import deliver
-from gpugrad.tensor.hints import METHODS as FOREIGN
+from gpugrad.tensor.hints import REFUSED
+from gpugrad.tensor.instructions import searches, shows_value
 from gpugrad.tensor.members import Members
-from gpugrad.tensor.printing import text
+from gpugrad.tensor.printing import formatted, text
 
 __all__ = ["GRAPH_MODE", "TENSORS", "Tensor"]
 
@@ -184,7 +184,7 @@ class Tensor(Members):
         """
         grad = getattr(self, "_grad", None)
         if grad is None and isinstance(self._node, Node) and not retains(self._node):
-            warn(NOT_KEPT, UserWarning)
+            warn(libraries.NOT_KEPT, UserWarning)
         return grad
 
     @grad.setter
@@ -325,8 +325,12 @@ class Tensor(Members):
             )
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        if self._node is not None:
-            raise GradientError(CARRIES_NONE + advice_for_caller(NO_ARRAY))
+        if self._node is not None and not (
+            not self.shape and outermost.get() is None and shows_value(sys._getframe(1))
+        ):  # np.float64(t) is a number
+            raise GradientError(
+                libraries.CARRIES_NONE + libraries.advice_for_caller(libraries.NO_ARRAY)
+            )
         if self.device.kind != "cpu":
             raise DTypeError(
                 f"a tensor on {self.device} does not become a NumPy array by itself. Write "
@@ -346,15 +350,15 @@ class Tensor(Members):
     def _number(self, who: str) -> Any:
         """The one element, for a Python number; GradientError where a graph would end in it."""
         if self._node is not None and not (
-            who == "float"
-            and outermost.get() is None
-            and shows_value(sys._getframe(2))  # the caller of `float`
+            outermost.get() is None and shows_value(sys._getframe(2), who)  # the caller of `float`
         ):
             raise GradientError(
                 f"{who}: a Python number cannot carry the gradient that this tensor requires "
-                f"(math.sin(t) needs one, too). {advice_for_caller(NO_NUMBER)}"
+                f"(math.sin(t) needs one, too). {libraries.advice_for_caller(libraries.NO_NUMBER)}"
             )
         return self.item()
+
+    as_integer_ratio = libraries.no_fraction  # for the modules statistics and fractions
 
     def __bool__(self) -> bool:
         if self._array.size != 1:
@@ -369,7 +373,7 @@ class Tensor(Members):
         if self._array.dtype.kind not in "biu" or self._array.size != 1:
             raise DTypeError(
                 f"only a tensor with one integer is an index, got shape {self.shape} and dtype "
-                f"{self.dtype}"
+                f"{self.dtype}. Write int(t.item()) where a whole number is meant"
             )
         return int(self._array.item())
 
@@ -380,7 +384,7 @@ class Tensor(Members):
 
     def __iter__(self) -> Iterator["Tensor"]:
         if not self.shape:
-            raise DTypeError("iteration over a tensor with no axes")
+            raise DTypeError("iteration over a tensor with no axes. Write t.reshape(-1)")
         return (self[index] for index in range(len(self)))
 
     def __contains__(self, value: Any) -> bool:
@@ -393,15 +397,10 @@ class Tensor(Members):
         return text(self)
 
     def __format__(self, spec: str) -> str:
-        if spec and self.size != 1:
-            raise ShapeError(
-                f"format: {spec!r} formats one number, got shape {self.shape}. Use .tolist(), "
-                "or numpy.array_str(t, precision=3)"
-            )
-        return format(self.item(), spec) if spec else repr(self)
+        return formatted(self, spec) if spec else repr(self)
 
     def __dir__(self) -> list[str]:
-        return [name for name in object.__dir__(self) if name not in FOREIGN]
+        return [name for name in object.__dir__(self) if name not in REFUSED]
 
     # Copies.
 

@@ -13,12 +13,15 @@ from gpugrad.errors import DTypeError
 from gpugrad.tensor.foreign import METHODS, OF_MODULES
 
 __all__ = [
-    "KEYWORDS", "METHODS", "NUMPY", "OF_MODULES", "Foreign", "Setting", "absent", "fits", "hint",
-    "not_fitting", "of_one_shape", "watched",
+    "KEYWORDS", "METHODS", "NUMPY", "OF_MODULES", "REFUSED", "Foreign", "Setting", "absent", "fits",
+    "hint", "not_fitting", "of_one_shape", "watched",
 ]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+
+# The attributes of a tensor that raise an error, which `dir` omits.
+REFUSED = METHODS.keys() | {"as_integer_ratio"}
 
 _SAVE = "gg.save(path, {'name': t})"
 _MASKED = "gg.where(mask, values, t)"

@@ -1,6 +1,6 @@
 """Equality of tensors where Python looks for one object: in lists and weak dictionaries.
 
-Imports errors, core and callers.
+Imports errors, core and instructions.
 """
 
 import sys
@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from gpugrad.errors import DeviceError, ShapeError
-from gpugrad.tensor.callers import searches
 from gpugrad.tensor.core import Tensor
+from gpugrad.tensor.instructions import searches
 
 __all__ = ["equality"]
 

@@ -1,4 +1,4 @@
-"""A tensor as text. Imports conversion, engine and backend."""
+"""A tensor as text. Imports conversion, errors, engine and backend."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from gpugrad.backend.device import to_numpy
 from gpugrad.engine.outputs import PICK
+from gpugrad.errors import ShapeError
 from gpugrad.tensor.conversion import get_default_dtype
 
 
@@ -31,3 +32,13 @@ def text(tensor: Any) -> str:
     if tensor.name is not None:
         notes.append(f"name={tensor.name!r}")
     return f"{label}({', '.join(notes)})"
+
+
+def formatted(tensor: Any, spec: str) -> str:
+    """The one number of a tensor, as ``f"{t:.3f}"`` shows it."""
+    if tensor.size != 1:
+        raise ShapeError(
+            f"format: {spec!r} formats one number, got shape {tensor.shape}. Use .tolist(), "
+            "or numpy.array_str(t, precision=3)"
+        )
+    return format(tensor.item(), spec)

@@ -75,10 +75,8 @@ SUMS = {
     "vecmat": lambda x: gg.vecmat(x, ones(x, x.size, 2)),
     "convolve": lambda x: gg.convolve(x[:2048], ones(x)[:2048], "valid"),
     "correlate": lambda x: gg.correlate(x[:2048], ones(x)[:2048], "valid"),
-    "polyval": lambda x: gg.polyval(x[:3000], ones(x, 2)),
     "polyfit": lambda x: gg.polyfit(gg.linspace(-1, 1, x.size, device=x.device), x, 0),
     "lstsq": lambda x: gg.linalg.lstsq(ones(x, x.size, 1), x)[0],
-    "histogram": lambda x: gg.histogram(ones(x), bins=points(x, 0, 2), weights=x)[0],
     "vector_norm 1": lambda x: gg.linalg.vector_norm(columns(x), ord=1, axis=0),
     "norm": lambda x: gg.linalg.norm(gg.sqrt(columns(x)), axis=0),
     "matrix_norm 1": lambda x: gg.linalg.matrix_norm(columns(x), ord=1),
@@ -106,7 +104,6 @@ GRADIENTS = {
     "matmul of a vector": lambda x: columns(ones(x)) @ x[:2],
     "linear": lambda x: F.linear(ones(x, x.size, 1), x[:3, None], x[:3]),
     "einsum": lambda x: gg.einsum("j,ij->ij", x[:2], ones(x, x.size, 2)),
-    "interp": lambda x: gg.interp(ones(x) * 0.5, points(x, 0, 1), x[:2]),
 }
 # What adds up at indices does so in a wider dtype from 2**16 on, on a GPU by atomic operations.
 SCATTERED = {
@@ -116,8 +113,19 @@ SCATTERED = {
     "at.add": lambda x: ones(x, 2).at[zeros(x)].add(x),
     "index": lambda x: x[:3][zeros(x)],
     "take": lambda x: gg.take(x[:3], zeros(x)),
+    "histogram": lambda x: gg.histogram(ones(x), bins=points(x, 0, 2), weights=x)[0],
+    "gradient of interp": lambda x: gg.interp(ones(x) * 0.5, points(x, 0, 1), x[:2]),
     "take_along_axis": lambda x: gg.take_along_axis(x[:3], zeros(x), 0),
 }
+# Horner's rule counts as far as float32 does.
+HALF = {
+    "polyval": lambda x: gg.polyval(x[:3000], ones(x, 2)),
+}
+# The stand-in for cuBLAS adds one by one, cuBLAS itself in blocks.
+PRODUCTS = (
+    "matmul", "matmul by a vector", "tensordot", "matvec", "gradient of matmul of a vector",
+    "gradient of linear",
+)  # fmt: skip
 
 
 def growing(shape, dtype):
@@ -152,7 +160,8 @@ CASES = {**SUMS, **{f"gradient of {name}": case for name, case in GRADIENTS.item
 def test_float32_counts(name, device):
     # On a GPU, whose threads are interpreted in tests, as many as tell the two apart.
     count = 1 << 13 if device.kind == "cuda" else 1 << 16
-    assert_counted(CASES[name], count, "float32", device)
+    if device.kind != "cuda" or name not in PRODUCTS:
+        assert_counted(CASES[name], count, "float32", device)
 
 
 @pytest.mark.parametrize("name", SCATTERED)
@@ -162,9 +171,9 @@ def test_float32_counts_at_indices(name, device):
 
 
 @pytest.mark.filterwarnings("ignore:overflow")  # 2**11 times a sum is above float16's largest
-@pytest.mark.parametrize("name", [*CASES, *SCATTERED])
+@pytest.mark.parametrize("name", [*CASES, *SCATTERED, *HALF])
 def test_float16_counts(name, device):
-    assert_counted({**CASES, **SCATTERED}[name], 1 << 12, "float16", device)
+    assert_counted({**CASES, **SCATTERED, **HALF}[name], 1 << 12, "float16", device)
 
 
 def test_the_tolerance_of_a_least_squares_fit_in_float16_is_not_one(device):

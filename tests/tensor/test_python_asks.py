@@ -31,12 +31,26 @@ SHOWN = {
     "isnan": lambda t: 5.0 if not math.isnan(t) else 0.0,
     "isfinite": lambda t: 5.0 if math.isfinite(t) else 0.0,
     "running mean": lambda t: sum(float(u) * 2 for u in (t, t)) / 4,
+    "whole percent": lambda t: float("%d" % t),  # noqa: UP031
+    "map": lambda t: list(map(float, [t, t]))[1],
+    "mean of map": lambda t: sum(map(float, [t, t])) / 2,
+    "sorted map": lambda t: sorted(map(float, [t, t]), reverse=True)[0],
+    "star of map": lambda t: [*map(float, [t])][0],  # noqa: RUF015
+    "loop over map": lambda t: [v for v in map(float, [t])][0],  # noqa: C416, RUF015
+    "sum over map": lambda t: sum(2.0 * v for v in map(float, [t])) / 2.0,
+    "unpacked map": lambda t: (lambda a, b: (a + b) / 2)(*map(float, [t, t])),
+    "fsum of map": lambda t: math.fsum(map(float, [t])),
 }
 TAKEN = {
     "math.sin": lambda t: math.sin(t),
     "after float": lambda t: 1.0 + math.sin(t),
     "inside float": lambda t: float(math.sin(t)),
-    "map": lambda t: list(map(float, [t])),
+    "map of sin": lambda t: list(map(math.sin, [t])),
+    "map of map": lambda t: list(map(float, map(math.sin, [t]))),
+    "beside map": lambda t: (list(map(float, [t])), math.fsum([t])),
+    "behind map": lambda t: math.hypot(max(map(float, [t])), t),
+    "dist of map": lambda t: math.dist(map(float, [t]), [t]),
+    "a mapped name": lambda t: (lambda function: list(map(function, [t])))(math.exp),
     "math.pow": lambda t: math.pow(t, 2.0),
     "another name": lambda t: (lambda function: function(t))(math.exp),
     "int": lambda t: int(t),
@@ -60,6 +74,22 @@ def test_a_number_that_a_function_takes_is_refused(name, device):
     for _ in range(30):  # also once Python has specialized the call
         with pytest.raises(gg.GradientError, match="requires"):
             TAKEN[name](recorded(device))
+
+
+def test_numpys_scalars_show_a_number():
+    t = recorded("cpu")
+    assert (np.float64(t), np.float32(t), np.float64(t) * 2) == (5.0, 5.0, 10.0)
+    with pytest.raises(gg.GradientError, match="requires"):
+        np.float64(gg.stack([t, t]))
+
+
+def test_statistics_says_what_to_write(device):
+    for function in (statistics.mean, statistics.fmean, statistics.stdev):
+        for t in (recorded(device), recorded(device).detach()):
+            if function is not statistics.fmean or t.requires_grad:
+                with pytest.raises((gg.DTypeError, gg.GradientError), match=r"gg\.mean.*\.item"):
+                    function([t, t])
+    assert "as_integer_ratio" not in dir(t)
 
 
 def test_logging_shows_a_number(caplog, device):
@@ -110,6 +140,16 @@ def test_a_tensor_in_a_list_is_that_tensor(device):
     assert not bool(nan == nan)
     assert 2.0 in t
     assert 5.0 not in t
+
+
+def test_a_list_finds_counts_and_removes_its_tensors(device):
+    t, twin = (gg.tensor(np.arange(3.0), device=device) for _ in range(2))
+    tensors = [gg.zeros((2, 2)), twin, t]
+    assert (tensors.index(t), tensors.count(t)) == (2, 1)
+    tensors.remove(t)
+    assert tensors[1] is twin
+    with pytest.raises(ValueError, match="not in list"):
+        tensors.index(t)
 
 
 def test_weak_dictionaries_find_their_tensors(device):

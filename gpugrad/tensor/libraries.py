@@ -1,12 +1,14 @@
-"""Which library asks a recorded tensor for a NumPy array, and what to write there. Imports nothing.
+"""Which library asks a recorded tensor for a NumPy array, and what to write there. Imports errors.
 
 NumPy passes on no name; the frames of the stack tell it.
 """
 
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
-__all__ = ["CARRIES_NONE", "NOT_KEPT", "NO_ARRAY", "NO_NUMBER", "advice_for_caller"]
+from gpugrad.errors import DTypeError
+
+__all__ = ["CARRIES_NONE", "NOT_KEPT", "NO_ARRAY", "NO_NUMBER", "advice_for_caller", "no_fraction"]
 
 CARRIES_NONE = "this tensor requires a gradient, which a NumPy array cannot carry. "
 NO_ARRAY = (
@@ -14,7 +16,10 @@ NO_ARRAY = (
     "np.array([t, u]) write gg.stack([t, u]), for np.r_ gg.r_; put `array[i] = t` into gg.zeros; "
     "multiply with the .to_numpy() of a pandas table"
 )
-NO_NUMBER = "Write gg.sin(t) for a function of it, or t.item() for the value alone"
+NO_NUMBER = (
+    "Write gg.sin(t) for a function of it, or t.item() for the value alone, as in "
+    "[t.item() for t in tensors]"
+)
 NOT_KEPT = (
     "grad: this tensor was computed, and a backward pass keeps the gradients of leaves alone. Call "
     "t.retain_grad() before backward(), or write gg.gradients(loss, t)"
@@ -34,6 +39,8 @@ LIBRARIES = {
     "scipy": "SciPy's {name} makes an array of it: write it with gg's functions, or make it an op "
     "with gg.custom_op, which gets arrays and says its derivative",
     "sklearn": "Give it t.detach().numpy(): it has no derivative",
+    "statistics": "Write gg.mean(gg.stack(tensors)), which has a gradient, or give it numbers, "
+    "[t.item() for t in tensors]",
     "pandas": "Give it t.detach().numpy()",
     "torch": "Give it torch.from_numpy(t.detach().numpy()), or torch.from_dlpack(t.detach())",
     "numpy.ma": "A masked array has no gradient: write gg.where(mask, 0, t), or where= in sums",
@@ -54,3 +61,8 @@ def advice_for_caller(otherwise: str) -> str:
             found, name = library, frame.f_code.co_name
         frame = frame.f_back
     return LIBRARIES[found].format(name=name) if found else otherwise
+
+
+def no_fraction(tensor: Any) -> NoReturn:
+    """Refused: the modules ``statistics`` and ``fractions`` would compute with the number."""
+    raise DTypeError(f"a tensor is no fraction. {advice_for_caller(NO_NUMBER)}")
