@@ -95,8 +95,11 @@ def gradients(
 
 def _tensors(what: str, given: Any) -> list[Tensor]:
     """One Tensor, or several in a list; DTypeError for anything else, or for none."""
-    alone = hasattr(given, "__array__") or not isinstance(given, Iterable)  # a Series iterates
-    tensors = [given] if alone else list(given)
+    if isinstance(given, Tensor):
+        return [given]
+    listed = isinstance(given, list | tuple)
+    alone = not listed and (hasattr(given, "__array__") or not isinstance(given, Iterable))
+    tensors = [given] if alone else list(given)  # a Series has both and iterates
     if not tensors:
         raise DTypeError(f"gradients: expected {what} to be a Tensor or Tensors, got none")
     for number, one in enumerate(tensors):

@@ -39,34 +39,30 @@ class GraphMode(NamedTuple):
     xp: Any
     wrap: Callable[[Any, Any], Any]
 
-    def values(self, node: Node) -> tuple[tuple[Any, ...], Any]:
+    def values(self, node: Node) -> tuple[Sequence[Any], Any]:
         """A node's saved arrays and output, as Tensors that are part of the graph."""
         wrap = self.wrap
-        # For an array that was not saved stands the parent.
-        values = tuple(
-            [
-                value
-                if value is parent
-                else self._constant(value)
-                if parent is None
-                else wrap(value, parent)
-                for value, parent in zip(node.values or (), node.parents)
-            ]
-        )
+        values = []
+        for value, parent in zip(node.values or (), node.parents):
+            if value is not parent:  # which stands for an array that was not saved
+                value = self._constant(value) if parent is None else wrap(value, parent)
+            values.append(value)
         if node.op.residuals:
             residuals = (node.values or ())[len(values) :]
-            values += tuple(
-                r if isinstance(r, ShapeDtype) else self.wrap(r, own)
+            values += [
+                r if isinstance(r, ShapeDtype) else wrap(r, own)
                 for r, own in zip(residuals, residual_nodes(node))
-            )
+            ]
         if node.y is None:
             return values, node
         if isinstance(node, OutputsNode):
             return values, tuple(
-                y if isinstance(y, ShapeDtype) else self.wrap(y, pick(node, index, y))
-                for index, y in enumerate(node.y)
+                [
+                    y if isinstance(y, ShapeDtype) else wrap(y, pick(node, index, y))
+                    for index, y in enumerate(node.y)
+                ]
             )
-        return values, self.wrap(node.y, node)
+        return values, wrap(node.y, node)
 
     def _constant(self, value: Any) -> Any:
         # A Python number stays one, and weak; so does a NumPy scalar, which goes to any device.
@@ -75,6 +71,7 @@ class GraphMode(NamedTuple):
         return self.wrap(value, None)
 
 
+@np.errstate(divide="ignore", over="ignore", invalid="ignore")
 def run_backward(
     seeds: Sequence[tuple[Any, Any]],
     *,
@@ -99,25 +96,28 @@ def run_backward(
     if not seeds:
         return {}
     start = seeds[0][1] if graph is None else seeds[0][1].data
-    one_device = namespace_of(start).alone and not has_moved()
-    with _QUIET(), _NOTHING if one_device else contextlib.ExitStack() as entered:
-        watch = watching()
-        if entered is not None:
-            entered.enter_context(device_of(start).activate())
-            watch = _following(entered, watch)
-        wanted = None if targets is None else _needed([node for node, _ in seeds], targets)
-        sums = Gradients(in_place=graph is None)
-        ready = _begun(seeds, by_choice, wanted, sums)
-        walk: Callable[..., dict[Any, Any]] = _walk if graph is None else _walk_recorded
-        try:
-            return walk(ready, sums, wanted, graph, retain_graph, deliver, watch)
-        except (MemoryError, RuntimeError) as error:
-            explain_no_memory(error, _walk.__code__)
-            raise
+    walk = partial(_walk_from, seeds, retain_graph, graph, targets, deliver, by_choice)
+    if namespace_of(start).alone and not has_moved():
+        return walk(watching())
+    with contextlib.ExitStack() as entered:
+        entered.enter_context(device_of(start).activate())
+        return walk(_following(entered, watching()))
 
 
-_QUIET = partial(np.errstate, divide="ignore", over="ignore", invalid="ignore")
-_NOTHING = contextlib.nullcontext()
+def _walk_from(
+    seeds: Sequence[tuple[Any, Any]], retain_graph: bool, graph: GraphMode | None,
+    targets: Iterable[Any] | None, deliver: Any, by_choice: bool, watch: Any,
+) -> dict[Any, Any]:  # fmt: skip
+    """Begin the walk at the seeds, where the current device and the observer are set."""
+    wanted = None if targets is None else _needed([node for node, _ in seeds], targets)
+    sums = Gradients(in_place=graph is None)
+    ready = _begun(seeds, by_choice, wanted, sums)
+    walk: Callable[..., dict[Any, Any]] = _walk if graph is None else _walk_recorded
+    try:
+        return walk(ready, sums, wanted, graph, retain_graph, deliver, watch)
+    except (MemoryError, RuntimeError) as error:
+        explain_no_memory(error, _walk.__code__)
+        raise
 
 
 def _following(entered: contextlib.ExitStack, watch: Any) -> Any:
@@ -129,14 +129,17 @@ def _following(entered: contextlib.ExitStack, watch: Any) -> Any:
 
 
 def _walk_recorded(
-    ready: list[tuple[float, Any]], sums: Gradients, wanted: Any, graph: GraphMode, *others: Any
-) -> dict[Any, Any]:
+    ready: list[tuple[float, Any]], sums: Gradients, wanted: Any, graph: GraphMode,
+    retain_graph: bool, deliver: Any, watch: Any,
+) -> dict[Any, Any]:  # fmt: skip
     """The walk over Tensors, which records itself and keeps the graph that it walks."""
     before = in_rules.get()
     try:
         in_rules.set(True)
-        with _NOTHING if recording.get() else enable_grad():
-            return _walk(ready, sums, wanted, graph, True, *others[1:])
+        if recording.get():
+            return _walk(ready, sums, wanted, graph, True, deliver, watch)
+        with enable_grad():
+            return _walk(ready, sums, wanted, graph, True, deliver, watch)
     finally:
         in_rules.set(before)
 
@@ -295,6 +298,9 @@ def _pulled(
     return ds
 
 
+_SERIAL, _PARENTS = attrgetter("serial"), attrgetter("parents")
+
+
 class _Needed(set[Any]):
     """The nodes on a path to a target, targets included."""
 
@@ -310,12 +316,12 @@ class _Needed(set[Any]):
 def _needed(roots: Iterable[Any], targets: Iterable[Any]) -> _Needed | None:
     """The nodes on a path to a target; None where no path ends elsewhere than at a target."""
     ends = dict.fromkeys(targets)
-    nodes, others = _reached(roots, min((node.serial for node in ends), default=0), ends)
-    if not others and not any(target.parents for target in ends):
+    nodes, others = _reached(roots, min(map(_SERIAL, ends), default=0), ends)
+    if not others and not any(map(_PARENTS, ends)):
         return None
     needed = _Needed(ends)
     needed.targets = ends
-    for node in sorted(nodes, key=attrgetter("serial")):  # parents before children
+    for node in sorted(nodes, key=_SERIAL):  # parents before children
         if not needed.isdisjoint(node.parents):
             needed.add(node)
     return needed
@@ -327,7 +333,7 @@ def reachable(roots: Iterable[Any], since: int = 0) -> list[Any]:
     Those with a serial number below ``since`` are left out, and so is all that lies behind them:
     a path to a node never leads through an older one.
     """
-    return sorted(_reached(roots, since, {})[0], key=attrgetter("serial"))
+    return sorted(_reached(roots, since, {})[0], key=_SERIAL)
 
 
 def _reached(roots: Iterable[Any], since: int, ends: dict[Any, None]) -> tuple[list[Any], bool]:

@@ -107,7 +107,7 @@ def _masked(node: Any, index: int, supports: dict[Any, Any], xp: Any, d: Any) ->
 
 
 def _transposed(
-    node: Any, tangents: list[Any], values: tuple[Any, ...], y: Any, graph: GraphMode
+    node: Any, tangents: list[Any], values: Sequence[Any], y: Any, graph: GraphMode
 ) -> Any:
     """The tangent of a node by the transpose of its vjp."""
     op, xp = node.op, graph.xp

@@ -14,6 +14,7 @@ import numpy
 
 from gpugrad.backend.device import beside, check_same_device, device_of
 from gpugrad.backend.namespace import NAMESPACES, namespace_of, register
+from gpugrad.backend.precision import SINGLE
 from gpugrad.engine.messages import explain, one_too_many, type_name, wrong_operand
 from gpugrad.engine.modes import in_rules, recording
 from gpugrad.engine.node import Node
@@ -369,7 +370,7 @@ def _unary(op: Op) -> Callable[..., Any]:
         dtype = y.dtype
         if parameters is not None and dtype.kind in "biu":
             return Tensor(y)
-        entry = op if dtype.kind != "c" else op.over_complex()
+        entry = op if dtype is SINGLE or dtype.kind != "c" else op.over_complex()
         nodes = (node,)
         values = (raw,) if keep_x else nodes
         result = Node(entry, nodes, values, y if keep_y else None, xp, y.shape, dtype, parameters)
@@ -451,7 +452,7 @@ def _binary(op: Op, operator: bool = False) -> Callable[[Any, Any], Any]:
             values = (raw_a if both_a else node_a, raw_b if both_b else node_b)
             keep_y = both_y
         dtype = y.dtype
-        own = op if dtype.kind != "c" else op.over_complex()
+        own = op if dtype is SINGLE or dtype.kind != "c" else op.over_complex()
         nodes = (node_a, node_b)
         node = Node(own, nodes, values, y if keep_y else None, xp, y.shape, dtype, None)
         if mode is not True:
