@@ -25,7 +25,7 @@ from gpugrad.backend.pooling import pools_of
 from gpugrad.backend.precision import DOUBLE, SINGLE
 from gpugrad.backend.special import Special
 from gpugrad.backend.sums import (
-    ENOUGH,
+    adds_few,
     careful_cumsum,
     careful_einsum,
     careful_matmul,
@@ -44,9 +44,9 @@ _choose: Any = getattr(np.where, "_implementation", np.where)
 
 def _sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     dtype = x.dtype
-    if x.size > ENOUGH or (dtype is not SINGLE and dtype is not DOUBLE):
-        return careful_sum(x, axis, keepdims)
-    return _add(x, axis, None, None, keepdims)
+    if dtype is DOUBLE or (dtype is SINGLE and adds_few(x, axis)):
+        return _add(x, axis, None, None, keepdims)
+    return careful_sum(x, axis, keepdims)
 
 
 def _reduction(reduce: Any) -> Callable[..., Any]:
@@ -82,14 +82,15 @@ def _sigmoid(x: Any) -> Any:
     return np.divide(top, e, e)
 
 
-def _broadcast_to(x: Any, shape: tuple[int, ...]) -> Any:
-    if x.ndim:
-        return np.broadcast_to(x, shape)
-    # One number everywhere, as in the gradient of a sum: a view with strides of 0.
+def _broadcast_to(x: Any, shape: Any) -> Any:
     x = np.asarray(x)
-    view = np.ndarray(shape, x.dtype, x, 0, (0,) * len(shape))
-    view.flags.writeable = False
-    return view
+    if shape.__class__ is tuple and x.flags.c_contiguous:
+        lead = len(shape) - x.ndim
+        if x.shape == shape[lead:]:  # repeated along new axes, as the gradient of a sum
+            view = np.ndarray(shape, x.dtype, x, 0, (0,) * lead + x.strides)
+            view.flags.writeable = False
+            return view
+    return np.broadcast_to(x, shape)
 
 
 def _expand(gradient: Any, shape: tuple[int, ...]) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 
 from gpugrad.backend.precision import HALF, SINGLE
 
-__all__ = ["ENOUGH", "careful_cumsum", "careful_einsum", "careful_matmul", "careful_sum"]
+__all__ = ["adds_few", "careful_cumsum", "careful_einsum", "careful_matmul", "careful_sum"]
 
 BLOCK = 256
 ENOUGH = 4 * BLOCK  # so many numbers, added one by one, lose no digits that count
@@ -22,6 +22,15 @@ _WIDE = {"f": np.dtype(np.float64), "F": np.dtype(np.complex128)}
 _add: Any = np.add.reduce
 _dot: Any = np.dot
 _matmul: Any = np.matmul
+
+
+def adds_few(x: Any, axis: Any) -> bool:
+    """Whether NumPy's sum of float32 numbers is as good: a quick look at the usual cases."""
+    if x.size <= ENOUGH:
+        return True
+    if axis is None:
+        return bool(x.flags.c_contiguous)  # added in pairs
+    return axis.__class__ is int and -x.ndim <= axis < x.ndim and x.shape[axis] <= ENOUGH
 
 
 def careful_sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:

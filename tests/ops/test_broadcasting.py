@@ -76,6 +76,16 @@ def test_broadcast_to(shape, data):
     )
 
 
+@pytest.mark.parametrize("shape", [3, [3], np.int64(3), (2, 3), [2, 3]], ids=repr)
+@pytest.mark.parametrize("x", [2.0, [2.0], [1.0, 2.0, 3.0]], ids=repr)
+def test_broadcast_to_takes_any_shape_that_numpy_takes(x, shape, device):
+    t = gg.tensor(x, device=device, requires_grad=True)
+    y = gg.broadcast_to(t, shape)
+    assert np.array_equal(host(y), np.broadcast_to(x, shape))
+    y.sum().backward()
+    assert host(t.grad).sum() == y.size
+
+
 # Products.
 
 MATMULS = [
