@@ -105,9 +105,14 @@ def _expand(gradient: Any, shape: tuple[int, ...]) -> Any:
 # The integer dtype for the bits of a floating-point number, by its size.
 _BITS = {2: np.int16, 4: np.int32, 8: np.int64}
 _FEW = 512
-# 0 and 1 as arrays: beside an array of their dtype they cost half of what a Python number does.
-_ZEROS: dict[Any, Any] = {np.dtype(char): np.zeros((), char) for char in "efd"}
-_ONES: dict[Any, Any] = {np.dtype(char): np.ones((), char) for char in "efd"}
+
+
+def _as_arrays(number: float) -> dict[Any, Any]:
+    """A number as an array of each dtype: beside one of its dtype it costs half of what it does."""
+    return {np.dtype(char): np.full((), number, char) for char in "efd"}
+
+
+_ZEROS, _ONES, _MINUS_TWOS = _as_arrays(0), _as_arrays(1), _as_arrays(-2)
 
 
 def _where(condition: Any, a: Any, b: Any) -> Any:
@@ -127,6 +132,18 @@ def _relu_vjp(g: Any, y: Any) -> Any:
     # y is never negative, so that what is not 0 was taken.
     d = _choose(y.astype(bool), g, _ZEROS.get(g.dtype, 0))
     return d if d.ndim else d[()]
+
+
+def _square_vjp(g: Any, x: Any) -> Any:
+    y = g * x
+    y += y  # in place, where it is an array
+    return y
+
+
+def _one_minus_square_vjp(g: Any, x: Any) -> Any:
+    y = g * x
+    y *= _MINUS_TWOS.get(y.dtype, -2.0)
+    return y
 
 
 def _tanh_vjp(g: Any, t: Any) -> Any:
@@ -232,6 +249,7 @@ NUMPY = Namespace(
         "max": _reduction(np.maximum.reduce),
         "min": _reduction(np.minimum.reduce),
         "prod": _prod,
+        "one_minus_square_vjp": _one_minus_square_vjp,
         "relu": _relu,
         "relu_vjp": _relu_vjp,
         "sigmoid": _sigmoid,
@@ -239,6 +257,7 @@ NUMPY = Namespace(
         "least_squares": _least_squares,
         "solve_triangular": _solve_triangular,
         "special": Special("scipy.special"),
+        "square_vjp": _square_vjp,
         "tanh_vjp": _tanh_vjp,
         "transpose": _transpose,
         "where": _where,

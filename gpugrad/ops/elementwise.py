@@ -45,7 +45,7 @@ op("add", "a, b, /", vjp=[lambda xp, g, y, a, b: g, lambda xp, g, y, a, b: g],
 op("subtract", "a, b, /", vjp=[lambda xp, g, y, a, b: g, lambda xp, g, y, a, b: -g],
    **SAME, finite=True, operator="sub", doc="a - b, elementwise.")
 op("multiply", "a, b, /", vjp=[lambda xp, g, y, a, b: g * b, lambda xp, g, y, a, b: g * a],
-   same=lambda xp, g, y, a, b: 2.0 * (g * a),
+   same=lambda xp, g, y, a, b: xp.square_vjp(g, a),
    saves=("b", "a"), **ANALYTIC, finite=lambda index, a, b: _is_finite(a if index else b),
    operator="mul", doc="a * b, elementwise.")
 op("divide", "a, b, /", vjp=[lambda xp, g, y, a, b: g / b, lambda xp, g, y, a, b: -g * y / b],
@@ -70,7 +70,11 @@ op("negative", "x, /", vjp=[lambda xp, g, y, x: -g],
    **SAME, finite=True, operator="neg", doc="-x, elementwise.")
 op("positive", "x, /", vjp=[lambda xp, g, y, x: g],
    **SAME, finite=True, operator="pos", doc="+x: the values of x.")
-op("square", "x, /", vjp=[lambda xp, g, y, x: g * (2.0 * x)], saves="x",
+# Gradients that are one operation where they are recorded: those of squares and of tanh.
+op("square_vjp", lambda xp, g, x, /: 2.0 * (g * x),
+   vjp=[lambda xp, d, y, g, x: xp.square_vjp(d, x), lambda xp, d, y, g, x: xp.square_vjp(d, g)],
+   saves=("x", "g"), **ANALYTIC, public="", doc="2 g x: the gradient behind x * x.")
+op("square", "x, /", vjp=[lambda xp, g, y, x: xp.square_vjp(g, x)], saves="x",
    **ANALYTIC, method=True, doc="x * x, elementwise.")
 # fmt: on
 
@@ -96,7 +100,7 @@ op("reciprocal", "x, /", vjp=[lambda xp, g, y, x: -g * y * y], saves="y",
 def _power_base(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:
     if isinstance(b, NUMBERS):  # the exponents that everyone writes
         if b == 2:
-            return g * (2.0 * a)
+            return xp.square_vjp(g, a)
         if b == 1:
             return g
         if b == 0:
@@ -168,8 +172,13 @@ op("cos", "x, /", vjp=[lambda xp, g, y, x: -g * xp.sin(x)], saves="x",
    **ANALYTIC, method=True, doc="The cosine of an angle in radians.")
 op("tan", "x, /", vjp=[lambda xp, g, y, x: g * (1.0 + y * y)], saves="y",
    **ANALYTIC, domain=(-1.0, 1.0), method=True, doc="The tangent of an angle in radians.")
-op("one_minus_square", lambda xp, x, /: (1 - x) * (1 + x), vjp=[lambda xp, g, y, x: g * (-2.0 * x)],
-   saves="x", **ANALYTIC, public="", doc="1 - x * x, accurate where x is nearly 1.")
+op("one_minus_square_vjp", lambda xp, g, x, /: -2.0 * (g * x),
+   vjp=[lambda xp, d, y, g, x: xp.one_minus_square_vjp(d, x),
+        lambda xp, d, y, g, x: xp.one_minus_square_vjp(d, g)],
+   saves=("x", "g"), **ANALYTIC, public="", doc="-2 g x: the gradient behind 1 - x * x.")
+op("one_minus_square", lambda xp, x, /: (1 - x) * (1 + x),
+   vjp=[lambda xp, g, y, x: xp.one_minus_square_vjp(g, x)], saves="x",
+   **ANALYTIC, public="", doc="1 - x * x, accurate where x is nearly 1.")
 op("arcsin", "x, /", vjp=[lambda xp, g, y, x: g / xp.sqrt(xp.one_minus_square(x))], saves="x",
    **ANALYTIC, domain=(-0.8, 0.8), aliases="asin",
    doc="The angle in [-π/2, π/2], in radians, whose sine is x.")
@@ -182,9 +191,9 @@ op("sinh", "x, /", vjp=[lambda xp, g, y, x: g * xp.cosh(x)], saves="x",
    **ANALYTIC, method=True, doc="The hyperbolic sine.")
 op("cosh", "x, /", vjp=[lambda xp, g, y, x: g * xp.sinh(x)], saves="x",
    **ANALYTIC, method=True, doc="The hyperbolic cosine.")
-# One operation where it is recorded, for derivatives of derivatives.
 op("tanh_vjp", lambda xp, g, t, /: g * (1.0 - t * t),
-   vjp=[lambda xp, d, y, g, t: xp.tanh_vjp(d, t), lambda xp, d, y, g, t: d * (-2.0 * (g * t))],
+   vjp=[lambda xp, d, y, g, t: xp.tanh_vjp(d, t),
+        lambda xp, d, y, g, t: d * xp.one_minus_square_vjp(g, t)],
    saves=("t", "g t"), **ANALYTIC, public="",
    doc="g (1 - t ** 2): the gradient behind t = tanh(x).")
 op("tanh", "x, /", vjp=[lambda xp, g, y, x: xp.tanh_vjp(g, y)], saves="y",
