@@ -260,6 +260,7 @@ NUMPY = Namespace(
         "square_vjp": _square_vjp,
         "tanh_vjp": _tanh_vjp,
         "transpose": _transpose,
+        "transposed_matmul": lambda a, b: careful_matmul(a.T, b),
         "where": _where,
         "windows": _windows,
     },

@@ -12,6 +12,7 @@ from typing import Any
 from gpugrad.engine.op import TABLE, Op, Sample, op, part
 from gpugrad.engine.pull import pull_back
 from gpugrad.ops import activations, elementwise  # noqa: F401  the activations are theirs
+from gpugrad.ops.linalg import adds_product
 
 
 def _rows(x: Any) -> Any:
@@ -30,10 +31,13 @@ def _linear(xp: Any, x: Any, weight: Any, bias: Any = None, /) -> Any:
     return y if len(x.shape) < 3 else y.reshape((*x.shape[:-1], y.shape[-1]))
 
 
-def _product(xp: Any, need: Any, a: Any, b: Any) -> Any:
-    """a @ b, a gradient; None where it is not needed, or was added to the one that is there."""
-    added = need and need is not True and xp.add_product and xp.add_product(need.total, a, b)
-    return xp.matmul(a, b) if need and not added else None
+def _product(xp: Any, need: Any, a: Any, b: Any, turn_a: bool = False) -> Any:
+    """a @ b or a.T @ b, a gradient; None where it is not needed, or was added to what is there."""
+    if not need:
+        return None
+    if need is not True and xp.add_product and xp.add_product(need.total, a.T if turn_a else a, b):
+        return None
+    return xp.transposed_matmul(a, b) if turn_a else xp.matmul(a, b)
 
 
 def _linear_vjp(
@@ -43,7 +47,7 @@ def _linear_vjp(
     d_x = _product(xp, needs[0], rows, weight)
     if d_x is not None and len(x.shape) != 2:
         d_x = d_x.reshape(x.shape)
-    d_weight = _product(xp, needs[1], rows.T, _rows(x)) if needs[1] else None
+    d_weight = _product(xp, needs[1], rows, _rows(x), True) if needs[1] else None
     d_bias = None
     if needs[2]:
         d_bias = xp.sum(rows, axis=0) if len(bias.shape) == 1 else g
@@ -73,6 +77,12 @@ linear = op("linear", _linear,
             jvp=_linear_jvp, adds=True, saves=("weight", "x", ""),
             complex="conjugate", samples=SAMPLES, public="nn.functional",
             doc="x @ weight.T + bias: the affine map of a layer; weight is (outputs, inputs).")
+# As one operation its derivatives need no transpose, and their elements lie as its operands' do.
+op("transposed_matmul", lambda xp, a, b, /: xp.matmul(a.T, b),
+   vjp=[lambda xp, g, y, a, b: xp.linear(b, g), lambda xp, g, y, a, b: xp.matmul(a, g)],
+   adds=[adds_product(lambda xp, g, a, b: (b, g.T)), adds_product(lambda xp, g, a, b: (a, g))],
+   saves=("b", "a"), kind="multilinear", samples=[Sample((4, 3), (4, 2))], public="",
+   doc="a.T @ b for two matrices: the gradient of a layer's weight.")
 # fmt: on
 
 
