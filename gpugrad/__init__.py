@@ -66,13 +66,14 @@ globals().update(PUBLIC)
 _LAZY: dict[str, str] = {
     name: f"gpugrad.{module or name}"
     for module, names in {
-        "": "autodiff data inspect io nn optim random",
+        "": "autodiff data inspect io metrics nn optim random training",
         "autodiff": "checkpoint custom_op grad gradcheck gradgradcheck gradients hessian hvp "
         "jacobian jvp linearize saved value_and_grad vjp",
         "functions": "fft linalg special",
         "inspect": "debug_mode detect_anomaly draw explain sync_guard",
         "io": "load save",
         "random": "manual_seed",
+        "training": "Trainer",
     }.items()
     for name in names.split()
 }

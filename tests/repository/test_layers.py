@@ -23,8 +23,8 @@ LAYERS = (
     {"ops"},
     {"tensor"},
     {"functions"},
-    {"autodiff", "data", "einops", "inspect", "io", "nn", "optim", "random"},
-    {"compile", "parallel"},
+    {"autodiff", "data", "einops", "inspect", "io", "metrics", "nn", "optim", "random"},
+    {"compile", "parallel", "training"},
     {"cli", "__init__", "__main__"},
 )
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}

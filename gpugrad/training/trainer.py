@@ -1,0 +1,475 @@
+"""The training loop. Imports the modules beside it, data, inspect, metrics, nn, optim and below."""
+
+import contextlib
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+from gpugrad.data.dataset import is_array, map_arrays
+from gpugrad.engine.modes import no_grad
+from gpugrad.errors import AnomalyError, ArgumentError, DTypeError
+from gpugrad.functions import FUNCTIONS
+from gpugrad.inspect import detect_anomaly
+from gpugrad.metrics import BY_NAME, Metric
+from gpugrad.nn import Module
+from gpugrad.optim import clip_grad_norm_
+from gpugrad.optim.lr_scheduler import ReduceLROnPlateau
+from gpugrad.tensor import Tensor, as_tensor
+from gpugrad.training.callbacks import Callback
+from gpugrad.training.checkpoints import Checkpoints
+from gpugrad.training.logs import Progress, Writer
+from gpugrad.training.state import random_state, restore_random, used_generators
+
+__all__ = ["Trainer"]
+
+# After how many steps the loss is looked at where that waits for a GPU.
+LOOK = 50
+
+
+class Trainer:
+    """Trains a model: epochs, validation, metrics, checkpoints, exact resumption.
+
+    ``loss(prediction, target)`` is a function or module that gives a mean. A batch is a pair
+    (input, target); for others override `compute_loss`. ``metrics`` are names ("accuracy", "f1",
+    "r2", "auc") or objects of `gpugrad.metrics`. ``scheduler`` steps after every "epoch" or "step"
+    (``scheduler_every``). The gradients of ``accumulate`` batches make a step, averaged; those of a
+    last smaller group count as if the missing batches had none. ``clip_norm`` bounds the norm of
+    all gradients.
+
+    ``checkpoints`` is a folder: the state is saved there after each epoch, or every ``save_steps``
+    steps or ``save_minutes`` minutes, and after Ctrl-C; the last ``keep`` files stay. With
+    ``fit(..., resume=True)`` the training goes on from the newest, to the same bits as if it had
+    not stopped: model, optimizer, schedule, metrics, callbacks, the place in the data, and the
+    generators of gpugrad, NumPy and Python are in it.
+
+    ``progress`` is "bar" (tqdm), "lines" (one for each epoch), None, or "auto": a bar on a
+    terminal. ``log`` is a path for JSON lines, or a ``SummaryWriter`` of TensorBoard. A loss that
+    is not finite raises AnomalyError with the operation that made it; on a GPU the loss is looked
+    at every 50 steps.
+
+    >>> import gpugrad as gg, numpy as np
+    >>> x = np.random.default_rng(0).normal(size=(64, 2)).astype("float32")
+    >>> y = (x[:, 0] > x[:, 1]).astype("int64")
+    >>> model = gg.nn.MLP(2, [8, 2])
+    >>> trainer = gg.Trainer(
+    ...     model,
+    ...     gg.optim.Adam(model.parameters(), lr=0.05),
+    ...     gg.nn.CrossEntropyLoss(),
+    ...     metrics=["accuracy"],
+    ...     progress=None,
+    ... )
+    >>> data = gg.data.DataLoader((x, y), batch_size=16, shuffle=True)
+    >>> history = trainer.fit(data, validation=data, epochs=20)
+    >>> history[-1]["val_accuracy"] > 0.9
+    True
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        optimizer: Any,
+        loss: Callable[[Any, Any], Any],
+        *,
+        metrics: Iterable[Any] = (),
+        scheduler: Any = None,
+        scheduler_every: str = "epoch",
+        accumulate: int = 1,
+        clip_norm: float | None = None,
+        callbacks: Iterable[Callback] = (),
+        checkpoints: Any = None,
+        save_steps: int | None = None,
+        save_minutes: float | None = None,
+        keep: int = 3,
+        progress: Any = "auto",
+        log: Any = None,
+    ) -> None:
+        if not isinstance(model, Module):
+            raise DTypeError(f"Trainer: model must be a Module, got {type(model).__name__}")
+        if not callable(loss):
+            raise DTypeError(f"Trainer: loss must be a function or a module, got {loss!r}")
+        if scheduler_every not in ("epoch", "step"):
+            raise ArgumentError(
+                f"Trainer: scheduler_every must be 'epoch' or 'step', got {scheduler_every!r}"
+            )
+        if accumulate < 1 or (save_steps is not None and save_steps < 1):
+            raise ArgumentError(
+                "Trainer: accumulate and save_steps must be 1 or more, got "
+                f"{accumulate} and {save_steps}"
+            )
+        if checkpoints is None and (save_steps is not None or save_minutes is not None):
+            raise ArgumentError("Trainer: save_steps and save_minutes need checkpoints=FOLDER")
+        self.model, self.optimizer, self.loss = model, optimizer, loss
+        self.scheduler, self.scheduler_every = scheduler, scheduler_every
+        self.accumulate, self.clip_norm = accumulate, clip_norm
+        self.metrics = [_metric(metric) for metric in metrics]
+        self.callbacks = list(callbacks)
+        is_folder = checkpoints is None or isinstance(checkpoints, Checkpoints)
+        self.checkpoints = checkpoints if is_folder else Checkpoints(checkpoints, keep)
+        self.save_steps, self.save_minutes = save_steps, save_minutes
+        self.progress, self.writer = progress, Writer(log)
+        self.history: list[dict[str, Any]] = []
+        self.epoch = 0  # those that are over
+        self.step = 0  # of the optimizer, in all epochs
+        self.batch = 0  # of the epoch that is on
+        self.stop: str | None = None  # why the training is to end
+        self._data: tuple[Any, Any] = (None, None)  # for training and validation
+        self._last_loss: Any = None
+        self._total: Any = None  # of the losses of the epoch, and of how many samples
+        self._samples = 0
+        self._saved = (0, time.monotonic())  # the step and the time of the last checkpoint
+
+    # ------------------------------------------------------------ what may be overridden
+
+    def compute_loss(self, batch: Any) -> tuple[Tensor, Any, Any]:
+        """The loss of a batch, a mean, the predictions and the targets."""
+        if not isinstance(batch, tuple | list) or len(batch) != 2:
+            raise ArgumentError(
+                f"Trainer: a batch must be a pair (input, target), got {_shape_of(batch)}. "
+                "Override compute_loss for others"
+            )
+        x, y = batch
+        prediction = self.model(x)
+        return self.loss(prediction, y), prediction, y
+
+    # ------------------------------------------------------------ training
+
+    def fit(
+        self,
+        train: Iterable[Any],
+        validation: Iterable[Any] | None = None,
+        epochs: int = 1,
+        *,
+        resume: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Train until there are ``epochs`` epochs, and return the history: a dict for each.
+
+        Called again it goes on, to more epochs. With ``resume`` it goes on from the newest
+        checkpoint, if there is one. Ctrl-C ends it after the step: KeyboardInterrupt says where the
+        state is.
+        """
+        if not isinstance(train, Iterable) or is_array(train) or isinstance(train, tuple):
+            raise DTypeError(
+                f"Trainer.fit: expected batches, got {type(train).__name__}. Write "
+                "gg.data.DataLoader((x, y), batch_size=...)"
+            )
+        progress = Progress(self.progress, epochs)
+        self.stop, self._data = None, (train, validation)
+        if resume:
+            self._resume()
+        self._saved = (self.step, time.monotonic())
+        for callback in self.callbacks:
+            callback.on_fit_begin(self)
+        with _interrupts() as interrupted:
+            while self.epoch < epochs and self.stop is None:
+                self._run_epoch(progress, interrupted)
+        for callback in self.callbacks:
+            callback.on_fit_end(self)
+        return self.history
+
+    def _run_epoch(self, progress: Progress, interrupted: Callable[[], bool]) -> None:
+        train, validation = self._data
+        began, already = time.monotonic(), self._samples
+        progress.begin(self.epoch + 1, _length(train), self.batch)
+        self.model.train()
+        record = None
+        try:
+            for batch in self._from_here(train):
+                self._one_batch(batch)
+                progress.batch(self._last_loss)
+                if self.batch % self.accumulate:
+                    continue
+                self._make_step()
+                self._save_if_due()
+                if interrupted():
+                    raise KeyboardInterrupt(self._farewell())
+                if self.stop is not None:
+                    break
+            if self.batch % self.accumulate:
+                self._make_step()
+            record = self._finished(validation, time.monotonic() - began, already)
+        finally:
+            progress.end(record)
+        self.writer.write(record)
+        for callback in self.callbacks:
+            callback.on_epoch_end(self, record)
+        if self.checkpoints is not None and self.save_steps is None and self.save_minutes is None:
+            self.save()
+        if interrupted():
+            raise KeyboardInterrupt(self._farewell())
+
+    def _from_here(self, train: Any) -> Iterator[Any]:
+        """The batches of the epoch that are left. A loader of gpugrad knows its place itself."""
+        if hasattr(train, "load_state_dict") or not self.batch:
+            return iter(train)
+        return islice(train, self.batch, None)
+
+    def _one_batch(self, batch: Any) -> None:
+        batch = self._placed(batch)
+        loss, prediction, target = self.compute_loss(batch)
+        self._last_loss = loss.detach()
+        self._look_at(batch)
+        (loss if self.accumulate == 1 else loss / self.accumulate).backward()
+        rows = _rows(target, prediction)
+        with no_grad():
+            self._total = _plus(self._total, self._last_loss.astype("float64") * rows)
+        self._samples += rows
+        for metric in self.metrics:
+            metric.update(prediction, target)
+        self.batch += 1
+
+    def _make_step(self) -> None:
+        if self.clip_norm is not None:
+            clip_grad_norm_(list(self.model.parameters()), self.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.step += 1
+        if self.scheduler is not None and self.scheduler_every == "step":
+            self.scheduler.step()
+        for callback in self.callbacks:
+            callback.on_step_end(self, self._last_loss)
+
+    def _look_at(self, batch: Any) -> None:
+        """AnomalyError, with the operation, where the loss is not finite."""
+        on_host = self._last_loss.device.kind == "cpu"
+        if not on_host and self.step % LOOK:
+            return
+        value = float(self._last_loss)
+        if math.isfinite(value):
+            return
+        with detect_anomaly():
+            loss, *_ = self.compute_loss(batch)
+            loss.backward()
+        raise AnomalyError(f"Trainer: the loss is {value} at step {self.step}")
+
+    def _finished(self, validation: Any, seconds: float, already: int) -> dict[str, Any]:
+        """The epoch's entry of the history."""
+        self.epoch += 1
+        record: dict[str, Any] = {"epoch": self.epoch, "step": self.step}
+        record["loss"] = float(self._total) / self._samples if self._samples else math.nan
+        record |= {metric.name: metric.compute() for metric in self.metrics}
+        rate = (self._samples - already) / max(seconds, 1e-9)
+        self._begin_sums()
+        self.batch = 0
+        if validation is not None:
+            record |= {f"val_{name}": v for name, v in self.evaluate(validation).items()}
+        record["lr"] = float(self.optimizer.param_groups[0]["lr"])
+        if self.scheduler is not None and self.scheduler_every == "epoch":
+            if isinstance(self.scheduler, ReduceLROnPlateau):
+                self.scheduler.step(record.get("val_loss", record["loss"]))
+            else:
+                self.scheduler.step()
+        record |= {"seconds": seconds, "samples_per_second": rate}
+        self.history.append(record)
+        return record
+
+    def _begin_sums(self) -> None:
+        self._total, self._samples = None, 0
+        for metric in self.metrics:
+            metric.reset()
+
+    # ------------------------------------------------------------ evaluation
+
+    def evaluate(self, data: Iterable[Any]) -> dict[str, float]:
+        """The loss and the metrics on batches, in evaluation mode and without gradients."""
+        kept = [metric.state_dict() for metric in self.metrics]
+        total: Any = None
+        samples = 0
+        try:
+            for metric in self.metrics:
+                metric.reset()
+            with _evaluating(self.model), no_grad():
+                for batch in data:
+                    loss, prediction, target = self.compute_loss(self._placed(batch))
+                    rows = _rows(target, prediction)
+                    total = _plus(total, loss.astype("float64") * rows)
+                    samples += rows
+                    for metric in self.metrics:
+                        metric.update(prediction, target)
+            values = {"loss": float(total) / samples if samples else math.nan}
+            return values | {metric.name: metric.compute() for metric in self.metrics}
+        finally:
+            for metric, state in zip(self.metrics, kept, strict=True):
+                metric.load_state_dict(state)
+
+    def predict(self, data: Any) -> Tensor:
+        """The model's output for an array, or for batches one below the other.
+
+        A batch may be a pair, of which the first is the input.
+        """
+        batches = [data] if isinstance(data, Tensor) or is_array(data) else data
+        outputs = []
+        with _evaluating(self.model), no_grad():
+            for batch in batches:
+                x = batch[0] if isinstance(batch, tuple | list) else batch
+                outputs.append(self.model(self._placed(x)))
+        if not outputs:
+            raise ArgumentError("Trainer.predict: there are no batches")
+        joined: Tensor = outputs[0] if len(outputs) == 1 else FUNCTIONS["concatenate"](outputs)
+        return joined
+
+    def _placed(self, batch: Any) -> Any:
+        """A batch as Tensors on the device of the model."""
+        device = next((parameter.device for parameter in self.model.parameters()), None)
+
+        def place(array: Any) -> Any:
+            tensor = as_tensor(array)
+            return tensor if device is None or tensor.device == device else tensor.to(device)
+
+        return map_arrays(place, batch)
+
+    def higher_is_better(self, name: str) -> bool:
+        """Whether a larger value of a number of the history is better; a loss's is not."""
+        name = name.removeprefix("val_")
+        return any(metric.name == name and metric.higher_is_better for metric in self.metrics)
+
+    # ------------------------------------------------------------ checkpoints
+
+    def save(self) -> Any:
+        """Save everything in the folder of checkpoints; returns the path."""
+        if self.checkpoints is None:
+            raise ArgumentError("Trainer.save: pass checkpoints=FOLDER to the Trainer")
+        path = self.checkpoints.save(self._state(), self.step)
+        self._saved = (self.step, time.monotonic())
+        return path
+
+    def _state(self) -> dict[str, Any]:
+        train = self._data[0]
+        return {
+            "model": self.model,
+            "optimizer": self.optimizer,
+            "scheduler": self.scheduler,
+            "metrics": [metric.state_dict() for metric in self.metrics],
+            "callbacks": [
+                callback.state_dict() if hasattr(callback, "state_dict") else None
+                for callback in self.callbacks
+            ],
+            "loader": train.state_dict() if hasattr(train, "state_dict") else None,
+            "random": random_state(used_generators(self.model, *self._data)),
+            "counts": [self.epoch, self.step, self.batch, self._samples],
+            "total": self._total,
+            "history": self.history,
+        }
+
+    def _resume(self) -> None:
+        """Load the newest checkpoint; nothing where there is none."""
+        if self.checkpoints is None:
+            raise ArgumentError("Trainer.fit: resume=True needs checkpoints=FOLDER")
+        device = next((parameter.device for parameter in self.model.parameters()), None)
+        state = self.checkpoints.newest(device)
+        if state is None:
+            return
+        expected: dict[str, list[Any]] = {"metrics": self.metrics, "callbacks": self.callbacks}
+        for name, things in expected.items():
+            if len(state[name]) != len(things):
+                raise ValueError(
+                    f"Trainer.fit: the checkpoint has {len(state[name])} {name}, this trainer "
+                    f"{len(things)}: make it as it was"
+                )
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(state["scheduler"])
+        for metric, saved in zip(self.metrics, state["metrics"], strict=True):
+            metric.load_state_dict(saved)
+        for callback, saved in zip(self.callbacks, state["callbacks"], strict=True):
+            if saved is not None:
+                callback.load_state_dict(saved)  # type: ignore[attr-defined]
+        if hasattr(self._data[0], "load_state_dict"):
+            self._data[0].load_state_dict(state["loader"])
+        self.epoch, self.step, self.batch, self._samples = state["counts"]
+        self._total, self.history = state["total"], state["history"]
+        restore_random(state["random"], used_generators(self.model, *self._data))
+
+    def _save_if_due(self) -> None:
+        step, at = self._saved
+        by_steps = self.save_steps is not None and self.step - step >= self.save_steps
+        minutes = (time.monotonic() - at) / 60
+        if by_steps or (self.save_minutes is not None and minutes >= self.save_minutes):
+            self.save()
+
+    def _farewell(self) -> str:
+        """Save after an interrupt, and say how to go on."""
+        if self.checkpoints is None:
+            return f"stopped after step {self.step}. Call fit again to go on with the next epoch"
+        path = self.save()
+        return f"stopped after step {self.step}, saved in {path}. Go on with fit(..., resume=True)"
+
+
+def _metric(metric: Any) -> Metric:
+    if isinstance(metric, str):
+        if metric not in BY_NAME:
+            raise ArgumentError(
+                f"Trainer: no metric is named {metric!r}; there are {', '.join(BY_NAME)}, and the "
+                "classes of gg.metrics"
+            )
+        return BY_NAME[metric]()
+    if not isinstance(metric, Metric):
+        raise DTypeError(f"Trainer: a metric is a name or a gg.metrics.Metric, got {metric!r}")
+    return metric
+
+
+def _plus(total: Any, term: Any) -> Any:
+    return term if total is None else total + term
+
+
+def _rows(*things: Any) -> int:
+    """How many samples are in a batch, by the first thing that has rows."""
+    for thing in things:
+        if getattr(thing, "shape", ()):
+            return int(thing.shape[0])
+    return 1
+
+
+def _shape_of(batch: Any) -> str:
+    if isinstance(batch, tuple | list):
+        return f"{len(batch)} parts"
+    return f"a {type(batch).__name__}"
+
+
+def _length(batches: Any) -> int | None:
+    try:
+        return len(batches)
+    except TypeError:
+        return None
+
+
+@contextlib.contextmanager
+def _evaluating(model: Module) -> Iterator[None]:
+    """Evaluation mode, and afterwards the mode that each module had."""
+    before = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[Callable[[], bool]]:
+    """The first Ctrl-C is noted, the second one interrupts; only in the main thread.
+
+    Where a program ignores Ctrl-C or has a handler of its own, that stays.
+    """
+    noted = threading.Event()
+    usual = signal.default_int_handler
+    mine = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is usual
+    )
+
+    def note(number: int, frame: Any) -> None:
+        noted.set()
+        signal.signal(signal.SIGINT, usual)
+
+    if mine:
+        signal.signal(signal.SIGINT, note)
+    try:
+        yield noted.is_set
+    finally:
+        if mine:
+            signal.signal(signal.SIGINT, usual)
