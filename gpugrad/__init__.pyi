@@ -31,7 +31,19 @@ from numpy import (
     uint64,
 )
 
-from gpugrad import autodiff, backend, data, errors, inspect, io, nn, optim, random
+from gpugrad import (
+    autodiff,
+    backend,
+    data,
+    errors,
+    inspect,
+    io,
+    metrics,
+    nn,
+    optim,
+    random,
+    training,
+)
 from gpugrad.autodiff import (
     checkpoint,
     custom_op,
@@ -100,6 +112,7 @@ from gpugrad.tensor.creation import (
     zeros,
     zeros_like,
 )
+from gpugrad.training import Trainer
 
 _Axis: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...] | None
 __all__ = [
@@ -118,6 +131,7 @@ __all__ = [
     "ShapeError",
     "SyncError",
     "Tensor",
+    "Trainer",
     "__array_api_version__",
     "__array_namespace_info__",
     "abs",
@@ -378,6 +392,7 @@ __all__ = [
     "mean",
     "median",
     "meshgrid",
+    "metrics",
     "min",
     "minimum",
     "mish",
@@ -509,6 +524,7 @@ __all__ = [
     "tile",
     "topk",
     "trace",
+    "training",
     "transpose",
     "trapezoid",
     "tri",
