@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.linalg
 import scipy.special
 
 import gpugrad as gg
@@ -39,7 +40,36 @@ block_diag cho_factor cho_solve circulant cosm coshm expm fractional_matrix_powe
 logm lu lu_factor null_space orth pinvh polar schur signm sinhm sinm solve_sylvester sqrtm tanm
 toeplitz
 """
-HOMES |= {"torch.utils.data": gg.data, "scipy.linalg": gg.linalg}
+NAMES["jax.Array"] = """
+addressable_data addressable_shards at aval block_until_ready clone committed copy_to_host_async
+delete device devices global_shards is_deleted is_fully_addressable is_fully_replicated nbytes
+on_device_size_in_bytes sharding traceback weak_type
+"""
+NAMES["cupy"] = """
+ElementwiseKernel RawKernel RawModule ReductionKernel asnumpy cublas cusolver fuse
+get_array_module get_default_memory_pool get_default_pinned_memory_pool is_available memoize
+using_allocator
+"""
+NAMES["optax"] = """
+adagrad adam adamw apply_updates chain clip_by_global_norm cosine_decay_schedule exponential_decay
+global_norm lamb lion rmsprop sgd warmup_cosine_decay_schedule
+"""
+NAMES["tensorflow"] = "GradientTape Variable cast constant convert_to_tensor function keras"
+# Another module's, or a tensor's.
+NAMES["elsewhere"] = (
+    "Adam Linear Sequential backward contiguous dim expand expm item relu6 tolist view"
+)
+NAMES["scipy.special"] = " ".join(scipy.special.__all__)
+NAMES["scipy.linalg all"] = " ".join(scipy.linalg.__all__)
+NAMES["numpy.linalg"] = " ".join(np.linalg.__all__)
+NAMES["numpy.fft"] = " ".join(np.fft.__all__)
+HOMES |= {
+    "torch.utils.data": gg.data, "torch.utils.data (modules)": gg.data, "jax.Array": SQUARE,
+    "scipy.linalg": gg.linalg, "scipy.linalg all": gg.linalg, "scipy.special": gg.special,
+    "torch.nn (modules)": gg.nn, "torch.optim (modules)": gg.optim, "torch.nn.init": gg.nn.init,
+    "torch.linalg": gg.linalg, "torch.fft": gg.fft, "torch.special": gg.special,
+    "numpy.linalg": gg.linalg, "numpy.fft": gg.fft, "optax": gg.optim,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("library", NAMES)
@@ -83,14 +113,14 @@ def test_what_is_advised_is_there(advice):
         assert hasattr(SQUARE, path), path
 
 
-def test_no_advice_is_for_a_name_that_is_there():
-    for name in METHODS:
-        assert not hasattr(gg.Tensor, name), name
-    for name in FUNCTIONS:
-        assert not hasattr(gg, name), name
-    for module, table in MODULES.items():
-        for name in table:
-            assert not hasattr(resolve(module, gg), name), name
+def test_advice_for_a_name_that_has_arrived_is_not_read(monkeypatch):
+    """So nobody has to take the entry of a new function out of the tables."""
+    for table, home in ((FUNCTIONS, gg), (MODULES["nn"], gg.nn), (METHODS, SQUARE)):
+        name = next(name for name in table if not hasattr(home, name))
+        assert name not in dir(home)
+        owner = type(home) if home is SQUARE else home
+        monkeypatch.setattr(owner, name, "arrived", raising=False)
+        assert getattr(home, name) == "arrived"
 
 
 @pytest.mark.parametrize(

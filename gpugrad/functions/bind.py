@@ -229,7 +229,8 @@ _member("T", property(FUNCTIONS["transpose"], doc="The axes reversed."))
 _member("mT", property(manipulation.matrix_transpose, doc="The last two axes exchanged."))
 
 for _name, _text in FOREIGN.items():
-    setattr(Tensor, _name, Foreign(_name, _text))
+    if not hasattr(Tensor, _name):
+        setattr(Tensor, _name, Foreign(_name, _text))
 
 # ---------------------------------------------------------------- NumPy's protocols
 

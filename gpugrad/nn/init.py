@@ -11,12 +11,13 @@ output, ``fan_in = inputs · k1 · k2 ...``, and the number of outputs of one in
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from gpugrad import random
 from gpugrad.errors import DTypeError, GradientError, ShapeError
 from gpugrad.random import Generator
 from gpugrad.tensor import Tensor
+from gpugrad.tensor.hints import absent
 
 __all__ = [
     "calculate_gain", "constant_", "kaiming_normal_", "kaiming_uniform_", "normal_", "ones_",
@@ -217,6 +218,12 @@ def kaiming_normal_(
     """
     std = _kaiming("kaiming_normal_", tensor, a, mode, nonlinearity)
     return normal_(tensor, 0.0, std, generator=generator)
+
+
+if not TYPE_CHECKING:  # a checker then reports names that are not there
+
+    def __getattr__(name: str) -> NoReturn:
+        raise absent("nn.init", name)
 
 
 def __dir__() -> list[str]:

@@ -425,4 +425,5 @@ def _lines(module: Module, name: str, seen: dict[int, str]) -> list[str]:
 
 
 for _name, _text in OF_MODULES.items():
-    setattr(Module, _name, Foreign(_name, _text))
+    if not hasattr(Module, _name):
+        setattr(Module, _name, Foreign(_name, _text))

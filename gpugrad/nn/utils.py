@@ -5,13 +5,14 @@ Imports functions and below, and `optim.clip`.
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from gpugrad.engine.windows import check_writable
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.manipulation import concatenate
 from gpugrad.optim.clip import clip_grad_norm_, clip_grad_value_, get_total_norm
 from gpugrad.tensor import Tensor, as_tensor
+from gpugrad.tensor.hints import absent
 
 __all__ = [
     "clip_grad_norm_", "clip_grad_value_", "get_total_norm", "parameters_to_vector",
@@ -65,3 +66,12 @@ def vector_to_parameters(vec: Any, parameters: Iterable[Tensor]) -> None:
     for tensor in tensors:
         tensor.detach()._write(Ellipsis, vec[at : at + tensor.size].reshape(tensor.shape))
         at += tensor.size
+
+
+if not TYPE_CHECKING:  # a checker then reports names that are not there
+
+    def __getattr__(name: str) -> NoReturn:
+        raise absent("nn.utils", name)
+
+    def __dir__() -> list[str]:
+        return sorted(__all__)

@@ -204,7 +204,17 @@ _METHODS = {
     "x.size": "numel nelement",
     "gg.scatter_add(x, index, values)": "scatter_add",
     "x.itemsize": "element_size",
-    "x.device": "get_device",
+    "x.device": "get_device devices sharding",
+    "gg.cuda.synchronize()": "block_until_ready",
+    "x.cpu()": "copy_to_host_async",
+    "`del x`, which frees its memory": "delete is_deleted",
+    "x.name, for errors and drawings: axes have no names": "names rename rename_ refine_names "
+    "align_to align_as has_names",
+    "x.shape and x.dtype": "aval",
+    "False: each dtype is promoted as NumPy's arrays are": "weak_type",
+    "x itself: it is on one device": "addressable_data addressable_shards global_shards "
+    "is_fully_addressable is_fully_replicated committed traceback device_buffer",
+    "x.nbytes": "on_device_size_in_bytes",
     "x.detach(), a new tensor over the same memory": "detach_",
     "x.broadcast_to(shape)": "expand",
     "x.broadcast_to(y.shape)": "expand_as",

@@ -133,7 +133,7 @@ FUNCTIONS = {
         "x.copy()": "copy clone",
         "False: a tensor is an array and no view of another kind": "is_conj is_neg is_inference",
         "x.detach(), which is no part of the graph": "stop_gradient detach",
-        "x.astype(dtype)": "convert_element_type",
+        "x.astype(dtype)": "convert_element_type cast",
         "x.data.view(dtype), of the raw array": "bitcast_convert_type",
         "x.to(device)": "device_put",
         "x.numpy()": "device_get",
@@ -142,7 +142,7 @@ FUNCTIONS = {
         "gg.cuda.device_count()": "device_count local_device_count",
         "gg.Device('cuda:0'), of gg.cuda.device_count()": "devices local_devices",
         "gg.cuda.synchronize()": "block_until_ready",
-        "gg.device('cuda'): CUDA and the CPU are the devices": "mps xpu",
+        "gg.device('cuda'): CUDA and the CPU are the devices": "mps xpu mtia cpu accelerator",
         "gg.from_dlpack(x); a tensor has __dlpack__ itself": "to_dlpack dlpack",
         "numpy.set_printoptions(...), which holds for tensors, too": "set_printoptions "
         "printoptions "
@@ -251,10 +251,11 @@ FUNCTIONS = {
         "gg.jacobian(f, mode='forward')": "jacfwd",
         "gg.jacobian(f, mode='reverse')": "jacrev",
         "gg.vjp(f, x), as f is linear": "linear_transpose",
-        "gg.custom_op": "custom_jvp custom_vjp custom_gradient custom_derivatives custom_root",
+        "gg.custom_op": "Function custom_jvp custom_vjp custom_gradient custom_derivatives "
+        "custom_root",
         "gg.checkpoint(f)": "remat",
         "gg.no_grad()": "inference_mode",
-        "gg.detect_anomaly()": "set_anomaly_enabled debug_nans debug_infs",
+        "gg.detect_anomaly()": "set_detect_anomaly set_anomaly_enabled debug_nans debug_infs",
         "gg.debug_mode(), or print: values are there while a function runs": "debug check_tracer_"
         "leaks checking_leaks pure_callback",
         "gg.explain(y), or gg.draw(y)": "make_jaxpr fx",
@@ -270,8 +271,30 @@ FUNCTIONS = {
         "multiprocessing",
         _LOOP: "scan while_loop fori_loop cond switch map associative_scan reduce",
         "gg.deterministic()": "use_deterministic_algorithms",
+        "numpy.linalg.LinAlgError": "LinAlgError",
+        "loss.backward(): what is computed from x with requires_grad=True is recorded":
+        "GradientTape",
+        "gg.tensor(x, requires_grad=True)": "Variable variable",
+        "gg.tensor(x)": "constant convert_to_tensor placeholder",
+        "gg.mean(x, axis)": "reduce_mean",
+        "gg.nn, whose Module holds layers": "keras models layers",
+        "a function of Python": "function Session",
+        "gg.value_and_grad(f)": "grad_and_value",
+        "module(x), after module.load_state_dict(state)": "functional_call make_functional",
+        "gg.random, and a formula for the logarithm of a density": "distributions",
+        "gg.hanning and the like": "signal",
+        "gg.save and gg.load": "storage serialization export hub package",
+        "nothing: a program of gpugrad is a program of Python": "futures monitor overrides library "
+        "classes types return_types math quasirandom",
+        "x.numpy(), or x.cpu().numpy() of one on a GPU": "asnumpy",
+        "the functions of gg, which take arrays of both": "get_array_module",
+        "a gg.custom_op around a kernel of CuPy": "RawKernel RawModule ElementwiseKernel "
+        "ReductionKernel fuse memoize cublas cusolver prof",
+        "cupy.{} itself": "get_default_memory_pool get_default_pinned_memory_pool "
+        "using_allocator set_allocator",
+        "gg.cuda.is_available()": "is_available",
         "gg.is_deterministic()": "are_deterministic_algorithms_enabled",
-        _HALF: "autocast amp GradScaler set_float32_matmul_precision "
+        _HALF: "quantization ao autocast amp GradScaler set_float32_matmul_precision "
         "get_float32_matmul_precision default_matmul_precision",
         "threadpoolctl.threadpool_limits(n), or OMP_NUM_THREADS: the threads are NumPy's":
         "set_num_"
@@ -318,7 +341,29 @@ MODULES = {
         "ReflectionPad2d ReplicationPad1d ReplicationPad2d ConstantPad3d ReflectionPad3d "
         "ReplicationPad3d ZeroPad3d CircularPad1d CircularPad2d CircularPad3d",
         "`self.name = tensor`: a Tensor that requires no gradient is a buffer": "Buffer",
-        _ONE_PROCESS: "DataParallel",
+        _ONE_PROCESS: "DataParallel parallel",
+        _HALF: "qat quantized quantizable intrinsic",
+        "gg.nn itself": "modules common_types factory_kwargs",
+        "gg.grad and gg.gradients": "grad",
+        "gg.empty(shape)": "UninitializedParameter UninitializedBuffer",
+    }),
+    "nn.utils": rows({
+        "clip_grad_norm_": "clip_grad_norm clip_grads_with_norm_",
+        "its formula in a Module of your own": "spectral_norm weight_norm remove_spectral_norm "
+        "remove_weight_norm skip_init parametrizations parametrize prune",
+        "module(x) in evaluation: what is not fused has the same value": "fuse_conv_bn_eval "
+        "fuse_linear_bn_eval fuse_conv_bn_weights fuse_linear_bn_weights",
+        "it without: memory is in the order that NumPy and CuPy choose": "convert_conv2d_weight_"
+        "memory_format convert_conv3d_weight_memory_format",
+    }),
+    "nn.init": rows({
+        "gg.nn.init.{}_(tensor)": "constant kaiming_normal kaiming_uniform normal xavier_normal "
+        "xavier_uniform uniform",
+        "`tensor[...] = gg.eye(n)` under gg.no_grad()": "eye_ eye dirac_ dirac",
+        "`tensor[...] = gg.linalg.qr(gg.random.normal(0, 1, shape))[0]` under gg.no_grad()":
+        "orthogonal_ orthogonal",
+        "gg.nn.init.normal_(tensor, std=std), and 0 where a mask says so": "sparse_ sparse",
+        "gg.nn.init.normal_(tensor, std=std), and gg.clip of it": "trunc_normal_",
     }),
     "nn.functional": {
         **rows(_ACTIVATIONS),
@@ -334,7 +379,7 @@ MODULES = {
     "linalg": rows({
         "gg.linalg.expm(x)": "matrix_exp",
         "gg.linalg.solve(a, b)": "lu lu_factor lu_solve cho_solve ldl_factor ldl_solve solve_ex "
-        "lu_factor_ex",
+        "lu_factor_ex ldl_factor_ex",
         "gg.linalg.inv(x)": "inv_ex",
         "gg.linalg.cholesky(x)": "cho_factor cholesky_ex",
         "gg.vander(x)": "vander",
@@ -353,6 +398,7 @@ MODULES = {
         "x[gg.arange(n)[:, None] - gg.arange(n)]": "circulant",
     }),
     "data": rows({
+        "gg.data itself": "dataloader datapipes dataset sampler",
         "a class with __len__ and __getitem__, or a gg.data.TensorDataset": "ConcatDataset "
         "ChainDataset StackDataset",
         "gg.data.random_split(dataset, lengths), or a TensorDataset of x[rows], y[rows]": "Subset",
@@ -365,15 +411,46 @@ MODULES = {
         "gg.special.gammaln(x)": "loggamma",
         "gg.special.expit(x)": "sigmoid",
         "gg.special.jv(n, x)": "jve",
+        "gg.special.j0(x)": "bessel_j0",
+        "gg.special.j1(x)": "bessel_j1",
+        "gg.special.y0(x)": "bessel_y0",
+        "gg.special.y1(x)": "bessel_y1",
+        "gg.special.i0(x)": "modified_bessel_i0",
+        "gg.special.i1(x)": "modified_bessel_i1",
+        "gg.special.k0(x)": "modified_bessel_k0",
+        "gg.special.k1(x)": "modified_bessel_k1",
+        "gg.special.k0e(x)": "scaled_modified_bessel_k0",
+        "gg.special.k1e(x)": "scaled_modified_bessel_k1",
+        "gg.sin(x) / x": "spherical_bessel_j0",
+        "gg.polyval(coefficients, x), with those of numpy.polynomial": "chebyshev_polynomial_t "
+        "chebyshev_polynomial_u chebyshev_polynomial_v chebyshev_polynomial_w "
+        "hermite_polynomial_h hermite_polynomial_he laguerre_polynomial_l legendre_polynomial_p "
+        "shifted_chebyshev_polynomial_t shifted_chebyshev_polynomial_u "
+        "shifted_chebyshev_polynomial_v shifted_chebyshev_polynomial_w",
+        "a gg.custom_op around SciPy's, which says its derivative": "airy_ai",
         "gg.{}(x)": "log2 round sign",
     }),
-    "fft": {},
+    "fft": rows({
+        "gg.fft.irfft2 of gg.conj(x), and times the size": "hfft2",
+        "gg.fft.irfftn of gg.conj(x), and times the size": "hfftn",
+        "gg.conj(gg.fft.rfft2(x)), divided by the size": "ihfft2",
+        "gg.conj(gg.fft.rfftn(x)), divided by the size": "ihfftn",
+    }),
     "optim": rows({
-        "gg.optim.Adam, or a subclass of gg.optim.Optimizer": "Adafactor SparseAdam",
+        "gg.optim.Adam, or a subclass of gg.optim.Optimizer": "Adafactor SparseAdam Lookahead SAM "
+        "Sophia AdaBelief Ranger AdamP Novograd Prodigy Shampoo",
+        # Of optax.
+        "a gg.optim.Optimizer, whose step() writes the parameters": "chain apply_updates sgd adam "
+        "adamw lion rmsprop adagrad GradientTransformation",
+        "gg.optim.LAMB": "Lamb lamb",
+        "gg.optim.clip_grad_norm_": "clip_by_global_norm global_norm clip scale",
+        "gg.optim.CosineAnnealingLR and the like": "warmup_cosine_decay_schedule "
+        "cosine_decay_schedule exponential_decay",
     }),
     "random": rows({
         "x[gg.random.integers(0, len(x), count)]": "choice",
-        "gg.random.Generator(seed)": "default_rng RandomState PRNGKey key",
+        "gg.random.Generator(seed)": "default_rng RandomState PRNGKey key SeedSequence MT19937 "
+        "Philox PCG64 PCG64DXSM SFC64 BitGenerator",
         _STEPS: "rand random random_sample sample ranf",
         "gg.random.integers(low, high, shape)": "randint random_integers",
         "gg.random.normal(0, 1, shape)": "randn standard_normal",

@@ -5,7 +5,9 @@ names beside it.
 """
 
 import functools
+import importlib
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Set
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -109,20 +111,56 @@ def of_one_shape(function: F) -> F:
     return watched(function, otherwise)
 
 
+# Where a name is looked for that another module does not have.
+_MODULES = (
+    "", "nn", "nn.functional", "optim", "linalg", "special", "fft", "random", "data", "nn.utils",
+    "nn.init", "autodiff", "cuda", "inspect",
+)  # fmt: skip
+# Whose functions stand behind a `custom_op` where there is none here.
+_LIBRARIES = {"special": "scipy.special", "linalg": "scipy.linalg"}
+
+
 def hint(name: str) -> str:
     """The advice after "module 'gpugrad' has no attribute"; empty for most names."""
-    from gpugrad.tensor.foreign_functions import FUNCTIONS
-
-    return f". Write {FUNCTIONS[name]}" if name in FUNCTIONS else ""
+    return _advice("", name)
 
 
 def absent(module: str, name: str) -> AttributeError:
     """The error for a name that a module of ``gpugrad`` does not have."""
-    from gpugrad.tensor.foreign_functions import MODULES
+    return AttributeError(
+        f"module 'gpugrad.{module}' has no attribute {name!r}{_advice(module, name)}"
+    )
 
-    instead = MODULES[module].get(name)
-    advice = "" if instead is None else f". Write {instead}"
-    return AttributeError(f"module 'gpugrad.{module}' has no attribute {name!r}{advice}")
+
+def _advice(module: str, name: str) -> str:
+    """What to write: by the tables, else the name where it is, else the library that has it.
+
+    It is asked for absent names alone, so an entry of a name that arrives is never read again.
+    """
+    from gpugrad.tensor.foreign_functions import FUNCTIONS, MODULES
+
+    if name.startswith("_"):
+        return ""
+    table = MODULES[module] if module else FUNCTIONS
+    instead = table.get(name) or _elsewhere(module, name)
+    return "" if instead is None else f". Write {instead}"
+
+
+def _elsewhere(module: str, name: str) -> str | None:
+    """The name in another module, or as an attribute of a tensor; a function of SciPy."""
+    root = sys.modules["gpugrad"]
+    for other in _MODULES:
+        home = functools.reduce(getattr, other.split("."), root) if other else root
+        if other != module and name in home.__all__:
+            return f"gg.{other}.{name}" if other else f"gg.{name}"
+    if not module and name in METHODS:
+        return METHODS[name]
+    if not module and hasattr(root.Tensor, name):
+        return f"x.{name}, of a tensor"
+    library = _LIBRARIES.get(module)
+    if library is not None and hasattr(importlib.import_module(library), name):
+        return f"a gg.custom_op around {library}.{name}, which says its derivative"
+    return None
 
 
 class Foreign:

@@ -49,6 +49,20 @@ index_in_dim *_in_dim conv_general_dilated_* approx_* gradient_* channels_last_3
 module_load index xpu qscheme *qparams* quint* prepare_* profiler_* call_super_init dump_patches
 *_extra_state set_submodule *_bit_generator key_* wrap_key_*
 """.split()
+# Modules whose names are asked for like functions.
+SUBMODULES = {
+    "torch": "accelerator ao cpu distributions export futures hub library monitor mtia overrides "
+    "package quantization quasirandom serialization signal storage types classes",
+    "torch.nn": "common_types grad intrinsic modules parallel qat quantizable quantized",
+    "torch.optim": "lr_scheduler swa_utils",
+    "torch.utils.data": "dataloader datapipes dataset sampler",
+}
+# Arguments of docstrings, and what is about tensors of subclasses.
+NOT_PUBLIC = """
+*common_args multi_dim_common common_notes Callable Tensor TypeVar debug_unwrap functionalize
+rearrange Literal ParamSpec
+replace_all_batch_norm_modules_ stack_module_state
+""".split()
 INTERNAL = ("Lazy", "Container", "RNNBase", "RNNCellBase", "LinearCrossEntropy", "NLLLoss2d")
 KEPT = "Array Generator GradScaler Size Storage PRNGKey ShapeDtypeStruct".split()
 
@@ -60,6 +74,14 @@ def asked(name: str, value: object = None) -> bool:
     if name[0].isupper() and not (name in KEPT or (name.endswith("Tensor") and name != "Tensor")):
         return False
     return not any(fnmatch.fnmatchcase(name, pattern) for pattern in LEFT_OUT)
+
+
+def functions(where: ModuleType) -> str:
+    """The names of a small module, all of them but modules."""
+    names = {n for n in dir(where) if not n.startswith("_")}
+    names = {n for n in names if not isinstance(getattr(where, n), ModuleType)}
+    names -= {n for pattern in NOT_PUBLIC for n in fnmatch.filter(names, pattern)}
+    return " ".join(sorted(names))
 
 
 def members(where: object) -> str:
@@ -84,6 +106,12 @@ if __name__ == "__main__":
         "torch.nn.Module": members(torch.nn.Module),
         "torch.optim": " ".join(n for n in torch.optim.__all__ if n[0].isupper()),
         "torch.optim.lr_scheduler": " ".join(torch.optim.lr_scheduler.__all__),
+        **{f"{name} (modules)": names for name, names in SUBMODULES.items()},
+        **{
+            f"torch.{name}": functions(getattr(torch, name))
+            for name in ("fft", "func", "linalg", "special")
+        },
+        "torch.nn.init": functions(torch.nn.init),
         "numpy": members(np),
         "numpy.ndarray": members(np.ndarray),
         "numpy.random": members(np.random),
