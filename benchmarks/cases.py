@@ -48,9 +48,12 @@ class Case:
     norm: bool = False
 
 
-def _step(sizes: tuple[int, ...], batch: int, target: float) -> Case:
+def _step(sizes: tuple[int, ...], batch: int, target: float, optimizer: str = "sgd") -> Case:
     name = "-".join(map(str, sizes))
-    return Case(name, "step", f"{name}, batch {batch}", sizes, batch, target=target)
+    title = f"{name}, batch {batch}"
+    if optimizer != "sgd":
+        name, title = f"{name}-{optimizer}", f"{title}, {optimizer}"
+    return Case(name, "step", title, sizes, batch, target=target, optimizer=optimizer)
 
 
 def _convolution(size: int, channels: tuple[int, int], batch: int, target: float) -> Case:
@@ -92,6 +95,8 @@ CASES = {
         _step((1024, 4096, 4096, 1024), 256, 1.05),
         _convolution(8, (16, 32), 64, 1.2),
         _convolution(28, (16, 32), 64, 1.2),
+        _step((64, 128, 64, 10), 64, 0.8, "adam"),
+        _step((784, 256, 128, 10), 64, 1.0, "adam"),
         _chain(10, 0.6),
         _chain(1000),
         _chain(100_000),

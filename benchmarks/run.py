@@ -55,6 +55,7 @@ LACKS = {
     ("mygrad", "hvp"), ("mygrad", "derivative"),  # it has only first derivatives
     ("mygrad", "convolution"), ("autograd", "convolution"),
 }  # fmt: skip
+BY_HAND = ("autograd", "mygrad")  # whose steps, written by hand, are of SGD alone
 PAUSE = 0.15  # seconds between turns, for threads of the last one to stop spinning
 
 
@@ -75,6 +76,8 @@ def time_case(case: Case, frameworks: list[str], options: argparse.Namespace) ->
     try:
         for framework in frameworks:
             if (framework, case.kind) in LACKS:
+                continue
+            if framework in BY_HAND and case.optimizer != "sgd":
                 continue
             try:
                 python = options.pythons.get(framework, sys.executable)

@@ -36,7 +36,7 @@ from gpugrad.kernels.rows import loss_source, rows_source  # noqa: E402
 from gpugrad.kernels.source import FLOATS  # noqa: E402
 from gpugrad.kernels.squares import squares_source  # noqa: E402
 from gpugrad.kernels.windows import pools_source, windows_source  # noqa: E402
-from gpugrad.optim import clip  # noqa: E402
+from gpugrad.optim import clip, rules  # noqa: E402
 from gpugrad.optim.apply import working_dtype  # noqa: E402
 
 __all__ = ["Source", "sources"]
@@ -163,14 +163,21 @@ def _multi_tensor() -> Iterator[Source]:
             optimizer = cls([gg.zeros(1, requires_grad=True)], **kwargs)
             (group,) = optimizer.param_groups
             states = len(optimizer._names(group))
-            _, values = optimizer._advance(group, optimizer._start(group))
-            present = tuple(value is not None for value in values)
+            clock, presences = optimizer._start(group), {}
+            for _ in range(10):  # the first steps have other numbers than later ones
+                clock, values = optimizer._advance(group, clock)
+                presences[tuple(value is not None for value in values)] = None
             master = group["master_weights"] and working_dtype(dtype) != dtype
-            text = multi_tensor.update_source(cls.rule, dtype, states, cls.scratch, present, master)
             options = (*STD, *multi_tensor.STEP_OPTIONS)
-            yield Source(f"a step of {name}", dtype.name, f"{name} {kwargs}", text, options)
+            for present in presences:
+                text = multi_tensor.update_source(
+                    cls.rule, dtype, states, cls.scratch, present, master
+                )
+                yield Source(f"a step of {name}", dtype.name, f"{name} {kwargs}", text, options)
         limit = multi_tensor.update_source(clip._limit, dtype, 0, 0, (True, True))
         yield Source("clip_grad_value_", dtype.name, "clip_grad_value_", limit, options)
+        average = multi_tensor.update_source(rules.toward, dtype, 0, 1, (True,))
+        yield Source("an average of weights", dtype.name, "toward", average, options)
         for norm in multi_tensor.NORMS:
             text = multi_tensor.clip_source(dtype, norm)
             yield Source("clip_grad_norm_", dtype.name, f"clip_grad_norm_ {norm}", text)
