@@ -414,3 +414,30 @@ def split(**kwargs):
 
 def loaded(state):
     gg.data.DataLoader(np.ones(4)).load_state_dict(state)
+
+
+def test_a_list_of_samples_is_a_data_set(device):
+    samples = [(np.full(2, float(i)), i) for i in range(5)]
+    loader = gg.data.DataLoader(samples, batch_size=2, device=device)
+    got = [(x.tolist(), y.tolist()) for x, y in loader]
+    assert got == [([[0, 0], [1, 1]], [0, 1]), ([[2, 2], [3, 3]], [2, 3]), ([[4, 4]], [4])]
+    (batch,) = gg.data.DataLoader([{"x": 1.5, "name": "a"}, {"x": 2.5, "name": "b"}], 2)
+    assert batch["x"].tolist() == [1.5, 2.5]
+    assert batch["name"] == ["a", "b"]
+    assert [len(text) for text in gg.data.DataLoader(["a", "b", "c"], 2)] == [2, 1]
+    arrays = [np.arange(2), np.arange(2)]
+    assert len(next(iter(gg.data.DataLoader(arrays, 2)))) == 2  # arrays have a row for each sample
+    (joined,) = gg.data.DataLoader(arrays, 2, collate_fn=np.concatenate)
+    assert joined.tolist() == [0, 1, 0, 1]
+    with pytest.raises(ValueError, match="at least one array"):
+        gg.data.DataLoader([])
+
+
+def test_a_loader_says_what_to_write_for_keywords_of_pytorch():
+    for name in ("batch_sampler", "in_order", "pin_memory_device"):
+        with pytest.raises(gg.ArgumentError, match=rf"there is no {name}=\. Write "):
+            gg.data.DataLoader(np.arange(3), **{name: None})
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        gg.data.DataLoader(np.arange(3), unknown=1)
+    with pytest.raises(gg.DTypeError, match="drop_last must be True or False"):
+        gg.data.DataLoader(np.arange(3), 2, True, np.arange(3))  # PyTorch's fourth is the sampler

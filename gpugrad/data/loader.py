@@ -5,7 +5,7 @@ from collections import abc
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import count, islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from gpugrad.data.workers import Job, Workers
 from gpugrad.errors import ArgumentError, DTypeError
 from gpugrad.random import Generator, default_generator
 from gpugrad.tensor import Tensor
+from gpugrad.tensor.hints import watched
 
 __all__ = ["DataLoader"]
 
@@ -40,11 +41,36 @@ class _Epoch(NamedTuple):
     rows: np.ndarray | None = None  # the order of a sampler
 
 
+# Keywords of PyTorch's, and what to write in their place.
+_KEYWORDS = {
+    "batch_sampler": "sampler=, the numbers of the samples in order, and batch_size=",
+    "in_order": "it without: batches come in order",
+    "pin_memory_device": "pin_memory=True",
+}
+
+
+def _are_samples(values: list[Any], collate_fn: Any) -> bool:
+    """Whether a list holds samples, as in PyTorch, and not arrays with a row for each sample."""
+    kinds = (tuple, Mapping, str, int, float, complex)
+    samples = collate_fn is not None or all(isinstance(value, kinds) for value in values)
+    return bool(values) and samples
+
+
+def _not_fitting(error: TypeError, args: Any, kwargs: Any) -> NoReturn:
+    for name in kwargs:
+        if name in _KEYWORDS:
+            raise ArgumentError(
+                f"DataLoader: there is no {name}=. Write {_KEYWORDS[name]}"
+            ) from None
+    raise error
+
+
 class DataLoader:
     """The batches of a data set, in order, or shuffled again in each iteration.
 
     ``dataset`` is a `TensorDataset`, an array, a list or tuple of arrays, or a data set of your own
-    with ``__len__`` and ``__getitem__``, such as a `Dataset`: ``dataset[i]`` is a sample, and
+    with ``__len__`` and ``__getitem__``, such as a `Dataset` or a list of tuples, dicts or numbers
+    (with ``collate_fn`` of anything): ``dataset[i]`` is a sample, and
     ``collate_fn(samples)`` makes the batch of a list of them, by default `collate`. With
     ``batched = True`` in its class ``dataset[array of integers]`` is the batch itself.
 
@@ -87,6 +113,7 @@ class DataLoader:
     [4.] [4]
     """
 
+    @partial(watched, otherwise=_not_fitting)
     def __init__(
         self,
         dataset: Any,
@@ -108,6 +135,8 @@ class DataLoader:
     ) -> None:
         self.batch_size = _whole("batch_size", batch_size, 1)
         self.num_workers = _whole("num_workers", num_workers, 0)
+        if not isinstance(drop_last, bool | np.bool_):
+            raise DTypeError(f"DataLoader: drop_last must be True or False, got {drop_last!r:.60}")
         if generator is not None and not isinstance(generator, Generator):
             raise DTypeError(
                 "DataLoader: generator must be a gg.random.Generator, got "
@@ -116,7 +145,9 @@ class DataLoader:
         self._alone = isinstance(dataset, Tensor) or is_array(dataset) or has_labels(dataset)
         if self._alone:
             dataset = TensorDataset(dataset)
-        elif isinstance(dataset, list | tuple):
+        elif isinstance(dataset, tuple) or (
+            isinstance(dataset, list) and not _are_samples(dataset, collate_fn)
+        ):
             dataset = TensorDataset(*dataset)
         self._streams = hasattr(dataset, "__iter__") and not hasattr(dataset, "__getitem__")
         has_rows = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
