@@ -24,6 +24,7 @@ from gpugrad.codegen.operands import signature  # noqa: E402
 from gpugrad.codegen.operations import NotFusibleError  # noqa: E402
 from gpugrad.engine.op import TABLE  # noqa: E402
 from gpugrad.kernels import elementwise, multi_tensor, wide  # noqa: E402
+from gpugrad.kernels.batch_norm import batch_norm_source, rms_norm_source  # noqa: E402
 from gpugrad.kernels.epilogue import (  # noqa: E402
     epilogue_source,
     epilogue_vjp_source,
@@ -191,6 +192,8 @@ def _by_hand() -> Iterator[Source]:
             "softmax": rows_source(dtype),
             "mse_loss": squares_source(dtype),
             "layer_norm": layer_norm_source(dtype),
+            "batch_norm": batch_norm_source(dtype),
+            "rms_norm": rms_norm_source(dtype),
             "bias": epilogue_source(dtype, None),
             "gradient of a bias": sums_source(dtype),
             "the first cotangent": ones_source(dtype),

@@ -21,6 +21,7 @@ def register_arrays() -> None:
     if not enabled():
         cupy_arrays.register_arrays()
         return
+    from gpugrad.kernels.batch_norm import BatchNorm, RMSNorm
     from gpugrad.kernels.elementwise import FusingNamespace
     from gpugrad.kernels.epilogue import Epilogue
     from gpugrad.kernels.layer_norm import LayerNorm
@@ -40,7 +41,8 @@ def register_arrays() -> None:
         "philox": partial(philox, cupy),
     }
     epilogue = Epilogue(cupy, products.multiply)
-    for family in (Rows(cupy), LayerNorm(cupy), Squares(cupy), WindowKernels(cupy), epilogue):
+    families = (Rows, LayerNorm, BatchNorm, RMSNorm, Squares, WindowKernels)
+    for family in (*[made(cupy) for made in families], epilogue):
         functions |= family.functions()
     register(cupy.ndarray, cupy_arrays.make_namespace(cupy, FusingNamespace, products, **functions))
 

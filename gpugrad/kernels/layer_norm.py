@@ -83,7 +83,8 @@ extern "C" __global__ void layer_norm_vjp(
 }
 
 // The gradients of weight and bias: column sums, over a stripe of rows for each block. The sums of
-// several stripes go to `parts`, those of the weight first.
+// several stripes go to `parts`, those of the weight first. The pointers of means and d_bias may be
+// 0: the rows have the mean 0, the gradient is not needed.
 extern "C" __global__ void layer_norm_columns(
     const T* g, const T* x, const W* means, const W* rates, T* d_weight, T* d_bias, W* parts,
     unsigned int* arrived, long long rows, long long length, long long stripe)
@@ -94,7 +95,8 @@ extern "C" __global__ void layer_norm_columns(
     if (column < length)
         for (long long row = start + threadIdx.y; row < end; row += blockDim.y) {
             const W pulled = widen(g[row * length + column]);
-            weight += pulled * ((widen(x[row * length + column]) - means[row]) * rates[row]);
+            const W mean = means ? means[row] : (W)0;
+            weight += pulled * ((widen(x[row * length + column]) - mean) * rates[row]);
             bias += pulled;
         }
     weight = sum_of_column(weight);
@@ -112,7 +114,8 @@ extern "C" __global__ void layer_norm_columns(
     }
     if (threadIdx.y == 0 && column < length) {
         d_weight[column] = narrow(weight);
-        d_bias[column] = narrow(bias);
+        if (d_bias)
+            d_bias[column] = narrow(bias);
     }
 }
 """  # noqa: E501

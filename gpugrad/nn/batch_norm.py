@@ -121,7 +121,7 @@ def _follow(
             (running[0], mean.detach(), 1.0),
             (running[1], variance.detach(), count / (count - 1)),
         ):
-            old._write(Ellipsis, old * (1.0 - momentum) + new * (momentum * factor))
+            old._write(Ellipsis, OPS["moving_average"](old, new, momentum, factor=factor))
 
 
 def instance_norm(

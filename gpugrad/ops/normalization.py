@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.engine.op import Op, Sample, op, part
+from gpugrad.engine.op import REAL, Op, Sample, op, part
 from gpugrad.ops.dtypes import averaged, refuse_complex, widened
 
 
@@ -214,4 +214,23 @@ op("batch_norm", _batch_norm,
    samples=[Sample((4, 3), (3,), (3,)), Sample((2, 3, 2, 2), (3,), (3,), eps=1e-3)],
    doc="(x - mean) / sqrt(variance + eps) for each channel, of axis 1, over all other axes, times "
        "weight plus bias; and the means and variances.")
+# fmt: on
+
+
+def _moving_average(xp: Any, old: Any, new: Any, share: Any, /, factor: float = 1.0) -> Any:
+    y = old + share * (factor * new - old)
+    refuse_complex(y)
+    return y
+
+
+# The running statistics of batch normalization, as one kernel each on CUDA.
+# fmt: off
+op("moving_average",
+   _moving_average,
+   vjp=[lambda xp, g, y, old, new, share, factor: g * (1 - share),
+        lambda xp, g, y, old, new, share, factor: g * (factor * share),
+        lambda xp, g, y, old, new, share, factor: g * (factor * new - old)],
+   saves=("share", "share", "old new"), **REAL, public="",
+   samples=[Sample((3,), (3,), ()), Sample((2, 3), (3,), (2, 1), factor=1.5)],
+   doc="(1 - share) * old + share * factor * new, elementwise.")
 # fmt: on
