@@ -17,6 +17,7 @@ from gpugrad.nn.registration import Registration
 from gpugrad.nn.traversal import direct_parts, is_buffer, is_parameter, parts
 from gpugrad.tensor import Tensor, as_tensor
 from gpugrad.tensor.hints import OF_MODULES, Foreign
+from gpugrad.tensor.lost import check_kept
 
 __all__ = ["Loaded", "Module"]
 
@@ -208,6 +209,11 @@ class Module(Registration):
         tensors = self._saved()
         missing = [name for name in tensors if name not in state]
         unexpected = [name for name in state if name not in tensors]
+        for name in tensors:
+            check_kept(
+                f"load_state_dict: {name}", state.get(name), "Use the tensor itself in the module: "
+                "`del` the Parameter first and assign it, or load its .detach()"
+            )  # fmt: skip
         raws = {name: _raw(name, state[name]) for name in tensors if name in state}
         shapes = [
             f"{name} has shape {tensors[name].shape}, got {raw.shape}"
@@ -313,11 +319,14 @@ class Module(Registration):
                 raise DTypeError(f"to: a module needs a floating-point dtype, got {dtype}")
         target_device = None if device is None else Device(device)
         moved = []
-        for part in self._state().values():
+        for name, part in self._state().items():
             grad = part.grad if part.is_leaf else None
             if grad is not None:
                 grad = _moved(grad.data, target_device, dtype)
-            moved.append((part, _moved(part.data, target_device, dtype), grad))
+            array = _moved(part.data, target_device, dtype)
+            if array is not part.data:
+                check_kept(f"to: {name}", part, "Move or cast what it was computed from")
+            moved.append((part, array, grad))
         calls: list[Any] = []
         for part, array, grad in moved:
             if array is part.data:

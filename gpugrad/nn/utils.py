@@ -7,12 +7,15 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from gpugrad.backend.device import check_same_device
+from gpugrad.engine import versions
 from gpugrad.engine.windows import check_writable
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.manipulation import concatenate
 from gpugrad.optim.clip import clip_grad_norm_, clip_grad_value_, get_total_norm
 from gpugrad.tensor import Tensor, as_tensor
 from gpugrad.tensor.hints import absent
+from gpugrad.tensor.lost import check_kept
 
 __all__ = [
     "clip_grad_norm_", "clip_grad_value_", "get_total_norm", "parameters_to_vector",
@@ -59,13 +62,16 @@ def vector_to_parameters(vec: Any, parameters: Iterable[Tensor]) -> None:
     size = sum(math.prod(tensor.shape) for tensor in tensors)
     if vec.shape != (size,):
         raise ShapeError(f"{who}: expected a vector of {size} elements, got shape {vec.shape}")
+    check_kept(who, vec, "Take parts of the vector in the place of the parameters")
+    flat, at = vec.data, 0
+    calls: list[Any] = []
     for tensor in tensors:
         check_writable(who, tensor.data)
-    vec = vec.detach()
-    at = 0
-    for tensor in tensors:
-        tensor.detach()._write(Ellipsis, vec[at : at + tensor.size].reshape(tensor.shape))
+        check_same_device(who, (tensor.data, flat))
+        part = flat[at : at + tensor.size].reshape(tensor.shape)
+        calls += versions.writing(tensor.data, part)
         at += tensor.size
+    versions.change(calls, [tensor.data for tensor in tensors])
 
 
 if not TYPE_CHECKING:  # a checker then reports names that are not there

@@ -43,6 +43,12 @@ def check_parameter(who: str, index: int, p: Any) -> None:
             f"{who}: {named(index, p)} was computed from other tensors, so no gradient "
             "arrives in it. Pass the leaf it came from, or its .detach().requires_grad_()"
         )
+    if p._in_graph():
+        raise GradientError(
+            f"{who}: {named(index, p)} is an argument of a function that is being differentiated, "
+            "and a step in place would end its gradient. Write the step as p = p - lr * g, with g "
+            "by gg.gradients(loss, p, create_graph=True)"
+        )
     if p.requires_grad:
         check_writable(who, p.data)
 

@@ -1,0 +1,146 @@
+"""What takes a tensor over in a function that is differentiated keeps its gradient, or refuses."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+import gpugrad as gg
+
+
+def linear():
+    return gg.nn.Linear(3, 1, bias=False).to(dtype=gg.float64)
+
+
+def through(change):
+    """What the only weight of a layer is, once a function has changed it."""
+
+    def f(x):
+        layer = linear().to(device=x.device)
+        change(layer, x.reshape(1, 3))
+        return layer.weight.reshape(-1)
+
+    return f
+
+
+def with_buffer(change):
+    def f(x):
+        layer = linear().to(device=x.device)
+        layer.running = gg.zeros(3, dtype="float64", device=x.device)
+        change(layer, x)
+        return layer.running.astype(gg.float64)
+
+    return f
+
+
+def computed(layer, x):
+    layer.running = x * 1.0
+    layer.to(dtype=gg.float32)
+
+
+def replaced(layer, x):
+    del layer.weight
+    layer.weight = x
+
+
+def stepped(x):
+    optimizer = gg.optim.SGD([x], lr=0.1)
+    optimizer.step()
+    return x
+
+
+def batches(x):
+    return gg.concatenate(list(gg.data.DataLoader(x, batch_size=2)))
+
+
+# Those that have the gradient of what they take over, and those that refuse, with what they say.
+KEEP = {
+    "tensor": gg.tensor,
+    "asarray": gg.asarray,
+    "asarray of a list": lambda x: gg.asarray([x[0], x[1], x[2]]),
+    "full": lambda x: gg.full((3,), x[0]) - x[0] + x,
+    "copy": copy.copy,
+    "requires_grad_": lambda x: (x * 1.0).requires_grad_(),
+    "in the place of a Parameter": through(replaced),
+    "TensorDataset": lambda x: gg.data.TensorDataset(x)[:][0],
+    "DataLoader": batches,
+    "a gradient": lambda x: _as_gradient(x),
+    "parameters_to_vector": lambda x: gg.nn.utils.parameters_to_vector([x[:1], x[1:]]),
+}
+REFUSE = {
+    "Parameter": (gg.nn.Parameter, r"write Parameter\(t.detach\(\)\)"),
+    "Parameter of a result": (lambda x: gg.nn.Parameter(2.0 * x), "Parameter: a tensor that was"),
+    "ParameterList": (lambda x: gg.nn.ParameterList([x])[0], "Parameter: a tensor that was"),
+    "Embedding": (
+        lambda x: gg.nn.Embedding.from_pretrained(x.reshape(3, 1)).weight,
+        "Parameter: a tensor that was",
+    ),
+    "tensor": (lambda x: gg.tensor(x, requires_grad=True), "a new leaf of a tensor in a graph"),
+    "load_state_dict": (
+        through(lambda layer, x: layer.load_state_dict({"weight": x})),
+        "load_state_dict: weight: this tensor is part of a function that is being differentiated",
+    ),
+    "load_state_dict of a buffer": (
+        with_buffer(lambda layer, x: layer.load_state_dict({"running": x}, strict=False)),
+        "load_state_dict: running: this tensor",
+    ),
+    "to": (with_buffer(computed), "to: running: this tensor .* Move or cast what"),
+    "vector_to_parameters": (
+        through(lambda layer, x: gg.nn.utils.vector_to_parameters(x.reshape(-1), [layer.weight])),
+        "vector_to_parameters: this tensor is part",
+    ),
+    "an optimizer": (stepped, r"is an argument of a function .* p = p - lr \* g"),
+    "deepcopy": (copy.deepcopy, "deepcopy: a tensor"),
+    "pickle": (lambda x: pickle.loads(pickle.dumps(x)), "pickle: a tensor"),
+}
+
+
+def _as_gradient(x):
+    leaf = gg.zeros(3, dtype="float64", device=x.device, requires_grad=True)
+    leaf.grad = x
+    return leaf.grad
+
+
+def argument(device):
+    return gg.tensor(np.array([1.0, -2.0, 3.0]), device=device)
+
+
+@pytest.mark.parametrize("take", KEEP.values(), ids=list(KEEP))
+def test_it_keeps_the_gradient(take, device):
+    x = argument(device)
+    g = gg.grad(lambda x: (take(x) * x).sum())(x)
+    assert g.tolist() == (2 * x).tolist()
+    _, tangent = gg.jvp(lambda x: take(x), (x,), (x,))
+    assert tangent.tolist() == x.tolist()
+
+
+@pytest.mark.parametrize(("take", "message"), REFUSE.values(), ids=list(REFUSE))
+def test_it_refuses_to_lose_the_gradient(take, message, device):
+    x = argument(device)
+    f = lambda x: (take(x) * x.reshape(-1)).sum()  # noqa: E731
+    for transform in (gg.grad(f), gg.value_and_grad(f), lambda x: gg.jvp(f, (x,), (x,))):
+        with pytest.raises(gg.GradientError, match=message):
+            transform(x)
+
+
+def test_values_that_no_transform_asks_for_are_copied(device):
+    """Outside, to take a value is what is asked for; a Parameter alone wants a `detach`."""
+    w = gg.ones(3, dtype="float64", requires_grad=True, device=device)
+    layer = linear().to(device=device)
+    layer.load_state_dict({"weight": (2 * w).reshape(1, 3)})
+    assert layer.weight.tolist() == [[2.0] * 3]
+    gg.nn.utils.vector_to_parameters(3 * w, [layer.weight])
+    assert layer.weight.tolist() == [[3.0] * 3]
+    with pytest.raises(gg.GradientError, match="Parameter"):
+        gg.nn.Parameter(2 * w)
+    with gg.no_grad():
+        assert gg.nn.Parameter(2 * w).tolist() == [2.0] * 3
+    assert gg.nn.Parameter(w).requires_grad
+
+    def f(x):
+        inner = linear().to(device=x.device)
+        inner.load_state_dict(layer.state_dict())
+        return (inner(x.reshape(1, 3)) ** 2).sum()
+
+    assert np.isfinite(gg.grad(f)(argument(device)).cpu().numpy()).all()
