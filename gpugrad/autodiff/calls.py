@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from gpugrad.autodiff.outside import Kept, numbers_changed, put, values_at
 from gpugrad.autodiff.rules import (
     array_beside,
     checked_gradient,
@@ -19,6 +20,7 @@ from gpugrad.autodiff.rules import (
     zeros,
 )
 from gpugrad.autodiff.run import connect, is_recorded
+from gpugrad.backend.device import to_numpy
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.backward import run_backward
 from gpugrad.engine.forward import push, transpose
@@ -43,7 +45,8 @@ class Call:
     """The outputs, arguments, parameters and extras of one call, raw or all as Tensors.
 
     ``custom`` is the `gpugrad.autodiff.custom.CustomOp`, and ``count`` the number of its outputs,
-    None for a single one. An array that was not saved has only a shape and a dtype.
+    None for a single one. An array that was not saved has only a shape and a dtype. ``kept`` is
+    what the forward has written outside of itself, where the rules read.
     """
 
     def __init__(
@@ -54,9 +57,11 @@ class Call:
         values: Sequence[Any],
         parameters: dict[str, Any],
         extras: dict[str, Any],
+        kept: Kept | None = None,
     ) -> None:
         self.custom = custom
         self.what = custom.what
+        self.kept = kept or {}
         self.count = count
         self.ys = ys
         self.values = values
@@ -107,7 +112,8 @@ class Call:
     ) -> list[Any]:
         """The gradients, checked, by the rules over arrays or over Tensors."""
         gs = map_values(gs, convert)
-        ds = self._by_rules(*self._operands(xp, convert, gs), needs)
+        operands = self._operands(xp, convert, gs)
+        ds = self._as_kept("vjp", lambda: self._by_rules(*operands, needs))
         like = first_array(gs)
         results: list[Any] = []
         for d, need, value, name in zip(ds, needs, self.values, self.custom.names(len(ds))):
@@ -269,8 +275,10 @@ class Call:
         if nodes and not (self.custom.host and tensors[0].device.kind != "cpu"):
             conversions.append(lambda value: value if is_recorded(value) else raw_array(value))
         reason = ""
-        if self.custom.keeps_outside:  # to a rule over Tensors it would be a constant
-            reason = "it reads an array that the forward keeps outside; return it by gg.saved"
+        # To a rule over Tensors what the forward keeps outside would be a constant.
+        kind = "an array" if self.custom.keeps_outside else "a number"
+        if self.custom.keeps_outside or self._reads_numbers(run, leading, tensors[0]):
+            reason = f"it reads {kind} that the forward keeps outside; return it by gg.saved"
             conversions = []
         for convert in conversions:
             try:
@@ -289,6 +297,43 @@ class Call:
             None if d is None else unknown(d, nodes, xp, text, reason)
             for d in run(xp, raw_array, leading)
         ]
+
+    # What the forward keeps outside.
+
+    def _as_kept(self, which: str, rule: Callable[[], Any]) -> Any:
+        """The result of a rule; GradientError where it is another than after this very call."""
+        places = self.custom.outside if self.kept else []
+        present = values_at(places)
+        if all(present.get(key) is value for key, value in self.kept.items()):
+            return rule()
+        with put(places, self.kept):
+            result = rule()
+        try:
+            same = _are_equal(result, rule())
+        except (ArithmeticError, LookupError, TypeError, ValueError):
+            same = False  # it does not even work with the value of another call
+        if same:
+            return result
+        raise GradientError(
+            f"{self.what}: its {which} reads a value that the forward keeps outside of itself, and "
+            "a later call has put another in its place. Return it from the forward by gg.saved"
+        )
+
+    def _reads_numbers(self, run: Callable[..., list[Any]], leading: Any, like: Tensor) -> bool:
+        """Whether a rule over arrays gives something else if a number kept outside is another."""
+        others = numbers_changed(self.kept)
+        if not others:
+            return False
+        xp = namespace_of(like.data)
+        result = run(xp, raw_array, leading)
+        kept, self.kept = self.kept, {}  # the others are taken as they are
+        try:
+            with put(self.custom.outside, others):
+                return not _are_equal(result, run(xp, raw_array, leading))
+        except (ArithmeticError, LookupError, TypeError, ValueError):
+            return True
+        finally:
+            self.kept = kept
 
     def pull_extra(self, xp: Any, name: str, g: Any, needs: Sequence[bool]) -> list[Any]:
         """The gradients of the arguments, given that of an extra: the forward, differentiated."""
@@ -365,8 +410,12 @@ class Call:
         custom = self.custom
         tangents = map_values(tangents, convert)
         space, own, ys, values, kwargs = self._operands(xp, convert, tangents)
-        with running(f"the jvp of {self.what}", recorded=xp is TENSORS):
-            result = custom.jvp(space, tuple(own), self._bare(ys), *values, **kwargs)
+
+        def rule() -> Any:
+            with running(f"the jvp of {self.what}", recorded=xp is TENSORS):
+                return custom.jvp(space, tuple(own), self._bare(ys), *values, **kwargs)
+
+        result = self._as_kept("jvp", rule)
         if self.count is None:
             result = [result]
         elif not isinstance(result, list | tuple) or len(result) != self.count:
@@ -411,6 +460,16 @@ class Call:
             return ds
 
         return transpose(vjp, [zeros(TENSORS, some, y) for y in self.ys], tangents, GRAPH_MODE)
+
+
+def _are_equal(one: Any, other: Any) -> bool:
+    """Whether results of a rule are the same arrays, or equal ones; NaN equals NaN."""
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(_are_equal, one, other))
+    if one is None or other is None:
+        return one is other
+    first, second = (to_numpy(raw_array(part)) for part in (one, other))
+    return np.array_equal(first, second, equal_nan=first.dtype.kind in "fc")
 
 
 def _reason(error: Exception) -> str:

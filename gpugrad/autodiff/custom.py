@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from gpugrad.autodiff.calls import Call, Rule
-from gpugrad.autodiff.outside import Place, arrays_in, places_outside
+from gpugrad.autodiff.outside import Kept, Place, arrays_in, places_outside, values_at
 from gpugrad.autodiff.rules import (
     array_beside,
     first_array,
@@ -55,14 +55,19 @@ def saved(outputs: Any, /, **extras: Any) -> Saved:
     return Saved(outputs, extras)
 
 
-def _entry(custom: "CustomOp", count: int | None, extras: tuple[str, ...]) -> Op:
-    """A custom op as the engine sees it: ``count`` outputs (None: one), and named extras."""
+def _entry(
+    custom: "CustomOp", count: int | None, extras: tuple[str, ...], kept: Kept | None = None
+) -> Op:
+    """A custom op as the engine sees it: ``count`` outputs (None: one), and named extras.
+
+    ``kept`` is what the forward has left outside in this very call.
+    """
 
     def call(y: Any, values: tuple[Any, ...], parameters: dict[str, Any]) -> Call:
         ys = (y,) if count is None else y
         size = len(values) - len(extras)
         residuals = dict(zip(extras, values[size:]))
-        return Call(custom, count, ys, values[:size], parameters, residuals)
+        return Call(custom, count, ys, values[:size], parameters, residuals, kept)
 
     def forward(xp: Any, *arrays: Any, **parameters: Any) -> Any:
         outputs, _, residuals = custom._compute(xp, arrays, parameters)
@@ -150,8 +155,10 @@ class CustomOp:
         self.vjp: Rule | None = None
         self.vjps: tuple[Rule | None, ...] | None = None
         self.jvp: Rule | None = None
-        # Where rules read outside of themselves, and whether the forward has kept an array there.
-        self._outside: list[Place] = []
+        # Where rules read outside of themselves, what the forward writes there, and whether that
+        # was an array.
+        self.outside: list[Place] = []
+        self._written: dict[Any, None] = {}
         self.keeps_outside = False
         self._entries: dict[Any, Op] = {}
         self._single = self._entry(None, ())
@@ -251,7 +258,7 @@ class CustomOp:
             raise TypeError(
                 f"{self.what}: expected a function as {which}, got {type(rule).__name__}"
             )
-        self._outside += places_outside([rule])
+        self.outside += places_outside([rule])
         try:
             signature = inspect.signature(rule)
         except (TypeError, ValueError):
@@ -295,16 +302,28 @@ class CustomOp:
         if not mode or all(node is None for node in nodes):
             outputs, several, _ = self._compute(xp, raws, parameters)
             return tuple(map(Tensor, outputs)) if several else Tensor(outputs[0])
-        before = arrays_in(self._outside)
+        before = values_at(self.outside)
         outputs, several, extras = self._compute(xp, raws, parameters)
-        if self._outside and not self.keeps_outside:
-            after = arrays_in(self._outside)
-            self.keeps_outside = any(all(new is not old for old in before) for new in after)
-        entry = self._entry(len(outputs) if several else None, tuple(extras))
+        kept = self._kept(before) if self.outside else {}
+        entry = self._entry(len(outputs) if several else None, tuple(extras), kept)
         y = outputs if several else outputs[0]
         return attach_node(entry, raws, nodes, xp, parameters, y, tuple(extras.values()), mode)
 
-    def _entry(self, count: int | None, extras: tuple[str, ...]) -> Op:
+    def _kept(self, before: Kept) -> Kept:
+        """What the forward has written outside, in this call and in earlier ones."""
+        after = values_at(self.outside)
+        for key, value in after.items():
+            if key not in before or value is not before[key]:
+                self._written[key] = None
+        if self._written and not self.keeps_outside:
+            old = arrays_in(before.values())
+            new = arrays_in(after.values())
+            self.keeps_outside = any(all(one is not other for other in old) for one in new)
+        return {key: after[key] for key in self._written if key in after}
+
+    def _entry(self, count: int | None, extras: tuple[str, ...], kept: Kept | None = None) -> Op:
+        if kept:
+            return _entry(self, count, extras, kept)
         key = (count, extras)
         if key not in self._entries:
             self._entries[key] = _entry(self, count, extras)
@@ -403,7 +422,8 @@ def custom_op(
 
     A rule that computes with the functions of ``xp`` and with operators can be differentiated
     itself. One that does not is never differentiated silently: a derivative of it raises. So does
-    that of a rule that reads an array which the forward keeps in a closure: return it by `saved`.
+    that of a rule that reads what the forward keeps in a closure, a global or an attribute: return
+    it by `saved`.
 
     ``saves`` names the arrays, and ``y``, whose values the rules use, as in ``saves="x y"``, and
     so what may not change before the derivative is computed: by default all. `saved` hands on
