@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from gpugrad.engine.modes import is_grad_enabled
-from gpugrad.errors import DTypeError, GradientError
+from gpugrad.errors import DTypeError
 from gpugrad.tensor import Tensor, tensor
+from gpugrad.tensor.lost import check_kept
 
 __all__ = ["Parameter"]
 
@@ -13,9 +13,9 @@ class Parameter(Tensor):
     """A tensor that a module learns: a leaf that requires a gradient, and may be frozen.
 
     ``data`` is a Tensor, an array, a number or lists of numbers, in a floating-point dtype, and
-    goes where `tensor` puts it. There memory is shared. ``name`` appears in drawings and errors.
-    DTypeError for other data, GradientError for a Tensor that was computed in a graph or is the
-    argument of a function that is being differentiated: a Parameter is a leaf.
+    goes where `tensor` puts it. There memory is shared, and a Tensor is detached. ``name`` appears
+    in drawings and errors. DTypeError for other data, GradientError in a function that is being
+    differentiated for a Tensor of its graph, whose gradient would be lost.
 
     Operations on parameters return plain Tensors; copies, deep copies and unpickled parameters
     are Parameters.
@@ -31,12 +31,7 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data: Any, requires_grad: bool = True, name: str | None = None) -> None:
-        if isinstance(data, Tensor) and data._in_graph() and is_grad_enabled():
-            raise GradientError(
-                "Parameter: a tensor that was computed in a graph, or an argument of a function "
-                "that is being differentiated, would lose its gradient. Use the tensor itself, or "
-                "write Parameter(t.detach())"
-            )
+        check_kept("Parameter", data, "Use the tensor itself, or write Parameter(t.detach())")
         array = tensor(data).data
         if array.dtype.kind != "f":
             raise DTypeError(
