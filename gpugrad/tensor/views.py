@@ -20,6 +20,7 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import versions
 from gpugrad.engine.aliasing import Memory, alone, sharers
 from gpugrad.engine.backward import reachable
+from gpugrad.engine.interrupts import uninterrupted
 from gpugrad.engine.modes import recording
 from gpugrad.engine.node import HookedNode, Leaf, Node, next_serial
 from gpugrad.engine.op import TABLE
@@ -71,13 +72,9 @@ class Change:
             return
         known = (value,) if isinstance(value, Tensor) and value is not tensor else ()
         memory, holders = self._found(known, newest)
-        guest = value if passing else tensor
-        self.others = [
-            one
-            for one in holders
-            if isinstance(one, Tensor) and one is not tensor and one is not guest
-        ]
-        if not self.others and memory.is_of_nodes((tensor, guest)):
+        tensors = [one for one in holders if isinstance(one, Tensor) and one is not tensor]
+        self.others = [one for one in tensors if not (passing and one is value)]
+        if not self.others and memory.is_of_nodes((tensor, value) if passing else (tensor,)):
             memory.forget()
             return
         self.memory, self.start = memory, next_serial()
@@ -126,12 +123,13 @@ class Change:
             recent = reachable([node for node in made if node is not None], self.start)
             for node in (*self.nodes, *recent):
                 _keep(node, self.memory, self.window)
-            part[...] = piece._array
-        _bind(tensor, tensor._array, result._node)
-        for one, node in changed:
-            _bind(one, one._array, node)
-            if node is not None:
-                node.tensor = weakref.ref(tensor)
+            with uninterrupted():
+                part[...] = piece._array
+                _bind(tensor, tensor._array, result._node)
+                for one, node in changed:
+                    _bind(one, one._array, node)
+                    if node is not None:
+                        node.tensor = weakref.ref(tensor)
 
     def _concerned(self) -> list[Tensor]:
         """The other tensors that get a new node."""

@@ -305,10 +305,41 @@ def new_axes(t):
     return t
 
 
+def narrow_views_of_a_constant(t):
+    out = np.ones_like(t)
+    narrow = out[:, 1:][1:]
+    out[0, :1][...] = t[0, 1]
+    narrow *= t[1:, 1:]
+    narrow[0][0] += narrow[0, 0]
+    out.T[0] *= 2.0
+    return out
+
+
+def rows_of_a_constant(t):
+    out = np.zeros_like(t)
+    rows = [out[i] for i in range(2)]
+    for i, row in enumerate(rows):
+        row += t[i] * t[1 - i]
+    columns = list(out.T)
+    columns[1] *= columns[0]
+    return out + np.stack(rows)
+
+
+def every_state_is_kept(t):
+    out = np.zeros_like(np.concatenate([t, t]))
+    states = [out[0]]
+    out[0] = t[0]
+    for i in range(3):
+        states.append(out[i + 1])
+        out[i + 1] = states[-2] * t[1]
+        states[-1] += 0.1
+    return states[1] + states[3] * out[:2]
+
+
 STATEMENTS = [
     exchange, chain_of_assignments, chain_from_the_right, views_without_names, backwards,
     masks_and_arrays, rows_together, row_and_index, list_of_rows, unpacked, one_element, halves,
-    columns, new_axes,
+    columns, new_axes, narrow_views_of_a_constant, rows_of_a_constant, every_state_is_kept,
 ]  # fmt: skip
 
 

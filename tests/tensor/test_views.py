@@ -7,12 +7,14 @@ import random
 import numpy as np
 import pytest
 from arrays import host, made
+from interrupts import interrupted_everywhere
 
 import gpugrad as gg
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import aliasing
 from gpugrad.errors import ArgumentError, DTypeError, GradientError, ShapeError
 from gpugrad.functions.bind import PUBLIC
+from gpugrad.tensor.views import Change
 
 # ---------------------------------------------------------------- a base and its views
 
@@ -331,6 +333,30 @@ def test_nothing_is_left_behind(device):
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+def test_an_interrupted_change_is_done_or_not():
+    def begin():
+        x = made([1.0, 2.0], "cpu")
+        out = gg.stack([x, x])
+        first, last = out
+        change = Change("+=", first)  # which changes nothing yet
+        return x, out, first, last, change, first + x * x
+
+    def work(state):
+        *_, change, result = state
+        change.done(result)
+
+    def check(state):
+        x, out, first, last, *_ = state
+        changed = first.tolist() == [2, 6]
+        assert changed or first.tolist() == [1, 2]
+        assert out.tolist() == [first.tolist(), last.tolist()]
+        for one, factor in ((first, 1), (out, 2)):
+            slope = gg.gradients(one.sum(), x, retain_graph=True).tolist()
+            assert slope == ([factor + 2, factor + 4] if changed else [factor, factor])
+
+    interrupted_everywhere(begin, work, check, stride=2)
 
 
 # ---------------------------------------------------------------- what is a view
