@@ -33,6 +33,7 @@ from gpugrad.optim.apply import (
 from gpugrad.optim.loading import loaded_groups, loaded_states
 from gpugrad.optim.parameters import check_parameter, groups_of, named
 from gpugrad.optim.together import Layout, Together, is_due, zeros_like
+from gpugrad.optim.unneeded import OF_OPTIMIZERS, explain
 from gpugrad.tensor import Tensor
 
 __all__ = ["Optimizer"]
@@ -72,6 +73,10 @@ class Optimizer:
         self._memories: list[dict[Any, Any]] = [{}, {}]
         for group in groups_of(self._who(), params):
             self.add_param_group(group)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        explain(cls, OF_OPTIMIZERS)
 
     @classmethod
     def _who(cls) -> str:

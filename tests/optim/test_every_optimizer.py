@@ -143,6 +143,17 @@ def test_settings_are_checked(make):
     assert len(optimizer.param_groups) == 1
 
 
+@pytest.mark.parametrize("name", ["fused", "foreach", "capturable", "differentiable"])
+def test_settings_of_pytorch_that_are_not_needed_say_so(name):
+    for kind in (gg.optim.SGD, gg.optim.RMSprop, gg.optim.LBFGS):
+        with pytest.raises(gg.DTypeError, match=f"{kind.__name__}: {name} is no setting of it: "):
+            kind(parameters(), lr=0.1, **{name: True})
+    with pytest.raises(TypeError, match="unexpected keyword argument 'speed'"):
+        gg.optim.SGD(parameters(), lr=0.1, speed=1)
+    with pytest.raises(gg.DTypeError, match="load_state_dict.state. puts it. Leave it out"):
+        gg.optim.StepLR(gg.optim.SGD(parameters()), 3, last_epoch=-1)
+
+
 # ---------------------------------------------------------------- of whole parameters
 
 

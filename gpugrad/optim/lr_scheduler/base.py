@@ -13,6 +13,7 @@ from gpugrad.backend.interrupts import whole
 from gpugrad.errors import DTypeError
 from gpugrad.optim.optimizer import Optimizer
 from gpugrad.optim.settings import number
+from gpugrad.optim.unneeded import OF_SCHEDULES, explain
 
 __all__ = ["LRScheduler", "check_optimizer"]
 
@@ -34,6 +35,10 @@ class LRScheduler:
 
     # Whether rates follow from the initial ones: otherwise a state must have them.
     from_initial = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        explain(cls, OF_SCHEDULES)
 
     def __init__(self, optimizer: Optimizer) -> None:
         check_optimizer(type(self).__name__, optimizer)
