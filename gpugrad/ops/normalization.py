@@ -162,12 +162,22 @@ def _batch_norm(
     d = wide - mean.reshape(column)
     variance = xp.mean(xp.square(d), axis=axes)
     scale = 1 / xp.sqrt(variance + eps)
-    dtype = x.dtype
     if weight is not None:
-        scale, dtype = scale * weight, np.result_type(dtype, weight.dtype)
-    y = d * scale.reshape(column)
+        scale = scale * weight
+    given = [array.dtype for array in (weight, bias) if array is not None]
+    dtype = np.result_type(x.dtype, *given) if given else x.dtype
+    scale = scale.reshape(column)
+    if scale.dtype == d.dtype:
+        y = d
+        y *= scale  # new memory, which nobody else has
+    else:
+        y = d * scale
     if bias is not None:
-        y, dtype = y + bias.reshape(column), np.result_type(dtype, bias.dtype)
+        bias = bias.reshape(column)
+        if bias.dtype == y.dtype:
+            y += bias
+        else:
+            y = y + bias
     refuse_complex(y)
     return y.astype(dtype, copy=False), mean, variance
 
