@@ -19,6 +19,7 @@ BLOCK = 256
 ENOUGH = 4 * BLOCK  # so many numbers, added one by one, lose no digits that count
 MANY = 1 << 14  # so many lose a thousandth at worst, and make a block worth its call
 _WIDE = {"f": np.dtype(np.float64), "F": np.dtype(np.complex128)}
+_NO_MARKS = str.maketrans("", "", ",->")
 _add: Any = np.add.reduce
 _dot: Any = np.dot
 _matmul: Any = np.matmul
@@ -114,7 +115,9 @@ def careful_matmul(a: Any, b: Any) -> Any:
 
 
 def careful_einsum(subscripts: str, /, *operands: Any, optimize: Any = False) -> Any:
-    """numpy.einsum of explicit subscripts, in which long sums are added up in float64."""
+    """numpy.einsum, in which long sums are added up in float64 if all axes have letters."""
+    if "->" not in subscripts or not subscripts.translate(_NO_MARKS).isalpha():
+        return np.einsum(subscripts, *operands, optimize=optimize)
     inputs, output = subscripts.split("->")
     terms = inputs.split(",")
     sizes: dict[str, int] = {}

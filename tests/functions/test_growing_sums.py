@@ -11,6 +11,7 @@ import pytest
 from arrays import host
 
 import gpugrad as gg
+from gpugrad.backend.sums import careful_einsum
 
 F = gg.nn.functional
 LARGEST = {"float32": 2.0**24, "float16": 2.0**11}  # above it, adding one changes nothing
@@ -174,6 +175,15 @@ def test_float32_counts_at_indices(name, device):
 @pytest.mark.parametrize("name", [*CASES, *SCATTERED, *HALF])
 def test_float16_counts(name, device):
     assert_counted({**CASES, **SCATTERED, **HALF}[name], 1 << 12, "float16", device)
+
+
+def test_an_einsum_of_any_form_is_numpys(rng):
+    a, b = rng.normal(size=(2, 3, 3)), rng.normal(size=(2, 3))
+    for text, operands in (
+        ("...ij,...j->...i", (a, b)), ("ij,ij", (b, b)), ("b i j, b j -> b i", (a, b)),
+        ("...ii->...i", (a,)), ("ij->", (b,)), (",ij->ij", (np.float64(2), b)),
+    ):  # fmt: skip
+        np.testing.assert_allclose(careful_einsum(text, *operands), np.einsum(text, *operands))
 
 
 def test_the_tolerance_of_a_least_squares_fit_in_float16_is_not_one(device):

@@ -113,16 +113,11 @@ def _sorting(name: str) -> Callable[..., Any]:
     return lambda a, axis=-1, kind=None: function(a, axis=axis, kind="stable")
 
 
-_NO_MARKS = str.maketrans("", "", ",->")
-
-
 def _einsum(*operands: Any, **kwargs: Any) -> Any:
     extra = set(kwargs) - {"dtype", "optimize"}
     if extra:
         raise TypeError(f"Did not understand the following kwargs: {sorted(extra)}")
-    subscripts = operands[0] if isinstance(operands[0], str) else ""
-    explicit = "->" in subscripts and subscripts.translate(_NO_MARKS).isalpha()
-    if explicit and "dtype" not in kwargs:
+    if isinstance(operands[0], str) and "dtype" not in kwargs:
         return careful_einsum(*operands, **kwargs)
     return numpy.einsum(*operands, **kwargs)
 
