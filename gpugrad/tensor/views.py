@@ -11,16 +11,17 @@ import contextlib
 import weakref
 from collections.abc import Iterator
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gpugrad.backend.device import beside, device_of
+from gpugrad.backend.interrupts import whole
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import versions
 from gpugrad.engine.aliasing import Memory, alone, sharers
 from gpugrad.engine.backward import reachable
-from gpugrad.engine.interrupts import uninterrupted
 from gpugrad.engine.modes import recording
 from gpugrad.engine.node import HookedNode, Leaf, Node, next_serial
 from gpugrad.engine.op import TABLE
@@ -123,13 +124,15 @@ class Change:
             recent = reachable([node for node in made if node is not None], self.start)
             for node in (*self.nodes, *recent):
                 _keep(node, self.memory, self.window)
-            with uninterrupted():
-                part[...] = piece._array
-                _bind(tensor, tensor._array, result._node)
-                for one, node in changed:
-                    _bind(one, one._array, node)
-                    if node is not None:
-                        node.tensor = weakref.ref(tensor)
+        for _, node in changed:
+            if node is not None:
+                node.tensor = weakref.ref(tensor)
+        bound = [(tensor, result._node), *changed]
+        before = [one._node for one, _ in bound]
+        calls = [partial(setattr, one, "_node", node) for one, node in bound]
+        whole([*versions.writing(part, piece._array), *calls])
+        for (one, _), node in zip(bound, before, strict=True):
+            _follow(one, node)
 
     def _concerned(self) -> list[Tensor]:
         """The other tensors that get a new node."""
@@ -296,9 +299,15 @@ def check_fits(who: str, tensor: Tensor, result: Tensor) -> None:
 def _bind(tensor: Tensor, array: Any, node: Any) -> None:
     """Give a tensor another array and node; its name and its retained gradient go with it."""
     before = tensor._node
+    tensor._array, tensor._node = array, node
+    _follow(tensor, before)
+
+
+def _follow(tensor: Tensor, before: Any) -> None:
+    """What goes with a tensor that had another node before."""
+    node = tensor._node
     if (changes := _noted.get()) is not None:
         changes.append((weakref.ref(tensor), 0 if before is None else before.serial))
-    tensor._array, tensor._node = array, node
     if node is not None and (name := getattr(tensor, "_name", None)) is not None:
         node.name = name
     if isinstance(before, HookedNode):
