@@ -69,7 +69,15 @@ def _name(subject):
     return getattr(subject, "name", None) or str(subject)
 
 
-@pytest.fixture(params=DEVICES)
+@pytest.hookimpl(trylast=True)
+def pytest_generate_tests(metafunc):
+    """The device varies fastest, so that what a case is compared with is computed once for all."""
+    direct = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "device" in metafunc.fixturenames and not any("device" in names for names in direct):
+        metafunc.parametrize("device", DEVICES, indirect=True)
+
+
+@pytest.fixture
 def device(request):
     """Each device of the matrix, as the default one."""
     with gg.device(request.param):

@@ -107,6 +107,18 @@ def bound(op):
     return bind(op)
 
 
+_references = {}
+
+
+def reference(compute, *key):
+    """``compute()``, once for a case: the devices, which come one after the other, share it."""
+    if key not in _references:
+        if len(_references) >= 16:
+            _references.clear()
+        _references[key] = compute()
+    return _references[key]
+
+
 # Functions whose public signature is the op's own.
 PLAIN_CALL = {
     name

@@ -57,7 +57,10 @@ def test_first_derivative(op, sample, device):
             again = optable.apply(op, sample, [gg.tensor(a) for a in moved])
             return optable.scalar(again, host_weights).item()
 
-    for tensor, slope in zip(tensors, optable.numeric_gradients(value, arrays), strict=True):
+    slopes = optable.reference(
+        lambda: optable.numeric_gradients(value, arrays), "first", op, sample
+    )
+    for tensor, slope in zip(tensors, slopes, strict=True):
         if slope is not None:
             assert tensor.grad.shape == tensor.shape
             assert tensor.grad.device == tensor.device
@@ -98,7 +101,9 @@ def test_second_derivative(op, sample, device):
     def value(*moved):
         return slope_along("cpu", moved, create_graph=False)[1].item()
 
-    wanted = optable.numeric_gradients(value, arrays)
+    wanted = optable.reference(
+        lambda: optable.numeric_gradients(value, arrays), "second", op, sample
+    )
     for index, g in zip(floats, got, strict=True):
         own = np.zeros_like(arrays[index]) if g is None else g.cpu().numpy()
         np.testing.assert_allclose(own, wanted[index], rtol=1e-5, atol=1e-6)
@@ -146,26 +151,15 @@ def test_forward_mode(op, sample, device):
         np.testing.assert_allclose(tangent.detach().cpu().numpy(), slope, rtol=2e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-@DIFFERENTIABLE
-def test_gradients_have_their_data_s_dtype(op, sample, dtype, device):
-    tensors = optable.tensors_for(op, sample, device, dtype)
-    result = outputs_of(optable.apply(op, sample, tensors))
-    expected = sample.parameters.get("dtype", np.promote_types(dtype, op.checks.least))
-    assert all(r.dtype == expected for r in result)
-    optable.scalar(result, [gg.ones_like(r) for r in result]).backward()
-    for tensor in tensors:
-        if tensor.requires_grad:
-            assert tensor.grad.dtype == dtype
-
-
 # How far results of a dtype may be from those in float64, relative to the whole.
 NEAR = {np.float16: 2e-2, np.float32: 1e-5, np.float64: 1e-12}
 
 
 @pytest.mark.parametrize("dtype", NEAR)
 @DIFFERENTIABLE
-def test_values_and_gradients_are_near_the_cpu_s_in_float64(op, sample, dtype, device):
+def test_values_and_gradients_have_their_dtype_and_are_near_the_cpu_s_in_float64(
+    op, sample, dtype, device
+):
     arrays = optable.arrays_for(op, sample, dtype)
 
     def results(device, arrays):
@@ -174,11 +168,17 @@ def test_values_and_gradients_are_near_the_cpu_s_in_float64(op, sample, dtype, d
             outputs = outputs_of(optable.apply(op, sample, tensors))
             weights = [w.astype(y.dtype) for w, y in zip(optable.weights_for(outputs), outputs)]
             optable.scalar(outputs, weights).backward()
-        found = [y.detach() for y in outputs] + [t.grad for t in tensors if t.requires_grad]
-        return [np.asarray(y.cpu().numpy(), np.float64) for y in found]
+        gradients = [t.grad for t in tensors if t.requires_grad]
+        found = [np.asarray(y.detach().cpu().numpy(), np.float64) for y in (*outputs, *gradients)]
+        return found, {y.dtype for y in outputs}, {g.dtype for g in gradients}
 
     wide = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in arrays]
-    for got, wanted in zip(results(device, arrays), results("cpu", wide), strict=True):
+    found, of_outputs, of_gradients = results(device, arrays)
+    promoted = np.promote_types(dtype, op.checks.least)
+    assert of_outputs == {np.dtype(sample.parameters.get("dtype", promoted))}
+    assert of_gradients <= {np.dtype(dtype)}
+    host, *_ = optable.reference(lambda: results("cpu", wide), dtype, op, sample)
+    for got, wanted in zip(found, host, strict=True):
         assert np.linalg.norm(got - wanted) <= NEAR[dtype] * (np.linalg.norm(wanted) + 0.1)
 
 
