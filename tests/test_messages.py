@@ -61,9 +61,9 @@ class Table:
 @pytest.mark.parametrize(
     ("value", "advice"),
     [
-        (SPARSE, r"csr_array\. Write m\.toarray\(\)"),
-        (np.ma.masked_array([1.0, 2.0], [True, False]), r"m\.filled\(0\).*where=~m\.mask"),
-        (Table(), r"Write \.to_numpy\(\)"),
+        (SPARSE, r"csr_array\. Write x\.toarray\(\)"),
+        (np.ma.masked_array([1.0, 2.0], [True, False]), r"x\.filled\(0\).*where=~x\.mask"),
+        (Table(), r"Write x\.to_numpy\(\)"),
     ],
 )
 def test_an_operand_of_another_library(value, advice):
@@ -72,7 +72,7 @@ def test_an_operand_of_another_library(value, advice):
 
 
 def test_a_table_is_no_data_set():
-    with pytest.raises(gg.DTypeError, match=r"array 0 is a Table; .*Write \.to_numpy\(\)"):
+    with pytest.raises(gg.DTypeError, match=r"array 0 is a Table; .*Write x\.to_numpy\(\)"):
         gg.data.TensorDataset(Table())
 
 

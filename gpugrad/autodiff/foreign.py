@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.namespace import NAMESPACES, namespace_of
-from gpugrad.engine.messages import type_name
+from gpugrad.engine.messages import instead_of_array, type_name
 from gpugrad.errors import DTypeError
 from gpugrad.tensor import Tensor
 
@@ -164,21 +164,11 @@ def refused(who: str, path: str, value: Any) -> DTypeError:
 
 
 def _instead(value: Any) -> str:
-    if isinstance(value, np.ma.MaskedArray):
-        return "Write x.filled(0.0), and multiply by ~numpy.ma.getmaskarray(x) in the function"
-    if isinstance(value, np.matrix):
-        return "Write numpy.asarray(x)"
+    """What to write for a value that is no array: a collection, a Module, or a constant."""
     if isinstance(value, collections.abc.Mapping):
         return "Write dict(x)"
-    if hasattr(type(value), "__dlpack__"):
-        return "Write gg.from_dlpack(x), or numpy.asarray(x)"
-    for method in ("toarray", "to_numpy"):
-        if hasattr(value, method):
-            return f"Write x.{method}()"
-    if hasattr(type(value), "__array__") or _is_buffer(value):
-        return "Write numpy.asarray(x)"
-    if hasattr(type(value), "__float__"):
-        return "Write float(x)"
+    if (advice := instead_of_array(value)) is not None:
+        return advice
     if callable(getattr(value, "parameters", None)):
         return (
             "Write loss.backward(), and read .grad of model.parameters(); or gg.gradients(loss, "
@@ -190,11 +180,3 @@ def _instead(value: Any) -> str:
         "Pass an array, a number, or a dict, list, tuple or dataclass of these; what is constant "
         "goes into the function, as in lambda x: f(x, constant)"
     )
-
-
-def _is_buffer(value: Any) -> bool:
-    try:
-        memoryview(value)
-    except TypeError:
-        return False
-    return True

@@ -24,6 +24,7 @@ from gpugrad.autodiff.run import Run, check_function
 from gpugrad.autodiff.transformed import transformed
 from gpugrad.autodiff.transforms import grad
 from gpugrad.backend.namespace import namespace_of
+from gpugrad.engine.messages import is_whole
 from gpugrad.engine.modes import is_grad_enabled, no_grad
 from gpugrad.errors import DTypeError
 from gpugrad.functions import FUNCTIONS
@@ -130,7 +131,7 @@ def _jacobian(
     argnums, mode, holomorphic, chunk_size, progress = options
     if mode not in MODES:
         raise ValueError(f"{who}: expected mode to be one of {', '.join(MODES)}, got {mode!r}")
-    if chunk_size is not None and (not isinstance(chunk_size, int) or chunk_size < 1):
+    if chunk_size is not None and not is_whole(chunk_size, 1):
         raise ValueError(
             f"{who}: expected chunk_size to be a positive whole number or None, got {chunk_size!r}"
         )

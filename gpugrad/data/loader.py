@@ -25,6 +25,7 @@ from gpugrad.data.dataset import (
 from gpugrad.data.fetch import OfRows, OfStream, made
 from gpugrad.data.samplers import order_of
 from gpugrad.data.workers import Job, Workers
+from gpugrad.engine.messages import is_whole
 from gpugrad.errors import ArgumentError, DTypeError
 from gpugrad.random import Generator, default_generator
 from gpugrad.tensor import Tensor
@@ -445,7 +446,7 @@ class DataLoader:
 
 
 def _whole(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+    if not is_whole(value):
         raise DTypeError(f"DataLoader: {name} must be a whole number, got {value!r}")
     if value < least:
         raise ValueError(f"DataLoader: {name} must be at least {least}, got {value}")

@@ -3,6 +3,7 @@
 Imports only op, errors and backend.
 """
 
+import operator
 import traceback
 from collections.abc import Sequence
 from types import CodeType
@@ -17,9 +18,24 @@ from gpugrad.engine.op import Op
 from gpugrad.errors import DeviceError, DTypeError, GpugradError, IndexingError, ShapeError
 
 __all__ = [
-    "check_gradient", "check_real", "explain", "explain_no_memory", "instead_of", "one_too_many",
-    "type_name", "wrong_operand",
+    "check_gradient", "check_real", "explain", "explain_no_memory", "instead_of",
+    "instead_of_array", "is_whole", "one_too_many", "type_name", "wrong_operand",
 ]  # fmt: skip
+
+
+def is_whole(value: Any, least: int | None = None) -> bool:
+    """Whether a value is a whole number of Python or NumPy, no truth value, and at least ``least``.
+
+    >>> is_whole(3), is_whole(3.0), is_whole(True), is_whole(0, least=1)
+    (True, False, False, False)
+    """
+    if isinstance(value, bool):
+        return False
+    try:
+        number = operator.index(value)
+    except TypeError:
+        return False
+    return least is None or number >= least
 
 
 def type_name(cls: type) -> str:
@@ -37,24 +53,51 @@ def wrong_operand(op: Op, operand: Any) -> DTypeError:
 
 
 def instead_of(value: Any) -> str:
-    """What to write for a value of another library, by the module of its type."""
+    """What to write for an operand of another library."""
+    advice = instead_of_array(value)
+    return advice or "Convert it first, for example with gg.tensor(numpy.asarray(...))"
+
+
+def instead_of_array(value: Any) -> str | None:
+    """What to write for an array of another library: by its module, else by what it can do.
+
+    None for a value that is no array.
+    """
     if isinstance(value, numpy.ma.MaskedArray):
         return (
-            "Give it m.filled(0), and the mask to gg.where, or to where= as in t.sum(where=~m.mask)"
+            "Write x.filled(0), and give the mask to gg.where, or to where= as in "
+            "t.sum(where=~x.mask)"
         )
     module = f"{type(value).__module__}."
     for start, advice in _INSTEAD.items():
         if module.startswith(start):
             return advice
-    return "Convert it first, for example with gg.tensor(numpy.asarray(...))"
+    if isinstance(value, numpy.matrix):
+        return "Write numpy.asarray(x)"
+    if hasattr(type(value), "__dlpack__"):
+        return "Write gg.from_dlpack(x), or numpy.asarray(x)"
+    for method in ("toarray", "to_numpy"):
+        if hasattr(value, method):
+            return f"Write x.{method}()"
+    if hasattr(type(value), "__array__") or _is_buffer(value):
+        return "Write numpy.asarray(x)"
+    return "Write float(x)" if hasattr(type(value), "__float__") else None
+
+
+def _is_buffer(value: Any) -> bool:
+    try:
+        memoryview(value)
+    except TypeError:
+        return False
+    return True
 
 
 _INSTEAD = {
-    "scipy.sparse.": "Write m.toarray(), or make the product with it an op with gg.custom_op, "
-    "whose derivative multiplies with m.T",
-    "torch.": "Write gg.from_dlpack(t.detach())",
-    "pandas.": "Write .to_numpy()",
-    "polars.": "Write .to_numpy()",
+    "scipy.sparse.": "Write x.toarray(), or make the product with it an op with gg.custom_op, "
+    "whose derivative multiplies with x.T",
+    "torch.": "Write gg.from_dlpack(x.detach())",
+    "pandas.": "Write x.to_numpy()",
+    "polars.": "Write x.to_numpy()",
 }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gpugrad.engine.messages import is_whole
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.manipulation import concat, slices
 from gpugrad.functions.operands import along_axis, with_size
@@ -81,7 +82,7 @@ def _widths(ndim: int, pad_width: Any) -> tuple[tuple[int, int], ...]:
         by_axis = {axis % max(ndim, 1): width for axis, width in pad_width.items()}
         pad_width = [np.broadcast_to(by_axis.get(axis, 0), 2).tolist() for axis in range(ndim)]
     widths = _pairs(ndim, "pad_width", pad_width)
-    if any(not isinstance(width, int) or width < 0 for pair in widths for width in pair):
+    if any(not is_whole(width, 0) for pair in widths for width in pair):
         raise ShapeError(f"pad: expected whole numbers of 0 or more, got {pad_width!r}")
     return tuple(widths)
 

@@ -10,6 +10,7 @@ are in ``gpugrad/ops/fft.py``; docs/derivatives.md defines gradients of complex 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
+from gpugrad.engine.messages import is_whole
 from gpugrad.errors import ArgumentError, DTypeError, ShapeError
 from gpugrad.functions.manipulation import concat, slices
 from gpugrad.functions.operands import all_or_numbers, axis_numbers
@@ -213,7 +214,7 @@ def irfft2(x: Any, /, s: Sizes = None, axes: Axes = (-2, -1), norm: str | None =
 
 
 def _frequencies(name: str, n: Any, d: Any, half: bool, dtype: Any, device: Any) -> Tensor:
-    if not hasattr(n, "__index__") or n < 1:
+    if not is_whole(n, 1):
         raise ArgumentError(f"{name}: expected a whole number of 1 or more, got {n!r}")
     n, kwargs = int(n), {"dtype": dtype or creation.get_default_dtype(), "device": device}
     counts = creation.arange(n // 2 + 1 if half else (n + 1) // 2, **kwargs)

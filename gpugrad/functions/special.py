@@ -27,6 +27,17 @@ __all__ = [  # noqa: PLE0604  names of the table
 psi = digamma
 
 
+# The derivatives of Bessel functions of any order (DLMF 10.6.1, 10.29.1).
+_SLOPES = {
+    "jv": "(jv(v - 1, x) - jv(v + 1, x)) / 2",
+    "yv": "(yv(v - 1, x) - yv(v + 1, x)) / 2",
+    "iv": "(iv(v - 1, x) + iv(v + 1, x)) / 2",
+    "kv": "-(kv(v - 1, x) + kv(v + 1, x)) / 2",
+    "ive": "(ive(v - 1, x) + ive(v + 1, x)) / 2 - sign(x) * ive(v, x)",
+    "kve": "kve(v, x) - (kve(v - 1, x) + kve(v + 1, x)) / 2",
+}
+
+
 def _order(name: str, v: Any) -> int:
     """The order of a function, a whole number; DTypeError or ArgumentError for anything else."""
     if isinstance(v, Tensor) and v.requires_grad:
@@ -36,7 +47,13 @@ def _order(name: str, v: Any) -> int:
     except (TypeError, ValueError) as error:
         raise DTypeError(f"{name}: expected one whole number as the order, got {v!r}") from error
     if order != v:
-        raise ArgumentError(f"{name}: expected a whole number as the order, got {v}")
+        advice = ""
+        if name in _SLOPES:
+            advice = (
+                f". CuPy has no other orders; on a CPU make an op of scipy.special.{name} with "
+                f"gg.custom_op, whose derivative by x is {_SLOPES[name]}"
+            )
+        raise ArgumentError(f"{name}: expected a whole number as the order, got {v}{advice}")
     return order
 
 

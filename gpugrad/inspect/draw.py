@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gpugrad.engine.messages import is_whole
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.outputs import OutputsNode
 from gpugrad.errors import GpugradError, GradientError
@@ -157,7 +158,7 @@ def draw(
     checked("draw", t)
     if rankdir not in DIRECTIONS:
         raise ValueError(f"draw: rankdir must be one of {DIRECTIONS}, got {rankdir!r}")
-    if isinstance(max_nodes, bool) or not isinstance(max_nodes, int) or max_nodes < 1:
+    if not is_whole(max_nodes, 1):
         raise ValueError(f"draw: max_nodes must be a whole number from 1, got {max_nodes!r}")
     drawing = _Drawer(t, values, gradients, max_nodes).drawing(rankdir)
     if file is not None:

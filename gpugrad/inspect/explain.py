@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from gpugrad.backend.namespace import namespace_of
+from gpugrad.engine.messages import is_whole
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.outputs import OutputsNode
 from gpugrad.errors import DTypeError, GradientError
@@ -85,7 +86,7 @@ def explain(t: Tensor, *, wrt: Any = None, max_paths: int = 20) -> Explanation:
     ∂y/∂x = ∂y/∂s · ∂s/∂x = 12 · 3 = 36
     """
     checked("explain", t)
-    if isinstance(max_paths, bool) or not isinstance(max_paths, int) or max_paths < 1:
+    if not is_whole(max_paths, 1):
         raise ValueError(f"explain: max_paths must be a whole number from 1, got {max_paths!r}")
     if t._node is None:
         raise GradientError(

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
+from gpugrad.engine.messages import is_whole
 from gpugrad.engine.op import TABLE
 from gpugrad.errors import ShapeError
 from gpugrad.functions import FUNCTIONS
@@ -83,7 +84,7 @@ def _misfit(x: Any, weight: Any, bias: Any) -> ShapeError:
 
 def check_size(who: str, name: str, number: Any) -> int:
     """A number of inputs or outputs as an int; ShapeError for anything below 1."""
-    if isinstance(number, bool) or not hasattr(number, "__index__") or number.__index__() < 1:
+    if not is_whole(number, 1):
         raise ShapeError(f"{who}: {name} must be a whole number of 1 or more, got {number!r}")
     return int(number)
 

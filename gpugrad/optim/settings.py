@@ -8,6 +8,7 @@ import numbers
 from collections.abc import Sequence
 from typing import Any
 
+from gpugrad.engine.messages import is_whole
 from gpugrad.errors import DTypeError
 
 __all__ = [
@@ -34,11 +35,11 @@ def number(who: str, value: Any, low: float = -math.inf, high: float = math.inf)
 
 def count(who: str, value: Any, least: int = 1) -> int:
     """A whole number from ``least``; DTypeError or ValueError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int):
+    if not is_whole(value):
         raise DTypeError(f"{who} must be a whole number, got {value!r}")
     if not least <= value < 2**63:
         raise ValueError(f"{who} must be at least {least} and below 2**63, got {value}")
-    return value
+    return int(value)
 
 
 def choice(who: str, value: Any, *choices: str) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy
 
 from gpugrad.backend.device import Device, default_device, device_of
+from gpugrad.engine.messages import is_whole
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.random import philox
 from gpugrad.tensor import Tensor, as_tensor, get_default_dtype
@@ -423,12 +424,9 @@ class Generator:
 
 
 def _integer(who: str, value: Any) -> int:
-    if isinstance(value, bool | numpy.bool_) or not hasattr(value, "__index__"):
+    if not is_whole(value):
         raise DTypeError(f"{who} must be a whole number, got {value!r}")
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise DTypeError(f"{who} must be a whole number, got {value!r}") from None
+    return operator.index(value)
 
 
 def _below_end(who: str, value: Any) -> int:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from gpugrad.engine.messages import is_whole
 from gpugrad.errors import ArgumentError
 
 __all__ = ["BestModel", "Callback", "EarlyStopping"]
@@ -76,7 +77,7 @@ class EarlyStopping(_Watcher):
         mode: str | None = None,
     ) -> None:
         super().__init__(monitor, mode)
-        if isinstance(patience, bool) or not isinstance(patience, int) or patience < 1:
+        if not is_whole(patience, 1):
             raise ArgumentError(
                 f"EarlyStopping: patience must be a whole number of 1 or more, got {patience!r}"
             )

@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from gpugrad.engine.messages import is_whole
 from gpugrad.errors import ArgumentError, FileFormatError
 from gpugrad.io import load, save
 
@@ -31,7 +32,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: str | os.PathLike[str], keep: int = 3) -> None:
-        if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:
+        if not is_whole(keep, 1):
             raise ArgumentError(
                 f"Checkpoints: keep must be a whole number of 1 or more, got {keep!r}"
             )
