@@ -221,7 +221,7 @@ _MEAN: Any = (
 op("avg_pool", _avg_pool,
    vjp=[lambda xp, g, y, x, **parameters: xp.avg_spread(
             g, size=tuple(x.shape[2:]), **parameters)],
-   kind="linear", moves=True, public="",
+   kind="linear", moves=True, fills=True, public="",
    samples=[Sample((2, 1, 4), **_MEAN[0]), Sample((1, 2, 3, 3), **_MEAN[1]),
             Sample((1, 1, 2, 3), **_MEAN[2])],
    doc="The mean of each window. ``counted`` elements of the padding count, at both ends.")
