@@ -1,6 +1,6 @@
 """The base class of models and layers. Imports functions and below, and `traversal`."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple, Self
 
@@ -102,29 +102,43 @@ class Module(Registration):
         """The parts that are wanted with their dotted names, each once."""
         return ((n, part) for n, part, entering in parts(self, Module) if entering and wanted(part))
 
-    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
         """The parameters with their dotted names, in the order of the attributes, each once.
+
+        With ``recurse`` false only those that are directly in this module, not in modules inside.
+        ``prefix`` and a dot stand before each name.
 
         >>> import gpugrad as gg
         >>> model = gg.nn.Sequential(gg.nn.Linear(2, 3), gg.nn.Tanh())
         >>> [(name, p.shape) for name, p in model.named_parameters()]
         [('0.weight', (3, 2)), ('0.bias', (3,))]
         """
-        return self._named(is_parameter)
+        found = self._named(is_parameter) if recurse else self._direct(is_parameter)
+        return _prefixed(prefix, found)
 
-    def parameters(self) -> Iterator[Tensor]:
-        """The parameters, in the order of the attributes, each once.
+    def parameters(self, recurse: bool = True) -> Iterator[Tensor]:
+        """The parameters, in the order of the attributes, each once; see `named_parameters`.
 
         >>> import gpugrad as gg
         >>> sum(p.size for p in gg.nn.MLP(3, [4, 4, 1]).parameters())
         41
         """
-        return (parameter for _, parameter in self.named_parameters())
+        return (parameter for _, parameter in self.named_parameters(recurse=recurse))
 
-    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
-        """The buffers with their dotted names: tensors that are state but are not learned."""
-        yield from self._named(is_buffer)
-        yield from self._computed_buffers()
+    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
+        """The buffers with their dotted names: tensors that are state but are not learned.
+
+        ``prefix`` and ``recurse`` are those of `named_parameters`.
+        """
+        direct = {name for name, _ in self._direct(lambda part: isinstance(part, Tensor))}
+        found = (*self._named(is_buffer), *self._computed_buffers())
+        return _prefixed(prefix, (pair for pair in found if recurse or pair[0] in direct))
+
+    def _direct(self, wanted: Callable[[Any], bool]) -> Iterator[tuple[str, Any]]:
+        """The parts that are wanted and are not in modules inside, with their names."""
+        return ((name, part) for name, part in direct_parts(self, Module) if wanted(part))
 
     def _computed_buffers(self) -> Iterator[tuple[str, Tensor]]:
         for prefix, module in self.named_modules():
@@ -133,9 +147,9 @@ class Module(Registration):
                 if isinstance(part, Tensor) and not part.is_leaf:
                     yield f"{prefix}.{name}" if prefix else name, part
 
-    def buffers(self) -> Iterator[Tensor]:
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
         """The buffers: tensors that are state but are not learned."""
-        return (buffer for _, buffer in self.named_buffers())
+        return (buffer for _, buffer in self.named_buffers(recurse=recurse))
 
     def named_modules(self) -> Iterator[tuple[str, "Module"]]:
         """This module, under the name "", and all inside it, each once."""
@@ -365,6 +379,10 @@ class Module(Registration):
 
     def __repr__(self) -> str:
         return "\n".join(_lines(self, "", {}))
+
+
+def _prefixed(prefix: str, pairs: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    return ((f"{prefix}.{name}" if prefix else name, part) for name, part in pairs)
 
 
 def _raw(name: str, value: Any) -> Any:

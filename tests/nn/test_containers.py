@@ -125,6 +125,16 @@ def test_parts_are_set_and_found_by_name(device):
     assert "table" in module.state_dict()
 
 
+def test_parts_of_a_module_alone():
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    model.scale, model.table = nn.Parameter(gg.ones(2)), gg.ones(3)
+    assert [name for name, _ in model.named_parameters("net", recurse=False)] == ["net.scale"]
+    assert [name for name, _ in model.named_buffers(recurse=False)] == ["table"]
+    assert next(model.named_parameters(prefix="net"))[0] == "net.0.weight"
+    assert len(list(model.parameters(recurse=False))) == len(list(model.buffers(False))) == 1
+    assert len(list(model[1].parameters(recurse=False))) == 2
+
+
 def test_gradients_are_set_to_zero():
     layer = nn.Linear(2, 1)
     layer(gg.ones((1, 2))).sum().backward()
