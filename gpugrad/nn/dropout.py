@@ -7,6 +7,7 @@ from typing import Any
 from gpugrad import random
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions import FUNCTIONS
+from gpugrad.functions.operands import floating
 from gpugrad.nn.module import Module
 from gpugrad.tensor import Tensor, as_tensor
 
@@ -133,7 +134,7 @@ def alpha_dropout(
     (True, True)
     """
     p = check_probability("alpha_dropout", p)
-    x = as_tensor(x)
+    x = floating(as_tensor(x))
     return _alpha_dropped(x, p, x.shape, generator) if training and p else x
 
 
@@ -142,7 +143,7 @@ def feature_alpha_dropout(
 ) -> Tensor:
     """`alpha_dropout` of whole channels of (batch, channels, ...). ShapeError for fewer axes."""
     p = check_probability("feature_alpha_dropout", p)
-    x = as_tensor(x)
+    x = floating(as_tensor(x))
     if x.ndim < 2:
         raise ShapeError(
             f"feature_alpha_dropout: expected (batch, channels, ...), got shape {x.shape}"

@@ -216,3 +216,6 @@ def test_alpha_dropout_preserves_mean_and_variance(device):
         assert abs(y.std() - 1) < 0.05
     assert not host(nn.AlphaDropout(1.0)(x)).any()
     assert F.alpha_dropout(x) is x  # not in training, as in PyTorch
+    whole = gg.asarray(np.arange(100), device=device)
+    y = host(F.alpha_dropout(whole, 0.1, training=True))
+    assert (y % 1).any()
