@@ -1,5 +1,8 @@
 """What holds for every optimizer and schedule, whatever its formula."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from optimizers import CLOSURES, MATRICES, OPTIMIZERS, OTHER_SCHEDULES, SCHEDULES, step
@@ -67,6 +70,52 @@ def test_a_run_is_resumed_to_the_last_bit_from_a_file(make, dtype, device, tmp_p
         for entry in optimizer.state.values():
             for state in entry.values():
                 assert isinstance(state, int | float | list) or state.dtype == wide
+
+
+@each(OPTIMIZERS)
+def test_blocks_on_two_threads_give_what_one_bucket_gives(make, monkeypatch):
+    """How large parameters are stepped on the host, with blocks of two elements."""
+    if type(make(parameters())).elementwise:
+        params, others = parameters(), parameters()
+        train(params, make(params), range(4))
+        monkeypatch.setattr("gpugrad.optim.optimizer.SMALL", -1)
+        monkeypatch.setattr("gpugrad.optim.apply.BLOCK", 8)
+        monkeypatch.setattr("gpugrad.optim.apply.JOB", 2)
+        monkeypatch.setattr("gpugrad.optim.apply.threads", lambda: 2)
+        train(others, make(others), range(4))
+        for one, two in zip(values(params), values(others)):
+            np.testing.assert_array_equal(one, two)
+
+
+@every
+def test_a_state_goes_to_another_device(make):
+    params = parameters()[:2]
+    optimizer = make(params)
+    train(params, optimizer, range(2))
+    there = [p.detach().to("sim").requires_grad_() for p in params]
+    other = make(there)
+    other.load_state_dict(optimizer.state_dict())
+    for ps, o in ((params, optimizer), (there, other)):
+        train(ps, o, range(2))
+    for one, two in zip(values(params), values(there)):
+        np.testing.assert_allclose(one, two, rtol=1e-5)
+
+
+@every
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_go_on_by_themselves(make, copied):
+    params = parameters()[:2]
+    optimizer = make(params)
+    train(params, optimizer, range(2))
+    before = values(params)
+    other = copied(optimizer)
+    twins = other.param_groups[0]["params"]
+    train(twins, other, range(2))
+    for p, was in zip(params, before):
+        np.testing.assert_array_equal(p.data, was)
+    train(params, optimizer, range(2))
+    for one, two in zip(values(params), values(twins)):
+        np.testing.assert_array_equal(one, two)
 
 
 @every
