@@ -1,4 +1,4 @@
-"""The examples mlp, regression and digits: their figures, and what all examples do alike.
+"""The examples mlp, regression, digits, convolution: their figures, and what all examples do alike.
 
 In-process and shortened, on every device of the matrix; one run each as a program.
 """
@@ -212,6 +212,29 @@ def test_digits_waits_for_the_device_once_an_epoch(run, monkeypatch):
     run("digits", "--device", "sim", "--epochs", 3)
     assert one > 0
     assert waits - one <= 2 * 2  # an epoch has 22 batches
+
+
+# ---------------------------------------------------------------- convolution
+
+
+def test_convolution_reaches_99_percent(run, tmp_path):
+    text = run("convolution", "--plot", tmp_path / "maps.png")
+    accuracy = re.fullmatch(r"test accuracy: ([\d.]+)%", text.splitlines()[-1])
+    assert float(accuracy[1]) >= 99
+    assert "10026 parameters, float32 on " in text
+    assert (tmp_path / "maps.png").stat().st_size > 10_000
+
+
+def test_convolution_goes_on_as_if_never_stopped_and_as_on_sim(run, tmp_path):
+    first, rest, whole = (tmp_path / name for name in ("first", "rest", "whole"))
+    run("convolution", "--epochs", 1, "--dtype", "float64", "--save", first)
+    flags = ("--dtype", "float64", "--resume", first, "--save", rest)
+    resumed = losses(run("convolution", "--epochs", 1, *flags))
+    text = run("convolution", "--epochs", 2, "--dtype", "float64", "--save", whole)
+    same(gg.load(rest), gg.load(whole))
+    on_sim = losses(run("convolution", "--epochs", 2, "--dtype", "float64", "--device", "sim"))
+    assert on_sim == pytest.approx(losses(text), rel=1e-6)
+    assert resumed[2] == losses(text)[2]
 
 
 # ---------------------------------------------------------------- all of them
