@@ -103,6 +103,26 @@ def parser(
     return flags
 
 
+def add_trainer_flags(flags: argparse.ArgumentParser, epochs: int) -> None:
+    """The flags of a program that trains by `gg.Trainer`, with its default of epochs."""
+    flags.add_argument(
+        "--epochs",
+        type=positive_int,
+        default=epochs,
+        metavar="N",
+        help=f"passes over the data (default: {epochs})",
+    )
+    flags.add_argument(
+        "--checkpoints",
+        type=Path,
+        metavar="FOLDER",
+        help="save the state here after each epoch and on Ctrl-C, and go on from the last one",
+    )
+    flags.add_argument(
+        "--plot", type=picture, metavar="FILE.png", help="draw the result into a file"
+    )
+
+
 def _rates(rates: Mapping[str, float]) -> str:
     known = {**RATES, **rates}
     names: dict[float, list[str]] = {}

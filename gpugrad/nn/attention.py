@@ -19,7 +19,7 @@ from gpugrad.nn.module import Module
 from gpugrad.nn.parameter import Parameter
 from gpugrad.ops.attention import BLOCK
 from gpugrad.random import Generator, default_generator, philox
-from gpugrad.tensor import OPS, Tensor, as_tensor, empty, zeros
+from gpugrad.tensor import OPS, Tensor, arange, as_tensor, empty, zeros
 
 __all__ = ["MultiheadAttention", "scaled_dot_product_attention"]
 
@@ -348,8 +348,8 @@ class MultiheadAttention(Module):
         if bias is not None:
             scores = scores + bias
         if causal:
-            later = FUNCTIONS["triu"](FUNCTIONS["ones_like"](scores[0, 0]), 1)
-            scores = _where(later != 0, -math.inf, scores)
+            queries, keys = (arange(n, device=q.device) for n in scores.shape[-2:])
+            scores = _where(queries[:, None] < keys, -math.inf, scores)
         weights = dropout(_softmax(scores), p, generator=self.generator)
         return weights @ v, weights
 

@@ -105,6 +105,17 @@ def test_one_sequence_is_a_batch_of_one(device):
     assert (y.shape, weights.shape) == ((5, 4), (5, 5))
 
 
+def test_causal_attention_has_weights(device):
+    layer = gg.nn.MultiheadAttention(4, 2, batch_first=True, device=device)
+    x = gg.random.Generator(1).normal(size=(2, 5, 4), device=device)
+    y, weights = layer(x, x, x, is_causal=True)
+    whole, _ = layer(x, x, x, need_weights=False, is_causal=True)
+    np.testing.assert_allclose(
+        y.detach().cpu().numpy(), whole.detach().cpu().numpy(), rtol=1e-5, atol=1e-6
+    )
+    assert not np.triu(weights.detach().cpu().numpy(), 1).any()
+
+
 def composed(q, k, v, bias):
     return gg.softmax(q @ k.mT / q.shape[-1] ** 0.5 + bias) @ v
 
