@@ -423,7 +423,8 @@ def test_betainc_at_its_ends(device):
 
 def test_all_derivatives_of_betainc(device):
     values = [0.7, 3.0, 12.0], [2.6, 0.4, 9.0], [0.3, 0.8, 0.5]
-    operands = [gg.tensor(np.array(v), device=device) for v in values]
+    count = 1 if device.kind == "cuda" else 3  # its integrals take the stand-in half a minute
+    operands = [gg.tensor(np.array(v[:count]), device=device) for v in values]
     gg.gradcheck(special.betainc, operands)
     gg.gradgradcheck(special.betainc, operands)
     gg.gradcheck(gg.hessian(lambda t: special.betainc(*t)), gg.stack(operands)[:, 0])
