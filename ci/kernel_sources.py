@@ -33,6 +33,7 @@ from gpugrad.kernels.epilogue import (  # noqa: E402
 from gpugrad.kernels.layer_norm import layer_norm_source  # noqa: E402
 from gpugrad.kernels.ones import ones_source  # noqa: E402
 from gpugrad.kernels.philox import philox_kernel  # noqa: E402
+from gpugrad.kernels.resampling import resampling_source  # noqa: E402
 from gpugrad.kernels.rows import loss_source, rows_source  # noqa: E402
 from gpugrad.kernels.source import FLOATS  # noqa: E402
 from gpugrad.kernels.squares import squares_source  # noqa: E402
@@ -198,6 +199,9 @@ def _by_hand() -> Iterator[Source]:
             "gradient of a bias": sums_source(dtype),
             "the first cotangent": ones_source(dtype),
             "convolution and average pools": windows_source(dtype),
+            "interpolation, nearest": resampling_source(dtype, "nearest"),
+            "interpolation, linear": resampling_source(dtype, "linear"),
+            "interpolation, cubic": resampling_source(dtype, "cubic"),
             "max pools": pools_source(dtype, small=True),
             "max pools of large windows": pools_source(dtype, small=False),
         }.items():

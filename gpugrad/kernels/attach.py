@@ -28,6 +28,7 @@ def register_arrays() -> None:
     from gpugrad.kernels.multi_tensor import MultiTensor
     from gpugrad.kernels.ones import ones_like
     from gpugrad.kernels.philox import philox
+    from gpugrad.kernels.resampling import Resampling
     from gpugrad.kernels.rows import Rows
     from gpugrad.kernels.squares import Squares
     from gpugrad.kernels.windows import WindowKernels
@@ -41,7 +42,7 @@ def register_arrays() -> None:
         "philox": partial(philox, cupy),
     }
     epilogue = Epilogue(cupy, products.multiply)
-    families = (Rows, LayerNorm, BatchNorm, RMSNorm, Squares, WindowKernels)
+    families = (Rows, LayerNorm, BatchNorm, RMSNorm, Squares, WindowKernels, Resampling)
     for family in (*[made(cupy) for made in families], epilogue):
         functions |= family.functions()
     register(cupy.ndarray, cupy_arrays.make_namespace(cupy, FusingNamespace, products, **functions))

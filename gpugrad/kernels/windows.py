@@ -17,7 +17,7 @@ from gpugrad.backend.namespace import FORMULAS, namespace_of
 from gpugrad.backend.windows import Windows
 from gpugrad.kernels.source import Kernels, prelude
 
-__all__ = ["WindowKernels", "pools_source", "windows_source"]
+__all__ = ["AXES", "GEOMETRY", "THREADS", "WindowKernels", "pools_source", "windows_source"]
 
 THREADS = 256
 AXES = 3  # at most; the axes that are missing in front have one element

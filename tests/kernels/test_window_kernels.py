@@ -1,4 +1,4 @@
-"""The kernels of windows, compared with the formulas, and how many a layer launches."""
+"""The kernels of windows and interpolation beside the formulas, and how many a layer launches."""
 
 import numpy as np
 import pytest
@@ -96,6 +96,24 @@ def test_windows_of_many_elements_have_their_numbers_in_an_int(rng):
     compare("at_chosen_elements", [x[..., :15], numbers.get()], {"size": (400,), **words})
 
 
+@DTYPES
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "linear", "cubic", "corners"])
+def test_interpolation_is_one_kernel_each_way(mode, dtype, rng):
+    """Of sizes that grow, shrink, stay and are 1; with the edges, where taps are cut off."""
+    corners = mode == "corners"
+    for size, count in (((5,), (9,)), ((3, 7), (8, 2)), ((1, 4), (3, 1)), ((2, 3, 5), (4, 3, 3))):
+        scale = tuple(
+            (n - 1) / max(m - 1, 1) if corners else n / m for n, m in zip(size, count, strict=True)
+        )
+        words = {
+            "scale": scale, "mode": "linear" if corners else mode, "align_corners": corners,
+        }  # fmt: skip
+        x = rng.standard_normal((2, 3, *size)).astype(dtype)
+        y = compare("resampled", [x], {"size": count, **words})
+        assert y.dtype == dtype
+        compare("resampled_back", [y.get()], {"size": size, **words})
+
+
 def totals(counts):
     return counts.total_launches, counts.total_library
 
@@ -127,3 +145,8 @@ def test_a_layer_launches_no_more_than_pytorch_s_sequence():
         with fakecuda.count() as counts:
             gg.gradients(layer(x), [x], g)
         assert totals(counts) == (2, 0)
+    layer = gg.nn.Upsample(scale_factor=2, mode="bilinear")
+    g = gg.ones_like(layer(x))
+    with fakecuda.count() as counts:
+        gg.gradients(layer(x), [x], g)
+    assert totals(counts) == (2, 0)
