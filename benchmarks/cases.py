@@ -25,7 +25,7 @@ class Case:
 
     ``kind`` names the workers' function: "step" (a training step of an MLP, with ``loss`` and, if
     ``norm``, a layer normalization after each layer but the last), "convolution" (a training step
-    of a network of two convolutions), "chain"
+    of a network of two convolutions), "sequence" (of an LSTM or a transformer, by ``op``), "chain"
     (elementwise ops forward and backward), "op" (one op forward and backward), "hvp" (the Hessian
     of an MLP's loss times a vector), "derivative" (of ``order``); for a GPU "forward" and
     "backward" (of one op), "matmuls" (the bare products behind a case) and "copy".
@@ -54,6 +54,11 @@ def _step(sizes: tuple[int, ...], batch: int, target: float, optimizer: str = "s
     if optimizer != "sgd":
         name, title = f"{name}-{optimizer}", f"{title}, {optimizer}"
     return Case(name, "step", title, sizes, batch, target=target, optimizer=optimizer)
+
+
+def _sequence(op: str, sizes: tuple[int, ...], batch: int, title: str, target: float) -> Case:
+    """``sizes`` are the length, the inputs, the hidden features, and for a transformer layers."""
+    return Case(op, "sequence", title, sizes, batch, op=op, target=target, optimizer="adam")
 
 
 def _convolution(size: int, channels: tuple[int, int], batch: int, target: float) -> Case:
@@ -95,6 +100,10 @@ CASES = {
         _step((1024, 4096, 4096, 1024), 256, 1.05),
         _convolution(8, (16, 32), 64, 1.2),
         _convolution(28, (16, 32), 64, 1.2),
+        _sequence("lstm", (50, 16, 64), 32, "LSTM of 64, 50 steps, batch 32", 0.9),
+        _sequence(
+            "transformer", (64, 128, 128, 4), 16, "transformer, 4 × 128, 64 tokens, batch 16", 0.9
+        ),
         _step((64, 128, 64, 10), 64, 0.8, "adam"),
         _step((784, 256, 128, 10), 64, 1.0, "adam"),
         _chain(10, 0.6),
@@ -140,6 +149,23 @@ def weights(case: Case) -> list[tuple[np.ndarray, np.ndarray]]:
         )
         for nin, nout in zip(case.sizes[:-1], case.sizes[1:])
     ]
+
+
+def sequences(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs (batch, length, inputs) of a "sequence" case, and targets (batch, length, hidden)."""
+    rng = np.random.default_rng(0)
+    length, inputs, hidden = case.sizes[:3]
+    x = rng.standard_normal((case.batch, length, inputs)).astype(dtype(case))
+    return x, rng.standard_normal((case.batch, length, hidden)).astype(dtype(case))
+
+
+def parameters(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """Values for parameters by name: the same for all frameworks that name them alike."""
+    rng = np.random.default_rng(1)
+    return {
+        name: (rng.standard_normal(shape) / sqrt(shape[-1])).astype(np.float32)
+        for name, shape in sorted(shapes.items())
+    }
 
 
 def images(case: Case) -> tuple[np.ndarray, np.ndarray]:

@@ -54,6 +54,7 @@ KNOWN = (*PEERS, "jax")
 LACKS = {
     ("mygrad", "hvp"), ("mygrad", "derivative"),  # it has only first derivatives
     ("mygrad", "convolution"), ("autograd", "convolution"),
+    ("mygrad", "sequence"), ("autograd", "sequence"),
 }  # fmt: skip
 BY_HAND = ("autograd", "mygrad")  # whose steps, written by hand, are of SGD alone
 PAUSE = 0.15  # seconds between turns, for threads of the last one to stop spinning
@@ -117,6 +118,7 @@ def time_case(case: Case, frameworks: list[str], options: argparse.Namespace) ->
 KINDS = {
     "step": "training step",
     "convolution": "training step of a convolution network",
+    "sequence": "training step over sequences",
     "chain": "elementwise chain",
     "hvp": "Hessian times vector",
     "derivative": "higher derivative",

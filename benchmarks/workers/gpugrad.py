@@ -23,7 +23,9 @@ from cases import (
     images,
     kernels,
     operand,
+    parameters,
     pooled,
+    sequences,
     weights,
 )
 from gpu_cases import BOTH, gradient, operands, products
@@ -149,6 +151,33 @@ def convolution(case: Case, device: str) -> Callable[[], Any]:
 
     def run() -> gg.Tensor:
         loss = nn.functional.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return run
+
+
+def sequence(case: Case, device: str) -> Callable[[], Any]:
+    """A training step of an LSTM or a transformer, by Adam. Returns the loss."""
+    nn = gg.nn
+    x, y = (gg.tensor(array, dtype=array.dtype, device=device) for array in sequences(case))
+    hidden = case.sizes[2]
+    if case.op == "lstm":
+        model = nn.LSTM(case.sizes[1], hidden, batch_first=True).to(device)
+    else:
+        layer = nn.TransformerEncoderLayer(hidden, 4, 4 * hidden, 0.0, batch_first=True)
+        model = nn.TransformerEncoder(layer, case.sizes[3]).to(device)
+    values = parameters({name: tuple(p.shape) for name, p in model.named_parameters()})
+    with gg.no_grad():
+        for name, p in model.named_parameters():
+            p[...] = gg.tensor(values[name], device=device)
+    optimizer = gg.optim.Adam(model.parameters(), lr=ADAM_LR, betas=BETAS, eps=EPS)
+
+    def run() -> gg.Tensor:
+        result = model(x)[0] if case.op == "lstm" else model(x, is_causal=True)
+        loss = nn.functional.mse_loss(result, y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -21,7 +21,9 @@ from cases import (
     images,
     kernels,
     operand,
+    parameters,
     pooled,
+    sequences,
     weights,
 )
 from gpu_cases import BOTH, gradient, operands
@@ -122,6 +124,34 @@ def convolution(case: Case, device: str) -> Callable[[], Any]:
 
     def run() -> torch.Tensor:
         loss = nn.functional.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return run
+
+
+def sequence(case: Case, device: str) -> Callable[[], Any]:
+    """A training step of an LSTM or a transformer, by Adam. Returns the loss."""
+    nn = torch.nn
+    x, y = (torch.tensor(array, device=device) for array in sequences(case))
+    hidden = case.sizes[2]
+    if case.op == "lstm":
+        model = nn.LSTM(case.sizes[1], hidden, batch_first=True).to(device)
+    else:
+        layer = nn.TransformerEncoderLayer(hidden, 4, 4 * hidden, 0.0, batch_first=True)
+        model = nn.TransformerEncoder(layer, case.sizes[3], enable_nested_tensor=False).to(device)
+    values = parameters({name: tuple(p.shape) for name, p in model.named_parameters()})
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            p.copy_(torch.tensor(values[name]))
+    optimizer = torch.optim.Adam(model.parameters(), lr=ADAM_LR, betas=BETAS, eps=EPS)
+    mask = nn.Transformer.generate_square_subsequent_mask(case.sizes[0], device=device)
+
+    def run() -> torch.Tensor:
+        result = model(x)[0] if case.op == "lstm" else model(x, mask, is_causal=True)
+        loss = nn.functional.mse_loss(result, y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
