@@ -89,6 +89,10 @@ WINDOWED = {
     "Upsample": (lambda: nn.Upsample(scale_factor=1.5, mode="bilinear"), 2),
     "UpsamplingNearest2d": (lambda: nn.UpsamplingNearest2d(7), 2),
     "UpsamplingBilinear2d": (lambda: nn.UpsamplingBilinear2d(7), 2),
+    **{f"{kind}Pad{axes}d": (lambda k=kind, n=axes: getattr(nn, f"{k}Pad{n}d")(1), axes)
+       for kind in ("Zero", "Reflection", "Replication", "Circular") for axes in (1, 2, 3)},
+    **{f"ConstantPad{axes}d": (lambda n=axes: getattr(nn, f"ConstantPad{n}d")(1, 0.5), axes)
+       for axes in (1, 2, 3)},
     "Unfold": (lambda: nn.Unfold(2), 2),
     "Fold": (lambda: nn.Sequential(nn.Unfold(2, stride=2), nn.Fold(4, 2, stride=2)), 2),
     "PixelUnshuffle": (lambda: nn.PixelUnshuffle(2), 2),

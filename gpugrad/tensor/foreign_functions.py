@@ -337,9 +337,6 @@ MODULES = {
         _LOSS + " in a Module of your own": "MultiLabelMarginLoss TripletMarginWithDistanceLoss "
         "AdaptiveLogSoftmaxWithLoss",
         "x.reshape(shape) in a Module of your own": "ChannelShuffle",
-        "gg.pad(x, widths)": "ZeroPad1d ZeroPad2d ConstantPad1d ConstantPad2d ReflectionPad1d "
-        "ReflectionPad2d ReplicationPad1d ReplicationPad2d ConstantPad3d ReflectionPad3d "
-        "ReplicationPad3d ZeroPad3d CircularPad1d CircularPad2d CircularPad3d",
         "`self.name = tensor`: a Tensor that requires no gradient is a buffer": "Buffer",
         _ONE_PROCESS: "DataParallel parallel",
         _HALF: "qat quantized quantizable intrinsic",

@@ -50,6 +50,24 @@ def test_values_and_derivatives_are_pytorch_s(case, device):
         np.testing.assert_array_equal(host(result), host(y))
 
 
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [("Zero", "constant"), ("Constant", "constant"), ("Reflection", "reflect"),
+     ("Replication", "replicate"), ("Circular", "circular")],
+)  # fmt: skip
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_padding_layers_are_pad(kind, mode, axes, rng):
+    x = gg.tensor(rng.standard_normal((2, 3, *(4,) * axes)))
+    value = {"value": 0.5} if kind == "Constant" else {}
+    for padding in (2, [1, 2, 0, 1, 2, 1][: 2 * axes]):
+        layer = getattr(nn, f"{kind}Pad{axes}d")(padding, **value)
+        ends = [2] * (2 * axes) if padding == 2 else padding
+        np.testing.assert_array_equal(host(layer(x)), host(F.pad(x, ends, mode, **value)))
+        assert not layer.state_dict()
+    with pytest.raises(ValueError, match=rf"padding must be a whole number, or {2 * axes} of them"):
+        getattr(nn, f"{kind}Pad{axes}d")((1,), **value)
+
+
 # ---------------------------------------------------------------- the largest element
 
 

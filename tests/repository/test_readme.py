@@ -21,7 +21,7 @@ SHELL = [
     if line.strip()
 ]
 EXAMPLES = [line for line in SHELL if line.startswith("python examples/")]
-TRAINING = ("chain_rule.py", "mlp.py", "regression.py", "digits.py")
+TRAINING = ("chain_rule.py", "mlp.py", "regression.py", "digits.py", "convolution.py")
 
 
 def test_every_example_of_the_folder_is_shown():
