@@ -34,12 +34,13 @@ class Cell:
         """The new states."""
         raise NotImplementedError
 
-    def prepare(self, xp: Any, kept: Any, before: Arrays, after: Arrays) -> Arrays:
-        """What the gradients of all steps need, of the states before and after each step."""
-        raise NotImplementedError
+    def back(
+        self, xp: Any, d: Arrays, of_gates: Any, gates: Any, before: Arrays, after: Arrays
+    ) -> tuple[Any, Any, Arrays]:
+        """The gradients of the input, of the product and, directly, of the states before.
 
-    def back(self, xp: Any, d: Arrays, of_kept: Any, prepared: Arrays) -> tuple[Any, Any, Arrays]:
-        """The gradients of the input, of the product and, directly, of the states before."""
+        They are given those of the new states and, or None, of what is kept.
+        """
         raise NotImplementedError
 
 
@@ -62,30 +63,29 @@ class _Lstm(Cell):
 
     def gates(self, xp: Any, x: Any, product: Any, bias: Any) -> Any:
         product = _plus(product, x)
-        inputs = xp.sigmoid(product[:, : product.shape[-1] // 2])
-        g, o = xp.tanh(_quarter(product, 2)), xp.sigmoid(_quarter(product, 3))
-        return xp.concat([inputs, g, o], axis=-1)
+        size = x.shape[-1] // 4
+        y = xp.sigmoid(product)
+        g = xp.tanh(_quarter(product, 2))
+        return xp.concat([y[:, : 2 * size], g, _quarter(y, 3)], axis=-1)
 
     def advance(self, xp: Any, gates: Any, states: Arrays) -> Arrays:
         i, f, g, o = (_quarter(gates, index) for index in range(4))
         c = f * states[1] + i * g
         return o * xp.tanh(c), c
 
-    def prepare(self, xp: Any, kept: Any, before: Arrays, after: Arrays) -> Arrays:
-        i, f, g, o = (_quarter(kept, index) for index in range(4))
+    def back(
+        self, xp: Any, d: Arrays, of_gates: Any, gates: Any, before: Arrays, after: Arrays
+    ) -> tuple[Any, Any, Arrays]:
+        i, f, g, o = (_quarter(gates, index) for index in range(4))
         squashed = xp.tanh(after[1])
-        slopes = xp.concat([i - i * i, f - f * f, 1 - g * g, o - o * o], axis=-1)
-        factors = xp.concat([g, before[1], i, squashed], axis=-1) * slopes
-        return factors, f, o - o * squashed * squashed, slopes
-
-    def back(self, xp: Any, d: Arrays, of_kept: Any, prepared: Arrays) -> tuple[Any, Any, Arrays]:
-        factors, f, slope, slopes = prepared
         d_h, d_c = d
-        d_c = d_c + d_h * slope
-        gates = xp.concat([d_c, d_c, d_c, d_h], axis=-1) * factors
-        if of_kept is not None:
-            gates = gates + of_kept * slopes
-        return gates, gates, (None, d_c * f)
+        d_c = d_c + d_h * (o * (1 - squashed * squashed))
+        d_gates = xp.concat([d_c * g, d_c * before[1], d_c * i, d_h * squashed], axis=-1)
+        if of_gates is not None:
+            d_gates = d_gates + of_gates
+        slopes = xp.concat([i - i * i, f - f * f, 1 - g * g, o - o * o], axis=-1)
+        d_x = d_gates * slopes
+        return d_x, d_x, (None, d_c * f)
 
 
 class _Gru(Cell):
@@ -105,24 +105,21 @@ class _Gru(Cell):
         z, n = _quarter(gates, 1), _quarter(gates, 2)
         return (n + z * (states[0] - n),)
 
-    def prepare(self, xp: Any, kept: Any, before: Arrays, after: Arrays) -> Arrays:
-        r, z, n, q = (_quarter(kept, index) for index in range(4))
-        return r, z, q, before[0] - n, r - r * r, z - z * z, 1 - n * n
-
-    def back(self, xp: Any, d: Arrays, of_kept: Any, prepared: Arrays) -> tuple[Any, Any, Arrays]:
-        r, z, q, difference, slope_r, slope_z, slope_n = prepared
+    def back(
+        self, xp: Any, d: Arrays, of_gates: Any, gates: Any, before: Arrays, after: Arrays
+    ) -> tuple[Any, Any, Arrays]:
+        r, z, n, q = (_quarter(gates, index) for index in range(4))
         (d_h,) = d
-        d_z = d_h * difference
-        d_n = d_h - d_h * z
-        if of_kept is not None:
-            d_z, d_n = d_z + _quarter(of_kept, 1), d_n + _quarter(of_kept, 2)
-        d_n = d_n * slope_n
+        d_z, d_n = d_h * (before[0] - n), d_h - d_h * z
+        if of_gates is not None:
+            d_z, d_n = d_z + _quarter(of_gates, 1), d_n + _quarter(of_gates, 2)
+        d_n = d_n * (1 - n * n)
         d_r, d_q = d_n * q, d_n * r
-        if of_kept is not None:
-            d_r, d_q = d_r + _quarter(of_kept, 0), d_q + _quarter(of_kept, 3)
-        gates = xp.concat([d_r * slope_r, d_z * slope_z, d_n], axis=-1)
-        product = xp.concat([gates[:, : 2 * d_n.shape[-1]], d_q], axis=-1)
-        return gates, product, (d_h * z,)
+        if of_gates is not None:
+            d_r, d_q = d_r + _quarter(of_gates, 0), d_q + _quarter(of_gates, 3)
+        d_r, d_z = d_r * (r - r * r), d_z * (z - z * z)
+        d_x = xp.concat([d_r, d_z, d_n], axis=-1)
+        return d_x, xp.concat([d_r, d_z, d_q], axis=-1), (d_h * z,)
 
 
 class _Elman(Cell):
@@ -139,13 +136,13 @@ class _Elman(Cell):
     def advance(self, xp: Any, gates: Any, states: Arrays) -> Arrays:
         return (gates,)
 
-    def prepare(self, xp: Any, kept: Any, before: Arrays, after: Arrays) -> Arrays:
-        h = after[0]
-        return ((h > 0).astype(h.dtype) if self.nonlinearity == "relu" else 1 - h * h,)
-
-    def back(self, xp: Any, d: Arrays, of_kept: Any, prepared: Arrays) -> tuple[Any, Any, Arrays]:
-        gates = d[0] * prepared[0]
-        return gates, gates, (None,)
+    def back(
+        self, xp: Any, d: Arrays, of_gates: Any, gates: Any, before: Arrays, after: Arrays
+    ) -> tuple[Any, Any, Arrays]:
+        (h,) = after
+        slope = (h > 0).astype(h.dtype) if self.nonlinearity == "relu" else 1 - h * h
+        d_x = d[0] * slope
+        return d_x, d_x, (None,)
 
 
 def _states(
@@ -199,7 +196,6 @@ def _backward(
         xp.concat([first[None], sequence[:-1]], axis=0)
         for first, sequence in zip(start, after, strict=True)
     ]
-    prepared = cell.prepare(xp, kept, before, after)
     d = [xp.zeros_like(first) for first in start]
     d_x, d_product = [], []
     for t in reversed(range(length)):
@@ -208,8 +204,14 @@ def _backward(
         if mask is not None:
             passed = [xp.where(mask[t], 0, one) for one in d]
             d = [xp.where(mask[t], one, 0) for one in d]
-        of_gates = None if of_kept is None else of_kept[t]
-        gates, product, direct = cell.back(xp, d, of_gates, [part[t] for part in prepared])
+        gates, product, direct = cell.back(
+            xp,
+            d,
+            None if of_kept is None else of_kept[t],
+            None if kept is None else kept[t],
+            [sequence[t] for sequence in before],
+            [sequence[t] for sequence in after],
+        )
         d_x.append(gates)
         d_product.append(product)
         recurrent = [xp.matmul(product, weight), *[None] * (len(d) - 1)]
