@@ -76,7 +76,7 @@ class _Blocks:
             query = xp.arange_like(self.q, rows.stop - rows.start) + (rows.start - columns.start)
             key = xp.arange_like(self.k, columns.stop - columns.start)
             later = xp.where(query[:, None] >= key, 0, float("-inf"))
-            scores += later.astype(scores.dtype)  # quicker than a choice among all scores
+            scores = scores + later.astype(scores.dtype)  # quicker than a choice for each
         return scores
 
     def kept(self, weights: Any, rows: slice, place: int) -> Any:
@@ -96,7 +96,7 @@ def _rows(blocks: _Blocks, v: Any, rows: slice) -> tuple[Any, Any]:
         if top is not None:
             higher = xp.maximum(top, higher)
         shift = finite_shift(xp, higher)
-        scores -= shift  # new memory, as all results here that are changed in place
+        scores -= shift  # new memory
         weights = xp.exp(scores)
         sums = xp.sum(weights, axis=-1, keepdims=True)
         values = xp.matmul(blocks.kept(weights, rows, place), computed(v[..., columns, :]))
@@ -162,13 +162,11 @@ def _pulled(
     for rows in blocks.rows:
         of_q, of_bias = None, []
         for place, columns, scores in blocks.of(rows):
-            scores -= shift[..., rows, :]
-            weights = xp.exp(scores)
+            weights = xp.exp(scores - shift[..., rows, :])
             d = of_weights(weights, rows, place)
             if slope is None:  # only that of the values is needed
                 continue
-            d -= slope[..., rows, :]
-            d *= weights
+            d = weights * (d - slope[..., rows, :])
             if needs[0]:
                 of_q = _added(of_q, xp.matmul(d, computed(blocks.k[..., columns, :])))
             if needs[1]:

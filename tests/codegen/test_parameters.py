@@ -125,7 +125,7 @@ def values_near(value):
         return [True, False, 1, 0, np.True_, np.False_]
     if isinstance(value, int):
         steps = [value + step for step in (1, 2, 5, 6, 7)]
-        return [*steps, -value - 1, -2, np.int64(value + 3), np.int8(value + 4), True, value]
+        return [*steps, -value - 1, -2, np.int64(value + 3), np.int16(value + 4), True, value]
     more = [2 * value + 1, 5, 7, -3, 0, 1000, -value, -0.0, 0.5, True, np.int64(6), np.uint8(9)]
     return [*more, np.float32(value), np.float64(3 * value), np.float64(4), np.float16(0.5), value]
 
