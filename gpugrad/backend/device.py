@@ -7,7 +7,6 @@ created.
 
 import contextlib
 import functools
-import logging
 import os
 import re
 import sys
@@ -39,7 +38,6 @@ __all__ = [
     "xp",
 ]
 
-log = logging.getLogger("gpugrad")
 
 _NAMES = re.compile(r"(cpu|auto)|(cuda|sim)(?::(\d+))?")
 _NOTHING = contextlib.nullcontext()
@@ -244,6 +242,9 @@ def _choose() -> str:
     """The kind of device that "auto" means in this process; logged once."""
     reason = cuda.why_unavailable()
     if next(_unsaid, False):
+        import logging  # a good part of the time of an import
+
+        log = logging.getLogger("gpugrad")
         if reason is None:
             log.info('device "auto": CUDA works, using cuda')
         else:

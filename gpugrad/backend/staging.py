@@ -7,7 +7,6 @@ is done; the stream that uses an array (not the host) waits for its copy; and ar
 on that stream, since CuPy's pool reuses memory in the order of the stream of its allocation.
 """
 
-import logging
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from importlib import import_module
@@ -19,8 +18,6 @@ from gpugrad.backend.device import Device, asked_for
 from gpugrad.backend.memory import says_who
 
 __all__ = ["Source", "ahead", "pinned_copies"]
-
-log = logging.getLogger("gpugrad")
 
 # The most batches in pinned memory whose copies the GPU has not done.
 MOST = 16
@@ -138,6 +135,9 @@ def _pinned(source: Source) -> np.ndarray:
     except RuntimeError as error:
         if "cudaErrorMemoryAllocation" not in str(error):
             raise
+        import logging  # a good part of the time of an import
+
+        log = logging.getLogger("gpugrad")
         log.warning("no pinned memory for a batch, its copy is slower: %s", error)
         host = np.empty(source.shape, source.dtype)
     source.fill(out=host)

@@ -5,7 +5,6 @@ members of Tensor that are bound here; ci/stubs.py declares both for type checke
 the table, and the modules of functions, say what is public, a method or an operator.
 """
 
-import difflib
 import functools
 import inspect
 import operator
@@ -423,6 +422,8 @@ def nearest(name: str) -> str:
     candidates += [f"special.{member}" for member in special.__all__]
     public = [*PUBLIC, *creation.__all__]
     name = last if (last := name.rpartition(".")[2]) in public else name
+    import difflib
+
     close = difflib.get_close_matches(name, [*public, *candidates], n=1, cutoff=0.8)
     like = f" The nearest is gg.{close[0]}." if close else ""
     return f"{like} For a result without a gradient use .detach().numpy()"
