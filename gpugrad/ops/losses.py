@@ -125,17 +125,23 @@ LOWEST = -100.0  # what the logarithm of 0 counts as, as in PyTorch
 NARROWEST = 1e-12  # what p (1 - p) counts as at least, likewise
 
 
+def _log_success(xp: Any, p: Any) -> Any:
+    return xp.where(p == 0, LOWEST, xp.maximum(xp.log(xp.where(p == 0, 1, p)), LOWEST))
+
+
+def _log_failure(xp: Any, p: Any) -> Any:
+    return xp.where(p == 1, LOWEST, xp.maximum(xp.log1p(xp.where(p == 1, 0, -p)), LOWEST))
+
+
 def _bce(xp: Any, p: Any, target: Any, /) -> Any:
     refuse_complex(p)
-    success, failure = xp.maximum(xp.log(p), LOWEST), xp.maximum(xp.log1p(-p), LOWEST)
-    return (target - 1) * failure - target * success
+    return (target - 1) * _log_failure(xp, p) - target * _log_success(xp, p)
 
 
 # fmt: off
 op("bce", _bce,
    vjp=[lambda xp, g, y, p, target: g * (p - target) / xp.maximum((1 - p) * p, NARROWEST),
-        lambda xp, g, y, p, target: g * (
-            xp.maximum(xp.log1p(-p), LOWEST) - xp.maximum(xp.log(p), LOWEST))],
+        lambda xp, g, y, p, target: g * (_log_failure(xp, p) - _log_success(xp, p))],
    saves=("p target", "p"), **REAL, domain=(0.2, 0.8), public="", shown="binary_cross_entropy",
    doc="-(target * log(p) + (1 - target) * log(1 - p)), where the logarithms are at least -100 and "
        "the derivative divides by 1e-12 at least.")
