@@ -42,6 +42,7 @@ from gpugrad import (
     nn,
     optim,
     random,
+    sklearn,
     training,
 )
 from gpugrad.autodiff import (
@@ -494,6 +495,7 @@ __all__ = [
     "sin",
     "sinc",
     "sinh",
+    "sklearn",
     "sliding_window_view",
     "softmax",
     "softplus",
