@@ -219,6 +219,8 @@ class Device:
 
 _devices: dict[tuple[str, int], Device] = {}  # by kind and index
 _in_use: dict[str, None] = {}  # the kinds but "cpu"
+if hasattr(os, "register_at_fork"):  # a forked process has no CUDA, and is not asked for its device
+    os.register_at_fork(after_in_child=_in_use.clear)
 
 
 def _device(kind: str, index: int) -> Device:

@@ -134,7 +134,7 @@ extern "C" __global__ void column_sums(const T* g, T* sums, long long rows, long
 
 def _plain(parameters: dict[str, Any]) -> bool:
     """Whether the parameters of an activation have a kernel."""
-    return all(type(value) in (float, int, str) for value in parameters.values())
+    return all(value is None or type(value) in (float, int, str) for value in parameters.values())
 
 
 class Epilogue(Kernels):

@@ -282,7 +282,8 @@ class WindowKernels(Kernels):
 
     def columns_together(self, x: Any, windows: Windows, groups: int) -> Any:
         """The formula of this name in `gpugrad.ops.convolution`."""
-        if windows.single or not self._fits(x, windows):
+        divides = groups > 0 and x.shape[1] % groups == 0  # else the formula raises
+        if windows.single or not divides or not self._fits(x, windows):
             return self._formula("columns_together", x, windows, groups)
         samples, channels, *sizes = x.shape
         counts = windows.counts(tuple(sizes))

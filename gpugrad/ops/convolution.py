@@ -18,7 +18,7 @@ import math
 from typing import Any
 
 from gpugrad.backend.windows import LEAST, Windows, blocks
-from gpugrad.engine.op import Sample, op, part
+from gpugrad.engine.op import Checks, Sample, op, part
 from gpugrad.ops.dtypes import narrowed, widened
 
 Sizes = tuple[int, ...]
@@ -270,7 +270,7 @@ op("convolution", _convolution,
        xp, g, needs, x, weight, parameters),
    jvp=lambda xp, tangents, y, x, weight, bias, **parameters: _jvp(
        xp, "convolution", tangents, y, x, weight, parameters),
-   saves=("weight", "x", ""), complex="conjugate", public="",
+   saves=("weight", "x", ""), complex="conjugate", public="", checks=Checks(fixed="groups"),
    samples=[Sample((2, 1, 4), (2, 1, 3), (2,), **_ONE),
             Sample((2, 2, 4, 5), (4, 1, 3, 2), (4,), **_TWO)],
    doc="The sums of the elements under each window, weighted for each output, plus a bias.")
@@ -279,7 +279,7 @@ op("convolution_transpose", _convolution_transpose,
        xp, g, needs, x, weight, parameters),
    jvp=lambda xp, tangents, y, x, weight, bias, **parameters: _jvp(
        xp, "convolution_transpose", tangents, y, x, weight, parameters),
-   saves=("weight", "x", ""), complex="conjugate", public="",
+   saves=("weight", "x", ""), complex="conjugate", public="", checks=Checks(fixed="groups"),
    samples=[Sample((2, 2, 4), (2, 1, 3), (1,), size=(4,), **_ONE),
             Sample((2, 4, 2, 5), (4, 1, 3, 2), (2,), size=(4, 5), **_TWO)],
    doc="The transpose of ``convolution`` with the same parameters, by x, of which it has the size.")
@@ -287,7 +287,7 @@ op("convolution_weight", _convolution_weight,
    vjp=[lambda xp, g, y, x, d, kernel, **parameters: xp.convolution_transpose(
             d, g, size=_sizes(x), **parameters),
         lambda xp, g, y, x, d, kernel, **parameters: xp.convolution(x, g, **parameters)],
-   saves=("d", "x"), kind="multilinear", public="",
+   saves=("d", "x"), kind="multilinear", public="", checks=Checks(fixed="groups"),
    samples=[Sample((2, 1, 4), (2, 2, 4), kernel=(3,), **_ONE),
             Sample((2, 2, 4, 5), (2, 4, 2, 5), kernel=(3, 2), **_TWO)],
    doc="The transpose of ``convolution`` with the same parameters, by its weight.")

@@ -395,7 +395,7 @@ MODULES = {
         "x[gg.arange(n)[:, None] - gg.arange(n)]": "circulant",
     }),
     "data": rows({
-        "gg.data itself": "dataloader datapipes dataset sampler",
+        "gg.data itself": "dataloader datapipes sampler",
         "a class with __len__ and __getitem__, or a gg.data.TensorDataset": "ConcatDataset "
         "ChainDataset StackDataset",
         "gg.data.random_split(dataset, lengths), or a TensorDataset of x[rows], y[rows]": "Subset",
@@ -440,7 +440,7 @@ MODULES = {
         "a gg.optim.Optimizer, whose step() writes the parameters": "chain apply_updates sgd adam "
         "adamw lion rmsprop adagrad GradientTransformation",
         "gg.optim.LAMB": "Lamb lamb",
-        "gg.optim.clip_grad_norm_": "clip_by_global_norm global_norm clip scale",
+        "gg.optim.clip_grad_norm_": "clip_by_global_norm global_norm scale",
         "gg.optim.CosineAnnealingLR and the like": "warmup_cosine_decay_schedule "
         "cosine_decay_schedule exponential_decay",
     }),

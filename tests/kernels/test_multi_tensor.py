@@ -480,3 +480,13 @@ def test_ages_are_kept_where_gradients_come_and_go(rng):
             p.grad = None if (t + i) % 3 == 0 else gg.ones_like(p).detach()
         optimizer.step()
     assert [optimizer.state[p]["step"] for p in params] == [4, 4, 4, 4]
+
+
+def test_one_launch_averages_all_parameters():
+    with gg.device("cuda"):
+        tensors = [gg.zeros((n, 3)) for n in range(1, 9)]
+        values = [gg.ones((n, 3)) for n in range(1, 9)]
+        average = gg.optim.swa_utils.get_ema_multi_avg_fn(0.5)
+        _, count = launches(average, tensors, values, 1)
+        assert count == 1
+        assert all((t == 0.5).all() for t in tensors)
