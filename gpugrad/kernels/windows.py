@@ -8,7 +8,7 @@ Imports `source`.
 """
 
 from functools import cache, lru_cache
-from math import prod
+from math import nan, prod
 from typing import Any
 
 import numpy as np
@@ -130,9 +130,9 @@ __device__ inline long long length(
 #define LENGTH(a, at) length(at, size##a, kernel##a, stride##a, before##a, low##a, high##a)
 #define COUNTED long long low0, long long high0, long long low1, long long high1, long long low2, \\
     long long high2, double divisor
-// The divisor, or where it is 0 the number of elements of a window that count.
+// The divisor, or where it is NaN the number of elements of a window that count.
 #define DIVISOR(at0, at1, at2) \\
-    (divisor != 0 ? (W)divisor : (W)(LENGTH(0, at0) * LENGTH(1, at1) * LENGTH(2, at2)))
+    (divisor == divisor ? (W)divisor : (W)(LENGTH(0, at0) * LENGTH(1, at1) * LENGTH(2, at2)))
 
 extern "C" __global__ void avg_pool(const T* x, T* y, long long planes, AXES_3, COUNTED)
 {
@@ -258,11 +258,10 @@ def _geometry(windows: Windows, sizes: Sizes, counts: Sizes) -> Sizes:
     return tuple(n for axis in [(1, 1, 1, 1, 0, 1)] * missing + numbers for n in axis)
 
 
-@lru_cache(1024)
 def _counted(counted: Pairs, divisor: float | None) -> tuple[Any, ...]:
-    """The arguments of `COUNTED`."""
+    """The arguments of `COUNTED`. Not cached: a divisor of -0.0 equals one of 0.0."""
     pairs = [(0, 0)] * (AXES - len(counted)) + list(counted)
-    return (*[n for pair in pairs for n in pair], float(divisor or 0))
+    return (*[n for pair in pairs for n in pair], nan if divisor is None else float(divisor))
 
 
 class WindowKernels(Kernels):

@@ -9,7 +9,7 @@ import numpy as np
 
 __all__ = [
     "beyond_the_dtype", "extreme_parameters", "far_out", "far_phase", "infinite", "largest",
-    "least_normal", "negative_subnormal", "subnormal", "whole_zero", "wide_shift",
+    "least_normal", "near_subnormal", "negative_subnormal", "subnormal", "whole_zero", "wide_shift",
 ]  # fmt: skip
 
 
@@ -29,6 +29,11 @@ def _largest(x: Any) -> Any:
 def subnormal(*arrays: Any) -> Any:
     """Of subnormal numbers CuPy's special functions, or SciPy's, have few digits or none."""
     return _any(_subnormal, arrays)
+
+
+def near_subnormal(*arrays: Any) -> Any:
+    """A difference of such numbers is zero on CUDA, as CuPy compiles it, and times infinity NaN."""
+    return _any(lambda x: _subnormal(x / 2), arrays)
 
 
 def negative_subnormal(*arrays: Any) -> Any:

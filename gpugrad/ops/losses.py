@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.engine.op import REAL, Sample, op, part
+from gpugrad.engine.op import REAL, Checks, Sample, op, part
+from gpugrad.ops.agreement import negative_subnormal
 from gpugrad.ops.dtypes import HALF, averaged, refuse_complex, widened
 from gpugrad.ops.reduce import log_softmax
 
@@ -142,7 +143,8 @@ def _bce(xp: Any, p: Any, target: Any, /) -> Any:
 op("bce", _bce,
    vjp=[lambda xp, g, y, p, target: g * (p - target) / xp.maximum((1 - p) * p, NARROWEST),
         lambda xp, g, y, p, target: g * (_log_failure(xp, p) - _log_success(xp, p))],
-   saves=("p target", "p"), **REAL, domain=(0.2, 0.8), public="", shown="binary_cross_entropy",
+   saves=("p target", "p"), **REAL, checks=Checks(differs=negative_subnormal), domain=(0.2, 0.8),
+   public="", shown="binary_cross_entropy",
    doc="-(target * log(p) + (1 - target) * log(1 - p)), where the logarithms are at least -100 and "
        "the derivative divides by 1e-12 at least.")
 # fmt: on

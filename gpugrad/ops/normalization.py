@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.engine.op import REAL, Op, Sample, op, part
+from gpugrad.engine.op import REAL, Checks, Op, Sample, op, part
+from gpugrad.ops.agreement import near_subnormal
 from gpugrad.ops.dtypes import averaged, refuse_complex, widened
 
 
@@ -240,7 +241,7 @@ op("moving_average",
    vjp=[lambda xp, g, y, old, new, share, factor: g * (1 - share),
         lambda xp, g, y, old, new, share, factor: g * (factor * share),
         lambda xp, g, y, old, new, share, factor: g * (factor * new - old)],
-   saves=("share", "share", "old new"), **REAL, public="",
+   saves=("share", "share", "old new"), **REAL, checks=Checks(differs=near_subnormal), public="",
    samples=[Sample((3,), (3,), ()), Sample((2, 3), (3,), (2, 1), factor=1.5)],
    doc="(1 - share) * old + share * factor * new, elementwise.")
 # fmt: on
