@@ -100,7 +100,8 @@ def _classes(
     return predicted, target, classes
 
 
-def _added(total: Any, term: Any) -> Any:
+def added(total: Any, term: Any) -> Any:
+    """A total, None before the first term, and a term."""
     return term if total is None else total + term
 
 
@@ -130,8 +131,8 @@ class Accuracy(Metric):
         with no_grad():
             prediction, target = _detached("Accuracy", prediction, target)
             predicted, target, _ = _classes("Accuracy", prediction, target, self.threshold)
-            self.right = _added(self.right, (predicted == target).astype("int64").sum())
-            self.count = _added(self.count, len(target))
+            self.right = added(self.right, (predicted == target).astype("int64").sum())
+            self.count = added(self.count, len(target))
 
     def compute(self) -> float:
         return int(self.right) / self.count if self.count else math.nan
@@ -161,7 +162,7 @@ class ConfusionMatrix(Metric):
             prediction, target = _detached(who, prediction, target)
             predicted, target, n = _classes(who, prediction, target, self.threshold)
             pairs = FUNCTIONS["bincount"](target * n + predicted, minlength=n * n)
-            self.counts = _added(self.counts, pairs.reshape((n, n)))
+            self.counts = added(self.counts, pairs.reshape((n, n)))
 
     def compute(self) -> Any:
         return np.zeros((0, 0), np.int64) if self.counts is None else self.counts.numpy()
@@ -251,7 +252,7 @@ class R2(Metric):
                 mean = self.mean + shift * (n / total)
             self.mean, self.deviations = mean, deviations
             self.count = (self.count or 0) + n
-            self.errors = _added(self.errors, ((prediction - target) ** 2).sum(axis=0))
+            self.errors = added(self.errors, ((prediction - target) ** 2).sum(axis=0))
 
     def compute(self) -> float:
         if not self.count or self.count < 2:

@@ -1,4 +1,4 @@
-"""Orders of the rows of an epoch: samplers. Imports random and below.
+"""Orders of the rows of an epoch: samplers. Imports `splits`, random and below.
 
 A sampler is any iterable of row numbers; `DataLoader` reads it at the beginning of each epoch.
 """
@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from gpugrad.data.splits import permutation
+from gpugrad.engine.messages import is_whole
 from gpugrad.errors import ArgumentError, DTypeError
 from gpugrad.random import Generator, default_generator
 from gpugrad.tensor import Tensor
@@ -20,14 +22,9 @@ __all__ = [
 
 
 def _count(who: str, name: str, value: Any) -> int:
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < 1:
+    if not is_whole(value, 1):
         raise ArgumentError(f"{who}: {name} must be a whole number of 1 or more, got {value!r}")
     return int(value)
-
-
-def _permutation(count: int, generator: Generator | None) -> np.ndarray:
-    chosen = default_generator() if generator is None else generator
-    return chosen.permutation(count, device="cpu").numpy()
 
 
 class SequentialSampler:
@@ -82,7 +79,7 @@ class RandomSampler:
             return iter(drawn.tolist())
         orders = -(-self.num_samples // rows) if rows else 0
         order = np.concatenate(
-            [np.empty(0, np.int64), *(_permutation(rows, self.generator) for _ in range(orders))]
+            [np.empty(0, np.int64), *(permutation(rows, self.generator) for _ in range(orders))]
         )
         return iter(order[: self.num_samples].tolist())
 
@@ -98,7 +95,7 @@ class SubsetRandomSampler:
         self.generator = generator
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self.indices[_permutation(len(self.indices), self.generator)].tolist())
+        return iter(self.indices[permutation(len(self.indices), self.generator)].tolist())
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -212,7 +209,7 @@ class DistributedSampler:
         order = np.arange(rows)
         if self.shuffle:
             words = np.random.SeedSequence([self.seed, self.epoch]).generate_state(2)
-            order = _permutation(rows, Generator(int(words[0]) << 32 | int(words[1])))
+            order = permutation(rows, Generator(int(words[0]) << 32 | int(words[1])))
         order = np.resize(order, len(self) * self.num_replicas)  # which repeats, or leaves out
         return iter(order[self.rank :: self.num_replicas].tolist())
 

@@ -13,7 +13,8 @@ from gpugrad.tensor import Tensor
 __all__ = ["random_split", "train_test_split"]
 
 
-def _permutation(count: int, generator: Generator | None) -> np.ndarray:
+def permutation(count: int, generator: Generator | None) -> np.ndarray:
+    """The numbers of so many rows in random order, on the host."""
     chosen = default_generator() if generator is None else generator
     return chosen.permutation(count, device="cpu").numpy()
 
@@ -39,7 +40,7 @@ def random_split(
         dataset = TensorDataset(*(dataset if isinstance(dataset, list | tuple) else [dataset]))
     count = len(dataset)
     sizes = _sizes(count, list(lengths))
-    order = _permutation(count, generator)
+    order = permutation(count, generator)
     ends = np.cumsum(sizes)
     part = _Part if own else _part
     return [part(dataset, order[end - size : end]) for size, end in zip(sizes, ends)]

@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 from gpugrad.backend.windows import Windows
+from gpugrad.engine.messages import is_whole
 from gpugrad.errors import ShapeError
 from gpugrad.functions import FUNCTIONS
 from gpugrad.nn.module import Module
@@ -29,8 +30,7 @@ def _counts(who: str, output_size: Any, size: Sizes) -> Sizes:
     listed = tuple(output_size) if isinstance(output_size, tuple | list) else (output_size,)
     if len(listed) == 1:
         listed *= len(size)
-    whole = [n is None or (hasattr(n, "__index__") and not isinstance(n, bool)) for n in listed]
-    if len(listed) != len(size) or not all(whole) or any(n is not None and n < 1 for n in listed):
+    if len(listed) != len(size) or not all(n is None or is_whole(n, 1) for n in listed):
         raise ShapeError(
             f"{who}: output_size must be a whole number of 1 or more, or one or None for each of "
             f"{AXES[len(size)]}, got {output_size!r}"

@@ -123,11 +123,14 @@ def _groups(who: str, query: Tensor, key: Tensor, value: Tensor) -> int:
     return heads // shared
 
 
+def _as_mask(mask: Any, beside: Tensor) -> Tensor:
+    """A mask as a Tensor; a list goes to the device of the operand."""
+    return as_tensor(mask) if hasattr(mask, "shape") else as_tensor(mask, device=beside.device)
+
+
 def _bias(who: str, mask: Any, beside: Tensor) -> Tensor:
     """A mask as numbers to add to the scores: of truth values, 0 for True and -inf for False."""
-    if not hasattr(mask, "shape"):
-        mask = as_tensor(mask, device=beside.device)
-    mask = as_tensor(mask)
+    mask = _as_mask(mask, beside)
     if mask.dtype.kind == "b":
         mask = _where(mask, 0.0, zeros((), dtype=_float_of(beside), device=mask.device) - math.inf)
     elif mask.dtype.kind != "f":
@@ -356,7 +359,5 @@ class MultiheadAttention(Module):
 
 def _refused(who: str, mask: Any, beside: Tensor) -> Tensor:
     """A mask in which True refuses a key, as numbers to add."""
-    if not hasattr(mask, "shape"):
-        mask = as_tensor(mask, device=beside.device)
-    mask = as_tensor(mask)
+    mask = _as_mask(mask, beside)
     return _bias(who, ~mask if mask.dtype.kind == "b" else mask, beside)

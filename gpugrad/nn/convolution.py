@@ -14,7 +14,7 @@ from gpugrad.nn.linear import check_size
 from gpugrad.nn.module import Module
 from gpugrad.nn.padding import MODES, pad
 from gpugrad.nn.parameter import Parameter
-from gpugrad.nn.sliding import AXES, batch_of, per_axis, shown, whole
+from gpugrad.nn.sliding import AXES, batch_of, per_axis, shown
 from gpugrad.random import Generator
 from gpugrad.tensor import OPS, Tensor, as_tensor, empty
 
@@ -90,7 +90,7 @@ def _convolved(
 ) -> Tensor:  # fmt: skip
     x, weight, bias = operands_of(who, axes, x, weight, bias)
     x, single = batch_of(who, x, axes)
-    groups = whole(who, "groups", groups)
+    groups = check_size(who, "groups", groups)
     stride = per_axis(who, "stride", stride, axes)
     dilation = per_axis(who, "dilation", dilation, axes)
     outputs, inputs, *kernel = weight.shape
@@ -204,7 +204,7 @@ class ConvolutionLayer(Module):
         pads = padding_of(who, padding, self.kernel_size, self.stride, self.dilation)
         self.padding = padding if isinstance(padding, str) else tuple([low for low, _ in pads])
         self.output_padding = per_axis(who, "output_padding", output_padding, axes, 0)
-        self.groups = whole(who, "groups", groups)
+        self.groups = check_size(who, "groups", groups)
         for name in ("in_channels", "out_channels"):
             if getattr(self, name) % self.groups:
                 raise ShapeError(

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from gpugrad.backend.namespace import namespace_of
+from gpugrad.engine.messages import is_whole
 from gpugrad.engine.modes import is_debugging, no_grad, running_again
 from gpugrad.errors import DTypeError, GradientError, IndexingError, ShapeError
 from gpugrad.functions.linalg.norms import norm
@@ -104,7 +105,7 @@ def check_padding(who: str, padding_idx: Any, count: int) -> int | None:
     """The number of the padding row from 0 on; ValueError for one that is out of range."""
     if padding_idx is None:
         return None
-    if isinstance(padding_idx, bool) or not hasattr(padding_idx, "__index__"):
+    if not is_whole(padding_idx):
         raise DTypeError(f"{who}: padding_idx must be a whole number, got {padding_idx!r}")
     if not -count <= padding_idx < count:
         raise ValueError(

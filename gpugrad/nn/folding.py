@@ -6,8 +6,9 @@ from typing import Any
 from gpugrad.backend.windows import Windows
 from gpugrad.errors import ShapeError
 from gpugrad.functions import FUNCTIONS
+from gpugrad.nn.linear import check_size
 from gpugrad.nn.module import Module
-from gpugrad.nn.sliding import batch_of, per_axis, shown, whole
+from gpugrad.nn.sliding import batch_of, per_axis, shown
 from gpugrad.tensor import OPS, Tensor, as_tensor
 
 __all__ = [
@@ -104,7 +105,7 @@ def pixel_shuffle(input: Any, upscale_factor: int) -> Tensor:
     >>> gg.nn.functional.pixel_shuffle(gg.arange(4.0).reshape(4, 1, 1), 2).tolist()
     [[[0.0, 1.0], [2.0, 3.0]]]
     """
-    x, r = as_tensor(input), whole("pixel_shuffle", "upscale_factor", upscale_factor)
+    x, r = as_tensor(input), check_size("pixel_shuffle", "upscale_factor", upscale_factor)
     if x.ndim < 3 or x.shape[-3] % r**2:
         raise ShapeError(
             f"pixel_shuffle: expected (..., channels · {r**2}, height, width), got shape {x.shape}"
@@ -125,7 +126,7 @@ def pixel_unshuffle(input: Any, downscale_factor: int) -> Tensor:
     >>> gg.nn.functional.pixel_unshuffle(gg.ones((3, 8, 6)), 2).shape
     (12, 4, 3)
     """
-    x, r = as_tensor(input), whole("pixel_unshuffle", "downscale_factor", downscale_factor)
+    x, r = as_tensor(input), check_size("pixel_unshuffle", "downscale_factor", downscale_factor)
     if x.ndim < 3 or x.shape[-1] % r or x.shape[-2] % r:
         raise ShapeError(
             f"pixel_unshuffle: expected (..., channels, height · {r}, width · {r}), got shape "
@@ -192,7 +193,7 @@ class PixelShuffle(Module):
     _shown = ("upscale_factor",)
 
     def __init__(self, upscale_factor: int) -> None:
-        self.upscale_factor = whole("PixelShuffle", "upscale_factor", upscale_factor)
+        self.upscale_factor = check_size("PixelShuffle", "upscale_factor", upscale_factor)
 
     def forward(self, input: Any) -> Tensor:
         return pixel_shuffle(input, self.upscale_factor)
@@ -209,7 +210,7 @@ class PixelUnshuffle(Module):
     _shown = ("downscale_factor",)
 
     def __init__(self, downscale_factor: int) -> None:
-        self.downscale_factor = whole("PixelUnshuffle", "downscale_factor", downscale_factor)
+        self.downscale_factor = check_size("PixelUnshuffle", "downscale_factor", downscale_factor)
 
     def forward(self, input: Any) -> Tensor:
         return pixel_unshuffle(input, self.downscale_factor)

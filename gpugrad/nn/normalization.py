@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from gpugrad.engine.messages import is_whole
 from gpugrad.errors import ShapeError
 from gpugrad.functions import FUNCTIONS
 from gpugrad.functions.operands import without_lists
@@ -23,8 +24,7 @@ _layer_norm = FUNCTIONS["layer_norm"]
 def check_shape(who: str, normalized_shape: Any) -> tuple[int, ...]:
     """The sizes of the last axes as a tuple; ShapeError for anything else, and for none."""
     sizes = normalized_shape if isinstance(normalized_shape, tuple | list) else [normalized_shape]
-    integers = [hasattr(n, "__index__") and not isinstance(n, bool) for n in sizes]
-    if not sizes or not all(integers) or min(n.__index__() for n in sizes) < 1:
+    if not sizes or not all(is_whole(n, 1) for n in sizes):
         raise ShapeError(
             f"{who}: normalized_shape must be the sizes of the last axes, such as 64 or (8, 64), "
             f"got {normalized_shape!r}"

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from gpugrad.engine.messages import is_whole
 from gpugrad.errors import ArgumentError, ShapeError
 from gpugrad.functions import arraypad
 from gpugrad.tensor import Tensor, as_tensor
@@ -50,8 +51,7 @@ def pad(input: Any, pad: Any, mode: str = "constant", value: Any = None) -> Tens
 def _widths(x: Tensor, pad: Any) -> list[tuple[int, int]]:
     """The widths before and after each axis, the first one first."""
     listed = list(pad) if isinstance(pad, tuple | list) else [pad]
-    integers = all(hasattr(n, "__index__") and not isinstance(n, bool) for n in listed)
-    if not integers or len(listed) % 2 or len(listed) > 2 * x.ndim:
+    if not all(map(is_whole, listed)) or len(listed) % 2 or len(listed) > 2 * x.ndim:
         raise ShapeError(
             "pad: pad must list two whole numbers for each of the last axes, before and after the "
             f"last one first, got {pad!r} for shape {x.shape}"

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from gpugrad.engine.messages import is_whole
 from gpugrad.errors import ShapeError
 from gpugrad.nn.module import Module
 from gpugrad.nn.padding import pad
@@ -28,8 +29,7 @@ class _Pad(Module):
     def _ends(self, padding: Any) -> tuple[int, ...]:
         count = 2 * self._axes
         ends = tuple(padding) if isinstance(padding, tuple | list) else (padding,) * count
-        whole = [hasattr(n, "__index__") and not isinstance(n, bool) for n in ends]
-        if len(ends) != count or not all(whole):
+        if len(ends) != count or not all(map(is_whole, ends)):
             raise ShapeError(
                 f"{type(self).__name__}: padding must be a whole number, or {count} of them, "
                 f"before and after each axis, the last axis first, got {padding!r}"

@@ -6,19 +6,13 @@ are given for each axis, or one for all.
 
 from typing import Any
 
+from gpugrad.engine.messages import is_whole
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.tensor import Tensor, as_tensor
 
-__all__ = ["AXES", "batch_of", "per_axis", "refuse_whole", "shown", "whole"]
+__all__ = ["AXES", "batch_of", "per_axis", "refuse_whole", "shown"]
 
 AXES = {1: "length", 2: "height, width", 3: "depth, height, width"}
-
-
-def whole(who: str, name: str, value: Any, least: int = 1) -> int:
-    """A whole number of ``least`` or more as an int; ShapeError for anything else."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < least:
-        raise ShapeError(f"{who}: {name} must be a whole number of {least} or more, got {value!r}")
-    return int(value)
 
 
 def per_axis(who: str, name: str, value: Any, axes: int, least: int = 1) -> tuple[int, ...]:
@@ -26,8 +20,7 @@ def per_axis(who: str, name: str, value: Any, axes: int, least: int = 1) -> tupl
     values = tuple(value) if isinstance(value, tuple | list) else (value,)
     if len(values) == 1:
         values *= axes
-    integers = [hasattr(n, "__index__") and not isinstance(n, bool) for n in values]
-    if len(values) != axes or not all(integers) or min(n.__index__() for n in values) < least:
+    if len(values) != axes or not all(is_whole(n, least) for n in values):
         each = "" if axes == 1 else f", or {axes} of them for {AXES[axes]}"
         raise ShapeError(
             f"{who}: {name} must be a whole number of {least} or more{each}, got {value!r}"

@@ -8,7 +8,8 @@ from typing import Any
 from gpugrad.backend.windows import Windows
 from gpugrad.errors import ArgumentError, ShapeError
 from gpugrad.nn.convolution import ConvolutionLayer, check_bias, operands_of
-from gpugrad.nn.sliding import batch_of, per_axis, shown, whole
+from gpugrad.nn.linear import check_size
+from gpugrad.nn.sliding import batch_of, per_axis, shown
 from gpugrad.random import Generator
 from gpugrad.tensor import OPS, Tensor, as_tensor
 
@@ -86,7 +87,7 @@ def _spread(
 ) -> Tensor:  # fmt: skip
     x, weight, bias = operands_of(who, axes, x, weight, bias)
     x, single = batch_of(who, x, axes)
-    groups = whole(who, "groups", groups)
+    groups = check_size(who, "groups", groups)
     stride = per_axis(who, "stride", stride, axes)
     dilation = per_axis(who, "dilation", dilation, axes)
     extra = per_axis(who, "output_padding", output_padding, axes, 0)

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
+from gpugrad.backend.device import Device
 from gpugrad.data.dataset import is_array, map_arrays
 from gpugrad.engine.modes import no_grad
 from gpugrad.errors import AnomalyError, ArgumentError, DTypeError
 from gpugrad.functions import FUNCTIONS
 from gpugrad.inspect import detect_anomaly
-from gpugrad.metrics import BY_NAME, Metric
+from gpugrad.metrics import BY_NAME, Metric, added
 from gpugrad.nn import Module
 from gpugrad.optim import clip_grad_norm_
 from gpugrad.optim.lr_scheduler import ReduceLROnPlateau
@@ -215,7 +216,7 @@ class Trainer:
         (loss if self.accumulate == 1 else loss / self.accumulate).backward()
         rows = _rows(target, prediction)
         with no_grad():
-            self._total = _plus(self._total, self._last_loss.astype("float64") * rows)
+            self._total = added(self._total, self._last_loss.astype("float64") * rows)
         self._samples += rows
         for metric in self.metrics:
             metric.update(prediction, target)
@@ -285,7 +286,7 @@ class Trainer:
                 for batch in data:
                     loss, prediction, target = self.compute_loss(self._placed(batch))
                     rows = _rows(target, prediction)
-                    total = _plus(total, loss.astype("float64") * rows)
+                    total = added(total, loss.astype("float64") * rows)
                     samples += rows
                     for metric in self.metrics:
                         metric.update(prediction, target)
@@ -311,9 +312,13 @@ class Trainer:
         joined: Tensor = outputs[0] if len(outputs) == 1 else FUNCTIONS["concatenate"](outputs)
         return joined
 
+    def _device(self) -> Device | None:
+        """Where the model is; None for one without parameters."""
+        return next((parameter.device for parameter in self.model.parameters()), None)
+
     def _placed(self, batch: Any) -> Any:
         """A batch as Tensors on the device of the model."""
-        device = next((parameter.device for parameter in self.model.parameters()), None)
+        device = self._device()
 
         def place(array: Any) -> Any:
             tensor = as_tensor(array)
@@ -358,8 +363,7 @@ class Trainer:
         """Load the newest checkpoint; nothing where there is none."""
         if self.checkpoints is None:
             raise ArgumentError("Trainer.fit: resume=True needs checkpoints=FOLDER")
-        device = next((parameter.device for parameter in self.model.parameters()), None)
-        state = self.checkpoints.newest(device)
+        state = self.checkpoints.newest(self._device())
         if state is None:
             return
         expected: dict[str, list[Any]] = {"metrics": self.metrics, "callbacks": self.callbacks}
@@ -410,10 +414,6 @@ def _metric(metric: Any) -> Metric:
     if not isinstance(metric, Metric):
         raise DTypeError(f"Trainer: a metric is a name or a gg.metrics.Metric, got {metric!r}")
     return metric
-
-
-def _plus(total: Any, term: Any) -> Any:
-    return term if total is None else total + term
 
 
 def _rows(*things: Any) -> int:
