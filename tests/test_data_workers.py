@@ -116,6 +116,20 @@ def test_pinned_memory_is_page_locked():
     assert cupy.cuda.runtime.pointerGetAttributes(batch.ctypes.data).type == host
 
 
+class OnTheCpu(Noisy):
+    def __getitem__(self, i):
+        with gg.device("cpu"):
+            return (gg.ones(2) * i).data, i
+
+
+@needs_gpu
+def test_workers_are_forked_from_a_process_that_has_used_cuda():
+    with gg.device("cuda"):
+        gg.ones(2).sum().item()
+    for dataset in (Noisy(), OnTheCpu()):
+        assert [y.tolist() for _, y in loader(1, dataset)] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+
 class Broken(Noisy):
     def __getitem__(self, i):
         if i == 5:
