@@ -65,6 +65,8 @@ def test_batches_are_the_same_with_any_number_of_workers(shuffle):
     three = loader(3, shuffle=shuffle, prefetch_factor=1, persistent_workers=True)
     assert [values(three), values(three)] == epochs
     assert epochs[0] != epochs[1]  # other noise, and another order
+    noise = {number for epoch in epochs for x, _ in epoch for row in x for number in row[1:]}
+    assert len(noise) == 2 * 10 * 3  # no number comes twice
     rows = [batch[1] for batch in epochs[0]]
     assert rows == [batch[1] for batch in values(loader(0, shuffle=shuffle))]
     three._workers.close()
