@@ -8,7 +8,6 @@ as many parameters and stays at 98%.
     python examples/convolution.py --device cuda
 """
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,22 +32,21 @@ def network() -> gg.nn.Module:
     )  # fmt: skip
 
 
-def plot(
-    path: Any, curves: dict[str, list[float]], model: Any, data: digits.Data, wrong: np.ndarray,
-    predicted: np.ndarray, title: str,
-) -> None:  # fmt: skip
+def plot(path: Any, found: digits.Fit) -> None:
     """The loss curves, what the first kernels make of a picture, and the pictures taken wrongly."""
     picture, (left, middle, right) = common.figure(columns=3)
-    common.draw_losses(left, curves, "cross-entropy, labels smoothed")
-    left.set_title(title)
+    data = found.data
+    common.draw_losses(left, found.curves, "cross-entropy, labels smoothed")
+    left.set_title(found.accuracy)
     with gg.no_grad():
-        maps = model[:4](data.test_x[:1])[0].cpu().numpy()
+        maps = found.model[:4](data.test_x[:1])[0].cpu().numpy()
     draw_tiles(middle, [data.test_x[0].cpu().numpy().reshape(SIZE, SIZE), *maps[:15]], 4)
     middle.set_title("a picture, and 15 of the 16 maps of the first layer")
+    wrong = np.flatnonzero(found.truth != found.predicted)
     shown = wrong[:16]
     pictures = data.test_x.cpu().numpy()[shown].reshape(-1, SIZE, SIZE)
-    truth = data.test_y.cpu().numpy()[shown]
-    names = [f"{a}, taken for {b}" for a, b in zip(truth, predicted[shown], strict=True)]
+    pairs = zip(found.truth[shown], found.predicted[shown], strict=True)
+    names = [f"{truth}, taken for {other}" for truth, other in pairs]
     draw_tiles(right, list(pictures), max(2, int(np.ceil(np.sqrt(len(pictures))))), names)
     right.set_title(f"the {len(wrong)} pictures that it took for others")
     picture.savefig(path)
@@ -75,49 +73,10 @@ def draw_tiles(
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train, and end with the accuracy on the held-out quarter."""
-    parser = common.parser(
-        "Train a convolution network on scikit-learn's handwritten digits.",
-        trains=True, epochs=20, optimizer="adamw", rates=digits.RATES,
-    )  # fmt: skip
-    parser.add_argument(
-        "--batch-size",
-        type=common.positive_int,
-        default=64,
-        metavar="N",
-        help="pictures in a step (default: %(default)s)",
-    )
-    args = parser.parse_args(argv)
-    device = common.setup(args)
-    data = digits.load(args.seed, args.dtype, device)
-    model = network()
-    optimizer = common.optimizer(args, model.parameters())
-    parameters = sum(p.size for p in model.parameters())
-    print(f"{parameters} parameters, {args.dtype} on {device}")
-    print(f"{len(data.x)} pictures to learn from, {len(data.test_x)} held out")
-
-    state = common.resume(args, "convolution", model=model, optimizer=optimizer)
-    curves = {name: state.get(name, []) for name in ("training", "held out")}
-    done = len(curves["training"])
-    start = time.perf_counter()
-    with common.Progress(range(done + 1, done + args.epochs + 1)) as progress:
-        for _ in progress:
-            loss = digits.train_epoch(model, optimizer, data, args.batch_size)
-            test_loss, predicted = digits.evaluate(model, data)
-            # Here the host waits for the device, once an epoch.
-            for name, value in zip(curves, common.numbers([loss, test_loss])):
-                curves[name].append(value)
-            progress.report(**{f"{name} loss": curve[-1] for name, curve in curves.items()})
-    seconds = time.perf_counter() - start
-
-    truth, predicted = data.test_y.cpu().numpy(), predicted.cpu().numpy()
-    digits.print_confusion(digits.confusion(truth, predicted))
-    print(f"trained {args.epochs} epochs in {seconds:.1f} s on {device}")
-    common.save(args, "convolution", model=model, optimizer=optimizer, **curves)
-    wrong = np.flatnonzero(truth != predicted)
-    accuracy = f"test accuracy: {1 - len(wrong) / len(truth):.1%}"
+    args, found = digits.fit("convolution", "a convolution network", network, 20, argv)
     if args.plot:
-        plot(args.plot, curves, model, data, wrong, predicted, accuracy)
-    print(accuracy)
+        plot(args.plot, found)
+    print(found.accuracy)
 
 
 if __name__ == "__main__":

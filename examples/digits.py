@@ -7,8 +7,9 @@ host waits for the device once an epoch.
     python examples/digits.py --device cuda
 """
 
+import argparse
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import common
@@ -126,11 +127,28 @@ def plot(path: Any, curves: dict[str, list[float]], counts: np.ndarray, title: s
     print(f"loss curve and confusion matrix: {path}")
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Train, and end with the accuracy on the held-out quarter."""
+class Fit(NamedTuple):
+    """A trained network and what it says of the held-out pictures, on the host."""
+
+    model: gg.nn.Module
+    data: Data
+    curves: dict[str, list[float]]
+    truth: np.ndarray
+    predicted: np.ndarray
+
+    @property
+    def accuracy(self) -> str:
+        return f"test accuracy: {np.mean(self.truth == self.predicted):.1%}"
+
+
+def fit(
+    name: str, kind: str, network: Callable[[], gg.nn.Module], epochs: int,
+    argv: Sequence[str] | None,
+) -> tuple[argparse.Namespace, Fit]:  # fmt: skip
+    """Read the flags of an example that learns the digits by a network, and train it."""
     parser = common.parser(
-        "Train an MLP on scikit-learn's handwritten digits.",
-        trains=True, epochs=30, optimizer="adamw", rates=RATES,
+        f"Train {kind} on scikit-learn's handwritten digits.",
+        trains=True, epochs=epochs, optimizer="adamw", rates=RATES,
     )  # fmt: skip
     parser.add_argument(
         "--batch-size",
@@ -142,14 +160,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     device = common.setup(args)
     data = load(args.seed, args.dtype, device)
-    model = classifier()
+    model = network()
     optimizer = common.optimizer(args, model.parameters())
     parameters = sum(p.size for p in model.parameters())
     print(f"{parameters} parameters, {args.dtype} on {device}")
     print(f"{len(data.x)} pictures to learn from, {len(data.test_x)} held out")
 
-    state = common.resume(args, "digits", model=model, optimizer=optimizer)
-    curves = {name: state.get(name, []) for name in ("training", "held out")}
+    state = common.resume(args, name, model=model, optimizer=optimizer)
+    curves = {which: state.get(which, []) for which in ("training", "held out")}
     done = len(curves["training"])
     start = time.perf_counter()
     with common.Progress(range(done + 1, done + args.epochs + 1)) as progress:
@@ -157,20 +175,25 @@ def main(argv: Sequence[str] | None = None) -> None:
             loss = train_epoch(model, optimizer, data, args.batch_size)
             test_loss, predicted = evaluate(model, data)
             # Here the host waits for the device, once an epoch.
-            for name, value in zip(curves, common.numbers([loss, test_loss])):
-                curves[name].append(value)
-            progress.report(**{f"{name} loss": curve[-1] for name, curve in curves.items()})
+            for curve, value in zip(curves.values(), common.numbers([loss, test_loss])):
+                curve.append(value)
+            progress.report(**{f"{which} loss": curve[-1] for which, curve in curves.items()})
     seconds = time.perf_counter() - start
 
-    truth, predicted = data.test_y.cpu().numpy(), predicted.cpu().numpy()
-    counts = confusion(truth, predicted)
-    print_confusion(counts)
+    result = Fit(model, data, curves, data.test_y.cpu().numpy(), predicted.cpu().numpy())
+    print_confusion(confusion(result.truth, result.predicted))
     print(f"trained {args.epochs} epochs in {seconds:.1f} s on {device}")
-    common.save(args, "digits", model=model, optimizer=optimizer, **curves)
-    accuracy = f"test accuracy: {np.trace(counts) / counts.sum():.1%}"
+    common.save(args, name, model=model, optimizer=optimizer, **curves)
+    return args, result
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train, and end with the accuracy on the held-out quarter."""
+    args, found = fit("digits", "an MLP", classifier, 30, argv)
     if args.plot:
-        plot(args.plot, curves, counts, accuracy)
-    print(accuracy)
+        counts = confusion(found.truth, found.predicted)
+        plot(args.plot, found.curves, counts, found.accuracy)
+    print(found.accuracy)
 
 
 if __name__ == "__main__":
