@@ -139,6 +139,19 @@ class Broken(Noisy):
         return super().__getitem__(i)
 
 
+class Exhausted(Noisy):
+    """A reader of its own that has come to its end: no end of the data set."""
+
+    def __getitem__(self, i):
+        return next(iter(())) if i == 5 else super().__getitem__(i)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_an_iterator_that_ends_in_a_sample_does_not_end_the_epoch(num_workers):
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        list(loader(num_workers, Exhausted()))
+
+
 class Killed(Noisy):
     def __getitem__(self, i):
         if i == 5:

@@ -5,11 +5,15 @@ Imports `dataset`. The functions are objects that pickle, so that they can be se
 
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["OfRows", "OfStream", "made"]
+__all__ = ["End", "OfRows", "OfStream", "made"]
+
+
+class End(NamedTuple):
+    """In place of a batch: there are no more. A StopIteration may be that of a sample's code."""
 
 
 class OfRows:
@@ -30,7 +34,7 @@ class OfRows:
 class OfStream:
     """The next batch of a data set that is read from the beginning to the end.
 
-    It is called with the number of the epoch, and raises StopIteration at the end.
+    It is called with the number of the epoch, and returns `End` at the end.
     """
 
     def __init__(
@@ -47,10 +51,10 @@ class OfStream:
         if epoch != self._epoch:
             self._epoch, self._samples = epoch, iter(self.dataset)
         if self.collate_fn is None:
-            return next(self._samples)
+            return next(self._samples, End())
         samples = list(islice(self._samples, self.batch_size))
         if not samples or (self.drop_last and len(samples) < self.batch_size):
-            raise StopIteration
+            return End()
         return self.collate_fn(samples)
 
 

@@ -22,7 +22,7 @@ from gpugrad.data.dataset import (
     is_array,
     map_arrays,
 )
-from gpugrad.data.fetch import OfRows, OfStream, made
+from gpugrad.data.fetch import End, OfRows, OfStream, made
 from gpugrad.data.samplers import order_of
 from gpugrad.data.workers import Job, Workers
 from gpugrad.engine.messages import is_whole
@@ -297,9 +297,8 @@ class DataLoader:
 
     def _here(self, jobs: Iterator[Job]) -> abc.Generator[Any, None, None]:
         for job in jobs:
-            try:
-                batch = self._fetch(job.rows)
-            except StopIteration:
+            batch = self._fetch(job.rows)
+            if isinstance(batch, End):
                 return
             yield batch
             del batch

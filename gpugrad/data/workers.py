@@ -1,4 +1,4 @@
-"""Processes that read samples and make batches. Imports `dataset`, random and below.
+"""Processes that read samples and make batches. Imports `dataset`, `fetch`, random and below.
 
 A batch is a job for one process. Job n goes to the process n modulo their number, and the results
 are taken in the order of the jobs, so the batches come in one order however quick the processes
@@ -25,12 +25,13 @@ import numpy as np
 
 from gpugrad.backend.device import device
 from gpugrad.data.dataset import home_of, map_arrays
+from gpugrad.data.fetch import End
 from gpugrad.errors import DeviceError
 from gpugrad.random import manual_seed
 
 __all__ = ["Job", "WorkerInfo", "Workers", "get_worker_info"]
 
-Fetch = Callable[[Any], Any]  # the batch of some rows; StopIteration where there are no more
+Fetch = Callable[[Any], Any]  # the batch of some rows, or `End`
 
 # How often, in seconds, somebody who waits for the other process looks whether it is alive.
 LOOK = 1.0
@@ -74,10 +75,6 @@ class _Failure(NamedTuple):
     text: str
 
 
-class _End(NamedTuple):
-    """The worker has no more samples."""
-
-
 def _serve(
     make: Callable[[], tuple[Any, Fetch]], jobs: Any, results: Any, number: int, count: int,
     init: Callable[[int], Any] | None,
@@ -103,7 +100,7 @@ def _serve(
 
 
 def _outcome(job: Job, fetch: Fetch, init: Callable[[int], Any] | None) -> bytes:
-    """The pickled batch of a job, or `_End`, or a `_Failure`."""
+    """The pickled batch of a job, or `End`, or a `_Failure`."""
     global _info
     assert _info is not None
     try:
@@ -113,8 +110,6 @@ def _outcome(job: Job, fetch: Fetch, init: Callable[[int], Any] | None) -> bytes
         batch = fetch(job.rows)
         map_arrays(_check_on_host, batch)
         return pickle.dumps(batch, pickle.HIGHEST_PROTOCOL)
-    except StopIteration:
-        return pickle.dumps(_End())
     except Exception as error:  # noqa: BLE001  raised in the main process
         text = f"in worker {_info.id} of a DataLoader:\n{traceback.format_exc()}"
         with contextlib.suppress(Exception):
@@ -189,7 +184,7 @@ class Workers:
                 self._receive(worker)
                 continue
             batch = self._receive(worker)
-            if isinstance(batch, _End):
+            if isinstance(batch, End):
                 ended.add(worker)
                 continue
             self._give(jobs, worker, waiting)
