@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 import os
 import sys
 import time
@@ -64,18 +65,35 @@ class Progress:
 def line(record: dict[str, Any], epochs: int) -> str:
     """An entry of the history as a line."""
     parts = [f"epoch {record['epoch']}/{epochs}"]
-    for name, value in record.items():
-        if name not in ("epoch", "step", "seconds", "samples_per_second"):
+    for name, value in _numbers(record):
+        if name not in ("seconds", "samples_per_second"):
             parts.append(f"{name} {value:.4g}")
     parts.append(f"{record['seconds']:.1f} s")
     parts.append(f"{record['samples_per_second']:.0f} samples/s")
     return "  ".join(parts)
 
 
+def _numbers(record: dict[str, Any]) -> list[tuple[str, float]]:
+    """What a curve is drawn of: all but the counts and the tables, such as a confusion matrix."""
+    return [
+        (name, value)
+        for name, value in record.items()
+        if name not in ("epoch", "step") and isinstance(value, int | float)
+    ]
+
+
+def _as_json(value: Any) -> Any:
+    """A value of the history for JSON, which has no NaN and no arrays."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 class Writer:
     """Writes the history: to a file of JSON lines, or to an object with ``add_scalar``.
 
-    Such an object is a ``SummaryWriter`` of tensorboard or tensorboardX.
+    Such an object is a ``SummaryWriter`` of tensorboard or tensorboardX. In JSON a number that is
+    not finite is null.
     """
 
     def __init__(self, log: Any) -> None:
@@ -95,8 +113,7 @@ class Writer:
             return
         if isinstance(self.log, str | os.PathLike):
             with open(self.log, "a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
+                file.write(json.dumps({k: _as_json(v) for k, v in record.items()}) + "\n")
             return
-        for name, value in record.items():
-            if name not in ("epoch", "step"):
-                self.log.add_scalar(name, value, record["step"])
+        for name, value in _numbers(record):
+            self.log.add_scalar(name, value, record["step"])

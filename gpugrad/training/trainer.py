@@ -15,13 +15,22 @@ from gpugrad.engine.modes import no_grad
 from gpugrad.errors import AnomalyError, ArgumentError, DTypeError
 from gpugrad.functions import FUNCTIONS
 from gpugrad.inspect import detect_anomaly
-from gpugrad.metrics import BY_NAME, Metric, added
+from gpugrad.metrics import added
 from gpugrad.nn import Module
 from gpugrad.optim import clip_grad_norm_
 from gpugrad.optim.lr_scheduler import ReduceLROnPlateau
 from gpugrad.tensor import Tensor, as_tensor
 from gpugrad.training.callbacks import Callback
 from gpugrad.training.checkpoints import Checkpoints
+from gpugrad.training.checks import (
+    as_callbacks,
+    as_metrics,
+    check_batches,
+    check_loss,
+    check_model,
+    check_state,
+    check_whole,
+)
 from gpugrad.training.logs import Progress, Writer
 from gpugrad.training.state import random_state, restore_random, used_generators
 
@@ -88,26 +97,26 @@ class Trainer:
         progress: Any = "auto",
         log: Any = None,
     ) -> None:
-        if not isinstance(model, Module):
-            raise DTypeError(f"Trainer: model must be a Module, got {type(model).__name__}")
-        if not callable(loss):
-            raise DTypeError(f"Trainer: loss must be a function or a module, got {loss!r}")
+        check_model(model, optimizer, loss, scheduler)
         if scheduler_every not in ("epoch", "step"):
             raise ArgumentError(
                 f"Trainer: scheduler_every must be 'epoch' or 'step', got {scheduler_every!r}"
             )
-        if accumulate < 1 or (save_steps is not None and save_steps < 1):
+        check_whole("accumulate", accumulate, 1)
+        if save_steps is not None:
+            check_whole("save_steps", save_steps, 1)
+        minutes = 0.0 if save_minutes is None else save_minutes
+        if not isinstance(minutes, int | float) or not minutes >= 0:
             raise ArgumentError(
-                "Trainer: accumulate and save_steps must be 1 or more, got "
-                f"{accumulate} and {save_steps}"
+                f"Trainer: save_minutes must be a number of 0 or more, got {save_minutes!r}"
             )
         if checkpoints is None and (save_steps is not None or save_minutes is not None):
             raise ArgumentError("Trainer: save_steps and save_minutes need checkpoints=FOLDER")
         self.model, self.optimizer, self.loss = model, optimizer, loss
         self.scheduler, self.scheduler_every = scheduler, scheduler_every
         self.accumulate, self.clip_norm = accumulate, clip_norm
-        self.metrics = [_metric(metric) for metric in metrics]
-        self.callbacks = list(callbacks)
+        self.metrics = as_metrics(metrics)
+        self.callbacks = as_callbacks(callbacks)
         is_folder = checkpoints is None or isinstance(checkpoints, Checkpoints)
         self.checkpoints = checkpoints if is_folder else Checkpoints(checkpoints, keep)
         self.save_steps, self.save_minutes = save_steps, save_minutes
@@ -136,6 +145,11 @@ class Trainer:
         prediction = self.model(x)
         return self.loss(prediction, y), prediction, y
 
+    def _checked_loss(self, batch: Any) -> tuple[Tensor, Any, Any]:
+        loss, prediction, target = self.compute_loss(batch)
+        check_loss(loss)
+        return loss, prediction, target
+
     # ------------------------------------------------------------ training
 
     def fit(
@@ -152,11 +166,10 @@ class Trainer:
         checkpoint, if there is one. Ctrl-C ends it after the step: KeyboardInterrupt says where the
         state is.
         """
-        if not isinstance(train, Iterable) or is_array(train) or isinstance(train, tuple):
-            raise DTypeError(
-                f"Trainer.fit: expected batches, got {type(train).__name__}. Write "
-                "gg.data.DataLoader((x, y), batch_size=...)"
-            )
+        check_batches("fit", train)
+        if validation is not None:
+            check_batches("fit", validation)
+        check_whole("epochs", epochs, 0)
         progress = Progress(self.progress, epochs)
         self.stop, self._data = None, (train, validation)
         if resume:
@@ -167,6 +180,8 @@ class Trainer:
         with _interrupts() as interrupted:
             while self.epoch < epochs and self.stop is None:
                 self._run_epoch(progress, interrupted)
+        if self.checkpoints is not None and self._saved[0] != self.step:
+            self.save()  # the last steps, where not each epoch was saved
         for callback in self.callbacks:
             callback.on_fit_end(self)
         return self.history
@@ -189,6 +204,11 @@ class Trainer:
                     raise KeyboardInterrupt(self._farewell())
                 if self.stop is not None:
                     break
+            if not self.batch:
+                raise ArgumentError(
+                    f"Trainer.fit: there are no batches in epoch {self.epoch + 1}. A generator "
+                    "gives them once: pass a DataLoader or a list"
+                )
             if self.batch % self.accumulate:
                 self._make_step()
             record = self._finished(validation, time.monotonic() - began, already)
@@ -210,7 +230,7 @@ class Trainer:
 
     def _one_batch(self, batch: Any) -> None:
         batch = self._placed(batch)
-        loss, prediction, target = self.compute_loss(batch)
+        loss, prediction, target = self._checked_loss(batch)
         self._last_loss = loss.detach()
         self._look_at(batch)
         (loss if self.accumulate == 1 else loss / self.accumulate).backward()
@@ -284,12 +304,14 @@ class Trainer:
                 metric.reset()
             with _evaluating(self.model), no_grad():
                 for batch in data:
-                    loss, prediction, target = self.compute_loss(self._placed(batch))
+                    loss, prediction, target = self._checked_loss(self._placed(batch))
                     rows = _rows(target, prediction)
                     total = added(total, loss.astype("float64") * rows)
                     samples += rows
                     for metric in self.metrics:
                         metric.update(prediction, target)
+            if total is None:
+                raise ArgumentError("Trainer.evaluate: there are no batches; a generator ends once")
             values = {"loss": float(total) / samples if samples else math.nan}
             return values | {metric.name: metric.compute() for metric in self.metrics}
         finally:
@@ -305,7 +327,12 @@ class Trainer:
         outputs = []
         with _evaluating(self.model), no_grad():
             for batch in batches:
-                x = batch[0] if isinstance(batch, tuple | list) else batch
+                x = batch[0] if isinstance(batch, tuple | list) and batch else batch
+                if not isinstance(x, Tensor) and not is_array(x):
+                    raise DTypeError(
+                        "Trainer.predict: expected an array, or batches of arrays, got a batch "
+                        f"with {type(x).__name__}"
+                    )
                 outputs.append(self.model(self._placed(x)))
         if not outputs:
             raise ArgumentError("Trainer.predict: there are no batches")
@@ -366,13 +393,7 @@ class Trainer:
         state = self.checkpoints.newest(self._device())
         if state is None:
             return
-        expected: dict[str, list[Any]] = {"metrics": self.metrics, "callbacks": self.callbacks}
-        for name, things in expected.items():
-            if len(state[name]) != len(things):
-                raise ValueError(
-                    f"Trainer.fit: the checkpoint has {len(state[name])} {name}, this trainer "
-                    f"{len(things)}: make it as it was"
-                )
+        check_state(state, self._state())
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scheduler is not None:
@@ -401,19 +422,6 @@ class Trainer:
             return f"stopped after step {self.step}. Call fit again to go on with the next epoch"
         path = self.save()
         return f"stopped after step {self.step}, saved in {path}. Go on with fit(..., resume=True)"
-
-
-def _metric(metric: Any) -> Metric:
-    if isinstance(metric, str):
-        if metric not in BY_NAME:
-            raise ArgumentError(
-                f"Trainer: no metric is named {metric!r}; there are {', '.join(BY_NAME)}, and the "
-                "classes of gg.metrics"
-            )
-        return BY_NAME[metric]()
-    if not isinstance(metric, Metric):
-        raise DTypeError(f"Trainer: a metric is a name or a gg.metrics.Metric, got {metric!r}")
-    return metric
 
 
 def _rows(*things: Any) -> int:

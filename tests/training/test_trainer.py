@@ -183,6 +183,9 @@ def test_checkpoints_keep_the_last_ones_and_pass_over_damaged_ones(tmp_path):
     trainer.fit(data("cpu"), epochs=2)
     checkpoints = Checkpoints(tmp_path)
     assert [path.name[5:14] for path in checkpoints.paths()] == ["000000008", "000000010"]
+    odd = make("cpu", checkpoints=tmp_path / "odd", save_steps=3)
+    odd.fit(data("cpu"), epochs=1)
+    assert odd.checkpoints.newest()["counts"][1] == 5  # the end is saved too
     checkpoints.paths()[-1].write_bytes(b"broken")
     with pytest.warns(UserWarning, match="is damaged"):
         assert checkpoints.newest()["counts"][1] == 8
@@ -212,9 +215,8 @@ sys.path.insert(0, {tests!r})
 from test_trainer import data, make, values
 import gpugrad as gg
 trainer = make("cpu", checkpoints=sys.argv[1], save_steps=1)
-trainer.callbacks.append(type("Slow", (), dict(
-    on_fit_begin=lambda s, t: print("on", flush=True), on_epoch_end=lambda *a: None,
-    on_fit_end=lambda *a: None, on_step_end=lambda *a: time.sleep(0.01)))())
+trainer.callbacks.append(type("Slow", (gg.training.Callback,), dict(
+    on_fit_begin=lambda s, t: print("on", flush=True), on_step_end=lambda *a: time.sleep(0.01)))())
 try:
     trainer.fit(data("cpu"), epochs=8, resume=True)
 except KeyboardInterrupt as error:
@@ -295,6 +297,14 @@ def test_what_is_shown_and_written(tmp_path, capsys):
     make("cpu", log=scalars).fit(data("cpu"), epochs=1)
     assert ("loss", 5) in scalars.seen
     assert capsys.readouterr().out == ""
+    table, log = gg.metrics.ConfusionMatrix(), tmp_path / "table.jsonl"
+    make("cpu", progress="lines", log=log, metrics=table).fit(data("cpu"), epochs=1)
+    assert "confusion" not in capsys.readouterr().out
+    assert np.shape(json.loads(log.read_text())["confusion_matrix"]) == (2, 2)
+    make("cpu", log=scalars, metrics=[table]).fit(data("cpu"), epochs=1)
+    one_class = [(np.ones((2, 3), "float32"), np.ones(2, "int64"))]
+    make("cpu", log=tmp_path / "nan.jsonl", metrics="auc").fit(one_class, epochs=1)
+    assert '"auc": null' in (tmp_path / "nan.jsonl").read_text()
     make("cpu", progress="bar").fit(data("cpu"), epochs=1)
     assert "epoch 1/1" in capsys.readouterr().err
 
@@ -312,9 +322,48 @@ def test_predictions(device):
 
 
 @pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: gg.save({"a": 1}, t.checkpoints.paths()[-1]), "is no Trainer's"),
+        (lambda t: setattr(t, "scheduler", gg.optim.StepLR(t.optimizer, 3)), "no scheduler"),
+        (lambda t: t.metrics.append(gg.metrics.R2()), "has 0 metrics"),
+        (lambda t: t.callbacks.append(BestModel()), "has 0 callbacks"),
+        (lambda t: setattr(t.model, "noise", gg.random.Generator(0)), "has 1 generators"),
+    ],
+)
+def test_another_trainings_checkpoint_changes_nothing(change, words, tmp_path):
+    make("cpu", checkpoints=tmp_path).fit(data("cpu"))
+    trainer = make("cpu", checkpoints=tmp_path)
+    change(trainer)
+    before = values(trainer)
+    with pytest.raises(ValueError, match=words):
+        trainer.fit(data("cpu"), epochs=2, resume=True)
+    assert all((a == b).all() for a, b in zip(before, values(trainer), strict=True))
+
+
+def with_loss(loss):
+    model = gg.nn.Linear(3, 2)
+    return gg.Trainer(model, gg.optim.SGD(model.parameters(), 0.1), loss, progress=None)
+
+
+@pytest.mark.parametrize(
     ("call", "words"),
     [
         (lambda: gg.Trainer(3, None, None), "must be a Module"),
+        (lambda: gg.Trainer(gg.nn.Linear(3, 2), gg.optim.SGD, None), "optimizer must be"),
+        (lambda: gg.Trainer(gg.nn.Linear(3, 2), make("cpu").optimizer, None), "no parameter of"),
+        (lambda: with_loss(gg.nn.CrossEntropyLoss), "loss must be"),
+        (lambda: with_loss(gg.nn.CrossEntropyLoss(reduction="none")).fit(data("cpu")), "its mean"),
+        (lambda: with_loss(lambda p, y: 0.0).fit(data("cpu")), "must be a Tensor"),
+        (lambda: make("cpu", scheduler=3), "scheduler must be"),
+        (lambda: make("cpu", callbacks=[3]), "a callback is"),
+        (lambda: make("cpu", checkpoints="x", save_minutes="1"), "save_minutes"),
+        (lambda: make("cpu", accumulate=2.5), "accumulate must be a whole number"),
+        (lambda: make("cpu").fit(data("cpu"), epochs="3"), "epochs must be a whole number"),
+        (lambda: make("cpu").fit(data("cpu"), (np.ones(3), np.ones(3))), "expected batches"),
+        (lambda: make("cpu").fit((b for b in data("cpu")), epochs=2), "no batches in epoch 2"),
+        (lambda: make("cpu").fit(data("cpu"), iter(data("cpu")), epochs=2), "no batches"),
+        (lambda: make("cpu").predict([[1.0]]), "with float"),
         (lambda: make("cpu", metrics=["precision"]), "no metric is named"),
         (lambda: make("cpu", metrics=[3]), "a name or a gg.metrics"),
         (lambda: make("cpu", save_steps=3), "need checkpoints"),
