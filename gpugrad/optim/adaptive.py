@@ -5,13 +5,13 @@ Names, settings and trajectories are PyTorch's. Imports the modules beside it.
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from gpugrad.optim.algorithms import MOMENTS, ascends, decays
-from gpugrad.optim.apply import MASTER, Clock, Numbers
+from gpugrad.optim.apply import Clock, Numbers
 from gpugrad.optim.optimizer import Group, Optimizer
 from gpugrad.optim.rules import adadelta, adagrad, adamax, nadam, radam, rmsprop
-from gpugrad.optim.settings import check_betas, check_flags, check_numbers
+from gpugrad.optim.settings import settings_of
 
 __all__ = ["Adadelta", "Adagrad", "Adamax", "NAdam", "RAdam", "RMSprop"]
 
@@ -38,35 +38,11 @@ class Adagrad(Optimizer):
     names = ("sum",)
 
     def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1e-2,
-        lr_decay: float = 0.0,
-        weight_decay: float = 0.0,
-        initial_accumulator_value: float = 0.0,
-        eps: float = 1e-10,
-        *,
-        maximize: bool = False,
-        master_weights: bool = False,
-    ) -> None:
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "lr_decay": lr_decay,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "initial_accumulator_value": initial_accumulator_value,
-                "maximize": maximize,
-                MASTER: master_weights,
-            },
-        )
-
-    def _check(self, group: Group) -> None:
-        who = self._who()
-        check_flags(who, group, "maximize", MASTER)
-        check_numbers(who, group, "lr", "lr_decay", "eps", "weight_decay")
-        check_numbers(who, group, "initial_accumulator_value")
+        self, params: Iterable[Any], lr: float = 1e-2, lr_decay: float = 0.0,
+        weight_decay: float = 0.0, initial_accumulator_value: float = 0.0, eps: float = 1e-10, *,
+        maximize: bool = False, master_weights: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(params, settings_of(locals()))
 
     def _filled(self, group: Group, name: str) -> float:
         return float(group["initial_accumulator_value"])
@@ -105,36 +81,11 @@ class RMSprop(Optimizer):
     scratch = 2
 
     def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1e-2,
-        alpha: float = 0.99,
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        momentum: float = 0.0,
-        centered: bool = False,
-        *,
-        maximize: bool = False,
-        master_weights: bool = False,
-    ) -> None:
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "momentum": momentum,
-                "alpha": alpha,
-                "eps": eps,
-                "centered": centered,
-                "weight_decay": weight_decay,
-                "maximize": maximize,
-                MASTER: master_weights,
-            },
-        )
-
-    def _check(self, group: Group) -> None:
-        who = self._who()
-        check_flags(who, group, "centered", "maximize", MASTER)
-        check_numbers(who, group, "lr", "alpha", "eps", "weight_decay", "momentum")
+        self, params: Iterable[Any], lr: float = 1e-2, alpha: float = 0.99, eps: float = 1e-8,
+        weight_decay: float = 0.0, momentum: float = 0.0, centered: bool = False, *,
+        maximize: bool = False, master_weights: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(params, settings_of(locals()))
 
     def _names(self, group: Group) -> tuple[str, ...]:
         return _RMSPROP[bool(group["momentum"]), group["centered"]]
@@ -164,35 +115,13 @@ class Adadelta(Optimizer):
     rule = staticmethod(adadelta)
     scratch = 3
     names = ("square_avg", "acc_delta")
+    ranges: ClassVar = {"rho": (0.0, math.nextafter(1.0, 2.0))}
 
     def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1.0,
-        rho: float = 0.9,
-        eps: float = 1e-6,
-        weight_decay: float = 0.0,
-        *,
-        maximize: bool = False,
-        master_weights: bool = False,
-    ) -> None:
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "rho": rho,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "maximize": maximize,
-                MASTER: master_weights,
-            },
-        )
-
-    def _check(self, group: Group) -> None:
-        who = self._who()
-        check_flags(who, group, "maximize", MASTER)
-        check_numbers(who, group, "lr", "eps", "weight_decay")
-        check_numbers(who, group, "rho", high=math.nextafter(1.0, 2.0))
+        self, params: Iterable[Any], lr: float = 1.0, rho: float = 0.9, eps: float = 1e-6,
+        weight_decay: float = 0.0, *, maximize: bool = False, master_weights: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(params, settings_of(locals()))
 
     def _values(self, group: Group, t: int) -> Numbers:
         rho, decay = group["rho"], group["weight_decay"] or None
@@ -220,33 +149,11 @@ class Adamax(Optimizer):
     names = ("exp_avg", "exp_inf")
 
     def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 2e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        *,
-        maximize: bool = False,
+        self, params: Iterable[Any], lr: float = 2e-3, betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8, weight_decay: float = 0.0, *, maximize: bool = False,
         master_weights: bool = False,
-    ) -> None:
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "betas": betas,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "maximize": maximize,
-                MASTER: master_weights,
-            },
-        )
-
-    def _check(self, group: Group) -> None:
-        who = self._who()
-        check_flags(who, group, "maximize", MASTER)
-        check_numbers(who, group, "lr", "eps", "weight_decay")
-        check_betas(who, group)
+    ) -> None:  # fmt: skip
+        super().__init__(params, settings_of(locals()))
 
     def _values(self, group: Group, t: int) -> Numbers:
         beta1, beta2 = group["betas"]
@@ -279,37 +186,12 @@ class NAdam(Optimizer):
     counted = ("step", "mu_product")
 
     def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 2e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        momentum_decay: float = 4e-3,
-        decoupled_weight_decay: bool = False,
-        *,
-        maximize: bool = False,
+        self, params: Iterable[Any], lr: float = 2e-3, betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8, weight_decay: float = 0.0, momentum_decay: float = 4e-3,
+        decoupled_weight_decay: bool = False, *, maximize: bool = False,
         master_weights: bool = False,
-    ) -> None:
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "betas": betas,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "momentum_decay": momentum_decay,
-                "decoupled_weight_decay": decoupled_weight_decay,
-                "maximize": maximize,
-                MASTER: master_weights,
-            },
-        )
-
-    def _check(self, group: Group) -> None:
-        who = self._who()
-        check_flags(who, group, "decoupled_weight_decay", "maximize", MASTER)
-        check_numbers(who, group, "lr", "eps", "weight_decay", "momentum_decay")
-        check_betas(who, group)
+    ) -> None:  # fmt: skip
+        super().__init__(params, settings_of(locals()))
 
     def _start(self, group: Group) -> Clock:
         return 0, 1.0
@@ -351,35 +233,11 @@ class RAdam(Optimizer):
     names = MOMENTS
 
     def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        decoupled_weight_decay: bool = False,
-        *,
-        maximize: bool = False,
-        master_weights: bool = False,
-    ) -> None:
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "betas": betas,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "decoupled_weight_decay": decoupled_weight_decay,
-                "maximize": maximize,
-                MASTER: master_weights,
-            },
-        )
-
-    def _check(self, group: Group) -> None:
-        who = self._who()
-        check_flags(who, group, "decoupled_weight_decay", "maximize", MASTER)
-        check_numbers(who, group, "lr", "eps", "weight_decay")
-        check_betas(who, group)
+        self, params: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8, weight_decay: float = 0.0, decoupled_weight_decay: bool = False, *,
+        maximize: bool = False, master_weights: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(params, settings_of(locals()))
 
     def _values(self, group: Group, t: int) -> Numbers:
         beta1, beta2 = group["betas"]

@@ -7,12 +7,12 @@ arrays on the device and refill them before each replay.
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
-from gpugrad.optim.apply import MASTER, Numbers
+from gpugrad.optim.apply import Numbers
 from gpugrad.optim.optimizer import Group, Optimizer
 from gpugrad.optim.rules import adam, sgd
-from gpugrad.optim.settings import check_betas, check_flags, check_numbers
+from gpugrad.optim.settings import settings_of
 
 __all__ = ["SGD", "Adam", "AdamW"]
 
@@ -48,36 +48,17 @@ class SGD(Optimizer):
     """
 
     rule = staticmethod(sgd)
+    ranges: ClassVar = {"dampening": (-math.inf, math.inf)}
 
     def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1e-3,
-        momentum: float = 0.0,
-        dampening: float = 0.0,
-        weight_decay: float = 0.0,
-        nesterov: bool = False,
-        *,
-        maximize: bool = False,
-        master_weights: bool = False,
-    ) -> None:
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "momentum": momentum,
-                "dampening": dampening,
-                "weight_decay": weight_decay,
-                "nesterov": nesterov,
-                "maximize": maximize,
-                MASTER: master_weights,
-            },
-        )
+        self, params: Iterable[Any], lr: float = 1e-3, momentum: float = 0.0,
+        dampening: float = 0.0, weight_decay: float = 0.0, nesterov: bool = False, *,
+        maximize: bool = False, master_weights: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(params, settings_of(locals()))
 
     def _check(self, group: Group) -> None:
-        check_flags("SGD", group, "nesterov", "maximize", MASTER)
-        check_numbers("SGD", group, "lr", "momentum", "weight_decay")
-        check_numbers("SGD", group, "dampening", low=-math.inf)
+        super()._check(group)
         if group["nesterov"] and not (group["momentum"] and group["dampening"] == 0):
             raise ValueError(
                 "SGD: nesterov needs a momentum above 0 and no dampening, got "
@@ -133,37 +114,11 @@ class Adam(Optimizer):
     scratch = 2
 
     def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        amsgrad: bool = False,
-        *,
-        maximize: bool = False,
-        decoupled_weight_decay: bool = False,
-        master_weights: bool = False,
-    ) -> None:
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "betas": betas,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "amsgrad": amsgrad,
-                "maximize": maximize,
-                "decoupled_weight_decay": decoupled_weight_decay,
-                MASTER: master_weights,
-            },
-        )
-
-    def _check(self, group: Group) -> None:
-        who = self._who()
-        check_flags(who, group, "amsgrad", "maximize", "decoupled_weight_decay", MASTER)
-        check_numbers(who, group, "lr", "eps", "weight_decay")
-        check_betas(who, group)
+        self, params: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8, weight_decay: float = 0.0, amsgrad: bool = False, *,
+        maximize: bool = False, decoupled_weight_decay: bool = False, master_weights: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(params, settings_of(locals()))
 
     def _names(self, group: Group) -> tuple[str, ...]:
         return _LARGEST if group["amsgrad"] else MOMENTS
@@ -188,17 +143,10 @@ class AdamW(Adam):
     """
 
     def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 1e-2,
-        amsgrad: bool = False,
-        *,
-        maximize: bool = False,
-        master_weights: bool = False,
-    ) -> None:
+        self, params: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8, weight_decay: float = 1e-2, amsgrad: bool = False, *,
+        maximize: bool = False, master_weights: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__(
             params, lr, betas, eps, weight_decay, amsgrad,
             maximize=maximize, decoupled_weight_decay=True, master_weights=master_weights,

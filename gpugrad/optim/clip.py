@@ -14,7 +14,7 @@ from gpugrad.engine import versions
 from gpugrad.errors import DTypeError, GradientError
 from gpugrad.optim.apply import separate
 from gpugrad.optim.recorded import recorded
-from gpugrad.optim.settings import check_flags, number
+from gpugrad.optim.settings import flag, number
 from gpugrad.tensor import Tensor, get_default_dtype
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_", "get_total_norm"]
@@ -94,7 +94,7 @@ def get_total_norm(
     """
     who = "get_total_norm"
     order = _checked(who, norm_type)
-    check_flags(who, {"error_if_nonfinite": error_if_nonfinite}, "error_if_nonfinite")
+    flag(f"{who}: error_if_nonfinite", error_if_nonfinite)
     arrays = [t.data for t in _tensors(who, tensors)]
     check_same_device(who, tuple(arrays))
     filled = [array for array in arrays if array.size]
@@ -137,7 +137,7 @@ def clip_grad_norm_(
     who = "clip_grad_norm_"
     max_norm = number(f"{who}: max_norm", max_norm, 0.0)
     order = _checked(who, norm_type)
-    check_flags(who, {"error_if_nonfinite": error_if_nonfinite}, "error_if_nonfinite")
+    flag(f"{who}: error_if_nonfinite", error_if_nonfinite)
     gradients = _gradients(who, parameters)
     if not gradients:
         return Tensor(np.zeros((), get_default_dtype()))

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from gpugrad.optim.algorithms import ascends
-from gpugrad.optim.apply import MASTER, Clock, Numbers
+from gpugrad.optim.apply import Clock, Numbers
 from gpugrad.optim.optimizer import Group, Optimizer
 from gpugrad.optim.rules import asgd, lion, rprop
-from gpugrad.optim.settings import check_betas, check_flags, check_numbers, check_pair, number
+from gpugrad.optim.settings import settings_of
 
 __all__ = ["ASGD", "Lion", "Rprop"]
 
@@ -40,31 +40,10 @@ class Lion(Optimizer):
     names = ("exp_avg",)
 
     def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1e-4,
-        betas: tuple[float, float] = (0.9, 0.99),
-        weight_decay: float = 0.0,
-        *,
-        maximize: bool = False,
-        master_weights: bool = False,
-    ) -> None:
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "betas": betas,
-                "weight_decay": weight_decay,
-                "maximize": maximize,
-                MASTER: master_weights,
-            },
-        )
-
-    def _check(self, group: Group) -> None:
-        who = self._who()
-        check_flags(who, group, "maximize", MASTER)
-        check_numbers(who, group, "lr", "weight_decay")
-        check_betas(who, group)
+        self, params: Iterable[Any], lr: float = 1e-4, betas: tuple[float, float] = (0.9, 0.99),
+        weight_decay: float = 0.0, *, maximize: bool = False, master_weights: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(params, settings_of(locals()))
 
     def _values(self, group: Group, t: int) -> Numbers:
         lr, decay, (beta1, beta2) = group["lr"], group["weight_decay"], group["betas"]
@@ -94,33 +73,15 @@ class Rprop(Optimizer):
     names = ("prev", "step_size")
 
     def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1e-2,
-        etas: tuple[float, float] = (0.5, 1.2),
-        step_sizes: tuple[float, float] = (1e-6, 50.0),
-        *,
-        maximize: bool = False,
+        self, params: Iterable[Any], lr: float = 1e-2, etas: tuple[float, float] = (0.5, 1.2),
+        step_sizes: tuple[float, float] = (1e-6, 50.0), *, maximize: bool = False,
         master_weights: bool = False,
-    ) -> None:
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "etas": etas,
-                "step_sizes": step_sizes,
-                "maximize": maximize,
-                MASTER: master_weights,
-            },
-        )
+    ) -> None:  # fmt: skip
+        super().__init__(params, settings_of(locals()))
 
     def _check(self, group: Group) -> None:
+        super()._check(group)
         who = self._who()
-        check_flags(who, group, "maximize", MASTER)
-        check_numbers(who, group, "lr")
-        for key in ("etas", "step_sizes"):
-            pair = check_pair(who, group, key)
-            group[key] = tuple(number(f"{who}: {key}[{i}]", x, 0.0) for i, x in enumerate(pair))
         fall, rise = group["etas"]
         if not 0 < fall < 1 < rise:
             raise ValueError(
@@ -166,34 +127,11 @@ class ASGD(Optimizer):
     names = ("ax",)
 
     def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1e-2,
-        lambd: float = 1e-4,
-        alpha: float = 0.75,
-        t0: float = 1e6,
-        weight_decay: float = 0.0,
-        *,
-        maximize: bool = False,
+        self, params: Iterable[Any], lr: float = 1e-2, lambd: float = 1e-4, alpha: float = 0.75,
+        t0: float = 1e6, weight_decay: float = 0.0, *, maximize: bool = False,
         master_weights: bool = False,
-    ) -> None:
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "lambd": lambd,
-                "alpha": alpha,
-                "t0": t0,
-                "weight_decay": weight_decay,
-                "maximize": maximize,
-                MASTER: master_weights,
-            },
-        )
-
-    def _check(self, group: Group) -> None:
-        who = self._who()
-        check_flags(who, group, "maximize", MASTER)
-        check_numbers(who, group, "lr", "lambd", "alpha", "t0", "weight_decay")
+    ) -> None:  # fmt: skip
+        super().__init__(params, settings_of(locals()))
 
     def _start(self, group: Group) -> Clock:
         return 0, float(group["lr"]), 1.0

@@ -19,7 +19,7 @@ from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.optim.loading import loaded_groups, parts
 from gpugrad.optim.optimizer import Group, Optimizer
 from gpugrad.optim.parameters import named
-from gpugrad.optim.settings import check_numbers, choice, count, number
+from gpugrad.optim.settings import choice, count, number, settings_of
 from gpugrad.optim.wolfe import Point, strong_wolfe
 from gpugrad.tensor import Tensor
 
@@ -82,31 +82,14 @@ class LBFGS(Optimizer):
     """
 
     def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1.0,
-        max_iter: int = 20,
-        max_eval: int | None = None,
-        tolerance_grad: float = 1e-7,
-        tolerance_change: float = 1e-9,
-        history_size: int = 100,
-        line_search_fn: str | None = None,
-    ) -> None:
+        self, params: Iterable[Any], lr: float = 1.0, max_iter: int = 20,
+        max_eval: int | None = None, tolerance_grad: float = 1e-7, tolerance_change: float = 1e-9,
+        history_size: int = 100, line_search_fn: str | None = None,
+    ) -> None:  # fmt: skip
         if max_eval is None:
             max_eval = count("LBFGS: max_iter", max_iter) * 5 // 4
         self._memory = _Memory()
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "max_iter": max_iter,
-                "max_eval": max_eval,
-                "tolerance_grad": tolerance_grad,
-                "tolerance_change": tolerance_change,
-                "history_size": history_size,
-                "line_search_fn": line_search_fn,
-            },
-        )
+        super().__init__(params, settings_of(locals()))
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """Add the one group of parameters; ValueError for a second."""
@@ -121,9 +104,8 @@ class LBFGS(Optimizer):
             raise DTypeError(f"LBFGS: {named(index, p)} is complex; expected real parameters")
 
     def _check(self, group: Group) -> None:
-        check_numbers("LBFGS", group, "lr", "tolerance_grad", "tolerance_change")
-        for key in ("max_iter", "max_eval", "history_size"):
-            count(f"LBFGS: {key}", group[key])
+        super()._check(group)
+        count("LBFGS: max_eval", group["max_eval"])
         if group["line_search_fn"] is not None:
             choice("LBFGS: line_search_fn", group["line_search_fn"], "strong_wolfe")
 

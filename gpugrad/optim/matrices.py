@@ -6,15 +6,15 @@ functions of its array module, and nothing in it waits. Imports the modules besi
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.optim.algorithms import MOMENTS, ascends
-from gpugrad.optim.apply import MASTER, Numbers
+from gpugrad.optim.apply import Numbers
 from gpugrad.optim.optimizer import Group, Optimizer
 from gpugrad.optim.parameters import named
 from gpugrad.optim.rules import descent, moments
-from gpugrad.optim.settings import check_betas, check_flags, check_numbers, choice, count, number
+from gpugrad.optim.settings import choice, settings_of
 
 __all__ = ["LAMB", "Muon"]
 
@@ -84,37 +84,15 @@ class LAMB(Optimizer):
     elementwise = False
 
     def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-6,
-        weight_decay: float = 0.01,
-        *,
-        maximize: bool = False,
+        self, params: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-6, weight_decay: float = 0.01, *, maximize: bool = False,
         master_weights: bool = False,
-    ) -> None:
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "betas": betas,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "maximize": maximize,
-                MASTER: master_weights,
-            },
-        )
+    ) -> None:  # fmt: skip
+        super().__init__(params, settings_of(locals()))
 
     def _check_parameter(self, index: int, p: Any) -> None:
         super()._check_parameter(index, p)
         _check_real(self._who(), index, p)
-
-    def _check(self, group: Group) -> None:
-        who = self._who()
-        check_flags(who, group, "maximize", MASTER)
-        check_numbers(who, group, "lr", "eps", "weight_decay")
-        check_betas(who, group)
 
     def _values(self, group: Group, t: int) -> Numbers:
         beta1, beta2 = group["betas"]
@@ -203,37 +181,16 @@ class Muon(Optimizer):
     rule = staticmethod(muon)
     names = ("momentum_buffer",)
     elementwise = False
+    ranges: ClassVar = {"ns_coefficients": (-math.inf, math.inf)}
 
     def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1e-3,
-        weight_decay: float = 0.1,
-        momentum: float = 0.95,
-        nesterov: bool = True,
-        ns_coefficients: tuple[float, float, float] = (3.4445, -4.7750, 2.0315),
-        eps: float = 1e-7,
-        ns_steps: int = 5,
-        adjust_lr_fn: str | None = None,
-        *,
-        maximize: bool = False,
+        self, params: Iterable[Any], lr: float = 1e-3, weight_decay: float = 0.1,
+        momentum: float = 0.95, nesterov: bool = True,
+        ns_coefficients: tuple[float, float, float] = (3.4445, -4.7750, 2.0315), eps: float = 1e-7,
+        ns_steps: int = 5, adjust_lr_fn: str | None = None, *, maximize: bool = False,
         master_weights: bool = False,
-    ) -> None:
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "weight_decay": weight_decay,
-                "momentum": momentum,
-                "nesterov": nesterov,
-                "ns_coefficients": ns_coefficients,
-                "eps": eps,
-                "ns_steps": ns_steps,
-                "adjust_lr_fn": adjust_lr_fn,
-                "maximize": maximize,
-                MASTER: master_weights,
-            },
-        )
+    ) -> None:  # fmt: skip
+        super().__init__(params, settings_of(locals()))
 
     def _check_parameter(self, index: int, p: Any) -> None:
         super()._check_parameter(index, p)
@@ -244,16 +201,9 @@ class Muon(Optimizer):
             )
 
     def _check(self, group: Group) -> None:
+        super()._check(group)
         who = self._who()
-        check_flags(who, group, "nesterov", "maximize", MASTER)
-        check_numbers(who, group, "lr", "weight_decay", "momentum", "eps")
-        coefficients = group["ns_coefficients"]
-        if not isinstance(coefficients, tuple | list) or len(coefficients) != 3:
-            raise DTypeError(f"{who}: ns_coefficients must be three numbers, got {coefficients!r}")
-        group["ns_coefficients"] = tuple(
-            number(f"{who}: ns_coefficients[{i}]", x) for i, x in enumerate(coefficients)
-        )
-        if count(f"{who}: ns_steps", group["ns_steps"]) >= 100:
+        if group["ns_steps"] >= 100:
             raise ValueError(f"{who}: ns_steps must be below 100, got {group['ns_steps']}")
         if group["adjust_lr_fn"] is not None:
             name = f"{who}: adjust_lr_fn"

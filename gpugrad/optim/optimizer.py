@@ -4,6 +4,7 @@ A subclass has a rule (see `rules`), and ``_values``, which computes the rule's 
 group's settings at a step; everything else is here and in `apply`.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, ClassVar
@@ -32,6 +33,7 @@ from gpugrad.optim.apply import (
 )
 from gpugrad.optim.loading import loaded_groups, loaded_states
 from gpugrad.optim.parameters import check_parameter, groups_of, named
+from gpugrad.optim.settings import setting
 from gpugrad.optim.together import Layout, Together, is_due, zeros_like
 from gpugrad.optim.unneeded import OF_OPTIMIZERS, explain
 from gpugrad.tensor import Tensor
@@ -62,6 +64,9 @@ class Optimizer:
     names: ClassVar[tuple[str, ...]] = ()  # of the state arrays
     elementwise: ClassVar[bool] = True  # otherwise the rule needs the whole of a parameter
     counted: ClassVar[tuple[str, ...]] = ("step",)
+    # Where a setting lies that is not from 0 on, and below which number.
+    ranges: ClassVar[dict[str, tuple[float, float]]] = {"betas": (0.0, 1.0)}
+    _kinds: ClassVar[dict[str, Any]] = {}  # of the settings, as __init__ declares them
 
     def __init__(self, params: Iterable[Any], defaults: Group) -> None:
         self.defaults = defaults
@@ -76,6 +81,7 @@ class Optimizer:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        cls._kinds = cls._kinds | cls.__init__.__annotations__
         explain(cls, OF_OPTIMIZERS)
 
     @classmethod
@@ -109,8 +115,14 @@ class Optimizer:
         return (t,), self._values(group, t)
 
     def _check(self, group: Group) -> None:
-        """Raise where the group's settings are invalid; convert numbers to floats."""
-        raise NotImplementedError
+        """Raise where the group's settings are invalid; convert numbers to floats.
+
+        ``__init__`` declares flags, counts, numbers and tuples of numbers; see ``ranges``.
+        """
+        for name, kind in self._kinds.items():
+            if name in group and name != "params":
+                low, high = self.ranges.get(name, (0.0, math.inf))
+                group[name] = setting(f"{self._who()}: {name}", group[name], kind, low, high)
 
     # Parameters.
 

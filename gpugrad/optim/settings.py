@@ -5,18 +5,15 @@ Each takes the name under which an error names the setting, and returns it in it
 
 import math
 import numbers
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args, get_origin
 
 from gpugrad.engine.messages import is_whole
 from gpugrad.errors import DTypeError
 
 __all__ = [
-    "check_betas", "check_flags", "check_numbers", "check_pair", "choice", "count", "number",
-    "of_group", "per_group",
+    "choice", "count", "flag", "number", "of_group", "per_group", "setting", "settings_of",
 ]  # fmt: skip
-
-Group = dict[str, Any]
 
 
 def number(who: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
@@ -40,6 +37,13 @@ def count(who: str, value: Any, least: int = 1) -> int:
     if not least <= value < 2**63:
         raise ValueError(f"{who} must be at least {least} and below 2**63, got {value}")
     return int(value)
+
+
+def flag(who: str, value: Any) -> bool:
+    """True or False; DTypeError for anything else."""
+    if not isinstance(value, bool):
+        raise DTypeError(f"{who} must be True or False, got {value!r}")
+    return value
 
 
 def choice(who: str, value: Any, *choices: str) -> str:
@@ -70,32 +74,30 @@ def of_group(who: str, value: float | Sequence[float], group: int) -> float:
     return value[group]
 
 
-def check_numbers(
-    who: str, group: Group, *keys: str, low: float = 0.0, high: float = math.inf
-) -> None:
-    """Make floats of the settings ``keys`` of a group, which lie in [low, high)."""
-    for key in keys:
-        group[key] = number(f"{who}: {key}", group[key], low, high)
+def several(who: str, value: Any, length: int, low: float, high: float) -> tuple[float, ...]:
+    """Some numbers in [low, high) as a tuple."""
+    if not isinstance(value, tuple | list) or len(value) != length:
+        raise DTypeError(f"{who} must be {('two', 'three')[length - 2]} numbers, got {value!r}")
+    return tuple(number(f"{who}[{i}]", x, low, high) for i, x in enumerate(value))
 
 
-def check_flags(who: str, group: Group, *keys: str) -> None:
-    """Raise where one of the settings ``keys`` of a group is neither True nor False."""
-    for key in keys:
-        if not isinstance(group[key], bool):
-            raise DTypeError(f"{who}: {key} must be True or False, got {group[key]!r}")
+def setting(who: str, value: Any, kind: Any, low: float, high: float) -> Any:
+    """A value in the plain form of the type that a setting is declared with.
+
+    Numbers are in [low, high), counts from 1; other types are for the optimizer to check.
+    """
+    if kind is bool:
+        return flag(who, value)
+    if kind is int:
+        return count(who, value)
+    if kind is float:
+        return number(who, value, low, high)
+    if get_origin(kind) is tuple:
+        return several(who, value, len(get_args(kind)), low, high)
+    return value
 
 
-def check_pair(who: str, group: Group, key: str) -> tuple[Any, Any]:
-    """The two values of a setting that is a pair."""
-    pair = group[key]
-    if not isinstance(pair, tuple | list) or len(pair) != 2:
-        raise DTypeError(f"{who}: {key} must be two numbers, got {pair!r}")
-    return pair[0], pair[1]
-
-
-def check_betas(who: str, group: Group) -> None:
-    """Make a tuple of floats of a group's ``betas``, which lie in [0, 1)."""
-    pair = check_pair(who, group, "betas")
-    group["betas"] = tuple(
-        number(f"{who}: betas[{i}]", beta, 0.0, 1.0) for i, beta in enumerate(pair)
-    )
+def settings_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """An optimizer's settings among ``locals()`` of its ``__init__``."""
+    others = ("self", "params", "__class__")
+    return {name: value for name, value in arguments.items() if name not in others}

@@ -122,13 +122,9 @@ class AveragedModel(Module):
     """
 
     def __init__(
-        self,
-        model: Module,
-        device: Any = None,
-        avg_fn: Average | None = None,
-        multi_avg_fn: MultiAverage | None = None,
-        use_buffers: bool = False,
-    ) -> None:
+        self, model: Module, device: Any = None, avg_fn: Average | None = None,
+        multi_avg_fn: MultiAverage | None = None, use_buffers: bool = False,
+    ) -> None:  # fmt: skip
         if not isinstance(model, Module):
             raise DTypeError(f"AveragedModel: expected a Module, got {type(model).__name__}")
         if avg_fn is not None and multi_avg_fn is not None:

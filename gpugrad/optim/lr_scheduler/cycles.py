@@ -9,7 +9,7 @@ from typing import Any
 
 from gpugrad.optim.lr_scheduler.base import LRScheduler, check_optimizer
 from gpugrad.optim.optimizer import Optimizer
-from gpugrad.optim.settings import check_flags, choice, count, number, of_group, per_group
+from gpugrad.optim.settings import choice, count, flag, number, of_group, per_group
 
 __all__ = [
     "SWALR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "CyclicLR", "OneCycleLR",
@@ -91,18 +91,13 @@ class _Cycle(LRScheduler):
     """
 
     def __init__(
-        self,
-        optimizer: Optimizer,
-        max_lr: PerGroup,
-        cycle_momentum: bool,
-        base_momentum: PerGroup,
+        self, optimizer: Optimizer, max_lr: PerGroup, cycle_momentum: bool, base_momentum: PerGroup,
         max_momentum: PerGroup,
-    ) -> None:
+    ) -> None:  # fmt: skip
         who = type(self).__name__
         groups = len(optimizer.param_groups)
         self.max_lr = per_group(f"{who}: max_lr", max_lr, groups)
-        check_flags(who, {"cycle_momentum": cycle_momentum}, "cycle_momentum")
-        self.cycle_momentum = cycle_momentum
+        self.cycle_momentum = flag(f"{who}: cycle_momentum", cycle_momentum)
         self.base_momentum = per_group(f"{who}: base_momentum", base_momentum, groups, 1.0)
         self.max_momentum = per_group(f"{who}: max_momentum", max_momentum, groups, 1.0)
         if cycle_momentum and not {"momentum", "betas"} & set(optimizer.defaults):
@@ -154,20 +149,11 @@ class CyclicLR(_Cycle):
     """
 
     def __init__(
-        self,
-        optimizer: Optimizer,
-        base_lr: PerGroup,
-        max_lr: PerGroup,
-        step_size_up: int = 2000,
-        step_size_down: int | None = None,
-        mode: str = "triangular",
-        gamma: float = 1.0,
-        scale_fn: Callable[[float], float] | None = None,
-        scale_mode: str = "cycle",
-        cycle_momentum: bool = True,
-        base_momentum: PerGroup = 0.8,
-        max_momentum: PerGroup = 0.9,
-    ) -> None:
+        self, optimizer: Optimizer, base_lr: PerGroup, max_lr: PerGroup, step_size_up: int = 2000,
+        step_size_down: int | None = None, mode: str = "triangular", gamma: float = 1.0,
+        scale_fn: Callable[[float], float] | None = None, scale_mode: str = "cycle",
+        cycle_momentum: bool = True, base_momentum: PerGroup = 0.8, max_momentum: PerGroup = 0.9,
+    ) -> None:  # fmt: skip
         who = "CyclicLR"
         check_optimizer(who, optimizer)
         self.base_lr = per_group(f"{who}: base_lr", base_lr, len(optimizer.param_groups))
@@ -229,21 +215,12 @@ class OneCycleLR(_Cycle):
     """
 
     def __init__(
-        self,
-        optimizer: Optimizer,
-        max_lr: PerGroup,
-        total_steps: int | None = None,
-        epochs: int | None = None,
-        steps_per_epoch: int | None = None,
-        pct_start: float = 0.3,
-        anneal_strategy: str = "cos",
-        cycle_momentum: bool = True,
-        base_momentum: PerGroup = 0.85,
-        max_momentum: PerGroup = 0.95,
-        div_factor: float = 25.0,
-        final_div_factor: float = 1e4,
+        self, optimizer: Optimizer, max_lr: PerGroup, total_steps: int | None = None,
+        epochs: int | None = None, steps_per_epoch: int | None = None, pct_start: float = 0.3,
+        anneal_strategy: str = "cos", cycle_momentum: bool = True, base_momentum: PerGroup = 0.85,
+        max_momentum: PerGroup = 0.95, div_factor: float = 25.0, final_div_factor: float = 1e4,
         three_phase: bool = False,
-    ) -> None:
+    ) -> None:  # fmt: skip
         who = "OneCycleLR"
         check_optimizer(who, optimizer)
         if total_steps is None:
@@ -258,8 +235,7 @@ class OneCycleLR(_Cycle):
         least = math.nextafter(0.0, 1.0)
         self.div_factor = number(f"{who}: div_factor", div_factor, least)
         self.final_div_factor = number(f"{who}: final_div_factor", final_div_factor, least)
-        check_flags(who, {"three_phase": three_phase}, "three_phase")
-        self.three_phase = three_phase
+        self.three_phase = flag(f"{who}: three_phase", three_phase)
         super().__init__(optimizer, max_lr, cycle_momentum, base_momentum, max_momentum)
 
     def _first(self, index: int, group: dict[str, Any]) -> float:
