@@ -66,7 +66,7 @@ globals().update(PUBLIC)
 _LAZY: dict[str, str] = {
     name: f"gpugrad.{module or name}"
     for module, names in {
-        "": "autodiff data inspect io metrics nn optim random sklearn training",
+        "": "autodiff data inspect io metrics nn optim plot random sklearn training",
         "autodiff": "checkpoint custom_op grad gradcheck gradgradcheck gradients hessian hvp "
         "jacobian jvp linearize saved value_and_grad vjp",
         "functions": "fft linalg special",
