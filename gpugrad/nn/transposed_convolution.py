@@ -91,7 +91,7 @@ def _spread(
     stride = per_axis(who, "stride", stride, axes)
     dilation = per_axis(who, "dilation", dilation, axes)
     extra = per_axis(who, "output_padding", output_padding, axes, 0)
-    pads = tuple([(n, n) for n in per_axis(who, "padding", padding, axes, 0)])
+    pads = [(n, n) for n in per_axis(who, "padding", padding, axes, 0)]
     inputs, outputs, *kernel = weight.shape
     if inputs % groups:
         raise ShapeError(
@@ -109,18 +109,21 @@ def _spread(
             f"{who}: output_padding must be less than the stride or the dilation, got {extra} "
             f"with the stride {stride} and the dilation {dilation}"
         )
-    windows = Windows(tuple(kernel), stride, pads, dilation)
+    windows = Windows(tuple(kernel), stride, tuple(pads), dilation)
     size = _size_of(who, windows, x.shape, extra)
-    # Beyond the stride there is room for another window: no element of x reaches that far.
-    beyond = tuple([max(n - s + 1, 0) for n, s in zip(extra, stride)])
-    keywords = {"stride": stride, "padding": pads, "dilation": dilation, "groups": groups}
-    if not any(beyond):
-        y: Tensor = _transposed(x, weight, bias, size=size, **keywords)
+    keywords = {"stride": stride, "dilation": dilation, "groups": groups}
+    # Beyond the stride there is room for another window, which is none: less is padding after the
+    # elements, and past the padding no element of x reaches.
+    beyond = [max(n - s + 1, 0) for n, s in zip(extra, stride)]
+    pads = [(before, after - n) for n, (before, after) in zip(beyond, pads)]
+    if min(after for _, after in pads) >= 0:
+        y: Tensor = _transposed(x, weight, bias, size=size, padding=tuple(pads), **keywords)
     else:
-        y = _transposed(
-            x, weight, None, size=tuple([n - m for n, m in zip(size, beyond)]), **keywords
-        )
-        y = OPS["pad_zeros"](y, ((0, 0), (0, 0), *((0, n) for n in beyond)))
+        whole = tuple([n + before + min(after, 0) for n, (before, after) in zip(size, pads)])
+        kept = tuple([(0, max(after, 0)) for _, after in pads])
+        y = _transposed(x, weight, None, size=whole, padding=kept, **keywords)
+        y = OPS["pad_zeros"](y, ((0, 0), (0, 0), *((0, max(-after, 0)) for _, after in pads)))
+        y = y[(slice(None), slice(None), *(slice(before, None) for before, _ in pads))]
         y = y if bias is None else y + bias.reshape((-1, *(1,) * axes))
     return y.reshape(y.shape[1:]) if single else y
 

@@ -44,6 +44,33 @@ def test_values_and_derivatives_are_pytorch_s(case, device):
             np.testing.assert_allclose(host(one), other, rtol=1e-10, atol=1e-10)
 
 
+def spread(x, weight, stride, padding, output_padding, dilation):
+    """A transposed convolution of one axis by its definition."""
+    (samples, _, n), (_, outputs, kernel) = x.shape, weight.shape
+    size = (n - 1) * stride + dilation * (kernel - 1) + 1
+    y = np.zeros((samples, outputs, size + output_padding))
+    for i in range(n):
+        for j in range(kernel):
+            y[:, :, i * stride + j * dilation] += x[:, :, i] @ weight[:, :, j]
+    return y[:, :, padding : y.shape[2] - padding]
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("dilation", [1, 2, 3, 4])
+def test_an_output_padding_reaches_as_far_as_the_elements(stride, dilation, device):
+    rng = np.random.default_rng(dilation)
+    for kernel, padding, n in ((1, 1, 1), (1, 2, 2), (2, 0, 3), (3, 1, 2), (3, 2, 4)):
+        for more in range(max(stride, dilation)):
+            x, weight = rng.standard_normal((2, 2, n)), rng.standard_normal((2, 3, kernel))
+            expected = spread(x, weight, stride, padding, more, dilation)
+            if expected.shape[2]:
+                y = F.conv_transpose1d(
+                    gg.tensor(x, device=device), gg.tensor(weight, device=device), stride=stride,
+                    padding=padding, output_padding=more, dilation=dilation,
+                )  # fmt: skip
+                np.testing.assert_allclose(host(y), expected, rtol=1e-12, atol=1e-12)
+
+
 # ---------------------------------------------------------------- shapes drawn at random
 
 
