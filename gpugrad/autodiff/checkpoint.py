@@ -15,14 +15,15 @@ from gpugrad.autodiff.transformed import transformed
 from gpugrad.backend.device import default_device, device, to_numpy
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.backward import run_backward
-from gpugrad.engine.forward import push
-from gpugrad.engine.modes import enable_grad, is_debugging, recording, running_again
+from gpugrad.engine.hooks import silenced
+from gpugrad.engine.modes import enable_grad, in_rules, is_debugging, recording, running_again
 from gpugrad.engine.node import Leaf, Node, next_serial
-from gpugrad.engine.op import TABLE, Op
+from gpugrad.engine.op import Op
 from gpugrad.engine.outputs import OutputsNode, pick
+from gpugrad.engine.support import asks_within
 from gpugrad.errors import GradientError
 from gpugrad.random.generator import draws, replayed
-from gpugrad.tensor import GRAPH_MODE, TENSORS, Tensor
+from gpugrad.tensor import Tensor
 from gpugrad.tensor.views import changes_of_older
 
 __all__ = ["checkpoint"]
@@ -96,7 +97,6 @@ class _Call:
         self.states: Any = {}
         self.outputs: list[tuple[Any, Any]] = []
         self.seen: list[np.ndarray] = []  # in debug_mode the values of the outputs
-        self.xp: Any = None
 
     def run(self, inputs: Sequence[Tensor], start: int) -> "_Result":
         """Run f on new tensors in the place of those in a graph."""
@@ -106,9 +106,9 @@ class _Call:
         with enable_grad():
             result, structure = tree.flatten(self.f(*args, **kwargs))
         recorded = [leaf for leaf in result if is_recorded(leaf)]
-        stop = dict.fromkeys(value._node for value in inputs)
-        inside, older = inside_since([leaf._node for leaf in recorded], start, stop)
-        return _Result(structure, result, recorded, inside, older)
+        nodes = [value._node for value in inputs]
+        inside, older = inside_since([leaf._node for leaf in recorded], start, dict.fromkeys(nodes))
+        return _Result(nodes, structure, result, recorded, inside, older)
 
     def recorded(self, mode: Any) -> Any:
         """The first run, with one node in place of all that it recorded."""
@@ -123,15 +123,16 @@ class _Call:
         ys = tuple(leaf.data for leaf in done.recorded)
         if not ys:
             return tree.unflatten(done.structure, done.leaves)
-        self.outputs, self.xp = _shapes(done), namespace_of(ys[0])
+        self.outputs = _shapes(done)
         if is_debugging():
             self.seen = [np.array(to_numpy(y)) for y in ys]
+        asks = asks_within([leaf._node for leaf in done.recorded], self.older)
         whole = OutputsNode(
-            CHECKPOINT,
+            ASKING_CHECKPOINT if asks else CHECKPOINT,
             (*self.nodes, *self.older, *[None] * len(self.constants)),
             tuple(values),
             ys,
-            self.xp,
+            namespace_of(ys[0]),
             {"call": self},
         )
         if mode is not True:
@@ -140,20 +141,12 @@ class _Call:
         leaves = [next(tensors) if is_recorded(leaf) else leaf for leaf in done.leaves]
         return tree.unflatten(done.structure, leaves)
 
-    def again(self, values: Sequence[Any], recorded: bool) -> tuple[list[Any], list[Any]]:
-        """The nodes of the outputs, computed a second time, and those that they came from.
+    def again(self, arrays: Sequence[Any], parents: Sequence[Any]) -> "_Result":
+        """A second run, on the arrays of the arguments, as children of the nodes ``parents``.
 
-        ``values`` are the arguments: raw, or Tensors where the walk is recorded.
-        Nodes from outside of f are replaced by new ones. So a walk down to them neither calls
-        the hooks of the caller's tensors nor frees their graph: the outer walk does both.
+        Where that is None, an argument is a leaf.
         """
-        start = next_serial()
-        inputs = [
-            connect(value if isinstance(value, Tensor) else Tensor(value))
-            for value in values[: len(self.nodes)]
-        ]
-        ends = {node: self._end(node, recorded) for node in self.older}
-        done = self._run_again(inputs, start)
+        done = self._run_again(arrays, parents)
         outputs = _shapes(done)
         if done.older != self.older or outputs != self.outputs:
             raise GradientError(
@@ -169,43 +162,31 @@ class _Call:
                 "of its own that goes on between the runs: draw with gg.random, or take the "
                 "numbers as arguments"
             )
-        for node in done.inside:
-            if isinstance(node, Node) and any(parent in ends for parent in node.parents):
-                parents = tuple(ends.get(parent, parent) for parent in node.parents)
-                node.values = tuple(
-                    new if value is old else value  # the parent stands for an array not saved
-                    for old, new, value in zip(node.parents, parents, node.values or ())
-                )
-                node.parents = parents
-        roots = [ends.get(output._node, output._node) for output in done.recorded]
-        return roots, [*(value._node for value in inputs), *ends.values()]
-
-    def _end(self, node: Any, recorded: bool) -> Any:
-        if not recorded:
-            return Leaf(Tensor(None), node.shape, node.dtype)
-        # A child of the node it replaces, so that the recorded walk leads there.
-        return Node(
-            TABLE["positive"], (node,), (node,), None, self.xp, node.shape, node.dtype, None
-        )
+        return done
 
     def forward(self, arrays: Sequence[Any]) -> tuple[Any, ...]:
         """The raw outputs, computed a second time for tools that show the graph's values."""
-        inputs = [connect(Tensor(array)) for array in arrays[: len(self.nodes)]]
-        return tuple(leaf.data for leaf in self._run_again(inputs, next_serial()).recorded)
+        return tuple(
+            leaf.data for leaf in self._run_again(arrays, [None] * len(self.nodes)).recorded
+        )
 
-    def _run_again(self, inputs: Sequence[Tensor], start: int) -> "_Result":
+    def _run_again(self, arrays: Sequence[Any], parents: Sequence[Any]) -> "_Result":
         """A later run: on the device of the first one, with its random numbers."""
-        token = running_again.set(True)
+        start = next_serial()
+        inputs = [connect(Tensor(*pair)) for pair in zip(arrays, parents[: len(self.nodes)])]
+        again, rules = running_again.set(True), in_rules.set(False)
         try:
             with device(self.device), replayed(self.states):
                 return self.run(inputs, start)
         finally:
-            running_again.reset(token)
+            in_rules.reset(rules)
+            running_again.reset(again)
 
 
 class _Result(NamedTuple):
     """The result of one run, and its graph."""
 
+    inputs: list[Any]  # the nodes of the arguments
     structure: tree.Tree
     leaves: list[Any]
     recorded: list[Tensor]  # the leaves that are part of a graph
@@ -245,38 +226,41 @@ def _described(outputs: list[tuple[Any, Any]], older: list[Any]) -> str:
     return f"outputs {shapes or 'none'} from {len(older)} recorded tensors from outside"
 
 
+def _expand(node: Any) -> list[Any]:
+    """The nodes of a call's outputs in a graph that begins at its arguments."""
+    done: _Result = node.parameters["call"].again(node.values, node.parents)
+    return [output._node for output in done.recorded]
+
+
 def _pull(xp: Any, g: Any, y: Any, needs: Any, *values: Any, call: _Call) -> list[Any]:
-    recorded = xp is TENSORS
-    roots, sources = call.again(values, recorded)
-    seeds = list(zip(roots, g))
-    targets = [node for node, need in zip(sources, needs) if need]
-    gradients = run_backward(seeds, graph=GRAPH_MODE if recorded else None, targets=targets)
+    """The gradient of each argument by itself, for tools that show or check a graph."""
+    with silenced():
+        done = call.again(values, [None] * len(call.nodes))
+        seeds = [(out._node, d) for out, d in zip(done.recorded, g) if d is not None]
+        sources = [*done.inputs, *call.older]
+        targets = [node for node, need in zip(sources, needs) if need]
+        gradients = run_backward(seeds, retain_graph=True, targets=targets)
+    some = seeds[0][1]
     ds = [
-        None if not need else gradients[node] if node in gradients else zeros(xp, g[0], node)
+        None if not need else gradients[node] if node in gradients else zeros(xp, some, node)
         for node, need in zip(sources, needs)
     ]
     return ds + [None] * len(call.constants)
 
 
-def _push(xp: Any, tangents: Any, y: Any, *values: Any, call: _Call) -> tuple[Any, ...]:
-    nodes, sources = call.again(values, True)
-    known = {node: t for node, t in zip(sources, tangents) if t is not None}
-    some = next(iter(known.values()))
-    with enable_grad():
-        pushed = push(known, nodes, GRAPH_MODE)
-    return tuple(
-        zeros(xp, some, node) if tangent is None else tangent
-        for node, tangent in zip(nodes, pushed)
+def _checkpoint_op(finite: bool) -> Op:
+    # Not an op of the table: its parameter is the function to run.
+    return Op(
+        "checkpoint",
+        lambda xp, /, *arrays, call: call.forward(arrays),
+        vjp_all=_pull,
+        expand=_expand,
+        finite=finite,
+        saves="arrays",
+        outputs=True,
+        partial=True,
+        doc="A function that runs again in the backward pass.",
     )
 
 
-# Not an op of the table: its parameter is the function to run.
-CHECKPOINT = Op(
-    "checkpoint",
-    lambda xp, /, *arrays, call: call.forward(arrays),
-    vjp_all=_pull,
-    jvp=_push,
-    saves="arrays",
-    outputs=True,
-    doc="A function that runs again in the backward pass.",
-)
+CHECKPOINT, ASKING_CHECKPOINT = _checkpoint_op(finite=True), _checkpoint_op(finite=False)

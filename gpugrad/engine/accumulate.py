@@ -5,6 +5,7 @@ the walk adds in place only to buffers that it made by an addition, and a leaf k
 without a copy only where nothing else refers to it.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from sys import getrefcount
 from typing import Any, NamedTuple
@@ -19,12 +20,16 @@ class Gradients:
     """The gradients of the nodes that a walk has yet to visit.
 
     ``by_node`` has them. ``in_place`` says that they are raw arrays, so that sums can be made in
-    place; Tensors are part of a graph.
+    place; Tensors are part of a graph. ``wanted`` are the nodes that the walk goes to, where it
+    does not go everywhere.
     """
 
-    def __init__(self, in_place: bool) -> None:
+    def __init__(self, in_place: bool, wanted: Any = None) -> None:
         self.by_node: dict[Any, Any] = {}
         self.in_place = in_place
+        self.wanted = wanted
+        # The serial number above which nodes were made by this walk alone, which frees them.
+        self.recomputed: float = math.inf
         self.results: dict[Any, Any] = {}  # those of targets, and of leaves
         self.owned: set[Any] = set()  # nodes whose gradient is a buffer of this walk
         # Of nodes where it is known, the mask outside which the gradient is zero by choice.

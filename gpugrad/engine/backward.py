@@ -27,7 +27,7 @@ from gpugrad.engine.op import Op
 from gpugrad.engine.outputs import OutputsNode, ShapeDtype, pick
 from gpugrad.engine.pull import pull_back, unbroadcast
 from gpugrad.engine.residuals import residual_nodes
-from gpugrad.engine.support import carry, matters_to_any, nonzero
+from gpugrad.engine.support import carry, hand_over, matters_to_any, nonzero
 from gpugrad.errors import GradientError
 
 __all__ = ["GraphMode", "reachable", "run_backward"]
@@ -110,11 +110,11 @@ def _walk_from(
 ) -> dict[Any, Any]:  # fmt: skip
     """Begin the walk at the seeds, where the current device and the observer are set."""
     wanted = None if targets is None else _needed([node for node, _ in seeds], targets)
-    sums = Gradients(in_place=graph is None)
-    ready = _begun(seeds, by_choice, wanted, sums)
+    sums = Gradients(in_place=graph is None, wanted=wanted)
+    ready = _begun(seeds, by_choice, sums)
     walk: Callable[..., dict[Any, Any]] = _walk if graph is None else _walk_recorded
     try:
-        return walk(ready, sums, wanted, graph, retain_graph, deliver, watch)
+        return walk(ready, sums, graph, retain_graph, deliver, watch)
     except (MemoryError, RuntimeError) as error:
         explain_no_memory(error, _walk.__code__)
         raise
@@ -129,27 +129,27 @@ def _following(entered: contextlib.ExitStack, watch: Any) -> Any:
 
 
 def _walk_recorded(
-    ready: list[tuple[float, Any]], sums: Gradients, wanted: Any, graph: GraphMode,
-    retain_graph: bool, deliver: Any, watch: Any,
+    ready: list[tuple[float, Any]], sums: Gradients, graph: GraphMode, retain_graph: bool,
+    deliver: Any, watch: Any,
 ) -> dict[Any, Any]:  # fmt: skip
     """The walk over Tensors, which records itself and keeps the graph that it walks."""
     before = in_rules.get()
     try:
         in_rules.set(True)
         if recording.get():
-            return _walk(ready, sums, wanted, graph, True, deliver, watch)
+            return _walk(ready, sums, graph, True, deliver, watch)
         with enable_grad():
-            return _walk(ready, sums, wanted, graph, True, deliver, watch)
+            return _walk(ready, sums, graph, True, deliver, watch)
     finally:
         in_rules.set(before)
 
 
 def _walk(
-    ready: list[tuple[float, Any]], sums: Gradients, wanted: "_Needed | None",
-    graph: GraphMode | None, retain_graph: bool, deliver: Callable[..., None] | None, watch: Any,
+    ready: list[tuple[float, Any]], sums: Gradients, graph: GraphMode | None,
+    retain_graph: bool, deliver: Callable[..., None] | None, watch: Any,
 ) -> dict[Any, Any]:  # fmt: skip
     """The walk itself, from the nodes in the heap ``ready``, the latest first."""
-    gradients, supports, results = sums.by_node, sums.supports, sums.results
+    gradients, supports, results, wanted = sums.by_node, sums.supports, sums.results, sums.wanted
     uses = hooks.first_uses(reachable(gradients)) if hooks.eager else {}
     rules: Any
     latest: Any = None  # waits beside the heap, so that a chain does without the heap
@@ -183,7 +183,7 @@ def _walk(
             node.__class__ is Node and not supports and (op.simple or _is_plain(op, parents, sums))
         )
         if not plain:
-            rules = _pulled(node, xp, g, y, parents, values, sums, watch)
+            parents, rules = _pulled(node, xp, g, y, parents, values, sums, watch)
         elif op.joint is None:
             rules = op.vjps if xp.rules is None else xp.rules(op)
             if op.same is not None and parents[0] is parents[1]:  # as in x * x
@@ -219,17 +219,18 @@ def _walk(
                 if latest is not None:
                     heappush(ready, (-latest.serial, latest))
                 latest = parent
-        if not retain_graph:
+        if not retain_graph or node.serial > sums.recomputed:
             node.values = node.y = None
         d = rules = None  # free a gradient as soon as the walk has passed it
     return sums.of_leaves(watch)
 
 
 def _begun(
-    seeds: Sequence[tuple[Any, Any]], by_choice: bool, wanted: Any, gradients: Gradients
+    seeds: Sequence[tuple[Any, Any]], by_choice: bool, gradients: Gradients
 ) -> list[tuple[float, Any]]:
     """Enter the seeds into the gradients, and return the heap of their nodes."""
     ready: list[tuple[float, Any]] = []
+    wanted = gradients.wanted
     for node, gradient in seeds:
         if wanted is not None and node not in wanted:
             continue
@@ -274,9 +275,11 @@ def _pulled(
     values: Sequence[Any],
     gradients: Gradients,
     watch: Any,
-) -> Sequence[Any]:
-    """The gradient of each argument, in the cases that the walk has not inline."""
+) -> tuple[Sequence[Any], Sequence[Any]]:
+    """The parents and the gradient of each, in the cases that the walk has not inline."""
     op = node.op
+    if op.expand is not None:
+        return _expanded(node, g, gradients)
     # Those who watch see each gradient of an argument; a Follower only asks where it is.
     unseen = watch is None or isinstance(watch, Follower)
     if op.adds and gradients.in_place and unseen and node.__class__ is Node:
@@ -295,7 +298,22 @@ def _pulled(
             for parent, d in zip(parents, ds)
         ]
         hooks.call_after_node(node, g, ds)
-    return ds
+    return parents, ds
+
+
+def _expanded(
+    node: Any, g: Sequence[Any], gradients: Gradients
+) -> tuple[Sequence[Any], Sequence[Any]]:
+    """The roots of the graph that a node stands for, as its parents, and their gradients."""
+    roots = [None if d is None else root for root, d in zip(node.op.expand(node), g)]
+    wanted = gradients.wanted
+    if wanted is not None:
+        wanted.extend(reachable([root for root in roots if root is not None], node.serial))
+        roots = [root if root in wanted else None for root in roots]
+    if gradients.in_place:
+        gradients.recomputed = min(gradients.recomputed, node.serial)
+    hand_over(gradients, node, roots)
+    return roots, g
 
 
 _SERIAL, _PARENTS = attrgetter("serial"), attrgetter("parents")
@@ -312,6 +330,12 @@ class _Needed(set[Any]):
             results[node] = g
         return [parent if parent in self else None for parent in node.parents]
 
+    def extend(self, nodes: Iterable[Any]) -> None:
+        """Add those of the nodes, parents first, that lead to a node which is needed."""
+        for node in nodes:
+            if not self.isdisjoint(node.parents):
+                self.add(node)
+
 
 def _needed(roots: Iterable[Any], targets: Iterable[Any]) -> _Needed | None:
     """The nodes on a path to a target; None where no path ends elsewhere than at a target."""
@@ -321,9 +345,7 @@ def _needed(roots: Iterable[Any], targets: Iterable[Any]) -> _Needed | None:
         return None
     needed = _Needed(ends)
     needed.targets = ends
-    for node in sorted(nodes, key=_SERIAL):  # parents before children
-        if not needed.isdisjoint(node.parents):
-            needed.add(node)
+    needed.extend(sorted(nodes, key=_SERIAL))
     return needed
 
 

@@ -17,7 +17,7 @@ from gpugrad.engine.modes import in_rules
 from gpugrad.engine.node import Leaf
 from gpugrad.engine.outputs import OutputsNode, zeros
 from gpugrad.engine.pull import pull_back, unbroadcast
-from gpugrad.engine.support import asks, nonzero, push_support
+from gpugrad.engine.support import OutputSupports, asks, nonzero, push_support
 
 __all__ = ["push", "transpose"]
 
@@ -35,7 +35,15 @@ def push(
     supports = {node: nonzero(t.data) for node, t in tangents.items()} if by_choice else {}
     nodes = [node for node in outputs if node is not None]
     first = min((node.serial for node in known), default=0)
-    for node in reachable(nodes, first):
+    _push(known, supports, reachable(nodes, first), graph)
+    return [None if node is None else known.get(node) for node in outputs]
+
+
+def _push(
+    known: dict[Any, Any], supports: dict[Any, Any], nodes: Sequence[Any], graph: GraphMode
+) -> None:
+    """Enter the tangents of nodes, parents first, into those that are known, and the supports."""
+    for node in nodes:
         if node in known or isinstance(node, Leaf):
             continue
         own = [None if parent is None else known.get(parent) for parent in node.parents]
@@ -49,7 +57,6 @@ def push(
                 known[node] = _tangent(node, own, graph, supports)
         finally:
             in_rules.set(before)
-    return [None if node is None else known.get(node) for node in outputs]
 
 
 def _tangent(node: Any, tangents: list[Any], graph: GraphMode, supports: dict[Any, Any]) -> Any:
@@ -58,6 +65,8 @@ def _tangent(node: Any, tangents: list[Any], graph: GraphMode, supports: dict[An
     if node.serial < versions.latest:
         versions.verify(node)
     op = node.op
+    if op.expand is not None:
+        return _expanded(node, tangents, graph, supports)
     parameters = node.parameters or {}
     xp = graph.xp
     values, y = graph.values(node)
@@ -95,9 +104,26 @@ def _tangent(node: Any, tangents: list[Any], graph: GraphMode, supports: dict[An
         result = reduce(add, terms)
     else:
         result = _transposed(node, tangents, values, y, graph)
-    if isinstance(node, OutputsNode):
+    if isinstance(node, OutputsNode) or result is None:
         return result
     return unbroadcast(xp, result, node.shape, node.dtype)
+
+
+def _expanded(
+    node: Any, tangents: list[Any], graph: GraphMode, supports: dict[Any, Any]
+) -> tuple[Any, ...] | None:
+    """The tangents of a node's outputs, pushed through the graph that it stands for.
+
+    None for an output that does not depend on what moves, or for all of them.
+    """
+    # Of their own, so that what lies between is freed.
+    known = {parent: t for parent, t in zip(node.parents, tangents) if t is not None}
+    inner = {parent: supports[parent] for parent in known if parent in supports}
+    roots = node.op.expand(node)
+    _push(known, inner, reachable(roots, node.serial), graph)
+    supports[node] = OutputSupports({i: inner.get(root) for i, root in enumerate(roots)})
+    results = tuple(known.get(root) for root in roots)
+    return results if any(t is not None for t in results) else None
 
 
 def _masked(node: Any, index: int, supports: dict[Any, Any], xp: Any, d: Any) -> Any:

@@ -91,6 +91,10 @@ class Op:
     not zero, or where a library's product can add. With a joint rule ``adds`` is True:
     ``needs[i]`` may then be an `Into` (`gpugrad.engine.accumulate`) with ``total``.
 
+    ``expand(node)`` computes the outputs of a node again and returns their nodes: derivatives of
+    either mode then go through that graph, as if it had been there all along, and not by the
+    rules. ``finite`` says that no rule in it asks for zeros by choice.
+
     ``kind`` is for forward mode: ``"elementwise"`` reuses the vjps, ``"linear"`` applies the op
     to the tangents, ``"multilinear"`` does so argument by argument, ``"general"`` transposes the
     vjp. ``jvp(xp, tangents, y, *arrays, **parameters)`` overrides all of these; a tangent is None
@@ -139,11 +143,11 @@ class Op:
 
     __slots__ = (
         "_conjugated", "adds", "aliases", "arrays", "carries", "checks", "chooses", "complex",
-        "constants", "doc", "domain", "fills", "finite", "forward", "hermitian", "joint", "jvp",
-        "keep_table", "kind", "layer", "masks", "methods", "moves", "name", "native", "observe",
-        "operands", "operator", "optional", "outputs", "parameters", "partial", "prepare", "public",
-        "recorded", "reference", "residuals", "same", "samples", "saves", "shown", "signature",
-        "simple", "smooth", "support", "variadic", "vjps",
+        "constants", "doc", "domain", "expand", "fills", "finite", "forward", "hermitian", "joint",
+        "jvp", "keep_table", "kind", "layer", "masks", "methods", "moves", "name", "native",
+        "observe", "operands", "operator", "optional", "outputs", "parameters", "partial",
+        "prepare", "public", "recorded", "reference", "residuals", "same", "samples", "saves",
+        "shown", "signature", "simple", "smooth", "support", "variadic", "vjps",
     )  # fmt: skip
 
     def __init__(
@@ -161,6 +165,7 @@ class Op:
         complex: str | None = None,
         outputs: bool | tuple[int, ...] = False,
         partial: bool = False,
+        expand: Callable[[Any], list[Any]] | None = None,
         hermitian: bool = False,
         residuals: "dict[str, Op] | None" = None,
         alone: Rule | None = None,
@@ -193,6 +198,7 @@ class Op:
         self._read_forward(forward, residuals or {}, alone)
         self._read_kind(kind, complex, outputs)
         self._read_rules(vjp, vjp_all, jvp, adds)
+        self.expand = expand
         self._read_zeros(finite, moves, chooses, fills, support)
         # Whether all that its node has to do in a walk is to call the rules.
         self.simple = vjp_all is None and not adds and not self.chooses
@@ -264,7 +270,9 @@ class Op:
         self.fills = fills
         self.support = support
         # Whether the gradients of its arguments have a support where that of its output has one.
-        self.carries = self.kind == "elementwise" or moves or support is not None
+        self.carries = (
+            self.kind == "elementwise" or moves or support is not None or self.expand is not None
+        )
 
     def _read_saves(self, saves: str | Sequence[str]) -> None:
         each = [saves] * len(self.arrays) if isinstance(saves, str) else saves

@@ -12,6 +12,7 @@ What an op does with a support stands in its entry, see `gpugrad.engine.op.Op`:
 - an elementwise op hands the support on, and asks for it unless its derivative is ``finite``;
 - a linear op that ``moves`` elements moves the mask as it moves a gradient, by its own rule;
 - an op with a ``support`` formula says itself; a reduction spreads the mask along its axes;
+- the outputs of an op that expands hand theirs to the graph that is computed again;
 - behind any other op the gradient has no support, and all its zeros are numbers.
 
 Two gradients of one node add up to one that is zero only where both are.
@@ -30,7 +31,8 @@ from gpugrad.engine.outputs import PICK, OutputsNode
 from gpugrad.engine.pull import pull_back, unbroadcast
 
 __all__ = [
-    "OutputSupports", "Support", "asks", "carry", "matters_to_any", "nonzero", "push_support",
+    "OutputSupports", "Support", "asks", "asks_within", "carry", "hand_over", "matters_to_any",
+    "nonzero", "push_support",
 ]  # fmt: skip
 
 BOOL = np.dtype(np.bool_)
@@ -167,6 +169,21 @@ def carry(
     return results
 
 
+def hand_over(gradients: Gradients, node: Any, roots: Sequence[Any]) -> None:
+    """Hand the supports of an operation's outputs to the nodes that a walk takes for them."""
+    own = gradients.supports.pop(node, None)
+    if own is not None:
+        own.close()
+    if own is not None or gradients.supports:
+        outputs = {} if own is None else own.outputs
+        _enter(gradients, roots, [outputs.get(index) for index in range(len(roots))])
+
+
+def asks_within(roots: Sequence[Any], older: Sequence[Any]) -> bool:
+    """Whether the support of a root matters in the graph between the roots and older nodes."""
+    return matters_to_any(dict.fromkeys(older, False), roots)
+
+
 def matters_to_any(known: dict[Any, bool], nodes: Sequence[Any]) -> bool:
     """Whether a support matters to one of the nodes: see `matters`."""
     for node in nodes:
@@ -240,7 +257,8 @@ def _of_argument(node: Any, index: int, own: Any) -> Any:
     op = node.op
     if op is PICK:
         (whole,) = node.parents
-        return OutputSupports({node.parameters["index"]: own}) if whole.op.moves else None
+        hands_on = whole.op.moves or whole.op.expand is not None
+        return OutputSupports({node.parameters["index"]: own}) if hands_on else None
     if op.moves:
         return _moved(node, index, own)
     xp, values, shape = node.xp, node.values, node.parents[index].shape
@@ -313,6 +331,8 @@ def push_support(supports: dict[Any, Any], node: Any, tangents: Sequence[Any]) -
     A tangent of None is zero by choice: the argument is a constant.
     """
     op, xp, values = node.op, node.xp, node.values
+    if op is PICK and (whole := supports.get(node.parents[0])) is not None:
+        supports[node] = whole.outputs.get(node.parameters["index"])
     if op is PICK or isinstance(node, OutputsNode):
         return
     if not (op.kind == "elementwise" or op.moves):

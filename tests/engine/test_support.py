@@ -60,8 +60,25 @@ def sent(device, array):
     return gg.tensor(array, device=device).data
 
 
+# The functions of CHOICES and FILLED, each of which may be the one that runs again.
+FUNCTIONS = (
+    "sqrt where log split broadcast_to stack concat cumsum flip std maximum clip nan_to_num triu "
+    "tril pad diag diagflat index_update"
+).split()
+
+
+@pytest.fixture(params=["plain", "in checkpoints"])
+def way(request, monkeypatch):
+    """As it is written, or with each function in a checkpoint of its own."""
+    if request.param != "plain":
+        for module, names in ((gg, FUNCTIONS), (gg.linalg, ["norm"])):
+            for name in names:
+                monkeypatch.setattr(module, name, gg.checkpoint(getattr(module, name)))
+    return request.param
+
+
 @pytest.mark.parametrize("name", CHOICES)
-def test_what_was_not_chosen_is_zero_in_every_order(device, name):
+def test_what_was_not_chosen_is_zero_in_every_order(device, name, way):
     f = CHOICES[name]
     total = lambda x: f(x).sum()  # noqa: E731
     x = sent(device, X)
@@ -78,7 +95,7 @@ def test_what_was_not_chosen_is_zero_in_every_order(device, name):
 
 @pytest.mark.parametrize("mode", ["reverse", "forward"])
 @pytest.mark.parametrize("name", CHOICES)
-def test_jacobians_are_finite_where_only_an_element_was_asked_for(device, name, mode):
+def test_jacobians_are_finite_where_only_an_element_was_asked_for(device, name, mode, way):
     found = gg.jacobian(lambda x: CHOICES[name](x).reshape(-1), mode=mode)(sent(device, X))
     found = gg.backend.to_numpy(found)
     assert np.isfinite(found).all(), found
@@ -86,13 +103,13 @@ def test_jacobians_are_finite_where_only_an_element_was_asked_for(device, name, 
 
 
 @pytest.mark.parametrize("mode", ["reverse", "forward"])
-def test_rows_of_a_jacobian_are_of_one_element_each(device, mode):
+def test_rows_of_a_jacobian_are_of_one_element_each(device, mode, way):
     found = gg.jacobian(gg.sqrt, mode=mode)(sent(device, X))
     expected = np.diag([np.inf, 0.5, 0.25])
     np.testing.assert_array_equal(gg.backend.to_numpy(found), expected)
 
 
-def test_a_zero_that_is_a_value_is_a_number(device):
+def test_a_zero_that_is_a_value_is_a_number(device, way):
     x = sent(device, X)
     assert gg.grad(lambda x: gg.sqrt(x).sum())(x)[0] == np.inf
     assert np.isnan(float(gg.grad(lambda x: (gg.sqrt(x) ** 2).sum())(x)[0]))
@@ -101,7 +118,7 @@ def test_a_zero_that_is_a_value_is_a_number(device):
     assert np.isnan(float(d[0]))
 
 
-def test_a_sum_is_zero_by_choice_only_where_both_terms_are(device):
+def test_a_sum_is_zero_by_choice_only_where_both_terms_are(device, way):
     x = sent(device, X)
 
     def f(x):
@@ -111,7 +128,7 @@ def test_a_sum_is_zero_by_choice_only_where_both_terms_are(device):
     assert np.isnan(float(gg.grad(f)(x)[0]))  # the second term asks for 0 * inf
 
 
-def test_a_parent_that_comes_twice(device):
+def test_a_parent_that_comes_twice(device, way):
     x = sent(device, X)
 
     def f(x):
@@ -134,6 +151,15 @@ def test_a_hook_may_fill_what_was_not_chosen(device):
     assert x.grad.numpy()[0] == np.inf
 
 
+def test_an_output_of_a_checkpoint_that_nothing_uses_is_not_chosen(device):
+    both = gg.checkpoint(lambda x: (gg.sqrt(x), x * x, gg.ones_like(x.detach()) * 0))
+    x = sent(device, X)
+    for f in (lambda x: both(x)[1].sum(), lambda x: (both(x)[1] + gg.sqrt(both(x)[2])).sum()):
+        np.testing.assert_array_equal(gg.backend.to_numpy(gg.grad(f)(x)), 2 * X)
+        _, tangent = gg.jvp(f, (x,), (sent(device, np.ones(3)),))
+        assert float(tangent) == 10
+
+
 def test_no_mask_is_made_where_no_rule_asks(monkeypatch):
     from gpugrad.engine.support import Support
 
@@ -142,6 +168,7 @@ def test_no_mask_is_made_where_no_rule_asks(monkeypatch):
     x = gg.tensor(np.ones((4, 3)), requires_grad=True)
     y = gg.nn.functional.relu(x @ w) @ w
     (2 * gg.maximum(y, 0.5)[1:] + x[1:]).sum().backward()
+    gg.maximum(gg.checkpoint(lambda x: 2 * gg.maximum(x, 0.1))(x), 0.5).sum().backward()
     with pytest.raises(pytest.fail.Exception):
         gg.where(x > 0, gg.sqrt(x), 0.0).sum().backward()
 
@@ -177,7 +204,7 @@ FILLED = {
 
 
 @pytest.mark.parametrize("name", FILLED)
-def test_a_zero_that_is_filled_in_does_not_move(device, name):
+def test_a_zero_that_is_filled_in_does_not_move(device, name, way):
     """In forward mode: such an element is a constant, whatever the slope behind it."""
     x = sent(device, X + (name in ("pad", "pad, constant mode", "diagonal")))
     _, tangent = gg.jvp(lambda x: gg.sqrt(FILLED[name](x)), (x,), (sent(device, np.ones(3)),))
@@ -243,6 +270,7 @@ STEPS = (
     lambda a, b: gg.split(a, (1,))[1].sum() * b,
     lambda a, b: gg.linalg.norm(gg.stack([a, b + 2.0]), axis=0),
     lambda a, b: gg.softmax(a) * b,
+    lambda a, b: gg.checkpoint(lambda a: gg.where(a > b, a * b, b))(a),
 )
 
 
