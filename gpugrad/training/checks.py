@@ -21,13 +21,14 @@ def check_model(model: Any, optimizer: Any, loss: Any, scheduler: Any) -> None:
     """DTypeError, or ArgumentError for an optimizer of another model."""
     if not isinstance(model, Module):
         raise DTypeError(f"Trainer: model must be a Module, got {type(model).__name__}")
-    if isinstance(optimizer, type) or not hasattr(optimizer, "param_groups"):
+    without = optimizer is None  # for evaluate and predict
+    if not without and (isinstance(optimizer, type) or not hasattr(optimizer, "param_groups")):
         raise DTypeError(
             f"Trainer: optimizer must be one of gg.optim, such as Adam(model.parameters()), got "
             f"{optimizer!r:.60}"
         )
-    ours = {id(parameter) for parameter in model.parameters()}
-    theirs = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    ours = set() if without else {id(parameter) for parameter in model.parameters()}
+    theirs = set() if without else {id(p) for g in optimizer.param_groups for p in g["params"]}
     if ours and not ours & theirs:
         raise ArgumentError(
             "Trainer: the optimizer has no parameter of the model, so nothing would be learned. "

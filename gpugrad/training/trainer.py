@@ -43,6 +43,8 @@ LOOK = 50
 class Trainer:
     """Trains a model: epochs, validation, metrics, checkpoints, exact resumption.
 
+    ``optimizer`` is one of `gpugrad.optim`, or None for a trainer that evaluates and predicts only.
+
     ``loss(prediction, target)`` is a function or module that gives a mean. A batch is a pair
     (input, target); for others override `compute_loss`. ``metrics`` are names ("accuracy", "f1",
     "r2", "auc") or objects of `gpugrad.metrics`. ``scheduler`` steps after every "epoch" or "step"
@@ -166,6 +168,8 @@ class Trainer:
         checkpoint, if there is one. Ctrl-C ends it after the step: KeyboardInterrupt says where the
         state is.
         """
+        if self.optimizer is None:
+            raise ArgumentError("Trainer.fit: pass an optimizer to the Trainer")
         check_batches("fit", train)
         if validation is not None:
             check_batches("fit", validation)

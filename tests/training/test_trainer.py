@@ -352,6 +352,7 @@ def with_loss(loss):
         (lambda: gg.Trainer(3, None, None), "must be a Module"),
         (lambda: gg.Trainer(gg.nn.Linear(3, 2), gg.optim.SGD, None), "optimizer must be"),
         (lambda: gg.Trainer(gg.nn.Linear(3, 2), make("cpu").optimizer, None), "no parameter of"),
+        (lambda: gg.Trainer(gg.nn.Linear(3, 2), None, abs).fit(data("cpu")), "pass an optimizer"),
         (lambda: with_loss(gg.nn.CrossEntropyLoss), "loss must be"),
         (lambda: with_loss(gg.nn.CrossEntropyLoss(reduction="none")).fit(data("cpu")), "its mean"),
         (lambda: with_loss(lambda p, y: 0.0).fit(data("cpu")), "must be a Tensor"),
