@@ -5,7 +5,8 @@
 
 ``gpugrad/__init__.pyi`` has the functions and every other public name,
 ``gpugrad/tensor/members.pyi`` the methods, properties and operators of Tensor,
-``gpugrad/nn/__init__.pyi`` and ``functional.pyi`` the activations,
+``gpugrad/nn/__init__.pyi`` and ``functional.pyi`` the activations, they and
+``gpugrad/optim/__init__.pyi`` the names that are imported when they are used, and
 ``gpugrad/functions/special_ops.pyi`` the special functions. Run it after a new op or signature;
 tests/repository/test_stubs.py holds the stubs current.
 """
@@ -221,8 +222,8 @@ def package_stub() -> str:
 def nn_stub() -> str:
     """gpugrad/nn/__init__.pyi."""
     stub = Stub((gg.nn.__doc__ or "").partition("\n")[0])
-    stub.reexport("gpugrad/nn/__init__.py", gg.nn.__all__)
-    stub.imports |= {"Any": "typing", "Tensor": "gpugrad.tensor"}
+    stub.imports |= {**gg.nn._LAZY, "Any": "typing", "Tensor": "gpugrad.tensor"}
+    stub.imports["Module"] = "gpugrad.nn.module"
     stub.body.append(f"__all__ = {gg.nn.__all__}\n")
     for name, module in activations.MODULES.items():
         lines = [documented(module)]
@@ -241,9 +242,16 @@ def functional_stub() -> str:
     """gpugrad/nn/functional.pyi."""
     functional = gg.nn.functional
     stub = Stub((functional.__doc__ or "").partition("\n")[0])
-    stub.reexport("gpugrad/nn/functional.py", functional.__all__)
-    stub.imports |= dict.fromkeys(activations.FUNCTIONS, "gpugrad")
+    stub.imports |= {**functional._LAZY, **dict.fromkeys(activations.FUNCTIONS, "gpugrad")}
     stub.body.append(f"__all__ = {functional.__all__}\n")
+    return stub.text()
+
+
+def optim_stub() -> str:
+    """gpugrad/optim/__init__.pyi."""
+    stub = Stub((gg.optim.__doc__ or "").partition("\n")[0])
+    stub.imports |= {**gg.optim._LAZY, "Optimizer": "gpugrad.optim.optimizer"}
+    stub.body.append(f"__all__ = {gg.optim.__all__}\n")
     return stub.text()
 
 
@@ -271,6 +279,7 @@ STUBS = {
     "gpugrad/functions/special_ops.pyi": special_stub,
     "gpugrad/nn/__init__.pyi": nn_stub,
     "gpugrad/nn/functional.pyi": functional_stub,
+    "gpugrad/optim/__init__.pyi": optim_stub,
     "gpugrad/tensor/members.pyi": members_stub,
 }
 

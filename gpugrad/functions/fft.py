@@ -8,7 +8,7 @@ are in ``gpugrad/ops/fft.py``; docs/derivatives.md defines gradients of complex 
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gpugrad.engine.messages import is_whole
 from gpugrad.errors import ArgumentError, DTypeError, ShapeError
@@ -16,7 +16,7 @@ from gpugrad.functions.manipulation import concat, slices
 from gpugrad.functions.operands import all_or_numbers, axis_numbers
 from gpugrad.ops.fft import ADJOINT
 from gpugrad.tensor import OPS, Tensor, as_tensor, creation
-from gpugrad.tensor.hints import absent
+from gpugrad.tensor.hints import members
 
 __all__ = [
     "fft", "fft2", "fftfreq", "fftn", "fftshift", "hfft", "ifft", "ifft2", "ifftn", "ifftshift",
@@ -264,10 +264,5 @@ def ifftshift(x: Any, /, axes: int | Axes = None) -> Tensor:
     return _shifted("ifftshift", x, axes, -1)
 
 
-if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> NoReturn:
-        raise absent("fft", name)
-
-    def __dir__() -> list[str]:
-        return sorted(__all__)
+if not TYPE_CHECKING:  # a checker then reports names that are not there
+    __getattr__, __dir__ = members("fft", __all__)

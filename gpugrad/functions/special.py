@@ -9,7 +9,7 @@ SciPy's ufuncs accept Tensors: ``scipy.special.gammaln(t)`` is ``gg.special.gamm
 """
 
 import math
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from gpugrad.errors import ArgumentError, DTypeError
 from gpugrad.functions import special_ops
@@ -17,7 +17,7 @@ from gpugrad.functions.operands import floating, together
 from gpugrad.functions.special_ops import *  # noqa: F403
 from gpugrad.functions.special_ops import digamma
 from gpugrad.tensor import OPS, Tensor, as_tensor
-from gpugrad.tensor.hints import absent
+from gpugrad.tensor.hints import members
 
 __all__ = [  # noqa: PLE0604  names of the table
     "iv", "ive", "jn", "jv", "kn", "kv", "kve", "log_softmax", "logsumexp", "multigammaln",
@@ -226,10 +226,5 @@ def _over_axes(name: str, x: Any, axis: Any) -> Tensor:
     return OPS[name](x, axis=tuple(range(x.ndim)) if axis is None else axis)
 
 
-if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> NoReturn:
-        raise absent("special", name)
-
-    def __dir__() -> list[str]:
-        return sorted(__all__)
+if not TYPE_CHECKING:  # a checker then reports names that are not there
+    __getattr__, __dir__ = members("special", __all__)

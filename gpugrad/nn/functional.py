@@ -4,85 +4,36 @@ Imports the modules beside it that define them. The activations are gpugrad's fu
 table says which ones.
 """
 
-from typing import TYPE_CHECKING, NoReturn
-
 from gpugrad.nn.activations import FUNCTIONS
-from gpugrad.nn.adaptive_pooling import (
-    adaptive_avg_pool1d,
-    adaptive_avg_pool2d,
-    adaptive_avg_pool3d,
-    adaptive_max_pool1d,
-    adaptive_max_pool2d,
-    adaptive_max_pool3d,
-)
-from gpugrad.nn.attention import scaled_dot_product_attention
-from gpugrad.nn.batch_norm import batch_norm, instance_norm
-from gpugrad.nn.bilinear import bilinear
-from gpugrad.nn.convolution import conv1d, conv2d, conv3d
-from gpugrad.nn.cross_entropy import binary_cross_entropy_with_logits, cross_entropy, nll_loss
-from gpugrad.nn.distances import cosine_similarity, normalize, pairwise_distance
-from gpugrad.nn.dropout import (
-    alpha_dropout,
-    dropout,
-    dropout1d,
-    dropout2d,
-    dropout3d,
-    feature_alpha_dropout,
-)
-from gpugrad.nn.embedding import embedding, one_hot
-from gpugrad.nn.folding import fold, pixel_shuffle, pixel_unshuffle, unfold
-from gpugrad.nn.gates import glu, gumbel_softmax, prelu, rrelu, softmin
-from gpugrad.nn.likelihoods import binary_cross_entropy, gaussian_nll_loss, kl_div, poisson_nll_loss
-from gpugrad.nn.linear import linear
-from gpugrad.nn.losses import huber_loss, l1_loss, mse_loss, smooth_l1_loss
-from gpugrad.nn.margins import (
-    cosine_embedding_loss,
-    hinge_embedding_loss,
-    margin_ranking_loss,
-    multi_margin_loss,
-    multilabel_soft_margin_loss,
-    soft_margin_loss,
-    triplet_margin_loss,
-)
-from gpugrad.nn.normalization import group_norm, layer_norm, rms_norm
-from gpugrad.nn.padding import pad
-from gpugrad.nn.pooling import (
-    avg_pool1d,
-    avg_pool2d,
-    avg_pool3d,
-    max_pool1d,
-    max_pool2d,
-    max_pool3d,
-)
-from gpugrad.nn.positions import rotary_embedding, sinusoidal_positions
-from gpugrad.nn.resampling import interpolate
-from gpugrad.nn.transposed_convolution import conv_transpose1d, conv_transpose2d, conv_transpose3d
-from gpugrad.tensor.hints import absent
+from gpugrad.tensor.hints import homes, members
 
 globals().update(FUNCTIONS)
 
-__all__ = [  # noqa: PLE0604  names of the table
-    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d",
-    "adaptive_max_pool2d", "adaptive_max_pool3d", "alpha_dropout", "avg_pool1d", "avg_pool2d",
-    "avg_pool3d", "batch_norm", "bilinear", "binary_cross_entropy",
-    "binary_cross_entropy_with_logits", "conv1d", "conv2d", "conv3d", "conv_transpose1d",
-    "conv_transpose2d", "conv_transpose3d", "cosine_embedding_loss", "cosine_similarity",
-    "cross_entropy", "dropout", "dropout1d", "dropout2d", "dropout3d", "embedding",
-    "feature_alpha_dropout", "fold", "gaussian_nll_loss", "glu", "group_norm", "gumbel_softmax",
-    "hinge_embedding_loss", "huber_loss", "instance_norm", "interpolate", "kl_div", "l1_loss",
-    "layer_norm", "linear", "margin_ranking_loss", "max_pool1d", "max_pool2d", "max_pool3d",
-    "mse_loss", "multi_margin_loss", "multilabel_soft_margin_loss", "nll_loss", "normalize",
-    "one_hot", "pad", "pairwise_distance", "pixel_shuffle", "pixel_unshuffle", "poisson_nll_loss",
-    "prelu", "rms_norm", "rotary_embedding", "rrelu", "scaled_dot_product_attention",
-    "sinusoidal_positions", "smooth_l1_loss", "soft_margin_loss", "softmin", "triplet_margin_loss",
-    "unfold", *FUNCTIONS,
-]  # fmt: skip
+_LAZY = homes({
+    "nn.adaptive_pooling": "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d "
+    "adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d",
+    "nn.attention": "scaled_dot_product_attention",
+    "nn.batch_norm": "batch_norm instance_norm",
+    "nn.bilinear": "bilinear",
+    "nn.convolution": "conv1d conv2d conv3d",
+    "nn.cross_entropy": "binary_cross_entropy_with_logits cross_entropy nll_loss",
+    "nn.distances": "cosine_similarity normalize pairwise_distance",
+    "nn.dropout": "alpha_dropout dropout dropout1d dropout2d dropout3d feature_alpha_dropout",
+    "nn.embedding": "embedding one_hot",
+    "nn.folding": "fold pixel_shuffle pixel_unshuffle unfold",
+    "nn.gates": "glu gumbel_softmax prelu rrelu softmin",
+    "nn.likelihoods": "binary_cross_entropy gaussian_nll_loss kl_div poisson_nll_loss",
+    "nn.linear": "linear",
+    "nn.losses": "huber_loss l1_loss mse_loss smooth_l1_loss",
+    "nn.margins": "cosine_embedding_loss hinge_embedding_loss margin_ranking_loss "
+    "multi_margin_loss multilabel_soft_margin_loss soft_margin_loss triplet_margin_loss",
+    "nn.normalization": "group_norm layer_norm rms_norm",
+    "nn.padding": "pad",
+    "nn.pooling": "avg_pool1d avg_pool2d avg_pool3d max_pool1d max_pool2d max_pool3d",
+    "nn.positions": "rotary_embedding sinusoidal_positions",
+    "nn.resampling": "interpolate",
+    "nn.transposed_convolution": "conv_transpose1d conv_transpose2d conv_transpose3d",
+})  # fmt: skip
 
-
-if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> NoReturn:
-        raise absent("nn.functional", name)
-
-    def __dir__() -> list[str]:
-        return sorted(__all__)
+__all__ = sorted([*FUNCTIONS, *_LAZY])  # noqa: PLE0605
+__getattr__, __dir__ = members("nn.functional", __all__, _LAZY)

@@ -11,13 +11,13 @@ output, ``fan_in = inputs · k1 · k2 ...``, and the number of outputs of one in
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gpugrad import random
 from gpugrad.errors import DTypeError, GradientError, ShapeError
 from gpugrad.random import Generator
 from gpugrad.tensor import Tensor
-from gpugrad.tensor.hints import absent
+from gpugrad.tensor.hints import members
 
 __all__ = [
     "calculate_gain", "constant_", "kaiming_normal_", "kaiming_uniform_", "normal_", "ones_",
@@ -221,10 +221,4 @@ def kaiming_normal_(
 
 
 if not TYPE_CHECKING:  # a checker then reports names that are not there
-
-    def __getattr__(name: str) -> NoReturn:
-        raise absent("nn.init", name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+    __getattr__, __dir__ = members("nn.init", __all__)

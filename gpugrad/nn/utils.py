@@ -5,7 +5,7 @@ Imports functions and below, and `optim.clip`.
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from gpugrad.backend.device import check_same_device
 from gpugrad.engine import versions
@@ -14,7 +14,7 @@ from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.manipulation import concatenate
 from gpugrad.optim.clip import clip_grad_norm_, clip_grad_value_, get_total_norm
 from gpugrad.tensor import Tensor, as_tensor
-from gpugrad.tensor.hints import absent
+from gpugrad.tensor.hints import members
 from gpugrad.tensor.lost import check_kept
 
 __all__ = [
@@ -75,9 +75,4 @@ def vector_to_parameters(vec: Any, parameters: Iterable[Tensor]) -> None:
 
 
 if not TYPE_CHECKING:  # a checker then reports names that are not there
-
-    def __getattr__(name: str) -> NoReturn:
-        raise absent("nn.utils", name)
-
-    def __dir__() -> list[str]:
-        return sorted(__all__)
+    __getattr__, __dir__ = members("nn.utils", __all__)

@@ -11,12 +11,12 @@ assignment to threads depends on timing. Threads whose results must be reproduci
 """
 
 import threading
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from gpugrad.errors import DTypeError
 from gpugrad.random.generator import DeviceLike, Generator, Size, State
 from gpugrad.tensor import Tensor
-from gpugrad.tensor.hints import absent
+from gpugrad.tensor.hints import members
 
 __all__ = [
     "Generator", "bernoulli", "bits", "default_generator", "get_state", "integers", "manual_seed",
@@ -178,10 +178,5 @@ def permutation(x: Any, *, device: DeviceLike = None, generator: Generator | Non
     return _generator_or_default("permutation", generator).permutation(x, device=device)
 
 
-if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> NoReturn:
-        raise absent("random", name)
-
-    def __dir__() -> list[str]:
-        return sorted(__all__)
+if not TYPE_CHECKING:  # a checker then reports names that are not there
+    __getattr__, __dir__ = members("random", __all__)

@@ -8,7 +8,8 @@ import functools
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Set
+import types
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any, NoReturn, TypeVar, cast
 
 from gpugrad.errors import DTypeError
@@ -16,7 +17,7 @@ from gpugrad.tensor.foreign import METHODS, OF_MODULES
 
 __all__ = [
     "KEYWORDS", "METHODS", "NUMPY", "OF_MODULES", "REFUSED", "Foreign", "Setting", "absent", "fits",
-    "hint", "not_fitting", "of_one_shape", "watched",
+    "hint", "homes", "members", "not_fitting", "of_one_shape", "watched",
 ]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -130,6 +131,33 @@ def absent(module: str, name: str) -> AttributeError:
     return AttributeError(
         f"module 'gpugrad.{module}' has no attribute {name!r}{_advice(module, name)}"
     )
+
+
+def homes(modules: Mapping[str, str]) -> dict[str, str]:
+    """The module of each name, from the names of each module of ``gpugrad``."""
+    return {n: f"gpugrad.{module}" for module, names in modules.items() for n in names.split()}
+
+
+def members(
+    module: str, listed: Iterable[str], lazy: Mapping[str, str] = types.MappingProxyType({})
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """``__getattr__`` and ``__dir__`` of a module of ``gpugrad`` with the names ``listed``.
+
+    Those in ``lazy`` are imported from there when they are first used; others raise `absent`.
+    """
+    package = f"gpugrad.{module}"
+
+    def get(name: str) -> Any:
+        home = lazy.get(name)
+        if home is None:
+            raise absent(module, name)
+        if home == package:
+            return importlib.import_module(f"{package}.{name}")
+        value = getattr(importlib.import_module(home), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return get, lambda: sorted(listed)
 
 
 def _advice(module: str, name: str) -> str:

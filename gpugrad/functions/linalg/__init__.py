@@ -8,7 +8,7 @@ On a CPU, LinAlgError is raised as in NumPy, for a singular matrix, say. On a GP
 infinity instead, as a check would make the host wait.
 """
 
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from gpugrad.functions.linalg import decompositions, matrix_functions, norms, products, solvers
 from gpugrad.functions.linalg.decompositions import *  # noqa: F403
@@ -18,7 +18,7 @@ from gpugrad.functions.linalg.products import *  # noqa: F403
 from gpugrad.functions.linalg.solvers import *  # noqa: F403
 from gpugrad.functions.manipulation import matrix_transpose
 from gpugrad.functions.tensor_contractions import tensordot
-from gpugrad.tensor.hints import absent
+from gpugrad.tensor.hints import members
 
 __all__ = ["matrix_transpose", "tensordot"]
 __all__ += decompositions.__all__
@@ -28,10 +28,5 @@ __all__ += products.__all__
 __all__ += solvers.__all__
 
 
-if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> NoReturn:
-        raise absent("linalg", name)
-
-    def __dir__() -> list[str]:
-        return sorted(__all__)
+if not TYPE_CHECKING:  # a checker then reports names that are not there
+    __getattr__, __dir__ = members("linalg", __all__)
