@@ -18,7 +18,6 @@ where every namespace has a function of that name. The arguments before the ``/`
 arrays; the others are parameters, which reach the derivatives by keyword.
 """
 
-import copy
 import functools
 import inspect
 import operator
@@ -390,6 +389,8 @@ def part(name: str, formula: Rule) -> None:
 
 def _conjugated(op: Op) -> Op:
     """The op with rules that return ``g`` times the conjugate of the derivative."""
+    import copy  # which costs `import gpugrad` half a millisecond
+
     new = copy.copy(op)
     new.adds = None
     new.same = op.same and _over_conjugates(op.same)
@@ -417,6 +418,7 @@ def _over_conjugates(rule: Rule) -> Rule:
     return lambda xp, g, *rest, **parameters: xp.conj(rule(xp, xp.conj(g), *rest, **parameters))
 
 
+@functools.cache
 def _parse(signature: str) -> inspect.Signature:
     scope: dict[str, Any] = {}
     exec(f"def f({signature}): pass", scope)

@@ -18,8 +18,8 @@ __all__ = ["PLAIN", "over_tensors", "unusual"]
 PLAIN = frozenset((bool, int, float, str, tuple, list))
 
 
-def unusual(op: Op) -> str:
-    """The condition, as Python code, that a parameter may be a tensor; "" if none has a default."""
+def unusual(op: Op) -> list[str]:
+    """The conditions, as Python code, of which one holds if a parameter may be a tensor."""
     conditions = []
     for name, parameter in op.parameters.items():
         default = parameter.default
@@ -27,7 +27,7 @@ def unusual(op: Op) -> str:
             continue
         known = f"{name} is not {default} and " if default is None or type(default) is bool else ""
         conditions.append(f"({known}{name}.__class__ not in plain)")
-    return " or ".join(conditions)
+    return conditions
 
 
 def over_tensors(

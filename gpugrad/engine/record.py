@@ -54,10 +54,6 @@ def use_keywords(apply: Callable[..., Any]) -> None:
     _more_keywords = apply
 
 
-def _with_more(op: Op, function: Any, arrays: Any, parameters: Any, more: Any) -> Any:
-    return _more_keywords(op.name, function, arrays, parameters | more)
-
-
 def record(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None = None) -> Any:
     """Apply an op to Tensors, raw arrays and numbers; the result is a Tensor (or a tuple)."""
     raws, nodes, xp = unwrap(op, operands)
@@ -242,18 +238,16 @@ def bind(op: Op) -> Callable[..., Any]:
         if len(op.arrays) == 2 and op.constants in ((), (1,)):
             return _named(_second_constant(op) if op.constants else _binary(op), op)
     # Python binds the arguments itself, at the speed and with the errors of any function.
-    keywords = ", ".join(f"{name!r}: {name}" for name in op.parameters)
-    scope: dict[str, Any]
-    if len(op.arrays) == 1 and simple:
-        call, scope = f"call({op.arrays[0]}, {{{keywords}}})", {"call": _unary(op)}
-    else:
-        *names, last = op.arrays
-        names.append(f"*{last}" if op.variadic else last)
-        call = f"record(op, ({', '.join(names)},), {{{keywords}}})"
-        scope = {"record": record, "op": op}
-        if len(names) == 2 and op.variadic and op.is_constant(1):  # mostly the first comes alone
-            call = f"{call} if {last} else call({names[0]}, {{{keywords}}})"
-            scope["call"] = _unary(op)
+    *names, last = op.arrays
+    arrays = f"({', '.join([*names, f'*{last}' if op.variadic else last])},)"
+    scope: dict[str, Any] = {"op": op, "record": record}
+    call = f"record(op, {arrays}, parameters)"
+    if not names and simple:
+        call = f"call({last}, parameters)"
+        scope["call"] = _unary(op)
+    elif len(names) == 1 and op.variadic and op.is_constant(1):  # mostly the first comes alone
+        call = f"{call} if {last} else call({names[0]}, parameters)"
+        scope["call"] = _unary(op)
     defaults = {}
     pieces = []
     for parameter in op.signature.parameters.values():
@@ -266,23 +260,25 @@ def bind(op: Op) -> Callable[..., Any]:
     if open_ended:  # which does not show in the signature
         pieces.append(inspect.Parameter("_more", inspect.Parameter.VAR_KEYWORD))
     signature = op.signature.replace(parameters=pieces, return_annotation=op.signature.empty)
-    lines = [f"def {op.name}{signature}:", f"    return {call}"]
-    if condition := unusual(op):
-        scope |= {"plain": PLAIN, "special": _with_tensors, "op": op}
-        arrays = ", ".join([*op.arrays[:-1], f"*{op.arrays[-1]}" if op.variadic else op.arrays[-1]])
-        special = f"special(op, ({arrays},), {{{keywords}}})"
-        lines.insert(1, f"    if {condition}:\n        return {special}")
-    if open_ended:
-        given = f"({', '.join(op.arrays)},), {{{keywords}}}, _more"
-        lines.insert(1, f"    if _more:\n        return with_more(op, {op.name}, {given})")
-        scope |= {"with_more": _with_more, "op": op}
-    source = "\n".join(lines)
-    exec(compile(source, f"<gpugrad.{op.name}>", "exec"), scope)
+    keywords = ", ".join(f"{name!r}: {name}" for name in op.parameters)
+    conditions = [*["_more"] * open_ended, *unusual(op)]
+    lines = [f"def {op.name}{signature}:", f"    parameters = {{{keywords}}}"]
+    if conditions:
+        scope |= {"plain": PLAIN, "special": _special}
+        more = f"{op.name}, _more" if open_ended else "None, {}"
+        lines.append(f"    if {' or '.join(conditions)}:")
+        lines.append(f"        return special(op, {arrays}, parameters, {more})")
+    lines.append(f"    return {call}")
+    exec(compile("\n".join(lines), f"<gpugrad.{op.name}>", "exec"), scope)
     return _named(scope[op.name], op)
 
 
-def _with_tensors(op: Op, arrays: tuple[Any, ...], parameters: dict[str, Any]) -> Any:
-    """An op with a parameter that is no plain number."""
+def _special(
+    op: Op, arrays: tuple[Any, ...], parameters: dict[str, Any], function: Any, more: Any
+) -> Any:
+    """An op with keywords that it does not name, or with a parameter that is no plain number."""
+    if more:
+        return _more_keywords(op.name, function, arrays, parameters | more)
 
     def tensor(operand: Any) -> Any:
         return operand if isinstance(operand, Tensor) else Tensor(unwrap(op, (operand,))[0][0])

@@ -371,7 +371,7 @@ NUMPY_FUNCTIONS: dict[Any, Function] = {
     **PLAIN,
 }
 for _name, _function in FUNCTIONS.items():
-    if callable(native := getattr(np, _name, None)) and not isinstance(native, np.ufunc | type):
+    if callable(native := vars(np).get(_name)) and not isinstance(native, np.ufunc | type):
         NUMPY_FUNCTIONS.setdefault(native, _function)
 for _module, _numpy_s in ((linalg, np.linalg), (fft, np.fft)):
     for _name in _module.__all__:

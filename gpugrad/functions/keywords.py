@@ -68,11 +68,15 @@ def explained(function: Function, module: str = "gpugrad") -> Function:
     name = getattr(function, "__name__", "")
     if not inspect.isfunction(function) or "__signature__" in vars(function):
         return function
-    known = accepted(function)
-    if known is None or not (WATCHED & known.keys() or f"{name}()" in KEYWORDS):
+    code = inspect.unwrap(function).__code__  # a signature takes ten times as long
+    last = code.co_argcount + code.co_kwonlyargcount
+    names = code.co_varnames[code.co_posonlyargcount : last]
+    watches = not WATCHED.isdisjoint(names) or f"{name}()" in KEYWORDS
+    if code.co_flags & inspect.CO_VARKEYWORDS or not watches:
         return function
 
     def otherwise(error: TypeError, args: Any, kwargs: Any) -> Any:
+        known = accepted(function) or {}
         if kwargs.keys() <= known.keys():
             raise not_fitting(name, error) from None
         return apply(name, function, args, kwargs)

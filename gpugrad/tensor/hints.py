@@ -83,14 +83,13 @@ def fits(names: Set[str], kwargs: Mapping[str, Any], error: TypeError) -> bool:
 
 def watched(function: F, otherwise: Callable[[TypeError, Any, Any], Any]) -> F:
     """The function, with ``otherwise(error, args, kwargs)`` for arguments that do not fit."""
-    names = inspect.signature(function).parameters.keys()
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
         except TypeError as error:
-            if fits(names, kwargs, error):
+            if fits(inspect.signature(function).parameters.keys(), kwargs, error):
                 raise
             return otherwise(error, args, kwargs)
 
