@@ -3,7 +3,6 @@
 import linecache
 import os
 import sys
-import sysconfig
 import warnings
 from pathlib import Path
 from types import FrameType
@@ -17,7 +16,7 @@ _OTHERS = (
     str(Path(__file__).resolve().parents[1]) + os.sep,
     "<gpugrad",
     "<frozen",
-    sysconfig.get_path("stdlib") + os.sep,
+    os.path.dirname(os.__file__) + os.sep,
 )
 _INSTALLED = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist-packages"))
 

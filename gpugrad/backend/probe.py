@@ -10,9 +10,8 @@ import os
 import re
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 
@@ -29,8 +28,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """One step of the probe: its result and, where it failed, the fix."""
 
     name: str
@@ -39,8 +37,7 @@ class Step:
     fix: str = ""
 
 
-@dataclass(frozen=True)
-class Probe:
+class Probe(NamedTuple):
     """The steps in order. The first that fails is the last."""
 
     steps: tuple[Step, ...]

@@ -11,7 +11,6 @@ import platform
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict
 from importlib import metadata
 from typing import Any
 
@@ -120,7 +119,7 @@ def _cuda_facts() -> dict[str, Any]:
         "distributions": probe.distributions(),
         "works": result.ok,
         "reason": result.reason,
-        "steps": [asdict(step) for step in result.steps],
+        "steps": [step._asdict() for step in result.steps],
         "nvidia_smi": _nvidia_smi(),
         "runtime": None,
         "driver": None,

@@ -4,7 +4,6 @@ Imports only op, errors and backend.
 """
 
 import operator
-import traceback
 from collections.abc import Sequence
 from types import CodeType
 from typing import Any
@@ -169,6 +168,8 @@ def explain_no_memory(error: Exception, walk: CodeType) -> None:
     """Raise OutOfMemoryError, with the operation at which a walk was, if there was no memory."""
     no_memory = memory.exhausted(f"backward of {_visited(walk, error)}", error)
     if no_memory is not None:
+        import traceback  # which costs `import gpugrad` a millisecond
+
         # Free what the walk holds, so that whoever catches the error has memory.
         traceback.clear_frames(error.__traceback__)
         raise no_memory from error
@@ -176,6 +177,8 @@ def explain_no_memory(error: Exception, walk: CodeType) -> None:
 
 def _visited(walk: CodeType, error: BaseException) -> str:
     """The operation at which a walk was, read from its frame."""
+    import traceback
+
     shown = "a graph"
     for frame, _ in traceback.walk_tb(error.__traceback__):
         if frame.f_code is walk:  # the innermost walk, where one is in another

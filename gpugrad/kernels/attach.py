@@ -8,9 +8,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from gpugrad.backend import cupy_arrays
 from gpugrad.backend.namespace import LIBRARIES, register
-from gpugrad.backend.products import Products
 from gpugrad.kernels import enabled
 
 __all__ = ["register_arrays"]
@@ -18,9 +16,12 @@ __all__ = ["register_arrays"]
 
 def register_arrays() -> None:
     """Register cupy.ndarray: with kernels, unless GPUGRAD_FUSION is 0."""
+    from gpugrad.backend import cupy_arrays
+
     if not enabled():
         cupy_arrays.register_arrays()
         return
+    from gpugrad.backend.products import Products
     from gpugrad.kernels.batch_norm import BatchNorm, RMSNorm
     from gpugrad.kernels.elementwise import FusingNamespace
     from gpugrad.kernels.epilogue import Epilogue

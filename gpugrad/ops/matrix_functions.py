@@ -10,6 +10,7 @@ are f'(w[i]). Sources: Y. Daleckii and S. Krein (1951); N. Higham, "Functions of
 sections 3.2 and 6.1, and chapter 8 on polar factors.
 """
 
+import functools
 import math
 from itertools import pairwise
 from typing import Any
@@ -115,13 +116,11 @@ class Logarithm:
 LOG = Logarithm()
 
 
+@functools.cache
 def _quadrature(points: int) -> list[tuple[float, float]]:
     """The nodes and weights of the Gauss rule for the integral from 0 to 1."""
     nodes, weights = np.polynomial.legendre.leggauss(points)
     return [(float(n) / 2 + 0.5, float(w) / 2) for n, w in zip(nodes, weights, strict=True)]
-
-
-FINE, COARSE = _quadrature(6), _quadrature(4)
 
 
 def _ascending(xp: Any, points: list[Any]) -> list[Any]:
@@ -151,8 +150,8 @@ def _divided(xp: Any, f: Any, points: list[Any]) -> Any:
             equal = gap == 0
             gap = xp.where(equal, 1.0, gap)
             quotient, error = (values[i + 1] - values[i]) / gap, (errors[i + 1] + errors[i]) / gap
-            smooth = _mean(xp, f, own, FINE)
-            smooth_error = xp.abs(smooth - _mean(xp, f, own, COARSE)) + xp.abs(smooth) * eps
+            smooth = _mean(xp, f, own, _quadrature(6))
+            smooth_error = xp.abs(smooth - _mean(xp, f, own, _quadrature(4))) + xp.abs(smooth) * eps
             # A jump of f, which its derivatives do not show, is in the quotient alone.
             consistent = xp.abs(smooth - quotient) <= 256 * error
             better = equal | (smooth_error <= error) & consistent

@@ -8,8 +8,7 @@ tensors`` calls ``__eq__`` to find one object, not to compare elements. Imports 
 import dis
 import functools
 import os
-import random
-import sysconfig
+import sys
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -29,17 +28,17 @@ _BETWEEN = (*_WITHOUT_EFFECT, "CACHE", "PRECALL", "GET_ITER", "COPY_FREE_VARS")
 _COMPREHENSION = (
     *_BETWEEN, "LOAD_FAST_AND_CLEAR", "SWAP", "BUILD_LIST", "BUILD_SET", "BUILD_MAP",
 )  # fmt: skip
-_SHUFFLE = random.Random.shuffle.__code__
 _CONTAINS = dis.opmap["CONTAINS_OP"]
-# Code that is not the user's, which may compute with the number.
-_LIBRARIES = tuple(
-    str(folder) + os.sep
-    for folder in (
-        Path(__file__).resolve().parents[1],
-        sysconfig.get_path("stdlib"),
-        sysconfig.get_path("purelib"),
-    )
-)
+
+
+@functools.cache
+def _libraries() -> tuple[str, ...]:
+    """Where code is that is not the user's, which may compute with the number."""
+    import sysconfig
+
+    own = str(Path(__file__).resolve().parents[1])
+    folders = (own, sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"))
+    return tuple(folder + os.sep for folder in folders)
 
 
 def searches(frame: FrameType) -> bool:
@@ -53,9 +52,9 @@ def searches(frame: FrameType) -> bool:
 def shuffles(frame: FrameType) -> bool:
     """Whether a frame is Python's ``random.shuffle``, or calls NumPy's, which has no frame."""
     code = frame.f_code
-    return code is _SHUFFLE or (
-        "shuffle" in code.co_names and _called_at(code, frame.f_lasti) == "shuffle"
-    )
+    if code.co_qualname == "Random.shuffle":
+        return code is sys.modules["random"].Random.shuffle.__code__
+    return "shuffle" in code.co_names and _called_at(code, frame.f_lasti) == "shuffle"
 
 
 def shows_value(frame: FrameType, who: str = "float") -> bool:
@@ -86,7 +85,7 @@ def _has_own_iterator(code: CodeType) -> bool:
 def _shows_value(code: CodeType, offset: int) -> bool:
     if _operator_at(code, offset) == "%":
         return True  # a tensor has a % of its own: this is of text
-    if code.co_filename.startswith(_LIBRARIES):
+    if code.co_filename.startswith(_libraries()):
         return False
     return _called_at(code, offset) in _NAMES or _maps_float(code, offset)
 
