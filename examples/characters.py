@@ -150,12 +150,10 @@ def per_letter(scores: gg.Tensor, target: gg.Tensor) -> gg.Tensor:
 def plot(path: Any, history: list[dict[str, Any]], model: Writer) -> None:
     """Draw the bits for a character, and the head of the first layer that is most certain."""
     picture, (left, right) = common.figure(columns=2)
-    left.plot(range(1, len(history) + 1), [record["loss"] for record in history])
+    gg.plot.curves(history, ax=left).set_yscale("linear")
     left.axhline(math.log2(len(LETTERS)), color="gray", linestyle=":", label="all letters alike")
-    left.set_xlabel("epoch")
     left.set_ylabel("bits for a character")
     left.set_ylim(0)
-    left.grid(alpha=0.3)
     left.legend()
     left.set_title("a transformer on five sonnets")
     line = TEXT.partition("\n")[0]
@@ -196,6 +194,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         scheduler=gg.optim.OneCycleLR(optimizer, max_lr=3e-3, total_steps=steps),
         scheduler_every="step",
         clip_norm=1.0,
+        callbacks=[common.SameFlags(args)],
         checkpoints=args.checkpoints,
     )
     print(f"{len(TEXT)} characters, {len(LETTERS)} different ones, on {device}")

@@ -68,7 +68,6 @@ def parser(
         help="of all floating-point numbers (default: %(default)s)",
     )
     if trains:
-        flags.set_defaults(rates=rates)
         training = flags.add_argument_group("training")
         training.add_argument(
             "--epochs",
@@ -79,18 +78,7 @@ def parser(
             + (f" (default: {epochs})" if epochs else "")
             + "; after --resume, so many more",
         )
-        training.add_argument(
-            "--lr",
-            type=positive_float,
-            metavar="RATE",
-            help=f"learning rate (default: {_rates(rates)}; after --resume, the earlier one)",
-        )
-        training.add_argument(
-            "--optimizer",
-            choices=RATES,
-            default=optimizer,
-            help="the update rule (default: %(default)s)",
-        )
+        _add_optimizer(training, optimizer, rates, "; after --resume, the earlier one")
         training.add_argument(
             "--plot", type=picture, metavar="FILE.png", help="draw the loss curve into a file"
         )
@@ -103,23 +91,50 @@ def parser(
     return flags
 
 
-def add_trainer_flags(flags: argparse.ArgumentParser, epochs: int) -> None:
-    """The flags of a program that trains by `gg.Trainer`, with its default of epochs."""
-    flags.add_argument(
+def add_trainer_flags(
+    flags: argparse.ArgumentParser,
+    epochs: int,
+    optimizer: str | None = None,
+    rates: Mapping[str, float] = MappingProxyType({}),
+) -> None:
+    """The flags of a program that trains by `gg.Trainer`, with its default of epochs.
+
+    With ``optimizer``, the default one, those of `optimizer` too.
+    """
+    training = flags.add_argument_group("training")
+    training.add_argument(
         "--epochs",
         type=positive_int,
         default=epochs,
         metavar="N",
         help=f"passes over the data (default: {epochs})",
     )
-    flags.add_argument(
+    if optimizer is not None:
+        _add_optimizer(training, optimizer, rates)
+    training.add_argument(
         "--checkpoints",
         type=Path,
         metavar="FOLDER",
         help="save the state here after each epoch and on Ctrl-C, and go on from the last one",
     )
-    flags.add_argument(
+    training.add_argument(
         "--plot", type=picture, metavar="FILE.png", help="draw the result into a file"
+    )
+
+
+def _add_optimizer(training: Any, default: str, rates: Mapping[str, float], note: str = "") -> None:
+    training.set_defaults(rates=rates)
+    training.add_argument(
+        "--lr",
+        type=positive_float,
+        metavar="RATE",
+        help=f"learning rate (default: {_rates(rates)}{note})",
+    )
+    training.add_argument(
+        "--optimizer",
+        choices=RATES,
+        default=default,
+        help="the update rule (default: %(default)s)",
     )
 
 
@@ -222,8 +237,8 @@ def run(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None
     try:
         main(argv)
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:  # a Trainer says where it has saved
+        print(f"\n{str(error) or 'interrupted'}", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -362,9 +377,9 @@ def save(args: argparse.Namespace, example: str, **state: Any) -> None:
     """Save to --save, if given: ``state`` by name, the flags, and the generator."""
     if args.save is None:
         return
-    flags = {name: getattr(args, name) for name in _FIXED if hasattr(args, name)}
     generator = gg.random.default_generator()
-    gg.save({"example": example, "flags": flags, "generator": generator, **state}, args.save)
+    fixed = {"example": example, "flags": fixed_flags(args), "generator": generator}
+    gg.save({**fixed, **state}, args.save)
     print(f"saved: {args.save}")
 
 
@@ -380,7 +395,7 @@ def resume(args: argparse.Namespace, example: str, **parts: Any) -> dict[str, An
     if not isinstance(state, dict) or state.get("example") != example:
         raise gg.FileFormatError(f"{args.resume} was not saved by --save of examples/{example}.py")
     try:
-        _compare_flags(args, state["flags"])
+        _compare_flags(args, args.resume, state["flags"])
         for name, part in {**parts, "generator": gg.random.default_generator()}.items():
             part.load_state_dict(state[name])
             if args.lr is not None and name == "optimizer":
@@ -395,18 +410,36 @@ def resume(args: argparse.Namespace, example: str, **parts: Any) -> dict[str, An
     return state
 
 
-def _compare_flags(args: argparse.Namespace, flags: Mapping[str, Any]) -> None:
+class SameFlags(gg.training.Callback):
+    """Keeps the flags in the checkpoints of a `gg.Trainer`: going on with others is refused."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._args = args
+
+    def state_dict(self) -> dict[str, Any]:
+        return fixed_flags(self._args)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        _compare_flags(self._args, self._args.checkpoints, state_dict)
+
+
+def fixed_flags(args: argparse.Namespace) -> dict[str, Any]:
+    """Those of the flags that a training must go on with."""
+    return {name: getattr(args, name) for name in _FIXED if hasattr(args, name)}
+
+
+def _compare_flags(args: argparse.Namespace, path: Path, flags: Mapping[str, Any]) -> None:
     for name, before in flags.items():
         if (now := getattr(args, name, None)) != before:
             flag = "--" + name.replace("_", "-")
             raise gg.FileFormatError(
-                f"{args.resume} was saved with {flag} {before}, but now it is {flag} {now}; "
+                f"{path} was saved with {flag} {before}, but now it is {flag} {now}; "
                 f"resume with {flag} {before}"
             )
 
 
 # The flags that determine the data and the steps: a resume with others is refused.
-_FIXED = ("data", "batch_size", "dtype", "optimizer", "seed")
+_FIXED = ("batch_size", "dtype", "length", "optimizer", "seed")
 
 
 # ---------------------------------------------------------------- plots
@@ -423,26 +456,13 @@ def figure(columns: int = 1) -> tuple[Any, Any]:
     return new, new.subplots(1, columns)
 
 
-def draw_losses(panel: Any, curves: Mapping[str, Sequence[float]], ylabel: str = "loss") -> None:
-    """Losses by epoch, from 1; on a logarithmic scale where they fall by more than tenfold."""
-    for name, losses in curves.items():
-        panel.plot(range(1, len(losses) + 1), losses, label=name, linewidth=1.5)
-    positive = [loss for losses in curves.values() for loss in losses if 0 < loss < math.inf]
-    if positive and max(positive) > 10 * min(positive):
-        panel.set_yscale("log")
-    panel.set_xlabel("epoch")
-    panel.set_ylabel(ylabel)
-    panel.grid(alpha=0.3)
-    if len(curves) > 1:
-        panel.legend()
-
-
 def plot_losses(
     path: Path, curves: Mapping[str, Sequence[float]], title: str, ylabel: str = "loss"
 ) -> None:
     """Draw loss curves by name into a picture."""
     drawn, panel = figure()
-    draw_losses(panel, curves, ylabel)
+    gg.plot.curves(curves, ax=panel)
+    panel.set_ylabel(ylabel)
     panel.set_title(title)
     drawn.savefig(path)
     print(f"loss curve: {path}")

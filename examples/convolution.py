@@ -36,7 +36,8 @@ def plot(path: Any, found: digits.Fit) -> None:
     """The loss curves, what the first kernels make of a picture, and the pictures taken wrongly."""
     picture, (left, middle, right) = common.figure(columns=3)
     data = found.data
-    common.draw_losses(left, found.curves, "cross-entropy, labels smoothed")
+    gg.plot.curves(found.history, ax=left)
+    left.set_ylabel("cross-entropy, labels smoothed")
     left.set_title(found.accuracy)
     with gg.no_grad():
         maps = found.model[:4](data.test_x[:1])[0].cpu().numpy()
@@ -73,7 +74,7 @@ def draw_tiles(
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train, and end with the accuracy on the held-out quarter."""
-    args, found = digits.fit("convolution", "a convolution network", network, 20, argv)
+    args, found = digits.fit("a convolution network", network, 20, argv)
     if args.plot:
         plot(args.plot, found)
     print(found.accuracy)

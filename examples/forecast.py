@@ -62,11 +62,8 @@ def windows(series: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def plot(path: Any, history: list[dict[str, Any]], true: np.ndarray, found: np.ndarray) -> None:
     """Draw the losses, the forecast beside the series, and its error."""
     picture, (left, right) = common.figure(columns=2)
-    for name, label in (("loss", "seen"), ("val_loss", "not seen")):
-        left.semilogy(range(1, len(history) + 1), [record[name] for record in history], label=label)
-    left.set_xlabel("epoch")
+    gg.plot.curves(history, ax=left)
     left.set_ylabel("mean squared error of the next value")
-    left.legend()
     left.set_title("LSTM on the Mackey-Glass series")
     time = np.arange(len(true)) - WINDOW
     right.plot(time, true, color="black", linewidth=1, label="series")
@@ -75,8 +72,7 @@ def plot(path: Any, history: list[dict[str, Any]], true: np.ndarray, found: np.n
     right.set_xlabel("time")
     right.legend(loc="upper center")
     right.set_title(f"{len(found)} values from its own forecasts")
-    for panel in (left, right):
-        panel.grid(alpha=0.3)
+    right.grid(alpha=0.3)
     picture.savefig(path)
     print(f"picture: {path}")
 
@@ -106,6 +102,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         gg.nn.MSELoss(),
         scheduler=gg.optim.CosineAnnealingLR(optimizer, args.epochs),
         clip_norm=1.0,
+        callbacks=[common.SameFlags(args)],
         checkpoints=args.checkpoints,
     )
     print(f"{held_out} values to learn from, {args.length - held_out} held out, on {device}")

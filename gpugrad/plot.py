@@ -74,13 +74,19 @@ def _named_curves(history: Any, metric: str) -> dict[str, tuple[list[int], list[
     for label, name in (("training", metric), ("validation", f"val_{metric}")):
         epochs = [epoch for epoch, record in sorted(records.items()) if name in record]
         if epochs:
-            found[label] = (epochs, [float(records[epoch][name]) for epoch in epochs])
+            found[label] = (epochs, [_number(name, records[epoch][name]) for epoch in epochs])
     if not found:
         names = sorted({name for record in records.values() for name in record})
         raise ArgumentError(
             f"plot.curves: the history has no {metric!r}; it has {', '.join(names) or 'no epoch'}"
         )
     return found
+
+
+def _number(name: str, value: Any) -> float:
+    if value is not None and not isinstance(value, int | float):
+        raise ArgumentError(f"plot.curves: {name!r} is no number but {type(value).__name__}")
+    return math.nan if value is None else float(value)  # JSON has no NaN
 
 
 def _json_lines(path: str | os.PathLike[str]) -> list[dict[str, Any]]:

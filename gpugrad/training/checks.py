@@ -5,7 +5,7 @@ from typing import Any
 
 from gpugrad.data.dataset import is_array
 from gpugrad.engine.messages import is_whole
-from gpugrad.errors import ArgumentError, DTypeError, ShapeError
+from gpugrad.errors import ArgumentError, DTypeError, FileFormatError, ShapeError
 from gpugrad.metrics import BY_NAME, Metric
 from gpugrad.nn import Module
 from gpugrad.tensor import Tensor
@@ -104,22 +104,22 @@ def check_loss(loss: Any) -> None:
 
 
 def check_state(state: Any, now: Mapping[str, Any]) -> None:
-    """ValueError for a checkpoint that is not one of this training, whose state is ``now``."""
+    """FileFormatError for a checkpoint that is not one of this training, whose state is ``now``."""
     if not isinstance(state, Mapping) or set(state) != set(now):
-        raise ValueError(
+        raise FileFormatError(
             f"Trainer.fit: the checkpoint is no Trainer's: expected {sorted(now)}, got "
             f"{sorted(map(str, state)) if isinstance(state, Mapping) else type(state).__name__}"
         )
     saved, own = ({**s, "generators": s["random"]["generators"]} for s in (state, now))
     for name in ("metrics", "callbacks", "generators"):
         if len(saved[name]) != len(own[name]):
-            raise ValueError(
+            raise FileFormatError(
                 f"Trainer.fit: the checkpoint has {len(saved[name])} {name}, this training "
                 f"{len(own[name])}: make trainer, model and loaders as they were"
             )
     for name in ("scheduler", "loader"):
         if (state[name] is None) != (now[name] is None):
             what = f"a {name}" if now[name] is None else f"no {name}"
-            raise ValueError(
+            raise FileFormatError(
                 f"Trainer.fit: the checkpoint is of a training with {what}: make it as it was"
             )

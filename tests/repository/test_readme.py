@@ -21,7 +21,10 @@ SHELL = [
     if line.strip()
 ]
 EXAMPLES = [line for line in SHELL if line.startswith("python examples/")]
-TRAINING = ("chain_rule.py", "mlp.py", "regression.py", "digits.py", "convolution.py")
+TRAINING = {
+    "chain_rule.py", "characters.py", "convolution.py", "diabetes.py", "digits.py", "forecast.py",
+    "mlp.py", "regression.py",
+}  # fmt: skip
 
 
 def test_every_example_of_the_folder_is_shown():

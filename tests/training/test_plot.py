@@ -42,13 +42,14 @@ def test_curves_of_a_history_a_trainer_and_its_file(ax, tmp_path):
     data = gg.data.DataLoader((np.ones((4, 1), "float32"), np.ones((4, 1), "float32")), 2)
     trainer.fit(data, data, epochs=2)
     with log.open("a") as file:  # a resumed training writes an epoch again
-        file.write(json.dumps({**trainer.history[-1], "loss": 0.5}) + "\n")
+        file.write(json.dumps({**trainer.history[-1], "loss": 0.5, "r2": None}) + "\n")
     panels = Figure().subplots(1, 2)
     of_trainer = drawn(gg.plot.curves(trainer, ax=panels[0]))
     of_file = drawn(gg.plot.curves(log, ax=panels[1]))
     assert of_trainer["training"] == ([1, 2], [record["loss"] for record in trainer.history])
     assert of_file["training"] == ([1, 2], [trainer.history[0]["loss"], 0.5])
     assert of_file["validation"] == of_trainer["validation"]
+    assert np.isnan(drawn(gg.plot.curves(log, "r2", ax=ax))["training"][1]).all()
 
 
 def test_curves_of_a_metric_and_by_name(ax, device):
@@ -145,6 +146,7 @@ def test_without_matplotlib_there_is_a_sentence(monkeypatch):
     [
         (lambda: gg.plot.curves(HISTORY, "f1"), "has no 'f1'; it has accuracy, epoch, loss"),
         (lambda: gg.plot.curves([]), "it has no epoch"),
+        (lambda: gg.plot.curves([{"epoch": 1, "loss": [1]}]), "'loss' is no number but list"),
         (lambda: gg.plot.curves(__file__), "line 1 of .* is no entry of a history"),
         (lambda: gg.plot.curves(HISTORY, ax=3), "ax must be an Axes of matplotlib, got int"),
         (lambda: gg.plot.confusion_matrix([0, 1], [0, 1, 2]), "a class number for each"),
