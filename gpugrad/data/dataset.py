@@ -1,5 +1,6 @@
-"""Data sets, and the rows of their arrays. Imports staging, tensor and below."""
+"""Data sets, and the rows of their arrays. Imports `mapped`, staging and below."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -9,14 +10,15 @@ import numpy as np
 from gpugrad.backend.device import Device, device_of
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.backend.staging import Source
+from gpugrad.data.mapped import as_file, opened
 from gpugrad.engine.messages import instead_of
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions import FUNCTIONS
 from gpugrad.tensor import Tensor, as_tensor, asarray
 
 __all__ = [
-    "Dataset", "IterableDataset", "Rows", "Selection", "TensorDataset", "collate", "has_labels",
-    "home_of", "is_array", "map_arrays",
+    "Dataset", "IterableDataset", "NumpyDataset", "Rows", "Selection", "TensorDataset", "collate",
+    "has_labels", "home_of", "is_array", "map_arrays",
 ]  # fmt: skip
 
 
@@ -54,8 +56,9 @@ class IterableDataset:
     """A data set that is read from the beginning to the end: define ``__iter__``, over samples.
 
     For what has no numbered rows, such as a stream or files larger than memory. With
-    ``batched = True`` it gives whole batches. In a `DataLoader` with workers each of them reads all
-    of it, unless ``__iter__`` takes a share by `get_worker_info`.
+    ``batched = True`` it gives whole batches. One with a method ``batches(batch_size, seed)`` gives
+    those of any size, in an order of the seed (integers) where that is not None. In a `DataLoader`
+    with workers each of them reads all of it, unless it takes a share by `get_worker_info`.
 
     >>> import gpugrad as gg
     >>> class Squares(gg.data.IterableDataset):
@@ -87,6 +90,8 @@ class TensorDataset:
     (array([2, 3]), np.int64(1))
     """
 
+    batched = True
+
     def __init__(self, *arrays: Any) -> None:
         if not arrays:
             raise ValueError("TensorDataset: expected at least one array")
@@ -110,7 +115,33 @@ class TensorDataset:
 
     def __repr__(self) -> str:
         inside = ", ".join(f"{array.dtype} {tuple(array.shape)}" for array in self.arrays)
-        return f"TensorDataset({inside})"
+        return f"{type(self).__name__}({inside})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        # An array on the disk is sent to a worker by its path.
+        return {**vars(self), "arrays": tuple(map(as_file, self.arrays))}
+
+
+class NumpyDataset(TensorDataset):
+    """A `TensorDataset` of ``.npy`` files, such as x.npy and y.npy, that stay on the disk.
+
+    The files are mapped into memory, so that only the rows of a batch are read. Workers open them
+    anew by their paths, and `random_split` gives parts that read them as well. A ``TensorDataset``
+    of arrays that ``np.load(path, mmap_mode="r")`` has mapped does the same.
+
+    OSError for a file that cannot be opened, FileFormatError for one that is no ``.npy`` file of
+    numbers, ShapeError for files with different numbers of rows.
+
+    >>> import gpugrad as gg, numpy as np, tempfile, os
+    >>> path = os.path.join(tempfile.mkdtemp(), "x.npy")
+    >>> np.save(path, np.arange(8).reshape(4, 2))
+    >>> data = gg.data.NumpyDataset(path)
+    >>> [x.tolist() for (x,) in gg.data.DataLoader(data, batch_size=3)]
+    [[[0, 1], [2, 3], [4, 5]], [[6, 7]]]
+    """
+
+    def __init__(self, *paths: str | os.PathLike[str]) -> None:
+        super().__init__(*map(opened, paths))
 
 
 def _rows(who: str, index: int, array: Any) -> Any:
@@ -125,6 +156,8 @@ def _rows(who: str, index: int, array: Any) -> Any:
         array = values
     if isinstance(array, list | tuple):
         array = as_tensor(array)
+    if isinstance(array, np.memmap):
+        array = np.asarray(array)  # a view, whose rows are plain arrays
     if not isinstance(array, Tensor):
         try:
             device_of(array)

@@ -3,13 +3,13 @@
 Imports `dataset`. The functions are objects that pickle, so that they can be sent to a worker.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["End", "OfRows", "OfStream", "made"]
+__all__ = ["End", "OfRows", "OfStream", "made", "makes_batches"]
 
 
 class End(NamedTuple):
@@ -34,7 +34,8 @@ class OfRows:
 class OfStream:
     """The next batch of a data set that is read from the beginning to the end.
 
-    It is called with the number of the epoch, and returns `End` at the end.
+    It is called with the number of the epoch and the seed of its order, which is None but for a
+    data set with ``batches``; it returns `End` at the end.
     """
 
     def __init__(
@@ -47,15 +48,35 @@ class OfStream:
         self._epoch: int | None = None
         self._samples: Iterator[Any] = iter(())
 
-    def __call__(self, epoch: int) -> Any:
+    def __call__(self, job: tuple[int, tuple[int, ...] | None]) -> Any:
+        epoch, seed = job
+        own_batches = makes_batches(self.dataset)
         if epoch != self._epoch:
-            self._epoch, self._samples = epoch, iter(self.dataset)
+            self._epoch = epoch
+            if own_batches:
+                self._samples = iter(self.dataset.batches(self.batch_size, seed))
+            else:
+                self._samples = iter(self.dataset)
         if self.collate_fn is None:
-            return next(self._samples, End())
+            batch = next(self._samples, End())
+            short = own_batches and self.drop_last and _rows(batch) < self.batch_size
+            return End() if short else batch
         samples = list(islice(self._samples, self.batch_size))
         if not samples or (self.drop_last and len(samples) < self.batch_size):
             return End()
         return self.collate_fn(samples)
+
+
+def makes_batches(dataset: Any) -> bool:
+    """Whether a stream gives batches of any size itself, and shuffles."""
+    return callable(getattr(dataset, "batches", None))
+
+
+def _rows(batch: Any) -> int:
+    """How many samples are in a batch."""
+    if isinstance(batch, Mapping):
+        batch = list(batch.values())
+    return _rows(batch[0]) if isinstance(batch, tuple | list) and batch else len(batch)
 
 
 def made(fetch: Any) -> tuple[Any, Any]:

@@ -22,7 +22,7 @@ from gpugrad.data.dataset import (
     is_array,
     map_arrays,
 )
-from gpugrad.data.fetch import End, OfRows, OfStream, made
+from gpugrad.data.fetch import End, OfRows, OfStream, made, makes_batches
 from gpugrad.data.samplers import order_of
 from gpugrad.data.workers import Job, Workers
 from gpugrad.engine.messages import is_whole
@@ -85,7 +85,8 @@ class DataLoader:
     ``gg.manual_seed``), so a seed gives the same batches on every device; ``sampler`` gives another
     order, see `samplers`. ``state_dict`` stores the position within an epoch.
 
-    An `IterableDataset` is read from its beginning to its end, by each worker for itself.
+    An `IterableDataset` is read from its beginning to its end, by each worker for itself; one with
+    a method ``batches``, such as a `CSVDataset`, can be shuffled.
 
     With ``num_workers`` the batches are made in so many processes, each ``prefetch_factor`` ahead,
     and come in the same order; batches are arrays of the host until they are here. The random
@@ -156,7 +157,7 @@ class DataLoader:
             raise DTypeError(
                 f"DataLoader: expected a TensorDataset or arrays, got {type(dataset).__name__}"
             )
-        batched = isinstance(dataset, TensorDataset) or getattr(dataset, "batched", False)
+        batched = getattr(dataset, "batched", False) or (self._streams and makes_batches(dataset))
         if collate_fn is not None and batched:
             raise ArgumentError(
                 "DataLoader: collate_fn makes a batch of single samples, and this data set gives "
@@ -194,7 +195,8 @@ class DataLoader:
         """ArgumentError for two ways to order the rows, or for one that there cannot be."""
         if self.shuffle and self.sampler is not None:
             raise ArgumentError("DataLoader: shuffle and sampler both order the rows; pass one")
-        if self._streams and (self.shuffle or self.sampler is not None):
+        shuffles = self.shuffle and not makes_batches(self.dataset)
+        if self._streams and (shuffles or self.sampler is not None):
             raise ArgumentError(
                 f"DataLoader: a {type(self.dataset).__name__} is read from the beginning to the "
                 "end and has no rows to shuffle. Shuffle in its __iter__"
@@ -243,7 +245,8 @@ class DataLoader:
             order = generator.permutation(len(self.dataset), device="cpu").numpy()
         else:
             order = np.arange(len(self.dataset))
-        if self.num_workers and not self.shuffle:
+        permuted = self.shuffle and not self._streams
+        if (self.shuffle or self.num_workers) and not permuted:
             generator.take(1)  # the next epoch has other seeds
         return order, epoch._replace(state=state, rows=rows)
 
@@ -263,7 +266,7 @@ class DataLoader:
         """The batches from a position on, made lazily, or one ahead."""
         device, from_host = self.device or default_device(), True
         pinned = self.pin_memory and is_available()
-        if type(self.dataset) is TensorDataset and order is not None and not self.num_workers:
+        if self._is_of_arrays() and order is not None and not self.num_workers:
             numbers = range(epoch.given, self._count(len(order)))
             chosen = self._selections(order, numbers, device)
             from_host = any(home_of(a).kind == "cpu" for a in self.dataset.arrays)
@@ -277,6 +280,10 @@ class DataLoader:
         if pinned and device.kind == "cpu":
             return (pinned_copies(*selection.sources()) for selection in chosen)
         return (selection.read() for selection in chosen)
+
+    def _is_of_arrays(self) -> bool:
+        """Whether the rows can be read off the arrays: nobody has overridden how."""
+        return getattr(type(self.dataset), "__getitem__", None) is TensorDataset.__getitem__
 
     def _selection(self, batch: Any, device: Device) -> Selection:
         """All rows of a batch that a data set gave."""
@@ -307,8 +314,9 @@ class DataLoader:
         """The rows of each batch, or the number of the epoch of a stream."""
         base = () if epoch.state is None else (epoch.state["seed"], epoch.state["counter"])
         if order is None:
+            rows = (self._epochs, base if self.shuffle else None)
             for number in count():
-                yield Job(self._epochs, (*base, number))
+                yield Job(rows, (*base, number))
             return
         size = self.batch_size
         for number in range(epoch.given, self._count(len(order))):

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.data.dataset import Dataset, Rows, TensorDataset, has_labels, home_of, is_array
+from gpugrad.data.mapped import is_mapped
 from gpugrad.errors import DTypeError
 from gpugrad.random import Generator, default_generator
 from gpugrad.tensor import Tensor
@@ -27,8 +28,8 @@ def random_split(
     ``lengths`` are numbers of rows that add up to all, or fractions that add up to 1. Fractions
     are rounded down, and the first parts get one remaining row each, as in PyTorch.
     ``dataset`` is a `TensorDataset`, an array, or a tuple of arrays, whose parts are copies of
-    their rows; or a `Dataset` of your own, whose parts read its samples. ValueError for lengths
-    that do not fit.
+    their rows; or arrays in mapped files or a `Dataset` of your own, whose parts read the rows when
+    they are asked for. ValueError for lengths that do not fit.
 
     >>> import gpugrad as gg, numpy as np
     >>> parts = gg.data.random_split(np.arange(10), [0.75, 0.25], gg.random.Generator(0))
@@ -42,7 +43,7 @@ def random_split(
     sizes = _sizes(count, list(lengths))
     order = permutation(count, generator)
     ends = np.cumsum(sizes)
-    part = _Part if own else _part
+    part = _Part if own or any(map(is_mapped, dataset.arrays)) else _part
     return [part(dataset, order[end - size : end]) for size, end in zip(sizes, ends)]
 
 
@@ -54,7 +55,7 @@ def _is_own(dataset: Any) -> bool:
 
 
 class _Part(Dataset):
-    """Some samples of a data set of one's own, which reads them when they are asked for."""
+    """Some samples of a data set, which reads them when they are asked for."""
 
     def __init__(self, dataset: Any, numbers: np.ndarray) -> None:
         self.dataset = dataset
