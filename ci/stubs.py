@@ -32,6 +32,8 @@ from gpugrad.engine.op import TABLE, Op  # noqa: E402
 from gpugrad.functions import special_ops  # noqa: E402
 from gpugrad.functions.bind import MEMBERS, PUBLIC  # noqa: E402
 from gpugrad.nn import activations  # noqa: E402
+from gpugrad.nn.activations import Activation  # noqa: E402
+from gpugrad.nn.layer import Layer  # noqa: E402
 from gpugrad.tensor import members  # noqa: E402
 
 HEAD = '''"""{doc}
@@ -225,15 +227,22 @@ def nn_stub() -> str:
     stub.imports |= {**gg.nn._LAZY, "Any": "typing", "Tensor": "gpugrad.tensor"}
     stub.imports["Module"] = "gpugrad.nn.module"
     stub.body.append(f"__all__ = {gg.nn.__all__}\n")
-    for name, module in activations.MODULES.items():
+    for name in gg.nn.__all__:
+        module = getattr(gg.nn, name)
+        if not inspect.isclass(module) or not issubclass(module, Activation | Layer):
+            continue
+        stub.imports.pop(name, None)
         lines = [documented(module)]
         own, *parameters = inspect.signature(module.__init__).parameters.values()
-        parameters = [p.replace(annotation=stub.hint(p, module.op)) for p in parameters]
+        op = module.op if issubclass(module, Activation) else None
+        parameters = [p.replace(annotation=stub.hint(p, op)) for p in parameters]
         lines += [f"    {p.name}: {p.annotation}\n" for p in parameters]
         if parameters:
             init = inspect.Signature([own, *parameters], return_annotation=None)
             lines.append(f"    def __init__{init}: ...\n")
-        lines.append("    def forward(self, x: Any) -> Tensor: ...\n")
+        own, *inputs = inspect.signature(module.forward).parameters.values()
+        called = inspect.Signature([own.replace(annotation=own.empty), *inputs])
+        lines.append(f"    def forward{str(called).replace('typing.', '')} -> Tensor: ...\n")
         stub.body.append(f"class {name}(Module):\n{''.join(lines)}")
     return stub.text()
 

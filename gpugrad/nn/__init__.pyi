@@ -27,7 +27,6 @@ from gpugrad.nn.batch_norm import (
 from gpugrad.nn.bilinear import Bilinear
 from gpugrad.nn.containers import MLP, Flatten, Sequential, Unflatten
 from gpugrad.nn.convolution import Conv1d, Conv2d, Conv3d
-from gpugrad.nn.cross_entropy import BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
 from gpugrad.nn.distances import CosineSimilarity, PairwiseDistance
 from gpugrad.nn.dropout import (
     AlphaDropout,
@@ -38,21 +37,11 @@ from gpugrad.nn.dropout import (
     FeatureAlphaDropout,
 )
 from gpugrad.nn.embedding import Embedding
-from gpugrad.nn.folding import Fold, PixelShuffle, PixelUnshuffle, Unfold
+from gpugrad.nn.folding import PixelShuffle, PixelUnshuffle
 from gpugrad.nn.gates import GLU, PReLU, RReLU, Softmax2d, Softmin
-from gpugrad.nn.likelihoods import BCELoss, GaussianNLLLoss, KLDivLoss, PoissonNLLLoss
+from gpugrad.nn.likelihoods import GaussianNLLLoss
 from gpugrad.nn.linear import Linear
 from gpugrad.nn.lists import ModuleDict, ModuleList, ParameterDict, ParameterList
-from gpugrad.nn.losses import HuberLoss, L1Loss, MSELoss, SmoothL1Loss
-from gpugrad.nn.margins import (
-    CosineEmbeddingLoss,
-    HingeEmbeddingLoss,
-    MarginRankingLoss,
-    MultiLabelSoftMarginLoss,
-    MultiMarginLoss,
-    SoftMarginLoss,
-    TripletMarginLoss,
-)
 from gpugrad.nn.module import Module
 from gpugrad.nn.normalization import GroupNorm, LayerNorm, RMSNorm
 from gpugrad.nn.padding_layers import (
@@ -217,47 +206,24 @@ __all__ = [
     "utils",
 ]
 
-class Sigmoid(Module):
-    """1 / (1 + e ** -x), elementwise, for x of any size."""
-    def forward(self, x: Any) -> Tensor: ...
+class BCELoss(Module):
+    """``binary_cross_entropy`` of probabilities; a ``weight`` that is a Tensor is a buffer."""
 
-class ReLU(Module):
-    """x where x > 0 and else 0; its derivative at 0 is 0."""
-    def forward(self, x: Any) -> Tensor: ...
+    weight: Any
+    reduction: str
+    def __init__(self, weight: Any = None, *, reduction: str = "mean") -> None: ...
+    def forward(self, probabilities: Any, target: Any) -> Tensor: ...
 
-class Softplus(Module):
-    """log(1 + e ** (beta * x)) / beta, elementwise, for x of any size; x itself where beta *
-    x exceeds ``threshold``, by default nowhere (PyTorch's is 20).
-    """
+class BCEWithLogitsLoss(Module):
+    """``binary_cross_entropy_with_logits``; weights that are Tensors are buffers."""
 
-    beta: float
-    threshold: float | None
-    def __init__(self, beta: float = 1.0, threshold: float | None = None) -> None: ...
-    def forward(self, x: Any) -> Tensor: ...
-
-class SiLU(Module):
-    """x * sigmoid(x), elementwise (Elfwing et al., 2018); also named swish."""
-    def forward(self, x: Any) -> Tensor: ...
-
-class ELU(Module):
-    """x where x > 0 and else alpha * (e ** x - 1) (Clevert et al., 2016)."""
-
-    alpha: float | Tensor
-    def __init__(self, alpha: float | Tensor = 1.0) -> None: ...
-    def forward(self, x: Any) -> Tensor: ...
-
-class LeakyReLU(Module):
-    """x where x > 0 and else negative_slope * x."""
-
-    negative_slope: float | Tensor
-    def __init__(self, negative_slope: float | Tensor = 0.01) -> None: ...
-    def forward(self, x: Any) -> Tensor: ...
-
-class SELU(Module):
-    """1.0507 x where x > 0 and else 1.0507 * 1.6733 * (e ** x - 1), with which deep networks
-    keep mean 0 and variance 1 (Klambauer et al., 2017).
-    """
-    def forward(self, x: Any) -> Tensor: ...
+    weight: Any
+    pos_weight: Any
+    reduction: str
+    def __init__(
+        self, weight: Any = None, *, pos_weight: Any = None, reduction: str = "mean"
+    ) -> None: ...
+    def forward(self, logits: Any, target: Any) -> Tensor: ...
 
 class CELU(Module):
     """x where x > 0 and else alpha * (e ** (x / alpha) - 1), without a kink (Barron, 2017)."""
@@ -266,32 +232,70 @@ class CELU(Module):
     def __init__(self, alpha: float = 1.0) -> None: ...
     def forward(self, x: Any) -> Tensor: ...
 
-class Mish(Module):
-    """x * tanh(softplus(x)), elementwise (Misra, 2019)."""
+class CosineEmbeddingLoss(Module):
+    """``cosine_embedding_loss`` of vectors that are alike, 1, or not, -1."""
+
+    margin: float
+    reduction: str
+    def __init__(self, margin: float = 0.0, *, reduction: str = "mean") -> None: ...
+    def forward(self, a: Any, b: Any, target: Any) -> Tensor: ...
+
+class CrossEntropyLoss(Module):
+    """``cross_entropy``: -log softmax of the target's class; a ``weight`` Tensor is a buffer."""
+
+    weight: Any
+    ignore_index: int | None
+    reduction: str
+    label_smoothing: float | Tensor
+    def __init__(
+        self,
+        weight: Any = None,
+        *,
+        ignore_index: int | None = None,
+        reduction: str = "mean",
+        label_smoothing: float | Tensor = 0.0,
+    ) -> None: ...
+    def forward(self, logits: Any, target: Any) -> Tensor: ...
+
+class ELU(Module):
+    """x where x > 0 and else alpha * (e ** x - 1) (Clevert et al., 2016)."""
+
+    alpha: float | Tensor
+    def __init__(self, alpha: float | Tensor = 1.0) -> None: ...
     def forward(self, x: Any) -> Tensor: ...
 
-class Softsign(Module):
-    """x / (1 + |x|), elementwise."""
+class Fold(Module):
+    """Columns added up where their windows lie: see `gpugrad.nn.functional.fold`."""
+
+    output_size: Any
+    kernel_size: Any
+    dilation: Any
+    padding: Any
+    stride: Any
+    def __init__(
+        self,
+        output_size: Any,
+        kernel_size: Any,
+        dilation: Any = 1,
+        padding: Any = 0,
+        stride: Any = 1,
+    ) -> None: ...
+    def forward(self, input: Any) -> Tensor: ...
+
+class GELU(Module):
+    """x * Φ(x), Φ the normal distribution function (Hendrycks and Gimpel, 2016);
+    approximate="tanh" for their faster form.
+    """
+
+    approximate: Literal["none", "tanh"]
+    def __init__(self, approximate: Literal["none", "tanh"] = "none") -> None: ...
     def forward(self, x: Any) -> Tensor: ...
 
-class Tanhshrink(Module):
-    """x - tanh(x), elementwise."""
-    def forward(self, x: Any) -> Tensor: ...
+class Hardshrink(Module):
+    """x where |x| > lambd and else 0; its derivative where |x| <= lambd is 0."""
 
-class LogSigmoid(Module):
-    """log(sigmoid(x)), elementwise, for x of any size."""
-    def forward(self, x: Any) -> Tensor: ...
-
-class ReLU6(Module):
-    """x held between 0 and 6; its derivative at both is 0."""
-    def forward(self, x: Any) -> Tensor: ...
-
-class Hardtanh(Module):
-    """x held between min_val and max_val; its derivative at both is 0."""
-
-    min_val: float | Tensor
-    max_val: float | Tensor
-    def __init__(self, min_val: float | Tensor = -1.0, max_val: float | Tensor = 1.0) -> None: ...
+    lambd: float
+    def __init__(self, lambd: float = 0.5) -> None: ...
     def forward(self, x: Any) -> Tensor: ...
 
 class Hardsigmoid(Module):
@@ -304,11 +308,170 @@ class Hardswish(Module):
     """x * hardsigmoid(x) (Howard et al., 2019); its derivative is 0 at -3 and 1 at 3."""
     def forward(self, x: Any) -> Tensor: ...
 
-class Hardshrink(Module):
-    """x where |x| > lambd and else 0; its derivative where |x| <= lambd is 0."""
+class Hardtanh(Module):
+    """x held between min_val and max_val; its derivative at both is 0."""
 
-    lambd: float
-    def __init__(self, lambd: float = 0.5) -> None: ...
+    min_val: float | Tensor
+    max_val: float | Tensor
+    def __init__(self, min_val: float | Tensor = -1.0, max_val: float | Tensor = 1.0) -> None: ...
+    def forward(self, x: Any) -> Tensor: ...
+
+class HingeEmbeddingLoss(Module):
+    """``hinge_embedding_loss`` of distances, of pairs that are alike, 1, or not, -1."""
+
+    margin: float
+    reduction: str
+    def __init__(self, margin: float = 1.0, *, reduction: str = "mean") -> None: ...
+    def forward(self, x: Any, target: Any) -> Tensor: ...
+
+class HuberLoss(Module):
+    """``huber_loss``: squared up to ``delta``, and linear beyond."""
+
+    reduction: str
+    delta: float
+    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None: ...
+    def forward(self, prediction: Any, target: Any) -> Tensor: ...
+
+class KLDivLoss(Module):
+    """``kl_div``: a divergence of Kullback and Leibler, of logarithms of probabilities."""
+
+    reduction: str
+    log_target: bool
+    def __init__(self, reduction: str = "mean", log_target: bool = False) -> None: ...
+    def forward(self, log_probabilities: Any, target: Any) -> Tensor: ...
+
+class L1Loss(Module):
+    """``l1_loss``: the absolute error."""
+
+    reduction: str
+    def __init__(self, reduction: str = "mean") -> None: ...
+    def forward(self, prediction: Any, target: Any) -> Tensor: ...
+
+class LeakyReLU(Module):
+    """x where x > 0 and else negative_slope * x."""
+
+    negative_slope: float | Tensor
+    def __init__(self, negative_slope: float | Tensor = 0.01) -> None: ...
+    def forward(self, x: Any) -> Tensor: ...
+
+class LogSigmoid(Module):
+    """log(sigmoid(x)), elementwise, for x of any size."""
+    def forward(self, x: Any) -> Tensor: ...
+
+class MSELoss(Module):
+    """``mse_loss``: the squared error."""
+
+    reduction: str
+    def __init__(self, reduction: str = "mean") -> None: ...
+    def forward(self, prediction: Any, target: Any) -> Tensor: ...
+
+class MarginRankingLoss(Module):
+    """``margin_ranking_loss``: called with two scores and which is to be larger, 1 or -1."""
+
+    margin: float
+    reduction: str
+    def __init__(self, margin: float = 0.0, *, reduction: str = "mean") -> None: ...
+    def forward(self, a: Any, b: Any, target: Any) -> Tensor: ...
+
+class Mish(Module):
+    """x * tanh(softplus(x)), elementwise (Misra, 2019)."""
+    def forward(self, x: Any) -> Tensor: ...
+
+class MultiLabelSoftMarginLoss(Module):
+    """``multilabel_soft_margin_loss`` of logits; a ``weight`` that is a Tensor is a buffer."""
+
+    weight: Any
+    reduction: str
+    def __init__(self, weight: Any = None, *, reduction: str = "mean") -> None: ...
+    def forward(self, x: Any, target: Any) -> Tensor: ...
+
+class MultiMarginLoss(Module):
+    """``multi_margin_loss``: the hinge loss of several classes; a ``weight`` Tensor is a
+    buffer.
+    """
+
+    p: int
+    margin: float
+    weight: Any
+    reduction: str
+    def __init__(
+        self, p: int = 1, margin: float = 1.0, weight: Any = None, *, reduction: str = "mean"
+    ) -> None: ...
+    def forward(self, x: Any, target: Any) -> Tensor: ...
+
+class NLLLoss(Module):
+    """``nll_loss``: -log probabilities of the target's class."""
+
+    weight: Any
+    ignore_index: int | None
+    reduction: str
+    def __init__(
+        self, weight: Any = None, *, ignore_index: int | None = None, reduction: str = "mean"
+    ) -> None: ...
+    def forward(self, log_probabilities: Any, target: Any) -> Tensor: ...
+
+class PoissonNLLLoss(Module):
+    """``poisson_nll_loss``: the negative log-likelihood of counts."""
+
+    log_input: bool
+    full: bool
+    eps: float
+    reduction: str
+    def __init__(
+        self,
+        log_input: bool = True,
+        full: bool = False,
+        *,
+        eps: float = 1e-08,
+        reduction: str = "mean",
+    ) -> None: ...
+    def forward(self, prediction: Any, target: Any) -> Tensor: ...
+
+class ReLU(Module):
+    """x where x > 0 and else 0; its derivative at 0 is 0."""
+    def forward(self, x: Any) -> Tensor: ...
+
+class ReLU6(Module):
+    """x held between 0 and 6; its derivative at both is 0."""
+    def forward(self, x: Any) -> Tensor: ...
+
+class SELU(Module):
+    """1.0507 x where x > 0 and else 1.0507 * 1.6733 * (e ** x - 1), with which deep networks
+    keep mean 0 and variance 1 (Klambauer et al., 2017).
+    """
+    def forward(self, x: Any) -> Tensor: ...
+
+class SiLU(Module):
+    """x * sigmoid(x), elementwise (Elfwing et al., 2018); also named swish."""
+    def forward(self, x: Any) -> Tensor: ...
+
+class Sigmoid(Module):
+    """1 / (1 + e ** -x), elementwise, for x of any size."""
+    def forward(self, x: Any) -> Tensor: ...
+
+class SmoothL1Loss(Module):
+    """``smooth_l1_loss``: a parabola below ``beta``, and the absolute error beyond."""
+
+    reduction: str
+    beta: float
+    def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None: ...
+    def forward(self, prediction: Any, target: Any) -> Tensor: ...
+
+class SoftMarginLoss(Module):
+    """``soft_margin_loss``: the logistic loss of two classes, 1 and -1."""
+
+    reduction: str
+    def __init__(self, *, reduction: str = "mean") -> None: ...
+    def forward(self, x: Any, target: Any) -> Tensor: ...
+
+class Softplus(Module):
+    """log(1 + e ** (beta * x)) / beta, elementwise, for x of any size; x itself where beta *
+    x exceeds ``threshold``, by default nowhere (PyTorch's is 20).
+    """
+
+    beta: float
+    threshold: float | None
+    def __init__(self, beta: float = 1.0, threshold: float | None = None) -> None: ...
     def forward(self, x: Any) -> Tensor: ...
 
 class Softshrink(Module):
@@ -316,6 +479,18 @@ class Softshrink(Module):
 
     lambd: float
     def __init__(self, lambd: float = 0.5) -> None: ...
+    def forward(self, x: Any) -> Tensor: ...
+
+class Softsign(Module):
+    """x / (1 + |x|), elementwise."""
+    def forward(self, x: Any) -> Tensor: ...
+
+class Tanh(Module):
+    """The hyperbolic tangent: 1 for large x, never an overflow."""
+    def forward(self, x: Any) -> Tensor: ...
+
+class Tanhshrink(Module):
+    """x - tanh(x), elementwise."""
     def forward(self, x: Any) -> Tensor: ...
 
 class Threshold(Module):
@@ -326,15 +501,33 @@ class Threshold(Module):
     def __init__(self, threshold: float, value: float) -> None: ...
     def forward(self, x: Any) -> Tensor: ...
 
-class GELU(Module):
-    """x * Φ(x), Φ the normal distribution function (Hendrycks and Gimpel, 2016);
-    approximate="tanh" for their faster form.
-    """
+class TripletMarginLoss(Module):
+    """``triplet_margin_loss``: called with anchors, what is like them, and what is not."""
 
-    approximate: Literal["none", "tanh"]
-    def __init__(self, approximate: Literal["none", "tanh"] = "none") -> None: ...
-    def forward(self, x: Any) -> Tensor: ...
+    margin: float
+    p: float
+    eps: float
+    swap: bool
+    reduction: str
+    def __init__(
+        self,
+        margin: float = 1.0,
+        p: float = 2.0,
+        eps: float = 1e-06,
+        swap: bool = False,
+        *,
+        reduction: str = "mean",
+    ) -> None: ...
+    def forward(self, anchor: Any, positive: Any, negative: Any) -> Tensor: ...
 
-class Tanh(Module):
-    """The hyperbolic tangent: 1 for large x, never an overflow."""
-    def forward(self, x: Any) -> Tensor: ...
+class Unfold(Module):
+    """The elements under each window as columns: see `gpugrad.nn.functional.unfold`."""
+
+    kernel_size: Any
+    dilation: Any
+    padding: Any
+    stride: Any
+    def __init__(
+        self, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+    ) -> None: ...
+    def forward(self, input: Any) -> Tensor: ...

@@ -1,18 +1,17 @@
-"""Activations of the op table as functions and as modules. Imports `module`.
+"""Activations of the op table as functions and as modules. Imports `layer` and `module`.
 
 Those that are made of others, or have a weight, are in `gates`. An op that is public in both
 ``gg`` and ``nn.functional`` is an activation. For an op with ``layer`` the module class is made
 here; ci/stubs.py declares it for type checkers.
 """
 
-import inspect
-import typing
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 from gpugrad.engine.op import TABLE, Op
 from gpugrad.errors import DTypeError
 from gpugrad.functions import FUNCTIONS as ALL
+from gpugrad.nn.layer import initializer
 from gpugrad.nn.module import Module
 from gpugrad.tensor import Tensor
 
@@ -42,17 +41,6 @@ class Activation(Module):
 
 def activation_module(op: Op) -> type[Activation]:
     """The class of an op that has ``layer``, with the op's parameters and documentation."""
-    self_parameter = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    signature = inspect.Signature([self_parameter, *op.parameters.values()])
-
-    def init(self: Activation, *args: Any, **kwargs: Any) -> None:
-        try:
-            bound = signature.bind(self, *args, **kwargs)
-        except TypeError as error:
-            raise TypeError(f"{op.layer}: {error}") from None
-        bound.apply_defaults()
-        for name, parameter in op.parameters.items():
-            setattr(self, name, _checked(op, parameter, bound.arguments[name]))
 
     def forward(self: Activation, x: Any) -> Any:
         return compute(x)
@@ -60,27 +48,16 @@ def activation_module(op: Op) -> type[Activation]:
     def forward_with_parameters(self: Activation, x: Any) -> Any:
         return compute(x, *[getattr(self, name) for name in op.parameters])
 
-    init.__signature__ = signature  # type: ignore[attr-defined]
     compute = FUNCTIONS[op.name]
     members = {
         "__doc__": op.doc,
-        "__init__": init,
+        "__init__": initializer(list(op.parameters.values())),
         "__module__": "gpugrad.nn",
         "_shown": tuple(op.parameters),
         "forward": forward_with_parameters if op.parameters else forward,
         "op": op,
     }
     return type(op.layer, (Activation,), members)
-
-
-def _checked(op: Op, parameter: inspect.Parameter, value: Any) -> Any:
-    """The value of a parameter; ValueError where its annotation is a Literal of other values."""
-    annotation = parameter.annotation
-    choices = typing.get_args(annotation) if typing.get_origin(annotation) is Literal else (value,)
-    if value not in choices:
-        shown = " or ".join(map(repr, choices))
-        raise ValueError(f"{op.layer}: {parameter.name} must be {shown}, got {value!r}")
-    return value
 
 
 # The classes by name: "ReLU" and the like.

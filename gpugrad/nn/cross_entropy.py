@@ -1,4 +1,4 @@
-"""Classification losses, as functions and modules. Imports losses, module, tensor and backend.
+"""Classification losses, as functions and modules. Imports layer, losses, tensor and backend.
 
 They are like those of `losses`, but "mean" is over samples.
 """
@@ -13,6 +13,7 @@ from gpugrad.engine.modes import is_debugging
 from gpugrad.errors import DeviceError, DTypeError, ShapeError
 from gpugrad.functions.manipulation import moveaxis
 from gpugrad.functions.operands import along_axis, floating, in_single, together
+from gpugrad.nn.layer import Layer
 from gpugrad.nn.losses import (
     check_real,
     check_reduction,
@@ -21,7 +22,6 @@ from gpugrad.nn.losses import (
     reduced,
     weighed,
 )
-from gpugrad.nn.module import Module
 from gpugrad.ops.losses import of_no_class, one_hot, one_or_nan
 from gpugrad.tensor import OPS, Tensor, as_tensor
 
@@ -293,7 +293,7 @@ def nll_loss(
     return _average(losses if shares is None else losses * shares, counted, reduction, shares)
 
 
-class CrossEntropyLoss(Module):
+class CrossEntropyLoss(Layer, of=cross_entropy):
     """``cross_entropy``: -log softmax of the target's class; a ``weight`` Tensor is a buffer.
 
     >>> import gpugrad as gg
@@ -301,67 +301,10 @@ class CrossEntropyLoss(Module):
     1.3863
     """
 
-    _shown = ("ignore_index", "reduction", "label_smoothing")
 
-    def __init__(
-        self,
-        weight: Any = None,
-        *,
-        ignore_index: int | None = None,
-        reduction: str = "mean",
-        label_smoothing: float = 0.0,
-    ) -> None:
-        self.weight = weight
-        self.ignore_index = ignore_index
-        self.reduction = reduction
-        self.label_smoothing = label_smoothing
-
-    def forward(self, logits: Any, target: Any) -> Tensor:
-        return cross_entropy(
-            logits,
-            target,
-            self.weight,
-            ignore_index=self.ignore_index,
-            reduction=self.reduction,
-            label_smoothing=self.label_smoothing,
-        )
-
-
-class NLLLoss(Module):
+class NLLLoss(Layer, of=nll_loss):
     """``nll_loss``: -log probabilities of the target's class."""
 
-    _shown = ("ignore_index", "reduction")
 
-    def __init__(
-        self, weight: Any = None, *, ignore_index: int | None = None, reduction: str = "mean"
-    ) -> None:
-        self.weight = weight
-        self.ignore_index = ignore_index
-        self.reduction = reduction
-
-    def forward(self, log_probabilities: Any, target: Any) -> Tensor:
-        return nll_loss(
-            log_probabilities,
-            target,
-            self.weight,
-            ignore_index=self.ignore_index,
-            reduction=self.reduction,
-        )
-
-
-class BCEWithLogitsLoss(Module):
+class BCEWithLogitsLoss(Layer, of=binary_cross_entropy_with_logits):
     """``binary_cross_entropy_with_logits``; weights that are Tensors are buffers."""
-
-    _shown = ("reduction",)
-
-    def __init__(
-        self, weight: Any = None, *, pos_weight: Any = None, reduction: str = "mean"
-    ) -> None:
-        self.weight = weight
-        self.pos_weight = pos_weight
-        self.reduction = reduction
-
-    def forward(self, logits: Any, target: Any) -> Tensor:
-        return binary_cross_entropy_with_logits(
-            logits, target, self.weight, pos_weight=self.pos_weight, reduction=self.reduction
-        )

@@ -6,6 +6,7 @@ from typing import Any
 from gpugrad.backend.windows import Windows
 from gpugrad.errors import ShapeError
 from gpugrad.functions import FUNCTIONS
+from gpugrad.nn.layer import Layer
 from gpugrad.nn.linear import check_size
 from gpugrad.nn.module import Module
 from gpugrad.nn.sliding import batch_of, per_axis, shown
@@ -139,7 +140,7 @@ def pixel_unshuffle(input: Any, downscale_factor: int) -> Tensor:
     return x.reshape((*lead, channels * r**2, height // r, width // r))
 
 
-class Unfold(Module):
+class Unfold(Layer, of=unfold, inputs=1):
     """The elements under each window as columns: see `gpugrad.nn.functional.unfold`.
 
     >>> import gpugrad as gg
@@ -147,39 +148,14 @@ class Unfold(Module):
     (2, 30, 4)
     """
 
-    _shown = ("kernel_size", "dilation", "padding", "stride")
 
-    def __init__(
-        self, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
-    ) -> None:
-        self.kernel_size, self.dilation = kernel_size, dilation
-        self.padding, self.stride = padding, stride
-
-    def forward(self, input: Any) -> Tensor:
-        return unfold(input, self.kernel_size, self.dilation, self.padding, self.stride)
-
-
-class Fold(Module):
+class Fold(Layer, of=fold, inputs=1):
     """Columns added up where their windows lie: see `gpugrad.nn.functional.fold`.
 
     >>> import gpugrad as gg
     >>> gg.nn.Fold((3, 4), (2, 3))(gg.ones((2, 30, 4))).shape
     (2, 5, 3, 4)
     """
-
-    _shown = ("output_size", "kernel_size", "dilation", "padding", "stride")
-
-    def __init__(
-        self, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
-        stride: Any = 1,
-    ) -> None:  # fmt: skip
-        self.output_size, self.kernel_size = output_size, kernel_size
-        self.dilation, self.padding, self.stride = dilation, padding, stride
-
-    def forward(self, input: Any) -> Tensor:
-        return fold(
-            input, self.output_size, self.kernel_size, self.dilation, self.padding, self.stride
-        )
 
 
 class PixelShuffle(Module):

@@ -10,6 +10,7 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.modes import is_debugging
 from gpugrad.errors import ShapeError
 from gpugrad.functions.operands import floating, together
+from gpugrad.nn.layer import Layer
 from gpugrad.nn.losses import check_real, check_reduction, operand_pair, reduced, weighed
 from gpugrad.nn.module import Module
 from gpugrad.tensor import OPS, Tensor
@@ -155,7 +156,7 @@ def gaussian_nll_loss(
     return reduced(losses + 0.5 * math.log(2 * math.pi) if full else losses, reduction)
 
 
-class BCELoss(Module):
+class BCELoss(Layer, of=binary_cross_entropy):
     """``binary_cross_entropy`` of probabilities; a ``weight`` that is a Tensor is a buffer.
 
     >>> import gpugrad as gg
@@ -163,51 +164,13 @@ class BCELoss(Module):
     0.6931
     """
 
-    _shown = ("reduction",)
 
-    def __init__(self, weight: Any = None, *, reduction: str = "mean") -> None:
-        self.weight = weight
-        self.reduction = reduction
-
-    def forward(self, probabilities: Any, target: Any) -> Tensor:
-        return binary_cross_entropy(probabilities, target, self.weight, reduction=self.reduction)
-
-
-class KLDivLoss(Module):
+class KLDivLoss(Layer, of=kl_div):
     """``kl_div``: a divergence of Kullback and Leibler, of logarithms of probabilities."""
 
-    _shown = ("reduction", "log_target")
 
-    def __init__(self, reduction: str = "mean", log_target: bool = False) -> None:
-        self.reduction = reduction
-        self.log_target = log_target
-
-    def forward(self, log_probabilities: Any, target: Any) -> Tensor:
-        return kl_div(log_probabilities, target, self.reduction, self.log_target)
-
-
-class PoissonNLLLoss(Module):
+class PoissonNLLLoss(Layer, of=poisson_nll_loss):
     """``poisson_nll_loss``: the negative log-likelihood of counts."""
-
-    _shown = ("log_input", "full", "eps", "reduction")
-
-    def __init__(
-        self,
-        log_input: bool = True,
-        full: bool = False,
-        *,
-        eps: float = 1e-8,
-        reduction: str = "mean",
-    ) -> None:
-        self.log_input = log_input
-        self.full = full
-        self.eps = eps
-        self.reduction = reduction
-
-    def forward(self, prediction: Any, target: Any) -> Tensor:
-        return poisson_nll_loss(
-            prediction, target, self.log_input, self.full, eps=self.eps, reduction=self.reduction
-        )
 
 
 class GaussianNLLLoss(Module):

@@ -1,4 +1,4 @@
-"""Regression losses, as functions and modules. Imports module, tensor, backend and errors.
+"""Regression losses, as functions and modules. Imports layer, tensor, backend and errors.
 
 Each takes Tensors, arrays or lists, and ``reduction``: "mean" over all elements, "sum", or "none"
 for the losses of the elements. A module is called with the prediction and the target, and computes
@@ -9,7 +9,7 @@ from typing import Any
 
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.operands import floating, together
-from gpugrad.nn.module import Module
+from gpugrad.nn.layer import Layer
 from gpugrad.tensor import OPS, Tensor, as_tensor
 
 __all__ = [
@@ -169,7 +169,7 @@ def smooth_l1_loss(
     return reduced(losses, reduction)
 
 
-class MSELoss(Module):
+class MSELoss(Layer, of=mse_loss):
     """``mse_loss``: the squared error.
 
     >>> import gpugrad as gg
@@ -177,48 +177,14 @@ class MSELoss(Module):
     3.0
     """
 
-    _shown = ("reduction",)
 
-    def __init__(self, reduction: str = "mean") -> None:
-        self.reduction = reduction
-
-    def forward(self, prediction: Any, target: Any) -> Tensor:
-        return mse_loss(prediction, target, self.reduction)
-
-
-class L1Loss(Module):
+class L1Loss(Layer, of=l1_loss):
     """``l1_loss``: the absolute error."""
 
-    _shown = ("reduction",)
 
-    def __init__(self, reduction: str = "mean") -> None:
-        self.reduction = reduction
-
-    def forward(self, prediction: Any, target: Any) -> Tensor:
-        return l1_loss(prediction, target, self.reduction)
-
-
-class HuberLoss(Module):
+class HuberLoss(Layer, of=huber_loss):
     """``huber_loss``: squared up to ``delta``, and linear beyond."""
 
-    _shown = ("reduction", "delta")
 
-    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
-        self.reduction = reduction
-        self.delta = delta
-
-    def forward(self, prediction: Any, target: Any) -> Tensor:
-        return huber_loss(prediction, target, self.reduction, self.delta)
-
-
-class SmoothL1Loss(Module):
+class SmoothL1Loss(Layer, of=smooth_l1_loss):
     """``smooth_l1_loss``: a parabola below ``beta``, and the absolute error beyond."""
-
-    _shown = ("reduction", "beta")
-
-    def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
-        self.reduction = reduction
-        self.beta = beta
-
-    def forward(self, prediction: Any, target: Any) -> Tensor:
-        return smooth_l1_loss(prediction, target, self.reduction, self.beta)

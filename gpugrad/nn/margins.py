@@ -13,8 +13,8 @@ from gpugrad.functions.manipulation import expand_dims
 from gpugrad.functions.operands import floating, together
 from gpugrad.nn.distances import pairwise_distance
 from gpugrad.nn.embedding import check_range, whole_numbers
+from gpugrad.nn.layer import Layer
 from gpugrad.nn.losses import check_real, check_reduction, operand_pair, reduced, weighed
-from gpugrad.nn.module import Module
 from gpugrad.tensor import OPS, Tensor, arange
 
 __all__ = [
@@ -234,111 +234,29 @@ def triplet_margin_loss(
     return reduced(_above_zero(near - far + margin), reduction)
 
 
-class MarginRankingLoss(Module):
+class MarginRankingLoss(Layer, of=margin_ranking_loss, inputs=3):
     """``margin_ranking_loss``: called with two scores and which is to be larger, 1 or -1."""
 
-    _shown = ("margin", "reduction")
 
-    def __init__(self, margin: float = 0.0, *, reduction: str = "mean") -> None:
-        self.margin = margin
-        self.reduction = reduction
-
-    def forward(self, a: Any, b: Any, target: Any) -> Tensor:
-        return margin_ranking_loss(a, b, target, self.margin, reduction=self.reduction)
-
-
-class HingeEmbeddingLoss(Module):
+class HingeEmbeddingLoss(Layer, of=hinge_embedding_loss):
     """``hinge_embedding_loss`` of distances, of pairs that are alike, 1, or not, -1."""
 
-    _shown = ("margin", "reduction")
 
-    def __init__(self, margin: float = 1.0, *, reduction: str = "mean") -> None:
-        self.margin = margin
-        self.reduction = reduction
-
-    def forward(self, x: Any, target: Any) -> Tensor:
-        return hinge_embedding_loss(x, target, self.margin, reduction=self.reduction)
-
-
-class SoftMarginLoss(Module):
+class SoftMarginLoss(Layer, of=soft_margin_loss):
     """``soft_margin_loss``: the logistic loss of two classes, 1 and -1."""
 
-    _shown = ("reduction",)
 
-    def __init__(self, *, reduction: str = "mean") -> None:
-        self.reduction = reduction
-
-    def forward(self, x: Any, target: Any) -> Tensor:
-        return soft_margin_loss(x, target, reduction=self.reduction)
-
-
-class MultiMarginLoss(Module):
+class MultiMarginLoss(Layer, of=multi_margin_loss):
     """``multi_margin_loss``: the hinge loss of several classes; a ``weight`` Tensor is a buffer."""
 
-    _shown = ("p", "margin", "reduction")
 
-    def __init__(
-        self, p: int = 1, margin: float = 1.0, weight: Any = None, *, reduction: str = "mean"
-    ) -> None:
-        self.p = p
-        self.margin = margin
-        self.weight = weight
-        self.reduction = reduction
-
-    def forward(self, x: Any, target: Any) -> Tensor:
-        return multi_margin_loss(
-            x, target, self.p, self.margin, self.weight, reduction=self.reduction
-        )
-
-
-class MultiLabelSoftMarginLoss(Module):
+class MultiLabelSoftMarginLoss(Layer, of=multilabel_soft_margin_loss):
     """``multilabel_soft_margin_loss`` of logits; a ``weight`` that is a Tensor is a buffer."""
 
-    _shown = ("reduction",)
 
-    def __init__(self, weight: Any = None, *, reduction: str = "mean") -> None:
-        self.weight = weight
-        self.reduction = reduction
-
-    def forward(self, x: Any, target: Any) -> Tensor:
-        return multilabel_soft_margin_loss(x, target, self.weight, reduction=self.reduction)
-
-
-class CosineEmbeddingLoss(Module):
+class CosineEmbeddingLoss(Layer, of=cosine_embedding_loss, inputs=3):
     """``cosine_embedding_loss`` of vectors that are alike, 1, or not, -1."""
 
-    _shown = ("margin", "reduction")
 
-    def __init__(self, margin: float = 0.0, *, reduction: str = "mean") -> None:
-        self.margin = margin
-        self.reduction = reduction
-
-    def forward(self, a: Any, b: Any, target: Any) -> Tensor:
-        return cosine_embedding_loss(a, b, target, self.margin, reduction=self.reduction)
-
-
-class TripletMarginLoss(Module):
+class TripletMarginLoss(Layer, of=triplet_margin_loss, inputs=3):
     """``triplet_margin_loss``: called with anchors, what is like them, and what is not."""
-
-    _shown = ("margin", "p", "eps", "swap", "reduction")
-
-    def __init__(
-        self,
-        margin: float = 1.0,
-        p: float = 2.0,
-        eps: float = 1e-6,
-        swap: bool = False,
-        *,
-        reduction: str = "mean",
-    ) -> None:
-        self.margin = margin
-        self.p = p
-        self.eps = eps
-        self.swap = swap
-        self.reduction = reduction
-
-    def forward(self, anchor: Any, positive: Any, negative: Any) -> Tensor:
-        return triplet_margin_loss(
-            anchor, positive, negative, self.margin, self.p, self.eps, self.swap,
-            reduction=self.reduction,
-        )  # fmt: skip
