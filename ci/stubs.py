@@ -34,6 +34,7 @@ from gpugrad.functions.bind import MEMBERS, PUBLIC  # noqa: E402
 from gpugrad.nn import activations  # noqa: E402
 from gpugrad.nn.activations import Activation  # noqa: E402
 from gpugrad.nn.layer import Layer  # noqa: E402
+from gpugrad.nn.padding_layers import Pad  # noqa: E402
 from gpugrad.tensor import members  # noqa: E402
 
 HEAD = '''"""{doc}
@@ -229,7 +230,7 @@ def nn_stub() -> str:
     stub.body.append(f"__all__ = {gg.nn.__all__}\n")
     for name in gg.nn.__all__:
         module = getattr(gg.nn, name)
-        if not inspect.isclass(module) or not issubclass(module, Activation | Layer):
+        if not inspect.isclass(module) or not issubclass(module, Activation | Layer | Pad):
             continue
         stub.imports.pop(name, None)
         lines = [documented(module)]

@@ -44,23 +44,6 @@ from gpugrad.nn.linear import Linear
 from gpugrad.nn.lists import ModuleDict, ModuleList, ParameterDict, ParameterList
 from gpugrad.nn.module import Module
 from gpugrad.nn.normalization import GroupNorm, LayerNorm, RMSNorm
-from gpugrad.nn.padding_layers import (
-    CircularPad1d,
-    CircularPad2d,
-    CircularPad3d,
-    ConstantPad1d,
-    ConstantPad2d,
-    ConstantPad3d,
-    ReflectionPad1d,
-    ReflectionPad2d,
-    ReflectionPad3d,
-    ReplicationPad1d,
-    ReplicationPad2d,
-    ReplicationPad3d,
-    ZeroPad1d,
-    ZeroPad2d,
-    ZeroPad3d,
-)
 from gpugrad.nn.parameter import Parameter
 from gpugrad.nn.pooling import AvgPool1d, AvgPool2d, AvgPool3d, MaxPool1d, MaxPool2d, MaxPool3d
 from gpugrad.nn.positions import PositionalEncoding, RotaryEmbedding
@@ -231,6 +214,55 @@ class CELU(Module):
     alpha: float
     def __init__(self, alpha: float = 1.0) -> None: ...
     def forward(self, x: Any) -> Tensor: ...
+
+class CircularPad1d(Module):
+    """The last axis padded with its elements, repeated: see `gpugrad.nn.functional.pad`."""
+
+    padding: Any
+    def __init__(self, padding: Any) -> None: ...
+    def forward(self, input: Any) -> Tensor: ...
+
+class CircularPad2d(Module):
+    """The last two axes padded with their elements, repeated: see
+    `gpugrad.nn.functional.pad`.
+    """
+
+    padding: Any
+    def __init__(self, padding: Any) -> None: ...
+    def forward(self, input: Any) -> Tensor: ...
+
+class CircularPad3d(Module):
+    """The last three axes padded with their elements, repeated: see
+    `gpugrad.nn.functional.pad`.
+    """
+
+    padding: Any
+    def __init__(self, padding: Any) -> None: ...
+    def forward(self, input: Any) -> Tensor: ...
+
+class ConstantPad1d(Module):
+    """The last axis padded with a number: see `gpugrad.nn.functional.pad`."""
+
+    padding: Any
+    value: float
+    def __init__(self, padding: Any, value: float) -> None: ...
+    def forward(self, input: Any) -> Tensor: ...
+
+class ConstantPad2d(Module):
+    """The last two axes padded with a number: see `gpugrad.nn.functional.pad`."""
+
+    padding: Any
+    value: float
+    def __init__(self, padding: Any, value: float) -> None: ...
+    def forward(self, input: Any) -> Tensor: ...
+
+class ConstantPad3d(Module):
+    """The last three axes padded with a number: see `gpugrad.nn.functional.pad`."""
+
+    padding: Any
+    value: float
+    def __init__(self, padding: Any, value: float) -> None: ...
+    def forward(self, input: Any) -> Tensor: ...
 
 class CosineEmbeddingLoss(Module):
     """``cosine_embedding_loss`` of vectors that are alike, 1, or not, -1."""
@@ -435,6 +467,52 @@ class ReLU6(Module):
     """x held between 0 and 6; its derivative at both is 0."""
     def forward(self, x: Any) -> Tensor: ...
 
+class ReflectionPad1d(Module):
+    """The last axis padded with its mirror image: see `gpugrad.nn.functional.pad`."""
+
+    padding: Any
+    def __init__(self, padding: Any) -> None: ...
+    def forward(self, input: Any) -> Tensor: ...
+
+class ReflectionPad2d(Module):
+    """The last two axes padded with their mirror image: see `gpugrad.nn.functional.pad`."""
+
+    padding: Any
+    def __init__(self, padding: Any) -> None: ...
+    def forward(self, input: Any) -> Tensor: ...
+
+class ReflectionPad3d(Module):
+    """The last three axes padded with their mirror image: see `gpugrad.nn.functional.pad`."""
+
+    padding: Any
+    def __init__(self, padding: Any) -> None: ...
+    def forward(self, input: Any) -> Tensor: ...
+
+class ReplicationPad1d(Module):
+    """The last axis padded with the elements at its ends: see `gpugrad.nn.functional.pad`."""
+
+    padding: Any
+    def __init__(self, padding: Any) -> None: ...
+    def forward(self, input: Any) -> Tensor: ...
+
+class ReplicationPad2d(Module):
+    """The last two axes padded with the elements at their ends: see
+    `gpugrad.nn.functional.pad`.
+    """
+
+    padding: Any
+    def __init__(self, padding: Any) -> None: ...
+    def forward(self, input: Any) -> Tensor: ...
+
+class ReplicationPad3d(Module):
+    """The last three axes padded with the elements at their ends: see
+    `gpugrad.nn.functional.pad`.
+    """
+
+    padding: Any
+    def __init__(self, padding: Any) -> None: ...
+    def forward(self, input: Any) -> Tensor: ...
+
 class SELU(Module):
     """1.0507 x where x > 0 and else 1.0507 * 1.6733 * (e ** x - 1), with which deep networks
     keep mean 0 and variance 1 (Klambauer et al., 2017).
@@ -530,4 +608,25 @@ class Unfold(Module):
     def __init__(
         self, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
     ) -> None: ...
+    def forward(self, input: Any) -> Tensor: ...
+
+class ZeroPad1d(Module):
+    """The last axis padded with zeros: see `gpugrad.nn.functional.pad`."""
+
+    padding: Any
+    def __init__(self, padding: Any) -> None: ...
+    def forward(self, input: Any) -> Tensor: ...
+
+class ZeroPad2d(Module):
+    """The last two axes padded with zeros: see `gpugrad.nn.functional.pad`."""
+
+    padding: Any
+    def __init__(self, padding: Any) -> None: ...
+    def forward(self, input: Any) -> Tensor: ...
+
+class ZeroPad3d(Module):
+    """The last three axes padded with zeros: see `gpugrad.nn.functional.pad`."""
+
+    padding: Any
+    def __init__(self, padding: Any) -> None: ...
     def forward(self, input: Any) -> Tensor: ...

@@ -60,16 +60,9 @@ class Bilinear(Module):
     _shown = ("in1_features", "in2_features", "out_features")
 
     def __init__(
-        self,
-        in1_features: int,
-        in2_features: int,
-        out_features: int,
-        bias: bool = True,
-        *,
-        dtype: Any = None,
-        device: Any = None,
-        generator: Generator | None = None,
-    ) -> None:
+        self, in1_features: int, in2_features: int, out_features: int, bias: bool = True, *,
+        dtype: Any = None, device: Any = None, generator: Generator | None = None,
+    ) -> None:  # fmt: skip
         self.in1_features = check_size("Bilinear", "in1_features", in1_features)
         self.in2_features = check_size("Bilinear", "in2_features", in2_features)
         self.out_features = check_size("Bilinear", "out_features", out_features)

@@ -176,17 +176,10 @@ class MLP(Module):
     """
 
     def __init__(
-        self,
-        nin: int,
-        nouts: Sequence[int],
-        activation: Any = "tanh",
-        output_activation: Any = None,
-        bias: bool = True,
-        *,
-        dtype: Any = None,
-        device: Any = None,
+        self, nin: int, nouts: Sequence[int], activation: Any = "tanh",
+        output_activation: Any = None, bias: bool = True, *, dtype: Any = None, device: Any = None,
         generator: Generator | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         if not isinstance(nouts, list | tuple) or not nouts:
             raise ShapeError(
                 f"MLP: nouts must list the outputs of each layer, as in [4, 4, 1], got {nouts!r}"

@@ -180,21 +180,10 @@ class ConvolutionLayer(Module):
     transposed = False
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Any,
-        stride: Any,
-        padding: Any,
-        dilation: Any,
-        output_padding: Any,
-        groups: int,
-        bias: bool,
-        padding_mode: str,
-        dtype: Any,
-        device: Any,
-        generator: Generator | None,
-    ) -> None:
+        self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any, padding: Any,
+        dilation: Any, output_padding: Any, groups: int, bias: bool, padding_mode: str, dtype: Any,
+        device: Any, generator: Generator | None,
+    ) -> None:  # fmt: skip
         who, axes = type(self).__name__, self._axes
         self.in_channels = check_size(who, "in_channels", in_channels)
         self.out_channels = check_size(who, "out_channels", out_channels)
@@ -257,21 +246,11 @@ class ConvolutionLayer(Module):
 
 class _Convolution(ConvolutionLayer):
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Any,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-        *,
-        dtype: Any = None,
-        device: Any = None,
+        self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1,
+        padding: Any = 0, dilation: Any = 1, groups: int = 1, bias: bool = True,
+        padding_mode: str = "zeros", *, dtype: Any = None, device: Any = None,
         generator: Generator | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(
             in_channels, out_channels, kernel_size, stride, padding, dilation, 0, groups, bias,
             padding_mode, dtype, device, generator,

@@ -32,13 +32,9 @@ __all__ = [
 
 
 def binary_cross_entropy_with_logits(
-    logits: Any,
-    target: Any,
-    weight: Any = None,
-    *,
-    pos_weight: Any = None,
+    logits: Any, target: Any, weight: Any = None, *, pos_weight: Any = None,
     reduction: str = "mean",
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """-log of the probability of ``target``, in [0, 1], where sigmoid(logits) is that of 1.
 
     ``-(pos_weight · t · log σ(x) + (1 - t) · log(1 - σ(x)))``, computed as
@@ -154,14 +150,9 @@ def _class_weights(who: str, weight: Any, scores: Any, axis: int = -1) -> Any:
 
 
 def cross_entropy(
-    logits: Any,
-    target: Any,
-    weight: Any = None,
-    *,
-    ignore_index: int | None = None,
-    reduction: str = "mean",
-    label_smoothing: float | Tensor = 0.0,
-) -> Tensor:
+    logits: Any, target: Any, weight: Any = None, *, ignore_index: int | None = None,
+    reduction: str = "mean", label_smoothing: float | Tensor = 0.0,
+) -> Tensor:  # fmt: skip
     """-log softmax(logits) of the target's class.
 
     ``logits`` is (samples, classes), (samples, classes, d1, ...) or (classes,). ``target`` is
@@ -228,13 +219,8 @@ def _is_smoothed(smoothing: Any) -> bool:
 
 
 def _of_probabilities(
-    logits: Any,
-    target: Any,
-    weight: Any,
-    ignore_index: int | None,
-    reduction: str,
-    smoothing: Any,
-) -> Tensor:
+    logits: Any, target: Any, weight: Any, ignore_index: int | None, reduction: str, smoothing: Any,
+) -> Tensor:  # fmt: skip
     """The cross-entropy of a distribution over the classes for each sample."""
     if logits.shape != target.shape or not logits.shape:
         raise ShapeError(
@@ -260,13 +246,9 @@ def _of_probabilities(
 
 
 def nll_loss(
-    log_probabilities: Any,
-    target: Any,
-    weight: Any = None,
-    *,
-    ignore_index: int | None = None,
+    log_probabilities: Any, target: Any, weight: Any = None, *, ignore_index: int | None = None,
     reduction: str = "mean",
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """-log_probabilities of the target's class: cross_entropy of results of log_softmax.
 
     Layouts, ``weight``, ``ignore_index`` and errors are those of `cross_entropy`, for class

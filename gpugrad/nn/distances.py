@@ -77,14 +77,9 @@ def cosine_similarity(
 
 
 def pairwise_distance(
-    a: Any,
-    b: Any,
-    p: float = 2.0,
-    eps: float = 1e-6,
-    keepdims: bool = False,
-    *,
+    a: Any, b: Any, p: float = 2.0, eps: float = 1e-6, keepdims: bool = False, *,
     keepdim: Any = None,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """The norm of order ``p`` of ``a - b + eps`` along the last axis; a and b broadcast.
 
     ``eps`` keeps the derivative finite where both are equal. PyTorch's name of ``keepdims`` is

@@ -27,12 +27,8 @@ def check_probability(who: str, p: Any) -> float:
 
 
 def dropout(
-    x: Any,
-    p: float = 0.5,
-    training: bool = True,
-    *,
-    generator: random.Generator | None = None,
-) -> Tensor:
+    x: Any, p: float = 0.5, training: bool = True, *, generator: random.Generator | None = None,
+) -> Tensor:  # fmt: skip
     """Each element set to 0 with probability ``p``, the others divided by 1 - p.
 
     x itself where ``training`` is false (Srivastava et al., 2014; scaling in training preserves

@@ -50,14 +50,9 @@ def check_range(who: str, numbers: Tensor, count: int, what: str) -> None:
 
 
 def embedding(
-    numbers: Any,
-    weight: Any,
-    padding_idx: int | None = None,
-    max_norm: float | None = None,
-    norm_type: float = 2.0,
-    scale_grad_by_freq: bool = False,
-    sparse: bool = False,
-) -> Tensor:
+    numbers: Any, weight: Any, padding_idx: int | None = None, max_norm: float | None = None,
+    norm_type: float = 2.0, scale_grad_by_freq: bool = False, sparse: bool = False,
+) -> Tensor:  # fmt: skip
     """The rows of ``weight`` that ``numbers`` count: (..., width) for numbers of shape (...).
 
     ``weight`` is (count, width). The row ``padding_idx`` gets no gradient from here. With
@@ -152,19 +147,11 @@ class Embedding(Module):
     """
 
     def __init__(
-        self,
-        num_embeddings: int,
-        embedding_dim: int,
-        padding_idx: int | None = None,
-        max_norm: float | None = None,
-        norm_type: float = 2.0,
-        scale_grad_by_freq: bool = False,
-        sparse: bool = False,
-        *,
-        dtype: Any = None,
-        device: Any = None,
+        self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None,
+        max_norm: float | None = None, norm_type: float = 2.0, scale_grad_by_freq: bool = False,
+        sparse: bool = False, *, dtype: Any = None, device: Any = None,
         generator: Generator | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._set(num_embeddings, embedding_dim, padding_idx, max_norm, norm_type)
         _check_options("Embedding", scale_grad_by_freq, sparse)
         shape = (self.num_embeddings, self.embedding_dim)
@@ -180,15 +167,10 @@ class Embedding(Module):
 
     @classmethod
     def from_pretrained(
-        cls,
-        embeddings: Any,
-        freeze: bool = True,
-        padding_idx: int | None = None,
-        max_norm: float | None = None,
-        norm_type: float = 2.0,
-        scale_grad_by_freq: bool = False,
+        cls, embeddings: Any, freeze: bool = True, padding_idx: int | None = None,
+        max_norm: float | None = None, norm_type: float = 2.0, scale_grad_by_freq: bool = False,
         sparse: bool = False,
-    ) -> Self:
+    ) -> Self:  # fmt: skip
         """A layer over vectors that are there, (count, width), which share its memory.
 
         With ``freeze`` they are not learned. ShapeError for other numbers of axes.

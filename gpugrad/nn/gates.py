@@ -148,13 +148,9 @@ class PReLU(Module):
 
 
 def rrelu(
-    x: Any,
-    lower: float = 1.0 / 8,
-    upper: float = 1.0 / 3,
-    training: bool = False,
-    *,
+    x: Any, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False, *,
     generator: random.Generator | None = None,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """x where x > 0 and else a slope times x: drawn for each element between lower and upper.
 
     Where ``training`` is false the slope is their mean (Xu et al., 2015). The slopes come from
@@ -202,14 +198,9 @@ class RReLU(Module):
 
 
 def gumbel_softmax(
-    logits: Any,
-    tau: float = 1.0,
-    hard: bool = False,
-    axis: int | None = None,
-    *,
-    dim: int | None = None,
-    generator: random.Generator | None = None,
-) -> Tensor:
+    logits: Any, tau: float = 1.0, hard: bool = False, axis: int | None = None, *,
+    dim: int | None = None, generator: random.Generator | None = None,
+) -> Tensor:  # fmt: skip
     """A random class along ``axis`` with the probabilities softmax(logits), made differentiable.
 
     It is the softmax of the logits plus noise, divided by ``tau``: the smaller tau, the nearer to

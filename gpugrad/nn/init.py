@@ -180,13 +180,9 @@ def xavier_normal_(tensor: T, gain: float = 1.0, *, generator: Generator | None 
 
 
 def kaiming_uniform_(
-    tensor: T,
-    a: float = 0.0,
-    mode: str = "fan_in",
-    nonlinearity: str = "leaky_relu",
-    *,
+    tensor: T, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", *,
     generator: Generator | None = None,
-) -> T:
+) -> T:  # fmt: skip
     """Uniform on ±gain · √(3 / fan), the gain that of `calculate_gain`.
 
     He et al., "Delving deep into rectifiers", 2015, equation 15 (``a`` is the slope of a leaky
@@ -203,13 +199,9 @@ def kaiming_uniform_(
 
 
 def kaiming_normal_(
-    tensor: T,
-    a: float = 0.0,
-    mode: str = "fan_in",
-    nonlinearity: str = "leaky_relu",
-    *,
+    tensor: T, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", *,
     generator: Generator | None = None,
-) -> T:
+) -> T:  # fmt: skip
     """Normal with the standard deviation gain / √fan: see `kaiming_uniform_`.
 
     >>> import gpugrad as gg

@@ -58,24 +58,21 @@ def initializer(parameters: Sequence[inspect.Parameter]) -> Callable[..., None]:
     ValueError where an annotation is a Literal of other values.
     """
     signature = inspect.Signature([SELF, *parameters], return_annotation=None)
+    kinds = {parameter.name: parameter.annotation for parameter in parameters}
 
-    def __init__(self: Module, *args: Any, **kwargs: Any) -> None:
+    def init(self: Module, *args: Any, **kwargs: Any) -> None:
         who = type(self).__name__
         try:
             bound = signature.bind(self, *args, **kwargs)
         except TypeError as error:
             raise TypeError(f"{who}: {error}") from None
         bound.apply_defaults()
-        for parameter in parameters:
-            name, value, kind = (
-                parameter.name,
-                bound.arguments[parameter.name],
-                parameter.annotation,
-            )
+        for name, kind in kinds.items():
+            value = bound.arguments[name]
             if typing.get_origin(kind) is Literal and value not in typing.get_args(kind):
                 choices = " or ".join(map(repr, typing.get_args(kind)))
                 raise ValueError(f"{who}: {name} must be {choices}, got {value!r}")
             setattr(self, name, value)
 
-    setattr(__init__, "__signature__", signature)  # noqa: B010
-    return __init__
+    setattr(init, "__signature__", signature)  # noqa: B010
+    return init

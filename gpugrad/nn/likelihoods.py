@@ -85,14 +85,9 @@ def kl_div(
 
 
 def poisson_nll_loss(
-    prediction: Any,
-    target: Any,
-    log_input: bool = True,
-    full: bool = False,
-    *,
-    eps: float = 1e-8,
+    prediction: Any, target: Any, log_input: bool = True, full: bool = False, *, eps: float = 1e-8,
     reduction: str = "mean",
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """The negative log-likelihood of counts of a Poisson distribution, without a constant.
 
     ``exp(x) - t x`` for x the logarithm of the rate; ``x - t log(x + eps)`` for the rate itself,
@@ -116,13 +111,9 @@ def poisson_nll_loss(
 
 
 def gaussian_nll_loss(
-    prediction: Any,
-    target: Any,
-    var: Any,
-    full: bool = False,
-    eps: float = 1e-6,
+    prediction: Any, target: Any, var: Any, full: bool = False, eps: float = 1e-6,
     reduction: str = "mean",
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """The negative log-likelihood of numbers of a normal distribution with a predicted variance.
 
     ``½ (log var + (x - t)² / var)``, plus ``½ log(2π)`` with ``full`` (Nix and Weigend, 1994).

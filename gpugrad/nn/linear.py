@@ -106,15 +106,9 @@ class Linear(Module):
     """
 
     def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        bias: bool = True,
-        *,
-        dtype: Any = None,
-        device: Any = None,
-        generator: Generator | None = None,
-    ) -> None:
+        self, in_features: int, out_features: int, bias: bool = True, *, dtype: Any = None,
+        device: Any = None, generator: Generator | None = None,
+    ) -> None:  # fmt: skip
         self.in_features = check_size("Linear", "in_features", in_features)
         self.out_features = check_size("Linear", "out_features", out_features)
         self.weight = Parameter(

@@ -95,14 +95,9 @@ def soft_margin_loss(x: Any, target: Any, *, reduction: str = "mean") -> Tensor:
 
 
 def multi_margin_loss(
-    x: Any,
-    target: Any,
-    p: int = 1,
-    margin: float = 1.0,
-    weight: Any = None,
-    *,
+    x: Any, target: Any, p: int = 1, margin: float = 1.0, weight: Any = None, *,
     reduction: str = "mean",
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """The mean over classes i of ``max(0, margin - x[target] + x[i])^p``, the target's being 0.
 
     x is (samples, classes) or (classes,), the target class numbers; ``weight`` has a factor for
@@ -203,16 +198,9 @@ def cosine_embedding_loss(
 
 
 def triplet_margin_loss(
-    anchor: Any,
-    positive: Any,
-    negative: Any,
-    margin: float = 1.0,
-    p: float = 2.0,
-    eps: float = 1e-6,
-    swap: bool = False,
-    *,
-    reduction: str = "mean",
-) -> Tensor:
+    anchor: Any, positive: Any, negative: Any, margin: float = 1.0, p: float = 2.0,
+    eps: float = 1e-6, swap: bool = False, *, reduction: str = "mean",
+) -> Tensor:  # fmt: skip
     """``max(0, d(anchor, positive) - d(anchor, negative) + margin)`` (Balntas et al., 2016).
 
     d is the `pairwise_distance` of order p along the last axis. With ``swap`` the distance of the

@@ -33,12 +33,8 @@ def check_shape(who: str, normalized_shape: Any) -> tuple[int, ...]:
 
 
 def layer_norm(
-    x: Any,
-    normalized_shape: Any,
-    weight: Any = None,
-    bias: Any = None,
-    eps: float | Tensor = 1e-5,
-) -> Tensor:
+    x: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float | Tensor = 1e-5,
+) -> Tensor:  # fmt: skip
     """Each sample normalized to mean 0 and variance 1 over its last axes, times weight plus bias.
 
     ``normalized_shape`` is the sizes of these axes, or one number; weight and bias have this
@@ -75,13 +71,9 @@ def rms_norm(
 
 
 def _over_last_axes(
-    op: Callable[..., Tensor],
-    who: str,
-    x: Any,
-    normalized_shape: Any,
-    given: dict[str, Any],
+    op: Callable[..., Tensor], who: str, x: Any, normalized_shape: Any, given: dict[str, Any],
     eps: Any,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """An op of rows over the last axes; ``given`` are its other operands, by their names."""
     sizes = check_shape(who, normalized_shape)
     x, *arrays = without_lists(x, *given.values())
@@ -168,15 +160,9 @@ class LayerNorm(Module):
     """
 
     def __init__(
-        self,
-        normalized_shape: Any,
-        eps: float = 1e-5,
-        elementwise_affine: bool = True,
-        bias: bool = True,
-        *,
-        dtype: Any = None,
-        device: Any = None,
-    ) -> None:
+        self, normalized_shape: Any, eps: float = 1e-5, elementwise_affine: bool = True,
+        bias: bool = True, *, dtype: Any = None, device: Any = None,
+    ) -> None:  # fmt: skip
         self.normalized_shape = shape = check_shape("LayerNorm", normalized_shape)
         self.eps = eps
         kwargs = {"dtype": dtype, "device": device}
@@ -209,14 +195,9 @@ class RMSNorm(Module):
     """
 
     def __init__(
-        self,
-        normalized_shape: Any,
-        eps: float | None = None,
-        elementwise_affine: bool = True,
-        *,
-        dtype: Any = None,
-        device: Any = None,
-    ) -> None:
+        self, normalized_shape: Any, eps: float | None = None, elementwise_affine: bool = True, *,
+        dtype: Any = None, device: Any = None,
+    ) -> None:  # fmt: skip
         self.normalized_shape = shape = check_shape("RMSNorm", normalized_shape)
         self.eps = eps
         self.weight = (
@@ -247,15 +228,9 @@ class GroupNorm(Module):
     """
 
     def __init__(
-        self,
-        num_groups: int,
-        num_channels: int,
-        eps: float = 1e-5,
-        affine: bool = True,
-        *,
-        dtype: Any = None,
-        device: Any = None,
-    ) -> None:
+        self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, *,
+        dtype: Any = None, device: Any = None,
+    ) -> None:  # fmt: skip
         self.num_groups = check_size("GroupNorm", "num_groups", num_groups)
         self.num_channels = check_size("GroupNorm", "num_channels", num_channels)
         if self.num_channels % self.num_groups:

@@ -159,14 +159,9 @@ class _MaxPool(Module):
     _shown = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
 
     def __init__(
-        self,
-        kernel_size: Any,
-        stride: Any = None,
-        padding: Any = 0,
-        dilation: Any = 1,
-        return_indices: bool = False,
-        ceil_mode: bool = False,
-    ) -> None:
+        self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
+        return_indices: bool = False, ceil_mode: bool = False,
+    ) -> None:  # fmt: skip
         who, axes = type(self).__name__, self._axes
         per_axis(who, "kernel_size", kernel_size, axes)
         self.kernel_size = kernel_size
@@ -297,14 +292,9 @@ class _AvgPool(Module):
     _shown: tuple[str, ...] = ("kernel_size", "stride", "padding")
 
     def __init__(
-        self,
-        kernel_size: Any,
-        stride: Any = None,
-        padding: Any = 0,
-        ceil_mode: bool = False,
-        count_include_pad: bool = True,
-        divisor_override: Any = None,
-    ) -> None:
+        self, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
+        count_include_pad: bool = True, divisor_override: Any = None,
+    ) -> None:  # fmt: skip
         per_axis(type(self).__name__, "kernel_size", kernel_size, self._axes)
         self.kernel_size = kernel_size
         self.stride = kernel_size if stride is None else stride
@@ -330,13 +320,9 @@ class AvgPool1d(_AvgPool):
     _axes = 1
 
     def __init__(
-        self,
-        kernel_size: Any,
-        stride: Any = None,
-        padding: Any = 0,
-        ceil_mode: bool = False,
+        self, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
         count_include_pad: bool = True,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(kernel_size, stride, padding, ceil_mode, count_include_pad)
 
 

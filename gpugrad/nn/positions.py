@@ -67,13 +67,9 @@ class PositionalEncoding(Module):
     _shown = ("d_model", "batch_first")
 
     def __init__(
-        self,
-        d_model: int,
-        dropout: float = 0.1,
-        batch_first: bool = False,
-        *,
+        self, d_model: int, dropout: float = 0.1, batch_first: bool = False, *,
         generator: Generator | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.d_model = check_size("PositionalEncoding", "d_model", d_model)
         self.batch_first = batch_first
         self.dropout = Dropout(dropout, generator=generator)

@@ -35,21 +35,11 @@ class TransformerEncoderLayer(Module):
     """
 
     def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: Any = "relu",
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        *,
-        dtype: Any = None,
-        device: Any = None,
+        self, d_model: int, nhead: int, dim_feedforward: int = 2048, dropout: float = 0.1,
+        activation: Any = "relu", layer_norm_eps: float = 1e-5, batch_first: bool = False,
+        norm_first: bool = False, bias: bool = True, *, dtype: Any = None, device: Any = None,
         generator: Generator | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         who = "TransformerEncoderLayer"
         wide = check_size(who, "dim_feedforward", dim_feedforward)
         kwargs: dict[str, Any] = {"dtype": dtype, "device": device}
@@ -126,12 +116,8 @@ class TransformerEncoder(Module):
         self.norm = norm
 
     def forward(
-        self,
-        src: Any,
-        mask: Any = None,
-        src_key_padding_mask: Any = None,
-        is_causal: bool = False,
-    ) -> Tensor:
+        self, src: Any, mask: Any = None, src_key_padding_mask: Any = None, is_causal: bool = False,
+    ) -> Tensor:  # fmt: skip
         """All layers of ``src``; the masks are those of `MultiheadAttention`."""
         x = as_tensor(src)
         for layer in self.layers:

@@ -150,22 +150,11 @@ class _Transposed(ConvolutionLayer):
     transposed = True
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Any,
-        stride: Any = 1,
-        padding: Any = 0,
-        output_padding: Any = 0,
-        groups: int = 1,
-        bias: bool = True,
-        dilation: Any = 1,
-        padding_mode: str = "zeros",
-        *,
-        dtype: Any = None,
-        device: Any = None,
+        self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1,
+        padding: Any = 0, output_padding: Any = 0, groups: int = 1, bias: bool = True,
+        dilation: Any = 1, padding_mode: str = "zeros", *, dtype: Any = None, device: Any = None,
         generator: Generator | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         if isinstance(padding, str):
             raise ArgumentError(
                 f"{type(self).__name__}: padding must be in whole numbers, got {padding!r}"
