@@ -219,7 +219,7 @@ def _walk(
                 if latest is not None:
                     heappush(ready, (-latest.serial, latest))
                 latest = parent
-        if not retain_graph or node.serial > sums.recomputed:
+        if not retain_graph or (graph is None and node.serial > sums.recomputed):
             node.values = node.y = None
         d = rules = None  # free a gradient as soon as the walk has passed it
     return sums.of_leaves(watch)
