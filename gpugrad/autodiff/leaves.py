@@ -22,6 +22,7 @@ from gpugrad.backend.device import Device, default_device, device_of
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.errors import DTypeError
 from gpugrad.tensor import Tensor, as_tensor
+from gpugrad.tensor.lost import check_raw
 
 __all__ = [
     "check_arguments", "common_type", "leaf_type", "output_of", "restored", "tensors_of",
@@ -155,4 +156,5 @@ def output_of(who: str, result: Any) -> tuple[list[Tensor], tree.Tree]:
         leaf if isinstance(leaf, Tensor) else as_tensor(unlabelled(f"{who}: the result", leaf))
         for leaf in leaves
     ]
+    check_raw(f"{who}: the result", tuple(output._array for output in outputs))
     return outputs, structure

@@ -13,9 +13,10 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import record
 from gpugrad.engine.messages import instead_of
 from gpugrad.errors import DTypeError, GradientError, ShapeError
+from gpugrad.tensor.lost import check_kept
 
 __all__ = [
-    "complex_dtype", "get_default_dtype", "holds_tensors", "host_array", "raw_array",
+    "complex_dtype", "data_for", "get_default_dtype", "holds_tensors", "host_array", "raw_array",
     "set_default_dtype", "weak_array",
 ]  # fmt: skip
 
@@ -112,6 +113,21 @@ def _list_of_tensors() -> DTypeError:
         "tensor: a list of tensors is not data. Join them with gg.stack, which keeps "
         "their gradients"
     )
+
+
+def data_for(tensor: Any, data: Any) -> Any:
+    """The raw array that becomes the data of a tensor, if it has its shape and dtype."""
+    if isinstance(data, record.Tensor):
+        check_kept("data", data, "Write t.detach()")
+        data = data.data
+    if namespace_of(data) is None:
+        raise DTypeError(f"data: expected an array, got {type(data).__name__}")
+    if data.shape != tensor.shape or data.dtype != tensor.dtype:
+        raise ShapeError(
+            f"data: expected shape {tensor.shape} and dtype {tensor.dtype}, got {data.shape} and "
+            f"{data.dtype}. Make a new tensor for another shape"
+        )
+    return data
 
 
 def holds_tensors(data: Any) -> bool:

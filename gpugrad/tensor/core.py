@@ -20,10 +20,11 @@ from gpugrad.engine.node import Leaf, Node, retains
 from gpugrad.engine.windows import check_writable
 from gpugrad.errors import DTypeError, GradientError, ShapeError
 from gpugrad.tensor import libraries
-from gpugrad.tensor.conversion import raw_array, weak_array
+from gpugrad.tensor.conversion import data_for, raw_array, weak_array
 from gpugrad.tensor.delivery import deliver
 from gpugrad.tensor.hints import REFUSED
 from gpugrad.tensor.instructions import searches, shows_value
+from gpugrad.tensor.lost import check_raw
 from gpugrad.tensor.members import Members
 from gpugrad.tensor.printing import formatted, text
 
@@ -59,7 +60,7 @@ class Tensor(Members):
 
     @property
     def data(self) -> Any:
-        """The raw NumPy or CuPy array, not a copy."""
+        """The raw NumPy or CuPy array, not a copy. What is computed from it has no gradient."""
         array = self._array
         if isinstance(array, np.generic):
             array = self._array = np.asarray(array)
@@ -72,14 +73,7 @@ class Tensor(Members):
                 "data: this tensor was computed by an operation; set the data of a leaf, or "
                 "of its detach()"
             )
-        if namespace_of(array) is None:
-            raise DTypeError(f"data: expected an array, got {type(array).__name__}")
-        if array.shape != self.shape or array.dtype != self.dtype:
-            raise ShapeError(
-                f"data: expected shape {self.shape} and dtype {self.dtype}, got "
-                f"{array.shape} and {array.dtype}. Make a new tensor for another shape"
-            )
-        self._array = array
+        self._array = data_for(self, array)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -303,7 +297,7 @@ class Tensor(Members):
         return to_numpy(self.data)
 
     def item(self) -> Any:
-        """The one element, as a Python number; waits for the device."""
+        """The one element, as a Python number, a constant to derivatives; waits for the device."""
         self._not_strict("item")
         if self._array.size != 1:
             raise ShapeError(
@@ -313,7 +307,7 @@ class Tensor(Members):
         return self._array.item()
 
     def tolist(self) -> Any:
-        """The elements as (nested) lists of Python numbers; waits for the device."""
+        """The elements as (nested) lists of Python numbers, constants as those of `item`."""
         self._not_strict("tolist")
         return to_numpy(self.data).tolist()
 
@@ -493,6 +487,6 @@ class _Functions:
     __name__ = "gpugrad"
 
 
-TENSORS: Namespace = Namespace(_Functions())
+TENSORS: Namespace = Namespace(_Functions(), checks=check_raw)
 GRAPH_MODE = GraphMode(TENSORS, Tensor)
 register(Tensor, TENSORS)

@@ -50,6 +50,15 @@ def stepped(x):
     return x
 
 
+def as_data(make):
+    def f(x):
+        leaf = make(gg.zeros(3, dtype="float64", device=x.device))
+        leaf.data = x * 1.0
+        return leaf
+
+    return f
+
+
 def batches(x):
     return gg.concatenate(list(gg.data.DataLoader(x, batch_size=2)))
 
@@ -80,6 +89,14 @@ REFUSE = {
         "Parameter: this tensor is part of",
     ),
     "tensor": (lambda x: gg.tensor(x, requires_grad=True), "a new leaf of a tensor in a graph"),
+    "Tensor": (lambda x: gg.Tensor(x) * 1.0, r"multiply: gg.Tensor\(t\) takes a raw array"),
+    "data": (as_data(lambda t: t), "data: this tensor is part of"),
+    "data of a leaf": (as_data(lambda t: t.requires_grad_()), r"data: .* Write t.detach\(\)"),
+    "data of a Parameter": (as_data(gg.nn.Parameter), "data: this tensor is part of"),
+    "asarray of NumPy": (lambda x: gg.tensor(np.asarray(x)), "which a NumPy array cannot carry"),
+    "numpy": (lambda x: gg.tensor(x.numpy()), "which a NumPy array cannot carry"),
+    "from_dlpack": (gg.from_dlpack, "dlpack: this tensor requires a gradient"),
+    "numbers": (lambda x: gg.tensor([float(x[0]), 0.0, 0.0]), "float: a Python number cannot"),
     "load_state_dict": (
         through(lambda layer, x: layer.load_state_dict({"weight": x})),
         "load_state_dict: weight: this tensor is part of a function that is being differentiated",
@@ -125,6 +142,36 @@ def test_it_refuses_to_lose_the_gradient(take, message, device):
     for transform in (gg.grad(f), gg.value_and_grad(f), lambda x: gg.jvp(f, (x,), (x,))):
         with pytest.raises(gg.GradientError, match=message):
             transform(x)
+
+
+def test_a_tensor_of_a_tensor_is_refused_as_a_result(device):
+    with pytest.raises(gg.GradientError, match=r"grad: the result: gg.Tensor\(t\) takes"):
+        gg.grad(lambda x: gg.Tensor((x * x).sum()))(argument(device))
+
+
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda x: x.detach(),
+        lambda x: gg.tensor(x.data),
+        lambda x: gg.Tensor(x.data),
+        lambda x: gg.tensor(x.tolist(), dtype=x.dtype, device=x.device),
+        lambda x: gg.tensor([one.item() for one in x], dtype=x.dtype, device=x.device),
+    ],
+    ids=["detach", "data", "Tensor of data", "tolist", "item"],
+)
+def test_what_takes_a_value_out_on_purpose_makes_a_constant(take, device):
+    x = argument(device)
+    assert gg.grad(lambda x: (take(x) * x).sum())(x).tolist() == x.tolist()
+
+
+def test_data_takes_the_array_of_a_tensor(device):
+    w = gg.ones(3, dtype="float64", requires_grad=True, device=device)
+    w.data = 2 * w
+    assert w.is_leaf
+    assert type(w.data) is type(gg.zeros(3, device=device).data)
+    (w * w).sum().backward()
+    assert w.grad.tolist() == [4.0] * 3
 
 
 def test_values_that_no_transform_asks_for_are_copied(device):
