@@ -1,8 +1,10 @@
 """The training loop: what it computes, saves, shows, and how it ends and goes on."""
 
+import contextlib
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -195,18 +197,47 @@ def test_checkpoints_keep_the_last_ones_and_pass_over_damaged_ones(tmp_path):
     assert len(Checkpoints(tmp_path / "none").paths()) == 1
 
 
-def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
-    trainer = make("cpu", checkpoints=tmp_path, save_steps=1, keep=1)
+@contextlib.contextmanager
+def full_disk(size):
+    """Where writing a file past a size fails, as on a disk that is full."""
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, usual[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(tmp_path):
+    trainer = make("cpu", checkpoints=tmp_path / "run", save_steps=1, keep=1)
     trainer.fit(data("cpu"), epochs=1)
-    (good,) = Checkpoints(tmp_path).paths()
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("gpugrad.training.checkpoints.save", full)
-    with pytest.raises(OSError, match="No space"):
+    (good,) = Checkpoints(tmp_path / "run").paths()
+    before = good.read_bytes()
+    with full_disk(len(before) // 2), pytest.raises(OSError, match="too large"):
         trainer.fit(data("cpu"), epochs=2)
-    assert Checkpoints(tmp_path).paths() == [good]
+    assert list((tmp_path / "run").iterdir()) == [good]
+    assert good.read_bytes() == before
+    one = make("cpu", checkpoints=tmp_path / "run")
+    one.fit(data("cpu"), epochs=2, resume=True)
+    whole = make("cpu")
+    whole.fit(data("cpu"), epochs=2)
+    assert same(one, whole)
+
+
+def test_checkpoints_every_so_many_minutes(tmp_path, monkeypatch):
+    minutes = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: 60 * minutes)
+
+    class Clock(Callback):
+        def on_step_end(self, trainer, loss):
+            nonlocal minutes
+            minutes += 1.0
+
+    clock = Clock()
+    trainer = make("cpu", checkpoints=tmp_path, save_minutes=3, keep=2, callbacks=clock)
+    trainer.fit(data("cpu"), epochs=2)
+    # After the steps 3, 6 and 9, and at the end.
+    assert [path.stem[-2:] for path in Checkpoints(tmp_path).paths()] == ["09", "10"]
 
 
 SCRIPT = """
@@ -231,8 +262,8 @@ def finished(process):
     return process.returncode, errors
 
 
-def run(folder, **options):
-    code = SCRIPT.format(tests=os.path.dirname(__file__))
+def run(folder, script=SCRIPT, **options):
+    code = script.format(tests=os.path.dirname(__file__))
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "helpers")])
     return subprocess.Popen(
         [sys.executable, "-c", code, str(folder)],
@@ -241,21 +272,50 @@ def run(folder, **options):
     )  # fmt: skip
 
 
-def test_kills_at_random_moments_end_in_the_same_bits(tmp_path):
-    rng = random.Random(3)
-    assert finished(run(tmp_path / "whole"))[0] == 0
-    killed = 0
-    for _ in range(4):
-        process = run(tmp_path / "parts")
-        process.stdout.readline()
-        time.sleep(rng.uniform(0.02, 0.3))
-        process.kill()
-        killed += finished(process)[0] == -signal.SIGKILL
-    assert killed > 1
-    status, errors = finished(run(tmp_path / "parts"))
+def train(folder, epochs):
+    """The state after a training that goes on from the folder."""
+    trainer = make("cpu", checkpoints=folder, save_steps=1, metrics=["accuracy"])
+    trainer.scheduler = gg.optim.ExponentialLR(trainer.optimizer, 0.99)
+    trainer.fit(data("cpu"), data("cpu"), epochs, resume=True)
+    return trainer
+
+
+def killed_trainings(folder, count):
+    """Start an endless training ``count`` times, each in a process of its own that is killed."""
+    moments = random.Random(3)
+    for _ in range(count):
+        begun, beginning = os.pipe()
+        if not (process := os.fork()):
+            os.write(beginning, b".")
+            train(folder, 10**9)
+            os._exit(1)
+        os.read(begun, 1)
+        time.sleep(moments.uniform(0.0, 0.12))
+        os.kill(process, signal.SIGKILL)
+        assert os.WIFSIGNALED(os.waitpid(process, 0)[1])
+        os.close(begun)
+        os.close(beginning)
+
+
+KILLS = """
+import sys
+sys.path.insert(0, {tests!r})
+from test_trainer import killed_trainings
+killed_trainings(sys.argv[1], 20)
+"""
+
+
+def test_twenty_kills_at_random_moments_end_in_the_same_bits(tmp_path):
+    # In a process without threads, which is copied for each training: so none has to import.
+    status, errors = finished(run(tmp_path / "parts", KILLS))
     assert status == 0, errors
-    one, other = (gg.load(tmp_path / name / "final") for name in ("whole", "parts"))
-    assert all(bool((a == b).all()) for a, b in zip(one, other, strict=True))
+    epochs, steps, *_ = Checkpoints(tmp_path / "parts").newest()["counts"]
+    assert steps > 40  # all of them together
+    resumed, whole = train(tmp_path / "parts", epochs + 1), train(tmp_path / "whole", epochs + 1)
+    assert same(resumed, whole)
+    for name in ("optimizer", "random", "scheduler", "loader"):
+        one, other = (Checkpoints(tmp_path / f).newest()[name] for f in ("parts", "whole"))
+        assert repr(one) == repr(other)
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
