@@ -12,9 +12,8 @@ from typing import Any
 from gpugrad.backend.device import Device
 from gpugrad.data.dataset import is_array, map_arrays
 from gpugrad.engine.modes import no_grad
-from gpugrad.errors import AnomalyError, ArgumentError, DTypeError
+from gpugrad.errors import ArgumentError, DTypeError
 from gpugrad.functions import FUNCTIONS
-from gpugrad.inspect import detect_anomaly
 from gpugrad.metrics import added
 from gpugrad.nn import Module
 from gpugrad.optim import clip_grad_norm_
@@ -31,13 +30,11 @@ from gpugrad.training.checks import (
     check_state,
     check_whole,
 )
+from gpugrad.training.finite import all_finite, check_parameters, find_anomaly
 from gpugrad.training.logs import Progress, Writer
 from gpugrad.training.state import random_state, restore_random, used_generators
 
 __all__ = ["Trainer"]
-
-# After how many steps the loss is looked at where that waits for a GPU.
-LOOK = 50
 
 
 class Trainer:
@@ -59,9 +56,10 @@ class Trainer:
     generators of gpugrad, NumPy and Python are in it.
 
     ``progress`` is "bar" (tqdm), "lines" (one for each epoch), None, or "auto": a bar on a
-    terminal. ``log`` is a path for JSON lines, or a ``SummaryWriter`` of TensorBoard. A loss that
-    is not finite raises AnomalyError with the operation that made it; on a GPU the loss is looked
-    at every 50 steps.
+    terminal. ``log`` is a path for JSON lines, or a ``SummaryWriter`` of TensorBoard. A loss or a
+    gradient that is not finite raises AnomalyError with the operation that made it; on a GPU, where
+    that waits, they are looked at every ``look_steps`` steps. Parameters that are not finite are
+    never saved.
 
     >>> import gpugrad as gg, numpy as np
     >>> x = np.random.default_rng(0).normal(size=(64, 2)).astype("float32")
@@ -96,6 +94,7 @@ class Trainer:
         save_steps: int | None = None,
         save_minutes: float | None = None,
         keep: int = 3,
+        look_steps: int = 50,
         progress: Any = "auto",
         log: Any = None,
     ) -> None:
@@ -105,6 +104,7 @@ class Trainer:
                 f"Trainer: scheduler_every must be 'epoch' or 'step', got {scheduler_every!r}"
             )
         check_whole("accumulate", accumulate, 1)
+        check_whole("look_steps", look_steps, 1)
         if save_steps is not None:
             check_whole("save_steps", save_steps, 1)
         minutes = 0.0 if save_minutes is None else save_minutes
@@ -122,6 +122,7 @@ class Trainer:
         is_folder = checkpoints is None or isinstance(checkpoints, Checkpoints)
         self.checkpoints = checkpoints if is_folder else Checkpoints(checkpoints, keep)
         self.save_steps, self.save_minutes = save_steps, save_minutes
+        self.look_steps = look_steps
         self.progress, self.writer = progress, Writer(log)
         self.history: list[dict[str, Any]] = []
         self.epoch = 0  # those that are over
@@ -236,8 +237,11 @@ class Trainer:
         batch = self._placed(batch)
         loss, prediction, target = self._checked_loss(batch)
         self._last_loss = loss.detach()
-        self._look_at(batch)
         (loss if self.accumulate == 1 else loss / self.accumulate).backward()
+        if loss.device.kind == "cpu" or self.step % self.look_steps == 0:
+            gradients = [parameter.grad for parameter in self.model.parameters()]
+            if not all_finite([self._last_loss, *gradients]):
+                find_anomaly(self, batch)
         rows = _rows(target, prediction)
         with no_grad():
             self._total = added(self._total, self._last_loss.astype("float64") * rows)
@@ -256,19 +260,6 @@ class Trainer:
             self.scheduler.step()
         for callback in self.callbacks:
             callback.on_step_end(self, self._last_loss)
-
-    def _look_at(self, batch: Any) -> None:
-        """AnomalyError, with the operation, where the loss is not finite."""
-        on_host = self._last_loss.device.kind == "cpu"
-        if not on_host and self.step % LOOK:
-            return
-        value = float(self._last_loss)
-        if math.isfinite(value):
-            return
-        with detect_anomaly():
-            loss, *_ = self.compute_loss(batch)
-            loss.backward()
-        raise AnomalyError(f"Trainer: the loss is {value} at step {self.step}")
 
     def _finished(self, validation: Any, seconds: float, already: int) -> dict[str, Any]:
         """The epoch's entry of the history."""
@@ -368,6 +359,7 @@ class Trainer:
         """Save everything in the folder of checkpoints; returns the path."""
         if self.checkpoints is None:
             raise ArgumentError("Trainer.save: pass checkpoints=FOLDER to the Trainer")
+        check_parameters(self.model, self.step)
         path = self.checkpoints.save(self._state(), self.step)
         self._saved = (self.step, time.monotonic())
         return path

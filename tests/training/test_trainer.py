@@ -332,11 +332,38 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     assert path == Checkpoints(tmp_path).paths()[-1]
 
 
-def test_a_loss_that_is_no_number_names_its_operation(device):
-    trainer = make(device)
-    trainer.loss = lambda prediction, target: gg.log(prediction - prediction - 1.0).mean()
-    with np.errstate(invalid="ignore"), pytest.raises(gg.AnomalyError, match="log made"):
+ANOMALIES = {
+    "log made": lambda p: gg.log(p - p - 1.0).mean(),  # in the loss
+    "derivative of sqrt": lambda p: gg.sqrt((p - p) ** 2).mean(),  # in a gradient alone
+}
+
+
+@pytest.mark.parametrize("words", ANOMALIES)
+def test_what_is_not_finite_names_its_operation(words, device):
+    trainer = make(device, look_steps=1)
+    usual = trainer.loss
+    trainer.loss = lambda p, y: usual(p, y) if trainer.step < 3 else ANOMALIES[words](p)
+    with np.errstate(all="ignore"), pytest.raises(gg.AnomalyError, match=words):
         trainer.fit(data(device), epochs=1)
+    assert trainer.step == 3
+    assert all(np.isfinite(value).all() for value in values(trainer))
+    assert all(p.grad is None or not p.grad.any() for p in trainer.model.parameters())
+
+
+@pytest.mark.parametrize("save_steps", [None, 2])
+def test_parameters_that_are_not_finite_are_never_saved(save_steps, device, tmp_path):
+    if device == "cpu":
+        looks = "derivative of sqrt"  # each step is looked at
+    else:
+        looks = "after step [45].* not finite in 0.weight.*look_steps=1"
+    trainer = make(device, checkpoints=tmp_path, save_steps=save_steps)
+    usual = trainer.loss
+    anomaly = ANOMALIES["derivative of sqrt"]
+    trainer.loss = lambda p, y: usual(p, y) if trainer.step < 3 else anomaly(p)
+    with np.errstate(all="ignore"), pytest.raises(gg.AnomalyError, match=looks):
+        trainer.fit(data(device), epochs=1)
+    saved = [path.stem[-1] for path in trainer.checkpoints.paths()]
+    assert saved == ([] if save_steps is None else ["2"])
 
 
 def test_what_is_shown_and_written(tmp_path, capsys):

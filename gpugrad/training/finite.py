@@ -1,0 +1,47 @@
+"""Stops a training whose numbers are not finite. Imports inspect, nn and below."""
+
+import operator
+from collections.abc import Iterable
+from functools import reduce
+from typing import Any
+
+from gpugrad.backend.namespace import namespace_of
+from gpugrad.errors import AnomalyError
+from gpugrad.inspect import detect_anomaly
+from gpugrad.nn import Module
+
+__all__ = ["all_finite", "check_parameters", "find_anomaly"]
+
+
+def all_finite(tensors: Iterable[Any]) -> bool:
+    """Whether all numbers of some tensors of one device are finite. Waits once."""
+    arrays = [tensor.data for tensor in tensors if tensor is not None]
+    flags = [namespace_of(array).isfinite(array).all() for array in arrays]
+    return bool(reduce(operator.and_, flags, True))
+
+
+def check_parameters(model: Module, step: int) -> None:
+    """AnomalyError where a parameter is not finite: what began it is then in an earlier step."""
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    if all_finite(p for _, p in named):
+        return
+    names = [name for name, p in named if not all_finite([p])]
+    raise AnomalyError(
+        f"Trainer: after step {step} there are numbers that are not finite in {', '.join(names)}. "
+        "Go on from the last checkpoint with look_steps=1, which finds the operation"
+    )
+
+
+def find_anomaly(trainer: Any, batch: Any) -> None:
+    """Compute a batch again whose loss or gradients were not finite: AnomalyError, with the op."""
+    trainer.optimizer.zero_grad()
+    check_parameters(trainer.model, trainer.step)
+    with detect_anomaly():
+        loss, *_ = trainer.compute_loss(batch)
+        loss.backward()
+    value = float(loss)
+    trainer.optimizer.zero_grad()
+    raise AnomalyError(
+        f"Trainer: the loss or a gradient was not finite at step {trainer.step}, but is when it is "
+        f"computed again (the loss is {value:.4g})"
+    )
