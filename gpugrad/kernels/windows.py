@@ -7,7 +7,8 @@ every run gives the same bits. Up to three axes; the formula runs for more, and 
 Imports `source`.
 """
 
-from functools import cache, lru_cache
+from collections.abc import Callable
+from functools import cache, lru_cache, partial
 from math import nan, prod
 from typing import Any
 
@@ -56,17 +57,24 @@ GEOMETRY = """
     const long long at2 = i % (n2), row = i / (n2); \\
     const long long at1 = row % (n1), slab = row / (n1); \\
     const long long at0 = slab % (n0), plane = slab / (n0);
-// For each offset in the thread's window: where the element is.
 #define EACH_OFFSET(a) for (long long k##a = 0; k##a < kernel##a; ++k##a)
+// For an offset in the thread's window: where the element is.
 #define ELEMENT(a) \\
     const long long x##a = at##a * stride##a - before##a + k##a * dilation##a; \\
     const bool inside##a = x##a >= 0 && x##a < size##a;
-// For each offset: in which window the thread's element has it, if in any.
+#define INSIDE (inside0 && inside1 && inside2)
+#define THE_ELEMENT ((x0 * size1 + x1) * size2 + x2)
+// For an offset: in which window the thread's element has it, if in any.
 #define WINDOW(a) \\
     const long long far##a = at##a + before##a - k##a * dilation##a; \\
     if (far##a < 0 || far##a % stride##a) continue; \\
     const long long w##a = far##a / stride##a; \\
     if (w##a >= count##a) continue;
+#define THE_WINDOW ((w0 * count1 + w1) * count2 + w2)
+#define NUMBER ((k0 * kernel1 + k1) * kernel2 + k2)  // of an offset
+// A statement for each offset.
+#define FOR_EACH(what, ...) \\
+    EACH_OFFSET(0) { what(0) EACH_OFFSET(1) { what(1) EACH_OFFSET(2) { what(2) __VA_ARGS__ } } }
 """
 
 COLUMNS = """
@@ -80,18 +88,7 @@ extern "C" __global__ void im2col(
         PLACE(i, count0, count1, count2)
         const T* from = x + plane * SIZE;
         T* to = y + plane / channels * samples_step + plane % channels * channels_step + i % COUNT;
-        EACH_OFFSET(0) {
-            ELEMENT(0)
-            EACH_OFFSET(1) {
-                ELEMENT(1)
-                EACH_OFFSET(2) {
-                    ELEMENT(2)
-                    *to = inside0 && inside1 && inside2
-                        ? from[(x0 * size1 + x1) * size2 + x2] : narrow(0);
-                    to += step;
-                }
-            }
-        }
+        FOR_EACH(ELEMENT, *to = INSIDE ? from[THE_ELEMENT] : narrow(0); to += step;)
     }
 }
 
@@ -102,17 +99,7 @@ extern "C" __global__ void col2im(const T* columns, T* y, long long planes, AXES
         PLACE(i, size0, size1, size2)
         const T* from = columns + plane * elements * COUNT;
         W sum = 0;
-        EACH_OFFSET(0) {
-            WINDOW(0)
-            EACH_OFFSET(1) {
-                WINDOW(1)
-                EACH_OFFSET(2) {
-                    WINDOW(2)
-                    const long long number = (k0 * kernel1 + k1) * kernel2 + k2;
-                    sum += widen(from[number * COUNT + (w0 * count1 + w1) * count2 + w2]);
-                }
-            }
-        }
+        FOR_EACH(WINDOW, sum += widen(from[NUMBER * COUNT + THE_WINDOW]);)
         y[i] = narrow(sum);
     }
 }
@@ -140,17 +127,7 @@ extern "C" __global__ void avg_pool(const T* x, T* y, long long planes, AXES_3, 
         PLACE(i, count0, count1, count2)
         const T* from = x + plane * SIZE;
         W sum = 0;
-        EACH_OFFSET(0) {
-            ELEMENT(0)
-            EACH_OFFSET(1) {
-                ELEMENT(1)
-                EACH_OFFSET(2) {
-                    ELEMENT(2)
-                    if (inside0 && inside1 && inside2)
-                        sum += widen(from[(x0 * size1 + x1) * size2 + x2]);
-                }
-            }
-        }
+        FOR_EACH(ELEMENT, if (INSIDE) sum += widen(from[THE_ELEMENT]);)
         y[i] = narrow(sum / DIVISOR(at0, at1, at2));
     }
 }
@@ -161,16 +138,7 @@ extern "C" __global__ void avg_spread(const T* g, T* y, long long planes, AXES_3
         PLACE(i, size0, size1, size2)
         const T* from = g + plane * COUNT;
         W sum = 0;
-        EACH_OFFSET(0) {
-            WINDOW(0)
-            EACH_OFFSET(1) {
-                WINDOW(1)
-                EACH_OFFSET(2) {
-                    WINDOW(2)
-                    sum += widen(from[(w0 * count1 + w1) * count2 + w2]) / DIVISOR(w0, w1, w2);
-                }
-            }
-        }
+        FOR_EACH(WINDOW, sum += widen(from[THE_WINDOW]) / DIVISOR(w0, w1, w2);)
         y[i] = narrow(sum);
     }
 }
@@ -185,22 +153,15 @@ extern "C" __global__ void max_pool(const T* x, T* y, I* numbers, long long plan
         const T* from = x + plane * SIZE;
         W top = -1 / (W)0;
         I found = 0;
-        EACH_OFFSET(0) {
-            ELEMENT(0)
-            EACH_OFFSET(1) {
-                ELEMENT(1)
-                EACH_OFFSET(2) {
-                    ELEMENT(2)
-                    if (!(inside0 && inside1 && inside2))
-                        continue;
-                    const W value = widen(from[(x0 * size1 + x1) * size2 + x2]);
-                    if (value > top || value != value) {
-                        top = value;
-                        found = (I)((k0 * kernel1 + k1) * kernel2 + k2);
-                    }
-                }
+        FOR_EACH(ELEMENT,
+            if (!INSIDE)
+                continue;
+            const W value = widen(from[THE_ELEMENT]);
+            if (value > top || value != value) {
+                top = value;
+                found = (I)NUMBER;
             }
-        }
+        )
         y[i] = narrow(top);
         if (numbers)
             numbers[i] = found;
@@ -216,8 +177,7 @@ extern "C" __global__ void chosen_elements(
         const long long k2 = number % kernel2, k1 = number / kernel2 % kernel1;
         const long long k0 = number / kernel2 / kernel1;
         ELEMENT(0) ELEMENT(1) ELEMENT(2)
-        y[i] = inside0 && inside1 && inside2
-            ? x[plane * SIZE + (x0 * size1 + x1) * size2 + x2] : narrow(0);
+        y[i] = INSIDE ? x[plane * SIZE + THE_ELEMENT] : narrow(0);
     }
 }
 
@@ -227,18 +187,11 @@ extern "C" __global__ void at_chosen_elements(
     EACH_OF(i, planes * SIZE) {
         PLACE(i, size0, size1, size2)
         W sum = 0;
-        EACH_OFFSET(0) {
-            WINDOW(0)
-            EACH_OFFSET(1) {
-                WINDOW(1)
-                EACH_OFFSET(2) {
-                    WINDOW(2)
-                    const long long window = plane * COUNT + (w0 * count1 + w1) * count2 + w2;
-                    if (numbers[window] == (k0 * kernel1 + k1) * kernel2 + k2)
-                        sum += widen(g[window]);
-                }
-            }
-        }
+        FOR_EACH(WINDOW,
+            const long long window = plane * COUNT + THE_WINDOW;
+            if (numbers[window] == NUMBER)
+                sum += widen(g[window]);
+        )
         y[i] = narrow(sum);
     }
 }
@@ -309,10 +262,8 @@ class WindowKernels(Kernels):
         windows = Windows(columns.shape[2 : axes + 2], stride, padding, dilation)
         if not self._fits(columns, windows) or 0 in size:
             return self._formula("col2im", columns, size, stride, padding, dilation)
-        y = self._array((*columns.shape[:2], *size), columns.dtype)
-        numbers = (prod(y.shape[:2]), *_geometry(windows, size, columns.shape[axes + 2 :]))
-        self._run(windows_source(y.dtype), "col2im", y.size, (self._dense(columns), y, *numbers))
-        return y
+        counts = columns.shape[axes + 2 :]
+        return self._over("col2im", windows_source, size, (columns,), windows, size, counts)
 
     def avg_pool(
         self, x: Any, *, kernel: Sizes, stride: Sizes, padding: Pairs, counted: Pairs,
@@ -323,12 +274,9 @@ class WindowKernels(Kernels):
         if not self._fits(x, windows):
             words = {"counted": counted, "divisor": divisor}
             return self._with_words("avg_pool", x, windows, **words)
-        counts = windows.counts(x.shape[2:])
-        y = self._array((*x.shape[:2], *counts), x.dtype)
-        numbers = (prod(y.shape[:2]), *_geometry(windows, x.shape[2:], counts))
-        arguments = (self._dense(x), y, *numbers, *_counted(counted, divisor))
-        self._run(windows_source(x.dtype), "avg_pool", y.size, arguments)
-        return y
+        size, counts = x.shape[2:], windows.counts(x.shape[2:])
+        more = _counted(counted, divisor)
+        return self._over("avg_pool", windows_source, counts, (x,), windows, size, counts, *more)
 
     def avg_spread(
         self, g: Any, *, size: Sizes, kernel: Sizes, stride: Sizes, padding: Pairs, counted: Pairs,
@@ -339,11 +287,8 @@ class WindowKernels(Kernels):
         if not self._fits(g, windows):
             words = {"size": size, "counted": counted, "divisor": divisor}
             return self._with_words("avg_spread", g, windows, **words)
-        y = self._array((*g.shape[:2], *size), g.dtype)
-        numbers = (prod(y.shape[:2]), *_geometry(windows, size, g.shape[2:]))
-        arguments = (self._dense(g), y, *numbers, *_counted(counted, divisor))
-        self._run(windows_source(g.dtype), "avg_spread", y.size, arguments)
-        return y
+        counts, more = g.shape[2:], _counted(counted, divisor)
+        return self._over("avg_spread", windows_source, size, (g,), windows, size, counts, *more)
 
     def max_pool(self, x: Any, **words: Any) -> Any:
         """The formula of this name in `gpugrad.ops.pooling`."""
@@ -366,24 +311,16 @@ class WindowKernels(Kernels):
         windows = Windows(**words)
         if not self._fits(x, windows) or not _numbers(index, windows):
             return self._with_words("chosen_elements", x, windows, index)
-        y = self._array(index.shape, x.dtype)
-        numbers = (prod(y.shape[:2]), *_geometry(windows, x.shape[2:], index.shape[2:]))
-        source = pools_source(x.dtype, windows.elements < SMALL)
-        arguments = (self._dense(x), self._dense(index), y, *numbers)
-        self._run(source, "chosen_elements", y.size, arguments)
-        return y
+        arrays, size, counts = (x, index), x.shape[2:], index.shape[2:]
+        return self._over("chosen_elements", _pools(windows), counts, arrays, windows, size, counts)
 
     def at_chosen_elements(self, g: Any, index: Any, *, size: Sizes, **words: Any) -> Any:
         """The formula of this name in `gpugrad.ops.pooling`."""
         windows = Windows(**words)
         if not self._fits(g, windows) or not _numbers(index, windows) or g.shape != index.shape:
             return self._with_words("at_chosen_elements", g, windows, index, size=size)
-        y = self._array((*g.shape[:2], *size), g.dtype)
-        numbers = (prod(y.shape[:2]), *_geometry(windows, size, index.shape[2:]))
-        source = pools_source(g.dtype, windows.elements < SMALL)
-        arguments = (self._dense(g), self._dense(index), y, *numbers)
-        self._run(source, "at_chosen_elements", y.size, arguments)
-        return y
+        arrays, counts, name = (g, index), index.shape[2:], "at_chosen_elements"
+        return self._over(name, _pools(windows), size, arrays, windows, size, counts)
 
     def _largest(self, x: Any, windows: Windows, numbers: Any) -> Any:
         counts = windows.counts(x.shape[2:])
@@ -392,8 +329,19 @@ class WindowKernels(Kernels):
             self._dense(x), y, numbers, prod(y.shape[:2]),
             *_geometry(windows, x.shape[2:], counts),
         )  # fmt: skip
-        source = pools_source(x.dtype, windows.elements < SMALL)
-        self._run(source, "max_pool", y.size, arguments)
+        self._run(_pools(windows)(x.dtype), "max_pool", y.size, arguments)
+        return y
+
+    def _over(
+        self, name: str, source: Callable[[Any], str], shape: Sizes, arrays: tuple[Any, ...],
+        windows: Windows, size: Sizes, counts: Sizes, *more: Any,
+    ) -> Any:  # fmt: skip
+        """A new array by a kernel that takes the arrays, the new one and the geometry."""
+        first = arrays[0]
+        y = self._array((*first.shape[:2], *shape), first.dtype)
+        numbers = (prod(y.shape[:2]), *_geometry(windows, size, counts), *more)
+        arguments = (*map(self._dense, arrays), y, *numbers)
+        self._run(source(y.dtype), name, y.size, arguments)
         return y
 
     def _gather(self, x: Any, y: Any, windows: Windows, counts: Sizes, steps: Sizes) -> None:
@@ -418,6 +366,11 @@ class WindowKernels(Kernels):
         if name.startswith("avg"):
             del parameters["dilation"]
         return FORMULAS[name](namespace_of(x), x, *arrays, **parameters, **words)
+
+
+def _pools(windows: Windows) -> Callable[[Any], str]:
+    """`pools_source` for windows of their size."""
+    return partial(pools_source, small=windows.elements < SMALL)
 
 
 def _numbers(index: Any, windows: Windows) -> bool:

@@ -106,28 +106,24 @@ op("max_pool_index", lambda xp, x, /, *, kernel, stride, padding, dilation: _max
    samples=[Sample((2, 1, 4), **_MAX[0]), Sample((1, 2, 4, 4), **_MAX[1])], public="",
    doc="The number in each window of the first of its largest elements. No gradient.")
 op("max_pool", _max_pool, alone=_max_alone,
-   vjp=[lambda xp, g, y, x, index, kernel, stride, padding, dilation: xp.at_chosen_elements(
-            g, index, size=tuple(x.shape[2:]), kernel=kernel, stride=stride, padding=padding,
-            dilation=dilation)],
-   jvp=lambda xp, tangents, y, x, index, kernel, stride, padding, dilation: xp.chosen_elements(
-       tangents[0], index, kernel=kernel, stride=stride, padding=padding, dilation=dilation),
+   vjp=[lambda xp, g, y, x, index, **parameters: xp.at_chosen_elements(
+            g, index, size=tuple(x.shape[2:]), **parameters)],
+   jvp=lambda xp, tangents, y, x, index, **parameters: xp.chosen_elements(
+       tangents[0], index, **parameters),
    residuals={"index": Op("max_pool_index", "x, /, *, kernel, stride, padding, dilation")},
    saves="index", support=_chosen, chooses=True, finite=True, public="",
    samples=[Sample((2, 1, 4), **_MAX[0]), Sample((1, 2, 4, 4), **_MAX[1])],
    doc="The largest element of each window; the first of those that tie has the gradient.")
 op("chosen_elements", _chosen_elements,
-   vjp=[lambda xp, g, y, x, index, kernel, stride, padding, dilation: xp.at_chosen_elements(
-            g, index, size=tuple(x.shape[2:]), kernel=kernel, stride=stride, padding=padding,
-            dilation=dilation),
-        None],
+   vjp=[lambda xp, g, y, x, index, **parameters: xp.at_chosen_elements(
+            g, index, size=tuple(x.shape[2:]), **parameters), None],
    saves=("index", ""), kind="linear", moves=True, chooses=True, operands="real whole", public="",
    samples=[Sample((2, 1, 4), _NUMBERS[0], **_MAX[0]),
             Sample((1, 2, 4, 4), _NUMBERS[1], **_MAX[1])],
    doc="The element of each window that has a number; 0 for one of the padding.")
 op("at_chosen_elements", _at_chosen_elements,
-   vjp=[lambda xp, g, y, x, index, size, kernel, stride, padding, dilation: xp.chosen_elements(
-            g, index, kernel=kernel, stride=stride, padding=padding, dilation=dilation),
-        None],
+   vjp=[lambda xp, g, y, x, index, size, **parameters: xp.chosen_elements(
+            g, index, **parameters), None],
    saves=("index", ""), kind="linear", moves=True, fills=True, operands="real whole", public="",
    samples=[Sample((2, 1, 2), _NUMBERS[0], size=(4,), **_MAX[0]),
             Sample((1, 2, 3, 2), _NUMBERS[1], size=(4, 4), **_MAX[1])],
