@@ -23,6 +23,7 @@ from gpugrad.backend.convolution import (
 from gpugrad.backend.namespace import FORMULAS, Namespace, register
 from gpugrad.backend.pooling import pools_of
 from gpugrad.backend.precision import DOUBLE, SINGLE
+from gpugrad.backend.recurrent import lstm_steps, lstm_steps_vjp
 from gpugrad.backend.special import Special
 from gpugrad.backend.sums import (
     adds_few,
@@ -245,6 +246,8 @@ NUMPY = Namespace(
         "convolution_weight": convolution_weight,
         "erf": _erf,
         "expand": _expand,
+        "lstm_steps": lstm_steps,
+        "lstm_steps_vjp": lstm_steps_vjp,
         "sum": _sum,
         "max": _reduction(np.maximum.reduce),
         "min": _reduction(np.minimum.reduce),

@@ -12,7 +12,7 @@ weight and of the input are products over all steps at once.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gpugrad.engine.op import Op, Sample, op
+from gpugrad.engine.op import Op, Sample, op, part
 from gpugrad.ops.dtypes import refuse_complex
 
 Arrays = Sequence[Any]
@@ -238,16 +238,20 @@ def _sum(*terms: Any) -> Any:
 LSTM, GRU = _Lstm(), _Gru()
 
 
+def _lstm_steps(xp: Any, x: Any, h: Any, c: Any, weight: Any, mask: Any) -> tuple[Arrays, Any]:
+    return _forward(xp, LSTM, x, (h, c), weight, None, mask)
+
+
 def _lstm(xp: Any, x: Any, h: Any, c: Any, weight: Any, mask: Any = None, /) -> tuple[Arrays, Any]:
-    after, kept = _forward(xp, LSTM, x, (h, c), weight, None, mask)
-    return after, kept
+    results: tuple[Arrays, Any] = xp.lstm_steps(x, h, c, weight, mask)
+    return results
 
 
 def _lstm_kept(xp: Any, x: Any, h: Any, c: Any, weight: Any, mask: Any = None, /) -> Any:
     return _lstm(xp, x, h, c, weight, mask)[1]
 
 
-def _lstm_pull(
+def _lstm_steps_vjp(
     xp: Any, gs: Arrays, of_kept: Any, needs: tuple[bool, ...], h: Any, c: Any, weight: Any,
     mask: Any, after: Arrays, kept: Any,
 ) -> tuple[Any, ...]:  # fmt: skip
@@ -296,14 +300,16 @@ def _elman_vjp(
     return d_x, d_h, d_weight, None
 
 
+part("lstm_steps", _lstm_steps)
+part("lstm_steps_vjp", _lstm_steps_vjp)
 # fmt: off
 op("lstm", _lstm, outputs=True, partial=True,
-   vjp_all=lambda xp, gs, ys, needs, x, h, c, weight, mask, kept: _lstm_pull(
-       xp, gs, None, needs, h, c, weight, mask, ys, kept),
+   vjp_all=lambda xp, gs, ys, needs, x, h, c, weight, mask, kept: xp.lstm_steps_vjp(
+       gs, None, needs, h, c, weight, mask, ys, kept),
    residuals={"kept": Op(
        "lstm_kept", _lstm_kept,
-       vjp_all=lambda xp, g, y, needs, x, h, c, weight, mask: _lstm_pull(
-           xp, (None, None), g, needs, h, c, weight, mask, _replayed(xp, LSTM, y, (h, c), mask), y),
+       vjp_all=lambda xp, g, y, needs, x, h, c, weight, mask: xp.lstm_steps_vjp(
+           (None, None), g, needs, h, c, weight, mask, _replayed(xp, LSTM, y, (h, c), mask), y),
        saves="h c weight mask y")},
    saves="h c weight mask kept y",
    samples=[Sample((3, 2, 8), (2, 2), (2, 2), (8, 2), (3, 2, 1))],

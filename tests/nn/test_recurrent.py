@@ -5,6 +5,9 @@ import pytest
 from figures import cases
 
 import gpugrad as gg
+from gpugrad.backend import recurrent
+from gpugrad.backend.host import NUMPY
+from gpugrad.backend.namespace import FORMULAS
 
 FIGURES = cases("recurrent")
 SETTINGS = {
@@ -100,6 +103,31 @@ def test_dropout_between_layers_is_for_training(device):
 def test_dtypes_that_differ_are_promoted(layer, device):
     y, _ = layer(2, 3, device=device)(gg.ones((2, 4, 2), dtype="float64", device=device))
     assert y.dtype == "float64"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("padded", [False, True])
+def test_the_steps_on_the_host_are_the_formulas(padded, dtype, rng, monkeypatch):
+    length, batch, hidden, tolerance = 7, 3, 4, 1e-12 if dtype == "float64" else 2e-5
+    monkeypatch.setattr(recurrent, "CACHE", 2 * 4 * hidden * batch)  # two steps at once
+    x = rng.normal(size=(length, batch, 4 * hidden))
+    mask = (np.arange(length)[:, None] < [length, 1, 4])[..., None] if padded else None
+    x[0, 0] *= 200  # sigmoids and their exponentials end in 0, 1 and infinity
+    h, c = rng.normal(size=(2, batch, hidden))
+    g = rng.normal(size=(2, length, batch, hidden))
+    weight = rng.normal(size=(4 * hidden, hidden))
+    x, h, c, weight, *g = (array.astype(dtype) for array in (x, h, c, weight, *g))
+    forward = (x, h, c, weight, mask)
+    (after, kept) = NUMPY.lstm_steps(*forward)
+    right, right_kept = FORMULAS["lstm_steps"](NUMPY, *forward)
+    for one, other in ((kept, right_kept), (after, right)):
+        np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance / 10)
+    for gs in ((g[0], None), (None, g[1]), g):
+        rest = (gs, None, (True,) * 4, h, c, weight, mask, right, right_kept)
+        expected = FORMULAS["lstm_steps_vjp"](NUMPY, *rest)
+        for one, other in zip(NUMPY.lstm_steps_vjp(*rest), expected, strict=True):
+            if other is not None:
+                np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize(
