@@ -172,6 +172,8 @@ class _Layers(_Recurrent):
         states = self._first_states(hx, x, single)
         mask = None if lengths is None else self._mask(lengths, x)
         back = None if mask is None else self._backward_order(lengths, x)
+        if mask is not None:  # a NaN times a gradient of zero would be one
+            x = _where(mask, x, 0)
         last: list[States] = []
         for layer, suffixes in enumerate(self._suffixes()):
             if layer and self.training and self.dropout:

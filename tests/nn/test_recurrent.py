@@ -90,6 +90,9 @@ def test_padding_changes_nothing(layer, device):
     poisoned = gg.where(gg.arange(4, device=device)[None, :, None] < 1, x, float("nan"))
     rest, _ = model(poisoned[1:2], lengths=gg.tensor([1], device=device, dtype="int64"))
     assert bool(gg.isfinite(rest).all())
+    rest.sum().backward()
+    for name, parameter in model.named_parameters():
+        assert bool(gg.isfinite(parameter.grad).all()), name
 
 
 def test_dropout_between_layers_is_for_training(device):
