@@ -14,6 +14,7 @@ from gpugrad.autodiff.run import check_function, connect, inside_since, is_recor
 from gpugrad.autodiff.transformed import transformed
 from gpugrad.backend.device import default_device, device, to_numpy
 from gpugrad.backend.namespace import namespace_of
+from gpugrad.engine import autocast
 from gpugrad.engine.backward import run_backward
 from gpugrad.engine.hooks import silenced
 from gpugrad.engine.modes import enable_grad, in_rules, is_debugging, recording, running_again
@@ -93,6 +94,7 @@ class _Call:
             if namespace_of(raw) is not None:
                 self.constants.append(raw)
         self.device = default_device()
+        self.autocast = autocast.state()
         self.older: list[Any] = []  # the nodes of recorded tensors from outside of f
         self.states: Any = {}
         self.outputs: list[tuple[Any, Any]] = []
@@ -103,7 +105,8 @@ class _Call:
         rest = iter(inputs)
         leaves = [next(rest) if leaf is None else leaf for leaf in self.leaves]
         args, kwargs = tree.unflatten(self.tree, leaves)
-        with enable_grad():
+        # A weight that is cast here is cast again in a later run.
+        with enable_grad(), autocast.state_again(self.autocast):
             result, structure = tree.flatten(self.f(*args, **kwargs))
         recorded = [leaf for leaf in result if is_recorded(leaf)]
         nodes = [value._node for value in inputs]

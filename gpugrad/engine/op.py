@@ -37,6 +37,7 @@ Rule = Callable[..., Any]
 
 TABLE: dict[str, "Op"] = {}
 
+AUTOCAST = ("", "half", "float32")
 KINDS = ("general", "elementwise", "linear", "multilinear")
 # The default of ``complex``, by kind.
 COMPLEX = {
@@ -136,17 +137,22 @@ class Op:
     ``smooth`` names the parameters by which the op has a derivative. A Tensor as such a parameter
     is an operand: the forward's formula then runs over Tensors (`gpugrad.engine.parameters`).
 
+    ``autocast`` says in what dtype the op runs inside `gpugrad.autocast`: ``"half"`` for products,
+    in the block's half precision; ``"float32"`` where half precision would overflow or lose digits;
+    ``""``, the default, in that of its operands.
+
     ``shown`` is the name in errors and drawings: that of the public function in front of it,
     where users know no op of this name.
     """
 
     __slots__ = (
-        "_conjugated", "adds", "aliases", "arrays", "carries", "checks", "chooses", "complex",
-        "constants", "doc", "domain", "expand", "fills", "finite", "forward", "hermitian", "joint",
-        "jvp", "keep_table", "kind", "layer", "masks", "methods", "moves", "name", "native",
-        "observe", "operands", "operator", "optional", "outputs", "parameters", "partial",
-        "prepare", "public", "recorded", "reference", "residuals", "same", "samples", "saves",
-        "shown", "signature", "simple", "smooth", "support", "variadic", "vjps",
+        "_conjugated", "adds", "aliases", "arrays", "autocast", "carries", "checks",
+        "chooses", "complex", "constants", "doc", "domain", "expand", "fills", "finite",
+        "forward", "hermitian", "joint", "jvp", "keep_table", "kind", "layer", "masks",
+        "methods", "moves", "name", "native", "observe", "operands", "operator", "optional",
+        "outputs", "parameters", "partial", "prepare", "public", "recorded", "reference",
+        "residuals", "same", "samples", "saves", "shown", "signature", "simple", "smooth",
+        "support", "variadic", "vjps",
     )  # fmt: skip
 
     def __init__(
@@ -186,6 +192,7 @@ class Op:
         operator: str = "",
         layer: str = "",
         smooth: str = "",
+        autocast: str = "",
         shown: str | None = None,
         doc: str = "",
     ) -> None:
@@ -206,6 +213,9 @@ class Op:
         self.shown = shown or name
         self.smooth = tuple(smooth.split())
         self._read_operands(operands)
+        if autocast not in AUTOCAST:
+            raise ValueError(f"op {name}: autocast must be one of {AUTOCAST}, got {autocast!r}")
+        self.autocast = autocast
         self.partial = partial
         self.hermitian = hermitian
         self.domain = domain

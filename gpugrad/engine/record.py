@@ -7,6 +7,7 @@ Imports backend, errors and the modules beside it; the Tensor class registers it
 """
 
 import inspect
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,7 +25,8 @@ from gpugrad.engine.parameters import PLAIN, over_tensors, unusual
 from gpugrad.errors import DeviceError, DTypeError
 
 __all__ = [
-    "attach_node", "bind", "bind_operator", "record", "unwrap", "use_keywords", "use_tensor_class",
+    "attach_node", "bind", "bind_operator", "record", "unwrap", "use_casts", "use_keywords",
+    "use_tensor_class",
 ]  # fmt: skip
 
 # Numbers have no namespace of their own: they take that of the arrays beside them.
@@ -54,8 +56,29 @@ def use_keywords(apply: Callable[..., Any]) -> None:
     _more_keywords = apply
 
 
+# What casts the operands of an op, while an autocast block is open anywhere; else None.
+_cast: Callable[[Op, Sequence[Any]], Sequence[Any]] | None = None
+# The dispatch of each op that autocast concerns. The lock is for `_cast` and their entries.
+_casting: list["_Dispatch"] = []
+_casting_lock = threading.RLock()
+
+
+def use_casts(cast: Callable[[Op, Sequence[Any]], Sequence[Any]] | None) -> None:
+    """Set what casts operands, or None.
+
+    The quick paths ask nothing: their dispatches are emptied, so that they turn to `record`.
+    """
+    global _cast
+    with _casting_lock:
+        _cast = cast
+        for dispatch in _casting if cast else ():
+            dispatch.clear()
+
+
 def record(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None = None) -> Any:
     """Apply an op to Tensors, raw arrays and numbers; the result is a Tensor (or a tuple)."""
+    if _cast is not None:
+        operands = _cast(op, operands)
     raws, nodes, xp = unwrap(op, operands)
     mode = op.differentiable and nodes.count(None) < len(nodes) and recording.get()
     compute = getattr(xp, op.recorded if mode else op.name)
@@ -322,9 +345,16 @@ class _Dispatch(dict[type, Any]):
     Arrays of a namespace that checks its operands (``alone`` is False) are not entered.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, op: Op) -> None:
+        self.name = op.name
         self.by_namespace: dict[Any, tuple[Any, Any]] = {}
+        self.is_cast = bool(op.autocast)
+        if self.is_cast:
+            _casting.append(self)
+
+    def casts(self) -> bool:
+        """Whether `record` is to see the operands, which autocast may cast."""
+        return self.is_cast and _cast is not None
 
     def look_up(self, op: Op, *raws: Any) -> Any:
         """Namespace and function for any operands; None if all of them are numbers."""
@@ -334,9 +364,10 @@ class _Dispatch(dict[type, Any]):
         if not xp.alone:
             return xp, _on_device_of(raws, getattr(xp, self.name))
         entry = self.by_namespace.setdefault(xp, (xp, getattr(xp, self.name)))
-        for raw in raws:
-            if NAMESPACES[type(raw)] is xp:
-                self[type(raw)] = entry
+        with _casting_lock:
+            for raw in raws if not self.casts() else ():
+                if NAMESPACES[type(raw)] is xp:
+                    self[type(raw)] = entry
         return entry
 
 
@@ -345,7 +376,7 @@ def _unary(op: Op) -> Callable[..., Any]:
     differentiable = op.differentiable and not op.constants
     (keep_x,), keep_y = op.keeps((True,))
     recorded = recording.get
-    dispatch = _Dispatch(op.name)
+    dispatch = _Dispatch(op)
     get = dispatch.get
 
     def call(x: Any, parameters: dict[str, Any] | None = None, /) -> Any:
@@ -354,7 +385,12 @@ def _unary(op: Op) -> Callable[..., Any]:
                 raise one_too_many(op)
             return record(op, (x,), parameters)
         raw = x._array
-        xp, compute = get(type(raw)) or dispatch.look_up(op, raw)
+        entry = get(type(raw))
+        if entry is None:
+            if dispatch.casts():
+                return record(op, (x,), parameters)
+            entry = dispatch.look_up(op, raw)
+        xp, compute = entry
         try:
             y = compute(raw) if parameters is None else compute(raw, **parameters)
         except Exception as error:
@@ -366,10 +402,10 @@ def _unary(op: Op) -> Callable[..., Any]:
         dtype = y.dtype
         if parameters is not None and dtype.kind in "biu":
             return Tensor(y)
-        entry = op if dtype is SINGLE or dtype.kind != "c" else op.over_complex()
+        own = op if dtype is SINGLE or dtype.kind != "c" else op.over_complex()
         nodes = (node,)
         values = (raw,) if keep_x else nodes
-        result = Node(entry, nodes, values, y if keep_y else None, xp, y.shape, dtype, parameters)
+        result = Node(own, nodes, values, y if keep_y else None, xp, y.shape, dtype, parameters)
         if mode is not True:
             mode(result, (raw,), y)
         return Tensor(y, result)
@@ -383,7 +419,7 @@ def _binary(op: Op, operator: bool = False) -> Callable[[Any, Any], Any]:
     (only_a, _), only_a_y = op.keeps((True, False))
     (_, only_b), only_b_y = op.keeps((False, True))
     recorded = recording.get
-    dispatch = _Dispatch(op.name)
+    dispatch = _Dispatch(op)
     get = dispatch.get
 
     def convert(operand: Any, other: Any) -> Any:
@@ -420,6 +456,8 @@ def _binary(op: Op, operator: bool = False) -> Callable[[Any, Any], Any]:
             if type_b is not type_a and type_b is not float and type_b is not int:
                 entry = entry if entry is get(type_b) else None
         if entry is None:
+            if dispatch.casts():
+                return record(op, (a, b))
             raw_a = _placed(a, raw_a) if node_a is not None else _scalar(a, raw_a)
             raw_b = _placed(b, raw_b) if node_b is not None else _scalar(b, raw_b)
             entry = dispatch.look_up(op, raw_a, raw_b)

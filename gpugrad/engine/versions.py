@@ -21,8 +21,8 @@ from gpugrad.engine.node import next_serial
 from gpugrad.errors import GradientError
 
 __all__ = [
-    "adding", "change", "changed", "changed_all", "copied", "describe", "latest", "saved", "verify",
-    "writing",
+    "adding", "change", "changed", "changed_all", "changed_since", "copied", "describe", "latest",
+    "saved", "verify", "writing",
 ]  # fmt: skip
 
 latest = 0  # the stamp of the last change of any memory
@@ -63,6 +63,14 @@ def changed_all(arrays: Iterable[Any]) -> None:
             stamps.append(stamp)
             if len(stamps) > 64:
                 del stamps[:32]
+
+
+def changed_since(array: Any, serial: int) -> bool:
+    """Whether the memory of an array was changed in place after a time of the clock."""
+    if latest < serial:
+        return False
+    entry = _stamps.get(id(_owner(array)))
+    return entry is not None and entry[1][-1] > serial
 
 
 def adding(array: Any, d: Any) -> list[Callable[[], Any]]:

@@ -76,7 +76,7 @@ def _softplus_vjp(xp: Any, g: Any, y: Any, x: Any, beta: float, threshold: float
 
 op("softplus", _softplus, vjp=[_softplus_vjp], saves="x", smooth="beta",
    **REAL, samples=[Sample((2, 3)), Sample((4,), beta=0.5), Sample((5,), beta=2.0, threshold=1.0)],
-   public="gg nn.functional", method=True, layer="Softplus",
+   public="gg nn.functional", method=True, layer="Softplus", autocast="float32",
    doc="log(1 + e ** (beta * x)) / beta, elementwise, for x of any size; x itself where beta * x "
        "exceeds ``threshold``, by default nowhere (PyTorch's is 20).")  # fmt: skip
 
@@ -170,7 +170,7 @@ op("celu", _celu, vjp=[_celu_vjp], saves="x", smooth="alpha",
    public="gg nn.functional", layer="CELU",
    doc="x where x > 0 and else alpha * (e ** (x / alpha) - 1), without a kink (Barron, 2017).")
 op("mish", _mish, vjp=[_mish_vjp], saves="x", **REAL, checks=Checks(cancels=True),
-   public="gg nn.functional", layer="Mish",
+   public="gg nn.functional", layer="Mish", autocast="float32",
    doc="x * tanh(softplus(x)), elementwise (Misra, 2019).")
 op("softsign", _softsign, vjp=[_softsign_vjp], saves="x", **REAL,
    public="gg nn.functional", layer="Softsign", doc="x / (1 + |x|), elementwise.")
@@ -179,7 +179,7 @@ op("tanhshrink", _tanhshrink, vjp=[lambda xp, g, y, x: g * xp.square(xp.tanh(x))
    doc="x - tanh(x), elementwise.")
 op("logsigmoid", lambda xp, x, /: -xp.softplus(-floating(x)),
    vjp=[lambda xp, g, y, x: g * xp.expit(-x)], saves="x", **REAL,
-   public="gg nn.functional", layer="LogSigmoid",
+   public="gg nn.functional", layer="LogSigmoid", autocast="float32",
    doc="log(sigmoid(x)), elementwise, for x of any size.")
 # fmt: on
 
@@ -312,7 +312,7 @@ def _erf(xp: Any, x: Any, /) -> Any:
 
 
 op("erf", _erf, vjp=[lambda xp, g, y, x: g * (2 / math.sqrt(math.pi)) * xp.exp(-x * x)], saves="x",
-   **REAL, public="gg special", method=True,
+   **REAL, public="gg special", method=True, autocast="float32",
    doc="The error function, elementwise (W. J. Cody's approximation, 1969).")  # fmt: skip
 
 

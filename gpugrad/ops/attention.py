@@ -216,6 +216,6 @@ op("attention", _attention, vjp_all=_attention_vjp,
    samples=[Sample((2, 4, 3), (2, 5, 3), (2, 5, 2), (1, 5), scale=0.5),
             Sample((4, 3), (5, 3), (5, 2), (4, 1), block=3),
             Sample((2, 2, 3, 2), (2, 1, 5, 2), (2, 1, 5, 2), (3, 5), causal=True, block=2)],
-   public="", shown="scaled_dot_product_attention",
+   public="", shown="scaled_dot_product_attention", autocast="half",
    doc="softmax(q @ k.T * scale + bias) @ v, computed in blocks of queries and keys.")
 # fmt: on

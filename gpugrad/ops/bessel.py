@@ -73,51 +73,55 @@ def _bessel_j_quotient(xp: Any, x: Any, /, order: int = 1) -> Any:
 # fmt: off
 op("bessel_quotient", _bessel_quotient, vjp=[_quotient_vjp], saves="x y", **REAL, public="",
    samples=[*WITH_ORDER, Sample((2, 3), scaled=True), Sample((2,), order=2, scaled=True)],
+   autocast="float32",
    doc="I[order](x) / x**order, I[k] being modified Bessel functions; exact at 0 too.")
 op("i0", lambda xp, x, /: xp.special.i0(x), vjp=[lambda xp, g, y, x: g * xp.i1(x)], saves="x",
-   **REAL, checks=Checks(differs=infinite), public="gg special",
+   **REAL, checks=Checks(differs=infinite), public="gg special", autocast="float32",
    doc="The modified Bessel function of the first kind of order 0, elementwise.")
 op("i1", lambda xp, x, /: xp.special.i1(x),
    vjp=[lambda xp, g, y, x: g * (xp.i0(x) - xp.bessel_quotient(x, order=1))], saves="x",
-   **REAL, checks=Checks(differs=infinite), public="special",
+   **REAL, checks=Checks(differs=infinite), public="special", autocast="float32",
    doc="The modified Bessel function of the first kind of order 1, elementwise.")
 op("i0e", lambda xp, x, /: xp.special.i0e(x),
    vjp=[lambda xp, g, y, x: g * (xp.i1e(x) - xp.sign(x) * y)], saves="x y",
-   **REAL, public="special",
+   **REAL, public="special", autocast="float32",
    doc="exp(-abs(x)) * i0(x), elementwise; its derivative at 0, a kink, is 0.")
 op("i1e", lambda xp, x, /: xp.special.i1e(x),
    vjp=[lambda xp, g, y, x: (
             g * (xp.i0e(x) - xp.bessel_quotient(x, order=1, scaled=True) - xp.sign(x) * y))],
-   saves="x y", **REAL, checks=Checks(differs=subnormal), public="special",
+   saves="x y", **REAL, checks=Checks(differs=subnormal), public="special", autocast="float32",
    doc="exp(-abs(x)) * i1(x), elementwise.")
 op("bessel_j_quotient", _bessel_j_quotient,
    vjp=[lambda xp, g, y, x, order: -g * x * xp.bessel_j_quotient(x, order=order + 1)], saves="x",
-   **REAL, checks=Checks(differs=far_phase), public="", samples=WITH_ORDER,
+   **REAL, checks=Checks(differs=far_phase), public="", samples=WITH_ORDER, autocast="float32",
    doc="J[order](x) / x**order, J[k] being Bessel functions; exact at 0 too.")
 op("j0", lambda xp, x, /: xp.special.j0(x), vjp=[lambda xp, g, y, x: -g * xp.j1(x)], saves="x",
-   **REAL, checks=Checks(differs=far_phase), public="special",
+   **REAL, checks=Checks(differs=far_phase), public="special", autocast="float32",
    doc="The Bessel function of the first kind of order 0, elementwise.")
 op("j1", lambda xp, x, /: xp.special.j1(x),
    vjp=[lambda xp, g, y, x: g * (xp.j0(x) - xp.bessel_j_quotient(x, order=1))], saves="x",
-   **REAL, checks=Checks(differs=far_phase), public="special",
+   **REAL, checks=Checks(differs=far_phase), public="special", autocast="float32",
    doc="The Bessel function of the first kind of order 1, elementwise.")
 op("y0", lambda xp, x, /: xp.special.y0(x), vjp=[lambda xp, g, y, x: -g * xp.y1(x)], saves="x",
-   **REAL, domain=POSITIVE, checks=Checks(differs=far_phase), public="special",
+   **REAL, domain=POSITIVE, checks=Checks(differs=far_phase), public="special", autocast="float32",
    doc="The Bessel function of the second kind of order 0, elementwise, for x > 0.")
 op("y1", lambda xp, x, /: xp.special.y1(x), vjp=[lambda xp, g, y, x: g * (xp.y0(x) - y / x)],
    saves="x y", **REAL, domain=POSITIVE, checks=Checks(differs=far_phase), public="special",
+   autocast="float32",
    doc="The Bessel function of the second kind of order 1, elementwise, for x > 0.")
 op("k0", lambda xp, x, /: xp.special.k0(x), vjp=[lambda xp, g, y, x: -g * xp.k1(x)], saves="x",
    **REAL, domain=POSITIVE, checks=Checks(differs=least_normal), public="special",
+   autocast="float32",
    doc="The modified Bessel function of the second kind of order 0, elementwise, for x > 0.")
 op("k1", lambda xp, x, /: xp.special.k1(x), vjp=[lambda xp, g, y, x: -g * (xp.k0(x) + y / x)],
    saves="x y", **REAL, domain=POSITIVE, checks=Checks(differs=least_normal), public="special",
+   autocast="float32",
    doc="The modified Bessel function of the second kind of order 1, elementwise, for x > 0.")
 op("k0e", lambda xp, x, /: xp.special.k0e(x), vjp=[lambda xp, g, y, x: g * (y - xp.k1e(x))],
    saves="x y", **REAL, domain=POSITIVE, checks=Checks(differs=least_normal), public="special",
-   doc="exp(x) * k0(x), elementwise, for x > 0.")
+   autocast="float32", doc="exp(x) * k0(x), elementwise, for x > 0.")
 op("k1e", lambda xp, x, /: xp.special.k1e(x),
    vjp=[lambda xp, g, y, x: g * (y - xp.k0e(x) - y / x)], saves="x y",
    **REAL, domain=POSITIVE, checks=Checks(differs=least_normal), public="special",
-   doc="exp(x) * k1(x), elementwise, for x > 0.")
+   autocast="float32", doc="exp(x) * k1(x), elementwise, for x > 0.")
 # fmt: on

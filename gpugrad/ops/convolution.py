@@ -272,7 +272,7 @@ op("convolution", _convolution,
        xp, "convolution", tangents, y, x, weight, parameters),
    saves=("weight", "x", ""), complex="conjugate", public="", checks=Checks(fixed="groups"),
    samples=[Sample((2, 1, 4), (2, 1, 3), (2,), **_ONE),
-            Sample((2, 2, 4, 5), (4, 1, 3, 2), (4,), **_TWO)],
+            Sample((2, 2, 4, 5), (4, 1, 3, 2), (4,), **_TWO)], autocast="half",
    doc="The sums of the elements under each window, weighted for each output, plus a bias.")
 op("convolution_transpose", _convolution_transpose,
    vjp_all=lambda xp, g, y, needs, x, weight, bias, size, **parameters: _transpose_vjp(
@@ -281,7 +281,7 @@ op("convolution_transpose", _convolution_transpose,
        xp, "convolution_transpose", tangents, y, x, weight, parameters),
    saves=("weight", "x", ""), complex="conjugate", public="", checks=Checks(fixed="groups"),
    samples=[Sample((2, 2, 4), (2, 1, 3), (1,), size=(4,), **_ONE),
-            Sample((2, 4, 2, 5), (4, 1, 3, 2), (2,), size=(4, 5), **_TWO)],
+            Sample((2, 4, 2, 5), (4, 1, 3, 2), (2,), size=(4, 5), **_TWO)], autocast="half",
    doc="The transpose of ``convolution`` with the same parameters, by x, of which it has the size.")
 op("convolution_weight", _convolution_weight,
    vjp=[lambda xp, g, y, x, d, kernel, **parameters: xp.convolution_transpose(
@@ -289,6 +289,6 @@ op("convolution_weight", _convolution_weight,
         lambda xp, g, y, x, d, kernel, **parameters: xp.convolution(x, g, **parameters)],
    saves=("d", "x"), kind="multilinear", public="", checks=Checks(fixed="groups"),
    samples=[Sample((2, 1, 4), (2, 2, 4), kernel=(3,), **_ONE),
-            Sample((2, 2, 4, 5), (2, 4, 2, 5), kernel=(3, 2), **_TWO)],
+            Sample((2, 2, 4, 5), (2, 4, 2, 5), kernel=(3, 2), **_TWO)], autocast="half",
    doc="The transpose of ``convolution`` with the same parameters, by its weight.")
 # fmt: on

@@ -65,6 +65,7 @@ def _cholesky_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
 
 op("cholesky", lambda xp, x, /: lapack(xp, "cholesky", x), vjp=[_cholesky_vjp], saves="y",
    hermitian=True, complex="same", samples=SQUARE, prepare=positive, public="linalg",
+   autocast="float32",
    doc="The lower triangular L with L @ L.T.conj() equal to x, positive definite.")  # fmt: skip
 
 # QR.
@@ -99,7 +100,7 @@ op("qr", lambda xp, x, /, mode="reduced": lapack(xp, "qr", x, mode=mode), vjp_al
    saves="y", complex="same", outputs=True,
    samples=[Sample((3, 3)), Sample((3, 2)), Sample((2, 2, 3)), Sample((2, 2), mode="complete")],
    prepare=lambda xp, x: (xp.matmul(x, adjoint(xp, x) @ x) * 0.1 + x,),
-   observe=lambda xp, q, r: (q * xp.conj(q), r * xp.conj(r)), public="linalg",
+   observe=lambda xp, q, r: (q * xp.conj(q), r * xp.conj(r)), public="linalg", autocast="float32",
    doc="Q with orthonormal columns and an upper triangular R, with Q @ R equal to x.")  # fmt: skip
 
 # Singular values.
@@ -199,9 +200,10 @@ op("svd", lambda xp, x, /, full_matrices=True: lapack(xp, "svd", x, full_matrice
    samples=[Sample((3, 3)), Sample((3, 2), full_matrices=False),
             Sample((2, 2, 3), full_matrices=False)],
    observe=lambda xp, u, s, vh: (u * xp.conj(u), s, vh * xp.conj(vh)), public="linalg",
+   autocast="float32",
    doc="U, the singular values in descending order, and the adjoint of V: x = U * S @ Vh.")
 op("svdvals", lambda xp, x, /: lapack(xp, "svd", x, compute_uv=False),
-   samples=[Sample((3, 2)), Sample((2, 2, 2))], public="linalg",
+   samples=[Sample((3, 2)), Sample((2, 2, 2))], public="linalg", autocast="float32",
    doc="The singular values, in descending order: the op without a gradient, which `svd` has.")
 # fmt: on
 
@@ -235,11 +237,11 @@ def _eigh_jvp(xp: Any, tangents: Any, ys: Any, x: Any) -> tuple[Any, Any]:
 
 op("eigh", lambda xp, x, /: lapack(xp, "eigh", x), vjp_all=_eigh_vjp, jvp=_eigh_jvp, saves="y",
    hermitian=True, complex="same", outputs=True, partial=True, samples=SQUARE, prepare=symmetric,
-   observe=_squares, public="linalg",
+   observe=_squares, public="linalg", autocast="float32",
    doc="Eigenvalues in ascending order and eigenvectors, in columns, of Hermitian x.")  # fmt: skip
 # fmt: off
 op("eigvalsh", lambda xp, x, /: lapack(xp, "eigvalsh", x), samples=SQUARE, prepare=symmetric,
-   public="linalg",
+   public="linalg", autocast="float32",
    doc="The eigenvalues of Hermitian x, ascending: the op without a gradient, which `eigh` has.")
 # fmt: on
 
@@ -301,8 +303,9 @@ def _eig_jvp(xp: Any, tangents: Any, ys: Any, x: Any) -> tuple[Any, Any]:
 op("eig", lambda xp, x, /: _of_any(xp, "eig", x), vjp_all=_eig_vjp, jvp=_eig_jvp, saves="y",
    complex="same", outputs=True, partial=True, samples=SQUARE,
    observe=lambda xp, w, v: (xp.real(w), xp.imag(w), xp.real(v * xp.conj(v))), public="linalg",
-   checks=Checks(least="float32"),
+   checks=Checks(least="float32"), autocast="float32",
    doc="Eigenvalues and eigenvectors, in columns and of size 1, of square x: complex numbers.")
 op("eigvals", lambda xp, x, /: _of_any(xp, "eigvals", x)[0], samples=SQUARE, public="linalg",
+   autocast="float32",
    doc="The eigenvalues of square x, complex numbers: the op without a gradient, which `eig` has.")
 # fmt: on

@@ -88,11 +88,11 @@ op("sqrt", "x, /", vjp=[lambda xp, g, y, x: 0.5 * g / y], saves="y",
    **ANALYTIC, domain=POSITIVE, method=True, doc="The square root, elementwise.")
 op("root", lambda xp, x, /, order=None: xp.sqrt(x) if order is None else x ** (1 / order),
    vjp=[_root_vjp], saves="x y", **ANALYTIC, domain=POSITIVE, public="",
-   samples=[Sample((2, 3)), Sample((3,), order=3), Sample((), order=1.5)],
+   samples=[Sample((2, 3)), Sample((3,), order=3), Sample((), order=1.5)], autocast="float32",
    doc="The root of a sum of powers, square without ``order``, as of a norm. Where the sum is 0, "
        "a kink of the norm, the derivative is 0.")
 op("reciprocal", "x, /", vjp=[lambda xp, g, y, x: -g * y * y], saves="y",
-   **ANALYTIC, domain=POSITIVE, checks=Checks(differs=whole_zero), method=True,
+   **ANALYTIC, domain=POSITIVE, checks=Checks(differs=whole_zero), method=True, autocast="float32",
    doc="1 / x, elementwise.")
 # fmt: on
 
@@ -129,7 +129,7 @@ def _power_exponent(xp: Any, g: Any, y: Any, a: Any, b: Any) -> Any:
 # fmt: off
 op("power", "a, b, /", vjp=[_power_base, _power_exponent], saves=("a b", "y a"),
    **ANALYTIC, domain=POSITIVE, checks=Checks(differs=negative_subnormal, refused="bhil"),
-   aliases="pow", method="power pow", operator="pow",
+   aliases="pow", method="power pow", operator="pow", autocast="float32",
    doc="a ** b, elementwise; at a = 0 the derivative by b is 0.")
 op("floor_divide", "a, b, /", vjp=[zero, zero],
    **REAL, finite=True, domain=POSITIVE, operator="floordiv",
@@ -141,23 +141,24 @@ op("remainder", "a, b, /",
 
 # Exponentials and logarithms.
 op("exp", "x, /", vjp=[lambda xp, g, y, x: g * y], saves="y",
-   **ANALYTIC, method=True, doc="e ** x, elementwise.")
+   **ANALYTIC, method=True, autocast="float32", doc="e ** x, elementwise.")
 op("exp2", "x, /", vjp=[lambda xp, g, y, x: g * (y * LN2)], saves="y",
-   **ANALYTIC, public="gg special", doc="2 ** x, elementwise.")
+   **ANALYTIC, public="gg special", autocast="float32", doc="2 ** x, elementwise.")
 op("expm1", "x, /", vjp=[lambda xp, g, y, x: g * xp.exp(x)], saves="x",
-   **ANALYTIC, public="gg special", method=True, doc="e ** x - 1, elementwise, accurate near 0.")
+   **ANALYTIC, public="gg special", method=True, autocast="float32",
+   doc="e ** x - 1, elementwise, accurate near 0.")
 op("log", "x, /", vjp=[lambda xp, g, y, x: g / x], saves="x",
    **ANALYTIC, domain=POSITIVE, checks=Checks(differs=negative_subnormal), method=True,
-   doc="The natural logarithm, elementwise.")
+   autocast="float32", doc="The natural logarithm, elementwise.")
 op("log1p", "x, /", vjp=[lambda xp, g, y, x: g / (1.0 + x)], saves="x",
-   **ANALYTIC, domain=POSITIVE, public="gg special", method=True,
+   **ANALYTIC, domain=POSITIVE, public="gg special", method=True, autocast="float32",
    doc="log(1 + x), elementwise, accurate near 0.")
 op("log2", "x, /", vjp=[lambda xp, g, y, x: g / x / LN2], saves="x",
    **ANALYTIC, domain=POSITIVE, checks=Checks(differs=negative_subnormal), method=True,
-   doc="The logarithm to base 2, elementwise.")
+   autocast="float32", doc="The logarithm to base 2, elementwise.")
 op("log10", "x, /", vjp=[lambda xp, g, y, x: g / (x * LN10)], saves="x",
    **ANALYTIC, domain=POSITIVE, checks=Checks(differs=negative_subnormal), method=True,
-   doc="The logarithm to base 10, elementwise.")
+   autocast="float32", doc="The logarithm to base 10, elementwise.")
 
 # Trigonometry.
 def _arcsinh_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
@@ -171,7 +172,8 @@ op("sin", "x, /", vjp=[lambda xp, g, y, x: g * xp.cos(x)], saves="x",
 op("cos", "x, /", vjp=[lambda xp, g, y, x: -g * xp.sin(x)], saves="x",
    **ANALYTIC, method=True, doc="The cosine of an angle in radians.")
 op("tan", "x, /", vjp=[lambda xp, g, y, x: g * (1.0 + y * y)], saves="y",
-   **ANALYTIC, domain=(-1.0, 1.0), method=True, doc="The tangent of an angle in radians.")
+   **ANALYTIC, domain=(-1.0, 1.0), method=True, autocast="float32",
+   doc="The tangent of an angle in radians.")
 op("one_minus_square_vjp", lambda xp, g, x, /: -2.0 * (g * x),
    vjp=[lambda xp, d, y, g, x: xp.one_minus_square_vjp(d, x),
         lambda xp, d, y, g, x: xp.one_minus_square_vjp(d, g)],
@@ -180,17 +182,17 @@ op("one_minus_square", lambda xp, x, /: (1 - x) * (1 + x),
    vjp=[lambda xp, g, y, x: xp.one_minus_square_vjp(g, x)], saves="x",
    **ANALYTIC, public="", doc="1 - x * x, accurate where x is nearly 1.")
 op("arcsin", "x, /", vjp=[lambda xp, g, y, x: g / xp.sqrt(xp.one_minus_square(x))], saves="x",
-   **ANALYTIC, domain=(-0.8, 0.8), aliases="asin",
+   **ANALYTIC, domain=(-0.8, 0.8), aliases="asin", autocast="float32",
    doc="The angle in [-π/2, π/2], in radians, whose sine is x.")
 op("arccos", "x, /", vjp=[lambda xp, g, y, x: -g / xp.sqrt(xp.one_minus_square(x))], saves="x",
-   **ANALYTIC, domain=(-0.8, 0.8), aliases="acos",
+   **ANALYTIC, domain=(-0.8, 0.8), aliases="acos", autocast="float32",
    doc="The angle in [0, π], in radians, whose cosine is x.")
 op("arctan", "x, /", vjp=[lambda xp, g, y, x: g / (1.0 + x * x)], saves="x",
    **ANALYTIC, aliases="atan", doc="The angle in [-π/2, π/2], in radians, whose tangent is x.")
 op("sinh", "x, /", vjp=[lambda xp, g, y, x: g * xp.cosh(x)], saves="x",
-   **ANALYTIC, method=True, doc="The hyperbolic sine.")
+   **ANALYTIC, method=True, autocast="float32", doc="The hyperbolic sine.")
 op("cosh", "x, /", vjp=[lambda xp, g, y, x: g * xp.sinh(x)], saves="x",
-   **ANALYTIC, method=True, doc="The hyperbolic cosine.")
+   **ANALYTIC, method=True, autocast="float32", doc="The hyperbolic cosine.")
 op("tanh_vjp", lambda xp, g, t, /: g * (1.0 - t * t),
    vjp=[lambda xp, d, y, g, t: xp.tanh_vjp(d, t),
         lambda xp, d, y, g, t: d * xp.one_minus_square_vjp(g, t)],
@@ -200,12 +202,12 @@ op("tanh", "x, /", vjp=[lambda xp, g, y, x: xp.tanh_vjp(g, y)], saves="y",
    **ANALYTIC, public="gg nn.functional", method=True, layer="Tanh",
    doc="The hyperbolic tangent: 1 for large x, never an overflow.")
 op("arcsinh", "x, /", vjp=[_arcsinh_vjp], saves="x",
-   **ANALYTIC, aliases="asinh", doc="The inverse of the hyperbolic sine.")
+   **ANALYTIC, aliases="asinh", autocast="float32", doc="The inverse of the hyperbolic sine.")
 op("arccosh", "x, /", vjp=[lambda xp, g, y, x: g / xp.sqrt(x - 1) / xp.sqrt(x + 1)], saves="x",
-   **ANALYTIC, domain=(1.5, 3.0), aliases="acosh",
+   **ANALYTIC, domain=(1.5, 3.0), aliases="acosh", autocast="float32",
    doc="The inverse of the hyperbolic cosine, for x >= 1.")
 op("arctanh", "x, /", vjp=[lambda xp, g, y, x: g / xp.one_minus_square(x)], saves="x",
-   **ANALYTIC, domain=(-0.8, 0.8), aliases="atanh",
+   **ANALYTIC, domain=(-0.8, 0.8), aliases="atanh", autocast="float32",
    doc="The inverse of the hyperbolic tangent, for -1 < x < 1.")
 # fmt: on
 

@@ -158,18 +158,19 @@ op("gammainc", lambda xp, a, x, /: xp.special.gammainc(a, x),
    vjp=[lambda xp, g, y, a, x: g * xp.gammainc_slope(a, x),
         lambda xp, g, y, a, x: _gamma_density(xp, g, a, x)],
    saves="a x", **REAL, domain=POSITIVE, checks=Checks(differs=subnormal), public="special",
-   doc="The regularized lower incomplete gamma function, elementwise.")
+   autocast="float32", doc="The regularized lower incomplete gamma function, elementwise.")
 op("gammaincc", lambda xp, a, x, /: xp.special.gammaincc(a, x),
    vjp=[lambda xp, g, y, a, x: -g * xp.gammainc_slope(a, x),
         lambda xp, g, y, a, x: -_gamma_density(xp, g, a, x)],
    saves="a x", **REAL, domain=POSITIVE, checks=Checks(differs=subnormal), public="special",
-   doc="The regularized upper incomplete gamma function, elementwise.")
+   autocast="float32", doc="The regularized upper incomplete gamma function, elementwise.")
 op("gammainc_slope", _gammainc_slope,
    vjp=[lambda xp, g, y, a, x, order: g * xp.gammainc_slope(a, x, order=order + 1),
         lambda xp, g, y, a, x, order: _slope_of_slope(xp, g, a, x, order)],
    saves="a x", **REAL, domain=POSITIVE,
    samples=[Sample((2, 3), (2, 3)), Sample((3,), (2, 1)), Sample((2,), (2,), order=2)],
-   checks=Checks(slow=True), public="", doc="The derivative of gammainc by a, of an order.")
+   checks=Checks(slow=True), public="", autocast="float32",
+   doc="The derivative of gammainc by a, of an order.")
 # fmt: on
 
 # The incomplete beta function.
@@ -324,7 +325,8 @@ op("betainc", lambda xp, a, b, x, /: xp.special.betainc(a, b, x),
    vjp=[lambda xp, g, y, a, b, x: g * xp.betainc_slope(a, b, x),
         lambda xp, g, y, a, b, x: -g * xp.betainc_slope(b, a, x, above=True), _beta_density],
    saves="a b x", **REAL, domain=(0.34, 0.96), checks=Checks(differs=extreme_parameters),
-   public="special", doc="The regularized incomplete beta function, elementwise.")  # fmt: skip
+   public="special", autocast="float32",
+   doc="The regularized incomplete beta function, elementwise.")  # fmt: skip
 
 
 def _betainc_more(more_a: int, more_b: int) -> Any:
@@ -340,6 +342,6 @@ op("betainc_slope", _betainc_slope,
             xp, g, a, b, x, by_a, by_b, above)],
    saves="a b x", **REAL, domain=(0.34, 0.96), checks=Checks(slow=True), public="",
    samples=[Sample((2, 3), (2, 3), (2, 3)), Sample((3,), (2, 1), (), above=True),
-            Sample((2,), (2,), (2,), by_a=1, by_b=1)],
+            Sample((2,), (2,), (2,), by_a=1, by_b=1)], autocast="float32",
    doc="A derivative by a and b, so many times by each, of betainc at x, or at 1 - x if above.")
 # fmt: on

@@ -88,6 +88,7 @@ op("matmul", "a, b, /", vjp=[_matmul_a, _matmul_b],
    samples=[Sample((3,), (3,)), Sample((2, 3), (3,)), Sample((3,), (3, 4)), Sample((2, 3), (3, 4)),
             Sample((5, 2, 3), (3, 4)), Sample((2, 3), (5, 3, 4)), Sample((5, 2, 3), (5, 3, 4)),
             Sample((5, 1, 2, 3), (4, 3, 2)), Sample((3,), (5, 3, 4)), Sample((5, 2, 3), (3,))],
+   autocast="half",
    doc="The matrix product; stacks of matrices broadcast, vectors act as NumPy's do.")  # fmt: skip
 
 
@@ -176,4 +177,4 @@ op("einsum_explicit", _einsum, vjp_all=_einsum_vjp, saves="operands",
    samples=[Sample((2, 3), (3, 4), subscripts="ij,jk->ik"), Sample((2, 3), subscripts="ij->j"),
             Sample((2, 3), (2,), (3, 2), subscripts="ij,i,jk->k"),
             Sample((2, 3), (3, 2), (2, 2), subscripts="ij,jk,kl->il", optimize="optimal")],
-   doc="Einstein's summation, its subscripts written out.")  # fmt: skip
+   autocast="half", doc="Einstein's summation, its subscripts written out.")  # fmt: skip

@@ -75,14 +75,14 @@ linear = op("linear", _linear,
             vjp_all=lambda xp, g, y, needs, x, weight, bias: xp.linear_vjp(
                 g, needs, x, weight, bias),
             jvp=_linear_jvp, adds=True, saves=("weight", "x", ""),
-            complex="conjugate", samples=SAMPLES, public="nn.functional",
+            complex="conjugate", samples=SAMPLES, public="nn.functional", autocast="half",
             doc="x @ weight.T + bias: the affine map of a layer; weight is (outputs, inputs).")
 # As one operation its derivatives need no transpose, and their elements lie as its operands' do.
 op("transposed_matmul", lambda xp, a, b, /: xp.matmul(a.T, b),
    vjp=[lambda xp, g, y, a, b: xp.linear(b, g), lambda xp, g, y, a, b: xp.matmul(a, g)],
    adds=[adds_product(lambda xp, g, a, b: (b, g.T)), adds_product(lambda xp, g, a, b: (a, g))],
    saves=("b", "a"), kind="multilinear", samples=[Sample((4, 3), (4, 2))], public="",
-   doc="a.T @ b for two matrices: the gradient of a layer's weight.")
+   autocast="half", doc="a.T @ b for two matrices: the gradient of a layer's weight.")
 # fmt: on
 
 
@@ -158,6 +158,7 @@ def _with_activation(activation: Op) -> None:
         smooth=" ".join(activation.smooth),
         samples=[SAMPLES[0], Sample(*SAMPLES[2].shapes, **settings)],
         public="",
+        autocast="half",
         doc=f"{name}(x @ weight.T + bias): a layer and its activation.",
     )
 

@@ -50,7 +50,8 @@ op("mse_loss", _mse,
    saves="prediction target", support=lambda xp, mask, y, prediction, target, reduction: mask,
    samples=[Sample((4, 3), (4, 3)), Sample((4, 3), (4, 3), reduction="sum"),
             Sample((4,), (4,), reduction="none"), Sample((2, 3), (3,))],
-   public="nn.functional", doc="(prediction - target)², averaged, summed or as it is.")  # fmt: skip
+   public="nn.functional", autocast="float32",
+   doc="(prediction - target)², averaged, summed or as it is.")  # fmt: skip
 
 
 def _weighted(xp: Any, weight: Any, x: Any, /) -> Any:
@@ -61,7 +62,7 @@ def _weighted(xp: Any, weight: Any, x: Any, /) -> Any:
 
 op("weighted", _weighted,
    vjp=[lambda xp, g, y, weight, x: g * x, lambda xp, g, y, weight, x: g * weight],
-   saves=("x", "weight"), **REAL, public="",
+   saves=("x", "weight"), **REAL, public="", autocast="float32",
    doc="weight * x, and 0 where the weight is 0: a part of a loss does not count.")  # fmt: skip
 
 
@@ -116,7 +117,7 @@ op("class_cross_entropy", _cross_entropy,
        mask[..., None] if reduction == "none" else mask),
    samples=[Sample((4, 3), TARGET), Sample((4, 3), TARGET, reduction="sum"),
             Sample((4, 3), TARGET, reduction="none")],
-   operands="real whole", public="", shown="cross_entropy",
+   operands="real whole", public="", shown="cross_entropy", autocast="float32",
    doc="-log softmax(logits)[target] along the last axis; target holds class numbers.")  # fmt: skip
 
 
@@ -144,7 +145,7 @@ op("bce", _bce,
    vjp=[lambda xp, g, y, p, target: g * (p - target) / xp.maximum((1 - p) * p, NARROWEST),
         lambda xp, g, y, p, target: g * (_log_failure(xp, p) - _log_success(xp, p))],
    saves=("p target", "p"), **REAL, checks=Checks(differs=negative_subnormal), domain=(0.2, 0.8),
-   public="", shown="binary_cross_entropy",
+   public="", shown="binary_cross_entropy", autocast="float32",
    doc="-(target * log(p) + (1 - target) * log(1 - p)), where the logarithms are at least -100 and "
        "the derivative divides by 1e-12 at least.")
 # fmt: on

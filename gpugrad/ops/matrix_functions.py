@@ -54,7 +54,7 @@ def _lyapunov_vjp(xp: Any, g: Any, y: Any, needs: Any, a: Any, q: Any) -> list[A
 
 op("lyapunov", _lyapunov, vjp_all=_lyapunov_vjp, saves=("a y", "a"), hermitian=True, complex="same",
    samples=[Sample((3, 3), (3, 3)), Sample((2, 2, 2), (2, 2, 2))], prepare=_first_positive,
-   public="",
+   public="", autocast="float32",
    doc="The x with a @ x + x @ a equal to q, for Hermitian a.")  # fmt: skip
 
 
@@ -68,7 +68,7 @@ def _sqrtm(xp: Any, x: Any, /) -> Any:
 
 op("sqrtm", _sqrtm, vjp=[lambda xp, g, y, x: xp.lyapunov(y, _hermitian(xp, g))], saves="y",
    hermitian=True, complex="same", samples=SQUARE, prepare=positive, public="linalg",
-   doc="The square root of a positive definite matrix.")  # fmt: skip
+   autocast="float32", doc="The square root of a positive definite matrix.")  # fmt: skip
 
 
 def _polar_factor(xp: Any, x: Any, /) -> Any:
@@ -94,6 +94,7 @@ def _polar_factor_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
 # fmt: off
 op("polar_factor", _polar_factor, vjp=[_polar_factor_vjp], saves="x y", complex="same",
    samples=[Sample((3, 3)), Sample((3, 2)), Sample((2, 3, 2))], shown="polar", public="",
+   autocast="float32",
    doc="The matrix with orthonormal columns nearest to x, which has no more columns than rows.")
 # fmt: on
 
@@ -232,6 +233,6 @@ op("matrix_function", _matrix_function, vjp_all=_matrix_function_vjp, saves="arr
    hermitian=True, complex="same",
    samples=[Sample((3, 3), f=LOG), Sample((2, 2, 2), f=LOG), Sample((3, 3), (3, 3), f=LOG),
             Sample((2, 2), (2, 2), (2, 2), f=LOG)],
-   prepare=_first_positive, shown="funm", public="", checks=Checks(fixed="f"),
+   prepare=_first_positive, shown="funm", public="", checks=Checks(fixed="f"), autocast="float32",
    doc="f of a Hermitian matrix, or, with changes after it, a term of its derivative along them.")
 # fmt: on

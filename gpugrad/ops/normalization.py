@@ -86,7 +86,7 @@ op("layer_norm", _layer_norm,
    finite=True,  # eps sees to it, but for rows that are infinite
    smooth="eps",
    samples=[Sample((4, 3), (3,), (3,)), Sample((2, 3, 5), (5,), (5,), eps=1e-3),
-            Sample((4,), (4,), (4,))],
+            Sample((4,), (4,), (4,))], autocast="float32",
    doc="(x - mean) / sqrt(variance + eps) along the last axis, times weight plus bias.")
 # fmt: on
 
@@ -137,6 +137,7 @@ op("rms_norm", _rms_norm,
    saves=("x weight rate", "x rate"), support=_row, public="nn.functional", finite=True,
    smooth="eps",
    samples=[Sample((4, 3), (3,)), Sample((2, 3, 5), (5,), eps=1e-3), Sample((4,), (4,))],
+   autocast="float32",
    doc="x / sqrt(mean(x²) + eps) along the last axis, times weight; eps is by default that of the "
        "dtype.")
 # fmt: on

@@ -313,7 +313,7 @@ op("lstm", _lstm, outputs=True, partial=True,
        saves="h c weight mask y")},
    saves="h c weight mask kept y",
    samples=[Sample((3, 2, 8), (2, 2), (2, 2), (8, 2), (3, 2, 1))],
-   operands="real real real real mask", public="", shown="LSTM",
+   operands="real real real real mask", public="", shown="LSTM", autocast="half",
    doc="The states h and c after each step of a long short-term memory.")
 op("gru", _gru,
    vjp_all=lambda xp, g, y, needs, x, h, weight, bias, mask, kept: _gru_pull(
@@ -325,11 +325,11 @@ op("gru", _gru,
        saves="h weight mask y")},
    saves="h weight mask kept y",
    samples=[Sample((3, 2, 6), (2, 2), (6, 2), (2,), (3, 2, 1))],
-   operands="real real real real mask", public="", shown="GRU",
+   operands="real real real real mask", public="", shown="GRU", autocast="half",
    doc="The state after each step of a gated recurrent unit.")
 op("elman", _elman, vjp_all=_elman_vjp, saves="h weight mask y",
    samples=[Sample((3, 2, 2), (2, 2), (2, 2), (3, 2, 1)),
             Sample((3, 1, 2), (1, 2), (2, 2), (3, 1, 1), nonlinearity="relu")],
-   operands="real real real mask", public="", shown="RNN",
+   operands="real real real mask", public="", shown="RNN", autocast="half",
    doc="The state after each step of a simple recurrent network: tanh(x + h @ weight.T), or relu.")
 # fmt: on

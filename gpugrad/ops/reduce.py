@@ -59,7 +59,7 @@ def count(x: Any, axis: Any) -> int:
 
 op("sum", "x, /, axis=None, keepdims=False",
    vjp=[lambda xp, g, y, x, axis, keepdims: spread(g, x, axis, keepdims)],
-   kind="linear", moves=True, samples=REDUCTIONS, method=True,
+   kind="linear", moves=True, samples=REDUCTIONS, method=True, autocast="float32",
    doc="The sum along axes; float16 is accumulated in float32.")  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def _mean_vjp(xp: Any, g: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any
 
 
 op("mean", _mean, vjp=[_mean_vjp],
-   kind="linear", moves=True, samples=REDUCTIONS, method=True,
+   kind="linear", moves=True, samples=REDUCTIONS, method=True, autocast="float32",
    doc="The arithmetic mean along axes; NaN for no elements.")  # fmt: skip
 
 
@@ -119,7 +119,7 @@ def _prod(xp: Any, x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
 
 op("prod", _prod, vjp=[_prod_vjp], saves="x",
    complex="conjugate", support=spread_mask,
-   samples=[*REDUCTIONS, Sample((5,)), Sample((1, 3), axis=0)], method=True,
+   samples=[*REDUCTIONS, Sample((5,)), Sample((1, 3), axis=0)], method=True, autocast="float32",
    doc="The product along axes; its derivatives are exact where elements are 0.")  # fmt: skip
 
 
@@ -207,10 +207,10 @@ def _std_vjp(xp: Any, g: Any, y: Any, x: Any, axis: Any, keepdims: bool, correct
 
 
 op("var", _var, vjp=[_var_vjp], saves="x", smooth="correction",
-   complex="same", support=spread_mask, samples=MOMENTS, method=True,
+   complex="same", support=spread_mask, samples=MOMENTS, method=True, autocast="float32",
    doc="The variance along axes, with n - correction in the denominator.")  # fmt: skip
 op("std", _std, vjp=[_std_vjp], saves="x y", smooth="correction",
-   complex="same", support=spread_mask, samples=MOMENTS, method=True,
+   complex="same", support=spread_mask, samples=MOMENTS, method=True, autocast="float32",
    doc="The standard deviation along axes; its gradient for equal elements is 0.")  # fmt: skip
 
 
@@ -259,6 +259,7 @@ part("logsumexp_vjp", lambda xp, g, y, x, axis, keepdims: (
 op("logsumexp", _logsumexp,
    vjp=[lambda xp, g, y, x, axis, keepdims: xp.logsumexp_vjp(g, y, x, axis, keepdims)], saves="x y",
    complex="conjugate", support=spread_mask, samples=REDUCTIONS, public="gg special", method=True,
+   autocast="float32",
    doc="log(sum(exp(x))) along axes, for x of any size; -inf for no probability at all.")
 # fmt: on
 
@@ -281,7 +282,7 @@ def _softmax_vjp(xp: Any, g: Any, y: Any, axis: Any) -> Any:
 part("softmax_vjp", _softmax_vjp)
 op("softmax", _softmax, vjp=[lambda xp, g, y, x, axis: xp.softmax_vjp(g, y, axis)], saves="y",
    complex="conjugate", support=along_axis, samples=SOFTMAX,
-   public="gg special nn.functional", method=True,
+   public="gg special nn.functional", method=True, autocast="float32",
    doc="exp(x) divided by its sum along axis, for x of any size.")  # fmt: skip
 
 
@@ -303,7 +304,7 @@ part("log_softmax_vjp", _log_softmax_vjp)
 log_softmax = op("log_softmax", _log_softmax,
                  vjp=[lambda xp, g, y, x, axis: xp.log_softmax_vjp(g, y, axis)], saves="y",
                  complex="conjugate", support=along_axis, samples=SOFTMAX,
-                 public="gg special nn.functional", method=True,
+                 public="gg special nn.functional", method=True, autocast="float32",
                  doc="The logarithm of softmax along axis, for x of any size.")  # fmt: skip
 
 op("cumsum", lambda xp, x, /, axis=None: running(xp, "cumsum", x, axis),
@@ -311,6 +312,7 @@ op("cumsum", lambda xp, x, /, axis=None: running(xp, "cumsum", x, axis),
             xp.cumsum(xp.flip(g, axis=axis), axis=axis), axis=axis).reshape(x.shape)],
    kind="linear", moves=True, method=True,
    samples=[Sample((4,)), Sample((2, 3)), Sample((2, 3, 4), axis=1), Sample((2, 3), axis=-1)],
+   autocast="float32",
    doc="The running sum along an axis; of the raveled x where axis is None.")  # fmt: skip
 
 # What has no derivative.

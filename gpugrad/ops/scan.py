@@ -59,7 +59,7 @@ def _before(xp: Any, mask: Any, y: Any, x: Any, axis: Any) -> Any:
 op("cumprod", lambda xp, x, /, axis=None: running(xp, "cumprod", x, axis), vjp=[_cumprod_vjp],
    saves="x", complex="conjugate", support=_before, method=True,
    samples=[Sample((5,)), Sample((2, 3)), Sample((2, 4, 2), axis=1), Sample((1, 3), axis=0),
-            Sample((2, 0), axis=-1)],
+            Sample((2, 0), axis=-1)], autocast="float32",
    doc="The running product along an axis; its derivatives are exact where elements are 0.")
 # fmt: on
 

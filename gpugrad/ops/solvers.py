@@ -85,14 +85,14 @@ def _adjugate_slope_vjp(xp: Any, g: Any, y: Any, needs: Any, x: Any, e: Any) -> 
 op("adjugate_slope", _adjugate_slope, vjp_all=_adjugate_slope_vjp, saves=("x g", "x"),
    complex="same", samples=[Sample((3, 3), (3, 3)), Sample((2, 2, 2), (2, 2, 2)),
                             Sample((4, 4), (4, 4)), Sample((1, 1), (1, 1))],
-   prepare=regular, public="",
+   prepare=regular, public="", autocast="float32",
    doc="The gradient by x of its adjugate's product with g: of singular x as well, to first order.")
 op("adjugate", _adjugate, vjp=[lambda xp, g, y, x: xp.adjugate_slope(x, g)], saves="x",
-   complex="same", samples=SQUARE, public="",
+   complex="same", samples=SQUARE, public="", autocast="float32",
    doc="The transposed matrix of cofactors: det(x) times inv(x), but of singular x as well.")
 op("det", lambda xp, x, /: lapack(xp, "det", x),
    vjp=[lambda xp, g, y, x: g[..., None, None] * adjoint(xp, xp.adjugate(x))], saves="x",
-   complex="same", samples=SQUARE, public="linalg",
+   complex="same", samples=SQUARE, public="linalg", autocast="float32",
    doc="The determinant; its first two derivatives are exact for singular x, others for regular.")
 # fmt: on
 
@@ -106,6 +106,7 @@ def _slogdet_vjp(xp: Any, gs: Any, ys: Any, needs: Any, x: Any) -> list[Any]:
 
 op("slogdet", lambda xp, x, /: lapack(xp, "slogdet", x), vjp_all=_slogdet_vjp, saves="x y",
    complex="same", outputs=True, samples=SQUARE, prepare=regular, public="linalg",
+   autocast="float32",
    doc="The determinant's sign and the logarithm of its absolute value.")  # fmt: skip
 
 # Inverses.
@@ -118,7 +119,8 @@ def _inv_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
 
 # fmt: off
 op("inv", lambda xp, x, /: lapack(xp, "inv", x), vjp=[_inv_vjp], saves="y",
-   complex="same", samples=SQUARE, prepare=regular, public="linalg", doc="The inverse matrix.")
+   complex="same", samples=SQUARE, prepare=regular, public="linalg", autocast="float32",
+   doc="The inverse matrix.")
 # fmt: on
 
 
@@ -134,7 +136,7 @@ def _pinv_vjp(xp: Any, g: Any, y: Any, x: Any, rcond: float) -> Any:
 # fmt: off
 op("pinv", lambda xp, x, /, rcond=1e-15: lapack(xp, "pinv", x, rcond=rcond), vjp=[_pinv_vjp],
    saves="x y", complex="same", public="linalg",
-   samples=[Sample((3, 2), rcond=1e-12), Sample((2, 2, 3), rcond=1e-12)],
+   samples=[Sample((3, 2), rcond=1e-12), Sample((2, 2, 3), rcond=1e-12)], autocast="float32",
    doc="The Moore-Penrose inverse; singular values below rcond times the largest count as 0.")
 # fmt: on
 
@@ -160,7 +162,7 @@ def _solve_vjp(xp: Any, g: Any, y: Any, needs: Any, a: Any, b: Any) -> list[Any]
 SYSTEMS = (Sample((3, 3), (3, 2)), Sample((2, 2, 2), (2, 1)), Sample((2, 2), (2, 2, 1)))
 op("solve", lambda xp, a, b, /: lapack(xp, "solve", *_together(xp, a, b)), vjp_all=_solve_vjp,
    saves=("a y", "a"), complex="same", samples=SYSTEMS, prepare=regular, public="linalg",
-   doc="The x with a @ x equal to b.")  # fmt: skip
+   autocast="float32", doc="The x with a @ x equal to b.")  # fmt: skip
 
 
 def _solve_triangular(
@@ -191,7 +193,7 @@ def _solve_triangular_vjp(
 op("solve_triangular", _solve_triangular, vjp_all=_solve_triangular_vjp, saves=("a y", "a"),
    complex="same", prepare=regular, public="linalg",
    samples=[Sample((3, 3), (3, 2)), Sample((2, 2, 2), (2, 1), lower=True),
-            Sample((2, 2), (2, 2), lower=True, unit_diagonal=True)],
+            Sample((2, 2), (2, 2), lower=True, unit_diagonal=True)], autocast="float32",
    doc="The x with a @ x equal to b, reading one triangle of a.")  # fmt: skip
 
 
@@ -217,7 +219,7 @@ def _lstsq_vjp(xp: Any, g: Any, y: Any, needs: Any, a: Any, b: Any, rcond: float
 op("least_squares", _lstsq, vjp_all=_lstsq_vjp, saves=("a b y", "a"),
    complex="same", checks=Checks(fixed="rcond"), public="",
    samples=[Sample((4, 2), (4, 2), rcond=1e-12), Sample((2, 2, 3), (2, 1), rcond=1e-12)],
-   doc="The shortest x for which a @ x is as near as can be to b.")  # fmt: skip
+   autocast="float32", doc="The shortest x for which a @ x is as near as can be to b.")  # fmt: skip
 
 # The exponential.
 
@@ -272,5 +274,5 @@ def _expm_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
 
 
 op("expm", _expm, vjp=[_expm_vjp], saves="x",
-   complex="same", samples=[Sample((3, 3)), Sample((2, 2, 2))], public="linalg",
+   complex="same", samples=[Sample((3, 3)), Sample((2, 2, 2))], public="linalg", autocast="float32",
    doc="The exponential of a square matrix.")  # fmt: skip

@@ -33,7 +33,8 @@ def _floating(x: Any) -> Any:
 # fmt: off
 op("erfc", lambda xp, x, /: xp.special.erfc(x),
    vjp=[lambda xp, g, y, x: -TWO_OVER_ROOT_PI * g * xp.exp(-x * x)], saves="x",
-   **REAL, public="special", doc="1 - erf(x), elementwise, to the last digit where that is tiny.")
+   **REAL, public="special", autocast="float32",
+   doc="1 - erf(x), elementwise, to the last digit where that is tiny.")
 # fmt: on
 
 
@@ -61,30 +62,32 @@ def _erfcx_slope(xp: Any, x: Any, /, order: int = 1) -> Any:
 # fmt: off
 op("erfcx", lambda xp, x, /: xp.special.erfcx(x),
    vjp=[lambda xp, g, y, x: g * xp.erfcx_slope(x, order=1)], saves="x",
-   **REAL, public="special", doc="exp(x**2) * erfc(x), elementwise, for large x too.")
+   **REAL, public="special", autocast="float32",
+   doc="exp(x**2) * erfc(x), elementwise, for large x too.")
 op("erfcx_slope", _erfcx_slope,
    vjp=[lambda xp, g, y, x, order: g * xp.erfcx_slope(x, order=order + 1)], saves="x",
-   **REAL, domain=(-2.0, 4.0), samples=WITH_ORDER, public="",
+   **REAL, domain=(-2.0, 4.0), samples=WITH_ORDER, public="", autocast="float32",
    doc="A derivative of erfcx, of any order; accurate for large x.")
 op("erfinv", lambda xp, x, /: xp.special.erfinv(x),
    vjp=[lambda xp, g, y, x: g * (xp.exp(y * y) / TWO_OVER_ROOT_PI)], saves="y",
-   **REAL, domain=(-0.8, 0.8), public="special",
+   **REAL, domain=(-0.8, 0.8), public="special", autocast="float32",
    doc="The number whose erf is x, elementwise, for -1 < x < 1.")
 op("erfcinv", lambda xp, x, /: xp.special.erfcinv(x),
    vjp=[lambda xp, g, y, x: -g * (xp.exp(y * y) / TWO_OVER_ROOT_PI)], saves="y",
    **REAL, domain=(0.2, 1.8), checks=Checks(differs=negative_subnormal), public="special",
-   doc="The number whose erfc is x, elementwise, for 0 < x < 2.")
+   autocast="float32", doc="The number whose erfc is x, elementwise, for 0 < x < 2.")
 op("ndtr", lambda xp, x, /: xp.special.ndtr(x),
    vjp=[lambda xp, g, y, x: ROOT_HALF / math.sqrt(math.pi) * g * xp.exp(-0.5 * x * x)], saves="x",
-   **REAL, public="special",
+   **REAL, public="special", autocast="float32",
    doc="The probability that a standard normal number is below x, elementwise.")
 op("ndtri", lambda xp, x, /: xp.special.ndtri(x),
    vjp=[lambda xp, g, y, x: g * (xp.exp(0.5 * y * y) * math.sqrt(2 * math.pi))], saves="y",
    **REAL, domain=(0.1, 0.9), checks=Checks(differs=negative_subnormal), public="special",
+   autocast="float32",
    doc="The number below which a standard normal one is with probability x, elementwise.")
 op("log_ndtr", lambda xp, x, /: xp.special.log_ndtr(x),
    vjp=[lambda xp, g, y, x: g * xp.normal_hazard(x)], saves="x",
-   **REAL, checks=Checks(cancels=True), public="special",
+   **REAL, checks=Checks(cancels=True), public="special", autocast="float32",
    doc="The logarithm of ndtr, elementwise, for x far below zero too.")
 # fmt: on
 
@@ -99,7 +102,7 @@ def _hazard_vjp(xp: Any, g: Any, y: Any, x: Any) -> Any:
 
 # fmt: off
 op("normal_hazard", lambda xp, x, /: ROOT_TWO_OVER_PI / xp.erfcx(-ROOT_HALF * x), vjp=[_hazard_vjp],
-   saves="x y", **REAL, checks=Checks(differs=far_out, cancels=True), public="",
+   saves="x y", **REAL, checks=Checks(differs=far_out, cancels=True), public="", autocast="float32",
    doc="The derivative of log_ndtr: the normal density over its distribution function.")
 
 # The logistic function.
@@ -109,21 +112,23 @@ op("expit", lambda xp, x, /: xp.sigmoid(_floating(x)),
    doc="1 / (1 + e ** -x), elementwise; its derivative keeps its digits on both sides.")
 op("log_expit", lambda xp, x, /: -xp.softplus(-_floating(x)),
    vjp=[lambda xp, g, y, x: g * xp.expit(-x)], saves="x",
-   **REAL, public="special", doc="The logarithm of expit, elementwise, for x of any size.")
+   **REAL, public="special", autocast="float32",
+   doc="The logarithm of expit, elementwise, for x of any size.")
 op("logit", lambda xp, x, /: xp.special.logit(x), vjp=[lambda xp, g, y, x: g / x + g / (1 - x)],
    saves="x", **REAL, domain=(0.1, 0.9), checks=Checks(differs=negative_subnormal),
-   public="special", doc="log(x / (1 - x)), elementwise: the inverse of expit.")
+   public="special", autocast="float32", doc="log(x / (1 - x)), elementwise: the inverse of expit.")
 
 # Gamma and beta functions.
 op("gammaln", lambda xp, x, /: xp.special.gammaln(x), vjp=[lambda xp, g, y, x: g * xp.digamma(x)],
    saves="x", **REAL, domain=POSITIVE, checks=Checks(cancels=True), public="special",
+   autocast="float32",
    doc="The logarithm of the absolute value of the gamma function, elementwise.")
 op("gamma", lambda xp, x, /: xp.special.gamma(x), vjp=[lambda xp, g, y, x: g * (y * xp.digamma(x))],
-   saves="x y", **REAL, domain=POSITIVE, public="special",
+   saves="x y", **REAL, domain=POSITIVE, public="special", autocast="float32",
    doc="The gamma function, elementwise: (x - 1)! for whole x.")
 op("digamma", lambda xp, x, /: xp.special.digamma(x),
    vjp=[lambda xp, g, y, x: g * xp.polygamma(x, n=1)], saves="x",
-   **REAL, domain=POSITIVE, public="special",
+   **REAL, domain=POSITIVE, public="special", autocast="float32",
    doc="The derivative of gammaln, elementwise (also ``psi``).")
 # fmt: on
 
@@ -139,7 +144,7 @@ def _polygamma(xp: Any, x: Any, /, n: int) -> Any:
 op("polygamma", _polygamma, vjp=[lambda xp, g, y, x, n: g * xp.polygamma(x, n=n + 1)], saves="x",
    **REAL, domain=POSITIVE, public="special",
    samples=[Sample((2, 3), n=1), Sample((3,), n=0), Sample((), n=2), Sample((0,), n=3)],
-   doc="The derivative of digamma of the order n, elementwise.")  # fmt: skip
+   autocast="float32", doc="The derivative of digamma of the order n, elementwise.")  # fmt: skip
 
 
 def _digamma_gap(xp: Any, a: Any, b: Any) -> Any:
@@ -152,12 +157,13 @@ op("beta", lambda xp, a, b, /: xp.special.beta(a, b),
    vjp=[lambda xp, g, y, a, b: g * (y * _digamma_gap(xp, a, b)),
         lambda xp, g, y, a, b: g * (y * _digamma_gap(xp, b, a))],
    saves="a b y", **REAL, domain=POSITIVE, checks=Checks(differs=subnormal), public="special",
-   doc="gamma(a) gamma(b) / gamma(a + b), elementwise.")  # fmt: skip
+   autocast="float32", doc="gamma(a) gamma(b) / gamma(a + b), elementwise.")  # fmt: skip
 op("betaln", lambda xp, a, b, /: xp.special.betaln(a, b),
    vjp=[lambda xp, g, y, a, b: g * _digamma_gap(xp, a, b),
         lambda xp, g, y, a, b: g * _digamma_gap(xp, b, a)],
    saves="a b", **REAL, domain=POSITIVE, checks=Checks(differs=subnormal, cancels=True),
-   public="special", doc="The logarithm of the absolute value of beta, elementwise.")  # fmt: skip
+   public="special", autocast="float32",
+   doc="The logarithm of the absolute value of beta, elementwise.")  # fmt: skip
 
 # Entropies.
 
@@ -171,6 +177,7 @@ def _entr(xp: Any, x: Any, /) -> Any:
 
 op("entr", _entr, vjp=[lambda xp, g, y, x: -g * (1 + xp.log(x))], saves="x",
    **REAL, domain=POSITIVE, checks=Checks(differs=negative_subnormal), public="special",
+   autocast="float32",
    doc="-x * log(x), elementwise: 0 at 0, where its derivative is inf; -inf below.")  # fmt: skip
 
 
@@ -199,6 +206,7 @@ op("rel_entr", lambda xp, a, b, /: xp.special.rel_entr(a, b),
    vjp=[lambda xp, g, y, a, b: g * (1 + _log_ratio(xp, a, b)),
         lambda xp, g, y, a, b: -g * _quotient(xp, a, b)],
    saves="a b", **REAL, domain=POSITIVE, checks=Checks(differs=subnormal), public="special",
+   autocast="float32",
    doc="a * log(a / b), elementwise: 0 where a is 0, inf where either is negative.")  # fmt: skip
 
 
@@ -213,6 +221,7 @@ op("kl_div", lambda xp, a, b, /: xp.special.kl_div(a, b),
    vjp=[lambda xp, g, y, a, b: g * _log_ratio(xp, a, b),
         lambda xp, g, y, a, b: g * _less_quotient(xp, a, b)],
    saves="a b", **REAL, domain=POSITIVE, checks=Checks(differs=subnormal), public="special",
+   autocast="float32",
    doc="a * log(a / b) - a + b, elementwise: b where a is 0, inf where either is negative.")
 # fmt: on
 
@@ -235,9 +244,10 @@ op("xlogy", lambda xp, a, b, /: _times_log(xp, a, b, xp.log, 1.0),
    vjp=[lambda xp, g, y, a, b: _slope_by_a(xp, g, a, b, xp.log, 0.0),
         lambda xp, g, y, a, b: g * _quotient(xp, a, b)],
    saves="a b", **ANALYTIC, domain=POSITIVE, checks=Checks(differs=negative_subnormal),
-   public="special", doc="a * log(b), elementwise, and 0 where a is 0.")  # fmt: skip
+   public="special", autocast="float32",
+   doc="a * log(b), elementwise, and 0 where a is 0.")  # fmt: skip
 op("xlog1py", lambda xp, a, b, /: _times_log(xp, a, b, xp.log1p, 0.0),
    vjp=[lambda xp, g, y, a, b: _slope_by_a(xp, g, a, b, xp.log1p, -1.0),
         lambda xp, g, y, a, b: g * _quotient(xp, a, 1 + b)],
-   saves="a b", **ANALYTIC, domain=POSITIVE, public="special",
+   saves="a b", **ANALYTIC, domain=POSITIVE, public="special", autocast="float32",
    doc="a * log(1 + b), elementwise, and 0 where a is 0; accurate near b = 0.")  # fmt: skip

@@ -12,7 +12,7 @@ from gpugrad.ops.elementwise import LN2, chosen, without_gradient, zero
 op("hypot", "a, b, /",
    vjp=[lambda xp, g, y, a, b: g * xp.subgradient(a / y, y == 0),
         lambda xp, g, y, a, b: g * xp.subgradient(b / y, y == 0)],
-   saves=("y a", "y b"), **REAL, checks=Checks(differs=largest),
+   saves=("y a", "y b"), **REAL, checks=Checks(differs=largest), autocast="float32",
    doc="sqrt(a**2 + b**2), elementwise, without overflow; its derivative at (0, 0), a kink, is 0.")
 op("arctan2", "a, b, /",
    vjp=[lambda xp, g, y, a, b: g * _over_square(b, xp.hypot(a, b)),
@@ -37,11 +37,13 @@ def _gap(xp: Any, a: Any, b: Any) -> Any:
 op("logaddexp", "a, b, /",
    vjp=[lambda xp, g, y, a, b: g * xp.sigmoid(_gap(xp, a, b)),
         lambda xp, g, y, a, b: g * xp.sigmoid(_gap(xp, b, a))],
-   saves="a b", **REAL, doc="log(exp(a) + exp(b)), elementwise, for numbers of any size.")
+   saves="a b", **REAL, autocast="float32",
+   doc="log(exp(a) + exp(b)), elementwise, for numbers of any size.")
 op("logaddexp2", "a, b, /",
    vjp=[lambda xp, g, y, a, b: g * xp.sigmoid(_gap(xp, a, b) * LN2),
         lambda xp, g, y, a, b: g * xp.sigmoid(_gap(xp, b, a) * LN2)],
-   saves="a b", **REAL, doc="log2(2**a + 2**b), elementwise, for numbers of any size.")
+   saves="a b", **REAL, autocast="float32",
+   doc="log2(2**a + 2**b), elementwise, for numbers of any size.")
 op("copysign", "a, b, /",
    vjp=[lambda xp, g, y, a, b: g * xp.sign(a) * xp.where(xp.signbit(b), -1, 1).astype(g.dtype),
         zero],
@@ -89,7 +91,7 @@ op("ldexp", "x, exponent, /", vjp=[lambda xp, g, y, x, exponent: xp.ldexp(g, exp
 op("fabs", "x, /", vjp=[lambda xp, g, y, x: g * xp.sign(x)], saves="x",
    **REAL, doc="The absolute value as a floating-point number; its derivative at 0 is 0.")
 op("cbrt", "x, /", vjp=[lambda xp, g, y, x: g / (3.0 * y * y)], saves="y",
-   **REAL, domain=(0.3, 3.0), public="gg special",
+   **REAL, domain=(0.3, 3.0), public="gg special", autocast="float32",
    doc="The real cube root, elementwise; its derivative at 0 is infinite.")
 op("deg2rad", "x, /", vjp=[lambda xp, g, y, x: g * (math.pi / 180)],
    **REAL, finite=True, aliases="radians", doc="An angle in degrees as radians.")
