@@ -73,6 +73,7 @@ _LAZY: dict[str, str] = {
         "functions": "fft linalg special",
         "inspect": "debug_mode detect_anomaly draw explain sync_guard",
         "io": "load save",
+        "optim.grad_scaler": "GradScaler",
         "random": "manual_seed",
         "training": "Trainer",
     }.items()

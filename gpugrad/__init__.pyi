@@ -64,6 +64,7 @@ from gpugrad.autodiff import (
 )
 from gpugrad.backend import Device, cuda, default_device, set_default_device
 from gpugrad.backend.device import device
+from gpugrad.engine.autocast import autocast, is_autocast_enabled
 from gpugrad.engine.modes import (
     deterministic,
     enable_grad,
@@ -94,6 +95,7 @@ from gpugrad.functions.index_tricks import c_, r_
 from gpugrad.functions.setops import UniqueAll, UniqueCounts, UniqueInverse
 from gpugrad.inspect import debug_mode, detect_anomaly, draw, explain, sync_guard
 from gpugrad.io import load, save
+from gpugrad.optim.grad_scaler import GradScaler
 from gpugrad.random import manual_seed
 from gpugrad.tensor import Tensor
 from gpugrad.tensor.creation import (
@@ -127,6 +129,7 @@ __all__ = [
     "DeviceError",
     "FileFormatError",
     "GpugradError",
+    "GradScaler",
     "GradientError",
     "IndexingError",
     "OutOfMemoryError",
@@ -177,6 +180,7 @@ __all__ = [
     "atleast_1d",
     "atleast_2d",
     "atleast_3d",
+    "autocast",
     "autodiff",
     "average",
     "backend",
@@ -337,6 +341,7 @@ __all__ = [
     "intersect1d",
     "invert",
     "io",
+    "is_autocast_enabled",
     "is_deterministic",
     "is_grad_enabled",
     "isclose",

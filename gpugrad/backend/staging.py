@@ -1,4 +1,4 @@
-"""Copies of host arrays to a GPU, overlapped with its computation. Imports device.
+"""Copies between host and GPU, overlapped with the GPU's computation. Imports device.
 
 A copy from pinned memory runs on a stream of its own while the GPU computes. Three races must not
 happen: host memory overwritten before it was read, an array read before its copy is done, memory of
@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpugrad.backend.device import Device, asked_for
+from gpugrad.backend.device import Device, asked_for, device_of
 from gpugrad.backend.memory import says_who
 
-__all__ = ["Source", "ahead", "pinned_copies"]
+__all__ = ["Fetched", "Source", "ahead", "pinned_copies"]
 
 # The most batches in pinned memory whose copies the GPU has not done.
 MOST = 16
@@ -142,6 +142,40 @@ def _pinned(source: Source) -> np.ndarray:
         host = np.empty(source.shape, source.dtype)
     source.fill(out=host)
     return host
+
+
+class Fetched:
+    """A number of a device, whose copy to the host has begun without a wait.
+
+    ``value`` waits if the copy is not there yet; `gg.sync_guard` allows that, as the device has
+    more work by then.
+    """
+
+    def __init__(self, array: Any) -> None:
+        self._event: Any = None
+        device = device_of(array)
+        if device.kind != "cuda":  # done at once
+            self._host = np.array(getattr(array, "_data", array))
+            return
+        cuda = device.xp.cuda
+        with device.activate():
+            self._host = _pinned(Source((), array.dtype, lambda out: None))
+            stream = cuda.get_current_stream()
+            cuda.runtime.memcpyAsync(
+                self._host.ctypes.data, array.data.ptr, array.nbytes,
+                cuda.runtime.memcpyDeviceToHost, stream.ptr,
+            )  # fmt: skip
+            self._event = _recorded(cuda, stream)
+            self._array = array  # until the copy is done
+
+    def value(self) -> float:
+        """The number."""
+        if self._event is not None:
+            if not self._event.done:
+                with asked_for():
+                    self._event.synchronize()
+            self._event = self._array = None
+        return float(self._host)
 
 
 # ---------------------------------------------------------------- state of the process

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.backend.precision import HALF, SINGLE
+from gpugrad.backend.precision import HALF, SINGLE, is_half
 
 __all__ = ["adds_few", "careful_cumsum", "careful_einsum", "careful_matmul", "careful_sum"]
 
@@ -107,10 +107,14 @@ def careful_matmul(a: Any, b: Any) -> Any:
     """numpy.matmul, with numpy.dot for matrices and vectors, which gives BLAS all of them.
 
     Of a broadcast array ``dot`` makes a copy for BLAS, where ``matmul`` adds its products up one by
-    one; and it takes half the time for small matrices.
+    one; and it takes half the time for small matrices. Half precision is computed in float32.
     """
-    if 0 < a.ndim < 3 > b.ndim > 0:
-        return _dot(a, b)
+    if a.itemsize > 2:
+        if a.ndim == 2 == b.ndim or 0 < a.ndim < 3 > b.ndim > 0:
+            return _dot(a, b)
+    elif is_half(a.dtype) and is_half(b.dtype):
+        y = careful_matmul(a.astype(SINGLE), b.astype(SINGLE))
+        return y.astype(a.dtype) if a.dtype == b.dtype else y
     return _matmul(a, b)
 
 

@@ -12,8 +12,6 @@ from contextvars import ContextVar
 from functools import cache
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from gpugrad.backend.blocks import Block, Stack, now
 from gpugrad.backend.namespace import NAMESPACES
 from gpugrad.backend.precision import SINGLE, dtype_named, is_half
@@ -196,7 +194,7 @@ def _dtype(op: Op, index: int, operand: Any) -> Any:
     if op.operands[min(index, len(op.operands) - 1)] in ("whole", "mask"):
         return None
     raw = operand._array if isinstance(operand, calls.Tensor) else operand
-    return raw.dtype if NAMESPACES.get(type(raw)) is not None else None
+    return getattr(raw, "dtype", None)
 
 
 def _cast(here: _State, operand: Any, target: Any) -> Any:

@@ -1,4 +1,4 @@
-"""One kernel over many arrays: optimizer steps, the norm of all gradients, clipping, zeros.
+"""One kernel over many arrays: optimizer steps, norms of gradients, clipping, unscaling, zeros.
 
 The addresses and sizes of the arrays are an argument of the kernel, a structure of at most 4 KB:
 nothing is copied to the device, and nothing on it can be out of date. The structure has room for
@@ -19,8 +19,8 @@ from gpugrad.codegen.expression import EXPRESSIONS, NotFusibleError, Value, Writ
 from gpugrad.kernels.source import FLOATS, Get, cupy_kernel, prelude
 
 __all__ = [
-    "STEP_OPTIONS", "MultiTensor", "Table", "clear_source", "clip_source", "tables",
-    "update_source",
+    "RESCALE_SOURCE", "STEP_OPTIONS", "MultiTensor", "Table", "clear_source", "clip_source",
+    "tables", "unscale_source", "update_source",
 ]  # fmt: skip
 
 THREADS = 256
@@ -183,13 +183,15 @@ def update_source(
     scratch: int,
     present: tuple[bool, ...],
     master: bool = False,
+    skips: bool = False,
 ) -> str:
     """The kernel ``update`` of the rule of an optimizer, written by running the rule.
 
     ``present`` says which of its numbers are not None. The kernel loads an element of the
     parameter, the gradient and each state, runs the operations of the rule, and stores what has
     changed. The states of a float16 parameter are float32. With ``master`` so is a further array
-    behind them: the parameter before it was rounded.
+    behind them: the parameter before it was rounded. With ``skips`` the kernel gets the address of
+    a float, behind the table, and does nothing where that is not 0.
     NotFusibleError where the rule does anything but call ufuncs with an output array.
     """
     writer = Writer()
@@ -225,9 +227,11 @@ def update_source(
         f"        x{i}[i] = {f'narrow({code})' if types[i] == 'T' else code};"
         for i, code in changed
     )
+    found = ", const float* found" if skips else ""
+    skip = "\n    if (*found != 0) return;" if skips else ""
     return f"""{prelude(dtype)}{_table_source(len(types))}
-extern "C" __global__ void update(const __grid_constant__ Table table{arguments})
-{{
+extern "C" __global__ void update(const __grid_constant__ Table table{found}{arguments})
+{{{skip}
     PIECE_OF(table, {PIECE})
 {pointers}
     EACH(i) {{
@@ -297,6 +301,47 @@ extern "C" __global__ void clip(
 """
 
 
+# ---------------------------------------------------------------- scaled gradients
+
+
+@cache
+def unscale_source(dtype: Any) -> str:
+    """The kernel ``unscale``: divides by a scale, and sets ``found`` to 1 at what is not finite.
+
+    The quotient is a product with the rounded inverse, as in PyTorch.
+    """
+    return f"""{prelude(dtype)}{_table_source(1)}
+extern "C" __global__ void unscale(
+    const __grid_constant__ Table table, const float* scale, float* found)
+{{
+    PIECE_OF(table, {PIECE})
+    T* array = (T*)table.arrays[0][k];
+    const W inverse = (W)(float)(1.0 / (double)*scale);
+    EACH(i) {{
+        const W x = widen(array[i]);
+        if (x - x != 0)
+            *found = 1;
+        array[i] = narrow(x * inverse);
+    }}
+}}
+"""
+
+
+# The scale of the next step, and for how many steps it has been right.
+RESCALE_SOURCE = """
+extern "C" __global__ void rescale(
+    const float* scale, const int* tracker, const float* found, float* next, int* count,
+    double growth, double backoff, long long interval)
+{
+    const bool full = *tracker + 1 >= interval;
+    const float larger = (float)(*scale * growth);
+    const float grown = full && larger - larger == 0 ? larger : *scale;
+    *next = *found != 0 ? (float)(*scale * backoff) : grown;
+    *count = *found != 0 || full ? 0 : *tracker + 1;
+}
+"""
+
+
 @cache
 def clear_source() -> str:
     """The kernel ``clear``: sets all bytes of arrays to zero that own their memory."""
@@ -338,7 +383,7 @@ class MultiTensor:
 
     def updater(
         self, rule: Callable[..., None], dtype: Any, states: int, scratch: int,
-        present: tuple[bool, ...], master: bool = False,
+        present: tuple[bool, ...], master: bool = False, skips: bool = False,
     ) -> Any:  # fmt: skip
         """The kernel of a rule, see `update_source`; None where there is none.
 
@@ -346,7 +391,7 @@ class MultiTensor:
         is rounded once and not at every operation.
         """
         try:
-            source = update_source(rule, dtype, states, scratch, present, master)
+            source = update_source(rule, dtype, states, scratch, present, master, skips)
         except NotFusibleError:
             return None
         return self.get(source, "update", *STEP_OPTIONS)
@@ -357,10 +402,14 @@ class MultiTensor:
             launch()
 
     def launches(
-        self, kernel: Any, layout: list[Table], numbers: Sequence[float | None]
+        self, kernel: Any, layout: list[Table], numbers: Sequence[float | None], skip: Any = None
     ) -> list[Callable[[], None]]:
-        """The launches of `update`, as calls for `gpugrad.backend.interrupts`."""
-        values = [float(number) for number in numbers if number is not None]
+        """The launches of `update`, as calls for `gpugrad.backend.interrupts`.
+
+        ``skip`` is the float of a kernel that ``skips``.
+        """
+        values: list[Any] = [] if skip is None else [skip]
+        values += [float(number) for number in numbers if number is not None]
         return [
             Repeatable(kernel, (table.blocks,), (THREADS,), (table.argument, *values))
             for table in layout
@@ -418,6 +467,26 @@ class MultiTensor:
                 arguments = (scaled.argument, parts, count, norm, int(wide), exponent, most)
                 self.get(source, "clip")((scaled.blocks,), (THREADS,), arguments)
         return norm
+
+    def unscale(self, arrays: Sequence[Any], scale: Any, found: Any) -> None:
+        """Divide dense arrays that own their memory by ``scale``, a 0-d array of float32.
+
+        ``found``, another one, becomes 1 where an array has an infinity or NaN.
+        """
+        for dtype, places in _by_dtype(arrays).items():
+            for table in _tables_of([arrays[i] for i in places], PIECE):
+                if table.blocks:
+                    kernel = self.get(unscale_source(dtype), "unscale")
+                    kernel((table.blocks,), (THREADS,), (table.argument, scale, found))
+
+    def rescale(
+        self, scale: Any, tracker: Any, found: Any, growth: float, backoff: float, interval: int
+    ) -> tuple[Any, Any]:
+        """The next scale and count of steps since it grew, new 0-d arrays."""
+        results = self.module.empty_like(scale), self.module.empty_like(tracker)
+        arguments = (scale, tracker, found, *results, growth, backoff, interval)
+        self.get(RESCALE_SOURCE, "rescale")((1,), (1,), arguments)
+        return results
 
     def zeros_like(self, arrays: Sequence[Any]) -> list[Any]:
         """New arrays of zeros like these, which are on the current device."""

@@ -25,6 +25,7 @@ from gpugrad.engine import versions
 from gpugrad.engine.windows import Window
 from gpugrad.optim.follower import Follower
 from gpugrad.optim.recorded import HALF, Call, Recorded, merging, recorded
+from gpugrad.optim.skipping import Skip
 
 __all__ = [
     "MASTER", "SMALL", "Advance", "Clock", "FlatParameters", "Numbers", "Plan", "Rule", "are_there",
@@ -177,8 +178,13 @@ class FlatParameters:
         for entry in self.states:
             entry.update(zip(self.counted, self.clock))
 
-    def prepared(self, rule: Rule, advance: Advance, group: Any) -> list[Call] | None:
-        """The joint step as calls that do not fail; None where there is none."""
+    def prepared(
+        self, rule: Rule, advance: Advance, group: Any, skip: Skip | None = None
+    ) -> list[Call] | None:
+        """The joint step as calls that do not fail; None where there is none.
+
+        ``skip`` is for the parameters of a device: the host knows whether it skips a step.
+        """
         tensors = self.tensors
         if not all(map(is_, map(_array, tensors), self.arrays)) or None in map(_node, tensors):
             return None
@@ -224,10 +230,10 @@ class FlatParameters:
         stores = [partial(setitem, array, ..., v) for array, v in zip(self.arrays, self._views)]
         return calls + stores
 
-    def noting(self) -> list[Call]:
-        """Calls that write the clock of the prepared step into the entries."""
-        clock = dict(zip(self.counted, self.next_clock))
-        return [partial(entry.update, clock) for entry in self.states]
+    def noting(self, clock: Clock) -> list[Call]:
+        """Calls that write a clock, such as that of the prepared step, into the entries."""
+        counts = dict(zip(self.counted, clock))
+        return [partial(entry.update, counts) for entry in self.states]
 
 
 # ---------------------------------------------------------------- one parameter
@@ -376,15 +382,24 @@ class Plan:
     """A step that is prepared: what may fail has been done, and what is left is done whole.
 
     ``calls`` are functions in C, or as good as such (see `gpugrad.backend.interrupts`); ``jobs``
-    make more of them, that may run on two threads. ``arrays`` are those that change.
+    make more of them, that may run on two threads. ``arrays`` are those that change. ``skip`` is
+    there where the device may skip the step.
     """
 
-    __slots__ = ("arrays", "calls", "jobs")
+    __slots__ = ("arrays", "calls", "jobs", "skip")
 
-    def __init__(self) -> None:
+    def __init__(self, skip: Skip | None = None) -> None:
+        self.skip = skip
         self.calls: list[Call] = []
         self.jobs: list[Job] = []
         self.arrays: list[Any] = []
+
+    def add(self, calls: list[Call], arrays: list[Any], undo: list[Call]) -> None:
+        """Add calls, what they change, and what takes back the counts if the step is skipped."""
+        self.calls += calls
+        self.arrays += arrays
+        if self.skip is not None:
+            self.skip.undo += undo
 
     def run(self, memories: list[Memory]) -> None:
         """Make the step; ``memories`` has the scratch memory of each thread."""

@@ -34,6 +34,7 @@ from gpugrad.optim.apply import (
 from gpugrad.optim.loading import loaded_groups, loaded_states
 from gpugrad.optim.parameters import check_parameter, groups_of, named
 from gpugrad.optim.settings import setting
+from gpugrad.optim.skipping import Skip
 from gpugrad.optim.together import Layout, Together, is_due, zeros_like
 from gpugrad.optim.unneeded import OF_OPTIMIZERS, explain
 from gpugrad.tensor import Tensor
@@ -76,6 +77,7 @@ class Optimizer:
         self._exposed = False  # whether the state was handed out and may have been changed
         self._apart: dict[Tensor, None] = {}  # small, but without a gradient in some step
         self._memories: list[dict[Any, Any]] = [{}, {}]
+        self._pending: Skip | None = None  # of the last step, which the device may have skipped
         for group in groups_of(self._who(), params):
             self.add_param_group(group)
 
@@ -205,10 +207,16 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        self._make_step()
+        return loss
+
+    def _make_step(self, skip: Skip | None = None) -> None:
+        """One step; with ``skip`` all parameters are on its device, which may skip it."""
+        self._settle()
         if self._exposed:
             self._check_layouts()
         # First all that may fail; what follows is done whole, also where an interrupt arrives.
-        plan = Plan()
+        plan = Plan(skip)
         layouts = self._layouts
         rule = type(self).rule
         for index, group in enumerate(self.param_groups):
@@ -219,17 +227,23 @@ class Optimizer:
             if layout is None:
                 layout = layouts[index] = self._new_layout(group, names)
             for bucket in layout.buckets:
-                calls = bucket.prepared(rule, self._advance, group)
+                before = partial(setattr, bucket, "clock", bucket.clock)
+                calls = bucket.prepared(rule, self._advance, group, skip)
                 if calls is not None:
-                    plan.calls += calls
-                    plan.arrays += bucket.arrays
+                    plan.add(calls, bucket.arrays, [before])
                 else:
                     layout.remove(bucket)
                     self._disband(group, bucket, plan)
             for p, alone in zip(layout.singles, layout.alone):
                 self._prepare_one(group, p, names, alone, plan)
+        if skip is not None:
+            plan.calls.append(partial(setattr, self, "_pending", skip))
         plan.run(self._memories)
-        return loss
+
+    def _settle(self) -> None:
+        """Take back the counts of the last step if its device has skipped it."""
+        if self._pending is not None:
+            self._pending.settle(partial(setattr, self, "_pending", None))
 
     def _prepare_one(
         self, group: Group, p: Tensor, names: tuple[str, ...], alone: bool, plan: Plan
@@ -252,7 +266,8 @@ class Optimizer:
                     f"{self._who()}: a parameter's shape is {array.shape} and its state's another. "
                     "Make a new optimizer for parameters of another shape"
                 )
-        clock, values = self._advance(group, self._clock(state))
+        before = self._clock(state)
+        clock, values = self._advance(group, before)
         parts: tuple[list[Any], ...] = (arrays,)
         if array.dtype.kind == "c":  # a complex number is updated as two real ones, as in PyTorch
             parts = (_reals(arrays), _imaginaries(arrays))
@@ -264,11 +279,16 @@ class Optimizer:
                 cut=self.elementwise, alone=alone,
             )
         ]  # fmt: skip
+        if plan.skip is not None:
+            plan.skip.undo.append(partial(state.update, dict(zip(self.counted, before))))
+            restores = plan.skip.restoring([array, *arrays[2:]])
         if alone and type(array) is np.ndarray:
             plan.jobs += jobs
         else:
             for job in jobs:
                 plan.calls += job(self._memories[0])
+        if plan.skip is not None:
+            plan.calls += restores
         plan.calls.append(partial(state.update, zip(self.counted, clock)))
         plan.arrays.append(array)
 
@@ -365,10 +385,10 @@ class Optimizer:
             layout = self._new_layout({**group, "params": due}, names)
             left = layout.singles
             for other in layout.buckets:
-                calls = other.prepared(type(self).rule, self._advance, group)
+                before = other.noting(other.clock)
+                calls = other.prepared(type(self).rule, self._advance, group, plan.skip)
                 if calls is not None:
-                    plan.calls += [*calls, *other.noting()]
-                    plan.arrays += other.arrays
+                    plan.add([*calls, *other.noting(other.next_clock)], other.arrays, before)
                 else:
                     left += other.tensors
         for p in left:
@@ -390,6 +410,7 @@ class Optimizer:
         Read the property again before replacing an array in it: changes to a dict that was read
         before the last step are not noticed.
         """
+        self._settle()
         for layout in self._layouts:
             if layout is not None:
                 for bucket in layout.buckets:
@@ -431,6 +452,7 @@ class Optimizer:
         array does not have its parameter's shape, DTypeError for other types. After an error
         nothing has been changed.
         """
+        self._settle()
         who = f"{self._who()}.load_state_dict"
         groups = loaded_groups(who, state_dict, self.param_groups, self._check)
         states = loaded_states(who, state_dict, groups, self._names, self.counted)

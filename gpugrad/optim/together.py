@@ -22,6 +22,7 @@ from gpugrad.optim.apply import (
     working_dtype,
 )
 from gpugrad.optim.recorded import Call
+from gpugrad.optim.skipping import Skip
 
 __all__ = ["Layout", "Together", "change_all", "is_due", "zeros_like"]
 
@@ -87,7 +88,7 @@ class Together(FlatParameters):
         self._shapes = [array.shape for array in self.arrays]
         self._device = device_of(self.arrays[0])
         self._multi = namespace_of(self.arrays[0]).multi_tensor
-        self._kernels: dict[tuple[bool, ...], Any] = {}
+        self._kernels: dict[Any, Any] = {}
         self._layout = self._multi.layout(self.arrays, 2 + len(names))
         for row, arrays in enumerate((self.arrays, None, *self.state_views)):
             if arrays is not None:  # each step has other gradients
@@ -111,7 +112,9 @@ class Together(FlatParameters):
         for table in self._layout:
             table.point(row, addresses)
 
-    def prepared(self, rule: Rule, advance: Advance, group: Any) -> list[Call] | None:
+    def prepared(
+        self, rule: Rule, advance: Advance, group: Any, skip: Skip | None = None
+    ) -> list[Call] | None:
         """The joint step as calls that do not fail; None where there is none."""
         array_type, dtype, index = self._multi.module.ndarray, self.dtype, self._device.index
         gradients, addresses = [], []
@@ -132,19 +135,21 @@ class Together(FlatParameters):
                 addresses.append(where.ptr)
             clock, values = advance(group, self.clock)
             present = are_there(values)
-            kernel = self._kernels.get(present)
+            key = (present, skip is not None)
+            kernel = self._kernels.get(key)
             if kernel is None:
                 states = len(self.names) - self.master
                 kernel = self._multi.updater(
-                    rule, dtype, states, len(self._scratch), present, self.master
+                    rule, dtype, states, len(self._scratch), present, self.master, skip is not None
                 )
                 if kernel is None:
                     return None
-                self._kernels[present] = kernel
+                self._kernels[key] = kernel
             self._point(1, addresses)
         self.next_clock = clock
+        found = None if skip is None else skip.found
         return [
-            *self._device.around(self._multi.launches(kernel, self._layout, values)),
+            *self._device.around(self._multi.launches(kernel, self._layout, values, found)),
             partial(setattr, self, "clock", clock),
             partial(len, gradients),  # copies among them live until here
         ]
