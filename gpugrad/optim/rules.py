@@ -43,14 +43,31 @@ def moments(
     beta1: Number, rest1: Number, beta2: Number, rest2: Number,
 ) -> None:  # fmt: skip
     """Moving averages: m = beta1 m + rest1 d;  v = beta2 v + rest2 d d. ``s`` is scratch."""
-    multiply, add = xp.multiply, xp.add
-    multiply(m, beta1, m)
-    multiply(d, rest1, s)
-    add(m, s, m)
-    multiply(v, beta2, v)
-    multiply(d, d, s)
-    multiply(s, rest2, s)
-    add(v, s, v)
+    xp.multiply(m, beta1, m)
+    xp.multiply(d, rest1, s)
+    xp.add(m, s, m)
+    _average_squares(xp, v, d, beta2, rest2, s)
+
+
+def _average_squares(xp: Any, v: Any, d: Any, beta: Number, rest: Number, s: Any) -> None:
+    """v = beta v + rest d d."""
+    xp.multiply(v, beta, v)
+    xp.multiply(d, d, s)
+    xp.multiply(s, rest, s)
+    xp.add(v, s, v)
+
+
+def _approach(xp: Any, m: Any, d: Any, share: Number, s: Any) -> None:
+    """m += share (d - m)."""
+    xp.subtract(d, m, s)
+    xp.multiply(s, share, s)
+    xp.add(m, s, m)
+
+
+def _move(xp: Any, p: Any, d: Any, rate: Any, s: Any) -> None:
+    """p -= rate d."""
+    xp.multiply(d, rate, s)
+    xp.subtract(p, s, p)
 
 
 # ---------------------------------------------------------------- descent
@@ -67,25 +84,21 @@ def sgd(
     Nesterov: p -= lr (d + momentum b), where ``look_ahead`` is lr momentum.
     """
     s = scratch[0]
-    multiply = xp.multiply
     d = descent(xp, p, g, s, weight_decay, ascends)
     if momentum is not None:
         b = state[0]
-        multiply(b, momentum, b)
+        xp.multiply(b, momentum, b)
         if keep is not None:
-            multiply(d, keep, s)
+            xp.multiply(d, keep, s)
             d = s
         xp.add(b, d, b)
         if look_ahead is not None:
             # Term by term: d occupies the scratch, and b must not change.
-            multiply(d, lr, s)
-            xp.subtract(p, s, p)
-            multiply(b, look_ahead, s)
-            xp.subtract(p, s, p)
+            _move(xp, p, d, lr, s)
+            _move(xp, p, b, look_ahead, s)
             return
         d = b
-    multiply(d, lr, s)
-    xp.subtract(p, s, p)
+    _move(xp, p, d, lr, s)
 
 
 def asgd(
@@ -100,14 +113,11 @@ def asgd(
     s, out = scratch
     d = descent(xp, p, g, out, weight_decay, ascends)
     xp.multiply(p, shrink, p)
-    xp.multiply(d, eta, s)
-    xp.subtract(p, s, p)
+    _move(xp, p, d, eta, s)
     if mu is None:
         xp.multiply(p, 1.0, a)
-        return
-    xp.subtract(p, a, s)
-    xp.multiply(s, mu, s)
-    xp.add(a, s, a)
+    else:
+        _approach(xp, a, p, mu, s)
 
 
 def rprop(
@@ -136,8 +146,7 @@ def rprop(
     xp.greater_equal(s, 0.0, t)
     multiply(q, t, q)
     multiply(q, 1.0, before)
-    multiply(q, size, s)
-    xp.subtract(p, s, p)
+    _move(xp, p, q, size, s)
 
 
 def lion(
@@ -150,27 +159,20 @@ def lion(
     """
     (m,) = state
     s, out = scratch
-    multiply = xp.multiply
     d = descent(xp, p, g, out, None, ascends)
     if shrink is not None:
-        multiply(p, shrink, p)
+        xp.multiply(p, shrink, p)
     xp.subtract(d, m, s)
-    multiply(s, rest1, s)
+    xp.multiply(s, rest1, s)
     xp.add(m, s, s)
     xp.sign(s, s)
-    multiply(s, lr, s)
-    xp.subtract(p, s, p)
-    xp.subtract(d, m, s)
-    multiply(s, rest2, s)
-    xp.add(m, s, m)
+    _move(xp, p, s, lr, s)
+    _approach(xp, m, d, rest2, s)
 
 
 def toward(xp: Any, p: Any, g: Any, state: Arrays, scratch: Arrays, share: Number) -> None:
     """p += share (g - p): a moving average of what stands in the place of the gradient."""
-    (s,) = scratch
-    xp.subtract(g, p, s)
-    xp.multiply(s, share, s)
-    xp.add(p, s, p)
+    _approach(xp, p, g, share, scratch[0])
 
 
 # ---------------------------------------------------------------- scaled by past gradients
@@ -194,8 +196,7 @@ def _scaled_step(xp: Any, p: Any, m: Any, v: Any, s: Any, rate: Number, eps: Num
     xp.sqrt(v, s)
     xp.add(s, eps, s)
     xp.divide(m, s, s)
-    xp.multiply(s, rate, s)
-    xp.subtract(p, s, p)
+    _move(xp, p, s, rate, s)
 
 
 def rmsprop(
@@ -213,18 +214,12 @@ def rmsprop(
     v, *more = state
     b = None if momentum is None else more.pop(0)
     s, out = scratch
-    multiply, add = xp.multiply, xp.add
     d = descent(xp, p, g, out, weight_decay, ascends)
-    multiply(v, alpha, v)
-    multiply(d, d, s)
-    multiply(s, rest, s)
-    add(v, s, v)
+    _average_squares(xp, v, d, alpha, rest, s)
     if more:
         (a,) = more
-        xp.subtract(d, a, s)
-        multiply(s, rest, s)
-        add(a, s, a)
-        multiply(a, a, s)
+        _approach(xp, a, d, rest, s)
+        xp.multiply(a, a, s)
         xp.subtract(v, s, s)
         xp.maximum(s, 0.0, out=s)
         v = s
@@ -232,12 +227,11 @@ def rmsprop(
         _scaled_step(xp, p, d, v, s, lr, eps)
         return
     xp.sqrt(v, s)
-    add(s, eps, s)
+    xp.add(s, eps, s)
     xp.divide(d, s, s)
-    multiply(b, momentum, b)
-    add(b, s, b)
-    multiply(b, lr, s)
-    xp.subtract(p, s, p)
+    xp.multiply(b, momentum, b)
+    xp.add(b, s, b)
+    _move(xp, p, b, lr, s)
 
 
 def adadelta(
@@ -248,24 +242,16 @@ def adadelta(
     a = rho a + rest u u;  p -= lr u."""
     v, a = state
     s, out, u = scratch
-    multiply, add = xp.multiply, xp.add
     d = descent(xp, p, g, out, weight_decay, ascends)
-    multiply(v, rho, v)
-    multiply(d, d, s)
-    multiply(s, rest, s)
-    add(v, s, v)
-    add(v, eps, s)
+    _average_squares(xp, v, d, rho, rest, s)
+    xp.add(v, eps, s)
     xp.sqrt(s, s)
-    add(a, eps, u)
+    xp.add(a, eps, u)
     xp.sqrt(u, u)
     xp.divide(u, s, u)
-    multiply(u, d, u)
-    multiply(a, rho, a)
-    multiply(u, u, s)
-    multiply(s, rest, s)
-    add(a, s, a)
-    multiply(u, lr, u)
-    xp.subtract(p, u, p)
+    xp.multiply(u, d, u)
+    _average_squares(xp, a, u, rho, rest, s)
+    _move(xp, p, u, lr, u)
 
 
 def adam(
@@ -305,16 +291,13 @@ def adamax(
     m, u = state
     s, out = scratch
     d = descent(xp, p, g, out, weight_decay, ascends)
-    xp.subtract(d, m, s)
-    xp.multiply(s, rest1, s)
-    xp.add(m, s, m)
+    _approach(xp, m, d, rest1, s)
     xp.multiply(u, beta2, u)
     xp.absolute(d, s)
     xp.add(s, eps, s)
     xp.maximum(u, s, out=u)
     xp.divide(m, u, s)
-    xp.multiply(s, rate, s)
-    xp.subtract(p, s, p)
+    _move(xp, p, s, rate, s)
 
 
 def nadam(
@@ -360,5 +343,4 @@ def radam(
     if eps is not None:
         _scaled_step(xp, p, m, v, s, rate, eps)
         return
-    xp.multiply(m, rate, s)
-    xp.subtract(p, s, p)
+    _move(xp, p, m, rate, s)
