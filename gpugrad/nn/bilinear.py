@@ -1,17 +1,13 @@
-"""The bilinear layer: `bilinear` and `Bilinear`. Imports `linear`, `module` and `parameter`."""
+"""The bilinear layer: `bilinear` and `Bilinear`. Imports `linear`."""
 
-import math
 from typing import Any
 
 from gpugrad.errors import ShapeError
 from gpugrad.functions.einsum import einsum
 from gpugrad.functions.operands import without_lists
-from gpugrad.nn import init
-from gpugrad.nn.linear import check_size
-from gpugrad.nn.module import Module
-from gpugrad.nn.parameter import Parameter
+from gpugrad.nn.linear import Affine, check_size
 from gpugrad.random import Generator
-from gpugrad.tensor import Tensor, as_tensor, empty
+from gpugrad.tensor import Tensor, as_tensor
 
 __all__ = ["Bilinear", "bilinear"]
 
@@ -46,7 +42,7 @@ def bilinear(a: Any, b: Any, weight: Any, bias: Any = None) -> Tensor:
     return y if bias is None else y + as_tensor(bias)
 
 
-class Bilinear(Module):
+class Bilinear(Affine):
     """``a @ weight[k] @ b + bias[k]`` for each of ``out_features`` outputs k.
 
     ``weight`` is (out_features, in1_features, in2_features), ``bias`` (out_features,) or None; both
@@ -67,16 +63,10 @@ class Bilinear(Module):
         self.in2_features = check_size("Bilinear", "in2_features", in2_features)
         self.out_features = check_size("Bilinear", "out_features", out_features)
         shape = (self.out_features, self.in1_features, self.in2_features)
-        self.weight = Parameter(empty(shape, dtype=dtype, device=device))
-        self.bias = Parameter(empty(shape[:1], dtype=dtype, device=device)) if bias else None
-        self.reset_parameters(generator)
+        self._start(shape, self.out_features, bias, dtype, device, generator)
 
-    def reset_parameters(self, generator: Generator | None = None) -> None:
-        """Draw a new weight and bias, uniform on ±1/√in1_features."""
-        bound = 1.0 / math.sqrt(self.in1_features)
-        init.uniform_(self.weight, -bound, bound, generator=generator)
-        if self.bias is not None:
-            init.uniform_(self.bias, -bound, bound, generator=generator)
+    def _inputs(self) -> int:
+        return self.in1_features  # as in PyTorch
 
     def forward(self, a: Any, b: Any) -> Tensor:
         return bilinear(a, b, self.weight, self.bias)

@@ -3,20 +3,16 @@
 The transposed ones, which share the base class and the checks, are in `transposed_convolution`.
 """
 
-import math
 from typing import Any
 
 from gpugrad.backend.windows import Windows
 from gpugrad.errors import ArgumentError, ShapeError
 from gpugrad.functions.operands import without_lists
-from gpugrad.nn import init
-from gpugrad.nn.linear import check_size
-from gpugrad.nn.module import Module
+from gpugrad.nn.linear import Affine, check_size
 from gpugrad.nn.padding import MODES, pad
-from gpugrad.nn.parameter import Parameter
 from gpugrad.nn.sliding import AXES, batch_of, per_axis, shown
 from gpugrad.random import Generator
-from gpugrad.tensor import OPS, Tensor, as_tensor, empty
+from gpugrad.tensor import OPS, Tensor, as_tensor
 
 __all__ = [
     "Conv1d", "Conv2d", "Conv3d", "ConvolutionLayer", "check_bias", "conv1d", "conv2d", "conv3d",
@@ -173,7 +169,7 @@ def _check_fit(who: str, windows: Windows, shape: Sizes) -> None:
 # ---------------------------------------------------------------- modules
 
 
-class ConvolutionLayer(Module):
+class ConvolutionLayer(Affine):
     """What `Conv2d`, `ConvTranspose2d` and the others share."""
 
     _axes: int
@@ -205,11 +201,7 @@ class ConvolutionLayer(Module):
         if not self.transposed:
             first, second = second, first
         shape = (first, second // self.groups, *self.kernel_size)
-        self.weight = Parameter(empty(shape, dtype=dtype, device=device))
-        self.bias = (
-            Parameter(empty((self.out_channels,), dtype=dtype, device=device)) if bias else None
-        )
-        self.reset_parameters(generator)
+        self._start(shape, self.out_channels, bias, dtype, device, generator)
 
     def _mode_of(self, mode: Any) -> str:
         modes = ("zeros",) if self.transposed else ("zeros", *MODES[1:])
@@ -219,13 +211,6 @@ class ConvolutionLayer(Module):
                 f"{type(self).__name__}: padding_mode must be {listed}, got {mode!r}"
             )
         return str(mode)
-
-    def reset_parameters(self, generator: Generator | None = None) -> None:
-        """Draw a new weight and bias, uniform on ±1/√n, with n elements under a window."""
-        bound = 1.0 / math.sqrt(math.prod(self.weight.shape[1:]))
-        init.uniform_(self.weight, -bound, bound, generator=generator)
-        if self.bias is not None:
-            init.uniform_(self.bias, -bound, bound, generator=generator)
 
     def extra_repr(self) -> str:
         fields = [f"{self.in_channels}, {self.out_channels}", f"kernel_size={self.kernel_size}"]

@@ -20,7 +20,7 @@ from gpugrad.nn.parameter import Parameter
 from gpugrad.random import Generator
 from gpugrad.tensor import Tensor, as_tensor, empty
 
-__all__ = ["Linear", "check_size", "joined", "linear"]
+__all__ = ["Affine", "Linear", "check_size", "joined", "linear"]
 
 _linear = FUNCTIONS["linear"]
 # The ops of a layer and its activation, by the activation's function and by its Module class.
@@ -89,7 +89,30 @@ def check_size(who: str, name: str, number: Any) -> int:
     return int(number)
 
 
-class Linear(Module):
+class Affine(Module):
+    """A layer with a ``weight`` and a ``bias``, or None, that start uniform."""
+
+    def _inputs(self) -> int:
+        """Of how many numbers an output is a sum."""
+        return math.prod(self.weight.shape[1:])
+
+    def _start(
+        self, shape: tuple[int, ...], outputs: int, bias: bool, dtype: Any, device: Any,
+        generator: Generator | None,
+    ) -> None:  # fmt: skip
+        self.weight = Parameter(empty(shape, dtype=dtype, device=device))
+        self.bias = Parameter(empty((outputs,), dtype=dtype, device=device)) if bias else None
+        self.reset_parameters(generator)
+
+    def reset_parameters(self, generator: Generator | None = None) -> None:
+        """Draw a new weight and bias, uniform on ±1/√n, an output being a sum of n numbers."""
+        bound = 1.0 / math.sqrt(self._inputs())
+        init.uniform_(self.weight, -bound, bound, generator=generator)
+        if self.bias is not None:
+            init.uniform_(self.bias, -bound, bound, generator=generator)
+
+
+class Linear(Affine):
     """``x @ weight.T + bias``: an affine map of the last axis.
 
     ``weight`` is (out_features, in_features), ``bias`` (out_features,) or None; x is
@@ -111,20 +134,8 @@ class Linear(Module):
     ) -> None:  # fmt: skip
         self.in_features = check_size("Linear", "in_features", in_features)
         self.out_features = check_size("Linear", "out_features", out_features)
-        self.weight = Parameter(
-            empty((self.out_features, self.in_features), dtype=dtype, device=device)
-        )
-        self.bias = (
-            Parameter(empty((self.out_features,), dtype=dtype, device=device)) if bias else None
-        )
-        self.reset_parameters(generator)
-
-    def reset_parameters(self, generator: Generator | None = None) -> None:
-        """Draw a new weight and bias, uniform on ±1/√in_features."""
-        bound = 1.0 / math.sqrt(self.in_features)
-        init.uniform_(self.weight, -bound, bound, generator=generator)
-        if self.bias is not None:
-            init.uniform_(self.bias, -bound, bound, generator=generator)
+        shape = (self.out_features, self.in_features)
+        self._start(shape, self.out_features, bias, dtype, device, generator)
 
     def forward(self, x: Any) -> Tensor:
         return _applied(_linear, x, self.weight, self.bias)
