@@ -399,5 +399,5 @@ def test_bad_parquet_files(tmp_path):
 
 def test_without_pyarrow(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ImportError, match="ParquetDataset needs pyarrow: pip install pyarrow"):
+    with pytest.raises(ImportError, match="A Parquet file needs pyarrow: pip install pyarrow"):
         ParquetDataset(tmp_path / "t.parquet")

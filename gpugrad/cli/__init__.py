@@ -5,7 +5,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from gpugrad.cli import doctor
+from gpugrad.cli import doctor, predict, train
+from gpugrad.errors import GpugradError
 
 __all__ = ["main"]
 
@@ -14,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with ``argv`` (``sys.argv`` where None); the exit status.
 
     >>> main([])
-    usage: gpugrad [-h] [--version] {doctor} ...
+    usage: gpugrad [-h] [--version] {doctor,train,predict} ...
     ...
     0
     """
@@ -23,7 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"gpugrad {doctor.own_version()}")
     commands = parser.add_subparsers(title="commands", dest="command")
-    doctor.add_to(commands)
+    for command in (doctor, train, predict):
+        command.add_to(commands)
     options = parser.parse_args(argv)
     if options.command is None:
         parser.print_help()
@@ -34,4 +36,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # as of `gpugrad doctor | head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except KeyboardInterrupt:
+        return _failed(options.command, "interrupted", 130)
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return _failed(options.command, what, 2)
+    except (GpugradError, ImportError) as error:
+        return _failed(options.command, str(error), 2)
+    return status
+
+
+def _failed(command: str, what: str, status: int) -> int:
+    print(f"gpugrad {command}: {what}", file=sys.stderr)
     return status

@@ -26,7 +26,8 @@ _OPTIONAL = {
     "tqdm": "progress bars",
     "matplotlib": "plots",
     "graphviz": "drawings of graphs",
-    "scikit-learn": "the examples' data",
+    "scikit-learn": "gg.sklearn, and the examples' data",
+    "pyarrow": "Parquet files",
 }
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 

@@ -20,12 +20,13 @@ from gpugrad.data.samplers import (
     WeightedRandomSampler,
 )
 from gpugrad.data.splits import random_split, train_test_split
+from gpugrad.data.tables import TableEncoder
 from gpugrad.data.workers import WorkerInfo, get_worker_info
 from gpugrad.tensor.hints import absent
 
 __all__ = [
     "CSVDataset", "DataLoader", "Dataset", "DistributedSampler", "IterableDataset", "NumpyDataset",
-    "ParquetDataset", "RandomSampler", "SequentialSampler", "SubsetRandomSampler",
+    "ParquetDataset", "RandomSampler", "SequentialSampler", "SubsetRandomSampler", "TableEncoder",
     "TensorDataset", "WeightedRandomSampler", "WorkerInfo", "collate", "get_worker_info",
     "random_split", "train_test_split",
 ]  # fmt: skip

@@ -16,7 +16,7 @@ from gpugrad.data.workers import get_worker_info
 from gpugrad.engine.messages import is_whole
 from gpugrad.errors import ArgumentError, DTypeError, FileFormatError
 
-__all__ = ["CSVDataset", "ParquetDataset"]
+__all__ = ["CSVDataset", "ParquetDataset", "parquet_file"]
 
 Path = str | os.PathLike[str]
 Arrays = tuple[np.ndarray, ...]
@@ -325,7 +325,7 @@ class ParquetDataset(_TableDataset):
         self._groups: list[tuple[Path, int]] = []
         rows = 0
         for path in self.paths:
-            with _parquet_file(path) as file:
+            with parquet_file(path) as file:
                 self._choose(path, file.schema_arrow.names)
                 self._check_types(path, file.schema_arrow)
                 self._groups += [(path, group) for group in range(file.num_row_groups)]
@@ -353,7 +353,7 @@ class ParquetDataset(_TableDataset):
             groups = [groups[i] for i in order]
         wanted = [name for part in self._parts for name in part.names]
         for path, group in groups[share::shares]:
-            with _parquet_file(path) as file:
+            with parquet_file(path) as file:
                 for rows in file.iter_batches(self.chunk_rows, row_groups=[group], columns=wanted):
                     yield tuple(self._arrays(path, rows))
 
@@ -385,13 +385,13 @@ def _column(where: str, column: Any, dtype: np.dtype, missing: float | None) -> 
 
 
 @contextmanager
-def _parquet_file(path: Path) -> Iterator[Any]:
+def parquet_file(path: Path) -> Iterator[Any]:
     """An open file; ImportError without pyarrow, FileFormatError for what it cannot read."""
     try:
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
-        raise ImportError("ParquetDataset needs pyarrow: pip install pyarrow") from error
+        raise ImportError("A Parquet file needs pyarrow: pip install pyarrow") from error
     try:
         with parquet.ParquetFile(path) as file:
             yield file
