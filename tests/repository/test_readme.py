@@ -22,8 +22,8 @@ SHELL = [
 ]
 EXAMPLES = [line for line in SHELL if line.startswith("python examples/")]
 TRAINING = {
-    "chain_rule.py", "characters.py", "convolution.py", "diabetes.py", "digits.py", "forecast.py",
-    "mlp.py", "regression.py",
+    "autoencoder.py", "cartpole.py", "chain_rule.py", "characters.py", "convolution.py",
+    "diabetes.py", "digits.py", "forecast.py", "mlp.py", "physics.py", "regression.py",
 }  # fmt: skip
 
 
