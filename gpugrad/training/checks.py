@@ -117,7 +117,7 @@ def check_state(state: Any, now: Mapping[str, Any]) -> None:
                 f"Trainer.fit: the checkpoint has {len(saved[name])} {name}, this training "
                 f"{len(own[name])}: make trainer, model and loaders as they were"
             )
-    for name in ("scheduler", "loader"):
+    for name in ("scheduler", "scaler", "loader"):
         if (state[name] is None) != (now[name] is None):
             what = f"a {name}" if now[name] is None else f"no {name}"
             raise FileFormatError(

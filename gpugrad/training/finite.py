@@ -37,7 +37,8 @@ def find_anomaly(trainer: Any, batch: Any) -> None:
     trainer.optimizer.zero_grad()
     check_parameters(trainer.model, trainer.step)
     with detect_anomaly():
-        loss, *_ = trainer.compute_loss(batch)
+        with trainer.precision.block:
+            loss, *_ = trainer.compute_loss(batch)
         loss.backward()
     value = float(loss)
     trainer.optimizer.zero_grad()

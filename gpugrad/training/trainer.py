@@ -16,7 +16,6 @@ from gpugrad.errors import ArgumentError, DTypeError
 from gpugrad.functions import FUNCTIONS
 from gpugrad.metrics import added
 from gpugrad.nn import Module
-from gpugrad.optim import clip_grad_norm_
 from gpugrad.optim.lr_scheduler import ReduceLROnPlateau
 from gpugrad.tensor import Tensor, as_tensor
 from gpugrad.training.callbacks import Callback
@@ -32,6 +31,7 @@ from gpugrad.training.checks import (
 )
 from gpugrad.training.finite import all_finite, check_parameters, find_anomaly
 from gpugrad.training.logs import Progress, Writer
+from gpugrad.training.precision import Precision
 from gpugrad.training.state import random_state, restore_random, used_generators
 
 __all__ = ["Trainer"]
@@ -47,13 +47,14 @@ class Trainer:
     "r2", "auc") or objects of `gpugrad.metrics`. ``scheduler`` steps after every "epoch" or "step"
     (``scheduler_every``). The gradients of ``accumulate`` batches make a step, averaged; those of a
     last smaller group count as if the missing batches had none. ``clip_norm`` bounds the norm of
-    all gradients.
+    all gradients. ``autocast="bfloat16"`` or ``"float16"`` computes the loss inside `gg.autocast`;
+    with float16 a ``scaler``, by default a new `gg.GradScaler`, skips steps that overflow.
 
     ``checkpoints`` is a folder: the state is saved there after each epoch, or every ``save_steps``
     steps or ``save_minutes`` minutes, and after Ctrl-C; the last ``keep`` files stay. With
     ``fit(..., resume=True)`` the training goes on from the newest, to the same bits as if it had
-    not stopped: model, optimizer, schedule, metrics, callbacks, the place in the data, and the
-    generators of gpugrad, NumPy and Python are in it.
+    not stopped: model, optimizer, schedule, scaler, metrics, callbacks, the place in the data, and
+    the generators of gpugrad, NumPy and Python are in it.
 
     ``progress`` is "bar" (tqdm), "lines" (one for each epoch), None, or "auto": a bar on a
     terminal. ``log`` is a path for JSON lines, or a ``SummaryWriter`` of TensorBoard. A loss or a
@@ -89,6 +90,8 @@ class Trainer:
         scheduler_every: str = "epoch",
         accumulate: int = 1,
         clip_norm: float | None = None,
+        autocast: Any = None,
+        scaler: Any = None,
         callbacks: Iterable[Callback] = (),
         checkpoints: Any = None,
         save_steps: int | None = None,
@@ -117,6 +120,7 @@ class Trainer:
         self.model, self.optimizer, self.loss = model, optimizer, loss
         self.scheduler, self.scheduler_every = scheduler, scheduler_every
         self.accumulate, self.clip_norm = accumulate, clip_norm
+        self.precision = Precision(autocast, scaler)
         self.metrics = as_metrics(metrics)
         self.callbacks = as_callbacks(callbacks)
         is_folder = checkpoints is None or isinstance(checkpoints, Checkpoints)
@@ -149,7 +153,8 @@ class Trainer:
         return self.loss(prediction, y), prediction, y
 
     def _checked_loss(self, batch: Any) -> tuple[Tensor, Any, Any]:
-        loss, prediction, target = self.compute_loss(batch)
+        with self.precision.block:
+            loss, prediction, target = self.compute_loss(batch)
         check_loss(loss)
         return loss, prediction, target
 
@@ -237,9 +242,10 @@ class Trainer:
         batch = self._placed(batch)
         loss, prediction, target = self._checked_loss(batch)
         self._last_loss = loss.detach()
-        (loss if self.accumulate == 1 else loss / self.accumulate).backward()
+        self.precision.backward(loss if self.accumulate == 1 else loss / self.accumulate)
         if loss.device.kind == "cpu" or self.step % self.look_steps == 0:
-            gradients = [parameter.grad for parameter in self.model.parameters()]
+            scaled = self.precision.scaler is not None  # such gradients may overflow
+            gradients = [] if scaled else [parameter.grad for parameter in self.model.parameters()]
             if not all_finite([self._last_loss, *gradients]):
                 find_anomaly(self, batch)
         rows = _rows(target, prediction)
@@ -251,9 +257,7 @@ class Trainer:
         self.batch += 1
 
     def _make_step(self) -> None:
-        if self.clip_norm is not None:
-            clip_grad_norm_(list(self.model.parameters()), self.clip_norm)
-        self.optimizer.step()
+        self.precision.step(self.optimizer, self.model.parameters(), self.clip_norm)
         self.optimizer.zero_grad()
         self.step += 1
         if self.scheduler is not None and self.scheduler_every == "step":
@@ -328,7 +332,8 @@ class Trainer:
                         "Trainer.predict: expected an array, or batches of arrays, got a batch "
                         f"with {type(x).__name__}"
                     )
-                outputs.append(self.model(self._placed(x)))
+                with self.precision.block:
+                    outputs.append(self.model(self._placed(x)))
         if not outputs:
             raise ArgumentError("Trainer.predict: there are no batches")
         joined: Tensor = outputs[0] if len(outputs) == 1 else FUNCTIONS["concatenate"](outputs)
@@ -370,6 +375,7 @@ class Trainer:
             "model": self.model,
             "optimizer": self.optimizer,
             "scheduler": self.scheduler,
+            "scaler": self.precision.scaler,
             "metrics": [metric.state_dict() for metric in self.metrics],
             "callbacks": [
                 callback.state_dict() if hasattr(callback, "state_dict") else None
@@ -394,6 +400,8 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler"])
+        if self.precision.scaler is not None:
+            self.precision.scaler.load_state_dict(state["scaler"])
         for metric, saved in zip(self.metrics, state["metrics"], strict=True):
             metric.load_state_dict(saved)
         for callback, saved in zip(self.callbacks, state["callbacks"], strict=True):
