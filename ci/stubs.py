@@ -6,7 +6,8 @@
 ``gpugrad/__init__.pyi`` has the functions and every other public name,
 ``gpugrad/tensor/members.pyi`` the methods, properties and operators of Tensor,
 ``gpugrad/nn/__init__.pyi`` and ``functional.pyi`` the activations, they and
-``gpugrad/optim/__init__.pyi`` the names that are imported when they are used, and
+``gpugrad/optim/__init__.pyi`` the names that are imported when they are used,
+``gpugrad/random/__init__.pyi`` the draws, and
 ``gpugrad/functions/special_ops.pyi`` the special functions. Run it after a new op or signature;
 tests/repository/test_stubs.py holds the stubs current.
 """
@@ -265,6 +266,17 @@ def optim_stub() -> str:
     return stub.text()
 
 
+def random_stub() -> str:
+    """gpugrad/random/__init__.pyi."""
+    stub = Stub((gg.random.__doc__ or "").partition("\n")[0])
+    stub.imports["Generator"] = "gpugrad.random.generator"
+    stub.body.append(f"__all__ = {gg.random.__all__}\n")
+    for name in gg.random.__all__:
+        if name != "Generator":
+            stub.body.append(stub.function(name, getattr(gg.random, name)))
+    return stub.text()
+
+
 def special_stub() -> str:
     """gpugrad/functions/special_ops.pyi."""
     stub = Stub("The functions of `gpugrad.special` that are ops of the table as they stand.")
@@ -290,6 +302,7 @@ STUBS = {
     "gpugrad/nn/__init__.pyi": nn_stub,
     "gpugrad/nn/functional.pyi": functional_stub,
     "gpugrad/optim/__init__.pyi": optim_stub,
+    "gpugrad/random/__init__.pyi": random_stub,
     "gpugrad/tensor/members.pyi": members_stub,
 }
 

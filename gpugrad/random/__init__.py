@@ -1,20 +1,22 @@
 """Random numbers that are the same on every device: ``gg.random``.
 
 Imports tensor, backend, errors and the modules beside it. `philox` has the formulas,
-`generator` the class `Generator`.
+`generator` the class `Generator`, whose draws are functions here as well.
 
-The functions here draw from the default generator, or from the one passed as ``generator=``.
+These draw from the default generator, or from the one passed as ``generator=``.
 The default generator is one for the whole process. Its seed comes from the operating system,
 or from ``manual_seed``. All threads share it safely: no two draws get the same bits, but the
 assignment to threads depends on timing. Threads whose results must be reproducible use a
 `Generator` each.
 """
 
+import inspect
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from gpugrad.errors import DTypeError
-from gpugrad.random.generator import DeviceLike, Generator, Size, State
+from gpugrad.random.generator import Generator, State
 from gpugrad.tensor import Tensor
 from gpugrad.tensor.hints import members
 
@@ -64,119 +66,29 @@ def set_state(state: State) -> None:
     default_generator().set_state(state)
 
 
-def _generator_or_default(who: str, generator: Generator | None) -> Generator:
-    if generator is None:
-        return default_generator()
-    if not isinstance(generator, Generator):
-        raise DTypeError(
-            f"{who}: generator must be a gg.random.Generator, got {type(generator).__name__}; "
-            "gg.random.Generator(seed) makes one"
-        )
-    return generator
+def _drawing(name: str) -> Callable[..., Tensor]:
+    """A method of `Generator` as a function, with ``generator`` as one more keyword."""
+    method = getattr(Generator, name)
+
+    def draw(*args: Any, generator: Generator | None = None, **kwargs: Any) -> Any:
+        if generator is not None and not isinstance(generator, Generator):
+            raise DTypeError(
+                f"{name}: generator must be a gg.random.Generator, got "
+                f"{type(generator).__name__}; gg.random.Generator(seed) makes one"
+            )
+        return getattr(generator or default_generator(), name)(*args, **kwargs)
+
+    _, *parameters = inspect.signature(method).parameters.values()
+    own = inspect.signature(draw).parameters["generator"]
+    signature = inspect.signature(method).replace(parameters=[*parameters, own])
+    draw.__name__ = draw.__qualname__ = name
+    draw.__doc__ = method.__doc__
+    setattr(draw, "__signature__", signature)  # noqa: B010
+    return draw
 
 
-def bits(
-    size: Size = None, *, device: DeviceLike = None, generator: Generator | None = None
-) -> Tensor:
-    """Random 32-bit words, uint32: see ``Generator.bits``.
+bernoulli, bits, integers, normal, permutation, uniform = map(
+    _drawing, ("bernoulli", "bits", "integers", "normal", "permutation", "uniform")
+)
 
-    >>> import gpugrad as gg
-    >>> gg.random.bits(4, generator=gg.random.Generator(0)).dtype
-    dtype('uint32')
-    """
-    return _generator_or_default("bits", generator).bits(size, device=device)
-
-
-def uniform(
-    low: float = 0.0,
-    high: float = 1.0,
-    size: Size = None,
-    *,
-    dtype: Any = None,
-    device: DeviceLike = None,
-    generator: Generator | None = None,
-    requires_grad: bool = False,
-) -> Tensor:
-    """Uniform on [low, high): see ``Generator.uniform``.
-
-    >>> import gpugrad as gg
-    >>> gg.random.uniform(-1, 1, (2, 3)).shape
-    (2, 3)
-    """
-    return _generator_or_default("uniform", generator).uniform(
-        low, high, size, dtype=dtype, device=device, requires_grad=requires_grad
-    )
-
-
-def normal(
-    loc: float = 0.0,
-    scale: float = 1.0,
-    size: Size = None,
-    *,
-    dtype: Any = None,
-    device: DeviceLike = None,
-    generator: Generator | None = None,
-    requires_grad: bool = False,
-) -> Tensor:
-    """Normal with mean ``loc`` and standard deviation ``scale``: see ``Generator.normal``.
-
-    >>> import gpugrad as gg
-    >>> gg.random.normal(size=5, dtype="float64").dtype
-    dtype('float64')
-    """
-    return _generator_or_default("normal", generator).normal(
-        loc, scale, size, dtype=dtype, device=device, requires_grad=requires_grad
-    )
-
-
-def integers(
-    low: int,
-    high: int | None = None,
-    size: Size = None,
-    *,
-    dtype: Any = "int64",
-    device: DeviceLike = None,
-    generator: Generator | None = None,
-) -> Tensor:
-    """Integers in [low, high), or in [0, low): see ``Generator.integers``.
-
-    >>> import gpugrad as gg
-    >>> gg.random.integers(6, size=(2, 2)).shape
-    (2, 2)
-    """
-    return _generator_or_default("integers", generator).integers(
-        low, high, size, dtype=dtype, device=device
-    )
-
-
-def bernoulli(
-    p: float = 0.5,
-    size: Size = None,
-    *,
-    dtype: Any = bool,
-    device: DeviceLike = None,
-    generator: Generator | None = None,
-) -> Tensor:
-    """True with probability ``p``: see ``Generator.bernoulli``.
-
-    >>> import gpugrad as gg
-    >>> gg.random.bernoulli(0.0, 3).numpy().tolist()
-    [False, False, False]
-    """
-    return _generator_or_default("bernoulli", generator).bernoulli(
-        p, size, dtype=dtype, device=device
-    )
-
-
-def permutation(x: Any, *, device: DeviceLike = None, generator: Generator | None = None) -> Tensor:
-    """0 to x - 1, or an array's rows, in random order: see ``Generator.permutation``.
-
-    >>> import gpugrad as gg
-    >>> sorted(gg.random.permutation(4).numpy().tolist())
-    [0, 1, 2, 3]
-    """
-    return _generator_or_default("permutation", generator).permutation(x, device=device)
-
-
-if not TYPE_CHECKING:  # a checker then reports names that are not there
-    __getattr__, __dir__ = members("random", __all__)
+__getattr__, __dir__ = members("random", __all__)
