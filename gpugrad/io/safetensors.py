@@ -158,7 +158,10 @@ def _hint(start: bytes) -> str:
             "that wrote it, for example by safetensors.torch.save_file"
         )
     if start[:1] == b"\x80":
-        return ": it looks like a pickle, which gpugrad does not read because reading one runs it"
+        return (
+            ": it looks like a pickle, which gpugrad does not read because reading one runs it. "
+            "Convert it with the program that wrote it, for example by safetensors.torch.save_file"
+        )
     if start[:6] == b"\x93NUMPY":
         return ": it looks like NumPy's .npy. Read it with numpy.load"
     return ""
