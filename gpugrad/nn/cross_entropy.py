@@ -49,7 +49,6 @@ def binary_cross_entropy_with_logits(
     500.0
     """
     who = "binary_cross_entropy_with_logits"
-    check_reduction(who, reduction)
     x: Any
     t: Any
     x, t = operand_pair(who, logits, target)
@@ -57,7 +56,7 @@ def binary_cross_entropy_with_logits(
     if pos_weight is not None:
         positive = factors(who, "pos_weight", pos_weight, x) * positive
     losses = positive + OPS["weighted"](1 - t, OPS["softplus"](x))
-    return reduced(weighed(who, losses, weight), reduction)
+    return reduced(who, weighed(who, losses, weight), reduction)
 
 
 def _classes(who: str, scores: Any, target: Any, ignore_index: int | None) -> tuple[Any, Any, Any]:
@@ -122,11 +121,11 @@ def _average(losses: Any, counted: Any, reduction: str, shares: Any = None) -> A
     The mean is over the ``shares``, the weights of the samples, where there are any.
     """
     if counted is None and shares is None:
-        return reduced(losses, reduction)
+        return reduced("cross_entropy", losses, reduction)
     if counted is not None:
         losses = OPS["where"](counted, losses, 0.0)
     if reduction != "mean":
-        return reduced(losses, reduction)
+        return reduced("cross_entropy", losses, reduction)
     if shares is None:
         return OPS["sum"](losses) / namespace_of(counted).sum(counted).astype(losses.dtype)
     if counted is not None:
@@ -242,7 +241,8 @@ def _of_probabilities(
     if weight is not None:
         target = target * along_axis(weight, axis, logits.ndim)
     # 0 · log 0 is 0, also for a logit of -inf.
-    return reduced(-OPS["sum"](OPS["weighted"](target, logs), axis=axis), reduction)
+    losses = -OPS["sum"](OPS["weighted"](target, logs), axis=axis)
+    return reduced("cross_entropy", losses, reduction)
 
 
 def nll_loss(

@@ -11,7 +11,7 @@ from gpugrad.engine.modes import is_debugging
 from gpugrad.errors import ShapeError
 from gpugrad.functions.operands import floating, together
 from gpugrad.nn.layer import Layer
-from gpugrad.nn.losses import check_real, check_reduction, operand_pair, reduced, weighed
+from gpugrad.nn.losses import real_pair, reduced, weighed
 from gpugrad.nn.module import Module
 from gpugrad.tensor import OPS, Tensor
 
@@ -43,9 +43,7 @@ def binary_cross_entropy(
     tensor([  0.693, 100.   ])
     """
     who = "binary_cross_entropy"
-    check_reduction(who, reduction)
-    p, t = operand_pair(who, probabilities, target)
-    check_real(who, p)
+    p, t = real_pair(who, probabilities, target)
     if _can_look(p):
         low, high = p.min().item(), p.max().item()
         if low < 0 or high > 1:
@@ -53,7 +51,7 @@ def binary_cross_entropy(
                 f"{who}: expected probabilities, from 0 to 1, got numbers from {low:.4g} to "
                 f"{high:.4g}. Of logits take binary_cross_entropy_with_logits"
             )
-    return reduced(weighed(who, OPS["bce"](p, t), weight), reduction)
+    return reduced(who, weighed(who, OPS["bce"](p, t), weight), reduction)
 
 
 def kl_div(
@@ -71,17 +69,14 @@ def kl_div(
     >>> gg.nn.functional.kl_div(gg.log(target), target, "batchmean").item()
     0.0
     """
-    if reduction != "batchmean":
-        check_reduction("kl_div", reduction)
-    x, t = operand_pair("kl_div", log_probabilities, target)
-    check_real("kl_div", x)
+    x, t = real_pair("kl_div", log_probabilities, target)
     if log_target:
         losses = OPS["exp"](t) * (t - x)
     else:
         losses = OPS["xlogy"](t, t) - OPS["weighted"](t, x)
     if reduction == "batchmean":
         return OPS["sum"](losses) / (x.shape[0] if x.ndim else 1)
-    return reduced(losses, reduction)
+    return reduced("kl_div", losses, reduction)
 
 
 def poisson_nll_loss(
@@ -99,15 +94,13 @@ def poisson_nll_loss(
     1.0
     """
     who = "poisson_nll_loss"
-    check_reduction(who, reduction)
-    x, t = operand_pair(who, prediction, target)
-    check_real(who, x)
+    x, t = real_pair(who, prediction, target)
     losses: Any = OPS["exp"](x) - t * x if log_input else x - t * OPS["log"](x + eps)
     if full:
         many = OPS["where"](t > 1, t, 1.0)
         stirling = many * OPS["log"](many) - many + 0.5 * OPS["log"](2 * math.pi * many)
         losses = losses + OPS["where"](t > 1, stirling, 0.0)
-    return reduced(losses, reduction)
+    return reduced(who, losses, reduction)
 
 
 def gaussian_nll_loss(
@@ -126,9 +119,7 @@ def gaussian_nll_loss(
     0.5
     """
     who = "gaussian_nll_loss"
-    check_reduction(who, reduction)
-    x, t = operand_pair(who, prediction, target)
-    check_real(who, x)
+    x, t = real_pair(who, prediction, target)
     _, variance = together(x, var)
     variance = floating(variance)
     if variance.shape == x.shape[:-1] and x.ndim and variance.shape != x.shape:
@@ -144,7 +135,7 @@ def gaussian_nll_loss(
     variance = variance + (OPS["maximum"](variance.detach(), eps) - variance.detach())
     d: Any = x - t
     losses = 0.5 * (OPS["log"](variance) + d * d / variance)
-    return reduced(losses + 0.5 * math.log(2 * math.pi) if full else losses, reduction)
+    return reduced(who, losses + 0.5 * math.log(2 * math.pi) if full else losses, reduction)
 
 
 class BCELoss(Layer, of=binary_cross_entropy):

@@ -60,7 +60,17 @@ def check_real(who: str, x: Any) -> None:
         )
 
 
-def reduced(losses: Any, reduction: str) -> Any:
+def real_pair(who: str, prediction: Any, target: Any) -> tuple[Any, Any]:
+    """`operand_pair`, of real numbers."""
+    pair = operand_pair(who, prediction, target)
+    for tensor in pair:
+        check_real(who, tensor)
+    return pair
+
+
+def reduced(who: str, losses: Any, reduction: str) -> Any:
+    """The mean or the sum of losses, or themselves; ValueError for another reduction."""
+    check_reduction(who, reduction)
     if reduction == "mean":
         return OPS["mean"](losses)
     return OPS["sum"](losses) if reduction == "sum" else losses
@@ -118,9 +128,8 @@ def l1_loss(prediction: Any, target: Any, reduction: str = "mean") -> Tensor:
     >>> gg.nn.functional.l1_loss(gg.tensor([1.0, 2.0]), gg.tensor([0.0, 4.0])).item()
     1.5
     """
-    check_reduction("l1_loss", reduction)
     prediction, target = operand_pair("l1_loss", prediction, target)
-    return reduced(OPS["abs"](prediction - target), reduction)
+    return reduced("l1_loss", OPS["abs"](prediction - target), reduction)
 
 
 def huber_loss(prediction: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Tensor:
@@ -133,15 +142,13 @@ def huber_loss(prediction: Any, target: Any, reduction: str = "mean", delta: flo
     >>> gg.nn.functional.huber_loss(gg.tensor([1.0, 3.0]), gg.zeros(2), "none").tolist()
     [0.5, 2.5]
     """
-    check_reduction("huber_loss", reduction)
     if not delta > 0:
         raise ValueError(f"huber_loss: delta must be positive, got {delta!r}")
-    prediction, target = operand_pair("huber_loss", prediction, target)
+    prediction, target = real_pair("huber_loss", prediction, target)
     d: Any = prediction - target
-    check_real("huber_loss", d)
     size = OPS["abs"](d)
     losses = OPS["where"](size <= delta, 0.5 * d * d, delta * (size - 0.5 * delta))
-    return reduced(losses, reduction)
+    return reduced("huber_loss", losses, reduction)
 
 
 def smooth_l1_loss(
@@ -156,17 +163,15 @@ def smooth_l1_loss(
     >>> gg.nn.functional.smooth_l1_loss(gg.tensor([1.0, 3.0]), gg.zeros(2), "none", 2.0).tolist()
     [0.25, 2.0]
     """
-    check_reduction("smooth_l1_loss", reduction)
     if not beta >= 0:
         raise ValueError(f"smooth_l1_loss: beta must not be negative, got {beta!r}")
-    prediction, target = operand_pair("smooth_l1_loss", prediction, target)
+    prediction, target = real_pair("smooth_l1_loss", prediction, target)
     d: Any = prediction - target
-    check_real("smooth_l1_loss", d)
     size = OPS["abs"](d)
     if beta == 0:
-        return reduced(size, reduction)
+        return reduced("smooth_l1_loss", size, reduction)
     losses = OPS["where"](size < beta, d * d * (0.5 / beta), size - 0.5 * beta)
-    return reduced(losses, reduction)
+    return reduced("smooth_l1_loss", losses, reduction)
 
 
 class MSELoss(Layer, of=mse_loss):

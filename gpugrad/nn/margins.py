@@ -14,7 +14,7 @@ from gpugrad.functions.operands import floating, together
 from gpugrad.nn.distances import pairwise_distance
 from gpugrad.nn.embedding import check_range, whole_numbers
 from gpugrad.nn.layer import Layer
-from gpugrad.nn.losses import check_real, check_reduction, operand_pair, reduced, weighed
+from gpugrad.nn.losses import check_real, real_pair, reduced, weighed
 from gpugrad.tensor import OPS, Tensor, arange
 
 __all__ = [
@@ -54,9 +54,8 @@ def margin_ranking_loss(
     >>> gg.nn.functional.margin_ranking_loss(a, b, gg.ones(2), reduction="none").tolist()
     [0.0, 2.0]
     """
-    check_reduction("margin_ranking_loss", reduction)
     a, b, t = _alike("margin_ranking_loss", a, b, target)
-    return reduced(_above_zero(margin - t * (a - b)), reduction)
+    return reduced("margin_ranking_loss", _above_zero(margin - t * (a - b)), reduction)
 
 
 def hinge_embedding_loss(
@@ -71,12 +70,11 @@ def hinge_embedding_loss(
     >>> gg.nn.functional.hinge_embedding_loss(x, target, reduction="none").tolist()
     [0.25, 0.75]
     """
-    check_reduction("hinge_embedding_loss", reduction)
     x, t = _alike("hinge_embedding_loss", x, target)
     # As in PyTorch, a target that is neither counts as both.
     near = OPS["where"](t != -1, x, 0.0)
     far = OPS["where"](t != 1, _above_zero(margin - x), 0.0)
-    return reduced(near + far, reduction)
+    return reduced("hinge_embedding_loss", near + far, reduction)
 
 
 def soft_margin_loss(x: Any, target: Any, *, reduction: str = "mean") -> Tensor:
@@ -88,10 +86,8 @@ def soft_margin_loss(x: Any, target: Any, *, reduction: str = "mean") -> Tensor:
     >>> gg.nn.functional.soft_margin_loss(gg.tensor([-1000.0]), gg.ones(1)).item()
     1000.0
     """
-    check_reduction("soft_margin_loss", reduction)
-    x, t = operand_pair("soft_margin_loss", x, target)
-    check_real("soft_margin_loss", x)
-    return reduced(OPS["softplus"](-t * x), reduction)
+    x, t = real_pair("soft_margin_loss", x, target)
+    return reduced("soft_margin_loss", OPS["softplus"](-t * x), reduction)
 
 
 def multi_margin_loss(
@@ -110,7 +106,6 @@ def multi_margin_loss(
     0.1666666716337204
     """
     who = "multi_margin_loss"
-    check_reduction(who, reduction)
     if p not in (1, 2):
         raise ValueError(f"{who}: p must be 1 or 2, got {p!r}")
     (x,) = _alike(who, x)
@@ -135,7 +130,7 @@ def multi_margin_loss(
                 f"{weight.shape}"
             )
         losses = losses * weight[numbers]
-    return reduced(losses, reduction)
+    return reduced(who, losses, reduction)
 
 
 def _is_class(numbers: Tensor, count: int) -> Tensor:
@@ -157,13 +152,11 @@ def multilabel_soft_margin_loss(
     0.6931
     """
     who = "multilabel_soft_margin_loss"
-    check_reduction(who, reduction)
-    x, t = operand_pair(who, x, target)
-    check_real(who, x)
+    x, t = real_pair(who, x, target)
     losses: Any = OPS["weighted"](t, OPS["softplus"](-x))
     losses = losses + OPS["weighted"](1 - t, OPS["softplus"](x))
     losses = OPS["mean"](weighed(who, losses, weight), axis=-1)
-    return reduced(losses, reduction)
+    return reduced(who, losses, reduction)
 
 
 def cosine_embedding_loss(
@@ -180,7 +173,6 @@ def cosine_embedding_loss(
     1.0
     """
     who = "cosine_embedding_loss"
-    check_reduction(who, reduction)
     a, b, t = (floating(tensor) for tensor in together(a, b, target))
     if a.shape != b.shape or a.ndim not in (1, 2) or t.shape != a.shape[:-1]:
         raise ShapeError(
@@ -194,7 +186,7 @@ def cosine_embedding_loss(
     cosine = OPS["sum"](a * b, axis=-1) / OPS["sqrt"](squares[0] * squares[1])
     alike = OPS["where"](t == 1, 1.0 - cosine, 0.0)
     unlike = OPS["where"](t == -1, _above_zero(cosine - margin), 0.0)
-    return reduced(alike + unlike, reduction)
+    return reduced(who, alike + unlike, reduction)
 
 
 def triplet_margin_loss(
@@ -213,13 +205,12 @@ def triplet_margin_loss(
     1.0
     """
     who = "triplet_margin_loss"
-    check_reduction(who, reduction)
     anchor, positive, negative = _alike(who, anchor, positive, negative)
     near = pairwise_distance(anchor, positive, p, eps)
     far = pairwise_distance(anchor, negative, p, eps)
     if swap:
         far = OPS["minimum"](far, pairwise_distance(positive, negative, p, eps))
-    return reduced(_above_zero(near - far + margin), reduction)
+    return reduced(who, _above_zero(near - far + margin), reduction)
 
 
 class MarginRankingLoss(Layer, of=margin_ranking_loss, inputs=3):
