@@ -11,9 +11,8 @@ from gpugrad.backend.windows import Windows
 from gpugrad.engine.messages import is_whole
 from gpugrad.errors import ShapeError
 from gpugrad.functions import FUNCTIONS
-from gpugrad.nn.module import Module
 from gpugrad.nn.pooling import places_of
-from gpugrad.nn.sliding import AXES, batch_of, refuse_whole
+from gpugrad.nn.sliding import AXES, OverAxes, batch_of, refuse_whole
 from gpugrad.tensor import OPS, Tensor
 
 __all__ = [
@@ -181,8 +180,7 @@ def _of_uneven(x: Tensor, counts: Sizes) -> tuple[Tensor, Tensor]:
 # ---------------------------------------------------------------- modules
 
 
-class _Adaptive(Module):
-    _axes: int
+class _Adaptive(OverAxes):
     _shown = ("output_size",)
 
     def __init__(self, output_size: Any) -> None:
@@ -205,7 +203,7 @@ class _AdaptiveMaxPool(_Adaptive):
         return _largest(who, self._axes, input, self.output_size, self.return_indices)
 
 
-class AdaptiveAvgPool1d(_AdaptiveAvgPool):
+class AdaptiveAvgPool1d(_AdaptiveAvgPool, axes=1):
     """The means of a number of windows: see `gpugrad.nn.functional.adaptive_avg_pool2d`.
 
     >>> import gpugrad as gg
@@ -213,10 +211,8 @@ class AdaptiveAvgPool1d(_AdaptiveAvgPool):
     (1, 64, 5)
     """
 
-    _axes = 1
 
-
-class AdaptiveAvgPool2d(_AdaptiveAvgPool):
+class AdaptiveAvgPool2d(_AdaptiveAvgPool, axes=2):
     """The means of a number of windows: see `gpugrad.nn.functional.adaptive_avg_pool2d`.
 
     >>> import gpugrad as gg
@@ -224,10 +220,8 @@ class AdaptiveAvgPool2d(_AdaptiveAvgPool):
     (1, 64, 5, 7)
     """
 
-    _axes = 2
 
-
-class AdaptiveAvgPool3d(_AdaptiveAvgPool):
+class AdaptiveAvgPool3d(_AdaptiveAvgPool, axes=3):
     """The means of a number of windows: see `gpugrad.nn.functional.adaptive_avg_pool2d`.
 
     >>> import gpugrad as gg
@@ -235,10 +229,8 @@ class AdaptiveAvgPool3d(_AdaptiveAvgPool):
     (1, 64, 1, 1, 1)
     """
 
-    _axes = 3
 
-
-class AdaptiveMaxPool1d(_AdaptiveMaxPool):
+class AdaptiveMaxPool1d(_AdaptiveMaxPool, axes=1):
     """The largest elements of a number of windows: see
     `gpugrad.nn.functional.adaptive_max_pool2d`.
 
@@ -247,10 +239,8 @@ class AdaptiveMaxPool1d(_AdaptiveMaxPool):
     (1, 64, 5)
     """
 
-    _axes = 1
 
-
-class AdaptiveMaxPool2d(_AdaptiveMaxPool):
+class AdaptiveMaxPool2d(_AdaptiveMaxPool, axes=2):
     """The largest elements of a number of windows: see
     `gpugrad.nn.functional.adaptive_max_pool2d`.
 
@@ -259,10 +249,8 @@ class AdaptiveMaxPool2d(_AdaptiveMaxPool):
     (1, 64, 5, 7)
     """
 
-    _axes = 2
 
-
-class AdaptiveMaxPool3d(_AdaptiveMaxPool):
+class AdaptiveMaxPool3d(_AdaptiveMaxPool, axes=3):
     """The largest elements of a number of windows: see
     `gpugrad.nn.functional.adaptive_max_pool2d`.
 
@@ -270,5 +258,3 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPool):
     >>> gg.nn.AdaptiveMaxPool3d(1)(gg.ones((1, 64, 8, 9, 10))).shape
     (1, 64, 1, 1, 1)
     """
-
-    _axes = 3

@@ -10,7 +10,7 @@ from gpugrad.errors import ArgumentError, ShapeError
 from gpugrad.functions.operands import without_lists
 from gpugrad.nn.linear import Affine, check_size
 from gpugrad.nn.padding import MODES, pad
-from gpugrad.nn.sliding import AXES, batch_of, per_axis, shown
+from gpugrad.nn.sliding import AXES, OverAxes, batch_of, per_axis, shown
 from gpugrad.random import Generator
 from gpugrad.tensor import OPS, Tensor, as_tensor
 
@@ -169,10 +169,9 @@ def _check_fit(who: str, windows: Windows, shape: Sizes) -> None:
 # ---------------------------------------------------------------- modules
 
 
-class ConvolutionLayer(Affine):
+class ConvolutionLayer(OverAxes, Affine):
     """What `Conv2d`, `ConvTranspose2d` and the others share."""
 
-    _axes: int
     transposed = False
 
     def __init__(
@@ -254,7 +253,7 @@ class _Convolution(ConvolutionLayer):
         )  # fmt: skip
 
 
-class Conv1d(_Convolution):
+class Conv1d(_Convolution, axes=1):
     """The convolution along one axis, of (samples, in_channels, length): see `Conv2d`.
 
     >>> import gpugrad as gg
@@ -263,10 +262,8 @@ class Conv1d(_Convolution):
     (20, 33, 24)
     """
 
-    _axes = 1
 
-
-class Conv2d(_Convolution):
+class Conv2d(_Convolution, axes=2):
     """The convolution of images (samples, in_channels, height, width), or of one of them.
 
     ``weight`` is (out_channels, in_channels / groups, *kernel_size), ``bias`` (out_channels,) or
@@ -287,10 +284,8 @@ class Conv2d(_Convolution):
     (64, 16, 28, 28)
     """
 
-    _axes = 2
 
-
-class Conv3d(_Convolution):
+class Conv3d(_Convolution, axes=3):
     """The convolution of (samples, in_channels, depth, height, width): see `Conv2d`.
 
     >>> import gpugrad as gg
@@ -298,5 +293,3 @@ class Conv3d(_Convolution):
     >>> layer(gg.ones((2, 6, 8, 8))).shape
     (4, 6, 8, 8)
     """
-
-    _axes = 3

@@ -7,8 +7,7 @@ from typing import Any
 
 from gpugrad.backend.windows import Windows
 from gpugrad.errors import ArgumentError, ShapeError
-from gpugrad.nn.module import Module
-from gpugrad.nn.sliding import batch_of, per_axis, refuse_whole, shown
+from gpugrad.nn.sliding import OverAxes, batch_of, per_axis, refuse_whole, shown
 from gpugrad.tensor import OPS, Tensor
 
 __all__ = [
@@ -154,8 +153,7 @@ def places_of(numbers: Tensor, windows: Windows, size: Sizes) -> Tensor:
     return places
 
 
-class _MaxPool(Module):
-    _axes: int
+class _MaxPool(OverAxes):
     _shown = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
 
     def __init__(
@@ -176,7 +174,7 @@ class _MaxPool(Module):
         )  # fmt: skip
 
 
-class MaxPool1d(_MaxPool):
+class MaxPool1d(_MaxPool, axes=1):
     """The largest element of windows along one axis: see `gpugrad.nn.functional.max_pool2d`.
 
     >>> import gpugrad as gg
@@ -184,10 +182,8 @@ class MaxPool1d(_MaxPool):
     (20, 16, 24)
     """
 
-    _axes = 1
 
-
-class MaxPool2d(_MaxPool):
+class MaxPool2d(_MaxPool, axes=2):
     """The largest element of each window of an image: see `gpugrad.nn.functional.max_pool2d`.
 
     >>> import gpugrad as gg
@@ -198,18 +194,14 @@ class MaxPool2d(_MaxPool):
     (64, 16, 14, 14)
     """
 
-    _axes = 2
 
-
-class MaxPool3d(_MaxPool):
+class MaxPool3d(_MaxPool, axes=3):
     """The largest element of windows over three axes: see `gpugrad.nn.functional.max_pool2d`.
 
     >>> import gpugrad as gg
     >>> gg.nn.MaxPool3d((1, 2, 2))(gg.ones((3, 4, 6, 8))).shape
     (3, 4, 3, 4)
     """
-
-    _axes = 3
 
 
 # ---------------------------------------------------------------- the mean
@@ -287,8 +279,7 @@ def _avg_pool(
     return y.reshape(y.shape[1:]) if single else y
 
 
-class _AvgPool(Module):
-    _axes: int
+class _AvgPool(OverAxes):
     _shown: tuple[str, ...] = ("kernel_size", "stride", "padding")
 
     def __init__(
@@ -309,15 +300,13 @@ class _AvgPool(Module):
         )  # fmt: skip
 
 
-class AvgPool1d(_AvgPool):
+class AvgPool1d(_AvgPool, axes=1):
     """The mean of windows along one axis: see `gpugrad.nn.functional.avg_pool2d`.
 
     >>> import gpugrad as gg
     >>> gg.nn.AvgPool1d(3, stride=2)(gg.ones((20, 16, 50))).shape
     (20, 16, 24)
     """
-
-    _axes = 1
 
     def __init__(
         self, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
@@ -326,7 +315,7 @@ class AvgPool1d(_AvgPool):
         super().__init__(kernel_size, stride, padding, ceil_mode, count_include_pad)
 
 
-class AvgPool2d(_AvgPool):
+class AvgPool2d(_AvgPool, axes=2):
     """The mean of each window of an image: see `gpugrad.nn.functional.avg_pool2d`.
 
     >>> import gpugrad as gg
@@ -337,15 +326,11 @@ class AvgPool2d(_AvgPool):
     (64, 16, 14, 14)
     """
 
-    _axes = 2
 
-
-class AvgPool3d(_AvgPool):
+class AvgPool3d(_AvgPool, axes=3):
     """The mean of windows over three axes: see `gpugrad.nn.functional.avg_pool2d`.
 
     >>> import gpugrad as gg
     >>> gg.nn.AvgPool3d((1, 2, 2))(gg.ones((3, 4, 6, 8))).shape
     (3, 4, 3, 4)
     """
-
-    _axes = 3

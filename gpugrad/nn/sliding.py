@@ -1,4 +1,4 @@
-"""Arguments of layers whose windows slide over one to three axes. Imports tensor and errors.
+"""Arguments of layers whose windows slide over one to three axes. Imports `module`.
 
 Such a layer takes (samples, channels, *sizes), or one sample without the first axis. Its numbers
 are given for each axis, or one for all.
@@ -8,9 +8,22 @@ from typing import Any
 
 from gpugrad.engine.messages import is_whole
 from gpugrad.errors import DTypeError, ShapeError
+from gpugrad.nn.module import Module
 from gpugrad.tensor import Tensor, as_tensor
 
-__all__ = ["AXES", "batch_of", "per_axis", "refuse_whole", "shown"]
+__all__ = ["AXES", "OverAxes", "batch_of", "per_axis", "refuse_whole", "shown"]
+
+
+class OverAxes(Module):
+    """A layer over the last axes of its input; ``class Conv2d(..., axes=2)`` says how many."""
+
+    _axes: int
+
+    def __init_subclass__(cls, *, axes: int | None = None, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if axes is not None:
+            cls._axes = axes
+
 
 AXES = {1: "length", 2: "height, width", 3: "depth, height, width"}
 

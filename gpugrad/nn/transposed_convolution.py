@@ -192,7 +192,7 @@ class _Transposed(ConvolutionLayer):
         return extra
 
 
-class ConvTranspose1d(_Transposed):
+class ConvTranspose1d(_Transposed, axes=1):
     """The transposed convolution along one axis: see `ConvTranspose2d`.
 
     >>> import gpugrad as gg
@@ -201,10 +201,8 @@ class ConvTranspose1d(_Transposed):
     (5, 4, 14)
     """
 
-    _axes = 1
 
-
-class ConvTranspose2d(_Transposed):
+class ConvTranspose2d(_Transposed, axes=2):
     """The transposed convolution of images (samples, in_channels, height, width), or of one.
 
     ``weight`` is (in_channels, out_channels / groups, *kernel_size), ``bias`` (out_channels,) or
@@ -220,10 +218,8 @@ class ConvTranspose2d(_Transposed):
     ((5, 4, 13, 13), (5, 4, 14, 14))
     """
 
-    _axes = 2
 
-
-class ConvTranspose3d(_Transposed):
+class ConvTranspose3d(_Transposed, axes=3):
     """The transposed convolution with a depth before height and width: see `ConvTranspose2d`.
 
     >>> import gpugrad as gg
@@ -231,5 +227,3 @@ class ConvTranspose3d(_Transposed):
     >>> layer(gg.ones((5, 8, 3, 4, 4))).shape
     (5, 4, 6, 8, 8)
     """
-
-    _axes = 3
