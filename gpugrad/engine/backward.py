@@ -149,7 +149,7 @@ def _walk(
     retain_graph: bool, deliver: Callable[..., None] | None, watch: Any,
 ) -> dict[Any, Any]:  # fmt: skip
     """The walk itself, from the nodes in the heap ``ready``, the latest first."""
-    gradients, supports, results, wanted = sums.by_node, sums.supports, sums.results, sums.wanted
+    gradients, supports, wanted, wide = sums.by_node, sums.supports, sums.wanted, sums.wide
     uses = hooks.first_uses(reachable(gradients)) if hooks.eager else {}
     rules: Any
     latest: Any = None  # waits beside the heap, so that a chain does without the heap
@@ -158,15 +158,15 @@ def _walk(
         if ready:
             first = heappop(ready) if node is None else heappushpop(ready, (-node.serial, node))
             node = first[1]
-        g = gradients.pop(node)
+        g = sums.take(node) if wide else gradients.pop(node)
         if node.__class__ is not Node:
             g = _arrived(node, g, graph, supports)
         if watch is not None:
             watch.visit(node, g)
         op = node.op
         if op is None:  # a leaf, which has hooks
-            results[node], g = g, None  # or it could not be given to the leaf without a copy
-            hooks.deliver_eagerly(node, results, deliver)
+            sums.results[node], g = g, None  # or it could not be given to the leaf without a copy
+            hooks.deliver_eagerly(node, sums.results, deliver)
             continue
         values, parents, xp, y = node.values, node.parents, node.xp, node.y
         if values is None:
@@ -174,7 +174,7 @@ def _walk(
         if node.serial < versions.latest:
             versions.verify(node)
         if wanted is not None:
-            parents = wanted.parents(node, g, results)
+            parents = wanted.parents(node, g, sums.results)
         if graph is not None:
             xp, (values, y) = graph.xp, graph.values(node)
         elif y is None:

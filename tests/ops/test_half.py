@@ -157,3 +157,44 @@ def test_a_product_overflows_only_where_its_value_does(device):
     with np.errstate(over="ignore"):
         assert gg.cumprod(x)[2].item() == pytest.approx(90, rel=2e-3)
     np.testing.assert_allclose(host(gg.gradients(product, x)), [0.3, 0.3, np.inf], rtol=2e-3)
+
+
+# Each uses x 40 times, after it has a gradient of 2048 from the last: in float16 2048 + 1 is 2048.
+USES = {
+    "a leaf": lambda x: x,
+    "a value": lambda x: x * 1.0,
+    "with a hook": lambda x: _hooked(x * 1.0),
+    "elements": lambda x: x[np.array([1, 0])],
+    "a part of several": lambda x: gg.split(gg.concat([x, x]), 2)[1],
+}
+TERMS = {
+    "added": lambda x: x * 1.0,
+    "sliced": lambda x: x[:1],
+    "multiplied as a matrix": lambda x: x @ gg.eye(2, dtype=x.dtype, device=x.device)[:, :1],
+    "squared": lambda x: x * x * 0.5,
+}
+
+
+def _hooked(h):
+    h.register_hook(lambda g: g)
+    return h
+
+
+def used(x, use, term):
+    h = USES[use](x)
+    parts = [TERMS[term](h).sum() for _ in range(40)]
+    return sum(parts) + (2048.0 * h).sum()
+
+
+@pytest.mark.parametrize("term", TERMS)
+@pytest.mark.parametrize("use", USES)
+def test_gradients_of_many_uses_are_added_in_single_precision(use, term, device):
+    wide = gg.grad(lambda x: used(x, use, term))(np.ones(2))
+    x = gg.ones(2, dtype="float16", device=device, requires_grad=True)
+    used(x, use, term).backward(retain_graph=True)
+    (recorded,) = gg.gradients(used(x, use, term), (x,), create_graph=True)
+    alone = gg.gradients(used(x, use, term), x)
+    for d in (x.grad, recorded, alone):
+        assert d.dtype == np.float16
+        np.testing.assert_allclose(host(d.detach()).astype(float), wide, rtol=1e-3)
+    assert wide.max() >= 2088
