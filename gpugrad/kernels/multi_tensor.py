@@ -396,17 +396,13 @@ class MultiTensor:
             return None
         return self.get(source, "update", *STEP_OPTIONS)
 
-    def update(self, kernel: Any, layout: list[Table], numbers: Sequence[float | None]) -> None:
-        """One step of an optimizer over all arrays of a layout whose addresses are set."""
-        for launch in self.launches(kernel, layout, numbers):
-            launch()
-
     def launches(
         self, kernel: Any, layout: list[Table], numbers: Sequence[float | None], skip: Any = None
     ) -> list[Callable[[], None]]:
-        """The launches of `update`, as calls for `gpugrad.backend.interrupts`.
+        """One step of an optimizer over all arrays of a layout whose addresses are set.
 
-        ``skip`` is the float of a kernel that ``skips``.
+        The launches are calls for `gpugrad.backend.interrupts`. ``skip`` is the float of a kernel
+        that ``skips``.
         """
         values: list[Any] = [] if skip is None else [skip]
         values += [float(number) for number in numbers if number is not None]
@@ -416,18 +412,20 @@ class MultiTensor:
             if table.blocks
         ]
 
-    def change(
+    def changes(
         self,
         rule: Callable[..., None],
         arrays: Sequence[Any],
         numbers: Sequence[float],
         others: Sequence[Any] | None = None,
         scratch: int = 0,
-    ) -> None:
-        """Run a rule over dense arrays that own their memory, each as parameter and as gradient.
+    ) -> list[Callable[[], None]]:
+        """The launches of a rule over dense arrays that own their memory.
 
-        The gradients are ``others``, if given, of the same shapes and dtypes.
+        Each is parameter and gradient, or the gradients are ``others``, of the same shapes and
+        dtypes.
         """
+        launches = []
         for dtype, places in _by_dtype(arrays).items():
             layout = _tables_of([arrays[i] for i in places], PIECE, width=2)
             if others is not None:
@@ -435,12 +433,16 @@ class MultiTensor:
                 for table in layout:
                     table.point(1, addresses)
             kernel = self.updater(rule, dtype, 0, scratch, (True,) * len(numbers))
-            self.update(kernel, layout, numbers)
+            launches += self.launches(kernel, layout, numbers)
+        return launches
 
-    def clip_norm(self, arrays: Sequence[Any], most: float, exponent: float) -> Any:
-        """Scale dense arrays that own their memory to a common norm of at most ``most``.
+    def clip_norm(
+        self, arrays: Sequence[Any], most: float, exponent: float
+    ) -> tuple[Any, list[Callable[[], None]]]:
+        """The launches that scale dense arrays to a common norm of at most ``most``.
 
-        Returns the norm before as a 0-d array: of float64 if an array is float64, else float32.
+        The arrays own their memory. In front of the launches stands a 0-d array, into which they
+        write the norm before: of float64 if an array is float64, else float32.
         """
         empty = self.module.ndarray
         order = exponent if exponent in NORMS else 0.0
@@ -462,22 +464,32 @@ class MultiTensor:
                 arguments: tuple[Any, ...] = (measured.argument, parts, at, piece, exponent)
                 kernel((measured.blocks,), (THREADS,), arguments)
                 at += measured.blocks
-        for source, _, scaled in launches:
-            if scaled.blocks:
-                arguments = (scaled.argument, parts, count, norm, int(wide), exponent, most)
-                self.get(source, "clip")((scaled.blocks,), (THREADS,), arguments)
-        return norm
+        shared = (parts, count, norm, int(wide), exponent, most)
+        return norm, [
+            Repeatable(
+                self.get(source, "clip"), (scaled.blocks,), (THREADS,), (scaled.argument, *shared)
+            )
+            for source, _, scaled in launches
+            if scaled.blocks
+        ]
 
-    def unscale(self, arrays: Sequence[Any], scale: Any, found: Any) -> None:
-        """Divide dense arrays that own their memory by ``scale``, a 0-d array of float32.
+    def unscale(self, arrays: Sequence[Any], scale: Any, found: Any) -> list[Callable[[], None]]:
+        """The launches that divide dense arrays by ``scale``, a 0-d array of float32.
 
-        ``found``, another one, becomes 1 where an array has an infinity or NaN.
+        The arrays own their memory. ``found``, another 0-d array, becomes 1 where one of them has
+        an infinity or NaN.
         """
-        for dtype, places in _by_dtype(arrays).items():
-            for table in _tables_of([arrays[i] for i in places], PIECE):
-                if table.blocks:
-                    kernel = self.get(unscale_source(dtype), "unscale")
-                    kernel((table.blocks,), (THREADS,), (table.argument, scale, found))
+        return [
+            Repeatable(
+                self.get(unscale_source(dtype), "unscale"),
+                (table.blocks,),
+                (THREADS,),
+                (table.argument, scale, found),
+            )
+            for dtype, places in _by_dtype(arrays).items()
+            for table in _tables_of([arrays[i] for i in places], PIECE)
+            if table.blocks
+        ]
 
     def rescale(
         self, scale: Any, tracker: Any, found: Any, growth: float, backoff: float, interval: int

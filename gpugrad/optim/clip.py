@@ -150,8 +150,8 @@ def clip_grad_norm_(
         multi = namespace.multi_tensor
         dense = multi and all(map(multi.dense, filled)) and all(separate(filled))
         if dense and not error_if_nonfinite:
-            total = multi.clip_norm(filled, max_norm, order)
-            versions.changed_all(filled)
+            total, calls = multi.clip_norm(filled, max_norm, order)
+            versions.change(calls, filled)
             return Tensor(total)
         total = _joint_norm(namespace, [_flat(xp, g) for g in filled], order)
         if error_if_nonfinite:
@@ -160,9 +160,7 @@ def clip_grad_norm_(
         # On the host the factor can be read; elsewhere that would wait for the device.
         if namespace.waits or not factor >= 1:
             kind = Repeatable if device_of(gradients[0]).kind == "cuda" else partial
-            calls: list[Any] = [
-                kind(xp.multiply, g, factor, g, casting="same_kind") for g in gradients
-            ]
+            calls = [kind(xp.multiply, g, factor, g, casting="same_kind") for g in gradients]
             versions.change(calls, gradients)
     return Tensor(total)
 
@@ -188,8 +186,7 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     with device_of(gradients[0]).activate():
         multi = namespace.multi_tensor
         if multi and all(map(multi.dense, gradients)) and all(separate(gradients)):
-            multi.change(_limit, gradients, (limit, -limit))
-            versions.changed_all(gradients)
+            versions.change(multi.changes(_limit, gradients, (limit, -limit)), gradients)
             return
         steps = recorded(_limit, 0, 0, (True, True))
         assert steps is not None

@@ -7,11 +7,14 @@ such a step is skipped, by the device itself, and the scale halved.
 
 import math
 from collections.abc import Iterable, Mapping
+from functools import partial
+from operator import setitem
 from typing import Any
 
 import numpy as np
 
 from gpugrad.backend.device import Device, device_of
+from gpugrad.backend.interrupts import Repeatable
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.backend.precision import HALF
 from gpugrad.engine import versions
@@ -114,26 +117,28 @@ class GradScaler:
                 "GradScaler: no parameter of the optimizer has a gradient. Call "
                 "scaler.scale(loss).backward() first"
             )
-        self._found[optimizer] = {
-            device: self._unscaled(device, arrays) for device, arrays in gradients.items()
-        }
+        found: dict[Device, Any] = {}
+        calls: list[Any] = []
+        for device, arrays in gradients.items():
+            found[device], more = self._unscaling(device, arrays)
+            calls += device.around(more)
+        calls.append(partial(setitem, self._found, optimizer, found))
+        versions.change(calls, [array for arrays in gradients.values() for array in arrays])
 
-    def _unscaled(self, device: Device, arrays: list[Any]) -> Any:
-        """Unscale the gradients on one device; returns whether they were not finite."""
+    def _unscaling(self, device: Device, arrays: list[Any]) -> tuple[Any, list[Any]]:
+        """Calls that unscale the gradients on one device, and whether they are not finite."""
         namespace = namespace_of(arrays[0])
         xp, scale = namespace.module, device.send(self._scale)
         with device.activate():
             found = xp.zeros((), np.float32)
             multi = namespace.multi_tensor
             if multi and all(map(multi.dense, arrays)) and all(separate(arrays)):
-                multi.unscale(arrays, scale, found)
-            else:
-                inverse = (1.0 / scale.astype(np.float64)).astype(np.float32)
-                for array in arrays:
-                    found = xp.maximum(found, (~xp.isfinite(array)).any().astype(np.float32))
-                    array[...] = (array * inverse).astype(array.dtype, copy=False)
-        versions.changed_all(arrays)
-        return found
+                return found, multi.unscale(arrays, scale, found)
+            inverse = (1.0 / scale.astype(np.float64)).astype(np.float32)
+            for array in arrays:
+                found = xp.maximum(found, (~xp.isfinite(array)).any().astype(np.float32))
+        kind = Repeatable if device.kind == "cuda" else partial
+        return found, [kind(xp.multiply, array, inverse, array) for array in arrays]
 
     def step(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> Any:
         """Step the optimizer unless gradients are not finite; returns what its ``step`` does.

@@ -18,8 +18,8 @@ from gpugrad.optim.apply import (
     Numbers,
     Rule,
     are_there,
+    jobs_of,
     separate,
-    working_dtype,
 )
 from gpugrad.optim.recorded import Call
 from gpugrad.optim.skipping import Skip
@@ -162,21 +162,19 @@ def change_all(
 
     ``others`` stand in the place of gradients, and have the shapes and dtypes of ``arrays``.
     """
+    calls: list[Call] = []
     for device, places in _by_device(arrays).items():
-        pairs = [(arrays[i], others[i]) for i in places]
-        here, there = zip(*pairs)
+        here, there = [arrays[i] for i in places], [others[i] for i in places]
         multi = namespace_of(here[0]).multi_tensor
-        with device.activate():
-            if multi and all(map(multi.dense, (*here, *there))) and all(separate(list(here))):
-                multi.change(rule, here, numbers, there, scratch=1)
-                continue
-            for p, g in pairs:
-                xp, dtype = namespace_of(p).module, working_dtype(p.dtype)
-                wide, spare = p.astype(dtype, copy=False), xp.empty(p.shape, dtype)
-                rule(xp, wide, g.astype(dtype, copy=False), (), (spare,), *numbers)
-                if wide is not p:
-                    p[...] = wide.astype(p.dtype)
-    versions.changed_all(arrays)
+        if multi and all(map(multi.dense, (*here, *there))) and all(separate(here)):
+            with device.activate():
+                launches = multi.changes(rule, here, numbers, there, scratch=1)
+            calls += device.around(launches)
+            continue
+        for pair in zip(here, there):
+            jobs = jobs_of(rule, list(pair), 1, tuple(numbers), False)
+            calls += [call for job in jobs for call in job({})]
+    versions.change(calls, arrays)
 
 
 def _by_device(arrays: Sequence[Any]) -> dict[Any, list[int]]:

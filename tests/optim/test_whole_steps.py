@@ -166,6 +166,45 @@ def optimizer_by(rule):
     return lambda ps: Own(ps, {"lr": 0.25})
 
 
+CHANGES = {
+    "norm": lambda ps: gg.optim.clip_grad_norm_(ps, 0.1),
+    "value": lambda ps: gg.optim.clip_grad_value_(ps, 0.1),
+    "average": lambda ps: gg.optim.swa_utils.get_ema_multi_avg_fn(0.5)(
+        [p.grad for p in ps], [p.detach() for p in ps], 1
+    ),
+    "unscale": lambda ps: gg.GradScaler(init_scale=2.0).unscale_(
+        gg.optim.SGD([p for p in ps if p.dtype != np.float16])
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_an_interrupt_at_any_bytecode_of_a_change_of_several(name, device):
+    """Of clipping, averages and unscaling: by a GPU's kernels there is a launch for each dtype."""
+
+    def begun():
+        params = []
+        for dtype in ("float32", "float16", "float64", "float32"):
+            params.append(gg.ones(3, dtype=dtype, device=device, requires_grad=True))
+            params[-1].grad = gg.full(3, 0.5, dtype=dtype, device=device)
+        return params
+
+    def gradients(params):
+        return [p.grad.tolist() for p in params]
+
+    changed = begun()
+    CHANGES[name](changed)
+    wanted = [gradients(begun()), gradients(changed)]
+    outcomes = set()
+
+    def check(params):
+        outcomes.add(wanted.index(gradients(params)))
+
+    stride = 3 if device == "cpu" else 7
+    interrupted_everywhere(begun, CHANGES[name], check, stride)
+    assert outcomes == {0, 1}
+
+
 @pytest.mark.parametrize("arrival", ["SIGALRM", "thread"])
 def test_a_rule_that_is_not_recorded_gives_the_same_whole_steps(arrival, device):
     with gg.device(device):
