@@ -1,5 +1,6 @@
 """Data sets on the disk: mapped arrays, CSV and Parquet, read in chunks; and files that are bad."""
 
+import copy
 import io
 import pickle
 import sys
@@ -71,8 +72,9 @@ def test_a_mapped_array_is_sent_by_its_path(arrays):
     ):
         sent = pickle.dumps(data)
         assert len(sent) < size
-        for array, values in zip(pickle.loads(sent).arrays, expected, strict=True):
-            np.testing.assert_array_equal(array, values)
+        for other in (pickle.loads(sent), copy.copy(data), copy.deepcopy(data)):
+            for array, values in zip(other.arrays, expected, strict=True):
+                np.testing.assert_array_equal(array, values)
     changed = np.load(paths[0], mmap_mode="c")  # whose changes are in this process alone
     changed[0] = 7
     (array,) = pickle.loads(pickle.dumps(gg.data.TensorDataset(changed))).arrays
@@ -162,9 +164,9 @@ def write_csv(path, columns, end="\n"):
     return path
 
 
-def write_parquet(path, columns, **options):
+def write_parquet(path, columns, names=None, **options):
     parquet = pytest.importorskip("pyarrow.parquet")
-    parquet.write_table(sys.modules["pyarrow"].table(columns), path, **options)
+    parquet.write_table(sys.modules["pyarrow"].table(columns, names), path, **options)
     return path
 
 
@@ -385,6 +387,9 @@ def test_bad_parquet_files(tmp_path):
         ParquetDataset(path, "y")
     with pytest.raises(gg.FileFormatError, match="column 'a': 300 is no finite number of int8"):
         list(ParquetDataset(path, columns=["a"], dtype="int8"))
+    twice = write_parquet(tmp_path / "twice.parquet", [np.ones(2), np.ones(2)], ["a", "a"])
+    with pytest.raises(gg.FileFormatError, match="has two columns with the name 'a'"):
+        ParquetDataset(twice)
     whole = path.read_bytes()
     for content in (b"", b"a,y\n1,2\n", whole[:-10], whole[:40]):
         path.write_bytes(content)

@@ -239,6 +239,12 @@ def test_streams_are_read_in_batches_and_resume():
         assert [b.tolist() for b in second] == whole
 
 
+def test_two_iterators_of_a_stream_have_their_own_places():
+    one = gg.data.DataLoader(Numbers(), 4)
+    pairs = [(a.tolist(), b.tolist()) for a, b in zip(one, one, strict=True)]
+    assert pairs == [([0, 1, 2, 3],) * 2, ([4, 5, 6, 7],) * 2, ([8, 9],) * 2]
+
+
 def test_persistent_workers_read_a_stream_anew_in_each_epoch():
     both = gg.data.DataLoader(Numbers(), 4, num_workers=2, persistent_workers=True)
     assert [b.tolist() for b in both] == [b.tolist() for b in both]

@@ -109,8 +109,13 @@ class CSVFile:
 
 
 def chosen(path: object, names: Sequence[str], wanted: Sequence[str]) -> list[int]:
-    """The places of columns; ArgumentError, with what there is, for a missing one."""
+    """The places of columns; ArgumentError, with what there is, for a missing one.
+
+    FileFormatError for a name of two columns.
+    """
     for name in wanted:
+        if names.count(name) > 1:
+            raise FileFormatError(f"{path} has two columns with the name {name!r}")
         if name not in names:
             shown = ", ".join(map(repr, names[:20])) + ", ..." * (len(names) > 20)
             advice = ""

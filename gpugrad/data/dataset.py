@@ -10,7 +10,7 @@ import numpy as np
 from gpugrad.backend.device import Device, device_of
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.backend.staging import Source
-from gpugrad.data.mapped import as_file, opened
+from gpugrad.data.mapped import FileArray, as_file, opened
 from gpugrad.engine.messages import instead_of
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions import FUNCTIONS
@@ -120,6 +120,10 @@ class TensorDataset:
     def __getstate__(self) -> dict[str, Any]:
         # An array on the disk is sent to a worker by its path.
         return {**vars(self), "arrays": tuple(map(as_file, self.arrays))}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.arrays = tuple(a.read() if isinstance(a, FileArray) else a for a in self.arrays)
 
 
 class NumpyDataset(TensorDataset):

@@ -1,6 +1,7 @@
 """Mini-batches. Imports `dataset`, `fetch`, `samplers`, `workers`, staging and random."""
 
 import contextlib
+import copy
 from collections import abc
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -303,8 +304,9 @@ class DataLoader:
             yield from islice(batches, skipped, None)
 
     def _here(self, jobs: Iterator[Job]) -> abc.Generator[Any, None, None]:
+        fetch = copy.copy(self._fetch)  # which has its own place in a stream
         for job in jobs:
-            batch = self._fetch(job.rows)
+            batch = fetch(job.rows)
             if isinstance(batch, End):
                 return
             yield batch

@@ -3,13 +3,13 @@
 import os
 from mmap import ALLOCATIONGRANULARITY as PAGE
 from tokenize import TokenError
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from gpugrad.errors import FileFormatError
 
-__all__ = ["as_file", "is_mapped", "opened"]
+__all__ = ["FileArray", "as_file", "is_mapped", "opened"]
 
 # What NumPy raises for a header, which it parses as Python's text.
 _UNREADABLE = (ValueError, EOFError, SyntaxError, TokenError, OverflowError, TypeError)
@@ -46,18 +46,20 @@ def is_mapped(array: Any) -> bool:
     return _map_of(array) is not None
 
 
-class _Reopened:
-    """Pickles as a call that maps a part of a file."""
+class FileArray(NamedTuple):
+    """Where an array is in a file, which takes its place in a pickle."""
 
-    def __init__(self, *arguments: Any) -> None:
-        self.arguments = arguments
+    path: str
+    dtype: np.dtype
+    offset: int
+    shape: tuple[int, ...]
+    order: Literal["C", "F"]
 
-    def __reduce__(self) -> Any:
-        return _mapped, self.arguments
-
-
-def _mapped(path: str, dtype: np.dtype, offset: int, shape: tuple[int, ...], order: Any) -> Any:
-    return np.asarray(np.memmap(path, dtype, "r", offset, shape, order))
+    def read(self) -> np.ndarray:
+        """The array, mapped into memory."""
+        return np.asarray(
+            np.memmap(self.path, self.dtype, "r", self.offset, self.shape, self.order)
+        )
 
 
 def as_file(array: Any) -> Any:
@@ -67,7 +69,7 @@ def as_file(array: Any) -> Any:
         return array
     if not array.size or not (array.flags.c_contiguous or array.flags.f_contiguous):
         return array
-    order = "C" if array.flags.c_contiguous else "F"
+    order: Literal["C", "F"] = "C" if array.flags.c_contiguous else "F"
     memory: Any = view
     while isinstance(memory, np.ndarray):  # down to the map of the whole file
         memory = memory.base
@@ -75,4 +77,4 @@ def as_file(array: Any) -> Any:
     # The map begins at a whole page of the file, before the array's own offset.
     skipped = view.offset - view.offset % PAGE
     offset = skipped + array.ctypes.data - start
-    return _Reopened(str(view.filename), array.dtype, offset, array.shape, order)
+    return FileArray(str(view.filename), array.dtype, offset, array.shape, order)
