@@ -47,8 +47,9 @@ def test_mapped_files_are_read_as_arrays_in_memory(shuffle, arrays, device):
     batches = list(loader(mapped))
     assert on_host(batches) == on_host(loader((x, y)))
     assert {gg.asarray(part).device for batch in batches for part in batch} == {device}
-    spawned = loader(mapped, num_workers=2, multiprocessing_context="spawn")
-    assert on_host(spawned) == on_host(batches)
+    if shuffle and device == "cpu":
+        spawned = loader(mapped, num_workers=1, multiprocessing_context="spawn")
+        assert on_host(spawned) == on_host(batches)
 
 
 def test_batches_of_mapped_files_are_plain_copies(arrays):
@@ -243,13 +244,35 @@ def test_several_files_are_one_set(tmp_path):
     assert first_column(DataLoader(data, 64)) == [*range(N), *range(200, N)]
 
 
-def test_a_model_trains_from_a_stream(stream):
-    gg.manual_seed(0)
-    model = gg.nn.Linear(1, 3)
-    optimizer = gg.optim.Adam(model.parameters(), lr=0.1)
-    trainer = gg.Trainer(model, optimizer, gg.nn.CrossEntropyLoss(), progress=None)
-    history = trainer.fit(DataLoader(stream(columns=["b"]), 100, shuffle=True), epochs=2)
-    assert [record["step"] for record in history] == [5, 10]
+def test_a_training_from_a_stream_goes_on_to_the_same_bits(tmp_path, stream):
+    def trained(epochs, stop_at=None, resume=False):
+        gg.manual_seed(0)
+        model = gg.nn.Linear(1, 3)
+        optimizer = gg.optim.Adam(model.parameters(), lr=0.1)
+        trainer = gg.Trainer(
+            model, optimizer, gg.nn.CrossEntropyLoss(), progress=None,
+            checkpoints=tmp_path / "run", save_steps=1, callbacks=[Stop(stop_at)],
+        )  # fmt: skip
+        batches = loader(stream(columns=["b"]), batch_size=100, shuffle=True)
+        trainer.fit(batches, epochs=epochs, resume=resume)
+        return trainer.step, model.weight.tolist()
+
+    class Stop(gg.training.Callback):
+        def __init__(self, at):
+            self.at = at
+
+        def on_step_end(self, trainer, loss):
+            if trainer.step == self.at:
+                trainer.save()
+                raise KeyboardInterrupt
+
+    steps, weights = trained(3)
+    assert steps == 15
+    for path in (tmp_path / "run").iterdir():
+        path.unlink()
+    with pytest.raises(KeyboardInterrupt):
+        trained(3, stop_at=7)
+    assert trained(3, resume=True) == (steps, weights)
 
 
 def test_a_stream_keeps_some_chunks_in_memory(tmp_path, stream):

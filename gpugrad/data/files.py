@@ -6,6 +6,8 @@ Imports `csv_rows`, `dataset`, `workers` and errors; pyarrow where a Parquet fil
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -352,9 +354,10 @@ class ParquetDataset(_TableDataset):
             order = np.random.default_rng(seed).permutation(len(groups))
             groups = [groups[i] for i in order]
         wanted = [name for part in self._parts for name in part.names]
-        for path, group in groups[share::shares]:
+        for path, run in groupby(groups[share::shares], key=itemgetter(0)):
+            numbers = [group for _, group in run]
             with parquet_file(path) as file:
-                for rows in file.iter_batches(self.chunk_rows, row_groups=[group], columns=wanted):
+                for rows in file.iter_batches(self.chunk_rows, row_groups=numbers, columns=wanted):
                     yield tuple(self._arrays(path, rows))
 
     def _arrays(self, path: Path, rows: Any) -> Iterator[np.ndarray]:
