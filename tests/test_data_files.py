@@ -294,6 +294,15 @@ def test_a_stream_keeps_some_chunks_in_memory(tmp_path, stream):
     assert peak(long, N * 40) < small + 150_000
 
 
+def test_pyarrow_holds_a_group_of_rows(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    columns = {"a": np.random.default_rng(0).normal(size=100_000)}  # 800 kB
+    path = write_parquet(tmp_path / "t.parquet", columns, row_group_size=1000)
+    before = pa.total_allocated_bytes()
+    data = DataLoader(ParquetDataset(path), 500, shuffle=True)
+    assert max(pa.total_allocated_bytes() - before for _ in data) < 200_000
+
+
 def test_missing_values_become_a_number(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("a,b,y\n1,,0\nNA, 2 ,1\n", encoding="utf-8")

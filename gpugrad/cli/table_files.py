@@ -62,10 +62,11 @@ class TableFile:
     def _parquet_chunks(self, names: Sequence[str], size: int) -> Iterator[Rows]:
         number = 1
         with parquet_file(self.path) as file:
-            for batch in file.iter_batches(size, columns=list(names)):
-                columns = {name: batch.column(name).to_pylist() for name in names}
-                yield Rows(columns, range(number, number + len(batch)))
-                number += len(batch)
+            for group in range(file.num_row_groups):  # of several, pyarrow reads all ahead
+                for batch in file.iter_batches(size, [group], list(names)):
+                    columns = {name: batch.column(name).to_pylist() for name in names}
+                    yield Rows(columns, range(number, number + len(batch)))
+                    number += len(batch)
 
     def read(self, names: Sequence[str]) -> Rows:
         """All rows of some columns."""
