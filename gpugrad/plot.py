@@ -173,7 +173,8 @@ def predictions(prediction: Any, target: Any, *, ax: Any = None) -> Any:
     'R² = 0.970'
     """
     prediction, target = _host(prediction), _host(target)
-    if prediction.size != target.size or not prediction.size:
+    fits = prediction.size == target.size and prediction.shape[:1] == target.shape[:1]
+    if not fits or not prediction.size:
         raise ShapeError(
             "plot.predictions: expected a prediction for each true value, got shapes "
             f"{prediction.shape} and {target.shape}"
@@ -294,7 +295,7 @@ def _host(values: Any) -> np.ndarray:
 def _axes(ax: Any, size: tuple[float, float] = (6.0, 4.5)) -> Any:
     """The Axes to draw into: those given, or of a new figure."""
     if ax is not None:
-        if not hasattr(ax, "imshow"):
+        if not hasattr(ax, "set_xlabel"):
             raise DTypeError(f"plot: ax must be an Axes of matplotlib, got {type(ax).__name__}")
         return ax
     try:

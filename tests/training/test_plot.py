@@ -153,6 +153,8 @@ def test_without_matplotlib_there_is_a_sentence(monkeypatch):
         (lambda: gg.plot.confusion_matrix([0, -1], [0, 1]), "begin at 0, got -1"),
         (lambda: gg.plot.confusion_matrix([0, 1], [0, 1], labels="abc"), "each of 2 classes"),
         (lambda: gg.plot.predictions([1.0], [1.0, 2.0]), r"\(1,\) and \(2,\)"),
+        (lambda: gg.plot.predictions(np.ones((2, 3)), np.ones((3, 2))), r"\(2, 3\) and \(3, 2\)"),
+        (lambda: gg.plot.predictions([], []), r"\(0,\) and \(0,\)"),
         (lambda: gg.plot.weights(3), "expected a Module or a dict of arrays, got int"),
         (lambda: gg.plot.weights(gg.nn.ReLU()), "has no parameters"),
         (lambda: gg.plot.gradients(gg.nn.Linear(1, 1)), r"call loss.backward\(\) before"),
