@@ -4,6 +4,7 @@ What computes is imported where it is needed, so that ``gpugrad doctor`` runs wh
 """
 
 import argparse
+import contextlib
 import sys
 import zlib
 from pathlib import Path
@@ -247,13 +248,15 @@ def _train(parts: _Parts, options: argparse.Namespace) -> int:
             f"{options.lr:g}"
         ) from None
     except KeyboardInterrupt:
-        print(f"stopped after step {trainer.step}. The same command with --resume goes on",
-              file=sys.stderr)  # fmt: skip
+        # A second Ctrl-C does not wait for the step, after which the state would be saved.
+        then = "The same command with --resume goes on" if folder.paths() else "Nothing is saved"
+        print(f"stopped after step {trainer.step}. {then}", file=sys.stderr)
         return 130
     finally:
         if not folder.paths():
-            _settings_of(folder).unlink()
-            folder.folder.rmdir()
+            _settings_of(folder).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # somebody else's files stay
+                folder.folder.rmdir()
     print(f"saved in {options.output}; next: gpugrad predict {options.output} DATA")
     return 0
 

@@ -180,6 +180,17 @@ def test_ctrl_c_stops_and_resume_goes_on_to_the_same_bits(folder, command, monke
     assert sorted(os.listdir()) == ["data.csv", "m"]
 
 
+def test_two_ctrl_cs_save_nothing(folder, command, monkeypatch):
+    def interrupted(self, trainer, record):
+        raise KeyboardInterrupt
+
+    write("data.csv", mixed(60))
+    monkeypatch.setattr(EarlyStopping, "on_epoch_end", interrupted)
+    status, _, err = command("train data.csv --target y -o m")
+    assert (status, err) == (130, "stopped after step 2. Nothing is saved\n")
+    assert os.listdir() == ["data.csv"]
+
+
 GOOD = "x,z,y\n" + "".join(f"{i},{i % 3},{i / 2}\n" for i in range(20))
 
 BAD_TABLES = {
