@@ -21,6 +21,7 @@ from gpugrad.backend.convolution import (
     convolution_weight,
 )
 from gpugrad.backend.namespace import FORMULAS, Namespace, register
+from gpugrad.backend.normalization import layer_norm, layer_norm_and_residuals, layer_norm_vjp
 from gpugrad.backend.pooling import pools_of
 from gpugrad.backend.precision import DOUBLE, SINGLE
 from gpugrad.backend.recurrent import lstm_steps, lstm_steps_vjp
@@ -246,6 +247,9 @@ NUMPY = Namespace(
         "convolution_weight": convolution_weight,
         "erf": _erf,
         "expand": _expand,
+        "layer_norm": layer_norm,
+        "layer_norm_and_residuals": layer_norm_and_residuals,
+        "layer_norm_vjp": layer_norm_vjp,
         "lstm_steps": lstm_steps,
         "lstm_steps_vjp": lstm_steps_vjp,
         "sum": _sum,
