@@ -33,6 +33,7 @@ from gpugrad.kernels.epilogue import (  # noqa: E402
 from gpugrad.kernels.layer_norm import layer_norm_source  # noqa: E402
 from gpugrad.kernels.ones import ones_source  # noqa: E402
 from gpugrad.kernels.philox import philox_kernel  # noqa: E402
+from gpugrad.kernels.recurrent import recurrent_source  # noqa: E402
 from gpugrad.kernels.resampling import resampling_source  # noqa: E402
 from gpugrad.kernels.rows import loss_source, rows_source  # noqa: E402
 from gpugrad.kernels.source import FLOATS  # noqa: E402
@@ -195,6 +196,7 @@ def _by_hand() -> Iterator[Source]:
             "layer_norm": layer_norm_source(dtype),
             "batch_norm": batch_norm_source(dtype),
             "rms_norm": rms_norm_source(dtype),
+            "steps of LSTM and GRU": recurrent_source(dtype),
             "bias": epilogue_source(dtype, None),
             "gradient of a bias": sums_source(dtype),
             "the first cotangent": ones_source(dtype),

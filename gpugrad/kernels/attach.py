@@ -29,6 +29,7 @@ def register_arrays() -> None:
     from gpugrad.kernels.multi_tensor import MultiTensor
     from gpugrad.kernels.ones import ones_like
     from gpugrad.kernels.philox import philox
+    from gpugrad.kernels.recurrent import Recurrent
     from gpugrad.kernels.resampling import Resampling
     from gpugrad.kernels.rows import Rows
     from gpugrad.kernels.squares import Squares
@@ -44,7 +45,8 @@ def register_arrays() -> None:
     }
     epilogue = Epilogue(cupy, products.multiply)
     families = (Rows, LayerNorm, BatchNorm, RMSNorm, Squares, WindowKernels, Resampling)
-    for family in (*[made(cupy) for made in families], epilogue):
+    recurrent = Recurrent(cupy, products)
+    for family in (*[made(cupy) for made in families], epilogue, recurrent):
         functions |= family.functions()
     register(cupy.ndarray, cupy_arrays.make_namespace(cupy, FusingNamespace, products, **functions))
 

@@ -184,6 +184,7 @@ class BatchNorm(Kernels):
         g, *of_moments = gs
         wanted = needs[0] or needs[1]  # the gradient of the bias alone is a sum, without a mean
         usual = g is not None and wanted and all(one is None for one in of_moments)
+        weight = weight if needs[0] else None  # else it was not saved
         if not usual or not self._fits(x, weight) or not self._fit(x, g) or g.shape != x.shape:
             xp = namespace_of(next(one for one in gs if one is not None))
             return FORMULAS["batch_norm_vjp"](xp, gs, ys, needs, x, weight, bias, eps)
@@ -225,6 +226,7 @@ class RMSNorm(Kernels):
 
     def rms_norm_vjp(self, g: Any, needs: tuple[bool, ...], x: Any, weight: Any, rate: Any) -> Any:
         """The gradients of x and the weight; None for one that is not needed."""
+        weight = weight if needs[0] else None  # else it was not saved
         if not self._fits(x, g, weight) or g.shape != x.shape:
             return self._formula("rms_norm_vjp", g, needs, x, weight, rate)
         dtype, length = x.dtype, x.shape[-1]

@@ -145,6 +145,7 @@ class LayerNorm(Kernels):
     ) -> Any:
         """The gradients of x, the weight and the bias; None for one that is not needed."""
         wanted = needs[0] or needs[1]  # the gradient of the bias alone is a sum, without a mean
+        weight = weight if needs[0] else None  # else it was not saved
         if not wanted or not self._fits(x, g, weight) or g.shape != x.shape:
             return self._formula("layer_norm_vjp", g, needs, x, weight, mean, rate)
         source, dtype, length = layer_norm_source(x.dtype), x.dtype, x.shape[-1]

@@ -262,22 +262,27 @@ def _lstm_steps_vjp(
     return d_x, *d, d_weight, None
 
 
-def _gru(xp: Any, x: Any, h: Any, weight: Any, bias: Any, mask: Any = None, /) -> tuple[Any, Any]:
+def _gru_steps(xp: Any, x: Any, h: Any, weight: Any, bias: Any, mask: Any) -> tuple[Any, Any]:
     (after,), kept = _forward(xp, GRU, x, (h,), weight, bias, mask)
     return after, kept
+
+
+def _gru(xp: Any, x: Any, h: Any, weight: Any, bias: Any, mask: Any = None, /) -> tuple[Any, Any]:
+    results: tuple[Any, Any] = xp.gru_steps(x, h, weight, bias, mask)
+    return results
 
 
 def _gru_kept(xp: Any, x: Any, h: Any, weight: Any, bias: Any, mask: Any = None, /) -> Any:
     return _gru(xp, x, h, weight, bias, mask)[1]
 
 
-def _gru_pull(
-    xp: Any, gs: Arrays, of_kept: Any, needs: tuple[bool, ...], h: Any, weight: Any, mask: Any,
+def _gru_steps_vjp(
+    xp: Any, g: Any, of_kept: Any, needs: tuple[bool, ...], h: Any, weight: Any, mask: Any,
     after: Any, kept: Any,
 ) -> tuple[Any, ...]:  # fmt: skip
     wanted = (True, needs[2], needs[3])
     d_x, (d_h,), d_weight, d_bias = _backward(
-        xp, GRU, wanted, gs, of_kept, (h,), weight, mask, (after,), kept
+        xp, GRU, wanted, (g,), of_kept, (h,), weight, mask, (after,), kept
     )
     return d_x, d_h, d_weight, d_bias, None
 
@@ -302,6 +307,8 @@ def _elman_vjp(
 
 part("lstm_steps", _lstm_steps)
 part("lstm_steps_vjp", _lstm_steps_vjp)
+part("gru_steps", _gru_steps)
+part("gru_steps_vjp", _gru_steps_vjp)
 # fmt: off
 op("lstm", _lstm, outputs=True, partial=True,
    vjp_all=lambda xp, gs, ys, needs, x, h, c, weight, mask, kept: xp.lstm_steps_vjp(
@@ -316,12 +323,12 @@ op("lstm", _lstm, outputs=True, partial=True,
    operands="real real real real mask", public="", shown="LSTM", autocast="half",
    doc="The states h and c after each step of a long short-term memory.")
 op("gru", _gru,
-   vjp_all=lambda xp, g, y, needs, x, h, weight, bias, mask, kept: _gru_pull(
-       xp, (g,), None, needs, h, weight, mask, y, kept),
+   vjp_all=lambda xp, g, y, needs, x, h, weight, bias, mask, kept: xp.gru_steps_vjp(
+       g, None, needs, h, weight, mask, y, kept),
    residuals={"kept": Op(
        "gru_kept", _gru_kept,
-       vjp_all=lambda xp, g, y, needs, x, h, weight, bias, mask: _gru_pull(
-           xp, (None,), g, needs, h, weight, mask, _replayed(xp, GRU, y, (h,), mask)[0], y),
+       vjp_all=lambda xp, g, y, needs, x, h, weight, bias, mask: xp.gru_steps_vjp(
+           None, g, needs, h, weight, mask, _replayed(xp, GRU, y, (h,), mask)[0], y),
        saves="h weight mask y")},
    saves="h weight mask kept y",
    samples=[Sample((3, 2, 6), (2, 2), (6, 2), (2,), (3, 2, 1))],

@@ -117,6 +117,7 @@ def test_training_takes_few_launches_and_is_that_of_the_cpu(rng):
 
             count = sum(launches(step)[1] for _ in range(3))
             found[where] = [tensor.numpy() for tensor in layer.state_dict().values()]
-    assert count == 3 * (2 + 2 + 1)  # the layer and the loss, forward and backward, the optimizer
+    # Forward the layer and the loss, backward these and the first cotangent, and the optimizer.
+    assert count == 3 * (2 + 3 + 1)
     for one, other in zip(*found.values(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-10)
