@@ -10,12 +10,13 @@ from functools import partial
 from typing import Any
 
 from gpugrad.backend.interrupts import whole
+from gpugrad.engine.messages import is_whole
 from gpugrad.errors import DTypeError
 from gpugrad.optim.optimizer import Optimizer
 from gpugrad.optim.settings import number
 from gpugrad.optim.unneeded import OF_SCHEDULES, explain
 
-__all__ = ["LRScheduler", "check_optimizer"]
+__all__ = ["LRScheduler", "Schedule", "check_optimizer"]
 
 
 def check_optimizer(who: str, optimizer: Any) -> None:
@@ -24,7 +25,40 @@ def check_optimizer(who: str, optimizer: Any) -> None:
         raise DTypeError(f"{who}: expected an optimizer, got {type(optimizer).__name__}")
 
 
-class LRScheduler:
+class Schedule:
+    """What all schedules share: an optimizer's rates, and the checks of a state."""
+
+    optimizer: Optimizer
+
+    def get_last_lr(self) -> list[float]:
+        """The current learning rate of each group."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def _check_state(self, who: str, state: Any, names: Sequence[str]) -> None:
+        """Raise for what is no state of this schedule with these names."""
+        if not isinstance(state, Mapping):
+            raise DTypeError(f"{who}: expected a state_dict(), got {type(state).__name__}")
+        if set(state) != set(names):
+            raise ValueError(
+                f"{who}: expected the keys {', '.join(names)}, got {sorted(map(str, state))}"
+            )
+        schedule = state["schedule"]
+        if not isinstance(schedule, str) or schedule != type(self).__name__:
+            raise ValueError(f"{who}: this is the state of a {schedule}")
+
+    def _loaded(self, who: str, key: str, rates: Any) -> list[float]:
+        """A rate for each group, out of a state."""
+        if not isinstance(rates, list | tuple):
+            raise ValueError(f"{who}: {key} must be a list of numbers, got {rates!r}")
+        count = len(self.optimizer.param_groups)
+        if len(rates) != count:
+            raise ValueError(
+                f"{who}: the optimizer has {count} groups, the state is of {len(rates)}"
+            )
+        return [number(f"{who}: a rate in {key}", rate, 0.0) for rate in rates]
+
+
+class LRScheduler(Schedule):
     """The base class: sets the learning rates when it is created and at each ``step()``.
 
     A subclass has ``rate(base, t, group)``: the learning rate after ``t`` steps of the group
@@ -117,10 +151,6 @@ class LRScheduler:
         bases, t = self._bases(), self.last_epoch + 1
         self._set(bases, self._next_rates(bases, t), t)
 
-    def get_last_lr(self) -> list[float]:
-        """The current learning rate of each group."""
-        return [group["lr"] for group in self.optimizer.param_groups]
-
     def state_dict(self) -> dict[str, Any]:
         """The number of steps, the initial rates and the present ones, without the settings."""
         return {
@@ -137,38 +167,20 @@ class LRScheduler:
         that is no state of a schedule; after an error nothing has been changed.
         """
         who = f"{type(self).__name__}.load_state_dict"
-        if not isinstance(state_dict, Mapping):
-            raise DTypeError(f"{who}: expected a state_dict(), got {type(state_dict).__name__}")
+        names = ["schedule", "last_epoch", "base_lrs", "lrs"]
         # A state of an earlier version has no present rates: there they follow from the initial.
-        known = set(state_dict) | ({"lrs"} if self.from_initial else set())
-        if known != {"schedule", "last_epoch", "base_lrs", "lrs"}:
-            raise ValueError(
-                f"{who}: expected the keys schedule, last_epoch, base_lrs and lrs, got "
-                f"{sorted(map(str, state_dict))}"
-            )
-        schedule = state_dict["schedule"]
-        if not isinstance(schedule, str) or schedule != type(self).__name__:
-            raise ValueError(f"{who}: this is the state of a {schedule}")
+        if self.from_initial and isinstance(state_dict, Mapping) and "lrs" not in state_dict:
+            names.remove("lrs")
+        self._check_state(who, state_dict, names)
         t = state_dict["last_epoch"]
-        if isinstance(t, bool) or not isinstance(t, int) or not 0 <= t < 2**63:
+        if not is_whole(t, 0) or t >= 2**63:
             raise ValueError(f"{who}: last_epoch must be a number of steps, got {t!r}")
         bases = self._loaded(who, "base_lrs", state_dict["base_lrs"])
         if "lrs" in state_dict:
             rates = self._loaded(who, "lrs", state_dict["lrs"])
         else:
             rates = [self.rate(base, t, index) for index, base in enumerate(bases)]
-        self._set(bases, rates, t)
-
-    def _loaded(self, who: str, key: str, rates: Any) -> list[float]:
-        """A rate for each group, out of a state."""
-        if not isinstance(rates, list | tuple):
-            raise ValueError(f"{who}: {key} must be a list of numbers, got {rates!r}")
-        count = len(self.optimizer.param_groups)
-        if len(rates) != count:
-            raise ValueError(
-                f"{who}: the optimizer has {count} groups, the state is of {len(rates)}"
-            )
-        return [number(f"{who}: a rate in {key}", rate, 0.0) for rate in rates]
+        self._set(bases, rates, int(t))
 
     def __repr__(self) -> str:
         rates = ", ".join(f"{rate:g}" for rate in self.get_last_lr())

@@ -8,7 +8,7 @@ from typing import Any
 
 from gpugrad.backend.interrupts import whole
 from gpugrad.errors import DTypeError
-from gpugrad.optim.lr_scheduler.base import check_optimizer
+from gpugrad.optim.lr_scheduler.base import Schedule, check_optimizer
 from gpugrad.optim.optimizer import Optimizer
 from gpugrad.optim.settings import choice, count, number, of_group, per_group
 from gpugrad.tensor import Tensor
@@ -18,7 +18,7 @@ __all__ = ["ReduceLROnPlateau"]
 _COUNTS = ("last_epoch", "num_bad_epochs", "cooldown_counter")
 
 
-class ReduceLROnPlateau:
+class ReduceLROnPlateau(Schedule):
     """The learning rate times ``factor`` when a figure, such as the validation loss, stands still.
 
     ``step(figure)`` counts it as better where it is lower than the best so far by ``threshold``, a
@@ -101,10 +101,6 @@ class ReduceLROnPlateau:
             calls.append(partial(group.update, lr=rate))
         whole(calls)
 
-    def get_last_lr(self) -> list[float]:
-        """The current learning rate of each group."""
-        return [group["lr"] for group in self.optimizer.param_groups]
-
     def state_dict(self) -> dict[str, Any]:
         """The counts, the best figure and the present rates, without the settings."""
         counts = {name: getattr(self, name) for name in _COUNTS}
@@ -118,29 +114,14 @@ class ReduceLROnPlateau:
         no state of a schedule; after an error nothing has been changed.
         """
         who = f"{type(self).__name__}.load_state_dict"
-        if not isinstance(state_dict, Mapping):
-            raise DTypeError(f"{who}: expected a state_dict(), got {type(state_dict).__name__}")
-        names = ("schedule", *_COUNTS, "best", "lrs")
-        if set(state_dict) != set(names):
-            raise ValueError(
-                f"{who}: expected the keys {', '.join(names)}, got {sorted(map(str, state_dict))}"
-            )
-        schedule = state_dict["schedule"]
-        if not isinstance(schedule, str) or schedule != type(self).__name__:
-            raise ValueError(f"{who}: this is the state of a {schedule}")
+        self._check_state(who, state_dict, ("schedule", *_COUNTS, "best", "lrs"))
         last_epoch, bad, rest = (count(f"{who}: {name}", state_dict[name], 0) for name in _COUNTS)
         best = state_dict["best"]
         if best is None:
             best = math.inf if self.mode == "min" else -math.inf
         else:
             best = number(f"{who}: best", best)
-        rates = state_dict["lrs"]
-        groups = len(self.optimizer.param_groups)
-        if not isinstance(rates, list | tuple) or len(rates) != groups:
-            raise ValueError(f"{who}: lrs must be a list of {groups} numbers, got {rates!r}")
-        self._set(
-            [number(f"{who}: a rate in lrs", x, 0.0) for x in rates], best, last_epoch, bad, rest
-        )
+        self._set(self._loaded(who, "lrs", state_dict["lrs"]), best, last_epoch, bad, rest)
 
     def __repr__(self) -> str:
         rates = ", ".join(f"{rate:g}" for rate in self.get_last_lr())
