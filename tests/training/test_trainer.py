@@ -283,6 +283,7 @@ def train(folder, epochs):
 def killed_trainings(folder, count):
     """Start an endless training ``count`` times, each in a process of its own that is killed."""
     moments = random.Random(3)
+    make("cpu", metrics=["accuracy"]), gg.optim.ExponentialLR  # what is imported when it is used
     for _ in range(count):
         begun, beginning = os.pipe()
         if not (process := os.fork()):
