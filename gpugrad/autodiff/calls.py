@@ -50,15 +50,9 @@ class Call:
     """
 
     def __init__(
-        self,
-        custom: Any,
-        count: int | None,
-        ys: Sequence[Any],
-        values: Sequence[Any],
-        parameters: dict[str, Any],
-        extras: dict[str, Any],
-        kept: Kept | None = None,
-    ) -> None:
+        self, custom: Any, count: int | None, ys: Sequence[Any], values: Sequence[Any],
+        parameters: dict[str, Any], extras: dict[str, Any], kept: Kept | None = None,
+    ) -> None:  # fmt: skip
         self.custom = custom
         self.what = custom.what
         self.kept = kept or {}
@@ -126,14 +120,9 @@ class Call:
         return results
 
     def _by_rules(
-        self,
-        xp: Any,
-        gs: Sequence[Any],
-        ys: Sequence[Any],
-        values: Sequence[Any],
-        kwargs: dict[str, Any],
-        needs: Sequence[bool],
-    ) -> Sequence[Any]:
+        self, xp: Any, gs: Sequence[Any], ys: Sequence[Any], values: Sequence[Any],
+        kwargs: dict[str, Any], needs: Sequence[bool],
+    ) -> Sequence[Any]:  # fmt: skip
         custom = self.custom
         g, y = self._bare(gs), self._bare(ys)
         recorded = xp is TENSORS
@@ -182,14 +171,9 @@ class Call:
         return result
 
     def _by_transposed_jvp(
-        self,
-        xp: Any,
-        gs: Sequence[Any],
-        ys: Sequence[Any],
-        values: Sequence[Any],
-        kwargs: dict[str, Any],
-        needs: Sequence[bool],
-    ) -> Sequence[Any]:
+        self, xp: Any, gs: Sequence[Any], ys: Sequence[Any], values: Sequence[Any],
+        kwargs: dict[str, Any], needs: Sequence[bool],
+    ) -> Sequence[Any]:  # fmt: skip
         """J^T g, as the derivative of t -> <J t, g>, which is the same at every t."""
 
         def tensor(value: Any) -> Any:

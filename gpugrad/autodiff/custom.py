@@ -124,15 +124,9 @@ class CustomOp:
     """An op of your own, made by `custom_op`: call it as you would any function of gpugrad."""
 
     def __init__(
-        self,
-        forward: Rule,
-        vjp: Rule | Sequence[Rule | None] | None,
-        jvp: Rule | None,
-        name: str | None,
-        saves: str | Sequence[str] | None,
-        kind: str,
-        host: bool,
-    ) -> None:
+        self, forward: Rule, vjp: Rule | Sequence[Rule | None] | None, jvp: Rule | None,
+        name: str | None, saves: str | Sequence[str] | None, kind: str, host: bool,
+    ) -> None:  # fmt: skip
         if not callable(forward):
             raise TypeError(
                 f"custom_op: expected a function forward(xp, *arrays), got {type(forward).__name__}"
@@ -394,15 +388,10 @@ class CustomOp:
 
 
 def custom_op(
-    forward: Rule | None = None,
-    vjp: Rule | Sequence[Rule | None] | None = None,
-    jvp: Rule | None = None,
-    name: str | None = None,
-    *,
-    saves: str | Sequence[str] | None = None,
-    kind: str = "general",
-    host: bool = False,
-) -> Any:
+    forward: Rule | None = None, vjp: Rule | Sequence[Rule | None] | None = None,
+    jvp: Rule | None = None, name: str | None = None, *, saves: str | Sequence[str] | None = None,
+    kind: str = "general", host: bool = False,
+) -> Any:  # fmt: skip
     """A function of tensors, made from functions of arrays: its forward and its derivatives.
 
     ``forward(xp, *arrays, **parameters)`` gets raw NumPy or CuPy arrays and the namespace that

@@ -41,14 +41,9 @@ CHUNK_BYTES = 2**24  # the size of the rows of one chunk, where chunk_size is No
 
 
 def jacobian(
-    f: Function,
-    argnums: int | Sequence[int] = 0,
-    *,
-    mode: str = "auto",
-    holomorphic: bool = False,
-    chunk_size: int | None = None,
-    progress: Progress = False,
-) -> Function:
+    f: Function, argnums: int | Sequence[int] = 0, *, mode: str = "auto", holomorphic: bool = False,
+    chunk_size: int | None = None, progress: Progress = False,
+) -> Function:  # fmt: skip
     """A function that returns the derivative of every number that ``f`` returns.
 
     Its result has the shape ``output.shape + input.shape``. Where ``f`` returns a structure,
@@ -81,14 +76,9 @@ def jacobian(
 
 
 def hessian(
-    f: Function,
-    argnums: int | Sequence[int] = 0,
-    *,
-    mode: str = "reverse",
-    holomorphic: bool = False,
-    chunk_size: int | None = None,
-    progress: Progress = False,
-) -> Function:
+    f: Function, argnums: int | Sequence[int] = 0, *, mode: str = "reverse",
+    holomorphic: bool = False, chunk_size: int | None = None, progress: Progress = False,
+) -> Function:  # fmt: skip
     """A function that returns the second derivatives of ``f``, which returns one number.
 
     The result has the shape ``input.shape + input.shape``, and for structures of arguments it

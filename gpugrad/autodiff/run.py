@@ -117,14 +117,10 @@ class Run:
     """
 
     def __init__(
-        self,
-        who: str,
-        f: Callable[..., Any],
-        args: Sequence[Any],
-        kwargs: dict[str, Any] | None = None,
-        argnums: int | Sequence[int] = 0,
+        self, who: str, f: Callable[..., Any], args: Sequence[Any],
+        kwargs: dict[str, Any] | None = None, argnums: int | Sequence[int] = 0,
         has_aux: bool = False,
-    ) -> None:
+    ) -> None:  # fmt: skip
         recorded = is_grad_enabled()
         start, before = next_serial(), outermost.get()
         self.who, self.alone = who, isinstance(argnums, int)

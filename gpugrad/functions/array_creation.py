@@ -50,16 +50,9 @@ def in_default_dtype(array: np.ndarray, dtype: Any, device: Any) -> Tensor:
 
 
 def logspace(
-    start: Any,
-    stop: Any,
-    num: int = 50,
-    endpoint: bool = True,
-    base: Any = 10.0,
-    dtype: Any = None,
-    axis: int = 0,
-    *,
-    device: Any = None,
-) -> Tensor:
+    start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0,
+    dtype: Any = None, axis: int = 0, *, device: Any = None,
+) -> Tensor:  # fmt: skip
     """``base`` to the powers at equal distances from ``start`` to ``stop``, which is included.
 
     Ends and base may be arrays, and have a gradient.
@@ -76,15 +69,9 @@ def logspace(
 
 
 def geomspace(
-    start: Any,
-    stop: Any,
-    num: int = 50,
-    endpoint: bool = True,
-    dtype: Any = None,
-    axis: int = 0,
-    *,
-    device: Any = None,
-) -> Tensor:
+    start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0,
+    *, device: Any = None,
+) -> Tensor:  # fmt: skip
     """``num`` numbers at equal ratios from ``start`` to ``stop``, which is included.
 
     The ends have one sign and are not 0. Arrays are not checked: other ends give NaN there. The

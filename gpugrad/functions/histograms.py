@@ -177,13 +177,8 @@ def histogramdd(
 
 
 def histogram2d(
-    x: Any,
-    y: Any,
-    bins: Any = 10,
-    range: Any = None,
-    density: bool = False,
-    weights: Any = None,
-) -> tuple[Tensor, Tensor, Tensor]:
+    x: Any, y: Any, bins: Any = 10, range: Any = None, density: bool = False, weights: Any = None,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """The number of points (x, y) in each cell of a grid, and its edges along both axes.
 
     ``bins`` is a number or edges for both, or one of these for each. Gradients are those of

@@ -87,12 +87,8 @@ def ravel(x: Any, /, order: str = "C") -> Tensor:
 
 
 def flatten(
-    x: Any,
-    /,
-    start_dim: "int | typing.Literal['C', 'F']" = 0,
-    end_dim: int = -1,
-    order: str = "C",
-) -> Tensor:
+    x: Any, /, start_dim: "int | typing.Literal['C', 'F']" = 0, end_dim: int = -1, order: str = "C",
+) -> Tensor:  # fmt: skip
     """The axes from ``start_dim`` to ``end_dim``, both included, merged into one.
 
     ``flatten("F")`` is NumPy's: all axes, the first varying fastest. All axes merged are a copy, as

@@ -24,15 +24,9 @@ def ptp(x: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
 
 @keywords.open_ended
 def var(
-    x: Any,
-    /,
-    axis: Any = None,
-    keepdims: bool = False,
-    *,
-    correction: float | Tensor = 0,
-    ddof: float | Tensor | None = None,
-    **more: Any,
-) -> Tensor:
+    x: Any, /, axis: Any = None, keepdims: bool = False, *, correction: float | Tensor = 0,
+    ddof: float | Tensor | None = None, **more: Any,
+) -> Tensor:  # fmt: skip
     """The variance along axes, with n - correction in the denominator (NumPy's ``ddof``)."""
     if more:
         more |= {"axis": axis, "keepdims": keepdims, "correction": correction, "ddof": ddof}
@@ -42,15 +36,9 @@ def var(
 
 @keywords.open_ended
 def std(
-    x: Any,
-    /,
-    axis: Any = None,
-    keepdims: bool = False,
-    *,
-    correction: float | Tensor = 0,
-    ddof: float | Tensor | None = None,
-    **more: Any,
-) -> Tensor:
+    x: Any, /, axis: Any = None, keepdims: bool = False, *, correction: float | Tensor = 0,
+    ddof: float | Tensor | None = None, **more: Any,
+) -> Tensor:  # fmt: skip
     """The standard deviation along axes, with n - correction in the denominator (NumPy's ``ddof``).
 
     Where all elements are equal the gradient is 0.

@@ -21,15 +21,9 @@ __all__ = [
 
 
 def unique(
-    x: Any,
-    /,
-    return_index: bool = False,
-    return_inverse: bool = False,
-    return_counts: bool = False,
-    axis: int | None = None,
-    *,
-    equal_nan: bool = True,
-) -> Any:
+    x: Any, /, return_index: bool = False, return_inverse: bool = False,
+    return_counts: bool = False, axis: int | None = None, *, equal_nan: bool = True,
+) -> Any:  # fmt: skip
     """The unique elements of x, sorted; on request their first indices, the inverse and counts.
 
     The gradient of an element goes to its first occurrence in x. Waits for the device.

@@ -35,14 +35,9 @@ def _order(name: str, x: Tensor, axis: int | None, kind: Any, descending: bool) 
 
 
 def argsort(
-    x: Any,
-    /,
-    axis: int | None = -1,
-    kind: str | None = None,
-    *,
-    descending: bool = False,
+    x: Any, /, axis: int | None = -1, kind: str | None = None, *, descending: bool = False,
     stable: bool = True,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """The indices that sort x along an axis, or the raveled x for None. No gradient.
 
     The sort is stable for every ``kind`` and ``stable``: equal elements keep their order, with
@@ -52,14 +47,9 @@ def argsort(
 
 
 def sort(
-    x: Any,
-    /,
-    axis: int | None = -1,
-    kind: str | None = None,
-    *,
-    descending: bool = False,
+    x: Any, /, axis: int | None = -1, kind: str | None = None, *, descending: bool = False,
     stable: bool = True,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """x sorted along an axis, the raveled x for None; NaN last. A new tensor, as a method too.
 
     The gradient of an element goes to its origin; equal elements keep their order, whatever

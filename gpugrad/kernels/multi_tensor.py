@@ -177,14 +177,9 @@ def _value(operand: Any) -> Any:
 
 @cache
 def update_source(
-    rule: Callable[..., None],
-    dtype: Any,
-    states: int,
-    scratch: int,
-    present: tuple[bool, ...],
-    master: bool = False,
-    skips: bool = False,
-) -> str:
+    rule: Callable[..., None], dtype: Any, states: int, scratch: int, present: tuple[bool, ...],
+    master: bool = False, skips: bool = False,
+) -> str:  # fmt: skip
     """The kernel ``update`` of the rule of an optimizer, written by running the rule.
 
     ``present`` says which of its numbers are not None. The kernel loads an element of the
@@ -413,13 +408,9 @@ class MultiTensor:
         ]
 
     def changes(
-        self,
-        rule: Callable[..., None],
-        arrays: Sequence[Any],
-        numbers: Sequence[float],
-        others: Sequence[Any] | None = None,
-        scratch: int = 0,
-    ) -> list[Callable[[], None]]:
+        self, rule: Callable[..., None], arrays: Sequence[Any], numbers: Sequence[float],
+        others: Sequence[Any] | None = None, scratch: int = 0,
+    ) -> list[Callable[[], None]]:  # fmt: skip
         """The launches of a rule over dense arrays that own their memory.
 
         Each is parameter and gradient, or the gradients are ``others``, of the same shapes and

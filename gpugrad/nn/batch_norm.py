@@ -24,15 +24,9 @@ __all__ = [
 
 
 def batch_norm(
-    x: Any,
-    running_mean: Any,
-    running_var: Any,
-    weight: Any = None,
-    bias: Any = None,
-    training: bool = False,
-    momentum: float | Tensor = 0.1,
-    eps: float = 1e-5,
-) -> Tensor:
+    x: Any, running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None,
+    training: bool = False, momentum: float | Tensor = 0.1, eps: float = 1e-5,
+) -> Tensor:  # fmt: skip
     """Each channel normalized over the batch, times weight plus bias (Ioffe and Szegedy, 2015).
 
     x is (batch, channels, ...). In ``training`` the means and variances are those of the batch,
@@ -125,15 +119,9 @@ def _follow(
 
 
 def instance_norm(
-    x: Any,
-    running_mean: Any = None,
-    running_var: Any = None,
-    weight: Any = None,
-    bias: Any = None,
-    use_input_stats: bool = True,
-    momentum: float | Tensor = 0.1,
-    eps: float = 1e-5,
-) -> Tensor:
+    x: Any, running_mean: Any = None, running_var: Any = None, weight: Any = None, bias: Any = None,
+    use_input_stats: bool = True, momentum: float | Tensor = 0.1, eps: float = 1e-5,
+) -> Tensor:  # fmt: skip
     """Each channel of each sample normalized over its positions, times weight plus bias.
 
     x is (batch, channels, positions, ...) (Ulyanov et al., 2016). With ``use_input_stats`` false
@@ -176,15 +164,9 @@ class _OfChannels(Module):
     _layout = ""
 
     def __init__(
-        self,
-        num_features: int,
-        eps: float,
-        momentum: float | None,
-        affine: bool,
-        track_running_stats: bool,
-        dtype: Any,
-        device: Any,
-    ) -> None:
+        self, num_features: int, eps: float, momentum: float | None, affine: bool,
+        track_running_stats: bool, dtype: Any, device: Any,
+    ) -> None:  # fmt: skip
         self.num_features = check_size(type(self).__name__, "num_features", num_features)
         self.eps = eps
         self.momentum = momentum
@@ -233,16 +215,10 @@ class _BatchNorm(_OfChannels):
     """The layers of `batch_norm`."""
 
     def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-        *,
-        dtype: Any = None,
+        self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1,
+        affine: bool = True, track_running_stats: bool = True, *, dtype: Any = None,
         device: Any = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype, device)
 
     def _share(self) -> Any:
@@ -322,16 +298,10 @@ class _InstanceNorm(_OfChannels):
     """The layers of `instance_norm`."""
 
     def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = False,
-        track_running_stats: bool = False,
-        *,
-        dtype: Any = None,
+        self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1,
+        affine: bool = False, track_running_stats: bool = False, *, dtype: Any = None,
         device: Any = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype, device)
 
     def forward(self, x: Any) -> Tensor:

@@ -120,19 +120,10 @@ class _Layers(_Recurrent):
               "bidirectional")  # fmt: skip
 
     def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        *,
-        dtype: Any = None,
-        device: Any = None,
-        generator: Generator | None = None,
-    ) -> None:
+        self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
+        batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, *,
+        dtype: Any = None, device: Any = None, generator: Generator | None = None,
+    ) -> None:  # fmt: skip
         who = type(self).__name__
         self.input_size = check_size(who, "input_size", input_size)
         self.hidden_size = check_size(who, "hidden_size", hidden_size)
@@ -287,17 +278,10 @@ class RNN(_Layers, _Elman):
     """
 
     def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        nonlinearity: str = "tanh",
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        **kwargs: Any,
-    ) -> None:
+        self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh",
+        bias: bool = True, batch_first: bool = False, dropout: float = 0.0,
+        bidirectional: bool = False, **kwargs: Any,
+    ) -> None:  # fmt: skip
         self.nonlinearity = _check_nonlinearity("RNN", nonlinearity)
         super().__init__(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, **kwargs
@@ -344,15 +328,9 @@ class _Cell(_Recurrent):
     _shown = ("input_size", "hidden_size", "bias")
 
     def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        *,
-        dtype: Any = None,
-        device: Any = None,
-        generator: Generator | None = None,
-    ) -> None:
+        self, input_size: int, hidden_size: int, bias: bool = True, *, dtype: Any = None,
+        device: Any = None, generator: Generator | None = None,
+    ) -> None:  # fmt: skip
         who = type(self).__name__
         self.input_size = check_size(who, "input_size", input_size)
         self.hidden_size = check_size(who, "hidden_size", hidden_size)
@@ -393,13 +371,9 @@ class RNNCell(_Cell, _Elman):
     """
 
     def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        nonlinearity: str = "tanh",
+        self, input_size: int, hidden_size: int, bias: bool = True, nonlinearity: str = "tanh",
         **kwargs: Any,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.nonlinearity = _check_nonlinearity("RNNCell", nonlinearity)
         super().__init__(input_size, hidden_size, bias, **kwargs)
 

@@ -136,14 +136,9 @@ def _in_pairs(subscripts: str, operands: tuple[Any, ...]) -> bool:
 
 
 def _einsum_vjp(
-    xp: Any,
-    g: Any,
-    y: Any,
-    needs: tuple[bool, ...],
-    *operands: Any,
-    subscripts: str,
+    xp: Any, g: Any, y: Any, needs: tuple[bool, ...], *operands: Any, subscripts: str,
     optimize: Any,
-) -> list[Any]:
+) -> list[Any]:  # fmt: skip
     """Each operand's gradient is an einsum of the output's and the others.
 
     ``subscripts`` is explicit, with no ellipsis and no letter twice in one operand. A path of

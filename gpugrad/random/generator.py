@@ -271,15 +271,9 @@ class Generator:
         return Tensor(self._draw(philox.bits, device, _shape("bits", size), 1))
 
     def uniform(
-        self,
-        low: float = 0.0,
-        high: float = 1.0,
-        size: Size = None,
-        *,
-        dtype: Any = None,
-        device: DeviceLike = None,
-        requires_grad: bool = False,
-    ) -> Tensor:
+        self, low: float = 0.0, high: float = 1.0, size: Size = None, *, dtype: Any = None,
+        device: DeviceLike = None, requires_grad: bool = False,
+    ) -> Tensor:  # fmt: skip
         """Uniform on [low, high), in float16, float32 or float64 (None: the default dtype).
 
         A multiple of 2**-11, 2**-24 or 2**-53 on [0, 1); the same numbers on every device.
@@ -306,15 +300,9 @@ class Generator:
         return Tensor(raw).requires_grad_(requires_grad)
 
     def normal(
-        self,
-        loc: float = 0.0,
-        scale: float = 1.0,
-        size: Size = None,
-        *,
-        dtype: Any = None,
-        device: DeviceLike = None,
-        requires_grad: bool = False,
-    ) -> Tensor:
+        self, loc: float = 0.0, scale: float = 1.0, size: Size = None, *, dtype: Any = None,
+        device: DeviceLike = None, requires_grad: bool = False,
+    ) -> Tensor:  # fmt: skip
         """Normal with mean ``loc`` and standard deviation ``scale``, by Box and Muller.
 
         In float16, float32 or float64 (None: the default dtype). The bits are the same on every
@@ -336,14 +324,9 @@ class Generator:
         return Tensor(raw).requires_grad_(requires_grad)
 
     def integers(
-        self,
-        low: int,
-        high: int | None = None,
-        size: Size = None,
-        *,
-        dtype: Any = numpy.int64,
+        self, low: int, high: int | None = None, size: Size = None, *, dtype: Any = numpy.int64,
         device: DeviceLike = None,
-    ) -> Tensor:
+    ) -> Tensor:  # fmt: skip
         """Integers in [low, high), or in [0, low) where ``high`` is None; any integer dtype.
 
         All have the same probability, to a relative error of at most 2**-32 (see
