@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from gpugrad.backend.attention import attention, attention_and_residuals, attention_vjp
 from gpugrad.backend.convolution import (
     convolution,
     convolution_transpose,
@@ -241,6 +242,9 @@ NUMPY = Namespace(
         "negative": operator.neg,
         "power": operator.pow,
         "abs": operator.abs,
+        "attention": attention,
+        "attention_and_residuals": attention_and_residuals,
+        "attention_vjp": attention_vjp,
         "broadcast_to": _broadcast_to,
         "convolution": convolution,
         "convolution_transpose": convolution_transpose,

@@ -10,7 +10,7 @@ recorded itself.
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gpugrad.engine.op import Op, Sample, op
+from gpugrad.engine.op import Op, Sample, op, part
 from gpugrad.ops.dtypes import computed, refuse_complex, rounded, widened
 from gpugrad.ops.reduce import finite_shift, highest, possible
 
@@ -209,8 +209,11 @@ def _lse_vjp(
     return d_q, d_k, None, d_bias
 
 
+part("attention_vjp", _attention_vjp)
 # fmt: off
-op("attention", _attention, vjp_all=_attention_vjp,
+op("attention", _attention,
+   vjp_all=lambda xp, g, y, needs, q, k, v, bias, lse, scale, causal, keep, block: xp.attention_vjp(
+       g, y, needs, q, k, v, bias, lse, scale, causal, keep, block),
    residuals={"lse": Op("attention_lse", _lse, vjp_all=_lse_vjp, saves="q k bias y")},
    saves=("q k v bias y lse", "q k v bias y lse", "q k bias lse", "q k v bias y lse"),
    samples=[Sample((2, 4, 3), (2, 5, 3), (2, 5, 2), (1, 5), scale=0.5),
