@@ -15,8 +15,8 @@ from gpugrad.backend.interrupts import whole
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import versions
 from gpugrad.engine.modes import enable_grad
-from gpugrad.errors import DTypeError, ShapeError
-from gpugrad.optim.loading import loaded_groups, parts
+from gpugrad.errors import DTypeError
+from gpugrad.optim.loading import loaded_array, loaded_groups, parts
 from gpugrad.optim.optimizer import Group, Optimizer
 from gpugrad.optim.parameters import named
 from gpugrad.optim.settings import choice, count, number, settings_of
@@ -210,22 +210,7 @@ class LBFGS(Optimizer):
         flat = self._flat()
 
         def vector(name: str, value: Any) -> Any:
-            if isinstance(value, Tensor):
-                value = value.data
-            try:
-                device_of(value)
-            except DTypeError:
-                kind = type(value).__name__
-                raise DTypeError(f"{who}: {name} is a {kind}; expected an array") from None
-            if value.shape != flat.shape:
-                raise ShapeError(
-                    f"{who}: {name} has shape {tuple(value.shape)}, all parameters {flat.shape}"
-                )
-            if not np.can_cast(value.dtype, flat.dtype, "same_kind"):
-                raise DTypeError(f"{who}: {name} is an array of {value.dtype}, not {flat.dtype}")
-            where = device_of(flat)
-            with where.activate():
-                return where.send(value).astype(flat.dtype)
+            return loaded_array(f"{who}: {name}", value, flat, "the vector of all parameters")
 
         for name in _LISTS:
             if not isinstance(saved[name], list | tuple):

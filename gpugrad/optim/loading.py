@@ -11,7 +11,7 @@ from gpugrad.optim.apply import MASTER, working_dtype
 from gpugrad.optim.settings import number
 from gpugrad.tensor import Tensor
 
-__all__ = ["loaded_groups", "loaded_states", "parts"]
+__all__ = ["loaded_array", "loaded_groups", "loaded_states", "parts"]
 
 Group = dict[str, Any]
 # A scheduler adds the first; the others came later than the first saved states.
@@ -106,29 +106,34 @@ def _entry(
         raise ValueError(f"{what % 'the state'} has no {missing[0]}")
     arrays = (*names, MASTER)
     entry = {
-        name: _value(what % name, x, p, name in arrays)
+        name: _value(what % name, x, p.data, name in arrays)
         for name, x in saved.items()
         if name not in counted
     }
     return {"step": int(step), **numbers, **entry}
 
 
-def _value(what: str, value: Any, p: Tensor, is_array: bool) -> Any:
+def _value(what: str, value: Any, p: Any, is_array: bool) -> Any:
     """A number, or a copy of an array on the parameter's device."""
-    if isinstance(value, Tensor):
-        value = value.data
     if isinstance(value, int | float) and not is_array:
         return value
+    expected = "an array" if is_array else "a number or an array"
+    return loaded_array(what, value, p, "the parameter", expected)
+
+
+def loaded_array(what: str, value: Any, like: Any, whose: str, expected: str = "an array") -> Any:
+    """A copy of an array, which must be like another, on the device of that."""
+    if isinstance(value, Tensor):
+        value = value.data
     try:
         device_of(value)
     except DTypeError:
-        expected = "an array" if is_array else "a number or an array"
         raise DTypeError(f"{what} is a {type(value).__name__}; expected {expected}") from None
-    if value.shape != p.shape:
-        raise ShapeError(f"{what} has shape {tuple(value.shape)}, the parameter {p.shape}")
-    dtype = working_dtype(p.dtype)
+    if value.shape != like.shape:
+        raise ShapeError(f"{what} has shape {tuple(value.shape)}, {whose} {like.shape}")
+    dtype = working_dtype(like.dtype)
     if not np.can_cast(value.dtype, dtype, "same_kind"):
-        raise DTypeError(f"{what} is an array of {value.dtype}, the parameter has {p.dtype}")
-    where = device_of(p.data)
+        raise DTypeError(f"{what} is an array of {value.dtype}, {whose} has {like.dtype}")
+    where = device_of(like)
     with where.activate():
         return where.send(value).astype(dtype)
