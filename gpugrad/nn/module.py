@@ -1,6 +1,7 @@
 """The base class of models and layers. Imports functions and below, and `traversal`."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple, Self
 
@@ -19,7 +20,7 @@ from gpugrad.tensor import Tensor, as_tensor
 from gpugrad.tensor.hints import OF_MODULES, Foreign
 from gpugrad.tensor.lost import check_kept
 
-__all__ = ["Loaded", "Module"]
+__all__ = ["Loaded", "Module", "in_mode"]
 
 
 class Loaded(NamedTuple):
@@ -379,6 +380,18 @@ class Module(Registration):
 
     def __repr__(self) -> str:
         return "\n".join(_lines(self, "", {}))
+
+
+@contextmanager
+def in_mode(model: Module, training: bool) -> Iterator[None]:
+    """A block in which all modules train, or evaluate; then each is in the mode that it had."""
+    before = [(module, module.training) for module in model.modules()]
+    try:
+        model.train(training)
+        yield
+    finally:
+        for module, mode in before:
+            module.training = mode
 
 
 def _prefixed(prefix: str, pairs: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:

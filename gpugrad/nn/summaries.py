@@ -14,7 +14,7 @@ from typing import Any
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.modes import enable_grad, observed
 from gpugrad.errors import DTypeError, ShapeError
-from gpugrad.nn.module import Module
+from gpugrad.nn.module import Module, in_mode
 from gpugrad.tensor import Tensor, as_tensor, zeros
 
 __all__ = ["Row", "Summary", "summary"]
@@ -124,7 +124,7 @@ def summary(model: Module, input_shape: Any, *, dtype: Any = None, device: Any =
         device if device is not None or first is None else first.device,
     )
     watch = _Watch()
-    prepared = _evaluating(model), _all_trained(parameters), _watched(model, watch)
+    prepared = in_mode(model, training=False), _all_trained(parameters), _watched(model, watch)
     with prepared[0], prepared[1], prepared[2], enable_grad(), observed(watch):
         model(*inputs)
     rows = tuple(watch.row(name, module) for name, module in model.named_modules()
@@ -155,18 +155,6 @@ def _inputs(given: Any, dtype: Any, device: Any) -> list[Tensor]:
             raise ShapeError(f"summary: a size must not be negative, got {given!r}")
         return [zeros(tuple(given), dtype=dtype, device=device)]
     return [x for one in given for x in _inputs(one, dtype, device)]
-
-
-@contextmanager
-def _evaluating(model: Module) -> Iterator[None]:
-    """A block in which the model and all modules inside are in eval mode."""
-    before = [(module, module.training) for module in model.modules()]
-    try:
-        model.eval()
-        yield
-    finally:
-        for module, training in before:
-            module.training = training
 
 
 @contextmanager

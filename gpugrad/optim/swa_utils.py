@@ -15,7 +15,7 @@ from gpugrad.engine import versions
 from gpugrad.engine.modes import no_grad
 from gpugrad.errors import ArgumentError, DTypeError
 from gpugrad.nn.batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
-from gpugrad.nn.module import Module
+from gpugrad.nn.module import Module, in_mode
 from gpugrad.optim.lr_scheduler import SWALR
 from gpugrad.optim.rules import toward
 from gpugrad.optim.settings import number
@@ -221,18 +221,14 @@ def update_bn(loader: Iterable[Any], model: Module, device: Device | str | None 
     if not layers:
         return
     momenta = [layer.momentum for layer in layers]
-    modes = [(part, part.training) for part in model.modules()]
     for layer in layers:
         layer.reset_running_stats()
         layer.momentum = None
-    model.train()
     try:
-        with no_grad():
+        with in_mode(model, training=True), no_grad():
             for batch in loader:
                 x = batch[0] if isinstance(batch, list | tuple) else batch
                 model(as_tensor(x) if device is None else as_tensor(x).to(device))
     finally:
         for layer, momentum in zip(layers, momenta):
             layer.momentum = momentum
-        for part, mode in modes:
-            part.training = mode

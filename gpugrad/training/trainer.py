@@ -15,7 +15,7 @@ from gpugrad.engine.modes import no_grad
 from gpugrad.errors import ArgumentError, DTypeError
 from gpugrad.functions import FUNCTIONS
 from gpugrad.metrics import added
-from gpugrad.nn import Module
+from gpugrad.nn.module import Module, in_mode
 from gpugrad.optim.lr_scheduler import ReduceLROnPlateau
 from gpugrad.tensor import Tensor, as_tensor
 from gpugrad.training.callbacks import Callback
@@ -301,7 +301,7 @@ class Trainer:
         try:
             for metric in self.metrics:
                 metric.reset()
-            with _evaluating(self.model), no_grad():
+            with in_mode(self.model, training=False), no_grad():
                 for batch in data:
                     loss, prediction, target = self._checked_loss(self._placed(batch))
                     rows = _rows(target, prediction)
@@ -324,7 +324,7 @@ class Trainer:
         """
         batches = [data] if isinstance(data, Tensor) or is_array(data) else data
         outputs = []
-        with _evaluating(self.model), no_grad():
+        with in_mode(self.model, training=False), no_grad():
             for batch in batches:
                 x = batch[0] if isinstance(batch, tuple | list) and batch else batch
                 if not isinstance(x, Tensor) and not is_array(x):
@@ -447,18 +447,6 @@ def _length(batches: Any) -> int | None:
         return len(batches)
     except TypeError:
         return None
-
-
-@contextlib.contextmanager
-def _evaluating(model: Module) -> Iterator[None]:
-    """Evaluation mode, and afterwards the mode that each module had."""
-    before = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in before:
-            module.training = training
 
 
 @contextlib.contextmanager
