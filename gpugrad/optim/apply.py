@@ -108,13 +108,9 @@ class FlatParameters:
     )  # fmt: skip
 
     def __init__(
-        self,
-        tensors: list[Any],
-        states: list[dict[str, Any]],
-        names: tuple[str, ...],
-        counted: tuple[str, ...],
-        scratch: int,
-    ) -> None:
+        self, tensors: list[Any], states: list[dict[str, Any]], names: tuple[str, ...],
+        counted: tuple[str, ...], scratch: int,
+    ) -> None:  # fmt: skip
         self._take(tensors, states, names, counted)
         self._flat = [array.reshape(-1) for array in self.arrays]
         self.size = sum(array.size for array in self.arrays)

@@ -75,13 +75,9 @@ class Together(FlatParameters):
     __slots__ = ("_device", "_kernels", "_layout", "_multi", "_shapes")
 
     def __init__(
-        self,
-        tensors: list[Any],
-        states: list[dict[str, Any]],
-        names: tuple[str, ...],
-        counted: tuple[str, ...],
-        scratch: int,
-    ) -> None:
+        self, tensors: list[Any], states: list[dict[str, Any]], names: tuple[str, ...],
+        counted: tuple[str, ...], scratch: int,
+    ) -> None:  # fmt: skip
         self._take(tensors, states, names, counted)
         self.state_views = [[entry[name] for entry in states] for name in names]
         self._scratch: Any = (None,) * scratch
