@@ -177,13 +177,18 @@ class _Call:
         """A later run: on the device of the first one, with its random numbers."""
         start = next_serial()
         inputs = [connect(Tensor(*pair)) for pair in zip(arrays, parents[: len(self.nodes)])]
-        again, rules = running_again.set(True), in_rules.set(False)
+        again, rules = running_again.get(), in_rules.get()
         try:
-            with device(self.device), replayed(self.states):
-                return self.run(inputs, start)
+            running_again.set(True)
+            try:  # apart, so that no interrupt comes between the ends of the two
+                in_rules.set(False)
+                with device(self.device), replayed(self.states):
+                    done = self.run(inputs, start)
+            finally:
+                in_rules.set(rules)
         finally:
-            in_rules.reset(rules)
-            running_again.reset(again)
+            running_again.set(again)
+        return done
 
 
 class _Result(NamedTuple):

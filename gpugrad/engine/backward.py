@@ -137,11 +137,13 @@ def _walk_recorded(
     try:
         in_rules.set(True)
         if recording.get():
-            return _walk(ready, sums, graph, True, deliver, watch)
-        with enable_grad():
-            return _walk(ready, sums, graph, True, deliver, watch)
+            results = _walk(ready, sums, graph, True, deliver, watch)
+        else:
+            with enable_grad():
+                results = _walk(ready, sums, graph, True, deliver, watch)
     finally:
         in_rules.set(before)
+    return results
 
 
 def _walk(
