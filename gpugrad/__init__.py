@@ -83,6 +83,13 @@ _LAZY: dict[str, str] = {
 
 def __getattr__(name: str) -> Any:
     path = _LAZY.get(name)
+    if name == "bfloat16":
+        from gpugrad.backend.precision import dtype_named
+
+        try:
+            return dtype_named(name).type
+        except errors.DTypeError as error:
+            raise AttributeError(str(error)) from None
     if path is None:
         from gpugrad.tensor.hints import hint
 

@@ -3,6 +3,7 @@
 import importlib
 import itertools
 import os
+import sys
 from functools import partial
 from types import SimpleNamespace
 
@@ -96,6 +97,8 @@ def _as_it_was():
     yield
     assert gg.is_grad_enabled()
     assert gg.get_default_dtype() == np.float32
+    if (bfloat16 := sys.modules.get("gpugrad.engine.bfloat16")) is not None:
+        bfloat16.end()
 
 
 @pytest.fixture

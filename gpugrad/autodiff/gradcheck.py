@@ -16,6 +16,7 @@ from gpugrad.autodiff.foreign import check_constant, unlabelled
 from gpugrad.autodiff.run import Run, check_function, inside_since
 from gpugrad.autodiff.transforms import vjp
 from gpugrad.backend.device import Device, device_of, to_numpy
+from gpugrad.backend.precision import kind_of
 from gpugrad.engine.again import compute_again, gradient_by
 from gpugrad.engine.modes import enable_grad, no_grad
 from gpugrad.engine.node import Leaf, next_serial
@@ -122,7 +123,7 @@ class _Arguments:
             check_constant(who, f"input{path[skip:]}", value)
         for position, (leaf, path) in enumerate(zip(self.leaves, self.tree.paths())):
             value = as_tensor(unlabelled(f"{who}: input{path[skip:]}", leaf))
-            if value.dtype.kind in "fc" or isinstance(leaf, int | float):
+            if kind_of(value.dtype) in "fc" or isinstance(leaf, int | float):
                 dtype = np.complex128 if value.dtype.kind == "c" else np.float64
                 raw = value.detach().data.astype(dtype, copy=True)
                 if isinstance(leaf, float | complex):  # not rounded to the default dtype
@@ -139,7 +140,7 @@ class _Arguments:
         for position, value in zip(self.positions, tensors):
             leaves[position] = value
         outputs, _ = tree.flatten(self.f(*tree.unflatten(self.tree, leaves)))
-        return [y for y in map(as_tensor, outputs) if y.dtype.kind in "fc"]
+        return [y for y in map(as_tensor, outputs) if kind_of(y.dtype) in "fc"]
 
 
 def _check(

@@ -20,6 +20,7 @@ from gpugrad.autodiff.foreign import (
 )
 from gpugrad.backend.device import Device, default_device, device_of
 from gpugrad.backend.namespace import namespace_of
+from gpugrad.backend.precision import kind_of
 from gpugrad.errors import DTypeError
 from gpugrad.tensor import Tensor, as_tensor
 from gpugrad.tensor.lost import check_raw
@@ -97,7 +98,7 @@ def tensors_of(
             continue
         if not isinstance(leaf_type, str):
             leaf = unlabelled(f"{who}: {path(index)}", leaf)
-        if leaf.dtype.kind not in "fc":
+        if kind_of(leaf.dtype) not in "fc":
             raise DTypeError(
                 f"{who}: dtype {leaf.dtype} has no gradient here ({path(index)}). Pass "
                 "floating-point numbers, cast with .astype, or leave the argument out of argnums"
@@ -117,7 +118,7 @@ def _gpu_of(arrays: Sequence[Any]) -> Device | None:
 
 def _dtype_of_number(number: Any, arrays: Sequence[Any]) -> np.dtype[Any]:
     """The dtype of a Python number: that of the arrays beside it, else float64, as in NumPy."""
-    floats = [array.dtype for array in arrays if array.dtype.kind in "fc"]
+    floats = [array.dtype for array in arrays if kind_of(array.dtype) in "fc"]
     common = np.result_type(*floats) if floats else np.dtype(np.float64)
     if isinstance(number, complex):
         return np.result_type(common, np.complex64)

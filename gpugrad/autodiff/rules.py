@@ -15,6 +15,7 @@ import numpy as np
 
 from gpugrad.backend.device import beside, device_of, to_numpy
 from gpugrad.backend.namespace import namespace_of
+from gpugrad.backend.precision import kind_of
 from gpugrad.engine.modes import enable_grad, no_grad, strict
 from gpugrad.engine.node import Node
 from gpugrad.engine.op import Op
@@ -100,7 +101,7 @@ def array_beside(value: Any, like: Any, what: str, dtype: Any = None, send: bool
 
 def weak_dtype(values: Sequence[Any]) -> Any:
     """The dtype of Python's floats beside some arrays: that of their floating-point numbers."""
-    dtypes = [value.dtype for value in values if is_array(value) and value.dtype.kind == "f"]
+    dtypes = [value.dtype for value in values if is_array(value) and kind_of(value.dtype) == "f"]
     return np.result_type(*dtypes) if dtypes else get_default_dtype()
 
 

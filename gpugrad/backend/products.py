@@ -15,8 +15,11 @@ import numpy as np
 
 __all__ = ["Products"]
 
-# By character of a dtype: its cudaDataType, and the dtype of cuBLAS's scalars.
-_DTYPES = {"e": (2, "f"), "f": (0, "f"), "d": (1, "d"), "F": (4, "F"), "D": (5, "D")}
+# By character of a dtype, or by name: its cudaDataType, and the dtype of cuBLAS's scalars.
+_DTYPES = {
+    "e": (2, "f"), "bfloat16": (14, "f"), "f": (0, "f"), "d": (1, "d"), "F": (4, "F"),
+    "D": (5, "D"),
+}  # fmt: skip
 _SCALARS = {char: (np.ones((), char), np.zeros((), char)) for char in "fdFD"}
 _LIMIT = 2**31  # cuBLAS takes lengths as int
 _PLANS = 4096  # plans in the cache
@@ -165,7 +168,8 @@ def _plan(
     strides_b: tuple[int, ...], dtype: Any,
 ) -> _Plan | None:  # fmt: skip
     """The product of two stacks as one call of cuBLAS; None if cuBLAS does not accept them."""
-    if dtype.char not in _DTYPES or min(len(shape_a), len(shape_b)) < 2:
+    key = dtype.name if dtype.kind == "V" else dtype.char
+    if key not in _DTYPES or min(len(shape_a), len(shape_b)) < 2:
         return None
     (m, k), n = shape_a[-2:], shape_b[-1]
     if shape_b[-2] != k:
@@ -180,7 +184,7 @@ def _plan(
     sizes = (m, n, k, count)
     if first is None or second is None or min(sizes) == 0 or max(sizes) >= _LIMIT:
         return None
-    data_type, scalar = _DTYPES[dtype.char]
+    data_type, scalar = _DTYPES[key]
     one, zero = (value.ctypes.data for value in _SCALARS[scalar])
     return _Plan(
         (*batch, m, n), bool(batch), second.transposed, first.transposed, n, m, k, dtype,

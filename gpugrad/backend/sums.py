@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.backend.precision import HALF, SINGLE, is_half
+from gpugrad.backend.precision import SINGLE, is_half
 
 __all__ = ["adds_few", "careful_cumsum", "careful_einsum", "careful_matmul", "careful_sum"]
 
@@ -37,9 +37,9 @@ def adds_few(x: Any, axis: Any) -> bool:
 def careful_sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """numpy.sum, in which the error does not grow with the number of rows."""
     dtype = x.dtype
-    if dtype.char not in "efF":
+    if dtype.char not in "efF" and not is_half(dtype):
         return _add(x, axis, None, None, keepdims)
-    wide = SINGLE if dtype == HALF else None
+    wide = SINGLE if is_half(dtype) else None
     axes = _axes(x, axis)
     if x.size <= ENOUGH or _are_rows(x, axes):
         y = _add(x, axis, wide, None, keepdims)
@@ -47,7 +47,7 @@ def careful_sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         y = _in_blocks(x, axes, wide)
         if not keepdims:
             y = y.reshape(tuple(n for i, n in enumerate(x.shape) if i not in axes))[()]
-    return y.astype(HALF) if wide else y
+    return y.astype(dtype) if wide else y
 
 
 def _axes(x: Any, axis: Any) -> tuple[int, ...]:

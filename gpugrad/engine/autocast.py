@@ -12,11 +12,13 @@ from contextvars import ContextVar
 from functools import cache
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from gpugrad.backend.blocks import Block, Stack, now
 from gpugrad.backend.namespace import NAMESPACES
-from gpugrad.backend.precision import SINGLE, dtype_named, is_half
+from gpugrad.backend.precision import SINGLE, is_half, named
+from gpugrad.engine import detours, versions
 from gpugrad.engine import record as calls
-from gpugrad.engine import versions
 from gpugrad.engine.modes import in_rules, recording
 from gpugrad.engine.node import Leaf, next_serial
 from gpugrad.engine.op import TABLE, Op
@@ -67,13 +69,13 @@ def _forget(reference: "weakref.ref[_State]") -> None:
     with _lock:
         _states.discard(reference)
         if not _states:
-            calls.use_casts(None)
+            detours.use(_in_its_dtype, False)
 
 
 def _enter(state: _State) -> None:
     with _lock:
         _states.add(weakref.ref(state, _forget))
-        calls.use_casts(_cast_operands)
+        detours.use(_in_its_dtype, True)
     _state.set(state)
 
 
@@ -134,8 +136,9 @@ class state_again(Block):  # noqa: N801 - a block, like the others
 
 
 def _half(dtype: Any) -> Any:
+    dtype = named(dtype)
     try:
-        chosen = dtype_named(dtype)
+        chosen = np.dtype(dtype)
     except (TypeError, ValueError):
         chosen = None
     if chosen is None or not is_half(chosen):
@@ -167,11 +170,11 @@ def _converts(dtype: Any, half: Any) -> bool:
     return dtype == SINGLE or (is_half(dtype) and dtype != half)
 
 
-def _cast_operands(op: Op, operands: Sequence[Any]) -> Sequence[Any]:
-    """The operands in the dtype that autocast wants for an op."""
+def _in_its_dtype(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None) -> Any:
+    """The result in the dtype that autocast wants for an op; None where nothing is to be cast."""
     here = state() if op.autocast else None
     if here is None or here.dtype is None or here.in_rules is not in_rules.get():
-        return operands
+        return None
     dtypes = [_dtype(op, index, operand) for index, operand in enumerate(operands)]
     if op.autocast == "float32":
         target = SINGLE
@@ -179,14 +182,13 @@ def _cast_operands(op: Op, operands: Sequence[Any]) -> Sequence[Any]:
     else:
         target = here.dtype
         if any(dtype is not None and dtype.itemsize > 4 and dtype.kind in "fc" for dtype in dtypes):
-            return operands
+            return None
         casts = [dtype is not None and _converts(dtype, target) for dtype in dtypes]
     if not any(casts):
-        return operands
-    return [
-        _cast(here, operand, target) if needed else operand
-        for operand, needed in zip(operands, casts)
-    ]
+        return None
+    pairs = zip(operands, casts)
+    own = [_cast(here, operand, target) if needed else operand for operand, needed in pairs]
+    return calls.record(op, own, parameters)
 
 
 def _dtype(op: Op, index: int, operand: Any) -> Any:
@@ -201,13 +203,13 @@ def _cast(here: _State, operand: Any, target: Any) -> Any:
     parameters = {"dtype": target}
     leaf = getattr(operand, "_node", None)
     if not isinstance(leaf, Leaf):
-        return calls.record(TABLE["astype"], (operand,), parameters)
+        return calls.directly(TABLE["astype"], (operand,), parameters)
     array, mode = operand._array, recording.get()
     casts = here.casts.setdefault(leaf, {})
     kept = casts.get(target)
     if kept is None or not kept.holds_for(array):
         serial = next_serial()
-        result = calls.record(TABLE["astype"], (operand,), parameters)
+        result = calls.directly(TABLE["astype"], (operand,), parameters)
         casts[target] = _Cast(array, serial, result._array, result if mode else None)
         return result
     if not mode:

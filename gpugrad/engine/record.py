@@ -7,7 +7,6 @@ Imports backend, errors and the modules beside it; the Tensor class registers it
 """
 
 import inspect
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy
 from gpugrad.backend.device import beside, check_same_device, device_of
 from gpugrad.backend.namespace import NAMESPACES, namespace_of, register
 from gpugrad.backend.precision import SINGLE
+from gpugrad.engine import detours
 from gpugrad.engine.messages import explain, one_too_many, type_name, wrong_operand
 from gpugrad.engine.modes import in_rules, recording
 from gpugrad.engine.node import Node
@@ -25,7 +25,7 @@ from gpugrad.engine.parameters import PLAIN, over_tensors, unusual
 from gpugrad.errors import DeviceError, DTypeError
 
 __all__ = [
-    "attach_node", "bind", "bind_operator", "record", "unwrap", "use_casts", "use_keywords",
+    "attach_node", "bind", "bind_operator", "directly", "record", "unwrap", "use_keywords",
     "use_tensor_class",
 ]  # fmt: skip
 
@@ -56,29 +56,18 @@ def use_keywords(apply: Callable[..., Any]) -> None:
     _more_keywords = apply
 
 
-# What casts the operands of an op, while an autocast block is open anywhere; else None.
-_cast: Callable[[Op, Sequence[Any]], Sequence[Any]] | None = None
-# The dispatch of each op that autocast concerns. The lock is for `_cast` and their entries.
-_casting: list["_Dispatch"] = []
-_casting_lock = threading.RLock()
-
-
-def use_casts(cast: Callable[[Op, Sequence[Any]], Sequence[Any]] | None) -> None:
-    """Set what casts operands, or None.
-
-    The quick paths ask nothing: their dispatches are emptied, so that they turn to `record`.
-    """
-    global _cast
-    with _casting_lock:
-        _cast = cast
-        for dispatch in _casting if cast else ():
-            dispatch.clear()
-
-
 def record(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None = None) -> Any:
     """Apply an op to Tensors, raw arrays and numbers; the result is a Tensor (or a tuple)."""
-    if _cast is not None:
-        operands = _cast(op, operands)
+    if detours.active:
+        for detour in detours.active:
+            result = detour(op, operands, parameters)
+            if result is not None:
+                return result
+    return directly(op, operands, parameters)
+
+
+def directly(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None = None) -> Any:
+    """As `record`, without a detour."""
     raws, nodes, xp = unwrap(op, operands)
     mode = op.differentiable and nodes.count(None) < len(nodes) and recording.get()
     compute = getattr(xp, op.recorded if mode else op.name)
@@ -339,22 +328,16 @@ def _named(function: Callable[..., Any], op: Op) -> Callable[..., Any]:
     return function
 
 
-class _Dispatch(dict[type, Any]):
+class _Dispatch(detours.Dispatch):
     """For one op, from an array's type to its namespace and the function that computes the op.
 
     Arrays of a namespace that checks its operands (``alone`` is False) are not entered.
     """
 
     def __init__(self, op: Op) -> None:
+        super().__init__(op)
         self.name = op.name
         self.by_namespace: dict[Any, tuple[Any, Any]] = {}
-        self.is_cast = bool(op.autocast)
-        if self.is_cast:
-            _casting.append(self)
-
-    def casts(self) -> bool:
-        """Whether `record` is to see the operands, which autocast may cast."""
-        return self.is_cast and _cast is not None
 
     def look_up(self, op: Op, *raws: Any) -> Any:
         """Namespace and function for any operands; None if all of them are numbers."""
@@ -364,8 +347,8 @@ class _Dispatch(dict[type, Any]):
         if not xp.alone:
             return xp, _on_device_of(raws, getattr(xp, self.name))
         entry = self.by_namespace.setdefault(xp, (xp, getattr(xp, self.name)))
-        with _casting_lock:
-            for raw in raws if not self.casts() else ():
+        with detours.lock:
+            for raw in raws if not self.is_passed_by() else ():
                 if NAMESPACES[type(raw)] is xp:
                     self[type(raw)] = entry
         return entry
@@ -387,7 +370,7 @@ def _unary(op: Op) -> Callable[..., Any]:
         raw = x._array
         entry = get(type(raw))
         if entry is None:
-            if dispatch.casts():
+            if dispatch.is_passed_by():
                 return record(op, (x,), parameters)
             entry = dispatch.look_up(op, raw)
         xp, compute = entry
@@ -456,7 +439,7 @@ def _binary(op: Op, operator: bool = False) -> Callable[[Any, Any], Any]:
             if type_b is not type_a and type_b is not float and type_b is not int:
                 entry = entry if entry is get(type_b) else None
         if entry is None:
-            if dispatch.casts():
+            if dispatch.is_passed_by():
                 return record(op, (a, b))
             raw_a = _placed(a, raw_a) if node_a is not None else _scalar(a, raw_a)
             raw_b = _placed(b, raw_b) if node_b is not None else _scalar(b, raw_b)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gpugrad.backend.precision import kind_of
 from gpugrad.engine.messages import is_whole
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.manipulation import concat, slices
@@ -165,7 +166,7 @@ def _mirrored_odd(x: Tensor, axis: int, width: tuple[int, int], mode: str) -> li
         if start >= stop:
             continue
         twice, odd = divmod(turn, 2)
-        offset = 2.0 * twice if x.dtype.kind == "f" else 2 * twice
+        offset = 2.0 * twice if kind_of(x.dtype) == "f" else 2 * twice
         first = start - turn * period
         if odd:
             piece = 2 * high - _neighbours(x, axis, size - 1 - first, stop - start, -1)

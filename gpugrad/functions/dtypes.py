@@ -11,6 +11,7 @@ import numpy as np
 
 from gpugrad.backend.device import Device
 from gpugrad.backend.namespace import NAMESPACES
+from gpugrad.backend.precision import limits_of, named
 from gpugrad.errors import DTypeError
 from gpugrad.tensor import OPS, Tensor, as_tensor
 
@@ -34,6 +35,7 @@ def to(x: Any, target: Any = None, /, *, device: Any = None, dtype: Any = None) 
             device = target
         else:
             dtype = target
+    dtype = named(dtype)
     try:
         dtype = None if dtype is None else np.dtype(dtype)
     except TypeError:
@@ -59,7 +61,7 @@ class FloatInfo:
     __slots__ = ("bits", "dtype", "eps", "max", "min", "smallest_normal")
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
-        info: Any = np.finfo(dtype)
+        info: Any = limits_of(dtype)
         self.bits = int(info.bits)
         self.eps = float(info.eps)
         self.max = float(info.max)
@@ -103,6 +105,7 @@ def dtype_of(who: str, value: Any) -> np.dtype[Any]:
         return np.dtype(value.dtype)
     if isinstance(value, bool | int | float | complex | list | tuple | None):
         raise DTypeError(f"{who}: expected a dtype or an array, got {value!r}")
+    value = named(value)
     try:
         return np.dtype(value)
     except TypeError as error:
@@ -221,7 +224,7 @@ def astype(x: Any, /, dtype: Any, *, copy: bool = True, device: Any = None) -> T
     >>> gg.astype(gg.ones(2), gg.int8)
     tensor([1, 1], dtype=int8)
     """
-    x = as_tensor(x)
+    x, dtype = as_tensor(x), named(dtype)
     if device is not None and x.device != Device(device):
         x, copy = x.to(device=device), False
     if not copy and x.dtype == dtype:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.namespace import namespace_of
+from gpugrad.backend.precision import kind_of
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.manipulation import concat, ravel, reshape, slices
 from gpugrad.functions.operands import (
@@ -257,7 +258,7 @@ def unwrap(
     The added periods are constant, so the gradient passes unchanged.
     """
     p = as_tensor(p)
-    if p.dtype.kind != "f":
+    if kind_of(p.dtype) != "f":
         raise DTypeError(f"unwrap: expected floating-point numbers, got {p.dtype}")
     axis = axis_number("unwrap", axis, p.ndim)
     jumps = diff(p.detach(), axis=axis)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gpugrad.backend.precision import kind_of
 from gpugrad.errors import ArgumentError, DTypeError, ShapeError
 from gpugrad.functions.manipulation import reshape, squeeze
 from gpugrad.functions.operands import beside, cast, check_one_device, floating
@@ -189,7 +190,7 @@ def _reduced(
     x, *rest = args
     x = as_tensor(x)
     mask = None if where is True else mask_of(name, where, x)
-    if mask is not None and name.startswith("nan") and x.dtype.kind in "fc":
+    if mask is not None and name.startswith("nan") and kind_of(x.dtype) in "fc":
         x, mask = OPS["where"](mask, x, math.nan), None  # which the function leaves out
     if name in MOMENTS:
         return _moment(name, function, x, rest, kwargs, mask)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gpugrad.backend.precision import kind_of
 from gpugrad.errors import DTypeError
 from gpugrad.functions.keywords import masked_mean, masked_variance, shaped
 from gpugrad.functions.operands import cast
@@ -25,7 +26,7 @@ __all__ = [
 def _filled(x: Any, value: float) -> tuple[Tensor, Tensor | None]:
     """x with NaN replaced by a number, and the mask of NaN; None for a dtype without NaN."""
     x = as_tensor(x)
-    if x.dtype.kind not in "fc":
+    if kind_of(x.dtype) not in "fc":
         return x, None
     missing = OPS["isnan"](x)
     return OPS["where"](missing, value, x), missing
@@ -162,7 +163,7 @@ def nan_to_num(
     x = as_tensor(x)
     if x.dtype.kind == "c":
         return by_parts(lambda part: nan_to_num(part, True, nan, posinf, neginf), x)
-    if x.dtype.kind != "f":
+    if kind_of(x.dtype) != "f":
         return x.copy()
     high = float(np.finfo(x.dtype).max) if posinf is None else posinf
     low = -float(np.finfo(x.dtype).max) if neginf is None else neginf

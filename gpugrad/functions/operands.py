@@ -12,8 +12,8 @@ import numpy as np
 
 from gpugrad.backend.device import device_of
 from gpugrad.backend.namespace import namespace_of
+from gpugrad.backend.precision import SINGLE, is_half, kind_of
 from gpugrad.errors import AxisError, DeviceError, DTypeError, ShapeError
-from gpugrad.ops.dtypes import HALF, SINGLE
 from gpugrad.tensor import Tensor, as_tensor
 from gpugrad.tensor.conversion import weak_array
 
@@ -117,34 +117,39 @@ def cast(x: Tensor, dtype: Any) -> Tensor:
 
 def floating(x: Tensor) -> Tensor:
     """x; whole numbers and truth values as float64."""
-    return x if x.dtype.kind in "fc" else x.astype("float64")
+    return x if kind_of(x.dtype) in "fc" else x.astype("float64")
 
 
 def in_single(function: F) -> F:
-    """A function of arrays that adds up or counts: it gets float16 as float32, and is rounded once.
+    """A function of arrays that adds up or counts: it gets half precision as float32.
 
-    Between its operations sums above 65504, and counts of more than 2048, would not fit.
+    It is rounded once. Between its operations sums above 65504, and counts of more than 2048, would
+    not fit into float16.
     """
 
     @wraps(function)
     def wide(*args: Any, **kwargs: Any) -> Any:
         operands = (*args, *kwargs.values())
-        if not any(getattr(operand, "dtype", None) == HALF for operand in operands):
+        halves = [x.dtype for x in operands if hasattr(x, "dtype") and is_half(x.dtype)]
+        if not halves:
             return function(*args, **kwargs)
         result = function(*map(_wider, args), **{k: _wider(v) for k, v in kwargs.items()})
         if kwargs.get("dtype") is not None:
             return result
-        return tuple(map(_half, result)) if isinstance(result, tuple) else _half(result)
+        if isinstance(result, tuple):
+            return tuple([_narrow(one, halves[0]) for one in result])
+        return _narrow(result, halves[0])
 
     return typed(F, wide)
 
 
 def _wider(operand: Any) -> Any:
-    return operand.astype(SINGLE) if getattr(operand, "dtype", None) == HALF else operand
+    half = hasattr(operand, "dtype") and is_half(operand.dtype)
+    return operand.astype(SINGLE) if half else operand
 
 
-def _half(result: Any) -> Any:
-    return result.astype(HALF) if getattr(result, "dtype", None) == SINGLE else result
+def _narrow(result: Any, dtype: Any) -> Any:
+    return result.astype(dtype) if getattr(result, "dtype", None) == SINGLE else result
 
 
 def xp_of(x: Tensor) -> Any:

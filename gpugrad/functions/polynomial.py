@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.lines import warn
+from gpugrad.backend.precision import kind_of
 from gpugrad.errors import ArgumentError, ShapeError
 from gpugrad.functions import linalg
 from gpugrad.functions.function_base import convolve
@@ -182,7 +183,7 @@ def roots(p: Any) -> Tensor:
     if p.size > 1:
         below = TENSORS.eye_like(TENSORS.full_like(p.detach(), 0, shape=(p.size - 1,) * 2))
         result = linalg.eigvals(concat([(-p[1:] / p[0])[None, :], below[:-1]]))
-        if p.dtype.kind == "f" and not result.detach().imag.cpu().numpy().any():
+        if kind_of(p.dtype) == "f" and not result.detach().imag.cpu().numpy().any():
             result = OPS["real"](result).astype(p.dtype)
     return concat([result, TENSORS.full_like(result.detach(), 0, shape=(at_zero,))])
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gpugrad.backend.precision import kind_of
 from gpugrad.errors import GradientError, ShapeError
 from gpugrad.functions.indexing import take_along_axis
 from gpugrad.functions.manipulation import (
@@ -144,7 +145,7 @@ def _one_quantile(ordered: Tensor, share: float, method: str) -> Tensor:
     y = _at(ordered, low)
     if part:
         y = y + (_at(ordered, low + 1) - y) * part
-    if ordered.dtype.kind != "f":
+    if kind_of(ordered.dtype) != "f":
         return y
     last = _at(ordered, size - 1)  # NaN is sorted last
     return OPS["where"](OPS["isnan"](last), math.nan, y)
@@ -152,7 +153,7 @@ def _one_quantile(ordered: Tensor, share: float, method: str) -> Tensor:
 
 def _one_nanquantile(ordered: Tensor, share: float, method: str) -> Tensor:
     raw = ordered.detach().data
-    if raw.dtype.kind != "f":
+    if kind_of(raw.dtype) != "f":
         return _one_quantile(ordered, share, method)
     xp = xp_of(ordered)
     n = xp.sum((~xp.isnan(raw)).astype("int64"), axis=-1, keepdims=True)

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from gpugrad.backend.namespace import namespace_of
+from gpugrad.backend.precision import kind_of
 from gpugrad.engine.op import TABLE
 from gpugrad.engine.record import record
 from gpugrad.functions.type_check import real_only
@@ -27,7 +28,7 @@ def divmod(a: Any, b: Any, /) -> tuple[Tensor, Tensor]:
 def modf(x: Any, /) -> tuple[Tensor, Tensor]:
     """The fractional and the integral part, whose sum is x."""
     x = real_only("modf", x)
-    x = x if x.dtype.kind == "f" else x.astype("float64")
+    x = x if kind_of(x.dtype) == "f" else x.astype("float64")
     integer = OPS["trunc"](x)
     infinite = OPS["isinf"](x)
     return OPS["where"](infinite, 0, x) - OPS["where"](infinite, 0, integer), integer

@@ -8,6 +8,7 @@ import numpy as np
 
 from gpugrad.backend.lines import called_at, user_line
 from gpugrad.backend.namespace import namespace_of
+from gpugrad.backend.precision import kind_of
 from gpugrad.engine.modes import observed
 from gpugrad.engine.outputs import OutputGrads
 from gpugrad.errors import AnomalyError
@@ -108,7 +109,7 @@ def _has_mask(array: Any) -> bool:
     """Whether -inf is among the elements of an operand."""
     if isinstance(array, float):
         return array == -math.inf
-    if getattr(array, "dtype", _WHOLE).kind != "f":
+    if kind_of(getattr(array, "dtype", _WHOLE)) != "f":
         return False
     return bool(namespace_of(array).any(array == -math.inf))
 

@@ -13,13 +13,13 @@ import re
 import stat
 import struct
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from gpugrad.errors import FileFormatError
+from gpugrad.backend.precision import dtype_named
+from gpugrad.errors import DTypeError, FileFormatError
 
 __all__ = ["LIMIT", "is_known", "read", "write"]
 
@@ -268,10 +268,9 @@ def _dtype(name: str, entry: _Entry) -> np.dtype[Any]:
         raise _DamagedError(f"the array {name!r} has the unknown dtype {entry.dtype[:100]!r}")
     if entry.dtype == "bfloat16":
         try:
-            ml_dtypes = import_module("ml_dtypes")
-        except ImportError:
+            return dtype_named("bfloat16")
+        except DTypeError:
             raise _NoTypeError("an array in it. For bfloat16, pip install ml_dtypes") from None
-        return np.dtype(ml_dtypes.bfloat16)
     return np.dtype(entry.dtype).newbyteorder("<")
 
 

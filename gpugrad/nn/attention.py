@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.device import device_of
+from gpugrad.backend.precision import kind_of
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions import FUNCTIONS
 from gpugrad.functions.operands import without_lists
@@ -133,7 +134,7 @@ def _bias(who: str, mask: Any, beside: Tensor) -> Tensor:
     mask = _as_mask(mask, beside)
     if mask.dtype.kind == "b":
         mask = _where(mask, 0.0, zeros((), dtype=_float_of(beside), device=mask.device) - math.inf)
-    elif mask.dtype.kind != "f":
+    elif kind_of(mask.dtype) != "f":
         raise DTypeError(
             f"{who}: a mask is of truth values or floating-point numbers, got {mask.dtype}"
         )
@@ -141,7 +142,7 @@ def _bias(who: str, mask: Any, beside: Tensor) -> Tensor:
 
 
 def _float_of(x: Tensor) -> Any:
-    return x.dtype if x.dtype.kind == "f" else "float32"
+    return x.dtype if kind_of(x.dtype) == "f" else "float32"
 
 
 def _grouped(mask: Tensor, heads: int, groups: int) -> Tensor:

@@ -7,6 +7,7 @@ the function of its name; its arguments are checked at the first call.
 
 from typing import Any
 
+from gpugrad.backend.precision import kind_of
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.operands import floating, together
 from gpugrad.nn.layer import Layer
@@ -47,7 +48,7 @@ def operand_pair(who: str, prediction: Any, target: Any) -> tuple[Tensor, Tensor
             f"{who}: expected a prediction and a target of one shape, got {prediction.shape} and "
             f"{target.shape}{hint}"
         )
-    if target.dtype.kind in "biu" and prediction.dtype.kind == "f":
+    if target.dtype.kind in "biu" and kind_of(prediction.dtype) == "f":
         target = target.astype(prediction.dtype)
     return prediction, target
 
@@ -109,7 +110,7 @@ def mse_loss(prediction: Any, target: Any, reduction: str = "mean") -> Tensor:
     # Attributes of raw arrays are quicker to read; this runs in every training step.
     a, b = getattr(prediction, "_array", prediction), getattr(target, "_array", target)
     try:
-        fit = a.shape == b.shape and a.dtype == b.dtype and a.dtype.kind == "f"
+        fit = a.shape == b.shape and a.dtype == b.dtype and kind_of(a.dtype) == "f"
     except AttributeError:  # a list or a number
         fit = False
     if not fit:

@@ -9,6 +9,7 @@ import numpy as np
 
 from gpugrad.backend.device import Device, device_of
 from gpugrad.backend.interrupts import whole
+from gpugrad.backend.precision import dtype_named, kind_of
 from gpugrad.engine import versions
 from gpugrad.engine.windows import check_writable
 from gpugrad.errors import DTypeError, ShapeError
@@ -288,6 +289,22 @@ class Module(Registration):
             elif parameter.grad is not None:
                 parameter.grad._write(Ellipsis, 0)
 
+    def float(self) -> Self:
+        """All floating-point parameters in float32; returns the module itself, as `to` does."""
+        return self.to(dtype="float32")
+
+    def double(self) -> Self:
+        """All floating-point parameters in float64; returns the module itself."""
+        return self.to(dtype="float64")
+
+    def half(self) -> Self:
+        """All floating-point parameters in float16; `gpugrad.autocast` keeps them in float32."""
+        return self.to(dtype="float16")
+
+    def bfloat16(self) -> Self:
+        """All floating-point parameters in bfloat16, which needs ml_dtypes."""
+        return self.to(dtype="bfloat16")
+
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Unfreeze or freeze all parameters; returns the module itself."""
         for parameter in list(self.parameters()):
@@ -329,8 +346,8 @@ class Module(Registration):
                 raise ValueError(f"to: {'device' if where else 'dtype'} was given twice")
             device, dtype = (target, dtype) if where else (device, target)
         if dtype is not None:
-            dtype = np.dtype(dtype)
-            if dtype.kind != "f":
+            dtype = dtype_named(dtype)
+            if kind_of(dtype) != "f":
                 raise DTypeError(f"to: a module needs a floating-point dtype, got {dtype}")
         target_device = None if device is None else Device(device)
         moved = []
@@ -416,7 +433,7 @@ def _replacing(tensor: Tensor, array: Any, node: Any) -> list[Callable[[], Any]]
 
 def _moved(array: Any, device: Device | None, dtype: Any) -> Any:
     """The array on a device and in a floating-point dtype; itself if nothing changes."""
-    if dtype is not None and array.dtype.kind == "f" and array.dtype != dtype:
+    if dtype is not None and kind_of(array.dtype) == "f" and array.dtype != dtype:
         with device_of(array).activate():
             array = array.astype(dtype)
     return array if device is None else device.send(array)

@@ -10,6 +10,7 @@ import numpy as np
 from gpugrad.backend.device import check_same_device, device_of
 from gpugrad.backend.interrupts import Repeatable
 from gpugrad.backend.namespace import namespace_of
+from gpugrad.backend.precision import kind_of
 from gpugrad.engine import versions
 from gpugrad.errors import DTypeError, GradientError
 from gpugrad.optim.apply import separate
@@ -37,7 +38,7 @@ def _gradients(who: str, parameters: Any) -> list[Any]:
 
 
 def _flat(xp: Any, g: Any) -> Any:
-    flat = (g if g.dtype.kind == "f" else xp.abs(g)).reshape(-1)
+    flat = (g if kind_of(g.dtype) == "f" else xp.abs(g)).reshape(-1)
     # In half precision squares overflow at 256 and underflow below 2**-12.
     return flat.astype(xp.float32) if g.dtype.itemsize < 4 else flat
 

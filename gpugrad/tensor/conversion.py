@@ -10,6 +10,7 @@ import numpy as np
 
 from gpugrad.backend.device import Device, default_device
 from gpugrad.backend.namespace import namespace_of
+from gpugrad.backend.precision import named
 from gpugrad.engine import record
 from gpugrad.engine.messages import instead_of
 from gpugrad.errors import DTypeError, GradientError, ShapeError
@@ -33,7 +34,7 @@ def set_default_dtype(dtype: Any) -> None:
     >>> gg.set_default_dtype("float32")
     """
     global _default_dtype
-    chosen = np.dtype(dtype)
+    chosen = np.dtype(named(dtype))
     if chosen.kind != "f":
         raise DTypeError(f"set_default_dtype: expected a floating-point dtype, got {chosen}")
     _default_dtype = chosen
@@ -89,7 +90,7 @@ def _numbers(data: Any, dtype: Any, who: str) -> np.ndarray:
     if holds_tensors(data):
         raise _list_of_tensors()
     try:
-        array = np.array(data, dtype=dtype)
+        array = np.array(data, dtype=named(dtype))
     except GradientError as error:
         raise _list_of_tensors() from error
     except ValueError as error:

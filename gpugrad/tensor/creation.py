@@ -7,6 +7,7 @@ import numpy as np
 
 from gpugrad.backend.device import Device, default_device, device_of
 from gpugrad.backend.namespace import NAMESPACES, namespace_of
+from gpugrad.backend.precision import begin_bfloat16, is_half, named, when_bfloat16_begins
 from gpugrad.engine.modes import is_grad_enabled
 from gpugrad.engine.record import use_tensor_class
 from gpugrad.errors import ArgumentError, DTypeError, GradientError, ShapeError
@@ -83,6 +84,7 @@ def _in_its_graph(data: Tensor, dtype: Any, device: Any, requires_grad: bool) ->
 
 def _tensor_of(data: Any, dtype: Any, device: Any) -> Tensor:
     """A new tensor of data; an array stays where it is, unless ``device`` names another place."""
+    dtype = named(dtype)
     if isinstance(data, Tensor):
         array = data._array
     elif type(data) in NAMESPACES and namespace_of(data) is not None:
@@ -97,6 +99,10 @@ def _tensor_of(data: Any, dtype: Any, device: Any) -> Tensor:
         array = array.astype(dtype)
     if isinstance(array, np.generic):
         array = np.asarray(array)
+    if array.dtype.kind == "V":
+        if not is_half(array.dtype):
+            raise DTypeError(f"tensor: expected numbers, got an array of dtype {array.dtype}")
+        begin_bfloat16()
     return Tensor(array)
 
 
@@ -231,7 +237,8 @@ def zeros(
     >>> gg.zeros((2, 3)).shape
     (2, 3)
     """
-    return _create(lambda xp: xp.zeros(shape, dtype or get_default_dtype()), device, requires_grad)
+    chosen = named(dtype) or get_default_dtype()
+    return _create(lambda xp: xp.zeros(shape, chosen), device, requires_grad)
 
 
 @of_one_shape
@@ -239,7 +246,8 @@ def ones(
     shape: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """A tensor of ones, of the default dtype unless ``dtype`` is given."""
-    return _create(lambda xp: xp.ones(shape, dtype or get_default_dtype()), device, requires_grad)
+    chosen = named(dtype) or get_default_dtype()
+    return _create(lambda xp: xp.ones(shape, chosen), device, requires_grad)
 
 
 @of_one_shape
@@ -247,7 +255,8 @@ def empty(
     shape: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """A tensor with uninitialised elements."""
-    return _create(lambda xp: xp.empty(shape, dtype or get_default_dtype()), device, requires_grad)
+    chosen = named(dtype) or get_default_dtype()
+    return _create(lambda xp: xp.empty(shape, chosen), device, requires_grad)
 
 
 @of_one_shape
@@ -269,7 +278,7 @@ def full(
     """
     if isinstance(fill_value, Tensor):
         return _filled(fill_value, shape, dtype, device, requires_grad)
-    chosen = dtype or _dtype_of(fill_value)
+    chosen = named(dtype) or _dtype_of(fill_value)
     return _create(lambda xp: xp.full(shape, fill_value, dtype=chosen), device, requires_grad)
 
 
@@ -278,7 +287,7 @@ def _filled(value: Tensor, shape: Any, dtype: Any, device: Any, requires_grad: b
     if device is not None:
         value = value.to(device)
     sizes = (shape,) if hasattr(shape, "__index__") else tuple(shape)
-    result: Tensor = TENSORS.astype(TENSORS.broadcast_to(value, sizes), dtype or value.dtype)
+    result: Tensor = TENSORS.astype(TENSORS.broadcast_to(value, sizes), named(dtype) or value.dtype)
     return result.requires_grad_() if requires_grad else result
 
 
@@ -316,7 +325,7 @@ def arange(
             "start + step * gg.arange(count), or gg.linspace(start, stop, count)"
         )
     start, stop, step = (v.item() if isinstance(v, Tensor) else v for v in (start, stop, step))
-    chosen = dtype or _dtype_of(start, stop, step)
+    chosen = named(dtype) or _dtype_of(start, stop, step)
     return _create(lambda xp: xp.arange(start, stop, step, dtype=chosen), device, requires_grad)
 
 
@@ -353,7 +362,7 @@ def linspace(
         result = _between(start, stop, num, endpoint, device, axis)
         result = result if dtype is None or result.dtype == dtype else result.astype(dtype)
         return result.requires_grad_() if requires_grad else result
-    chosen = dtype or _dtype_of(start, stop, 0.0)
+    chosen = named(dtype) or _dtype_of(start, stop, 0.0)
     return _create(
         lambda xp: _spaced(xp, start, stop, num, endpoint, np.dtype(chosen)), device, requires_grad
     )
@@ -400,7 +409,7 @@ def eye(
 ) -> Tensor:
     """A matrix with ones on its diagonal ``k`` and zeros elsewhere."""
     return _create(
-        lambda xp: xp.eye(n_rows, n_cols, k=k, dtype=dtype or get_default_dtype()),
+        lambda xp: xp.eye(n_rows, n_cols, k=k, dtype=named(dtype) or get_default_dtype()),
         device,
         requires_grad,
     )
@@ -419,7 +428,7 @@ def full_like(
     """A tensor of one number, with the shape, dtype and device of ``x`` unless they are given."""
     like = as_tensor(x)._array
     sizes = like.shape if shape is None else shape
-    dtype = dtype or like.dtype
+    dtype = named(dtype) or like.dtype
     if isinstance(fill_value, Tensor):
         return _filled(fill_value, sizes, dtype, device or device_of(like), requires_grad)
     return _create(lambda xp: xp.full(sizes, fill_value, dtype=dtype), device, requires_grad, like)
@@ -444,10 +453,17 @@ def empty_like(
 ) -> Tensor:
     """A tensor with uninitialised elements, with the shape, dtype and device of ``x``."""
     like = as_tensor(x)._array
-    dtype = dtype or like.dtype
+    dtype = named(dtype) or like.dtype
     return _create(lambda xp: xp.empty(like.shape, dtype=dtype), device, requires_grad, like)
 
 
+def _begin_bfloat16() -> None:
+    from gpugrad.engine import bfloat16  # few need it
+
+    bfloat16.begin()
+
+
 use_tensor_class(Tensor, raw_array, weak_array)
+when_bfloat16_begins(_begin_bfloat16)
 
 TENSORS.__dict__.update(zeros_like=zeros_like, ones_like=ones_like, full_like=full_like)

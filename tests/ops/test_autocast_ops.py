@@ -1,6 +1,7 @@
 """autocast, for every op of the table: values and derivatives are those of casts by hand."""
 
 import zlib
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import gpugrad as gg
 from gpugrad.engine.op import TABLE
 from gpugrad.tensor import OPS, TENSORS
 
-HALVES = ["float16"]
+HALVES = ["float16", *["bfloat16"] * (find_spec("ml_dtypes") is not None)]
 EVERY = [op for op in TABLE.values() if samples(op)]
 
 

@@ -38,8 +38,8 @@ def test_metadata_says_what_the_readme_promises() -> None:
     assert project["requires-python"] == ">=3.11"
     assert project["dependencies"] == ["numpy>=2"]
     extras = project["optional-dependencies"]
-    assert extras["cuda12"] == ["cupy-cuda12x[ctk]>=14"]
-    assert extras["cuda13"] == ["cupy-cuda13x[ctk]>=14"]
+    assert extras["cuda12"] == ["cupy-cuda12x[ctk]>=14", "gpugrad[bfloat16]"]
+    assert extras["cuda13"] == ["cupy-cuda13x[ctk]>=14", "gpugrad[bfloat16]"]
     assert {"progress", "plot", "viz", "examples", "test", "dev"} <= extras.keys()
     assert project["scripts"] == {"gpugrad": "gpugrad.cli:main"}
 

@@ -1,11 +1,13 @@
 """Training in half precision: as good as in float32, skips overflows, resumes to the same bits."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 
 import gpugrad as gg
 
-HALVES = ["float16"]
+HALVES = ["float16", *["bfloat16"] * (find_spec("ml_dtypes") is not None)]
 
 
 def data(device, shape):

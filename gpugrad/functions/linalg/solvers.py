@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpugrad.backend.precision import is_half, kind_of, limits_of
 from gpugrad.errors import ArgumentError, DTypeError, ShapeError
 from gpugrad.functions.linalg.decompositions import matrices, svdvals
 from gpugrad.functions.manipulation import moveaxis, reshape
 from gpugrad.functions.operands import axis_number, together
 from gpugrad.functions.type_check import square_size
-from gpugrad.ops.dtypes import HALF, SINGLE
+from gpugrad.ops.dtypes import SINGLE
 from gpugrad.tensor import OPS, Tensor, as_tensor
 
 __all__ = [
@@ -75,9 +76,9 @@ def pinv(x: Any, /, rcond: Any = None, *, rtol: Any = None) -> Tensor:
 def _tolerance(name: str, x: Tensor, limit: Any) -> float:
     """The tolerance for singular values that count as 0, relative to the largest."""
     if limit is None:
-        dtype = x.dtype if x.dtype.kind in "fc" else np.dtype(np.float64)
-        size, rounding = max(x.shape[-2:]), float(np.finfo(dtype).eps)
-        if dtype == HALF:  # computed in single: the values are as exact as half, the sums more so
+        dtype = x.dtype if kind_of(x.dtype) in "fc" else np.dtype(np.float64)
+        size, rounding = max(x.shape[-2:]), float(limits_of(dtype).eps)
+        if is_half(dtype):  # computed in single: the values are as exact as half, the sums more so
             return max(rounding, size * float(np.finfo(SINGLE).eps))
         return size * rounding
     try:

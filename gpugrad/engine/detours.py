@@ -1,0 +1,46 @@
+"""Calls of ops that are computed in another way, as by autocast. Imports op.
+
+A detour, ``detour(op, operands, parameters)``, returns the result, or None for the usual way.
+Mostly there are none, and then nobody asks: the quick paths of ops look a type up in a `Dispatch`,
+which is empty while the op may have a detour, so that they turn to `gpugrad.engine.record.record`.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gpugrad.engine.op import Op
+
+__all__ = ["Detour", "Dispatch", "active", "lock", "use"]
+
+Detour = Callable[[Op, Sequence[Any], dict[str, Any] | None], Any]
+
+# With each whether it concerns all ops, or those alone that autocast does. Those come first.
+active: dict[Detour, bool] = {}
+lock = threading.RLock()  # for `active`, and for the entries of dispatches
+_dispatches: list["Dispatch"] = []
+
+
+class Dispatch(dict[type, Any]):
+    """For an op a dict by the types of arrays, which is empty while it may have a detour."""
+
+    def __init__(self, op: Op) -> None:
+        self.is_cast = bool(op.autocast)
+        _dispatches.append(self)
+
+    def is_passed_by(self) -> bool:
+        """Whether the op may have a detour."""
+        return bool(active) and (self.is_cast or any(active.values()))
+
+
+def use(detour: Detour, on: bool, everywhere: bool = False) -> None:
+    """Begin or end a detour; ``everywhere`` says that it concerns all ops."""
+    global active
+    with lock:
+        others = {other: active[other] for other in active if other is not detour}
+        if on:
+            others[detour] = everywhere
+        active = dict(sorted(others.items(), key=lambda item: item[1]))
+        for dispatch in _dispatches:
+            if dispatch.is_passed_by():
+                dispatch.clear()
