@@ -6,6 +6,7 @@ bodies. float16 is computed in float32, so it has sources only where threads mov
 at once, and for the kernels written by hand.
 """
 
+import itertools
 import sys
 from collections.abc import Iterator
 from importlib import import_module
@@ -172,18 +173,25 @@ def _multi_tensor() -> Iterator[Source]:
                 presences[tuple(value is not None for value in values)] = None
             master = group["master_weights"] and working_dtype(dtype) != dtype
             options = (*STD, *multi_tensor.STEP_OPTIONS)
-            for present in presences:
+            # One that a GradScaler skips differs by a branch: some of them stand for all.
+            kinds = itertools.product(presences, (False, True) if name == "AdamW" else (False,))
+            for present, skips in kinds:
                 text = multi_tensor.update_source(
-                    cls.rule, dtype, states, cls.scratch, present, master
+                    cls.rule, dtype, states, cls.scratch, present, master, skips
                 )
-                yield Source(f"a step of {name}", dtype.name, f"{name} {kwargs}", text, options)
+                label = f"{name} {kwargs}{' or none' * skips}"
+                yield Source(f"a step of {name}", dtype.name, label, text, options)
         limit = multi_tensor.update_source(clip._limit, dtype, 0, 0, (True, True))
         yield Source("clip_grad_value_", dtype.name, "clip_grad_value_", limit, options)
+        yield Source(
+            "unscaling of gradients", dtype.name, "unscale", multi_tensor.unscale_source(dtype)
+        )
         average = multi_tensor.update_source(rules.toward, dtype, 0, 1, (True,))
         yield Source("an average of weights", dtype.name, "toward", average, options)
         for norm in multi_tensor.NORMS:
             text = multi_tensor.clip_source(dtype, norm)
             yield Source("clip_grad_norm_", dtype.name, f"clip_grad_norm_ {norm}", text)
+    yield Source("the next scale", "", "rescale", multi_tensor.RESCALE_SOURCE)
     text = multi_tensor.clear_source()
     yield Source("zero_grad", "", "zeros", text, moves=((), 16))
 
