@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gpu import needs_stand_in, waits
 from optimizers import MATRICES, OPTIMIZERS
 
 import gpugrad as gg
@@ -103,6 +104,24 @@ def test_nothing_waits_for_the_device(device):
                 scaled_step(scaler, optimizer, w, gradients)
     assert scaler.get_scale() == 65536.0 / 8
     assert optimizer.state[w[0]]["step"] == 1
+
+
+@needs_stand_in
+def test_the_driver_counts_no_waits():
+    with gg.device("cuda"):
+        w = [gg.ones((3, 2), requires_grad=True), gg.ones(2, requires_grad=True)]
+        optimizer, scaler = gg.optim.Adam(w, lr=0.1), gg.GradScaler()
+        good = [gg.ones((3, 2)), gg.ones(2)]
+        bad = [gg.full((3, 2), np.inf), gg.ones(2)]
+        scaled_step(scaler, optimizer, w, good)
+
+        def steps():
+            for gradients in (bad, good, bad):
+                scaled_step(scaler, optimizer, w, gradients)
+
+        assert not waits(steps)
+        assert scaler.get_scale() == 65536.0 / 4
+        assert optimizer.state[w[0]]["step"] == 2
 
 
 def test_state_and_pickle_go_on_to_the_same_bits(device):
