@@ -212,6 +212,7 @@ def package_stub() -> str:
         if name in exported:
             stub.imports[name] = "gpugrad" if where == f"gpugrad.{name}" else where
     stub.body.append(f"__all__ = {exported}\n__version__: str\n__array_api_version__: str\n")
+    stub.body.append("bfloat16: type[Any]  # of ml_dtypes, where that is installed\n\n")
     named: dict[Any, str] = {}
     aliases_last = sorted(PUBLIC.items(), key=lambda item: item[0] != item[1].__name__)
     for name, function in aliases_last:

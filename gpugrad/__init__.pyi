@@ -576,6 +576,7 @@ __all__ = [
 ]
 __version__: str
 __array_api_version__: str
+bfloat16: type[Any]  # of ml_dtypes, where that is installed
 
 def sigmoid(x: Any, /) -> Tensor:
     """1 / (1 + e ** -x), elementwise, for x of any size."""
