@@ -226,28 +226,29 @@ def _sequences(name: str, a: Any, v: Any, mode: str) -> tuple[Tensor, Tensor]:
     return a, v
 
 
-def _part(full: Tensor, a: Tensor, v: Tensor, mode: str, turned: bool) -> Tensor:
-    """The middle of a full convolution, for the modes "same" and "valid"."""
-    long, short = max(a.size, v.size), min(a.size, v.size)
+def _convolved(a: Tensor, v: Tensor, mode: str, turned: bool) -> Tensor:
+    """A convolution, whole or the part of it for the modes "same" and "valid"."""
+    long, short = (a, v) if a.size >= v.size else (v, a)
+    if mode == "valid":
+        valid: Tensor = OPS["convolve_valid"](long, short)
+        return valid
+    full: Tensor = OPS["convolve_full"](a, v)
     if mode == "full":
         return full
-    if mode == "valid":
-        return slices(full, 0, short - 1, long)
-    start = short // 2 if turned else short - 1 - short // 2
-    return slices(full, 0, start, start + long)
+    start = short.size // 2 if turned else short.size - 1 - short.size // 2
+    return slices(full, 0, start, start + long.size)
 
 
 def convolve(a: Any, v: Any, mode: str = "full") -> Tensor:
     """The convolution of two sequences: "full", as long as the longer ("same"), or "valid"."""
     a, v = _sequences("convolve", a, v, mode)
-    return _part(OPS["convolve_full"](a, v), a, v, mode, turned=False)
+    return _convolved(a, v, mode, turned=False)
 
 
 def correlate(a: Any, v: Any, mode: str = "valid") -> Tensor:
     """The sums of products of a with v moved along it, v conjugated: a convolution, v reversed."""
     a, v = _sequences("correlate", a, v, mode)
-    full = OPS["convolve_full"](a, OPS["flip"](conjugated(v)))
-    return _part(full, a, v, mode, turned=v.size > a.size)
+    return _convolved(a, OPS["flip"](conjugated(v)), mode, turned=v.size > a.size)
 
 
 def unwrap(

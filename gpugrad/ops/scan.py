@@ -64,22 +64,26 @@ op("cumprod", lambda xp, x, /, axis=None: running(xp, "cumprod", x, axis), vjp=[
 # fmt: on
 
 
-def _correlated(xp: Any, g: Any, other: Any, size: int) -> Any:
-    """The transpose of a convolution with ``other``."""
-    start = other.shape[0] - 1
-    return xp.convolve_full(g, xp.flip(other))[start : start + size]
+def _convolve(mode: str) -> Any:
+    def forward(xp: Any, a: Any, v: Any, /) -> Any:
+        if a.dtype != v.dtype:  # CuPy transforms each in its own precision
+            dtype = np.result_type(a.dtype, v.dtype)
+            a, v = a.astype(dtype), v.astype(dtype)
+        return xp.convolve(a, v, mode)
+
+    return forward
 
 
-def _convolve(xp: Any, a: Any, v: Any, /) -> Any:
-    if a.dtype != v.dtype:  # CuPy transforms each in its own precision
-        dtype = np.result_type(a.dtype, v.dtype)
-        a, v = a.astype(dtype), v.astype(dtype)
-    return xp.convolve(a, v, "full")
-
-
-op("convolve_full", _convolve,
-   vjp=[lambda xp, g, y, a, v: _correlated(xp, g, v, a.shape[0]),
-        lambda xp, g, y, a, v: _correlated(xp, g, a, v.shape[0])],
+# The two are each other's derivatives, of which none costs more than the product of the lengths.
+op("convolve_full", _convolve("full"),
+   vjp=[lambda xp, g, y, a, v: xp.convolve_valid(g, xp.flip(v)),
+        lambda xp, g, y, a, v: xp.convolve_valid(g, xp.flip(a))],
    saves=("v", "a"), kind="multilinear",
    samples=[Sample((4,), (3,)), Sample((2,), (5,)), Sample((1,), (1,))], public="",
    doc="The whole convolution of two sequences, of n + m - 1 elements.")  # fmt: skip
+op("convolve_valid", _convolve("valid"),
+   vjp=[lambda xp, g, y, a, v: xp.convolve_full(g, xp.flip(v)),
+        lambda xp, g, y, a, v: xp.flip(xp.convolve_valid(a, xp.flip(g)))],
+   saves=("v", "a"), kind="multilinear",
+   samples=[Sample((5,), (3,)), Sample((4,), (4,)), Sample((1,), (1,))], public="",
+   doc="The part of a convolution in which v, no longer than a, lies within it.")  # fmt: skip

@@ -14,6 +14,7 @@ from optable import outputs_of
 
 import gpugrad as gg
 from gpugrad import Tensor
+from gpugrad.backend.namespace import namespace_of
 from gpugrad.errors import (
     ArgumentError,
     DeviceError,
@@ -502,6 +503,31 @@ def test_put_along_axis_of_numpy_changes_the_tensor(device):
         np.put_along_axis(x.requires_grad_(), indices, 7.0, 1)
     with pytest.raises(DTypeError, match=r"Use gg\.put_along_axis"):
         np.put_along_axis(np.zeros((2, 2)), indices.cpu().numpy(), gg.ones((2, 1)), 1)
+
+
+@pytest.mark.parametrize("mode", ["full", "same", "valid"])
+@pytest.mark.parametrize("name", ["convolve", "correlate"])
+def test_no_derivative_of_a_convolution_costs_more_than_the_convolution(
+    name, mode, device, monkeypatch
+):
+    """Counted by the products of what the library is asked for: here 1,000 numbers by 3."""
+    a = gg.ones(1000, dtype="float64", device=device, requires_grad=True)
+    v = gg.ones(3, dtype="float64", device=device, requires_grad=True)
+    xp = namespace_of(a.data)
+    convolve, costs = xp.convolve, []
+
+    def counting(a, v, mode):
+        long, short = max(a.size, v.size), min(a.size, v.size)
+        costs.append(short * (long if mode == "full" else long - short + 1))
+        return convolve(a, v, mode)
+
+    monkeypatch.setattr(xp, "convolve", counting)
+    for one, other in ((a, v), (v, a)):
+        y = getattr(gg, name)(one, other, mode)
+        slopes = gg.gradients((y * y).sum(), (a, v), create_graph=True)
+        gg.gradients(sum((slope**2).sum() for slope in slopes), (a, v))
+    assert len(costs) >= 10
+    assert max(costs) <= 3 * 1002
 
 
 def test_a_list_beside_an_array_costs_no_precision(device):
