@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from gpu import launches, needs_gpu, needs_stand_in, send
+from gpu import launches, needs_gpu, needs_usual_stand_in, send
 
 import gpugrad as gg
 from gpugrad.backend.host import NUMPY
@@ -87,7 +87,7 @@ def test_a_step_is_one_kernel_each_way(kind, dtype, rng):
 # the states, two by the weights, a kernel and two sums by the biases backward.
 # cuda/Normalization.cu has two kernels forward and two backward, and an addition that counts
 # batches. A convolution: test_window_kernels.py. Here x has no gradient.
-@needs_stand_in
+@needs_usual_stand_in
 @pytest.mark.parametrize(
     ("kind", "forward", "backward"),
     [

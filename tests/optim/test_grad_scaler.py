@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gpu import needs_stand_in, waits
+from gpu import needs_usual_stand_in, waits
 from optimizers import MATRICES, OPTIMIZERS
 
 import gpugrad as gg
@@ -106,7 +106,7 @@ def test_nothing_waits_for_the_device(device):
     assert optimizer.state[w[0]]["step"] == 1
 
 
-@needs_stand_in
+@needs_usual_stand_in
 def test_the_driver_counts_no_waits():
     with gg.device("cuda"):
         w = [gg.ones((3, 2), requires_grad=True), gg.ones(2, requires_grad=True)]
