@@ -52,6 +52,36 @@ def _sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return careful_sum(x, axis, keepdims)
 
 
+def _sum_of_rows(x: Any) -> Any:
+    """The sum of the rows of a matrix: of many elements a product, which BLAS adds up faster."""
+    dtype = x.dtype
+    if x.size < _MANY or (dtype is not SINGLE and dtype is not DOUBLE) or not x.flags.c_contiguous:
+        return _sum(x, 0)
+    rows, columns = x.shape
+    size = min(rows, _FEW)  # of a block, so that sums keep their digits
+    whole = rows - rows % size
+    blocks = x[:whole].reshape((whole // size, size, columns))
+    y = _sum(np.matmul(np.ones(size, dtype), blocks), 0)
+    if whole < rows:
+        y += _sum(x[whole:], 0)
+    return y
+
+
+def _linear_activation(
+    name: str, settings: dict[str, Any], x: Any, weight: Any, bias: Any, keep: bool
+) -> tuple[Any, Any]:
+    """The formula of the table; a ReLU, before which nothing is kept, in place."""
+    if name != "relu" or keep:
+        results: tuple[Any, Any] = FORMULAS["linear_activation"](
+            NUMPY, name, settings, x, weight, bias, keep
+        )
+        return results
+    y = NUMPY.linear(x, weight, bias)  # new memory
+    dtype = y.dtype
+    y = _larger(y, 0, out=y) if dtype is SINGLE or dtype is DOUBLE else _relu(y)
+    return y, y
+
+
 def _reduction(reduce: Any) -> Callable[..., Any]:
     def reduction(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         return reduce(x, axis, None, None, keepdims)
@@ -107,7 +137,7 @@ def _expand(gradient: Any, shape: tuple[int, ...]) -> Any:
 
 # The integer dtype for the bits of a floating-point number, by its size.
 _BITS = {2: np.int16, 4: np.int32, 8: np.int64}
-_FEW = 512
+_FEW, _MANY = 512, 4096
 
 
 def _as_arrays(number: float) -> dict[Any, Any]:
@@ -257,10 +287,12 @@ NUMPY = Namespace(
         "lstm_steps": lstm_steps,
         "lstm_steps_vjp": lstm_steps_vjp,
         "sum": _sum,
+        "sum_of_rows": _sum_of_rows,
         "max": _reduction(np.maximum.reduce),
         "min": _reduction(np.minimum.reduce),
         "prod": _prod,
         "one_minus_square_vjp": _one_minus_square_vjp,
+        "linear_activation": _linear_activation,
         "relu": _relu,
         "relu_vjp": _relu_vjp,
         "sigmoid": _sigmoid,

@@ -39,3 +39,14 @@ def test_a_choice_from_a_view_that_is_not_contiguous():
     truth = np.arange(4000).reshape(40, 100)[1::2, ::-3] % 7 > 3
     np.testing.assert_array_equal(namespace_of(x).where(truth, x, 0), np.where(truth, x, 0))
     np.testing.assert_array_equal(namespace_of(x).where(truth, 0, x), np.where(truth, 0, x))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "complex64"])
+@pytest.mark.parametrize("shape", [(0, 3), (5, 1), (3, 4000), (512, 9), (1500, 7)])
+def test_the_sum_of_rows_keeps_its_digits(shape, dtype):
+    x = (np.random.default_rng(5).normal(size=shape) + 3).astype(dtype)
+    xp = namespace_of(x)
+    for rows in (x, x[::2], x.T.copy().T):
+        y, wanted = xp.sum_of_rows(rows), rows.astype("D").sum(0)
+        assert y.dtype == x.dtype
+        np.testing.assert_allclose(y, wanted, rtol=16 * np.finfo(x.dtype).eps)
