@@ -1,0 +1,158 @@
+"""A recorded computation: arrays, and the steps that compute them. Imports backend.
+
+A step calls a function of a namespace (`gpugrad.backend.namespace`) by name, so that a program
+runs on every device that has one. Values are assigned once. What happens to memory in place is a
+step that gives a new value: "set_item" is the array with other elements at an index.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpugrad.backend.namespace import namespace_of
+
+__all__ = ["FUNCTIONS", "VIEWS", "Program", "Step", "Value", "function_of", "values_in"]
+
+
+class Value:
+    """An array of a program: given by its caller, or the result of a step.
+
+    ``weak`` says that it is a Python number, which takes the dtype of the arrays beside it. Two
+    values are equal only if they are the same.
+    """
+
+    __slots__ = ("dtype", "shape", "weak")
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any, weak: bool = False) -> None:
+        self.shape = shape
+        self.dtype = dtype
+        self.weak = weak
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    def __repr__(self) -> str:
+        return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
+
+
+class Step:
+    """One call: ``results = name(*operands, **parameters)``.
+
+    An operand is a `Value`, a Python number, string, dtype or None, a slice or an Ellipsis, or a
+    tuple or list of these, such as an index. Parameters hold no values.
+    """
+
+    __slots__ = ("name", "operands", "parameters", "results")
+
+    def __init__(
+        self,
+        name: str,
+        operands: Sequence[Any],
+        parameters: dict[str, Any],
+        results: Sequence[Value],
+    ) -> None:
+        self.name = name
+        self.operands = tuple(operands)
+        self.parameters = parameters
+        self.results = tuple(results)
+
+    def values(self) -> Iterator[Value]:
+        """The values among its operands, in order, those in tuples and lists too."""
+        return values_in(self.operands)
+
+    def __repr__(self) -> str:
+        return f"{self.name}{self.operands}"
+
+
+class Program:
+    """Steps in the order in which they run, from ``inputs`` and ``constants`` to ``outputs``.
+
+    ``constants`` has the arrays of values that are the same in every call.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[Value],
+        constants: dict[Value, Any],
+        steps: Sequence[Step],
+        outputs: Sequence[Value],
+    ) -> None:
+        self.inputs = list(inputs)
+        self.constants = dict(constants)
+        self.steps = list(steps)
+        self.outputs = list(outputs)
+
+    def __str__(self) -> str:
+        names: dict[Value, str] = {}
+        for prefix, values in (("x", self.inputs), ("c", self.constants)):
+            names |= {value: f"{prefix}{index}" for index, value in enumerate(values)}
+        made = [value for step in self.steps for value in step.results]
+        names |= {value: f"v{index}" for index, value in enumerate(made)}
+
+        def shown(operand: Any) -> str:
+            if isinstance(operand, Value):
+                return names.get(operand, "?")
+            if isinstance(operand, tuple | list):
+                return f"({', '.join(map(shown, operand))})"
+            return str(operand)
+
+        lines = [f"{names[value]}: {value!r}" for value in (*self.inputs, *self.constants)]
+        for step in self.steps:
+            results = ", ".join(f"{names[value]}: {value!r}" for value in step.results)
+            given = [*map(shown, step.operands)]
+            given += [f"{name}={value}" for name, value in step.parameters.items()]
+            lines.append(f"{results} = {step.name}({', '.join(given)})")
+        return "\n".join([*lines, f"return {', '.join(map(shown, self.outputs))}"])
+
+
+def values_in(operand: Any) -> Iterator[Value]:
+    """The values in an operand."""
+    if isinstance(operand, Value):
+        yield operand
+    elif isinstance(operand, tuple | list):
+        for part in operand:
+            yield from values_in(part)
+
+
+def _set_item(array: Any, index: Any, value: Any) -> Any:
+    changed = array.copy()
+    changed[index] = value
+    return changed
+
+
+def _set_view(array: Any, views: Iterable[Sequence[Any]], value: Any) -> Any:
+    """The array, with other values in a view of it: a chain of (name, operands, parameters)."""
+    changed = view = array.copy()
+    for name, operands, parameters in views:
+        view = function_of(view, name)(view, *operands, **parameters)
+    view[...] = value
+    return changed
+
+
+# Steps that are no functions of a namespace.
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "get_item": lambda array, index: array[index],
+    "set_item": _set_item,
+    "set_view": _set_view,
+    "astype": lambda array, dtype: array.astype(dtype),
+    "reshape": lambda array, *shape: array.reshape(*shape),
+    "copy": lambda array: array.copy(),
+}
+
+# Steps whose result is, or may be, a view of the first operand.
+VIEWS = frozenset((
+    "broadcast_to", "diagonal", "expand", "expand_dims", "flip", "get_item", "imag", "moveaxis",
+    "ravel", "real", "reshape", "squeeze", "swapaxes", "transpose", "windows",
+))  # fmt: skip
+
+
+def function_of(array: Any, name: str) -> Callable[..., Any]:
+    """The function that computes a step of a name on arrays of the type of ``array``."""
+    function = FUNCTIONS.get(name)
+    if function is None:
+        xp = namespace_of(array)
+        function = getattr(namespace_of(np.empty(0)) if xp is None else xp, name)
+    return function
