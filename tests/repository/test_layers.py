@@ -24,7 +24,7 @@ LAYERS = (
     {"tensor"},
     {"functions"},
     {"autodiff", "data", "einops", "inspect", "io", "metrics", "nn", "optim", "random"},
-    {"compile", "parallel", "plot", "sklearn", "training"},
+    {"compiler", "parallel", "plot", "sklearn", "training"},
     {"cli", "__init__", "__main__"},
 )
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
