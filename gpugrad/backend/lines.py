@@ -1,4 +1,8 @@
-"""The line of the user's code that is running. Imports nothing of gpugrad."""
+"""The line of the user's code that is running. Imports nothing of gpugrad.
+
+NumPy's RuntimeWarnings name the innermost line of Python, a formula here. This module puts a filter
+in front of Python's, which gives those of gpugrad's lines again at the user's (`_AtUsersLine`).
+"""
 
 import linecache
 import os
@@ -8,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-__all__ = ["called_at", "user_line", "warn"]
+__all__ = ["NUMPY_WARNINGS", "called_at", "user_line", "warn"]
 
 # Code that is not the user's: gpugrad's own (files, and functions bound from the op table),
 # installed packages, and the standard library.
@@ -49,10 +53,35 @@ def warn(message: str, category: type[Warning]) -> None:
     if frame is None:
         warnings.warn(message, category, stacklevel=2)
         return
+    module = frame.f_globals.get("__name__")
     registry = frame.f_globals.setdefault("__warningregistry__", {})
     warnings.warn_explicit(
-        message, category, frame.f_code.co_filename, frame.f_lineno, registry=registry
+        message, category, frame.f_code.co_filename, frame.f_lineno, module, registry
     )
+
+
+class _AtUsersLine:
+    """The message of a warnings filter: NumPy's at gpugrad's lines, which it gives again elsewhere.
+
+    Python asks its filters in the frame that warns, and only once there is a warning: an operation
+    without one costs nothing. Filters that are set later stand in front of this one.
+    """
+
+    def match(self, message: str) -> bool:
+        """Whether the warning has been given at the user's line, and is to be ignored here."""
+        frame = sys._getframe(1)
+        if (
+            " encountered in " not in message
+            or not frame.f_code.co_filename.startswith(_OTHERS[:2])
+            or frame.f_globals is globals()  # it is the one that was given again
+        ):
+            return False
+        warn(message, RuntimeWarning)
+        return True
+
+
+NUMPY_WARNINGS = ("ignore", _AtUsersLine(), RuntimeWarning, None, 0)
+warnings.filters.insert(0, NUMPY_WARNINGS)  # type: ignore[attr-defined]
 
 
 def called_at(node: Any) -> str:
