@@ -56,11 +56,13 @@ from gpugrad.kernels import attach as _kernels  # noqa: F401  for the arrays of 
 from gpugrad.tensor import Tensor
 from gpugrad.tensor.creation import *  # noqa: F403
 from gpugrad.tensor.creation import __all__ as _creation
+from gpugrad.tensor.hints import members
 
 __version__ = "0.1.0"
 __array_api_version__ = "2025.12"
 
 globals().update(PUBLIC)
+setattr(cuda, "__getattr__", members("cuda", cuda.__all__)[0])  # noqa: B010  advice for others
 
 # Imported at first access, so that `import gpugrad` is quick.
 _LAZY: dict[str, str] = {

@@ -11,7 +11,7 @@ import scipy.special
 
 import gpugrad as gg
 from gpugrad.tensor.foreign import METHODS, OF_MODULES
-from gpugrad.tensor.foreign_functions import FUNCTIONS, MODULES
+from gpugrad.tensor.foreign_functions import FUNCTIONS, MODULES, SETTINGS
 from gpugrad.tensor.hints import NUMPY
 
 NAMES = json.loads((Path(__file__).parent / "data" / "foreign_names.json").read_text())
@@ -35,6 +35,38 @@ BatchSampler ChainDataset ConcatDataset DataLoader Dataset DistributedSampler It
 RandomSampler Sampler SequentialSampler StackDataset Subset SubsetRandomSampler TensorDataset
 WeightedRandomSampler default_collate default_convert get_worker_info random_split
 """
+NAMES["torch.nn (more)"] = """
+Container LazyBatchNorm1d LazyBatchNorm2d LazyBatchNorm3d LazyConv1d LazyConv2d LazyConv3d
+LazyConvTranspose1d LazyConvTranspose2d LazyConvTranspose3d LazyInstanceNorm1d LazyInstanceNorm2d
+LazyInstanceNorm3d LazyLinear LinearCrossEntropyLoss LinearCrossEntropyOptions NLLLoss2d RNNBase
+RNNCellBase rnn
+"""
+NAMES["torch.nn.functional (more)"] = """
+fractional_max_pool2d_with_indices fractional_max_pool3d_with_indices grouped_mm
+linear_cross_entropy native_channel_shuffle scaled_grouped_mm scaled_mm
+"""
+NAMES["torch.nn.utils"] = """
+clip_grad clip_grad_norm clip_grad_norm_ clip_grad_value_ clip_grads_with_norm_
+convert_conv2d_weight_memory_format convert_conv3d_weight_memory_format convert_parameters
+fuse_conv_bn_eval fuse_conv_bn_weights fuse_linear_bn_eval fuse_linear_bn_weights fusion
+get_total_norm memory_format pack_padded_sequence pack_sequence pad_packed_sequence pad_sequence
+PackedSequence parameters_to_vector parametrizations parametrize prune remove_spectral_norm
+remove_weight_norm rnn skip_init spectral_norm stateless unpack_sequence unpad_sequence
+vector_to_parameters weight_norm
+"""
+NAMES["torch.utils.data (more)"] = """
+DataChunk DFIterDataPipe IterDataPipe MapDataPipe functional_datapipe
+"""
+NAMES["torch.cuda"] = """
+CUDAGraph Event ExternalStream FloatTensor OutOfMemoryError Stream amp current_device
+current_stream default_stream device device_count device_of empty_cache get_arch_list
+get_device_capability get_device_name get_device_properties get_rng_state get_rng_state_all graph
+init ipc_collect is_available is_bf16_supported is_initialized make_graphed_callables manual_seed
+manual_seed_all max_memory_allocated max_memory_reserved mem_get_info memory_allocated
+memory_reserved memory_stats memory_summary nvtx profiler reset_max_memory_allocated
+reset_peak_memory_stats seed seed_all set_device set_rng_state set_stream stream synchronize
+"""
+NAMES["torch.amp"] = "GradScaler amp autocast custom_bwd custom_fwd is_autocast_available"
 NAMES["scipy.linalg"] = """
 block_diag cho_factor cho_solve circulant cosm coshm expm fractional_matrix_power funm hessenberg
 logm lu lu_factor null_space orth pinvh polar schur signm sinhm sinm solve_sylvester sqrtm tanm
@@ -67,6 +99,8 @@ HOMES |= {
     "torch.utils.data": gg.data, "torch.utils.data (modules)": gg.data, "jax.Array": SQUARE,
     "scipy.linalg": gg.linalg, "scipy.linalg all": gg.linalg, "scipy.special": gg.special,
     "torch.nn (modules)": gg.nn, "torch.optim (modules)": gg.optim, "torch.nn.init": gg.nn.init,
+    "torch.nn (more)": gg.nn, "torch.nn.functional (more)": gg.nn.functional,
+    "torch.nn.utils": gg.nn.utils, "torch.utils.data (more)": gg.data, "torch.cuda": gg.cuda,
     "torch.linalg": gg.linalg, "torch.fft": gg.fft, "torch.special": gg.special,
     "numpy.linalg": gg.linalg, "numpy.fft": gg.fft, "optax": gg.optim,
 }  # fmt: skip
@@ -90,7 +124,7 @@ def test_each_name_is_there_or_says_what_to_write(library):
 ADVICE = {
     f"{where}.{name}": advice
     for where, table in {
-        "gg": FUNCTIONS, "t": METHODS, "np": NUMPY, "module": OF_MODULES,
+        "gg": FUNCTIONS, "layers": SETTINGS, "t": METHODS, "np": NUMPY, "module": OF_MODULES,
         **{f"gg.{module}": table for module, table in MODULES.items()},
     }.items()
     for name, advice in table.items()
@@ -101,6 +135,33 @@ def resolve(path, root):
     for part in path.split("."):
         root = getattr(root, part)
     return root
+
+
+CLASSES = {
+    f"{where.__name__}.{name}": value
+    for where in (gg.nn, gg.optim)
+    for name in where.__all__
+    if isinstance(value := getattr(where, name), type)
+    and name not in ("Identity", "Module", "Parameter", "Softmax2d", "Optimizer", "LRScheduler")
+}
+
+
+@pytest.mark.parametrize("path", CLASSES)
+def test_a_class_says_by_its_own_name_what_it_takes(path):
+    made = CLASSES[path]
+    with pytest.raises(gg.DTypeError) as raised:
+        made(nonsense=1)
+    message = str(raised.value)
+    assert message.startswith(f"{made.__name__}: got an unexpected keyword argument 'nonsense'. ")
+    assert " It takes " in message
+    assert not re.search(r"\b_[A-Z]", message)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_setting_of_pytorch_s_layers_says_what_to_write(name):
+    for layer in (gg.nn.ReLU, gg.nn.LSTM, gg.nn.RNN, gg.nn.MSELoss):  # in each of three ways
+        with pytest.raises(gg.DTypeError, match=f"{layer.__name__}: {name} is no setting of it: "):
+            layer(*[3, 4][: 2 * (layer in (gg.nn.LSTM, gg.nn.RNN))], **{name: 1})
 
 
 @pytest.mark.parametrize("advice", sorted(set(ADVICE.values())))

@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Iterator
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any
 
 from gpugrad.backend import memory
 from gpugrad.backend.namespace import LIBRARIES
@@ -183,10 +183,6 @@ def register_arrays() -> None:
     With GPUGRAD_FUSION=0 no kernel of `gpugrad.kernels` replaces a formula.
     """
     LIBRARIES["cupy"]()
-
-
-def __getattr__(name: str) -> NoReturn:
-    raise AttributeError(f"module 'gpugrad.cuda' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

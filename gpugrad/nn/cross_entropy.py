@@ -109,7 +109,7 @@ def _check_classes(who: str, numbers: Any, count: int, ignore_index: int | None)
     raise ValueError(
         f"{who}: class numbers must be from 0 to {count - 1} for {count} classes, got "
         f"{numbers.flat[first]} (the first, at {first}). "
-        + ("Is it the class of ignored samples? Pass it as ignore_index="
+        + (f"Write ignore_index={numbers.flat[first]} if samples of that number are to be ignored"
            if ignore_index is None else "ignore_index ignores no other class")
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from gpugrad.nn.module import Module
+from gpugrad.tensor.hints import misfit
 
 __all__ = ["Layer", "initializer"]
 
@@ -65,7 +66,7 @@ def initializer(parameters: Sequence[inspect.Parameter]) -> Callable[..., None]:
         try:
             bound = signature.bind(self, *args, **kwargs)
         except TypeError as error:
-            raise TypeError(f"{who}: {error}") from None
+            raise misfit(who, signature, kwargs, error) from None
         bound.apply_defaults()
         for name, kind in kinds.items():
             value = bound.arguments[name]

@@ -18,7 +18,7 @@ from gpugrad.nn.parameter import Parameter
 from gpugrad.nn.registration import Registration
 from gpugrad.nn.traversal import direct_parts, is_buffer, is_parameter, parts
 from gpugrad.tensor import Tensor, as_tensor
-from gpugrad.tensor.hints import OF_MODULES, Foreign
+from gpugrad.tensor.hints import OF_MODULES, Foreign, explain
 from gpugrad.tensor.lost import check_kept
 
 __all__ = ["Loaded", "Module", "in_mode"]
@@ -70,6 +70,11 @@ class Module(Registration):
 
     # The attributes that were buffers before they were assigned a computed Tensor.
     _computed: tuple[str, ...] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__module__.startswith("gpugrad."):
+            explain(cls)
 
     def __setattr__(self, name: str, value: Any) -> None:
         before = vars(self).get(name) if isinstance(value, Tensor) else None

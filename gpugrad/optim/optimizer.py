@@ -36,8 +36,9 @@ from gpugrad.optim.parameters import check_parameter, groups_of, named
 from gpugrad.optim.settings import setting
 from gpugrad.optim.skipping import Skip
 from gpugrad.optim.together import Layout, Together, is_due, zeros_like
-from gpugrad.optim.unneeded import OF_OPTIMIZERS, explain
+from gpugrad.optim.unneeded import OF_OPTIMIZERS
 from gpugrad.tensor import Tensor
+from gpugrad.tensor.hints import explain
 
 __all__ = ["Optimizer"]
 

@@ -16,8 +16,9 @@ from gpugrad.errors import DTypeError
 from gpugrad.tensor.foreign import METHODS, OF_MODULES
 
 __all__ = [
-    "KEYWORDS", "METHODS", "NUMPY", "OF_MODULES", "REFUSED", "Foreign", "Setting", "absent", "fits",
-    "hint", "homes", "members", "not_fitting", "of_one_shape", "watched",
+    "KEYWORDS", "METHODS", "NUMPY", "OF_MODULES", "REFUSED", "Foreign", "Setting", "absent",
+    "explain", "fits", "hint", "homes", "members", "misfit", "not_fitting", "of_one_shape",
+    "watched",
 ]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -109,6 +110,43 @@ def of_one_shape(function: F) -> F:
         raise not_fitting(function.__name__, error) from None
 
     return watched(function, otherwise)
+
+
+def explain(cls: type, advice: Mapping[str, str] | None = None) -> None:
+    """Let a class say what its ``__init__`` takes, where arguments do not fit; see `misfit`."""
+    init = vars(cls).get("__init__")
+    if init is None or "__signature__" in vars(init):  # which says so itself
+        return
+
+    def otherwise(error: TypeError, args: Any, kwargs: Any) -> NoReturn:
+        signature = inspect.signature(init)
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as unbound:
+            raise misfit(type(args[0]).__name__, signature, kwargs, unbound, advice) from None
+        raise error
+
+    setattr(cls, "__init__", watched(init, otherwise))  # noqa: B010
+
+
+def misfit(
+    who: str, signature: inspect.Signature, kwargs: Mapping[str, Any], error: TypeError,
+    advice: Mapping[str, str] | None = None,
+) -> TypeError:  # fmt: skip
+    """The error for arguments that an ``__init__`` does not take: advice, or what it takes.
+
+    The advice is by the name of a keyword; by default that for layers.
+    """
+    if advice is None:
+        from gpugrad.tensor.foreign_functions import SETTINGS
+
+        advice = SETTINGS
+    _self, *parameters = signature.parameters
+    name = next((name for name in kwargs if name not in parameters), "")
+    if name in advice:
+        return DTypeError(f"{who}: {name} is no setting of it: {advice[name]}")
+    what = f"got an unexpected keyword argument {name!r}" if name else str(error)
+    return DTypeError(f"{who}: {what}. It takes {', '.join(parameters) or 'no arguments'}")
 
 
 # Where a name is looked for that another module does not have.

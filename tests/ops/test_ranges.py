@@ -178,6 +178,8 @@ def test_a_class_number_from_the_host_is_looked_at(loss, wrong, device):
         loss(logits(device), [0, wrong, 1, 2])
     with gg.debug_mode(), pytest.raises(ValueError, match="class numbers must be from 0 to 2"):
         loss(logits(device), gg.tensor(np.array([0, wrong, 1, 2]), device=device))
+    with pytest.raises(ValueError, match=f"Write ignore_index={wrong} if samples of that number"):
+        loss(logits(device), [0, wrong, 1, 2])
     assert np.isfinite(loss(logits(device), [0, wrong, 1, 2], ignore_index=wrong).item())
 
 

@@ -14,7 +14,8 @@ from gpugrad.engine.messages import is_whole
 from gpugrad.errors import DTypeError
 from gpugrad.optim.optimizer import Optimizer
 from gpugrad.optim.settings import number
-from gpugrad.optim.unneeded import OF_SCHEDULES, explain
+from gpugrad.optim.unneeded import OF_SCHEDULES
+from gpugrad.tensor.hints import explain
 
 __all__ = ["LRScheduler", "Schedule", "check_optimizer"]
 
@@ -29,6 +30,10 @@ class Schedule:
     """What all schedules share: an optimizer's rates, and the checks of a state."""
 
     optimizer: Optimizer
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        explain(cls, OF_SCHEDULES)
 
     def get_last_lr(self) -> list[float]:
         """The current learning rate of each group."""
@@ -69,10 +74,6 @@ class LRScheduler(Schedule):
 
     # Whether rates follow from the initial ones: otherwise a state must have them.
     from_initial = True
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        explain(cls, OF_SCHEDULES)
 
     def __init__(self, optimizer: Optimizer) -> None:
         check_optimizer(type(self).__name__, optimizer)
