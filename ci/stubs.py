@@ -98,6 +98,14 @@ class Stub:
             p.replace(annotation=self.hint(p, op_of(function)), default=default(p))
             for p in signature.parameters.values()
         ]
+        op = op_of(function)
+        if op is not None and "nn.functional" in op.public and "axis" in op.parameters:
+            axis = self.source(PARAMETERS["axis"])
+            parameters.append(
+                inspect.Parameter(
+                    "dim", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=axis
+                )
+            )
         if method:
             parameters[0] = parameters[0].replace(name="self", annotation=inspect.Parameter.empty)
         signature = inspect.Signature(parameters, return_annotation=self.returned(name, function))

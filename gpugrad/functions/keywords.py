@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.precision import kind_of
+from gpugrad.engine.op import TABLE
 from gpugrad.errors import ArgumentError, DTypeError, ShapeError
 from gpugrad.functions.manipulation import reshape, squeeze
 from gpugrad.functions.operands import beside, cast, check_one_device, floating
@@ -128,6 +129,8 @@ def apply(
         RENAMED[key] if key not in known and RENAMED.get(key) in known else key: value
         for key, value in kwargs.items()
     }
+    if "dim" in kwargs and _is_layer(name, function):
+        kwargs = _with_axis(name, known["axis"].default, **kwargs)
     theirs = getattr(np, name, None) if theirs is None else theirs
     more = {
         key: value
@@ -147,6 +150,22 @@ def apply(
     else:
         result = function(*args, **kwargs)
     return cast(result, dtype) if isinstance(result, Tensor) else result
+
+
+def _is_layer(name: str, function: Function) -> bool:
+    """Whether this is an op of `nn.functional` with an axis, which PyTorch calls ``dim``."""
+    return (
+        OPS.get(name) is function
+        and "nn.functional" in TABLE[name].public
+        and "axis" in TABLE[name].parameters
+    )
+
+
+def _with_axis(name: str, default: Any, axis: Any, dim: Any, **kwargs: Any) -> dict[str, Any]:
+    """The keywords of an op, of which ``axis`` is ``dim``; ValueError for both."""
+    if axis != default:
+        raise ArgumentError(f"{name}: axis and dim are the same parameter; pass one of them")
+    return kwargs | {"axis": default if dim is None else dim}
 
 
 def _is_default(theirs: Any, key: str, value: Any) -> bool:

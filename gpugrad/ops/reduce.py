@@ -283,7 +283,7 @@ part("softmax_vjp", _softmax_vjp)
 op("softmax", _softmax, vjp=[lambda xp, g, y, x, axis: xp.softmax_vjp(g, y, axis)], saves="y",
    complex="conjugate", support=along_axis, samples=SOFTMAX,
    public="gg special nn.functional", method=True, autocast="float32",
-   doc="exp(x) divided by its sum along axis, for x of any size.")  # fmt: skip
+   doc="exp(x) divided by its sum along axis, or dim, for x of any size.")  # fmt: skip
 
 
 def _log_softmax(xp: Any, x: Any, /, axis: Any = -1) -> Any:
@@ -305,7 +305,7 @@ log_softmax = op("log_softmax", _log_softmax,
                  vjp=[lambda xp, g, y, x, axis: xp.log_softmax_vjp(g, y, axis)], saves="y",
                  complex="conjugate", support=along_axis, samples=SOFTMAX,
                  public="gg special nn.functional", method=True, autocast="float32",
-                 doc="The logarithm of softmax along axis, for x of any size.")  # fmt: skip
+                 doc="The logarithm of softmax along axis, or dim.")  # fmt: skip
 
 op("cumsum", lambda xp, x, /, axis=None: running(xp, "cumsum", x, axis),
    vjp=[lambda xp, g, y, x, axis: xp.flip(

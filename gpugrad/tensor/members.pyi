@@ -166,10 +166,10 @@ class Members:
         """
     def logsumexp(self, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:
         """log(sum(exp(x))) along axes, for x of any size; -inf for no probability at all."""
-    def softmax(self, /, axis: _Axis = -1) -> Tensor:
-        """exp(x) divided by its sum along axis, for x of any size."""
-    def log_softmax(self, /, axis: _Axis = -1) -> Tensor:
-        """The logarithm of softmax along axis, for x of any size."""
+    def softmax(self, /, axis: _Axis = -1, *, dim: _Axis = None) -> Tensor:
+        """exp(x) divided by its sum along axis, or dim, for x of any size."""
+    def log_softmax(self, /, axis: _Axis = -1, *, dim: _Axis = None) -> Tensor:
+        """The logarithm of softmax along axis, or dim."""
     def cumsum(self, /, axis: _Axis = None) -> Tensor:
         """The running sum along an axis; of the raveled x where axis is None."""
     def argmax(self, /, axis: _Axis = None, keepdims: bool = False) -> Tensor:

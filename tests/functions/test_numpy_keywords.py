@@ -323,7 +323,8 @@ def test_keywords_of_numpy_in_gpugrad_s_functions():
         (lambda t: gg.mean(t, axis=1, keepdim=True), "mean: keepdim= .*Write keepdims="),
         (lambda t: gg.concat([t, t], dim=1), "concat: dim= .*Write axis="),
         (lambda t: t.std(unbiased=False), "std: unbiased= .*Write correction="),
-        (lambda t: gg.nn.functional.softmax(t, dim=1), "softmax: dim= .*Write axis="),
+        (lambda t: gg.special.softmax(t, dim=1), "softmax: dim= .*Write axis="),
+        (lambda t: gg.softmax(t, 0, dim=1), "softmax: axis and dim are the same parameter"),
         (lambda t: gg.flip(t, dims=(0,)), "flip: dims= .*Write axis="),
         (lambda t: gg.transpose(t, 0, 1), r"transpose.*Write gg\.swapaxes"),
         (lambda t: gg.reshape(t, 3, 2, 1), r"reshape.*Write reshape\(\(2, 3\)\)"),
@@ -334,8 +335,27 @@ def test_keywords_of_numpy_in_gpugrad_s_functions():
     ],
 )  # fmt: skip
 def test_keywords_of_pytorch_say_what_to_write(call, advice):
-    with pytest.raises(gg.DTypeError, match=advice):
+    with pytest.raises((gg.DTypeError, gg.ArgumentError), match=advice):
         call(gg.tensor(B))
+
+
+OF_LAYERS = ("softmax", "log_softmax")  # functions of `nn.functional`, which take dim= as well
+
+
+@pytest.mark.parametrize("name", OF_LAYERS)
+def test_dim_is_the_axis_of_a_function_of_layers(name, device):
+    t = gg.tensor(B, device=device)
+    function = getattr(gg.nn.functional, name)
+    for dim in (0, -1, None):
+        expected = function(t, -1 if dim is None else dim)
+        for made in (
+            function(t, dim=dim),
+            getattr(gg, name)(t, dim=dim),
+            getattr(t, name)(dim=dim),
+        ):
+            np.testing.assert_array_equal(made.numpy(), expected.numpy())
+    single = function(t, dim=0, dtype="float32")
+    assert single.dtype == np.float32
 
 
 MODULES = {"": gg, "linalg.": gg.linalg, "fft.": gg.fft, "special.": gg.special}
@@ -346,6 +366,7 @@ AXES = [
     if inspect.isfunction(function := getattr(where, name))
     and "axis" in (parameters := inspect.signature(function).parameters)
     and not any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    and not (where is gg and name in OF_LAYERS)
 ]
 
 
