@@ -38,17 +38,15 @@ def gradients(
     """
     many_outputs = _tensors("outputs", outputs)
     many_inputs = _tensors("inputs", inputs)
-    if grad_outputs is None:
-        cotangents: list[Any] = [None] * len(many_outputs)
-    elif isinstance(outputs, Tensor) and not isinstance(grad_outputs, list | tuple):
-        cotangents = [grad_outputs]
-    else:
-        cotangents = list(grad_outputs)
-    if len(cotangents) != len(many_outputs):
-        raise ShapeError(
-            f"gradients: expected a gradient for each of {len(many_outputs)} outputs, got "
-            f"{len(cotangents)}"
-        )
+    cotangents: Sequence[Any] = (None,) * len(many_outputs)
+    if grad_outputs is not None:
+        alone = isinstance(outputs, Tensor) and not isinstance(grad_outputs, (list, tuple))
+        cotangents = (grad_outputs,) if alone else tuple(grad_outputs)
+        if len(cotangents) != len(many_outputs):
+            raise ShapeError(
+                f"gradients: expected a gradient for each of {len(many_outputs)} outputs, got "
+                f"{len(cotangents)}"
+            )
     targets = [tensor._node for tensor in many_inputs]
     if None in targets:
         raise GradientError(
@@ -93,17 +91,21 @@ def gradients(
     return results[0] if isinstance(inputs, Tensor) else tuple(results)
 
 
-def _tensors(what: str, given: Any) -> list[Tensor]:
+def _tensors(what: str, given: Any) -> Sequence[Tensor]:
     """One Tensor, or several in a list; DTypeError for anything else, or for none."""
     if isinstance(given, Tensor):
-        return [given]
-    listed = isinstance(given, list | tuple)
-    alone = not listed and (hasattr(given, "__array__") or not isinstance(given, Iterable))
-    tensors = [given] if alone else list(given)  # a Series has both and iterates
+        return (given,)
+    tensors: Sequence[Any]
+    if isinstance(given, (list, tuple)):
+        tensors = given
+    else:
+        alone = hasattr(given, "__array__") or not isinstance(given, Iterable)
+        tensors = (given,) if alone else tuple(given)  # a Series has both and iterates
     if not tensors:
         raise DTypeError(f"gradients: expected {what} to be a Tensor or Tensors, got none")
-    for number, one in enumerate(tensors):
+    for one in tensors:
         if not isinstance(one, Tensor):
+            number = next(number for number, other in enumerate(tensors) if other is one)
             where = what if one is given else f"{what}[{number}]"
             raise DTypeError(
                 f"gradients: expected {what} to be a Tensor or Tensors, but {where} is a "

@@ -8,7 +8,6 @@ gpugrad itself and are recorded.
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from heapq import heappop, heappush, heappushpop
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -42,27 +41,28 @@ class GraphMode(NamedTuple):
     def values(self, node: Node) -> tuple[Sequence[Any], Any]:
         """A node's saved arrays and output, as Tensors that are part of the graph."""
         wrap = self.wrap
+        saved, y = node.values or (), node.y
         values = []
-        for value, parent in zip(node.values or (), node.parents):
+        for value, parent in zip(saved, node.parents):
             if value is not parent:  # which stands for an array that was not saved
                 value = self._constant(value) if parent is None else wrap(value, parent)
             values.append(value)
-        if node.op.residuals:
-            residuals = (node.values or ())[len(values) :]
+        if len(saved) > len(values):
+            residuals = saved[len(values) :]
             values += [
                 r if isinstance(r, ShapeDtype) else wrap(r, own)
                 for r, own in zip(residuals, residual_nodes(node))
             ]
-        if node.y is None:
+        if y is None:
             return values, node
         if isinstance(node, OutputsNode):
             return values, tuple(
                 [
-                    y if isinstance(y, ShapeDtype) else wrap(y, pick(node, index, y))
-                    for index, y in enumerate(node.y)
+                    one if isinstance(one, ShapeDtype) else wrap(one, pick(node, index, one))
+                    for index, one in enumerate(y)
                 ]
             )
-        return values, wrap(node.y, node)
+        return values, wrap(y, node)
 
     def _constant(self, value: Any) -> Any:
         # A Python number stays one, and weak; so does a NumPy scalar, which goes to any device.
@@ -71,7 +71,6 @@ class GraphMode(NamedTuple):
         return self.wrap(value, None)
 
 
-@np.errstate(divide="ignore", over="ignore", invalid="ignore")
 def run_backward(
     seeds: Sequence[tuple[Any, Any]],
     *,
@@ -96,14 +95,15 @@ def run_backward(
     if not seeds:
         return {}
     start = seeds[0][1] if graph is None else seeds[0][1].data
-    walk = partial(_walk_from, seeds, retain_graph, graph, targets, deliver, by_choice)
+    begin = seeds, retain_graph, graph, targets, deliver, by_choice
     if namespace_of(start).alone and not has_moved():
-        return walk(watching())
+        return _walk_from(*begin, watching())
     with contextlib.ExitStack() as entered:
         entered.enter_context(device_of(start).activate())
-        return walk(_following(entered, watching()))
+        return _walk_from(*begin, _following(entered, watching()))
 
 
+@np.errstate(divide="ignore", over="ignore", invalid="ignore")
 def _walk_from(
     seeds: Sequence[tuple[Any, Any]], retain_graph: bool, graph: GraphMode | None,
     targets: Iterable[Any] | None, deliver: Any, by_choice: bool, watch: Any,
@@ -193,18 +193,18 @@ def _walk(
         else:
             plain, needs = False, tuple([parent is not None for parent in parents])
             rules = op.joint(xp, g, y, needs, *values, **node.parameters or {})
-        count = 0 if node.parameters else len(values)
+        count = len(values) if plain and not node.parameters else 0
         for parent, rule in zip(parents, rules):
             if parent is None:
                 continue
-            if not plain:
-                d = rule
-            elif count == 2:  # written out: a call with a star costs three times as much
+            if count == 2:  # written out: a call with a star costs three times as much
                 d = rule(xp, g, y, values[0], values[1])
             elif count == 1:
                 d = rule(xp, g, y, values[0])
-            else:
+            elif plain:
                 d = rule(xp, g, y, *values, **node.parameters or {})
+            else:
+                d = rule
             if d is None:  # the op has added it to the parent's already
                 continue
             if watch is not None:
@@ -342,7 +342,8 @@ class _Needed(set[Any]):
 def _needed(roots: Iterable[Any], targets: Iterable[Any]) -> _Needed | None:
     """The nodes on a path to a target; None where no path ends elsewhere than at a target."""
     ends = dict.fromkeys(targets)
-    nodes, others = _reached(roots, min(map(_SERIAL, ends), default=0), ends)
+    since = min(map(_SERIAL, ends)) if ends else 0
+    nodes, others = _reached(roots, since, ends)
     if not others and not any(map(_PARENTS, ends)):
         return None
     needed = _Needed(ends)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
+from weakref import ref
 
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import record
@@ -89,7 +90,7 @@ def deliver_eagerly(
     leaf: Any, results: dict[Any, Any], deliver: Callable[..., None] | None
 ) -> None:
     """Add a leaf's gradient to its ``grad`` and call the hooks that wait for it, if any."""
-    if deliver is None or leaf not in eager:
+    if deliver is None or ref(leaf) not in eager:
         return
     deliver(results, leaf)
     with no_grad():
@@ -114,6 +115,6 @@ def first_uses(nodes: Iterable[Any]) -> dict[Any, int]:
     uses: dict[Any, int] = {}
     for node in nodes:  # parents first
         for parent in node.parents:
-            if parent.__class__ is HookedLeaf and parent in eager:
+            if parent.__class__ is HookedLeaf and ref(parent) in eager:
                 uses.setdefault(parent, node.serial)
     return uses

@@ -115,8 +115,9 @@ CHANGES, RETAINS, COMPLETES, FOLLOWS = range(4)
 
 _hook_numbers = itertools.count()
 
-# Leaves with hooks for a complete gradient: only for these does the walk find out when it is.
-eager: weakref.WeakSet[Any] = weakref.WeakSet()
+# Weak references to leaves with hooks for a complete gradient: only for these does the walk find
+# out when it is. No WeakSet, since every walk asks whether there are any.
+eager: set[weakref.ref[Any]] = set()
 
 
 def retains(node: Any) -> bool:
@@ -154,7 +155,7 @@ class Handle:
         if hooks.pop(self._key, None) is None:
             return
         if not any(order == COMPLETES for order, _ in hooks):
-            eager.discard(node)
+            eager.discard(weakref.ref(node))
         if not hooks:
             node.__class__ = Leaf if isinstance(node, Leaf) else Node
 
@@ -191,5 +192,5 @@ def add_hook(node: Any, order: int, hook: Callable[..., Any]) -> Handle:
     key = (order, next(_hook_numbers))
     node.hooks[key] = hook
     if order == COMPLETES:
-        eager.add(node)
+        eager.add(weakref.ref(node, eager.discard))
     return Handle(node, key)

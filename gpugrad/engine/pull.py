@@ -35,19 +35,21 @@ def unbroadcast(xp: Any, d: Any, shape: tuple[int, ...], dtype: Any) -> Any:
 
     Real data takes the real part of a complex gradient.
     """
-    if d.shape != shape:
-        lead = d.ndim - len(shape)
+    own = d.shape
+    if own != shape:
+        lead = len(own) - len(shape)
         if lead >= 0:  # otherwise it has too few axes, as the gradient of a sum
             axes = [
                 axis
-                for axis, size in enumerate(d.shape)
+                for axis, size in enumerate(own)
                 if axis < lead or (size != 1 and shape[axis - lead] == 1)
             ]
             if axes:
                 d = xp.sum(d, axis=tuple(axes), keepdims=True)
             if lead:
                 d = d.reshape(d.shape[lead:])
-        if d.shape != shape:
+            own = d.shape
+        if own != shape:
             d = xp.expand(d, shape)
     if d.dtype == dtype:
         return d
