@@ -2,64 +2,17 @@
 
 A formula gets the array namespace, CuPy's module, and floating-point operands of one dtype. It
 calls CuPy's function where that is right; its docstring says where it is wrong. The same formulas
-run operation by operation and write kernels. `cupy_ufuncs` replaces functions of CuPy itself.
-Imports nothing of gpugrad.
+run operation by operation and write kernels. Those of Bessel functions are in `bessel`, and
+`cupy_ufuncs` replaces functions of CuPy itself. Imports bessel.
 """
 
 import math
 from collections.abc import Callable
 from typing import Any
 
+from gpugrad.backend.bessel import BESSEL
+
 __all__ = ["REPLACEMENTS", "log_ratio"]
-
-FAR = 50.0  # from here 14 terms of the series for large x have all digits of float64
-
-
-def _series_far_out(order: int, sign: int) -> Callable[[Any], Any]:
-    """The series in 1 / x of Bessel functions of large x: of I with sign 1, of K with -1.
-
-    DLMF 10.40.1 and 10.40.2, without exp(x) or exp(-x) and a constant.
-    """
-    terms = [1.0]
-    for k in range(1, 15):
-        terms.append(terms[-1] * sign * ((2 * k - 1) ** 2 - 4 * order**2) / (8 * k))
-
-    def series(x: Any) -> Any:
-        total = terms[-1]
-        for term in terms[-2::-1]:
-            total = total / x + term
-        return total
-
-    return series
-
-
-def _scaled_bessel(order: int) -> Callable[..., Any]:
-    """exp(-abs(x)) I[order](x). CuPy multiplies the two: 0 * inf beyond 88 in float32, else 713."""
-    series = _series_far_out(order, 1)
-
-    def formula(xp: Any, theirs: Any, x: Any) -> Any:
-        size = xp.abs(x)
-        near = size < FAR
-        inner = xp.where(near, x, 0.0)
-        y = getattr(theirs, f"i{order}")(inner) * xp.exp(-xp.abs(inner))
-        outer = xp.where(near, FAR, size)
-        far = series(outer) * math.sqrt(0.5 / math.pi) / xp.sqrt(outer)
-        return xp.where(near, y, xp.where(x < 0, -far, far) if order else far)
-
-    return formula
-
-
-def _scaled_bessel_k(order: int) -> Callable[..., Any]:
-    """exp(x) K[order](x). CuPy multiplies the two: inf * 0 for large x."""
-    series = _series_far_out(order, -1)
-
-    def formula(xp: Any, theirs: Any, x: Any) -> Any:
-        near = x < FAR
-        y = getattr(theirs, f"k{order}e")(xp.where(near, x, 1.0))
-        outer = xp.where(near, FAR, x)
-        return xp.where(near, y, series(outer) * math.sqrt(math.pi / 2) / xp.sqrt(outer))
-
-    return formula
 
 
 def _logit(xp: Any, theirs: Any, x: Any) -> Any:
@@ -180,10 +133,7 @@ REPLACEMENTS: dict[str, Callable[..., Any]] = {
     "betainc": _betainc,
     "gammainc": _of_numbers("gammainc"),
     "gammaincc": _of_numbers("gammaincc"),
-    "i0e": _scaled_bessel(0),
-    "i1e": _scaled_bessel(1),
-    "k0e": _scaled_bessel_k(0),
-    "k1e": _scaled_bessel_k(1),
+    **BESSEL,
     "logit": _logit,
     "rel_entr": _rel_entr,
 }

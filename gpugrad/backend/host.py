@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.attention import attention, attention_and_residuals, attention_vjp
+from gpugrad.backend.bessel import ON_A_CPU
 from gpugrad.backend.convolution import (
     convolution,
     convolution_transpose,
@@ -299,7 +300,6 @@ NUMPY = Namespace(
         "sigmoid_vjp": _sigmoid_vjp,
         "least_squares": _least_squares,
         "solve_triangular": _solve_triangular,
-        "special": Special("scipy.special"),
         "square_vjp": _square_vjp,
         "tanh_vjp": _tanh_vjp,
         "transpose": _transpose,
@@ -310,6 +310,7 @@ NUMPY = Namespace(
 )
 
 vars(NUMPY).update(pools_of(NUMPY))
+NUMPY.special = Special("scipy.special", NUMPY, ON_A_CPU)
 register(np.ndarray, NUMPY)
 register(np.generic, NUMPY)
 

@@ -6,7 +6,7 @@ rule, whichever loops the library has: the result dtype of the operands, float64
 float16 is computed in float32 and rounded.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -32,14 +32,16 @@ def computed_in(dtype: np.dtype) -> np.dtype:
 class Special:
     """A module with the names of ``scipy.special``, imported at the first function.
 
-    GpugradError if it is not installed, with the command that installs it. ``replacing`` is the
-    namespace in which the formulas of `cupy_special` replace functions of the module; None without
-    replacements.
+    GpugradError if it is not installed, with the command that installs it. ``formulas``, by default
+    those of `cupy_special`, replace functions of the module in the namespace ``replacing``.
     """
 
-    def __init__(self, module: str, replacing: Any = None) -> None:
+    def __init__(
+        self, module: str, replacing: Any, formulas: Mapping[str, Any] = REPLACEMENTS
+    ) -> None:
         self._module = module
         self._replacing = replacing
+        self._formulas = formulas
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("__"):  # doctest and others ask any object for these
@@ -51,9 +53,10 @@ class Special:
                 f"special.{name}: SciPy, which computes it, is not installed. Install it with "
                 "`pip install 'gpugrad[special]'`"
             ) from error
-        function = getattr(module, name)
-        if self._replacing is not None and name in REPLACEMENTS:
-            function = partial(REPLACEMENTS[name], self._replacing, module)
+        if name in self._formulas:
+            function = partial(self._formulas[name], self._replacing, module)
+        else:
+            function = getattr(module, name)
         converting = _with_one_dtype(name, function)
         setattr(self, name, converting)
         return converting

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from gpugrad.backend.bessel import OF_ORDER
 from gpugrad.backend.cupy_special import REPLACEMENTS
 from gpugrad.backend.cupy_ufuncs import UFUNCS
 from gpugrad.backend.namespace import Namespace
@@ -144,6 +145,8 @@ class Writer:
         """A special function, computed in the dtype of `backend.special.computed_in`."""
         dtype = np.result_type(*map(_example, operands))
         values = [self._as(operand, computed_in(dtype)) for operand in operands]
+        if name in OF_ORDER:  # the formula is another for each order
+            values[0] = operands[0]
         replacement = REPLACEMENTS.get(name)
         if replacement is None:
             y = self.routine(name, *values)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpugrad.errors import ArgumentError, DTypeError
 from gpugrad.functions import special_ops
-from gpugrad.functions.operands import floating, together
+from gpugrad.functions.operands import together
 from gpugrad.functions.special_ops import *  # noqa: F403
 from gpugrad.functions.special_ops import digamma
 from gpugrad.tensor import OPS, Tensor, as_tensor
@@ -27,33 +27,21 @@ __all__ = [  # noqa: PLE0604  names of the table
 psi = digamma
 
 
-# The derivatives of Bessel functions of any order (DLMF 10.6.1, 10.29.1).
-_SLOPES = {
-    "jv": "(jv(v - 1, x) - jv(v + 1, x)) / 2",
-    "yv": "(yv(v - 1, x) - yv(v + 1, x)) / 2",
-    "iv": "(iv(v - 1, x) + iv(v + 1, x)) / 2",
-    "kv": "-(kv(v - 1, x) + kv(v + 1, x)) / 2",
-    "ive": "(ive(v - 1, x) + ive(v + 1, x)) / 2 - sign(x) * ive(v, x)",
-    "kve": "kve(v, x) - (kve(v - 1, x) + kve(v + 1, x)) / 2",
-}
-
-
-def _order(name: str, v: Any) -> int:
-    """The order of a function, a whole number; DTypeError or ArgumentError for anything else."""
+def _order(name: str, v: Any) -> float:
+    """The order of a function; DTypeError or ArgumentError for what is not one real number."""
     if isinstance(v, Tensor) and v.requires_grad:
         raise DTypeError(f"{name}: there is no derivative by the order. Give a number, .item()")
+    if getattr(v, "shape", None) or isinstance(v, (list, tuple)):
+        raise DTypeError(
+            f"{name}: expected one number as the order, got {type(v).__name__} of several. Write "
+            f"gg.stack([gg.special.{name}(v, x) for v in orders])"
+        )
     try:
-        order = int(v)
+        order = float(v)
     except (TypeError, ValueError) as error:
-        raise DTypeError(f"{name}: expected one whole number as the order, got {v!r}") from error
-    if order != v:
-        advice = ""
-        if name in _SLOPES:
-            advice = (
-                f". CuPy has no other orders; on a CPU make an op of scipy.special.{name} with "
-                f"gg.custom_op, whose derivative by x is {_SLOPES[name]}"
-            )
-        raise ArgumentError(f"{name}: expected a whole number as the order, got {v}{advice}")
+        raise DTypeError(f"{name}: expected one number as the order, got {v!r}") from error
+    if not math.isfinite(order):
+        raise ArgumentError(f"{name}: expected a finite order, got {v}")
     return order
 
 
@@ -67,9 +55,9 @@ def polygamma(n: int, x: Any, /) -> Tensor:
     tensor([1.6449, 0.6449])
     """
     order = _order("polygamma", n)
-    if order < 0:
+    if order < 0 or order != int(order):
         raise ArgumentError(f"polygamma: expected an order of 0 or a whole number above, got {n}")
-    return OPS["polygamma"](x, n=order)
+    return OPS["polygamma"](x, n=int(order))
 
 
 def multigammaln(a: Any, d: int, /) -> Tensor:
@@ -90,93 +78,68 @@ def multigammaln(a: Any, d: int, /) -> Tensor:
     return total
 
 
-# Bessel functions of whole orders. https://dlmf.nist.gov/10
-HIGHEST = 30  # the number of terms for the first kind grows with the square of the order
+# Bessel functions. https://dlmf.nist.gov/10
+def jv(v: float, x: Any, /) -> Tensor:
+    """The Bessel function of the first kind of a real order, elementwise.
 
-
-def _first_kind(
-    name: str, v: Any, x: Any, functions: tuple[str, str], quotient: str, **scaled: bool
-) -> Tensor:
-    """x**n times a function without a singularity; that of -n is that of n but for the sign."""
-    order = _order(name, v)
-    n = abs(order)
-    if n > HIGHEST:
-        raise ArgumentError(f"{name}: expected an order up to {HIGHEST}, got {order}")
-    x = floating(as_tensor(x))
-    y: Tensor = OPS[functions[n]](x) if n < 2 else x**n * OPS[quotient](x, order=n, **scaled)
-    return -y if order < 0 and n % 2 and functions[0] == "j0" else y
-
-
-def jv(v: int, x: Any, /) -> Tensor:
-    """The Bessel function of the first kind of a whole order, elementwise.
+    On a GPU orders are whole or half odd numbers, up to 40, for this function and all below: CuPy
+    has no others. None has a derivative by the order, which is a number.
 
     >>> import gpugrad as gg
     >>> gg.special.jv(2, gg.tensor([0.0, 1.0])).round(4)
     tensor([0.    , 0.1149])
     """
-    return _first_kind("jv", v, x, ("j0", "j1"), "bessel_j_quotient")
+    return OPS["bessel_j"](x, order=_order("jv", v))
 
 
-def iv(v: int, x: Any, /) -> Tensor:
-    """The modified Bessel function of the first kind of a whole order, elementwise.
+def iv(v: float, x: Any, /) -> Tensor:
+    """The modified Bessel function of the first kind of a real order, elementwise.
 
     >>> import gpugrad as gg
-    >>> gg.special.iv(2, gg.tensor([0.0, 1.0])).round(4)
-    tensor([0.    , 0.1357])
+    >>> gg.special.iv(0.5, gg.tensor([0.0, 1.0])).round(4)
+    tensor([0.    , 0.9377])
     """
-    return _first_kind("iv", v, x, ("i0", "i1"), "bessel_quotient")
+    return OPS["bessel_i"](x, order=_order("iv", v))
 
 
-def ive(v: int, x: Any, /) -> Tensor:
+def ive(v: float, x: Any, /) -> Tensor:
     """exp(-abs(x)) * iv(v, x), elementwise.
 
     >>> import gpugrad as gg
     >>> gg.special.ive(2, gg.tensor([1.0, 2.0])).round(4)
     tensor([0.0499, 0.0932])
     """
-    return _first_kind("ive", v, x, ("i0e", "i1e"), "bessel_quotient", scaled=True)
+    return OPS["bessel_ie"](x, order=_order("ive", v))
 
 
-def _second_kind(name: str, sign: int, v: Any, x: Any, functions: tuple[str, str]) -> Tensor:
-    """By the recurrence in the order, which is stable: F[k+1] = 2k/x F[k] + sign F[k-1]."""
-    n = abs(_order(name, v))
-    x = floating(as_tensor(x))
-    below, y = (OPS[function](x) for function in functions)
-    if n == 0:
-        return below
-    for k in range(1, n):
-        below, y = y, 2 * k / x * y + sign * below
-    return -y if sign < 0 and n % 2 and int(v) < 0 else y
-
-
-def yv(v: int, x: Any, /) -> Tensor:
-    """The Bessel function of the second kind of a whole order, elementwise, for x > 0.
+def yv(v: float, x: Any, /) -> Tensor:
+    """The Bessel function of the second kind of a real order, elementwise, for x > 0.
 
     >>> import gpugrad as gg
     >>> gg.special.yv(2, gg.tensor([1.0, 2.0])).round(4)
     tensor([-1.6507, -0.6174])
     """
-    return _second_kind("yv", -1, v, x, ("y0", "y1"))
+    return OPS["bessel_y"](x, order=_order("yv", v))
 
 
-def kv(v: int, x: Any, /) -> Tensor:
-    """The modified Bessel function of the second kind of a whole order, elementwise, for x > 0.
+def kv(v: float, x: Any, /) -> Tensor:
+    """The modified Bessel function of the second kind of a real order, elementwise, for x > 0.
 
     >>> import gpugrad as gg
     >>> gg.special.kv(2, gg.tensor([1.0, 2.0])).round(4)
     tensor([1.6248, 0.2538])
     """
-    return _second_kind("kv", 1, v, x, ("k0", "k1"))
+    return OPS["bessel_k"](x, order=_order("kv", v))
 
 
-def kve(v: int, x: Any, /) -> Tensor:
+def kve(v: float, x: Any, /) -> Tensor:
     """exp(x) * kv(v, x), elementwise, for x > 0.
 
     >>> import gpugrad as gg
     >>> gg.special.kve(2, gg.tensor([1.0, 2.0])).round(4)
     tensor([4.4168, 1.875 ])
     """
-    return _second_kind("kve", 1, v, x, ("k0e", "k1e"))
+    return OPS["bessel_ke"](x, order=_order("kve", v))
 
 
 jn, yn, kn = jv, yv, kv

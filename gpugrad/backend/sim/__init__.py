@@ -92,11 +92,6 @@ class _SimNamespace(CupyNamespace):
 
 
 bind_methods()
-register(
-    ndarray,
-    _SimNamespace(
-        sys.modules[__name__],
-        fast={"special": Special("gpugrad.backend.sim.scipy_special")},
-        checks=_check_operands,
-    ),
-)
+_NAMESPACE: Any = _SimNamespace(sys.modules[__name__], checks=_check_operands)
+_NAMESPACE.special = Special("gpugrad.backend.sim.scipy_special", replacing=_NAMESPACE)
+register(ndarray, _NAMESPACE)
