@@ -146,7 +146,7 @@ def _j(xp: Any, theirs: Any, order: float, x: Any) -> Any:
     big = xp.where(near, 20 + order, z)
     if halves:
         series = series * xp.sqrt(small * (2 / math.pi))
-        root = xp.sqrt((2 / math.pi) / big)
+        root = math.sqrt(2 / math.pi) / xp.sqrt(big)
         seeds = root * xp.cos(big), root * xp.sin(big)
     else:
         seeds = theirs.j0(big), theirs.j1(big)
@@ -167,7 +167,7 @@ def _y(xp: Any, theirs: Any, order: float, x: Any) -> Any:
         y = _j(xp, theirs, -order, x)
         return -y if _odd(-order) else y
     if halves:
-        root = xp.sqrt((2 / math.pi) / x)
+        root = math.sqrt(2 / math.pi) / xp.sqrt(x)
         seeds = root * xp.sin(x), -root * xp.cos(x)
     else:
         seeds = theirs.y0(x), theirs.y1(x)
@@ -182,7 +182,7 @@ def _ie(xp: Any, theirs: Any, order: float, x: Any) -> Any:
     halves = _halves(order)
     z = xp.abs(x)
     if halves:
-        root = xp.sqrt((0.5 / math.pi) / z)
+        root = math.sqrt(0.5 / math.pi) / xp.sqrt(z)
         lowest = xp.where(z == 0, 0, -xp.expm1(-2 * z) * root)
     else:
         lowest = _I0E(xp, theirs, z)
@@ -214,7 +214,7 @@ def _ke(xp: Any, theirs: Any, order: float, x: Any) -> Any:
     order = abs(order)
     x = xp.where(x < 0, math.nan, x + 0.0)  # -0.0 is 0
     if _halves(order):
-        below = y = xp.sqrt((math.pi / 2) / x)
+        below = y = math.sqrt(math.pi / 2) / xp.sqrt(x)
     else:
         below, y = _K0E(xp, theirs, x), _K1E(xp, theirs, x)
     return _upward(order, below, y, lambda k, y, below: k / x * y + below)

@@ -14,9 +14,13 @@ POSITIVE = (0.4, 3.0)
 # Half orders of negative numbers are NaN.
 OF_ORDER: Any = {
     **REAL, "domain": POSITIVE, "public": "", "autocast": "float32",
-    "samples": [Sample((2, 3), order=2.0), Sample((), order=1.5), Sample((3,), order=-3.0),
-                Sample((2,), order=-0.5)],
+    "samples": [Sample((2, 3), order=2.0), Sample((3,), order=-1.5)],
 }  # fmt: skip
+
+
+def _at_orders(differs: Any) -> Checks:
+    """On a GPU not all orders are valid; test_special.py has more of them than the samples."""
+    return Checks(differs=differs, either_zero=True, fixed="order")
 
 
 # fmt: off
@@ -70,31 +74,31 @@ op("k1e", lambda xp, x, /: xp.special.k1e(x),
 op("bessel_j", lambda xp, x, /, order: xp.special.jv(order, x),
    vjp=[lambda xp, g, y, x, order: g * (0.5 * (
             xp.bessel_j(x, order=order - 1) - xp.bessel_j(x, order=order + 1)))],
-   saves="x", **OF_ORDER, checks=Checks(differs=far_phase, either_zero=True), shown="jv",
+   saves="x", **OF_ORDER, checks=_at_orders(far_phase), shown="jv",
    doc="The Bessel function of the first kind, elementwise.")
 op("bessel_y", lambda xp, x, /, order: xp.special.yv(order, x),
    vjp=[lambda xp, g, y, x, order: g * (0.5 * (
             xp.bessel_y(x, order=order - 1) - xp.bessel_y(x, order=order + 1)))],
-   saves="x", **OF_ORDER, checks=Checks(differs=far_phase, either_zero=True), shown="yv",
+   saves="x", **OF_ORDER, checks=_at_orders(far_phase), shown="yv",
    doc="The Bessel function of the second kind, elementwise, for x > 0.")
 op("bessel_i", lambda xp, x, /, order: xp.special.iv(order, x),
    vjp=[lambda xp, g, y, x, order: g * (0.5 * (
             xp.bessel_i(x, order=order - 1) + xp.bessel_i(x, order=order + 1)))],
-   saves="x", **OF_ORDER, checks=Checks(differs=infinite, either_zero=True), shown="iv",
+   saves="x", **OF_ORDER, checks=_at_orders(infinite), shown="iv",
    doc="The modified Bessel function of the first kind, elementwise.")
 op("bessel_k", lambda xp, x, /, order: xp.special.kv(order, x),
    vjp=[lambda xp, g, y, x, order: g * (-0.5 * (
             xp.bessel_k(x, order=order - 1) + xp.bessel_k(x, order=order + 1)))],
-   saves="x", **OF_ORDER, checks=Checks(differs=least_normal, either_zero=True), shown="kv",
+   saves="x", **OF_ORDER, checks=_at_orders(least_normal), shown="kv",
    doc="The modified Bessel function of the second kind, elementwise, for x > 0.")
 op("bessel_ie", lambda xp, x, /, order: xp.special.ive(order, x),
    vjp=[lambda xp, g, y, x, order: g * (0.5 * (
             xp.bessel_ie(x, order=order - 1) + xp.bessel_ie(x, order=order + 1)) - xp.sign(x) * y)],
-   saves="x y", **OF_ORDER, checks=Checks(differs=subnormal, either_zero=True), shown="ive",
+   saves="x y", **OF_ORDER, checks=_at_orders(subnormal), shown="ive",
    doc="exp(-abs(x)) * iv(order, x), elementwise.")
 op("bessel_ke", lambda xp, x, /, order: xp.special.kve(order, x),
    vjp=[lambda xp, g, y, x, order: g * (y - 0.5 * (
             xp.bessel_ke(x, order=order - 1) + xp.bessel_ke(x, order=order + 1)))],
-   saves="x y", **OF_ORDER, checks=Checks(differs=least_normal, either_zero=True), shown="kve",
+   saves="x y", **OF_ORDER, checks=_at_orders(least_normal), shown="kve",
    doc="exp(x) * kv(order, x), elementwise, for x > 0.")
 # fmt: on

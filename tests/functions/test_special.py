@@ -233,7 +233,7 @@ def test_polygamma(device):
     with pytest.raises(ArgumentError, match=r"a whole number above, got 0\.5"):
         special.polygamma(0.5, x)
     for order in ([1], "one"):
-        with pytest.raises(DTypeError, match="expected one whole number as the order"):
+        with pytest.raises(DTypeError, match="expected one number as the order"):
             special.polygamma(order, x)
     with pytest.raises(DTypeError, match="polygamma: there is no derivative by the order"):
         special.polygamma(gg.tensor(1.0, requires_grad=True), x)
