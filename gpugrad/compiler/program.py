@@ -6,13 +6,17 @@ step that gives a new value: "set_item" is the array with other elements at an i
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from gpugrad.backend.namespace import namespace_of
 
-__all__ = ["FUNCTIONS", "VIEWS", "Program", "Step", "Value", "function_of", "values_in"]
+__all__ = [
+    "FUNCTIONS", "VIEWS", "Program", "Step", "Value", "function_of", "gives_view",
+    "is_elementwise", "values_in",
+]  # fmt: skip
 
 
 class Value:
@@ -123,6 +127,13 @@ def _set_item(array: Any, index: Any, value: Any) -> Any:
     return changed
 
 
+def _add_item(array: Any, index: Any, value: Any) -> Any:
+    """The array with a value added at an index: the gradient of a slice, added to the others."""
+    changed = array.copy()
+    changed[index] += value
+    return changed
+
+
 def _set_view(array: Any, views: Iterable[Sequence[Any]], value: Any) -> Any:
     """The array, with other values in a view of it: a chain of (name, operands, parameters)."""
     changed = view = array.copy()
@@ -136,6 +147,7 @@ def _set_view(array: Any, views: Iterable[Sequence[Any]], value: Any) -> Any:
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "get_item": lambda array, index: array[index],
     "set_item": _set_item,
+    "add_item": _add_item,
     "set_view": _set_view,
     "astype": lambda array, dtype: array.astype(dtype),
     "reshape": lambda array, *shape: array.reshape(*shape),
@@ -147,6 +159,24 @@ VIEWS = frozenset((
     "broadcast_to", "diagonal", "expand", "expand_dims", "flip", "get_item", "imag", "moveaxis",
     "ravel", "real", "reshape", "squeeze", "swapaxes", "transpose", "windows",
 ))  # fmt: skip
+
+
+def gives_view(step: Step) -> bool:
+    """Whether the result may be a view of the first operand."""
+    if step.name == "get_item":
+        index = step.operands[1]
+        parts = index if isinstance(index, tuple) else (index,)
+        return not any(isinstance(part, Value | list | np.ndarray) for part in parts)
+    return step.name in VIEWS
+
+
+@cache
+def is_elementwise(name: str) -> bool:
+    """Whether steps of a name compute each element from those at its place, and broadcast."""
+    if name in ("where", "astype"):
+        return True
+    ufunc = getattr(np, name, None)
+    return isinstance(ufunc, np.ufunc) and ufunc.nout == 1 and ufunc.signature is None
 
 
 def function_of(array: Any, name: str) -> Callable[..., Any]:

@@ -1,0 +1,77 @@
+"""How long the memory of a program's values is needed. Imports program.
+
+A view has the memory of the value that it is a view of, its root.
+"""
+
+import math
+from typing import Any
+
+from gpugrad.compiler.program import Program, Step, Value, gives_view, values_in
+
+__all__ = ["bytes_of", "escaping", "last_uses", "peak_bytes", "roots"]
+
+
+def bytes_of(value: Value) -> int:
+    """The size of a value in memory."""
+    return math.prod(value.shape) * int(value.dtype.itemsize)
+
+
+def viewed(step: Step) -> Value | None:
+    """The value of which the result of a step is a view, None for one with memory of its own."""
+    first = step.operands[0] if step.operands else None
+    return first if isinstance(first, Value) and gives_view(step) else None
+
+
+def roots(program: Program) -> dict[Value, Value]:
+    """The root of each value."""
+    known = {value: value for value in (*program.inputs, *program.constants)}
+    for step in program.steps:
+        base = viewed(step)
+        for value in step.results:
+            known[value] = value if base is None else known[base]
+    return known
+
+
+def escaping(program: Program) -> set[Value]:
+    """The values whose memory the caller gets: outputs, and what outputs are views of."""
+    found = set(values_in(program.outputs))
+    for step in reversed(program.steps):
+        base = viewed(step)
+        if base is not None and not found.isdisjoint(step.results):
+            found.add(base)
+    return found
+
+
+def last_uses(program: Program) -> dict[Value, int]:
+    """By root, the number of the last step that reads it or a view of it.
+
+    Beyond all steps for what escapes.
+    """
+    root = roots(program)
+    last: dict[Value, int] = {}
+    for index, step in enumerate(program.steps):
+        for value in (*step.values(), *step.results):
+            last[root[value]] = index
+    last |= dict.fromkeys((root[value] for value in program.outputs), len(program.steps))
+    return last
+
+
+def peak_bytes(program: Program) -> int:
+    """The most memory that results of steps have at one time, without what steps use inside.
+
+    >>> import numpy as np
+    >>> x, y, z = (Value((1000,), np.dtype("f")) for _ in range(3))
+    >>> peak_bytes(Program([x], {}, [Step("exp", [x], {}, [y]), Step("sin", [y], {}, [z])], [z]))
+    8000
+    """
+    last = last_uses(program)
+    freed: dict[int, int] = {}
+    live = peak = 0
+    for index, step in enumerate(program.steps):
+        made: Any = [value for value in step.results if value in last]
+        live += sum(map(bytes_of, made)) if viewed(step) is None else 0
+        peak = max(peak, live)
+        for value in made if viewed(step) is None else ():
+            freed[last[value]] = freed.get(last[value], 0) + bytes_of(value)
+        live -= freed.pop(index, 0)
+    return peak
