@@ -4,7 +4,6 @@ A view has the memory of the value that it is a view of, its root.
 """
 
 import math
-from typing import Any
 
 from gpugrad.compiler.program import Program, Step, Value, gives_view, values_in
 
@@ -28,7 +27,8 @@ def roots(program: Program) -> dict[Value, Value]:
     for step in program.steps:
         base = viewed(step)
         for value in step.results:
-            known[value] = value if base is None else known[base]
+            if value is not None:
+                known[value] = value if base is None else known[base]
     return known
 
 
@@ -51,7 +51,8 @@ def last_uses(program: Program) -> dict[Value, int]:
     last: dict[Value, int] = {}
     for index, step in enumerate(program.steps):
         for value in (*step.values(), *step.results):
-            last[root[value]] = index
+            if value is not None:
+                last[root[value]] = index
     last |= dict.fromkeys((root[value] for value in program.outputs), len(program.steps))
     return last
 
@@ -64,14 +65,14 @@ def peak_bytes(program: Program) -> int:
     >>> peak_bytes(Program([x], {}, [Step("exp", [x], {}, [y]), Step("sin", [y], {}, [z])], [z]))
     8000
     """
-    last = last_uses(program)
+    last, root = last_uses(program), roots(program)
     freed: dict[int, int] = {}
     live = peak = 0
     for index, step in enumerate(program.steps):
-        made: Any = [value for value in step.results if value in last]
-        live += sum(map(bytes_of, made)) if viewed(step) is None else 0
+        made = [value for value in step.results if value is not None and root[value] is value]
+        live += sum(map(bytes_of, made))
         peak = max(peak, live)
-        for value in made if viewed(step) is None else ():
+        for value in made:
             freed[last[value]] = freed.get(last[value], 0) + bytes_of(value)
         live -= freed.pop(index, 0)
     return peak
