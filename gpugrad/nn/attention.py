@@ -20,11 +20,13 @@ from gpugrad.nn.module import Module
 from gpugrad.nn.parameter import Parameter
 from gpugrad.ops.attention import BLOCK
 from gpugrad.random import Generator, default_generator, philox
-from gpugrad.tensor import OPS, Tensor, arange, as_tensor, empty, zeros
+from gpugrad.tensor import OPS, Tensor, arange, as_tensor, empty
 
 __all__ = ["MultiheadAttention", "scaled_dot_product_attention"]
 
-_attention = OPS["attention"]
+_attention, _split_heads, _join_heads = (
+    OPS[name] for name in ("attention", "split_heads", "join_heads")
+)
 _where, _softmax = FUNCTIONS["where"], FUNCTIONS["softmax"]
 
 
@@ -41,6 +43,11 @@ class _Dropout:
         """Take the random numbers of some blocks."""
         self.key, self.first = self.generator.take(blocks * self.words)
         return self
+
+    @property
+    def draws(self) -> tuple[int, int, int, float]:
+        """What a kernel draws by: the key, the first counter, how many a block has, and p."""
+        return self.key, self.first, self.words, self.p
 
     def __call__(self, xp: Any, weights: Any, number: int) -> Any:
         array = weights.data if isinstance(weights, Tensor) else weights
@@ -129,11 +136,16 @@ def _as_mask(mask: Any, beside: Tensor) -> Tensor:
     return as_tensor(mask) if hasattr(mask, "shape") else as_tensor(mask, device=beside.device)
 
 
-def _bias(who: str, mask: Any, beside: Tensor) -> Tensor:
-    """A mask as numbers to add to the scores: of truth values, 0 for True and -inf for False."""
+def _bias(who: str, mask: Any, beside: Tensor, refuses: bool = False) -> Tensor:
+    """A mask as numbers to add to the scores: of truth values, 0 for True and -inf for False.
+
+    The other way round for one that ``refuses`` keys.
+    """
     mask = _as_mask(mask, beside)
     if mask.dtype.kind == "b":
-        mask = _where(mask, 0.0, zeros((), dtype=_float_of(beside), device=mask.device) - math.inf)
+        number = np.dtype(_float_of(beside)).type
+        choices = (number(-math.inf), number(0))
+        mask = _where(mask, *(choices if refuses else choices[::-1]))
     elif kind_of(mask.dtype) != "f":
         raise DTypeError(
             f"{who}: a mask is of truth values or floating-point numbers, got {mask.dtype}"
@@ -285,8 +297,7 @@ class MultiheadAttention(Module):
             weights = weights if batched else weights[0]
         else:
             y = scaled_dot_product_attention(q, k, v, bias, p, is_causal, generator=self.generator)
-        y = y.transpose((0, 2, 1, 3) if self.batch_first or not batched else (2, 0, 1, 3))
-        y = self.out_proj(y.reshape((*y.shape[:2], self.embed_dim)))
+        y = self.out_proj(_join_heads(y, batch_first=self.batch_first or not batched))
         return y if batched else y[0], weights
 
     def _projected(self, query: Any, key: Any, value: Any) -> tuple[Tensor, ...]:
@@ -294,31 +305,27 @@ class MultiheadAttention(Module):
         size, bias = self.embed_dim, self.in_proj_bias
         packed = getattr(self, "in_proj_weight", None)
         if packed is not None and query is key is value:
-            x = linear(query, packed, bias)
-            heads = x.reshape((*x.shape[:-1], 3, self.num_heads, size // self.num_heads))
-            return tuple(self._by_head(heads[..., i, :, :]) for i in range(3))
+            return self._by_head(linear(query, packed, bias), 3)
         parts = [slice(i * size, (i + 1) * size) for i in range(3)]
         if packed is None:
             weights = [self.q_proj_weight, self.k_proj_weight, self.v_proj_weight]
         else:
             weights = [packed[part] for part in parts]
-        projected = []
-        for x, weight, part in zip((query, key, value), weights, parts, strict=True):
-            x = linear(x, weight, None if bias is None else bias[part])
-            x = x.reshape((*x.shape[:-1], self.num_heads, size // self.num_heads))
-            projected.append(self._by_head(x))
-        return tuple(projected)
+        return tuple(
+            self._by_head(linear(x, weight, None if bias is None else bias[part]), 1)[0]
+            for x, weight, part in zip((query, key, value), weights, parts, strict=True)
+        )
 
-    def _by_head(self, x: Tensor) -> Tensor:
-        """(length, batch, heads, features), in the order of the layer, by batch and head."""
-        if x.ndim == 3:
-            return x.transpose((1, 0, 2))[None]
-        if x.ndim != 4:
+    def _by_head(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
+        """Parts of the last axis of x, each by batch and head."""
+        if x.ndim == 2:
+            return _split_heads(x[None], self.num_heads, parts)
+        if x.ndim != 3:
             raise ShapeError(
                 "MultiheadAttention: expected sequences (length, batch, features), or (batch, "
-                f"length, features) with batch_first, or (length, features); got {x.ndim - 1} axes"
+                f"length, features) with batch_first, or (length, features); got {x.ndim} axes"
             )
-        return x.transpose((0, 2, 1, 3) if self.batch_first else (1, 2, 0, 3))
+        return _split_heads(x, self.num_heads, parts, self.batch_first)
 
     def _mask(self, padding: Any, mask: Any, q: Tensor, k: Tensor) -> Tensor | None:
         """Both masks as one of numbers to add, (batch or 1, heads or 1, L or 1, S)."""
@@ -326,7 +333,7 @@ class MultiheadAttention(Module):
         batch, heads, length, keys = *q.shape[:3], k.shape[2]
         bias = None
         if mask is not None:
-            bias = _refused(who, mask, q)
+            bias = _bias(who, mask, q, refuses=True)
             if bias.shape not in ((length, keys), (batch * heads, length, keys)):
                 raise ShapeError(
                     f"{who}: attn_mask must be (L, S) or (batch * heads, L, S), here "
@@ -334,7 +341,7 @@ class MultiheadAttention(Module):
                 )
             bias = bias if bias.ndim == 2 else bias.reshape((batch, heads, length, keys))
         if padding is not None:
-            padded = _refused(who, padding, q)
+            padded = _bias(who, padding, q, refuses=True)
             if padded.shape not in ((batch, keys), *([(1, keys)] if batch == 1 else [])):
                 raise ShapeError(
                     f"{who}: key_padding_mask must be (batch, S), here {(batch, keys)}, got "
@@ -356,9 +363,3 @@ class MultiheadAttention(Module):
             scores = _where(queries[:, None] < keys, -math.inf, scores)
         weights = dropout(_softmax(scores), p, generator=self.generator)
         return weights @ v, weights
-
-
-def _refused(who: str, mask: Any, beside: Tensor) -> Tensor:
-    """A mask in which True refuses a key, as numbers to add."""
-    mask = _as_mask(mask, beside)
-    return _bias(who, ~mask if mask.dtype.kind == "b" else mask, beside)

@@ -7,6 +7,7 @@ for softmax", 2018). So memory grows with the length and not with its square, un
 recorded itself.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -221,4 +222,43 @@ op("attention", _attention,
             Sample((2, 2, 3, 2), (2, 1, 5, 2), (2, 1, 5, 2), (3, 5), causal=True, block=2)],
    public="", shown="scaled_dot_product_attention", autocast="half",
    doc="softmax(q @ k.T * scale + bias) @ v, computed in blocks of queries and keys.")
+# fmt: on
+
+
+# ---------------------------------------------------------------- by head
+
+
+def _split_heads(
+    xp: Any, x: Any, /, heads: int, parts: int = 1, batch_first: bool = True
+) -> tuple[Any, ...]:
+    first, second, features = x.shape
+    apart = x.reshape((first, second, parts, heads, features // (parts * heads)))
+    turned = xp.transpose(apart, (2, 0, 3, 1, 4) if batch_first else (2, 1, 3, 0, 4))
+    return tuple(turned[part] for part in range(parts))
+
+
+def _join_heads(xp: Any, /, *arrays: Any, batch_first: bool = True) -> Any:
+    order = (0, 2, 1, 3) if batch_first else (2, 0, 1, 3)
+    turned = [xp.transpose(array, order) for array in arrays]
+    joined = turned[0] if len(turned) == 1 else xp.stack(turned, axis=2)
+    return joined.reshape((*joined.shape[:2], math.prod(joined.shape[2:])))
+
+
+# fmt: off
+op("split_heads", _split_heads,
+   vjp_all=lambda xp, gs, ys, needs, x, heads, parts, batch_first: [
+       xp.join_heads(*gs, batch_first=batch_first)],
+   jvp=lambda xp, tangents, y, x, heads, parts, batch_first: tuple(xp.split_heads(
+       tangents[0], heads, parts, batch_first)),
+   complex="same", outputs=True, moves=True, public="",
+   samples=[Sample((2, 3, 8), heads=2), Sample((2, 3, 12), heads=2, parts=3),
+            Sample((3, 2, 12), heads=1, parts=3, batch_first=False)],
+   doc="(batch, length, parts * heads * size) as parts of (batch, heads, length, size).")
+op("join_heads", _join_heads,
+   vjp_all=lambda xp, g, y, needs, *arrays, batch_first: xp.split_heads(
+       g, arrays[0].shape[1], len(arrays), batch_first),
+   kind="linear", moves=True, public="",
+   samples=[Sample((2, 2, 3, 4)), Sample((2, 2, 3, 4), (2, 2, 3, 4), (2, 2, 3, 4)),
+            Sample((2, 1, 3, 2), (2, 1, 3, 2), batch_first=False)],
+   doc="Parts of (batch, heads, length, size) as (batch, length, parts * heads * size).")
 # fmt: on
