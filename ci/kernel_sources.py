@@ -25,6 +25,7 @@ from gpugrad.codegen.operands import signature  # noqa: E402
 from gpugrad.codegen.operations import NotFusibleError  # noqa: E402
 from gpugrad.engine.op import TABLE  # noqa: E402
 from gpugrad.kernels import elementwise, multi_tensor, wide  # noqa: E402
+from gpugrad.kernels.attention import attention_source, heads_source  # noqa: E402
 from gpugrad.kernels.batch_norm import batch_norm_source, rms_norm_source  # noqa: E402
 from gpugrad.kernels.epilogue import (  # noqa: E402
     epilogue_source,
@@ -205,6 +206,7 @@ def _by_hand() -> Iterator[Source]:
             "batch_norm": batch_norm_source(dtype),
             "rms_norm": rms_norm_source(dtype),
             "steps of LSTM and GRU": recurrent_source(dtype),
+            "heads of attention": heads_source(dtype),
             "bias": epilogue_source(dtype, None),
             "gradient of a bias": sums_source(dtype),
             "the first cotangent": ones_source(dtype),
@@ -216,6 +218,8 @@ def _by_hand() -> Iterator[Source]:
             "max pools of large windows": pools_source(dtype, small=False),
         }.items():
             yield Source(family, dtype.name, family, text)
+        if dtype != np.float16:  # which is computed in float32
+            yield Source("attention", dtype.name, "attention", attention_source(dtype))
         for target in ("u1", "i4", "i8"):
             text = loss_source(dtype, np.dtype(target))
             yield Source("cross_entropy", dtype.name, f"cross_entropy of {target}", text)

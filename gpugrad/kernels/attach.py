@@ -22,6 +22,7 @@ def register_arrays() -> None:
         cupy_arrays.register_arrays()
         return
     from gpugrad.backend.products import Products
+    from gpugrad.kernels.attention import Attention
     from gpugrad.kernels.batch_norm import BatchNorm, RMSNorm
     from gpugrad.kernels.elementwise import FusingNamespace
     from gpugrad.kernels.epilogue import Epilogue
@@ -45,8 +46,8 @@ def register_arrays() -> None:
     }
     epilogue = Epilogue(cupy, products.multiply)
     families = (Rows, LayerNorm, BatchNorm, RMSNorm, Squares, WindowKernels, Resampling)
-    recurrent = Recurrent(cupy, products)
-    for family in (*[made(cupy) for made in families], epilogue, recurrent):
+    of_products = [family(cupy, products) for family in (Attention, Recurrent)]
+    for family in (*[made(cupy) for made in families], epilogue, *of_products):
         functions |= family.functions()
     register(cupy.ndarray, cupy_arrays.make_namespace(cupy, FusingNamespace, products, **functions))
 

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["PHILOX", "philox", "philox_kernel"]
+__all__ = ["PHILOX", "ROUNDS", "philox", "philox_kernel"]
 
-# A test compiles this text for the CPU and compares it with the formula.
-PHILOX = """
-    unsigned long long position = start + (unsigned long long)i;
+# The words x0 to x3 of the block at `position`.
+ROUNDS = """
     unsigned int x0 = (unsigned int)position, x1 = (unsigned int)(position >> 32);
     unsigned int x2 = (unsigned int)high, x3 = (unsigned int)(high >> 32);
     unsigned int k0 = (unsigned int)key, k1 = (unsigned int)(key >> 32);
@@ -26,6 +25,12 @@ PHILOX = """
         k0 += 0x9E3779B9u;
         k1 += 0xBB67AE85u;
     }
+"""
+
+# A test compiles this text for the CPU and compares it with the formula.
+PHILOX = f"""
+    unsigned long long position = start + (unsigned long long)i;
+{ROUNDS}
     words[2 * i] = x0 | (unsigned long long)x1 << 32;
     words[2 * i + 1] = x2 | (unsigned long long)x3 << 32;
 """
