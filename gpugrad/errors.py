@@ -5,7 +5,7 @@ raises, so ``except ValueError`` works.
 """
 
 __all__ = [
-    "AnomalyError", "ArgumentError", "AxisError", "DTypeError", "DTypeWarning", "DeviceError",
+    "AnomalyError", "ArgumentError", "AxisError", "CompileError", "DTypeError", "DTypeWarning", "DeviceError",
     "FileFormatError", "GpugradError", "GradientError", "IndexingError", "OutOfMemoryError",
     "ShapeError", "SyncError",
 ]  # fmt: skip
@@ -37,6 +37,10 @@ class DTypeError(GpugradError, TypeError):
 
 class ArgumentError(GpugradError, ValueError):
     """An argument with an unknown or unsupported value."""
+
+
+class CompileError(GpugradError, RuntimeError):
+    """A function that `gpugrad.compile` cannot turn into a program, and why."""
 
 
 class GradientError(GpugradError, RuntimeError):

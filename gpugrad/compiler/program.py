@@ -46,7 +46,8 @@ class Step:
     """One call: ``results = name(*operands, **parameters)``.
 
     An operand is a `Value`, a Python number, string, dtype or None, a slice or an Ellipsis, or a
-    tuple or list of these, such as an index. Parameters hold no values.
+    tuple of these, such as an index. Parameters hold no values. A result may be None, where a
+    function of several results gives None.
     """
 
     __slots__ = ("name", "operands", "parameters", "results")
@@ -56,7 +57,7 @@ class Step:
         name: str,
         operands: Sequence[Any],
         parameters: dict[str, Any],
-        results: Sequence[Value],
+        results: Sequence[Value | None],
     ) -> None:
         self.name = name
         self.operands = tuple(operands)
@@ -64,7 +65,7 @@ class Step:
         self.results = tuple(results)
 
     def values(self) -> Iterator[Value]:
-        """The values among its operands, in order, those in tuples and lists too."""
+        """The values among its operands, in order, those in tuples too."""
         return values_in(self.operands)
 
     def __repr__(self) -> str:
@@ -89,23 +90,40 @@ class Program:
         self.steps = list(steps)
         self.outputs = list(outputs)
 
+    def __call__(self, arrays: Sequence[Any]) -> list[Any]:
+        """The outputs for the arrays of the inputs, step by step: what every backend must give."""
+        known: dict[Any, Any] = dict(zip(self.inputs, arrays)) | self.constants
+
+        def array_of(operand: Any) -> Any:
+            if isinstance(operand, tuple):
+                return tuple(map(array_of, operand))
+            return known[operand] if isinstance(operand, Value) else operand
+
+        for step in self.steps:
+            operands = [array_of(operand) for operand in step.operands]
+            home = next((known[v] for v in step.values() if not v.weak), 0.0)
+            result = function_of(home, step.name)(*operands, **step.parameters)
+            results = result if isinstance(result, tuple | list) else (result,)
+            known.update(zip(step.results, results))
+        return [known[value] for value in self.outputs]
+
     def __str__(self) -> str:
         names: dict[Value, str] = {}
         for prefix, values in (("x", self.inputs), ("c", self.constants)):
             names |= {value: f"{prefix}{index}" for index, value in enumerate(values)}
-        made = [value for step in self.steps for value in step.results]
+        made = [value for step in self.steps for value in step.results if value is not None]
         names |= {value: f"v{index}" for index, value in enumerate(made)}
 
         def shown(operand: Any) -> str:
             if isinstance(operand, Value):
                 return names.get(operand, "?")
-            if isinstance(operand, tuple | list):
+            if isinstance(operand, tuple):
                 return f"({', '.join(map(shown, operand))})"
             return str(operand)
 
         lines = [f"{names[value]}: {value!r}" for value in (*self.inputs, *self.constants)]
         for step in self.steps:
-            results = ", ".join(f"{names[value]}: {value!r}" for value in step.results)
+            results = ", ".join("_" if v is None else f"{names[v]}: {v!r}" for v in step.results)
             given = [*map(shown, step.operands)]
             given += [f"{name}={value}" for name, value in step.parameters.items()]
             lines.append(f"{results} = {step.name}({', '.join(given)})")
@@ -116,7 +134,7 @@ def values_in(operand: Any) -> Iterator[Value]:
     """The values in an operand."""
     if isinstance(operand, Value):
         yield operand
-    elif isinstance(operand, tuple | list):
+    elif isinstance(operand, tuple):
         for part in operand:
             yield from values_in(part)
 
@@ -152,6 +170,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "astype": lambda array, dtype: array.astype(dtype),
     "reshape": lambda array, *shape: array.reshape(*shape),
     "copy": lambda array: array.copy(),
+    "item": lambda array: array.item(),
+    "number_on": lambda number, device, dtype: device.send(np.asarray(number, dtype)),
 }
 
 # Steps whose result is, or may be, a view of the first operand.
@@ -184,5 +204,7 @@ def function_of(array: Any, name: str) -> Callable[..., Any]:
     function = FUNCTIONS.get(name)
     if function is None:
         xp = namespace_of(array)
-        function = getattr(namespace_of(np.empty(0)) if xp is None else xp, name)
+        function = namespace_of(np.empty(0)) if xp is None else xp
+        for part in name.split("."):
+            function = getattr(function, part)
     return function

@@ -12,6 +12,7 @@ from gpugrad.backend.interrupts import whole
 from gpugrad.backend.precision import dtype_named, kind_of
 from gpugrad.engine import versions
 from gpugrad.engine.windows import check_writable
+from gpugrad.engine.modes import tracing
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.dtypes import is_device
 from gpugrad.nn.parameter import Parameter
@@ -90,6 +91,9 @@ class Module(Registration):
         object.__setattr__(self, name, value)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        session = tracing.get()
+        if session is not None:
+            session.note(self)
         return self.forward(*args, **kwargs)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:

@@ -15,7 +15,7 @@ from gpugrad.backend.device import device_of
 from gpugrad.backend.interrupts import whole
 from gpugrad.backend.memory import says_who
 from gpugrad.backend.namespace import namespace_of
-from gpugrad.engine.modes import enable_grad
+from gpugrad.engine.modes import enable_grad, tracing
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.optim.apply import (
     MASTER,
@@ -36,6 +36,7 @@ from gpugrad.optim.parameters import check_parameter, groups_of, named
 from gpugrad.optim.settings import setting
 from gpugrad.optim.skipping import Skip
 from gpugrad.optim.together import Layout, Together, is_due, zeros_like
+from gpugrad.optim.traced import record_step
 from gpugrad.optim.unneeded import OF_OPTIMIZERS
 from gpugrad.tensor import Tensor
 from gpugrad.tensor.hints import explain
@@ -178,9 +179,12 @@ class Optimizer:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear the gradients of all parameters, or replace them by zeros."""
+        session = tracing.get()
         if set_to_none:
             for group in self.param_groups:
                 for p in group["params"]:
+                    if session is not None:
+                        session.clear(p)
                     p._grad = None
             return
         params = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
@@ -214,6 +218,10 @@ class Optimizer:
     def _make_step(self, skip: Skip | None = None) -> None:
         """One step; with ``skip`` all parameters are on its device, which may skip it."""
         self._settle()
+        session = tracing.get()
+        if session is not None:
+            record_step(self, session, skip)
+            return
         if self._exposed:
             self._check_layouts()
         # First all that may fail; what follows is done whole, also where an interrupt arrives.
