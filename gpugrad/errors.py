@@ -5,9 +5,9 @@ raises, so ``except ValueError`` works.
 """
 
 __all__ = [
-    "AnomalyError", "ArgumentError", "AxisError", "CompileError", "DTypeError", "DTypeWarning", "DeviceError",
-    "FileFormatError", "GpugradError", "GradientError", "IndexingError", "OutOfMemoryError",
-    "ShapeError", "SyncError",
+    "AnomalyError", "ArgumentError", "AxisError", "CompileError", "DTypeError", "DTypeWarning",
+    "DeviceError", "FileFormatError", "GpugradError", "GradientError", "IndexingError",
+    "OutOfMemoryError", "ShapeError", "SyncError",
 ]  # fmt: skip
 
 

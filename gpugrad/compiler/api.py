@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from gpugrad.autodiff import tree
-from gpugrad.compiler.session import Recording, StaleError, record
+from gpugrad.compiler import recording as _types  # noqa: F401  the types that record
+from gpugrad.compiler.session import RecordedCall, StaleError, record
 from gpugrad.engine import versions
 from gpugrad.engine.modes import recording, tracing
-from gpugrad.errors import ArgumentError, DTypeError
+from gpugrad.errors import DTypeError
 from gpugrad.tensor import Tensor
 
 __all__ = ["Compiled", "compile"]
@@ -22,7 +23,7 @@ __all__ = ["Compiled", "compile"]
 class _Entry:
     """A program, and what has to hold for it to be right."""
 
-    def __init__(self, structure: tree.Tree, recorded: Recording) -> None:
+    def __init__(self, structure: tree.Tree, recorded: RecordedCall) -> None:
         self.structure = structure
         self.recorded = recorded
         self.run = recorded.program
@@ -54,15 +55,14 @@ class _Entry:
         calls: list[Any] = []
         changed = []
         for find, name, output in recorded.writes:
-            target = find(leaves)
+            target, value = find(leaves), None if output is None else arrays[output]
             if name is None:
-                calls += versions.writing(target, arrays[output])
+                calls += versions.writing(target, value)
                 changed.append(target)
-            elif name == "_grad":
-                grad = None if output is None else Tensor(arrays[output])
-                calls.append(functools.partial(setattr, target, name, grad))
             else:
-                calls.append(functools.partial(setattr, target, name, arrays[output]))
+                if name == "_grad" and value is not None:
+                    value = Tensor(value)
+                calls.append(functools.partial(setattr, target, name, value))
         calls += [call for after in recorded.after for call in after()]
         versions.change(calls, changed)
         return tree.unflatten(

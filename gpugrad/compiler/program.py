@@ -14,8 +14,8 @@ import numpy as np
 from gpugrad.backend.namespace import namespace_of
 
 __all__ = [
-    "FUNCTIONS", "VIEWS", "Program", "Step", "Value", "function_of", "gives_view",
-    "is_elementwise", "values_in",
+    "FUNCTIONS", "VIEWS", "Program", "Step", "Value", "flat", "function_of",
+    "gives_view", "is_elementwise", "values_in",
 ]  # fmt: skip
 
 
@@ -46,8 +46,8 @@ class Step:
     """One call: ``results = name(*operands, **parameters)``.
 
     An operand is a `Value`, a Python number, string, dtype or None, a slice or an Ellipsis, or a
-    tuple of these, such as an index. Parameters hold no values. A result may be None, where a
-    function of several results gives None.
+    tuple of these, such as an index. Parameters hold no values. ``results`` has one for each
+    array that the function gives, in nested tuples too (`flat`); None where it gives None.
     """
 
     __slots__ = ("name", "operands", "parameters", "results")
@@ -103,8 +103,7 @@ class Program:
             operands = [array_of(operand) for operand in step.operands]
             home = next((known[v] for v in step.values() if not v.weak), 0.0)
             result = function_of(home, step.name)(*operands, **step.parameters)
-            results = result if isinstance(result, tuple | list) else (result,)
-            known.update(zip(step.results, results))
+            known.update(zip(step.results, flat(result)))
         return [known[value] for value in self.outputs]
 
     def __str__(self) -> str:
@@ -137,6 +136,19 @@ def values_in(operand: Any) -> Iterator[Value]:
     elif isinstance(operand, tuple):
         for part in operand:
             yield from values_in(part)
+
+
+def flat(result: Any) -> Iterator[Any]:
+    """The arrays of a function's result, those in (nested) tuples and lists in order.
+
+    >>> list(flat(((1, 2), 3)))
+    [1, 2, 3]
+    """
+    if isinstance(result, tuple | list):
+        for part in result:
+            yield from flat(part)
+    else:
+        yield result
 
 
 def _set_item(array: Any, index: Any, value: Any) -> Any:

@@ -7,44 +7,44 @@ Reading a number raises: it would be a constant of the program.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache, partial
-from types import ModuleType
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gpugrad.backend.lines import user_line
-from gpugrad.backend.namespace import (
-    ELEMENTWISE,
-    FORMULAS,
-    NAMESPACES,
-    Namespace,
-    namespace_of,
-    register,
-)
+from gpugrad.backend.namespace import NAMESPACES, namespace_of, register
 from gpugrad.backend.operators import BINARY, COMPARISONS, UNARY
-from gpugrad.backend.special import Special
-from gpugrad.compiler.program import Step, Value, function_of
+from gpugrad.compiler.program import Step, Value, flat, function_of
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.outputs import ShapeDtype
 from gpugrad.errors import CompileError
 
-__all__ = ["Recorded", "RecordedNumber", "Tape", "by_value", "recorded_type"]
+__all__ = ["Recorded", "RecordedNumber", "Tape", "array_of", "by_value", "call", "use_types"]
 
-# Formulas of the table that are recorded piece by piece, beside the elementwise ones. All others are
-# one step, as they are one call of a namespace.
-IN_PIECES = frozenset((
-    "astype", "getitem", "index_set", "linear", "linear_vjp", "mean", "mse_loss", "mse_loss_vjp",
-    "relu_vjp", "reshape", "unless",
-))  # fmt: skip
-# Elementwise formulas that are one step, since libraries have a function for them.
-WHOLE = frozenset(("erf", "erfc", "clip"))
 # Functions whose result, or the shape of it, Python code takes for a plain number.
 BY_VALUE = frozenset((
     "allclose", "argwhere", "array_equal", "array_equiv", "bincount", "compress", "extract",
     "flatnonzero", "nonzero", "unique", "unique_all", "unique_counts", "unique_inverse",
     "unique_values",
 ))  # fmt: skip
+# Functions whose result depends on shapes and dtypes alone.
+BY_SHAPE = frozenset((
+    "broadcast_shapes", "can_cast", "iscomplexobj", "isrealobj", "isscalar", "may_share_memory",
+    "ndim", "result_type", "shape", "size",
+))  # fmt: skip
+# Functions that change an operand in place, and give nothing.
+IN_PLACE = frozenset(("copyto", "fill_diagonal", "place", "put", "put_along_axis", "putmask"))
+
+
+# Set once by `recording`: the type that records arrays of a namespace.
+_type_of: Callable[[Any], "type[Recorded]"]
+
+
+def use_types(type_of: Callable[[Any], "type[Recorded]"]) -> None:
+    """Set what gives the type that records arrays of a namespace, or numbers for None."""
+    global _type_of
+    _type_of = type_of
 
 
 class Tape:
@@ -108,20 +108,20 @@ class Tape:
     def step(self, name: str, operands: Sequence[Any], parameters: Any, result: Any) -> Any:
         """Append a step whose result is an array, or a tuple of arrays."""
         given = tuple(map(self.lifted, operands))
-        several = isinstance(result, tuple | list)
-        made = [self._made(one) for one in (result if several else (result,))]
-        values = [None if one is None else one.first for one in made]
-        self.steps.append(Step(name, given, parameters, values))
-        if several:
-            return tuple(made)
-        self._tie(made[0], name, operands, parameters)
-        return made[0]
+        made = self._made(result)
+        results = [None if one is None else one.first for one in flat(made)]
+        self.steps.append(Step(name, given, parameters, results))
+        if isinstance(made, Recorded):
+            self._tie(made, name, operands, parameters)
+        return made
 
-    def _made(self, array: Any) -> "Recorded | None":
-        """What records a result, with a value of its own."""
+    def _made(self, array: Any) -> Any:
+        """What records a result, each array of it with a value of its own."""
         if array is None:
             return None
-        kind = recorded_type(namespace_of(array))
+        if isinstance(array, tuple | list):
+            return tuple(map(self._made, array))
+        kind = _type_of(namespace_of(array))
         dtype = getattr(array, "dtype", None) or np.dtype(type(array))
         return kind(self, array, Value(np.shape(array), dtype, kind.is_weak))
 
@@ -286,13 +286,14 @@ class Recorded:
         return self._call("get_item", index)
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        raw, place = _array_of(value), _array_of(index)
+        raw, place = array_of(value), array_of(index)
         after = self._call_on_copy("set_item", index, value)
         self.change(lambda array: array.__setitem__(place, raw), after)
 
     def _call_on_copy(self, name: str, *operands: Any) -> "Recorded":
-        raws = [_array_of(operand) for operand in operands]
-        result = function_of(self.array, name)(np.asarray(self.array), *raws)
+        raws = [array_of(operand) for operand in operands]
+        array = np.asarray(self.array) if isinstance(self.array, np.generic) else self.array
+        result = function_of(array, name)(array, *raws)
         return self.tape.step(name, (self, *operands), {}, result)
 
     def __len__(self) -> int:
@@ -318,14 +319,14 @@ class Recorded:
             given = {key: value for key, value in keywords.items() if value not in (None, False)}
             if not given.keys() - {"keepdims"}:
                 return call(reduction[name], operands, {"axis": axis, **given})
+        what = name if method == "__call__" else f"{name}.{method}"
         raise CompileError(
-            f"compile: np.{name}{'' if method == '__call__' else f'.{method}'} cannot be recorded with "
-            f"{', '.join(keywords) or 'these operands'}"
+            f"compile: np.{what} cannot be recorded with {', '.join(keywords) or 'these operands'}"
         )
 
     def __array_function__(self, function: Any, types: Any, args: Any, keywords: Any) -> Any:
         path = f"{function.__module__}.{function.__name__}".removeprefix("numpy.")
-        return call(path, args, keywords)
+        return call(path, args, dict(keywords))
 
     def __repr__(self) -> str:
         return f"<recorded array: {self.dtype}{list(self.shape)}>"
@@ -368,13 +369,19 @@ def by_value(what: str, instead: str = "") -> CompileError:
     )
 
 
-def _array_of(operand: Any) -> Any:
+def array_of(operand: Any) -> Any:
     """An operand of a call with the arrays in place of what records them."""
     if isinstance(operand, Recorded):
         return operand.array
     if isinstance(operand, tuple | list):
-        return type(operand)(map(_array_of, operand))
+        return type(operand)(map(array_of, operand))
     return operand
+
+
+def _is_recordable(result: Any) -> bool:
+    if result is None or isinstance(result, int | float | complex):
+        return True
+    return hasattr(result, "dtype") and hasattr(result, "shape")
 
 
 def _recorded_in(operands: Sequence[Any]) -> Iterator[Recorded]:
@@ -385,31 +392,44 @@ def _recorded_in(operands: Sequence[Any]) -> Iterator[Recorded]:
             yield from _recorded_in(operand)
 
 
-def call(name: str, operands: Sequence[Any], parameters: dict[str, Any]) -> Any:
-    """Call a function of a namespace, and record that as a step."""
+def call(
+    name: str, operands: Sequence[Any], parameters: dict[str, Any], function: Any = None
+) -> Any:
+    """Call a function of a namespace, and record that as a step.
+
+    ``function`` is called where no operand records: it makes an array that is a constant.
+    """
     out = parameters.pop("out", None)
     if name in BY_VALUE:
         raise by_value(f"the result of {name}, whose shape depends on values,")
+    if name in IN_PLACE:
+        raise CompileError(
+            f"compile: {name} changes an array in place, which is not recorded. Write "
+            "a[index] = b, or a function that returns a new array"
+        )
     if next(_recorded_in(tuple(parameters.values())), None) is not None:
         raise CompileError(f"compile: an array is a keyword of {name}; pass it by its position")
     recorded = [*_recorded_in(operands)]
+    if not recorded:
+        return (function or function_of(operands[0], name))(*operands, **parameters)
     arrays = [one for one in recorded if not one.is_weak]
     home = arrays[0].array if arrays else 0.0
-    result = function_of(home, name)(*map(_array_of, operands), **parameters)
-    if not recorded:
-        return result
-    if result is home:
+    result = function_of(home, name)(*map(array_of, operands), **parameters)
+    if result is home and not isinstance(result, np.generic):  # np.True_ is one object
         return arrays[0]
+    if name in BY_SHAPE or isinstance(result, np.dtype | type):
+        return result
     if isinstance(result, bool) and arrays:
         raise by_value(f"the result of {name}")
-    parts = result if isinstance(result, tuple | list) else (result,)
-    one = next((part for part in parts if part is not None), None)
-    if not isinstance(one, int | float | complex) and not hasattr(one, "dtype"):
-        return result  # a dtype, or another thing that depends on no value
+    if not all(_is_recordable(one) for one in flat(result)):
+        raise CompileError(
+            f"compile: {name}, which gives a {type(result).__name__}, is not recorded"
+        )
     made = recorded[0].tape.step(name, operands, parameters, result)
     if out is None:
         return made
-    out.change(lambda array: array.__setitem__(Ellipsis, result), made)
+    target = out if isinstance(out, Recorded) else made.tape.capture(out)
+    target.change(lambda array: array.__setitem__(Ellipsis, result), made)
     return out
 
 
@@ -451,90 +471,3 @@ for _method, _name in {**BINARY, "matmul": "matmul", **COMPARISONS, **UNARY}.ite
     if _method not in COMPARISONS and _method not in UNARY:
         setattr(Recorded, f"__r{_method}__", _reflected(_name))
         setattr(Recorded, f"__i{_method}__", _in_place(_name))
-
-
-class Recording(Namespace):
-    """The namespace of recorded arrays of one type: each function of ``base`` is a step."""
-
-    waits = True  # reading a value raises
-    in_place = False
-
-    def __init__(self, base: Any) -> None:
-        super().__init__(base.module, alone=base.alone)
-        self.lifts = base
-        if base.checks is not None:
-            self.checks = lambda op, raws: base.checks(op, tuple(map(_array_of, raws)))
-
-    def device_id(self, array: Any) -> tuple[str, int]:
-        return self.lifts.device_id(_array_of(array))
-
-    def owner_of(self, array: Any) -> Any:
-        return array.root
-
-    def owns_buffer(self, array: Any) -> bool:
-        return False
-
-    def address(self, array: Any) -> int | None:
-        return self.lifts.address(array.array)
-
-    def copy(self, array: Any) -> Any:
-        return array.copy()
-
-    def to_numpy(self, array: Any) -> Any:
-        raise by_value("its values on the host")
-
-    def add_at(self, out: Any, index: Any, values: Any) -> None:
-        raise CompileError("compile: a sum at an index in place cannot be recorded")
-
-    maximum_at = add_at
-
-    def expand(self, gradient: Any, shape: tuple[int, ...]) -> Any:
-        return call("broadcast_to", (gradient, shape), {})
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self.lifts, name)
-        if name in FORMULAS and (name in IN_PIECES or (name in ELEMENTWISE and name not in WHOLE)):
-            function: Any = partial(FORMULAS[name], self)
-        elif isinstance(found, ModuleType | Special):
-            function = _Part(name, found)
-        elif isinstance(found, type) or not callable(found):
-            function = found
-        else:
-            function = _step(name, found)
-        setattr(self, name, function)
-        return function
-
-
-class _Part:
-    """A part of a namespace, such as ``xp.linalg``."""
-
-    def __init__(self, name: str, functions: Any) -> None:
-        self._name = name
-        self._functions = functions
-
-    def __getattr__(self, name: str) -> Any:
-        return _step(f"{self._name}.{name}", getattr(self._functions, name))
-
-
-def _step(name: str, function: Any) -> Callable[..., Any]:
-    """The function of a namespace of recorded arrays."""
-    count = getattr(getattr(np, name, None), "nin", None)  # of a ufunc
-
-    def apply(*operands: Any, **parameters: Any) -> Any:
-        if count is not None and len(operands) == count + 1:
-            *operands, parameters["out"] = operands
-        return call(name, operands, parameters)
-
-    return apply
-
-
-@cache
-def recorded_type(namespace: Any) -> type[Recorded]:
-    """The type of recorded arrays of a namespace, RecordedNumber for None."""
-    if namespace is None:
-        return RecordedNumber
-    if isinstance(namespace, Recording):
-        raise CompileError("compile: a compiled function is called inside another recording")
-    cls = type("Recorded", (Recorded,), {"__slots__": ()})
-    register(cls, Recording(namespace))
-    return cls

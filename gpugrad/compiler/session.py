@@ -8,6 +8,7 @@ gradients and in arrays, the program changes as well, at each call.
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from gpugrad.autodiff import tree
@@ -21,7 +22,7 @@ from gpugrad.engine.node import Leaf
 from gpugrad.errors import CompileError
 from gpugrad.tensor import Tensor
 
-__all__ = ["Recording", "StaleError", "Write", "record"]
+__all__ = ["RecordedCall", "StaleError", "Write", "record"]
 
 Find = Callable[[Sequence[Any]], Any]  # from the leaves of a call's arguments
 
@@ -42,7 +43,7 @@ class Write(NamedTuple):
     output: int | None
 
 
-class Recording(NamedTuple):
+class RecordedCall(NamedTuple):
     """A recorded call: the program, and what connects it with the world.
 
     ``finds`` has a function for each input, ``results`` one for each leaf of the result: from the
@@ -166,16 +167,17 @@ class Session:
         self.before.append(refresh)
         self.after.append(lambda: function.calls)
         return [
-            None if number is None else self._entered(float(number), lambda leaves, i=i: cell[i])
+            None if number is None else self._entered(float(number), partial(_item, cell, i))
             for i, number in enumerate(cell)
         ]
 
-    def clear(self, tensor: Tensor) -> None:
-        """Note that the gradient of a tensor is cleared, before it is."""
-        self.meet(tensor)
-        met = self.by_tensor.get(id(tensor))
-        if met is not None and getattr(tensor, "_grad", None) is met.grad:
-            met.is_cleared = True
+    def clear(self, tensors: Iterable[Tensor]) -> None:
+        """Note that the gradients of tensors are cleared, before they are."""
+        for tensor in tensors:
+            self.meet(tensor)
+            met = self.by_tensor.get(id(tensor))
+            if met is not None and getattr(tensor, "_grad", None) is met.grad:
+                met.is_cleared = True
 
     def note(self, module: Any) -> None:
         """Note that a layer is called, and in which mode."""
@@ -194,7 +196,7 @@ class Session:
         for met in self.met:
             met.put_back()
 
-    def finished(self, result: Any) -> Recording:
+    def finished(self, result: Any) -> RecordedCall:
         """The recording; the tensors hold arrays again, changed as the function has changed them.
 
         CompileError, where the program could not do what the function has done.
@@ -212,7 +214,7 @@ class Session:
             if met.owner is None and (find := met.find()) is not None
         ]
         self._unwrap(leaves)
-        return Recording(
+        return RecordedCall(
             Program(inputs, constants, self.tape.steps, outputs),
             [self.finds[value] for value in inputs],
             writes, results, structure, self.before, self.after, list(self.modules.values()),
@@ -301,7 +303,11 @@ class Session:
                 leaf._array, leaf._node = leaf._array.array, None
 
 
-def _recorded(tensor: Tensor) -> Recorded:
+def _item(cell: list[Any], index: int, leaves: Any) -> Any:
+    return cell[index]
+
+
+def _recorded(tensor: Any) -> Recorded:
     if isinstance(tensor._array, Recorded) and tensor._node is None:
         return tensor._array
     raise CompileError(
@@ -332,7 +338,7 @@ def _meet_operands(op: Any, operands: Sequence[Any], parameters: Any) -> None:
 
 
 def record(function: Callable[..., Any], leaves: Sequence[Any], structure: Any) -> Any:
-    """Call a function on arguments, and record it; returns its result and the `Recording`.
+    """Call a function on arguments, and record it; returns its result and the `RecordedCall`.
 
     After an error all is as it was before.
     """

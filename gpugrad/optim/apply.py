@@ -350,7 +350,7 @@ def update_half(
     """Run the rule in float32 for a parameter of half precision."""
     if has_master:
         *states, wide = states
-        for call in merging(xp, wide, p, xp.empty_like(p), xp.empty(p.shape, bool)):
+        for call in merging(xp, wide, p, xp.empty_like(p), xp.empty_like(p, dtype=bool)):
             call()
     else:
         wide = p.astype(np.float32)

@@ -179,12 +179,11 @@ class Optimizer:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear the gradients of all parameters, or replace them by zeros."""
-        session = tracing.get()
         if set_to_none:
+            if (session := tracing.get()) is not None:
+                session.clear(p for group in self.param_groups for p in group["params"])
             for group in self.param_groups:
                 for p in group["params"]:
-                    if session is not None:
-                        session.clear(p)
                     p._grad = None
             return
         params = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
@@ -218,23 +217,20 @@ class Optimizer:
     def _make_step(self, skip: Skip | None = None) -> None:
         """One step; with ``skip`` all parameters are on its device, which may skip it."""
         self._settle()
-        session = tracing.get()
-        if session is not None:
-            record_step(self, session, skip)
-            return
+        if (session := tracing.get()) is not None:
+            return record_step(self, session, skip)
         if self._exposed:
             self._check_layouts()
         # First all that may fail; what follows is done whole, also where an interrupt arrives.
         plan = Plan(skip)
-        layouts = self._layouts
         rule = type(self).rule
         for index, group in enumerate(self.param_groups):
             names = self._names(group)
-            layout = layouts[index]
+            layout = self._layouts[index]
             if layout is not None:
                 layout = layout.valid_for(names, group)
             if layout is None:
-                layout = layouts[index] = self._new_layout(group, names)
+                layout = self._layouts[index] = self._new_layout(group, names)
             for bucket in layout.buckets:
                 before = partial(setattr, bucket, "clock", bucket.clock)
                 calls = bucket.prepared(rule, self._advance, group, skip)

@@ -19,7 +19,7 @@ Clock = tuple[Any, ...]
 
 
 def record_step(optimizer: Any, session: Any, skip: Any) -> None:
-    """Record the step of all parameters that have a gradient; CompileError for one with ``skip``."""
+    """Record the step of all parameters with a gradient; CompileError for one with ``skip``."""
     if skip is not None:
         raise CompileError(
             "compile: a GradScaler's step is not recorded. Compile what comes before it, and call "
@@ -57,7 +57,7 @@ def _record_members(
 
 
 def _record_rule(
-    optimizer: Any, p: Any, g: Any, states: Sequence[Any], numbers: Any, names: Sequence[str]
+    optimizer: Any, p: Any, g: Any, states: list[Any], numbers: Any, names: Sequence[str]
 ) -> None:
     xp, dtype = namespace_of(p), working_dtype(p.dtype)
     spare = tuple([xp.empty_like(p, dtype=dtype) for _ in range(optimizer.scratch)])

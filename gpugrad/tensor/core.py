@@ -206,9 +206,8 @@ class Tensor(Members):
 
     def zero_grad(self) -> None:
         """Clear the gradient: ``grad`` is None until the next backward pass."""
-        session = tracing.get()
-        if session is not None:
-            session.clear(self)
+        if (session := tracing.get()) is not None:
+            session.clear((self,))
         self._grad = None
 
     def detach(self) -> "Tensor":
