@@ -57,7 +57,7 @@ class Step:
         name: str,
         operands: Sequence[Any],
         parameters: dict[str, Any],
-        results: Sequence[Value | None],
+        results: Sequence[Any],
     ) -> None:
         self.name = name
         self.operands = tuple(operands)

@@ -36,7 +36,7 @@ from gpugrad.optim.parameters import check_parameter, groups_of, named
 from gpugrad.optim.settings import setting
 from gpugrad.optim.skipping import Skip
 from gpugrad.optim.together import Layout, Together, is_due, zeros_like
-from gpugrad.optim.traced import record_step
+from gpugrad.optim.traced import record_clearing, record_step
 from gpugrad.optim.unneeded import OF_OPTIMIZERS
 from gpugrad.tensor import Tensor
 from gpugrad.tensor.hints import explain
@@ -180,8 +180,7 @@ class Optimizer:
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear the gradients of all parameters, or replace them by zeros."""
         if set_to_none:
-            if (session := tracing.get()) is not None:
-                session.clear(p for group in self.param_groups for p in group["params"])
+            record_clearing(self)
             for group in self.param_groups:
                 for p in group["params"]:
                     p._grad = None
@@ -217,8 +216,8 @@ class Optimizer:
     def _make_step(self, skip: Skip | None = None) -> None:
         """One step; with ``skip`` all parameters are on its device, which may skip it."""
         self._settle()
-        if (session := tracing.get()) is not None:
-            return record_step(self, session, skip)
+        if tracing.get() is not None:
+            return record_step(self, skip)
         if self._exposed:
             self._check_layouts()
         # First all that may fail; what follows is done whole, also where an interrupt arrives.

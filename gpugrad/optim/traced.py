@@ -9,17 +9,26 @@ from functools import partial
 from typing import Any
 
 from gpugrad.backend.namespace import namespace_of
+from gpugrad.engine.modes import tracing
 from gpugrad.errors import CompileError
 from gpugrad.optim.apply import MASTER, are_there, update_half, working_dtype
 from gpugrad.optim.together import is_due
 
-__all__ = ["record_step"]
+__all__ = ["record_clearing", "record_step"]
 
 Clock = tuple[Any, ...]
 
 
-def record_step(optimizer: Any, session: Any, skip: Any) -> None:
+def record_clearing(optimizer: Any) -> None:
+    """Tell the recording, if there is one, that the gradients of all parameters are cleared."""
+    session = tracing.get()
+    if session is not None:
+        session.clear(p for group in optimizer.param_groups for p in group["params"])
+
+
+def record_step(optimizer: Any, skip: Any) -> None:
     """Record the step of all parameters with a gradient; CompileError for one with ``skip``."""
+    session = tracing.get()
     if skip is not None:
         raise CompileError(
             "compile: a GradScaler's step is not recorded. Compile what comes before it, and call "
