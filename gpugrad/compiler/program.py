@@ -186,10 +186,14 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "number_on": lambda number, device, dtype: device.send(np.asarray(number, dtype)),
 }
 
-# Steps whose result is, or may be, a view of the first operand.
+# Steps whose result is, or may be, a view of the first operand, or the first operand itself.
 VIEWS = frozenset((
-    "broadcast_to", "diagonal", "expand", "expand_dims", "flip", "get_item", "imag", "moveaxis",
-    "ravel", "real", "reshape", "squeeze", "swapaxes", "transpose", "windows",
+    "array_split", "asanyarray", "asarray", "ascontiguousarray", "asfortranarray", "atleast_1d",
+    "atleast_2d", "atleast_3d", "broadcast_arrays", "broadcast_to", "diag", "diagonal", "dsplit",
+    "expand", "expand_dims", "flip", "fliplr", "flipud", "get_item", "getitem", "hsplit", "imag",
+    "matrix_transpose", "moveaxis", "nan_to_num", "permute_dims", "ravel", "real", "real_if_close",
+    "require", "reshape", "rollaxis", "rot90", "split", "squeeze", "swapaxes", "transpose",
+    "unless", "unstack", "vsplit", "windows",
 ))  # fmt: skip
 
 
@@ -198,7 +202,7 @@ def gives_view(step: Step) -> bool:
     if step.name == "get_item":
         index = step.operands[1]
         parts = index if isinstance(index, tuple) else (index,)
-        return not any(isinstance(part, Value | list | np.ndarray) for part in parts)
+        return not any(getattr(part, "ndim", isinstance(part, list)) for part in parts)
     return step.name in VIEWS
 
 

@@ -18,6 +18,11 @@ __all__ = ["Rewriter", "Rule", "rewritten"]
 Rule = Callable[["Rewriter", Step], Any]
 FEW = 64  # a constant of so many elements at most is looked at
 NUMBERS = (bool, int, float, complex)
+# Steps that give elements of their first operand, and nothing else.
+MOVING = (
+    "broadcast_to", "copy", "expand", "expand_dims", "flip", "get_item", "moveaxis", "ravel",
+    "reshape", "squeeze", "swapaxes", "transpose",
+)  # fmt: skip
 
 
 class Rewriter:
@@ -119,7 +124,7 @@ class Rewriter:
             return kind(step.name.startswith("ones"))
         if step.name in ("full", "full_like") and type(step.operands[1]) in NUMBERS:
             return kind(step.operands[1])
-        if step.name == "copy" or gives_view(step):
+        if step.name in MOVING and value.dtype == getattr(step.operands[0], "dtype", None):
             return self.number(step.operands[0])
         return None
 
