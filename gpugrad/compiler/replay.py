@@ -27,7 +27,7 @@ class Replay:
     """A program that can be run; several threads may run it at once.
 
     >>> f = np.dtype("f")
-    >>> from gpugrad.compiler.program import Step
+    >>> from gpugrad.compiler.program import Step, Value
     >>> x, y, z = (Value((3,), f) for _ in range(3))
     >>> steps = [Step("exp", [x], {}, [y]), Step("negative", [y], {}, [z])]
     >>> replay = build(Program([x], {}, steps, [z]))
