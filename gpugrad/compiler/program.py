@@ -46,7 +46,7 @@ class Step:
     """One call: ``results = name(*operands, **parameters)``.
 
     An operand is a `Value`, a Python number, string, dtype or None, a slice or an Ellipsis, or a
-    tuple of these, such as an index. Parameters hold no values. ``results`` has one for each
+    tuple or list of these, such as an index. Parameters hold no values. ``results`` has one for each
     array that the function gives, in nested tuples too (`flat`); None where it gives None.
     """
 
@@ -65,7 +65,7 @@ class Step:
         self.results = tuple(results)
 
     def values(self) -> Iterator[Value]:
-        """The values among its operands, in order, those in tuples too."""
+        """The values among its operands, in order, those in tuples and lists too."""
         return values_in(self.operands)
 
     def __repr__(self) -> str:
@@ -95,8 +95,8 @@ class Program:
         known: dict[Any, Any] = dict(zip(self.inputs, arrays)) | self.constants
 
         def array_of(operand: Any) -> Any:
-            if isinstance(operand, tuple):
-                return tuple(map(array_of, operand))
+            if isinstance(operand, tuple | list):
+                return type(operand)(map(array_of, operand))
             return known[operand] if isinstance(operand, Value) else operand
 
         for step in self.steps:
@@ -116,7 +116,7 @@ class Program:
         def shown(operand: Any) -> str:
             if isinstance(operand, Value):
                 return names.get(operand, "?")
-            if isinstance(operand, tuple):
+            if isinstance(operand, tuple | list):
                 return f"({', '.join(map(shown, operand))})"
             return str(operand)
 
@@ -133,7 +133,7 @@ def values_in(operand: Any) -> Iterator[Value]:
     """The values in an operand."""
     if isinstance(operand, Value):
         yield operand
-    elif isinstance(operand, tuple):
+    elif isinstance(operand, tuple | list):
         for part in operand:
             yield from values_in(part)
 

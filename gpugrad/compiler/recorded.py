@@ -98,7 +98,7 @@ class Tape:
                 )
             return operand.value
         if isinstance(operand, tuple | list):
-            return tuple(map(self.lifted, operand))
+            return type(operand)(map(self.lifted, operand))
         if isinstance(operand, Node | Leaf):  # for an array that no rule reads
             return ShapeDtype(operand.shape, operand.dtype)
         if isinstance(operand, np.generic) or NAMESPACES.get(type(operand)) is None:
