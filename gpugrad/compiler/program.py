@@ -192,8 +192,8 @@ VIEWS = frozenset((
     "atleast_2d", "atleast_3d", "broadcast_arrays", "broadcast_to", "diag", "diagonal", "dsplit",
     "expand", "expand_dims", "flip", "fliplr", "flipud", "get_item", "getitem", "hsplit", "imag",
     "matrix_transpose", "moveaxis", "nan_to_num", "permute_dims", "ravel", "real", "real_if_close",
-    "require", "reshape", "rollaxis", "rot90", "split", "squeeze", "swapaxes", "transpose",
-    "unless", "unstack", "vsplit", "windows",
+    "require", "reshape", "rollaxis", "rot90", "split", "split_heads", "squeeze", "swapaxes",
+    "transpose", "unless", "unstack", "vsplit", "windows",
 ))  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.compiler.liveness import escaping
-from gpugrad.compiler.program import Program, Step, Value, gives_view, values_in
+from gpugrad.compiler.program import Program, Step, Value, gives_view
 
 __all__ = ["Rewriter", "Rule", "rewritten"]
 
@@ -79,8 +79,8 @@ class Rewriter:
     def _current(self, operand: Any) -> Any:
         if isinstance(operand, Value):
             return self._instead.get(operand, operand)
-        if isinstance(operand, tuple | list):
-            return type(operand)(map(self._current, operand))
+        if isinstance(operand, tuple):
+            return tuple(map(self._current, operand))
         return operand
 
     def add(self, step: Step) -> None:
@@ -153,7 +153,7 @@ def rewritten(program: Program, rules: Sequence[Rule]) -> Program:
 
 def needed(program: Program) -> Program:
     """The program without steps and constants that no output depends on."""
-    alive = set(values_in(program.outputs))
+    alive = set(program.outputs)
     steps = []
     for step in reversed(program.steps):
         if not alive.isdisjoint(step.results):

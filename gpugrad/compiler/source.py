@@ -5,7 +5,6 @@ an array that is changed in place, and not read as it was, is not copied before.
 """
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from gpugrad.compiler.program import (
     Program,
     Step,
     Value,
+    flat,
     function_of,
     is_elementwise,
     values_in,
@@ -52,15 +52,6 @@ def is_ufunc(step: Step) -> bool:
     return (
         is_elementwise(step.name) and step.name not in ("where", "astype") and not step.parameters
     )
-
-
-def flat(result: Any) -> Iterator[Any]:
-    """The arrays of a function's result, those in tuples and lists in order."""
-    if isinstance(result, tuple | list):
-        for part in result:
-            yield from flat(part)
-    else:
-        yield result
 
 
 def set_view(array: Any, views: Any, value: Any) -> None:
@@ -183,7 +174,7 @@ class Writer:
         """An operand in the source."""
         if isinstance(operand, Value):
             return self.names[operand]
-        if isinstance(operand, tuple | list) and any(True for _ in values_in(operand)):
+        if isinstance(operand, tuple) and any(True for _ in values_in(operand)):
             return f"({''.join(f'{self.text(part)}, ' for part in operand)})"
         if operand is None or isinstance(operand, bool | int):
             return repr(operand)

@@ -9,9 +9,8 @@ from programs import Writer, evaluated, on, random_program, same, sent
 
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.compiler.passes import simplified
-from gpugrad.compiler.program import VIEWS, Program, Step, Value
+from gpugrad.compiler.program import VIEWS, Program, Step, Value, flat
 from gpugrad.compiler.replay import build
-from gpugrad.compiler.source import flat
 
 F = np.dtype("f")
 
