@@ -1,0 +1,74 @@
+"""The products of the BLAS that NumPy has loaded, by address. Imports nothing of gpugrad.
+
+The same functions compute NumPy's own products, so a program in C has the same values, and no
+second library with threads of its own is loaded.
+"""
+
+import ctypes
+from functools import cache
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import numpy as np
+
+__all__ = ["Blas", "blas"]
+
+# How builds of NumPy name the function of CBLAS, and the type of its lengths.
+_NAMES = (
+    ("scipy_cblas_{}64_", ctypes.c_int64),
+    ("cblas_{}64_", ctypes.c_int64),
+    ("cblas_{}$NEWLAPACK$ILP64", ctypes.c_int64),
+    ("cblas_{}$NEWLAPACK", ctypes.c_int32),
+    ("scipy_cblas_{}", ctypes.c_int32),
+    ("cblas_{}", ctypes.c_int32),
+)
+_MODULES = ("numpy._core._multiarray_umath", "numpy.linalg._umath_linalg")
+_TYPES: dict[str, tuple[Any, Any]] = {
+    "sgemm": (np.float32, ctypes.c_float),
+    "dgemm": (np.float64, ctypes.c_double),
+}
+
+
+class Blas(NamedTuple):
+    """Addresses of functions by name, and the C type of their lengths."""
+
+    addresses: dict[str, int]
+    integer: str
+
+
+@cache
+def blas() -> Blas | None:
+    """The functions that NumPy's extension modules are linked with; None if they are not found."""
+    for module in _MODULES:
+        try:
+            library = ctypes.CDLL(import_module(module).__file__)
+        except (ImportError, OSError, TypeError):
+            continue
+        for pattern, integer in _NAMES:
+            functions: dict[str, Any] = {
+                name: getattr(library, pattern.format(name), None) for name in _TYPES
+            }
+            if all(_multiplies(one, name, integer) for name, one in functions.items()):
+                addresses = {
+                    name: ctypes.cast(one, ctypes.c_void_p).value or 0
+                    for name, one in functions.items()
+                }
+                return Blas(addresses, "int64_t" if integer is ctypes.c_int64 else "int32_t")
+    return None
+
+
+def _multiplies(function: Any, name: str, integer: Any) -> bool:
+    """Whether a function computes a small product as CBLAS does."""
+    if function is None:
+        return False
+    dtype, scalar = _TYPES[name]
+    lengths, array = integer, ctypes.c_void_p
+    function.restype = None
+    function.argtypes = [
+        ctypes.c_int, ctypes.c_int, ctypes.c_int, lengths, lengths, lengths, scalar, array, lengths,
+        array, lengths, scalar, array, lengths,
+    ]  # fmt: skip
+    a, b = np.arange(6, dtype=dtype).reshape(2, 3), np.arange(12, dtype=dtype).reshape(3, 4)
+    y = np.zeros((2, 4), dtype)
+    function(101, 111, 111, 2, 4, 3, 1, a.ctypes.data, 3, b.ctypes.data, 4, 0, y.ctypes.data, 4)
+    return bool((y == [[20, 23, 26, 29], [56, 68, 80, 92]]).all())

@@ -1,0 +1,141 @@
+"""The C text of products and of arrays that are put together. Imports schedule, layout, c_loops."""
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+from gpugrad.codegen.operations import c_type, literal
+from gpugrad.compiler.c_loops import Function
+from gpugrad.compiler.layout import Layout, contiguous, strides_in
+from gpugrad.compiler.schedule import Array, Assembly, Product, Ref
+
+__all__ = ["assembly_function", "product_function"]
+
+SMALL = 4096  # multiplications up to which a product is a loop in place
+ROW_MAJOR, AS_IT_IS, TRANSPOSED = 101, 111, 112  # of CBLAS
+
+
+def product_function(name: str, item: Product, names: Callable[[Array], str]) -> Function:
+    """The function that computes a product: loops for a small one, else calls of BLAS."""
+    a, b = item.a.layout, item.b.layout
+    (m, k), n = a.shape[-2:], b.shape[-1]
+    batch = a.shape[:-2]
+    scalar = c_type(item.array.dtype)
+    heads = [f"for (index_t j{d} = 0; j{d} < {size}; j{d}++)" for d, size in enumerate(batch)]
+    step = contiguous((*batch, m, n)).strides
+    first, second, target = names(item.a.array), names(item.b.array), names(item.array)
+    places = (
+        _place(first, a.strides[:-2], a.offset),
+        _place(second, b.strides[:-2], b.offset),
+        _place(target, step[:-2], 0),
+    )
+    small = m * n * k <= SMALL
+    body = (
+        _loops(scalar, places, a, b)
+        if small
+        else [f"multiply({ROW_MAJOR}, {_matrix_arguments(scalar, places, a, b)});"]
+    )
+    library = "" if small else f"{'d' if scalar == 'double' else 's'}gemm"
+    lines = [*heads, "{", *(f"    {line}" for line in body), "}"]
+    sources = {first: item.a.array, second: item.b.array}
+    parameters = [f"const {scalar} *{one}" for one in sources]
+    parameters += [f"{scalar} *restrict {target}"]
+    parameters += [f"{library}_t multiply"] if library else []
+    arrays = (*sources.values(), item.array)
+    return Function(name, _text(name, parameters, lines), arrays, (), library)
+
+
+def _place(name: str, strides: Sequence[int], offset: int) -> str:
+    terms = [f"j{d} * {step}" for d, step in enumerate(strides) if step]
+    return " + ".join([name, *terms, *([str(offset)] if offset else [])])
+
+
+def _matrix_arguments(scalar: str, places: tuple[str, str, str], a: Layout, b: Layout) -> str:
+    (m, k), n = a.shape[-2:], b.shape[-1]
+    (turn_a, leading_a), (turn_b, leading_b) = _as_blas(a), _as_blas(b)
+    return (
+        f"{turn_a}, {turn_b}, {m}, {n}, {k}, 1, {places[0]}, {leading_a}, {places[1]}, "
+        f"{leading_b}, 0, {places[2]}, {n}"
+    )
+
+
+def _as_blas(layout: Layout) -> tuple[int, int]:
+    """Whether BLAS takes a matrix as it is or transposed, and its leading dimension."""
+    (rows, columns), (down, along) = layout.shape[-2:], layout.strides[-2:]
+    if (along == 1 or columns == 1) and (down >= columns or rows == 1):
+        return AS_IT_IS, max(down, columns) if rows > 1 else columns
+    return TRANSPOSED, max(along, rows) if columns > 1 else rows
+
+
+def _loops(scalar: str, places: tuple[str, str, str], a: Layout, b: Layout) -> list[str]:
+    """A small product in place: along the rows of the second matrix, or as dot products."""
+    (m, k), n = a.shape[-2:], b.shape[-1]
+    (a_down, a_along), (b_down, b_along) = a.strides[-2:], b.strides[-2:]
+    lines = [
+        f"const {scalar} *a = {places[0]}, *b = {places[1]};",
+        f"{scalar} *restrict y = {places[2]};",
+        f"for (index_t i = 0; i < {m}; i++) {{",
+    ]
+    if n > 1 and b_along == 1:
+        return [
+            *lines,
+            f"    {scalar} row[{n}] = {{0}};",
+            f"    for (index_t k = 0; k < {k}; k++) {{",
+            f"        const {scalar} x = a[i * {a_down} + k * {a_along}];",
+            "        #pragma omp simd",
+            f"        for (index_t j = 0; j < {n}; j++) row[j] += x * b[k * {b_down} + j];",
+            "    }",
+            f"    for (index_t j = 0; j < {n}; j++) y[i * {n} + j] = row[j];",
+            "}",
+        ]
+    return [
+        *lines,
+        f"    for (index_t j = 0; j < {n}; j++) {{",
+        f"        {scalar} total = 0;",
+        "        #pragma omp simd reduction(+:total)",
+        f"        for (index_t k = 0; k < {k}; k++)",
+        f"            total += a[i * {a_down} + k * {a_along}] * b[k * {b_down} + j * {b_along}];",
+        f"        y[i * {n} + j] = total;",
+        "    }",
+        "}",
+    ]
+
+
+def assembly_function(name: str, item: Assembly, names: Callable[[Array], str]) -> Function:
+    """The function that puts an array together."""
+    target, scalar = names(item.array), c_type(item.array.dtype)
+    sources: dict[str, Array] = {}
+    lines: list[str] = []
+    for layout, source in item.parts:
+        if not isinstance(source, Ref):
+            lines += _copy(target, literal(source, item.array.dtype), layout, None, 0)
+            continue
+        own = names(source.array)
+        sources[own] = source.array
+        strides = strides_in(source.layout, layout.shape)
+        lines += _copy(target, own, layout, strides, source.layout.offset)
+    parameters = [f"const {scalar} *restrict {one}" for one in sources]
+    parameters.append(f"{scalar} *restrict {target}")
+    return Function(name, _text(name, parameters, lines), (*sources.values(), item.array))
+
+
+def _copy(target: str, source: str, layout: Layout, strides: Any, offset: int) -> list[str]:
+    """Loops that copy to a layout: a number, or the elements of an array at strides."""
+    sizes = [size for size in layout.shape if size != 1]
+    if strides is not None and layout.is_contiguous and strides == contiguous(sizes).strides:
+        shape = f"sizeof(*{target}) * {prod(sizes)}"
+        return [f"memcpy({target}, {source} + {offset}, {shape});"]
+    lines = [f"for (index_t i{d} = 0; i{d} < {n}; i{d}++)" for d, n in enumerate(sizes)]
+    value = source if strides is None else f"{source}[{_element(strides, offset)}]"
+    own = strides_in(layout, layout.shape)
+    return [*lines, f"    {target}[{_element(own, layout.offset)}] = {value};"]
+
+
+def _element(strides: Sequence[int], offset: int) -> str:
+    terms = [f"i{d} * {step}" for d, step in enumerate(strides) if step]
+    return " + ".join([*terms, str(offset)])
+
+
+def _text(name: str, parameters: Sequence[str], lines: Sequence[str]) -> str:
+    body = "\n".join(f"    {line}" for line in lines)
+    return f"static NOINLINE void {name}({', '.join(parameters)})\n{{\n{body}\n}}\n"

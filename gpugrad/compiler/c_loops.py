@@ -1,0 +1,460 @@
+"""The C text of a loop of a schedule. Imports schedule, layout, elementwise and codegen.
+
+A loop becomes one function. Axes that all its arrays run through alike become one. Steps are
+written in passes over the innermost axis, or over a row where some read a sum of their row; what
+one pass computes and a later one reads is kept in a buffer of the length of a row, or of a block of
+the innermost axis. Loops with many steps run in blocks, so that these buffers stay in the cache and
+no pass needs more registers than there are. Sums are added up in blocks, whose sums are added up in
+float64.
+"""
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any, NamedTuple
+
+from gpugrad.codegen.operations import c_type
+from gpugrad.compiler.elementwise import HostWriter
+from gpugrad.compiler.layout import contiguous, strides_in
+from gpugrad.compiler.schedule import Array, Loop, Ref, weight_of
+
+__all__ = ["Function", "Scratch", "loop_function"]
+
+PASS = 120  # the weight of a pass
+BLOCK = 512  # elements of a block
+LONG = 1024  # elements that are added up without a block
+
+
+class Scratch(NamedTuple):
+    """Memory that a function uses while it runs: elements of a type."""
+
+    name: str
+    type: str
+    elements: int
+
+
+class Function(NamedTuple):
+    """A function of C: its text, the arrays it takes, and its scratch memory after these.
+
+    ``library`` names the function of BLAS that it takes as its last argument.
+    """
+
+    name: str
+    text: str
+    arrays: tuple[Array, ...]
+    scratch: tuple[Scratch, ...] = ()
+    library: str = ""
+
+
+class Access(NamedTuple):
+    """Which element of an array a loop reads or writes: a stride for each axis of the loop."""
+
+    array: Array
+    strides: tuple[int, ...]
+    offset: int
+
+
+def loop_function(name: str, loop: Loop, names: Callable[[Array], str], index: int) -> Function:
+    """The function that runs item ``index``, a loop; ``names`` gives the name of an array."""
+    return _Writer(loop, names, index).function(name)
+
+
+class _Reduction:
+    """How a sum or an extreme is computed: along which loops, in which C types.
+
+    ``depth`` is the number of loops around the accumulator; where it is that of all loops, the
+    accumulators are in memory.
+    """
+
+    def __init__(self, array: Array, strides: tuple[int, ...], sizes: Sequence[int]) -> None:
+        self.array = array
+        self.strides = strides
+        depth = len(sizes)
+        while depth and not strides[depth - 1]:
+            depth -= 1
+        self.depth = depth
+        outer = [size for size, stride in zip(sizes[:depth], strides) if not stride]
+        self.repeats = prod(outer)  # how often an element is added to in memory
+        self.in_memory = bool(outer)
+        self.type = c_type(array.dtype)
+        self.kind = array.step.name
+        is_float = array.dtype.kind == "f"
+        self.wide = "double" if is_float and self.kind == "sum" else self.type
+        self.careful = self.in_memory and self.wide != self.type and self.repeats > BLOCK
+        self.nan = is_float and self.kind != "sum"
+
+    @property
+    def first(self) -> str:
+        """The value to begin with."""
+        if self.kind == "sum":
+            return "0"
+        dtype = self.array.dtype
+        if dtype.kind == "f":
+            return "-INFINITY" if self.kind == "max" else "INFINITY"
+        if dtype.kind == "b":
+            return "0" if self.kind == "max" else "1"
+        low, high = _LIMITS[dtype.name]
+        return low if self.kind == "max" else high
+
+    def into(self, target: str, value: str) -> str:
+        """The statement that takes a further value; a NaN stays."""
+        if self.kind == "sum":
+            return f"{target} += {value};"
+        sign = ">" if self.kind == "max" else "<"
+        nan = f" || {value} != {value}" if self.nan else ""
+        return f"{target} = {value} {sign} {target}{nan} ? {value} : {target};"
+
+    def clause(self, number: int) -> str:
+        """The clause of OpenMP that lets the compiler add up in any order."""
+        sign = {"sum": "+", "max": "max", "min": "min"}[self.kind]
+        nan = f" reduction(|:n{number})" if self.nan else ""
+        return f" reduction({sign}:s{number}){nan}"
+
+
+_LIMITS = {
+    f"{sign}int{bits}": (
+        ("0" if sign else f"INT{bits}_MIN"), f"{sign.upper()}INT{bits}_MAX"
+    )
+    for sign in ("", "u")
+    for bits in (8, 16, 32, 64)
+}  # fmt: skip
+
+
+class _Writer:
+    def __init__(self, loop: Loop, names: Callable[[Array], str], index: int) -> None:
+        self.loop = loop
+        self.names = names
+        self.index = index
+        self.lines: list[str] = []
+        self.scratch: dict[str, Scratch] = {}
+        self.used: dict[str, tuple[Array, bool]] = {}  # by name: the array, whether it is written
+        self._arrange()
+        self.passes = self._passes()
+        self.pass_of = {a.number: i for i, one in enumerate(self.passes) for a in one}
+        long = any(
+            r.depth < len(self.sizes) and r.wide == "double" for r in self.reductions.values()
+        )
+        innermost = self.sizes[-1]
+        self.blocks = loop.rows is None and (len(self.passes) > 1 or (long and innermost > LONG))
+        self.length = min(BLOCK, innermost) if self.blocks else prod(self.sizes[self.rows :])
+
+    # Axes.
+
+    def _arrange(self) -> None:
+        """Order the axes by stride, and make one of those that all arrays run through alike."""
+        loop, count = self.loop, len(self.loop.shape)
+        self.accesses: dict[tuple[int, int], tuple[int, ...]] = {}
+        vectors, weights = [], []
+        for array in loop.arrays:
+            for position, ref in enumerate(array.operands):
+                if isinstance(ref, Ref) and ref.array.made != self.index:
+                    strides = self._strides(ref, array)
+                    self.accesses[array.number, position] = strides
+                    vectors.append(strides)
+                    weights.append(ref.array.dtype.itemsize)
+            if array.stored or array.axes is not None:
+                self.accesses[array.number, -1] = self._stored(array)
+                vectors.append(self._stored(array))
+                weights.append(array.dtype.itemsize)
+        rows = loop.rows or 0
+        order = list(range(count))
+        if not rows:
+            order.sort(key=lambda d: -sum(abs(v[d]) * w for v, w in zip(vectors, weights)))
+        groups: list[list[int]] = []
+        for position, axis in enumerate(order):
+            last = groups[-1][-1] if groups and position != rows else None
+            if last is not None and all(v[last] == v[axis] * loop.shape[axis] for v in vectors):
+                groups[-1].append(axis)
+            else:
+                groups.append([axis])
+        self.groups = groups or [[]]
+        self.sizes = [prod(loop.shape[axis] for axis in group) for group in self.groups]
+        self.rows = sum(group[0] < rows for group in groups) if rows else 0
+        self.accesses = {
+            key: tuple(v[group[-1]] if group else 0 for group in self.groups)
+            for key, v in self.accesses.items()
+        }
+        self.reductions = {
+            array.number: _Reduction(array, self.accesses[array.number, -1], self.sizes)
+            for array in loop.arrays
+            if array.axes is not None
+        }
+
+    def _strides(self, ref: Ref, array: Array) -> tuple[int, ...]:
+        """The strides with which a step of the loop reads an array from elsewhere."""
+        shape = array.shape if array.axes is None else ref.layout.shape
+        strides = strides_in(ref.layout, shape)
+        return strides + (0,) * (len(self.loop.shape) - len(strides))
+
+    def _stored(self, array: Array) -> tuple[int, ...]:
+        """The strides with which the result of a step is stored."""
+        shape = self.loop.shape
+        if array.row:
+            rows = self.loop.rows or 0
+            return contiguous(shape[:rows]).strides + (0,) * (len(shape) - rows)
+        axes = array.axes or ()
+        strides = iter(contiguous([n for i, n in enumerate(shape) if i not in axes]).strides)
+        return tuple(0 if i in axes else next(strides) for i in range(len(shape)))
+
+    def _passes(self) -> list[list[Array]]:
+        """The steps of the loop by pass; those of rows come at the end of the pass before."""
+        passes: list[list[Array]] = []
+        for part in range(max((a.part for a in self.loop.arrays), default=0) + 1):
+            weight = 0
+            current: list[Array] = []
+            for array in (a for a in self.loop.arrays if a.part == part and not a.row):
+                weight += weight_of(array.step)
+                if weight > PASS and current:
+                    passes.append(current)
+                    weight, current = 0, []
+                current.append(array)
+            current += [a for a in self.loop.arrays if a.part == part and a.row]
+            passes.append(current)
+        return passes
+
+    # The function.
+
+    def function(self, name: str) -> Function:
+        body = self._indented(self._nest(0), 1)
+        before, after = self._in_memory()
+        names = sorted(self.used)
+        parameters = [
+            f"{'' if written else 'const '}{c_type(array.dtype)} *restrict {one}"
+            for one, (array, written) in ((one, self.used[one]) for one in names)
+        ]
+        parameters += [f"{s.type} *restrict {s.name}" for s in self.scratch.values()]
+        lines = [*before, *body, *after]
+        text = "\n".join(
+            [f"static NOINLINE void {name}({', '.join(parameters)})", "{", *lines, "}", ""]
+        )
+        arrays = tuple(self.used[one][0] for one in names)
+        return Function(name, text, arrays, tuple(self.scratch.values()))
+
+    def _indented(self, lines: list[str], depth: int) -> list[str]:
+        return [f"{'    ' * depth}{line}" for line in lines]
+
+    def _in_memory(self) -> tuple[list[str], list[str]]:
+        """What comes before and after the loops for sums that are added up in memory."""
+        before, after = [], []
+        for number, r in self.reductions.items():
+            if not r.in_memory:
+                continue
+            target = self._target(r)
+            head = f"    for (index_t i = 0; i < {r.array.size}; i++)"
+            before.append(f"{head} {target}[i] = {r.first};")
+            if r.careful:
+                after.append(f"{head} {self._name(r.array, True)}[i] = ({r.type})d{number}[i];")
+        return before, after
+
+    def _target(self, r: _Reduction) -> str:
+        if not r.careful:
+            return self._name(r.array, True)
+        name = f"d{r.array.number}"
+        self.scratch[name] = Scratch(name, "double", r.array.size)
+        return name
+
+    def _name(self, array: Array, written: bool = False) -> str:
+        name = self.names(array)
+        self.used[name] = array, written or self.used.get(name, (array, False))[1]
+        return name
+
+    def _element(self, strides: Sequence[int], offset: int = 0) -> str:
+        terms = [
+            f"i{axis}" if stride == 1 else f"i{axis} * {stride}"
+            for axis, stride in enumerate(strides)
+            if stride
+        ]
+        return " + ".join([*terms, *([str(offset)] if offset or not terms else [])])
+
+    # Loops.
+
+    def _nest(self, depth: int) -> list[str]:
+        """The loops from a depth on."""
+        lines = self._accumulators(depth)
+        if depth == len(self.sizes) - 1 and self.blocks:
+            inner = self._blocks()
+        elif depth == self.rows and not self.blocks:
+            inner = [line for i in range(len(self.passes)) for line in self._pass(i)]
+        else:
+            inner = self._for(depth, self._nest(depth + 1))
+        return [*lines, *inner, *self._results(depth)]
+
+    def _for(self, depth: int, body: list[str], pragma: str = "") -> list[str]:
+        head = f"for (index_t i{depth} = 0; i{depth} < {self.sizes[depth]}; i{depth}++) {{"
+        return [*([pragma] if pragma else []), head, *self._indented(body, 1), "}"]
+
+    def _blocks(self) -> list[str]:
+        """The innermost axis in blocks, each of which all passes go over."""
+        size = self.sizes[-1]
+        inner = [line for i in range(len(self.passes)) for line in self._pass(i)]
+        return [
+            f"for (index_t b = 0; b < {size}; b += {self.length}) {{",
+            f"    const index_t end = b + {self.length} < {size} ? b + {self.length} : {size};",
+            *self._indented(inner, 1),
+            "}",
+        ]
+
+    def _accumulators(self, depth: int, within: Sequence[int] | None = None) -> list[str]:
+        """The accumulators of reductions whose loops all begin here."""
+        return [
+            line
+            for number, r in self.reductions.items()
+            if r.depth == depth < len(self.sizes) and self._belongs(number, depth, within)
+            for line in (
+                f"{r.wide} w{number} = {r.first};",
+                *([f"int m{number} = 0;"] if r.nan else []),
+            )
+        ]
+
+    def _results(self, depth: int, within: Sequence[int] | None = None) -> list[str]:
+        """What becomes of these accumulators in the end."""
+        lines = []
+        for number, r in self.reductions.items():
+            if r.depth != depth or depth == len(self.sizes):
+                continue
+            if not self._belongs(number, depth, within):
+                continue
+            if r.nan:
+                lines.append(f"if (m{number}) w{number} = NAN;")
+            if r.in_memory:
+                place = f"{self._target(r)}[{self._element(r.strides)}]"
+                lines.append(r.into(place, f"w{number}"))
+                continue
+            lines.append(f"const {r.type} r{number} = ({r.type})w{number};")
+            if r.array.stored:
+                lines.append(
+                    f"{self._name(r.array, True)}[{self._element(r.strides)}] = r{number};"
+                )
+        return lines
+
+    def _belongs(self, number: int, depth: int, within: Sequence[int] | None) -> bool:
+        """Whether a reduction begins in the loops of a pass, or around all passes."""
+        inside = depth >= self.rows and not self.blocks
+        return number in within if within is not None else not inside
+
+    def _pass(self, number: int) -> list[str]:
+        """One pass over a row, a block, or all axes."""
+        arrays = self.passes[number]
+        steps = [array for array in arrays if not array.row]
+        own = [array.number for array in steps if array.axes is not None]
+        lines = self._inner(self.rows if not self.blocks else len(self.sizes) - 1, steps, own)
+        rows = [array for array in arrays if array.row]
+        return [*lines, *(line for array in rows for line in self._row_step(array))]
+
+    def _inner(self, depth: int, steps: Sequence[Array], own: Sequence[int]) -> list[str]:
+        last = depth == len(self.sizes) - 1
+        lines = [] if self.blocks else self._accumulators(depth, own)
+        if not last:
+            lines += self._for(depth, self._inner(depth + 1, steps, own))
+        else:
+            lines += self._innermost(depth, steps, own)
+        return lines if self.blocks else [*lines, *self._results(depth, own)]
+
+    def _innermost(self, depth: int, steps: Sequence[Array], own: Sequence[int]) -> list[str]:
+        summed = [self.reductions[n] for n in own if self.reductions[n].depth < len(self.sizes)]
+        lines, clauses = [], ""
+        for r in summed:
+            number = r.array.number
+            lines.append(f"{r.type} s{number} = {r.first};")
+            if r.nan:
+                lines.append(f"int n{number} = 0;")
+            clauses += r.clause(number)
+        pragma = f"#pragma omp simd{clauses}"
+        body = self._indented(self._statements(steps), 1)
+        if self.blocks:
+            lines += [pragma, f"for (index_t i{depth} = b; i{depth} < end; i{depth}++) {{"]
+            lines += [*body, "}"]
+        else:
+            lines += self._for(depth, self._statements(steps), pragma)
+        for r in summed:
+            number = r.array.number
+            if r.nan:
+                sign = ">" if r.kind == "max" else "<"
+                lines.append(f"w{number} = s{number} {sign} w{number} ? s{number} : w{number};")
+                lines.append(f"m{number} |= n{number};")
+            else:
+                lines.append(r.into(f"w{number}", f"s{number}"))
+        return lines
+
+    # Statements.
+
+    def _statements(self, steps: Sequence[Array]) -> list[str]:
+        """The statements of one pass for one element."""
+        writer = HostWriter()
+        known: dict[int, Any] = {}
+        ends = []
+        for array in steps:
+            given = [self._operand(writer, known, array, i) for i in range(len(array.operands))]
+            if array.axes is not None:
+                ends.append(self._accumulate(self.reductions[array.number], given[0]))
+                continue
+            value = writer.step(array.step.name, given, array.step.parameters)
+            known[array.number] = value
+            code = writer.converted(value, array.dtype, array.weak)
+            if array.stored:
+                strides = self.accesses[array.number, -1]
+                ends.append(f"{self._name(array, True)}[{self._element(strides)}] = {code};")
+            elif self._crosses(array):
+                ends.append(f"{self._buffer(array)} = {code};")
+        return [*writer.lines, *ends]
+
+    def _crosses(self, array: Array) -> bool:
+        """Whether a later pass reads what a pass computes."""
+        number, own = array.number, self.pass_of[array.number]
+        return any(
+            isinstance(ref, Ref) and ref.array.number == number and self.pass_of[a.number] > own
+            for a in self.loop.arrays
+            for ref in a.operands
+        )
+
+    def _buffer(self, array: Array) -> str:
+        """The element of the buffer that an array has between passes."""
+        name = f"c{array.number}"
+        self.scratch[name] = Scratch(name, c_type(array.dtype), self.length)
+        if self.blocks:
+            return f"{name}[i{len(self.sizes) - 1} - b]"
+        strides = (0,) * self.rows + contiguous(self.sizes[self.rows :]).strides
+        return f"{name}[{self._element(strides)}]"
+
+    def _operand(self, writer: HostWriter, known: dict[int, Any], array: Array, i: int) -> Any:
+        """An operand of a step: a number, or the value of an element."""
+        ref = array.operands[i]
+        if not isinstance(ref, Ref):
+            return ref
+        source = ref.array
+        if source.made != self.index:
+            strides = self.accesses[array.number, i]
+            code = f"{self._name(source)}[{self._element(strides, ref.layout.offset)}]"
+        elif source.number in known:
+            return known[source.number]
+        elif source.row or source.axes is not None:
+            code = f"r{source.number}"
+        elif source.stored:
+            code = f"{self._name(source)}[{self._element(self.accesses[source.number, -1])}]"
+        else:
+            code = self._buffer(source)
+        return writer.load(code, source.dtype, source.weak)
+
+    def _accumulate(self, r: _Reduction, value: Any) -> str:
+        number = r.array.number
+        code = value.code
+        if r.depth == len(self.sizes):
+            return r.into(f"{self._target(r)}[{self._element(r.strides)}]", f"({r.type}){code}")
+        if r.nan:
+            sign = ">" if r.kind == "max" else "<"
+            taken = f"s{number} = {code} {sign} s{number} ? {code} : s{number};"
+            return f"{taken} n{number} |= {code} != {code};"
+        return r.into(f"s{number}", f"({r.type}){code}")
+
+    def _row_step(self, array: Array) -> list[str]:
+        """A step that is done once for each row."""
+        writer = HostWriter()
+        given = [self._operand(writer, {}, array, i) for i in range(len(array.operands))]
+        value = writer.step(array.step.name, given, array.step.parameters)
+        code = writer.converted(value, array.dtype, array.weak)
+        lines = [f"{c_type(array.dtype)} r{array.number}; {{"]
+        lines += self._indented([*writer.lines, f"r{array.number} = {code};"], 1)
+        lines.append("}")
+        if array.stored:
+            place = self._element(self.accesses[array.number, -1])
+            lines.append(f"{self._name(array, True)}[{place}] = r{array.number};")
+        return lines

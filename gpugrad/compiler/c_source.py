@@ -1,0 +1,316 @@
+"""The C source of a program: one function for each run of items that C computes.
+
+A function gets a tuple of the arrays that it reads, those that it writes, and memory to work in. It
+reads their addresses out of the objects, whose layout Python and NumPy keep for all extension
+modules. An object that is not what was expected, a C-contiguous array of one dtype and shape, makes
+it return `CONVERT`, with nothing changed.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpugrad.codegen.operations import c_type
+from gpugrad.compiler.blas import Blas
+from gpugrad.compiler.c_items import assembly_function, product_function
+from gpugrad.compiler.c_loops import Function, loop_function
+from gpugrad.compiler.memory_plan import plan_memory
+from gpugrad.compiler.schedule import Array, Assembly, Call, Item, Loop, Product, Ref, Schedule
+
+__all__ = ["CONVERT", "OVERLAP", "Piece", "Source", "write"]
+
+CONVERT, OVERLAP = 1, 2  # what a function returns where it has done nothing
+FIRST_DTYPE = 2  # in the table of addresses, after the types of arrays and of Python numbers
+
+_HEAD = """\
+#include <math.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define NOINLINE __attribute__((noinline))
+typedef ptrdiff_t index_t;
+"""
+
+# The fields of an array are those of PyArrayObject_fields, those of a float PyFloatObject's.
+_OBJECTS = """\
+typedef struct {{
+    char head[{head}];
+    char *data;
+    int axes;
+    index_t *shape;
+    index_t *strides;
+    void *base;
+    void *dtype;
+    int flags;
+}} array_t;
+
+typedef struct {{
+    int dtype, axes, flags;
+    index_t bytes;
+    const index_t *shape;
+}} expected_t;
+
+static int matches(const array_t *array, const expected_t *expected, void **table)
+{{
+    if (*(void **)((char *)array + {type}) != table[0]) return 0;
+    if (array->dtype != table[expected->dtype] || array->axes != expected->axes) return 0;
+    if ((array->flags & expected->flags) != expected->flags) return 0;
+    for (int axis = 0; axis < expected->axes; axis++)
+        if (array->shape[axis] != expected->shape[axis]) return 0;
+    return 1;
+}}
+
+static int overlap(const char *a, index_t bytes_a, const char *b, index_t bytes_b)
+{{
+    return a < b + bytes_b && b < a + bytes_a;
+}}
+"""
+CONTIGUOUS_AND_ALIGNED, WRITEABLE = 0x101, 0x400  # flags of NumPy
+
+
+class Piece(NamedTuple):
+    """A function of the source.
+
+    ``reads`` and ``writes`` are the arrays of its tuple, which ends with the memory to work in.
+    """
+
+    name: str
+    items: range
+    reads: list[Array]
+    writes: list[Array]
+
+
+class Source(NamedTuple):
+    """The text, its functions, and what it needs.
+
+    ``table`` has what the functions find by position: dtypes, names of functions of BLAS, and
+    constant arrays. ``in_place`` has the outputs that take the place of an input, by number.
+    """
+
+    text: str
+    pieces: list[Piece]
+    table: list[Any]
+    workspace: int
+    in_place: dict[int, Array]
+
+
+def write(schedule: Schedule, reuse: dict[int, int], blas: Blas | None) -> Source:
+    """The source of a schedule; ``reuse`` has the input that each of some outputs replaces."""
+    return _Writer(schedule, reuse, blas).source()
+
+
+class _Writer:
+    def __init__(self, schedule: Schedule, reuse: dict[int, int], blas: Blas | None) -> None:
+        self.schedule = schedule
+        self.items = schedule.items
+        self.blas = blas
+        self.table: list[Any] = [np.ndarray, float]
+        self.constants = {a.number for a in schedule.constants}
+        self.outputs = {array.number for array in schedule.outputs}
+        self.replaced = {schedule.outputs[i].number: schedule.inputs[j] for i, j in reuse.items()}
+        self.in_place: dict[int, Array] = {}
+        for array in schedule.outputs:
+            if array.number in self.replaced:
+                array.read = len(self.items)  # copied to its place at the end
+        self.pieces = [self._piece(i, span) for i, span in enumerate(_spans(self.items))]
+
+    def source(self) -> Source:
+        functions = {
+            index: self._function(index, item)
+            for index, item in enumerate(self.items)
+            if not isinstance(item, Call)
+        }
+        local = {a.number for piece in self.pieces for a in self._local(piece)}
+        lives: list[tuple[Any, int, int, int]] = [
+            (array.number, array.nbytes, array.made, array.read)
+            for array in self.schedule.arrays
+            if array.number in local
+        ]
+        for index, function in functions.items():
+            for scratch in function.scratch:
+                size = scratch.elements * np.dtype(_SIZES[scratch.type]).itemsize
+                lives.append(((index, scratch.name), size, index, index))
+        offsets, workspace = plan_memory(lives)
+        parts = [_HEAD, *self._math(functions), *(f.text for f in functions.values())]
+        if self.blas is not None:
+            parts.insert(1, _blas_types(self.blas))
+        parts.append(_OBJECTS.format(head=object.__basicsize__, type=object.__basicsize__ - 8))
+        parts += [self._entry(piece, functions, offsets) for piece in self.pieces]
+        text = "\n".join(parts)
+        return Source(text, self.pieces, self.table, workspace, self.in_place)
+
+    def _math(self, functions: dict[int, Function]) -> list[str]:
+        return []
+
+    # Pieces.
+
+    def _piece(self, number: int, span: range) -> Piece:
+        reads = {
+            ref.array.number: ref.array
+            for index in span
+            for ref in _read_by(self.items[index])
+            if ref.array.made not in span and ref.array.number not in self.constants
+        }
+        writes = [
+            array
+            for index in span
+            for array in _made_by(self.items[index])
+            if array.stored and (array.number in self.outputs or array.read >= span.stop)
+        ]
+        if len(self.items) == len(span):  # the only piece takes the inputs and outputs in order
+            reads = {array.number: array for array in self.schedule.inputs}
+            writes = self.schedule.outputs
+        return Piece(f"gpugrad_{number}", span, list(reads.values()), writes)
+
+    def _local(self, piece: Piece) -> Iterator[Array]:
+        """The arrays of a piece that it has in the memory to work in."""
+        written = {array.number for array in piece.writes}
+        for index in piece.items:
+            for array in _made_by(self.items[index]):
+                if array.stored and (array.number not in written or array.number in self.replaced):
+                    yield array
+
+    def _function(self, index: int, item: Loop | Product | Assembly) -> Function:
+        name = f"item_{index}"
+        if isinstance(item, Loop):
+            return loop_function(name, item, self._name, index)
+        if isinstance(item, Product):
+            return product_function(name, item, self._name)
+        return assembly_function(name, item, self._name)
+
+    def _name(self, array: Array) -> str:
+        return f"a{array.number}"
+
+    # The function of a piece.
+
+    def _entry(self, piece: Piece, functions: dict[int, Function], offsets: dict[Any, int]) -> str:
+        arrays = [*piece.reads, *piece.writes]
+        positions = {array.number: i for i, array in enumerate(arrays)}
+        checks, shapes = self._checks(piece)
+        calls, ends = [], []
+        for index in piece.items:
+            function = functions[index]
+            given = [self._address(a, positions, offsets) for a in function.arrays]
+            given += [f"({s.type} *)(work + {offsets[index, s.name]})" for s in function.scratch]
+            if function.library:
+                place = self._in_table(function.library)
+                given.append(f"({function.library}_t)table[{place}]")
+            calls.append(f"    {function.name}({', '.join(given)});")
+        for array in piece.writes:
+            if array.number in self.replaced:
+                source = f"work + {offsets[array.number]}"
+                ends.append(f"    memcpy(a[{positions[array.number]}], {source}, {array.nbytes});")
+        lines = [
+            *shapes,
+            f"int {piece.name}(char *tuple, void **table)",
+            "{",
+            f"    char *const *const items = (char **)(tuple + {tuple.__basicsize__});",
+            f"    char *a[{len(arrays) + 1}];",
+            *checks,
+            f"    char *const work = (char *)(((uintptr_t)((array_t *)items[{len(arrays)}])->data"
+            " + 63) & ~(uintptr_t)63);",
+            *calls,
+            *ends,
+            "    return 0;",
+            "}",
+            "",
+        ]
+        return "\n".join(lines)
+
+    def _address(self, array: Array, positions: dict[int, int], offsets: dict[Any, int]) -> str:
+        scalar = c_type(array.dtype)
+        if array.number in self.constants:
+            return f"({scalar} *)table[{self._in_table(array)}]"
+        if array.number in offsets:
+            return f"({scalar} *)(work + {offsets[array.number]})"
+        return f"({scalar} *)a[{positions[array.number]}]"
+
+    def _in_table(self, entry: Any) -> int:
+        """The position of an entry of the table, which is added where it is not there yet."""
+        for position, known in enumerate(self.table):
+            if type(known) is type(entry) and known == entry:
+                return position
+        self.table.append(entry)
+        return len(self.table) - 1
+
+    def _checks(self, piece: Piece) -> tuple[list[str], list[str]]:
+        """Statements that check the objects of the tuple and read their addresses, and tables."""
+        lines, shapes = [], []
+        for position, array in enumerate([*piece.reads, *piece.writes]):
+            if array.weak and position < len(piece.reads):
+                lines += self._number(array, position)
+                continue
+            flags = CONTIGUOUS_AND_ALIGNED
+            if position >= len(piece.reads):
+                flags |= WRITEABLE
+            place = self._in_table(array.dtype)
+            shape = ", ".join(map(str, array.seen)) or "0"
+            own = f"{piece.name}_{position}"
+            shapes.append(f"static const index_t {own}_shape[] = {{{shape}}};")
+            facts = f"{place}, {len(array.seen)}, {flags}, {array.nbytes}, {own}_shape"
+            shapes.append(f"static const expected_t {own} = {{{facts}}};")
+            lines += [
+                f"    if (!matches((array_t *)items[{position}], &{own}, table)) return {CONVERT};",
+                f"    a[{position}] = ((array_t *)items[{position}])->data;",
+            ]
+        return lines, shapes
+
+    def _number(self, array: Array, position: int) -> list[str]:
+        """Statements that read a Python number."""
+        head = object.__basicsize__
+        scalar = c_type(array.dtype)
+        return [
+            f"    if (*(void **)(items[{position}] + {head - 8}) != table[1]) return {CONVERT};",
+            f"    {scalar} x{position} = ({scalar})*(double *)(items[{position}] + {head});",
+            f"    a[{position}] = (char *)&x{position};",
+        ]
+
+
+_SIZES = {
+    "bool": "bool", "signed char": "int8", "short": "int16", "int": "int32", "long long": "int64",
+    "unsigned char": "uint8", "unsigned short": "uint16", "unsigned int": "uint32",
+    "unsigned long long": "uint64", "float": "float32", "double": "float64",
+}  # fmt: skip
+
+
+def _blas_types(blas: Blas) -> str:
+    integer = blas.integer
+    return "".join(
+        f"typedef void (*{name}_t)(int, int, int, {integer}, {integer}, {integer}, {scalar}, "
+        f"const {scalar} *, {integer}, const {scalar} *, {integer}, {scalar}, {scalar} *, "
+        f"{integer});\n"
+        for name, scalar in (("sgemm", "float"), ("dgemm", "double"))
+    )
+
+
+def _spans(items: Sequence[Item]) -> list[range]:
+    """The runs of items that C computes."""
+    spans, start = [], None
+    for index, item in enumerate((*items, None)):
+        in_c = item is not None and not isinstance(item, Call)
+        if in_c and start is None:
+            start = index
+        elif not in_c and start is not None:
+            spans.append(range(start, index))
+            start = None
+    return spans
+
+
+def _made_by(item: Item) -> Sequence[Array]:
+    if isinstance(item, Call):
+        return ()  # NumPy makes them
+    return item.arrays if isinstance(item, Loop) else (item.array,)
+
+
+def _read_by(item: Item) -> Iterator[Ref]:
+    """What an item reads."""
+    if isinstance(item, Product):
+        yield from (item.a, item.b)
+    elif isinstance(item, Assembly):
+        yield from (source for _, source in item.parts if isinstance(source, Ref))
+    elif isinstance(item, Loop):
+        for array in item.arrays:
+            yield from (ref for ref in array.operands if isinstance(ref, Ref))

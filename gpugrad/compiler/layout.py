@@ -1,0 +1,234 @@
+"""Which elements of an array a view reads, and in which order. Imports program.
+
+A layout is a shape, strides and an offset, counted in elements of a C-contiguous array. NumPy
+computes it: a step that makes a view is applied to an array of the layout's shape and strides whose
+memory nobody reads.
+"""
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from gpugrad.compiler.program import VIEWS, Step, Value, function_of
+
+__all__ = [
+    "Layout", "contiguous", "is_for_blas", "matrices_of", "parts_of", "squeezed", "strides_in",
+    "transposed", "view_of", "with_axes",
+]  # fmt: skip
+
+# Those of VIEWS of which the shape of the result says all, so that NumPy need not copy.
+_BY_SHAPE = ("reshape", "ravel")
+_BROADCASTS = ("broadcast_to", "expand")
+
+
+class Layout(NamedTuple):
+    """Element (i, j) of a view is element ``offset + i * strides[0] + j * strides[1]``."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int
+
+    @property
+    def is_contiguous(self) -> bool:
+        """Whether the view has the first elements of the array, in their order."""
+        return self.offset == 0 and squeezed(self) == _of_squeezed(self.shape)
+
+
+def contiguous(shape: Sequence[int]) -> Layout:
+    """The layout of a C-contiguous array.
+
+    >>> contiguous((2, 3)).strides
+    (3, 1)
+    """
+    strides, step = [], 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= size
+    return Layout(tuple(shape), tuple(reversed(strides)), 0)
+
+
+def squeezed(layout: Layout) -> tuple[int, ...]:
+    """The strides of the axes that are longer than 1."""
+    return tuple(stride for size, stride in zip(layout.shape, layout.strides) if size != 1)
+
+
+def _of_squeezed(shape: Sequence[int]) -> tuple[int, ...]:
+    return contiguous([size for size in shape if size != 1]).strides
+
+
+def strides_in(layout: Layout, shape: Sequence[int]) -> tuple[int, ...]:
+    """The strides of a layout broadcast to a shape, for the axes of it that are longer than 1.
+
+    >>> strides_in(contiguous((3, 1)), (2, 3, 4))
+    (0, 1, 0)
+    """
+    own = [0 if size == 1 else stride for size, stride in zip(layout.shape, layout.strides)]
+    more = len(own) - len(shape)  # an assigned value may have more axes, of length 1
+    strides = own[more:] if more > 0 else [0] * -more + own
+    return tuple(stride for size, stride in zip(shape, strides) if size != 1)
+
+
+def with_axes(layout: Layout, shape: Sequence[int]) -> Layout:
+    """The layout in a shape that has other axes of length 1."""
+    strides = iter(squeezed(layout))
+    return Layout(tuple(shape), tuple(0 if n == 1 else next(strides) for n in shape), layout.offset)
+
+
+def view_of(layout: Layout, step: Step) -> Layout | None:
+    """The layout of what a step gives, if that is a view; None where it is a copy, or no view."""
+    name, operands = step.name, step.operands[1:]
+    if name not in VIEWS or name == "imag" or prod(layout.shape) == 0:
+        return None
+    if any(isinstance(one, Value) for one in step.values() if one is not step.operands[0]):
+        return None
+    array: Any = as_strided(np.empty(1, np.int8), layout.shape, layout.strides)
+    shape = step.results[0].shape
+    if name in _BY_SHAPE:
+        if step.parameters.get("order", "C") != "C" or (name == "ravel" and operands):
+            return None
+        view = _reshaped(array, shape)
+        if view is None:
+            return None
+    elif name in _BROADCASTS:
+        view = np.broadcast_to(array, shape)
+    elif name == "get_item":
+        index = operands[0] if isinstance(operands[0], tuple) else (operands[0],)
+        if not all(map(_is_basic, index)):
+            return None
+        # With an ellipsis the element of a full index is a view, too.
+        view = array[index if any(part is Ellipsis for part in index) else (*index, ...)]
+    else:
+        view = function_of(array, name)(array, *operands, **step.parameters)
+    if not isinstance(view, np.ndarray):
+        return layout  # flip gives the number in an array without axes
+    if view.shape != shape:
+        return None
+    moved = view.__array_interface__["data"][0] - array.__array_interface__["data"][0]
+    return Layout(shape, view.strides, layout.offset + moved)
+
+
+def _reshaped(array: Any, shape: tuple[int, ...]) -> Any:
+    """A view of an array in another shape; None where it takes a copy."""
+    try:
+        return np.reshape(array, shape, copy=False)
+    except ValueError:
+        return None
+    except TypeError:  # NumPy 2.0, which has no copy=
+        view = array.view()
+    try:
+        view.shape = shape
+    except AttributeError:
+        return None
+    return view
+
+
+def _is_basic(part: Any) -> bool:
+    """Whether a part of an index selects without a copy."""
+    if isinstance(part, bool | np.bool_):
+        return False
+    return part is None or part is Ellipsis or isinstance(part, int | np.integer | slice)
+
+
+# Products.
+
+
+def transposed(layout: Layout) -> Layout:
+    """A matrix, transposed."""
+    return Layout(layout.shape[::-1], layout.strides[::-1], layout.offset)
+
+
+def matrices_of(a: Layout, b: Layout) -> tuple[Layout, Layout]:
+    """The operands of a product as matrices, or as stacks of matrices of one batch shape."""
+    if len(a.shape) == 1:
+        a = Layout((1, *a.shape), (0, *a.strides), a.offset)
+    if len(b.shape) == 1:
+        b = Layout((*b.shape, 1), (*b.strides, 0), b.offset)
+    if len(a.shape) > 2 == len(b.shape):  # a stack of rows times one matrix
+        rows = (prod(a.shape[:-1]), a.shape[-1])
+        given, flat = Value(a.shape, None), Value(rows, None)
+        view = view_of(a, Step("reshape", (given, rows), {}, (flat,)))
+        if view is not None:
+            return view, b
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    return _broadcast(a, batch), _broadcast(b, batch)
+
+
+def _broadcast(layout: Layout, batch: tuple[int, ...]) -> Layout:
+    """A stack of matrices, broadcast to a batch shape."""
+    shape = (*batch, *layout.shape[-2:])
+    ahead = len(shape) - len(layout.shape)
+    strides = (0,) * ahead + tuple(
+        0 if own == 1 != size else stride
+        for size, own, stride in zip(shape[ahead:], layout.shape, layout.strides)
+    )
+    return Layout(shape, strides, layout.offset)
+
+
+def is_for_blas(layout: Layout) -> bool:
+    """Whether BLAS takes a matrix as it is: its rows or its columns lie side by side."""
+    (rows, columns), (down, along) = layout.shape[-2:], layout.strides[-2:]
+    by_rows = (along == 1 or columns == 1) and (down >= columns or rows == 1)
+    by_columns = (down == 1 or rows == 1) and (along >= rows or columns == 1)
+    return by_rows or by_columns
+
+
+# Arrays that are put together.
+
+
+def parts_of(step: Step) -> list[tuple[Layout, Any]] | None:
+    """Layouts of the result of a step, and the operand that is copied to each, later ones on top.
+
+    None for other steps than item assignment at a basic index, and concatenation.
+    """
+    whole = contiguous(step.results[0].shape)
+    if step.parameters.keys() - {"axis"}:
+        return None
+    if step.name in ("set_item", "set_view"):
+        array, place, value = step.operands
+        views = [("get_item", (place,), {})] if step.name == "set_item" else place
+        if not isinstance(array, Value) or isinstance(value, tuple | list):
+            return None
+        layout = _through(whole, views)
+        return None if layout is None else [(whole, array), (layout, value)]
+    if step.name in ("concatenate", "stack") and isinstance(step.operands[0], tuple | list):
+        return _joined(step, whole)
+    return None
+
+
+def _through(layout: Layout, views: Any) -> Layout | None:
+    """The layout of a view of a view of an array."""
+    for name, operands, parameters in views:
+        stand_in = np.broadcast_to(np.int8(0), layout.shape)
+        try:
+            shape = function_of(stand_in, name)(stand_in, *operands, **parameters).shape
+        except (TypeError, IndexError):  # an index that holds values
+            return None
+        given, result = Value(layout.shape, None), Value(shape, None)
+        viewed = view_of(layout, Step(name, (given, *operands), parameters, (result,)))
+        if viewed is None or 0 in shape:
+            return None
+        layout = viewed
+    return layout
+
+
+def _joined(step: Step, whole: Layout) -> list[tuple[Layout, Any]] | None:
+    axis = step.parameters.get("axis", (*step.operands[1:], 0)[0])
+    if len(step.operands) > 2 or not isinstance(axis, int):
+        return None
+    axis %= len(whole.shape)
+    parts, start = [], 0
+    for operand in step.operands[0]:
+        if not isinstance(operand, Value):
+            return None
+        size = 1 if step.name == "stack" else operand.shape[axis]
+        shape, strides = list(whole.shape), list(whole.strides)
+        shape[axis] = size
+        if step.name == "stack":
+            del shape[axis], strides[axis]
+        offset = start * whole.strides[axis]
+        parts.append((Layout(tuple(shape), tuple(strides), offset), operand))
+        start += size
+    return parts

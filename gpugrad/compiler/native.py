@@ -1,0 +1,297 @@
+"""Programs compiled to C, for NumPy's arrays. Imports schedule, c_source, c_compiler and blas.
+
+What C does not compute is a call of NumPy between two functions of C, so that every program runs.
+"""
+
+import ctypes
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from gpugrad.compiler.blas import blas
+from gpugrad.compiler.c_compiler import find_compiler, load
+from gpugrad.compiler.c_source import CONVERT, Piece, Source, write
+from gpugrad.compiler.layout import Layout
+from gpugrad.compiler.program import Program, function_of
+from gpugrad.compiler.schedule import Array, Call, Product, Ref, Schedule
+from gpugrad.errors import CompileError, DTypeError, ShapeError
+
+__all__ = ["Native", "build"]
+
+_empty: Any = np.empty
+_ALIGNMENT = 64
+
+
+def build(program: Program, reuse: dict[int, int] | None = None) -> "Native | None":
+    """A program as functions of C, or None where there is no compiler or nothing for C to do.
+
+    ``reuse`` has, by output, the input whose memory the caller will have the output written to: see
+    `Native.__call__`. CompileError if the compiler fails.
+    """
+    if find_compiler() is None or not _keeps_layout():
+        return None
+    schedule = Schedule(program)
+    if all(isinstance(item, Call) for item in schedule.items):
+        return None
+    return Native(program, schedule, reuse or {})
+
+
+def _keeps_layout() -> bool:
+    """Whether arrays, numbers and tuples of this Python lie in memory as the C source says."""
+    head = object.__basicsize__
+    array, number = np.arange(6, dtype=np.int32).reshape(2, 3), 1.5
+
+    def pointer(address: int) -> int:
+        return ctypes.c_void_p.from_address(address).value or 0
+
+    start, size = id(array) + head, ctypes.sizeof(ctypes.c_void_p)
+    items = (array, number)
+    return (
+        head == 2 * size
+        and pointer(start - size) == id(np.ndarray)
+        and pointer(id(number) + size) == id(float)
+        and ctypes.c_double.from_address(id(number) + head).value == number
+        and pointer(start) == array.ctypes.data
+        and ctypes.c_int.from_address(start + size).value == 2
+        and ctypes.c_ssize_t.from_address(pointer(start + 2 * size)).value == 2
+        and ctypes.c_ssize_t.from_address(pointer(start + 3 * size)).value == 12
+        and pointer(start + 5 * size) == id(array.dtype)
+        and ctypes.c_int.from_address(start + 6 * size).value == array.flags.num
+        and pointer(id(items) + tuple.__basicsize__ + size) == id(number)
+    )
+
+
+class Native:
+    """A program that runs in C.
+
+    ``source`` is its C source, and ``counts`` has the numbers of its loops, of its products, of the
+    steps that NumPy computes, and of the bytes that it works in. Several threads may call it at
+    once: each call has memory of its own.
+    """
+
+    def __init__(self, program: Program, schedule: Schedule, reuse: dict[int, int]) -> None:
+        items = schedule.items
+        whole = not any(isinstance(item, Call) for item in items)
+        self._reuse = reuse if whole else {}
+        library = blas()
+        made = write(schedule, self._reuse, library)
+        self.source = made.text
+        self.counts = {
+            "loops": sum(not isinstance(item, Call | Product) for item in items),
+            "products": sum(isinstance(item, Product) for item in items),
+            "NumPy steps": sum(isinstance(item, Call) for item in items),
+            "workspace bytes": made.workspace,
+        }
+        self._outputs = [
+            (value.shape, np.dtype(value.dtype), value.weak) for value in program.outputs
+        ]
+        self._spare: list[Any] = []
+        self._workspace = made.workspace + _ALIGNMENT
+        self._keep = list(schedule.constants.values())
+        self._table = _table(made, schedule, library.addresses if library else {})
+        self._functions = _functions(made)
+        self._schedule = schedule
+        if whole:
+            (piece,) = made.pieces
+            self._run = self._in_one(piece)
+        else:
+            self._run = _InPieces(self, schedule, made.pieces)
+
+    def __call__(self, inputs: Sequence[Any], outs: Sequence[Any] | None = None) -> list[Any]:
+        """The outputs for some inputs: new arrays, or those of ``outs`` that are not None.
+
+        An array of ``outs`` may be one of the inputs: it changes after all is computed.
+        """
+        return self._run(inputs, outs)
+
+    def call(self, piece: Piece, reads: Sequence[Any], writes: Sequence[Any]) -> Sequence[Any]:
+        """Run a function of C; returns the arrays that it has written, which may be others."""
+        function = self._functions[piece.name]
+        spare = self._spare
+        work = spare.pop() if spare else _empty(self._workspace, np.uint8)
+        code = function((*reads, *writes, work), self._table)
+        if code == CONVERT:
+            reads = [_converted(a, array) for a, array in zip(piece.reads, reads)]
+            own = [_as_new(a, array) for a, array in zip(piece.writes, writes)]
+            if function((*reads, *own, work), self._table):
+                raise CompileError("compile: the arrays of a program are not what it was made for")
+            for array, new in zip(writes, own):
+                if new is not array:
+                    array[...] = new
+        spare.append(work)
+        return writes
+
+    def _in_one(self, piece: Piece) -> Callable[..., list[Any]]:
+        """The call of a program that is one function of C, which takes inputs and outputs."""
+        function, table, spare = self._functions[piece.name], self._table, self._spare
+        specs = [(shape, dtype) for shape, dtype, _ in self._outputs]
+        weak = [i for i, (_, _, is_weak) in enumerate(self._outputs) if is_weak]
+        size = self._workspace
+        reuse = self._reuse
+
+        def run(inputs: Sequence[Any], outs: Sequence[Any] | None = None) -> list[Any]:
+            if outs is None:
+                made = [_empty(shape, dtype) for shape, dtype in specs]
+            else:
+                made = [
+                    _empty(*specs[i]) if out is None or i not in reuse else out
+                    for i, out in enumerate(outs)
+                ]
+            work = spare.pop() if spare else _empty(size, np.uint8)
+            code = function((*inputs, *made, work), table)
+            spare.append(work)
+            if code:
+                self.call(piece, inputs, made)
+            return made if outs is None and not weak else self._finished(made, outs, weak)
+
+        return run
+
+    def _finished(self, made: list[Any], outs: Any, weak: Sequence[int]) -> list[Any]:
+        for i in weak:
+            made[i] = made[i].item()
+        if outs is None:
+            return made
+        for i, out in enumerate(outs):
+            if out is not None and out is not made[i]:
+                out[...] = made[i]
+                made[i] = out
+        return made
+
+    def outputs(self, made: list[Any], outs: Sequence[Any] | None) -> list[Any]:
+        """The outputs of a program, written to ``outs`` where that has an array."""
+        weak = [
+            i
+            for i, (_, _, is_weak) in enumerate(self._outputs)
+            if is_weak and isinstance(made[i], np.ndarray | np.generic)
+        ]
+        return self._finished(made, outs, weak)
+
+
+def _table(made: Source, schedule: Schedule, addresses: dict[str, int]) -> Any:
+    """The addresses that the functions of a program find by position."""
+    constants = {array.number: value for array, value in schedule.constants.items()}
+    entries = []
+    for entry in made.table:
+        if isinstance(entry, Array):
+            entries.append(constants[entry.number].ctypes.data)
+        elif isinstance(entry, str):
+            entries.append(addresses[entry])
+        else:
+            entries.append(id(entry))
+    return (ctypes.c_void_p * len(entries))(*entries)
+
+
+def _functions(made: Source) -> dict[str, Any]:
+    library = load(made.text)
+    functions = {}
+    for piece in made.pieces:
+        function = library[piece.name]
+        function.argtypes = [ctypes.py_object, ctypes.c_void_p]
+        function.restype = ctypes.c_int
+        functions[piece.name] = function
+    return functions
+
+
+def _converted(expected: Array, given: Any) -> Any:
+    """What a function of C takes in place of an operand; DTypeError or ShapeError otherwise."""
+    if expected.weak:
+        return float(given)
+    array = np.asarray(given)
+    if array.dtype != expected.dtype:
+        raise DTypeError(f"compile: a program for {expected.dtype} got {array.dtype}")
+    if array.shape != expected.seen:
+        raise ShapeError(f"compile: a program for shape {expected.seen} got {array.shape}")
+    # A view, since longlong equals int64 and is another type.
+    return np.require(array, None, ["C", "A"]).view(expected.dtype).view(np.ndarray)
+
+
+def _as_new(expected: Array, given: Any) -> Any:
+    """An array to write to in place of one that is not C-contiguous."""
+    fits = given.flags.c_contiguous and given.flags.aligned and type(given) is np.ndarray
+    return given if fits else _empty(expected.seen, expected.dtype)
+
+
+class _InPieces:
+    """Runs a program that is cut by steps of NumPy: its items by turns in C and in NumPy."""
+
+    def __init__(self, native: Native, schedule: Schedule, pieces: Sequence[Piece]) -> None:
+        self._native = native
+        self._schedule = schedule
+        self._keep = {array.number for array in schedule.outputs}
+        starts = {piece.items.start: piece for piece in pieces}
+        self._turns: list[tuple[Any, list[int]]] = []
+        index = 0
+        while index < len(schedule.items):
+            turn: Any = starts.get(index, schedule.items[index])
+            after = turn.items.stop if isinstance(turn, Piece) else index + 1
+            done = [
+                a.number
+                for a in schedule.arrays
+                if index <= max(a.read, a.made) < after and a.number not in self._keep
+            ]
+            self._turns.append((turn, done))
+            index = after
+
+    def __call__(self, inputs: Sequence[Any], outs: Sequence[Any] | None = None) -> list[Any]:
+        values: dict[int, Any] = {a.number: x for a, x in self._schedule.constants.items()}
+        values.update((a.number, x) for a, x in zip(self._schedule.inputs, inputs, strict=True))
+        for turn, done in self._turns:
+            if isinstance(turn, Piece):
+                self._in_c(turn, values)
+            else:
+                _in_numpy(turn, values)
+            for number in done:
+                values.pop(number, None)
+        made = [values[array.number] for array in self._schedule.outputs]
+        return self._native.outputs(self._own(made, inputs), outs)
+
+    def _in_c(self, piece: Piece, values: dict[int, Any]) -> None:
+        reads = [values[array.number] for array in piece.reads]
+        writes = [_empty(array.seen, array.dtype) for array in piece.writes]
+        for array, value in zip(piece.writes, self._native.call(piece, reads, writes)):
+            values[array.number] = value.item() if array.weak else value
+
+    def _own(self, made: list[Any], inputs: Sequence[Any]) -> list[Any]:
+        """The outputs, of which none shares memory with an input."""
+        arrays = [one for one in inputs if isinstance(one, np.ndarray)]
+        return [
+            one.copy()
+            if isinstance(one, np.ndarray) and any(np.may_share_memory(one, x) for x in arrays)
+            else one
+            for one in made
+        ]
+
+
+def _in_numpy(call: Call, values: dict[int, Any]) -> None:
+    """Compute a step by NumPy."""
+    operands = _with_values(call.operands, values)
+    results = function_of(_SAMPLE, call.step.name)(*operands, **call.step.parameters)
+    if len(call.arrays) == 1 and not isinstance(results, tuple | list):
+        results = (results,)
+    for array, result in zip(call.arrays, results, strict=True):
+        if array is not None:
+            values[array.number] = result.item() if array.weak else result
+
+
+_SAMPLE = _empty(0)
+
+
+def _with_values(operand: Any, values: dict[int, Any]) -> Any:
+    if isinstance(operand, Ref):
+        return _viewed(values[operand.array.number], operand.layout)
+    if isinstance(operand, tuple | list):
+        return type(operand)(_with_values(part, values) for part in operand)
+    return operand
+
+
+def _viewed(value: Any, layout: Layout) -> Any:
+    """An array seen in a layout."""
+    if isinstance(value, int | float) and not isinstance(value, np.generic):
+        return value
+    if layout.is_contiguous and np.size(value) == prod(layout.shape):
+        return value if value.shape == layout.shape else value.reshape(layout.shape)
+    array, size = np.ascontiguousarray(value), value.dtype.itemsize
+    strides = tuple(stride * size for stride in layout.strides)
+    return np.ndarray(layout.shape, array.dtype, array, layout.offset * size, strides)

@@ -1,0 +1,447 @@
+"""Which steps of a program share a loop, and in which order they run. Imports elementwise, layout.
+
+Each step becomes part of an item: a loop over all elements of a shape, a product, an array that is
+put together of parts, or a call of NumPy. Items run in order. A step joins the first loop of its
+shape behind all that it reads; it may join a loop that computes an operand if it reads the same
+element of it, or the sum, maximum or minimum of the row that the element is in. Views are no steps:
+who reads one reads the array that it is a view of.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpugrad.compiler.elementwise import DTYPES, in_c
+from gpugrad.compiler.layout import (
+    Layout,
+    contiguous,
+    is_for_blas,
+    matrices_of,
+    parts_of,
+    strides_in,
+    transposed,
+    view_of,
+    with_axes,
+)
+from gpugrad.compiler.program import Program, Step, Value
+
+__all__ = [
+    "Array",
+    "Assembly",
+    "Call",
+    "Item",
+    "Loop",
+    "Product",
+    "Ref",
+    "Schedule",
+    "refs_in",
+    "weight_of",
+]
+
+REDUCTIONS = frozenset(("sum", "max", "min"))
+PRODUCTS = ("matmul", "transposed_matmul")
+SMALL = 8192  # elements up to which a loop takes steps that have nothing to do with its own
+ROW = 16384  # elements up to which a row is read again by the loop that has computed its sum
+HEAVY = 20  # what a step that is no arithmetic weighs
+ARITHMETIC = frozenset(
+    ("sum", "max", "min", "add", "subtract", "multiply", "negative", "maximum", "minimum", "where",
+     "astype", "copy", "square", "greater", "greater_equal", "less", "less_equal", "equal",
+     "not_equal", "absolute", "logical_not", "logical_and", "logical_or", "zeros_like", "ones_like")
+)  # fmt: skip
+MOST = 4000  # the weight of a loop
+
+
+class Array:
+    """An array that the program computes or is given.
+
+    ``made`` is the index of the item that computes it, -1 for what is given. In a loop, ``part``
+    says in which of its passes over a row it is computed, ``row`` that it has one element for each
+    row, and ``axes`` over which axes of the loop it is a sum or an extreme. ``stored`` says that it
+    is in memory, ``seen`` in which shape the caller sees it there.
+    """
+
+    __slots__ = (
+        "axes", "dtype", "made", "number", "operands", "part", "read", "row", "seen", "shape",
+        "step", "stored", "weak",
+    )  # fmt: skip
+
+    def __init__(self, value: Value, number: int, made: int = -1) -> None:
+        self.shape = self.seen = value.shape
+        self.dtype = np.dtype(value.dtype)
+        self.weak = value.weak
+        self.number = number
+        self.made = made
+        self.step: Any = None  # of a loop or a product
+        self.operands: tuple[Any, ...] = ()
+        self.part = 0
+        self.row = False
+        self.axes: tuple[int, ...] | None = None
+        self.stored = made < 0
+        self.read = made  # the last item that reads it
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """The number of bytes."""
+        return self.size * self.dtype.itemsize
+
+
+class Ref(NamedTuple):
+    """An array as a step reads it: in a layout."""
+
+    array: Array
+    layout: Layout
+
+
+class Loop:
+    """Elementwise steps over one shape, without axes of length 1, and the reductions of them.
+
+    ``rows`` is the number of leading axes of a row where some steps read a sum of their row.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+        self.rows: int | None = None
+        self.arrays: list[Array] = []
+        self.reads: set[int] = set()
+        self.weight = 0
+
+
+class Product(NamedTuple):
+    """A product of two arrays, of which each is a matrix or a stack of matrices."""
+
+    array: Array
+    a: Ref
+    b: Ref
+
+
+class Assembly(NamedTuple):
+    """An array made of parts, later ones on top: layouts of it, and what is copied there."""
+
+    array: Array
+    parts: tuple[tuple[Layout, Any], ...]
+
+
+class Call(NamedTuple):
+    """A step that NumPy computes."""
+
+    step: Step
+    operands: tuple[Any, ...]
+    arrays: tuple[Array | None, ...]
+
+
+Item = Loop | Product | Assembly | Call
+
+
+class Schedule:
+    """The items of a program, and what its outputs are.
+
+    ``keep`` names outputs that replace an input in its own memory, by the input: the steps that
+    compute them come after the last that reads the input, where that is possible.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.items: list[Item] = []
+        self.arrays: list[Array] = []
+        self._refs: dict[Value, Ref] = {}
+        self._loops: dict[tuple[int, ...], list[int]] = {}  # indices of loops by their shape
+        self._taken: set[int] = set()  # the numbers of the arrays that are outputs
+        for value in (*program.inputs, *program.constants):
+            self._enter(value, self._new(value))
+        for step in _needed(program):
+            self._add(step)
+        self.inputs = [self._refs[value].array for value in program.inputs]
+        self.constants = {self._refs[v].array: a for v, a in program.constants.items()}
+        self.outputs = [self._output(value) for value in program.outputs]
+
+    # Operands.
+
+    def _new(self, value: Value, made: int = -1) -> Array:
+        array = Array(value, len(self.arrays), made)
+        self.arrays.append(array)
+        return array
+
+    def _enter(self, value: Value, array: Array) -> None:
+        self._refs[value] = Ref(array, contiguous(value.shape))
+
+    def _lowered(self, operand: Any) -> Any:
+        if isinstance(operand, Value):
+            return self._refs[operand]
+        if isinstance(operand, tuple | list):
+            return type(operand)(map(self._lowered, operand))
+        return operand
+
+    def _store(self, operand: Any, index: int) -> None:
+        """Note that the item ``index`` reads the arrays of an operand in memory."""
+        for ref in refs_in(operand):
+            ref.array.stored = True
+            ref.array.read = max(ref.array.read, index)
+
+    def _output(self, value: Value) -> Array:
+        """The array of an output: one that the program computes for it alone."""
+        array, layout = self._refs[value]
+        called = array.made >= 0 and isinstance(self.items[array.made], Call)
+        if (
+            array.made < 0
+            or array.number in self._taken
+            or not layout.is_contiguous
+            or array.size != prod(value.shape)
+            or (called and array.shape != value.shape)
+        ):
+            array = self._copied(self._refs[value], value).array
+        self._taken.add(array.number)
+        array.seen = value.shape
+        array.stored = True
+        return array
+
+    def _copied(self, ref: Ref, like: Value) -> Ref:
+        """A copy of what is read, of the dtype of ``like``."""
+        given = Value(ref.layout.shape, ref.array.dtype, ref.array.weak)
+        copy = Value(ref.layout.shape, like.dtype, like.weak)
+        self._refs[given] = ref
+        same = given.dtype == copy.dtype
+        operands = (given,) if same else (given, copy.dtype)
+        self._add(Step("copy" if same else "astype", operands, {}, (copy,)))
+        return self._refs[copy]
+
+    # Steps.
+
+    def _add(self, step: Step) -> None:
+        sizes = [
+            prod(value.shape) for value in (*step.values(), *step.results) if value is not None
+        ]
+        if len(step.results) == 1 and 0 not in sizes and self._in_c(step):
+            return
+        operands = tuple(map(self._lowered, step.operands))
+        arrays = tuple(None if one is None else self._made(one) for one in step.results)
+        self._store(operands, len(self.items))
+        self.items.append(Call(step, operands, arrays))
+
+    def _in_c(self, step: Step) -> bool:
+        """Add a step to what C computes; returns whether it did."""
+        result = step.results[0]
+        first = step.operands[0] if step.operands else None
+        if isinstance(first, Value):
+            ref = self._refs[first]
+            layout = view_of(ref.layout, step)
+            if layout is not None:
+                self._refs[result] = Ref(ref.array, layout)
+                return True
+        if any(np.dtype(v.dtype).name not in DTYPES for v in (*step.values(), result)):
+            return False
+        if step.name in REDUCTIONS:
+            return self._reduce(step)
+        if step.name in PRODUCTS:
+            return self._multiply(step)
+        if in_c(step.name, step.operands, step.parameters, result):
+            operands = tuple(map(self._lowered, step.operands))
+            self._place(step, operands, result.shape, None)
+            return True
+        return self._assemble(step)
+
+    def _reduce(self, step: Step) -> bool:
+        x, result = step.operands[0], step.results[0]
+        given = (*step.operands[1:], None)[0]
+        if len(step.operands) > 2 or step.parameters.keys() - {"axis", "keepdims"}:
+            return False
+        axis = step.parameters.get("axis", given)
+        if not isinstance(x, Value) or x.weak:
+            return False
+        if step.name != "sum" and (x.dtype != result.dtype or np.dtype(x.dtype).kind == "b"):
+            return False
+        shape = x.shape
+        axes = range(len(shape)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+        reduced = [a % len(shape) for a in axes] if shape else []
+        longer = [i for i, size in enumerate(shape) if size != 1]
+        among = tuple(longer.index(i) for i in reduced if i in longer)
+        if not among:  # of one element
+            step = Step("astype", (x, result.dtype), {}, (result,))
+            array, layout = self._refs[x]
+            given = Ref(array, with_axes(layout, result.shape))
+            self._place(step, (given, result.dtype), result.shape, None)
+        else:
+            self._place(step, (self._refs[x],), shape, tuple(sorted(among)))
+        return True
+
+    def _multiply(self, step: Step) -> bool:
+        a, b = step.operands
+        result = step.results[0]
+        if step.parameters or {np.dtype(a.dtype), np.dtype(b.dtype)} != {np.dtype(result.dtype)}:
+            return False
+        if np.dtype(result.dtype).kind != "f" or a.weak or b.weak:
+            return False
+        left, right = self._refs[a], self._refs[b]
+        if step.name == "transposed_matmul":
+            if a.ndim != 2:
+                return False
+            left = Ref(left.array, transposed(left.layout))
+        layouts = matrices_of(left.layout, right.layout)
+        refs = [
+            Ref(one.array, layout)
+            if is_for_blas(layout)
+            else self._copied(Ref(one.array, layout), a)
+            for one, layout in zip((left, right), layouts)
+        ]
+        array = self._made(result)
+        array.step = step
+        self.items.append(Product(array, *refs))
+        self._store(refs, array.made)
+        return True
+
+    def _assemble(self, step: Step) -> bool:
+        """Add an array that is another one with other elements somewhere, or several in a row."""
+        result = step.results[0]
+        if any(value.weak for value in step.values()):
+            return False
+        parts = parts_of(step)
+        if parts is None:
+            return False
+        sources = [(layout, self._source(operand, layout, result)) for layout, operand in parts]
+        array = self._made(result)
+        self.items.append(Assembly(array, tuple(sources)))
+        self._store([source for _, source in sources], array.made)
+        return True
+
+    def _source(self, operand: Any, layout: Layout, result: Value) -> Any:
+        """What is copied to a layout: a number, or an array of the dtype of the result."""
+        if not isinstance(operand, Value):
+            return operand
+        ref = self._refs[operand]
+        if ref.array.dtype != np.dtype(result.dtype):
+            ref = self._copied(ref, result)
+        return ref
+
+    def _made(self, value: Value) -> Array:
+        """The array that the next item computes in memory."""
+        array = self._new(value, len(self.items))
+        array.stored = True
+        self._enter(value, array)
+        return array
+
+    # Loops.
+
+    def _place(
+        self, step: Step, operands: tuple[Any, ...], shape: tuple[int, ...], axes: Any
+    ) -> None:
+        """Add an elementwise step over a shape, or a reduction over axes of it, to a loop."""
+        refs = [*refs_in(operands)]
+        array = self._new(step.results[0])
+        array.step, array.operands, array.axes, array.stored = step, operands, axes, False
+        inner = tuple(size for size in shape if size != 1)
+        start = max((ref.array.made for ref in refs), default=-1)
+        index = self._joined(array, refs, shape, inner, start)
+        if index is None:
+            index = self._following(array, refs, inner, start + 1)
+        loop: Any = self.items[index]
+        array.made = index
+        loop.arrays.append(array)
+        loop.weight += weight_of(step)
+        for ref in refs:
+            loop.reads.add(ref.array.number)
+            if ref.array.made != index:
+                self._store(ref, index)
+        self._enter(step.results[0], array)
+
+    def _joined(
+        self, array: Array, refs: Sequence[Ref], shape: tuple[int, ...],
+        inner: tuple[int, ...], start: int,
+    ) -> int | None:  # fmt: skip
+        """The index of the loop that computes operands, if the step can be part of it."""
+        loop = self.items[start] if start >= 0 else None
+        if not isinstance(loop, Loop) or loop.weight >= MOST:
+            return None
+        own = [ref for ref in refs if ref.array.made == start]
+        return start if self._fits(loop, array, own, shape, inner) else None
+
+    def _fits(
+        self, loop: Loop, array: Array, own: Sequence[Ref], shape: tuple[int, ...],
+        inner: tuple[int, ...],
+    ) -> bool:  # fmt: skip
+        """Whether a step can be part of a loop that computes its operands ``own``."""
+        whole = loop.shape == inner
+        rows, part, of_rows = loop.rows, 0, False
+        for ref in own:
+            source = ref.array
+            strides = strides_in(ref.layout, shape)
+            count = _rows_of(source, loop)
+            if count is None:  # an element for each of the loop
+                if not whole or ref.layout.offset or strides != contiguous(inner).strides:
+                    return False
+                part = max(part, source.part)
+                continue
+            if rows not in (None, count) or not _has_rows(loop, count) or ref.layout.offset:
+                return False
+            rows = count
+            outer = contiguous(loop.shape[:count]).strides
+            if whole and strides == outer + (0,) * (len(inner) - count):
+                part = max(part, source.part + 1)
+            elif inner == loop.shape[:count] and strides == outer and array.axes is None:
+                of_rows = True
+                part = max(part, source.part)
+            else:
+                return False
+        if not whole and not of_rows:
+            return False
+        loop.rows, array.part, array.row = rows, part, of_rows
+        return True
+
+    def _following(
+        self, array: Array, refs: Sequence[Ref], inner: tuple[int, ...], start: int
+    ) -> int:
+        """The index of the first loop from ``start`` on that a step can join, or of a new one."""
+        indices = self._loops.setdefault(inner, [])
+        reads = {ref.array.number for ref in refs}
+        for index in indices[bisect_left(indices, start) :]:
+            loop: Any = self.items[index]
+            near = prod(inner) <= SMALL or not reads.isdisjoint(loop.reads)
+            if loop.weight < MOST and near:
+                return index
+        self.items.append(Loop(inner))
+        indices.append(len(self.items) - 1)
+        return len(self.items) - 1
+
+
+def _needed(program: Program) -> list[Step]:
+    """The steps on which the outputs depend, in order."""
+    needed, steps = set(program.outputs), []
+    for step in reversed(program.steps):
+        if not needed.isdisjoint(step.results):
+            needed.update(step.values())
+            steps.append(step)
+    return steps[::-1]
+
+
+def weight_of(step: Step) -> int:
+    """About how many operations of C a step of a loop takes."""
+    return 1 if step.name in ARITHMETIC else HEAVY
+
+
+def _rows_of(array: Array, loop: Loop) -> int | None:
+    """The number of leading axes of a loop of which an array of it has elements; None for all."""
+    if array.row:
+        return loop.rows
+    if array.axes is None:
+        return None
+    count = len(loop.shape) - len(array.axes)
+    return count if array.axes == tuple(range(count, len(loop.shape))) else 0
+
+
+def _has_rows(loop: Loop, count: int) -> bool:
+    """Whether a loop can go over rows, each of them several times."""
+    return count > 0 and prod(loop.shape[count:]) <= ROW
+
+
+def refs_in(operand: Any) -> Iterator[Ref]:
+    """The references in an operand."""
+    if isinstance(operand, Ref):
+        yield operand
+    elif isinstance(operand, tuple | list):
+        for part in operand:
+            yield from refs_in(part)
