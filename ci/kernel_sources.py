@@ -27,6 +27,7 @@ from gpugrad.engine.op import TABLE  # noqa: E402
 from gpugrad.kernels import elementwise, multi_tensor, wide  # noqa: E402
 from gpugrad.kernels.attention import attention_source, heads_source  # noqa: E402
 from gpugrad.kernels.batch_norm import batch_norm_source, rms_norm_source  # noqa: E402
+from gpugrad.kernels.dropout import dropout_source  # noqa: E402
 from gpugrad.kernels.epilogue import (  # noqa: E402
     epilogue_source,
     epilogue_vjp_source,
@@ -207,6 +208,7 @@ def _by_hand() -> Iterator[Source]:
             "rms_norm": rms_norm_source(dtype),
             "steps of LSTM and GRU": recurrent_source(dtype),
             "heads of attention": heads_source(dtype),
+            "dropout": dropout_source(dtype),
             "bias": epilogue_source(dtype, None),
             "gradient of a bias": sums_source(dtype),
             "the first cotangent": ones_source(dtype),

@@ -64,6 +64,7 @@ from gpugrad.autodiff import (
 )
 from gpugrad.backend import Device, cuda, default_device, set_default_device
 from gpugrad.backend.device import device
+from gpugrad.compiler.api import compile
 from gpugrad.engine.autocast import autocast, is_autocast_enabled
 from gpugrad.engine.modes import (
     deterministic,
@@ -77,6 +78,7 @@ from gpugrad.errors import (
     AnomalyError,
     ArgumentError,
     AxisError,
+    CompileError,
     DeviceError,
     DTypeError,
     DTypeWarning,
@@ -123,6 +125,7 @@ __all__ = [
     "AnomalyError",
     "ArgumentError",
     "AxisError",
+    "CompileError",
     "DTypeError",
     "DTypeWarning",
     "Device",
@@ -210,6 +213,7 @@ __all__ = [
     "choose",
     "clip",
     "column_stack",
+    "compile",
     "complex64",
     "complex128",
     "compress",

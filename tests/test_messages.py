@@ -36,6 +36,7 @@ def plotting(name):
         (lambda t: scipy.signal.convolve(t[0], [1.0, 2.0]), r"SciPy's convolve .*gg\.custom_op"),
         (lambda t: scipy.ndimage.gaussian_filter(t, 1.0), r"gaussian_filter .*gg\.custom_op"),
         (lambda t: scipy.special.softmax(t), r"write gg\.special\.softmax"),
+        (lambda t: scipy.special.log_softmax(t), r"write gg\.special\.log_softmax"),
         (lambda t: scipy.special.logsumexp(t, axis=1), r"write gg\.special\.logsumexp"),
         (lambda t: scipy.optimize.minimize(lambda p: (t * p[0]).sum(), [1.0]), "value_and_grad"),
         (lambda t: SPARSE @ t, r"\.toarray\(\).*gg\.custom_op"),

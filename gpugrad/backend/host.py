@@ -26,7 +26,7 @@ from gpugrad.backend.namespace import FORMULAS, Namespace, register
 from gpugrad.backend.normalization import layer_norm, layer_norm_and_residuals, layer_norm_vjp
 from gpugrad.backend.pooling import pools_of
 from gpugrad.backend.precision import DOUBLE, SINGLE
-from gpugrad.backend.recurrent import lstm_steps, lstm_steps_vjp
+from gpugrad.backend.recurrent import lstm_layer, lstm_layer_vjp
 from gpugrad.backend.special import Special
 from gpugrad.backend.sums import (
     adds_few,
@@ -285,8 +285,8 @@ NUMPY = Namespace(
         "layer_norm": layer_norm,
         "layer_norm_and_residuals": layer_norm_and_residuals,
         "layer_norm_vjp": layer_norm_vjp,
-        "lstm_steps": lstm_steps,
-        "lstm_steps_vjp": lstm_steps_vjp,
+        "lstm_layer": lstm_layer,
+        "lstm_layer_vjp": lstm_layer_vjp,
         "sum": _sum,
         "sum_of_rows": _sum_of_rows,
         "max": _reduction(np.maximum.reduce),

@@ -73,12 +73,17 @@ class Namespace:
     ``atomic`` has the dtype characters for which `add_at` uses atomic operations, in any order; it
     takes no others. None where it takes all dtypes and adds in the order of the indices.
 
+    ``in_place`` says whether the engine may add to an array in place. ``lifts`` is the namespace
+    whose arrays this one takes beside its own, as if they were its own.
+
     The methods answer questions about arrays. By default they suit arrays in host memory that
     resemble NumPy's; a subclass overrides what differs.
     """
 
     atomic: str | None = None
     waits: bool = False
+    in_place: bool = True
+    lifts: Any = None
 
     rules: Callable[[Any], Any] | None = None
     multi_tensor: Any = None

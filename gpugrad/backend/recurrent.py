@@ -1,167 +1,174 @@
-"""The steps of recurrent layers over arrays in host memory. Imports namespace and precision.
+"""An LSTM over arrays in host memory. Imports aligned, namespace and precision.
 
-A state lies in memory as (hidden, batch), and the gates as (gates, hidden, batch), so that each
-gate is one run of memory; a step writes into memory that is there. What the steps backward multiply
-with is computed for several steps at once, as many as stay in the cache.
+The gates of a step lie in memory as (gates, batch, hidden), so that each is one run of memory, and
+all of them one argument of a function; what a step writes stays in the cache for the next. Its
+product is one for the state, the input and the bias, which lie side by side. In backward, the
+gradients of all weights are one product over all steps.
 """
 
 from typing import Any
 
 import numpy as np
 
+from gpugrad.backend.aligned import aligned
 from gpugrad.backend.namespace import FORMULAS, namespace_of
 from gpugrad.backend.precision import DOUBLE, SINGLE
 
-__all__ = ["lstm_steps", "lstm_steps_vjp"]
+__all__ = ["lstm_layer", "lstm_layer_vjp"]
 
-CACHE = 1 << 16  # elements of the gates of some steps that stay in the cache
-_ONES = {dtype: np.ones((), dtype) for dtype in (SINGLE, DOUBLE)}
+_HALVES = {dtype: np.full((), 0.5, dtype) for dtype in (SINGLE, DOUBLE)}
+# The gates i, f, g and o as they are kept: tanh first, so that the sigmoids are side by side, and
+# those that the gradient of c meets as well.
+_AS_KEPT = [2, 0, 1, 3]
+_AS_GIVEN = [1, 2, 0, 3]
 
 
 def _fit(*arrays: Any) -> bool:
     """Whether all are of one dtype, single or double; None is left out."""
     dtypes = {array.dtype for array in arrays if array is not None}
-    return len(dtypes) == 1 and dtypes <= _ONES.keys()
+    return len(dtypes) == 1 and dtypes <= _HALVES.keys()
 
 
-def _turned(x: Any) -> Any:
-    """A view of (..., batch, features) as (..., features, batch), and the other way."""
-    return x.swapaxes(-1, -2)
+def _by_gate(rows: Any, order: list[int]) -> Any:
+    """Rows of a weight, gate by gate, in another order of the gates: a copy."""
+    return rows.reshape((4, -1, rows.shape[-1]))[order]
 
 
-def _empty(length: int, features: int, batch: int, dtype: Any) -> Any:
-    """A new array (length, batch, features) that lies in memory as (length, features, batch)."""
-    return np.empty_like(_turned(np.empty((length, features, batch), dtype)))
+def _copied(x: Any) -> Any:
+    """A copy that begins with a cache line."""
+    y = aligned(x.shape, x.dtype)
+    y[...] = x
+    return y
 
 
-def _sigmoid_of_negated(x: Any, one: Any) -> None:
-    """x becomes sigmoid(-x)."""
-    np.exp(x, x)
-    np.add(x, one, x)
-    np.reciprocal(x, x)
-
-
-def lstm_steps(x: Any, h: Any, c: Any, weight: Any, mask: Any) -> tuple[tuple[Any, Any], Any]:
+def lstm_layer(
+    x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, bias: Any, mask: Any
+) -> tuple[tuple[Any, Any], Any]:
     """The formula of this name in `gpugrad.ops.recurrent`."""
-    if not _fit(x, h, c, weight):
-        return FORMULAS["lstm_steps"](namespace_of(x), x, h, c, weight, mask)
-    (length, batch, rows), hidden, dtype = x.shape, h.shape[1], x.dtype
-    one = _ONES[dtype]
-    first, g_rows, last = (
-        slice(0, 2 * hidden),
-        slice(2 * hidden, 3 * hidden),
-        slice(3 * hidden, rows),
-    )
-    negated = np.negative(weight)
-    negated[g_rows] = weight[g_rows]
-    kept = _empty(length, rows, batch, dtype)
-    results = tuple(_empty(length, hidden, batch, dtype) for _ in range(2))
-    product, share = np.empty((rows, batch), dtype), np.empty((hidden, batch), dtype)
-    h, c = h.T.copy(), c.T.copy()
-    with np.errstate(over="ignore", under="ignore"):
-        for t, (gates, new_h, new_c) in enumerate(zip(*map(_turned, (kept, *results)))):
-            gates[...] = x[t].T
-            np.dot(negated, h, product)
-            i_f, g, o = gates[first], gates[g_rows], gates[last]
-            np.subtract(product[first], i_f, i_f)
-            np.add(product[g_rows], g, g)
-            np.subtract(product[last], o, o)
-            _sigmoid_of_negated(i_f, one)
-            np.tanh(g, g)
-            _sigmoid_of_negated(o, one)
-            np.multiply(i_f[hidden:], c, new_c)
-            np.multiply(i_f[:hidden], g, share)
-            np.add(new_c, share, new_c)
-            np.tanh(new_c, share)
-            np.multiply(o, share, new_h)
-            if mask is not None:
-                gone = ~mask[t].T
-                np.copyto(new_h, h, where=gone)
-                np.copyto(new_c, c, where=gone)
-            h, c = new_h, new_c
-    return results, kept
+    operands = (x, h, c, weight_ih, weight_hh, bias, mask)
+    if not _fit(*operands[:-1]):
+        results: tuple[tuple[Any, Any], Any] = FORMULAS["lstm_layer"](namespace_of(x), *operands)
+        return results
+    (length, batch, _), hidden, dtype = x.shape, h.shape[1], x.dtype
+    half = _HALVES[dtype]
+    weight = _by_gate(_joined(weight_hh, weight_ih, bias), _AS_KEPT)
+    weight[1:] *= half  # sigmoid(x) = (1 + tanh(x / 2)) / 2
+    weight = _copied(weight.transpose((0, 2, 1)))
+    rows = _rows_of_steps(length + 1, x, h, bias is not None)
+    kept = aligned((length, 4, batch, hidden), dtype)
+    after_h, after_c = (aligned((length, batch, hidden), dtype) for _ in range(2))
+    share, old_h, old_c = aligned((batch, hidden), dtype), h, c
+    gone = [None] * length if mask is None else ~mask
+    gates, states = (kept[:, gate] for gate in range(4)), rows[1:, :, :hidden]
+    steps = zip(rows, kept, kept[:, 1:], *gates, after_h, after_c, states, gone)
+    for row, product, sigmoid, g, i, f, o, new_h, new_c, state, passes in steps:
+        np.tanh(np.matmul(row, weight, product), product)
+        np.multiply(sigmoid, half, sigmoid)
+        np.add(sigmoid, half, sigmoid)
+        np.multiply(f, old_c, new_c)
+        np.multiply(i, g, share)
+        np.add(new_c, share, new_c)
+        np.tanh(new_c, share)
+        np.multiply(o, share, new_h)
+        if passes is not None:
+            np.copyto(new_h, old_h, where=passes)
+            np.copyto(new_c, old_c, where=passes)
+        state[...] = old_h = new_h
+        old_c = new_c
+    return (after_h, after_c), kept.transpose((0, 2, 1, 3))
 
 
-def lstm_steps_vjp(
-    gs: Any, of_kept: Any, needs: tuple[bool, ...], h: Any, c: Any, weight: Any, mask: Any,
-    after: Any, kept: Any,
+def _joined(weight_hh: Any, weight_ih: Any, bias: Any) -> Any:
+    """The weights of the state, of the input and, where there is one, the bias side by side."""
+    columns = [weight_hh, weight_ih]
+    return np.concatenate(columns if bias is None else [*columns, bias[:, None]], axis=1)
+
+
+def _rows_of_steps(length: int, x: Any, h: Any, ones: bool) -> Any:
+    """What each step multiplies with `_joined` weights; of the states, the first alone is there."""
+    steps, batch, inputs = x.shape
+    hidden = h.shape[1]
+    rows = aligned((length, batch, hidden + inputs + ones), x.dtype)
+    rows[0, :, :hidden] = h
+    rows[:steps, :, hidden : hidden + inputs] = x
+    if ones:
+        rows[..., -1] = 1
+    return rows
+
+
+def lstm_layer_vjp(
+    gs: Any, of_kept: Any, needs: tuple[bool, ...], x: Any, h: Any, c: Any, weight_ih: Any,
+    weight_hh: Any, bias: Any, mask: Any, after: Any, kept: Any,
 ) -> Any:  # fmt: skip
     """The formula of this name in `gpugrad.ops.recurrent`."""
-    if of_kept is not None or not _fit(*gs, h, c, weight, *after, kept):
-        xp = namespace_of(kept)
-        return FORMULAS["lstm_steps_vjp"](xp, gs, of_kept, needs, h, c, weight, mask, after, kept)
-    length, batch, rows = kept.shape
-    hidden, dtype = rows // 4, kept.dtype
-    d_x = np.empty(kept.shape, dtype)
-    turned = weight.T.copy()
-    gates = _turned(kept).reshape((length, 4, hidden, batch))
-    after_h, after_c = map(_turned, after)
-    of_h, of_c = (None if g is None else _turned(g) for g in gs)
-    d_h, d_c, share = np.zeros((3, hidden, batch), dtype)
-    gone = None if mask is None else ~_turned(mask)
-    steps = max(1, CACHE // (rows * batch))
-    for stop in range(length, 0, -steps):
-        part = slice(max(stop - steps, 0), stop)
-        before = after_c[part.start - 1] if part.start else c.T
-        slopes, of_state = _lstm_slopes(gates[part], before, after_h[part], after_c[part])
-        forget = gates[part, 1]
-        if gone is not None:
-            np.copyto(slopes, 0, where=gone[part, None])
-            np.copyto(of_state, 0, where=gone[part])
-            forget = np.where(gone[part], 1, forget)
-        for t in reversed(range(part.start, stop)):
-            i = t - part.start
-            if of_h is not None:
-                np.add(d_h, of_h[t], d_h)
-            if of_c is not None:
-                np.add(d_c, of_c[t], d_c)
-            np.multiply(of_state[i], d_h, share)
-            np.add(d_c, share, d_c)
-            d = slopes[i]
-            np.multiply(d[:3], d_c, d[:3])
-            np.multiply(d[3], d_h, d[3])
-            np.multiply(d_c, forget[i], d_c)
-            passed = None if gone is None else np.where(gone[t], d_h, 0)
-            d = d.reshape((rows, batch))
-            np.dot(turned, d, d_h)
-            if passed is not None:
-                np.add(d_h, passed, d_h)
-            d_x[t] = d.T
-    d_weight = None
-    if needs[3]:
-        d_weight = np.dot(d_x.reshape((-1, rows)).T, _before(h, after[0]))
-    return d_x, d_h.T, d_c.T, d_weight, None
+    if of_kept is not None or not _fit(*gs, x, h, c, weight_ih, weight_hh, *after, kept):
+        return FORMULAS["lstm_layer_vjp"](
+            namespace_of(kept), gs, of_kept, needs, x, h, c, weight_ih, weight_hh, bias, mask,
+            after, kept,
+        )  # fmt: skip
+    hidden, inputs = h.shape[1], x.shape[2]
+    weight = _by_gate(weight_hh, _AS_KEPT).reshape(weight_hh.shape)
+    d, d_h, d_c = _lstm_back(gs, c, weight, mask, after[1], kept)
+    d_x = d_ih = d_hh = d_bias = None
+    if needs[0]:
+        weight = _by_gate(weight_ih, _AS_KEPT).reshape(weight_ih.shape)
+        d_x = np.dot(d, weight).reshape(x.shape)
+    if needs[3] or needs[4] or needs[5]:
+        rows = _rows_of_steps(len(x), x, h, needs[5])
+        rows[1:, :, :hidden] = after[0][:-1]
+        total = np.dot(d.T, rows.reshape((-1, rows.shape[-1])))
+        total = _by_gate(total, _AS_GIVEN).reshape(total.shape)
+        d_hh, d_ih = total[:, :hidden].copy(), total[:, hidden : hidden + inputs].copy()
+        d_bias = total[:, -1].copy() if needs[5] else None
+    return d_x, d_h, d_c, d_ih, d_hh, d_bias, None
 
 
-def _lstm_slopes(gates: Any, c_before: Any, h: Any, c: Any) -> tuple[Any, Any]:
-    """What some steps multiply gradients with, (steps, gates, hidden, batch).
-
-    The gradients of the input's shares of i, f and g are these numbers times the gradient of c, and
-    that of o times the gradient of h. The second result is the slope of h by c.
-    """
-    i, f, g, o = (gates[:, gate] for gate in range(4))
-    slopes = np.empty_like(gates)
-    of_i, of_f, of_g, of_o = (slopes[:, gate] for gate in range(4))
-    share = np.multiply(i, g)  # c = share + f c_before, h = o tanh(c)
-    np.multiply(share, g, of_g)
-    np.subtract(i, of_g, of_g)
-    np.multiply(share, i, of_i)
-    np.subtract(share, of_i, of_i)
-    np.multiply(f[0], c_before, share[0])
-    np.multiply(f[1:], c[:-1], share[1:])
-    np.multiply(share, f, of_f)
-    np.subtract(share, of_f, of_f)
-    np.multiply(h, o, of_o)
-    np.subtract(h, of_o, of_o)
-    of_c = np.tanh(c, share)
-    np.multiply(h, of_c, of_c)
-    np.subtract(o, of_c, of_c)
-    return slopes, of_c
-
-
-def _before(start: Any, after: Any) -> Any:
-    """The states before all steps, as rows."""
-    rows = np.empty((len(after), *start.shape), start.dtype)
-    rows[0] = start
-    rows[1:] = after[:-1]
-    return rows.reshape((-1, start.shape[1]))
+def _lstm_back(gs: Any, c: Any, weight: Any, mask: Any, after_c: Any, kept: Any) -> Any:
+    """The gradients of the pre-activations, (length * batch, gates), and of the first states."""
+    (length, batch, _, hidden), dtype = kept.shape, kept.dtype
+    result = aligned((length, batch, 4 * hidden), dtype)
+    states = aligned((5, batch, hidden), dtype)
+    states[...] = 0
+    d_h, d_c, squashed, term, total = states
+    # The gradients of the pre-activations; what i, f and o times one minus themselves multiply;
+    # and the gradient of c times i and f.
+    own, factors, shares = (aligned((n, batch, hidden), dtype) for n in (4, 3, 2))
+    (of_i, of_f, of_o), (of_g, d_before), d_g, d_sigmoids = factors, shares, own[0], own[1:]
+    gates = kept.transpose((0, 2, 1, 3))
+    each = [
+        gates[:, 1:], gates[:, 1:3], *(gates[:, gate] for gate in (0, 3)), after_c,
+        np.concatenate([c[None], after_c[:-1]]), result, result.reshape(kept.shape),
+    ]  # fmt: skip
+    gone = None if mask is None else ~mask
+    of_h, of_c, gone = ([None] * length if g is None else g[::-1] for g in (*gs, gone))
+    steps = zip(*(array[::-1] for array in each), of_h, of_c, gone)
+    turned = own.transpose((1, 0, 2))
+    for sigmoids, i_f, g, o, c_t, before, rows, by_gate, of_h_t, of_c_t, passes in steps:
+        if of_h_t is not None:
+            np.add(d_h, of_h_t, d_h)
+        if of_c_t is not None:
+            np.add(d_c, of_c_t, d_c)
+        if passes is not None:
+            passed = [np.where(passes, d, 0) for d in (d_h, d_c)]
+            for d in (d_h, d_c):
+                np.copyto(d, 0, where=passes)
+        np.tanh(c_t, squashed)  # h = o tanh(c)
+        np.multiply(d_h, o, total)
+        np.multiply(total, squashed, of_o)
+        np.multiply(of_o, squashed, term)
+        np.subtract(total, term, total)
+        np.add(d_c, total, total)
+        np.multiply(i_f, total, shares)  # c = i g + f c_before
+        np.multiply(of_g, g, of_i)
+        np.multiply(d_before, before, of_f)
+        np.multiply(of_i, g, term)
+        np.subtract(of_g, term, d_g)
+        np.multiply(factors, sigmoids, d_sigmoids)
+        np.subtract(factors, d_sigmoids, d_sigmoids)
+        by_gate[...] = turned
+        np.dot(rows, weight, d_h)
+        d_c = d_before
+        if passes is not None:
+            np.add(d_h, passed[0], d_h)
+            np.add(d_c, passed[1], d_c)
+    return result.reshape((-1, 4 * hidden)), d_h, d_c

@@ -5,7 +5,7 @@ A view has the memory of the value that it is a view of, its root.
 
 import math
 
-from gpugrad.compiler.program import Program, Step, Value, gives_view, values_in
+from gpugrad.compiler.program import Program, Step, Value, gives_view
 
 __all__ = ["bytes_of", "escaping", "last_uses", "peak_bytes", "roots"]
 
@@ -34,7 +34,7 @@ def roots(program: Program) -> dict[Value, Value]:
 
 def escaping(program: Program) -> set[Value]:
     """The values whose memory the caller gets: outputs, and what outputs are views of."""
-    found = set(values_in(program.outputs))
+    found = set(program.outputs)
     for step in reversed(program.steps):
         base = viewed(step)
         if base is not None and not found.isdisjoint(step.results):

@@ -14,8 +14,8 @@ import numpy as np
 from gpugrad.backend.namespace import namespace_of
 
 __all__ = [
-    "FUNCTIONS", "VIEWS", "Program", "Step", "Value", "function_of", "gives_view",
-    "is_elementwise", "values_in",
+    "FUNCTIONS", "VIEWS", "Program", "Step", "Value", "flat", "function_of",
+    "gives_view", "is_elementwise", "values_in",
 ]  # fmt: skip
 
 
@@ -46,7 +46,8 @@ class Step:
     """One call: ``results = name(*operands, **parameters)``.
 
     An operand is a `Value`, a Python number, string, dtype or None, a slice or an Ellipsis, or a
-    tuple or list of these, such as an index. Parameters hold no values.
+    tuple or list of these, such as an index. Parameters hold no values. ``results`` has one for each
+    array that the function gives, in nested tuples too (`flat`); None where it gives None.
     """
 
     __slots__ = ("name", "operands", "parameters", "results")
@@ -56,7 +57,7 @@ class Step:
         name: str,
         operands: Sequence[Any],
         parameters: dict[str, Any],
-        results: Sequence[Value],
+        results: Sequence[Any],
     ) -> None:
         self.name = name
         self.operands = tuple(operands)
@@ -89,11 +90,27 @@ class Program:
         self.steps = list(steps)
         self.outputs = list(outputs)
 
+    def __call__(self, arrays: Sequence[Any]) -> list[Any]:
+        """The outputs for the arrays of the inputs, step by step: what every backend must give."""
+        known: dict[Any, Any] = dict(zip(self.inputs, arrays)) | self.constants
+
+        def array_of(operand: Any) -> Any:
+            if isinstance(operand, tuple | list):
+                return type(operand)(map(array_of, operand))
+            return known[operand] if isinstance(operand, Value) else operand
+
+        for step in self.steps:
+            operands = [array_of(operand) for operand in step.operands]
+            home = next((known[v] for v in step.values() if not v.weak), 0.0)
+            result = function_of(home, step.name)(*operands, **step.parameters)
+            known.update(zip(step.results, flat(result)))
+        return [known[value] for value in self.outputs]
+
     def __str__(self) -> str:
         names: dict[Value, str] = {}
         for prefix, values in (("x", self.inputs), ("c", self.constants)):
             names |= {value: f"{prefix}{index}" for index, value in enumerate(values)}
-        made = [value for step in self.steps for value in step.results]
+        made = [value for step in self.steps for value in step.results if value is not None]
         names |= {value: f"v{index}" for index, value in enumerate(made)}
 
         def shown(operand: Any) -> str:
@@ -105,7 +122,7 @@ class Program:
 
         lines = [f"{names[value]}: {value!r}" for value in (*self.inputs, *self.constants)]
         for step in self.steps:
-            results = ", ".join(f"{names[value]}: {value!r}" for value in step.results)
+            results = ", ".join("_" if v is None else f"{names[v]}: {v!r}" for v in step.results)
             given = [*map(shown, step.operands)]
             given += [f"{name}={value}" for name, value in step.parameters.items()]
             lines.append(f"{results} = {step.name}({', '.join(given)})")
@@ -119,6 +136,19 @@ def values_in(operand: Any) -> Iterator[Value]:
     elif isinstance(operand, tuple | list):
         for part in operand:
             yield from values_in(part)
+
+
+def flat(result: Any) -> Iterator[Any]:
+    """The arrays of a function's result, those in (nested) tuples and lists in order.
+
+    >>> list(flat(((1, 2), 3)))
+    [1, 2, 3]
+    """
+    if isinstance(result, tuple | list):
+        for part in result:
+            yield from flat(part)
+    else:
+        yield result
 
 
 def _set_item(array: Any, index: Any, value: Any) -> Any:
@@ -152,12 +182,18 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "astype": lambda array, dtype: array.astype(dtype),
     "reshape": lambda array, *shape: array.reshape(*shape),
     "copy": lambda array: array.copy(),
+    "item": lambda array: array.item(),
+    "number_on": lambda number, device, dtype: device.send(np.asarray(number, dtype)),
 }
 
-# Steps whose result is, or may be, a view of the first operand.
+# Steps whose result is, or may be, a view of the first operand, or the first operand itself.
 VIEWS = frozenset((
-    "broadcast_to", "diagonal", "expand", "expand_dims", "flip", "get_item", "imag", "moveaxis",
-    "ravel", "real", "reshape", "squeeze", "swapaxes", "transpose", "windows",
+    "array_split", "asanyarray", "asarray", "ascontiguousarray", "asfortranarray", "atleast_1d",
+    "atleast_2d", "atleast_3d", "broadcast_arrays", "broadcast_to", "diag", "diagonal", "dsplit",
+    "expand", "expand_dims", "flip", "fliplr", "flipud", "get_item", "getitem", "hsplit", "imag",
+    "matrix_transpose", "moveaxis", "nan_to_num", "permute_dims", "ravel", "real", "real_if_close",
+    "require", "reshape", "rollaxis", "rot90", "split", "split_heads", "squeeze", "swapaxes",
+    "transpose", "unless", "unstack", "vsplit", "windows",
 ))  # fmt: skip
 
 
@@ -166,7 +202,7 @@ def gives_view(step: Step) -> bool:
     if step.name == "get_item":
         index = step.operands[1]
         parts = index if isinstance(index, tuple) else (index,)
-        return not any(isinstance(part, Value | list | np.ndarray) for part in parts)
+        return not any(getattr(part, "ndim", isinstance(part, list)) for part in parts)
     return step.name in VIEWS
 
 
@@ -184,5 +220,7 @@ def function_of(array: Any, name: str) -> Callable[..., Any]:
     function = FUNCTIONS.get(name)
     if function is None:
         xp = namespace_of(array)
-        function = getattr(namespace_of(np.empty(0)) if xp is None else xp, name)
+        function = namespace_of(np.empty(0)) if xp is None else xp
+        for part in name.split("."):
+            function = getattr(function, part)
     return function

@@ -11,13 +11,18 @@ from typing import Any
 import numpy as np
 
 from gpugrad.compiler.liveness import escaping
-from gpugrad.compiler.program import Program, Step, Value, gives_view, values_in
+from gpugrad.compiler.program import Program, Step, Value, gives_view
 
 __all__ = ["Rewriter", "Rule", "rewritten"]
 
 Rule = Callable[["Rewriter", Step], Any]
 FEW = 64  # a constant of so many elements at most is looked at
 NUMBERS = (bool, int, float, complex)
+# Steps that give elements of their first operand, and nothing else.
+MOVING = (
+    "broadcast_to", "copy", "expand", "expand_dims", "flip", "get_item", "moveaxis", "ravel",
+    "reshape", "squeeze", "swapaxes", "transpose",
+)  # fmt: skip
 
 
 class Rewriter:
@@ -74,8 +79,8 @@ class Rewriter:
     def _current(self, operand: Any) -> Any:
         if isinstance(operand, Value):
             return self._instead.get(operand, operand)
-        if isinstance(operand, tuple | list):
-            return type(operand)(map(self._current, operand))
+        if isinstance(operand, tuple):
+            return tuple(map(self._current, operand))
         return operand
 
     def add(self, step: Step) -> None:
@@ -119,7 +124,7 @@ class Rewriter:
             return kind(step.name.startswith("ones"))
         if step.name in ("full", "full_like") and type(step.operands[1]) in NUMBERS:
             return kind(step.operands[1])
-        if step.name == "copy" or gives_view(step):
+        if step.name in MOVING and value.dtype == getattr(step.operands[0], "dtype", None):
             return self.number(step.operands[0])
         return None
 
@@ -148,7 +153,7 @@ def rewritten(program: Program, rules: Sequence[Rule]) -> Program:
 
 def needed(program: Program) -> Program:
     """The program without steps and constants that no output depends on."""
-    alive = set(values_in(program.outputs))
+    alive = set(program.outputs)
     steps = []
     for step in reversed(program.steps):
         if not alive.isdisjoint(step.results):

@@ -65,7 +65,9 @@ def _saved_near(newest: Any, own: Any, array: Any, count: int) -> bool:
             return True
         if len(near) > 8:
             return False
-        near += [parent for parent in one.parents if parent is not None and parent not in near]
+        for parent in one.parents:  # of which two may be one node
+            if parent is not None and parent not in near:
+                near.append(parent)
     return False
 
 

@@ -13,7 +13,7 @@ __all__ = [
     "Observers", "deterministic", "enable_grad", "in_rules",
     "is_debugging", "is_deterministic", "is_grad_enabled", "no_grad", "observed",
     "observer", "outermost", "recording", "running_again", "set_grad_enabled", "strict",
-    "watching",
+    "tracing", "watching",
 ]  # fmt: skip
 
 # A context variable has a value for each thread and each asyncio task.
@@ -40,6 +40,9 @@ in_rules: ContextVar[bool] = ContextVar("gpugrad_in_rules", default=False)
 # True while a checkpointed function runs again for its gradient: what a layer counts or averages
 # beside its output, such as running statistics, it has counted in the first run.
 running_again: ContextVar[bool] = ContextVar("gpugrad_running_again", default=False)
+
+# What records a compiled function while it runs for the first time (`gpugrad.compiler`), or None.
+tracing: ContextVar[Any] = ContextVar("gpugrad_tracing", default=None)
 
 # Whether sums on a GPU must be in the same order in every run.
 _in_order: ContextVar[bool] = ContextVar("gpugrad_deterministic", default=False)

@@ -182,6 +182,10 @@ def _namespace(op: Op, raws: Sequence[Any]) -> Any:
             continue
         if xp is None or isinstance(first, numpy.generic):
             xp, first = own, raw  # a NumPy scalar goes where the arrays are, as in CuPy
+        elif getattr(own, "lifts", None) is xp:
+            xp, first = own, raw
+        elif getattr(xp, "lifts", None) is own:
+            continue
         elif not isinstance(raw, numpy.generic):
             for namespace in (own, xp):
                 if namespace.checks is not None:

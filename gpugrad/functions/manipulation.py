@@ -82,8 +82,13 @@ def _reshape_with_copy(x: Tensor, shape: Any, order: str, copy: bool) -> Tensor:
 
 
 def ravel(x: Any, /, order: str = "C") -> Tensor:
-    """The elements along one axis, the last axis varying fastest; with ``order="F"`` the first."""
-    return reshape(x, -1, order)
+    """The elements along one axis, the last axis varying fastest; with ``order="F"`` the first.
+
+    They are a view of x where they lie side by side in its memory, else a copy, as NumPy's.
+    """
+    y = reshape(x, -1, order)
+    flags = getattr(y._array, "flags", None)
+    return y if flags is None or flags.c_contiguous else OPS["astype"](y, y.dtype)
 
 
 def flatten(

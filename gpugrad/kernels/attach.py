@@ -24,6 +24,7 @@ def register_arrays() -> None:
     from gpugrad.backend.products import Products
     from gpugrad.kernels.attention import Attention
     from gpugrad.kernels.batch_norm import BatchNorm, RMSNorm
+    from gpugrad.kernels.dropout import Dropout
     from gpugrad.kernels.elementwise import FusingNamespace
     from gpugrad.kernels.epilogue import Epilogue
     from gpugrad.kernels.layer_norm import LayerNorm
@@ -45,7 +46,9 @@ def register_arrays() -> None:
         "philox": partial(philox, cupy),
     }
     epilogue = Epilogue(cupy, products.multiply)
-    families = (Rows, LayerNorm, BatchNorm, RMSNorm, Squares, WindowKernels, Resampling)
+    families = (
+        Rows, LayerNorm, BatchNorm, RMSNorm, Squares, WindowKernels, Resampling, Dropout
+    )  # fmt: skip
     of_products = [family(cupy, products) for family in (Attention, Recurrent)]
     for family in (*[made(cupy) for made in families], epilogue, *of_products):
         functions |= family.functions()

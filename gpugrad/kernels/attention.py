@@ -2,7 +2,7 @@
 
 The methods of `Attention` replace the formulas of `gpugrad.ops.attention` in the namespace of CuPy.
 They take whole rows of scores, for as many queries at once as four blocks have scores, so that
-memory does not grow with the square of the length. Imports backend, `philox`, `rows` and `source`.
+memory does not grow with the square of the length. Imports backend and the modules beside it.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,8 @@ import numpy as np
 from gpugrad.backend.namespace import FORMULAS, namespace_of
 from gpugrad.backend.precision import HALF, SINGLE
 from gpugrad.backend.products import Products
-from gpugrad.kernels.philox import ROUNDS
+from gpugrad.kernels.dropout import drawn
+from gpugrad.kernels.philox import RANDOM
 from gpugrad.kernels.rows import ROW
 from gpugrad.kernels.source import Get, Kernels, cupy_kernel, prelude
 
@@ -34,16 +35,6 @@ def heads_source(dtype: Any) -> str:
     return prelude(dtype) + ROW + HEADS
 
 
-RANDOM = f"""
-__device__ inline unsigned int random_word(
-    unsigned long long key, unsigned long long start, unsigned long long high, long long index)
-{{
-    const unsigned long long position = start + (unsigned long long)(index >> 2);
-{ROUNDS}
-    return index & 2 ? (index & 1 ? x3 : x2) : (index & 1 ? x1 : x0);
-}}
-"""
-
 # A row are the scores of a query, of which there are `queries` for each matrix, from `first` on, of
 # `total`. The pointer of the bias may be 0. Dropout is in blocks of `block` queries and keys, each
 # with `words` blocks of random numbers; where `threshold` is 2**32 or more there is none.
@@ -52,7 +43,7 @@ ATTENTION = """
     long long total, const T* bias, long long rows, long long length, long long queries, \\
     long long first, long long inner, long long outer, long long bias_rows, \\
     long long bias_columns, double scale, int causal, long long keys, long long block, \\
-    unsigned long long key, unsigned long long start, unsigned long long high, long long words, \\
+    long long words, unsigned long long key, unsigned long long start, unsigned long long high, \\
     unsigned long long threshold, double factor
 
 #define EACH_QUERY \\
@@ -192,10 +183,7 @@ class _Settings:
         self.bias, self.inner, self.outer = _over_matrices(module, bias, self.batch)
         self.bias_shape = (1, 1) if bias is None else self.bias.shape[-2:]
         key, start, words, p = draws or (0, 0, 0, 0.0)
-        self.random = (
-            np.uint64(key), np.uint64(start % 2**64), np.uint64(start >> 64), words,
-            np.uint64(round((1.0 - p) * 2.0**32)), 1.0 / (1.0 - p) if p < 1.0 else 1.0,
-        )  # fmt: skip
+        self.random = (words, *drawn(key, start, p))
 
     def blocks(self) -> Iterator[tuple[slice, int]]:
         """Queries that are taken at once, from the last on, and how many keys these look at."""

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["PHILOX", "ROUNDS", "philox", "philox_kernel"]
+__all__ = ["PHILOX", "RANDOM", "philox", "philox_kernel"]
 
 # The words x0 to x3 of the block at `position`.
-ROUNDS = """
+_ROUNDS = """
     unsigned int x0 = (unsigned int)position, x1 = (unsigned int)(position >> 32);
     unsigned int x2 = (unsigned int)high, x3 = (unsigned int)(high >> 32);
     unsigned int k0 = (unsigned int)key, k1 = (unsigned int)(key >> 32);
@@ -30,9 +30,28 @@ ROUNDS = """
 # A test compiles this text for the CPU and compares it with the formula.
 PHILOX = f"""
     unsigned long long position = start + (unsigned long long)i;
-{ROUNDS}
+{_ROUNDS}
     words[2 * i] = x0 | (unsigned long long)x1 << 32;
     words[2 * i + 1] = x2 | (unsigned long long)x3 << 32;
+"""
+
+# For kernels that draw where they need a word, number `index` from a counter on.
+RANDOM = f"""
+struct Words {{ unsigned int a, b, c, d; }};
+
+__device__ inline Words random_words(
+    unsigned long long key, unsigned long long position, unsigned long long high)
+{{
+{_ROUNDS}
+    return {{x0, x1, x2, x3}};
+}}
+
+__device__ inline unsigned int random_word(
+    unsigned long long key, unsigned long long start, unsigned long long high, long long index)
+{{
+    const Words of = random_words(key, start + (unsigned long long)(index >> 2), high);
+    return index & 2 ? (index & 1 ? of.d : of.c) : (index & 1 ? of.b : of.a);
+}}
 """
 
 

@@ -37,7 +37,7 @@ STEPS = """
 
 __device__ inline W sigmoid(W x) { return (W)1 / ((W)1 + exp(-x)); }
 
-// `gates` has the pre-activations, which the gates i, f, g and o replace.
+// `gates` has the pre-activations of i, f, g and o, in whose place come the gates g, i, f and o.
 extern "C" __global__ void lstm_step(
     T* gates, T* h, T* c, const T* start_h, const T* start_c, const bool* mask, long long t,
     long long batch, long long hidden)
@@ -46,9 +46,9 @@ extern "C" __global__ void lstm_step(
     T* const own = gates + (t * batch + row) * 4 * hidden + column;
     const W in = sigmoid(widen(own[0])), forget = sigmoid(widen(own[hidden]));
     const W candidate = tanh(widen(own[2 * hidden])), out = sigmoid(widen(own[3 * hidden]));
-    own[0] = narrow(in);
-    own[hidden] = narrow(forget);
-    own[2 * hidden] = narrow(candidate);
+    own[0] = narrow(candidate);
+    own[hidden] = narrow(in);
+    own[2 * hidden] = narrow(forget);
     own[3 * hidden] = narrow(out);
     const long long to = t * count + i;
     const T before = t ? c[to - count] : start_c[i];
@@ -71,8 +71,8 @@ extern "C" __global__ void lstm_step_vjp(
     W d_in = 0, d_forget = 0, d_candidate = 0, d_out = 0;
     if (counts) {
         const T* const own = gates + first;
-        const W in = widen(own[0]), forget = widen(own[hidden]);
-        const W candidate = widen(own[2 * hidden]), out = widen(own[3 * hidden]);
+        const W candidate = widen(own[0]), in = widen(own[hidden]);
+        const W forget = widen(own[2 * hidden]), out = widen(own[3 * hidden]);
         const W squashed = tanh(widen(c[from]));
         of_c += of_h * out * ((W)1 - squashed * squashed);
         d_in = of_c * candidate * (in - in * in);
@@ -157,7 +157,7 @@ class Recurrent(Kernels):
         for t in range(len(x)):
             self._products.add_product(kept[t], after_h[t - 1] if t else h, turned)
             self._step("lstm_step", h.shape, kept, after_h, after_c, h, c, mask, t)
-        return (after_h, after_c), kept
+        return (after_h, after_c), kept.reshape((*after_h.shape[:2], 4, -1))
 
     def lstm_steps_vjp(
         self, gs: Any, of_kept: Any, needs: Needs, h: Any, c: Any, weight: Any, mask: Any,
@@ -171,7 +171,7 @@ class Recurrent(Kernels):
         g_h, g_c, h, c, weight, mask, after_h, after_c, kept = map(
             self._dense, (*gs, h, c, weight, mask, *after, kept)
         )
-        d = self._array(kept.shape, kept.dtype)
+        d = self._array((*kept.shape[:2], len(weight)), kept.dtype)
         d_h, d_c = (self._module.zeros_like(h) for _ in range(2))
         for t in reversed(range(len(kept))):
             arrays = (g_h, g_c, kept, after_c, c, d, d_h, d_c, mask)

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 from gpugrad import random
+from gpugrad.backend.device import device_of
 from gpugrad.errors import DTypeError, ShapeError
-from gpugrad.functions import FUNCTIONS
 from gpugrad.functions.operands import floating
 from gpugrad.nn.module import Module
-from gpugrad.tensor import Tensor, as_tensor
+from gpugrad.random import philox
+from gpugrad.tensor import OPS, Tensor, as_tensor
 
 __all__ = [
     "AlphaDropout", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "FeatureAlphaDropout",
@@ -48,10 +49,32 @@ def dropout(
     return _dropped(x, p, x.shape, generator)
 
 
+class _Kept:
+    """Which elements of an array are kept, and scaled up: the same each time.
+
+    A kernel draws them by ``draws``, the key, the first counter, the shape of the mask and p;
+    otherwise they are drawn when they are first needed.
+    """
+
+    __slots__ = ("_mask", "draws", "factor")
+
+    def __init__(self, shape: tuple[int, ...], p: float, generator: Any) -> None:
+        generator = random.default_generator() if generator is None else generator
+        self.draws = (*generator.take(philox.blocks(math.prod(shape), 1)), shape, p)
+        self.factor = 1.0 / (1.0 - p) if p < 1.0 else None
+        self._mask: Any = None
+
+    def __call__(self, xp: Any, x: Any) -> Any:
+        if self._mask is None:
+            array = x.data if isinstance(x, Tensor) else x
+            key, first, shape, p = self.draws
+            self._mask = philox.bernoulli(device_of(array).xp, key, first, shape, 1.0 - p)
+        return xp.where(self._mask, x if self.factor is None else x * self.factor, 0)
+
+
 def _dropped(x: Tensor, p: float, shape: tuple[int, ...], generator: Any) -> Tensor:
     """x with zeros where a mask, of a shape that broadcasts to x, drops it, and else scaled up."""
-    mask = random.bernoulli(1.0 - p, shape, device=x.device, generator=generator)
-    dropped: Tensor = FUNCTIONS["where"](mask, x * (1.0 / (1.0 - p)) if p < 1.0 else x, 0)
+    dropped: Tensor = OPS["dropped"](x, keep=_Kept(shape, p, generator))
     return dropped
 
 
@@ -111,7 +134,7 @@ def _alpha_dropped(x: Tensor, p: float, shape: tuple[int, ...], generator: Any) 
     # A scale and a shift that restore mean 0 and variance 1.
     scale = 1.0 / math.sqrt((SATURATED**2 * p + 1.0) * (1.0 - p))
     shift = -SATURATED * scale * p
-    moved: Tensor = FUNCTIONS["where"](mask, x * scale + shift, SATURATED * scale + shift)
+    moved: Tensor = OPS["where"](mask, x * scale + shift, SATURATED * scale + shift)
     return moved.astype(x.dtype) if moved.dtype != x.dtype else moved
 
 

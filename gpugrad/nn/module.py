@@ -11,6 +11,7 @@ from gpugrad.backend.device import Device, device_of
 from gpugrad.backend.interrupts import whole
 from gpugrad.backend.precision import dtype_named, kind_of
 from gpugrad.engine import versions
+from gpugrad.engine.modes import tracing
 from gpugrad.engine.windows import check_writable
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.dtypes import is_device
@@ -90,6 +91,8 @@ class Module(Registration):
         object.__setattr__(self, name, value)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if (session := tracing.get()) is not None:
+            session.note(self)
         return self.forward(*args, **kwargs)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:

@@ -21,7 +21,7 @@ from gpugrad.tensor import OPS, Tensor, arange, as_tensor, empty, zeros
 
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell"]
 
-_concat, _stack, _where = (FUNCTIONS[name] for name in ("concat", "stack", "where"))
+_concat, _where = (FUNCTIONS[name] for name in ("concat", "where"))
 _lstm, _gru, _elman = (OPS[name] for name in ("lstm", "gru", "elman"))
 
 States = tuple[Tensor, ...]
@@ -89,8 +89,8 @@ class _Lstm(_Recurrent):
         self, x: Tensor, weight_ih: Any, weight_hh: Any, bias_ih: Any, bias_hh: Any,
         states: States, mask: Tensor | None,
     ) -> States:  # fmt: skip
-        share = linear(x, weight_ih, None if bias_ih is None else bias_ih + bias_hh)
-        after: States = _lstm(share, *states, weight_hh, mask)
+        bias = None if bias_ih is None else bias_ih + bias_hh
+        after: States = _lstm(x, *states, weight_ih, weight_hh, bias, mask)
         return after
 
 
@@ -174,11 +174,11 @@ class _Layers(_Recurrent):
                 start = tuple(state[len(last)] for state in states)
                 reverse = suffix.endswith("_reverse")
                 after = self._run(suffix, _reversed(x, back) if reverse else x, start, mask)
-                last.append(tuple(state[-1] for state in after))
+                last.append(tuple(state[-1:] for state in after))
                 y = after[0] if mask is None else _where(mask, after[0], 0)
                 outputs.append(_reversed(y, back) if reverse else y)
             x = outputs[0] if len(outputs) == 1 else _concat(outputs, axis=-1)
-        ends = tuple(_stack(each) for each in zip(*last, strict=True))
+        ends = last[0] if len(last) == 1 else tuple(map(_concat, zip(*last, strict=True)))
         if single:
             x, ends = x[:, 0], tuple(end[:, 0] for end in ends)
         elif self.batch_first:

@@ -290,12 +290,12 @@ def _of_attention(raws: Any, y: Any) -> int:
     return math.prod(q.shape[:-1]) * k.shape[-2] * (q.shape[-1] + v.shape[-1])
 
 
-def _of_steps(index: int) -> Callable[[Any, Any], int]:
-    """Of the products with the hidden state at each time step; its weight is operand ``index``."""
+def _of_steps(*weights: int) -> Callable[[Any, Any], int]:
+    """Of the products with the input and the state at each step; ``weights`` are operands."""
 
     def count(raws: Any, y: Any) -> int:
         steps, samples = raws[0].shape[:2]
-        return math.prod((steps, samples, *raws[index].shape))
+        return steps * samples * sum(math.prod(raws[index].shape) for index in weights)
 
     return count
 
@@ -306,7 +306,7 @@ PRODUCTS: dict[str, Callable[[Any, Any], int]] = {
     "convolution": _of_convolution,
     "convolution_transpose": _of_transposed,
     "attention": _of_attention,
-    "lstm": _of_steps(3),
+    "lstm": _of_steps(3, 4),
     "gru": _of_steps(2),
     "elman": _of_steps(2),
 }

@@ -270,6 +270,13 @@ op("where", "condition, a, b, /",
                  lambda xp, g, y, condition, a, b: xp.where(condition, 0, g))],
    saves=("", "condition", "condition"), **SAME, finite=True, operands="mask real real",
    doc="a where the condition holds and else b.")
+# ``keep(xp, x)`` sets the same elements to zero each time, and scales the others up.
+op("dropped", lambda xp, x, /, keep: keep(xp, x),
+   vjp=[lambda xp, g, y, x, keep: xp.dropped(g, keep=keep)],
+   kind="linear", moves=True, chooses=True, public="", shown="dropout",
+   samples=[Sample((2, 3), keep=lambda xp, x: xp.where(
+                xp.arange_like(x, x.shape[-1]) % 2 == 0, 1.5 * x, 0))],
+   doc="x with random elements set to zero, and the others scaled up.")
 # fmt: on
 
 

@@ -59,32 +59,37 @@ def _plus(product: Any, x: Any) -> Any:
 
 
 class _Lstm(Cell):
-    """i, f, o = sigmoid, g = tanh; c' = f c + i g, h' = o tanh(c'). Keeps i, f, g and o."""
+    """i, f, o = sigmoid, g = tanh; c' = f c + i g, h' = o tanh(c').
+
+    Keeps g, i, f and o, (batch, 4, hidden), of which a namespace chooses how they lie in memory.
+    """
 
     def gates(self, xp: Any, x: Any, product: Any, bias: Any) -> Any:
         product = _plus(product, x)
         size = x.shape[-1] // 4
         y = xp.sigmoid(product)
         g = xp.tanh(_quarter(product, 2))
-        return xp.concat([y[:, : 2 * size], g, _quarter(y, 3)], axis=-1)
+        kept = xp.concat([g, y[:, : 2 * size], _quarter(y, 3)], axis=-1)
+        return kept.reshape((-1, 4, size))
 
     def advance(self, xp: Any, gates: Any, states: Arrays) -> Arrays:
-        i, f, g, o = (_quarter(gates, index) for index in range(4))
+        g, i, f, o = (gates[:, index] for index in range(4))
         c = f * states[1] + i * g
         return o * xp.tanh(c), c
 
     def back(
         self, xp: Any, d: Arrays, of_gates: Any, gates: Any, before: Arrays, after: Arrays
     ) -> tuple[Any, Any, Arrays]:
-        i, f, g, o = (_quarter(gates, index) for index in range(4))
+        g, i, f, o = (gates[:, index] for index in range(4))
         squashed = xp.tanh(after[1])
         d_h, d_c = d
         d_c = d_c + d_h * (o * (1 - squashed * squashed))
-        d_gates = xp.concat([d_c * g, d_c * before[1], d_c * i, d_h * squashed], axis=-1)
+        d_i, d_f, d_g, d_o = d_c * g, d_c * before[1], d_c * i, d_h * squashed
         if of_gates is not None:
-            d_gates = d_gates + of_gates
+            of_g, of_i, of_f, of_o = (of_gates[:, index] for index in range(4))
+            d_i, d_f, d_g, d_o = d_i + of_i, d_f + of_f, d_g + of_g, d_o + of_o
         slopes = xp.concat([i - i * i, f - f * f, 1 - g * g, o - o * o], axis=-1)
-        d_x = d_gates * slopes
+        d_x = xp.concat([d_i, d_f, d_g, d_o], axis=-1) * slopes
         return d_x, d_x, (None, d_c * f)
 
 
@@ -242,15 +247,6 @@ def _lstm_steps(xp: Any, x: Any, h: Any, c: Any, weight: Any, mask: Any) -> tupl
     return _forward(xp, LSTM, x, (h, c), weight, None, mask)
 
 
-def _lstm(xp: Any, x: Any, h: Any, c: Any, weight: Any, mask: Any = None, /) -> tuple[Arrays, Any]:
-    results: tuple[Arrays, Any] = xp.lstm_steps(x, h, c, weight, mask)
-    return results
-
-
-def _lstm_kept(xp: Any, x: Any, h: Any, c: Any, weight: Any, mask: Any = None, /) -> Any:
-    return _lstm(xp, x, h, c, weight, mask)[1]
-
-
 def _lstm_steps_vjp(
     xp: Any, gs: Arrays, of_kept: Any, needs: tuple[bool, ...], h: Any, c: Any, weight: Any,
     mask: Any, after: Arrays, kept: Any,
@@ -260,6 +256,42 @@ def _lstm_steps_vjp(
         xp, LSTM, wanted, gs, of_kept, (h, c), weight, mask, after, kept
     )
     return d_x, *d, d_weight, None
+
+
+def _lstm_layer(
+    xp: Any, x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, bias: Any, mask: Any
+) -> tuple[Arrays, Any]:
+    share = xp.linear(x, weight_ih, bias)
+    results: tuple[Arrays, Any] = xp.lstm_steps(share, h, c, weight_hh, mask)
+    return results
+
+
+def _lstm_layer_vjp(
+    xp: Any, gs: Arrays, of_kept: Any, needs: tuple[bool, ...], x: Any, h: Any, c: Any,
+    weight_ih: Any, weight_hh: Any, bias: Any, mask: Any, after: Arrays, kept: Any,
+) -> tuple[Any, ...]:  # fmt: skip
+    of_steps = (True, needs[1], needs[2], needs[4])
+    d_share, d_h, d_c, d_hh, _ = xp.lstm_steps_vjp(
+        gs, of_kept, of_steps, h, c, weight_hh, mask, after, kept
+    )
+    of_input = (needs[0], needs[3], needs[5])
+    d_x, d_ih, d_bias = xp.linear_vjp(d_share, of_input, x, weight_ih, bias)
+    return d_x, d_h, d_c, d_ih, d_hh, d_bias, None
+
+
+def _lstm(
+    xp: Any, x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, bias: Any = None,
+    mask: Any = None, /,
+) -> tuple[Arrays, Any]:  # fmt: skip
+    results: tuple[Arrays, Any] = xp.lstm_layer(x, h, c, weight_ih, weight_hh, bias, mask)
+    return results
+
+
+def _lstm_kept(
+    xp: Any, x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, bias: Any = None,
+    mask: Any = None, /,
+) -> Any:  # fmt: skip
+    return _lstm(xp, x, h, c, weight_ih, weight_hh, bias, mask)[1]
 
 
 def _gru_steps(xp: Any, x: Any, h: Any, weight: Any, bias: Any, mask: Any) -> tuple[Any, Any]:
@@ -307,20 +339,23 @@ def _elman_vjp(
 
 part("lstm_steps", _lstm_steps)
 part("lstm_steps_vjp", _lstm_steps_vjp)
+part("lstm_layer", _lstm_layer)
+part("lstm_layer_vjp", _lstm_layer_vjp)
 part("gru_steps", _gru_steps)
 part("gru_steps_vjp", _gru_steps_vjp)
 # fmt: off
 op("lstm", _lstm, outputs=True, partial=True,
-   vjp_all=lambda xp, gs, ys, needs, x, h, c, weight, mask, kept: xp.lstm_steps_vjp(
-       gs, None, needs, h, c, weight, mask, ys, kept),
+   vjp_all=lambda xp, gs, ys, needs, *operands: xp.lstm_layer_vjp(
+       gs, None, needs, *operands[:-1], ys, operands[-1]),
    residuals={"kept": Op(
        "lstm_kept", _lstm_kept,
-       vjp_all=lambda xp, g, y, needs, x, h, c, weight, mask: xp.lstm_steps_vjp(
-           (None, None), g, needs, h, c, weight, mask, _replayed(xp, LSTM, y, (h, c), mask), y),
-       saves="h c weight mask y")},
-   saves="h c weight mask kept y",
-   samples=[Sample((3, 2, 8), (2, 2), (2, 2), (8, 2), (3, 2, 1))],
-   operands="real real real real mask", public="", shown="LSTM", autocast="half",
+       vjp_all=lambda xp, g, y, needs, *operands: xp.lstm_layer_vjp(
+           (None, None), g, needs, *operands,
+           _replayed(xp, LSTM, y, operands[1:3], operands[-1]), y),
+       saves="x h c weight_ih weight_hh mask y")},
+   saves="x h c weight_ih weight_hh mask kept y",
+   samples=[Sample((3, 2, 3), (2, 2), (2, 2), (8, 3), (8, 2), (8,), (3, 2, 1))],
+   operands="real real real real real real mask", public="", shown="LSTM", autocast="half",
    doc="The states h and c after each step of a long short-term memory.")
 op("gru", _gru,
    vjp_all=lambda xp, g, y, needs, x, h, weight, bias, mask, kept: xp.gru_steps_vjp(

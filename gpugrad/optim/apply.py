@@ -29,7 +29,7 @@ from gpugrad.optim.skipping import Skip
 
 __all__ = [
     "MASTER", "SMALL", "Advance", "Clock", "FlatParameters", "Numbers", "Plan", "Rule", "are_there",
-    "buckets_of", "jobs_of", "separate", "takes", "working_dtype",
+    "buckets_of", "jobs_of", "separate", "takes", "update_half", "working_dtype",
 ]  # fmt: skip
 
 SMALL = 16384  # elements: a larger parameter gains little from a bucket
@@ -329,7 +329,7 @@ def _in_python(
             if working == p.dtype:
                 rule(xp, p, g, tuple(states), spare, *values)
             else:
-                _update_half(rule, xp, p, g, states, spare, values, has_master)
+                update_half(rule, xp, p, g, states, spare, values, has_master)
 
     def job(memory: Memory) -> list[Call]:
         if not alone:
@@ -343,14 +343,14 @@ def _in_python(
     return job
 
 
-def _update_half(
+def update_half(
     rule: Rule, xp: Any, p: Any, g: Any, states: list[Any], scratch: tuple[Any, ...],
     numbers: Any, has_master: bool,
 ) -> None:  # fmt: skip
     """Run the rule in float32 for a parameter of half precision."""
     if has_master:
         *states, wide = states
-        for call in merging(xp, wide, p, xp.empty_like(p), xp.empty(p.shape, bool)):
+        for call in merging(xp, wide, p, xp.empty_like(p), xp.empty_like(p, dtype=bool)):
             call()
     else:
         wide = p.astype(np.float32)

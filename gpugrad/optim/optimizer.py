@@ -15,7 +15,7 @@ from gpugrad.backend.device import device_of
 from gpugrad.backend.interrupts import whole
 from gpugrad.backend.memory import says_who
 from gpugrad.backend.namespace import namespace_of
-from gpugrad.engine.modes import enable_grad
+from gpugrad.engine.modes import enable_grad, tracing
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.optim.apply import (
     MASTER,
@@ -36,6 +36,7 @@ from gpugrad.optim.parameters import check_parameter, groups_of, named
 from gpugrad.optim.settings import setting
 from gpugrad.optim.skipping import Skip
 from gpugrad.optim.together import Layout, Together, is_due, zeros_like
+from gpugrad.optim.traced import record_clearing, record_step
 from gpugrad.optim.unneeded import OF_OPTIMIZERS
 from gpugrad.tensor import Tensor
 from gpugrad.tensor.hints import explain
@@ -179,6 +180,7 @@ class Optimizer:
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear the gradients of all parameters, or replace them by zeros."""
         if set_to_none:
+            record_clearing(self)
             for group in self.param_groups:
                 for p in group["params"]:
                     p._grad = None
@@ -214,19 +216,20 @@ class Optimizer:
     def _make_step(self, skip: Skip | None = None) -> None:
         """One step; with ``skip`` all parameters are on its device, which may skip it."""
         self._settle()
+        if tracing.get() is not None:
+            return record_step(self, skip)
         if self._exposed:
             self._check_layouts()
         # First all that may fail; what follows is done whole, also where an interrupt arrives.
         plan = Plan(skip)
-        layouts = self._layouts
         rule = type(self).rule
         for index, group in enumerate(self.param_groups):
             names = self._names(group)
-            layout = layouts[index]
+            layout = self._layouts[index]
             if layout is not None:
                 layout = layout.valid_for(names, group)
             if layout is None:
-                layout = layouts[index] = self._new_layout(group, names)
+                layout = self._layouts[index] = self._new_layout(group, names)
             for bucket in layout.buckets:
                 before = partial(setattr, bucket, "clock", bucket.clock)
                 calls = bucket.prepared(rule, self._advance, group, skip)

@@ -19,7 +19,8 @@ import numpy
 
 from gpugrad.backend.device import Device, default_device, device_of
 from gpugrad.engine.messages import is_whole
-from gpugrad.errors import DTypeError, ShapeError
+from gpugrad.engine.modes import tracing
+from gpugrad.errors import CompileError, DTypeError, ShapeError
 from gpugrad.random import philox
 from gpugrad.tensor import Tensor, as_tensor, get_default_dtype
 
@@ -183,6 +184,14 @@ class Generator:
         >>> g.take(10), g.take(1)
         ((7, 0), (7, 10))
         """
+        if tracing.get() is not None:
+            raise CompileError(
+                "compile: random numbers that are drawn in pieces, as by attention with dropout, "
+                "cannot be recorded. Use the layers without dropout, or call them outside"
+            )
+        return self._take(blocks)
+
+    def _take(self, blocks: int) -> tuple[int, int]:
         with self._lock:
             self._note()
             first = self._counter
@@ -257,9 +266,14 @@ class Generator:
         """
         chosen = self._device if device is None else device
         where = default_device() if chosen is None else Device(chosen)
-        key, first = self.take(philox.blocks(math.prod(size), words))
-        with where.activate():
-            return formula(where.xp, key, first, size, *arguments)
+
+        def drawn() -> Any:
+            key, first = self._take(philox.blocks(math.prod(size), words))
+            with where.activate():
+                return formula(where.xp, key, first, size, *arguments)
+
+        session = tracing.get()
+        return drawn() if session is None else session.draw(drawn)
 
     def bits(self, size: Size = None, *, device: DeviceLike = None) -> Tensor:
         """The raw 32-bit words of the stream, uint32.

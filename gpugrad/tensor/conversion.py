@@ -143,6 +143,9 @@ def raw_array(data: Any, dtype: Any = None, device: Any = None, asked: bool = Tr
 
     ``asked`` is that of ``Device.send``.
     """
+    place = getattr(type(data), "on_device", None)
+    if place is not None:  # a number of a compiled function
+        return place(data, Device(device or default_device()), dtype or _default_dtype)
     # numpy.float64 is a subclass of float, but has a dtype to keep.
     number = isinstance(data, bool | int | float | complex) and not isinstance(data, np.generic)
     if not number and not isinstance(data, list | tuple):

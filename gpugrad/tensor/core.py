@@ -15,7 +15,7 @@ from gpugrad.backend.namespace import NAMESPACES, Namespace, namespace_of, regis
 from gpugrad.engine import versions
 from gpugrad.engine.backward import GraphMode, run_backward
 from gpugrad.engine.messages import check_gradient
-from gpugrad.engine.modes import outermost, recording, strict
+from gpugrad.engine.modes import outermost, recording, strict, tracing
 from gpugrad.engine.node import Leaf, Node, retains
 from gpugrad.engine.windows import check_writable
 from gpugrad.errors import DTypeError, GradientError, ShapeError
@@ -206,6 +206,8 @@ class Tensor(Members):
 
     def zero_grad(self) -> None:
         """Clear the gradient: ``grad`` is None until the next backward pass."""
+        if (session := tracing.get()) is not None:
+            session.clear((self,))
         self._grad = None
 
     def detach(self) -> "Tensor":

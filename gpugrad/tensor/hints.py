@@ -231,7 +231,9 @@ def _elsewhere(module: str, name: str) -> str | None:
 class Foreign:
     """A class attribute that raises AttributeError with advice; it costs nothing until it is read.
 
-    A ``__getattr__`` of the class would make all of its attributes slower.
+    A ``__getattr__`` of the class would make all of its attributes slower. `dir` of an instance
+    omits these; that of the class lists them, since ``isinstance(2.0, Tensor)``, which operators
+    ask, takes 60 ns in place of 25 where the class has a metaclass.
     """
 
     __slots__ = ("_instead", "_name")

@@ -4,7 +4,7 @@ import numpy as np
 
 from gpugrad.compiler.program import Program, Step, Value, function_of, values_in
 
-__all__ = ["Writer", "evaluated", "random_program", "same"]
+__all__ = ["Writer", "evaluated", "on", "random_program", "same", "sent"]
 
 SPECIAL = (0.0, -0.0, 1.0, -1.0, 2.0, np.inf, -np.inf, np.nan, 0.5)
 
@@ -12,7 +12,7 @@ SPECIAL = (0.0, -0.0, 1.0, -1.0, 2.0, np.inf, -np.inf, np.nan, 0.5)
 def with_arrays(operand, arrays):
     if isinstance(operand, Value):
         return arrays[operand]
-    if isinstance(operand, tuple | list):
+    if isinstance(operand, tuple):
         return type(operand)(with_arrays(part, arrays) for part in operand)
     return operand
 
@@ -29,6 +29,17 @@ def evaluated(program, inputs):
             for value, array in zip(step.results, made if len(step.results) > 1 else [made]):
                 arrays[value] = array.item() if value.weak and hasattr(array, "item") else array
     return [arrays[value] for value in program.outputs]
+
+
+def sent(device, arrays):
+    """Arrays on a device; Python numbers stay."""
+    return [device.send(x) if isinstance(x, np.ndarray | np.generic) else x for x in arrays]
+
+
+def on(device, program):
+    """The program with its constants on a device."""
+    constants = dict(zip(program.constants, sent(device, program.constants.values())))
+    return Program(program.inputs, constants, program.steps, program.outputs)
 
 
 class Writer:
@@ -271,7 +282,7 @@ def random_program(seed, steps=25):
 
 def same(a, b, zeros=True):
     """Whether two arrays are one in shape, dtype and values, and in the signs of zeros."""
-    a, b = np.asarray(a), np.asarray(b)
+    a, b = (np.asarray(x.get() if hasattr(x, "get") else x) for x in (a, b))
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
     if a.dtype.kind not in "fc":

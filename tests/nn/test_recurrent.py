@@ -5,7 +5,6 @@ import pytest
 from figures import cases
 
 import gpugrad as gg
-from gpugrad.backend import recurrent
 from gpugrad.backend.host import NUMPY
 from gpugrad.backend.namespace import FORMULAS
 
@@ -110,26 +109,31 @@ def test_dtypes_that_differ_are_promoted(layer, device):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("padded", [False, True])
-def test_the_steps_on_the_host_are_the_formulas(padded, dtype, rng, monkeypatch):
-    length, batch, hidden, tolerance = 7, 3, 4, 1e-12 if dtype == "float64" else 2e-5
-    monkeypatch.setattr(recurrent, "CACHE", 2 * 4 * hidden * batch)  # two steps at once
-    x = rng.normal(size=(length, batch, 4 * hidden))
+@pytest.mark.parametrize("biased", [False, True])
+def test_a_layer_on_the_host_is_the_formula(biased, padded, dtype, rng):
+    length, batch, inputs, hidden, tolerance = 7, 3, 5, 4, 1e-12 if dtype == "float64" else 2e-5
+    x = rng.normal(size=(length, batch, inputs))
     mask = (np.arange(length)[:, None] < [length, 1, 4])[..., None] if padded else None
-    x[0, 0] *= 200  # sigmoids and their exponentials end in 0, 1 and infinity
+    x[0, 0] *= 200  # sigmoids end in 0 and 1
     h, c = rng.normal(size=(2, batch, hidden))
     g = rng.normal(size=(2, length, batch, hidden))
-    weight = rng.normal(size=(4 * hidden, hidden))
-    x, h, c, weight, *g = (array.astype(dtype) for array in (x, h, c, weight, *g))
-    forward = (x, h, c, weight, mask)
-    (after, kept) = NUMPY.lstm_steps(*forward)
-    right, right_kept = FORMULAS["lstm_steps"](NUMPY, *forward)
+    weights = [rng.normal(size=(4 * hidden, n)) for n in (inputs, hidden)]
+    bias = rng.normal(size=4 * hidden)
+    x, h, c, *weights, bias = (array.astype(dtype) for array in (x, h, c, *weights, bias))
+    g = g.astype(dtype)
+    operands = (x, h, c, *weights, bias if biased else None, mask)
+    after, kept = NUMPY.lstm_layer(*operands)
+    right, right_kept = FORMULAS["lstm_layer"](NUMPY, *operands)
     for one, other in ((kept, right_kept), (after, right)):
         np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance / 10)
+    needs = (True, True, True, True, True, biased, False)
     for gs in ((g[0], None), (None, g[1]), g):
-        rest = (gs, None, (True,) * 4, h, c, weight, mask, right, right_kept)
-        expected = FORMULAS["lstm_steps_vjp"](NUMPY, *rest)
-        for one, other in zip(NUMPY.lstm_steps_vjp(*rest), expected, strict=True):
+        rest = (gs, None, needs, *operands, right, right_kept)
+        expected = FORMULAS["lstm_layer_vjp"](NUMPY, *rest)
+        for one, other in zip(NUMPY.lstm_layer_vjp(*rest), expected, strict=True):
+            assert (one is None) == (other is None)
             if other is not None:
+                assert one.dtype == dtype
                 np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import itertools
 import random
 
 import numpy as np
@@ -315,6 +316,16 @@ def test_values_that_nodes_saved_are_told_from_views(device):
     np.testing.assert_allclose(host(slope), [(2 * e * e * np.sin(e) + e**3 * np.cos(e))[0], 0])
 
 
+def test_a_node_that_is_both_operands_of_another_is_one_reference(device):
+    x = made([1.0, 2.0], device)
+    h = x * 1.0
+    s = gg.sin(h)  # which saves h
+    held = h[:1]
+    h += (s + s).sum()
+    assert held.item() == h[0].item() != 1.0
+    np.testing.assert_allclose(host(gg.gradients(held.sum(), x)), [1, 0] + 2 * np.cos(host(x)))
+
+
 def test_nothing_is_left_behind(device):
     def work():
         x = made([[0.5, 0.25], [1.0, 2.0]], device)
@@ -382,9 +393,11 @@ def owners(arrays):
 @pytest.mark.filterwarnings("ignore")
 def test_a_copy_of_numpy_s_shares_no_memory(name, device):
     """Else a change of it would be one of the tensor that it was made of."""
-    for first, *rest in ARGUMENTS:
+    for (first, *rest), flip in itertools.product(ARGUMENTS, (False, True)):
         array, others = first.copy(), copy.deepcopy(rest)  # some may be out=
         t = gg.tensor(first.copy(), device=device)
+        if flip:
+            array, t = array[..., ::-1], t[..., ::-1]
         try:
             theirs, ours = getattr(np, name)(array, *others), PUBLIC[name](t, *rest)
         except (

@@ -1,0 +1,128 @@
+"""``gg.compile``: a function that is recorded once and then runs as a program.
+
+Imports session, passes and replay.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpugrad.autodiff import tree
+from gpugrad.compiler import recording as _types  # noqa: F401  the types that record
+from gpugrad.compiler.session import RecordedCall, StaleError, record
+from gpugrad.engine import versions
+from gpugrad.engine.modes import recording, tracing
+from gpugrad.errors import DTypeError
+from gpugrad.tensor import Tensor
+
+__all__ = ["Compiled", "compile"]
+
+
+class _Entry:
+    """A program, and what has to hold for it to be right."""
+
+    def __init__(self, structure: tree.Tree, recorded: RecordedCall) -> None:
+        self.structure = structure
+        self.recorded = recorded
+        self.run = recorded.program
+
+    def holds(self, leaves: Sequence[Any]) -> bool:
+        """Whether layers are in the modes, and tensors have the arrays, of the recording."""
+        recorded = self.recorded
+        for module, training in recorded.modules:
+            if module.training is not training:
+                return False
+        for find, array, is_constant, has_grad in recorded.tensors:
+            tensor = find(leaves)
+            now = tensor._array
+            if now is not array and (
+                type(now) is not type(array) or now.shape != array.shape or now.dtype != array.dtype
+            ):
+                return False
+            if (tensor._node is None) is not is_constant:
+                return False
+            if has_grad is not None and (getattr(tensor, "_grad", None) is None) is has_grad:
+                return False
+        return True
+
+    def __call__(self, leaves: Sequence[Any]) -> Any:
+        recorded = self.recorded
+        for function in recorded.before:
+            function()
+        arrays = self.run([find(leaves) for find in recorded.finds])
+        calls: list[Any] = []
+        changed = []
+        for find, name, output in recorded.writes:
+            target, value = find(leaves), None if output is None else arrays[output]
+            if name is None:
+                calls += versions.writing(target, value)
+                changed.append(target)
+            else:
+                if name == "_grad" and value is not None:
+                    value = Tensor(value)
+                calls.append(functools.partial(setattr, target, name, value))
+        calls += [call for after in recorded.after for call in after()]
+        versions.change(calls, changed)
+        return tree.unflatten(
+            recorded.structure, [result(leaves, arrays) for result in recorded.results]
+        )
+
+
+class Compiled:
+    """A function that `compile` has made; it is called as the original is."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._entries: dict[Any, list[_Entry]] = {}
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if tracing.get() is not None:  # inside another recording
+            return self._function(*args, **kwargs)
+        leaves, structure = tree.flatten((args, kwargs))
+        key = (recording.get(), *map(_kind, leaves))
+        entries = self._entries.setdefault(key, [])
+        for entry in entries:
+            if entry.structure == structure and entry.holds(leaves):
+                try:
+                    return entry(leaves)
+                except StaleError:
+                    continue
+        result, recorded = record(self._function, leaves, structure)
+        entries.append(_Entry(structure, recorded))
+        return result
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else functools.partial(self, instance)
+
+    def __repr__(self) -> str:
+        return f"<compiled {self._function!r}>"
+
+
+def _kind(leaf: Any) -> Any:
+    """What a program depends on, of an argument."""
+    cls = type(leaf)
+    if isinstance(leaf, Tensor):
+        array = leaf._array
+        return cls, type(array), array.shape, array.dtype, type(leaf._node)
+    if cls is float:
+        return cls
+    if isinstance(leaf, np.generic):
+        return cls
+    array = getattr(leaf, "shape", None)
+    return (cls, leaf) if array is None else (cls, array, leaf.dtype)
+
+
+def compile(function: Callable[..., Any]) -> Compiled:
+    """A function that runs as one program, from its second call on.
+
+    >>> import gpugrad as gg
+    >>> slope = gg.compile(gg.grad(lambda x: x**3))
+    >>> slope(2.0), slope(3.0)
+    (12.0, 27.0)
+    """
+    if not callable(function):
+        raise DTypeError(f"compile: expected a function, got {type(function).__name__}")
+    return Compiled(function)

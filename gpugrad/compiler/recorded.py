@@ -1,0 +1,473 @@
+"""The array type that records: an array beside the value of a program. Imports program, errors.
+
+A function runs once over such arrays. Each holds the array that NumPy or CuPy has computed, so that
+shapes, dtypes and errors are theirs, and every call of a namespace becomes a step of the program.
+Reading a number raises: it would be a constant of the program.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gpugrad.backend.lines import user_line
+from gpugrad.backend.namespace import NAMESPACES, namespace_of, register
+from gpugrad.backend.operators import BINARY, COMPARISONS, UNARY
+from gpugrad.compiler.program import Step, Value, flat, function_of
+from gpugrad.engine.node import Leaf, Node
+from gpugrad.engine.outputs import ShapeDtype
+from gpugrad.errors import CompileError
+
+__all__ = ["Recorded", "RecordedNumber", "Tape", "array_of", "by_value", "call", "use_types"]
+
+# Functions whose result, or the shape of it, Python code takes for a plain number.
+BY_VALUE = frozenset((
+    "allclose", "argwhere", "array_equal", "array_equiv", "bincount", "compress", "extract",
+    "flatnonzero", "nonzero", "unique", "unique_all", "unique_counts", "unique_inverse",
+    "unique_values",
+))  # fmt: skip
+# Functions whose result depends on shapes and dtypes alone.
+BY_SHAPE = frozenset((
+    "broadcast_shapes", "can_cast", "iscomplexobj", "isrealobj", "isscalar", "may_share_memory",
+    "ndim", "result_type", "shape", "size",
+))  # fmt: skip
+# Functions that change an operand in place, and give nothing.
+IN_PLACE = frozenset(("copyto", "fill_diagonal", "place", "put", "put_along_axis", "putmask"))
+
+
+# Set once by `recording`: the type that records arrays of a namespace.
+_type_of: Callable[[Any], "type[Recorded]"]
+
+
+def use_types(type_of: Callable[[Any], "type[Recorded]"]) -> None:
+    """Set what gives the type that records arrays of a namespace, or numbers for None."""
+    global _type_of
+    _type_of = type_of
+
+
+class Tape:
+    """What a function has done so far: the steps of a program, and what they begin with.
+
+    ``inputs`` has the values that are given at each call, ``captured`` by identity the arrays that
+    the function has from elsewhere. ``is_open`` ends with the recording.
+    """
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self.inputs: list[Value] = []
+        self.captured: dict[int, Recorded] = {}
+        self.before: dict[int, Any] = {}  # captured arrays as they were before they were changed
+        self.is_open = True
+
+    def enter(self, array: Any) -> "Recorded":
+        """An array, or a number, that the caller gives."""
+        recorded = self._made(array)
+        self.inputs.append(recorded.first)
+        return recorded
+
+    def capture(self, array: Any) -> "Recorded":
+        """An array that the function has from elsewhere: the program reads it at each call."""
+        recorded = self.captured.get(id(array))
+        if recorded is None:
+            recorded = self.captured[id(array)] = self.enter(array)
+        return recorded
+
+    def protect(self, array: Any) -> None:
+        """Note what a captured array has, which is about to be changed in place."""
+        owner = namespace_of(array).owner_of(array)
+        for one in self.captured.values():
+            if id(one.array) in self.before or isinstance(one.array, np.generic):
+                continue
+            if namespace_of(one.array).owner_of(one.array) is owner:
+                self.before[id(one.array)] = one.array.copy()
+
+    def restore(self) -> None:
+        """Give captured arrays back what they had before."""
+        for key, before in self.before.items():
+            self.captured[key].array[...] = before
+
+    def lifted(self, operand: Any) -> Any:
+        """An operand of a step in place of an operand of a call."""
+        if isinstance(operand, Recorded):
+            if operand.tape is not self:
+                raise CompileError(
+                    "compile: an array of another recording is used here. Return what is needed "
+                    "later from the compiled function, rather than keep it elsewhere"
+                )
+            return operand.value
+        if isinstance(operand, tuple | list):
+            return type(operand)(map(self.lifted, operand))
+        if isinstance(operand, Node | Leaf):  # for an array that no rule reads
+            return ShapeDtype(operand.shape, operand.dtype)
+        if isinstance(operand, np.generic) or NAMESPACES.get(type(operand)) is None:
+            return operand
+        return self.capture(operand).value
+
+    def step(self, name: str, operands: Sequence[Any], parameters: Any, result: Any) -> Any:
+        """Append a step whose result is an array, or a tuple of arrays."""
+        given = tuple(map(self.lifted, operands))
+        made = self._made(result)
+        results = [None if one is None else one.first for one in flat(made)]
+        self.steps.append(Step(name, given, parameters, results))
+        if isinstance(made, Recorded):
+            self._tie(made, name, operands, parameters)
+        return made
+
+    def _made(self, array: Any) -> Any:
+        """What records a result, each array of it with a value of its own."""
+        if array is None:
+            return None
+        if isinstance(array, tuple | list):
+            return tuple(map(self._made, array))
+        kind = _type_of(namespace_of(array))
+        dtype = getattr(array, "dtype", None) or np.dtype(type(array))
+        return kind(self, array, Value(np.shape(array), dtype, kind.is_weak))
+
+    def _tie(self, view: "Recorded", name: str, operands: Sequence[Any], parameters: Any) -> None:
+        """Note of a view of the first operand what it is a view of."""
+        base = operands[0] if operands else None
+        if not isinstance(base, Recorded) or isinstance(view.array, np.generic | int | float):
+            return
+        xp = namespace_of(view.array)
+        if xp is namespace_of(base.array) and xp.owner_of(view.array) is xp.owner_of(base.array):
+            view.base, view.made_by = (
+                base,
+                (name, tuple(map(self.lifted, operands[1:])), parameters),
+            )
+            view.version = view.root.version
+
+
+class Recorded:
+    """An array that records what is done with it.
+
+    ``array`` is the array itself, ``base`` the recorded array that it is a view of, if any, by the
+    step ``made_by``. A change in place gives the root of all bases another value, and with it all
+    views.
+    """
+
+    __slots__ = ("__weakref__", "_value", "array", "base", "first", "made_by", "tape", "version")
+
+    __array_priority__ = 500.0  # below a Tensor's
+    is_weak = False
+
+    def __init__(self, tape: Tape, array: Any, value: Value) -> None:
+        self.tape = tape
+        self.array = array
+        self._value = self.first = value
+        self.base: Recorded | None = None
+        self.made_by: tuple[Any, ...] = ()
+        self.version = 0
+
+    @property
+    def root(self) -> "Recorded":
+        """The array that this one is a view of, in the end; itself if it is none."""
+        root = self
+        while root.base is not None:
+            root = root.base
+        return root
+
+    @property
+    def value(self) -> Value:
+        """The value that the array has now."""
+        if not self.tape.is_open:
+            raise CompileError(
+                "compile: this array was recorded by a call that has ended. Return it from the "
+                "compiled function, rather than keep it elsewhere"
+            )
+        if self.base is not None and self.version != self.root.version:
+            name, operands, parameters = self.made_by
+            value = Value(self.shape, self.dtype)
+            self.tape.steps.append(Step(name, (self.base.value, *operands), parameters, (value,)))
+            self._value, self.version = value, self.root.version
+        return self._value
+
+    def become(self, value: Value) -> None:
+        """Take another value, after the array was changed in place."""
+        if self.base is None:
+            self._value = value
+            self.version += 1
+            return
+        views, root = [], self
+        while root.base is not None:
+            views.append(root.made_by)
+            root = root.base
+        after = Value(root.shape, root.dtype)
+        operands = (root.value, tuple(reversed(views)), value)
+        self.tape.steps.append(Step("set_view", operands, {}, (after,)))
+        root.become(after)
+        self._value, self.version = value, root.version
+
+    def change(self, function: Callable[[Any], Any], after: "Recorded") -> None:
+        """Change in place, by a function of the array, to the values of ``after``, cast."""
+        if isinstance(self.array, np.generic | int | float):
+            self.array = after.array.astype(self.dtype)
+        else:
+            self.tape.protect(self.array)
+            function(self.array)
+        self.become((after if after.dtype == self.dtype else after.astype(self.dtype)).value)
+
+    # What arrays have.
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return np.shape(self.array)
+
+    @property
+    def dtype(self) -> Any:
+        return getattr(self.array, "dtype", np.dtype(float))
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def itemsize(self) -> int:
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.itemsize
+
+    @property
+    def strides(self) -> Any:
+        return self.array.strides
+
+    @property
+    def flags(self) -> Any:
+        return self.array.flags
+
+    @property
+    def T(self) -> "Recorded":  # noqa: N802 - NumPy's name
+        return self._call("transpose")
+
+    @property
+    def real(self) -> "Recorded":
+        return self._call("real")
+
+    @property
+    def imag(self) -> "Recorded":
+        return self._call("imag")
+
+    def astype(self, dtype: Any, copy: bool = True) -> "Recorded":
+        if self.dtype == dtype and not copy:
+            return self
+        return self._call("astype", dtype)
+
+    def reshape(self, *shape: Any, order: str = "C") -> "Recorded":
+        return self._call("reshape", *shape) if order == "C" else self._call("ravel", order=order)
+
+    def copy(self, order: str = "C") -> "Recorded":
+        return self._call("copy")
+
+    def item(self) -> "Recorded":
+        """The one element as a number, of which nobody has asked what it is."""
+        return self._call("item")
+
+    def _call(self, name: str, *operands: Any, **parameters: Any) -> Any:
+        return call(name, (self, *operands), parameters)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or not hasattr(np.ndarray, name):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        if name in ("tolist", "tobytes", "fill", "put", "sort", "view", "resize"):
+            raise by_value(f".{name}")
+        return partial(getattr(namespace_of(self), name), self)
+
+    def __getitem__(self, index: Any) -> "Recorded":
+        for part in index if isinstance(index, tuple) else (index,):
+            if isinstance(part, Recorded) and part.dtype == bool:
+                raise by_value("an index of truth values", "Write gg.where(condition, a, b)")
+        return self._call("get_item", index)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raw, place = array_of(value), array_of(index)
+        after = self._call_on_copy("set_item", index, value)
+        self.change(lambda array: array.__setitem__(place, raw), after)
+
+    def _call_on_copy(self, name: str, *operands: Any) -> "Recorded":
+        raws = [array_of(operand) for operand in operands]
+        array = np.asarray(self.array) if isinstance(self.array, np.generic) else self.array
+        result = function_of(array, name)(array, *raws)
+        return self.tape.step(name, (self, *operands), {}, result)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator["Recorded"]:
+        return (self[index] for index in range(len(self)))
+
+    def __bool__(self) -> bool:
+        raise by_value("its truth", "Write gg.where(condition, a, b) for `if condition`")
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        raise by_value("its values as a NumPy array")
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *operands: Any, **keywords: Any) -> Any:
+        name = ufunc.__name__
+        if method == "__call__" and not keywords.keys() - {"casting", "out"}:
+            (out,) = keywords.get("out") or (None,)
+            return call(name, operands, {} if out is None else {"out": out})
+        if method == "reduce" and name in ("add", "multiply", "maximum", "minimum"):
+            reduction = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min"}
+            axis = keywords.pop("axis", 0)
+            given = {key: value for key, value in keywords.items() if value not in (None, False)}
+            if not given.keys() - {"keepdims"}:
+                return call(reduction[name], operands, {"axis": axis, **given})
+        what = name if method == "__call__" else f"{name}.{method}"
+        raise CompileError(
+            f"compile: np.{what} cannot be recorded with {', '.join(keywords) or 'these operands'}"
+        )
+
+    def __array_function__(self, function: Any, types: Any, args: Any, keywords: Any) -> Any:
+        path = f"{function.__module__}.{function.__name__}".removeprefix("numpy.")
+        return call(path, args, dict(keywords))
+
+    def __repr__(self) -> str:
+        return f"<recorded array: {self.dtype}{list(self.shape)}>"
+
+    __hash__ = object.__hash__
+
+
+def _reads(what: str) -> Callable[..., Any]:
+    def read(self: Recorded, *_: Any) -> Any:
+        raise by_value(what)
+
+    return read
+
+
+for _name in ("int", "float", "complex", "index", "round", "trunc", "floor", "ceil", "format"):
+    setattr(Recorded, f"__{_name}__", _reads("its value as a number"))
+
+
+class RecordedNumber(Recorded):
+    """A Python number that records: weak beside arrays, as the number is."""
+
+    __slots__ = ()
+    is_weak = True
+
+    def on_device(self, device: Any, dtype: Any) -> Recorded:
+        """The number as an array without axes."""
+        return call("number_on", (self, device, np.dtype(dtype)), {})
+
+
+register(RecordedNumber, None)
+
+
+def by_value(what: str, instead: str = "") -> CompileError:
+    """The error where Python code asks for a value."""
+    where = user_line()
+    return CompileError(
+        f"compile: {what} is asked for{'' if where is None else f' at {where}'}, of an array that "
+        "is recorded; the program would be right for these values alone. "
+        f"{instead or 'Compute it outside of the compiled function'}"
+    )
+
+
+def array_of(operand: Any) -> Any:
+    """An operand of a call with the arrays in place of what records them."""
+    if isinstance(operand, Recorded):
+        return operand.array
+    if isinstance(operand, tuple | list):
+        return type(operand)(map(array_of, operand))
+    return operand
+
+
+def _is_recordable(result: Any) -> bool:
+    if result is None or isinstance(result, int | float | complex):
+        return True
+    return hasattr(result, "dtype") and hasattr(result, "shape")
+
+
+def _recorded_in(operands: Sequence[Any]) -> Iterator[Recorded]:
+    for operand in operands:
+        if isinstance(operand, Recorded):
+            yield operand
+        elif isinstance(operand, tuple | list):
+            yield from _recorded_in(operand)
+
+
+def call(
+    name: str, operands: Sequence[Any], parameters: dict[str, Any], function: Any = None
+) -> Any:
+    """Call a function of a namespace, and record that as a step.
+
+    ``function`` is called where no operand records: it makes an array that is a constant.
+    """
+    out = parameters.pop("out", None)
+    if name in BY_VALUE:
+        raise by_value(f"the result of {name}, whose shape depends on values,")
+    if name in IN_PLACE:
+        raise CompileError(
+            f"compile: {name} changes an array in place, which is not recorded. Write "
+            "a[index] = b, or a function that returns a new array"
+        )
+    if next(_recorded_in(tuple(parameters.values())), None) is not None:
+        raise CompileError(f"compile: an array is a keyword of {name}; pass it by its position")
+    recorded = [*_recorded_in(operands)]
+    if not recorded:
+        return (function or function_of(operands[0], name))(*operands, **parameters)
+    arrays = [one for one in recorded if not one.is_weak]
+    home = arrays[0].array if arrays else 0.0
+    result = function_of(home, name)(*map(array_of, operands), **parameters)
+    if result is home and not isinstance(result, np.generic):  # np.True_ is one object
+        return arrays[0]
+    if name in BY_SHAPE or isinstance(result, np.dtype | type):
+        return result
+    if isinstance(result, bool) and arrays:
+        raise by_value(f"the result of {name}")
+    if not all(_is_recordable(one) for one in flat(result)):
+        raise CompileError(
+            f"compile: {name}, which gives a {type(result).__name__}, is not recorded"
+        )
+    made = recorded[0].tape.step(name, operands, parameters, result)
+    if out is None:
+        return made
+    target = out if isinstance(out, Recorded) else made.tape.capture(out)
+    target.change(lambda array: array.__setitem__(Ellipsis, result), made)
+    return out
+
+
+def _operator(name: str) -> Callable[..., Any]:
+    def apply(self: Recorded, *others: Any) -> Any:
+        if others and not _known(others[0]):
+            return NotImplemented
+        return call(name, (self, *others), {})
+
+    return apply
+
+
+def _reflected(name: str) -> Callable[..., Any]:
+    def apply(self: Recorded, other: Any) -> Any:
+        return call(name, (other, self), {}) if _known(other) else NotImplemented
+
+    return apply
+
+
+def _in_place(name: str) -> Callable[..., Any]:
+    def apply(self: Recorded, other: Any) -> Any:
+        after = call(name, (self, other), {})
+        self.change(lambda array: array.__setitem__(Ellipsis, after.array), after)
+        return self
+
+    return apply
+
+
+def _known(other: Any) -> bool:
+    cls = type(other)
+    return not hasattr(cls, "_node") and (
+        issubclass(cls, Recorded | bool | int | float | complex | np.generic)
+        or hasattr(cls, "__array_priority__")
+    )
+
+
+for _method, _name in {**BINARY, "matmul": "matmul", **COMPARISONS, **UNARY}.items():
+    setattr(Recorded, f"__{_method}__", _operator(_name))
+    if _method not in COMPARISONS and _method not in UNARY:
+        setattr(Recorded, f"__r{_method}__", _reflected(_name))
+        setattr(Recorded, f"__i{_method}__", _in_place(_name))

@@ -1,0 +1,103 @@
+"""A program that runs without a compiler: as one Python function over NumPy or another library.
+
+The function is written line by line, one step a line. With NumPy, results are written into memory
+that is planned beforehand and kept from call to call (`arena`), so that nothing is allocated, and
+views of that memory are made once. Results that the caller gets are new arrays.
+
+A program warns of nothing: NumPy's warnings are off during a run, as they are in backward().
+
+Imports the modules beside it.
+"""
+
+from collections.abc import Sequence
+from types import CodeType, FunctionType
+from typing import Any
+
+import numpy as np
+
+from gpugrad.backend.namespace import namespace_of
+from gpugrad.compiler.host_source import HostWriter
+from gpugrad.compiler.program import Program
+from gpugrad.compiler.source import Writer
+
+__all__ = ["Replay", "build"]
+
+
+class Replay:
+    """A program that can be run; several threads may run it at once.
+
+    >>> f = np.dtype("f")
+    >>> from gpugrad.compiler.program import Step, Value
+    >>> x, y, z = (Value((3,), f) for _ in range(3))
+    >>> steps = [Step("exp", [x], {}, [y]), Step("negative", [y], {}, [z])]
+    >>> replay = build(Program([x], {}, steps, [z]))
+    >>> replay.run([np.zeros(3, f)])
+    [array([-1., -1., -1.], dtype=float32)]
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self._first = next((i for i, value in enumerate(program.inputs) if not value.weak), None)
+        self._ways: dict[Any, _Way] = {}
+
+    def run(self, inputs: Sequence[Any], outs: Sequence[Any] | None = None) -> list[Any]:
+        """The outputs for the arrays, and Python numbers, of the inputs.
+
+        Where ``outs`` has an array in place of None, the output is written into it and it is
+        returned. It may be the array of an input; else it has no memory in common with one, nor
+        with another of them. That is done at the end, after all else that may raise.
+        """
+        first = next(iter(self.program.constants.values()), None)
+        if self._first is not None:
+            first = inputs[self._first]
+        xp = None if first is None else namespace_of(first)
+        key = xp, () if outs is None else self._places(inputs, outs)
+        way = self._ways.get(key)
+        if way is None:
+            way = self._ways[key] = _Way(self.program, xp, key[1])
+        try:
+            function = way.idle.pop()
+        except IndexError:  # all are running
+            function = way.made()
+        try:
+            with np.errstate(all="ignore"):
+                results: list[Any] = function(inputs, outs)
+        finally:
+            way.idle.append(function)
+        return results
+
+    @property
+    def sources(self) -> list[str]:
+        """The functions that were written so far: one for each array library, and set of outs."""
+        return [way.source for way in self._ways.values()]
+
+    @staticmethod
+    def _places(inputs: Sequence[Any], outs: Sequence[Any]) -> tuple[int | None, ...]:
+        """For each out the number of the input that it is, -1 for another array, or None."""
+        numbers = {id(array): number for number, array in enumerate(inputs)}
+        return tuple([None if out is None else numbers.get(id(out), -1) for out in outs])
+
+
+class _Way:
+    """A program as a function over arrays of one library, that writes outputs to certain places.
+
+    ``idle`` has functions that run at present nowhere: each has memory of its own.
+    """
+
+    def __init__(self, program: Program, xp: Any, places: tuple[int | None, ...]) -> None:
+        numpy = namespace_of(np.empty(0))
+        kind = HostWriter if xp is None or xp is numpy else Writer
+        self._writer = kind(program, numpy if xp is None else xp, places)
+        self.source = self._writer.write()
+        module = compile(self.source, "<a compiled gpugrad program>", "exec")
+        self._code = next(one for one in module.co_consts if isinstance(one, CodeType))
+        self.idle: list[FunctionType] = []
+
+    def made(self) -> FunctionType:
+        """The function, over memory of its own."""
+        return FunctionType(self._code, self._writer.scope())
+
+
+def build(program: Program) -> Replay:
+    """A program as something that runs, see `Replay`."""
+    return Replay(program)

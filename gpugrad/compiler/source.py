@@ -1,0 +1,278 @@
+"""The source of a Python function that runs a program. Imports liveness and program.
+
+`Writer` writes for any array library, a call a line. What is read no more is deleted at once, and
+an array that is changed in place, and not read as it was, is not copied before.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from gpugrad.backend.namespace import namespace_of
+from gpugrad.compiler.liveness import last_uses, roots
+from gpugrad.compiler.program import (
+    FUNCTIONS,
+    Program,
+    Step,
+    Value,
+    flat,
+    function_of,
+    is_elementwise,
+    values_in,
+)
+
+__all__ = ["Places", "Writer", "is_ufunc"]
+
+Places = tuple[int | None, ...]
+NUMPY = namespace_of(np.empty(0))
+# Functions that give several arrays in a tuple, or in a list, of however many.
+SEVERAL = frozenset((
+    "array_split", "broadcast_arrays", "dsplit", "hsplit", "meshgrid", "split", "unstack", "vsplit",
+))  # fmt: skip
+CHANGES = {
+    "set_item": "{}[{}] = {}",
+    "add_item": "{}[{}] += {}",
+    "set_view": "set_view({}, {}, {})",
+}
+# Beside elementwise steps, those whose result is new memory: it may be changed in place.
+NEW = frozenset((
+    "copy", "empty", "empty_like", "full", "full_like", "matmul", "max", "min", "ones", "ones_like",
+    "prod", "scatter", "sum", "transposed_matmul", "zeros", "zeros_like", *CHANGES,
+))  # fmt: skip
+# Steps that are written without a call of a function.
+INLINE = {
+    "get_item": "{}[{}]", "astype": "{}.astype({})", "reshape": "{}.reshape({})",
+    "copy": "{}.copy()",
+}  # fmt: skip
+
+
+def is_ufunc(step: Step) -> bool:
+    """Whether a step is a call of one of NumPy's ufuncs, with operands alone."""
+    return (
+        is_elementwise(step.name) and step.name not in ("where", "astype") and not step.parameters
+    )
+
+
+def set_view(array: Any, views: Any, value: Any) -> None:
+    """Change a view of an array in place, which is a chain of (name, operands, parameters)."""
+    for name, operands, parameters in views:
+        array = function_of(array, name)(array, *operands, **parameters)
+    array[...] = value
+
+
+class Writer:
+    """Writes the function for arrays of a namespace.
+
+    ``places`` has for each out the number of the input that it is, -1 for another array, or None.
+    Outs are written at the end, after all that may raise.
+    """
+
+    def __init__(self, program: Program, xp: Any, places: Places) -> None:
+        self.xp = xp
+        count = len(program.outputs)
+        self.places = (*places, *[None] * (count - len(places)))
+        # Steps that write into an out, with its number.
+        self.into = self._final(program)
+        steps = [step for step in program.steps if step not in self.into]
+        self.program = Program(
+            program.inputs, program.constants, [*steps, *self.into], program.outputs
+        )
+        self.root = roots(self.program)
+        self.last = last_uses(self.program)
+        self.lines: list[str] = []
+        self.globals: dict[str, Any] = {
+            "array": np.array, "asarray": np.asarray, "flat": flat, "set_view": set_view,
+        }  # fmt: skip
+        self.names: dict[Value, str] = {}
+        self.fresh: set[Value] = set()  # results in memory that nobody else has
+        self.last_read = self._last_reads()
+
+    def write(self) -> str:
+        """The source."""
+        given = "".join(f"{self._named(value, 'x')}, " for value in self.program.inputs)
+        if given:
+            self.lines.append(f"{given}= inputs")
+        for value, constant in self.program.constants.items():
+            self.globals[self._named(value, "c")] = constant
+        for number, place in enumerate(self.places):
+            if place is not None:
+                self.lines.append(f"out{number} = outs[{number}]")
+        is_saved = False
+        for index, step in enumerate(self.program.steps):
+            if step in self.into and not is_saved:
+                self._save()
+                is_saved = True
+            self.step(index, step)
+            self._release(index, step)
+        if not is_saved:
+            self._save()
+        self._finish()
+        body = "\n".join(f"    {line}" for line in self.lines)
+        return f"def run(inputs, outs):\n{body}\n"
+
+    def scope(self) -> dict[str, Any]:
+        """What the names stand for that are not local."""
+        return dict(self.globals)
+
+    # What subclasses change.
+
+    def step(self, index: int, step: Step) -> None:
+        """Write a step."""
+        if step.name in CHANGES:
+            self.change(index, step)
+        elif step in self.into:
+            self.lines.append(f"out{self.into[step]}[...] = {self.expression(step)}")
+        else:
+            self.call(step)
+
+    def call(self, step: Step) -> None:
+        """Write a step as a call whose results are local variables."""
+        names = [self._target(value) for value in step.results]
+        if len(names) == 1 and step.name not in SEVERAL:
+            self.lines.append(f"{names[0]} = {self.expression(step)}")
+            (value,) = step.results
+            if value is not None and (is_elementwise(step.name) or step.name in NEW):
+                self.fresh.add(value)
+        else:
+            self.lines.append(f"{', '.join(names)}, = flat({self.expression(step)})")
+
+    def change(self, index: int, step: Step) -> None:
+        """Write a change in place: of the array itself if that is not read any more."""
+        array, *others = step.operands
+        name = self._target(step.results[0])
+        before = self.text(array)
+        if not (array in self.fresh and array.ndim and self.last[array] == index):
+            before = f"{before}.copy()" if array.ndim else f"array({before})"
+        self.lines.append(f"{name} = {before}")
+        self.lines.append(CHANGES[step.name].format(name, *map(self.text, others)))
+        self.fresh.add(step.results[0])
+
+    # Expressions.
+
+    def expression(self, step: Step) -> str:
+        """The call of a step."""
+        operands = [self.text(operand) for operand in step.operands]
+        if step.name in INLINE and not step.parameters:
+            return INLINE[step.name].format(operands[0], ", ".join(operands[1:]))
+        named = [f"{key}={self.text(value)}" for key, value in step.parameters.items()]
+        return f"{self.function(step)}({', '.join([*operands, *named])})"
+
+    def function(self, step: Step) -> str:
+        """The name of the function that a step calls."""
+        numbers_alone = bool(list(step.values())) and all(value.weak for value in step.values())
+        name = f"{'number' if numbers_alone else 'f'}_{step.name.replace('.', '_')}"
+        if name not in self.globals:
+            found = FUNCTIONS.get(step.name) or (NUMPY if numbers_alone else self.xp)
+            if step.name not in FUNCTIONS:
+                for part in step.name.split("."):
+                    found = getattr(found, part)
+            self.globals[name] = found
+        return name
+
+    def text(self, operand: Any) -> str:
+        """An operand in the source."""
+        if isinstance(operand, Value):
+            return self.names[operand]
+        if isinstance(operand, tuple) and any(True for _ in values_in(operand)):
+            return f"({''.join(f'{self.text(part)}, ' for part in operand)})"
+        if operand is None or isinstance(operand, bool | int):
+            return repr(operand)
+        if type(operand) is float and math.isfinite(operand):
+            return repr(operand) if operand >= 0 else f"({operand!r})"
+        name = f"k{len(self.globals)}"
+        self.globals[name] = operand
+        return name
+
+    def _named(self, value: Value, prefix: str) -> str:
+        name = self.names[value] = f"{prefix}{len(self.names)}"
+        return name
+
+    def _target(self, value: Value | None) -> str:
+        return "_" if value is None else self._named(value, "v")
+
+    # Outputs.
+
+    def _final(self, program: Program) -> dict[Step, int]:
+        """Steps that write into an out, with its number.
+
+        They are elementwise steps whose result nobody else reads, and that read of the inputs only
+        the one whose memory they write to: so they may come last, in any order.
+        """
+        root, inputs = roots(program), set(program.inputs)
+        numbers = {value: number for number, value in enumerate(program.outputs)}
+        read = {value for step in program.steps for value in step.values()}
+        found: dict[Step, int] = {}
+        for step in program.steps:
+            (value,) = step.results if len(step.results) == 1 else (None,)
+            if value is None or value in read or program.outputs.count(value) != 1:
+                continue
+            place = self.places[numbers[value]]
+            if place is None or not is_ufunc(step) or not value.ndim:
+                continue
+            own = program.inputs[place] if place >= 0 else None
+            if own is not None and (own.shape, own.dtype) != (value.shape, value.dtype):
+                continue
+            if all(one is own or one.weak or root[one] not in inputs for one in step.values()):
+                found[step] = numbers[value]
+        return found
+
+    def _save(self) -> None:
+        """Copy what outputs have of the memory of an input that is about to be written to."""
+        written = {
+            self.program.inputs[place]
+            for place in self.places
+            if (place or 0) >= 0 and place is not None
+        }
+        self._copies: dict[int, str] = {}
+        for number, value in enumerate(self.program.outputs):
+            if self.root[value] in written and not self._is_unchanged(number):
+                self._copies[number] = f"copy{number}"
+                self.lines.append(f"copy{number} = {self.names[value]}.copy()")
+
+    def _is_unchanged(self, number: int) -> bool:
+        """Whether an out is the very input that is to be written into it."""
+        place = self.places[number]
+        value = self.program.outputs[number]
+        return place is not None and place >= 0 and self.program.inputs[place] is value
+
+    def _finish(self) -> None:
+        """Write what is left into the outs, and return the outputs."""
+        results = []
+        done = set(self.into.values())
+        for number, value in enumerate(self.program.outputs):
+            name = f"out{number}"
+            if self.places[number] is None:
+                name = self._copies.get(number, self.names[value])
+                if not value.ndim and not value.weak and self.xp is NUMPY:
+                    name = f"asarray({name})"
+            elif number not in done and not self._is_unchanged(number):
+                self.lines.append(f"{name}[...] = {self._copies.get(number, self.names[value])}")
+            results.append(name)
+        self.lines.append(f"return [{', '.join(results)}]")
+
+    # Memory.
+
+    def _last_reads(self) -> dict[Value, int]:
+        """The number of the last step that reads a value itself."""
+        found: dict[Value, int] = {}
+        for index, step in enumerate(self.program.steps):
+            for value in (*step.values(), *step.results):
+                if value is not None:
+                    found[value] = index
+        return found | dict.fromkeys(self.program.outputs, len(self.program.steps))
+
+    def is_local(self, value: Value) -> bool:
+        """Whether the name of a result is a local variable."""
+        return self.names.get(value, "").startswith("v")
+
+    def _release(self, index: int, step: Step) -> None:
+        """Delete the variables that no later step reads."""
+        values = dict.fromkeys((*step.values(), *step.results))
+        names = [
+            self.names[value]
+            for value in values
+            if value is not None and self.last_read[value] == index and self.is_local(value)
+        ]
+        if names and step not in self.into:
+            self.lines.append(f"del {', '.join(names)}")

@@ -1,0 +1,233 @@
+"""Programs as Python functions: what they give, where they write, what they leave alone."""
+
+import threading
+
+import numpy as np
+import pytest
+from optable import arrays_for, cases, prepared
+from programs import Writer, evaluated, on, random_program, same, sent
+
+from gpugrad.backend.namespace import namespace_of
+from gpugrad.compiler.passes import simplified
+from gpugrad.compiler.program import VIEWS, Program, Step, Value, flat
+from gpugrad.compiler.replay import build
+
+F = np.dtype("f")
+
+
+def copies(arrays):
+    return [array.copy() if hasattr(array, "copy") else array for array in arrays]
+
+
+def check(program, inputs):
+    """A replay gives what the steps give: as new arrays, into outs, and into the inputs."""
+    expected = evaluated(program, inputs)
+    replay = build(program)
+    for _ in range(2):
+        before = copies(inputs)
+        results = replay.run(inputs)
+        assert all(map(same, results, expected)), f"{program}\n\n{replay.sources[-1]}"
+        assert all(map(same, before, inputs))
+    xp = namespace_of(next(x for x in inputs if hasattr(x, "shape")))
+    outs = [xp.empty(x.shape, dtype=x.dtype) for x in expected]
+    results = replay.run(inputs, outs)
+    assert all(map(same, results, expected)), f"{program}\n\n{replay.sources[-1]}"
+    assert all(a is b for a, b in zip(results, outs))
+    given = copies(inputs)
+    outs = []
+    for x in expected:  # each into an input that fits, if there is one left
+        fits = [
+            one for one in given
+            if hasattr(one, "shape") and (one.shape, one.dtype) == (x.shape, x.dtype)
+            and not isinstance(one, np.generic) and all(one is not out for out in outs)
+        ]  # fmt: skip
+        outs.append(fits[0] if fits else None)
+    results = replay.run(given, outs)
+    assert all(map(same, results, expected)), f"{program}\n\n{replay.sources[-1]}"
+    assert all(out is None or out is one for out, one in zip(outs, results))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_replay_gives_what_the_steps_give(seed):
+    for number in range(5 * seed, 5 * seed + 5):
+        program, inputs = random_program(number)
+        check(program, inputs)
+        check(simplified(program), inputs)
+
+
+def test_on_each_device(device):
+    for seed in range(400, 404 if device.kind == "cuda" else 430):
+        program, inputs = random_program(seed)
+        program, inputs = on(device, program), sent(device, inputs)
+        try:
+            evaluated(program, inputs)
+        except (AttributeError, TypeError, ValueError):  # CuPy lacks that step
+            continue
+        check(program, inputs)
+
+
+def steps(write, *arrays):
+    """The program of what ``write`` writes with a function that adds a step, and the source."""
+    writer = Writer()
+    made = write(writer, *map(writer.input, arrays))
+    program = writer.program(made if isinstance(made, list) else [made])
+    check(program, list(arrays))
+    replay = build(program)
+    replay.run(list(arrays))
+    return program, replay.sources[-1]
+
+
+X = np.arange(6.0).reshape(2, 3)
+
+
+def test_results_go_to_memory_that_is_read_no_more():
+    _, source = steps(lambda w, x: w("sum", w("tanh", w("exp", w("negative", x))), axis=1), X)
+    assert "u_negative(x0, v1)\n    u_exp(v1, v1)\n    u_tanh(v1, v1)\n" in source
+
+
+def test_a_loop_over_slices_copies_nothing():
+    def write(w, x):
+        y = w("exp", x)
+        for i in range(3):
+            y = w("set_item", y, i, w("get_item", x, i))
+            y = w("add_item", y, slice(i, None), w("get_item", y, slice(i, None)))
+        return w("tanh", y)
+
+    for x in (np.ones(5), np.ones((4, 5))):
+        _, source = steps(write, x)
+        assert "copy" not in source
+        assert source.count("[...] =") == 0
+
+
+def test_an_array_that_is_read_as_it_was_is_copied_before_a_change():
+    _, source = steps(lambda w, x: w("add", w("set_item", x, 0, 1.0), x), X)
+    assert "[...] = x0" in source
+
+
+def test_a_view_of_planned_memory_is_made_once():
+    _, source = steps(lambda w, x: w("exp", w("transpose", w("reshape", w("exp", x), (3, 2)))), X)
+    assert "reshape" not in source
+    assert "transpose" not in source
+
+
+def test_results_have_the_layout_that_numpy_gives_them():
+    program, _ = steps(
+        lambda w, x: [w("sum", w("exp", w("tanh", w("transpose", x))), axis=0),
+                      w("exp", w("transpose", w("tanh", x)))],
+        np.random.default_rng(3).normal(size=(40, 30)).astype("f"),
+    )  # fmt: skip
+    inputs = [np.random.default_rng(3).normal(size=(40, 30)).astype("f")]
+    for a, b in zip(build(program).run(inputs), evaluated(program, inputs)):
+        assert a.strides == b.strides
+
+
+def test_what_the_caller_gets_stays_as_it_is():
+    writer = Writer()
+    x = writer.input(X)
+    y = writer("exp", x)
+    program = writer.program([y, writer("reshape", y, (3, 2)), writer("copy", x), x])
+    replay = build(program)
+    first = replay.run([X])
+    before = copies(first)
+    replay.run([2 * X])
+    assert all(map(same, first, before))
+    assert np.may_share_memory(first[0], first[1])
+    assert not np.may_share_memory(first[2], X)
+    assert first[3] is X
+
+
+def test_outputs_are_written_when_all_is_read():
+    """Each of two inputs gets what the other was, and a third the sum."""
+    writer = Writer()
+    x, y, z = (writer.input(np.full(3, number)) for number in (1.0, 2.0, 3.0))
+    program = writer.program(
+        [y, x, writer("add", writer("multiply", x, y), z), writer("negative", z)]
+    )
+    inputs = [np.full(3, number) for number in (1.0, 2.0, 3.0)]
+    results = build(program).run(inputs, [*inputs, None])
+    assert [x[0] for x in results] == [2.0, 1.0, 5.0, -3.0]
+    assert [x[0] for x in inputs] == [2.0, 1.0, 5.0]
+
+
+def test_an_update_is_written_at_once():
+    """Without a copy of the parameter, and after everything that may raise."""
+    writer = Writer()
+    p, g, rate = writer.input(np.ones(3, "f")), writer.input(np.ones(3, "f")), writer.input(0.5)
+    new = writer("subtract", p, writer("multiply", g, rate))
+    program = writer.program([new, writer("exp", g)])
+    replay = build(program)
+    arrays = [np.ones(3, "f"), np.full(3, 2, "f")]
+    replay.run([*arrays, 0.25], [arrays[0], None])
+    assert same(arrays[0], np.full(3, 0.5, "f"))
+    lines = replay.sources[-1].splitlines()
+    assert lines[-2].strip() == "u_subtract(x0, v3, out0)"
+
+
+def test_an_error_leaves_the_inputs_as_they_were():
+    x, y, z = Value((2, 2), F), Value((2, 2), F), Value((2, 2), F)
+    program = Program([x], {}, [
+        Step("negative", [x], {}, [y]), Step("cholesky", [y], {}, [z])
+    ], [y, z])  # fmt: skip
+    replay = build(program)
+    array = np.eye(2, dtype=F)
+    for _ in range(2):
+        with pytest.raises(np.linalg.LinAlgError):
+            replay.run([array], [array, None])
+        assert same(array, np.eye(2, dtype=F))
+    replay.run([-np.eye(2, dtype=F)])
+
+
+def test_a_replay_warns_of_nothing():
+    writer = Writer()
+    x = writer.input(np.zeros(3))
+    with np.errstate(all="raise"):
+        build(writer.program([writer("log", x)])).run([np.zeros(3)])
+
+
+def test_threads_share_no_memory():
+    writer = Writer()
+    x = y = writer.input(np.ones(20_000))
+    for _ in range(20):
+        y = writer("add", writer("multiply", y, 0.5), x)
+    replay = build(writer.program([writer("sum", y)]))
+    expected = [replay.run([np.full(20_000, float(i))])[0] for i in range(4)]
+    errors = []
+
+    def work(i):
+        for _ in range(20):
+            found = replay.run([np.full(20_000, float(i))])
+            errors.extend([i] * (not same(found[0], expected[i])))
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+
+
+def test_python_numbers_stay_weak():
+    writer = Writer()
+    x, rate = writer.input(np.ones(3, "f")), writer.input(0.1)
+    half = writer("multiply", rate, 0.5)
+    program = writer.program([writer("multiply", x, half), writer("power", x, rate), half])
+    results = build(program).run([np.ones(3, "f"), 0.5])
+    assert [getattr(result, "dtype", float) for result in results] == ["f", "f", float]
+
+
+def test_results_that_nobody_reads_and_that_are_none():
+    x, q, r = Value((2, 2), F), Value((2, 2), F), Value((2,), F)
+    program = Program([x], {}, [Step("eigh", [x], {}, [r, None])], [r])
+    assert same(build(program).run([np.eye(2, dtype=F)])[0], np.ones(2, F))
+    assert q.ndim == 2
+
+
+def test_only_views_share_memory_with_their_operands():
+    """Memory of operands is used again, as soon as nobody reads them or a view of them."""
+    for op, sample in cases():
+        arrays = prepared(op, arrays_for(op, sample))
+        with np.errstate(all="ignore"):
+            result = getattr(namespace_of(np.empty(0)), op.name)(*arrays, **sample.parameters)
+        made = [one for one in flat(result) if isinstance(one, np.ndarray)]
+        shares = any(np.may_share_memory(x, one) for x in arrays for one in made)
+        assert op.name in VIEWS or not shares, op.name
