@@ -11,6 +11,8 @@ import numpy as np
 
 from gpugrad.autodiff import tree
 from gpugrad.compiler import recording as _types  # noqa: F401  the types that record
+from gpugrad.compiler import replay
+from gpugrad.compiler.passes import simplified
 from gpugrad.compiler.session import RecordedCall, StaleError, record
 from gpugrad.engine import versions
 from gpugrad.engine.modes import recording, tracing
@@ -26,7 +28,7 @@ class _Entry:
     def __init__(self, structure: tree.Tree, recorded: RecordedCall) -> None:
         self.structure = structure
         self.recorded = recorded
-        self.run = recorded.program
+        self.run = replay.build(simplified(recorded.program)).run
 
     def holds(self, leaves: Sequence[Any]) -> bool:
         """Whether layers are in the modes, and tensors have the arrays, of the recording."""

@@ -46,8 +46,8 @@ class Step:
     """One call: ``results = name(*operands, **parameters)``.
 
     An operand is a `Value`, a Python number, string, dtype or None, a slice or an Ellipsis, or a
-    tuple or list of these, such as an index. Parameters hold no values. ``results`` has one for each
-    array that the function gives, in nested tuples too (`flat`); None where it gives None.
+    tuple or list of these, such as an index. Parameters hold no values. ``results`` has one for
+    each array that the function gives, in nested tuples too (`flat`); None where it gives None.
     """
 
     __slots__ = ("name", "operands", "parameters", "results")
@@ -190,10 +190,10 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 VIEWS = frozenset((
     "array_split", "asanyarray", "asarray", "ascontiguousarray", "asfortranarray", "atleast_1d",
     "atleast_2d", "atleast_3d", "broadcast_arrays", "broadcast_to", "diag", "diagonal", "dsplit",
-    "expand", "expand_dims", "flip", "fliplr", "flipud", "get_item", "getitem", "hsplit", "imag",
-    "matrix_transpose", "moveaxis", "nan_to_num", "permute_dims", "ravel", "real", "real_if_close",
-    "require", "reshape", "rollaxis", "rot90", "split", "split_heads", "squeeze", "swapaxes",
-    "transpose", "unless", "unstack", "vsplit", "windows",
+    "einsum", "einsum_explicit", "expand", "expand_dims", "flip", "fliplr", "flipud", "get_item",
+    "getitem", "hsplit", "imag", "matrix_transpose", "moveaxis", "nan_to_num", "permute_dims",
+    "ravel", "real", "real_if_close", "require", "reshape", "rollaxis", "rot90", "split",
+    "split_heads", "squeeze", "swapaxes", "transpose", "unless", "unstack", "vsplit", "windows",
 ))  # fmt: skip
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from gpugrad.backend.lines import user_line
 from gpugrad.backend.namespace import NAMESPACES, namespace_of, register
 from gpugrad.backend.operators import BINARY, COMPARISONS, UNARY
-from gpugrad.compiler.program import Step, Value, flat, function_of
+from gpugrad.compiler.program import VIEWS, Step, Value, flat, function_of
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.outputs import ShapeDtype
 from gpugrad.errors import CompileError
@@ -111,9 +111,20 @@ class Tape:
         made = self._made(result)
         results = [None if one is None else one.first for one in flat(made)]
         self.steps.append(Step(name, given, parameters, results))
-        if isinstance(made, Recorded):
-            self._tie(made, name, operands, parameters)
-        return made
+        first = operands[0] if operands else None
+        if isinstance(made, Recorded) and name in VIEWS and _shares_memory(first, made):
+            made.base, made.made_by = first, (name, given[1:], parameters)
+            made.version = made.root.version
+            return made
+        return self._apart(made, [*recorded_in(operands)])
+
+    def _apart(self, made: Any, operands: Sequence["Recorded"]) -> Any:
+        """Results of a step not known for views: copies of those that are views all the same."""
+        if isinstance(made, tuple):
+            return tuple([self._apart(one, operands) for one in made])
+        if made is None or not any(_shares_memory(operand, made) for operand in operands):
+            return made
+        return made.copy()
 
     def _made(self, array: Any) -> Any:
         """What records a result, each array of it with a value of its own."""
@@ -124,19 +135,6 @@ class Tape:
         kind = _type_of(namespace_of(array))
         dtype = getattr(array, "dtype", None) or np.dtype(type(array))
         return kind(self, array, Value(np.shape(array), dtype, kind.is_weak))
-
-    def _tie(self, view: "Recorded", name: str, operands: Sequence[Any], parameters: Any) -> None:
-        """Note of a view of the first operand what it is a view of."""
-        base = operands[0] if operands else None
-        if not isinstance(base, Recorded) or isinstance(view.array, np.generic | int | float):
-            return
-        xp = namespace_of(view.array)
-        if xp is namespace_of(base.array) and xp.owner_of(view.array) is xp.owner_of(base.array):
-            view.base, view.made_by = (
-                base,
-                (name, tuple(map(self.lifted, operands[1:])), parameters),
-            )
-            view.version = view.root.version
 
 
 class Recorded:
@@ -378,18 +376,29 @@ def array_of(operand: Any) -> Any:
     return operand
 
 
+def _shares_memory(operand: Any, made: Recorded) -> bool:
+    """Whether a result is over the memory of an operand."""
+    if not isinstance(operand, Recorded):
+        return False
+    a, b = operand.array, made.array
+    if isinstance(a, np.generic | int | float) or isinstance(b, np.generic | int | float):
+        return False
+    xp = namespace_of(b)
+    return xp is namespace_of(a) and xp.owner_of(a) is xp.owner_of(b)
+
+
 def _is_recordable(result: Any) -> bool:
     if result is None or isinstance(result, int | float | complex):
         return True
     return hasattr(result, "dtype") and hasattr(result, "shape")
 
 
-def _recorded_in(operands: Sequence[Any]) -> Iterator[Recorded]:
+def recorded_in(operands: Sequence[Any]) -> Iterator[Recorded]:
     for operand in operands:
         if isinstance(operand, Recorded):
             yield operand
         elif isinstance(operand, tuple | list):
-            yield from _recorded_in(operand)
+            yield from recorded_in(operand)
 
 
 def call(
@@ -407,9 +416,9 @@ def call(
             f"compile: {name} changes an array in place, which is not recorded. Write "
             "a[index] = b, or a function that returns a new array"
         )
-    if next(_recorded_in(tuple(parameters.values())), None) is not None:
+    if next(recorded_in(tuple(parameters.values())), None) is not None:
         raise CompileError(f"compile: an array is a keyword of {name}; pass it by its position")
-    recorded = [*_recorded_in(operands)]
+    recorded = [*recorded_in(operands)]
     if not recorded:
         return (function or function_of(operands[0], name))(*operands, **parameters)
     arrays = [one for one in recorded if not one.is_weak]

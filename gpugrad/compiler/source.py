@@ -28,7 +28,8 @@ Places = tuple[int | None, ...]
 NUMPY = namespace_of(np.empty(0))
 # Functions that give several arrays in a tuple, or in a list, of however many.
 SEVERAL = frozenset((
-    "array_split", "broadcast_arrays", "dsplit", "hsplit", "meshgrid", "split", "unstack", "vsplit",
+    "array_split", "broadcast_arrays", "dsplit", "hsplit", "meshgrid", "split", "split_heads",
+    "unstack", "vsplit",
 ))  # fmt: skip
 CHANGES = {
     "set_item": "{}[{}] = {}",
