@@ -46,8 +46,9 @@ class Step:
     """One call: ``results = name(*operands, **parameters)``.
 
     An operand is a `Value`, a Python number, string, dtype or None, a slice or an Ellipsis, or a
-    tuple or list of these, such as an index. Parameters hold no values. ``results`` has one for
-    each array that the function gives, in nested tuples too (`flat`); None where it gives None.
+    tuple of these, such as an index; a list holds no values, and parameters hold none. ``results``
+    has one for each array that the function gives, in nested tuples too (`flat`); None where it
+    gives None.
     """
 
     __slots__ = ("name", "operands", "parameters", "results")
@@ -65,7 +66,7 @@ class Step:
         self.results = tuple(results)
 
     def values(self) -> Iterator[Value]:
-        """The values among its operands, in order, those in tuples and lists too."""
+        """The values among its operands, in order, those in tuples too."""
         return values_in(self.operands)
 
     def __repr__(self) -> str:
@@ -95,8 +96,8 @@ class Program:
         known: dict[Any, Any] = dict(zip(self.inputs, arrays)) | self.constants
 
         def array_of(operand: Any) -> Any:
-            if isinstance(operand, tuple | list):
-                return type(operand)(map(array_of, operand))
+            if isinstance(operand, tuple):
+                return tuple(map(array_of, operand))
             return known[operand] if isinstance(operand, Value) else operand
 
         for step in self.steps:
@@ -116,7 +117,7 @@ class Program:
         def shown(operand: Any) -> str:
             if isinstance(operand, Value):
                 return names.get(operand, "?")
-            if isinstance(operand, tuple | list):
+            if isinstance(operand, tuple):
                 return f"({', '.join(map(shown, operand))})"
             return str(operand)
 
@@ -133,7 +134,7 @@ def values_in(operand: Any) -> Iterator[Value]:
     """The values in an operand."""
     if isinstance(operand, Value):
         yield operand
-    elif isinstance(operand, tuple | list):
+    elif isinstance(operand, tuple):
         for part in operand:
             yield from values_in(part)
 

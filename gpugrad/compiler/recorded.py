@@ -97,8 +97,8 @@ class Tape:
                     "later from the compiled function, rather than keep it elsewhere"
                 )
             return operand.value
-        if isinstance(operand, tuple | list):
-            return type(operand)(map(self.lifted, operand))
+        if isinstance(operand, tuple) or (isinstance(operand, list) and [*recorded_in(operand)]):
+            return tuple(map(self.lifted, operand))
         if isinstance(operand, Node | Leaf):  # for an array that no rule reads
             return ShapeDtype(operand.shape, operand.dtype)
         if isinstance(operand, np.generic) or NAMESPACES.get(type(operand)) is None:
@@ -279,6 +279,8 @@ class Recorded:
 
     def __getitem__(self, index: Any) -> "Recorded":
         for part in index if isinstance(index, tuple) else (index,):
+            if isinstance(part, list) and [*recorded_in(part)]:
+                raise by_value("a list as an index", "Write gg.stack of its elements")
             if isinstance(part, Recorded) and part.dtype == bool:
                 raise by_value("an index of truth values", "Write gg.where(condition, a, b)")
         return self._call("get_item", index)
