@@ -114,7 +114,7 @@ def _key(operand: Any, constants: dict[Value, Any]) -> Any:
         if isinstance(array, np.ndarray | np.generic) and array.nbytes <= SMALL:
             return type(array), array.dtype, array.shape, array.tobytes()
         return operand
-    if isinstance(operand, tuple):
+    if isinstance(operand, tuple | list):
         return type(operand), *(_key(part, constants) for part in operand)
     if isinstance(operand, slice):
         return slice, *(repr(part) for part in (operand.start, operand.stop, operand.step))

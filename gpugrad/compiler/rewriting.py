@@ -79,8 +79,8 @@ class Rewriter:
     def _current(self, operand: Any) -> Any:
         if isinstance(operand, Value):
             return self._instead.get(operand, operand)
-        if isinstance(operand, tuple):
-            return tuple(map(self._current, operand))
+        if isinstance(operand, tuple | list):
+            return type(operand)(map(self._current, operand))
         return operand
 
     def add(self, step: Step) -> None:

@@ -54,8 +54,8 @@ def _are_few(rewriter: Rewriter, step: Step) -> bool:
 def _with_arrays(operand: Any, arrays: dict[Value, Any]) -> Any:
     if isinstance(operand, Value):
         return arrays[operand]
-    if isinstance(operand, tuple):
-        return tuple(_with_arrays(part, arrays) for part in operand)
+    if isinstance(operand, tuple | list):
+        return type(operand)(_with_arrays(part, arrays) for part in operand)
     return operand
 
 
@@ -93,7 +93,7 @@ def strip_broadcasts(rewriter: Rewriter, step: Step) -> Any:
 
 
 def _broadcast(operands: list[Any]) -> tuple[int, ...]:
-    return np.broadcast_shapes(*(value.shape for value in values_in(tuple(operands))))
+    return np.broadcast_shapes(*(value.shape for value in values_in(operands)))
 
 
 def number_for_fill(rewriter: Rewriter, step: Step) -> Any:

@@ -175,8 +175,9 @@ class Writer:
         """An operand in the source."""
         if isinstance(operand, Value):
             return self.names[operand]
-        if isinstance(operand, tuple) and any(True for _ in values_in(operand)):
-            return f"({''.join(f'{self.text(part)}, ' for part in operand)})"
+        if isinstance(operand, tuple | list) and any(True for _ in values_in(operand)):
+            parts = "".join(f"{self.text(part)}, " for part in operand)
+            return f"({parts})" if isinstance(operand, tuple) else f"[{parts}]"
         if operand is None or isinstance(operand, bool | int):
             return repr(operand)
         if type(operand) is float and math.isfinite(operand):

@@ -12,7 +12,7 @@ SPECIAL = (0.0, -0.0, 1.0, -1.0, 2.0, np.inf, -np.inf, np.nan, 0.5)
 def with_arrays(operand, arrays):
     if isinstance(operand, Value):
         return arrays[operand]
-    if isinstance(operand, tuple):
+    if isinstance(operand, tuple | list):
         return type(operand)(with_arrays(part, arrays) for part in operand)
     return operand
 
