@@ -12,14 +12,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from gpugrad.compiler.program import VIEWS, Step, Value, function_of
+from gpugrad.compiler.program import Step, Value, function_of
 
 __all__ = [
     "Layout", "contiguous", "is_for_blas", "matrices_of", "parts_of", "squeezed", "strides_in",
     "transposed", "view_of", "with_axes",
 ]  # fmt: skip
 
-# Those of VIEWS of which the shape of the result says all, so that NumPy need not copy.
+# Steps that always give a view of a real array; others copy for some operands.
+_VIEWS = frozenset((
+    "broadcast_to", "diagonal", "expand", "expand_dims", "flip", "fliplr", "flipud", "get_item",
+    "matrix_transpose", "moveaxis", "permute_dims", "ravel", "real", "reshape", "rollaxis",
+    "squeeze", "swapaxes", "transpose", "windows",
+))  # fmt: skip
+# Those of which the shape of the result says all, so that NumPy need not copy.
 _BY_SHAPE = ("reshape", "ravel")
 _BROADCASTS = ("broadcast_to", "expand")
 
@@ -80,7 +86,7 @@ def with_axes(layout: Layout, shape: Sequence[int]) -> Layout:
 def view_of(layout: Layout, step: Step) -> Layout | None:
     """The layout of what a step gives, if that is a view; None where it is a copy, or no view."""
     name, operands = step.name, step.operands[1:]
-    if name not in VIEWS or name == "imag" or prod(layout.shape) == 0:
+    if name not in _VIEWS or prod(layout.shape) == 0:
         return None
     if any(isinstance(one, Value) for one in step.values() if one is not step.operands[0]):
         return None

@@ -14,7 +14,7 @@ from gpugrad.compiler.blas import blas
 from gpugrad.compiler.c_compiler import find_compiler, load
 from gpugrad.compiler.c_source import CONVERT, Piece, Source, write
 from gpugrad.compiler.layout import Layout
-from gpugrad.compiler.program import Program, function_of
+from gpugrad.compiler.program import Program, flat, function_of
 from gpugrad.compiler.schedule import Array, Call, Product, Ref, Schedule
 from gpugrad.errors import CompileError, DTypeError, ShapeError
 
@@ -268,9 +268,7 @@ def _in_numpy(call: Call, values: dict[int, Any]) -> None:
     """Compute a step by NumPy."""
     operands = _with_values(call.operands, values)
     results = function_of(_SAMPLE, call.step.name)(*operands, **call.step.parameters)
-    if len(call.arrays) == 1 and not isinstance(results, tuple | list):
-        results = (results,)
-    for array, result in zip(call.arrays, results, strict=True):
+    for array, result in zip(call.arrays, flat(results), strict=True):
         if array is not None:
             values[array.number] = result.item() if array.weak else result
 
