@@ -193,9 +193,17 @@ def _compress(self: Tensor, condition: Any, axis: int | None = None) -> Tensor:
     return indexing.compress(condition, self, axis)
 
 
-def _copy(self: Tensor) -> Tensor:
+def _clone(self: Tensor) -> Tensor:
     """A copy of the tensor, recorded in the graph."""
     return FUNCTIONS["astype"](self, self.dtype)
+
+
+def _copy(self: Tensor) -> Tensor:
+    """A copy of the tensor, recorded in the graph; NumPy's method makes it a contiguous one."""
+    flags = getattr(self._array, "flags", None)
+    if flags is None or flags.c_contiguous:
+        return _clone(self)
+    return manipulation.reshape(manipulation.ravel(self), self.shape)
 
 
 def _cpu(self: Tensor) -> Tensor:
@@ -215,7 +223,7 @@ _member("reshape", _reshape)
 _member("transpose", _transpose)
 _member("__round__", _round)
 _member("copy", _copy)
-_member("clone", _copy)
+_member("clone", _clone)
 _member("cpu", _cpu)
 _member("cuda", _cuda)
 _member("to_device", dlpack.to_device)
@@ -356,7 +364,7 @@ NUMPY_FUNCTIONS: dict[Any, Function] = {
     np.shape: lambda a: a.shape,
     np.ndim: lambda a: a.ndim,
     np.size: lambda a, axis=None: a.size if axis is None else a.shape[axis],
-    np.copy: _copy,
+    np.copy: _clone,
     np.zeros_like: creation.zeros_like,
     np.ones_like: creation.ones_like,
     np.full_like: creation.full_like,

@@ -341,8 +341,9 @@ class Members:
     def __round__(self, ndigits: int | None = None) -> Tensor:
         """``round(t, 2)``: a Tensor, like ``gg.round(t, 2)``."""
     def copy(self) -> Tensor:
+        """A copy of the tensor, recorded in the graph; NumPy's method makes it a contiguous one."""
+    def clone(self) -> Tensor:
         """A copy of the tensor, recorded in the graph."""
-    clone = copy
     def cpu(self) -> Tensor:
         """The tensor on the CPU; itself if it is there."""
     def cuda(self, index: int | None = None) -> Tensor:

@@ -416,6 +416,10 @@ def test_methods_that_copy_share_no_memory(method, device):
     results = [getattr(t, method)(*((1,) if method in ("repeat", "take") else ()))]
     if method == "flatten":
         results.append(t.T.flatten("F"))
+    if method == "copy":  # of which NumPy's ravel is a view
+        results.append(t.T.copy())
+        results[-1].ravel()[:1] = 99.0
+        assert results[-1].max().item() == 99.0
     for result in results:
         result += 1.0
     assert t.tolist() == X.tolist()
