@@ -123,18 +123,19 @@ def floating(x: Tensor) -> Tensor:
 def in_single(function: F) -> F:
     """A function of arrays that adds up or counts: it gets half precision as float32.
 
-    It is rounded once. Between its operations sums above 65504, and counts of more than 2048, would
-    not fit into float16.
+    It is rounded once, where no other operand is in single precision. Between its operations sums
+    above 65504, counts of more than 2048 and an eps of 1e-8 would not fit into float16.
     """
 
     @wraps(function)
     def wide(*args: Any, **kwargs: Any) -> Any:
         operands = (*args, *kwargs.values())
-        halves = [x.dtype for x in operands if hasattr(x, "dtype") and is_half(x.dtype)]
+        dtypes = [x.dtype for x in operands if hasattr(x, "dtype")]
+        halves = [dtype for dtype in dtypes if is_half(dtype)]
         if not halves:
             return function(*args, **kwargs)
         result = function(*map(_wider, args), **{k: _wider(v) for k, v in kwargs.items()})
-        if kwargs.get("dtype") is not None:
+        if kwargs.get("dtype") is not None or SINGLE in dtypes:
             return result
         if isinstance(result, tuple):
             return tuple([_narrow(one, halves[0]) for one in result])

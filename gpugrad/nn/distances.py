@@ -9,7 +9,7 @@ import numpy as np
 
 from gpugrad.errors import ShapeError
 from gpugrad.functions.linalg.norms import norm
-from gpugrad.functions.operands import floating, together
+from gpugrad.functions.operands import floating, in_single, together
 from gpugrad.functions.reductions import sum as total
 from gpugrad.nn.activations import one_axis
 from gpugrad.nn.module import Module
@@ -20,6 +20,7 @@ __all__ = [
 ]  # fmt: skip
 
 
+@in_single
 def normalize(
     x: Any, p: float = 2.0, axis: int | None = None, eps: float = 1e-12, *, dim: int | None = None
 ) -> Tensor:
@@ -49,6 +50,7 @@ def _pair(who: str, a: Any, b: Any) -> tuple[Any, Any]:
     return one, other
 
 
+@in_single
 def cosine_similarity(
     a: Any, b: Any, axis: int | None = None, eps: float = 1e-8, *, dim: int | None = None
 ) -> Tensor:
@@ -71,11 +73,12 @@ def cosine_similarity(
     axis = axis % most - most  # counted from the end, along which shapes are aligned
     shape = np.broadcast_shapes(a.shape, b.shape)
     a, b = (OPS["broadcast_to"](x, shape) for x in (a, b))
-    sizes = [OPS["maximum"](norm(x, axis=axis), eps) for x in (a, b)]
-    cosine: Tensor = total(a * b, axis=axis) / (sizes[0] * sizes[1])
-    return cosine
+    # Each is divided by its size first: products of large numbers would overflow.
+    a, b = (x / OPS["maximum"](norm(x, axis=axis, keepdims=True), eps) for x in (a, b))
+    return total(a * b, axis=axis)
 
 
+@in_single
 def pairwise_distance(
     a: Any, b: Any, p: float = 2.0, eps: float = 1e-6, keepdims: bool = False, *,
     keepdim: Any = None,

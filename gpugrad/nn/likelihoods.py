@@ -9,7 +9,7 @@ from typing import Any
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.modes import is_debugging
 from gpugrad.errors import ShapeError
-from gpugrad.functions.operands import floating, together
+from gpugrad.functions.operands import floating, in_single, together
 from gpugrad.nn.layer import Layer
 from gpugrad.nn.losses import real_pair, reduced, weighed
 from gpugrad.nn.module import Module
@@ -79,6 +79,7 @@ def kl_div(
     return reduced("kl_div", losses, reduction)
 
 
+@in_single
 def poisson_nll_loss(
     prediction: Any, target: Any, log_input: bool = True, full: bool = False, *, eps: float = 1e-8,
     reduction: str = "mean",
@@ -103,6 +104,7 @@ def poisson_nll_loss(
     return reduced(who, losses, reduction)
 
 
+@in_single
 def gaussian_nll_loss(
     prediction: Any, target: Any, var: Any, full: bool = False, eps: float = 1e-6,
     reduction: str = "mean",

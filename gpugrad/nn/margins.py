@@ -10,7 +10,7 @@ import numpy as np
 
 from gpugrad.errors import ShapeError
 from gpugrad.functions.manipulation import expand_dims
-from gpugrad.functions.operands import floating, together
+from gpugrad.functions.operands import floating, in_single, together
 from gpugrad.nn.distances import pairwise_distance
 from gpugrad.nn.embedding import check_range, whole_numbers
 from gpugrad.nn.layer import Layer
@@ -159,6 +159,7 @@ def multilabel_soft_margin_loss(
     return reduced(who, losses, reduction)
 
 
+@in_single
 def cosine_embedding_loss(
     a: Any, b: Any, target: Any, margin: float = 0.0, *, reduction: str = "mean"
 ) -> Tensor:
@@ -189,6 +190,7 @@ def cosine_embedding_loss(
     return reduced(who, alike + unlike, reduction)
 
 
+@in_single
 def triplet_margin_loss(
     anchor: Any, positive: Any, negative: Any, margin: float = 1.0, p: float = 2.0,
     eps: float = 1e-6, swap: bool = False, *, reduction: str = "mean",

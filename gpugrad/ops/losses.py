@@ -140,9 +140,14 @@ def _bce(xp: Any, p: Any, target: Any, /) -> Any:
     return (target - 1) * _log_failure(xp, p) - target * _log_success(xp, p)
 
 
+def _bce_slope(xp: Any, p: Any, target: Any) -> Any:
+    p = widened(p)  # half precision has no 1e-12
+    return (p - target) / xp.maximum((1 - p) * p, NARROWEST)
+
+
 # fmt: off
 op("bce", _bce,
-   vjp=[lambda xp, g, y, p, target: g * (p - target) / xp.maximum((1 - p) * p, NARROWEST),
+   vjp=[lambda xp, g, y, p, target: g * _bce_slope(xp, p, target),
         lambda xp, g, y, p, target: g * (_log_failure(xp, p) - _log_success(xp, p))],
    saves=("p target", "p"), **REAL, checks=Checks(differs=negative_subnormal), domain=(0.2, 0.8),
    public="", shown="binary_cross_entropy", autocast="float32",

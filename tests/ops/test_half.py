@@ -136,6 +136,47 @@ def test_sums_and_counts_beyond_float16(case, drawn, device):
         assert_rounded(ours, right, case.error)
 
 
+# Two rows and two others: an eps of 1e-8 is 0 in float16, and a product of two numbers inf or 0.
+ROWS = {
+    "zeros": [[0.0, 0.0], [0.0, 0.0]],
+    "large": [[300.0, -250.0], [270.0, 280.0]],
+    "small": [[1e-4, -3e-4], [2e-4, 1e-4]],
+}
+WITH_EPS = {
+    "normalize": F.normalize,
+    "normalize 1": lambda x: F.normalize(x, 1.0),
+    "cosine_similarity": lambda x: F.cosine_similarity(x, x[::-1]),
+    "pairwise_distance": lambda x: F.pairwise_distance(x, x[::-1]),
+    "cosine_embedding_loss": lambda x: F.cosine_embedding_loss(x, x[::-1], [1.0, -1.0]),
+    "triplet_margin_loss": lambda x: F.triplet_margin_loss(x, x[::-1], x * 0.5),
+    "poisson_nll_loss": lambda x: F.poisson_nll_loss(abs(x), x.detach(), log_input=False),
+    "gaussian_nll_loss": lambda x: F.gaussian_nll_loss(x, x[::-1], abs(x.detach())),
+    "binary_cross_entropy": lambda x: F.binary_cross_entropy(abs(x) * 1e-3, x.detach() * 0),
+    "layer_norm": lambda x: F.layer_norm(x, 2),
+    "rms_norm": lambda x: F.rms_norm(x, 2, eps=1e-6),
+    "batch_norm": lambda x: F.batch_norm(x, None, None, training=True),
+}
+
+
+@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.parametrize("name", WITH_EPS)
+def test_eps_and_products_that_float16_does_not_hold(name, rows, device):
+    case = Case(name, WITH_EPS[name])
+    values = np.array(ROWS[rows], np.float16)
+    half = value_and_gradient(case, values, np.float16, device)
+    exact = value_and_gradient(case, values, np.float64, device)
+    for ours, right in zip(half, exact, strict=True):
+        assert_rounded(ours, right, 1e-3)
+
+
+def test_half_beside_single_precision_is_single(device):
+    half = gg.ones((2, 3), dtype="float16", device=device)
+    single = gg.ones((2, 3), device=device)
+    for function in (F.cosine_similarity, gg.cov, lambda a, b: gg.average(a, weights=b)):
+        assert function(half, single).dtype == function(single, half).dtype == np.float32
+        assert function(half, half).dtype == np.float16
+
+
 def test_the_table_has_its_reductions_among_the_cases():
     names = {case.name for case in of_table()}
     assert {"sum", "mean", "max", "var", "softmax", "logsumexp", "cumsum", "prod"} <= names
