@@ -14,7 +14,7 @@ from gpugrad.backend.sums import ENOUGH
 from gpugrad.compiler.arena import Arena, dense, result_layout
 from gpugrad.compiler.liveness import viewed
 from gpugrad.compiler.program import Program, Step, Value, function_of, values_in
-from gpugrad.compiler.source import CHANGES, Places, Writer, is_ufunc
+from gpugrad.compiler.source import CHANGES, Places, Writer, gives_several, is_ufunc
 
 __all__ = ["HostWriter"]
 
@@ -97,7 +97,8 @@ class HostWriter(Writer):
 
     def _planned(self, index: int, step: Step) -> bool:
         """Write a step whose result is in the arena, or goes to an out; False for others."""
-        if len(step.results) != 1 or (value := step.results[0]) is None:
+        value = step.results[0]
+        if value is None or gives_several(step):
             return False
         if self._view(step):
             return True
@@ -122,7 +123,11 @@ class HostWriter(Writer):
         """A view of memory of the scope is made with it."""
         base = viewed(step)
         (value,) = step.results
-        if base is None or not base.ndim or any(True for _ in values_in(step.operands[1:])):
+        if (
+            base is not step.operands[0]
+            or not base.ndim
+            or any(True for _ in values_in(step.operands[1:]))
+        ):
             return False
         layout = self._layout(base)
         make = partial(function_of(layout, step.name), **step.parameters)

@@ -17,8 +17,7 @@ def bytes_of(value: Value) -> int:
 
 def viewed(step: Step) -> Value | None:
     """The value of which the result of a step is a view, None for one with memory of its own."""
-    first = step.operands[0] if step.operands else None
-    return first if isinstance(first, Value) and gives_view(step) else None
+    return next(step.values(), None) if gives_view(step) else None
 
 
 def roots(program: Program) -> dict[Value, Value]:

@@ -93,7 +93,7 @@ def strip_broadcasts(rewriter: Rewriter, step: Step) -> Any:
 
 
 def _broadcast(operands: list[Any]) -> tuple[int, ...]:
-    return np.broadcast_shapes(*(value.shape for value in values_in(operands)))
+    return np.broadcast_shapes(*(value.shape for value in values_in(tuple(operands))))
 
 
 def number_for_fill(rewriter: Rewriter, step: Step) -> Any:

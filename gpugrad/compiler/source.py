@@ -21,6 +21,7 @@ from gpugrad.compiler.program import (
     is_elementwise,
     values_in,
 )
+from gpugrad.engine.op import TABLE
 
 __all__ = ["Places", "Writer", "is_ufunc"]
 
@@ -53,6 +54,12 @@ def is_ufunc(step: Step) -> bool:
     return (
         is_elementwise(step.name) and step.name not in ("where", "astype") and not step.parameters
     )
+
+
+def gives_several(step: Step) -> bool:
+    """Whether a step's function gives a tuple of arrays, or a list, if only of one."""
+    op = TABLE.get(step.name)
+    return len(step.results) != 1 or step.name in SEVERAL or (op is not None and bool(op.outputs))
 
 
 def set_view(array: Any, views: Any, value: Any) -> None:
@@ -130,7 +137,7 @@ class Writer:
     def call(self, step: Step) -> None:
         """Write a step as a call whose results are local variables."""
         names = [self._target(value) for value in step.results]
-        if len(names) == 1 and step.name not in SEVERAL:
+        if not gives_several(step):
             self.lines.append(f"{names[0]} = {self.expression(step)}")
             (value,) = step.results
             if value is not None and (is_elementwise(step.name) or step.name in NEW):
