@@ -50,9 +50,13 @@ class Rewriter:
         outputs = [self._instead.get(value, value) for value in self.program.outputs]
         return Program(self.program.inputs, self.constants, self.steps, outputs)
 
+    def made_by(self, operand: Any) -> Step | None:
+        """The step whose result an operand is, None if there is none."""
+        return self._makers.get(operand) if isinstance(operand, Value) else None
+
     def maker(self, operand: Any, *names: str) -> Step | None:
-        """The step of one of these names whose result an operand is, None if there is none."""
-        step = self._makers.get(operand) if isinstance(operand, Value) else None
+        """That step, if it has one of these names."""
+        step = self.made_by(operand)
         return step if step is not None and step.name in names else None
 
     def number(self, operand: Any) -> Any:

@@ -111,6 +111,8 @@ LEFT = [
     ("what the caller gets is a copy", lambda w, x: w("multiply", x, 1), ["copy"]),
     ("and each has its own", lambda w, x: [w("exp", x), w("exp", x)], ["exp", "copy"]),
     ("a view stays one", lambda w, x: w("reshape", w("reshape", x, (6,)), (2, 3)), []),
+    ("a copy of what may be a view", lambda w, x: w("exp", w("copy", w("tril", x))),
+     ["tril", "copy", "exp"]),
     ("a copy inside", lambda w, x: w("exp", w("copy", x)), ["exp"]),
 ]  # fmt: skip
 
