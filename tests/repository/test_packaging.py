@@ -78,7 +78,7 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> Non
     assert "gpugrad/py.typed" in names
     sources = {
         path.relative_to(ROOT).as_posix()
-        for pattern in ("*.py", "*.pyi", "*.json", "*.txt")
+        for pattern in ("*.py", "*.pyi", "*.json", "*.txt", "*.c")
         for path in (ROOT / "gpugrad").rglob(pattern)
     }
     assert {name for name in names if name.startswith("gpugrad/")} == sources | {"gpugrad/py.typed"}

@@ -1,0 +1,115 @@
+"""Math functions for host compilers, as C99 source. Loops over them vectorise.
+
+They have no branches and call nothing of libm but sqrt, fabs, copysign and fma, which are
+instructions. Special values, infinities, signed zeros and subnormal numbers are those of C99's
+Annex F, as NumPy's. The methods are published ones, which ``host_math_f32.c`` and
+``host_math_f64.c`` name; ``ci/minimax.py`` writes the other C files.
+
+Compile with ``-O3 -fno-math-errno -fno-trapping-math`` and for the processor at hand. Fused
+multiply-adds are written out, so the results do not depend on ``-ffp-contract``. ``-ffast-math``
+breaks them. Floating-point flags mean nothing afterwards.
+
+Sine, cosine and tangent reduce arguments of any size exactly. The largest errors that
+``ci/host_math.py`` saw, in units in the last place, are 1.6 (float32) and 1.9 (float64):
+those of each function stand in `ERRORS`. logaddexp is exact to 2 units of its larger part, not of
+its value, where log(1 + e^-d) and the larger operand cancel.
+
+Imports operations.
+"""
+
+import re
+from collections.abc import Iterable
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from gpugrad.codegen.operations import NotFusibleError
+
+__all__ = ["ERRORS", "FUNCTIONS", "source"]
+
+# The largest error measured, in units in the last place: of float32, of float64.
+ERRORS = {
+    "arccos": (1.07, 1.10),
+    "arccosh": (0.51, 1.88),
+    "arcsin": (1.37, 1.12),
+    "arcsinh": (0.51, 1.24),
+    "arctan": (1.51, 1.38),
+    "arctan2": (1.52, 1.51),
+    "arctanh": (0.51, 1.56),
+    "cbrt": (0.52, 0.51),
+    "cos": (0.51, 1.04),
+    "cosh": (1.32, 1.34),
+    "erf": (1.36, 1.39),
+    "erfc": (0.51, 1.31),
+    "exp": (0.89, 0.90),
+    "exp2": (0.99, 1.01),
+    "expm1": (1.28, 1.32),
+    "hypot": (0.51, 1.20),
+    "log": (0.84, 0.86),
+    "log10": (0.90, 1.01),
+    "log1p": (0.89, 0.89),
+    "log2": (0.93, 1.04),
+    "logaddexp": (0.51, 1.90),
+    "power": (0.51, 1.31),
+    "sigmoid": (1.38, 1.36),
+    "sin": (0.51, 1.04),
+    "sinh": (1.61, 1.60),
+    "tan": (0.51, 1.39),
+    "tanh": (1.35, 1.35),
+}
+
+# C functions by NumPy's name, or SciPy's where NumPy has none, and by dtype.
+FUNCTIONS = {name: {"float32": f"gg_{name}_f32", "float64": f"gg_{name}_f64"} for name in ERRORS}
+
+HEADER = """#include <math.h>
+#include <stdint.h>
+#include <string.h>
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(_M_ARM64) || defined(__AVX2__)
+#define GG_FMA
+#endif
+"""
+_FILES = ("host_polynomials.c", "host_turns.c", "host_math_f64.c", "host_math_f32.c")
+_DEFINED = re.compile(r"^(?:static [\w ]+ |\} )(gg_\w+)[(\[;]", re.MULTILINE)
+_NAMES = re.compile(r"\bgg_\w+")
+
+
+def source(functions: Iterable[tuple[str, Any]]) -> str:
+    """C text that defines functions, given as names with dtypes, and what they use.
+
+    NotFusibleError for a function that is not in `FUNCTIONS`.
+
+    >>> text = source([("exp", "float32"), ("exp", "float64")])
+    >>> text.count("float gg_exp_f32(float x)"), "gg_log" in text
+    (1, False)
+    """
+    definitions = _definitions()
+    needed: dict[str, None] = {}
+
+    def need(name: str) -> None:
+        if name not in needed:
+            for other in _NAMES.findall(definitions[name]):
+                if other != name:
+                    need(other)
+            needed[name] = None
+
+    for name, dtype in functions:
+        function = FUNCTIONS.get(name, {}).get(np.dtype(dtype).name)
+        if function is None:
+            raise NotFusibleError(f"no C function computes {name} of {np.dtype(dtype).name}")
+        need(function)
+    return "\n".join([HEADER, *(definitions[name] for name in needed)])
+
+
+@cache
+def _definitions() -> dict[str, str]:
+    """The text of each function, table and type, with the comment before it, by name."""
+    found = {}
+    for file in _FILES:
+        text = files("gpugrad.codegen").joinpath(file).read_text(encoding="utf-8")
+        for part in re.split(r"\n\n(?=\S)", text):
+            match = _DEFINED.search(part)
+            if match is not None:
+                found[match[1]] = f"{part.rstrip()}\n"
+    return found
