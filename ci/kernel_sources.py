@@ -206,7 +206,7 @@ def _by_hand() -> Iterator[Source]:
             "layer_norm": layer_norm_source(dtype),
             "batch_norm": batch_norm_source(dtype),
             "rms_norm": rms_norm_source(dtype),
-            "steps of LSTM and GRU": recurrent_source(dtype),
+            "steps of recurrent layers": recurrent_source(dtype),
             "heads of attention": heads_source(dtype),
             "dropout": dropout_source(dtype),
             "bias": epilogue_source(dtype, None),

@@ -20,8 +20,8 @@ Needs = tuple[bool, ...]
 
 @cache
 def recurrent_source(dtype: Any) -> str:
-    """The kernels of the steps of LSTM and GRU, forward and backward."""
-    return prelude(dtype) + STEPS
+    """The kernels of the steps of LSTM, GRU and RNN, forward and backward."""
+    return prelude(dtype) + STEPS + ELMAN
 
 
 # `t` is the number of the step, `starts` are the states before the first one. Each thread has one
@@ -139,6 +139,33 @@ extern "C" __global__ void gru_step_vjp(
 """
 
 
+# `h` has the pre-activations of all steps, which the states replace.
+ELMAN = """
+extern "C" __global__ void elman_step(
+    T* h, const T* start, const bool* mask, int relu, long long t, long long batch,
+    long long hidden)
+{
+    EACH_ELEMENT
+    const long long to = t * count + i;
+    const W x = widen(h[to]);
+    const W state = relu ? (x <= 0 ? (W)0 : x) : tanh(x);  // a NaN stays one
+    h[to] = counts ? narrow(state) : t ? h[to - count] : start[i];
+}
+
+extern "C" __global__ void elman_step_vjp(
+    const T* g, const T* h, T* d, T* d_h, const bool* mask, int relu, long long t, long long batch,
+    long long hidden)
+{
+    EACH_ELEMENT
+    const long long from = t * count + i;
+    const W of_h = widen(d_h[i]) + widen(g[from]), y = widen(h[from]);
+    d_h[i] = narrow(counts ? (W)0 : of_h);
+    const W slope = relu ? (y <= 0 ? (W)0 : (W)1) : (W)1 - y * y;
+    d[from] = narrow(counts ? of_h * slope : (W)0);
+}
+"""
+
+
 class Recurrent(Kernels):
     """The steps of recurrent layers on arrays of CuPy."""
 
@@ -211,6 +238,33 @@ class Recurrent(Kernels):
         d_weight = self._of_weight(d_product, h, after) if needs[2] else None
         d_bias = d_product[..., 2 * hidden :].sum(axis=(0, 1)) if needs[3] else None
         return d_x, d_h, d_weight, d_bias, None
+
+    def elman(
+        self, x: Any, h: Any, weight: Any, mask: Any = None, nonlinearity: str = "tanh"
+    ) -> Any:
+        """The formula of this name in `gpugrad.ops.recurrent`."""
+        if not self._fit(x, h, weight) or not h.size:
+            return self._formula("elman", x, h, weight, mask, nonlinearity)
+        h, mask, turned = self._dense(h), self._dense(mask), self._dense(weight).T
+        after, relu = x.copy(order="C"), int(nonlinearity == "relu")
+        for t in range(len(x)):
+            self._products.add_product(after[t], after[t - 1] if t else h, turned)
+            self._step("elman_step", h.shape, after, h, mask, relu, t)
+        return after
+
+    def elman_vjp(
+        self, g: Any, needs: Needs, h: Any, weight: Any, mask: Any, after: Any, nonlinearity: str
+    ) -> Any:
+        """The formula of this name in `gpugrad.ops.recurrent`."""
+        if not self._fit(after, g, h, weight) or not h.size:
+            return self._formula("elman_vjp", g, needs, h, weight, mask, after, nonlinearity)
+        g, h, weight, mask, after = map(self._dense, (g, h, weight, mask, after))
+        d, d_h = self._array(after.shape, after.dtype), self._module.zeros_like(h)
+        relu = int(nonlinearity == "relu")
+        for t in reversed(range(len(after))):
+            self._step("elman_step_vjp", h.shape, g, after, d, d_h, mask, relu, t)
+            self._products.add_product(d_h, d[t], weight)
+        return d, d_h, self._of_weight(d, h, after) if needs[2] else None, None
 
     def _step(self, name: str, shape: tuple[int, int], *arguments: Any) -> None:
         source = recurrent_source(next(a.dtype for a in arguments if a is not None))

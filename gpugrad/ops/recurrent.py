@@ -145,7 +145,8 @@ class _Elman(Cell):
         self, xp: Any, d: Arrays, of_gates: Any, gates: Any, before: Arrays, after: Arrays
     ) -> tuple[Any, Any, Arrays]:
         (h,) = after
-        slope = (h > 0).astype(h.dtype) if self.nonlinearity == "relu" else 1 - h * h
+        relu = self.nonlinearity == "relu"
+        slope = xp.logical_not(h <= 0).astype(h.dtype) if relu else 1 - h * h
         d_x = d[0] * slope
         return d_x, d_x, (None,)
 
@@ -327,12 +328,12 @@ def _elman(
 
 
 def _elman_vjp(
-    xp: Any, g: Any, y: Any, needs: tuple[bool, ...], x: Any, h: Any, weight: Any, mask: Any,
+    xp: Any, g: Any, needs: tuple[bool, ...], h: Any, weight: Any, mask: Any, after: Any,
     nonlinearity: str,
 ) -> tuple[Any, ...]:  # fmt: skip
     wanted = (True, needs[2], False)
     d_x, (d_h,), d_weight, _ = _backward(
-        xp, _Elman(nonlinearity), wanted, (g,), None, (h,), weight, mask, (y,), None
+        xp, _Elman(nonlinearity), wanted, (g,), None, (h,), weight, mask, (after,), None
     )
     return d_x, d_h, d_weight, None
 
@@ -341,6 +342,7 @@ part("lstm_steps", _lstm_steps)
 part("lstm_steps_vjp", _lstm_steps_vjp)
 part("lstm_layer", _lstm_layer)
 part("lstm_layer_vjp", _lstm_layer_vjp)
+part("elman_vjp", _elman_vjp)
 part("gru_steps", _gru_steps)
 part("gru_steps_vjp", _gru_steps_vjp)
 # fmt: off
@@ -369,7 +371,10 @@ op("gru", _gru,
    samples=[Sample((3, 2, 6), (2, 2), (6, 2), (2,), (3, 2, 1))],
    operands="real real real real mask", public="", shown="GRU", autocast="half",
    doc="The state after each step of a gated recurrent unit.")
-op("elman", _elman, vjp_all=_elman_vjp, saves="h weight mask y",
+op("elman", _elman,
+   vjp_all=lambda xp, g, y, needs, x, h, weight, mask, nonlinearity: xp.elman_vjp(
+       g, needs, h, weight, mask, y, nonlinearity),
+   saves="h weight mask y",
    samples=[Sample((3, 2, 2), (2, 2), (2, 2), (3, 2, 1)),
             Sample((3, 1, 2), (1, 2), (2, 2), (3, 1, 1), nonlinearity="relu")],
    operands="real real real mask", public="", shown="RNN", autocast="half",
