@@ -114,7 +114,7 @@ def _slope(f: Tensor, spacing: Any, axis: int, edge_order: int) -> Tensor:
         inner = (at(2, None) - at(None, -2)) / (2.0 * d)
         first_gap = second_gap = gap_before = last_gap = d
     else:
-        where = beside(spacing, f)
+        where = floating(beside(spacing, f))
         if where.shape != (size,):
             raise ShapeError(
                 f"gradient: expected {size} coordinates for axis {axis}, got shape {where.shape}"
@@ -152,11 +152,11 @@ def _slope(f: Tensor, spacing: Any, axis: int, edge_order: int) -> Tensor:
 @in_single
 def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Tensor:
     """The integral along an axis by the trapezoidal rule, of samples at ``x`` or ``dx`` apart."""
-    y = together(y, x)[0] if x is not None else as_tensor(y)
+    y = floating(together(y, x)[0] if x is not None else as_tensor(y))
     axis = axis_number("trapezoid", axis, y.ndim)
     widths = dx
     if x is not None:
-        x = beside(x, y)
+        x = floating(beside(x, y))
         widths = along_axis(diff(x), axis, y.ndim) if x.ndim == 1 else diff(x, axis=axis)
     middles = slices(y, axis, 1, None) + slices(y, axis, None, -1)
     return OPS["sum"](widths * middles / 2.0, axis=axis)

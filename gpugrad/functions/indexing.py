@@ -47,9 +47,14 @@ def argwhere(x: Any, /) -> Tensor:
 def take(x: Any, /, indices: Any, axis: int | None = None, *, mode: str = "raise") -> Tensor:
     """The elements at ``indices`` along an axis; along the raveled x where axis is None.
 
-    With ``mode="wrap"`` indices out of range wrap around, with "clip" they are clipped.
+    With ``mode="wrap"`` indices out of range wrap around, with "clip" they are clipped. Truth
+    values are the numbers 0 and 1, as in NumPy; ``x[mask]`` takes where they are true.
     """
     x, axis = raveled_or_along("take", x, axis)
+    if isinstance(indices, list | tuple) and bool in map(type, indices):
+        indices = np.array(indices)
+    if hasattr(indices, "dtype") and indices.dtype.kind == "b":
+        indices = asarray(indices, device=x.device).astype("int64")
     if mode != "raise":
         indices = _in_range("take", asarray(indices, device=x.device), x.shape[axis], mode)
     return unshared(getitem(x, (slice(None),) * axis + (indices,)), x)

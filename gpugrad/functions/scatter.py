@@ -27,6 +27,8 @@ def bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Tensor:
     tensor([2.5, 1. ])
     """
     x = asarray(x).detach()
+    if x.dtype == bool:
+        x = x.astype("int64")  # as an index it would be a mask
     if x.ndim != 1 or x.dtype.kind not in "iub":
         raise DTypeError(f"bincount: expected a vector of whole numbers, got {x.dtype}, {x.shape}")
     if minlength < 0:

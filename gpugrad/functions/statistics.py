@@ -278,7 +278,7 @@ def average(
         order = sorted(range(len(axes)), key=lambda i: axes[i])
         shape = [size if i in axes else 1 for i, size in enumerate(x.shape)]
         weights = reshape(transpose(weights, order), shape)
-    weights = OPS["broadcast_to"](weights, x.shape)
+    x, weights = floating(x), OPS["broadcast_to"](weights, x.shape)
     total = OPS["sum"](weights, axis=axis, keepdims=keepdims)
     y = OPS["sum"](OPS["multiply"](x, weights), axis=axis, keepdims=keepdims) / total
     return (y, total) if returned else y

@@ -385,16 +385,21 @@ def _between(start: Any, stop: Any, num: int, endpoint: bool, device: Any, axis:
     if isinstance(operand, Tensor) and device is None:
         device = operand.device
     # Numbers stay numbers, so that they promote nothing.
-    start, stop = (as_tensor(end, device=device) if is_array(end) else end for end in (start, stop))
+    start, stop = (_end(end, device) if is_array(end) else end for end in (start, stop))
     steps = num - 1 if endpoint else num
     span = TENSORS.subtract(stop, start)
-    dtype = span.dtype if span.dtype.kind in "fc" else np.dtype(np.float64)
-    weights = TENSORS.arange_like(span, num).astype(np.finfo(dtype).dtype) / max(steps, 1)
+    weights = TENSORS.arange_like(span, num).astype(np.finfo(span.dtype).dtype) / max(steps, 1)
     weights = weights.reshape((num,) + (1,) * span.ndim)
-    last = stop if isinstance(stop, Tensor) else full_like(span, stop, dtype=dtype)
+    last = stop if isinstance(stop, Tensor) else full_like(span, stop)
     ends = weights == 1 if endpoint and num > 1 else weights > 1
     result: Tensor = TENSORS.where(ends, last, start + weights * span)
     return result if axis == 0 else TENSORS.moveaxis(result, 0, axis)
+
+
+def _end(end: Any, device: Any) -> Tensor:
+    """An end as a Tensor; whole numbers, of which a difference may wrap around, in double."""
+    end = as_tensor(end, device=device)
+    return end if end.dtype.kind in "fc" else end.astype(np.float64)
 
 
 def eye(

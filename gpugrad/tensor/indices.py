@@ -64,8 +64,13 @@ def getitem(x: Any, /, index: Any) -> Tensor:
 
 
 def index_array(who: str, numbers: Any, like: Any, axis: int) -> Any:
-    """Numbers along an axis of ``like`` as a raw array beside it; IndexingError as above."""
+    """Numbers along an axis of ``like`` as a raw array beside it; IndexingError as above.
+
+    Also for a mask.
+    """
     part = raw_part(numbers)
+    if hasattr(part, "dtype") and part.dtype.kind == "b":
+        raise IndexingError(f"{who}: expected whole numbers as indices, got a mask. Write x[mask]")
     if namespace_of(like).waits:
         check_numbers(who, part, axis, like.shape[axis])
     return beside(part, like)

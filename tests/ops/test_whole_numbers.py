@@ -102,3 +102,32 @@ def test_losses_of_whole_numbers(name, device):
         ours = LOSSES[name](*(gg.asarray(a.astype(dtype), device=device) for a in (x, t)))
         np.testing.assert_allclose(host(ours), host(right), rtol=3e-3, atol=3e-3)
         assert ours.dtype.kind == "f"
+
+
+# Functions made of others, whose differences would wrap around.
+FUNCTIONS = {
+    "linspace": lambda x, t: gg.linspace(x, t, 4),
+    "linspace from a number": lambda x, t: gg.linspace(1, x, 4, endpoint=False),
+    "logspace": lambda x, t: gg.logspace(x % 3, t % 3, 4, base=1.5),
+    "geomspace": lambda x, t: gg.geomspace(x % 3 + 1, t % 3 + 1, 4),
+    "gradient": lambda x, t: gg.gradient(x, axis=1),
+    "gradient over coordinates": lambda x, t: gg.gradient(x, x[0], axis=1),
+    "trapezoid": lambda x, t: gg.trapezoid(x, x=t),
+    "interp": lambda x, t: gg.interp(x[1], x[0], t[0]),
+    "average": lambda x, t: gg.average(x, weights=t),
+    "cov": gg.cov,
+    "corrcoef": gg.corrcoef,
+    "polyval": lambda x, t: gg.polyval(x[1] * 0.5, t),
+    "quantile": lambda x, t: gg.quantile(x - x[0] * 0, 0.3),
+    "cosine_similarity": F.cosine_similarity,
+    "pairwise_distance": F.pairwise_distance,
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_of_whole_numbers(name, device):
+    x, t = np.array([[0, 1, 100], [3, 2, 0]]), np.array([[2, 1, 3], [0, 0, 90]])
+    right = FUNCTIONS[name](*(gg.tensor(a.astype(np.float64), device=device) for a in (x, t)))
+    for dtype in DTYPES[1:]:
+        ours = FUNCTIONS[name](*(gg.asarray(a.astype(dtype), device=device) for a in (x, t)))
+        np.testing.assert_allclose(host(ours), host(right), rtol=3e-3, atol=3e-3)

@@ -163,6 +163,21 @@ def test_an_index_tensor_inside_a_slice_and_from_an_argmax(device):
 # take, take_along_axis.
 
 
+def test_masks_in_place_of_indices(device):
+    """NumPy's take and bincount count them as 0 and 1; an index of each element is no mask."""
+    x = gg.tensor([5.0, 6.0, 7.0], device=device)
+    mask = np.array([False, True, True])
+    for indices in (mask, gg.asarray(mask, device=device), mask.tolist()):
+        assert gg.take(x, indices).tolist() == x.take(indices).tolist() == [5, 6, 6]
+    numbers = gg.asarray(mask, device=device)
+    assert gg.bincount(numbers).tolist() == [1, 2]
+    assert gg.bincount(numbers, weights=x).tolist() == [5, 13]
+    with pytest.raises(gg.IndexingError, match=r"take_along_axis: .* got a mask\. Write x\[mask\]"):
+        gg.take_along_axis(x, numbers, 0)
+    with pytest.raises(gg.IndexingError, match="put_along_axis: .* got a mask"):
+        gg.put_along_axis(x, numbers, 1.0, 0)
+
+
 @FEW
 @given(data=st.data(), device=st.sampled_from(DEVICES))
 def test_take(data, device):
