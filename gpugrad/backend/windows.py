@@ -146,4 +146,5 @@ def _under(windows: Windows, size: int, row: int, stop: int) -> tuple[slice, tup
     last = (stop - 1) * windows.stride[0] - windows.padding[0][0] + windows.extent[0]
     low, high = min(max(first, 0), size), max(min(last, size), 0)
     high = max(high, low)
-    return slice(low, high), (low - first, last - high)
+    before = min(max(low - first, 0), last - first)  # all of it where no element is under them
+    return slice(low, high), (before, last - first - before - (high - low))
