@@ -15,6 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpugrad.backend.depthwise import (
+    depthwise,
+    depthwise_transpose,
+    depthwise_weight,
+    is_depthwise,
+)
 from gpugrad.backend.precision import HALF, SINGLE
 from gpugrad.backend.windows import Block, Windows, blocks, clipped
 
@@ -35,6 +41,10 @@ def convolution(
     """The op of this name in `gpugrad.ops.convolution`."""
     windows = Windows(weight.shape[2:], stride, padding, dilation)
     dtype = np.result_type(x, weight)
+    if is_depthwise(x, len(weight), weight, groups):
+        y = _empty_result(x, windows.counts(x.shape[2:]))
+        depthwise(x, weight, windows, y)
+        return _with_bias(y, bias, dtype)
     wide = SINGLE if dtype == HALF else dtype
     # (groups, outputs, inputs, *kernel) -> (groups, *kernel and inputs, outputs)
     split = _split(weight, groups)
@@ -50,6 +60,10 @@ def convolution_transpose(
     """The op of this name in `gpugrad.ops.convolution`."""
     windows = Windows(weight.shape[2:], stride, padding, dilation)
     dtype = np.result_type(x, weight)
+    if is_depthwise(x, groups * weight.shape[1], weight, groups):
+        y = _empty_result(x, size)
+        depthwise_transpose(x, weight, windows, y)
+        return _with_bias(y, bias, dtype)
     wide = SINGLE if dtype == HALF else dtype
     split = _split(weight, groups)
     if all(step == 1 for step in stride):
@@ -71,6 +85,8 @@ def convolution_weight(
 ) -> Any:  # fmt: skip
     """The op of this name in `gpugrad.ops.convolution`."""
     windows = Windows(kernel, stride, padding, dilation)
+    if is_depthwise(x, g.shape[1], g, groups):
+        return depthwise_weight(x, g, windows)
     dtype = np.result_type(x, g)
     wide = SINGLE if dtype == HALF else dtype
     inputs, outputs = x.shape[1] // groups, g.shape[1] // groups
@@ -173,6 +189,11 @@ def _empty(shape: Sizes, order: Sizes, dtype: Any) -> Any:
         strides[axis] = step
         step *= max(shape[axis], 1)
     return np.empty_like(np.lib.stride_tricks.as_strided(np.empty((), dtype), shape, strides))
+
+
+def _empty_result(x: Any, sizes: Sizes) -> Any:
+    """An array with samples and channels of x, and with the channels last in memory."""
+    return _empty((*x.shape[:2], *sizes), (2, 0, *range(3, x.ndim), 1), x.dtype)
 
 
 def _split(weight: Any, groups: int) -> Any:

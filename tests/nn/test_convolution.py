@@ -10,6 +10,7 @@ from arrays import host
 
 import gpugrad as gg
 from gpugrad.backend import convolution as on_host
+from gpugrad.backend import depthwise
 from gpugrad.backend.namespace import FORMULAS, NAMESPACES
 from gpugrad.ops import convolution as formulas
 from gpugrad.tensor import OPS
@@ -79,6 +80,8 @@ def drawn(rng):
     while True:
         axes, groups = rng.integers(1, 4), int(rng.integers(1, 4))
         samples, inputs, outputs = rng.integers(1, 4, 3)
+        if rng.random() < 0.4:  # each channel alone
+            groups, inputs, outputs = int(rng.integers(2, 5)), 1, 1
         kernel, stride, sizes = rng.integers(1, 4, (3, axes)) + np.array([[0], [0], [2]])
         dilation, padding = rng.integers(1, 3, axes), rng.integers(0, 4, (axes, 2))
         counts = (sizes + padding.sum(1) - dilation * (kernel - 1) - 1) // stride + 1
@@ -95,13 +98,14 @@ def drawn(rng):
     return x, weight, (samples, outputs * groups, *counts.tolist()), parameters
 
 
-@pytest.mark.parametrize("turn", range(40))
+@pytest.mark.parametrize("turn", range(60))
 def test_on_the_host_they_are_the_formulas_in_blocks_of_any_size(turn, monkeypatch):
     rng = np.random.default_rng(turn)
     x, weight, shape, parameters = drawn(rng)
     for module, name, sizes in (
         (on_host, "CACHE", (1 << 17, 200, 16)), (on_host, "MANY_ROWS", (1, 16, 1000)),
         (on_host, "FEW_SUMS", (1, 1 << 17)), (formulas, "LEAST", (1 << 22, 60, 1)),
+        (depthwise, "ENOUGH", (1, 10, 1 << 10)),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, int(rng.choice(sizes)))
     g, bias = rng.standard_normal(shape), rng.standard_normal(shape[1])
