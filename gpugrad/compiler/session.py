@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from gpugrad.autodiff import tree
 from gpugrad.backend.interrupts import whole
 from gpugrad.backend.namespace import NAMESPACES
@@ -35,24 +37,23 @@ class Write(NamedTuple):
     """What each call changes: ``name`` of the tensor that ``find`` finds, or the array itself.
 
     ``name`` is "_array" or "_grad", or None for the elements of an array that is found. ``output``
-    is the number of an output of the program, None where a gradient is cleared; ``value`` that of
-    the array before, where it is an array.
+    is the number of an output of the program, None where a gradient is cleared.
     """
 
     find: Find
     name: str | None
     output: int | None
-    value: Value | None = None
 
 
 class RecordedCall(NamedTuple):
     """A recorded call: the program, and what connects it with the world.
 
     ``finds`` has a function for each input, ``results`` one for each leaf of the result: from the
-    leaves of the arguments and the outputs. ``before`` and ``after`` are called at each call.
+    leaves of the arguments and the outputs. ``before`` and ``after`` are called at each call, and
+    after an error what is then in ``undo``, last first.
     ``modules`` has the layers that were called and their modes, ``tensors`` what finds the tensors
     that were met, each with its array, whether it needs no gradient, and whether it has one, None
-    where that does not matter. ``namespaces`` are those of its arrays.
+    where that does not matter.
     """
 
     program: Program
@@ -62,9 +63,9 @@ class RecordedCall(NamedTuple):
     structure: tree.Tree
     before: list[Callable[[], None]]
     after: list[Callable[[], list[Any]]]
+    undo: list[Callable[[], None]]
     modules: list[tuple[Any, bool]]
     tensors: list[tuple[Find, Any, bool, bool | None]]
-    namespaces: list[Any]
 
 
 class _Met:
@@ -86,6 +87,7 @@ class _Met:
         self.argument = argument
         self.owner = owner
         self.is_cleared = False  # so that it does not matter whether there was a gradient
+        self.is_looked_at = False  # whether somebody has asked before for the gradient
 
     def find(self) -> Find | None:
         """What finds the tensor, given the leaves of a call; None for one that is gone."""
@@ -119,11 +121,13 @@ class Session:
         self.met: list[_Met] = []
         self.by_tensor: dict[int, _Met] = {}
         self.finds: dict[Value, Find] = {}
+        self.places: dict[int, Find] = {}  # by the identity of captured arrays, what finds them
         self.before: list[Callable[[], None]] = []
         self.after: list[Callable[[], list[Any]]] = []
         self.modules: dict[int, tuple[Any, bool]] = {}
         self.clocks: dict[int, Any] = {}  # what the counts of optimizers are in this call
-        self.before.append(self.clocks.clear)
+        self.undo: list[Callable[[], None]] = []  # what puts back numbers that this call changes
+        self.before += [self.clocks.clear, self.undo.clear]
 
     # What the function meets.
 
@@ -138,9 +142,11 @@ class Session:
 
     def meet(self, tensor: Tensor, argument: int | None = None, owner: _Met | None = None) -> None:
         """Let a tensor hold a recorded array, from its first use on."""
-        array = tensor.data
+        array = tensor._array
         if isinstance(array, Recorded):
             return
+        if isinstance(array, np.generic):
+            array = np.asarray(array)
         met = _Met(tensor, self.tape.capture(array), argument, owner)
         self.met.append(met)
         self.by_tensor[id(tensor)] = met
@@ -152,11 +158,17 @@ class Session:
         """The result of a function that gives another array at each call."""
         return self._entered(function(), lambda leaves: function())
 
-    def numbers(self, function: Any) -> list[Recorded | None]:
+    def state(self, find: Callable[[], Any]) -> Recorded:
+        """An array that is state, and which a function finds at each call."""
+        array = find()
+        self.places[id(array)] = lambda leaves: find()
+        return self.tape.capture(array)
+
+    def numbers(self, function: Any) -> list[Recorded | int | None]:
         """The results of a function that gives other numbers, or None, at each call.
 
         It gives None in their place where the program is not right any more. What ``calls`` of it
-        has is called at the end of each call.
+        has is called at the end of each call. Whole numbers are constants.
         """
         cell: list[Any] = []
 
@@ -170,7 +182,9 @@ class Session:
         self.before.append(refresh)
         self.after.append(lambda: function.calls)
         return [
-            None if number is None else self._entered(float(number), partial(_item, cell, i))
+            number
+            if number is None or isinstance(number, int)
+            else self._entered(float(number), partial(_item, cell, i))
             for i, number in enumerate(cell)
         ]
 
@@ -179,8 +193,32 @@ class Session:
         for tensor in tensors:
             self.meet(tensor)
             met = self.by_tensor.get(id(tensor))
-            if met is not None and getattr(tensor, "_grad", None) is met.grad:
-                met.is_cleared = True
+            if met is not None and not met.is_looked_at:
+                met.is_cleared = getattr(tensor, "_grad", None) is met.grad
+
+    def look_at_grad(self, tensor: Tensor) -> None:
+        """Note that the gradient of a tensor is asked for: it matters whether there is one."""
+        self.meet(tensor)
+        met = self.by_tensor.get(id(tensor))
+        if met is not None:
+            met.is_looked_at = True
+
+    def host(self, function: Callable[[], Any], saved: Callable[[], Callable[[], None]]) -> Any:
+        """Call a function that changes numbers of the host, as each call of the program does.
+
+        ``saved`` gives what puts the numbers back, should something fail later. Returns the result.
+        """
+
+        def change() -> Any:
+            self.undo.append(saved())
+            return function()
+
+        self.before.append(change)
+        token = tracing.set(None)
+        try:
+            return change()
+        finally:
+            tracing.reset(token)
 
     def note(self, module: Any) -> None:
         """Note that a layer is called, and in which mode."""
@@ -195,6 +233,8 @@ class Session:
 
     def restore(self) -> None:
         """Undo all that the function has changed."""
+        for put_back in reversed(self.undo):
+            put_back()
         self.tape.restore()
         for met in self.met:
             met.put_back()
@@ -220,8 +260,8 @@ class Session:
         return RecordedCall(
             Program(inputs, constants, self.tape.steps, outputs),
             [self.finds[value] for value in inputs],
-            writes, results, structure, self.before, self.after, list(self.modules.values()),
-            tensors, list(self.tape.namespaces),
+            writes, results, structure, self.before, self.after, self.undo,
+            list(self.modules.values()), tensors,
         )  # fmt: skip
 
     def _result(self, leaf: Any, outputs: list[Value]) -> Any:
@@ -259,7 +299,7 @@ class Session:
             if tensor._array is not met.recorded:
                 writes.append(Write(find, "_array", output(tensor._array.value)))
             grad = getattr(tensor, "_grad", None)
-            if grad is None and met.grad is not None:
+            if grad is None and (met.grad is not None or met.is_cleared):
                 writes.append(Write(find, "_grad", None))
             elif grad is not met.grad:
                 writes.append(Write(find, "_grad", output(_recorded(grad).value)))
@@ -268,7 +308,7 @@ class Session:
                 continue
             find = self._memory(recorded)
             if find is not None:
-                writes.append(Write(find, None, output(recorded.value), recorded.first))
+                writes.append(Write(find, None, output(recorded.value)))
         return writes
 
     def _memory(self, recorded: Recorded) -> Find | None:
@@ -279,7 +319,7 @@ class Session:
                 if (find := met.find()) is not None:
                     return lambda leaves: find(leaves).data
                 gone = True
-        return None if gone else lambda leaves: recorded.array
+        return None if gone else self.places.get(id(recorded.array), lambda leaves: recorded.array)
 
     def _find_captured(self) -> dict[Value, Any]:
         """Enter what finds the captured arrays; those of tensors that are gone are constants."""

@@ -23,12 +23,16 @@ from gpugrad.optim.apply import separate
 from gpugrad.optim.optimizer import Optimizer
 from gpugrad.optim.settings import count, flag, number
 from gpugrad.optim.skipping import Skip
+from gpugrad.optim.traced import not_recorded
 from gpugrad.tensor import OPS, Tensor
 
 __all__ = ["GradScaler"]
 
 # By device whether gradients were not finite: a 0-d array of float32, which is 1 then.
 Found = dict[Device, Any]
+
+
+_CHANGES = "the scale is another one in each call"
 
 
 class GradScaler:
@@ -81,6 +85,7 @@ class GradScaler:
         """The loss times the scale; so for each of a list or tuple of Tensors."""
         if not self._enabled:
             return outputs
+        not_recorded("GradScaler.scale", _CHANGES)
         if isinstance(outputs, Tensor):
             self._move(outputs.device)
             return OPS["multiply"](outputs, Tensor(self._scale))
@@ -147,6 +152,7 @@ class GradScaler:
         """
         if not self._enabled:
             return optimizer.step(*args, **kwargs)
+        not_recorded("GradScaler.step", _CHANGES)
         if args or kwargs:
             raise ArgumentError(
                 "GradScaler.step: it takes the optimizer alone. A closure would compute the "
@@ -176,6 +182,7 @@ class GradScaler:
         """
         if not self._enabled:
             return
+        not_recorded("GradScaler.update", _CHANGES)
         if new_scale is not None:
             self._set(_positive("new_scale", new_scale))
         else:

@@ -20,6 +20,7 @@ from gpugrad.optim.loading import loaded_array, loaded_groups, parts
 from gpugrad.optim.optimizer import Group, Optimizer
 from gpugrad.optim.parameters import named
 from gpugrad.optim.settings import choice, count, number, settings_of
+from gpugrad.optim.traced import not_recorded
 from gpugrad.optim.wolfe import Point, strong_wolfe
 from gpugrad.tensor import Tensor
 
@@ -154,6 +155,7 @@ class LBFGS(Optimizer):
                 "LBFGS.step: it needs a function that computes the loss and its gradients and "
                 "returns the loss. Write optimizer.step(closure)"
             )
+        not_recorded("LBFGS.step", "the number of its iterations depends on values")
         with device_of(self.param_groups[0]["params"][0].data).activate():
             start = self._flat()
             done: list[bool] = []

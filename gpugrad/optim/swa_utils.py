@@ -12,7 +12,7 @@ import numpy as np
 
 from gpugrad.backend.device import Device, device_of
 from gpugrad.engine import versions
-from gpugrad.engine.modes import no_grad
+from gpugrad.engine.modes import no_grad, tracing
 from gpugrad.errors import ArgumentError, DTypeError
 from gpugrad.nn.batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from gpugrad.nn.module import Module, in_mode
@@ -20,6 +20,7 @@ from gpugrad.optim.lr_scheduler import SWALR
 from gpugrad.optim.rules import toward
 from gpugrad.optim.settings import number
 from gpugrad.optim.together import change_all
+from gpugrad.optim.traced import record_changes, record_count
 from gpugrad.tensor import Tensor, as_tensor
 
 __all__ = [
@@ -37,6 +38,8 @@ def _decay(who: str, decay: float) -> float:
 
 def _move(averages: Sequence[Tensor], values: Sequence[Tensor], share: float) -> None:
     """averages += share (values - averages), in place."""
+    if tracing.get() is not None:
+        return record_changes(toward, averages, values, (share,))
     change_all(toward, [t.data for t in averages], [t.data for t in values], (share,))
 
 
@@ -65,7 +68,7 @@ def get_swa_multi_avg_fn() -> MultiAverage:
     """The mean of all values, of lists and in place: what `AveragedModel` does by itself."""
 
     def average(averages: list[Tensor], values: list[Tensor], num_averaged: Any) -> None:
-        _move(averages, values, 1 / (int(num_averaged) + 1))
+        _move(averages, values, 1 / (_counted(num_averaged) + 1))
 
     return average
 
@@ -89,7 +92,20 @@ def get_swa_avg_fn() -> Average:
     >>> gg.optim.swa_utils.get_swa_avg_fn()(gg.zeros(2), gg.ones(2), 3).tolist()
     [0.25, 0.25]
     """
-    return lambda averaged, value, count: averaged + (value - averaged) / (int(count) + 1)
+    return lambda averaged, value, count: averaged + (value - averaged) / (_counted(count) + 1)
+
+
+def _count(n_averaged: Tensor) -> tuple[Any, bool]:
+    """The number of values so far, and whether there are any; a recording counts at each call."""
+    if tracing.get() is None:
+        count = int(n_averaged)
+        return count, bool(count)
+    return record_count(n_averaged)
+
+
+def _counted(count: Any) -> Any:
+    """A number of values; one that a recording gives stays what it is."""
+    return int(count) if tracing.get() is None else count
 
 
 class AveragedModel(Module):
@@ -144,16 +160,16 @@ class AveragedModel(Module):
     def update_parameters(self, model: Module) -> None:
         """Take the present weights of ``model`` into the averages; all of them or none."""
         averages, values, copies = self._pairs(model)
-        count = int(self.n_averaged)
+        count, has_begun = _count(self.n_averaged)
         with no_grad():
-            if count and self.avg_fn is not None:
+            if has_begun and self.avg_fn is not None:
                 values = [
                     as_tensor(self.avg_fn(average, value, count))
                     for average, value in zip(averages, values)
                 ]
-            elif count:
+            elif has_begun:
                 values = self._averaged(averages, values, count)
-        calls = versions.writing(self.n_averaged.data, count + 1)
+        calls = [] if tracing.get() else versions.writing(self.n_averaged.data, count + 1)
         for target, value in [*copies, *zip(averages, values)]:
             calls += versions.writing(target.data, value.data.astype(target.dtype))
         versions.change(calls, [target.data for target, _ in [*copies, *zip(averages, values)]])

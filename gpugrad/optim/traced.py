@@ -6,15 +6,19 @@ settings of the group and on the count of steps, are given anew at each call of 
 
 from collections.abc import Sequence
 from functools import partial
+from operator import setitem
 from typing import Any
 
+from gpugrad.backend.lines import user_line
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.modes import tracing
 from gpugrad.errors import CompileError
-from gpugrad.optim.apply import MASTER, are_there, update_half, working_dtype
+from gpugrad.optim.apply import MASTER, update_half, working_dtype
 from gpugrad.optim.together import is_due
 
-__all__ = ["record_clearing", "record_step"]
+__all__ = [
+    "not_recorded", "record_changes", "record_clearing", "record_count", "record_step",
+]  # fmt: skip
 
 Clock = tuple[Any, ...]
 
@@ -26,43 +30,126 @@ def record_clearing(optimizer: Any) -> None:
         session.clear(p for group in optimizer.param_groups for p in group["params"])
 
 
-def record_step(optimizer: Any, skip: Any) -> None:
-    """Record the step of all parameters with a gradient; CompileError for one with ``skip``."""
-    session = tracing.get()
-    if skip is not None:
+def not_recorded(what: str, why: str) -> None:
+    """Raise CompileError inside a recording, which could not repeat this."""
+    if tracing.get() is not None:
+        where = user_line()
         raise CompileError(
-            "compile: a GradScaler's step is not recorded. Compile what comes before it, and call "
-            "scaler.step(optimizer) outside"
+            f"compile: {what} is called{'' if where is None else f' at {where}'}, and {why}. "
+            "Compile the rest, and call it outside of the compiled function"
         )
-    _ = optimizer.state  # the counts of steps that are kept for several parameters go to each
+
+
+def record_changes(
+    rule: Any, tensors: Sequence[Any], others: Sequence[Any], numbers: Sequence[Any]
+) -> None:
+    """Record a rule without state that changes tensors, with others in place of gradients."""
+    for own, other in zip(tensors, others):
+        arrays = own.data, other.data
+        xp, dtype = namespace_of(own.data), working_dtype(own.dtype)
+        spare = (xp.empty_like(own.data, dtype=dtype),)
+        parts = [arrays]
+        if dtype.kind == "c":
+            parts = [tuple(a.real for a in arrays), tuple(a.imag for a in arrays)]
+        for p, g in parts:
+            if dtype == own.dtype:
+                rule(xp, p, g, (), spare, *numbers)
+            else:
+                update_half(rule, xp, p, g, [], spare, numbers, False)
+
+
+def record_count(counter: Any) -> tuple[Any, bool]:
+    """Record that a whole number is counted up; its value before, and whether that is not 0."""
+    session = tracing.get()
+    count = _Count(session, counter)
+    (number,) = session.numbers(count)
+    return number, bool(count.has_begun)
+
+
+class _Count:
+    """The value of a counter on the host, which each call counts up."""
+
+    calls = ()
+
+    def __init__(self, session: Any, counter: Any) -> None:
+        self.session = session
+        self.counter = counter
+        self.has_begun: bool | None = None
+
+    def __call__(self) -> Sequence[float] | None:
+        array = array_of(self.counter)
+        count = int(array)
+        if self.has_begun not in (None, count > 0):
+            return None
+        self.has_begun = count > 0
+        self.session.undo.append(partial(setitem, array, ..., count))
+        array[...] = count + 1
+        return (float(count),)
+
+
+def array_of(tensor: Any) -> Any:
+    """The array of a tensor, also while it records."""
+    return getattr(tensor._array, "array", tensor._array)
+
+
+def record_step(optimizer: Any) -> None:
+    """Record the step of all parameters with a gradient."""
+    session = tracing.get()
+    _drop_layouts(optimizer)
     for group in optimizer.param_groups:
-        by_clock: dict[Clock, list[tuple[Any, dict[str, Any], tuple[str, ...]]]] = {}
-        for p in filter(is_due, group["params"]):
+        names = optimizer._names(group)
+        by_clock: dict[Clock, list[Any]] = {}
+        for p in group["params"]:
             session.meet(p)
-            recorded, p._array = p._array, p._array.array  # its state is an array as well
-            try:
-                names = optimizer._with_master(group, p, optimizer._names(group))
-                entry = optimizer._entry(group, p, names)
-            finally:
-                p._array = recorded
-            by_clock.setdefault(optimizer._clock(entry), []).append((p, entry, names))
+            if not is_due(p):
+                continue
+            if p not in optimizer._state:
+                session.undo.append(partial(optimizer._state.pop, p, None))
+            entry = _entry(optimizer, group, p, names)
+            by_clock.setdefault(optimizer._clock(entry), []).append(p)
         for members in by_clock.values():
             _record_members(optimizer, session, group, members)
+
+
+def _drop_layouts(optimizer: Any) -> None:
+    """Drop all layouts; the counts of steps that they keep go to the states."""
+    if optimizer._exposed:
+        optimizer._check_layouts()
+    for index, layout in enumerate(optimizer._layouts):
+        for bucket in () if layout is None else layout.buckets:
+            bucket.unload()
+        optimizer._layouts[index] = None
 
 
 def _record_members(
     optimizer: Any, session: Any, group: dict[str, Any], members: Sequence[Any]
 ) -> None:
     """Record the step of parameters of one group that have made equally many."""
-    entries = [entry for _, entry, _ in members]
-    numbers = session.numbers(_Advance(optimizer, group, entries, session.clocks))
-    for p, entry, names in members:
-        arrays = [p.data, p.grad.data, *(session.tape.capture(entry[name]) for name in names)]
+    numbers = session.numbers(_Advance(optimizer, group, members, session.clocks))
+    for p in members:
+        names = optimizer._with_master(group, p, optimizer._names(group))
+        states = [session.state(partial(_state, optimizer, p, name)) for name in names]
+        arrays = [p.data, p.grad.data, *states]
         parts: tuple[list[Any], ...] = (arrays,)
         if p.dtype.kind == "c":  # a complex number is updated as two real ones
             parts = ([a.real for a in arrays], [a.imag for a in arrays])
-        for own, g, *states in parts:
-            _record_rule(optimizer, own, g.astype(own.dtype, copy=False), states, numbers, names)
+        for own, g, *state in parts:
+            _record_rule(optimizer, own, g.astype(own.dtype, copy=False), state, numbers, names)
+
+
+def _entry(optimizer: Any, group: dict[str, Any], p: Any, names: Sequence[str]) -> Any:
+    """The state of a parameter, made where there is none: arrays, also while it records."""
+    before, token = p._array, tracing.set(None)
+    p._array = array_of(p)
+    try:
+        return optimizer._entry(group, p, optimizer._with_master(group, p, names))
+    finally:
+        p._array = before
+        tracing.reset(token)
+
+
+def _state(optimizer: Any, p: Any, name: str) -> Any:
+    return optimizer._state[p][name]
 
 
 def _record_rule(
@@ -78,31 +165,40 @@ def _record_rule(
 
 
 class _Advance:
-    """The numbers of one more step; ``clocks`` has the counts that a call has reached so far."""
+    """The numbers of one more step of parameters that have made equally many.
+
+    ``clocks`` has the counts that a call has reached so far, by parameter.
+    """
 
     def __init__(
-        self, optimizer: Any, group: dict[str, Any], entries: list[Any], clocks: dict[int, Any]
+        self, optimizer: Any, group: dict[str, Any], members: Sequence[Any], clocks: dict[int, Any]
     ) -> None:
         self.optimizer = optimizer
         self.group = group
-        self.entries = entries
+        self.members = members
         self.clocks = clocks
-        self.number = len(optimizer.param_groups), len(group["params"])
-        self.present: tuple[bool, ...] | None = None
+        self.kind: Any = None
 
     def __call__(self) -> Sequence[float | None] | None:
         """The numbers, None where the step is another one than that which was recorded."""
         optimizer, group, counted = self.optimizer, self.group, self.optimizer.counted
-        _ = optimizer.state
-        seen = {self.clocks.get(id(e)) or optimizer._clock(e) for e in self.entries}
-        if len(seen) > 1 or (len(optimizer.param_groups), len(group["params"])) != self.number:
+        _drop_layouts(optimizer)
+        names = optimizer._names(group)
+        entries = [_entry(optimizer, group, p, names) for p in self.members]
+        seen = {
+            self.clocks.get(id(p)) or optimizer._clock(e) for p, e in zip(self.members, entries)
+        }
+        if len(seen) > 1:
             return None
         clock, values = optimizer._advance(group, seen.pop())
-        present = are_there(values)
-        if self.present not in (None, present):
+        kind = (
+            names, group.get(MASTER), [*map(len, (optimizer.param_groups, group["params"]))],
+            [value if isinstance(value, int | None) else float for value in values],
+        )  # fmt: skip
+        if self.kind not in (None, kind):
             return None
-        self.present = present
-        for entry in self.entries:
-            self.clocks[id(entry)] = clock
-        self.calls = [partial(entry.update, dict(zip(counted, clock))) for entry in self.entries]
+        self.kind = kind
+        for p in self.members:
+            self.clocks[id(p)] = clock
+        self.calls = [partial(entry.update, dict(zip(counted, clock))) for entry in entries]
         return values

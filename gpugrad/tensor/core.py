@@ -61,6 +61,8 @@ class Tensor(Members):
     @property
     def data(self) -> Any:
         """The raw NumPy or CuPy array, not a copy. What is computed from it has no gradient."""
+        if (session := tracing.get()) is not None:
+            session.meet(self)
         array = self._array
         if isinstance(array, np.generic):
             array = self._array = np.asarray(array)
@@ -176,6 +178,8 @@ class Tensor(Members):
 
         An assigned gradient is copied, since later passes add to it in place.
         """
+        if (session := tracing.get()) is not None:
+            session.look_at_grad(self)
         grad = getattr(self, "_grad", None)
         if grad is None and isinstance(self._node, Node) and not retains(self._node):
             warn(libraries.NOT_KEPT, UserWarning)
@@ -183,6 +187,8 @@ class Tensor(Members):
 
     @grad.setter
     def grad(self, value: Any) -> None:
+        if (session := tracing.get()) is not None:
+            session.meet(self)
         if value is not None:
             if not isinstance(value, Tensor):
                 value = Tensor(value if type(value) in NAMESPACES else np.asarray(value))
@@ -212,6 +218,8 @@ class Tensor(Members):
 
     def detach(self) -> "Tensor":
         """A tensor over the same memory that is no part of any graph."""
+        if (session := tracing.get()) is not None:
+            session.meet(self)
         return Tensor(self._array)
 
     def backward(
@@ -306,7 +314,7 @@ class Tensor(Members):
                 f"item: expected a tensor with one element, got shape {self.shape}. "
                 "Use .tolist() for all elements"
             )
-        return self._array.item()
+        return self.data.item()
 
     def tolist(self) -> Any:
         """The elements as (nested) lists of Python numbers, constants as those of `item`."""
@@ -324,15 +332,14 @@ class Tensor(Members):
         if self._node is not None and not (
             not self.shape and outermost.get() is None and shows_value(sys._getframe(1))
         ):  # np.float64(t) is a number
-            raise GradientError(
-                libraries.CARRIES_NONE + libraries.advice_for_caller(libraries.NO_ARRAY)
-            )
+            advice = libraries.advice_for_caller(libraries.NO_ARRAY)
+            raise GradientError(libraries.CARRIES_NONE + advice)
         if self.device.kind != "cpu":
             raise DTypeError(
                 f"a tensor on {self.device} does not become a NumPy array by itself. Write "
                 ".cpu().numpy(), which copies and waits for the device"
             )
-        return np.array(to_numpy(self._array), dtype=dtype, copy=copy)
+        return np.array(to_numpy(self.data), dtype=dtype, copy=copy)
 
     def __float__(self) -> float:
         return float(self._number("float"))
@@ -371,7 +378,7 @@ class Tensor(Members):
                 f"only a tensor with one integer is an index, got shape {self.shape} and dtype "
                 f"{self.dtype}. Write int(t.item()) where a whole number is meant"
             )
-        return int(self._array.item())
+        return int(self.data.item())
 
     def __len__(self) -> int:
         if not self.shape:
@@ -450,13 +457,12 @@ class Tensor(Members):
 
     def _write(self, index: Any, value: Any) -> None:
         """Change the memory, outside any graph."""
-        raw = value._array if isinstance(value, Tensor) else value
+        raw = value.data if isinstance(value, Tensor) else value
         if isinstance(raw, list | tuple):
             raw = self._like(raw)._array
-        module = namespace_of(self._array)
-        if module.checks is not None:
-            module.checks("setitem", (self._array, raw))
         array = self.data
+        if (checks := namespace_of(array).checks) is not None:
+            checks("setitem", (array, raw))
         check_writable("in-place change", array)
         array[index] = raw
         versions.changed(array)

@@ -5,12 +5,13 @@ step goes on from the rate that a group has: one that was set by hand, or by ano
 multiplied as the schedule's own would be. Use `SequentialLR` for one schedule after the other.
 """
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial, wraps
 from typing import Any
 
 from gpugrad.backend.interrupts import whole
 from gpugrad.engine.messages import is_whole
+from gpugrad.engine.modes import tracing
 from gpugrad.errors import DTypeError
 from gpugrad.optim.optimizer import Optimizer
 from gpugrad.optim.settings import number
@@ -34,6 +35,16 @@ class Schedule:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         explain(cls, OF_SCHEDULES)
+        if "step" in vars(cls):
+            setattr(cls, "step", _for_each_call(vars(cls)["step"]))  # noqa: B010  no member to type
+
+    def _saved(self) -> Callable[[], None]:
+        """What puts back the numbers of the schedule, of those in it and of the groups."""
+        schedules = [self, *getattr(self, "schedulers", ())]
+        numbers: list[dict[str, Any]] = [one.__dict__ for one in schedules]
+        numbers += self.optimizer.param_groups
+        calls = [partial(one.update, dict(one)) for one in numbers]
+        return partial(whole, calls)
 
     def get_last_lr(self) -> list[float]:
         """The current learning rate of each group."""
@@ -61,6 +72,18 @@ class Schedule:
                 f"{who}: the optimizer has {count} groups, the state is of {len(rates)}"
             )
         return [number(f"{who}: a rate in {key}", rate, 0.0) for rate in rates]
+
+
+def _for_each_call(step: Any) -> Any:
+    """The ``step`` of a schedule, which each call of a compiled function makes."""
+
+    @wraps(step)
+    def stepped(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if (session := tracing.get()) is None:
+            return step(self, *args, **kwargs)
+        return session.host(partial(step, self, *args, **kwargs), self._saved)
+
+    return stepped
 
 
 class LRScheduler(Schedule):
