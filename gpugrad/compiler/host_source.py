@@ -26,6 +26,8 @@ FILLED = {"zeros": 0, "ones": 1, "zeros_like": 0, "ones_like": 1}
 class HostWriter(Writer):
     """Writes the function for NumPy."""
 
+    writes_by_step = True
+
     def __init__(self, program: Program, xp: Any, places: Places) -> None:
         super().__init__(program, xp, places)
         self._arena = Arena()
@@ -153,8 +155,12 @@ class HostWriter(Writer):
         operands = [self._operand(operand, dtype) for operand in step.operands]
         name = f"u_{step.name}"
         self.globals[name] = getattr(np, step.name)
+        # NumPy wants the name for these two.
+        by_name = "out=" if step.name in ("maximum", "minimum") else ""
         if step in self.into:
-            out = f"out{self.into[step]}"
+            out = f"{by_name}out{self.into[step]}"
+            self.calls.append(f"partial({name}, {', '.join(operands)}, {out})")
+            return True
         else:
             arrays = [self._layout(one) for one in dict.fromkeys(step.values()) if one.ndim]
             layout = result_layout(arrays, value.shape, value.dtype)
@@ -164,8 +170,6 @@ class HostWriter(Writer):
             else:
                 self._take_over(value, spare)
             out = self.names[value]
-        # NumPy wants the name for these two.
-        by_name = "out=" if step.name in ("maximum", "minimum") else ""
         self.lines.append(f"{name}({', '.join(operands)}, {by_name}{out})")
         return True
 
@@ -219,7 +223,7 @@ class HostWriter(Writer):
         """Casts, copies, and arrays of one number."""
         (value,) = step.results
         first = step.operands[0]
-        if step.name in ("astype", "copy"):
+        if step.name in ("astype", "copy", "own"):
             if value.dtype.kind != "c" and first.dtype.kind == "c":
                 return False
             right = self.text(first)

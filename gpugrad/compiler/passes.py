@@ -70,7 +70,7 @@ def shrunk(program: Program) -> Program:
 
 
 COMMUTATIVE = ("add", "multiply")
-NEVER_MERGED = ("empty", "empty_like", "copy")
+NEVER_MERGED = ("empty", "empty_like", "copy", "own")
 SMALL = 512  # bytes of constants that are compared
 
 

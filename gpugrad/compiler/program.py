@@ -183,6 +183,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "astype": lambda array, dtype: array.astype(dtype),
     "reshape": lambda array, *shape: array.reshape(*shape),
     "copy": lambda array: array.copy(),
+    # A copy of what is a view of an operand, though its name is not in VIEWS.
+    "own": lambda array: array.copy(),
     "item": lambda array: array.item(),
     "number_on": lambda number, device, dtype: device.send(np.asarray(number, dtype)),
 }

@@ -124,7 +124,7 @@ class Tape:
             return tuple([self._apart(one, operands) for one in made])
         if made is None or not any(_shares_memory(operand, made) for operand in operands):
             return made
-        return made.copy()
+        return made._call("own")
 
     def _made(self, array: Any) -> Any:
         """What records a result, each array of it with a value of its own."""

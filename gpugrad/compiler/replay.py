@@ -10,11 +10,13 @@ Imports the modules beside it.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from types import CodeType, FunctionType
 from typing import Any
 
 import numpy as np
 
+from gpugrad.backend.interrupts import whole
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.compiler.host_source import HostWriter
 from gpugrad.compiler.program import Program
@@ -45,7 +47,21 @@ class Replay:
 
         Where ``outs`` has an array in place of None, the output is written into it and it is
         returned. It may be the array of an input; else it has no memory in common with one, nor
-        with another of them. That is done at the end, after all else that may raise.
+        with another of them.
+        """
+        results, calls = self.prepare(inputs, outs)
+        if calls:
+            with np.errstate(all="ignore"):
+                whole(calls)
+        return results
+
+    def prepare(
+        self, inputs: Sequence[Any], outs: Sequence[Any] | None = None
+    ) -> tuple[list[Any], list[Any]]:
+        """As `run`, but that the outs are written by calls, which are returned: see `whole`.
+
+        All else is done, so that nothing raises there, and nothing is changed before. The calls
+        warn as NumPy is told to, as those of an optimizer's step do.
         """
         first = next(iter(self.program.constants.values()), None)
         if self._first is not None:
@@ -59,12 +75,13 @@ class Replay:
             function = way.idle.pop()
         except IndexError:  # all are running
             function = way.made()
-        try:
-            with np.errstate(all="ignore"):
-                results: list[Any] = function(inputs, outs)
-        finally:
+        with np.errstate(all="ignore"):
+            results, calls = function(inputs, outs)
+        if calls:  # they read the memory of the function, which is free again after them
+            calls.append(partial(way.idle.append, function))
+        else:
             way.idle.append(function)
-        return results
+        return results, calls
 
     @property
     def sources(self) -> list[str]:

@@ -50,13 +50,9 @@ class Rewriter:
         outputs = [self._instead.get(value, value) for value in self.program.outputs]
         return Program(self.program.inputs, self.constants, self.steps, outputs)
 
-    def made_by(self, operand: Any) -> Step | None:
-        """The step whose result an operand is, None if there is none."""
-        return self._makers.get(operand) if isinstance(operand, Value) else None
-
     def maker(self, operand: Any, *names: str) -> Step | None:
-        """That step, if it has one of these names."""
-        step = self.made_by(operand)
+        """The step of one of these names whose result an operand is, None if there is none."""
+        step = self._makers.get(operand) if isinstance(operand, Value) else None
         return step if step is not None and step.name in names else None
 
     def number(self, operand: Any) -> Any:
@@ -110,8 +106,16 @@ class Rewriter:
         (value,) = step.results
         if value not in self.escaping or (gives_view(step) and isinstance(other, Value)):
             self._instead[value] = other
+        elif other not in self.escaping and self._is_new(other):
+            self.escaping.add(other)  # the caller gets that memory
+            self._instead[value] = other
         else:
             self._append(Step("copy", [other], {}, step.results))
+
+    def _is_new(self, operand: Any) -> bool:
+        """Whether an operand is a result with memory of its own."""
+        made = self._makers.get(operand) if isinstance(operand, Value) else None
+        return made is not None and not gives_view(made)
 
     def _append(self, step: Step) -> None:
         self.steps.append(step)

@@ -18,10 +18,6 @@ MANY = 4096  # a constant that is computed beforehand has so many elements at mo
 EXPANDING = ("broadcast_to", "expand")
 ARITHMETIC = ("add", "subtract", "multiply", "divide", "negative", "square")
 NEVER_NEGATIVE = ("absolute", "abs", "exp", "exp2", "cosh", "hypot", "square")
-KNOWN = frozenset((
-    "add_item", "copy", "full", "full_like", "matmul", "ones", "ones_like", "set_item", "set_view",
-    "sum", "transposed_matmul", "zeros", "zeros_like",
-))  # fmt: skip
 NOT_CONSTANT = ("empty", "empty_like", "copy")
 
 
@@ -259,13 +255,8 @@ def astype(rewriter: Rewriter, step: Step) -> Any:
 
 
 def copy(rewriter: Rewriter, step: Step) -> Any:
-    """A copy is needed only for the caller: values of a program do not change.
-
-    But a recording copies what is a view though no list says so: that is not known to be one.
-    """
-    made = rewriter.made_by(step.operands[0])
-    known = made is None or is_elementwise(made.name) or gives_view(made) or made.name in KNOWN
-    return None if step.results[0] in rewriter.escaping or not known else step.operands[0]
+    """A copy is needed only for the caller: values of a program do not change."""
+    return step.operands[0] if _is_same(step.operands[0], step.results[0]) else None
 
 
 def reshape(rewriter: Rewriter, step: Step) -> Any:

@@ -1,10 +1,11 @@
-"""The source of a Python function that runs a program. Imports liveness and program.
+"""The source of a Python function that runs a program. Imports liveness, program and engine.
 
 `Writer` writes for any array library, a call a line. What is read no more is deleted at once, and
 an array that is changed in place, and not read as it was, is not copied before.
 """
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from gpugrad.compiler.program import (
     values_in,
 )
 from gpugrad.engine.op import TABLE
+from gpugrad.engine.versions import writing
 
 __all__ = ["Places", "Writer", "is_ufunc"]
 
@@ -40,12 +42,12 @@ CHANGES = {
 # Beside elementwise steps, those whose result is new memory: it may be changed in place.
 NEW = frozenset((
     "copy", "empty", "empty_like", "full", "full_like", "matmul", "max", "min", "ones", "ones_like",
-    "prod", "scatter", "sum", "transposed_matmul", "zeros", "zeros_like", *CHANGES,
+    "own", "prod", "scatter", "sum", "transposed_matmul", "zeros", "zeros_like", *CHANGES,
 ))  # fmt: skip
 # Steps that are written without a call of a function.
 INLINE = {
     "get_item": "{}[{}]", "astype": "{}.astype({})", "reshape": "{}.reshape({})",
-    "copy": "{}.copy()",
+    "copy": "{}.copy()", "own": "{}.copy()",
 }  # fmt: skip
 
 
@@ -73,15 +75,19 @@ class Writer:
     """Writes the function for arrays of a namespace.
 
     ``places`` has for each out the number of the input that it is, -1 for another array, or None.
-    Outs are written at the end, after all that may raise.
+    The function returns the outputs, and the calls that write those with an out into it.
     """
+
+    # Whether the last step of an output may write it into an out.
+    writes_by_step = False
 
     def __init__(self, program: Program, xp: Any, places: Places) -> None:
         self.xp = xp
         count = len(program.outputs)
         self.places = (*places, *[None] * (count - len(places)))
-        # Steps that write into an out, with its number.
-        self.into = self._final(program)
+        # Steps that write into an out, with its number: they are calls to be made.
+        self.into = self._final(program) if self.writes_by_step else {}
+        self.calls: list[str] = []
         steps = [step for step in program.steps if step not in self.into]
         self.program = Program(
             program.inputs, program.constants, [*steps, *self.into], program.outputs
@@ -90,7 +96,8 @@ class Writer:
         self.last = last_uses(self.program)
         self.lines: list[str] = []
         self.globals: dict[str, Any] = {
-            "array": np.array, "asarray": np.asarray, "flat": flat, "set_view": set_view,
+            "array": np.array, "asarray": np.asarray, "flat": flat, "partial": partial,
+            "set_view": set_view, "writing": writing,
         }  # fmt: skip
         self.names: dict[Value, str] = {}
         self.fresh: set[Value] = set()  # results in memory that nobody else has
@@ -106,15 +113,9 @@ class Writer:
         for number, place in enumerate(self.places):
             if place is not None:
                 self.lines.append(f"out{number} = outs[{number}]")
-        is_saved = False
         for index, step in enumerate(self.program.steps):
-            if step in self.into and not is_saved:
-                self._save()
-                is_saved = True
             self.step(index, step)
             self._release(index, step)
-        if not is_saved:
-            self._save()
         self._finish()
         body = "\n".join(f"    {line}" for line in self.lines)
         return f"def run(inputs, outs):\n{body}\n"
@@ -129,8 +130,6 @@ class Writer:
         """Write a step."""
         if step.name in CHANGES:
             self.change(index, step)
-        elif step in self.into:
-            self.lines.append(f"out{self.into[step]}[...] = {self.expression(step)}")
         else:
             self.call(step)
 
@@ -217,7 +216,7 @@ class Writer:
             if value is None or value in read or program.outputs.count(value) != 1:
                 continue
             place = self.places[numbers[value]]
-            if place is None or not is_ufunc(step) or not value.ndim:
+            if place is None or not is_ufunc(step) or step.name == "power" or not value.ndim:
                 continue
             own = program.inputs[place] if place >= 0 else None
             if own is not None and (own.shape, own.dtype) != (value.shape, value.dtype):
@@ -226,18 +225,15 @@ class Writer:
                 found[step] = numbers[value]
         return found
 
-    def _save(self) -> None:
-        """Copy what outputs have of the memory of an input that is about to be written to."""
-        written = {
-            self.program.inputs[place]
-            for place in self.places
-            if (place or 0) >= 0 and place is not None
-        }
-        self._copies: dict[int, str] = {}
-        for number, value in enumerate(self.program.outputs):
-            if self.root[value] in written and not self._is_unchanged(number):
-                self._copies[number] = f"copy{number}"
-                self.lines.append(f"copy{number} = {self.names[value]}.copy()")
+    def _saved(self, number: int) -> str:
+        """The value of an output, copied if that has memory of an input that is written to."""
+        value = self.program.outputs[number]
+        name = self.names[value]
+        written = (place for place in self.places if place is not None and place >= 0)
+        if all(self.program.inputs[place] is not self.root[value] for place in written):
+            return name
+        self.lines.append(f"copy{number} = {name}.copy()")
+        return f"copy{number}"
 
     def _is_unchanged(self, number: int) -> bool:
         """Whether an out is the very input that is to be written into it."""
@@ -246,19 +242,20 @@ class Writer:
         return place is not None and place >= 0 and self.program.inputs[place] is value
 
     def _finish(self) -> None:
-        """Write what is left into the outs, and return the outputs."""
-        results = []
+        """Return the outputs, and the calls that write into the outs."""
+        results, more = [], []
         done = set(self.into.values())
         for number, value in enumerate(self.program.outputs):
             name = f"out{number}"
             if self.places[number] is None:
-                name = self._copies.get(number, self.names[value])
+                name = self._saved(number)
                 if not value.ndim and not value.weak and self.xp is NUMPY:
                     name = f"asarray({name})"
             elif number not in done and not self._is_unchanged(number):
-                self.lines.append(f"{name}[...] = {self._copies.get(number, self.names[value])}")
+                more.append(f"*writing({name}, {self._saved(number)})")
             results.append(name)
-        self.lines.append(f"return [{', '.join(results)}]")
+        calls = ", ".join([*self.calls, *more])
+        self.lines.append(f"return [{', '.join(results)}], [{calls}]")
 
     # Memory.
 

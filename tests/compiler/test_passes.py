@@ -109,10 +109,11 @@ LEFT = [
      lambda w, x: w("add", w("exp", x), w("set_item", w("zeros", (2, 3)), 1, w("get_item", x, 0))),
      ["exp", "get_item", "add_item"]),
     ("what the caller gets is a copy", lambda w, x: w("multiply", x, 1), ["copy"]),
+    ("what the caller gets was made for it", lambda w, x: w("copy", w("exp", x)), ["exp"]),
     ("and each has its own", lambda w, x: [w("exp", x), w("exp", x)], ["exp", "copy"]),
     ("a view stays one", lambda w, x: w("reshape", w("reshape", x, (6,)), (2, 3)), []),
-    ("a copy of what may be a view", lambda w, x: w("exp", w("copy", w("tril", x))),
-     ["tril", "copy", "exp"]),
+    ("a copy of what may be a view", lambda w, x: w("exp", w("own", w("tril", x))),
+     ["tril", "own", "exp"]),
     ("a copy inside", lambda w, x: w("exp", w("copy", x)), ["exp"]),
 ]  # fmt: skip
 

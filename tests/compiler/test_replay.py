@@ -7,6 +7,7 @@ import pytest
 from optable import arrays_for, cases, prepared
 from programs import Writer, evaluated, on, random_program, same, sent
 
+from gpugrad.backend.interrupts import whole
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.compiler.passes import simplified
 from gpugrad.compiler.program import VIEWS, Program, Step, Value, flat
@@ -159,8 +160,23 @@ def test_an_update_is_written_at_once():
     arrays = [np.ones(3, "f"), np.full(3, 2, "f")]
     replay.run([*arrays, 0.25], [arrays[0], None])
     assert same(arrays[0], np.full(3, 0.5, "f"))
-    lines = replay.sources[-1].splitlines()
-    assert lines[-2].strip() == "u_subtract(x0, v3, out0)"
+    assert "[partial(u_subtract, x0, v3, out0)]" in replay.sources[-1].splitlines()[-1]
+
+
+def test_what_is_prepared_is_written_by_its_calls():
+    writer = Writer()
+    p, g = writer.input(np.ones(3)), writer.input(np.ones(3))
+    program = writer.program([writer("subtract", p, writer("multiply", g, 0.5)), p])
+    replay = build(program)
+    array = np.ones(3)
+    results, calls = replay.prepare([array, np.full(3, 2.0)], [array, None])
+    other, others = replay.prepare([np.ones(3), np.full(3, 4.0)], [np.empty(3), None])
+    assert same(array, np.ones(3))
+    whole(calls)
+    whole(others)
+    assert same(array, np.zeros(3))
+    assert same(other[0], np.full(3, -1.0))
+    assert same(results[1], np.ones(3))
 
 
 def test_an_error_leaves_the_inputs_as_they_were():
