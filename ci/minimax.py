@@ -111,20 +111,35 @@ FITS = [
     Fit(
         "exp", "(exp(x) - 1 - x) / x^2, |x| <= 0.35",
         lambda x: (mp.expm1(x) - x) / x**2, (-0.35, 0.35), lambda x: x**2 / mp.exp(x),
-        {"f32": 4, "mid": 6, "f64": 10},
+        {"f32": 4, "f64": 10},
     ),
     Fit(
         "log", "(log((1 + s) / (1 - s)) / s - 2) / s^2 in x = s^2, 0 <= s <= 0.1716",
-        atanh_tail, (0, 0.02946), lambda z: z / 2, {"f32": 2, "mid": 4, "f64": 6},
+        atanh_tail, (0, 0.02946), lambda z: z / 2, {"f32": 2, "f64": 6},
     ),
     Fit(
         "sin", "(sin(r) - r) / r^3 in x = r^2, r <= pi / 4",
-        odd(mp.sin), (0, QUARTER**2 + 1e-3), relative(mp.sin), {"mid": 3, "f64": 5},
+        odd(mp.sin), (0, QUARTER**2 + 1e-3), relative(mp.sin), {"f64": 5},
     ),
     Fit(
         "cos", "(cos(r) - 1 + r^2 / 2) / r^4 in x = r^2, r <= pi / 4",
         lambda z: (mp.cos(mp.sqrt(z)) - 1 + z / 2) / z**2, (0, QUARTER**2 + 1e-3),
-        lambda z: z**2 / mp.cos(mp.sqrt(z)), {"mid": 3, "f64": 5},
+        lambda z: z**2 / mp.cos(mp.sqrt(z)), {"f64": 5},
+    ),
+    Fit(
+        "sinpi", "sin(pi r) / r in x = r^2, r <= 0.51",
+        lambda z: mp.sin(mp.pi * mp.sqrt(z)) / mp.sqrt(z), (0, 0.26),
+        lambda z: mp.sqrt(z) / mp.sin(mp.pi * mp.sqrt(z)), {"mid": 6},
+    ),
+    Fit(
+        "exp2", "(2^x - 1) / x, |x| <= 1/2",
+        lambda x: mp.expm1(x * mp.log(2)) / x, (-0.5, 0.5), lambda x: x / mp.mpf(2) ** x,
+        {"mid": 6},
+    ),
+    Fit(
+        "log2", "log2(1 + x) / x, sqrt(1/2) <= 1 + x <= sqrt(2)",
+        lambda x: mp.log1p(x) / mp.log(2) / x, (1 / ROOT - 1, ROOT - 1),
+        lambda x: x / mp.log1p(x), {"mid": 12},
     ),
     Fit(
         "erf", "erf(r) / r - 1 in x = r^2, r <= 1",
@@ -230,16 +245,19 @@ static inline {scalar} gg_poly_{fit.name}_{kind}({scalar} x) {{
 """
 
 
-def turns(kind: str, rows: int, step: int, bits_below: int, digits: list[int]) -> str:
-    """Tables of 2^(step k) 2 / pi, less multiples of 4 2^bits_below, in parts of ``digits`` bits.
+def turns(
+    kind: str, parts_of_turn: int, rows: int, step: int, bits_below: int, digits: list[int]
+) -> str:
+    """Tables of 2^(step k) in parts of a turn, as sums of numbers of ``digits`` bits.
 
-    A number X whose last bit is worth 2^-bits_below times such a multiple is whole turns.
+    They are less multiples of 2^bits_below turns: a number X whose last bit is worth 2^-bits_below
+    times such a multiple is whole turns.
     """
     parts: list[list[str]] = [[] for _ in digits]
-    modulus = mp.mpf(4 << bits_below)
+    modulus = mp.mpf(parts_of_turn << bits_below)
     with mp.workdps(400):
         for k in range(rows):
-            rest = mp.fmod(2 / mp.pi * mp.mpf(2) ** (step * k), modulus)
+            rest = mp.fmod(parts_of_turn / (2 * mp.pi) * mp.mpf(2) ** (step * k), modulus)
             rest -= modulus if rest > modulus / 2 else 0
             for part, bits in zip(parts, digits):
                 with mp.workprec(bits):
@@ -263,7 +281,7 @@ def main() -> None:
         "   the polynomial is a part of. */\n"
     ]
     parts += [definition(fit, kind, degree) for fit in FITS for kind, degree in fit.degrees.items()]
-    tables = [turns("f32", 53, 2, 1, [29, 53]), turns("f64", 63, 16, 32, [53, 53, 53, 53])]
+    tables = [turns("f32", 2, 54, 2, 1, [29, 53]), turns("f64", 4, 63, 16, 32, [53] * 4)]
     TABLES.write_text("\n".join(["/* Written by ci/minimax.py: see gg_reduce_f64. */\n", *tables]))
     TARGET.write_text("\n".join(parts))
 

@@ -32,10 +32,11 @@ static inline float gg_product_error_f32(float a, float b, float product) {
 
 /* y 2^n, rounded once, for a whole number |n| < 254. */
 static inline float gg_scale_f32(float y, float n) {
-    const uint32_t biased = gg_bits_f32(n + 0x1.8p23f) - 0x4b3fff00;
-    const uint32_t half = biased >> 1;
-    const float first = gg_from_bits_f32((half - 1) << 23);
-    return y * first * gg_from_bits_f32((biased - half - 1) << 23);
+    /* 2^(n / 2), rounded to a whole power, and the rest: exponents as last bits of large numbers. */
+    const float shifted = gg_muladd_f32(n, 0.5f, 0x1.8p23f + 127.0f);
+    const float other = n + ((0x1.8p24f + 254.0f) - shifted);
+    const float first = gg_from_bits_f32(gg_bits_f32(shifted) << 23);
+    return y * first * gg_from_bits_f32(gg_bits_f32(other) << 23);
 }
 
 /* 2^n for a whole number -126 <= n <= 127. */
@@ -207,73 +208,65 @@ static inline float gg_arccos_f32(float x) {
     return a < 0.5625f ? middle : x < 0.0f ? left : 2.0f * y;
 }
 
-/* What is left of x in radians after ``quadrant`` quarter turns, in float64.
+/* What is left of x after a whole number of half turns, between -1/2 and 1/2, in float64. Moved
+   by 1/2 for the cosine. The last bit of ``whole`` is that of the number.
 
-   x is X 4^k, |X| < 2^24. The quarter turns in 4^k come from a table, less those that make whole
+   x is X 4^k, |X| < 2^24. The half turns in 4^k come from a table, less those that make whole
    turns with every X (after Payne and Hanek, 1983): 29 bits, whose product with X is exact,
    and 53. */
 typedef struct {
-    double radians;
-    uint64_t quadrant;
+    double rest;
+    uint64_t whole;
 } gg_angle_f32;
 
-static inline gg_angle_f32 gg_reduce_f32(float single) {
-    const double x = single;
+static inline gg_angle_f32 gg_reduce_f32(float x, double move) {
     const uint64_t bits = gg_bits_f64(x), exponent = (bits >> 52) & 0x7ff;
     const uint64_t steps = exponent < 1045 ? 0 : (exponent - 1045) >> 1;
-    const uint64_t k = steps > 52 ? 52 : steps; /* also for infinity and NaN */
+    const uint64_t k = steps & 63; /* 53 of infinity and NaN */
     const double scaled = gg_from_bits_f64(bits - (k << 53));
     const double first = scaled * gg_turns_0_f32[k], second = scaled * gg_turns_1_f32[k];
-    const double shifted = (first + second) + 0x1.8p52;
-    const double turn = (first - (shifted - 0x1.8p52)) + second;
-    return (gg_angle_f32){turn * 0x1.921fb54442d18p+0, gg_bits_f64(shifted)};
+    const double shifted = (first + (second + move)) + 0x1.8p52;
+    const double rest = (first - ((shifted - 0x1.8p52) - move)) + second;
+    return (gg_angle_f32){rest, gg_bits_f64(shifted)};
 }
 
-static inline double gg_sin_mid(double r) {
-    const double z = r * r;
-    return r * gg_muladd_f64(z, gg_poly_sin_mid(z), 1.0);
+/* sin(pi x) for |x| <= 1/2 */
+static inline double gg_sinpi_mid(double x) {
+    return x * gg_poly_sinpi_mid(x * x);
 }
 
-static inline double gg_cos_mid(double r) {
-    const double z = r * r;
-    return gg_muladd_f64(z, gg_muladd_f64(z, gg_poly_cos_mid(z), -0.5), 1.0);
+static inline double gg_turned_f32(gg_angle_f32 r) {
+    return gg_from_bits_f64(gg_bits_f64(gg_sinpi_mid(r.rest)) ^ r.whole << 63);
 }
 
 static inline float gg_sin_f32(float x) {
-    const gg_angle_f32 r = gg_reduce_f32(x);
-    const double y = r.quadrant & 1 ? gg_cos_mid(r.radians) : gg_sin_mid(r.radians);
-    const double turned = gg_from_bits_f64(gg_bits_f64(y) ^ (r.quadrant & 2) << 62);
-    return fabsf(x) < INFINITY ? (x == 0.0f ? x : (float)turned) : NAN;
+    const float y = (float)gg_turned_f32(gg_reduce_f32(x, 0.0));
+    return fabsf(x) < INFINITY ? (x == 0.0f ? x : y) : NAN;
 }
 
 static inline float gg_cos_f32(float x) {
-    const gg_angle_f32 r = gg_reduce_f32(x);
-    const double y = r.quadrant & 1 ? gg_sin_mid(r.radians) : gg_cos_mid(r.radians);
-    const double turned = gg_from_bits_f64(gg_bits_f64(y) ^ ((r.quadrant + 1) & 2) << 62);
-    return fabsf(x) < INFINITY ? (float)turned : NAN;
+    const float y = (float)gg_turned_f32(gg_reduce_f32(x, 0.5));
+    return fabsf(x) < INFINITY ? y : NAN;
 }
 
 static inline float gg_tan_f32(float x) {
-    const gg_angle_f32 r = gg_reduce_f32(x);
-    const double s = gg_sin_mid(r.radians), c = gg_cos_mid(r.radians);
-    const double y = (r.quadrant & 1 ? -c : s) / (r.quadrant & 1 ? s : c);
-    return fabsf(x) < INFINITY ? (x == 0.0f ? x : (float)y) : NAN;
+    const double r = gg_reduce_f32(x, 0.0).rest;
+    const float y = (float)(gg_sinpi_mid(r) / gg_sinpi_mid(0.5 - fabs(r)));
+    return fabsf(x) < INFINITY ? (x == 0.0f ? x : y) : NAN;
 }
 
-/* e^x for -700 <= x <= 700, to 39 bits */
-static inline double gg_exp_mid(double x) {
-    const double n = gg_exp_n_f64(x), r = gg_muladd_f64(n, -0x1.62e42fefa39efp-1, x);
-    return gg_power_of_two_f64(n) * (1.0 + gg_muladd_f64(r * r, gg_poly_exp_mid(r), r));
+/* 2^x for |x| <= 1000, to 36 bits */
+static inline double gg_exp2_mid(double x) {
+    const double n = (x + 0x1.8p52) - 0x1.8p52, f = x - n;
+    return gg_power_of_two_f64(n) * gg_muladd_f64(f, gg_poly_exp2_mid(f), 1.0);
 }
 
-/* log(x) for finite x > 0, not subnormal, to 44 bits */
-static inline double gg_log_mid(double x) {
+/* log2(x) for finite x > 0, not subnormal, to 36 bits */
+static inline double gg_log2_mid(double x) {
     const uint64_t bits = gg_bits_f64(x) + 0x00095f619980c433;
     const double k = gg_from_bits_f64((bits >> 52) | 0x4330000000000000) - (0x1p52 + 1023.0);
     const double f = gg_from_bits_f64((bits & 0x000fffffffffffff) + 0x3fe6a09e667f3bcd) - 1.0;
-    const double s = f / (2.0 + f), z = s * s;
-    const double small = s * gg_muladd_f64(z, gg_poly_log_mid(z), 2.0);
-    return gg_muladd_f64(k, 0x1.62e42fefa39efp-1, small);
+    return gg_muladd_f64(f, gg_poly_log2_mid(f), k);
 }
 
 /* x^y where |x|^y is ``power`` for finite x but 0: the sign, and C99's limits (F.9.4.4). */
@@ -291,15 +284,15 @@ static inline float gg_power_limits_f32(float x, float y, float power) {
 }
 
 static inline float gg_power_f32(float x, float y) {
-    const double b = gg_clamp_f32(y, -0x1p100f, 0x1p100f), log = gg_log_mid(fabs((double)x));
-    const float power = (float)gg_exp_mid(gg_clamp_f64(b * log, -110.0, 100.0));
+    const double b = gg_clamp_f32(y, -0x1p100f, 0x1p100f), log2 = gg_log2_mid(fabs((double)x));
+    const float power = (float)gg_exp2_mid(gg_clamp_f64(b * log2, -160.0, 140.0));
     return gg_power_limits_f32(x, y, power);
 }
 
 static inline float gg_erfc_f32(float x) {
     const double a = fabs((double)x), y = a > 11.0 ? 11.0 : a, z = y * y;
     const double g = 1.25 + gg_poly_erfcx_mid((y - 4.0) / (y + 4.0));
-    const double positive = gg_exp_mid(-z) * g / gg_muladd_f64(2.0, y, 1.0);
+    const double positive = gg_exp2_mid(z * -0x1.71547652b82fep+0) * g / gg_muladd_f64(2.0, y, 1.0);
     const double small = 1.0 - gg_muladd_f64(x, gg_poly_erf_mid(z), x);
     return (float)(a < 0.5 ? small : x < 0.0f ? 2.0 - positive : positive);
 }
@@ -333,17 +326,17 @@ static inline float gg_cbrt_f32(float x) {
 }
 
 static inline float gg_arcsinh_f32(float x) {
-    const double a = fabs((double)x), y = gg_log_mid(a + sqrt(gg_muladd_f64(a, a, 1.0)));
+    const double a = fabs((double)x), y = 0x1.62e42fefa39efp-1 * gg_log2_mid(a + sqrt(gg_muladd_f64(a, a, 1.0)));
     return fabsf(x) < 0x1p-20f ? x : fabsf(x) < INFINITY ? copysignf((float)y, x) : x;
 }
 
 static inline float gg_arccosh_f32(float x) {
-    const double a = x, y = gg_log_mid(a + sqrt(gg_muladd_f64(a, a, -1.0)));
+    const double a = x, y = 0x1.62e42fefa39efp-1 * gg_log2_mid(a + sqrt(gg_muladd_f64(a, a, -1.0)));
     return x >= 1.0f ? (x < INFINITY ? (float)y : x) : NAN;
 }
 
 static inline float gg_arctanh_f32(float x) {
-    const double a = fabs((double)x), y = 0.5 * gg_log_mid((1.0 + a) / (1.0 - a));
+    const double a = fabs((double)x), y = 0x1.62e42fefa39efp-2 * gg_log2_mid((1.0 + a) / (1.0 - a));
     const float large = fabsf(x) < 1.0f ? (float)y : fabsf(x) == 1.0f ? INFINITY : NAN;
     return fabsf(x) < 0x1p-20f ? x : copysignf(large, x);
 }

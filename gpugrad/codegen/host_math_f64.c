@@ -49,10 +49,11 @@ static inline double gg_quotient_f64(double a, double a_low, double d, double d_
 
 /* y 2^n, rounded once, for a whole number |n| < 2046. */
 static inline double gg_scale_f64(double y, double n) {
-    const uint64_t biased = gg_bits_f64(n + 0x1.8p52) - 0x4337fffffffff800;
-    const uint64_t half = biased >> 1;
-    const double first = gg_from_bits_f64((half - 1) << 52);
-    return y * first * gg_from_bits_f64((biased - half - 1) << 52);
+    /* 2^(n / 2), rounded to a whole power, and the rest: exponents as last bits of large numbers. */
+    const double shifted = gg_muladd_f64(n, 0.5, 0x1.8p52 + 1023.0);
+    const double other = n + ((0x1.8p53 + 2046.0) - shifted);
+    const double first = gg_from_bits_f64(gg_bits_f64(shifted) << 52);
+    return y * first * gg_from_bits_f64(gg_bits_f64(other) << 52);
 }
 
 /* 2^n for a whole number -1022 <= n <= 1023. */
@@ -428,18 +429,24 @@ static inline double gg_log1p_sum_f64(double s, double s_low) {
     return gg_log_sum_f64(u, c + s_low);
 }
 
+/* The same, or log(2 x) if x > 2^28. */
+static inline double gg_log1p_or_log_f64(double s, double s_low, double x) {
+    const double u = x > 0x1p28 ? x : 1.0 + s;
+    const double c = s < 1.0 ? s - (u - 1.0) : 1.0 - (u - s);
+    const double y = gg_log_sum_f64(u, x > 0x1p28 ? 0.0 : c + s_low);
+    return x < INFINITY ? (x > 0x1p28 ? y + 0x1.62e42fefa39efp-1 : y) : x;
+}
+
 static inline double gg_arcsinh_f64(double x) {
     const double a = fabs(x), t = a > 0x1p28 ? 0x1p28 : a, square = t * t;
     const double q = square / (1.0 + sqrt(1.0 + square)), s = t + q;
-    const double y = gg_log1p_sum_f64(s, q - (s - t));
-    return copysign(a > 0x1p28 ? gg_log_f64(a) + 0x1.62e42fefa39efp-1 : y, x);
+    return copysign(gg_log1p_or_log_f64(s, q - (s - t), a), x);
 }
 
 static inline double gg_arccosh_f64(double x) {
     const double t = (x > 0x1p28 ? 0x1p28 : x) - 1.0, q = sqrt(t * (t + 2.0)), s = q + t;
-    const double y = gg_log1p_sum_f64(s, t - (s - q));
-    const double large = gg_log_f64(x) + 0x1.62e42fefa39efp-1;
-    return x >= 1.0 ? (x > 0x1p28 ? large : y) : NAN;
+    const double y = gg_log1p_or_log_f64(s, t - (s - q), x);
+    return x >= 1.0 ? y : NAN;
 }
 
 static inline double gg_arctanh_f64(double x) {

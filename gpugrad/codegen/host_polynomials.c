@@ -12,19 +12,6 @@ static inline float gg_poly_exp_f32(float x) {
     return gg_muladd_f32(odd, x, even);
 }
 
-/* (exp(x) - 1 - x) / x^2, |x| <= 0.35: error 2^-39.6 */
-static inline double gg_poly_exp_mid(double x) {
-    const double z = x * x;
-    double even = 2.4706455052927845e-05;
-    even = gg_muladd_f64(even, z, 0.0013889209449135754);
-    even = gg_muladd_f64(even, z, 0.041666664267989);
-    even = gg_muladd_f64(even, z, 0.5000000000461665);
-    double odd = 0.0001991027981178062;
-    odd = gg_muladd_f64(odd, z, 0.008333279748505678);
-    odd = gg_muladd_f64(odd, z, 0.16666666791564422);
-    return gg_muladd_f64(odd, x, even);
-}
-
 /* (exp(x) - 1 - x) / x^2, |x| <= 0.35: error 2^-59.9 */
 static inline double gg_poly_exp_f64(double x) {
     const double z = x * x;
@@ -51,17 +38,6 @@ static inline float gg_poly_log_f32(float x) {
     return gg_muladd_f32(odd, x, even);
 }
 
-/* (log((1 + s) / (1 - s)) / s - 2) / s^2 in x = s^2, 0 <= s <= 0.1716: error 2^-44.9 */
-static inline double gg_poly_log_mid(double x) {
-    const double z = x * x;
-    double even = 0.19585194129990843;
-    even = gg_muladd_f64(even, z, 0.285721106718139);
-    even = gg_muladd_f64(even, z, 0.666666666758359);
-    double odd = 0.22176120718088324;
-    odd = gg_muladd_f64(odd, z, 0.39999995608704875);
-    return gg_muladd_f64(odd, x, even);
-}
-
 /* (log((1 + s) / (1 - s)) / s - 2) / s^2 in x = s^2, 0 <= s <= 0.1716: error 2^-59.0 */
 static inline double gg_poly_log_f64(double x) {
     const double z = x * x;
@@ -72,16 +48,6 @@ static inline double gg_poly_log_f64(double x) {
     double odd = 0.15313936736003875;
     odd = gg_muladd_f64(odd, z, 0.22222198498102658);
     odd = gg_muladd_f64(odd, z, 0.3999999999941191);
-    return gg_muladd_f64(odd, x, even);
-}
-
-/* (sin(r) - r) / r^3 in x = r^2, r <= pi / 4: error 2^-37.5 */
-static inline double gg_poly_sin_mid(double x) {
-    const double z = x * x;
-    double even = -0.00019839305906201336;
-    even = gg_muladd_f64(even, z, -0.1666666664062787);
-    double odd = 2.71806072747043e-06;
-    odd = gg_muladd_f64(odd, z, 0.008333329285142506);
     return gg_muladd_f64(odd, x, even);
 }
 
@@ -97,16 +63,6 @@ static inline double gg_poly_sin_f64(double x) {
     return gg_muladd_f64(odd, x, even);
 }
 
-/* (cos(r) - 1 + r^2 / 2) / r^4 in x = r^2, r <= pi / 4: error 2^-42.9 */
-static inline double gg_poly_cos_mid(double x) {
-    const double z = x * x;
-    double even = 2.4799453186572332e-05;
-    even = gg_muladd_f64(even, z, 0.04166666661918005);
-    double odd = -2.720518082805216e-07;
-    odd = gg_muladd_f64(odd, z, -0.0013888883473502623);
-    return gg_muladd_f64(odd, x, even);
-}
-
 /* (cos(r) - 1 + r^2 / 2) / r^4 in x = r^2, r <= pi / 4: error 2^-59.2 */
 static inline double gg_poly_cos_f64(double x) {
     const double z = x * x;
@@ -116,6 +72,51 @@ static inline double gg_poly_cos_f64(double x) {
     double odd = -1.1358353424236264e-11;
     odd = gg_muladd_f64(odd, z, -2.755731415445961e-07);
     odd = gg_muladd_f64(odd, z, -0.0013888888888872926);
+    return gg_muladd_f64(odd, x, even);
+}
+
+/* sin(pi r) / r in x = r^2, r <= 0.51: error 2^-43.5 */
+static inline double gg_poly_sinpi_mid(double x) {
+    const double z = x * x;
+    double even = 0.0004464381635235859;
+    even = gg_muladd_f64(even, z, 0.08214458628935202);
+    even = gg_muladd_f64(even, z, 2.5501640344329273);
+    even = gg_muladd_f64(even, z, 3.141592653589533);
+    double odd = -0.007363239493058706;
+    odd = gg_muladd_f64(odd, z, -0.5992644078520354);
+    odd = gg_muladd_f64(odd, z, -5.167712779957518);
+    return gg_muladd_f64(odd, x, even);
+}
+
+/* (2^x - 1) / x, |x| <= 1/2: error 2^-32.0 */
+static inline double gg_poly_exp2_mid(double x) {
+    const double z = x * x;
+    double even = 1.3359841381715681e-05;
+    even = gg_muladd_f64(even, z, 0.0013341950972468415);
+    even = gg_muladd_f64(even, z, 0.05550400375327768);
+    even = gg_muladd_f64(even, z, 0.6931471838168834);
+    double odd = 0.0001546136780688407;
+    odd = gg_muladd_f64(odd, z, 0.009618056918717236);
+    odd = gg_muladd_f64(odd, z, 0.2402265092078964);
+    return gg_muladd_f64(odd, x, even);
+}
+
+/* log2(1 + x) / x, sqrt(1/2) <= 1 + x <= sqrt(2): error 2^-35.3 */
+static inline double gg_poly_log2_mid(double x) {
+    const double z = x * x;
+    double even = 0.0773707695664807;
+    even = gg_muladd_f64(even, z, 0.14474841376095265);
+    even = gg_muladd_f64(even, z, 0.15876979531112334);
+    even = gg_muladd_f64(even, z, 0.20617536037193726);
+    even = gg_muladd_f64(even, z, 0.2885372934355066);
+    even = gg_muladd_f64(even, z, 0.48089836139587655);
+    even = gg_muladd_f64(even, z, 1.4426950408687054);
+    double odd = -0.14283964043534877;
+    odd = gg_muladd_f64(odd, z, -0.14315638464360844);
+    odd = gg_muladd_f64(odd, z, -0.18030060795314837);
+    odd = gg_muladd_f64(odd, z, -0.2404531653429093);
+    odd = gg_muladd_f64(odd, z, -0.3606736748316546);
+    odd = gg_muladd_f64(odd, z, -0.7213475208687402);
     return gg_muladd_f64(odd, x, even);
 }
 
