@@ -27,6 +27,7 @@ from gpugrad.engine.op import TABLE  # noqa: E402
 from gpugrad.kernels import elementwise, multi_tensor, wide  # noqa: E402
 from gpugrad.kernels.attention import attention_source, heads_source  # noqa: E402
 from gpugrad.kernels.batch_norm import batch_norm_source, rms_norm_source  # noqa: E402
+from gpugrad.kernels.class_losses import loss_source  # noqa: E402
 from gpugrad.kernels.dropout import dropout_source  # noqa: E402
 from gpugrad.kernels.epilogue import (  # noqa: E402
     epilogue_source,
@@ -38,7 +39,7 @@ from gpugrad.kernels.ones import ones_source  # noqa: E402
 from gpugrad.kernels.philox import philox_kernel  # noqa: E402
 from gpugrad.kernels.recurrent import recurrent_source  # noqa: E402
 from gpugrad.kernels.resampling import resampling_source  # noqa: E402
-from gpugrad.kernels.rows import loss_source, rows_source  # noqa: E402
+from gpugrad.kernels.rows import rows_source  # noqa: E402
 from gpugrad.kernels.source import FLOATS  # noqa: E402
 from gpugrad.kernels.squares import squares_source  # noqa: E402
 from gpugrad.kernels.windows import pools_source, windows_source  # noqa: E402
@@ -224,7 +225,7 @@ def _by_hand() -> Iterator[Source]:
             yield Source("attention", dtype.name, "attention", attention_source(dtype))
         for target in ("u1", "i4", "i8"):
             text = loss_source(dtype, np.dtype(target))
-            yield Source("cross_entropy", dtype.name, f"cross_entropy of {target}", text)
+            yield Source("losses of classes", dtype.name, f"losses of classes {target}", text)
         for name in (op.name for op in TABLE.values() if f"linear_{op.name}" in TABLE):
             kwargs = {key: p.default for key, p in TABLE[name].parameters.items()}
             known = signature((), kwargs)

@@ -24,6 +24,7 @@ def register_arrays() -> None:
     from gpugrad.backend.products import Products
     from gpugrad.kernels.attention import Attention
     from gpugrad.kernels.batch_norm import BatchNorm, RMSNorm
+    from gpugrad.kernels.class_losses import ClassLosses
     from gpugrad.kernels.dropout import Dropout
     from gpugrad.kernels.elementwise import FusingNamespace
     from gpugrad.kernels.epilogue import Epilogue
@@ -47,7 +48,8 @@ def register_arrays() -> None:
     }
     epilogue = Epilogue(cupy, products.multiply)
     families = (
-        Rows, LayerNorm, BatchNorm, RMSNorm, Squares, WindowKernels, Resampling, Dropout
+        Rows, LayerNorm, BatchNorm, RMSNorm, Squares, WindowKernels, Resampling, Dropout,
+        ClassLosses,
     )  # fmt: skip
     of_products = [family(cupy, products) for family in (Attention, Recurrent)]
     for family in (*[made(cupy) for made in families], epilogue, *of_products):

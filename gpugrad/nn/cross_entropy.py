@@ -22,7 +22,6 @@ from gpugrad.nn.losses import (
     reduced,
     weighed,
 )
-from gpugrad.ops.losses import of_no_class, one_hot, one_or_nan
 from gpugrad.tensor import OPS, Tensor, as_tensor
 
 __all__ = [
@@ -59,11 +58,8 @@ def binary_cross_entropy_with_logits(
     return reduced(who, weighed(who, losses, weight), reduction)
 
 
-def _classes(who: str, scores: Any, target: Any, ignore_index: int | None) -> tuple[Any, Any, Any]:
-    """Scores with the classes on the last axis, raw class numbers, and the mask of valid samples.
-
-    The mask is None where all are valid. The class number of an ignored sample becomes 0.
-    """
+def _classes(who: str, scores: Any, target: Any, ignore_index: int | None) -> tuple[Any, Any]:
+    """Scores with the classes on the last axis, and raw class numbers."""
     raw = target.data if isinstance(target, Tensor) else target
     listed = not hasattr(raw, "shape")
     if listed or isinstance(raw, np.generic):
@@ -85,18 +81,21 @@ def _classes(who: str, scores: Any, target: Any, ignore_index: int | None) -> tu
             f"{who}: the scores are on {home} and the target is on {other}. Move one of "
             "them, as in target.to(scores.device)"
         )
-    counted = None
-    if ignore_index is not None:
-        xp = namespace_of(raw)
-        counted = raw != ignore_index
-        raw = xp.where(counted, raw, xp.zeros_like(raw))
     # Checking values on a GPU would wait for it: there an invalid class number gives NaN.
     if not namespace_of(raw).waits or is_debugging():
         _check_classes(who, raw, shape[1] if len(shape) > 1 else shape[0], ignore_index)
     if listed:
         raw = beside(raw, scores.data, asked=True)
-        counted = None if counted is None else beside(counted, scores.data, asked=True)
-    return (moveaxis(scores, 1, -1) if len(shape) > 2 else scores), raw, counted
+    return (moveaxis(scores, 1, -1) if len(shape) > 2 else scores), raw
+
+
+def _counted(classes: Any, ignore_index: int | None) -> tuple[Any, Any]:
+    """The class numbers, 0 where they are ignored, and which samples count; None for all."""
+    if ignore_index is None:
+        return classes, None
+    xp = namespace_of(classes)
+    counted = classes != ignore_index
+    return xp.where(counted, classes, xp.zeros_like(classes)), counted
 
 
 def _check_classes(who: str, numbers: Any, count: int, ignore_index: int | None) -> None:
@@ -105,7 +104,12 @@ def _check_classes(who: str, numbers: Any, count: int, ignore_index: int | None)
     if not numbers.size or (xp.min(numbers) >= 0 and xp.max(numbers) < count):
         return
     numbers = to_numpy(numbers)
-    first = int(np.flatnonzero((numbers < 0) | (numbers >= count))[0])
+    wrong = (numbers < 0) | (numbers >= count)
+    if ignore_index is not None:
+        wrong = wrong & (numbers != ignore_index)
+    if not wrong.any():
+        return
+    first = int(np.flatnonzero(wrong)[0])
     raise ValueError(
         f"{who}: class numbers must be from 0 to {count - 1} for {count} classes, got "
         f"{numbers.flat[first]} (the first, at {first}). "
@@ -184,9 +188,12 @@ def cross_entropy(
             target = beside(listed.astype(logits.dtype), logits.data, asked=True)
     if getattr(target, "dtype", np.dtype("O")).kind == "f":
         return _of_probabilities(logits, target, weight, ignore_index, reduction, label_smoothing)
-    scores, classes, counted = _classes(who, logits, target, ignore_index)
-    if counted is None and not smoothed and weight is None:
-        return OPS["class_cross_entropy"](scores, classes, reduction=reduction)
+    scores, classes = _classes(who, logits, target, ignore_index)
+    if not smoothed and weight is None:
+        if ignore_index is None:
+            return OPS["class_cross_entropy"](scores, classes, reduction=reduction)
+        return OPS["cross_entropy_ignoring"](scores, classes, ignore_index, reduction=reduction)
+    classes, counted = _counted(classes, ignore_index)
     losses = OPS["class_cross_entropy"](scores, classes, reduction="none")
     weight = _class_weights(who, weight, scores)
     shares = None if weight is None else weight[classes]
@@ -259,20 +266,17 @@ def nll_loss(
     2.0
     """
     check_reduction("nll_loss", reduction)
-    scores, classes, counted = _classes(
+    scores, classes = _classes(
         "nll_loss", floating(as_tensor(log_probabilities)), target, ignore_index
     )
     check_real("nll_loss", scores)
-    xp = namespace_of(classes)
-    chosen = one_hot(xp, classes, scores.shape[-1])
-    if xp.waits:  # not checked; out of range, the loss and the gradient of the sample are NaN
-        chosen = chosen | of_no_class(classes, scores.shape[-1])[..., None]
-    losses = -OPS["sum"](OPS["where"](chosen, scores, 0.0), axis=-1)
-    if xp.waits:
-        losses = losses * one_or_nan(xp, classes, scores)
     weight = _class_weights("nll_loss", weight, scores)
-    shares = None if weight is None else weight[classes]
-    return _average(losses if shares is None else losses * shares, counted, reduction, shares)
+    if weight is None:
+        return OPS["class_nll"](scores, classes, reduction=reduction, ignored=ignore_index)
+    classes, counted = _counted(classes, ignore_index)
+    losses = OPS["class_nll"](scores, classes, reduction="none")
+    shares = weight[classes]
+    return _average(losses * shares, counted, reduction, shares)
 
 
 class CrossEntropyLoss(Layer, of=cross_entropy):

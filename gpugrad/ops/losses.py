@@ -82,28 +82,61 @@ def one_or_nan(xp: Any, target: Any, scores: Any) -> Any:
     return xp.where(of_no_class(target, scores.shape[-1]), number(math.nan), number(1))
 
 
-def _cross_entropy(
-    xp: Any, logits: Any, target: Any, /, reduction: str = "mean"
+def _of_classes(
+    xp: Any, losses: Any, target: Any, classes: int, reduction: str, ignored: int | None
+) -> Any:
+    """The reduced losses; those of the class ``ignored`` are 0 and do not count in the mean."""
+    # No class of that number: NaN, which nobody overlooks, and needs no look at the data.
+    losses = xp.where(of_no_class(target, classes), math.nan, losses)
+    if ignored is None:
+        return _reduced(xp, losses, reduction)
+    losses = xp.where(target == ignored, 0, losses)
+    if reduction != "mean":
+        return _reduced(xp, losses, reduction)
+    return xp.sum(losses) / xp.sum(target != ignored).astype(losses.dtype)
+
+
+def _factor(xp: Any, g: Any, target: Any, scores: Any, reduction: str, ignored: int | None) -> Any:
+    """What the loss of each sample is multiplied with, along a new last axis."""
+    g = widened(g)
+    if reduction == "none":
+        g = g[..., None]
+    if ignored is not None and reduction == "mean":
+        g = g / xp.sum(target != ignored).astype(g.dtype)
+    else:
+        g = g * _share(scores.shape[:-1], reduction)
+    return g * one_or_nan(xp, target, scores)[..., None]
+
+
+def _ignoring(
+    xp: Any, logits: Any, target: Any, /, ignored: Any, reduction: str = "mean"
 ) -> tuple[Any, Any]:
     refuse_complex(logits)
     wide, classes = averaged(logits), logits.shape[-1]
     scores = xp.log_softmax(wide, axis=-1)
     losses = -xp.sum(xp.where(one_hot(xp, target, classes), scores, 0), axis=-1)
-    # No class of that number: NaN, which nobody overlooks, and needs no look at the data.
-    losses = xp.where(of_no_class(target, classes), math.nan, losses)
-    y = _reduced(xp, losses, reduction)
+    y = _of_classes(xp, losses, target, classes, reduction, ignored)
     if logits.dtype == HALF:
         return y.astype(HALF), scores.astype(HALF)
     return y, scores
 
 
-def _cross_entropy_vjp(xp: Any, g: Any, target: Any, scores: Any, reduction: str) -> Any:
+def _cross_entropy(
+    xp: Any, logits: Any, target: Any, /, reduction: str = "mean"
+) -> tuple[Any, Any]:
+    return _ignoring(xp, logits, target, None, reduction)
+
+
+def _cross_entropy_vjp(
+    xp: Any, g: Any, target: Any, scores: Any, reduction: str, ignored: int | None = None
+) -> Any:
     d = xp.exp(widened(scores)) - one_hot(xp, target, scores.shape[-1])
-    g = widened(g)
-    if reduction == "none":
-        g = g[..., None]
-    g = g * _share(scores.shape[:-1], reduction)
-    return d * (g * one_or_nan(xp, target, scores)[..., None])
+    d = d * _factor(xp, g, target, scores, reduction, ignored)
+    return d if ignored is None else xp.where((target != ignored)[..., None], d, 0)
+
+
+def _of_each(mask: Any, reduction: str) -> Any:
+    return mask[..., None] if reduction == "none" else mask
 
 
 part("class_cross_entropy_vjp", _cross_entropy_vjp)
@@ -113,12 +146,54 @@ op("class_cross_entropy", _cross_entropy,
             g, target, scores, reduction),
         None],
    residuals={"scores": log_softmax}, saves=("target scores", ""),
-   support=lambda xp, mask, y, *arrays, reduction, **parameters: (
-       mask[..., None] if reduction == "none" else mask),
+   support=lambda xp, mask, y, *arrays, reduction, **parameters: _of_each(mask, reduction),
    samples=[Sample((4, 3), TARGET), Sample((4, 3), TARGET, reduction="sum"),
             Sample((4, 3), TARGET, reduction="none")],
    operands="real whole", public="", shown="cross_entropy", autocast="float32",
    doc="-log softmax(logits)[target] along the last axis; target holds class numbers.")  # fmt: skip
+op("cross_entropy_ignoring", _ignoring,
+   vjp=[lambda xp, g, y, logits, target, scores, ignored, reduction: xp.class_cross_entropy_vjp(
+            g, target, scores, reduction, ignored),
+        None],
+   residuals={"scores": log_softmax}, saves=("target scores", ""), chooses=True,
+   support=lambda xp, mask, y, logits, target, scores, ignored, reduction: (
+       _of_each(mask, reduction) & (target != ignored)[..., None]),
+   samples=[Sample((4, 3), TARGET, ignored=1), Sample((4, 3), TARGET, ignored=2, reduction="sum"),
+            Sample((4, 3), TARGET, ignored=2, reduction="none")],
+   operands="real whole", public="", shown="cross_entropy", autocast="float32",
+   doc="The same of the samples that are not of the class ``ignored``.")  # fmt: skip
+
+
+def _nll(
+    xp: Any, logs: Any, target: Any, /, reduction: str = "mean", ignored: int | None = None
+) -> Any:
+    refuse_complex(logs)
+    wide, classes = averaged(logs), logs.shape[-1]
+    losses = -xp.sum(xp.where(one_hot(xp, target, classes), wide, 0), axis=-1)
+    y = _of_classes(xp, losses, target, classes, reduction, ignored)
+    return y.astype(HALF) if logs.dtype == HALF else y
+
+
+def _nll_vjp(
+    xp: Any, g: Any, target: Any, like: Any, reduction: str, ignored: int | None = None
+) -> Any:
+    classes = like.shape[-1]
+    chosen = one_hot(xp, target, classes) | of_no_class(target, classes)[..., None]
+    if ignored is not None:
+        chosen = chosen & (target != ignored)[..., None]
+    return xp.where(chosen, -_factor(xp, g, target, like, reduction, ignored), 0)
+
+
+part("class_nll_vjp", _nll_vjp)
+op("class_nll", _nll,
+   vjp=[lambda xp, g, y, logs, target, reduction, ignored: xp.class_nll_vjp(
+            g, target, logs, reduction, ignored),
+        None],
+   saves=("target", ""), kind="linear", complex="refused", moves=True, chooses=True,
+   samples=[Sample((4, 3), TARGET), Sample((4, 3), TARGET, reduction="sum"),
+            Sample((4, 3), TARGET, ignored=2), Sample((4, 3), TARGET, reduction="none")],
+   operands="real whole", public="", shown="nll_loss", autocast="float32",
+   doc="-logs[target] along the last axis; target holds class numbers.")  # fmt: skip
 
 
 # ---------------------------------------------------------------- of probabilities

@@ -1,6 +1,7 @@
 """What a training step launches, by the stand-in's counters: the table in docs/gpu.md."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,11 @@ def encoder(dropout):
     return nn.TransformerEncoderLayer(8, 2, 16, dropout, batch_first=True)
 
 
+def of_classes(name, ignored=None):
+    loss = partial(getattr(nn.functional, name), ignore_index=ignored)
+    return Loss(loss, gg.asarray([0, 2, 1, 2]))
+
+
 # By the name in the table: a layer, and the shape of its input.
 LAYERS = {
     "Linear": (lambda: nn.Linear(8, 4), SEQUENCES),
@@ -69,10 +75,10 @@ LAYERS = {
     "TransformerEncoderLayer": (lambda: encoder(0.0), SEQUENCES),
     "the same with dropout": (lambda: encoder(0.1), SEQUENCES),
     "mse_loss": (lambda: Loss(nn.functional.mse_loss, gg.ones((4, 3))), SEQUENCES),
-    "cross_entropy": (
-        lambda: Loss(nn.functional.cross_entropy, gg.asarray([0, 2, 1, 2])), SEQUENCES
-    ),
-}  # fmt: skip
+    "cross_entropy": (lambda: of_classes("cross_entropy"), SEQUENCES),
+    "cross_entropy(ignore_index=2)": (lambda: of_classes("cross_entropy", 2), SEQUENCES),
+    "nll_loss": (lambda: of_classes("nll_loss"), SEQUENCES),
+}
 
 
 def table():

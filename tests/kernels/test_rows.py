@@ -11,6 +11,7 @@ import gpugrad as gg
 from gpugrad.backend.namespace import FORMULAS, NAMESPACES
 from gpugrad.engine.op import TABLE
 from gpugrad.functions import FUNCTIONS
+from gpugrad.kernels import class_losses
 from gpugrad.kernels import rows as row_kernels
 from gpugrad.kernels.source import FLOATS
 
@@ -98,6 +99,26 @@ def test_the_cross_entropy_is_that_of_the_formula(rows, length, dtype, reduction
     check("class_cross_entropy_vjp", dtype, np.asarray(g), target, right, reduction)
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize(("rows", "length"), [(7, 5), (200, 3), (3, 700)])
+def test_samples_that_do_not_count_and_log_probabilities(rows, length, dtype, reduction, rng):
+    x = rng.standard_normal((rows, length)).astype(dtype)
+    target = rng.integers(0, length, rows)
+    target[1::3] = -100
+    x[1] = np.nan  # of a sample that does not count
+    g = np.asarray(rng.standard_normal(rows if reduction == "none" else ()).astype(dtype))
+    check("cross_entropy_ignoring", dtype, x, target, -100, reduction)
+    loss, scores = kernel("cross_entropy_ignoring_and_residuals", x, target, -100, reduction)
+    assert np.isfinite(loss.get()).all()
+    check("class_cross_entropy_vjp", dtype, g, target, scores.get(), reduction, -100)
+    check("class_nll", dtype, x, target, reduction, -100)
+    check("class_nll_vjp", dtype, g, target, x, reduction, -100)
+    target[1::3] = length  # no class, and so NaN
+    check("class_nll", dtype, x, target, reduction)
+    check("class_nll_vjp", dtype, g, target, x, reduction)
+
+
 @pytest.mark.parametrize("kind", ["int8", "uint8", "int16", "int32", "int64", "uint64"])
 def test_a_class_that_there_is_not_gives_nan(kind, rng):
     x = rng.standard_normal((6, 5)).astype(np.float32)
@@ -133,7 +154,8 @@ def test_what_no_kernel_is_for_goes_to_the_formula(rng, monkeypatch):
     target = rng.integers(0, 5, 4)
     xs, ts = send(x, target)
     softmax, loss = partial(kernel, "softmax"), partial(kernel, "class_cross_entropy")
-    monkeypatch.setattr(row_kernels, "LONGEST", 4)
+    for module in (row_kernels, class_losses):
+        monkeypatch.setattr(module, "LONGEST", 4)
 
     def results():
         return [
@@ -153,7 +175,10 @@ def test_what_no_kernel_is_for_goes_to_the_formula(rng, monkeypatch):
     assert softmax(xs[:, :0], -1).shape == (4, 0)
 
 
-OPS = ("softmax", "log_softmax", "logsumexp", "class_cross_entropy")
+OPS = (
+    "softmax", "log_softmax", "logsumexp", "class_cross_entropy", "cross_entropy_ignoring",
+    "class_nll",
+)  # fmt: skip
 
 CASES = pytest.mark.parametrize(
     ("op", "sample"),
