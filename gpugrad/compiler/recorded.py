@@ -59,6 +59,7 @@ class Tape:
         self.inputs: list[Value] = []
         self.captured: dict[int, Recorded] = {}
         self.before: dict[int, Any] = {}  # captured arrays as they were before they were changed
+        self.namespaces: dict[Any, None] = {}  # of all arrays that were seen
         self.is_open = True
 
     def enter(self, array: Any) -> "Recorded":
@@ -132,7 +133,10 @@ class Tape:
             return None
         if isinstance(array, tuple | list):
             return tuple(map(self._made, array))
-        kind = _type_of(namespace_of(array))
+        namespace = namespace_of(array)
+        kind = _type_of(namespace)
+        if namespace is not None:
+            self.namespaces[namespace] = None
         dtype = getattr(array, "dtype", None) or np.dtype(type(array))
         return kind(self, array, Value(np.shape(array), dtype, kind.is_weak))
 

@@ -37,12 +37,14 @@ class Write(NamedTuple):
     """What each call changes: ``name`` of the tensor that ``find`` finds, or the array itself.
 
     ``name`` is "_array" or "_grad", or None for the elements of an array that is found. ``output``
-    is the number of an output of the program, None where a gradient is cleared.
+    is the number of an output of the program, None where a gradient is cleared; ``value`` that of
+    the array before, where it is an array.
     """
 
     find: Find
     name: str | None
     output: int | None
+    value: Value | None = None
 
 
 class RecordedCall(NamedTuple):
@@ -53,7 +55,7 @@ class RecordedCall(NamedTuple):
     after an error what is then in ``undo``, last first.
     ``modules`` has the layers that were called and their modes, ``tensors`` what finds the tensors
     that were met, each with its array, whether it needs no gradient, and whether it has one, None
-    where that does not matter.
+    where that does not matter. ``namespaces`` are those of its arrays.
     """
 
     program: Program
@@ -66,6 +68,7 @@ class RecordedCall(NamedTuple):
     undo: list[Callable[[], None]]
     modules: list[tuple[Any, bool]]
     tensors: list[tuple[Find, Any, bool, bool | None]]
+    namespaces: list[Any]
 
 
 class _Met:
@@ -261,7 +264,7 @@ class Session:
             Program(inputs, constants, self.tape.steps, outputs),
             [self.finds[value] for value in inputs],
             writes, results, structure, self.before, self.after, self.undo,
-            list(self.modules.values()), tensors,
+            list(self.modules.values()), tensors, list(self.tape.namespaces),
         )  # fmt: skip
 
     def _result(self, leaf: Any, outputs: list[Value]) -> Any:
@@ -308,7 +311,7 @@ class Session:
                 continue
             find = self._memory(recorded)
             if find is not None:
-                writes.append(Write(find, None, output(recorded.value)))
+                writes.append(Write(find, None, output(recorded.value), recorded.first))
         return writes
 
     def _memory(self, recorded: Recorded) -> Find | None:
