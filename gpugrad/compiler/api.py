@@ -11,14 +11,17 @@ from typing import Any
 import numpy as np
 
 from gpugrad.autodiff import tree
+from gpugrad.backend.host import NUMPY
+from gpugrad.backend.lines import warn
+from gpugrad.compiler import native, replay
 from gpugrad.compiler import recording as _types  # noqa: F401  the types that record
-from gpugrad.compiler import replay
 from gpugrad.compiler.modes import aliases, modes
 from gpugrad.compiler.passes import simplified
+from gpugrad.compiler.program import Program
 from gpugrad.compiler.session import RecordedCall, StaleError, record
 from gpugrad.engine import versions
 from gpugrad.engine.modes import tracing
-from gpugrad.errors import DTypeError
+from gpugrad.errors import CompileError, DTypeError
 from gpugrad.tensor import Tensor
 
 __all__ = ["Compiled", "compile"]
@@ -31,7 +34,24 @@ class _Entry:
         self.structure = structure
         self.lock = threading.RLock()  # of what each call keeps in the recording
         self.recorded = recorded
-        self.run = replay.build(simplified(recorded.program)).run
+        program = simplified(recorded.program)
+        places = {value: place for place, value in enumerate(program.inputs)}
+        # By output, the input over which it is written.
+        reuse = {
+            write.output: places[write.value]
+            for write in recorded.writes
+            if write.output is not None and write.value in places
+        }
+        self.native = None
+        if all(namespace is NUMPY for namespace in recorded.namespaces):
+            self.native = _native(program, reuse)
+        self.run = replay.build(program).run if self.native is None else self.native
+        in_place = [w for w in recorded.writes if w.output in reuse]
+        self.prepare: Any = None  # where one function of C does it all
+        if self.native is not None and not any(value.weak for value in program.outputs):
+            self.prepare = self.native.prepare
+        self.in_place = in_place if self.prepare is not None else []
+        self.writes = [w for w in recorded.writes if w not in self.in_place]
 
     def holds(self, leaves: Sequence[Any]) -> bool:
         """Whether layers are in the modes, and tensors have the arrays, of the recording."""
@@ -65,10 +85,18 @@ class _Entry:
         recorded = self.recorded
         for function in recorded.before:
             function()
-        arrays = self.run([find(leaves) for find in recorded.finds])
+        inputs = [find(leaves) for find in recorded.finds]
+        changed = [write.find(leaves) for write in self.in_place]
         calls: list[Any] = []
-        changed = []
-        for find, name, output in recorded.writes:
+        if self.prepare is not None and all(map(_is_plain, (*inputs, *changed))):
+            targets = {write.output: array for write, array in zip(self.in_place, changed)}
+            outs = [targets.get(number) for number in range(len(recorded.program.outputs))]
+            arrays, call = self.prepare(inputs, outs)
+            calls.append(call)
+            writes = self.writes
+        else:
+            arrays, changed, writes = self.run(inputs), [], recorded.writes
+        for find, name, output, _ in writes:
             target, value = find(leaves), None if output is None else arrays[output]
             if name is None:
                 calls += versions.writing(target, value)
@@ -82,6 +110,22 @@ class _Entry:
         return tree.unflatten(
             recorded.structure, [result(leaves, arrays) for result in recorded.results]
         )
+
+
+def _native(program: Program, reuse: dict[int, int]) -> Any:
+    """The program in C; None where it is left to NumPy."""
+    try:
+        return native.build(program, reuse)
+    except CompileError as error:
+        warn(f"{error}. The program runs by NumPy", RuntimeWarning)
+        return None
+
+
+def _is_plain(array: Any) -> bool:
+    """Whether a function of C takes an array, or a number, as it is."""
+    if type(array) is float:
+        return True
+    return type(array) is np.ndarray and array.flags.c_contiguous and array.flags.aligned
 
 
 class Compiled:

@@ -5,6 +5,7 @@ What C does not compute is a call of NumPy between two functions of C, so that e
 
 import ctypes
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -93,9 +94,11 @@ class Native:
         self._table = _table(made, schedule, library.addresses if library else {})
         self._functions = _functions(made)
         self._schedule = schedule
+        self.prepare: Callable[..., tuple[list[Any], Callable[[], int]]] | None = None
         if whole:
             (piece,) = made.pieces
             self._run = self._in_one(piece)
+            self.prepare = self._prepared(piece)
         else:
             self._run = _InPieces(self, schedule, made.pieces)
 
@@ -147,6 +150,24 @@ class Native:
             return made if outs is None and not weak else self._finished(made, outs, weak)
 
         return run
+
+    def _prepared(self, piece: Piece) -> Callable[..., tuple[list[Any], Callable[[], int]]]:
+        """What prepares a run of one function of C, to be made among other calls as a whole.
+
+        It returns the outputs and a call of a function in C that fills them. The inputs are
+        C-contiguous arrays of NumPy, and so are those of ``outs``, for the outputs of ``reuse``.
+        """
+        function, table = self._functions[piece.name], self._table
+        specs = [(shape, dtype) for shape, dtype, _ in self._outputs]
+
+        def prepare(
+            inputs: Sequence[Any], outs: Sequence[Any]
+        ) -> tuple[list[Any], Callable[[], int]]:
+            made = [_empty(*specs[i]) if out is None else out for i, out in enumerate(outs)]
+            work = _empty(self._workspace, np.uint8)
+            return made, partial(function, (*inputs, *made, work), table)
+
+        return prepare
 
     def _finished(self, made: list[Any], outs: Any, weak: Sequence[int]) -> list[Any]:
         for i in weak:
@@ -270,7 +291,8 @@ def _in_numpy(call: Call, values: dict[int, Any]) -> None:
     results = function_of(_SAMPLE, call.step.name)(*operands, **call.step.parameters)
     for array, result in zip(call.arrays, flat(results), strict=True):
         if array is not None:
-            values[array.number] = result.item() if array.weak else result
+            is_array = isinstance(result, np.ndarray | np.generic)
+            values[array.number] = result.item() if array.weak and is_array else result
 
 
 _SAMPLE = _empty(0)

@@ -6,6 +6,7 @@ from typing import Any
 
 from gpugrad import random
 from gpugrad.backend.device import device_of
+from gpugrad.engine.modes import tracing
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.operands import floating
 from gpugrad.nn.module import Module
@@ -74,7 +75,11 @@ class _Kept:
 
 def _dropped(x: Tensor, p: float, shape: tuple[int, ...], generator: Any) -> Tensor:
     """x with zeros where a mask, of a shape that broadcasts to x, drops it, and else scaled up."""
-    dropped: Tensor = OPS["dropped"](x, keep=_Kept(shape, p, generator))
+    if tracing.get() is not None:  # another mask at each call of the program
+        keep = (generator or random.default_generator()).bernoulli(1 - p, shape, device=x.device)
+        dropped: Tensor = OPS["where"](keep, x * (1.0 / (1.0 - p)) if p < 1.0 else x, 0)
+        return dropped
+    dropped = OPS["dropped"](x, keep=_Kept(shape, p, generator))
     return dropped
 
 
