@@ -13,6 +13,7 @@ import numpy as np
 from gpugrad.autodiff import tree
 from gpugrad.backend.host import NUMPY
 from gpugrad.backend.lines import warn
+from gpugrad.codegen.operations import NotFusibleError
 from gpugrad.compiler import native, replay
 from gpugrad.compiler import recording as _types  # noqa: F401  the types that record
 from gpugrad.compiler.modes import aliases, modes
@@ -116,6 +117,8 @@ def _native(program: Program, reuse: dict[int, int]) -> Any:
     """The program in C; None where it is left to NumPy."""
     try:
         return native.build(program, reuse)
+    except NotFusibleError:
+        return None
     except CompileError as error:
         warn(f"{error}. The program runs by NumPy", RuntimeWarning)
         return None
