@@ -46,13 +46,15 @@ class _Entry:
         self.native = None
         if all(namespace is NUMPY for namespace in recorded.namespaces):
             self.native = _native(program, reuse)
-        self.run = replay.build(program).run if self.native is None else self.native
-        in_place = [w for w in recorded.writes if w.output in reuse]
-        self.prepare: Any = None  # where one function of C does it all
-        if self.native is not None and not any(value.weak for value in program.outputs):
-            self.prepare = self.native.prepare
-        self.in_place = in_place if self.prepare is not None else []
-        self.writes = [w for w in recorded.writes if w not in self.in_place]
+        backend: Any = replay.build(program) if self.native is None else self.native
+        self.run: Any = backend.run
+        # Where all is computed before anything changes: the calls that then change it.
+        self.prepare: Any = backend.prepare
+        if any(value.weak for value in program.outputs):
+            self.prepare = None
+        prepared = [write for write in recorded.writes if write.output in reuse]
+        self.in_place = prepared if self.prepare is not None else []
+        self.writes = [write for write in recorded.writes if write not in self.in_place]
 
     def holds(self, leaves: Sequence[Any]) -> bool:
         """Whether layers are in the modes, and tensors have the arrays, of the recording."""
@@ -89,11 +91,11 @@ class _Entry:
         inputs = [find(leaves) for find in recorded.finds]
         changed = [write.find(leaves) for write in self.in_place]
         calls: list[Any] = []
-        if self.prepare is not None and all(map(_is_plain, (*inputs, *changed))):
+        ready = self.native is None or all(map(_is_plain, (*inputs, *changed)))
+        if self.prepare is not None and ready:
             targets = {write.output: array for write, array in zip(self.in_place, changed)}
             outs = [targets.get(number) for number in range(len(recorded.program.outputs))]
-            arrays, call = self.prepare(inputs, outs)
-            calls.append(call)
+            arrays, calls = self.prepare(inputs, outs)
             writes = self.writes
         else:
             arrays, changed, writes = self.run(inputs), [], recorded.writes

@@ -77,7 +77,12 @@ class Compiler:
 
 @cache
 def find_compiler() -> Compiler | None:
-    """The compiler of $CC, else cc, gcc or clang, else that of the package ziglang, else None."""
+    """The compiler of $CC, else cc, gcc or clang, else that of the package ziglang, else None.
+
+    None as well where $GPUGRAD_COMPILER is "none".
+    """
+    if os.environ.get("GPUGRAD_COMPILER") == "none":
+        return None
     asked = shlex.split(os.environ.get("CC", ""))
     for command in ([asked] if asked else []) + [["cc"], ["gcc"], ["clang"]]:
         program = shutil.which(command[0])

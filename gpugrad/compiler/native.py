@@ -29,7 +29,7 @@ def build(program: Program, reuse: dict[int, int] | None = None) -> "Native | No
     """A program as functions of C, or None where there is no compiler or nothing for C to do.
 
     ``reuse`` has, by output, the input whose memory the caller will have the output written to: see
-    `Native.__call__`. CompileError if the compiler fails.
+    `Native.run`. CompileError if the compiler fails.
     """
     if find_compiler() is None or not _keeps_layout():
         return None
@@ -94,7 +94,7 @@ class Native:
         self._table = _table(made, schedule, library.addresses if library else {})
         self._functions = _functions(made)
         self._schedule = schedule
-        self.prepare: Callable[..., tuple[list[Any], Callable[[], int]]] | None = None
+        self.prepare: Callable[..., tuple[list[Any], list[Any]]] | None = None
         if whole:
             (piece,) = made.pieces
             self._run = self._in_one(piece)
@@ -102,7 +102,7 @@ class Native:
         else:
             self._run = _InPieces(self, schedule, made.pieces)
 
-    def __call__(self, inputs: Sequence[Any], outs: Sequence[Any] | None = None) -> list[Any]:
+    def run(self, inputs: Sequence[Any], outs: Sequence[Any] | None = None) -> list[Any]:
         """The outputs for some inputs: new arrays, or those of ``outs`` that are not None.
 
         An array of ``outs`` may be one of the inputs: it changes after all is computed.
@@ -151,21 +151,19 @@ class Native:
 
         return run
 
-    def _prepared(self, piece: Piece) -> Callable[..., tuple[list[Any], Callable[[], int]]]:
+    def _prepared(self, piece: Piece) -> Callable[..., tuple[list[Any], list[Any]]]:
         """What prepares a run of one function of C, to be made among other calls as a whole.
 
-        It returns the outputs and a call of a function in C that fills them. The inputs are
+        It returns the outputs and the call of a function in C that fills them. The inputs are
         C-contiguous arrays of NumPy, and so are those of ``outs``, for the outputs of ``reuse``.
         """
         function, table = self._functions[piece.name], self._table
         specs = [(shape, dtype) for shape, dtype, _ in self._outputs]
 
-        def prepare(
-            inputs: Sequence[Any], outs: Sequence[Any]
-        ) -> tuple[list[Any], Callable[[], int]]:
+        def prepare(inputs: Sequence[Any], outs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
             made = [_empty(*specs[i]) if out is None else out for i, out in enumerate(outs)]
             work = _empty(self._workspace, np.uint8)
-            return made, partial(function, (*inputs, *made, work), table)
+            return made, [partial(function, (*inputs, *made, work), table)]
 
         return prepare
 

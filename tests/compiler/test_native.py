@@ -67,7 +67,7 @@ def check(steps, *outputs, units=4, c_only=True):
         ]
     for _ in range(2):  # the second time in memory that was used
         with np.errstate(all="ignore"):
-            got = compiled(steps.given())
+            got = compiled.run(steps.given())
         for value, array in zip(program.outputs, got):
             close(array, steps.arrays[value], units)
     return compiled
@@ -185,7 +185,7 @@ def test_long_sums_keep_their_digits():
     steps("sum", rows, axis=0)
     steps("sum", rows, axis=None)
     compiled = native.build(steps.program())
-    for got, count in zip(compiled(steps.given()), (1 << 20, 1 << 18, 1 << 20)):
+    for got, count in zip(compiled.run(steps.given()), (1 << 20, 1 << 18, 1 << 20)):
         np.testing.assert_allclose(got, np.float64(np.float32(0.1)) * count, rtol=1e-6)
 
 
@@ -276,7 +276,7 @@ def test_steps_of_numpy_between():
     compiled = check(steps, c_only=False)
     assert compiled.counts["NumPy steps"] >= 5
     # Outputs that are views of inputs would change with them.
-    flat = compiled(steps.given())
+    flat = compiled.run(steps.given())
     assert not any(np.may_share_memory(one, steps.given()[0]) for one in flat)
 
 
@@ -292,15 +292,17 @@ def test_inputs_of_any_layout_and_kind():
     z, constant = steps.input(1.5), steps.constant(np.arange(4, dtype="f"))
     total = steps("add", steps("multiply", x, z), constant)
     steps("multiply", total, y)
-    run = native.build(steps.program())
+    program_in_c = native.build(steps.program())
     array = np.arange(24, dtype="f").reshape(4, 6)[:, ::2].T
     expected = (array * 1.5 + np.arange(4, dtype="f")) * np.float32(2)
-    np.testing.assert_array_equal(run([array, np.float32(2), 1.5])[0], expected)
-    np.testing.assert_array_equal(run([array, np.float32(2), np.float64(1.5)])[0], expected)
+    np.testing.assert_array_equal(program_in_c.run([array, np.float32(2), 1.5])[0], expected)
+    np.testing.assert_array_equal(
+        program_in_c.run([array, np.float32(2), np.float64(1.5)])[0], expected
+    )
     with pytest.raises(ShapeError, match=r"a program for shape \(3, 4\) got \(4, 3\)"):
-        run([array.T, np.float32(2), 1.5])
+        program_in_c.run([array.T, np.float32(2), 1.5])
     with pytest.raises(DTypeError, match="a program for float32 got float64"):
-        run([array.astype("d"), np.float32(2), 1.5])
+        program_in_c.run([array.astype("d"), np.float32(2), 1.5])
 
 
 @pytest.mark.parametrize("cut", [False, True])
@@ -315,9 +317,9 @@ def test_outputs_take_the_place_of_inputs(cut):
     after = steps("subtract", w, steps("multiply", moved, 0.1))
     loss = steps("sum", steps("multiply", w, after), axis=None)
     program = steps.program(after, moved, loss)
-    run = native.build(program, reuse={0: 0, 1: 1})
+    program_in_c = native.build(program, reuse={0: 0, 1: 1})
     given = [one.copy() for one in steps.given()]
-    got = run(given, [given[0], given[1], None])
+    got = program_in_c.run(given, [given[0], given[1], None])
     assert got[0] is given[0]
     assert got[1] is given[1]
     for one, value in zip(got, program.outputs):
@@ -326,14 +328,14 @@ def test_outputs_take_the_place_of_inputs(cut):
     # Given once as two inputs, in another layout, or nowhere to write to.
     for make in (lambda a: a.copy(), lambda a: np.asfortranarray(a), lambda a: a[::-1][::-1]):
         given = [make(one) for one in steps.given()]
-        got = run(given, [given[0], None, None])
+        got = program_in_c.run(given, [given[0], None, None])
         assert got[0] is given[0]
         for one, value in zip(got, program.outputs):
             np.testing.assert_allclose(one, steps.arrays[value], rtol=1e-14)
         np.testing.assert_array_equal(given[1], steps.given()[1])
     same = steps.given()[0].copy()
-    expected = native.build(program)([same, same.copy(), steps.given()[2]])
-    got = run([same, same, steps.given()[2]], [same, None, None])
+    expected = native.build(program).run([same, same.copy(), steps.given()[2]])
+    got = program_in_c.run([same, same, steps.given()[2]], [same, None, None])
     for one, other in zip(got, expected):
         np.testing.assert_allclose(one, other, rtol=1e-14)
 
@@ -379,7 +381,7 @@ def test_random_programs_of_any_dtype(seed):
     if compiled is None:
         return
     with np.errstate(all="ignore"):
-        got = compiled(given)
+        got = compiled.run(given)
     for one, expected in zip(got, evaluated(program, given)):
         assert np.shape(one) == np.shape(expected)
         assert np.asarray(one).dtype == np.asarray(expected).dtype
@@ -391,13 +393,13 @@ def test_threads():
     x = steps.input(np.zeros((50, 40)))
     y = steps("exp", x)
     steps("matmul", steps("transpose", steps("add", y, x)), y)
-    run = native.build(steps.program())
+    program_in_c = native.build(steps.program())
     wrong = []
 
     def work(seed):
         a = np.random.default_rng(seed).normal(size=(50, 40))
-        expected = run([a])[0]
-        wrong.extend(seed for _ in range(50) if (run([a])[0] != expected).any())
+        expected = program_in_c.run([a])[0]
+        wrong.extend(seed for _ in range(50) if (program_in_c.run([a])[0] != expected).any())
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
     for thread in threads:

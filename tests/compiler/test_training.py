@@ -11,6 +11,8 @@ from twins import seen, state_of
 import gpugrad as gg
 from gpugrad.nn import functional as F
 
+pytestmark = pytest.mark.usefixtures("by_numpy")
+
 MORE = {
     "plain": lambda ps: gg.optim.SGD(ps, lr=0.1),
     "nesterov": lambda ps: gg.optim.SGD(ps, 0.1, momentum=0.9, nesterov=True, weight_decay=0.1),
