@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pytest
 import scipy.integrate
+import scipy.interpolate
 import scipy.ndimage
 import scipy.optimize
 import scipy.signal
@@ -39,6 +40,8 @@ def plotting(name):
         (lambda t: scipy.special.log_softmax(t), r"write gg\.special\.log_softmax"),
         (lambda t: scipy.special.logsumexp(t, axis=1), r"write gg\.special\.logsumexp"),
         (lambda t: scipy.optimize.minimize(lambda p: (t * p[0]).sum(), [1.0]), "value_and_grad"),
+        (lambda t: scipy.interpolate.interp1d([1.0, 2.0], t[0]), "SciPy's interp1d makes"),
+        (lambda t: np.random.default_rng(0).permutation(t), r"t\[rng\.permutation\(len\(t\)\)\]"),
         (lambda t: SPARSE @ t, r"\.toarray\(\).*gg\.custom_op"),
         (lambda t: t @ SPARSE, r"\.toarray\(\).*gg\.custom_op"),
         (lambda t: np.ma.masked_array(np.ones((2, 2)), True) + t, r"gg\.where\(mask, 0, t\)"),

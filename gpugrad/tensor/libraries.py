@@ -14,7 +14,7 @@ CARRIES_NONE = "this tensor requires a gradient, which a NumPy array cannot carr
 NO_ARRAY = (
     "Use the functions of gpugrad (or NumPy's own on the tensor), or .detach().numpy(). For "
     "np.array([t, u]) write gg.stack([t, u]), for np.r_ gg.r_; put `array[i] = t` into gg.zeros; "
-    "multiply with the .to_numpy() of a pandas table"
+    "multiply with the .to_numpy() of a pandas table; write t[rng.permutation(len(t))] for a draw"
 )
 NO_NUMBER = (
     "Write gg.sin(t) for a function of it, or t.item() for the value alone, as in "
@@ -57,8 +57,11 @@ def advice_for_caller(otherwise: str) -> str:
         library = next((one for one in LIBRARIES if f"{home}.".startswith(f"{one}.")), None)
         if library is None and not own:
             break  # the user's code
-        if library is not None and (not found or not frame.f_code.co_name.startswith("_")):
-            found, name = library, frame.f_code.co_name
+        called = frame.f_code.co_name
+        if called in ("__init__", "__call__") and "self" in frame.f_locals:
+            called = type(frame.f_locals["self"]).__name__
+        if library is not None and (not found or not called.startswith("_")):
+            found, name = library, called
         frame = frame.f_back
     return LIBRARIES[found].format(name=name) if found else otherwise
 
