@@ -7,6 +7,7 @@ the table, and the modules of functions, say what is public, a method or an oper
 
 import functools
 import inspect
+import math
 import operator
 import sys
 from collections.abc import Callable
@@ -198,6 +199,13 @@ def _clone(self: Tensor) -> Tensor:
     return FUNCTIONS["astype"](self, self.dtype)
 
 
+def _size(a: Tensor, axis: Any = None) -> int:
+    """The number of elements, along one axis or several."""
+    if axis is None:
+        return a.size
+    return math.prod(a.shape[one] for one in operands.axis_numbers("size", axis, a.ndim))
+
+
 def _copy(self: Tensor) -> Tensor:
     """A copy of the tensor, recorded in the graph; NumPy's method makes it a contiguous one."""
     flags = getattr(self._array, "flags", None)
@@ -363,7 +371,7 @@ PLAIN = {
 NUMPY_FUNCTIONS: dict[Any, Function] = {
     np.shape: lambda a: a.shape,
     np.ndim: lambda a: a.ndim,
-    np.size: lambda a, axis=None: a.size if axis is None else a.shape[axis],
+    np.size: _size,
     np.copy: _clone,
     np.zeros_like: creation.zeros_like,
     np.ones_like: creation.ones_like,
@@ -396,6 +404,8 @@ def _array_function(
         inner = inner.replace("lib.scimath", "emath")
         name = f"{inner}.{function.__name__}" if inner else function.__name__
         raise DTypeError(f"np.{name}: gpugrad has no such function of tensors.{nearest(name)}")
+    if len(args) > 1:
+        args, kwargs = keywords.by_name(function, function_here, args, kwargs)
     if not kwargs:
         return function_here(*args)
     for first in ("a", "x", "arr", "ary", "array", "m"):  # NumPy's names of the operand

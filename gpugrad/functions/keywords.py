@@ -24,7 +24,9 @@ from gpugrad.tensor.hints import KEYWORDS, fits, not_fitting, watched
 
 __all__ = [
     "apply",
+    "by_name",
     "explained",
+    "freedom",
     "mask_of",
     "masked_mean",
     "masked_variance",
@@ -44,6 +46,11 @@ NEUTRAL: dict[str, Any] = {
 }  # fmt: skip
 JOINS = {"sum": "add", "prod": "multiply", "max": "maximum", "min": "minimum"}
 MOMENTS = ("mean", "var", "std", "nanmean", "nanvar", "nanstd")
+# Parameters of NumPy's functions that may stand without a name where those here have others.
+MOVED = {
+    "assume_unique", "compute_uv", "dtype", "hermitian", "initial", "keepdims", "mode", "order",
+    "out", "overwrite_input",
+}  # fmt: skip
 # Who has one of these is called with the names that other libraries give them.
 WATCHED = frozenset({"axes", "axis", "axis1", "dtype", "keepdims", "min"})
 # The values that a keyword of NumPy's ufuncs has by itself.
@@ -86,6 +93,39 @@ def explained(function: Function, module: str = "gpugrad") -> Function:
     call = watched(function, otherwise)
     call.__module__ = module
     return call
+
+
+def by_name(
+    theirs: Any, function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of NumPy's function, by name where the function here has others in their place.
+
+    ``np.mean(t, 0, "float32")``: NumPy's third is dtype, where that here is keepdims.
+    """
+    start, names = _others_from(theirs, function)
+    if len(args) <= start or len(args) - start > len(names):
+        return args, kwargs
+    return args[:start], dict(zip(names, args[start:])) | kwargs
+
+
+@functools.lru_cache(1024)
+def _others_from(theirs: Any, function: Function) -> tuple[int, tuple[str, ...]]:
+    """The first position of a `MOVED` parameter of NumPy's that is another here, and the names."""
+    lists = []
+    for one in (theirs, function):
+        try:
+            parameters = inspect.signature(one).parameters.values()
+        except (TypeError, ValueError):  # written in C, without a signature
+            return 0, ()
+        positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        lists.append([one.name for one in parameters if one.kind in positional])
+        if any(one.kind is one.VAR_POSITIONAL for one in parameters):
+            return 0, ()
+    names, own = lists
+    for position, name in enumerate(names):
+        if name in MOVED and own[position : position + 1] != [name]:
+            return position, tuple(names[position:])
+    return len(names), ()
 
 
 def attempt(
@@ -261,11 +301,20 @@ def _moment(
     if name.endswith("mean"):
         y = masked_mean(filled, missing, axis)[0]
     else:
-        freedom = given.get("ddof")
-        freedom = given.get("correction", 0) if freedom is None else freedom
-        y = masked_variance(filled, missing, axis, freedom)
+        less = freedom(name, given.get("correction", 0), given.get("ddof"))
+        y = masked_variance(filled, missing, axis, less)
         y = OPS["root"](y) if name.endswith("std") else y
     return shaped(y, filled, axis, keepdims)
+
+
+def freedom(name: str, correction: Any, ddof: Any) -> Any:
+    """What is subtracted from the count, under either of its names; ArgumentError for two."""
+    correction = 0 if correction is None else correction
+    if ddof is None or (not isinstance(ddof, Tensor) and ddof == 0):
+        return correction
+    if isinstance(correction, Tensor) or correction != 0:
+        raise ArgumentError(f"{name}: correction and ddof are the same parameter; pass one of them")
+    return ddof
 
 
 def masked_mean(x: Tensor, missing: Tensor, axis: Any) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from gpugrad.backend.precision import kind_of
 from gpugrad.errors import DTypeError
-from gpugrad.functions.keywords import masked_mean, masked_variance, shaped
+from gpugrad.functions.keywords import freedom, masked_mean, masked_variance, shaped
 from gpugrad.functions.operands import cast
 from gpugrad.functions.reductions import prod, sum
 from gpugrad.functions.type_check import by_parts
@@ -81,16 +81,16 @@ def nanvar(
 
     NaN where that is not positive. ``correction`` is another name of ``ddof``.
     """
-    return _spread("var", x, axis, dtype, ddof if correction is None else correction, keepdims)
+    return _spread("var", x, axis, dtype, freedom("nanvar", correction, ddof), keepdims)
 
 
-def _spread(name: str, x: Any, axis: Any, dtype: Any, freedom: float, keepdims: bool) -> Tensor:
+def _spread(name: str, x: Any, axis: Any, dtype: Any, less: float, keepdims: bool) -> Tensor:
     """The variance, or with the name "std" its root."""
     filled, missing = _filled(x, 0)
     filled = cast(filled, dtype)
     if missing is None:
-        return OPS[name](filled, axis, keepdims, correction=freedom)
-    variance = masked_variance(filled, missing, axis, freedom)
+        return OPS[name](filled, axis, keepdims, correction=less)
+    variance = masked_variance(filled, missing, axis, less)
     return shaped(OPS["root"](variance) if name == "std" else variance, filled, axis, keepdims)
 
 
@@ -107,7 +107,7 @@ def nanstd(
 
     Where all of them are equal its gradient is 0.
     """
-    return _spread("std", x, axis, dtype, ddof if correction is None else correction, keepdims)
+    return _spread("std", x, axis, dtype, freedom("nanstd", correction, ddof), keepdims)
 
 
 def _extreme(

@@ -31,7 +31,7 @@ def var(
     if more:
         more |= {"axis": axis, "keepdims": keepdims, "correction": correction, "ddof": ddof}
         return keywords.apply("var", var, (x,), more)
-    return OPS["var"](x, axis, keepdims, correction=correction if ddof is None else ddof)
+    return OPS["var"](x, axis, keepdims, correction=keywords.freedom("var", correction, ddof))
 
 
 @keywords.open_ended
@@ -46,7 +46,7 @@ def std(
     if more:
         more |= {"axis": axis, "keepdims": keepdims, "correction": correction, "ddof": ddof}
         return keywords.apply("std", std, (x,), more)
-    return OPS["std"](x, axis, keepdims, correction=correction if ddof is None else ddof)
+    return OPS["std"](x, axis, keepdims, correction=keywords.freedom("std", correction, ddof))
 
 
 @keywords.open_ended

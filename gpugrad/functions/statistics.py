@@ -346,7 +346,7 @@ def cov(
         divisor = total - loss
         scaled = centered * weights / OPS["where"](divisor > 0, divisor, math.nan)
     product = OPS["matmul"](scaled, conjugated(centered.T))
-    return squeeze(product)
+    return squeeze(product if count else product / 0.0)  # without observations a sum of nothing
 
 
 @in_single

@@ -5,6 +5,7 @@ from copy import deepcopy
 
 import numpy as np
 import pytest
+from arrays import host
 
 import gpugrad as gg
 from gpugrad.functions import FUNCTIONS
@@ -69,6 +70,18 @@ def simple_defaults(function):
     }
 
 
+def by_position(function):
+    """The defaults that can be written out in brackets, without names, from the first on."""
+    defaults = []
+    for one in inspect.signature(function).parameters.values() if simple_defaults(function) else ():
+        simple = isinstance(one.default, bool | int | float | str | None)
+        missing = one.default is one.empty and not any(defaults)
+        if one.kind is not one.POSITIONAL_OR_KEYWORD or not (simple or missing):
+            break
+        defaults.append(one.default)
+    return defaults
+
+
 def flat(result):
     if isinstance(result, tuple | list):
         return [flat(part) for part in result]
@@ -107,7 +120,57 @@ def test_numpy_s_own_defaults_may_be_written_out(function):
                 refused.append(f"{one}: {error}")
                 continue
             np.testing.assert_equal(flat(result), flat(expected), str(one))
+        for count in range(1, len(by_position(function)) - len(args) + 1):
+            listed = by_position(function)[len(args) :][:count]
+            try:
+                function(*deepcopy(args), *listed)
+            except TypeError:
+                continue
+            result = function(*tensors_of(deepcopy(args)), *listed)
+            np.testing.assert_equal(flat(result), flat(expected), str(listed))
     assert not refused
+
+
+POSITIONAL = {
+    "mean": lambda t: np.mean(t, 0, "float32"),
+    "sum": lambda t: np.sum(t, 0, None, None, True),
+    "prod": lambda t: np.prod(t, 0, "float32", None, True, 2.0),
+    "max": lambda t: np.max(t, 0, None, True, 0.5),
+    "std": lambda t: np.std(t, 0, None, None, 1),
+    "nanvar": lambda t: np.nanvar(t, 0, None, None, 1, True),
+    "clip": lambda t: np.clip(t, 0.2, 0.5, None),
+    "cumsum": lambda t: np.cumsum(t, 0, "float32"),
+    "zeros_like": lambda t: np.zeros_like(t, "float32"),
+    "full_like": lambda t: np.full_like(t, 3, "float32"),
+    "take": lambda t: np.take(t, [5], 0, None, "wrap"),
+    "median": lambda t: np.median(t, 0, None, False, True),
+    "quantile": lambda t: np.quantile(t, 0.5, 0, None, False, "lower", True),
+    "size": lambda t: np.asarray(np.size(t, (0, -1))),
+    "no observations": lambda t: np.cov(t[:0], rowvar=False),
+}
+
+
+@pytest.mark.parametrize("name", POSITIONAL)
+@pytest.mark.filterwarnings("ignore")
+def test_numpy_s_order_of_arguments_holds_in_its_functions(name, device):
+    """The third argument of np.mean is dtype, that of gg.mean is keepdims."""
+    wanted = POSITIONAL[name](B)
+    got = POSITIONAL[name](gg.tensor(B, device=device))
+    assert (got.dtype, got.shape) == (wanted.dtype, wanted.shape)
+    values = got if isinstance(got, np.ndarray) else host(got)
+    np.testing.assert_allclose(values, wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("function", [gg.var, gg.std, gg.nanvar, gg.nanstd, np.var, np.nanstd])
+def test_ddof_and_correction_are_one_parameter(function):
+    x = gg.tensor([1.0, 2.0, 4.0])
+    assert function(x, ddof=0, correction=1).item() == function(x, ddof=1).item()
+    with pytest.raises(gg.ArgumentError, match="correction and ddof are the same parameter"):
+        function(x, ddof=1, correction=1)
+    mask = np.array([True, True, False])
+    if function in (gg.var, gg.std):
+        with pytest.raises(gg.ArgumentError, match="are the same parameter"):
+            function(x, where=mask, ddof=1, correction=1)
 
 
 # where=, initial= and dtype= of reductions.
