@@ -134,7 +134,7 @@ FITS = [
     Fit(
         "exp2", "(2^x - 1) / x, |x| <= 1/2",
         lambda x: mp.expm1(x * mp.log(2)) / x, (-0.5, 0.5), lambda x: x / mp.mpf(2) ** x,
-        {"mid": 6},
+        {"f32": 5, "mid": 6},
     ),
     Fit(
         "log2", "log2(1 + x) / x, sqrt(1/2) <= 1 + x <= sqrt(2)",

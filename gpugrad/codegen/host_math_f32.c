@@ -145,10 +145,15 @@ static inline float gg_log2_f32(float x) {
 }
 
 static inline float gg_tanh_f32(float x) {
-    const float a = fabsf(x), t = a > 10.0f ? 20.0f : a + a, n = gg_exp_n_f32(t), z = x * x;
-    const float e = gg_power_of_two_f32(n) * (1.0f + gg_exp_small_f32(t, n));
+    const float a = fabsf(x), t = a > 10.0f ? 10.0f : a, z = x * x;
+    /* 1 - 2 / (1 + e^(2 t)), where e^(2 t) is 2^(n + f): exact enough, since t is small. */
+    const float shifted = gg_muladd_f32(t, 0x1.715476p+1f, 0x1.8p23f + 127.0f);
+    const float n = shifted - (0x1.8p23f + 127.0f), f = gg_muladd_f32(t, 0x1.715476p+1f, -n);
+    const float scale = gg_from_bits_f32(gg_bits_f32(shifted) << 23);
+    const float power = gg_muladd_f32(f, gg_poly_exp2_f32(f), 1.0f);
+    const float large = 1.0f - 2.0f / gg_muladd_f32(scale, power, 1.0f);
     const float small = gg_muladd_f32(a * z, gg_poly_tanh_f32(z), a);
-    return copysignf(a < 0.6f ? small : 1.0f - 2.0f / (e + 1.0f), x);
+    return copysignf(a < 0.6f ? small : large, x);
 }
 
 static inline float gg_sigmoid_f32(float x) {

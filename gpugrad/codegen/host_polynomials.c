@@ -88,6 +88,18 @@ static inline double gg_poly_sinpi_mid(double x) {
     return gg_muladd_f64(odd, x, even);
 }
 
+/* (2^x - 1) / x, |x| <= 1/2: error 2^-25.5 */
+static inline float gg_poly_exp2_f32(float x) {
+    const float z = x * x;
+    float even = 1.3406643e-03f;
+    even = gg_muladd_f32(even, z, 5.5503104e-02f);
+    even = gg_muladd_f32(even, z, 6.9314724e-01f);
+    float odd = 1.5594676e-04f;
+    odd = gg_muladd_f32(odd, z, 9.617693e-03f);
+    odd = gg_muladd_f32(odd, z, 2.4022652e-01f);
+    return gg_muladd_f32(odd, x, even);
+}
+
 /* (2^x - 1) / x, |x| <= 1/2: error 2^-32.0 */
 static inline double gg_poly_exp2_mid(double x) {
     const double z = x * x;

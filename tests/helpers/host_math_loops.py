@@ -114,7 +114,7 @@ def arguments(name: str, dtype: Any, count: int, rng: np.random.Generator) -> li
     x = np.concatenate([special, *(one.astype(dtype) for one in random)])
     if name not in BINARY:
         return [x]
-    pairs = np.meshgrid(special[::3], special[1::3])
+    pairs = np.meshgrid(special[::5], special[1::5])
     # Bases and exponents whose power is neither zero nor infinite.
     base = np.exp(rng.uniform(-5, 5, x.size)).astype(dtype)
     exponent = rng.uniform(-1.06 * logs, 1.01 * logs, x.size) / np.log(base.astype(np.float64))
