@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.attention import attention, attention_and_residuals, attention_vjp
+from gpugrad.backend.batch_norm import batch_norm_vjp
 from gpugrad.backend.bessel import ON_A_CPU
 from gpugrad.backend.convolution import (
     convolution,
@@ -276,6 +277,7 @@ NUMPY = Namespace(
         "attention": attention,
         "attention_and_residuals": attention_and_residuals,
         "attention_vjp": attention_vjp,
+        "batch_norm_vjp": batch_norm_vjp,
         "broadcast_to": _broadcast_to,
         "convolution": convolution,
         "convolution_transpose": convolution_transpose,

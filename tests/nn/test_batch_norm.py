@@ -9,6 +9,8 @@ from arrays import host
 from gpu import needs_gpu, waits
 
 import gpugrad as gg
+from gpugrad.backend import batch_norm as on_host
+from gpugrad.backend.namespace import FORMULAS, namespace_of
 
 F = gg.nn.functional
 FIGURES = dict(np.load(Path(__file__).parents[1] / "data" / "pytorch" / "normalization.npz"))
@@ -96,6 +98,35 @@ def test_whole_numbers_are_normalized_in_floating_point(name, device):
 def batches(device, count=3):
     rng = np.random.default_rng(5)
     return [gg.tensor(rng.standard_normal((6, 2)), device=device) for _ in range(count)]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (2, 0, 3, 1), (3, 2, 0, 1), (1, 0, 2, 3), (0, 1)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_gradient_on_the_host_is_the_formula_s_in_any_layout(dtype, order, rng, monkeypatch):
+    monkeypatch.setattr(on_host, "FEW", 1)
+    xp, shape = namespace_of(np.ones(1)), (6, 3, 4, 5)[: len(order)]
+
+    def laid(array):  # with its axes in this order in memory
+        return np.ascontiguousarray(array.transpose(order)).transpose(np.argsort(order))
+
+    drawn = rng.normal(size=(2, *shape)).astype(dtype) + 3
+    laid_out = [laid(array) for array in drawn]
+    weight, bias = rng.normal(size=(2, 3)).astype(dtype)
+    for x, g, w, size in (
+        (*laid_out, weight, 1), (laid_out[0], drawn[1], None, 40), 
+        (drawn[0], laid_out[1], weight, 1 << 16),
+    ):  # fmt: skip
+        monkeypatch.setattr(on_host, "CACHE", size)
+        ys = xp.batch_norm(x, w, bias, 1e-3)
+        for needs in ((True,) * 3, (True, False, False), (False, True, True)):
+            rest = ((g, None, None), ys, needs, x, w, bias, 1e-3)
+            expected = FORMULAS["batch_norm_vjp"](xp, *rest)
+            for one, other in zip(xp.batch_norm_vjp(*rest), expected, strict=True):
+                assert (one is None) == (other is None)
+                if one is not None:
+                    assert one.dtype == x.dtype
+                    tolerance = 1e-5 if dtype == "float32" else 1e-12
+                    np.testing.assert_allclose(one, other, rtol=tolerance, atol=20 * tolerance)
 
 
 def test_they_are_no_part_of_a_graph(device):
