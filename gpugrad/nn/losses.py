@@ -146,10 +146,7 @@ def huber_loss(prediction: Any, target: Any, reduction: str = "mean", delta: flo
     if not delta > 0:
         raise ValueError(f"huber_loss: delta must be positive, got {delta!r}")
     prediction, target = real_pair("huber_loss", prediction, target)
-    d: Any = prediction - target
-    size = OPS["abs"](d)
-    losses = OPS["where"](size <= delta, 0.5 * d * d, delta * (size - 0.5 * delta))
-    return reduced("huber_loss", losses, reduction)
+    return reduced("huber_loss", OPS["huber_losses"](prediction, target, delta=delta), reduction)
 
 
 def smooth_l1_loss(
@@ -167,12 +164,9 @@ def smooth_l1_loss(
     if not beta >= 0:
         raise ValueError(f"smooth_l1_loss: beta must not be negative, got {beta!r}")
     prediction, target = real_pair("smooth_l1_loss", prediction, target)
-    d: Any = prediction - target
-    size = OPS["abs"](d)
     if beta == 0:
-        return reduced("smooth_l1_loss", size, reduction)
-    losses = OPS["where"](size < beta, d * d * (0.5 / beta), size - 0.5 * beta)
-    return reduced("smooth_l1_loss", losses, reduction)
+        return reduced("smooth_l1_loss", OPS["abs"](prediction - target), reduction)
+    return reduced("smooth_l1_loss", OPS["smooth_losses"](prediction, target, beta=beta), reduction)
 
 
 class MSELoss(Layer, of=mse_loss):

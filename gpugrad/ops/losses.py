@@ -54,6 +54,44 @@ op("mse_loss", _mse,
    doc="(prediction - target)², averaged, summed or as it is.")  # fmt: skip
 
 
+def _huber(xp: Any, prediction: Any, target: Any, /, delta: float = 1.0) -> Any:
+    d = prediction - target
+    refuse_complex(d)
+    size = xp.abs(d)
+    return xp.where(size <= delta, 0.5 * d * d, delta * (size - 0.5 * delta))
+
+
+def _huber_vjp(xp: Any, g: Any, d: Any, delta: float) -> Any:
+    return g * xp.where(xp.abs(d) <= delta, d, delta * xp.sign(d))
+
+
+def _smooth(xp: Any, prediction: Any, target: Any, /, beta: float = 1.0) -> Any:
+    d = prediction - target
+    refuse_complex(d)
+    size = xp.abs(d)
+    return xp.where(size < beta, d * d * (0.5 / beta), size - 0.5 * beta)
+
+
+def _smooth_vjp(xp: Any, g: Any, d: Any, beta: float) -> Any:
+    return g * xp.where(xp.abs(d) < beta, d * (1.0 / beta), xp.sign(d))
+
+
+# fmt: off
+op("huber_losses", _huber,
+   vjp=[lambda xp, g, y, prediction, target, delta: _huber_vjp(xp, g, prediction - target, delta),
+        lambda xp, g, y, prediction, target, delta: _huber_vjp(xp, -g, prediction - target, delta)],
+   saves="prediction target", **REAL, samples=[Sample((4, 3), (4, 3), delta=0.7)], public="",
+   shown="huber_loss", smooth="delta", autocast="float32",
+   doc="Half of (prediction - target)² up to delta, linear with slope delta beyond.")
+op("smooth_losses", _smooth,
+   vjp=[lambda xp, g, y, prediction, target, beta: _smooth_vjp(xp, g, prediction - target, beta),
+        lambda xp, g, y, prediction, target, beta: _smooth_vjp(xp, -g, prediction - target, beta)],
+   saves="prediction target", **REAL, samples=[Sample((4, 3), (4, 3), beta=0.7)], public="",
+   shown="smooth_l1_loss", smooth="beta", autocast="float32",
+   doc="|prediction - target| - beta / 2, and below beta a parabola.")
+# fmt: on
+
+
 def _weighted(xp: Any, weight: Any, x: Any, /) -> Any:
     y = weight * xp.masked(x, weight == 0)
     refuse_complex(y)
