@@ -16,9 +16,10 @@ from gpugrad.backend.lines import warn
 from gpugrad.codegen.operations import NotFusibleError
 from gpugrad.compiler import native, replay
 from gpugrad.compiler import recording as _types  # noqa: F401  the types that record
+from gpugrad.compiler.graph import attached
 from gpugrad.compiler.modes import aliases, modes
 from gpugrad.compiler.passes import simplified
-from gpugrad.compiler.program import Program
+from gpugrad.compiler.program import Program, Value
 from gpugrad.compiler.session import RecordedCall, StaleError, record
 from gpugrad.engine import versions
 from gpugrad.engine.modes import tracing
@@ -55,6 +56,13 @@ class _Entry:
         prepared = [write for write in recorded.writes if write.output in reuse]
         self.in_place = prepared if self.prepare is not None else []
         self.writes = [write for write in recorded.writes if write not in self.in_place]
+        self.attach: Any = None
+        if recorded.graph is not None:
+            backward = simplified(recorded.graph.program)
+            run = replay.build(backward).run
+            if self.native is not None and (compiled := _native(backward, {})) is not None:
+                run = compiled.run
+            self.attach = attached("compiled function", recorded.graph, run)
 
     def holds(self, leaves: Sequence[Any]) -> bool:
         """Whether layers are in the modes, and tensors have the arrays, of the recording."""
@@ -75,20 +83,24 @@ class _Entry:
                 return False
         return True
 
-    def __call__(self, leaves: Sequence[Any]) -> Any:
+    def __call__(self, leaves: Sequence[Any], drawn: dict[Value, Any] | None = None) -> Any:
+        """The result for some arguments; ``drawn`` has random numbers that are drawn already."""
         with self.lock:
             try:
-                return self._run(leaves)
+                return self._run(leaves, drawn or {})
             except BaseException:
                 for put_back in reversed(self.recorded.undo):
                     put_back()
                 raise
 
-    def _run(self, leaves: Sequence[Any]) -> Any:
+    def _run(self, leaves: Sequence[Any], drawn: dict[Value, Any]) -> Any:
         recorded = self.recorded
         for function in recorded.before:
             function()
-        inputs = [find(leaves) for find in recorded.finds]
+        inputs = [
+            drawn[value] if value in drawn else find(leaves)
+            for value, find in zip(recorded.program.inputs, recorded.finds)
+        ]
         changed = [write.find(leaves) for write in self.in_place]
         calls: list[Any] = []
         ready = self.native is None or all(map(_is_plain, (*inputs, *changed)))
@@ -110,6 +122,9 @@ class _Entry:
                 calls.append(functools.partial(setattr, target, name, value))
         calls += [call for after in recorded.after for call in after()]
         versions.change(calls, changed)
+        if self.attach is not None:
+            for number, tensor in self.attach(leaves, arrays).items():
+                arrays[number] = tensor
         return tree.unflatten(
             recorded.structure, [result(leaves, arrays) for result in recorded.results]
         )
@@ -155,8 +170,9 @@ class Compiled:
                 except StaleError:
                     continue
         result, recorded = record(self._function, leaves, structure)
-        entries.append(_Entry(structure, recorded))
-        return result
+        entry = _Entry(structure, recorded)
+        entries.append(entry)
+        return result if recorded.graph is None else entry(leaves, recorded.drawn)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)

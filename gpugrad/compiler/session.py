@@ -16,6 +16,7 @@ import numpy as np
 from gpugrad.autodiff import tree
 from gpugrad.backend.interrupts import whole
 from gpugrad.backend.namespace import NAMESPACES
+from gpugrad.compiler.graph import Graph, recorded_backward
 from gpugrad.compiler.program import Program, Value
 from gpugrad.compiler.recorded import Recorded, Tape
 from gpugrad.engine import detours
@@ -55,7 +56,9 @@ class RecordedCall(NamedTuple):
     after an error what is then in ``undo``, last first.
     ``modules`` has the layers that were called and their modes, ``tensors`` what finds the tensors
     that were met, each with its array, whether it needs no gradient, and whether it has one, None
-    where that does not matter. ``namespaces`` are those of its arrays.
+    where that does not matter. ``namespaces`` are those of its arrays. ``graph`` is the backward
+    pass from the results, where there is one, and ``drawn`` has the arrays of random numbers that
+    the recorded call has drawn.
     """
 
     program: Program
@@ -69,6 +72,8 @@ class RecordedCall(NamedTuple):
     modules: list[tuple[Any, bool]]
     tensors: list[tuple[Find, Any, bool, bool | None]]
     namespaces: list[Any]
+    graph: Graph | None
+    drawn: dict[Value, Any]
 
 
 class _Met:
@@ -123,6 +128,8 @@ class Session:
         self.tape = Tape()
         self.met: list[_Met] = []
         self.by_tensor: dict[int, _Met] = {}
+        self.roots: list[tuple[Tensor, int]] = []  # results that have a graph
+        self.drawn: dict[Value, Any] = {}
         self.finds: dict[Value, Find] = {}
         self.places: dict[int, Find] = {}  # by the identity of captured arrays, what finds them
         self.before: list[Callable[[], None]] = []
@@ -159,7 +166,9 @@ class Session:
 
     def draw(self, function: Callable[[], Any]) -> Recorded:
         """The result of a function that gives another array at each call."""
-        return self._entered(function(), lambda leaves: function())
+        recorded = self._entered(function(), lambda leaves: function())
+        self.drawn[recorded.value] = recorded.array
+        return recorded
 
     def state(self, find: Callable[[], Any]) -> Recorded:
         """An array that is state, and which a function finds at each call."""
@@ -252,6 +261,7 @@ class Session:
         results = [self._result(leaf, outputs) for leaf in leaves]
         writes = self._writes(outputs)
         constants = self._find_captured()
+        graph = self._graph(constants, outputs) if self.roots else None
         used = {value for step in self.tape.steps for value in step.values()}.union(outputs)
         inputs = [value for value in self.tape.inputs if value in used and value not in constants]
         tensors = [
@@ -264,8 +274,14 @@ class Session:
             Program(inputs, constants, self.tape.steps, outputs),
             [self.finds[value] for value in inputs],
             writes, results, structure, self.before, self.after, self.undo,
-            list(self.modules.values()), tensors, list(self.tape.namespaces),
+            list(self.modules.values()), tensors, list(self.tape.namespaces), graph, self.drawn,
         )  # fmt: skip
+
+    def _graph(self, constants: dict[Value, Any], outputs: list[Value]) -> Graph:
+        """The backward pass from the results that have a graph."""
+        targets = [(met.node, find) for met in self.met if met.node and (find := met.find())]
+        finds = {value: find for value, find in self.finds.items() if value not in self.drawn}
+        return recorded_backward(self.tape, self.roots, targets, finds, constants, outputs)
 
     def _result(self, leaf: Any, outputs: list[Value]) -> Any:
         """What gives a leaf of the result at each call."""
@@ -280,11 +296,14 @@ class Session:
         if not isinstance(leaf, Tensor):
             return lambda leaves, arrays: arrays[number]
         node = leaf._node
-        if isinstance(node, Leaf) or (node is not None and node.values is not None):
+        if isinstance(node, Leaf):
             raise CompileError(
-                "compile: the result has a graph that no backward pass has gone through. Call "
-                "backward() or gg.grad inside of the compiled function, or return .detach()"
+                "compile: a result is a new tensor that requires a gradient, for which nothing "
+                "comes. Return .detach()"
             )
+        if node is not None and node.values is not None:
+            self.roots.append((leaf, number))
+            return lambda leaves, arrays: arrays[number]
         return lambda leaves, arrays: Tensor(arrays[number])
 
     def _writes(self, outputs: list[Value]) -> list[Write]:
@@ -396,6 +415,9 @@ def record(function: Callable[..., Any], leaves: Sequence[Any], structure: Any) 
         args, kwargs = tree.unflatten(structure, given)
         result = function(*args, **kwargs)
         recording = session.finished(result)
+        if recording.graph is not None:  # the program gives the results, with a graph of its own
+            session.restore()
+            return None, recording
         whole([call for calls in session.after for call in calls()])
     except BaseException:
         session.restore()
