@@ -113,7 +113,7 @@ def test_the_gradient_on_the_host_is_the_formula_s_in_any_layout(dtype, order, r
     laid_out = [laid(array) for array in drawn]
     weight, bias = rng.normal(size=(2, 3)).astype(dtype)
     for x, g, w, size in (
-        (*laid_out, weight, 1), (laid_out[0], drawn[1], None, 40), 
+        (*laid_out, weight, 1), (laid_out[0], drawn[1], None, 40),
         (drawn[0], laid_out[1], weight, 1 << 16),
     ):  # fmt: skip
         monkeypatch.setattr(on_host, "CACHE", size)
