@@ -25,10 +25,12 @@ __all__ = ["Compiler", "find_compiler", "load"]
 
 # No -ffast-math: NaN, infinities and the order of operations stay. What is added up in another
 # order is said to be so in the text.
-OPTIONS = (
+OPTIONS: tuple[str, ...] = (
     "-std=gnu11", "-O3", "-march=native", "-fPIC", "-shared", "-fopenmp-simd", "-fwrapv",
     "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-fno-strict-aliasing", "-w",
 )  # fmt: skip
+if platform.machine().lower() in ("x86_64", "amd64"):
+    OPTIONS += ("-mprefer-vector-width=512",)  # where the processor has them; compilers hesitate
 LIMIT = 300  # seconds
 SHOWN = 2000  # characters of what the compiler has said
 

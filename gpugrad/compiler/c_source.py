@@ -11,10 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpugrad.codegen import host_math
 from gpugrad.codegen.operations import c_type
 from gpugrad.compiler.blas import Blas
 from gpugrad.compiler.c_items import assembly_function, product_function
 from gpugrad.compiler.c_loops import Function, loop_function
+from gpugrad.compiler.elementwise import with_own_math
+from gpugrad.compiler.layout import contiguous, strides_in
 from gpugrad.compiler.memory_plan import plan_memory
 from gpugrad.compiler.schedule import Array, Assembly, Call, Item, Loop, Product, Ref, Schedule
 
@@ -53,6 +56,11 @@ typedef struct {{
     const index_t *shape;
 }} expected_t;
 
+typedef union {{
+    double real;
+    long long whole;
+}} number_t;
+
 static int matches(const array_t *array, const expected_t *expected, void **table)
 {{
     if (*(void **)((char *)array + {type}) != table[0]) return 0;
@@ -63,9 +71,14 @@ static int matches(const array_t *array, const expected_t *expected, void **tabl
     return 1;
 }}
 
-static int overlap(const char *a, index_t bytes_a, const char *b, index_t bytes_b)
+/* Whether an output is not in the place of its input, or some other array is there as well. */
+static int clashes(char *const *a, const index_t *bytes, int count, const int *pair)
 {{
-    return a < b + bytes_b && b < a + bytes_a;
+    const char *start = a[pair[0]], *stop = start + bytes[pair[0]];
+    if (a[pair[1]] != start) return 1;
+    for (int i = 0; i < count; i++)
+        if (i != pair[0] && i != pair[1] && a[i] < stop && start < a[i] + bytes[i]) return 1;
+    return 0;
 }}
 """
 CONTIGUOUS_AND_ALIGNED, WRITEABLE = 0x101, 0x400  # flags of NumPy
@@ -87,7 +100,7 @@ class Source(NamedTuple):
     """The text, its functions, and what it needs.
 
     ``table`` has what the functions find by position: dtypes, names of functions of BLAS, and
-    constant arrays. ``in_place`` has the outputs that take the place of an input, by number.
+    constant arrays. ``in_place`` has by the number of an output the input whose place it takes.
     """
 
     text: str
@@ -113,7 +126,10 @@ class _Writer:
         self.replaced = {schedule.outputs[i].number: schedule.inputs[j] for i, j in reuse.items()}
         self.in_place: dict[int, Array] = {}
         for array in schedule.outputs:
-            if array.number in self.replaced:
+            given = self.replaced.get(array.number)
+            if given is not None and self._goes_in_place(array, given):
+                self.in_place[array.number] = self.replaced.pop(array.number)
+            elif given is not None:
                 array.read = len(self.items)  # copied to its place at the end
         self.pieces = [self._piece(i, span) for i, span in enumerate(_spans(self.items))]
 
@@ -134,16 +150,14 @@ class _Writer:
                 size = scratch.elements * np.dtype(_SIZES[scratch.type]).itemsize
                 lives.append(((index, scratch.name), size, index, index))
         offsets, workspace = plan_memory(lives)
-        parts = [_HEAD, *self._math(functions), *(f.text for f in functions.values())]
+        text, used = with_own_math("\n".join(f.text for f in functions.values()))
+        parts = [_HEAD, *([host_math.source(sorted(used))] if used else []), text]
         if self.blas is not None:
             parts.insert(1, _blas_types(self.blas))
         parts.append(_OBJECTS.format(head=object.__basicsize__, type=object.__basicsize__ - 8))
         parts += [self._entry(piece, functions, offsets) for piece in self.pieces]
         text = "\n".join(parts)
         return Source(text, self.pieces, self.table, workspace, self.in_place)
-
-    def _math(self, functions: dict[int, Function]) -> list[str]:
-        return []
 
     # Pieces.
 
@@ -182,7 +196,30 @@ class _Writer:
         return assembly_function(name, item, self._name)
 
     def _name(self, array: Array) -> str:
-        return f"a{array.number}"
+        return f"a{self.in_place.get(array.number, array).number}"
+
+    def _goes_in_place(self, array: Array, given: Array) -> bool:
+        """Whether a loop can write an output over an input, of which it reads the same elements.
+
+        Nobody may read the input later: neither another item, nor a later pass of the loop.
+        """
+        loop = self.items[array.made]
+        same = array.dtype == given.dtype and array.size == given.size
+        if not isinstance(loop, Loop) or given.read > array.made or not same:
+            return False
+        if array.row or array.axes is not None or given in self.in_place.values():
+            return False
+        whole, before = contiguous(loop.shape).strides, True
+        for one in loop.arrays:
+            for ref in one.operands:
+                if not isinstance(ref, Ref) or ref.array is not given:
+                    continue
+                shape = one.shape if one.axes is None else ref.layout.shape
+                exact = not ref.layout.offset and strides_in(ref.layout, shape) == whole
+                if not (before and exact and one.part <= array.part and not one.row):
+                    return False
+            before = before and one is not array
+        return True
 
     # The function of a piece.
 
@@ -190,6 +227,7 @@ class _Writer:
         arrays = [*piece.reads, *piece.writes]
         positions = {array.number: i for i, array in enumerate(arrays)}
         checks, shapes = self._checks(piece)
+        checks += self._overlaps(piece, positions)
         calls, ends = [], []
         for index in piece.items:
             function = functions[index]
@@ -203,13 +241,31 @@ class _Writer:
             if array.number in self.replaced:
                 source = f"work + {offsets[array.number]}"
                 ends.append(f"    memcpy(a[{positions[array.number]}], {source}, {array.nbytes});")
-        lines = [
-            *shapes,
-            f"int {piece.name}(char *tuple, void **table)",
+        numbers = sum(array.weak for array in piece.reads) + 1
+        begin = [
             "{",
             f"    char *const *const items = (char **)(tuple + {tuple.__basicsize__});",
             f"    char *a[{len(arrays) + 1}];",
+            f"    number_t x[{numbers}];",
+        ]
+        lines = [
+            *shapes,
+            f"static int ready_{piece.name}"
+            "(char *const *items, void **table, char **a, number_t *x)",
+            "{",
             *checks,
+            "    return 0;",
+            "}",
+            "",
+            f"int check_{piece.name}(char *tuple, void **table)",
+            *begin,
+            f"    return ready_{piece.name}(items, table, a, x);",
+            "}",
+            "",
+            f"int {piece.name}(char *tuple, void **table)",
+            *begin,
+            f"    const int code = ready_{piece.name}(items, table, a, x);",
+            "    if (code) return code;",
             f"    char *const work = (char *)(((uintptr_t)((array_t *)items[{len(arrays)}])->data"
             " + 63) & ~(uintptr_t)63);",
             *calls,
@@ -258,14 +314,33 @@ class _Writer:
             ]
         return lines, shapes
 
+    def _overlaps(self, piece: Piece, positions: dict[int, int]) -> list[str]:
+        """Statements that check the memory of outputs that take the place of an input."""
+        pairs = [
+            (positions[given.number], positions[number])
+            for number, given in self.in_place.items()
+            if number in positions
+        ]
+        if not pairs:
+            return []
+        arrays = [*piece.reads, *piece.writes]
+        sizes = ", ".join(str(array.nbytes) for array in arrays)
+        places = ", ".join(f"{{{x}, {y}}}" for x, y in pairs)
+        return [
+            f"    static const index_t bytes[] = {{{sizes}}};",
+            f"    static const int pairs[][2] = {{{places}}};",
+            f"    for (int i = 0; i < {len(pairs)}; i++)",
+            f"        if (clashes(a, bytes, {len(arrays)}, pairs[i])) return {OVERLAP};",
+        ]
+
     def _number(self, array: Array, position: int) -> list[str]:
         """Statements that read a Python number."""
         head = object.__basicsize__
-        scalar = c_type(array.dtype)
+        field = "real" if array.dtype.kind == "f" else "whole"
         return [
             f"    if (*(void **)(items[{position}] + {head - 8}) != table[1]) return {CONVERT};",
-            f"    {scalar} x{position} = ({scalar})*(double *)(items[{position}] + {head});",
-            f"    a[{position}] = (char *)&x{position};",
+            f"    x->{field} = *(double *)(items[{position}] + {head});",
+            f"    a[{position}] = (char *)x++;",
         ]
 
 

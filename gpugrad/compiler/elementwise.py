@@ -1,5 +1,6 @@
 """Elementwise steps as C statements for a host compiler. Imports codegen, backend and program."""
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -8,9 +9,10 @@ import numpy as np
 
 from gpugrad.backend.namespace import ELEMENTWISE
 from gpugrad.codegen.expression import EXPRESSIONS, NotFusibleError, Value, Writer
+from gpugrad.codegen.host_math import FUNCTIONS
 from gpugrad.codegen.operations import c_type
 
-__all__ = ["DTYPES", "HostWriter", "in_c"]
+__all__ = ["DTYPES", "HostWriter", "in_c", "with_own_math"]
 
 # The dtypes in which C computes. float16 and complex numbers are NumPy's.
 DTYPES = frozenset(
@@ -24,6 +26,15 @@ _OF_TRUTH = {"add": "logical_or", "multiply": "logical_and"}
 _POWERS = {-1: "reciprocal", 0.5: "sqrt", 1: "positive", 2: "square"}
 _COMPARISONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
 _NO_READS: frozenset[int] = frozenset()
+# Functions of <math.h> by their names, and NumPy's names of those that replace them.
+_MATH = {
+    "exp": "exp", "exp2": "exp2", "expm1": "expm1", "log": "log", "log1p": "log1p",
+    "log2": "log2", "log10": "log10", "cbrt": "cbrt", "sin": "sin", "cos": "cos", "tan": "tan",
+    "asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2", "sinh": "sinh",
+    "cosh": "cosh", "tanh": "tanh", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh",
+    "hypot": "hypot", "pow": "power", "erf": "erf", "erfc": "erfc",
+}  # fmt: skip
+_CALLS = re.compile(rf"\b({'|'.join(_MATH)})(f?)\(")
 _NAMES = frozenset((*vars(EXPRESSIONS), "astype", "copy"))
 
 
@@ -74,6 +85,18 @@ class HostWriter(Writer):
         if value.dtype != dtype or weak:
             raise NotFusibleError(f"the result has dtype {value.dtype}, not {dtype}")
         return value.code
+
+
+def with_own_math(text: str) -> tuple[str, set[tuple[str, str]]]:
+    """C text that calls the functions of `codegen.host_math`, and those functions and dtypes."""
+    used = set()
+
+    def own(match: re.Match[str]) -> str:
+        name, dtype = _MATH[match[1]], "float32" if match[2] else "float64"
+        used.add((name, dtype))
+        return f"{FUNCTIONS[name][dtype]}("
+
+    return _CALLS.sub(own, text), used
 
 
 def number_type(dtype: Any) -> type:

@@ -13,10 +13,11 @@ import numpy as np
 
 from gpugrad.compiler.blas import blas
 from gpugrad.compiler.c_compiler import find_compiler, load
-from gpugrad.compiler.c_source import CONVERT, Piece, Source, write
+from gpugrad.compiler.c_source import Piece, Source, write
+from gpugrad.compiler.expansion import expanded
 from gpugrad.compiler.layout import Layout
 from gpugrad.compiler.program import Program, flat, function_of
-from gpugrad.compiler.schedule import Array, Call, Product, Ref, Schedule
+from gpugrad.compiler.schedule import Array, Call, Product, Ref, Schedule, computes
 from gpugrad.errors import CompileError, DTypeError, ShapeError
 
 __all__ = ["Native", "build"]
@@ -33,7 +34,7 @@ def build(program: Program, reuse: dict[int, int] | None = None) -> "Native | No
     """
     if find_compiler() is None or not _keeps_layout():
         return None
-    schedule = Schedule(program)
+    schedule = Schedule(expanded(program, computes))
     if all(isinstance(item, Call) for item in schedule.items):
         return None
     return Native(program, schedule, reuse or {})
@@ -91,6 +92,7 @@ class Native:
         self._spare: list[Any] = []
         self._workspace = made.workspace + _ALIGNMENT
         self._keep = list(schedule.constants.values())
+        self._in_place = made.in_place
         self._table = _table(made, schedule, library.addresses if library else {})
         self._functions = _functions(made)
         self._schedule = schedule
@@ -115,9 +117,14 @@ class Native:
         spare = self._spare
         work = spare.pop() if spare else _empty(self._workspace, np.uint8)
         code = function((*reads, *writes, work), self._table)
-        if code == CONVERT:
+        if code:
             reads = [_converted(a, array) for a, array in zip(piece.reads, reads)]
             own = [_as_new(a, array) for a, array in zip(piece.writes, writes)]
+            numbers = [array.number for array in piece.reads]
+            for i, array in enumerate(piece.writes):
+                if array.number in self._in_place:
+                    place = numbers.index(self._in_place[array.number].number)
+                    own[i] = reads[place] = reads[place].copy()
             if function((*reads, *own, work), self._table):
                 raise CompileError("compile: the arrays of a program are not what it was made for")
             for array, new in zip(writes, own):
@@ -157,13 +164,22 @@ class Native:
         It returns the outputs and the call of a function in C that fills them. The inputs are
         C-contiguous arrays of NumPy, and so are those of ``outs``, for the outputs of ``reuse``.
         """
-        function, table = self._functions[piece.name], self._table
+        function, table, spare = self._functions[piece.name], self._table, self._spare
+        check = self._functions[f"check_{piece.name}"]
         specs = [(shape, dtype) for shape, dtype, _ in self._outputs]
 
         def prepare(inputs: Sequence[Any], outs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
             made = [_empty(*specs[i]) if out is None else out for i, out in enumerate(outs)]
-            work = _empty(self._workspace, np.uint8)
-            return made, [partial(function, (*inputs, *made, work), table)]
+            work = spare.pop() if spare else _empty(self._workspace, np.uint8)
+            operands = (*inputs, *made, work)
+            if not check(operands, table):
+                return made, [partial(function, operands, table), partial(spare.append, work)]
+            # An input that shares memory with another one is written over after all is computed.
+            results = self.run(inputs)
+            calls = [
+                partial(np.copyto, *pair) for pair in zip(outs, results) if pair[0] is not None
+            ]
+            return [one if out is None else out for one, out in zip(results, outs)], calls
 
         return prepare
 
@@ -206,10 +222,10 @@ def _functions(made: Source) -> dict[str, Any]:
     library = load(made.text)
     functions = {}
     for piece in made.pieces:
-        function = library[piece.name]
-        function.argtypes = [ctypes.py_object, ctypes.c_void_p]
-        function.restype = ctypes.c_int
-        functions[piece.name] = function
+        for name in (piece.name, f"check_{piece.name}"):
+            function = functions[name] = library[name]
+            function.argtypes = [ctypes.py_object, ctypes.c_void_p]
+            function.restype = ctypes.c_int
     return functions
 
 

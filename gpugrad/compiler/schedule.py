@@ -203,84 +203,82 @@ class Schedule:
 
     def _copied(self, ref: Ref, like: Value) -> Ref:
         """A copy of what is read, of the dtype of ``like``."""
-        given = Value(ref.layout.shape, ref.array.dtype, ref.array.weak)
-        copy = Value(ref.layout.shape, like.dtype, like.weak)
-        self._refs[given] = ref
-        same = given.dtype == copy.dtype
-        operands = (given,) if same else (given, copy.dtype)
-        self._add(Step("copy" if same else "astype", operands, {}, (copy,)))
-        return self._refs[copy]
+        array, layout = ref
+        result = Value(layout.shape, like.dtype, like.weak)
+        dtype = np.dtype(like.dtype)
+        operands = (ref,) if array.dtype == dtype else (ref, dtype)
+        step = Step("copy" if array.dtype == dtype else "astype", operands, {}, (result,))
+        if 0 not in layout.shape and {array.dtype.name, dtype.name} <= DTYPES:
+            self._place(step, operands, layout.shape, None)
+        else:
+            self._call(step, operands)
+        return self._refs[result]
 
     # Steps.
 
     def _add(self, step: Step) -> None:
-        sizes = [
-            prod(value.shape) for value in (*step.values(), *step.results) if value is not None
-        ]
-        if len(step.results) == 1 and 0 not in sizes and self._in_c(step):
+        if computes(step) and self._in_c(step):
             return
-        operands = tuple(map(self._lowered, step.operands))
+        self._call(step, tuple(map(self._lowered, step.operands)))
+
+    def _call(self, step: Step, operands: tuple[Any, ...]) -> None:
+        """Add a step that NumPy computes."""
         arrays = tuple(None if one is None else self._made(one) for one in step.results)
         self._store(operands, len(self.items))
         self.items.append(Call(step, operands, arrays))
 
     def _in_c(self, step: Step) -> bool:
-        """Add a step to what C computes; returns whether it did."""
+        """Add a step that C computes; False if it is none after all."""
         result = step.results[0]
-        first = step.operands[0] if step.operands else None
+        first = step.operands[0]
         if isinstance(first, Value):
-            ref = self._refs[first]
-            layout = view_of(ref.layout, step)
-            if layout is not None:
-                self._refs[result] = Ref(ref.array, layout)
+            if step.name == "copy":
+                self._refs[result] = self._refs[first]
                 return True
-        if any(np.dtype(v.dtype).name not in DTYPES for v in (*step.values(), result)):
-            return False
+            if _is_view(step, first):
+                return self._view(step)
         if step.name in REDUCTIONS:
-            return self._reduce(step)
-        if step.name in PRODUCTS:
-            return self._multiply(step)
-        if in_c(step.name, step.operands, step.parameters, result):
+            self._reduce(step)
+        elif step.name in PRODUCTS:
+            self._multiply(step)
+        elif in_c(step.name, step.operands, step.parameters, result):
             operands = tuple(map(self._lowered, step.operands))
             self._place(step, operands, result.shape, None)
-            return True
-        return self._assemble(step)
-
-    def _reduce(self, step: Step) -> bool:
-        x, result = step.operands[0], step.results[0]
-        given = (*step.operands[1:], None)[0]
-        if len(step.operands) > 2 or step.parameters.keys() - {"axis", "keepdims"}:
-            return False
-        axis = step.parameters.get("axis", given)
-        if not isinstance(x, Value) or x.weak:
-            return False
-        if step.name != "sum" and (x.dtype != result.dtype or np.dtype(x.dtype).kind == "b"):
-            return False
-        shape = x.shape
-        axes = range(len(shape)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-        reduced = [a % len(shape) for a in axes] if shape else []
-        longer = [i for i, size in enumerate(shape) if size != 1]
-        among = tuple(longer.index(i) for i in reduced if i in longer)
-        if not among:  # of one element
-            step = Step("astype", (x, result.dtype), {}, (result,))
-            array, layout = self._refs[x]
-            given = Ref(array, with_axes(layout, result.shape))
-            self._place(step, (given, result.dtype), result.shape, None)
         else:
-            self._place(step, (self._refs[x],), shape, tuple(sorted(among)))
+            self._assemble(step)
         return True
 
-    def _multiply(self, step: Step) -> bool:
+    def _view(self, step: Step) -> bool:
+        """Add a step that makes a view of a contiguous array, if need be of a copy."""
+        first = step.operands[0]
+        ref = self._refs[first]
+        layout = view_of(ref.layout, step)
+        if layout is None:
+            if ref.array.dtype.name not in DTYPES:
+                return False
+            ref = self._copied(ref, first)
+            layout = view_of(ref.layout, step)
+        if layout is None:
+            return False
+        self._refs[step.results[0]] = Ref(ref.array, layout)
+        return True
+
+    def _reduce(self, step: Step) -> None:
+        x, result = step.operands[0], step.results[0]
+        axes = axes_of(step)
+        if axes:
+            self._place(step, (self._refs[x],), x.shape, axes)
+            return
+        array, layout = self._refs[x]  # of one element
+        step = Step("astype", (x, result.dtype), {}, (result,))
+        given = Ref(array, with_axes(layout, result.shape))
+        self._place(step, (given, result.dtype), result.shape, None)
+
+    def _multiply(self, step: Step) -> None:
         a, b = step.operands
         result = step.results[0]
-        if step.parameters or {np.dtype(a.dtype), np.dtype(b.dtype)} != {np.dtype(result.dtype)}:
-            return False
-        if np.dtype(result.dtype).kind != "f" or a.weak or b.weak:
-            return False
         left, right = self._refs[a], self._refs[b]
         if step.name == "transposed_matmul":
-            if a.ndim != 2:
-                return False
             left = Ref(left.array, transposed(left.layout))
         layouts = matrices_of(left.layout, right.layout)
         refs = [
@@ -293,21 +291,15 @@ class Schedule:
         array.step = step
         self.items.append(Product(array, *refs))
         self._store(refs, array.made)
-        return True
 
-    def _assemble(self, step: Step) -> bool:
+    def _assemble(self, step: Step) -> None:
         """Add an array that is another one with other elements somewhere, or several in a row."""
         result = step.results[0]
-        if any(value.weak for value in step.values()):
-            return False
-        parts = parts_of(step)
-        if parts is None:
-            return False
+        parts = parts_of(step) or []
         sources = [(layout, self._source(operand, layout, result)) for layout, operand in parts]
         array = self._made(result)
         self.items.append(Assembly(array, tuple(sources)))
         self._store([source for _, source in sources], array.made)
-        return True
 
     def _source(self, operand: Any, layout: Layout, result: Value) -> Any:
         """What is copied to a layout: a number, or an array of the dtype of the result."""
@@ -406,6 +398,59 @@ class Schedule:
         self.items.append(Loop(inner))
         indices.append(len(self.items) - 1)
         return len(self.items) - 1
+
+
+def computes(step: Step) -> bool:
+    """Whether C computes a step, on arrays of any layout."""
+    values = [value for value in (*step.values(), *step.results) if value is not None]
+    if len(step.results) != 1 or step.results[0] is None or not step.operands:
+        return False
+    if any(0 in value.shape for value in values):
+        return False
+    first = step.operands[0]
+    if isinstance(first, Value) and _is_view(step, first):
+        return True
+    if any(np.dtype(value.dtype).name not in DTYPES for value in values):
+        return False
+    if step.name in REDUCTIONS:
+        return axes_of(step) is not None
+    if step.name in PRODUCTS:
+        return _is_product(step)
+    if in_c(step.name, step.operands, step.parameters, step.results[0]):
+        return True
+    return not any(value.weak for value in values) and parts_of(step) is not None
+
+
+def _is_view(step: Step, first: Value) -> bool:
+    return step.name == "copy" or view_of(contiguous(first.shape), step) is not None
+
+
+def axes_of(step: Step) -> tuple[int, ...] | None:
+    """The axes of a reduction, among those longer than 1; None if C does not compute it."""
+    x, result = step.operands[0], step.results[0]
+    given = (*step.operands[1:], None)[0]
+    if len(step.operands) > 2 or step.parameters.keys() - {"axis", "keepdims"}:
+        return None
+    axis = step.parameters.get("axis", given)
+    if not isinstance(x, Value) or x.weak:
+        return None
+    if step.name != "sum" and (x.dtype != result.dtype or np.dtype(x.dtype).kind == "b"):
+        return None
+    axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    reduced = [one % x.ndim for one in axes] if x.ndim else []
+    longer = [i for i, size in enumerate(x.shape) if size != 1]
+    return tuple(sorted(longer.index(i) for i in reduced if i in longer))
+
+
+def _is_product(step: Step) -> bool:
+    a, b = step.operands
+    result = step.results[0]
+    if step.parameters or not isinstance(a, Value) or not isinstance(b, Value):
+        return False
+    dtypes = {np.dtype(one.dtype) for one in (a, b, result)}
+    if len(dtypes) > 1 or dtypes.pop().kind != "f" or a.weak or b.weak:
+        return False
+    return step.name == "matmul" or a.ndim == 2
 
 
 def _needed(program: Program) -> list[Step]:

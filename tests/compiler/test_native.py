@@ -280,6 +280,18 @@ def test_steps_of_numpy_between():
     assert not any(np.may_share_memory(one, steps.given()[0]) for one in flat)
 
 
+def test_formulas_are_taken_apart():
+    """Whole layers and activations are computed by loops and products, in C."""
+    steps = Steps()
+    rng = np.random.default_rng(4)
+    x, w, b = (steps.input(rng.normal(size=s).astype("f")) for s in ((8, 5), (7, 5), (7,)))
+    y = steps("linear_relu", x, w, b)
+    steps("softmax", y, axis=-1)
+    steps("log_softmax", steps("gelu", y), axis=0)
+    steps("sum_of_rows", steps("multiply", y, steps("full", (7,), 0.5, dtype="float32")))
+    check(steps, units=32)
+
+
 def test_a_program_without_work_for_c_is_left_to_numpy():
     steps = Steps()
     steps("sort", steps.input(np.arange(3.0)))
@@ -318,6 +330,8 @@ def test_outputs_take_the_place_of_inputs(cut):
     loss = steps("sum", steps("multiply", w, after), axis=None)
     program = steps.program(after, moved, loss)
     program_in_c = native.build(program, reuse={0: 0, 1: 1})
+    # Written over the inputs by their loop.
+    assert cut or program_in_c.source.count("clashes(") == 2
     given = [one.copy() for one in steps.given()]
     got = program_in_c.run(given, [given[0], given[1], None])
     assert got[0] is given[0]
