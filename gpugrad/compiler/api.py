@@ -36,7 +36,7 @@ class _Entry:
         self.structure = structure
         self.lock = threading.RLock()  # of what each call keeps in the recording
         self.recorded = recorded
-        program = simplified(recorded.program)
+        self.program = program = simplified(recorded.program)
         places = {value: place for place, value in enumerate(program.inputs)}
         # By output, the input over which it is written.
         reuse = {
@@ -63,6 +63,23 @@ class _Entry:
             if self.native is not None and (compiled := _native(backward, {})) is not None:
                 run = compiled.run
             self.attach = attached("compiled function", recorded.graph, run)
+
+    def report(self, number: int, source: bool) -> str:
+        """A paragraph about the program."""
+        given = ", ".join(repr(value) for value in self.recorded.program.inputs)
+        lines = [
+            f"program {number}: {len(self.recorded.program.steps)} steps recorded, "
+            f"{len(self.program.steps)} after simplification",
+            f"  inputs: {given or 'none'}",
+        ]
+        if self.native is None:
+            lines.append("  runs by calls of the array library")
+        else:
+            counts = ", ".join(f"{count:,} {what}" for what, count in self.native.counts.items())
+            lines.append(f"  runs in C: {counts}")
+        if source:
+            lines.append(str(self.program) if self.native is None else self.native.source)
+        return "\n".join(lines)
 
     def holds(self, leaves: Sequence[Any]) -> bool:
         """Whether layers are in the modes, and tensors have the arrays, of the recording."""
@@ -173,6 +190,22 @@ class Compiled:
         entry = _Entry(structure, recorded)
         entries.append(entry)
         return result if recorded.graph is None else entry(leaves, recorded.drawn)
+
+    def report(self, source: bool = False) -> str:
+        """What has been recorded, a paragraph for each program; with ``source`` its code as well.
+
+        >>> import gpugrad as gg
+        >>> f = gg.compile(lambda x: gg.exp(x * 1) + gg.exp(x))
+        >>> f.report()
+        'nothing recorded yet: call the function'
+        >>> y = f(gg.ones(3))
+        >>> f.report().splitlines()[0]
+        'program 1: 4 steps recorded, 2 after simplification'
+        """
+        entries = [entry for several in self._entries.values() for entry in several]
+        if not entries:
+            return "nothing recorded yet: call the function"
+        return "\n".join(entry.report(i, source) for i, entry in enumerate(entries, 1))
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)

@@ -434,7 +434,7 @@ def call(
         return arrays[0]
     if name in BY_SHAPE or isinstance(result, np.dtype | type):
         return result
-    if isinstance(result, bool) and arrays:
+    if isinstance(result, bool) and arrays and name != "item":
         raise by_value(f"the result of {name}")
     if not all(_is_recordable(one) for one in flat(result)):
         raise CompileError(
