@@ -14,7 +14,8 @@ from gpugrad.backend.sums import ENOUGH
 from gpugrad.compiler.arena import Arena, dense, result_layout
 from gpugrad.compiler.liveness import viewed
 from gpugrad.compiler.program import Program, Step, Value, function_of, values_in
-from gpugrad.compiler.source import CHANGES, Places, Writer, gives_several, is_ufunc
+from gpugrad.compiler.source import CHANGES, Writer, gives_several
+from gpugrad.compiler.tail import BLOCK, Places, is_ufunc
 
 __all__ = ["HostWriter"]
 
@@ -26,7 +27,7 @@ FILLED = {"zeros": 0, "ones": 1, "zeros_like": 0, "ones_like": 1}
 class HostWriter(Writer):
     """Writes the function for NumPy."""
 
-    writes_by_step = True
+    has_tail = True
 
     def __init__(self, program: Program, xp: Any, places: Places) -> None:
         super().__init__(program, xp, places)
@@ -39,6 +40,11 @@ class HostWriter(Writer):
         self._in_scope = set(self.program.constants)
         self._makers: list[Any] = []  # what makes the arrays of a scope, in order
         self._numbers: dict[Any, str] = {}
+        # Steps of the tail, with their numbers, functions and operands, in groups: blocks of
+        # memory that are read no more are free at the end of a group, as it may go in blocks.
+        self._groups: list[list[tuple[int, Step, str, list[str]]]] = [[]]
+        self._alive: set[Value] = set()
+        self._dead: list[tuple[int, int]] = []
         self._given = {
             self.root[value]
             for value, place in zip(self.program.outputs, self.places)
@@ -63,9 +69,20 @@ class HostWriter(Writer):
         for value in (*step.values(), *step.results):
             root = None if value is None else self.root[value]
             if root in self._blocks and self.last[root] == index:
-                self._arena.free(*self._blocks.pop(root))
+                self._alive.discard(root)
+                self._dead.append(self._blocks.pop(root))
             if value is not None and self.last_read[value] == index:
                 self._layouts.pop(value, None)
+        if index < self.body or not self._alive:
+            self._end_group()
+
+    def _end_group(self) -> None:
+        for block in self._dead:
+            self._arena.free(*block)
+        self._dead.clear()
+        self._alive.clear()
+        if self._groups[-1]:
+            self._groups.append([])
 
     def expression(self, step: Step) -> str:
         """The call of a step; of scalars, the operator."""
@@ -104,8 +121,7 @@ class HostWriter(Writer):
             return False
         if self._view(step):
             return True
-        fits = step.name not in CHANGES and value.ndim and self._may_stay(value)
-        if not fits and step not in self.into:
+        if step.name in CHANGES or not value.ndim or not self._may_stay(value):
             return False
         if is_ufunc(step):
             return self._ufunc(index, step)
@@ -155,12 +171,13 @@ class HostWriter(Writer):
         operands = [self._operand(operand, dtype) for operand in step.operands]
         name = f"u_{step.name}"
         self.globals[name] = getattr(np, step.name)
-        # NumPy wants the name for these two.
-        by_name = "out=" if step.name in ("maximum", "minimum") else ""
-        if step in self.into:
-            out = f"{by_name}out{self.into[step]}"
-            self.calls.append(f"partial({name}, {', '.join(operands)}, {out})")
-            return True
+        if index >= self.body:
+            if self._groups[-1] and _block_shape(self._groups[-1][-1][1]) != _block_shape(step):
+                self._end_group()
+            if value not in self.direct and self.last[value] < len(self.program.steps):
+                self._alive.add(value)
+        if value in self.direct:
+            self.names[value] = f"out{self.direct[value]}"
         else:
             arrays = [self._layout(one) for one in dict.fromkeys(step.values()) if one.ndim]
             layout = result_layout(arrays, value.shape, value.dtype)
@@ -169,9 +186,43 @@ class HostWriter(Writer):
                 self._place(value, layout)
             else:
                 self._take_over(value, spare)
-            out = self.names[value]
+        out = self.names[value]
+        if index >= self.body:
+            self._groups[-1].append((index, step, name, operands))
+            return True
+        # NumPy wants the name for these two.
+        by_name = "out=" if step.name in ("maximum", "minimum") else ""
         self.lines.append(f"{name}({', '.join(operands)}, {by_name}{out})")
         return True
+
+    def tail_calls(self) -> list[str]:
+        """The lists of calls of the tail: in blocks, where steps of large arrays follow."""
+        lists = []
+        for calls in filter(None, self._groups):
+            texts = [
+                f"({name}, ({', '.join(operands)}, ), {self.names[step.results[0]]})"
+                for _, step, name, operands in calls
+            ]
+            given = f"[{', '.join(texts)}]"
+            if _block_shape(calls[0][1]) is None:
+                lists.append(f"*as_calls({given})")
+            else:
+                lists.append(f"*in_blocks({given}, [{', '.join(self._scratch(calls))}])")
+        return lists
+
+    def _scratch(self, calls: list[Any]) -> list[str]:
+        """The arrays that calls write before they read them, and that nothing else reads."""
+        end = calls[-1][0]
+        first: dict[str, bool] = {}
+        for _, step, _, operands in calls:
+            (value,) = step.results
+            for name in operands:
+                first.setdefault(name, False)
+            name = self.names[value]
+            first.setdefault(name, True)
+            if self.last_read[value] > end or value not in self._in_scope:
+                first[name] = False
+        return [name for name, is_written in first.items() if is_written]
 
     def _spare(self, index: int, step: Step, layout: np.ndarray) -> Value | None:
         """An operand in whose memory the result fits, and which is not read any more."""
@@ -292,6 +343,7 @@ class HostWriter(Writer):
 
     def _take_over(self, value: Value, operand: Value) -> None:
         """Give a result the memory of an operand."""
+        self._alive.discard(self.root[operand])
         self._blocks[value] = self._blocks.pop(self.root[operand])
         self._layouts[value] = self._layouts[operand]
         self._in_scope.add(value)
@@ -300,6 +352,13 @@ class HostWriter(Writer):
 
 def _size(value: Value) -> int:
     return int(np.prod(value.shape))
+
+
+def _block_shape(step: Step) -> Any:
+    """The shape of a step's result, if it is large and its operands have it; else None."""
+    (value,) = step.results
+    whole = all(one.shape in ((), value.shape) for one in step.values())
+    return value.shape if whole and _size(value) >= 2 * BLOCK else None
 
 
 def _has_axes(operand: Any) -> bool:

@@ -21,6 +21,7 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.compiler.host_source import HostWriter
 from gpugrad.compiler.program import Program
 from gpugrad.compiler.source import Writer
+from gpugrad.compiler.tail import UNKNOWN, Places
 
 __all__ = ["Replay", "build"]
 
@@ -89,9 +90,11 @@ class Replay:
         return [way.source for way in self._ways.values()]
 
     @staticmethod
-    def _places(inputs: Sequence[Any], outs: Sequence[Any]) -> tuple[int | None, ...]:
-        """For each out the number of the input that it is, -1 for another array, or None."""
-        numbers = {id(array): number for number, array in enumerate(inputs)}
+    def _places(inputs: Sequence[Any], outs: Sequence[Any]) -> Places:
+        """What the outs are, see `tail`."""
+        numbers: dict[int, int] = {}
+        for number, array in enumerate(inputs):
+            numbers[id(array)] = UNKNOWN if id(array) in numbers else number
         return tuple([None if out is None else numbers.get(id(out), -1) for out in outs])
 
 
@@ -101,7 +104,7 @@ class _Way:
     ``idle`` has functions that run at present nowhere: each has memory of its own.
     """
 
-    def __init__(self, program: Program, xp: Any, places: tuple[int | None, ...]) -> None:
+    def __init__(self, program: Program, xp: Any, places: Places) -> None:
         numpy = namespace_of(np.empty(0))
         kind = HostWriter if xp is None or xp is numpy else Writer
         self._writer = kind(program, numpy if xp is None else xp, places)

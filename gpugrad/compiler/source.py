@@ -5,7 +5,6 @@ an array that is changed in place, and not read as it was, is not copied before.
 """
 
 import math
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,12 +21,12 @@ from gpugrad.compiler.program import (
     is_elementwise,
     values_in,
 )
+from gpugrad.compiler.tail import UNKNOWN, Places, as_calls, in_blocks, tail_of
 from gpugrad.engine.op import TABLE
 from gpugrad.engine.versions import writing
 
-__all__ = ["Places", "Writer", "is_ufunc"]
+__all__ = ["Writer", "gives_several"]
 
-Places = tuple[int | None, ...]
 NUMPY = namespace_of(np.empty(0))
 # Functions that give several arrays in a tuple, or in a list, of however many.
 SEVERAL = frozenset((
@@ -51,13 +50,6 @@ INLINE = {
 }  # fmt: skip
 
 
-def is_ufunc(step: Step) -> bool:
-    """Whether a step is a call of one of NumPy's ufuncs, with operands alone."""
-    return (
-        is_elementwise(step.name) and step.name not in ("where", "astype") and not step.parameters
-    )
-
-
 def gives_several(step: Step) -> bool:
     """Whether a step's function gives a tuple of arrays, or a list, if only of one."""
     op = TABLE.get(step.name)
@@ -74,30 +66,30 @@ def set_view(array: Any, views: Any, value: Any) -> None:
 class Writer:
     """Writes the function for arrays of a namespace.
 
-    ``places`` has for each out the number of the input that it is, -1 for another array, or None.
-    The function returns the outputs, and the calls that write those with an out into it.
+    ``places`` says what the outs are, see `tail`. The function returns the outputs, and the calls
+    that write those with an out into it.
     """
 
-    # Whether the last step of an output may write it into an out.
-    writes_by_step = False
+    # Whether the last steps of outputs are calls of ufuncs, which write into the outs.
+    has_tail = False
 
     def __init__(self, program: Program, xp: Any, places: Places) -> None:
         self.xp = xp
         count = len(program.outputs)
         self.places = (*places, *[None] * (count - len(places)))
-        # Steps that write into an out, with its number: they are calls to be made.
-        self.into = self._final(program) if self.writes_by_step else {}
-        self.calls: list[str] = []
-        steps = [step for step in program.steps if step not in self.into]
+        self.tail, self.direct = tail_of(program, self.places) if self.has_tail else ([], {})
+        last = set(self.tail)
+        steps = [step for step in program.steps if step not in last]
+        self.body = len(steps)
         self.program = Program(
-            program.inputs, program.constants, [*steps, *self.into], program.outputs
+            program.inputs, program.constants, [*steps, *self.tail], program.outputs
         )
         self.root = roots(self.program)
         self.last = last_uses(self.program)
         self.lines: list[str] = []
         self.globals: dict[str, Any] = {
-            "array": np.array, "asarray": np.asarray, "flat": flat, "partial": partial,
-            "set_view": set_view, "writing": writing,
+            "array": np.array, "as_calls": as_calls, "asarray": np.asarray, "flat": flat,
+            "in_blocks": in_blocks, "set_view": set_view, "writing": writing,
         }  # fmt: skip
         self.names: dict[Value, str] = {}
         self.fresh: set[Value] = set()  # results in memory that nobody else has
@@ -155,6 +147,10 @@ class Writer:
         self.lines.append(CHANGES[step.name].format(name, *map(self.text, others)))
         self.fresh.add(step.results[0])
 
+    def tail_calls(self) -> list[str]:
+        """The lists of calls of the tail, starred."""
+        return []
+
     # Expressions.
 
     def expression(self, step: Step) -> str:
@@ -201,36 +197,14 @@ class Writer:
 
     # Outputs.
 
-    def _final(self, program: Program) -> dict[Step, int]:
-        """Steps that write into an out, with its number.
-
-        They are elementwise steps whose result nobody else reads, and that read of the inputs only
-        the one whose memory they write to: so they may come last, in any order.
-        """
-        root, inputs = roots(program), set(program.inputs)
-        numbers = {value: number for number, value in enumerate(program.outputs)}
-        read = {value for step in program.steps for value in step.values()}
-        found: dict[Step, int] = {}
-        for step in program.steps:
-            (value,) = step.results if len(step.results) == 1 else (None,)
-            if value is None or value in read or program.outputs.count(value) != 1:
-                continue
-            place = self.places[numbers[value]]
-            if place is None or not is_ufunc(step) or step.name == "power" or not value.ndim:
-                continue
-            own = program.inputs[place] if place >= 0 else None
-            if own is not None and (own.shape, own.dtype) != (value.shape, value.dtype):
-                continue
-            if all(one is own or one.weak or root[one] not in inputs for one in step.values()):
-                found[step] = numbers[value]
-        return found
-
     def _saved(self, number: int) -> str:
         """The value of an output, copied if that has memory of an input that is written to."""
         value = self.program.outputs[number]
         name = self.names[value]
-        written = (place for place in self.places if place is not None and place >= 0)
-        if all(self.program.inputs[place] is not self.root[value] for place in written):
+        written = [place for place in self.places if place is not None and place != -1]
+        inputs = self.program.inputs
+        given = inputs if UNKNOWN in written else [inputs[place] for place in written]
+        if self.root[value] not in given or value.weak:
             return name
         self.lines.append(f"copy{number} = {name}.copy()")
         return f"copy{number}"
@@ -243,8 +217,8 @@ class Writer:
 
     def _finish(self) -> None:
         """Return the outputs, and the calls that write into the outs."""
-        results, more = [], []
-        done = set(self.into.values())
+        results, calls = [], self.tail_calls()
+        done = set(self.direct.values())
         for number, value in enumerate(self.program.outputs):
             name = f"out{number}"
             if self.places[number] is None:
@@ -252,10 +226,9 @@ class Writer:
                 if not value.ndim and not value.weak and self.xp is NUMPY:
                     name = f"asarray({name})"
             elif number not in done and not self._is_unchanged(number):
-                more.append(f"*writing({name}, {self._saved(number)})")
+                calls.append(f"*writing({name}, {self._saved(number)})")
             results.append(name)
-        calls = ", ".join([*self.calls, *more])
-        self.lines.append(f"return [{', '.join(results)}], [{calls}]")
+        self.lines.append(f"return [{', '.join(results)}], [{', '.join(calls)}]")
 
     # Memory.
 
@@ -280,5 +253,5 @@ class Writer:
             for value in values
             if value is not None and self.last_read[value] == index and self.is_local(value)
         ]
-        if names and step not in self.into:
+        if names and index < self.body:
             self.lines.append(f"del {', '.join(names)}")

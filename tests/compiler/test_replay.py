@@ -9,6 +9,7 @@ from programs import Writer, evaluated, on, random_program, same, sent
 
 from gpugrad.backend.interrupts import whole
 from gpugrad.backend.namespace import namespace_of
+from gpugrad.compiler import host_source, tail
 from gpugrad.compiler.passes import simplified
 from gpugrad.compiler.program import VIEWS, Program, Step, Value, flat
 from gpugrad.compiler.replay import build
@@ -54,6 +55,42 @@ def test_a_replay_gives_what_the_steps_give(seed):
         program, inputs = random_program(number)
         check(program, inputs)
         check(simplified(program), inputs)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_calls_in_blocks_give_the_same(seed, monkeypatch):
+    for module in (tail, host_source):
+        monkeypatch.setattr(module, "BLOCK", 2)
+    for number in range(500 + 10 * seed, 510 + 10 * seed):
+        program, inputs = random_program(number)
+        check(program, inputs)
+
+
+def test_an_update_of_large_arrays_goes_block_by_block():
+    """What lies between is in one block of memory, and what is read later is written first."""
+    writer = Writer()
+    p, m, g = (writer.input(np.full(100_000, number, "f")) for number in (1.0, 2.0, 3.0))
+    after = writer("add", writer("multiply", m, 0.5), writer("multiply", g, 0.25))
+    step = writer("multiply", writer("sqrt", writer("square", after)), 0.1)
+    program = writer.program([after, writer("subtract", p, step)])
+    check(program, writer.given())
+    replay = build(program)
+    arrays = copies(writer.given())
+    results, calls = replay.prepare(arrays, [arrays[1], arrays[0]])
+    assert len(calls) == 7 * 4 + 1
+    assert same(arrays[0], writer.arrays[p])
+    whole(calls)
+    assert all(map(same, results, evaluated(program, writer.given())))
+
+
+def test_an_array_that_is_two_inputs_is_written_at_the_end():
+    writer = Writer()
+    x, y = writer.input(np.ones(3)), writer.input(np.ones(3))
+    z = writer("multiply", x, 2.0)
+    program = writer.program([z, writer("add", z, y), y])
+    array = np.ones(3)
+    results = build(program).run([array, array], [array, None, None])
+    assert [result[0] for result in results] == [2.0, 3.0, 1.0]
 
 
 def test_on_each_device(device):
@@ -160,7 +197,7 @@ def test_an_update_is_written_at_once():
     arrays = [np.ones(3, "f"), np.full(3, 2, "f")]
     replay.run([*arrays, 0.25], [arrays[0], None])
     assert same(arrays[0], np.full(3, 0.5, "f"))
-    assert "[partial(u_subtract, x0, v3, out0)]" in replay.sources[-1].splitlines()[-1]
+    assert "[(u_subtract, (x0, v3, ), out0)])]" in replay.sources[-1].splitlines()[-1]
 
 
 def test_what_is_prepared_is_written_by_its_calls():
