@@ -17,6 +17,7 @@ from typing import Any
 import numpy
 
 from gpugrad.backend import default_device, probe
+from gpugrad.compiler.c_compiler import find_compiler
 from gpugrad.errors import DeviceError
 
 __all__ = ["add_to", "collect", "own_version", "show"]
@@ -78,6 +79,7 @@ def collect() -> dict[str, Any]:
         "threads": _threads(),
         "optional": {name: _version(name) for name in _OPTIONAL},
         "graphviz_dot": shutil.which("dot"),
+        "compiler": _compiler(),
         "cuda": cupy_probe,
         "default_device": _default_device(),
     }
@@ -104,6 +106,12 @@ def _blas() -> str:
     config: Any = numpy.show_config(mode="dicts")
     blas = config.get("Build Dependencies", {}).get("blas", {})
     return " ".join(str(blas[key]) for key in ("name", "version") if blas.get(key)) or "unknown"
+
+
+def _compiler() -> dict[str, str] | None:
+    """The C compiler for `gpugrad.compile`: its command and its version."""
+    compiler = find_compiler()
+    return None if compiler is None else {"command": str(compiler), "version": compiler.version()}
 
 
 def _threads() -> dict[str, Any]:
@@ -237,6 +245,13 @@ def show(facts: dict[str, Any]) -> None:
         if name == "graphviz" and version and not facts["graphviz_dot"]:
             text += ", but without the program dot, which renders: install Graphviz itself"
         _line(name, text)
+    compiler = facts["compiler"]
+    _line(
+        "C compiler",
+        f"{compiler['version']} ({compiler['command']})"
+        if compiler
+        else 'none found; for faster gg.compile: install gcc or clang, or pip install "ziglang"',
+    )
 
     print()
     names = ", ".join(f"{name} {version}" for name, version in gpu["distributions"].items())

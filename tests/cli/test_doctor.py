@@ -15,6 +15,7 @@ from repository import ROOT
 from gpugrad.backend import cuda, probe
 from gpugrad.backend import device as devices
 from gpugrad.cli import doctor, main
+from gpugrad.compiler.c_compiler import Compiler
 
 
 @pytest.fixture(autouse=True)
@@ -211,3 +212,16 @@ def test_nvidia_smi_is_read_and_its_failure_survived(tmp_path, monkeypatch):
     tool.unlink()
     monkeypatch.setenv("PATH", str(tmp_path))
     assert doctor._nvidia_smi() is None
+
+
+def test_the_compiler_is_named(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "find_compiler", lambda: None)
+    facts = doctor.collect()
+    assert facts["compiler"] is None
+    doctor.show(facts)
+    assert "none found; for faster gg.compile: install gcc or clang" in capsys.readouterr().out
+    command = [sys.executable]  # which knows --version
+    monkeypatch.setattr(doctor, "find_compiler", lambda: Compiler(command, command[0]))
+    doctor.show(doctor.collect())
+    assert re.search(rf"^C compiler +Python 3.* \({re.escape(sys.executable)}\)$",
+                     capsys.readouterr().out, re.MULTILINE)  # fmt: skip
