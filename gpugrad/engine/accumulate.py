@@ -33,10 +33,9 @@ class Gradients:
         self.recomputed: float = math.inf
         self.results: dict[Any, Any] = {}  # those of targets, and of leaves
         self.owned: set[Any] = set()  # nodes whose gradient is a buffer of this walk
-        # Nodes in half precision: those whose gradient is the sum of two, which are rounded once,
-        # and those of more, added up in single precision until the walk takes the gradient.
-        self.pairs: set[Any] = set()
-        self.wide: set[Any] = set()
+        # Nodes in half precision whose gradient is a sum: False for one of two, which are rounded
+        # once; True for more, added up in single precision until the walk takes the gradient.
+        self.wide: dict[Any, bool] = {}
         # Of nodes where it is known, the mask outside which the gradient is zero by choice.
         self.supports: dict[Any, Any] = {}
         self.matters: dict[Any, bool] = {}  # a cache, see support
@@ -50,13 +49,13 @@ class Gradients:
             return
         dtype = node.dtype
         if dtype is not SINGLE and dtype is not DOUBLE and getattr(dtype, "itemsize", 0) == 2:
-            if node not in self.pairs:
-                self.by_node[node] = before + d
-                self.pairs.add(node)
-                return
             if node not in self.wide:
+                self.by_node[node] = before + d
+                self.wide[node] = False
+                return
+            if not self.wide[node]:
                 before = before.astype(SINGLE)
-                self.wide.add(node)
+                self.wide[node] = True
         self.by_node[node] = before + d
         if self.in_place and getattr(NAMESPACES.get(type(d)), "in_place", True):
             self.owned.add(node)
@@ -64,12 +63,13 @@ class Gradients:
     def take(self, node: Any) -> Any:
         """Remove the gradient of a node and return it, in the dtype of its data."""
         gradient = self.by_node.pop(node)
-        return gradient.astype(node.dtype) if node in self.wide else gradient
+        return gradient.astype(node.dtype) if self.wide.get(node) else gradient
 
     def of_leaves(self, watch: Any) -> dict[Any, Any]:
         """The results, with the gradients of leaves, which are left at the end of the walk."""
-        for leaf in self.wide.intersection(self.by_node):
-            self.by_node[leaf] = self.by_node[leaf].astype(leaf.dtype)
+        for leaf, is_wide in self.wide.items():
+            if is_wide and leaf in self.by_node:
+                self.by_node[leaf] = self.by_node[leaf].astype(leaf.dtype)
         if watch is not None:
             for leaf, gradient in self.by_node.items():
                 watch.visit(leaf, gradient)

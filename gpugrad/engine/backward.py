@@ -7,7 +7,7 @@ gpugrad itself and are recorded.
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from heapq import heappop, heappush, heappushpop
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ from gpugrad.engine.messages import explain_no_memory
 from gpugrad.engine.modes import Observers, enable_grad, in_rules, recording, watching
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.op import Op
-from gpugrad.engine.outputs import OutputsNode, ShapeDtype, pick
+from gpugrad.engine.outputs import OutputGrads, OutputsNode, ShapeDtype, pick
 from gpugrad.engine.pull import pull_back, unbroadcast
 from gpugrad.engine.residuals import residual_nodes
 from gpugrad.engine.support import carry, hand_over, matters_to_any, nonzero
@@ -76,18 +76,17 @@ def run_backward(
     *,
     retain_graph: bool = False,
     graph: GraphMode | None = None,
-    targets: Iterable[Any] | None = None,
+    targets: Collection[Any] | None = None,
     deliver: Callable[[dict[Any, Any], Any], None] | None = None,
     by_choice: bool = False,
 ) -> dict[Any, Any]:
     """Gradients by node: of every leaf reached, or of the nodes in ``targets`` alone.
 
     ``seeds`` are pairs of a node and its gradient; ``by_choice`` says that their zeros are by
-    choice (see `gpugrad.engine.support`). With ``graph``, gradients are Tensors, the walk is
-    recorded, and the graph that is walked is kept. ``deliver(gradients, leaf)`` adds a gradient to
-    its leaf's ``grad`` and removes it from ``gradients``: it is called for leaves with hooks for
-    that, as soon as their gradient is complete. NumPy's warnings are off during the walk: an
-    infinite derivative shows in the result.
+    choice (see `gpugrad.engine.support`). With ``graph``, gradients are Tensors, the walk is recorded, and the graph that is walked is
+    kept. ``deliver(gradients, leaf)`` adds a gradient to its leaf's ``grad`` and removes it from
+    ``gradients``: it is called for leaves with hooks for that, as soon as their gradient is
+    complete. NumPy's warnings are off during the walk: an infinite derivative shows in the result.
 
     GradientError where the graph was freed, or where a value that a derivative needs has changed
     since; OutOfMemoryError says at which operation there was no memory.
@@ -95,21 +94,24 @@ def run_backward(
     if not seeds:
         return {}
     start = seeds[0][1] if graph is None else seeds[0][1].data
-    begin = seeds, retain_graph, graph, targets, deliver, by_choice
+    watch = watching()
     if namespace_of(start).alone and not has_moved():
-        return _walk_from(*begin, watching())
+        return _walk_from(seeds, retain_graph, graph, targets, deliver, by_choice, watch)
     with contextlib.ExitStack() as entered:
         entered.enter_context(device_of(start).activate())
-        return _walk_from(*begin, _following(entered, watching()))
+        watch = _following(entered, watch)
+        return _walk_from(seeds, retain_graph, graph, targets, deliver, by_choice, watch)
 
 
 @np.errstate(divide="ignore", over="ignore", invalid="ignore")
 def _walk_from(
     seeds: Sequence[tuple[Any, Any]], retain_graph: bool, graph: GraphMode | None,
-    targets: Iterable[Any] | None, deliver: Any, by_choice: bool, watch: Any,
+    targets: Collection[Any] | None, deliver: Any, by_choice: bool, watch: Any,
 ) -> dict[Any, Any]:  # fmt: skip
     """Begin the walk at the seeds, where the current device and the observer are set."""
-    wanted = None if targets is None else _needed([node for node, _ in seeds], targets)
+    wanted = None
+    if targets is not None and not _is_only_leaf(targets, seeds):
+        wanted = _needed([node for node, _ in seeds], targets)
     sums = Gradients(in_place=graph is None, wanted=wanted)
     ready = _begun(seeds, by_choice, sums)
     walk: Callable[..., dict[Any, Any]] = _walk if graph is None else _walk_recorded
@@ -152,6 +154,7 @@ def _walk(
 ) -> dict[Any, Any]:  # fmt: skip
     """The walk itself, from the nodes in the heap ``ready``, the latest first."""
     gradients, supports, wanted, wide = sums.by_node, sums.supports, sums.wanted, sums.wide
+    raw = graph is None
     uses = hooks.first_uses(reachable(gradients)) if hooks.eager else {}
     rules: Any
     latest: Any = None  # waits beside the heap, so that a chain does without the heap
@@ -209,7 +212,8 @@ def _walk(
                 continue
             if watch is not None:
                 watch.gradient(node, parent, d)
-            if d.shape != parent.shape or d.dtype is not parent.dtype:
+            own = d if raw or d.__class__ is OutputGrads else d._array
+            if own.shape != parent.shape or own.dtype is not parent.dtype:
                 d = unbroadcast(xp, d, parent.shape, parent.dtype)
             if parent in gradients:
                 sums.accumulate(parent, d)
@@ -337,6 +341,14 @@ class _Needed(set[Any]):
         for node in nodes:
             if not self.isdisjoint(node.parents):
                 self.add(node)
+
+
+def _is_only_leaf(targets: Collection[Any], seeds: Sequence[tuple[Any, Any]]) -> bool:
+    """Whether there is one target, a leaf, and everything recorded was computed from it alone."""
+    if len(targets) != 1:
+        return False
+    (target,) = targets
+    return not [node for node, _ in seeds if node.leaf != target.serial]
 
 
 def _needed(roots: Iterable[Any], targets: Iterable[Any]) -> _Needed | None:

@@ -32,6 +32,8 @@ class Node:
     else the parent node, which has ``shape`` and ``dtype``. ``values`` is None once the
     graph was freed. ``y`` is the raw output, None where no derivative needs it.
     ``xp`` is the namespace that computed it; ``shape`` and ``dtype`` are the output's.
+    ``leaf`` is the serial number of the one leaf that it was computed from, 0 where there may be
+    several.
 
     ``name``, ``hooks``, ``where`` (the line of the user's code that called the operation) and
     ``tensor`` (a weak reference to a tensor over the same memory, where the output is a view) are
@@ -39,8 +41,8 @@ class Node:
     """
 
     __slots__ = (
-        "__weakref__", "dtype", "hooks", "name", "op", "parameters", "parents", "serial", "shape",
-        "tensor", "values", "where", "xp", "y",
+        "__weakref__", "dtype", "hooks", "leaf", "name", "op", "parameters", "parents", "serial",
+        "shape", "tensor", "values", "where", "xp", "y",
     )  # fmt: skip
 
     def __init__(
@@ -53,8 +55,10 @@ class Node:
         shape: Any,
         dtype: Any,
         parameters: dict[str, Any] | None,
+        leaf: int = 0,
     ) -> None:
         self.serial = next_serial()
+        self.leaf = leaf
         self.op = op
         self.parents = parents
         self.values: tuple[Any, ...] | None = values
@@ -92,14 +96,14 @@ class Leaf:
     """
 
     __slots__ = (
-        "__weakref__", "argument", "dtype", "hooks", "name", "serial", "shape", "tensor",
+        "__weakref__", "argument", "dtype", "hooks", "leaf", "name", "serial", "shape", "tensor",
     )  # fmt: skip
 
     op = None
     parents: tuple[Any, ...] = ()
 
     def __init__(self, tensor: Any, shape: tuple[int, ...], dtype: Any) -> None:
-        self.serial = next_serial()
+        self.serial = self.leaf = next_serial()
         self.tensor = weakref.ref(tensor)
         self.shape = shape
         self.dtype = dtype

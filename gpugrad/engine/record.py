@@ -392,7 +392,9 @@ def _unary(op: Op) -> Callable[..., Any]:
         own = op if dtype is SINGLE or dtype.kind != "c" else op.over_complex()
         nodes = (node,)
         values = (raw,) if keep_x else nodes
-        result = Node(own, nodes, values, y if keep_y else None, xp, y.shape, dtype, parameters)
+        result = Node(
+            own, nodes, values, y if keep_y else None, xp, y.shape, dtype, parameters, node.leaf
+        )
         if mode is not True:
             mode(result, (raw,), y)
         return Tensor(y, result)
@@ -465,17 +467,19 @@ def _binary(op: Op, operator: bool = False) -> Callable[[Any, Any], Any]:
         # A constant is saved as it is; for an array that no derivative needs stands its node.
         if node_b is None:
             values = (raw_a if only_a else node_a, raw_b)
-            keep_y = only_a_y
+            keep_y, leaf = only_a_y, node_a.leaf
         elif node_a is None:
             values = (raw_a, raw_b if only_b else node_b)
-            keep_y = only_b_y
+            keep_y, leaf = only_b_y, node_b.leaf
         else:
             values = (raw_a if both_a else node_a, raw_b if both_b else node_b)
-            keep_y = both_y
+            keep_y, leaf = both_y, node_a.leaf
+            if leaf != node_b.leaf:
+                leaf = 0
         dtype = y.dtype
         own = op if dtype is SINGLE or dtype.kind != "c" else op.over_complex()
         nodes = (node_a, node_b)
-        node = Node(own, nodes, values, y if keep_y else None, xp, y.shape, dtype, None)
+        node = Node(own, nodes, values, y if keep_y else None, xp, y.shape, dtype, None, leaf)
         if mode is not True:
             mode(node, (raw_a, raw_b), y)
         return Tensor(y, node)

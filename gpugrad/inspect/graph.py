@@ -6,7 +6,7 @@ recurses, so that the depth of a graph is unlimited.
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from gpugrad.backend.namespace import namespace_of
@@ -190,7 +190,7 @@ def pull(node: Any, index: int, g: Any) -> Any:
     return gradient_by(source, index, g)
 
 
-def derivatives(t: Tensor, targets: Iterable[Any]) -> dict[Any, Any]:
+def derivatives(t: Tensor, targets: Collection[Any]) -> dict[Any, Any]:
     """The raw derivatives of a one-element tensor by nodes; the graph and ``grad`` are unchanged.
 
     GradientError where the graph was freed or a needed value was changed.
