@@ -106,6 +106,8 @@ class Call:
     ) -> list[Any]:
         """The gradients, checked, by the rules over arrays or over Tensors."""
         gs = map_values(gs, convert)
+        if xp is TENSORS:  # a gradient may be a value of the graph, and rules run more than once
+            gs = [None if g is None else g.copy() for g in gs]
         operands = self._operands(xp, convert, gs)
         ds = self._as_kept("vjp", lambda: self._by_rules(*operands, needs))
         like = first_array(gs)

@@ -67,6 +67,7 @@ def gradients(
         retain_graph=retain_graph,
         graph=GRAPH_MODE if create_graph else None,
         targets=targets,
+        ones=grad_outputs is None,
     )
     del seeds
     firsts: dict[Any, Tensor] = {}

@@ -223,11 +223,13 @@ class Run:
         return device_of(arrays[0]).activate() if arrays else nullcontext()
 
     def pull(
-        self, cotangents: Sequence[Any], keep: bool = False, by_choice: bool = False
-    ) -> list[Tensor]:
+        self, cotangents: Sequence[Any], keep: bool = False, by_choice: bool = False,
+        ones: bool = False,
+    ) -> list[Tensor]:  # fmt: skip
         """The gradient for each fresh leaf, from one for each output (None where it is zero).
 
-        ``keep`` leaves the graph for another pull; ``by_choice`` is that of `run_backward`.
+        ``keep`` leaves the graph for another pull; ``by_choice`` and ``ones`` are those of
+        `run_backward`.
         """
         pairs = [
             (output._node, cotangent)
@@ -237,7 +239,9 @@ class Run:
         mode = is_grad_enabled()
         if mode and (self.watched or any(c._node is not None for _, c in pairs)):
             graph = GRAPH_MODE if self.watched else PLAIN
-            results = run_backward(pairs, graph=graph, targets=self.targets, by_choice=by_choice)
+            results = run_backward(
+                pairs, graph=graph, targets=self.targets, by_choice=by_choice, ones=ones
+            )
             return [
                 results[leaf._node] if leaf._node in results else _zeros(leaf)
                 for leaf in self.fresh

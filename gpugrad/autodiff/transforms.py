@@ -57,7 +57,7 @@ def _value_and_grad(who: str, f: Function, argnums: int | Sequence[int], has_aux
         output = run.scalar()
         with run.device():
             seed = Tensor(namespace_of(output._array).ones_like(output.data))
-        gradients = map(restored, run.leaf_types, run.pull([seed]))
+        gradients = map(restored, run.leaf_types, run.pull([seed], ones=True))
         value = run.values()
         return (value, run.aux) if has_aux else value, run.input_structure(gradients)
 

@@ -31,6 +31,8 @@ class Gradients:
         self.wanted = wanted
         # The serial number above which nodes were made by this walk alone, which frees them.
         self.recomputed: float = math.inf
+        # The serial number of the node whose saved values are the seeds of a recorded walk, or 0.
+        self.lent = 0
         self.results: dict[Any, Any] = {}  # those of targets, and of leaves
         self.owned: set[Any] = set()  # nodes whose gradient is a buffer of this walk
         # Nodes in half precision whose gradient is a sum: False for one of two, which are rounded

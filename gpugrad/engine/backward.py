@@ -79,11 +79,13 @@ def run_backward(
     targets: Collection[Any] | None = None,
     deliver: Callable[[dict[Any, Any], Any], None] | None = None,
     by_choice: bool = False,
+    ones: bool = False,
 ) -> dict[Any, Any]:
     """Gradients by node: of every leaf reached, or of the nodes in ``targets`` alone.
 
     ``seeds`` are pairs of a node and its gradient; ``by_choice`` says that their zeros are by
-    choice (see `gpugrad.engine.support`). With ``graph``, gradients are Tensors, the walk is recorded, and the graph that is walked is
+    choice (see `gpugrad.engine.support`), ``ones`` that each gradient is all ones.
+    With ``graph``, gradients are Tensors, the walk is recorded, and the graph that is walked is
     kept. ``deliver(gradients, leaf)`` adds a gradient to its leaf's ``grad`` and removes it from
     ``gradients``: it is called for leaves with hooks for that, as soon as their gradient is
     complete. NumPy's warnings are off during the walk: an infinite derivative shows in the result.
@@ -96,23 +98,26 @@ def run_backward(
     start = seeds[0][1] if graph is None else seeds[0][1].data
     watch = watching()
     if namespace_of(start).alone and not has_moved():
-        return _walk_from(seeds, retain_graph, graph, targets, deliver, by_choice, watch)
+        return _walk_from(seeds, retain_graph, graph, targets, deliver, by_choice, ones, watch)
     with contextlib.ExitStack() as entered:
         entered.enter_context(device_of(start).activate())
         watch = _following(entered, watch)
-        return _walk_from(seeds, retain_graph, graph, targets, deliver, by_choice, watch)
+        return _walk_from(seeds, retain_graph, graph, targets, deliver, by_choice, ones, watch)
 
 
 @np.errstate(divide="ignore", over="ignore", invalid="ignore")
 def _walk_from(
     seeds: Sequence[tuple[Any, Any]], retain_graph: bool, graph: GraphMode | None,
-    targets: Collection[Any] | None, deliver: Any, by_choice: bool, watch: Any,
+    targets: Collection[Any] | None, deliver: Any, by_choice: bool, ones: bool, watch: Any,
 ) -> dict[Any, Any]:  # fmt: skip
     """Begin the walk at the seeds, where the current device and the observer are set."""
-    wanted = None
+    wanted, lent = None, 0
+    if ones and graph is not None and watch is None:
+        seeds, lent = _past_ones(seeds, graph, targets or ())
     if targets is not None and not _is_only_leaf(targets, seeds):
         wanted = _needed([node for node, _ in seeds], targets)
     sums = Gradients(in_place=graph is None, wanted=wanted)
+    sums.lent = lent
     ready = _begun(seeds, by_choice, sums)
     walk: Callable[..., dict[Any, Any]] = _walk if graph is None else _walk_recorded
     try:
@@ -143,9 +148,53 @@ def _walk_recorded(
         else:
             with enable_grad():
                 results = _walk(ready, sums, graph, True, deliver, watch)
+        if sums.lent:
+            results = {node: _own(g, sums.lent) for node, g in results.items()}
     finally:
         in_rules.set(before)
     return results
+
+
+def _past_ones(
+    seeds: Sequence[tuple[Any, Any]], graph: GraphMode, targets: Collection[Any]
+) -> tuple[Sequence[tuple[Any, Any]], int]:
+    """The seeds behind a node whose gradient is all ones, as far as nothing has to be computed.
+
+    Behind a sum they are ones, and those of two factors each other: then also the serial number
+    of their product, since the seeds are saved values; else 0.
+    """
+    if len(seeds) != 1:
+        return seeds, 0
+    ((node, one),) = seeds
+    while node.__class__ is Node and node.op.at_ones is not None and node not in targets:
+        parents, values, others = node.parents, node.values, node.op.at_ones
+        if values is None:
+            raise freed(node)
+        if not others:
+            (node,) = parents
+            continue
+        if node.serial < versions.latest:
+            versions.verify(node)
+        # A number, also one of NumPy, is nothing to begin a walk with on any device.
+        shape, dtype = node.shape, node.dtype
+        alike = all(getattr(v, "shape", ()) == shape and v.dtype is dtype for v in values)
+        if not shape or not alike or parents[0] is parents[1]:
+            break
+        ds = [graph.wrap(values[other], parents[other]) for other in others]
+        return [pair for pair in zip(parents, ds) if pair[0] is not None], node.serial
+    return [(node, unbroadcast(graph.xp, one, node.shape, node.dtype))], 0
+
+
+def _own(g: Any, since: int) -> Any:
+    """A gradient of a recorded walk for others to keep: a copy where it may be a saved value.
+
+    Nodes that were recorded have a higher serial number than ``since``, those of values a lower.
+    """
+    if g.__class__ is OutputGrads:
+        return g
+    node, array = g._node, g._array
+    is_new = node is not None and node.serial > since
+    return g if is_new and namespace_of(array).owns_buffer(array) else g.copy()
 
 
 def _walk(

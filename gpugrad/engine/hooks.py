@@ -51,14 +51,15 @@ def _hooks(node: Any, order: int) -> Iterator[Callable[..., Any]]:
 def call_on_gradient(node: Any, g: Any) -> Any:
     """The gradient after the hooks that may change it: raw for a raw one, else a Tensor.
 
-    A hook gets a copy, since a gradient may share its memory with others; a change of the copy
-    in place changes the gradient.
+    A hook gets a copy, since a gradient may share its memory with others, or with a value of the
+    graph; a change of the copy in place changes the gradient.
     """
     recorded = isinstance(g, record.Tensor)
     with enable_grad() if recorded else no_grad():
+        if recorded:
+            g = g.copy()
         for hook in _hooks(node, CHANGES):
-            in_graph = recorded and g._node is not None
-            shown = g if in_graph else record.Tensor((g.data if recorded else g).copy())
+            shown = g if recorded else record.Tensor(g.copy())
             changed = hook(shown)
             after = shown if changed is None else _replacement(hook, changed, shown)
             g = after if recorded else after._array

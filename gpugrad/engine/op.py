@@ -65,6 +65,10 @@ class Op:
     ``same(xp, g, y, *arrays)`` is the gradient of an array that is all of the arrays, as in
     ``x * x``: the sum of what the ``vjps`` give, where it has a shorter form.
 
+    ``at_ones[i]`` is the index of the array that the gradient of array ``i`` is where ``g`` is all
+    ones, as each factor of a product is that of the other; empty where the gradient is all ones as
+    well, as behind a sum. Then a recorded walk needs no rule (`gpugrad.engine.backward`).
+
     ``joint(xp, g, y, needs, *arrays, **parameters)`` returns all of them at once, None where
     ``needs[i]`` is False.
 
@@ -146,7 +150,7 @@ class Op:
     """
 
     __slots__ = (
-        "_conjugated", "adds", "aliases", "arrays", "autocast", "carries", "checks",
+        "_conjugated", "adds", "aliases", "arrays", "at_ones", "autocast", "carries", "checks",
         "chooses", "complex", "constants", "doc", "domain", "expand", "fills", "finite",
         "forward", "hermitian", "joint", "jvp", "keep_table", "kind", "layer", "masks",
         "methods", "moves", "name", "native", "observe", "operands", "operator", "optional",
@@ -164,6 +168,7 @@ class Op:
         vjp_all: Rule | None = None,
         jvp: Rule | None = None,
         same: Rule | None = None,
+        at_ones: tuple[int, ...] | None = None,
         adds: Sequence[Rule | None] | bool | None = None,
         saves: str | Sequence[str] = "",
         kind: str = "general",
@@ -223,6 +228,7 @@ class Op:
         self.prepare = prepare
         self.observe = observe
         self.same = same
+        self.at_ones = at_ones
         self.reference = reference
         self.checks = checks
 
@@ -403,6 +409,7 @@ def _conjugated(op: Op) -> Op:
 
     new = copy.copy(op)
     new.adds = None
+    new.at_ones = None
     new.same = op.same and _over_conjugates(op.same)
     joint, rules = op.joint, op.vjps
     if rules is not None:

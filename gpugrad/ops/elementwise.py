@@ -46,7 +46,8 @@ op("subtract", "a, b, /", vjp=[lambda xp, g, y, a, b: g, lambda xp, g, y, a, b: 
    **SAME, finite=True, operator="sub", doc="a - b, elementwise.")
 op("multiply", "a, b, /", vjp=[lambda xp, g, y, a, b: g * b, lambda xp, g, y, a, b: g * a],
    same=lambda xp, g, y, a, b: xp.square_vjp(g, a),
-   saves=("b", "a"), **ANALYTIC, finite=lambda index, a, b: _is_finite(a if index else b),
+   at_ones=(1, 0), saves=("b", "a"), **ANALYTIC,
+   finite=lambda index, a, b: _is_finite(a if index else b),
    operator="mul", doc="a * b, elementwise.")
 op("divide", "a, b, /", vjp=[lambda xp, g, y, a, b: g / b, lambda xp, g, y, a, b: -g * y / b],
    saves=("b", "y b"), **ANALYTIC, domain=POSITIVE,

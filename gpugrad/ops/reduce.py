@@ -59,7 +59,7 @@ def count(x: Any, axis: Any) -> int:
 
 op("sum", "x, /, axis=None, keepdims=False",
    vjp=[lambda xp, g, y, x, axis, keepdims: spread(g, x, axis, keepdims)],
-   kind="linear", moves=True, samples=REDUCTIONS, method=True, autocast="float32",
+   at_ones=(), kind="linear", moves=True, samples=REDUCTIONS, method=True, autocast="float32",
    doc="The sum along axes; float16 is accumulated in float32.")  # fmt: skip
 
 

@@ -251,6 +251,7 @@ class Tensor(Members):
             retain_graph=retain_graph,
             graph=GRAPH_MODE if create_graph else None,
             deliver=_to_leaves,
+            ones=gradient is None,
         )
         del seeds  # or it would share the gradient of a leaf
         _to_leaves(gradients, *gradients)
