@@ -42,8 +42,9 @@ class GraphMode(NamedTuple):
         """A node's saved arrays and output, as Tensors that are part of the graph."""
         wrap = self.wrap
         saved, y = node.values or (), node.y
-        values = []
-        for value, parent in zip(saved, node.parents):
+        values: list[Any] = []
+        for parent in node.parents[: len(saved)]:
+            value = saved[len(values)]
             if value is not parent:  # which stands for an array that was not saved
                 value = self._constant(value) if parent is None else wrap(value, parent)
             values.append(value)
@@ -246,9 +247,12 @@ def _walk(
             plain, needs = False, tuple([parent is not None for parent in parents])
             rules = op.joint(xp, g, y, needs, *values, **node.parameters or {})
         count = len(values) if plain and not node.parameters else 0
-        for parent, rule in zip(parents, rules):
+        index = -1
+        for parent in parents:  # a zip costs as much as all else in this loop
+            index += 1
             if parent is None:
                 continue
+            rule = rules[index]
             if count == 2:  # written out: a call with a star costs three times as much
                 d = rule(xp, g, y, values[0], values[1])
             elif count == 1:

@@ -18,7 +18,7 @@ from gpugrad.backend.precision import SINGLE
 from gpugrad.engine import detours
 from gpugrad.engine.messages import explain, one_too_many, type_name, wrong_operand
 from gpugrad.engine.modes import in_rules, recording
-from gpugrad.engine.node import Node
+from gpugrad.engine.node import new_node
 from gpugrad.engine.op import Op
 from gpugrad.engine.outputs import OutputsNode, ShapeDtype, pick
 from gpugrad.engine.parameters import PLAIN, over_tensors, unusual
@@ -39,6 +39,8 @@ _from_python: Callable[..., Any]
 _weak: Callable[..., Any]
 # Set once by gpugrad.functions: calls with keywords that an op does not name.
 _more_keywords: Callable[..., Any]
+
+_new: Callable[[Any], Any] = object.__new__
 
 
 def use_tensor_class(cls: type, from_python: Callable[..., Any], weak: Callable[..., Any]) -> None:
@@ -118,7 +120,7 @@ def attach_node(
     if dtype.kind == "c":
         op = op.over_complex()
     saved_y = y if saves_y else None
-    node = Node(op, tuple(nodes), tuple(values), saved_y, xp, y.shape, dtype, parameters)
+    node = new_node(op, tuple(nodes), tuple(values), saved_y, xp, y.shape, dtype, parameters, 0)
     if mode is not True:
         mode(node, raws, y)
     return Tensor(y, node)
@@ -392,12 +394,13 @@ def _unary(op: Op) -> Callable[..., Any]:
         own = op if dtype is SINGLE or dtype.kind != "c" else op.over_complex()
         nodes = (node,)
         values = (raw,) if keep_x else nodes
-        result = Node(
-            own, nodes, values, y if keep_y else None, xp, y.shape, dtype, parameters, node.leaf
-        )
+        kept = y if keep_y else None
+        node = new_node(own, nodes, values, kept, xp, y.shape, dtype, parameters, node.leaf)
         if mode is not True:
-            mode(result, (raw,), y)
-        return Tensor(y, result)
+            mode(node, (raw,), y)
+        result = _new(Tensor)
+        result._array, result._node = y, node
+        return result
 
     return call
 
@@ -478,10 +481,12 @@ def _binary(op: Op, operator: bool = False) -> Callable[[Any, Any], Any]:
                 leaf = 0
         dtype = y.dtype
         own = op if dtype is SINGLE or dtype.kind != "c" else op.over_complex()
-        nodes = (node_a, node_b)
-        node = Node(own, nodes, values, y if keep_y else None, xp, y.shape, dtype, None, leaf)
+        kept, nodes = y if keep_y else None, (node_a, node_b)
+        node = new_node(own, nodes, values, kept, xp, y.shape, dtype, None, leaf)
         if mode is not True:
             mode(node, (raw_a, raw_b), y)
-        return Tensor(y, node)
+        result = _new(Tensor)
+        result._array, result._node = y, node
+        return result
 
     return call
