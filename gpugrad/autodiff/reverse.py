@@ -38,7 +38,7 @@ def gradients(
     """
     many_outputs = _tensors("outputs", outputs)
     many_inputs = _tensors("inputs", inputs)
-    cotangents: Sequence[Any] = (None,) * len(many_outputs)
+    cotangents: Sequence[Any] = ()
     if grad_outputs is not None:
         alone = isinstance(outputs, Tensor) and not isinstance(grad_outputs, (list, tuple))
         cotangents = (grad_outputs,) if alone else tuple(grad_outputs)
@@ -53,11 +53,11 @@ def gradients(
             f"gradients: input {targets.index(None)} requires no gradient. Make it with "
             "requires_grad=True"
         )
-    seeds = [
-        (output._node, output._seed(gradient, create_graph))
-        for output, gradient in zip(many_outputs, cotangents)
-        if output._node is not None
-    ]
+    seeds: list[tuple[Any, Any]] = []
+    for number, output in enumerate(many_outputs):
+        if output._node is not None:
+            gradient = cotangents[number] if cotangents else None
+            seeds.append((output._node, output._seed(gradient, create_graph)))
     if not seeds and not allow_unused:
         raise GradientError(
             "gradients: no output requires a gradient or was computed from a tensor that does"
@@ -72,7 +72,7 @@ def gradients(
     del seeds
     firsts: dict[Any, Tensor] = {}
     results: list[Tensor | None] = []
-    for index, node in enumerate(targets):
+    for node in targets:
         if node in gradients:
             # No name holds the gradient, or it would be copied.
             firsts[node] = (
@@ -86,8 +86,8 @@ def gradients(
             results.append(None)
         else:
             raise GradientError(
-                f"gradients: the outputs do not depend on input {index}. Pass allow_unused=True "
-                "for None in its place"
+                f"gradients: the outputs do not depend on input {len(results)}. Pass "
+                "allow_unused=True for None in its place"
             )
     return results[0] if isinstance(inputs, Tensor) else tuple(results)
 
