@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.device import to_numpy
+from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.op import TABLE
 from gpugrad.engine.record import bind_operator, use_keywords
 from gpugrad.errors import DTypeError, GradientError
@@ -108,6 +109,18 @@ PUBLIC = {
     if name not in TABLE or "gg" in TABLE[name].public
 }
 TENSORS.__dict__.update(FUNCTIONS)
+
+
+def _expand(gradient: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A gradient broadcast to a shape; where it is a constant, only its array is."""
+    if gradient._node is not None:
+        whole: Tensor = FUNCTIONS["broadcast_to"](gradient, shape)
+        return whole
+    array = gradient._array
+    return Tensor(namespace_of(array).expand(array, shape))
+
+
+TENSORS.__dict__["expand"] = _expand
 
 MEMBERS: dict[str, Any] = {}
 

@@ -496,16 +496,6 @@ class _Functions:
     __name__ = "gpugrad"
 
 
-class _TensorNamespace(Namespace):
-    """The namespace of Tensors."""
-
-    def expand(self, gradient: Tensor, shape: tuple[int, ...]) -> Tensor:
-        if gradient._node is not None:
-            return super().expand(gradient, shape)
-        array = gradient._array
-        return Tensor(namespace_of(array).expand(array, shape))
-
-
-TENSORS: Namespace = _TensorNamespace(_Functions(), checks=check_raw)
+TENSORS: Namespace = Namespace(_Functions(), checks=check_raw)
 GRAPH_MODE = GraphMode(TENSORS, Tensor)
 register(Tensor, TENSORS)
