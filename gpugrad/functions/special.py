@@ -20,8 +20,8 @@ from gpugrad.tensor import OPS, Tensor, as_tensor
 from gpugrad.tensor.hints import members
 
 __all__ = [  # noqa: PLE0604  names of the table
-    "iv", "ive", "jn", "jv", "kn", "kv", "kve", "log_softmax", "logsumexp", "multigammaln",
-    "polygamma", "psi", "softmax", "yn", "yv", *special_ops.__all__,
+    "hankel1", "hankel2", "iv", "ive", "jn", "jv", "kn", "kv", "kve", "log_softmax", "logsumexp",
+    "multigammaln", "polygamma", "psi", "softmax", "yn", "yv", *special_ops.__all__,
 ]  # fmt: skip
 
 psi = digamma
@@ -140,6 +140,26 @@ def kve(v: float, x: Any, /) -> Tensor:
     tensor([4.4168, 1.875 ])
     """
     return OPS["bessel_ke"](x, order=_order("kve", v))
+
+
+def hankel1(v: float, z: Any, /) -> Tensor:
+    """The Hankel function of the first kind, ``jv(v, z) + i yv(v, z)``, of real z > 0.
+
+    >>> import gpugrad as gg
+    >>> gg.special.hankel1(0.5, gg.tensor([1.0])).round(4)
+    tensor([0.6714-0.4311j], dtype=complex64)
+    """
+    return jv(v, z) + 1j * yv(v, z)
+
+
+def hankel2(v: float, z: Any, /) -> Tensor:
+    """The Hankel function of the second kind, the conjugate of the first, of real z > 0.
+
+    >>> import gpugrad as gg
+    >>> gg.special.hankel2(0.5, gg.tensor([1.0])).round(4)
+    tensor([0.6714+0.4311j], dtype=complex64)
+    """
+    return jv(v, z) - 1j * yv(v, z)
 
 
 jn, yn, kn = jv, yv, kv

@@ -532,6 +532,20 @@ def test_scipy_s_bessel_functions_of_tensors(name):
     assert gg.special.yn is gg.special.yv
 
 
+@pytest.mark.parametrize("name", ["hankel1", "hankel2"])
+def test_hankel_functions(name, device):
+    x = np.array([0.4, 1.3, 17.0])
+    t = gg.tensor(x, device=device, requires_grad=True)
+    for order in (0, 2, 1.5):
+        y = getattr(gg.special, name)(order, t)
+        wanted = getattr(scipy.special, name)(order, x)
+        np.testing.assert_allclose(y.detach().cpu().numpy(), wanted, rtol=1e-11)
+        slope = gg.gradients((y * y.conj()).real.sum(), t)
+        change = [getattr(scipy.special, name)(order, x + h) for h in (1e-5, -1e-5)]
+        difference = (abs(change[0]) ** 2 - abs(change[1]) ** 2) / 2e-5
+        np.testing.assert_allclose(slope.cpu().numpy(), difference, rtol=1e-6)
+
+
 def test_bessel_functions_of_large_numbers(device):
     """exp(x) and x**order overflow where the function does not (float32, float16)."""
     x = gg.tensor([400.0], device=device)

@@ -13,7 +13,7 @@ EXTREMES = [
 ]  # fmt: skip
 
 # Their first argument is a whole number, the order.
-ORDERED = "iv ive jn jv kn kv kve yn yv".split()
+ORDERED = "hankel1 hankel2 iv ive jn jv kn kv kve yn yv".split()
 UFUNCS = sorted(
     name
     for name in special.__all__
