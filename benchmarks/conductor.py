@@ -56,7 +56,7 @@ class Worker:
         )
         full["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
         full |= environment or {}
-        if framework == "gpugrad":
+        if framework in ("gpugrad", "compiled"):
             # This checkout, whichever gpugrad is installed.
             own = str((sources or ROOT).resolve())
             path = full.get("PYTHONPATH")

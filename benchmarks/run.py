@@ -50,7 +50,7 @@ from conductor import (
 )
 
 PEERS = ("torch", "autograd", "mygrad")
-KNOWN = (*PEERS, "jax")
+KNOWN = (*PEERS, "jax", "compiled")
 LACKS = {
     ("mygrad", "hvp"), ("mygrad", "derivative"),  # it has only first derivatives
     ("mygrad", "convolution"), ("autograd", "convolution"),

@@ -177,11 +177,16 @@ class Compiled:
         state = modes()
         if tracing.get() is not None or state is None:  # inside a recording, or observed
             return self._function(*args, **kwargs)
-        leaves, structure = tree.flatten((args, kwargs))
+        if kwargs or not _PLAIN.issuperset(map(type, args)):
+            leaves, structure = tree.flatten((args, kwargs))
+        else:  # as mostly
+            leaves, structure = list(args), _structure(len(args))
         key = (state, aliases(leaves), *map(_kind, leaves))
         entries = self._entries.setdefault(key, [])
         for entry in entries:
-            if entry.structure == structure and entry.holds(leaves):
+            if (entry.structure is structure or entry.structure == structure) and entry.holds(
+                leaves
+            ):
                 try:
                     return entry(leaves)
                 except StaleError:
@@ -212,6 +217,15 @@ class Compiled:
 
     def __repr__(self) -> str:
         return f"<compiled {self._function!r}>"
+
+
+_PLAIN = {Tensor, np.ndarray, float}
+
+
+@functools.cache
+def _structure(count: int) -> tree.Tree:
+    """The structure of so many leaves as arguments."""
+    return tree.flatten(((0.0,) * count, {}))[1]
 
 
 def _kind(leaf: Any) -> Any:
