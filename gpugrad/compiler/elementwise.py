@@ -35,7 +35,7 @@ _MATH = {
     "hypot": "hypot", "pow": "power", "erf": "erf", "erfc": "erfc",
 }  # fmt: skip
 _CALLS = re.compile(rf"\b({'|'.join(_MATH)})(f?)\(")
-_NAMES = frozenset((*vars(EXPRESSIONS), "astype", "copy"))
+_NAMES = frozenset((*vars(EXPRESSIONS), "astype", "copy", "item"))
 
 
 class HostWriter(Writer):
@@ -54,6 +54,10 @@ class HostWriter(Writer):
             return self.cast(first, np.dtype(operands[1]))
         if name == "copy":
             return first
+        if name == "item" and first.dtype.kind in "iuf":
+            whole = first.dtype.kind != "f"
+            code = self.cast(first, np.dtype(np.int64 if whole else np.float64)).code
+            return Value(self, code, None, _NO_READS, int if whole else float)
         function: Any = EXPRESSIONS
         for part in name.split("."):
             function = getattr(function, part)

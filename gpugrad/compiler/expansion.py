@@ -86,6 +86,9 @@ def _recorded(step: Step, constants: dict[Value, Any]) -> list[Step] | None:
     for result, one in zip(step.results, made):
         if result is None:
             continue
+        if isinstance(one, np.ndarray):  # which depends on shapes alone
+            constants[result] = one
+            continue
         if not isinstance(one, Recorded):
             return None
         after.append(Step("copy", (one.value,), {}, (result,)))

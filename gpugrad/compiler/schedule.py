@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 REDUCTIONS = frozenset(("sum", "max", "min"))
+COPIES = ("copy", "own")  # values never change, so that a copy is the same value
 PRODUCTS = ("matmul", "transposed_matmul")
 SMALL = 8192  # elements up to which a loop takes steps that have nothing to do with its own
 ROW = 16384  # elements up to which a row is read again by the loop that has computed its sum
@@ -232,7 +233,7 @@ class Schedule:
         result = step.results[0]
         first = step.operands[0]
         if isinstance(first, Value):
-            if step.name == "copy":
+            if step.name in COPIES:
                 self._refs[result] = self._refs[first]
                 return True
             if _is_view(step, first):
@@ -422,7 +423,7 @@ def computes(step: Step) -> bool:
 
 
 def _is_view(step: Step, first: Value) -> bool:
-    return step.name == "copy" or view_of(contiguous(first.shape), step) is not None
+    return step.name in COPIES or view_of(contiguous(first.shape), step) is not None
 
 
 def axes_of(step: Step) -> tuple[int, ...] | None:
