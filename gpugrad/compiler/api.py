@@ -28,6 +28,8 @@ from gpugrad.tensor import Tensor
 
 __all__ = ["Compiled", "compile"]
 
+LIMIT = 32  # programs of one function
+
 
 class _Entry:
     """A program, and what has to hold for it to be right."""
@@ -172,6 +174,19 @@ class Compiled:
         functools.update_wrapper(self, function)
         self._function = function
         self._entries: dict[Any, list[_Entry]] = {}
+        self._count = 0
+        self._is_over = False
+
+    def _say_so(self) -> None:
+        """Warn, once, that calls of another kind are not recorded any more."""
+        if not self._is_over:
+            self._is_over = True
+            warn(
+                f"{self!r} has {LIMIT} programs, for other shapes, dtypes, numbers or modes; "
+                "what is new runs as without compile. Pad arrays to a few shapes, and pass "
+                "changing numbers as floats",
+                RuntimeWarning,
+            )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         state = modes()
@@ -191,9 +206,13 @@ class Compiled:
                     return entry(leaves)
                 except StaleError:
                     continue
+        if self._count >= LIMIT:
+            self._say_so()
+            return self._function(*args, **kwargs)
         result, recorded = record(self._function, leaves, structure)
         entry = _Entry(structure, recorded)
         entries.append(entry)
+        self._count += 1
         return result if recorded.graph is None else entry(leaves, recorded.drawn)
 
     def report(self, source: bool = False) -> str:

@@ -1,5 +1,7 @@
 """Results of compiled functions that are differentiated outside of them."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -77,3 +79,14 @@ def test_derivatives_of_a_second_order_belong_inside():
     with pytest.raises(gg.errors.GradientError, match="Compile the derivative"):
         gg.gradients(f(x).sum(), x, create_graph=True)
     assert gg.compile(gg.grad(gg.grad(lambda x: x**3)))(2.0) == 12.0
+
+
+def test_there_is_a_limit_to_programs():
+    f = gg.compile(lambda x: x + 1)
+    for count in range(32):
+        f(gg.ones(count))
+    with pytest.warns(RuntimeWarning, match="has 32 programs"):
+        assert f(gg.ones(32)).shape == (32,)
+    with warnings.catch_warnings(action="error"):
+        assert f(gg.ones(33)).shape == (33,)
+    assert len(f.report().splitlines()) == 3 * 32
