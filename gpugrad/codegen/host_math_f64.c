@@ -444,8 +444,13 @@ static inline double gg_arcsinh_f64(double x) {
 }
 
 static inline double gg_arccosh_f64(double x) {
-    const double t = (x > 0x1p28 ? 0x1p28 : x) - 1.0, q = sqrt(t * (t + 2.0)), s = q + t;
-    const double y = gg_log1p_or_log_f64(s, t - (s - q), x);
+    const double t = (x > 0x1p28 ? 0x1p28 : x) - 1.0, d = t + 2.0, square = t * d;
+    const double square_low = gg_muladd_f64(t, t - (d - 2.0), gg_product_error_f64(t, d, square));
+    /* The root of t (t + 2), with what its roundings left. */
+    const double q = sqrt(square), back = q * q;
+    const double left = (square - back) - gg_product_error_f64(q, q, back) + square_low;
+    const double q_low = q > 0.0 ? 0.5 * left / q : 0.0, s = q + t;
+    const double y = gg_log1p_or_log_f64(s, (t - (s - q)) + q_low, x);
     return x >= 1.0 ? y : NAN;
 }
 
@@ -458,7 +463,10 @@ static inline double gg_arctanh_f64(double x) {
 
 static inline double gg_logaddexp_f64(double x, double y) {
     const double high = x > y ? x : y, low = x > y ? y : x, d = low - high;
-    const double e = gg_exp_f64(d), e_low = e * gg_sum_error_f64(low, -high, d);
+    const double t = gg_clamp_f64(d, -746.0, 0.0), n = gg_exp_n_f64(t);
+    const double small = gg_exp_small_f64(t, n), first = 1.0 + small;
+    const double e = gg_scale_f64(first, n);
+    const double e_low = e * (gg_sum_error_f64(low, -high, d) + (small - (first - 1.0)));
     const double sum = high + gg_log1p_sum_f64(e, e_low);
     const double limit = x != x ? x : y != y ? y : high;
     return x == y ? x + 0x1.62e42fefa39efp-1 : d > -INFINITY ? sum : limit;
