@@ -51,11 +51,13 @@ def depthwise_transpose(x: Any, weight: Any, windows: Windows, y: Any) -> None:
 def _convolve(rows: Any, weight: Any, windows: Windows, y: Any) -> None:
     to = _moved(y)
     shape, joined = to.shape, _joined(to)
+    target = joined
     for number, (columns, own, under) in enumerate(_in_runs(rows, windows, shape)):
         kernels = np.moveaxis(weight[:, 0, ..., columns], 0, -1)[..., None, :]
         kernels = _joined(np.broadcast_to(kernels, (*own.kernel, *shape[-2:])))
         kernel, place = _axes(under, own)
-        target = np.empty_like(joined) if number else joined
+        if number == 1:
+            target = np.empty_like(joined)
         np.einsum(under, [*kernel, *place], kernels, [*kernel, place[-1]], place, out=target)
         if number:
             np.add(joined, target, joined)
@@ -130,10 +132,10 @@ def _in_runs(rows: Any, windows: Windows, shape: Sizes) -> Iterator[tuple[slice,
         windows.stride[-1],
         windows._replace(kernel=(*windows.kernel[:-1], 1), stride=(*windows.stride[:-1], 1)),
     )
+    part = np.empty((*rows.shape[:-2], *shape[-2:]), rows.dtype)  # for one column at a time
     for column in range(windows.kernel[-1]):
         first = column * windows.dilation[-1]
-        part = rows[..., first : first + (shape[-2] - 1) * step + 1 : step, :]
-        part = np.ascontiguousarray(part)
+        part[...] = rows[..., first : first + (shape[-2] - 1) * step + 1 : step, :]
         yield slice(column, column + 1), own, _joined(_under(part, own, shape))
 
 

@@ -143,12 +143,13 @@ def most_memory(function):
 
 @pytest.mark.parametrize(("samples", "size"), [(1, 512), (16, 128)])
 @pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("groups", [1, 8])
 @pytest.mark.parametrize("name", ["convolution", "convolution_transpose", "convolution_weight"])
-def test_memory_stays_within_twice_the_input_s(name, samples, size, stride):
+def test_memory_stays_within_twice_the_input_s(name, groups, samples, size, stride):
     x = gg.ones((samples, 8, size, size))
-    weight = gg.ones((8, 8, 3, 3))
+    weight = gg.ones((8, 8 // groups, 3, 3))
     parameters = {
-        "stride": (stride,) * 2, "padding": ((1, 1),) * 2, "dilation": (1, 1), "groups": 1,
+        "stride": (stride,) * 2, "padding": ((1, 1),) * 2, "dilation": (1, 1), "groups": groups,
     }  # fmt: skip
     g = OPS["convolution"](x, weight, **parameters)
     operands, more = {
