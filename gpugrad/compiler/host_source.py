@@ -12,7 +12,7 @@ import numpy as np
 from gpugrad.backend.precision import DOUBLE, SINGLE
 from gpugrad.backend.sums import ENOUGH
 from gpugrad.compiler.arena import Arena, dense, result_layout
-from gpugrad.compiler.liveness import viewed
+from gpugrad.compiler.liveness import size_of, viewed
 from gpugrad.compiler.program import Program, Step, Value, function_of, values_in
 from gpugrad.compiler.source import CHANGES, Writer, gives_several
 from gpugrad.compiler.tail import BLOCK, Places, is_ufunc
@@ -104,7 +104,7 @@ class HostWriter(Writer):
         layout = self._layout(array)
         root = self.root[array]
         dies = root in self._blocks and self.last[root] == index
-        if dies and layout.flags.carray and layout.size == _size(root):
+        if dies and layout.flags.carray and layout.size == size_of(root):
             self._take_over(value, array)
         elif array in self.fresh and self.last[array] == index:
             super().change(index, step)
@@ -260,7 +260,7 @@ class HostWriter(Writer):
         if given or not isinstance(x, Value) or x.dtype is not value.dtype or value.ndim > 1:
             return False
         if step.name == "sum" and value.dtype is not DOUBLE:
-            few = _size(x) <= ENOUGH or (type(axis) is int and x.shape[axis] <= ENOUGH)
+            few = size_of(x) <= ENOUGH or (type(axis) is int and x.shape[axis] <= ENOUGH)
             if value.dtype is not SINGLE or not few:
                 return False
         name = f"reduce_{step.name}"
@@ -350,15 +350,11 @@ class HostWriter(Writer):
         self.names[value] = self.names[operand]
 
 
-def _size(value: Value) -> int:
-    return int(np.prod(value.shape))
-
-
 def _block_shape(step: Step) -> Any:
     """The shape of a step's result, if it is large and its operands have it; else None."""
     (value,) = step.results
     whole = all(one.shape in ((), value.shape) for one in step.values())
-    return value.shape if whole and _size(value) >= 2 * BLOCK else None
+    return value.shape if whole and size_of(value) >= 2 * BLOCK else None
 
 
 def _has_axes(operand: Any) -> bool:

@@ -7,12 +7,17 @@ import math
 
 from gpugrad.compiler.program import Program, Step, Value, gives_view
 
-__all__ = ["bytes_of", "escaping", "last_uses", "peak_bytes", "roots"]
+__all__ = ["bytes_of", "escaping", "last_uses", "peak_bytes", "roots", "size_of"]
+
+
+def size_of(value: Value) -> int:
+    """The number of elements of a value."""
+    return math.prod(value.shape)
 
 
 def bytes_of(value: Value) -> int:
     """The size of a value in memory."""
-    return math.prod(value.shape) * int(value.dtype.itemsize)
+    return size_of(value) * int(value.dtype.itemsize)
 
 
 def viewed(step: Step) -> Value | None:

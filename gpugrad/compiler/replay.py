@@ -18,8 +18,11 @@ import numpy as np
 
 from gpugrad.backend.interrupts import whole
 from gpugrad.backend.namespace import namespace_of
+from gpugrad.compiler.expansion import expanded
 from gpugrad.compiler.host_source import HostWriter
-from gpugrad.compiler.program import Program
+from gpugrad.compiler.liveness import size_of
+from gpugrad.compiler.passes import simplified
+from gpugrad.compiler.program import Program, Step
 from gpugrad.compiler.source import Writer
 from gpugrad.compiler.tail import UNKNOWN, Places
 
@@ -106,7 +109,10 @@ class _Way:
 
     def __init__(self, program: Program, xp: Any, places: Places) -> None:
         numpy = namespace_of(np.empty(0))
-        kind = HostWriter if xp is None or xp is numpy else Writer
+        on_host = xp is None or xp is numpy
+        if on_host and not all(map(_is_whole, program.steps)):
+            program = simplified(expanded(program, _is_whole))
+        kind = HostWriter if on_host else Writer
         self._writer = kind(program, numpy if xp is None else xp, places)
         self.source = self._writer.write()
         module = compile(self.source, "<a compiled gpugrad program>", "exec")
@@ -116,6 +122,15 @@ class _Way:
     def made(self) -> FunctionType:
         """The function, over memory of its own."""
         return FunctionType(self._code, self._writer.scope())
+
+
+SMALL = 4096  # elements
+
+
+def _is_whole(step: Step) -> bool:
+    """Whether a step is better one call: a layer of few elements costs NumPy less in pieces."""
+    values = (*step.values(), *(value for value in step.results if value is not None))
+    return not step.name.startswith("linear") or any(size_of(value) > SMALL for value in values)
 
 
 def build(program: Program) -> Replay:
