@@ -20,7 +20,8 @@ from gpugrad.compiler.tail import BLOCK, Places, is_ufunc
 __all__ = ["HostWriter"]
 
 OPERATORS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**"}
-REDUCTIONS = {"sum": np.add, "max": np.maximum, "min": np.minimum}
+REDUCTIONS = {"sum": np.add, "sum_of_rows": np.add, "max": np.maximum, "min": np.minimum}
+ROWS = 4096  # elements from which on the host adds up rows otherwise
 FILLED = {"zeros": 0, "ones": 1, "zeros_like": 0, "ones_like": 1}
 
 
@@ -121,15 +122,17 @@ class HostWriter(Writer):
             return False
         if self._view(step):
             return True
-        if step.name in CHANGES or not value.ndim or not self._may_stay(value):
+        if step.name in CHANGES or value.weak:
             return False
-        if is_ufunc(step):
-            return self._ufunc(index, step)
         if step.name in ("matmul", "transposed_matmul"):
             return self._product(step)
         if step.name in REDUCTIONS:
             return self._reduction(step)
-        return self._filled(step)
+        if not value.ndim:
+            return False
+        if is_ufunc(step):
+            return self._ufunc(index, step)
+        return self._may_stay(value) and self._filled(step)
 
     def _may_stay(self, value: Value) -> bool:
         """Whether nobody gets the memory of a result."""
@@ -176,6 +179,10 @@ class HostWriter(Writer):
                 self._end_group()
             if value not in self.direct and self.last[value] < len(self.program.steps):
                 self._alive.add(value)
+        if not self._may_stay(value):
+            self.lines.append(f"{self._named(value, 'v')} = {name}({', '.join(operands)})")
+            self.fresh.add(value)
+            return True
         if value in self.direct:
             self.names[value] = f"out{self.direct[value]}"
         else:
@@ -199,15 +206,15 @@ class HostWriter(Writer):
         """The lists of calls of the tail: in blocks, where steps of large arrays follow."""
         lists = []
         for calls in filter(None, self._groups):
-            texts = [
-                f"({name}, ({', '.join(operands)}, ), {self.names[step.results[0]]})"
+            parts = [
+                (name, ", ".join(operands), self.names[step.results[0]])
                 for _, step, name, operands in calls
             ]
-            given = f"[{', '.join(texts)}]"
             if _block_shape(calls[0][1]) is None:
-                lists.append(f"*as_calls({given})")
+                lists += [f"partial({name}, {given}, out={out})" for name, given, out in parts]
             else:
-                lists.append(f"*in_blocks({given}, [{', '.join(self._scratch(calls))}])")
+                steps = ", ".join(f"({name}, ({given}, ), {out})" for name, given, out in parts)
+                lists.append(f"*in_blocks([{steps}], [{', '.join(self._scratch(calls))}])")
         return lists
 
     def _scratch(self, calls: list[Any]) -> list[str]:
@@ -245,10 +252,9 @@ class HostWriter(Writer):
             return False
         if not (a.dtype is b.dtype is value.dtype) or value.dtype not in (SINGLE, DOUBLE):
             return False
-        self._place(value, dense(value.shape, value.dtype))
         self.globals["dot"] = np.dot
         turned = ".T" if step.name == "transposed_matmul" else ""
-        self.lines.append(f"dot({self.text(a)}{turned}, {self.text(b)}, {self.names[value]})")
+        self._into(value, f"dot({self.text(a)}{turned}, {self.text(b)}", "")
         return True
 
     def _reduction(self, step: Step) -> bool:
@@ -256,19 +262,31 @@ class HostWriter(Writer):
         x, *rest = step.operands
         (value,) = step.results
         given = dict(zip(("axis", "keepdims"), rest)) | step.parameters
+        if step.name == "sum_of_rows":
+            given = {"axis": 0}
+            if size_of(x) >= ROWS:
+                return False  # by a product, which the namespace has
         axis, keepdims = given.pop("axis", None), given.pop("keepdims", False)
         if given or not isinstance(x, Value) or x.dtype is not value.dtype or value.ndim > 1:
             return False
-        if step.name == "sum" and value.dtype is not DOUBLE:
+        if REDUCTIONS[step.name] is np.add and value.dtype is not DOUBLE:
             few = size_of(x) <= ENOUGH or (type(axis) is int and x.shape[axis] <= ENOUGH)
-            if value.dtype is not SINGLE or not few:
+            dense_rows = axis is None and x in self._in_scope and self._layout(x).flags.c_contiguous
+            if value.dtype is not SINGLE or not (few or dense_rows):
                 return False
         name = f"reduce_{step.name}"
         self.globals[name] = REDUCTIONS[step.name].reduce
-        self._place(value, dense(value.shape, value.dtype))
-        end = f"{self.names[value]}, {keepdims!r}"
-        self.lines.append(f"{name}({self.text(x)}, {self.text(axis)}, None, {end})")
+        self._into(value, f"{name}({self.text(x)}, {self.text(axis)}, None", f", {keepdims!r}")
         return True
+
+    def _into(self, value: Value, call: str, end: str) -> None:
+        """Write a call of a function whose next argument is the array for its result, or None."""
+        if value.ndim and self._may_stay(value):
+            self._place(value, dense(value.shape, value.dtype))
+            self.lines.append(f"{call}, {self.names[value]}{end})")
+        else:
+            self.lines.append(f"{self._named(value, 'v')} = {call}, None{end})")
+            self.fresh.add(value)
 
     def _filled(self, step: Step) -> bool:
         """Casts, copies, and arrays of one number."""

@@ -5,6 +5,7 @@ an array that is changed in place, and not read as it was, is not copied before.
 """
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from gpugrad.compiler.program import (
     is_elementwise,
     values_in,
 )
-from gpugrad.compiler.tail import UNKNOWN, Places, as_calls, in_blocks, tail_of
+from gpugrad.compiler.tail import UNKNOWN, Places, in_blocks, tail_of
 from gpugrad.engine.op import TABLE
 from gpugrad.engine.versions import writing
 
@@ -46,7 +47,7 @@ NEW = frozenset((
 # Steps that are written without a call of a function.
 INLINE = {
     "get_item": "{}[{}]", "astype": "{}.astype({})", "reshape": "{}.reshape({})",
-    "copy": "{}.copy()", "own": "{}.copy()",
+    "copy": "{}.copy()", "own": "{}.copy()", "transpose": "{}.transpose({})",
 }  # fmt: skip
 
 
@@ -88,8 +89,8 @@ class Writer:
         self.last = last_uses(self.program)
         self.lines: list[str] = []
         self.globals: dict[str, Any] = {
-            "array": np.array, "as_calls": as_calls, "asarray": np.asarray, "flat": flat,
-            "in_blocks": in_blocks, "set_view": set_view, "writing": writing,
+            "array": np.array, "asarray": np.asarray, "flat": flat,
+            "in_blocks": in_blocks, "partial": partial, "set_view": set_view, "writing": writing,
         }  # fmt: skip
         self.names: dict[Value, str] = {}
         self.fresh: set[Value] = set()  # results in memory that nobody else has
