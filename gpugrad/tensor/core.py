@@ -34,9 +34,8 @@ __all__ = ["GRAPH_MODE", "TENSORS", "Tensor"]
 class Tensor(Members):
     """An array of NumPy or CuPy that remembers how it was computed.
 
-    Made with `gpugrad.tensor` and by operations on other tensors. It has the operators,
-    attributes and methods of an array; ``backward()`` computes the gradients of the
-    tensors it was computed from.
+    Made with `gpugrad.tensor` and by operations on other tensors. It has the operators, attributes
+    and methods of an array; ``backward()`` computes the gradients of those it was computed from.
 
     >>> import gpugrad as gg
     >>> x = gg.tensor([1.0, 2.0], requires_grad=True)
