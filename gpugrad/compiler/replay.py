@@ -9,6 +9,7 @@ A program warns of nothing: NumPy's warnings are off during a run, as they are i
 Imports the modules beside it.
 """
 
+import builtins
 from collections.abc import Sequence
 from functools import partial
 from types import CodeType, FunctionType
@@ -121,7 +122,9 @@ class _Way:
 
     def made(self) -> FunctionType:
         """The function, over memory of its own."""
-        return FunctionType(self._code, self._writer.scope())
+        # CuPy, which compiles kernels by Cython, looks for the built-in functions there.
+        scope = {"__builtins__": builtins, **self._writer.scope()}
+        return FunctionType(self._code, scope)
 
 
 SMALL = 4096  # elements
