@@ -39,7 +39,8 @@ def pytest_collection_modifyitems(items):
 HOST = (
     "tests/backend/sim/test_sim.py", "tests/backend/sim/test_sim_devices.py",
     "tests/backend/sim/test_sim_functions.py", "tests/backend/sim/test_sim_matches_cupy.py",
-    "tests/backend/test_cupy_names.py", "tests/backend/test_toy_array.py", "tests/engine",
+    "tests/backend/test_cupy_names.py", "tests/backend/test_toy_array.py", "tests/compiler",
+    "tests/engine",
     "tests/cli/test_train_predict.py", "tests/examples", "tests/inspect/test_inspect.py",
     "tests/io", "tests/ops", "tests/repository", "tests/tensor", "tests/test_data_files.py",
     "tests/test_foreign_names.py", "tests/test_newcomers.py", "tests/test_tables.py",
