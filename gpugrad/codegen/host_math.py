@@ -13,8 +13,8 @@ afterwards.
 
 Sine, cosine and tangent reduce arguments of any size exactly. The largest error that
 ``ci/host_math.py`` saw is 1.62 units in the last place; that of each function stands in `ERRORS`.
-logaddexp is exact to 2 units of its larger part, not of
-its value, where log(1 + e^-d) and the larger operand cancel.
+Where the larger operand of logaddexp and log(1 + e^-d) cancel, the unit is that of the larger of
+the two.
 
 Imports operations.
 """
@@ -33,7 +33,7 @@ __all__ = ["ERRORS", "FUNCTIONS", "source"]
 
 # The largest error measured, in units in the last place: of float32, of float64.
 ERRORS = {
-    "arccos": (1.11, 1.10),
+    "arccos": (1.11, 1.12),
     "arccosh": (0.51, 1.00),
     "arcsin": (1.36, 1.12),
     "arcsinh": (0.51, 1.25),
@@ -48,12 +48,12 @@ ERRORS = {
     "exp": (0.90, 0.89),
     "exp2": (1.00, 1.04),
     "expm1": (1.27, 1.31),
-    "hypot": (0.51, 1.19),
+    "hypot": (0.51, 1.21),
     "log": (0.88, 0.90),
     "log10": (1.00, 1.00),
     "log1p": (0.88, 0.88),
     "log2": (1.07, 1.09),
-    "logaddexp": (0.51, 1.50),
+    "logaddexp": (0.51, 1.54),
     "power": (0.52, 1.45),
     "sigmoid": (1.37, 1.38),
     "sin": (0.51, 1.05),
@@ -65,10 +65,11 @@ ERRORS = {
 # C functions by NumPy's name, or SciPy's where NumPy has none, and by dtype.
 FUNCTIONS = {name: {"float32": f"gg_{name}_f32", "float64": f"gg_{name}_f64"} for name in ERRORS}
 
-HEADER = """#include <math.h>
+HEADER = r"""#include <math.h>
 #include <stdint.h>
 #include <string.h>
-#if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(_M_ARM64) || defined(__AVX2__)
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(_M_ARM64) \
+    || (defined(_MSC_VER) && defined(__AVX2__)) /* MSVC has no macro of its own for it */
 #define GG_FMA
 #endif
 """
