@@ -38,13 +38,13 @@ _KERNEL = re.compile(r'(extern "C" __global__ void (?:__launch_bounds__\(.*?\) )
 # Local memory that is allowed: in which kernels, bytes of a thread, why.
 LOCAL = (
     (
-        r"^(sin|cos|sinc|[jy][01]|bessel_j)\w* of float(16|32)",
+        r"^(sin|cos|sinc|[jy][01]|bessel_[jy])\w* of float(16|32)",
         32,
         "sine and cosine in float32: CUDA keeps the digits of 2/pi for a large argument there; the "
         "Bessel functions call them",
     ),
     (
-        r"^(sin|cos|sinc|[jy][01]|bessel_j|beta|betaln|digamma|gamma|gammainc|gammaln|polygamma)\w*"
+        r"^(sin|cos|sinc|[jy][01]|bessel_[jy]|beta|betaln|digamma|gamma|gammainc|gammaln|polygamma)\w*"
         r" of float",
         40,
         "the same in float64, also in CuPy's `digamma` and `polygamma`",

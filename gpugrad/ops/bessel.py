@@ -44,8 +44,8 @@ op("j0", lambda xp, x, /: xp.special.j0(x), vjp=[lambda xp, g, y, x: -g * xp.j1(
    **REAL, checks=Checks(differs=far_phase), public="special", autocast="float32",
    doc="The Bessel function of the first kind of order 0, elementwise.")
 op("j1", lambda xp, x, /: xp.special.j1(x),
-   vjp=[lambda xp, g, y, x: g * (0.5 * (xp.j0(x) - xp.bessel_j(x, order=2)))], saves="x",
-   **REAL, checks=Checks(differs=far_phase), public="special", autocast="float32",
+   vjp=[lambda xp, g, y, x: g * (0.5 * (xp.bessel_j(x, order=0) - xp.bessel_j(x, order=2)))],
+   saves="x", **REAL, checks=Checks(differs=far_phase), public="special", autocast="float32",
    doc="The Bessel function of the first kind of order 1, elementwise.")
 op("y0", lambda xp, x, /: xp.special.y0(x), vjp=[lambda xp, g, y, x: -g * xp.y1(x)], saves="x",
    **REAL, domain=POSITIVE, checks=Checks(differs=far_phase), public="special", autocast="float32",
