@@ -16,11 +16,12 @@ from gpugrad.backend.lines import warn
 from gpugrad.codegen.operations import NotFusibleError
 from gpugrad.compiler import native, replay
 from gpugrad.compiler import recording as _types  # noqa: F401  the types that record
+from gpugrad.compiler.calls import RecordedCall, StaleError, share
 from gpugrad.compiler.graph import attached
 from gpugrad.compiler.modes import aliases, modes
 from gpugrad.compiler.passes import simplified
 from gpugrad.compiler.program import Program, Value
-from gpugrad.compiler.session import RecordedCall, StaleError, record
+from gpugrad.compiler.session import record
 from gpugrad.engine import versions
 from gpugrad.engine.modes import tracing
 from gpugrad.errors import CompileError, DTypeError
@@ -87,10 +88,13 @@ class _Entry:
         """Whether layers are in the modes, and tensors have the arrays, of the recording."""
         recorded = self.recorded
         for module, training in recorded.modules:
-            if module.training is not training:
+            if getattr(module(), "training", None) is not training:
                 return False
         for find, array, is_constant, has_grad in recorded.tensors:
-            tensor = find(leaves)
+            try:
+                tensor = find(leaves)
+            except StaleError:
+                return False
             now = tensor._array
             if now is not array and (
                 type(now) is not type(array) or now.shape != array.shape or now.dtype != array.dtype
@@ -112,6 +116,14 @@ class _Entry:
                     put_back()
                 raise
 
+    def _check_memory(self, leaves: Sequence[Any], given: Sequence[Any]) -> None:
+        """Raise StaleError where an argument that is changed in place shares another's memory."""
+        for write in self.recorded.writes:
+            if write.is_argument:
+                target = write.find(leaves)
+                if any(one is not target and share(target, one) for one in given):
+                    raise StaleError
+
     def _run(self, leaves: Sequence[Any], drawn: dict[Value, Any]) -> Any:
         recorded = self.recorded
         for function in recorded.before:
@@ -120,9 +132,12 @@ class _Entry:
             drawn[value] if value in drawn else find(leaves)
             for value, find in zip(recorded.program.inputs, recorded.finds)
         ]
+        self._check_memory(leaves, inputs)
         changed = [write.find(leaves) for write in self.in_place]
         calls: list[Any] = []
-        ready = self.native is None or all(map(_is_plain, (*inputs, *changed)))
+        ready = self.native is None or (
+            all(map(_is_plain, (*inputs, *changed))) and all(x.flags.writeable for x in changed)
+        )
         if self.prepare is not None and ready:
             targets = {write.output: array for write, array in zip(self.in_place, changed)}
             outs = [targets.get(number) for number in range(len(recorded.program.outputs))]
@@ -130,7 +145,7 @@ class _Entry:
             writes = self.writes
         else:
             arrays, changed, writes = self.run(inputs), [], recorded.writes
-        for find, name, output, _ in writes:
+        for find, name, output, *_ in writes:
             target, value = find(leaves), None if output is None else arrays[output]
             if name is None:
                 calls += versions.writing(target, value)

@@ -1,4 +1,4 @@
-"""Memory that the results of a program share, in time. Imports nothing of gpugrad.
+"""Memory that the results of a program share, in time. Imports liveness, program.
 
 A place in the arena is taken for a result, and taken again by another once nobody reads it.
 """

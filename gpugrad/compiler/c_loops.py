@@ -130,14 +130,6 @@ class _Writer:
         self._arrange()
         self.passes = self._passes()
         self.pass_of = {a.number: i for i, one in enumerate(self.passes) for a in one}
-        # What one pass computes and a later one reads.
-        self.crossing = {
-            ref.array.number
-            for array in loop.arrays
-            for ref in array.operands
-            if isinstance(ref, Ref)
-            and self.pass_of.get(ref.array.number, len(self.passes)) < self.pass_of[array.number]
-        }
         long = any(
             r.depth < len(self.sizes) and r.wide == "double" for r in self.reductions.values()
         )
@@ -224,16 +216,17 @@ class _Writer:
     def function(self, name: str) -> Function:
         body = self._indented(self._nest(0), 1)
         before, after = self._in_memory()
+        names = sorted(self.used)
         parameters = [
             f"{'' if written else 'const '}{c_type(array.dtype)} *restrict {one}"
-            for one, (array, written) in self.used.items()
+            for one, (array, written) in ((one, self.used[one]) for one in names)
         ]
         parameters += [f"{s.type} *restrict {s.name}" for s in self.scratch.values()]
         lines = [*before, *body, *after]
         text = "\n".join(
             [f"static NOINLINE void {name}({', '.join(parameters)})", "{", *lines, "}", ""]
         )
-        arrays = tuple(array for array, _ in self.used.values())
+        arrays = tuple(self.used[one][0] for one in names)
         return Function(name, text, arrays, tuple(self.scratch.values()))
 
     def _indented(self, lines: list[str], depth: int) -> list[str]:
@@ -400,9 +393,18 @@ class _Writer:
             if array.stored:
                 strides = self.accesses[array.number, -1]
                 ends.append(f"{self._name(array, True)}[{self._element(strides)}] = {code};")
-            elif array.number in self.crossing:
+            elif self._crosses(array):
                 ends.append(f"{self._buffer(array)} = {code};")
         return [*writer.lines, *ends]
+
+    def _crosses(self, array: Array) -> bool:
+        """Whether a later pass reads what a pass computes."""
+        number, own = array.number, self.pass_of[array.number]
+        return any(
+            isinstance(ref, Ref) and ref.array.number == number and self.pass_of[a.number] > own
+            for a in self.loop.arrays
+            for ref in a.operands
+        )
 
     def _buffer(self, array: Array) -> str:
         """The element of the buffer that an array has between passes."""

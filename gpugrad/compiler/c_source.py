@@ -6,7 +6,6 @@ modules. An object that is not what was expected, a C-contiguous array of one dt
 it return `CONVERT`, with nothing changed.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -151,14 +150,7 @@ class _Writer:
                 size = scratch.elements * np.dtype(_SIZES[scratch.type]).itemsize
                 lives.append(((index, scratch.name), size, index, index))
         offsets, workspace = plan_memory(lives)
-        # Steps of a loop in Python are the same functions, over other arrays.
-        texts: dict[str, str] = {}
-        for index, function in functions.items():
-            name = texts.setdefault(_renumbered(function), function.name)
-            functions[index] = function._replace(name=name)
-        text, used = with_own_math(
-            "\n".join(text.replace(_ANY, name, 1) for text, name in texts.items())
-        )
+        text, used = with_own_math("\n".join(f.text for f in functions.values()))
         parts = [_HEAD, *([host_math.source(sorted(used))] if used else []), text]
         if self.blas is not None:
             parts.insert(1, _blas_types(self.blas))
@@ -350,20 +342,6 @@ class _Writer:
             f"    x->{field} = *(double *)(items[{position}] + {head});",
             f"    a[{position}] = (char *)x++;",
         ]
-
-
-_ANY = "ANY_ITEM"  # in place of the name of a function
-_NUMBERED = re.compile(r"\b([acdmnrsw])(\d+)\b")
-
-
-def _renumbered(function: Function) -> str:
-    """The text of a function, in which arrays are numbered as they come, and it has no name."""
-    numbers: dict[str, str] = {}
-
-    def name(match: re.Match[str]) -> str:
-        return match[1] + numbers.setdefault(match[2], str(len(numbers)))
-
-    return _NUMBERED.sub(name, function.text.replace(function.name, _ANY, 1))
 
 
 _SIZES = {

@@ -1,8 +1,7 @@
 """The source of a function that runs a program with NumPy in memory planned beforehand.
 
 Results of ufuncs, of products and of sums are written into an arena, over an operand that is read
-no more where they fit. Views of that memory are made once. Imports arena, liveness, source and
-tail.
+no more where they fit. Views of that memory are made once. Imports arena, liveness, source.
 """
 
 from functools import partial
@@ -22,7 +21,7 @@ __all__ = ["HostWriter"]
 
 OPERATORS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**"}
 REDUCTIONS = {"sum": np.add, "sum_of_rows": np.add, "max": np.maximum, "min": np.minimum}
-ROWS = 4096  # elements from which on the namespace adds up rows by a product
+ROWS = 4096  # elements from which on the host adds up rows otherwise
 FILLED = {"zeros": 0, "ones": 1, "zeros_like": 0, "ones_like": 1}
 
 

@@ -58,7 +58,8 @@ class Tape:
         self.steps: list[Step] = []
         self.inputs: list[Value] = []
         self.captured: dict[int, Recorded] = {}
-        self.before: dict[int, Any] = {}  # captured arrays as they were before they were changed
+        self.arguments: list[Recorded] = []
+        self.before: dict[Recorded, Any] = {}  # copies of those before they were changed
         self.namespaces: dict[Any, None] = {}  # of all arrays that were seen
         self.is_open = True
 
@@ -76,18 +77,19 @@ class Tape:
         return recorded
 
     def protect(self, array: Any) -> None:
-        """Note what a captured array has, which is about to be changed in place."""
+        """Note what arrays from elsewhere have, which are about to be changed in place."""
         owner = namespace_of(array).owner_of(array)
-        for one in self.captured.values():
-            if id(one.array) in self.before or isinstance(one.array, np.generic):
+        for one in (*self.captured.values(), *self.arguments):
+            if one in self.before or isinstance(one.array, np.generic):
                 continue
             if namespace_of(one.array).owner_of(one.array) is owner:
-                self.before[id(one.array)] = one.array.copy()
+                self.before[one] = one.array.copy()
 
     def restore(self) -> None:
         """Give captured arrays back what they had before."""
-        for key, before in self.before.items():
-            self.captured[key].array[...] = before
+        for one, before in self.before.items():
+            if one.array.flags.writeable:
+                one.array[...] = before
 
     def lifted(self, operand: Any) -> Any:
         """An operand of a step in place of an operand of a call."""
@@ -363,11 +365,15 @@ class RecordedNumber(Recorded):
 register(RecordedNumber, None)
 
 
+def _where() -> str:
+    where = user_line()
+    return "" if where is None else f" at {where}"
+
+
 def by_value(what: str, instead: str = "") -> CompileError:
     """The error where Python code asks for a value."""
-    where = user_line()
     return CompileError(
-        f"compile: {what} is asked for{'' if where is None else f' at {where}'}, of an array that "
+        f"compile: {what} is asked for{_where()}, of an array that "
         "is recorded; the program would be right for these values alone. "
         f"{instead or 'Compute it outside of the compiled function'}"
     )
@@ -443,8 +449,12 @@ def call(
     made = recorded[0].tape.step(name, operands, parameters, result)
     if out is None:
         return made
-    target = out if isinstance(out, Recorded) else made.tape.capture(out)
-    target.change(lambda array: array.__setitem__(Ellipsis, result), made)
+    if not isinstance(out, Recorded):
+        raise CompileError(
+            f"compile: {name} writes into an array that does not record{_where()}, where it would "
+            "not be seen. Write a = a + b in place of `a += b`, or make `a` by gg.zeros"
+        )
+    out.change(lambda array: array.__setitem__(Ellipsis, result), made)
     return out
 
 

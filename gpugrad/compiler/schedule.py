@@ -159,7 +159,10 @@ class Schedule:
         for step in _needed(program):
             self._add(step)
         self.inputs = [self._refs[value].array for value in program.inputs]
-        self.constants = {self._refs[v].array: a for v, a in program.constants.items()}
+        # C reads them without strides.
+        self.constants = {
+            self._refs[v].array: np.asarray(a, order="C") for v, a in program.constants.items()
+        }
         self.outputs = [self._output(value) for value in program.outputs]
 
     # Operands.

@@ -9,13 +9,16 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from operator import is_
+from sys import getrefcount
+from typing import Any
 
 import numpy as np
 
 from gpugrad.autodiff import tree
 from gpugrad.backend.interrupts import whole
 from gpugrad.backend.namespace import NAMESPACES
+from gpugrad.compiler.calls import Find, RecordedCall, StaleError, Write, living, share
 from gpugrad.compiler.graph import Graph, recorded_backward
 from gpugrad.compiler.program import Program, Value
 from gpugrad.compiler.recorded import Recorded, Tape
@@ -25,55 +28,7 @@ from gpugrad.engine.node import Leaf
 from gpugrad.errors import CompileError
 from gpugrad.tensor import Tensor
 
-__all__ = ["RecordedCall", "StaleError", "Write", "record"]
-
-Find = Callable[[Sequence[Any]], Any]  # from the leaves of a call's arguments
-
-
-class StaleError(Exception):
-    """A program is not right any more, and another has to be recorded."""
-
-
-class Write(NamedTuple):
-    """What each call changes: ``name`` of the tensor that ``find`` finds, or the array itself.
-
-    ``name`` is "_array" or "_grad", or None for the elements of an array that is found. ``output``
-    is the number of an output of the program, None where a gradient is cleared; ``value`` that of
-    the array before, where it is an array.
-    """
-
-    find: Find
-    name: str | None
-    output: int | None
-    value: Value | None = None
-
-
-class RecordedCall(NamedTuple):
-    """A recorded call: the program, and what connects it with the world.
-
-    ``finds`` has a function for each input, ``results`` one for each leaf of the result: from the
-    leaves of the arguments and the outputs. ``before`` and ``after`` are called at each call, and
-    after an error what is then in ``undo``, last first.
-    ``modules`` has the layers that were called and their modes, ``tensors`` what finds the tensors
-    that were met, each with its array, whether it needs no gradient, and whether it has one, None
-    where that does not matter. ``namespaces`` are those of its arrays. ``graph`` is the backward
-    pass from the results, where there is one, and ``drawn`` has the arrays of random numbers that
-    the recorded call has drawn.
-    """
-
-    program: Program
-    finds: list[Find]
-    writes: list[Write]
-    results: list[Callable[[Sequence[Any], Sequence[Any]], Any]]
-    structure: tree.Tree
-    before: list[Callable[[], None]]
-    after: list[Callable[[], list[Any]]]
-    undo: list[Callable[[], None]]
-    modules: list[tuple[Any, bool]]
-    tensors: list[tuple[Find, Any, bool, bool | None]]
-    namespaces: list[Any]
-    graph: Graph | None
-    drawn: dict[Value, Any]
+__all__ = ["record"]
 
 
 class _Met:
@@ -95,6 +50,7 @@ class _Met:
         self.argument = argument
         self.owner = owner
         self.is_cleared = False  # so that it does not matter whether there was a gradient
+        self.is_own = False  # made by the function, so that each call makes another
         self.is_looked_at = False  # whether somebody has asked before for the gradient
 
     def find(self) -> Find | None:
@@ -102,9 +58,9 @@ class _Met:
         if self.argument is not None:
             index = self.argument
             return lambda leaves: leaves[index]
-        tensor = self.tensor()
         if self.owner is None:
-            return None if tensor is None else lambda leaves: tensor
+            is_gone = self.is_own or self.tensor() is None
+            return None if is_gone else partial(living, self.tensor)
         owner = self.owner.find()
         return None if owner is None else lambda leaves: owner(leaves)._grad
 
@@ -131,7 +87,8 @@ class Session:
         self.roots: list[tuple[Tensor, int]] = []  # results that have a graph
         self.drawn: dict[Value, Any] = {}
         self.finds: dict[Value, Find] = {}
-        self.places: dict[int, Find] = {}  # by the identity of captured arrays, what finds them
+        self.places: dict[Recorded, Find] = {}  # of arrays that are no tensors', what finds them
+        self.arguments: dict[int, Any] = {}  # by identity, what the function gets for arguments
         self.before: list[Callable[[], None]] = []
         self.after: list[Callable[[], list[Any]]] = []
         self.modules: dict[int, tuple[Any, bool]] = {}
@@ -143,12 +100,28 @@ class Session:
 
     def argument(self, index: int, leaf: Any) -> Any:
         """What the function gets in place of an argument."""
-        if isinstance(leaf, Tensor):
+        if id(leaf) in self.arguments:
+            return self.arguments[id(leaf)]
+        entered = leaf
+        if type(leaf) is Tensor and leaf._node is None and getattr(leaf, "_grad", None) is None:
+            # The function may have the tensor from elsewhere, too: that is another input.
+            array = leaf._array
+            array = np.asarray(array) if isinstance(array, np.generic) else array
+            recorded = self._entered(array, lambda leaves: leaves[index].data)
+            self.tape.arguments.append(recorded)
+            entered = Tensor(recorded)
+            self._add(entered, recorded, index)
+        elif isinstance(leaf, Tensor):
             self.meet(leaf, index)
-            return leaf
-        if NAMESPACES.get(type(leaf)) is None and type(leaf) is not float:
+        elif isinstance(leaf, np.generic | float):
+            return self._entered(leaf, lambda leaves: leaves[index])
+        elif NAMESPACES.get(type(leaf)) is None:
             return leaf  # a constant of the program, and part of its key
-        return self._entered(leaf, lambda leaves: leaves[index])
+        else:
+            entered = self._entered(leaf, lambda leaves: leaves[index])
+            self.tape.arguments.append(entered)
+        self.arguments[id(leaf)] = entered
+        return entered
 
     def meet(self, tensor: Tensor, argument: int | None = None, owner: _Met | None = None) -> None:
         """Let a tensor hold a recorded array, from its first use on."""
@@ -157,12 +130,24 @@ class Session:
             return
         if isinstance(array, np.generic):
             array = np.asarray(array)
-        met = _Met(tensor, self.tape.capture(array), argument, owner)
-        self.met.append(met)
-        self.by_tensor[id(tensor)] = met
-        tensor._array = met.recorded
+        recorded = self.tape.capture(array)
+        met = self._add(tensor, recorded, argument, owner)
+        tensor._array = recorded
         if met.grad is not None:
             self.meet(met.grad, owner=met)
+
+    def _add(
+        self, tensor: Tensor, recorded: Recorded, argument: int | None, owner: _Met | None = None
+    ) -> _Met:
+        met = self.by_tensor[id(tensor)] = _Met(tensor, recorded, argument, owner)
+        self.met.append(met)
+        return met
+
+    def own(self, tensor: Tensor) -> None:
+        """Note that the function has made a tensor of constants: each call makes another."""
+        if not isinstance(tensor._array, Recorded):
+            self.meet(tensor)
+            self.by_tensor[id(tensor)].is_own = True
 
     def draw(self, function: Callable[[], Any]) -> Recorded:
         """The result of a function that gives another array at each call."""
@@ -173,8 +158,9 @@ class Session:
     def state(self, find: Callable[[], Any]) -> Recorded:
         """An array that is state, and which a function finds at each call."""
         array = find()
-        self.places[id(array)] = lambda leaves: find()
-        return self.tape.capture(array)
+        recorded = self.tape.capture(array)
+        self.places[recorded] = lambda leaves: find()
+        return recorded
 
     def numbers(self, function: Any) -> list[Recorded | int | None]:
         """The results of a function that gives other numbers, or None, at each call.
@@ -234,14 +220,19 @@ class Session:
 
     def note(self, module: Any) -> None:
         """Note that a layer is called, and in which mode."""
-        self.modules[id(module)] = (module, module.training)
+        self.modules[id(module)] = (weakref.ref(module), module.training)
 
     def _entered(self, array: Any, find: Find) -> Recorded:
         recorded = self.tape.enter(array)
-        self.finds[recorded.value] = find
+        self.finds[recorded.value] = self.places[recorded] = find
         return recorded
 
     # The end.
+
+    def originals(self, leaves: Sequence[Any]) -> dict[int, Any]:
+        """By the identity of what the function got for tensors among the arguments, these."""
+        pairs = [(self.arguments.get(id(leaf)), leaf) for leaf in leaves]
+        return {id(entered): leaf for entered, leaf in pairs if isinstance(entered, Tensor)}
 
     def restore(self) -> None:
         """Undo all that the function has changed."""
@@ -251,14 +242,17 @@ class Session:
         for met in self.met:
             met.put_back()
 
-    def finished(self, result: Any) -> RecordedCall:
-        """The recording; the tensors hold arrays again, changed as the function has changed them.
+    def finished(self, holder: list[Any], given: Sequence[Any]) -> RecordedCall:
+        """The recording of a call whose result is in ``holder``, and whose arguments are ``given``.
 
-        CompileError, where the program could not do what the function has done.
+        The tensors hold arrays again, changed as the function has changed them. CompileError, where
+        the program could not do what the function has done.
         """
-        leaves, structure = tree.flatten(result)
+        leaves, structure = tree.flatten(holder[0])
         outputs: list[Value] = []
+        self._find_own(leaves)
         results = [self._result(leaf, outputs) for leaf in leaves]
+        self._check_memory()
         writes = self._writes(outputs)
         constants = self._find_captured()
         graph = self._graph(constants, outputs) if self.roots else None
@@ -269,7 +263,7 @@ class Session:
             for met in self.met
             if met.owner is None and (find := met.find()) is not None
         ]
-        self._unwrap(leaves)
+        self._unwrap(leaves, given)
         return RecordedCall(
             Program(inputs, constants, self.tape.steps, outputs),
             [self.finds[value] for value in inputs],
@@ -292,7 +286,9 @@ class Session:
         if not isinstance(array, Recorded):
             return lambda leaves, arrays: leaf
         number = len(outputs)
-        outputs.append(array.value)
+        root = array.root
+        is_given = root.value is root.first and root.first in self.tape.inputs and not root.is_weak
+        outputs.append((array.copy() if is_given else array).value)
         if not isinstance(leaf, Tensor):
             return lambda leaves, arrays: arrays[number]
         node = leaf._node
@@ -325,47 +321,94 @@ class Session:
                 writes.append(Write(find, "_grad", None))
             elif grad is not met.grad:
                 writes.append(Write(find, "_grad", output(_recorded(grad).value)))
-        for recorded in self.tape.captured.values():
+        for recorded in (*self.tape.captured.values(), *self.tape.arguments):
             if recorded.value is recorded.first:
                 continue
             find = self._memory(recorded)
             if find is not None:
-                writes.append(Write(find, None, output(recorded.value), recorded.first))
+                is_argument = any(one is recorded for one in self.tape.arguments)
+                writes.append(
+                    Write(find, None, output(recorded.value), recorded.first, is_argument)
+                )
         return writes
 
     def _memory(self, recorded: Recorded) -> Find | None:
-        """What finds a captured array; None if it was a tensor's that is gone."""
-        gone = False
-        for met in self.met:
-            if met.recorded is recorded:
-                if (find := met.find()) is not None:
-                    return lambda leaves: find(leaves).data
-                gone = True
-        return None if gone else self.places.get(id(recorded.array), lambda leaves: recorded.array)
+        """What finds an array from elsewhere; None for one that the function has made."""
+        if recorded in self.places:
+            return self.places[recorded]
+        holders = [met for met in self.met if met.recorded is recorded]
+        for met in holders:
+            if (find := met.find()) is not None:
+                return lambda leaves: find(leaves).data
+        # Referred to by what records it, by those who have met it, and by the call.
+        if any(met.is_own for met in holders) or getrefcount(recorded.array) <= len(holders) + 2:
+            return None
+        if getattr(recorded.array, "base", None) is not None:
+            return lambda leaves: recorded.array
+        return partial(living, weakref.ref(recorded.array))
+
+    def _find_own(self, leaves: list[Any]) -> None:
+        """Note which tensors of the result nobody else refers to: the function has made them."""
+        probe = [object()]
+        others = _references(probe, 0) - 1
+        for index in range(len(leaves)):
+            met = self.by_tensor.get(id(leaves[index]))
+            if met is not None and met.argument is None and met.tensor() is leaves[index]:
+                times = sum(one is leaves[index] for one in leaves)
+                met.is_own |= _references(leaves, index) <= others + 2 * times
+
+    def _check_memory(self) -> None:
+        """Raise for an array that is changed in place and shares memory with another one."""
+        every = [*self.tape.captured.values(), *self.tape.arguments]
+        for one in every:
+            if one.value is one.first:
+                continue
+            for other in every:
+                if other is not one and share(one.array, other.array):
+                    raise CompileError(
+                        f"compile: an array of shape {one.shape} is changed in place, and one of "
+                        f"shape {other.shape} that shares its memory is used too, which would not "
+                        "be seen. Pass copies, or change new arrays"
+                    )
 
     def _find_captured(self) -> dict[Value, Any]:
         """Enter what finds the captured arrays; those of tensors that are gone are constants."""
         constants = {}
-        for key, recorded in self.tape.captured.items():
+        for recorded in self.tape.captured.values():
             find = self._memory(recorded)
             if find is None:
-                constants[recorded.first] = self.tape.before.get(key, recorded.array)
+                constants[recorded.first] = self.tape.before.get(recorded, recorded.array)
             else:
                 self.finds[recorded.first] = find
         return constants
 
-    def _unwrap(self, leaves: Iterable[Any]) -> None:
+    def _unwrap(self, leaves: Iterable[Any], given: Sequence[Any]) -> None:
         """Let tensors hold arrays in place of what records them."""
+        returned = {id(leaf) for leaf in leaves}
         for met in self.met:
             tensor = met.tensor()
-            if tensor is not None:
+            if tensor is not None and (not met.is_own or id(tensor) in returned):
+                if type(tensor._node) is not type(met.node) and not met.is_own:
+                    raise CompileError(
+                        "compile: requires_grad of a tensor from elsewhere is changed. Write "
+                        "x = x.detach().requires_grad_() in the compiled function, or change it "
+                        "outside"
+                    )
                 grad = getattr(tensor, "_grad", None)
                 for one in (tensor, *([grad] if grad is not None else [])):
                     if isinstance(one._array, Recorded):
                         one._array = one._array.array
+                if met.argument is not None and (leaf := given[met.argument]) is not tensor:
+                    leaf._array = tensor._array
+                    if grad is not None:
+                        leaf._grad = grad
         for leaf in leaves:
             if isinstance(leaf, Tensor) and isinstance(leaf._array, Recorded):
                 leaf._array, leaf._node = leaf._array.array, None
+
+
+def _references(leaves: list[Any], index: int) -> int:
+    return getrefcount(leaves[index])
 
 
 def _item(cell: list[Any], index: int, leaves: Any) -> Any:
@@ -413,8 +456,8 @@ def record(function: Callable[..., Any], leaves: Sequence[Any], structure: Any) 
     try:
         given = [session.argument(index, leaf) for index, leaf in enumerate(leaves)]
         args, kwargs = tree.unflatten(structure, given)
-        result = function(*args, **kwargs)
-        recording = session.finished(result)
+        holder = [function(*args, **kwargs)]
+        recording = session.finished(holder, leaves)
         if recording.graph is not None:  # the program gives the results, with a graph of its own
             session.restore()
             return None, recording
@@ -426,14 +469,14 @@ def record(function: Callable[..., Any], leaves: Sequence[Any], structure: Any) 
         session.tape.is_open = False
         tracing.reset(token)
         _begin(-1)
-    return _plain(result), recording
+    return _plain(holder[0], session.originals(leaves)), recording
 
 
-def _plain(result: Any) -> Any:
-    """A result with arrays and numbers in place of what records them."""
+def _plain(result: Any, originals: dict[int, Any]) -> Any:
+    """A result with arguments, arrays and numbers in place of what records them."""
     leaves, structure = tree.flatten(result)
-    if not any(isinstance(leaf, Recorded) for leaf in leaves):
+    plain = [originals.get(id(leaf), leaf) for leaf in leaves]
+    plain = [leaf.array if isinstance(leaf, Recorded) else leaf for leaf in plain]
+    if all(map(is_, leaves, plain)):
         return result
-    return tree.unflatten(
-        structure, [leaf.array if isinstance(leaf, Recorded) else leaf for leaf in leaves]
-    )
+    return tree.unflatten(structure, plain)

@@ -4,6 +4,7 @@ The rule runs over the arrays that record, for each parameter. Its numbers, whic
 settings of the group and on the count of steps, are given anew at each call of the program.
 """
 
+import weakref
 from collections.abc import Sequence
 from functools import partial
 from operator import setitem
@@ -128,7 +129,8 @@ def _record_members(
     numbers = session.numbers(_Advance(optimizer, group, members, session.clocks))
     for p in members:
         names = optimizer._with_master(group, p, optimizer._names(group))
-        states = [session.state(partial(_state, optimizer, p, name)) for name in names]
+        find = partial(_state, weakref.ref(optimizer), p)
+        states = [session.state(partial(find, name)) for name in names]
         arrays = [p.data, p.grad.data, *states]
         parts: tuple[list[Any], ...] = (arrays,)
         if p.dtype.kind == "c":  # a complex number is updated as two real ones
@@ -149,7 +151,7 @@ def _entry(optimizer: Any, group: dict[str, Any], p: Any, names: Sequence[str]) 
 
 
 def _state(optimizer: Any, p: Any, name: str) -> Any:
-    return optimizer._state[p][name]
+    return optimizer()._state[p][name]
 
 
 def _record_rule(
@@ -173,7 +175,7 @@ class _Advance:
     def __init__(
         self, optimizer: Any, group: dict[str, Any], members: Sequence[Any], clocks: dict[int, Any]
     ) -> None:
-        self.optimizer = optimizer
+        self.optimizer = weakref.ref(optimizer)  # another may take its place
         self.group = group
         self.members = members
         self.clocks = clocks
@@ -181,7 +183,10 @@ class _Advance:
 
     def __call__(self) -> Sequence[float | None] | None:
         """The numbers, None where the step is another one than that which was recorded."""
-        optimizer, group, counted = self.optimizer, self.group, self.optimizer.counted
+        optimizer, group = self.optimizer(), self.group
+        if optimizer is None:
+            return None
+        counted = optimizer.counted
         _drop_layouts(optimizer)
         names = optimizer._names(group)
         entries = [_entry(optimizer, group, p, names) for p in self.members]

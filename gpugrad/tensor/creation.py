@@ -8,7 +8,7 @@ import numpy as np
 from gpugrad.backend.device import Device, default_device, device_of
 from gpugrad.backend.namespace import NAMESPACES, namespace_of
 from gpugrad.backend.precision import begin_bfloat16, is_half, named, when_bfloat16_begins
-from gpugrad.engine.modes import is_grad_enabled
+from gpugrad.engine.modes import is_grad_enabled, tracing
 from gpugrad.engine.record import use_tensor_class
 from gpugrad.errors import ArgumentError, DTypeError, GradientError, ShapeError
 from gpugrad.tensor.conversion import (
@@ -103,7 +103,15 @@ def _tensor_of(data: Any, dtype: Any, device: Any) -> Tensor:
         if not is_half(array.dtype):
             raise DTypeError(f"tensor: expected numbers, got an array of dtype {array.dtype}")
         begin_bfloat16()
-    return Tensor(array)
+    result = Tensor(array)
+    if (session := tracing.get()) is not None and not _shares(array, data):
+        session.own(result)
+    return result
+
+
+def _shares(array: Any, data: Any) -> bool:
+    """Whether a new tensor is over memory of what it was made of."""
+    return array is data or array is getattr(data, "_array", None)
 
 
 def as_tensor(data: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -224,6 +232,8 @@ def _create(
     xp = target.xp if like is None or target != home else namespace_of(like)
     with target.activate():
         result = Tensor(make(xp))
+    if (session := tracing.get()) is not None:
+        session.own(result)
     return result.requires_grad_() if requires_grad else result
 
 

@@ -12,6 +12,7 @@ import gpugrad as gg
 from gpugrad.nn import functional as F
 
 pytestmark = pytest.mark.usefixtures("by_numpy")
+pytestmark = pytest.mark.usefixtures("by_numpy")
 
 MORE = {
     "plain": lambda ps: gg.optim.SGD(ps, lr=0.1),

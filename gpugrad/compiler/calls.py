@@ -1,0 +1,74 @@
+"""What a recording leaves: a program, and what finds its arrays. Imports graph and engine."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from gpugrad.autodiff import tree
+from gpugrad.compiler.graph import Graph
+from gpugrad.compiler.program import Program, Value
+from gpugrad.engine.windows import Window, apart
+
+__all__ = ["Find", "RecordedCall", "StaleError", "Write", "living", "share"]
+
+Find = Callable[[Sequence[Any]], Any]  # from the leaves of a call's arguments
+
+
+class StaleError(Exception):
+    """A program is not right any more, and another has to be recorded."""
+
+
+class Write(NamedTuple):
+    """What each call changes: ``name`` of the tensor that ``find`` finds, or the array itself.
+
+    ``name`` is "_array" or "_grad", or None for the elements of an array that is found. ``output``
+    is the number of an output of the program, None where a gradient is cleared; ``value`` that of
+    the array before, where it is an array. ``is_argument`` says that it is an argument's, which may
+    share the memory of another one.
+    """
+
+    find: Find
+    name: str | None
+    output: int | None
+    value: Value | None = None
+    is_argument: bool = False
+
+
+class RecordedCall(NamedTuple):
+    """A recorded call: the program, and what connects it with the world.
+
+    ``finds`` has a function for each input, ``results`` one for each leaf of the result: from the
+    leaves of the arguments and the outputs. ``before`` and ``after`` are called at each call, and
+    after an error what is then in ``undo``, last first. ``modules`` has weak references to the
+    layers that were called, and their modes; ``tensors`` what finds the tensors that were met, each
+    with its array, whether it needs no gradient, and whether it has one, None where that does not
+    matter. ``namespaces`` are those of its arrays. ``graph`` is the backward pass from the results,
+    where there is one, and ``drawn`` has the arrays of random numbers that the recorded call has
+    drawn.
+    """
+
+    program: Program
+    finds: list[Find]
+    writes: list[Write]
+    results: list[Callable[[Sequence[Any], Sequence[Any]], Any]]
+    structure: tree.Tree
+    before: list[Callable[[], None]]
+    after: list[Callable[[], list[Any]]]
+    undo: list[Callable[[], None]]
+    modules: list[tuple[Any, bool]]
+    tensors: list[tuple[Find, Any, bool, bool | None]]
+    namespaces: list[Any]
+    graph: Graph | None
+    drawn: dict[Value, Any]
+
+
+def share(array: Any, other: Any) -> bool:
+    """Whether two arrays may share memory."""
+    return type(array) is type(other) and not apart(Window(array), Window(other))
+
+
+def living(reference: Any, leaves: Any) -> Any:
+    """What a weak reference refers to; StaleError where the function has another one now."""
+    found = reference()
+    if found is None:
+        raise StaleError
+    return found
