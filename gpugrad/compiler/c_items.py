@@ -12,10 +12,13 @@ from gpugrad.compiler.schedule import Array, Assembly, Product, Ref
 __all__ = ["assembly_function", "product_function"]
 
 SMALL = 4096  # multiplications up to which a product is a loop in place
+IN_REGISTERS = 256  # elements up to which a row of a small product is not added up in memory
 ROW_MAJOR, AS_IT_IS, TRANSPOSED = 101, 111, 112  # of CBLAS
 
 
-def product_function(name: str, item: Product, names: Callable[[Array], str]) -> Function:
+def product_function(
+    name: str, item: Product, names: Callable[[Array], str], with_blas: bool
+) -> Function:
     """The function that computes a product: loops for a small one, else calls of BLAS."""
     a, b = item.a.layout, item.b.layout
     (m, k), n = a.shape[-2:], b.shape[-1]
@@ -29,7 +32,7 @@ def product_function(name: str, item: Product, names: Callable[[Array], str]) ->
         _place(second, b.strides[:-2], b.offset),
         _place(target, step[:-2], 0),
     )
-    small = m * n * k <= SMALL
+    small = m * n * k <= SMALL or not with_blas
     body = (
         _loops(scalar, places, a, b)
         if small
@@ -77,15 +80,18 @@ def _loops(scalar: str, places: tuple[str, str, str], a: Layout, b: Layout) -> l
         f"for (index_t i = 0; i < {m}; i++) {{",
     ]
     if n > 1 and b_along == 1:
+        own = n <= IN_REGISTERS
+        first = f"{scalar} row[{n}]" if own else f"{scalar} *restrict row = y + i * {n}"
         return [
             *lines,
-            f"    {scalar} row[{n}] = {{0}};",
+            f"    {first};",
+            f"    for (index_t j = 0; j < {n}; j++) row[j] = 0;",
             f"    for (index_t k = 0; k < {k}; k++) {{",
             f"        const {scalar} x = a[i * {a_down} + k * {a_along}];",
             "        #pragma omp simd",
             f"        for (index_t j = 0; j < {n}; j++) row[j] += x * b[k * {b_down} + j];",
             "    }",
-            f"    for (index_t j = 0; j < {n}; j++) y[i * {n} + j] = row[j];",
+            *([f"    for (index_t j = 0; j < {n}; j++) y[i * {n} + j] = row[j];"] if own else []),
             "}",
         ]
     return [

@@ -192,7 +192,7 @@ class _Writer:
         if isinstance(item, Loop):
             return loop_function(name, item, self._name, index)
         if isinstance(item, Product):
-            return product_function(name, item, self._name)
+            return product_function(name, item, self._name, self.blas is not None)
         return assembly_function(name, item, self._name)
 
     def _name(self, array: Array) -> str:

@@ -213,6 +213,16 @@ def test_rows():
     assert compiled.counts["loops"] <= 4
 
 
+def test_products_without_blas(monkeypatch):
+    monkeypatch.setattr(native, "blas", lambda: None)
+    steps = Steps()
+    a, b = (steps.input(np.arange(n * 30.0).reshape(n, 30)) for n in (20, 25))
+    steps("matmul", a, steps("transpose", b))
+    steps("matmul", steps("transpose", a), a)
+    steps("matmul", a, steps.input(np.arange(30 * 300.0).reshape(30, 300)))
+    assert "gemm" not in check(steps).source
+
+
 @pytest.mark.parametrize("dtype", ["f", "d"])
 def test_products(dtype):
     steps = Steps()
