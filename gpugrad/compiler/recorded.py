@@ -16,6 +16,7 @@ from gpugrad.backend.lines import user_line
 from gpugrad.backend.namespace import NAMESPACES, namespace_of, register
 from gpugrad.backend.operators import BINARY, COMPARISONS, UNARY
 from gpugrad.compiler.program import VIEWS, Step, Value, flat, function_of
+from gpugrad.engine.modes import tracing
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.outputs import ShapeDtype
 from gpugrad.errors import CompileError
@@ -372,11 +373,9 @@ def _where() -> str:
 
 def by_value(what: str, instead: str = "") -> CompileError:
     """The error where Python code asks for a value."""
-    return CompileError(
-        f"compile: {what} is asked for{_where()}, of an array that "
-        "is recorded; the program would be right for these values alone. "
-        f"{instead or 'Compute it outside of the compiled function'}"
-    )
+    why = "of an array that is recorded; the program would be right for these values alone"
+    instead = instead or "Compute it outside of the compiled function"
+    return CompileError(f"compile: {what} is asked for{_where()}, {why}. {instead}")
 
 
 def array_of(operand: Any) -> Any:
@@ -432,7 +431,9 @@ def call(
         raise CompileError(f"compile: an array is a keyword of {name}; pass it by its position")
     recorded = [*recorded_in(operands)]
     if not recorded:
-        return (function or function_of(operands[0], name))(*operands, **parameters)
+        made = (function or function_of(operands[0], name))(*operands, **parameters)
+        session = tracing.get() if name == "empty" else None  # memory that is written to
+        return made if session is None else session.tape.capture(made)
     arrays = [one for one in recorded if not one.is_weak]
     home = arrays[0].array if arrays else 0.0
     result = function_of(home, name)(*map(array_of, operands), **parameters)

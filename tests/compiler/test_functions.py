@@ -1,6 +1,7 @@
 """Functions compiled and as usual, call by call: results, arguments and what they change."""
 
 import dataclasses
+import threading
 
 import numpy as np
 import pytest
@@ -651,3 +652,108 @@ def test_what_is_refused_leaves_all_as_it_was(name):
     with pytest.raises(gg.CompileError, match=REFUSED[name]):
         gg.compile(function)(*args)
     assert (seen(list(args)), state_of(*state)) == before
+
+
+def cube(x):
+    return (gg.tanh(x) * x**3).sum()
+
+
+TRANSFORMS = {
+    "grad": gg.grad(cube),
+    "value_and_grad": gg.value_and_grad(cube),
+    "second": gg.grad(lambda x: (gg.grad(cube)(x) ** 2).sum()),
+    "third": gg.grad(lambda x: gg.grad(lambda z: gg.grad(cube)(z).sum())(x).sum()),
+    "vjp": lambda x: gg.vjp(lambda z: z * gg.sin(z), x)[1](x),
+    "jvp": lambda x: gg.jvp(cube, (x,), (x,)),
+    "hvp": lambda x: gg.hvp(cube, (x,), (x,)),
+    "jacobian": gg.jacobian(lambda x: x * gg.sin(x)),
+    "hessian": gg.hessian(cube),
+    "checkpoint": gg.grad(lambda x: gg.checkpoint(cube, x)),
+    "no_grad": gg.no_grad()(cube),
+    "compiled": gg.grad(gg.compile(cube)),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+@pytest.mark.parametrize("dtype", ["f", "d"])
+def test_transforms(name, dtype):
+    function = TRANSFORMS[name]
+    for make in (raw, tensor):
+        check(lambda make=make: (function, [(make(s, 3, dtype),) for s in range(3)], []))
+
+
+def test_an_error_leaves_all_as_it_was():
+    w = gg.ones(3, requires_grad=True)
+    optimizer = gg.optim.Adam([w])
+
+    @gg.compile
+    def step(x):
+        (w * x).sum().backward()
+        optimizer.step()
+        x += 1
+        return gg.linalg.cholesky(x[0] * gg.eye(2))
+
+    step(gg.ones(3))
+    for _ in range(2):
+        x = gg.full(3, -4.0)
+        before = state_of(w, optimizer, x)
+        with pytest.raises(np.linalg.LinAlgError):
+            step(x)
+        assert state_of(w, optimizer, x) == before
+
+
+def test_threads():
+    compiled = gg.compile(lambda x: gg.exp(x).sum() * x)
+    expected = [seen(gg.exp(tensor(i)).sum() * tensor(i)) for i in range(8)]
+    wrong = []
+
+    def work(i):
+        results = [seen(compiled(tensor(i))) for _ in range(20)]
+        wrong.extend([i] * (results != [expected[i]] * 20))
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_modes_belong_to_a_recording():
+    a, b = tensor(1, (3, 3)), tensor(2, (3, 3))
+    compiled = gg.compile(lambda x, y: x @ y)
+    for mode in (
+        None,
+        gg.autocast("float16"),
+        gg.no_grad(),
+        gg.deterministic(True),
+        gg.debug_mode(),
+    ):
+        for _ in range(2):
+            if mode is None:
+                assert seen(compiled(a, b)) == seen(a @ b)
+            else:
+                with mode:
+                    assert seen(compiled(a, b)) == seen(a @ b)
+    with gg.detect_anomaly():
+        assert seen(compiled(a, b)) == seen(a @ b)
+
+
+class Counter:
+    def __init__(self):
+        self.total = gg.zeros(3)
+
+    @gg.compile
+    def add(self, x):
+        self.total += x
+        return self.total * 2
+
+
+def test_methods_know_their_object():
+    one, two = Counter(), Counter()
+    for i in range(3):
+        one.add(tensor(i))
+        two.add(2 * tensor(i))
+    total = tensor(0) + tensor(1) + tensor(2)
+    assert one.total.tolist() == pytest.approx(total.tolist())
+    assert two.total.tolist() == pytest.approx((2 * total).tolist())
