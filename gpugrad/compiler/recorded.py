@@ -75,6 +75,7 @@ class Tape:
         recorded = self.captured.get(id(array))
         if recorded is None:
             recorded = self.captured[id(array)] = self.enter(array)
+            recorded.kept += 1
         return recorded
 
     def protect(self, array: Any) -> None:
@@ -115,10 +116,12 @@ class Tape:
         made = self._made(result)
         results = [None if one is None else one.first for one in flat(made)]
         self.steps.append(Step(name, given, parameters, results))
-        first = operands[0] if operands else None
+        first: Any = operands[0] if operands else None
         if isinstance(made, Recorded) and name in VIEWS and _shares_memory(first, made):
-            made.base, made.made_by = first, (name, given[1:], parameters)
-            made.version = made.root.version
+            step = name, given[1:], parameters
+            root: Recorded = first if first.base is None else first.base
+            made.base, made.version = root, root.version
+            made.views = (*first.views, (step, made.shape))
             return made
         return self._apart(made, [*recorded_in(operands)])
 
@@ -147,12 +150,15 @@ class Tape:
 class Recorded:
     """An array that records what is done with it.
 
-    ``array`` is the array itself, ``base`` the recorded array that it is a view of, if any, by the
-    step ``made_by``. A change in place gives the root of all bases another value, and with it all
-    views.
+    ``array`` is the array itself, ``base`` the recorded array that it is a view of, if any, by
+    ``views``: steps without their first operand, each with the shape that it gives. A change in
+    place gives the base another value, and with it all its views. ``kept`` counts the references
+    of the recording itself.
     """
 
-    __slots__ = ("__weakref__", "_value", "array", "base", "first", "made_by", "tape", "version")
+    __slots__ = (
+        "__weakref__", "_value", "array", "base", "first", "kept", "tape", "version", "views",
+    )  # fmt: skip
 
     __array_priority__ = 500.0  # below a Tensor's
     is_weak = False
@@ -162,16 +168,9 @@ class Recorded:
         self.array = array
         self._value = self.first = value
         self.base: Recorded | None = None
-        self.made_by: tuple[Any, ...] = ()
+        self.views: tuple[Any, ...] = ()
+        self.kept = 0
         self.version = 0
-
-    @property
-    def root(self) -> "Recorded":
-        """The array that this one is a view of, in the end; itself if it is none."""
-        root = self
-        while root.base is not None:
-            root = root.base
-        return root
 
     @property
     def value(self) -> Value:
@@ -181,28 +180,27 @@ class Recorded:
                 "compile: this array was recorded by a call that has ended. Return it from the "
                 "compiled function, rather than keep it elsewhere"
             )
-        if self.base is not None and self.version != self.root.version:
-            name, operands, parameters = self.made_by
-            value = Value(self.shape, self.dtype)
-            self.tape.steps.append(Step(name, (self.base.value, *operands), parameters, (value,)))
-            self._value, self.version = value, self.root.version
+        base = self.base
+        if base is not None and self.version != base.version:
+            after = base.value
+            for (name, operands, parameters), shape in self.views:
+                before, after = after, Value(shape, self.dtype)
+                self.tape.steps.append(Step(name, (before, *operands), parameters, (after,)))
+            self._value, self.version = after, base.version
         return self._value
 
     def become(self, value: Value) -> None:
         """Take another value, after the array was changed in place."""
-        if self.base is None:
+        base = self.base
+        if base is None:
             self._value = value
             self.version += 1
             return
-        views, root = [], self
-        while root.base is not None:
-            views.append(root.made_by)
-            root = root.base
-        after = Value(root.shape, root.dtype)
-        operands = (root.value, tuple(reversed(views)), value)
+        after = Value(base.shape, base.dtype)
+        operands = (base.value, tuple([step for step, _ in self.views]), value)
         self.tape.steps.append(Step("set_view", operands, {}, (after,)))
-        root.become(after)
-        self._value, self.version = value, root.version
+        base.become(after)
+        self._value, self.version = value, base.version
 
     def change(self, function: Callable[[Any], Any], after: "Recorded") -> None:
         """Change in place, by a function of the array, to the values of ``after``, cast."""

@@ -44,10 +44,10 @@ class Recording(Namespace):
         return self.lifts.device_id(array_of(array))
 
     def owner_of(self, array: Any) -> Any:
-        return array.root
+        return array if array.base is None else array.base
 
     def owns_buffer(self, array: Any) -> bool:
-        return False
+        return array.base is None
 
     def address(self, array: Any) -> int | None:
         return self.lifts.address(array.array)

@@ -45,6 +45,7 @@ class _Met:
         self.tensor = weakref.ref(tensor)
         self.array = recorded.array
         self.recorded = recorded
+        recorded.kept += 1
         self.node = tensor._node
         self.grad = getattr(tensor, "_grad", None)
         self.argument = argument
@@ -286,7 +287,7 @@ class Session:
         if not isinstance(array, Recorded):
             return lambda leaves, arrays: leaf
         number = len(outputs)
-        root = array.root
+        root = array if array.base is None else array.base
         is_given = root.value is root.first and root.first in self.tape.inputs and not root.is_weak
         outputs.append((array.copy() if is_given else array).value)
         if not isinstance(leaf, Tensor):

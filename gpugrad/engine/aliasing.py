@@ -97,7 +97,7 @@ class _Held:
         """Those that hold the array still, and the number of further references to it."""
         array = self.reference()
         living = []
-        count = 0
+        count = getattr(array, "kept", 0)  # by the recording of a compiled function
         for key, reference in list(self.holders.items()):
             holder = reference()
             own = 0 if holder is None else _count(holder, array)
