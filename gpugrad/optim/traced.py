@@ -7,7 +7,7 @@ settings of the group and on the count of steps, are given anew at each call of 
 import weakref
 from collections.abc import Sequence
 from functools import partial
-from operator import setitem
+from operator import is_, setitem
 from typing import Any
 
 from gpugrad.backend.lines import user_line
@@ -180,6 +180,7 @@ class _Advance:
         self.members = members
         self.clocks = clocks
         self.kind: Any = None
+        self.entries: list[Any] = []  # the states, as they were found last
 
     def __call__(self) -> Sequence[float | None] | None:
         """The numbers, None where the step is another one than that which was recorded."""
@@ -189,7 +190,9 @@ class _Advance:
         counted = optimizer.counted
         _drop_layouts(optimizer)
         names = optimizer._names(group)
-        entries = [_entry(optimizer, group, p, names) for p in self.members]
+        entries = [optimizer._state.get(p) for p in self.members]
+        if optimizer._exposed or not all(map(is_, entries, self.entries)) or not self.entries:
+            entries = self.entries = [_entry(optimizer, group, p, names) for p in self.members]
         seen = {
             self.clocks.get(id(p)) or optimizer._clock(e) for p, e in zip(self.members, entries)
         }
