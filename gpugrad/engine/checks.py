@@ -19,7 +19,11 @@ class Sample:
         self.parameters = parameters
 
     def __repr__(self) -> str:
-        keywords = [f"{name}={value!r}" for name, value in self.parameters.items()]
+        # A function has an address in its repr, which would differ from process to process.
+        keywords = [
+            f"{name}={getattr(value, '__name__', repr(value))}"
+            for name, value in self.parameters.items()
+        ]
         return f"Sample({', '.join([*map(str, self.shapes), *keywords])})"
 
 
