@@ -115,9 +115,9 @@ class Op:
     ``finite``, ``moves``, ``chooses`` and ``support`` say how zeros by choice pass backward, see
     `gpugrad.engine.support`. ``finite``: the derivative of an elementwise op is finite whatever the
     values are, NaN included; or ``finite(index, *values)`` says so for one array and some values,
-    such as a product with a Python number. ``moves``: no coefficient of a linear op is negative, so
-    that its vjp of a mask is a mask. ``chooses``: it leaves elements out as well, as an index does;
-    ``fills``: it fills in zeros, which have no tangent.
+    such as a product with a Python number. ``moves``: the coefficients of a linear op have one
+    sign, so that in its vjp of a mask no elements cancel. ``chooses``: it leaves elements out as
+    well, as an index does; ``fills``: it fills in zeros, which have no tangent.
     ``support(xp, mask, y, *arrays, **parameters)`` is the mask of the arguments' gradients for any
     other op; where there is none, all of them are numbers.
 
