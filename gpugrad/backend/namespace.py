@@ -239,11 +239,17 @@ def namespace_of(array: Any) -> Any:
 
 def imported() -> list[Any]:
     """The namespaces of all array libraries that are imported."""
-    modules = [getattr(namespace, "module", None) for namespace in NAMESPACES.values()]
+    modules = [getattr(namespace, "module", None) for namespace in _own()]
     for library, register_arrays in LIBRARIES.items():
         if library in sys.modules and sys.modules[library] not in modules:
             register_arrays()
-    return [namespace for namespace in dict.fromkeys(NAMESPACES.values()) if namespace is not None]
+    return _own()
+
+
+def _own() -> list[Any]:
+    """The namespaces of arrays, but for those that take another one's."""
+    found = dict.fromkeys(NAMESPACES.values())
+    return [one for one in found if one is not None and getattr(one, "lifts", None) is None]
 
 
 def waits(array: Any) -> bool:
