@@ -181,7 +181,8 @@ def test_kernels_compute_what_the_formula_does(case):
             got = run(kernel, *[everything[index] for index, _ in kernel.inputs])
     got, wanted = np.broadcast_arrays(got, wanted)
     if case.place is not None and (got.dtype, wanted.dtype) == (F32, F16):
-        got = got.astype(F16)  # a gradient may stay as wide as it is computed: the walk rounds it
+        with np.errstate(over="ignore"):
+            got = got.astype(F16)  # a gradient may stay as wide as it is computed: the walk rounds
     assert got.dtype == wanted.dtype
     tolerance = max(TOLERANCE[dtype.name] for dtype in (*case.dtypes, wanted.dtype))
     finite = np.abs(wanted[:64][np.isfinite(wanted[:64])])
