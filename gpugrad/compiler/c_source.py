@@ -34,6 +34,8 @@ _HEAD = """\
 #include <string.h>
 
 #define NOINLINE __attribute__((noinline))
+/* A loop with a call in it is no vector loop, and compilers stop inlining after some calls. */
+#define INLINE static inline __attribute__((always_inline))
 typedef ptrdiff_t index_t;
 """
 
@@ -151,7 +153,8 @@ class _Writer:
                 lives.append(((index, scratch.name), size, index, index))
         offsets, workspace = plan_memory(lives)
         text, used = with_own_math("\n".join(f.text for f in functions.values()))
-        parts = [_HEAD, *([host_math.source(sorted(used))] if used else []), text]
+        mathematics = host_math.source(sorted(used)) if used else ""
+        parts = [_HEAD, mathematics.replace("static inline ", "INLINE "), text]
         if self.blas is not None:
             parts.insert(1, _blas_types(self.blas))
         parts.append(_OBJECTS.format(head=object.__basicsize__, type=object.__basicsize__ - 8))
