@@ -164,8 +164,14 @@ class _Entry:
         )
 
 
+# The results of these lie in memory in another order, which NumPy keeps and C would undo.
+IN_OTHER_ORDERS = ("convolution", "max_pool", "avg_pool", "at_chosen_elements")
+
+
 def _native(program: Program, reuse: dict[int, int]) -> Any:
     """The program in C; None where it is left to NumPy."""
+    if any(step.name.startswith(IN_OTHER_ORDERS) for step in program.steps):
+        return None
     try:
         return native.build(program, reuse)
     except NotFusibleError:
