@@ -1,4 +1,4 @@
-"""The C text of products and of arrays that are put together. Imports schedule, layout, c_loops."""
+"""The C text of products and of arrays that are put together. Imports items, layout, c_loops."""
 
 from collections.abc import Callable, Sequence
 from math import prod
@@ -6,8 +6,8 @@ from typing import Any
 
 from gpugrad.codegen.operations import c_type, literal
 from gpugrad.compiler.c_loops import Function
+from gpugrad.compiler.items import Array, Assembly, Product, Ref
 from gpugrad.compiler.layout import Layout, contiguous, strides_in
-from gpugrad.compiler.schedule import Array, Assembly, Product, Ref
 
 __all__ = ["assembly_function", "product_function"]
 

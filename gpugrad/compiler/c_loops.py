@@ -1,4 +1,4 @@
-"""The C text of a loop of a schedule. Imports schedule, layout, elementwise and codegen.
+"""The C text of a loop of a schedule. Imports items, layout, elementwise and codegen.
 
 A loop becomes one function. Axes that all its arrays run through alike become one. Steps are
 written in passes over the innermost axis, or over a row where some read a sum of their row; what
@@ -13,9 +13,10 @@ from math import prod
 from typing import Any, NamedTuple
 
 from gpugrad.codegen.operations import c_type
+from gpugrad.compiler.c_steps import weight_of
 from gpugrad.compiler.elementwise import HostWriter
+from gpugrad.compiler.items import Array, Loop, Ref
 from gpugrad.compiler.layout import contiguous, strides_in
-from gpugrad.compiler.schedule import Array, Loop, Ref, weight_of
 
 __all__ = ["Function", "Scratch", "loop_function"]
 

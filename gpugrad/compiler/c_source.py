@@ -17,9 +17,10 @@ from gpugrad.compiler.blas import Blas
 from gpugrad.compiler.c_items import assembly_function, product_function
 from gpugrad.compiler.c_loops import Function, loop_function
 from gpugrad.compiler.elementwise import with_own_math
+from gpugrad.compiler.items import Array, Assembly, Call, Item, Loop, Product, Ref
 from gpugrad.compiler.layout import contiguous, strides_in
 from gpugrad.compiler.memory_plan import plan_memory
-from gpugrad.compiler.schedule import Array, Assembly, Call, Item, Loop, Product, Ref, Schedule
+from gpugrad.compiler.schedule import Schedule
 
 __all__ = ["CONVERT", "OVERLAP", "Piece", "Source", "write"]
 

@@ -14,10 +14,12 @@ import numpy as np
 from gpugrad.compiler.blas import blas
 from gpugrad.compiler.c_compiler import find_compiler, load
 from gpugrad.compiler.c_source import Piece, Source, write
+from gpugrad.compiler.c_steps import computes
 from gpugrad.compiler.expansion import expanded
+from gpugrad.compiler.items import Array, Call, Product, Ref
 from gpugrad.compiler.layout import Layout
 from gpugrad.compiler.program import Program, flat, function_of
-from gpugrad.compiler.schedule import Array, Call, Product, Ref, Schedule, computes
+from gpugrad.compiler.schedule import Schedule
 from gpugrad.errors import CompileError, DTypeError, ShapeError
 
 __all__ = ["Native", "build"]

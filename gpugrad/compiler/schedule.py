@@ -1,20 +1,29 @@
-"""Which steps of a program share a loop, and in which order they run. Imports elementwise, layout.
+"""Which steps of a program share a loop, and in which order they run. Imports items, c_steps.
 
-Each step becomes part of an item: a loop over all elements of a shape, a product, an array that is
-put together of parts, or a call of NumPy. Items run in order. A step joins the first loop of its
-shape behind all that it reads; it may join a loop that computes an operand if it reads the same
-element of it, or the sum, maximum or minimum of the row that the element is in. Views are no steps:
-who reads one reads the array that it is a view of.
+Items run in order. A step joins the first loop of its shape behind all that it reads; it may join a
+loop that computes an operand if it reads the same element of it, or the sum, maximum or minimum of
+the row that the element is in. Views are no steps: who reads one reads the array that it is a view
+of.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from gpugrad.compiler.c_steps import (
+    COPIES,
+    PRODUCTS,
+    REDUCTIONS,
+    axes_of,
+    computes,
+    is_view,
+    weight_of,
+)
 from gpugrad.compiler.elementwise import DTYPES, in_c
+from gpugrad.compiler.items import Array, Assembly, Call, Item, Loop, Product, Ref, refs_in
 from gpugrad.compiler.layout import (
     Layout,
     contiguous,
@@ -28,125 +37,15 @@ from gpugrad.compiler.layout import (
 )
 from gpugrad.compiler.program import Program, Step, Value
 
-__all__ = [
-    "Array",
-    "Assembly",
-    "Call",
-    "Item",
-    "Loop",
-    "Product",
-    "Ref",
-    "Schedule",
-    "refs_in",
-    "weight_of",
-]
+__all__ = ["Schedule"]
 
-REDUCTIONS = frozenset(("sum", "max", "min"))
-COPIES = ("copy", "own")  # values never change, so that a copy is the same value
-PRODUCTS = ("matmul", "transposed_matmul")
 SMALL = 8192  # elements up to which a loop takes steps that have nothing to do with its own
 ROW = 16384  # elements up to which a row is read again by the loop that has computed its sum
-HEAVY = 20  # what a step that is no arithmetic weighs
-ARITHMETIC = frozenset(
-    ("sum", "max", "min", "add", "subtract", "multiply", "negative", "maximum", "minimum", "where",
-     "astype", "copy", "square", "greater", "greater_equal", "less", "less_equal", "equal",
-     "not_equal", "absolute", "logical_not", "logical_and", "logical_or", "zeros_like", "ones_like")
-)  # fmt: skip
 MOST = 4000  # the weight of a loop
 
 
-class Array:
-    """An array that the program computes or is given.
-
-    ``made`` is the index of the item that computes it, -1 for what is given. In a loop, ``part``
-    says in which of its passes over a row it is computed, ``row`` that it has one element for each
-    row, and ``axes`` over which axes of the loop it is a sum or an extreme. ``stored`` says that it
-    is in memory, ``seen`` in which shape the caller sees it there.
-    """
-
-    __slots__ = (
-        "axes", "dtype", "made", "number", "operands", "part", "read", "row", "seen", "shape",
-        "step", "stored", "weak",
-    )  # fmt: skip
-
-    def __init__(self, value: Value, number: int, made: int = -1) -> None:
-        self.shape = self.seen = value.shape
-        self.dtype = np.dtype(value.dtype)
-        self.weak = value.weak
-        self.number = number
-        self.made = made
-        self.step: Any = None  # of a loop or a product
-        self.operands: tuple[Any, ...] = ()
-        self.part = 0
-        self.row = False
-        self.axes: tuple[int, ...] | None = None
-        self.stored = made < 0
-        self.read = made  # the last item that reads it
-
-    @property
-    def size(self) -> int:
-        """The number of elements."""
-        return prod(self.shape)
-
-    @property
-    def nbytes(self) -> int:
-        """The number of bytes."""
-        return self.size * self.dtype.itemsize
-
-
-class Ref(NamedTuple):
-    """An array as a step reads it: in a layout."""
-
-    array: Array
-    layout: Layout
-
-
-class Loop:
-    """Elementwise steps over one shape, without axes of length 1, and the reductions of them.
-
-    ``rows`` is the number of leading axes of a row where some steps read a sum of their row.
-    """
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self.shape = shape
-        self.rows: int | None = None
-        self.arrays: list[Array] = []
-        self.reads: set[int] = set()
-        self.weight = 0
-
-
-class Product(NamedTuple):
-    """A product of two arrays, of which each is a matrix or a stack of matrices."""
-
-    array: Array
-    a: Ref
-    b: Ref
-
-
-class Assembly(NamedTuple):
-    """An array made of parts, later ones on top: layouts of it, and what is copied there."""
-
-    array: Array
-    parts: tuple[tuple[Layout, Any], ...]
-
-
-class Call(NamedTuple):
-    """A step that NumPy computes."""
-
-    step: Step
-    operands: tuple[Any, ...]
-    arrays: tuple[Array | None, ...]
-
-
-Item = Loop | Product | Assembly | Call
-
-
 class Schedule:
-    """The items of a program, and what its outputs are.
-
-    ``keep`` names outputs that replace an input in its own memory, by the input: the steps that
-    compute them come after the last that reads the input, where that is possible.
-    """
+    """The items of a program, and which arrays are its inputs, constants and outputs."""
 
     def __init__(self, program: Program) -> None:
         self.items: list[Item] = []
@@ -239,7 +138,7 @@ class Schedule:
             if step.name in COPIES:
                 self._refs[result] = self._refs[first]
                 return True
-            if _is_view(step, first):
+            if is_view(step, first):
                 return self._view(step)
         if step.name in REDUCTIONS:
             self._reduce(step)
@@ -404,59 +303,6 @@ class Schedule:
         return len(self.items) - 1
 
 
-def computes(step: Step) -> bool:
-    """Whether C computes a step, on arrays of any layout."""
-    values = [value for value in (*step.values(), *step.results) if value is not None]
-    if len(step.results) != 1 or step.results[0] is None or not step.operands:
-        return False
-    if any(0 in value.shape for value in values):
-        return False
-    first = step.operands[0]
-    if isinstance(first, Value) and _is_view(step, first):
-        return True
-    if any(np.dtype(value.dtype).name not in DTYPES for value in values):
-        return False
-    if step.name in REDUCTIONS:
-        return axes_of(step) is not None
-    if step.name in PRODUCTS:
-        return _is_product(step)
-    if in_c(step.name, step.operands, step.parameters, step.results[0]):
-        return True
-    return not any(value.weak for value in values) and parts_of(step) is not None
-
-
-def _is_view(step: Step, first: Value) -> bool:
-    return step.name in COPIES or view_of(contiguous(first.shape), step) is not None
-
-
-def axes_of(step: Step) -> tuple[int, ...] | None:
-    """The axes of a reduction, among those longer than 1; None if C does not compute it."""
-    x, result = step.operands[0], step.results[0]
-    given = (*step.operands[1:], None)[0]
-    if len(step.operands) > 2 or step.parameters.keys() - {"axis", "keepdims"}:
-        return None
-    axis = step.parameters.get("axis", given)
-    if not isinstance(x, Value) or x.weak:
-        return None
-    if step.name != "sum" and (x.dtype != result.dtype or np.dtype(x.dtype).kind == "b"):
-        return None
-    axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-    reduced = [one % x.ndim for one in axes] if x.ndim else []
-    longer = [i for i, size in enumerate(x.shape) if size != 1]
-    return tuple(sorted(longer.index(i) for i in reduced if i in longer))
-
-
-def _is_product(step: Step) -> bool:
-    a, b = step.operands
-    result = step.results[0]
-    if step.parameters or not isinstance(a, Value) or not isinstance(b, Value):
-        return False
-    dtypes = {np.dtype(one.dtype) for one in (a, b, result)}
-    if len(dtypes) > 1 or dtypes.pop().kind != "f" or a.weak or b.weak:
-        return False
-    return step.name == "matmul" or a.ndim == 2
-
-
 def _needed(program: Program) -> list[Step]:
     """The steps on which the outputs depend, in order."""
     needed, steps = set(program.outputs), []
@@ -465,11 +311,6 @@ def _needed(program: Program) -> list[Step]:
             needed.update(step.values())
             steps.append(step)
     return steps[::-1]
-
-
-def weight_of(step: Step) -> int:
-    """About how many operations of C a step of a loop takes."""
-    return 1 if step.name in ARITHMETIC else HEAVY
 
 
 def _rows_of(array: Array, loop: Loop) -> int | None:
@@ -485,12 +326,3 @@ def _rows_of(array: Array, loop: Loop) -> int | None:
 def _has_rows(loop: Loop, count: int) -> bool:
     """Whether a loop can go over rows, each of them several times."""
     return count > 0 and prod(loop.shape[count:]) <= ROW
-
-
-def refs_in(operand: Any) -> Iterator[Ref]:
-    """The references in an operand."""
-    if isinstance(operand, Ref):
-        yield operand
-    elif isinstance(operand, tuple | list):
-        for part in operand:
-            yield from refs_in(part)

@@ -1,0 +1,111 @@
+"""What a schedule is made of: arrays, and the items that compute them. Imports layout, program.
+
+Each step of a program becomes part of an item: a loop over all elements of a shape, a product, an
+array that is put together of parts, or a call of NumPy.
+"""
+
+from collections.abc import Iterator
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpugrad.compiler.layout import Layout
+from gpugrad.compiler.program import Step, Value
+
+__all__ = ["Array", "Assembly", "Call", "Item", "Loop", "Product", "Ref", "refs_in"]
+
+
+class Array:
+    """An array that the program computes or is given.
+
+    ``made`` is the index of the item that computes it, -1 for what is given. In a loop, ``part``
+    says in which of its passes over a row it is computed, ``row`` that it has one element for each
+    row, and ``axes`` over which axes of the loop it is a sum or an extreme. ``stored`` says that it
+    is in memory, ``seen`` in which shape the caller sees it there.
+    """
+
+    __slots__ = (
+        "axes", "dtype", "made", "number", "operands", "part", "read", "row", "seen", "shape",
+        "step", "stored", "weak",
+    )  # fmt: skip
+
+    def __init__(self, value: Value, number: int, made: int = -1) -> None:
+        self.shape = self.seen = value.shape
+        self.dtype = np.dtype(value.dtype)
+        self.weak = value.weak
+        self.number = number
+        self.made = made
+        self.step: Any = None  # of a loop or a product
+        self.operands: tuple[Any, ...] = ()
+        self.part = 0
+        self.row = False
+        self.axes: tuple[int, ...] | None = None
+        self.stored = made < 0
+        self.read = made  # the last item that reads it
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """The number of bytes."""
+        return self.size * self.dtype.itemsize
+
+
+class Ref(NamedTuple):
+    """An array as a step reads it: in a layout."""
+
+    array: Array
+    layout: Layout
+
+
+class Loop:
+    """Elementwise steps over one shape, without axes of length 1, and the reductions of them.
+
+    ``rows`` is the number of leading axes of a row where some steps read a sum of their row.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+        self.rows: int | None = None
+        self.arrays: list[Array] = []
+        self.reads: set[int] = set()
+        self.weight = 0
+
+
+class Product(NamedTuple):
+    """A product of two arrays, of which each is a matrix or a stack of matrices."""
+
+    array: Array
+    a: Ref
+    b: Ref
+
+
+class Assembly(NamedTuple):
+    """An array made of parts, later ones on top: layouts of it, and what is copied there."""
+
+    array: Array
+    parts: tuple[tuple[Layout, Any], ...]
+
+
+class Call(NamedTuple):
+    """A step that NumPy computes."""
+
+    step: Step
+    operands: tuple[Any, ...]
+    arrays: tuple[Array | None, ...]
+
+
+Item = Loop | Product | Assembly | Call
+
+
+def refs_in(operand: Any) -> Iterator[Ref]:
+    """The references in an operand."""
+    if isinstance(operand, Ref):
+        yield operand
+    elif isinstance(operand, tuple | list):
+        for part in operand:
+            yield from refs_in(part)
