@@ -59,6 +59,7 @@ from gpugrad.autodiff import (
     jvp,
     linearize,
     saved,
+    scan,
     value_and_grad,
     vjp,
 )
@@ -489,6 +490,7 @@ __all__ = [
     "row_stack",
     "save",
     "saved",
+    "scan",
     "scatter_add",
     "searchsorted",
     "segment_sum",
