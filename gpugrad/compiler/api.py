@@ -16,10 +16,11 @@ from gpugrad.backend.lines import warn
 from gpugrad.codegen.operations import NotFusibleError
 from gpugrad.compiler import native, replay
 from gpugrad.compiler import recording as _types  # noqa: F401  the types that record
-from gpugrad.compiler.calls import RecordedCall, StaleError, share
+from gpugrad.compiler.calls import RecordedCall, share
 from gpugrad.compiler.graph import attached
 from gpugrad.compiler.modes import aliases, modes
 from gpugrad.compiler.passes import simplified
+from gpugrad.compiler.places import StaleError
 from gpugrad.compiler.program import Program, Value
 from gpugrad.compiler.session import record
 from gpugrad.engine import versions

@@ -5,16 +5,11 @@ from typing import Any, NamedTuple
 
 from gpugrad.autodiff import tree
 from gpugrad.compiler.graph import Graph
+from gpugrad.compiler.places import Place
 from gpugrad.compiler.program import Program, Value
 from gpugrad.engine.windows import Window, apart
 
-__all__ = ["Find", "RecordedCall", "StaleError", "Write", "living", "share"]
-
-Find = Callable[[Sequence[Any]], Any]  # from the leaves of a call's arguments
-
-
-class StaleError(Exception):
-    """A program is not right any more, and another has to be recorded."""
+__all__ = ["RecordedCall", "Write", "share"]
 
 
 class Write(NamedTuple):
@@ -26,7 +21,7 @@ class Write(NamedTuple):
     share the memory of another one.
     """
 
-    find: Find
+    find: Place
     name: str | None
     output: int | None
     value: Value | None = None
@@ -47,7 +42,7 @@ class RecordedCall(NamedTuple):
     """
 
     program: Program
-    finds: list[Find]
+    finds: list[Place]
     writes: list[Write]
     results: list[Callable[[Sequence[Any], Sequence[Any]], Any]]
     structure: tree.Tree
@@ -55,7 +50,7 @@ class RecordedCall(NamedTuple):
     after: list[Callable[[], list[Any]]]
     undo: list[Callable[[], None]]
     modules: list[tuple[Any, bool]]
-    tensors: list[tuple[Find, Any, bool, bool | None]]
+    tensors: list[tuple[Place, Any, bool, bool | None]]
     namespaces: list[Any]
     graph: Graph | None
     drawn: dict[Value, Any]
@@ -64,11 +59,3 @@ class RecordedCall(NamedTuple):
 def share(array: Any, other: Any) -> bool:
     """Whether two arrays may share memory."""
     return type(array) is type(other) and not apart(Window(array), Window(other))
-
-
-def living(reference: Any, leaves: Any) -> Any:
-    """What a weak reference refers to; StaleError where the function has another one now."""
-    found = reference()
-    if found is None:
-        raise StaleError
-    return found

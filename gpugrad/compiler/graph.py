@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from gpugrad.backend.namespace import namespace_of
+from gpugrad.compiler.places import Place
 from gpugrad.compiler.program import Program, Value
 from gpugrad.compiler.recorded import Recorded, Tape
 from gpugrad.engine.backward import run_backward
@@ -19,8 +20,6 @@ from gpugrad.errors import GradientError
 from gpugrad.tensor import Tensor
 
 __all__ = ["Graph", "attached", "recorded_backward"]
-
-Find = Callable[[Sequence[Any]], Any]
 
 
 class Graph(NamedTuple):
@@ -33,15 +32,15 @@ class Graph(NamedTuple):
 
     program: Program
     roots: list[int]
-    targets: list[Find]
-    reads: list[int | Find]
+    targets: list[Place]
+    reads: list[int | Place]
 
 
 def recorded_backward(
     tape: Tape,
     roots: Sequence[tuple[Any, int]],
-    targets: Sequence[tuple[Any, Find]],
-    finds: dict[Value, Find],
+    targets: Sequence[tuple[Any, Place]],
+    finds: dict[Value, Place],
     constants: dict[Value, Any],
     outputs: list[Value],
 ) -> Graph:
@@ -62,7 +61,7 @@ def recorded_backward(
     used = [value for step in steps for value in step.values()] + results
     foreign = [value for value in dict.fromkeys(used) if value not in own]
     read = [value for value in foreign if value not in constants]
-    reads: list[int | Find] = []
+    reads: list[int | Place] = []
     for value in read:
         if value in finds:
             reads.append(finds[value])

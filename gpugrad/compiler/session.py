@@ -8,7 +8,6 @@ gradients and in arrays, the program changes as well, at each call.
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from operator import is_
 from sys import getrefcount
 from typing import Any
@@ -18,8 +17,23 @@ import numpy as np
 from gpugrad.autodiff import tree
 from gpugrad.backend.interrupts import whole
 from gpugrad.backend.namespace import NAMESPACES
-from gpugrad.compiler.calls import Find, RecordedCall, StaleError, Write, living, share
+from gpugrad.compiler.calls import RecordedCall, Write, share
 from gpugrad.compiler.graph import Graph, recorded_backward
+from gpugrad.compiler.places import (
+    Argument,
+    ArrayOf,
+    Called,
+    Fixed,
+    Given,
+    GradientOf,
+    Item,
+    Living,
+    NewTensor,
+    Output,
+    Place,
+    StaleError,
+    StateOf,
+)  # fmt: skip
 from gpugrad.compiler.program import Program, Value
 from gpugrad.compiler.recorded import Recorded, Tape
 from gpugrad.engine import detours
@@ -54,16 +68,15 @@ class _Met:
         self.is_own = False  # made by the function, so that each call makes another
         self.is_looked_at = False  # whether somebody has asked before for the gradient
 
-    def find(self) -> Find | None:
+    def find(self) -> Place | None:
         """What finds the tensor, given the leaves of a call; None for one that is gone."""
         if self.argument is not None:
-            index = self.argument
-            return lambda leaves: leaves[index]
+            return Argument(self.argument)
         if self.owner is None:
             is_gone = self.is_own or self.tensor() is None
-            return None if is_gone else partial(living, self.tensor)
+            return None if is_gone else Living(self.tensor)
         owner = self.owner.find()
-        return None if owner is None else lambda leaves: owner(leaves)._grad
+        return None if owner is None else GradientOf(owner)
 
     def put_back(self) -> None:
         """Give the tensor what it held before."""
@@ -87,15 +100,15 @@ class Session:
         self.by_tensor: dict[int, _Met] = {}
         self.roots: list[tuple[Tensor, int]] = []  # results that have a graph
         self.drawn: dict[Value, Any] = {}
-        self.finds: dict[Value, Find] = {}
-        self.places: dict[Recorded, Find] = {}  # of arrays that are no tensors', what finds them
+        self.finds: dict[Value, Place] = {}
+        self.places: dict[Recorded, Place] = {}  # of arrays that are no tensors', what finds them
         self.arguments: dict[int, Any] = {}  # by identity, what the function gets for arguments
         self.before: list[Callable[[], None]] = []
         self.after: list[Callable[[], list[Any]]] = []
         self.modules: dict[int, tuple[Any, bool]] = {}
-        self.clocks: dict[int, Any] = {}  # what the counts of optimizers are in this call
+        self.steps: dict[int, Any] = {}  # by parameter, the last step of an optimizer
         self.undo: list[Callable[[], None]] = []  # what puts back numbers that this call changes
-        self.before += [self.clocks.clear, self.undo.clear]
+        self.before.append(self.undo.clear)
 
     # What the function meets.
 
@@ -108,18 +121,18 @@ class Session:
             # The function may have the tensor from elsewhere, too: that is another input.
             array = leaf._array
             array = np.asarray(array) if isinstance(array, np.generic) else array
-            recorded = self._entered(array, lambda leaves: leaves[index].data)
+            recorded = self._entered(array, ArrayOf(Argument(index)))
             self.tape.arguments.append(recorded)
             entered = Tensor(recorded)
             self._add(entered, recorded, index)
         elif isinstance(leaf, Tensor):
             self.meet(leaf, index)
         elif isinstance(leaf, np.generic | float):
-            return self._entered(leaf, lambda leaves: leaves[index])
+            return self._entered(leaf, Argument(index))
         elif NAMESPACES.get(type(leaf)) is None:
             return leaf  # a constant of the program, and part of its key
         else:
-            entered = self._entered(leaf, lambda leaves: leaves[index])
+            entered = self._entered(leaf, Argument(index))
             self.tape.arguments.append(entered)
         self.arguments[id(leaf)] = entered
         return entered
@@ -152,15 +165,14 @@ class Session:
 
     def draw(self, function: Callable[[], Any]) -> Recorded:
         """The result of a function that gives another array at each call."""
-        recorded = self._entered(function(), lambda leaves: function())
+        recorded = self._entered(function(), Called(function))
         self.drawn[recorded.value] = recorded.array
         return recorded
 
-    def state(self, find: Callable[[], Any]) -> Recorded:
-        """An array that is state, and which a function finds at each call."""
-        array = find()
-        recorded = self.tape.capture(array)
-        self.places[recorded] = lambda leaves: find()
+    def state(self, entries: list[dict[str, Any]], index: int, name: str) -> Recorded:
+        """An array that is state: each call finds it in a dict of a list."""
+        recorded = self.tape.capture(entries[index][name])
+        self.places[recorded] = StateOf(entries, index, name)
         return recorded
 
     def numbers(self, function: Any) -> list[Recorded | int | None]:
@@ -183,7 +195,7 @@ class Session:
         return [
             number
             if number is None or isinstance(number, int)
-            else self._entered(float(number), partial(_item, cell, i))
+            else self._entered(float(number), Item(cell, i))
             for i, number in enumerate(cell)
         ]
 
@@ -223,7 +235,7 @@ class Session:
         """Note that a layer is called, and in which mode."""
         self.modules[id(module)] = (weakref.ref(module), module.training)
 
-    def _entered(self, array: Any, find: Find) -> Recorded:
+    def _entered(self, array: Any, find: Place) -> Recorded:
         recorded = self.tape.enter(array)
         self.finds[recorded.value] = self.places[recorded] = find
         return recorded
@@ -283,15 +295,15 @@ class Session:
         array = leaf._array if isinstance(leaf, Tensor) else leaf
         for met in self.met:
             if leaf is met.tensor() and array is met.recorded and (find := met.find()):
-                return lambda leaves, arrays: find(leaves)
+                return Given(find)
         if not isinstance(array, Recorded):
-            return lambda leaves, arrays: leaf
+            return Given(Fixed(leaf))
         number = len(outputs)
         root = array if array.base is None else array.base
         is_given = root.value is root.first and root.first in self.tape.inputs and not root.is_weak
         outputs.append((array.copy() if is_given else array).value)
         if not isinstance(leaf, Tensor):
-            return lambda leaves, arrays: arrays[number]
+            return Output(number)
         node = leaf._node
         if isinstance(node, Leaf):
             raise CompileError(
@@ -300,8 +312,8 @@ class Session:
             )
         if node is not None and node.values is not None:
             self.roots.append((leaf, number))
-            return lambda leaves, arrays: arrays[number]
-        return lambda leaves, arrays: Tensor(arrays[number])
+            return Output(number)
+        return NewTensor(number)
 
     def _writes(self, outputs: list[Value]) -> list[Write]:
         """What the function has changed, in tensors that are still there and in their memory."""
@@ -333,20 +345,20 @@ class Session:
                 )
         return writes
 
-    def _memory(self, recorded: Recorded) -> Find | None:
+    def _memory(self, recorded: Recorded) -> Place | None:
         """What finds an array from elsewhere; None for one that the function has made."""
         if recorded in self.places:
             return self.places[recorded]
         holders = [met for met in self.met if met.recorded is recorded]
         for met in holders:
             if (find := met.find()) is not None:
-                return lambda leaves: find(leaves).data
+                return ArrayOf(find)
         # Referred to by what records it, by those who have met it, and by the call.
         if any(met.is_own for met in holders) or getrefcount(recorded.array) <= len(holders) + 2:
             return None
         if getattr(recorded.array, "base", None) is not None:
-            return lambda leaves: recorded.array
-        return partial(living, weakref.ref(recorded.array))
+            return Fixed(recorded.array)
+        return Living(weakref.ref(recorded.array))
 
     def _find_own(self, leaves: list[Any]) -> None:
         """Note which tensors of the result nobody else refers to: the function has made them."""
@@ -410,10 +422,6 @@ class Session:
 
 def _references(leaves: list[Any], index: int) -> int:
     return getrefcount(leaves[index])
-
-
-def _item(cell: list[Any], index: int, leaves: Any) -> Any:
-    return cell[index]
 
 
 def _recorded(tensor: Any) -> Recorded:

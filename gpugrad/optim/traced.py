@@ -5,9 +5,11 @@ settings of the group and on the count of steps, are given anew at each call of 
 """
 
 import weakref
+from collections import deque
 from collections.abc import Sequence
 from functools import partial
-from operator import is_, setitem
+from itertools import repeat
+from operator import is_, itemgetter, setitem
 from typing import Any
 
 from gpugrad.backend.lines import user_line
@@ -126,11 +128,11 @@ def _record_members(
     optimizer: Any, session: Any, group: dict[str, Any], members: Sequence[Any]
 ) -> None:
     """Record the step of parameters of one group that have made equally many."""
-    numbers = session.numbers(_Advance(optimizer, group, members, session.clocks))
-    for p in members:
+    advance = _Advance(optimizer, group, members, session.steps)
+    numbers = session.numbers(advance)
+    for index, p in enumerate(members):
         names = optimizer._with_master(group, p, optimizer._names(group))
-        find = partial(_state, weakref.ref(optimizer), p)
-        states = [session.state(partial(find, name)) for name in names]
+        states = [session.state(advance.entries, index, name) for name in names]
         arrays = [p.data, p.grad.data, *states]
         parts: tuple[list[Any], ...] = (arrays,)
         if p.dtype.kind == "c":  # a complex number is updated as two real ones
@@ -150,10 +152,6 @@ def _entry(optimizer: Any, group: dict[str, Any], p: Any, names: Sequence[str]) 
         tracing.reset(token)
 
 
-def _state(optimizer: Any, p: Any, name: str) -> Any:
-    return optimizer()._state[p][name]
-
-
 def _record_rule(
     optimizer: Any, p: Any, g: Any, states: list[Any], numbers: Any, names: Sequence[str]
 ) -> None:
@@ -169,44 +167,60 @@ def _record_rule(
 class _Advance:
     """The numbers of one more step of parameters that have made equally many.
 
-    ``clocks`` has the counts that a call has reached so far, by parameter.
+    ``latest`` has by parameter the last one of this recording, whose count of steps this continues.
     """
 
     def __init__(
-        self, optimizer: Any, group: dict[str, Any], members: Sequence[Any], clocks: dict[int, Any]
+        self, optimizer: Any, group: dict[str, Any], members: Sequence[Any], latest: dict[int, Any]
     ) -> None:
         self.optimizer = weakref.ref(optimizer)  # another may take its place
         self.group = group
         self.members = members
-        self.clocks = clocks
+        self.earlier = [latest.get(id(p)) for p in members]
+        latest.update((id(p), self) for p in members)
+        self.counts = itemgetter(*optimizer.counted)
         self.kind: Any = None
+        self.clock: Clock = ()
         self.entries: list[Any] = []  # the states, as they were found last
+        self.calls: list[Any] = []
+
+    def _found(self, optimizer: Any, names: Sequence[str]) -> list[Any]:
+        """The states of the members."""
+        was_exposed = optimizer._exposed
+        if was_exposed or any(optimizer._layouts):
+            _drop_layouts(optimizer)
+        entries = self.entries
+        found = map(optimizer._state.get, self.members)
+        if was_exposed or not entries or not all(map(is_, found, entries)):
+            entries[:] = [_entry(optimizer, self.group, p, names) for p in self.members]
+        return entries
 
     def __call__(self) -> Sequence[float | None] | None:
         """The numbers, None where the step is another one than that which was recorded."""
         optimizer, group = self.optimizer(), self.group
         if optimizer is None:
             return None
-        counted = optimizer.counted
-        _drop_layouts(optimizer)
         names = optimizer._names(group)
-        entries = [optimizer._state.get(p) for p in self.members]
-        if optimizer._exposed or not all(map(is_, entries, self.entries)) or not self.entries:
-            entries = self.entries = [_entry(optimizer, group, p, names) for p in self.members]
-        seen = {
-            self.clocks.get(id(p)) or optimizer._clock(e) for p, e in zip(self.members, entries)
-        }
-        if len(seen) > 1:
+        entries = self._found(optimizer, names)
+        seen = [*map(self.counts, entries)]
+        if any(self.earlier):
+            pairs = zip(self.earlier, entries)
+            seen = [optimizer._clock(e) if one is None else one.clock for one, e in pairs]
+        clock = seen[0] if type(seen[0]) is tuple else (seen[0],)
+        if seen.count(seen[0]) < len(seen):
             return None
-        clock, values = optimizer._advance(group, seen.pop())
+        self.clock, values = optimizer._advance(group, clock)
         kind = (
-            names, group.get(MASTER), [*map(len, (optimizer.param_groups, group["params"]))],
-            [value if isinstance(value, int | None) else float for value in values],
+            names, group.get(MASTER), len(optimizer.param_groups), len(group["params"]),
+            [value if isinstance(value, _CONSTANT) else float for value in values],
         )  # fmt: skip
         if self.kind not in (None, kind):
             return None
         self.kind = kind
-        for p in self.members:
-            self.clocks[id(p)] = clock
-        self.calls = [partial(entry.update, dict(zip(counted, clock))) for entry in entries]
+        counts = dict(zip(optimizer.counted, self.clock))
+        # One call of a function in C for all of them.
+        self.calls = [partial(deque, map(dict.update, entries, repeat(counts)), 0)]
         return values
+
+
+_CONSTANT = int, type(None)  # of a rule's numbers: part of the program

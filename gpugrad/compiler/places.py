@@ -1,0 +1,167 @@
+"""Where each call of a program has its arrays and its results. Imports tensor.
+
+A place is called with the leaves of the arguments, a result with them and the program's outputs.
+They are objects of a few classes, not functions, so that calls in C can read them as well.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gpugrad.tensor import Tensor
+
+__all__ = [
+    "Argument", "ArrayOf", "Called", "Fixed", "Given", "GradientOf", "Item", "Living", "NewTensor",
+    "Output", "Place", "StaleError", "StateOf",
+]  # fmt: skip
+
+
+class StaleError(Exception):
+    """A program is not right any more, and another has to be recorded."""
+
+
+class Place:
+    """What finds something at each call."""
+
+    __slots__ = ()
+
+    def __call__(self, leaves: Sequence[Any]) -> Any:
+        """What is there now; StaleError where the function would have another one."""
+        raise NotImplementedError
+
+
+class Argument(Place):
+    """A leaf of the arguments."""
+
+    __slots__ = ("index",)
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+    def __call__(self, leaves: Sequence[Any]) -> Any:
+        return leaves[self.index]
+
+
+class Fixed(Place):
+    """The same object at each call."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __call__(self, leaves: Sequence[Any]) -> Any:
+        return self.value
+
+
+class Living(Place):
+    """What a weak reference refers to."""
+
+    __slots__ = ("reference",)
+
+    def __init__(self, reference: Any) -> None:
+        self.reference = reference
+
+    def __call__(self, leaves: Sequence[Any]) -> Any:
+        found = self.reference()
+        if found is None:
+            raise StaleError
+        return found
+
+
+class ArrayOf(Place):
+    """The array of a tensor."""
+
+    __slots__ = ("tensor",)
+
+    def __init__(self, tensor: Place) -> None:
+        self.tensor = tensor
+
+    def __call__(self, leaves: Sequence[Any]) -> Any:
+        return self.tensor(leaves).data
+
+
+class GradientOf(Place):
+    """The gradient of a tensor, which has one."""
+
+    __slots__ = ("tensor",)
+
+    def __init__(self, tensor: Place) -> None:
+        self.tensor = tensor
+
+    def __call__(self, leaves: Sequence[Any]) -> Any:
+        return self.tensor(leaves)._grad
+
+
+class Item(Place):
+    """An element of a list, which is filled at the beginning of each call."""
+
+    __slots__ = ("index", "items")
+
+    def __init__(self, items: list[Any], index: int) -> None:
+        self.items = items
+        self.index = index
+
+    def __call__(self, leaves: Sequence[Any]) -> Any:
+        return self.items[self.index]
+
+
+class StateOf(Place):
+    """What a dict has under a name: one of a list of dicts, filled at the beginning of a call."""
+
+    __slots__ = ("entries", "index", "name")
+
+    def __init__(self, entries: list[dict[str, Any]], index: int, name: str) -> None:
+        self.entries = entries
+        self.index = index
+        self.name = name
+
+    def __call__(self, leaves: Sequence[Any]) -> Any:
+        return self.entries[self.index][self.name]
+
+
+class Called(Place):
+    """The result of a function without arguments, another one at each call."""
+
+    __slots__ = ("function",)
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self.function = function
+
+    def __call__(self, leaves: Sequence[Any]) -> Any:
+        return self.function()
+
+
+# Results.
+
+
+class Output:
+    """An output of the program."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __call__(self, leaves: Sequence[Any], arrays: Sequence[Any]) -> Any:
+        return arrays[self.number]
+
+
+class NewTensor(Output):
+    """A new tensor over an output of the program."""
+
+    __slots__ = ()
+
+    def __call__(self, leaves: Sequence[Any], arrays: Sequence[Any]) -> Any:
+        return Tensor(arrays[self.number])
+
+
+class Given:
+    """What is found at a place, such as an argument that is returned."""
+
+    __slots__ = ("place",)
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+
+    def __call__(self, leaves: Sequence[Any], arrays: Sequence[Any]) -> Any:
+        return self.place(leaves)
