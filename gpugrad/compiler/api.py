@@ -67,11 +67,14 @@ class Compiled:
         if self._count >= LIMIT:
             self._say_so()
             return self._function(*args, **kwargs)
-        result, recorded = record(self._function, leaves, structure)
+        recorded = record(self._function, leaves, structure)
         entry = Entry(structure, recorded)
         entries.append(entry)
         self._count += 1
-        return result if recorded.graph is None else entry(leaves, recorded.drawn)
+        try:
+            return entry(leaves, recorded.drawn)
+        except StaleError:  # it keeps what it has made
+            return self._function(*args, **kwargs)
 
     def report(self, source: bool = False) -> str:
         """What has been recorded, a paragraph for each program; with ``source`` its code as well.
@@ -110,7 +113,8 @@ def _kind(leaf: Any) -> Any:
     cls = type(leaf)
     if isinstance(leaf, Tensor):
         array = leaf._array
-        return cls, type(array), array.shape, array.dtype, type(leaf._node)
+        owner = np.ndarray if isinstance(array, np.generic) else type(array)
+        return cls, owner, array.shape, array.dtype, type(leaf._node)
     if cls is float:
         return cls
     if isinstance(leaf, np.generic):

@@ -91,8 +91,9 @@ class Entry:
             except StaleError:
                 return False
             now = tensor._array
+            cls = np.ndarray if isinstance(now, np.generic) else type(now)
             if now is not array and (
-                type(now) is not type(array) or now.shape != array.shape or now.dtype != array.dtype
+                cls is not type(array) or now.shape != array.shape or now.dtype != array.dtype
             ):
                 return False
             if (tensor._node is None) is not is_constant:

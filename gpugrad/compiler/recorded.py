@@ -90,7 +90,7 @@ class Tape:
     def restore(self) -> None:
         """Give captured arrays back what they had before."""
         for one, before in self.before.items():
-            if one.array.flags.writeable:
+            if getattr(one.array.flags, "writeable", True):  # CuPy's arrays always are
                 one.array[...] = before
 
     def lifted(self, operand: Any) -> Any:

@@ -8,14 +8,12 @@ gradients and in arrays, the program changes as well, at each call.
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from operator import is_
 from sys import getrefcount
 from typing import Any
 
 import numpy as np
 
 from gpugrad.autodiff import tree
-from gpugrad.backend.interrupts import whole
 from gpugrad.backend.namespace import NAMESPACES
 from gpugrad.compiler.calls import RecordedCall, Write, share
 from gpugrad.compiler.graph import Graph, recorded_backward
@@ -79,9 +77,9 @@ class _Met:
         return None if owner is None else GradientOf(owner)
 
     def put_back(self) -> None:
-        """Give the tensor what it held before."""
+        """Give the tensor what it held before, unless the function has made it."""
         tensor = self.tensor()
-        if tensor is not None:
+        if tensor is not None and not self.is_own:
             tensor._array, tensor._node = self.array, self.node
             if self.grad is not None or getattr(tensor, "_grad", None) is not None:
                 tensor._grad = self.grad
@@ -99,6 +97,7 @@ class Session:
         self.met: list[_Met] = []
         self.by_tensor: dict[int, _Met] = {}
         self.roots: list[tuple[Tensor, int]] = []  # results that have a graph
+        self.returned: dict[int, Any] = {}  # the arrays of results, by identity
         self.drawn: dict[Value, Any] = {}
         self.finds: dict[Value, Place] = {}
         self.places: dict[Recorded, Place] = {}  # of arrays that are no tensors', what finds them
@@ -242,11 +241,6 @@ class Session:
 
     # The end.
 
-    def originals(self, leaves: Sequence[Any]) -> dict[int, Any]:
-        """By the identity of what the function got for tensors among the arguments, these."""
-        pairs = [(self.arguments.get(id(leaf)), leaf) for leaf in leaves]
-        return {id(entered): leaf for entered, leaf in pairs if isinstance(entered, Tensor)}
-
     def restore(self) -> None:
         """Undo all that the function has changed."""
         for put_back in reversed(self.undo):
@@ -264,6 +258,10 @@ class Session:
         leaves, structure = tree.flatten(holder[0])
         outputs: list[Value] = []
         self._find_own(leaves)
+        for leaf in leaves:
+            recorded = leaf._array if isinstance(leaf, Tensor) else leaf
+            if isinstance(recorded, Recorded):
+                self.returned[id(recorded.array)] = recorded.array
         results = [self._result(leaf, outputs) for leaf in leaves]
         self._check_memory()
         writes = self._writes(outputs)
@@ -353,8 +351,11 @@ class Session:
         for met in holders:
             if (find := met.find()) is not None:
                 return ArrayOf(find)
-        # Referred to by what records it, by those who have met it, and by the call.
-        if any(met.is_own for met in holders) or getrefcount(recorded.array) <= len(holders) + 2:
+        # Referred to by what records it, by those who have met it, by the call, and by results
+        # that are views of it.
+        views = sum(getattr(a, "base", None) is recorded.array for a in self.returned.values())
+        expected = len(holders) + 2 + views
+        if any(met.is_own for met in holders) or getrefcount(recorded.array) <= expected:
             return None
         if getattr(recorded.array, "base", None) is not None:
             return Fixed(recorded.array)
@@ -442,7 +443,7 @@ def _begin(count: int) -> None:
     global _running
     with _lock:
         _running += count
-        detours.use(_meet_operands, _running > 0, everywhere=True)
+        detours.use(_meet_operands, _running > 0, rank=-1)
 
 
 def _meet_operands(op: Any, operands: Sequence[Any], parameters: Any) -> None:
@@ -454,10 +455,10 @@ def _meet_operands(op: Any, operands: Sequence[Any], parameters: Any) -> None:
                 session.meet(operand)
 
 
-def record(function: Callable[..., Any], leaves: Sequence[Any], structure: Any) -> Any:
-    """Call a function on arguments, and record it; returns its result and the `RecordedCall`.
+def record(function: Callable[..., Any], leaves: Sequence[Any], structure: Any) -> RecordedCall:
+    """Call a function on arguments, and record it. Then all is as it was before.
 
-    After an error all is as it was before.
+    So the first call is one of the program too, and gives the same bits as all others.
     """
     session = Session()
     _begin(1)
@@ -466,26 +467,9 @@ def record(function: Callable[..., Any], leaves: Sequence[Any], structure: Any) 
         given = [session.argument(index, leaf) for index, leaf in enumerate(leaves)]
         args, kwargs = tree.unflatten(structure, given)
         holder = [function(*args, **kwargs)]
-        recording = session.finished(holder, leaves)
-        if recording.graph is not None:  # the program gives the results, with a graph of its own
-            session.restore()
-            return None, recording
-        whole([call for calls in session.after for call in calls()])
-    except BaseException:
-        session.restore()
-        raise
+        return session.finished(holder, leaves)
     finally:
         session.tape.is_open = False
         tracing.reset(token)
         _begin(-1)
-    return _plain(holder[0], session.originals(leaves)), recording
-
-
-def _plain(result: Any, originals: dict[int, Any]) -> Any:
-    """A result with arguments, arrays and numbers in place of what records them."""
-    leaves, structure = tree.flatten(result)
-    plain = [originals.get(id(leaf), leaf) for leaf in leaves]
-    plain = [leaf.array if isinstance(leaf, Recorded) else leaf for leaf in plain]
-    if all(map(is_, leaves, plain)):
-        return result
-    return tree.unflatten(structure, plain)
+        session.restore()

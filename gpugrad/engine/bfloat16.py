@@ -27,7 +27,7 @@ NATIVE = frozenset((
 def begin() -> None:
     """Let all ops look for operands of bfloat16."""
     if _through_float32 not in detours.active:
-        detours.use(_through_float32, True, everywhere=True)
+        detours.use(_through_float32, True, rank=1)
 
 
 def end() -> None:

@@ -15,8 +15,8 @@ __all__ = ["Detour", "Dispatch", "active", "lock", "use"]
 
 Detour = Callable[[Op, Sequence[Any], dict[str, Any] | None], Any]
 
-# With each whether it concerns all ops, or those alone that autocast does. Those come first.
-active: dict[Detour, bool] = {}
+# In their order, and with each its rank: 0 concerns those ops alone that autocast does, others all.
+active: dict[Detour, int] = {}
 lock = threading.RLock()  # for `active`, and for the entries of dispatches
 _dispatches: list["Dispatch"] = []
 
@@ -33,13 +33,13 @@ class Dispatch(dict[type, Any]):
         return bool(active) and (self.is_cast or any(active.values()))
 
 
-def use(detour: Detour, on: bool, everywhere: bool = False) -> None:
-    """Begin or end a detour; ``everywhere`` says that it concerns all ops."""
+def use(detour: Detour, on: bool, rank: int = 0) -> None:
+    """Begin or end a detour; one of a lower rank is asked before."""
     global active
     with lock:
         others = {other: active[other] for other in active if other is not detour}
         if on:
-            others[detour] = everywhere
+            others[detour] = rank
         active = dict(sorted(others.items(), key=lambda item: item[1]))
         for dispatch in _dispatches:
             if dispatch.is_passed_by():
