@@ -82,6 +82,8 @@ class LBFGS(Optimizer):
     [1.0, 1.0]
     """
 
+    needs_closure = True
+
     def __init__(
         self, params: Iterable[Any], lr: float = 1.0, max_iter: int = 20,
         max_eval: int | None = None, tolerance_grad: float = 1e-7, tolerance_change: float = 1e-9,

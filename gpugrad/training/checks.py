@@ -12,8 +12,8 @@ from gpugrad.tensor import Tensor
 from gpugrad.training.callbacks import Callback
 
 __all__ = [
-    "as_callbacks", "as_metrics", "check_batches", "check_loss", "check_model", "check_state",
-    "check_whole",
+    "as_callbacks", "as_metrics", "check_batches", "check_closure", "check_loss", "check_model",
+    "check_state", "check_whole",
 ]  # fmt: skip
 
 
@@ -42,6 +42,21 @@ def check_model(model: Any, optimizer: Any, loss: Any, scheduler: Any) -> None:
         raise DTypeError(
             f"Trainer: scheduler must be one of gg.optim.lr_scheduler, or None, got {scheduler!r}"
         )
+
+
+def check_closure(optimizer: Any, accumulate: int, clip_norm: Any, scaler: Any) -> None:
+    """ArgumentError for what has no place in an optimizer that computes the gradients itself."""
+    given = {
+        "accumulate": accumulate != 1,
+        "clip_norm": clip_norm is not None,
+        "autocast='float16'": scaler is not None,
+    }
+    for name, is_given in given.items():
+        if is_given:
+            raise ArgumentError(
+                f"Trainer: {type(optimizer).__name__} computes the loss of a batch several times a "
+                f"step and compares them, so {name} cannot be used. Leave it out, or use Adam"
+            )
 
 
 def check_whole(name: str, value: Any, least: int) -> None:

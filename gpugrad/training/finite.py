@@ -10,14 +10,19 @@ from gpugrad.errors import AnomalyError
 from gpugrad.inspect import detect_anomaly
 from gpugrad.nn import Module
 
-__all__ = ["all_finite", "check_parameters", "find_anomaly"]
+__all__ = ["all_finite", "are_finite", "check_parameters", "find_anomaly"]
+
+
+def are_finite(tensors: Iterable[Any]) -> Any:
+    """Whether all numbers of some tensors of one device are finite, still on the device."""
+    arrays = [tensor.data for tensor in tensors if tensor is not None]
+    flags = [namespace_of(array).isfinite(array).all() for array in arrays]
+    return reduce(operator.and_, flags, True)
 
 
 def all_finite(tensors: Iterable[Any]) -> bool:
     """Whether all numbers of some tensors of one device are finite. Waits once."""
-    arrays = [tensor.data for tensor in tensors if tensor is not None]
-    flags = [namespace_of(array).isfinite(array).all() for array in arrays]
-    return bool(reduce(operator.and_, flags, True))
+    return bool(are_finite(tensors))
 
 
 def check_parameters(model: Module, step: int) -> None:

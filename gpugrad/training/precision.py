@@ -4,10 +4,13 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import Any
 
+import numpy as np
+
 from gpugrad.engine.autocast import autocast
 from gpugrad.errors import ArgumentError, DTypeError
 from gpugrad.optim import clip_grad_norm_
 from gpugrad.optim.grad_scaler import GradScaler
+from gpugrad.tensor import as_tensor
 
 __all__ = ["Precision"]
 
@@ -26,9 +29,11 @@ class Precision:
             scaler = GradScaler()
         self.scaler = scaler if scaler is not None and scaler.is_enabled() else None
 
-    def backward(self, loss: Any) -> None:
-        """Add the gradients of a loss, scaled."""
-        (loss if self.scaler is None else self.scaler.scale(loss)).backward()
+    def scale(self, device: Any) -> Any:
+        """What a loss is multiplied by on a device: a number that changes, or None for 1."""
+        if self.scaler is None:
+            return None
+        return self.scaler.scale(as_tensor(np.ones((), np.float32), device=device))
 
     def step(self, optimizer: Any, parameters: Iterable[Any], most: float | None) -> None:
         """Step an optimizer, after clipping the norm of all gradients to ``most``."""

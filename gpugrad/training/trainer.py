@@ -14,7 +14,6 @@ from gpugrad.data.dataset import is_array, map_arrays
 from gpugrad.engine.modes import no_grad
 from gpugrad.errors import ArgumentError, DTypeError
 from gpugrad.functions import FUNCTIONS
-from gpugrad.metrics import added
 from gpugrad.nn.module import Module, in_mode
 from gpugrad.optim.lr_scheduler import ReduceLROnPlateau
 from gpugrad.tensor import Tensor, as_tensor
@@ -24,15 +23,17 @@ from gpugrad.training.checks import (
     as_callbacks,
     as_metrics,
     check_batches,
+    check_closure,
     check_loss,
     check_model,
     check_state,
     check_whole,
 )
-from gpugrad.training.finite import all_finite, check_parameters, find_anomaly
+from gpugrad.training.finite import check_parameters
 from gpugrad.training.logs import Progress, Writer
 from gpugrad.training.precision import Precision
 from gpugrad.training.state import random_state, restore_random, used_generators
+from gpugrad.training.steps import Steps
 
 __all__ = ["Trainer"]
 
@@ -48,7 +49,12 @@ class Trainer:
     (``scheduler_every``). The gradients of ``accumulate`` batches make a step, averaged; those of a
     last smaller group count as if the missing batches had none. ``clip_norm`` bounds the norm of
     all gradients. ``autocast="bfloat16"`` or ``"float16"`` computes the loss inside `gg.autocast`;
-    with float16 a ``scaler``, by default a new `gg.GradScaler`, skips steps that overflow.
+    with float16 a ``scaler``, by default a new `gg.GradScaler`, skips steps that overflow. L-BFGS,
+    which computes the loss several times a step, gets a function that does so for each batch.
+
+    ``compile=True`` runs the steps and the evaluation as programs of `gg.compile`, to the same
+    results but for rounding. What `compute_loss` asks of Python it then asks in the first batch
+    alone; CompileError where the values of an array steer Python.
 
     ``checkpoints`` is a folder: the state is saved there after each epoch, or every ``save_steps``
     steps or ``save_minutes`` minutes, and after Ctrl-C; the last ``keep`` files stay. With
@@ -98,6 +104,7 @@ class Trainer:
         save_minutes: float | None = None,
         keep: int = 3,
         look_steps: int = 50,
+        compile: bool = False,
         progress: Any = "auto",
         log: Any = None,
     ) -> None:
@@ -121,6 +128,8 @@ class Trainer:
         self.scheduler, self.scheduler_every = scheduler, scheduler_every
         self.accumulate, self.clip_norm = accumulate, clip_norm
         self.precision = Precision(autocast, scaler)
+        if getattr(optimizer, "needs_closure", False):
+            check_closure(optimizer, accumulate, clip_norm, self.precision.scaler)
         self.metrics = as_metrics(metrics)
         self.callbacks = as_callbacks(callbacks)
         is_folder = checkpoints is None or isinstance(checkpoints, Checkpoints)
@@ -135,7 +144,8 @@ class Trainer:
         self.stop: str | None = None  # why the training is to end
         self._data: tuple[Any, Any] = (None, None)  # for training and validation
         self._last_loss: Any = None
-        self._total: Any = None  # of the losses of the epoch, and of how many samples
+        self.steps = Steps(self, compile)
+        self._total: Any = self.steps.begin()  # of the losses of the epoch, and of how many samples
         self._samples = 0
         self._saved = (0, time.monotonic())  # the step and the time of the last checkpoint
 
@@ -239,26 +249,15 @@ class Trainer:
         return islice(train, self.batch, None)
 
     def _one_batch(self, batch: Any) -> None:
-        batch = self._placed(batch)
-        loss, prediction, target = self._checked_loss(batch)
-        self._last_loss = loss.detach()
-        self.precision.backward(loss if self.accumulate == 1 else loss / self.accumulate)
-        if loss.device.kind == "cpu" or self.step % self.look_steps == 0:
-            scaled = self.precision.scaler is not None  # such gradients may overflow
-            gradients = [] if scaled else [parameter.grad for parameter in self.model.parameters()]
-            if not all_finite([self._last_loss, *gradients]):
-                find_anomaly(self, batch)
-        rows = _rows(target, prediction)
-        with no_grad():
-            self._total = added(self._total, self._last_loss.astype("float64") * rows)
-        self._samples += rows
+        result = self.steps.batch(self._placed(batch), self._total)
+        self._last_loss, self._total = result.loss, result.total
+        self._samples += result.rows
         for metric in self.metrics:
-            metric.update(prediction, target)
+            metric.update(*result.output)
         self.batch += 1
 
     def _make_step(self) -> None:
-        self.precision.step(self.optimizer, self.model.parameters(), self.clip_norm)
-        self.optimizer.zero_grad()
+        self.steps.step()
         self.step += 1
         if self.scheduler is not None and self.scheduler_every == "step":
             self.scheduler.step()
@@ -287,7 +286,7 @@ class Trainer:
         return record
 
     def _begin_sums(self) -> None:
-        self._total, self._samples = None, 0
+        self._total, self._samples = self.steps.begin(), 0
         for metric in self.metrics:
             metric.reset()
 
@@ -296,20 +295,18 @@ class Trainer:
     def evaluate(self, data: Iterable[Any]) -> dict[str, float]:
         """The loss and the metrics on batches, in evaluation mode and without gradients."""
         kept = [metric.state_dict() for metric in self.metrics]
-        total: Any = None
-        samples = 0
+        total, samples, result = self.steps.begin(), 0, None
         try:
             for metric in self.metrics:
                 metric.reset()
             with in_mode(self.model, training=False), no_grad():
                 for batch in data:
-                    loss, prediction, target = self._checked_loss(self._placed(batch))
-                    rows = _rows(target, prediction)
-                    total = added(total, loss.astype("float64") * rows)
-                    samples += rows
+                    result = self.steps.evaluated(self._placed(batch), total)
+                    total = result.total
+                    samples += result.rows
                     for metric in self.metrics:
-                        metric.update(prediction, target)
-            if total is None:
+                        metric.update(*result.output)
+            if result is None:
                 raise ArgumentError("Trainer.evaluate: there are no batches; a generator ends once")
             values = {"loss": float(total) / samples if samples else math.nan}
             return values | {metric.name: metric.compute() for metric in self.metrics}
@@ -426,14 +423,6 @@ class Trainer:
             return f"stopped after step {self.step}. Call fit again to go on with the next epoch"
         path = self.save()
         return f"stopped after step {self.step}, saved in {path}. Go on with fit(..., resume=True)"
-
-
-def _rows(*things: Any) -> int:
-    """How many samples are in a batch, by the first thing that has rows."""
-    for thing in things:
-        if getattr(thing, "shape", ()):
-            return int(thing.shape[0])
-    return 1
 
 
 def _shape_of(batch: Any) -> str:
