@@ -13,9 +13,11 @@ __all__ = ["aliases", "modes"]
 
 def modes() -> Any:
     """The modes that functions run in; None where operations are observed, as in debug_mode."""
-    state = recording.get()
-    if state is not True and state is not False:
-        return None
+    state: Any = recording.get()
+    if state is not True:
+        if state:
+            return None
+        state = False  # what stands for it inside of gg.no_grad() is another object each time
     cast = autocast.state()
     half = None if cast is None else cast.dtype
     return state, is_deterministic(), half, get_default_dtype(), default_device()

@@ -144,6 +144,8 @@ class Tape:
         if namespace is not None:
             self.namespaces[namespace] = None
         dtype = getattr(array, "dtype", None) or np.dtype(type(array))
+        if dtype.kind in "biufc" and dtype.isnative:
+            dtype = np.dtype(dtype.type)  # by which C knows it: there are equal ones, such as '<f8'
         return kind(self, array, Value(np.shape(array), dtype, kind.is_weak))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gpugrad.backend.host import NUMPY
 from gpugrad.backend.namespace import ELEMENTWISE, FORMULAS, Namespace, register
 from gpugrad.backend.special import Special
 from gpugrad.compiler.recorded import Recorded, RecordedNumber, array_of, by_value, call, use_types
@@ -36,6 +37,8 @@ class Recording(Namespace):
 
     def __init__(self, base: Any) -> None:
         super().__init__(base.module, alone=base.alone)
+        if base is not NUMPY:  # whose own functions ask their arguments how to compute
+            self.module = _Part("", base.module)
         self.lifts = base
         if base.checks is not None:
             self.checks = lambda op, raws: base.checks(op, tuple(map(array_of, raws)))
@@ -86,14 +89,19 @@ class Recording(Namespace):
 
 
 class _Part:
-    """A part of a namespace, such as ``xp.linalg``."""
+    """A part of a namespace, such as ``xp.linalg``, or with no name a library itself."""
 
     def __init__(self, name: str, functions: Any) -> None:
-        self._name = name
+        self._prefix = f"{name}." if name else ""
         self._functions = functions
 
     def __getattr__(self, name: str) -> Any:
-        return _step(f"{self._name}.{name}", getattr(self._functions, name))
+        found = getattr(self._functions, name)
+        if isinstance(found, ModuleType):
+            return _Part(self._prefix + name, found)
+        if isinstance(found, type) or not callable(found):
+            return found
+        return _step(self._prefix + name, found)
 
 
 def _step(name: str, function: Any) -> Callable[..., Any]:
@@ -101,8 +109,10 @@ def _step(name: str, function: Any) -> Callable[..., Any]:
     count = getattr(getattr(np, name, None), "nin", None)  # of a ufunc
 
     def apply(*operands: Any, **parameters: Any) -> Any:
-        if count is not None and len(operands) == count + 1:
-            parameters["out"], operands = operands[-1], operands[:-1]
+        if count is not None:
+            parameters.pop("casting", None)
+            if len(operands) == count + 1:
+                parameters["out"], operands = operands[-1], operands[:-1]
         return call(name, operands, parameters, function)
 
     return apply

@@ -143,7 +143,9 @@ class Writer:
         name = self._target(step.results[0])
         before = self.text(array)
         if not (array in self.fresh and array.ndim and self.last[array] == index):
-            before = f"{before}.copy()" if array.ndim else f"array({before})"
+            # NumPy gives a number in place of an array without axes.
+            is_array = array.ndim or self.xp is not NUMPY
+            before = f"{before}.copy()" if is_array else f"array({before})"
         self.lines.append(f"{name} = {before}")
         self.lines.append(CHANGES[step.name].format(name, *map(self.text, others)))
         self.fresh.add(step.results[0])

@@ -12,6 +12,7 @@ import os
 import re
 import stat
 import struct
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -271,7 +272,9 @@ def _dtype(name: str, entry: _Entry) -> np.dtype[Any]:
             return dtype_named("bfloat16")
         except DTypeError:
             raise _NoTypeError("an array in it. For bfloat16, pip install ml_dtypes") from None
-    return np.dtype(entry.dtype).newbyteorder("<")
+    dtype = np.dtype(entry.dtype)
+    # The very dtype that NumPy gives its arrays, by which compiled code knows them.
+    return dtype if sys.byteorder == "little" else dtype.newbyteorder("<")
 
 
 def _array(file: BinaryIO, start: int, name: str, entry: _Entry) -> np.ndarray:

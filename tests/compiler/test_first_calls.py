@@ -83,6 +83,25 @@ def test_a_weight_that_autocast_casts_is_read_at_each_call(device):
             model.weight *= 2
 
 
+def test_equal_dtypes_are_one():
+    little = np.dtype("float64").newbyteorder("<")  # another object than NumPy's own
+    arrays = np.ones(3, little), np.ones(3), np.ones(3, little)
+    assert arrays[0].dtype is not arrays[1].dtype
+    function = gg.compile(lambda x, y: (x * y).sum())
+    for x in arrays:
+        for y in arrays:
+            assert function(x, y.copy()) == 3
+    assert programs(function) == 1
+
+
+def test_a_function_is_compiled_where_no_gradients_are_wanted(device):
+    function, x = gg.compile(lambda x: x * 2), gg.ones(3, device=device)
+    for _ in range(3):
+        with gg.no_grad():
+            function(x)
+    assert programs(function) == 1
+
+
 def test_an_error_puts_changed_arrays_back(device):
     total = gg.zeros(3, device=device)
 
