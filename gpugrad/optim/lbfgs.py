@@ -82,7 +82,7 @@ class LBFGS(Optimizer):
     [1.0, 1.0]
     """
 
-    needs_closure = True
+    needs_closure = True  # a `Trainer` asks
 
     def __init__(
         self, params: Iterable[Any], lr: float = 1.0, max_iter: int = 20,

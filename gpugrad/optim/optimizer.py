@@ -67,7 +67,6 @@ class Optimizer:
     names: ClassVar[tuple[str, ...]] = ()  # of the state arrays
     elementwise: ClassVar[bool] = True  # otherwise the rule needs the whole of a parameter
     counted: ClassVar[tuple[str, ...]] = ("step",)
-    needs_closure: ClassVar[bool] = False  # whether a step computes the loss, as it likes
     # Where a setting lies that is not from 0 on, and below which number.
     ranges: ClassVar[dict[str, tuple[float, float]]] = {"betas": (0.0, 1.0)}
     _kinds: ClassVar[dict[str, Any]] = {}  # of the settings, as __init__ declares them

@@ -94,7 +94,9 @@ class Steps:
         device = trainer._device()
         looks = device is None or device.kind == "cpu" or trainer.step % trainer.look_steps == 0
         scale = trainer.precision.scale(device)
-        result: Batch = self._call(self._gradients, batch, total, scale, looks)
+        # A program looks in passing, and is another one where it does not.
+        flags = looks or self._is_compiled
+        result: Batch = self._call(self._gradients, batch, total, scale, flags)
         if looks and not result.is_finite:
             find_anomaly(trainer, batch)
         return result
