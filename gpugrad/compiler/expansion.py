@@ -12,8 +12,9 @@ import numpy as np
 
 from gpugrad.backend.namespace import FORMULAS, namespace_of
 from gpugrad.compiler.program import Program, Step, Value, flat, function_of
-from gpugrad.compiler.recorded import Recorded, Tape
+from gpugrad.compiler.recorded import Recorded
 from gpugrad.compiler.recording import recorded_type  # noqa: F401  the types that record
+from gpugrad.compiler.tape import Tape
 from gpugrad.errors import GpugradError
 
 __all__ = ["expanded"]

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.compiler.places import Place
 from gpugrad.compiler.program import Program, Value
-from gpugrad.compiler.recorded import Recorded, Tape
+from gpugrad.compiler.recorded import Recorded
+from gpugrad.compiler.tape import Tape
 from gpugrad.engine.backward import run_backward
 from gpugrad.engine.modes import recording
 from gpugrad.engine.op import Op

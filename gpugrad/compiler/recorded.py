@@ -12,16 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.backend.lines import user_line
-from gpugrad.backend.namespace import NAMESPACES, namespace_of, register
+from gpugrad.backend.namespace import namespace_of, register
 from gpugrad.backend.operators import BINARY, COMPARISONS, UNARY
-from gpugrad.compiler.program import VIEWS, Step, Value, flat, function_of
+from gpugrad.compiler.program import Step, Value, flat, function_of
+from gpugrad.compiler.tape import Tape, Traced, innermost, place, recorded_in
 from gpugrad.engine.modes import tracing
-from gpugrad.engine.node import Leaf, Node
-from gpugrad.engine.outputs import ShapeDtype
 from gpugrad.errors import CompileError
 
-__all__ = ["Recorded", "RecordedNumber", "Tape", "array_of", "by_value", "call", "use_types"]
+__all__ = ["Recorded", "RecordedNumber", "array_of", "by_value", "call"]
 
 # Functions whose result, or the shape of it, Python code takes for a plain number.
 BY_VALUE = frozenset((
@@ -38,118 +36,7 @@ BY_SHAPE = frozenset((
 IN_PLACE = frozenset(("copyto", "fill_diagonal", "place", "put", "put_along_axis", "putmask"))
 
 
-# Set once by `recording`: the type that records arrays of a namespace.
-_type_of: Callable[[Any], "type[Recorded]"]
-
-
-def use_types(type_of: Callable[[Any], "type[Recorded]"]) -> None:
-    """Set what gives the type that records arrays of a namespace, or numbers for None."""
-    global _type_of
-    _type_of = type_of
-
-
-class Tape:
-    """What a function has done so far: the steps of a program, and what they begin with.
-
-    ``inputs`` has the values that are given at each call, ``captured`` by identity the arrays that
-    the function has from elsewhere. ``is_open`` ends with the recording.
-    """
-
-    def __init__(self) -> None:
-        self.steps: list[Step] = []
-        self.inputs: list[Value] = []
-        self.captured: dict[int, Recorded] = {}
-        self.arguments: list[Recorded] = []
-        self.before: dict[Recorded, Any] = {}  # copies of those before they were changed
-        self.namespaces: dict[Any, None] = {}  # of all arrays that were seen
-        self.is_open = True
-
-    def enter(self, array: Any) -> "Recorded":
-        """An array, or a number, that the caller gives."""
-        recorded = self._made(array)
-        self.inputs.append(recorded.first)
-        return recorded
-
-    def capture(self, array: Any) -> "Recorded":
-        """An array that the function has from elsewhere: the program reads it at each call."""
-        recorded = self.captured.get(id(array))
-        if recorded is None:
-            recorded = self.captured[id(array)] = self.enter(array)
-            recorded.kept += 1
-        return recorded
-
-    def protect(self, array: Any) -> None:
-        """Note what arrays from elsewhere have, which are about to be changed in place."""
-        owner = namespace_of(array).owner_of(array)
-        for one in (*self.captured.values(), *self.arguments):
-            if one in self.before or isinstance(one.array, np.generic):
-                continue
-            if namespace_of(one.array).owner_of(one.array) is owner:
-                self.before[one] = one.array.copy()
-
-    def restore(self) -> None:
-        """Give captured arrays back what they had before."""
-        for one, before in self.before.items():
-            if getattr(one.array.flags, "writeable", True):  # CuPy's arrays always are
-                one.array[...] = before
-
-    def lifted(self, operand: Any) -> Any:
-        """An operand of a step in place of an operand of a call."""
-        if isinstance(operand, Recorded):
-            if operand.tape is not self:
-                raise CompileError(
-                    "compile: an array of another recording is used here. Return what is needed "
-                    "later from the compiled function, rather than keep it elsewhere"
-                )
-            return operand.value
-        if isinstance(operand, tuple) or (isinstance(operand, list) and [*recorded_in(operand)]):
-            return tuple(map(self.lifted, operand))
-        if isinstance(operand, Node | Leaf):  # for an array that no rule reads
-            return ShapeDtype(operand.shape, operand.dtype)
-        if isinstance(operand, np.generic) or NAMESPACES.get(type(operand)) is None:
-            return operand
-        return self.capture(operand).value
-
-    def step(self, name: str, operands: Sequence[Any], parameters: Any, result: Any) -> Any:
-        """Append a step whose result is an array, or a tuple of arrays."""
-        given = tuple(map(self.lifted, operands))
-        made = self._made(result)
-        results = [None if one is None else one.first for one in flat(made)]
-        self.steps.append(Step(name, given, parameters, results))
-        first: Any = operands[0] if operands else None
-        if isinstance(made, Recorded) and name in VIEWS and _shares_memory(first, made):
-            step = name, given[1:], parameters
-            root: Recorded = first if first.base is None else first.base
-            made.base, made.version = root, root.version
-            made.views = (*first.views, (step, made.shape))
-            return made
-        return self._apart(made, [*recorded_in(operands)])
-
-    def _apart(self, made: Any, operands: Sequence["Recorded"]) -> Any:
-        """Results of a step not known for views: copies of those that are views all the same."""
-        if isinstance(made, tuple):
-            return tuple([self._apart(one, operands) for one in made])
-        if made is None or not any(_shares_memory(operand, made) for operand in operands):
-            return made
-        return made._call("own")
-
-    def _made(self, array: Any) -> Any:
-        """What records a result, each array of it with a value of its own."""
-        if array is None:
-            return None
-        if isinstance(array, tuple | list):
-            return tuple(map(self._made, array))
-        namespace = namespace_of(array)
-        kind = _type_of(namespace)
-        if namespace is not None:
-            self.namespaces[namespace] = None
-        dtype = getattr(array, "dtype", None) or np.dtype(type(array))
-        if dtype.kind in "biufc" and dtype.isnative:
-            dtype = np.dtype(dtype.type)  # by which C knows it: there are equal ones, such as '<f8'
-        return kind(self, array, Value(np.shape(array), dtype, kind.is_weak))
-
-
-class Recorded:
+class Recorded(Traced):
     """An array that records what is done with it.
 
     ``array`` is the array itself, ``base`` the recorded array that it is a view of, if any, by
@@ -206,6 +93,7 @@ class Recorded:
 
     def change(self, function: Callable[[Any], Any], after: "Recorded") -> None:
         """Change in place, by a function of the array, to the values of ``after``, cast."""
+        self.tape.check_change(self if self.base is None else self.base)
         if isinstance(self.array, np.generic | int | float):
             self.array = after.array.astype(self.dtype)
         else:
@@ -301,7 +189,8 @@ class Recorded:
         raws = [array_of(operand) for operand in operands]
         array = np.asarray(self.array) if isinstance(self.array, np.generic) else self.array
         result = function_of(array, name)(array, *raws)
-        return self.tape.step(name, (self, *operands), {}, result)
+        recorded = [self, *recorded_in(operands)]
+        return innermost(recorded).step(name, (self, *operands), {}, result)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -366,16 +255,11 @@ class RecordedNumber(Recorded):
 register(RecordedNumber, None)
 
 
-def _where() -> str:
-    where = user_line()
-    return "" if where is None else f" at {where}"
-
-
 def by_value(what: str, instead: str = "") -> CompileError:
     """The error where Python code asks for a value."""
     why = "of an array that is recorded; the program would be right for these values alone"
     instead = instead or "Compute it outside of the compiled function"
-    return CompileError(f"compile: {what} is asked for{_where()}, {why}. {instead}")
+    return CompileError(f"compile: {what} is asked for{place()}, {why}. {instead}")
 
 
 def array_of(operand: Any) -> Any:
@@ -387,29 +271,10 @@ def array_of(operand: Any) -> Any:
     return operand
 
 
-def _shares_memory(operand: Any, made: Recorded) -> bool:
-    """Whether a result is over the memory of an operand."""
-    if not isinstance(operand, Recorded):
-        return False
-    a, b = operand.array, made.array
-    if isinstance(a, np.generic | int | float) or isinstance(b, np.generic | int | float):
-        return False
-    xp = namespace_of(b)
-    return xp is namespace_of(a) and xp.owner_of(a) is xp.owner_of(b)
-
-
 def _is_recordable(result: Any) -> bool:
     if result is None or isinstance(result, int | float | complex):
         return True
     return hasattr(result, "dtype") and hasattr(result, "shape")
-
-
-def recorded_in(operands: Sequence[Any]) -> Iterator[Recorded]:
-    for operand in operands:
-        if isinstance(operand, Recorded):
-            yield operand
-        elif isinstance(operand, tuple | list):
-            yield from recorded_in(operand)
 
 
 def call(
@@ -433,7 +298,7 @@ def call(
     if not recorded:
         made = (function or function_of(operands[0], name))(*operands, **parameters)
         session = tracing.get() if name == "empty" else None  # memory that is written to
-        return made if session is None else session.tape.capture(made)
+        return made if session is None else session.tape.own(made)
     arrays = [one for one in recorded if not one.is_weak]
     home = arrays[0].array if arrays else 0.0
     result = function_of(home, name)(*map(array_of, operands), **parameters)
@@ -447,12 +312,12 @@ def call(
         raise CompileError(
             f"compile: {name}, which gives a {type(result).__name__}, is not recorded"
         )
-    made = recorded[0].tape.step(name, operands, parameters, result)
+    made = innermost(recorded).step(name, operands, parameters, result)
     if out is None:
         return made
     if not isinstance(out, Recorded):
         raise CompileError(
-            f"compile: {name} writes into an array that does not record{_where()}, where it would "
+            f"compile: {name} writes into an array that does not record{place()}, where it would "
             "not be seen. Write a = a + b in place of `a += b`, or make `a` by gg.zeros"
         )
     out.change(lambda array: array.__setitem__(Ellipsis, result), made)

@@ -14,7 +14,8 @@ import numpy as np
 from gpugrad.backend.host import NUMPY
 from gpugrad.backend.namespace import ELEMENTWISE, FORMULAS, Namespace, register
 from gpugrad.backend.special import Special
-from gpugrad.compiler.recorded import Recorded, RecordedNumber, array_of, by_value, call, use_types
+from gpugrad.compiler.recorded import Recorded, RecordedNumber, array_of, by_value, call
+from gpugrad.compiler.tape import use_types
 from gpugrad.errors import CompileError
 
 __all__ = ["Recording", "recorded_type"]

@@ -33,7 +33,8 @@ from gpugrad.compiler.places import (
     StateOf,
 )  # fmt: skip
 from gpugrad.compiler.program import Program, Value
-from gpugrad.compiler.recorded import Recorded, Tape
+from gpugrad.compiler.recorded import Recorded
+from gpugrad.compiler.tape import Tape
 from gpugrad.engine import detours
 from gpugrad.engine.modes import tracing
 from gpugrad.engine.node import Leaf
