@@ -27,7 +27,7 @@ from gpugrad.random.generator import draws, replayed
 from gpugrad.tensor import Tensor
 from gpugrad.tensor.views import changes_of_older
 
-__all__ = ["checkpoint"]
+__all__ = ["arrays_of", "checkpoint"]
 
 Function = Callable[..., Any]
 
@@ -122,7 +122,7 @@ class _Call:
         with draws() as self.states:
             done = self.run(inputs, start)
         self.older = done.older
-        values = [*arrays, *_arrays_of(done), *self.constants]
+        values = [*arrays, *arrays_of(done.inside, done.older), *self.constants]
         ys = tuple(leaf.data for leaf in done.recorded)
         if not ys:
             return tree.unflatten(done.structure, done.leaves)
@@ -202,21 +202,24 @@ class _Result(NamedTuple):
     older: list[Any]  # the nodes of recorded tensors from outside of f
 
 
-def _arrays_of(done: _Result) -> list[Any]:
-    """The arrays of tensors from outside of f, to notice changes of them; else the nodes."""
+def arrays_of(inside: Sequence[Any], older: Sequence[Any]) -> list[Any]:
+    """The arrays of tensors from outside, to notice changes of them; else the nodes.
+
+    ``inside`` are the nodes of a run, ``older`` those of tensors from outside.
+    """
     arrays: dict[Any, Any] = {}
-    for node in done.inside:
+    for node in inside:
         if isinstance(node, Node):
             arrays.update(
                 (parent, value)
                 for parent, value in zip(node.parents, node.values or ())
                 if parent is not None and value is not parent
             )
-    for node in done.older:
+    for node in older:
         tensor = node.tensor() if isinstance(node, Leaf) else None
         if tensor is not None:
             arrays[node] = tensor.data
-    return [arrays.get(node, node) for node in done.older]
+    return [arrays.get(node, node) for node in older]
 
 
 def _shapes(done: _Result) -> list[tuple[Any, Any]]:

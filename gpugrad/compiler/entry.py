@@ -12,16 +12,14 @@ import numpy as np
 
 from gpugrad.autodiff import tree
 from gpugrad.backend.host import NUMPY
-from gpugrad.backend.lines import warn
-from gpugrad.codegen.operations import NotFusibleError
-from gpugrad.compiler import native, replay
+from gpugrad.compiler import replay
+from gpugrad.compiler.backends import in_c
 from gpugrad.compiler.calls import RecordedCall, share
 from gpugrad.compiler.graph import attached
 from gpugrad.compiler.passes import simplified
 from gpugrad.compiler.places import StaleError
-from gpugrad.compiler.program import Program, Value
+from gpugrad.compiler.program import Value
 from gpugrad.engine import versions
-from gpugrad.errors import CompileError
 from gpugrad.tensor import Tensor
 
 __all__ = ["Entry"]
@@ -44,7 +42,7 @@ class Entry:
         }
         self.native = None
         if all(namespace is NUMPY for namespace in recorded.namespaces):
-            self.native = _native(program, reuse)
+            self.native = in_c(program, reuse)
         backend: Any = replay.build(program) if self.native is None else self.native
         self.run: Any = backend.run
         # Where all is computed before anything changes: the calls that then change it.
@@ -58,7 +56,7 @@ class Entry:
         if recorded.graph is not None:
             backward = simplified(recorded.graph.program)
             run = replay.build(backward).run
-            if self.native is not None and (compiled := _native(backward, {})) is not None:
+            if self.native is not None and (compiled := in_c(backward, {})) is not None:
                 run = compiled.run
             self.attach = attached("compiled function", recorded.graph, run)
 
@@ -158,23 +156,6 @@ class Entry:
         return tree.unflatten(
             recorded.structure, [result(leaves, arrays) for result in recorded.results]
         )
-
-
-# The results of these lie in memory in another order, which NumPy keeps and C would undo.
-IN_OTHER_ORDERS = ("convolution", "max_pool", "avg_pool", "at_chosen_elements")
-
-
-def _native(program: Program, reuse: dict[int, int]) -> Any:
-    """The program in C; None where it is left to NumPy."""
-    if any(step.name.startswith(IN_OTHER_ORDERS) for step in program.steps):
-        return None
-    try:
-        return native.build(program, reuse)
-    except NotFusibleError:
-        return None
-    except CompileError as error:
-        warn(f"{error}. The program runs by NumPy", RuntimeWarning)
-        return None
 
 
 def _is_plain(array: Any) -> bool:

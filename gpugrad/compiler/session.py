@@ -34,6 +34,7 @@ from gpugrad.compiler.places import (
 )  # fmt: skip
 from gpugrad.compiler.program import Program, Value
 from gpugrad.compiler.recorded import Recorded
+from gpugrad.compiler.scan import scan
 from gpugrad.compiler.tape import Tape
 from gpugrad.engine import detours
 from gpugrad.engine.modes import tracing
@@ -160,8 +161,12 @@ class Session:
     def own(self, tensor: Tensor) -> None:
         """Note that the function has made a tensor of constants: each call makes another."""
         if not isinstance(tensor._array, Recorded):
-            self.meet(tensor)
-            self.by_tensor[id(tensor)].is_own = True
+            array = tensor._array
+            array = np.asarray(array) if isinstance(array, np.generic) else array
+            met = self._add(tensor, self.tape.own(array), None)
+            met.is_own, tensor._array = True, met.recorded
+
+    scan = scan  # a loop of the program
 
     def draw(self, function: Callable[[], Any]) -> Recorded:
         """The result of a function that gives another array at each call."""
@@ -220,6 +225,8 @@ class Session:
         ``saved`` gives what puts the numbers back, should something fail later. Returns the result.
         """
 
+        self.tape.check_outermost()
+
         def change() -> Any:
             self.undo.append(saved())
             return function()
@@ -236,6 +243,7 @@ class Session:
         self.modules[id(module)] = (weakref.ref(module), module.training)
 
     def _entered(self, array: Any, find: Place) -> Recorded:
+        self.tape.check_outermost()
         recorded = self.tape.enter(array)
         self.finds[recorded.value] = self.places[recorded] = find
         return recorded

@@ -92,11 +92,24 @@ class Tape:
     def check_change(self, recorded: Any) -> None:
         """CompileError for a change in place of what a loop has from outside, or gets anew."""
         if self.has_inner or (self.depth and recorded.first in self.inputs):
+            raise self.changes_in_place()
+
+    def check_outermost(self) -> None:
+        """CompileError inside of a loop, where something would happen once for all turns."""
+        if self.parent is not None:
             raise CompileError(
-                f"compile: the function of scan changes its carry, its x or an array from outside "
-                f"in place{place()}. Return the new value as carry or y, `c = c + x` in place of "
-                "`c += x`"
+                "compile: the function of scan draws random numbers, or steps an optimizer, which "
+                f"would happen once for all turns{place()}. Draw before the loop, for all of them, "
+                "and pass the numbers as xs; step after it"
             )
+
+    @staticmethod
+    def changes_in_place() -> CompileError:
+        """The error where a loop's function changes what it should not."""
+        return CompileError(
+            "compile: the function of scan changes its carry, its x or an array from outside in "
+            f"place{place()}. Return the new value as carry or y, `c = c + x` in place of `c += x`"
+        )
 
     def protect(self, array: Any) -> None:
         """Note what arrays from elsewhere have, which are about to be changed in place."""

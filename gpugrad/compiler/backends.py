@@ -1,0 +1,36 @@
+"""What runs a program: C where that is possible, else the array library. Imports native, replay."""
+
+from typing import Any
+
+from gpugrad.backend.host import NUMPY
+from gpugrad.backend.lines import warn
+from gpugrad.codegen.operations import NotFusibleError
+from gpugrad.compiler import native, replay
+from gpugrad.compiler.passes import simplified
+from gpugrad.compiler.program import Program
+from gpugrad.errors import CompileError
+
+__all__ = ["built", "in_c"]
+
+# The results of these lie in memory in another order, which NumPy keeps and C would undo.
+IN_OTHER_ORDERS = ("convolution", "max_pool", "avg_pool", "at_chosen_elements")
+
+
+def in_c(program: Program, reuse: dict[int, int]) -> Any:
+    """The program in C; None where it is left to NumPy."""
+    if any(step.name.startswith(IN_OTHER_ORDERS) for step in program.steps):
+        return None
+    try:
+        return native.build(program, reuse)
+    except NotFusibleError:
+        return None
+    except CompileError as error:
+        warn(f"{error}. The program runs by NumPy", RuntimeWarning)
+        return None
+
+
+def built(program: Program, xp: Any) -> Any:
+    """A program, simplified, as something that runs over arrays of a namespace."""
+    program = simplified(program)
+    compiled = in_c(program, {}) if xp is NUMPY else None
+    return replay.build(program) if compiled is None else compiled

@@ -1,0 +1,406 @@
+"""`gpugrad.scan` while a function is recorded: a step "scan", and its derivative, another one.
+
+Imports loop, tape, autodiff and the engine.
+
+The function runs once, over the first slices, on a tape of its own: that is the body of the loop.
+What is the same in all turns is recorded on the tape around it. The graph gets one node, which has
+the carries of all turns. Its rule is a scan the other way, whose function calls the user's function
+again on a turn's carry and slices, and pulls the gradient of its results back to these and to what
+it uses from outside. That is recorded as any function is, also over Tensors: so there are
+derivatives of every order, and forward mode, which transposes the rule.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpugrad.autodiff import tree
+from gpugrad.autodiff.checkpoint import arrays_of
+from gpugrad.autodiff.run import connect, inside_since
+from gpugrad.autodiff.scan import check_carry, pair
+from gpugrad.backend.device import default_device, device_of
+from gpugrad.backend.namespace import namespace_of
+from gpugrad.compiler import replay
+from gpugrad.compiler.loop import Loop
+from gpugrad.compiler.program import Program, Value
+from gpugrad.compiler.recorded import Recorded, array_of
+from gpugrad.compiler.tape import Tape
+from gpugrad.engine.backward import run_backward
+from gpugrad.engine.hooks import silenced
+from gpugrad.engine.modes import enable_grad, in_rules, recording, running_again
+from gpugrad.engine.node import next_serial
+from gpugrad.engine.op import Op
+from gpugrad.engine.outputs import OutputsNode, pick, zeros
+from gpugrad.errors import CompileError
+from gpugrad.tensor import GRAPH_MODE, Tensor
+
+__all__ = ["scan"]
+
+Leaves = Sequence[Any]
+Call = Callable[[Leaves, Leaves], tuple[list[Any], list[Any]]]
+
+
+def scan(
+    session: Any, f: Any, init: Any, leaves: Leaves, structure: tree.Tree, count: int,
+    reverse: bool,
+) -> tuple[Any, Any]:  # fmt: skip
+    """`gpugrad.scan`, recorded: over ``leaves`` in a ``structure``, in ``count`` turns."""
+    carries, own = tree.flatten(init)
+    ys_structure: Any = None
+
+    def call(carries: Leaves, slices: Leaves) -> tuple[list[Any], list[Any]]:
+        nonlocal ys_structure
+        before = tree.unflatten(own, carries)
+        after, y = pair(f(before, tree.unflatten(structure, slices)))
+        check_carry(before, after, False)
+        ys, ys_structure = tree.flatten(y)
+        return tree.flatten(after)[0], ys
+
+    slices = [_known(session, leaf, ()) for leaf in leaves]
+    turn, carries = _settled(session, call, carries, slices)
+    check_carry(tree.unflatten(own, turn.carries), tree.unflatten(own, turn.after), True)
+    moving = _moving(turn, carries, slices) if recording.get() else None
+    results = _emitted(session, turn, carries, slices, count, reverse, moving is not None)
+    if moving is not None:
+        rule = _Rule(session, call, turn, moving, count, reverse)
+        results = rule.tensors(carries, slices, results)
+    first = len(carries)
+    finals, ys = map(_like, turn.after, results), map(_like, turn.ys, results[first:])
+    return tree.unflatten(own, finals), tree.unflatten(ys_structure, ys)
+
+
+def _like(leaf: Any, result: Any) -> Any:
+    """A result of all turns as one turn gave it: a Tensor, a raw array or a number."""
+    if isinstance(leaf, Tensor):
+        return result if isinstance(result, Tensor) else Tensor(result)
+    array = result._array if isinstance(result, Tensor) else result
+    return array.item() if namespace_of(leaf) is None and not array.ndim else array
+
+
+# One turn.
+
+
+class _Turn(NamedTuple):
+    """A turn that was recorded: what the function got and gave, and the tape."""
+
+    tape: Tape
+    start: int  # the serial number at which its graph begins
+    carries: list[Any]
+    slices: list[Any]
+    after: list[Any]
+    ys: list[Any]
+    outputs: list[Value]
+
+
+def _settled(session: Any, call: Call, carries: Leaves, slices: Leaves) -> tuple[_Turn, list[Any]]:
+    """A turn that gives carries of the kind that it gets, and the carries that it begins with."""
+    while True:
+        carries = [_known(session, leaf, slices) for leaf in carries]
+        turn = _turn(session, call, carries, slices)
+        alike = [_alike(*one) for one in zip(carries, turn.after)]
+        if all(a is b for a, b in zip(alike, carries)):
+            return turn, carries
+        carries = alike
+
+
+def _known(session: Any, leaf: Any, others: Leaves) -> Any:
+    """A leaf that records: a Tensor, an array or a number."""
+    if isinstance(leaf, Tensor):
+        session.meet(leaf)
+        return leaf
+    if isinstance(leaf, Recorded):
+        return leaf
+    if isinstance(leaf, np.generic):
+        leaf = np.asarray(leaf)
+    elif namespace_of(leaf) is None:  # a number of Python, for now an array
+        home = next((device_of(array_of(raw(one))) for one in others), default_device())
+        return session.tape.capture(home.send(np.asarray(leaf))).item()
+    return session.tape.capture(leaf)
+
+
+def raw(leaf: Any) -> Any:
+    """The array of a leaf."""
+    return leaf._array if isinstance(leaf, Tensor) else leaf
+
+
+def _is_number(leaf: Any) -> bool:
+    return namespace_of(leaf) is None
+
+
+def _alike(before: Any, after: Any) -> Any:
+    """The carry to begin with, of the kind that a turn gives."""
+    if _is_number(before) and not _is_number(after):
+        array = raw(after)
+        before = before.on_device(device_of(array_of(array)), array.dtype)
+    if isinstance(after, Tensor) and not isinstance(before, Tensor):
+        return Tensor(before)
+    return before
+
+
+def _turn(session: Any, call: Call, carries: Leaves, slices: Leaves) -> _Turn:
+    """Call the function once, on a tape of its own."""
+    outer, start = session.tape, next_serial()
+    tape = session.tape = Tape(outer)
+    outer.has_inner = True
+    try:
+        given = [_entered(tape, leaf, False) for leaf in carries]
+        parts = [_entered(tape, leaf, True) for leaf in slices]
+        arrays = [*map(raw, (*given, *parts))]
+        after, ys = call(given, parts)
+        if any(raw(leaf) is not array for leaf, array in zip((*given, *parts), arrays)):
+            raise tape.changes_in_place()
+        outputs = [_output(session, tape, leaf) for leaf in (*after, *ys)]
+    finally:
+        session.tape, outer.has_inner = outer, False
+    return _Turn(tape, start, given, parts, after, ys, outputs)
+
+
+def _entered(tape: Tape, leaf: Any, is_sliced: bool) -> Any:
+    """What the function gets for a leaf: its array, or a slice of it, as an input of the body."""
+    recorded = raw(leaf)
+    array = array_of(recorded)
+    if _is_number(recorded):
+        return tape.enter(np.asarray(array)).item()
+    array = array[0, ...] if is_sliced else array
+    entered = tape.enter(namespace_of(array).copy(array))
+    if not isinstance(leaf, Tensor):
+        return entered
+    moves = recording.get() and entered.dtype.kind in "fc"
+    if not moves or (is_sliced and leaf._node is None):
+        return Tensor(entered)
+    return connect(connect(Tensor(entered)))  # no leaf, which says other things if it is changed
+
+
+def _output(session: Any, tape: Tape, leaf: Any) -> Value:
+    """The value of a result of the body."""
+    array = raw(_known(session, leaf, ()))
+    if _is_number(array):
+        array = array.on_device(default_device(), array.dtype)
+    value: Value = tape.lifted(array)
+    return value
+
+
+def _emitted(
+    session: Any, turn: _Turn, carries: Leaves, slices: Leaves, count: int, reverse: bool,
+    with_carries: bool,
+) -> list[Any]:  # fmt: skip
+    """Record the loop; the last carries, the ys and, if asked for, the carries of all turns."""
+    tape, outer = turn.tape, session.tape
+    given = tape.inputs
+    outputs = [*turn.outputs, *(given[: len(carries)] if with_carries else ())]
+    made = {value for step in tape.steps for value in step.results}.union(given, tape.constants)
+    used = dict.fromkeys([*(v for step in tape.steps for v in step.values()), *outputs])
+    foreign = [value for value in used if value not in made]
+    body = Program([*given, *foreign], tape.constants, tape.steps, outputs)
+    tape.is_open = False
+    loop = Loop(body, len(carries), len(slices), count, reverse)
+    operands = [_operand(leaf) for leaf in (*carries, *slices)]
+    operands += [tape.foreign[value] for value in foreign]
+    results = loop.turns(replay.build(body).run, [array_of(one) for one in operands])
+    made_by = outer.step("scan", operands, {"loop": loop}, results)
+    return list(made_by) if isinstance(made_by, tuple) else [made_by]
+
+
+def _operand(leaf: Any) -> Any:
+    array = raw(leaf)
+    return array.on_device(default_device(), array.dtype) if _is_number(array) else array
+
+
+# The graph.
+
+
+class _Moving(NamedTuple):
+    """What depends on something that has a gradient.
+
+    The numbers of such carries, slices and ys, the nodes of the turn behind them, and those outside
+    that it reaches.
+    """
+
+    carries: list[int]
+    slices: list[int]
+    ys: list[int]
+    inside: list[Any]
+    older: list[Any]
+
+
+def _moving(turn: _Turn, carries: Leaves, slices: Leaves) -> _Moving | None:
+    """What moves in a turn; None where nothing does."""
+    inputs = [*map(_node, turn.carries), *map(_node, turn.slices)]
+    stop = dict.fromkeys(node for node in inputs if node is not None)
+    moved = {own for own, leaf in zip(inputs, (*carries, *slices)) if _node(leaf) is not None}
+    after, ys = [*map(_node, turn.after)], [*map(_node, turn.ys)]
+    behind = {
+        root: inside_since([root], turn.start, stop) for root in (*after, *ys) if root is not None
+    }
+
+    def depends(root: Any) -> bool:
+        inside, older = behind.get(root, ((), ()))
+        return bool(older) or not moved.isdisjoint(inside)
+
+    count = -1
+    while count < len(moved):  # until no carry moves because another one does
+        count = len(moved)
+        moved |= {own for own, root in zip(inputs, after) if own is not None and depends(root)}
+    moving = [i for i, own in enumerate(inputs[: len(carries)]) if own in moved]
+    given = [i for i, root in enumerate(ys) if depends(root)]
+    if not moving and not given:
+        return None
+    roots = [*(after[i] for i in moving), *(ys[i] for i in given)]
+    found = inside_since([root for root in roots if root is not None], turn.start, stop)
+    sliced = [i for i, leaf in enumerate(slices) if _node(leaf) is not None]
+    return _Moving(moving, sliced, given, *found)
+
+
+def _node(leaf: Any) -> Any:
+    return leaf._node if isinstance(leaf, Tensor) else None
+
+
+def _again(xp: Any, *arrays: Any) -> Any:
+    raise CompileError("compile: a tool asks for the values of a loop that was recorded")
+
+
+_again.__signature__ = inspect.signature(lambda xp, /, *arrays: None)  # type: ignore[attr-defined]
+
+
+class _Rule:
+    """The derivative of a loop: a loop the other way."""
+
+    def __init__(
+        self, session: Any, call: Call, turn: _Turn, moving: _Moving, count: int, reverse: bool
+    ) -> None:
+        self.session = session
+        self.call = call
+        self.count = count
+        self.reverse = reverse
+        self.moving, self.sliced, self.given, self.inside, self.older = moving
+        self.still = [i for i in range(len(turn.carries)) if i not in self.moving]
+        self.whole = [i for i in range(len(turn.slices)) if i not in self.sliced]
+        # The kinds of what the function takes: Tensors, arrays or numbers.
+        self.kinds = [[_kind(leaf) for leaf in one] for one in (turn.carries, turn.slices)]
+        self.op = Op(
+            "scan", _again, vjp_all=self.pull, saves="arrays y", partial=True, public="",
+            outputs=True, doc="A loop of a program.",
+        )  # fmt: skip
+
+    def tensors(self, carries: Leaves, slices: Leaves, results: list[Any]) -> list[Any]:
+        """The results, those with a gradient as Tensors; ``results`` end with all carries."""
+        first = len(results) - len(carries)
+        stacks = results[first:]
+        moving = [carries[i] for i in self.moving]
+        sliced = [slices[i] for i in self.sliced]
+        constants = [raw(slices[i]) for i in self.whole] + [stacks[i] for i in self.still]
+        parents = [*map(_node, moving), *map(_node, sliced), *self.older, *[None] * len(constants)]
+        # What the rule does not read has its node in place of its array.
+        values = [raw(leaf) if _node(leaf) is None else _node(leaf) for leaf in moving]
+        values += [*map(raw, sliced), *arrays_of(self.inside, self.older), *constants]
+        self.inside = []
+        ys = (*results[:first], *(stacks[i] for i in self.moving))
+        xp = namespace_of(raw(ys[0]))
+        node = OutputsNode(self.op, tuple(parents), tuple(values), ys, xp, None)
+        chosen = {*self.moving, *(len(carries) + i for i in self.given)}
+        return [Tensor(y, pick(node, i, y)) if i in chosen else y for i, y in enumerate(ys[:first])]
+
+    def pull(self, xp: Any, g: Any, y: Any, needs: Any, *values: Any) -> list[Any]:
+        """The gradients of the arguments, as a loop: of raw arrays, or of Tensors."""
+        some = next(one for one in g if one is not None)
+        in_graph = isinstance(some, Tensor)
+
+        def alike(array: Any) -> Any:
+            return Tensor(array) if in_graph and not isinstance(array, Tensor) else array
+
+        count = len(self.moving) + len(self.still)
+        first = len(y) - len(self.moving)
+        sums, last = len(self.moving) + len(self.sliced), len(self.moving) + len(self.sliced)
+        last += len(self.older)
+        constants = [*map(alike, values[last:])]
+        carries = dict(zip(self.moving, y[first:])) | dict(
+            zip(self.still, constants[len(self.whole) :])
+        )
+        slices = dict(zip(self.sliced, values[len(self.moving) :])) | dict(
+            zip(self.whole, constants)
+        )
+        reached = [node for node, need in zip(self.older, needs[sums:]) if need]
+        start = [zeros(xp, some, y[i]) if g[i] is None else g[i] for i in self.moving]
+        totals = [zeros(xp, some, node) for node in reached]
+        parts = {
+            "carries": carries, "slices": slices,
+            "ys": {i: g[count + i] for i in self.given if g[count + i] is not None},
+            "stacks": {n: one for n, one in enumerate(g[first:]) if one is not None},
+        }  # fmt: skip
+
+        def turn(carry: Any, part: Any) -> Any:
+            ds, totals = carry
+            d_carries, d_slices, d_older = self.pulled(xp, ds, part, reached, in_graph)
+            d_carries = [
+                d + part["stacks"][n] if n in part["stacks"] else d for n, d in enumerate(d_carries)
+            ]
+            totals = [total if d is None else total + d for total, d in zip(totals, d_older)]
+            return (d_carries, totals), d_slices
+
+        leaves, structure = tree.flatten(parts)
+        (ds, totals), d_slices = scan(
+            self.session, turn, (start, totals), leaves, structure, self.count, not self.reverse
+        )
+        rest = dict(zip(reached, totals))
+        d_older = [rest.get(node) for node in self.older]
+        return [*ds, *d_slices, *d_older, *[None] * len(constants)]
+
+    def pulled(
+        self, xp: Any, ds: list[Any], part: Any, reached: list[Any], in_graph: bool
+    ) -> tuple[list[Any], list[Any], list[Any]]:
+        """The gradients of a turn's carries and slices, and of the nodes outside."""
+        kinds = zip(self.kinds, (part["carries"], part["slices"]), (self.moving, self.sliced))
+        with _running_again():
+            carries, slices = (
+                [_as_kind(own[i], leaves[i], i in moves) for i in range(len(own))]
+                for own, leaves, moves in kinds
+            )
+            after, ys = self.call(carries, slices)
+        pairs = [(after[i], d) for i, d in zip(self.moving, ds)]
+        pairs += [(ys[i], d) for i, d in part["ys"].items()]
+        seeds = [(_node(leaf), d) for leaf, d in pairs if _node(leaf) is not None]
+        inputs = [carries[i] for i in self.moving], [slices[i] for i in self.sliced]
+        targets = dict.fromkeys([*map(_node, (*inputs[0], *inputs[1])), *reached])
+        graph = GRAPH_MODE if in_graph else None
+        with silenced():
+            gradients = run_backward(seeds, retain_graph=True, graph=graph, targets=targets)
+
+        def of(leaf: Any, some: Any) -> Any:
+            found = gradients.get(_node(leaf))
+            return zeros(xp, some, leaf) if found is None else found
+
+        some = seeds[0][1] if seeds else next(iter((*ds, *part["ys"].values())))
+        return (
+            [of(leaf, some) for leaf in inputs[0]],
+            [of(leaf, some) for leaf in inputs[1]],
+            [gradients.get(node) for node in reached],
+        )
+
+
+@contextmanager
+def _running_again() -> Iterator[None]:
+    """A block in which the function runs once more, for its graph."""
+    again, rules = running_again.set(True), in_rules.set(False)
+    try:
+        with enable_grad():
+            yield
+    finally:
+        in_rules.reset(rules)
+        running_again.reset(again)
+
+
+def _kind(leaf: Any) -> str:
+    return "tensor" if isinstance(leaf, Tensor) else "number" if _is_number(leaf) else "array"
+
+
+def _as_kind(kind: str, leaf: Any, moves: bool) -> Any:
+    """What the function gets again, from a slice of what it got: connected, where it moves."""
+    if kind == "number":
+        return raw(leaf).item()
+    if kind == "array":
+        return raw(leaf)
+    tensor = leaf if isinstance(leaf, Tensor) else Tensor(leaf)
+    return connect(tensor) if moves else tensor.detach()

@@ -1,0 +1,158 @@
+"""gg.scan inside of compiled functions: a loop of the program, with every derivative."""
+
+import numpy as np
+import pytest
+from devices import in_turn
+from scans import CASES, by_hand, inputs
+
+import gpugrad as gg
+from gpugrad.backend.device import to_numpy
+
+KWARGS = ({}, {"reverse": True}, {"checkpoint": 2})
+TRANSFORMS = {
+    "value": lambda f: f,
+    "gradient": gg.grad,
+    "curvature": lambda f: lambda pair: gg.hvp(f, pair, (gg.ones_like(pair[0]), pair[1])),
+    "tangent": lambda f: lambda pair: gg.jvp(f, (pair,), ((gg.ones_like(pair[0]), pair[1]),)),
+}
+
+
+def values(result):
+    return [to_numpy(one.data) for one in (result if isinstance(result, tuple) else (result,))]
+
+
+def programs(compiled):
+    """The programs of a compiled function, with those of its loops."""
+    programs = [entry.program for several in compiled._entries.values() for entry in several]
+    for program in programs:
+        programs += [step.parameters["loop"].body for step in program.steps if step.name == "scan"]
+    return programs
+
+
+def check(device, name, transform, kwargs):
+    f = CASES[name]
+    compiled = gg.compile(TRANSFORMS[transform](lambda pair: f(gg.scan, *pair, **kwargs)))
+    for seed in range(2):
+        pair = inputs(device, seed)
+        expected = TRANSFORMS[transform](lambda pair: f(by_hand, *pair, **kwargs))(tuple(pair))
+        for got, one in zip(values(compiled(tuple(pair))), values(expected), strict=True):
+            np.testing.assert_allclose(got, one, rtol=1e-11, atol=1e-11)
+    assert any(step.name == "scan" for one in programs(compiled) for step in one.steps)
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+@pytest.mark.parametrize("name", CASES)
+def test_a_loop_of_the_program_is_the_loop_of_python(device, name, transform, by_numpy):
+    where = device if transform == "gradient" else "one of them"
+    for kwargs in in_turn(KWARGS, where, name + transform):
+        check(device, name, transform, kwargs)
+
+
+@pytest.mark.parametrize("transform", ["gradient"])
+@pytest.mark.parametrize("name", CASES)
+def test_a_loop_in_c_is_the_loop_of_python(name, transform):
+    (kwargs,) = in_turn(KWARGS, "c", name + transform)
+    check(gg.backend.Device("cpu"), name, transform, kwargs)
+
+
+def test_the_program_is_as_long_for_any_number_of_steps(by_numpy):
+    def loss(w, xs):
+        return gg.scan(lambda c, x: (gg.tanh(c * w + x), None), gg.zeros(3), xs)[0].sum()
+
+    lengths = []
+    for count in (3, 300):
+        compiled = gg.compile(gg.grad(loss))
+        compiled(gg.ones(3), gg.ones((count, 3)))
+        lengths.append([len(one.steps) for one in programs(compiled)])
+    assert lengths[0] == lengths[1]
+
+
+def test_a_model_trains_through_a_loop(device):
+    def trained(compile, scan):
+        gg.manual_seed(0)
+        cell = gg.nn.Linear(4, 4).to(device)
+        optimizer = gg.optim.SGD(cell.parameters(), lr=0.1)
+
+        def step(xs):
+            optimizer.zero_grad()
+            h, ys = scan(lambda h, x: (gg.tanh(cell(h) + x), h.sum()), gg.zeros_like(xs[0]), xs)
+            loss = (h * h).sum() + (ys * ys).mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        step = compile(step)
+        xs = gg.tensor(device.send(np.ones((6, 4), np.float32)))
+        return [step(xs).item() for _ in range(4)]
+
+    expected = trained(lambda f: f, by_hand)
+    np.testing.assert_allclose(trained(gg.compile, gg.scan), expected, rtol=1e-5)
+    assert expected[3] < expected[0]
+
+
+def test_raw_arrays_and_numbers_stay_what_they_are(device, by_numpy):
+    def f(xs, start):
+        _, ys = gg.scan(lambda c, x: (c * 2, x * c), 1, xs)
+        return *gg.scan(lambda c, x: (c + x, {"y": c * 2, "none": None}), start, xs), ys
+
+    xs = device.send(np.arange(1, 4, dtype=np.float32))
+    for start in (1.0, 5.0):
+        (carry, ys, twice), (own, own_ys, own_twice) = f(xs, start), gg.compile(f)(xs, start)
+        assert not isinstance(own, gg.Tensor)
+        assert own_ys["none"] is None
+        for got, expected in ((own, carry), (own_ys["y"], ys["y"]), (own_twice, twice)):
+            assert got.dtype == expected.dtype
+            np.testing.assert_array_equal(to_numpy(got), to_numpy(expected))
+
+
+OUTSIDE = gg.zeros(3)
+
+
+def _change_outside(c, x):
+    OUTSIDE[0] = x[0]
+    return c, None
+
+
+def _change_carry(c, x):
+    c += x
+    return c, None
+
+
+def _change_own(c, x):
+    own = gg.zeros(3)
+    own[1] = x[0]
+    return c + own, None
+
+
+REFUSED = {
+    "outside": (_change_outside, "from outside in place at .*test_compiled_scan"),
+    "carry": (_change_carry, "changes its carry|is shared with another array"),
+    "random": (lambda c, x: (c + gg.random.normal(size=3), None), "before the loop"),
+    "shape": (lambda c, x: (gg.stack([c, c]), None), "carry changes"),
+    "value": (lambda c, x: (c if c.sum() > 0 else x, None), "its truth is asked for"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_a_loop_cannot_do_is_refused(name):
+    function, words = REFUSED[name]
+    compiled = gg.compile(lambda x: gg.scan(function, x[0], x)[0])
+    with pytest.raises(gg.GpugradError, match=words):
+        compiled(gg.ones((2, 3)))
+    assert OUTSIDE.tolist() == [0, 0, 0]
+
+
+def test_what_a_turn_keeps_elsewhere_cannot_be_used_afterwards():
+    def f(x):
+        kept = []
+        gg.scan(lambda c, one: (kept.append(c * one), (c, None))[1], x[0], x)
+        return kept[0] + x[0]
+
+    with pytest.raises(gg.CompileError, match="by a call that has ended"):
+        gg.compile(f)(gg.ones((2, 3)))
+
+
+def test_a_turn_may_change_what_it_has_made(device):
+    f = gg.compile(lambda x: gg.scan(_change_own, x[0], x)[0])
+    for _ in range(2):
+        assert f(gg.ones((2, 3), device=device)).tolist() == [1, 3, 1]
