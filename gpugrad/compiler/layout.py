@@ -187,9 +187,12 @@ def is_for_blas(layout: Layout) -> bool:
 def parts_of(step: Step) -> list[tuple[Layout, Any]] | None:
     """Layouts of the result of a step, and the operand that is copied to each, later ones on top.
 
-    None for other steps than item assignment at a basic index, and concatenation.
+    None for other steps than item assignment at a basic index, its transpose, and concatenation.
     """
     whole = contiguous(step.results[0].shape)
+    if step.name == "scatter" and len(step.operands) == 1:
+        layout = _through(whole, [("get_item", (step.parameters["index"],), {})])
+        return None if layout is None else [(whole, 0), (layout, step.operands[0])]
     if step.parameters.keys() - {"axis"}:
         return None
     if step.name in ("set_item", "set_view"):

@@ -1,4 +1,4 @@
-"""A loop as a step of a program: a program of its own, run many times. Imports backends, program.
+"""A loop as a step of a program: a program of its own, run many times. Imports backends, turns, program.
 
 The operands of the step "scan" are the first carries, the arrays whose slices each turn gets, and
 what is the same in all turns; its results the last carries, and the other outputs of all turns,
@@ -10,7 +10,9 @@ from typing import Any
 
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.compiler.backends import built
+from gpugrad.compiler.native import Native
 from gpugrad.compiler.program import FUNCTIONS, Program
+from gpugrad.compiler.turns import turns_in_c
 
 __all__ = ["Loop"]
 
@@ -31,7 +33,7 @@ class Loop:
         self.slices = slices
         self.length = length
         self.reverse = reverse
-        self._runs: dict[Any, Callable[[Sequence[Any]], list[Any]]] = {}
+        self._backends: dict[Any, Any] = {}  # by namespace
 
     def __repr__(self) -> str:
         return f"<{self.length} turns of {len(self.body.steps)} steps>"
@@ -40,10 +42,13 @@ class Loop:
         """The results for some operands: a tuple, or one array."""
         home = next((one for one in operands if namespace_of(one) is not None), None)
         xp: Any = namespace_of(home)
-        run = self._runs.get(xp)
-        if run is None:
-            run = self._runs[xp] = built(self.body, xp).run
-        return self.turns(run, operands)
+        backend = self._backends.get(xp)
+        if backend is None:
+            backend = self._backends[xp] = built(self.body, xp)
+        in_c = isinstance(backend, Native) and turns_in_c(backend, self, operands)
+        if in_c:
+            return in_c if len(in_c) != 1 else in_c[0]
+        return self.turns(backend.run, operands)
 
     def turns(self, run: Callable[[Sequence[Any]], list[Any]], operands: Sequence[Any]) -> Any:
         """The results, where ``run`` runs the body."""

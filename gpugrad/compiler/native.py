@@ -135,6 +135,21 @@ class Native:
         spare.append(work)
         return writes
 
+    def turns(self, driver: Any, items: Sequence[Any], facts: Any) -> bool:
+        """Run a program of one function again and again, see `gpugrad.compiler.turns`.
+
+        False, with nothing done, where it is not one, or does not take the arrays.
+        """
+        if self.prepare is None:
+            return False
+        (name,) = (name for name in self._functions if not name.startswith("check_"))
+        address = ctypes.cast(self._functions[name], ctypes.c_void_p)
+        spare = self._spare
+        work = spare.pop() if spare else _empty(self._workspace, np.uint8)
+        code = driver(address, (*items, work), self._table, facts.ctypes.data)
+        spare.append(work)
+        return not code
+
     def _in_one(self, piece: Piece) -> Callable[..., list[Any]]:
         """The call of a program that is one function of C, which takes inputs and outputs."""
         function, table, spare = self._functions[piece.name], self._table, self._spare

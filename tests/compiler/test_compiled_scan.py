@@ -7,6 +7,7 @@ from scans import CASES, by_hand, inputs
 
 import gpugrad as gg
 from gpugrad.backend.device import to_numpy
+from gpugrad.compiler.loop import Loop
 
 KWARGS = ({}, {"reverse": True}, {"checkpoint": 2})
 TRANSFORMS = {
@@ -53,6 +54,22 @@ def test_a_loop_of_the_program_is_the_loop_of_python(device, name, transform, by
 def test_a_loop_in_c_is_the_loop_of_python(name, transform):
     (kwargs,) = in_turn(KWARGS, "c", name + transform)
     check(gg.backend.Device("cpu"), name, transform, kwargs)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("length", [1, 4])
+def test_all_turns_run_in_c(monkeypatch, length, reverse):
+    def f(w, xs):
+        c, ys = gg.scan(lambda c, x: (gg.sin(c @ w) + x.T[0], (c, x[1])), w[0], xs, None, reverse)
+        return (c * ys[0]).sum() + (ys[1] ** 2).sum()
+
+    w = gg.tensor(np.random.default_rng(0).normal(size=(3, 3)))
+    xs = gg.tensor(np.random.default_rng(1).normal(size=(2, length, 3))).T.moveaxis(1, 0)[:, ::-1]
+    compiled = gg.compile(gg.grad(f, argnums=(0, 1)))
+    compiled(w, xs)
+    monkeypatch.delattr(Loop, "turns")
+    for got, one in zip(compiled(w, xs), gg.grad(f, argnums=(0, 1))(w, xs), strict=True):
+        np.testing.assert_allclose(values(got)[0], values(one)[0], rtol=1e-11, atol=1e-11)
 
 
 def test_the_program_is_as_long_for_any_number_of_steps(by_numpy):
