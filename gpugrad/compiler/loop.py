@@ -1,4 +1,4 @@
-"""A loop as a step of a program: a program of its own, run many times. Imports backends, turns, program.
+"""A loop as a step of a program: a program of its own, run many times. Imports backends, turns.
 
 The operands of the step "scan" are the first carries, the arrays whose slices each turn gets, and
 what is the same in all turns; its results the last carries, and the other outputs of all turns,
