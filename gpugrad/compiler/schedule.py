@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gpugrad.backend.namespace import waits
 from gpugrad.compiler.c_steps import (
     COPIES,
     PRODUCTS,
@@ -58,9 +59,10 @@ class Schedule:
         for step in _needed(program):
             self._add(step)
         self.inputs = [self._refs[value].array for value in program.inputs]
-        # C reads them without strides.
+        # C reads them without strides. Those of a GPU stay there.
         self.constants = {
-            self._refs[v].array: np.asarray(a, order="C") for v, a in program.constants.items()
+            self._refs[v].array: a if waits(a) else np.asarray(a, order="C")
+            for v, a in program.constants.items()
         }
         self.outputs = [self._output(value) for value in program.outputs]
 

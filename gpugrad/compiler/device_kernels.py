@@ -1,0 +1,179 @@
+"""Which units of a schedule share a kernel, and the text of the kernels. Imports device_loops.
+
+Units that do not depend on each other become one kernel, in which each has blocks of its own: so the
+steps of an optimizer over all parameters are one launch, or part of an earlier one.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from gpugrad.codegen.operations import c_type
+from gpugrad.compiler.device_loops import PRELUDE, THREADS, Unit, units_of
+from gpugrad.compiler.items import Array, Call, Loop, refs_in
+from gpugrad.compiler.program import Value, gives_view
+from gpugrad.compiler.schedule import Schedule
+
+__all__ = ["Kernel", "Plan", "planned"]
+
+MOST = 32  # units of a kernel
+ARRAYS = 400  # of a kernel: its arguments have 4 KB
+
+
+class Kernel(NamedTuple):
+    """A kernel: the units in it, and the arrays it takes, in the order of its arguments."""
+
+    name: str
+    units: list[Unit]
+
+    @property
+    def arrays(self) -> list[Array]:
+        """The arrays that it takes, those that it writes among them."""
+        found = {
+            array.number: array for unit in self.units for array in (*unit.reads, *unit.writes)
+        }
+        return [found[number] for number in sorted(found)]
+
+    @property
+    def blocks(self) -> int:
+        """The number of its blocks."""
+        return sum(unit.blocks for unit in self.units)
+
+    def text(self) -> str:
+        """The functions of its units, and the kernel, which gives each of them its blocks."""
+        lines, calls, start = [], [], 0
+        for number, unit in enumerate(self.units):
+            own = {array.number: array for array in (*unit.reads, *unit.writes)}
+            function = f"{self.name}_{number}"
+            head = f"__device__ inline void {function}(const int block, {_parameters(own, unit)})"
+            lines += [head, "{", unit.text, "}"]
+            given = ", ".join(f"a{number}" for number in sorted(own))
+            guard = f"if (block < {start + unit.blocks}) " if unit is not self.units[-1] else ""
+            calls.append(f"    {guard}return {function}(block - {start}, {given});")
+            start += unit.blocks
+        written = {array.number for unit in self.units for array in unit.writes}
+        parameters = ", ".join(
+            f"{'' if array.number in written else 'const '}{c_type(array.dtype)}* a{array.number}"
+            for array in self.arrays
+        )
+        bounds = f"__launch_bounds__({THREADS})"
+        lines.append(f'extern "C" __global__ void {bounds} {self.name}({parameters})')
+        return "\n".join([*lines, "{", "    const int block = blockIdx.x;", *calls, "}", ""])
+
+
+def _parameters(own: dict[int, Array], unit: Unit) -> str:
+    written = {array.number for array in unit.writes}
+    return ", ".join(
+        f"{'' if number in written else 'const '}{c_type(own[number].dtype)}* a{number}"
+        for number in sorted(own)
+    )
+
+
+class Plan(NamedTuple):
+    """What runs, in order: kernels, and items that are no loops, with the arrays that end there.
+
+    ``text`` is the source of all kernels. ``in_place`` has, by the number of an output, the input over which a kernel may write it.
+    """
+
+    turns: list[Any]
+    ends: list[list[int]]
+    text: str
+    in_place: dict[int, Array]
+
+
+class _Planner:
+    def __init__(self, schedule: Schedule, reuse: dict[int, Array]) -> None:
+        self.schedule = schedule
+        self.reuse = reuse
+        self.turns: list[Any] = []
+        self.made: dict[int, int] = {}  # by the number of an array, the turn that makes it
+        self.reads: dict[int, int] = {}  # and the last that reads it
+        self.in_place: dict[int, Array] = {}
+        self.count = len(schedule.arrays)
+
+    def new(self, value: Value) -> Array:
+        """An array for results of blocks."""
+        array = Array(value, self.count)
+        array.stored = True
+        self.count += 1
+        return array
+
+    def plan(self) -> Plan:
+        for index, item in enumerate(self.schedule.items):
+            if isinstance(item, Loop):
+                units = units_of(item, index, self.new)
+                for number, unit in enumerate(units):
+                    later = {array.number for one in units[number + 1 :] for array in one.reads}
+                    self.place(unit, index, later)
+            else:
+                arrays = item.arrays if hasattr(item, "arrays") else (item.array,)
+                self.note(len(self.turns), [r.array for r in refs_in(tuple(item))], arrays)
+                self.turns.append(item)
+        kernels = [turn for turn in self.turns if isinstance(turn, Kernel)]
+        text = "\n".join([PRELUDE, *(kernel.text() for kernel in kernels)])
+        return Plan(self.turns, self.ends(), text if kernels else "", self.in_place)
+
+    def place(self, unit: Unit, index: int, later: set[int]) -> None:
+        """Add a unit of an item to the first kernel behind all that it needs.
+
+        ``later`` has what the other units of the item read.
+        """
+        start = max((self.made.get(array.number, -1) for array in unit.reads), default=-1) + 1
+        own = {array.number for array in unit.reads}
+        over = []
+        for array in unit.writes:
+            given = self.reuse.get(array.number)
+            if given is None or given.read > index or given.number in later:
+                continue
+            if given.number not in own or given.number in unit.same_place:
+                over.append((array, given))
+                start = max(start, self.reads.get(given.number, -1) + 1)
+        for number in range(start, len(self.turns)):
+            turn = self.turns[number]
+            if isinstance(turn, Kernel) and self.has_room(turn, unit):
+                break
+        else:
+            number = len(self.turns)
+            self.turns.append(Kernel(f"kernel{number}", []))
+        self.turns[number].units.append(unit)
+        self.in_place.update((array.number, given) for array, given in over)
+        self.note(number, unit.reads, unit.writes)
+
+    @staticmethod
+    def has_room(kernel: Kernel, unit: Unit) -> bool:
+        count = len(kernel.arrays) + len(unit.reads) + len(unit.writes)
+        return len(kernel.units) < MOST and count <= ARRAYS
+
+    def note(self, number: int, reads: Sequence[Array], writes: Sequence[Array | None]) -> None:
+        for array in reads:
+            self.reads[array.number] = max(self.reads.get(array.number, -1), number)
+        for array in writes:
+            if array is not None:
+                self.made[array.number] = number
+
+    def ends(self) -> list[list[int]]:
+        """By turn, the arrays that nobody reads later, and that are no outputs."""
+        kept = {array.number for array in self.schedule.outputs}
+        ends: list[list[int]] = [[] for _ in self.turns]
+        for number, turn in self.made.items():
+            if number not in kept:
+                ends[max(turn, self.reads.get(number, -1))].append(number)
+        return ends
+
+
+def planned(schedule: Schedule, reuse: dict[int, int]) -> Plan:
+    """The turns of a schedule; ``reuse`` has, by output, the input that it replaces in place."""
+    # What a library may give back as a view is read later under another number.
+    viewed = {
+        ref.array.number
+        for item in schedule.items
+        if isinstance(item, Call) and gives_view(item.step)
+        for ref in refs_in(item.operands)
+    }
+    pairs = [(schedule.outputs[o], schedule.inputs[i]) for o, i in reuse.items()]
+    replaced = {
+        array.number: given
+        for array, given in pairs
+        if given.number not in viewed
+        and (array.seen, array.dtype) == (given.shape, given.dtype)
+    }
+    return _Planner(schedule, replaced).plan()

@@ -1,0 +1,191 @@
+"""Programs on CUDA: fused kernels, and calls of the array library for the rest.
+
+Imports schedule, device_kernels and CuPy when a program is first built.
+"""
+
+from collections.abc import Sequence
+from importlib import import_module
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from gpugrad.backend.namespace import NAMESPACES
+from gpugrad.codegen.operations import NotFusibleError
+from gpugrad.compiler.c_steps import computes
+from gpugrad.compiler.calls import share
+from gpugrad.compiler.device_kernels import Kernel, planned
+from gpugrad.compiler.device_loops import THREADS
+from gpugrad.compiler.expansion import expanded
+from gpugrad.compiler.items import Array, Assembly, Call, Product, Ref, refs_in
+from gpugrad.compiler.layout import Layout
+from gpugrad.compiler.program import Program, flat, function_of
+from gpugrad.compiler.schedule import Schedule
+from gpugrad.engine import versions
+from gpugrad.kernels import enabled
+
+__all__ = ["DeviceProgram", "build"]
+
+
+def build(program: Program, reuse: dict[int, int]) -> "DeviceProgram | None":
+    """A program for arrays of CuPy, or None where it is left to CuPy's functions.
+
+    ``reuse`` has, by output, the input whose memory the caller will have the output written to.
+    """
+    if not enabled():
+        return None
+    schedule = Schedule(expanded(program, computes))
+    if any(array.weak for array in schedule.outputs):  # which the host waits for
+        return None
+    for item in schedule.items:  # of a number in memory only kernels know the value
+        if isinstance(item, Call | Assembly):
+            if any(ref.array.weak for ref in refs_in(tuple(item))):
+                return None
+            if isinstance(item, Call) and any(a is not None and a.weak for a in item.arrays):
+                return None
+    try:
+        made = DeviceProgram(schedule, reuse)
+    except NotFusibleError:
+        return None
+    return made if made.plan.text else None
+
+
+class DeviceProgram:
+    """A program over CuPy's arrays.
+
+    ``counts`` has the numbers of its kernels, of its products and of the steps that the array
+    library computes, and ``source`` the source of the kernels.
+    """
+
+    def __init__(self, schedule: Schedule, reuse: dict[int, int]) -> None:
+        self.schedule = schedule
+        self.plan = plan = planned(schedule, reuse)
+        self.source = plan.text
+        kinds = [type(turn) for turn in plan.turns]
+        self.counts = {
+            "kernels": kinds.count(Kernel),
+            "products": kinds.count(Product),
+            "calls of the array library": kinds.count(Call) + kinds.count(Assembly),
+        }
+        self.cupy = cupy = import_module("cupy")
+        self._xp = NAMESPACES[cupy.ndarray]
+        self._sample = cupy.ndarray((0,), np.float32)
+        self._module = cupy.RawModule(code=plan.text, options=("--std=c++17",))
+        self._constants = {
+            array.number: cupy.asarray(constant, order="C")
+            for array, constant in schedule.constants.items()
+        }
+        self.numbers = [array for array in schedule.inputs if array.weak]
+        self._called = {
+            array.number
+            for item in schedule.items
+            if isinstance(item, Call)
+            for array in item.arrays
+            if array is not None
+        }
+
+    def run(self, inputs: Sequence[Any], outs: Sequence[Any] | None = None) -> list[Any]:
+        """The outputs for some inputs; those of ``outs`` that are not None are written to."""
+        results, calls = self.prepare(inputs, outs)
+        for call in calls:
+            call()
+        return results
+
+    def prepare(
+        self, inputs: Sequence[Any], outs: Sequence[Any] | None = None
+    ) -> tuple[list[Any], list[Any]]:
+        """As `run`, but that the outs are written by calls, which are returned."""
+        values = self.given(inputs)
+        self.compute(values)
+        results = [values[array.number] for array in self.schedule.outputs]
+        for number, array in enumerate(self.schedule.outputs):
+            if array.number in self._called and any(share(results[number], x) for x in inputs):
+                results[number] = results[number].copy()
+        calls: list[Any] = []
+        for number, out in enumerate(outs or ()):
+            if out is not None:
+                calls += versions.writing(out, results[number])
+                results[number] = out
+        return results, calls
+
+    def given(self, inputs: Sequence[Any]) -> dict[int, Any]:
+        """The arrays of the inputs, and numbers among them as arrays, by number."""
+        numbers = [x for x, array in zip(inputs, self.schedule.inputs) if array.weak]
+        memory = iter(self.cupy.asarray(np.array(numbers, np.float64))[:, None] if numbers else ())
+        return {
+            array.number: next(memory)
+            if array.weak
+            else x
+            if x.flags.c_contiguous
+            else self.cupy.ascontiguousarray(x)
+            for x, array in zip(inputs, self.schedule.inputs, strict=True)
+        }
+
+    def compute(self, values: dict[int, Any]) -> None:
+        """Compute the outputs, from C-contiguous arrays of the inputs by number.
+
+        Where ``values`` has an array for an output of the plan's ``in_place``, it is written to.
+        """
+        values.update(self._constants)
+        for turn, ends in zip(self.plan.turns, self.plan.ends):
+            if isinstance(turn, Kernel):
+                self._launch(turn, values)
+            elif isinstance(turn, Product):
+                self._multiply(turn, values)
+            elif isinstance(turn, Assembly):
+                self._assemble(turn, values)
+            else:
+                self._call(turn, values)
+            for number in ends:
+                values.pop(number, None)
+
+    def _launch(self, kernel: Kernel, values: dict[int, Any]) -> None:
+        for unit in kernel.units:
+            for array in unit.writes:
+                if array.number not in values:
+                    values[array.number] = self._empty(array)
+            for array in unit.reads:  # a call may leave a result in another order
+                if not values[array.number].flags.c_contiguous:
+                    values[array.number] = self.cupy.ascontiguousarray(values[array.number])
+        arguments = tuple([values[array.number] for array in kernel.arrays])
+        function = self._module.get_function(kernel.name)
+        function((kernel.blocks,), (THREADS,), arguments)
+
+    def _empty(self, array: Array) -> Any:
+        return self.cupy.ndarray(array.seen, array.dtype)
+
+    def _multiply(self, item: Product, values: dict[int, Any]) -> None:
+        a, b = (self._viewed(values[ref.array.number], ref.layout) for ref in (item.a, item.b))
+        values[item.array.number] = self._xp.matmul(a, b).reshape(item.array.seen)
+
+    def _assemble(self, item: Assembly, values: dict[int, Any]) -> None:
+        made = values[item.array.number] = self._empty(item.array)
+        for layout, source in item.parts:
+            part = self._viewed(made, layout)
+            part[...] = self._operand(source, values)
+
+    def _call(self, item: Call, values: dict[int, Any]) -> None:
+        operands = self._operand(item.operands, values)
+        function = function_of(self._sample, item.step.name)
+        results = flat(function(*operands, **item.step.parameters))
+        for array, result in zip(item.arrays, results, strict=True):
+            if array is not None:
+                values[array.number] = result
+
+    def _operand(self, operand: Any, values: dict[int, Any]) -> Any:
+        if isinstance(operand, Ref):
+            return self._viewed(values[operand.array.number], operand.layout)
+        if isinstance(operand, tuple | list):
+            return type(operand)([self._operand(part, values) for part in operand])
+        return operand
+
+    def _viewed(self, array: Any, layout: Layout) -> Any:
+        """An array seen in a layout."""
+        if layout.is_contiguous and array.size == prod(layout.shape):
+            return array if array.shape == layout.shape else array.reshape(layout.shape)
+        if not array.flags.c_contiguous:
+            array = self.cupy.ascontiguousarray(array)
+        size = array.dtype.itemsize
+        strides = tuple([stride * size for stride in layout.strides])
+        memory = array.data + layout.offset * size
+        return self.cupy.ndarray(layout.shape, array.dtype, memory, strides)
