@@ -1,4 +1,4 @@
-"""Matrix products with CuPy that copy no operand. Imports nothing of gpugrad.
+"""Matrix products with CuPy that copy no operand. Imports captures.
 
 A product is one call of cuBLAS through CuPy's binding, which takes strides and transposition flags;
 they are computed once for each layout (`_plan`). CuPy's ``matmul`` makes operands of more than two
@@ -9,9 +9,12 @@ strides and flags. CuPy computes the rest. A product can be added to an array in
 
 from functools import lru_cache
 from math import prod
+from threading import get_ident
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from gpugrad.backend.captures import CAPTURES
 
 __all__ = ["Products"]
 
@@ -137,15 +140,18 @@ class Products:
          step_a, matrices, one, _) = plan  # fmt: skip
         # Asked at each call: CUPY_TF32=1 requests TF32, and a program may change it.
         computed = _precision(cublas, dtype.char, self._routines.get_compute_type(dtype))
+        handle = self._handle()
+        if CAPTURES and (captured := CAPTURES.get(get_ident())):
+            cublas, handle = captured, captured.handle
         if not stacked:
             cublas.gemmEx(
-                self._handle(), turned_b, turned_a, n, m, k, one,
+                handle, turned_b, turned_a, n, m, k, one,
                 b.data.ptr, data_type, leading_b, a.data.ptr, data_type, leading_a,
                 beta, y.data.ptr, data_type, n, computed, DEFAULT,
             )  # fmt: skip
             return
         cublas.gemmStridedBatchedEx(
-            self._handle(), turned_b, turned_a, n, m, k, one,
+            handle, turned_b, turned_a, n, m, k, one,
             b.data.ptr, data_type, leading_b, step_b, a.data.ptr, data_type, leading_a, step_a,
             beta, y.data.ptr, data_type, n, m * n, matrices, computed, DEFAULT,
         )  # fmt: skip
