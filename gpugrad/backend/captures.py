@@ -1,8 +1,8 @@
 """cuBLAS on a stream that captures, which CuPy's binding refuses. Imports nothing of gpugrad.
 
 cuBLAS itself allows it, given a workspace: what it would allocate meanwhile is an error of CUDA. So
-`capturing` gives a handle the stream and a workspace, and the products of this thread are then calls
-of the library through ctypes.
+`capturing` gives a handle the stream and a workspace, and the products of this thread are then
+calls of the library through ctypes.
 """
 
 import ctypes

@@ -124,6 +124,14 @@ class Products:
         self._into(total, plan, a, b, plan.one)
         return True
 
+    def product_into(self, y: Any, a: Any, b: Any) -> bool:
+        """Write a @ b into a C-contiguous array of its shape; False where cuBLAS can't."""
+        plan = self._planned(a, b)
+        if plan is None or plan.shape != y.shape:
+            return False
+        self._into(y, plan, a, b, plan.zero)
+        return True
+
     def _planned(self, a: Any, b: Any) -> _Plan | None:
         dtype = a.dtype
         return _plan(a.shape, a.strides, b.shape, b.strides, dtype) if dtype == b.dtype else None

@@ -1,4 +1,7 @@
-"""What runs a program: C where that is possible, else the array library. Imports native, replay."""
+"""What runs a program: C or CUDA where possible, else the array library.
+
+Imports native, replay, and for CUDA device_program.
+"""
 
 from typing import Any
 
@@ -10,7 +13,7 @@ from gpugrad.compiler.passes import simplified
 from gpugrad.compiler.program import Program
 from gpugrad.errors import CompileError
 
-__all__ = ["built", "in_c"]
+__all__ = ["built", "in_c", "in_cuda"]
 
 # The results of these lie in memory in another order, which NumPy keeps and C would undo.
 IN_OTHER_ORDERS = ("convolution", "max_pool", "avg_pool", "at_chosen_elements")
@@ -29,8 +32,17 @@ def in_c(program: Program, reuse: dict[int, int]) -> Any:
         return None
 
 
+def in_cuda(program: Program, xp: Any, reuse: dict[int, int]) -> Any:
+    """The program in CUDA; None where it is left to the functions of ``xp``."""
+    if xp.product_into is None:  # another library, or gpugrad's kernels are turned off
+        return None
+    from gpugrad.compiler.device_program import build
+
+    return build(program, xp, reuse)
+
+
 def built(program: Program, xp: Any) -> Any:
     """A program, simplified, as something that runs over arrays of a namespace."""
     program = simplified(program)
-    compiled = in_c(program, {}) if xp is NUMPY else None
+    compiled = in_c(program, {}) if xp is NUMPY else in_cuda(program, xp, {})
     return replay.build(program) if compiled is None else compiled

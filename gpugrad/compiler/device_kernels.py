@@ -1,7 +1,7 @@
 """Which units of a schedule share a kernel, and the text of the kernels. Imports device_loops.
 
-Units that do not depend on each other become one kernel, in which each has blocks of its own: so the
-steps of an optimizer over all parameters are one launch, or part of an earlier one.
+Units that do not depend on each other become one kernel, in which each has blocks of its own: so
+the steps of an optimizer over all parameters are one launch, or part of an earlier one.
 """
 
 from collections.abc import Sequence
@@ -71,7 +71,8 @@ def _parameters(own: dict[int, Array], unit: Unit) -> str:
 class Plan(NamedTuple):
     """What runs, in order: kernels, and items that are no loops, with the arrays that end there.
 
-    ``text`` is the source of all kernels. ``in_place`` has, by the number of an output, the input over which a kernel may write it.
+    ``text`` is the source of all kernels. ``in_place`` has, by the number of an output, the input
+    over which a kernel may write it.
     """
 
     turns: list[Any]
@@ -105,7 +106,7 @@ class _Planner:
                     later = {array.number for one in units[number + 1 :] for array in one.reads}
                     self.place(unit, index, later)
             else:
-                arrays = item.arrays if hasattr(item, "arrays") else (item.array,)
+                arrays = item.arrays if isinstance(item, Call) else (item.array,)
                 self.note(len(self.turns), [r.array for r in refs_in(tuple(item))], arrays)
                 self.turns.append(item)
         kernels = [turn for turn in self.turns if isinstance(turn, Kernel)]
@@ -146,9 +147,9 @@ class _Planner:
     def note(self, number: int, reads: Sequence[Array], writes: Sequence[Array | None]) -> None:
         for array in reads:
             self.reads[array.number] = max(self.reads.get(array.number, -1), number)
-        for array in writes:
-            if array is not None:
-                self.made[array.number] = number
+        for made in writes:
+            if made is not None:
+                self.made[made.number] = number
 
     def ends(self) -> list[list[int]]:
         """By turn, the arrays that nobody reads later, and that are no outputs."""
@@ -173,7 +174,6 @@ def planned(schedule: Schedule, reuse: dict[int, int]) -> Plan:
     replaced = {
         array.number: given
         for array, given in pairs
-        if given.number not in viewed
-        and (array.seen, array.dtype) == (given.shape, given.dtype)
+        if given.number not in viewed and (array.seen, array.dtype) == (given.shape, given.dtype)
     }
     return _Planner(schedule, replaced).plan()

@@ -337,7 +337,9 @@ class _Writer:
         """The statement that stores what a row has one of."""
         number = array.number
         if number in self.parts:
-            place = f"{self._name(self.parts[number], True)}[block / {self.tiles} * {self.count} + k]"
+            place = (
+                f"{self._name(self.parts[number], True)}[block / {self.tiles} * {self.count} + k]"
+            )
         elif array.stored:
             place = self._element(self._name(array, True), self.accesses[number, -1])
         else:

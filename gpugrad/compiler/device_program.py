@@ -1,16 +1,14 @@
 """Programs on CUDA: fused kernels, and calls of the array library for the rest.
 
-Imports schedule, device_kernels and CuPy when a program is first built.
+Imports schedule and device_kernels.
 """
 
 from collections.abc import Sequence
-from importlib import import_module
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from gpugrad.backend.namespace import NAMESPACES
 from gpugrad.codegen.operations import NotFusibleError
 from gpugrad.compiler.c_steps import computes
 from gpugrad.compiler.calls import share
@@ -22,18 +20,15 @@ from gpugrad.compiler.layout import Layout
 from gpugrad.compiler.program import Program, flat, function_of
 from gpugrad.compiler.schedule import Schedule
 from gpugrad.engine import versions
-from gpugrad.kernels import enabled
 
 __all__ = ["DeviceProgram", "build"]
 
 
-def build(program: Program, reuse: dict[int, int]) -> "DeviceProgram | None":
-    """A program for arrays of CuPy, or None where it is left to CuPy's functions.
+def build(program: Program, xp: Any, reuse: dict[int, int]) -> "DeviceProgram | None":
+    """A program for CuPy's arrays, or None where it is left to the functions of ``xp``.
 
     ``reuse`` has, by output, the input whose memory the caller will have the output written to.
     """
-    if not enabled():
-        return None
     schedule = Schedule(expanded(program, computes))
     if any(array.weak for array in schedule.outputs):  # which the host waits for
         return None
@@ -44,7 +39,7 @@ def build(program: Program, reuse: dict[int, int]) -> "DeviceProgram | None":
             if isinstance(item, Call) and any(a is not None and a.weak for a in item.arrays):
                 return None
     try:
-        made = DeviceProgram(schedule, reuse)
+        made = DeviceProgram(schedule, xp, reuse)
     except NotFusibleError:
         return None
     return made if made.plan.text else None
@@ -57,7 +52,7 @@ class DeviceProgram:
     library computes, and ``source`` the source of the kernels.
     """
 
-    def __init__(self, schedule: Schedule, reuse: dict[int, int]) -> None:
+    def __init__(self, schedule: Schedule, xp: Any, reuse: dict[int, int]) -> None:
         self.schedule = schedule
         self.plan = plan = planned(schedule, reuse)
         self.source = plan.text
@@ -67,8 +62,8 @@ class DeviceProgram:
             "products": kinds.count(Product),
             "calls of the array library": kinds.count(Call) + kinds.count(Assembly),
         }
-        self.cupy = cupy = import_module("cupy")
-        self._xp = NAMESPACES[cupy.ndarray]
+        self._xp = xp
+        self.cupy = cupy = xp.module
         self._sample = cupy.ndarray((0,), np.float32)
         self._module = cupy.RawModule(code=plan.text, options=("--std=c++17",))
         self._constants = {
@@ -124,7 +119,8 @@ class DeviceProgram:
     def compute(self, values: dict[int, Any]) -> None:
         """Compute the outputs, from C-contiguous arrays of the inputs by number.
 
-        Where ``values`` has an array for an output of the plan's ``in_place``, it is written to.
+        Where ``values`` has an array for an output, it is written to. It may be that of an input,
+        as the plan's ``in_place`` says.
         """
         values.update(self._constants)
         for turn, ends in zip(self.plan.turns, self.plan.ends):
@@ -156,10 +152,18 @@ class DeviceProgram:
 
     def _multiply(self, item: Product, values: dict[int, Any]) -> None:
         a, b = (self._viewed(values[ref.array.number], ref.layout) for ref in (item.a, item.b))
-        values[item.array.number] = self._xp.matmul(a, b).reshape(item.array.seen)
+        made = values.get(item.array.number)
+        if made is None:
+            values[item.array.number] = self._xp.matmul(a, b).reshape(item.array.seen)
+            return
+        y = made.reshape((*a.shape[:-1], b.shape[-1]))
+        if not self._xp.product_into(y, a, b):
+            y[...] = self._xp.matmul(a, b)
 
     def _assemble(self, item: Assembly, values: dict[int, Any]) -> None:
-        made = values[item.array.number] = self._empty(item.array)
+        made = values.get(item.array.number)
+        if made is None:
+            made = values[item.array.number] = self._empty(item.array)
         for layout, source in item.parts:
             part = self._viewed(made, layout)
             part[...] = self._operand(source, values)
@@ -170,7 +174,9 @@ class DeviceProgram:
         results = flat(function(*operands, **item.step.parameters))
         for array, result in zip(item.arrays, results, strict=True):
             if array is not None:
-                values[array.number] = result
+                made = values.setdefault(array.number, result)
+                if made is not result:
+                    made[...] = result
 
     def _operand(self, operand: Any, values: dict[int, Any]) -> Any:
         if isinstance(operand, Ref):

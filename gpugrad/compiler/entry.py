@@ -13,12 +13,12 @@ import numpy as np
 from gpugrad.autodiff import tree
 from gpugrad.backend.host import NUMPY
 from gpugrad.compiler import replay
-from gpugrad.compiler.backends import in_c
+from gpugrad.compiler.backends import in_c, in_cuda
 from gpugrad.compiler.calls import RecordedCall, share
 from gpugrad.compiler.graph import attached
 from gpugrad.compiler.passes import simplified
-from gpugrad.compiler.places import StaleError
-from gpugrad.compiler.program import Value
+from gpugrad.compiler.places import StaleError, is_given
+from gpugrad.compiler.program import Program, Value
 from gpugrad.engine import versions
 from gpugrad.tensor import Tensor
 
@@ -43,7 +43,8 @@ class Entry:
         self.native = None
         if all(namespace is NUMPY for namespace in recorded.namespaces):
             self.native = in_c(program, reuse)
-        backend: Any = replay.build(program) if self.native is None else self.native
+        self.device = _on_device(program, reuse, recorded)
+        backend: Any = self.native or self.device or replay.build(program)
         self.run: Any = backend.run
         # Where all is computed before anything changes: the calls that then change it.
         self.prepare: Any = backend.prepare
@@ -55,9 +56,12 @@ class Entry:
         self.attach: Any = None
         if recorded.graph is not None:
             backward = simplified(recorded.graph.program)
-            run = replay.build(backward).run
-            if self.native is not None and (compiled := in_c(backward, {})) is not None:
-                run = compiled.run
+            compiled: Any = None
+            if self.native is not None:
+                compiled = in_c(backward, {})
+            elif self.device is not None:
+                compiled = in_cuda(backward, recorded.namespaces[0], {})
+            run = (compiled or replay.build(backward)).run
             self.attach = attached("compiled function", recorded.graph, run)
 
     def report(self, number: int, source: bool) -> str:
@@ -68,13 +72,18 @@ class Entry:
             f"{len(self.program.steps)} after simplification",
             f"  inputs: {given or 'none'}",
         ]
-        if self.native is None:
-            lines.append("  runs by calls of the array library")
-        else:
+        text = str(self.program)
+        if self.native is not None:
             counts = ", ".join(f"{count:,} {what}" for what, count in self.native.counts.items())
             lines.append(f"  runs in C: {counts}")
+            text = self.native.source
+        elif self.device is not None:
+            lines.append(f"  runs in CUDA: {self.device.report()}")
+            text = self.device.program.source
+        else:
+            lines.append("  runs by calls of the array library")
         if source:
-            lines.append(str(self.program) if self.native is None else self.native.source)
+            lines.append(text)
         return "\n".join(lines)
 
     def holds(self, leaves: Sequence[Any]) -> bool:
@@ -135,7 +144,10 @@ class Entry:
         if self.prepare is not None and ready:
             targets = {write.output: array for write, array in zip(self.in_place, changed)}
             outs = [targets.get(number) for number in range(len(recorded.program.outputs))]
-            arrays, calls = self.prepare(inputs, outs)
+            if self.device is None:
+                arrays, calls = self.prepare(inputs, outs)
+            else:
+                arrays, calls = self.device.prepare(inputs, outs, leaves)
             writes = self.writes
         else:
             arrays, changed, writes = self.run(inputs), [], recorded.writes
@@ -156,6 +168,25 @@ class Entry:
         return tree.unflatten(
             recorded.structure, [result(leaves, arrays) for result in recorded.results]
         )
+
+
+def _on_device(program: Program, reuse: dict[int, int], recorded: RecordedCall) -> Any:
+    """The program in CUDA; None where its arrays are no GPU's, or it is left to CuPy."""
+    xp, *others = recorded.namespaces or [NUMPY]
+    made = in_cuda(program, xp, reuse) if all(other is xp for other in others) else None
+    if made is None:
+        return None
+    from gpugrad.compiler.device_graph import Graphed
+
+    finds = dict(zip(recorded.program.inputs, recorded.finds))
+    replaced = {program.inputs[place] for place in reuse.values()}
+    given = [value not in replaced and is_given(finds[value]) for value in program.inputs]
+    gradients = {
+        write.output: write.find
+        for write in recorded.writes
+        if write.name == "_grad" and write.output is not None
+    }
+    return Graphed(made, given, gradients)
 
 
 def _is_plain(array: Any) -> bool:

@@ -11,7 +11,7 @@ from gpugrad.tensor import Tensor
 
 __all__ = [
     "Argument", "ArrayOf", "Called", "Fixed", "Given", "GradientOf", "Item", "Living", "NewTensor",
-    "Output", "Place", "StaleError", "StateOf",
+    "Output", "Place", "StaleError", "StateOf", "is_given",
 ]  # fmt: skip
 
 
@@ -129,6 +129,13 @@ class Called(Place):
 
     def __call__(self, leaves: Sequence[Any]) -> Any:
         return self.function()
+
+
+def is_given(place: Place) -> bool:
+    """Whether there is another array at each call, as mostly: an argument, or random numbers."""
+    if isinstance(place, ArrayOf):
+        return is_given(place.tensor)
+    return isinstance(place, Argument | Called)
 
 
 # Results.

@@ -45,6 +45,7 @@ def register_arrays() -> None:
         "multi_tensor": MultiTensor(cupy),
         "ones_like": partial(ones_like, cupy),
         "philox": partial(philox, cupy),
+        "product_into": products.product_into,
     }
     epilogue = Epilogue(cupy, products.multiply)
     families = (
