@@ -12,6 +12,7 @@ A program that can't be captured, since a step waits for the device or needs a l
 does not call meanwhile, stays with its kernels; `Graphed.reason` says why.
 """
 
+import struct
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
@@ -28,7 +29,7 @@ from gpugrad.compiler.items import Array
 from gpugrad.compiler.places import Place
 from gpugrad.engine import versions
 
-__all__ = ["Graphed"]
+__all__ = ["ALONE", "ALONE_AS_GRADIENT", "ON_DEVICE", "Graph", "Graphed"]
 
 CAPTURES = 8  # of one program; then its arrays are never where they were
 MOST = 64 << 20  # bytes that a run copies; kernels launched one by one read and write them in place
@@ -49,7 +50,7 @@ class Graphed:
         self.program = program
         self.gradients = gradients
         self.reason = ""  # why there will be no graph
-        self.graph: _Graph | None = None
+        self.graph: Graph | None = None
         self.run = program.run
         self._has_run = False
         self._captures = 0
@@ -84,7 +85,7 @@ class Graphed:
                 return self.program.prepare(inputs, outs)
         return graph.prepare(inputs, outs)
 
-    def _captured(self, inputs: Sequence[Any], outs: Sequence[Any]) -> "_Graph | None":
+    def _captured(self, inputs: Sequence[Any], outs: Sequence[Any]) -> "Graph | None":
         if self.graph is not None:
             self._copied |= self._moved & self.graph.moved
             self._moved |= self.graph.moved
@@ -95,7 +96,7 @@ class Graphed:
             return None
         self._captures += 1
         try:
-            graph = _Graph(self.program, inputs, outs, self._copied, self.gradients)
+            graph = Graph(self.program, inputs, outs, self._copied, self.gradients)
         except (RuntimeError, MemoryError) as error:
             self.reason = f"{type(error).__name__}: {error}"
             return None
@@ -105,7 +106,7 @@ class Graphed:
         return graph
 
 
-class _Graph:
+class Graph:
     """A program, captured for the places of its inputs."""
 
     def __init__(
@@ -113,22 +114,23 @@ class _Graph:
         copied: set[int], gradients: dict[int, Place],
     ) -> None:  # fmt: skip
         self._program = program
-        self._cupy = cupy = program.cupy
-        self._runtime = cupy.cuda.runtime
-        self._current = cupy.cuda.get_current_stream
-        self._device_of_thread = cupy.cuda.device.get_device_id
-        self._device = self._device_of_thread()
+        self.cupy = cupy = program.cupy
+        self.copy = cupy.cuda.runtime.memcpyAsync
+        self.current = cupy.cuda.get_current_stream
+        self.current_device = cupy.cuda.device.get_device_id
+        self.device = self.current_device()
         self._stream: Any = None  # that of the last run
-        self._pointer = -1
+        self.pointer = -1
         self.moved: set[int] = set()  # the inputs that are elsewhere than at the last run
         self.are_kept = False  # whether somebody has the gradients of the last run
+        self.holders = 0  # of the gradients, beside `lent`: the function of `device_call`
         self._gradients = gradients
         self._capture(inputs, outs, copied)
 
     # The capture.
 
     def _capture(self, inputs: Sequence[Any], outs: Sequence[Any], copied: set[int]) -> None:
-        cupy = self._cupy
+        cupy = self.cupy
         # Not the stream of the caller, which may be the legacy one, and may be in use by others.
         stream = cupy.cuda.Stream(non_blocking=True)
         self._pool = cupy.cuda.MemoryPool()
@@ -146,67 +148,67 @@ class _Graph:
                     with suppress(Exception):  # an invalid capture ends with an error
                         stream.end_capture()
                     raise
-        self._launch = self._graph.launch
+        self.launch = self._graph.launch
         self.nbytes = self._pool.total_bytes()
-        self.copied = self._size + sum(size for *_, size in self._buffers)
+        self.copied = self.size + sum(size for *_, size in self.buffers)
 
     def _places(self, inputs: Sequence[Any], copied: set[int]) -> dict[int, Any]:
         """Where the inputs are that the graph reads, by number of their arrays."""
-        cupy, values = self._cupy, {}
-        self._fixed: list[tuple[int, Any, int]] = []
-        self._buffers: list[tuple[int, Any, int, int]] = []
-        self._numbers: list[int] = []
+        cupy, values = self.cupy, {}
+        self.fixed: list[tuple[int, Any, int]] = []
+        self.buffers: list[tuple[int, Any, int, int]] = []
+        self.numbers: list[int] = []
         memory = cupy.ndarray((max(len(self._program.numbers), 1), 1), np.float64)
         for place, (x, array) in enumerate(zip(inputs, self._program.schedule.inputs)):
             if array.weak:
-                values[array.number] = memory[len(self._numbers)]
-                self._numbers.append(place)
+                values[array.number] = memory[len(self.numbers)]
+                self.numbers.append(place)
             elif place in copied or not x.flags.c_contiguous:
                 buffer = values[array.number] = cupy.ndarray(array.shape, array.dtype)
-                self._buffers.append((place, buffer, buffer.data.ptr, buffer.nbytes))
+                self.buffers.append((place, buffer, buffer.data.ptr, buffer.nbytes))
             else:
                 values[array.number] = x
-                self._fixed.append((place, weakref.ref(x), x.data.ptr))
+                self.fixed.append((place, weakref.ref(x), x.data.ptr))
         self._memory = memory
-        self._host = np.zeros(len(self._numbers))  # what the memory of the numbers has
-        self._is_known = False  # whether it has
+        self.pack = struct.Struct(f"{len(self.numbers)}d").pack
+        self.packed = b""  # what the memory of the numbers has
         return values
 
     def _targets(self, values: dict[int, Any], inputs: Sequence[Any], outs: Sequence[Any]) -> None:
         """Say where the outputs are computed: in place, in memory for an out, or to copy."""
-        fixed = {place: pointer for place, _, pointer in self._fixed}
+        fixed = {place: pointer for place, _, pointer in self.fixed}
         places = {array.number: place for place, array in enumerate(self._program.schedule.inputs)}
-        self._in_place: list[tuple[int, int]] = []
-        self._written: list[tuple[int, Any]] = []
-        self._results: list[tuple[int, Array, int]] = []
+        self.in_place: list[tuple[int, int]] = []
+        self.written: list[tuple[int, Any]] = []
+        self.results: list[tuple[int, Array, int]] = []
         self._extra: list[tuple[Array, Any]] = []
-        self._lent: list[tuple[int, Any, Place]] = []
+        self.lent: list[tuple[int, Any, Place]] = []
         size = 0
         for number, (array, out) in enumerate(zip(self._program.schedule.outputs, outs)):
             if number in self._gradients:
-                buffer = values[array.number] = self._cupy.ndarray(array.seen, array.dtype)
-                self._lent.append((number, buffer, self._gradients[number]))
+                buffer = values[array.number] = self.cupy.ndarray(array.seen, array.dtype)
+                self.lent.append((number, buffer, self._gradients[number]))
                 continue
             if out is None:
                 start = -(-size // ALIGNED) * ALIGNED
-                self._results.append((number, array, start))
+                self.results.append((number, array, start))
                 size = start + array.nbytes
                 continue
             place = next((p for p in fixed if inputs[p] is out), None)
             given = self._program.plan.in_place.get(array.number)
             if place is None:
-                buffer = values[array.number] = self._cupy.ndarray(array.seen, array.dtype)
-                self._written.append((number, buffer))
+                buffer = values[array.number] = self.cupy.ndarray(array.seen, array.dtype)
+                self.written.append((number, buffer))
                 continue
-            self._in_place.append((number, place))
+            self.in_place.append((number, place))
             if given is not None and places[given.number] == place:
                 values[array.number] = out
             else:
                 self._extra.append((array, out))
-        self._size = size
-        self._block = self._cupy.cuda.alloc(max(size, 1))
-        for _, array, offset in self._results:
-            values[array.number] = self._cupy.ndarray(array.seen, array.dtype, self._block + offset)
+        self.size = size
+        self.block = self.cupy.cuda.alloc(max(size, 1))
+        for _, array, offset in self.results:
+            values[array.number] = self.cupy.ndarray(array.seen, array.dtype, self.block + offset)
 
     # Runs.
 
@@ -215,70 +217,69 @@ class _Graph:
 
         And whether the gradients of the last run may be written over, else ``are_kept``.
         """
-        if self._device_of_thread() != self._device:
+        if self.current_device() != self.device:
             return False
         moved = set()
-        for index, (place, reference, pointer) in enumerate(self._fixed):
+        for index, (place, reference, pointer) in enumerate(self.fixed):
             x = inputs[place]
             if reference() is not x:
                 if x.data.ptr == pointer and x.flags.c_contiguous:
-                    self._fixed[index] = place, weakref.ref(x), pointer
+                    self.fixed[index] = place, weakref.ref(x), pointer
                 else:
                     moved.add(place)
         self.moved = moved
-        lent = self._lent
-        self.are_kept = not all(_is_free(lent, i, lent[i][2](leaves)) for i in range(len(lent)))
+        lent, own = self.lent, ALONE + self.holders
+        self.are_kept = not all(
+            _is_free(lent, i, lent[i][2](leaves), own) for i in range(len(lent))
+        )
         return (
             not moved
             and not self.are_kept
-            and all(outs[o] is inputs[place] for o, place in self._in_place)
+            and all(outs[o] is inputs[place] for o, place in self.in_place)
         )
 
     def prepare(self, inputs: Sequence[Any], outs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """Copy the inputs; the results, and the calls that compute them."""
-        current = self._current()
+        current = self.current()
         stream = current.ptr
-        if stream != self._pointer:
-            self._follow(current)
-        copy = self._runtime.memcpyAsync
-        for place, buffer, pointer, size in self._buffers:
+        if stream != self.pointer:
+            self.follow(current)
+        copy = self.copy
+        for place, buffer, pointer, size in self.buffers:
             x = inputs[place]
             if x.flags.c_contiguous:
                 copy(pointer, x.data.ptr, size, ON_DEVICE, stream)
             else:
                 buffer[...] = x
-        self._copy_numbers(inputs, stream)
-        calls: list[Any] = [self._launch]
+        if self.numbers:
+            packed = self.pack(*[inputs[place] for place in self.numbers])
+            if packed != self.packed:
+                self.copy_numbers(packed, stream)
+        calls: list[Any] = [self.launch]
         results = [*outs]
-        for number, array, _ in self._lent:
+        for number, array, _ in self.lent:
             results[number] = array
-        if self._results:
-            memory = self._cupy.cuda.alloc(self._size)
-            calls.append(partial(copy, memory.ptr, self._block.ptr, self._size, ON_DEVICE, stream))
-            for number, array, offset in self._results:
-                results[number] = self._cupy.ndarray(array.seen, array.dtype, memory + offset)
-        for number, buffer in self._written:
+        if self.results:
+            memory = self.cupy.cuda.alloc(self.size)
+            calls.append(partial(copy, memory.ptr, self.block.ptr, self.size, ON_DEVICE, stream))
+            for number, array, offset in self.results:
+                results[number] = self.cupy.ndarray(array.seen, array.dtype, memory + offset)
+        for number, buffer in self.written:
             calls += versions.writing(outs[number], buffer)
         return results, calls
 
-    def _copy_numbers(self, inputs: Sequence[Any], stream: int) -> None:
-        """Copy the numbers, if one is another than at the last run."""
-        if not self._numbers:
-            return
-        numbers = np.array([inputs[place] for place in self._numbers])
-        if self._is_known and numbers.tobytes() == self._host.tobytes():
-            return
-        self._host, self._is_known = numbers, True
+    def copy_numbers(self, packed: bytes, stream: int) -> None:
+        """Copy the numbers, as bytes."""
+        self.packed = packed
         # CUDA reads pageable memory before this returns.
-        self._runtime.memcpyAsync(
-            self._memory.data.ptr, numbers.ctypes.data, numbers.nbytes, TO_DEVICE, stream
-        )
+        address = np.frombuffer(packed, np.uint8).ctypes.data
+        self.copy(self._memory.data.ptr, address, len(packed), TO_DEVICE, stream)
 
-    def _follow(self, stream: Any) -> None:
+    def follow(self, stream: Any) -> None:
         """Let the stream of this run wait for that of the last one, which has the same buffers."""
         if self._stream is not None:
             stream.wait_event(self._stream.record())
-        self._stream, self._pointer = stream, stream.ptr
+        self._stream, self.pointer = stream, stream.ptr
 
 
 def _references(lent: Sequence[Any], index: int) -> int:
@@ -290,13 +291,13 @@ def _references_to_gradient(tensor: Any) -> int:
 
 
 # What these count of an object that has no other holder; Python's versions differ.
-_ALONE = _references([(0, object())], 0)
-_ALONE_AS_GRADIENT = _references_to_gradient(SimpleNamespace(_grad=object()))
+ALONE = _references([(0, object())], 0)
+ALONE_AS_GRADIENT = _references_to_gradient(SimpleNamespace(_grad=object()))
 
 
-def _is_free(lent: Sequence[Any], index: int, tensor: Any) -> bool:
+def _is_free(lent: Sequence[Any], index: int, tensor: Any, own: int) -> bool:
     """Whether nobody but a graph, and a tensor as its gradient, refers to a lent array."""
-    others = _references(lent, index) - _ALONE
+    others = _references(lent, index) - own
     if others == 1 and getattr(tensor._grad, "_array", None) is lent[index][1]:
-        return _references_to_gradient(tensor) == _ALONE_AS_GRADIENT
+        return _references_to_gradient(tensor) == ALONE_AS_GRADIENT
     return others == 0

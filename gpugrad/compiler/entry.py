@@ -53,6 +53,7 @@ class Entry:
         prepared = [write for write in recorded.writes if write.output in reuse]
         self.in_place = prepared if self.prepare is not None else []
         self.writes = [write for write in recorded.writes if write not in self.in_place]
+        self._call: tuple[Any, Any] = None, None  # a graph, and the function that launches it
         self.attach: Any = None
         if recorded.graph is not None:
             backward = simplified(recorded.graph.program)
@@ -129,12 +130,25 @@ class Entry:
 
     def _run(self, leaves: Sequence[Any], drawn: dict[Value, Any]) -> Any:
         recorded = self.recorded
+        if self.device is not None and self.device.graph is not None and not drawn:
+            graph = self.device.graph
+            if self._call[0] is not graph:
+                from gpugrad.compiler.device_call import written
+
+                self._call = graph, written(self, graph)
+            if self._call[1] is not None:
+                return self._call[1](leaves)
         for function in recorded.before:
             function()
         inputs = [
             drawn[value] if value in drawn else find(leaves)
             for value, find in zip(recorded.program.inputs, recorded.finds)
         ]
+        return self.rest(leaves, inputs)
+
+    def rest(self, leaves: Sequence[Any], inputs: list[Any]) -> Any:
+        """The result for inputs that are found."""
+        recorded = self.recorded
         self._check_memory(leaves, inputs)
         changed = [write.find(leaves) for write in self.in_place]
         calls: list[Any] = []
@@ -162,11 +176,15 @@ class Entry:
                 calls.append(functools.partial(setattr, target, name, value))
         calls += [call for after in recorded.after for call in after()]
         versions.change(calls, changed)
+        return self.finish(leaves, arrays)
+
+    def finish(self, leaves: Sequence[Any], arrays: list[Any]) -> Any:
+        """The result for the outputs of the program."""
         if self.attach is not None:
             for number, tensor in self.attach(leaves, arrays).items():
                 arrays[number] = tensor
         return tree.unflatten(
-            recorded.structure, [result(leaves, arrays) for result in recorded.results]
+            self.recorded.structure, [result(leaves, arrays) for result in self.recorded.results]
         )
 
 
