@@ -17,12 +17,15 @@ from gpugrad.compiler.modes import aliases, modes
 from gpugrad.compiler.places import StaleError
 from gpugrad.compiler.session import record
 from gpugrad.engine.modes import tracing
-from gpugrad.errors import DTypeError
+from gpugrad.errors import DTypeError, GpugradError
+from gpugrad.random.generator import draws
 from gpugrad.tensor import Tensor
 
 __all__ = ["Compiled", "compile"]
 
 LIMIT = 32  # programs of one function
+# What a recording raises, or a program with operands of another one's case.
+ERRORS = (GpugradError, TypeError, ValueError, AttributeError, ArithmeticError, LookupError)
 
 
 class Compiled:
@@ -46,15 +49,25 @@ class Compiled:
                 RuntimeWarning,
             )
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def _signature(self, args: Any, kwargs: Any) -> tuple[list[Any], tree.Tree, Any] | None:
+        """The leaves of arguments, their structure, and what else a program depends on.
+
+        None inside of a recording, and where operations are observed.
+        """
         state = modes()
-        if tracing.get() is not None or state is None:  # inside a recording, or observed
-            return self._function(*args, **kwargs)
+        if tracing.get() is not None or state is None:
+            return None
         if kwargs or not _PLAIN.issuperset(map(type, args)):
             leaves, structure = tree.flatten((args, kwargs))
         else:  # as mostly
             leaves, structure = list(args), _structure(len(args))
-        key = (state, aliases(leaves), *map(_kind, leaves))
+        return leaves, structure, (state, aliases(leaves), *map(_kind, leaves))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        signature = self._signature(args, kwargs)
+        if signature is None:
+            return self._function(*args, **kwargs)
+        leaves, structure, key = signature
         entries = self._entries.setdefault(key, [])
         for entry in entries:
             if (entry.structure is structure or entry.structure == structure) and entry.holds(
@@ -99,6 +112,76 @@ class Compiled:
         return f"<compiled {self._function!r}>"
 
 
+class Lenient(Compiled):
+    """A compiled function that runs as usual where it cannot be recorded.
+
+    There are several programs for one signature, where Python has asked for the truth of a tensor
+    or for a whole number: each is right for the answers that it was recorded with.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._reasons: dict[Any, list[tuple[tree.Tree, Exception]]] = {}
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        signature = self._signature(args, kwargs)
+        if signature is None:
+            return self._function(*args, **kwargs)
+        leaves, structure, key = signature
+        entries = self._entries.setdefault(key, [])
+        for entry in [one for one in entries if one.structure == structure and one.holds(leaves)]:
+            if (done := self._tried(entry, leaves)) is not None:
+                entries.remove(entry)
+                entries.insert(0, entry)  # the likeliest next time
+                return done[0]
+        reasons = self._reasons.setdefault(key, [])
+        if any(one == structure for one, _ in reasons):
+            return self._function(*args, **kwargs)
+        if self._count >= LIMIT:
+            self._say_so()
+            return self._function(*args, **kwargs)
+        with draws() as states:
+            try:
+                recorded = record(self._function, leaves, structure, is_lenient=True)
+                entry = Entry(structure, recorded)
+            except ERRORS as error:  # the user's own are raised again
+                _set_back(states)
+                result = self._function(*args, **kwargs)
+                reasons.append((structure, error))
+                return result
+        entries.insert(0, entry)
+        self._count += 1
+        done = self._tried(entry, leaves, recorded.drawn)
+        if done is None:
+            _set_back(states)
+        return self._function(*args, **kwargs) if done is None else done[0]
+
+    def _tried(self, entry: Entry, leaves: Any, drawn: Any = None) -> tuple[Any] | None:
+        """The result of a program, in a tuple; None, and all as before, where it is not right."""
+        with draws() as states:
+            try:
+                return (entry(leaves, drawn),)
+            except StaleError:
+                _set_back(states)
+            except ERRORS:
+                if not entry.recorded.guards:
+                    raise
+                _set_back(states)  # it was another program's case
+        return None
+
+    def report(self, source: bool = False) -> str:
+        lines = [super().report(source)] if self._count or not any(self._reasons.values()) else []
+        for several in self._reasons.values():
+            lines += [f"runs without compile for {one}: {error}" for one, error in several]
+        return "\n".join(lines)
+
+
+def _set_back(states: dict[Any, Any]) -> None:
+    """Let generators draw again what they have drawn."""
+    for generator, state in states.items():
+        generator.set_state(state)
+
+
 _PLAIN = {Tensor, np.ndarray, float}
 
 
@@ -123,14 +206,23 @@ def _kind(leaf: Any) -> Any:
     return (cls, leaf) if array is None else (cls, array, leaf.dtype)
 
 
-def compile(function: Callable[..., Any]) -> Compiled:
+def compile(function: Callable[..., Any], strict: bool = True) -> Compiled:
     """A function that runs as one program, from its second call on.
+
+    What would make the program right for one set of values alone raises CompileError, with the
+    user's line. With ``strict=False`` it does not: where Python asks for the truth of a tensor or
+    for a whole number, there is a program for each set of answers, checked at each call before
+    anything is changed; and a signature that cannot be recorded at all runs as without compile, as
+    `Compiled.report` says.
 
     >>> import gpugrad as gg
     >>> slope = gg.compile(gg.grad(lambda x: x**3))
     >>> slope(2.0), slope(3.0)
     (12.0, 27.0)
+    >>> clipped = gg.compile(lambda x: x if x.sum() > 0 else -x, strict=False)
+    >>> clipped(gg.tensor([1.0, 2.0])), clipped(gg.tensor([-1.0, -2.0]))
+    (tensor([1., 2.]), tensor([1., 2.]))
     """
     if not callable(function):
         raise DTypeError(f"compile: expected a function, got {type(function).__name__}")
-    return Compiled(function)
+    return Compiled(function) if strict else Lenient(function)

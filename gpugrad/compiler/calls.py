@@ -38,7 +38,8 @@ class RecordedCall(NamedTuple):
     with its array, whether it needs no gradient, and whether it has one, None where that does not
     matter. ``namespaces`` are those of its arrays. ``graph`` is the backward pass from the results,
     where there is one, and ``drawn`` has the arrays of random numbers that the recorded call has
-    drawn.
+    drawn. ``guards`` are the numbers of outputs of which Python has asked the truth or the whole
+    number, and what it was told: the program is right where they are the same.
     """
 
     program: Program
@@ -54,6 +55,7 @@ class RecordedCall(NamedTuple):
     namespaces: list[Any]
     graph: Graph | None
     drawn: dict[Value, Any]
+    guards: list[tuple[int, Any]]
 
 
 def share(array: Any, other: Any) -> bool:

@@ -48,7 +48,7 @@ class Entry:
         self.run: Any = backend.run
         # Where all is computed before anything changes: the calls that then change it.
         self.prepare: Any = backend.prepare
-        if any(value.weak for value in program.outputs):
+        if any(value.weak for value in program.outputs) or recorded.guards:
             self.prepare = None
         prepared = [write for write in recorded.writes if write.output in reuse]
         self.in_place = prepared if self.prepare is not None else []
@@ -165,6 +165,9 @@ class Entry:
             writes = self.writes
         else:
             arrays, changed, writes = self.run(inputs), [], recorded.writes
+        for number, answer in recorded.guards:
+            if type(answer)(arrays[number]) != answer:
+                raise StaleError
         for find, name, output, *_ in writes:
             target, value = find(leaves), None if output is None else arrays[output]
             if name is None:

@@ -8,6 +8,7 @@ Reading a number raises: it would be a constant of the program.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -199,7 +200,22 @@ class Recorded(Traced):
         return (self[index] for index in range(len(self)))
 
     def __bool__(self) -> bool:
-        raise by_value("its truth", "Write gg.where(condition, a, b) for `if condition`")
+        return bool(self._asked(bool, "its truth", "Write gg.where(condition, a, b) for `if`"))
+
+    def __int__(self) -> int:
+        return int(self._asked(int, "its value as a number"))
+
+    def __index__(self) -> int:
+        return int(self._asked(index, "its value as a number"))
+
+    def _asked(self, kind: Callable[[Any], Any], what: str, instead: str = "") -> Any:
+        """What Python is told of the value, where the program may depend on it."""
+        session = tracing.get()
+        if session is None or session.guards is None or self.tape.parent is not None:
+            raise by_value(what, instead)
+        answer = kind(self.array)
+        session.guards.append((self.value, answer))
+        return answer
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         raise by_value("its values as a NumPy array")
@@ -237,7 +253,7 @@ def _reads(what: str) -> Callable[..., Any]:
     return read
 
 
-for _name in ("int", "float", "complex", "index", "round", "trunc", "floor", "ceil", "format"):
+for _name in ("float", "complex", "round", "trunc", "floor", "ceil", "format"):
     setattr(Recorded, f"__{_name}__", _reads("its value as a number"))
 
 
@@ -259,6 +275,7 @@ def by_value(what: str, instead: str = "") -> CompileError:
     """The error where Python code asks for a value."""
     why = "of an array that is recorded; the program would be right for these values alone"
     instead = instead or "Compute it outside of the compiled function"
+    instead += ", or compile with strict=False"
     return CompileError(f"compile: {what} is asked for{place()}, {why}. {instead}")
 
 

@@ -94,8 +94,10 @@ class Session:
     optimizers, layers.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_lenient: bool = False) -> None:
         self.tape = Tape()
+        # Values of which Python has asked something, and the answers; None where it may not.
+        self.guards: list[tuple[Value, Any]] | None = [] if is_lenient else None
         self.met: list[_Met] = []
         self.by_tensor: dict[int, _Met] = {}
         self.roots: list[tuple[Tensor, int]] = []  # results that have a graph
@@ -274,6 +276,11 @@ class Session:
         results = [self._result(leaf, outputs) for leaf in leaves]
         self._check_memory()
         writes = self._writes(outputs)
+        guards = [(len(outputs) + i, answer) for i, (_, answer) in enumerate(self.guards or ())]
+        items = {
+            step.results[0]: step.operands[0] for step in self.tape.steps if step.name == "item"
+        }
+        outputs += [items.get(value, value) for value, _ in self.guards or ()]
         constants = self._find_captured()
         graph = self._graph(constants, outputs) if self.roots else None
         used = {value for step in self.tape.steps for value in step.values()}.union(outputs)
@@ -289,6 +296,7 @@ class Session:
             [self.finds[value] for value in inputs],
             writes, results, structure, self.before, self.after, self.undo,
             list(self.modules.values()), tensors, list(self.tape.namespaces), graph, self.drawn,
+            guards,
         )  # fmt: skip
 
     def _graph(self, constants: dict[Value, Any], outputs: list[Value]) -> Graph:
@@ -464,12 +472,15 @@ def _meet_operands(op: Any, operands: Sequence[Any], parameters: Any) -> None:
                 session.meet(operand)
 
 
-def record(function: Callable[..., Any], leaves: Sequence[Any], structure: Any) -> RecordedCall:
+def record(
+    function: Callable[..., Any], leaves: Sequence[Any], structure: Any, is_lenient: bool = False
+) -> RecordedCall:
     """Call a function on arguments, and record it. Then all is as it was before.
 
-    So the first call is one of the program too, and gives the same bits as all others.
+    So the first call is one of the program too, and gives the same bits as all others. With
+    ``is_lenient`` Python is told the truth, or the whole number, of what is recorded.
     """
-    session = Session()
+    session = Session(is_lenient)
     _begin(1)
     token = tracing.set(session)
     try:
