@@ -15,14 +15,9 @@ from gpugrad.errors import CompileError
 
 __all__ = ["built", "in_c", "in_cuda"]
 
-# The results of these lie in memory in another order, which NumPy keeps and C would undo.
-IN_OTHER_ORDERS = ("convolution", "max_pool", "avg_pool", "at_chosen_elements")
-
 
 def in_c(program: Program, reuse: dict[int, int]) -> Any:
     """The program in C; None where it is left to NumPy."""
-    if any(step.name.startswith(IN_OTHER_ORDERS) for step in program.steps):
-        return None
     try:
         return native.build(program, reuse)
     except NotFusibleError:

@@ -2,8 +2,8 @@
 
 A function gets a tuple of the arrays that it reads, those that it writes, and memory to work in. It
 reads their addresses out of the objects, whose layout Python and NumPy keep for all extension
-modules. An object that is not what was expected, a C-contiguous array of one dtype and shape, makes
-it return `CONVERT`, with nothing changed.
+modules. An object that is not what was expected, an array of one dtype, shape and order of its axes
+in memory, makes it return `CONVERT`, with nothing changed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -57,6 +57,7 @@ typedef struct {{
     int dtype, axes, flags;
     index_t bytes;
     const index_t *shape;
+    const index_t *strides;
 }} expected_t;
 
 typedef union {{
@@ -71,6 +72,8 @@ static int matches(const array_t *array, const expected_t *expected, void **tabl
     if ((array->flags & expected->flags) != expected->flags) return 0;
     for (int axis = 0; axis < expected->axes; axis++)
         if (array->shape[axis] != expected->shape[axis]) return 0;
+    for (int axis = 0; expected->strides && axis < expected->axes; axis++)
+        if (array->shape[axis] != 1 && array->strides[axis] != expected->strides[axis]) return 0;
     return 1;
 }}
 
@@ -84,7 +87,7 @@ static int clashes(char *const *a, const index_t *bytes, int count, const int *p
     return 0;
 }}
 """
-CONTIGUOUS_AND_ALIGNED, WRITEABLE = 0x101, 0x400  # flags of NumPy
+CONTIGUOUS, ALIGNED, WRITEABLE = 0x1, 0x100, 0x400  # flags of NumPy
 
 
 class Piece(NamedTuple):
@@ -303,14 +306,16 @@ class _Writer:
             if array.weak and position < len(piece.reads):
                 lines += self._number(array, position)
                 continue
-            flags = CONTIGUOUS_AND_ALIGNED
-            if position >= len(piece.reads):
-                flags |= WRITEABLE
+            seen, own, strides = array.seen, f"{piece.name}_{position}", "NULL"
+            flags = ALIGNED | (WRITEABLE if position >= len(piece.reads) else 0)
+            shapes.append(_table_of(f"{own}_shape", seen.shape))
+            if seen.is_contiguous:
+                flags |= CONTIGUOUS
+            else:
+                strides = f"{own}_strides"
+                shapes.append(_table_of(strides, [n * array.dtype.itemsize for n in seen.strides]))
             place = self._in_table(array.dtype)
-            shape = ", ".join(map(str, array.seen)) or "0"
-            own = f"{piece.name}_{position}"
-            shapes.append(f"static const index_t {own}_shape[] = {{{shape}}};")
-            facts = f"{place}, {len(array.seen)}, {flags}, {array.nbytes}, {own}_shape"
+            facts = f"{place}, {len(seen.shape)}, {flags}, {array.nbytes}, {own}_shape, {strides}"
             shapes.append(f"static const expected_t {own} = {{{facts}}};")
             lines += [
                 f"    if (!matches((array_t *)items[{position}], &{own}, table)) return {CONVERT};",
@@ -353,6 +358,10 @@ _SIZES = {
     "unsigned char": "uint8", "unsigned short": "uint16", "unsigned int": "uint32",
     "unsigned long long": "uint64", "float": "float32", "double": "float64",
 }  # fmt: skip
+
+
+def _table_of(name: str, numbers: Sequence[int]) -> str:
+    return f"static const index_t {name}[] = {{{', '.join(map(str, numbers)) or '0'}}};"
 
 
 def _blas_types(blas: Blas) -> str:

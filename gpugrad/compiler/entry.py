@@ -211,7 +211,5 @@ def _on_device(program: Program, reuse: dict[int, int], recorded: RecordedCall) 
 
 
 def _is_plain(array: Any) -> bool:
-    """Whether a function of C takes an array, or a number, as it is."""
-    if type(array) is float:
-        return True
-    return type(array) is np.ndarray and array.flags.c_contiguous and array.flags.aligned
+    """Whether a function of C can look at an array, or a number."""
+    return type(array) is float or type(array) is np.ndarray

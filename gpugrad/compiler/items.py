@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpugrad.compiler.layout import Layout
+from gpugrad.compiler.layout import Layout, layout_of
 from gpugrad.compiler.program import Step, Value
 
 __all__ = ["Array", "Assembly", "Call", "Item", "Loop", "Product", "Ref", "refs_in"]
@@ -22,7 +22,8 @@ class Array:
     ``made`` is the index of the item that computes it, -1 for what is given. In a loop, ``part``
     says in which of its passes over a row it is computed, ``row`` that it has one element for each
     row, and ``axes`` over which axes of the loop it is a sum or an extreme. ``stored`` says that it
-    is in memory, ``seen`` in which shape the caller sees it there.
+    is in memory, where it has the elements of ``shape`` in C's order; ``seen`` is the layout in
+    which the caller has it.
     """
 
     __slots__ = (
@@ -31,7 +32,8 @@ class Array:
     )  # fmt: skip
 
     def __init__(self, value: Value, number: int, made: int = -1) -> None:
-        self.shape = self.seen = value.shape
+        self.seen = layout_of(value)
+        self.shape = value.shape
         self.dtype = np.dtype(value.dtype)
         self.weak = value.weak
         self.number = number

@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from gpugrad.compiler.arena import result_layout
 from gpugrad.compiler.program import Step, Value, function_of
 
 __all__ = [
-    "Layout", "contiguous", "is_for_blas", "matrices_of", "parts_of", "squeezed", "strides_in",
-    "transposed", "view_of", "with_axes",
+    "Layout", "broadcast", "contiguous", "in_order", "is_for_blas", "layout_of", "matrices_of",
+    "order_of", "parts_of", "permuted", "result_order", "strides_in", "transposed", "view_of",
+    "with_axes",
 ]  # fmt: skip
 
 # Steps that always give a view of a real array; others copy for some operands.
@@ -54,6 +56,66 @@ def contiguous(shape: Sequence[int]) -> Layout:
         strides.append(step)
         step *= size
     return Layout(tuple(shape), tuple(reversed(strides)), 0)
+
+
+# The order of axes in memory: of the outermost first.
+
+
+def in_order(shape: Sequence[int], order: Sequence[int]) -> Layout:
+    """The layout of an array without gaps whose axes are in an order in memory.
+
+    >>> in_order((2, 3), (1, 0)).strides
+    (1, 2)
+    """
+    strides = dict(zip(order, contiguous([shape[axis] for axis in order]).strides))
+    return Layout(tuple(shape), tuple(strides[axis] for axis in range(len(shape))), 0)
+
+
+def order_of(layout: Layout) -> tuple[int, ...] | None:
+    """The order of the axes in memory; None of a layout that is not all of an array.
+
+    >>> order_of(Layout((4, 2, 3), (3, 12, 1), 0))
+    (1, 0, 2)
+    """
+    order = _by_stride(layout.shape, layout.strides)
+    same = squeezed(in_order(layout.shape, order)) == squeezed(layout)
+    return order if same and not layout.offset else None
+
+
+def _by_stride(shape: Sequence[int], strides: Sequence[int]) -> tuple[int, ...]:
+    """The axes by their strides, the largest first; those of length 1 come before."""
+    axes = [axis for axis, size in enumerate(shape) if size != 1]
+    longer = sorted(axes, key=lambda axis: -strides[axis])
+    if longer == axes:
+        return tuple(range(len(shape)))
+    return (*(axis for axis, size in enumerate(shape) if size == 1), *longer)
+
+
+def permuted(layout: Layout, order: Sequence[int]) -> Layout:
+    """A layout with its axes in another order."""
+    shape, strides = ([one[axis] for axis in order] for one in (layout.shape, layout.strides))
+    return Layout(tuple(shape), tuple(strides), layout.offset)
+
+
+def layout_of(value: Value) -> Layout:
+    """The layout of an array that is given, or that NumPy computes; without gaps, or C-contiguous.
+
+    It is that of the array that was recorded; one that lies otherwise is copied.
+    """
+    if value.strides is None:
+        return contiguous(value.shape)
+    size = np.dtype(value.dtype).itemsize
+    strides = tuple(stride // size for stride in value.strides)
+    layout = Layout(value.shape, strides, 0)
+    return layout if order_of(layout) is not None else contiguous(value.shape)
+
+
+def result_order(layouts: Sequence[Layout], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The order that NumPy gives to the result of a ufunc of arrays with some layouts."""
+    arrays: list[Any] = [
+        as_strided(np.empty(1, np.int8), one.shape, one.strides) for one in layouts if one.shape
+    ]
+    return _by_stride(shape, result_layout(arrays, shape, np.dtype(np.int8)).strides)
 
 
 def squeezed(layout: Layout) -> tuple[int, ...]:
@@ -159,12 +221,11 @@ def matrices_of(a: Layout, b: Layout) -> tuple[Layout, Layout]:
         if view is not None:
             return view, b
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    return _broadcast(a, batch), _broadcast(b, batch)
+    return broadcast(a, (*batch, *a.shape[-2:])), broadcast(b, (*batch, *b.shape[-2:]))
 
 
-def _broadcast(layout: Layout, batch: tuple[int, ...]) -> Layout:
-    """A stack of matrices, broadcast to a batch shape."""
-    shape = (*batch, *layout.shape[-2:])
+def broadcast(layout: Layout, shape: tuple[int, ...]) -> Layout:
+    """A layout broadcast to a shape."""
     ahead = len(shape) - len(layout.shape)
     strides = (0,) * ahead + tuple(
         0 if own == 1 != size else stride

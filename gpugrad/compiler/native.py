@@ -6,10 +6,10 @@ What C does not compute is a call of NumPy between two functions of C, so that e
 import ctypes
 from collections.abc import Callable, Sequence
 from functools import partial
-from math import prod
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from gpugrad.compiler.blas import blas
 from gpugrad.compiler.c_compiler import find_compiler, load
@@ -17,7 +17,7 @@ from gpugrad.compiler.c_source import Piece, Source, write
 from gpugrad.compiler.c_steps import computes
 from gpugrad.compiler.expansion import expanded
 from gpugrad.compiler.items import Array, Call, Product, Ref
-from gpugrad.compiler.layout import Layout
+from gpugrad.compiler.layout import Layout, order_of
 from gpugrad.compiler.program import Program, flat, function_of
 from gpugrad.compiler.schedule import Schedule
 from gpugrad.errors import CompileError, DTypeError, ShapeError
@@ -36,7 +36,7 @@ def build(program: Program, reuse: dict[int, int] | None = None) -> "Native | No
     """
     if find_compiler() is None or not _keeps_layout():
         return None
-    schedule = Schedule(expanded(program, computes))
+    schedule = Schedule(expanded(program, computes), reuse or {})
     if all(isinstance(item, Call) for item in schedule.items):
         return None
     return Native(program, schedule, reuse or {})
@@ -88,9 +88,8 @@ class Native:
             "NumPy steps": sum(isinstance(item, Call) for item in items),
             "workspace bytes": made.workspace,
         }
-        self._outputs = [
-            (value.shape, np.dtype(value.dtype), value.weak) for value in program.outputs
-        ]
+        self._makers = [_maker(array) for array in schedule.outputs]
+        self._weak = [i for i, value in enumerate(program.outputs) if value.weak]
         self._spare: list[Any] = []
         self._workspace = made.workspace + _ALIGNMENT
         self._keep = list(schedule.constants.values())
@@ -153,17 +152,17 @@ class Native:
     def _in_one(self, piece: Piece) -> Callable[..., list[Any]]:
         """The call of a program that is one function of C, which takes inputs and outputs."""
         function, table, spare = self._functions[piece.name], self._table, self._spare
-        specs = [(shape, dtype) for shape, dtype, _ in self._outputs]
-        weak = [i for i, (_, _, is_weak) in enumerate(self._outputs) if is_weak]
+        make = self._makers
+        weak = self._weak
         size = self._workspace
         reuse = self._reuse
 
         def run(inputs: Sequence[Any], outs: Sequence[Any] | None = None) -> list[Any]:
             if outs is None:
-                made = [_empty(shape, dtype) for shape, dtype in specs]
+                made = [one() for one in make]
             else:
                 made = [
-                    _empty(*specs[i]) if out is None or i not in reuse else out
+                    make[i]() if out is None or i not in reuse else out
                     for i, out in enumerate(outs)
                 ]
             work = spare.pop() if spare else _empty(size, np.uint8)
@@ -179,14 +178,14 @@ class Native:
         """What prepares a run of one function of C, to be made among other calls as a whole.
 
         It returns the outputs and the call of a function in C that fills them. The inputs are
-        C-contiguous arrays of NumPy, and so are those of ``outs``, for the outputs of ``reuse``.
+        arrays of NumPy, and so are those of ``outs``, for the outputs of ``reuse``.
         """
         function, table, spare = self._functions[piece.name], self._table, self._spare
         check = self._functions[f"check_{piece.name}"]
-        specs = [(shape, dtype) for shape, dtype, _ in self._outputs]
+        make = self._makers
 
         def prepare(inputs: Sequence[Any], outs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-            made = [_empty(*specs[i]) if out is None else out for i, out in enumerate(outs)]
+            made = [make[i]() if out is None else out for i, out in enumerate(outs)]
             work = spare.pop() if spare else _empty(self._workspace, np.uint8)
             operands = (*inputs, *made, work)
             if not check(operands, table):
@@ -215,8 +214,8 @@ class Native:
         """The outputs of a program, written to ``outs`` where that has an array."""
         weak = [
             i
-            for i, (_, _, is_weak) in enumerate(self._outputs)
-            if is_weak and isinstance(made[i], np.ndarray | np.generic)
+            for i in self._weak
+            if isinstance(made[i], np.ndarray | np.generic)
         ]
         return self._finished(made, outs, weak)
 
@@ -253,16 +252,38 @@ def _converted(expected: Array, given: Any) -> Any:
     array = np.asarray(given)
     if array.dtype != expected.dtype:
         raise DTypeError(f"compile: a program for {expected.dtype} got {array.dtype}")
-    if array.shape != expected.seen:
-        raise ShapeError(f"compile: a program for shape {expected.seen} got {array.shape}")
+    seen = expected.seen
+    if array.shape != seen.shape:
+        raise ShapeError(f"compile: a program for shape {seen.shape} got {array.shape}")
     # A view, since longlong equals int64 and is another type.
-    return np.require(array, None, ["C", "A"]).view(expected.dtype).view(np.ndarray)
+    turned = np.require(_in_memory(array, seen), None, ["C", "A"]).view(expected.dtype)
+    return as_strided(turned.view(np.ndarray), seen.shape, _bytes(seen, expected.dtype))
+
+
+def _bytes(layout: Layout, dtype: Any) -> tuple[int, ...]:
+    return tuple(stride * dtype.itemsize for stride in layout.strides)
+
+
+def _in_memory(array: Any, layout: Layout) -> Any:
+    """An array with its axes in the order in which they lie in memory, in a layout."""
+    return array.transpose(order_of(layout))
 
 
 def _as_new(expected: Array, given: Any) -> Any:
-    """An array to write to in place of one that is not C-contiguous."""
-    fits = given.flags.c_contiguous and given.flags.aligned and type(given) is np.ndarray
-    return given if fits else _empty(expected.seen, expected.dtype)
+    """An array to write to in place of one that lies otherwise in memory."""
+    fits = type(given) is np.ndarray and given.flags.aligned
+    fits = fits and _in_memory(given, expected.seen).flags.c_contiguous
+    return given if fits else _maker(expected)()
+
+
+def _maker(array: Array) -> Callable[[], Any]:
+    """What makes an array as the caller has it: one that owns its memory."""
+    shape, seen = array.seen.shape, array.seen
+    if seen.is_contiguous:
+        return partial(_empty, shape, array.dtype)
+    return partial(
+        np.empty_like, as_strided(_empty(1, array.dtype), shape, _bytes(seen, array.dtype))
+    )
 
 
 class _InPieces:
@@ -301,7 +322,7 @@ class _InPieces:
 
     def _in_c(self, piece: Piece, values: dict[int, Any]) -> None:
         reads = [values[array.number] for array in piece.reads]
-        writes = [_empty(array.seen, array.dtype) for array in piece.writes]
+        writes = [_maker(array)() for array in piece.writes]
         for array, value in zip(piece.writes, self._native.call(piece, reads, writes)):
             values[array.number] = value.item() if array.weak else value
 
@@ -331,18 +352,17 @@ _SAMPLE = _empty(0)
 
 def _with_values(operand: Any, values: dict[int, Any]) -> Any:
     if isinstance(operand, Ref):
-        return _viewed(values[operand.array.number], operand.layout)
+        return _viewed(values[operand.array.number], operand)
     if isinstance(operand, tuple | list):
         return type(operand)(_with_values(part, values) for part in operand)
     return operand
 
 
-def _viewed(value: Any, layout: Layout) -> Any:
-    """An array seen in a layout."""
-    if isinstance(value, int | float) and not isinstance(value, np.generic):
+def _viewed(value: Any, ref: Ref) -> Any:
+    """An array in the layout of a reference."""
+    layout, seen = ref.layout, ref.array.seen
+    if layout == seen or (isinstance(value, int | float) and not isinstance(value, np.generic)):
         return value
-    if layout.is_contiguous and np.size(value) == prod(layout.shape):
-        return value if value.shape == layout.shape else value.reshape(layout.shape)
-    array, size = np.ascontiguousarray(value), value.dtype.itemsize
-    strides = tuple(stride * size for stride in layout.strides)
-    return np.ndarray(layout.shape, array.dtype, array, layout.offset * size, strides)
+    array = np.ascontiguousarray(_in_memory(value, seen))
+    offset = layout.offset * array.itemsize
+    return np.ndarray(layout.shape, array.dtype, array, offset, _bytes(layout, array.dtype))

@@ -22,16 +22,18 @@ __all__ = [
 class Value:
     """An array of a program: given by its caller, or the result of a step.
 
-    ``weak`` says that it is a Python number, which takes the dtype of the arrays beside it. Two
-    values are equal only if they are the same.
+    ``weak`` says that it is a Python number, which takes the dtype of the arrays beside it.
+    ``strides`` has those of the array that was recorded, in bytes, where it was not C-contiguous.
+    Two values are equal only if they are the same.
     """
 
-    __slots__ = ("dtype", "shape", "weak")
+    __slots__ = ("dtype", "shape", "strides", "weak")
 
     def __init__(self, shape: tuple[int, ...], dtype: Any, weak: bool = False) -> None:
         self.shape = shape
         self.dtype = dtype
         self.weak = weak
+        self.strides: tuple[int, ...] | None = None
 
     @property
     def ndim(self) -> int:

@@ -27,10 +27,15 @@ from gpugrad.compiler.elementwise import DTYPES, in_c
 from gpugrad.compiler.items import Array, Assembly, Call, Item, Loop, Product, Ref, refs_in
 from gpugrad.compiler.layout import (
     Layout,
+    broadcast,
     contiguous,
+    in_order,
     is_for_blas,
     matrices_of,
+    order_of,
     parts_of,
+    permuted,
+    result_order,
     strides_in,
     transposed,
     view_of,
@@ -46,25 +51,35 @@ MOST = 4000  # the weight of a loop
 
 
 class Schedule:
-    """The items of a program, and which arrays are its inputs, constants and outputs."""
+    """The items of a program, and which arrays are its inputs, constants and outputs.
 
-    def __init__(self, program: Program) -> None:
+    An array is C-contiguous in the order of axes that NumPy would give it; a `Ref` turns it around.
+    ``reuse`` has, by output, the input whose memory the caller will have it written to.
+    """
+
+    def __init__(self, program: Program, reuse: dict[int, int]) -> None:
         self.items: list[Item] = []
         self.arrays: list[Array] = []
         self._refs: dict[Value, Ref] = {}
         self._loops: dict[tuple[int, ...], list[int]] = {}  # indices of loops by their shape
         self._taken: set[int] = set()  # the numbers of the arrays that are outputs
         for value in (*program.inputs, *program.constants):
-            self._enter(value, self._new(value))
+            array = self._new(value)
+            self._refs[value] = Ref(array, array.seen)
         for step in _needed(program):
             self._add(step)
         self.inputs = [self._refs[value].array for value in program.inputs]
         # C reads them without strides. Those of a GPU stay there.
         self.constants = {
-            self._refs[v].array: a if waits(a) else np.asarray(a, order="C")
+            (one := self._refs[v].array): a
+            if waits(a)
+            else np.asarray(a.transpose(order_of(one.seen)), order="C")
             for v, a in program.constants.items()
         }
-        self.outputs = [self._output(value) for value in program.outputs]
+        self.outputs = [
+            self._output(value, self.inputs[reuse[i]].seen if i in reuse else None)
+            for i, value in enumerate(program.outputs)
+        ]
 
     # Operands.
 
@@ -72,9 +87,6 @@ class Schedule:
         array = Array(value, len(self.arrays), made)
         self.arrays.append(array)
         return array
-
-    def _enter(self, value: Value, array: Array) -> None:
-        self._refs[value] = Ref(array, contiguous(value.shape))
 
     def _lowered(self, operand: Any) -> Any:
         if isinstance(operand, Value):
@@ -89,32 +101,34 @@ class Schedule:
             ref.array.stored = True
             ref.array.read = max(ref.array.read, index)
 
-    def _output(self, value: Value) -> Array:
-        """The array of an output: one that the program computes for it alone."""
+    def _output(self, value: Value, wanted: Layout | None) -> Array:
+        """The array of an output, if need be in a layout: one that is computed for it alone."""
         array, layout = self._refs[value]
         called = array.made >= 0 and isinstance(self.items[array.made], Call)
+        order = order_of(layout if wanted is None else wanted)
         if (
             array.made < 0
             or array.number in self._taken
-            or not layout.is_contiguous
+            or order is None
+            or order != order_of(layout)
             or array.size != prod(value.shape)
-            or (called and array.shape != value.shape)
+            or (called and array.seen != layout)
         ):
-            array = self._copied(self._refs[value], value).array
+            array, layout = self._copied(self._refs[value], value, order)
         self._taken.add(array.number)
-        array.seen = value.shape
+        array.seen = layout
         array.stored = True
         return array
 
-    def _copied(self, ref: Ref, like: Value) -> Ref:
-        """A copy of what is read, of the dtype of ``like``."""
+    def _copied(self, ref: Ref, like: Value, order: Sequence[int] | None = None) -> Ref:
+        """A copy of what is read, of the dtype of ``like``, in C's order or another one."""
         array, layout = ref
         result = Value(layout.shape, like.dtype, like.weak)
         dtype = np.dtype(like.dtype)
         operands = (ref,) if array.dtype == dtype else (ref, dtype)
         step = Step("copy" if array.dtype == dtype else "astype", operands, {}, (result,))
         if 0 not in layout.shape and {array.dtype.name, dtype.name} <= DTYPES:
-            self._place(step, operands, layout.shape, None)
+            self._place(step, operands, layout.shape, None, order or range(len(layout.shape)))
         else:
             self._call(step, operands)
         return self._refs[result]
@@ -128,7 +142,7 @@ class Schedule:
 
     def _call(self, step: Step, operands: tuple[Any, ...]) -> None:
         """Add a step that NumPy computes."""
-        arrays = tuple(None if one is None else self._made(one) for one in step.results)
+        arrays = tuple(None if one is None else self._made(one, True) for one in step.results)
         self._store(operands, len(self.items))
         self.items.append(Call(step, operands, arrays))
 
@@ -215,22 +229,42 @@ class Schedule:
             ref = self._copied(ref, result)
         return ref
 
-    def _made(self, value: Value) -> Array:
-        """The array that the next item computes in memory."""
+    def _made(self, value: Value, by_numpy: bool = False) -> Array:
+        """The array that the next item computes in memory, in C's order unless NumPy does so."""
         array = self._new(value, len(self.items))
         array.stored = True
-        self._enter(value, array)
+        if not by_numpy:
+            array.seen = contiguous(value.shape)
+        self._refs[value] = Ref(array, array.seen)
         return array
 
     # Loops.
 
     def _place(
-        self, step: Step, operands: tuple[Any, ...], shape: tuple[int, ...], axes: Any
-    ) -> None:
-        """Add an elementwise step over a shape, or a reduction over axes of it, to a loop."""
-        refs = [*refs_in(operands)]
+        self, step: Step, operands: tuple[Any, ...], shape: tuple[int, ...], axes: Any,
+        order: Sequence[int] | None = None,
+    ) -> None:  # fmt: skip
+        """Add an elementwise step over a shape, or a reduction over axes of it, to a loop.
+
+        The loop goes over the axes in an order, else in that of the operands.
+        """
+        if order is None:
+            order = result_order([ref.layout for ref in refs_in(operands)], shape)
+        operands = tuple(
+            Ref(one.array, permuted(broadcast(one.layout, shape), order))
+            if isinstance(one, Ref)
+            else one
+            for one in operands
+        )
         array = self._new(step.results[0])
-        array.step, array.operands, array.axes, array.stored = step, operands, axes, False
+        array.step, array.operands, array.stored = step, operands, False
+        layout = in_order(shape, order)
+        if axes is not None:
+            array.axes, layout = _reduced(shape, axes, order)
+        self._refs[step.results[0]] = Ref(array, with_axes(layout, step.results[0].shape))
+        shape = tuple(shape[axis] for axis in order)
+        array.shape = shape if axes is None else array.shape
+        refs = [*refs_in(operands)]
         inner = tuple(size for size in shape if size != 1)
         start = max((ref.array.made for ref in refs), default=-1)
         index = self._joined(array, refs, shape, inner, start)
@@ -244,7 +278,6 @@ class Schedule:
             loop.reads.add(ref.array.number)
             if ref.array.made != index:
                 self._store(ref, index)
-        self._enter(step.results[0], array)
 
     def _joined(
         self, array: Array, refs: Sequence[Ref], shape: tuple[int, ...],
@@ -313,6 +346,20 @@ def _needed(program: Program) -> list[Step]:
             needed.update(step.values())
             steps.append(step)
     return steps[::-1]
+
+
+def _reduced(
+    shape: tuple[int, ...], axes: tuple[int, ...], order: Sequence[int]
+) -> tuple[tuple[int, ...], Layout]:
+    """The axes of a reduction in an order, and the layout of its result: among the longer axes."""
+    longer = [axis for axis, size in enumerate(shape) if size != 1]
+    places = [longer.index(axis) for axis in order if shape[axis] != 1]
+    sizes = [shape[axis] for axis in longer]
+    outside = [axis for axis in places if axis not in axes]
+    layout = permuted(
+        in_order(sizes, [*axes, *outside]), [i for i in range(len(sizes)) if i not in axes]
+    )
+    return tuple(sorted(map(places.index, axes))), layout
 
 
 def _rows_of(array: Array, loop: Loop) -> int | None:

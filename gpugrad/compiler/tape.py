@@ -188,7 +188,10 @@ class Tape:
         dtype = getattr(array, "dtype", None) or np.dtype(type(array))
         if dtype.kind in "biufc" and dtype.isnative:
             dtype = np.dtype(dtype.type)  # by which C knows it: there are equal ones, such as '<f8'
-        return kind(self, array, Value(np.shape(array), dtype, kind.is_weak))
+        value = Value(np.shape(array), dtype, kind.is_weak)
+        if type(array) is np.ndarray and not array.flags.c_contiguous:
+            value.strides = array.strides
+        return kind(self, array, value)
 
 
 def place() -> str:
