@@ -2,15 +2,18 @@
 
 A layer, an activation or a loss is one step of a program, since libraries have a function for it. A
 compiler makes better of its pieces: it puts them into loops with what comes before and after. The
-formula of the op table runs over arrays that record, of the shapes and dtypes of the operands.
+formula of the op table, or one of the compiler's own, runs over arrays that record, of the shapes,
+dtypes and layouts of the operands.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from gpugrad.backend.namespace import FORMULAS, namespace_of
+from gpugrad.compiler.layout import layout_of
 from gpugrad.compiler.program import Program, Step, Value, flat, function_of
 from gpugrad.compiler.recorded import Recorded
 from gpugrad.compiler.recording import recorded_type  # noqa: F401  the types that record
@@ -24,37 +27,47 @@ _FILLED = frozenset(("arange", "eye", "full", "linspace", "ones", "tri", "zeros"
 DEEPEST = 8  # formulas within formulas
 
 
-def expanded(program: Program, computes: Callable[[Step], bool]) -> Program:
-    """The program, with pieces in place of the steps all of whose pieces ``computes`` accepts."""
+def expanded(
+    program: Program, computes: Callable[[Step], bool], own: dict[str, Any] | None = None
+) -> Program:
+    """The program, with pieces in place of the steps all of whose pieces ``computes`` accepts.
+
+    ``own`` has formulas that go before those of the op table.
+    """
+    formulas = FORMULAS | (own or {})
     steps: list[Step] = []
     constants = dict(program.constants)
     for step in program.steps:
-        pieces = None if computes(step) else _pieces(step, computes, constants, DEEPEST)
+        pieces = None if computes(step) else _pieces(step, computes, formulas, constants, DEEPEST)
         steps += [step] if pieces is None else pieces
     return Program(program.inputs, constants, steps, program.outputs)
 
 
 def _pieces(
-    step: Step, computes: Callable[[Step], bool], constants: dict[Value, Any], depth: int
-) -> list[Step] | None:
+    step: Step, computes: Callable[[Step], bool], formulas: dict[str, Any],
+    constants: dict[Value, Any], depth: int,
+) -> list[Step] | None:  # fmt: skip
     """The pieces of a step; None if it has none, or one that is computed otherwise."""
     if step.name in _FILLED and not any(True for _ in step.values()):
         array = function_of(np.empty(0), step.name)(*step.operands, **step.parameters)
         constants[step.results[0]] = array
         return []
-    recorded = _recorded(step, constants) if depth and step.name in FORMULAS else None
+    formula = formulas.get(step.name) if depth else None
+    recorded = None if formula is None else _recorded(step, formula, constants)
     if recorded is None:
         return None
     pieces: list[Step] = []
     for piece in recorded:
-        inner = [piece] if computes(piece) else _pieces(piece, computes, constants, depth - 1)
+        inner = (
+            [piece] if computes(piece) else _pieces(piece, computes, formulas, constants, depth - 1)
+        )
         if inner is None:
             return None
         pieces += inner
     return pieces
 
 
-def _recorded(step: Step, constants: dict[Value, Any]) -> list[Step] | None:
+def _recorded(step: Step, formula: Any, constants: dict[Value, Any]) -> list[Step] | None:
     """What the formula of a step does with arrays of its operands' shapes and dtypes."""
     tape = Tape()
     known: dict[Value, Recorded] = {}
@@ -66,8 +79,7 @@ def _recorded(step: Step, constants: dict[Value, Any]) -> list[Step] | None:
         if not isinstance(operand, Value):
             return operand
         if operand not in known:
-            array = 1.0 if operand.weak else np.ones(operand.shape, operand.dtype)
-            known[operand] = tape.enter(array)
+            known[operand] = tape.enter(_example(operand))
             names[known[operand].value] = operand
         return known[operand]
 
@@ -78,8 +90,8 @@ def _recorded(step: Step, constants: dict[Value, Any]) -> list[Step] | None:
     xp = namespace_of(arrays[0])
     try:
         with np.errstate(all="ignore"):
-            made = [*flat(FORMULAS[step.name](xp, *operands, **step.parameters))]
-    except (GpugradError, TypeError, ValueError, AttributeError):
+            made = [*flat(formula(xp, *operands, **step.parameters))]
+    except (GpugradError, TypeError, ValueError, AttributeError, NotImplementedError):
         return None  # it asks for a value, or for what no recording has
     if len(made) != len(step.results):
         return None
@@ -97,6 +109,15 @@ def _recorded(step: Step, constants: dict[Value, Any]) -> list[Step] | None:
     # What a formula has from elsewhere is the same in every call.
     constants |= {one.first: one.array for one in tape.captured.values() if one.first not in names}
     return [_renamed(piece, names) for piece in (*tape.steps, *after)]
+
+
+def _example(value: Value) -> Any:
+    """An array that lies in memory as that of a value did."""
+    if value.weak:
+        return 1.0
+    layout = layout_of(value)
+    like = as_strided(np.empty((), np.int8), layout.shape, layout.strides)
+    return np.ones_like(like, value.dtype)
 
 
 def _renamed(step: Step, names: dict[Value, Value]) -> Step:

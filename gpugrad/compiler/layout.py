@@ -248,12 +248,15 @@ def is_for_blas(layout: Layout) -> bool:
 def parts_of(step: Step) -> list[tuple[Layout, Any]] | None:
     """Layouts of the result of a step, and the operand that is copied to each, later ones on top.
 
-    None for other steps than item assignment at a basic index, its transpose, and concatenation.
+    None for other steps than item assignment at a basic index, its transpose, concatenation and
+    padding.
     """
     whole = contiguous(step.results[0].shape)
     if step.name == "scatter" and len(step.operands) == 1:
         layout = _through(whole, [("get_item", (step.parameters["index"],), {})])
         return None if layout is None else [(whole, 0), (layout, step.operands[0])]
+    if step.name == "pad":
+        return _inside(step, whole)
     if step.parameters.keys() - {"axis"}:
         return None
     if step.name in ("set_item", "set_view"):
@@ -282,6 +285,20 @@ def _through(layout: Layout, views: Any) -> Layout | None:
             return None
         layout = viewed
     return layout
+
+
+def _inside(step: Step, whole: Layout) -> list[tuple[Layout, Any]] | None:
+    """The parts of an array with one number around it."""
+    array, width, *mode = step.operands
+    number = step.parameters.get("constant_values", 0)
+    others = step.parameters.keys() - {"constant_values", "mode"}
+    constant = {*mode, step.parameters.get("mode", "constant")} == {"constant"}
+    if others or not constant or not isinstance(number, int | float):
+        return None
+    pairs = np.broadcast_to(width, (len(whole.shape), 2))
+    index = tuple(slice(low, low + n) for (low, _), n in zip(pairs.tolist(), array.shape))
+    layout = _through(whole, [("get_item", (index,), {})])
+    return None if layout is None else [(whole, number), (layout, array)]
 
 
 def _joined(step: Step, whole: Layout) -> list[tuple[Layout, Any]] | None:

@@ -20,6 +20,7 @@ from gpugrad.compiler.items import Array, Call, Product, Ref
 from gpugrad.compiler.layout import Layout, order_of
 from gpugrad.compiler.program import Program, flat, function_of
 from gpugrad.compiler.schedule import Schedule
+from gpugrad.compiler.windows import FORMULAS_OF_WINDOWS
 from gpugrad.errors import CompileError, DTypeError, ShapeError
 
 __all__ = ["Native", "build"]
@@ -36,7 +37,7 @@ def build(program: Program, reuse: dict[int, int] | None = None) -> "Native | No
     """
     if find_compiler() is None or not _keeps_layout():
         return None
-    schedule = Schedule(expanded(program, computes), reuse or {})
+    schedule = Schedule(expanded(program, computes, FORMULAS_OF_WINDOWS), reuse or {})
     if all(isinstance(item, Call) for item in schedule.items):
         return None
     return Native(program, schedule, reuse or {})
@@ -125,7 +126,7 @@ class Native:
             for i, array in enumerate(piece.writes):
                 if array.number in self._in_place:
                     place = numbers.index(self._in_place[array.number].number)
-                    own[i] = reads[place] = reads[place].copy()
+                    own[i] = reads[place] = reads[place].copy("K")
             if function((*reads, *own, work), self._table):
                 raise CompileError("compile: the arrays of a program are not what it was made for")
             for array, new in zip(writes, own):
@@ -212,11 +213,7 @@ class Native:
 
     def outputs(self, made: list[Any], outs: Sequence[Any] | None) -> list[Any]:
         """The outputs of a program, written to ``outs`` where that has an array."""
-        weak = [
-            i
-            for i in self._weak
-            if isinstance(made[i], np.ndarray | np.generic)
-        ]
+        weak = [i for i in self._weak if isinstance(made[i], np.ndarray | np.generic)]
         return self._finished(made, outs, weak)
 
 

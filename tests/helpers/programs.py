@@ -61,6 +61,8 @@ class Writer:
     def input(self, array):
         weak = isinstance(array, float)
         value = Value(np.shape(array), np.asarray(array).dtype, weak)
+        if not np.asarray(array).flags.c_contiguous:
+            value.strides = array.strides
         self.inputs.append(value)
         self.arrays[value] = array
         return value
