@@ -77,6 +77,8 @@ class Value:
 class Writer:
     """Writes the statements of one kernel. An operation that occurs twice is written once."""
 
+    templates = TEMPLATES
+
     def __init__(self) -> None:
         self.lines: list[str] = []
         self._known: dict[Any, Value] = {}
@@ -130,7 +132,7 @@ class Writer:
         except TypeError as error:
             raise NotFusibleError(f"{name}: {error}") from None
         values = [self._as(operand, dtype) for operand, dtype in zip(operands, in_dtypes)]
-        code = TEMPLATES[name](in_dtypes[0], *(value.code for value in values))
+        code = self.templates[name](in_dtypes[0], *(value.code for value in values))
         result = self._named(code, out_dtype, _union(values))
         if out_dtype != BOOL and all(isinstance(one, type) for one in types):  # still weak
             weak = float if out_dtype.kind == "f" else int

@@ -6,6 +6,7 @@ from typing import Any
 
 from gpugrad.codegen.operations import c_type, literal
 from gpugrad.compiler.c_loops import Function
+from gpugrad.compiler.elementwise import memory_type
 from gpugrad.compiler.items import Array, Assembly, Product, Ref
 from gpugrad.compiler.layout import Layout, contiguous, strides_in
 
@@ -109,7 +110,7 @@ def _loops(scalar: str, places: tuple[str, str, str], a: Layout, b: Layout) -> l
 
 def assembly_function(name: str, item: Assembly, names: Callable[[Array], str]) -> Function:
     """The function that puts an array together."""
-    target, scalar = names(item.array), c_type(item.array.dtype)
+    target, scalar = names(item.array), memory_type(item.array.dtype)
     sources: dict[str, Array] = {}
     lines: list[str] = []
     for layout, source in item.parts:

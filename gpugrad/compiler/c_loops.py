@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from gpugrad.codegen.operations import c_type
 from gpugrad.compiler.c_steps import weight_of
-from gpugrad.compiler.elementwise import HostWriter
+from gpugrad.compiler.elementwise import HostWriter, memory_type
 from gpugrad.compiler.items import Array, Loop, Ref
 from gpugrad.compiler.layout import contiguous, strides_in
 
@@ -23,6 +23,7 @@ __all__ = ["Function", "Scratch", "loop_function"]
 PASS = 120  # the weight of a pass
 BLOCK = 512  # elements of a block
 LONG = 1024  # elements that are added up without a block
+SHORT = 64  # elements of a vector loop over bytes and wider numbers
 
 
 class Scratch(NamedTuple):
@@ -76,12 +77,18 @@ class _Reduction:
         outer = [size for size, stride in zip(sizes[:depth], strides) if not stride]
         self.repeats = prod(outer)  # how often an element is added to in memory
         self.in_memory = bool(outer)
+        self.elements = array.size  # of the accumulators in memory
         self.type = c_type(array.dtype)
         self.kind = array.step.name
         is_float = array.dtype.kind == "f"
         self.wide = "double" if is_float and self.kind == "sum" else self.type
         self.careful = self.in_memory and self.wide != self.type and self.repeats > BLOCK
         self.nan = is_float and self.kind != "sum"
+
+    def tile(self, elements: int) -> None:
+        """Have several accumulators in memory for each element of the result."""
+        self.elements = elements
+        self.careful = True
 
     @property
     def first(self) -> str:
@@ -101,8 +108,8 @@ class _Reduction:
         if self.kind == "sum":
             return f"{target} += {value};"
         sign = ">" if self.kind == "max" else "<"
-        nan = f" || {value} != {value}" if self.nan else ""
-        return f"{target} = {value} {sign} {target}{nan} ? {value} : {target};"
+        other = f"({target} != {target} ? {target} : {value})" if self.nan else value
+        return f"{target} = {target} {sign} {value} ? {target} : {other};"
 
     def clause(self, number: int) -> str:
         """The clause of OpenMP that lets the compiler add up in any order."""
@@ -128,6 +135,7 @@ class _Writer:
         self.lines: list[str] = []
         self.scratch: dict[str, Scratch] = {}
         self.used: dict[str, tuple[Array, bool]] = {}  # by name: the array, whether it is written
+        self.filled: list[str] = []  # what comes before the loops
         self._arrange()
         self.passes = self._passes()
         self.pass_of = {a.number: i for i, one in enumerate(self.passes) for a in one}
@@ -174,11 +182,37 @@ class _Writer:
             key: tuple(v[group[-1]] if group else 0 for group in self.groups)
             for key, v in self.accesses.items()
         }
+        self.period = self._tile()
         self.reductions = {
             array.number: _Reduction(array, self.accesses[array.number, -1], self.sizes)
             for array in loop.arrays
             if array.axes is not None
         }
+        for r in self.reductions.values():
+            if self._is_periodic(r.strides):
+                r.tile(self.sizes[-1])
+
+    def _tile(self) -> int:
+        """Make a short innermost axis longer by a part of the next; its length before, or 0.
+
+        That goes where arrays run on from one axis to the other, or are the same all along the
+        other axes: these are read from, or added up in, an array of several periods.
+        """
+        if len(self.sizes) < 2 or self.loop.rows or self.sizes[-1] >= SHORT:
+            return 0
+        *_, outer, inner = self.sizes
+        strides = self.accesses.values()
+        count = max(n for n in range(1, BLOCK // inner + 1) if outer % n == 0)
+        fits = all(v[-2] == v[-1] * inner or not any(v[:-1]) for v in strides)
+        if not fits or count * inner < SHORT:
+            return 0
+        self.sizes[-2:] = [outer // count, count * inner]
+        self.accesses = {key: (*v[:-2], v[-2] * count, v[-1]) for key, v in self.accesses.items()}
+        return inner
+
+    def _is_periodic(self, strides: Sequence[int]) -> bool:
+        """Whether an array is the same along all but the innermost axis, which is a tiled one."""
+        return bool(self.period and strides[-1] and not any(strides[:-1]))
 
     def _strides(self, ref: Ref, array: Array) -> tuple[int, ...]:
         """The strides with which a step of the loop reads an array from elsewhere."""
@@ -219,7 +253,7 @@ class _Writer:
         before, after = self._in_memory()
         names = sorted(self.used)
         parameters = [
-            f"{'' if written else 'const '}{c_type(array.dtype)} *restrict {one}"
+            f"{'' if written else 'const '}{memory_type(array.dtype)} *restrict {one}"
             for one, (array, written) in ((one, self.used[one]) for one in names)
         ]
         parameters += [f"{s.type} *restrict {s.name}" for s in self.scratch.values()]
@@ -240,17 +274,32 @@ class _Writer:
             if not r.in_memory:
                 continue
             target = self._target(r)
-            head = f"    for (index_t i = 0; i < {r.array.size}; i++)"
-            before.append(f"{head} {target}[i] = {r.first};")
+            head = "    for (index_t i = {}; i < {}; i++) {}"
+            before.append(head.format(0, r.elements, f"{target}[i] = {r.first};"))
+            size = r.array.size
+            if r.elements > size:
+                more = r.into(f"d{number}[i % {size}]", f"d{number}[i]")
+                after.append(head.format(size, r.elements, more))
             if r.careful:
-                after.append(f"{head} {self._name(r.array, True)}[i] = ({r.type})d{number}[i];")
-        return before, after
+                result = f"{self._name(r.array, True)}[i] = ({r.type})d{number}[i];"
+                after.append(head.format(0, size, result))
+        return before + self.filled, after
 
     def _target(self, r: _Reduction) -> str:
         if not r.careful:
             return self._name(r.array, True)
         name = f"d{r.array.number}"
-        self.scratch[name] = Scratch(name, "double", r.array.size)
+        self.scratch[name] = Scratch(name, r.wide, r.elements)
+        return name
+
+    def _periods(self, array: Array, stride: int, offset: int) -> str:
+        """The name of an array that has several periods of an array side by side."""
+        name = f"p{array.number}_{stride}_{offset}".replace("-", "m")
+        if name not in self.scratch:
+            size = self.sizes[-1]
+            self.scratch[name] = Scratch(name, memory_type(array.dtype), size)
+            element = f"{self._name(array)}[i % {self.period} * {stride} + {offset}]"
+            self.filled.append(f"    for (index_t i = 0; i < {size}; i++) {name}[i] = {element};")
         return name
 
     def _name(self, array: Array, written: bool = False) -> str:
@@ -410,7 +459,7 @@ class _Writer:
     def _buffer(self, array: Array) -> str:
         """The element of the buffer that an array has between passes."""
         name = f"c{array.number}"
-        self.scratch[name] = Scratch(name, c_type(array.dtype), self.length)
+        self.scratch[name] = Scratch(name, memory_type(array.dtype), self.length)
         if self.blocks:
             return f"{name}[i{len(self.sizes) - 1} - b]"
         strides = (0,) * self.rows + contiguous(self.sizes[self.rows :]).strides
@@ -424,6 +473,9 @@ class _Writer:
         source = ref.array
         if source.made != self.index:
             strides = self.accesses[array.number, i]
+            if self._is_periodic(strides):
+                name = self._periods(source, strides[-1], ref.layout.offset)
+                return writer.load(f"{name}[i{len(strides) - 1}]", source.dtype, source.weak)
             code = f"{self._name(source)}[{self._element(strides, ref.layout.offset)}]"
         elif source.number in known:
             return known[source.number]

@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpugrad.codegen import host_math
-from gpugrad.codegen.operations import c_type
 from gpugrad.compiler.blas import Blas
 from gpugrad.compiler.c_items import assembly_function, product_function
 from gpugrad.compiler.c_loops import Function, loop_function
-from gpugrad.compiler.elementwise import with_own_math
+from gpugrad.compiler.elementwise import memory_type, with_own_math
 from gpugrad.compiler.items import Array, Assembly, Call, Item, Loop, Product, Ref
 from gpugrad.compiler.layout import contiguous, strides_in
 from gpugrad.compiler.memory_plan import plan_memory
@@ -284,7 +283,7 @@ class _Writer:
         return "\n".join(lines)
 
     def _address(self, array: Array, positions: dict[int, int], offsets: dict[Any, int]) -> str:
-        scalar = c_type(array.dtype)
+        scalar = memory_type(array.dtype)
         if array.number in self.constants:
             return f"({scalar} *)table[{self._in_table(array)}]"
         if array.number in offsets:

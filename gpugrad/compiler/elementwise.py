@@ -1,7 +1,7 @@
 """Elementwise steps as C statements for a host compiler. Imports codegen, backend and program."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -10,9 +10,9 @@ import numpy as np
 from gpugrad.backend.namespace import ELEMENTWISE
 from gpugrad.codegen.expression import EXPRESSIONS, NotFusibleError, Value, Writer
 from gpugrad.codegen.host_math import FUNCTIONS
-from gpugrad.codegen.operations import c_type
+from gpugrad.codegen.operations import TEMPLATES, c_type
 
-__all__ = ["DTYPES", "HostWriter", "in_c", "with_own_math"]
+__all__ = ["DTYPES", "HostWriter", "in_c", "memory_type", "with_own_math"]
 
 # The dtypes in which C computes. float16 and complex numbers are NumPy's.
 DTYPES = frozenset(
@@ -35,11 +35,27 @@ _MATH = {
     "hypot": "hypot", "pow": "power", "erf": "erf", "erfc": "erfc",
 }  # fmt: skip
 _CALLS = re.compile(rf"\b({'|'.join(_MATH)})(f?)\(")
+
+
+def _extreme(sign: str) -> Callable[[Any, str, str], str]:
+    def code(dtype: Any, a: str, b: str) -> str:
+        other = f"({b} != {b} ? {b} : {a})" if dtype.kind == "f" else a
+        return f"{b} {sign} {a} ? {b} : {other}"
+
+    return code
+
+
 _NAMES = frozenset((*vars(EXPRESSIONS), "astype", "copy", "item"))
+
+
+# In the form in which compilers make vector loops of them; NaN is the largest and the smallest.
+_EXTREMES = {name: _extreme(sign) for name, sign in (("maximum", ">"), ("minimum", "<"))}
 
 
 class HostWriter(Writer):
     """Writes statements of C, where `Writer` writes those of CUDA C++."""
+
+    templates = TEMPLATES | _EXTREMES
 
     def load(self, code: str, dtype: Any, weak: bool = False) -> Value:
         """An element that ``code`` reads; a weak one is a Python number."""
@@ -101,6 +117,11 @@ def with_own_math(text: str) -> tuple[str, set[tuple[str, str]]]:
         return f"{FUNCTIONS[name][dtype]}("
 
     return _CALLS.sub(own, text), used
+
+
+def memory_type(dtype: Any) -> str:
+    """The C type of the elements of an array. Compilers make no vector loops of arrays of bool."""
+    return "unsigned char" if dtype == BOOL else c_type(dtype)
 
 
 def number_type(dtype: Any) -> type:
