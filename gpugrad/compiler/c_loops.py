@@ -13,6 +13,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from gpugrad.codegen.operations import c_type
+from gpugrad.compiler.c_reductions import BLOCK, Reduction
 from gpugrad.compiler.c_steps import weight_of
 from gpugrad.compiler.elementwise import HostWriter, memory_type
 from gpugrad.compiler.items import Array, Loop, Ref
@@ -21,7 +22,6 @@ from gpugrad.compiler.layout import contiguous, strides_in
 __all__ = ["Function", "Scratch", "loop_function"]
 
 PASS = 120  # the weight of a pass
-BLOCK = 512  # elements of a block
 LONG = 1024  # elements that are added up without a block
 SHORT = 64  # elements of a vector loop over bytes and wider numbers
 
@@ -58,73 +58,6 @@ class Access(NamedTuple):
 def loop_function(name: str, loop: Loop, names: Callable[[Array], str], index: int) -> Function:
     """The function that runs item ``index``, a loop; ``names`` gives the name of an array."""
     return _Writer(loop, names, index).function(name)
-
-
-class _Reduction:
-    """How a sum or an extreme is computed: along which loops, in which C types.
-
-    ``depth`` is the number of loops around the accumulator; where it is that of all loops, the
-    accumulators are in memory.
-    """
-
-    def __init__(self, array: Array, strides: tuple[int, ...], sizes: Sequence[int]) -> None:
-        self.array = array
-        self.strides = strides
-        depth = len(sizes)
-        while depth and not strides[depth - 1]:
-            depth -= 1
-        self.depth = depth
-        outer = [size for size, stride in zip(sizes[:depth], strides) if not stride]
-        self.repeats = prod(outer)  # how often an element is added to in memory
-        self.in_memory = bool(outer)
-        self.elements = array.size  # of the accumulators in memory
-        self.type = c_type(array.dtype)
-        self.kind = array.step.name
-        is_float = array.dtype.kind == "f"
-        self.wide = "double" if is_float and self.kind == "sum" else self.type
-        self.careful = self.in_memory and self.wide != self.type and self.repeats > BLOCK
-        self.nan = is_float and self.kind != "sum"
-
-    def tile(self, elements: int) -> None:
-        """Have several accumulators in memory for each element of the result."""
-        self.elements = elements
-        self.careful = True
-
-    @property
-    def first(self) -> str:
-        """The value to begin with."""
-        if self.kind == "sum":
-            return "0"
-        dtype = self.array.dtype
-        if dtype.kind == "f":
-            return "-INFINITY" if self.kind == "max" else "INFINITY"
-        if dtype.kind == "b":
-            return "0" if self.kind == "max" else "1"
-        low, high = _LIMITS[dtype.name]
-        return low if self.kind == "max" else high
-
-    def into(self, target: str, value: str) -> str:
-        """The statement that takes a further value; a NaN stays."""
-        if self.kind == "sum":
-            return f"{target} += {value};"
-        sign = ">" if self.kind == "max" else "<"
-        other = f"({target} != {target} ? {target} : {value})" if self.nan else value
-        return f"{target} = {target} {sign} {value} ? {target} : {other};"
-
-    def clause(self, number: int) -> str:
-        """The clause of OpenMP that lets the compiler add up in any order."""
-        sign = {"sum": "+", "max": "max", "min": "min"}[self.kind]
-        nan = f" reduction(|:n{number})" if self.nan else ""
-        return f" reduction({sign}:s{number}){nan}"
-
-
-_LIMITS = {
-    f"{sign}int{bits}": (
-        ("0" if sign else f"INT{bits}_MIN"), f"{sign.upper()}INT{bits}_MAX"
-    )
-    for sign in ("", "u")
-    for bits in (8, 16, 32, 64)
-}  # fmt: skip
 
 
 class _Writer:
@@ -184,7 +117,7 @@ class _Writer:
         }
         self.period = self._tile()
         self.reductions = {
-            array.number: _Reduction(array, self.accesses[array.number, -1], self.sizes)
+            array.number: Reduction(array, self.accesses[array.number, -1], self.sizes)
             for array in loop.arrays
             if array.axes is not None
         }
@@ -285,7 +218,7 @@ class _Writer:
                 after.append(head.format(0, size, result))
         return before + self.filled, after
 
-    def _target(self, r: _Reduction) -> str:
+    def _target(self, r: Reduction) -> str:
         if not r.careful:
             return self._name(r.array, True)
         name = f"d{r.array.number}"
@@ -487,7 +420,7 @@ class _Writer:
             code = self._buffer(source)
         return writer.load(code, source.dtype, source.weak)
 
-    def _accumulate(self, r: _Reduction, value: Any) -> str:
+    def _accumulate(self, r: Reduction, value: Any) -> str:
         number = r.array.number
         code = value.code
         if r.depth == len(self.sizes):
