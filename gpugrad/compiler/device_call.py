@@ -181,7 +181,7 @@ class _Writer:
             self.lines.append(f"calls.append(partial(copy, {arguments}))")
             make = self.constant(cupy.ndarray)
             for number, array, offset in graph.results:
-                kind = f"{self.constant(array.seen)}, {self.constant(array.dtype)}"
+                kind = f"{self.constant(array.seen.shape)}, {self.constant(array.dtype)}"
                 self.lines.append(f"a{number} = {make}({kind}, memory + {offset})")
         for find, name, output, *_ in entry.writes:
             if output in self.lent:

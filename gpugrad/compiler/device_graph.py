@@ -186,7 +186,7 @@ class Graph:
         size = 0
         for number, (array, out) in enumerate(zip(self._program.schedule.outputs, outs)):
             if number in self._gradients:
-                buffer = values[array.number] = self.cupy.ndarray(array.seen, array.dtype)
+                buffer = values[array.number] = self.cupy.ndarray(array.seen.shape, array.dtype)
                 self.lent.append((number, buffer, self._gradients[number]))
                 continue
             if out is None:
@@ -197,7 +197,7 @@ class Graph:
             place = next((p for p in fixed if inputs[p] is out), None)
             given = self._program.plan.in_place.get(array.number)
             if place is None:
-                buffer = values[array.number] = self.cupy.ndarray(array.seen, array.dtype)
+                buffer = values[array.number] = self.cupy.ndarray(array.seen.shape, array.dtype)
                 self.written.append((number, buffer))
                 continue
             self.in_place.append((number, place))
@@ -208,7 +208,9 @@ class Graph:
         self.size = size
         self.block = self.cupy.cuda.alloc(max(size, 1))
         for _, array, offset in self.results:
-            values[array.number] = self.cupy.ndarray(array.seen, array.dtype, self.block + offset)
+            values[array.number] = self.cupy.ndarray(
+                array.seen.shape, array.dtype, self.block + offset
+            )
 
     # Runs.
 
@@ -263,7 +265,7 @@ class Graph:
             memory = self.cupy.cuda.alloc(self.size)
             calls.append(partial(copy, memory.ptr, self.block.ptr, self.size, ON_DEVICE, stream))
             for number, array, offset in self.results:
-                results[number] = self.cupy.ndarray(array.seen, array.dtype, memory + offset)
+                results[number] = self.cupy.ndarray(array.seen.shape, array.dtype, memory + offset)
         for number, buffer in self.written:
             calls += versions.writing(outs[number], buffer)
         return results, calls

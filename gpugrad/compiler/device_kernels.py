@@ -174,6 +174,7 @@ def planned(schedule: Schedule, reuse: dict[int, int]) -> Plan:
     replaced = {
         array.number: given
         for array, given in pairs
-        if given.number not in viewed and (array.seen, array.dtype) == (given.shape, given.dtype)
+        if given.number not in viewed
+        and (array.seen.shape, array.dtype) == (given.shape, given.dtype)
     }
     return _Planner(schedule, replaced).plan()

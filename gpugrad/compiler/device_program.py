@@ -148,13 +148,13 @@ class DeviceProgram:
         function((kernel.blocks,), (THREADS,), arguments)
 
     def _empty(self, array: Array) -> Any:
-        return self.cupy.ndarray(array.seen, array.dtype)
+        return self.cupy.ndarray(array.seen.shape, array.dtype)
 
     def _multiply(self, item: Product, values: dict[int, Any]) -> None:
         a, b = (self._viewed(values[ref.array.number], ref.layout) for ref in (item.a, item.b))
         made = values.get(item.array.number)
         if made is None:
-            values[item.array.number] = self._xp.matmul(a, b).reshape(item.array.seen)
+            values[item.array.number] = self._xp.matmul(a, b).reshape(item.array.seen.shape)
             return
         y = made.reshape((*a.shape[:-1], b.shape[-1]))
         if not self._xp.product_into(y, a, b):

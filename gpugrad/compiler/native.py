@@ -37,7 +37,7 @@ def build(program: Program, reuse: dict[int, int] | None = None) -> "Native | No
     """
     if find_compiler() is None or not _keeps_layout():
         return None
-    schedule = Schedule(expanded(program, computes, FORMULAS_OF_WINDOWS), reuse or {})
+    schedule = Schedule(expanded(program, computes, FORMULAS_OF_WINDOWS), reuse, True)
     if all(isinstance(item, Call) for item in schedule.items):
         return None
     return Native(program, schedule, reuse or {})

@@ -53,11 +53,16 @@ MOST = 4000  # the weight of a loop
 class Schedule:
     """The items of a program, and which arrays are its inputs, constants and outputs.
 
-    An array is C-contiguous in the order of axes that NumPy would give it; a `Ref` turns it around.
-    ``reuse`` has, by output, the input whose memory the caller will have it written to.
+    An array is C-contiguous, if it is ``ordered`` in the order of axes that NumPy would give it; a
+    `Ref` turns it around. ``reuse`` has, by output, the input whose memory the caller will have it
+    written to.
     """
 
-    def __init__(self, program: Program, reuse: dict[int, int]) -> None:
+    def __init__(
+        self, program: Program, reuse: dict[int, int] | None = None, ordered: bool = False
+    ) -> None:
+        self._ordered = ordered
+        places = reuse or {}
         self.items: list[Item] = []
         self.arrays: list[Array] = []
         self._refs: dict[Value, Ref] = {}
@@ -77,7 +82,7 @@ class Schedule:
             for v, a in program.constants.items()
         }
         self.outputs = [
-            self._output(value, self.inputs[reuse[i]].seen if i in reuse else None)
+            self._output(value, self.inputs[places[i]].seen if i in places else None)
             for i, value in enumerate(program.outputs)
         ]
 
@@ -105,7 +110,9 @@ class Schedule:
         """The array of an output, if need be in a layout: one that is computed for it alone."""
         array, layout = self._refs[value]
         called = array.made >= 0 and isinstance(self.items[array.made], Call)
-        order = order_of(layout if wanted is None else wanted)
+        if wanted is None:
+            wanted = layout if self._ordered else contiguous(value.shape)
+        order = order_of(wanted)
         if (
             array.made < 0
             or array.number in self._taken
@@ -249,7 +256,8 @@ class Schedule:
         The loop goes over the axes in an order, else in that of the operands.
         """
         if order is None:
-            order = result_order([ref.layout for ref in refs_in(operands)], shape)
+            layouts = [ref.layout for ref in refs_in(operands)]
+            order = result_order(layouts, shape) if self._ordered else range(len(shape))
         operands = tuple(
             Ref(one.array, permuted(broadcast(one.layout, shape), order))
             if isinstance(one, Ref)
