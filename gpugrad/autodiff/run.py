@@ -248,7 +248,9 @@ class Run:
             ]
         seeds = [(node, cotangent._array) for node, cotangent in pairs]
         del pairs
-        results = run_backward(seeds, retain_graph=keep, targets=self._ends, by_choice=by_choice)
+        results = run_backward(
+            seeds, retain_graph=keep, targets=self._ends, by_choice=by_choice, ones=ones
+        )
         return [
             Tensor(steal_or_copy(results.pop(leaf._node)))
             if leaf._node in results

@@ -22,12 +22,12 @@ from gpugrad.engine.follow import Follower, has_moved, on_device_of
 from gpugrad.engine.messages import explain_no_memory
 from gpugrad.engine.modes import Observers, enable_grad, in_rules, recording, watching
 from gpugrad.engine.node import Leaf, Node
+from gpugrad.engine.ones import freed, own, past_ones
 from gpugrad.engine.op import Op
 from gpugrad.engine.outputs import OutputGrads, OutputsNode, ShapeDtype, pick
 from gpugrad.engine.pull import pull_back, unbroadcast
 from gpugrad.engine.residuals import residual_nodes
 from gpugrad.engine.support import carry, hand_over, matters_to_any, nonzero
-from gpugrad.errors import GradientError
 
 __all__ = ["GraphMode", "reachable", "run_backward"]
 
@@ -85,7 +85,7 @@ def run_backward(
     """Gradients by node: of every leaf reached, or of the nodes in ``targets`` alone.
 
     ``seeds`` are pairs of a node and its gradient; ``by_choice`` says that their zeros are by
-    choice (see `gpugrad.engine.support`), ``ones`` that each gradient is all ones.
+    choice (see `gpugrad.engine.support`), ``ones`` that each gradient is all ones: not both.
     With ``graph``, gradients are Tensors, the walk is recorded, and the graph that is walked is
     kept. ``deliver(gradients, leaf)`` adds a gradient to its leaf's ``grad`` and removes it from
     ``gradients``: it is called for leaves with hooks for that, as soon as their gradient is
@@ -113,15 +113,16 @@ def _walk_from(
 ) -> dict[Any, Any]:  # fmt: skip
     """Begin the walk at the seeds, where the current device and the observer are set."""
     wanted, lent = None, 0
-    if ones and graph is not None and watch is None:
-        seeds, lent = _past_ones(seeds, graph, targets or ())
-    if targets is not None and not _is_only_leaf(targets, seeds):
-        wanted = _needed([node for node, _ in seeds], targets)
-    sums = Gradients(in_place=graph is None, wanted=wanted)
-    sums.lent = lent
-    ready = _begun(seeds, by_choice, sums)
     walk: Callable[..., dict[Any, Any]] = _walk if graph is None else _walk_recorded
     try:
+        if ones and watch is None and getattr(seeds[0][0].op, "at_ones", None) is not None:
+            seeds, lent = past_ones(seeds, graph, targets or (), retain_graph)
+        if targets is not None and not _is_only_leaf(targets, seeds):
+            wanted = _needed([node for node, _ in seeds], targets)
+        sums = Gradients(in_place=graph is None, wanted=wanted)
+        sums.lent = lent
+        ready = _begun(seeds, by_choice, sums)
+        del seeds  # or a gradient that was made here would be shared
         return walk(ready, sums, graph, retain_graph, deliver, watch)
     except (MemoryError, RuntimeError) as error:
         explain_no_memory(error, _walk.__code__)
@@ -150,52 +151,10 @@ def _walk_recorded(
             with enable_grad():
                 results = _walk(ready, sums, graph, True, deliver, watch)
         if sums.lent:
-            results = {node: _own(g, sums.lent) for node, g in results.items()}
+            results = {node: own(g, sums.lent) for node, g in results.items()}
     finally:
         in_rules.set(before)
     return results
-
-
-def _past_ones(
-    seeds: Sequence[tuple[Any, Any]], graph: GraphMode, targets: Collection[Any]
-) -> tuple[Sequence[tuple[Any, Any]], int]:
-    """The seeds behind a node whose gradient is all ones, as far as nothing has to be computed.
-
-    Behind a sum they are ones, and those of two factors each other: then also the serial number
-    of their product, since the seeds are saved values; else 0.
-    """
-    if len(seeds) != 1:
-        return seeds, 0
-    ((node, one),) = seeds
-    while node.__class__ is Node and node.op.at_ones is not None and node not in targets:
-        parents, values, others = node.parents, node.values, node.op.at_ones
-        if values is None:
-            raise freed(node)
-        if not others:
-            (node,) = parents
-            continue
-        if node.serial < versions.latest:
-            versions.verify(node)
-        # A number, also one of NumPy, is nothing to begin a walk with on any device.
-        shape, dtype = node.shape, node.dtype
-        alike = all(getattr(v, "shape", ()) == shape and v.dtype is dtype for v in values)
-        if not shape or not alike or parents[0] is parents[1]:
-            break
-        ds = [graph.wrap(values[other], parents[other]) for other in others]
-        return [pair for pair in zip(parents, ds) if pair[0] is not None], node.serial
-    return [(node, unbroadcast(graph.xp, one, node.shape, node.dtype))], 0
-
-
-def _own(g: Any, since: int) -> Any:
-    """A gradient of a recorded walk for others to keep: a copy where it may be a saved value.
-
-    Nodes that were recorded have a higher serial number than ``since``, those of values a lower.
-    """
-    if g.__class__ is OutputGrads:
-        return g
-    node, array = g._node, g._array
-    is_new = node is not None and node.serial > since
-    return g if is_new and namespace_of(array).owns_buffer(array) else g.copy()
 
 
 def _walk(
@@ -443,11 +402,3 @@ def _reached(roots: Iterable[Any], since: int, ends: dict[Any, None]) -> tuple[l
                 else:
                     nodes.append(parent)
     return nodes, others
-
-
-def freed(node: Node) -> GradientError:
-    """The error for a walk through a graph whose saved values were freed."""
-    return GradientError(
-        f"backward: the graph was freed by an earlier backward pass (at {node.op.shown}). "
-        "Pass retain_graph=True to the first pass, or compute the result again"
-    )

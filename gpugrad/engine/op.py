@@ -67,7 +67,7 @@ class Op:
 
     ``at_ones[i]`` is the index of the array that the gradient of array ``i`` is where ``g`` is all
     ones, as each factor of a product is that of the other; empty where the gradient is all ones as
-    well, as behind a sum. Then a recorded walk needs no rule (`gpugrad.engine.backward`).
+    well, as behind a sum. Then a walk may need no rule (`gpugrad.engine.ones`).
 
     ``joint(xp, g, y, needs, *arrays, **parameters)`` returns all of them at once, None where
     ``needs[i]`` is False.

@@ -41,7 +41,7 @@ def _is_finite(value: Any) -> bool:
 # Arithmetic.
 # fmt: off
 op("add", "a, b, /", vjp=[lambda xp, g, y, a, b: g, lambda xp, g, y, a, b: g],
-   **SAME, finite=True, operator="add", doc="a + b, elementwise.")
+   at_ones=(), **SAME, finite=True, operator="add", doc="a + b, elementwise.")
 op("subtract", "a, b, /", vjp=[lambda xp, g, y, a, b: g, lambda xp, g, y, a, b: -g],
    **SAME, finite=True, operator="sub", doc="a - b, elementwise.")
 op("multiply", "a, b, /", vjp=[lambda xp, g, y, a, b: g * b, lambda xp, g, y, a, b: g * a],

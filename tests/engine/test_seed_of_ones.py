@@ -1,9 +1,10 @@
-"""A recorded walk from a sum: the gradient of (a * b).sum() by a is b, which nothing computes.
+"""A walk from a sum: the gradient of (a * b).sum() by a is b, which nothing computes.
 
 It equals that of a walk that begins with ones as any other gradient, in every order, and shares no
-memory with b.
+memory with b. Sums of such sums are passed as well.
 """
 
+import contextlib
 import itertools
 
 import numpy as np
@@ -33,12 +34,21 @@ def counted(y):
 
 
 def orders(function, operands, seed):
-    """The first and the second derivatives of a sum, with respect to every operand."""
+    """The derivatives of a sum, plain, recorded and second, with respect to every operand."""
     tensors = [gg.tensor(operand, requires_grad=True) for operand in operands]
+    plain = gg.gradients(function(*tensors), tensors, seed, allow_unused=True)
     first = gg.gradients(function(*tensors), tensors, seed, create_graph=True, allow_unused=True)
     total = sum(((d * d).sum() for d in first if d is not None), gg.tensor(0.0))
     second = gg.gradients(total, tensors, allow_unused=True) if total.requires_grad else []
-    return [d for d in (*first, *second) if d is not None]
+    return [d for d in (*plain, *first, *second) if d is not None]
+
+
+def sum_twice(s):
+    return (s + s) + (s + s * s)
+
+
+def of_sum(t, factor):
+    return (t * (t + t.sum())).sum() + t.sum() + (t * factor).sum()
 
 
 FUNCTIONS = {
@@ -53,6 +63,11 @@ FUNCTIONS = {
     "number on the left": lambda a, b: (2.0 * gg.exp(a * b)).sum(),
     "no product": lambda a, b: (a + b).sum(),
     "no sum": lambda a, b: (a * b).sum() * (a - b).sum(),
+    "number times a sum": lambda a, b: 2.0 * (a * b).sum() * 3.0,
+    "sums": lambda a, b: 0 + (a * b).sum() + (gg.exp(a) * b).sum() + a.sum() + gg.sum(b),
+    "sums that meet": lambda a, b: sum_twice(a.sum()) + sum_twice((gg.exp(a) * b).sum()),
+    "a sum and a product of it": lambda a, b: of_sum(gg.exp(a), b) + of_sum(a * b, a),
+    "broadcast sums": lambda a, b: ((gg.exp(a) + b.sum()) + (a * a)).sum() + b.sum(),
     "choice": lambda a, b: (gg.where(a > b, a, b) * gg.relu(a)).sum(),
     "view": lambda a, b: (a.reshape(-1) * gg.exp(a.reshape(-1))).sum() + b.sum(),
     "several outputs": lambda a, b: (gg.split(gg.concatenate([a, a], -1), 2, -1)[1] * a).sum(),
@@ -168,6 +183,28 @@ def test_a_freed_graph_and_a_changed_value_raise(device):
         b += 1.0
     with pytest.raises(gg.GradientError, match="changed in place"):
         gg.gradients(y, a, create_graph=True)
+
+
+def test_a_plain_walk_passes_sums_and_frees_what_it_passed(device):
+    a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    c = gg.exp(b)
+    for retain in (True, False):
+        y = a.sum() + (c * 1.0 * a).sum() + gg.tanh(b).sum()
+        y.backward(retain_graph=retain)
+        again = contextlib.nullcontext() if retain else pytest.raises(gg.GradientError, match="fre")
+        with again:
+            y.backward()
+        c = gg.exp(b)
+    np.testing.assert_allclose(a.grad.cpu().numpy(), 3 * (1 + np.exp([3.0, 4.0])), rtol=1e-6)
+    d = gg.tensor([5.0, 6.0])
+
+    def vjp(xp, g, y, x):
+        g *= 2.0  # a rule may write to its gradient, and leave the saved value as it was
+        return g
+
+    double = gg.custom_op(lambda xp, x: 2.0 * x, vjp)
+    gg.gradients((double(a) * d).sum() + b.sum(), [a, b])
+    assert d.tolist() == [5.0, 6.0]
 
 
 def test_an_observer_sees_every_operation(device):
