@@ -30,6 +30,7 @@ from gpugrad.backend.precision import DOUBLE, SINGLE
 from gpugrad.backend.recurrent import lstm_layer, lstm_layer_vjp
 from gpugrad.backend.special import Special
 from gpugrad.backend.sums import (
+    ENOUGH,
     adds_few,
     careful_cumsum,
     careful_einsum,
@@ -55,18 +56,18 @@ def _sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 
 def _sum_of_rows(x: Any) -> Any:
-    """The sum of the rows of a matrix: of many elements a product, which BLAS adds up faster."""
-    dtype = x.dtype
-    if x.size < _MANY or (dtype is not SINGLE and dtype is not DOUBLE) or not x.flags.c_contiguous:
+    """The sum of the rows of a matrix, as a product with ones: BLAS adds up faster than NumPy.
+
+    In blocks of rows, so that sums keep their digits.
+    """
+    ones = _ROWS_OF_ONES.get(x.dtype)
+    if ones is None or not x.flags.c_contiguous:
         return _sum(x, 0)
-    rows, columns = x.shape
-    size = min(rows, _FEW)  # of a block, so that sums keep their digits
-    whole = rows - rows % size
-    blocks = x[:whole].reshape((whole // size, size, columns))
-    y = _sum(np.matmul(np.ones(size, dtype), blocks), 0)
-    if whole < rows:
-        y += _sum(x[whole:], 0)
-    return y
+    rows = len(x)
+    if rows <= ENOUGH:
+        return np.dot(ones[:rows], x)
+    blocks = (x[start : start + ENOUGH] for start in range(0, rows, ENOUGH))
+    return _sum(np.stack([np.dot(ones[: len(block)], block) for block in blocks]), 0)
 
 
 def _linear_activation(
@@ -139,7 +140,7 @@ def _expand(gradient: Any, shape: tuple[int, ...]) -> Any:
 
 # The integer dtype for the bits of a floating-point number, by its size.
 _BITS = {2: np.int16, 4: np.int32, 8: np.int64}
-_FEW, _MANY = 512, 4096
+_FEW = 512
 
 
 def _as_arrays(number: float) -> dict[Any, Any]:
@@ -147,6 +148,7 @@ def _as_arrays(number: float) -> dict[Any, Any]:
     return {np.dtype(char): np.full((), number, char) for char in "efd"}
 
 
+_ROWS_OF_ONES = {dtype: np.ones(ENOUGH, dtype) for dtype in (SINGLE, DOUBLE)}
 _ZEROS, _ONES, _MINUS_TWOS = _as_arrays(0), _as_arrays(1), _as_arrays(-2)
 
 

@@ -13,7 +13,9 @@ import numpy as np
 
 from gpugrad.backend.precision import SINGLE, is_half
 
-__all__ = ["adds_few", "careful_cumsum", "careful_einsum", "careful_matmul", "careful_sum"]
+__all__ = [
+    "ENOUGH", "adds_few", "careful_cumsum", "careful_einsum", "careful_matmul", "careful_sum",
+]  # fmt: skip
 
 BLOCK = 256
 ENOUGH = 4 * BLOCK  # so many numbers, added one by one, lose no digits that count

@@ -20,8 +20,7 @@ from gpugrad.compiler.tail import BLOCK, Places, is_ufunc
 __all__ = ["HostWriter"]
 
 OPERATORS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**"}
-REDUCTIONS = {"sum": np.add, "sum_of_rows": np.add, "max": np.maximum, "min": np.minimum}
-ROWS = 4096  # elements from which on the host adds up rows otherwise
+REDUCTIONS = {"sum": np.add, "max": np.maximum, "min": np.minimum}
 FILLED = {"zeros": 0, "ones": 1, "zeros_like": 0, "ones_like": 1}
 
 
@@ -262,10 +261,6 @@ class HostWriter(Writer):
         x, *rest = step.operands
         (value,) = step.results
         given = dict(zip(("axis", "keepdims"), rest)) | step.parameters
-        if step.name == "sum_of_rows":
-            given = {"axis": 0}
-            if size_of(x) >= ROWS:
-                return False  # by a product, which the namespace has
         axis, keepdims = given.pop("axis", None), given.pop("keepdims", False)
         if given or not isinstance(x, Value) or x.dtype is not value.dtype or value.ndim > 1:
             return False
