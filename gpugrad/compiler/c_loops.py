@@ -21,7 +21,9 @@ from gpugrad.compiler.layout import contiguous, strides_in
 
 __all__ = ["Function", "Scratch", "loop_function"]
 
-PASS = 120  # the weight of a pass
+# The weight of a pass: one function and some arithmetic. With more, a processor that looks some
+# hundred instructions ahead waits for one element instead of computing several at once.
+PASS = 20
 LONG = 1024  # elements that are added up without a block
 SHORT = 64  # elements of a vector loop over bytes and wider numbers
 
