@@ -7,10 +7,10 @@
     python benchmarks/gpu.py --device cpu --quick           # in miniature, to test the script
 
 Each framework is a process of its own, and they are measured in turn, for several rounds: gpugrad,
-PyTorch eager; for some steps also PyTorch with CUDA graphs (``torch.compile`` with
-mode="reduce-overhead") and JAX's jit. All get the same data and initial weights, and their first
-results must agree. Times are taken warm, over many steps between two waits for the device;
-a figure is the median of the rounds' medians. The parts:
+PyTorch eager; for some steps also gpugrad compiled (``gg.compile``: one CUDA graph), PyTorch with
+CUDA graphs (``torch.compile`` with mode="reduce-overhead") and JAX's jit. All get the same
+data and initial weights, and their first results must agree. Times are taken warm, over many steps
+between two waits for the device; a figure is the median of the rounds' medians. The parts:
 
 - ops: one op of 10 to 10^8 elements, forward and backward;
 - steps: a training step of an MLP with tanh: forward, mse_loss, backward, the optimizer;
@@ -49,7 +49,7 @@ from conductor import (
 from gpu_cases import COMPILED, FULL, MINIATURE, moved
 
 EAGER = ("gpugrad", "torch")
-WHOLE = ("torch-graphs", "jax")  # compile a whole step
+WHOLE = ("compiled", "torch-graphs", "jax")  # compile a whole step
 KNOWN = ("torch", *WHOLE)
 PARTS = ("memory", "steps", "ops")
 PATIENCE = 100.0  # seconds until a worker must answer: compiling a step is slow
@@ -67,14 +67,15 @@ class Desk:
     def worker(self, framework: str, case: Case) -> Worker:
         """The process of a framework; NotInstalledError if it cannot start."""
         # CuPy reads its setting for TF32 once.
-        tf32 = framework == "gpugrad" and case.precision == "tf32"
+        own = framework in ("gpugrad", "compiled")
+        tf32 = own and case.precision == "tf32"
         worker = self.workers.get((framework, tf32))
         if worker is None or not worker.alive:
             if framework in self.missing:
                 raise NotInstalledError(self.missing[framework])
             options = self.options
             python = options.pythons.get(framework.partition("-")[0], sys.executable)
-            environment = {"CUPY_TF32": "1" if tf32 else "0"} if framework == "gpugrad" else None
+            environment = {"CUPY_TF32": "1" if tf32 else "0"} if own else None
             try:
                 worker = Worker(
                     framework, options.device, options.threads, python, environment, PATIENCE

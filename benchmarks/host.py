@@ -11,8 +11,10 @@ a mode that does nothing: a launch returns at once. So the time is that of gpugr
 without that of NVIDIA's driver, some 2 µs a launch. Counted for each case are the kernels, calls
 of libraries (cuBLAS), copies, and waits, of which a step should have none.
 
-Beside it stands PyTorch's eager step of the same case on the CPU, arithmetic included, measured in
-the same run: a yardstick for the machine, not a rival, since it has no GPU either.
+Each case is measured compiled as well (``gg.compile``), as one launch of a CUDA graph; the kernels
+in it are counted too. Beside it stands PyTorch's eager step of the same case on the CPU, arithmetic
+included, measured in the same run: a yardstick for the machine, not a rival, since it has no GPU
+either.
 
 Every step is timed by itself. The processes are measured in turn for several rounds; the figure of
 a round is the tenth percentile of its steps, that of a case the lowest of its rounds, since other
@@ -94,7 +96,7 @@ def take(case: Case, workers: dict[str, Worker], options: argparse.Namespace) ->
             if unequal := disagreement(worker, next(iter(workers.values()))):
                 result["failed"][name] = unequal
                 continue
-            if worker.framework == "gpugrad":
+            if worker.framework in ("gpugrad", "compiled"):
                 result["counted"][name] = worker.ask(counted=COUNTED_STEPS)
             worker.ask(each=0)  # warm
             ready[name] = worker
@@ -182,7 +184,8 @@ def start(options: argparse.Namespace, missing: dict[str, str]) -> dict[str, Wor
     python = sys.executable
     environment = {"FAKECUDA_DEVICES": str(options.gpus), "FAKECUDA_MODE": ""}
     wanted: dict[str, tuple[str, str, str, Path | None]] = {
-        "gpugrad": ("gpugrad", "cuda", python, None)
+        "gpugrad": ("gpugrad", "cuda", python, None),
+        "compiled": ("compiled", "cuda", python, None),
     }
     if options.baseline is not None:
         wanted["baseline"] = ("gpugrad", "cuda", python, Path(options.baseline))

@@ -12,6 +12,7 @@ _eager = load("gpugrad")
 VERSIONS = _eager.VERSIONS
 prepare, synchronize, release = _eager.prepare, _eager.synchronize, _eager.release
 to_numpy = _eager.to_numpy
+idle, counted = _eager.idle, _eager.counted
 
 
 def _compiled(kind: str) -> Callable[[Case, str], Callable[[], Any]]:
@@ -20,3 +21,4 @@ def _compiled(kind: str) -> Callable[[Case, str], Callable[[], Any]]:
 
 step, convolution, sequence = map(_compiled, ("step", "convolution", "sequence"))
 chain, hvp, derivative, op = map(_compiled, ("chain", "hvp", "derivative", "op"))
+forward, backward = map(_compiled, ("forward", "backward"))
