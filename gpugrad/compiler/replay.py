@@ -21,7 +21,6 @@ from gpugrad.backend.interrupts import whole
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.compiler.expansion import expanded
 from gpugrad.compiler.host_source import HostWriter
-from gpugrad.compiler.liveness import size_of
 from gpugrad.compiler.passes import simplified
 from gpugrad.compiler.program import Program, Step
 from gpugrad.compiler.source import Writer
@@ -127,13 +126,9 @@ class _Way:
         return FunctionType(self._code, scope)
 
 
-SMALL = 4096  # elements
-
-
 def _is_whole(step: Step) -> bool:
-    """Whether a step is better one call: a layer of few elements costs NumPy less in pieces."""
-    values = (*step.values(), *(value for value in step.results if value is not None))
-    return not step.name.startswith("linear") or any(size_of(value) > SMALL for value in values)
+    """Whether a step stays one call: a layer's pieces write to planned memory, which costs less."""
+    return not step.name.startswith("linear")
 
 
 def build(program: Program) -> Replay:
