@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpugrad.backend.device import device_of
-from gpugrad.backend.namespace import namespace_of
+from gpugrad.backend.namespace import NAMESPACES, namespace_of
 from gpugrad.engine import hooks, versions
 from gpugrad.engine.accumulate import Gradients
 from gpugrad.engine.follow import Follower, has_moved, on_device_of
@@ -37,6 +37,15 @@ class GraphMode(NamedTuple):
 
     xp: Any
     wrap: Callable[[Any, Any], Any]
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether gradients are arrays, no Tensors."""
+        return False
+
+    def at(self, node: Node, g: Any) -> tuple[Any, Sequence[Any], Any]:
+        """What a rule gets beside the gradient: the namespace, saved arrays and the output."""
+        return self.xp, *self.values(node)
 
     def values(self, node: Node) -> tuple[Sequence[Any], Any]:
         """A node's saved arrays and output, as Tensors that are part of the graph."""
@@ -72,6 +81,26 @@ class GraphMode(NamedTuple):
         return self.wrap(value, None)
 
 
+class _Lifted:
+    """How a walk with raw gradients of another array type goes through a graph.
+
+    Rules run over the namespace of the gradients, which takes the arrays of the graph beside them.
+    """
+
+    __slots__ = ("xp",)
+
+    is_raw = True
+
+    def __init__(self, xp: Any) -> None:
+        self.xp = xp
+
+    def at(self, node: Node, g: Any) -> tuple[Any, Sequence[Any], Any]:
+        """As in `GraphMode`."""
+        own = NAMESPACES.get(type(g), self.xp)  # self.xp where there are several gradients
+        xp = node.xp if getattr(own, "lifts", None) is None else own
+        return xp, node.values or (), node if node.y is None else node.y
+
+
 def run_backward(
     seeds: Sequence[tuple[Any, Any]],
     *,
@@ -98,22 +127,27 @@ def run_backward(
         return {}
     start = seeds[0][1] if graph is None else seeds[0][1].data
     watch = watching()
-    if namespace_of(start).alone and not has_moved():
-        return _walk_from(seeds, retain_graph, graph, targets, deliver, by_choice, ones, watch)
+    xp = namespace_of(start)
+    if xp.alone and not has_moved():
+        return _walk_from(seeds, retain_graph, graph, targets, deliver, by_choice, ones, watch, xp)
     with contextlib.ExitStack() as entered:
         entered.enter_context(device_of(start).activate())
         watch = _following(entered, watch)
-        return _walk_from(seeds, retain_graph, graph, targets, deliver, by_choice, ones, watch)
+        return _walk_from(seeds, retain_graph, graph, targets, deliver, by_choice, ones, watch, xp)
 
 
 @np.errstate(divide="ignore", over="ignore", invalid="ignore")
 def _walk_from(
     seeds: Sequence[tuple[Any, Any]], retain_graph: bool, graph: GraphMode | None,
-    targets: Collection[Any] | None, deliver: Any, by_choice: bool, ones: bool, watch: Any,
+    targets: Collection[Any] | None, deliver: Any, by_choice: bool, ones: bool, watch: Any, xp: Any,
 ) -> dict[Any, Any]:  # fmt: skip
-    """Begin the walk at the seeds, where the current device and the observer are set."""
+    """Begin the walk at the seeds, where the current device and the observer are set.
+
+    ``xp`` is the namespace of the first seed.
+    """
     wanted, lent = None, 0
     walk: Callable[..., dict[Any, Any]] = _walk if graph is None else _walk_recorded
+    mode = _Lifted(xp) if graph is None and getattr(xp, "lifts", None) else graph
     try:
         if ones and watch is None and getattr(seeds[0][0].op, "at_ones", None) is not None:
             seeds, lent = past_ones(seeds, graph, targets or (), retain_graph)
@@ -123,7 +157,7 @@ def _walk_from(
         sums.lent = lent
         ready = _begun(seeds, by_choice, sums)
         del seeds  # or a gradient that was made here would be shared
-        return walk(ready, sums, graph, retain_graph, deliver, watch)
+        return walk(ready, sums, mode, retain_graph, deliver, watch)
     except (MemoryError, RuntimeError) as error:
         explain_no_memory(error, _walk.__code__)
         raise
@@ -158,12 +192,12 @@ def _walk_recorded(
 
 
 def _walk(
-    ready: list[tuple[float, Any]], sums: Gradients, graph: GraphMode | None,
+    ready: list[tuple[float, Any]], sums: Gradients, graph: GraphMode | _Lifted | None,
     retain_graph: bool, deliver: Callable[..., None] | None, watch: Any,
 ) -> dict[Any, Any]:  # fmt: skip
     """The walk itself, from the nodes in the heap ``ready``, the latest first."""
     gradients, supports, wanted, wide = sums.by_node, sums.supports, sums.wanted, sums.wide
-    raw = graph is None
+    raw = graph is None or graph.is_raw
     uses = hooks.first_uses(reachable(gradients)) if hooks.eager else {}
     rules: Any
     latest: Any = None  # waits beside the heap, so that a chain does without the heap
@@ -190,7 +224,7 @@ def _walk(
         if wanted is not None:
             parents = wanted.parents(node, g, sums.results)
         if graph is not None:
-            xp, (values, y) = graph.xp, graph.values(node)
+            xp, values, y = graph.at(node, g)
         elif y is None:
             y = node
         plain = (
@@ -237,7 +271,7 @@ def _walk(
                 if latest is not None:
                     heappush(ready, (-latest.serial, latest))
                 latest = parent
-        if not retain_graph or (graph is None and node.serial > sums.recomputed):
+        if not retain_graph or (raw and node.serial > sums.recomputed):
             node.values = node.y = None
         d = rules = None  # free a gradient as soon as the walk has passed it
     return sums.of_leaves(watch)
@@ -263,7 +297,7 @@ def _begun(
     return ready
 
 
-def _arrived(node: Any, g: Any, graph: GraphMode | None, supports: dict[Any, Any]) -> Any:
+def _arrived(node: Any, g: Any, graph: GraphMode | _Lifted | None, supports: dict[Any, Any]) -> Any:
     """The gradient of a node or leaf with hooks, or one for each of several outputs."""
     with on_device_of(g):
         if isinstance(node, OutputsNode):
@@ -272,7 +306,7 @@ def _arrived(node: Any, g: Any, graph: GraphMode | None, supports: dict[Any, Any
             return g
         after = hooks.call_on_gradient(node, g)
     if after is not g and supports.get(node) is not None:  # a hook may have filled zeros
-        filled = nonzero(after if graph is None else after.data)
+        filled = nonzero(after if graph is None or graph.is_raw else after.data)
         supports[node] = supports[node].union(filled)
     return after
 

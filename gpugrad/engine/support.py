@@ -25,6 +25,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.accumulate import Gradients
 from gpugrad.engine.follow import has_moved, on_device_of
 from gpugrad.engine.outputs import PICK, OutputsNode
@@ -261,7 +262,7 @@ def _of_argument(node: Any, index: int, own: Any) -> Any:
         return OutputSupports({node.parameters["index"]: own}) if hands_on else None
     if op.moves:
         return _moved(node, index, own)
-    xp, values, shape = node.xp, node.values, node.parents[index].shape
+    values, shape = node.values, node.parents[index].shape
     y = node if node.y is None else node.y
     parameters = node.parameters or {}
     choose = op.masks[index] if op.masks else None
@@ -272,6 +273,7 @@ def _of_argument(node: Any, index: int, own: Any) -> Any:
         return None
 
     def make(masks: list[Any], total: Any) -> Any:
+        xp = _over(node.xp, masks)
         if elementwise:
             results = masks
         else:
@@ -287,6 +289,15 @@ def _of_argument(node: Any, index: int, own: Any) -> Any:
     return Support([(() if own is None else (own,), make)])
 
 
+def _over(xp: Any, masks: Sequence[Any]) -> Any:
+    """The namespace of a node, or that of masks which takes the node's arrays beside them."""
+    for mask in masks:
+        own = namespace_of(mask)
+        if own is not xp and getattr(own, "lifts", None) is not None:
+            return own
+    return xp
+
+
 def _fit(xp: Any, mask: Any, shape: Any) -> Any:
     """A mask, unbroadcast to a shape."""
     return mask if mask.shape == shape else unbroadcast(xp, mask, shape, BOOL)
@@ -294,7 +305,7 @@ def _fit(xp: Any, mask: Any, shape: Any) -> Any:
 
 def _moved(node: Any, index: int, own: Any) -> Support | None:
     """The support behind a linear op, by its rule run on the mask."""
-    op, xp, values, parent = node.op, node.xp, node.values, node.parents[index]
+    op, values, parent = node.op, node.values, node.parents[index]
     y = node if node.y is None else node.y
     parameters = node.parameters or {}
     several = isinstance(node, OutputsNode)
@@ -307,7 +318,7 @@ def _moved(node: Any, index: int, own: Any) -> Support | None:
         return None
 
     def moved(masks: list[Any], total: Any) -> Any:
-        known = iter(masks)
+        xp, known = _over(node.xp, masks), iter(masks)
         whole = [
             next(known) if outputs.get(position) else xp.full(shape, position in outputs)
             for position, shape in enumerate(shapes)
@@ -330,7 +341,7 @@ def push_support(supports: dict[Any, Any], node: Any, tangents: Sequence[Any]) -
 
     A tangent of None is zero by choice: the argument is a constant.
     """
-    op, xp, values = node.op, node.xp, node.values
+    op, values = node.op, node.values
     if op is PICK and (whole := supports.get(node.parents[0])) is not None:
         supports[node] = whole.outputs.get(node.parameters["index"])
     if op is PICK or isinstance(node, OutputsNode):
@@ -345,7 +356,7 @@ def push_support(supports: dict[Any, Any], node: Any, tangents: Sequence[Any]) -
     sources = [own for own in owns.values() if own is not None]
 
     def push(masks: list[Any], total: Any) -> Any:
-        known = iter(masks)
+        xp, known = _over(node.xp, masks), iter(masks)
         full = {
             index: next(known) if owns.get(index) else xp.full(value.shape, index in owns)
             for index, value in enumerate(values)
