@@ -70,7 +70,7 @@ _LAZY: dict[str, str] = {
     for module, names in {
         "": "autodiff data inspect io metrics nn optim plot random sklearn training",
         "autodiff": "checkpoint custom_op grad gradcheck gradgradcheck gradients hessian hvp "
-        "jacobian jvp linearize saved scan value_and_grad vjp",
+        "jacobian jvp linearize saved scan value_and_grad vjp vmap",
         "compiler.api": "compile",
         "engine.autocast": "autocast is_autocast_enabled",
         "functions": "fft linalg special",

@@ -62,6 +62,7 @@ from gpugrad.autodiff import (
     scan,
     value_and_grad,
     vjp,
+    vmap,
 )
 from gpugrad.backend import Device, cuda, default_device, set_default_device
 from gpugrad.backend.device import device
@@ -79,6 +80,7 @@ from gpugrad.errors import (
     AnomalyError,
     ArgumentError,
     AxisError,
+    BatchError,
     CompileError,
     DeviceError,
     DTypeError,
@@ -126,6 +128,7 @@ __all__ = [
     "AnomalyError",
     "ArgumentError",
     "AxisError",
+    "BatchError",
     "CompileError",
     "DTypeError",
     "DTypeWarning",
@@ -574,6 +577,7 @@ __all__ = [
     "vecmat",
     "vectorize",
     "vjp",
+    "vmap",
     "vsplit",
     "vstack",
     "where",

@@ -5,9 +5,9 @@ raises, so ``except ValueError`` works.
 """
 
 __all__ = [
-    "AnomalyError", "ArgumentError", "AxisError", "CompileError", "DTypeError", "DTypeWarning",
-    "DeviceError", "FileFormatError", "GpugradError", "GradientError", "IndexingError",
-    "OutOfMemoryError", "ShapeError", "SyncError",
+    "AnomalyError", "ArgumentError", "AxisError", "BatchError", "CompileError", "DTypeError",
+    "DTypeWarning", "DeviceError", "FileFormatError", "GpugradError", "GradientError",
+    "IndexingError", "OutOfMemoryError", "ShapeError", "SyncError",
 ]  # fmt: skip
 
 
@@ -37,6 +37,10 @@ class DTypeError(GpugradError, TypeError):
 
 class ArgumentError(GpugradError, ValueError):
     """An argument with an unknown or unsupported value."""
+
+
+class BatchError(GpugradError, RuntimeError):
+    """What `gpugrad.vmap` cannot do for all elements of a batch at once, and why."""
 
 
 class CompileError(GpugradError, RuntimeError):

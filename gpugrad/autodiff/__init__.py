@@ -1,5 +1,6 @@
 """Derivatives as functions. Imports tensor and engine."""
 
+from gpugrad.autodiff.batches import vmap
 from gpugrad.autodiff.checkpoint import checkpoint
 from gpugrad.autodiff.custom import CustomOp, custom_op, saved
 from gpugrad.autodiff.gradcheck import gradcheck, gradgradcheck
@@ -10,7 +11,8 @@ from gpugrad.autodiff.transforms import grad, hvp, jvp, linearize, value_and_gra
 
 __all__ = [
     "CustomOp", "checkpoint", "custom_op", "grad", "gradcheck", "gradgradcheck", "gradients",
-    "hessian", "hvp", "jacobian", "jvp", "linearize", "saved", "scan", "value_and_grad", "vjp",
+    "hessian", "hvp", "jacobian", "jvp", "linearize", "saved", "scan", "value_and_grad",
+    "vjp", "vmap",
 ]  # fmt: skip
 
 

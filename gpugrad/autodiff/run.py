@@ -24,6 +24,7 @@ from gpugrad.autodiff.leaves import (
     restored,
     tensors_of,
 )
+from gpugrad.autodiff.levels import shared
 from gpugrad.backend.device import device_of
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.accumulate import steal_or_copy
@@ -65,6 +66,7 @@ def connect(value: Tensor) -> Tensor:
         leaf = Tensor(array).requires_grad_()
         leaf._node.argument = True
         return leaf
+    node = shared(value)._node
     op, xp = TABLE["positive"], namespace_of(array)
     return Tensor(array, Node(op, (node,), (node,), None, xp, array.shape, array.dtype, None))
 

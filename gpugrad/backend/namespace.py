@@ -73,6 +73,8 @@ class Namespace:
     ``atomic`` has the dtype characters for which `add_at` uses atomic operations, in any order; it
     takes no others. None where it takes all dtypes and adds in the order of the indices.
 
+    ``batched`` says that arrays have an axis that they do not show, see `gpugrad.batching`.
+
     ``in_place`` says whether the engine may add to an array in place. ``lifts`` is the namespace
     whose arrays this one takes beside its own, as if they were its own.
 
@@ -83,6 +85,7 @@ class Namespace:
     atomic: str | None = None
     waits: bool = False
     in_place: bool = True
+    batched: bool = False
     lifts: Any = None
 
     rules: Callable[[Any], Any] | None = None

@@ -15,7 +15,7 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.aliasing import is_temporary
 from gpugrad.engine.modes import recording
 from gpugrad.engine.node import Leaf
-from gpugrad.errors import ArgumentError, DTypeError, GradientError, ShapeError
+from gpugrad.errors import ArgumentError, BatchError, DTypeError, GradientError, ShapeError
 from gpugrad.ops.index import is_basic, last_of_each, may_repeat, split
 from gpugrad.tensor import creation
 from gpugrad.tensor.core import Tensor
@@ -328,8 +328,18 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     change.done(_updated("item assignment", self, raw, value))
 
 
+def _is_batched(t: Tensor) -> bool:
+    return getattr(namespace_of(t._array), "batched", False)
+
+
 def _write(t: Tensor, index: Any, value: Any) -> None:
     """Change memory; of repeated elements the last value wins."""
+    if isinstance(value, Tensor) and _is_batched(value) and not _is_batched(t):
+        raise BatchError(
+            "item assignment: the tensor has one value for all elements of the batch of vmap, what "
+            "is assigned has one for each. Make the tensor of one that has, as by "
+            "gg.zeros_like(x), or write `t = t.at[index].set(value)`"
+        )
     if isinstance(value, list | tuple):
         value = t._like(value, t.dtype)
     elif isinstance(value, np.ndarray) and not value.ndim:

@@ -446,7 +446,13 @@ def full_like(
     dtype = named(dtype) or like.dtype
     if isinstance(fill_value, Tensor):
         return _filled(fill_value, sizes, dtype, device or device_of(like), requires_grad)
-    return _create(lambda xp: xp.full(sizes, fill_value, dtype=dtype), device, requires_grad, like)
+
+    def make(xp: Any) -> Any:
+        if getattr(xp, "batched", False):
+            return xp.full_like(like, fill_value, dtype=dtype, shape=sizes)
+        return xp.full(sizes, fill_value, dtype=dtype)
+
+    return _create(make, device, requires_grad, like)
 
 
 def zeros_like(
@@ -469,6 +475,8 @@ def empty_like(
     """A tensor with uninitialised elements, with the shape, dtype and device of ``x``."""
     like = as_tensor(x)._array
     dtype = named(dtype) or like.dtype
+    if getattr(namespace_of(like), "batched", False):
+        return zeros_like(x, dtype=dtype, device=device, requires_grad=requires_grad)
     return _create(lambda xp: xp.empty(like.shape, dtype=dtype), device, requires_grad, like)
 
 

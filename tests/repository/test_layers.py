@@ -23,6 +23,7 @@ LAYERS = (
     {"ops"},
     {"tensor"},
     {"functions"},
+    {"batching"},
     {"autodiff", "data", "einops", "inspect", "io", "metrics", "nn", "optim", "random"},
     {"compiler", "parallel", "plot", "sklearn", "training"},
     {"cli", "__init__", "__main__"},

@@ -1,0 +1,178 @@
+"""Tensors that enter and leave a level of `vmap`, with their place in the graph.
+
+Imports batching, tensor and engine. A graph that is recorded outside of a level has gradients
+without its hidden axis, one that is recorded inside has them with it. Three ops stand where they
+meet: what enters, what leaves, and what is used inside without an axis of its own, whose gradient
+is the sum over the elements. Nodes older than a level are outside of it.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from gpugrad.backend.namespace import namespace_of
+from gpugrad.batching import Batched, batched_type, enter, leave
+from gpugrad.engine import detours
+from gpugrad.engine.modes import recording
+from gpugrad.engine.node import Node, next_serial
+from gpugrad.engine.op import Op
+from gpugrad.engine.outputs import PICK
+from gpugrad.engine.record import directly
+from gpugrad.functions import FUNCTIONS
+from gpugrad.tensor import Tensor
+
+__all__ = ["Level", "entered", "left", "running", "shared"]
+
+
+class Level:
+    """One running call of a function that `vmap` has made: its number, and the number of elements.
+
+    ``shared`` has what is used inside without an axis of its own, by its node outside.
+    """
+
+    __slots__ = ("number", "shared", "size")
+
+    def __init__(self, size: int) -> None:
+        self.number = next_serial()
+        self.size = size
+        self.shared: dict[Any, Tensor] = {}
+
+
+# The levels that this thread or task is in, the outermost first.
+_levels: ContextVar[tuple[Level, ...]] = ContextVar("gpugrad_levels", default=())
+_count = 0  # of levels that run in all threads
+
+
+@contextmanager
+def running(size: int) -> Iterator[Level]:
+    """A block that runs inside a new level."""
+    global _count
+    level = Level(size)
+    token = _levels.set((*_levels.get(), level))
+    with detours.lock:
+        _count += 1
+        if _count == 1:
+            detours.use(_sharing, True, rank=2)
+    try:
+        yield level
+    finally:
+        with detours.lock:
+            _count -= 1
+            if not _count:
+                detours.use(_sharing, False)
+        _levels.reset(token)
+
+
+def _sharing(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None) -> Any:
+    """The detour of recorded ops inside of a level.
+
+    Operands from outside are shared. Derivatives have the hidden axis, even where the values that
+    an op was computed from have not, so its node names the namespace of batched arrays.
+    """
+    if not _levels.get() or not recording.get():
+        return None
+    if all(getattr(operand, "_node", None) is None for operand in operands):
+        return None
+    result = directly(op, [shared(operand) for operand in operands], parameters)
+    for one in result if isinstance(result, tuple) else (result,):
+        node = one._node
+        if node is not None:
+            node = node.parents[0] if node.op is PICK else node
+            node.xp = batched_type(node.xp).xp
+    return result
+
+
+def shared(operand: Any) -> Any:
+    """A tensor from outside, as it is used inside of the levels that are running."""
+    node = getattr(operand, "_node", None)
+    if node is None or not recording.get():
+        return operand
+    tensor = operand
+    for level in _levels.get():
+        if node.serial < level.number:
+            if node not in level.shared:
+                parameters = {"level": level.number, "size": level.size}
+                level.shared[node] = _linked(SHARE, tensor, tensor._array, parameters)
+            tensor = level.shared[node]
+    return tensor
+
+
+def entered(tensor: Tensor, level: int, axis: int, size: int) -> Tensor:
+    """A tensor, one axis of which becomes the hidden one of a level."""
+    parameters = {"level": level, "axis": axis, "size": size}
+    return _linked(ENTER, tensor, enter(tensor.data, level, axis), parameters)
+
+
+def left(tensor: Tensor, level: int, axis: int, size: int) -> Tensor:
+    """A tensor whose hidden axis becomes one of its own; repeated where it has none."""
+    parameters = {"level": level, "axis": axis, "size": size}
+    if has_level(tensor._array, level):
+        return _linked(LEAVE, tensor, leave(tensor._array, level, axis, size), parameters)
+    shape = tensor.shape
+    whole = FUNCTIONS["broadcast_to"](tensor, (size, *shape))
+    return FUNCTIONS["moveaxis"](whole, 0, axis) if axis else whole
+
+
+def has_level(array: Any, level: int) -> bool:
+    """Whether an array has a hidden axis of a level."""
+    while isinstance(array, Batched):
+        if array.level == level:
+            return True
+        array = array.array
+    return False
+
+
+def _linked(op: Op, tensor: Tensor, array: Any, parameters: dict[str, Any]) -> Tensor:
+    """An array made of a tensor's by one of the ops of this module, with its node."""
+    node = tensor._node
+    if node is None or not recording.get():
+        return Tensor(array)
+    xp = namespace_of(array)
+    return Tensor(array, Node(op, (node,), (node,), None, xp, array.shape, array.dtype, parameters))
+
+
+# Rules over Tensors and over raw arrays: these ops are no functions of a namespace.
+
+
+def _enter_any(x: Any, level: int, axis: int, size: int) -> Any:
+    if isinstance(x, Tensor):
+        return entered(x, level, axis, size)
+    return enter(x, level, axis)
+
+
+def _leave_any(x: Any, level: int, axis: int, size: int) -> Any:
+    if isinstance(x, Tensor):
+        return left(x, level, axis, size)
+    return leave(x, level, axis, size)
+
+
+def _sum_any(g: Any, level: int, size: int) -> Any:
+    if isinstance(g, Tensor):
+        if not has_level(g._array, level):
+            return g
+        return FUNCTIONS["sum"](left(g, level, 0, size), axis=0)
+    if not has_level(g, level):
+        return g
+    whole = leave(g, level, 0, size)
+    return namespace_of(whole).sum(whole, axis=0)
+
+
+ENTER = Op(
+    "vmap_in", "x, /, level, axis, size",
+    vjp=[lambda xp, g, y, x, **parameters: _leave_any(g, **parameters)],
+    jvp=lambda xp, tangents, y, x, **parameters: _enter_any(tangents[0], **parameters),
+    kind="linear", moves=True, shown="vmap",
+)  # fmt: skip
+LEAVE = Op(
+    "vmap_out", "x, /, level, axis, size",
+    vjp=[lambda xp, g, y, x, **parameters: _enter_any(g, **parameters)],
+    jvp=lambda xp, tangents, y, x, **parameters: _leave_any(tangents[0], **parameters),
+    kind="linear", moves=True, shown="vmap",
+)  # fmt: skip
+SHARE = Op(
+    "vmap_share", "x, /, level, size",
+    vjp=[lambda xp, g, y, x, **parameters: _sum_any(g, **parameters)],
+    jvp=lambda xp, tangents, y, x, **parameters: tangents[0],
+    kind="linear", moves=True, shown="vmap",
+)  # fmt: skip

@@ -1,0 +1,246 @@
+"""The namespaces of batched arrays. Imports the modules beside it, backend and ops.
+
+There is one for each namespace of arrays. A name is looked up among the rules of the other modules,
+which compute it on arrays with the hidden axis; an elementwise function needs no rule but that the
+axes are aligned; a formula of the table runs as it is, over the functions that it is made of.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from gpugrad.backend.lines import user_line
+from gpugrad.backend.namespace import ELEMENTWISE, FORMULAS, Namespace, namespace_of, register
+from gpugrad.backend.special import Special
+from gpugrad.batching import axes, indexing, layers, products
+from gpugrad.batching.batched import (
+    Batched,
+    by_value,
+    innermost,
+    level_of,
+    use_types,
+    wrapped,
+)
+from gpugrad.batching.operands import Operands, aligned
+from gpugrad.errors import BatchError
+from gpugrad.ops.index import split
+
+__all__ = ["Batching", "batched_type"]
+
+# By name the functions that compute on arrays with the hidden axis, ``rule(operands, ...)``.
+RULES: dict[str, Callable[..., Any]] = {
+    **axes.RULES, **indexing.RULES, **layers.RULES, **products.RULES
+}  # fmt: skip
+# Formulas of several pieces, though all of them are elementwise: what they do depends on types.
+IN_PIECES = frozenset(("dropped", "unless"))
+# Functions that are elementwise, and have no entry for that.
+ALIKE = frozenset(("astype", "conj", "copy", "imag", "nan_to_num", "real"))
+# Formulas that add in place to what they make of their first operands, by the number of these:
+# they need the hidden axis if any of the operands has it.
+FILLED = {
+    "batch_norm": 1, "elman": 2, "gru": 2, "gru_and_residuals": 2, "lstm": 3,
+    "lstm_and_residuals": 3,
+}  # fmt: skip
+# What is the same for all elements, since it depends on the shape of one alone.
+SAME = frozenset(("arange_like", "eye_like"))
+# Functions that may return a view of their first operand.
+VIEWS = frozenset((
+    "broadcast_to", "diagonal", "expand_dims", "getitem", "imag", "moveaxis", "ravel", "real",
+    "reshape", "squeeze", "swapaxes", "transpose",
+))  # fmt: skip
+# Functions of the dtypes and shapes alone.
+PLAIN = frozenset((
+    "broadcast_shapes", "can_cast", "iscomplexobj", "isrealobj", "ndim", "result_type", "shape",
+    "size",
+))  # fmt: skip
+
+
+class Batching(Namespace):
+    """The namespace of batched arrays over those of ``base``, also of several levels."""
+
+    waits = True  # reading a value raises
+    in_place = False
+    batched = True
+
+    def __init__(self, base: Any) -> None:
+        super().__init__(base.module, alone=base.alone)
+        self.lifts = base
+        self.atomic = None  # the base's is asked where it adds
+        if base.checks is not None:
+            self.checks = lambda op, raws: base.checks(op, tuple(map(innermost, raws)))
+
+    def device_id(self, array: Any) -> tuple[str, int]:
+        return self.lifts.device_id(innermost(array))
+
+    def owner_of(self, array: Any) -> Any:
+        return array if array.base is None else array.base
+
+    def address(self, array: Any) -> int | None:
+        address: int | None = self.lifts.address(innermost(array))
+        return address
+
+    def owns_buffer(self, array: Any) -> bool:
+        return array.base is None
+
+    def copy(self, array: Any) -> Any:
+        return array.copy()
+
+    def to_numpy(self, array: Any) -> Any:
+        raise by_value("an array on the host")
+
+    def expand(self, gradient: Any, shape: tuple[int, ...]) -> Any:
+        return self.broadcast_to(gradient, shape)
+
+    def listen(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        return self.lifts.listen(callback)
+
+    def __getattr__(self, name: str) -> Any:
+        function: Any = None
+        if name in SAME:
+            function = partial(self._same, name)
+        elif name in FILLED:
+            function = partial(self._filled, name)
+        elif name in RULES:
+            function = partial(self._apply, name, RULES[name])
+        elif name in ELEMENTWISE and name not in IN_PIECES:
+            function = partial(self._apply, name, elementwise)
+        elif name in FORMULAS:
+            function = partial(FORMULAS[name], self)
+        elif name in ALIKE or isinstance(getattr(np, name, None), np.ufunc):
+            function = partial(self._apply, name, elementwise)
+        else:
+            found = getattr(self.lifts, name)
+            if isinstance(found, ModuleType | Special):
+                function = _Part(self, name)
+            elif isinstance(found, type) or not callable(found) or name in PLAIN:
+                function = found
+            else:
+                function = partial(self._unknown, name, found)
+        setattr(self, name, function)
+        return function
+
+    def concatenate(self, arrays: Sequence[Any], axis: int | None = 0) -> Any:
+        return self.concat_arrays(*arrays, axis=axis)
+
+    concat = concatenate
+
+    def stack(self, arrays: Sequence[Any], axis: int = 0) -> Any:
+        return self.stack_arrays(*arrays, axis=axis)
+
+    def get_item(self, x: Any, index: Any) -> Any:
+        pattern, arrays = split(index)
+        return self.getitem(x, *arrays, index=pattern)
+
+    def set_item(self, x: Any, index: Any, value: Any) -> None:
+        pattern, arrays = split(index)
+        if _highest((value, *arrays)) > x.level:
+            raise BatchError(
+                "vmap: an assignment to an array that has no value of its own for each element of "
+                f"the batch, at {user_line()}. Make it of one that has, as by gg.zeros_like(x), "
+                "or write y = y.at[index].set(value)"
+            )
+        self._apply("set_item", indexing.set_item, x, value, *arrays, index=pattern)
+
+    def _same(self, name: str, x: Any, /, *given: Any, **parameters: Any) -> Any:
+        return getattr(self.lifts, name)(innermost(x), *given, **parameters)
+
+    def _filled(self, name: str, /, *given: Any, **parameters: Any) -> Any:
+        level, own = _highest(given), list(given)
+        size = next((one.array.shape[0] for one in given if level_of(one) == level > 0), None)
+        for index, operand in enumerate(own[: FILLED[name]]):
+            if size is not None and level_of(operand) < level:
+                array = namespace_of(operand).broadcast_to(operand, (size, *operand.shape))
+                own[index] = wrapped(array, level)
+        return FORMULAS[name](self, *own, **parameters)
+
+    def _apply(self, name: str, rule: Callable[..., Any], /, *given: Any, **parameters: Any) -> Any:
+        """Call a rule over the arrays of the highest level among the operands."""
+        level = _highest(given)
+        if not level:
+            return _function(self.lifts, name)(*given, **parameters)
+        inner: list[Any] = []
+        held: list[bool] = []
+        xp, size = self.lifts, 0
+        for operand in given:
+            own = isinstance(operand, Batched) and operand.level == level
+            if own:
+                operand = operand.array
+                size = operand.shape[0]
+            if isinstance(operand, Batched):
+                xp = self
+            inner.append(operand)
+            held.append(own)
+        operands = Operands(xp, name, inner, held, size, level)
+        made = wrapped(rule(operands, **parameters), level)
+        return made.seen_from(given[0]) if name in VIEWS and level_of(given[0]) == level else made
+
+    def _unknown(
+        self, name: str, found: Callable[..., Any], /, *given: Any, **parameters: Any
+    ) -> Any:
+        if any(map(level_of, given)):
+            raise BatchError(
+                f"vmap: there is no rule for {name} of a batched array. Compute it outside of the "
+                "function that vmap was given, or loop over the elements"
+            )
+        return found(*given, **parameters)
+
+
+def _highest(operands: Sequence[Any]) -> int:
+    level = 0
+    for operand in operands:
+        if isinstance(operand, Batched) and operand.level > level:
+            level = operand.level
+    return level
+
+
+def _function(xp: Any, name: str) -> Callable[..., Any]:
+    """A function of a namespace by its dotted name, or of those with a list of arrays."""
+    for part in name.split("."):
+        xp = getattr(xp, part)
+    function: Callable[..., Any] = xp
+    return function
+
+
+def elementwise(operands: Operands, **parameters: Any) -> Any:
+    """A function of each element: the logical axes are aligned from the right, as ever."""
+    return _function(operands.xp, operands.name)(*aligned(operands), **parameters)
+
+
+class _Part:
+    """A part of a namespace: ``xp.special``, whose functions are elementwise, ``xp.linalg``, ..."""
+
+    def __init__(self, xp: Batching, name: str) -> None:
+        self._xp = xp
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        path = f"{self._name}.{name}"
+        rule = RULES.get(path) or (elementwise if self._name == "special" else None)
+        if rule is None:
+            found = _function(self._xp.lifts, path)
+            function: Any = partial(self._xp._unknown, path, found)
+        else:
+            function = partial(self._xp._apply, path, rule)
+        setattr(self, name, function)
+        return function
+
+
+def batched_type(namespace: Any) -> type[Batched]:
+    """The type of batched arrays over those of a namespace."""
+    return _type(namespace.lifts if isinstance(namespace, Batching) else namespace)
+
+
+@cache
+def _type(namespace: Any) -> type[Batched]:
+    cls: type[Batched] = type("Batched", (Batched,), {"__slots__": ()})
+    cls.xp = Batching(namespace)
+    register(cls, cls.xp)
+    return cls
+
+
+use_types(batched_type)

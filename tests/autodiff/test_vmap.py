@@ -1,0 +1,243 @@
+"""vmap: trees of arguments, axes, levels, derivatives inside and outside, errors."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from devices import DEVICES
+
+import gpugrad as gg
+from gpugrad.errors import ArgumentError, AxisError, BatchError, DTypeError, ShapeError
+
+RNG = np.random.default_rng(5)
+X = RNG.normal(size=(4, 3))
+Y = RNG.normal(size=(4, 3))
+W = RNG.normal(size=(3, 2))
+Y_TENSOR = gg.zeros(3, dtype="float64")
+
+
+def close(a, b):
+    a, b = (
+        np.stack([np.asarray(getattr(one, "data", one)) for one in x]) if type(x) is list else x
+        for x in (a, b)
+    )
+    np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=1e-10, atol=1e-12)
+
+
+def loss(w, x):
+    return (gg.tanh(x @ w) ** 2).sum()
+
+
+# Arguments and results.
+
+
+class Pair(NamedTuple):
+    a: object
+    b: object
+
+
+def test_trees_and_axes():
+    def f(tree, scale, *, shift):
+        return {"sum": tree["a"].sum() * scale + shift, "pair": (tree["b"][0], tree["a"])}
+
+    tree = {"a": X, "b": [Y.T]}
+    result = gg.vmap(f, ({"a": 0, "b": [1]}, None), {"sum": 0, "pair": (0, -1)})(
+        tree, 2.0, shift=X[:, 0]
+    )
+    close(result["sum"], 2 * X.sum(1) + X[:, 0])
+    close(result["pair"][0], Y)
+    close(result["pair"][1], X.T)
+    named = gg.vmap(lambda p: Pair(p.a + 1, p.b), in_axes=(Pair(0, 0),), out_axes=Pair(0, 0))
+    assert isinstance(named(Pair(X, Y)), Pair)
+    close(gg.vmap(lambda x, y: x @ y, [0, -2])(X, Y), (X * Y).sum(1))
+
+
+def test_the_type_of_results_is_that_of_the_arguments():
+    assert type(gg.vmap(lambda x: x.sum())(X)) is np.ndarray
+    assert isinstance(gg.vmap(lambda x: x.sum())(gg.tensor(X)), gg.Tensor)
+    w = gg.tensor(W, requires_grad=True)
+    assert gg.vmap(lambda x: x @ w)(X).grad_fn is not None
+    close(gg.vmap(lambda x: 3.0)(X), np.full(4, 3.0))  # the same for all elements
+    close(gg.vmap(lambda x: 3.0, out_axes=None)(X), 3.0)
+
+
+def test_an_element_has_its_own_shape():
+    shapes = []
+    gg.vmap(lambda x: shapes.append((x.shape, x.ndim, x.size, len(x))) or x)(X)
+    assert shapes == [((3,), 1, 3, 3)]
+
+
+# Levels, and derivatives on either side of them.
+
+
+def test_levels_nest():
+    outer = gg.vmap(lambda x: gg.vmap(lambda y: x * y + Y[0])(X))(Y)
+    close(outer, Y[:, None] * X + Y[0])
+    both = gg.vmap(gg.vmap(lambda x, w: x @ w, (0, None)), (None, 0))(X, np.stack([W, 2 * W]))
+    close(both, np.stack([X @ W, 2 * X @ W]))
+    # Elements of both levels in one index.
+    table = np.arange(24.0).reshape(4, 6)
+    rows, columns = np.array([3, 1]), np.array([0, 5, 2])
+    pick = gg.vmap(lambda r: gg.vmap(lambda c: gg.tensor(table)[r, c])(columns))(rows)
+    close(pick, table[rows][:, columns])
+
+
+def test_derivatives_inside():
+    close(gg.vmap(gg.grad(loss), (None, 0))(W, X), [gg.grad(loss)(W, x) for x in X])
+    pushed = gg.vmap(lambda x, v: gg.jvp(lambda z: loss(W, z), (x,), (v,))[1])(X, Y)
+    close(pushed, [gg.jvp(lambda z: loss(W, z), (x,), (v,))[1] for x, v in zip(X, Y)])
+    _, pull_back = gg.vjp(lambda x: gg.tanh(x @ W), X[0])
+    close(gg.vmap(pull_back)(np.eye(2))[0], gg.jacobian(lambda x: gg.tanh(x @ W))(X[0]))
+    twice = gg.vmap(gg.grad(lambda x: (gg.grad(loss, 1)(W, x) ** 2).sum()))(X)
+    close(twice, [gg.grad(lambda x: (gg.grad(loss, 1)(W, x) ** 2).sum())(x) for x in X])
+
+
+def test_derivatives_outside():
+    batched = lambda w: gg.vmap(lambda x: loss(w, x))(X).sum()  # noqa: E731
+    looped = lambda w: sum(loss(w, x) for x in X)  # noqa: E731
+    close(gg.grad(batched)(W), gg.grad(looped)(W))
+    close(gg.jvp(batched, (W,), (W,))[1], gg.jvp(looped, (W,), (W,))[1])
+    close(gg.hvp(batched, W, W), gg.hvp(looped, W, W))
+    # What is computed from a parameter inside, before an element comes in.
+    early = lambda w: gg.vmap(lambda x: loss(gg.exp(w) * 2, x))(X).sum()  # noqa: E731
+    close(gg.grad(early)(W), gg.grad(lambda w: looped(gg.exp(w) * 2))(W))
+
+
+def test_derivatives_on_both_sides():
+    slope = gg.grad(loss)
+    batched = lambda w: (gg.vmap(lambda x: slope(w, x))(X) ** 2).sum()  # noqa: E731
+    looped = lambda w: sum((slope(w, x) ** 2).sum() for x in X)  # noqa: E731
+    close(gg.grad(batched)(W), gg.grad(looped)(W))
+    of_x = lambda xs: gg.vmap(lambda x: (gg.grad(loss, 1)(W, x) ** 3).sum())(xs).sum()  # noqa: E731
+    close(gg.grad(of_x)(X), [gg.grad(lambda x: (gg.grad(loss, 1)(W, x) ** 3).sum())(x) for x in X])
+
+
+def test_parameters_of_a_model_outside():
+    model = gg.nn.Sequential(gg.nn.Linear(3, 5), gg.nn.Tanh(), gg.nn.Linear(5, 1))
+    x = gg.tensor(X, dtype="float32")
+    gg.vmap(lambda one: model(one).sum())(x).sum().backward()
+    batched = [p.grad.numpy() for p in model.parameters()]
+    model.zero_grad()
+    model(x).sum().backward()
+    for own, p in zip(batched, model.parameters(), strict=True):
+        np.testing.assert_allclose(own, p.grad.numpy(), rtol=1e-5, atol=1e-6)
+
+
+# Indices and assignments.
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_indices_that_differ(device):
+    x, i = gg.tensor(X, device=device), gg.tensor(np.array([2, 0, 1, 2]), device=device)
+    own = np.arange(4)
+    close(gg.vmap(lambda r, k: r[k])(x, i).numpy(), X[own, i.numpy()])
+    close(gg.vmap(lambda k: x[:, k])(i).numpy(), X[:, i.numpy()].T)
+    close(gg.vmap(lambda r, k: r.at[k].set(9.0))(x, i).numpy()[own, i.numpy()], np.full(4, 9.0))
+    close(gg.vmap(lambda r, k: r.at[k].add(r[0]))(x, i).numpy().sum(1), X.sum(1) + X[:, 0])
+    close(gg.vmap(lambda r: r.at[r > 0].set(0.0))(x).numpy(), np.minimum(X, 0))
+    close(gg.vmap(lambda r: gg.where(r > 0, r, 0.5))(x).numpy(), np.where(X > 0, X, 0.5))
+
+
+def test_assignments():
+    def f(x):
+        y = gg.zeros_like(x)
+        y[1:] = x[:2] * 2
+        y[0] += 1.0
+        return y
+
+    close(gg.vmap(f)(X), [f(gg.tensor(x)).numpy() for x in X])
+    slope = gg.vmap(gg.grad(lambda x: (f(x) ** 2).sum()))(X)
+    close(slope, [gg.grad(lambda x: (f(x) ** 2).sum())(x) for x in X])
+
+
+# Programs of several ops, under two levels.
+
+STEPS = [
+    lambda x: gg.tanh(x) * 2,
+    lambda x: x + x[::-1],
+    lambda x: x - x.mean(),
+    lambda x: gg.softmax(x * 1.5, axis=-1),
+    lambda x: gg.concat([x[1:], x[:1] * 0.5]),
+    lambda x: gg.where(x > 0.1, x, x**2),
+    lambda x: (x[:, None] * x[None, :]).sum(axis=0) + x,
+    lambda x: gg.cumsum(x) / 3,
+    lambda x: x[gg.argsort(x)],
+    lambda x: gg.maximum(x, 0.2 * x),
+    lambda x: x.reshape(2, 2).T.reshape(-1),
+    lambda x: gg.linalg.solve(x[:, None] * x[None, :] + gg.eye(4, dtype=x.dtype) * 3, x),
+    lambda x: gg.sort(x) * gg.norm(x) if hasattr(gg, "norm") else gg.sort(x),
+]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_programs_under_two_levels(seed):
+    rng = np.random.default_rng(seed)
+    steps = [STEPS[k] for k in rng.integers(len(STEPS), size=rng.integers(5, 16))]
+
+    def f(x, y):
+        x = gg.stack([x, y, x * y, x - y])
+        for step in steps:
+            x = step(x)
+        return x @ gg.arange(1.0, 5.0, dtype="float64")
+
+    xs, ys = rng.normal(size=3), rng.normal(size=2)
+    grid = lambda g: gg.vmap(lambda x: gg.vmap(lambda y: g(x, y))(ys))(xs)  # noqa: E731
+    close(grid(f), [[f(gg.tensor(x), gg.tensor(y)).item() for y in ys] for x in xs])
+    slope = gg.grad(f, (0, 1))
+    expected = np.array([[slope(x, y) for y in ys] for x in xs])
+    for index in (0, 1):
+        close(grid(lambda x, y, index=index: slope(x, y)[index]), expected[..., index])
+    total = gg.grad(lambda a, b: gg.vmap(lambda x: gg.vmap(lambda y: f(x, y))(b))(a).sum(), (0, 1))
+    of_xs, of_ys = total(xs, ys)
+    close(of_xs, expected[..., 0].sum(1))
+    close(of_ys, expected[..., 1].sum(0))
+
+
+# Errors.
+
+
+def test_python_that_depends_on_a_value_raises_with_its_line():
+    def f(x):
+        return x if x.sum() > 0 else -x  # decides by a value
+
+    with pytest.raises(BatchError, match=r"test_vmap.py.*decides by a value.*gg.where"):
+        gg.vmap(f)(X)
+    for read in (float, int, np.asarray, lambda x: x.item(), lambda x: x.numpy()):
+        with pytest.raises(BatchError, match="is asked for"):
+            gg.vmap(lambda x, read=read: read(x[0]))(X)
+    with pytest.raises(BatchError, match=r"gg\.where\(mask, x, 0\)"):
+        gg.vmap(lambda x: x[x > 0])(X)
+    for index, value in ((0, lambda x: x[0]), (slice(0, 2), lambda x: x[:2])):
+        with pytest.raises(BatchError, match=r"at\[index\]\.set"):
+            gg.vmap(lambda x, i=index, v=value: Y_TENSOR.__setitem__(i, v(x)))(X)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda: gg.vmap(gg.sum, 2)(X),
+            AxisError,
+            r"argument 0 has the shape \(4, 3\), and no axis 2",
+        ),
+        (lambda: gg.vmap(gg.add)(X, 1.0), AxisError, "argument 1 is a number, and no axis 0"),
+        (
+            lambda: gg.vmap(gg.add, (0, 1))(X, Y),
+            ShapeError,
+            "argument 0 has 4 along axis 0, argument 1 has 3 along axis 1",
+        ),
+        (lambda: gg.vmap(gg.add, None)(X, Y), ArgumentError, "no argument has an axis of elements"),
+        (lambda: gg.vmap(gg.add, (0,))(X, Y), ArgumentError, "an entry for each of 2 positional"),
+        (lambda: gg.vmap(gg.sum, "0")(X), ArgumentError, "expected in_axes to be a whole number"),
+        (lambda: gg.vmap(gg.sum, ({"a": 0},))({"b": X}), ArgumentError, "which is {'b': "),
+        (lambda: gg.vmap(lambda x: "text")(X), DTypeError, "vmap: .*got 'text'"),
+        (lambda: gg.vmap(lambda x: None)(X), DTypeError, "Is there a `return` missing"),
+        (lambda: gg.vmap(gg.sum, 0, 1)(X), AxisError, "out_axes names"),
+        (lambda: gg.vmap(gg.sum, 0, None)(X), BatchError, "out_axes is None for its result"),
+        (lambda: gg.vmap(3), gg.errors.GradientError, "expected a function"),
+    ],
+    ids=range(12),
+)
+def test_errors_are_sentences(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

@@ -1,0 +1,113 @@
+"""Every op of the table under vmap: against a loop, with derivatives inside and outside of it."""
+
+import numpy as np
+import optable
+import pytest
+from devices import DEVICES, in_turn
+
+import gpugrad as gg
+from gpugrad.engine.op import TABLE
+
+SIZE = 2  # elements of a batch
+CASES = [
+    (device, op, sample)
+    for device in DEVICES
+    for op in TABLE.values()
+    for sample in in_turn(optable.samples(op), device, op.name)
+    if op.name != "to_device"
+]
+
+
+def elements(op, sample):
+    """The operands of each element of a batch."""
+    batches = [optable.arrays_for(op, sample, seed=seed) for seed in range(3, 3 + SIZE)]
+    for number, arrays in enumerate(batches):
+        for index, array in enumerate(arrays):
+            given = isinstance(sample.shapes[index], np.ndarray)
+            if given and array.dtype != bool and not sample.parameters.get("ordered"):
+                arrays[index] = np.roll(array, number, axis=-1)
+    return batches
+
+
+def choices(op, sample, count):
+    """Which operands have an axis of elements: each of them alone, and all of them."""
+    alone = [tuple(k == index for k in range(count)) for index in range(count)]
+    return [*alone, *[(True,) * count] * (count > 1)]
+
+
+def is_refused(op, arrays, held):
+    """Whether a mask as an index would be another one for each element."""
+    indices = {"getitem": 1, "scatter": 1, "index_set": 2}.get(op.name)
+    return indices is not None and any(
+        array.dtype == bool and own for array, own in zip(arrays[indices:], held[indices:])
+    )
+
+
+def id_of(value):
+    return optable.case_id(value) if not isinstance(value, str) else value
+
+
+@pytest.mark.parametrize(("device", "op", "sample"), CASES, ids=id_of)
+def test_an_op_under_vmap_is_a_loop(device, op, sample):
+    batches = elements(op, sample)
+    count = len(batches[0])
+    for held in in_turn(choices(op, sample, count), device, f"{op.name} held"):
+        if not is_refused(op, batches[0], held):
+            check(device, op, sample, batches, held)
+
+
+def check(device, op, sample, batches, held):
+    # Axes in turn: the last one for the second operand, and so on.
+    axes = [
+        None if not own else (index % 2) * array.ndim
+        for index, (array, own) in enumerate(zip(batches[0], held))
+    ]
+    each = [[b[i] if own else batches[0][i] for i, own in enumerate(held)] for b in batches]
+    given = [
+        gg.tensor(
+            batches[0][i] if axis is None else np.stack([b[i] for b in batches], axis=axis),
+            device=device,
+        )
+        for i, axis in enumerate(axes)
+    ]
+    looped = [[gg.tensor(array, device=device) for array in arrays] for arrays in each]
+
+    def f(*tensors):
+        return optable.outputs_of(optable.apply(op, sample, list(tensors)))
+
+    expected = [f(*tensors) for tensors in looped]
+    ys = gg.vmap(f, in_axes=tuple(axes))(*given)
+    for index, y in enumerate(ys):
+        same(y, [outputs[index].numpy() for outputs in expected])
+
+    moving = tuple(i for i, array in enumerate(batches[0]) if array.dtype.kind == "f")
+    if not op.differentiable or not moving or all(y.dtype.kind in "biu" for y in expected[0]):
+        return
+    weights = optable.weights_for(expected[0])
+
+    def loss(*tensors):
+        outputs = f(*tensors)
+        pairs = [(y, w) for y, w in zip(outputs, weights) if y.dtype.kind in "fc"]
+        return optable.scalar(tuple(y for y, _ in pairs), [w for _, w in pairs])
+
+    slopes = [gg.grad(loss, moving)(*tensors) for tensors in looped]
+    inside = gg.vmap(gg.grad(loss, moving), in_axes=tuple(axes))(*given)
+    for index, d in enumerate(inside):
+        same(d, [slope[index].numpy() for slope in slopes])
+    outside = gg.grad(lambda *xs: gg.vmap(loss, in_axes=tuple(axes))(*xs).sum(), moving)(*given)
+    for index, d in zip(moving, outside):
+        parts = [slope[moving.index(index)].numpy() for slope in slopes]
+        if axes[index] is None:
+            close(d.numpy(), sum(parts))
+        else:
+            close(d.numpy(), np.stack(parts, axis=axes[index]))
+
+
+def same(y, parts):
+    assert y.shape[0] == len(parts)
+    assert y.dtype == parts[0].dtype
+    close(y.numpy(), np.stack(parts))
+
+
+def close(a, b):
+    np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
