@@ -1,4 +1,4 @@
-"""The C text of products and of arrays that are put together. Imports items, layout, c_loops."""
+"""The C text of products, of arrays put together, and of indices. Imports items, layout, c_loops."""
 
 from collections.abc import Callable, Sequence
 from math import prod
@@ -7,10 +7,10 @@ from typing import Any
 from gpugrad.codegen.operations import c_type, literal
 from gpugrad.compiler.c_loops import Function
 from gpugrad.compiler.elementwise import memory_type
-from gpugrad.compiler.items import Array, Assembly, Product, Ref
+from gpugrad.compiler.items import Array, Assembly, Indexed, Product, Ref
 from gpugrad.compiler.layout import Layout, contiguous, strides_in
 
-__all__ = ["assembly_function", "product_function"]
+__all__ = ["assembly_function", "indexed_function", "product_function", "range_check"]
 
 SMALL = 4096  # multiplications up to which a product is a loop in place
 IN_REGISTERS = 256  # elements up to which a row of a small product is not added up in memory
@@ -124,6 +124,52 @@ def assembly_function(name: str, item: Assembly, names: Callable[[Array], str]) 
     parameters = [f"const {scalar} *restrict {one}" for one in sources]
     parameters.append(f"{scalar} *restrict {target}")
     return Function(name, _text(name, parameters, lines), (*sources.values(), item.array))
+
+
+def indexed_function(name: str, item: Indexed, names: Callable[[Array], str]) -> Function:
+    """The function that gathers elements at an index, or adds or assigns them there."""
+    target, scalar, shape = names(item.array), memory_type(item.array.dtype), item.places.shape
+    there = _element(strides_in(item.places, shape), item.places.offset)
+    for one in item.numbers:
+        layout = one.ref.layout
+        number = f"{names(one.ref.array)}[{_element(strides_in(layout, shape), layout.offset)}]"
+        there += f" + (index_t)({number} < 0 ? {number} + {one.size} : {number}) * {one.stride}"
+    source = item.source
+    if not isinstance(source, Ref):
+        value = literal(source, item.array.dtype)
+    elif item.gathers:
+        value = f"{names(source.array)}[{there}]"
+    else:
+        own = _element(strides_in(source.layout, shape), source.layout.offset)
+        value = f"{names(source.array)}[{own}]"
+    lines = []
+    if item.base is not None:
+        lines.append(f"memcpy({target}, {names(item.base.array)}, {item.array.nbytes});")
+    elif not item.gathers:
+        lines.append(f"memset({target}, 0, {item.array.nbytes});")
+    if item.gathers:
+        there = _element(strides_in(item.array.seen, shape), 0)
+    sizes = [size for size in shape if size != 1]
+    lines += [f"for (index_t i{d} = 0; i{d} < {n}; i{d}++)" for d, n in enumerate(sizes)]
+    adds = not item.gathers and item.base is None
+    lines.append(f"    {target}[{there}] {'+=' if adds else '='} {value};")
+    reads = {ref.array.number: ref.array for ref in item.reads()}.values()
+    parameters = [f"const {memory_type(one.dtype)} *restrict {names(one)}" for one in reads]
+    parameters.append(f"{scalar} *restrict {target}")
+    return Function(name, _text(name, parameters, lines), (*reads, item.array))
+
+
+def range_check(given: str, layout: Layout, size: int, code: int) -> list[str]:
+    """Statements that return a code if a number of an index is out of range for an axis."""
+    sizes = [n for n, stride in zip(layout.shape, layout.strides) if n != 1 and stride]
+    strides = [stride for n, stride in zip(layout.shape, layout.strides) if n != 1 and stride]
+    return [
+        *(f"    for (index_t i{d} = 0; i{d} < {n}; i{d}++)" for d, n in enumerate(sizes)),
+        "    {",
+        f"        const long long n = (long long)({given})[{_element(strides, layout.offset)}];",
+        f"        if (n < -{size} || n >= {size}) return {code};",
+        "    }",
+    ]
 
 
 def _copy(target: str, source: str, layout: Layout, strides: Any, offset: int) -> list[str]:

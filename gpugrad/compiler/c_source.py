@@ -13,17 +13,22 @@ import numpy as np
 
 from gpugrad.codegen import host_math
 from gpugrad.compiler.blas import Blas
-from gpugrad.compiler.c_items import assembly_function, product_function
+from gpugrad.compiler.c_items import (
+    assembly_function,
+    indexed_function,
+    product_function,
+    range_check,
+)
 from gpugrad.compiler.c_loops import Function, loop_function
 from gpugrad.compiler.elementwise import memory_type, with_own_math
-from gpugrad.compiler.items import Array, Assembly, Call, Item, Loop, Product, Ref
+from gpugrad.compiler.items import Array, Assembly, Call, Indexed, Item, Loop, Product, Ref
 from gpugrad.compiler.layout import contiguous, strides_in
 from gpugrad.compiler.memory_plan import plan_memory
 from gpugrad.compiler.schedule import Schedule
 
-__all__ = ["CONVERT", "OVERLAP", "Piece", "Source", "write"]
+__all__ = ["CONVERT", "OUT_OF_RANGE", "OVERLAP", "Piece", "Source", "write"]
 
-CONVERT, OVERLAP = 1, 2  # what a function returns where it has done nothing
+CONVERT, OVERLAP, OUT_OF_RANGE = 1, 2, 3  # what a function returns where it has done nothing
 FIRST_DTYPE = 2  # in the table of addresses, after the types of arrays and of Python numbers
 
 _HEAD = """\
@@ -205,12 +210,14 @@ class _Writer:
                 if array.stored and (array.number not in written or array.number in self.replaced):
                     yield array
 
-    def _function(self, index: int, item: Loop | Product | Assembly) -> Function:
+    def _function(self, index: int, item: Loop | Product | Assembly | Indexed) -> Function:
         name = f"item_{index}"
         if isinstance(item, Loop):
             return loop_function(name, item, self._name, index)
         if isinstance(item, Product):
             return product_function(name, item, self._name, self.blas is not None)
+        if isinstance(item, Indexed):
+            return indexed_function(name, item, self._name)
         return assembly_function(name, item, self._name)
 
     def _name(self, array: Array) -> str:
@@ -245,6 +252,7 @@ class _Writer:
         arrays = [*piece.reads, *piece.writes]
         positions = {array.number: i for i, array in enumerate(arrays)}
         checks, shapes = self._checks(piece)
+        checks += self._ranges(piece, positions)
         checks += self._overlaps(piece, positions)
         calls, ends, flushes = [], [], False
         for index in piece.items:
@@ -339,6 +347,17 @@ class _Writer:
             ]
         return lines, shapes
 
+    def _ranges(self, piece: Piece, positions: dict[int, int]) -> list[str]:
+        """Statements that check the numbers of indices."""
+        lines: dict[str, None] = {}
+        for index in piece.items:
+            item = self.items[index]
+            for (array, layout), size, _ in item.numbers if isinstance(item, Indexed) else ():
+                if array.number not in self.constants:
+                    given = f"(const {memory_type(array.dtype)} *)a[{positions[array.number]}]"
+                    lines["\n".join(range_check(given, layout, size, OUT_OF_RANGE))] = None
+        return [*lines]
+
     def _overlaps(self, piece: Piece, positions: dict[int, int]) -> list[str]:
         """Statements that check the memory of outputs that take the place of an input."""
         pairs = [
@@ -421,6 +440,8 @@ def _read_by(item: Item) -> Iterator[Ref]:
     """What an item reads."""
     if isinstance(item, Product):
         yield from (item.a, item.b)
+    elif isinstance(item, Indexed):
+        yield from item.reads()
     elif isinstance(item, Assembly):
         yield from (source for _, source in item.parts if isinstance(source, Ref))
     elif isinstance(item, Loop):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from gpugrad.compiler.elementwise import DTYPES, in_c
+from gpugrad.compiler.indexed import index_of
 from gpugrad.compiler.layout import contiguous, parts_of, view_of
 from gpugrad.compiler.program import Step, Value
 
@@ -37,6 +38,8 @@ def computes(step: Step) -> bool:
         return _is_product(step)
     if in_c(step.name, step.operands, step.parameters, step.results[0]):
         return True
+    if index_of(step) is not None:
+        return not any(value.weak for value in values)
     return not any(value.weak for value in values) and parts_of(step) is not None
 
 

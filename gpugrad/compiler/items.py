@@ -13,7 +13,9 @@ import numpy as np
 from gpugrad.compiler.layout import Layout, layout_of
 from gpugrad.compiler.program import Step, Value
 
-__all__ = ["Array", "Assembly", "Call", "Item", "Loop", "Product", "Ref", "refs_in"]
+__all__ = [
+    "Array", "Assembly", "Call", "Indexed", "Item", "Loop", "Numbers", "Product", "Ref", "refs_in",
+]  # fmt: skip
 
 
 class Array:
@@ -93,6 +95,35 @@ class Assembly(NamedTuple):
     parts: tuple[tuple[Layout, Any], ...]
 
 
+class Numbers(NamedTuple):
+    """Whole numbers that are part of an index: of an axis of a length, with a stride."""
+
+    ref: Ref
+    size: int
+    stride: int
+
+
+class Indexed(NamedTuple):
+    """The elements of an array at an index, or an array with elements at an index.
+
+    ``places`` and ``numbers`` say where the elements are: in the ``source``, of which the array is
+    a part if it ``gathers``, else in the array. There the source is assigned, over a copy of
+    ``base``, or added to zeros where that is None.
+    """
+
+    array: Array
+    source: Any
+    places: Layout
+    numbers: tuple[Numbers, ...]
+    gathers: bool
+    base: Ref | None = None
+
+    def reads(self) -> list[Ref]:
+        """All that it reads."""
+        others = [self.base, self.source]
+        return [*refs_in(others), *(one.ref for one in self.numbers)]
+
+
 class Call(NamedTuple):
     """A step that NumPy computes."""
 
@@ -101,7 +132,7 @@ class Call(NamedTuple):
     arrays: tuple[Array | None, ...]
 
 
-Item = Loop | Product | Assembly | Call
+Item = Loop | Product | Assembly | Indexed | Call
 
 
 def refs_in(operand: Any) -> Iterator[Ref]:

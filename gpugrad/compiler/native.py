@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from gpugrad.compiler.blas import blas
 from gpugrad.compiler.c_compiler import find_compiler, load
-from gpugrad.compiler.c_source import Piece, Source, write
+from gpugrad.compiler.c_source import OUT_OF_RANGE, Piece, Source, write
 from gpugrad.compiler.c_steps import computes
 from gpugrad.compiler.expansion import expanded
 from gpugrad.compiler.items import Array, Call, Product, Ref
@@ -21,7 +21,7 @@ from gpugrad.compiler.layout import Layout, order_of
 from gpugrad.compiler.program import Program, flat, function_of
 from gpugrad.compiler.schedule import Schedule
 from gpugrad.compiler.windows import FORMULAS_OF_WINDOWS
-from gpugrad.errors import CompileError, DTypeError, ShapeError
+from gpugrad.errors import CompileError, DTypeError, IndexingError, ShapeError
 
 __all__ = ["Native", "build"]
 
@@ -119,6 +119,8 @@ class Native:
         spare = self._spare
         work = spare.pop() if spare else _empty(self._workspace, np.uint8)
         code = function((*reads, *writes, work), self._table)
+        if code == OUT_OF_RANGE:
+            raise IndexingError("compile: a number of an index is out of range for its axis")
         if code:
             reads = [_converted(a, array) for a, array in zip(piece.reads, reads)]
             own = [_as_new(a, array) for a, array in zip(piece.writes, writes)]
@@ -127,7 +129,10 @@ class Native:
                 if array.number in self._in_place:
                     place = numbers.index(self._in_place[array.number].number)
                     own[i] = reads[place] = reads[place].copy("K")
-            if function((*reads, *own, work), self._table):
+            code = function((*reads, *own, work), self._table)
+            if code == OUT_OF_RANGE:
+                raise IndexingError("compile: a number of an index is out of range for its axis")
+            if code:
                 raise CompileError("compile: the arrays of a program are not what it was made for")
             for array, new in zip(writes, own):
                 if new is not array:

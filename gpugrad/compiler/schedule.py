@@ -24,7 +24,19 @@ from gpugrad.compiler.c_steps import (
     weight_of,
 )
 from gpugrad.compiler.elementwise import DTYPES, in_c
-from gpugrad.compiler.items import Array, Assembly, Call, Item, Loop, Product, Ref, refs_in
+from gpugrad.compiler.indexed import index_of, places_of
+from gpugrad.compiler.items import (
+    Array,
+    Assembly,
+    Call,
+    Indexed,
+    Item,
+    Loop,
+    Numbers,
+    Product,
+    Ref,
+    refs_in,
+)
 from gpugrad.compiler.layout import (
     Layout,
     broadcast,
@@ -53,15 +65,16 @@ MOST = 4000  # the weight of a loop
 class Schedule:
     """The items of a program, and which arrays are its inputs, constants and outputs.
 
-    An array is C-contiguous, if it is ``ordered`` in the order of axes that NumPy would give it; a
-    `Ref` turns it around. ``reuse`` has, by output, the input whose memory the caller will have it
+    An array is C-contiguous, ``on_host`` in the order of axes that NumPy would give it; a `Ref`
+    turns it around. ``reuse`` has, by output, the input whose memory the caller will have it
     written to.
     """
 
     def __init__(
-        self, program: Program, reuse: dict[int, int] | None = None, ordered: bool = False
+        self, program: Program, reuse: dict[int, int] | None = None, on_host: bool = False
     ) -> None:
-        self._ordered = ordered
+        self._on_host = on_host
+        self._known = program.constants
         places = reuse or {}
         self.items: list[Item] = []
         self.arrays: list[Array] = []
@@ -111,7 +124,7 @@ class Schedule:
         array, layout = self._refs[value]
         called = array.made >= 0 and isinstance(self.items[array.made], Call)
         if wanted is None:
-            wanted = layout if self._ordered else contiguous(value.shape)
+            wanted = layout if self._on_host else contiguous(value.shape)
         order = order_of(wanted)
         if (
             array.made < 0
@@ -170,9 +183,51 @@ class Schedule:
         elif in_c(step.name, step.operands, step.parameters, result):
             operands = tuple(map(self._lowered, step.operands))
             self._place(step, operands, result.shape, None)
+        elif (index := index_of(step)) is not None:
+            return self._index(step, index)
         else:
             self._assemble(step)
         return True
+
+    def _index(self, step: Step, index: Sequence[Any]) -> bool:
+        """Add a step whose index has arrays: given ones, so that they are looked at beforehand."""
+        result, first = step.results[0], step.operands[0]
+        gathers = step.name == "get_item"
+        refs = {part: self._refs[part] for part in index if isinstance(part, Value)}
+        if not self._on_host or any(ref.array.made >= 0 for ref in refs.values()):
+            return False
+        x = self._refs[first].layout if gathers else contiguous(result.shape)
+        places = places_of(x, index, {part: ref.layout for part, ref in refs.items()})
+        if places is None or (gathers and places.layout.shape != result.shape):
+            return False
+        if not all(map(self._are_in_range, places.numbers)):
+            return False
+        base = source = self._refs[first]
+        if step.name == "set_item":
+            source = self._source(step.operands[2], places.layout, result)
+            if base.array.dtype != np.dtype(result.dtype) or base.layout != contiguous(first.shape):
+                base = self._copied(base, result)
+        if not gathers and isinstance(source, Ref):
+            shape = places.layout.shape
+            source = Ref(source.array, broadcast(source.layout, shape))
+        array = self._made(result, by_numpy=gathers)
+        numbers = tuple(
+            Numbers(Ref(refs[part].array, layout), size, stride)
+            for part, layout, size, stride in places.numbers
+        )
+        item = Indexed(
+            array, source, places.layout, numbers, gathers,
+            base if step.name == "set_item" else None,
+        )  # fmt: skip
+        self.items.append(item)
+        self._store(item.reads(), array.made)
+        return True
+
+    def _are_in_range(self, numbers: Any) -> bool:
+        """Whether numbers of an index are so, if they are known."""
+        value, _, size, _ = numbers
+        known = self._known.get(value)
+        return known is None or bool((known >= -size).all() and (known < size).all())
 
     def _view(self, step: Step) -> bool:
         """Add a step that makes a view of a contiguous array, if need be of a copy."""
@@ -257,7 +312,7 @@ class Schedule:
         """
         if order is None:
             layouts = [ref.layout for ref in refs_in(operands)]
-            order = result_order(layouts, shape) if self._ordered else range(len(shape))
+            order = result_order(layouts, shape) if self._on_host else range(len(shape))
         operands = tuple(
             Ref(one.array, permuted(broadcast(one.layout, shape), order))
             if isinstance(one, Ref)
