@@ -97,6 +97,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         scheduler=gg.optim.CosineAnnealingLR(optimizer, args.epochs),
         callbacks=[common.SameFlags(args)],
         checkpoints=args.checkpoints,
+        compile=args.compile,
     )
     train = gg.data.DataLoader((data.x, data.x), 64, shuffle=True)
     test = gg.data.DataLoader((data.test_x, data.test_x), len(data.test_x))

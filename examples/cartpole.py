@@ -66,17 +66,20 @@ class Games(gg.data.IterableDataset):
             returns = np.zeros((STEPS + 1, self.games))
             for step in range(STEPS - 1, -1, -1):  # the steps to come, later ones count less
                 returns[step] = on[step] * (1 + DISCOUNT * returns[step + 1])
-            gains = returns[:-1][on]
-            gains = (gains - gains.mean()) / (gains.std() + 1e-6)
+            gains = returns[:-1] - returns[:-1][on].mean()
+            gains *= on / (returns[:-1][on].std() + 1e-6) / on.sum()  # nothing for games that ended
             dtype = gg.get_default_dtype()
-            target = (pushes[on].astype("int64"), gains.astype(dtype), on.sum(axis=0))
-            yield states[on].astype(dtype), target
+            target = (pushes.astype("int64").ravel(), gains.astype(dtype).ravel(), on.sum(axis=0))
+            yield states.astype(dtype).reshape(-1, 4), target
 
 
 def policy_loss(scores: gg.Tensor, target: tuple[gg.Tensor, gg.Tensor, Any]) -> gg.Tensor:
-    """What has the policy gradient as its gradient; its value says little."""
+    """What has the policy gradient as its gradient; its value says little.
+
+    All batches have one shape, so that --compile makes one program of them.
+    """
     pushes, gains, _ = target
-    return (F.cross_entropy(scores, pushes, reduction="none") * gains).mean()
+    return (F.cross_entropy(scores, pushes, reduction="none") * gains).sum()
 
 
 class Length(gg.metrics.Metric):
@@ -142,9 +145,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         policy,
         optimizer,
         policy_loss,
+        scheduler=gg.optim.CosineAnnealingLR(optimizer, args.epochs),
         metrics=[Length()],
         callbacks=[common.SameFlags(args)],
         checkpoints=args.checkpoints,
+        compile=args.compile,
     )
     print(f"{args.games} games at once, {args.dtype} on {device}")
     games = Games(policy, args.games, batches=5)

@@ -80,17 +80,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     if before:
         with gg.no_grad():
             k[...], b[...] = before["k"], before["b"]
+
+    def step() -> gg.Tensor:
+        *_, loss = forward(x, k, b, y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    step = common.compiled(args, step)
     losses = list(before.get("losses", []))
     done = len(losses)
     print("\ntraining")
     with common.Progress(range(done + 1, done + args.epochs + 1), every=10) as progress:
         for _ in progress:
-            *_, loss = forward(x, k, b, y)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.detach())
-            progress.report(loss=loss)
+            losses.append(step())
+            progress.report(loss=losses[-1])
 
     with gg.no_grad():
         _, sigmoid, loss = forward(x, k, b, y)

@@ -196,6 +196,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         clip_norm=1.0,
         callbacks=[common.SameFlags(args)],
         checkpoints=args.checkpoints,
+        compile=args.compile,
     )
     print(f"{len(TEXT)} characters, {len(LETTERS)} different ones, on {device}")
     history = trainer.fit(data, epochs=args.epochs, resume=args.checkpoints is not None)

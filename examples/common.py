@@ -88,7 +88,20 @@ def parser(
         training.add_argument(
             "--resume", type=_old_file, metavar="FILE", help="continue from a file of --save"
         )
+        add_compile(training)
     return flags
+
+
+def add_compile(flags: Any) -> None:
+    """The flag --compile, for `compiled` or a `gg.Trainer`."""
+    flags.add_argument(
+        "--compile", action="store_true", help="run each step as one program: see gg.compile"
+    )
+
+
+def compiled(args: argparse.Namespace, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function, compiled where --compile says so."""
+    return gg.compile(function) if args.compile else function
 
 
 def add_trainer_flags(
@@ -120,6 +133,7 @@ def add_trainer_flags(
     training.add_argument(
         "--plot", type=picture, metavar="FILE.png", help="draw the result into a file"
     )
+    add_compile(training)
 
 
 def _add_optimizer(training: Any, default: str, rates: Mapping[str, float], note: str = "") -> None:
@@ -307,8 +321,7 @@ class Progress:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        self.close()
 
     def __iter__(self) -> Iterator[int]:
         for epoch in self._epochs:
@@ -316,6 +329,18 @@ class Progress:
             yield epoch
             if self._bar is not None:
                 self._bar.update()
+
+    def step(self, epoch: int, **figures: Any) -> None:
+        """Report the figures of an epoch that is over."""
+        self._now = epoch
+        self.report(**figures)
+        if self._bar is not None:
+            self._bar.update()
+
+    def close(self) -> None:
+        """End the bar."""
+        if self._bar is not None:
+            self._bar.close()
 
     @property
     def due(self) -> bool:
@@ -343,6 +368,22 @@ class Progress:
         else:
             text = "  ".join(f"{name} {value}" for name, value in shown.items())
             print(f"epoch {self._now:{len(str(self._epochs[-1]))}d}  {text}", flush=True)
+
+
+class ShowEpochs(gg.training.Callback):
+    """Shows the loss of a `gg.Trainer` whose epochs are short, as `Progress` does."""
+
+    def __init__(self, epochs: int, every: int) -> None:
+        self._epochs, self._every = epochs, every
+
+    def on_fit_begin(self, trainer: gg.Trainer) -> None:
+        self._progress = Progress(range(trainer.epoch + 1, self._epochs + 1), self._every)
+
+    def on_epoch_end(self, trainer: gg.Trainer, record: dict[str, Any]) -> None:
+        self._progress.step(record["epoch"], loss=record["loss"])
+
+    def on_fit_end(self, trainer: gg.Trainer) -> None:
+        self._progress.close()
 
 
 def numbers(tensors: Iterable[Any]) -> list[float]:

@@ -67,14 +67,21 @@ def boxes(size: int, count: int, dtype: str) -> gg.Tensor:
     return picture
 
 
-def descend(f: Callable[[Any], Any], start: gg.Tensor, steps: int, lr: float) -> gg.Tensor:
+def descend(
+    args: argparse.Namespace, f: Callable[[Any], Any], start: gg.Tensor, lr: float
+) -> gg.Tensor:
     """The point where Adam ends, minimizing ``f`` from ``start``."""
     x = start.copy().requires_grad_()
     optimizer = gg.optim.Adam([x], lr=lr)
-    for _ in range(steps):
+
+    def step() -> None:
         optimizer.zero_grad()
         f(x).backward()
         optimizer.step()
+
+    step = common.compiled(args, step)
+    for _ in range(args.steps):
+        step()
     return x.detach()
 
 
@@ -86,6 +93,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     flags.add_argument(
         "--steps", type=common.positive_int, default=200, metavar="N", help="(default: 200)"
     )
+    common.add_compile(flags)
     args: argparse.Namespace = flags.parse_args(argv)
     device = common.setup(args)
     if args.size < 8:
@@ -101,15 +109,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"{args.size} x {args.size} pixels, {args.dtype}, on {device}\n")
 
     start = gg.tensor(np.log([1.0, 0.1]).tolist(), dtype=args.dtype)
-    logs = descend(lambda x: error(x, samples[0], known, distance), start, args.steps, lr=0.05)
+    logs = descend(args, lambda x: error(x, samples[0], known, distance), start, lr=0.05)
     width, strength = np.exp(logs).tolist()
     print(f"found on a known picture: width {width:.3f} (true {true}), strength {strength:.5f}\n")
 
     seen = samples[1]
     wiener = restored(seen, width, strength, distance)
-    better = descend(
-        lambda x: misfit(x, seen, width, distance, edges=3e-4), wiener, args.steps, lr=0.01
-    )
+    better = descend(args, lambda x: misfit(x, seen, width, distance, edges=3e-4), wiener, lr=0.01)
     print("distance from another picture, root mean square:")
     for name, one in (("as seen", seen), ("restored", wiener), ("improved", better)):
         print(f"  {name:10}{np.sqrt(np.mean((one - picture) ** 2)).item():.4f}")

@@ -92,6 +92,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         gg.nn.MSELoss(),
         callbacks=[best, common.SameFlags(args)],
         checkpoints=args.checkpoints,
+        compile=args.compile,
     )
     history = trainer.fit(
         gg.data.DataLoader(train, batch_size=32, shuffle=True),

@@ -122,6 +122,7 @@ def fit(
         metrics=["accuracy"],
         callbacks=[common.SameFlags(args)],
         checkpoints=args.checkpoints,
+        compile=args.compile,
     )
     train = gg.data.DataLoader((data.x, data.y), args.batch_size, shuffle=True)
     test = gg.data.DataLoader((data.test_x, data.test_y), len(data.test_x))

@@ -104,6 +104,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         clip_norm=1.0,
         callbacks=[common.SameFlags(args)],
         checkpoints=args.checkpoints,
+        compile=args.compile,
     )
     print(f"{held_out} values to learn from, {args.length - held_out} held out, on {device}")
     history = trainer.fit(train, test, args.epochs, resume=args.checkpoints is not None)

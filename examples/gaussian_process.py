@@ -49,15 +49,22 @@ def draw(n: int, dtype: str = "float64") -> tuple[gg.Tensor, gg.Tensor]:
     return x, L @ gg.random.normal(size=n, dtype=dtype)
 
 
-def fit(start: gg.Tensor, x: Any, y: Any, steps: int, lr: float = 0.05) -> gg.Tensor:
+def fit(
+    start: gg.Tensor, x: Any, y: Any, steps: int, lr: float = 0.05, is_compiled: bool = False
+) -> gg.Tensor:
     """The hyperparameters' logarithms with the greatest likelihood, from ``start`` by Adam."""
     theta = start.copy().requires_grad_()
     optimizer = gg.optim.Adam([theta], lr=lr)
-    for _ in range(steps):
+
+    def step() -> None:
         optimizer.zero_grad()
         loss = -log_marginal_likelihood(theta, x, y)
         loss.backward()
         optimizer.step()
+
+    step = gg.compile(step) if is_compiled else step
+    for _ in range(steps):
+        step()
     return theta.detach()
 
 
@@ -69,11 +76,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     flags.add_argument(
         "--steps", type=common.positive_int, default=150, metavar="N", help="(default: 150)"
     )
+    common.add_compile(flags)
     args: argparse.Namespace = flags.parse_args(argv)
     device = common.setup(args)
     x, y = draw(args.size, args.dtype)
     start = gg.zeros(3)
-    theta = fit(start, x, y, args.steps)
+    theta = fit(start, x, y, args.steps, is_compiled=args.compile)
 
     hessian = gg.hessian(log_marginal_likelihood)(theta, x, y)
     variances = np.diag(np.linalg.inv(-hessian)).tolist()

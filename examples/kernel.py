@@ -10,7 +10,8 @@ runs and is tested on machines with no GPU; the kernel is tested against it on a
 derivatives differentiate it, since a kernel takes no tensors.
 """
 
-from collections.abc import Sequence
+import argparse
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -140,15 +141,33 @@ def _(xp: Any, g: Any, y: Any, x: Any) -> Any:
 # ---------------------------------------------------------------- their uses
 
 
-def fit_line(x: gg.Tensor, y: gg.Tensor, d: float | None, steps: int = 200) -> tuple[float, float]:
+def minimize(
+    args: argparse.Namespace, f: Callable[[Any], Any], p: gg.Tensor, lr: float, steps: int
+) -> None:
+    """Move ``p`` by Adam to where ``f`` is least."""
+    optimizer = gg.optim.Adam([p], lr=lr)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        f(p).backward()
+        optimizer.step()
+
+    step = common.compiled(args, step)
+    for _ in range(steps):
+        step()
+
+
+def fit_line(
+    args: argparse.Namespace, x: gg.Tensor, y: gg.Tensor, d: float | None
+) -> tuple[float, float]:
     """Slope and intercept, by the pseudo-Huber loss, or with ``d`` None by least squares."""
     p = gg.zeros(2, dtype=x.dtype, device=x.device, requires_grad=True)
-    optimizer = gg.optim.Adam([p], lr=0.1)
-    for _ in range(steps):
-        optimizer.zero_grad()
+
+    def loss(p: gg.Tensor) -> gg.Tensor:
         off = p[0] * x + p[1] - y
-        (off * off if d is None else huber(off, d=d)).mean().backward()
-        optimizer.step()
+        return (off * off if d is None else huber(off, d=d)).mean()
+
+    minimize(args, loss, p, 0.1, 200)
     slope, intercept = p.detach().tolist()
     return slope, intercept
 
@@ -162,14 +181,10 @@ def lattice(atoms: int) -> gg.Tensor:
     return 1.1 * gg.stack(cells, axis=1).astype(noise.dtype) + noise
 
 
-def relax(x: gg.Tensor, steps: int = 500) -> tuple[gg.Tensor, float]:
+def relax(args: argparse.Namespace, x: gg.Tensor) -> tuple[gg.Tensor, float]:
     """Positions from which atoms no longer move, and their energy."""
     x = x.detach().copy().requires_grad_()
-    optimizer = gg.optim.Adam([x], lr=0.01)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        energies(x).sum().backward()
-        optimizer.step()
+    minimize(args, lambda x: energies(x).sum(), x, 0.01, 500)
     with gg.no_grad():
         return x.detach(), energies(x).sum().item()
 
@@ -184,6 +199,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         metavar="N",
         help="of the cluster (default: 13)",
     )
+    common.add_compile(flags)
     args = flags.parse_args(argv)
     device = common.setup(args)
     body = "kernels" if device.kind == "cuda" else "twins"
@@ -193,10 +209,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     noise = gg.random.normal(scale=0.1, size=100)
     y = 2 * x + 1 + noise + gg.where(x > 0.8, 10.0, 0.0)  # a tenth of the data is wrong
     for name, d in {"least squares": None, "pseudo-Huber": 0.1}.items():
-        slope, intercept = fit_line(x, y, d)
+        slope, intercept = fit_line(args, x, y, d)
         print(f"{name:14} slope {slope:6.3f} (2)  intercept {intercept:6.3f} (1)")
 
-    positions, energy = relax(lattice(args.atoms))
+    positions, energy = relax(args, lattice(args.atoms))
     force = gg.grad(lambda x: energies(x).sum())(positions)
     print(f"{args.atoms} atoms: energy {energy:.4f}, largest force {abs(force).max().item():.2g}")
 

@@ -36,21 +36,30 @@ def gradient_norm(model: gg.nn.Module) -> gg.Tensor:
 
 
 def closure_of(
-    model: gg.nn.Module, optimizer: Any, data: Data, penalty: float, norms: list[gg.Tensor]
-) -> Callable[[], gg.Tensor]:
+    model: gg.nn.Module, optimizer: Any, data: Data, penalty: float, norms: list[gg.Tensor],
+    is_compiled: bool = False,
+) -> Callable[[], gg.Tensor]:  # fmt: skip
     """The function that an optimizer calls for the loss and its gradients; notes their size."""
 
-    def closure() -> gg.Tensor:
+    def evaluate() -> tuple[gg.Tensor, gg.Tensor]:
         optimizer.zero_grad()
         loss = objective(model, data, penalty)
         loss.backward()
-        norms.append(gradient_norm(model))
+        return loss.detach(), gradient_norm(model)
+
+    evaluate = gg.compile(evaluate) if is_compiled else evaluate
+
+    def closure() -> gg.Tensor:
+        loss, norm = evaluate()
+        norms.append(norm)
         return loss
 
     return closure
 
 
-def newton(data: Data, penalty: float, evaluations: int) -> tuple[gg.nn.Module, list[float]]:
+def newton(
+    data: Data, penalty: float, evaluations: int, is_compiled: bool = False
+) -> tuple[gg.nn.Module, list[float]]:
     """A fit by L-BFGS until the gradient is gone, and its size at each evaluation."""
     model = start()
     optimizer = gg.optim.LBFGS(
@@ -63,18 +72,22 @@ def newton(data: Data, penalty: float, evaluations: int) -> tuple[gg.nn.Module, 
         line_search_fn="strong_wolfe",
     )
     norms: list[gg.Tensor] = []
-    optimizer.step(closure_of(model, optimizer, data, penalty, norms))
+    optimizer.step(closure_of(model, optimizer, data, penalty, norms, is_compiled))
     return model, common.numbers(norms)
 
 
 def descent(
-    make: Callable[[Any], Any], data: Data, penalty: float, evaluations: int
+    make: Callable[[Any], Any],
+    data: Data,
+    penalty: float,
+    evaluations: int,
+    is_compiled: bool = False,
 ) -> tuple[gg.nn.Module, list[float]]:
     """A fit by steps of an optimizer, an evaluation each."""
     model = start()
     optimizer = make(list(model.parameters()))
     norms: list[gg.Tensor] = []
-    closure = closure_of(model, optimizer, data, penalty, norms)
+    closure = closure_of(model, optimizer, data, penalty, norms, is_compiled)
     for _ in range(evaluations):
         optimizer.step(closure)
     return model, common.numbers(norms)
@@ -139,6 +152,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     flags.add_argument(
         "--plot", type=common.picture, metavar="FILE.png", help="draw the fits into a file"
     )
+    common.add_compile(flags)
     args = flags.parse_args(argv)
     device = common.setup(args)
     data = load(args.seed, args.dtype, device)
@@ -146,9 +160,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"{len(data.x)} pictures to learn, {len(data.test_x)} held out, {args.dtype} on {device}\n"
     )
     print(f"{'':18}{'evaluations':>12}{'loss':>10}{'gradient':>12}{'accuracy':>10}")
-    fits = {"L-BFGS": newton(data, args.penalty, args.evaluations)}
+    fits = {"L-BFGS": newton(data, args.penalty, args.evaluations, args.compile)}
     for name, make in RIVALS.items():
-        fits[name] = descent(make, data, args.penalty, args.evaluations)
+        fits[name] = descent(make, data, args.penalty, args.evaluations, args.compile)
     for name, (model, norms) in fits.items():
         with gg.no_grad():
             loss = objective(model, data, args.penalty).item()

@@ -103,6 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         scheduler=gg.optim.CosineAnnealingLR(optimizer, args.epochs),
         callbacks=[common.SameFlags(args)],
         checkpoints=args.checkpoints,
+        compile=args.compile,
     )
     print(f"{len(points)} points, {args.dtype} on {device}; the loss is the squared residual")
     trainer.fit(data, epochs=args.epochs, resume=args.checkpoints is not None)

@@ -38,22 +38,26 @@ def main(argv: Sequence[str] | None = None) -> None:
         if state:
             w[...], b[...] = state["w"], state["b"]
 
+    def step(w: gg.Tensor, b: gg.Tensor) -> gg.Tensor:
+        predicted = x @ w + b
+        loss = ((predicted - y) ** 2).sum()
+        loss.backward()
+        if optimizer is None:
+            with gg.no_grad():
+                w -= lr * w.grad
+                b -= lr * b.grad
+        else:
+            optimizer.step()
+        w.zero_grad()
+        b.zero_grad()
+        return loss.detach()
+
+    step = common.compiled(args, step)
     done = len(losses)
     with common.Progress(range(done, done + args.epochs), every=10) as progress:
         for _ in progress:
-            predicted = x @ w + b
-            loss = ((predicted - y) ** 2).sum()
-            loss.backward()
-            if optimizer is None:
-                with gg.no_grad():
-                    w -= lr * w.grad
-                    b -= lr * b.grad
-            else:
-                optimizer.step()
-            w.zero_grad()
-            b.zero_grad()
-            losses.append(loss.detach())
-            progress.report(loss=loss)
+            losses.append(step(w, b))
+            progress.report(loss=losses[-1])
 
     losses = common.numbers(losses)
     print("w (to learn: diag" + str(tuple(COEF)) + ")")

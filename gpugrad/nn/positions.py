@@ -7,6 +7,7 @@ Imports `dropout`, `linear`, `module` and tensor.
 import math
 from typing import Any
 
+from gpugrad.engine.modes import tracing
 from gpugrad.errors import ShapeError
 from gpugrad.functions import FUNCTIONS
 from gpugrad.nn.dropout import Dropout
@@ -90,8 +91,12 @@ class PositionalEncoding(Module):
             or len(table) < length
             or (table.dtype, table.device) != (x.dtype, x.device)
         ):
-            table = sinusoidal_positions(length, self.d_model, dtype=x.dtype, device=x.device)
-            self._table = table.data
+            token = tracing.set(None)  # a compiled function must not record what is kept
+            try:
+                table = sinusoidal_positions(length, self.d_model, dtype=x.dtype, device=x.device)
+                self._table = table.data
+            finally:
+                tracing.reset(token)
         table = table[:length]
         if x.ndim == 3 and not self.batch_first:
             table = table[:, None]

@@ -43,6 +43,7 @@ LAYERS = {
     "gru": (lambda: nn.GRU(3, 4, batch_first=True), (2, 5, 3)),
     "lstm cell": (lambda: nn.LSTMCell(3, 4), (5, 3)),
     "encoder": (lambda: nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0), (3, 2, 4)),
+    "positions": (lambda: nn.Sequential(nn.Linear(3, 4), nn.PositionalEncoding(4)), (5, 2, 3)),
     "prelu": (lambda: nn.Sequential(nn.Linear(3, 4), nn.PReLU()), (5, 3)),
     "bilinear": (lambda: _Twice(nn.Bilinear(3, 3, 2)), (5, 3)),
     "embedding": (lambda: nn.Embedding(7, 3), lambda seed: _classes(7, (5,), seed)),

@@ -90,8 +90,8 @@ def test_mlp_learns_with_all_the_others_too(run, example):
 
 def test_mlp_is_plain_descent_at_a_tenth(run, tmp_path):
     """One step by hand, from the first values that the same seed draws."""
-    run("mlp", "--epochs", 1, "--dtype", "float64", "--save", tmp_path / "one")
-    stepped = gg.load(tmp_path / "one")["model"]
+    run("mlp", "--epochs", 1, "--dtype", "float64", "--checkpoints", tmp_path)
+    stepped = gg.training.Checkpoints(tmp_path).newest()["model"]
     gg.manual_seed(0)
     model = gg.nn.MLP(3, [4, 4, 1], output_activation="tanh", dtype="float64")
     x = gg.tensor([[2, 3, -1], [3, -1, 0.5], [0.5, 1, 1], [1, 1, -1]], dtype="float64")
@@ -236,8 +236,9 @@ def test_convolution_is_on_sim_what_it_is_on_the_cpu(run):
 
 # ---------------------------------------------------------------- all of them
 
-LOOPS = {"mlp": ("mlp", "--epochs", "3"), "regression": ("regression", "--epochs", "3")}
+LOOPS = {"regression": ("regression", "--epochs", "3")}
 TRAINERS = {
+    "mlp": ("mlp", "--epochs", "3"),
     "diabetes": ("diabetes", "--epochs", "3"),
     "digits": ("digits", "--epochs", "2"),
 }
@@ -254,6 +255,34 @@ def test_the_same_on_every_device_for_one_seed(run, command, device):
     assert other == pytest.approx(host, rel=1e-3)
 
 
+COMPILED = [
+    ("mlp", "--epochs", "3"),
+    ("regression", "--epochs", "3"),
+    ("chain_rule", "--epochs", "2", "--optimizer", "momentum"),
+    ("gaussian_process", "--size", "10", "--steps", "3"),
+    ("diabetes", "--epochs", "2"),
+    ("logistic_regression", "--evaluations", "4"),
+]
+
+
+@pytest.mark.parametrize("command", COMPILED, ids=[name for name, *_ in COMPILED])
+def test_a_compiled_example_prints_the_same(run, command):
+    usual, compiled = (
+        [float(x) for x in re.findall(r"-?\d+\.\d+(?:e-?\d+)?(?![\d.]| s\b)", text)]
+        for text in (run(*command), run(*command, "--compile"))
+    )
+    assert len(usual) > 5
+    assert compiled == pytest.approx(usual, rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("device", [device for device in DEVICES if device != "cpu"])
+def test_a_compiled_example_is_the_same_on_every_device(run, device):
+    flags = ("mlp", "--epochs", "3", "--dtype", "float64")
+    assert losses(run(*flags, "--compile", "--device", device)) == pytest.approx(
+        losses(run(*flags))
+    )
+
+
 @pytest.mark.parametrize("name", LOOPS)
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "adamw"])
 def test_a_resumed_loop_is_as_if_never_stopped(run, tmp_path, name, optimizer):
@@ -267,8 +296,8 @@ def test_a_resumed_loop_is_as_if_never_stopped(run, tmp_path, name, optimizer):
 
 @pytest.mark.parametrize(
     ("name", "optimizer"),
-    [("convolution", "adamw"), ("digits", "momentum"), ("digits", "adamw"), ("diabetes", "sgd"),
-     ("diabetes", "adam")],
+    [("mlp", "adam"), ("convolution", "adamw"), ("digits", "momentum"), ("digits", "adamw"),
+     ("diabetes", "sgd"), ("diabetes", "adam")],
 )  # fmt: skip
 def test_a_resumed_trainer_is_as_if_never_stopped(run, tmp_path, name, optimizer):
     parts, whole = tmp_path / "parts", tmp_path / "whole"
@@ -300,9 +329,10 @@ def same(a, b):
 
 def test_resume_takes_another_rate_only_if_asked(run, tmp_path):
     first, kept, changed = (tmp_path / name for name in ("first", "kept", "changed"))
-    run("mlp", "--epochs", 1, "--lr", 0.03, "--save", first)
-    run("mlp", "--epochs", 1, "--resume", first, "--save", kept)
-    run("mlp", "--epochs", 1, "--resume", first, "--lr", 0.01, "--save", changed)
+    flags = ("regression", "--optimizer", "momentum", "--epochs", 1)
+    run(*flags, "--lr", 0.03, "--save", first)
+    run(*flags, "--resume", first, "--save", kept)
+    run(*flags, "--resume", first, "--lr", 0.01, "--save", changed)
     rates = [gg.load(path)["optimizer"]["param_groups"][0]["lr"] for path in (kept, changed)]
     assert rates == [0.03, 0.01]
 
@@ -353,7 +383,7 @@ def test_bad_flags_get_a_sentence(fails, name, flags, says):
     ids=lambda value: "=".join(value) if isinstance(value, list) else "",
 )
 def test_bad_files_get_a_sentence(fails, flags, says):
-    assert says in fails("mlp", *flags)
+    assert says in fails("regression", *flags)
 
 
 @pytest.mark.skipif(gg.cuda.is_available(), reason="CUDA works here")
@@ -372,19 +402,19 @@ def test_a_bad_variable_is_named(fails, monkeypatch):
 
 def test_files_of_others_are_refused(fails, run, tmp_path):
     path = tmp_path / "saved"
-    run("mlp", "--epochs", 1, "--save", path)
-    assert fails("regression", "--resume", path) == (
-        f"error: {path} was not saved by --save of examples/regression.py"
+    run("regression", "--epochs", 1, "--save", path)
+    assert fails("chain_rule", "--resume", path) == (
+        f"error: {path} was not saved by --save of examples/chain_rule.py"
     )
-    assert fails("mlp", "--seed", 1, "--resume", path) == (
+    assert fails("regression", "--seed", 1, "--resume", path) == (
         f"error: {path} was saved with --seed 0, but now it is --seed 1; resume with --seed 0"
     )
     foreign = tmp_path / "foreign"
     foreign.write_text("no tensors here")
-    assert fails("mlp", "--resume", foreign).startswith("error: load: ")
+    assert fails("regression", "--resume", foreign).startswith("error: load: ")
     gg.save({**gg.load(path), "generator": {"seed": 0}}, path)
-    assert fails("mlp", "--resume", path).startswith(
-        f"error: {path} does not fit examples/mlp.py: load_state_dict: "
+    assert fails("regression", "--resume", path).startswith(
+        f"error: {path} does not fit examples/regression.py: load_state_dict: "
     )
 
 
@@ -414,7 +444,7 @@ def test_a_missing_package_gets_its_command(fails, monkeypatch):
 
 
 def test_an_interrupted_loop_ends_cleanly_and_saves_nothing(example, monkeypatch, capsys, tmp_path):
-    module, path = example("mlp"), tmp_path / "saved"
+    module, path = example("regression"), tmp_path / "saved"
 
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
