@@ -36,6 +36,16 @@ class Tree:
         self.children = children
         self.model = model  # a dataclass instance, dict of another class or constant to copy
 
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it is a leaf alone."""
+        return self.type is _LEAF
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether it is a constant, ``model``."""
+        return self.type is _CONSTANT
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Tree):
             return NotImplemented

@@ -4,7 +4,7 @@ Imports session, entry and the modules beside it.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from gpugrad.autodiff import tree
 from gpugrad.backend.lines import warn
 from gpugrad.compiler import recording as _types  # noqa: F401  the types that record
+from gpugrad.compiler.call import MISSED, built_in
 from gpugrad.compiler.entry import Entry
 from gpugrad.compiler.modes import aliases, modes
 from gpugrad.compiler.places import StaleError
@@ -35,6 +36,7 @@ class Compiled:
         functools.update_wrapper(self, function)
         self._function = function
         self._entries: dict[Any, list[Entry]] = {}
+        self._built_in: tuple[Any, ...] = ()  # what is tried first
         self._count = 0
         self._is_over = False
 
@@ -64,6 +66,21 @@ class Compiled:
         return leaves, structure, (state, aliases(leaves), *map(_kind, leaves))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        for function in self._built_in:
+            result = function(args, kwargs)
+            if result is not MISSED:
+                return result
+        return self._in_python(args, kwargs)
+
+    def _add(self, entry: Entry, key: Any, leaves: Sequence[Any]) -> None:
+        """Take another program, which is right for some leaves."""
+        self._entries[key].append(entry)
+        self._count += 1
+        function = built_in(entry, key[0], leaves) if key[1] is None else None
+        if function is not None:
+            self._built_in = (function, *self._built_in)
+
+    def _in_python(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         signature = self._signature(args, kwargs)
         if signature is None:
             return self._function(*args, **kwargs)
@@ -82,8 +99,7 @@ class Compiled:
             return self._function(*args, **kwargs)
         recorded = record(self._function, leaves, structure)
         entry = Entry(structure, recorded)
-        entries.append(entry)
-        self._count += 1
+        self._add(entry, key, leaves)
         try:
             return entry(leaves, recorded.drawn)
         except StaleError:  # it keeps what it has made
@@ -123,7 +139,7 @@ class Lenient(Compiled):
         super().__init__(function)
         self._reasons: dict[Any, list[tuple[tree.Tree, Exception]]] = {}
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def _in_python(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         signature = self._signature(args, kwargs)
         if signature is None:
             return self._function(*args, **kwargs)
@@ -149,8 +165,8 @@ class Lenient(Compiled):
                 result = self._function(*args, **kwargs)
                 reasons.append((structure, error))
                 return result
-        entries.insert(0, entry)
-        self._count += 1
+        self._add(entry, key, leaves)
+        entries.insert(0, entries.pop())
         done = self._tried(entry, leaves, recorded.drawn)
         if done is None:
             _set_back(states)

@@ -1,11 +1,13 @@
 """What a recording leaves: a program, and what finds its arrays. Imports graph and engine."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from gpugrad.autodiff import tree
 from gpugrad.compiler.graph import Graph
-from gpugrad.compiler.places import Place
+from gpugrad.compiler.places import Given, Output, Place
 from gpugrad.compiler.program import Program, Value
 from gpugrad.engine.windows import Window, apart
 
@@ -31,21 +33,21 @@ class Write(NamedTuple):
 class RecordedCall(NamedTuple):
     """A recorded call: the program, and what connects it with the world.
 
-    ``finds`` has a function for each input, ``results`` one for each leaf of the result: from the
-    leaves of the arguments and the outputs. ``before`` and ``after`` are called at each call, and
-    after an error what is then in ``undo``, last first. ``modules`` has weak references to the
-    layers that were called, and their modes; ``tensors`` what finds the tensors that were met, each
-    with its array, whether it needs no gradient, and whether it has one, None where that does not
-    matter. ``namespaces`` are those of its arrays. ``graph`` is the backward pass from the results,
-    where there is one, and ``drawn`` has the arrays of random numbers that the recorded call has
-    drawn. ``guards`` are the numbers of outputs of which Python has asked the truth or the whole
-    number, and what it was told: the program is right where they are the same.
+    ``finds`` has the place of each input, ``results`` what gives each leaf of the result.
+    ``before`` and ``after`` are called at each call, and after an error what is then in ``undo``,
+    last first. ``modules`` has weak references to the layers that were called, and their modes;
+    ``tensors`` what finds the tensors that were met, each with its array, whether it needs no
+    gradient, and whether it has one, None where that does not matter. ``namespaces`` are those of
+    its arrays. ``graph`` is the backward pass from the results, where there is one, and ``drawn``
+    has the arrays of random numbers that the recorded call has drawn. ``guards`` are the numbers of
+    outputs of which Python has asked the truth or the whole number, and what it was told: the
+    program is right where they are the same.
     """
 
     program: Program
     finds: list[Place]
     writes: list[Write]
-    results: list[Callable[[Sequence[Any], Sequence[Any]], Any]]
+    results: list[Output | Given]
     structure: tree.Tree
     before: list[Callable[[], None]]
     after: list[Callable[[], list[Any]]]
@@ -60,4 +62,6 @@ class RecordedCall(NamedTuple):
 
 def share(array: Any, other: Any) -> bool:
     """Whether two arrays may share memory."""
+    if type(array) is np.ndarray and type(other) is np.ndarray:
+        return np.may_share_memory(array, other)
     return type(array) is type(other) and not apart(Window(array), Window(other))

@@ -169,6 +169,7 @@ class _Writer:
 
     def launch(self) -> None:
         """Launch the graph, change attributes, and return the result."""
+        self.lines.append(f"given = {self.constant(self.entry.given)}(leaves)")
         entry, graph = self.entry, self.graph
         arrays = [f"a{number}" for number in range(len(entry.recorded.program.outputs))]
         for number, place in graph.in_place:
@@ -195,4 +196,6 @@ class _Writer:
         self.lines += [f"calls += {self.constant(after)}()" for after in entry.recorded.after]
         changed = ", ".join(arrays[number] for number, _ in graph.in_place)
         self.lines.append(f"{self.constant(versions.change)}(calls, [{changed}])")
-        self.lines.append(f"return {self.constant(entry.finish)}(leaves, [{', '.join(arrays)}])")
+        self.lines.append(
+            f"return {self.constant(entry.finish)}(leaves, [{', '.join(arrays)}], given)"
+        )

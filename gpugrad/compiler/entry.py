@@ -17,9 +17,10 @@ from gpugrad.compiler.backends import in_c, in_cuda
 from gpugrad.compiler.calls import RecordedCall, share
 from gpugrad.compiler.graph import attached
 from gpugrad.compiler.passes import simplified
-from gpugrad.compiler.places import StaleError, is_given
+from gpugrad.compiler.places import Given, StaleError, is_given
 from gpugrad.compiler.program import Program, Value
 from gpugrad.engine import versions
+from gpugrad.engine.windows import check_writable
 from gpugrad.tensor import Tensor
 
 __all__ = ["Entry"]
@@ -33,13 +34,17 @@ class Entry:
         self.lock = threading.RLock()  # of what each call keeps in the recording
         self.recorded = recorded
         self.program = program = simplified(recorded.program)
-        places = {value: place for place, value in enumerate(program.inputs)}
+        places: dict[Any, int] = {value: place for place, value in enumerate(program.inputs)}
         # By output, the input over which it is written.
         reuse = {
             write.output: places[write.value]
             for write in recorded.writes
             if write.output is not None and write.value in places
         }
+        self.reuse = reuse
+        self.places = places
+        self.arguments = [i for i, find in enumerate(recorded.finds) if is_given(find)]
+        self.changes = [write for write in recorded.writes if write.name is None]
         self.native = None
         if all(namespace is NUMPY for namespace in recorded.namespaces):
             self.native = in_c(program, reuse)
@@ -116,16 +121,25 @@ class Entry:
             try:
                 return self._run(leaves, drawn or {})
             except BaseException:
-                for put_back in reversed(self.recorded.undo):
-                    put_back()
+                self.undo()
                 raise
 
+    def undo(self) -> None:
+        """Put back what the call has counted."""
+        for put_back in reversed(self.recorded.undo):
+            put_back()
+
     def _check_memory(self, leaves: Sequence[Any], given: Sequence[Any]) -> None:
-        """Raise StaleError where an argument that is changed in place shares another's memory."""
-        for write in self.recorded.writes:
-            if write.is_argument:
-                target = write.find(leaves)
-                if any(one is not target and share(target, one) for one in given):
+        """StaleError where an argument and an array that is changed in place share memory.
+
+        ArgumentError where an array cannot be changed.
+        """
+        for write in self.changes:
+            target = write.find(leaves)
+            check_writable("compile", target)
+            own = self.places.get(write.value)
+            for place in range(len(given)) if write.is_argument else self.arguments:
+                if place != own and share(target, given[place]):
                     raise StaleError
 
     def _run(self, leaves: Sequence[Any], drawn: dict[Value, Any]) -> Any:
@@ -150,6 +164,7 @@ class Entry:
         """The result for inputs that are found."""
         recorded = self.recorded
         self._check_memory(leaves, inputs)
+        given = self.given(leaves)
         changed = [write.find(leaves) for write in self.in_place]
         calls: list[Any] = []
         ready = self.native is None or (
@@ -179,16 +194,20 @@ class Entry:
                 calls.append(functools.partial(setattr, target, name, value))
         calls += [call for after in recorded.after for call in after()]
         versions.change(calls, changed)
-        return self.finish(leaves, arrays)
+        return self.finish(leaves, arrays, given)
 
-    def finish(self, leaves: Sequence[Any], arrays: list[Any]) -> Any:
-        """The result for the outputs of the program."""
+    def given(self, leaves: Sequence[Any]) -> list[Any]:
+        """Results that are there before the call changes anything."""
+        return [one.place(leaves) for one in self.recorded.results if isinstance(one, Given)]
+
+    def finish(self, leaves: Sequence[Any], arrays: list[Any], given: Sequence[Any]) -> Any:
+        """The result for the outputs of the program, and what was found before."""
         if self.attach is not None:
             for number, tensor in self.attach(leaves, arrays).items():
                 arrays[number] = tensor
-        return tree.unflatten(
-            self.recorded.structure, [result(leaves, arrays) for result in self.recorded.results]
-        )
+        found, results = iter(given), self.recorded.results
+        own = [next(found) if isinstance(one, Given) else one(arrays) for one in results]
+        return tree.unflatten(self.recorded.structure, own)
 
 
 def _on_device(program: Program, reuse: dict[int, int], recorded: RecordedCall) -> Any:

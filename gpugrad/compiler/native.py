@@ -78,8 +78,8 @@ class Native:
 
     def __init__(self, program: Program, schedule: Schedule, reuse: dict[int, int]) -> None:
         items = schedule.items
-        whole = not any(isinstance(item, Call) for item in items)
-        self._reuse = reuse if whole else {}
+        self.is_whole = not any(isinstance(item, Call) for item in items)
+        self._reuse = reuse if self.is_whole else {}
         library = blas()
         made = write(schedule, self._reuse, library)
         self.source = made.text
@@ -89,22 +89,28 @@ class Native:
             "NumPy steps": sum(isinstance(item, Call) for item in items),
             "workspace bytes": made.workspace,
         }
-        self._makers = [_maker(array) for array in schedule.outputs]
+        self.makers = [_maker(array) for array in schedule.outputs]
+        self.are_contiguous = [array.seen.is_contiguous for array in schedule.outputs]
         self._weak = [i for i, value in enumerate(program.outputs) if value.weak]
-        self._spare: list[Any] = []
-        self._workspace = made.workspace + _ALIGNMENT
+        self.spare: list[Any] = []
+        self.workspace = made.workspace + _ALIGNMENT
         self._keep = list(schedule.constants.values())
         self._in_place = made.in_place
         self._table = _table(made, schedule, library.addresses if library else {})
         self._functions = _functions(made)
         self._schedule = schedule
         self.prepare: Callable[..., tuple[list[Any], list[Any]]] | None = None
-        if whole:
+        if self.is_whole:
             (piece,) = made.pieces
             self._run = self._in_one(piece)
             self.prepare = self._prepared(piece)
         else:
             self._run = _InPieces(self, schedule, made.pieces)
+
+    def addresses(self) -> tuple[int, int]:
+        """Where the function of a program that is one, and its table, are."""
+        (function, *_) = self._functions.values()
+        return ctypes.cast(function, ctypes.c_void_p).value or 0, ctypes.addressof(self._table)
 
     def run(self, inputs: Sequence[Any], outs: Sequence[Any] | None = None) -> list[Any]:
         """The outputs for some inputs: new arrays, or those of ``outs`` that are not None.
@@ -116,8 +122,8 @@ class Native:
     def call(self, piece: Piece, reads: Sequence[Any], writes: Sequence[Any]) -> Sequence[Any]:
         """Run a function of C; returns the arrays that it has written, which may be others."""
         function = self._functions[piece.name]
-        spare = self._spare
-        work = spare.pop() if spare else _empty(self._workspace, np.uint8)
+        spare = self.spare
+        work = spare.pop() if spare else _empty(self.workspace, np.uint8)
         code = function((*reads, *writes, work), self._table)
         if code == OUT_OF_RANGE:
             raise IndexingError("compile: a number of an index is out of range for its axis")
@@ -149,18 +155,18 @@ class Native:
             return False
         (name,) = (name for name in self._functions if not name.startswith("check_"))
         address = ctypes.cast(self._functions[name], ctypes.c_void_p)
-        spare = self._spare
-        work = spare.pop() if spare else _empty(self._workspace, np.uint8)
+        spare = self.spare
+        work = spare.pop() if spare else _empty(self.workspace, np.uint8)
         code = driver(address, (*items, work), self._table, facts.ctypes.data)
         spare.append(work)
         return not code
 
     def _in_one(self, piece: Piece) -> Callable[..., list[Any]]:
         """The call of a program that is one function of C, which takes inputs and outputs."""
-        function, table, spare = self._functions[piece.name], self._table, self._spare
-        make = self._makers
+        function, table, spare = self._functions[piece.name], self._table, self.spare
+        make = self.makers
         weak = self._weak
-        size = self._workspace
+        size = self.workspace
         reuse = self._reuse
 
         def run(inputs: Sequence[Any], outs: Sequence[Any] | None = None) -> list[Any]:
@@ -186,13 +192,13 @@ class Native:
         It returns the outputs and the call of a function in C that fills them. The inputs are
         arrays of NumPy, and so are those of ``outs``, for the outputs of ``reuse``.
         """
-        function, table, spare = self._functions[piece.name], self._table, self._spare
+        function, table, spare = self._functions[piece.name], self._table, self.spare
         check = self._functions[f"check_{piece.name}"]
-        make = self._makers
+        make = self.makers
 
         def prepare(inputs: Sequence[Any], outs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
             made = [make[i]() if out is None else out for i, out in enumerate(outs)]
-            work = spare.pop() if spare else _empty(self._workspace, np.uint8)
+            work = spare.pop() if spare else _empty(self.workspace, np.uint8)
             operands = (*inputs, *made, work)
             if not check(operands, table):
                 return made, [partial(function, operands, table), partial(spare.append, work)]

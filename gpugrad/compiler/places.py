@@ -1,6 +1,6 @@
 """Where each call of a program has its arrays and its results. Imports tensor.
 
-A place is called with the leaves of the arguments, a result with them and the program's outputs.
+A place is called with the leaves of the arguments, a result with the program's outputs.
 They are objects of a few classes, not functions, so that calls in C can read them as well.
 """
 
@@ -149,7 +149,7 @@ class Output:
     def __init__(self, number: int) -> None:
         self.number = number
 
-    def __call__(self, leaves: Sequence[Any], arrays: Sequence[Any]) -> Any:
+    def __call__(self, arrays: Sequence[Any]) -> Any:
         return arrays[self.number]
 
 
@@ -158,17 +158,14 @@ class NewTensor(Output):
 
     __slots__ = ()
 
-    def __call__(self, leaves: Sequence[Any], arrays: Sequence[Any]) -> Any:
+    def __call__(self, arrays: Sequence[Any]) -> Any:
         return Tensor(arrays[self.number])
 
 
 class Given:
-    """What is found at a place, such as an argument that is returned."""
+    """What is found at a place before the call changes anything, such as an argument."""
 
     __slots__ = ("place",)
 
     def __init__(self, place: Place) -> None:
         self.place = place
-
-    def __call__(self, leaves: Sequence[Any], arrays: Sequence[Any]) -> Any:
-        return self.place(leaves)

@@ -185,8 +185,8 @@ class Session:
     def numbers(self, function: Any) -> list[Recorded | int | None]:
         """The results of a function that gives other numbers, or None, at each call.
 
-        It gives None in their place where the program is not right any more. What ``calls`` of it
-        has is called at the end of each call. Whole numbers are constants.
+        It gives None in their place where the program is not right any more. What its list
+        ``calls`` has is called at the end of each call. Whole numbers are constants.
         """
         cell: list[Any] = []
 

@@ -22,7 +22,7 @@ from gpugrad.errors import GradientError
 
 __all__ = [
     "adding", "change", "changed", "changed_all", "changed_since", "copied", "describe", "latest",
-    "saved", "verify", "writing",
+    "parts", "saved", "verify", "writing",
 ]  # fmt: skip
 
 latest = 0  # the stamp of the last change of any memory
@@ -63,6 +63,11 @@ def changed_all(arrays: Iterable[Any]) -> None:
             stamps.append(stamp)
             if len(stamps) > 64:
                 del stamps[:32]
+
+
+def parts() -> tuple[Any, ...]:
+    """What `changed_all` works on, for the one in C (compiler/call.c), and the function itself."""
+    return _stamps, globals(), next_serial, _stamping.acquire, _stamping.release, changed_all
 
 
 def changed_since(array: Any, serial: int) -> bool:

@@ -157,16 +157,20 @@ class FlatParameters:
         ends = np.cumsum([array.size for array in self.arrays])[:-1]
         return [part.reshape(array.shape) for part, array in zip(np.split(flat, ends), self.arrays)]
 
-    def whole(self) -> bool:
-        """Whether the entries still have the bucket's arrays and clock."""
-        return all(
-            entry[name] == value
-            for entry in self.states
-            for name, value in zip(self.counted, self.clock)
-        ) and all(
-            entry.get(name) is view
-            for name, views in zip(self.names, self.state_views)
-            for entry, view in zip(self.states, views)
+    def whole(self, state: dict[Any, dict[str, Any]]) -> bool:
+        """Whether the state has these entries, and these the arrays and the clock of the bucket."""
+        return (
+            all(map(is_, map(state.get, self.tensors), self.states))
+            and all(
+                entry[name] == value
+                for entry in self.states
+                for name, value in zip(self.counted, self.clock)
+            )
+            and all(
+                entry.get(name) is view
+                for name, views in zip(self.names, self.state_views)
+                for entry, view in zip(self.states, views)
+            )
         )
 
     def unload(self) -> None:

@@ -404,7 +404,7 @@ class Optimizer:
         """Drop the layouts of groups whose state the user has changed."""
         self._exposed = False
         for index, layout in enumerate(self._layouts):
-            if layout is not None and not all(bucket.whole() for bucket in layout.buckets):
+            if layout and not all(bucket.whole(self._state) for bucket in layout.buckets):
                 self._layouts[index] = None
 
     @property

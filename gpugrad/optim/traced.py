@@ -5,12 +5,10 @@ settings of the group and on the count of steps, are given anew at each call of 
 """
 
 import weakref
-from collections import deque
 from collections.abc import Sequence
 from functools import partial
-from itertools import repeat
 from operator import is_, itemgetter, setitem
-from typing import Any
+from typing import Any, ClassVar
 
 from gpugrad.backend.lines import user_line
 from gpugrad.backend.namespace import namespace_of
@@ -72,7 +70,7 @@ def record_count(counter: Any) -> tuple[Any, bool]:
 class _Count:
     """The value of a counter on the host, which each call counts up."""
 
-    calls = ()
+    calls: ClassVar[list[Any]] = []
 
     def __init__(self, session: Any, counter: Any) -> None:
         self.session = session
@@ -180,20 +178,33 @@ class _Advance:
         latest.update((id(p), self) for p in members)
         self.counts = itemgetter(*optimizer.counted)
         self.kind: Any = None
+        self.whole: list[int] = []  # which numbers are whole, and these: constants
+        self.constants: list[Any] = []
         self.clock: Clock = ()
+        self.next: dict[str, Any] = {}  # the clock by name
         self.entries: list[Any] = []  # the states, as they were found last
-        self.calls: list[Any] = []
+        self.calls: list[Any] = []  # what writes the clock to them
 
-    def _found(self, optimizer: Any, names: Sequence[str]) -> list[Any]:
-        """The states of the members."""
+    def _find(self, optimizer: Any, names: Sequence[str]) -> None:
+        """Find the states of the members."""
         was_exposed = optimizer._exposed
         if was_exposed or any(optimizer._layouts):
             _drop_layouts(optimizer)
-        entries = self.entries
         found = map(optimizer._state.get, self.members)
-        if was_exposed or not entries or not all(map(is_, found, entries)):
-            entries[:] = [_entry(optimizer, self.group, p, names) for p in self.members]
-        return entries
+        if was_exposed or not self.calls or not all(map(is_, found, self.entries)):
+            self.entries[:] = [_entry(optimizer, self.group, p, names) for p in self.members]
+            self.calls = [partial(entry.update, self.next) for entry in self.entries]
+
+    def _clock(self, optimizer: Any) -> Clock | None:
+        """What the members have counted so far; None where they differ."""
+        if any(self.earlier):
+            pairs = zip(self.earlier, self.entries)
+            seen = [optimizer._clock(e) if one is None else one.clock for one, e in pairs]
+        else:
+            seen = [*map(self.counts, self.entries)]
+        if seen.count(seen[0]) < len(seen):
+            return None
+        return seen[0] if type(seen[0]) is tuple else (seen[0],)
 
     def __call__(self) -> Sequence[float | None] | None:
         """The numbers, None where the step is another one than that which was recorded."""
@@ -201,26 +212,18 @@ class _Advance:
         if optimizer is None:
             return None
         names = optimizer._names(group)
-        entries = self._found(optimizer, names)
-        seen = [*map(self.counts, entries)]
-        if any(self.earlier):
-            pairs = zip(self.earlier, entries)
-            seen = [optimizer._clock(e) if one is None else one.clock for one, e in pairs]
-        clock = seen[0] if type(seen[0]) is tuple else (seen[0],)
-        if seen.count(seen[0]) < len(seen):
+        self._find(optimizer, names)
+        clock = self._clock(optimizer)
+        if clock is None:
             return None
         self.clock, values = optimizer._advance(group, clock)
-        kind = (
-            names, group.get(MASTER), len(optimizer.param_groups), len(group["params"]),
-            [value if isinstance(value, _CONSTANT) else float for value in values],
-        )  # fmt: skip
-        if self.kind not in (None, kind):
+        self.next.update(zip(optimizer.counted, self.clock))
+        numbers = optimizer.param_groups, group["params"]
+        kind = names, group.get(MASTER), *map(len, numbers), *map(type, values)
+        if self.kind is None:
+            self.kind = kind
+            self.whole = [i for i, value in enumerate(values) if isinstance(value, int)]
+            self.constants = [values[i] for i in self.whole]
+        if kind != self.kind or [values[i] for i in self.whole] != self.constants:
             return None
-        self.kind = kind
-        counts = dict(zip(optimizer.counted, self.clock))
-        # One call of a function in C for all of them.
-        self.calls = [partial(deque, map(dict.update, entries, repeat(counts)), 0)]
         return values
-
-
-_CONSTANT = int, type(None)  # of a rule's numbers: part of the program

@@ -1,0 +1,742 @@
+/* A call of a compiled function, from its arguments to its results, as a built-in function of Python.
+
+   `call.py` describes a program by the structures below; the objects in them are borrowed, and kept
+   alive by whoever keeps the function. First all is checked that the program depends on. If
+   something is different, the call has done nothing and returns `missed`: the same call in Python,
+   `Entry`, then finds out what to do, and so it does wherever an array is not as the program
+   expects. Python's and NumPy's functions are fields of `py`, so that no headers are needed. All
+   fields of the structures are words, as large as a pointer. */
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef ptrdiff_t index_t;
+
+typedef struct {
+    char count[sizeof(void *)];
+    void *type;
+} object;
+
+/* The fields of PyArrayObject_fields. */
+typedef struct {
+    object head;
+    char *data;
+    int axes;
+    index_t *shape;
+    index_t *strides;
+    void *base;
+    void *dtype;
+    int flags;
+} array_t;
+
+#define FUNCTIONS(_) \
+    _(void, Py_IncRef, (object *)) \
+    _(void, Py_DecRef, (object *)) \
+    _(object *, PyErr_Occurred, (void)) \
+    _(int, PyErr_ExceptionMatches, (object *)) \
+    _(void, PyErr_Clear, (void)) \
+    _(void, PyErr_Fetch, (object **, object **, object **)) \
+    _(void, PyErr_Restore, (object *, object *, object *)) \
+    _(void *, PyEval_SaveThread, (void)) \
+    _(void, PyEval_RestoreThread, (void *)) \
+    _(int, PyContextVar_Get, (object *, object *, object **)) \
+    _(object *, PyObject_CallNoArgs, (object *)) \
+    _(object *, PyObject_Vectorcall, (object *, object *const *, size_t, object *)) \
+    _(object *, PyObject_GetAttr, (object *, object *)) \
+    _(int, PyObject_RichCompareBool, (object *, object *, int)) \
+    _(object *, PyType_GenericAlloc, (object *, index_t)) \
+    _(void *, PyLong_AsVoidPtr, (object *)) \
+    _(object *, PyLong_FromVoidPtr, (void *)) \
+    _(index_t, PyTuple_Size, (object *)) \
+    _(object *, PyTuple_GetItem, (object *, index_t)) \
+    _(object *, PyList_New, (index_t)) \
+    _(index_t, PyList_Size, (object *)) \
+    _(object *, PyList_GetItem, (object *, index_t)) \
+    _(int, PyList_Append, (object *, object *)) \
+    _(int, PyList_SetSlice, (object *, index_t, index_t, object *)) \
+    _(index_t, PyDict_Size, (object *)) \
+    _(int, PyDict_Next, (object *, index_t *, object **, object **)) \
+    _(object *, PyDict_GetItem, (object *, object *)) \
+    _(int, PyDict_SetItem, (object *, object *, object *)) \
+    _(object *, PyArray_Empty, (int, const index_t *, object *, int))
+
+static struct {
+#define FIELD(type, name, arguments) type (*name) arguments;
+    FUNCTIONS(FIELD)
+} py;
+
+/* What all programs need. The offsets are those of slots in a Tensor. */
+static struct {
+    object *none, *yes, *no;
+    object *array, *tensor;  /* types */
+    object *tuple, *dict, *string, *whole, *off;
+    object *missed, *stale;
+    object *item, *training, *latest;  /* names */
+    object *stamps, *versions, *serial, *acquire, *release, *changed;  /* of `versions` */
+    index_t array_at, node_at, gradient_at, tuple_head;
+} known;
+
+enum { TENSOR, ARRAY, NUMBER, CONSTANT };
+enum { EQUAL = 2 };  /* Py_EQ */
+
+typedef struct {
+    object *dtype;
+    index_t axes, bytes;
+    const index_t *shape;
+} kind_t;
+
+/* An argument, or a part of one: a container of a type, or a constant, or else a leaf. */
+typedef struct node {
+    object *type, *constant;
+    index_t count;
+    const struct node *children;
+    object *const *keys;
+} node_t;
+
+enum { CONTIGUOUS = 0x1, ALIGNED = 0x100, WRITEABLE = 0x400 };  /* flags of NumPy */
+
+typedef struct {
+    index_t what;
+    object *type, *node, *constant;
+    kind_t kind;
+} leaf_t;
+
+/* See `places.py`. */
+enum { ARGUMENT, FIXED, LIVING, ARRAY_OF, GRADIENT_OF, ITEM, STATE_OF, CALLED };
+
+typedef struct place {
+    index_t what, index;
+    object *object, *name;
+    const struct place *inner;
+} place_t;
+
+typedef struct {
+    const place_t *place;
+    kind_t kind;
+    index_t is_constant, has_gradient;  /* -1: whichever */
+} tensor_t;
+
+enum { IN_PLACE, COPIED, NEW_ARRAY, NEW_GRADIENT, CLEARED };
+
+typedef struct {
+    index_t what, is_argument, output, input;
+    const place_t *place;
+} write_t;
+
+enum { OUTPUT, NEW_TENSOR, GIVEN };
+
+typedef struct {
+    index_t what, output;
+    const place_t *place;
+} result_t;
+
+typedef struct {
+    object *variable, *value;
+} variable_t;
+
+typedef struct {
+    object *dict, *name, *value;
+} global_t;
+
+typedef struct {
+    kind_t kind;
+    index_t input;  /* whose memory it takes; -1 for a new array */
+    index_t is_weak;
+    object *make;  /* what makes an array of another order in memory than C's, or NULL */
+} output_t;
+
+typedef struct {
+    int (*function)(char *, void **);
+    void **table;
+    index_t variable_count, global_count, leaf_count, tensor_count, layer_count, before_count;
+    index_t input_count, output_count, write_count, after_count, result_count;
+    const variable_t *variables;
+    const global_t *globals;
+    const node_t *arguments;
+    const leaf_t *leaves;
+    const tensor_t *tensors;
+    const variable_t *layers;  /* weak references, and their modes */
+    object *const *before;
+    const place_t *const *inputs;
+    const index_t *input_bytes, *in_arguments;
+    const output_t *outputs;
+    const write_t *writes;
+    object *const *after;
+    const result_t *results;
+    object *acquire, *release;  /* of its lock, or NULL where it needs none */
+    object *undo, *rest;
+    object *finish, *build;  /* NULL where there is nothing to do */
+    object *spare;  /* memory to work in that is not in use */
+    kind_t work;
+    index_t is_long;  /* so that other threads should run meanwhile */
+} entry_t;
+
+/* One call: its leaves, borrowed, and what it holds. */
+typedef struct {
+    const entry_t *entry;
+    object **leaves;
+    object *list;  /* of the leaves, for functions of Python */
+    object **items;  /* inputs, outputs and memory to work in */
+    object **targets, **values;  /* of writes: a tensor or an array, and a new gradient */
+    object **after;
+    object **given;  /* results that are found */
+    int has_run;
+} call_t;
+
+static object *owned(object *one)
+{
+    py.Py_IncRef(one);
+    return one;
+}
+
+static object **slot(object *tensor, index_t at)
+{
+    return (object **)((char *)tensor + at);
+}
+
+static object *call_with(object *function, object *argument)
+{
+    return py.PyObject_Vectorcall(function, &argument, 1, NULL);
+}
+
+/* ---------------------------------------------------------------- what has to hold */
+
+static int is_kind(const object *one, const kind_t *kind)
+{
+    const array_t *array = (const array_t *)one;  /* of which fields are read if it is one */
+    if (one == NULL || one->type != known.array || array->dtype != kind->dtype || array->axes != kind->axes)
+        return 0;
+    for (index_t axis = 0; axis < kind->axes; axis++)
+        if (array->shape[axis] != kind->shape[axis]) return 0;
+    return 1;
+}
+
+static int has_value(object *variable, object *value)
+{
+    object *now = NULL;
+    if (py.PyContextVar_Get(variable, NULL, &now) < 0 || now == NULL) return 0;
+    const int same = now == value || (value == known.no && now->type == known.off
+                                      && py.PyList_Size(now) == 0);
+    py.Py_DecRef(now);
+    return same;
+}
+
+static int modes_hold(const entry_t *e)
+{
+    for (index_t i = 0; i < e->variable_count; i++)
+        if (!has_value(e->variables[i].variable, e->variables[i].value)) return 0;
+    for (index_t i = 0; i < e->global_count; i++) {
+        const global_t *one = &e->globals[i];
+        if (py.PyDict_GetItem(one->dict, one->name) != one->value) return 0;
+    }
+    return 1;
+}
+
+/* Only strings and whole numbers are compared otherwise than by identity. */
+static int is_equal(object *one, object *other)
+{
+    if (one == other) return 1;
+    if (one->type != other->type) return 0;
+    if (one->type != known.string && one->type != known.whole) return 0;
+    return py.PyObject_RichCompareBool(one, other, EQUAL) == 1;
+}
+
+/* Whether an argument has a structure; its leaves go to `leaves`, which is moved on. */
+static int flatten(const node_t *node, object *value, object ***leaves)
+{
+    if (node->constant != NULL) return is_equal(value, node->constant);
+    if (node->type == NULL) {
+        *(*leaves)++ = value;
+        return 1;
+    }
+    if (value->type != node->type) return 0;
+    if (node->type == known.dict) {
+        index_t position = 0;
+        object *key, *item;
+        if (py.PyDict_Size(value) != node->count) return 0;
+        for (index_t i = 0; i < node->count; i++) {
+            if (!py.PyDict_Next(value, &position, &key, &item) || key != node->keys[i]) return 0;
+            if (!flatten(&node->children[i], item, leaves)) return 0;
+        }
+        return 1;
+    }
+    const int is_tuple = node->type == known.tuple;
+    if ((is_tuple ? py.PyTuple_Size : py.PyList_Size)(value) != node->count) return 0;
+    for (index_t i = 0; i < node->count; i++) {
+        object *item = (is_tuple ? py.PyTuple_GetItem : py.PyList_GetItem)(value, i);
+        if (!flatten(&node->children[i], item, leaves)) return 0;
+    }
+    return 1;
+}
+
+static int leaf_holds(const leaf_t *leaf, object *value)
+{
+    if (value->type != leaf->type) return 0;
+    if (leaf->what == TENSOR) {
+        const object *node = *slot(value, known.node_at);
+        return is_kind(*slot(value, known.array_at), &leaf->kind) && node != NULL
+            && node->type == leaf->node;
+    }
+    if (leaf->what == ARRAY) return is_kind(value, &leaf->kind);
+    return leaf->what == NUMBER || is_equal(value, leaf->constant);
+}
+
+static int leaves_hold(const call_t *c)
+{
+    const entry_t *e = c->entry;
+    for (index_t i = 0; i < e->leaf_count; i++) {
+        if (!leaf_holds(&e->leaves[i], c->leaves[i])) return 0;
+        if (e->leaves[i].what <= ARRAY)
+            for (index_t j = 0; j < i; j++)
+                if (c->leaves[i] == c->leaves[j]) return 0;
+    }
+    return 1;
+}
+
+/* What is found at a place: a new reference; NULL, with an error or without one, if nothing is. */
+static object *find(const place_t *place, const call_t *c)
+{
+    object *inner, *found = NULL;
+    switch (place->what) {
+    case ARGUMENT:
+        return owned(c->leaves[place->index]);
+    case FIXED:
+        return owned(place->object);
+    case LIVING:
+        found = py.PyObject_CallNoArgs(place->object);
+        if (found == known.none) {
+            py.Py_DecRef(found);
+            return NULL;
+        }
+        return found;
+    case ARRAY_OF:
+    case GRADIENT_OF:
+        inner = find(place->inner, c);
+        if (inner == NULL) return NULL;
+        found = *slot(inner, place->what == ARRAY_OF ? known.array_at : known.gradient_at);
+        if (found != NULL && place->what == GRADIENT_OF && found->type != known.tensor)
+            found = NULL;  /* none at all, or one of a class of the user's */
+        py.Py_IncRef(found);
+        py.Py_DecRef(inner);
+        return found;
+    case ITEM:
+        return owned(py.PyList_GetItem(place->object, place->index));
+    case STATE_OF:
+        inner = py.PyList_GetItem(place->object, place->index);
+        return inner == NULL ? NULL : owned(py.PyDict_GetItem(inner, place->name));
+    default:
+        return py.PyObject_CallNoArgs(place->object);
+    }
+}
+
+static int tensor_holds(const tensor_t *expected, const call_t *c)
+{
+    object *tensor = find(expected->place, c);
+    if (tensor == NULL) return 0;
+    const object *gradient = *slot(tensor, known.gradient_at);
+    const int has = gradient != NULL && gradient != known.none;
+    const int holds = is_kind(*slot(tensor, known.array_at), &expected->kind)
+        && (*slot(tensor, known.node_at) == known.none) == expected->is_constant
+        && (expected->has_gradient < 0 || expected->has_gradient == has);
+    py.Py_DecRef(tensor);
+    return holds;
+}
+
+static int layer_holds(const variable_t *layer)
+{
+    object *one = py.PyObject_CallNoArgs(layer->variable);
+    if (one == NULL) return 0;
+    object *training = py.PyObject_GetAttr(one, known.training);
+    py.Py_DecRef(one);
+    py.Py_DecRef(training);  /* which is True or False, and lives on */
+    return training == layer->value;
+}
+
+static int holds(const call_t *c)
+{
+    const entry_t *e = c->entry;
+    if (!leaves_hold(c)) return 0;
+    for (index_t i = 0; i < e->tensor_count; i++)
+        if (!tensor_holds(&e->tensors[i], c)) return 0;
+    for (index_t i = 0; i < e->layer_count; i++)
+        if (!layer_holds(&e->layers[i])) return 0;
+    return 1;
+}
+
+/* ---------------------------------------------------------------- before the program runs */
+
+static object *list_of(object *const *items, index_t count)
+{
+    object *list = py.PyList_New(0);
+    for (index_t i = 0; list != NULL && i < count; i++)
+        if (py.PyList_Append(list, items[i]) < 0) {
+            py.Py_DecRef(list);
+            list = NULL;
+        }
+    return list;
+}
+
+static object *empty(const kind_t *kind)
+{
+    return py.PyArray_Empty((int)kind->axes, kind->shape, owned(kind->dtype), 0);
+}
+
+static object *new_tensor(object *array)
+{
+    object *tensor = py.PyType_GenericAlloc(known.tensor, 0);
+    if (tensor != NULL) {
+        *slot(tensor, known.array_at) = owned(array);
+        *slot(tensor, known.node_at) = owned(known.none);
+    }
+    return tensor;
+}
+
+static int begin(call_t *c)
+{
+    const entry_t *e = c->entry;
+    for (index_t i = 0; i < e->before_count; i++) {
+        object *done = py.PyObject_CallNoArgs(e->before[i]);
+        if (done == NULL) return 0;
+        py.Py_DecRef(done);
+    }
+    for (int is_drawn = 0; is_drawn < 2; is_drawn++)  /* last, since that cannot be undone */
+        for (index_t i = 0; i < e->input_count; i++)
+            if ((e->inputs[i]->what == CALLED) == is_drawn)
+                if ((c->items[i] = find(e->inputs[i], c)) == NULL) return 0;
+    return 1;
+}
+
+/* Whether an argument and what is changed share memory. Both are as expected, or the program does
+   not run. */
+static int is_shared(const call_t *c, const write_t *write, const array_t *target)
+{
+    const entry_t *e = c->entry;
+    const char *start = target->data, *stop = start + e->outputs[write->output].kind.bytes;
+    for (index_t i = 0; i < e->input_count; i++) {
+        const array_t *one = (const array_t *)c->items[i];
+        if (i == write->input || one->head.type != known.array) continue;
+        if (!write->is_argument && !e->in_arguments[i]) continue;
+        if (one->data < stop && start < one->data + e->input_bytes[i]) return 1;
+    }
+    return 0;
+}
+
+enum { FAILED, UNUSUAL, READY };
+
+/* Find what is written to, and make what it is written from. */
+static int prepare_writes(call_t *c)
+{
+    const entry_t *e = c->entry;
+    for (index_t i = 0; i < e->write_count; i++) {
+        const write_t *write = &e->writes[i];
+        object *target = write->what == IN_PLACE ? owned(c->items[write->input])
+                                                 : find(write->place, c);
+        if (target == NULL) return FAILED;
+        c->targets[i] = target;
+        const array_t *array = (const array_t *)target;
+        if (write->what == COPIED) {
+            const int flags = CONTIGUOUS | ALIGNED | WRITEABLE;
+            if (!is_kind(target, &e->outputs[write->output].kind)) return UNUSUAL;
+            if ((array->flags & flags) != flags) return UNUSUAL;
+        }
+        if (write->what <= COPIED && is_shared(c, write, array)) return UNUSUAL;
+        if (write->what == NEW_GRADIENT) {
+            c->values[i] = new_tensor(c->items[e->input_count + write->output]);
+            if (c->values[i] == NULL) return FAILED;
+        } else if (write->what == NEW_ARRAY)
+            c->values[i] = owned(c->items[e->input_count + write->output]);
+        else if (write->what == CLEARED)
+            c->values[i] = owned(known.none);
+    }
+    return READY;
+}
+
+static object *memory_to_work_in(const entry_t *e)
+{
+    const index_t count = py.PyList_Size(e->spare);
+    if (count == 0) return empty(&e->work);
+    object *work = owned(py.PyList_GetItem(e->spare, count - 1));
+    py.PyList_SetSlice(e->spare, count - 1, count, NULL);
+    return work;
+}
+
+/* All that may fail before the program runs. */
+static int prepare(call_t *c)
+{
+    const entry_t *e = c->entry;
+    object **outputs = c->items + e->input_count;
+    for (index_t i = 0; i < e->output_count; i++) {
+        const output_t *one = &e->outputs[i];
+        if (one->input >= 0)
+            outputs[i] = owned(c->items[one->input]);
+        else
+            outputs[i] = one->make ? py.PyObject_CallNoArgs(one->make) : empty(&one->kind);
+        if (outputs[i] == NULL) return FAILED;
+    }
+    if ((outputs[e->output_count] = memory_to_work_in(e)) == NULL) return FAILED;
+    const int state = prepare_writes(c);
+    if (state != READY) return state;
+    for (index_t i = 0; i < e->after_count; i++)
+        if ((c->after[i] = py.PyObject_CallNoArgs(e->after[i])) == NULL
+            || py.PyList_Size(c->after[i]) < 0)
+            return FAILED;
+    for (index_t i = 0; i < e->result_count; i++)
+        if (e->results[i].what == GIVEN)
+            if ((c->given[i] = find(e->results[i].place, c)) == NULL) return FAILED;
+    return READY;
+}
+
+/* ---------------------------------------------------------------- the program, and after it */
+
+static int run(call_t *c)
+{
+    const entry_t *e = c->entry;
+    char *tuple = (char *)c->items - known.tuple_head;
+    void *thread = e->is_long ? py.PyEval_SaveThread() : NULL;
+    const int code = e->function(tuple, e->table);
+    if (e->is_long) py.PyEval_RestoreThread(thread);
+    py.PyList_Append(e->spare, c->items[e->input_count + e->output_count]);
+    return code;
+}
+
+/* Stamp changes of memory, as `versions.changed_all` does. */
+static int stamp(object **arrays, index_t count)
+{
+    object *unknown = NULL, *locked = call_with(known.acquire, known.no);
+    if (locked == NULL) return 0;
+    py.Py_DecRef(locked);
+    if (locked == known.yes) {
+        object *stamp = py.PyObject_CallNoArgs(known.serial);
+        py.PyDict_SetItem(known.versions, known.latest, stamp);
+        index_t left = 0;
+        for (index_t i = 0; i < count; i++) {
+            object *key = py.PyLong_FromVoidPtr(arrays[i]);
+            object *entry = py.PyDict_GetItem(known.stamps, key);
+            py.Py_DecRef(key);
+            if (entry == NULL) {
+                arrays[left++] = arrays[i];
+                continue;
+            }
+            object *stamps = py.PyTuple_GetItem(entry, 1);
+            py.PyList_Append(stamps, stamp);
+            if (py.PyList_Size(stamps) > 64) py.PyList_SetSlice(stamps, 0, 32, NULL);
+        }
+        count = left;
+        py.Py_DecRef(stamp);
+        py.Py_DecRef(py.PyObject_CallNoArgs(known.release));
+    }
+    if (count == 0) return 1;
+    unknown = list_of(arrays, count);
+    object *done = unknown == NULL ? NULL : call_with(known.changed, unknown);
+    py.Py_DecRef(unknown);
+    py.Py_DecRef(done);
+    return done != NULL;
+}
+
+/* Store what the program has computed. What was there is released with the call. */
+static int store(call_t *c)
+{
+    const entry_t *e = c->entry;
+    object *changed[e->write_count + 1];
+    index_t count = 0;
+    for (index_t i = 0; i < e->write_count; i++) {
+        const write_t *write = &e->writes[i];
+        object *target = c->targets[i];
+        if (write->what == COPIED) {
+            const array_t *from = (const array_t *)c->items[e->input_count + write->output];
+            memcpy(((array_t *)target)->data, from->data, e->outputs[write->output].kind.bytes);
+        }
+        if (write->what <= COPIED) {
+            changed[count++] = target;
+            continue;
+        }
+        object **to = slot(target, write->what == NEW_ARRAY ? known.array_at : known.gradient_at);
+        object *before = *to;
+        *to = c->values[i];
+        c->values[i] = before;
+    }
+    object *error[3] = {NULL, NULL, NULL};  /* the first, which is raised after all is done */
+    for (index_t i = 0; i < e->after_count; i++) {
+        const index_t calls = py.PyList_Size(c->after[i]);
+        for (index_t j = 0; j < calls; j++) {
+            object *done = py.PyObject_CallNoArgs(py.PyList_GetItem(c->after[i], j));
+            if (done == NULL && error[0] == NULL) py.PyErr_Fetch(&error[0], &error[1], &error[2]);
+            if (done == NULL) py.PyErr_Clear();
+            py.Py_DecRef(done);
+        }
+    }
+    const int is_stamped = count == 0 || stamp(changed, count);
+    if (error[0] != NULL) py.PyErr_Restore(error[0], error[1], error[2]);
+    return is_stamped && error[0] == NULL;
+}
+
+static object *output_of(const call_t *c, index_t number)
+{
+    object *array = c->items[c->entry->input_count + number];
+    if (!c->entry->outputs[number].is_weak) return owned(array);
+    object *item = py.PyObject_GetAttr(array, known.item);  /* of Python numbers, a number */
+    object *value = item == NULL ? NULL : py.PyObject_CallNoArgs(item);
+    py.Py_DecRef(item);
+    return value;
+}
+
+static object *leaves_of(call_t *c)
+{
+    if (c->list == NULL) c->list = list_of(c->leaves, c->entry->leaf_count);
+    return c->list;
+}
+
+/* The result by `finish` in Python, which attaches a graph. */
+static object *finished(call_t *c)
+{
+    const index_t count = c->entry->output_count;
+    object *outputs[count + 1], *result = NULL;
+    index_t made = 0;
+    while (made < count && (outputs[made] = output_of(c, made)) != NULL) made++;
+    object *leaves = leaves_of(c), *list = made == count ? list_of(outputs, count) : NULL;
+    object *found[c->entry->result_count + 1];
+    index_t given = 0;
+    for (index_t i = 0; i < c->entry->result_count; i++)
+        if (c->given[i] != NULL) found[given++] = c->given[i];
+    object *others = list_of(found, given), *arguments[] = {leaves, list, others};
+    if (leaves != NULL && list != NULL && others != NULL)
+        result = py.PyObject_Vectorcall(c->entry->finish, arguments, 3, NULL);
+    py.Py_DecRef(others);
+    py.Py_DecRef(list);
+    while (made > 0) py.Py_DecRef(outputs[--made]);
+    return result;
+}
+
+static object *result(call_t *c)
+{
+    const entry_t *e = c->entry;
+    if (e->finish != NULL) return finished(c);
+    object *results[e->result_count + 1], *built;
+    index_t made = 0;
+    for (; made < e->result_count; made++) {
+        const result_t *one = &e->results[made];
+        object *found = one->what == GIVEN ? owned(c->given[made]) : output_of(c, one->output);
+        if (one->what == NEW_TENSOR && found != NULL) {
+            object *array = found;
+            found = new_tensor(array);
+            py.Py_DecRef(array);
+        }
+        if (found == NULL) break;
+        results[made] = found;
+    }
+    if (made < e->result_count)
+        built = NULL;
+    else
+        built = e->build == NULL ? owned(results[0])
+                                 : py.PyObject_Vectorcall(e->build, results, made, NULL);
+    while (made > 0) py.Py_DecRef(results[--made]);
+    return built;
+}
+
+/* The rest of a call in Python, where an array is not as the program expects. */
+static object *rest(call_t *c)
+{
+    object *leaves = leaves_of(c), *inputs = list_of(c->items, c->entry->input_count);
+    object *arguments[] = {leaves, inputs}, *found = NULL;
+    if (leaves != NULL && inputs != NULL)
+        found = py.PyObject_Vectorcall(c->entry->rest, arguments, 2, NULL);
+    py.Py_DecRef(inputs);
+    return found;
+}
+
+/* After an error: put back what the call has counted. A stale program is no error. */
+static object *failed(const call_t *c)
+{
+    const entry_t *e = c->entry;
+    object *type = NULL, *value = NULL, *trace = NULL;
+    const int is_stale = !c->has_run
+        && (!py.PyErr_Occurred() || py.PyErr_ExceptionMatches(known.stale));
+    py.PyErr_Fetch(&type, &value, &trace);
+    object *done = py.PyObject_CallNoArgs(e->undo);
+    py.Py_DecRef(done);
+    if (!is_stale)
+        py.PyErr_Restore(type, value, trace);
+    else {
+        py.Py_DecRef(type);
+        py.Py_DecRef(value);
+        py.Py_DecRef(trace);
+    }
+    return done != NULL && is_stale ? owned(known.missed) : NULL;
+}
+
+static object *called(call_t *c)
+{
+    object *found = NULL;
+    int state = begin(c) ? prepare(c) : FAILED;
+    if (state == READY && run(c) != 0) state = UNUSUAL;
+    if (state == UNUSUAL)
+        found = rest(c);
+    else if (state == READY) {
+        c->has_run = 1;
+        found = store(c) ? result(c) : NULL;
+    }
+    return found == NULL ? failed(c) : found;
+}
+
+static object *locked(call_t *c)
+{
+    const entry_t *e = c->entry;
+    if (e->acquire == NULL) return called(c);
+    object *got = call_with(e->acquire, known.no);
+    if (got == NULL) return NULL;
+    py.Py_DecRef(got);
+    if (got != known.yes) return owned(known.missed);  /* the call in Python waits */
+    object *found = called(c);
+    object *type = NULL, *value = NULL, *trace = NULL;
+    if (found == NULL) py.PyErr_Fetch(&type, &value, &trace);
+    py.Py_DecRef(py.PyObject_CallNoArgs(e->release));
+    if (found == NULL) py.PyErr_Restore(type, value, trace);
+    return found;
+}
+
+static void release(object **items, index_t count)
+{
+    while (count > 0) py.Py_DecRef(items[--count]);
+}
+
+/* ---------------------------------------------------------------- for call.py */
+
+/* The built-in function: `self` is a tuple that begins with the address of an entry; the arguments
+   are those of the call, as a tuple and a dict. */
+object *gpugrad_call(object *self, object *const *arguments, index_t count)
+{
+    const entry_t *e = py.PyLong_AsVoidPtr(py.PyTuple_GetItem(self, 0));
+    const index_t size = e->input_count + e->output_count + 1;
+    object *leaves[e->leaf_count + 1], *items[size], **next = leaves;
+    object *targets[e->write_count + 1], *values[e->write_count + 1], *after[e->after_count + 1];
+    object *given[e->result_count + 1];
+    call_t c = {e, leaves, NULL, items, targets, values, after, given, 0};
+    (void)count;
+    if (!modes_hold(e) || !flatten(&e->arguments[0], arguments[0], &next)
+        || !flatten(&e->arguments[1], arguments[1], &next) || !holds(&c)) {
+        py.PyErr_Clear();
+        return owned(known.missed);
+    }
+    memset(items, 0, sizeof items);
+    memset(targets, 0, sizeof targets);
+    memset(values, 0, sizeof values);
+    memset(after, 0, sizeof after);
+    memset(given, 0, sizeof given);
+    for (index_t i = 0; i < e->leaf_count; i++) py.Py_IncRef(leaves[i]);
+    object *found = locked(&c);
+    release(items, size);
+    release(targets, e->write_count);
+    release(values, e->write_count);
+    release(after, e->after_count);
+    release(given, e->result_count);
+    release(leaves, e->leaf_count);
+    py.Py_DecRef(c.list);
+    return found;
+}
+
+void gpugrad_connect(void **functions, void **facts)
+{
+    memcpy(&py, functions, sizeof py);
+    memcpy(&known, facts, sizeof known);
+}
