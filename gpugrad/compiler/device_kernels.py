@@ -5,11 +5,12 @@ the steps of an optimizer over all parameters are one launch, or part of an earl
 """
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 from gpugrad.codegen.operations import c_type
-from gpugrad.compiler.device_loops import PRELUDE, THREADS, Unit, units_of
-from gpugrad.compiler.items import Array, Call, Loop, refs_in
+from gpugrad.compiler.device_loops import PRELUDE, THREADS, Unit, part_of, units_of
+from gpugrad.compiler.items import Array, Assembly, Call, Loop, refs_in
 from gpugrad.compiler.program import Value, gives_view
 from gpugrad.compiler.schedule import Schedule
 
@@ -105,6 +106,12 @@ class _Planner:
                 for number, unit in enumerate(units):
                     later = {array.number for one in units[number + 1 :] for array in one.reads}
                     self.place(unit, index, later)
+            elif isinstance(item, Assembly):
+                behind = -1
+                for layout, source in item.parts:
+                    self.place(part_of(item.array, layout, source), index, set(), behind)
+                    if prod(layout.shape) == item.array.size:  # over which the others come
+                        behind = self.made[item.array.number]
             else:
                 arrays = item.arrays if isinstance(item, Call) else (item.array,)
                 self.note(len(self.turns), [r.array for r in refs_in(tuple(item))], arrays)
@@ -113,12 +120,12 @@ class _Planner:
         text = "\n".join([PRELUDE, *(kernel.text() for kernel in kernels)])
         return Plan(self.turns, self.ends(), text if kernels else "", self.in_place)
 
-    def place(self, unit: Unit, index: int, later: set[int]) -> None:
+    def place(self, unit: Unit, index: int, later: set[int], behind: int = -1) -> None:
         """Add a unit of an item to the first kernel behind all that it needs.
 
-        ``later`` has what the other units of the item read.
+        ``later`` has what the other units of the item read, ``behind`` is a turn that comes before.
         """
-        start = max((self.made.get(array.number, -1) for array in unit.reads), default=-1) + 1
+        start = max([behind, *(self.made.get(array.number, -1) for array in unit.reads)]) + 1
         own = {array.number for array in unit.reads}
         over = []
         for array in unit.writes:
@@ -149,7 +156,7 @@ class _Planner:
             self.reads[array.number] = max(self.reads.get(array.number, -1), number)
         for made in writes:
             if made is not None:
-                self.made[made.number] = number
+                self.made[made.number] = max(self.made.get(made.number, -1), number)
 
     def ends(self) -> list[list[int]]:
         """By turn, the arrays that nobody reads later, and that are no outputs."""

@@ -1,4 +1,4 @@
-"""The CUDA text of a loop of a schedule. Imports items, layout, elementwise and codegen.
+"""The CUDA text of the loops and assemblies of a schedule. Imports items, layout, elementwise, codegen.
 
 A loop becomes one unit, or several: functions for blocks of 256 threads. A unit computes the
 elements that are stored, or reductions over the same axes, and from its operands all that they
@@ -17,10 +17,10 @@ import numpy as np
 from gpugrad.codegen.operations import c_type, literal
 from gpugrad.compiler.elementwise import HostWriter
 from gpugrad.compiler.items import Array, Loop, Ref
-from gpugrad.compiler.layout import contiguous, strides_in
+from gpugrad.compiler.layout import Layout, contiguous, strides_in
 from gpugrad.compiler.program import Step, Value
 
-__all__ = ["PRELUDE", "THREADS", "Unit", "units_of"]
+__all__ = ["PRELUDE", "THREADS", "Unit", "part_of", "units_of"]
 
 THREADS = 256
 SHORT = 256  # elements of a row for one warp
@@ -428,6 +428,33 @@ _FIRST: dict[str, Callable[[Any], Any]] = {
 
 def _wide(array: Array) -> str:
     return _WIDE.get(array.dtype.name, c_type(array.dtype))
+
+
+def part_of(array: Array, layout: Layout, source: Any) -> Unit:
+    """The unit that copies a number or what a `Ref` refers to, to a layout of an array."""
+    sizes = [size for size in layout.shape if size != 1]
+    count = prod(sizes)
+    places = [(f"a{array.number}", strides_in(layout, layout.shape), layout.offset)]
+    value = "" if isinstance(source, Ref) else literal(source, array.dtype)
+    if not value:
+        strides = strides_in(source.layout, layout.shape)
+        places.append((f"a{source.array.number}", strides, source.layout.offset))
+    lines = [
+        f"const long long k = (long long)block * {THREADS} + threadIdx.x;",
+        f"if (k >= {count}) return;",
+        "long long rest = k;",
+    ]
+    for axis in reversed(range(len(sizes))):
+        lines.append(f"const long long i{axis} = rest % {sizes[axis]};")
+        lines.append(f"rest /= {sizes[axis]};")
+    codes = [
+        f"{name}[{' + '.join([*(f'i{i} * {s}' for i, s in enumerate(strides) if s), str(offset)])}]"
+        for name, strides, offset in places
+    ]
+    lines.append(f"{codes[0]} = {value or codes[1]};")
+    body = "\n".join(f"    {line}" for line in lines)
+    reads = () if value else (source.array,)
+    return Unit(body, -(-count // THREADS), reads, (array,), frozenset())
 
 
 def _second(part: Array, array: Array, index: int) -> Unit:

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 
 from gpugrad.codegen.operations import NotFusibleError
-from gpugrad.compiler.c_steps import computes
 from gpugrad.compiler.calls import share
 from gpugrad.compiler.device_kernels import Kernel, planned
 from gpugrad.compiler.device_loops import THREADS
-from gpugrad.compiler.expansion import expanded
-from gpugrad.compiler.items import Array, Assembly, Call, Product, Ref, refs_in
+from gpugrad.compiler.device_steps import prepared
+from gpugrad.compiler.items import Array, Call, Product, Ref, refs_in
 from gpugrad.compiler.layout import Layout
 from gpugrad.compiler.program import Program, flat, function_of
 from gpugrad.compiler.schedule import Schedule
@@ -29,15 +28,15 @@ def build(program: Program, xp: Any, reuse: dict[int, int]) -> "DeviceProgram | 
 
     ``reuse`` has, by output, the input whose memory the caller will have the output written to.
     """
-    schedule = Schedule(expanded(program, computes))
+    schedule = Schedule(prepared(program))
     if any(array.weak for array in schedule.outputs):  # which the host waits for
         return None
     for item in schedule.items:  # of a number in memory only kernels know the value
-        if isinstance(item, Call | Assembly):
-            if any(ref.array.weak for ref in refs_in(tuple(item))):
-                return None
-            if isinstance(item, Call) and any(a is not None and a.weak for a in item.arrays):
-                return None
+        if isinstance(item, Call) and (
+            any(ref.array.weak for ref in refs_in(item.operands))
+            or any(a is not None and a.weak for a in item.arrays)
+        ):
+            return None
     try:
         made = DeviceProgram(schedule, xp, reuse)
     except NotFusibleError:
@@ -60,7 +59,7 @@ class DeviceProgram:
         self.counts = {
             "kernels": kinds.count(Kernel),
             "products": kinds.count(Product),
-            "calls of the array library": kinds.count(Call) + kinds.count(Assembly),
+            "calls of the array library": kinds.count(Call),
         }
         self._xp = xp
         self.cupy = cupy = xp.module
@@ -128,8 +127,6 @@ class DeviceProgram:
                 self._launch(turn, values)
             elif isinstance(turn, Product):
                 self._multiply(turn, values)
-            elif isinstance(turn, Assembly):
-                self._assemble(turn, values)
             else:
                 self._call(turn, values)
             for number in ends:
@@ -159,14 +156,6 @@ class DeviceProgram:
         y = made.reshape((*a.shape[:-1], b.shape[-1]))
         if not self._xp.product_into(y, a, b):
             y[...] = self._xp.matmul(a, b)
-
-    def _assemble(self, item: Assembly, values: dict[int, Any]) -> None:
-        made = values.get(item.array.number)
-        if made is None:
-            made = values[item.array.number] = self._empty(item.array)
-        for layout, source in item.parts:
-            part = self._viewed(made, layout)
-            part[...] = self._operand(source, values)
 
     def _call(self, item: Call, values: dict[int, Any]) -> None:
         operands = self._operand(item.operands, values)
