@@ -1,4 +1,4 @@
-"""The CUDA text of the loops and assemblies of a schedule. Imports items, layout, elementwise, codegen.
+"""The CUDA text of loops and assemblies. Imports items, layout, elementwise and codegen.
 
 A loop becomes one unit, or several: functions for blocks of 256 threads. A unit computes the
 elements that are stored, or reductions over the same axes, and from its operands all that they

@@ -11,6 +11,7 @@ import numpy as np
 
 from gpugrad.compiler.c_steps import computes
 from gpugrad.compiler.expansion import expanded
+from gpugrad.compiler.indexed import index_of
 from gpugrad.compiler.program import Program, Step, Value, function_of, is_elementwise
 
 __all__ = ["prepared"]
@@ -21,7 +22,7 @@ FILLED = {"ones_like": 1, "zeros_like": 0}
 
 def prepared(program: Program) -> Program:
     """An equivalent program."""
-    program = expanded(program, computes)
+    program = expanded(program, _computes)
     constants = dict(program.constants)
     known = {v: a for v, a in constants.items() if isinstance(a, np.ndarray | np.generic)}
     steps: list[Step] = []
@@ -37,6 +38,11 @@ def prepared(program: Program) -> Program:
         else:
             steps.append(step)
     return Program(program.inputs, constants, steps, program.outputs)
+
+
+def _computes(step: Step) -> bool:
+    """Whether kernels compute a step: an index of arrays is CuPy's."""
+    return index_of(step) is None and computes(step)
 
 
 def _constant(step: Step, known: dict[Value, Any]) -> Any:

@@ -219,3 +219,28 @@ def test_a_step_is_one_launch_and_the_copies_of_its_inputs():
     assert counts.total_library == usual.total_library
     training.optimizer.param_groups[0]["lr"] = 0.01  # beside the momentum, in one copy
     assert counted(training.compiled, x, y).copies["HtoD"] == (1, 16)
+
+
+def test_arrays_that_are_put_together_and_clipped():
+    usual, other = Training(), Training()
+
+    def step(one):
+        def run(x, y):
+            one.optimizer.zero_grad()
+            hidden = gg.concatenate([x[:, 3:], x[:, :3] * 2], axis=1)
+            loss = F.cross_entropy(one.model(hidden), y) + gg.stack([x[0, 0], x[1, 1]]).sum()
+            loss.backward()
+            optim.clip_grad_norm_(one.model.parameters(), 0.1)
+            one.optimizer.step()
+            return loss, hidden[1:3]
+
+        return run
+
+    plain, compiled = step(usual), gg.compile(step(other))
+    for number in range(4):
+        x, y = batch(number)
+        for a, b in zip(compiled(x, y), plain(x, y), strict=True):
+            near(a.detach().cpu().numpy(), b.detach().cpu().numpy())
+    for a, b in zip(usual.arrays(), other.arrays(), strict=True):
+        near(b, a)
+    assert "0 calls of the array library; one CUDA graph" in compiled.report()
