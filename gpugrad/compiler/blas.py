@@ -5,9 +5,10 @@ second library with threads of its own is loaded.
 """
 
 import ctypes
+from collections.abc import Callable
 from functools import cache
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -22,6 +23,9 @@ _NAMES = (
     ("scipy_cblas_{}", ctypes.c_int32),
     ("cblas_{}", ctypes.c_int32),
 )
+_THREADS = tuple(
+    f"{start}openblas_get_num_threads{end}" for start in ("scipy_", "") for end in ("64_", "")
+)
 _MODULES = ("numpy._core._multiarray_umath", "numpy.linalg._umath_linalg")
 _TYPES: dict[str, tuple[Any, Any]] = {
     "sgemm": (np.float32, ctypes.c_float),
@@ -30,10 +34,14 @@ _TYPES: dict[str, tuple[Any, Any]] = {
 
 
 class Blas(NamedTuple):
-    """Addresses of functions by name, and the C type of their lengths."""
+    """Addresses of functions by name, the C type of their lengths, and what tells the threads.
+
+    ``threads`` gives the number of threads that products may take, 0 where that is not known.
+    """
 
     addresses: dict[str, int]
     integer: str
+    threads: Callable[[], int]
 
 
 @cache
@@ -53,8 +61,18 @@ def blas() -> Blas | None:
                     name: ctypes.cast(one, ctypes.c_void_p).value or 0
                     for name, one in functions.items()
                 }
-                return Blas(addresses, "int64_t" if integer is ctypes.c_int64 else "int32_t")
+                width = "int64_t" if integer is ctypes.c_int64 else "int32_t"
+                return Blas(addresses, width, _threads_of(library))
     return None
+
+
+def _threads_of(library: Any) -> Callable[[], int]:
+    for name in _THREADS:
+        function = getattr(library, name, None)
+        if function is not None:
+            function.restype, function.argtypes = ctypes.c_int, []
+            return cast("Callable[[], int]", function)
+    return int
 
 
 def _multiplies(function: Any, name: str, integer: Any) -> bool:

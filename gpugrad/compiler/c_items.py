@@ -1,11 +1,11 @@
-"""The C text of products, of arrays put together, and of indices. Imports items, layout, c_loops."""
+"""The C text of products, of arrays put together, and of indices. Imports items, c_functions."""
 
 from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
 from gpugrad.codegen.operations import c_type, literal
-from gpugrad.compiler.c_loops import Function
+from gpugrad.compiler.c_functions import Function
 from gpugrad.compiler.elementwise import memory_type
 from gpugrad.compiler.items import Array, Assembly, Indexed, Product, Ref
 from gpugrad.compiler.layout import Layout, contiguous, strides_in
@@ -46,7 +46,7 @@ def product_function(
     parameters += [f"{scalar} *restrict {target}"]
     parameters += [f"{library}_t multiply"] if library else []
     arrays = (*sources.values(), item.array)
-    return Function(name, _text(name, parameters, lines), arrays, (), library)
+    return Function(name, _text(name, parameters, lines), arrays, (), (library,) if library else ())
 
 
 def _place(name: str, strides: Sequence[int], offset: int) -> str:

@@ -10,51 +10,41 @@ float64.
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 from gpugrad.codegen.operations import c_type
+from gpugrad.compiler.c_functions import (
+    MEMORY,
+    SIZES,
+    Function,
+    Parts,
+    Scratch,
+    parts_of,
+    shared_text,
+)
 from gpugrad.compiler.c_reductions import BLOCK, Reduction
 from gpugrad.compiler.c_steps import weight_of
 from gpugrad.compiler.elementwise import HostWriter, memory_type
 from gpugrad.compiler.items import Array, Loop, Ref
 from gpugrad.compiler.layout import contiguous, strides_in
 
-__all__ = ["Function", "Scratch", "loop_function"]
+__all__ = ["loop_function"]
 
 # The weight of a pass: one function and some arithmetic. With more, a processor that looks some
-# hundred instructions ahead waits for one element instead of computing several at once.
-PASS = 20
+# hundred instructions ahead waits for one element instead of computing several at once. Where there
+# are few elements, more passes are only more to compile.
+PASS, LONG_PASS, FEW = 28, 120, 128
 LONG = 1024  # elements that are added up without a block
 SHORT = 64  # elements of a vector loop over bytes and wider numbers
 
 
-class Scratch(NamedTuple):
-    """Memory that a function uses while it runs: elements of a type."""
-
-    name: str
-    type: str
-    elements: int
+def _declared(scratch: Scratch) -> str:
+    return f"{scratch.type} *restrict {scratch.name}"
 
 
-class Function(NamedTuple):
-    """A function of C: its text, the arrays it takes, and its scratch memory after these.
-
-    ``library`` names the function of BLAS that it takes as its last argument.
-    """
-
-    name: str
-    text: str
-    arrays: tuple[Array, ...]
-    scratch: tuple[Scratch, ...] = ()
-    library: str = ""
-
-
-class Access(NamedTuple):
-    """Which element of an array a loop reads or writes: a stride for each axis of the loop."""
-
-    array: Array
-    strides: tuple[int, ...]
-    offset: int
+def _text(name: str, parameters: Sequence[str], lines: Sequence[str]) -> str:
+    head = f"static NOINLINE void {name}({', '.join(parameters)})"
+    return "\n".join([head, "{", *lines, "}", ""])
 
 
 def loop_function(name: str, loop: Loop, names: Callable[[Array], str], index: int) -> Function:
@@ -69,17 +59,27 @@ class _Writer:
         self.index = index
         self.lines: list[str] = []
         self.scratch: dict[str, Scratch] = {}
+        self.common: set[str] = set()  # scratch memory that is not of one thread
         self.used: dict[str, tuple[Array, bool]] = {}  # by name: the array, whether it is written
         self.filled: list[str] = []  # what comes before the loops
         self._arrange()
         self.passes = self._passes()
         self.pass_of = {a.number: i for i, one in enumerate(self.passes) for a in one}
+        self.last_pass = {  # that reads an array
+            ref.array.number: i
+            for i, one in enumerate(self.passes)
+            for a in one
+            for ref in a.operands
+            if isinstance(ref, Ref)
+        }
         long = any(
             r.depth < len(self.sizes) and r.wide == "double" for r in self.reductions.values()
         )
         innermost = self.sizes[-1]
         self.blocks = loop.rows is None and (len(self.passes) > 1 or (long and innermost > LONG))
         self.length = min(BLOCK, innermost) if self.blocks else prod(self.sizes[self.rows :])
+        self.parts = self._parts()
+        self.ends: list[str] = []  # what comes after all parts
 
     # Axes.
 
@@ -145,6 +145,23 @@ class _Writer:
         self.accesses = {key: (*v[:-2], v[-2] * count, v[-1]) for key, v in self.accesses.items()}
         return inner
 
+    def _parts(self) -> Parts | None:
+        """The parts of the outermost axis that threads share."""
+        size, total = self.sizes[0], prod(self.sizes)
+        weight = sum(weight_of(array.step) for array in self.loop.arrays)
+        steps = total * (weight + MEMORY * len(self.accesses))
+        least = BLOCK if len(self.sizes) == 1 else 1
+        for r in self.reductions.values():
+            if r.in_memory and r.strides[0]:
+                return None  # its accumulators are those of several parts
+            if r.in_memory:  # a part costs as much as some rows
+                least = max(least, 16 * r.elements * size // total)
+        parts = parts_of(size, steps, least)
+        for r in self.reductions.values():
+            if parts and not r.strides[0]:
+                r.share(parts.number)
+        return parts
+
     def _is_periodic(self, strides: Sequence[int]) -> bool:
         """Whether an array is the same along all but the innermost axis, which is a tiled one."""
         return bool(self.period and strides[-1] and not any(strides[:-1]))
@@ -168,12 +185,13 @@ class _Writer:
     def _passes(self) -> list[list[Array]]:
         """The steps of the loop by pass; those of rows come at the end of the pass before."""
         passes: list[list[Array]] = []
+        most = PASS if prod(self.loop.shape) > FEW else LONG_PASS
         for part in range(max((a.part for a in self.loop.arrays), default=0) + 1):
             weight = 0
             current: list[Array] = []
             for array in (a for a in self.loop.arrays if a.part == part and not a.row):
                 weight += weight_of(array.step)
-                if weight > PASS and current:
+                if weight > most and current:
                     passes.append(current)
                     weight, current = 0, []
                 current.append(array)
@@ -187,17 +205,23 @@ class _Writer:
         body = self._indented(self._nest(0), 1)
         before, after = self._in_memory()
         names = sorted(self.used)
-        parameters = [
+        declared = [
             f"{'' if written else 'const '}{memory_type(array.dtype)} *restrict {one}"
             for one, (array, written) in ((one, self.used[one]) for one in names)
         ]
-        parameters += [f"{s.type} *restrict {s.name}" for s in self.scratch.values()]
-        lines = [*before, *body, *after]
-        text = "\n".join(
-            [f"static NOINLINE void {name}({', '.join(parameters)})", "{", *lines, "}", ""]
-        )
         arrays = tuple(self.used[one][0] for one in names)
-        return Function(name, text, arrays, tuple(self.scratch.values()))
+        scratch = list(self.scratch.values())
+        if self.parts is None:
+            text = _text(name, [*declared, *map(_declared, scratch)], [*before, *body, *after])
+            return Function(name, text, arrays, tuple(scratch))
+        common = [one for one in scratch if one.name in self.common]
+        own = [one for one in scratch if one.name not in self.common]
+        declared += map(_declared, common)
+        place = ["index_t part", "index_t from", "index_t stop"]
+        part = _text(f"{name}_part", [*declared, *map(_declared, own), *place], [*before, *body])
+        text, size = shared_text(name, declared, own, [*self.ends, *after], self.parts)
+        work = Scratch("work", "char", size)
+        return Function(name, f"{part}{text}", arrays, (*common, work), ("share",))
 
     def _indented(self, lines: list[str], depth: int) -> list[str]:
         return [f"{'    ' * depth}{line}" for line in lines]
@@ -211,10 +235,11 @@ class _Writer:
             target = self._target(r)
             head = "    for (index_t i = {}; i < {}; i++) {}"
             before.append(head.format(0, r.elements, f"{target}[i] = {r.first};"))
-            size = r.array.size
-            if r.elements > size:
-                more = r.into(f"d{number}[i % {size}]", f"d{number}[i]")
-                after.append(head.format(size, r.elements, more))
+            size, total = r.array.size, r.elements * r.parts
+            if total > size:
+                after.append(f"    for (index_t k = {size}; k < {total}; k += {size})")
+                more = r.into(f"d{number}[i]", f"d{number}[k + i]")
+                after.append(f"    {head.format(0, size, more)}")
             if r.careful:
                 result = f"{self._name(r.array, True)}[i] = ({r.type})d{number}[i];"
                 after.append(head.format(0, size, result))
@@ -224,15 +249,21 @@ class _Writer:
         if not r.careful:
             return self._name(r.array, True)
         name = f"d{r.array.number}"
-        self.scratch[name] = Scratch(name, r.wide, r.elements)
-        return name
+        self._buffer_of(name, r.wide, r.elements * r.parts, r.parts > 1)
+        return f"(d{r.array.number} + part * {r.elements})" if r.parts > 1 else name
+
+    def _buffer_of(self, name: str, kind: str, elements: int, is_common: bool = False) -> None:
+        """Have scratch memory: of each thread, or one that is common to all."""
+        self.scratch[name] = Scratch(name, kind, elements * SIZES[kind])
+        if is_common:
+            self.common.add(name)
 
     def _periods(self, array: Array, stride: int, offset: int) -> str:
         """The name of an array that has several periods of an array side by side."""
         name = f"p{array.number}_{stride}_{offset}".replace("-", "m")
         if name not in self.scratch:
             size = self.sizes[-1]
-            self.scratch[name] = Scratch(name, memory_type(array.dtype), size)
+            self._buffer_of(name, memory_type(array.dtype), size)
             element = f"{self._name(array)}[i % {self.period} * {stride} + {offset}]"
             self.filled.append(f"    for (index_t i = 0; i < {size}; i++) {name}[i] = {element};")
         return name
@@ -264,16 +295,21 @@ class _Writer:
         return [*lines, *inner, *self._results(depth)]
 
     def _for(self, depth: int, body: list[str], pragma: str = "") -> list[str]:
-        head = f"for (index_t i{depth} = 0; i{depth} < {self.sizes[depth]}; i{depth}++) {{"
+        start, stop = self._bounds(depth)
+        head = f"for (index_t i{depth} = {start}; i{depth} < {stop}; i{depth}++) {{"
         return [*([pragma] if pragma else []), head, *self._indented(body, 1), "}"]
+
+    def _bounds(self, depth: int) -> tuple[str, str]:
+        """Where a loop begins and stops."""
+        return ("0", str(self.sizes[depth])) if depth or self.parts is None else ("from", "stop")
 
     def _blocks(self) -> list[str]:
         """The innermost axis in blocks, each of which all passes go over."""
-        size = self.sizes[-1]
+        start, stop = self._bounds(len(self.sizes) - 1)
         inner = [line for i in range(len(self.passes)) for line in self._pass(i)]
         return [
-            f"for (index_t b = 0; b < {size}; b += {self.length}) {{",
-            f"    const index_t end = b + {self.length} < {size} ? b + {self.length} : {size};",
+            f"for (index_t b = {start}; b < {stop}; b += {self.length}) {{",
+            f"    const index_t end = b + {self.length} < {stop} ? b + {self.length} : {stop};",
             *self._indented(inner, 1),
             "}",
         ]
@@ -300,6 +336,16 @@ class _Writer:
                 continue
             if r.nan:
                 lines.append(f"if (m{number}) w{number} = NAN;")
+            if r.parts > 1 and not r.in_memory:
+                lines.append(f"q{number}[part] = w{number};")
+                self._buffer_of(f"q{number}", r.wide, r.parts, True)
+                more = r.into(f"q{number}[0]", f"q{number}[i]")
+                result = f"{self._name(r.array, True)}[0] = ({r.type})q{number}[0];"
+                self.ends += [
+                    f"    for (index_t i = 1; i < {r.parts}; i++) {more}",
+                    f"    {result}",
+                ]
+                continue
             if r.in_memory:
                 place = f"{self._target(r)}[{self._element(r.strides)}]"
                 lines.append(r.into(place, f"w{number}"))
@@ -378,23 +424,14 @@ class _Writer:
             if array.stored:
                 strides = self.accesses[array.number, -1]
                 ends.append(f"{self._name(array, True)}[{self._element(strides)}] = {code};")
-            elif self._crosses(array):
+            elif self.last_pass.get(array.number, 0) > self.pass_of[array.number]:
                 ends.append(f"{self._buffer(array)} = {code};")
         return [*writer.lines, *ends]
-
-    def _crosses(self, array: Array) -> bool:
-        """Whether a later pass reads what a pass computes."""
-        number, own = array.number, self.pass_of[array.number]
-        return any(
-            isinstance(ref, Ref) and ref.array.number == number and self.pass_of[a.number] > own
-            for a in self.loop.arrays
-            for ref in a.operands
-        )
 
     def _buffer(self, array: Array) -> str:
         """The element of the buffer that an array has between passes."""
         name = f"c{array.number}"
-        self.scratch[name] = Scratch(name, memory_type(array.dtype), self.length)
+        self._buffer_of(name, memory_type(array.dtype), self.length)
         if self.blocks:
             return f"{name}[i{len(self.sizes) - 1} - b]"
         strides = (0,) * self.rows + contiguous(self.sizes[self.rows :]).strides

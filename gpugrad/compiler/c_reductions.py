@@ -28,6 +28,7 @@ class Reduction:
         outer = [size for size, stride in zip(sizes[:depth], strides) if not stride]
         self.repeats = prod(outer)  # how often an element is added to in memory
         self.in_memory = bool(outer)
+        self.parts = 1
         self.elements = array.size  # of the accumulators in memory
         self.type = c_type(array.dtype)
         self.kind = array.step.name
@@ -35,6 +36,11 @@ class Reduction:
         self.wide = "double" if is_float and self.kind == "sum" else self.type
         self.careful = self.in_memory and self.wide != self.type and self.repeats > BLOCK
         self.nan = is_float and self.kind != "sum"
+
+    def share(self, parts: int) -> None:
+        """Have one result for each part of the outermost axis."""
+        self.parts = parts
+        self.careful = self.in_memory
 
     def tile(self, elements: int) -> None:
         """Have several accumulators in memory for each element of the result."""

@@ -13,13 +13,14 @@ import numpy as np
 
 from gpugrad.codegen import host_math
 from gpugrad.compiler.blas import Blas
+from gpugrad.compiler.c_functions import SHARE, Function
 from gpugrad.compiler.c_items import (
     assembly_function,
     indexed_function,
     product_function,
     range_check,
 )
-from gpugrad.compiler.c_loops import Function, loop_function
+from gpugrad.compiler.c_loops import loop_function
 from gpugrad.compiler.elementwise import memory_type, with_own_math
 from gpugrad.compiler.items import Array, Assembly, Call, Indexed, Item, Loop, Product, Ref
 from gpugrad.compiler.layout import contiguous, strides_in
@@ -168,13 +169,13 @@ class _Writer:
             if array.number in local
         ]
         for index, function in functions.items():
-            for scratch in function.scratch:
-                size = scratch.elements * np.dtype(_SIZES[scratch.type]).itemsize
-                lives.append(((index, scratch.name), size, index, index))
+            lives += [((index, s.name), s.bytes, index, index) for s in function.scratch]
         offsets, workspace = plan_memory(lives)
         text, used = with_own_math("\n".join(f.text for f in functions.values()))
         mathematics = host_math.source(sorted(used)) if used else ""
         parts = [_HEAD, mathematics.replace("static inline ", "INLINE "), text]
+        if any("share" in f.libraries for f in functions.values()):
+            parts.insert(1, SHARE)
         if self.blas is not None:
             parts.insert(1, _blas_types(self.blas))
         parts.append(_OBJECTS.format(head=object.__basicsize__, type=object.__basicsize__ - 8))
@@ -262,9 +263,8 @@ class _Writer:
                 calls.append(f"    SET_MODE(mode{' | SMALL_AS_ZERO' if flushes else ''});")
             given = [self._address(a, positions, offsets) for a in function.arrays]
             given += [f"({s.type} *)(work + {offsets[index, s.name]})" for s in function.scratch]
-            if function.library:
-                place = self._in_table(function.library)
-                given.append(f"({function.library}_t)table[{place}]")
+            for library in function.libraries:
+                given.append(f"({library}_t)table[{self._in_table(library)}]")
             calls.append(f"    {function.name}({', '.join(given)});")
         for array in piece.writes:
             if array.number in self.replaced:
@@ -386,13 +386,6 @@ class _Writer:
             f"    x->{field} = *(double *)(items[{position}] + {head});",
             f"    a[{position}] = (char *)x++;",
         ]
-
-
-_SIZES = {
-    "bool": "bool", "signed char": "int8", "short": "int16", "int": "int32", "long long": "int64",
-    "unsigned char": "uint8", "unsigned short": "uint16", "unsigned int": "uint32",
-    "unsigned long long": "uint64", "float": "float32", "double": "float64",
-}  # fmt: skip
 
 
 def _table_of(name: str, numbers: Sequence[int]) -> str:

@@ -13,6 +13,7 @@ REDUCTIONS = frozenset(("sum", "max", "min"))
 COPIES = ("copy", "own")  # values never change, so that a copy is the same value
 PRODUCTS = ("matmul", "transposed_matmul")
 HEAVY = 20  # what a step that is no arithmetic weighs
+DIVISIONS, DIVISION = ("divide", "reciprocal", "sqrt"), 4  # and what these do
 ARITHMETIC = frozenset(
     ("sum", "max", "min", "add", "subtract", "multiply", "negative", "maximum", "minimum", "where",
      "astype", "copy", "square", "greater", "greater_equal", "less", "less_equal", "equal",
@@ -78,4 +79,6 @@ def _is_product(step: Step) -> bool:
 
 def weight_of(step: Step) -> int:
     """About how many operations of C a step of a loop takes."""
+    if step.name in DIVISIONS:
+        return DIVISION
     return 1 if step.name in ARITHMETIC else HEAVY

@@ -20,6 +20,7 @@ from gpugrad.compiler.items import Array, Call, Product, Ref
 from gpugrad.compiler.layout import Layout, order_of
 from gpugrad.compiler.program import Program, flat, function_of
 from gpugrad.compiler.schedule import Schedule
+from gpugrad.compiler.threads import share_address
 from gpugrad.compiler.windows import FORMULAS_OF_WINDOWS
 from gpugrad.errors import CompileError, DTypeError, IndexingError, ShapeError
 
@@ -236,7 +237,7 @@ def _table(made: Source, schedule: Schedule, addresses: dict[str, int]) -> Any:
         if isinstance(entry, Array):
             entries.append(constants[entry.number].ctypes.data)
         elif isinstance(entry, str):
-            entries.append(addresses[entry])
+            entries.append(share_address() if entry == "share" else addresses[entry])
         else:
             entries.append(id(entry))
     return (ctypes.c_void_p * len(entries))(*entries)

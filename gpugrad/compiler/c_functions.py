@@ -1,0 +1,114 @@
+"""Functions of C: what they take, and the parts that threads share. Imports items, elementwise.
+
+A function whose work is worth it goes over parts of its outermost axis. Their number depends on
+shapes alone; each sum over that axis is one for each part, and these are added up in order.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from gpugrad.compiler.items import Array
+
+__all__ = ["MEMORY", "SHARE", "SIZES", "Function", "Parts", "Scratch", "parts_of", "shared_text"]
+
+ALIGNMENT = 64
+WORTH = 1 << 20  # steps of elements that make threads worth it: some 20 µs
+PART = 1 << 18  # and those of a part
+MOST = 64  # parts
+MEMORY = 8  # steps that an element of an array in memory takes
+# Bytes of C types.
+SIZES = {
+    "char": 1, "bool": 1, "signed char": 1, "short": 2, "int": 4, "long long": 8,
+    "unsigned char": 1, "unsigned short": 2, "unsigned int": 4, "unsigned long long": 8,
+    "float": 4, "double": 8,
+}  # fmt: skip
+
+SHARE = """\
+typedef void (*part_t)(void *const *arrays, char *work, index_t part);
+typedef void (*share_t)(part_t task, void *const *arrays, char *work, index_t size, index_t count);
+
+static void share(share_t threads, part_t task, void *const *arrays, char *work, index_t size,
+                  index_t count)
+{
+    if (threads) threads(task, arrays, work, size, count);
+    else for (index_t part = 0; part < count; part++) task(arrays, work, part);
+}
+"""
+
+
+class Scratch(NamedTuple):
+    """Memory that a function uses while it runs: a pointer's name and type, and bytes."""
+
+    name: str
+    type: str
+    bytes: int
+
+
+class Function(NamedTuple):
+    """A function of C: its text, the arrays it takes, and its scratch memory after these.
+
+    ``libraries`` names the functions that it takes as its last arguments: of BLAS, and "share".
+    """
+
+    name: str
+    text: str
+    arrays: tuple[Array, ...]
+    scratch: tuple[Scratch, ...] = ()
+    libraries: tuple[str, ...] = ()
+
+
+class Parts(NamedTuple):
+    """The parts of an axis of ``size``, each of ``length`` but the last."""
+
+    size: int
+    length: int
+
+    @property
+    def number(self) -> int:
+        """How many they are."""
+        return -(-self.size // self.length)
+
+
+def parts_of(size: int, steps: int, at_least: int = 1) -> Parts | None:
+    """Parts of an axis of a loop that does so many steps; None if one thread is as good.
+
+    Lengths are multiples of ``at_least``.
+    """
+    count = min(max(steps // PART, 2), MOST)
+    length = -(-size // (count * at_least)) * at_least
+    parts = Parts(size, length)
+    return parts if steps >= WORTH and parts.number > 1 else None
+
+
+def shared_text(
+    name: str, declared: Sequence[str], own: Sequence[Scratch], more: Sequence[str], parts: Parts
+) -> tuple[str, int]:
+    """The function ``{name}`` that has threads run the parts of ``{name}_part``, and their memory.
+
+    That function takes what is ``declared``, then scratch memory of the thread's ``own``, then a
+    part and where it begins and stops. Lines of ``more`` come in the end. The text has parameters
+    for the declared ones, the memory of all ``own``, and ``threads``; the number is its bytes.
+    """
+    names = [one.split()[-1].lstrip("*") for one in declared]
+    offset, places = 0, []
+    for scratch in own:
+        places.append(f"({scratch.type} *)(work + {offset})")
+        offset += -(-scratch.bytes // ALIGNMENT) * ALIGNMENT
+    given = [f"arrays[{i}]" for i in range(len(names))] + places
+    lines = [
+        f"static void {name}_run(void *const *arrays, char *work, index_t part)",
+        "{",
+        f"    const index_t from = part * {parts.length}, stop = from + {parts.length};",
+        f"    {name}_part({', '.join([*given, 'part', 'from'])}, "
+        f"stop < {parts.size} ? stop : {parts.size});",
+        "}",
+        "",
+        f"static NOINLINE void {name}({', '.join([*declared, 'char *work', 'share_t threads'])})",
+        "{",
+        f"    void *const arrays[] = {{{', '.join(f'(void *){one}' for one in names)}}};",
+        f"    share(threads, {name}_run, arrays, work, {offset}, {parts.number});",
+        *more,
+        "}",
+        "",
+    ]
+    return "\n".join(lines), offset

@@ -1,0 +1,122 @@
+"""Large loops in C: the same results with any number of threads, in forks and beside others."""
+
+import os
+import threading
+
+import numpy as np
+import pytest
+from programs import Writer
+
+from gpugrad.compiler import c_functions, native, threads
+from gpugrad.compiler.c_compiler import find_compiler
+from gpugrad.errors import CompileError
+
+pytestmark = pytest.mark.skipif(find_compiler() is None, reason="there is no C compiler")
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    """Parts of few elements, and afterwards as many threads as before."""
+    monkeypatch.setattr(c_functions, "WORTH", 1)
+    monkeypatch.setattr(c_functions, "PART", 1 << 12)
+    monkeypatch.setenv("GPUGRAD_NUM_THREADS", "3")
+    yield
+    monkeypatch.undo()
+    threads.set_threads(threads.thread_count())
+
+
+def program(shape, dtype="f"):
+    """Elementwise steps, and sums and extremes over every set of axes, of numbers and NaN."""
+    steps = Writer()
+    array = np.random.default_rng(0).normal(size=shape).astype(dtype)
+    array.flat[array.size // 3] = np.inf
+    array.flat[array.size // 2] = -0.0
+    x, y = steps.input(array), steps.input(array[::-1].copy())
+    z = steps("add", steps("multiply", steps("tanh", x), y), 0.5)
+    e = steps("exp", z)
+    made = [z, e, steps("divide", e, steps("sum", e, axis=-1, keepdims=True))]
+    with_nan = steps("sqrt", x)
+    for axis in (None, 0, -1, tuple(range(len(shape)))):
+        made += [steps("sum", z, axis=axis), steps("max", with_nan, axis=axis)]
+        made.append(steps("min", y, axis=axis))
+    return steps, made
+
+
+ALONE = [(511,), (3, 700)]  # of which one thread does all
+SHARED = [(513,), (2049,), (70_001,), (1025, 3), (37, 5, 40), (300, 200)]
+
+
+@pytest.mark.parametrize("shape", ALONE + SHARED, ids=str)
+def test_any_number_of_threads_gives_the_same(shape):
+    steps, made = program(shape)
+    with np.errstate(all="ignore"):
+        compiled = native.build(steps.program(made))
+    assert compiled.counts["NumPy steps"] == 0
+    results = []
+    for count in (1, 2, 3, 3):
+        threads.set_threads(count)
+        results.append(compiled.run(steps.given()))
+    for value, first, *others in zip(made, *results):
+        for other in others:
+            np.testing.assert_array_equal(first.view("i4"), other.view("i4"))
+        np.testing.assert_allclose(first, steps.arrays[value], 2e-5, 2e-3)
+    assert ("_part(" in compiled.source) == (shape in SHARED)
+
+
+def large():
+    """A program of one shared loop, and its arguments."""
+    steps, made = program((70_001,))
+    return native.build(steps.program(made)), steps.given()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_the_child_of_a_fork_has_threads_of_its_own():
+    compiled, given = large()
+    expected = compiled.run(given)
+    child = os.fork()
+    if not child:
+        same = [np.array_equal(a, b, True) for a, b in zip(compiled.run(given), expected)]
+        os._exit(0 if all(same) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    np.testing.assert_array_equal(compiled.run(given)[0], expected[0])
+
+
+def test_threads_of_python_that_run_loops_at_once():
+    compiled, given = large()
+    expected, wrong = compiled.run(given), []
+
+    def repeat():
+        for _ in range(20):
+            results = compiled.run(given)
+            wrong.extend(1 for a, b in zip(results, expected) if not np.array_equal(a, b, True))
+
+    workers = [threading.Thread(target=repeat) for _ in range(4)]
+    for one in workers:
+        one.start()
+    for one in workers:
+        one.join()
+    assert not wrong
+
+
+def test_how_many_threads_there_are(monkeypatch):
+    assert threads.thread_count() == 3
+    for wrong in ("many", "0", "-2", "1.5"):
+        monkeypatch.setenv("GPUGRAD_NUM_THREADS", wrong)
+        with pytest.raises(CompileError, match="GPUGRAD_NUM_THREADS is .*: set it to a number"):
+            threads.thread_count()
+    monkeypatch.delenv("GPUGRAD_NUM_THREADS")
+    assert 1 <= threads.thread_count() <= os.cpu_count()
+    monkeypatch.setattr(threads, "blas", lambda: None)
+    monkeypatch.setattr(threads, "_processors", lambda: 8)
+    for text, count in (("3", 3), ("2,4", 2), ("", 8), ("64", 8), ("x", 8)):
+        monkeypatch.setenv("OMP_NUM_THREADS", text)
+        assert threads.thread_count() == count
+
+
+def test_without_a_library_of_threads_one_runs_all_parts(monkeypatch):
+    compiled, given = large()
+    monkeypatch.setattr(threads, "_library", lambda: None)
+    alone, _ = large()
+    for a, b in zip(compiled.run(given), alone.run(given)):
+        np.testing.assert_array_equal(a, b)
