@@ -4,6 +4,7 @@ Imports session, entry and the modules beside it.
 """
 
 import functools
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from gpugrad.compiler.call import MISSED, built_in
 from gpugrad.compiler.entry import Entry
 from gpugrad.compiler.modes import aliases, modes
 from gpugrad.compiler.places import StaleError
-from gpugrad.compiler.session import record
+from gpugrad.compiler.session import record, record_lock
 from gpugrad.engine.modes import tracing
 from gpugrad.errors import DTypeError, GpugradError
 from gpugrad.random.generator import draws
@@ -33,8 +34,8 @@ class Compiled:
     """A function that `compile` has made; it is called as the original is."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        functools.update_wrapper(self, function)
         self._function = function
+        functools.update_wrapper(self, function, updated=())
         self._entries: dict[Any, list[Entry]] = {}
         self._built_in: tuple[Any, ...] = ()  # what is tried first
         self._count = 0
@@ -81,22 +82,38 @@ class Compiled:
             self._built_in = (function, *self._built_in)
 
     def _in_python(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        done = self._found(args, kwargs)
+        if done is None:
+            with record_lock:  # in which another thread may have recorded, too
+                done = self._found(args, kwargs) or (self._recorded(args, kwargs),)
+        return done[0]
+
+    def _found(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any] | None:
+        """The result of the program that there is, in a tuple."""
         signature = self._signature(args, kwargs)
         if signature is None:
-            return self._function(*args, **kwargs)
+            return (self._function(*args, **kwargs),)
         leaves, structure, key = signature
-        entries = self._entries.setdefault(key, [])
-        for entry in entries:
+        for entry in self._entries.get(key, ()):
             if (entry.structure is structure or entry.structure == structure) and entry.holds(
                 leaves
             ):
                 try:
-                    return entry(leaves)
+                    return (entry(leaves),)
                 except StaleError:
                     continue
+        return None
+
+    def _recorded(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result of a new program."""
         if self._count >= LIMIT:
             self._say_so()
             return self._function(*args, **kwargs)
+        signature = self._signature(args, kwargs)
+        if signature is None:
+            return self._function(*args, **kwargs)
+        leaves, structure, key = signature
+        self._entries.setdefault(key, [])
         recorded = record(self._function, leaves, structure)
         entry = Entry(structure, recorded)
         self._add(entry, key, leaves)
@@ -120,6 +137,18 @@ class Compiled:
         if not entries:
             return "nothing recorded yet: call the function"
         return "\n".join(entry.report(i, source) for i, entry in enumerate(entries, 1))
+
+    def __getattr__(self, name: str) -> Any:
+        # What a compiled model is asked for, as parameters(), train() and state_dict().
+        if name.startswith("__") or name == "_function":
+            raise AttributeError(f"a compiled function has no attribute {name!r}")
+        return getattr(self._function, name)
+
+    def __reduce__(self) -> Any:
+        # A copy has no programs yet. A decorated function is found by its name.
+        module = sys.modules.get(getattr(self, "__module__", ""))
+        name = getattr(self, "__qualname__", "")
+        return name if getattr(module, name, None) is self else (type(self), (self._function,))
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
@@ -150,7 +179,14 @@ class Lenient(Compiled):
                 entries.remove(entry)
                 entries.insert(0, entry)  # the likeliest next time
                 return done[0]
-        reasons = self._reasons.setdefault(key, [])
+        with record_lock:
+            return self._recorded_or_run(args, kwargs, leaves, structure, key)
+
+    def _recorded_or_run(
+        self, args: Any, kwargs: Any, leaves: list[Any], structure: tree.Tree, key: Any
+    ) -> Any:
+        """The result of a new program, or of the function where it cannot be recorded."""
+        entries, reasons = self._entries[key], self._reasons.setdefault(key, [])
         if any(one == structure for one, _ in reasons):
             return self._function(*args, **kwargs)
         if self._count >= LIMIT:
@@ -222,8 +258,14 @@ def _kind(leaf: Any) -> Any:
     return (cls, leaf) if array is None else (cls, array, leaf.dtype)
 
 
+# The flags of code whose calls compute nothing yet: generators and coroutines.
+_LATER = 0x20 | 0x80 | 0x200
+
+
 def compile(function: Callable[..., Any], strict: bool = True) -> Compiled:
-    """A function that runs as one program, from its second call on.
+    """A function that runs as one program. Its first call records it.
+
+    ``function`` may be a model: the result has its attributes, such as ``parameters()``.
 
     What would make the program right for one set of values alone raises CompileError, with the
     user's line. With ``strict=False`` it does not: where Python asks for the truth of a tensor or
@@ -239,6 +281,12 @@ def compile(function: Callable[..., Any], strict: bool = True) -> Compiled:
     >>> clipped(gg.tensor([1.0, 2.0])), clipped(gg.tensor([-1.0, -2.0]))
     (tensor([1., 2.]), tensor([1., 2.]))
     """
-    if not callable(function):
-        raise DTypeError(f"compile: expected a function, got {type(function).__name__}")
+    if not callable(function) or isinstance(function, type):
+        what = f"the class {function.__name__}" if isinstance(function, type) else repr(function)
+        raise DTypeError(f"compile: expected a function or a model, got {what:.80}")
+    if getattr(getattr(function, "__code__", None), "co_flags", 0) & _LATER:
+        raise DTypeError(
+            f"compile: {function.__qualname__} is a generator or a coroutine, of which a call "
+            "computes nothing yet. Compile the functions that it calls"
+        )
     return Compiled(function) if strict else Lenient(function)

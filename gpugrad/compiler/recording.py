@@ -60,7 +60,9 @@ class Recording(Namespace):
         return array.copy()
 
     def to_numpy(self, array: Any) -> Any:
-        raise by_value("its values on the host")
+        if not array.tape.is_open:
+            array.value  # noqa: B018  raises that it was kept from a call that has ended
+        raise by_value("a copy of its values on the host")
 
     def add_at(self, out: Any, index: Any, values: Any) -> None:
         raise CompileError("compile: a sum at an index in place cannot be recorded")

@@ -16,6 +16,7 @@ import numpy as np
 from gpugrad.autodiff import tree
 from gpugrad.backend.namespace import NAMESPACES
 from gpugrad.compiler.calls import RecordedCall, Write, share
+from gpugrad.compiler.containers import check_arguments, check_result
 from gpugrad.compiler.graph import Graph, recorded_backward
 from gpugrad.compiler.places import (
     Argument,
@@ -267,6 +268,7 @@ class Session:
         the program could not do what the function has done.
         """
         leaves, structure = tree.flatten(holder[0])
+        check_result(structure)
         outputs: list[Value] = []
         self._find_own(leaves)
         for leaf in leaves:
@@ -451,18 +453,6 @@ def _recorded(tensor: Any) -> Recorded:
     )
 
 
-# The number of recordings that run now, in all threads: as long as there are any, ops ask.
-_running = 0
-_lock = threading.Lock()
-
-
-def _begin(count: int) -> None:
-    global _running
-    with _lock:
-        _running += count
-        detours.use(_meet_operands, _running > 0, rank=-1)
-
-
 def _meet_operands(op: Any, operands: Sequence[Any], parameters: Any) -> None:
     """The detour of all ops, which computes nothing: their operands begin to record."""
     session = tracing.get()
@@ -470,6 +460,10 @@ def _meet_operands(op: Any, operands: Sequence[Any], parameters: Any) -> None:
         for operand in operands:
             if isinstance(operand, Tensor):
                 session.meet(operand)
+
+
+# Held while a function is recorded: its tensors are not what other threads take them for.
+record_lock = threading.RLock()
 
 
 def record(
@@ -480,16 +474,23 @@ def record(
     So the first call is one of the program too, and gives the same bits as all others. With
     ``is_lenient`` Python is told the truth, or the whole number, of what is recorded.
     """
-    session = Session(is_lenient)
-    _begin(1)
+    with record_lock:
+        return _recorded_call(function, leaves, structure, Session(is_lenient))
+
+
+def _recorded_call(
+    function: Callable[..., Any], leaves: Sequence[Any], structure: Any, session: Session
+) -> RecordedCall:
+    detours.use(_meet_operands, True, rank=-1)
     token = tracing.set(session)
     try:
         given = [session.argument(index, leaf) for index, leaf in enumerate(leaves)]
         args, kwargs = tree.unflatten(structure, given)
         holder = [function(*args, **kwargs)]
+        check_arguments(tree.flatten((args, kwargs)), given, structure)
         return session.finished(holder, leaves)
     finally:
         session.tape.is_open = False
         tracing.reset(token)
-        _begin(-1)
+        detours.use(_meet_operands, False)
         session.restore()

@@ -20,7 +20,8 @@ __all__ = [
 def check_model(model: Any, optimizer: Any, loss: Any, scheduler: Any) -> None:
     """DTypeError, or ArgumentError for an optimizer of another model."""
     if not isinstance(model, Module):
-        raise DTypeError(f"Trainer: model must be a Module, got {type(model).__name__}")
+        instead = ". Pass the model itself, and compile=True" if hasattr(model, "report") else ""
+        raise DTypeError(f"Trainer: model must be a Module, got {type(model).__name__}{instead}")
     without = optimizer is None  # for evaluate and predict
     if not without and (isinstance(optimizer, type) or not hasattr(optimizer, "param_groups")):
         raise DTypeError(
