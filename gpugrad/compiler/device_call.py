@@ -135,6 +135,10 @@ class _Writer:
         tests = [f"{self.constant(graph.current_device)}() == {graph.device}"]
         for number, reference, _ in graph.fixed:
             tests.append(f"x{number} is {self.constant(reference)}()")
+        for number, _, _, size in graph.buffers:
+            tests.append(f"x{number}.flags.c_contiguous")
+            if graph.in_place:  # whose memory an argument may share
+                tests.append(f"{self.known(graph.is_apart)}(x{number}.data.ptr, {size})")
         for number, _, place in graph.lent:
             gradient = f"{self.place(place)}._grad"
             tests.append(f"getrefcount({gradient}) == {ALONE_AS_GRADIENT}")
@@ -157,10 +161,9 @@ class _Writer:
         self.lines.append(f"current = {self.constant(graph.current)}()")
         self.lines.append("stream = current.ptr")
         self.lines.append(f"if stream != {own}.pointer: {own}.follow(current)")
-        for number, buffer, pointer, size in graph.buffers:
+        for number, _, pointer, size in graph.buffers:
             arguments = f"{pointer}, x{number}.data.ptr, {size}, {ON_DEVICE}, stream"
-            self.lines.append(f"if x{number}.flags.c_contiguous: copy({arguments})")
-            self.lines.append(f"else: {self.constant(buffer)}[...] = x{number}")
+            self.lines.append(f"copy({arguments})")
         if graph.numbers:
             pack = self.constant(graph.pack)
             values = ", ".join(f"x{number}" for number in graph.numbers)

@@ -14,6 +14,7 @@ does not call meanwhile, stays with its kernels; `Graphed.reason` says why.
 
 import struct
 import weakref
+from bisect import bisect_right
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -206,6 +207,9 @@ class Graph:
             else:
                 self._extra.append((array, out))
         self.size = size
+        changed = sorted((fixed[place], inputs[place].nbytes) for _, place in self.in_place)
+        self._starts = [start for start, _ in changed]
+        self._ends = [start + length for start, length in changed]
         self.block = self.cupy.cuda.alloc(max(size, 1))
         for _, array, offset in self.results:
             values[array.number] = self.cupy.ndarray(
@@ -239,6 +243,11 @@ class Graph:
             and not self.are_kept
             and all(outs[o] is inputs[place] for o, place in self.in_place)
         )
+
+    def is_apart(self, pointer: int, size: int) -> bool:
+        """Whether memory is none of what the graph changes in place."""
+        index = bisect_right(self._ends, pointer)
+        return index == len(self._ends) or self._starts[index] >= pointer + size
 
     def prepare(self, inputs: Sequence[Any], outs: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """Copy the inputs; the results, and the calls that compute them."""

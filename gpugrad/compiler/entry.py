@@ -226,7 +226,10 @@ def _on_device(program: Program, reuse: dict[int, int], recorded: RecordedCall) 
         for write in recorded.writes
         if write.name == "_grad" and write.output is not None
     }
-    return Graphed(made, given, gradients)
+    graphed = Graphed(made, given, gradients)
+    if recorded.guards:
+        graphed.reason = "values are looked at before anything is changed"
+    return graphed
 
 
 def _is_plain(array: Any) -> bool:

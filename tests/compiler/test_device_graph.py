@@ -244,3 +244,19 @@ def test_arrays_that_are_put_together_and_clipped():
     for a, b in zip(usual.arrays(), other.arrays(), strict=True):
         near(b, a)
     assert "0 calls of the array library; one CUDA graph" in compiled.report()
+
+
+def test_an_argument_that_shares_memory_with_a_parameter():
+    weight = gg.tensor(np.ones((4, 4), "f"), device="cuda")
+
+    def step(x):
+        weight.data[...] = weight.data * 2
+        return x + 1
+
+    compiled = gg.compile(step)
+    for number in range(5):
+        compiled(gg.full((4,), float(number), device="cuda"))
+    assert graph_of(compiled) is not None
+    with pytest.raises(gg.CompileError, match="shares its memory"):
+        compiled(weight[1])
+    near(weight.cpu().numpy(), np.full((4, 4), 2**5))
