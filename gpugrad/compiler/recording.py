@@ -15,7 +15,7 @@ from gpugrad.backend.host import NUMPY
 from gpugrad.backend.namespace import ELEMENTWISE, FORMULAS, Namespace, register
 from gpugrad.backend.special import Special
 from gpugrad.compiler.recorded import Recorded, RecordedNumber, array_of, by_value, call
-from gpugrad.compiler.tape import use_types
+from gpugrad.compiler.tape import innermost, recorded_in, use_types
 from gpugrad.errors import CompileError
 
 __all__ = ["Recording", "recorded_type"]
@@ -76,6 +76,13 @@ class Recording(Namespace):
 
     def expand(self, gradient: Any, shape: tuple[int, ...]) -> Any:
         return call("broadcast_to", (gradient, shape), {})
+
+    def getitem(self, x: Any, *indices: Any, index: Any) -> Any:
+        """The formula of the table, whose array may be a constant."""
+        recorded = [*recorded_in(indices)]
+        if recorded and not isinstance(x, Recorded):
+            x = innermost(recorded).capture(x)
+        return FORMULAS["getitem"](self, x, *indices, index=index)
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.lifts, name)

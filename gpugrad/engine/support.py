@@ -323,7 +323,9 @@ def _moved(node: Any, index: int, own: Any) -> Support | None:
             next(known) if outputs.get(position) else xp.full(shape, position in outputs)
             for position, shape in enumerate(shapes)
         ]
-        add = None if total is None or op.adds is None else op.adds[index]
+        # While a function is recorded, one of the two may be the same in each call, and not record.
+        alike = total is not None and type(total) is type(whole[0])
+        add = op.adds[index] if alike and op.adds is not None else None
         if add is not None and add(xp, total, whole[0], *values, **parameters):
             return None
         g = [mask.astype("float32") for mask in whole]
