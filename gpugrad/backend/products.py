@@ -1,10 +1,11 @@
-"""Matrix products with CuPy that copy no operand. Imports captures.
+"""Matrix products with CuPy that copy no operand. Imports captures and precision.
 
 A product is one call of cuBLAS through CuPy's binding, which takes strides and transposition flags;
 they are computed once for each layout (`_plan`). CuPy's ``matmul`` makes operands of more than two
 axes C-contiguous first, which copies transposed ones, and computes float16 in float32. Here a stack
 of rows times one matrix is a product of two matrices, and stacks of matrices go to cuBLAS with
-strides and flags. CuPy computes the rest. A product can be added to an array in the same call.
+strides and flags. CuPy computes the rest. A product can be added to an array in the same call, and
+that of half precisions be written in float32, in which cuBLAS sums.
 """
 
 from functools import lru_cache
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpugrad.backend.captures import CAPTURES
+from gpugrad.backend.precision import SINGLE, is_half
 
 __all__ = ["Products"]
 
@@ -87,6 +89,17 @@ class Products:
         self._into(y, plan, a, b, plan.zero)
         return y
 
+    def widely(self, a: Any, b: Any) -> Any:
+        """``matmul``, of half precisions in float32: their products are exact there."""
+        if not is_half(a.dtype):
+            return self.matmul(a, b)
+        plan = self._planned(a, b)
+        if plan is None:
+            return self._plain(a.astype(SINGLE), b.astype(SINGLE))
+        y = self._array(plan.shape, SINGLE)
+        self._into(y, plan, a, b, plan.zero)
+        return y
+
     def multiply(self, a: Any, b: Any, turn_a: bool = False, turn_b: bool = False) -> Any:
         """The product of two matrices, either of them transposed: the path of layers."""
         dtype = a.dtype
@@ -106,6 +119,7 @@ class Products:
     def add_product(self, total: Any, a: Any, b: Any) -> bool:
         """Add a @ b to an array without a copy; returns whether it did.
 
+        The array has the dtype of the factors, or is of float32 where these are half precisions.
         False, with nothing changed, if cuBLAS does not accept the layout. Rows that are one axis of
         the factors may be several axes of ``total``.
         """
@@ -116,7 +130,8 @@ class Products:
             total = total.reshape(shape)
         if total.ndim == 2 and not total.flags.c_contiguous:
             total, a, b = total.T, b.T, a.T
-        if total.dtype != a.dtype or not total.flags.c_contiguous:
+        alike = total.dtype == a.dtype or (total.dtype == SINGLE and is_half(a.dtype))
+        if not alike or not total.flags.c_contiguous:
             return False
         plan = self._planned(a, b)
         if plan is None or plan.shape != total.shape:
@@ -148,6 +163,7 @@ class Products:
          step_a, matrices, one, _) = plan  # fmt: skip
         # Asked at each call: CUPY_TF32=1 requests TF32, and a program may change it.
         computed = _precision(cublas, dtype.char, self._routines.get_compute_type(dtype))
+        written = data_type if y.dtype is dtype else _data_type(y.dtype)
         handle = self._handle()
         if CAPTURES and (captured := CAPTURES.get(get_ident())):
             cublas, handle = captured, captured.handle
@@ -155,14 +171,22 @@ class Products:
             cublas.gemmEx(
                 handle, turned_b, turned_a, n, m, k, one,
                 b.data.ptr, data_type, leading_b, a.data.ptr, data_type, leading_a,
-                beta, y.data.ptr, data_type, n, computed, DEFAULT,
+                beta, y.data.ptr, written, n, computed, DEFAULT,
             )  # fmt: skip
             return
         cublas.gemmStridedBatchedEx(
             handle, turned_b, turned_a, n, m, k, one,
             b.data.ptr, data_type, leading_b, step_b, a.data.ptr, data_type, leading_a, step_a,
-            beta, y.data.ptr, data_type, n, m * n, matrices, computed, DEFAULT,
+            beta, y.data.ptr, written, n, m * n, matrices, computed, DEFAULT,
         )  # fmt: skip
+
+
+def _key(dtype: Any) -> str:
+    return str(dtype.name if dtype.kind == "V" else dtype.char)
+
+
+def _data_type(dtype: Any) -> int:
+    return _DTYPES[_key(dtype)][0]
 
 
 @lru_cache(64)
@@ -182,8 +206,7 @@ def _plan(
     strides_b: tuple[int, ...], dtype: Any,
 ) -> _Plan | None:  # fmt: skip
     """The product of two stacks as one call of cuBLAS; None if cuBLAS does not accept them."""
-    key = dtype.name if dtype.kind == "V" else dtype.char
-    if key not in _DTYPES or min(len(shape_a), len(shape_b)) < 2:
+    if _key(dtype) not in _DTYPES or min(len(shape_a), len(shape_b)) < 2:
         return None
     (m, k), n = shape_a[-2:], shape_b[-1]
     if shape_b[-2] != k:
@@ -198,7 +221,7 @@ def _plan(
     sizes = (m, n, k, count)
     if first is None or second is None or min(sizes) == 0 or max(sizes) >= _LIMIT:
         return None
-    data_type, scalar = _DTYPES[key]
+    data_type, scalar = _DTYPES[_key(dtype)]
     one, zero = (value.ctypes.data for value in _SCALARS[scalar])
     return _Plan(
         (*batch, m, n), bool(batch), second.transposed, first.transposed, n, m, k, dtype,

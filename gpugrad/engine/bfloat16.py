@@ -18,8 +18,8 @@ __all__ = ["begin", "end"]
 
 # Ops that run on bfloat16 arrays; the products with sums in float32.
 NATIVE = frozenset((
-    "add astype broadcast_to concat_arrays diagonal flip getitem index_set linear matmul multiply "
-    "negative positive real reshape scatter split stack_arrays subtract to_device "
+    "add astype attention broadcast_to concat_arrays diagonal flip getitem index_set linear matmul "
+    "multiply negative positive real reshape scatter split stack_arrays subtract to_device "
     "transposed_matmul transpose windows"
 ).split())  # fmt: skip
 

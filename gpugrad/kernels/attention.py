@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.namespace import FORMULAS, namespace_of
-from gpugrad.backend.precision import HALF, SINGLE
+from gpugrad.backend.precision import SINGLE, is_half
 from gpugrad.backend.products import Products
 from gpugrad.kernels.dropout import drawn
 from gpugrad.kernels.philox import RANDOM
@@ -238,36 +238,36 @@ class Attention(Kernels):
         keep: Any = None, block: int = 1,
     ) -> Any:  # fmt: skip
         """The same, with the logarithm of each query's sum of exponentials."""
-        wide = self._widened(keep, q, k, v, bias)
-        if wide is None:
+        ready = self._ready(keep, bias, q, k, v)
+        if ready is None:
             return self._formula(
                 "attention_and_residuals", q, k, v, bias, scale, causal, keep, block
             )
-        half, (q, k, v, bias) = q.dtype == HALF, wide
+        dtype, (bias, q, k, v) = q.dtype, ready
         settings = self._settings(q, k, v, bias, scale, causal, keep, block)
-        lse = self._array((*settings.batch, settings.queries, 1), q.dtype)
+        lse = self._array((*settings.batch, settings.queries, 1), _wide(q))
         parts = []
         for rows, length in settings.blocks():
             scores = self._scores(q, k, rows, length)
             self._rows("attention", settings, rows, length, scores, lse)
-            parts.append(self._products.matmul(scores, v[..., :length, :]))
+            parts.append(self._products.matmul(_as(v, scores), v[..., :length, :]))
         y = parts[0] if len(parts) == 1 else self._module.concatenate(parts[::-1], axis=-2)
-        return y.astype(HALF) if half else y, lse
+        return y.astype(dtype, copy=False), lse
 
     def attention_vjp(
         self, g: Any, y: Any, needs: tuple[bool, ...], q: Any, k: Any, v: Any, bias: Any, lse: Any,
         scale: float, causal: bool, keep: Any, block: int,
     ) -> Any:  # fmt: skip
         """The formula of this name in `gpugrad.ops.attention`."""
-        wide = self._widened(keep, q, k, v, bias, g)
-        if wide is None:
+        ready = self._ready(keep, bias, q, k, v, g)
+        if ready is None:
             return self._formula(
                 "attention_vjp", g, y, needs, q, k, v, bias, lse, scale, causal, keep, block
             )
-        q, k, v, bias, g = wide
+        bias, q, k, v, g = ready
         settings = self._settings(q, k, v, bias, scale, causal, keep, block)
-        multiply, shape = self._products.matmul, (*settings.batch, settings.queries, settings.keys)
-        d_bias = self._module.zeros(shape, q.dtype) if needs[3] else None
+        multiply, shape = self._products.widely, (*settings.batch, settings.queries, settings.keys)
+        d_bias = self._module.zeros(shape, _wide(g)) if needs[3] else None
         others = needs[0] or needs[1] or needs[3]
         of_q, d_k, d_v, lse = [], None, None, self._dense(lse)
         for rows, length in settings.blocks():
@@ -275,7 +275,8 @@ class Attention(Kernels):
             d = multiply(part, _turned(v[..., :length, :])) if others else None
             self._rows("attention_vjp", settings, rows, length, weights, d, d_bias, lse)
             if needs[2]:
-                d_v = self._added(d_v, settings.keys, _turned(weights), part)
+                d_v = self._added(d_v, settings.keys, _turned(_as(g, weights)), part)
+            d = None if d is None else _as(g, d)
             if needs[0]:
                 of_q.append(multiply(d, k[..., :length, :]))
             if needs[1]:
@@ -285,22 +286,28 @@ class Attention(Kernels):
             d_q = of_q[0] if len(of_q) == 1 else self._module.concatenate(of_q[::-1], axis=-2)
         return d_q, d_k, d_v, d_bias
 
-    def _widened(self, keep: Any, *arrays: Any) -> tuple[Any, ...] | None:
-        """The arrays, in single for half precision, and in an order that products take.
+    def _ready(self, keep: Any, bias: Any, *arrays: Any) -> tuple[Any, ...] | None:
+        """The bias as the kernels take it, the arrays in an order that products take.
 
-        None where they, or the dropout, have no kernel. Of values that were not saved there are
-        only shape and dtype.
+        Half precisions stay as they are where all are of one: the products then add up in single,
+        and the kernels have single alone. None where there is no kernel for them, or the dropout.
+        Of values that were not saved there are only shape and dtype.
         """
         if keep is not None and not hasattr(keep, "draws"):
             return None
-        if not all(prod(a.shape) for a in arrays if a is not None):
+        if not all(prod(a.shape) for a in (bias, *arrays) if a is not None):
             return None
-        ready = tuple(self._even(a) if isinstance(a, self._array) else a for a in arrays)
-        return ready if self._fit(*[a for a in ready if isinstance(a, self._array)]) else None
+        halves = len({a.dtype for a in arrays}) == 1 and is_half(arrays[0].dtype)
+        ready = [self._even(a, halves) if isinstance(a, self._array) else a for a in arrays]
+        if isinstance(bias, self._array) and is_half(bias.dtype):
+            bias = bias.astype(SINGLE)
+        wide = [a for a in (bias, *ready) if isinstance(a, self._array) and not is_half(a.dtype)]
+        fit = all(a.dtype == SINGLE for a in wide) if halves else self._fit(*wide)
+        return (bias, *ready) if fit else None
 
-    def _even(self, x: Any) -> Any:
+    def _even(self, x: Any, halves: bool) -> Any:
         """x, copied where its matrices do not follow each other at one distance."""
-        if x.dtype == HALF:
+        if is_half(x.dtype) and not halves:
             return x.astype(SINGLE, order="C")
         return x if sum(size > 1 for size in x.shape[:-2]) < 2 else self._dense(x)
 
@@ -314,7 +321,7 @@ class Attention(Kernels):
 
     def _scores(self, q: Any, k: Any, rows: slice, length: int) -> Any:
         """The products of some queries and the first keys, in new memory."""
-        return self._products.matmul(q[..., rows, :], _turned(k[..., :length, :]))
+        return self._products.widely(q[..., rows, :], _turned(k[..., :length, :]))
 
     def _rows(self, name: str, settings: _Settings, rows: slice, length: int, *arrays: Any) -> None:
         """Launch a kernel, in which a warp or a block has the scores of a query."""
@@ -325,13 +332,13 @@ class Attention(Kernels):
     def _added(self, total: Any, keys: int, a: Any, b: Any) -> Any:
         """total + a @ b, whose rows are the first of ``keys``."""
         if total is None and a.shape[-2] == keys:
-            return self._products.matmul(a, b)
+            return self._products.widely(a, b)
         if total is None:
             shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), keys, b.shape[-1])
-            total = self._module.zeros(shape, a.dtype)
+            total = self._module.zeros(shape, _wide(a))
         part = total[..., : a.shape[-2], :]
         if not self._products.add_product(part, a, b):
-            part += self._products.matmul(a, b)
+            part += self._products.widely(a, b)
         return total
 
     # Heads.
@@ -363,6 +370,16 @@ class Attention(Kernels):
         sizes = (parts * batch * heads * places, size)
         arguments = (*arrays, *sizes, batch, heads, places, parts, int(batch_first))
         self._launch(heads_source(arrays[0].dtype), name, *sizes, *arguments)
+
+
+def _wide(x: Any) -> Any:
+    """The dtype in which sums over x are kept."""
+    return SINGLE if is_half(x.dtype) else x.dtype
+
+
+def _as(like: Any, x: Any) -> Any:
+    """x for a product with an array, which is of one dtype."""
+    return x.astype(like.dtype, copy=False)
 
 
 def _turned(x: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What formulas ask about dtypes: float16 in float32, whole numbers, no complex ones.
+"""What formulas ask about dtypes: half precisions in float32, whole numbers, no complex ones.
 
 A dtype is known by its identity where that is enough: it costs a tenth of a look at its kind.
 Imports precision, the names of which it passes on.
@@ -6,7 +6,7 @@ Imports precision, the names of which it passes on.
 
 from typing import Any
 
-from gpugrad.backend.precision import DOUBLE, HALF, SINGLE
+from gpugrad.backend.precision import DOUBLE, HALF, SINGLE, is_half
 
 __all__ = [
     "DOUBLE", "HALF", "SINGLE", "averaged", "computed", "floating", "narrowed", "refuse_complex",
@@ -22,12 +22,12 @@ def widened(x: Any) -> Any:
     dtype = x.dtype
     if dtype is SINGLE or dtype is DOUBLE:
         return x
-    return x.astype(SINGLE) if dtype == HALF else x
+    return x.astype(SINGLE) if is_half(dtype) else x
 
 
 def narrowed(y: Any, x: Any) -> Any:
     """y, the result of a formula over ``widened(x)``, in half precision where x is in it."""
-    return y.astype(HALF) if x.dtype == HALF else y
+    return y.astype(x.dtype) if is_half(x.dtype) else y
 
 
 def floating(x: Any) -> Any:
@@ -56,7 +56,8 @@ def computed(x: Any) -> Any:
 
 def rounded(y: Any, x: Any) -> Any:
     """y, the result of a formula over ``computed(x)``, in half precision where x is in it."""
-    return y.astype(HALF) if floating(x).dtype == HALF else y
+    dtype = floating(x).dtype
+    return y.astype(dtype) if is_half(dtype) else y
 
 
 def refuse_complex(x: Any) -> None:

@@ -9,6 +9,7 @@ from gpu import launches, needs_gpu, send
 import gpugrad as gg
 from gpugrad.backend.host import NUMPY
 from gpugrad.backend.namespace import FORMULAS, namespace_of
+from gpugrad.backend.products import Products
 from gpugrad.kernels.source import FLOATS
 from gpugrad.nn.attention import _Dropout
 
@@ -99,6 +100,30 @@ def test_rows_of_scores_are_one_kernel_each_way(name, dtype, p, rng):
             NUMPY, *widened(g, y), needs, *widened(*arrays), lse, *settings
         )
         compare(backward, expected, dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precisions_are_multiplied_as_they_are(dtype, rng, monkeypatch):
+    if dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes", reason="needs ml_dtypes: pip install gpugrad[bfloat16]")
+    multiplied = []
+    into = Products._into
+
+    def noting(products, y, plan, a, *rest):
+        multiplied.append((a.dtype.name, y.dtype.name))
+        into(products, y, plan, a, *rest)
+
+    monkeypatch.setattr(Products, "_into", noting)
+    with gg.device("cuda"):
+        values = [gg.tensor(rng.standard_normal((2, 5, 4)).astype("f")) for _ in range(3)]
+        q, k, v = (x.astype(dtype).requires_grad_(True) for x in values)
+        y = gg.nn.functional.scaled_dot_product_attention(q, k, v)
+        y.backward(gg.ones((2, 5, 4), dtype=dtype))
+    assert multiplied == [(dtype, "float32"), (dtype, dtype)] + [(dtype, "float32")] * 5
+    one, other, third = (x.astype(dtype).astype("float32").cpu().numpy() for x in values)
+    weights = np.exp(np.matmul(one, other.swapaxes(-1, -2)) / 2)
+    expected = np.matmul(weights / weights.sum(-1, keepdims=True), third)
+    np.testing.assert_allclose(y.detach().astype("float32").cpu().numpy(), expected, atol=0.02)
 
 
 @pytest.mark.parametrize("batch_first", [True, False])
