@@ -136,6 +136,7 @@ class _Writer:
         for number, reference, _ in graph.fixed:
             tests.append(f"x{number} is {self.constant(reference)}()")
         for number, _, _, size in graph.buffers:
+            tests.append(f"x{number}.data.device_id == {graph.device}")
             tests.append(f"x{number}.flags.c_contiguous")
             if graph.in_place:  # whose memory an argument may share
                 tests.append(f"{self.known(graph.is_apart)}(x{number}.data.ptr, {size})")

@@ -76,6 +76,7 @@ class Graphed:
 
         ``leaves`` are those of the arguments, from which places find something.
         """
+        self.program.check(inputs)
         graph = self.graph
         if graph is None or not graph.takes(inputs, outs, leaves):
             if not self._has_run or self.reason:

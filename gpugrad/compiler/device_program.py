@@ -61,7 +61,7 @@ class DeviceProgram:
             "products": kinds.count(Product),
             "calls of the array library": kinds.count(Call),
         }
-        self._xp = xp
+        self.xp = xp
         self.cupy = cupy = xp.module
         self._sample = cupy.ndarray((0,), np.float32)
         self._module = cupy.RawModule(code=plan.text, options=("--std=c++17",))
@@ -89,6 +89,7 @@ class DeviceProgram:
         self, inputs: Sequence[Any], outs: Sequence[Any] | None = None
     ) -> tuple[list[Any], list[Any]]:
         """As `run`, but that the outs are written by calls, which are returned."""
+        self.check(inputs)
         values = self.given(inputs)
         self.compute(values)
         results = [values[array.number] for array in self.schedule.outputs]
@@ -101,6 +102,12 @@ class DeviceProgram:
                 calls += versions.writing(out, results[number])
                 results[number] = out
         return results, calls
+
+    def check(self, inputs: Sequence[Any]) -> None:
+        """DeviceError unless all arrays are on the current GPU."""
+        if self.xp.checks is not None:
+            arrays = [x for x, array in zip(inputs, self.schedule.inputs) if not array.weak]
+            self.xp.checks("compile", tuple(arrays))
 
     def given(self, inputs: Sequence[Any]) -> dict[int, Any]:
         """The arrays of the inputs, and numbers among them as arrays, by number."""
@@ -151,11 +158,11 @@ class DeviceProgram:
         a, b = (self._viewed(values[ref.array.number], ref.layout) for ref in (item.a, item.b))
         made = values.get(item.array.number)
         if made is None:
-            values[item.array.number] = self._xp.matmul(a, b).reshape(item.array.seen.shape)
+            values[item.array.number] = self.xp.matmul(a, b).reshape(item.array.seen.shape)
             return
         y = made.reshape((*a.shape[:-1], b.shape[-1]))
-        if not self._xp.product_into(y, a, b):
-            y[...] = self._xp.matmul(a, b)
+        if not self.xp.product_into(y, a, b):
+            y[...] = self.xp.matmul(a, b)
 
     def _call(self, item: Call, values: dict[int, Any]) -> None:
         operands = self._operand(item.operands, values)

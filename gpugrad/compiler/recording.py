@@ -37,12 +37,13 @@ class Recording(Namespace):
     in_place = False
 
     def __init__(self, base: Any) -> None:
-        super().__init__(base.module, alone=base.alone)
+        super().__init__(base.module)
         if base is not NUMPY:  # whose own functions ask their arguments how to compute
             self.module = _Part("", base.module)
         self.lifts = base
         if base.checks is not None:
             self.checks = lambda op, raws: base.checks(op, tuple(map(array_of, raws)))
+            self.alone = base.alone
 
     def device_id(self, array: Any) -> tuple[str, int]:
         return self.lifts.device_id(array_of(array))

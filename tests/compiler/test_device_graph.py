@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from gpu import STAND_IN, needs_gpu, needs_usual_stand_in
+from gpu import STAND_IN, needs_gpu, needs_two_gpus, needs_usual_stand_in
 
 import gpugrad as gg
 from gpugrad import nn, optim
@@ -44,9 +44,9 @@ def batch(number):
 
 
 def graph_of(compiled):
-    """The graph of the first program; None where there is none."""
+    """The graph of a program; None where there is none."""
     entries = [entry for entries in compiled._entries.values() for entry in entries]
-    return entries[0].device.graph
+    return next((entry.device.graph for entry in entries if entry.device.graph), None)
 
 
 def near(a, b):
@@ -260,3 +260,28 @@ def test_an_argument_that_shares_memory_with_a_parameter():
     with pytest.raises(gg.CompileError, match="shares its memory"):
         compiled(weight[1])
     near(weight.cpu().numpy(), np.full((4, 4), 2**5))
+
+
+@needs_two_gpus
+def test_a_step_on_the_second_gpu():
+    with gg.device("cuda:1"):
+        weight = gg.ones((3, 3), requires_grad=True)
+
+        @gg.compile
+        def step(x):
+            weight.grad = None
+            loss = (x @ weight).sum()
+            loss.backward()
+            weight.data[...] -= weight.grad.data
+            return loss.detach()
+
+        x = gg.ones((1, 3))
+        losses = [step(x).item() for _ in range(5)]
+    assert losses == [9.0, 0.0, -9.0, -18.0, -27.0]
+    assert graph_of(step) is not None
+    with pytest.raises(gg.DeviceError, match="current device"):
+        step(x)
+    with gg.device("cuda:1"), pytest.raises(gg.DeviceError):
+        step(x.to("cuda:0"))
+    with pytest.raises(gg.DeviceError, match="current device"):  # while it is recorded
+        gg.compile(lambda x: x @ weight)(x)
