@@ -19,12 +19,15 @@ from gpugrad.compiler.expansion import expanded
 from gpugrad.compiler.items import Array, Call, Product, Ref
 from gpugrad.compiler.layout import Layout, order_of
 from gpugrad.compiler.program import Program, flat, function_of
+from gpugrad.compiler.recurrent import FORMULAS_OF_LAYERS
 from gpugrad.compiler.schedule import Schedule
 from gpugrad.compiler.threads import share_address
 from gpugrad.compiler.windows import FORMULAS_OF_WINDOWS
 from gpugrad.errors import CompileError, DTypeError, IndexingError, ShapeError
 
 __all__ = ["Native", "build"]
+
+OWN_FORMULAS = FORMULAS_OF_WINDOWS | FORMULAS_OF_LAYERS
 
 _empty: Any = np.empty
 _ALIGNMENT = 64
@@ -38,7 +41,7 @@ def build(program: Program, reuse: dict[int, int] | None = None) -> "Native | No
     """
     if find_compiler() is None or not _keeps_layout():
         return None
-    schedule = Schedule(expanded(program, computes, FORMULAS_OF_WINDOWS), reuse, True)
+    schedule = Schedule(expanded(program, computes, OWN_FORMULAS), reuse, True)
     if all(isinstance(item, Call) for item in schedule.items):
         return None
     return Native(program, schedule, reuse or {})
