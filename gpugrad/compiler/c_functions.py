@@ -48,6 +48,7 @@ class Function(NamedTuple):
     """A function of C: its text, the arrays it takes, and its scratch memory after these.
 
     ``libraries`` names the functions that it takes as its last arguments: of BLAS, and "share".
+    ``offsets`` has the elements of the arrays at which it begins, if not all are 0.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Function(NamedTuple):
     arrays: tuple[Array, ...]
     scratch: tuple[Scratch, ...] = ()
     libraries: tuple[str, ...] = ()
+    offsets: tuple[int, ...] = ()
 
 
 class Parts(NamedTuple):

@@ -28,10 +28,12 @@ def product_function(
     heads = [f"for (index_t j{d} = 0; j{d} < {size}; j{d}++)" for d, size in enumerate(batch)]
     step = contiguous((*batch, m, n)).strides
     first, second, target = names(item.a.array), names(item.b.array), names(item.array)
+    if first == second and a.offset != b.offset:  # a name for each place where it begins
+        second = f"{second}_{b.offset}"
     places = (
-        _place(first, a.strides[:-2], a.offset),
-        _place(second, b.strides[:-2], b.offset),
-        _place(target, step[:-2], 0),
+        _place(first, a.strides[:-2]),
+        _place(second, b.strides[:-2]),
+        _place(target, step[:-2]),
     )
     small = m * n * k <= SMALL or not with_blas
     body = (
@@ -41,17 +43,19 @@ def product_function(
     )
     library = "" if small else f"{'d' if scalar == 'double' else 's'}gemm"
     lines = [*heads, "{", *(f"    {line}" for line in body), "}"]
-    sources = {first: item.a.array, second: item.b.array}
+    sources = {first: item.a, second: item.b}
     parameters = [f"const {scalar} *{one}" for one in sources]
     parameters += [f"{scalar} *restrict {target}"]
     parameters += [f"{library}_t multiply"] if library else []
-    arrays = (*sources.values(), item.array)
-    return Function(name, _text(name, parameters, lines), arrays, (), (library,) if library else ())
+    arrays = (*(ref.array for ref in sources.values()), item.array)
+    offsets = (*(ref.layout.offset for ref in sources.values()), 0)
+    libraries = (library,) if library else ()
+    return Function(name, _text(name, parameters, lines), arrays, (), libraries, offsets)
 
 
-def _place(name: str, strides: Sequence[int], offset: int) -> str:
+def _place(name: str, strides: Sequence[int]) -> str:
     terms = [f"j{d} * {step}" for d, step in enumerate(strides) if step]
-    return " + ".join([name, *terms, *([str(offset)] if offset else [])])
+    return " + ".join([name, *terms])
 
 
 def _matrix_arguments(scalar: str, places: tuple[str, str, str], a: Layout, b: Layout) -> str:

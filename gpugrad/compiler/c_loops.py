@@ -60,7 +60,8 @@ class _Writer:
         self.lines: list[str] = []
         self.scratch: dict[str, Scratch] = {}
         self.common: set[str] = set()  # scratch memory that is not of one thread
-        self.used: dict[str, tuple[Array, bool]] = {}  # by name: the array, whether it is written
+        # By name: the array, whether it is written, and where it begins.
+        self.used: dict[str, tuple[Array, bool, int]] = {}
         self.filled: list[str] = []  # what comes before the loops
         self._arrange()
         self.passes = self._passes()
@@ -204,16 +205,16 @@ class _Writer:
     def function(self, name: str) -> Function:
         body = self._indented(self._nest(0), 1)
         before, after = self._in_memory()
-        names = sorted(self.used)
+        names = list(self.used)
         declared = [
             f"{'' if written else 'const '}{memory_type(array.dtype)} *restrict {one}"
-            for one, (array, written) in ((one, self.used[one]) for one in names)
+            for one, (array, written, _) in ((one, self.used[one]) for one in names)
         ]
-        arrays = tuple(self.used[one][0] for one in names)
+        arrays, _, offsets = zip(*self.used.values())
         scratch = list(self.scratch.values())
         if self.parts is None:
             text = _text(name, [*declared, *map(_declared, scratch)], [*before, *body, *after])
-            return Function(name, text, arrays, tuple(scratch))
+            return Function(name, text, arrays, tuple(scratch), offsets=offsets)
         common = [one for one in scratch if one.name in self.common]
         own = [one for one in scratch if one.name not in self.common]
         declared += map(_declared, common)
@@ -221,7 +222,7 @@ class _Writer:
         part = _text(f"{name}_part", [*declared, *map(_declared, own), *place], [*before, *body])
         text, size = shared_text(name, declared, own, [*self.ends, *after], self.parts)
         work = Scratch("work", "char", size)
-        return Function(name, f"{part}{text}", arrays, (*common, work), ("share",))
+        return Function(name, f"{part}{text}", arrays, (*common, work), ("share",), offsets)
 
     def _indented(self, lines: list[str], depth: int) -> list[str]:
         return [f"{'    ' * depth}{line}" for line in lines]
@@ -264,13 +265,14 @@ class _Writer:
         if name not in self.scratch:
             size = self.sizes[-1]
             self._buffer_of(name, memory_type(array.dtype), size)
-            element = f"{self._name(array)}[i % {self.period} * {stride} + {offset}]"
+            element = f"{self._name(array, False, offset)}[i % {self.period} * {stride}]"
             self.filled.append(f"    for (index_t i = 0; i < {size}; i++) {name}[i] = {element};")
         return name
 
-    def _name(self, array: Array, written: bool = False) -> str:
-        name = self.names(array)
-        self.used[name] = array, written or self.used.get(name, (array, False))[1]
+    def _name(self, array: Array, written: bool = False, offset: int = 0) -> str:
+        name = f"{self.names(array)}_{offset}" if offset else self.names(array)
+        written = written or (name in self.used and self.used[name][1])
+        self.used[name] = array, written, offset
         return name
 
     def _element(self, strides: Sequence[int], offset: int = 0) -> str:
@@ -448,7 +450,7 @@ class _Writer:
             if self._is_periodic(strides):
                 name = self._periods(source, strides[-1], ref.layout.offset)
                 return writer.load(f"{name}[i{len(strides) - 1}]", source.dtype, source.weak)
-            code = f"{self._name(source)}[{self._element(strides, ref.layout.offset)}]"
+            code = f"{self._name(source, False, ref.layout.offset)}[{self._element(strides)}]"
         elif source.number in known:
             return known[source.number]
         elif source.row or source.axes is not None:

@@ -21,6 +21,7 @@ from gpugrad.compiler.c_items import (
     range_check,
 )
 from gpugrad.compiler.c_loops import loop_function
+from gpugrad.compiler.c_sharing import shared
 from gpugrad.compiler.elementwise import memory_type, with_own_math
 from gpugrad.compiler.items import Array, Assembly, Call, Indexed, Item, Loop, Product, Ref
 from gpugrad.compiler.layout import contiguous, strides_in
@@ -162,6 +163,7 @@ class _Writer:
             for index, item in enumerate(self.items)
             if not isinstance(item, Call)
         }
+        functions = shared(functions)
         local = {a.number for piece in self.pieces for a in self._local(piece)}
         lives: list[tuple[Any, int, int, int]] = [
             (array.number, array.nbytes, array.made, array.read)
@@ -261,7 +263,11 @@ class _Writer:
             if flushes != _flushes(self.items[index]):
                 flushes = not flushes
                 calls.append(f"    SET_MODE(mode{' | SMALL_AS_ZERO' if flushes else ''});")
-            given = [self._address(a, positions, offsets) for a in function.arrays]
+            begins = function.offsets or (0,) * len(function.arrays)
+            given = [
+                self._address(array, positions, offsets) + (f" + {begin}" if begin else "")
+                for array, begin in zip(function.arrays, begins)
+            ]
             given += [f"({s.type} *)(work + {offsets[index, s.name]})" for s in function.scratch]
             for library in function.libraries:
                 given.append(f"({library}_t)table[{self._in_table(library)}]")

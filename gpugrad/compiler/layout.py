@@ -266,7 +266,9 @@ def parts_of(step: Step) -> list[tuple[Layout, Any]] | None:
             return None
         layout = _through(whole, views)
         return None if layout is None else [(whole, array), (layout, value)]
-    if step.name in ("concat", "concatenate", "stack") and isinstance(step.operands[0], tuple | list):
+    if step.name in ("concat", "concatenate", "stack") and isinstance(
+        step.operands[0], tuple | list
+    ):
         return _joined(step, whole)
     return None
 
