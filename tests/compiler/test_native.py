@@ -462,3 +462,14 @@ def test_threads():
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_turns_of_an_unrolled_loop_share_their_functions():
+    steps = Steps()
+    rng = np.random.default_rng(6)
+    x, w, h = (steps.input(rng.normal(size=s).astype("f")) for s in ((20, 8, 6), (6, 6), (8, 6)))
+    for t in range(20):
+        h = steps("tanh", steps("add", steps("matmul", h, w), steps("get_item", x, t)))
+    compiled = check(steps, units=64)
+    assert compiled.counts["loops"] == compiled.counts["products"] == 20
+    assert compiled.source.count("NOINLINE void item") == 2
