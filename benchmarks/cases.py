@@ -4,8 +4,10 @@ Every worker takes the same float32 arrays and the same initial weights from her
 frameworks compute the same numbers; run.py compares the first results before it times anything.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +28,8 @@ class Case:
     ``kind`` names the workers' function: "step" (a training step of an MLP, with ``loss`` and, if
     ``norm``, a layer normalization after each layer but the last), "convolution" (a training step
     of a network of two convolutions), "sequence" (of an LSTM or a transformer, by ``op``), "chain"
-    (elementwise ops forward and backward), "op" (one op forward and backward), "hvp" (the Hessian
+    (elementwise ops forward and backward), "op" (one op forward and backward), "fit" (the normal
+    equations of a fit of an ordinary differential equation, of ``sizes`` steps), "hvp" (the Hessian
     of an MLP's loss times a vector), "derivative" (of ``order``); for a GPU "forward" and
     "backward" (of one op), "matmuls" (the bare products behind a case) and "copy".
     ``precision`` is "float32", "tf32" or "float16". ``target`` is the highest ratio that the
@@ -109,6 +112,8 @@ CASES = {
         _chain(10, 0.6),
         _chain(1000),
         _chain(100_000),
+        _chain(1_000_000),
+        Case("fit-200", "fit", "RK4, 200 steps, and its Jacobian", (200,)),
         _hvp((3, 4, 4, 1), 4, 1.0),
         _hvp((64, 128, 64, 10), 64, 1.0),
         _derivative(2, 1.0),
@@ -120,6 +125,15 @@ CASES = {
         _op("matmul", (10, 10)),
     )
 }
+
+# The most that a compiled case may take of JAX's time under `jit`, as the project asks.
+COMPILED_TARGETS = {
+    "3-4-4-1": 0.4, "3-3": 0.4, "64-128-64-10": 0.7, "784-256-128-10": 0.85,
+    "1024-4096-4096-1024": 0.95, "chain-10": 0.4, "chain-1000": 0.5, "chain-100000": 0.6,
+    "chain-1000000": 0.6, "hvp-3-4-4-1": 0.5, "hvp-64-128-64-10": 0.8, "derivative-2": 0.8,
+    "derivative-3": 0.8, "fit-200": 0.8, "convolution-8": 1.0, "convolution-28": 1.0, "lstm": 1.0,
+    "transformer": 1.0,
+}  # fmt: skip
 
 QUICK = ("3-4-4-1", "3-3", "64-128-64-10", "chain-10", "hvp-3-4-4-1", "derivative-2")
 
@@ -197,3 +211,28 @@ def kernels(case: Case) -> list[np.ndarray]:
 def operand(case: Case) -> np.ndarray:
     """The float32 array that all other cases start from, between 0.5 and 1.5."""
     return np.random.default_rng(2).uniform(0.5, 1.5, case.sizes).astype(np.float32)
+
+
+FIT_STEP = 0.05  # seconds, of the pendulum of a "fit" case
+
+
+def fit(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """Stiffness and damping of a pendulum (2,), and the angles to fit at each step."""
+    rng = np.random.default_rng(3)
+    angles = np.cos(FIT_STEP * np.arange(1, case.sizes[0] + 1)) + 0.1 * rng.standard_normal()
+    return np.array([1.2, 0.1], np.float32), angles.astype(np.float32)
+
+
+def pendulum(sine: Callable[[Any], Any], p: Any, angle: Any, speed: Any) -> tuple[Any, Any]:
+    """The next angle and speed by the classical Runge-Kutta method, in any framework."""
+
+    def rates(angle: Any, speed: Any) -> tuple[Any, Any]:
+        return speed, -p[0] * sine(angle) - p[1] * speed
+
+    h = FIT_STEP
+    a1, b1 = rates(angle, speed)
+    a2, b2 = rates(angle + h / 2 * a1, speed + h / 2 * b1)
+    a3, b3 = rates(angle + h / 2 * a2, speed + h / 2 * b2)
+    a4, b4 = rates(angle + h * a3, speed + h * b3)
+    total = (a1 + 2 * a2 + 2 * a3 + a4, b1 + 2 * b2 + 2 * b3 + b4)
+    return angle + h / 6 * total[0], speed + h / 6 * total[1]

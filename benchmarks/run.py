@@ -9,6 +9,7 @@ medians; a ratio is gpugrad's figure over the peer's, below 1 where gpugrad is f
 
     .venv/bin/python benchmarks/run.py                    # all cases on the CPU
     .venv/bin/python benchmarks/run.py --quick            # a few, shortly
+    .venv/bin/python benchmarks/run.py --compiled --peers jax,torch   # gg.compile beside JAX's jit
     python benchmarks/run.py --device cuda                # on a GPU: see gpu.py
 
 The peers are installed in an environment of their own, .venv-bench, or else in the Python that
@@ -21,7 +22,12 @@ runs this file; a missing one is reported and left out::
 
 One thread is the default: with more, a small step measures the scheduler. On two cores with
 something else running, PyTorch's step of `3-3` took 16 ms with two threads and 0.4 ms with one.
-``--threads 8`` for the large cases on a machine that is otherwise idle.
+``--threads 8`` for the large cases on a machine that is otherwise idle. On Linux each process keeps
+to as many cores, since JAX takes all that it sees.
+
+With --compiled each case runs through ``gg.compile`` too, and a second table has its time over
+JAX's, the project's target, and the time of the first call: recording and compiling, with nothing
+kept from before. ``--readme`` prints the README's rows.
 
 MyGrad 2.5 takes NumPy 2. Where one peer needs another Python: --python-for mygrad=PATH.
 """
@@ -36,7 +42,7 @@ from statistics import median
 from typing import Any
 
 import gpu
-from cases import CASES, QUICK, Case
+from cases import CASES, COMPILED_TARGETS, QUICK, Case
 from conductor import (
     HERE,
     NotInstalledError,
@@ -54,7 +60,7 @@ KNOWN = (*PEERS, "jax", "compiled")
 LACKS = {
     ("mygrad", "hvp"), ("mygrad", "derivative"),  # it has only first derivatives
     ("mygrad", "convolution"), ("autograd", "convolution"),
-    ("mygrad", "sequence"), ("autograd", "sequence"),
+    ("mygrad", "sequence"), ("autograd", "sequence"), ("mygrad", "fit"), ("autograd", "fit"),
 }  # fmt: skip
 BY_HAND = ("autograd", "mygrad")  # whose steps, written by hand, are of SGD alone
 PAUSE = 0.15  # seconds between turns, for threads of the last one to stop spinning
@@ -68,6 +74,7 @@ def time_case(case: Case, frameworks: list[str], options: argparse.Namespace) ->
         "title": case.title,
         "target": case.target,
         "times": {},
+        "first": {},
         "rounds": {},
         "ratios": {},
         "missing": {},
@@ -94,6 +101,7 @@ def time_case(case: Case, frameworks: list[str], options: argparse.Namespace) ->
             return result  # the peers' times alone say nothing
         for worker in workers:
             options.versions.update(worker.versions)
+            result["first"][worker.framework] = worker.first
             if unequal := disagreement(worker, workers[0]):
                 result["failed"][worker.framework] = unequal
         rounds: dict[str, list[float]] = {worker.framework: [] for worker in workers}
@@ -120,6 +128,7 @@ KINDS = {
     "convolution": "training step of a convolution network",
     "sequence": "training step over sequences",
     "chain": "elementwise chain",
+    "fit": "fit of a differential equation",
     "hvp": "Hessian times vector",
     "derivative": "higher derivative",
     "op": "one op",
@@ -157,6 +166,44 @@ def table(results: list[dict[str, Any]], peers: list[str]) -> str:
     return markdown(rows)
 
 
+def compiled_table(results: list[dict[str, Any]]) -> str:
+    """A Markdown table of compiled cases beside eager ones and JAX's, with first calls."""
+    rows = [["case", "compiled", "over eager", "jax", "ratio", "target", "first call", "jax's"]]
+    for result in results:
+        times, first = result["times"], result["first"]
+        if "compiled" not in times:
+            continue
+        own, target = times["compiled"], COMPILED_TARGETS.get(result["name"])
+        row = [result["title"], shown(own), f"{own / times['gpugrad']:.2f}"]
+        ratio = own / times["jax"] if "jax" in times else None
+        row += ["-", "-"] if ratio is None else [shown(times["jax"]), f"{ratio:.2f}"]
+        if target is None:
+            row.append("")
+        elif ratio is None:
+            row.append(f"≤ {target:g}")
+        else:
+            row.append(f"≤ {target:g} {'met' if round(ratio, 2) <= target else 'MISSED'}")
+        rows.append([*row, *(shown(first[f]) if f in first else "-" for f in ("compiled", "jax"))])
+    return markdown(rows)
+
+
+def readme_table(results: list[dict[str, Any]], peers: list[str]) -> str:
+    """The README's table: gpugrad's times, and its times over the peers'; a blank for no figure."""
+    rows = [["", "gpugrad", *peers]]
+    for result in results:
+        if "gpugrad" not in result["times"] or result["kind"] == "op":
+            continue
+        row = [result["title"], shown(result["times"]["gpugrad"])]
+        for peer in peers:
+            if peer == "compiled" and peer in result["times"]:
+                row.append(shown(result["times"][peer]))
+            else:
+                ratio = result["ratios"].get(peer)
+                row.append("" if ratio is None else f"{ratio:.2f}")
+        rows.append(row)
+    return markdown(rows)
+
+
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The options, checked."""
     parser = argparse.ArgumentParser(
@@ -166,7 +213,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--device", choices=["cpu"], default="cpu", help="cuda and sim: see gpu.py --help")
     add("--cases", metavar="NAME,...", help="cases, or kinds of them (step, hvp, ...)")
-    add("--peers", metavar="NAME,...", help="default: torch,autograd,mygrad")
+    add("--peers", metavar="NAME,...", help="default: torch,autograd,mygrad; jax as well")
+    add("--compiled", action="store_true", help="time gg.compile too, as the first of the peers")
+    add("--readme", action="store_true", help="print the README's table as well")
     add("--rounds", type=int, help="turns of each framework in each case (default 5; quick 2)")
     add("--seconds", type=float, help="measuring time of a turn (default 0.5; quick 0.1)")
     add("--threads", type=int, default=1, help="of every framework (default 1)")
@@ -189,6 +238,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     options.cases = [case for case in CASES.values() if case.name in names or case.kind in names]
     peers = options.peers.split(",") if options.peers is not None else PEERS
     options.peers = [peer for peer in peers if peer]
+    if options.compiled and "compiled" not in options.peers:
+        options.peers.insert(0, "compiled")
     if unknown := [peer for peer in options.peers if peer not in KNOWN]:
         parser.error(f"unknown peer {unknown[0]!r}; there are {', '.join(KNOWN)}")
     options.rounds = options.rounds or (2 if options.quick else 5)
@@ -232,7 +283,12 @@ def main(arguments: list[str] | None = None) -> int:
         times = ", ".join(f"{f} {shown(t)}" for f, t in result["times"].items())
         print(f"{case.title}: {times or 'nothing measured'}", flush=True)
     print()
-    print(table(results, [peer for peer in options.peers if peer not in missing]))
+    peers = [peer for peer in options.peers if peer not in missing]
+    print(table(results, peers))
+    if "compiled" in peers:
+        print(f"\n{compiled_table(results)}")
+    if options.readme:
+        print(f"\n{readme_table(results, peers)}")
     versions = dict(sorted(options.versions.items()))
     print()
     print(", ".join(f"{name} {version}" for name, version in versions.items()))

@@ -24,10 +24,12 @@ from cases import (
     kernels,
     operand,
     parameters,
+    pendulum,
     pooled,
     sequences,
     weights,
 )
+from cases import fit as fit_data
 from gpu_cases import BOTH, gradient, operands, products
 
 import gpugrad as gg
@@ -199,6 +201,25 @@ def chain(case: Case, device: str) -> Callable[[], Any]:
             y = tanh(y * x) + 0.5
         y.backward(ones)
         return x.grad
+
+    return run
+
+
+def fit(case: Case, device: str) -> Callable[[], Any]:
+    """The normal equations of a fit: JᵀJ and Jᵀr of a Runge-Kutta solution, stacked."""
+    p, angles = (gg.tensor(array, device=device) for array in fit_data(case))
+    start = tuple(gg.tensor(np.float32(value), device=device) for value in (1.0, 0.0))
+
+    def residuals(p: Any) -> Any:
+        def advance(state: Any, _: Any) -> Any:
+            state = pendulum(gg.sin, p, *state)
+            return state, state[0]
+
+        return gg.scan(advance, start, length=case.sizes[0])[1] - angles
+
+    def run() -> gg.Tensor:
+        r, j = residuals(p), gg.jacobian(residuals)(p)
+        return gg.concatenate([j.T @ j, (j.T @ r)[None]])
 
     return run
 

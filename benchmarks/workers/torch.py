@@ -22,10 +22,12 @@ from cases import (
     kernels,
     operand,
     parameters,
+    pendulum,
     pooled,
     sequences,
     weights,
 )
+from cases import fit as fit_data
 from gpu_cases import BOTH, gradient, operands
 
 VERSIONS = {"torch": torch.__version__}
@@ -156,6 +158,25 @@ def sequence(case: Case, device: str) -> Callable[[], Any]:
         loss.backward()
         optimizer.step()
         return loss
+
+    return run
+
+
+def fit(case: Case, device: str) -> Callable[[], Any]:
+    """The normal equations of a fit: JᵀJ and Jᵀr of a Runge-Kutta solution, stacked."""
+    p, angles = (torch.tensor(array, device=device) for array in fit_data(case))
+
+    def residuals(p: torch.Tensor) -> torch.Tensor:
+        angle, speed = torch.ones_like(p[0]), torch.zeros_like(p[0])
+        found = []
+        for _ in range(case.sizes[0]):
+            angle, speed = pendulum(torch.sin, p, angle, speed)
+            found.append(angle)
+        return torch.stack(found) - angles
+
+    def run() -> torch.Tensor:
+        r, j = residuals(p), torch.func.jacfwd(residuals)(p).float()  # it gives float64
+        return torch.cat([j.T @ j, (j.T @ r)[None]])
 
     return run
 

@@ -102,6 +102,43 @@ def test_the_table_names_targets_that_are_met_and_missed(run: ModuleType) -> Non
     assert len({len(line) for line in lines}) == 1
 
 
+def test_the_table_of_compiled_cases_is_over_jax(run: ModuleType) -> None:
+    first = {"gpugrad": 1e-3, "compiled": 0.5, "jax": 1.0}
+    times = {"gpugrad": 1e-4, "compiled": 3e-5, "jax": 1e-4}
+    results = [
+        {"name": "3-3", "kind": "step", "title": "a", "times": times, "first": first},
+        {"name": "lstm", "kind": "sequence", "title": "b", "times": {"gpugrad": 1.0}, "first": {}},
+        {"name": "op-add", "kind": "op", "title": "c", "times": times, "first": first},
+    ]
+    for result in results:
+        result["ratios"] = {"compiled": 10 / 3, "jax": 1.0} if result["first"] else {}
+
+    def cells(table: str) -> list[list[str]]:
+        return [[c.strip() for c in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+
+    row = ["a", "30 µs", "0.30", "100 µs", "0.30", "≤ 0.4 met", "500 ms", "1 s"]
+    assert cells(run.compiled_table(results)) == [row, ["c", *row[1:5], "", *row[6:]]]
+    assert cells(run.readme_table(results, ["compiled", "jax"])) == [
+        ["a", "100 µs", "30 µs", "1.00"],
+        ["b", "1 s", "", ""],
+    ]
+    options = run.parse(["--compiled", "--peers", "jax,torch", "--json", "-"])
+    assert options.peers == ["compiled", "jax", "torch"]
+
+
+def test_a_worker_keeps_to_its_cores(run: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[list[int]] = []
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {5, 3, 4}, raising=False)
+    monkeypatch.setattr(os, "sched_setaffinity", lambda _, c: taken.append(c), raising=False)
+    monkeypatch.setenv("XLA_FLAGS", "")
+    worker = importlib.import_module("worker")
+    worker.take_cores(2)
+    assert os.environ["XLA_FLAGS"] == ""
+    worker.take_cores(1)
+    assert taken == [[3, 4], [3]]
+    assert os.environ["XLA_FLAGS"] == "--xla_cpu_multi_thread_eigen=false"
+
+
 def test_workers_that_compute_something_else_are_found(run: ModuleType) -> None:
     agree = sys.modules["conductor"].agree
     assert agree([1.0, 2.0], [1.0 + 1e-5, 2.0])
