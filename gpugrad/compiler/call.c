@@ -14,7 +14,10 @@
 typedef ptrdiff_t index_t;
 
 typedef struct {
-    char count[sizeof(void *)];
+    union {
+        uint32_t number;
+        void *word;
+    } count;
     void *type;
 } object;
 
@@ -28,6 +31,7 @@ typedef struct {
     void *base;
     void *dtype;
     int flags;
+    object *references;  /* weak ones */
 } array_t;
 
 #define FUNCTIONS(_) \
@@ -59,6 +63,7 @@ typedef struct {
     _(int, PyDict_Next, (object *, index_t *, object **, object **)) \
     _(object *, PyDict_GetItem, (object *, object *)) \
     _(int, PyDict_SetItem, (object *, object *, object *)) \
+    _(int, PyDict_Update, (object *, object *)) \
     _(object *, PyArray_Empty, (int, const index_t *, object *, int))
 
 static struct {
@@ -74,7 +79,7 @@ static struct {
     object *missed, *stale;
     object *item, *training, *latest;  /* names */
     object *stamps, *versions, *serial, *acquire, *release, *changed;  /* of `versions` */
-    index_t array_at, node_at, gradient_at, tuple_head;
+    index_t array_at, node_at, gradient_at, name_at, references_at, tuple_head;
 } known;
 
 enum { TENSOR, ARRAY, NUMBER, CONSTANT };
@@ -139,10 +144,15 @@ typedef struct {
     object *dict, *name, *value;
 } global_t;
 
+/* Dicts that get what another one has by then. */
+typedef struct {
+    object *entries, *next;
+} counter_t;
+
 typedef struct {
     kind_t kind;
     index_t input;  /* whose memory it takes; -1 for a new array */
-    index_t is_weak;
+    index_t is_weak, is_gradient;  /* to be made when it is known what is there */
     object *make;  /* what makes an array of another order in memory than C's, or NULL */
 } output_t;
 
@@ -162,7 +172,7 @@ typedef struct {
     const index_t *input_bytes, *in_arguments;
     const output_t *outputs;
     const write_t *writes;
-    object *const *after;
+    const counter_t *after;
     const result_t *results;
     object *acquire, *release;  /* of its lock, or NULL where it needs none */
     object *undo, *rest;
@@ -179,7 +189,6 @@ typedef struct {
     object *list;  /* of the leaves, for functions of Python */
     object **items;  /* inputs, outputs and memory to work in */
     object **targets, **values;  /* of writes: a tensor or an array, and a new gradient */
-    object **after;
     object **given;  /* results that are found */
     int has_run;
 } call_t;
@@ -422,12 +431,26 @@ static int is_shared(const call_t *c, const write_t *write, const array_t *targe
     return 0;
 }
 
+/* Whether a gradient is there that nobody else refers to: its memory then gets the new one. */
+static int is_replaceable(object *gradient, const kind_t *kind)
+{
+    if (gradient == NULL || gradient->type != known.tensor || gradient->count.number != 1) return 0;
+    object *one = *slot(gradient, known.array_at);
+    if (!is_kind(one, kind) || one->count.number != 1) return 0;
+    const array_t *array = (const array_t *)one;
+    const int flags = CONTIGUOUS | ALIGNED | WRITEABLE;
+    return (array->flags & flags) == flags && array->base == NULL && array->references == NULL
+        && *slot(gradient, known.references_at) == NULL && *slot(gradient, known.name_at) == NULL
+        && *slot(gradient, known.node_at) == known.none;
+}
+
 enum { FAILED, UNUSUAL, READY };
 
 /* Find what is written to, and make what it is written from. */
 static int prepare_writes(call_t *c)
 {
     const entry_t *e = c->entry;
+    object **outputs = c->items + e->input_count;
     for (index_t i = 0; i < e->write_count; i++) {
         const write_t *write = &e->writes[i];
         object *target = write->what == IN_PLACE ? owned(c->items[write->input])
@@ -442,8 +465,14 @@ static int prepare_writes(call_t *c)
         }
         if (write->what <= COPIED && is_shared(c, write, array)) return UNUSUAL;
         if (write->what == NEW_GRADIENT) {
-            c->values[i] = new_tensor(c->items[e->input_count + write->output]);
-            if (c->values[i] == NULL) return FAILED;
+            object *before = *slot(target, known.gradient_at), **output = &outputs[write->output];
+            const kind_t *kind = &e->outputs[write->output].kind;
+            if (!e->is_long && is_replaceable(before, kind)) {
+                *output = owned(*slot(before, known.array_at));
+                continue;
+            }
+            if ((*output = empty(kind)) == NULL) return FAILED;
+            if ((c->values[i] = new_tensor(*output)) == NULL) return FAILED;
         } else if (write->what == NEW_ARRAY)
             c->values[i] = owned(c->items[e->input_count + write->output]);
         else if (write->what == CLEARED)
@@ -466,8 +495,12 @@ static int prepare(call_t *c)
 {
     const entry_t *e = c->entry;
     object **outputs = c->items + e->input_count;
+    for (index_t i = 0; i < e->result_count; i++)
+        if (e->results[i].what == GIVEN)
+            if ((c->given[i] = find(e->results[i].place, c)) == NULL) return FAILED;
     for (index_t i = 0; i < e->output_count; i++) {
         const output_t *one = &e->outputs[i];
+        if (one->is_gradient) continue;
         if (one->input >= 0)
             outputs[i] = owned(c->items[one->input]);
         else
@@ -475,16 +508,7 @@ static int prepare(call_t *c)
         if (outputs[i] == NULL) return FAILED;
     }
     if ((outputs[e->output_count] = memory_to_work_in(e)) == NULL) return FAILED;
-    const int state = prepare_writes(c);
-    if (state != READY) return state;
-    for (index_t i = 0; i < e->after_count; i++)
-        if ((c->after[i] = py.PyObject_CallNoArgs(e->after[i])) == NULL
-            || py.PyList_Size(c->after[i]) < 0)
-            return FAILED;
-    for (index_t i = 0; i < e->result_count; i++)
-        if (e->results[i].what == GIVEN)
-            if ((c->given[i] = find(e->results[i].place, c)) == NULL) return FAILED;
-    return READY;
+    return prepare_writes(c);
 }
 
 /* ---------------------------------------------------------------- the program, and after it */
@@ -551,24 +575,21 @@ static int store(call_t *c)
             changed[count++] = target;
             continue;
         }
+        if (c->values[i] == NULL) continue;  /* what is there has got other values */
         object **to = slot(target, write->what == NEW_ARRAY ? known.array_at : known.gradient_at);
         object *before = *to;
         *to = c->values[i];
         c->values[i] = before;
     }
-    object *error[3] = {NULL, NULL, NULL};  /* the first, which is raised after all is done */
+    int good = 1;
     for (index_t i = 0; i < e->after_count; i++) {
-        const index_t calls = py.PyList_Size(c->after[i]);
-        for (index_t j = 0; j < calls; j++) {
-            object *done = py.PyObject_CallNoArgs(py.PyList_GetItem(c->after[i], j));
-            if (done == NULL && error[0] == NULL) py.PyErr_Fetch(&error[0], &error[1], &error[2]);
-            if (done == NULL) py.PyErr_Clear();
-            py.Py_DecRef(done);
+        const index_t entries = py.PyList_Size(e->after[i].entries);
+        for (index_t j = 0; j < entries; j++) {
+            object *entry = py.PyList_GetItem(e->after[i].entries, j);
+            good = py.PyDict_Update(entry, e->after[i].next) == 0 && good;
         }
     }
-    const int is_stamped = count == 0 || stamp(changed, count);
-    if (error[0] != NULL) py.PyErr_Restore(error[0], error[1], error[2]);
-    return is_stamped && error[0] == NULL;
+    return (count == 0 || stamp(changed, count)) && good;
 }
 
 static object *output_of(const call_t *c, index_t number)
@@ -709,9 +730,9 @@ object *gpugrad_call(object *self, object *const *arguments, index_t count)
     const entry_t *e = py.PyLong_AsVoidPtr(py.PyTuple_GetItem(self, 0));
     const index_t size = e->input_count + e->output_count + 1;
     object *leaves[e->leaf_count + 1], *items[size], **next = leaves;
-    object *targets[e->write_count + 1], *values[e->write_count + 1], *after[e->after_count + 1];
+    object *targets[e->write_count + 1], *values[e->write_count + 1];
     object *given[e->result_count + 1];
-    call_t c = {e, leaves, NULL, items, targets, values, after, given, 0};
+    call_t c = {e, leaves, NULL, items, targets, values, given, 0};
     (void)count;
     if (!modes_hold(e) || !flatten(&e->arguments[0], arguments[0], &next)
         || !flatten(&e->arguments[1], arguments[1], &next) || !holds(&c)) {
@@ -721,14 +742,12 @@ object *gpugrad_call(object *self, object *const *arguments, index_t count)
     memset(items, 0, sizeof items);
     memset(targets, 0, sizeof targets);
     memset(values, 0, sizeof values);
-    memset(after, 0, sizeof after);
     memset(given, 0, sizeof given);
     for (index_t i = 0; i < e->leaf_count; i++) py.Py_IncRef(leaves[i]);
     object *found = locked(&c);
     release(items, size);
     release(targets, e->write_count);
     release(values, e->write_count);
-    release(after, e->after_count);
     release(given, e->result_count);
     release(leaves, e->leaf_count);
     py.Py_DecRef(c.list);

@@ -125,7 +125,10 @@ def _facts() -> list[int]:
         *names, *versions.parts(),
     ]  # fmt: skip
     _kept.extend(objects)
-    return [*map(id, objects), *map(_slot, ("_array", "_node", "_grad")), tuple.__basicsize__]
+    slots = map(_slot, ("_array", "_node", "_grad", "_name"))
+    if sys.getrefcount(mark := object()) != ctypes.c_uint32.from_address(id(mark)).value + 1:
+        raise _UnknownError
+    return [*map(id, objects), *slots, Tensor.__weakrefoffset__, tuple.__basicsize__]
 
 
 def _slot(name: str) -> int:
@@ -227,6 +230,7 @@ class _Words:
         given = {value: place for place, value in enumerate(recorded.program.inputs)}
         outputs = entry.program.outputs
         results = recorded.results
+        gradients = [write.output for write in recorded.writes if write.name == "_grad"]
         finish = entry.finish if entry.attach or _builder(recorded.structure) is None else None
         sizes = [_bytes(value) for value in given]
         before = [function for function in recorded.before if function != recorded.undo.clear]
@@ -251,12 +255,13 @@ class _Words:
             self.table([
                 [
                     *self.kind(value.shape, value.dtype), entry.reuse.get(i, -1), value.weak,
+                    i in gradients,
                     0 if native.are_contiguous[i] else self.of(native.makers[i]),
                 ]
                 for i, value in enumerate(outputs)
             ]),
             self.table([self.write(write, given, outputs, native) for write in recorded.writes]),
-            self.objects(recorded.after),
+            self.table([[self.of(one.entries), self.of(one.next)] for one in recorded.after]),
             self.table([self.result(result) for result in results]),
             *([0, 0] if is_pure else map(self.of, (entry.lock.acquire, entry.lock.release))),
             self.of(entry.undo), self.of(entry.rest),
@@ -282,6 +287,8 @@ class _Words:
             raise _UnknownError
         if write.name is not None:
             what = NEW_ARRAY if write.name == "_array" else NEW_GRADIENT
+            if what == NEW_GRADIENT and not native.are_contiguous[output]:
+                raise _UnknownError
             return [what, 0, output, -1, place]
         if write.value in given:
             return [IN_PLACE, write.is_argument, output, given[write.value], place]

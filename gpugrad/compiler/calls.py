@@ -34,14 +34,14 @@ class RecordedCall(NamedTuple):
     """A recorded call: the program, and what connects it with the world.
 
     ``finds`` has the place of each input, ``results`` what gives each leaf of the result.
-    ``before`` and ``after`` are called at each call, and after an error what is then in ``undo``,
-    last first. ``modules`` has weak references to the layers that were called, and their modes;
-    ``tensors`` what finds the tensors that were met, each with its array, whether it needs no
-    gradient, and whether it has one, None where that does not matter. ``namespaces`` are those of
-    its arrays. ``graph`` is the backward pass from the results, where there is one, and ``drawn``
-    has the arrays of random numbers that the recorded call has drawn. ``guards`` are the numbers of
-    outputs of which Python has asked the truth or the whole number, and what it was told: the
-    program is right where they are the same.
+    ``before`` is called at each call, then the ``calls`` of what is in ``after``, and after an
+    error what is then in ``undo``, last first. ``modules`` has weak references to the layers that
+    were called, and their modes; ``tensors`` what finds the tensors that were met, each with its
+    array, whether it needs no gradient, and whether it has one, None where that does not matter.
+    ``namespaces`` are those of its arrays. ``graph`` is the backward pass from the results, where
+    there is one, and ``drawn`` has the arrays of random numbers that the recorded call has drawn.
+    ``guards`` are the numbers of outputs of which Python has asked the truth or the whole number,
+    and what it was told: the program is right where they are the same.
     """
 
     program: Program
@@ -50,7 +50,7 @@ class RecordedCall(NamedTuple):
     results: list[Output | Given]
     structure: tree.Tree
     before: list[Callable[[], None]]
-    after: list[Callable[[], list[Any]]]
+    after: list[Any]
     undo: list[Callable[[], None]]
     modules: list[tuple[Any, bool]]
     tensors: list[tuple[Place, Any, bool, bool | None]]

@@ -197,7 +197,7 @@ class _Writer:
             self.lines.append(
                 f"calls.append(partial(setattr, {self.place(find)}, {name!r}, {value}))"
             )
-        self.lines += [f"calls += {self.constant(after)}()" for after in entry.recorded.after]
+        self.lines += [f"calls += {self.constant(after)}.calls" for after in entry.recorded.after]
         changed = ", ".join(arrays[number] for number, _ in graph.in_place)
         self.lines.append(f"{self.constant(versions.change)}(calls, [{changed}])")
         self.lines.append(

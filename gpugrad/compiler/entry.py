@@ -192,7 +192,7 @@ class Entry:
                 if name == "_grad" and value is not None:
                     value = Tensor(value)
                 calls.append(functools.partial(setattr, target, name, value))
-        calls += [call for after in recorded.after for call in after()]
+        calls += [call for counter in recorded.after for call in counter.calls]
         versions.change(calls, changed)
         return self.finish(leaves, arrays, given)
 

@@ -108,7 +108,7 @@ class Session:
         self.places: dict[Recorded, Place] = {}  # of arrays that are no tensors', what finds them
         self.arguments: dict[int, Any] = {}  # by identity, what the function gets for arguments
         self.before: list[Callable[[], None]] = []
-        self.after: list[Callable[[], list[Any]]] = []
+        self.after: list[Any] = []  # what counts: see `numbers`
         self.modules: dict[int, tuple[Any, bool]] = {}
         self.steps: dict[int, Any] = {}  # by parameter, the last step of an optimizer
         self.undo: list[Callable[[], None]] = []  # what puts back numbers that this call changes
@@ -187,7 +187,8 @@ class Session:
         """The results of a function that gives other numbers, or None, at each call.
 
         It gives None in their place where the program is not right any more. What its list
-        ``calls`` has is called at the end of each call. Whole numbers are constants.
+        ``calls`` has is called at the end of each call: that gives each of the dicts in ``entries``
+        the items of ``next``. Whole numbers are constants.
         """
         cell: list[Any] = []
 
@@ -199,7 +200,7 @@ class Session:
 
         refresh()
         self.before.append(refresh)
-        self.after.append(lambda: function.calls)
+        self.after.append(function)
         return [
             number
             if number is None or isinstance(number, int)
@@ -222,17 +223,20 @@ class Session:
         if met is not None:
             met.is_looked_at = True
 
-    def host(self, function: Callable[[], Any], saved: Callable[[], Callable[[], None]]) -> Any:
-        """Call a function that changes numbers of the host, as each call of the program does.
+    def host(
+        self, owner: Any, function: Callable[[Any], Any], saved: Callable[[Any], Callable[[], None]]
+    ) -> Any:
+        """Call a function that changes numbers of an object, as each call of the program does.
 
         ``saved`` gives what puts the numbers back, should something fail later. Returns the result.
         """
-
         self.tape.check_outermost()
+        find = Living(weakref.ref(owner))  # another may take its place
 
         def change() -> Any:
-            self.undo.append(saved())
-            return function()
+            found = find(())
+            self.undo.append(saved(found))
+            return function(found)
 
         self.before.append(change)
         token = tracing.set(None)

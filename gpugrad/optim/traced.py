@@ -71,6 +71,8 @@ class _Count:
     """The value of a counter on the host, which each call counts up."""
 
     calls: ClassVar[list[Any]] = []
+    entries: ClassVar[list[Any]] = []
+    next: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, session: Any, counter: Any) -> None:
         self.session = session
@@ -175,55 +177,55 @@ class _Advance:
         self.group = group
         self.members = members
         self.earlier = [latest.get(id(p)) for p in members]
+        self.is_first = not any(self.earlier)
         latest.update((id(p), self) for p in members)
         self.counts = itemgetter(*optimizer.counted)
         self.kind: Any = None
-        self.whole: list[int] = []  # which numbers are whole, and these: constants
-        self.constants: list[Any] = []
+        self.types: list[Any] = []  # of the numbers
+        self.whole: list[tuple[int, int]] = []  # numbers that are whole, and so constants
         self.clock: Clock = ()
         self.next: dict[str, Any] = {}  # the clock by name
         self.entries: list[Any] = []  # the states, as they were found last
         self.calls: list[Any] = []  # what writes the clock to them
 
     def _find(self, optimizer: Any, names: Sequence[str]) -> None:
-        """Find the states of the members."""
-        was_exposed = optimizer._exposed
-        if was_exposed or any(optimizer._layouts):
-            _drop_layouts(optimizer)
-        found = map(optimizer._state.get, self.members)
-        if was_exposed or not self.calls or not all(map(is_, found, self.entries)):
-            self.entries[:] = [_entry(optimizer, self.group, p, names) for p in self.members]
-            self.calls = [partial(entry.update, self.next) for entry in self.entries]
+        """Find the states of the members anew."""
+        _drop_layouts(optimizer)
+        self.entries[:] = [_entry(optimizer, self.group, p, names) for p in self.members]
+        self.calls = [partial(entry.update, self.next) for entry in self.entries]
 
-    def _clock(self, optimizer: Any) -> Clock | None:
-        """What the members have counted so far; None where they differ."""
-        if any(self.earlier):
-            pairs = zip(self.earlier, self.entries)
-            seen = [optimizer._clock(e) if one is None else one.clock for one, e in pairs]
-        else:
-            seen = [*map(self.counts, self.entries)]
-        if seen.count(seen[0]) < len(seen):
-            return None
-        return seen[0] if type(seen[0]) is tuple else (seen[0],)
+    def _seen(self, optimizer: Any) -> list[Clock]:
+        """What each member has counted before."""
+        pairs = zip(self.earlier, self.entries)
+        return [optimizer._clock(e) if one is None else one.clock for one, e in pairs]
+
+    def _is_recorded(self, values: Sequence[Any], kind: Any) -> bool:
+        """Whether a step is of the kind that was recorded, if there was one."""
+        types = [*map(type, values)]
+        if self.kind is None:
+            self.kind, self.types = kind, types
+            self.whole = [(i, value) for i, value in enumerate(values) if isinstance(value, int)]
+        is_same = kind == self.kind and types == self.types
+        return is_same and (not self.whole or all(values[i] == value for i, value in self.whole))
 
     def __call__(self) -> Sequence[float | None] | None:
         """The numbers, None where the step is another one than that which was recorded."""
         optimizer, group = self.optimizer(), self.group
         if optimizer is None:
             return None
-        names = optimizer._names(group)
-        self._find(optimizer, names)
-        clock = self._clock(optimizer)
-        if clock is None:
+        names, entries = optimizer._names(group), self.entries
+        found = map(optimizer._state.get, self.members)
+        is_known = entries and not optimizer._exposed and not any(optimizer._layouts)
+        if not is_known or not all(map(is_, found, entries)):
+            self._find(optimizer, names)
+        seen = [*map(self.counts, entries)] if self.is_first else self._seen(optimizer)
+        clock = seen[0]
+        if seen.count(clock) < len(seen):
             return None
-        self.clock, values = optimizer._advance(group, clock)
-        self.next.update(zip(optimizer.counted, self.clock))
-        numbers = optimizer.param_groups, group["params"]
-        kind = names, group.get(MASTER), *map(len, numbers), *map(type, values)
-        if self.kind is None:
-            self.kind = kind
-            self.whole = [i for i, value in enumerate(values) if isinstance(value, int)]
-            self.constants = [values[i] for i in self.whole]
-        if kind != self.kind or [values[i] for i in self.whole] != self.constants:
-            return None
-        return values
+        self.clock, values = optimizer._advance(group, clock if type(clock) is tuple else (clock,))
+        if len(self.clock) == 1:
+            self.next[optimizer.counted[0]] = self.clock[0]
+        else:
+            self.next.update(zip(optimizer.counted, self.clock))
+        sizes = len(optimizer.param_groups), len(group["params"])
+        return values if self._is_recorded(values, (names, group.get(MASTER), sizes)) else None

@@ -282,7 +282,7 @@ class Tensor(Members):
         check_gradient("backward", seed._array, array)
         if seed.dtype != self.dtype:
             seed = seed.astype(self.dtype)
-        return seed if create_graph else seed._array
+        return seed if create_graph else seed.data  # which a recording meets
 
     def _like(self, data: Any, dtype: Any = None) -> "Tensor":
         """A tensor of numbers or lists, of this one's array type and on its device."""

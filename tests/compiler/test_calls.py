@@ -6,6 +6,9 @@ Numbers are whole or halves, so that C gives the same bits whatever the order of
 import contextlib
 import copy
 import gc
+import sys
+import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -46,10 +49,15 @@ class World:
         self.total = gg.zeros((2, 3))
         self.counts = gg.zeros(3)
         self.layer = Twice()
-        self.optimizer = gg.optim.SGD([self.w], lr=0.5, momentum=0.5)
+        self.train(0.5)
         self.x, self.a = gg.tensor(whole(2)), whole(3)
         self.rate, self.n, self.more = 2.0, 3, {"z": [gg.tensor(whole(4))], "word": "one"}
-        self.around = contextlib.nullcontext()
+        self.held = lambda: None
+        self.around = contextlib.nullcontext
+
+    def train(self, lr):
+        self.optimizer = gg.optim.SGD([self.w], lr=lr, momentum=0.5)
+        self.schedule = gg.optim.lr_scheduler.StepLR(self.optimizer, 2, gamma=0.5)
 
     def arguments(self):
         return self.x, self.a, self.rate, self.n, self.more
@@ -57,7 +65,7 @@ class World:
     def state(self):
         return state_of(
             self.w, self.frozen, self.total, self.counts, self.optimizer, self.x, self.a,
-            self.more["z"][0],
+            self.more["z"][0], self.held(),
         )  # fmt: skip
 
 
@@ -101,11 +109,26 @@ def differentiable(world):
     return lambda x, a, rate, n, more: (world.layer(x * world.w) * rate, x + a)
 
 
+def noisy(world):
+    """Random numbers, and a schedule of the learning rate."""
+    generator = gg.random.Generator(3)
+
+    def step(x, a, rate, n, more):
+        world.optimizer.zero_grad()
+        y = x * world.w + generator.uniform(size=(2, 3))
+        y.backward(more["z"][0])
+        world.optimizer.step()
+        world.schedule.step()
+        return y.detach(), generator.uniform(size=3)
+
+    return step
+
+
 def pure(world):
     return lambda x, a, rate, n, more: (gg.grad(lambda z: (z * z * rate).sum())(x), a * n)
 
 
-FUNCTIONS = {f.__name__: f for f in (train, accumulate, exchange, differentiable, pure)}
+FUNCTIONS = {f.__name__: f for f in (train, accumulate, exchange, differentiable, noisy, pure)}
 
 
 @change
@@ -262,22 +285,22 @@ def longer_list(world):
 
 @change
 def no_grad(world):
-    world.around = gg.no_grad()
+    world.around = gg.no_grad
 
 
 @change
 def deterministic(world):
-    world.around = gg.deterministic(True)
+    world.around = lambda: gg.deterministic(True)
 
 
 @change
 def autocast(world):
-    world.around = gg.autocast("float16")
+    world.around = lambda: gg.autocast("float16")
 
 
 @change
 def debug_mode(world):
-    world.around = gg.debug_mode()
+    world.around = gg.debug_mode
 
 
 @change
@@ -303,6 +326,47 @@ def gradient_by_hand(world):
 
 
 @change
+def gradient_held(world):
+    gradient = world.w.grad
+    world.held = lambda: gradient
+
+
+@change
+def memory_of_the_gradient_held(world):
+    memory = None if world.w.grad is None else world.w.grad.numpy()
+    world.held = lambda: memory
+
+
+@change
+def part_of_the_gradient_held(world):
+    part = None if world.w.grad is None else world.w.grad.numpy()[:1]
+    world.held = lambda: part
+
+
+@change
+def gradient_watched(world):
+    if world.w.grad is not None:
+        world.held = weakref.ref(world.w.grad)
+
+
+@change
+def gradient_named(world):
+    world.w.grad = gg.ones((2, 3))
+    world.w.grad.name = "gradient"
+
+
+@change
+def gradient_shared(world):
+    world.w.grad = gg.ones((2, 3))
+    world.frozen._grad = world.w.grad
+
+
+@change
+def setting_of_another_type(world):
+    world.optimizer.param_groups[0]["lr"] = "fast"
+
+
+@change
 def parameter_frozen(world):
     world.w.requires_grad_(False)
 
@@ -320,7 +384,7 @@ def captured_of_another_dtype(world):
 @change
 def parameter_replaced(world):
     world.w = gg.nn.Parameter(whole(5))
-    world.optimizer = gg.optim.SGD([world.w], lr=0.25, momentum=0.5)
+    world.train(0.25)
     gc.collect()
 
 
@@ -373,7 +437,7 @@ def calls(world, function, kept):
     """The result and the state after a call; after an error the state before."""
     before = world.state()
     try:
-        with world.around:
+        with world.around():
             result = function(*world.arguments())
     except gg.CompileError:
         assert world.state() == before
@@ -436,3 +500,39 @@ def test_what_changes_between_two_calls(name, in_python):
             assert seen(kept[1]) == seen(kept[0]), f"{title}: earlier results have changed"
         for one in changing:
             next(one or iter(()), None)
+
+
+def test_threads_take_turns():
+    world = World()
+    step = gg.compile(train(world))
+    step(*world.arguments())
+
+    def work():
+        x = gg.tensor(whole(2))
+        for _ in range(50):
+            step(x, *world.arguments()[1:])
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert world.optimizer.state[world.w]["step"] == 201
+
+
+def test_nothing_is_kept_of_a_call():
+    world = World()
+    step = gg.compile(train(world))
+    for _ in range(3):
+        step(*world.arguments())
+    references = [weakref.ref(step(*world.arguments())["loss"]), weakref.ref(world.w)]
+    assert references[0]() is None
+    arrays = [sys.getrefcount(one) for one in (world.x, world.x.data, world.a, world.frozen.data)]
+    for _ in range(100):
+        step(*world.arguments())
+    assert arrays == [
+        sys.getrefcount(one) for one in (world.x, world.x.data, world.a, world.frozen.data)
+    ]
+    del step, world
+    gc.collect()
+    assert references[1]() is None

@@ -386,6 +386,18 @@ def grad_given():
 
 
 @case
+def gradient_to_start_from():
+    p, seed = tensor(1).requires_grad_(), tensor(2)
+    other = raw(3)
+
+    def f(x):
+        (p + p).backward(seed)
+        (p + x + p).backward(other)
+
+    return f, each(tensor), [p, seed]
+
+
+@case
 def data_given():
     def f(p, x):
         p.data = (x * 2).data

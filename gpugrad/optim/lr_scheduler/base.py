@@ -81,7 +81,7 @@ def _for_each_call(step: Any) -> Any:
     def stepped(self: Any, *args: Any, **kwargs: Any) -> Any:
         if (session := tracing.get()) is None:
             return step(self, *args, **kwargs)
-        return session.host(partial(step, self, *args, **kwargs), self._saved)
+        return session.host(self, lambda one: step(one, *args, **kwargs), type(self)._saved)
 
     return stepped
 
