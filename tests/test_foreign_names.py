@@ -45,6 +45,9 @@ NAMES["torch.nn.functional (more)"] = """
 fractional_max_pool2d_with_indices fractional_max_pool3d_with_indices grouped_mm
 linear_cross_entropy native_channel_shuffle scaled_grouped_mm scaled_mm
 """
+NAMES["losses by their short names"] = (
+    "bce bce_with_logits cross_entropy hinge huber kl_div l1 mse nll smooth_l1 triplet"
+)
 NAMES["torch.nn.utils"] = """
 clip_grad clip_grad_norm clip_grad_norm_ clip_grad_value_ clip_grads_with_norm_
 convert_conv2d_weight_memory_format convert_conv3d_weight_memory_format convert_parameters
@@ -100,6 +103,7 @@ HOMES |= {
     "scipy.linalg": gg.linalg, "scipy.linalg all": gg.linalg, "scipy.special": gg.special,
     "torch.nn (modules)": gg.nn, "torch.optim (modules)": gg.optim, "torch.nn.init": gg.nn.init,
     "torch.nn (more)": gg.nn, "torch.nn.functional (more)": gg.nn.functional,
+    "losses by their short names": gg.nn.functional,
     "torch.nn.utils": gg.nn.utils, "torch.utils.data (more)": gg.data, "torch.cuda": gg.cuda,
     "torch.linalg": gg.linalg, "torch.fft": gg.fft, "torch.special": gg.special,
     "numpy.linalg": gg.linalg, "numpy.fft": gg.fft, "optax": gg.optim,
