@@ -14,7 +14,7 @@ from gpugrad.functions.operands import without_lists
 from gpugrad.nn.linear import check_size
 from gpugrad.nn.module import Module
 from gpugrad.nn.parameter import Parameter
-from gpugrad.tensor import Tensor, as_tensor, ones, zeros
+from gpugrad.tensor import OPS, Tensor, as_tensor, ones, zeros
 
 __all__ = ["GroupNorm", "LayerNorm", "RMSNorm", "group_norm", "layer_norm", "rms_norm"]
 
@@ -129,9 +129,13 @@ def by_channel(who: str, y: Tensor, weight: Any, bias: Any) -> Tensor:
     for label, array in (("weight", weight), ("bias", bias)):
         check_channels(who, label, array, y)
     column = (y.shape[1], *(1,) * (y.ndim - 2))
-    if weight is not None:
-        y = y * as_tensor(weight).reshape(column)
-    return y if bias is None else y + as_tensor(bias).reshape(column)
+    if weight is None:
+        return y if bias is None else y + as_tensor(bias).reshape(column)
+    weight = as_tensor(weight).reshape(column)
+    if bias is None:
+        return y * weight
+    result: Tensor = OPS["scale_and_shift"](y, weight, as_tensor(bias).reshape(column))
+    return result
 
 
 def check_channels(who: str, label: str, array: Any, x: Tensor) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 
 __all__ = [
     "beyond_the_dtype", "extreme_parameters", "far_out", "far_phase", "infinite", "largest",
-    "least_normal", "near_subnormal", "negative_subnormal", "subnormal", "whole_zero", "wide_shift",
+    "least_normal", "near_subnormal", "negative_subnormal", "overflowing_product",
+    "subnormal", "whole_zero", "wide_shift",
 ]  # fmt: skip
 
 
@@ -34,6 +35,12 @@ def subnormal(*arrays: Any) -> Any:
 def near_subnormal(*arrays: Any) -> Any:
     """A difference of such numbers is zero on CUDA, as CuPy compiles it, and times infinity NaN."""
     return _any(lambda x: _subnormal(x / 2), arrays)
+
+
+def overflowing_product(a: Any, b: Any, added: Any) -> Any:
+    """CUDA rounds once after the sum, and has no infinity where the product alone is too large."""
+    with np.errstate(all="ignore"):
+        return np.isinf(a * b) & np.isfinite(a) & np.isfinite(b)
 
 
 def negative_subnormal(*arrays: Any) -> Any:

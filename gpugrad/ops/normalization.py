@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.engine.op import REAL, Checks, Op, Sample, op, part
-from gpugrad.ops.agreement import near_subnormal
+from gpugrad.engine.op import ANALYTIC, REAL, Checks, Op, Sample, op, part
+from gpugrad.ops.agreement import near_subnormal, overflowing_product
 from gpugrad.ops.dtypes import averaged, refuse_complex, widened
 
 
@@ -226,6 +226,17 @@ op("batch_norm", _batch_norm,
    samples=[Sample((4, 3), (3,), (3,)), Sample((2, 3, 2, 2), (3,), (3,), eps=1e-3)],
    doc="(x - mean) / sqrt(variance + eps) for each channel, of axis 1, over all other axes, times "
        "weight plus bias; and the means and variances.")
+# fmt: on
+
+
+# A number for each channel behind a normalization, as one kernel on CUDA.
+# fmt: off
+op("scale_and_shift", lambda xp, x, scale, shift, /: x * scale + shift,
+   vjp=[lambda xp, g, y, x, scale, shift: g * scale, lambda xp, g, y, x, scale, shift: g * x,
+        lambda xp, g, y, x, scale, shift: g],
+   saves=("scale", "x", ""), **ANALYTIC, checks=Checks(differs=overflowing_product), public="",
+   samples=[Sample((2, 3), (2, 3), (2, 3)), Sample((2, 3, 4), (3, 1), (3, 1)), Sample((), (), ())],
+   doc="x * scale + shift, elementwise.")
 # fmt: on
 
 
