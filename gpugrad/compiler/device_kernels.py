@@ -4,6 +4,7 @@ Units that do not depend on each other become one kernel, in which each has bloc
 the steps of an optimizer over all parameters are one launch, or part of an earlier one.
 """
 
+import re
 from collections.abc import Sequence
 from math import prod
 from typing import Any, NamedTuple
@@ -29,9 +30,7 @@ class Kernel(NamedTuple):
     @property
     def arrays(self) -> list[Array]:
         """The arrays that it takes, those that it writes among them."""
-        found = {
-            array.number: array for unit in self.units for array in (*unit.reads, *unit.writes)
-        }
+        found = {number: array for unit in self.units for number, array in unit.arrays.items()}
         return [found[number] for number in sorted(found)]
 
     @property
@@ -40,33 +39,43 @@ class Kernel(NamedTuple):
         return sum(unit.blocks for unit in self.units)
 
     def text(self) -> str:
-        """The functions of its units, and the kernel, which gives each of them its blocks."""
+        """The functions of its units, and the kernel, which gives each of them its blocks.
+
+        Arrays are named by their order, so that kernels that do the same have the same text; the
+        place of the kernel's name is NAME.
+        """
+        body = "".join(unit.text for unit in self.units)
+        numbers = {int(number) for _, number in _NAMES.findall(body)}
+        numbers.update(array.number for array in self.arrays)
+        order = {number: place for place, number in enumerate(sorted(numbers))}
+
+        def renamed(match: re.Match[str]) -> str:
+            return f"{match[1]}{order[int(match[2])]}"
+
         lines, calls, start = [], [], 0
-        for number, unit in enumerate(self.units):
-            own = {array.number: array for array in (*unit.reads, *unit.writes)}
-            function = f"{self.name}_{number}"
-            head = f"__device__ inline void {function}(const int block, {_parameters(own, unit)})"
+        for place, unit in enumerate(self.units):
+            head = f"__device__ inline void NAME_{place}(const int block, {self._taken(unit)})"
             lines += [head, "{", unit.text, "}"]
-            given = ", ".join(f"a{number}" for number in sorted(own))
+            given = ", ".join(f"a{number}" for number in sorted(unit.arrays))
             guard = f"if (block < {start + unit.blocks}) " if unit is not self.units[-1] else ""
-            calls.append(f"    {guard}return {function}(block - {start}, {given});")
+            calls.append(f"    {guard}return NAME_{place}(block - {start}, {given});")
             start += unit.blocks
-        written = {array.number for unit in self.units for array in unit.writes}
-        parameters = ", ".join(
-            f"{'' if array.number in written else 'const '}{c_type(array.dtype)}* a{array.number}"
-            for array in self.arrays
-        )
         bounds = f"__launch_bounds__({THREADS})"
-        lines.append(f'extern "C" __global__ void {bounds} {self.name}({parameters})')
-        return "\n".join([*lines, "{", "    const int block = blockIdx.x;", *calls, "}", ""])
+        lines.append(f'extern "C" __global__ void {bounds} NAME({self._taken(*self.units)})')
+        lines += ["{", "    const int block = blockIdx.x;", *calls, "}", ""]
+        return _NAMES.sub(renamed, "\n".join(lines))
+
+    def _taken(self, *units: Unit) -> str:
+        """The parameters for the arrays of units."""
+        arrays = {number: array for unit in units for number, array in unit.arrays.items()}
+        written = {array.number for unit in units for array in unit.writes}
+        return ", ".join(
+            f"{'' if number in written else 'const '}{c_type(arrays[number].dtype)}* a{number}"
+            for number in sorted(arrays)
+        )
 
 
-def _parameters(own: dict[int, Array], unit: Unit) -> str:
-    written = {array.number for array in unit.writes}
-    return ", ".join(
-        f"{'' if number in written else 'const '}{c_type(own[number].dtype)}* a{number}"
-        for number in sorted(own)
-    )
+_NAMES = re.compile(r"\b([arw])(\d+)\b")  # of arrays, and of what a unit has of them
 
 
 class Plan(NamedTuple):
@@ -116,9 +125,14 @@ class _Planner:
                 arrays = item.arrays if isinstance(item, Call) else (item.array,)
                 self.note(len(self.turns), [r.array for r in refs_in(tuple(item))], arrays)
                 self.turns.append(item)
-        kernels = [turn for turn in self.turns if isinstance(turn, Kernel)]
-        text = "\n".join([PRELUDE, *(kernel.text() for kernel in kernels)])
-        return Plan(self.turns, self.ends(), text if kernels else "", self.in_place)
+        names: dict[str, str] = {}
+        for number, turn in enumerate(self.turns):
+            if isinstance(turn, Kernel):
+                name = names.setdefault(turn.text(), f"kernel{len(names)}")
+                self.turns[number] = turn._replace(name=name)
+        texts = [text.replace("NAME", name) for text, name in names.items()]
+        source = "\n".join([PRELUDE, *texts]) if texts else ""
+        return Plan(self.turns, self.ends(), source, self.in_place)
 
     def place(self, unit: Unit, index: int, later: set[int], behind: int = -1) -> None:
         """Add a unit of an item to the first kernel behind all that it needs.
@@ -141,7 +155,7 @@ class _Planner:
                 break
         else:
             number = len(self.turns)
-            self.turns.append(Kernel(f"kernel{number}", []))
+            self.turns.append(Kernel("", []))
         self.turns[number].units.append(unit)
         self.in_place.update((array.number, given) for array, given in over)
         self.note(number, unit.reads, unit.writes)

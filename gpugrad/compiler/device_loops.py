@@ -84,6 +84,11 @@ class Unit(NamedTuple):
     writes: tuple[Array, ...]
     same_place: frozenset[int]
 
+    @property
+    def arrays(self) -> dict[int, Array]:
+        """The arrays in memory by their numbers."""
+        return {array.number: array for array in (*self.reads, *self.writes)}
+
 
 def units_of(loop: Loop, index: int, new: Callable[[Value], Array]) -> list[Unit]:
     """The units of item ``index``, a loop, in order; ``new`` makes an array."""
