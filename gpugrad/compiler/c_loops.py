@@ -1,11 +1,10 @@
-"""The C text of a loop of a schedule. Imports items, layout, elementwise and codegen.
+"""The C text of a loop of a schedule. Imports c_axes, c_passes, elementwise and codegen.
 
-A loop becomes one function. Axes that all its arrays run through alike become one. Steps are
-written in passes over the innermost axis, or over a row where some read a sum of their row; what
-one pass computes and a later one reads is kept in a buffer of the length of a row, or of a block of
-the innermost axis. Loops with many steps run in blocks, so that these buffers stay in the cache and
-no pass needs more registers than there are. Sums are added up in blocks, whose sums are added up in
-float64.
+A loop becomes one function. Steps are written in passes over the innermost axis, or over a row
+where some read a sum of their row; what one pass computes and a later one reads is kept in a buffer
+of the length of a row, or of a block of the innermost axis. Loops with many steps run in blocks, so
+that these buffers stay in the cache and no pass needs more registers than there are. Sums are added
+up in blocks, whose sums are added up in float64.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from math import prod
 from typing import Any
 
 from gpugrad.codegen.operations import c_type
+from gpugrad.compiler.c_axes import Axes
 from gpugrad.compiler.c_functions import (
     MEMORY,
     SIZES,
@@ -22,11 +22,12 @@ from gpugrad.compiler.c_functions import (
     parts_of,
     shared_text,
 )
+from gpugrad.compiler.c_passes import pass_call
 from gpugrad.compiler.c_reductions import BLOCK, Reduction
 from gpugrad.compiler.c_steps import weight_of
 from gpugrad.compiler.elementwise import HostWriter, memory_type
 from gpugrad.compiler.items import Array, Loop, Ref
-from gpugrad.compiler.layout import contiguous, strides_in
+from gpugrad.compiler.layout import contiguous
 
 __all__ = ["loop_function"]
 
@@ -34,8 +35,8 @@ __all__ = ["loop_function"]
 # hundred instructions ahead waits for one element instead of computing several at once. Where there
 # are few elements, more passes are only more to compile.
 PASS, LONG_PASS, FEW = 28, 120, 128
+AGAIN = 4  # steps by which a repetition is known
 LONG = 1024  # elements that are added up without a block
-SHORT = 64  # elements of a vector loop over bytes and wider numbers
 
 
 def _declared(scratch: Scratch) -> str:
@@ -47,23 +48,28 @@ def _text(name: str, parameters: Sequence[str], lines: Sequence[str]) -> str:
     return "\n".join([head, "{", *lines, "}", ""])
 
 
-def loop_function(name: str, loop: Loop, names: Callable[[Array], str], index: int) -> Function:
-    """The function that runs item ``index``, a loop; ``names`` gives the name of an array."""
-    return _Writer(loop, names, index).function(name)
+def loop_function(
+    name: str, loop: Loop, names: Callable[[Array], str], index: int, passes: dict[str, str]
+) -> Function:
+    """The function that runs item ``index``, a loop; ``names`` gives the name of an array.
+
+    ``passes`` has the functions of passes, to which those that it calls are added.
+    """
+    return _Writer(loop, names, index, passes).function(name)
 
 
-class _Writer:
-    def __init__(self, loop: Loop, names: Callable[[Array], str], index: int) -> None:
-        self.loop = loop
+class _Writer(Axes):
+    def __init__(
+        self, loop: Loop, names: Callable[[Array], str], index: int, functions: dict[str, str]
+    ) -> None:
+        super().__init__(loop, index)
+        self.functions = functions
         self.names = names
-        self.index = index
-        self.lines: list[str] = []
         self.scratch: dict[str, Scratch] = {}
         self.common: set[str] = set()  # scratch memory that is not of one thread
         # By name: the array, whether it is written, and where it begins.
         self.used: dict[str, tuple[Array, bool, int]] = {}
         self.filled: list[str] = []  # what comes before the loops
-        self._arrange()
         self.passes = self._passes()
         self.pass_of = {a.number: i for i, one in enumerate(self.passes) for a in one}
         self.last_pass = {  # that reads an array
@@ -82,70 +88,6 @@ class _Writer:
         self.parts = self._parts()
         self.ends: list[str] = []  # what comes after all parts
 
-    # Axes.
-
-    def _arrange(self) -> None:
-        """Order the axes by stride, and make one of those that all arrays run through alike."""
-        loop, count = self.loop, len(self.loop.shape)
-        self.accesses: dict[tuple[int, int], tuple[int, ...]] = {}
-        vectors, weights = [], []
-        for array in loop.arrays:
-            for position, ref in enumerate(array.operands):
-                if isinstance(ref, Ref) and ref.array.made != self.index:
-                    strides = self._strides(ref, array)
-                    self.accesses[array.number, position] = strides
-                    vectors.append(strides)
-                    weights.append(ref.array.dtype.itemsize)
-            if array.stored or array.axes is not None:
-                self.accesses[array.number, -1] = self._stored(array)
-                vectors.append(self._stored(array))
-                weights.append(array.dtype.itemsize)
-        rows = loop.rows or 0
-        order = list(range(count))
-        if not rows:
-            order.sort(key=lambda d: -sum(abs(v[d]) * w for v, w in zip(vectors, weights)))
-        groups: list[list[int]] = []
-        for position, axis in enumerate(order):
-            last = groups[-1][-1] if groups and position != rows else None
-            if last is not None and all(v[last] == v[axis] * loop.shape[axis] for v in vectors):
-                groups[-1].append(axis)
-            else:
-                groups.append([axis])
-        self.groups = groups or [[]]
-        self.sizes = [prod(loop.shape[axis] for axis in group) for group in self.groups]
-        self.rows = sum(group[0] < rows for group in groups) if rows else 0
-        self.accesses = {
-            key: tuple(v[group[-1]] if group else 0 for group in self.groups)
-            for key, v in self.accesses.items()
-        }
-        self.period = self._tile()
-        self.reductions = {
-            array.number: Reduction(array, self.accesses[array.number, -1], self.sizes)
-            for array in loop.arrays
-            if array.axes is not None
-        }
-        for r in self.reductions.values():
-            if self._is_periodic(r.strides):
-                r.tile(self.sizes[-1])
-
-    def _tile(self) -> int:
-        """Make a short innermost axis longer by a part of the next; its length before, or 0.
-
-        That goes where arrays run on from one axis to the other, or are the same all along the
-        other axes: these are read from, or added up in, an array of several periods.
-        """
-        if len(self.sizes) < 2 or self.loop.rows or self.sizes[-1] >= SHORT:
-            return 0
-        *_, outer, inner = self.sizes
-        strides = self.accesses.values()
-        count = max(n for n in range(1, BLOCK // inner + 1) if outer % n == 0)
-        fits = all(v[-2] == v[-1] * inner or not any(v[:-1]) for v in strides)
-        if not fits or count * inner < SHORT:
-            return 0
-        self.sizes[-2:] = [outer // count, count * inner]
-        self.accesses = {key: (*v[:-2], v[-2] * count, v[-1]) for key, v in self.accesses.items()}
-        return inner
-
     def _parts(self) -> Parts | None:
         """The parts of the outermost axis that threads share."""
         size, total = self.sizes[0], prod(self.sizes)
@@ -163,41 +105,27 @@ class _Writer:
                 r.share(parts.number)
         return parts
 
-    def _is_periodic(self, strides: Sequence[int]) -> bool:
-        """Whether an array is the same along all but the innermost axis, which is a tiled one."""
-        return bool(self.period and strides[-1] and not any(strides[:-1]))
-
-    def _strides(self, ref: Ref, array: Array) -> tuple[int, ...]:
-        """The strides with which a step of the loop reads an array from elsewhere."""
-        shape = array.shape if array.axes is None else ref.layout.shape
-        strides = strides_in(ref.layout, shape)
-        return strides + (0,) * (len(self.loop.shape) - len(strides))
-
-    def _stored(self, array: Array) -> tuple[int, ...]:
-        """The strides with which the result of a step is stored."""
-        shape = self.loop.shape
-        if array.row:
-            rows = self.loop.rows or 0
-            return contiguous(shape[:rows]).strides + (0,) * (len(shape) - rows)
-        axes = array.axes or ()
-        strides = iter(contiguous([n for i, n in enumerate(shape) if i not in axes]).strides)
-        return tuple(0 if i in axes else next(strides) for i in range(len(shape)))
-
     def _passes(self) -> list[list[Array]]:
-        """The steps of the loop by pass; those of rows come at the end of the pass before."""
+        """The steps of the loop by pass; those of rows come at the end of the pass before.
+
+        A pass ends as well where the same steps as at its beginning come again, as in an unrolled
+        loop: then many are one function.
+        """
         passes: list[list[Array]] = []
         most = PASS if prod(self.loop.shape) > FEW else LONG_PASS
         for part in range(max((a.part for a in self.loop.arrays), default=0) + 1):
-            weight = 0
-            current: list[Array] = []
-            for array in (a for a in self.loop.arrays if a.part == part and not a.row):
+            steps = [a for a in self.loop.arrays if a.part == part and not a.row]
+            names = [array.step.name for array in steps]
+            weight = start = 0
+            for i, array in enumerate(steps):
                 weight += weight_of(array.step)
-                if weight > most and current:
-                    passes.append(current)
-                    weight, current = 0, []
-                current.append(array)
-            current += [a for a in self.loop.arrays if a.part == part and a.row]
-            passes.append(current)
+                again = names[i : i + AGAIN] == names[start : start + AGAIN]
+                if i > start and (weight > most or (weight > most // 2 and again)):
+                    passes.append(steps[start:i])
+                    weight, start = weight_of(array.step), i
+            passes.append(
+                [*steps[start:], *(a for a in self.loop.arrays if a.part == part and a.row)]
+            )
         return passes
 
     # The function.
@@ -370,6 +298,12 @@ class _Writer:
         steps = [array for array in arrays if not array.row]
         own = [array.number for array in steps if array.axes is not None]
         lines = self._inner(self.rows if not self.blocks else len(self.sizes) - 1, steps, own)
+        if self.blocks and not own:
+            types = {one: memory_type(array.dtype) for one, (array, *_) in self.used.items()}
+            types |= {one: scratch.type for one, scratch in self.scratch.items()}
+            one_block = self.length == self.sizes[-1] and self.parts is None
+            size = self.length if one_block else None
+            lines = [pass_call(lines, types, f"i{len(self.sizes) - 1}", self.functions, size)]
         rows = [array for array in arrays if array.row]
         return [*lines, *(line for array in rows for line in self._row_step(array))]
 
@@ -447,7 +381,7 @@ class _Writer:
         source = ref.array
         if source.made != self.index:
             strides = self.accesses[array.number, i]
-            if self._is_periodic(strides):
+            if self.is_periodic(strides):
                 name = self._periods(source, strides[-1], ref.layout.offset)
                 return writer.load(f"{name}[i{len(strides) - 1}]", source.dtype, source.weak)
             code = f"{self._name(source, False, ref.layout.offset)}[{self._element(strides)}]"

@@ -21,6 +21,7 @@ from gpugrad.compiler.c_items import (
     range_check,
 )
 from gpugrad.compiler.c_loops import loop_function
+from gpugrad.compiler.c_passes import passes_text
 from gpugrad.compiler.c_sharing import shared
 from gpugrad.compiler.elementwise import memory_type, with_own_math
 from gpugrad.compiler.items import Array, Assembly, Call, Indexed, Item, Loop, Product, Ref
@@ -144,6 +145,7 @@ class _Writer:
         self.schedule = schedule
         self.items = schedule.items
         self.blas = blas
+        self.passes: dict[str, str] = {}  # names of functions by their text
         self.table: list[Any] = [np.ndarray, float]
         self.constants = {a.number for a in schedule.constants}
         self.outputs = {array.number for array in schedule.outputs}
@@ -173,7 +175,9 @@ class _Writer:
         for index, function in functions.items():
             lives += [((index, s.name), s.bytes, index, index) for s in function.scratch]
         offsets, workspace = plan_memory(lives)
-        text, used = with_own_math("\n".join(f.text for f in functions.values()))
+        text, used = with_own_math(
+            "\n".join([passes_text(self.passes), *(f.text for f in functions.values())])
+        )
         mathematics = host_math.source(sorted(used)) if used else ""
         parts = [_HEAD, mathematics.replace("static inline ", "INLINE "), text]
         if any("share" in f.libraries for f in functions.values()):
@@ -216,7 +220,7 @@ class _Writer:
     def _function(self, index: int, item: Loop | Product | Assembly | Indexed) -> Function:
         name = f"item_{index}"
         if isinstance(item, Loop):
-            return loop_function(name, item, self._name, index)
+            return loop_function(name, item, self._name, index, self.passes)
         if isinstance(item, Product):
             return product_function(name, item, self._name, self.blas is not None)
         if isinstance(item, Indexed):
