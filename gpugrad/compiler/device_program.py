@@ -64,7 +64,8 @@ class DeviceProgram:
         self.xp = xp
         self.cupy = cupy = xp.module
         self._sample = cupy.ndarray((0,), np.float32)
-        self._module = cupy.RawModule(code=plan.text, options=("--std=c++17",))
+        # Each step rounds, so that results do not depend on what is fused with what.
+        self._module = cupy.RawModule(code=plan.text, options=("--std=c++17", "--fmad=false"))
         self._constants = {
             array.number: cupy.asarray(constant, order="C")
             for array, constant in schedule.constants.items()
