@@ -16,10 +16,10 @@ from gpugrad.errors import CompileError
 __all__ = ["built", "in_c", "in_cuda"]
 
 
-def in_c(program: Program, reuse: dict[int, int]) -> Any:
+def in_c(program: Program, reuse: dict[int, int], is_body: bool = False) -> Any:
     """The program in C; None where it is left to NumPy."""
     try:
-        return native.build(program, reuse)
+        return native.build(program, reuse, is_body)
     except NotFusibleError:
         return None
     except CompileError as error:
@@ -37,7 +37,7 @@ def in_cuda(program: Program, xp: Any, reuse: dict[int, int]) -> Any:
 
 
 def built(program: Program, xp: Any) -> Any:
-    """A program, simplified, as something that runs over arrays of a namespace."""
+    """The body of a loop, simplified, as something that runs over arrays of a namespace."""
     program = simplified(program)
-    compiled = in_c(program, {}) if xp is NUMPY else in_cuda(program, xp, {})
+    compiled = in_c(program, {}, True) if xp is NUMPY else in_cuda(program, xp, {})
     return replay.build(program) if compiled is None else compiled

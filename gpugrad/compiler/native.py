@@ -33,15 +33,21 @@ _empty: Any = np.empty
 _ALIGNMENT = 64
 
 
-def build(program: Program, reuse: dict[int, int] | None = None) -> "Native | None":
+def build(
+    program: Program, reuse: dict[int, int] | None = None, is_body: bool = False
+) -> "Native | None":
     """A program as functions of C, or None where there is no compiler or nothing for C to do.
 
     ``reuse`` has, by output, the input whose memory the caller will have the output written to: see
-    `Native.run`. CompileError if the compiler fails.
+    `Native.run`. The outputs of the body of a loop are C-contiguous, if it is one function.
+    CompileError if the compiler fails.
     """
     if find_compiler() is None or not _keeps_layout():
         return None
-    schedule = Schedule(expanded(program, computes, OWN_FORMULAS), reuse, True)
+    in_pieces = expanded(program, computes, OWN_FORMULAS)
+    schedule = Schedule(in_pieces, reuse, not is_body)
+    if is_body and any(isinstance(item, Call) for item in schedule.items):
+        schedule = Schedule(in_pieces, reuse, True)
     if all(isinstance(item, Call) for item in schedule.items):
         return None
     return Native(program, schedule, reuse or {})
@@ -149,6 +155,10 @@ class Native:
                     array[...] = new
         spare.append(work)
         return writes
+
+    def converted(self, index: int, operand: Any) -> Any:
+        """An operand as the function of a program takes it."""
+        return _converted(self._schedule.inputs[index], operand)
 
     def turns(self, driver: Any, items: Sequence[Any], facts: Any) -> bool:
         """Run a program of one function again and again, see `gpugrad.compiler.turns`.

@@ -165,7 +165,7 @@ def _entered(tape: Tape, leaf: Any, is_sliced: bool) -> Any:
     if _is_number(recorded):
         return tape.enter(np.asarray(array)).item()
     array = array[0, ...] if is_sliced else array
-    entered = tape.enter(namespace_of(array).copy(array))
+    entered = tape.enter(array.copy())  # in C's order, as in all turns
     if not isinstance(leaf, Tensor):
         return entered
     moves = recording.get() and entered.dtype.kind in "fc"
@@ -368,14 +368,13 @@ class _Rule:
         with silenced():
             gradients = run_backward(seeds, retain_graph=True, graph=graph, targets=targets)
 
-        def of(leaf: Any, some: Any) -> Any:
+        def of(leaf: Any) -> Any:
             found = gradients.get(_node(leaf))
-            return zeros(xp, some, leaf) if found is None else found
+            return xp.zeros_like(leaf if in_graph else raw(leaf)) if found is None else found
 
-        some = seeds[0][1] if seeds else next(iter((*ds, *part["ys"].values())))
         return (
-            [of(leaf, some) for leaf in inputs[0]],
-            [of(leaf, some) for leaf in inputs[1]],
+            [*map(of, inputs[0])],
+            [*map(of, inputs[1])],
             [gradients.get(node) for node in reached],
         )
 

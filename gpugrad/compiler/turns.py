@@ -61,8 +61,8 @@ def turns_in_c(native: Native, loop: Any, operands: Sequence[Any]) -> tuple[Any,
     """The results of a loop whose body is one function of C; None for operands it does not take."""
     count, first = loop.carries, loop.carries + loop.slices
     outputs = loop.body.outputs
-    slices = [_plain(one) for one in operands[count:first]]
-    rest = [_plain(one) for one in operands[first:]]
+    slices = [np.require(one, None, ["C", "A"]) for one in operands[count:first]]
+    rest = [native.converted(first + i, one) for i, one in enumerate(operands[first:])]
     own = [(np.array(one, order="C"), np.empty_like(one, order="C")) for one in operands[:count]]
     columns = [np.empty((loop.length, *y.shape), y.dtype) for y in outputs[count:]]
     start = loop.length - 1 if loop.reverse else 0
@@ -82,13 +82,6 @@ def turns_in_c(native: Native, loop: Any, operands: Sequence[Any]) -> tuple[Any,
     if not native.turns(_function(), items, facts):
         return None
     return (*(pair[loop.length % 2] for pair in own), *columns)
-
-
-def _plain(operand: Any) -> Any:
-    """An operand as C takes it, once for all turns."""
-    if isinstance(operand, np.ndarray | np.generic):
-        return np.require(operand, None, ["C", "A"]).view(np.ndarray)
-    return operand
 
 
 def _stride(array: np.ndarray) -> int:
