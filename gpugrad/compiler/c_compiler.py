@@ -105,7 +105,7 @@ def load(source: str) -> ctypes.CDLL:
     if compiler is None:
         raise CompileError(
             "compile: no C compiler is found: install gcc or clang, or the package ziglang "
-            "(pip install ziglang), or name one in the environment variable CC"
+            "(pip install gpugrad[compile]), or name one in the environment variable CC"
         )
     facts = "\0".join((source, compiler.identity, *OPTIONS, _processor()))
     path = _folder() / f"{hashlib.sha256(facts.encode()).hexdigest()}.so"

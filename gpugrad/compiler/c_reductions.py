@@ -6,7 +6,7 @@ from math import prod
 from gpugrad.codegen.operations import c_type
 from gpugrad.compiler.items import Array
 
-__all__ = ["BLOCK", "Reduction"]
+__all__ = ["BLOCK", "EXTREMES", "Reduction"]
 
 BLOCK = 512  # elements of a block, of which more are added up in a wider type
 
@@ -71,9 +71,24 @@ class Reduction:
     def clause(self, number: int) -> str:
         """The clause of OpenMP that lets the compiler add up in any order."""
         sign = {"sum": "+", "max": "max", "min": "min"}[self.kind]
+        if self.nan:
+            sign = {"max": "LARGEST", "min": "LEAST"}[self.kind]
         nan = f" reduction(|:n{number})" if self.nan else ""
         return f" reduction({sign}:s{number}){nan}"
 
+
+# Clang begins an extreme of OpenMP with the largest finite number, where all may be infinite.
+EXTREMES = """\
+#ifdef __clang__
+#pragma omp declare reduction(LARGEST : float, double : omp_out = omp_out > omp_in ? omp_out \\
+    : omp_in) initializer(omp_priv = -INFINITY)
+#pragma omp declare reduction(LEAST : float, double : omp_out = omp_out < omp_in ? omp_out \\
+    : omp_in) initializer(omp_priv = INFINITY)
+#else
+#define LARGEST max
+#define LEAST min
+#endif
+"""
 
 _LIMITS = {
     f"{sign}int{bits}": (

@@ -22,6 +22,7 @@ from gpugrad.compiler.c_items import (
 )
 from gpugrad.compiler.c_loops import loop_function
 from gpugrad.compiler.c_passes import passes_text
+from gpugrad.compiler.c_reductions import EXTREMES
 from gpugrad.compiler.c_sharing import shared
 from gpugrad.compiler.elementwise import memory_type, with_own_math
 from gpugrad.compiler.items import Array, Assembly, Call, Indexed, Item, Loop, Product, Ref
@@ -179,7 +180,7 @@ class _Writer:
             "\n".join([passes_text(self.passes), *(f.text for f in functions.values())])
         )
         mathematics = host_math.source(sorted(used)) if used else ""
-        parts = [_HEAD, mathematics.replace("static inline ", "INLINE "), text]
+        parts = [_HEAD, EXTREMES, mathematics.replace("static inline ", "INLINE "), text]
         if any("share" in f.libraries for f in functions.values()):
             parts.insert(1, SHARE)
         if self.blas is not None:
