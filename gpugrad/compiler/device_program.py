@@ -157,10 +157,10 @@ class DeviceProgram:
 
     def _multiply(self, item: Product, values: dict[int, Any]) -> None:
         a, b = (self._viewed(values[ref.array.number], ref.layout) for ref in (item.a, item.b))
-        made = values.get(item.array.number)
+        array = item.array
+        made = values.get(array.number)
         if made is None:
-            values[item.array.number] = self.xp.matmul(a, b).reshape(item.array.seen.shape)
-            return
+            made = values[array.number] = self._empty(array)
         y = made.reshape((*a.shape[:-1], b.shape[-1]))
         if not self.xp.product_into(y, a, b):
             y[...] = self.xp.matmul(a, b)

@@ -6,6 +6,7 @@ memory nobody reads.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import prod
 from typing import Any, NamedTuple
 
@@ -16,8 +17,8 @@ from gpugrad.compiler.arena import result_layout
 from gpugrad.compiler.program import Step, Value, function_of
 
 __all__ = [
-    "Layout", "broadcast", "contiguous", "in_order", "is_for_blas", "layout_of", "matrices_of",
-    "order_of", "parts_of", "permuted", "result_order", "strides_in", "transposed", "view_of",
+    "Layout", "broadcast", "contiguous", "in_order", "is_even", "is_for_blas", "layout_of",
+    "matrices_of", "order_of", "parts_of", "permuted", "result_order", "strides_in", "transposed", "view_of",
     "with_axes",
 ]  # fmt: skip
 
@@ -240,6 +241,16 @@ def is_for_blas(layout: Layout) -> bool:
     by_rows = (along == 1 or columns == 1) and (down >= columns or rows == 1)
     by_columns = (down == 1 or rows == 1) and (along >= rows or columns == 1)
     return by_rows or by_columns
+
+
+def is_even(layout: Layout) -> bool:
+    """Whether the matrices of a stack are evenly apart, as cuBLAS takes them in one call.
+
+    >>> is_even(contiguous((2, 3, 4, 5))), is_even(Layout((2, 3, 4, 5), (60, 5, 15, 1), 0))
+    (True, False)
+    """
+    steps = [(n, step) for n, step in zip(layout.shape[:-2], layout.strides[:-2]) if n != 1]
+    return all(outer == n * inner for (_, outer), (n, inner) in pairwise(steps))
 
 
 # Arrays that are put together.

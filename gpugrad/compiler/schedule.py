@@ -42,6 +42,7 @@ from gpugrad.compiler.layout import (
     broadcast,
     contiguous,
     in_order,
+    is_even,
     is_for_blas,
     matrices_of,
     order_of,
@@ -264,7 +265,7 @@ class Schedule:
         layouts = matrices_of(left.layout, right.layout)
         refs = [
             Ref(one.array, layout)
-            if is_for_blas(layout)
+            if is_for_blas(layout) and (self._on_host or is_even(layout))
             else self._copied(Ref(one.array, layout), a)
             for one, layout in zip((left, right), layouts)
         ]

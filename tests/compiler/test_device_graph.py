@@ -285,3 +285,30 @@ def test_a_step_on_the_second_gpu():
         step(x.to("cuda:0"))
     with pytest.raises(gg.DeviceError, match="current device"):  # while it is recorded
         gg.compile(lambda x: x @ weight)(x)
+
+
+def test_attention_is_part_of_a_graph():
+    """Its products are stacks of matrices, which lie unevenly."""
+    layers = []
+    for _ in range(2):
+        gg.manual_seed(0)
+        layers.append(nn.TransformerEncoderLayer(6, 2, dim_feedforward=8, dropout=0.0).to("cuda"))
+    usual, other = layers
+
+    def run(layer):
+        def function(x):
+            layer.zero_grad()
+            loss = (layer(x) ** 2).sum()
+            loss.backward()
+            return loss
+
+        return function
+
+    plain, compiled = run(usual), gg.compile(run(other))
+    rng = np.random.default_rng(0)
+    for _ in range(4):
+        x = gg.tensor(rng.normal(size=(4, 3, 6)).astype("f"), device="cuda")
+        near(compiled(x).item(), plain(x).item())
+    for p, q in zip(usual.parameters(), other.parameters(), strict=True):
+        np.testing.assert_allclose(q.grad.cpu().numpy(), p.grad.cpu().numpy(), atol=2e-5)
+    assert graph_of(compiled) is not None
