@@ -18,8 +18,8 @@ from gpugrad.compiler.program import Step, Value, function_of
 
 __all__ = [
     "Layout", "broadcast", "contiguous", "in_order", "is_even", "is_for_blas", "layout_of",
-    "matrices_of", "order_of", "parts_of", "permuted", "result_order", "strides_in", "transposed", "view_of",
-    "with_axes",
+    "matrices_of", "order_of", "parts_of", "permuted", "result_order", "strides_in",
+    "transposed", "view_of", "with_axes",
 ]  # fmt: skip
 
 # Steps that always give a view of a real array; others copy for some operands.
