@@ -119,7 +119,8 @@ typedef struct place {
 typedef struct {
     const place_t *place;
     kind_t kind;
-    index_t is_constant, has_gradient;  /* -1: whichever */
+    object *node;  /* its type: a leaf with hooks has another */
+    index_t has_gradient;  /* -1: whichever */
 } tensor_t;
 
 enum { IN_PLACE, COPIED, NEW_ARRAY, NEW_GRADIENT, CLEARED };
@@ -346,7 +347,7 @@ static int tensor_holds(const tensor_t *expected, const call_t *c)
     const object *gradient = *slot(tensor, known.gradient_at);
     const int has = gradient != NULL && gradient != known.none;
     const int holds = is_kind(*slot(tensor, known.array_at), &expected->kind)
-        && (*slot(tensor, known.node_at) == known.none) == expected->is_constant
+        && (*slot(tensor, known.node_at))->type == expected->node
         && (expected->has_gradient < 0 || expected->has_gradient == has);
     py.Py_DecRef(tensor);
     return holds;

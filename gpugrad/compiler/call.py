@@ -24,6 +24,7 @@ from gpugrad.compiler.c_compiler import load
 from gpugrad.compiler.modes import places_of_modes
 from gpugrad.compiler.places import NewTensor, Output, Place, StaleError
 from gpugrad.engine import versions
+from gpugrad.engine.node import Leaf
 from gpugrad.errors import CompileError
 from gpugrad.tensor import Tensor
 
@@ -272,9 +273,12 @@ class _Words:
         ]  # fmt: skip
         return self.table([row])
 
-    def tensor(self, find: Place, array: Any, is_constant: bool, has_grad: Any) -> list[int]:
+    def tensor(self, find: Place, array: Any, hooks: Any, has_grad: Any) -> list[int]:
         has = -1 if has_grad is None else has_grad
-        return [self.place(find), *self.array(array), is_constant, has]
+        if hooks:
+            raise _UnknownError
+        node = type(None) if hooks is None else Leaf
+        return [self.place(find), *self.array(array), self.of(node), has]
 
     def write(
         self, write: Any, given: dict[Any, int], outputs: Sequence[Any], native: Any

@@ -11,7 +11,7 @@ from gpugrad.compiler.places import Given, Output, Place
 from gpugrad.compiler.program import Program, Value
 from gpugrad.engine.windows import Window, apart
 
-__all__ = ["RecordedCall", "Write", "share"]
+__all__ = ["RecordedCall", "Write", "hooks_of", "share"]
 
 
 class Write(NamedTuple):
@@ -37,7 +37,8 @@ class RecordedCall(NamedTuple):
     ``before`` is called at each call, then the ``calls`` of what is in ``after``, and after an
     error what is then in ``undo``, last first. ``modules`` has weak references to the layers that
     were called, and their modes; ``tensors`` what finds the tensors that were met, each with its
-    array, whether it needs no gradient, and whether it has one, None where that does not matter.
+    array, its hooks, None for one that needs no gradient, and whether it has a gradient, None
+    where that does not matter.
     ``namespaces`` are those of its arrays. ``graph`` is the backward pass from the results, where
     there is one, and ``drawn`` has the arrays of random numbers that the recorded call has drawn.
     ``guards`` are the numbers of outputs of which Python has asked the truth or the whole number,
@@ -53,11 +54,16 @@ class RecordedCall(NamedTuple):
     after: list[Any]
     undo: list[Callable[[], None]]
     modules: list[tuple[Any, bool]]
-    tensors: list[tuple[Place, Any, bool, bool | None]]
+    tensors: list[tuple[Place, Any, tuple[Any, ...] | None, bool | None]]
     namespaces: list[Any]
     graph: Graph | None
     drawn: dict[Value, Any]
     guards: list[tuple[int, Any]]
+
+
+def hooks_of(node: Any) -> tuple[Any, ...] | None:
+    """The hooks of a tensor's node; None where the tensor needs no gradient."""
+    return None if node is None else tuple(getattr(node, "hooks", {}).values())
 
 
 def share(array: Any, other: Any) -> bool:

@@ -14,7 +14,7 @@ from gpugrad.autodiff import tree
 from gpugrad.backend.host import NUMPY
 from gpugrad.compiler import replay
 from gpugrad.compiler.backends import in_c, in_cuda
-from gpugrad.compiler.calls import RecordedCall, share
+from gpugrad.compiler.calls import RecordedCall, hooks_of, share
 from gpugrad.compiler.graph import attached
 from gpugrad.compiler.passes import simplified
 from gpugrad.compiler.places import Given, StaleError, is_given
@@ -98,7 +98,7 @@ class Entry:
         for module, training in recorded.modules:
             if getattr(module(), "training", None) is not training:
                 return False
-        for find, array, is_constant, has_grad in recorded.tensors:
+        for find, array, hooks, has_grad in recorded.tensors:
             try:
                 tensor = find(leaves)
             except StaleError:
@@ -109,7 +109,7 @@ class Entry:
                 cls is not type(array) or now.shape != array.shape or now.dtype != array.dtype
             ):
                 return False
-            if (tensor._node is None) is not is_constant:
+            if hooks_of(tensor._node) != hooks:
                 return False
             if has_grad is not None and (getattr(tensor, "_grad", None) is None) is has_grad:
                 return False

@@ -5,7 +5,8 @@ results; what that reads of the forward pass are outputs of the first program an
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from gpugrad.backend.namespace import namespace_of
@@ -15,6 +16,7 @@ from gpugrad.compiler.recorded import Recorded
 from gpugrad.compiler.tape import Tape
 from gpugrad.engine.backward import run_backward
 from gpugrad.engine.modes import recording
+from gpugrad.engine.node import HookedLeaf, HookedNode
 from gpugrad.engine.op import Op
 from gpugrad.engine.record import attach_node, unwrap
 from gpugrad.errors import GradientError
@@ -53,7 +55,9 @@ def recorded_backward(
     start = len(tape.steps)
     seeds = [tape.enter(_ones(tensor._array)) for tensor, _ in roots]
     starts = [(tensor._node, seed) for (tensor, _), seed in zip(roots, seeds)]
-    gradients = run_backward(starts, targets=[node for node, _ in targets], retain_graph=True)
+    ends = [node for node, _ in targets]
+    with _without_hooks(ends):
+        gradients = run_backward(starts, targets=ends, retain_graph=True)
     reached = [(gradients[node], find) for node, find in targets if node in gradients]
     results = [tape.lifted(gradient) for gradient, _ in reached]
     steps = tape.steps[start:]
@@ -76,6 +80,21 @@ def recorded_backward(
         results,
     )
     return Graph(program, [number for _, number in roots], [find for _, find in reached], reads)
+
+
+@contextmanager
+def _without_hooks(nodes: Sequence[Any]) -> Iterator[None]:
+    """A block in which nodes have no hooks: those of tensors from outside are called outside."""
+    hooked: list[tuple[Any, Any]] = [
+        (node, type(node)) for node in nodes if isinstance(node, HookedLeaf | HookedNode)
+    ]
+    try:
+        for node, kind in hooked:
+            node.__class__ = kind.__base__
+        yield
+    finally:
+        for node, kind in hooked:
+            node.__class__ = kind
 
 
 def _ones(recorded: Recorded) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 
 from gpugrad.autodiff import tree
 from gpugrad.backend.namespace import NAMESPACES
-from gpugrad.compiler.calls import RecordedCall, Write, share
+from gpugrad.compiler.calls import RecordedCall, Write, hooks_of, share
 from gpugrad.compiler.containers import check_arguments, check_result
 from gpugrad.compiler.graph import Graph, recorded_backward
 from gpugrad.compiler.places import (
@@ -61,7 +61,7 @@ class _Met:
         self.array = recorded.array
         self.recorded = recorded
         recorded.kept += 1
-        self.node = tensor._node
+        self.node, self.hooks = tensor._node, hooks_of(tensor._node)
         self.grad = getattr(tensor, "_grad", None)
         self.argument = argument
         self.owner = owner
@@ -292,7 +292,7 @@ class Session:
         used = {value for step in self.tape.steps for value in step.values()}.union(outputs)
         inputs = [value for value in self.tape.inputs if value in used and value not in constants]
         tensors = [
-            (find, met.array, met.node is None, None if met.is_cleared else met.grad is not None)
+            (find, met.array, met.hooks, None if met.is_cleared else met.grad is not None)
             for met in self.met
             if met.owner is None and (find := met.find()) is not None
         ]

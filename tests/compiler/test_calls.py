@@ -15,6 +15,7 @@ import pytest
 from twins import seen, state_of
 
 import gpugrad as gg
+from gpugrad.compiler import call
 from gpugrad.compiler.api import Compiled
 from gpugrad.compiler.c_compiler import find_compiler
 
@@ -367,6 +368,18 @@ def setting_of_another_type(world):
 
 
 @change
+def hook(world):
+    handle = world.w.register_hook(lambda g: g * 2.0)
+    yield
+    handle.remove()
+
+
+@change
+def hook_that_is_gone(world):
+    world.w.register_hook(lambda g: g * 2.0).remove()
+
+
+@change
 def parameter_frozen(world):
     world.w.requires_grad_(False)
 
@@ -498,6 +511,9 @@ def test_what_changes_between_two_calls(name, in_python):
                 break  # eager functions leave what they have done so far
         else:
             assert seen(kept[1]) == seen(kept[0]), f"{title}: earlier results have changed"
+            for one in changing:
+                next(one or iter(()), None)
+            pair("a call when it is over")
         for one in changing:
             next(one or iter(()), None)
 
@@ -536,3 +552,21 @@ def test_nothing_is_kept_of_a_call():
     del step, world
     gc.collect()
     assert references[1]() is None
+
+
+def test_hooks_of_what_a_result_depends_on_are_called_once():
+    world = World()
+    world.w.register_hook(lambda g: g * 10.0)
+    step = gg.compile(lambda x: x * world.w)
+    for _ in range(3):
+        world.w.grad = None
+        step(world.x).sum().backward()
+        assert seen(world.w.grad) == seen(world.x * 10.0)
+
+
+def test_without_the_library_calls_run_in_python(monkeypatch, in_python):
+    monkeypatch.setattr(call, "_library", lambda: None)
+    step = gg.compile(lambda x: x + 1.0)
+    for number in range(3):
+        assert seen(step(gg.full(2, number))) == seen(gg.full(2, number) + 1.0)
+    assert len(in_python) == 3
