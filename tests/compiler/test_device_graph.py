@@ -69,6 +69,9 @@ def test_a_step_follows_batches_rates_and_loaded_states(name):
     for number in range(7):
         for one in (usual, other):
             one.optimizer.param_groups[0]["lr"] *= 0.8
+            if number == 2:
+                state = one.optimizer.state_dict()
+                one.optimizer.load_state_dict(state)  # into other arrays
             if number == 5:
                 one.model.load_state_dict(first)
         x, y = batch(number)
