@@ -104,6 +104,8 @@ def _recorded(step: Step, formula: Any, constants: dict[Value, Any]) -> list[Ste
             continue
         if not isinstance(one, Recorded):
             return None
+        if (one.value.shape, one.value.dtype) != (result.shape, result.dtype):
+            return None
         after.append(Step("copy", (one.value,), {}, (result,)))
     tape.is_open = False
     # What a formula has from elsewhere is the same in every call.

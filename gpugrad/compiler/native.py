@@ -16,6 +16,7 @@ from gpugrad.compiler.c_compiler import find_compiler, load
 from gpugrad.compiler.c_source import OUT_OF_RANGE, Piece, Source, write
 from gpugrad.compiler.c_steps import computes
 from gpugrad.compiler.expansion import expanded
+from gpugrad.compiler.formulas import FORMULAS_OF_STEPS
 from gpugrad.compiler.items import Array, Call, Product, Ref
 from gpugrad.compiler.layout import Layout, order_of
 from gpugrad.compiler.program import Program, flat, function_of
@@ -27,7 +28,7 @@ from gpugrad.errors import CompileError, DTypeError, IndexingError, ShapeError
 
 __all__ = ["Native", "build"]
 
-OWN_FORMULAS = FORMULAS_OF_WINDOWS | FORMULAS_OF_LAYERS
+OWN_FORMULAS = FORMULAS_OF_WINDOWS | FORMULAS_OF_LAYERS | FORMULAS_OF_STEPS
 
 _empty: Any = np.empty
 _ALIGNMENT = 64

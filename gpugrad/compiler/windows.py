@@ -1,10 +1,10 @@
-"""Convolutions and max pools as steps that C computes: views, their sums, and products.
+"""Convolutions and pools as steps that C computes: views, their sums, and products.
 
 What these formulas compute is in `gpugrad.ops.convolution` and `gpugrad.ops.pooling`. Here axes are
 turned so that channels come last, or lie as in memory; ``at`` has the axes along which windows
 slide. Nothing is added up where it lies: an element of a transpose is a sum over the windows that
 reach it, and with a stride of s along an axis those are other ones for each of s phases. Imports
-backend.
+backend and ops.
 """
 
 import itertools
@@ -16,6 +16,7 @@ import numpy as np
 
 from gpugrad.backend.convolution import MANY_ROWS
 from gpugrad.backend.windows import Windows
+from gpugrad.ops.pooling import divided
 
 __all__ = ["FORMULAS_OF_WINDOWS"]
 
@@ -207,7 +208,7 @@ def _convolution_weight(
     return xp.moveaxis(total, (-1, -2), (1, 2)).reshape((groups * outputs, inputs, *kernel))
 
 
-# ---------------------------------------------------------------- max pools
+# ---------------------------------------------------------------- pools
 
 
 def _as_in_memory(x: Any) -> tuple[Sizes, Sizes]:
@@ -243,8 +244,8 @@ def _max_pool(xp: Any, x: Any, /, **words: Any) -> tuple[Any, Any]:
 
 
 def _numbers(windows: Windows, back: Sizes) -> Any:
-    """By phase of the stride, which element of the window so many windows back is there; or 255."""
-    numbers = np.full(windows.stride, 255, np.uint8)
+    """By phase of the stride, which element of the window so many windows back is there; or -1."""
+    numbers = np.full(windows.stride, -1)
     for number, offset in enumerate(_offsets(windows.kernel)):
         places = [
             i * d - m * s for i, d, m, s in zip(offset, windows.dilation, back, windows.stride)
@@ -254,33 +255,61 @@ def _numbers(windows: Windows, back: Sizes) -> Any:
     return numbers
 
 
-def _at_chosen_elements(xp: Any, g: Any, index: Any, /, *, size: Sizes, **words: Any) -> Any:
-    if g.dtype.kind != "f" or index.dtype != np.uint8:
-        raise NotImplementedError("numbers of many elements")
-    windows, (order, at) = Windows(**words), _as_in_memory(index)
-    stride = windows.stride
+def _spread(
+    xp: Any, arrays: Sequence[Any], fills: Sequence[int], size: Sizes, windows: Windows, term: Any
+) -> Any:
+    """Terms of windows added up at the elements of these: (samples, channels, *size).
+
+    ``arrays`` have an element for each window, and a number beyond. ``term`` gives the terms of
+    such elements at each phase of the stride, by the numbers of these in the windows.
+    """
+    stride, (order, at) = windows.stride, _as_in_memory(arrays[0])
     counts = [-(-(low + m) // s) for m, (low, _), s in zip(size, windows.padding, stride)]
     reach = [(extent - 1) // s for extent, s in zip(windows.extent, stride)]
-    around = [(m, count - own) for m, count, own in zip(reach, counts, index.shape[2:])]
-    index = _padded(xp, index.transpose(order), at, around, 255)
-    g = _padded(xp, g.transpose(order), at, around)
+    around = [(m, count - own) for m, count, own in zip(reach, counts, arrays[0].shape[2:])]
+    arrays = [
+        _padded(xp, one.transpose(order), at, around, fill) for one, fill in zip(arrays, fills)
+    ]
     # An axis for the phases behind each axis of windows.
-    phases = [axis + sum(other < axis for other in at) + 1 for axis in at]
-    y: Any = None
+    phases = tuple(axis + sum(other < axis for other in at) + 1 for axis in at)
+    others = [axis for axis in range(len(order) + len(at)) if axis not in phases]
+    terms = []
     for back in _offsets(tuple(m + 1 for m in reach)):
         numbers = _numbers(windows, back).transpose(np.argsort(phases))
-        if (numbers == 255).all():
+        if (numbers < 0).all():
             continue
         cuts = [slice(far - m, far - m + count) for far, m, count in zip(reach, back, counts)]
-        own, given = (xp.expand_dims(_indexed(one, at, cuts), tuple(phases)) for one in (index, g))
-        others = [axis for axis in range(own.ndim) if axis not in phases]
-        term = xp.where(own == np.expand_dims(numbers, others), given, g.dtype.type(0))
-        y = term if y is None else y + term
-    sizes = [*index.shape]
+        given = [xp.expand_dims(_indexed(one, at, cuts), phases) for one in arrays]
+        terms.append(term(np.expand_dims(numbers, others), *given))
+    y = sum(terms[1:], terms[0])
+    sizes = [*arrays[0].shape]
     for axis, count, s in zip(at, counts, stride):
         sizes[axis] = count * s
     cuts = [slice(low, low + m) for (low, _), m in zip(windows.padding, size)]
     return _turned_back(_indexed(y.reshape(tuple(sizes)), at, cuts), order)
+
+
+def _at_chosen_elements(xp: Any, g: Any, index: Any, /, *, size: Sizes, **words: Any) -> Any:
+    if g.dtype.kind != "f" or index.dtype != np.uint8:
+        raise NotImplementedError("numbers of many elements")
+
+    def term(numbers: Any, own: Any, given: Any) -> Any:
+        return xp.where(own == numbers.astype(np.uint8), given, g.dtype.type(0))
+
+    return _spread(xp, (index, g), (255, 0), size, Windows(**words), term)
+
+
+def _avg_spread(
+    xp: Any, g: Any, /, *, size: Sizes, kernel: Sizes, stride: Sizes, padding: Padding,
+    counted: Any, divisor: float | None,
+) -> Any:  # fmt: skip
+    windows = Windows(kernel, stride, tuple(padding), (1,) * len(kernel))
+    share = divided(xp, g, size, windows, counted, divisor)
+
+    def term(numbers: Any, given: Any) -> Any:
+        return xp.where(numbers >= 0, given, g.dtype.type(0))
+
+    return _spread(xp, (share,), (0,), size, windows, term)
 
 
 FORMULAS_OF_WINDOWS: dict[str, Callable[..., Any]] = {
@@ -290,4 +319,5 @@ FORMULAS_OF_WINDOWS: dict[str, Callable[..., Any]] = {
     "max_pool": lambda xp, x, /, **words: _max_pool(xp, x, **words)[0],
     "max_pool_and_residuals": _max_pool,
     "at_chosen_elements": _at_chosen_elements,
+    "avg_spread": _avg_spread,
 }

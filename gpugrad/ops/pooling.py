@@ -134,7 +134,7 @@ op("at_chosen_elements", _at_chosen_elements,
 # ---------------------------------------------------------------- the mean
 
 
-def _divided(
+def divided(
     xp: Any, y: Any, size: Sizes, windows: Windows, counted: Pairs, divisor: float | None
 ) -> Any:
     """Sums of windows divided by the number of elements that count, or by ``divisor``."""
@@ -183,7 +183,7 @@ def _avg_pool(
         y = first + others[0] if others else first
         for other in others[1:]:
             y += other
-    y = _divided(xp, y, size, windows, counted, divisor)
+    y = divided(xp, y, size, windows, counted, divisor)
     return narrowed(y, x)
 
 
@@ -192,7 +192,7 @@ def _avg_spread(
     counted: Pairs, divisor: float | None,
 ) -> Any:  # fmt: skip
     windows = Windows(kernel, stride, padding, (1,) * len(kernel))
-    y = _divided(xp, averaged(g), size, windows, counted, divisor)
+    y = divided(xp, averaged(g), size, windows, counted, divisor)
     whole = windows.padded(size)
     for axis, count in enumerate(g.shape[2:]):
         shape = (*y.shape[: axis + 2], whole[axis], *y.shape[axis + 3 :])

@@ -142,7 +142,12 @@ def test_max_pools_in_c(seed):
     y, index = writer("max_pool_and_residuals", x, **words)
     g = writer("add", writer("where", writer("equal", y, y), 0.0, 0.0), 3.0)
     back = writer("at_chosen_elements", writer("multiply", g, 0.5), index, size=size, **words)
-    run(writer, [y, index, back])
+    words |= {"counted": words["padding"], "divisor": 4.0}
+    if words.pop("dilation") == (1,) * axes:
+        spread = writer("avg_spread", g, size=size, **words)
+        run(writer, [y, index, back, writer("avg_pool", spread, **words), spread])
+    else:
+        run(writer, [y, index, back])
 
 
 def test_results_lie_as_those_of_the_function():

@@ -473,3 +473,28 @@ def test_turns_of_an_unrolled_loop_share_their_functions():
     compiled = check(steps, units=64)
     assert compiled.counts["loops"] == compiled.counts["products"] == 20
     assert compiled.source.count("NOINLINE void item") == 2
+
+
+@pytest.mark.parametrize("dtype", "fd?bL")
+def test_steps_that_are_written_as_others(dtype):
+    steps = Steps()
+    x = steps.input(numbers(dtype, (3, 4, 5)))
+    for axis in (None, 0, -1):
+        for name in ("any", "all", "argmax", "argmin"):
+            steps(name, x, axis=axis, keepdims=axis == 0)
+            steps(name, steps("logical_not", x), axis=axis)
+        steps("roll", x, -2, axis)
+    steps("roll", x, (1, 7), axis=(0, 2))
+    steps("tril", x)
+    steps("triu", x, k=-1)
+    steps("array", x)
+    if dtype in "fd":
+        row = steps.input(numbers(dtype))
+        other = steps.input(np.roll(numbers(dtype), 3))
+        steps("logaddexp", row, other)
+        steps("logaddexp", row, row)
+        steps("deg2rad", row)
+        steps("rad2deg", row)
+        whole = steps.input(np.arange(60.0).reshape(3, 4, 5).astype(dtype))
+        steps("vdot", whole, steps("subtract", whole, 7))
+    check(steps, units=16)
