@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.autodiff import tree
+from gpugrad.autodiff.levels import are_running
 from gpugrad.backend.lines import warn
 from gpugrad.compiler import recording as _types  # noqa: F401  the types that record
 from gpugrad.compiler.call import MISSED, built_in
@@ -55,10 +56,10 @@ class Compiled:
     def _signature(self, args: Any, kwargs: Any) -> tuple[list[Any], tree.Tree, Any] | None:
         """The leaves of arguments, their structure, and what else a program depends on.
 
-        None inside of a recording, and where operations are observed.
+        None inside of a recording and of `vmap`, and where operations are observed.
         """
         state = modes()
-        if tracing.get() is not None or state is None:
+        if tracing.get() is not None or state is None or are_running():
             return None
         if kwargs or not _PLAIN.issuperset(map(type, args)):
             leaves, structure = tree.flatten((args, kwargs))

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.backend.namespace import namespace_of, register
+from gpugrad.backend.namespace import NAMESPACES, namespace_of, register
 from gpugrad.backend.operators import BINARY, COMPARISONS, UNARY
 from gpugrad.compiler.program import Step, Value, flat, function_of
 from gpugrad.compiler.tape import Tape, Traced, innermost, place, recorded_in
@@ -368,9 +368,10 @@ def _in_place(name: str) -> Callable[..., Any]:
 
 def _known(other: Any) -> bool:
     cls = type(other)
-    return not hasattr(cls, "_node") and (
-        issubclass(cls, Recorded | bool | int | float | complex | np.generic)
-        or hasattr(cls, "__array_priority__")
+    if hasattr(cls, "_node") or getattr(NAMESPACES.get(cls), "batched", False):
+        return False
+    return issubclass(cls, Recorded | bool | int | float | complex | np.generic) or hasattr(
+        cls, "__array_priority__"
     )
 
 

@@ -184,9 +184,9 @@ def _namespace(op: Op, raws: Sequence[Any]) -> Any:
             continue
         if xp is None or isinstance(first, numpy.generic):
             xp, first = own, raw  # a NumPy scalar goes where the arrays are, as in CuPy
-        elif getattr(own, "lifts", None) is xp:
+        elif _takes(own, xp):
             xp, first = own, raw
-        elif getattr(xp, "lifts", None) is own:
+        elif _takes(xp, own):
             continue
         elif not isinstance(raw, numpy.generic):
             for namespace in (own, xp):
@@ -200,6 +200,14 @@ def _namespace(op: Op, raws: Sequence[Any]) -> Any:
     if xp is not None and not xp.alone:
         xp.checks(op.shown, tuple(raws))
     return xp
+
+
+def _takes(namespace: Any, other: Any) -> bool:
+    """Whether a namespace takes the arrays of another one beside its own."""
+    while (namespace := getattr(namespace, "lifts", None)) is not None:
+        if namespace is other:
+            return True
+    return False
 
 
 def _on_device_of(raws: Sequence[Any], compute: Callable[..., Any]) -> Callable[..., Any]:
