@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpugrad.autodiff import tree
+from gpugrad.autodiff.levels import as_before
 from gpugrad.autodiff.rules import zeros
 from gpugrad.autodiff.run import check_function, connect, inside_since, is_recorded
 from gpugrad.autodiff.transformed import transformed
@@ -239,7 +240,8 @@ def _described(outputs: list[tuple[Any, Any]], older: list[Any]) -> str:
 
 def _expand(node: Any) -> list[Any]:
     """The nodes of a call's outputs in a graph that begins at its arguments."""
-    done: _Result = node.parameters["call"].again(node.values, node.parents)
+    with as_before(node.serial):
+        done: _Result = node.parameters["call"].again(node.values, node.parents)
     return [output._node for output in done.recorded]
 
 

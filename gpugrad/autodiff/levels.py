@@ -22,7 +22,7 @@ from gpugrad.engine.record import directly
 from gpugrad.functions import FUNCTIONS
 from gpugrad.tensor import Tensor
 
-__all__ = ["Level", "entered", "left", "running", "shared"]
+__all__ = ["Level", "are_running", "as_before", "entered", "left", "running", "shared"]
 
 
 class Level:
@@ -61,6 +61,21 @@ def running(size: int) -> Iterator[Level]:
             _count -= 1
             if not _count:
                 detours.use(_sharing, False)
+        _levels.reset(token)
+
+
+def are_running() -> bool:
+    """Whether this thread or task is inside of a function that `vmap` has made."""
+    return bool(_levels.get())
+
+
+@contextmanager
+def as_before(serial: int) -> Iterator[None]:
+    """A block inside of those levels alone that were running when a node was made."""
+    token = _levels.set(tuple([one for one in _levels.get() if one.number < serial]))
+    try:
+        yield
+    finally:
         _levels.reset(token)
 
 

@@ -1,8 +1,8 @@
 """Full Jacobians and Hessians. Imports tensor, engine and the modules beside it.
 
-In reverse mode each row is one walk through the graph of a single run of ``f``; in forward
-mode each column is one push. Temporary arrays are freed after each row, so that beside the result
-and the graph only ``chunk_size`` rows take memory.
+In reverse mode a chunk of rows is one walk through the graph of a single run of ``f``, over arrays
+with a hidden axis, as in `vmap`; in forward mode a chunk of columns is one push. Beside the result
+and the graph, the gradients of ``chunk_size`` rows take memory.
 
 A complex output of real inputs, or a complex input of a function with real outputs, has two
 parts: its row takes two walks, its column two pushes. From complex numbers to complex ones
@@ -11,22 +11,28 @@ more walk checks it.
 """
 
 import itertools
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gpugrad.autodiff.leaves import restored
+from gpugrad.autodiff.levels import Level, left, running
 from gpugrad.autodiff.run import Run, check_function
 from gpugrad.autodiff.transformed import transformed
 from gpugrad.autodiff.transforms import grad
 from gpugrad.backend.namespace import namespace_of
+from gpugrad.batching import enter
+from gpugrad.engine.backward import reachable
 from gpugrad.engine.messages import is_whole
 from gpugrad.engine.modes import is_grad_enabled, no_grad
-from gpugrad.errors import DTypeError
+from gpugrad.engine.outputs import OutputsNode
+from gpugrad.errors import BatchError, CompileError, DTypeError
 from gpugrad.functions import FUNCTIONS
 from gpugrad.tensor import TENSORS, Tensor
 
@@ -37,7 +43,7 @@ Progress = bool | Callable[[int, int], Any]
 
 MODES = ("auto", "reverse", "forward")
 _GOLDEN = 2.399963  # an angle whose multiples are spread evenly
-CHUNK_BYTES = 2**24  # the size of the rows of one chunk, where chunk_size is None
+CHUNK_BYTES = 2**24  # the size of one array of all rows of a chunk, where chunk_size is None
 
 
 def jacobian(
@@ -50,11 +56,12 @@ def jacobian(
     or the arguments are structures, it is a structure of those, outputs outside. ``argnums``
     is as in `grad`.
 
-    ``mode`` is ``"reverse"`` (a pass for each output element), ``"forward"`` (one for each input
-    element) or ``"auto"``: the smaller count. ``chunk_size`` rows (columns, in forward mode) are
-    gathered before they are written to the result; as many as take 16 MiB where it is None.
-    ``progress`` is True for a bar of tqdm, if it is installed, else lines on the standard error;
-    or a function that is called with the number of passes done and their total.
+    ``mode`` is ``"reverse"`` (a row for each output element), ``"forward"`` (a column for each
+    input element) or ``"auto"``: the smaller count. ``chunk_size`` rows, or columns, are computed
+    in one pass, as by `vmap`, which takes as many times the memory of a pass; None stands for as
+    many as take 16 MiB of the largest array in the graph. ``progress`` is True for a bar of tqdm,
+    if it is installed, else lines on the standard error; or a function that is called with the
+    number of rows done and their total.
 
     Complex results of real arguments have complex derivatives; real results of complex arguments
     have the gradients that `grad` gives, dy/da + i dy/db by a + bi. Where both are complex, ``f``
@@ -222,88 +229,131 @@ def _analytic(run: Run, blocks: list[list[Tensor]]) -> list[list[Tensor]]:
 def _blocks(
     run: Run, forward: bool, holomorphic: bool, chunk_size: int | None, report: Callable[[], Any]
 ) -> list[list[Tensor]]:
-    """For each output and each input a matrix, by columns in forward mode, else row by row."""
+    """For each output and each input a matrix, by columns in forward mode, else by rows.
+
+    A user's rule that takes plain arrays alone gets them row by row.
+    """
     varied, others = (run.fresh, run.outputs) if forward else (run.outputs, run.fresh)
-    recorded = run.watched and is_grad_enabled()
-    nbytes = sum(other.nbytes for other in others)
-    chunk = chunk_size or max(1, min(256, CHUNK_BYTES // max(nbytes, 1)))
+    chunk = _rows_at_once(run, chunk_size)
     blocks = []
     for position, tensor in enumerate(varied):
-        sinks = [
-            _Sink(*((tensor, other) if forward else (other, tensor)), forward, chunk, recorded)
-            for other in others
-        ]
-        for index in range(tensor.size):
-            parts = []
-            for unit in _units(tensor, holomorphic):
-                one = namespace_of(tensor._array).zeros_like(tensor.data)
-                one.reshape(-1)[index] = unit
-                seeds = [Tensor(one) if k == position else None for k in range(len(varied))]
-                if forward:
-                    parts.append(run.push(seeds, by_choice=True))
-                else:
-                    parts.append(run.pull(seeds, keep=True, by_choice=True))
-            for sink, derivative, *imaginary in zip(sinks, *parts):
-                if imaginary:  # of, or by, the imaginary part of a complex number
-                    derivative = derivative + 1j * imaginary[0]
+        pairs = [(tensor, other) if forward else (other, tensor) for other in others]
+        sinks = [_Sink(fresh, output, forward) for fresh, output in pairs]
+        start = 0
+        while start < tensor.size:
+            count = min(chunk, tensor.size - start)
+            try:
+                rows = _rows(run, forward, holomorphic, position, range(start, start + count))
+            except (BatchError, CompileError):
+                if count == 1:
+                    raise
+                chunk = 1
+                continue
+            for sink, derivative in zip(sinks, rows):
                 sink.take(derivative.conj() if holomorphic and not forward else derivative)
-            report()
+            start += count
+            for _ in range(count):
+                report()
         blocks.append([sink.matrix() for sink in sinks])
     return [list(row) for row in zip(*blocks)] if forward else blocks
+
+
+def _rows_at_once(run: Run, chunk_size: int | None) -> int:
+    """How many rows fit into `CHUNK_BYTES`, by the largest array of the graph, unless it is given.
+
+    One where a checkpoint is recorded: what runs again is no older than the level of the rows.
+    """
+    roots = [output._node for output in run.outputs if output._node is not None]
+    since = min((node.serial for node in run.targets), default=0)
+    nodes = reachable(roots, since)
+    if run.watched and any(node.op is not None and node.op.expand for node in nodes):
+        return 1
+    if chunk_size is not None:
+        return chunk_size
+    shapes = [node.shape for node in nodes if not isinstance(node, OutputsNode)]
+    most = max((math.prod(shape) for shape in shapes), default=1)
+    item = max((tensor.dtype.itemsize for tensor in (*run.outputs, *run.fresh)), default=1)
+    return max(1, CHUNK_BYTES // max(most * item, 1))
+
+
+def _rows(run: Run, forward: bool, holomorphic: bool, position: int, places: range) -> list[Tensor]:
+    """The derivatives in, or by, some elements of one output or input, along a new first axis.
+
+    In one pass: a level of `vmap` has the rows, so that each op runs once for all of them.
+    """
+    varied = run.fresh if forward else run.outputs
+    tensor, count = varied[position], len(places)
+    walk = run.push if forward else partial(run.pull, keep=True)
+    parts: list[list[Tensor]] = []
+    for unit in _units(tensor, holomorphic):
+        seed = _unit_rows(tensor, unit, places)
+        seeds: list[Tensor | None] = [None] * len(varied)
+        if count == 1:
+            seeds[position] = Tensor(seed[0])
+            ones = walk(seeds, by_choice=True)
+            parts.append([FUNCTIONS["expand_dims"](one, 0) for one in ones])
+            continue
+        recorded = run.watched and is_grad_enabled()
+        with running(count) if recorded else nullcontext(Level(count)) as level:
+            seeds[position] = Tensor(enter(seed, level.number, 0))
+            several = walk(seeds, by_choice=True)
+            parts.append([left(one, level.number, 0, count) for one in several])
+    if len(parts) == 1:
+        return parts[0]
+    # Of, or by, the imaginary part of a complex number.
+    return [real + 1j * imaginary for real, imaginary in zip(*parts, strict=True)]
+
+
+def _unit_rows(tensor: Tensor, unit: complex, places: range) -> Any:
+    """For each of the places an array of a tensor's shape, with a number there and zeros else."""
+    xp, count = namespace_of(tensor._array), len(places)
+    if xp.lifts is not None and not xp.batched:  # of an array that records: zeros that record
+        rows = xp.full_like(tensor.data, 0, shape=(count, tensor.size))
+    else:
+        rows = xp.zeros((count, tensor.size), dtype=tensor.dtype)
+    rows[xp.arange(count), xp.arange(places.start, places.stop)] = unit
+    return rows.reshape((count, *tensor.shape))
 
 
 class _Sink:
     """The derivative of an output by an input, a matrix that comes by rows or by columns.
 
-    They are gathered in chunks. ``recorded`` says that they are part of a graph, and so is the
-    matrix.
+    Where it is part of a graph, or batched itself, it is joined in the end.
     """
 
-    def __init__(
-        self, fresh: Tensor, output: Tensor, by_columns: bool, chunk: int, recorded: bool
-    ) -> None:
-        self.axis, self.chunk, self.recorded = int(by_columns), chunk, recorded
+    def __init__(self, fresh: Tensor, output: Tensor, by_columns: bool) -> None:
+        self.axis = int(by_columns)
         self.device = fresh.device
         # The precision of the input; complex if either of the two is.
         is_complex = output.dtype.kind == "c"
         self.dtype = np.result_type(fresh.dtype, np.complex64) if is_complex else fresh.dtype
         self.done = 0
-        self.waiting: list[Any] = []
         self.pieces: list[Tensor] = []
         self.xp = namespace_of(fresh._array)
-        shape = (output.size, fresh.size)
-        # Without rows there is nothing to record.
-        empty = not (recorded and shape[self.axis])
-        self.result: Any = self.xp.empty(shape, dtype=self.dtype) if empty else None
+        self.shape = (output.size, fresh.size)
+        self.result: Any = None
 
-    def take(self, row: Tensor) -> None:
-        """One more row or column."""
+    def take(self, rows: Tensor) -> None:
+        """More rows or columns, along the first axis."""
         if self.axis:
-            row = row.to(self.device)  # a column comes from where the output is
-        if self.recorded:
-            self.waiting.append(FUNCTIONS["reshape"](row, -1).to(self.dtype))
-        else:
-            self.waiting.append(row.data.reshape(-1))
-        if len(self.waiting) >= self.chunk:
-            self._write()
-
-    def _write(self) -> None:
-        rows, self.waiting = self.waiting, []
-        if not rows:
+            rows = rows.to(self.device)  # a column comes from where the output is
+        rows = FUNCTIONS["reshape"](rows, (rows.shape[0], -1))
+        rows = rows.T if self.axis else rows
+        if rows._node is not None or namespace_of(rows._array).batched:
+            self.pieces.append(rows.to(self.dtype))
             return
-        if self.recorded:
-            self.pieces.append(FUNCTIONS["stack"](rows, axis=self.axis))
-            return
-        written = slice(self.done, self.done + len(rows))
-        block = self.xp.stack(rows, axis=self.axis)
-        self.result[(slice(None), written) if self.axis else written] = block
-        self.done += len(rows)
+        if self.result is None:
+            self.result = self.xp.empty(self.shape, dtype=self.dtype)
+        written = slice(self.done, self.done + rows.shape[self.axis])
+        self.result[(slice(None), written) if self.axis else written] = rows._array
+        self.done = written.stop
 
     def matrix(self) -> Tensor:
         """The whole, once all rows have come."""
-        self._write()
         if self.pieces:
             return FUNCTIONS["concat"](self.pieces, axis=self.axis)
+        if self.result is None:
+            self.result = self.xp.empty(self.shape, dtype=self.dtype)
         return Tensor(self.result)
 
 

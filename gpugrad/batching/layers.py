@@ -60,8 +60,13 @@ def _convolution_weight(operands: Operands, *, groups: int, **parameters: Any) -
     return _unfolded(y, size)
 
 
+def _to_device(operands: Operands, **parameters: Any) -> Any:
+    return operands.compute(*operands.arrays, **parameters)
+
+
 RULES: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("convolution", "convolution_transpose"), _convolution),
+    "to_device": _to_device,
     "convolution_weight": _convolution_weight,
     **dict.fromkeys(
         ("at_chosen_elements", "avg_pool", "avg_spread", "chosen_elements", "col2im", "im2col",

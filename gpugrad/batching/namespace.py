@@ -13,7 +13,14 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.lines import user_line
-from gpugrad.backend.namespace import ELEMENTWISE, FORMULAS, Namespace, namespace_of, register
+from gpugrad.backend.namespace import (
+    ELEMENTWISE,
+    FORMULAS,
+    NAMESPACES,
+    Namespace,
+    namespace_of,
+    register,
+)
 from gpugrad.backend.special import Special
 from gpugrad.batching import axes, indexing, layers, products
 from gpugrad.batching.batched import (
@@ -171,6 +178,8 @@ class Batching(Namespace):
                 size = operand.shape[0]
             if isinstance(operand, Batched):
                 xp = self
+            elif xp is not self and (other := NAMESPACES.get(type(operand))) is not None:
+                xp = other if getattr(other, "lifts", None) is xp else xp
             inner.append(operand)
             held.append(own)
         operands = Operands(xp, name, inner, held, size, level)

@@ -123,6 +123,28 @@ def test_parameters_of_a_model_outside():
         np.testing.assert_allclose(own, p.grad.numpy(), rtol=1e-5, atol=1e-6)
 
 
+def test_compiled_around_and_inside():
+    w = gg.tensor(W, requires_grad=True)
+
+    def step(x):
+        total = gg.vmap(lambda one: loss(w, one))(x).sum()
+        total.backward()
+        return total
+
+    slopes = gg.compile(gg.vmap(gg.grad(loss, 1), (None, 0)))
+    compiled, inside = gg.compile(step), gg.vmap(gg.compile(loss), (None, 0))
+    for scale in (1.0, -2.0, 0.5):
+        x = X * scale
+        close(slopes(W, x), [gg.grad(loss, 1)(W, one) for one in x])
+        close(inside(W, x), [loss(W, one).item() for one in gg.tensor(x)])
+        values = []
+        for function in (compiled, step):
+            w.grad = None
+            values.append((function(gg.tensor(x)).item(), w.grad.numpy().copy()))
+        close(values[0][0], values[1][0])
+        close(values[0][1], values[1][1])
+
+
 # Indices and assignments.
 
 
