@@ -20,7 +20,7 @@ from gpugrad.compiler.tape import Tape, Traced, innermost, place, recorded_in
 from gpugrad.engine.modes import tracing
 from gpugrad.errors import CompileError
 
-__all__ = ["Recorded", "RecordedNumber", "array_of", "by_value", "call"]
+__all__ = ["Recorded", "RecordedNumber", "array_of", "by_value", "call", "records"]
 
 # Functions whose result, or the shape of it, Python code takes for a plain number.
 BY_VALUE = frozenset((
@@ -277,6 +277,11 @@ def by_value(what: str, instead: str = "") -> CompileError:
     instead = instead or "Compute it outside of the compiled function"
     instead += ", or compile with strict=False"
     return CompileError(f"compile: {what} is asked for{place()}, {why}. {instead}")
+
+
+def records(array: Any) -> bool:
+    """Whether an array records, or has a level of `vmap` below which there are those that do."""
+    return isinstance(array, Recorded) or getattr(NAMESPACES.get(type(array)), "batched", False)
 
 
 def array_of(operand: Any) -> Any:

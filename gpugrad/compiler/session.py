@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.autodiff import tree
-from gpugrad.backend.namespace import NAMESPACES, namespace_of
+from gpugrad.backend.namespace import NAMESPACES
 from gpugrad.compiler.calls import RecordedCall, Write, hooks_of, share
 from gpugrad.compiler.containers import check_arguments, check_result
 from gpugrad.compiler.graph import Graph, recorded_backward
@@ -34,7 +34,7 @@ from gpugrad.compiler.places import (
     StateOf,
 )  # fmt: skip
 from gpugrad.compiler.program import Program, Value
-from gpugrad.compiler.recorded import Recorded
+from gpugrad.compiler.recorded import Recorded, records
 from gpugrad.compiler.scan import scan
 from gpugrad.compiler.tape import Tape
 from gpugrad.engine import detours
@@ -144,7 +144,7 @@ class Session:
     def meet(self, tensor: Tensor, argument: int | None = None, owner: _Met | None = None) -> None:
         """Let a tensor hold a recorded array, from its first use on."""
         array = tensor._array
-        if _records(array):
+        if records(array):
             return
         if isinstance(array, np.generic):
             array = np.asarray(array)
@@ -163,7 +163,7 @@ class Session:
 
     def own(self, tensor: Tensor) -> None:
         """Note that the function has made a tensor of constants: each call makes another."""
-        if not _records(tensor._array):
+        if not records(tensor._array):
             array = tensor._array
             array = np.asarray(array) if isinstance(array, np.generic) else array
             met = self._add(tensor, self.tape.own(array), None)
@@ -455,11 +455,6 @@ def _recorded(tensor: Any) -> Recorded:
         "compile: the function leaves a gradient that has a graph, or that it has not computed. "
         "Use gg.gradients(..., create_graph=True) and return what you need"
     )
-
-
-def _records(array: Any) -> bool:
-    """Whether an array records, or has a level of `vmap` below which there are those that do."""
-    return isinstance(array, Recorded) or getattr(namespace_of(array), "batched", False)
 
 
 def _meet_operands(op: Any, operands: Sequence[Any], parameters: Any) -> None:
