@@ -123,8 +123,11 @@ class Compiled:
         except StaleError:  # it keeps what it has made
             return self._function(*args, **kwargs)
 
-    def report(self, source: bool = False) -> str:
-        """What has been recorded, a paragraph for each program; with ``source`` its code as well.
+    def report(self, source: bool = False, times: bool = False) -> str:
+        """What has been recorded, a paragraph for each program.
+
+        With ``times`` it says how long each loop, product or call takes: the programs run once
+        more, over arrays of their shapes. With ``source`` it has their code.
 
         >>> import gpugrad as gg
         >>> f = gg.compile(lambda x: gg.exp(x * 1) + gg.exp(x))
@@ -137,7 +140,7 @@ class Compiled:
         entries = [entry for several in self._entries.values() for entry in several]
         if not entries:
             return "nothing recorded yet: call the function"
-        return "\n".join(entry.report(i, source) for i, entry in enumerate(entries, 1))
+        return "\n".join(entry.report(i, source, times) for i, entry in enumerate(entries, 1))
 
     def __getattr__(self, name: str) -> Any:
         # What a compiled model is asked for, as parameters(), train() and state_dict().
@@ -222,8 +225,12 @@ class Lenient(Compiled):
                 _set_back(states)  # it was another program's case
         return None
 
-    def report(self, source: bool = False) -> str:
-        lines = [super().report(source)] if self._count or not any(self._reasons.values()) else []
+    def report(self, source: bool = False, times: bool = False) -> str:
+        lines = (
+            [super().report(source, times)]
+            if self._count or not any(self._reasons.values())
+            else []
+        )
         for several in self._reasons.values():
             lines += [f"runs without compile for {one}: {error}" for one, error in several]
         return "\n".join(lines)

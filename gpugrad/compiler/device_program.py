@@ -131,14 +131,18 @@ class DeviceProgram:
         """
         values.update(self._constants)
         for turn, ends in zip(self.plan.turns, self.plan.ends):
-            if isinstance(turn, Kernel):
-                self._launch(turn, values)
-            elif isinstance(turn, Product):
-                self._multiply(turn, values)
-            else:
-                self._call(turn, values)
+            self.take_turn(turn, values)
             for number in ends:
                 values.pop(number, None)
+
+    def take_turn(self, turn: Any, values: dict[int, Any]) -> None:
+        """Compute one part of the program."""
+        if isinstance(turn, Kernel):
+            self._launch(turn, values)
+        elif isinstance(turn, Product):
+            self._multiply(turn, values)
+        else:
+            self._call(turn, values)
 
     def _launch(self, kernel: Kernel, values: dict[int, Any]) -> None:
         for unit in kernel.units:

@@ -6,6 +6,7 @@ Imports the modules beside it.
 import functools
 import threading
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,7 @@ class Entry:
             self.native = in_c(program, reuse)
         self.device = _on_device(program, reuse, recorded)
         backend: Any = self.native or self.device or replay.build(program)
+        self.backend = backend
         self.run: Any = backend.run
         # Where all is computed before anything changes: the calls that then change it.
         self.prepare: Any = backend.prepare
@@ -70,13 +72,15 @@ class Entry:
             run = (compiled or replay.build(backward)).run
             self.attach = attached("compiled function", recorded.graph, run)
 
-    def report(self, number: int, source: bool) -> str:
+    def report(self, number: int, source: bool, times: bool) -> str:
         """A paragraph about the program."""
         given = ", ".join(repr(value) for value in self.recorded.program.inputs)
         lines = [
             f"program {number}: {len(self.recorded.program.steps)} steps recorded, "
             f"{len(self.program.steps)} after simplification",
             f"  inputs: {given or 'none'}",
+            f"  {_bytes(self.program.inputs):,} bytes given, "
+            f"{_bytes(self.program.outputs):,} made for results and changes",
         ]
         text = str(self.program)
         if self.native is not None:
@@ -88,6 +92,10 @@ class Entry:
             text = self.device.program.source
         else:
             lines.append("  runs by calls of the array library")
+        if times:
+            from gpugrad.compiler.times import times_of
+
+            lines += times_of(self.program, self.backend, self.recorded.namespaces)
         if source:
             lines.append(text)
         return "\n".join(lines)
@@ -235,3 +243,8 @@ def _on_device(program: Program, reuse: dict[int, int], recorded: RecordedCall) 
 def _is_plain(array: Any) -> bool:
     """Whether a function of C can look at an array, or a number."""
     return type(array) is float or type(array) is np.ndarray
+
+
+def _bytes(values: Sequence[Value]) -> int:
+    """The bytes of arrays, each counted once."""
+    return sum(prod(v.shape) * np.dtype(v.dtype).itemsize for v in dict.fromkeys(values))

@@ -3,6 +3,7 @@
 What C does not compute is a call of NumPy between two functions of C, so that every program runs.
 """
 
+import copy
 import ctypes
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -93,7 +94,6 @@ class Native:
         self._reuse = reuse if self.is_whole else {}
         library = blas()
         made = write(schedule, self._reuse, library)
-        self.source = made.text
         self.counts = {
             "loops": sum(not isinstance(item, Call | Product) for item in items),
             "products": sum(isinstance(item, Product) for item in items),
@@ -108,15 +108,29 @@ class Native:
         self._keep = list(schedule.constants.values())
         self._in_place = made.in_place
         self._table = _table(made, schedule, library.addresses if library else {})
-        self._functions = _functions(made)
-        self._schedule = schedule
+        self.schedule = schedule
+        self._bind(made)
+
+    def _bind(self, made: Source) -> None:
+        """Compile a source, and run what it gives."""
+        self._made = made
+        self.source = made.text
+        self.library = load(made.text)
+        self._functions = _functions(made, self.library)
         self.prepare: Callable[..., tuple[list[Any], list[Any]]] | None = None
+        self.runner: Any = None
         if self.is_whole:
             (piece,) = made.pieces
-            self._run = self._in_one(piece)
+            self.runner = self._in_one(piece)
             self.prepare = self._prepared(piece)
         else:
-            self._run = _InPieces(self, schedule, made.pieces)
+            self.runner = _InPieces(self, self.schedule, made.pieces)
+
+    def with_text(self, text: str) -> "Native":
+        """The same program with another text of its source."""
+        twin = copy.copy(self)
+        twin._bind(self._made._replace(text=text))
+        return twin
 
     def addresses(self) -> tuple[int, int]:
         """Where the function of a program that is one, and its table, are."""
@@ -128,7 +142,7 @@ class Native:
 
         An array of ``outs`` may be one of the inputs: it changes after all is computed.
         """
-        return self._run(inputs, outs)
+        return self.runner(inputs, outs)
 
     def call(self, piece: Piece, reads: Sequence[Any], writes: Sequence[Any]) -> Sequence[Any]:
         """Run a function of C; returns the arrays that it has written, which may be others."""
@@ -159,7 +173,7 @@ class Native:
 
     def converted(self, index: int, operand: Any) -> Any:
         """An operand as the function of a program takes it."""
-        return _converted(self._schedule.inputs[index], operand)
+        return _converted(self.schedule.inputs[index], operand)
 
     def turns(self, driver: Any, items: Sequence[Any], facts: Any) -> bool:
         """Run a program of one function again and again, see `gpugrad.compiler.turns`.
@@ -257,8 +271,7 @@ def _table(made: Source, schedule: Schedule, addresses: dict[str, int]) -> Any:
     return (ctypes.c_void_p * len(entries))(*entries)
 
 
-def _functions(made: Source) -> dict[str, Any]:
-    library = load(made.text)
+def _functions(made: Source, library: Any) -> dict[str, Any]:
     functions = {}
     for piece in made.pieces:
         for name in (piece.name, f"check_{piece.name}"):
@@ -310,10 +323,14 @@ def _maker(array: Array) -> Callable[[], Any]:
 
 
 class _InPieces:
-    """Runs a program that is cut by steps of NumPy: its items by turns in C and in NumPy."""
+    """Runs a program that is cut by steps of NumPy: its items by turns in C and in NumPy.
+
+    ``compute`` computes a step by NumPy.
+    """
 
     def __init__(self, native: Native, schedule: Schedule, pieces: Sequence[Piece]) -> None:
         self._native = native
+        self.compute = _in_numpy
         self._schedule = schedule
         self._keep = {array.number for array in schedule.outputs}
         starts = {piece.items.start: piece for piece in pieces}
@@ -337,7 +354,7 @@ class _InPieces:
             if isinstance(turn, Piece):
                 self._in_c(turn, values)
             else:
-                _in_numpy(turn, values)
+                self.compute(turn, values)
             for number in done:
                 values.pop(number, None)
         made = [values[array.number] for array in self._schedule.outputs]

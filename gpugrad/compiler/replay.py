@@ -26,7 +26,7 @@ from gpugrad.compiler.program import Program, Step
 from gpugrad.compiler.source import Writer
 from gpugrad.compiler.tail import UNKNOWN, Places
 
-__all__ = ["Replay", "build"]
+__all__ = ["Replay", "Way", "build"]
 
 
 class Replay:
@@ -44,7 +44,7 @@ class Replay:
     def __init__(self, program: Program) -> None:
         self.program = program
         self._first = next((i for i, value in enumerate(program.inputs) if not value.weak), None)
-        self._ways: dict[Any, _Way] = {}
+        self._ways: dict[Any, Way] = {}
 
     def run(self, inputs: Sequence[Any], outs: Sequence[Any] | None = None) -> list[Any]:
         """The outputs for the arrays, and Python numbers, of the inputs.
@@ -74,7 +74,7 @@ class Replay:
         key = xp, () if outs is None else self._places(inputs, outs)
         way = self._ways.get(key)
         if way is None:
-            way = self._ways[key] = _Way(self.program, xp, key[1])
+            way = self._ways[key] = Way(self.program, xp, key[1])
         try:
             function = way.idle.pop()
         except IndexError:  # all are running
@@ -101,7 +101,7 @@ class Replay:
         return tuple([None if out is None else numbers.get(id(out), -1) for out in outs])
 
 
-class _Way:
+class Way:
     """A program as a function over arrays of one library, that writes outputs to certain places.
 
     ``idle`` has functions that run at present nowhere: each has memory of its own.
