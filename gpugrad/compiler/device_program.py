@@ -29,8 +29,6 @@ def build(program: Program, xp: Any, reuse: dict[int, int]) -> "DeviceProgram | 
     ``reuse`` has, by output, the input whose memory the caller will have the output written to.
     """
     schedule = Schedule(prepared(program))
-    if any(array.weak for array in schedule.outputs):  # which the host waits for
-        return None
     for item in schedule.items:  # of a number in memory only kernels know the value
         if isinstance(item, Call) and (
             any(ref.array.weak for ref in refs_in(item.operands))
@@ -45,7 +43,7 @@ def build(program: Program, xp: Any, reuse: dict[int, int]) -> "DeviceProgram | 
 
 
 class DeviceProgram:
-    """A program over CuPy's arrays.
+    """A program over CuPy's arrays. Numbers among its outputs are arrays of one element.
 
     ``counts`` has the numbers of its kernels, of its products and of the steps that the array
     library computes, and ``source`` the source of the kernels.

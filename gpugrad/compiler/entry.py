@@ -55,8 +55,11 @@ class Entry:
         self.run: Any = backend.run
         # Where all is computed before anything changes: the calls that then change it.
         self.prepare: Any = backend.prepare
-        if any(value.weak for value in program.outputs) or recorded.guards:
+        numbers = [number for number, value in enumerate(program.outputs) if value.weak]
+        if (numbers and self.device is None) or recorded.guards:
             self.prepare = None
+        # Those that a GPU has computed, and the host waits for.
+        self.numbers = [] if self.device is None else numbers
         prepared = [write for write in recorded.writes if write.output in reuse]
         self.in_place = prepared if self.prepare is not None else []
         self.writes = [write for write in recorded.writes if write not in self.in_place]
@@ -210,6 +213,8 @@ class Entry:
 
     def finish(self, leaves: Sequence[Any], arrays: list[Any], given: Sequence[Any]) -> Any:
         """The result for the outputs of the program, and what was found before."""
+        for number in self.numbers:
+            arrays[number] = arrays[number].item()
         if self.attach is not None:
             for number, tensor in self.attach(leaves, arrays).items():
                 arrays[number] = tensor

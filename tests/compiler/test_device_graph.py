@@ -315,3 +315,14 @@ def test_attention_is_part_of_a_graph():
     for p, q in zip(usual.parameters(), other.parameters(), strict=True):
         np.testing.assert_allclose(q.grad.cpu().numpy(), p.grad.cpu().numpy(), atol=2e-5)
     assert graph_of(compiled) is not None
+
+
+def test_a_step_that_returns_a_number():
+    usual, other = Training(), Training()
+    compiled = gg.compile(lambda x, y: (other.step(x, y).item(), x.shape[0]))
+    for number in range(5):
+        x, y = batch(number)
+        loss, length = compiled(x, y)
+        near(loss, usual.step(x, y).item())
+        assert (type(loss), type(length)) == (float, int)
+    assert graph_of(compiled) is not None
