@@ -97,3 +97,14 @@ def test_settings_of_the_interpreter_hold(setting, printed, warned, tmp_path):
     assert done.stdout.strip() == printed
     place = f"{file}:6: RuntimeWarning: divide by zero encountered in log"
     assert done.stderr.count(place) == done.stderr.count("RuntimeWarning:") == warned
+
+
+def test_the_filters_can_be_copied_as_scikit_learn_copies_them():
+    action, message, category, module, line = NUMPY_WARNINGS
+    assert (module, line) == (None, 0)
+    with warnings.catch_warnings():
+        warnings.resetwarnings()
+        warnings.simplefilter("error")
+        warnings.filterwarnings(action, message.pattern, category)
+        with pytest.raises(RuntimeWarning, match="encountered in"):
+            np.log(np.zeros(1))
