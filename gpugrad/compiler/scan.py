@@ -7,7 +7,7 @@ What is the same in all turns is recorded on the tape around it. The graph gets 
 the carries of all turns. Its rule is a scan the other way, whose function calls the user's function
 again on a turn's carry and slices, and pulls the gradient of its results back to these and to what
 it uses from outside. That is recorded as any function is, also over Tensors: so there are
-derivatives of every order, and forward mode, which transposes the rule.
+derivatives of every order. Forward mode has a scan the same way.
 """
 
 import inspect
@@ -19,7 +19,7 @@ import numpy as np
 
 from gpugrad.autodiff import tree
 from gpugrad.autodiff.checkpoint import arrays_of
-from gpugrad.autodiff.run import connect, inside_since
+from gpugrad.autodiff.run import PLAIN, connect, inside_since
 from gpugrad.autodiff.scan import check_carry, pair
 from gpugrad.backend.device import default_device, device_of
 from gpugrad.backend.namespace import namespace_of
@@ -29,6 +29,7 @@ from gpugrad.compiler.program import Program, Value
 from gpugrad.compiler.recorded import Recorded, array_of
 from gpugrad.compiler.tape import Tape
 from gpugrad.engine.backward import run_backward
+from gpugrad.engine.forward import push
 from gpugrad.engine.hooks import silenced
 from gpugrad.engine.modes import enable_grad, in_rules, recording, running_again
 from gpugrad.engine.node import next_serial
@@ -281,8 +282,8 @@ class _Rule:
         # The kinds of what the function takes: Tensors, arrays or numbers.
         self.kinds = [[_kind(leaf) for leaf in one] for one in (turn.carries, turn.slices)]
         self.op = Op(
-            "scan", _again, vjp_all=self.pull, saves="arrays y", partial=True, public="",
-            outputs=True, doc="A loop of a program.",
+            "scan", _again, vjp_all=self.pull, jvp=self.push, saves="arrays y", partial=True,
+            public="", outputs=True, doc="A loop of a program.",
         )  # fmt: skip
 
     def tensors(self, carries: Leaves, slices: Leaves, results: list[Any]) -> list[Any]:
@@ -307,29 +308,15 @@ class _Rule:
         """The gradients of the arguments, as a loop: of raw arrays, or of Tensors."""
         some = next(one for one in g if one is not None)
         in_graph = isinstance(some, Tensor)
-
-        def alike(array: Any) -> Any:
-            return Tensor(array) if in_graph and not isinstance(array, Tensor) else array
-
         count = len(self.moving) + len(self.still)
-        first = len(y) - len(self.moving)
-        sums, last = len(self.moving) + len(self.sliced), len(self.moving) + len(self.sliced)
-        last += len(self.older)
-        constants = [*map(alike, values[last:])]
-        carries = dict(zip(self.moving, y[first:])) | dict(
-            zip(self.still, constants[len(self.whole) :])
-        )
-        slices = dict(zip(self.sliced, values[len(self.moving) :])) | dict(
-            zip(self.whole, constants)
-        )
+        first, sums = len(y) - len(self.moving), len(self.moving) + len(self.sliced)
         reached = [node for node, need in zip(self.older, needs[sums:]) if need]
         start = [zeros(xp, some, y[i]) if g[i] is None else g[i] for i in self.moving]
         totals = [zeros(xp, some, node) for node in reached]
-        parts = {
-            "carries": carries, "slices": slices,
+        parts = self.parts(y, values, in_graph) | {
             "ys": {i: g[count + i] for i in self.given if g[count + i] is not None},
             "stacks": {n: one for n, one in enumerate(g[first:]) if one is not None},
-        }  # fmt: skip
+        }
 
         def turn(carry: Any, part: Any) -> Any:
             ds, totals = carry
@@ -345,20 +332,72 @@ class _Rule:
             self.session, turn, (start, totals), leaves, structure, self.count, not self.reverse
         )
         rest = dict(zip(reached, totals))
-        d_older = [rest.get(node) for node in self.older]
-        return [*ds, *d_slices, *d_older, *[None] * len(constants)]
+        constants = len(values) - sums - len(self.older)
+        return [*ds, *d_slices, *(rest.get(node) for node in self.older), *[None] * constants]
 
-    def pulled(
-        self, xp: Any, ds: list[Any], part: Any, reached: list[Any], in_graph: bool
-    ) -> tuple[list[Any], list[Any], list[Any]]:
-        """The gradients of a turn's carries and slices, and of the nodes outside."""
+    def push(self, xp: Any, tangents: Any, y: Any, *values: Any) -> list[Any]:
+        """The tangents of the results, as a loop the same way."""
+        some = next(one for one in tangents if one is not None)
+        first, sums = len(self.moving), len(self.moving) + len(self.sliced)
+        start = [zeros(xp, some, y[i]) if t is None else t for i, t in zip(self.moving, tangents)]
+        sliced = zip(self.sliced, tangents[first:sums])
+        parts = self.parts(y, values, True) | {
+            "tangents": {i: t for i, t in sliced if t is not None}
+        }
+        older = {n: t for n, t in zip(self.older, tangents[sums:]) if t is not None}
+        is_recorded = any(_node(one) is not None for one in (*tangents, *values, *y))
+        graph = GRAPH_MODE if is_recorded else PLAIN
+
+        def turn(ts: Any, part: Any) -> Any:
+            carries, slices, after, ys = self.again(part)
+            known = older | {_node(carries[i]): t for i, t in zip(self.moving, ts)}
+            known |= {_node(slices[i]): t for i, t in part["tangents"].items()}
+            leaves = [*(after[i] for i in self.moving), *(ys[i] for i in self.given)]
+            pushed = push(known, [*map(_node, leaves)], graph)
+            results = [
+                xp.zeros_like(leaf.detach()) if t is None else t for leaf, t in zip(leaves, pushed)
+            ]
+            return results[:first], (results[first:], ts)
+
+        leaves, structure = tree.flatten(parts)
+        ts, (d_ys, stacks) = scan(
+            self.session, turn, start, leaves, structure, self.count, self.reverse
+        )
+        results: list[Any] = [None] * (len(y) - first)
+        for i, t in zip(self.moving, ts):
+            results[i] = t
+        for i, t in zip(self.given, d_ys):
+            results[first + len(self.still) + i] = t
+        return results + stacks
+
+    def parts(self, y: Any, values: Any, in_graph: bool) -> dict[str, Any]:
+        """The carries and slices of all turns, by their numbers."""
+
+        def alike(array: Any) -> Any:
+            return Tensor(array) if in_graph and not isinstance(array, Tensor) else array
+
+        first = len(self.moving)
+        constants = [*map(alike, values[first + len(self.sliced) + len(self.older) :])]
+        carries = dict(zip(self.moving, y[len(y) - first :]))
+        carries |= dict(zip(self.still, constants[len(self.whole) :]))
+        slices = dict(zip(self.sliced, values[first:])) | dict(zip(self.whole, constants))
+        return {"carries": carries, "slices": slices}
+
+    def again(self, part: Any) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
+        """Call the function on a turn's carries and slices; these, and what it returns."""
         kinds = zip(self.kinds, (part["carries"], part["slices"]), (self.moving, self.sliced))
         with _running_again():
             carries, slices = (
                 [_as_kind(own[i], leaves[i], i in moves) for i in range(len(own))]
                 for own, leaves, moves in kinds
             )
-            after, ys = self.call(carries, slices)
+            return carries, slices, *self.call(carries, slices)
+
+    def pulled(
+        self, xp: Any, ds: list[Any], part: Any, reached: list[Any], in_graph: bool
+    ) -> tuple[list[Any], list[Any], list[Any]]:
+        """The gradients of a turn's carries and slices, and of the nodes outside."""
+        carries, slices, after, ys = self.again(part)
         pairs = [(after[i], d) for i, d in zip(self.moving, ds)]
         pairs += [(ys[i], d) for i, d in part["ys"].items()]
         seeds = [(_node(leaf), d) for leaf, d in pairs if _node(leaf) is not None]
