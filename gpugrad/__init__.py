@@ -76,6 +76,7 @@ _LAZY: dict[str, str] = {
         "functions": "fft linalg special",
         "inspect": "debug_mode detect_anomaly draw explain sync_guard",
         "io": "load save",
+        "nn.stateless": "functional_call stack_parameters",
         "optim.grad_scaler": "GradScaler",
         "random": "manual_seed",
         "training": "Trainer",

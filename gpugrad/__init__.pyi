@@ -100,6 +100,7 @@ from gpugrad.functions.index_tricks import c_, r_
 from gpugrad.functions.setops import UniqueAll, UniqueCounts, UniqueInverse
 from gpugrad.inspect import debug_mode, detect_anomaly, draw, explain, sync_guard
 from gpugrad.io import load, save
+from gpugrad.nn.stateless import functional_call, stack_parameters
 from gpugrad.optim.grad_scaler import GradScaler
 from gpugrad.random import manual_seed
 from gpugrad.tensor import Tensor
@@ -304,6 +305,7 @@ __all__ = [
     "fromfunction",
     "full",
     "full_like",
+    "functional_call",
     "gcd",
     "gelu",
     "geomspace",
@@ -526,6 +528,7 @@ __all__ = [
     "square",
     "squeeze",
     "stack",
+    "stack_parameters",
     "std",
     "subtract",
     "sum",
