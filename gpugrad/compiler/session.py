@@ -209,7 +209,7 @@ class Session:
         ]
 
     def clear(self, tensors: Iterable[Tensor]) -> None:
-        """Note that the gradients of tensors are cleared, before they are."""
+        """Note that the gradients of tensors are cleared or replaced, before they are."""
         for tensor in tensors:
             self.meet(tensor)
             met = self.by_tensor.get(id(tensor))

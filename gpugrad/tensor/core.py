@@ -187,7 +187,7 @@ class Tensor(Members):
     @grad.setter
     def grad(self, value: Any) -> None:
         if (session := tracing.get()) is not None:
-            session.meet(self)
+            session.clear((self,))
         if value is not None:
             if not isinstance(value, Tensor):
                 value = Tensor(value if type(value) in NAMESPACES else np.asarray(value))

@@ -518,6 +518,21 @@ def test_what_changes_between_two_calls(name, in_python):
             next(one or iter(()), None)
 
 
+@pytest.mark.parametrize("value", [None, gg.ones((2, 3))], ids=["cleared", "replaced"])
+def test_a_gradient_that_is_not_looked_at_does_not_matter(value, in_python):
+    world = World()
+
+    @gg.compile
+    def step(x):
+        world.w.grad = value
+        (world.w * x).sum().backward()
+
+    for _ in range(3):
+        step(world.x)
+        assert seen(world.w.grad) == seen(world.x if value is None else world.x + value)
+    assert len(in_python) == 1 or find_compiler() is None
+
+
 def test_threads_take_turns():
     world = World()
     step = gg.compile(train(world))
