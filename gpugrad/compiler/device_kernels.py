@@ -69,9 +69,12 @@ class Kernel(NamedTuple):
         """The parameters for the arrays of units."""
         arrays = {number: array for unit in units for number, array in unit.arrays.items()}
         written = {array.number for unit in units for array in unit.writes}
+        # So that loads need not wait for stores. What is written in place is another name of what
+        # is read.
+        alone = "" if any(unit.same_place for unit in units) else "__restrict__ "
         return ", ".join(
-            f"{'' if number in written else 'const '}{c_type(arrays[number].dtype)}* a{number}"
-            for number in sorted(arrays)
+            f"{'' if n in written else 'const '}{c_type(arrays[n].dtype)}* {alone}a{n}"
+            for n in sorted(arrays)
         )
 
 
