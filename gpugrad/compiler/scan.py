@@ -22,12 +22,14 @@ from gpugrad.autodiff.checkpoint import arrays_of
 from gpugrad.autodiff.run import PLAIN, connect, inside_since
 from gpugrad.autodiff.scan import check_carry, pair
 from gpugrad.backend.device import default_device, device_of
+from gpugrad.backend.device import device as home
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.compiler import replay
 from gpugrad.compiler.loop import Loop
 from gpugrad.compiler.program import Program, Value
 from gpugrad.compiler.recorded import Recorded, array_of
 from gpugrad.compiler.tape import Tape
+from gpugrad.engine import autocast
 from gpugrad.engine.backward import run_backward
 from gpugrad.engine.forward import push
 from gpugrad.engine.hooks import silenced
@@ -150,7 +152,8 @@ def _turn(session: Any, call: Call, carries: Leaves, slices: Leaves) -> _Turn:
         given = [_entered(tape, leaf, False) for leaf in carries]
         parts = [_entered(tape, leaf, True) for leaf in slices]
         arrays = [*map(raw, (*given, *parts))]
-        after, ys = call(given, parts)
+        with autocast.state_again(autocast.state()):  # a weight that is cast here is cast again
+            after, ys = call(given, parts)
         if any(raw(leaf) is not array for leaf, array in zip((*given, *parts), arrays)):
             raise tape.changes_in_place()
         outputs = [_output(session, tape, leaf) for leaf in (*after, *ys)]
@@ -276,6 +279,7 @@ class _Rule:
         self.call = call
         self.count = count
         self.reverse = reverse
+        self.device, self.autocast = default_device(), autocast.state()
         self.moving, self.sliced, self.given, self.inside, self.older = moving
         self.still = [i for i in range(len(turn.carries)) if i not in self.moving]
         self.whole = [i for i in range(len(turn.slices)) if i not in self.sliced]
@@ -386,7 +390,7 @@ class _Rule:
     def again(self, part: Any) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
         """Call the function on a turn's carries and slices; these, and what it returns."""
         kinds = zip(self.kinds, (part["carries"], part["slices"]), (self.moving, self.sliced))
-        with _running_again():
+        with _running_again(), home(self.device), autocast.state_again(self.autocast):
             carries, slices = (
                 [_as_kind(own[i], leaves[i], i in moves) for i in range(len(own))]
                 for own, leaves, moves in kinds

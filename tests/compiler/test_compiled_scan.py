@@ -114,6 +114,44 @@ def test_a_model_trains_through_a_loop(device):
     assert expected[3] < expected[0]
 
 
+def test_a_turn_runs_again_as_it_ran(device, by_numpy):
+    """In the block's half precision, after which the backward pass begins."""
+    rng = np.random.default_rng(0)
+    arrays = rng.normal(size=(4, 4)), rng.normal(size=(5, 3, 4))
+    w, xs = (gg.tensor(device.send(one.astype(np.float32))) for one in arrays)
+    w.requires_grad_()
+
+    def step(scan, xs):
+        with gg.autocast(dtype="float16"):
+            start = xs[0] @ w  # w is cast before the loop, too
+            h, _ = scan(lambda h, x: (gg.tanh(h.astype("float32") @ w + x), None), xs[0], xs)
+            loss = (h * h).sum() + start.sum()
+        loss.backward()
+        gradient, w.grad = w.grad, None
+        return gradient
+
+    compiled = gg.compile(lambda xs: step(gg.scan, xs))
+    for _ in range(2):
+        expected = to_numpy(step(by_hand, xs).data)
+        np.testing.assert_allclose(to_numpy(compiled(xs).data), expected, rtol=5e-3, atol=5e-3)
+    products = [s for one in programs(compiled) for s in one.steps if "matmul" in s.name]
+    assert len(products) >= 5
+    assert {step.results[0].dtype for step in products} == {np.dtype("float16")}
+
+
+def test_a_turn_runs_again_on_its_device(device, by_numpy):
+    x = gg.tensor(device.send(np.ones((3, 2))), requires_grad=True)
+
+    @gg.compile
+    def step(x):
+        with gg.device(device):
+            c, _ = gg.scan(lambda c, one: (c * one + gg.arange(2.0, dtype=x.dtype), None), x[0], x)
+        return gg.gradients(c.sum(), x)
+
+    for _ in range(2):
+        assert step(x).tolist() == [[2, 2], [1, 2], [1, 3]]
+
+
 def test_raw_arrays_and_numbers_stay_what_they_are(device, by_numpy):
     def f(xs, start):
         _, ys = gg.scan(lambda c, x: (c * 2, x * c), 1, xs)
