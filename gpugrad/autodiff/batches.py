@@ -20,7 +20,12 @@ __all__ = ["vmap"]
 Function = Callable[..., Any]
 
 
-def vmap(f: Function, in_axes: Any = 0, out_axes: Any = 0) -> Function:
+RANDOMNESS = ("error", "different", "same")
+
+
+def vmap(
+    f: Function, in_axes: Any = 0, out_axes: Any = 0, *, randomness: str = "error"
+) -> Function:
     """A function of batches, of ``f``, a function of one element of each: without a loop.
 
     ``in_axes`` says along which axis of the arguments the elements lie: a number for all of them,
@@ -28,6 +33,10 @@ def vmap(f: Function, in_axes: Any = 0, out_axes: Any = 0) -> Function:
     elements, or a structure of these as the argument has it. Keyword arguments have the elements
     along axis 0, as in JAX. ``out_axes`` says where the axis of the elements is to be in the
     results, likewise; None for a result that is the same for all elements.
+
+    ``randomness`` says what becomes of random numbers that ``f`` draws (`gpugrad.random`, dropout):
+    an ``"error"``; ``"different"`` ones for each element, which do not depend on how many elements
+    there are; or the ``"same"``.
 
     ``f`` gets Tensors with the shape of one element. What depends on an element's value in Python
     (``if``, ``float``, an index made of it) raises BatchError. Results are raw arrays where all
@@ -45,11 +54,15 @@ def vmap(f: Function, in_axes: Any = 0, out_axes: Any = 0) -> Function:
            [27., 48.]])
     """
     check_function("vmap", f)
+    if randomness not in RANDOMNESS:
+        raise ArgumentError(
+            f"vmap: expected randomness to be one of {', '.join(RANDOMNESS)}, got {randomness!r}"
+        )
 
-    @transformed(vmap, f, in_axes=in_axes, out_axes=out_axes)
+    @transformed(vmap, f, in_axes=in_axes, out_axes=out_axes, randomness=randomness)
     def batched(*args: Any, **kwargs: Any) -> Any:
         given = _Arguments(args, kwargs, in_axes)
-        with running(given.size) as level:
+        with running(given.size, randomness) as level:
             result = f(*given.args(level.number), **given.kwargs)
             outputs, structure = output_of("vmap", result)
             axes = _axes_of("out_axes", out_axes, structure, "its result")

@@ -8,13 +8,12 @@ is the sum over the elements. Nodes older than a level are outside of it.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any
 
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.batching import Batched, batched_type, enter, leave
 from gpugrad.engine import detours
-from gpugrad.engine.modes import recording
+from gpugrad.engine.modes import levels, recording
 from gpugrad.engine.node import Node, next_serial
 from gpugrad.engine.op import Op
 from gpugrad.engine.outputs import PICK
@@ -29,27 +28,28 @@ class Level:
     """One running call of a function that `vmap` has made: its number, and the number of elements.
 
     ``shared`` has what is used inside without an axis of its own, by its node outside.
+    ``randomness`` says whether random numbers are "different" for each element, the "same", or an
+    "error".
     """
 
-    __slots__ = ("number", "shared", "size")
+    __slots__ = ("number", "randomness", "shared", "size")
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, randomness: str = "same") -> None:
         self.number = next_serial()
         self.size = size
+        self.randomness = randomness
         self.shared: dict[Any, Tensor] = {}
 
 
-# The levels that this thread or task is in, the outermost first.
-_levels: ContextVar[tuple[Level, ...]] = ContextVar("gpugrad_levels", default=())
 _count = 0  # of levels that run in all threads
 
 
 @contextmanager
-def running(size: int) -> Iterator[Level]:
+def running(size: int, randomness: str = "same") -> Iterator[Level]:
     """A block that runs inside a new level."""
     global _count
-    level = Level(size)
-    token = _levels.set((*_levels.get(), level))
+    level = Level(size, randomness)
+    token = levels.set((*levels.get(), level))
     with detours.lock:
         _count += 1
         if _count == 1:
@@ -61,22 +61,22 @@ def running(size: int) -> Iterator[Level]:
             _count -= 1
             if not _count:
                 detours.use(_sharing, False)
-        _levels.reset(token)
+        levels.reset(token)
 
 
 def are_running() -> bool:
     """Whether this thread or task is inside of a function that `vmap` has made."""
-    return bool(_levels.get())
+    return bool(levels.get())
 
 
 @contextmanager
 def as_before(serial: int) -> Iterator[None]:
     """A block inside of those levels alone that were running when a node was made."""
-    token = _levels.set(tuple([one for one in _levels.get() if one.number < serial]))
+    token = levels.set(tuple([one for one in levels.get() if one.number < serial]))
     try:
         yield
     finally:
-        _levels.reset(token)
+        levels.reset(token)
 
 
 def _sharing(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None) -> Any:
@@ -85,7 +85,7 @@ def _sharing(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None)
     Operands from outside are shared. Derivatives have the hidden axis, even where the values that
     an op was computed from have not, so its node names the namespace of batched arrays.
     """
-    if not _levels.get() or not recording.get():
+    if not levels.get() or not recording.get():
         return None
     if all(getattr(operand, "_node", None) is None for operand in operands):
         return None
@@ -104,7 +104,7 @@ def shared(operand: Any) -> Any:
     if node is None or not recording.get():
         return operand
     tensor = operand
-    for level in _levels.get():
+    for level in levels.get():
         if node.serial < level.number:
             if node not in level.shared:
                 parameters = {"level": level.number, "size": level.size}

@@ -11,7 +11,7 @@ from gpugrad.backend.blocks import Block, Off, Stack, now
 
 __all__ = [
     "Observers", "deterministic", "enable_grad", "in_rules",
-    "is_debugging", "is_deterministic", "is_grad_enabled", "no_grad", "observed",
+    "is_debugging", "is_deterministic", "is_grad_enabled", "levels", "no_grad", "observed",
     "observer", "outermost", "recording", "running_again", "set_grad_enabled", "strict",
     "tracing", "watching",
 ]  # fmt: skip
@@ -43,6 +43,10 @@ running_again: ContextVar[bool] = ContextVar("gpugrad_running_again", default=Fa
 
 # What records a compiled function while it runs for the first time (`gpugrad.compiler`), or None.
 tracing: ContextVar[Any] = ContextVar("gpugrad_tracing", default=None)
+
+# The calls of functions that `vmap` has made that are running (`gpugrad.autodiff.levels`), the
+# outermost first.
+levels: ContextVar[tuple[Any, ...]] = ContextVar("gpugrad_levels", default=())
 
 # Whether sums on a GPU must be in the same order in every run.
 _in_order: ContextVar[bool] = ContextVar("gpugrad_deterministic", default=False)

@@ -6,7 +6,7 @@ from typing import Any
 
 from gpugrad import random
 from gpugrad.backend.device import device_of
-from gpugrad.engine.modes import tracing
+from gpugrad.engine.modes import levels, tracing
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.operands import floating
 from gpugrad.nn.module import Module
@@ -75,7 +75,7 @@ class _Kept:
 
 def _dropped(x: Tensor, p: float, shape: tuple[int, ...], generator: Any) -> Tensor:
     """x with zeros where a mask, of a shape that broadcasts to x, drops it, and else scaled up."""
-    if tracing.get() is not None:  # another mask at each call of the program
+    if tracing.get() is not None or levels.get():  # another mask at each call, or for each element
         keep = (generator or random.default_generator()).bernoulli(1 - p, shape, device=x.device)
         dropped: Tensor = OPS["where"](keep, x * (1.0 / (1.0 - p)) if p < 1.0 else x, 0)
         return dropped

@@ -18,9 +18,10 @@ from typing import Any
 import numpy
 
 from gpugrad.backend.device import Device, default_device, device_of
+from gpugrad.batching.batched import wrapped
 from gpugrad.engine.messages import is_whole
-from gpugrad.engine.modes import tracing
-from gpugrad.errors import CompileError, DTypeError, ShapeError
+from gpugrad.engine.modes import levels, tracing
+from gpugrad.errors import BatchError, CompileError, DTypeError, ShapeError
 from gpugrad.random import philox
 from gpugrad.tensor import Tensor, as_tensor, get_default_dtype
 
@@ -189,6 +190,11 @@ class Generator:
                 "compile: random numbers that are drawn in pieces, as by attention with dropout, "
                 "cannot be recorded. Use the layers without dropout, or call them outside"
             )
+        if _levels_with_draws() is not None:
+            raise BatchError(
+                "vmap: random numbers that are drawn in pieces, as by attention with dropout, are "
+                'the same for all elements. Pass randomness="same" to vmap, or draw outside'
+            )
         return self._take(blocks)
 
     def _take(self, blocks: int) -> tuple[int, int]:
@@ -266,6 +272,8 @@ class Generator:
         """
         chosen = self._device if device is None else device
         where = default_device() if chosen is None else Device(chosen)
+        several = _levels_with_draws() or ()
+        size = (*(level.size for level in several), *size)
 
         def drawn() -> Any:
             key, first = self._take(philox.blocks(math.prod(size), words))
@@ -273,7 +281,10 @@ class Generator:
                 return formula(where.xp, key, first, size, *arguments)
 
         session = tracing.get()
-        return drawn() if session is None else session.draw(drawn)
+        raw = drawn() if session is None else session.draw(drawn)
+        for level in several:
+            raw = wrapped(raw, level.number)
+        return raw
 
     def bits(self, size: Size = None, *, device: DeviceLike = None) -> Tensor:
         """The raw 32-bit words of the stream, uint32.
@@ -418,6 +429,17 @@ class Generator:
 
 
 # ---------------------------------------------------------------- arguments
+
+
+def _levels_with_draws() -> list[Any] | None:
+    """The levels of `vmap` in which each element has numbers of its own; None outside of any."""
+    running = levels.get()
+    if any(level.randomness == "error" for level in running):
+        raise BatchError(
+            "vmap: random numbers are drawn inside. Say whether all elements get other ones, by "
+            'vmap(f, randomness="different"), or the "same"; or draw them outside'
+        )
+    return [level for level in running if level.randomness == "different"] or None
 
 
 def _integer(who: str, value: Any) -> int:

@@ -317,10 +317,10 @@ def bernoulli(xp: Any, key: int, counter: int, shape: Shape, p: float) -> Any:
 
 
 def permutation(xp: Any, key: int, counter: int, shape: Shape) -> Any:
-    """The numbers 0 to n - 1 in random order, of shape (n,), int64: an argsort of 64-bit words.
+    """The numbers 0 to n - 1 in random order, of shape (..., n), int64: an argsort of 64-bit words.
 
     Equal words (with a probability of n**2 / 2**65 in the whole permutation) keep their order
     on every device, as the sort is stable.
     """
-    keys = bits(xp, key, counter, (2 * shape[0],)).view(xp.uint64)
+    keys = bits(xp, key, counter, (*shape[:-1], 2 * shape[-1])).view(xp.uint64)
     return xp.argsort(keys, kind="stable").astype(xp.int64, copy=False)

@@ -145,6 +145,42 @@ def test_compiled_around_and_inside():
         close(values[0][1], values[1][1])
 
 
+# Random numbers.
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_random_numbers(device):
+    x = gg.tensor(X, device=device)
+    draws = {
+        "uniform": lambda x: x + gg.random.uniform(size=3, dtype="float64", device=device),
+        "normal": lambda x: x * 0 + gg.random.normal(size=3, dtype="float32", device=device),
+        "integers": lambda x: gg.random.integers(0, 1000, size=3, device=device),
+        "permutation": lambda x: gg.random.permutation(x),
+        "dropout": lambda x: gg.nn.functional.dropout(x, 0.4),
+    }
+    for name, f in draws.items():
+        with pytest.raises(BatchError, match='randomness="different"'):
+            gg.vmap(f)(x)
+        results = []
+        for rows in (x, x[:3]):
+            gg.random.manual_seed(7)
+            results.append(gg.vmap(f, randomness="different")(rows).numpy())
+        close(results[0][:3], results[1])  # whatever the size of the batch
+        base = 0 if name in ("integers", "permutation", "dropout") else X
+        seen = results[0] - base if name == "uniform" else results[0]
+        assert len(np.unique(seen.round(9), axis=0)) == 4
+        gg.random.manual_seed(7)
+        same = gg.vmap(f, randomness="same")(x).numpy()
+        gg.random.manual_seed(7)
+        close(same[0], f(x[0]).numpy())
+    gg.random.manual_seed(3)
+    nested = gg.vmap(gg.vmap(draws["uniform"], randomness="different"), randomness="different")
+    numbers = nested(gg.zeros((2, 4, 3), dtype="float64", device=device)).numpy()
+    assert len(np.unique(numbers)) == 24
+    with pytest.raises(ArgumentError, match="one of error, different, same, got 'other'"):
+        gg.vmap(gg.sum, randomness="other")
+
+
 # Indices and assignments.
 
 
