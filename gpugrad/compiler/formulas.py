@@ -75,7 +75,14 @@ def _triu(xp: Any, x: Any, /, k: int = 0) -> Any:
     return xp.where(np.tri(x.shape[-2], x.shape[-1], k - 1, bool), x.dtype.type(0), x)
 
 
+def _add_item(xp: Any, x: Any, index: Any, value: Any) -> Any:
+    y = xp.copy(x)
+    y[index] = x[index] + value
+    return y
+
+
 FORMULAS_OF_STEPS: dict[str, Callable[..., Any]] = {
+    "add_item": _add_item,
     "all": _all,
     "any": _any,
     "argmax": _extreme_at("max"),

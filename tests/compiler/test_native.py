@@ -488,6 +488,8 @@ def test_steps_that_are_written_as_others(dtype):
     steps("tril", x)
     steps("triu", x, k=-1)
     steps("array", x)
+    steps("add_item", x, (slice(None), slice(0, 3, 2)), steps("get_item", x, (0, 1)))
+    steps("add_item", x, (1, -1, 2), steps("get_item", x, (0, 0, 1)))
     if dtype in "fd":
         row = steps.input(numbers(dtype))
         other = steps.input(np.roll(numbers(dtype), 3))
