@@ -14,11 +14,14 @@ from typing import Any
 from gpugrad.codegen.operations import c_type
 from gpugrad.compiler.c_axes import Axes
 from gpugrad.compiler.c_functions import (
+    MANY,
     MEMORY,
     SIZES,
     Function,
     Parts,
     Scratch,
+    function_text,
+    part_text,
     parts_of,
     shared_text,
 )
@@ -41,11 +44,6 @@ LONG = 1024  # elements that are added up without a block
 
 def _declared(scratch: Scratch) -> str:
     return f"{scratch.type} *restrict {scratch.name}"
-
-
-def _text(name: str, parameters: Sequence[str], lines: Sequence[str]) -> str:
-    head = f"static NOINLINE void {name}({', '.join(parameters)})"
-    return "\n".join([head, "{", *lines, "}", ""])
 
 
 def loop_function(
@@ -141,16 +139,19 @@ class _Writer(Axes):
         arrays, _, offsets = zip(*self.used.values())
         scratch = list(self.scratch.values())
         if self.parts is None:
-            text = _text(name, [*declared, *map(_declared, scratch)], [*before, *body, *after])
-            return Function(name, text, arrays, tuple(scratch), offsets=offsets)
+            declared += map(_declared, scratch)
+            text = function_text(name, declared, [*before, *body, *after])
+            many = len(declared) > MANY
+            return Function(name, text, arrays, tuple(scratch), offsets=offsets, packed=many)
         common = [one for one in scratch if one.name in self.common]
         own = [one for one in scratch if one.name not in self.common]
         declared += map(_declared, common)
-        place = ["index_t part", "index_t from", "index_t stop"]
-        part = _text(f"{name}_part", [*declared, *map(_declared, own), *place], [*before, *body])
+        part = part_text(name, declared, own, [*before, *body])
         text, size = shared_text(name, declared, own, [*self.ends, *after], self.parts)
         work = Scratch("work", "char", size)
-        return Function(name, f"{part}{text}", arrays, (*common, work), ("share",), offsets)
+        many = len(declared) + len(own) > MANY
+        taken = (*common, work)
+        return Function(name, f"{part}{text}", arrays, taken, ("share",), offsets, many)
 
     def _indented(self, lines: list[str], depth: int) -> list[str]:
         return [f"{'    ' * depth}{line}" for line in lines]

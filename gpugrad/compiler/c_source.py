@@ -33,6 +33,7 @@ from gpugrad.compiler.schedule import Schedule
 __all__ = ["CONVERT", "OUT_OF_RANGE", "OVERLAP", "Piece", "Source", "write"]
 
 CONVERT, OVERLAP, OUT_OF_RANGE = 1, 2, 3  # what a function returns where it has done nothing
+BASES = ("work", "a", "table")  # by the number of it in a place_t
 FIRST_DTYPE = 2  # in the table of addresses, after the types of arrays and of Python numbers
 
 _HEAD = """\
@@ -84,6 +85,20 @@ typedef union {{
     double real;
     long long whole;
 }} number_t;
+
+typedef struct {{
+    int base;
+    index_t position, offset;
+}} place_t;
+
+static void find(const place_t *places, int count, char *work, char **a, void **table, void **found)
+{{
+    for (int i = 0; i < count; i++, places++) {{
+        char *const start = places->base == 0 ? work : places->base == 1 ? a[places->position]
+            : (char *)table[places->position];
+        found[i] = start + places->offset;
+    }}
+}}
 
 static int matches(const array_t *array, const expected_t *expected, void **table)
 {{
@@ -268,15 +283,7 @@ class _Writer:
             if flushes != _flushes(self.items[index]):
                 flushes = not flushes
                 calls.append(f"    SET_MODE(mode{' | SMALL_AS_ZERO' if flushes else ''});")
-            begins = function.offsets or (0,) * len(function.arrays)
-            given = [
-                self._address(array, positions, offsets) + (f" + {begin}" if begin else "")
-                for array, begin in zip(function.arrays, begins)
-            ]
-            given += [f"({s.type} *)(work + {offsets[index, s.name]})" for s in function.scratch]
-            for library in function.libraries:
-                given.append(f"({library}_t)table[{self._in_table(library)}]")
-            calls.append(f"    {function.name}({', '.join(given)});")
+            calls.append(self._call(index, function, positions, offsets))
         for array in piece.writes:
             if array.number in self.replaced:
                 source = f"work + {offsets[array.number]}"
@@ -318,13 +325,42 @@ class _Writer:
         ]
         return "\n".join(lines)
 
-    def _address(self, array: Array, positions: dict[int, int], offsets: dict[Any, int]) -> str:
-        scalar = memory_type(array.dtype)
+    def _call(
+        self, index: int, function: Function, positions: dict[int, int], offsets: dict[Any, int]
+    ) -> str:
+        """The call of an item's function."""
+        begins = function.offsets or (0,) * len(function.arrays)
+        places = [
+            (memory_type(array.dtype), *self._place(array, begin, positions, offsets))
+            for array, begin in zip(function.arrays, begins)
+        ]
+        places += [(s.type, "work", 0, offsets[index, s.name]) for s in function.scratch]
+        more = [f"({one}_t)table[{self._in_table(one)}]" for one in function.libraries]
+        if not function.packed:
+            return f"    {function.name}({', '.join([*map(_pointer, places), *more])});"
+        if function.scratch and function.scratch[-1].name == "work":
+            more.insert(0, _pointer(places.pop()))
+        table = ", ".join(f"{{{BASES.index(base)}, {at}, {to}}}" for _, base, at, to in places)
+        count = len(places)
+        return "\n".join([
+            "    {",
+            f"        static const place_t places[] = {{{table}}};",
+            f"        void *arrays[{count}];",
+            f"        find(places, {count}, work, a, table, arrays);",
+            f"        {function.name}({', '.join(['arrays', *more])});",
+            "    }",
+        ])  # fmt: skip
+
+    def _place(
+        self, array: Array, begin: int, positions: dict[int, int], offsets: dict[Any, int]
+    ) -> tuple[str, int, int]:
+        """Where an array is: in which table of pointers, at which position, from which byte on."""
+        start = begin * array.dtype.itemsize
         if array.number in self.constants:
-            return f"({scalar} *)table[{self._in_table(array)}]"
+            return "table", self._in_table(array), start
         if array.number in offsets:
-            return f"({scalar} *)(work + {offsets[array.number]})"
-        return f"({scalar} *)a[{positions[array.number]}]"
+            return "work", 0, offsets[array.number] + start
+        return "a", positions[array.number], start
 
     def _in_table(self, entry: Any) -> int:
         """The position of an entry of the table, which is added where it is not there yet."""
@@ -411,6 +447,12 @@ def _blas_types(blas: Blas) -> str:
         f"{integer});\n"
         for name, scalar in (("sgemm", "float"), ("dgemm", "double"))
     )
+
+
+def _pointer(place: tuple[str, str, int, int]) -> str:
+    kind, base, position, offset = place
+    start = base if base == "work" else f"(char *){base}[{position}]"
+    return f"({kind} *)({start} + {offset})"
 
 
 def _spans(items: Sequence[Item]) -> list[range]:

@@ -63,6 +63,26 @@ def test_any_number_of_threads_gives_the_same(shape):
     assert ("_part(" in compiled.source) == (shape in SHARED)
 
 
+@pytest.mark.parametrize("size", [200, 2000])
+def test_loops_over_many_arrays(size):
+    """Functions of more pointers than are parameters, with one thread and with several."""
+    steps, made = Writer(), []
+    x = y = steps.input(np.linspace(0.5, 1.5, size, dtype="f"))
+    for _ in range(c_functions.MANY):
+        y = steps("add", steps("tanh", steps("multiply", y, x)), 0.5)
+        made += [y, steps("sum", y), steps("square", y)]
+    compiled = native.build(steps.program(made))
+    assert "find(places, " in compiled.source
+    assert ("_part(void *const *arrays, char *work, " in compiled.source) == (size > 512)
+    results = []
+    for count in (1, 3):
+        threads.set_threads(count)
+        results.append(compiled.run(steps.given()))
+    for value, one, other in zip(made, *results):
+        np.testing.assert_array_equal(one, other)
+        np.testing.assert_allclose(one, steps.arrays[value], 1e-5)
+
+
 def large():
     """A program of one shared loop, and its arguments."""
     steps, made = program((70_001,))
