@@ -30,12 +30,12 @@ from gpugrad.backend.precision import DOUBLE, SINGLE
 from gpugrad.backend.recurrent import lstm_layer, lstm_layer_vjp
 from gpugrad.backend.special import Special
 from gpugrad.backend.sums import (
-    ENOUGH,
     adds_few,
     careful_cumsum,
     careful_einsum,
     careful_matmul,
     careful_sum,
+    sum_of_rows,
 )
 
 __all__ = ["NUMPY"]
@@ -53,21 +53,6 @@ def _sum(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     if dtype is DOUBLE or (dtype is SINGLE and adds_few(x, axis)):
         return _add(x, axis, None, None, keepdims)
     return careful_sum(x, axis, keepdims)
-
-
-def _sum_of_rows(x: Any) -> Any:
-    """The sum of the rows of a matrix, as a product with ones: BLAS adds up faster than NumPy.
-
-    In blocks of rows, so that sums keep their digits.
-    """
-    ones = _ROWS_OF_ONES.get(x.dtype)
-    if ones is None or not x.flags.c_contiguous:
-        return _sum(x, 0)
-    rows = len(x)
-    if rows <= ENOUGH:
-        return np.dot(ones[:rows], x)
-    blocks = (x[start : start + ENOUGH] for start in range(0, rows, ENOUGH))
-    return _sum(np.stack([np.dot(ones[: len(block)], block) for block in blocks]), 0)
 
 
 def _linear_activation(
@@ -148,7 +133,6 @@ def _as_arrays(number: float) -> dict[Any, Any]:
     return {np.dtype(char): np.full((), number, char) for char in "efd"}
 
 
-_ROWS_OF_ONES = {dtype: np.ones(ENOUGH, dtype) for dtype in (SINGLE, DOUBLE)}
 _ZEROS, _ONES, _MINUS_TWOS = _as_arrays(0), _as_arrays(1), _as_arrays(-2)
 
 
@@ -292,7 +276,7 @@ NUMPY = Namespace(
         "lstm_layer": lstm_layer,
         "lstm_layer_vjp": lstm_layer_vjp,
         "sum": _sum,
-        "sum_of_rows": _sum_of_rows,
+        "sum_of_rows": sum_of_rows,
         "max": _reduction(np.maximum.reduce),
         "min": _reduction(np.minimum.reduce),
         "prod": _prod,

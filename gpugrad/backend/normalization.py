@@ -1,4 +1,4 @@
-"""Layer normalization of arrays in host memory. Imports namespace and precision.
+"""Layer normalization of arrays in host memory. Imports namespace, precision and sums.
 
 The sums along rows and down columns are products with ones or with the weight, by BLAS, and what
 is elementwise writes into memory that is there.
@@ -10,6 +10,7 @@ import numpy as np
 
 from gpugrad.backend.namespace import FORMULAS, namespace_of
 from gpugrad.backend.precision import DOUBLE, SINGLE
+from gpugrad.backend.sums import sum_of_rows
 
 __all__ = ["layer_norm", "layer_norm_and_residuals", "layer_norm_vjp"]
 
@@ -59,12 +60,11 @@ def layer_norm_vjp(
     normal = np.subtract(rows, mean)
     np.multiply(normal, rate, normal)
     product = np.multiply(g, normal)
-    down = np.ones(len(rows), x.dtype)
     d_x = d_weight = d_bias = None
     if needs[1]:
-        d_weight = np.dot(down, product)
+        d_weight = sum_of_rows(product)
     if needs[2]:
-        d_bias = np.dot(down, g)
+        d_bias = sum_of_rows(g)
     if needs[0]:
         scale = np.ones(length, x.dtype) if weight is None else weight
         along, across = np.dot(g, scale), np.dot(product, scale)

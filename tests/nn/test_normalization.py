@@ -60,6 +60,15 @@ def test_half_precision_is_normalized_in_float32(device):
     assert np.isfinite(x.grad.numpy()).all()
 
 
+def test_gradients_of_many_rows_keep_their_digits(device):
+    x = gg.tensor(np.tile(np.array([1.0, -1.0], "f"), (200_000, 1)))
+    layer = gg.nn.LayerNorm(2, eps=0.0)
+    layer(x).backward(gg.full(x.shape, 0.1))
+    exact = 200_000 * float(np.float32(0.1))
+    for parameter, expected in ((layer.weight, [exact, -exact]), (layer.bias, [exact, exact])):
+        np.testing.assert_allclose(parameter.grad.cpu().numpy(), expected, rtol=2e-5)
+
+
 def test_equal_elements_give_zeros(device):
     x = gg.full((2, 3), 7.0).requires_grad_()
     y = layer_norm(x, 3)
