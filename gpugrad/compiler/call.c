@@ -554,6 +554,12 @@ static int stamp(object **arrays, index_t count)
     if (count == 0) return 1;
     unknown = list_of(arrays, count);
     object *done = unknown == NULL ? NULL : call_with(known.changed, unknown);
+    if (done == NULL && unknown != NULL) {  /* an interrupt: once more, before it is raised */
+        object *type = NULL, *value = NULL, *trace = NULL;
+        py.PyErr_Fetch(&type, &value, &trace);
+        py.Py_DecRef(call_with(known.changed, unknown));
+        py.PyErr_Restore(type, value, trace);
+    }
     py.Py_DecRef(unknown);
     py.Py_DecRef(done);
     return done != NULL;

@@ -127,8 +127,9 @@ def _facts() -> list[int]:
     ]  # fmt: skip
     _kept.extend(objects)
     slots = map(_slot, ("_array", "_node", "_grad", "_name"))
-    if sys.getrefcount(mark := object()) != ctypes.c_uint32.from_address(id(mark)).value + 1:
-        raise _UnknownError
+    marks = [object()] * 3
+    if ctypes.c_uint32.from_address(id(marks[0])).value != len(marks):
+        raise _UnknownError  # references are counted elsewhere
     return [*map(id, objects), *slots, Tensor.__weakrefoffset__, tuple.__basicsize__]
 
 
