@@ -11,6 +11,7 @@ import numpy as np
 
 from gpugrad.autodiff import tree
 from gpugrad.autodiff.checkpoint import checkpoint as checkpointed
+from gpugrad.autodiff.levels import are_running
 from gpugrad.autodiff.run import check_function
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.modes import tracing
@@ -61,7 +62,8 @@ def scan(
     count = _length(leaves, structure, length)
     if checkpoint is not None:
         return _in_segments(f, init, leaves, structure, count, reverse, checkpoint)
-    if (session := tracing.get()) is not None:
+    session = tracing.get()
+    if session is not None and not are_running():  # over a batch, a loop of Python is recorded
         result: tuple[Any, Any] = session.scan(f, init, leaves, structure, count, reverse)
         return result
     slices = [_slices(leaf) for leaf in leaves]

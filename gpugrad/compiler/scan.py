@@ -19,6 +19,7 @@ import numpy as np
 
 from gpugrad.autodiff import tree
 from gpugrad.autodiff.checkpoint import arrays_of
+from gpugrad.autodiff.levels import are_running
 from gpugrad.autodiff.run import PLAIN, connect, inside_since
 from gpugrad.autodiff.scan import check_carry, pair
 from gpugrad.backend.device import default_device, device_of
@@ -111,6 +112,11 @@ def _settled(session: Any, call: Call, carries: Leaves, slices: Leaves) -> tuple
 
 def _known(session: Any, leaf: Any, others: Leaves) -> Any:
     """A leaf that records: a Tensor, an array or a number."""
+    if are_running():
+        raise CompileError(
+            "compile: gg.vmap runs over the derivative of a scan that is outside of it. Put the "
+            "scan inside, as in gg.vmap(gg.grad(f))"
+        )
     if isinstance(leaf, Tensor):
         session.meet(leaf)
         return leaf
