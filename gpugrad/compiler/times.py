@@ -34,9 +34,9 @@ static double gpugrad_now(void)
     return now.tv_sec + 1e-9 * now.tv_nsec;
 }}
 """
-_ITEM = re.compile(r"^    (item_(\d+)\(.*\);)$", re.MULTILINE)
+_ITEM = re.compile(r"^    (item_\d+\(.*\);)$", re.MULTILINE)
 _TIMED = (
-    r"    { const double since = gpugrad_now(); \1 gpugrad_spent[\2] += gpugrad_now() - since; }"
+    "    {{ const double since = gpugrad_now(); {} gpugrad_spent[{}] += gpugrad_now() - since; }}"
 )
 
 Parts = dict[str, float]  # seconds, by what is computed
@@ -78,7 +78,10 @@ Run = Callable[[Sequence[Any]], list[float]]
 
 def _in_c(native: Native) -> tuple[list[str], Run]:
     items = native.schedule.items
-    text = _CLOCK.format(count=len(items)) + _ITEM.sub(_TIMED, native.source)
+    # Calls come in the order of the items; their functions may be those of others.
+    in_order = (place for place, item in enumerate(items) if not isinstance(item, Call))
+    timed_source = _ITEM.sub(lambda call: _TIMED.format(call[1], next(in_order)), native.source)
+    text = _CLOCK.format(count=len(items)) + timed_source
     twin = native.with_text(text)
     in_c = (ctypes.c_double * len(items)).in_dll(twin.library, "gpugrad_spent")
     spent = np.ctypeslib.as_array(in_c)

@@ -75,3 +75,19 @@ def test_norms_are_part_of_the_loops_in_c():
     np.testing.assert_allclose(function(x), function._function(x), rtol=1e-6)
     if "runs in C" in function.report():
         assert " 0 NumPy steps" in function.report()
+
+
+def test_turns_of_a_loop_have_their_own_times():
+    """They share functions of C."""
+
+    @gg.compile
+    def turns(h, w):
+        for _ in range(3):
+            h = gg.tanh(h @ w)
+        return h
+
+    h = gg.ones((256, 256))
+    turns(h, h / 256)
+    spent = [time for _, time in times(turns.report(times=True))[1]]
+    assert len(spent) >= 3
+    assert min(spent) > 0
