@@ -10,7 +10,6 @@ runs and is tested on machines with no GPU; the kernel is tested against it on a
 derivatives differentiate it, since a kernel takes no tensors.
 """
 
-import argparse
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -142,7 +141,7 @@ def _(xp: Any, g: Any, y: Any, x: Any) -> Any:
 
 
 def minimize(
-    args: argparse.Namespace, f: Callable[[Any], Any], p: gg.Tensor, lr: float, steps: int
+    f: Callable[[Any], Any], p: gg.Tensor, lr: float, steps: int, is_compiled: bool
 ) -> None:
     """Move ``p`` by Adam to where ``f`` is least."""
     optimizer = gg.optim.Adam([p], lr=lr)
@@ -152,13 +151,13 @@ def minimize(
         f(p).backward()
         optimizer.step()
 
-    step = common.compiled(args, step)
+    step = gg.compile(step) if is_compiled else step
     for _ in range(steps):
         step()
 
 
 def fit_line(
-    args: argparse.Namespace, x: gg.Tensor, y: gg.Tensor, d: float | None
+    x: gg.Tensor, y: gg.Tensor, d: float | None, is_compiled: bool = False
 ) -> tuple[float, float]:
     """Slope and intercept, by the pseudo-Huber loss, or with ``d`` None by least squares."""
     p = gg.zeros(2, dtype=x.dtype, device=x.device, requires_grad=True)
@@ -167,7 +166,7 @@ def fit_line(
         off = p[0] * x + p[1] - y
         return (off * off if d is None else huber(off, d=d)).mean()
 
-    minimize(args, loss, p, 0.1, 200)
+    minimize(loss, p, 0.1, 200, is_compiled)
     slope, intercept = p.detach().tolist()
     return slope, intercept
 
@@ -181,10 +180,10 @@ def lattice(atoms: int) -> gg.Tensor:
     return 1.1 * gg.stack(cells, axis=1).astype(noise.dtype) + noise
 
 
-def relax(args: argparse.Namespace, x: gg.Tensor) -> tuple[gg.Tensor, float]:
+def relax(x: gg.Tensor, is_compiled: bool = False) -> tuple[gg.Tensor, float]:
     """Positions from which atoms no longer move, and their energy."""
     x = x.detach().copy().requires_grad_()
-    minimize(args, lambda x: energies(x).sum(), x, 0.01, 500)
+    minimize(lambda x: energies(x).sum(), x, 0.01, 500, is_compiled)
     with gg.no_grad():
         return x.detach(), energies(x).sum().item()
 
@@ -209,10 +208,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     noise = gg.random.normal(scale=0.1, size=100)
     y = 2 * x + 1 + noise + gg.where(x > 0.8, 10.0, 0.0)  # a tenth of the data is wrong
     for name, d in {"least squares": None, "pseudo-Huber": 0.1}.items():
-        slope, intercept = fit_line(args, x, y, d)
+        slope, intercept = fit_line(x, y, d, args.compile)
         print(f"{name:14} slope {slope:6.3f} (2)  intercept {intercept:6.3f} (1)")
 
-    positions, energy = relax(args, lattice(args.atoms))
+    positions, energy = relax(lattice(args.atoms), args.compile)
     force = gg.grad(lambda x: energies(x).sum())(positions)
     print(f"{args.atoms} atoms: energy {energy:.4f}, largest force {abs(force).max().item():.2g}")
 
