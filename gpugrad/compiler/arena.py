@@ -1,14 +1,16 @@
-"""Memory that the results of a program share, in time. Imports liveness, program.
+"""Memory that the results of a program share, in time. Imports NumPy alone.
 
 A place in the arena is taken for a result, and taken again by another once nobody reads it.
 """
 
 from bisect import insort
+from collections.abc import Iterable
+from heapq import heappop, heappush
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Arena", "dense", "result_layout"]
+__all__ = ["Arena", "dense", "plan_memory", "result_layout"]
 
 ALIGNED = 64  # bytes: a cache line
 
@@ -58,6 +60,26 @@ class Arena:
         """The memory."""
         memory = np.empty(self.size + ALIGNED, np.uint8)
         return memory[-memory.ctypes.data % ALIGNED :]
+
+
+def plan_memory(lives: Iterable[tuple[Any, int, int, int]]) -> tuple[dict[Any, int], int]:
+    """The offsets of arrays, and the bytes that all of them need.
+
+    An array is (key, bytes, first, last): it is in use from the item ``first`` to the item
+    ``last``. They are placed in the order of their beginnings, the largest first.
+
+    >>> plan_memory([("a", 100, 0, 1), ("b", 64, 1, 2), ("c", 64, 2, 2)])
+    ({'a': 0, 'b': 128, 'c': 0}, 192)
+    """
+    arena = Arena()
+    offsets: dict[Any, int] = {}
+    used: list[tuple[int, int, int]] = []  # a heap of (last, offset, bytes)
+    for key, size, first, last in sorted(lives, key=lambda life: (life[2], -life[1])):
+        while used and used[0][0] < first:
+            arena.free(*heappop(used)[1:])
+        offsets[key] = arena.take(size)
+        heappush(used, (last, offsets[key], size))
+    return offsets, arena.size
 
 
 def _rounded(size: int) -> int:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpugrad.codegen import host_math
+from gpugrad.compiler.arena import plan_memory
 from gpugrad.compiler.blas import Blas
 from gpugrad.compiler.c_functions import SHARE, Function
 from gpugrad.compiler.c_items import (
@@ -27,7 +28,6 @@ from gpugrad.compiler.c_sharing import shared
 from gpugrad.compiler.elementwise import memory_type, with_own_math
 from gpugrad.compiler.items import Array, Assembly, Call, Indexed, Item, Loop, Product, Ref
 from gpugrad.compiler.layout import contiguous, strides_in
-from gpugrad.compiler.memory_plan import plan_memory
 from gpugrad.compiler.schedule import Schedule
 
 __all__ = ["CONVERT", "OUT_OF_RANGE", "OVERLAP", "Piece", "Source", "write"]
