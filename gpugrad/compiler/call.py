@@ -66,7 +66,8 @@ def built_in(entry: Any, state: Any, leaves: Sequence[Any]) -> BuiltIn | None:
 @cache
 def _library() -> Any:
     """What makes functions of tuples with the address of an entry; None if there is none."""
-    source = Path(__file__).with_suffix(".c").read_text(encoding="ascii")
+    here = Path(__file__).parent
+    source = "".join((here / name).read_text(encoding="ascii") for name in SOURCES)
     if sys.implementation.name != "cpython" or Tensor.__new__ is not object.__new__:
         return None
     try:
@@ -85,6 +86,7 @@ def _library() -> Any:
     return lambda own: new(ctypes.addressof(_kept[-1]), own, None)
 
 
+SOURCES = "call_checks.c", "call.c"
 METH_FASTCALL = 0x80
 _kept: list[Any] = []  # what the library refers to
 
