@@ -234,6 +234,28 @@ def test_convolution_is_on_sim_what_it_is_on_the_cpu(run):
     assert on_sim == pytest.approx(losses(run(*flags)), rel=1e-3)
 
 
+# ---------------------------------------------------------------- private digits
+
+
+def test_private_digits_are_learned(run):
+    text = run("private_digits", "--epochs", 8)
+    accuracy = re.fullmatch(r"test accuracy: ([\d.]+)%", text.splitlines()[-1])
+    assert float(accuracy[1]) >= 88
+
+
+@pytest.mark.parametrize("device", [device for device in DEVICES if device != "cpu"])
+def test_private_digits_are_the_same_on_every_device(run, device):
+    flags = ("private_digits", "--epochs", 2, "--dtype", "float64")
+    assert losses(run(*flags, "--device", device)) == pytest.approx(losses(run(*flags)), rel=1e-3)
+
+
+def test_one_picture_moves_private_digits_by_the_clip_at_most(example):
+    private = example("private_digits")
+    slopes = {"w": gg.tensor([[3.0, 4.0], [0.3, 0.4]]), "b": gg.tensor([0.0, 0.0])}
+    total = private.private_sum(slopes, 1.0, 0.0)
+    assert total["w"].tolist() == pytest.approx([0.6 + 0.3, 0.8 + 0.4])
+
+
 # ---------------------------------------------------------------- all of them
 
 LOOPS = {"regression": ("regression", "--epochs", "3")}
