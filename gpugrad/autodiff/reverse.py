@@ -4,10 +4,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gpugrad.backend.device import copied
+from gpugrad.batching.batched import level_of
 from gpugrad.engine.accumulate import steal_or_copy
 from gpugrad.engine.backward import run_backward
 from gpugrad.engine.messages import type_name
-from gpugrad.errors import DTypeError, GradientError, ShapeError
+from gpugrad.errors import BatchError, DTypeError, GradientError, ShapeError
 from gpugrad.tensor import GRAPH_MODE, Tensor
 
 __all__ = ["gradients"]
@@ -61,6 +62,13 @@ def gradients(
     if not seeds and not allow_unused:
         raise GradientError(
             "gradients: no output requires a gradient or was computed from a tensor that does"
+        )
+    newest = max(level_of(output._array) for output in many_outputs)
+    if any(node.serial < newest for node in targets):
+        raise BatchError(
+            "gradients: an input comes from outside of the function that vmap was given, where its "
+            "gradient is the sum over all elements. Take it as an argument, with in_axes=None, and "
+            "write gg.grad(f) for the gradient of each element"
         )
     gradients = run_backward(
         seeds,

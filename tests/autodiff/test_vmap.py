@@ -270,6 +270,21 @@ def test_python_that_depends_on_a_value_raises_with_its_line():
             gg.vmap(lambda x, i=index, v=value: Y_TENSOR.__setitem__(i, v(x)))(X)
 
 
+def test_a_gradient_by_what_is_outside_is_refused():
+    w = gg.tensor(W, requires_grad=True)
+    with pytest.raises(BatchError, match="gradients: an input comes from outside"):
+        gg.vmap(lambda x: gg.gradients(loss(w, x), w))(X)
+    inside = gg.vmap(lambda w, x: gg.gradients(loss(w, x), w), (None, 0))
+    with pytest.raises(BatchError, match="gradients: an input comes from outside"):
+        inside(w, X)
+
+    def own(x):
+        v = (gg.tensor(W) * 1.0).requires_grad_()
+        return gg.gradients(loss(v, x), v)
+
+    close(gg.vmap(own)(X), [gg.grad(loss)(W, x) for x in X])
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
