@@ -16,10 +16,10 @@ from gpugrad.errors import CompileError
 __all__ = ["built", "in_c", "in_cuda"]
 
 
-def in_c(program: Program, reuse: dict[int, int], is_body: bool = False) -> Any:
+def in_c(program: Program, reuse: dict[int, int], moves: tuple[int, int] | None = None) -> Any:
     """The program in C; None where it is left to NumPy."""
     try:
-        return native.build(program, reuse, is_body)
+        return native.build(program, reuse, moves)
     except NotFusibleError:
         return None
     except CompileError as error:
@@ -36,8 +36,11 @@ def in_cuda(program: Program, xp: Any, reuse: dict[int, int]) -> Any:
     return build(program, xp, reuse)
 
 
-def built(program: Program, xp: Any) -> Any:
-    """The body of a loop, simplified, as something that runs over arrays of a namespace."""
+def built(program: Program, xp: Any, moves: tuple[int, int]) -> Any:
+    """The body of a loop, simplified, as something that runs over arrays of a namespace.
+
+    ``moves`` has the numbers of its carries and of its slices.
+    """
     program = simplified(program)
-    compiled = in_c(program, {}, True) if xp is NUMPY else in_cuda(program, xp, {})
+    compiled = in_c(program, {}, moves) if xp is NUMPY else in_cuda(program, xp, {})
     return replay.build(program) if compiled is None else compiled

@@ -1,16 +1,17 @@
-"""The C text of products, of arrays put together, and of indices. Imports items, c_functions."""
+"""The C text of products, of arrays put together, and of indices. Imports items, blas."""
 
 from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
 from gpugrad.codegen.operations import c_type, literal
+from gpugrad.compiler.blas import Blas
 from gpugrad.compiler.c_functions import Function
 from gpugrad.compiler.elementwise import memory_type
 from gpugrad.compiler.items import Array, Assembly, Indexed, Product, Ref
 from gpugrad.compiler.layout import Layout, contiguous, strides_in
 
-__all__ = ["assembly_function", "indexed_function", "product_function", "range_check"]
+__all__ = ["assembly_function", "blas_types", "indexed_function", "product_function", "range_check"]
 
 SMALL = 4096  # multiplications up to which a product is a loop in place
 IN_REGISTERS = 256  # elements up to which a row of a small product is not added up in memory
@@ -174,6 +175,17 @@ def range_check(given: str, layout: Layout, size: int, code: int) -> list[str]:
         f"        if (n < -{size} || n >= {size}) return {code};",
         "    }",
     ]
+
+
+def blas_types(blas: Blas) -> str:
+    """The types of the functions of BLAS."""
+    integer = blas.integer
+    return "".join(
+        f"typedef void (*{name}_t)(int, int, int, {integer}, {integer}, {integer}, {scalar}, "
+        f"const {scalar} *, {integer}, const {scalar} *, {integer}, {scalar}, {scalar} *, "
+        f"{integer});\n"
+        for name, scalar in (("sgemm", "float"), ("dgemm", "double"))
+    )
 
 
 def _copy(target: str, source: str, layout: Layout, strides: Any, offset: int) -> list[str]:

@@ -38,6 +38,7 @@ __all__ = ["loop_function"]
 # hundred instructions ahead waits for one element instead of computing several at once. Where there
 # are few elements, more passes are only more to compile.
 PASS, LONG_PASS, FEW = 28, 120, 128
+ONE_ELEMENT = 1000  # the weight of a pass over one element, whose values stay in registers
 AGAIN = 4  # steps by which a repetition is known
 LONG = 1024  # elements that are added up without a block
 
@@ -110,7 +111,8 @@ class _Writer(Axes):
         loop: then many are one function.
         """
         passes: list[list[Array]] = []
-        most = PASS if prod(self.loop.shape) > FEW else LONG_PASS
+        size = prod(self.loop.shape)
+        most = PASS if size > FEW else LONG_PASS if size > 1 else ONE_ELEMENT
         for part in range(max((a.part for a in self.loop.arrays), default=0) + 1):
             steps = [a for a in self.loop.arrays if a.part == part and not a.row]
             names = [array.step.name for array in steps]

@@ -17,6 +17,7 @@ from gpugrad.compiler.blas import Blas
 from gpugrad.compiler.c_functions import SHARE, Function
 from gpugrad.compiler.c_items import (
     assembly_function,
+    blas_types,
     indexed_function,
     product_function,
     range_check,
@@ -25,6 +26,7 @@ from gpugrad.compiler.c_loops import loop_function
 from gpugrad.compiler.c_passes import passes_text
 from gpugrad.compiler.c_reductions import EXTREMES
 from gpugrad.compiler.c_sharing import shared
+from gpugrad.compiler.c_turns import flushes_small, mode, modes_around, turns_of
 from gpugrad.compiler.elementwise import memory_type, with_own_math
 from gpugrad.compiler.items import Array, Assembly, Call, Indexed, Item, Loop, Product, Ref
 from gpugrad.compiler.layout import contiguous, strides_in
@@ -91,6 +93,13 @@ typedef struct {{
     index_t position, offset;
 }} place_t;
 
+static inline void swap(char **a, char **b)
+{{
+    char *const before = *a;
+    *a = *b;
+    *b = before;
+}}
+
 static void find(const place_t *places, int count, char *work, char **a, void **table, void **found)
 {{
     for (int i = 0; i < count; i++, places++) {{
@@ -151,13 +160,23 @@ class Source(NamedTuple):
     in_place: dict[int, Array]
 
 
-def write(schedule: Schedule, reuse: dict[int, int], blas: Blas | None) -> Source:
-    """The source of a schedule; ``reuse`` has the input that each of some outputs replaces."""
-    return _Writer(schedule, reuse, blas).source()
+def write(
+    schedule: Schedule, reuse: dict[int, int], blas: Blas | None, moves: tuple[int, int] | None
+) -> Source:
+    """The source of a schedule; ``reuse`` has the input that each of some outputs replaces.
+
+    For the body of a loop ``moves`` has the numbers of its carries and slices, by which its inputs
+    begin.
+    """
+    return _Writer(schedule, reuse, blas, moves).source()
 
 
 class _Writer:
-    def __init__(self, schedule: Schedule, reuse: dict[int, int], blas: Blas | None) -> None:
+    def __init__(
+        self, schedule: Schedule, reuse: dict[int, int], blas: Blas | None,
+        moves: tuple[int, int] | None,
+    ) -> None:  # fmt: skip
+        self.moves = moves
         self.schedule = schedule
         self.items = schedule.items
         self.blas = blas
@@ -199,7 +218,7 @@ class _Writer:
         if any("share" in f.libraries for f in functions.values()):
             parts.insert(1, SHARE)
         if self.blas is not None:
-            parts.insert(1, _blas_types(self.blas))
+            parts.insert(1, blas_types(self.blas))
         parts.append(_OBJECTS.format(head=object.__basicsize__, type=object.__basicsize__ - 8))
         parts += [self._entry(piece, functions, offsets) for piece in self.pieces]
         text = "\n".join(parts)
@@ -272,22 +291,22 @@ class _Writer:
     # The function of a piece.
 
     def _entry(self, piece: Piece, functions: dict[int, Function], offsets: dict[Any, int]) -> str:
-        arrays = [*piece.reads, *piece.writes]
+        name, arrays = piece.name, [*piece.reads, *piece.writes]
         positions = {array.number: i for i, array in enumerate(arrays)}
         checks, shapes = self._checks(piece)
-        checks += self._ranges(piece, positions)
-        checks += self._overlaps(piece, positions)
-        calls, ends, flushes = [], [], False
-        for index in piece.items:
-            function = functions[index]
-            if flushes != _flushes(self.items[index]):
-                flushes = not flushes
-                calls.append(f"    SET_MODE(mode{' | SMALL_AS_ZERO' if flushes else ''});")
-            calls.append(self._call(index, function, positions, offsets))
-        for array in piece.writes:
-            if array.number in self.replaced:
-                source = f"work + {offsets[array.number]}"
-                ends.append(f"    memcpy(a[{positions[array.number]}], {source}, {array.nbytes});")
+        calls = [self._call(i, functions[i], positions, offsets) for i in piece.items]
+        flushes = [flushes_small(self.items[i]) for i in piece.items]
+        calls = modes_around(calls, flushes)
+        parameters = "char *tuple, void **table"
+        turns = None
+        if self.moves is not None and len(self.items) == len(piece.items):
+            turns = f"turns_{name}"
+            calls = turns_of(calls, piece.reads, piece.writes, self.moves, f"range_{name}(a)")
+        ends = [
+            f"    memcpy(a[{positions[n]}], work + {offsets[n]}, {array.nbytes});"
+            for array in piece.writes
+            if (n := array.number) in self.replaced
+        ]
         numbers = sum(array.weak for array in piece.reads) + 1
         begin = [
             "{",
@@ -297,25 +316,32 @@ class _Writer:
         ]
         lines = [
             *shapes,
-            f"static int ready_{piece.name}"
-            "(char *const *items, void **table, char **a, number_t *x)",
+            f"static int range_{name}(char *const *a)",
             "{",
-            *checks,
+            *self._ranges(piece, positions),
             "    return 0;",
             "}",
             "",
-            f"int check_{piece.name}(char *tuple, void **table)",
-            *begin,
-            f"    return ready_{piece.name}(items, table, a, x);",
+            f"static int ready_{name}(char *const *items, void **table, char **a, number_t *x)",
+            "{",
+            *checks,
+            *self._overlaps(piece, positions),
+            f"    return range_{name}(a);",
             "}",
             "",
-            f"int {piece.name}(char *tuple, void **table)",
+            f"int check_{name}(char *tuple, void **table)",
             *begin,
-            f"    const int code = ready_{piece.name}(items, table, a, x);",
+            f"    return ready_{name}(items, table, a, x);",
+            "}",
+            "",
+            f"int {turns or name}({parameters}{', index_t length, index_t step' if turns else ''})",
+            *begin,
+            f"    const int code = ready_{name}(items, table, a, x);",
             "    if (code) return code;",
             f"    char *const work = (char *)(((uintptr_t)((array_t *)items[{len(arrays)}])->data"
             " + 63) & ~(uintptr_t)63);",
             "    const unsigned mode = MODE;",
+            *([mode(True)] if flushes[0] else []),
             *calls,
             "    SET_MODE(mode);",
             *ends,
@@ -323,6 +349,9 @@ class _Writer:
             "}",
             "",
         ]
+        if turns:
+            once = f"    return {turns}(tuple, table, 1, 0);"
+            lines += [f"int {name}({parameters})", "{", once, "}", ""]
         return "\n".join(lines)
 
     def _call(
@@ -439,16 +468,6 @@ def _table_of(name: str, numbers: Sequence[int]) -> str:
     return f"static const index_t {name}[] = {{{', '.join(map(str, numbers)) or '0'}}};"
 
 
-def _blas_types(blas: Blas) -> str:
-    integer = blas.integer
-    return "".join(
-        f"typedef void (*{name}_t)(int, int, int, {integer}, {integer}, {integer}, {scalar}, "
-        f"const {scalar} *, {integer}, const {scalar} *, {integer}, {scalar}, {scalar} *, "
-        f"{integer});\n"
-        for name, scalar in (("sgemm", "float"), ("dgemm", "double"))
-    )
-
-
 def _pointer(place: tuple[str, str, int, int]) -> str:
     kind, base, position, offset = place
     start = base if base == "work" else f"(char *){base}[{position}]"
@@ -466,14 +485,6 @@ def _spans(items: Sequence[Item]) -> list[range]:
             spans.append(range(start, index))
             start = None
     return spans
-
-
-def _flushes(item: Item) -> bool:
-    """Whether results of an item that are below the smallest normal number may be 0.
-
-    They are those of float32 alone, as on CUDA; of products they are those of BLAS.
-    """
-    return isinstance(item, Loop) and any(array.dtype == np.float32 for array in item.arrays)
 
 
 def _made_by(item: Item) -> Sequence[Array]:

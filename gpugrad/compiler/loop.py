@@ -44,7 +44,7 @@ class Loop:
         xp: Any = namespace_of(home)
         backend = self._backends.get(xp)
         if backend is None:
-            backend = self._backends[xp] = built(self.body, xp)
+            backend = self._backends[xp] = built(self.body, xp, (self.carries, self.slices))
         in_c = isinstance(backend, Native) and turns_in_c(backend, self, operands)
         if in_c:
             return in_c if len(in_c) != 1 else in_c[0]

@@ -36,23 +36,26 @@ _ALIGNMENT = 64
 
 
 def build(
-    program: Program, reuse: dict[int, int] | None = None, is_body: bool = False
+    program: Program,
+    reuse: dict[int, int] | None = None,
+    moves: tuple[int, int] | None = None,
 ) -> "Native | None":
     """A program as functions of C, or None where there is no compiler or nothing for C to do.
 
     ``reuse`` has, by output, the input whose memory the caller will have the output written to: see
-    `Native.run`. The outputs of the body of a loop are C-contiguous, if it is one function.
+    `Native.run`. ``moves`` has, for the body of a loop, the numbers of its carries and slices; its
+    outputs are C-contiguous, if it is one function.
     CompileError if the compiler fails.
     """
     if find_compiler() is None or not _keeps_layout():
         return None
     in_pieces = expanded(program, computes, OWN_FORMULAS)
-    schedule = Schedule(in_pieces, reuse, not is_body)
-    if is_body and any(isinstance(item, Call) for item in schedule.items):
+    schedule = Schedule(in_pieces, reuse, moves is None)
+    if moves is not None and any(isinstance(item, Call) for item in schedule.items):
         schedule = Schedule(in_pieces, reuse, True)
     if all(isinstance(item, Call) for item in schedule.items):
         return None
-    return Native(program, schedule, reuse or {})
+    return Native(program, schedule, reuse or {}, moves)
 
 
 def _keeps_layout() -> bool:
@@ -88,12 +91,15 @@ class Native:
     once: each call has memory of its own.
     """
 
-    def __init__(self, program: Program, schedule: Schedule, reuse: dict[int, int]) -> None:
+    def __init__(
+        self, program: Program, schedule: Schedule, reuse: dict[int, int],
+        moves: tuple[int, int] | None,
+    ) -> None:  # fmt: skip
         items = schedule.items
         self.is_whole = not any(isinstance(item, Call) for item in items)
         self._reuse = reuse if self.is_whole else {}
         library = blas()
-        made = write(schedule, self._reuse, library)
+        made = write(schedule, self._reuse, library, moves)
         self.counts = {
             "loops": sum(not isinstance(item, Call | Product) for item in items),
             "products": sum(isinstance(item, Product) for item in items),
@@ -175,18 +181,20 @@ class Native:
         """An operand as the function of a program takes it."""
         return _converted(self.schedule.inputs[index], operand)
 
-    def turns(self, driver: Any, items: Sequence[Any], facts: Any) -> bool:
-        """Run a program of one function again and again, see `gpugrad.compiler.turns`.
+    def turns(self, items: Sequence[Any], length: int, step: int) -> bool:
+        """Run the body of a loop, if it is one function: see `gpugrad.compiler.turns`.
 
         False, with nothing done, where it is not one, or does not take the arrays.
         """
         if self.prepare is None:
             return False
-        (name,) = (name for name in self._functions if not name.startswith("check_"))
-        address = ctypes.cast(self._functions[name], ctypes.c_void_p)
+        (piece,) = self._made.pieces
+        turns = self.library[f"turns_{piece.name}"]
         spare = self.spare
         work = spare.pop() if spare else _empty(self.workspace, np.uint8)
-        code = driver(address, (*items, work), self._table, facts.ctypes.data)
+        operands = ctypes.py_object((*items, work))
+        sizes = ctypes.c_ssize_t(length), ctypes.c_ssize_t(step)
+        code = turns(operands, self._table, *sizes)
         spare.append(work)
         return not code
 
