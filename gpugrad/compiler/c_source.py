@@ -28,7 +28,18 @@ from gpugrad.compiler.c_reductions import EXTREMES
 from gpugrad.compiler.c_sharing import shared
 from gpugrad.compiler.c_turns import flushes_small, mode, modes_around, turns_of
 from gpugrad.compiler.elementwise import memory_type, with_own_math
-from gpugrad.compiler.items import Array, Assembly, Call, Indexed, Item, Loop, Product, Ref
+from gpugrad.compiler.items import (
+    Array,
+    Assembly,
+    Call,
+    Indexed,
+    Item,
+    Loop,
+    Product,
+    Ref,
+    made_by,
+    read_by,
+)
 from gpugrad.compiler.layout import contiguous, strides_in
 from gpugrad.compiler.schedule import Schedule
 
@@ -230,13 +241,13 @@ class _Writer:
         reads = {
             ref.array.number: ref.array
             for index in span
-            for ref in _read_by(self.items[index])
+            for ref in read_by(self.items[index])
             if ref.array.made not in span and ref.array.number not in self.constants
         }
         writes = [
             array
             for index in span
-            for array in _made_by(self.items[index])
+            for array in made_by(self.items[index])
             if array.stored and (array.number in self.outputs or array.read >= span.stop)
         ]
         if len(self.items) == len(span):  # the only piece takes the inputs and outputs in order
@@ -248,7 +259,7 @@ class _Writer:
         """The arrays of a piece that it has in the memory to work in."""
         written = {array.number for array in piece.writes}
         for index in piece.items:
-            for array in _made_by(self.items[index]):
+            for array in made_by(self.items[index]):
                 if array.stored and (array.number not in written or array.number in self.replaced):
                     yield array
 
@@ -485,22 +496,3 @@ def _spans(items: Sequence[Item]) -> list[range]:
             spans.append(range(start, index))
             start = None
     return spans
-
-
-def _made_by(item: Item) -> Sequence[Array]:
-    if isinstance(item, Call):
-        return ()  # NumPy makes them
-    return item.arrays if isinstance(item, Loop) else (item.array,)
-
-
-def _read_by(item: Item) -> Iterator[Ref]:
-    """What an item reads."""
-    if isinstance(item, Product):
-        yield from (item.a, item.b)
-    elif isinstance(item, Indexed):
-        yield from item.reads()
-    elif isinstance(item, Assembly):
-        yield from (source for _, source in item.parts if isinstance(source, Ref))
-    elif isinstance(item, Loop):
-        for array in item.arrays:
-            yield from (ref for ref in array.operands if isinstance(ref, Ref))

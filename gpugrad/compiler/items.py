@@ -4,7 +4,7 @@ Each step of a program becomes part of an item: a loop over all elements of a sh
 array that is put together of parts, or a call of NumPy.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
@@ -14,7 +14,8 @@ from gpugrad.compiler.layout import Layout, layout_of
 from gpugrad.compiler.program import Step, Value
 
 __all__ = [
-    "Array", "Assembly", "Call", "Indexed", "Item", "Loop", "Numbers", "Product", "Ref", "refs_in",
+    "Array", "Assembly", "Call", "Indexed", "Item", "Loop", "Numbers", "Product", "Ref", "made_by",
+    "read_by", "refs_in",
 ]  # fmt: skip
 
 
@@ -142,3 +143,23 @@ def refs_in(operand: Any) -> Iterator[Ref]:
     elif isinstance(operand, tuple | list):
         for part in operand:
             yield from refs_in(part)
+
+
+def made_by(item: Item) -> Sequence[Array]:
+    """What C makes of an item."""
+    if isinstance(item, Call):
+        return ()  # NumPy makes them
+    return item.arrays if isinstance(item, Loop) else (item.array,)
+
+
+def read_by(item: Item) -> Iterator[Ref]:
+    """What an item reads."""
+    if isinstance(item, Product):
+        yield from (item.a, item.b)
+    elif isinstance(item, Indexed):
+        yield from item.reads()
+    elif isinstance(item, Assembly):
+        yield from (source for _, source in item.parts if isinstance(source, Ref))
+    elif isinstance(item, Loop):
+        for array in item.arrays:
+            yield from (ref for ref in array.operands if isinstance(ref, Ref))
