@@ -95,6 +95,8 @@ class Recording(Namespace):
             function = found
         else:
             function = _step(name, found)
+            if name in FORMULAS:
+                function = _step_or_pieces(function, partial(FORMULAS[name], self))
         setattr(self, name, function)
         return function
 
@@ -113,6 +115,20 @@ class _Part:
         if isinstance(found, type) or not callable(found):
             return found
         return _step(self._prefix + name, found)
+
+
+def _step_or_pieces(step: Callable[..., Any], formula: Callable[..., Any]) -> Callable[..., Any]:
+    """A step, or the formula piece by piece where a parameter is a function, as of dropout.
+
+    Such a function computes with arrays that record, which a library would not know.
+    """
+
+    def apply(*operands: Any, **parameters: Any) -> Any:
+        if any(map(callable, operands)) or any(map(callable, parameters.values())):
+            return formula(*operands, **parameters)
+        return step(*operands, **parameters)
+
+    return apply
 
 
 def _step(name: str, function: Any) -> Callable[..., Any]:

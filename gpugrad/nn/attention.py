@@ -4,12 +4,14 @@ Imports `dropout`, `init`, `linear`, `module`, `parameter` and random.
 """
 
 import math
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
 from gpugrad.backend.device import device_of
 from gpugrad.backend.precision import kind_of
+from gpugrad.engine.modes import levels, tracing
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions import FUNCTIONS
 from gpugrad.functions.operands import without_lists
@@ -18,11 +20,13 @@ from gpugrad.nn.dropout import check_probability, dropout
 from gpugrad.nn.linear import Linear, check_size, linear
 from gpugrad.nn.module import Module
 from gpugrad.nn.parameter import Parameter
-from gpugrad.ops.attention import BLOCK
+from gpugrad.ops.attention import BLOCK, spans
 from gpugrad.random import Generator, default_generator, philox
 from gpugrad.tensor import OPS, Tensor, arange, as_tensor, empty
 
 __all__ = ["MultiheadAttention", "scaled_dot_product_attention"]
+
+Shape = tuple[int, ...]
 
 _attention, _split_heads, _join_heads = (
     OPS[name] for name in ("attention", "split_heads", "join_heads")
@@ -31,29 +35,51 @@ _where, _softmax = FUNCTIONS["where"], FUNCTIONS["softmax"]
 
 
 class _Dropout:
-    """Dropout of the weights of a block: the same elements each time that its number comes."""
+    """Dropout of the weights of a block: the same elements each time that its number comes.
 
-    def __init__(self, p: float, batch: int, generator: Generator | None) -> None:
-        self.p = p
-        self.words = philox.blocks(batch * BLOCK * BLOCK, 1)
-        self.generator = default_generator() if generator is None else generator
-        self.key = self.first = 0
+    A kernel draws them by ``draws``: the key, the first counter, how many a block has, and p.
+    """
 
-    def reserve(self, blocks: int) -> "_Dropout":
-        """Take the random numbers of some blocks."""
-        self.key, self.first = self.generator.take(blocks * self.words)
-        return self
-
-    @property
-    def draws(self) -> tuple[int, int, int, float]:
-        """What a kernel draws by: the key, the first counter, how many a block has, and p."""
-        return self.key, self.first, self.words, self.p
+    def __init__(self, p: float, words: int, blocks: int, generator: Generator) -> None:
+        self.draws = (*generator.take(blocks * words), words, p)
 
     def __call__(self, xp: Any, weights: Any, number: int) -> Any:
         array = weights.data if isinstance(weights, Tensor) else weights
-        first = self.first + number * self.words
-        kept = philox.bernoulli(device_of(array).xp, self.key, first, array.shape, 1.0 - self.p)
-        return xp.where(kept, weights * (1.0 / (1.0 - self.p)) if self.p < 1.0 else weights, 0)
+        key, first, words, p = self.draws
+        kept = philox.bernoulli(
+            device_of(array).xp, key, first + number * words, array.shape, 1.0 - p
+        )
+        return _scaled_where(xp, kept, weights, p)
+
+
+class _DrawnDropout:
+    """The same, whose elements are drawn at once, as an array.
+
+    A compiled function has others at each call, and each element of a batch its own.
+    """
+
+    def __init__(
+        self, p: float, words: int, shapes: list[Shape], generator: Generator, device: Any
+    ) -> None:
+        self.p, self.stops = p, list(accumulate(map(math.prod, shapes), initial=0))
+
+        def masks(xp: Any, key: int, first: int, size: Shape, *rest: Any) -> Any:
+            """The masks of all blocks, of each element of a batch, one behind another."""
+            drawn = [
+                philox.bernoulli(xp, key, first + number * words, (math.prod(shape),), 1.0 - p)
+                for number, shape in enumerate(shapes * math.prod(size[:-1]))
+            ]
+            return xp.concatenate(drawn).reshape(size)
+
+        self.masks = generator.draw(masks, device, (self.stops[-1],), reserve=words * len(shapes))
+
+    def __call__(self, xp: Any, weights: Any, number: int) -> Any:
+        mask = self.masks[self.stops[number] : self.stops[number + 1]].reshape(weights.shape)
+        return _scaled_where(xp, mask, weights, self.p)
+
+
+def _scaled_where(xp: Any, kept: Any, weights: Any, p: float) -> Any:
+    return xp.where(kept, weights * (1.0 / (1.0 - p)) if p < 1.0 else weights, 0)
 
 
 def scaled_dot_product_attention(
@@ -186,10 +212,17 @@ def _broadcast(*shapes: tuple[int, ...]) -> tuple[int, ...] | None:
         return None
 
 
-def _dropped(p: float, generator: Generator | None, q: Tensor, k: Tensor, v: Tensor) -> _Dropout:
-    batch = math.prod(np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2]))
-    blocks = math.prod(-(-max(array.shape[-2], 1) // BLOCK) for array in (q, k))
-    return _Dropout(p, batch, generator).reserve(blocks)
+def _dropped(p: float, generator: Generator | None, q: Tensor, k: Tensor, v: Tensor) -> Any:
+    batch = np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
+    generator = default_generator() if generator is None else generator
+    words = philox.blocks(math.prod(batch) * BLOCK * BLOCK, 1)
+    rows, columns = (
+        [span.stop - span.start for span in spans(array.shape[-2], BLOCK)] for array in (q, k)
+    )
+    if tracing.get() is None and not levels.get():
+        return _Dropout(p, words, len(rows) * len(columns), generator)
+    shapes = [(*batch, length, width) for length in rows for width in columns]
+    return _DrawnDropout(p, words, shapes, generator, q.device)
 
 
 class MultiheadAttention(Module):

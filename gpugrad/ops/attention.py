@@ -22,7 +22,7 @@ BLOCK = 256
 Keep = Callable[[Any, Any, int], Any]
 
 
-def _spans(length: int, size: int) -> list[slice]:
+def spans(length: int, size: int) -> list[slice]:
     """0, 1, ... length - 1 in slices of a size; an empty slice if there are none."""
     return [slice(i, min(i + size, length)) for i in range(0, max(length, 1), size)]
 
@@ -48,8 +48,8 @@ class _Blocks:
     ) -> None:  # fmt: skip
         self.xp, self.q, self.k, self.bias = xp, q, k, bias
         self.scale, self.causal, self.keep = scale, causal, keep
-        self.rows = _spans(q.shape[-2], block)
-        self.columns = _spans(k.shape[-2], block)
+        self.rows = spans(q.shape[-2], block)
+        self.columns = spans(k.shape[-2], block)
 
     def of(self, rows: slice) -> Iterator[tuple[int, slice, Any]]:
         """For some queries each block's place among the keys, the keys and the scores.

@@ -1,13 +1,11 @@
 """The random number generator: a seed, a position, and draws that return Tensors.
 
-Imports tensor, backend, errors and `philox`, which has the formulas. This module checks
-arguments, advances the position, and makes Tensors on a device.
+Imports tensor, backend, errors, `arguments` and `philox`, which has the formulas. This module
+advances the position, and makes Tensors on a device.
 """
 
 import copy
 import math
-import numbers
-import operator
 import secrets
 import threading
 from collections.abc import Iterator, Mapping
@@ -19,15 +17,22 @@ import numpy
 
 from gpugrad.backend.device import Device, default_device, device_of
 from gpugrad.batching.batched import wrapped
-from gpugrad.engine.messages import is_whole
 from gpugrad.engine.modes import levels, tracing
 from gpugrad.errors import BatchError, CompileError, DTypeError, ShapeError
 from gpugrad.random import philox
-from gpugrad.tensor import Tensor, as_tensor, get_default_dtype
+from gpugrad.random.arguments import (
+    END,
+    check_below_end,
+    check_dtype,
+    check_float_dtype,
+    check_integer,
+    check_number,
+    check_shape,
+)
+from gpugrad.tensor import Tensor, as_tensor
 
 __all__ = ["Generator", "draws", "replayed"]
 
-END = 2**64  # of the positions, and of the seeds
 State = tuple[int, int, int]
 Size = int | tuple[int, ...] | None
 DeviceLike = str | Device | None
@@ -93,7 +98,7 @@ class Generator:
 
     def __init__(self, seed: int | None = None, device: DeviceLike = None) -> None:
         self._lock = threading.Lock()
-        self._seed = secrets.randbits(64) if seed is None else _below_end("seed", seed)
+        self._seed = secrets.randbits(64) if seed is None else check_below_end("seed", seed)
         self._counter = 0
         self._children = 0
         self._device = None if device is None else Device(device)
@@ -137,7 +142,9 @@ class Generator:
                 f"(seed, counter, children), got {state!r}"
             )
         names = ("seed", "counter", "children")
-        checked = [_below_end(f"set_state: {name}", value) for name, value in zip(names, state)]
+        checked = [
+            check_below_end(f"set_state: {name}", value) for name, value in zip(names, state)
+        ]
         with self._lock:
             self._seed, self._counter, self._children = checked
 
@@ -173,7 +180,7 @@ class Generator:
         >>> g.counter
         1000
         """
-        self.take(_below_end("advance: blocks", blocks))
+        self.take(check_below_end("advance: blocks", blocks))
 
     def take(self, blocks: int) -> tuple[int, int]:
         """Reserve blocks; returns the seed and the position of the first.
@@ -187,13 +194,13 @@ class Generator:
         """
         if tracing.get() is not None:
             raise CompileError(
-                "compile: random numbers that are drawn in pieces, as by attention with dropout, "
-                "cannot be recorded. Use the layers without dropout, or call them outside"
+                "compile: a position in the stream of a generator cannot be recorded. Call advance "
+                "and take outside of the compiled function"
             )
         if _levels_with_draws() is not None:
             raise BatchError(
-                "vmap: random numbers that are drawn in pieces, as by attention with dropout, are "
-                'the same for all elements. Pass randomness="same" to vmap, or draw outside'
+                "vmap: a position in the stream of a generator is the same for all elements. Pass "
+                'randomness="same" to vmap, or call advance and take outside'
             )
         return self._take(blocks)
 
@@ -226,7 +233,7 @@ class Generator:
         >>> a.seed == b.seed
         False
         """
-        count = _below_end("spawn: n", n)
+        count = check_below_end("spawn: n", n)
         with self._lock:
             self._note()
             seed, first = self._seed, self._children
@@ -263,9 +270,18 @@ class Generator:
 
     # ------------------------------------------------------------ draws
 
+    def draw(self, formula: Any, device: DeviceLike, size: tuple[int, ...], *, reserve: int) -> Any:
+        """The raw array of a formula that draws in pieces, from blocks that nobody else gets.
+
+        ``formula(xp, key, first, size)`` has ``reserve`` blocks from ``first`` on. Under `vmap` the
+        elements of a batch come first in size, with as many blocks each.
+        """
+        return self._draw(formula, device, size, 0, reserve=reserve)
+
     def _draw(
-        self, formula: Any, device: DeviceLike, size: tuple[int, ...], words: int, *arguments: Any
-    ) -> Any:
+        self, formula: Any, device: DeviceLike, size: tuple[int, ...], words: int, *arguments: Any,
+        reserve: int | None = None,
+    ) -> Any:  # fmt: skip
         """The raw array of a formula of `philox` at the next free position, on a device.
 
         A device that is not named is the generator's, or else the default one.
@@ -273,10 +289,14 @@ class Generator:
         chosen = self._device if device is None else device
         where = default_device() if chosen is None else Device(chosen)
         several = _levels_with_draws() or ()
-        size = (*(level.size for level in several), *size)
+        batch = tuple(level.size for level in several)
+        count = philox.blocks(math.prod(batch + size), words)
+        size = batch + size
+        if reserve is not None:
+            count = reserve * math.prod(batch)
 
         def drawn() -> Any:
-            key, first = self._take(philox.blocks(math.prod(size), words))
+            key, first = self._take(count)
             with where.activate():
                 return formula(where.xp, key, first, size, *arguments)
 
@@ -293,7 +313,7 @@ class Generator:
         >>> gg.random.Generator(7).bits((2, 3)).shape
         (2, 3)
         """
-        return Tensor(self._draw(philox.bits, device, _shape("bits", size), 1))
+        return Tensor(self._draw(philox.bits, device, check_shape("bits", size), 1))
 
     def uniform(
         self, low: float = 0.0, high: float = 1.0, size: Size = None, *, dtype: Any = None,
@@ -310,8 +330,8 @@ class Generator:
         >>> x.shape, bool((x.numpy() >= -1).all() and (x.numpy() < 1).all())
         ((2, 3), True)
         """
-        shape, chosen = _shape("uniform", size), _float_dtype("uniform", dtype)
-        low, high = _number("uniform: low", low), _number("uniform: high", high)
+        shape, chosen = check_shape("uniform", size), check_float_dtype("uniform", dtype)
+        low, high = check_number("uniform: low", low), check_number("uniform: high", high)
         if low >= high:
             raise ValueError(f"uniform: low must be below high, got low={low}, high={high}")
         largest = float(numpy.finfo(chosen).max)
@@ -340,8 +360,8 @@ class Generator:
         >>> round(float(x.numpy().mean()), 1)
         10.0
         """
-        shape, chosen = _shape("normal", size), _float_dtype("normal", dtype)
-        loc, scale = _number("normal: loc", loc), _number("normal: scale", scale)
+        shape, chosen = check_shape("normal", size), check_float_dtype("normal", dtype)
+        loc, scale = check_number("normal: loc", loc), check_number("normal: scale", scale)
         if scale < 0:
             raise ValueError(f"normal: scale must not be negative, got {scale}")
         words = philox.value_words(chosen)
@@ -363,11 +383,11 @@ class Generator:
         >>> int(x.min()), int(x.max())
         (1, 6)
         """
-        shape, chosen = _shape("integers", size), _dtype("integers", dtype)
+        shape, chosen = check_shape("integers", size), check_dtype("integers", dtype)
         if chosen.kind not in "iu":
             raise DTypeError(f"integers: dtype must be an integer type, got {chosen}")
         low, high = (low, high) if high is not None else (0, low)
-        low, high = _integer("integers: low", low), _integer("integers: high", high)
+        low, high = check_integer("integers: low", low), check_integer("integers: high", high)
         if low >= high:
             raise ValueError(f"integers: low must be below high, got low={low}, high={high}")
         span = numpy.iinfo(chosen)
@@ -391,10 +411,10 @@ class Generator:
         >>> gg.random.Generator(7).bernoulli(1.0, size=3).numpy().tolist()
         [True, True, True]
         """
-        shape, chosen = _shape("bernoulli", size), _dtype("bernoulli", dtype)
+        shape, chosen = check_shape("bernoulli", size), check_dtype("bernoulli", dtype)
         if chosen.kind not in "biuf":
             raise DTypeError(f"bernoulli: dtype must be bool, integer or float, got {chosen}")
-        p = _number("bernoulli: p", p)
+        p = check_number("bernoulli: p", p)
         if not 0.0 <= p <= 1.0:
             raise ValueError(f"bernoulli: p is a probability, from 0 to 1, got {p}")
         raw = self._draw(philox.bernoulli, device, shape, 1, p)
@@ -412,7 +432,7 @@ class Generator:
         [0, 1, 2, 3, 4]
         """
         if isinstance(x, int | numpy.integer) and not isinstance(x, bool):
-            n = _below_end("permutation: x", x)
+            n = check_below_end("permutation: x", x)
             return Tensor(self._draw(philox.permutation, device, (n,), 2))
         if device is not None:
             raise ValueError(
@@ -428,9 +448,6 @@ class Generator:
         return rows[self._draw(philox.permutation, device_of(rows.data), rows.shape[:1], 2)]
 
 
-# ---------------------------------------------------------------- arguments
-
-
 def _levels_with_draws() -> list[Any] | None:
     """The levels of `vmap` in which each element has numbers of its own; None outside of any."""
     running = levels.get()
@@ -440,56 +457,3 @@ def _levels_with_draws() -> list[Any] | None:
             'vmap(f, randomness="different"), or the "same"; or draw them outside'
         )
     return [level for level in running if level.randomness == "different"] or None
-
-
-def _integer(who: str, value: Any) -> int:
-    if not is_whole(value):
-        raise DTypeError(f"{who} must be a whole number, got {value!r}")
-    return operator.index(value)
-
-
-def _below_end(who: str, value: Any) -> int:
-    number = _integer(who, value)
-    if not 0 <= number < END:
-        raise ValueError(f"{who} must be at least 0 and below 2**64, got {number}")
-    return number
-
-
-def _number(who: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        shape = ". Pass a shape as size=" if isinstance(value, tuple | list) else ""
-        raise DTypeError(f"{who} must be a number, got {value!r}{shape}")
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError(f"{who} must be finite, got {number}")
-    return number
-
-
-def _shape(who: str, size: Any) -> tuple[int, ...]:
-    if size is None:
-        return ()
-    try:
-        axes = tuple(size) if isinstance(size, tuple | list) else (size,)
-        shape = tuple(_integer("size", axis) for axis in axes)
-    except DTypeError:
-        raise ShapeError(
-            f"{who}: size must be a whole number or a tuple of them, got {size!r}"
-        ) from None
-    if any(axis < 0 for axis in shape):
-        raise ShapeError(f"{who}: size must not be negative, got {size!r}")
-    return shape
-
-
-def _dtype(who: str, dtype: Any) -> numpy.dtype[Any]:
-    try:
-        return numpy.dtype(dtype)
-    except TypeError:
-        raise DTypeError(f"{who}: {dtype!r} is not a dtype") from None
-
-
-def _float_dtype(who: str, dtype: Any) -> numpy.dtype[Any]:
-    chosen = _dtype(who, get_default_dtype() if dtype is None else dtype)
-    if chosen not in philox.UNIFORM:
-        supported = ", ".join(str(supported) for supported in philox.UNIFORM)
-        raise DTypeError(f"{who}: dtype must be one of {supported}, got {chosen}")
-    return chosen

@@ -148,6 +148,13 @@ def test_compiled_around_and_inside():
 # Random numbers.
 
 
+def _attention_with_dropout(x):
+    x = gg.stack([x] * 9)
+    attention = gg.nn.functional.scaled_dot_product_attention
+    values = gg.cumsum(x * 0 + 1, axis=0)  # those that are kept can be told from the sum
+    return attention(x * 0, x * 0, values, dropout_p=0.4).sum(-1)
+
+
 @pytest.mark.parametrize("device", DEVICES)
 def test_random_numbers(device):
     x = gg.tensor(X, device=device)
@@ -157,6 +164,7 @@ def test_random_numbers(device):
         "integers": lambda x: gg.random.integers(0, 1000, size=3, device=device),
         "permutation": lambda x: gg.random.permutation(x),
         "dropout": lambda x: gg.nn.functional.dropout(x, 0.4),
+        "attention": _attention_with_dropout,
     }
     for name, f in draws.items():
         with pytest.raises(BatchError, match='randomness="different"'):
@@ -166,7 +174,7 @@ def test_random_numbers(device):
             gg.random.manual_seed(7)
             results.append(gg.vmap(f, randomness="different")(rows).numpy())
         close(results[0][:3], results[1])  # whatever the size of the batch
-        base = 0 if name in ("integers", "permutation", "dropout") else X
+        base = 0 if name in ("integers", "permutation", "dropout", "attention") else X
         seen = results[0] - base if name == "uniform" else results[0]
         assert len(np.unique(seen.round(9), axis=0)) == 4
         gg.random.manual_seed(7)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from devices import DEVICES
 from twins import seen, state_of
 
 import gpugrad as gg
@@ -123,3 +124,23 @@ def test_layers_train_and_evaluate(name):
     for number, (expected, got) in enumerate(zip(*results, strict=True)):
         assert got == expected, f"call {number}"
     assert sum(map(len, compiled._entries.values())) <= 3
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("length", [5, 260])  # one block of scores, and several
+def test_attention_drops_the_same_elements(length, device):
+    x = gg.random.Generator(1).normal(size=(2, length, 3)).to(device)
+    attention = nn.functional.scaled_dot_product_attention
+
+    def loss(x):
+        return (attention(x, x, x, dropout_p=0.5, is_causal=True) ** 2).sum()
+
+    usual, compiled = gg.grad(loss), gg.compile(gg.grad(loss))
+    for _ in range(3):
+        state = gg.random.default_generator().get_state()
+        expected = usual(x)
+        after = gg.random.default_generator().get_state()
+        gg.random.default_generator().set_state(state)
+        got = compiled(x)
+        assert gg.random.default_generator().get_state() == after
+        np.testing.assert_allclose(got.numpy(), expected.numpy(), rtol=1e-4, atol=1e-5)
