@@ -306,8 +306,8 @@ class _Writer:
         positions = {array.number: i for i, array in enumerate(arrays)}
         checks, shapes = self._checks(piece)
         calls = [self._call(i, functions[i], positions, offsets) for i in piece.items]
-        flushes = [flushes_small(self.items[i]) for i in piece.items]
-        calls = modes_around(calls, flushes)
+        modes = [flushes_small(self.items[i]) for i in piece.items]
+        flushes, calls = modes_around(calls, modes)
         parameters = "char *tuple, void **table"
         turns = None
         if self.moves is not None and len(self.items) == len(piece.items):
@@ -352,7 +352,7 @@ class _Writer:
             f"    char *const work = (char *)(((uintptr_t)((array_t *)items[{len(arrays)}])->data"
             " + 63) & ~(uintptr_t)63);",
             "    const unsigned mode = MODE;",
-            *([mode(True)] if flushes[0] else []),
+            *([mode(True)] if flushes else []),
             *calls,
             "    SET_MODE(mode);",
             *ends,

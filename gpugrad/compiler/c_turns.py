@@ -9,16 +9,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gpugrad.compiler.items import Array, Item, Loop
+from gpugrad.compiler.items import Array, Assembly, Item, Loop
 
 __all__ = ["flushes_small", "mode", "modes_around", "turns_of"]
 
 
-def flushes_small(item: Item) -> bool:
+def flushes_small(item: Item) -> bool | None:
     """Whether results of an item that are below the smallest normal number may be 0.
 
-    They are those of float32 alone, as on CUDA; of products they are those of BLAS.
+    They are those of float32 alone, as on CUDA; of products they are those of BLAS. None for an
+    item that copies alone.
     """
+    if isinstance(item, Assembly):
+        return None
     return isinstance(item, Loop) and any(array.dtype == np.float32 for array in item.arrays)
 
 
@@ -27,13 +30,15 @@ def mode(flushes: bool) -> str:
     return f"    SET_MODE(mode{' | SMALL_AS_ZERO' if flushes else ''});"
 
 
-def modes_around(calls: Sequence[str], flushes: Sequence[bool]) -> list[str]:
-    """Calls of items, each in its mode, which begin and end in the mode of the first one."""
-    lines, before = [], flushes[0]
-    for call, own in zip((*calls, ""), (*flushes, flushes[0])):
-        lines += [*([mode(own)] if own != before else []), *([call] if call else [])]
-        before = own
-    return lines
+def modes_around(calls: Sequence[str], flushes: Sequence[bool | None]) -> tuple[bool, list[str]]:
+    """The mode in which calls of items begin and end, and the calls, each in its mode."""
+    first = before = next((own for own in flushes if own is not None), False)
+    lines = []
+    for call, own in zip(calls, flushes):
+        if own is not None and own != before:
+            lines.append(mode(before := own))
+        lines.append(call)
+    return first, lines if before == first else [*lines, mode(first)]
 
 
 def turns_of(

@@ -99,6 +99,7 @@ class Native:
         self.is_whole = not any(isinstance(item, Call) for item in items)
         self._reuse = reuse if self.is_whole else {}
         library = blas()
+        self._moves = moves
         made = write(schedule, self._reuse, library, moves)
         self.counts = {
             "loops": sum(not isinstance(item, Call | Product) for item in items),
@@ -122,7 +123,7 @@ class Native:
         self._made = made
         self.source = made.text
         self.library = load(made.text)
-        self._functions = _functions(made, self.library)
+        self._functions = _functions(made, self.library, self._moves is not None and self.is_whole)
         self.prepare: Callable[..., tuple[list[Any], list[Any]]] | None = None
         self.runner: Any = None
         if self.is_whole:
@@ -188,13 +189,10 @@ class Native:
         """
         if self.prepare is None:
             return False
-        (piece,) = self._made.pieces
-        turns = self.library[f"turns_{piece.name}"]
+        turns = self._functions[f"turns_{self._made.pieces[0].name}"]
         spare = self.spare
         work = spare.pop() if spare else _empty(self.workspace, np.uint8)
-        operands = ctypes.py_object((*items, work))
-        sizes = ctypes.c_ssize_t(length), ctypes.c_ssize_t(step)
-        code = turns(operands, self._table, *sizes)
+        code = turns((*items, work), self._table, length, step)
         spare.append(work)
         return not code
 
@@ -279,13 +277,19 @@ def _table(made: Source, schedule: Schedule, addresses: dict[str, int]) -> Any:
     return (ctypes.c_void_p * len(entries))(*entries)
 
 
-def _functions(made: Source, library: Any) -> dict[str, Any]:
+def _functions(made: Source, library: Any, is_body: bool) -> dict[str, Any]:
     functions = {}
     for piece in made.pieces:
         for name in (piece.name, f"check_{piece.name}"):
             function = functions[name] = library[name]
             function.argtypes = [ctypes.py_object, ctypes.c_void_p]
             function.restype = ctypes.c_int
+    if is_body:
+        (piece,) = made.pieces
+        turns = functions[f"turns_{piece.name}"] = library[f"turns_{piece.name}"]
+        sizes = [ctypes.c_ssize_t, ctypes.c_ssize_t]
+        turns.argtypes = [ctypes.py_object, ctypes.c_void_p, *sizes]
+        turns.restype = ctypes.c_int
     return functions
 
 

@@ -19,7 +19,10 @@ def turns_in_c(native: Native, loop: Any, operands: Sequence[Any]) -> tuple[Any,
     """The results of a loop whose body is one function of C; None for operands it does not take."""
     count, first = loop.carries, loop.carries + loop.slices
     outputs = loop.body.outputs
-    slices = [np.require(one, None, ["C", "A"]) for one in operands[count:first]]
+    slices = [
+        one if one.flags.carray else np.require(one, None, ["C", "A"])
+        for one in operands[count:first]
+    ]
     own = [(np.array(one, order="C"), np.empty_like(one, order="C")) for one in operands[:count]]
     columns = [np.empty((loop.length, *y.shape), y.dtype) for y in outputs[count:]]
     start = loop.length - 1 if loop.reverse else 0
