@@ -47,12 +47,13 @@ class Support:
     function that adds to it in place returns None.
     """
 
-    __slots__ = ("_grows", "_mask", "makes")
+    __slots__ = ("_closed", "_grows", "_mask", "makes")
 
     def __init__(self, makes: list[Any], grows: bool = False) -> None:
         self.makes = makes
         self._mask: Any = None
         self._grows = grows  # whether it is a union that only a walk's next node refers to
+        self._closed = False  # whether others may refer to it
 
     def union(self, other: "Support") -> "Support":
         """The support of the sum of two gradients."""
@@ -63,11 +64,15 @@ class Support:
 
     def close(self) -> None:
         """Mark a union as complete: from now on others refer to it."""
-        self._grows = False
+        self._grows, self._closed = False, True
 
     def _parts(self) -> list[Any]:
         mask = self._mask
-        return self.makes if mask is None else [((), lambda masks, total: mask)]
+        if mask is not None:
+            return [((), lambda masks, total: mask)]
+        # What others refer to is computed once for all: copies of its parts would have all parts of
+        # the supports behind it, whose count is the square of that of the steps of a loop.
+        return [((self,), lambda masks, total: masks[0])] if self._closed else self.makes
 
     def mask(self) -> Any:
         """True where the gradient is a number, False where it is zero by choice."""

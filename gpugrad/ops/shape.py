@@ -1,6 +1,7 @@
 """Ops that move, repeat or join elements without changing them. Imports engine.op."""
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,12 +38,15 @@ op("broadcast_to", "x, /, shape",
 # fmt: on
 
 
-def _split_back(xp: Any, g: Any, arrays: tuple[Any, ...], axis: int) -> list[Any]:
-    pieces, start = [], 0
+def _split_back(
+    xp: Any, g: Any, needs: Sequence[Any], arrays: tuple[Any, ...], axis: int
+) -> list[Any]:
+    pieces: list[Any] = []
+    start = 0
     axis %= len(g.shape)
-    for array in arrays:
+    for array, need in zip(arrays, needs):
         stop = start + array.shape[axis]
-        pieces.append(g[(slice(None),) * axis + (slice(start, stop),)])
+        pieces.append(g[(slice(None),) * axis + (slice(start, stop),)] if need else None)
         start = stop
     return pieces
 
@@ -50,13 +54,14 @@ def _split_back(xp: Any, g: Any, arrays: tuple[Any, ...], axis: int) -> list[Any
 # The public concat, stack and einsum take their arrays in a list or after a string; the ops
 # behind them take arrays alone.
 op("concat_arrays", lambda xp, /, *arrays, axis=0: xp.concatenate(arrays, axis=axis),
-   vjp_all=lambda xp, g, y, needs, *arrays, axis: _split_back(xp, g, arrays, axis),
+   vjp_all=lambda xp, g, y, needs, *arrays, axis: _split_back(xp, g, needs, arrays, axis),
    kind="linear", moves=True, public="", shown="concat",
    samples=[Sample((2, 3), (1, 3)), Sample((2, 3), (2, 1), (2, 2), axis=-1)],
    doc="Arrays joined along an axis that they have.")  # fmt: skip
 op("stack_arrays", lambda xp, /, *arrays, axis=0: xp.stack(arrays, axis=axis),
    vjp_all=lambda xp, g, y, needs, *arrays, axis: [
-       g[(slice(None),) * (axis % len(g.shape)) + (index,)] for index in range(len(arrays))],
+       g[(slice(None),) * (axis % len(g.shape)) + (index,)] if need else None
+       for index, need in enumerate(needs)],
    kind="linear", moves=True, public="", shown="stack",
    samples=[Sample((3,), (3,)), Sample((2, 3), (2, 3), axis=-1)],
    doc="Arrays of one shape joined along a new axis.")  # fmt: skip

@@ -191,6 +191,26 @@ def test_slices_of_a_long_loop_are_joined_in_place(device):
     np.testing.assert_allclose(x.grad.numpy()[1:], 0.5 / np.sqrt(np.arange(1, n)), rtol=1e-6)
 
 
+def test_masks_of_a_loop_are_computed_once_for_all_of_its_steps(monkeypatch):
+    made = []
+    pull = support.pull_back
+    monkeypatch.setattr(support, "pull_back", lambda *given: made.append(1) or pull(*given))
+
+    def count(steps):
+        def run(x):
+            y, z, found = x[0], x[1], []
+            for _ in range(steps):
+                y, z = y + 0.1 * z, z - x[2] * gg.sin(y)
+                found.append(y)
+            return gg.stack(found)
+
+        made.clear()
+        gg.jacobian(run, mode="reverse")(np.array([1.0, 0.5, 0.25]))
+        return len(made)
+
+    assert 0 < count(40) <= 2.2 * count(20)
+
+
 FILLED = {
     "pad": lambda x: gg.pad(x, (1, 0)),
     "pad, constant mode": lambda x: gg.pad(x, (1, 1), mode="constant"),
