@@ -17,8 +17,10 @@ def _matmul(operands: Operands) -> Any:
     xp = operands.xp
     if not of_b and ndim_b == 2:
         return _of_rows(xp, a, b)
-    if not of_a and ndim_a == 2 and ndim_b == 1:
-        return xp.matmul(b, a.T)
+    if not of_a and ndim_a == 2 and (ndim_b == 1 or (ndim_b == 2 and b.shape[-1] == 1)):
+        # One matrix times columns: at once as well.
+        y = xp.matmul(b.reshape(b.shape[:2]), a.T)
+        return y if ndim_b == 1 else y[..., None]
     if ndim_a == 1:
         a = a[..., None, :]
     if ndim_b == 1:
