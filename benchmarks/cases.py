@@ -30,7 +30,8 @@ class Case:
     of a network of two convolutions), "sequence" (of an LSTM or a transformer, by ``op``), "chain"
     (elementwise ops forward and backward), "op" (one op forward and backward), "fit" (the normal
     equations of a fit of an ordinary differential equation, of ``sizes`` steps), "hvp" (the Hessian
-    of an MLP's loss times a vector), "derivative" (of ``order``); for a GPU "forward" and
+    of an MLP's loss times a vector), "derivative" (of ``order``), "batched" (derivatives for which
+    the peers have a ``vmap``, by ``op``: see derivatives.py); for a GPU "forward" and
     "backward" (of one op), "matmuls" (the bare products behind a case) and "copy".
     ``precision`` is "float32", "tf32" or "float16". ``target`` is the highest ratio that the
     project accepts of gpugrad's time to that of ``against``, on a CPU PyTorch's; or None.
@@ -88,6 +89,13 @@ def _hvp(sizes: tuple[int, ...], batch: int, target: float) -> Case:
     return Case(f"hvp-{name}", "hvp", f"{name}, batch {batch}", sizes, batch, target=target)
 
 
+def _batched(
+    op: str, name: str, title: str, sizes: tuple[int, ...], batch: int = 0,
+    target: float | None = None,
+) -> Case:  # fmt: skip
+    return Case(name, "batched", title, sizes, batch, op=op, target=target)
+
+
 def _derivative(order: int, target: float) -> Case:
     title = f"derivative {order} of tanh(x) exp(-x²), 10 elements"
     return Case(f"derivative-{order}", "derivative", title, (10,), target=target, order=order)
@@ -118,6 +126,18 @@ CASES = {
         _hvp((64, 128, 64, 10), 64, 1.0),
         _derivative(2, 1.0),
         _derivative(3, 1.0),
+        _batched(
+            "samples",
+            "samples",
+            "gradients of each of 64 samples, 784-256-128-10",
+            (784, 256, 128, 10),
+            64,
+            1.0,
+        ),
+        _batched("gradient", "samples-mean", "their mean's gradient", (784, 256, 128, 10), 64),
+        _batched("reverse", "jacobian-400", "reverse Jacobian, 400 × 4, of RK4", (200,), 0, 0.8),
+        _batched("forward", "jacobian-4", "forward Jacobian, 400 × 4, of RK4", (200,)),
+        _batched("hessian", "hessian-50", "Hessian of a logistic regression", (50,), 0, 0.5),
         _op("add", (10,)),
         _op("mul", (10,)),
         _op("tanh", (10,)),

@@ -61,6 +61,7 @@ LACKS = {
     ("mygrad", "hvp"), ("mygrad", "derivative"),  # it has only first derivatives
     ("mygrad", "convolution"), ("autograd", "convolution"),
     ("mygrad", "sequence"), ("autograd", "sequence"), ("mygrad", "fit"), ("autograd", "fit"),
+    ("mygrad", "batched"), ("autograd", "batched"),
 }  # fmt: skip
 BY_HAND = ("autograd", "mygrad")  # whose steps, written by hand, are of SGD alone
 PAUSE = 0.15  # seconds between turns, for threads of the last one to stop spinning
@@ -131,6 +132,7 @@ KINDS = {
     "fit": "fit of a differential equation",
     "hvp": "Hessian times vector",
     "derivative": "higher derivative",
+    "batched": "derivatives in batches",
     "op": "one op",
 }
 

@@ -98,12 +98,9 @@ class Served:
         self.current = case = Case(**fields)
         run = getattr(self.module, case.kind)(case, self.device)
         start = perf_counter()
-        results = [self.module.to_numpy(run()).reshape(-1)[:ELEMENTS]]
+        results = [self.compared(run())]
         first = perf_counter() - start
-        results += [
-            self.module.to_numpy(run()).reshape(-1)[:ELEMENTS]
-            for _ in range(1, CHECKED.get(case.kind, 1))
-        ]
+        results += [self.compared(run()) for _ in range(1, CHECKED.get(case.kind, 1))]
         self.timed = timer(run, lambda: self.module.synchronize(self.device))
         self.timed(1)
         self.run = run
@@ -112,6 +109,11 @@ class Served:
             "dtype": str(results[0].dtype),
             "first": first,
         }
+
+    def compared(self, result: Any) -> Any:
+        """Some elements of a result; of several results, of the first."""
+        first = result[0] if isinstance(result, tuple) else result
+        return self.module.to_numpy(first).reshape(-1)[:ELEMENTS]
 
     def seconds(self, seconds: float) -> dict[str, Any]:
         time, samples = measure(self.timed, seconds)

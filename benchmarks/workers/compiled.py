@@ -20,6 +20,6 @@ def _compiled(kind: str) -> Callable[[Case, str], Callable[[], Any]]:
 
 
 step, convolution, sequence = map(_compiled, ("step", "convolution", "sequence"))
-fit = _compiled("fit")
+fit, batched = _compiled("fit"), _compiled("batched")
 chain, hvp, derivative, op = map(_compiled, ("chain", "hvp", "derivative", "op"))
 forward = _compiled("forward")

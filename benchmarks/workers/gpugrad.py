@@ -30,6 +30,7 @@ from cases import (
     weights,
 )
 from cases import fit as fit_data
+from derivatives import problem
 from gpu_cases import BOTH, gradient, operands, products
 
 import gpugrad as gg
@@ -236,6 +237,27 @@ def hvp(case: Case, device: str) -> Callable[[], Any]:
         slopes = gg.gradients([loss], parameters, create_graph=True)
         along = sum((d * v).sum() for d, v in zip(slopes, vectors))
         return gg.gradients([along], parameters)[0].T
+
+    return run
+
+
+BATCHED: dict[str, Callable[[Any], Any]] = {
+    "samples": lambda f: gg.vmap(gg.grad(f), in_axes=(None, 0, 0)),
+    "gradient": gg.grad,
+    "reverse": lambda f: gg.jacobian(f, mode="reverse"),
+    "forward": lambda f: gg.jacobian(f, mode="forward"),
+    "hessian": gg.hessian,
+}
+
+
+def batched(case: Case, device: str) -> Callable[[], Any]:
+    """A derivative that is computed for many samples, rows or columns. Returns all arrays of it."""
+    f, arguments = problem(case, gg, lambda array: gg.tensor(array, device=device))
+    derivative = BATCHED[case.op](f)
+
+    def run() -> tuple[Any, ...]:
+        result = derivative(*arguments)
+        return sum(result, ()) if isinstance(result, list) else (result,)
 
     return run
 

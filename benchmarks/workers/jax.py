@@ -25,6 +25,7 @@ from cases import (
     weights,
 )
 from cases import fit as fit_data
+from derivatives import problem
 
 VERSIONS = {"jax": jax.__version__}
 
@@ -246,6 +247,27 @@ def hvp(case: Case, device: str) -> Callable[[], Any]:
         return jax.jvp(gradient, (parameters,), (parameters,))[1][0][0]
 
     return _compiled(product, [(jnp.asarray(w), jnp.asarray(b)) for w, b in weights(case)])
+
+
+BATCHED: dict[str, Callable[[Any], Any]] = {
+    "samples": lambda f: jax.vmap(jax.grad(f), in_axes=(None, 0, 0)),
+    "gradient": jax.grad,
+    "reverse": jax.jacrev,
+    "forward": jax.jacfwd,
+    "hessian": jax.hessian,
+}
+
+
+def batched(case: Case, device: str) -> Callable[[], Any]:
+    """A derivative that is computed for many samples, rows or columns. Returns all arrays of it."""
+    jax.config.update("jax_default_matmul_precision", "highest")
+    f, arguments = problem(case, jnp, jnp.asarray)
+    derivative = BATCHED[case.op](f)
+
+    def leaves(arguments: Any) -> tuple[Any, ...]:
+        return tuple(jax.tree.leaves(derivative(*arguments)))
+
+    return _compiled(leaves, arguments)
 
 
 def derivative(case: Case, device: str) -> Callable[[], Any]:

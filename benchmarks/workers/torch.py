@@ -28,6 +28,7 @@ from cases import (
     weights,
 )
 from cases import fit as fit_data
+from derivatives import problem
 from gpu_cases import BOTH, gradient, operands
 
 VERSIONS = {"torch": torch.__version__}
@@ -210,6 +211,27 @@ def hvp(case: Case, device: str) -> Callable[[], Any]:
         slopes = torch.autograd.grad(loss, parameters, create_graph=True)
         along = sum((d * v).sum() for d, v in zip(slopes, vectors))
         return torch.autograd.grad(along, parameters)[0].T
+
+    return run
+
+
+BATCHED: dict[str, Callable[[Any], Any]] = {
+    "samples": lambda f: torch.func.vmap(torch.func.grad(f), in_dims=(None, 0, 0)),
+    "gradient": torch.func.grad,
+    "reverse": torch.func.jacrev,
+    "forward": torch.func.jacfwd,
+    "hessian": torch.func.hessian,
+}
+
+
+def batched(case: Case, device: str) -> Callable[[], Any]:
+    """A derivative that is computed for many samples, rows or columns. Returns all arrays of it."""
+    f, arguments = problem(case, torch, lambda array: torch.tensor(array, device=device))
+    derivative = BATCHED[case.op](f)
+
+    def run() -> tuple[Any, ...]:
+        result = derivative(*arguments)
+        return sum(result, ()) if isinstance(result, list) else (result,)
 
     return run
 
