@@ -219,7 +219,7 @@ BATCHED: dict[str, Callable[[Any], Any]] = {
     "samples": lambda f: torch.func.vmap(torch.func.grad(f), in_dims=(None, 0, 0)),
     "gradient": torch.func.grad,
     "reverse": torch.func.jacrev,
-    "forward": torch.func.jacfwd,
+    "forward": lambda f: lambda p: torch.func.jacfwd(f)(p).float(),  # it gives float64
     "hessian": torch.func.hessian,
 }
 
