@@ -53,6 +53,7 @@ FILLED = {
 }  # fmt: skip
 # What is the same for all elements, since it depends on the shape of one alone.
 SAME = frozenset(("arange_like", "eye_like"))
+NUMBERS = frozenset((bool, int, float, complex))
 # Functions that may return a view of their first operand.
 VIEWS = frozenset((
     "broadcast_to", "diagonal", "expand_dims", "getitem", "imag", "moveaxis", "ravel", "real",
@@ -113,11 +114,11 @@ class Batching(Namespace):
         elif name in RULES:
             function = partial(self._apply, name, RULES[name])
         elif name in ELEMENTWISE and name not in IN_PIECES:
-            function = partial(self._apply, name, elementwise)
+            function = self._alike(name)
         elif name in FORMULAS:
             function = partial(FORMULAS[name], self)
         elif name in ALIKE or isinstance(getattr(np, name, None), np.ufunc):
-            function = partial(self._apply, name, elementwise)
+            function = self._alike(name)
         else:
             found = getattr(self.lifts, name)
             if isinstance(found, ModuleType | Special):
@@ -185,6 +186,39 @@ class Batching(Namespace):
         operands = Operands(xp, name, inner, held, size, level)
         made = wrapped(rule(operands, **parameters), level)
         return made.seen_from(given[0]) if name in VIEWS and level_of(given[0]) == level else made
+
+    def _alike(self, name: str) -> Callable[..., Any]:
+        """An elementwise function; quick for one level where nothing has to be aligned."""
+        general = partial(self._apply, name, elementwise)
+        if self.lifts.lifts is not None or name in VIEWS:
+            return general
+        function, own = getattr(self.lifts, name), _type(self.lifts)
+
+        def quick(*given: Any, **parameters: Any) -> Any:
+            level, ndim, most = 0, 0, 0
+            arrays = []
+            for operand in given:
+                if operand.__class__ is own:
+                    array = operand.array
+                    if not level:
+                        level, ndim = operand.level, len(operand.shape)
+                    elif operand.level != level or len(operand.shape) != ndim:
+                        return general(*given, **parameters)
+                    if array.__class__ is own:  # of a level below
+                        return general(*given, **parameters)
+                    arrays.append(array)
+                    continue
+                if operand.__class__ not in NUMBERS:
+                    if NAMESPACES.get(operand.__class__) is not self.lifts:
+                        return general(*given, **parameters)
+                    most = max(most, len(operand.shape))
+                arrays.append(operand)
+            if not level or most > ndim:
+                return general(*given, **parameters)
+            result = function(*arrays, **parameters)
+            return wrapped(result, level) if isinstance(result, tuple) else own(result, level)
+
+        return quick
 
     def _unknown(
         self, name: str, found: Callable[..., Any], /, *given: Any, **parameters: Any
