@@ -112,7 +112,8 @@ def _settled(session: Any, call: Call, carries: Leaves, slices: Leaves) -> tuple
 
 def _known(session: Any, leaf: Any, others: Leaves) -> Any:
     """A leaf that records: a Tensor, an array or a number."""
-    if are_running():
+    xp = namespace_of(raw(leaf))
+    if are_running() or (xp is not None and xp.batched):
         raise CompileError(
             "compile: gg.vmap runs over the derivative of a scan that is outside of it. Put the "
             "scan inside, as in gg.vmap(gg.grad(f))"
