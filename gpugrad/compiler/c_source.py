@@ -14,7 +14,8 @@ import numpy as np
 from gpugrad.codegen import host_math
 from gpugrad.compiler.arena import plan_memory
 from gpugrad.compiler.blas import Blas
-from gpugrad.compiler.c_functions import SHARE, Function
+from gpugrad.compiler.c_functions import SHARE, Function, Scratch
+from gpugrad.compiler.c_head import HEAD, OBJECTS
 from gpugrad.compiler.c_items import (
     assembly_function,
     blas_types,
@@ -26,17 +27,17 @@ from gpugrad.compiler.c_loops import loop_function
 from gpugrad.compiler.c_passes import passes_text
 from gpugrad.compiler.c_reductions import EXTREMES
 from gpugrad.compiler.c_sharing import shared
-from gpugrad.compiler.c_turns import flushes_small, mode, modes_around, turns_of
+from gpugrad.compiler.c_turns import flushes_small, mode, modes_around, turns_begin, turns_of
 from gpugrad.compiler.elementwise import memory_type, with_own_math
 from gpugrad.compiler.items import (
     Array,
-    Assembly,
     Call,
     Indexed,
     Item,
     Loop,
     Product,
     Ref,
+    Turns,
     made_by,
     read_by,
 )
@@ -49,99 +50,6 @@ CONVERT, OVERLAP, OUT_OF_RANGE = 1, 2, 3  # what a function returns where it has
 BASES = ("work", "a", "table")  # by the number of it in a place_t
 FIRST_DTYPE = 2  # in the table of addresses, after the types of arrays and of Python numbers
 
-_HEAD = """\
-#include <math.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#define NOINLINE __attribute__((noinline))
-/* A loop with a call in it is no vector loop, and compilers stop inlining after some calls. */
-#define INLINE static inline __attribute__((always_inline))
-typedef ptrdiff_t index_t;
-
-/* A result below the smallest normal number takes x86 a hundred times as long as another: there
-   SMALL_AS_ZERO makes it 0. Operands keep their values. */
-#ifdef __x86_64__
-#define MODE __builtin_ia32_stmxcsr()
-#define SET_MODE(mode) __builtin_ia32_ldmxcsr(mode)
-#define SMALL_AS_ZERO 0x8000
-#else
-#define MODE 0
-#define SET_MODE(mode)
-#define SMALL_AS_ZERO 0
-#endif
-"""
-
-# The fields of an array are those of PyArrayObject_fields, those of a float PyFloatObject's.
-_OBJECTS = """\
-typedef struct {{
-    char head[{head}];
-    char *data;
-    int axes;
-    index_t *shape;
-    index_t *strides;
-    void *base;
-    void *dtype;
-    int flags;
-}} array_t;
-
-typedef struct {{
-    int dtype, axes, flags;
-    index_t bytes;
-    const index_t *shape;
-    const index_t *strides;
-}} expected_t;
-
-typedef union {{
-    double real;
-    long long whole;
-}} number_t;
-
-typedef struct {{
-    int base;
-    index_t position, offset;
-}} place_t;
-
-static inline void swap(char **a, char **b)
-{{
-    char *const before = *a;
-    *a = *b;
-    *b = before;
-}}
-
-static void find(const place_t *places, int count, char *work, char **a, void **table, void **found)
-{{
-    for (int i = 0; i < count; i++, places++) {{
-        char *const start = places->base == 0 ? work : places->base == 1 ? a[places->position]
-            : (char *)table[places->position];
-        found[i] = start + places->offset;
-    }}
-}}
-
-static int matches(const array_t *array, const expected_t *expected, void **table)
-{{
-    if (*(void **)((char *)array + {type}) != table[0]) return 0;
-    if (array->dtype != table[expected->dtype] || array->axes != expected->axes) return 0;
-    if ((array->flags & expected->flags) != expected->flags) return 0;
-    for (int axis = 0; axis < expected->axes; axis++)
-        if (array->shape[axis] != expected->shape[axis]) return 0;
-    for (int axis = 0; expected->strides && axis < expected->axes; axis++)
-        if (array->shape[axis] != 1 && array->strides[axis] != expected->strides[axis]) return 0;
-    return 1;
-}}
-
-/* Whether an output is not in the place of its input, or some other array is there as well. */
-static int clashes(char *const *a, const index_t *bytes, int count, const int *pair)
-{{
-    const char *start = a[pair[0]], *stop = start + bytes[pair[0]];
-    if (a[pair[1]] != start) return 1;
-    for (int i = 0; i < count; i++)
-        if (i != pair[0] && i != pair[1] && a[i] < stop && start < a[i] + bytes[i]) return 1;
-    return 0;
-}}
-"""
 CONTIGUOUS, ALIGNED, WRITEABLE = 0x1, 0x100, 0x400  # flags of NumPy
 
 
@@ -185,14 +93,16 @@ def write(
 class _Writer:
     def __init__(
         self, schedule: Schedule, reuse: dict[int, int], blas: Blas | None,
-        moves: tuple[int, int] | None,
+        moves: tuple[int, int] | None, outer: "_Writer | None" = None, prefix: str = "item_",
     ) -> None:  # fmt: skip
+        self.prefix = prefix
         self.moves = moves
         self.schedule = schedule
         self.items = schedule.items
         self.blas = blas
-        self.passes: dict[str, str] = {}  # names of functions by their text
-        self.table: list[Any] = [np.ndarray, float]
+        # Names of functions by their text.
+        self.passes: dict[str, str] = {} if outer is None else outer.passes
+        self.table: list[Any] = [np.ndarray, float] if outer is None else outer.table
         self.constants = {a.number for a in schedule.constants}
         self.outputs = {array.number for array in schedule.outputs}
         self.replaced = {schedule.outputs[i].number: schedule.inputs[j] for i, j in reuse.items()}
@@ -205,7 +115,8 @@ class _Writer:
                 array.read = len(self.items)  # copied to its place at the end
         self.pieces = [self._piece(i, span) for i, span in enumerate(_spans(self.items))]
 
-    def source(self) -> Source:
+    def _functions(self) -> tuple[dict[int, Function], dict[Any, int], int]:
+        """The functions of items, where arrays lie in the memory to work in, and its size."""
         functions = {
             index: self._function(index, item)
             for index, item in enumerate(self.items)
@@ -220,17 +131,20 @@ class _Writer:
         ]
         for index, function in functions.items():
             lives += [((index, s.name), s.bytes, index, index) for s in function.scratch]
-        offsets, workspace = plan_memory(lives)
+        return functions, *plan_memory(lives)
+
+    def source(self) -> Source:
+        functions, offsets, workspace = self._functions()
         text, used = with_own_math(
             "\n".join([passes_text(self.passes), *(f.text for f in functions.values())])
         )
         mathematics = host_math.source(sorted(used)) if used else ""
-        parts = [_HEAD, EXTREMES, mathematics.replace("static inline ", "INLINE "), text]
-        if any("share" in f.libraries for f in functions.values()):
+        objects = OBJECTS.format(head=object.__basicsize__, type=object.__basicsize__ - 8)
+        parts = [HEAD, objects, EXTREMES, mathematics.replace("static inline ", "INLINE "), text]
+        if "share_t" in text:
             parts.insert(1, SHARE)
         if self.blas is not None:
             parts.insert(1, blas_types(self.blas))
-        parts.append(_OBJECTS.format(head=object.__basicsize__, type=object.__basicsize__ - 8))
         parts += [self._entry(piece, functions, offsets) for piece in self.pieces]
         text = "\n".join(parts)
         return Source(text, self.pieces, self.table, workspace, self.in_place)
@@ -263,8 +177,10 @@ class _Writer:
                 if array.stored and (array.number not in written or array.number in self.replaced):
                     yield array
 
-    def _function(self, index: int, item: Loop | Product | Assembly | Indexed) -> Function:
-        name = f"item_{index}"
+    def _function(self, index: int, item: Any) -> Function:
+        name = f"{self.prefix}{index}"
+        if isinstance(item, Turns):
+            return self._turns(name, item)
         if isinstance(item, Loop):
             return loop_function(name, item, self._name, index, self.passes)
         if isinstance(item, Product):
@@ -272,6 +188,32 @@ class _Writer:
         if isinstance(item, Indexed):
             return indexed_function(name, item, self._name)
         return assembly_function(name, item, self._name)
+
+    def _turns(self, name: str, item: Turns) -> Function:
+        """The function of all turns of a loop, with those of its body."""
+        moves = item.loop.carries, item.loop.slices
+        body = _Writer(item.body, {}, self.blas, moves, self, f"{name}_")
+        functions, offsets, workspace = body._functions()
+        (piece,) = body.pieces
+        arrays = [*piece.reads, *piece.writes]
+        positions = {array.number: i for i, array in enumerate(arrays)}
+        calls = [body._call(i, functions[i], positions, offsets) for i in piece.items]
+        flushes, calls = modes_around(calls, [flushes_small(one) for one in body.items])
+        begin, size = turns_begin(piece.reads, piece.writes, item.loop, workspace)
+        lines = [*begin, mode(flushes), *turns_of(calls, piece.reads, piece.writes, moves, "0")]
+        text = "\n".join([
+            *(one.text for one in functions.values()),
+            f"static NOINLINE void {name}(void *const *arrays, char *work, void **table)",
+            "{",
+            *lines,
+            "    SET_MODE(mode);",
+            "}",
+            "",
+        ])  # fmt: skip
+        given = (*(ref.array for ref in item.operands), *item.arrays)
+        begins = (*(ref.layout.offset for ref in item.operands), *[0] * len(item.arrays))
+        scratch = (Scratch("work", "char", size),)
+        return Function(name, text, given, scratch, ("table",), begins, packed=True)
 
     def _name(self, array: Array) -> str:
         return f"a{self.in_place.get(array.number, array).number}"
@@ -375,7 +317,10 @@ class _Writer:
             for array, begin in zip(function.arrays, begins)
         ]
         places += [(s.type, "work", 0, offsets[index, s.name]) for s in function.scratch]
-        more = [f"({one}_t)table[{self._in_table(one)}]" for one in function.libraries]
+        more = [
+            one if one == "table" else f"({one}_t)table[{self._in_table(one)}]"
+            for one in function.libraries
+        ]
         if not function.packed:
             return f"    {function.name}({', '.join([*map(_pointer, places), *more])});"
         if function.scratch and function.scratch[-1].name == "work":

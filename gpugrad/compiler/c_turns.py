@@ -6,12 +6,14 @@ read. The mode of floating-point numbers is set once, but where the items need t
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from gpugrad.compiler.c_functions import ALIGNMENT
 from gpugrad.compiler.items import Array, Assembly, Item, Loop
 
-__all__ = ["flushes_small", "mode", "modes_around", "turns_of"]
+__all__ = ["flushes_small", "mode", "modes_around", "turns_begin", "turns_of"]
 
 
 def flushes_small(item: Item) -> bool | None:
@@ -62,3 +64,29 @@ def turns_of(
         *(f"        a[{i}] += step * {array.nbytes};" for i, array in moving if array.nbytes),
         "    }",
     ]
+
+
+def turns_begin(
+    reads: Sequence[Array], writes: Sequence[Array], loop: Any, workspace: int
+) -> tuple[list[str], int]:
+    """The pointers of the first turn of a loop that is part of a program, and the memory it takes.
+
+    A carry is read in one of two places and written to the other: the last one in the result.
+    """
+    carries, first, start = loop.carries, len(reads), loop.length - 1 if loop.reverse else 0
+    lines, size = [f"    char *a[{first + len(writes)}];"], -(-workspace // ALIGNMENT) * ALIGNMENT
+    for i, array in enumerate([*reads, *writes]):
+        moves = carries <= i < carries + loop.slices or i >= first + carries
+        offset = f" + {start * array.nbytes}" if moves and start else ""
+        lines.append(f"    a[{i}] = (char *)arrays[{i}]{offset};")
+    for i, array in enumerate(reads[:carries]):
+        own, result = f"work + {size}", f"(char *)arrays[{first + i}]"
+        before, after = (own, result) if loop.length % 2 else (result, own)
+        lines += [f"    a[{i}] = {before};", f"    a[{first + i}] = {after};"]
+        lines.append(f"    memcpy(a[{i}], arrays[{i}], {array.nbytes});")
+        size += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
+    lines += [
+        "    const unsigned mode = MODE;",
+        f"    const index_t length = {loop.length}, step = {-1 if loop.reverse else 1};",
+    ]
+    return lines, size

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from gpugrad.codegen.operations import c_type
 from gpugrad.compiler.device_loops import PRELUDE, THREADS, Unit, part_of, units_of
-from gpugrad.compiler.items import Array, Assembly, Call, Loop, refs_in
+from gpugrad.compiler.items import Array, Assembly, Call, Loop, Turns, refs_in
 from gpugrad.compiler.program import Value, gives_view
 from gpugrad.compiler.schedule import Schedule
 
@@ -125,7 +125,7 @@ class _Planner:
                     if prod(layout.shape) == item.array.size:  # over which the others come
                         behind = self.made[item.array.number]
             else:
-                arrays = item.arrays if isinstance(item, Call) else (item.array,)
+                arrays = item.arrays if isinstance(item, Call | Turns) else (item.array,)
                 self.note(len(self.turns), [r.array for r in refs_in(tuple(item))], arrays)
                 self.turns.append(item)
         names: dict[str, str] = {}

@@ -12,6 +12,8 @@ import numpy as np
 
 __all__ = ["FORMULAS_OF_STEPS"]
 
+FEW = 4096  # elements of an array that is kept as a constant
+
 
 def _real(*arrays: Any) -> None:
     if any(getattr(array, "dtype", np.dtype("f")).kind != "f" for array in arrays):
@@ -81,6 +83,13 @@ def _add_item(xp: Any, x: Any, index: Any, value: Any) -> Any:
     return y
 
 
+def _full_like(xp: Any, x: Any, fill: Any, /, dtype: Any = None, shape: Any = None) -> Any:
+    shape = x.shape if shape is None else shape
+    if math.prod(shape) > FEW:
+        raise NotImplementedError("a constant that takes memory")
+    return np.full(shape, fill, x.dtype if dtype is None else dtype)
+
+
 FORMULAS_OF_STEPS: dict[str, Callable[..., Any]] = {
     "add_item": _add_item,
     "all": _all,
@@ -89,6 +98,7 @@ FORMULAS_OF_STEPS: dict[str, Callable[..., Any]] = {
     "argmin": _extreme_at("min"),
     "array": lambda xp, x, /: xp.copy(x),
     "deg2rad": lambda xp, x, /: x * (math.pi / 180),
+    "full_like": _full_like,
     "logaddexp": _logaddexp,
     "rad2deg": lambda xp, x, /: x * (180 / math.pi),
     "roll": _roll,

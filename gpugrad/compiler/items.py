@@ -14,8 +14,19 @@ from gpugrad.compiler.layout import Layout, layout_of
 from gpugrad.compiler.program import Step, Value
 
 __all__ = [
-    "Array", "Assembly", "Call", "Indexed", "Item", "Loop", "Numbers", "Product", "Ref", "made_by",
-    "read_by", "refs_in",
+    "Array",
+    "Assembly",
+    "Call",
+    "Indexed",
+    "Item",
+    "Loop",
+    "Numbers",
+    "Product",
+    "Ref",
+    "Turns",
+    "made_by",
+    "read_by",
+    "refs_in",
 ]  # fmt: skip
 
 
@@ -125,6 +136,18 @@ class Indexed(NamedTuple):
         return [*refs_in(others), *(one.ref for one in self.numbers)]
 
 
+class Turns(NamedTuple):
+    """All turns of a loop, whose body is a schedule of its own.
+
+    The operands lie as the body has them: the first carries, what has the slices, and the rest.
+    """
+
+    loop: Any
+    body: Any
+    operands: tuple[Ref, ...]
+    arrays: tuple[Array, ...]
+
+
 class Call(NamedTuple):
     """A step that NumPy computes."""
 
@@ -133,7 +156,7 @@ class Call(NamedTuple):
     arrays: tuple[Array | None, ...]
 
 
-Item = Loop | Product | Assembly | Indexed | Call
+Item = Loop | Product | Assembly | Indexed | Turns | Call
 
 
 def refs_in(operand: Any) -> Iterator[Ref]:
@@ -149,7 +172,7 @@ def made_by(item: Item) -> Sequence[Array]:
     """What C makes of an item."""
     if isinstance(item, Call):
         return ()  # NumPy makes them
-    return item.arrays if isinstance(item, Loop) else (item.array,)
+    return item.arrays if isinstance(item, Loop | Turns) else (item.array,)
 
 
 def read_by(item: Item) -> Iterator[Ref]:
@@ -158,6 +181,8 @@ def read_by(item: Item) -> Iterator[Ref]:
         yield from (item.a, item.b)
     elif isinstance(item, Indexed):
         yield from item.reads()
+    elif isinstance(item, Turns):
+        yield from item.operands
     elif isinstance(item, Assembly):
         yield from (source for _, source in item.parts if isinstance(source, Ref))
     elif isinstance(item, Loop):

@@ -18,7 +18,7 @@ from gpugrad.compiler.program import Step, Value, function_of
 
 __all__ = [
     "Layout", "broadcast", "contiguous", "in_order", "is_even", "is_for_blas", "layout_of",
-    "matrices_of", "order_of", "parts_of", "permuted", "result_order", "strides_in",
+    "matrices_of", "order_of", "parts_of", "permuted", "result_order", "squeezed", "strides_in",
     "transposed", "view_of", "with_axes",
 ]  # fmt: skip
 

@@ -16,10 +16,12 @@ from gpugrad.compiler.blas import blas
 from gpugrad.compiler.c_compiler import find_compiler, load
 from gpugrad.compiler.c_source import OUT_OF_RANGE, Piece, Source, write
 from gpugrad.compiler.c_steps import computes
+from gpugrad.compiler.elementwise import DTYPES
 from gpugrad.compiler.expansion import expanded
 from gpugrad.compiler.formulas import FORMULAS_OF_STEPS
-from gpugrad.compiler.items import Array, Call, Product, Ref
+from gpugrad.compiler.items import Array, Call, Indexed, Product, Ref
 from gpugrad.compiler.layout import Layout, order_of
+from gpugrad.compiler.passes import simplified
 from gpugrad.compiler.program import Program, flat, function_of
 from gpugrad.compiler.recurrent import FORMULAS_OF_LAYERS
 from gpugrad.compiler.schedule import Schedule
@@ -50,12 +52,24 @@ def build(
     if find_compiler() is None or not _keeps_layout():
         return None
     in_pieces = expanded(program, computes, OWN_FORMULAS)
-    schedule = Schedule(in_pieces, reuse, moves is None)
+    schedule = Schedule(in_pieces, reuse, moves is None, body_of if moves is None else None)
     if moves is not None and any(isinstance(item, Call) for item in schedule.items):
         schedule = Schedule(in_pieces, reuse, True)
     if all(isinstance(item, Call) for item in schedule.items):
         return None
     return Native(program, schedule, reuse or {}, moves)
+
+
+def body_of(loop: Any) -> Schedule | None:
+    """The schedule of a loop's body; None where it needs more than C, or tables of its own."""
+    body = Schedule(expanded(simplified(loop.body), computes, OWN_FORMULAS))
+    arrays = [*body.inputs, *body.outputs]
+    simple = not body.constants and not any(
+        isinstance(item, Call) or (isinstance(item, Indexed) and item.numbers)
+        for item in body.items
+    )
+    plain = all(one.size and not one.weak and one.dtype.name in DTYPES for one in arrays)
+    return body if simple and plain else None
 
 
 def _keeps_layout() -> bool:

@@ -7,7 +7,7 @@ of.
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -35,6 +35,7 @@ from gpugrad.compiler.items import (
     Numbers,
     Product,
     Ref,
+    Turns,
     refs_in,
 )
 from gpugrad.compiler.layout import (
@@ -49,6 +50,7 @@ from gpugrad.compiler.layout import (
     parts_of,
     permuted,
     result_order,
+    squeezed,
     strides_in,
     transposed,
     view_of,
@@ -68,12 +70,14 @@ class Schedule:
 
     An array is C-contiguous, ``on_host`` in the order of axes that NumPy would give it; a `Ref`
     turns it around. ``reuse`` has, by output, the input whose memory the caller will have it
-    written to.
+    written to. ``body_of`` gives the schedule of a loop's body, or None if C cannot compute it.
     """
 
     def __init__(
-        self, program: Program, reuse: dict[int, int] | None = None, on_host: bool = False
-    ) -> None:
+        self, program: Program, reuse: dict[int, int] | None = None, on_host: bool = False,
+        body_of: Callable[[Any], Any] | None = None,
+    ) -> None:  # fmt: skip
+        self._body_of = body_of
         self._on_host = on_host
         self._known = program.constants
         places = reuse or {}
@@ -159,6 +163,8 @@ class Schedule:
     def _add(self, step: Step) -> None:
         if computes(step) and self._in_c(step):
             return
+        if step.name == "scan" and self._loop(step):
+            return
         self._call(step, tuple(map(self._lowered, step.operands)))
 
     def _call(self, step: Step, operands: tuple[Any, ...]) -> None:
@@ -188,6 +194,38 @@ class Schedule:
             return self._index(step, index)
         else:
             self._assemble(step)
+        return True
+
+    def _loop(self, step: Step) -> bool:
+        """Add all turns of a loop; False if C does not compute them."""
+        loop = step.parameters["loop"]
+        values = step.operands
+        body = self._body_of(loop) if self._body_of else None
+        if body is None or not all(isinstance(value, Value) for value in values):
+            return False
+        carries, first = loop.carries, loop.carries + loop.slices
+        if any(
+            value.weak or np.dtype(value.dtype) != array.dtype or array.shape != own
+            for i, (value, array) in enumerate(zip(values, body.inputs))
+            for own in (value.shape[1:] if carries <= i < first else value.shape,)
+        ):
+            return False
+        refs = []
+        for i, (value, array) in enumerate(zip(values, body.inputs)):
+            ref, wanted = self._refs[value], array.seen if i >= first else contiguous(value.shape)
+            if squeezed(ref.layout) != squeezed(wanted):
+                ref = self._copied(ref, value, order_of(wanted))
+            refs.append(ref)
+        shapes = [
+            array.shape if i < carries else (loop.length, *array.shape)
+            for i, array in enumerate(body.outputs)
+        ]
+        arrays = tuple(
+            self._made(Value(shape, array.dtype) if one is None else one)
+            for one, array, shape in zip(step.results, body.outputs, shapes)
+        )
+        self._store(refs, len(self.items))
+        self.items.append(Turns(loop, body, tuple(refs), arrays))
         return True
 
     def _index(self, step: Step, index: Sequence[Any]) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 
 from gpugrad.backend.device import device_of
 from gpugrad.compiler import replay
-from gpugrad.compiler.items import Call, Loop, Product
+from gpugrad.compiler.items import Call, Loop, Product, Turns
 from gpugrad.compiler.native import Native
 from gpugrad.compiler.program import Program, Value
 
@@ -34,7 +34,7 @@ static double gpugrad_now(void)
     return now.tv_sec + 1e-9 * now.tv_nsec;
 }}
 """
-_ITEM = re.compile(r"^    (item_\d+\(.*\);)$", re.MULTILINE)
+_ITEM = re.compile(r"^ {4,8}(item_\d+\(.*\);)$", re.MULTILINE)
 _TIMED = (
     "    {{ const double since = gpugrad_now(); {} gpugrad_spent[{}] += gpugrad_now() - since; }}"
 )
@@ -115,6 +115,8 @@ def _label(item: Any) -> str:
         return f"loop over {item.shape}, {stored:,} bytes written: {', '.join(listed[:6])}{more}"
     if isinstance(item, Product):
         return f"product of {item.a.layout.shape} and {item.b.layout.shape}"
+    if isinstance(item, Turns):
+        return repr(item.loop)[1:-1]
     if isinstance(item, Call):
         return f"{item.step.name}, by the array library"
     return f"{type(item).__name__.lower()} of {item.array.shape}"

@@ -1,6 +1,6 @@
-"""The turns of a loop in C, with no Python in between. Imports native.
+"""The turns of a loop in C that is no part of a program's C: a call of it. Imports native.
 
-The source of a loop's body has a function that computes all turns (`gpugrad.compiler.c_source`).
+The source of such a loop's body has a function that computes all turns (`compiler/c_source.py`).
 Between two it moves the pointers to the arrays of its tuple: from one slice to the next, and from
 the carries that were written to those that are read. So each carry is two arrays of this call.
 """

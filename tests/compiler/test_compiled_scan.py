@@ -7,6 +7,7 @@ from scans import CASES, by_hand, inputs
 
 import gpugrad as gg
 from gpugrad.backend.device import to_numpy
+from gpugrad.compiler import c_functions
 from gpugrad.compiler.loop import Loop
 
 KWARGS = ({}, {"reverse": True}, {"checkpoint": 2})
@@ -63,20 +64,45 @@ def test_a_loop_in_c_is_the_loop_of_python(name, transform, monkeypatch):
     check(gg.backend.Device("cpu"), name, transform, kwargs, without_python)
 
 
+@pytest.mark.parametrize("kind", ["one function", "threads", "called"])
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("length", [1, 4])
-def test_all_turns_run_in_c(monkeypatch, length, reverse):
+def test_all_turns_run_in_c(monkeypatch, length, reverse, kind):
+    """As part of the program, or as a function that it calls where an index has arrays."""
+    order = gg.asarray([2, 0, 1]) if kind == "called" else slice(None, None, -1)
+    if kind == "threads":
+        monkeypatch.setattr(c_functions, "WORTH", 1)
+
     def f(w, xs):
-        c, ys = gg.scan(lambda c, x: (gg.sin(c @ w) + x.T[0], (c, x[1])), w[0], xs, None, reverse)
+        def turn(c, x):
+            return gg.sin(c @ w.T)[order] + x.T[0], (c, x[1])
+
+        c, ys = gg.scan(turn, w[0], xs, None, reverse)
         return (c * ys[0]).sum() + (ys[1] ** 2).sum()
 
     w = gg.tensor(np.random.default_rng(0).normal(size=(3, 3)))
     xs = gg.tensor(np.random.default_rng(1).normal(size=(2, length, 3))).T.moveaxis(1, 0)[:, ::-1]
     compiled = gg.compile(gg.grad(f, argnums=(0, 1)))
     compiled(w, xs)
+    assert (", 0 NumPy steps" in compiled.report()) == (kind != "called")
+    assert ("share(threads" in compiled.report(source=True)) == (kind == "threads")
     monkeypatch.delattr(Loop, "turns")
     for got, one in zip(compiled(w, xs), gg.grad(f, argnums=(0, 1))(w, xs), strict=True):
         np.testing.assert_allclose(values(got)[0], values(one)[0], rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("mode", ["forward", "reverse"])
+def test_a_jacobian_of_a_loop(device, mode):
+    """Its rows are loops, which are recorded one by one."""
+
+    def f(x):
+        return gg.scan(lambda c, _: (gg.sin(c * x) + c, c[:1] * x[1:]), x, length=3)[1]
+
+    x = gg.tensor(device.send(np.array([0.3, 0.7])))
+    jacobian = gg.jacobian(f, mode=mode)
+    compiled = gg.compile(jacobian)
+    for _ in range(2):
+        np.testing.assert_allclose(*map(to_numpy, (compiled(x).data, jacobian(x).data)), 1e-11)
 
 
 def test_the_program_is_as_long_for_any_number_of_steps(by_numpy):

@@ -1,0 +1,101 @@
+"""The C text with which the source of every program begins: includes, and the objects of Python.
+
+Imports nothing. The fields of an object are those that Python and NumPy keep for all extension
+modules.
+"""
+
+__all__ = ["HEAD", "OBJECTS"]
+
+HEAD = """\
+#include <math.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define NOINLINE __attribute__((noinline))
+/* A loop with a call in it is no vector loop, and compilers stop inlining after some calls. */
+#define INLINE static inline __attribute__((always_inline))
+typedef ptrdiff_t index_t;
+
+/* A result below the smallest normal number takes x86 a hundred times as long as another: there
+   SMALL_AS_ZERO makes it 0. Operands keep their values. */
+#ifdef __x86_64__
+#define MODE __builtin_ia32_stmxcsr()
+#define SET_MODE(mode) __builtin_ia32_ldmxcsr(mode)
+#define SMALL_AS_ZERO 0x8000
+#else
+#define MODE 0
+#define SET_MODE(mode)
+#define SMALL_AS_ZERO 0
+#endif
+"""
+
+# The fields of an array are those of PyArrayObject_fields, those of a float PyFloatObject's.
+OBJECTS = """\
+typedef struct {{
+    char head[{head}];
+    char *data;
+    int axes;
+    index_t *shape;
+    index_t *strides;
+    void *base;
+    void *dtype;
+    int flags;
+}} array_t;
+
+typedef struct {{
+    int dtype, axes, flags;
+    index_t bytes;
+    const index_t *shape;
+    const index_t *strides;
+}} expected_t;
+
+typedef union {{
+    double real;
+    long long whole;
+}} number_t;
+
+typedef struct {{
+    int base;
+    index_t position, offset;
+}} place_t;
+
+static inline void swap(char **a, char **b)
+{{
+    char *const before = *a;
+    *a = *b;
+    *b = before;
+}}
+
+static void find(const place_t *places, int count, char *work, char **a, void **table, void **found)
+{{
+    for (int i = 0; i < count; i++, places++) {{
+        char *const start = places->base == 0 ? work : places->base == 1 ? a[places->position]
+            : (char *)table[places->position];
+        found[i] = start + places->offset;
+    }}
+}}
+
+static int matches(const array_t *array, const expected_t *expected, void **table)
+{{
+    if (*(void **)((char *)array + {type}) != table[0]) return 0;
+    if (array->dtype != table[expected->dtype] || array->axes != expected->axes) return 0;
+    if ((array->flags & expected->flags) != expected->flags) return 0;
+    for (int axis = 0; axis < expected->axes; axis++)
+        if (array->shape[axis] != expected->shape[axis]) return 0;
+    for (int axis = 0; expected->strides && axis < expected->axes; axis++)
+        if (array->shape[axis] != 1 && array->strides[axis] != expected->strides[axis]) return 0;
+    return 1;
+}}
+
+/* Whether an output is not in the place of its input, or some other array is there as well. */
+static int clashes(char *const *a, const index_t *bytes, int count, const int *pair)
+{{
+    const char *start = a[pair[0]], *stop = start + bytes[pair[0]];
+    if (a[pair[1]] != start) return 1;
+    for (int i = 0; i < count; i++)
+        if (i != pair[0] && i != pair[1] && a[i] < stop && start < a[i] + bytes[i]) return 1;
+    return 0;
+}}
+"""
