@@ -187,10 +187,7 @@ def _entered(tape: Tape, leaf: Any, is_sliced: bool) -> Any:
 
 def _output(session: Any, tape: Tape, leaf: Any) -> Value:
     """The value of a result of the body."""
-    array = raw(_known(session, leaf, ()))
-    if _is_number(array):
-        array = array.on_device(default_device(), array.dtype)
-    value: Value = tape.lifted(array)
+    value: Value = tape.lifted(_operand(_known(session, leaf, ())))
     return value
 
 
@@ -216,8 +213,11 @@ def _emitted(
 
 
 def _operand(leaf: Any) -> Any:
+    """The array of a leaf, of a number as well: one of its own dtype, of whole numbers, too."""
     array = raw(leaf)
-    return array.on_device(default_device(), array.dtype) if _is_number(array) else array
+    if not _is_number(array):
+        return array
+    return array.on_device(default_device(), np.asarray(array_of(array)).dtype)
 
 
 # The graph.

@@ -213,6 +213,13 @@ def test_raw_arrays_and_numbers_stay_what_they_are(device, by_numpy):
             np.testing.assert_array_equal(to_numpy(got), to_numpy(expected))
 
 
+def test_a_loop_counts_in_whole_numbers(device, by_numpy):
+    xs = device.send(np.ones(3))
+    count, numbers = gg.compile(lambda xs: gg.scan(lambda n, x: (n + 1, n), 0, xs))(xs)
+    assert (count, type(count)) == (3, int)
+    np.testing.assert_array_equal(to_numpy(numbers), [0, 1, 2], strict=True)
+
+
 OUTSIDE = gg.zeros(3)
 
 
