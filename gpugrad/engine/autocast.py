@@ -19,7 +19,7 @@ from gpugrad.backend.namespace import NAMESPACES
 from gpugrad.backend.precision import SINGLE, is_half, named
 from gpugrad.engine import detours, versions
 from gpugrad.engine import record as calls
-from gpugrad.engine.modes import in_rules, recording
+from gpugrad.engine.modes import in_rules, levels, recording
 from gpugrad.engine.node import Leaf, next_serial
 from gpugrad.engine.op import TABLE, Op
 from gpugrad.errors import DTypeError
@@ -202,8 +202,8 @@ def _dtype(op: Op, index: int, operand: Any) -> Any:
 def _cast(here: _State, operand: Any, target: Any) -> Any:
     parameters = {"dtype": target}
     leaf = getattr(operand, "_node", None)
-    if not isinstance(leaf, Leaf):
-        return calls.directly(TABLE["astype"], (operand,), parameters)
+    if not isinstance(leaf, Leaf) or levels.get():  # a cast inside of vmap is of no use outside
+        return detours.behind(0, calls.directly, TABLE["astype"], (operand,), parameters)
     array, mode = operand._array, recording.get()
     casts = here.casts.setdefault(leaf, {})
     kept = casts.get(target)

@@ -16,6 +16,7 @@ from gpugrad.engine.op import TABLE, Op
 
 __all__ = ["begin", "end"]
 
+RANK = 1  # among detours: behind autocast, before what `vmap` does
 # Ops that run on bfloat16 arrays; the products with sums in float32.
 NATIVE = frozenset((
     "add astype attention broadcast_to concat_arrays diagonal flip getitem index_set linear matmul "
@@ -27,7 +28,7 @@ NATIVE = frozenset((
 def begin() -> None:
     """Let all ops look for operands of bfloat16."""
     if _through_float32 not in detours.active:
-        detours.use(_through_float32, True, rank=1)
+        detours.use(_through_float32, True, RANK)
 
 
 def end() -> None:
@@ -57,11 +58,11 @@ def _through_float32(op: Op, operands: Sequence[Any], parameters: dict[str, Any]
         if op.name in NATIVE:
             return None
         if op.name.startswith("linear_"):  # the product itself in bfloat16
-            y = calls.directly(TABLE["linear"], operands)
+            y = _onward(TABLE["linear"], operands)
             activation = TABLE[op.name.removeprefix("linear_")]
             result = _through_float32(activation, (y,), parameters)
-            return calls.directly(activation, (y,), parameters) if result is None else result
-    y = calls.directly(op, [_cast(x, brain, SINGLE) for x in operands], parameters)
+            return _onward(activation, (y,), parameters) if result is None else result
+    y = _onward(op, [_cast(x, brain, SINGLE) for x in operands], parameters)
     if others:  # what float32 promotes to
         return y
     if isinstance(y, tuple):
@@ -72,4 +73,8 @@ def _through_float32(op: Op, operands: Sequence[Any], parameters: dict[str, Any]
 def _cast(x: Any, source: Any, target: Any) -> Any:
     if getattr(x, "dtype", None) != source:
         return x
-    return calls.directly(TABLE["astype"], (x,), {"dtype": target})
+    return _onward(TABLE["astype"], (x,), {"dtype": target})
+
+
+def _onward(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None = None) -> Any:
+    return detours.behind(RANK, calls.directly, op, operands, parameters)

@@ -11,7 +11,7 @@ from typing import Any
 
 from gpugrad.engine.op import Op
 
-__all__ = ["Detour", "Dispatch", "active", "lock", "use"]
+__all__ = ["Detour", "Dispatch", "active", "behind", "lock", "use"]
 
 Detour = Callable[[Op, Sequence[Any], dict[str, Any] | None], Any]
 
@@ -44,3 +44,16 @@ def use(detour: Detour, on: bool, rank: int = 0) -> None:
         for dispatch in _dispatches:
             if dispatch.is_passed_by():
                 dispatch.clear()
+
+
+def behind(
+    rank: int, directly: Detour, op: Op, operands: Sequence[Any],
+    parameters: dict[str, Any] | None = None,
+) -> Any:  # fmt: skip
+    """The result of an op for a detour of this rank: by those of a higher one, or directly."""
+    for detour, own in active.items():
+        if own > rank:
+            result = detour(op, operands, parameters)
+            if result is not None:
+                return result
+    return directly(op, operands, parameters)

@@ -1,5 +1,7 @@
 """vmap: trees of arguments, axes, levels, derivatives inside and outside, errors."""
 
+from contextlib import nullcontext
+from importlib.util import find_spec
 from typing import NamedTuple
 
 import numpy as np
@@ -121,6 +123,31 @@ def test_parameters_of_a_model_outside():
     model(x).sum().backward()
     for own, p in zip(batched, model.parameters(), strict=True):
         np.testing.assert_allclose(own, p.grad.numpy(), rtol=1e-5, atol=1e-6)
+
+
+HALVES = ["float16", *["bfloat16"] * (find_spec("ml_dtypes") is not None)]
+
+
+@pytest.mark.parametrize("half", HALVES)
+@pytest.mark.parametrize("way", ["autocast", "half throughout"])
+def test_half_precision_with_tensors_from_outside(device, half, way):
+    cast = gg.autocast(dtype=half) if way == "autocast" else nullcontext()
+    dtype = getattr(gg, "float32" if way == "autocast" else half)
+    w = gg.tensor(W, dtype=dtype, device=device, requires_grad=True)
+    x = gg.tensor(X, dtype=dtype, device=device)
+
+    def f(x):
+        return gg.stack([gg.tanh(x @ w).sum(), (w * w).sum(), gg.exp(w)[0, 0] * x[0]]).sum()
+
+    slopes = []
+    for batched in (True, False):
+        w.grad = None
+        with cast:
+            y = gg.vmap(f)(x) if batched else gg.stack([f(row) for row in x])
+        y.sum().backward()
+        assert w.grad.dtype == dtype
+        slopes.append(w.grad.astype("float32").numpy())
+    np.testing.assert_allclose(*slopes, rtol=0.03, atol=0.01)
 
 
 def test_compiled_around_and_inside():
