@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.engine.modes import no_grad, running_again
-from gpugrad.errors import DTypeError, ShapeError
+from gpugrad.errors import BatchError, DTypeError, ShapeError
 from gpugrad.functions.operands import floating, without_lists
 from gpugrad.nn.linear import check_size
 from gpugrad.nn.module import Module
@@ -115,7 +115,16 @@ def _follow(
             (running[0], mean.detach(), 1.0),
             (running[1], variance.detach(), count / (count - 1)),
         ):
-            old._write(Ellipsis, OPS["moving_average"](old, new, momentum, factor=factor))
+            moved = OPS["moving_average"](old, new, momentum, factor=factor)
+            try:
+                old._write(Ellipsis, moved)
+            except BatchError as error:
+                raise BatchError(
+                    "batch_norm: in training inside of vmap the running statistics, which are the "
+                    "same for all elements, would become other ones for each. Call .eval(), which "
+                    "takes those that there are, make the layer with track_running_stats=False, or "
+                    "take a GroupNorm in its place"
+                ) from error
 
 
 def instance_norm(

@@ -349,3 +349,16 @@ def test_a_gradient_by_what_is_outside_is_refused():
 def test_errors_are_sentences(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_batch_normalization_says_what_to_do():
+    layer, x = gg.nn.BatchNorm1d(3, dtype="float64"), np.stack([X, Y])
+    with pytest.raises(
+        BatchError, match=r"batch_norm: .*running statistics.*\.eval\(\).*GroupNorm"
+    ):
+        gg.vmap(layer)(x)
+    close(layer.running_mean, np.zeros(3))
+    alone = gg.nn.BatchNorm1d(3, track_running_stats=False, dtype="float64")
+    for one in (alone, layer.eval()):
+        rows = [one(part).detach().numpy() for part in x]
+        close(gg.vmap(one)(x).detach(), np.stack(rows))
