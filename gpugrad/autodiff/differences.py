@@ -5,6 +5,7 @@ is what users call.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +39,8 @@ class Map:
     """A function of arrays and its gradient, to be compared.
 
     ``forward`` takes arrays like ``inputs`` (complex ones for the complex step) and returns the
-    outputs; ``pull`` takes a gradient for each output and returns one for each input.
+    outputs; ``pull`` takes a gradient for each output and returns one for each input. ``pull_rows``
+    does so for several at once, along a new first axis of all arrays, or returns None.
     """
 
     def __init__(
@@ -46,9 +48,10 @@ class Map:
         inputs: Sequence[np.ndarray],
         forward: Callable[[list[np.ndarray]], list[np.ndarray]],
         pull: Callable[[list[np.ndarray]], list[np.ndarray]],
+        pull_rows: Callable[[list[np.ndarray]], list[np.ndarray] | None] = lambda rows: None,
     ) -> None:
         self.inputs = [np.array(value, dtype=np.float64) for value in inputs]
-        self._forward, self._pull = forward, pull
+        self._forward, self._pull, self._pull_rows = forward, pull, pull_rows
         self.x = _joined(self.inputs)
         self.output_shapes = [y.shape for y in forward(self.inputs)]
         self.y = self.f(self.x)
@@ -60,6 +63,18 @@ class Map:
     def gradient(self, u: np.ndarray) -> np.ndarray:
         """The gradient of ``u @ f(x)``, as one vector."""
         return _joined(self._pull(_split(u, self.output_shapes)))
+
+    def gradients(self, rows: np.ndarray) -> np.ndarray:
+        """The gradient of ``u @ f(x)`` for each row u, as rows."""
+        count = len(rows)
+        ends = np.cumsum([math.prod(shape) for shape in self.output_shapes])
+        parts = np.split(rows, ends[:-1], axis=1)
+        pulled = self._pull_rows(
+            [part.reshape(count, *shape) for part, shape in zip(parts, self.output_shapes)]
+        )
+        if pulled is None:
+            return np.stack([self.gradient(u) for u in rows])
+        return np.concatenate([part.reshape(count, -1) for part in pulled], axis=1)
 
     def central(self, v: np.ndarray, eps: float) -> np.ndarray:
         """The derivative along ``v`` by central differences."""
@@ -118,7 +133,7 @@ def compare(
         columns = np.arange(size)
         whole = outputs <= LIMIT
         rows = np.eye(outputs) if whole else _signs(random, DIRECTIONS, outputs)
-        a = np.stack([both.gradient(u) for u in rows])
+        a = both.gradients(rows)
     else:
         disagreement = _by_directions(both, tolerance, random)
         if disagreement is None:

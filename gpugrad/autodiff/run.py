@@ -24,9 +24,10 @@ from gpugrad.autodiff.leaves import (
     restored,
     tensors_of,
 )
-from gpugrad.autodiff.levels import shared
+from gpugrad.autodiff.levels import Level, left, shared
 from gpugrad.backend.device import device_of
 from gpugrad.backend.namespace import namespace_of
+from gpugrad.batching import enter
 from gpugrad.engine.accumulate import steal_or_copy
 from gpugrad.engine.backward import GraphMode, run_backward
 from gpugrad.engine.forward import push
@@ -259,6 +260,14 @@ class Run:
             else _zeros(leaf)
             for leaf in self.fresh
         ]
+
+    def pull_rows(self, cotangents: Sequence[Tensor]) -> list[Tensor]:
+        """`pull` for each row of the cotangents, which is not recorded, in one pass."""
+        count = cotangents[0].shape[0]
+        level = Level(count)
+        seeds = [Tensor(enter(rows._array, level.number, 0)) for rows in cotangents]
+        pulled = self.pull(seeds, keep=True)
+        return [left(one, level.number, 0, count) for one in pulled]
 
     def push(self, tangents: Sequence[Tensor | None], by_choice: bool = False) -> list[Tensor]:
         """The tangent of each output, from one for each fresh leaf (None where it is zero)."""
