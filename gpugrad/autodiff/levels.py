@@ -6,7 +6,7 @@ meet: what enters, what leaves, and what is used inside without an axis of its o
 is the sum over the elements. Nodes older than a level are outside of it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -41,27 +41,28 @@ class Level:
         self.shared: dict[Any, Tensor] = {}
 
 
-_count = 0  # of levels that run in all threads
+_active: set[Level] = set()  # the levels that run, in all threads
 
 
 @contextmanager
 def running(size: int, randomness: str = "same") -> Iterator[Level]:
     """A block that runs inside a new level."""
-    global _count
-    level = Level(size, randomness)
-    token = levels.set((*levels.get(), level))
-    with detours.lock:
-        _count += 1
-        if _count == 1:
-            detours.use(_sharing, True, rank=2)
-    try:
+    level, before = Level(size, randomness), levels.get()
+    try:  # an interrupt may come anywhere, so that each end is right without its beginning, too
+        levels.set((*before, level))
+        _share(_active.add, level)
         yield level
     finally:
-        with detours.lock:
-            _count -= 1
-            if not _count:
-                detours.use(_sharing, False)
-        levels.reset(token)
+        levels.set(before)
+        _share(_active.discard, level)
+
+
+def _share(change: Callable[[Level], None], level: Level) -> None:
+    """Add or discard a level that runs, with the detour that all of them need."""
+    with detours.lock:
+        change(level)
+        if bool(_active) is not (_sharing in detours.active):
+            detours.use(_sharing, bool(_active), rank=2)
 
 
 def are_running() -> bool:
@@ -72,11 +73,12 @@ def are_running() -> bool:
 @contextmanager
 def as_before(serial: int) -> Iterator[None]:
     """A block inside of those levels alone that were running when a node was made."""
-    token = levels.set(tuple([one for one in levels.get() if one.number < serial]))
+    running_now = levels.get()
     try:
+        levels.set(tuple([one for one in running_now if one.number < serial]))
         yield
     finally:
-        levels.reset(token)
+        levels.set(running_now)
 
 
 def _sharing(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None) -> Any:

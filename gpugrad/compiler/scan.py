@@ -432,13 +432,17 @@ class _Rule:
 @contextmanager
 def _running_again() -> Iterator[None]:
     """A block in which the function runs once more, for its graph."""
-    again, rules = running_again.set(True), in_rules.set(False)
+    again, rules = running_again.get(), in_rules.get()
     try:
-        with enable_grad():
-            yield
+        running_again.set(True)
+        try:  # apart, so that no interrupt comes between the ends of the two
+            in_rules.set(False)
+            with enable_grad():
+                yield
+        finally:
+            in_rules.set(rules)
     finally:
-        in_rules.reset(rules)
-        running_again.reset(again)
+        running_again.set(again)
 
 
 def _kind(leaf: Any) -> str:

@@ -239,11 +239,11 @@ class Session:
             return function(found)
 
         self.before.append(change)
-        token = tracing.set(None)
         try:
+            tracing.set(None)
             return change()
         finally:
-            tracing.reset(token)
+            tracing.set(self)
 
     def note(self, module: Any) -> None:
         """Note that a layer is called, and in which mode."""
@@ -485,16 +485,16 @@ def record(
 def _recorded_call(
     function: Callable[..., Any], leaves: Sequence[Any], structure: Any, session: Session
 ) -> RecordedCall:
-    detours.use(_meet_operands, True, rank=-1)
-    token = tracing.set(session)
     try:
+        detours.use(_meet_operands, True, rank=-1)
+        tracing.set(session)
         given = [session.argument(index, leaf) for index, leaf in enumerate(leaves)]
         args, kwargs = tree.unflatten(structure, given)
         holder = [function(*args, **kwargs)]
         check_arguments(tree.flatten((args, kwargs)), given, structure)
         return session.finished(holder, leaves)
     finally:
+        tracing.set(None)
         session.tape.is_open = False
-        tracing.reset(token)
-        detours.use(_meet_operands, False)
         session.restore()
+        detours.use(_meet_operands, False)

@@ -91,12 +91,13 @@ class PositionalEncoding(Module):
             or len(table) < length
             or (table.dtype, table.device) != (x.dtype, x.device)
         ):
-            token = tracing.set(None)  # a compiled function must not record what is kept
+            session = tracing.get()
             try:
+                tracing.set(None)  # a compiled function must not record what is kept
                 table = sinusoidal_positions(length, self.d_model, dtype=x.dtype, device=x.device)
                 self._table = table.data
             finally:
-                tracing.reset(token)
+                tracing.set(session)
         table = table[:length]
         if x.ndim == 3 and not self.batch_first:
             table = table[:, None]

@@ -143,13 +143,14 @@ def _record_members(
 
 def _entry(optimizer: Any, group: dict[str, Any], p: Any, names: Sequence[str]) -> Any:
     """The state of a parameter, made where there is none: arrays, also while it records."""
-    before, token = p._array, tracing.set(None)
-    p._array = array_of(p)
+    before, session = p._array, tracing.get()
     try:
+        tracing.set(None)
+        p._array = array_of(p)
         return optimizer._entry(group, p, optimizer._with_master(group, p, names))
     finally:
         p._array = before
-        tracing.reset(token)
+        tracing.set(session)
 
 
 def _record_rule(

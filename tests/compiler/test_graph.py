@@ -89,4 +89,4 @@ def test_there_is_a_limit_to_programs():
         assert f(gg.ones(32)).shape == (32,)
     with warnings.catch_warnings(action="error"):
         assert f(gg.ones(33)).shape == (33,)
-    assert len(f.report().splitlines()) == 3 * 32
+    assert f.report().count("program ") == 32
