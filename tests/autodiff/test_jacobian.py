@@ -261,3 +261,21 @@ def test_bad_options_are_refused_at_once(options, words):
         gg.jacobian(lambda x: x, **options)
     with pytest.raises(ValueError, match="^hessian: "):
         gg.hessian(lambda x: x, **options)
+
+
+@pytest.mark.parametrize("mode", ["reverse", "forward"])
+def test_rows_are_masked_only_where_something_is_not_finite(monkeypatch, mode):
+    from gpugrad.engine.support import Support
+
+    masks, mask = [], Support.mask
+    monkeypatch.setattr(Support, "mask", lambda self: masks.append(1) or mask(self))
+    jacobian = gg.jacobian(lambda x: 4 * gg.sqrt(x), mode=mode)
+    assert np.isfinite(jacobian(np.array([4.0, 1.0, 9.0]))).all()
+    assert not masks
+    expected = np.diag([1.0, np.inf, 0.5])
+    np.testing.assert_array_equal(jacobian(np.array([4.0, 0.0, 16.0])), expected)
+    assert masks
+    with gg.detect_anomaly():  # which would find what a mask takes out
+        masks.clear()
+        jacobian(np.array([4.0, 1.0, 9.0]))
+    assert masks
