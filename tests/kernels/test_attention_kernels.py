@@ -12,6 +12,7 @@ from gpugrad.backend.namespace import FORMULAS, namespace_of
 from gpugrad.backend.products import Products
 from gpugrad.kernels.source import FLOATS
 from gpugrad.nn.attention import _Dropout
+from gpugrad.ops.attention import BLOCK
 
 pytestmark = needs_gpu
 TOLERANCES = {2: 4e-3, 4: 1e-5, 8: 1e-12}
@@ -77,7 +78,8 @@ def test_rows_of_scores_are_one_kernel_each_way(name, dtype, p, rng):
     keep = None
     if p:
         batch = int(np.prod(g.shape[:-2]))
-        keep = _Dropout(p, batch, gg.random.Generator(3)).reserve(64)
+        words = batch * BLOCK * BLOCK // 4
+        keep = _Dropout(p, words, 64, gg.random.Generator(3))
     settings = (scale, causal, keep, block)
     count = -(-g.shape[-2] // max(1, 4 * block**2 // arrays[1].shape[-2]))
     assert count > 1 or block > 3
