@@ -157,15 +157,18 @@ def table(results: list[dict[str, Any]], peers: list[str]) -> str:
             row.append(shown(times[peer]) if peer in times else "-")
             row.append(f"{ratios[peer]:.2f}" if peer in ratios else "-")
         if with_target:
-            target, ratio = result["target"], ratios.get("torch")
-            if target is None:
-                row.append("")
-            elif ratio is None:
-                row.append(f"≤ {target:g}")
-            else:
-                row.append(f"≤ {target:g} {'met' if round(ratio, 2) <= target else 'MISSED'}")
+            row.append(target_cell(result["target"], ratios.get("torch")))
         rows.append(row)
     return markdown(rows)
+
+
+def target_cell(target: float | None, ratio: float | None) -> str:
+    """What a table says of a target, and whether a ratio meets it."""
+    if target is None:
+        return ""
+    if ratio is None:
+        return f"≤ {target:g}"
+    return f"≤ {target:g} {'met' if round(ratio, 2) <= target else 'MISSED'}"
 
 
 def compiled_table(results: list[dict[str, Any]]) -> str:
@@ -179,12 +182,7 @@ def compiled_table(results: list[dict[str, Any]]) -> str:
         row = [result["title"], shown(own), f"{own / times['gpugrad']:.2f}"]
         ratio = own / times["jax"] if "jax" in times else None
         row += ["-", "-"] if ratio is None else [shown(times["jax"]), f"{ratio:.2f}"]
-        if target is None:
-            row.append("")
-        elif ratio is None:
-            row.append(f"≤ {target:g}")
-        else:
-            row.append(f"≤ {target:g} {'met' if round(ratio, 2) <= target else 'MISSED'}")
+        row.append(target_cell(target, ratio))
         rows.append([*row, *(shown(first[f]) if f in first else "-" for f in ("compiled", "jax"))])
     return markdown(rows)
 

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from math import prod
 
 from gpugrad.compiler.c_reductions import BLOCK, Reduction
-from gpugrad.compiler.items import Array, Loop, Ref
-from gpugrad.compiler.layout import contiguous, strides_in
+from gpugrad.compiler.items import Loop, Ref
 
 __all__ = ["Axes"]
 
@@ -33,13 +32,13 @@ class Axes:
         for array in loop.arrays:
             for position, ref in enumerate(array.operands):
                 if isinstance(ref, Ref) and ref.array.made != self.index:
-                    strides = self._strides(ref, array)
+                    strides = self.loop.strides_read(ref, array)
                     self.accesses[array.number, position] = strides
                     vectors.append(strides)
                     weights.append(ref.array.dtype.itemsize)
             if array.stored or array.axes is not None:
-                self.accesses[array.number, -1] = self._stored(array)
-                vectors.append(self._stored(array))
+                self.accesses[array.number, -1] = self.loop.strides_stored(array)
+                vectors.append(self.loop.strides_stored(array))
                 weights.append(array.dtype.itemsize)
         rows = loop.rows or 0
         order = list(range(count))
@@ -90,19 +89,3 @@ class Axes:
     def is_periodic(self, strides: Sequence[int]) -> bool:
         """Whether an array is the same along all but the innermost axis, which is a tiled one."""
         return bool(self.period and strides[-1] and not any(strides[:-1]))
-
-    def _strides(self, ref: Ref, array: Array) -> tuple[int, ...]:
-        """The strides with which a step of the loop reads an array from elsewhere."""
-        shape = array.shape if array.axes is None else ref.layout.shape
-        strides = strides_in(ref.layout, shape)
-        return strides + (0,) * (len(self.loop.shape) - len(strides))
-
-    def _stored(self, array: Array) -> tuple[int, ...]:
-        """The strides with which the result of a step is stored."""
-        shape = self.loop.shape
-        if array.row:
-            rows = self.loop.rows or 0
-            return contiguous(shape[:rows]).strides + (0,) * (len(shape) - rows)
-        axes = array.axes or ()
-        strides = iter(contiguous([n for i, n in enumerate(shape) if i not in axes]).strides)
-        return tuple(0 if i in axes else next(strides) for i in range(len(shape)))

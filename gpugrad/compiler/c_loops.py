@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
-from gpugrad.codegen.operations import c_type
 from gpugrad.compiler.c_axes import Axes
 from gpugrad.compiler.c_functions import (
     MANY,
@@ -28,7 +27,7 @@ from gpugrad.compiler.c_functions import (
 from gpugrad.compiler.c_passes import pass_call
 from gpugrad.compiler.c_reductions import BLOCK, Reduction
 from gpugrad.compiler.c_steps import weight_of
-from gpugrad.compiler.elementwise import HostWriter, memory_type
+from gpugrad.compiler.elementwise import HostWriter, memory_type, row_step
 from gpugrad.compiler.items import Array, Loop, Ref
 from gpugrad.compiler.layout import contiguous
 
@@ -411,13 +410,7 @@ class _Writer(Axes):
 
     def _row_step(self, array: Array) -> list[str]:
         """A step that is done once for each row."""
-        writer = HostWriter()
-        given = [self._operand(writer, {}, array, i) for i in range(len(array.operands))]
-        value = writer.step(array.step.name, given, array.step.parameters)
-        code = writer.converted(value, array.dtype, array.weak)
-        lines = [f"{c_type(array.dtype)} r{array.number}; {{"]
-        lines += self._indented([*writer.lines, f"r{array.number} = {code};"], 1)
-        lines.append("}")
+        lines = row_step(array, lambda writer, i: self._operand(writer, {}, array, i))
         if array.stored:
             place = self._element(self.accesses[array.number, -1])
             lines.append(f"{self._name(array, True)}[{place}] = r{array.number};")

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpugrad.codegen.operations import c_type, literal
-from gpugrad.compiler.elementwise import HostWriter
+from gpugrad.compiler.elementwise import HostWriter, row_step
 from gpugrad.compiler.items import Array, Loop, Ref
 from gpugrad.compiler.layout import Layout, contiguous, strides_in
 from gpugrad.compiler.program import Step, Value
@@ -177,7 +177,7 @@ class _Writer:
                 if isinstance(ref, Ref) and self._is_memory(ref.array):
                     self.accesses[array.number, position] = self._strides(ref, array)
             if array.number in self.targets:
-                self.accesses[array.number, -1] = self._stored(array)
+                self.accesses[array.number, -1] = self.loop.strides_stored(array)
         groups: list[list[int]] = []
         for axis, size in enumerate(shape):
             last = groups[-1][-1] if groups else None
@@ -200,20 +200,8 @@ class _Writer:
     def _strides(self, ref: Ref, array: Array) -> tuple[int, ...]:
         """The strides with which a step reads an array in memory."""
         if ref.array.made == self.index:
-            return self._stored(ref.array)
-        shape = array.shape if array.axes is None else ref.layout.shape
-        strides = strides_in(ref.layout, shape)
-        return strides + (0,) * (len(self.loop.shape) - len(strides))
-
-    def _stored(self, array: Array) -> tuple[int, ...]:
-        """The strides with which the result of a step is stored."""
-        shape = self.loop.shape
-        if array.row:
-            rows = self.loop.rows or 0
-            return contiguous(shape[:rows]).strides + (0,) * (len(shape) - rows)
-        axes = array.axes or ()
-        strides = iter(contiguous([n for i, n in enumerate(shape) if i not in axes]).strides)
-        return tuple(0 if i in axes else next(strides) for i in range(len(shape)))
+            return self.loop.strides_stored(ref.array)
+        return self.loop.strides_read(ref, array)
 
     # The functions.
 
@@ -352,13 +340,8 @@ class _Writer:
         return [f"if (is_there && along == 0) {place} = r{number};"]
 
     def _row_step(self, array: Array) -> list[str]:
-        writer = HostWriter()
-        given = [self._operand(writer, {}, array, i) for i in range(len(array.operands))]
-        value = writer.step(array.step.name, given, array.step.parameters)
-        code = writer.converted(value, array.dtype, array.weak)
-        lines = [f"{c_type(array.dtype)} r{array.number}; {{"]
-        lines += [f"    {line}" for line in (*writer.lines, f"r{array.number} = {code};")]
-        return [*lines, "}", *self._stores(array)]
+        lines = row_step(array, lambda writer, i: self._operand(writer, {}, array, i))
+        return [*lines, *self._stores(array)]
 
     def _elements(self, part: int) -> list[str]:
         """The statements of a pass for one element."""

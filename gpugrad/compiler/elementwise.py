@@ -12,7 +12,7 @@ from gpugrad.codegen.expression import EXPRESSIONS, NotFusibleError, Value, Writ
 from gpugrad.codegen.host_math import FUNCTIONS
 from gpugrad.codegen.operations import TEMPLATES, c_type
 
-__all__ = ["DTYPES", "HostWriter", "in_c", "memory_type", "with_own_math"]
+__all__ = ["DTYPES", "HostWriter", "in_c", "memory_type", "row_step", "with_own_math"]
 
 # The dtypes in which C computes. float16 and complex numbers are NumPy's.
 DTYPES = frozenset(
@@ -134,6 +134,19 @@ def _class_of(operand: Any) -> Any:
     if hasattr(operand, "weak"):
         return operand.dtype, operand.weak
     return type(operand), operand
+
+
+def row_step(array: Any, operand: Callable[[HostWriter, int], Any]) -> list[str]:
+    """The statements that declare and compute the step of an array that is done once for each row.
+
+    ``operand`` gives the step's operands, by position.
+    """
+    writer = HostWriter()
+    given = [operand(writer, i) for i in range(len(array.operands))]
+    value = writer.step(array.step.name, given, array.step.parameters)
+    code = writer.converted(value, array.dtype, array.weak)
+    body = [f"    {line}" for line in (*writer.lines, f"r{array.number} = {code};")]
+    return [f"{c_type(array.dtype)} r{array.number}; {{", *body, "}"]
 
 
 def in_c(name: str, operands: Sequence[Any], parameters: dict[str, Any], result: Any) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpugrad.compiler.layout import Layout, layout_of
+from gpugrad.compiler.layout import Layout, contiguous, layout_of, strides_in
 from gpugrad.compiler.program import Step, Value
 
 __all__ = [
@@ -90,6 +90,22 @@ class Loop:
         self.arrays: list[Array] = []
         self.reads: set[int] = set()
         self.weight = 0
+
+    def strides_read(self, ref: Ref, array: Array) -> tuple[int, ...]:
+        """The strides with which a step of the loop, array's, reads an array from elsewhere."""
+        shape = array.shape if array.axes is None else ref.layout.shape
+        strides = strides_in(ref.layout, shape)
+        return strides + (0,) * (len(self.shape) - len(strides))
+
+    def strides_stored(self, array: Array) -> tuple[int, ...]:
+        """The strides with which the result of a step is stored."""
+        if array.row:
+            rows = self.rows or 0
+            return contiguous(self.shape[:rows]).strides + (0,) * (len(self.shape) - rows)
+        axes = array.axes or ()
+        kept = [size for axis, size in enumerate(self.shape) if axis not in axes]
+        strides = iter(contiguous(kept).strides)
+        return tuple(0 if axis in axes else next(strides) for axis in range(len(self.shape)))
 
 
 class Product(NamedTuple):
