@@ -150,7 +150,17 @@ def unwrap(op: Op, operands: Sequence[Any]) -> tuple[list[Any], list[Any], Any]:
     if xp is None:
         raws = [None if raw is None else _of_number(raw) for raw in raws]
         xp = _namespace(op, raws)
+    if len(raws) == 2:
+        raws[0] = _first_number(*raws)
     return raws, nodes, xp
+
+
+def _first_number(a: Any, b: Any) -> Any:
+    """The first of two operands; a complex number beside a NumPy float is NumPy's, too.
+
+    Or Python would compute, for which such a float is one of its own, and return its own type.
+    """
+    return numpy.complex128(a) if type(a) is complex and isinstance(b, float) else a
 
 
 def _scalar(operand: Any, raw: Any) -> Any:
@@ -463,8 +473,7 @@ def _binary(op: Op, operator: bool = False) -> Callable[[Any, Any], Any]:
             entry = dispatch.look_up(op, raw_a, raw_b)
             if entry is None:
                 return record(op, (a, b))
-            if type(raw_a) is complex and isinstance(raw_b, float):
-                raw_a = numpy.complex128(raw_a)  # or Python would compute, and return its own type
+            raw_a = _first_number(raw_a, raw_b)
         xp, compute = entry
         try:
             y = compute(raw_a, raw_b)
