@@ -68,7 +68,7 @@ setattr(cuda, "__getattr__", members("cuda", cuda.__all__)[0])  # noqa: B010  ad
 _LAZY: dict[str, str] = {
     name: f"gpugrad.{module or name}"
     for module, names in {
-        "": "autodiff data inspect io metrics nn optim plot random sklearn training",
+        "": "autodiff data inspect io metrics nn optim parallel plot random sklearn training",
         "autodiff": "checkpoint custom_op grad gradcheck gradgradcheck gradients hessian hvp "
         "jacobian jvp linearize saved scan value_and_grad vjp vmap",
         "compiler.api": "compile",

@@ -7,7 +7,7 @@ raises, so ``except ValueError`` works.
 __all__ = [
     "AnomalyError", "ArgumentError", "AxisError", "BatchError", "CompileError", "DTypeError",
     "DTypeWarning", "DeviceError", "FileFormatError", "GpugradError", "GradientError",
-    "IndexingError", "OutOfMemoryError", "ShapeError", "SyncError",
+    "IndexingError", "OutOfMemoryError", "ParallelError", "ShapeError", "SyncError",
 ]  # fmt: skip
 
 
@@ -57,6 +57,10 @@ class AnomalyError(GpugradError, FloatingPointError):
 
 class SyncError(GpugradError, RuntimeError):
     """A wait for the device, or a copy from it, where `gpugrad.sync_guard` forbids one."""
+
+
+class ParallelError(GpugradError, RuntimeError):
+    """Processes of `gpugrad.parallel` that did not meet: one ended, hangs, or does other things."""
 
 
 class OutOfMemoryError(GpugradError, MemoryError):
