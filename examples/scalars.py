@@ -128,7 +128,7 @@ def drawing_path(text: str) -> Path:
     path = Path(text)
     if not path.suffix:
         raise argparse.ArgumentTypeError(
-            f"{text!r} has no suffix: .dot is the source, .png and .svg are pictures and need "
+            f"{text!r} has no suffix: .svg is a picture, .dot the source; .png and others need "
             "graphviz"
         )
     if not path.parent.is_dir():
@@ -143,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--plot",
         type=drawing_path,
         metavar="FILE",
-        help="draw the neuron's graph: .dot for the source, .svg, .png, … where graphviz is",
+        help="draw the neuron's graph: .svg, .dot, and .png, … where graphviz is",
     )
     args = parser.parse_args(argv)
     device = common.setup(args)

@@ -26,7 +26,7 @@ _OPTIONAL = {
     "scipy": "gpugrad.special on a CPU",
     "tqdm": "progress bars",
     "matplotlib": "plots",
-    "graphviz": "drawings of graphs",
+    "graphviz": "drawings of graphs in other formats than SVG",
     "scikit-learn": "gg.sklearn, and the examples' data",
     "pyarrow": "Parquet files",
 }

@@ -1,68 +1,58 @@
 """``gg.draw``: a graph as a picture. Imports the modules beside it.
 
-The drawing is DOT source, which has no requirements. Rendering needs the Python package graphviz
-and the program dot.
+A picture is SVG, laid out here, with no requirements. PNG, PDF and other formats are Graphviz's, of
+DOT source: they need the Python package graphviz and the program dot.
 """
 
 import importlib
 import os
-import re
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from gpugrad.engine.messages import is_whole
-from gpugrad.engine.node import Leaf, Node
-from gpugrad.engine.outputs import OutputsNode
-from gpugrad.errors import GpugradError, GradientError
-from gpugrad.inspect import text
-from gpugrad.inspect.graph import (
-    Values,
-    changed_since,
-    checked,
-    derivatives,
-    names_of,
-    op_name,
-    operands,
-    reachable,
-    size_of,
-    source_of,
-)
+from gpugrad.engine.node import Node
+from gpugrad.errors import GpugradError
+from gpugrad.inspect.dot import dot_source
+from gpugrad.inspect.folding import Group, folded, layers_of
+from gpugrad.inspect.graph import checked
+from gpugrad.inspect.reading import Reading
+from gpugrad.inspect.scene import Scene, scenes_of
+from gpugrad.inspect.svg import svg
 from gpugrad.tensor import Tensor
 
 __all__ = ["Drawing", "draw"]
 
 DIRECTIONS = ("LR", "RL", "TB", "BT")
 SOURCES = ("dot", "gv")
-_SIGNS = {
-    "add": "+", "subtract": "−", "multiply": "×", "divide": "÷", "floor_divide": "//",
-    "remainder": "%", "matmul": "@", "power": "**", "negative": "−",
-}  # fmt: skip
 
 
-@dataclass(repr=False, eq=False)
 class Drawing:
-    """A graph as DOT source, made by `gpugrad.draw`.
+    """A picture of a graph, made by `gpugrad.draw`. Notebooks show it.
 
-    ``source`` (or ``str()``) is the text, ``notes`` lists what the picture omits, and why.
-    `save` writes a file, `render` returns the bytes of a picture. Notebooks show the picture
-    where graphviz is installed.
+    `save` writes a file: .svg, .dot, or a format of Graphviz. ``source`` (or ``str()``) is the
+    graph as DOT source, ``notes`` lists what the picture omits, and why.
     """
 
-    source: str
-    notes: tuple[str, ...]
-    _counts: tuple[int, int]
+    def __init__(self, reading: Reading, scenes: list[Scene], rankdir: str) -> None:
+        self.source = dot_source(reading, rankdir)
+        self.notes = tuple(reading.notes)
+        self._scenes = scenes
+        self._rankdir = rankdir
+        operations = sum(isinstance(node, Node) for node in reading.shown)
+        self._repr = f"<Drawing of {max(1, len(reading.shown))} values and {operations} operations>"
 
     def __str__(self) -> str:
         return self.source
 
     def __repr__(self) -> str:
-        return f"<Drawing of {self._counts[0]} values and {self._counts[1]} operations>"
+        return self._repr
 
     def save(self, path: str | os.PathLike[str], format: str | None = None) -> Path:
-        """Write a file: the source for .dot and .gv, else a picture in the format of its suffix.
+        """Write a file in ``format``, by default that of the file's suffix.
 
-        GpugradError where graphviz is needed and missing.
+        svg needs nothing, dot and gv are the source, and others need Graphviz: GpugradError where
+        that is missing.
         """
         path = Path(path)
         suffix = self._format_of(path, format)
@@ -79,13 +69,16 @@ class Drawing:
         return path
 
     def picture(self, format: str = "svg") -> bytes:
-        """The bytes of a picture. GpugradError where graphviz is missing or cannot draw it so."""
+        """The bytes of a picture. GpugradError where Graphviz is needed and cannot draw it so."""
+        if format == "svg":
+            return svg(self._scenes[0], self._rankdir, self.notes).encode()
         try:
             graphviz = importlib.import_module("graphviz")
         except ImportError as error:
             raise GpugradError(
-                "draw: a picture needs the Python package graphviz, which is not installed. "
-                "Install it with `pip install gpugrad[viz]`, or save the source: .save('graph.dot')"
+                f"draw: a picture of format {format!r} needs the Python package graphviz, which is "
+                "not installed. Install it with `pip install gpugrad[viz]`, or save what needs "
+                "nothing: .save('graph.svg')"
             ) from error
         if format not in graphviz.FORMATS:
             raise GpugradError(
@@ -96,9 +89,10 @@ class Drawing:
             return graphviz.Source(self.source).pipe(format=format, quiet=True)
         except graphviz.ExecutableNotFound as error:
             raise GpugradError(
-                "draw: a picture needs the program dot of Graphviz, which is not on the PATH. "
-                "Install it with `apt install graphviz`, `brew install graphviz`, `conda install "
-                "graphviz` or from graphviz.org, or save the source: .save('graph.dot')"
+                f"draw: a picture of format {format!r} needs the program dot of Graphviz, which is "
+                "not on the PATH. Install it with `apt install graphviz`, `brew install graphviz`, "
+                "`conda install graphviz` or from graphviz.org, or save what needs nothing: "
+                ".save('graph.svg')"
             ) from error
         except graphviz.CalledProcessError as error:
             reason = (error.stderr or b"").decode("utf-8", "replace").strip()
@@ -110,17 +104,13 @@ class Drawing:
         suffix = (format or path.suffix.lstrip(".")).lower()
         if not suffix:
             raise GpugradError(
-                f"draw: {str(path)!r} has no suffix that names a format. Add one (.dot, .svg, "
+                f"draw: {str(path)!r} has no suffix that names a format. Add one (.svg, .dot, "
                 ".png, .pdf) or pass format="
             )
         return suffix
 
-    def _repr_svg_(self) -> str | None:
-        # A notebook calls this and falls back to the repr, so a missing graphviz is no error.
-        try:
-            return self.picture("svg").decode("utf-8")
-        except GpugradError:
-            return None
+    def _repr_svg_(self) -> str:
+        return self.picture("svg").decode()
 
 
 def draw(
@@ -131,18 +121,24 @@ def draw(
     values: bool = True,
     gradients: bool = True,
     rankdir: str = "LR",
-    max_nodes: int = 200,
+    max_nodes: int | None = None,
+    fold: bool = True,
+    model: Any = None,
 ) -> Drawing:
-    """The graph that a tensor was computed by, as DOT source and, with ``file``, as a file.
+    """The graph that a tensor was computed by, as a picture and, with ``file``, as a file.
 
-    A value is a record with its name, its number (for arrays of more than six elements shape
+    A value is a box with its name, its number (for arrays of more than six elements shape
     and dtype) and its gradient; an operation is a small ellipse. The gradient of a leaf is its
     ``grad`` if it has one. All other gradients are derivatives of ``t``. They are computed here
     where ``t`` has one element and the graph was not freed, without calling hooks or changing
-    any ``grad``. Of more than ``max_nodes`` values the last ones are drawn.
+    any ``grad``.
 
-    ``file`` has the suffix .dot or .gv for the source, or that of a format of graphviz.
-    GpugradError where graphviz is needed and missing.
+    Of more than 60 operations blocks that repeat become one box, and so do ranges of what is left;
+    ``fold=False`` draws all. ``model``, a `gpugrad.nn.Module`, names its parameters and puts the
+    operations of each of its modules in a box. With ``max_nodes`` the last values alone are drawn.
+
+    ``file`` has the suffix .svg, .dot or .gv (DOT source: its last 200 values), or that of a
+    format of Graphviz, .png or .pdf. GpugradError where Graphviz is needed and missing.
 
     >>> import gpugrad as gg
     >>> a = gg.tensor(2.0, requires_grad=True, name="a")
@@ -158,9 +154,11 @@ def draw(
     checked("draw", t)
     if rankdir not in DIRECTIONS:
         raise ValueError(f"draw: rankdir must be one of {DIRECTIONS}, got {rankdir!r}")
-    if not is_whole(max_nodes, 1):
+    if max_nodes is not None and not is_whole(max_nodes, 1):
         raise ValueError(f"draw: max_nodes must be a whole number from 1, got {max_nodes!r}")
-    drawing = _Drawer(t, values, gradients, max_nodes).drawing(rankdir)
+    reading = Reading(t, values, gradients, max_nodes, _names_in(model))
+    scenes = scenes_of(reading, _grouped(reading, fold, model))
+    drawing = Drawing(reading, scenes, rankdir)
     if file is not None:
         drawing.save(file, format)
     elif format is not None:
@@ -168,180 +166,18 @@ def draw(
     return drawing
 
 
-class _Drawer:
-    """Makes a drawing from the nodes, their names, values and gradients."""
-
-    def __init__(self, t: Tensor, values: bool, gradients: bool, max_nodes: int) -> None:
-        self.t = t
-        root = t._node
-        everything = [] if root is None else reachable([root])
-        nodes = [node for node in everything if not isinstance(node, OutputsNode)]
-        self.names = names_of(nodes)
-        self.shown = nodes[-max_nodes:]
-        self.numbers = {node: str(i) for i, node in enumerate(nodes, 1)}
-        self.omitted: dict[Any, None] = {}  # operands beyond max_nodes that have a mark by now
-        self.notes: list[str] = []
-        if len(nodes) > max_nodes:
-            self.notes.append(
-                f"the last {max_nodes:,} of {len(nodes):,} values; "
-                f"{len(nodes) - max_nodes:,} earlier ones are left out"
-            )
-        freed = any(source_of(n).values is None for n in nodes if isinstance(n, Node))
-        if freed:
-            self.notes.append(
-                "the graph was freed by backward(): pass retain_graph=True to it, or draw before "
-                "it, to see what is missing here"
-            )
-        self.values = Values(everything, t) if values else None
-        self.with_gradients = gradients
-        self.gradients: dict[Any, Any] = {}
-        if gradients and root is not None:
-            self._differentiate(freed)
-        if values and changed_since(t, everything):
-            self.notes.append(
-                "a leaf was changed in place since this was computed: its value here is the new one"
-            )
-
-    def _differentiate(self, freed: bool) -> None:
-        missing = [node for node in self.shown if self._accumulated(node) is None]
-        if self.t.size != 1:
-            self.notes.append(
-                f"no derivatives: they are those of one number, and this has shape {self.t.shape}"
-            )
-        elif not freed and missing:
-            try:
-                self.gradients = derivatives(self.t, missing)
-            except GradientError as error:
-                self.notes.append(f"no derivatives: {error}")
-
-    @staticmethod
-    def _accumulated(node: Any) -> Any:
-        """The ``grad`` of a leaf; None where there is none."""
-        tensor = node.tensor() if isinstance(node, Leaf) else None
-        return None if tensor is None or tensor.grad is None else tensor.grad.data
-
-    def drawing(self, rankdir: str) -> Drawing:
-        lines = [
-            "digraph gpugrad {",
-            f"  rankdir={rankdir};",
-            '  graph [fontname="Helvetica", fontsize=11, nodesep=0.15, ranksep=0.3];',
-            '  node [fontname="Helvetica", fontsize=11, shape=record, style=filled,'
-            ' fillcolor="#ffffff", color="#666666", margin="0.1,0.05", height=0.3];',
-            '  edge [color="#666666", arrowsize=0.6];',
-        ]
-        # In a top-to-bottom graph the fields of a label are drawn side by side, in a left-to-right
-        # graph stacked; braces exchange the two.
-        self.stacked = rankdir in ("LR", "RL")
-        if self.t._node is None:
-            lines.append(self._alone())
-        operations: dict[Any, str] = {}
-        for node in self.shown:
-            lines.append(self._record(node))
-            if isinstance(node, Leaf):
-                continue
-            source = source_of(node)  # several outputs share an operation
-            if source not in operations:
-                operations[source] = f"o{self.numbers[node]}"
-                lines += self._operation(operations[source], node)
-            lines.append(f"  {operations[source]} -> v{self.numbers[node]};")
-        if self.notes:
-            caption = escaped("\n".join(f"Note: {note}" for note in self.notes), record=False)
-            lines.append(f'  label="{caption}";')
-        lines.append("}")
-        counts = max(1, len(self.shown)), len(operations)
-        return Drawing("\n".join(lines) + "\n", tuple(self.notes), counts)
-
-    def _operation(self, op: str, node: Any) -> list[str]:
-        """The ellipse of an operation, and the edges from its operands."""
-        source = source_of(node)
-        sign = _SIGNS.get(source.op.name)
-        size = 'fontsize=14, width=0.35, height=0.35, margin="0.02"' if sign else 'margin="0.05"'
-        lines = [
-            f'  {op} [label="{escaped(sign or op_name(node), record=False)}", shape=ellipse,'
-            f' fillcolor="#eeeeee", {size}];'
-        ]
-        shown = self.numbers[self.shown[0]]
-        for index, parent in enumerate(operands(node)):
-            if parent is None:
-                if source.values is not None and source.values[index] is not None:
-                    lines += self._constant(f"c{op[1:]}_{index}", op, source.values[index])
-                continue
-            number = self.numbers[parent]
-            if int(number) >= int(shown):
-                lines.append(f"  v{number} -> {op};")
-                continue
-            if parent not in self.omitted:
-                self.omitted[parent] = None
-                label = escaped(f"{text.short(self.names[parent])} …", record=True)
-                lines.append(f'  m{number} [label="{label}", style="filled,dashed"];')
-            lines.append(f"  m{number} -> {op};")
-        return lines
-
-    def _constant(self, name: str, op: str, value: Any) -> list[str]:
-        """A constant operand: a number as text, an array as a record."""
-        if getattr(value, "size", 1) == 1:
-            label = escaped(text.constant(value), record=False)
-            look = "shape=plaintext, width=0.3, "
-        else:
-            label, look = self._fields(["constant", self._contents(value, value)]), ""
-        return [f'  {name} [{look}label="{label}"];', f"  {name} -> {op};"]
-
-    def _alone(self) -> str:
-        """The record of a tensor that has no graph."""
-        name = text.printable(self.t.name) if self.t.name else "tensor"
-        contents = self._contents(self.t, self.t.data)
-        return f'  v1 [label="{self._fields([text.short(name, 60), contents])}"];'
-
-    def _contents(self, value: Any, raw: Any) -> str:
-        """The elements of a small array, each row on a line of its own; else shape and dtype."""
-        elements = None if self.values is None or raw is None else text.array_text(raw)
-        return _rows(elements) if elements else text.shape_text(value)
-
-    def _record(self, node: Any) -> str:
-        raw = self.values[node] if self.values is not None and size_of(node) <= 6 else None
-        name, contents = text.short(self.names[node], 60), self._contents(node, raw)
-        fields = [name, contents, *self._gradient(node)]
-        look = ""
-        if isinstance(node, Leaf):
-            look = ', fillcolor="#e3f1e3"'
-        elif node is self.t._node:
-            look = ', fillcolor="#e3ecf8"'
-        return f'  v{self.numbers[node]} [label="{self._fields(fields)}"{look}];'
-
-    def _gradient(self, node: Any) -> list[str]:
-        if not self.with_gradients:
-            return []
-        accumulated = self._accumulated(node)
-        if accumulated is not None:
-            g, symbol = accumulated, "grad"
-        elif node in self.gradients:
-            g = self.gradients[node]
-            symbol = f"∂{text.short(self.names[self.t._node])}/∂{text.short(self.names[node])}"
-        else:
-            return []
-        shown = text.array_text(g)
-        if shown is None:
-            return [f"‖{symbol}‖ = {text.number(text.norm(g))}"]
-        return [f"{symbol} = {shown}" if g.size == 1 else f"{symbol} =\n{_rows(shown)}"]
-
-    def _fields(self, fields: list[str]) -> str:
-        label = " | ".join(escaped(field, record=True) for field in fields)
-        return label if self.stacked else f"{{{label}}}"
+def _names_in(model: Any) -> dict[Any, str]:
+    """The names of a model's parameters, by their leaves."""
+    if model is None:
+        return {}
+    if not hasattr(model, "named_parameters"):
+        raise TypeError(f"draw: expected a gg.nn.Module in model, got {type(model).__name__}")
+    return {p._node: name for name, p in model.named_parameters() if p._node is not None}
 
 
-def _rows(elements: str) -> str:
-    """The text of a small array, each row of a matrix on a line of its own."""
-    return elements.replace("], [", "],\n[")
-
-
-def escaped(label: str, *, record: bool) -> str:
-    """A text for a quoted DOT label; with ``record`` separators of fields are escaped as well.
-
-    Graphviz reads HTML entities in labels and swallows repeated spaces in records.
-    """
-    label = label.replace("\\", "\\\\").replace("&", "&amp;").replace('"', '\\"')
-    if record:
-        for mark in "{}|<>":
-            label = label.replace(mark, f"\\{mark}")
-        label = re.sub("(?<= ) |^ | $", "&#160;", label)
-    return label.replace("\n", "\\n")
+def _grouped(reading: Reading, fold: bool, model: Any) -> Group:
+    operations: Sequence[Any] = [node for node in reading.shown if isinstance(node, Node)]
+    if not fold:
+        return Group("", list(operations))
+    layers = None if model is None else layers_of(_names_in(model), operations)
+    return folded(operations, layers)

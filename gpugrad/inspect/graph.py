@@ -6,7 +6,7 @@ recurses, so that the depth of a graph is unlimited.
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from gpugrad.backend.namespace import namespace_of
@@ -58,18 +58,20 @@ def operands(node: Any) -> tuple[Any, ...]:
     return source_of(node).parents
 
 
-def names_of(nodes: Iterable[Any]) -> dict[Any, str]:
+def names_of(nodes: Iterable[Any], known: Mapping[Any, str] | None = None) -> dict[Any, str]:
     """A unique name for each node: the tensor's own, else the op's with a number.
 
+    ``known`` names tensors that have no name of their own.
     A single ``tanh`` is "tanh"; the second of several is "tanh_2". Control characters in a name
     are escaped, so a name is always one line.
     """
     nodes = list(nodes)
+    known = known or {}
     used: dict[str, int] = {}
     names = {
-        node: _free(printable(str(node.name)), used)
+        node: _free(printable(str(name)), used)
         for node in nodes
-        if getattr(node, "name", None)
+        if (name := getattr(node, "name", None) or known.get(node))
     }
     labels = {
         node: "leaf" if isinstance(node, Leaf) else op_name(node)

@@ -197,7 +197,11 @@ def test_a_training_that_is_resumed_ends_where_one_run_does(example, capsys, tmp
     [
         ("scalars.py", ["--plot", "neuron"], "'neuron' has no suffix"),
         ("scalars.py", ["--plot", "no/such/neuron.dot"], "there is no folder 'no/such'"),
-        ("scalars.py", ["--plot", "neuron.png"], "error: draw: a picture needs the "),
+        (
+            "scalars.py",
+            ["--plot", "neuron.png"],
+            "error: draw: a picture of format 'png' needs the",
+        ),
         ("scalars.py", ["--device", "gpu"], "gpu"),
         ("chain_rule.py", ["--epochs", "0"], "expected a whole number from 1, got '0'"),
     ],
