@@ -75,8 +75,7 @@ class Namespace:
 
     ``batched`` says that arrays have an axis that they do not show, see `gpugrad.batching`.
 
-    ``in_place`` says whether the engine may add to an array in place. ``lifts`` is the namespace
-    whose arrays this one takes beside its own, as if they were its own.
+    ``lifts`` is the namespace whose arrays this one takes beside its own, as if they were its own.
 
     The methods answer questions about arrays. By default they suit arrays in host memory that
     resemble NumPy's; a subclass overrides what differs.
@@ -84,7 +83,6 @@ class Namespace:
 
     atomic: str | None = None
     waits: bool = False
-    in_place: bool = True
     batched: bool = False
     lifts: Any = None
 
@@ -153,6 +151,11 @@ class Namespace:
         total = out.astype(wide)
         self.module.add.at(total, index, values.astype(wide))
         out[...] = total
+
+    def add_slice(self, total: Any, index: Any, values: Any) -> bool:
+        """Add values to a part of an array, in place; returns whether it did."""
+        total[index] += values
+        return True
 
     def maximum_at(self, out: Any, index: Any, values: Any) -> None:
         """Replace the elements at an index by the maximum of themselves and their values."""

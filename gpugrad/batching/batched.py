@@ -183,13 +183,17 @@ for _name in ("int", "float", "complex", "index", "round", "trunc", "floor", "ce
 
 
 def _operator(name: str, reflected: bool = False) -> Callable[..., Any]:
-    def apply(self: Batched, *others: Any) -> Any:
-        if others and not _is_operand(others[0]):
+    def apply(self: Batched, other: Any) -> Any:
+        if other.__class__ not in NAMESPACES and not _is_operand(other):
             return NotImplemented
-        operands = (*others, self) if reflected else (self, *others)
-        return getattr(self.xp, name)(*operands)
+        function = getattr(self.xp, name)
+        return function(other, self) if reflected else function(self, other)
 
     return apply
+
+
+def _unary(name: str) -> Callable[..., Any]:
+    return lambda self: getattr(self.xp, name)(self)
 
 
 def _is_operand(other: Any) -> bool:
@@ -201,7 +205,7 @@ def _is_operand(other: Any) -> bool:
 
 # There are no operators in place: ``a += b`` binds a new array, since a may lack b's level.
 for _method, _name in {**BINARY, "matmul": "matmul", **COMPARISONS, **UNARY}.items():
-    setattr(Batched, f"__{_method}__", _operator(_name))
+    setattr(Batched, f"__{_method}__", (_unary if _method in UNARY else _operator)(_name))
     if _method not in COMPARISONS and _method not in UNARY:
         setattr(Batched, f"__r{_method}__", _operator(_name, reflected=True))
 

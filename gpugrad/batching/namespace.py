@@ -70,7 +70,6 @@ class Batching(Namespace):
     """The namespace of batched arrays over those of ``base``, also of several levels."""
 
     waits = True  # reading a value raises
-    in_place = False
     batched = True
 
     def __init__(self, base: Any) -> None:
@@ -152,6 +151,14 @@ class Batching(Namespace):
             )
         self._apply("set_item", indexing.set_item, x, value, *arrays, index=pattern)
 
+    def add_slice(self, total: Any, index: Any, g: Any) -> bool:
+        cls = type(g)
+        if type(total) is not cls or total.level != g.level or type(g.array) is cls:
+            return False
+        whole = index if isinstance(index, tuple) else (index,)
+        total.array[(slice(None), *whole)] += g.array
+        return True
+
     def _same(self, name: str, x: Any, /, *given: Any, **parameters: Any) -> Any:
         return getattr(self.lifts, name)(innermost(x), *given, **parameters)
 
@@ -192,13 +199,14 @@ class Batching(Namespace):
         general = partial(self._apply, name, elementwise)
         if self.lifts.lifts is not None or name in VIEWS:
             return general
-        function, own = getattr(self.lifts, name), _type(self.lifts)
+        lifts, function, own = self.lifts, getattr(self.lifts, name), _type(self.lifts)
 
         def quick(*given: Any, **parameters: Any) -> Any:
             level, ndim, most = 0, 0, 0
             arrays = []
             for operand in given:
-                if operand.__class__ is own:
+                cls = operand.__class__
+                if cls is own:
                     array = operand.array
                     if not level:
                         level, ndim = operand.level, len(operand.shape)
@@ -208,15 +216,16 @@ class Batching(Namespace):
                         return general(*given, **parameters)
                     arrays.append(array)
                     continue
-                if operand.__class__ not in NUMBERS:
-                    if NAMESPACES.get(operand.__class__) is not self.lifts:
+                if cls not in NUMBERS:
+                    if NAMESPACES.get(cls) is not lifts:
                         return general(*given, **parameters)
-                    most = max(most, len(operand.shape))
+                    if (count := len(operand.shape)) > most:
+                        most = count
                 arrays.append(operand)
             if not level or most > ndim:
                 return general(*given, **parameters)
-            result = function(*arrays, **parameters)
-            return wrapped(result, level) if isinstance(result, tuple) else own(result, level)
+            result = function(*arrays, **parameters) if parameters else function(*arrays)
+            return own(result, level) if result.__class__ is not tuple else wrapped(result, level)
 
         return quick
 

@@ -11,7 +11,7 @@ from sys import getrefcount
 from typing import Any, NamedTuple
 
 from gpugrad.backend.device import copied
-from gpugrad.backend.namespace import NAMESPACES, namespace_of
+from gpugrad.backend.namespace import namespace_of
 from gpugrad.backend.precision import DOUBLE, SINGLE
 
 __all__ = ["Gradients", "Into", "steal_or_copy"]
@@ -59,7 +59,7 @@ class Gradients:
                 before = before.astype(SINGLE)
                 self.wide[node] = True
         self.by_node[node] = before + d
-        if self.in_place and getattr(NAMESPACES.get(type(d)), "in_place", True):
+        if self.in_place:
             self.owned.add(node)
 
     def take(self, node: Any) -> Any:
@@ -82,11 +82,11 @@ class Gradients:
         """Whether one of the nodes has a gradient that can be added to in place."""
         return not self.owned.isdisjoint(nodes)
 
-    def needs(self, node: Any, g: Any, parents: Sequence[Any]) -> list[Any]:
+    def needs(self, node: Any, xp: Any, g: Any, parents: Sequence[Any]) -> list[Any]:
         """The gradients that a rule has to give, after the op has added some in place.
 
         False for those that are added already; for a joint rule an `Into` for those that it may
-        add itself.
+        add itself. ``xp`` is the namespace of ``g``.
         """
         needs: list[Any] = [parent is not None for parent in parents]
         parameters = node.parameters or {}
@@ -97,7 +97,7 @@ class Gradients:
                 needs[index] = Into(self.by_node[parent])
             elif (add := node.op.adds[index]) is not None:
                 total = self.by_node[parent]
-                needs[index] = not add(node.xp, total, g, *node.values, **parameters)
+                needs[index] = not add(xp, total, g, *node.values, **parameters)
         return needs
 
 

@@ -335,7 +335,7 @@ def _pulled(
     # Those who watch see each gradient of an argument; a Follower only asks where it is.
     unseen = watch is None or isinstance(watch, Follower)
     if op.adds and gradients.in_place and unseen and node.__class__ is Node:
-        needs = gradients.needs(node, g, parents)
+        needs = gradients.needs(node, xp, g, parents)
     else:
         needs = [parent is not None for parent in parents]
     if op.same is not None and parents[0] is parents[1] is not None:

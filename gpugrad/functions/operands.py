@@ -96,7 +96,8 @@ def together(*operands: Any) -> list[Tensor]:
     if not arrays:
         return [as_tensor(o) for o in operands]
     home = as_tensor(next((o for o in arrays if not is_number(o)), arrays[0]))
-    return [_beside(o, home, [array.dtype for array in arrays]) for o in operands]
+    dtypes = [array.dtype for array in arrays]
+    return [_beside(o, home, dtypes) for o in operands]
 
 
 def without_lists(*operands: Any) -> list[Any]:

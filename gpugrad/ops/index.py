@@ -151,8 +151,7 @@ def _add_at(xp: Any, total: Any, g: Any, x: Any, *indices: Any, index: Any) -> b
     """Add to the elements at an index that selects none of them twice."""
     if indices or total.ndim == 0 or total.dtype != g.dtype:
         return False
-    total[index] += g
-    return True
+    return bool(xp.add_slice(total, index, g))
 
 
 # fmt: off

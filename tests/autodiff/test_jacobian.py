@@ -279,3 +279,24 @@ def test_rows_are_masked_only_where_something_is_not_finite(monkeypatch, mode):
         masks.clear()
         jacobian(np.array([4.0, 1.0, 9.0]))
     assert masks
+
+
+def test_rows_add_in_place_to_the_gradient_of_an_argument_that_is_used_in_parts(rng, monkeypatch):
+    from gpugrad.backend.namespace import namespace_of
+    from gpugrad.batching import batched_type
+
+    def f(x):
+        parts = [x[0] * x[1], x[2:] * x[1:, None][0], x[..., -1] * gg.ones(3), x[2] ** 2, x[:1]]
+        return gg.concat([part.reshape(-1) for part in parts])
+
+    xp, scattered = batched_type(namespace_of(np.ones(1))).xp, []
+    scatter = xp.scatter
+    monkeypatch.setattr(
+        xp, "scatter", lambda *args, **kwargs: scattered.append(1) or scatter(*args, **kwargs)
+    )
+    x = rng.uniform(0.5, 1.5, size=5)
+    rows = gg.jacobian(f, mode="reverse")(x)
+    assert len(scattered) == 3  # one within a part; the second sum of x is what others add to
+    close(rows, gg.jacobian(f, mode="forward")(x))
+    several = gg.vmap(gg.jacobian(f, mode="reverse"))(np.stack([x, x + 1]))
+    close(several[0], rows)

@@ -284,7 +284,7 @@ def test_what_is_added_in_place_is_what_the_rule_gives(op, sample, monkeypatch):
             sums.owned = set(sums.by_node)
         g = np.linspace(1, 2, math.prod(node.shape)).reshape(node.shape)
         y = node if node.y is None else node.y
-        needs = sums.needs(node, g, node.parents)
+        needs = sums.needs(node, xp, g, node.parents)
         ds = pull_back(op, xp, g, y, needs, node.values, node.parameters or {})
         return [
             d if total is None else total - 1 if d is None else d
