@@ -54,7 +54,7 @@ def infinite(x: Any) -> Any:
 
 
 def far_phase(x: Any) -> Any:
-    """Of large angles SciPy's J and Y lose digits, 6 of J[0](1e10), and CUDA's have other errors.
+    """Of large angles SciPy's J and Y lose digits, 6 of j0(1e10), and CUDA's have other errors.
 
     Those of CUDA are absolute ones in float32. Of infinity SciPy's are NaN.
     """

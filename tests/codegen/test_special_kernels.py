@@ -60,7 +60,7 @@ HARD = {
 
 def extremes(name, dtype):
     values = [x for x in EXTREMES if not (np.isinf(x) and optable.differs_at(TABLE[name], np.inf))]
-    if name in OSCILLATING:  # SciPy's phase loses digits: 6 of J[0](1e10) are wrong, none of CUDA's
+    if name in OSCILLATING:  # SciPy's phase loses digits: 6 of j0(1e10) are wrong, none of CUDA's
         values = [x for x in values if not abs(x) > 1e6]
     with np.errstate(over="ignore"):
         columns = np.meshgrid(*[np.array(values).astype(dtype)] * len(TABLE[name].arrays))

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import pytest
 
-__all__ = ["Chromium", "find_chromium", "needs_chromium"]
+__all__ = ["Chromium", "require_chromium"]
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = (
@@ -35,14 +35,18 @@ def find_chromium() -> str | None:
     return named or next(filter(None, map(shutil.which, NAMES)), None)
 
 
-needs_chromium = pytest.mark.skipif(
-    sys.platform == "win32" or find_chromium() is None,
-    reason="needs Chromium or Chrome on the path, or its file in GPUGRAD_CHROMIUM, on Linux or macOS",
-)
+def require_chromium() -> str:
+    """The browser's file; without one the test is skipped."""
+    found = find_chromium()
+    if found is None or sys.platform == "win32":
+        pytest.skip("needs Chromium or Chrome: on the path, or its file in GPUGRAD_CHROMIUM")
+    return found
 
 
 class Chromium:
-    """A browser with one page; its problems are in ``problems``, its requests in ``requests``.
+    """A browser with one page, where there is one; else the test is skipped.
+
+    Its problems are in ``problems``, its requests in ``requests``.
 
     ``profile`` is an empty folder for the browser's own files.
     """
@@ -56,10 +60,9 @@ class Chromium:
         self.profile = profile
 
     def __enter__(self) -> Self:
+        browser = require_chromium()
         to_browser, self.writes = os.pipe()
         self.reads, from_browser = os.pipe()
-        browser = find_chromium()
-        assert browser is not None
         flags = [*FLAGS, f"--user-data-dir={self.profile}"]
         if os.geteuid() == 0:
             flags.append("--no-sandbox")  # its sandbox refuses to run as root

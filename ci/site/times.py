@@ -1,0 +1,53 @@
+"""The benchmarks' figures as tables, from benchmarks/results/, with their dates and commands."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "benchmarks"))
+
+import run  # noqa: E402
+
+__all__ = ["tables"]
+
+TITLES = {"torch": "PyTorch", "autograd": "autograd", "mygrad": "MyGrad", "jax": "JAX"}
+# Options that say where on one machine something is.
+LOCAL = re.compile(r" --(python-for|json) \S+")
+
+
+def tables() -> str:
+    """The newest figures of each set of cases, on the CPU, as Markdown."""
+    sections = [section(json.loads(file.read_text(encoding="utf-8")), file) for file in newest()]
+    return "\n".join(["## Figures\n", *sections])
+
+
+def newest() -> list[Path]:
+    """The files of the last day, the README's first."""
+    files = sorted((ROOT / "benchmarks" / "results").glob("cpu-*.json"))
+    day = max(re.search(r"\d{4}-\d\d-\d\d", file.name)[0] for file in files)
+    return sorted((file for file in files if day in file.name), key=lambda file: len(file.name))
+
+
+def section(content: dict[str, Any], file: Path) -> str:
+    """One file of figures: when, where and by what command, and the table."""
+    machine, versions = content["machine"], content["versions"]
+    threads = "one thread" if machine["threads"] == 1 else f"{machine['threads']} threads"
+    libraries = ", ".join(f"{name} {versions[name]}" for name in sorted(versions))
+    cases = content["cases"]
+    peers = [p for p in ("compiled", *run.PEERS, "jax") if any(p in c["times"] for c in cases)]
+    return f"""\
+### {content["date"][:10]}, {threads}, beside {", ".join(TITLES[p] for p in peers if p in TITLES)}
+
+{machine["processor"]}, {machine["cores"]} cores, {machine["system"]}, Python {machine["python"]};
+{libraries}; {content["dtype"]}. Times are gpugrad's and its compiled program's, for one step; the
+other columns are gpugrad's time over theirs. Written to `benchmarks/results/{file.name}` by:
+
+```sh
+{LOCAL.sub("", content["command"])}
+```
+
+{run.readme_table(cases, peers)}
+"""
