@@ -60,11 +60,11 @@ class Compiler:
             return f"{self} does not run: {error}"
         return (answer.stdout.splitlines() or [str(self)])[0]
 
-    def compile(self, source: str, target: Path) -> None:
+    def compile(self, source: str, target: Path, *options: str) -> None:
         """Compile a source to a shared object; CompileError if that fails."""
         path = target.with_suffix(".c")
         path.write_text(source, encoding="ascii")
-        command = [*self.command, *OPTIONS, str(path), "-o", str(target), "-lm"]
+        command = [*self.command, *OPTIONS, *options, str(path), "-o", str(target), "-lm"]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
         except (OSError, subprocess.SubprocessError) as error:
@@ -96,8 +96,8 @@ def find_compiler() -> Compiler | None:
     return Compiler([sys.executable, "-m", "ziglang", "cc"], package.origin)
 
 
-def load(source: str) -> ctypes.CDLL:
-    """The shared object of a source, compiled unless it is there already.
+def load(source: str, *options: str) -> ctypes.CDLL:
+    """The shared object of a source, compiled with more options unless it is there already.
 
     CompileError, with a sentence, if there is no compiler or it fails.
     """
@@ -107,7 +107,7 @@ def load(source: str) -> ctypes.CDLL:
             "compile: no C compiler is found: install gcc or clang, or the package ziglang "
             "(pip install gpugrad[compile]), or name one in the environment variable CC"
         )
-    facts = "\0".join((source, compiler.identity, *OPTIONS, _processor()))
+    facts = "\0".join((source, compiler.identity, *OPTIONS, *options, _processor()))
     path = _folder() / f"{hashlib.sha256(facts.encode()).hexdigest()}.so"
     if path.exists():
         try:
@@ -116,7 +116,7 @@ def load(source: str) -> ctypes.CDLL:
             pass  # damaged: it is made anew
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="making-") as making:
         made = Path(making) / "program.so"
-        compiler.compile(source, made)
+        compiler.compile(source, made, *options)
         os.replace(made, path)  # at once, for other processes
     try:
         return ctypes.CDLL(str(path))

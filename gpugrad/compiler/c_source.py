@@ -16,15 +16,10 @@ from gpugrad.compiler.arena import plan_memory
 from gpugrad.compiler.blas import Blas
 from gpugrad.compiler.c_functions import SHARE, Function, Scratch
 from gpugrad.compiler.c_head import HEAD, OBJECTS
-from gpugrad.compiler.c_items import (
-    assembly_function,
-    blas_types,
-    indexed_function,
-    product_function,
-    range_check,
-)
+from gpugrad.compiler.c_items import assembly_function, indexed_function, range_check
 from gpugrad.compiler.c_loops import loop_function
 from gpugrad.compiler.c_passes import passes_text
+from gpugrad.compiler.c_products import blas_types, product_function, product_types
 from gpugrad.compiler.c_reductions import EXTREMES
 from gpugrad.compiler.c_sharing import shared
 from gpugrad.compiler.c_turns import flushes_small, mode, modes_around, turns_begin, turns_of
@@ -68,8 +63,8 @@ class Piece(NamedTuple):
 class Source(NamedTuple):
     """The text, its functions, and what it needs.
 
-    ``table`` has what the functions find by position: dtypes, names of functions of BLAS, and
-    constant arrays. ``in_place`` has by the number of an output the input whose place it takes.
+    ``table`` has what the functions find by position: dtypes, names of functions of libraries,
+    and constant arrays. ``in_place`` has by the number of an output the input whose place it takes.
     """
 
     text: str
@@ -141,6 +136,8 @@ class _Writer:
         mathematics = host_math.source(sorted(used)) if used else ""
         objects = OBJECTS.format(head=object.__basicsize__, type=object.__basicsize__ - 8)
         parts = [HEAD, objects, EXTREMES, mathematics.replace("static inline ", "INLINE "), text]
+        if "_product_t" in text:
+            parts.insert(1, product_types())
         if "share_t" in text:
             parts.insert(1, SHARE)
         if self.blas is not None:

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from gpugrad.compiler import products
 from gpugrad.compiler.blas import blas
 from gpugrad.compiler.c_compiler import find_compiler, load
 from gpugrad.compiler.c_source import OUT_OF_RANGE, Piece, Source, write
-from gpugrad.compiler.c_steps import computes
+from gpugrad.compiler.c_steps import PRODUCTS, computes
 from gpugrad.compiler.elementwise import DTYPES
 from gpugrad.compiler.expansion import expanded
 from gpugrad.compiler.formulas import FORMULAS_OF_STEPS
@@ -51,6 +52,8 @@ def build(
     """
     if find_compiler() is None or not _keeps_layout():
         return None
+    if any(step.name in PRODUCTS for step in program.steps):
+        products.begin_loading()
     in_pieces = expanded(program, computes, OWN_FORMULAS)
     schedule = Schedule(in_pieces, reuse, moves is None, body_of if moves is None else None)
     if moves is not None and any(isinstance(item, Call) for item in schedule.items):
@@ -285,10 +288,16 @@ def _table(made: Source, schedule: Schedule, addresses: dict[str, int]) -> Any:
         if isinstance(entry, Array):
             entries.append(constants[entry.number].ctypes.data)
         elif isinstance(entry, str):
-            entries.append(share_address() if entry == "share" else addresses[entry])
+            entries.append(_address(entry, addresses))
         else:
             entries.append(id(entry))
     return (ctypes.c_void_p * len(entries))(*entries)
+
+
+def _address(name: str, of_blas: dict[str, int]) -> int:
+    if name == "share":
+        return share_address()
+    return of_blas[name] if name in of_blas else products.address(name)
 
 
 def _functions(made: Source, library: Any, is_body: bool) -> dict[str, Any]:

@@ -1,0 +1,264 @@
+/* Products of matrices of middle sizes, see products.py: y = a b, for float and for double.
+
+   A part of a product is a block of rows times a panel: as many columns as two vectors have elements.
+   The panel's part of b is copied first, row by row; then tiles of y, of some rows each, are added up
+   in registers. An element is added up in the same order for any number of threads. */
+
+#ifndef REAL
+
+#include <stddef.h>
+#include <string.h>
+
+#if defined(__AVX512F__)
+#define VECTOR 64 /* bytes */
+#define ROWS 12 /* of a tile; 2 * ROWS vectors are in registers */
+#define MIDDLE 8 /* of a lower one */
+#elif defined(__AVX2__) && defined(__FMA__)
+#define VECTOR 32
+#define ROWS 6
+#define MIDDLE 4
+#else
+#error "products are those of BLAS for processors without these vectors"
+#endif
+#ifndef __has_builtin
+#define __has_builtin(name) 0
+#endif
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLLED _Pragma("GCC unroll 16")
+
+typedef ptrdiff_t index_t;
+typedef void (*part_t)(void *const *arrays, char *work, index_t part);
+typedef void (*share_t)(part_t task, void *const *arrays, char *work, index_t size, index_t count);
+
+enum { PANEL = 1 << 15 }; /* bytes of a panel's part, which stay in the first cache */
+enum { BLOCK = 1 << 18 }; /* and of a block of rows, which stay in the second */
+enum { WORTH = 1 << 21 }; /* multiplications that make threads worth it: some 20 us */
+
+/* Sizes, strides in elements, and the axes of a stack of products; y is C-contiguous. */
+typedef struct {
+    index_t rows, depth, columns, a_down, a_along, b_down, b_along, axes;
+    struct { index_t size, a, b, y; } axis[];
+} product_t;
+
+/* A matrix is transposed by interleaving its upper half with its lower one, some times. */
+#define LOW_4 0, 4, 1, 5
+#define HIGH_4 2, 6, 3, 7
+#define LOW_8 0, 8, 1, 9, 2, 10, 3, 11
+#define HIGH_8 4, 12, 5, 13, 6, 14, 7, 15
+#define LOW_16 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define HIGH_16 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+
+#define REAL float
+#define NAME(name) s_##name
+#define LANES (VECTOR / 4)
+#include __FILE__
+#undef REAL
+#undef NAME
+#undef LANES
+#define REAL double
+#define NAME(name) d_##name
+#define LANES (VECTOR / 8)
+#include __FILE__
+
+#else
+
+typedef REAL NAME(vector) __attribute__((vector_size(VECTOR), aligned(sizeof(REAL))));
+#define vector NAME(vector)
+#define WIDTH (2 * LANES)                          /* elements of a row of a panel */
+#define DEPTH (PANEL / WIDTH / (index_t)sizeof(REAL)) /* rows of a panel's part */
+
+INLINE vector NAME(load)(const REAL *from) { return *(const vector *)from; }
+INLINE void NAME(store)(REAL *to, vector x) { *(vector *)to = x; }
+
+/* Copy rows that are contiguous. */
+static void NAME(copy_rows)(const REAL *b, index_t down, index_t depth, index_t width, REAL *panel)
+{
+    for (index_t k = 0; k < depth; k++, b += down, panel += WIDTH) {
+        if (width == WIDTH) {
+            NAME(store)(panel, NAME(load)(b));
+            NAME(store)(panel + LANES, NAME(load)(b + LANES));
+            continue;
+        }
+        for (index_t j = 0; j < width; j++) panel[j] = b[j];
+        for (index_t j = width; j < WIDTH; j++) panel[j] = 0;
+    }
+}
+
+static void NAME(copy_any)(const REAL *b, index_t down, index_t along, index_t depth, index_t width,
+                           REAL *panel)
+{
+    for (index_t j = 0; j < WIDTH; j++)
+        for (index_t k = 0; k < depth; k++)
+            panel[k * WIDTH + j] = j < width ? b[k * down + j * along] : 0;
+}
+
+#if __has_builtin(__builtin_shufflevector)
+#define JOINED(name, lanes) name##lanes
+#define LIST(name, lanes) JOINED(name, lanes)
+#if LANES == 16
+#define LOW LOW_16
+#define HIGH HIGH_16
+#elif LANES == 8
+#define LOW LOW_8
+#define HIGH HIGH_8
+#else
+#define LOW LOW_4
+#define HIGH HIGH_4
+#endif
+
+/* Copy LANES of the columns, each of which is contiguous; those from ``count`` on are zeros. */
+INLINE void NAME(copy_square)(const REAL *b, index_t along, index_t count, REAL *panel)
+{
+    vector x[LANES], y[LANES];
+    UNROLLED for (int i = 0; i < LANES; i++)
+        x[i] = i < count ? NAME(load)(b + i * along) : (vector){0};
+    UNROLLED for (int round = 1; round < LANES; round *= 2) {
+        UNROLLED for (int i = 0; i < LANES / 2; i++) {
+            y[2 * i] = __builtin_shufflevector(x[i], x[i + LANES / 2], LOW);
+            y[2 * i + 1] = __builtin_shufflevector(x[i], x[i + LANES / 2], HIGH);
+        }
+        UNROLLED for (int i = 0; i < LANES; i++) x[i] = y[i];
+    }
+    UNROLLED for (int i = 0; i < LANES; i++) NAME(store)(panel + i * WIDTH, x[i]);
+}
+
+static void NAME(copy_columns)(const REAL *b, index_t along, index_t depth, index_t width,
+                               REAL *panel)
+{
+    index_t k = 0;
+    for (; k + LANES <= depth; k += LANES)
+        for (index_t j = 0; j < WIDTH; j += LANES) {
+            REAL *const to = panel + k * WIDTH + j;
+            if (j + LANES <= width) NAME(copy_square)(b + j * along + k, along, LANES, to);
+            else NAME(copy_square)(b + j * along + k, along, width - j, to);
+        }
+    NAME(copy_any)(b + k, 1, along, depth - k, width, panel + k * WIDTH);
+}
+#undef LOW
+#undef HIGH
+#else
+static void NAME(copy_columns)(const REAL *b, index_t along, index_t depth, index_t width,
+                               REAL *panel)
+{
+    NAME(copy_any)(b, 1, along, depth, width, panel);
+}
+#endif
+
+/* A tile of y: some rows of a, times a panel of so many vectors. */
+INLINE void NAME(tile)(const int rows, const int vectors, const REAL *a, index_t down, index_t along,
+                       const REAL *panel, index_t depth, REAL *y, index_t step, int adds)
+{
+    vector sums[ROWS][2];
+    UNROLLED for (int i = 0; i < rows; i++)
+        UNROLLED for (int j = 0; j < vectors; j++) sums[i][j] = (vector){0};
+    for (index_t k = 0; k < depth; k++, a += along, panel += WIDTH) {
+        vector b[2];
+        UNROLLED for (int j = 0; j < vectors; j++) b[j] = NAME(load)(panel + j * LANES);
+        UNROLLED for (int i = 0; i < rows; i++)
+            UNROLLED for (int j = 0; j < vectors; j++) sums[i][j] += a[i * down] * b[j];
+    }
+    UNROLLED for (int i = 0; i < rows; i++)
+        UNROLLED for (int j = 0; j < vectors; j++) {
+            REAL *const to = y + i * step + j * LANES;
+            NAME(store)(to, adds ? sums[i][j] + NAME(load)(to) : sums[i][j]);
+        }
+}
+
+/* The tiles of a panel's part, below each other. */
+INLINE void NAME(tiles)(const int vectors, index_t rows, const REAL *a, index_t down, index_t along,
+                        const REAL *panel, index_t depth, REAL *y, index_t step, int adds)
+{
+    for (int height; rows > 0; rows -= height, a += height * down, y += height * step) {
+        height = rows == 2 * MIDDLE ? MIDDLE : rows >= ROWS ? ROWS : rows >= MIDDLE ? MIDDLE
+            : rows >= 2 ? 2 : 1;
+        if (height == ROWS)
+            NAME(tile)(ROWS, vectors, a, down, along, panel, depth, y, step, adds);
+        else if (height == MIDDLE)
+            NAME(tile)(MIDDLE, vectors, a, down, along, panel, depth, y, step, adds);
+        else if (height == 2) NAME(tile)(2, vectors, a, down, along, panel, depth, y, step, adds);
+        else NAME(tile)(1, vectors, a, down, along, panel, depth, y, step, adds);
+    }
+}
+
+static void NAME(tiles_1)(index_t rows, const REAL *a, index_t down, index_t along,
+                          const REAL *panel, index_t depth, REAL *y, index_t step, int adds)
+{
+    NAME(tiles)(1, rows, a, down, along, panel, depth, y, step, adds);
+}
+
+static void NAME(tiles_2)(index_t rows, const REAL *a, index_t down, index_t along,
+                          const REAL *panel, index_t depth, REAL *y, index_t step, int adds)
+{
+    NAME(tiles)(2, rows, a, down, along, panel, depth, y, step, adds);
+}
+
+/* Tiles that y has less columns than: some rows at a time go through memory of their own. */
+static void NAME(edge)(index_t rows, const REAL *a, index_t down, index_t along, const REAL *panel,
+                       index_t depth, index_t width, REAL *y, index_t step, int adds)
+{
+    REAL own[ROWS * WIDTH];
+    for (index_t height; rows > 0; rows -= height, a += height * down) {
+        height = rows < ROWS ? rows : ROWS;
+        if (width > LANES) NAME(tiles_2)(height, a, down, along, panel, depth, own, WIDTH, 0);
+        else NAME(tiles_1)(height, a, down, along, panel, depth, own, WIDTH, 0);
+        for (index_t i = 0; i < height; i++, y += step)
+            for (index_t j = 0; j < width; j++)
+                y[j] = adds ? own[i * WIDTH + j] + y[j] : own[i * WIDTH + j];
+    }
+}
+
+/* The number of rows of a block. */
+static index_t NAME(block)(const product_t *p)
+{
+    const index_t rows = BLOCK / (p->depth * (index_t)sizeof(REAL)) / ROWS * ROWS;
+    return p->rows <= rows || p->rows <= 8 * ROWS ? p->rows : rows < 8 * ROWS ? 8 * ROWS : rows;
+}
+
+static void NAME(part)(void *const *arrays, char *work, index_t part)
+{
+    const product_t *const p = arrays[0];
+    const REAL *a = arrays[1], *b = arrays[2];
+    REAL *y = arrays[3], *const panel = (REAL *)work;
+    const index_t block = NAME(block)(p), panels = (p->columns + WIDTH - 1) / WIDTH;
+    const index_t column = part % panels * WIDTH;
+    part /= panels;
+    const index_t blocks = (p->rows + block - 1) / block, row = part % blocks * block;
+    part /= blocks;
+    for (index_t d = p->axes - 1; d >= 0; part /= p->axis[d].size, d--) {
+        const index_t i = part % p->axis[d].size;
+        a += i * p->axis[d].a, b += i * p->axis[d].b, y += i * p->axis[d].y;
+    }
+    const index_t rows = p->rows - row < block ? p->rows - row : block;
+    const index_t width = p->columns - column < WIDTH ? p->columns - column : WIDTH;
+    const index_t pieces = (p->depth + DEPTH - 1) / DEPTH, most = (p->depth + pieces - 1) / pieces;
+    a += row * p->a_down, b += column * p->b_along, y += row * p->columns + column;
+    for (index_t k = 0; k < p->depth; k += most, a += most * p->a_along, b += most * p->b_down) {
+        const index_t depth = p->depth - k < most ? p->depth - k : most;
+        if (p->b_along == 1) NAME(copy_rows)(b, p->b_down, depth, width, panel);
+        else if (p->b_down == 1) NAME(copy_columns)(b, p->b_along, depth, width, panel);
+        else NAME(copy_any)(b, p->b_down, p->b_along, depth, width, panel);
+        if (width < WIDTH)
+            NAME(edge)(rows, a, p->a_down, p->a_along, panel, depth, width, y, p->columns, k > 0);
+        else NAME(tiles_2)(rows, a, p->a_down, p->a_along, panel, depth, y, p->columns, k > 0);
+    }
+}
+
+void NAME(product)(const product_t *p, const REAL *a, const REAL *b, REAL *y, char *work,
+                   share_t threads)
+{
+    void *const arrays[] = {(void *)p, (void *)a, (void *)b, y};
+    const index_t block = NAME(block)(p);
+    index_t count = 1;
+    for (index_t d = 0; d < p->axes; d++) count *= p->axis[d].size;
+    const index_t blocks = (p->rows + block - 1) / block, panels = (p->columns + WIDTH - 1) / WIDTH;
+    const index_t parts = count * blocks * panels;
+    if (threads && count * p->rows * p->columns * p->depth >= WORTH && parts > 1)
+        threads(NAME(part), arrays, work, PANEL, parts);
+    else
+        for (index_t part = 0; part < parts; part++) NAME(part)(arrays, work, part);
+}
+
+#undef vector
+#undef WIDTH
+#undef DEPTH
+#endif
