@@ -24,7 +24,6 @@ MANY = 1 << 14  # so many lose a thousandth at worst, and make a block worth its
 _WIDE = {"f": np.dtype(np.float64), "F": np.dtype(np.complex128)}
 _NO_MARKS = str.maketrans("", "", ",->")
 _add: Any = np.add.reduce
-_dot: Any = np.dot
 _ROWS_OF_ONES = {dtype: np.ones(ENOUGH, dtype) for dtype in (SINGLE, DOUBLE)}
 _matmul: Any = np.matmul
 
@@ -65,9 +64,9 @@ def sum_of_rows(x: Any) -> Any:
         return _add(x, 0, None, None, False) if few else careful_sum(x, 0)
     rows = len(x)
     if rows <= ENOUGH:
-        return _dot(ones[:rows], x)
+        return ones[:rows].dot(x)
     blocks = (x[start : start + ENOUGH] for start in range(0, rows, ENOUGH))
-    return careful_sum(np.stack([_dot(ones[: len(block)], block) for block in blocks]), 0)
+    return careful_sum(np.stack([ones[: len(block)].dot(block) for block in blocks]), 0)
 
 
 def _axes(x: Any, axis: Any) -> tuple[int, ...]:
@@ -131,7 +130,7 @@ def careful_matmul(a: Any, b: Any) -> Any:
     """
     if a.itemsize > 2:
         if a.ndim == 2 == b.ndim or 0 < a.ndim < 3 > b.ndim > 0:
-            return _dot(a, b)
+            return a.dot(b)  # the method: numpy.dot looks for another library's first
     elif is_half(a.dtype) and is_half(b.dtype):
         y = careful_matmul(a.astype(SINGLE), b.astype(SINGLE))
         return y.astype(a.dtype) if a.dtype == b.dtype else y

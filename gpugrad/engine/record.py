@@ -140,6 +140,9 @@ def unwrap(op: Op, operands: Sequence[Any]) -> tuple[list[Any], list[Any], Any]:
             nodes.append(None)
     for index in op.constants:
         nodes[index] = None
+    xp = NAMESPACES.get(type(raws[0])) if len(set(map(type, raws))) == 1 else None
+    if xp is not None and xp.alone:  # mostly: nothing else is left to see
+        return raws, nodes, xp
     xp = _namespace(op, raws)
     if (
         xp is not None

@@ -162,5 +162,8 @@ def joined(layer: Any, activation: Any, x: Any) -> Tensor | None:
         return _applied(op, x, layer.weight, layer.bias)
     if "forward" in activation.__dict__:
         return None
-    settings = [getattr(activation, name) for name in activation.op.parameters]
+    parameters = activation.op.parameters
+    if not parameters:
+        return _applied(op, x, layer.weight, layer.bias)
+    settings = [getattr(activation, name) for name in parameters]
     return _applied(op, x, layer.weight, layer.bias, *settings)

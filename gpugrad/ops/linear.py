@@ -17,12 +17,11 @@ from gpugrad.ops.linalg import adds_product
 
 def _rows(x: Any) -> Any:
     """x with all axes but the last made one: a product of two matrices beats a batch of them."""
-    shape = x.shape
-    return x if len(shape) == 2 else x.reshape((math.prod(shape[:-1]), shape[-1]))
+    return x.reshape((math.prod(x.shape[:-1]), x.shape[-1]))
 
 
 def _linear(xp: Any, x: Any, weight: Any, bias: Any = None, /) -> Any:
-    y = xp.matmul(x if len(x.shape) == 1 else _rows(x), weight.T)
+    y = xp.matmul(x if len(x.shape) < 3 else _rows(x), weight.T)
     if bias is not None:
         if y.dtype == bias.dtype:
             y += bias  # y is new memory
@@ -43,11 +42,13 @@ def _product(xp: Any, need: Any, a: Any, b: Any, turn_a: bool = False) -> Any:
 def _linear_vjp(
     xp: Any, g: Any, needs: tuple[Any, ...], x: Any, weight: Any, bias: Any
 ) -> tuple[Any, Any, Any]:
-    rows = _rows(g)
+    rows = g if len(g.shape) == 2 else _rows(g)
     d_x = _product(xp, needs[0], rows, weight)
     if d_x is not None and len(x.shape) != 2:
         d_x = d_x.reshape(x.shape)
-    d_weight = _product(xp, needs[1], rows, _rows(x), True) if needs[1] else None
+    d_weight = None
+    if needs[1]:
+        d_weight = _product(xp, needs[1], rows, x if len(x.shape) == 2 else _rows(x), True)
     d_bias = None
     if needs[2]:
         d_bias = xp.sum_of_rows(rows) if len(bias.shape) == 1 else g

@@ -40,6 +40,8 @@ def deliver(cls: type[Any], gradients: dict[Any, Any], pairs: Iterable[tuple[Any
 def _next_grad(cls: type[Any], tensor: Any, gradients: dict[Any, Any], key: Any) -> Any:
     """The new ``grad``; None where the gradient can be added in place."""
     before = getattr(tensor, "_grad", None)
+    if before is None and type(gradients[key]) is np.ndarray:  # mostly
+        return cls(steal_or_copy(gradients.pop(key)))
     if isinstance(gradients[key], cls):
         # A copy: the same tensor may be the gradient of other leaves, or the user's own.
         with enable_grad():
