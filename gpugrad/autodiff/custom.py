@@ -23,7 +23,8 @@ from gpugrad.autodiff.rules import (
 from gpugrad.autodiff.run import is_recorded
 from gpugrad.engine.modes import recording
 from gpugrad.engine.op import KINDS, Op
-from gpugrad.engine.record import attach_node, unwrap
+from gpugrad.engine.operands import unwrap
+from gpugrad.engine.record import attach_node
 from gpugrad.errors import GradientError, ShapeError
 from gpugrad.tensor import Tensor
 

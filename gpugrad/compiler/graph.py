@@ -18,7 +18,8 @@ from gpugrad.engine.backward import run_backward
 from gpugrad.engine.modes import recording
 from gpugrad.engine.node import HookedLeaf, HookedNode
 from gpugrad.engine.op import Op
-from gpugrad.engine.record import attach_node, unwrap
+from gpugrad.engine.operands import unwrap
+from gpugrad.engine.record import attach_node
 from gpugrad.errors import GradientError
 from gpugrad.tensor import Tensor
 

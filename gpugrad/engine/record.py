@@ -10,33 +10,34 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy
-
-from gpugrad.backend.device import beside, check_same_device, device_of
-from gpugrad.backend.namespace import NAMESPACES, namespace_of, register
+from gpugrad.backend.namespace import NAMESPACES
 from gpugrad.backend.precision import SINGLE
 from gpugrad.engine import detours
-from gpugrad.engine.messages import explain, one_too_many, type_name, wrong_operand
-from gpugrad.engine.modes import in_rules, recording
+from gpugrad.engine.messages import explain, one_too_many
+from gpugrad.engine.modes import recording
 from gpugrad.engine.node import new_node
 from gpugrad.engine.op import Op
+from gpugrad.engine.operands import (
+    common_namespace,
+    convert,
+    first_number,
+    on_device_of,
+    placed,
+    scalar,
+    unwrap,
+)
+from gpugrad.engine.operands import use_tensor_class as set_conversions
 from gpugrad.engine.outputs import OutputsNode, ShapeDtype, pick
 from gpugrad.engine.parameters import PLAIN, over_tensors, unusual
-from gpugrad.errors import DeviceError, DTypeError
+from gpugrad.errors import DTypeError
 
 __all__ = [
-    "attach_node", "bind", "bind_operator", "directly", "record", "unwrap", "use_keywords",
+    "attach_node", "bind", "bind_operator", "directly", "record", "use_keywords",
     "use_tensor_class",
 ]  # fmt: skip
 
-# Numbers have no namespace of their own: they take that of the arrays beside them.
-for _number in (bool, int, float, complex):
-    register(_number, None)
-
 # Set once by gpugrad.tensor, which stands above this module.
 Tensor: Any = None
-_from_python: Callable[..., Any]
-_weak: Callable[..., Any]
 # Set once by gpugrad.functions: calls with keywords that an op does not name.
 _more_keywords: Callable[..., Any]
 
@@ -48,8 +49,9 @@ def use_tensor_class(cls: type, from_python: Callable[..., Any], weak: Callable[
 
     ``weak(list, dtypes)`` is that beside arrays of these dtypes.
     """
-    global Tensor, _from_python, _weak
-    Tensor, _from_python, _weak = cls, from_python, weak
+    global Tensor
+    Tensor = cls
+    set_conversions(cls, from_python, weak)
 
 
 def use_keywords(apply: Callable[..., Any]) -> None:
@@ -74,7 +76,7 @@ def directly(op: Op, operands: Sequence[Any], parameters: dict[str, Any] | None 
     mode = op.differentiable and nodes.count(None) < len(nodes) and recording.get()
     compute = getattr(xp, op.recorded if mode else op.name)
     if not xp.alone:
-        compute = _on_device_of(raws, compute)
+        compute = on_device_of(raws, compute)
     try:
         y = compute(*raws, **parameters) if parameters else compute(*raws)
     except Exception as error:
@@ -124,148 +126,6 @@ def attach_node(
     if mode is not True:
         mode(node, raws, y)
     return Tensor(y, node)
-
-
-def unwrap(op: Op, operands: Sequence[Any]) -> tuple[list[Any], list[Any], Any]:
-    """The operands' raw arrays and nodes, and the namespace that computes on them."""
-    raws = []
-    nodes = []
-    for operand in operands:
-        if isinstance(operand, Tensor):
-            raws.append(operand._array)
-            nodes.append(operand._node)
-        else:
-            known = type(operand) in NAMESPACES
-            raws.append(_scalar(operand, operand) if known else _convert(op, operand, operands))
-            nodes.append(None)
-    for index in op.constants:
-        nodes[index] = None
-    xp = NAMESPACES.get(type(raws[0])) if len(set(map(type, raws))) == 1 else None
-    if xp is not None and xp.alone:  # mostly: nothing else is left to see
-        return raws, nodes, xp
-    xp = _namespace(op, raws)
-    if (
-        xp is not None
-        and xp.checks is not None
-        and any(isinstance(raw, numpy.generic) for raw in raws)
-    ):
-        _namespace(op, [_placed(*pair) for pair in zip(operands, raws, strict=True)])
-    if xp is None:
-        raws = [None if raw is None else _of_number(raw) for raw in raws]
-        xp = _namespace(op, raws)
-    if len(raws) == 2:
-        raws[0] = _first_number(*raws)
-    return raws, nodes, xp
-
-
-def _first_number(a: Any, b: Any) -> Any:
-    """The first of two operands; a complex number beside a NumPy float is NumPy's, too.
-
-    Or Python would compute, for which such a float is one of its own, and return its own type.
-    """
-    return numpy.complex128(a) if type(a) is complex and isinstance(b, float) else a
-
-
-def _scalar(operand: Any, raw: Any) -> Any:
-    """The raw array of an operand; of a 0-d NumPy array the scalar, which goes to any device."""
-    return raw[()] if operand is raw and type(raw) is numpy.ndarray and not raw.ndim else raw
-
-
-def _of_number(number: Any) -> Any:
-    """A raw array of a Python number; in a rule a NumPy scalar, which goes to any device."""
-    return numpy.asarray(number)[()] if in_rules.get() else _from_python(number)
-
-
-def _placed(operand: Any, raw: Any) -> Any:
-    """The raw array of an operand; of a NumPy scalar in a graph an array, which has a device.
-
-    As a scalar it would go to any device, and its gradient come from another one than its own.
-    """
-    in_graph = isinstance(raw, numpy.generic) and getattr(operand, "_node", None) is not None
-    return operand.data if in_graph else raw
-
-
-def _namespace(op: Op, raws: Sequence[Any]) -> Any:
-    """The namespace of the operands; None if all are numbers; DeviceError if they differ."""
-    xp = first = None
-    for raw in raws:
-        if raw is None:
-            continue
-        cls = type(raw)
-        own = NAMESPACES[cls] if cls in NAMESPACES else namespace_of(raw)
-        if own is None or own is xp:
-            continue
-        if xp is None or isinstance(first, numpy.generic):
-            xp, first = own, raw  # a NumPy scalar goes where the arrays are, as in CuPy
-        elif _takes(own, xp):
-            xp, first = own, raw
-        elif _takes(xp, own):
-            continue
-        elif not isinstance(raw, numpy.generic):
-            for namespace in (own, xp):
-                if namespace.checks is not None:
-                    namespace.checks(op.shown, tuple(raws))
-            check_same_device(op.shown, tuple(raws))
-            raise DeviceError(
-                f"{op.shown}: the operands are arrays of two types, {type_name(type(first))} and "
-                f"{type_name(cls)}, which cannot be mixed. Convert one of them first"
-            )
-    if xp is not None and not xp.alone:
-        xp.checks(op.shown, tuple(raws))
-    return xp
-
-
-def _takes(namespace: Any, other: Any) -> bool:
-    """Whether a namespace takes the arrays of another one beside its own."""
-    while (namespace := getattr(namespace, "lifts", None)) is not None:
-        if namespace is other:
-            return True
-    return False
-
-
-def _on_device_of(raws: Sequence[Any], compute: Callable[..., Any]) -> Callable[..., Any]:
-    """``compute``, on the device of the operands: CuPy makes new arrays on its current one."""
-    for raw in raws:
-        if NAMESPACES.get(type(raw)) is not None and not isinstance(raw, numpy.generic):
-            device = device_of(raw)
-            break
-    else:
-        return compute
-    if device.is_current():
-        return compute
-
-    def compute_there(*args: Any, **parameters: Any) -> Any:
-        with device.activate():
-            return compute(*args, **parameters)
-
-    return compute_there
-
-
-def _convert(op: Op, operand: Any, operands: Sequence[Any]) -> Any:
-    """A raw array of a list, or an array whose type is new; DTypeError for anything else."""
-    if operand is None and op.optional:
-        return None
-    try:
-        namespace_of(operand)
-    except DTypeError as error:
-        if isinstance(operand, (list, tuple)):
-            return _of_list(op, operand, operands)
-        raise wrong_operand(op, operand) from error
-    return operand
-
-
-def _of_list(op: Op, listed: Any, operands: Sequence[Any]) -> Any:
-    """A raw array of a list; like a number, it goes where the arrays are, and does not promote."""
-    raws = [other._array if isinstance(other, Tensor) else other for other in operands]
-    arrays = [raw for raw in raws if NAMESPACES.get(type(raw)) is not None]
-    if not arrays:
-        return _from_python(listed, asked=False)
-    dtypes = [array.dtype for array in arrays]
-    for other, kind in zip(operands, op.operands):
-        if other is listed and kind == "whole":  # an index is none of the numbers beside it
-            dtypes = [numpy.dtype(numpy.int64)]
-    home = next((array for array in arrays if not isinstance(array, numpy.generic)), arrays[0])
-    return beside(_weak(listed, dtypes), home)
 
 
 def bind(op: Op) -> Callable[..., Any]:
@@ -368,11 +228,11 @@ class _Dispatch(detours.Dispatch):
 
     def look_up(self, op: Op, *raws: Any) -> Any:
         """Namespace and function for any operands; None if all of them are numbers."""
-        xp = _namespace(op, raws)
+        xp = common_namespace(op, raws)
         if xp is None:
             return None
         if not xp.alone:
-            return xp, _on_device_of(raws, getattr(xp, self.name))
+            return xp, on_device_of(raws, getattr(xp, self.name))
         entry = self.by_namespace.setdefault(xp, (xp, getattr(xp, self.name)))
         with detours.lock:
             for raw in raws if not self.is_passed_by() else ():
@@ -435,9 +295,9 @@ def _binary(op: Op, operator: bool = False) -> Callable[[Any, Any], Any]:
     dispatch = _Dispatch(op)
     get = dispatch.get
 
-    def convert(operand: Any, other: Any) -> Any:
+    def converted(operand: Any, other: Any) -> Any:
         try:
-            return _convert(op, operand, (other,))
+            return convert(op, operand, (other,))
         except DTypeError:
             if operator:
                 return NotImplemented
@@ -449,7 +309,7 @@ def _binary(op: Op, operator: bool = False) -> Callable[[Any, Any], Any]:
             raw_a = a._array
         else:
             node_a = None
-            raw_a = a if type(a) in NAMESPACES else convert(a, b)
+            raw_a = a if type(a) in NAMESPACES else converted(a, b)
             if raw_a is NotImplemented:
                 return NotImplemented
         if isinstance(b, Tensor):
@@ -457,7 +317,7 @@ def _binary(op: Op, operator: bool = False) -> Callable[[Any, Any], Any]:
             raw_b = b._array
         else:
             node_b = None
-            raw_b = b if type(b) in NAMESPACES else convert(b, a)
+            raw_b = b if type(b) in NAMESPACES else converted(b, a)
             if raw_b is NotImplemented:
                 return NotImplemented
         type_a, type_b = type(raw_a), type(raw_b)
@@ -471,12 +331,12 @@ def _binary(op: Op, operator: bool = False) -> Callable[[Any, Any], Any]:
         if entry is None:
             if dispatch.is_passed_by():
                 return record(op, (a, b))
-            raw_a = _placed(a, raw_a) if node_a is not None else _scalar(a, raw_a)
-            raw_b = _placed(b, raw_b) if node_b is not None else _scalar(b, raw_b)
+            raw_a = placed(a, raw_a) if node_a is not None else scalar(a, raw_a)
+            raw_b = placed(b, raw_b) if node_b is not None else scalar(b, raw_b)
             entry = dispatch.look_up(op, raw_a, raw_b)
             if entry is None:
                 return record(op, (a, b))
-            raw_a = _first_number(raw_a, raw_b)
+            raw_a = first_number(raw_a, raw_b)
         xp, compute = entry
         try:
             y = compute(raw_a, raw_b)
