@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from gpugrad.cli import doctor, predict, train
+from gpugrad.cli import doctor, launch, predict, train
 from gpugrad.errors import GpugradError
 
 __all__ = ["main"]
@@ -15,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with ``argv`` (``sys.argv`` where None); the exit status.
 
     >>> main([])
-    usage: gpugrad [-h] [--version] {doctor,train,predict} ...
+    usage: gpugrad [-h] [--version] {doctor,train,predict,launch} ...
     ...
     0
     """
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"gpugrad {doctor.own_version()}")
     commands = parser.add_subparsers(title="commands", dest="command")
-    for command in (doctor, train, predict):
+    for command in (doctor, train, predict, launch):
         command.add_to(commands)
     options = parser.parse_args(argv)
     if options.command is None:

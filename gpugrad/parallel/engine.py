@@ -12,7 +12,7 @@ from typing import Any
 from gpugrad.backend.precision import kind_of
 from gpugrad.errors import ArgumentError, DTypeError, ShapeError
 
-__all__ = ["DONE", "OPS", "Engine", "Handle", "check_reduction"]
+__all__ = ["DONE", "OPS", "Engine", "Handle", "check_reduction", "described"]
 
 OPS = ("sum", "mean", "max", "min")
 
@@ -45,6 +45,11 @@ def check_reduction(who: str, op: str, dtype: Any) -> None:
         )
     if (op in ("max", "min") and kind == "c") or (op == "sum" and kind == "b"):
         raise DTypeError(f'{who}: there is no "{op}" of {dtype} numbers')
+
+
+def described(who: str, array: Any, note: str = "") -> str:
+    """A call in words, which must be the same on all processes."""
+    return f"{who} of {array.dtype} {tuple(array.shape)}{note and ', '}{note}"
 
 
 class Engine:

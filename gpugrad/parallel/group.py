@@ -3,13 +3,19 @@
 Imports errors, backend, launchers, engine and watch; mpi where there are several processes.
 """
 
+import secrets
+import socket
+import warnings
 from typing import Any
 
-from gpugrad.backend import cuda
-from gpugrad.backend.device import Device, set_default_device
+import numpy as np
+
+from gpugrad.backend import cuda, nccl
+from gpugrad.backend.device import Device, device_of, set_default_device
 from gpugrad.errors import ArgumentError, ParallelError
 from gpugrad.parallel import launchers
 from gpugrad.parallel.engine import Engine
+from gpugrad.parallel.meeting import Meeting
 from gpugrad.parallel.watch import Watch
 
 __all__ = ["Group", "barrier", "group", "init", "joined", "local_rank", "rank", "size"]
@@ -18,35 +24,142 @@ __all__ = ["Group", "barrier", "group", "init", "joined", "local_rank", "rank", 
 class Group:
     """The processes of a program, and the engines that move arrays between them."""
 
-    def __init__(self, place: launchers.Place, timeout: float = 600.0) -> None:
+    def __init__(
+        self, place: launchers.Place, timeout: float = 600.0, device: Device | None = None
+    ) -> None:
         self.rank, self.size, self.local_rank = place.rank, place.size, place.local_rank
         self.watch = Watch(place.rank, place.size, timeout)
-        self._host = Engine()
+        self._host = self._device = self._other = Engine()
         if place.size > 1:
-            self._host = _mpi_engine(place, self.watch)
+            mpi = _mpi(place)
+            _meet(place, self.watch, mpi)
+            self._choose(place, device, mpi)
+            self.watch.calls = 0
 
     def engine(self, array: Any = None) -> Engine:
         """The engine for an array, by where it lives; of the host for None."""
-        return self._host
+        if array is None or isinstance(array, np.ndarray):
+            return self._host
+        return self._device if device_of(array).kind == "cuda" else self._other
+
+    def _choose(self, place: launchers.Place, device: Device | None, mpi: Any) -> None:
+        """The engines for arrays of the host, of GPUs, and of `sim`."""
+        from gpugrad.parallel.nccl import through_device, through_host
+
+        nccl = _nccl_engine(self.watch, device)
+        if mpi is not None:
+            from gpugrad.parallel.mpi import MPIEngine, cuda_aware
+
+            self._host = MPIEngine(mpi, self.watch)
+            if isinstance(nccl, Engine):
+                self._device = nccl
+            elif cuda_aware():
+                self._device = self._host
+            else:
+                self._device = through_host(self._host)
+                if device is not None and device.kind == "cuda" and place.rank == 0:
+                    warnings.warn(
+                        "gg.parallel: arrays of GPUs go through the host's memory, slowly: "
+                        f"{nccl}, and this MPI does not say that it is CUDA-aware",
+                        stacklevel=4,
+                    )
+        elif isinstance(nccl, Engine) and device is not None:
+            self._device, self._host = nccl, through_device(nccl, device)
+        else:
+            raise ParallelError(
+                f"init: {_started(place)}, without MPI, and NCCL cannot be used: {nccl}. On CPUs "
+                f"start the program with `mpiexec -n {place.size} python ...`, after `pip install "
+                "gpugrad[mpi]`"
+            )
+        self._other = through_host(self._host)
 
 
-def _mpi_engine(place: launchers.Place, watch: Watch) -> Engine:
-    started = f"{place.launcher} has started this as rank {place.rank} of {place.size} processes"
+def _started(place: launchers.Place) -> str:
+    return f"{place.launcher} has started this as rank {place.rank} of {place.size} processes"
+
+
+def _mpi(place: launchers.Place) -> Any:
+    """MPI's communicator of all processes; None where something else than MPI has started them."""
+    if place.launcher == "torchrun":
+        return None
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
+        if place.address is not None:
+            return None
         raise ParallelError(
-            f"init: {started}, and they meet through mpi4py, which cannot be imported ({error}). "
-            "Run `pip install gpugrad[mpi]`, or on a cluster with its own MPI `pip install mpi4py`"
+            f"init: {_started(place)}, and they meet through mpi4py, which cannot be imported "
+            f"({error}). Run `pip install gpugrad[mpi]`, or on a cluster with its own MPI `pip "
+            "install mpi4py`"
         ) from error
-    if MPI.COMM_WORLD.size != place.size:
-        raise ParallelError(
-            f"init: {started}, but mpi4py's MPI ({MPI.Get_library_version().splitlines()[0]}) "
-            f"sees {MPI.COMM_WORLD.size}. Start with the mpiexec of the MPI that mpi4py uses"
-        )
-    from gpugrad.parallel.mpi import MPIEngine
+    if MPI.COMM_WORLD.size == place.size:
+        return MPI.COMM_WORLD
+    if place.address is not None:
+        return None
+    raise ParallelError(
+        f"init: {_started(place)}, but mpi4py's MPI ({MPI.Get_library_version().splitlines()[0]}) "
+        f"sees {MPI.COMM_WORLD.size}. Start with the mpiexec of the MPI that mpi4py uses"
+    )
 
-    return MPIEngine(MPI.COMM_WORLD, watch)
+
+def _meet(place: launchers.Place, watch: Watch, mpi: Any) -> None:
+    """Connect all processes to the server of rank 0, or to that of `gpugrad launch`."""
+    own: Meeting | None = None
+    if given := launchers.meeting():
+        watch.join(*given)
+        return
+    if mpi is not None:
+        if place.rank == 0:
+            own = Meeting(place.size, secrets.token_hex(8))
+        hosts, port, key = mpi.bcast(own and (_own_hosts(), own.port, own.key))
+        watch.join(hosts, port, key, own)
+        return
+    if place.address is None:
+        raise ParallelError(
+            f"init: {_started(place)}, and the variables MASTER_ADDR and MASTER_PORT, which say "
+            "where rank 0 is to be met, are not set"
+        )
+    host, port = place.address
+    key = f"{place.launcher} {place.size}"
+    if place.rank == 0:
+        own = Meeting(place.size, key, port)
+    watch.join([host], port, key, own)
+
+
+def _own_hosts() -> list[str]:
+    """The names under which other processes may find this machine, the last one on itself only."""
+    name = socket.gethostname()
+    try:
+        found = [str(entry[4][0]) for entry in socket.getaddrinfo(name, None)]
+    except OSError:
+        found = []
+    return [*dict.fromkeys([name, socket.getfqdn(), *found, "127.0.0.1"])]
+
+
+def _nccl_engine(watch: Watch, device: Device | None) -> "Engine | str":
+    """The engine of NCCL, where all processes have it and a GPU of their own; else why not."""
+    if device is None or device.kind != "cuda":
+        own = [f"rank {watch.rank} computes on {device}", "", ""]
+    else:
+        own = [nccl.why_unavailable() or "", socket.gethostname(), nccl.gpu_of(device)]
+    answers = watch.exchange(own)
+    for reason, *_ in answers:
+        if reason:
+            return str(reason)
+    gpus = [tuple(gpu) for _, *gpu in answers]
+    for rank, gpu in enumerate(gpus):
+        if gpus.index(gpu) < rank:
+            return (
+                f"ranks {gpus.index(gpu)} and {rank} share a GPU of {gpu[0]}; NCCL wants one for "
+                "each process"
+            )
+    from gpugrad.parallel.nccl import NCCLEngine
+
+    assert device is not None
+    identity = watch.exchange(nccl.new_identity() if watch.rank == 0 else None)[0]
+    with watch.at("the start of NCCL"):
+        communicator = nccl.Communicator(identity, watch.size, watch.rank, device)
+    return NCCLEngine(communicator, watch)
 
 
 _group: Group | None = None
@@ -77,7 +190,7 @@ def init(device: "str | Device" = "auto", *, timeout: float = 600.0) -> Device:
     chosen = _own_device(device, place.local_rank)
     set_default_device(chosen)
     if _group is None:
-        _group = Group(place, timeout)
+        _group = Group(place, timeout, chosen)
     return chosen
 
 

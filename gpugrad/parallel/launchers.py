@@ -11,7 +11,10 @@ from typing import NamedTuple
 
 from gpugrad.errors import ParallelError
 
-__all__ = ["Place", "first_host", "place"]
+__all__ = ["MEETING", "Place", "first_host", "meeting", "place"]
+
+# Set by `gpugrad launch`: host, port and key of the server where the processes meet.
+MEETING = "GPUGRAD_MEETING"
 
 # A launcher's variables: rank, size, rank on this machine. Slurm's number of tasks is that of the
 # step: in a batch script outside of srun there is none, and one process. mpiexec inside of a Slurm
@@ -78,6 +81,15 @@ def _address(launcher: str, variables: Mapping[str, str]) -> tuple[str, int] | N
         job = _number(launcher, "SLURM_JOB_ID", variables.get("SLURM_JOB_ID"))
         return first_host(variables["SLURM_STEP_NODELIST"]), 20000 + job % 20000
     return None
+
+
+def meeting(variables: Mapping[str, str] | None = None) -> tuple[list[str], int, str] | None:
+    """Hosts, port and key of the server that `gpugrad launch` has, where it has started this."""
+    text = (os.environ if variables is None else variables).get(MEETING)
+    if not text:
+        return None
+    host, port, key = text.split(" ")
+    return [host], int(port), key
 
 
 def first_host(nodes: str) -> str:

@@ -6,6 +6,8 @@ looks at the watch meanwhile, and a call that differs raises on all of them. A c
 block runs in a thread of its own, one after the other: MPI itself makes no progress between calls.
 """
 
+import ctypes
+import os
 import queue
 import threading
 import time
@@ -16,12 +18,14 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+from gpugrad.backend.device import device_of
 from gpugrad.backend.precision import SINGLE, is_half, kind_of
 from gpugrad.errors import DTypeError, ParallelError
-from gpugrad.parallel.engine import DONE, Engine, Handle, check_reduction
+from gpugrad.parallel.engine import DONE, Engine, Handle, check_reduction, described
+from gpugrad.parallel.meeting import different
 from gpugrad.parallel.watch import Watch
 
-__all__ = ["MPIEngine"]
+__all__ = ["MPIEngine", "cuda_aware"]
 
 _OPS = {"sum": MPI.SUM, "mean": MPI.SUM, "max": MPI.MAX, "min": MPI.MIN}
 # How often a waiting process looks again, at first without a pause, then with one that grows.
@@ -30,7 +34,7 @@ _FROM_RANK = 77  # the tag of messages between two processes
 
 
 class MPIEngine(Engine):
-    """The processes of an MPI communicator. Arrays are NumPy's, or a GPU's for CUDA-aware MPI."""
+    """The processes of an MPI communicator. Arrays are NumPy's; CuPy's too if it is CUDA-aware."""
 
     def __init__(self, comm: Any, watch: Watch) -> None:
         self._data, self._headers = comm.Dup(), comm.Dup()
@@ -39,6 +43,7 @@ class MPIEngine(Engine):
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._last: _Job | None = None
         self._thread: threading.Thread | None = None
+        watch.progress = lambda: self._headers.Iprobe()
         self._threads = MPI.Query_thread() >= MPI.THREAD_SERIALIZED
 
     # The calls.
@@ -97,16 +102,17 @@ class MPIEngine(Engine):
 
     def send(self, array: Any, to: int, *, note: str = "") -> None:
         self._drain()
-        what = _described("", array, note)
-        with self._watch.at(f"send to {to}{what}"):
+        what = described("", array, note)
+        with self._watch.at(f"send to {to}{what}", collective=False):
+            _settle(array)
             header = self._headers.isend(what, to, _FROM_RANK)
             self._wait_for(header)
             self._wait_for(self._data.Isend(_bytes(array), to, _FROM_RANK))
 
     def recv(self, array: Any, source: int, *, note: str = "") -> None:
         self._drain()
-        what = _described("", array, note)
-        with self._watch.at(f"recv from {source}{what}"):
+        what = described("", array, note)
+        with self._watch.at(f"recv from {source}{what}", collective=False):
             header = self._headers.irecv(None, source, _FROM_RANK)
             sent = self._wait_for(header)
             if sent != what:
@@ -130,7 +136,7 @@ class MPIEngine(Engine):
     def _run(
         self, who: str, array: Any, note: str, move: Callable[[], None], block: bool
     ) -> Handle:
-        job = _Job(self, _described(who, array, note), move)
+        job = _Job(self, who if array is None else described(who, array, note), array, move)
         if block or not self._threads:
             self._drain()
             job.run()
@@ -152,7 +158,7 @@ class MPIEngine(Engine):
         """Wait until the thread has nothing to do: calls keep their order so."""
         last, self._last = self._last, None
         if last is not None:
-            last.done.wait()
+            last.wait()
 
     def agree(self, what: str) -> None:
         """Return when all processes are at the same call; raise on all where one is at another."""
@@ -160,8 +166,8 @@ class MPIEngine(Engine):
         ends = np.array([number, -number])
         self._wait_for(self._headers.Iallreduce(MPI.IN_PLACE, ends, MPI.MIN))
         if ends[0] != -ends[1]:
-            calls = self._headers.allgather(what)
-            raise ParallelError(self._watch.different(calls))
+            calls = dict(enumerate(self._headers.allgather(what)))
+            raise ParallelError(different(self._watch.calls, calls))
 
     def _wait_for(self, request: Any) -> Any:
         """The value of a finished request; looks at the watch while it is not."""
@@ -191,15 +197,20 @@ class MPIEngine(Engine):
 class _Job:
     """A call that runs now, or in the engine's thread."""
 
-    def __init__(self, engine: MPIEngine, what: str, move: Callable[[], None]) -> None:
-        self.engine, self.what, self.move = engine, what, move
+    def __init__(self, engine: MPIEngine, what: str, array: Any, move: Callable[[], None]) -> None:
+        self.engine, self.what, self.array, self.move = engine, what, array, move
+        _settle(array)
         self.done = threading.Event()
         self.error: BaseException | None = None
 
     def run(self) -> None:
         with self.engine._watch.at(self.what):
             self.engine.agree(self.what)
-            self.move()
+            try:
+                self.move()
+                _settle(self.array)
+            except MPI.Exception as error:
+                raise self.engine._watch.why(error) from error
 
     def run_aside(self) -> None:
         try:
@@ -214,11 +225,23 @@ class _Job:
             raise self.error
 
 
-def _described(who: str, array: Any, note: str) -> str:
-    """What processes must agree on, in words."""
-    if array is None:
-        return who
-    return f"{who} of {array.dtype} {tuple(array.shape)}{note and ', '}{note}"
+def _settle(array: Any) -> None:
+    """Wait for a GPU's queue, of which MPI knows nothing."""
+    if array is not None and not isinstance(array, np.ndarray):
+        device_of(array).synchronize()
+
+
+def cuda_aware() -> bool:
+    """Whether this MPI says that it takes the memory of GPUs."""
+    if os.environ.get("MPICH_GPU_SUPPORT_ENABLED") == "1":  # Cray's
+        return True
+    for library in (MPI.__file__, None):
+        try:
+            asked = ctypes.CDLL(library).MPIX_Query_cuda_support
+        except (OSError, AttributeError):
+            continue
+        return bool(asked())
+    return False
 
 
 def _bytes(array: Any) -> Any:
