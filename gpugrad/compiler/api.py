@@ -14,7 +14,7 @@ from gpugrad.autodiff import tree
 from gpugrad.autodiff.levels import are_running
 from gpugrad.backend.lines import warn
 from gpugrad.compiler import recording as _types  # noqa: F401  the types that record
-from gpugrad.compiler.call import MISSED, built_in
+from gpugrad.compiler.call import MISSED, built_in, is_ready, make
 from gpugrad.compiler.entry import Entry
 from gpugrad.compiler.modes import aliases, modes
 from gpugrad.compiler.places import StaleError
@@ -74,13 +74,22 @@ class Compiled:
                 return result
         return self._in_python(args, kwargs)
 
-    def _add(self, entry: Entry, key: Any, leaves: Sequence[Any]) -> None:
-        """Take another program, which is right for some leaves."""
-        self._entries[key].append(entry)
-        self._count += 1
-        function = built_in(entry, key[0], leaves) if key[1] is None else None
-        if function is not None:
-            self._built_in = (function, *self._built_in)
+    def _run(self, entry: Entry, key: Any, leaves: Sequence[Any], drawn: Any = None) -> Any:
+        """The result of a program, which is right for some leaves.
+
+        The first run, from which on there is what makes built-in functions, makes one for it.
+        """
+        if not entry.is_built_in and entry.native is not None:
+            if not is_ready():
+                try:
+                    return entry(leaves, drawn)
+                finally:
+                    make()
+            entry.is_built_in = True
+            function = built_in(entry, key[0], leaves) if key[1] is None else None
+            if function is not None:
+                self._built_in = (function, *self._built_in)
+        return entry(leaves, drawn)
 
     def _in_python(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         done = self._found(args, kwargs)
@@ -100,7 +109,7 @@ class Compiled:
                 leaves
             ):
                 try:
-                    return (entry(leaves),)
+                    return (self._run(entry, key, leaves),)
                 except StaleError:
                     continue
         return None
@@ -114,12 +123,12 @@ class Compiled:
         if signature is None:
             return self._function(*args, **kwargs)
         leaves, structure, key = signature
-        self._entries.setdefault(key, [])
         recorded = record(self._function, leaves, structure)
         entry = Entry(structure, recorded)
-        self._add(entry, key, leaves)
+        self._entries.setdefault(key, []).append(entry)
+        self._count += 1
         try:
-            return entry(leaves, recorded.drawn)
+            return self._run(entry, key, leaves, recorded.drawn)
         except StaleError:  # it keeps what it has made
             return self._function(*args, **kwargs)
 
@@ -179,7 +188,7 @@ class Lenient(Compiled):
         leaves, structure, key = signature
         entries = self._entries.setdefault(key, [])
         for entry in [one for one in entries if one.structure == structure and one.holds(leaves)]:
-            if (done := self._tried(entry, leaves)) is not None:
+            if (done := self._tried(entry, key, leaves)) is not None:
                 entries.remove(entry)
                 entries.insert(0, entry)  # the likeliest next time
                 return done[0]
@@ -205,18 +214,18 @@ class Lenient(Compiled):
                 result = self._function(*args, **kwargs)
                 reasons.append((structure, error))
                 return result
-        self._add(entry, key, leaves)
-        entries.insert(0, entries.pop())
-        done = self._tried(entry, leaves, recorded.drawn)
+        entries.insert(0, entry)
+        self._count += 1
+        done = self._tried(entry, key, leaves, recorded.drawn)
         if done is None:
             _set_back(states)
         return self._function(*args, **kwargs) if done is None else done[0]
 
-    def _tried(self, entry: Entry, leaves: Any, drawn: Any = None) -> tuple[Any] | None:
+    def _tried(self, entry: Entry, key: Any, leaves: Any, drawn: Any = None) -> tuple[Any] | None:
         """The result of a program, in a tuple; None, and all as before, where it is not right."""
         with draws() as states:
             try:
-                return (entry(leaves, drawn),)
+                return (self._run(entry, key, leaves, drawn),)
             except StaleError:
                 _set_back(states)
             except ERRORS:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from gpugrad.errors import CompileError
 
-__all__ = ["Compiler", "find_compiler", "load"]
+__all__ = ["Compiler", "find_compiler", "is_kept", "load"]
 
 # No -ffast-math: NaN, infinities and the order of operations stay. What is added up in another
 # order is said to be so in the text.
@@ -107,8 +107,7 @@ def load(source: str, *options: str) -> ctypes.CDLL:
             "compile: no C compiler is found: install gcc or clang, or the package ziglang "
             "(pip install gpugrad[compile]), or name one in the environment variable CC"
         )
-    facts = "\0".join((source, compiler.identity, *OPTIONS, *options, _processor()))
-    path = _folder() / f"{hashlib.sha256(facts.encode()).hexdigest()}.so"
+    path = _place(source, compiler, *options)
     if path.exists():
         try:
             return ctypes.CDLL(str(path))
@@ -122,6 +121,17 @@ def load(source: str, *options: str) -> ctypes.CDLL:
         return ctypes.CDLL(str(path))
     except OSError as error:
         raise CompileError(f"compile: what {compiler} has made does not load: {error}") from error
+
+
+def is_kept(source: str) -> bool:
+    """Whether a shared object of a source is there already."""
+    compiler = find_compiler()
+    return compiler is not None and _place(source, compiler).exists()
+
+
+def _place(source: str, compiler: Compiler, *options: str) -> Path:
+    facts = "\0".join((source, compiler.identity, *OPTIONS, *options, _processor()))
+    return _folder() / f"{hashlib.sha256(facts.encode()).hexdigest()}.so"
 
 
 @cache

@@ -2,14 +2,17 @@
 
 `call.c` checks all that a program depends on, runs it and stores its results, within 1 µs and some
 20 ns for each array. Here its structures are filled: of words, each a number or the address of an
-object or of other words. It is compiled once for all programs. Where a program, or this Python, is
-of another kind than it knows, there is no such function, and each call runs in Python.
+object or of other words. It is compiled once for all programs, by a thread after the first call of
+one: so long calls run in Python. Where a program, or this Python, is of another kind than it knows,
+there is no such function, and each call runs in Python.
 """
 
 import ctypes
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -20,7 +23,7 @@ import numpy as np
 from gpugrad.autodiff.tree import Tree
 from gpugrad.backend.blocks import Off
 from gpugrad.compiler import places
-from gpugrad.compiler.c_compiler import load
+from gpugrad.compiler.c_compiler import find_compiler, is_kept, load
 from gpugrad.compiler.modes import places_of_modes
 from gpugrad.compiler.places import NewTensor, Output, Place, StaleError
 from gpugrad.engine import versions
@@ -28,7 +31,7 @@ from gpugrad.engine.node import Leaf
 from gpugrad.errors import CompileError
 from gpugrad.tensor import Tensor
 
-__all__ = ["MISSED", "built_in"]
+__all__ = ["MISSED", "built_in", "is_ready", "make"]
 
 MISSED: Any = object()  # what the function returns where it does not know what to do
 LONG = 1 << 16  # bytes: during a program on more, other threads run
@@ -62,12 +65,39 @@ def built_in(entry: Any, state: Any, leaves: Sequence[Any]) -> BuiltIn | None:
 
 # ---------------------------------------------------------------- the library
 
+_making: threading.Thread | None = None
+
+
+def is_ready() -> bool:
+    """Whether the library is there, or cannot be had."""
+    if _making is not None:
+        return not _making.is_alive()  # nor is it in the child of a fork
+    return find_compiler() is None or is_kept(_source())
+
+
+def make() -> None:
+    """Have a thread make the library, unless it is there."""
+    global _making
+    if _making is None and not is_ready():
+        _making = threading.Thread(target=_made, name="gpugrad compiles the calls of programs")
+        _making.start()
+
+
+def _made() -> None:
+    with suppress(CompileError, OSError):  # `_library` meets it again
+        load(_source())
+
+
+@cache
+def _source() -> str:
+    here = Path(__file__).parent
+    return "".join((here / name).read_text(encoding="ascii") for name in SOURCES)
+
 
 @cache
 def _library() -> Any:
     """What makes functions of tuples with the address of an entry; None if there is none."""
-    here = Path(__file__).parent
-    source = "".join((here / name).read_text(encoding="ascii") for name in SOURCES)
+    source = _source()
     if sys.implementation.name != "cpython" or Tensor.__new__ is not object.__new__:
         return None
     try:

@@ -32,6 +32,7 @@ class Entry:
 
     def __init__(self, structure: tree.Tree, recorded: RecordedCall) -> None:
         self.structure = structure
+        self.is_built_in = False  # whether a built-in function for it was made, or tried
         self.lock = threading.RLock()  # of what each call keeps in the recording
         self.recorded = recorded
         self.program = program = simplified(recorded.program)

@@ -2,7 +2,16 @@
 
 import pytest
 
+from gpugrad.compiler import call
 from gpugrad.compiler.c_compiler import find_compiler
+
+
+@pytest.fixture(autouse=True, scope="session")
+def library_of_calls():
+    """Have calls built in from the first one on, as in all processes but a machine's first."""
+    call.make()
+    if call._making is not None:
+        call._making.join()
 
 
 @pytest.fixture

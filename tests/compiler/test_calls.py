@@ -6,9 +6,11 @@ Numbers are whole or halves, so that C gives the same bits whatever the order of
 import contextlib
 import copy
 import gc
+import os
 import sys
 import threading
 import weakref
+from functools import cache
 
 import numpy as np
 import pytest
@@ -585,3 +587,22 @@ def test_without_the_library_calls_run_in_python(monkeypatch, in_python):
     for number in range(3):
         assert seen(step(gg.full(2, number))) == seen(gg.full(2, number) + 1.0)
     assert len(in_python) == 3
+
+
+@pytest.mark.skipif(find_compiler() is None, reason="no compiler")
+def test_calls_run_in_python_until_the_library_is_made(monkeypatch, in_python):
+    source, kept = call._source(), call._library
+    monkeypatch.setattr(call, "_making", None)
+    monkeypatch.setattr(call, "_source", lambda: f"{source}/* {id(in_python)} {os.getpid()} */")
+    monkeypatch.setattr(call, "_library", cache(kept.__wrapped__))
+    held, load = threading.Event(), call.load
+    monkeypatch.setattr(call, "load", lambda text: held.wait() and load(text))
+    step = gg.compile(lambda x: x + 1.0)
+    for number in range(3):
+        assert seen(step(gg.full(2, number))) == seen(gg.full(2, number) + 1.0)
+    assert len(in_python) == 3
+    held.set()
+    call._making.join()
+    for number in range(3):
+        assert seen(step(gg.full(2, number))) == seen(gg.full(2, number) + 1.0)
+    assert len(in_python) == 4
