@@ -44,12 +44,13 @@ typedef struct {{
     int flags;
 }} array_t;
 
+/* An array, or, where dtype is REAL or WHOLE, a number. The lengths of its axes, and their strides
+   unless that is -1, are in a table of sizes from these places on. */
 typedef struct {{
-    int dtype, axes, flags;
+    int dtype, axes, flags, shape, strides;
     index_t bytes;
-    const index_t *shape;
-    const index_t *strides;
 }} expected_t;
+enum {{ REAL = -1, WHOLE = -2 }};
 
 typedef union {{
     double real;
@@ -77,25 +78,48 @@ static void find(const place_t *places, int count, char *work, char **a, void **
     }}
 }}
 
-static int matches(const array_t *array, const expected_t *expected, void **table)
+static int matches(const array_t *array, const expected_t *expected, const index_t *sizes,
+                   void **table)
 {{
     if (*(void **)((char *)array + {type}) != table[0]) return 0;
     if (array->dtype != table[expected->dtype] || array->axes != expected->axes) return 0;
     if ((array->flags & expected->flags) != expected->flags) return 0;
+    const index_t *shape = sizes + expected->shape, *strides = sizes + expected->strides;
     for (int axis = 0; axis < expected->axes; axis++)
-        if (array->shape[axis] != expected->shape[axis]) return 0;
-    for (int axis = 0; expected->strides && axis < expected->axes; axis++)
-        if (array->shape[axis] != 1 && array->strides[axis] != expected->strides[axis]) return 0;
+        if (array->shape[axis] != shape[axis]) return 0;
+    for (int axis = 0; expected->strides >= 0 && axis < expected->axes; axis++)
+        if (array->shape[axis] != 1 && array->strides[axis] != strides[axis]) return 0;
+    return 1;
+}}
+
+/* Take the addresses of arrays, and of numbers, which are copied; 0 if one is not as expected. */
+static NOINLINE int take(char *const *items, const expected_t *expected, int count,
+                         const index_t *sizes, void **table, char **a, number_t *x)
+{{
+    for (int i = 0; i < count; i++, expected++) {{
+        if (expected->dtype >= 0) {{
+            const array_t *const array = (array_t *)items[i];
+            if (!matches(array, expected, sizes, table)) return 0;
+            a[i] = array->data;
+            continue;
+        }}
+        if (*(void **)(items[i] + {type}) != table[1]) return 0;
+        const double number = *(double *)(items[i] + {head});
+        if (expected->dtype == REAL) x->real = number;
+        else x->whole = number;
+        a[i] = (char *)x++;
+    }}
     return 1;
 }}
 
 /* Whether an output is not in the place of its input, or some other array is there as well. */
-static int clashes(char *const *a, const index_t *bytes, int count, const int *pair)
+static NOINLINE int clashes(char *const *a, const expected_t *expected, int count, const int *pair)
 {{
-    const char *start = a[pair[0]], *stop = start + bytes[pair[0]];
+    const char *start = a[pair[0]], *stop = start + expected[pair[0]].bytes;
     if (a[pair[1]] != start) return 1;
     for (int i = 0; i < count; i++)
-        if (i != pair[0] && i != pair[1] && a[i] < stop && start < a[i] + bytes[i]) return 1;
+        if (i != pair[0] && i != pair[1] && a[i] < stop && start < a[i] + expected[i].bytes)
+            return 1;
     return 0;
 }}
 """

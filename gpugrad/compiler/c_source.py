@@ -243,7 +243,6 @@ class _Writer:
     def _entry(self, piece: Piece, functions: dict[int, Function], offsets: dict[Any, int]) -> str:
         name, arrays = piece.name, [*piece.reads, *piece.writes]
         positions = {array.number: i for i, array in enumerate(arrays)}
-        checks, shapes = self._checks(piece)
         calls = [self._call(i, functions[i], positions, offsets) for i in piece.items]
         modes = [flushes_small(self.items[i]) for i in piece.items]
         flushes, calls = modes_around(calls, modes)
@@ -265,7 +264,7 @@ class _Writer:
             f"    number_t x[{numbers}];",
         ]
         lines = [
-            *shapes,
+            *self._expected(piece),
             f"static int range_{name}(char *const *a)",
             "{",
             *self._ranges(piece, positions),
@@ -274,7 +273,8 @@ class _Writer:
             "",
             f"static int ready_{name}(char *const *items, void **table, char **a, number_t *x)",
             "{",
-            *checks,
+            f"    if (!take(items, {name}_expected, {len(arrays)}, {name}_sizes, table, a, x))",
+            f"        return {CONVERT};",
             *self._overlaps(piece, positions),
             f"    return range_{name}(a);",
             "}",
@@ -352,29 +352,29 @@ class _Writer:
         self.table.append(entry)
         return len(self.table) - 1
 
-    def _checks(self, piece: Piece) -> tuple[list[str], list[str]]:
-        """Statements that check the objects of the tuple and read their addresses, and tables."""
-        lines, shapes = [], []
+    def _expected(self, piece: Piece) -> list[str]:
+        """Tables of what the objects of the tuple are."""
+        rows, sizes = [], []
         for position, array in enumerate([*piece.reads, *piece.writes]):
             if array.weak and position < len(piece.reads):
-                lines += self._number(array, position)
+                kind = "REAL" if array.dtype.kind == "f" else "WHOLE"
+                rows.append(f"{{{kind}, 0, 0, 0, -1, {array.nbytes}}}")
                 continue
-            seen, own, strides = array.seen, f"{piece.name}_{position}", "NULL"
+            seen, shape, strides = array.seen, len(sizes), -1
+            sizes += seen.shape
             flags = ALIGNED | (WRITEABLE if position >= len(piece.reads) else 0)
-            shapes.append(_table_of(f"{own}_shape", seen.shape))
             if seen.is_contiguous:
                 flags |= CONTIGUOUS
             else:
-                strides = f"{own}_strides"
-                shapes.append(_table_of(strides, [n * array.dtype.itemsize for n in seen.strides]))
+                strides = len(sizes)
+                sizes += [n * array.dtype.itemsize for n in seen.strides]
             place = self._in_table(array.dtype)
-            facts = f"{place}, {len(seen.shape)}, {flags}, {array.nbytes}, {own}_shape, {strides}"
-            shapes.append(f"static const expected_t {own} = {{{facts}}};")
-            lines += [
-                f"    if (!matches((array_t *)items[{position}], &{own}, table)) return {CONVERT};",
-                f"    a[{position}] = ((array_t *)items[{position}])->data;",
-            ]
-        return lines, shapes
+            facts = place, len(seen.shape), flags, shape, strides, array.nbytes
+            rows.append(f"{{{', '.join(map(str, facts))}}}")
+        return [
+            f"static const index_t {piece.name}_sizes[] = {{{', '.join(map(str, sizes)) or '0'}}};",
+            f"static const expected_t {piece.name}_expected[] = {{{', '.join(rows) or '{0}'}}};",
+        ]
 
     def _ranges(self, piece: Piece, positions: dict[int, int]) -> list[str]:
         """Statements that check the numbers of indices."""
@@ -396,29 +396,13 @@ class _Writer:
         ]
         if not pairs:
             return []
-        arrays = [*piece.reads, *piece.writes]
-        sizes = ", ".join(str(array.nbytes) for array in arrays)
+        count = len(piece.reads) + len(piece.writes)
         places = ", ".join(f"{{{x}, {y}}}" for x, y in pairs)
         return [
-            f"    static const index_t bytes[] = {{{sizes}}};",
             f"    static const int pairs[][2] = {{{places}}};",
             f"    for (int i = 0; i < {len(pairs)}; i++)",
-            f"        if (clashes(a, bytes, {len(arrays)}, pairs[i])) return {OVERLAP};",
+            f"        if (clashes(a, {piece.name}_expected, {count}, pairs[i])) return {OVERLAP};",
         ]
-
-    def _number(self, array: Array, position: int) -> list[str]:
-        """Statements that read a Python number."""
-        head = object.__basicsize__
-        field = "real" if array.dtype.kind == "f" else "whole"
-        return [
-            f"    if (*(void **)(items[{position}] + {head - 8}) != table[1]) return {CONVERT};",
-            f"    x->{field} = *(double *)(items[{position}] + {head});",
-            f"    a[{position}] = (char *)x++;",
-        ]
-
-
-def _table_of(name: str, numbers: Sequence[int]) -> str:
-    return f"static const index_t {name}[] = {{{', '.join(map(str, numbers)) or '0'}}};"
 
 
 def _pointer(place: tuple[str, str, int, int]) -> str:
