@@ -6,7 +6,7 @@ without a copy only where nothing else refers to it.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from sys import getrefcount
 from typing import Any, NamedTuple
 
@@ -41,6 +41,9 @@ class Gradients:
         # Of nodes where it is known, the mask outside which the gradient is zero by choice.
         self.supports: dict[Any, Any] = {}
         self.matters: dict[Any, bool] = {}  # a cache, see support
+
+    # What hooks have asked to be called when the walk has ended, each once.
+    at_end: dict[Callable[[], Any], None] | tuple[()] = ()
 
     def accumulate(self, node: Any, d: Any) -> None:
         """Add to the gradient of a node."""

@@ -214,7 +214,7 @@ def _walk(
         op = node.op
         if op is None:  # a leaf, which has hooks
             sums.results[node], g = g, None  # or it could not be given to the leaf without a copy
-            hooks.deliver_eagerly(node, sums.results, deliver)
+            hooks.deliver_eagerly(node, sums, deliver)
             continue
         values, parents, xp, y = node.values, node.parents, node.xp, node.y
         if values is None:
@@ -274,7 +274,10 @@ def _walk(
         if not retain_graph or (raw and node.serial > sums.recomputed):
             node.values = node.y = None
         d = rules = None  # free a gradient as soon as the walk has passed it
-    return sums.of_leaves(watch)
+    results = sums.of_leaves(watch)
+    for function in sums.at_end:
+        function()
+    return results
 
 
 def _begun(

@@ -11,6 +11,7 @@ from weakref import ref
 
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine import record
+from gpugrad.engine.accumulate import Gradients
 from gpugrad.engine.messages import check_gradient
 from gpugrad.engine.modes import enable_grad, no_grad, observer
 from gpugrad.engine.node import CHANGES, COMPLETES, FOLLOWS, RETAINS, HookedLeaf, HookedNode, eager
@@ -87,16 +88,20 @@ def _replacement(hook: Callable[..., Any], changed: Any, g: Any) -> Any:
     return changed if changed.dtype == g.dtype else changed.astype(g.dtype)
 
 
-def deliver_eagerly(
-    leaf: Any, results: dict[Any, Any], deliver: Callable[..., None] | None
-) -> None:
-    """Add a leaf's gradient to its ``grad`` and call the hooks that wait for it, if any."""
+def deliver_eagerly(leaf: Any, sums: Gradients, deliver: Callable[..., None] | None) -> None:
+    """Add a leaf's gradient to its ``grad`` and call the hooks that wait for it, if any.
+
+    A function that a hook returns is called once at the end of the walk, whatever the number of
+    hooks that return it.
+    """
     if deliver is None or ref(leaf) not in eager:
         return
-    deliver(results, leaf)
+    deliver(sums.results, leaf)
     with no_grad():
         for hook in _hooks(leaf, COMPLETES):
-            hook()
+            function = hook()
+            if function is not None:
+                sums.at_end = {**dict.fromkeys(sums.at_end), function: None}
 
 
 def call_after_node(node: Any, g: Any, ds: Sequence[Any]) -> None:

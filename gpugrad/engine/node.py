@@ -196,8 +196,9 @@ def add_hook(node: Any, order: int, hook: Callable[..., Any]) -> Handle:
     """Register a hook for a walk that passes the node; ``order`` is CHANGES, ...
 
     CHANGES hooks get the gradient and may return another; RETAINS hooks get the final one.
-    COMPLETES hooks, of a leaf, are called after it was added to the leaf's ``grad``. FOLLOWS
-    hooks, of an operation, get the gradients of its arguments and its own.
+    COMPLETES hooks, of a leaf, are called after it was added to the leaf's ``grad``; a function
+    that they return is called at the end of the walk. FOLLOWS hooks, of an operation, get the
+    gradients of its arguments and its own.
     """
     if not callable(hook):
         raise GradientError(f"hook: expected a function, got {type(hook).__name__}")

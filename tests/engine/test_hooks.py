@@ -9,6 +9,7 @@ import pytest
 from arrays import leaf
 
 import gpugrad as gg
+from gpugrad.engine.node import COMPLETES, add_hook
 
 
 def same(tensor, values):
@@ -616,3 +617,18 @@ def test_a_hook_is_called_in_the_thread_of_the_walk():
     thread.start()
     thread.join()
     assert names == ["walker"]
+
+
+def test_a_function_that_hooks_return_is_called_once_at_the_end_of_the_walk():
+    events = []
+    a, b = (leaf(float(n)) for n in (2, 3))
+
+    def end():
+        events.append((a.grad.item(), b.grad.item()))
+
+    for t in (a, b):
+        add_hook(t._node, COMPLETES, lambda: end)
+    (a * b * b).backward()
+    assert events == [(9.0, 12.0)]
+    (a * b * b).backward()
+    assert events == [(9.0, 12.0), (18.0, 24.0)]
