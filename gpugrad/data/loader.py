@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
+from gpugrad.backend import processes
 from gpugrad.backend.cuda import is_available
 from gpugrad.backend.device import Device, default_device
 from gpugrad.backend.staging import ahead, pinned_copies
@@ -25,6 +26,7 @@ from gpugrad.data.dataset import (
 )
 from gpugrad.data.fetch import End, OfRows, OfStream, made, makes_batches
 from gpugrad.data.samplers import order_of
+from gpugrad.data.sharing import ALL, Share, share_of, share_state
 from gpugrad.data.workers import Job, Workers
 from gpugrad.engine.messages import is_whole
 from gpugrad.errors import ArgumentError, DTypeError
@@ -102,6 +104,12 @@ class DataLoader:
     copies while it computes. Batches for a GPU go through such memory anyway, and without CUDA
     there is none.
 
+    With ``parallel`` each batch is divided among the processes of `gpugrad.parallel`, so that
+    ``batch_size`` is that of all together. Every sample comes once an epoch, on one of them; the
+    order is that of rank 0, and is the same for any number of processes, as is the position in
+    ``state_dict``. ``weight`` is what to multiply the mean loss of the last batch by before
+    gradients are averaged over the processes: 1.0, or another number where some have more samples.
+
     ValueError for a batch size below 1, DTypeError for an unsupported data set.
 
     >>> import gpugrad as gg, numpy as np
@@ -135,6 +143,7 @@ class DataLoader:
         timeout: float = 0.0,
         worker_init_fn: Callable[[int], Any] | None = None,
         multiprocessing_context: str | None = None,
+        parallel: bool = False,
     ) -> None:
         self.batch_size = _whole("batch_size", batch_size, 1)
         self.num_workers = _whole("num_workers", num_workers, 0)
@@ -173,6 +182,8 @@ class DataLoader:
         self.device = None if device is None else Device(device)
         self.pin_memory = bool(pin_memory)
         self.persistent_workers = bool(persistent_workers)
+        self.parallel = bool(parallel)
+        self.weight = 1.0
         self._check_order()
         join = None if batched else self.collate_fn
         self._fetch: Any = OfRows(dataset, join, self._alone)
@@ -188,6 +199,7 @@ class DataLoader:
             context=multiprocessing_context,
         )
         self._workers: Workers | None = None
+        self._share: Share = ALL
         self._epochs = 0
         self._now = _Epoch()
         self._resumed = False
@@ -201,6 +213,11 @@ class DataLoader:
             raise ArgumentError(
                 f"DataLoader: a {type(self.dataset).__name__} is read from the beginning to the "
                 "end and has no rows to shuffle. Shuffle in its __iter__"
+            )
+        if self._streams and self.parallel:
+            raise ArgumentError(
+                f"DataLoader: parallel=True divides rows, and a {type(self.dataset).__name__} has "
+                "none. Let its __iter__ give what is for gg.parallel.rank()"
             )
         if isinstance(self.dataset, TensorDataset) and self.num_workers:
             homes = {home_of(array) for array in self.dataset.arrays}
@@ -231,16 +248,22 @@ class DataLoader:
     def _ordered(self, epoch: _Epoch) -> tuple[np.ndarray | None, _Epoch]:
         """The order of an epoch on the host, and the epoch with its origin."""
         state, rows = epoch.state, epoch.rows
+        self._share = share_of("DataLoader", self.batch_size) if self.parallel else ALL
         generator = default_generator() if self.generator is None else self.generator
         if state is not None:  # an interrupted epoch draws nothing from the generator
             generator = Generator(0)
             generator.load_state_dict(state)
         elif self.shuffle or self.num_workers:
+            if self.parallel:
+                share_state(generator)
             state = generator.state_dict()
         if self._streams:
             order = None
         elif self.sampler is not None:
-            rows = order_of(self.sampler, len(self.dataset)) if rows is None else rows
+            if rows is None:
+                rows = order_of(self.sampler, len(self.dataset))
+                if self.parallel:
+                    rows = processes.from_first(rows, "the order of a sampler")
             order = rows
         elif self.shuffle:
             order = generator.permutation(len(self.dataset), device="cpu").numpy()
@@ -255,6 +278,8 @@ class DataLoader:
         given = epoch.given
         with contextlib.closing(self._lazy_batches(order, epoch)) as batches:
             for batch in batches:
+                if order is not None:
+                    self.weight = self._share.weight(self._rows_in(given, len(order)))
                 given += 1
                 self._now = epoch._replace(given=given)
                 yield batch
@@ -320,9 +345,17 @@ class DataLoader:
             for number in count():
                 yield Job(rows, (*base, number))
             return
-        size = self.batch_size
+        own = (self._share.rank,) if self._share.size > 1 else ()
         for number in range(epoch.given, self._count(len(order))):
-            yield Job(order[number * size : (number + 1) * size], (*base, number))
+            yield Job(order[self._own_rows(number, len(order))], (*base, number, *own))
+
+    def _rows_in(self, number: int, rows: int) -> int:
+        """How many rows a batch has, of all processes together."""
+        return min(self.batch_size, rows - number * self.batch_size)
+
+    def _own_rows(self, number: int, rows: int) -> slice:
+        """The places in the order of the rows of a batch that are this process's."""
+        return self._share.rows(number * self.batch_size, self._rows_in(number, rows))
 
     def _by_workers(self, jobs: Iterator[Job]) -> abc.Generator[Any, None, None]:
         """The batches of jobs by processes, which stop at the end, or stay for the next epoch."""
@@ -346,14 +379,14 @@ class DataLoader:
         self, order: np.ndarray, numbers: range, device: Device
     ) -> abc.Generator[Selection, None, None]:
         """The rows of each array for each batch."""
-        arrays, size = self.dataset.arrays, self.batch_size
+        arrays = self.dataset.arrays
         # The order is sent to each device once, so that a batch sends no indices.
         orders = {}
         by_number = self.shuffle or self.sampler is not None
         if by_number:
             orders = {home: home.send(order) for home in dict.fromkeys(map(home_of, arrays))}
         for number in numbers:
-            rows = slice(number * size, min((number + 1) * size, len(order)))
+            rows = self._own_rows(number, len(order))
             index = {home: rows_there[rows] for home, rows_there in orders.items()}
             chosen = [
                 self._rows(a, index[home_of(a)] if by_number else rows, device) for a in arrays

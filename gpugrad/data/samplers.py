@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gpugrad.backend import processes
 from gpugrad.data.splits import permutation
 from gpugrad.engine.messages import is_whole
 from gpugrad.errors import ArgumentError, DTypeError
@@ -163,7 +164,9 @@ class DistributedSampler:
     Process ``rank`` of ``num_replicas`` gets every num_replicas-th row of an order that all share:
     shuffled by ``seed`` and the epoch, which `set_epoch` says before each, or as it is. All get
     equally many: the last rows are left out with ``drop_last``, else the first ones are repeated.
-    By default both numbers are those of the environment variables WORLD_SIZE and RANK.
+    By default both numbers are those of `gpugrad.parallel`, or of the environment variables
+    WORLD_SIZE and RANK. With `DataLoader`'s ``parallel=True`` no row comes twice, and there is no
+    epoch to set.
 
     >>> [list(DistributedSampler(range(5), 2, rank, shuffle=False)) for rank in range(2)]
     [[0, 2, 4], [1, 3, 0]]
@@ -179,6 +182,8 @@ class DistributedSampler:
         drop_last: bool = False,
     ) -> None:
         who = "DistributedSampler"
+        if processes.joined is not None and num_replicas is None and rank is None:
+            num_replicas, rank = processes.size(), processes.rank()
         given = {"num_replicas": num_replicas, "rank": rank}
         for name, variable in (("num_replicas", "WORLD_SIZE"), ("rank", "RANK")):
             if given[name] is None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.backend import cuda, nccl
+from gpugrad.backend import cuda, nccl, processes
 from gpugrad.backend.device import Device, device_of, set_default_device
 from gpugrad.errors import ArgumentError, ParallelError
 from gpugrad.parallel import launchers
@@ -190,7 +190,7 @@ def init(device: "str | Device" = "auto", *, timeout: float = 600.0) -> Device:
     chosen = _own_device(device, place.local_rank)
     set_default_device(chosen)
     if _group is None:
-        _group = Group(place, timeout, chosen)
+        processes.joined = _group = Group(place, timeout, chosen)
     return chosen
 
 
