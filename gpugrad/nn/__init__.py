@@ -50,6 +50,7 @@ _LAZY = homes({
     "nn.resampling": "Upsample UpsamplingBilinear2d UpsamplingNearest2d",
     "nn.summaries": "summary",
     "nn.transformer": "TransformerEncoder TransformerEncoderLayer",
+    "parallel.batch_norm": "SyncBatchNorm",
     "nn.transposed_convolution": "ConvTranspose1d ConvTranspose2d ConvTranspose3d",
 })  # fmt: skip
 

@@ -52,6 +52,7 @@ from gpugrad.nn.resampling import Upsample, UpsamplingBilinear2d, UpsamplingNear
 from gpugrad.nn.summaries import summary
 from gpugrad.nn.transformer import TransformerEncoder, TransformerEncoderLayer
 from gpugrad.nn.transposed_convolution import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from gpugrad.parallel.batch_norm import SyncBatchNorm
 from gpugrad.tensor import Tensor
 
 __all__ = [
@@ -169,6 +170,7 @@ __all__ = [
     "Softplus",
     "Softshrink",
     "Softsign",
+    "SyncBatchNorm",
     "Tanh",
     "Tanhshrink",
     "Threshold",

@@ -18,8 +18,8 @@ from gpugrad.nn.parameter import Parameter
 from gpugrad.tensor import OPS, Tensor, as_tensor, asarray, ones, zeros
 
 __all__ = [
-    "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "InstanceNorm1d", "InstanceNorm2d",
-    "InstanceNorm3d", "batch_norm", "instance_norm",
+    "BatchNorm", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "InstanceNorm1d", "InstanceNorm2d",
+    "InstanceNorm3d", "batch_norm", "follow", "instance_norm",
 ]  # fmt: skip
 
 
@@ -61,7 +61,7 @@ def batch_norm(
             "a larger batch, or call .eval()"
         )
     y, mean, variance = OPS["batch_norm"](x, weight, bias, eps=eps)
-    _follow(running, mean, variance, count, momentum)
+    follow(running, mean, variance, count / (count - 1), momentum)
     return y
 
 
@@ -103,19 +103,21 @@ def _by_running(
     return y if y.dtype == dtype else y.astype(dtype)
 
 
-def _follow(
-    running: tuple[Any, Any], mean: Tensor, variance: Tensor, count: int, momentum: Any
+def follow(
+    running: tuple[Any, Any], mean: Tensor, variance: Tensor, factor: float, momentum: Any
 ) -> None:
-    """Move the running statistics towards those of a batch, in place and outside any graph."""
+    """Move the running statistics towards those of a batch, in place and outside any graph.
+
+    The variance times ``factor`` is that of a sample, with n - 1 in the denominator.
+    """
     if running[0] is None or running_again.get():
         return
     with no_grad():
-        # The variance of a sample has n - 1 in the denominator.
-        for old, new, factor in (
+        for old, new, times in (
             (running[0], mean.detach(), 1.0),
-            (running[1], variance.detach(), count / (count - 1)),
+            (running[1], variance.detach(), factor),
         ):
-            moved = OPS["moving_average"](old, new, momentum, factor=factor)
+            moved = OPS["moving_average"](old, new, momentum, factor=times)
             try:
                 old._write(Ellipsis, moved)
             except BatchError as error:
@@ -162,7 +164,7 @@ def instance_norm(
         mean, variance = (
             one.detach().reshape((samples, channels)).mean(axis=0) for one in statistics
         )
-        _follow(running, mean, variance, count, momentum)
+        follow(running, mean, variance, count / (count - 1), momentum)
     return by_channel(who, y.reshape(x.shape), weight, bias)
 
 
@@ -220,7 +222,7 @@ class _OfChannels(Module):
         return f"{text}, affine={self.affine}, track_running_stats={self.track_running_stats}"
 
 
-class _BatchNorm(_OfChannels):
+class BatchNorm(_OfChannels):
     """The layers of `batch_norm`."""
 
     def __init__(
@@ -257,7 +259,7 @@ class _BatchNorm(_OfChannels):
         )
 
 
-class BatchNorm1d(_BatchNorm):
+class BatchNorm1d(BatchNorm):
     """Each channel normalized over the batch, of (batch, channels) or (batch, channels, length).
 
     In training by the batch's own mean and variance, which ``running_mean`` and ``running_var``
@@ -284,7 +286,7 @@ class BatchNorm1d(_BatchNorm):
     _layout = "(batch, channels) or (batch, channels, length)"
 
 
-class BatchNorm2d(_BatchNorm):
+class BatchNorm2d(BatchNorm):
     """`BatchNorm1d` for images: (batch, channels, height, width).
 
     >>> import gpugrad as gg
@@ -296,7 +298,7 @@ class BatchNorm2d(_BatchNorm):
     _layout = "(batch, channels, height, width)"
 
 
-class BatchNorm3d(_BatchNorm):
+class BatchNorm3d(BatchNorm):
     """`BatchNorm1d` for volumes: (batch, channels, depth, height, width)."""
 
     _axes = (5,)

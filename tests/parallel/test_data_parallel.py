@@ -1,0 +1,134 @@
+"""`gpugrad.parallel.DataParallel`, sharded optimizers, synchronised layers and shared batches.
+
+One start of mpiexec for each number of ranks runs all checks of training_ranks.py.
+"""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from repository import ROOT
+
+PROGRAM = Path(__file__).with_name("training_ranks.py")
+MPIEXEC = Path(sys.executable).with_name("mpiexec")
+NO_MPI = importlib.util.find_spec("mpi4py") is None or not MPIEXEC.exists()
+ROWS = 14  # of the data set that is shared
+FEW = ("equivalence", "order")  # what four ranks do
+
+pytestmark = pytest.mark.skipif(NO_MPI, reason="no MPI here: pip install gpugrad[mpi]")
+
+
+def run(ranks, *checks):
+    """What rank 0 has found."""
+    command = [sys.executable, "-W", "error", str(PROGRAM), *checks]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [str(MPIEXEC), "-n", str(ranks), *command],
+        capture_output=True, text=True, timeout=240, env=env,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def one():
+    return run(1)
+
+
+@pytest.fixture(scope="module")
+def two():
+    return run(2)
+
+
+@pytest.fixture(scope="module")
+def four():
+    return run(4, *FEW)
+
+
+@pytest.mark.parametrize("name", ["plain", "accumulated", "normalized", "sharded"])
+def test_training_is_that_of_one_process_with_the_whole_batch(name, one, two, four):
+    expected = np.array(one["equivalence"][name])
+    for found in (two, four):
+        np.testing.assert_allclose(found["equivalence"][name], expected, rtol=0, atol=1e-12)
+        assert found["equivalence"][f"{name} is the same"]
+
+
+def test_parts_add_up_to_the_same_training(one):
+    """Accumulated and sharded, in one process too: the network is the same one."""
+    settings = one["equivalence"]
+    np.testing.assert_allclose(settings["accumulated"], settings["sharded"], rtol=0, atol=1e-12)
+
+
+def test_deterministic_training_has_the_same_bits(two):
+    assert two["bits"]["same"]
+
+
+def test_names_are_those_of_the_model(two):
+    assert two["names"]["state"]
+    assert two["names"]["parameters"]
+    assert not any(two["names"]["modes"])
+
+
+def test_buffers_are_those_of_the_first_rank_and_constants_stay_untouched(two):
+    assert two["buffers"] == {"differ before": True, "same after": True}
+
+
+def test_dropout_differs_by_rank_and_what_is_drawn_outside_agrees(one, two):
+    for found in (one, two):
+        assert found["draws"] == {"different": True, "outside": True}
+
+
+def test_each_sample_comes_once_an_epoch_in_one_order_for_any_number_of_ranks(one, two, four):
+    whole = one["order"]["ranks"][0]["batches"]
+    for found in (one, two, four):
+        ranks = found["order"]["ranks"]
+        for number, batch in enumerate(whole):
+            parts = [rank["batches"][number] for rank in ranks]
+            weights = [rank["weights"][number] for rank in ranks]
+            counted = [row for rows, weight in zip(parts, weights) if weight for row in rows]
+            assert counted == batch
+            shares = [len(rows) * (weight > 0) * len(ranks) for rows, weight in zip(parts, weights)]
+            assert weights == [share / len(batch) for share in shares]
+        epoch = whole[: len(whole) // 2]
+        assert sorted(row for batch in epoch for row in batch) == list(range(ROWS))
+
+
+def test_the_place_in_the_data_is_the_same_for_any_number_of_ranks(one, two, four):
+    state = one["order"]["ranks"][0]["state"]
+    for found in (one, two, four):
+        assert all(rank["state"] == state and rank["same"] for rank in found["order"]["ranks"])
+
+
+def test_the_state_of_a_sharded_optimizer_is_divided_and_whole_in_a_file(one, two):
+    for found in (one, two):
+        states = found["states"]
+        assert states["kept"] == states["whole"]  # all parameters, each on one rank
+        assert states["exact"]
+        assert states["repr"]
+    assert two["states"]["bytes"] == one["states"]["bytes"]
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("shape", ["ParallelError", "rank 1", "weight", "(4, 3)", "(2, 3)"]),
+        ("dtype", ["ParallelError", "rank 1", "float64", "float32"]),
+        ("class", ["ParallelError", "rank 1", "a ReLU", "a Tanh"]),
+        ("unused", ["GradientError", "rank 0", "1.weight, 1.bias", "requires_grad_(False)"]),
+        ("recorded", ["GradientError", "weight", "create_graph"]),
+        ("compile", ["CompileError", "no_sync", "average_gradients"]),
+    ],
+)
+def test_what_cannot_be_is_said_in_a_sentence(name, parts, two):
+    sentence = two["refusals"][name]
+    assert all(part in sentence for part in parts), sentence
+
+
+def test_a_pass_after_an_error_and_a_compiled_one_are_averaged(two):
+    assert two["refusals"]["after"]
+    assert two["refusals"]["compiled"] == [[6.0] * 3] * 2  # (4 + 2 * 4) / 2
