@@ -1,17 +1,20 @@
-"""Programs made shorter, with the same results. Imports liveness, program, rewriting, rules."""
+"""Programs made shorter, with the same results. Imports merging, rules, side_by_side."""
 
-import itertools
 import math
 from typing import Any
 
 import numpy as np
 
-from gpugrad.compiler.liveness import last_uses, peak_bytes, roots
+from gpugrad.compiler.liveness import peak_bytes
+from gpugrad.compiler.merging import merged
 from gpugrad.compiler.program import Program, Step, Value, is_elementwise
 from gpugrad.compiler.rewriting import Rewriter, needed, rewritten
 from gpugrad.compiler.rules import EXPANDING, RULES, strip_broadcasts
+from gpugrad.compiler.side_by_side import side_by_side, without_unused
 
 __all__ = ["simplified"]
+
+FEW_BYTES = 4096
 
 
 def simplified(program: Program) -> Program:
@@ -20,7 +23,7 @@ def simplified(program: Program) -> Program:
     Inputs and outputs have the shapes and dtypes that they had, and the same values to the last
     bit, but that a NaN may have another sign, and that a sum of gradients of slices keeps a -0.0,
     as eager's does. What the caller gets is memory of its own where it was before. The most memory
-    in use at a time does not grow.
+    in use at a time does not grow, but for the carries of loops that become one.
 
     >>> f = np.dtype("f")
     >>> x, y, z = (Value((3,), f) for _ in range(3))
@@ -35,7 +38,9 @@ def simplified(program: Program) -> Program:
     merged_all = merged(program)
     if peak_bytes(merged_all) > peak_bytes(program):  # as a checkpoint's second forward has it
         merged_all = merged(program, while_alive=True)
-    return needed(merged_all)
+    program = without_unused(merged_all)
+    together = without_unused(side_by_side(program))
+    return program if peak_bytes(together) > peak_bytes(program) + FEW_BYTES else together
 
 
 def shrunk(program: Program) -> Program:
@@ -67,61 +72,3 @@ def shrunk(program: Program) -> Program:
         return Step("broadcast_to", [small, result.shape], {}, step.results)
 
     return rewritten(program, (strip_broadcasts, sink))
-
-
-COMMUTATIVE = ("add", "multiply")
-NEVER_MERGED = ("empty", "empty_like", "copy", "own")
-SMALL = 512  # bytes of constants that are compared
-
-
-def merged(program: Program, while_alive: bool = False) -> Program:
-    """Steps that do the same with the same operands as one step.
-
-    With ``while_alive`` only if the first result is still in memory at the second step.
-    """
-    root, last = roots(program), last_uses(program)
-    known: dict[Any, Value] = {}
-    numbers = itertools.count()
-
-    def merge(rewriter: Rewriter, step: Step) -> Any:
-        index = next(numbers)
-        if len(step.results) != 1 or step.name in NEVER_MERGED:
-            return None
-        (value,) = step.results
-        first = known.setdefault(_key_of_step(step, program.constants), value)
-        if first is value:
-            return None
-        if while_alive and last[root[first]] < index:
-            known[_key_of_step(step, program.constants)] = value
-            return None
-        last[root[first]] = max(last[root[first]], last[root[value]])
-        return first
-
-    return rewritten(program, (merge,))
-
-
-def _key_of_step(step: Step, constants: dict[Value, Any]) -> Any:
-    operands: Any = [_key(operand, constants) for operand in step.operands]
-    operands = frozenset(operands) if step.name in COMMUTATIVE else tuple(operands)
-    parameters = [(name, _key(value, constants)) for name, value in step.parameters.items()]
-    return step.name, operands, tuple(parameters), step.results[0].weak
-
-
-def _key(operand: Any, constants: dict[Value, Any]) -> Any:
-    """What is equal only for operands that are the same: 1, 1.0 and True are not, nor 0.0, -0.0."""
-    if isinstance(operand, Value):
-        array = constants.get(operand)
-        if isinstance(array, np.ndarray | np.generic) and array.nbytes <= SMALL:
-            return type(array), array.dtype, array.shape, array.tobytes()
-        return operand
-    if isinstance(operand, tuple | list):
-        return type(operand), *(_key(part, constants) for part in operand)
-    if isinstance(operand, slice):
-        return slice, *(repr(part) for part in (operand.start, operand.stop, operand.step))
-    if isinstance(operand, np.generic):
-        return type(operand), operand.tobytes()
-    if isinstance(operand, bool | int | float | complex):
-        return type(operand), repr(operand)
-    if operand is None or isinstance(operand, str | type | np.dtype | type(Ellipsis)):
-        return type(operand), operand
-    return "object", id(operand)  # which the step keeps alive
