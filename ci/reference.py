@@ -88,9 +88,7 @@ def written_out(ops: Iterable[Op]) -> list[types.FunctionType]:
         if function.__name__ != "<lambda>":
             functions.append(function)
         names = [*_names(function.__code__)]
-        used = [function.__globals__.get(name) for name in names] + [
-            named_part(name) for name in names
-        ]
+        used = [function.__globals__.get(name) for name in names] + [*map(named_part, names)]
         to_do += [f for f in used if isinstance(f, types.FunctionType)]
     return functions
 

@@ -16,6 +16,7 @@ from gpugrad.errors import GpugradError
 from gpugrad.inspect.dot import dot_source
 from gpugrad.inspect.folding import Group, folded, layers_of
 from gpugrad.inspect.graph import checked
+from gpugrad.inspect.page import html, open_page
 from gpugrad.inspect.reading import Reading
 from gpugrad.inspect.scene import Scene, scenes_of
 from gpugrad.inspect.svg import svg
@@ -30,8 +31,9 @@ SOURCES = ("dot", "gv")
 class Drawing:
     """A picture of a graph, made by `gpugrad.draw`. Notebooks show it.
 
-    `save` writes a file: .svg, .dot, or a format of Graphviz. ``source`` (or ``str()``) is the
-    graph as DOT source, ``notes`` lists what the picture omits, and why.
+    `save` writes a file: .svg, .html, .dot, or a format of Graphviz; `show` opens the HTML page.
+    ``source`` (or ``str()``) is the graph as DOT source, ``notes`` lists what the picture omits,
+    and why.
     """
 
     def __init__(self, reading: Reading, scenes: list[Scene], rankdir: str) -> None:
@@ -39,6 +41,10 @@ class Drawing:
         self.notes = tuple(reading.notes)
         self._scenes = scenes
         self._rankdir = rankdir
+        # Texts, not the graph: a notebook keeps its results, and their graphs would stay with them.
+        self._title = "a tensor" if reading.root is None else reading.names[reading.root]
+        self._values = {reading.numbers[node]: reading.facts(node) for node in reading.shown}
+        self._rules = reading.rules()
         operations = sum(isinstance(node, Node) for node in reading.shown)
         self._repr = f"<Drawing of {max(1, len(reading.shown))} values and {operations} operations>"
 
@@ -51,8 +57,8 @@ class Drawing:
     def save(self, path: str | os.PathLike[str], format: str | None = None) -> Path:
         """Write a file in ``format``, by default that of the file's suffix.
 
-        svg needs nothing, dot and gv are the source, and others need Graphviz: GpugradError where
-        that is missing.
+        svg and html need nothing, dot and gv are the source, and others need Graphviz: GpugradError
+        where that is missing.
         """
         path = Path(path)
         suffix = self._format_of(path, format)
@@ -63,7 +69,7 @@ class Drawing:
         return path
 
     def render(self, path: str | os.PathLike[str], format: str | None = None) -> Path:
-        """Write a picture in ``format``, by default that of the file's suffix: svg, png, pdf."""
+        """Write a picture in ``format``, by default the file's suffix: svg, html, png, pdf."""
         path = Path(path)
         path.write_bytes(self.picture(self._format_of(path, format)))
         return path
@@ -72,6 +78,11 @@ class Drawing:
         """The bytes of a picture. GpugradError where Graphviz is needed and cannot draw it so."""
         if format == "svg":
             return svg(self._scenes[0], self._rankdir, self.notes).encode()
+        if format == "html":
+            page = html(
+                self._title, self._scenes, self._rankdir, self.notes, self._values, self._rules
+            )
+            return page.encode()
         try:
             graphviz = importlib.import_module("graphviz")
         except ImportError as error:
@@ -82,8 +93,8 @@ class Drawing:
             ) from error
         if format not in graphviz.FORMATS:
             raise GpugradError(
-                f"draw: expected a format that graphviz knows (svg, png, pdf, ...) or dot for the "
-                f"source, got {format!r}"
+                f"draw: expected a format that graphviz knows (png, pdf, ...), svg, html, or dot "
+                f"for the source, got {format!r}"
             )
         try:
             return graphviz.Source(self.source).pipe(format=format, quiet=True)
@@ -99,6 +110,16 @@ class Drawing:
             raise GpugradError(
                 f"draw: dot could not make a picture of format {format!r}: {reason}"
             ) from error
+
+    def show(self) -> Path:
+        """Open a page in a browser, in which a click tells all of a value and opens a box.
+
+        The page is one file in a new folder for temporary files, whose path is returned, and
+        printed where there is no screen. It shows the value, the gradient, shape, dtype and device,
+        the formula and its rule, and the line where the graph was computed inside of `debug_mode`
+        or `detect_anomaly`. Keys do all that a click does.
+        """
+        return open_page(self.picture("html"))
 
     def _format_of(self, path: Path, format: str | None) -> str:
         suffix = (format or path.suffix.lstrip(".")).lower()
@@ -137,8 +158,9 @@ def draw(
     ``fold=False`` draws all. ``model``, a `gpugrad.nn.Module`, names its parameters and puts the
     operations of each of its modules in a box. With ``max_nodes`` the last values alone are drawn.
 
-    ``file`` has the suffix .svg, .dot or .gv (DOT source: its last 200 values), or that of a
-    format of Graphviz, .png or .pdf. GpugradError where Graphviz is needed and missing.
+    ``file`` has the suffix .svg, .html (the page that ``gg.draw(t).show()`` opens), .dot or .gv
+    (DOT source, of the last 200 values), or that of a format of Graphviz, .png or .pdf.
+    GpugradError where Graphviz is needed and missing.
 
     >>> import gpugrad as gg
     >>> a = gg.tensor(2.0, requires_grad=True, name="a")

@@ -183,7 +183,7 @@ def _repeated(items: list[Any], period: int, count: int) -> Group:
     turns: list[Any] = items
     if period > 1:
         blocks = [items[i : i + period] for i in range(0, len(items), period)]
-        turns = [Group(f"block {i}", _folded(block)) for i, block in enumerate(blocks, 1)]
+        turns = [Group(f"block {i:,}", _folded(block)) for i, block in enumerate(blocks, 1)]
     number = {id(turn): i for i, turn in enumerate(turns, 1)}
 
     def ends(group: Group) -> str:
@@ -192,7 +192,7 @@ def _repeated(items: list[Any], period: int, count: int) -> Group:
             first = first.items[0]
         while id(last) not in number:
             last = last.items[-1]
-        return f"{number[id(first)]:,} to {number[id(last)]:,}"
+        return f"blocks {number[id(first)]:,} to {number[id(last)]:,}"
 
     title = summary(Group("", items[:period]).nodes())
     if period == 1 and isinstance(items[0], Group):

@@ -142,6 +142,10 @@ class Values:
             if parent is not None and value is not parent:
                 self._known[parent] = value
 
+    def saved(self, node: Any) -> Any:
+        """The value if it need not be computed for this; else None."""
+        return self._known.get(node)
+
     def __getitem__(self, node: Any) -> Any:
         cache = self._known
         stack = [node]

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from gpugrad.backend.device import device_of, to_numpy
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.outputs import OutputsNode
 from gpugrad.errors import GradientError
@@ -16,14 +17,18 @@ from gpugrad.inspect.graph import (
     changed_since,
     derivatives,
     names_of,
+    op_name,
+    operands,
     reachable,
     size_of,
     source_of,
 )
+from gpugrad.inspect.rules import rule_text
 from gpugrad.tensor import Tensor
 
-__all__ = ["Reading"]
+__all__ = ["FACTS", "Reading"]
 
+FACTS = ("name", "formula", "value", "gradient", "shape", "dtype", "device", "line")
 SMALL = 6  # elements of an array that is written out
 TOGETHER = 256 << 20  # bytes of gradients that are kept at a time
 
@@ -55,7 +60,9 @@ class Reading:
                 "the graph was freed by backward(): pass retain_graph=True to it, or draw before "
                 "it, to see what is missing here"
             )
-        self._values = Values(everything, t) if values else None
+        self._values = Values(everything, t)
+        self._with_values = values
+        self._fields: dict[Any, list[str]] = {}
         self._gradients: dict[Any, tuple[str, str, bool]] = {}
         if gradients and root is not None:
             self._differentiate()
@@ -94,17 +101,49 @@ class Reading:
 
     def contents(self, value: Any, raw: Any) -> str:
         """The elements of a small array, each row on a line of its own; else shape and dtype."""
-        elements = None if self._values is None or raw is None else text.array_text(raw, SMALL)
+        elements = text.array_text(raw, SMALL) if self._with_values and raw is not None else None
         return _rows(elements) if elements else text.shape_text(value)
 
     def fields(self, node: Any) -> list[str]:
         """The name of a value, its contents, and its gradient if that is known."""
-        raw = self._values[node] if self._values is not None and size_of(node) <= SMALL else None
+        if node in self._fields:
+            return self._fields[node]
+        raw = self._values[node] if self._with_values and size_of(node) <= SMALL else None
         fields = [text.short(self.names[node], 60), self.contents(node, raw)]
         if node in self._gradients:
             symbol, shown, is_number = self._gradients[node]
             fields.append(f"{symbol} = {shown}" if is_number else f"{symbol} =\n{shown}")
+        self._fields[node] = fields
         return fields
+
+    def facts(self, node: Any) -> list[Any]:
+        """All that is known of a value: as FACTS, of the op and the numbers of its operands.
+
+        What is unknown is an empty text.
+        """
+        _, contents, *gradient = self.fields(node)
+        raw = self._values.saved(node)
+        size = size_of(node)
+        if self._with_values and raw is not None and size > SMALL:
+            contents = f"{_beginning(raw)}\n({size:,} elements)"
+        device = str(device_of(self.t.data if raw is None else raw))
+        op = formula = line = ""
+        parents: Sequence[Any] = ()
+        if isinstance(node, Node):
+            source, parents = source_of(node), operands(node)
+            op = text.printable(op_name(node))
+            line = text.printable(getattr(source, "where", ""))
+            if source.values is not None:
+                formula = text.expression(node, self.names, {})[0]
+        return [
+            self.names[node], formula, contents, "".join(gradient), str(tuple(node.shape)),
+            str(node.dtype), device, line, op, [self.numbers[p] for p in parents if p is not None],
+        ]  # fmt: skip
+
+    def rules(self) -> dict[str, str]:
+        """The rules of all operations that are shown, by the names of the ops."""
+        ops = {source_of(node).op: op_name(node) for node in self.shown if isinstance(node, Node)}
+        return {text.printable(name): rule_text(op) for op, name in ops.items()}
 
     def constant(self, value: Any) -> list[str]:
         """The fields of a constant operand: a number alone, or an array."""
@@ -116,6 +155,13 @@ class Reading:
         """The fields of a tensor that has no graph."""
         name = text.printable(self.t.name) if self.t.name else "tensor"
         return [text.short(name, 60), self.contents(self.t, self.t.data)]
+
+
+def _beginning(raw: Any) -> str:
+    """The first elements of a large array: those of its first row."""
+    row = raw[(0,) * (raw.ndim - 1)]
+    shown = ", ".join(map(text.number, to_numpy(row[:SMALL]).tolist()))
+    return f"{'[' * raw.ndim}{shown}, …"
 
 
 def left_out(shown: int, count: int) -> str:

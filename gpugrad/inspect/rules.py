@@ -83,15 +83,21 @@ def formula(op: Op, rule: Any, first: int) -> str:
     node = definition(rule)
     if isinstance(node, ast.FunctionDef):
         return f"`{node.name}`, below"
-    if isinstance(node.body, ast.Call) and _of_namespace(node.body.func):
-        named = named_part(ast.unparse(node.body.func).removeprefix("xp."))
-        if named is not None:  # the rule is one part, named so that it can have a kernel
-            return formula(op, named, named.__code__.co_argcount)
+    named = _only_part(node)
+    if named is not None:
+        return formula(op, named, named.__code__.co_argcount)
     names = [a.arg for a in (*node.args.posonlyargs, *node.args.args)][first:]
     renamed = {}
     if not {"g", "y"} & {*op.arrays} and not op.variadic:
         renamed = dict(zip(names, op.arrays, strict=False))
     return f"`{ast.unparse(Mathematics(renamed).visit(_copy(node.body)))}`"
+
+
+def _only_part(node: ast.Lambda) -> types.FunctionType | None:
+    """The part that a rule consists of, named so that it can have a kernel; None for others."""
+    if isinstance(node.body, ast.Call) and _of_namespace(node.body.func):
+        return named_part(ast.unparse(node.body.func).removeprefix("xp."))
+    return None
 
 
 def is_of_a_mask(rule: Any) -> bool:
@@ -122,8 +128,35 @@ def gradient(op: Op) -> str:
 
 @functools.cache
 def rule_text(op: Op) -> str:
-    """The derivatives of an op in a line, for a reader who has no file to look into."""
+    """The derivatives of an op, those of several statements with their source."""
     try:
-        return gradient(op).replace("`", "").replace(", below", " (a function)")
+        lines = [gradient(op).replace("`", "").replace(", below", "")]
+        for rule in dict.fromkeys((*(op.vjps or ()), op.joint)):
+            if not isinstance(rule, types.FunctionType) or rule is zero or is_of_a_mask(rule):
+                continue
+            node = definition(rule)
+            if isinstance(node, ast.Lambda) and (named := _only_part(node)) is not None:
+                node = definition(named)
+            if isinstance(node, ast.FunctionDef):
+                lines += ["", ast.unparse(Mathematics({}).visit(_plain(node)))]
+        return "\n".join(lines)
     except (LookupError, OSError, TypeError, ImportError, SyntaxError):
         return "a function whose source is not at hand"
+
+
+def _plain(node: ast.FunctionDef) -> ast.FunctionDef:
+    """A function without its docstring, its annotations and its decorators."""
+    copy = ast.parse(ast.unparse(node)).body[0]
+    assert isinstance(copy, ast.FunctionDef)
+    if ast.get_docstring(copy) is not None and copy.body[1:]:
+        del copy.body[0]
+    copy.returns, copy.decorator_list = None, []
+    arguments = copy.args
+    arguments.posonlyargs = [a for a in arguments.posonlyargs if a.arg != "xp"]
+    arguments.args = [a for a in arguments.args if a.arg != "xp"]
+    for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
+        argument.annotation = None
+    for other in (arguments.vararg, arguments.kwarg):
+        if other is not None:
+            other.annotation = None
+    return copy

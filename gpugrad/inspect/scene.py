@@ -33,7 +33,7 @@ class Box:
 
     def __init__(self, kind: str, lines: Sequence[str], key: int | None = None) -> None:
         self.kind = kind
-        self.lines = [text.short(line, WIDEST) for line in lines]
+        self.lines = [_shortened(line) for line in lines]
         self.key = key
 
     @property
@@ -44,6 +44,14 @@ class Box:
         if self.kind == "operation":
             return max(30.0, widest + 2 * PAD), height + PAD + 6
         return widest + 2 * PAD, height + PAD
+
+
+def _shortened(line: str) -> str:
+    """A line of few characters; of ``∂loss/∂weight = 3`` the number stays."""
+    left, sign, right = line.rpartition(" = ")
+    if sign and len(line) > WIDEST > len(right) + 10:
+        return f"{text.short(left, WIDEST - len(right) - 3)} = {right}"
+    return text.short(line, WIDEST)
 
 
 def columns(line: str) -> int:
