@@ -3,10 +3,10 @@
 import importlib
 import itertools
 import os
-import sys
 from functools import partial
 from types import SimpleNamespace
 
+import leaks
 import numpy as np
 import pytest
 from devices import DEVICES
@@ -94,12 +94,21 @@ def rng():
 
 @pytest.fixture(autouse=True)
 def _as_it_was():
-    """No test leaves a mode, a device or a default behind it."""
+    """No test leaves a mode, a device or a default behind it, or depends on what others drew."""
+    gg.manual_seed(0)
     yield
-    assert gg.is_grad_enabled()
-    assert gg.get_default_dtype() == np.float32
-    if (bfloat16 := sys.modules.get("gpugrad.engine.bfloat16")) is not None:
-        bfloat16.end()
+    left = leaks.changes()
+    assert not left, f"the test has left changes in the process. {'; '.join(left)}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    """Nor does the import of a file of tests."""
+    report = yield
+    if (left := leaks.changes()) and report.passed:
+        report.outcome = "failed"
+        report.longrepr = f"{collector.nodeid} changes the process at import. {'; '.join(left)}"
+    return report
 
 
 @pytest.fixture
