@@ -17,9 +17,8 @@ from pathlib import Path
 
 import api
 import latex2mathml.converter
+import notebook_page
 import times
-
-import notebooks
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,7 +53,7 @@ def pages() -> Iterator[tuple[str, str]]:
             text = text.replace("\n## ", f"\n{times.tables()}\n## ", 1)
         yield page, text
     for page, notebook in NOTEBOOKS.items():
-        yield page, notebooks.markdown(notebook)
+        yield page, notebook_page.markdown(notebook)
     yield from api.pages()
 
 

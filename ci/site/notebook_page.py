@@ -34,6 +34,8 @@ def output(one: dict[str, Any]) -> str:
     if "image/png" in data:
         png = data["image/png"].replace("\n", "")
         return f'<img class="output" alt="output" src="data:image/png;base64,{png}">'
+    if "text/latex" in data:
+        return f"```math\n{data['text/latex'].strip().strip('$')}\n```"
     return as_text(data["text/plain"])
 
 
