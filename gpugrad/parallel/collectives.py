@@ -142,9 +142,9 @@ def _over_leaves(who: str, x: Any, apply: Callable[[Any, str], Any]) -> Any:
 
 def _applied(who: str, leaf: Any, apply: Callable[[Any, str], Any]) -> Any:
     kind = leaf_type(leaf)
-    tensor = leaf if isinstance(leaf, Tensor) else Tensor(np.asarray(leaf))
-    if kind == "array":
-        tensor = Tensor(leaf)
+    tensor = leaf
+    if not isinstance(leaf, Tensor):
+        tensor = Tensor(leaf if kind == "array" else np.asarray(leaf))
     if tensor.dtype.kind in "OSUmM":
         raise DTypeError(f"{who}: expected numbers, got an array of {tensor.dtype}")
     note = "recorded" if is_recorded(tensor) and recording.get() else ""

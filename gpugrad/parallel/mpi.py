@@ -116,11 +116,20 @@ class MPIEngine(Engine):
             header = self._headers.irecv(None, source, _FROM_RANK)
             sent = self._wait_for(header)
             if sent != what:
+                self._discard(source)
                 raise ParallelError(
                     f"recv: rank {source} sends{sent} and rank {self.rank} expects{what}. Both "
                     "need the same shape and dtype"
                 )
             self._wait_for(self._data.Irecv(_bytes(array), source, _FROM_RANK))
+
+    def _discard(self, source: int) -> None:
+        """Receive a message that is not wanted, so that it is not taken for the next one."""
+        status = MPI.Status()
+        while not self._data.Iprobe(source, _FROM_RANK, status):
+            self._watch.look()
+        rest = np.empty(status.Get_count(MPI.BYTE), np.uint8)
+        self._data.Recv([rest, MPI.BYTE], source, _FROM_RANK)
 
     def exchange(self, value: Any) -> list[Any]:
         self._drain()

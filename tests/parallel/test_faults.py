@@ -1,0 +1,210 @@
+"""A process that dies, raises, hangs or ends early ends the others, with its name, in time."""
+
+import re
+import subprocess
+import sys
+import threading
+import time
+
+import parallel_faults
+import pytest
+from mpi import needs_mpi, started_alone
+
+import gpugrad as gg
+from gpugrad.cli import launch
+from gpugrad.errors import ParallelError
+from gpugrad.parallel import launchers
+from gpugrad.parallel.meeting import Meeting
+from gpugrad.parallel.watch import Pending, Watch
+
+# What rank 1 does, and what is said of it.
+WORDS = {
+    "raise": r"rank 1 has raised ValueError: bad value \(in misbehave",
+    "exit": r"rank 1 has ended its program after 3 calls of gg.parallel, and rank 0 is at call 4",
+    "kill": r"rank 1 \(process \d+ on .*\) has died without a word: killed by a signal",
+    "stop": r"rank 0 has waited for 2 s.* rank 1 does not answer: its process is stopped",
+    "sleep": r"rank 1 is not there: it is in misbehave, .*parallel_faults.py:24",
+}
+
+
+@pytest.fixture(scope="module")
+def said():
+    """By what rank 1 does: the status and the output of `gpugrad launch`, all at the same time."""
+    command = [sys.executable, "-m", "gpugrad", "launch", "--processes", "2"]
+    started = {
+        how: subprocess.Popen(
+            [*command, parallel_faults.__file__, how, *(["--aside"] if how == "exit" else [])],
+            env=started_alone(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for how in WORDS
+    }  # fmt: skip
+    return {how: (one.communicate(timeout=120)[0], one.returncode) for how, one in started.items()}
+
+
+@needs_mpi
+@pytest.mark.parametrize("how", WORDS)
+def test_a_fault_ends_all_processes_by_name(how, said):
+    output, status = said[how]
+    assert status != 0
+    assert "finished" not in output
+    lines = [line for line in output.splitlines() if line.startswith("gpugrad.parallel: ")]
+    assert re.search(WORDS[how], "\n".join(lines)), output
+
+
+@pytest.fixture
+def watches():
+    """A function: so many watches of one meeting, as of processes; without hooks at the end."""
+    opened = []
+
+    def join(count):
+        meeting = Meeting(count, "key")
+        found = [Watch(rank, count, 60.0) for rank in range(count)]
+        for watch in found:
+            watch._hook_ends = lambda: None
+        hosts = ["127.0.0.1"]
+        joining = [
+            threading.Thread(target=watch.join, args=(hosts, meeting.port, "key"))
+            for watch in found
+        ]
+        for thread in joining:
+            thread.start()
+        for thread in joining:
+            thread.join()
+        opened.extend(found)
+        return found
+
+    yield join
+    for watch in opened:
+        watch._seen = True
+        watch._send(ended=watch.calls)
+        watch._over.wait(5)
+
+
+def raised(watch):
+    """What a watch raises in the end."""
+    for _ in range(500):
+        try:
+            watch.look()
+        except ParallelError as error:
+            return str(error)
+        time.sleep(0.01)
+    raise AssertionError("nothing was raised")
+
+
+def test_calls_that_are_announced_are_compared(watches, capsys):
+    pair = watches(2)
+    for watch, what in zip(pair, ("all_reduce of float32 (3,)", "all_reduce of float32 (4,)")):
+        for call in ("barrier", what):
+            with watch.at(call):
+                watch.announce(call)
+    sentence = (
+        "the processes do different things at call 2 of gg.parallel: rank 0: all_reduce of "
+        "float32 (3,); rank 1: all_reduce of float32 (4,)."
+    )
+    for watch in pair:
+        assert sentence in raised(watch)
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_call_that_a_gpu_does_not_end_is_late(watches, capsys):
+    pair = watches(2)
+    stopped = []
+    pair[0].pending = lambda: Pending("all_reduce of float32 (3,)", pair[0].now() - 1.0, None)
+    for watch in pair:
+        watch.abort = lambda: stopped.append(1)
+        watch.timeout = 0.2
+    for watch in pair:
+        assert "is at all_reduce of float32 (3,), which its GPU has begun; rank 1" in raised(watch)
+    assert stopped
+    capsys.readouterr()
+
+
+def test_values_are_exchanged(watches):
+    pair = watches(2)
+    got = {}
+    threads = [
+        threading.Thread(target=lambda w=watch: got.update({w.rank: w.exchange([w.rank, "x"])}))
+        for watch in pair
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert got == {0: [[0, "x"], [1, "x"]], 1: [[0, "x"], [1, "x"]]}
+
+
+def test_a_process_that_does_not_come_is_named():
+    meeting = Meeting(2, "key")
+    watch = Watch(0, 2, 0.2)
+    watch._hook_ends = lambda: None
+    with pytest.raises(ParallelError, match=r"has waited for 0.2 s; not come: ranks \[1\] of 2"):
+        watch.join(["127.0.0.1"], meeting.port, "key", meeting)
+    watch._seen = True
+
+
+def test_another_program_at_the_port_is_not_taken_for_rank_0():
+    meeting = Meeting(2, "key of another job")
+    with pytest.raises(ParallelError, match="rank 1 cannot reach rank 0 at 127.0.0.1, port"):
+        Watch(1, 2, 0.1).join(["127.0.0.1"], meeting.port, "key")
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, launchers.Place()),
+        (
+            {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "MASTER_ADDR": "a",
+             "MASTER_PORT": "29500", "TORCHELASTIC_USE_AGENT_STORE": "True"},
+            launchers.Place("torchrun", 5, 8, 1, ("a", 29501)),
+        ),
+        (
+            {"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2",
+             "OMPI_COMM_WORLD_LOCAL_RANK": "1", "SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"},
+            launchers.Place("Open MPI", 1, 2, 1),
+        ),
+        ({"PMI_RANK": "3", "PMI_SIZE": "4"}, launchers.Place("MPICH", 3, 4)),
+        (
+            {"SLURM_PROCID": "9", "SLURM_STEP_NUM_TASKS": "16", "SLURM_LOCALID": "1",
+             "SLURM_JOB_ID": "40007", "SLURM_STEP_NODELIST": "gpu[03-04]"},
+            launchers.Place("Slurm", 9, 16, 1, ("gpu03", 20007)),
+        ),
+        # A batch script outside of srun.
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "16"}, launchers.Place()),
+    ],
+)  # fmt: skip
+def test_launchers_are_known_by_their_variables(variables, expected):
+    assert launchers.place(variables) == expected
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"RANK": "x", "WORLD_SIZE": "2"}, "torchrun's variable RANK is 'x'; expected a whole"),
+        ({"RANK": "2", "WORLD_SIZE": "2"}, "rank 2 of 2 processes .* ranks go from 0 to 1"),
+    ],
+)
+def test_variables_that_cannot_be_are_said(variables, words):
+    with pytest.raises(ParallelError, match=words):
+        launchers.place(variables)
+
+
+def test_a_program_that_has_not_called_init_is_told_to(monkeypatch):
+    monkeypatch.setenv("PMI_RANK", "1")
+    monkeypatch.setenv("PMI_SIZE", "2")
+    with pytest.raises(ParallelError, match="rank 1 of 2 .* call gg.parallel.init\\(\\) first"):
+        gg.parallel.rank()
+
+
+def test_processes_of_torchrun_without_gpus_are_told_to_use_mpi():
+    code = "import gpugrad as gg; gg.parallel.init('cpu', timeout=20)"
+    port = str(launch._free_port())
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True,
+            env=started_alone(RANK=rank, WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=port),
+        )
+        for rank in "01"
+    ]  # fmt: skip
+    for one in started:
+        assert "start the program with `mpiexec -n 2 python ...`" in one.communicate(timeout=60)[1]
+        assert one.returncode == 1
