@@ -354,7 +354,8 @@ class _Writer:
 
     def _expected(self, piece: Piece) -> list[str]:
         """Tables of what the objects of the tuple are."""
-        rows, sizes = [], []
+        rows: list[str] = []
+        sizes: list[int] = []
         for position, array in enumerate([*piece.reads, *piece.writes]):
             if array.weak and position < len(piece.reads):
                 kind = "REAL" if array.dtype.kind == "f" else "WHOLE"

@@ -16,7 +16,7 @@ from gpugrad.compiler import products
 from gpugrad.compiler.blas import blas
 from gpugrad.compiler.c_compiler import find_compiler, load
 from gpugrad.compiler.c_source import OUT_OF_RANGE, Piece, Source, write
-from gpugrad.compiler.c_steps import PRODUCTS, computes
+from gpugrad.compiler.c_steps import computes
 from gpugrad.compiler.elementwise import DTYPES
 from gpugrad.compiler.expansion import expanded
 from gpugrad.compiler.formulas import FORMULAS_OF_STEPS
@@ -52,8 +52,7 @@ def build(
     """
     if find_compiler() is None or not _keeps_layout():
         return None
-    if any(step.name in PRODUCTS for step in program.steps):
-        products.begin_loading()
+    products.begin_for(program.steps)
     in_pieces = expanded(program, computes, OWN_FORMULAS)
     schedule = Schedule(in_pieces, reuse, moves is None, body_of if moves is None else None)
     if moves is not None and any(isinstance(item, Call) for item in schedule.items):

@@ -1,4 +1,4 @@
-/* Products of matrices of middle sizes, see products.py: y = a b, for float and for double.
+/* Products of matrices of middle sizes, see products.py: y = a b, for double, or with SINGLE for float.
 
    A part of a product is a block of rows times a panel: as many columns as two vectors have elements.
    The panel's part of b is copied first, row by row; then tiles of y, of some rows each, are added up
@@ -48,16 +48,15 @@ typedef struct {
 #define LOW_16 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
 #define HIGH_16 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
 
+#ifdef SINGLE
 #define REAL float
 #define NAME(name) s_##name
 #define LANES (VECTOR / 4)
-#include __FILE__
-#undef REAL
-#undef NAME
-#undef LANES
+#else
 #define REAL double
 #define NAME(name) d_##name
 #define LANES (VECTOR / 8)
+#endif
 #include __FILE__
 
 #else

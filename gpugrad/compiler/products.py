@@ -1,21 +1,26 @@
-"""Products of matrices of middle sizes, by a library of fixed source. Imports c_compiler, layout.
+"""Products of matrices of middle sizes, by libraries of fixed source, for float and for double.
 
 On x86 with AVX2 or AVX-512 they take 0.55 to 0.95 of OpenBLAS's time where they are chosen. That is
 slow where the second matrix is transposed, and between what its kernels for small matrices take and
 what no longer fits into a processor's second cache. Unlike BLAS, stacks of matrices share threads.
+Imports c_compiler, c_steps, layout.
 """
 
 import ctypes
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 from math import prod
 from threading import Thread
 
+from gpugrad.backend.precision import DOUBLE, SINGLE
 from gpugrad.compiler.c_compiler import load
+from gpugrad.compiler.c_steps import PRODUCTS
 from gpugrad.compiler.layout import Layout
+from gpugrad.compiler.program import Step
 from gpugrad.errors import CompileError
 
-__all__ = ["NAMES", "WORK", "address", "are_faster", "begin_loading", "fields_of"]
+__all__ = ["NAMES", "WORK", "address", "are_faster", "begin_for", "fields_of"]
 
 NAMES = {"s_product": "float", "d_product": "double"}
 WORK = 1 << 15  # bytes that a product works in: PANEL of products.c
@@ -32,7 +37,7 @@ def are_faster(a: Layout, b: Layout, itemsize: int) -> bool:
     is_slow = count > SMALL or (b.strides[-1] != 1 and columns >= NARROW)
     if count > LARGE or not (is_slow or (stack > 1 and stack * count >= WORTH)):
         return False
-    return a.strides[-1] * itemsize < FAR and _library() is not None
+    return a.strides[-1] * itemsize < FAR and _library(itemsize) is not None
 
 
 def fields_of(a: Layout, b: Layout, y: Layout) -> list[int]:
@@ -45,33 +50,45 @@ def fields_of(a: Layout, b: Layout, y: Layout) -> list[int]:
 
 def address(name: str) -> int:
     """The address of a function of `NAMES`, after `are_faster` has said yes."""
-    library = _library()
+    library = _library(4 if NAMES[name] == "float" else 8)
     return 0 if library is None else ctypes.cast(library[name], ctypes.c_void_p).value or 0
 
 
-class _Loading(Thread):
-    """Compiles the library, for the first program of a machine, while that is written."""
+def begin_for(steps: Iterable[Step]) -> None:
+    """Begin to load the libraries that products among some steps may need."""
+    for step in steps:
+        value = step.results[0] if step.name in PRODUCTS else None
+        if value is not None and value.shape[-1:] >= (NARROW,) and value.dtype in (SINGLE, DOUBLE):
+            _begin(value.dtype.itemsize)
 
-    library: ctypes.CDLL | None = None
+
+class _Loading(Thread):
+    """Compiles a library, for the first program of a machine, while that is written."""
+
+    def __init__(self, itemsize: int) -> None:
+        super().__init__(daemon=True)
+        self.itemsize = itemsize
+        self.library: ctypes.CDLL | None = None
 
     def run(self) -> None:
         source = files("gpugrad.compiler").joinpath("products.c").read_text(encoding="ascii")
-        try:
-            self.library = load(source, "-ffp-contract=fast")  # a multiplication with its addition
+        options = ("-DSINGLE",) if self.itemsize == 4 else ()
+        try:  # with a multiplication and its addition as one
+            self.library = load(source, "-ffp-contract=fast", *options)
         except CompileError:
             pass  # a processor without such vectors: products are BLAS's
 
 
 @cache
-def begin_loading() -> "_Loading":
-    """Begin to load the library, beside what this thread does."""
-    loading = _Loading(daemon=True)
+def _begin(itemsize: int) -> "_Loading":
+    """Begin to load a library, beside what this thread does."""
+    loading = _Loading(itemsize)
     loading.start()
     return loading
 
 
 @cache
-def _library() -> ctypes.CDLL | None:
-    loading = begin_loading()
+def _library(itemsize: int) -> ctypes.CDLL | None:
+    loading = _begin(itemsize)
     loading.join()
     return loading.library
