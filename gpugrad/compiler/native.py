@@ -20,7 +20,7 @@ from gpugrad.compiler.c_steps import computes
 from gpugrad.compiler.elementwise import DTYPES
 from gpugrad.compiler.expansion import expanded
 from gpugrad.compiler.formulas import FORMULAS_OF_STEPS
-from gpugrad.compiler.items import Array, Call, Indexed, Product, Ref
+from gpugrad.compiler.items import Array, Call, Indexed, Product, Ref, Turns
 from gpugrad.compiler.layout import Layout, order_of
 from gpugrad.compiler.passes import simplified
 from gpugrad.compiler.program import Program, flat, function_of
@@ -54,22 +54,24 @@ def build(
         return None
     products.begin_for(program.steps)
     in_pieces = expanded(program, computes, OWN_FORMULAS)
-    schedule = Schedule(in_pieces, reuse, moves is None, body_of if moves is None else None)
+    schedule = Schedule(in_pieces, reuse, moves is None, body_of)
     if moves is not None and any(isinstance(item, Call) for item in schedule.items):
-        schedule = Schedule(in_pieces, reuse, True)
+        schedule = Schedule(in_pieces, reuse, True, body_of)
     if all(isinstance(item, Call) for item in schedule.items):
         return None
     return Native(program, schedule, reuse or {}, moves)
 
 
 def body_of(loop: Any) -> Schedule | None:
-    """The schedule of a loop's body; None where it needs more than C, or tables of its own."""
-    body = Schedule(expanded(simplified(loop.body), computes, OWN_FORMULAS))
+    """The schedule of a loop's body; None where it needs more than C, or numbers are checked."""
+    in_pieces = expanded(simplified(loop.body), computes, OWN_FORMULAS)
+    body = Schedule(in_pieces, body_of=body_of)
     arrays = [*body.inputs, *body.outputs]
-    simple = not body.constants and not any(
+    simple = not any(
         isinstance(item, Call) or (isinstance(item, Indexed) and item.numbers)
         for item in body.items
     )
+    arrays += body.constants
     plain = all(one.size and not one.weak and one.dtype.name in DTYPES for one in arrays)
     return body if simple and plain else None
 
@@ -128,9 +130,10 @@ class Native:
         self._weak = [i for i, value in enumerate(program.outputs) if value.weak]
         self.spare: list[Any] = []
         self.workspace = made.workspace + _ALIGNMENT
-        self._keep = list(schedule.constants.values())
+        constants = _constants(schedule)
+        self._keep = list(constants.values())
         self._in_place = made.in_place
-        self._table = _table(made, schedule, library.addresses if library else {})
+        self._table = _table(made, constants, library.addresses if library else {})
         self.schedule = schedule
         self._bind(made)
 
@@ -279,13 +282,21 @@ class Native:
         return self._finished(made, outs, weak)
 
 
-def _table(made: Source, schedule: Schedule, addresses: dict[str, int]) -> Any:
+def _constants(schedule: Schedule) -> dict[Array, Any]:
+    """The constants of a schedule, and of its loops."""
+    found = dict(schedule.constants)
+    for item in schedule.items:
+        if isinstance(item, Turns):
+            found |= _constants(item.body)
+    return found
+
+
+def _table(made: Source, constants: dict[Array, Any], addresses: dict[str, int]) -> Any:
     """The addresses that the functions of a program find by position."""
-    constants = {array.number: value for array, value in schedule.constants.items()}
     entries = []
     for entry in made.table:
         if isinstance(entry, Array):
-            entries.append(constants[entry.number].ctypes.data)
+            entries.append(constants[entry].ctypes.data)
         elif isinstance(entry, str):
             entries.append(_address(entry, addresses))
         else:
