@@ -4,6 +4,7 @@ The function runs once, over arrays with a hidden axis (`gpugrad.batching`).
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import is_dataclass
 from typing import Any
 
 from gpugrad.autodiff import tree
@@ -144,6 +145,8 @@ def _axes_of(name: str, axes: Any, structure: tree.Tree, path: str) -> list[int 
     """The axis for each leaf of a structure, which ``axes`` describes from the outside in."""
     if axes is None or is_whole(axes):
         return [axes] * sum(1 for _ in structure.paths())
+    if is_dataclass(axes) and not isinstance(axes, type):
+        axes = {name: getattr(axes, name) for name in axes.__dataclass_fields__}
     parts = axes if isinstance(axes, dict) else dict(enumerate(axes)) if _is_several(axes) else None
     keys = structure.keys or tuple(range(len(structure.children)))
     if parts is None:

@@ -244,6 +244,18 @@ def namespace_of(array: Any) -> Any:
     return NAMESPACES[cls]
 
 
+def common_namespace(first: Any, *others: Any) -> Any:
+    """The namespace that takes all these arrays: that of the first, or one that `lifts` it."""
+    found = namespace_of(first)
+    for array in others:
+        own = lifted = namespace_of(array)
+        while lifted is not None and lifted is not found:
+            lifted = getattr(lifted, "lifts", None)
+        if lifted is not None:
+            found = own
+    return found
+
+
 def imported() -> list[Any]:
     """The namespaces of all array libraries that are imported."""
     modules = [getattr(namespace, "module", None) for namespace in _own()]

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.batching.operands import Operands
+from gpugrad.batching.operands import Operands, filled
 from gpugrad.errors import BatchError, IndexingError
-from gpugrad.ops.index import ARRAY, joined, split
+from gpugrad.ops.index import ARRAY, split
 
 __all__ = ["RULES", "set_item"]
 
@@ -52,6 +52,11 @@ class _Places:
         else:
             self.source = start if together else 0
         self.index = tuple(index)
+
+    def select(self, x: Any) -> Any:
+        """What the index selects of an array with the hidden axis."""
+        pattern, arrays = split(self.index)
+        return self.inner(self.xp.getitem(x, *arrays, index=pattern))
 
     def inner(self, y: Any) -> Any:
         """What the index selects, with the hidden axis first and the logical ones in order."""
@@ -125,8 +130,7 @@ def _getitem(operands: Operands, index: Any) -> Any:
         _check_count(plain, operands.ndim(0))
         return x[(slice(None), *plain)]
     places = _Places(operands, 1, index, operands.ndim(0), held)
-    pattern, arrays = split(places.index)
-    return places.inner(operands.xp.getitem(x, *arrays, index=pattern))
+    return places.select(x)
 
 
 def _check_count(index: tuple[Any, ...], ndim: int) -> None:
@@ -139,10 +143,11 @@ def _scatter(operands: Operands, index: Any, shape: tuple[int, ...]) -> Any:
     g = operands.arrays[0]
     places = _Places(operands, 1, index, len(shape), True)
     pattern, arrays = split(places.index)
-    if not operands.held[0]:
-        g = operands.xp.broadcast_to(g, (operands.size, *g.shape))
-    whole = (operands.size, *shape)
-    return operands.xp.scatter(places.outer(g), *arrays, index=pattern, shape=whole)
+    xp, whole = operands.xp, (operands.size, *shape)
+    # What is added to each may have fewer axes than there are selected.
+    each = xp.broadcast_to(xp.zeros_like(g, shape=(1,)), whole)
+    g = _spread(operands, g, places.select(each).shape, own=operands.held[0])
+    return xp.scatter(places.outer(g), *arrays, index=pattern, shape=whole)
 
 
 def _index_set(operands: Operands, index: Any, ordered: bool = False) -> Any:
@@ -157,11 +162,10 @@ def _index_set(operands: Operands, index: Any, ordered: bool = False) -> Any:
         operands.arrays, operands.held = operands.arrays[:-1], operands.held[:-1]
     places = _Places(operands, 2, index, ndim, True)
     if getattr(v, "shape", ()) or operands.held[1] or ordered:
-        v = places.outer(_spread(operands, v, places.inner(x[places.index]).shape, ordered))
-    out = xp.array(x)
+        own = operands.held[1] or ordered
+        v = places.outer(_spread(operands, v, places.select(x).shape, own))
     pattern, arrays = split(places.index)
-    out[joined(pattern, arrays)] = v
-    return out
+    return xp.index_set(x, v, *arrays, index=pattern)
 
 
 def set_item(operands: Operands, index: Any) -> None:
@@ -169,7 +173,8 @@ def set_item(operands: Operands, index: Any) -> None:
     x, v = operands.arrays[:2]
     places = _Places(operands, 2, index, operands.ndim(0), True)
     if getattr(v, "shape", ()) or operands.held[1]:
-        v = places.outer(_spread(operands, v, places.inner(x[places.index]).shape, False))
+        own = operands.held[1]
+        v = places.outer(_spread(operands, v, places.select(x).shape, own))
     x[places.index] = v
 
 
@@ -187,12 +192,11 @@ def _masked(operands: Operands, x: Any, v: Any) -> Any:
     return xp.where(mask, v, x).astype(x.dtype)
 
 
-def _spread(operands: Operands, v: Any, shape: tuple[int, ...], whole: bool) -> Any:
-    """A value with all axes of what it is assigned to."""
-    own = v.shape[1:] if operands.held[1] or whole else v.shape
-    lead = (1,) * (len(shape) - 1 - len(own))
-    size = (operands.size,) if operands.held[1] or whole else (1,)
-    return operands.xp.broadcast_to(v.reshape((*size, *lead, *own)), shape)
+def _spread(operands: Operands, v: Any, shape: tuple[int, ...], own: bool) -> Any:
+    """A value with all axes of what it is assigned to; ``own``: it has the hidden one."""
+    size, inner = (v.shape[:1], v.shape[1:]) if own else ((1,), v.shape)
+    lead = (1,) * (len(shape) - 1 - len(inner))
+    return operands.xp.broadcast_to(v.reshape((*size, *lead, *inner)), shape)
 
 
 def _in_order(operands: Operands, v: Any) -> Any:
@@ -202,7 +206,7 @@ def _in_order(operands: Operands, v: Any) -> Any:
     whole = (operands.size, *shape)
     if not hasattr(v, "shape"):
         return operands.xp.full_like(order, v, shape=whole, dtype=operands.arrays[0].dtype)
-    v = _spread(operands, v, whole, False)
+    v = _spread(operands, v, whole, own=operands.held[1])
     flat = v.reshape((operands.size, math.prod(shape)))
     if not own:
         return flat[:, order]
@@ -236,10 +240,39 @@ def _take(operands: Operands, axis: Any = None) -> Any:
     return _getitem(inner, (*(slice(None),) * (axis % ndim), ARRAY))
 
 
+def _last_alike(operands: Operands, size: int) -> Any:
+    """As those of one array, in which the numbers of each element are other ones."""
+    (places,) = operands.arrays
+    xp, lead = operands.xp, (-1, *(1,) * operands.ndim(0))
+    rows = xp.arange_like(places, operands.size).reshape(lead)
+    last = xp.last_alike(places + rows * size, size=operands.size * size)
+    return last - rows * math.prod(places.shape[1:])
+
+
+def _searchsorted(operands: Operands, side: str = "left") -> Any:
+    """By sorting both together: NumPy searches in one vector at a time."""
+    xp, (a, v) = operands.xp, operands.arrays
+    if not operands.held[0]:
+        return xp.searchsorted(a, v, side=side)
+    a, v = filled(operands)
+    shape, count = v.shape, a.shape[1]
+    v = v.reshape((operands.size, math.prod(shape[1:])))
+    of_v = slice(None, v.shape[1]) if side == "left" else slice(count, None)
+    both = xp.concatenate([v, a] if side == "left" else [a, v], axis=1)
+    return (_ranks(xp, both)[:, of_v] - _ranks(xp, v)).reshape(shape)
+
+
+def _ranks(xp: Any, x: Any) -> Any:
+    """Where each number comes in its row when that is sorted, equal ones in their order."""
+    return xp.argsort(xp.argsort(x, axis=1), axis=1)
+
+
 RULES: dict[str, Callable[..., Any]] = {
     "getitem": _getitem,
     "scatter": _scatter,
     "index_set": _index_set,
+    "last_alike": _last_alike,
+    "searchsorted": _searchsorted,
     **dict.fromkeys(("permuted", "take_along_axis"), _along),
     "take": _take,
 }

@@ -152,8 +152,10 @@ class Batching(Namespace):
         self._apply("set_item", indexing.set_item, x, value, *arrays, index=pattern)
 
     def add_slice(self, total: Any, index: Any, g: Any) -> bool:
-        cls = type(g)
-        if type(total) is not cls or total.level != g.level or type(g.array) is cls:
+        cls, level = type(g), level_of(g)
+        if not level and not level_of(total):
+            return bool(self.lifts.add_slice(total, index, g))
+        if type(total) is not cls or total.level != level or type(g.array) is cls:
             return False
         whole = index if isinstance(index, tuple) else (index,)
         total.array[(slice(None), *whole)] += g.array

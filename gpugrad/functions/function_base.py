@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.backend.namespace import namespace_of
+from gpugrad.backend.namespace import common_namespace
 from gpugrad.backend.precision import kind_of
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.manipulation import concat, ravel, reshape, slices
@@ -196,7 +196,7 @@ def interp(
         y = OPS["broadcast_to"](fs, x.shape if x.ndim else (1,))
         y = reshape(y + x * 0.0, x.shape)
     else:
-        xp = namespace_of(xs.data)
+        xp = common_namespace(xs.data, x.data)
         upper = xp.searchsorted(xs.data, x.data, side="right")
         high = xp.clip(upper, 1, xs.size - 1)
         x0, x1, y0, y1 = xs[high - 1], xs[high], fs[high - 1], fs[high]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gpugrad.backend.namespace import common_namespace
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.functions.indexing import take, take_along_axis
 from gpugrad.functions.manipulation import raveled_or_along, slices
@@ -133,7 +134,8 @@ def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Tens
     with_axes("searchsorted", a, "a sorted vector", 1, 1)
     if sorter is not None:
         a = take(a, sorter, 0)
-    return Tensor(xp_of(a).searchsorted(a.data, v.data, side=side))
+    a, v = a.data, v.data
+    return Tensor(common_namespace(a, v).searchsorted(a, v, side=side))
 
 
 def digitize(x: Any, bins: Any, right: bool = False) -> Tensor:

@@ -91,7 +91,12 @@ def without_masks(xp: Any, index: Any) -> Any:
 def last_of_each(xp: Any, index: Any, shape: tuple[int, ...]) -> Any:
     """For each position in x[index], the last position that selects the same element."""
     size = math.prod(shape)
-    places = xp.arange(size).reshape(shape)[index]
+    pattern, arrays = split(index)
+    places = xp.getitem(xp.arange(size).reshape(shape), *arrays, index=pattern)
+    return xp.last_alike(places, size=size)
+
+
+def _last_alike(xp: Any, places: Any, /, size: int) -> Any:
     flat = places.reshape(-1)
     last = xp.full(size, -1)
     xp.maximum_at(last, flat, xp.arange(flat.size))
@@ -121,6 +126,9 @@ def _scatter(xp: Any, g: Any, /, *indices: Any, index: Any, shape: tuple[int, ..
 op("arange_like", lambda xp, x, /, count: xp.arange(count),
    samples=[Sample((2, 3), count=4), Sample((), count=0)], public="",
    doc="0, 1, ... count - 1, on the device of x. No gradient.")  # fmt: skip
+op("last_alike", _last_alike, operands="whole", public="",
+   samples=[Sample(np.array([[0, 2], [3, 0]]), size=4)],
+   doc="Of each number, below ``size``, the last position of an equal one.")  # fmt: skip
 MASK = np.array([True, False, True])
 
 # fmt: off

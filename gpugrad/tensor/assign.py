@@ -11,7 +11,7 @@ import numpy as np
 
 from gpugrad.backend.cupy_compat import is_negative_zero
 from gpugrad.backend.device import beside, to_numpy
-from gpugrad.backend.namespace import namespace_of
+from gpugrad.backend.namespace import common_namespace, namespace_of
 from gpugrad.engine.aliasing import is_temporary
 from gpugrad.engine.modes import recording
 from gpugrad.engine.node import Leaf
@@ -125,6 +125,12 @@ class Selection:
         x, index, combine = self._tensor, self._index, OPS[op_name]
         v = _array(who, x, index, value)
         if may_repeat(index):
+            if _namespace(x, index).batched:
+                raise BatchError(
+                    f"{who}: inside of vmap expected one index, slices or a mask, got arrays of "
+                    f"indices, of which some may be equal. If none are, write x.at[i].set("
+                    f"gg.{op_name}(x[i], value))"
+                )
             with index_errors(who, x), x.device.activate():
                 positions = namespace_of(x.data).arange(x.size).reshape(x.shape)[index]
             flat = to_numpy(positions).reshape(-1)
@@ -202,9 +208,16 @@ def _selected(x: Tensor, index: Any) -> tuple[int, ...]:
     if is_basic(index):
         return array[index].shape
     # Selecting from one byte, broadcast to x's shape, is quicker than selecting from x.
-    xp = namespace_of(array)
+    xp, pattern, arrays = _namespace(x, index), *split(index)
     with x.device.activate():
-        return xp.broadcast_to(xp.zeros((), np.bool_), array.shape)[index].shape
+        mask = xp.broadcast_to(xp.zeros((), np.bool_), array.shape)
+        shape: tuple[int, ...] = xp.getitem(mask, *arrays, index=pattern).shape
+        return shape
+
+
+def _namespace(x: Tensor, index: Any) -> Any:
+    """The namespace of x, or that of the index: inside of `vmap` it may be another one."""
+    return common_namespace(x.data, *split(index)[1])
 
 
 def _without_extra_axes(who: str, x: Tensor, value: Any, shape: tuple[int, ...]) -> Any:
@@ -258,7 +271,7 @@ def _updated(who: str, x: Tensor, index: Any, value: Any) -> Tensor:
 
 def _order(x: Tensor, index: Any) -> Any:
     """`last_of_each`; None where, on the host, no element is selected twice."""
-    xp = namespace_of(x.data)
+    xp = _namespace(x, index)
     with x.device.activate():
         order = last_of_each(xp, index, x.shape)
     if not xp.waits and (to_numpy(order).reshape(-1) == np.arange(order.size)).all():
@@ -347,11 +360,11 @@ def _write(t: Tensor, index: Any, value: Any) -> None:
     shape = getattr(value, "shape", ())
     if shape and _order_matters(t, index) and creation.as_tensor(value).device == t.device:
         value = _without_extra_axes("item assignment", t, value, _selected(t, index))
-        xp = namespace_of(t.data)
+        value = creation.as_tensor(value)._array
         with t.device.activate():
-            order = last_of_each(xp, index, t.shape)
-            flat = xp.broadcast_to(creation.as_tensor(value)._array, order.shape).reshape(-1)
-            value = flat[order]
+            order = last_of_each(_namespace(t, index), index, t.shape)
+            xp = common_namespace(value, order)
+            value = xp.take(xp.broadcast_to(value, order.shape).reshape(-1), order, axis=0)
     try:
         t._write(index, _without_negative_zero(t, value))
     except ValueError:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.device import to_numpy
+from gpugrad.backend.namespace import namespace_of
 from gpugrad.engine.outputs import PICK
 from gpugrad.errors import ShapeError
 from gpugrad.tensor.conversion import get_default_dtype
@@ -14,6 +15,8 @@ def text(tensor: Any) -> str:
     """``tensor([1., 2.], requires_grad=True)``: the values, and whatever is not the default."""
     class_name = type(tensor).__name__
     label = "tensor" if class_name == "Tensor" else class_name
+    if namespace_of(tensor.data).batched:
+        return f"{label}({tensor.data!r})"
     array = to_numpy(tensor.data)
     values = np.array2string(array, separator=", ", prefix=f"{label}(", threshold=200, edgeitems=3)
     notes = [values]

@@ -1,6 +1,7 @@
 """vmap: trees of arguments, axes, levels, derivatives inside and outside, errors."""
 
 from contextlib import nullcontext
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import NamedTuple
 
@@ -38,6 +39,12 @@ class Pair(NamedTuple):
     b: object
 
 
+@dataclass
+class Record:
+    a: object
+    b: object
+
+
 def test_trees_and_axes():
     def f(tree, scale, *, shift):
         return {"sum": tree["a"].sum() * scale + shift, "pair": (tree["b"][0], tree["a"])}
@@ -52,6 +59,7 @@ def test_trees_and_axes():
     named = gg.vmap(lambda p: Pair(p.a + 1, p.b), in_axes=(Pair(0, 0),), out_axes=Pair(0, 0))
     assert isinstance(named(Pair(X, Y)), Pair)
     close(gg.vmap(lambda x, y: x @ y, [0, -2])(X, Y), (X * Y).sum(1))
+    close(gg.vmap(lambda p: p.a * p.b, (Record(0, None),))(Record(X, 2.0)), 2 * X)
 
 
 def test_the_type_of_results_is_that_of_the_arguments():
@@ -231,6 +239,78 @@ def test_indices_that_differ(device):
     close(gg.vmap(lambda r: gg.where(r > 0, r, 0.5))(x).numpy(), np.where(X > 0, X, 0.5))
 
 
+def _filled(x):
+    y = x * 1
+    y[0] = x[1] * 2
+    y[x[0].argsort()] = x * x[2]
+    y[:, 1] *= 3.0
+    return y
+
+
+# Functions of a matrix, whose indices depend on it: alike ones, too.
+BY_INDEX = {
+    "add a number": lambda x: x.at[0].add(2.0),
+    "add a row": lambda x: x.at[:2].add(x[2]),
+    "add at": lambda x: x.at[x.argmax(axis=1)].add(x),
+    "set at": lambda x: x.at[x.argmax(axis=1)].set(x * 2),
+    "set in constants": lambda x: gg.zeros(3, dtype="float64").at[x.argmax(axis=0)].set(x[0]),
+    "set at two": lambda x: x.at[x.argmax(axis=1), x.argmin(axis=1)].set(x[0]),
+    "assign": _filled,
+    "interp": lambda x: gg.interp(x[0], np.array([-1.0, 0.0, 1.0]), x[1]),
+    "interp between": lambda x: gg.interp(x[0], gg.sort(x[1]), x[2]),
+    "cumprod": lambda x: gg.cumprod(x, axis=1),
+    "eigenvalues": lambda x: gg.linalg.eigvalsh(x + x.T),
+}
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_indices_that_depend_on_values(device, rng):
+    if device != "cpu":  # of the devices, what runs without waiting for values
+        names = ("add a number", "add at", "set at", "interp between")
+    else:
+        names = tuple(BY_INDEX)
+    x = gg.tensor(rng.normal(size=(4, 3, 3)), device=device)
+    with gg.device(device):
+        for name in names:
+            f = BY_INDEX[name]
+            loop = gg.stack([f(one) for one in x])
+            close(gg.vmap(f)(x).numpy(), loop.numpy())
+            # Of two levels, of which only the outer one has the matrix.
+            two = gg.vmap(lambda one, f=f: gg.vmap(lambda c: f(one) * c)(one[0]))(x)
+            close(
+                two.numpy(), (loop[:, None] * x[:, 0].reshape(4, 3, *[1] * (loop.ndim - 1))).numpy()
+            )
+            slope = gg.grad(lambda one, f=f: (f(one) ** 2).sum())
+            slopes = gg.stack([slope(one) for one in x])
+            close(gg.vmap(slope)(x).numpy(), slopes.numpy())
+            close(gg.grad(lambda x, f=f: (gg.vmap(f)(x) ** 2).sum())(x).numpy(), slopes.numpy())
+            if device == "cpu":
+                pushed = gg.stack([gg.jacobian(f, mode="forward")(one) for one in x[:2]])
+                close(gg.vmap(gg.jacobian(f, mode="forward"))(x[:2]).numpy(), pushed.numpy())
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_searches_in_vectors_that_differ(device, side):
+    a = np.array([[0.0, 1.0, 1.0, 2.0], [-3.0, 0.0, 0.0, np.nan], [5.0, 5.0, 5.0, 5.0]])
+    v = np.array(
+        [[[1.0, -1.0], [2.0, 9.0]], [[0.0, np.nan], [-3.0, 1.0]], [[5.0, 4.0], [6.0, 5.0]]]
+    )
+    f = lambda a, v: gg.searchsorted(a, v, side)  # noqa: E731
+    a_there, v_there = gg.tensor(a, device=device), gg.tensor(v, device=device)
+    found = gg.vmap(f)(a_there, v_there).numpy()
+    np.testing.assert_array_equal(found, [np.searchsorted(*pair, side) for pair in zip(a, v)])
+    found = gg.vmap(f, (0, None))(a_there, v_there[0]).numpy()
+    np.testing.assert_array_equal(found, [np.searchsorted(one, v[0], side) for one in a])
+    found = gg.vmap(f, (None, 0))(a_there[0], v_there).numpy()
+    np.testing.assert_array_equal(found, [np.searchsorted(a[0], one, side) for one in v])
+
+
+def test_a_batched_tensor_prints(capsys):
+    gg.vmap(lambda x: print(x) or x)(X)
+    assert capsys.readouterr().out == "tensor(<batched array: float64[3] for each of 4>)\n"
+
+
 def test_assignments():
     def f(x):
         y = gg.zeros_like(x)
@@ -343,8 +423,13 @@ def test_a_gradient_by_what_is_outside_is_refused():
         (lambda: gg.vmap(gg.sum, 0, 1)(X), AxisError, "out_axes names"),
         (lambda: gg.vmap(gg.sum, 0, None)(X), BatchError, "out_axes is None for its result"),
         (lambda: gg.vmap(3), gg.errors.GradientError, "expected a function"),
+        (
+            lambda: gg.vmap(lambda x: x.at[gg.argsort(x)].max(0.0))(X),
+            BatchError,
+            r"at\[\].max: .*x.at\[i\].set\(gg.maximum\(x\[i\], value\)\)",
+        ),
     ],
-    ids=range(12),
+    ids=range(13),
 )
 def test_errors_are_sentences(call, error, message):
     with pytest.raises(error, match=message):
