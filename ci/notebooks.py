@@ -23,8 +23,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("MPLBACKEND", "agg")
-
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
 FORMS = {"image/svg+xml": "_repr_svg_", "text/html": "_repr_html_", "text/latex": "_repr_latex_"}
@@ -140,6 +138,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="notebooks without .ipynb; default all")
     parser.add_argument("--check", action="store_true", help="compare, change nothing")
     options = parser.parse_args()
+    os.environ.setdefault("MPLBACKEND", "agg")  # no window
     status = 0
     for file in sorted(FOLDER.glob("*.ipynb")):
         if options.names and file.stem not in options.names:

@@ -15,9 +15,10 @@ def script():
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_notebook_gives_its_outputs(script, file):
+def test_notebook_gives_its_outputs(script, file, monkeypatch):
     for library in ("matplotlib", "scipy", "sklearn"):
         pytest.importorskip(library)
+    monkeypatch.setenv("MPLBACKEND", "agg")  # no window
     kept = json.loads(file.read_text(encoding="utf-8"))
     assert script.differences(kept, script.executed(kept)) == []
 
