@@ -11,6 +11,7 @@ from gpugrad.engine.outputs import OutputsNode
 from gpugrad.errors import DTypeError, GradientError
 from gpugrad.inspect import text
 from gpugrad.inspect.graph import Values, changed_since, checked, derivatives, names_of, reachable
+from gpugrad.inspect.latex import aligned, marks
 from gpugrad.inspect.paths import SATURATED, Edge, counts_of, edges_of, heads_of, ways
 from gpugrad.tensor import Tensor
 
@@ -41,6 +42,8 @@ class Path(NamedTuple):
 class Explanation:
     """The chain rule of a graph, made by `gpugrad.explain`; ``str()`` is the text.
 
+    Notebooks show it as mathematics.
+
     ``values`` and ``derivatives`` are dicts by name, of floats, or of Tensors for arrays;
     ``expressions`` are the formulas of the values. ``paths`` has at most ``max_paths`` paths for
     each leaf, ``counts`` their numbers (counting stops at 10**15).
@@ -53,11 +56,15 @@ class Explanation:
     paths: dict[str, list[Path]]
     counts: dict[str, int]
     _lines: list[str]
+    _latex: str | None
 
     def __str__(self) -> str:
         return "\n".join(self._lines)
 
     __repr__ = __str__
+
+    def _repr_latex_(self) -> str | None:
+        return self._latex
 
 
 def explain(t: Tensor, *, wrt: Any = None, max_paths: int = 20) -> Explanation:
@@ -119,12 +126,10 @@ class _Explainer:
         asked = None if wrt is None else self._requested(wrt)
         heads = heads_of(self.nodes, root, asked or [])
         self.shown = [node for node in self.nodes if heads[node] is node]
-        self.names = names_of(self.shown)
+        self.names: dict[Any, str] = names_of(self.shown)
         self.edges = edges_of(self.shown, heads)
-        self.inner: dict[Any, tuple[str, int]] = {}  # formulas that are part of another value's
-        for node in self.nodes:
-            if heads[node] is not node:
-                self.inner[node] = text.expression(node, self.names, self.inner)
+        self.folded = [node for node in self.nodes if heads[node] is not node]
+        self.inner = self._inner()
         leaves = [node for node in self.shown if isinstance(node, Leaf)]
         self.targets = leaves if asked is None else asked
         self.listed = self.targets[:LEAVES] if asked is None else self.targets
@@ -157,6 +162,13 @@ class _Explainer:
                     f"explain: expected tensors or names in wrt, got {type(one).__name__}"
                 )
         return list(dict.fromkeys(nodes))
+
+    def _inner(self) -> dict[Any, tuple[str, int]]:
+        """The formulas that are part of another value's."""
+        inner: dict[Any, tuple[str, int]] = {}
+        for node in self.folded:
+            inner[node] = text.expression(node, self.names, inner)
+        return inner
 
     # Paths.
 
@@ -206,32 +218,65 @@ class _Explainer:
         totals: dict[Any, Any] = dict.fromkeys(self.targets)
         if self.t.size == 1:
             totals.update(derivatives(self.t, self.targets))
-        names = self.names
-        results = {names[node]: self._plain(totals[node]) for node in self.targets}
+        results = {node: self._plain(totals[node]) for node in self.targets}
         told = self._told()
-        expressions = {
-            names[node]: text.expression(node, names, self.inner)[0]
-            for node in told
-            if isinstance(node, Node)
-        }
-        values = {names[node]: self._plain(self.values[node]) for node in told}
-        lines = self._forward_lines(expressions, values)
-        paths: dict[str, list[Path]] = {}
-        counts: dict[str, int] = {}
+        values = {node: self._plain(self.values[node]) for node in told}
+        self._walk()
+        names = self.names
+        expressions = self._expressions(told)
+        paths = {node: [self._path(edges) for edges in walks] for node, walks in self.walks.items()}
+        lines = self._lines(expressions, values, paths, results)
+        latex = None
+        if (found := marks(self.shown)) is not None:  # the same with marks in place of names
+            self.names = found
+            self.inner = self._inner()
+            marked = self._lines(self._expressions(told), values, paths, results)
+            latex = aligned(marked, {self.names[node]: name for node, name in names.items()})
+        return Explanation(
+            names[self.root],
+            {names[node]: value for node, value in values.items()},
+            {names[node]: expression for node, expression in expressions.items()},
+            {names[node]: result for node, result in results.items()},
+            {names[node]: listed for node, listed in paths.items()},
+            {names[node]: count for node, count in self.counts.items()},
+            lines,
+            latex,
+        )
+
+    def _walk(self) -> None:
+        """Find the paths to each listed value, and count those that are not listed."""
+        self.walks: dict[Any, list[tuple[Edge, ...]]] = {}
+        self.counts: dict[Any, int] = {}
         budget = EDGES
-        apart = False
         for node in self.listed:
             reached = counts_of(self.shown, self.edges, node)
-            name = names[node]
-            counts[name] = reached.get(self.root, 0)
-            listed: list[tuple[Edge, ...]] = []
+            self.counts[node] = reached.get(self.root, 0)
+            self.walks[node] = listed = []
             for walk in ways(self.root, self.edges, node, reached):
                 listed.append(walk)
                 budget -= len(walk)
                 if len(listed) == self.max_paths or budget < 0:
                     break
-            paths[name] = [self._path(edges) for edges in listed]
-            entry = self._derivative_lines(node, listed, paths[name], counts[name], results[name])
+
+    def _expressions(self, told: Sequence[Any]) -> dict[Any, str]:
+        return {
+            node: text.expression(node, self.names, self.inner)[0]
+            for node in told
+            if isinstance(node, Node)
+        }
+
+    def _lines(
+        self,
+        expressions: dict[Any, str],
+        values: dict[Any, Any],
+        paths: dict[Any, list[Path]],
+        results: dict[Any, Any],
+    ) -> list[str]:
+        """The whole text, with the names of ``self.names``."""
+        lines = self._forward_lines(expressions, values)
+        apart = False
+        for node in self.listed:
+            entry = self._derivative_lines(node, paths[node], results[node])
             if node is self.listed[0] or apart or len(entry) > 1:
                 lines.append("")
             apart = len(entry) > 1
@@ -248,7 +293,7 @@ class _Explainer:
                 "⁽¹⁾ ⁽²⁾ …: by the first, second … place where it stands in that "
                 "value's own expression",
             ]
-        return Explanation(names[self.root], values, expressions, results, paths, counts, lines)
+        return lines
 
     def _told(self) -> list[Any]:
         """The shown values, or the first and last ones where there are too many."""
@@ -256,22 +301,20 @@ class _Explainer:
             return self.shown
         return [*self.shown[: VALUES // 2], *self.shown[-(VALUES // 2) :]]
 
-    def _forward_lines(self, expressions: dict[str, str], values: dict[str, Any]) -> list[str]:
+    def _forward_lines(self, expressions: dict[Any, str], values: dict[Any, Any]) -> list[str]:
         lines = []
         for node in self._told():
-            name = self.names[node]
-            parts = [name, *([expressions[name]] if name in expressions else [])]
-            value = values[name]
+            parts = [self.names[node], *([expressions[node]] if node in expressions else [])]
+            value = values[node]
             parts.append(text.shape_text(node) if value is None else _value(value))
             lines.append(" = ".join(parts))
         if len(self.shown) > VALUES:
             lines.insert(VALUES // 2, f"… {len(self.shown) - VALUES:,} more values …")
         return lines
 
-    def _derivative_lines(
-        self, target: Any, walks: list[tuple[Edge, ...]], paths: list[Path], count: int, total: Any
-    ) -> list[str]:
+    def _derivative_lines(self, target: Any, paths: list[Path], total: Any) -> list[str]:
         """``∂L/∂a = symbols = numbers = value``, or a line for each of several paths."""
+        walks, count = self.walks[target], self.counts[target]
         left = f"∂{self.names[self.root]}/∂{self.names[target]}"
         result = self._jacobian(self.root, target) if total is None else _value(total)
         several = count > 1

@@ -50,7 +50,7 @@ def test_a_page_has_the_facts_of_every_value():
     assert product[8] == "matmul"
     assert [data["values"][str(n)][0] for n in product[9]] == ["w", "h"]
     assert data["rules"]["multiply"] == "a: g * b; b: g * a"
-    assert set(re.findall("[a-z]+://[^\"]*", text)) == {"http://www.w3.org/2000/svg"}
+    assert set(re.findall('[a-z]+://[^"]*', text)) == {"http://www.w3.org/2000/svg"}
 
 
 def test_every_value_is_in_a_box_of_one_scene():
