@@ -35,6 +35,10 @@ __all__ = [
 
 Rule = Callable[..., Any]
 
+# Which arrays are saved, whether the output is, and the indices of the arrays that need a gradient
+# and are not saved.
+Kept = tuple[tuple[bool, ...], bool, tuple[int, ...]]
+
 TABLE: dict[str, "Op"] = {}
 
 AUTOCAST = ("", "half", "float32")
@@ -205,7 +209,7 @@ class Op:
         self.doc = doc
         self._conjugated: Op | None = None
         # The results of `keeps`.
-        self.keep_table: dict[tuple[bool, ...], tuple[tuple[bool, ...], bool]] = {}
+        self.keep_table: dict[tuple[bool, ...], Kept] = {}
         self._read_forward(forward, residuals or {}, alone)
         self._read_kind(kind, complex, outputs)
         self._read_rules(vjp, vjp_all, jvp, adds)
@@ -335,16 +339,18 @@ class Op:
 
         ``needs`` says of each argument whether it needs a gradient.
         """
-        saved = self.keep_table.get(needs)
-        if saved is None:
-            last = len(self.saves) - 1
-            wanted = frozenset[str]().union(
-                *(self.saves[min(index, last)] for index, need in enumerate(needs) if need)
-            )
-            names = (*self.names(len(needs)), *self.residuals)
-            saved = tuple(name in wanted for name in names), "y" in wanted
-            self.keep_table[needs] = saved
-        return saved
+        return (self.keep_table.get(needs) or self.enter_kept(needs))[:2]
+
+    def enter_kept(self, needs: tuple[bool, ...]) -> Kept:
+        """What `keeps` says, entered in ``keep_table``, and the arrays that need not be saved."""
+        last = len(self.saves) - 1
+        wanted = frozenset[str]().union(
+            *(self.saves[min(index, last)] for index, need in enumerate(needs) if need)
+        )
+        saves = tuple(name in wanted for name in (*self.names(len(needs)), *self.residuals))
+        dropped = tuple(index for index, need in enumerate(needs) if need and not saves[index])
+        kept = self.keep_table[needs] = saves, "y" in wanted, dropped
+        return kept
 
     def names(self, count: int) -> tuple[str, ...]:
         """The names of ``count`` arrays, with that of variadic ones for each of them."""

@@ -54,9 +54,14 @@ def unwrap(op: Op, operands: Sequence[Any]) -> tuple[list[Any], list[Any], Any]:
             nodes.append(None)
     for index in op.constants:
         nodes[index] = None
-    xp = NAMESPACES.get(type(raws[0])) if len(set(map(type, raws))) == 1 else None
-    if xp is not None and xp.alone:  # mostly: nothing else is left to see
-        return raws, nodes, xp
+    first: Any = type(raws[0]) if raws else None
+    for raw in raws:
+        if type(raw) is not first:
+            break
+    else:  # mostly
+        xp = NAMESPACES.get(first)
+        if xp is not None and xp.alone:  # and then there is nothing else to see
+            return raws, nodes, xp
     xp = common_namespace(op, raws)
     if (
         xp is not None

@@ -101,8 +101,11 @@ def attach_node(
     mode: Any,
 ) -> Any:
     """The Tensor (or a tuple) of an op's result in the graph; ``mode`` is that of `recording`."""
-    saves, saves_y = op.keeps(tuple([node is not None for node in nodes]))
-    values = [raw if save or node is None else node for raw, save, node in zip(raws, saves, nodes)]
+    needs = tuple([node is not None for node in nodes])
+    saves, saves_y, dropped = op.keep_table.get(needs) or op.enter_kept(needs)
+    values = [*raws]
+    for index in dropped:  # for an array that no derivative needs stands its node
+        values[index] = nodes[index]
     if residuals:
         values += [
             residual if save else ShapeDtype(residual.shape, residual.dtype)

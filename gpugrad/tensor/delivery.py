@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gpugrad.backend.interrupts import whole
 from gpugrad.engine import versions
 from gpugrad.engine.accumulate import steal_or_copy
 from gpugrad.engine.modes import enable_grad
@@ -34,7 +35,10 @@ def deliver(cls: type[Any], gradients: dict[Any, Any], pairs: Iterable[tuple[Any
             array = tensor._grad.data
             calls += versions.adding(array, gradients[key])
             arrays.append(array)
-        versions.change(calls, arrays)
+        if arrays:
+            versions.change(calls, arrays)
+        else:
+            whole(calls)
 
 
 def _next_grad(cls: type[Any], tensor: Any, gradients: dict[Any, Any], key: Any) -> Any:
