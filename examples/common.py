@@ -99,6 +99,15 @@ def add_compile(flags: Any) -> None:
     )
 
 
+def add_parallel(flags: Any) -> None:
+    """The flag --parallel, for `setup` and a `gg.Trainer`."""
+    flags.add_argument(
+        "--parallel",
+        action="store_true",
+        help="train with all processes that mpiexec or `gpugrad launch` has started",
+    )
+
+
 def compiled(args: argparse.Namespace, function: Callable[..., Any]) -> Callable[..., Any]:
     """A function, compiled where --compile says so."""
     return gg.compile(function) if args.compile else function
@@ -161,8 +170,17 @@ def _rates(rates: Mapping[str, float]) -> str:
 
 
 def setup(args: argparse.Namespace) -> gg.Device:
-    """Set the defaults of the process by the flags: device, dtype, seed; returns the device."""
+    """Set the defaults of the process by the flags: device, dtype, seed; returns the device.
+
+    With --parallel it joins the other processes, of which the first one prints and draws.
+    """
     device: gg.Device = args.device or gg.default_device()
+    if getattr(args, "parallel", False):
+        own = "auto" if args.device is None and device.kind == "cpu" else device
+        device = gg.parallel.init("cuda" if device.kind == "cuda" else own)
+        if gg.parallel.rank():
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  until the end
+            args.plot = None
     gg.set_default_device(device)
     gg.set_default_dtype(args.dtype)
     gg.manual_seed(args.seed)

@@ -5,6 +5,7 @@ host waits for the device once an epoch.
 
     python examples/digits.py --plot digits.png
     python examples/digits.py --device cuda --checkpoints run    # the same command goes on
+    mpiexec -n 4 python examples/digits.py --parallel            # CPUs, or a GPU each
 """
 
 import argparse
@@ -100,12 +101,13 @@ def fit(
     """Read the flags of an example that learns the digits by a network, and train it."""
     flags = common.parser(f"Train {kind} on scikit-learn's handwritten digits.", trains=False)
     common.add_trainer_flags(flags, epochs, "adamw", RATES)
+    common.add_parallel(flags)
     flags.add_argument(
         "--batch-size",
         type=common.positive_int,
         default=64,
         metavar="N",
-        help="pictures in a step (default: %(default)s)",
+        help="pictures in a step, of all processes together (default: %(default)s)",
     )
     args = flags.parse_args(argv)
     device = common.setup(args)
@@ -123,6 +125,7 @@ def fit(
         callbacks=[common.SameFlags(args)],
         checkpoints=args.checkpoints,
         compile=args.compile,
+        parallel=args.parallel,
     )
     train = gg.data.DataLoader((data.x, data.y), args.batch_size, shuffle=True)
     test = gg.data.DataLoader((data.test_x, data.test_y), len(data.test_x))

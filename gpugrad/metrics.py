@@ -5,7 +5,9 @@ looked at once, by `compute`: no batch waits for a GPU. The values are scikit-le
 """
 
 import math
-from collections.abc import Mapping
+import operator
+from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any, Literal
 
 import numpy as np
@@ -60,6 +62,15 @@ class Metric:
             )
         for name in self.sums:
             setattr(self, name, state_dict[name])
+
+    def merge(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Take the sum of several states, such as those of processes that share the batches.
+
+        Tensors and numbers are added, lists are joined, and None is left out.
+        """
+        for name in self.sums:
+            terms = [state[name] for state in states if state[name] is not None]
+            setattr(self, name, reduce(operator.add, terms) if terms else None)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -243,16 +254,26 @@ class R2(Metric):
                 )
             if not len(target):
                 return
-            n, mean = len(target), target.mean(axis=0)
+            mean = target.mean(axis=0)
             deviations = ((target - mean) ** 2).sum(axis=0)
-            if self.count:  # Chan, Golub and LeVeque, 1979
-                total = self.count + n
-                shift = mean - self.mean
-                deviations = self.deviations + deviations + shift**2 * (self.count * n / total)
-                mean = self.mean + shift * (n / total)
-            self.mean, self.deviations = mean, deviations
-            self.count = (self.count or 0) + n
-            self.errors = added(self.errors, ((prediction - target) ** 2).sum(axis=0))
+            self._add(len(target), mean, deviations, ((prediction - target) ** 2).sum(axis=0))
+
+    def _add(self, n: int, mean: Any, deviations: Any, errors: Any) -> None:
+        """Add what describes some samples (Chan, Golub and LeVeque, 1979)."""
+        if self.count:
+            total = self.count + n
+            shift = mean - self.mean
+            deviations = self.deviations + deviations + shift**2 * (self.count * n / total)
+            mean = self.mean + shift * (n / total)
+        self.mean, self.deviations = mean, deviations
+        self.count = (self.count or 0) + n
+        self.errors = added(self.errors, errors)
+
+    def merge(self, states: Sequence[Mapping[str, Any]]) -> None:
+        self.reset()
+        for state in states:
+            if state["count"]:
+                self._add(*(state[name] for name in self.sums))
 
     def compute(self) -> float:
         if not self.count or self.count < 2:

@@ -228,6 +228,11 @@ class DataLoader:
                     "num_workers out"
                 )
 
+    @property
+    def is_stream(self) -> bool:
+        """Whether the data set is read from its beginning to its end, and has no row numbers."""
+        return self._streams
+
     def __len__(self) -> int:
         """The number of batches of an epoch; of a data set with no length a TypeError."""
         if self._streams and getattr(self.dataset, "batched", False):

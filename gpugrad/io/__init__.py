@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from gpugrad.backend import processes
 from gpugrad.backend.device import Device, default_device
 from gpugrad.errors import DTypeError, FileFormatError
 from gpugrad.io import aside, safetensors, tree
@@ -37,6 +38,9 @@ def save(obj: Any, path: PathLike) -> None:
     more text than a header holds; OSError where writing fails, or where the path is a folder, a
     device or a pipe, and then the old file remains.
 
+    Processes of `gpugrad.parallel` all call it. Rank 0 writes the file, and all return when it is
+    there; each may `load` it then.
+
     >>> import gpugrad as gg, tempfile, os
     >>> model = gg.nn.Linear(3, 2)
     >>> path = os.path.join(tempfile.mkdtemp(), "checkpoint.safetensors")
@@ -55,7 +59,11 @@ def save(obj: Any, path: PathLike) -> None:
     aside.check_replaceable(target)
     writer = tree.Writer()
     texts = {"format": "np", KEY: writer.text(obj)}
-    aside.replace(target, lambda file: safetensors.write(file, writer.arrays, texts))
+    try:
+        if processes.rank() == 0:
+            aside.replace(target, lambda file: safetensors.write(file, writer.arrays, texts))
+    finally:  # also where rank 0 has not written: its error ends the others
+        processes.wait_for_all()
 
 
 def load(path: PathLike, *, device: str | Device | None = None) -> Any:

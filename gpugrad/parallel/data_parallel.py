@@ -13,7 +13,7 @@ from typing import Any
 from gpugrad import random
 from gpugrad.data.sharing import share_state
 from gpugrad.engine import versions
-from gpugrad.engine.modes import tracing
+from gpugrad.engine.modes import recording, tracing
 from gpugrad.engine.node import COMPLETES, Handle, add_hook, next_serial
 from gpugrad.errors import CompileError, DTypeError, GradientError, ParallelError
 from gpugrad.nn import Module
@@ -83,7 +83,7 @@ class DataParallel(Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The model's forward pass, on this rank's share of the batch."""
-        if tracing.get() is not None and not self._averages:
+        if tracing.get() is not None and not (self._averages and recording.get()):
             return self.module(*args, **kwargs)
         if tracing.get() is not None:
             raise CompileError(

@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from gpugrad.backend import processes
 from gpugrad.engine.messages import is_whole
 from gpugrad.errors import ArgumentError, FileFormatError
 from gpugrad.io import load, save
@@ -47,12 +48,13 @@ class Checkpoints:
         return sorted(found, key=lambda path: int(path.stem.partition("-")[2]))
 
     def save(self, state: Any, step: int) -> Path:
-        """Write the state after a step; returns its path."""
+        """Write the state after a step; returns its path. Of several processes, rank 0 writes."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"step-{step:09d}.safetensors"
         save(state, path)
-        for old in self.paths()[: -self.keep]:
-            old.unlink(missing_ok=True)
+        if processes.rank() == 0:
+            for old in self.paths()[: -self.keep]:
+                old.unlink(missing_ok=True)
         return path
 
     def newest(self, device: Any = None) -> Any:

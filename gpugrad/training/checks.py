@@ -45,12 +45,15 @@ def check_model(model: Any, optimizer: Any, loss: Any, scheduler: Any) -> None:
         )
 
 
-def check_closure(optimizer: Any, accumulate: int, clip_norm: Any, scaler: Any) -> None:
+def check_closure(
+    optimizer: Any, accumulate: int, clip_norm: Any, scaler: Any, parallel: Any
+) -> None:
     """ArgumentError for what has no place in an optimizer that computes the gradients itself."""
     given = {
         "accumulate": accumulate != 1,
         "clip_norm": clip_norm is not None,
         "autocast='float16'": scaler is not None,
+        "parallel": bool(parallel),
     }
     for name, is_given in given.items():
         if is_given:

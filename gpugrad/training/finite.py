@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from functools import reduce
 from typing import Any
 
+from gpugrad.backend import processes
 from gpugrad.backend.namespace import namespace_of
 from gpugrad.errors import AnomalyError
 from gpugrad.inspect import detect_anomaly
@@ -41,12 +42,13 @@ def find_anomaly(trainer: Any, batch: Any) -> None:
     """Compute a batch again whose loss or gradients were not finite: AnomalyError, with the op."""
     trainer.optimizer.zero_grad()
     check_parameters(trainer.model, trainer.step)
-    with detect_anomaly():
+    with detect_anomaly(), trainer.ranks.passing(trainer.model, False, False):
         with trainer.precision.block:
             loss, *_ = trainer.compute_loss(batch)
         loss.backward()
     value = float(loss)
     trainer.optimizer.zero_grad()
+    processes.wait_for_all()  # where it was another rank's, that ends all with the operation
     raise AnomalyError(
         f"Trainer: the loss or a gradient was not finite at step {trainer.step}, but is when it is "
         f"computed again (the loss is {value:.4g})"

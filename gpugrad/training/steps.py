@@ -39,7 +39,7 @@ class Steps:
         if not isinstance(is_compiled, bool):
             raise ArgumentError(f"Trainer: compile must be True or False, got {is_compiled!r}")
         self._trainer = trainer
-        self._is_compiled = is_compiled
+        self.is_compiled = is_compiled
         self._closes = getattr(trainer.optimizer, "needs_closure", False)
         self._gradients: Any = self._run_backward
         self._loss: Any = self._compute_loss
@@ -48,23 +48,26 @@ class Steps:
             from gpugrad.compiler.api import compile
 
             self._gradients, self._loss = compile(self._gradients), compile(self._loss)
-            if trainer.precision.scaler is None:  # which decides by values whether to step
+            # A scaler decides by values whether to step; a divided optimizer asks other processes.
+            if trainer.precision.scaler is None and not trainer.ranks.divides:
                 self._update = compile(self._update)
 
     def begin(self) -> Any:
         """The sum of no losses: None, or a number that a program may begin with."""
-        if not self._is_compiled:
+        if not self.is_compiled:
             return None
         return as_tensor(np.zeros(()), device=self._trainer._device())
 
-    def batch(self, batch: Any, total: Any) -> Batch:
+    def batch(self, batch: Any, total: Any, weight: float | None = None) -> Batch:
         """Add the gradients of a batch, or make the step of an optimizer that does so itself.
 
-        ``total`` is the sum of losses before. AnomalyError where the loss or a gradient is not
-        finite.
+        ``total`` is the sum of losses before; ``weight`` is what the loss is multiplied by, None
+        for 1, and 0 for a batch that does not count. AnomalyError where the loss or a gradient is
+        not finite.
         """
         if not self._closes:
-            return self._differentiated(batch, total)
+            result = self._differentiated(batch, total, weight)
+            return result._replace(total=total, rows=0, output=None) if weight == 0 else result
         results: list[Batch] = []
 
         def closure() -> Any:
@@ -89,14 +92,14 @@ class Steps:
         result: Batch = self._call(self._loss, batch, total)
         return result
 
-    def _differentiated(self, batch: Any, total: Any) -> Batch:
+    def _differentiated(self, batch: Any, total: Any, weight: float | None = None) -> Batch:
         trainer = self._trainer
         device = trainer._device()
         looks = device is None or device.kind == "cpu" or trainer.step % trainer.look_steps == 0
         scale = trainer.precision.scale(device)
         # A program looks in passing, and is another one where it does not.
-        flags = looks or self._is_compiled
-        result: Batch = self._call(self._gradients, batch, total, scale, flags)
+        flags = looks or self.is_compiled
+        result: Batch = self._call(self._gradients, batch, total, scale, flags, weight)
         if looks and not result.is_finite:
             find_anomaly(trainer, batch)
         return result
@@ -109,10 +112,13 @@ class Steps:
 
     # What is compiled.
 
-    def _run_backward(self, batch: Any, total: Any, scale: Any, looks: bool) -> Batch:
+    def _run_backward(
+        self, batch: Any, total: Any, scale: Any, looks: bool, weight: float | None = None
+    ) -> Batch:
         trainer = self._trainer
         loss, prediction, target = trainer._checked_loss(batch)
         share = loss if trainer.accumulate == 1 else loss / trainer.accumulate
+        share = share if weight is None else share * weight
         (share if scale is None else share * scale).backward()
         is_finite = None
         if looks:  # scaled gradients may overflow

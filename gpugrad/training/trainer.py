@@ -1,9 +1,7 @@
 """The training loop. Imports the modules beside it, data, inspect, metrics, nn, optim and below."""
 
-import contextlib
-import math
 import signal
-import threading
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -32,6 +30,8 @@ from gpugrad.training.checks import (
 from gpugrad.training.finite import check_parameters
 from gpugrad.training.logs import Progress, Writer
 from gpugrad.training.precision import Precision
+from gpugrad.training.ranks import merged, metric_states, own_part, ranks_of, take_own
+from gpugrad.training.signals import interrupts
 from gpugrad.training.state import random_state, restore_random, used_generators
 from gpugrad.training.steps import Steps
 
@@ -56,11 +56,17 @@ class Trainer:
     results but for rounding. What `compute_loss` asks of Python it then asks in the first batch
     alone; CompileError where the values of an array steer Python.
 
+    ``parallel=True`` trains on all processes of `gpugrad.parallel`: the model becomes a
+    `DataParallel`, a `DataLoader` divides each batch, whose size is that of all together, losses
+    and metrics are those of all samples, and the first process shows, writes and saves. "shard"
+    divides the state of the optimizer as well. Other iterables give each process its own batches.
+    Whatever ends one, ends all after the same step.
+
     ``checkpoints`` is a folder: the state is saved there after each epoch, or every ``save_steps``
-    steps or ``save_minutes`` minutes, and after Ctrl-C; the last ``keep`` files stay. With
-    ``fit(..., resume=True)`` the training goes on from the newest, to the same bits as if it had
-    not stopped: model, optimizer, schedule, scaler, metrics, callbacks, the place in the data, and
-    the generators of gpugrad, NumPy and Python are in it.
+    steps or ``save_minutes`` minutes, and after Ctrl-C and SIGTERM; the last ``keep`` files stay.
+    With ``fit(..., resume=True)`` the training goes on from the newest, to the same bits as if it
+    had not stopped: model, optimizer, schedule, scaler, metrics, callbacks, the place in the data,
+    and the generators of gpugrad, NumPy and Python are in it.
 
     ``progress`` is "bar" (tqdm), "lines" (one for each epoch), None, or "auto": a bar on a
     terminal. ``log`` is a path for JSON lines, or a ``SummaryWriter`` of TensorBoard. A loss or a
@@ -105,6 +111,7 @@ class Trainer:
         keep: int = 3,
         look_steps: int = 50,
         compile: bool = False,
+        parallel: bool | str = False,
         progress: Any = "auto",
         log: Any = None,
     ) -> None:
@@ -124,12 +131,14 @@ class Trainer:
             )
         if checkpoints is None and (save_steps is not None or save_minutes is not None):
             raise ArgumentError("Trainer: save_steps and save_minutes need checkpoints=FOLDER")
-        self.model, self.optimizer, self.loss = model, optimizer, loss
+        self.ranks = ranks_of(parallel)
+        self.model, self.loss = self.ranks.model(model), loss
+        self.optimizer = self.ranks.optimizer(optimizer)
         self.scheduler, self.scheduler_every = scheduler, scheduler_every
         self.accumulate, self.clip_norm = accumulate, clip_norm
         self.precision = Precision(autocast, scaler)
         if getattr(optimizer, "needs_closure", False):
-            check_closure(optimizer, accumulate, clip_norm, self.precision.scaler)
+            check_closure(optimizer, accumulate, clip_norm, self.precision.scaler, parallel)
         self.metrics = as_metrics(metrics)
         self.callbacks = as_callbacks(callbacks)
         is_folder = checkpoints is None or isinstance(checkpoints, Checkpoints)
@@ -137,6 +146,8 @@ class Trainer:
         self.save_steps, self.save_minutes = save_steps, save_minutes
         self.look_steps = look_steps
         self.progress, self.writer = progress, Writer(log)
+        if self.ranks.rank:  # the first one shows and writes
+            self.progress, self.writer = None, Writer(None)
         self.history: list[dict[str, Any]] = []
         self.epoch = 0  # those that are over
         self.step = 0  # of the optimizer, in all epochs
@@ -182,7 +193,7 @@ class Trainer:
 
         Called again it goes on, to more epochs. With ``resume`` it goes on from the newest
         checkpoint, if there is one. Ctrl-C ends it after the step: KeyboardInterrupt says where the
-        state is.
+        state is. SIGTERM, which schedulers send, does so too, with SystemExit.
         """
         if self.optimizer is None:
             raise ArgumentError("Trainer.fit: pass an optimizer to the Trainer")
@@ -191,13 +202,13 @@ class Trainer:
             check_batches("fit", validation)
         check_whole("epochs", epochs, 0)
         progress = Progress(self.progress, epochs)
-        self.stop, self._data = None, (train, validation)
+        self.stop, self._data = None, (self.ranks.share(train), validation)
         if resume:
             self._resume()
         self._saved = (self.step, time.monotonic())
         for callback in self.callbacks:
             callback.on_fit_begin(self)
-        with _interrupts() as interrupted:
+        with interrupts() as interrupted:
             while self.epoch < epochs and self.stop is None:
                 self._run_epoch(progress, interrupted)
         if self.checkpoints is not None and self._saved[0] != self.step:
@@ -206,7 +217,7 @@ class Trainer:
             callback.on_fit_end(self)
         return self.history
 
-    def _run_epoch(self, progress: Progress, interrupted: Callable[[], bool]) -> None:
+    def _run_epoch(self, progress: Progress, interrupted: Callable[[], int]) -> None:
         train, validation = self._data
         began, already = time.monotonic(), self._samples
         progress.begin(self.epoch + 1, _length(train), self.batch)
@@ -219,9 +230,7 @@ class Trainer:
                 if self.batch % self.accumulate:
                     continue
                 self._make_step()
-                self._save_if_due()
-                if interrupted():
-                    raise KeyboardInterrupt(self._farewell())
+                self._save_or_end(interrupted(), self._is_due())
                 if self.stop is not None:
                     break
             if not self.batch:
@@ -230,6 +239,7 @@ class Trainer:
                     "gives them once: pass a DataLoader or a list"
                 )
             if self.batch % self.accumulate:
+                self.ranks.average(self.model)
                 self._make_step()
             record = self._finished(validation, time.monotonic() - began, already)
         finally:
@@ -239,8 +249,7 @@ class Trainer:
             callback.on_epoch_end(self, record)
         if self.checkpoints is not None and self.save_steps is None and self.save_minutes is None:
             self.save()
-        if interrupted():
-            raise KeyboardInterrupt(self._farewell())
+        self._save_or_end(interrupted(), False)
 
     def _from_here(self, train: Any) -> Iterator[Any]:
         """The batches of the epoch that are left. A loader of gpugrad knows its place itself."""
@@ -249,10 +258,13 @@ class Trainer:
         return islice(train, self.batch, None)
 
     def _one_batch(self, batch: Any) -> None:
-        result = self.steps.batch(self._placed(batch), self._total)
+        weight = self.ranks.weight(self._data[0])
+        averages = (self.batch + 1) % self.accumulate == 0
+        with self.ranks.passing(self.model, averages, self.steps.is_compiled):
+            result = self.steps.batch(self._placed(batch), self._total, weight)
         self._last_loss, self._total = result.loss, result.total
         self._samples += result.rows
-        for metric in self.metrics:
+        for metric in self.metrics if result.rows else ():
             metric.update(*result.output)
         self.batch += 1
 
@@ -268,9 +280,11 @@ class Trainer:
         """The epoch's entry of the history."""
         self.epoch += 1
         record: dict[str, Any] = {"epoch": self.epoch, "step": self.step}
-        record["loss"] = float(self._total) / self._samples if self._samples else math.nan
-        record |= {metric.name: metric.compute() for metric in self.metrics}
-        rate = (self._samples - already) / max(seconds, 1e-9)
+        values, samples, (seconds, already) = merged(
+            self, self._total, self._samples, (seconds, already)
+        )
+        record |= values
+        rate = (samples - already) / max(seconds, 1e-9)
         self._begin_sums()
         self.batch = 0
         if validation is not None:
@@ -294,22 +308,24 @@ class Trainer:
 
     def evaluate(self, data: Iterable[Any]) -> dict[str, float]:
         """The loss and the metrics on batches, in evaluation mode and without gradients."""
-        kept = [metric.state_dict() for metric in self.metrics]
+        kept = metric_states(self)
         total, samples, result = self.steps.begin(), 0, None
         try:
             for metric in self.metrics:
                 metric.reset()
             with in_mode(self.model, training=False), no_grad():
+                data = self.ranks.share(data)
                 for batch in data:
                     result = self.steps.evaluated(self._placed(batch), total)
+                    if self.ranks.weight(data) == 0:
+                        continue
                     total = result.total
                     samples += result.rows
                     for metric in self.metrics:
                         metric.update(*result.output)
             if result is None:
                 raise ArgumentError("Trainer.evaluate: there are no batches; a generator ends once")
-            values = {"loss": float(total) / samples if samples else math.nan}
-            return values | {metric.name: metric.compute() for metric in self.metrics}
+            return merged(self, total, samples)[0]
         finally:
             for metric, state in zip(self.metrics, kept, strict=True):
                 metric.load_state_dict(state)
@@ -362,7 +378,10 @@ class Trainer:
         if self.checkpoints is None:
             raise ArgumentError("Trainer.save: pass checkpoints=FOLDER to the Trainer")
         check_parameters(self.model, self.step)
-        path = self.checkpoints.save(self._state(), self.step)
+        state = self._state()
+        if self.ranks.size > 1:
+            state["ranks"] = self.ranks.gathered(own_part(state))[1:]
+        path = self.checkpoints.save(state, self.step)
         self._saved = (self.step, time.monotonic())
         return path
 
@@ -373,7 +392,7 @@ class Trainer:
             "optimizer": self.optimizer,
             "scheduler": self.scheduler,
             "scaler": self.precision.scaler,
-            "metrics": [metric.state_dict() for metric in self.metrics],
+            "metrics": metric_states(self),
             "callbacks": [
                 callback.state_dict() if hasattr(callback, "state_dict") else None
                 for callback in self.callbacks
@@ -392,6 +411,7 @@ class Trainer:
         state = self.checkpoints.newest(self._device())
         if state is None:
             return
+        others = state.pop("ranks", []) if isinstance(state, dict) else []
         check_state(state, self._state())
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -399,26 +419,41 @@ class Trainer:
             self.scheduler.load_state_dict(state["scheduler"])
         if self.precision.scaler is not None:
             self.precision.scaler.load_state_dict(state["scaler"])
-        for metric, saved in zip(self.metrics, state["metrics"], strict=True):
-            metric.load_state_dict(saved)
         for callback, saved in zip(self.callbacks, state["callbacks"], strict=True):
             if saved is not None:
                 callback.load_state_dict(saved)  # type: ignore[attr-defined]
         if hasattr(self._data[0], "load_state_dict"):
             self._data[0].load_state_dict(state["loader"])
-        self.epoch, self.step, self.batch, self._samples = state["counts"]
-        self._total, self.history = state["total"], state["history"]
-        restore_random(state["random"], used_generators(self.model, *self._data))
+        self.epoch, self.step, self.batch, _ = state["counts"]
+        self.history = state["history"]
+        mine = take_own(self, [own_part(state), *others])
+        self._total, self._samples = mine["total"], mine["rows"]
+        restore_random(mine["random"], used_generators(self.model, *self._data))
 
-    def _save_if_due(self) -> None:
+    def _is_due(self) -> bool:
+        """Whether a checkpoint is due."""
         step, at = self._saved
         by_steps = self.save_steps is not None and self.step - step >= self.save_steps
         minutes = (time.monotonic() - at) / 60
-        if by_steps or (self.save_minutes is not None and minutes >= self.save_minutes):
+        return by_steps or (self.save_minutes is not None and minutes >= self.save_minutes)
+
+    def _save_or_end(self, number: int, is_due: bool) -> None:
+        """Save, or end after a signal; all processes do the same, where one of them has to."""
+        number, due, stops = self.ranks.agree([number, is_due, self.stop is not None])
+        if stops and self.stop is None:
+            self.stop = "another rank has stopped"
+        if due:
             self.save()
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt(self._farewell())
+        if number:
+            text = self._farewell()
+            if self.ranks.rank == 0:
+                sys.stderr.write(f"{signal.Signals(number).name}: {text}\n")
+            raise SystemExit(128 + number)
 
     def _farewell(self) -> str:
-        """Save after an interrupt, and say how to go on."""
+        """Save after a signal, and say how to go on."""
         if self.checkpoints is None:
             return f"stopped after step {self.step}. Call fit again to go on with the next epoch"
         path = self.save()
@@ -436,29 +471,3 @@ def _length(batches: Any) -> int | None:
         return len(batches)
     except TypeError:
         return None
-
-
-@contextlib.contextmanager
-def _interrupts() -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C is noted, the second one interrupts; only in the main thread.
-
-    Where a program ignores Ctrl-C or has a handler of its own, that stays.
-    """
-    noted = threading.Event()
-    usual = signal.default_int_handler
-    mine = (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGINT) is usual
-    )
-
-    def note(number: int, frame: Any) -> None:
-        noted.set()
-        signal.signal(signal.SIGINT, usual)
-
-    if mine:
-        signal.signal(signal.SIGINT, note)
-    try:
-        yield noted.is_set
-    finally:
-        if mine:
-            signal.signal(signal.SIGINT, usual)

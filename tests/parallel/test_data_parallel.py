@@ -6,6 +6,7 @@ One start of mpiexec for each number of ranks runs all checks of training_ranks.
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,36 +19,49 @@ PROGRAM = Path(__file__).with_name("training_ranks.py")
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
 NO_MPI = importlib.util.find_spec("mpi4py") is None or not MPIEXEC.exists()
 ROWS = 14  # of the data set that is shared
-FEW = ("equivalence", "order")  # what four ranks do
+FEW = ("equivalence", "order", "training")  # what one and four ranks do
+ALL = (*FEW, "bits", "names", "buffers", "draws", "states", "refusals")
 
 pytestmark = pytest.mark.skipif(NO_MPI, reason="no MPI here: pip install gpugrad[mpi]")
 
 
-def run(ranks, *checks):
-    """What rank 0 has found."""
-    command = [sys.executable, "-W", "error", str(PROGRAM), *checks]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [str(MPIEXEC), "-n", str(ranks), *command],
-        capture_output=True, text=True, timeout=240, env=env,
+def start(ranks, *command):
+    """A finished program of some ranks."""
+    own = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GPUGRAD_COMPILER": "none"}
+    return subprocess.run(
+        [str(MPIEXEC), "-n", str(ranks), sys.executable, *map(str, command)],
+        capture_output=True, text=True, timeout=240, env=os.environ | own,
     )  # fmt: skip
+
+
+def run(ranks, folder, *checks):
+    """What rank 0 has found."""
+    done = start(ranks, "-W", "error", PROGRAM, folder, *checks)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
 @pytest.fixture(scope="module")
-def one():
-    return run(1)
+def two(tmp_path_factory):
+    """Two ranks, which leave checkpoints of a training that was stopped."""
+    folder = tmp_path_factory.mktemp("two")
+    return run(2, folder, *ALL, "stopping") | {"folder": folder}
+
+
+def others(two, tmp_path_factory, ranks):
+    folder = tmp_path_factory.mktemp("others") / "checkpoints"
+    shutil.copytree(two["folder"], folder)
+    return run(ranks, folder, *(ALL if ranks == 1 else FEW), "going_on")
 
 
 @pytest.fixture(scope="module")
-def two():
-    return run(2)
+def one(two, tmp_path_factory):
+    return others(two, tmp_path_factory, 1)
 
 
 @pytest.fixture(scope="module")
-def four():
-    return run(4, *FEW)
+def four(two, tmp_path_factory):
+    return others(two, tmp_path_factory, 4)
 
 
 @pytest.mark.parametrize("name", ["plain", "accumulated", "normalized", "sharded"])
@@ -132,3 +146,42 @@ def test_what_cannot_be_is_said_in_a_sentence(name, parts, two):
 def test_a_pass_after_an_error_and_a_compiled_one_are_averaged(two):
     assert two["refusals"]["after"]
     assert two["refusals"]["compiled"] == [[6.0] * 3] * 2  # (4 + 2 * 4) / 2
+
+
+@pytest.mark.parametrize("name", ["plain", "compiled", "shard", "accumulated"])
+def test_a_trainer_gives_the_same_for_any_number_of_ranks(name, one, two, four):
+    """Also with a last batch that has fewer rows than there are ranks."""
+    expected = one["training"][name]
+    for found in (two, four):
+        assert_alike(found["training"][name], expected)
+
+
+def assert_alike(found, expected):
+    np.testing.assert_allclose(found["values"], expected["values"], rtol=0, atol=1e-12)
+    for record, other in zip(found["history"], expected["history"], strict=True):
+        assert record == pytest.approx(other, abs=1e-12)
+
+
+def test_what_one_rank_wants_all_do(two, four):
+    for found in (two, four):
+        *innocent, last = found["training"]["stopped"]
+        assert last == [3, "enough"]
+        assert all(rank == [3, "another rank has stopped"] for rank in innocent)
+
+
+def test_sigterm_on_one_rank_saves_and_stops_all_and_the_rest_has_the_same_bits(two):
+    assert two["stopping"]["codes"] == [[[143, 4], [143, 4]]] * 2
+    assert two["stopping"]["same"] == [True, True]
+
+
+def test_a_training_goes_on_with_another_number_of_ranks(one, four):
+    for found in (one, four):
+        assert_alike(found["going_on"], one["training"]["plain"])
+
+
+def test_digits_train_in_parallel():
+    done = start(2, ROOT / "examples" / "digits.py", "--parallel", "--epochs", 2)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len([line for line in lines if line.startswith("epoch ")]) == 2  # of the first rank
+    assert float(lines[-1].removeprefix("test accuracy: ").rstrip("%")) > 80

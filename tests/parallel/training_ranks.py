@@ -1,10 +1,12 @@
 """What each rank does in test_data_parallel.py: a dict of results, which rank 0 prints as JSON.
 
-``mpiexec -n N python training_ranks.py`` runs all checks in one start.
+``mpiexec -n N python training_ranks.py FOLDER CHECKS`` runs some checks in one start.
 """
 
 import copy
 import json
+import os
+import signal
 import sys
 
 import numpy as np
@@ -227,15 +229,99 @@ def refusals():
     return found
 
 
-CHECKS = (equivalence, bits, names, buffers, draws, order, states, refusals)
+def trainer_of(folder=None, *, dropout=0.0, callbacks=(), **settings):
+    """A trainer of two classes; 50 rows in batches of 8, so that the last one has 2."""
+    gg.manual_seed(parallel.rank() + 3)  # the model and the random numbers become those of rank 0
+    layers = [nn.Linear(5, HIDDEN), nn.Tanh(), nn.Dropout(dropout), nn.Linear(HIDDEN, 2)]
+    model = nn.Sequential(*layers).double()
+    optimizer = gg.optim.AdamW(model.parameters(), lr=0.01)
+    trainer = gg.Trainer(
+        model, optimizer, nn.CrossEntropyLoss(), metrics=["accuracy", "auc"], progress=None,
+        checkpoints=folder, callbacks=callbacks, **{"parallel": True, **settings},
+    )  # fmt: skip
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(50, 5))
+    data = (x, (x.sum(axis=1) > 0).astype(np.int64))
+    train = gg.data.DataLoader(data, 8, shuffle=True, generator=gg.random.Generator(7))
+    return trainer, train, gg.data.DataLoader(data, 20)
 
 
-def main(wanted):
+def result_of(trainer):
+    history = [{k: v for k, v in r.items() if "second" not in k} for r in trainer.history]
+    return {"history": history, "values": values(trainer.model).tolist()}
+
+
+class Ends(gg.training.Callback):
+    """SIGTERM for one rank, or a stop that one rank alone wants, after a step."""
+
+    def __init__(self, step, stop=None):
+        self.step, self.stop = step, stop
+
+    def on_step_end(self, trainer, loss):
+        if trainer.step != self.step or parallel.rank() != parallel.size() - 1:
+            return
+        if self.stop:
+            trainer.stop = self.stop
+        else:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def training():
+    """A Trainer gives the same for any number of ranks, also compiled, accumulated, sharded."""
+    found = {}
+    for name, settings in {
+        "plain": {},
+        "compiled": {"compile": True},
+        "shard": {"parallel": "shard"},
+        "accumulated": {"accumulate": 2},
+    }.items():
+        trainer, train, test = trainer_of(**settings)
+        trainer.fit(train, test, 2)
+        found[name] = result_of(trainer)
+    trainer, train, test = trainer_of(callbacks=[Ends(3, "enough")])
+    trainer.fit(train, test, 2)
+    found["stopped"] = objects_of_all(group(), [trainer.step, trainer.stop])
+    return found
+
+
+def stopping(folder):
+    """SIGTERM on one rank ends all after the step; the training goes on to the same bits."""
+    trainer, train, test = trainer_of(dropout=0.5)
+    trainer.fit(train, test, 2)
+    straight = result_of(trainer)
+    codes = []
+    for part, dropout in (("exact", 0.5), ("other", 0.0)):
+        trainer, train, test = trainer_of(f"{folder}/{part}", dropout=dropout, callbacks=[Ends(4)])
+        try:
+            trainer.fit(train, test, 2)
+        except SystemExit as end:
+            codes.append([end.code, trainer.step])
+    trainer, train, test = trainer_of(f"{folder}/exact", dropout=0.5, callbacks=[Ends(99)])
+    trainer.fit(train, test, 2, resume=True)
+    same = objects_of_all(group(), result_of(trainer) == straight)
+    return {"codes": objects_of_all(group(), codes), "same": same}
+
+
+def going_on(folder):
+    """What another number of ranks has left after some steps."""
+    trainer, train, test = trainer_of(f"{folder}/other", callbacks=[Ends(99)])
+    trainer.fit(train, test, 2, resume=True)
+    return result_of(trainer)
+
+
+CHECKS = (equivalence, bits, names, buffers, draws, order, states, refusals, training)
+WITH_FOLDER = (stopping, going_on)
+
+
+def main(folder, wanted):
     parallel.init("cpu", timeout=60)
-    found = {check.__name__: check() for check in CHECKS if check.__name__ in wanted or not wanted}
+    found = {check.__name__: check() for check in CHECKS if check.__name__ in wanted}
+    for check in WITH_FOLDER:
+        if check.__name__ in wanted:
+            found[check.__name__] = check(folder)
     if parallel.rank() == 0:
         print(json.dumps(found))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(sys.argv[1], sys.argv[2:])
