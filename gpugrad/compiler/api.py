@@ -214,9 +214,14 @@ class Lenient(Compiled):
                 result = self._function(*args, **kwargs)
                 reasons.append((structure, error))
                 return result
-        entries.insert(0, entry)
-        self._count += 1
-        done = self._tried(entry, key, leaves, recorded.drawn)
+        if recorded.told is None:
+            entries.insert(0, entry)
+            self._count += 1
+        else:
+            reasons.append((structure, recorded.told))
+        # A graph of one call has derivatives of every order: the function makes it.
+        is_right = recorded.told is None or recorded.graph is None
+        done = self._tried(entry, key, leaves, recorded.drawn) if is_right else None
         if done is None:
             _set_back(states)
         return self._function(*args, **kwargs) if done is None else done[0]

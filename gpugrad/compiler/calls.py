@@ -10,6 +10,7 @@ from gpugrad.compiler.graph import Graph
 from gpugrad.compiler.places import Given, Output, Place
 from gpugrad.compiler.program import Program, Value
 from gpugrad.engine.windows import Window, apart
+from gpugrad.errors import CompileError
 
 __all__ = ["RecordedCall", "Write", "hooks_of", "share"]
 
@@ -42,7 +43,8 @@ class RecordedCall(NamedTuple):
     ``namespaces`` are those of its arrays. ``graph`` is the backward pass from the results, where
     there is one, and ``drawn`` has the arrays of random numbers that the recorded call has drawn.
     ``guards`` are the numbers of outputs of which Python has asked the truth or the whole number,
-    and what it was told: the program is right where they are the same.
+    and what it was told: the program is right where they are the same. ``told`` is the error where
+    Python was told other values: the program is right for the recorded call alone.
     """
 
     program: Program
@@ -59,6 +61,7 @@ class RecordedCall(NamedTuple):
     graph: Graph | None
     drawn: dict[Value, Any]
     guards: list[tuple[int, Any]]
+    told: CompileError | None
 
 
 def hooks_of(node: Any) -> tuple[Any, ...] | None:

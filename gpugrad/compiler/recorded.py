@@ -65,11 +65,7 @@ class Recorded(Traced):
     @property
     def value(self) -> Value:
         """The value that the array has now."""
-        if not self.tape.is_open:
-            raise CompileError(
-                "compile: this array was recorded by a call that has ended. Return it from the "
-                "compiled function, rather than keep it elsewhere"
-            )
+        self._check_open()
         base = self.base
         if base is not None and self.version != base.version:
             after = base.value
@@ -78,6 +74,13 @@ class Recorded(Traced):
                 self.tape.steps.append(Step(name, (before, *operands), parameters, (after,)))
             self._value, self.version = after, base.version
         return self._value
+
+    def _check_open(self) -> None:
+        if not self.tape.is_open:
+            raise CompileError(
+                "compile: this array was recorded by a call that has ended. Return it from the "
+                "compiled function, rather than keep it elsewhere"
+            )
 
     def become(self, value: Value) -> None:
         """Take another value, after the array was changed in place."""
@@ -169,7 +172,9 @@ class Recorded(Traced):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or not hasattr(np.ndarray, name):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        if name in ("tolist", "tobytes", "fill", "put", "sort", "view", "resize"):
+        if name == "tolist":
+            return self.told("its values").tolist
+        if name in ("tobytes", "fill", "put", "sort", "view", "resize"):
             raise by_value(f".{name}")
         return partial(getattr(namespace_of(self), name), self)
 
@@ -217,6 +222,18 @@ class Recorded(Traced):
         session.guards.append((self.value, answer))
         return answer
 
+    def told(self, what: str) -> Any:
+        """The array itself, to be read, where Python may know it: see `Tape.told`."""
+        session, tape = tracing.get(), self.tape
+        if not tape.is_open and tape.told is not None:
+            return self.array
+        self._check_open()
+        error = by_value(what)
+        if session is None or session.guards is None or tape.parent is not None:
+            raise error
+        tape.told = tape.told or error
+        return self.array
+
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         raise by_value("its values as a NumPy array")
 
@@ -246,15 +263,16 @@ class Recorded(Traced):
     __hash__ = object.__hash__
 
 
-def _reads(what: str) -> Callable[..., Any]:
-    def read(self: Recorded, *_: Any) -> Any:
-        raise by_value(what)
+def _reads(function: Callable[..., Any]) -> Callable[..., Any]:
+    def read(self: Recorded, *more: Any) -> Any:
+        array = self.told("its value as a number")
+        return function(array.item() if hasattr(array, "item") else array, *more)
 
     return read
 
 
-for _name in ("float", "complex", "round", "trunc", "floor", "ceil", "format"):
-    setattr(Recorded, f"__{_name}__", _reads("its value as a number"))
+for _function in (float, complex, round, math.trunc, math.floor, math.ceil, format):
+    setattr(Recorded, f"__{_function.__name__}__", _reads(_function))
 
 
 class RecordedNumber(Recorded):
@@ -262,6 +280,7 @@ class RecordedNumber(Recorded):
 
     __slots__ = ()
     is_weak = True
+    __str__ = _reads(str)
 
     def on_device(self, device: Any, dtype: Any) -> Recorded:
         """The number as an array without axes."""

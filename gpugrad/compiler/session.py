@@ -302,7 +302,7 @@ class Session:
             [self.finds[value] for value in inputs],
             writes, results, structure, self.before, self.after, self.undo,
             list(self.modules.values()), tensors, list(self.tape.namespaces), graph, self.drawn,
-            guards,
+            guards, self.tape.told,
         )  # fmt: skip
 
     def _graph(self, constants: dict[Value, Any], outputs: list[Value]) -> Graph:

@@ -64,6 +64,8 @@ class Tape:
         # Of all arrays that were seen.
         self.namespaces: dict[Any, None] = {} if parent is None else parent.namespaces
         self.is_open = True
+        # Why the program is right for this call alone: Python was told values of it.
+        self.told: CompileError | None = None
 
     def enter(self, array: Any) -> Any:
         """An array, or a number, that the caller gives."""

@@ -26,7 +26,7 @@ from gpugrad.tensor.hints import REFUSED
 from gpugrad.tensor.instructions import searches, shows_value
 from gpugrad.tensor.lost import check_raw
 from gpugrad.tensor.members import Members
-from gpugrad.tensor.printing import formatted, text
+from gpugrad.tensor.printing import formatted, text, values
 
 __all__ = ["GRAPH_MODE", "TENSORS", "Tensor"]
 
@@ -319,7 +319,7 @@ class Tensor(Members):
     def tolist(self) -> Any:
         """The elements as (nested) lists of Python numbers, constants as those of `item`."""
         self._not_strict("tolist")
-        return to_numpy(self.data).tolist()
+        return values(self).tolist()
 
     def _not_strict(self, who: str) -> None:
         if self._node is not None and strict.get():

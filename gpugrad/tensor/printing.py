@@ -11,15 +11,21 @@ from gpugrad.errors import ShapeError
 from gpugrad.tensor.conversion import get_default_dtype
 
 
+def values(tensor: Any) -> np.ndarray:
+    """The elements on the host, to be read alone: a compiled function may be told them."""
+    array = tensor.data
+    return to_numpy(array.told("its values") if hasattr(array, "told") else array)
+
+
 def text(tensor: Any) -> str:
     """``tensor([1., 2.], requires_grad=True)``: the values, and whatever is not the default."""
     class_name = type(tensor).__name__
     label = "tensor" if class_name == "Tensor" else class_name
     if namespace_of(tensor.data).batched:
         return f"{label}({tensor.data!r})"
-    array = to_numpy(tensor.data)
-    values = np.array2string(array, separator=", ", prefix=f"{label}(", threshold=200, edgeitems=3)
-    notes = [values]
+    array = values(tensor)
+    shown = np.array2string(array, separator=", ", prefix=f"{label}(", threshold=200, edgeitems=3)
+    notes = [shown]
     if not array.size and array.shape != (0,):
         notes.append(f"shape={array.shape}")
     if array.dtype not in (get_default_dtype(), np.int64, np.bool_):

@@ -109,3 +109,33 @@ def test_there_is_an_end_to_the_programs(by_numpy):
     with pytest.warns(RuntimeWarning, match="32 programs"):
         f(gg.tensor(32.0))
     assert f(gg.tensor(33.0)).item() == 33 * 33
+
+
+@pytest.mark.parametrize("name", ["float", "print", "f-string", "tolist", "captured float"])
+def test_a_call_that_is_told_numbers_runs_once(name, device, by_numpy):
+    """What Python does beside arrays happens once a call, the first one included."""
+    w = gg.tensor([1.0, -1.0, 2.0], device=device, requires_grad=True)
+    kept, calls = gg.zeros(3, device=device), []
+
+    def f(x):
+        calls.append(kept[0].item() + 1 if name == "captured float" else len(calls))
+        kept[0] += 1.0
+        result = REFUSED[name](x, w.detach())
+        kept[1] += x[0]
+        calls.append(str(kept.sum().item()))
+        return result
+
+    compiled = lenient(f)
+    results = [seen(compiled(gg.tensor(values, device=device))) for values in VALUES[:3]]
+    told, kept[...] = calls[:], 0.0
+    calls.clear()
+    assert results == [seen(f(gg.tensor(values, device=device))) for values in VALUES[:3]]
+    assert [float(one) for one in told] == [float(one) for one in calls]
+    assert "runs without compile" in compiled.report()
+
+
+def test_a_graph_of_a_call_that_is_told_numbers_has_every_derivative(by_numpy):
+    w = gg.tensor(2.0, requires_grad=True)
+    compiled = lenient(lambda x: w**3 * float(x))
+    (slope,) = gg.gradients(compiled(gg.tensor(1.5)), [w], create_graph=True)
+    assert gg.gradients(slope, [w])[0].item() == 18.0
