@@ -247,7 +247,7 @@ def _new_file(text: str) -> Path:
 
 def picture(text: str) -> Path:
     """A new file for a picture, for argparse."""
-    formats = need("matplotlib.backend_bases", "matplotlib", "plot").FigureCanvasBase.filetypes
+    formats = need("matplotlib.backend_bases", "matplotlib").FigureCanvasBase.filetypes
     path = Path(text)
     if path.suffix.lower().lstrip(".") not in formats:
         raise argparse.ArgumentTypeError(
@@ -288,22 +288,22 @@ def sentence(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def need(module: str, package: str, extra: str) -> Any:
-    """Import a module of an extra; ImportError with the command where it is missing."""
+def need(module: str, package: str) -> Any:
+    """Import a module of another package; ImportError with the command where it is missing."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
         raise ImportError(
             f"this needs {package}, which cannot be imported ({error}); "
-            f"install it with: pip install 'gpugrad[{extra}]'"
+            f"install it with: pip install {package}"
         ) from error
 
 
-def leave_without(package: str, extra: str, error: ImportError) -> NoReturn:
+def leave_without(package: str, distribution: str, error: ImportError) -> NoReturn:
     """Exit a program that needs a package: one sentence, exit code 2."""
     print(
         f"error: this needs {package}, which cannot be imported ({error}); "
-        f"install it with: pip install 'gpugrad[{extra}]'",
+        f"install it with: pip install {distribution}",
         file=sys.stderr,
     )
     raise SystemExit(2) from error
@@ -506,7 +506,7 @@ _FIXED = ("batch_size", "dtype", "length", "optimizer", "seed")
 
 @functools.cache
 def _figure_class() -> Any:
-    return need("matplotlib.figure", "matplotlib", "plot").Figure
+    return need("matplotlib.figure", "matplotlib").Figure
 
 
 def figure(columns: int = 1) -> tuple[Any, Any]:

@@ -19,7 +19,7 @@ import gpugrad as gg
 try:
     from scipy import ndimage, optimize, special
 except ImportError as missing:
-    common.leave_without("SciPy", "examples", missing)
+    common.leave_without("SciPy", "scipy", missing)
 
 # The gamma function's logarithm, and its derivatives of all orders, each by the next one.
 polygamma = gg.custom_op(

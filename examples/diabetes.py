@@ -28,8 +28,8 @@ class Part(NamedTuple):
 
 def load(seed: int) -> tuple[Part, Part, Part]:
     """The training, validation and test part, standardised by the mean and spread of the first."""
-    datasets = common.need("sklearn.datasets", "scikit-learn", "examples")
-    split = common.need("sklearn.model_selection", "scikit-learn", "examples").train_test_split
+    datasets = common.need("sklearn.datasets", "scikit-learn")
+    split = common.need("sklearn.model_selection", "scikit-learn").train_test_split
     x, y = datasets.load_diabetes(return_X_y=True)
     y = y[:, None]
     seed %= 2**32

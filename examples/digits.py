@@ -33,8 +33,8 @@ class Data(NamedTuple):
 
 def load(seed: int, dtype: str, device: gg.Device) -> Data:
     """The data on the device, standardised by the training pictures' mean and spread."""
-    datasets = common.need("sklearn.datasets", "scikit-learn", "examples")
-    selection = common.need("sklearn.model_selection", "scikit-learn", "examples")
+    datasets = common.need("sklearn.datasets", "scikit-learn")
+    selection = common.need("sklearn.model_selection", "scikit-learn")
     pictures, digits = datasets.load_digits(return_X_y=True)
     x, test_x, y, test_y = selection.train_test_split(
         pictures, digits, test_size=0.25, stratify=digits, random_state=seed % 2**32

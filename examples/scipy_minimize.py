@@ -21,7 +21,7 @@ import gpugrad as gg
 try:
     from scipy.optimize import OptimizeResult, minimize
 except ImportError as missing:
-    common.leave_without("SciPy", "examples", missing)
+    common.leave_without("SciPy", "scipy", missing)
 
 
 def rosenbrock(x: Any) -> Any:

@@ -22,7 +22,7 @@ try:
     import torch
     from torch.autograd.function import once_differentiable
 except ImportError as missing:
-    common.leave_without("PyTorch", "bench", missing)
+    common.leave_without("PyTorch", "torch", missing)
 
 
 # ---------------------------------------------------------------- arrays

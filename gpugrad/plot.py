@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from gpugrad import metrics
+from gpugrad.backend.requirements import pip_install
 from gpugrad.errors import ArgumentError, DTypeError, FileFormatError, ShapeError
 from gpugrad.nn import Module
 from gpugrad.tensor.creation import asarray
@@ -301,5 +302,5 @@ def _axes(ax: Any, size: tuple[float, float] = (6.0, 4.5)) -> Any:
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
-        raise ImportError("gg.plot needs matplotlib: pip install 'gpugrad[plot]'") from error
+        raise ImportError(f"gg.plot needs matplotlib: {pip_install('plot')}") from error
     return plt.subplots(figsize=size, layout="constrained")[1]

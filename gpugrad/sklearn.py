@@ -30,7 +30,7 @@ try:
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ImportError as error:
     raise ImportError(
-        "gg.sklearn needs scikit-learn 1.6 or newer: pip install scikit-learn"
+        'gg.sklearn needs scikit-learn 1.6 or newer: pip install "scikit-learn>=1.6"'
     ) from error
 
 __all__ = ["MLPClassifier", "MLPRegressor"]

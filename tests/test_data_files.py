@@ -436,5 +436,7 @@ def test_bad_parquet_files(tmp_path):
 
 def test_without_pyarrow(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ImportError, match="A Parquet file needs pyarrow: pip install pyarrow"):
+    with pytest.raises(
+        ImportError, match='A Parquet file needs pyarrow: pip install "pyarrow>=17"'
+    ):
         ParquetDataset(tmp_path / "t.parquet")

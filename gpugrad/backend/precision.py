@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gpugrad.backend.requirements import pip_install
 from gpugrad.errors import DTypeError
 
 __all__ = [
@@ -65,7 +66,7 @@ def dtype_named(dtype: Any) -> np.dtype[Any]:
         except ImportError:
             raise DTypeError(
                 "bfloat16: it needs ml_dtypes, which is not installed. Run "
-                "`pip install gpugrad[bfloat16]`"
+                f"`{pip_install('bfloat16')}`"
             ) from None
         begin_bfloat16()
         return np.dtype(ml_dtypes.bfloat16)

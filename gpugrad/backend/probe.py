@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy
 
+from gpugrad.backend.requirements import pip_install
 from gpugrad.errors import DeviceError
 
 __all__ = [
@@ -176,7 +177,9 @@ def duplicates_fix() -> str | None:
     )
 
 
-_INSTALL = 'pip install "gpugrad[cuda12]" (with a driver for CUDA 13 or newer: "gpugrad[cuda13]")'
+_INSTALL = (
+    f"{pip_install('cuda12')} (with a driver for CUDA 13 or newer, cuda13x in the place of cuda12x)"
+)
 
 
 def _with_libraries() -> str:
@@ -240,7 +243,7 @@ def _insufficient_driver(text: str, cupy: Any) -> tuple[str, str]:
         f"the NVIDIA driver is too old: it serves CUDA {cuda_version(driver)}, "
         f"CuPy was built for {cuda_version(wanted)} ({text})",
         "Update the driver, or install a CuPy built for an older CUDA: "
-        'pip install "gpugrad[cuda12]" in the place of cuda13',
+        f"pip uninstall -y {' '.join(distributions()) or 'cupy'}, then {pip_install('cuda12')}",
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from gpugrad.backend.cupy_special import REPLACEMENTS
 from gpugrad.backend.precision import DOUBLE, HALF, SINGLE
+from gpugrad.backend.requirements import pip_install
 from gpugrad.errors import DTypeError, GpugradError
 
 __all__ = ["Special", "computed_in"]
@@ -51,7 +52,7 @@ class Special:
         except ImportError as error:
             raise GpugradError(
                 f"special.{name}: SciPy, which computes it, is not installed. Install it with "
-                "`pip install 'gpugrad[special]'`"
+                f"`{pip_install('special')}`"
             ) from error
         if name in self._formulas:
             function = partial(self._formulas[name], self._replacing, module)

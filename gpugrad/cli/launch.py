@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from gpugrad.backend.requirements import pip_install
 from gpugrad.errors import ParallelError
 from gpugrad.parallel.launchers import MEETING
 from gpugrad.parallel.meeting import Meeting
@@ -104,8 +105,8 @@ def _mpiexec() -> list[str]:
     found = shutil.which("mpiexec", path=beside) or shutil.which("mpiexec")
     if found is None:
         raise ParallelError(
-            "on CPUs processes are joined by MPI, and there is no mpiexec. Run `pip install "
-            "gpugrad[mpi]`, or load your cluster's MPI; for GPUs pass --gpus"
+            "on CPUs processes are joined by MPI, and there is no mpiexec. Run "
+            f"`{pip_install('mpi')}`, or load your cluster's MPI; for GPUs pass --gpus"
         )
     asked = subprocess.run([found, "--version"], capture_output=True, text=True, check=False)
     if "Open MPI" not in asked.stdout and "OpenRTE" not in asked.stdout:

@@ -19,6 +19,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from gpugrad.backend.requirements import pip_install
 from gpugrad.errors import CompileError
 
 __all__ = ["Compiler", "find_compiler", "is_kept", "load"]
@@ -105,7 +106,7 @@ def load(source: str, *options: str) -> ctypes.CDLL:
     if compiler is None:
         raise CompileError(
             "compile: no C compiler is found: install gcc or clang, or the package ziglang "
-            "(pip install gpugrad[compile]), or name one in the environment variable CC"
+            f"({pip_install('compile')}), or name one in the environment variable CC"
         )
     path = _place(source, compiler, *options)
     if path.exists():

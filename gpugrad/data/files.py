@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpugrad.backend.requirements import pip_install
 from gpugrad.data.csv_rows import MISSING, Chunk, CSVFile, chosen
 from gpugrad.data.dataset import IterableDataset
 from gpugrad.data.workers import get_worker_info
@@ -394,7 +395,7 @@ def parquet_file(path: Path) -> Iterator[Any]:
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
-        raise ImportError("A Parquet file needs pyarrow: pip install pyarrow") from error
+        raise ImportError(f"A Parquet file needs pyarrow: {pip_install('parquet')}") from error
     try:
         with parquet.ParquetFile(path) as file:
             yield file

@@ -2,7 +2,7 @@
 
 Imports operands, special_ops and tensor. Names and arguments are SciPy's; the derivatives, of every
 order, are in ``gpugrad/ops/special.py`` and ``incomplete.py``. On a CPU and on the simulated device
-SciPy computes the values (``pip install 'gpugrad[special]'``), on CUDA ``cupyx.scipy.special``.
+SciPy computes the values (``pip install scipy``), on CUDA ``cupyx.scipy.special``.
 erf, expit, log_expit, entr, xlogy, xlog1py, sinc and the sums of exponentials need neither.
 
 SciPy's ufuncs accept Tensors: ``scipy.special.gammaln(t)`` is ``gg.special.gammaln(t)``.

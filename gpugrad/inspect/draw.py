@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gpugrad.backend.requirements import pip_install
 from gpugrad.engine.messages import is_whole
 from gpugrad.engine.node import Node
 from gpugrad.errors import GpugradError
@@ -88,7 +89,7 @@ class Drawing:
         except ImportError as error:
             raise GpugradError(
                 f"draw: a picture of format {format!r} needs the Python package graphviz, which is "
-                "not installed. Install it with `pip install gpugrad[viz]`, or save what needs "
+                f"not installed. Install it with `{pip_install('viz')}`, or save what needs "
                 "nothing: .save('graph.svg')"
             ) from error
         if format not in graphviz.FORMATS:

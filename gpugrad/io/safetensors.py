@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from gpugrad.backend.precision import dtype_named
+from gpugrad.backend.requirements import pip_install
 from gpugrad.errors import DTypeError, FileFormatError
 
 __all__ = ["LIMIT", "is_known", "read", "write"]
@@ -271,7 +272,8 @@ def _dtype(name: str, entry: _Entry) -> np.dtype[Any]:
         try:
             return dtype_named("bfloat16")
         except DTypeError:
-            raise _NoTypeError("an array in it. For bfloat16, pip install ml_dtypes") from None
+            what = f"an array in it. For bfloat16, {pip_install('bfloat16')}"
+            raise _NoTypeError(what) from None
     dtype = np.dtype(entry.dtype)
     # The very dtype that NumPy gives its arrays, by which compiled code knows them.
     return dtype if sys.byteorder == "little" else dtype.newbyteorder("<")

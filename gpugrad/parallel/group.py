@@ -12,6 +12,7 @@ import numpy as np
 
 from gpugrad.backend import cuda, nccl, processes
 from gpugrad.backend.device import Device, device_of, set_default_device
+from gpugrad.backend.requirements import pip_install
 from gpugrad.errors import ArgumentError, ParallelError
 from gpugrad.parallel import launchers
 from gpugrad.parallel.engine import Engine
@@ -68,8 +69,8 @@ class Group:
         else:
             raise ParallelError(
                 f"init: {_started(place)}, without MPI, and NCCL cannot be used: {nccl}. On CPUs "
-                f"start the program with `mpiexec -n {place.size} python ...`, after `pip install "
-                "gpugrad[mpi]`"
+                f"start the program with `mpiexec -n {place.size} python ...`, after "
+                f"`{pip_install('mpi')}`"
             )
         self._other = through_host(self._host)
 
@@ -89,7 +90,7 @@ def _mpi(place: launchers.Place) -> Any:
             return None
         raise ParallelError(
             f"init: {_started(place)}, and they meet through mpi4py, which cannot be imported "
-            f"({error}). Run `pip install gpugrad[mpi]`, or on a cluster with its own MPI `pip "
+            f"({error}). Run `{pip_install('mpi')}`, or on a cluster with its own MPI `pip "
             "install mpi4py`"
         ) from error
     if MPI.COMM_WORLD.size == place.size:

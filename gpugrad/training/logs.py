@@ -8,6 +8,7 @@ import sys
 import time
 from typing import Any
 
+from gpugrad.backend.requirements import pip_install
 from gpugrad.errors import ArgumentError
 
 __all__ = ["Progress", "Writer"]
@@ -24,7 +25,7 @@ class Progress:
                 f"Trainer: progress must be 'auto', 'bar', 'lines' or None, got {way!r}"
             )
         if way == "bar" and importlib.util.find_spec("tqdm") is None:
-            raise ArgumentError("Trainer: progress='bar' needs tqdm: pip install tqdm")
+            raise ArgumentError(f"Trainer: progress='bar' needs tqdm: {pip_install('progress')}")
         if way in ("auto", True):
             can = sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None
             way = "bar" if can else "lines"

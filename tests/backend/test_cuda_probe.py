@@ -239,8 +239,8 @@ def test_no_cupy(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
     reason = cuda.why_unavailable()
     assert reason.startswith("CuPy is not installed. Install it: ")
-    assert 'pip install "gpugrad[cuda12]"' in reason
-    assert '"gpugrad[cuda13]"' in reason
+    assert 'pip install "cupy-cuda12x[ctk]>=14" "ml_dtypes>=0.5"' in reason
+    assert "cuda13x" in reason
 
 
 @pytest.fixture

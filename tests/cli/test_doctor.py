@@ -138,7 +138,7 @@ def test_a_gpu_without_cupy_is_a_problem_with_its_mending(machine, capsys):
         "there is a GPU (NVIDIA H100, 570.1, 81559 MiB), but gpugrad cannot use it: "
         "CuPy is not installed"
     )
-    assert 'pip install "gpugrad[cuda12]"' in fix
+    assert 'pip install "cupy-cuda12x[ctk]>=14" "ml_dtypes>=0.5"' in fix
     assert main(["doctor"]) == 0
     printed = capsys.readouterr().out
     assert "nvidia-smi    NVIDIA H100, 570.1, 81559 MiB" in printed.splitlines()

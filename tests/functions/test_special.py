@@ -478,7 +478,7 @@ except gg.GpugradError as error:
     )
     assert done.stdout.strip() == (
         "special.gammaln: SciPy, which computes it, is not installed. Install it with "
-        "`pip install 'gpugrad[special]'`"
+        '`pip install "scipy>=1.13"`'
     ), done.stderr
 
 

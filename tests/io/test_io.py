@@ -213,7 +213,7 @@ def test_bfloat16_without_ml_dtypes(path):
         "except gg.FileFormatError as error: print(error)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "pip install ml_dtypes" in run.stdout
+    assert 'pip install "ml_dtypes>=0.5"' in run.stdout
 
 
 # ---------------------------------------------------------------- other programs

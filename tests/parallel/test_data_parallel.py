@@ -22,7 +22,7 @@ ROWS = 14  # of the data set that is shared
 FEW = ("equivalence", "order", "training")  # what one and four ranks do
 ALL = (*FEW, "bits", "names", "buffers", "draws", "states", "refusals")
 
-pytestmark = pytest.mark.skipif(NO_MPI, reason="no MPI here: pip install gpugrad[mpi]")
+pytestmark = pytest.mark.skipif(NO_MPI, reason="no MPI here")
 
 
 def start(ranks, *command):

@@ -137,7 +137,7 @@ def test_a_new_figure_is_made_by_pyplot():
 
 def test_without_matplotlib_there_is_a_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match=r"pip install 'gpugrad\[plot\]'"):
+    with pytest.raises(ImportError, match='pip install "matplotlib>=3.8"'):
         gg.plot.curves(HISTORY)
 
 
