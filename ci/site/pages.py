@@ -59,7 +59,7 @@ def pages() -> Iterator[tuple[str, str]]:
 
 def finished(text: str, page: str) -> str:
     """A page with its links, mathematics and sessions as the site has them."""
-    return sessions(mathematics(linked(text, page)))
+    return rows(sessions(mathematics(linked(text, page))))
 
 
 # ---------------------------------------------------------------- links
@@ -109,8 +109,19 @@ def page_of(file: str, source: str) -> str:
 
 
 def sessions(text: str) -> str:
-    """Python with prompts, in the language by which it is coloured as a session."""
+    """Python with prompts in the language that colours it as a session; no words to doctest."""
+    text = re.sub(r"^((?:>>>|\.\.\.) .*?)  # doctest: .*$", r"\1", text, flags=re.MULTILINE)
+    text = re.sub(r"^<BLANKLINE>$", "", text, flags=re.MULTILINE)
     return re.sub(r"^```python\n(?=>>> )", "```pycon\n", text, flags=re.MULTILINE)
+
+
+def rows(text: str) -> str:
+    """Tables whose code has its bars bare, as Python's Markdown wants it, and GitHub's does not."""
+    code = re.compile(r"`[^`]*`")
+    return "\n".join(
+        code.sub(lambda m: m[0].replace("\\|", "|"), line) if line.startswith("|") else line
+        for line in text.split("\n")
+    )
 
 
 def mathematics(text: str) -> str:
@@ -120,9 +131,11 @@ def mathematics(text: str) -> str:
         block, code, inline = match.groups()
         if code:
             return match[0]
-        display = "inline" if block is None else "block"
-        formula = latex2mathml.converter.convert((block or inline).strip(), display=display)
-        return formula if block is None else f"<div>{formula}</div>"
+        # The library knows `aligned` under its other name only.
+        latex = (block or inline).strip().replace("{aligned}", "{align*}")
+        if block is None:  # in a span, since Markdown takes <math> at a line's start for a block
+            return f"<span>{latex2mathml.converter.convert(latex)}</span>"
+        return f"<div>{latex2mathml.converter.convert(latex, display='block')}</div>"
 
     return FORMULA.sub(shown, text)
 

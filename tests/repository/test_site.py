@@ -128,6 +128,25 @@ def test_text_of_docstrings_means_itself(api):
     )
 
 
+def test_pages_are_written_as_the_site_wants_them(pages):
+    from pages import finished
+
+    links = (
+        "[a](../CONTRIBUTING.md) `[b](../c)` [d](ops.md#e) [f](https://g) [h](../notebooks/i.ipynb)"
+    )
+    assert finished(links, "x.md") == (
+        "[a](contributing.md) `[b](../c)` [d](ops.md#e) [f](https://g) [h](notebooks/i.md)"
+    )
+    with pytest.raises(ValueError, match=r"docs/x.md links to setup.py, which has no page"):
+        finished("[a](../setup.py)", "x.md")
+    assert finished("| `a \\| b` | c \\| d |", "x.md") == "| `a | b` | c \\| d |"
+    session = "```python\n>>> f()  # doctest: +ELLIPSIS\na\n<BLANKLINE>\nb\n```"
+    assert finished(session, "x.md") == "```pycon\n>>> f()\na\n\nb\n```"
+    formulas = finished("$x^2$ `$y$`, $5\n```math\nz\n```", "x.md")
+    assert formulas.startswith("<span><math ")
+    assert "</span> `$y$`, $5\n<div><math " in formulas
+
+
 # ---------------------------------------------------------------- the built pages
 
 
@@ -198,7 +217,8 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 # What a reader would not see on a page, and what is there.
 FOUND = """({
   unseen: [...document.querySelectorAll('article img, article math, article .output svg')]
-    .filter(e => !e.getBoundingClientRect().height || e.tagName == 'IMG' && !e.naturalWidth)
+    .filter(e => !e.getBoundingClientRect().height || e.tagName == 'IMG' && !e.naturalWidth
+                 || e.matches('article > math') || e.textContent.includes('&'))
     .map(e => e.outerHTML.slice(0, 200)),
   formulas: document.querySelectorAll('article math').length,
   pictures: document.querySelectorAll('article img, article .output svg').length,
