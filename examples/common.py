@@ -79,9 +79,7 @@ def parser(
             + "; after --resume, so many more",
         )
         _add_optimizer(training, optimizer, rates, "; after --resume, the earlier one")
-        training.add_argument(
-            "--plot", type=picture, metavar="FILE.png", help="draw the loss curve into a file"
-        )
+        add_plot(training, "the loss curve")
         training.add_argument(
             "--save", type=_new_file, metavar="FILE", help="save the state for --resume"
         )
@@ -106,6 +104,11 @@ def add_parallel(flags: Any) -> None:
         action="store_true",
         help="train with all processes that mpiexec or `gpugrad launch` has started",
     )
+
+
+def add_plot(flags: Any, what: str = "the result") -> None:
+    """The flag --plot, for a program that draws a picture."""
+    flags.add_argument("--plot", type=picture, metavar="FILE.png", help=f"draw {what} into a file")
 
 
 def compiled(args: argparse.Namespace, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -139,9 +142,7 @@ def add_trainer_flags(
         metavar="FOLDER",
         help="save the state here after each epoch and on Ctrl-C, and go on from the last one",
     )
-    training.add_argument(
-        "--plot", type=picture, metavar="FILE.png", help="draw the result into a file"
-    )
+    add_plot(training)
     add_compile(training)
 
 
@@ -515,12 +516,10 @@ def figure(columns: int = 1) -> tuple[Any, Any]:
     return new, new.subplots(1, columns)
 
 
-def plot_losses(
-    path: Path, curves: Mapping[str, Sequence[float]], title: str, ylabel: str = "loss"
-) -> None:
-    """Draw loss curves by name into a picture."""
+def plot_losses(path: Path, history: Any, title: str, ylabel: str = "loss") -> None:
+    """Draw loss curves into a picture: a history as of `gg.plot.curves`, or a dict by name."""
     drawn, panel = figure()
-    gg.plot.curves(curves, ax=panel)
+    gg.plot.curves(history, ax=panel)
     panel.set_ylabel(ylabel)
     panel.set_title(title)
     drawn.savefig(path)

@@ -2,6 +2,7 @@
 
     python examples/custom_op.py
     python examples/custom_op.py --device sim
+    python examples/custom_op.py --plot custom_op.png
 
 Each is wrapped in about five lines, and then used where derivatives are needed: to fit a
 distribution by Newton's method, to find an orbit's shape, to sharpen a picture. SciPy computes
@@ -72,19 +73,20 @@ def fit_gamma(x: gg.Tensor) -> tuple[gg.Tensor, gg.Tensor]:
     return shape, shape / mean
 
 
+def speed(times: gg.Tensor, amplitude: Any, e: Any, phase: Any) -> gg.Tensor:
+    """The radial speed of a star on an orbit of period 1, seen edge-on."""
+    anomaly = kepler(2 * gg.pi * (times - phase), e)
+    return amplitude * (1 - e * e) ** 0.5 * gg.cos(anomaly) / (1 - e * gg.cos(anomaly))
+
+
 def fit_orbit(times: gg.Tensor, speeds: gg.Tensor, steps: int = 300) -> list[float]:
-    """Amplitude, eccentricity and phase of a star's radial speed, seen edge-on, of period 1."""
-
-    def speed(p: gg.Tensor) -> gg.Tensor:
-        e = gg.sigmoid(p[1])
-        anomaly = kepler(2 * gg.pi * (times - p[2]), e)
-        return p[0] * gg.sqrt(1 - e * e) * gg.cos(anomaly) / (1 - e * gg.cos(anomaly))
-
+    """Amplitude, eccentricity and phase of a star's radial speed."""
     p = gg.tensor([2.0, -1.0, 0.05], dtype=times.dtype, device=times.device, requires_grad=True)
     optimizer = gg.optim.Adam([p], lr=0.05)
     for _ in range(steps):
         optimizer.zero_grad()
-        ((speed(p) - speeds) ** 2).mean().backward()
+        found = speed(times, p[0], gg.sigmoid(p[1]), p[2])
+        ((found - speeds) ** 2).mean().backward()
         optimizer.step()
     amplitude, e, phase = p.detach().tolist()
     return [amplitude, 1 / (1 + float(np.exp(-e))), phase]
@@ -101,9 +103,49 @@ def sharpen(blurred: gg.Tensor, steps: int = 100) -> gg.Tensor:
     return picture.detach()
 
 
+def density(x: np.ndarray, shape: float, rate: float) -> np.ndarray:
+    """That of the gamma distribution."""
+    log = shape * np.log(rate) + (shape - 1) * np.log(x) - rate * x - special.gammaln(shape)
+    return np.exp(log)
+
+
+def plot(
+    path: Any,
+    samples: gg.Tensor,
+    fitted: tuple[float, float],
+    orbit: tuple[gg.Tensor, gg.Tensor, list[float]],
+    pictures: Sequence[gg.Tensor],
+) -> None:
+    """The distribution, the orbit and the pictures, each with what was found."""
+    drawn, (left, middle, right) = common.figure(3)
+    numbers = samples.cpu().numpy()
+    left.hist(numbers, bins=60, density=True, alpha=0.4, label="sample")
+    x = np.linspace(0.01, numbers.max(), 200)
+    left.plot(x, density(x, *fitted), label="fitted density")
+    left.set_title("gamma distribution")
+    left.set_xlabel("x")
+    times, speeds, found = orbit
+    middle.plot(times.cpu().numpy(), speeds.cpu().numpy(), "k.", label="measured")
+    every = gg.linspace(0, 2, 300, dtype=times.dtype, device=times.device)
+    with gg.no_grad():
+        curve = speed(every, *found)
+    middle.plot(every.cpu().numpy(), curve.cpu().numpy(), label="fitted orbit")
+    middle.set_title("radial speed of a star")
+    middle.set_xlabel("time, in periods")
+    middle.set_ylabel("speed")
+    for panel in (left, middle):
+        panel.legend()
+    right.imshow(np.hstack([picture.cpu().numpy() for picture in pictures]), cmap="gray")
+    right.set_title("a picture, blurred, and sharpened again")
+    right.set_axis_off()
+    drawn.savefig(path)
+    print(f"the fits: {path}")
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Fit the distribution and the orbit, and sharpen the picture."""
     flags = common.parser((__doc__ or "").partition("\n")[0], trains=False, dtype="float64")
+    common.add_plot(flags)
     args = flags.parse_args(argv)
     device = common.setup(args)
     print(f"{args.dtype} on {device}")
@@ -112,15 +154,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         return gg.tensor(array, dtype=args.dtype, device=device)
 
     rng = np.random.default_rng(args.seed)
-    shape, rate = fit_gamma(tensor(rng.gamma(3.5, 1 / 2.0, 20_000)))
-    print(f"gamma distribution: shape {shape.item():.3f} (3.5), rate {rate.item():.3f} (2)")
+    samples = tensor(rng.gamma(3.5, 1 / 2.0, 20_000))
+    shape, rate = (parameter.item() for parameter in fit_gamma(samples))
+    print(f"gamma distribution: shape {shape:.3f} (3.5), rate {rate:.3f} (2)")
 
     times = tensor(np.sort(rng.uniform(0, 2, 60)))
     with gg.no_grad():
-        anomaly = kepler(2 * gg.pi * (times - 0.1), 0.4)
-        true = 3 * (1 - 0.4**2) ** 0.5 * gg.cos(anomaly) / (1 - 0.4 * gg.cos(anomaly))
-    speeds = true + gg.random.normal(scale=0.05, size=60)
-    amplitude, e, phase = fit_orbit(times, speeds)
+        speeds = speed(times, 3, 0.4, 0.1) + gg.random.normal(scale=0.05, size=60)
+    found = fit_orbit(times, speeds)
+    amplitude, e, phase = found
     print(
         f"orbit: amplitude {amplitude:.3f} (3), eccentricity {e:.3f} (0.4), phase {phase:.3f} (0.1)"
     )
@@ -130,8 +172,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     sharp[14:18, 14:18] = 0
     picture = tensor(sharp)
     blurred = blur(picture)
-    errors = [((image - picture) ** 2).mean().item() for image in (blurred, sharpen(blurred))]
+    sharpened = sharpen(blurred)
+    errors = [((image - picture) ** 2).mean().item() for image in (blurred, sharpened)]
     print(f"picture: squared error {errors[0]:.4f} blurred, {errors[1]:.4f} sharpened")
+    if args.plot:
+        orbit = times, speeds, found
+        plot(args.plot, samples, (shape, rate), orbit, (picture, blurred, sharpened))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
     python examples/deconvolution.py
     python examples/deconvolution.py --size 48 --steps 100 --device sim
+    python examples/deconvolution.py --plot deconvolution.png
 
 `blurred` and `restored` are plain NumPy programs with 2-D transforms and complex numbers: a
 convolution, and its inverse by N. Wiener's filter (1949). Called with Tensors they have gradients
@@ -85,6 +86,17 @@ def descend(
     return x.detach()
 
 
+def plot(path: Any, pictures: dict[str, gg.Tensor]) -> None:
+    """The pictures beside each other, on one scale of greys."""
+    drawn, panels = common.figure(len(pictures))
+    for panel, (title, picture) in zip(panels, pictures.items(), strict=True):
+        panel.imshow(picture.cpu().numpy(), cmap="gray", vmin=0, vmax=1)
+        panel.set_title(title)
+        panel.set_axis_off()
+    drawn.savefig(path)
+    print(f"\nthe pictures: {path}")
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     flags = common.parser((__doc__ or "").partition("\n")[0], trains=False, dtype="float64")
     flags.add_argument(
@@ -93,6 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     flags.add_argument(
         "--steps", type=common.positive_int, default=200, metavar="N", help="(default: 200)"
     )
+    common.add_plot(flags)
     common.add_compile(flags)
     args: argparse.Namespace = flags.parse_args(argv)
     device = common.setup(args)
@@ -117,8 +130,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     wiener = restored(seen, width, strength, distance)
     better = descend(args, lambda x: misfit(x, seen, width, distance, edges=3e-4), wiener, lr=0.01)
     print("distance from another picture, root mean square:")
+    pictures = {"the picture": picture}
     for name, one in (("as seen", seen), ("restored", wiener), ("improved", better)):
-        print(f"  {name:10}{np.sqrt(np.mean((one - picture) ** 2)).item():.4f}")
+        distance = np.sqrt(np.mean((one - picture) ** 2)).item()
+        print(f"  {name:10}{distance:.4f}")
+        pictures[f"{name}: {distance:.4f} from it"] = one
+    if args.plot:
+        plot(args.plot, pictures)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
     python examples/gaussian_process.py
     python examples/gaussian_process.py --size 100 --steps 200
+    python examples/gaussian_process.py --plot process.png
 
 `log_marginal_likelihood` is a plain NumPy program with a Cholesky factor, as in Rasmussen and
 Williams, Gaussian Processes for Machine Learning (2006), algorithm 2.1. Called with Tensors it
@@ -41,6 +42,16 @@ def log_marginal_likelihood(theta: Any, x: Any, y: Any) -> Any:
     return fit - np.sum(np.log(np.diag(L))) - 0.5 * len(x) * np.log(2 * np.pi)
 
 
+def predicted(theta: Any, x: Any, y: Any, places: Any) -> tuple[Any, Any]:
+    """Mean and standard deviation of the process, without noise, at other places."""
+    amplitude, length, _ = np.exp(theta)
+    across = amplitude**2 * np.exp(-0.5 * ((places[:, None] - x[None, :]) / length) ** 2)
+    L = np.linalg.cholesky(covariance(theta, x))
+    half = np.linalg.solve(L, across.T)
+    mean = half.T @ np.linalg.solve(L, y)
+    return mean, np.sqrt(np.maximum(amplitude**2 - np.sum(half**2, axis=0), 0))
+
+
 def draw(n: int, dtype: str = "float64") -> tuple[gg.Tensor, gg.Tensor]:
     """Places from 0 to 12, and values of a Gaussian process with the true hyperparameters there."""
     x = gg.linspace(0, 12, n, dtype=dtype)
@@ -68,6 +79,26 @@ def fit(
     return theta.detach()
 
 
+def plot(path: Any, thetas: dict[str, gg.Tensor], x: gg.Tensor, y: gg.Tensor) -> None:
+    """The process that each of two settings of hyperparameters predicts from the values."""
+    picture, panels = common.figure(2)
+    places = gg.linspace(-1, 13, 281, dtype=x.dtype, device=x.device)
+    for panel, (name, theta) in zip(panels, thetas.items(), strict=True):
+        at, mean, deviation = (t.cpu().numpy() for t in (places, *predicted(theta, x, y, places)))
+        panel.fill_between(
+            at, mean - 2 * deviation, mean + 2 * deviation, alpha=0.25, label="two deviations"
+        )
+        panel.plot(at, mean, label="mean")
+        panel.plot(x.cpu().numpy(), y.cpu().numpy(), "k.", label="values")
+        likelihood = log_marginal_likelihood(theta, x, y).item()
+        panel.set_title(f"{name}: log likelihood {likelihood:.1f}")
+        panel.set_xlabel("x")
+        panel.legend()
+    panels[0].sharey(panels[1])
+    picture.savefig(path)
+    print(f"\nthe process before and after: {path}")
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     flags = common.parser((__doc__ or "").partition("\n")[0], trains=False, dtype="float64")
     flags.add_argument(
@@ -76,6 +107,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     flags.add_argument(
         "--steps", type=common.positive_int, default=150, metavar="N", help="(default: 150)"
     )
+    common.add_plot(flags)
     common.add_compile(flags)
     args: argparse.Namespace = flags.parse_args(argv)
     device = common.setup(args)
@@ -95,6 +127,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             low, high = np.exp(log - variance**0.5), np.exp(log + variance**0.5)
             between = f"{low:.3f} and {high:.3f}"
         print(f"{name:12}{true:8.3f}{np.exp(log):8.3f}   {between}")
+    if args.plot:
+        plot(args.plot, {"before": start, f"after {args.steps} steps": theta}, x, y)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
     python examples/heat.py
     python examples/heat.py --points 65 --steps 800 --device sim
+    python examples/heat.py --plot heat.png
 
 `temperatures` is a plain NumPy program, a loop that changes an array in place, without a call of
 gpugrad. With Tensors as arguments it has derivatives: of the error at the end by every initial
@@ -52,6 +53,30 @@ def find_diffusivity(f: Callable[[Any], Any], start: Any, rounds: int) -> list[f
     return values
 
 
+def plot(
+    path: Any, initial: Any, measured: Any, ends: dict[float, Any], way: list[float], true: float
+) -> None:
+    """Temperatures at the start and at the end, by diffusivity, and the steps to the true one."""
+    picture, (left, right) = common.figure(2)
+    places = np.linspace(0, 1, len(initial))
+    left.plot(places, initial.cpu().numpy(), color="gray", linestyle="--", label="at the start")
+    for k, end in ends.items():
+        left.plot(places, end.cpu().numpy(), label=f"at the end, diffusivity {k:.3g}")
+    left.plot(places, measured.cpu().numpy(), "k.", label="measured at the end")
+    left.set_xlabel("place on the rod")
+    left.set_ylabel("temperature")
+    left.legend()
+    right.axhline(true, color="gray", linewidth=1, label="true")
+    right.plot(way, "o-", label="found")
+    right.set_xlabel("step of Newton's method")
+    right.set_ylabel("diffusivity")
+    right.legend()
+    for panel in (left, right):
+        panel.grid(alpha=0.3)
+    picture.savefig(path)
+    print(f"temperatures and diffusivities: {path}")
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     flags = common.parser((__doc__ or "").partition("\n")[0], trains=False, dtype="float64")
     flags.add_argument(
@@ -60,6 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     flags.add_argument(
         "--steps", type=common.positive_int, default=200, metavar="N", help="(default: 200)"
     )
+    common.add_plot(flags)
     args: argparse.Namespace = flags.parse_args(argv)
     device = common.setup(args)
     true, time = 1.0, 0.05
@@ -88,6 +114,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     for number, k in enumerate(way):
         print(f"  {number}  {k:.8f}")
     print(f"true {true:.8f}")
+    if args.plot:
+        ends = {k: temperatures(initial, k, time, args.steps) for k in (way[0], way[-1])}
+        plot(args.plot, initial, measured, ends, way, true)
 
 
 if __name__ == "__main__":

@@ -204,6 +204,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     body = "kernels" if device.kind == "cuda" else "twins"
     print(f"{args.dtype} on {device}: {body}")
 
+    print(
+        "\n100 points of y = 2 x + 1, and 10 is added to those of x > 0.8: outliers. Least\n"
+        "squares counts their errors squared, and follows them; the pseudo-Huber loss counts\n"
+        "large errors as they are, and finds the line of the others."
+    )
     x = gg.linspace(-1, 1, 100)
     noise = gg.random.normal(scale=0.1, size=100)
     y = 2 * x + 1 + noise + gg.where(x > 0.8, 10.0, 0.0)  # a tenth of the data is wrong
@@ -211,6 +216,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         slope, intercept = fit_line(x, y, d, args.compile)
         print(f"{name:14} slope {slope:6.3f} (2)  intercept {intercept:6.3f} (1)")
 
+    print("\natoms that attract each other, moved until no force is left:")
     positions, energy = relax(lattice(args.atoms), args.compile)
     force = gg.grad(lambda x: energies(x).sum())(positions)
     print(f"{args.atoms} atoms: energy {energy:.4f}, largest force {abs(force).max().item():.2g}")

@@ -149,9 +149,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         metavar="C",
         help="on the squared weights (default: 0.001)",
     )
-    flags.add_argument(
-        "--plot", type=common.picture, metavar="FILE.png", help="draw the fits into a file"
-    )
+    common.add_plot(flags, "the fits")
     common.add_compile(flags)
     args = flags.parse_args(argv)
     device = common.setup(args)

@@ -68,7 +68,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"final loss: {losses[-1]:.6f}")
     common.save(args, "regression", w=w.detach(), b=b.detach(), losses=losses, **parts)
     if args.plot:
-        common.plot_losses(args.plot, {"loss": losses}, "x @ w + b", "sum of squared errors")
+        history = [{"epoch": epoch, "loss": loss} for epoch, loss in enumerate(losses)]
+        common.plot_losses(args.plot, history, "x @ w + b", "sum of squared errors")
 
 
 if __name__ == "__main__":

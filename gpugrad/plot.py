@@ -35,7 +35,7 @@ def curves(history: Any, metric: str = "loss", *, ax: Any = None) -> Any:
 
     ``history`` is a `Trainer`, the list that ``fit`` returned, the path of its file of JSON lines,
     or a dict of curves by name, which are all drawn. The axis of a loss that falls by more than
-    tenfold is logarithmic.
+    tenfold is logarithmic; a note says from which epoch on a loss is 0.
 
     >>> import gpugrad as gg
     >>> axes = gg.plot.curves(
@@ -50,7 +50,9 @@ def curves(history: Any, metric: str = "loss", *, ax: Any = None) -> Any:
         ax.plot(epochs, values, label=name, linewidth=1.5)
     positive = [v for _, values in named.values() for v in values if 0 < v < math.inf]
     if "loss" in metric and positive and max(positive) > 10 * min(positive):
-        ax.set_yscale("log")
+        ax.set_yscale("log", nonpositive="mask")
+        for epochs, values in named.values():
+            _mark_zeros(ax, epochs, values)
     ax.set_xlabel("epoch")
     ax.set_ylabel(metric)
     ax.grid(alpha=0.3)
@@ -58,6 +60,16 @@ def curves(history: Any, metric: str = "loss", *, ax: Any = None) -> Any:
     if len(named) > 1:
         ax.legend()
     return ax
+
+
+def _mark_zeros(ax: Any, epochs: list[int], values: list[float]) -> None:
+    """Say where a curve ends since all that follows is 0, which has no place on the axis."""
+    last = max((i for i, value in enumerate(values) if value != 0), default=-1)
+    if 0 <= last < len(values) - 1:
+        ax.annotate(
+            f"0 from epoch {epochs[last + 1]} on",
+            (epochs[last], values[last]), (8, 0), textcoords="offset points", va="center",
+        )  # fmt: skip
 
 
 def _named_curves(history: Any, metric: str) -> dict[str, tuple[list[int], list[float]]]:

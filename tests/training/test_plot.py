@@ -64,6 +64,16 @@ def test_curves_of_a_metric_and_by_name(ax, device):
     assert ax.get_yscale() == "log"
 
 
+def test_a_loss_that_reaches_zero_ends_with_a_note(ax):
+    gg.plot.curves({"a": [1.0, 0.0625, 0.0, 0.0], "b": [1.0, 0.0, 0.5, 0.1]}, ax=ax)
+    assert ax.get_yscale() == "log"
+    assert [(note.get_text(), note.xy) for note in ax.texts] == [("0 from epoch 3 on", (2, 0.0625))]
+    ax = Figure().subplots()
+    gg.plot.curves({"a": [0.0, 0.0], "b": [1.0, 0.5]}, ax=ax)
+    assert ax.get_yscale() == "linear"
+    assert not ax.texts
+
+
 def test_confusion_matrix(ax, device):
     scores = gg.tensor([[2.0, 1, 0], [0, 1, 0], [0, 3, 1], [0, 0, 1]], device=device)
     truth = gg.asarray([0, 1, 2, 2], device=device)
