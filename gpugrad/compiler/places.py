@@ -1,4 +1,4 @@
-"""Where each call of a program has its arrays and its results. Imports tensor.
+"""Where each call of a program has its arrays and its results. Imports tensor and backend.
 
 A place is called with the leaves of the arguments, a result with the program's outputs.
 They are objects of a few classes, not functions, so that calls in C can read them as well.
@@ -7,11 +7,16 @@ They are objects of a few classes, not functions, so that calls in C can read th
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
+from gpugrad.backend.device import Device, device_of
+from gpugrad.backend.host import NUMPY
+from gpugrad.backend.namespace import NAMESPACES
 from gpugrad.tensor import Tensor
 
 __all__ = [
     "Argument", "ArrayOf", "Called", "Fixed", "Given", "GradientOf", "Item", "Living", "NewTensor",
-    "Output", "Place", "StaleError", "StateOf", "is_given",
+    "Output", "Place", "Sent", "StaleError", "StateOf", "is_given", "number_at",
 ]  # fmt: skip
 
 
@@ -39,6 +44,19 @@ class Argument(Place):
 
     def __call__(self, leaves: Sequence[Any]) -> Any:
         return leaves[self.index]
+
+
+class Sent(Place):
+    """A NumPy scalar among the arguments, as an array of a device: scalars go to any."""
+
+    __slots__ = ("device", "index")
+
+    def __init__(self, index: int, device: Device) -> None:
+        self.index = index
+        self.device = device
+
+    def __call__(self, leaves: Sequence[Any]) -> Any:
+        return self.device.send(leaves[self.index])
 
 
 class Fixed(Place):
@@ -135,7 +153,16 @@ def is_given(place: Place) -> bool:
     """Whether there is another array at each call, as mostly: an argument, or random numbers."""
     if isinstance(place, ArrayOf):
         return is_given(place.tensor)
-    return isinstance(place, Argument | Called)
+    return isinstance(place, Argument | Called | Sent)
+
+
+def number_at(index: int, leaves: Sequence[Any]) -> tuple[Any, Place]:
+    """A number among the arguments, and what finds it: on the device of the tensors beside it."""
+    arrays = [leaf._array for leaf in leaves if isinstance(leaf, Tensor)]
+    known = [one for one in arrays if NAMESPACES.get(type(one)) not in (None, NUMPY)]
+    is_sent = known and isinstance(leaves[index], np.generic)
+    place = Sent(index, device_of(known[0])) if is_sent else Argument(index)
+    return place(leaves), place
 
 
 # Results.

@@ -32,6 +32,7 @@ from gpugrad.compiler.places import (
     Place,
     StaleError,
     StateOf,
+    number_at,
 )  # fmt: skip
 from gpugrad.compiler.program import Program, Value
 from gpugrad.compiler.recorded import Recorded, records
@@ -116,15 +117,14 @@ class Session:
 
     # What the function meets.
 
-    def argument(self, index: int, leaf: Any) -> Any:
+    def argument(self, index: int, leaf: Any, leaves: Sequence[Any]) -> Any:
         """What the function gets in place of an argument."""
         if id(leaf) in self.arguments:
             return self.arguments[id(leaf)]
         entered = leaf
         if type(leaf) is Tensor and leaf._node is None and getattr(leaf, "_grad", None) is None:
             # The function may have the tensor from elsewhere, too: that is another input.
-            array = leaf._array
-            array = np.asarray(array) if isinstance(array, np.generic) else array
+            array = np.asarray(a) if isinstance(a := leaf._array, np.generic) else a
             recorded = self._entered(array, ArrayOf(Argument(index)))
             self.tape.arguments.append(recorded)
             entered = Tensor(recorded)
@@ -132,7 +132,7 @@ class Session:
         elif isinstance(leaf, Tensor):
             self.meet(leaf, index)
         elif isinstance(leaf, np.generic | float):
-            return self._entered(leaf, Argument(index))
+            return self._entered(*number_at(index, leaves))
         elif NAMESPACES.get(type(leaf)) is None:
             return leaf  # a constant of the program, and part of its key
         else:
@@ -164,8 +164,7 @@ class Session:
     def own(self, tensor: Tensor) -> None:
         """Note that the function has made a tensor of constants: each call makes another."""
         if not records(tensor._array):
-            array = tensor._array
-            array = np.asarray(array) if isinstance(array, np.generic) else array
+            array = np.asarray(a) if isinstance(a := tensor._array, np.generic) else a
             met = self._add(tensor, self.tape.own(array), None)
             met.is_own, tensor._array = True, met.recorded
 
@@ -488,7 +487,7 @@ def _recorded_call(
     try:
         detours.use(_meet_operands, True, rank=-1)
         tracing.set(session)
-        given = [session.argument(index, leaf) for index, leaf in enumerate(leaves)]
+        given = [session.argument(index, leaf, leaves) for index, leaf in enumerate(leaves)]
         args, kwargs = tree.unflatten(structure, given)
         holder = [function(*args, **kwargs)]
         check_arguments(tree.flatten((args, kwargs)), given, structure)

@@ -769,3 +769,15 @@ def test_methods_know_their_object():
     total = tensor(0) + tensor(1) + tensor(2)
     assert one.total.tolist() == pytest.approx(total.tolist())
     assert two.total.tolist() == pytest.approx((2 * total).tolist())
+
+
+@pytest.mark.parametrize("number", [np.float32(2), np.float64(2), np.int32(3)], ids=repr)
+def test_a_numpy_scalar_meets_tensors_of_any_device(device, number):
+    def f(x, s):
+        return x * s + s * 2
+
+    x = gg.tensor([1.0, 2.0], device=device)
+    compiled = gg.compile(f)
+    for value in (number, type(number)(5), number):
+        assert seen(compiled(x, value)) == seen(f(x, value))
+    assert compiled.report().count("program ") == 1
