@@ -68,6 +68,7 @@ LIBRARIES = [
             "cupy_backends/cuda/libs/curand", 999),
     Library("libcusparse.so.12", ["libraries/cusparse"], "cusparse*",
             "cupy_backends/cuda/libs/cusparse", 10),
+    Library("libnccl.so.2", ["libraries/nccl"], "nccl*", "cupy_backends/cuda/libs/nccl", 3),
     # Nothing calls these two: they are what NVIDIA's own libraries are made of, so that
     # cuda-pathfinder wants them there.
     Library("libcublasLt.so.12", []),

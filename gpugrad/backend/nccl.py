@@ -6,6 +6,7 @@ call returns. The host does not wait.
 """
 
 import threading
+import warnings
 from importlib import import_module
 from typing import Any
 
@@ -26,11 +27,10 @@ _OPS = {"sum": 0, "mean": 0, "max": 2, "min": 3}
 
 def why_unavailable() -> str | None:
     """Why NCCL cannot be used here, and what to do; None where it can."""
-    try:
-        nccl = import_module("cupy.cuda").nccl
-    except (ImportError, AttributeError) as error:
-        return f"CuPy has no NCCL here ({error})"
-    if not getattr(nccl, "available", False):
+    with warnings.catch_warnings():  # CuPy's own, of a library that is missing
+        warnings.simplefilter("ignore")
+        nccl = import_module("cupy.cuda.nccl")
+    if not nccl.available:
         return (
             "the library NCCL is missing: run `pip install nvidia-nccl-cu12` (nvidia-nccl-cu13 "
             "for CUDA 13)"
@@ -39,8 +39,8 @@ def why_unavailable() -> str | None:
 
 
 def new_identity() -> list[int]:
-    """What all processes of a new communicator must be given: numbers, made by one of them."""
-    return [number & 255 for number in import_module("cupy.cuda").nccl.get_unique_id()]
+    """What all processes of a new communicator must be given: bytes, made by one of them."""
+    return list(import_module("cupy.cuda.nccl").get_unique_id())
 
 
 def gpu_of(device: Device) -> str:
@@ -54,13 +54,11 @@ class Communicator:
     def __init__(self, identity: list[int], size: int, rank: int, device: Device) -> None:
         self.device, self.rank = device, rank
         cuda = import_module("cupy.cuda")
-        self._cuda, make = cuda, cuda.nccl.NcclCommunicator
+        self._cuda = cuda
         with device.activate():
-            try:
-                self._nccl = make(size, bytes(identity), rank)
-            except TypeError:  # before CuPy 14 it was a tuple of C's signed characters
-                signed = tuple(number - 256 * (number > 127) for number in identity)
-                self._nccl = make(size, signed, rank)
+            self._nccl = import_module("cupy.cuda.nccl").NcclCommunicator(
+                size, bytes(identity), rank
+            )
             self._stream = cuda.Stream(non_blocking=True)
 
     # Each queues a call in place on a contiguous array, and returns its event.

@@ -24,16 +24,17 @@ def misbehave(how):
         time.sleep(1000)
 
 
-def main(how, block):
-    gg.parallel.init("cpu", timeout=2)
+def main(how, device, block):
+    device = gg.parallel.init(device, timeout=2 if device == "cpu" else 10)
     gg.parallel.barrier()
     for step in range(4):
-        if step == 2 and gg.parallel.rank() == 1:
+        odd = step == 2 and gg.parallel.rank() == 1
+        if odd:
             misbehave(how)
-        engine = group().engine()
-        engine.all_reduce(np.ones(3), block=block).wait()
+        array = device.send(np.ones(3 + (odd and how == "differ")))
+        group().engine(array).all_reduce(array, block=block).wait()
     print("finished", gg.parallel.rank(), flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], "--aside" not in sys.argv)
+    main(*sys.argv[1:3], "--aside" not in sys.argv)

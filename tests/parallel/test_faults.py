@@ -8,6 +8,7 @@ import time
 
 import parallel_faults
 import pytest
+from gpu import needs_two_gpus
 from mpi import needs_mpi, started_alone
 
 import gpugrad as gg
@@ -23,32 +24,46 @@ WORDS = {
     "exit": r"rank 1 has ended its program after 3 calls of gg.parallel, and rank 0 is at call 4",
     "kill": r"rank 1 \(process \d+ on .*\) has died without a word: killed by a signal",
     "stop": r"rank 0 has waited for 2 s.* rank 1 does not answer: its process is stopped",
-    "sleep": r"rank 1 is not there: it is in misbehave, .*parallel_faults.py:24",
+    "sleep": r"rank 1 is not there: it is in misbehave, .*parallel_faults.py:\d+",
+    "differ": r"at call 4 .* rank 0: all_reduce 'sum' of float64 \(3,\); rank 1: .* \(4,\)",
 }
 
 
 @pytest.fixture(scope="module")
 def said():
     """By what rank 1 does: the status and the output of `gpugrad launch`, all at the same time."""
-    command = [sys.executable, "-m", "gpugrad", "launch", "--processes", "2"]
+    return launched("--processes", "cpu", WORDS)
+
+
+def launched(option, device, faults):
+    command = [sys.executable, "-m", "gpugrad", "launch", option, "2", parallel_faults.__file__]
     started = {
         how: subprocess.Popen(
-            [*command, parallel_faults.__file__, how, *(["--aside"] if how == "exit" else [])],
+            [*command, how, device, *(["--aside"] if how == "exit" else [])],
             env=started_alone(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )
-        for how in WORDS
+        for how in faults
     }  # fmt: skip
-    return {how: (one.communicate(timeout=120)[0], one.returncode) for how, one in started.items()}
+    return {how: (one.communicate(timeout=200)[0], one.returncode) for how, one in started.items()}
+
+
+def check_fault(how, output, status):
+    assert status != 0
+    assert "finished" not in output
+    lines = [line for line in output.splitlines() if line.startswith("gpugrad.parallel: ")]
+    assert re.search(WORDS[how], "\n".join(lines)), output
 
 
 @needs_mpi
 @pytest.mark.parametrize("how", WORDS)
 def test_a_fault_ends_all_processes_by_name(how, said):
-    output, status = said[how]
-    assert status != 0
-    assert "finished" not in output
-    lines = [line for line in output.splitlines() if line.startswith("gpugrad.parallel: ")]
-    assert re.search(WORDS[how], "\n".join(lines)), output
+    check_fault(how, *said[how])
+
+
+@needs_two_gpus
+@pytest.mark.parametrize("how", ["kill", "differ"])
+def test_a_fault_of_nccl_ends_all_processes_by_name(how):
+    check_fault(how, *launched("--gpus", "cuda", [how])[how])
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ LIBRARIES = (
     "libcufft.so.11",
     "libcurand.so.10",
     "libcusparse.so.12",
+    "libnccl.so.2",
 )
 REBUILT = ("cupy_backends.cuda.api.runtime", "cupy.cuda.thrust")
 ERRORS = {
