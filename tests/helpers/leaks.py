@@ -23,7 +23,8 @@ from gpugrad.tensor.conversion import get_default_dtype, set_default_dtype
 __all__ = ["changes"]
 
 REGISTER = ("builtins", "numpy", "cupy", "gpugrad", "toy_array")  # types of arrays when imported
-OTHERS = ("PYTEST_", "KMP_")  # environment variables that pytest and scikit-learn set
+# Environment variables that pytest, scikit-learn and the stand-in for CUDA set.
+OTHERS = ("PYTEST_", "KMP_", "CUPY_")
 
 
 def _end_modes() -> list[str]:
