@@ -42,8 +42,8 @@ HOST = (
     "tests/backend/test_cupy_names.py", "tests/backend/test_toy_array.py", "tests/compiler",
     "tests/engine",
     "tests/cli/test_train_predict.py", "tests/examples", "tests/inspect/test_inspect.py",
-    "tests/io", "tests/ops", "tests/repository", "tests/tensor", "tests/test_data_files.py",
-    "tests/test_foreign_names.py", "tests/test_newcomers.py", "tests/test_tables.py",
+    "tests/io", "tests/ops", "tests/parallel/test_faults.py", "tests/repository", "tests/tensor",
+    "tests/test_data_files.py", "tests/test_foreign_names.py", "tests/test_newcomers.py", "tests/test_tables.py",
 )  # fmt: skip
 
 

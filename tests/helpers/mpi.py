@@ -12,13 +12,20 @@ from repository import ROOT
 
 from gpugrad.cli.launch import _mpiexec
 
-__all__ = ["mpiexec", "needs_mpi", "started_alone"]
+__all__ = ["NO_MPI", "has_mpi", "mpiexec", "needs_mpi", "started_alone"]
 
-_PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-needs_mpi = pytest.mark.skipif(
-    importlib.util.find_spec("mpi4py") is None or shutil.which("mpiexec", path=_PATH) is None,
-    reason="needs MPI: pip install gpugrad[mpi]",
-)
+NO_MPI = "needs MPI: pip install gpugrad[mpi]"
+
+
+def has_mpi():
+    """Whether there are mpi4py and an mpiexec."""
+    beside = str(Path(sys.executable).parent)
+    path = os.pathsep.join([beside, os.environ.get("PATH", "")])
+    found = shutil.which("mpiexec", path=path)
+    return found is not None and importlib.util.find_spec("mpi4py") is not None
+
+
+needs_mpi = pytest.mark.skipif(not has_mpi(), reason=NO_MPI)
 
 # pytest's own process may have been started by a launcher.
 _LAUNCHERS = (

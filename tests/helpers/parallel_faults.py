@@ -25,7 +25,7 @@ def misbehave(how):
 
 
 def main(how, device, block):
-    device = gg.parallel.init(device, timeout=2 if device == "cpu" else 10)
+    device = gg.parallel.init(device, timeout=4 if device == "cpu" else 10)
     gg.parallel.barrier()
     for step in range(4):
         odd = step == 2 and gg.parallel.rank() == 1
