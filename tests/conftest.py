@@ -43,7 +43,8 @@ HOST = (
     "tests/engine",
     "tests/cli/test_train_predict.py", "tests/examples", "tests/inspect/test_inspect.py",
     "tests/io", "tests/ops", "tests/parallel/test_faults.py", "tests/repository", "tests/tensor",
-    "tests/test_data_files.py", "tests/test_foreign_names.py", "tests/test_newcomers.py", "tests/test_tables.py",
+    "tests/test_data_files.py", "tests/test_foreign_names.py", "tests/test_newcomers.py",
+    "tests/test_tables.py",
 )  # fmt: skip
 
 
