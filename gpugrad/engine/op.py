@@ -154,9 +154,9 @@ class Op:
     """
 
     __slots__ = (
-        "_conjugated", "adds", "aliases", "arrays", "at_ones", "autocast", "carries", "checks",
-        "chooses", "complex", "constants", "doc", "domain", "expand", "fills", "finite",
-        "forward", "hermitian", "joint", "jvp", "keep_table", "kind", "layer", "masks",
+        "adds", "aliases", "arrays", "at_ones", "autocast", "carries", "checks",
+        "chooses", "complex", "conjugated", "constants", "doc", "domain", "expand", "fills",
+        "finite", "forward", "hermitian", "joint", "jvp", "keep_table", "kind", "layer", "masks",
         "methods", "moves", "name", "native", "observe", "operands", "operator", "optional",
         "outputs", "parameters", "partial", "prepare", "public", "recorded", "reference",
         "residuals", "same", "samples", "saves", "shown", "signature", "simple", "smooth",
@@ -207,7 +207,7 @@ class Op:
     ) -> None:
         self.name = name
         self.doc = doc
-        self._conjugated: Op | None = None
+        self.conjugated: Op | None = None  # its form for complex numbers, once that is needed
         # The results of `keeps`.
         self.keep_table: dict[tuple[bool, ...], Kept] = {}
         self._read_forward(forward, residuals or {}, alone)
@@ -330,9 +330,9 @@ class Op:
                 f"{self.shown}: it has no derivative for complex numbers. Give it real ones, such "
                 "as abs(t), t.real or t.imag, or .detach() what needs no gradient"
             )
-        if self._conjugated is None:
-            self._conjugated = _conjugated(self)
-        return self._conjugated
+        if self.conjugated is None:
+            self.conjugated = _conjugated(self)
+        return self.conjugated
 
     def keeps(self, needs: tuple[bool, ...]) -> tuple[tuple[bool, ...], bool]:
         """Which arrays and residuals are saved, and whether the output is.

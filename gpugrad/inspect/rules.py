@@ -129,6 +129,9 @@ def gradient(op: Op) -> str:
 @functools.cache
 def rule_text(op: Op) -> str:
     """The derivatives of an op, those of several statements with their source."""
+    table = TABLE.get(op.name)
+    if table is not None and op is table.conjugated:
+        return f"the conjugate of this rule for the conjugate of g:\n{rule_text(table)}"
     try:
         lines = [gradient(op).replace("`", "").replace(", below", "")]
         for rule in dict.fromkeys((*(op.vjps or ()), op.joint)):

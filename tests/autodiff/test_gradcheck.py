@@ -15,7 +15,7 @@ def broken(monkeypatch):
 
     def change(name, *vjps):
         monkeypatch.setattr(TABLE[name], "vjps", vjps)
-        monkeypatch.setattr(TABLE[name], "_conjugated", None)  # a copy with these rules
+        monkeypatch.setattr(TABLE[name], "conjugated", None)  # a copy with these rules
 
     return change
 

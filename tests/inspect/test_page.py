@@ -223,3 +223,9 @@ def test_the_text_of_a_picture_fits_in_a_browser(browser, tmp_path):
     gg.draw(loss_of("größe 数 ∂", turns=3), path)
     browser.open(path.as_uri())
     assert browser.evaluate(FAULTS) == []
+
+
+def test_rules_for_complex_numbers_are_those_of_real_ones_with_conjugates():
+    z = gg.tensor([1 + 2j], requires_grad=True)
+    text = rule_text(gg.sin(z).grad_fn.op)
+    assert text == "the conjugate of this rule for the conjugate of g:\n" + rule_text(TABLE["sin"])
