@@ -6,6 +6,7 @@ import http.server
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -259,3 +260,21 @@ def test_built_pages_in_a_browser(address, built, tmp_path):
     assert {file: one["wide"] for file, one in found.items() if one["wide"] > 0} == {}
     assert found["tutorial.html"]["formulas"] > 3
     assert any("hessian" in link for link in results)
+
+
+def test_browser_is_found_on_the_path_or_refused(tmp_path):
+    def find(**environment):
+        return subprocess.run(
+            [shutil.which("bash"), ROOT / "ci" / "chromium", tmp_path / "new"],
+            env={"PATH": str(tmp_path), **environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    assert find().returncode == 1
+    assert find(GPUGRAD_CHROMIUM="/some/browser").stdout == "/some/browser\n"
+    browser = tmp_path / "google-chrome"
+    browser.write_text("#!/bin/sh\n", encoding="utf-8")
+    browser.chmod(0o755)
+    assert find().stdout == f"{browser}\n"
