@@ -13,7 +13,9 @@ import numpy as np
 
 from gpugrad.backend import processes
 from gpugrad.data import DataLoader
+from gpugrad.data.dataset import map_arrays
 from gpugrad.errors import ArgumentError
+from gpugrad.tensor import Tensor
 
 __all__ = ["Alone", "Ranks", "merged", "metric_states", "own_part", "ranks_of", "take_own"]
 
@@ -116,7 +118,12 @@ class Ranks(Alone):
     def gathered(self, value: Any) -> list[Any]:
         from gpugrad.parallel.agreement import objects_of_all
 
-        return objects_of_all(self._group, value)
+        return objects_of_all(self._group, map_arrays(_on_host, value))
+
+
+def _on_host(array: Any) -> Any:
+    """A Tensor on the host: another process has another GPU."""
+    return array.detach().cpu() if isinstance(array, Tensor) else array
 
 
 def ranks_of(parallel: Any) -> Alone:

@@ -177,11 +177,14 @@ def test_digits_train_in_parallel():
 
 @pytest.mark.parametrize("device", [device for device in DEVICES if device != "cpu"])
 def test_other_devices_train_alike(device, tmp_path, one):
-    found = run(2, tmp_path, "equivalence", "buffers", "draws", "states", device=device)
+    found = run(2, tmp_path, "equivalence", "buffers", "draws", "states", "training", device=device)
     for name in ("plain", "accumulated", "normalized", "sharded"):
         np.testing.assert_allclose(
             found["equivalence"][name], one["equivalence"][name], rtol=0, atol=1e-12
         )
+    for name, result in one["training"].items():
+        if name != "stopped":
+            assert_alike(found["training"][name], result)
     assert found["buffers"]["same after"]
     assert found["draws"]["different"]
     assert found["states"]["exact"]
