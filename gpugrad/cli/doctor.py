@@ -29,6 +29,7 @@ _OPTIONAL = {
     "graphviz": "drawings of graphs in other formats than SVG",
     "scikit-learn": "gg.sklearn, and the examples' data",
     "pyarrow": "Parquet files",
+    "mpi4py": "gg.parallel between processes on CPUs",
 }
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 

@@ -134,7 +134,7 @@ def _own_hosts() -> list[str]:
         found = [str(entry[4][0]) for entry in socket.getaddrinfo(name, None)]
     except OSError:
         found = []
-    return [*dict.fromkeys([name, socket.getfqdn(), *found, "127.0.0.1"])]
+    return [*dict.fromkeys([name, *found, "127.0.0.1"])]
 
 
 def _nccl_engine(watch: Watch, device: Device | None) -> "Engine | str":
