@@ -7,6 +7,7 @@ Reading a number raises: it would be a constant of the program.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 from operator import index
 from typing import Any
@@ -17,6 +18,7 @@ from gpugrad.backend.namespace import NAMESPACES, namespace_of, register
 from gpugrad.backend.operators import BINARY, COMPARISONS, UNARY
 from gpugrad.compiler.program import Step, Value, flat, function_of
 from gpugrad.compiler.tape import Tape, Traced, innermost, place, recorded_in
+from gpugrad.compiler.unseen import is_blind, stand_in
 from gpugrad.engine.modes import tracing
 from gpugrad.errors import CompileError
 
@@ -43,11 +45,12 @@ class Recorded(Traced):
     ``array`` is the array itself, ``base`` the recorded array that it is a view of, if any, by
     ``views``: steps without their first operand, each with the shape that it gives. A change in
     place gives the base another value, and with it all its views. ``kept`` counts the references
-    of the recording itself.
+    of the recording itself; ``unseen`` says that the array, and so its views, has other values.
     """
 
     __slots__ = (
-        "__weakref__", "_value", "array", "base", "first", "kept", "tape", "version", "views",
+        "__weakref__", "_value", "array", "base", "first", "kept", "tape", "unseen", "version",
+        "views",
     )  # fmt: skip
 
     __array_priority__ = 500.0  # below a Tensor's
@@ -60,6 +63,7 @@ class Recorded(Traced):
         self.base: Recorded | None = None
         self.views: tuple[Any, ...] = ()
         self.kept = 0
+        self.unseen = False
         self.version = 0
 
     @property
@@ -95,10 +99,20 @@ class Recorded(Traced):
         base.become(after)
         self._value, self.version = value, base.version
 
+    @property
+    def is_unseen(self) -> bool:
+        """Whether the array has not its values: see `gpugrad.compiler.unseen`."""
+        return self.unseen if self.base is None else self.base.unseen
+
     def change(self, function: Callable[[Any], Any], after: "Recorded") -> None:
         """Change in place, by a function of the array, to the values of ``after``, cast."""
         self.tape.check_change(self if self.base is None else self.base)
-        if isinstance(self.array, np.generic | int | float):
+        is_number = isinstance(self.array, np.generic | int | float)
+        if (self.is_unseen or after.is_unseen) and (is_number or not self.array.flags.writeable):
+            self.tape.see()
+        if self.is_unseen or after.is_unseen:
+            self.tape.leave_out(self)
+        elif is_number:
             self.array = after.array.astype(self.dtype)
         else:
             self.tape.protect(self.array)
@@ -218,7 +232,7 @@ class Recorded(Traced):
         session = tracing.get()
         if session is None or session.guards is None or self.tape.parent is not None:
             raise by_value(what, instead)
-        answer = kind(self.array)
+        answer = kind(array_of(self))
         session.guards.append((self.value, answer))
         return answer
 
@@ -304,11 +318,18 @@ def records(array: Any) -> bool:
 
 
 def array_of(operand: Any) -> Any:
-    """An operand of a call with the arrays in place of what records them."""
+    """An operand of a call with the arrays, which have their values, in place of what records."""
+    for one in recorded_in((operand,)):
+        if one.is_unseen:
+            one.tape.see()
+    return _raw(operand)
+
+
+def _raw(operand: Any) -> Any:
     if isinstance(operand, Recorded):
         return operand.array
     if isinstance(operand, tuple | list):
-        return type(operand)(map(array_of, operand))
+        return type(operand)(map(_raw, operand))
     return operand
 
 
@@ -341,8 +362,18 @@ def call(
         session = tracing.get() if name == "empty" else None  # memory that is written to
         return made if session is None else session.tape.own(made)
     arrays = [one for one in recorded if not one.is_weak]
+    tape = innermost(recorded)
+    unseen = [one for one in recorded if one.is_unseen]
+    if unseen and (tape.left_out is None or not is_blind(name, operands, unseen)):
+        tape.see()
+        unseen = []
     home = arrays[0].array if arrays else 0.0
-    result = function_of(home, name)(*map(array_of, operands), **parameters)
+    raws = [*map(_raw, operands)]
+    result = None if tape.left_out is None else stand_in(name, raws, parameters)
+    is_left_out = bool(unseen) or result is not None
+    if result is None:
+        with np.errstate(all="ignore") if unseen else nullcontext():
+            result = function_of(home, name)(*raws, **parameters)
     if result is home and not isinstance(result, np.generic):  # np.True_ is one object
         return arrays[0]
     if name in BY_SHAPE or isinstance(result, np.dtype | type):
@@ -353,7 +384,10 @@ def call(
         raise CompileError(
             f"compile: {name}, which gives a {type(result).__name__}, is not recorded"
         )
-    made = innermost(recorded).step(name, operands, parameters, result)
+    made = tape.step(name, operands, parameters, result)
+    if is_left_out:
+        for one in recorded_in(made if isinstance(made, tuple) else (made,)):
+            tape.leave_out(one)
     if out is None:
         return made
     if not isinstance(out, Recorded):

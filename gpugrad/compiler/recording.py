@@ -46,7 +46,7 @@ class Recording(Namespace):
             self.alone = base.alone
 
     def device_id(self, array: Any) -> tuple[str, int]:
-        return self.lifts.device_id(array_of(array))
+        return self.lifts.device_id(array.array)
 
     def owner_of(self, array: Any) -> Any:
         return array if array.base is None else array.base
@@ -87,7 +87,10 @@ class Recording(Namespace):
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.lifts, name)
-        if name in FORMULAS and (name in IN_PIECES or (name in ELEMENTWISE and name not in WHOLE)):
+        in_pieces = name in IN_PIECES or (name in ELEMENTWISE and name not in WHOLE)
+        # A layer of products is one kernel on a GPU alone.
+        in_pieces |= self.lifts is NUMPY and name.startswith("linear")
+        if name in FORMULAS and in_pieces:
             function: Any = partial(FORMULAS[name], self)
         elif isinstance(found, ModuleType | Special):
             function = _Part(name, found)

@@ -3,6 +3,7 @@
 The arrays that record (`gpugrad.compiler.recorded`) append to it what is done with them.
 """
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -10,12 +11,12 @@ import numpy as np
 
 from gpugrad.backend.lines import user_line
 from gpugrad.backend.namespace import NAMESPACES, namespace_of
-from gpugrad.compiler.program import VIEWS, Step, Value, flat
+from gpugrad.compiler.program import VIEWS, Program, Step, Value, flat
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.outputs import ShapeDtype
 from gpugrad.errors import CompileError
 
-__all__ = ["Tape", "Traced", "innermost", "place", "recorded_in", "use_types"]
+__all__ = ["Tape", "Traced", "innermost", "place", "recorded_in", "run_by", "use_types"]
 
 
 class Traced:
@@ -38,6 +39,16 @@ def use_types(type_of: Callable[[Any], Any]) -> None:
     _type_of = type_of
 
 
+# Set once by `entry`: what runs a program.
+_run: Callable[[Program, Sequence[Any]], Sequence[Any]]
+
+
+def run_by(run: Callable[[Program, Sequence[Any]], Sequence[Any]]) -> None:
+    """Set what runs a program on arrays, for values that are left out and needed all the same."""
+    global _run
+    _run = run
+
+
 class Tape:
     """What a function has done so far: the steps of a program, and what they begin with.
 
@@ -48,6 +59,9 @@ class Tape:
     are what differs from step to step. ``foreign`` has what it reads of the tapes around it, by
     value, and ``constants`` the arrays that it has made. A step goes to the innermost tape of its
     operands, so that what is the same in all steps of a loop is computed before it.
+
+    ``given`` has what records the inputs, ``left_out`` what has no values, see
+    `gpugrad.compiler.unseen`; None where all is computed.
     """
 
     def __init__(self, parent: "Tape | None" = None) -> None:
@@ -58,6 +72,8 @@ class Tape:
         self.constants: dict[Value, Any] = {}
         self.steps: list[Step] = []
         self.inputs: list[Value] = []
+        self.given: list[Any] = []
+        self.left_out: list[weakref.ref[Any]] | None = [] if parent is None else None
         self.captured: dict[int, Any] = {}
         self.arguments: list[Any] = []
         self.before: dict[Any, Any] = {}  # copies of those before they were changed
@@ -71,6 +87,8 @@ class Tape:
         """An array, or a number, that the caller gives."""
         recorded = self._made(array)
         self.inputs.append(recorded.first)
+        self.given.append(recorded)
+        recorded.kept += 1
         return recorded
 
     def capture(self, array: Any) -> Any:
@@ -127,6 +145,32 @@ class Tape:
         for one, before in self.before.items():
             if getattr(one.array.flags, "writeable", True):  # CuPy's arrays always are
                 one.array[...] = before
+
+    def leave_out(self, recorded: Any) -> None:
+        """Note that the memory of an array has not its values."""
+        root = recorded if recorded.base is None else recorded.base
+        if self.left_out is not None and not root.unseen:
+            root.unseen = True
+            self.left_out.append(weakref.ref(root))
+
+    def see(self) -> None:
+        """Compute what was left out, and from now on all at once: values begin to matter."""
+        if self.parent is not None:
+            self.parent.see()
+            return
+        references, self.left_out = self.left_out or (), None
+        left = [one for reference in references if (one := reference()) is not None]
+        if not left:
+            return
+        known = {one.first: self.before.get(one, one.array) for one in self.given}
+        program = Program([*known], {}, self.steps, [one.value for one in left])
+        for one, value in zip(left, _run(program, [*known.values()])):
+            one.unseen = False
+            if isinstance(one.array, np.ndarray):
+                self.protect(one.array)
+                one.array[...] = value
+            else:
+                one.array = value[()] if isinstance(value, np.ndarray) else value
 
     def lifted(self, operand: Any) -> Any:
         """An operand of a step in place of an operand of a call."""
