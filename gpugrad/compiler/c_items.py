@@ -7,10 +7,16 @@ from typing import Any
 from gpugrad.codegen.operations import literal
 from gpugrad.compiler.c_functions import Function
 from gpugrad.compiler.elementwise import memory_type
-from gpugrad.compiler.items import Array, Assembly, Indexed, Ref
+from gpugrad.compiler.items import Array, Assembly, Indexed, Ref, Running
 from gpugrad.compiler.layout import Layout, contiguous, strides_in
 
-__all__ = ["assembly_function", "function_of_lines", "indexed_function", "range_check"]
+__all__ = [
+    "assembly_function",
+    "function_of_lines",
+    "indexed_function",
+    "range_check",
+    "running_function",
+]
 
 
 def assembly_function(name: str, item: Assembly, names: Callable[[Array], str]) -> Function:
@@ -31,6 +37,30 @@ def assembly_function(name: str, item: Assembly, names: Callable[[Array], str]) 
     return Function(
         name, function_of_lines(name, parameters, lines), (*sources.values(), item.array)
     )
+
+
+def running_function(name: str, item: Running, names: Callable[[Array], str]) -> Function:
+    """The function that computes running sums or products, each from the one before it."""
+    array, (source, layout), axis, sign = item
+    shape, own = layout.shape, contiguous(layout.shape).strides
+    at = _element(layout.strides, layout.offset)
+    there, before = _element(own, 0), _element(own, -own[axis])
+    scalar, x, y = memory_type(array.dtype), names(source), names(array)
+    outer = [f"for (index_t i{d} = 0; i{d} < {n}; i{d}++)" for d, n in enumerate(shape[:axis])]
+    inner = [f"for (index_t i{d} = 0; i{d} < {n}; i{d}++)" for d, n in enumerate(shape) if d > axis]
+    lines = [
+        *outer,
+        "{",
+        f"    index_t i{axis} = 0;",
+        *(f"    {line}" for line in inner),
+        f"    {y}[{there}] = ({scalar}){x}[{at}];",
+        f"    for (i{axis} = 1; i{axis} < {shape[axis]}; i{axis}++)",
+        *(f"    {line}" for line in inner),
+        f"    {y}[{there}] = {y}[{before}] {sign} ({scalar}){x}[{at}];",
+        "}",
+    ]
+    parameters = [f"const {memory_type(source.dtype)} *restrict {x}", f"{scalar} *restrict {y}"]
+    return Function(name, function_of_lines(name, parameters, lines), (source, array))
 
 
 def indexed_function(name: str, item: Indexed, names: Callable[[Array], str]) -> Function:

@@ -1,4 +1,4 @@
-"""Sums and extremes in the loops of C. Imports items and codegen."""
+"""Sums, products of elements and extremes in the loops of C. Imports items and codegen."""
 
 from collections.abc import Sequence
 from math import prod
@@ -12,7 +12,7 @@ BLOCK = 512  # elements of a block, of which more are added up in a wider type
 
 
 class Reduction:
-    """How a sum or an extreme is computed: along which loops, in which C types.
+    """How a sum, a product or an extreme is computed: along which loops, in which C types.
 
     ``depth`` is the number of loops around the accumulator; where it is that of all loops, the
     accumulators are in memory.
@@ -35,7 +35,7 @@ class Reduction:
         is_float = array.dtype.kind == "f"
         self.wide = "double" if is_float and self.kind == "sum" else self.type
         self.careful = self.in_memory and self.wide != self.type and self.repeats > BLOCK
-        self.nan = is_float and self.kind != "sum"
+        self.nan = is_float and self.kind in ("max", "min")
 
     def share(self, parts: int) -> None:
         """Have one result for each part of the outermost axis."""
@@ -50,8 +50,8 @@ class Reduction:
     @property
     def first(self) -> str:
         """The value to begin with."""
-        if self.kind == "sum":
-            return "0"
+        if self.kind in _SIGNS:
+            return "0" if self.kind == "sum" else "1"
         dtype = self.array.dtype
         if dtype.kind == "f":
             return "-INFINITY" if self.kind == "max" else "INFINITY"
@@ -62,20 +62,22 @@ class Reduction:
 
     def into(self, target: str, value: str) -> str:
         """The statement that takes a further value; a NaN stays."""
-        if self.kind == "sum":
-            return f"{target} += {value};"
+        if self.kind in _SIGNS:
+            return f"{target} {_SIGNS[self.kind]}= {value};"
         sign = ">" if self.kind == "max" else "<"
         other = f"({target} != {target} ? {target} : {value})" if self.nan else value
         return f"{target} = {target} {sign} {value} ? {target} : {other};"
 
     def clause(self, number: int) -> str:
         """The clause of OpenMP that lets the compiler add up in any order."""
-        sign = {"sum": "+", "max": "max", "min": "min"}[self.kind]
+        sign = _SIGNS.get(self.kind, self.kind)
         if self.nan:
             sign = {"max": "LARGEST", "min": "LEAST"}[self.kind]
         nan = f" reduction(|:n{number})" if self.nan else ""
         return f" reduction({sign}:s{number}){nan}"
 
+
+_SIGNS = {"sum": "+", "prod": "*"}
 
 # Clang begins an extreme of OpenMP with the largest finite number, where all may be infinite.
 EXTREMES = """\

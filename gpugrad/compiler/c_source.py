@@ -16,7 +16,12 @@ from gpugrad.compiler.arena import plan_memory
 from gpugrad.compiler.blas import Blas
 from gpugrad.compiler.c_functions import SHARE, Function, Scratch
 from gpugrad.compiler.c_head import HEAD, OBJECTS
-from gpugrad.compiler.c_items import assembly_function, indexed_function, range_check
+from gpugrad.compiler.c_items import (
+    assembly_function,
+    indexed_function,
+    range_check,
+    running_function,
+)
 from gpugrad.compiler.c_loops import loop_function
 from gpugrad.compiler.c_passes import passes_text
 from gpugrad.compiler.c_products import blas_types, product_function, product_types
@@ -32,6 +37,7 @@ from gpugrad.compiler.items import (
     Loop,
     Product,
     Ref,
+    Running,
     Turns,
     made_by,
     read_by,
@@ -184,6 +190,8 @@ class _Writer:
             return product_function(name, item, self._name, self.blas is not None)
         if isinstance(item, Indexed):
             return indexed_function(name, item, self._name)
+        if isinstance(item, Running):
+            return running_function(name, item, self._name)
         return assembly_function(name, item, self._name)
 
     def _turns(self, name: str, item: Turns) -> Function:

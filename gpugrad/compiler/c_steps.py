@@ -7,16 +7,19 @@ from gpugrad.compiler.indexed import index_of
 from gpugrad.compiler.layout import contiguous, parts_of, view_of
 from gpugrad.compiler.program import Step, Value
 
-__all__ = ["COPIES", "PRODUCTS", "REDUCTIONS", "axes_of", "computes", "is_view", "weight_of"]
+__all__ = [
+    "COPIES", "PRODUCTS", "REDUCTIONS", "RUNNING", "axes_of", "computes", "is_view", "weight_of",
+]  # fmt: skip
 
-REDUCTIONS = frozenset(("sum", "max", "min"))
+REDUCTIONS = frozenset(("sum", "prod", "max", "min"))
+RUNNING = ("cumsum", "cumprod")
 COPIES = ("copy", "own")  # values never change, so that a copy is the same value
 PRODUCTS = ("matmul", "transposed_matmul")
 HEAVY = 20  # what a step that is no arithmetic weighs
 DIVISIONS, DIVISION = ("divide", "reciprocal", "sqrt"), 4  # and what these do
 ARITHMETIC = frozenset(
-    ("sum", "max", "min", "add", "subtract", "multiply", "negative", "maximum", "minimum", "where",
-     "astype", "copy", "square", "greater", "greater_equal", "less", "less_equal", "equal",
+    ("sum", "prod", "max", "min", "add", "subtract", "multiply", "negative", "maximum", "minimum",
+     "where", "astype", "copy", "square", "greater", "greater_equal", "less", "less_equal", "equal",
      "not_equal", "absolute", "logical_not", "logical_and", "logical_or", "zeros_like", "ones_like")
 )  # fmt: skip
 
@@ -37,6 +40,8 @@ def computes(step: Step) -> bool:
         return axes_of(step) is not None
     if step.name in PRODUCTS:
         return _is_product(step)
+    if step.name in RUNNING:
+        return _runs_along(step)
     if in_c(step.name, step.operands, step.parameters, step.results[0]):
         return True
     if index_of(step) is not None:
@@ -58,7 +63,7 @@ def axes_of(step: Step) -> tuple[int, ...] | None:
     axis = step.parameters.get("axis", given)
     if not isinstance(x, Value) or x.weak:
         return None
-    if step.name != "sum" and (x.dtype != result.dtype or np.dtype(x.dtype).kind == "b"):
+    if step.name in ("max", "min") and (x.dtype != result.dtype or np.dtype(x.dtype).kind == "b"):
         return None
     axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     reduced = [one % x.ndim for one in axes] if x.ndim else []
@@ -75,6 +80,14 @@ def _is_product(step: Step) -> bool:
     if len(dtypes) > 1 or dtypes.pop().kind != "f" or a.weak or b.weak:
         return False
     return step.name == "matmul" or a.ndim == 2
+
+
+def _runs_along(step: Step) -> bool:
+    """Whether a running sum or product goes along one axis, of numbers of a kind."""
+    x, axis = step.operands[0], step.parameters.get("axis")
+    if not isinstance(x, Value) or x.weak or len(step.operands) > 1:
+        return False
+    return step.parameters.keys() <= {"axis"} and (isinstance(axis, int) or x.ndim == 1)
 
 
 def weight_of(step: Step) -> int:

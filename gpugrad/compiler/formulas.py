@@ -77,6 +77,15 @@ def _triu(xp: Any, x: Any, /, k: int = 0) -> Any:
     return xp.where(np.tri(x.shape[-2], x.shape[-1], k - 1, bool), x.dtype.type(0), x)
 
 
+def _running(name: str) -> Callable[..., Any]:
+    def along(xp: Any, x: Any, /, axis: Any = None) -> Any:
+        if axis is not None:
+            raise NotImplementedError("C has a loop along one axis")
+        return getattr(xp, name)(x.reshape(-1), axis=0)
+
+    return along
+
+
 def _add_item(xp: Any, x: Any, index: Any, value: Any) -> Any:
     y = xp.copy(x)
     y[index] = x[index] + value
@@ -96,6 +105,8 @@ FORMULAS_OF_STEPS: dict[str, Callable[..., Any]] = {
     "any": _any,
     "argmax": _extreme_at("max"),
     "argmin": _extreme_at("min"),
+    "cumprod": _running("cumprod"),
+    "cumsum": _running("cumsum"),
     "array": lambda xp, x, /: xp.copy(x),
     "deg2rad": lambda xp, x, /: x * (math.pi / 180),
     "full_like": _full_like,

@@ -23,6 +23,7 @@ __all__ = [
     "Numbers",
     "Product",
     "Ref",
+    "Running",
     "Turns",
     "made_by",
     "read_by",
@@ -123,6 +124,15 @@ class Assembly(NamedTuple):
     parts: tuple[tuple[Layout, Any], ...]
 
 
+class Running(NamedTuple):
+    """The running sums along an axis, or with "*" the running products."""
+
+    array: Array
+    x: Ref
+    axis: int
+    sign: str
+
+
 class Numbers(NamedTuple):
     """Whole numbers that are part of an index: of an axis of a length, with a stride."""
 
@@ -172,7 +182,7 @@ class Call(NamedTuple):
     arrays: tuple[Array | None, ...]
 
 
-Item = Loop | Product | Assembly | Indexed | Turns | Call
+Item = Loop | Product | Assembly | Running | Indexed | Turns | Call
 
 
 def refs_in(operand: Any) -> Iterator[Ref]:
@@ -195,6 +205,8 @@ def read_by(item: Item) -> Iterator[Ref]:
     """What an item reads."""
     if isinstance(item, Product):
         yield from (item.a, item.b)
+    elif isinstance(item, Running):
+        yield item.x
     elif isinstance(item, Indexed):
         yield from item.reads()
     elif isinstance(item, Turns):

@@ -18,6 +18,7 @@ from gpugrad.compiler.c_steps import (
     COPIES,
     PRODUCTS,
     REDUCTIONS,
+    RUNNING,
     axes_of,
     computes,
     is_view,
@@ -35,6 +36,7 @@ from gpugrad.compiler.items import (
     Numbers,
     Product,
     Ref,
+    Running,
     Turns,
     refs_in,
 )
@@ -183,8 +185,12 @@ class Schedule:
                 return True
             if is_view(step, first):
                 return self._view(step)
+        if step.name in ("prod", *RUNNING) and self._body_of is None:
+            return False  # of CUDA, where they are the library's
         if step.name in REDUCTIONS:
             self._reduce(step)
+        elif step.name in RUNNING:
+            self._run_along(step)
         elif step.name in PRODUCTS:
             self._multiply(step)
         elif in_c(step.name, step.operands, step.parameters, result):
@@ -311,6 +317,13 @@ class Schedule:
         array.step = step
         self.items.append(Product(array, *refs))
         self._store(refs, array.made)
+
+    def _run_along(self, step: Step) -> None:
+        """Add running sums or products."""
+        x, array = self._refs[step.operands[0]], self._made(step.results[0])
+        axis = (step.parameters.get("axis") or 0) % len(x.layout.shape)
+        self.items.append(Running(array, x, axis, "+" if step.name == "cumsum" else "*"))
+        self._store(x, array.made)
 
     def _assemble(self, step: Step) -> None:
         """Add an array that is another one with other elements somewhere, or several in a row."""

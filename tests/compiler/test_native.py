@@ -290,6 +290,39 @@ def test_arrays_put_together():
     check(steps)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "uint8", "bool"])
+def test_products_of_elements_and_running_sums(dtype):
+    """Along each axis, of arrays in several orders; 40 factors of 0.5 to 1.5 do not overflow."""
+    steps = Steps()
+    x = np.random.default_rng(5).uniform(0.5, 1.5, (2, 4, 5))
+    x = x.astype(dtype) if np.dtype(dtype).kind == "f" else numbers(dtype, (2, 4, 5))
+    given = steps.input(x)
+    others = (
+        steps("transpose", given, (2, 0, 1)),
+        steps("get_item", given, (slice(None, None, -1),)),
+    )
+    for array in (given, *others, steps.input(x[:1, :1]), steps.input(x[0, 0])):
+        for axis in (None, 0, -1, *([1, (0, 2)] if array.ndim > 1 else [])):
+            steps("prod", array, axis=axis, keepdims=axis == -1)
+            if not isinstance(axis, tuple):
+                steps("cumsum", array, axis=axis)
+                steps("cumprod", array, axis=axis)
+    check(steps, units=16)
+
+
+def test_running_sums_are_those_of_numpy():
+    """To the last bit, and with its special numbers: they have one order."""
+    for dtype in ("f", "d"):
+        x = numbers(dtype, (6, 10))
+        steps = Steps()
+        given = steps.input(x)
+        made = [steps(name, given, axis=axis) for name in ("cumsum", "cumprod") for axis in (0, 1)]
+        for got, value in zip(check(steps).run(steps.given()), made):
+            np.testing.assert_array_equal(got, steps.arrays[value])
+            same = np.signbit(got) == np.signbit(steps.arrays[value])
+            assert (same | np.isnan(got)).all()
+
+
 def test_steps_of_numpy_between():
     steps = Steps()
     x = steps.input(numbers("d", (5, 8)))
