@@ -10,6 +10,7 @@ import inspect
 import operator
 import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -63,10 +64,10 @@ def parts() -> dict[str, Part]:
         own = [n for n in home.__all__ if is_documented(getattr(home, n))]
         own = [n for n in own if id(getattr(home, n)) not in shown]
         shown |= {id(getattr(home, n)) for n in own}
-        names = sorted(
+        names = [
             f"gg.{n}" if getattr(gg, n, None) is getattr(home, n) else f"gg.{module}.{n}"
-            for n in own
-        )
+            for n in sorted(own, key=str.lower)
+        ]
         about = re.sub(r" (This module imports|Imports) .*", "", reference.sentence(home))
         made[module] = Part(MODULES[module], about, names)
     rest = sorted(name for name in at_the_top if id(getattr(gg, name)) not in shown)
@@ -130,7 +131,8 @@ def entry(name: str) -> str:
     thing = attribute(name)
     parts = [f"## {name} {{ #{name} }}"]
     if callable(thing):
-        parts.append(f"```python\n{name}{signature(thing)}\n```")
+        call = textwrap.fill(name + signature(thing), 84, subsequent_indent="    ")
+        parts.append(f"```python\n{call}\n```")
     parts.append(linked(docstring(inspect.getdoc(thing) or ""), name))
     op = op_of(thing)
     if op is not None and op.differentiable:

@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Pages that are made of other files of the repository.
 SOURCES = {
+    "install.md": "README.md",  # its section of that name
     "examples.md": "examples/README.md",
     "benchmarks.md": "benchmarks/README.md",
     "stand-in.md": "ci/fakecuda/README.md",
@@ -49,6 +50,8 @@ def pages() -> Iterator[tuple[str, str]]:
         yield file.relative_to(ROOT / "docs").as_posix(), file.read_text(encoding="utf-8")
     for page, source in SOURCES.items():
         text = (ROOT / source).read_text(encoding="utf-8")
+        if page == "install.md":
+            text = re.search(r"^#(# Install\n.*?)(?=^## )", text, re.DOTALL | re.MULTILINE)[1]
         if page == "benchmarks.md":  # before the first of its sections
             text = text.replace("\n## ", f"\n{times.tables()}\n## ", 1)
         yield page, text
