@@ -262,7 +262,19 @@ def test_built_pages_in_a_browser(address, built, tmp_path):
     assert any("hessian" in link for link in results)
 
 
+def test_times_have_their_date_and_command(pages):
+    text = (pages / "benchmarks.md").read_text(encoding="utf-8")
+    assert re.search(r"^### \d{4}-\d\d-\d\d, one thread, beside PyTorch", text, re.MULTILINE)
+    commands = re.findall(r"^python benchmarks/run.py --compiled .*$", text, re.MULTILINE)
+    assert commands
+    assert not any(re.search(r"--(python-for|json)|=/", command) for command in commands)
+    assert text.index("### ") < text.index("## The host's time")
+
+
 def test_browser_is_found_on_the_path_or_refused(tmp_path):
+    if sys.platform == "win32":
+        pytest.skip("ci/chromium is for Linux and macOS")
+
     def find(**environment):
         return subprocess.run(
             [shutil.which("bash"), ROOT / "ci" / "chromium", tmp_path / "new"],
