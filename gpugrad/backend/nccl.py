@@ -130,9 +130,12 @@ class Communicator:
         self._nccl.check_async_error()
 
     def is_done(self, event: Any) -> bool:
-        """Whether a call has ended."""
-        with self.device.activate():
-            return bool(event.done)
+        """Whether a call has ended, with an error too, which the main thread meets by itself."""
+        try:
+            with self.device.activate():
+                return bool(event.done)
+        except RuntimeError:
+            return True
 
     def abort(self) -> None:
         """Stop the calls that wait for processes which do not come; from any thread, in another."""

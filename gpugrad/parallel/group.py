@@ -172,7 +172,7 @@ def init(device: "str | Device" = "auto", *, timeout: float = 600.0) -> Device:
 
     Whatever started them says how many there are: ``mpiexec``, ``gpugrad launch``, torchrun, srun
     of Slurm, Kubernetes' operators for MPI and PyTorch. A process that was started alone is alone.
-    All processes call it, before any other function of ``gg.parallel``; later calls do nothing.
+    All processes call it, before any other function of ``gg.parallel``; later calls choose the device alone.
 
     ``device`` becomes the default device, and is returned: "cuda" is the GPU of this process's
     `local_rank`, "auto" is that where CUDA works, else the CPU. ``timeout`` says how many seconds

@@ -113,11 +113,11 @@ class Meeting:
         self._answers: dict[int, str] = {}
         self._answers_by = 0.0
         self._verdict = ""
-        thread = threading.Thread(target=self._serve, name="gpugrad-parallel-meeting", daemon=True)
+        thread = threading.Thread(target=self._run, name="gpugrad-parallel-meeting", daemon=True)
         thread.start()
 
     def close(self) -> None:
-        """Let go of the sockets, in a forked process."""
+        """Close the sockets, which in a forked process are copies."""
         self._server.close()
         for lines in self._ranks.values():
             lines.socket.close()
@@ -125,6 +125,12 @@ class Meeting:
     def absent(self) -> list[int]:
         """The ranks that have not come yet."""
         return [rank for rank in range(self._size) if rank not in self._ranks]
+
+    def _run(self) -> None:
+        try:
+            self._serve()
+        finally:  # after an error too: the processes notice the end of their connections
+            self.close()
 
     def _serve(self) -> None:
         while len(self._gone) < self._size:

@@ -86,8 +86,9 @@ class NCCLEngine(Engine):
                 event = queue()
             except RuntimeError as error:  # NCCL's, or CUDA's
                 raise self._watch.why(error) from error
-            with self._lock:
-                self._queue.append(Pending(what, self._watch.now(), event))
+            self._oldest()
+            with self._lock:  # the memory is not used again before the call has ended
+                self._queue.append(Pending(what, self._watch.now(), event, result))
 
         def finish() -> None:
             self._to.after(event)

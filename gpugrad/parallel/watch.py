@@ -30,11 +30,12 @@ GRACE = 5.0
 
 
 class Pending(NamedTuple):
-    """A call that is queued on a GPU, since when, and its event."""
+    """A call that is queued on a GPU, since when, its event, and the array it works on."""
 
     what: str
     since: float
     event: Any
+    array: Any
 
 
 class Watch:
@@ -160,7 +161,7 @@ class Watch:
     # The thread that listens.
 
     def _listen(self) -> None:
-        told_late, told_at = 0.0, 0.0
+        late_since = late_told = told_at = 0.0
         for message in self._lines.waiting if self._lines else []:
             self._understand(message)
         while not self._over.is_set():
@@ -173,9 +174,15 @@ class Watch:
                 self._understand(message)
             now = time.monotonic()
             since = self._waits_since()
-            if since and now - since > self.timeout and told_late != since:
-                told_late = since
+            if since and now - since > self.timeout and late_since != since:
+                late_since, late_told = since, now
                 self._send(late=self._place(), timeout=self.timeout)
+            if late_told and since == late_since and now - late_told > 4 * ANSWER:
+                self._learn(
+                    f"rank {self.rank} has waited for {self.timeout:g} s, and {self._place()}; "
+                    "the server of the meeting, in the process of rank 0 or in gpugrad launch, "
+                    "does not answer: it is stopped, or its machine is lost"
+                )
             if self._verdict and not told_at:
                 told_at = now
                 self.abort()

@@ -18,7 +18,7 @@ def misbehave(how):
         sys.exit(3)
     if how == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    if how == "stop":
+    if how.startswith("stop"):
         os.kill(os.getpid(), signal.SIGSTOP)
     if how == "sleep":
         time.sleep(1000)
@@ -28,7 +28,7 @@ def main(how, device, block):
     device = gg.parallel.init(device, timeout=4 if device == "cpu" else 10)
     gg.parallel.barrier()
     for step in range(4):
-        odd = step == 2 and gg.parallel.rank() == 1
+        odd = step == 2 and gg.parallel.rank() == (0 if how.endswith("rank 0") else 1)
         if odd:
             misbehave(how)
         array = device.send(np.ones(3 + (odd and how == "differ")))
