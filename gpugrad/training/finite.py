@@ -46,7 +46,7 @@ def find_anomaly(trainer: Any, batch: Any) -> None:
         with trainer.precision.block:
             loss, *_ = trainer.compute_loss(batch)
         loss.backward()
-    value = float(loss)
+    value = loss.item()
     trainer.optimizer.zero_grad()
     processes.wait_for_all()  # where it was another rank's, that ends all with the operation
     raise AnomalyError(

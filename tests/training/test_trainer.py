@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import random
 import resource
@@ -364,6 +365,16 @@ def test_what_is_not_finite_names_its_operation(words, device):
     assert trainer.step == 3
     assert all(np.isfinite(value).all() for value in values(trainer))
     assert all(p.grad is None or not p.grad.any() for p in trainer.model.parameters())
+
+
+def test_what_is_finite_when_it_is_computed_again_says_so(device):
+    trainer = make(device, look_steps=1)
+    usual, calls = trainer.loss, []
+    trainer.loss = lambda p, y: (
+        usual(p, y) * (math.inf if calls.append(0) or len(calls) == 1 else 1)
+    )
+    with np.errstate(all="ignore"), pytest.raises(gg.AnomalyError, match="is when it is computed"):
+        trainer.fit(data(device), epochs=1)
 
 
 @pytest.mark.parametrize("save_steps", [None, 2])
