@@ -16,12 +16,12 @@ from gpugrad.inspect.rules import rule_text
 EVIL = "</script><script>document.title='owned'</script><img src=x onerror=document.title='owned'>"
 
 
-def leaf(value, name=None):
-    return gg.tensor(value, dtype="float64", requires_grad=True, name=name)
+def leaf(value, name=None, device="cpu"):
+    return gg.tensor(value, dtype="float64", requires_grad=True, name=name, device=device)
 
 
-def loss_of(name="w", turns=80):
-    w, h = leaf(np.full((2, 4), 0.3), name), leaf(np.ones(4), "h")
+def loss_of(name="w", turns=80, device="cpu"):
+    w, h = leaf(np.full((2, 4), 0.3), name, device), leaf(np.ones(4), "h", device)
     with gg.debug_mode():
         for _ in range(turns):
             h = gg.concatenate([gg.tanh(w @ h), h[:2]]) * 0.9
@@ -35,14 +35,14 @@ def data_of(text):
     return json.loads(re.search(r'<script id="data"[^>]*>(.*?)</script>', text, re.S)[1])
 
 
-def test_a_page_has_the_facts_of_every_value():
-    text = gg.draw(loss_of()).picture("html").decode()
+def test_a_page_has_the_facts_of_every_value(device):
+    text = gg.draw(loss_of(turns=20, device=device)).picture("html").decode()
     data = data_of(text)
     facts = {value[0]: value for value in data["values"].values()}
     w, product = facts["w"], facts["matmul_1"]
     assert w[2] == "[[0.3, 0.3, 0.3, 0.3, …\n(8 elements)"
     assert w[3].startswith("‖∂loss of w/∂w‖ = ")
-    assert w[4:7] == ["(2, 4)", "float64", "cpu"]
+    assert w[4:7] == ["(2, 4)", "float64", str(device)]
     assert product[1] == "w @ h"
     assert product[2] == "[1.2, 1.2]"
     assert product[7].startswith(__file__)
@@ -74,6 +74,12 @@ def test_names_cannot_leave_the_data_of_a_page():
     text = gg.draw(loss_of(EVIL, turns=2)).picture("html").decode()
     assert text.count("<script") == text.count("</script>") == 2
     assert any(value[0] == EVIL for value in data_of(text)["values"].values())
+
+
+def test_the_rule_of_a_complex_number_says_that_it_is_conjugated():
+    z = gg.tensor(1 + 2j, requires_grad=True, name="z")
+    data = data_of(gg.draw(gg.abs(z * z)).picture("html").decode())
+    assert data["rules"]["multiply"].endswith("conjugate of g:\na: g * b; b: g * a")
 
 
 def test_every_op_has_its_rule_as_text():
