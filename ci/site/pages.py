@@ -35,8 +35,14 @@ NOTEBOOKS = {f"notebooks/{p.stem}.md": p for p in sorted((ROOT / "notebooks").gl
 
 
 def write(folder: Path) -> None:
-    """All pages, and the files beside them, in a folder that is made anew."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """All pages, and the files beside them, in a folder that is made anew.
+
+    ValueError for a folder that is there and was not made so.
+    """
+    if folder.exists():
+        if not (folder / "reference" / "index.md").exists():
+            raise ValueError(f"{folder} is there and has no pages of the site; name another folder")
+        shutil.rmtree(folder)
     shutil.copytree(ROOT / "docs", folder)
     for path, text in pages():
         page = folder / path

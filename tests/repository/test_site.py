@@ -129,6 +129,15 @@ def test_text_of_docstrings_means_itself(api):
     )
 
 
+def test_no_other_folder_is_written_over(pages, tmp_path):
+    from pages import write
+
+    (tmp_path / "mine.md").touch()
+    with pytest.raises(ValueError, match="has no pages of the site; name another folder"):
+        write(tmp_path)
+    assert (tmp_path / "mine.md").exists()
+
+
 def test_pages_are_written_as_the_site_wants_them(pages):
     from pages import finished
 
