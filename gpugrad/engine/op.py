@@ -399,14 +399,17 @@ def taken(mask: Rule) -> Rule:
     return choosing(mask, rule)
 
 
-def part(name: str, formula: Rule) -> None:
+def part(name: str, formula: Rule, *, elementwise: bool = False) -> None:
     """Name a part of a rule: every namespace has it as ``xp.name``, and one may have a kernel.
 
-    A part is ``f(xp, *arrays and parameters)`` and uses names of the table, as a rule does.
+    A part is ``f(xp, *arrays and parameters)`` and uses names of the table, as a rule does. One
+    that is ``elementwise`` is one kernel on cuda.
     """
     if name in FORMULAS:
         raise ValueError(f"{name} is a name of the table already")
     FORMULAS[name] = formula
+    if elementwise:
+        ELEMENTWISE[name] = None
 
 
 def _conjugated(op: Op) -> Op:

@@ -36,6 +36,7 @@ from gpugrad.ops import (
     solvers,
     sorting,
     special,
+    steps,
     ufuncs,
     windows,
 )
@@ -44,5 +45,5 @@ __all__ = [
     "activations", "attention", "bessel", "complex_parts", "convolution", "decompositions",
     "device", "diagonals", "elementwise", "fft", "incomplete", "index", "linalg", "linear",
     "losses", "matrix_functions", "normalization", "phases", "pooling", "recurrent", "reduce",
-    "resampling", "scan", "shape", "solvers", "sorting", "special", "ufuncs", "windows",
+    "resampling", "scan", "shape", "solvers", "sorting", "special", "steps", "ufuncs", "windows",
 ]  # fmt: skip

@@ -1,19 +1,21 @@
 """LAMB and Muon, whose rules look at a whole parameter: its norm, its products.
 
 A rule that is not elementwise runs over one parameter after the other, on every device by the
-functions of its array module, and nothing in it waits. Imports the modules beside it.
+functions of its array module, and nothing in it waits. What is elementwise between norms and
+products is a part (`gpugrad.ops.steps`), one kernel on cuda. Imports backend and those beside it.
 """
 
 import math
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
+from gpugrad.backend.namespace import namespace_of
 from gpugrad.errors import DTypeError, ShapeError
 from gpugrad.optim.algorithms import MOMENTS, ascends
 from gpugrad.optim.apply import Numbers
 from gpugrad.optim.optimizer import Group, Optimizer
 from gpugrad.optim.parameters import named
-from gpugrad.optim.rules import descent, moments
+from gpugrad.optim.rules import descent
 from gpugrad.optim.settings import choice, settings_of
 
 __all__ = ["LAMB", "Muon"]
@@ -33,30 +35,24 @@ def lamb(
     p -= lr u norm(p) / norm(u), where that ratio is 1 if one of the norms is 0. The bias
     corrections are in ``scale`` and ``eps``, as in `gpugrad.optim.rules.adam`.
     """
-    m, v = state
-    s, u = scratch
-    d = descent(xp, p, g, u, None, ascends)
-    moments(xp, m, v, d, s, beta1, rest1, beta2, rest2)
-    xp.sqrt(v, s)
-    xp.add(s, eps, s)
-    xp.divide(m, s, u)
-    xp.multiply(u, scale, u)
-    if weight_decay is not None:
-        xp.multiply(p, weight_decay, s)
-        xp.add(u, s, u)
-    length, size = _norm(xp, p), _norm(xp, u)
-    both = xp.logical_and(length > 0, size > 0)
-    ratio = xp.where(both, length, 1) / xp.where(both, size, 1)
-    xp.multiply(u, lr * ratio, u)
-    xp.subtract(p, u, p)
+    (m, v), parts = state, namespace_of(p)
+    d = descent(xp, p, g, scratch[0], None, ascends)
+    m[...] = parts.optim_average(m, d, beta1, rest1)
+    v[...] = parts.optim_average_squares(v, d, beta2, rest2)
+    u = parts.optim_direction(m, v, p, scale, eps, 0.0 if weight_decay is None else weight_decay)
+    p[...] = parts.optim_lamb(p, u, *_norm(xp, p), *_norm(xp, u), lr)
 
 
-def _norm(xp: Any, array: Any) -> Any:
-    """The Euclidean norm, a number on the array's device; its squares are of moderate size."""
-    largest = xp.max(xp.absolute(array)) if array.size else xp.zeros((), array.dtype)
-    unit = xp.where(xp.logical_and(largest > 0, largest < math.inf), largest, 1)
-    flat = (array / unit).reshape(-1)
-    return unit * xp.sqrt(xp.vdot(flat, flat))
+def _norm(xp: Any, array: Any) -> tuple[Any, Any]:
+    """The largest absolute value, and the sum of squares of the array divided by its `unit`.
+
+    So squares are of moderate size; the Euclidean norm is the unit times the root of the sum.
+    """
+    if not array.size:
+        return xp.zeros((), array.dtype), xp.zeros((), array.dtype)
+    largest = xp.max(xp.absolute(array))
+    flat = namespace_of(array).optim_scaled(array, largest).reshape(-1)
+    return largest, xp.vdot(flat, flat)
 
 
 class LAMB(Optimizer):
@@ -79,7 +75,7 @@ class LAMB(Optimizer):
     """
 
     rule = staticmethod(lamb)
-    scratch = 2
+    scratch = 1
     names = MOMENTS
     elementwise = False
 
@@ -125,17 +121,19 @@ def muon(
     (b,) = state
     (s,) = scratch
     d = descent(xp, p, g, s, None, ascends)
-    xp.add(b, (d - b) * (1 - momentum), b)
-    update = b if look_ahead is None else d + (b - d) * look_ahead
+    parts = namespace_of(p)
+    b[...] = parts.optim_average(b, d, momentum, 1 - momentum)
+    update = b
+    if look_ahead is not None:
+        update = parts.optim_average(b, d, look_ahead, 1 - look_ahead)
     direction = orthogonal(xp, update, coefficients, int(steps), eps)
     rows, columns = p.shape
     if rate is None:
         rate = lr * math.sqrt(max(1.0, rows / max(columns, 1)))
     else:
         rate = rate * math.sqrt(max(rows, columns))
-    if decay is not None:
-        xp.multiply(p, 1 - lr * decay, p)
-    xp.subtract(p, direction * rate, p)
+    kept = 1.0 if decay is None else 1 - lr * decay
+    p[...] = parts.optim_average(p, direction, kept, -rate)
 
 
 def orthogonal(
@@ -146,13 +144,14 @@ def orthogonal(
     With a, b, c the coefficients, x = a x + (b x x' + c (x x')**2) x takes each singular value
     between 0 and 1 to about 1: with the usual ones, which rise steeply at 0, to 0.7 .. 1.2.
     """
-    a, b, c = coefficients
+    (a, b, c), parts = coefficients, namespace_of(matrix)
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if tall else matrix
-    x = x / xp.maximum(_norm(xp, x), eps)
+    x = parts.optim_normal(x, *_norm(xp, x), eps)
     for _ in range(steps):
         gram = xp.matmul(x, x.T)
-        x = a * x + xp.matmul(b * gram + c * xp.matmul(gram, gram), x)
+        polynomial = parts.optim_average(gram, xp.matmul(gram, gram), b, c)
+        x = parts.optim_average(x, xp.matmul(polynomial, x), a, 1.0)
     return x.T if tall else x
 
 
