@@ -107,7 +107,7 @@ def _meet(place: launchers.Place, watch: Watch, mpi: Any) -> None:
     """Connect all processes to the server of rank 0, or to that of `gpugrad launch`."""
     own: Meeting | None = None
     if given := launchers.meeting():
-        watch.join(*given)
+        watch.join(*given, server="gpugrad launch")
         return
     if mpi is not None:
         if place.rank == 0:
@@ -172,7 +172,8 @@ def init(device: "str | Device" = "auto", *, timeout: float = 600.0) -> Device:
 
     Whatever started them says how many there are: ``mpiexec``, ``gpugrad launch``, torchrun, srun
     of Slurm, Kubernetes' operators for MPI and PyTorch. A process that was started alone is alone.
-    All processes call it, before any other function of ``gg.parallel``; later calls choose the device alone.
+    All processes call it, before any other function of ``gg.parallel``; later calls choose the
+    device alone.
 
     ``device`` becomes the default device, and is returned: "cuda" is the GPU of this process's
     `local_rank`, "auto" is that where CUDA works, else the CPU. ``timeout`` says how many seconds

@@ -61,6 +61,7 @@ def connect(hosts: list[str], port: int, hello: dict[str, Any], until: float) ->
                 connection = socket.create_connection((host, port), timeout=2.0)
             except OSError:
                 continue
+            connection.settimeout(max(2.0, min(30.0, until - time.monotonic())))
             lines = Lines(connection)
             try:
                 lines.waiting = (lines.send(**hello) and lines.receive()) or []

@@ -216,8 +216,12 @@ class _Job:
         with self.engine._watch.at(self.what):
             self.engine.agree(self.what)
             try:
-                self.move()
-                _settle(self.array)
+                if self.array is None:
+                    self.move()
+                else:  # the current device is one of the thread
+                    with device_of(self.array).activate():
+                        self.move()
+                        _settle(self.array)
             except MPI.Exception as error:
                 raise self.engine._watch.why(error) from error
 

@@ -8,7 +8,7 @@ waits elsewhere, or inside of a library, the thread ends the process `GRACE` sec
 import atexit
 import contextlib
 import os
-import select
+import selectors
 import socket
 import sys
 import sysconfig
@@ -54,27 +54,36 @@ class Watch:
         self._failed = False  # an error has ended the main thread
         self._lines: Lines | None = None
         self._meeting: Meeting | None = None
+        self._server = "rank 0"
         self._complete = threading.Event()
         self._over = threading.Event()  # there is nothing more to learn
         self._all_ended = False
+        self._selector = selectors.DefaultSelector()
         self._values: dict[int, list[Any]] = {}
         self._exchanges = 0
 
     # Meeting the others.
 
-    def join(self, hosts: list[str], port: int, key: str, meeting: Meeting | None = None) -> None:
-        """Connect to the server, which may be this process's own; wait for all others."""
-        self._meeting = meeting
+    def join(
+        self, hosts: list[str], port: int, key: str, meeting: Meeting | None = None,
+        server: str = "rank 0",
+    ) -> None:  # fmt: skip
+        """Connect to the server, which may be this process's own; wait for all others.
+
+        ``server`` says whose it is.
+        """
+        self._meeting, self._server = meeting, server
         until = time.monotonic() + self.timeout
         name = f"process {os.getpid()} on {socket.gethostname()}"
         hello = {"hello": self.rank, "name": name, "key": key}
         self._lines = connect(hosts, port, hello, until)
         if self._lines is None:
             raise ParallelError(
-                f"init: rank {self.rank} cannot reach rank 0 at {' or '.join(hosts)}, port {port}, "
-                f"since {self.timeout:g} s. Has rank 0 started, and may these machines open "
-                "connections to each other?"
+                f"init: rank {self.rank} cannot reach {server} at {' or '.join(hosts)}, port "
+                f"{port}, since {self.timeout:g} s. Has {server} started, and may these machines "
+                "open connections to each other?"
             )
+        self._selector.register(self._lines.socket, selectors.EVENT_READ)
         threading.Thread(target=self._listen, name="gpugrad-parallel-watch", daemon=True).start()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forget)
@@ -168,7 +177,9 @@ class Watch:
             messages = self._received()
             if messages is None:
                 if not self._all_ended:
-                    self._learn("rank 0 has died without a word, or the connection to it is lost")
+                    self._learn(
+                        f"{self._server} has died without a word, or the connection to it is lost"
+                    )
                 self._over.set()
             for message in messages or []:
                 self._understand(message)
@@ -180,8 +191,8 @@ class Watch:
             if late_told and since == late_since and now - late_told > 4 * ANSWER:
                 self._learn(
                     f"rank {self.rank} has waited for {self.timeout:g} s, and {self._place()}; "
-                    "the server of the meeting, in the process of rank 0 or in gpugrad launch, "
-                    "does not answer: it is stopped, or its machine is lost"
+                    f"{self._server} does not answer: its process is stopped, or its machine is "
+                    "lost"
                 )
             if self._verdict and not told_at:
                 told_at = now
@@ -207,8 +218,7 @@ class Watch:
         if lines is None:
             return None
         pause = 0.1 if self._verdict else min(1.0, self.timeout / 4)
-        ready = select.select([lines.socket], [], [], pause)[0]
-        return lines.receive() if ready else []
+        return lines.receive() if self._selector.select(pause) else []
 
     def _understand(self, message: dict[str, Any]) -> None:
         if "verdict" in message:

@@ -9,6 +9,7 @@ import numpy as np
 import parallel_checks
 import pytest
 from devices import DEVICES
+from gpu import STAND_IN
 from mpi import mpiexec, needs_mpi
 
 import gpugrad as gg
@@ -23,7 +24,7 @@ def said(tmp_path_factory):
     def run(count):
         if count not in RUNS:
             folder = tmp_path_factory.mktemp("processes")
-            devices = [device for device in DEVICES if count == 2 or device != "cuda"]
+            devices = [one for one in ENGINES if count == 2 or not one.startswith("cuda")]
             started = mpiexec(count, parallel_checks.__file__, folder, ",".join(devices))
             output = started.communicate(timeout=300)[0]
             files = [folder / f"{rank}.json" for rank in range(count)]
@@ -34,11 +35,12 @@ def said(tmp_path_factory):
     return run
 
 
-# On GPUs by NCCL, over the stand-in with its two.
+# On GPUs by NCCL, over the stand-in with its two, and there by MPI as well.
+ENGINES = [*DEVICES, *(["cuda" + parallel_checks.BY_MPI] if "cuda" in DEVICES and STAND_IN else [])]
 CASES = [
     (count, device, check)
-    for device in DEVICES
-    for count in ((2,) if device == "cuda" else (2, 4))
+    for device in ENGINES
+    for count in ((2,) if device.startswith("cuda") else (2, 4))
     for check in parallel_checks.checks(device)
 ]
 
@@ -46,7 +48,7 @@ CASES = [
 @needs_mpi
 @pytest.mark.parametrize(("count", "device", "check"), CASES)
 def test_between_processes(check, device, count, said):
-    if device == "cuda" and gg.cuda.device_count() < 2:
+    if device.startswith("cuda") and gg.cuda.device_count() < 2:
         pytest.skip("needs two GPUs, or the stand-in's: ci/fakecuda/run python -m pytest")
     output, status, reports = said(count)
     for report in reports:

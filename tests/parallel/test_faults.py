@@ -24,7 +24,7 @@ WORDS = {
     "exit": r"rank 1 has ended its program after 3 calls of gg.parallel, and rank 0 is at call 4",
     "kill": r"rank 1 \(process \d+ on .*\) has died without a word: killed by a signal",
     "stop": r"rank 0 has waited for 4 s.* rank 1 does not answer: its process is stopped",
-    "stop rank 0": r"rank 1 has waited for 4 s.* the server of the meeting, .* does not answer",
+    "stop rank 0": r"rank 1 has waited for 4 s.*; rank 0 does not answer: its process is stopped",
     "sleep": r".*rank 1 is not there: it is in misbehave, .*parallel_faults.py:\d+",
     "differ": r".*at call 4 .* rank 0: all_reduce 'sum' of .* \(3,\); rank 1: .* \(4,\)",
 }
