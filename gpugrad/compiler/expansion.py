@@ -70,7 +70,7 @@ def _pieces(
 
 def _recorded(step: Step, formula: Any, constants: dict[Value, Any]) -> list[Step] | None:
     """What the formula of a step does with arrays of its operands' shapes and dtypes."""
-    tape = Tape()
+    tape = Tape(is_example=True)
     known: dict[Value, Recorded] = {}
     names: dict[Value, Value] = {}
 

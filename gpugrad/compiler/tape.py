@@ -16,7 +16,7 @@ from gpugrad.engine.node import Leaf, Node
 from gpugrad.engine.outputs import ShapeDtype
 from gpugrad.errors import CompileError
 
-__all__ = ["Tape", "Traced", "innermost", "place", "recorded_in", "run_by", "use_types"]
+__all__ = ["Tape", "Traced", "innermost", "place", "recorded_in", "use_types"]
 
 
 class Traced:
@@ -39,16 +39,6 @@ def use_types(type_of: Callable[[Any], Any]) -> None:
     _type_of = type_of
 
 
-# Set once by `entry`: what runs a program.
-_run: Callable[[Program, Sequence[Any]], Sequence[Any]]
-
-
-def run_by(run: Callable[[Program, Sequence[Any]], Sequence[Any]]) -> None:
-    """Set what runs a program on arrays, for values that are left out and needed all the same."""
-    global _run
-    _run = run
-
-
 class Tape:
     """What a function has done so far: the steps of a program, and what they begin with.
 
@@ -61,11 +51,12 @@ class Tape:
     operands, so that what is the same in all steps of a loop is computed before it.
 
     ``given`` has what records the inputs, ``left_out`` what has no values, see
-    `gpugrad.compiler.unseen`; None where all is computed.
+    `gpugrad.compiler.unseen`; None where all is computed. Values of an example never matter.
     """
 
-    def __init__(self, parent: "Tape | None" = None) -> None:
+    def __init__(self, parent: "Tape | None" = None, is_example: bool = False) -> None:
         self.parent = parent
+        self.is_example = is_example
         self.depth: int = 0 if parent is None else parent.depth + 1
         self.has_inner = False
         self.foreign: dict[Value, Any] = {}
@@ -157,14 +148,23 @@ class Tape:
         """Compute what was left out, and from now on all at once: values begin to matter."""
         if self.parent is not None:
             self.parent.see()
+        if self.parent is not None or self.is_example:
             return
         references, self.left_out = self.left_out or (), None
         left = [one for reference in references if (one := reference()) is not None]
         if not left:
             return
         known = {one.first: self.before.get(one, one.array) for one in self.given}
-        program = Program([*known], {}, self.steps, [one.value for one in left])
-        for one, value in zip(left, _run(program, [*known.values()])):
+        outputs = [one.value for one in left]
+        steps: list[Step] = []
+        read = set(outputs)
+        for step in reversed(self.steps):
+            if not read.isdisjoint(step.results):
+                steps.append(step)
+                read.update(step.values())
+        with np.errstate(all="ignore"):
+            values = Program([*known], {}, steps[::-1], outputs)([*known.values()])
+        for one, value in zip(left, values):
             one.unseen = False
             if isinstance(one.array, np.ndarray):
                 self.protect(one.array)

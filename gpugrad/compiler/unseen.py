@@ -20,11 +20,16 @@ __all__ = ["LARGE", "is_blind", "stand_in"]
 
 LARGE = 1 << 14  # elements of a result from which on computing it costs more than asking for it
 PRODUCTS = {"matmul": 1, "transposed_matmul": 0}  # by the axis over which the first matrix is added
-# Beside elementwise ones, functions that do the same for all floating-point values.
+# Beside elementwise ones, functions that do the same for all floating-point values; and the
+# beginnings of names of layers, with their derivatives.
 _BLIND = VIEWS | {
-    *PRODUCTS, "copy", "empty_like", "full_like", "item", "max", "mean", "min", "ones_like", "own",
-    "prod", "sum", "sum_of_rows", "zeros_like",
+    *PRODUCTS, "concat", "concatenate", "copy", "empty_like", "full_like", "item", "join_heads",
+    "max", "mean", "min", "ones_like", "own", "prod", "stack", "sum", "sum_of_rows", "zeros_like",
 }  # fmt: skip
+_LAYERS = (
+    "attention", "batch_norm", "convolution", "cross_entropy", "gru", "layer_norm", "log_softmax",
+    "lstm", "rms_norm", "rnn", "softmax",
+)  # fmt: skip
 
 
 def is_blind(name: str, operands: Sequence[Any], unseen: Sequence[Any]) -> bool:
@@ -33,7 +38,7 @@ def is_blind(name: str, operands: Sequence[Any], unseen: Sequence[Any]) -> bool:
         return False
     if name in ("get_item", "getitem"):
         return len(unseen) == 1 and unseen[0] is operands[0]
-    return name in _BLIND or is_elementwise(name)
+    return name in _BLIND or is_elementwise(name) or name.startswith(_LAYERS)
 
 
 def stand_in(name: str, operands: Sequence[Any], parameters: dict[str, Any]) -> Any:
