@@ -1,7 +1,9 @@
 """Inspects a graph, ``gg.draw`` and ``gg.explain``, and finds NaN, changed memory and waits.
 
 Imports tensor, engine, backend and errors. `graph` reads nodes, values and derivatives,
-`paths` follows edges, `text` formats numbers and operations; `draw` and `explain` combine them.
+`paths` follows edges, `text` formats numbers and operations, `rules` reads derivatives; `explain`
+combines them, in `latex` too. `draw` puts what `reading` says into the boxes of `scene`, after
+`folding`; `layout` gives them places, and `svg`, `page` and `dot` write them.
 `anomaly`, `debug` and `sync` observe a running program.
 """
 

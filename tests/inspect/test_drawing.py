@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from repository import ROOT
 
 import gpugrad as gg
 from gpugrad.inspect.layout import layered
@@ -167,6 +168,21 @@ def test_any_name_comes_out_of_a_picture_as_it_went_in(name):
         c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name
     )
     assert expected in [lines[0] for lines in picture.texts]
+
+
+def test_the_picture_in_the_docs_is_what_is_drawn_today(tmp_path):
+    """Of docs/debugging.md; after a change of how pictures look, draw it anew as here."""
+    a, b, c = (
+        gg.tensor(value, requires_grad=True, name=name)
+        for name, value in {"a": 2.0, "b": -3.0, "c": 10.0}.items()
+    )
+    d = a * b + c
+    d.name = "d"
+    loss = d * a
+    loss.name = "loss"
+    path = gg.draw(loss).save(tmp_path / "graph.svg")
+    shown = ROOT / "docs" / "pictures" / "graph.svg"
+    assert path.read_text(encoding="utf-8") == shown.read_text(encoding="utf-8")
 
 
 def test_notes_are_below_the_picture():
