@@ -1,0 +1,59 @@
+"""gpugrad launch: what it starts, and what it returns. Its faults are in tests/parallel."""
+
+import subprocess
+import sys
+
+import pytest
+from mpi import started_alone
+
+from gpugrad.cli import launch, main
+
+
+def launched(*arguments):
+    command = [sys.executable, "-m", "gpugrad", "launch", *map(str, arguments)]
+    done = subprocess.run(command, env=started_alone(), capture_output=True, text=True, timeout=100)
+    return done.returncode, done.stdout
+
+
+def test_the_status_and_the_arguments_are_the_programs(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text("import sys; print(sys.argv[1:]); sys.exit(int(sys.argv[2]))")
+    assert launched("--processes", 1, program, "--n", "3") == (3, "['--n', '3']\n")
+    (tmp_path / "part.py").write_text(
+        "import os, sys; print(os.environ['RANK'], os.environ['OMP_NUM_THREADS'], end=' ')\n"
+        "sys.exit(5 * (os.environ['RANK'] == '1'))"
+    )
+    status, output = launched("--gpus", 2, tmp_path / "part.py")
+    assert status == 5
+    assert sorted(output.split()) == ["0", "1", "1", "1"]
+
+
+def test_a_machine_without_mpi_is_told_what_to_install(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(launch.shutil, "which", lambda *args, **kwargs: None)
+    assert main(["launch", "--processes", "2", str(tmp_path / "program.py")]) == 2
+    assert 'there is no mpiexec. Run `pip install "mpi4py' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--gpus", "0", "x.py"], "expected a number of processes from 1"),
+        (["--gpus", "1", "--processes", "1", "x.py"], "not allowed with argument"),
+        (["x.py"], "one of the arguments --gpus --processes is required"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(arguments, words, capsys):
+    with pytest.raises(SystemExit):
+        main(["launch", *arguments])
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("says", "options"),
+    [("mpirun (Open MPI) 5.0.8", True), ("HYDRA build details", False)],
+)
+def test_open_mpi_is_told_to_run_more_processes_than_cores(says, options, monkeypatch):
+    answer = subprocess.CompletedProcess([], 0, says, "")
+    monkeypatch.setattr(launch.subprocess, "run", lambda *args, **kwargs: answer)
+    monkeypatch.setattr(launch.shutil, "which", lambda *args, **kwargs: "mpiexec")
+    assert ("--oversubscribe" in launch._mpiexec()) == options
