@@ -20,12 +20,12 @@ def test_the_status_and_the_arguments_are_the_programs(tmp_path):
     program.write_text("import sys; print(sys.argv[1:]); sys.exit(int(sys.argv[2]))")
     assert launched("--processes", 1, program, "--n", "3") == (3, "['--n', '3']\n")
     (tmp_path / "part.py").write_text(
-        "import os, sys; print(os.environ['RANK'], os.environ['OMP_NUM_THREADS'], end=' ')\n"
+        "import os, sys; sys.stdout.write(os.environ['RANK'] + os.environ['WORLD_SIZE'] + '\\n')\n"
         "sys.exit(5 * (os.environ['RANK'] == '1'))"
     )
     status, output = launched("--gpus", 2, tmp_path / "part.py")
     assert status == 5
-    assert sorted(output.split()) == ["0", "1", "1", "1"]
+    assert sorted(output.split()) == ["02", "12"]
 
 
 def test_a_machine_without_mpi_is_told_what_to_install(tmp_path, monkeypatch, capsys):
