@@ -58,7 +58,7 @@ from gpugrad.tensor.creation import *  # noqa: F403
 from gpugrad.tensor.creation import __all__ as _creation
 from gpugrad.tensor.hints import members
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __array_api_version__ = "2025.12"
 
 globals().update(PUBLIC)

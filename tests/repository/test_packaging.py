@@ -6,27 +6,30 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
+import tarfile
 import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from repository import ROOT
+from repository import ROOT, project
 
 import gpugrad as gg
 
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = project()
+URL = PROJECT["project"]["urls"]["Repository"]
 SETUPTOOLS = PROJECT["build-system"]["requires"][0]
 IMPORT_BUDGET_US = 100_000
 
 
-def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_python(
+    *arguments: str, cwd: Path = ROOT, **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *arguments],
         capture_output=True,
         text=True,
-        cwd=ROOT,
+        cwd=cwd,
         env=os.environ | environment,
         check=True,
     )
@@ -51,9 +54,48 @@ def test_version_has_one_source_and_an_entry_in_the_changelog() -> None:
     assert f"## [{gg.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
+def test_the_readme_s_links_hold_on_pypi_too() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    links = re.findall(
+        r"\]\((\S+?)\)|^\[[^]]+\]: (\S+)|(?:src|href)=\"(\S+?)\"", readme, re.MULTILINE
+    )
+    found = ["".join(link) for link in links]
+    assert len(found) > 20
+    assert [link for link in found if not link.startswith("https://")] == []
+    inside = [link for link in found if link.startswith(URL)]
+    paths = [link.removeprefix(f"{URL}/blob/main/").partition("#")[0] for link in inside]
+    assert [path for path in paths if not (ROOT / path).is_file()] == []
+    shown = re.findall(r"\[(docs/\w+\.md)\](?!:)", readme)
+    assert {f"[{name}]: {URL}/blob/main/{name}" for name in shown} <= {*readme.splitlines()}
+
+
+def test_one_address_of_the_repository() -> None:
+    assert all(url.startswith((URL, _pages(URL))) for url in PROJECT["project"]["urls"].values())
+    files = [
+        ROOT / name for name in ("README.md", "SECURITY.md", "CITATION.cff", "CONTRIBUTING.md")
+    ]
+    for path in (*files, *(ROOT / ".github").rglob("*.yml")):
+        text = path.read_text(encoding="utf-8")
+        others = [
+            url for url in re.findall(r"https://github\.com/[\w./-]+", text) if URL not in url
+        ]
+        assert others == [], path
+
+
+def _pages(url: str) -> str:
+    owner, name = url.removeprefix("https://github.com/").split("/")
+    return f"https://{owner}.github.io/{name}/"
+
+
+def test_the_citation_has_the_version() -> None:
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"version: {gg.__version__}\n" in text
+    assert f"repository-code: {URL}\n" in text
+
+
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """The wheel, built from a copy, so that the repository gets no build folder."""
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy to build from, so that the repository gets no build folder."""
     needed = int(re.fullmatch(r"setuptools>=(\d+)", SETUPTOOLS).group(1))
     try:
         found = int(version("setuptools").partition(".")[0])
@@ -62,15 +104,55 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     if found < needed:
         pytest.skip(f"building without the network needs {SETUPTOOLS}; here is {found or 'none'}")
     source = tmp_path_factory.mktemp("source")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    for name in ("gpugrad", "tests"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    left_out = ("__pycache__", ".git", ".venv*", ".hypothesis", ".*_cache", "build", "*.egg-info")
+    ignored = shutil.ignore_patterns(*left_out, *_ignored())
+    shutil.copytree(ROOT, source, ignore=ignored, dirs_exist_ok=True)
+    return source
+
+
+def _ignored() -> list[str]:
+    """What git ignores, by the names in .gitignore; an sdist has no such file."""
+    path = ROOT / ".gitignore"
+    lines = path.read_text(encoding="utf-8").split() if path.exists() else []
+    return [line.strip("/") for line in lines if not line.startswith("#")]
+
+
+def _built(source: Path, what: str, target: Path) -> Path:
+    code = f"from setuptools import build_meta as b; print(b.build_{what}({str(target)!r}))"
+    name = run_python("-c", code, cwd=source).stdout.split()[-1]
+    return target / name
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     target = tmp_path_factory.mktemp("wheel")
-    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir"]
-    run_python("-m", "pip", "wheel", *options, str(target), str(source))
-    (path,) = target.glob("*.whl")
-    return zipfile.ZipFile(path)
+    return zipfile.ZipFile(_built(source, "wheel", target))
+
+
+def test_the_sdist_holds_what_its_tests_need(source: Path, tmp_path: Path) -> None:
+    with tarfile.open(_built(source, "sdist", tmp_path)) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    folders = "benchmarks ci docs examples gpugrad notebooks tests .github".split()
+    for folder in folders:
+        for path in (source / folder).rglob("*"):
+            if path.is_file():
+                assert path.relative_to(source).as_posix() in names
+    assert {"pyproject.toml", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE"} <= names
+
+
+def test_an_editable_installation_is_found_from_the_folder_above(
+    source: Path, tmp_path: Path
+) -> None:
+    """Where a folder of that name would else be taken for a package without content."""
+    with zipfile.ZipFile(_built(source, "editable", tmp_path)) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith(".pth")]
+        path = archive.read(name).decode().strip()
+    assert Path(path) == source
+    above = tmp_path / "above"
+    above.mkdir()
+    (above / "gpugrad").symlink_to(source)  # a clone, as git names it
+    code = f"import sys; sys.path.append({path!r}); import gpugrad; print(gpugrad.__version__)"
+    assert run_python("-I", "-c", f"import sys; sys.path.insert(0, ''); {code}", cwd=above)
 
 
 def test_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> None:
@@ -78,7 +160,7 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> Non
     assert "gpugrad/py.typed" in names
     sources = {
         path.relative_to(ROOT).as_posix()
-        for pattern in ("*.py", "*.pyi", "*.json", "*.txt", "*.c")
+        for pattern in ("*.py", "*.pyi", "*.json", "*.txt", "*.c", "*.html")
         for path in (ROOT / "gpugrad").rglob(pattern)
     }
     assert {name for name in names if name.startswith("gpugrad/")} == sources | {"gpugrad/py.typed"}
