@@ -4,8 +4,8 @@
     python ci/lowest.py >constraints.txt
     pip install -c constraints.txt -e '.[test,examples]'
 
-A bound such as `scipy>=1.13` becomes `scipy~=1.13.0`: the first series, with its corrections. What the
-tests alone need, and what is held to a series already, keeps its newest version.
+A bound such as `scipy>=1.13` becomes `scipy~=1.13.0`: the first series, with its corrections. What
+the tests alone need, and what is held to a series already, keeps its newest version.
 """
 
 import re

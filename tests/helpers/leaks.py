@@ -24,7 +24,7 @@ __all__ = ["changes"]
 
 REGISTER = ("builtins", "numpy", "cupy", "gpugrad", "toy_array")  # types of arrays when imported
 # Environment variables that pytest, scikit-learn and the stand-in for CUDA set.
-OTHERS = ("PYTEST_", "KMP_", "CUPY_")
+OTHERS = ("PYTEST_", "KMP_", "CUPY_", "GPUGRAD_TEST_TURNS")
 
 
 def _end_modes() -> list[str]:
