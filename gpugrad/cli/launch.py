@@ -19,11 +19,11 @@ from typing import Any
 
 from gpugrad.backend.requirements import pip_install
 from gpugrad.errors import ParallelError
-from gpugrad.parallel.launchers import MEETING
-from gpugrad.parallel.meeting import Meeting
-from gpugrad.parallel.watch import GRACE
 
 __all__ = ["add_to"]
+
+# How many seconds the others have to end when one has failed, or the keyboard has interrupted.
+GRACE = 10.0
 
 
 def add_to(commands: Any) -> None:
@@ -55,6 +55,9 @@ def _count(text: str) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Start the processes, wait for them, and return the first status that is not 0."""
+    from gpugrad.parallel.launchers import MEETING  # not for `gpugrad doctor`
+    from gpugrad.parallel.meeting import Meeting
+
     count = options.gpus or options.processes
     program = [*(["-m"] if options.module else []), options.program, *options.arguments]
     command = [sys.executable, *program]
@@ -124,7 +127,7 @@ def _wait(started: list[subprocess.Popen[bytes]]) -> int:
         while any(one.poll() is None for one in started):
             ended = [one.returncode for one in started if one.returncode]
             if ended and not failed:
-                failed, until = ended[0], time.monotonic() + 2 * GRACE
+                failed, until = ended[0], time.monotonic() + GRACE
             if failed and time.monotonic() > until:
                 _signal_all(started, signal.SIGKILL)
             time.sleep(0.02)

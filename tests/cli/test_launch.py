@@ -5,6 +5,7 @@ import sys
 
 import pytest
 from mpi import started_alone
+from processes import run_python
 
 from gpugrad.cli import launch, main
 
@@ -46,6 +47,11 @@ def test_options_that_cannot_be_are_refused(arguments, words, capsys):
     with pytest.raises(SystemExit):
         main(["launch", *arguments])
     assert words in capsys.readouterr().err
+
+
+def test_other_commands_do_not_import_what_launch_needs():
+    code = "import sys, gpugrad.cli; print('gpugrad.parallel' in sys.modules)"
+    assert run_python(code) == ["False"]
 
 
 @pytest.mark.parametrize(
