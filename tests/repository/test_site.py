@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import tomllib
 import urllib.parse
 
 import pytest
@@ -71,6 +72,13 @@ def test_navigation_has_every_page_of_docs():
     docs = {file.relative_to(ROOT / "docs").as_posix() for file in (ROOT / "docs").rglob("*.md")}
     notebooks = {f"notebooks/{file.stem}.md" for file in (ROOT / "notebooks").glob("*.ipynb")}
     assert docs | notebooks <= {*named}
+
+
+def test_site_has_the_projects_addresses():
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["urls"]
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert f"site_url: {urls['Documentation']}\n" in text
+    assert f"link: {urls['Repository']}," in text
 
 
 # ---------------------------------------------------------------- the reference
