@@ -290,7 +290,7 @@ def _rows(run: Run, forward: bool, holomorphic: bool, position: int, places: ran
         for one in (*run.outputs, *run.fresh)
     )
     if plain and not recorded and watching() is None:  # an observer sees what masks take out
-        walk = partial(_walked, walk)
+        walk = partial(_walked, walk, None if forward else False)
     else:
         walk = partial(walk, by_choice=True)
     parts: list[list[Tensor]] = []
@@ -312,14 +312,16 @@ def _rows(run: Run, forward: bool, holomorphic: bool, position: int, places: ran
     return [real + 1j * imaginary for real, imaginary in zip(*parts, strict=True)]
 
 
-def _walked(walk: Callable[..., list[Tensor]], seeds: list[Tensor | None]) -> list[Tensor]:
+def _walked(
+    walk: Callable[..., list[Tensor]], unmasked: bool | None, seeds: list[Tensor | None]
+) -> list[Tensor]:
     """The derivatives, where the zeros of the seeds are by choice, of real arrays of the host.
 
     What is not chosen is masked only if need be: zero times what is not finite is NaN, which
     reaches the result. Without one there was nothing to mask, and masks cost as much as all else.
     Zeros are positive, as masks make them.
     """
-    found = walk(seeds)
+    found = walk(seeds, by_choice=unmasked)
     if all(np.isfinite(innermost(one._array)).all() for one in found):
         return [Tensor(one._array + one.dtype.type(0)) for one in found]
     return walk(seeds, by_choice=True)

@@ -269,8 +269,13 @@ class Run:
         pulled = self.pull(seeds, keep=True)
         return [left(one, level.number, 0, count) for one in pulled]
 
-    def push(self, tangents: Sequence[Tensor | None], by_choice: bool = False) -> list[Tensor]:
-        """The tangent of each output, from one for each fresh leaf (None where it is zero)."""
+    def push(
+        self, tangents: Sequence[Tensor | None], by_choice: bool | None = False
+    ) -> list[Tensor]:
+        """The tangent of each output, from one for each fresh leaf (None where it is zero).
+
+        ``by_choice`` is that of `gpugrad.engine.forward.push`.
+        """
         watched = self.watched and is_grad_enabled()
         known = {
             leaf._node: tangent if is_grad_enabled() else tangent.detach()

@@ -23,16 +23,22 @@ __all__ = ["push", "transpose"]
 
 
 def push(
-    tangents: dict[Any, Any], outputs: Sequence[Any], graph: GraphMode, by_choice: bool = False
+    tangents: dict[Any, Any],
+    outputs: Sequence[Any],
+    graph: GraphMode,
+    by_choice: bool | None = False,
 ) -> list[Any]:
     """The tangents of the output nodes, given those of some nodes before them.
 
     All tangents are Tensors, and operations on them are recorded, so that tangents can be
     differentiated again. None stands for a tangent of zero. ``by_choice`` says that zeros in
-    ``tangents`` are by choice: see `gpugrad.engine.support`.
+    ``tangents`` are by choice: see `gpugrad.engine.support`. With None nothing is masked, not
+    even behind a choice, which is right where all tangents turn out finite.
     """
     known = dict(tangents)
-    supports = {node: nonzero(t.data) for node, t in tangents.items()} if by_choice else {}
+    supports: dict[Any, Any] | None = None
+    if by_choice is not None:
+        supports = {node: nonzero(t.data) for node, t in tangents.items()} if by_choice else {}
     nodes = [node for node in outputs if node is not None]
     first = min((node.serial for node in known), default=0)
     _push(known, supports, reachable(nodes, first), graph)
@@ -40,7 +46,7 @@ def push(
 
 
 def _push(
-    known: dict[Any, Any], supports: dict[Any, Any], nodes: Sequence[Any], graph: GraphMode
+    known: dict[Any, Any], supports: dict[Any, Any] | None, nodes: Sequence[Any], graph: GraphMode
 ) -> None:
     """Enter the tangents of nodes, parents first, into those that are known, and the supports."""
     for node in nodes:
@@ -59,7 +65,9 @@ def _push(
             in_rules.set(before)
 
 
-def _tangent(node: Any, tangents: list[Any], graph: GraphMode, supports: dict[Any, Any]) -> Any:
+def _tangent(
+    node: Any, tangents: list[Any], graph: GraphMode, supports: dict[Any, Any] | None
+) -> Any:
     if node.values is None:
         raise freed(node)
     if node.serial < versions.latest:
@@ -70,7 +78,8 @@ def _tangent(node: Any, tangents: list[Any], graph: GraphMode, supports: dict[An
     parameters = node.parameters or {}
     xp = graph.xp
     values, y = graph.values(node)
-    push_support(supports, node, tangents)
+    if supports is not None:
+        push_support(supports, node, tangents)
     if op.jvp is not None:
         result = op.jvp(xp, tangents, y, *values, **parameters)
     elif op.kind == "linear":
@@ -110,7 +119,7 @@ def _tangent(node: Any, tangents: list[Any], graph: GraphMode, supports: dict[An
 
 
 def _expanded(
-    node: Any, tangents: list[Any], graph: GraphMode, supports: dict[Any, Any]
+    node: Any, tangents: list[Any], graph: GraphMode, supports: dict[Any, Any] | None
 ) -> tuple[Any, ...] | None:
     """The tangents of a node's outputs, pushed through the graph that it stands for.
 
@@ -118,17 +127,20 @@ def _expanded(
     """
     # Of their own, so that what lies between is freed.
     known = {parent: t for parent, t in zip(node.parents, tangents) if t is not None}
-    inner = {parent: supports[parent] for parent in known if parent in supports}
+    inner = None
+    if supports is not None:
+        inner = {parent: supports[parent] for parent in known if parent in supports}
     roots = node.op.expand(node)
     _push(known, inner, reachable(roots, node.serial), graph)
-    supports[node] = OutputSupports({i: inner.get(root) for i, root in enumerate(roots)})
+    if supports is not None and inner is not None:
+        supports[node] = OutputSupports({i: inner.get(root) for i, root in enumerate(roots)})
     results = tuple(known.get(root) for root in roots)
     return results if any(t is not None for t in results) else None
 
 
-def _masked(node: Any, index: int, supports: dict[Any, Any], xp: Any, d: Any) -> Any:
+def _masked(node: Any, index: int, supports: dict[Any, Any] | None, xp: Any, d: Any) -> Any:
     """An argument's part of a tangent, zero where the argument's tangent is zero by choice."""
-    support = supports.get(node.parents[index])
+    support = None if supports is None else supports.get(node.parents[index])
     return d if support is None or not asks(node, index) else xp.where(support.mask(), d, 0)
 
 

@@ -300,3 +300,24 @@ def test_rows_add_in_place_to_the_gradient_of_an_argument_that_is_used_in_parts(
     close(rows, gg.jacobian(f, mode="forward")(x))
     several = gg.vmap(gg.jacobian(f, mode="reverse"))(np.stack([x, x + 1]))
     close(several[0], rows)
+
+
+def test_tangents_are_masked_only_where_one_is_not_finite(monkeypatch):
+    from gpugrad.engine import forward
+
+    asked, push_support = [], forward.push_support
+    monkeypatch.setattr(
+        forward, "push_support", lambda *given: asked.append(1) or push_support(*given)
+    )
+
+    def f(x):
+        chosen = gg.sqrt(gg.where(x > 0, x, 0.0))
+        return gg.stack([chosen.sum(), x[0] * x[1], chosen[1] * x[0]])
+
+    x = np.array([4.0, 1.0, 9.0])
+    columns = gg.jacobian(f, mode="forward")(x)
+    assert not asked
+    close(columns, gg.jacobian(f, mode="reverse")(x))
+    columns = gg.jacobian(f, mode="forward")(np.array([4.0, 0.0, 9.0]))
+    assert asked
+    close(columns, [[0.25, 0, 1 / 6], [0, 4, 0], [0, 0, 0]])
