@@ -26,18 +26,23 @@ NAMES = {"s_product": "float", "d_product": "double"}
 WORK = 1 << 15  # bytes that a product works in: PANEL of products.c
 SMALL, WORTH, LARGE = 1 << 20, 1 << 21, 1 << 25  # multiplications; WORTH is that of products.c
 NARROW = 16  # columns below which vectors are half empty
-FAR = 2048  # bytes between elements of a row of the first matrix that take too long to read
+FLAT = 8  # rows below which a copy of the second matrix takes too long
+# A transposed first matrix takes too long to read with so many bytes between elements of a row, or
+# with fewer columns of the second one, for which it is read again.
+FAR, FEW = 2048, 96
 
 
 def are_faster(a: Layout, b: Layout, itemsize: int) -> bool:
     """Whether products of two matrices, or of stacks of them, are better these than BLAS's."""
-    columns = b.shape[-1]
-    count = a.shape[-2] * a.shape[-1] * columns
+    rows, columns = a.shape[-2], b.shape[-1]
+    count = rows * a.shape[-1] * columns
     stack = prod(a.shape[:-2])
     is_slow = count > SMALL or (b.strides[-1] != 1 and columns >= NARROW)
-    if count > LARGE or not (is_slow or (stack > 1 and stack * count >= WORTH)):
+    if rows < FLAT or count > LARGE or not (is_slow or (stack > 1 and stack * count >= WORTH)):
         return False
-    return a.strides[-1] * itemsize < FAR and _library(itemsize) is not None
+    step = a.strides[-1]
+    is_far = step > 1 and (step * itemsize >= FAR or columns < FEW)
+    return not is_far and _library(itemsize) is not None
 
 
 def fields_of(a: Layout, b: Layout, y: Layout) -> list[int]:
