@@ -13,8 +13,8 @@ pytestmark = pytest.mark.skipif(find_compiler() is None, reason="there is no C c
 # (rows, depth, columns) around the sizes of tiles, panels and their parts; of stacks with more.
 SIZES = [
     (16, 16, 17), (17, 33, 40), (31, 9, 50), (12, 300, 16), (6, 1000, 33), (100, 64, 31),
-    (1, 600, 64), (64, 80, 1), (101, 103, 109), (37, 300, 128), (1200, 61, 20), (3, 40, 9, 41), (2, 3, 20, 30, 25),
-    (64, 4, 3, 5),
+    (1, 600, 64), (64, 80, 1), (101, 103, 109), (37, 300, 128), (1200, 61, 20), (3, 40, 9, 41),
+    (2, 3, 20, 30, 25), (64, 4, 3, 5),
 ]  # fmt: skip
 
 
