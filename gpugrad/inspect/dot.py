@@ -10,30 +10,29 @@ from gpugrad.inspect.reading import Reading, left_out
 
 __all__ = ["SIGNS", "dot_source"]
 
-MOST = 200  # values, where nobody says how many
 SIGNS = {
     "add": "+", "subtract": "−", "multiply": "×", "divide": "÷", "floor_divide": "//",
     "remainder": "%", "matmul": "@", "power": "**", "negative": "−",
 }  # fmt: skip
 
 
-def dot_source(reading: Reading, rankdir: str) -> str:
-    """The source of a picture of all values that a reading shows, the last 200 at most."""
-    return _Writer(reading, rankdir).source()
+def dot_source(reading: Reading, rankdir: str, most: int) -> str:
+    """The source of a picture of the values that a reading shows, of the last ``most`` of them."""
+    return _Writer(reading, rankdir, most).source()
 
 
 class _Writer:
-    def __init__(self, reading: Reading, rankdir: str) -> None:
+    def __init__(self, reading: Reading, rankdir: str, most: int) -> None:
         self.reading = reading
         self.rankdir = rankdir
         # In a top-to-bottom graph the fields of a label are drawn side by side, in a left-to-right
         # graph stacked; braces exchange the two.
         self.stacked = rankdir in ("LR", "RL")
-        self.shown = reading.shown
+        self.shown = reading.shown[-most:]
         self.notes = list(reading.notes)
-        if reading.shown is reading.nodes and len(self.shown) > MOST:
-            self.shown = self.shown[-MOST:]
-            self.notes.insert(0, left_out(MOST, len(reading.nodes)))
+        if len(reading.shown) > most:
+            is_part = len(reading.shown) < len(reading.nodes)
+            self.notes[:is_part] = [left_out(most, len(reading.nodes))]
         self.omitted: dict[Any, None] = {}  # operands that are not shown and have a mark by now
 
     def source(self) -> str:

@@ -27,6 +27,8 @@ __all__ = ["Drawing", "draw"]
 
 DIRECTIONS = ("LR", "RL", "TB", "BT")
 SOURCES = ("dot", "gv")
+# Values, where nobody says how many: 2 seconds of work, and as many as Graphviz lays out well.
+MOST, MOST_IN_DOT = 20_000, 200
 
 
 class Drawing:
@@ -37,8 +39,8 @@ class Drawing:
     and why.
     """
 
-    def __init__(self, reading: Reading, scenes: list[Scene], rankdir: str) -> None:
-        self.source = dot_source(reading, rankdir)
+    def __init__(self, reading: Reading, scenes: list[Scene], rankdir: str, in_dot: int) -> None:
+        self.source = dot_source(reading, rankdir, in_dot)
         self.notes = tuple(reading.notes)
         self._scenes = scenes
         self._rankdir = rankdir
@@ -157,7 +159,8 @@ def draw(
 
     Of more than 60 operations blocks that repeat become one box, and so do ranges of what is left;
     ``fold=False`` draws all. ``model``, a `gpugrad.nn.Module`, names its parameters and puts the
-    operations of each of its modules in a box. With ``max_nodes`` the last values alone are drawn.
+    operations of each of its modules in a box. With ``max_nodes`` (by default 20,000)
+    the last values alone are drawn.
 
     ``file`` has the suffix .svg, .html (the page that ``gg.draw(t).show()`` opens), .dot or .gv
     (DOT source, of the last 200 values), or that of a format of Graphviz, .png or .pdf.
@@ -179,9 +182,9 @@ def draw(
         raise ValueError(f"draw: rankdir must be one of {DIRECTIONS}, got {rankdir!r}")
     if max_nodes is not None and not is_whole(max_nodes, 1):
         raise ValueError(f"draw: max_nodes must be a whole number from 1, got {max_nodes!r}")
-    reading = Reading(t, values, gradients, max_nodes, _names_in(model))
+    reading = Reading(t, values, gradients, max_nodes or MOST, _names_in(model))
     scenes = scenes_of(reading, _grouped(reading, fold, model))
-    drawing = Drawing(reading, scenes, rankdir)
+    drawing = Drawing(reading, scenes, rankdir, max_nodes or MOST_IN_DOT)
     if file is not None:
         drawing.save(file, format)
     elif format is not None:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from gpugrad.backend.namespace import namespace_of
+from gpugrad.batching.batched import Batched
 from gpugrad.engine import versions
 from gpugrad.engine.again import compute_again, gradient_by
 from gpugrad.engine.backward import reachable, run_backward
@@ -116,8 +117,8 @@ def _free(name: str, used: dict[str, int]) -> str:
 class Values:
     """The raw forward values of a graph's nodes: saved, or recomputed.
 
-    ``values[node]`` is None where the graph was freed or a leaf's tensor is gone. Recomputed
-    values are cached.
+    ``values[node]`` is None where the graph was freed, a leaf's tensor is gone, or it was computed
+    inside of `vmap` and not saved. Recomputed values are cached.
     """
 
     def __init__(self, nodes: Sequence[Any], tensor: Tensor, *, from_leaves: bool = False) -> None:
@@ -172,6 +173,8 @@ class Values:
                 if value is None:
                     return None
             arguments.append(value)
+        if node.op.name.startswith("vmap_") or any(isinstance(a, Batched) for a in arguments):
+            return None  # the level is over, and there is no computing inside of it
         return compute_again(node, arguments)
 
 

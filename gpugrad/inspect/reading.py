@@ -41,7 +41,7 @@ class Reading:
         t: Tensor,
         values: bool,
         gradients: bool,
-        max_nodes: int | None,
+        max_nodes: int,
         known: Mapping[Any, str],
     ) -> None:
         self.t = t
@@ -50,7 +50,7 @@ class Reading:
         self.nodes = [node for node in everything if not isinstance(node, OutputsNode)]
         self.names = names_of(self.nodes, known)
         self.numbers = {node: i for i, node in enumerate(self.nodes, 1)}
-        self.shown = self.nodes if max_nodes is None else self.nodes[-max_nodes:]
+        self.shown = self.nodes[-max_nodes:]
         self.notes: list[str] = []
         if len(self.nodes) > len(self.shown):
             self.notes.append(left_out(len(self.shown), len(self.nodes)))
@@ -109,6 +109,7 @@ class Reading:
         if node in self._fields:
             return self._fields[node]
         raw = self._values[node] if self._with_values and size_of(node) <= SMALL else None
+        raw = text.unbatched(raw)
         fields = [text.short(self.names[node], 60), self.contents(node, raw)]
         if node in self._gradients:
             symbol, shown, is_number = self._gradients[node]
@@ -122,7 +123,7 @@ class Reading:
         What is unknown is an empty text.
         """
         _, contents, *gradient = self.fields(node)
-        raw = self._values.saved(node)
+        raw = text.unbatched(self._values.saved(node))
         size = size_of(node)
         if self._with_values and raw is not None and size > SMALL:
             contents = f"{_beginning(raw)}\n({size:,} elements)"
@@ -171,6 +172,7 @@ def left_out(shown: int, count: int) -> str:
 
 def _gradient_text(symbol: str, g: Any) -> tuple[str, str, bool]:
     """The symbol, the text, and whether both go on one line: for an array its norm does."""
+    g = text.unbatched(g)
     shown = text.array_text(g, SMALL)
     if shown is None:
         return f"‖{symbol}‖", text.number(text.norm(g)), True

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from gpugrad.backend.device import to_numpy
+from gpugrad.batching.batched import Batched
 from gpugrad.engine.outputs import ShapeDtype
 from gpugrad.inspect.graph import op_name, printable, source_of
 from gpugrad.ops.index import joined
 
-__all__ = ["array_text", "expression", "norm", "number", "one", "shape_text", "short"]
+__all__ = ["array_text", "expression", "norm", "number", "one", "shape_text", "short", "unbatched"]
 
 # Operators: the sign between operands and its precedence.
 _INFIX = {
@@ -66,6 +67,13 @@ def norm(raw: Any) -> float:
     """The square root of the sum of squares, in float64 on the host."""
     array = np.abs(to_numpy(raw)).astype(np.float64)
     return float(np.linalg.norm(array.ravel()))
+
+
+def unbatched(raw: Any) -> Any:
+    """An array inside of `vmap` with its hidden axis, for all elements of the batch; others too."""
+    while isinstance(raw, Batched):
+        raw = raw.array
+    return raw
 
 
 def array_text(raw: Any, small: int = 6) -> str | None:

@@ -268,3 +268,22 @@ def test_edges_do_not_cross_where_they_need_not():
     layout = layered(sizes, [("a", "C"), ("b", "B"), ("c", "A")])
     y = {name: centre[1] for name, centre in layout.centres.items()}
     assert [y["a"], y["b"], y["c"]] == pytest.approx([y["C"], y["B"], y["A"]])
+
+
+def test_gradients_inside_of_vmap_are_those_of_the_whole_batch():
+    b = leaf([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], "b")
+    drawing = gg.draw(gg.vmap(lambda v: (v * v).sum())(b).sum())
+    texts = Picture(drawing.picture()).texts
+    assert ["sum_1", "() float64", "∂sum_2/∂sum_1 =", "[1, 1, 1]"] in texts
+    assert drawing.picture("html")
+
+
+def test_of_a_very_long_graph_the_last_values_are_drawn():
+    x = leaf(1.0, "x")
+    for _ in range(20_500):
+        x = x + 1.0
+    drawing = gg.draw(x)
+    note = "the last 20,000 of 20,501 values; 501 earlier ones are left out"
+    assert drawing.notes == (note,)
+    assert "the last 200 of 20,501 values" in drawing.source
+    assert note not in drawing.source
