@@ -157,10 +157,10 @@ def draw(
     where ``t`` has one element and the graph was not freed, without calling hooks or changing
     any ``grad``.
 
-    Of more than 60 operations blocks that repeat become one box, and so do ranges of what is left;
-    ``fold=False`` draws all. ``model``, a `gpugrad.nn.Module`, names its parameters and puts the
-    operations of each of its modules in a box. With ``max_nodes`` (by default 20,000)
-    the last values alone are drawn.
+    Of more than 60 operations blocks that repeat become one box, and so do ranges of what is left,
+    and many leaves of one operation; ``fold=False`` draws all. ``model``, a `gpugrad.nn.Module`,
+    names its parameters and puts the operations of each of its modules in a box. With
+    ``max_nodes`` (by default 20,000) the last values alone are drawn.
 
     ``file`` has the suffix .svg, .html (the page that ``gg.draw(t).show()`` opens), .dot or .gv
     (DOT source, of the last 200 values), or that of a format of Graphviz, .png or .pdf.
@@ -183,7 +183,7 @@ def draw(
     if max_nodes is not None and not is_whole(max_nodes, 1):
         raise ValueError(f"draw: max_nodes must be a whole number from 1, got {max_nodes!r}")
     reading = Reading(t, values, gradients, max_nodes or MOST, _names_in(model))
-    scenes = scenes_of(reading, _grouped(reading, fold, model))
+    scenes = scenes_of(reading, _grouped(reading, fold, model), fold)
     drawing = Drawing(reading, scenes, rankdir, max_nodes or MOST_IN_DOT)
     if file is not None:
         drawing.save(file, format)

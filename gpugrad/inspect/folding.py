@@ -12,9 +12,9 @@ import numpy as np
 from gpugrad.engine.node import Leaf
 from gpugrad.inspect.graph import op_name, operands, printable, source_of
 
-__all__ = ["Group", "divided", "folded", "layers_of", "summary"]
+__all__ = ["FEW", "Group", "divided", "folded", "layers_of", "summary"]
 
-FEW = 60  # operations of a graph that is drawn as it is
+FEW = 60  # operations, or leaves, of a graph that is drawn as it is
 LENGTH = 24  # things in a group, at most
 SMALL = 4  # operations of a layer that has a box
 LONGEST = 512  # operations of a block that repeats

@@ -10,7 +10,7 @@ from typing import Any
 from gpugrad.engine.node import Leaf, Node
 from gpugrad.inspect import text
 from gpugrad.inspect.dot import SIGNS
-from gpugrad.inspect.folding import Group, divided, summary
+from gpugrad.inspect.folding import FEW, Group, divided, summary
 from gpugrad.inspect.graph import op_name, operands, source_of
 from gpugrad.inspect.layout import Layout, layered
 from gpugrad.inspect.reading import Reading
@@ -124,24 +124,27 @@ def _part_parallels(layout: Layout, edges: Sequence[tuple[int, int]]) -> None:
             layout.routes[i][:] = [(x, y + shift) for x, y in layout.routes[i]]
 
 
-def scenes_of(reading: Reading, top: Group) -> list[Scene]:
-    """The scenes of a tree of groups: the first is that of the whole, others by their box's key."""
+def scenes_of(reading: Reading, top: Group, fold: bool) -> list[Scene]:
+    """The scenes of a tree of groups: the first is that of the whole, others by their box's key.
+
+    With ``fold`` many leaves become a group as well.
+    """
     if reading.root is None:
         scene = Scene("")
         scene.boxes[0] = Box("value", _lines(reading.alone()))
         return [scene]
-    return _Stage(reading, top).scenes
+    return _Stage(reading, top, fold).scenes
 
 
 class _Stage:
     """Puts the values of a graph into the scenes of the groups that they are in."""
 
-    def __init__(self, reading: Reading, top: Group) -> None:
+    def __init__(self, reading: Reading, top: Group, fold: bool) -> None:
         self.reading = reading
         self.shown = dict.fromkeys(reading.shown)
         self.chains: dict[Any, tuple[Any, ...]] = {}  # the groups that a value or a group is in
         self._enter(top)
-        self._house_leaves(top)
+        self._house_leaves(top, fold)
         groups = self._enter(top)
         self.keys = {group: i for i, group in enumerate(groups)}
         self.scenes = [Scene(group.title) for group in groups]
@@ -167,7 +170,7 @@ class _Stage:
                     groups.append(item)
         return groups
 
-    def _house_leaves(self, top: Group) -> None:
+    def _house_leaves(self, top: Group, fold: bool) -> None:
         """Put each leaf into the innermost group that has all of its uses."""
         homes: dict[Any, tuple[Any, ...]] = {
             node: (top,)
@@ -183,8 +186,9 @@ class _Stage:
         for leaf, chain in homes.items():
             inside.setdefault(chain[-1], []).append(leaf)
         is_folded = any(isinstance(item, Group) for item in top.items)
+        most = MOST if is_folded else FEW
         for group, leaves in inside.items():
-            if is_folded and len(leaves) > MOST:
+            if fold and len(leaves) > most:
                 leaves = [Group(f"{len(leaves):,} leaves", divided(leaves, _first_and_last))]
             group.items[:0] = leaves
 

@@ -222,6 +222,14 @@ def test_a_long_graph_without_repetition_is_divided():
     assert sum(counts) == 3000
 
 
+def test_many_leaves_are_one_box():
+    total = gg.stack([leaf(float(i), f"x{i}") for i in range(70)]).sum()
+    texts = Picture(gg.draw(total).picture()).texts
+    assert ["70 leaves"] in texts
+    assert len(texts) == 5
+    assert len(Picture(gg.draw(total, fold=False).picture()).texts) == 74
+
+
 def test_a_small_graph_is_not_folded():
     texts = Picture(gg.draw(recurrent(15)).picture()).texts
     assert texts.count(["tanh"]) == 15
