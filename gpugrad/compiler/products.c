@@ -24,6 +24,8 @@
 #define __has_builtin(name) 0
 #endif
 #define INLINE static inline __attribute__((always_inline))
+/* Copies for constant arguments take a compiler long. */
+#define ONCE static __attribute__((noinline, noclone))
 #define UNROLLED _Pragma("GCC unroll 16")
 
 typedef ptrdiff_t index_t;
@@ -70,7 +72,7 @@ INLINE vector NAME(load)(const REAL *from) { return *(const vector *)from; }
 INLINE void NAME(store)(REAL *to, vector x) { *(vector *)to = x; }
 
 /* Copy rows that are contiguous. */
-static void NAME(copy_rows)(const REAL *b, index_t down, index_t depth, index_t width, REAL *panel)
+ONCE void NAME(copy_rows)(const REAL *b, index_t down, index_t depth, index_t width, REAL *panel)
 {
     for (index_t k = 0; k < depth; k++, b += down, panel += WIDTH) {
         if (width == WIDTH) {
@@ -83,8 +85,8 @@ static void NAME(copy_rows)(const REAL *b, index_t down, index_t depth, index_t 
     }
 }
 
-static void NAME(copy_any)(const REAL *b, index_t down, index_t along, index_t depth, index_t width,
-                           REAL *panel)
+ONCE void NAME(copy_any)(const REAL *b, index_t down, index_t along, index_t depth, index_t width,
+                         REAL *panel)
 {
     for (index_t j = 0; j < WIDTH; j++)
         for (index_t k = 0; k < depth; k++)
@@ -121,8 +123,8 @@ INLINE void NAME(copy_square)(const REAL *b, index_t along, index_t count, REAL 
     UNROLLED for (int i = 0; i < LANES; i++) NAME(store)(panel + i * WIDTH, x[i]);
 }
 
-static void NAME(copy_columns)(const REAL *b, index_t along, index_t depth, index_t width,
-                               REAL *panel)
+ONCE void NAME(copy_columns)(const REAL *b, index_t along, index_t depth, index_t width,
+                             REAL *panel)
 {
     index_t k = 0;
     for (; k + LANES <= depth; k += LANES)
@@ -136,8 +138,8 @@ static void NAME(copy_columns)(const REAL *b, index_t along, index_t depth, inde
 #undef LOW
 #undef HIGH
 #else
-static void NAME(copy_columns)(const REAL *b, index_t along, index_t depth, index_t width,
-                               REAL *panel)
+ONCE void NAME(copy_columns)(const REAL *b, index_t along, index_t depth, index_t width,
+                             REAL *panel)
 {
     NAME(copy_any)(b, 1, along, depth, width, panel);
 }
@@ -179,21 +181,21 @@ INLINE void NAME(tiles)(const int vectors, index_t rows, const REAL *a, index_t 
     }
 }
 
-static void NAME(tiles_1)(index_t rows, const REAL *a, index_t down, index_t along,
-                          const REAL *panel, index_t depth, REAL *y, index_t step, int adds)
+ONCE void NAME(tiles_1)(index_t rows, const REAL *a, index_t down, index_t along,
+                        const REAL *panel, index_t depth, REAL *y, index_t step, int adds)
 {
     NAME(tiles)(1, rows, a, down, along, panel, depth, y, step, adds);
 }
 
-static void NAME(tiles_2)(index_t rows, const REAL *a, index_t down, index_t along,
-                          const REAL *panel, index_t depth, REAL *y, index_t step, int adds)
+ONCE void NAME(tiles_2)(index_t rows, const REAL *a, index_t down, index_t along,
+                        const REAL *panel, index_t depth, REAL *y, index_t step, int adds)
 {
     NAME(tiles)(2, rows, a, down, along, panel, depth, y, step, adds);
 }
 
 /* Tiles that y has less columns than: some rows at a time go through memory of their own. */
-static void NAME(edge)(index_t rows, const REAL *a, index_t down, index_t along, const REAL *panel,
-                       index_t depth, index_t width, REAL *y, index_t step, int adds)
+ONCE void NAME(edge)(index_t rows, const REAL *a, index_t down, index_t along, const REAL *panel,
+                     index_t depth, index_t width, REAL *y, index_t step, int adds)
 {
     REAL own[ROWS * WIDTH];
     for (index_t height; rows > 0; rows -= height, a += height * down) {
@@ -213,7 +215,7 @@ static index_t NAME(block)(const product_t *p)
     return p->rows <= rows || p->rows <= 8 * ROWS ? p->rows : rows < 8 * ROWS ? 8 * ROWS : rows;
 }
 
-static void NAME(part)(void *const *arrays, char *work, index_t part)
+ONCE void NAME(part)(void *const *arrays, char *work, index_t part)
 {
     const product_t *const p = arrays[0];
     const REAL *a = arrays[1], *b = arrays[2];
