@@ -10,6 +10,17 @@ from gpugrad.errors import GpugradError
 
 __all__ = ["main"]
 
+EXAMPLES = """\
+examples:
+  gpugrad doctor                                     what works here, and what mends the rest
+  gpugrad doctor --json                              the same, for a program
+  gpugrad train data.csv --target price              a model of a table, into model.safetensors
+  gpugrad predict model.safetensors new.csv -o out.csv
+  gpugrad launch --processes 4 train.py              a program of gg.parallel in 4 processes
+
+`gpugrad COMMAND --help` lists what a command takes. In Python: import gpugrad as gg; help(gg).
+"""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with ``argv`` (``sys.argv`` where None); the exit status.
@@ -20,7 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     0
     """
     parser = argparse.ArgumentParser(
-        prog="gpugrad", description="Derivatives of NumPy and CuPy code."
+        prog="gpugrad",
+        description="Derivatives of NumPy and CuPy code.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"gpugrad {doctor.own_version()}")
     commands = parser.add_subparsers(title="commands", dest="command")

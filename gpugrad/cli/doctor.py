@@ -22,6 +22,8 @@ from gpugrad.errors import DeviceError
 
 __all__ = ["add_to", "collect", "own_version", "show"]
 
+# Of `gpugrad doctor --json`: it grows when a key goes or changes its meaning; keys may be added.
+SCHEMA = 1
 _OPTIONAL = {
     "scipy": "gpugrad.special on a CPU",
     "tqdm": "progress bars",
@@ -61,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def collect() -> dict[str, Any]:
-    """All facts of the report, as plain values that JSON can hold.
+    """All facts of the report, as plain values that JSON can hold; docs/devices.md has the keys.
 
     >>> facts = collect()
     >>> facts["numpy"]["version"] == numpy.__version__
@@ -69,6 +71,7 @@ def collect() -> dict[str, Any]:
     """
     cupy_probe = _cuda_facts()
     facts: dict[str, Any] = {
+        "schema": SCHEMA,
         "gpugrad": own_version(),
         "python": {
             "version": platform.python_version(),

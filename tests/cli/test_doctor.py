@@ -187,6 +187,31 @@ def test_json_holds_the_same_facts(capsys):
     }
 
 
+def test_json_has_the_keys_that_the_documentation_promises(machine, capsys):
+    machine(cupy=False)
+    assert main(["doctor", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    page = (ROOT / "docs" / "devices.md").read_text(encoding="utf-8")
+    table = page.partition("| key | value |\n|---|---|\n")[2].partition("\n\n")[0]
+    rows = [row.strip("| ").split(" | ") for row in table.splitlines()]
+    names = {
+        key: re.findall(r"`(\w+)`", values) for keys, values in rows for key in keys.split(", ")
+    }
+    assert {key.strip("`") for key in names if "." not in key} == set(facts)
+    assert facts["schema"] == doctor.SCHEMA == 1
+    for key in ("python", "numpy", "threads", "default_device"):
+        assert names[f"`{key}`"] == list(facts[key])
+    assert set(names["`cuda`"]) == set(facts["cuda"])
+    assert names["`cuda.steps`"] == list(facts["cuda"]["steps"][0])
+
+
+def test_help_has_an_example_of_each_command(capsys):
+    main([])
+    printed = capsys.readouterr().out
+    commands = re.search(r"\{(.*)\}", printed)[1].split(",")
+    assert all(f"\n  gpugrad {command} " in printed for command in commands)
+
+
 def test_json_of_a_bad_device(monkeypatch, capsys):
     monkeypatch.setenv("GPUGRAD_DEVICE", "nonsense")
     assert main(["doctor", "--json"]) == 1
