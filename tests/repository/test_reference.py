@@ -14,6 +14,7 @@ import gpugrad as gg
 from gpugrad.engine.op import TABLE, Op
 from gpugrad.functions import FUNCTIONS
 from gpugrad.functions.bind import PUBLIC
+from gpugrad.inspect import rules as rule_texts
 from gpugrad.ops import elementwise, special
 
 
@@ -103,9 +104,9 @@ def test_the_formulas_are_those_that_are_computed(script) -> None:
 def test_of_two_rules_in_a_line_each_is_found(script) -> None:
     rules = [lambda xp, g, y, a, b: g * b, lambda xp, g, y, a, b: -xp.floor(g / a)]
     probe = Op("probe", "u, v, /", vjp=rules)
-    script.tree.cache_clear()
+    rule_texts.tree.cache_clear()
     source = Path(__file__).read_text(encoding="utf-8")
-    found = [script.definition(rule) for rule in rules]
+    found = [rule_texts.definition(rule) for rule in rules]
     assert len({node.lineno for node in found}) == 1
     assert source.splitlines()[found[0].lineno - 1].startswith("    rules = [lambda")
     assert script.gradient(probe) == "u: `g * v`; v: `-floor(g / u)`"
