@@ -84,6 +84,7 @@ WINDOWED = {
        for kind in ("Max", "Avg", "AdaptiveMax", "AdaptiveAvg") for axes in (1, 2, 3)},
     **{f"{kind}{axes}d": (lambda k=kind, n=axes: getattr(nn, f"{k}{n}d")(2), axes)
        for kind in ("BatchNorm", "InstanceNorm") for axes in (2, 3)},
+    "SyncBatchNorm": (lambda: nn.SyncBatchNorm(2), 2),
     **{f"Dropout{axes}d": (lambda n=axes: getattr(nn, f"Dropout{n}d")(0.5), axes)
        for axes in (2, 3)},
     "Upsample": (lambda: nn.Upsample(scale_factor=1.5, mode="bilinear"), 2),

@@ -21,7 +21,7 @@ def _rows(x: Any) -> Any:
 
 
 def _linear(xp: Any, x: Any, weight: Any, bias: Any = None, /) -> Any:
-    y = xp.matmul(x if len(x.shape) < 3 else _rows(x), weight.T)
+    y = xp.matmul(x if 0 < len(x.shape) < 3 else _rows(x), weight.T)
     if bias is not None:
         if y.dtype == bias.dtype:
             y += bias  # y is new memory

@@ -163,7 +163,6 @@ def _nccl_engine(watch: Watch, device: Device | None) -> "Engine | str":
     return NCCLEngine(communicator, watch)
 
 
-_group: Group | None = None
 _alone = Group(launchers.Place())
 
 
@@ -185,14 +184,13 @@ def init(device: "str | Device" = "auto", *, timeout: float = 600.0) -> Device:
     >>> gg.parallel.init("cpu")
     Device('cpu')
     """
-    global _group
     if timeout <= 0:
         raise ArgumentError(f"init: expected a timeout in seconds above 0, got {timeout!r}")
     place = launchers.place()
     chosen = _own_device(device, place.local_rank)
     set_default_device(chosen)
-    if _group is None:
-        processes.joined = _group = Group(place, timeout, chosen)
+    if processes.joined is None:
+        processes.joined = Group(place, timeout, chosen)
     return chosen
 
 
@@ -207,12 +205,12 @@ def _own_device(device: "str | Device", local_rank: int) -> Device:
 
 def joined() -> Group:
     """The group that `init` has joined; this process alone where it was not called."""
-    return _group or _alone
+    return processes.joined or _alone
 
 
 def group() -> Group:
     """The group that `init` has joined; ParallelError where it should have been called."""
-    if _group is None and (place := launchers.place()).size > 1:
+    if processes.joined is None and (place := launchers.place()).size > 1:
         raise ParallelError(
             f"{place.launcher} has started this as rank {place.rank} of {place.size} processes, "
             "which have not met yet: call gg.parallel.init() first"

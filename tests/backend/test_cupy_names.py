@@ -122,8 +122,8 @@ class Uses(ast.NodeVisitor):
 class Library:
     """A module that loads only where NVIDIA's libraries are: its names lie in its file."""
 
-    def __init__(self, path):
-        self.text = path.read_bytes()
+    def __init__(self, *paths):
+        self.text = b"".join(path.read_bytes() for path in paths)
 
     def __getattr__(self, name):
         if not re.search(rb"\b%s\b" % name.encode(), self.text):
@@ -154,10 +154,11 @@ def look_up(name):
                     raise AttributeError(f"{path} does not exist: it has no {part}")
                 importlib.import_module(path)
             found = getattr(found, part)
-        except ImportError:
+        except (ImportError, UserWarning):  # a warning where CuPy goes without NCCL
             spec = importlib.util.find_spec(path)
             backends = Path(importlib.util.find_spec("cupy_backends.cuda").origin).parent
-            found = Library(Path(spec.origin) if spec else next(backends.glob(f"libs/{part}.*")))
+            own = [Path(spec.origin)] if spec else []
+            found = Library(*own, *backends.glob(f"libs/{part}.*"))
     return found
 
 

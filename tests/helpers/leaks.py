@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from gpugrad.backend import processes
 from gpugrad.backend.blocks import Off, now
 from gpugrad.backend.device import default_device, set_default_device
 from gpugrad.backend.namespace import ELEMENTWISE, FORMULAS, NAMESPACES
@@ -124,6 +125,7 @@ class Before:
     def changes(self) -> list[str]:
         """What is otherwise now, in words; it is put back."""
         _end_bfloat16()
+        processes.joined = None  # which `gg.parallel.init` sets for as long as the process lives
         found = [f"mode {name}" for name in _end_modes()]
         for part, (read, restore) in PARTS.items():
             before, value = self.state[part], read()

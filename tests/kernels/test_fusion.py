@@ -439,7 +439,7 @@ def test_where_there_is_one_gpu_its_arrays_are_looked_at_once(monkeypatch, make_
     power = make_op(lambda xp, x, /, n=1: x**n, [lambda xp, g, y, x, n: n * g * x], saves="x")
     mean = make_op(lambda xp, a, b, /: (a + b) / 2, [lambda xp, g, y, a, b: g / 2] * 2)
     x = gg.tensor([0.5, -1.0], device="sim", requires_grad=True)
-    monkeypatch.setattr("gpugrad.engine.record.device_of", None)
+    monkeypatch.setattr("gpugrad.engine.operands.device_of", None)
     y = mean(double(x), power(x, n=2))
     assert y.device == "sim"
     assert y.tolist() == [0.625, -0.5]
