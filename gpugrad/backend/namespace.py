@@ -75,7 +75,8 @@ class Namespace:
 
     ``batched`` says that arrays have an axis that they do not show, see `gpugrad.batching`.
 
-    ``lifts`` is the namespace whose arrays this one takes beside its own, as if they were its own.
+    ``in_place`` says whether the engine may add to an array in place. ``lifts`` is the namespace
+    whose arrays this one takes beside its own, as if they were its own.
 
     The methods answer questions about arrays. By default they suit arrays in host memory that
     resemble NumPy's; a subclass overrides what differs.
@@ -83,6 +84,7 @@ class Namespace:
 
     atomic: str | None = None
     waits: bool = False
+    in_place: bool = True
     batched: bool = False
     lifts: Any = None
 

@@ -75,6 +75,7 @@ class Batching(Namespace):
     def __init__(self, base: Any) -> None:
         super().__init__(base.module, alone=base.alone)
         self.lifts = base
+        self.in_place = base.in_place
         self.atomic = None  # the base's is asked where it adds
         if base.checks is not None:
             self.checks = lambda op, raws: base.checks(op, tuple(map(innermost, raws)))

@@ -11,7 +11,7 @@ from sys import getrefcount
 from typing import Any, NamedTuple
 
 from gpugrad.backend.device import copied
-from gpugrad.backend.namespace import namespace_of
+from gpugrad.backend.namespace import NAMESPACES, namespace_of
 from gpugrad.backend.precision import DOUBLE, SINGLE
 
 __all__ = ["Gradients", "Into", "steal_or_copy"]
@@ -62,7 +62,7 @@ class Gradients:
                 before = before.astype(SINGLE)
                 self.wide[node] = True
         self.by_node[node] = before + d
-        if self.in_place:
+        if self.in_place and getattr(NAMESPACES.get(type(d)), "in_place", True):
             self.owned.add(node)
 
     def take(self, node: Any) -> Any:

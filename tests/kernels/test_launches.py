@@ -137,3 +137,18 @@ def test_a_step_of_an_optimizer_is_one_kernel(name):
             with fakecuda.count() as counts:
                 optimizer.step()
     assert (counts.total_launches, counts.waits) == (1, {})
+
+
+@pytest.mark.parametrize(
+    ("make", "kernels", "products"), [(gg.optim.LAMB, 15, 0), (gg.optim.Muon, 20, 15)]
+)
+def test_what_is_elementwise_between_norms_and_products_is_one_launch(make, kernels, products):
+    w = gg.ones((6, 4), device="cuda:0", requires_grad=True)
+    w.grad = gg.ones((6, 4), device="cuda:0")
+    optimizer = make([w])
+    optimizer.step()
+    with fakecuda.count() as counts:
+        optimizer.step()
+    assert sum(counts.launches.values()) == kernels  # a product of the stand-in is no launch
+    assert counts.library.get("cublasGemmEx", 0) == products
+    assert not counts.waits

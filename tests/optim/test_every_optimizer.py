@@ -5,7 +5,6 @@ import pickle
 
 import numpy as np
 import pytest
-from gpu import needs_usual_stand_in
 from optimizers import CLOSURES, MATRICES, OPTIMIZERS, OTHER_SCHEDULES, SCHEDULES, step
 
 import gpugrad as gg
@@ -461,20 +460,3 @@ def test_betas_are_cycled_where_there_is_no_momentum():
 def test_errors_of_schedules(make, error, message):
     with pytest.raises(error, match=message):
         make(optimizer_of())
-
-
-@needs_usual_stand_in
-@each({"lamb": (gg.optim.LAMB, 15, 0), "muon": (gg.optim.Muon, 20, 15)})
-def test_what_is_elementwise_between_norms_and_products_is_one_launch(make):
-    import fakecuda
-
-    make, kernels, products = make
-    w = gg.ones((6, 4), device="cuda:0", requires_grad=True)
-    w.grad = gg.ones((6, 4), device="cuda:0")
-    optimizer = make([w])
-    optimizer.step()
-    with fakecuda.count() as counts:
-        optimizer.step()
-    assert sum(counts.launches.values()) == kernels  # a product of the stand-in is no launch
-    assert counts.library.get("cublasGemmEx", 0) == products
-    assert not counts.waits
