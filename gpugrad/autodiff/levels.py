@@ -6,6 +6,7 @@ meet: what enters, what leaves, and what is used inside without an axis of its o
 is the sum over the elements. Nodes older than a level are outside of it.
 """
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -32,7 +33,7 @@ class Level:
     "error".
     """
 
-    __slots__ = ("number", "randomness", "shared", "size")
+    __slots__ = ("__weakref__", "number", "randomness", "shared", "size")
 
     def __init__(self, size: int, randomness: str = "same") -> None:
         self.number = next_serial()
@@ -41,7 +42,9 @@ class Level:
         self.shared: dict[Any, Tensor] = {}
 
 
-_active: set[Level] = set()  # the levels that run, in all threads
+# The levels that run, in all threads. An interrupt may come at the end of one, which is then gone
+# all the same: nothing else refers to it.
+_active: set["weakref.ref[Level]"] = set()
 
 
 @contextmanager
@@ -50,17 +53,21 @@ def running(size: int, randomness: str = "same") -> Iterator[Level]:
     level, before = Level(size, randomness), levels.get()
     try:  # an interrupt may come anywhere, so that each end is right without its beginning, too
         levels.set((*before, level))
-        _share(_active.add, level)
+        _share(_active.add, weakref.ref(level, _end))
         yield level
     finally:
         levels.set(before)
-        _share(_active.discard, level)
+        _end(weakref.ref(level))
 
 
-def _share(change: Callable[[Level], None], level: Level) -> None:
+def _end(reference: "weakref.ref[Level]") -> None:
+    _share(_active.discard, reference)
+
+
+def _share(change: Callable[["weakref.ref[Level]"], None], reference: "weakref.ref[Level]") -> None:
     """Add or discard a level that runs, with the detour that all of them need."""
     with detours.lock:
-        change(level)
+        change(reference)
         if bool(_active) is not (_sharing in detours.active):
             detours.use(_sharing, bool(_active), rank=2)
 

@@ -506,10 +506,11 @@ WORK = {
         gg.custom_op(lambda xp, x: xp.sum(x * x), lambda xp, g, y, x: 2 * g * x)
     )(x.detach()),
     "device": lambda x: _on_device(),
+    "level of vmap": lambda x: gg.vmap(lambda x: x)(x.detach()),
     "vmap": lambda x: gg.vmap(gg.grad(lambda x: x * x))(x.detach()),
     "compile": lambda x: gg.compile(lambda x: gg.scan(_turn, 1.0, x)[0].backward())(x),
 }
-STRIDES = {"compile": 997}  # recording takes many lines
+STRIDES = {"compile": 997, "level of vmap": 1}  # recording takes many lines, a level few
 
 
 def _on_device():
