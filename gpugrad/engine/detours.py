@@ -6,6 +6,7 @@ which is empty while the op may have a detour, so that they turn to `gpugrad.eng
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,7 +19,8 @@ Detour = Callable[[Op, Sequence[Any], dict[str, Any] | None], Any]
 # In their order, and with each its rank: 0 concerns those ops alone that autocast does, others all.
 active: dict[Detour, int] = {}
 lock = threading.RLock()  # for `active`, and for the entries of dispatches
-_dispatches: list["Dispatch"] = []
+_of_autocast: list["Dispatch"] = []  # those of ops that autocast does
+_others: list["Dispatch"] = []
 
 
 class Dispatch(dict[type, Any]):
@@ -26,7 +28,7 @@ class Dispatch(dict[type, Any]):
 
     def __init__(self, op: Op) -> None:
         self.is_cast = bool(op.autocast)
-        _dispatches.append(self)
+        (_of_autocast if self.is_cast else _others).append(self)
 
     def is_passed_by(self) -> bool:
         """Whether the op may have a detour."""
@@ -41,9 +43,15 @@ def use(detour: Detour, on: bool, rank: int = 0) -> None:
         if on:
             others[detour] = rank
         active = dict(sorted(others.items(), key=lambda item: item[1]))
-        for dispatch in _dispatches:
-            if dispatch.is_passed_by():
-                dispatch.clear()
+        if active:
+            _clear(_of_autocast)
+        if any(active.values()):
+            _clear(_others)
+
+
+def _clear(dispatches: list[Dispatch]) -> None:
+    """Empty the dispatches, without a turn of a loop in Python for each of a thousand ops."""
+    deque(map(dict.clear, dispatches), 0)
 
 
 def behind(
