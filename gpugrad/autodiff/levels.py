@@ -6,8 +6,7 @@ meet: what enters, what leaves, and what is used inside without an axis of its o
 is the sum over the elements. Nodes older than a level are outside of it.
 """
 
-import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -42,34 +41,17 @@ class Level:
         self.shared: dict[Any, Tensor] = {}
 
 
-# The levels that run, in all threads. An interrupt may come at the end of one, which is then gone
-# all the same: nothing else refers to it.
-_active: set["weakref.ref[Level]"] = set()
-
-
 @contextmanager
 def running(size: int, randomness: str = "same") -> Iterator[Level]:
     """A block that runs inside a new level."""
     level, before = Level(size, randomness), levels.get()
     try:  # an interrupt may come anywhere, so that each end is right without its beginning, too
         levels.set((*before, level))
-        _share(_active.add, weakref.ref(level, _end))
+        detours.hold(_sharing, level, rank=2)
         yield level
     finally:
         levels.set(before)
-        _end(weakref.ref(level))
-
-
-def _end(reference: "weakref.ref[Level]") -> None:
-    _share(_active.discard, reference)
-
-
-def _share(change: Callable[["weakref.ref[Level]"], None], reference: "weakref.ref[Level]") -> None:
-    """Add or discard a level that runs, with the detour that all of them need."""
-    with detours.lock:
-        change(reference)
-        if bool(_active) is not (_sharing in detours.active):
-            detours.use(_sharing, bool(_active), rank=2)
+        detours.release(_sharing, level)
 
 
 def are_running() -> bool:

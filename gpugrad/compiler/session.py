@@ -485,7 +485,7 @@ def _recorded_call(
     function: Callable[..., Any], leaves: Sequence[Any], structure: Any, session: Session
 ) -> RecordedCall:
     try:
-        detours.use(_meet_operands, True, rank=-1)
+        detours.hold(_meet_operands, session, rank=-1)
         tracing.set(session)
         given = [session.argument(index, leaf, leaves) for index, leaf in enumerate(leaves)]
         args, kwargs = tree.unflatten(structure, given)
@@ -496,4 +496,4 @@ def _recorded_call(
         tracing.set(None)
         session.tape.is_open = False
         session.restore()
-        detours.use(_meet_operands, False)
+        detours.release(_meet_operands, session)

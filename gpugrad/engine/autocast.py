@@ -5,7 +5,6 @@ recorded ``astype``, through which gradients flow back to the float32 tensor. Th
 such as a layer's weight, is kept until the leaf is changed in place or the outermost block ends.
 """
 
-import threading
 import weakref
 from collections.abc import Sequence
 from contextvars import ContextVar
@@ -60,22 +59,9 @@ class _State:
 
 _state: ContextVar[Any] = ContextVar("gpugrad_autocast", default=None)
 
-# The states of all threads, as long as there are any the ops look for theirs.
-_states: set[weakref.ref[_State]] = set()
-_lock = threading.RLock()
-
-
-def _forget(reference: "weakref.ref[_State]") -> None:
-    with _lock:
-        _states.discard(reference)
-        if not _states:
-            detours.use(_in_its_dtype, False)
-
 
 def _enter(state: _State) -> None:
-    with _lock:
-        _states.add(weakref.ref(state, _forget))
-        detours.use(_in_its_dtype, True)
+    detours.hold(_in_its_dtype, state)  # as long as there are states the ops look for theirs
     _state.set(state)
 
 

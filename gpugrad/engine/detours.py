@@ -6,13 +6,15 @@ which is empty while the op may have a detour, so that they turn to `gpugrad.eng
 """
 
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from gpugrad.engine.op import Op
 
-__all__ = ["Detour", "Dispatch", "active", "behind", "lock", "use"]
+__all__ = ["Detour", "Dispatch", "active", "behind", "hold", "lock", "release", "use"]
 
 Detour = Callable[[Op, Sequence[Any], dict[str, Any] | None], Any]
 
@@ -21,6 +23,7 @@ active: dict[Detour, int] = {}
 lock = threading.RLock()  # for `active`, and for the entries of dispatches
 _of_autocast: list["Dispatch"] = []  # those of ops that autocast does
 _others: list["Dispatch"] = []
+_holders: dict[Detour, set[weakref.ref[Any]]] = {}
 
 
 class Dispatch(dict[type, Any]):
@@ -47,6 +50,31 @@ def use(detour: Detour, on: bool, rank: int = 0) -> None:
             _clear(_of_autocast)
         if any(active.values()):
             _clear(_others)
+
+
+def hold(detour: Detour, holder: Any, rank: int = 0) -> None:
+    """Have a detour until `release`, or until the holder is gone.
+
+    So none is left where an interrupt comes before the end of a block, or in it.
+    """
+    with lock:
+        _holders.setdefault(detour, set()).add(weakref.ref(holder, partial(_let_go, detour)))
+        if detour not in active:
+            use(detour, True, rank)
+
+
+def release(detour: Detour, holder: Any) -> None:
+    """End a detour for one of its holders."""
+    _let_go(detour, weakref.ref(holder))
+
+
+def _let_go(detour: Detour, reference: "weakref.ref[Any]") -> None:
+    with lock:
+        holders = _holders.setdefault(detour, set())
+        left = {one for one in holders if one != reference and one() is not None}
+        if not left:
+            use(detour, False)
+        holders &= left  # last: where an interrupt comes before, the holder's end does it again
 
 
 def _clear(dispatches: list[Dispatch]) -> None:

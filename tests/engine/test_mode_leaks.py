@@ -11,9 +11,11 @@ import pytest
 from interrupts import interrupted_everywhere
 
 import gpugrad as gg
+from gpugrad.autodiff import tree
 from gpugrad.backend import blocks as blocks_
 from gpugrad.backend import sim
-from gpugrad.engine import modes
+from gpugrad.compiler.session import record
+from gpugrad.engine import detours, modes
 
 
 def state():
@@ -508,9 +510,11 @@ WORK = {
     "device": lambda x: _on_device(),
     "level of vmap": lambda x: gg.vmap(lambda x: x)(x.detach()),
     "vmap": lambda x: gg.vmap(gg.grad(lambda x: x * x))(x.detach()),
+    "recording": lambda x: record(lambda x: x * 2, *tree.flatten(((x,), {}))),
     "compile": lambda x: gg.compile(lambda x: gg.scan(_turn, 1.0, x)[0].backward())(x),
 }
-STRIDES = {"compile": 997, "level of vmap": 1}  # recording takes many lines, a level few
+# Recording takes many lines, a level few.
+STRIDES = {"compile": 997, "recording": 3, "level of vmap": 1}
 
 
 def _on_device():
@@ -541,6 +545,9 @@ def test_an_interrupt_in_any_work_leaves_no_mode(name):
         with gg.enable_grad(), gg.device("cpu"), gg.autocast(enabled=False):
             pass
         assert variables() == before
+        if detours.active:
+            gc.collect()
+        assert not detours.active
 
     interrupted_everywhere(
         lambda: gg.ones(3, requires_grad=True), work, check, STRIDES.get(name, 13)
