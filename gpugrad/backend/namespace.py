@@ -250,12 +250,18 @@ def common_namespace(first: Any, *others: Any) -> Any:
     """The namespace that takes all these arrays: that of the first, or one that `lifts` it."""
     found = namespace_of(first)
     for array in others:
-        own = lifted = namespace_of(array)
-        while lifted is not None and lifted is not found:
-            lifted = getattr(lifted, "lifts", None)
-        if lifted is not None:
+        own = namespace_of(array)
+        if takes(own, found):
             found = own
     return found
+
+
+def takes(namespace: Any, other: Any) -> bool:
+    """Whether a namespace takes the arrays of another one beside its own."""
+    while (namespace := getattr(namespace, "lifts", None)) is not None:
+        if namespace is other:
+            return True
+    return False
 
 
 def imported() -> list[Any]:

@@ -10,14 +10,20 @@ from typing import Any
 import numpy
 
 from gpugrad.backend.device import beside, check_same_device, device_of
-from gpugrad.backend.namespace import NAMESPACES, namespace_of, register
+from gpugrad.backend.namespace import NAMESPACES, namespace_of, register, takes
 from gpugrad.engine.messages import type_name, wrong_operand
 from gpugrad.engine.modes import in_rules
 from gpugrad.engine.op import Op
 from gpugrad.errors import DeviceError, DTypeError
 
 __all__ = [
-    "common_namespace", "convert", "first_number", "on_device_of", "placed", "scalar", "unwrap",
+    "convert",
+    "first_number",
+    "namespace_of_all",
+    "on_device_of",
+    "placed",
+    "scalar",
+    "unwrap",
     "use_tensor_class",
 ]  # fmt: skip
 
@@ -62,16 +68,16 @@ def unwrap(op: Op, operands: Sequence[Any]) -> tuple[list[Any], list[Any], Any]:
         xp = NAMESPACES.get(first)
         if xp is not None and xp.alone:  # and then there is nothing else to see
             return raws, nodes, xp
-    xp = common_namespace(op, raws)
+    xp = namespace_of_all(op, raws)
     if (
         xp is not None
         and xp.checks is not None
         and any(isinstance(raw, numpy.generic) for raw in raws)
     ):
-        common_namespace(op, [placed(*pair) for pair in zip(operands, raws, strict=True)])
+        namespace_of_all(op, [placed(*pair) for pair in zip(operands, raws, strict=True)])
     if xp is None:
         raws = [None if raw is None else _of_number(raw) for raw in raws]
-        xp = common_namespace(op, raws)
+        xp = namespace_of_all(op, raws)
     if len(raws) == 2:
         raws[0] = first_number(*raws)
     return raws, nodes, xp
@@ -104,7 +110,7 @@ def placed(operand: Any, raw: Any) -> Any:
     return operand.data if in_graph else raw
 
 
-def common_namespace(op: Op, raws: Sequence[Any]) -> Any:
+def namespace_of_all(op: Op, raws: Sequence[Any]) -> Any:
     """The namespace of the operands; None if all are numbers; DeviceError if they differ."""
     xp = first = None
     for raw in raws:
@@ -116,9 +122,9 @@ def common_namespace(op: Op, raws: Sequence[Any]) -> Any:
             continue
         if xp is None or isinstance(first, numpy.generic):
             xp, first = own, raw  # a NumPy scalar goes where the arrays are, as in CuPy
-        elif _takes(own, xp):
+        elif takes(own, xp):
             xp, first = own, raw
-        elif _takes(xp, own):
+        elif takes(xp, own):
             continue
         elif not isinstance(raw, numpy.generic):
             for namespace in (own, xp):
@@ -132,14 +138,6 @@ def common_namespace(op: Op, raws: Sequence[Any]) -> Any:
     if xp is not None and not xp.alone:
         xp.checks(op.shown, tuple(raws))
     return xp
-
-
-def _takes(namespace: Any, other: Any) -> bool:
-    """Whether a namespace takes the arrays of another one beside its own."""
-    while (namespace := getattr(namespace, "lifts", None)) is not None:
-        if namespace is other:
-            return True
-    return False
 
 
 def on_device_of(raws: Sequence[Any], compute: Callable[..., Any]) -> Callable[..., Any]:

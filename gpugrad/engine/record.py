@@ -18,9 +18,9 @@ from gpugrad.engine.modes import recording
 from gpugrad.engine.node import new_node
 from gpugrad.engine.op import Op
 from gpugrad.engine.operands import (
-    common_namespace,
     convert,
     first_number,
+    namespace_of_all,
     on_device_of,
     placed,
     scalar,
@@ -231,7 +231,7 @@ class _Dispatch(detours.Dispatch):
 
     def look_up(self, op: Op, *raws: Any) -> Any:
         """Namespace and function for any operands; None if all of them are numbers."""
-        xp = common_namespace(op, raws)
+        xp = namespace_of_all(op, raws)
         if xp is None:
             return None
         if not xp.alone:

@@ -15,7 +15,6 @@ from typing import Any
 
 from gpugrad.inspect.scene import LINE, Scene
 from gpugrad.inspect.svg import style
-from gpugrad.io.aside import replace
 
 __all__ = ["html", "open_page"]
 
@@ -79,7 +78,7 @@ def open_page(page: bytes) -> Path:
     Where none can be opened, as on a machine without a screen, the path is printed.
     """
     path = Path(tempfile.mkdtemp(prefix="gpugrad-")) / "graph.html"
-    replace(path, lambda file: file.writelines([page]))
+    path.write_bytes(page)
     if not (_has_screen() and webbrowser.open(path.as_uri())):
         print(f"The drawing is in {path}")  # noqa: T201  asked for, where no window can show it
     return path

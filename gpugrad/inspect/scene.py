@@ -189,7 +189,7 @@ class _Stage:
         most = MOST if is_folded else FEW
         for group, leaves in inside.items():
             if fold and len(leaves) > most:
-                leaves = [Group(f"{len(leaves):,} leaves", divided(leaves, _first_and_last))]
+                leaves = [Group(f"{len(leaves):,} leaves", divided(leaves, _count_of_leaves))]
             group.items[:0] = leaves
 
     def _place(self, group: Group, item: Any) -> None:
@@ -261,7 +261,7 @@ def _summary(group: Group) -> list[str]:
     return lines
 
 
-def _first_and_last(group: Group) -> str:
+def _count_of_leaves(group: Group) -> str:
     return f"{sum(1 for _ in group.nodes()):,} leaves"
 
 

@@ -4,6 +4,7 @@ A message costs its latency, so small arrays of one device and dtype are copied 
 a large one travels as it is, in its own memory.
 """
 
+import math
 from collections.abc import Sequence
 from sys import getrefcount
 from typing import Any
@@ -57,7 +58,7 @@ class Bucket:
             return [flat.reshape(self.shapes[0])]
         parts, end = [], 0
         for shape in self.shapes:
-            start, end = end, end + _count(shape)
+            start, end = end, end + math.prod(shape)
             parts.append(flat[start:end].reshape(shape))
         return parts
 
@@ -71,13 +72,6 @@ class _Held:
 
 
 _HELD = _Held().count()  # the references to an array that only its bucket has
-
-
-def _count(shape: tuple[int, ...]) -> int:
-    count = 1
-    for length in shape:
-        count *= length
-    return count
 
 
 def cut(arrays: Sequence[Any], order: Sequence[int]) -> list[Bucket]:

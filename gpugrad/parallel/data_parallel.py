@@ -83,15 +83,16 @@ class DataParallel(Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The model's forward pass, on this rank's share of the batch."""
-        if tracing.get() is not None and not (self._averages and recording.get()):
-            return self.module(*args, **kwargs)
         if tracing.get() is not None:
-            raise CompileError(
-                "compile: a DataParallel model talks to other processes while it is "
-                "differentiated, which cannot be recorded. Call a compiled function that ends "
-                "with loss.backward() inside of `with model.no_sync():`, and then "
-                "model.average_gradients(); gg.Trainer(..., parallel=True, compile=True) does so"
-            )
+            if self._averages and recording.get():
+                raise CompileError(
+                    "compile: a DataParallel model talks to other processes while it is "
+                    "differentiated, which cannot be recorded. Call a compiled function that ends "
+                    "with loss.backward() inside of `with model.no_sync():`, and then "
+                    "model.average_gradients(); gg.Trainer(..., parallel=True, compile=True) does "
+                    "so"
+                )
+            return self.module(*args, **kwargs)
         self._reducer.update()
         with stream_of(self._group.rank):
             return self.module(*args, **kwargs)
