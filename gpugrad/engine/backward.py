@@ -157,10 +157,13 @@ def _walk_from(
         sums.lent = lent
         ready = _begun(seeds, by_choice, sums)
         del seeds  # or a gradient that was made here would be shared
-        return walk(ready, sums, mode, retain_graph, deliver, watch)
+        results = walk(ready, sums, mode, retain_graph, deliver, watch)
     except (MemoryError, RuntimeError) as error:
         explain_no_memory(error, _walk.__code__)
         raise
+    for function in sums.at_end:
+        function()
+    return results
 
 
 def _following(entered: contextlib.ExitStack, watch: Any) -> Any:
@@ -227,9 +230,7 @@ def _walk(
             xp, values, y = graph.at(node, g)
         elif y is None:
             y = node
-        plain = (
-            node.__class__ is Node and not supports and (op.simple or _is_plain(op, parents, sums))
-        )
+        plain = node.__class__ is Node and not supports and (op.simple or _plain(op, parents, sums))
         if not plain:
             parents, rules = _pulled(node, xp, g, y, parents, values, sums, watch)
         elif op.joint is None:
@@ -274,11 +275,7 @@ def _walk(
         if not retain_graph or (raw and node.serial > sums.recomputed):
             node.values = node.y = None
         d = rules = None  # free a gradient as soon as the walk has passed it
-    results = sums.of_leaves(watch)
-    if sums.at_end:  # hardly ever
-        for function in sums.at_end:
-            function()
-    return results
+    return sums.of_leaves(watch)
 
 
 def _begun(
@@ -315,7 +312,7 @@ def _arrived(node: Any, g: Any, graph: GraphMode | _Lifted | None, supports: dic
     return after
 
 
-def _is_plain(op: Op, parents: Sequence[Any], sums: Gradients) -> bool:
+def _plain(op: Op, parents: Sequence[Any], sums: Gradients) -> bool:
     """Whether an op that adds or chooses has to do neither, for this node."""
     if op.adds and sums.can_add(parents):
         return False
