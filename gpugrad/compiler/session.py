@@ -491,9 +491,10 @@ def _recorded_call(
         args, kwargs = tree.unflatten(structure, given)
         holder = [function(*args, **kwargs)]
         check_arguments(tree.flatten((args, kwargs)), given, structure)
-        return session.finished(holder, leaves)
+        call = session.finished(holder, leaves)
     finally:
         tracing.set(None)
         session.tape.is_open = False
         session.restore()
         detours.release(_meet_operands, session)
+    return call
