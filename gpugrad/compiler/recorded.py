@@ -246,7 +246,7 @@ class Recorded(Traced):
         if session is None or session.guards is None or tape.parent is not None:
             raise error
         tape.told = tape.told or error
-        return self.array
+        return array_of(self)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         raise by_value("its values as a NumPy array")

@@ -134,6 +134,14 @@ def test_a_call_that_is_told_numbers_runs_once(name, device, by_numpy):
     assert "runs without compile" in compiled.report()
 
 
+@pytest.mark.parametrize("ask", [lambda x: float(x.sum()), lambda x: x[:3].tolist(), str])
+def test_the_first_call_is_told_the_numbers_of_large_arrays(ask):
+    """Large results are not computed while a call is recorded, until somebody asks."""
+    x = gg.arange(100_000, dtype="float32")
+    compiled = gg.compile(lambda x: ask(x * 2 + 1), strict=False)
+    assert [compiled(x), compiled(x)] == [ask(x * 2 + 1)] * 2
+
+
 def test_a_graph_of_a_call_that_is_told_numbers_has_every_derivative(by_numpy):
     w = gg.tensor(2.0, requires_grad=True)
     compiled = lenient(lambda x: w**3 * float(x))
