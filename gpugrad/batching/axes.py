@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.batching.operands import Operands, filled
+from gpugrad.batching.operands import Operands, filled, inner_axis
 
 __all__ = ["RULES"]
 
@@ -24,18 +24,10 @@ def _parameters(
     return values
 
 
-def _inner(axis: Any, ndim: int) -> int:
-    """An axis of an array with the hidden one, for one of ``ndim`` without it."""
-    own = int(axis)
-    if not -ndim <= own < ndim:
-        raise np.exceptions.AxisError(own, ndim)
-    return own % ndim + 1
-
-
 def _inner_axes(axis: Any, ndim: int) -> tuple[int, ...]:
     if axis is None:
         return tuple(range(1, ndim + 1))
-    return tuple([_inner(one, ndim) for one in (axis if _is_several(axis) else (axis,))])
+    return tuple([inner_axis(one, ndim) for one in (axis if _is_several(axis) else (axis,))])
 
 
 def _is_several(axis: Any) -> bool:
@@ -52,6 +44,8 @@ def _reduction(names: str = "axis keepdims", count: int = 1, **defaults: Any) ->
         ndim, arrays = operands.ndim(count - 1), filled(operands)
         axis = values.pop("axis")
         if not ndim:  # a number, along no axis, 0 or -1
+            if axis not in (None, (), 0, -1):
+                raise np.exceptions.AxisError(f"axis {axis} is out of bounds for a number")
             arrays = [array.reshape((-1, 1)) for array in arrays]
             y = operands.compute(*arrays, axis=1, **{**values, **_without_axes(values)})
             return _reshaped(y, operands.size)
@@ -104,9 +98,9 @@ def _fourier(operands: Operands, *, axes: Any = None, axis: Any = None, **given:
     (x,), ndim = operands.arrays, operands.ndim(0)
     axes = values.pop("axes", axes)
     if axes is not None:
-        values["axes"] = tuple([_inner(one, ndim) for one in axes])
+        values["axes"] = tuple([inner_axis(one, ndim) for one in axes])
     if axis is not None:
-        values["axis"] = _inner(axis, ndim)
+        values["axis"] = inner_axis(axis, ndim)
     function = operands.xp
     for part in operands.name.split("."):
         function = getattr(function, part)
@@ -135,14 +129,14 @@ def _transpose(operands: Operands, axes: Any = None) -> Any:
     x, *given = operands.arrays
     axes = given[0] if given else axes
     ndim = operands.ndim(0)
-    order = range(ndim, 0, -1) if axes is None else [_inner(axis, ndim) for axis in axes]
+    order = range(ndim, 0, -1) if axes is None else [inner_axis(axis, ndim) for axis in axes]
     return operands.xp.transpose(x, (0, *order))
 
 
 def _swapaxes(operands: Operands) -> Any:
     x, first, second = operands.arrays
     ndim = operands.ndim(0)
-    return operands.xp.swapaxes(x, _inner(first, ndim), _inner(second, ndim))
+    return operands.xp.swapaxes(x, inner_axis(first, ndim), inner_axis(second, ndim))
 
 
 def _moveaxis(operands: Operands, source: Any = None, destination: Any = None) -> Any:
@@ -166,7 +160,7 @@ def _expand_dims(operands: Operands, axis: Any = None) -> Any:
     axis = given[0] if given else axis
     several = axis if _is_several(axis) else (axis,)
     ndim = operands.ndim(0) + len(several)
-    return operands.xp.expand_dims(x, tuple([_inner(one, ndim) for one in several]))
+    return operands.xp.expand_dims(x, tuple([inner_axis(one, ndim) for one in several]))
 
 
 def _squeeze(operands: Operands, axis: Any = None) -> Any:
@@ -181,6 +175,8 @@ def _squeeze(operands: Operands, axis: Any = None) -> Any:
 def _pad(operands: Operands, pad_width: Any = None, **parameters: Any) -> Any:
     x, *given = operands.arrays
     width = given[0] if given else pad_width
+    if not width or len(width) != operands.ndim(0):
+        raise ValueError(f"expected a width for each of {operands.ndim(0)} axes, got {width}")
     return operands.compute(x, ((0, 0), *width), **parameters)
 
 
@@ -188,13 +184,13 @@ def _windows(operands: Operands, sizes: Any = None, axes: Any = None) -> Any:
     x, *given = operands.arrays
     sizes, axes = given or (sizes, axes)
     ndim = operands.ndim(0) - (len(sizes) if operands.name == "overlapped" else 0)
-    return operands.compute(x, sizes, tuple([_inner(axis, ndim) for axis in axes]))
+    return operands.compute(x, sizes, tuple([inner_axis(axis, ndim) for axis in axes]))
 
 
 def _diagonal(operands: Operands, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     (x,), ndim = operands.arrays, operands.ndim(0)
     return operands.xp.diagonal(
-        x, offset=offset, axis1=_inner(axis1, ndim), axis2=_inner(axis2, ndim)
+        x, offset=offset, axis1=inner_axis(axis1, ndim), axis2=inner_axis(axis2, ndim)
     )
 
 
@@ -203,7 +199,7 @@ def _from_diagonal(
 ) -> Any:
     (d,), ndim = operands.arrays, len(shape)
     return operands.xp.from_diagonal(
-        d, offset=offset, axis1=_inner(axis1, ndim), axis2=_inner(axis2, ndim),
+        d, offset=offset, axis1=inner_axis(axis1, ndim), axis2=inner_axis(axis2, ndim),
         shape=(operands.size, *shape),
     )  # fmt: skip
 
@@ -222,7 +218,7 @@ def _join(operands: Operands, axis: Any = 0, new: bool = False) -> Any:
     arrays = filled(operands)
     ndim = len(arrays[0].shape) - 1 + new
     function = operands.xp.stack if new else operands.xp.concatenate
-    return function(arrays, axis=_inner(axis, ndim))
+    return function(arrays, axis=inner_axis(axis, ndim))
 
 
 def _stack(operands: Operands, axis: Any = 0) -> Any:

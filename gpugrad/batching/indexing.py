@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gpugrad.batching.operands import Operands, filled
+from gpugrad.batching.operands import Operands, filled, inner_axis
 from gpugrad.errors import BatchError, IndexingError
 from gpugrad.ops.index import ARRAY, split
 
@@ -26,9 +26,11 @@ class _Places:
     ``outer`` back.
     """
 
-    def __init__(self, operands: Operands, first: int, pattern: Any, ndim: int, held: bool) -> None:
+    def __init__(
+        self, operands: Operands, first: int, pattern: Any, shape: tuple[int, ...], held: bool
+    ) -> None:
         self.xp = operands.xp
-        parts = list(_expanded(pattern, operands, first, ndim))
+        parts = list(_expanded(pattern, operands, first, shape))
         arrays = [(part, own) for part, own in parts if _is_array(part)]
         self.source = 0  # of the hidden axis, in what is selected
         self.between = 0  # axes of index arrays that stand in front of their place
@@ -95,13 +97,16 @@ def _wide(part: Any, own: bool, count: int) -> Any:
     return part.reshape((part.shape[0], *(1,) * (count + 1 - part.ndim), *part.shape[1:]))
 
 
-def _expanded(pattern: Any, operands: Operands, first: int, ndim: int) -> list[tuple[Any, bool]]:
+def _expanded(
+    pattern: Any, operands: Operands, first: int, shape: tuple[int, ...]
+) -> list[tuple[Any, bool]]:
     """The parts of an index, for each axis and each None, and whether they have the hidden one.
 
     Masks that are the same for all elements become the numbers of what they hold for.
     """
     arrays = iter(zip(operands.arrays[first:], operands.held[first:]))
     parts: list[tuple[Any, bool]] = []
+    masked: dict[int, int] = {}  # sizes of masks, by the number of the part
     for part in pattern if isinstance(pattern, tuple) else (pattern,):
         array, own = next(arrays) if part is ARRAY else (part, False)
         if not isinstance(array, bool | np.bool_) and getattr(array, "dtype", None) == np.bool_:
@@ -110,15 +115,22 @@ def _expanded(pattern: Any, operands: Operands, first: int, ndim: int) -> list[t
                     "vmap: a mask that is another one for each element selects as many numbers as "
                     "it happens to hold for. Write gg.where(mask, x, 0), or x.at[mask].set(number)"
                 )
+            masked.update(enumerate(array.shape, len(parts)))
             parts += [(places, False) for places in operands.xp.nonzero(array)]
         else:
             parts.append((array, own))
-    missing = ndim - sum(part is not None and part is not Ellipsis for part, _ in parts)
+    missing = len(shape) - sum(part is not None and part is not Ellipsis for part, _ in parts)
     if missing < 0:
-        raise IndexingError(f"too many indices for an array of {ndim} axes")
+        raise IndexingError(f"too many indices for an array of {len(shape)} axes")
     if not any(part is Ellipsis for part, _ in parts):
         parts.append((Ellipsis, False))
-    at = next(number for number, (part, _) in enumerate(parts) if part is Ellipsis)
+    at, *more = [number for number, (part, _) in enumerate(parts) if part is Ellipsis]
+    if more:
+        raise IndexingError("an index can only have a single ellipsis ('...')")
+    for number, size in masked.items():
+        axis = sum(part is not None for part, _ in parts[:number]) + (number > at) * (missing - 1)
+        if size != shape[axis]:
+            raise IndexingError(f"a mask of size {size} for axis {axis} of size {shape[axis]}")
     parts[at : at + 1] = [(slice(None), False)] * missing
     return parts
 
@@ -129,7 +141,7 @@ def _getitem(operands: Operands, index: Any) -> Any:
         plain = index if isinstance(index, tuple) else (index,)
         _check_count(plain, operands.ndim(0))
         return x[(slice(None), *plain)]
-    places = _Places(operands, 1, index, operands.ndim(0), held)
+    places = _Places(operands, 1, index, operands.shape(0), held)
     return places.select(x)
 
 
@@ -141,7 +153,7 @@ def _check_count(index: tuple[Any, ...], ndim: int) -> None:
 
 def _scatter(operands: Operands, index: Any, shape: tuple[int, ...]) -> Any:
     g = operands.arrays[0]
-    places = _Places(operands, 1, index, len(shape), True)
+    places = _Places(operands, 1, index, shape, True)
     pattern, arrays = split(places.index)
     xp, whole = operands.xp, (operands.size, *shape)
     # What is added to each may have fewer axes than there are selected.
@@ -152,7 +164,7 @@ def _scatter(operands: Operands, index: Any, shape: tuple[int, ...]) -> Any:
 
 def _index_set(operands: Operands, index: Any, ordered: bool = False) -> Any:
     x, v = operands.arrays[:2]
-    xp, size, ndim = operands.xp, operands.size, operands.ndim(0)
+    xp, size, shape = operands.xp, operands.size, operands.shape(0)
     if not operands.held[0]:
         x = xp.broadcast_to(x, (size, *x.shape))
     if index is ARRAY and operands.held[2] and operands.arrays[2].dtype == np.bool_:
@@ -160,7 +172,7 @@ def _index_set(operands: Operands, index: Any, ordered: bool = False) -> Any:
     if ordered:
         v = _in_order(operands, v)
         operands.arrays, operands.held = operands.arrays[:-1], operands.held[:-1]
-    places = _Places(operands, 2, index, ndim, True)
+    places = _Places(operands, 2, index, shape, True)
     if getattr(v, "shape", ()) or operands.held[1] or ordered:
         own = operands.held[1] or ordered
         v = places.outer(_spread(operands, v, places.select(x).shape, own))
@@ -171,7 +183,7 @@ def _index_set(operands: Operands, index: Any, ordered: bool = False) -> Any:
 def set_item(operands: Operands, index: Any) -> None:
     """Change an array with the hidden axis in place."""
     x, v = operands.arrays[:2]
-    places = _Places(operands, 2, index, operands.ndim(0), True)
+    places = _Places(operands, 2, index, operands.shape(0), True)
     if getattr(v, "shape", ()) or operands.held[1]:
         own = operands.held[1]
         v = places.outer(_spread(operands, v, places.select(x).shape, own))
@@ -225,7 +237,7 @@ def _along(operands: Operands, axis: Any = None) -> Any:
         array if own else xp.broadcast_to(array, (operands.size, *array.shape))
         for array, own in zip((x, order), operands.held)
     )
-    return operands.compute(x, order, axis=axis % ndim + 1)
+    return operands.compute(x, order, axis=inner_axis(axis, ndim))
 
 
 def _take(operands: Operands, axis: Any = None) -> Any:
@@ -237,7 +249,7 @@ def _take(operands: Operands, axis: Any = None) -> Any:
         x = x.reshape((operands.size, -1)) if own[0] else x.reshape(-1)
         ndim, axis = 1, 0
     inner = Operands(operands.xp, "getitem", [x, places], own[:2], operands.size, operands.level)
-    return _getitem(inner, (*(slice(None),) * (axis % ndim), ARRAY))
+    return _getitem(inner, (*(slice(None),) * (inner_axis(axis, ndim) - 1), ARRAY))
 
 
 def _last_alike(operands: Operands, size: int) -> Any:

@@ -5,7 +5,7 @@ which compute it on arrays with the hidden axis; an elementwise function needs n
 axes are aligned; a formula of the table runs as it is, over the functions that it is made of.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from types import ModuleType
 from typing import Any
@@ -18,6 +18,7 @@ from gpugrad.backend.namespace import (
     FORMULAS,
     NAMESPACES,
     Namespace,
+    common_namespace,
     namespace_of,
     register,
 )
@@ -129,6 +130,15 @@ class Batching(Namespace):
                 function = partial(self._unknown, name, found)
         setattr(self, name, function)
         return function
+
+    def elements(self, operands: Sequence[Any]) -> Iterator[tuple[Any, list[Any]]]:
+        """The operands of each element of the highest level, and their namespace."""
+        level = _highest(operands)
+        held = [level_of(operand) == level for operand in operands]
+        size = next(one.array.shape[0] for one, own in zip(operands, held) if own)
+        for number in range(size):
+            parts = [one.array[number, ...] if own else one for one, own in zip(operands, held)]
+            yield common_namespace(*[part for part in parts if hasattr(part, "dtype")]), parts
 
     def concatenate(self, arrays: Sequence[Any], axis: int | None = 0) -> Any:
         return self.concat_arrays(*arrays, axis=axis)

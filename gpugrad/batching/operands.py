@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["Operands", "aligned", "filled"]
+import numpy as np
+
+__all__ = ["Operands", "aligned", "filled", "inner_axis"]
 
 
 class Operands:
@@ -59,3 +61,11 @@ def filled(operands: Operands) -> list[Any]:
         array if held or array is None else xp.broadcast_to(array, (size, *array.shape))
         for array, held in zip(operands.arrays, operands.held)
     ]
+
+
+def inner_axis(axis: Any, ndim: int) -> int:
+    """An axis of an array with the hidden one, for one of ``ndim`` without it."""
+    own = int(axis)
+    if not -ndim <= own < ndim:
+        raise np.exceptions.AxisError(own, ndim)
+    return own % ndim + 1

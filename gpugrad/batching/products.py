@@ -6,6 +6,7 @@ from string import ascii_letters
 from typing import Any
 
 from gpugrad.batching.operands import Operands, aligned
+from gpugrad.errors import ShapeError
 
 __all__ = ["RULES"]
 
@@ -76,10 +77,13 @@ def _linear(operands: Operands) -> Any:
     """x @ weight.T + bias; with weights that all elements share, of all their rows at once."""
     x, weight, *rest = operands.arrays
     bias = rest[0] if rest else None
+    if bias is not None and operands.ndim(2) > 1:
+        raise ShapeError(f"linear: expected a vector as bias, got shape {operands.shape(2)}")
     held = [*operands.held, False][:3]
     if not any(held[1:]):
         return operands.xp.linear(x, weight, bias)
-    turned = operands.xp.swapaxes(weight, -1, -2) if held[1] else weight.T
+    axes = (0, *range(operands.ndim(1), 0, -1))
+    turned = operands.xp.transpose(weight, axes) if held[1] else weight.T
     inner = Operands(operands.xp, "matmul", [x, turned], held[:2], operands.size, operands.level)
     y = _matmul(inner) if any(held[:2]) else operands.xp.matmul(x, turned)
     if bias is None:
@@ -104,6 +108,11 @@ def _einsum_explicit(operands: Operands, subscripts: str, optimize: Any = None) 
 
 def _stacked(operands: Operands, **parameters: Any) -> Any:
     """A function of stacks of matrices, which broadcast."""
+    if any(operands.held[k] and operands.ndim(k) < 2 for k in range(len(operands.arrays))):
+        raise ShapeError(
+            f"{operands.name}: expected matrices, got operands of shape "
+            f"{' and '.join(str(operands.shape(k)) for k in range(len(operands.arrays)))}"
+        )
     function: Any = operands.xp
     for part in operands.name.split("."):
         function = getattr(function, part)

@@ -13,8 +13,16 @@ from numpy.linalg import LinAlgError
 
 from gpugrad.backend import memory
 from gpugrad.backend.device import device_of
+from gpugrad.backend.namespace import NAMESPACES
 from gpugrad.engine.op import Op
-from gpugrad.errors import DeviceError, DTypeError, GpugradError, IndexingError, ShapeError
+from gpugrad.errors import (
+    BatchError,
+    DeviceError,
+    DTypeError,
+    GpugradError,
+    IndexingError,
+    ShapeError,
+)
 
 __all__ = [
     "check_gradient", "check_real", "explain", "explain_no_memory", "instead_of",
@@ -128,6 +136,9 @@ def explain(
     op: Op, raws: Sequence[Any], parameters: dict[str, Any] | None, error: Exception
 ) -> None:
     """Raise a clearer error in place of one that an array library raised, where there is one."""
+    for raw in raws:
+        if getattr(NAMESPACES.get(type(raw)), "batched", False):
+            _explain_batched(op, raws, parameters, error, NAMESPACES[type(raw)])
     if isinstance(error, GpugradError):
         return
     if not isinstance(parameters, dict | None):
@@ -157,6 +168,18 @@ def explain(
         if op.complex == "refused" and any(map(numpy.iscomplexobj, raws)):
             message = "it takes no complex numbers; give it abs(t), t.real or t.imag"
         raise DTypeError(f"{op.shown}: {message}. Operands of dtype {dtypes}{keywords}") from error
+
+
+def _explain_batched(
+    op: Op, raws: Sequence[Any], parameters: dict[str, Any] | None, error: Exception, xp: Any
+) -> None:
+    """As `explain`, of an op over arrays with a hidden axis: raise what one element raises."""
+    for own_xp, operands in () if isinstance(error, BatchError) else xp.elements(raws):
+        try:
+            getattr(own_xp, op.name)(*operands, **(parameters or {}))
+        except Exception as own:
+            explain(op, operands, parameters, own)
+            raise own from error
 
 
 def one_too_many(op: Op) -> DTypeError:
