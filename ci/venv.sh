@@ -14,6 +14,9 @@ NAME=$(basename "$0")
 # A log is no terminal: no colours, no bars.
 export NO_COLOR=1 TERM=dumb PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 unset FORCE_COLOR PY_COLORS
+# Where this is set, as in many container images, each process of the tests compiles 300 files anew
+# and rewrites their assertions: 12 s before the first test.
+unset PYTHONDONTWRITEBYTECODE
 
 say() { printf 'ci/%s: %s\n' "$NAME" "$*"; }
 die() {

@@ -1,11 +1,13 @@
 """The devices that the tests run on, and what each test starts from."""
 
+import gc
 import importlib
 import itertools
 import os
 from functools import partial
 from types import SimpleNamespace
 
+import keywords
 import leaks
 import numpy as np
 import pytest
@@ -19,6 +21,16 @@ from gpugrad.engine.op import Op
 from gpugrad.engine.record import bind
 
 __all__ = ["pytest_runtestloop"]  # pytest finds it here
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Tens of thousands of tests are made and stay: to look for garbage among them finds none."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items):
@@ -73,12 +85,14 @@ def _name(subject):
     return getattr(subject, "name", None) or str(subject)
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(wrapper=True)
 def pytest_generate_tests(metafunc):
     """The device varies fastest, so that what a case is compared with is computed once for all."""
+    yield
     direct = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
     if "device" in metafunc.fixturenames and not any("device" in names for names in direct):
         metafunc.parametrize("device", DEVICES, indirect=True)
+    keywords.drop_others(metafunc)
 
 
 @pytest.fixture

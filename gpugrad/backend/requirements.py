@@ -12,7 +12,7 @@ EXTRAS = {
     "compile": ("ziglang>=0.13",),
     "cuda12": ("cupy-cuda12x[ctk]>=14", "ml_dtypes>=0.5"),
     "cuda13": ("cupy-cuda13x[ctk]>=14", "ml_dtypes>=0.5"),
-    "mpi": ("mpi4py>=4", "mpich>=4.2"),
+    "mpi": ("mpi4py>=4.1", "mpich>=4.2"),
     "parquet": ("pyarrow>=17",),
     "plot": ("matplotlib>=3.8",),
     "progress": ("tqdm>=4.60",),

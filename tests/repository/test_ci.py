@@ -177,3 +177,16 @@ def test_every_skipped_case_has_a_reason() -> None:
         cases = block.splitlines()[len(reason) :]
         assert reason, f"no reason: {block}"
         assert all(case.startswith("array_api_tests/") for case in cases), block
+
+
+def test_bytecode_is_kept_though_the_machine_says_not_to():
+    """Without it each process of the tests compiles and rewrites all of their files anew."""
+    asked = f'source "{ROOT}/ci/venv.sh" && printf "%s" "${{PYTHONDONTWRITEBYTECODE-unset}}"'
+    done = subprocess.run(
+        [str(BASH), "-c", asked, "ci/test"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        check=True,
+    )
+    assert done.stdout == "unset"
