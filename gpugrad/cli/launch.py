@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,9 @@ def add_to(commands: Any) -> None:
 
 
 def _count(text: str) -> int:
-    number = int(text)
+    number = int(text) if text.strip().isdecimal() else 0
     if number < 1:
-        raise argparse.ArgumentTypeError("expected a number of processes from 1")
+        raise argparse.ArgumentTypeError(f"expected a number of processes from 1, got {text!r}")
     return number
 
 
@@ -62,19 +63,21 @@ def run(options: argparse.Namespace) -> int:
     program = [*(["-m"] if options.module else []), options.program, *options.arguments]
     command = [sys.executable, *program]
     variables = {**os.environ, **_threads(count)}
-    if count > 1:
-        key = secrets.token_hex(8)
-        variables[MEETING] = f"127.0.0.1 {Meeting(count, key).port} {key}"
-    if options.gpus:
-        port = str(_free_port())
-        started = [
-            subprocess.Popen(command, env={**variables, **_place(rank, count, port)})
-            for rank in range(count)
-        ]
-    else:
-        before = [*_mpiexec(), "-n", str(count)] if count > 1 else []
-        started = [subprocess.Popen([*before, *command], env=variables)]
-    return _wait(started)
+    with ExitStack() as opened:
+        if count > 1:
+            key = secrets.token_hex(8)
+            meeting = opened.enter_context(Meeting(count, key))
+            variables[MEETING] = f"127.0.0.1 {meeting.port} {key}"
+        if options.gpus:
+            port = str(_free_port())
+            started = [
+                subprocess.Popen(command, env={**variables, **_place(rank, count, port)})
+                for rank in range(count)
+            ]
+        else:
+            before = [*_mpiexec(), "-n", str(count)] if count > 1 else []
+            started = [subprocess.Popen([*before, *command], env=variables)]
+        return _wait(started)
 
 
 def _threads(count: int) -> dict[str, str]:

@@ -6,6 +6,7 @@ where it is when one has waited too long, and tells all of them the first thing 
 `gpugrad.parallel.watch` is the other end.
 """
 
+import contextlib
 import json
 import selectors
 import socket
@@ -104,6 +105,9 @@ class Meeting:
         self.port = self._server.getsockname()[1]
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._server, selectors.EVENT_READ, None)
+        self._woken, self._wake = socket.socketpair()
+        self._selector.register(self._woken, selectors.EVENT_READ, None)
+        self._is_over = False
         self._ranks: dict[int, Lines] = {}
         self._names: dict[int, str] = {}  # pid and host
         self._ended: set[int] = set()  # ranks that have said so
@@ -114,12 +118,29 @@ class Meeting:
         self._answers: dict[int, str] = {}
         self._answers_by = 0.0
         self._verdict = ""
-        thread = threading.Thread(target=self._run, name="gpugrad-parallel-meeting", daemon=True)
-        thread.start()
+        self._thread = threading.Thread(
+            target=self._run, name="gpugrad-parallel-meeting", daemon=True
+        )
+        self._thread.start()
+
+    def __enter__(self) -> "Meeting":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """End the server, also where processes are missing, and wait for its thread."""
+        self._is_over = True
+        with contextlib.suppress(OSError):  # its thread has closed it: it has ended by itself
+            self._wake.send(b"!")
+        self._thread.join()
 
     def close(self) -> None:
         """Close the sockets, which in a forked process are copies."""
-        self._server.close()
+        self._selector.close()
+        for one in (self._server, self._woken, self._wake):
+            one.close()
         for lines in self._ranks.values():
             lines.socket.close()
 
@@ -134,12 +155,12 @@ class Meeting:
             self.close()
 
     def _serve(self) -> None:
-        while len(self._gone) < self._size:
+        while len(self._gone) < self._size and not self._is_over:
             waiting = None if self._late is None else max(0, self._answers_by - time.monotonic())
             for key, _ in self._selector.select(waiting):
-                if key.data is None:
+                if key.fileobj is self._server:
                     self._accept()
-                else:
+                elif key.data is not None:
                     self._read(*key.data)
             if self._late is not None and time.monotonic() >= self._answers_by:
                 self._judge_late()

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 
 import pytest
 from mpi import started_alone
@@ -29,6 +30,15 @@ def test_the_status_and_the_arguments_are_the_programs(tmp_path):
     assert sorted(output.split()) == ["02", "12"]
 
 
+@pytest.fixture
+def no_thread_is_left():
+    """The server of the meeting ends with the command, in a process that goes on."""
+    before = set(threading.enumerate())
+    yield
+    assert set(threading.enumerate()) <= before
+
+
+@pytest.mark.usefixtures("no_thread_is_left")
 def test_a_machine_without_mpi_is_told_what_to_install(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(launch.shutil, "which", lambda *args, **kwargs: None)
     assert main(["launch", "--processes", "2", str(tmp_path / "program.py")]) == 2
@@ -38,7 +48,9 @@ def test_a_machine_without_mpi_is_told_what_to_install(tmp_path, monkeypatch, ca
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--gpus", "0", "x.py"], "expected a number of processes from 1"),
+        (["--gpus", "0", "x.py"], "expected a number of processes from 1, got '0'"),
+        (["--processes", "two", "x.py"], "expected a number of processes from 1, got 'two'"),
+        (["--processes", "1.5", "x.py"], "expected a number of processes from 1, got '1.5'"),
         (["--gpus", "1", "--processes", "1", "x.py"], "not allowed with argument"),
         (["x.py"], "one of the arguments --gpus --processes is required"),
     ],
@@ -47,6 +59,15 @@ def test_options_that_cannot_be_are_refused(arguments, words, capsys):
     with pytest.raises(SystemExit):
         main(["launch", *arguments])
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("no_thread_is_left")
+def test_processes_that_never_meet_leave_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr(launch, "_mpiexec", lambda: ["env"])
+    program = tmp_path / "program.py"
+    program.write_text("import sys; sys.exit(4)")
+    # `env -n` fails: nobody comes to the meeting.
+    assert main(["launch", "--processes", "2", str(program)]) != 0
 
 
 def test_other_commands_do_not_import_what_launch_needs():

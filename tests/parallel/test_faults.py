@@ -15,7 +15,7 @@ import gpugrad as gg
 from gpugrad.cli import launch
 from gpugrad.errors import ParallelError
 from gpugrad.parallel import launchers
-from gpugrad.parallel.meeting import Meeting
+from gpugrad.parallel.meeting import Meeting, connect
 from gpugrad.parallel.watch import Pending, Watch
 
 # What rank 1 does, and what is said of it.
@@ -77,10 +77,11 @@ def test_a_fault_of_nccl_ends_all_processes_by_name(how):
 @pytest.fixture
 def watches():
     """A function: so many watches of one meeting, as of processes; without hooks at the end."""
-    opened = []
+    opened, meetings = [], []
 
     def join(count):
         meeting = Meeting(count, "key")
+        meetings.append(meeting)
         found = [Watch(rank, count, 60.0) for rank in range(count)]
         for watch in found:
             watch._hook_ends = lambda: None
@@ -102,6 +103,8 @@ def watches():
         watch._send(ended=watch.calls)
     for watch in opened:
         watch._over.wait(5)
+    for meeting in meetings:
+        meeting.end()
 
 
 def raised(watch):
@@ -158,18 +161,34 @@ def test_values_are_exchanged(watches):
 
 
 def test_a_process_that_does_not_come_is_named():
-    meeting = Meeting(2, "key")
     watch = Watch(0, 2, 0.2)
     watch._hook_ends = lambda: None
-    with pytest.raises(ParallelError, match=r"has waited for 0.2 s; not come: ranks \[1\] of 2"):
+    words = r"has waited for 0.2 s; not come: ranks \[1\] of 2"
+    with Meeting(2, "key") as meeting, pytest.raises(ParallelError, match=words):
         watch.join(["127.0.0.1"], meeting.port, "key", meeting)
     watch._seen = True
+    assert watch._over.wait(5)
 
 
 def test_another_program_at_the_port_is_not_taken_for_rank_0():
-    meeting = Meeting(2, "key of another job")
-    with pytest.raises(ParallelError, match="rank 1 cannot reach rank 0 at 127.0.0.1, port"):
+    words = "rank 1 cannot reach rank 0 at 127.0.0.1, port"
+    with Meeting(2, "key of another job") as meeting, pytest.raises(ParallelError, match=words):
         Watch(1, 2, 0.1).join(["127.0.0.1"], meeting.port, "key")
+
+
+@pytest.mark.parametrize("comes", [0, 1])
+def test_a_meeting_ends_with_its_thread_whoever_has_come(comes):
+    with Meeting(2, "key") as meeting:
+        hello = {"hello": 0, "name": "a process", "key": "key"}
+        lines = [
+            connect(["127.0.0.1"], meeting.port, hello, time.monotonic() + 5) for _ in range(comes)
+        ]
+        assert None not in lines
+    assert not meeting._thread.is_alive()
+    meeting.end()  # again, which does nothing
+    for one in lines:
+        assert one.socket.recv(1) == b""
+        one.socket.close()
 
 
 @pytest.mark.parametrize(
