@@ -12,7 +12,7 @@ from typing import Any
 from gpugrad.backend.precision import kind_of
 from gpugrad.errors import ArgumentError, DTypeError, ShapeError
 
-__all__ = ["DONE", "OPS", "Engine", "Handle", "check_reduction", "described"]
+__all__ = ["DONE", "OPS", "Engine", "Handle", "check_reduction", "contents", "described"]
 
 OPS = ("sum", "mean", "max", "min")
 
@@ -49,7 +49,12 @@ def check_reduction(who: str, op: str, dtype: Any) -> None:
 
 def described(who: str, array: Any, note: str = "") -> str:
     """A call in words, which must be the same on all processes."""
-    return f"{who} of {array.dtype} {tuple(array.shape)}{note and ', '}{note}"
+    return f"{who} of {contents(array, note)}"
+
+
+def contents(array: Any, note: str = "") -> str:
+    """What travels, in words."""
+    return f"{array.dtype} {tuple(array.shape)}{note and ', '}{note}"
 
 
 class Engine:

@@ -15,7 +15,7 @@ import threading
 import time
 from typing import Any
 
-__all__ = ["Lines", "Meeting", "connect", "different"]
+__all__ = ["Lines", "Meeting", "connect", "different", "not_expected"]
 
 # How long a process has to answer where it is.
 ANSWER = 1.0
@@ -90,6 +90,14 @@ def different(call: int, calls: dict[int, str]) -> str:
     )
 
 
+def not_expected(source: int, sent: str, to: int, expected: str) -> str:
+    """The sentence about a message that its receiver expects otherwise."""
+    return (
+        f"recv: rank {source} sends {sent} and rank {to} expects {expected}. Both need the same "
+        "shape and dtype"
+    )
+
+
 def _ranks(ranks: list[str]) -> str:
     if len(ranks) > 8:
         ranks = [*ranks[:8], f"and {len(ranks) - 8} more"]
@@ -114,6 +122,7 @@ class Meeting:
         self._gone: set[int] = set()  # connections that have ended
         self._calls: dict[int, dict[int, str]] = {}
         self._values: dict[int, dict[int, Any]] = {}
+        self._messages: dict[tuple[int, int, int], str] = {}  # what one of the two has said
         self._late: dict[str, Any] | None = None  # who has waited too long, while others answer
         self._answers: dict[int, str] = {}
         self._answers_by = 0.0
@@ -212,6 +221,8 @@ class Meeting:
             self._compare(rank, message["call"], message["what"])
         elif "value" in message:
             self._collect(rank, message["number"], message["value"])
+        elif "source" in message:
+            self._compare_message(rank, message)
         elif "failed" in message:
             self._tell(message["failed"])
         elif "late" in message:
@@ -247,6 +258,15 @@ class Meeting:
             self._tell(different(call, calls))
         if len(calls) == self._size:
             del self._calls[call]
+
+    def _compare_message(self, rank: int, message: dict[str, Any]) -> None:
+        source, to, number = message["source"], message["to"], message["number"]
+        own, other = message["what"], self._messages.pop((source, to, number), None)
+        if other is None:
+            self._messages[source, to, number] = own
+        elif other != own:
+            sent, expected = (own, other) if rank == source else (other, own)
+            self._tell(not_expected(source, sent, to, expected) + f" (message {number} of the two)")
 
     def _collect(self, rank: int, number: int, value: Any) -> None:
         values = self._values.setdefault(number, {})

@@ -21,8 +21,8 @@ from mpi4py import MPI
 from gpugrad.backend.device import device_of
 from gpugrad.backend.precision import SINGLE, is_half, kind_of
 from gpugrad.errors import DTypeError, ParallelError
-from gpugrad.parallel.engine import DONE, Engine, Handle, check_reduction, described
-from gpugrad.parallel.meeting import different
+from gpugrad.parallel.engine import DONE, Engine, Handle, check_reduction, contents, described
+from gpugrad.parallel.meeting import different, not_expected
 from gpugrad.parallel.watch import Watch
 
 __all__ = ["MPIEngine", "cuda_aware"]
@@ -102,8 +102,8 @@ class MPIEngine(Engine):
 
     def send(self, array: Any, to: int, *, note: str = "") -> None:
         self._drain()
-        what = described("", array, note)
-        with self._watch.at(f"send to {to}{what}", collective=False):
+        what = contents(array, note)
+        with self._watch.at(f"send to {to} of {what}", collective=False):
             _settle(array)
             header = self._headers.isend(what, to, _FROM_RANK)
             self._wait_for(header)
@@ -111,16 +111,13 @@ class MPIEngine(Engine):
 
     def recv(self, array: Any, source: int, *, note: str = "") -> None:
         self._drain()
-        what = described("", array, note)
-        with self._watch.at(f"recv from {source}{what}", collective=False):
+        what = contents(array, note)
+        with self._watch.at(f"recv from {source} of {what}", collective=False):
             header = self._headers.irecv(None, source, _FROM_RANK)
             sent = self._wait_for(header)
             if sent != what:
                 self._discard(source)
-                raise ParallelError(
-                    f"recv: rank {source} sends{sent} and rank {self.rank} expects{what}. Both "
-                    "need the same shape and dtype"
-                )
+                raise ParallelError(not_expected(source, sent, self.rank, what))
             self._wait_for(self._data.Irecv(_bytes(array), source, _FROM_RANK))
 
     def _discard(self, source: int) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from gpugrad.backend.device import Device, asked_for, device_of, to_numpy
 from gpugrad.backend.nccl import Communicator
-from gpugrad.parallel.engine import DONE, Engine, Handle, check_reduction, described
+from gpugrad.parallel.engine import DONE, Engine, Handle, check_reduction, contents, described
 from gpugrad.parallel.watch import Pending, Watch
 
 __all__ = ["NCCLEngine", "through_device", "through_host"]
@@ -61,10 +61,12 @@ class NCCLEngine(Engine):
 
     def send(self, array: Any, to: int, *, note: str = "") -> None:
         what = described(f"send to {to}", array, note)
+        self._watch.announce_message(self.rank, to, contents(array, note))
         self._run(what, array, lambda: self._to.send(array, to), True, collective=False)
 
     def recv(self, array: Any, source: int, *, note: str = "") -> None:
         what = described(f"recv from {source}", array, note)
+        self._watch.announce_message(source, self.rank, contents(array, note))
         self._run(what, array, lambda: self._to.recv(array, source), True, collective=False)
 
     def exchange(self, value: Any) -> list[Any]:

@@ -301,7 +301,7 @@ def a_message_of_another_shape_is_refused(world):
     if world.rank == 0:
         parallel.send(raw(np.ones(3)), 1)
     if world.rank == 1:
-        with pytest.raises(gg.errors.ParallelError, match=r"rank 0 sends of float64 \(3,\)"):
+        with pytest.raises(gg.errors.ParallelError, match=r"rank 0 sends float64 \(3,\)"):
             parallel.recv(raw(np.ones(4)), 0)
     parallel.barrier()
 

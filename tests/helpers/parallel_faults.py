@@ -31,7 +31,11 @@ def main(how, device, block):
         odd = step == 2 and gg.parallel.rank() == (0 if how.endswith("rank 0") else 1)
         if odd:
             misbehave(how)
-        array = device.send(np.ones(3 + (odd and how == "differ")))
+        array = device.send(np.ones(3 + (odd and how in ("differ", "message"))))
+        if step == 2 and how == "message":
+            rank = gg.parallel.rank()
+            gg.parallel.recv(array, 0) if rank else gg.parallel.send(array, 1)
+            time.sleep(2)
         group().engine(array).all_reduce(array, block=block).wait()
     print("finished", gg.parallel.rank(), flush=True)
 

@@ -26,6 +26,7 @@ WORDS = {
     "stop": r"rank 0 has waited for 4 s.* rank 1 does not answer: its process is stopped",
     "stop rank 0": r"rank 1 has waited for 4 s.*; rank 0 does not answer: its process is stopped",
     "sleep": r".*rank 1 is not there: it is in misbehave, .*parallel_faults.py:\d+",
+    "message": r".*rank 0 sends float64 \(3,\) and rank 1 expects float64 \(4,\)",
     "differ": r".*at call 4 .* rank 0: all_reduce 'sum' of .* \(3,\); rank 1: .* \(4,\)",
 }
 
@@ -68,7 +69,7 @@ def test_a_fault_ends_all_processes_by_name(how, said):
 
 
 @needs_two_gpus
-@pytest.mark.parametrize("how", ["kill", "differ"])
+@pytest.mark.parametrize("how", ["kill", "differ", "message"])
 def test_a_fault_of_nccl_ends_all_processes_by_name(how):
     process = launched("--gpus", how, "cuda")
     check_fault(how, process.communicate(timeout=200)[0], process.returncode)
@@ -131,6 +132,19 @@ def test_calls_that_are_announced_are_compared(watches, capsys):
     for watch in pair:
         assert sentence in raised(watch)
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_messages_that_are_announced_are_compared(first, watches, capsys):
+    """Whoever of the two comes first; a message that fits has gone before."""
+    pair = watches(2)
+    for what in ("float32 (3,)", "float32 (2,)"):
+        for rank in (first, 1 - first):
+            pair[rank].announce_message(0, 1, "float32 (3,)" if rank else what)
+    sentence = "recv: rank 0 sends float32 (2,) and rank 1 expects float32 (3,). Both need"
+    for watch in pair:
+        assert sentence in raised(watch)
+    assert "message 2 of the two" in capsys.readouterr().err
 
 
 def test_a_call_that_a_gpu_does_not_end_is_late(watches, capsys):
