@@ -126,9 +126,10 @@ def print_arithmetic(options: argparse.Namespace) -> None:
     for gpus in GPUS:
         messages = reduction(gpus, size, bandwidth, latency)
         exposed = max(messages - BACKWARD * compute, latency)
-        # Of the parameters each process sends its part after the step, when nothing is computed.
-        gathering = (gpus - 1) / gpus * size / bandwidth + math.ceil(math.log2(gpus)) * latency
-        sharded = exposed + gathering
+        # The gradients' half of the messages goes during the backward pass; the parameters' half
+        # after the step, when nothing is computed.
+        half = messages / 2
+        sharded = max(half - BACKWARD * compute, latency) + half
         whole, divided = 4 * size, (2 + 2 / gpus) * size
         print(
             f"| {gpus} | {messages * 1e3:.1f} ms | {exposed * 1e3:.1f} ms "

@@ -7,6 +7,7 @@ call returns. The host does not wait.
 
 import threading
 import warnings
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -71,13 +72,35 @@ class Communicator:
             lambda stream: self._nccl.allReduce(pointer, pointer, count, kind, _OPS[op], stream)
         )
 
-    def reduce(self, array: Any, root: int) -> Any:
-        """Add up at one process; the arrays of the others stay."""
-        kind, count = _typed(array, "sum")
+    def reduce(self, array: Any, root: int, op: str) -> Any:
+        """Reduce at one process; the arrays of the others stay, and a mean is left a sum."""
+        kind, count = _typed(array, op)
         pointer = array.data.ptr
         return self._queued(
-            lambda stream: self._nccl.reduce(pointer, pointer, count, kind, 0, root, stream)
+            lambda stream: self._nccl.reduce(pointer, pointer, count, kind, _OPS[op], root, stream)
         )
+
+    def reduce_parts(self, parts: Sequence[Any], op: str) -> Any:
+        """Reduce each of some arrays at one process, as NCCL scatters parts of several lengths."""
+
+        def call(stream: int) -> None:
+            for root, part in enumerate(parts):
+                if part.size:
+                    kind, count = _typed(part, op)
+                    pointer = part.data.ptr
+                    self._nccl.reduce(pointer, pointer, count, kind, _OPS[op], root, stream)
+
+        return self._queued(call, joined=True)
+
+    def gather_parts(self, parts: Sequence[Any]) -> Any:
+        """Replace each of some arrays by that of one process."""
+
+        def call(stream: int) -> None:
+            for root, part in enumerate(parts):
+                if part.size:
+                    self._nccl.bcast(part.data.ptr, part.nbytes, _BYTE, root, stream)
+
+        return self._queued(call, joined=True)
 
     def reduce_scatter(self, array: Any, own: Any, op: str) -> Any:
         """Reduce, into this process's part of the array."""
@@ -113,11 +136,20 @@ class Communicator:
             lambda stream: self._nccl.recv(array.data.ptr, array.nbytes, _BYTE, source, stream)
         )
 
-    def _queued(self, call: Any) -> Any:
+    def _queued(self, call: Any, joined: bool = False) -> Any:
+        """``joined`` makes one of several calls, which run at the same time."""
         with self.device.activate():
             current = self._cuda.get_current_stream()
             self._stream.wait_event(current.record(self._cuda.Event(disable_timing=True)))
-            call(self._stream.ptr)
+            if joined:
+                nccl = import_module("cupy.cuda.nccl")
+                nccl.groupStart()
+                try:
+                    call(self._stream.ptr)
+                finally:
+                    nccl.groupEnd()
+            else:
+                call(self._stream.ptr)
             return self._stream.record(self._cuda.Event(disable_timing=True))
 
     def after(self, event: Any) -> None:

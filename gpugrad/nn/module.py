@@ -294,8 +294,10 @@ class Module(Registration):
         for parameter in self.parameters():
             if set_to_none:
                 parameter.zero_grad()
-            elif parameter.grad is not None:
+            elif type(parameter.grad) is Tensor:
                 parameter.grad._write(Ellipsis, 0)
+            else:  # none, or one that is divided among processes
+                parameter.zero_grad()
 
     def float(self) -> Self:
         """All floating-point parameters in float32; returns the module itself, as `to` does."""

@@ -14,6 +14,7 @@ from gpugrad.backend.precision import kind_of
 from gpugrad.engine import versions
 from gpugrad.errors import DTypeError, GradientError
 from gpugrad.optim.apply import separate
+from gpugrad.optim.divided import Parts, parts_of
 from gpugrad.optim.recorded import recorded
 from gpugrad.optim.settings import flag, number
 from gpugrad.tensor import Tensor, get_default_dtype
@@ -30,11 +31,38 @@ def _tensors(who: str, tensors: Any) -> list[Tensor]:
     return list(dict.fromkeys(tensors))
 
 
-def _gradients(who: str, parameters: Any) -> list[Any]:
-    """The raw gradients of the parameters that have one."""
-    gradients = [p.grad.data for p in _tensors(who, parameters) if p.grad is not None]
+def _gradients(who: str, parameters: Any) -> tuple[list[Any], Parts | None]:
+    """The raw gradients of the parameters that have one, and how those of other processes count."""
+    grads = [p.grad for p in _tensors(who, parameters) if p.grad is not None]
+    parts = parts_of(grads)
+    gradients = [g.data for g in grads] if parts is None else [*parts.own, *parts.whole]
     check_same_device(who, tuple(gradients))
-    return gradients
+    return gradients, parts
+
+
+def _norm_of_parts(parts: Parts, order: float) -> Any:
+    """The norm of gradients of which each process has some: all processes compute it together.
+
+    The parts' norms are joined in float64, where their squares fit.
+    """
+    with parts.device.activate():
+        namespace, xp = parts.namespace, parts.namespace.module
+
+        def power(arrays: list[Any]) -> Any:
+            flats = [_flat(xp, array) for array in arrays if array.size]
+            if not flats:
+                return xp.zeros((), np.float64)
+            norm = _joint_norm(namespace, flats, order).astype(np.float64)
+            return norm if order == math.inf else norm**order
+
+        joined = parts.join(power(parts.own), "max" if order == math.inf else "sum")
+        rest = power(parts.whole)
+        if order == math.inf:
+            total = xp.maximum(joined, rest)
+        else:
+            total = (joined + rest) ** (1 / order)
+        dtype = np.zeros((), parts.dtype).real.dtype
+        return total.astype(np.float32 if dtype.itemsize < 4 else dtype)
 
 
 def _flat(xp: Any, g: Any) -> Any:
@@ -96,7 +124,13 @@ def get_total_norm(
     who = "get_total_norm"
     order = _checked(who, norm_type)
     flag(f"{who}: error_if_nonfinite", error_if_nonfinite)
-    arrays = [t.data for t in _tensors(who, tensors)]
+    listed = _tensors(who, tensors)
+    if (parts := parts_of(listed)) is not None:
+        total = _norm_of_parts(parts, order)
+        if error_if_nonfinite:
+            _check_finite(who, total, order)
+        return Tensor(total)
+    arrays = [t.data for t in listed]
     check_same_device(who, tuple(arrays))
     filled = [array for array in arrays if array.size]
     if not filled:
@@ -120,9 +154,11 @@ def clip_grad_norm_(
 
     The norm, a 0-d Tensor, is that of all gradients as one vector, before clipping. They are
     multiplied in place by min(1, max_norm / (norm + 1e-6)), as in PyTorch; on a GPU the factor
-    stays there. ``norm_type`` is above 0; ``inf`` is the largest absolute value. Of complex
-    numbers the absolute values are taken. With ``error_if_nonfinite`` a norm that is infinite or
-    NaN raises GradientError and leaves the gradients; on a GPU this waits for the norm.
+    stays there. Of gradients that are divided among processes (`gpugrad.parallel.shard`) all these
+    compute the norm together, and each scales its own. ``norm_type`` is above 0; ``inf`` is the
+    largest absolute value. Of complex numbers the absolute values are taken. With
+    ``error_if_nonfinite`` a norm that is infinite or NaN raises GradientError and leaves the
+    gradients; on a GPU this waits for the norm.
 
     ValueError for a negative ``max_norm`` or another ``norm_type``, DTypeError for anything but
     Tensors, DeviceError for gradients on two devices.
@@ -139,7 +175,13 @@ def clip_grad_norm_(
     max_norm = number(f"{who}: max_norm", max_norm, 0.0)
     order = _checked(who, norm_type)
     flag(f"{who}: error_if_nonfinite", error_if_nonfinite)
-    gradients = _gradients(who, parameters)
+    gradients, parts = _gradients(who, parameters)
+    if parts is not None:
+        total = _norm_of_parts(parts, order)
+        if error_if_nonfinite:
+            _check_finite(who, total, order)
+        _scale(gradients, total, max_norm)
+        return Tensor(total)
     if not gradients:
         return Tensor(np.zeros((), get_default_dtype()))
     namespace = namespace_of(gradients[0])
@@ -157,13 +199,22 @@ def clip_grad_norm_(
         total = _joint_norm(namespace, [_flat(xp, g) for g in filled], order)
         if error_if_nonfinite:
             _check_finite(who, total, order)
+        _scale(gradients, total, max_norm)
+    return Tensor(total)
+
+
+def _scale(gradients: list[Any], total: Any, max_norm: float) -> None:
+    """Scale raw gradients with the norm ``total`` to the norm ``max_norm``, if that is less."""
+    namespace, device = namespace_of(total), device_of(total)
+    xp = namespace.module
+    with device.activate():
         factor = xp.minimum(max_norm / (total + 1e-6), 1.0)
         # On the host the factor can be read; elsewhere that would wait for the device.
         if namespace.waits or not factor >= 1:
-            kind = Repeatable if device_of(gradients[0]).kind == "cuda" else partial
+            kind = Repeatable if device.kind == "cuda" else partial
             calls = [kind(xp.multiply, g, factor, g, casting="same_kind") for g in gradients]
-            versions.change(calls, gradients)
-    return Tensor(total)
+            with np.errstate(invalid="ignore"):  # of an infinite one NaN is left
+                versions.change(calls, gradients)
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
@@ -180,7 +231,7 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     tensor([-1. ,  0.5])
     """
     limit = number("clip_grad_value_: clip_value", clip_value, 0.0)
-    gradients = _gradients("clip_grad_value_", parameters)
+    gradients, _ = _gradients("clip_grad_value_", parameters)
     if not gradients:
         return
     namespace = namespace_of(gradients[0])

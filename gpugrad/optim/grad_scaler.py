@@ -20,6 +20,7 @@ from gpugrad.backend.precision import HALF
 from gpugrad.engine import versions
 from gpugrad.errors import ArgumentError, DTypeError, GradientError
 from gpugrad.optim.apply import separate
+from gpugrad.optim.divided import parts_of
 from gpugrad.optim.optimizer import Optimizer
 from gpugrad.optim.settings import count, flag, number
 from gpugrad.optim.skipping import Skip
@@ -107,16 +108,17 @@ class GradScaler:
                 "GradScaler.unscale_: the gradients of this optimizer are unscaled already. Call "
                 "it once for each step, and update() after the step"
             )
-        gradients: dict[Device, list[Any]] = {}
-        for p in (p for group in optimizer.param_groups for p in group["params"]):
-            if p.grad is not None:
-                array = p.grad.data
-                if array.dtype == HALF:
-                    raise ArgumentError(
-                        "GradScaler: a gradient is in float16, in which it cannot be unscaled. "
-                        "Keep the parameters in float32, and compute inside gg.autocast('float16')"
-                    )
-                gradients.setdefault(device_of(array), []).append(array)
+        grads = [p.grad for group in optimizer.param_groups for p in group["params"]]
+        parts = parts_of(there := [g for g in grads if g is not None])
+        arrays = [g.data for g in there] if parts is None else [*parts.own, *parts.whole]
+        gradients: dict[Device, list[Any]] = {} if parts is None else {parts.device: []}
+        for array in arrays:
+            if array.dtype == HALF:
+                raise ArgumentError(
+                    "GradScaler: a gradient is in float16, in which it cannot be unscaled. "
+                    "Keep the parameters in float32, and compute inside gg.autocast('float16')"
+                )
+            gradients.setdefault(device_of(array), []).append(array)
         if not gradients:
             raise GradientError(
                 "GradScaler: no parameter of the optimizer has a gradient. Call "
@@ -124,18 +126,23 @@ class GradScaler:
             )
         found: dict[Device, Any] = {}
         calls: list[Any] = []
-        for device, arrays in gradients.items():
-            found[device], more = self._unscaling(device, arrays)
+        for device, here in gradients.items():
+            found[device], more = self._unscaling(device, here)
             calls += device.around(more)
         calls.append(partial(setitem, self._found, optimizer, found))
-        versions.change(calls, [array for arrays in gradients.values() for array in arrays])
+        versions.change(calls, arrays)
+        if parts is not None:
+            found[parts.device] = parts.join(found[parts.device], "max")
 
     def _unscaling(self, device: Device, arrays: list[Any]) -> tuple[Any, list[Any]]:
         """Calls that unscale the gradients on one device, and whether they are not finite."""
-        namespace = namespace_of(arrays[0])
-        xp, scale = namespace.module, device.send(self._scale)
+        scale = device.send(self._scale)
+        namespace = namespace_of(scale)
+        xp = namespace.module
         with device.activate():
             found = xp.zeros((), np.float32)
+            if not arrays:  # other processes have all of them
+                return found, []
             multi = namespace.multi_tensor
             if multi and all(map(multi.dense, arrays)) and all(separate(arrays)):
                 return found, multi.unscale(arrays, scale, found)

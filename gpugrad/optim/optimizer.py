@@ -35,7 +35,7 @@ from gpugrad.optim.loading import loaded_groups, loaded_states
 from gpugrad.optim.parameters import check_parameter, groups_of, named
 from gpugrad.optim.settings import setting
 from gpugrad.optim.skipping import Skip
-from gpugrad.optim.together import Layout, Together, is_due, zeros_like
+from gpugrad.optim.together import Layout, Together, is_due, zero_gradients
 from gpugrad.optim.traced import record_clearing, record_step
 from gpugrad.optim.unneeded import OF_OPTIMIZERS
 from gpugrad.tensor import Tensor
@@ -185,10 +185,7 @@ class Optimizer:
                 for p in group["params"]:
                     p._grad = None
             return
-        params = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
-        # New arrays: the user or a graph may still hold the old ones.
-        for p, zeros in zip(params, zeros_like([p._grad.data for p in params])):
-            p._grad = Tensor(zeros)
+        zero_gradients([p for group in self.param_groups for p in group["params"]])
 
     # The step.
 

@@ -1,4 +1,4 @@
-"""Updates many parameters on a GPU in one kernel. Imports engine, backend and `apply`.
+"""Updates many parameters on a GPU in one kernel. Imports tensor, backend and `apply`.
 
 The kernels are those of `gpugrad.kernels.multi_tensor`, generated from the optimizer's rule.
 Parameters that they do not support are updated one by one.
@@ -23,8 +23,9 @@ from gpugrad.optim.apply import (
 )
 from gpugrad.optim.recorded import Call
 from gpugrad.optim.skipping import Skip
+from gpugrad.tensor import Tensor
 
-__all__ = ["Layout", "Together", "change_all", "is_due", "zeros_like"]
+__all__ = ["Layout", "Together", "change_all", "is_due", "zero_gradients"]
 
 
 def is_due(p: Any) -> bool:
@@ -180,7 +181,20 @@ def _by_device(arrays: Sequence[Any]) -> dict[Any, list[int]]:
     return places
 
 
-def zeros_like(arrays: list[Any]) -> list[Any]:
+def zero_gradients(parameters: Sequence[Tensor]) -> None:
+    """Replace the gradients that are there by zeros; one that is divided among processes by None.
+
+    New arrays: the user or a graph may still hold the old ones.
+    """
+    whole = [p for p in parameters if type(p.grad) is Tensor]
+    for p in parameters:
+        if type(p.grad) is not Tensor:
+            p._grad = None
+    for p, zeros in zip(whole, _zeros_like([p._grad.data for p in whole])):
+        p._grad = Tensor(zeros)
+
+
+def _zeros_like(arrays: list[Any]) -> list[Any]:
     """Arrays of zeros like these; on a GPU by one launch where there is a kernel."""
     results: list[Any] = [None] * len(arrays)
     for device, indices in _by_device(arrays).items():

@@ -22,10 +22,26 @@ FULL = 1 << 22
 
 
 class Bucket:
-    """The places of some arrays, in their order, and the memory in which they travel."""
+    """The places of some arrays, in their order, and the memory in which they travel.
 
-    def __init__(self, members: Sequence[int], arrays: Sequence[Any]) -> None:
-        self.members = tuple(members)
+    Where each array has an ``owner``, those of one lie beside each other: ``lengths`` says how many
+    numbers each process has of the bucket, and ``root`` is the only one who has any.
+    """
+
+    def __init__(
+        self, members: Sequence[int], arrays: Sequence[Any],
+        owners: Sequence[int | None] | None = None, size: int = 1,
+    ) -> None:  # fmt: skip
+        ranks = {index: None if owners is None else owners[index] for index in members}
+        self.members = tuple(sorted(members, key=lambda index: (ranks[index] or 0, index)))
+        members = self.members
+        self.owners = [ranks[index] for index in members]
+        self.root = self.owners[0] if len(set(self.owners)) == 1 else None
+        self.is_divided = self.owners[0] is not None
+        self.lengths = [
+            sum(arrays[index].size for index in members if ranks[index] == rank)
+            for rank in range(size)
+        ]
         first = arrays[members[0]]
         self.alone = len(members) == 1
         self.shapes = [arrays[index].shape for index in members]
@@ -74,8 +90,15 @@ class _Held:
 _HELD = _Held().count()  # the references to an array that only its bucket has
 
 
-def cut(arrays: Sequence[Any], order: Sequence[int]) -> list[Bucket]:
-    """The buckets of arrays that will be ready in some order, by when their last one is."""
+def cut(
+    arrays: Sequence[Any], order: Sequence[int], owners: Sequence[int | None] | None = None,
+    size: int = 1,
+) -> list[Bucket]:  # fmt: skip
+    """The buckets of arrays that will be ready in some order, by when their last one is.
+
+    ``owners`` are the ranks of those among ``size`` processes whose the arrays are, None for those
+    that are everybody's.
+    """
     open_: dict[Any, list[int]] = {}
     done: list[list[int]] = []
     filled: dict[Any, int] = {}
@@ -84,7 +107,8 @@ def cut(arrays: Sequence[Any], order: Sequence[int]) -> list[Bucket]:
         if array.nbytes >= ALONE:
             done.append([index])
             continue
-        key = (str(device_of(array)), str(array.dtype))
+        is_divided = owners is not None and owners[index] is not None
+        key = (str(device_of(array)), str(array.dtype), is_divided)
         if key in open_ and filled[key] + array.nbytes > FULL:
             done.append(open_.pop(key))
         if key not in open_:
@@ -94,39 +118,37 @@ def cut(arrays: Sequence[Any], order: Sequence[int]) -> list[Bucket]:
     done += open_.values()
     ready = {index: place for place, index in enumerate(order)}
     done.sort(key=lambda members: max(ready[index] for index in members))
-    return [Bucket(sorted(members), arrays) for members in done]
+    return [Bucket(members, arrays, owners, size) for members in done]
 
 
 class Moving:
     """Gives arrays the values that they have on one process each, in place.
 
-    ``roots`` are the processes; ``arrays`` are as those will be of which `run` changes the values.
+    ``roots`` are the ranks of these, among ``size``; ``arrays`` are as those will be of which `run`
+    changes the values.
     """
 
-    def __init__(self, arrays: Sequence[Any], roots: Sequence[int]) -> None:
-        self._buckets = [
-            (root, bucket)
-            for root in sorted(set(roots))
-            for bucket in cut(arrays, [index for index, at in enumerate(roots) if at == root])
-        ]
+    def __init__(self, arrays: Sequence[Any], roots: Sequence[int], size: int) -> None:
+        self._buckets = cut(arrays, range(len(arrays)), roots, size)
 
     def run(self, group: Any, arrays: Sequence[Any], note: str = "") -> None:
         """Move the values; ``note`` says of what they are, for errors."""
         waiting = []
-        for root, bucket in self._buckets:
+        for bucket in self._buckets:
             members = [arrays[index] for index in bucket.members]
             flat = bucket.pack(members)
             engine = group.engine(flat)
-            handle = engine.broadcast(flat, root, block=False, note=note)
-            waiting.append((bucket, members, flat, handle, root == engine.rank))
+            if bucket.root is None:
+                handle = engine.all_gather(flat, lengths=bucket.lengths, block=False, note=note)
+            else:
+                handle = engine.broadcast(flat, bucket.root, block=False, note=note)
+            waiting.append((bucket, members, flat, handle))
         calls: list[Any] = []
         changed = []
-        for bucket, members, flat, handle, is_own in waiting:
+        for bucket, members, flat, handle in waiting:
             handle.wait()
-            if is_own:
-                continue
-            changed += members
-            if flat is not members[0]:
-                for array, part in zip(members, bucket.views(flat)):
-                    calls += versions.writing(array, part)
+            for array, part, owner in zip(members, bucket.views(flat), bucket.owners):
+                if owner != group.rank:
+                    changed.append(array)
+                    calls += versions.writing(array, part) if flat is not array else []
         versions.change(calls, changed)

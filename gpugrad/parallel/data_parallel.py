@@ -17,9 +17,11 @@ from gpugrad.engine.modes import recording, tracing
 from gpugrad.engine.node import COMPLETES, Handle, add_hook, next_serial
 from gpugrad.errors import CompileError, DTypeError, GradientError, ParallelError
 from gpugrad.nn import Module
+from gpugrad.optim.divided import Elsewhere, Own, refuse_another_pass
 from gpugrad.parallel.agreement import check_alike
 from gpugrad.parallel.buckets import Bucket, Moving, cut
 from gpugrad.parallel.group import Group, group
+from gpugrad.parallel.owners import owner_of
 from gpugrad.random import philox
 from gpugrad.tensor import Tensor
 
@@ -76,7 +78,7 @@ class DataParallel(Module):
         state = module._state()
         check_alike(self._group, module, state)
         arrays = [tensor.data for tensor in state.values()]
-        Moving(arrays, [0] * len(arrays)).run(self._group, arrays, "the model of rank 0")
+        Moving(arrays, [0] * len(arrays), 1).run(self._group, arrays, "the model of rank 0")
         share_state(random.default_generator())
         self._averages = True
         self._reducer = _Reducer(self)
@@ -199,7 +201,8 @@ class _Reducer:
     def update(self) -> None:
         """Find the parameters that need a gradient anew where they have changed."""
         named = [(n, p) for n, p in self._model.module.named_parameters() if p.requires_grad]
-        key = [(p._node, p.dtype, p.device) for _, p in named]
+        owners = [owner_of(p) for _, p in named]
+        key = [(p._node, p.dtype, p.device, owner) for (_, p), owner in zip(named, owners)]
         if key == self._key:
             return
         for handle in self._handles:
@@ -209,7 +212,8 @@ class _Reducer:
         self._parameters = [p for _, p in named]
         # Gradients become complete from the last layer to the first.
         order = range(len(named) - 1, -1, -1)
-        self.buckets = cut([p.data for p in self._parameters], order)
+        arrays = [p.data for p in self._parameters]
+        self.buckets = cut(arrays, order, owners, self._group.size)
         self._of = {i: bucket for bucket in self.buckets for i in bucket.members}
         self._handles = [
             add_hook(p._node, COMPLETES, partial(self._arrive, index))
@@ -243,6 +247,8 @@ class _Reducer:
         """Send a bucket on its way."""
         parameters = [self._parameters[index] for index in bucket.members]
         for index, p in zip(bucket.members, parameters):
+            if isinstance(p._grad, Own):
+                refuse_another_pass(self._names[index])
             if p._grad._node is not None:
                 raise GradientError(
                     f"DataParallel: the gradient of {self._names[index]} is recorded "
@@ -251,11 +257,18 @@ class _Reducer:
                     "gg.parallel.all_reduce"
                 )
         flat = bucket.pack([p._grad._array for p in parameters])
+        self._begun.append((bucket, flat, parameters, self._send(bucket, flat)))
+
+    def _send(self, bucket: Bucket, flat: Any) -> Any:
         note = f"the gradients of {self._names[bucket.members[0]]}"
-        if len(parameters) > 1:
+        if len(bucket.members) > 1:
             note += f" to {self._names[bucket.members[-1]]}"
-        handle = self._group.engine(flat).all_reduce(flat, "mean", block=False, note=note)
-        self._begun.append((bucket, flat, parameters, handle))
+        engine = self._group.engine(flat)
+        if not bucket.is_divided:
+            return engine.all_reduce(flat, "mean", block=False, note=note)
+        if bucket.root is not None:
+            return engine.reduce(flat, bucket.root, "mean", block=False, note=note)
+        return engine.reduce_scatter(flat, "mean", lengths=bucket.lengths, block=False, note=note)
 
     def finish(self) -> None:
         """Send what has not gone yet, and wait for all: the end of a backward pass."""
@@ -288,15 +301,23 @@ class _Reducer:
                 "times 0 to the loss"
             )
 
-    @staticmethod
-    def _give(bucket: Bucket, flat: Any, parameters: list[Tensor]) -> None:
-        """Give parameters the averages as gradients, in the memory in which they have come."""
-        own = [p._grad._array for p in parameters]
-        if flat is own[0]:
-            versions.changed(flat)
-            return
-        for p, part in zip(parameters, bucket.views(flat)):
-            p._grad = Tensor(part)
+    def _give(self, bucket: Bucket, flat: Any, parameters: list[Tensor]) -> None:
+        """Give parameters the averages as gradients, in the memory in which they have come.
+
+        Of a divided bucket this process has its own alone.
+        """
+        group = self._group
+        if bucket.is_divided:
+            parts = zip(bucket.members, parameters, bucket.views(flat), bucket.owners)
+            for index, p, part, owner in parts:
+                if owner == group.rank:
+                    p._grad = Own(part, group)
+                else:
+                    p._grad = Elsewhere(p._array, self._names[index], owner or 0, group)
+        elif flat is not parameters[0]._grad._array:
+            for p, part in zip(parameters, bucket.views(flat)):
+                p._grad = Tensor(part)
+        versions.changed(flat)
 
 
 class _Buffers:
@@ -330,6 +351,6 @@ class _Buffers:
             return
         changed = [arrays[index] for index in key]
         if key not in self._moving:
-            self._moving = {key: Moving(changed, [0] * len(key))}
+            self._moving = {key: Moving(changed, [0] * len(key), 1)}
         self._moving[key].run(self._group, changed, f"{len(key)} changed buffers of rank 0")
         self._remember(arrays)

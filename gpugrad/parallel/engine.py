@@ -6,7 +6,7 @@ touched before the handle's ``wait()``. All processes make the same calls in the
 ``note`` is what they must agree on beside the call itself.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gpugrad.backend.precision import kind_of
@@ -66,8 +66,11 @@ class Engine:
     rank = 0
     size = 1
 
-    def own_part(self, who: str, array: Any) -> Any:
+    def own_part(self, who: str, array: Any, lengths: Sequence[int] | None = None) -> Any:
         """This process's part of an array that is cut along its first axis."""
+        if lengths is not None:
+            start = sum(lengths[: self.rank])
+            return array[start : start + lengths[self.rank]]
         if array.ndim == 0 or array.shape[0] % self.size:
             raise ShapeError(
                 f"{who}: expected an array whose first axis can be cut into {self.size} equal "
@@ -83,25 +86,33 @@ class Engine:
         check_reduction("all_reduce", op, array.dtype)
         return DONE
 
-    def reduce(self, array: Any, root: int, *, block: bool = True, note: str = "") -> Handle:
-        """Replace the array of process ``root`` by the sum; those of the others stay."""
+    def reduce(
+        self, array: Any, root: int, op: str = "sum", *, block: bool = True, note: str = ""
+    ) -> Handle:
+        """Replace the array of process ``root`` by the reduction; those of the others stay."""
+        check_reduction("reduce", op, array.dtype)
         return DONE
 
     def reduce_scatter(
-        self, array: Any, op: str = "sum", *, block: bool = True, note: str = ""
-    ) -> Handle:
+        self, array: Any, op: str = "sum", *, lengths: Sequence[int] | None = None,
+        block: bool = True, note: str = "",
+    ) -> Handle:  # fmt: skip
         """Replace one part of the array by that part's reduction.
 
-        Its first axis is cut into ``size`` equal parts; the part is that of this process's rank.
-        What is in the others afterwards is not said.
+        Its first axis is cut into ``size`` parts, equal ones or of the ``lengths``; the part is
+        that of this process's rank. What is in the others afterwards is not said.
         """
         check_reduction("reduce_scatter", op, array.dtype)
         return DONE
 
-    def all_gather(self, array: Any, *, block: bool = True, note: str = "") -> Handle:
+    def all_gather(
+        self, array: Any, *, lengths: Sequence[int] | None = None, block: bool = True,
+        note: str = "",
+    ) -> Handle:  # fmt: skip
         """Fill in the other processes' parts of the array.
 
-        Its first axis is cut into ``size`` equal parts; each process gives the one of its rank.
+        Its first axis is cut into parts as in `reduce_scatter`; each process gives the one of its
+        rank.
         """
         return DONE
 

@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,39 +60,54 @@ class MPIEngine(Engine):
 
         return self._run(f"all_reduce {op!r}", array, note, move, block)
 
-    def reduce(self, array: Any, root: int, *, block: bool = True, note: str = "") -> Handle:
-        check_reduction("reduce", "sum", array.dtype)
+    def reduce(
+        self, array: Any, root: int, op: str = "sum", *, block: bool = True, note: str = ""
+    ) -> Handle:
+        check_reduction("reduce", op, array.dtype)
 
         def move() -> None:
             wide = _reducible(array)
             if self.rank == root:
-                self._data.Reduce(MPI.IN_PLACE, wide, MPI.SUM, root)
-                self._finish(wide, array, "sum")
+                self._data.Reduce(MPI.IN_PLACE, wide, _OPS[op], root)
+                self._finish(wide, array, op)
             else:
-                self._data.Reduce(wide, None, MPI.SUM, root)
+                self._data.Reduce(wide, None, _OPS[op], root)
 
-        return self._run(f"reduce to {root}", array, note, move, block)
+        return self._run(f"reduce {op!r} to {root}", array, note, move, block)
 
     def reduce_scatter(
-        self, array: Any, op: str = "sum", *, block: bool = True, note: str = ""
-    ) -> Handle:
+        self, array: Any, op: str = "sum", *, lengths: Sequence[int] | None = None,
+        block: bool = True, note: str = "",
+    ) -> Handle:  # fmt: skip
         check_reduction("reduce_scatter", op, array.dtype)
-        own = self.own_part("reduce_scatter", array)
+        own = self.own_part("reduce_scatter", array, lengths)
 
         def move() -> None:
             wide = _reducible(array)
             part = wide[: len(own)].copy()  # MPI gives the result a memory of its own
-            self._data.Reduce_scatter_block(wide, part, _OPS[op])
+            if lengths is None:
+                self._data.Reduce_scatter_block(wide, part, _OPS[op])
+            else:
+                self._data.Reduce_scatter(wide, part, lengths, _OPS[op])
             self._finish(part, own, op)
 
         return self._run(f"reduce_scatter {op!r}", array, note, move, block)
 
-    def all_gather(self, array: Any, *, block: bool = True, note: str = "") -> Handle:
-        self.own_part("all_gather", array)
-        return self._run(
-            "all_gather", array, note,
-            lambda: self._data.Allgather(MPI.IN_PLACE, _bytes(array)), block,
-        )  # fmt: skip
+    def all_gather(
+        self, array: Any, *, lengths: Sequence[int] | None = None, block: bool = True,
+        note: str = "",
+    ) -> Handle:  # fmt: skip
+        self.own_part("all_gather", array, lengths)
+
+        def move() -> None:
+            if lengths is None:
+                self._data.Allgather(MPI.IN_PLACE, _bytes(array))
+            else:
+                raw, kind = _bytes(array)
+                counts = [length * (raw.size // array.shape[0]) for length in lengths]
+                self._data.Allgatherv(MPI.IN_PLACE, [raw, counts, None, kind])
+
+        return self._run("all_gather", array, note, move, block)
 
     def broadcast(self, array: Any, root: int = 0, *, block: bool = True, note: str = "") -> Handle:
         return self._run(

@@ -7,7 +7,7 @@ the GPU in time is found by the watch.
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,23 +37,36 @@ class NCCLEngine(Engine):
         what = described(f"all_reduce {op!r}", array, note)
         return self._run(what, array, lambda: self._to.all_reduce(array, op), block, op)
 
-    def reduce(self, array: Any, root: int, *, block: bool = True, note: str = "") -> Handle:
-        check_reduction("reduce", "sum", array.dtype)
-        what = described(f"reduce to {root}", array, note)
-        return self._run(what, array, lambda: self._to.reduce(array, root), block)
+    def reduce(
+        self, array: Any, root: int, op: str = "sum", *, block: bool = True, note: str = ""
+    ) -> Handle:
+        check_reduction("reduce", op, array.dtype)
+        what = described(f"reduce {op!r} to {root}", array, note)
+        mean = op if self.rank == root else ""
+        return self._run(what, array, lambda: self._to.reduce(array, root, op), block, mean)
 
     def reduce_scatter(
-        self, array: Any, op: str = "sum", *, block: bool = True, note: str = ""
-    ) -> Handle:
+        self, array: Any, op: str = "sum", *, lengths: Sequence[int] | None = None,
+        block: bool = True, note: str = "",
+    ) -> Handle:  # fmt: skip
         check_reduction("reduce_scatter", op, array.dtype)
-        own = self.own_part("reduce_scatter", array)
+        own = self.own_part("reduce_scatter", array, lengths)
         what = described(f"reduce_scatter {op!r}", array, note)
-        return self._run(what, own, lambda: self._to.reduce_scatter(array, own, op), block, op)
+        if lengths is None:
+            return self._run(what, own, lambda: self._to.reduce_scatter(array, own, op), block, op)
+        parts = _cut(array, lengths)
+        return self._run(what, own, lambda: self._to.reduce_parts(parts, op), block, op)
 
-    def all_gather(self, array: Any, *, block: bool = True, note: str = "") -> Handle:
-        own = self.own_part("all_gather", array)
+    def all_gather(
+        self, array: Any, *, lengths: Sequence[int] | None = None, block: bool = True,
+        note: str = "",
+    ) -> Handle:  # fmt: skip
+        own = self.own_part("all_gather", array, lengths)
         what = described("all_gather", array, note)
-        return self._run(what, array, lambda: self._to.all_gather(array, own), block)
+        if lengths is None:
+            return self._run(what, array, lambda: self._to.all_gather(array, own), block)
+        parts = _cut(array, lengths)
+        return self._run(what, array, lambda: self._to.gather_parts(parts), block)
 
     def broadcast(self, array: Any, root: int = 0, *, block: bool = True, note: str = "") -> Handle:
         what = described(f"broadcast from {root}", array, note)
@@ -110,6 +123,11 @@ class NCCLEngine(Engine):
             return self._queue[0] if self._queue else None
 
 
+def _cut(array: Any, lengths: Sequence[int]) -> list[Any]:
+    ends = np.cumsum(lengths).tolist()
+    return [array[end - length : end] for length, end in zip(lengths, ends)]
+
+
 class Staged(Engine):
     """Arrays of another device than that of an engine's, through copies of them.
 
@@ -127,16 +145,26 @@ class Staged(Engine):
     ) -> Handle:
         return self._through(array, lambda x: self._engine.all_reduce(x, op, note=note))
 
-    def reduce(self, array: Any, root: int, *, block: bool = True, note: str = "") -> Handle:
-        return self._through(array, lambda x: self._engine.reduce(x, root, note=note))
+    def reduce(
+        self, array: Any, root: int, op: str = "sum", *, block: bool = True, note: str = ""
+    ) -> Handle:
+        return self._through(array, lambda x: self._engine.reduce(x, root, op, note=note))
 
     def reduce_scatter(
-        self, array: Any, op: str = "sum", *, block: bool = True, note: str = ""
-    ) -> Handle:
-        return self._through(array, lambda x: self._engine.reduce_scatter(x, op, note=note))
+        self, array: Any, op: str = "sum", *, lengths: Sequence[int] | None = None,
+        block: bool = True, note: str = "",
+    ) -> Handle:  # fmt: skip
+        return self._through(
+            array, lambda x: self._engine.reduce_scatter(x, op, lengths=lengths, note=note)
+        )
 
-    def all_gather(self, array: Any, *, block: bool = True, note: str = "") -> Handle:
-        return self._through(array, lambda x: self._engine.all_gather(x, note=note))
+    def all_gather(
+        self, array: Any, *, lengths: Sequence[int] | None = None, block: bool = True,
+        note: str = "",
+    ) -> Handle:  # fmt: skip
+        return self._through(
+            array, lambda x: self._engine.all_gather(x, lengths=lengths, note=note)
+        )
 
     def broadcast(self, array: Any, root: int = 0, *, block: bool = True, note: str = "") -> Handle:
         return self._through(array, lambda x: self._engine.broadcast(x, root, note=note))

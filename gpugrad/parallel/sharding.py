@@ -18,6 +18,7 @@ from gpugrad.optim.optimizer import Optimizer
 from gpugrad.parallel.agreement import objects_of_all
 from gpugrad.parallel.buckets import Moving
 from gpugrad.parallel.group import Group, group
+from gpugrad.parallel.owners import Owners
 from gpugrad.tensor import Tensor
 
 __all__ = ["is_sharded", "shard"]
@@ -28,8 +29,12 @@ def shard(optimizer: Optimizer) -> Optimizer:
 
     Each process keeps the state of its part of the parameters, updates them, and gets the others
     from the processes that have updated those. For N processes an Adam needs 2 / N arrays of the
-    size of the model in place of 2. The gradients are averages, on all processes, as
-    `DataParallel` leaves them: clipping by their norm is as without.
+    size of the model in place of 2. A `DataParallel` model's gradients are averaged for the process
+    that updates their parameter, and are there alone: a step sends as many bytes as without.
+    `clip_grad_norm_`, `get_total_norm` and `GradScaler` take all parts together, and are called on
+    all processes; elsewhere a gradient that is read raises GradientError with the rank that has it,
+    and so does a pass that would be added to averages. Gradients that are averaged in another way
+    are used as they are.
 
     ``state_dict()`` is called on all processes. On rank 0 it is that of an optimizer that is not
     divided, with arrays on the host: saved, it is loaded by any number of processes. On another
@@ -70,19 +75,18 @@ class _Parts:
 
     def __init__(self, group: Group) -> None:
         self.group = group
-        self._owners: dict[Tensor, int] = {}
-        self._loads = [0] * group.size
+        self._owners = Owners(group.size)
         self._arrays: list[Any] = []
-        self._moving = Moving([], [])
+        self._moving = Moving([], [], group.size)
 
     def owner(self, optimizer: Optimizer, parameter: Tensor) -> int:
-        """The rank that updates a parameter: of new ones the largest first, to who has least."""
-        if parameter not in self._owners:
-            new = [p for p in _parameters(optimizer) if p not in self._owners]
-            for p in sorted(new, key=lambda p: -p.data.nbytes):
-                self._owners[p] = rank = self._loads.index(min(self._loads))
-                self._loads[rank] += p.data.nbytes
-        return self._owners[parameter]
+        """The rank that updates a parameter."""
+        rank = self._owners.get(parameter)
+        if rank is None:
+            self._owners.deal(_parameters(optimizer))
+            rank = self._owners.get(parameter)
+            assert rank is not None
+        return rank
 
     def exchange(self, optimizer: Optimizer) -> None:
         """Give all processes the parameters that each has updated."""
@@ -92,7 +96,7 @@ class _Parts:
             a is not b for a, b in zip(arrays, self._arrays)
         ):
             roots = [self.owner(optimizer, p) for p in learned]
-            self._arrays, self._moving = arrays, Moving(arrays, roots)
+            self._arrays, self._moving = arrays, Moving(arrays, roots, self.group.size)
         self._moving.run(self.group, arrays, "parameters after a step")
 
 

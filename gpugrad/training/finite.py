@@ -10,15 +10,24 @@ from gpugrad.backend.namespace import namespace_of
 from gpugrad.errors import AnomalyError
 from gpugrad.inspect import detect_anomaly
 from gpugrad.nn import Module
+from gpugrad.optim.divided import parts_of
 
 __all__ = ["all_finite", "are_finite", "check_parameters", "find_anomaly"]
 
 
 def are_finite(tensors: Iterable[Any]) -> Any:
-    """Whether all numbers of some tensors of one device are finite, still on the device."""
-    arrays = [tensor.data for tensor in tensors if tensor is not None]
+    """Whether all numbers of some tensors of one device are finite, still on the device.
+
+    Where gradients are divided among processes, all of these ask together.
+    """
+    there = [tensor for tensor in tensors if tensor is not None]
+    parts = parts_of(there)
+    arrays = [t.data for t in there] if parts is None else [*parts.own, *parts.whole]
     flags = [namespace_of(array).isfinite(array).all() for array in arrays]
-    return reduce(operator.and_, flags, True)
+    finite = reduce(operator.and_, flags, True)
+    if parts is None:
+        return finite
+    return parts.join(finite * 1, "min") != 0
 
 
 def all_finite(tensors: Iterable[Any]) -> bool:

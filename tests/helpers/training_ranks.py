@@ -5,6 +5,7 @@
 
 import copy
 import json
+import math
 import os
 import signal
 import sys
@@ -47,7 +48,9 @@ def values(model):
     return np.concatenate([p.detach().cpu().numpy().ravel() for p in model.parameters()])
 
 
-def trained(*, normalized=False, sharded=False, accumulate=1, steps=STEPS, seed=0):
+def trained(
+    *, normalized=False, sharded=False, accumulate=1, steps=STEPS, seed=0, clip=None, scaler=None
+):
     """The parameters after some steps; the model differs by rank until it is parallel."""
     gg.manual_seed(seed + parallel.rank())
     net = network(normalized)
@@ -62,16 +65,28 @@ def trained(*, normalized=False, sharded=False, accumulate=1, steps=STEPS, seed=
     if sharded:
         optimizer = parallel.shard(optimizer)
     rows = share()
-    for _ in range(steps):
+    for step in range(steps):
         optimizer.zero_grad()
-        if accumulate == 1:
+        if scaler is not None:
+            loss = loss_of(model, rows)
+            if step == 3:  # a gradient that is not finite, on its owner alone where it is divided
+                loss = loss + model.module[2].bias.sum() * np.inf
+            scaler.scale(loss).backward()
+            scaler.unscale_(optimizer)
+        elif accumulate == 1:
             loss_of(model, rows).backward()
         else:
             middle = (rows.start + rows.stop) // 2
             with model.no_sync():
                 (loss_of(model, slice(rows.start, middle)) / 2).backward()
             (loss_of(model, slice(middle, rows.stop)) / 2).backward()
-        optimizer.step()
+        if clip is not None:
+            gg.optim.clip_grad_norm_(model.parameters(), *clip, error_if_nonfinite=scaler is None)
+        if scaler is None:
+            optimizer.step()
+        else:
+            scaler.step(optimizer)
+            scaler.update()
     return model, optimizer
 
 
@@ -88,7 +103,16 @@ def equivalence():
         "accumulated": {"accumulate": 2, "steps": 8},
         "normalized": {"normalized": True, "steps": 8},
         "sharded": {"sharded": True, "steps": 8},
-    }.items():
+        "sharded, accumulated": {"sharded": True, "steps": 8, "accumulate": 2},
+        "clipped": {"steps": 8, "clip": (0.01,)},
+        "sharded, clipped": {"sharded": True, "steps": 8, "clip": (0.01,)},
+        "largest": {"steps": 8, "clip": (0.01, math.inf)},
+        "sharded, largest": {"sharded": True, "steps": 8, "clip": (0.01, math.inf)},
+        "scaled": {"steps": 8, "clip": (0.01, 1), "scaler": gg.GradScaler(256.0)},
+        "sharded, scaled": {
+            "sharded": True, "steps": 8, "clip": (0.01, 1), "scaler": gg.GradScaler(256.0),
+        },
+    }.items():  # fmt: skip
         model, _ = trained(**settings)
         found[name] = values(model).tolist()
         found[f"{name} is the same"] = same_everywhere(values(model))
@@ -172,6 +196,7 @@ def states():
     on_first = len(state["state"])
     own = list(optimizer.state.values())
     held = sum(entry["exp_avg"].nbytes for entry in own)
+    optimizer.zero_grad()
     loss_of(model, share()).backward()
     optimizer.step()
     went_on = values(model)
@@ -189,6 +214,84 @@ def states():
         "exact": bool((values(model) == went_on).all()),
         "bytes": parallel.all_reduce(held), "repr": repr(again) == repr(optimizer),
     }  # fmt: skip
+
+
+class Traffic:
+    """The bytes that each process sends, by the ring algorithm, while it is entered."""
+
+    def __init__(self):
+        self.shares = dict.fromkeys(("reduce", "reduce_scatter", "all_gather", "broadcast"), 1)
+        self.shares["all_reduce"] = 2
+        self.bytes = 0.0
+        self.names = set()
+
+    def __enter__(self):
+        self._engine = group().engine(None)
+        for name, share in self.shares.items():
+            setattr(self._engine, name, self._counting(name, getattr(self._engine, name), share))
+        return self
+
+    def _counting(self, name, call, share):
+        def counting(array, *args, **kwargs):
+            self.names.add(name)
+            self.bytes += share * array.nbytes * (group().size - 1) / group().size
+            return call(array, *args, **kwargs)
+
+        return counting
+
+    def __exit__(self, *_):
+        for name in self.shares:
+            delattr(self._engine, name)
+
+
+def divided():
+    """What is seen of gradients that are divided, and what a step sends."""
+    found = {"bytes": [], "names": []}
+    for sharded in (False, True):
+        model, optimizer = trained(sharded=sharded, steps=1)
+        optimizer.zero_grad()
+        with Traffic() as traffic:
+            loss_of(model, share()).backward()
+            optimizer.step()
+        found["bytes"].append(traffic.bytes)
+        found["names"].append(sorted(traffic.names))
+        # Of the same parameters, by both.
+        for order in (2, 3, math.inf):
+            norm = gg.optim.get_total_norm([p.grad for p in model.parameters()], order)
+            found.setdefault(f"norm {order}", []).append(norm.item())
+    parameters = dict(model.named_parameters())
+    elsewhere = {n: p for n, p in parameters.items() if not is_there(p.grad)}
+    found["there"] = parallel.all_reduce(len(parameters) - len(elsewhere))
+    found["all"] = len(parameters)
+
+    def refused(name, function):
+        try:
+            function()
+        except gg.errors.GpugradError as error:
+            found[name] = f"{type(error).__name__}: {error}"
+
+    for name, p in elsewhere.items():
+        refused("read", lambda p=p: p.grad * 2)
+        found["shown"] = repr(p.grad)
+        found["name"] = name
+    refused("twice", lambda: loss_of(model, share()).backward())
+    optimizer.zero_grad(set_to_none=False)
+    loss_of(model, share()).backward()  # which works after it
+    gg.optim.clip_grad_value_(model.parameters(), 1e-3)
+    own = [p.grad for p in parameters.values() if is_there(p.grad)]
+    found["clipped"] = parallel.all_reduce(max(abs(g.numpy()).max() for g in own), "max")
+    optimizer.zero_grad()
+    (loss_of(model, share()) + model.module[2].bias.sum() * np.inf).backward()
+    refused("not finite", lambda: gg.optim.clip_grad_norm_(
+        model.parameters(), 1.0, error_if_nonfinite=True))  # fmt: skip
+    found["said"] = objects_of_all(group(), found.get("not finite"))
+    again = gg.optim.SGD(model.parameters(), lr=0.1)
+    refused("another", again.step)
+    return found
+
+
+def is_there(grad):
+    return not repr(grad).startswith("<")
 
 
 def refusals():
@@ -272,8 +375,8 @@ def training():
     for name, settings in {
         "plain": {},
         "compiled": {"compile": True},
-        "shard": {"parallel": "shard"},
-        "accumulated": {"accumulate": 2},
+        "shard": {"parallel": "shard", "compile": True, "clip_norm": 1e3},
+        "accumulated": {"accumulate": 2, "parallel": "shard", "clip_norm": 0.1},
     }.items():
         if parallel.size() == 4 and name != "plain":
             continue
@@ -311,7 +414,7 @@ def going_on(folder):
     return result_of(trainer)
 
 
-CHECKS = (equivalence, bits, names, buffers, draws, order, states, refusals, training)
+CHECKS = (equivalence, bits, names, buffers, draws, order, states, divided, refusals, training)
 WITH_FOLDER = (stopping, going_on)
 
 

@@ -15,7 +15,7 @@ from mpi import mpiexec, needs_mpi
 from repository import ROOT
 
 ROWS = 14  # of the data set that is shared
-FEW = ("equivalence", "order", "training")  # what one and four ranks do
+FEW = ("equivalence", "order", "divided", "training")  # what one and four ranks do
 ALL = (*FEW, "bits", "names", "buffers", "draws", "states", "refusals")
 
 pytestmark = needs_mpi
@@ -52,7 +52,16 @@ def four(two, tmp_path_factory):
     return others(two, tmp_path_factory, 4)
 
 
-@pytest.mark.parametrize("name", ["plain", "accumulated", "normalized", "sharded"])
+SHARDED = {
+    "sharded": "accumulated",
+    "sharded, accumulated": "accumulated",
+    "sharded, clipped": "clipped",
+    "sharded, largest": "largest",
+    "sharded, scaled": "scaled",
+}
+
+
+@pytest.mark.parametrize("name", ["plain", "accumulated", "normalized", "clipped", *SHARDED])
 def test_training_is_that_of_one_process_with_the_whole_batch(name, one, two, four):
     expected = np.array(one["equivalence"][name])
     for found in (two, four):
@@ -60,10 +69,42 @@ def test_training_is_that_of_one_process_with_the_whole_batch(name, one, two, fo
         assert found["equivalence"][f"{name} is the same"]
 
 
-def test_parts_add_up_to_the_same_training(one):
-    """Accumulated and sharded, in one process too: the network is the same one."""
-    settings = one["equivalence"]
-    np.testing.assert_allclose(settings["accumulated"], settings["sharded"], rtol=0, atol=1e-12)
+@pytest.mark.parametrize("name", SHARDED)
+def test_a_divided_optimizer_makes_the_same_steps(name, one, two, four):
+    """With clipping, and where a scaler skips a step since one rank's gradient is infinite."""
+    for found in (one, two, four):
+        settings = found["equivalence"]
+        np.testing.assert_allclose(settings[name], settings[SHARDED[name]], rtol=0, atol=1e-12)
+
+
+def test_a_step_of_a_divided_optimizer_sends_as_many_bytes_as_one_that_is_not(two, four):
+    for found in (two, four):
+        whole, divided = found["divided"]["bytes"]
+        assert divided == pytest.approx(whole, rel=1e-12)
+        assert found["divided"]["names"][0] == ["all_reduce"]
+    assert two["divided"]["names"][1] == ["broadcast", "reduce"]  # each has one bucket
+    assert four["divided"]["names"][1] == ["all_gather", "broadcast", "reduce", "reduce_scatter"]
+
+
+def test_norms_are_those_of_the_gradients_of_all_ranks(one, two, four):
+    for found in (one, two, four):
+        for order in ("2", "3", "inf"):
+            whole, divided = found["divided"][f"norm {order}"]
+            assert divided == pytest.approx(whole, rel=1e-12)
+        assert found["divided"]["there"] == found["divided"]["all"]
+        assert found["divided"]["clipped"] == 1e-3
+
+
+def test_a_gradient_of_another_rank_is_refused_in_a_sentence(two, four):
+    for found in (two, four):
+        said = found["divided"]
+        assert f"the gradient of {said['name']} is on rank" in said["read"]
+        assert "read a single gradient on its rank" in said["read"]
+        assert said["shown"].startswith(f"<the gradient of {said['name']}, on rank")
+        assert "before another pass" in said["twice"].lower()
+        assert "its optimizer is divided" in said["another"]
+        assert said["said"] == [said["not finite"]] * len(said["said"])
+        assert "of all gradients is inf" in said["not finite"]
 
 
 def test_deterministic_training_has_the_same_bits(two):
