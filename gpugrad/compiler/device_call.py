@@ -1,28 +1,18 @@
-"""A call of a program that is a CUDA graph, as one function without loops. Imports device_graph.
+"""A call of a program that is a CUDA graph, as one function without loops.
 
 What `Entry` does at each call in loops over places and writes is written here once for a program,
 line by line: find the arrays, compare them with those of the graph, copy what is given anew, launch
 the graph, and give back the results. Where something is not as the graph has it, `Entry.rest` goes
-on with the arrays that are found.
+on with the arrays that are found. Imports call_source, device_graph.
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
 from sys import getrefcount
-from types import CodeType, FunctionType
 from typing import Any
 
+from gpugrad.compiler.call_source import CallWriter
 from gpugrad.compiler.device_graph import ALONE, ALONE_AS_GRADIENT, ON_DEVICE, Graph
-from gpugrad.compiler.places import (
-    Argument,
-    ArrayOf,
-    GradientOf,
-    Item,
-    Living,
-    Place,
-    StaleError,
-    StateOf,
-)
 from gpugrad.engine import versions
 from gpugrad.tensor import Tensor
 
@@ -38,17 +28,12 @@ def written(entry: Any, graph: Graph) -> Callable[[Sequence[Any]], Any] | None:
     return writer.function() if writer.knows() else None
 
 
-class _Writer:
+class _Writer(CallWriter):
     def __init__(self, entry: Any, graph: Graph) -> None:
+        super().__init__()
         self.entry = entry
         self.graph = graph
-        self.lines: list[str] = []
-        self.names: dict[str, Any] = {
-            "getrefcount": getrefcount,
-            "partial": partial,
-            "copy": graph.copy,
-        }
-        self.tensors: dict[int, str] = {}  # by weak reference, the variable with what it refers to
+        self.names |= {"getrefcount": getrefcount, "partial": partial, "copy": graph.copy}
         self.lent = {number: array for number, array, _ in graph.lent}
 
     def knows(self) -> bool:
@@ -76,49 +61,7 @@ class _Writer:
         self.copy()
         self.launch()
         self.graph.holders = 1
-        body = "\n".join(f"    {line}" for line in self.lines)
-        module = compile(f"def call(leaves):\n{body}\n", "<a call of a CUDA graph>", "exec")
-        code = next(one for one in module.co_consts if isinstance(one, CodeType))
-        return FunctionType(code, self.names)
-
-    # Places.
-
-    def constant(self, value: Any) -> str:
-        """The name of an object."""
-        name = f"k{len(self.names)}"
-        self.names[name] = value
-        return name
-
-    def place(self, place: Place) -> str:
-        """The code that finds what is at a place."""
-        if isinstance(place, Argument):
-            return f"leaves[{place.index}]"
-        if isinstance(place, ArrayOf):
-            return f"{self.place(place.tensor)}._array"
-        if isinstance(place, GradientOf):
-            return f"{self.place(place.tensor)}._grad"
-        if isinstance(place, Living):
-            return self.living(place.reference)
-        if isinstance(place, Item):
-            return f"{self.known(place.items)}[{place.index}]"
-        if isinstance(place, StateOf):
-            return f"{self.known(place.entries)}[{place.index}][{place.name!r}]"
-        return f"{self.known(place)}(leaves)"
-
-    def known(self, value: Any) -> str:
-        """The name of an object, one for all its uses."""
-        for name, other in self.names.items():
-            if other is value:
-                return name
-        return self.constant(value)
-
-    def living(self, reference: Any) -> str:
-        name = self.tensors.get(id(reference))
-        if name is None:
-            name = self.tensors[id(reference)] = f"t{len(self.tensors)}"
-            self.lines.append(f"{name} = {self.known(reference)}()")
-            self.lines.append(f"if {name} is None: raise {self.known(StaleError)}")
-        return name
+        return self.compiled("<a call of a CUDA graph>")
 
     # The parts of the function.
 

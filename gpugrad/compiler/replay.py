@@ -67,14 +67,7 @@ class Replay:
         All else is done, so that nothing raises there, and nothing is changed before. The calls
         warn as NumPy is told to, as those of an optimizer's step do.
         """
-        first = next(iter(self.program.constants.values()), None)
-        if self._first is not None:
-            first = inputs[self._first]
-        xp = None if first is None else namespace_of(first)
-        key = xp, () if outs is None else self._places(inputs, outs)
-        way = self._ways.get(key)
-        if way is None:
-            way = self._ways[key] = Way(self.program, xp, key[1])
+        way = self.way(inputs, outs)
         try:
             function = way.idle.pop()
         except IndexError:  # all are running
@@ -86,6 +79,18 @@ class Replay:
         else:
             way.idle.append(function)
         return results, calls
+
+    def way(self, inputs: Sequence[Any], outs: Sequence[Any] | None = None) -> "Way":
+        """The program for the library of the inputs, and for outs that are where these are."""
+        first = next(iter(self.program.constants.values()), None)
+        if self._first is not None:
+            first = inputs[self._first]
+        xp = None if first is None else namespace_of(first)
+        key = xp, () if outs is None else self._places(inputs, outs)
+        way = self._ways.get(key)
+        if way is None:
+            way = self._ways[key] = Way(self.program, xp, key[1])
+        return way
 
     @property
     def sources(self) -> list[str]:

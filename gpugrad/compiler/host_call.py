@@ -1,0 +1,237 @@
+"""A call of a program that NumPy runs, as one function without loops. Imports call_source, replay.
+
+What `Entry` does at each call is written here once, line by line. Arrays that are mostly the same
+at each call, such as parameters, are compared with those of the call before, about which all is
+known; arguments are looked at. Where something is different, `Entry.rest` goes on.
+"""
+
+import weakref
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gpugrad.backend.host import NUMPY
+from gpugrad.compiler.call_source import CallWriter
+from gpugrad.compiler.calls import hooks_of
+from gpugrad.compiler.places import ArrayOf, Given, NewTensor, Place, is_given
+from gpugrad.compiler.replay import Replay
+from gpugrad.engine import versions
+from gpugrad.engine.node import Leaf
+from gpugrad.tensor import Tensor
+
+__all__ = ["check", "function_of_calls"]
+
+Call = Callable[[Sequence[Any]], Any]
+
+
+def function_of_calls(entry: Any) -> Call | None:
+    """The function of an entry, from the leaves of a call's arguments to its result.
+
+    None for a program that does not run by NumPy, or that changes arrays of arguments.
+    """
+    writer = _CallWriter(entry)
+    return writer.function() if writer.knows() else None
+
+
+def check(recorded: Any) -> Call:
+    """The function that says whether layers and tensors are as they were recorded, `Entry.holds`.
+
+    It raises StaleError, too, where they are not.
+    """
+    writer = _CheckWriter()
+    writer.names |= {"array": np.ndarray, "generic": np.generic, "Leaf": Leaf, "hooks_of": hooks_of}
+    for module, training in recorded.modules:
+        found = f"{writer.known(module)}()"
+        writer.lines.append(
+            f"if getattr({found}, 'training', None) is not {training}: return False"
+        )
+    for one in recorded.tensors:
+        writer.tensor(*one)
+    writer.lines.append("return True")
+    return writer.compiled("<a check of a compiled function>")
+
+
+class _CheckWriter(CallWriter):
+    def tensor(self, find: Place, array: Any, hooks: Any, has_grad: bool | None) -> None:
+        """Compare a tensor's array, hooks and gradient."""
+        cls = "array" if type(array) is np.ndarray else self.known(type(array))
+        shape, dtype = self.constant(array.shape), self.constant(array.dtype)
+        self.lines += [
+            f"tensor = {self.place(find)}",
+            "now = tensor._array",
+            f"if now is not {self.constant(array)} and (",
+            f"    type(now) is not {cls} and not ({cls} is array and isinstance(now, generic))",
+            f"    or now.shape != {shape} or now.dtype != {dtype}",
+            "): return False",
+        ]
+        if hooks is None:
+            self.lines.append("if tensor._node is not None: return False")
+        else:
+            plain = "type(tensor._node) is not Leaf and " if hooks == () else ""
+            expected = self.constant(hooks)
+            self.lines.append(f"if {plain}hooks_of(tensor._node) != {expected}: return False")
+        if has_grad is not None:
+            test = "is not" if not has_grad else "is"
+            self.lines.append(f"if getattr(tensor, '_grad', None) {test} None: return False")
+
+
+class _CallWriter(CallWriter):
+    def __init__(self, entry: Any) -> None:
+        super().__init__()
+        self.entry = entry
+        self.recorded = entry.recorded
+        self.targets = [entry.places[write.value] for write in entry.in_place]
+        finds = self.recorded.finds
+        self.weak = [value.weak for value in self.recorded.program.inputs]
+        self.given = [i for i, find in enumerate(finds) if is_given(find) and not self.weak[i]]
+        self.steady = [i for i, find in enumerate(finds) if not is_given(find) and not self.weak[i]]
+
+    def knows(self) -> bool:
+        """Whether the function can be written."""
+        entry = self.entry
+        return (
+            type(entry.backend) is Replay
+            and entry.prepare is not None
+            and all(namespace is NUMPY for namespace in self.recorded.namespaces)
+            and all(write.name is not None for write in entry.writes)
+            and not any(write.is_argument for write in self.recorded.writes)
+            and set(self.targets) <= set(self.steady)
+        )
+
+    def function(self) -> Call:
+        """Write it. It knows no arrays before its first call."""
+        notes = _Notes(self)
+        self.names |= {
+            "array": np.ndarray, "errstate": np.errstate, "partial": partial, "change":
+            versions.change, "usual": notes.usual, "apart": _apart, "Tensor": Tensor,
+        }  # fmt: skip
+        self.find()
+        self.guard()
+        self.run()
+        self.finish()
+        function = self.compiled("<a call of a compiled function>")
+        notes.names = self.names
+        notes.forget()
+        return function
+
+    def place(self, place: Place) -> str:
+        if isinstance(place, ArrayOf) and is_given(place):
+            return f"{self.place(place.tensor)}.data"  # a number of NumPy becomes an array there
+        return super().place(place)
+
+    def find(self) -> None:
+        """The inputs, x0, x1 and so on."""
+        recorded = self.recorded
+        self.lines += [f"{self.constant(function)}()" for function in recorded.before]
+        for number, (place, value) in enumerate(zip(recorded.finds, recorded.program.inputs)):
+            text = self.place(place)
+            if isinstance(place, ArrayOf) and not value.ndim:
+                text = text.removesuffix("._array").removesuffix(".data") + ".data"
+            self.lines.append(f"x{number} = {text}")
+        self.inputs = "".join(f"x{number}, " for number in range(len(recorded.finds)))
+
+    def guard(self) -> None:
+        """Whether arrays are those of the call before, and arguments lie apart from them."""
+        tests = ["known", *(f"x{i} is same{i}()" for i in self.steady)]
+        tests += [f"x{i}.flags.writeable" for i in self.targets]
+        tests += [f"type(x{i}) is array" for i in self.given]
+        targets = "".join(f"x{i}, " for i in self.targets)
+        if targets:
+            tests += [
+                f"(x{i}.base is None and own or apart(x{i}, ({targets})))" for i in self.given
+            ]
+            tests += [f"x{i} is not x{j}" for i in self.given for j in self.targets]
+        self.lines.append(f"if not ({' and '.join(tests)}):")
+        self.lines.append(f"    return usual(leaves, [{self.inputs}])")
+
+    def run(self) -> None:
+        """Run the program, and change what it changes."""
+        entry, recorded = self.entry, self.recorded
+        for number, one in enumerate(recorded.results):
+            if isinstance(one, Given):
+                self.lines.append(f"given{number} = {self.place(one.place)}")
+        outs = ["None"] * len(recorded.program.outputs)
+        for write, target in zip(entry.in_place, self.targets):
+            outs[write.output] = f"x{target}"
+        self.lines += [
+            "try:",
+            "    run = idle.pop()",
+            "except IndexError:",
+            "    run = made()",
+            "with errstate(all='ignore'):",
+            f"    arrays, calls = run(({self.inputs}), ({', '.join(outs)}, ))",
+        ]
+        if not entry.recorded.writes and not recorded.after:
+            self.lines.append("idle.append(run)")
+            return
+        self.lines.append("calls.append(partial(idle.append, run))")
+        for find, name, output, *_ in entry.writes:
+            value = "None" if output is None else f"arrays[{output}]"
+            if name == "_grad" and output is not None:
+                value = f"Tensor({value})"
+            arguments = f"{self.place(find)}, {name!r}, {value}"
+            self.lines.append(f"calls.append(partial(setattr, {arguments}))")
+        self.lines += [f"calls += {self.constant(counter)}.calls" for counter in recorded.after]
+        targets = ", ".join(f"x{i}" for i in self.targets)
+        self.lines.append(f"change(calls, [{targets}])")
+
+    def finish(self) -> None:
+        """Return the result."""
+        entry, recorded = self.entry, self.recorded
+        if entry.attach is not None or not recorded.structure.is_leaf:
+            given = [
+                f"given{i}" for i, one in enumerate(recorded.results) if isinstance(one, Given)
+            ]
+            finish = self.constant(entry.finish)
+            self.lines.append(f"return {finish}(leaves, arrays, [{', '.join(given)}])")
+            return
+        (result,) = recorded.results
+        if isinstance(result, Given):
+            self.lines.append("return given0")
+            return
+        array = f"arrays[{result.number}]"
+        new = isinstance(result, NewTensor)
+        self.lines.append(f"return Tensor({array})" if new else f"return {array}")
+
+
+class _Notes:
+    """What a function knows of the arrays of the call before: weak references to them."""
+
+    def __init__(self, writer: _CallWriter) -> None:
+        self.entry = writer.entry
+        self.steady, self.targets = writer.steady, writer.targets
+        self.names: dict[str, Any] = {}
+
+    def forget(self) -> None:
+        """Know nothing."""
+        self.names |= {f"same{i}": _nobody for i in self.steady}
+        self.names["known"] = False
+
+    def usual(self, leaves: Sequence[Any], inputs: list[Any]) -> Any:
+        """The result for arrays that are not those of the call before, and are from now on."""
+        self.forget()
+        result = self.entry.rest(leaves, inputs)
+        arrays = [inputs[i] for i in self.steady]
+        identities = [*map(id, inputs)]
+        if any(type(one) is not np.ndarray for one in arrays) or any(
+            identities.count(id(inputs[i])) > 1 for i in self.targets
+        ):
+            return result
+        outs: list[Any] = [None] * len(self.entry.program.outputs)
+        for write, i in zip(self.entry.in_place, self.targets):
+            outs[write.output] = inputs[i]
+        way = self.entry.backend.way(inputs, outs)
+        self.names |= {"known": True, "idle": way.idle, "made": way.made}
+        self.names |= {f"same{i}": weakref.ref(one) for i, one in zip(self.steady, arrays)}
+        self.names["own"] = all(inputs[i].base is None for i in self.targets)
+        return result
+
+
+def _nobody() -> None:
+    return None
+
+
+def _apart(array: Any, targets: Sequence[Any]) -> bool:
+    return not any(np.may_share_memory(array, one) for one in targets)
